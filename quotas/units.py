@@ -1,0 +1,127 @@
+"""What is an amount, a rate, an instant, a period? Integers, and the only division.
+
+Amounts are micro-credits (ucr, 1 credit = 1,000,000 ucr), rates are ucr per hour,
+instants are UTC seconds since the epoch. Floats never enter an amount.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+
+UCR_PER_CREDIT = 1_000_000
+HOUR_S = 3600
+DAY_S = 86_400
+LARGEST_UCR = 2**62
+"""Above this an amount is refused: two of them still add up within an int64."""
+
+_DURATION = re.compile(r"(\d{1,9})([smhd])")
+_UNIT_S = {"s": 1, "m": 60, "h": HOUR_S, "d": DAY_S}
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Period:
+    """A half-open stretch of time [start_s, end_s), in UTC seconds."""
+
+    start_s: int
+    end_s: int
+
+    def __post_init__(self) -> None:
+        if self.end_s < self.start_s:
+            raise ValueError(f"period ends at {self.end_s}, before its start {self.start_s}")
+
+    @property
+    def seconds(self) -> int:
+        """Length in seconds; the end is not part of it."""
+        return self.end_s - self.start_s
+
+
+def cost_ucr(rate_ucr_per_h: int, run_start_s: int, period: Period) -> int:
+    """Cost of `period` of a run that began at `run_start_s`, in ucr.
+
+    F(end) - F(start) with F(t) = floor(rate * (t - run start) / 3600), so that any
+    partition of a run costs exactly as much as the whole (invariant I5).
+    """
+    if rate_ucr_per_h < 0 or period.start_s < run_start_s:
+        raise ValueError("a rate is not negative, and a period lies within its run")
+    from_s, to_s = period.start_s - run_start_s, period.end_s - run_start_s
+    return rate_ucr_per_h * to_s // HOUR_S - rate_ucr_per_h * from_s // HOUR_S
+
+
+def reached_at_s(rate_ucr_per_h: int, amount_ucr: int) -> int:
+    """Seconds after which a cost that grows at a positive rate reaches `amount_ucr`.
+
+    The largest whole second at which floor(rate * s / 3600) is still <= amount_ucr.
+    """
+    if rate_ucr_per_h <= 0 or amount_ucr < 0:
+        raise ValueError("needs a positive rate and an amount that is not negative")
+    return ((amount_ucr + 1) * HOUR_S - 1) // rate_ucr_per_h
+
+
+def parse_credits(text: str) -> int:
+    """Read a decimal string such as "60000" or "12.5" as ucr.
+
+    Raises ValueError when it is no finite decimal, is finer than a micro-credit,
+    or passes 2**62 ucr.
+    """
+    try:
+        amount = Decimal(text)
+    except InvalidOperation:
+        raise ValueError(f"{text!r} is not a decimal number of credits") from None
+    if not amount.is_finite():
+        raise ValueError(f"{text!r} is not a finite number of credits")
+    if amount.adjusted() > 14 or abs(amount) * UCR_PER_CREDIT > LARGEST_UCR:
+        raise ValueError(f"{text!r} is larger than 2^62 micro-credits")
+    ucr = amount * UCR_PER_CREDIT
+    if ucr != ucr.to_integral_value():
+        raise ValueError(f"{text!r} is finer than a micro-credit (six decimals)")
+    return int(ucr)
+
+
+def format_credits(amount_ucr: int) -> str:
+    """Write ucr as a plain decimal string with two to six decimals: 41.20, -0.000001."""
+    sign = "-" if amount_ucr < 0 else ""
+    whole, micro = divmod(abs(amount_ucr), UCR_PER_CREDIT)
+    decimals = f"{micro:06d}".rstrip("0").ljust(2, "0")
+    return f"{sign}{whole}.{decimals}"
+
+
+def parse_duration(text: str) -> int:
+    """Read "30m", "1h30m" or "7d" as seconds; units are s, m, h, d. Raises ValueError."""
+    parts = _DURATION.findall(text)
+    if not parts or "".join(n + unit for n, unit in parts) != text:
+        raise ValueError(f"{text!r} is not a duration such as 90s, 30m, 1h30m or 7d")
+    return sum(int(n) * _UNIT_S[unit] for n, unit in parts)
+
+
+def format_duration(seconds: int) -> str:
+    """Write seconds as [N d ]HH:MM:SS, with a minus where negative."""
+    sign = "-" if seconds < 0 else ""
+    days, rest = divmod(abs(seconds), DAY_S)
+    clock = f"{rest // 3600:02d}:{rest % 3600 // 60:02d}:{rest % 60:02d}"
+    return f"{sign}{days} d {clock}" if days else sign + clock
+
+
+def parse_instant(text: str) -> int:
+    """Read an RFC 3339 instant with its offset as UTC seconds, fractions cut off.
+
+    Raises ValueError for anything else, a local time without a zone among it.
+    """
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError(f"{text!r} has no zone: write 2027-01-05T00:00:00+01:00 or ...Z")
+    return int(moment.replace(microsecond=0).timestamp())
+
+
+def format_instant(instant_s: int) -> str:
+    """Write UTC seconds as RFC 3339 with a Z."""
+    return datetime.fromtimestamp(instant_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def month_start_s(instant_s: int, months_later: int = 0) -> int:
+    """First instant of the UTC calendar month of `instant_s`, or of one N months later."""
+    moment = datetime.fromtimestamp(instant_s, UTC)
+    year, month = divmod(moment.year * 12 + moment.month - 1 + months_later, 12)
+    return int(datetime(year, month + 1, 1, tzinfo=UTC).timestamp())

@@ -1,0 +1,1 @@
+"""When and how: the cycle, the lease, the clouds and the command line."""

@@ -1,0 +1,1 @@
+"""How a cloud is read and told: one port (`base`), one adapter each."""
