@@ -1,0 +1,255 @@
+"""What does an answer of Scaleway say? Raw JSON in, our values out, or Malformed.
+
+The SDK fills a missing state with RUNNING and a missing price with 0.0; here a required
+key that is missing, or has another type, refuses the whole answer.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import ROUND_HALF_EVEN, Decimal
+from typing import Generic, TypeVar
+
+from quotas.observation import Cause, Offer, Server
+from quotas.units import UCR_PER_CREDIT, parse_instant
+from scheduler.clouds.base import CloudError, Malformed, Project
+from scheduler.clouds.replies import Answer
+
+MICRO = Decimal("0.000001")
+HIGHEST_PRICE = Decimal(1_000_000)
+"""Credits per hour above which a price is taken for absurd, and not for a rate."""
+
+_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_ZONE = re.compile(r"[a-z]{2}-[a-z]{3}-[0-9]")
+
+Item = TypeVar("Item")
+Record = dict[str, object]
+
+
+class Inconsistent(CloudError):
+    """Answers that are each well-formed, but cannot all be true."""
+
+    cause = Cause.INCONSISTENT
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[Item]):
+    """One page of a listing: its items with their names, and how many there are in all."""
+
+    items: tuple[tuple[str, Item], ...]
+    total: int
+
+
+def checked_uuid(text: str) -> str:
+    """The same text if it may enter a path as an id. Raises ValueError."""
+    if not isinstance(text, str) or not _UUID.fullmatch(text):
+        raise ValueError(f"{text!r} is not a UUID")
+    return text
+
+
+def checked_zone(text: str) -> str:
+    """The same text if it may enter a path as a zone. Raises ValueError."""
+    if not isinstance(text, str) or not _ZONE.fullmatch(text):
+        raise ValueError(f"{text!r} is not a zone such as fr-par-2")
+    return text
+
+
+def servers_page(answer: Answer, zone: str, organization_id: str) -> Page[Server]:
+    """Read a page of list_servers. Raises Malformed, or Inconsistent for a foreign server."""
+    rows = record(answer.body).get("servers")
+    if not isinstance(rows, list):
+        raise Malformed("the answer has no list of servers")
+    servers = (_server(row, zone, organization_id) for row in rows)
+    return Page(tuple((server.id, server) for server in servers), header_total(answer))
+
+
+def one_server(answer: Answer, zone: str, server_id: str, organization_id: str) -> Server:
+    """Read get_server. Raises Malformed, or Inconsistent when it is another server."""
+    server = _server(record(answer.body).get("server"), zone, organization_id)
+    if server.id != server_id.lower():
+        raise Inconsistent("asked for one server, the answer shows another")
+    return server
+
+
+def _server(row: object, zone: str, organization_id: str) -> Server:
+    raw = record(row)
+    if uuid_of(raw, "organization") != organization_id:
+        raise Inconsistent("the answer shows a server of another organization")
+    if _zone_of(raw) != zone:
+        raise Inconsistent("the answer shows a server of another zone")
+    return Server(
+        id=uuid_of(raw, "id"),
+        zone=zone,
+        project_id=uuid_of(raw, "project"),
+        name=text_of(raw, "name"),
+        commercial_type=named(raw, "commercial_type"),
+        state=named(raw, "state"),
+        state_detail=_optional_text(raw, "state_detail"),
+        created_s=_instant_of(raw, "creation_date"),
+        modified_s=_instant_of(raw, "modification_date"),
+        allowed_actions=_texts_of(raw, "allowed_actions"),
+    )
+
+
+def _zone_of(raw: Record) -> str:
+    """Where the server is; `location` is null while it has no hypervisor."""
+    if "zone" in raw:
+        return text_of(raw, "zone")
+    return text_of(record(raw.get("location")), "zone_id")
+
+
+def offers_page(answer: Answer, zone: str) -> Page[Offer]:
+    """Read a page of products/servers. Raises Malformed."""
+    rows = record(record(answer.body).get("servers"))
+    offers = (_offer(name, row, zone) for name, row in rows.items())
+    return Page(tuple((offer.commercial_type, offer) for offer in offers), header_total(answer))
+
+
+def _offer(name: str, row: object, zone: str) -> Offer:
+    raw = record(row)
+    gpus = _count_of(raw, "gpu")
+    if raw.get("gpu_info") is not None and not gpus:
+        # A GPU type that counts no GPU would be free of every quota.
+        raise Malformed(f"the offer {name!r} describes a GPU, but counts none")
+    return Offer(
+        zone=zone,
+        commercial_type=name,
+        gpus=gpus,
+        rate_ucr_per_h=rate_ucr_per_h(raw.get("hourly_price")),
+        scratch_bytes=_count_of(raw, "scratch_storage_max_size"),
+    )
+
+
+def rate_ucr_per_h(price: object) -> int | None:
+    """A catalogue price as a rate, half-even to the micro; None where it is no sane price."""
+    if isinstance(price, bool) or not isinstance(price, (int, Decimal)):
+        return None
+    amount = Decimal(price)
+    if not amount.is_finite() or not 0 < amount <= HIGHEST_PRICE:
+        return None
+    rounded = amount.quantize(MICRO, ROUND_HALF_EVEN)
+    return int(rounded * UCR_PER_CREDIT) or None
+
+
+def projects_page(answer: Answer, organization_id: str) -> Page[Project]:
+    """Read a page of list_projects. Raises Malformed, or Inconsistent for a foreign one."""
+    body = record(answer.body)
+    rows, total = body.get("projects"), body.get("total_count")
+    if not isinstance(rows, list) or isinstance(total, bool) or not isinstance(total, int):
+        raise Malformed("the answer has no list of projects with its total_count")
+    projects = (_project(record(row), organization_id) for row in rows)
+    return Page(tuple((project.id, project) for project in projects), total)
+
+
+def _project(raw: Record, organization_id: str) -> Project:
+    if uuid_of(raw, "organization_id") != organization_id:
+        raise Inconsistent("the answer shows a project of another organization")
+    return Project(id=uuid_of(raw, "id"), name=text_of(raw, "name"))
+
+
+def check_task(answer: Answer) -> None:
+    """Check that an action was taken on: 202 with a task. Raises Malformed."""
+    task = record(record(answer.body).get("task"))
+    if answer.status != 202:
+        raise Malformed(f"HTTP {answer.status} in place of 202 for an action")
+    uuid_of(task, "id")
+
+
+def collect(
+    fetch: Callable[[int], Page[Item]], per_page: int, limit: int, into: dict[str, Item]
+) -> None:
+    """Read every page into `into`, which keeps what was read when this raises CloudError.
+
+    Returns only if no name repeats, and every page's total equals the number of items.
+    """
+    total: int | None = None
+    for number in range(1, limit + 1):
+        page = fetch(number)
+        if total not in (None, page.total):
+            raise Inconsistent(f"the count went from {total} to {page.total} between pages")
+        total = page.total
+        _add(page, into)
+        if len(page.items) < per_page or len(into) >= total:
+            break
+    if len(into) != total:
+        raise Inconsistent(f"{len(into)} read, {total} announced, in at most {limit} pages")
+
+
+def _add(page: Page[Item], into: dict[str, Item]) -> None:
+    for name, item in page.items:
+        if name in into:
+            raise Inconsistent(f"{name} is listed twice")
+        into[name] = item
+
+
+def header_total(answer: Answer) -> int:
+    """X-Total-Count, without which no Instance listing is known to be whole."""
+    if answer.total_count is None or not re.fullmatch(r"[0-9]{1,9}", answer.total_count):
+        raise Malformed("the answer has no X-Total-Count")
+    return int(answer.total_count)
+
+
+def record(value: object) -> Record:
+    """The value as a JSON object. Raises Malformed."""
+    if not isinstance(value, dict):
+        raise Malformed(f"an object was due, the answer has {type(value).__name__}")
+    return value
+
+
+def text_of(raw: Record, key: str) -> str:
+    """A required string. Raises Malformed."""
+    value = raw.get(key)
+    if not isinstance(value, str):
+        raise Malformed(f"the answer lacks {key!r}, or it is no text")
+    return value
+
+
+def named(raw: Record, key: str) -> str:
+    """A required string that is not empty. Raises Malformed."""
+    value = text_of(raw, key)
+    if not value:
+        raise Malformed(f"{key!r} is empty")
+    return value
+
+
+def uuid_of(raw: Record, key: str) -> str:
+    """A required UUID, in lower case. Raises Malformed."""
+    value = text_of(raw, key)
+    if not _UUID.fullmatch(value):
+        raise Malformed(f"{key!r} is not a UUID")
+    return value.lower()
+
+
+def _optional_text(raw: Record, key: str) -> str:
+    return text_of(raw, key) if raw.get(key) is not None else ""
+
+
+def _instant_of(raw: Record, key: str) -> int:
+    try:
+        instant_s = parse_instant(text_of(raw, key))
+    except (ValueError, OverflowError):
+        instant_s = -1
+    if instant_s < 0:
+        raise Malformed(f"{key!r} is not an instant since 1970")
+    return instant_s
+
+
+def _texts_of(raw: Record, key: str) -> tuple[str, ...]:
+    values = raw.get(key)
+    if values is None:
+        return ()
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise Malformed(f"{key!r} is not a list of texts")
+    return tuple(values)
+
+
+def _count_of(raw: Record, key: str) -> int:
+    """A count that older answers leave out or null: then 0. Raises Malformed."""
+    value = raw.get(key)
+    if value is None:
+        return 0
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise Malformed(f"{key!r} is not a count")
+    return value

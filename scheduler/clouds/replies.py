@@ -1,0 +1,125 @@
+"""What does an HTTP reply of Scaleway mean? JSON that can be read, or a typed error."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from email.utils import parsedate_to_datetime
+
+from scheduler.clouds.base import (
+    CloudError,
+    Conflict,
+    Forbidden,
+    KeyRefused,
+    Malformed,
+    NotFound,
+    OutOfStock,
+    QuotaExceeded,
+    Refused,
+    ServerFault,
+    Throttled,
+)
+
+LONGEST_DETAIL = 240
+"""Characters of a cloud's own words that an error repeats."""
+UNREADABLE = (ValueError, ArithmeticError, RecursionError)
+"""What reading hostile JSON raises: bad syntax or text, absurd numbers, endless nesting."""
+
+_BY_TYPE: Mapping[str, type[CloudError]] = {
+    "denied_authentication": KeyRefused,
+    "quotas_exceeded": QuotaExceeded,
+    "out_of_stock": OutOfStock,
+    "precondition_failed": Conflict,
+    "transient_state": Conflict,
+}
+_BY_STATUS: Mapping[int, type[CloudError]] = {
+    401: KeyRefused,
+    403: Forbidden,
+    404: NotFound,
+    409: Conflict,
+    410: NotFound,
+    412: Conflict,
+    429: Throttled,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A reply that succeeded: its JSON with exact numbers, and the X-Total-Count header."""
+
+    status: int
+    body: object
+    total_count: str | None
+
+
+def read_reply(status: int, headers: Mapping[str, str], content: bytes) -> Answer | CloudError:
+    """Judge a reply by its status first: an error may have any body, or none."""
+    if status >= 400:
+        return _failure(status, content)
+    if not 200 <= status < 300:
+        return Malformed(f"HTTP {status}: a redirect, which is not followed")
+    try:
+        body = _loads(content)
+    except UNREADABLE:
+        return Malformed(f"HTTP {status}: the answer is not JSON")
+    return Answer(status, body, headers.get("X-Total-Count"))
+
+
+def _loads(content: bytes) -> object:
+    """Read JSON with every fraction as the Decimal it was written as."""
+    loaded: object = json.loads(content, parse_float=Decimal, parse_constant=Decimal)
+    return loaded
+
+
+def _failure(status: int, content: bytes) -> CloudError:
+    """The typed error of a reply with status 400 or more."""
+    kind, message = _type_and_message(content)
+    words = " ".join(part for part in (f"HTTP {status}", kind, message) if part)
+    if status == 403 and "quota exceeded" in message.lower():
+        # The old style, still sent: type invalid_request_error under 403.
+        return QuotaExceeded(words)
+    by_status = ServerFault if status >= 500 else _BY_STATUS.get(status, Refused)
+    return _BY_TYPE.get(kind, by_status)(words)
+
+
+def _type_and_message(content: bytes) -> tuple[str, str]:
+    """What the error body says of itself, where it is a JSON object that says something."""
+    try:
+        body = _loads(content)
+    except UNREADABLE:
+        return "", ""
+    if not isinstance(body, dict):
+        return "", ""
+    kind, message = body.get("type"), body.get("help_message") or body.get("message")
+    return _printable(kind), _printable(message)
+
+
+def _printable(value: object) -> str:
+    """A cloud's own words, on one line."""
+    if not isinstance(value, str):
+        return ""
+    return "".join(c if c.isprintable() else " " for c in value)
+
+
+def conceal(words: str, secrets: Iterable[str]) -> str:
+    """Blot out header values that a cloud echoes, in whatever case."""
+    for secret in secrets:
+        if len(secret) >= 32:
+            words = re.sub(re.escape(secret), "[concealed]", words, flags=re.IGNORECASE)
+    return words
+
+
+def retry_after_s(headers: Mapping[str, str]) -> float | None:
+    """Seconds to wait by Retry-After: a number, or a date beside the reply's own Date."""
+    asked = headers.get("Retry-After", "").strip()
+    if re.fullmatch(r"[0-9]{1,6}", asked):
+        return float(asked)
+    try:
+        until = parsedate_to_datetime(asked)
+        now = parsedate_to_datetime(headers.get("Date", ""))
+        return max(0.0, (until - now).total_seconds())
+    except (ValueError, TypeError, OverflowError):
+        return None

@@ -1,0 +1,296 @@
+"""How does cohortd read and stop servers at Scaleway? Through the official SDK.
+
+The SDK knows paths, parameters and bodies; its own HTTP call is replaced by `transport`,
+and its tolerant reading of answers by `parse`.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import requests
+from requests.adapters import BaseAdapter, HTTPAdapter
+from scaleway import Client  # type: ignore[import-untyped]  # ships no py.typed
+from scaleway.account.v3 import (  # type: ignore[import-untyped]
+    AccountV3ProjectAPI,
+    ListProjectsRequestOrderBy,
+)
+from scaleway.instance.v1 import (  # type: ignore[import-untyped]
+    InstanceV1API,
+    ListServersRequestOrder,
+    ServerAction,
+)
+from scaleway_core.api import API
+
+from quotas.observation import Complete, Offer, Partial, Server, Sweep, Unknown
+from scheduler.clouds.base import CloudError, Malformed, Project
+from scheduler.clouds.parse import (
+    Inconsistent,
+    Page,
+    check_task,
+    checked_uuid,
+    checked_zone,
+    collect,
+    offers_page,
+    one_server,
+    projects_page,
+    servers_page,
+)
+from scheduler.clouds.replies import Answer
+from scheduler.clouds.transport import Deadline, Limits, OnRequest, Request, Transport
+
+API_URL = "https://api.scaleway.com"
+SERVERS_PER_PAGE = 100
+OFFERS_PER_PAGE = 50
+PROJECTS_PER_PAGE = 100
+DEFAULT_LIMITS = Limits()
+
+SdkApi = TypeVar("SdkApi", bound=API)
+
+_ACCESS_KEY = re.compile(r"SCW[A-Z0-9]{17}", re.IGNORECASE)
+_URL = re.compile(r"https?://[^\s/@?#]+(/[^\s@?#]*)?", re.IGNORECASE)
+
+
+class _Exchange:
+    """Stands in for the HTTP call of one SDK request, and keeps its raw answer."""
+
+    def __init__(
+        self, client: Client, transport: Transport, operation: str, deadline: Deadline
+    ) -> None:
+        self._client = client
+        self._transport = transport
+        self._operation = operation
+        self._deadline = deadline
+        self._answer: Answer | None = None
+
+    @property
+    def answer(self) -> Answer:
+        """The raw answer of the request that the SDK has made."""
+        assert self._answer is not None, "the SDK makes its request before it returns"
+        return self._answer
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, Any] = {},
+        headers: Mapping[str, str] = {},
+        body: object = None,
+    ) -> requests.Response:
+        """Send one request; the SDK calls this as `_request`. Raises CloudError."""
+        sent = Request(
+            operation=self._operation,
+            method=method.upper(),
+            url=f"{self._client.api_url}{path}",
+            params=[(key, str(value)) for key, value in params.items() if value is not None],
+            headers={
+                "accept": "application/json",
+                "content-type": "application/json; charset=utf-8",
+                "user-agent": self._client.user_agent,
+                "x-auth-token": self._client.secret_key,
+                **headers,
+            },
+            body=None if body is None else json.dumps(body),
+        )
+        self._answer = self._transport.send(sent, self._deadline)
+        return _nothing_to_read()
+
+
+def _nothing_to_read() -> requests.Response:
+    """An empty object for the SDK: it would read gaps as defaults, so we read instead."""
+    response = requests.Response()
+    response.status_code = 200
+    response.raw = io.BytesIO(b"{}")
+    return response
+
+
+def _through(api: SdkApi, exchange: _Exchange) -> SdkApi:
+    """Put our HTTP call under this one SDK object; no class or module is touched."""
+    api._request = exchange.request  # type: ignore[method-assign]
+    return api
+
+
+class ScalewayCloud:
+    """A Scaleway organization: implements `Cloud`. Safe to share between threads."""
+
+    def __init__(self, client: Client, transport: Transport, limits: Limits) -> None:
+        """Use `connect`, which checks its arguments."""
+        self._client = client
+        self._transport = transport
+        self._limits = limits
+        self._organization_id: str = client.default_organization_id
+
+    @classmethod
+    def connect(
+        cls,
+        *,
+        access_key: str,
+        secret_key: str,
+        organization_id: str,
+        monotonic: Callable[[], float],
+        sleep: Callable[[float], None],
+        api_url: str | None = None,
+        on_request: OnRequest | None = None,
+        limits: Limits = DEFAULT_LIMITS,
+        adapter: Callable[[], BaseAdapter] = HTTPAdapter,
+    ) -> ScalewayCloud:
+        """Prepare a client; nothing is sent yet. Raises ValueError, never quoting a key."""
+        url = (api_url or API_URL).rstrip("/")
+        _check_settings(access_key, secret_key, url)
+        # No default project: the SDK would add it to every listing and hide the others.
+        client = Client(
+            access_key=access_key,
+            secret_key=secret_key,
+            default_organization_id=checked_uuid(organization_id).lower(),
+            api_url=url,
+        )
+        transport = Transport(
+            limits=limits,
+            monotonic=monotonic,
+            sleep=sleep,
+            on_request=on_request,
+            adapter=adapter,
+        )
+        return cls(client, transport, limits)
+
+    def __repr__(self) -> str:
+        """Name the organization and the API, and no key."""
+        return f"ScalewayCloud({self._organization_id} at {self._client.api_url})"
+
+    @property
+    def call_budget_s(self) -> float:
+        """Longest that any one call may take, which `act` must have left on its lease."""
+        return self._limits.call_s
+
+    def sweep(self, zone: str, at_s: int) -> Sweep:
+        """Read every server of a zone; answers Partial or Unknown where it cannot.
+
+        Raises ValueError for text that is no zone, and nothing else.
+        """
+        checked_zone(zone)
+        seen: dict[str, Server] = {}
+        try:
+            self._read_servers(zone, seen)
+        except CloudError as failure:
+            cause, detail = failure.cause, str(failure)
+            if seen:
+                return Partial(zone, at_s, tuple(seen.values()), cause, detail)
+            return Unknown(zone, at_s, cause, detail)
+        return Complete(zone, at_s, tuple(seen.values()))
+
+    def _read_servers(self, zone: str, seen: dict[str, Server]) -> None:
+        deadline = self._transport.deadline()
+
+        def page(number: int, per_page: int = SERVERS_PER_PAGE) -> Page[Server]:
+            return self._servers_page(zone, number, per_page, deadline)
+
+        collect(page, SERVERS_PER_PAGE, self._limits.pages, seen)
+        # A server deleted and another created between two pages leave the count as it
+        # was, and push one unseen over the page's edge. So each edge is read again.
+        names = tuple(seen)
+        for position in range(SERVERS_PER_PAGE, len(names), SERVERS_PER_PAGE):
+            edge = page(position, 1)
+            if [name for name, _ in edge.items] != [names[position - 1]]:
+                raise Inconsistent("the list moved between its pages")
+
+    def _servers_page(
+        self, zone: str, number: int, per_page: int, deadline: Deadline
+    ) -> Page[Server]:
+        exchange = self._exchange("list_servers", deadline)
+        self._instance(exchange).list_servers(
+            zone=zone,
+            page=number,
+            per_page=per_page,
+            order=ListServersRequestOrder.CREATION_DATE_ASC,
+        )
+        return servers_page(_ok(exchange.answer), zone, self._organization_id)
+
+    def offers(self, zone: str) -> tuple[Offer, ...]:
+        """Everything the zone sells, by type. Raises CloudError, ValueError for no zone."""
+        checked_zone(zone)
+        deadline = self._transport.deadline()
+
+        def page(number: int) -> Page[Offer]:
+            exchange = self._exchange("list_servers_types", deadline)
+            self._instance(exchange).list_servers_types(
+                zone=zone, page=number, per_page=OFFERS_PER_PAGE
+            )
+            return offers_page(_ok(exchange.answer), zone)
+
+        found: dict[str, Offer] = {}
+        collect(page, OFFERS_PER_PAGE, self._limits.pages, found)
+        return tuple(found[name] for name in sorted(found))
+
+    def projects(self) -> tuple[Project, ...]:
+        """All projects of the organization, by name. Raises CloudError."""
+        deadline = self._transport.deadline()
+
+        def page(number: int) -> Page[Project]:
+            exchange = self._exchange("list_projects", deadline)
+            api = _through(AccountV3ProjectAPI(self._client), exchange)
+            api.list_projects(
+                page=number,
+                page_size=PROJECTS_PER_PAGE,
+                order_by=ListProjectsRequestOrderBy.CREATED_AT_ASC,
+            )
+            return projects_page(_ok(exchange.answer), self._organization_id)
+
+        found: dict[str, Project] = {}
+        collect(page, PROJECTS_PER_PAGE, self._limits.pages, found)
+        return tuple(sorted(found.values(), key=lambda project: (project.name, project.id)))
+
+    def server(self, zone: str, server_id: str) -> Server:
+        """One server now. Raises CloudError; ValueError for what is no zone or UUID."""
+        checked_zone(zone)
+        checked_uuid(server_id)
+        exchange = self._exchange("get_server", self._transport.deadline())
+        self._instance(exchange).get_server(zone=zone, server_id=server_id)
+        return one_server(_ok(exchange.answer), zone, server_id, self._organization_id)
+
+    def power_off(self, zone: str, server_id: str) -> None:
+        """Ask once for poweroff, without retry. Raises CloudError, ValueError."""
+        self._act(zone, server_id, ServerAction.POWEROFF)
+
+    def power_on(self, zone: str, server_id: str) -> None:
+        """Ask once for poweron, without retry. Raises CloudError, ValueError."""
+        self._act(zone, server_id, ServerAction.POWERON)
+
+    def _act(self, zone: str, server_id: str, action: ServerAction) -> None:
+        checked_zone(zone)
+        checked_uuid(server_id)
+        exchange = self._exchange(f"server_{action}", self._transport.deadline())
+        self._instance(exchange).server_action(zone=zone, server_id=server_id, action=action)
+        check_task(exchange.answer)
+
+    def _exchange(self, operation: str, deadline: Deadline) -> _Exchange:
+        return _Exchange(self._client, self._transport, operation, deadline)
+
+    def _instance(self, exchange: _Exchange) -> Any:
+        return _through(InstanceV1API(self._client), exchange)
+
+
+def _ok(answer: Answer) -> Answer:
+    """The answer of a reading call, which is 200 or not to be trusted."""
+    if answer.status != 200:
+        raise Malformed(f"HTTP {answer.status} in place of 200")
+    return answer
+
+
+def _check_settings(access_key: str, secret_key: str, url: str) -> None:
+    """Check before the SDK does, whose own errors quote the keys. Raises ValueError."""
+    if not _ACCESS_KEY.fullmatch(access_key):
+        raise ValueError("the access key is not SCW and 17 letters or digits")
+    if not _URL.fullmatch(url):
+        raise ValueError("the API's URL is not http(s)://HOST[:PORT][/PREFIX]")
+    try:
+        checked_uuid(secret_key)
+    except ValueError:
+        problem = "the secret key is not a UUID"
+    else:
+        return
+    # Raised outside the handler: a chained error would quote the key.
+    raise ValueError(problem)

@@ -1,0 +1,246 @@
+"""How does one HTTP call to a cloud end? In an answer or a typed error, in bounded time.
+
+The only layer with timeouts and retries. Failures travel as values until the last line
+raises them, so that no error drags along a request whose headers hold the key.
+"""
+
+from __future__ import annotations
+
+import http.client
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from http.cookiejar import DefaultCookiePolicy
+
+import requests
+import tenacity
+import urllib3
+from requests.adapters import BaseAdapter, HTTPAdapter
+
+from quotas.observation import Cause
+from scheduler.clouds.base import (
+    CloudError,
+    Forbidden,
+    KeyRefused,
+    Malformed,
+    Refused,
+    ServerFault,
+    Throttled,
+    Unreachable,
+)
+from scheduler.clouds.replies import LONGEST_DETAIL, Answer, conceal, read_reply, retry_after_s
+
+CHUNK_BYTES = 65_536
+FIRST_WAIT_S = 0.5
+LONGEST_WAIT_S = 8.0
+BROKEN = (
+    requests.RequestException,
+    urllib3.exceptions.HTTPError,
+    http.client.HTTPException,
+    OSError,
+)
+"""All that a connection can raise between the first byte out and the last byte in."""
+
+OnRequest = Callable[[str, str, float], None]
+"""Told of each HTTP request: operation, outcome, seconds."""
+
+
+class OutOfTime(Unreachable):
+    """The time allowed for the whole call is used up."""
+
+    cause = Cause.DEADLINE
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of every call. `call_s` covers all pages, attempts and waits of one call."""
+
+    connect_s: float = 5.0
+    read_s: float = 30.0
+    call_s: float = 60.0
+    attempts: int = 4
+    pages: int = 1_000
+    body_bytes: int = 64 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request; its headers hold the key and are never shown."""
+
+    operation: str
+    method: str
+    url: str
+    params: Sequence[tuple[str, str]]
+    headers: Mapping[str, str] = field(repr=False)
+    body: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """The monotonic instant at which a call must have ended."""
+
+    monotonic: Callable[[], float]
+    ends_at: float
+
+    @property
+    def left_s(self) -> float:
+        """Seconds left, negative when it has passed."""
+        return self.ends_at - self.monotonic()
+
+
+@dataclass(frozen=True, slots=True)
+class _Tried:
+    """How one attempt ended, and how long the cloud asked us to wait."""
+
+    outcome: Answer | CloudError
+    wait_s: float | None = None
+
+
+_OUTCOMES: tuple[tuple[type[CloudError], str], ...] = (
+    (OutOfTime, "deadline"),
+    (Unreachable, "unreachable"),
+    (Throttled, "throttled"),
+    (ServerFault, "fault"),
+    (Malformed, "malformed"),
+    (KeyRefused, "key_refused"),
+    (Forbidden, "forbidden"),
+    (Refused, "refused"),
+)
+
+
+def outcome_name(outcome: Answer | CloudError) -> str:
+    """One word for a metric label: ok, or the kind of failure."""
+    names = (name for kind, name in _OUTCOMES if isinstance(outcome, kind))
+    return "ok" if isinstance(outcome, Answer) else next(names, "fault")
+
+
+class Transport:
+    """Sends requests over a pooled session per thread; safe to share between threads."""
+
+    def __init__(
+        self,
+        *,
+        limits: Limits,
+        monotonic: Callable[[], float],
+        sleep: Callable[[float], None],
+        on_request: OnRequest | None = None,
+        adapter: Callable[[], BaseAdapter] = HTTPAdapter,
+    ) -> None:
+        """`adapter` makes what carries the requests of one thread's session."""
+        self._limits = limits
+        self._monotonic = monotonic
+        self._sleep = sleep
+        self._on_request = on_request or (lambda operation, outcome, seconds: None)
+        self._adapter = adapter
+        self._local = threading.local()
+
+    def deadline(self) -> Deadline:
+        """The deadline of a call that begins now."""
+        return Deadline(self._monotonic, self._monotonic() + self._limits.call_s)
+
+    def send(self, request: Request, deadline: Deadline) -> Answer:
+        """Send, retrying what is safe to repeat. Raises CloudError."""
+        attempts = self._limits.attempts if request.method == "GET" else 1
+        retrying = tenacity.Retrying(
+            sleep=self._sleep,
+            retry=tenacity.retry_if_result(_is_worth_repeating),
+            wait=_wait_s,
+            stop=lambda state: (
+                state.attempt_number >= attempts or state.upcoming_sleep >= deadline.left_s
+            ),
+            retry_error_callback=_last_attempt,
+        )
+        outcome = retrying(self._attempt, request, deadline).outcome
+        if isinstance(outcome, CloudError):
+            raise outcome
+        return outcome
+
+    def _attempt(self, request: Request, deadline: Deadline) -> _Tried:
+        began = self._monotonic()
+        tried = self._exchange(request, deadline)
+        self._on_request(request.operation, outcome_name(tried.outcome), self._monotonic() - began)
+        return tried
+
+    def _exchange(self, request: Request, deadline: Deadline) -> _Tried:
+        """One request and its reply, every failure turned into a value."""
+        try:
+            return self._fetch(request, deadline)
+        except (requests.Timeout, urllib3.exceptions.TimeoutError, TimeoutError):
+            return _Tried(Unreachable(f"{request.operation}: no answer in time"))
+        except BROKEN as broken:
+            # The type only: the text of a transport error may quote what we sent.
+            kind = type(broken).__name__
+            return _Tried(Unreachable(f"{request.operation}: the connection failed ({kind})"))
+
+    def _fetch(self, request: Request, deadline: Deadline) -> _Tried:
+        left_s = deadline.left_s
+        if left_s <= 0:
+            return _Tried(OutOfTime(f"{request.operation}: no time left"))
+        with self._session().request(
+            request.method,
+            request.url,
+            params=list(request.params),
+            headers=dict(request.headers),
+            data=request.body,
+            timeout=(min(self._limits.connect_s, left_s), min(self._limits.read_s, left_s)),
+            allow_redirects=False,
+            stream=True,
+        ) as response:
+            content = self._content(response, request, deadline)
+            if isinstance(content, CloudError):
+                return _Tried(content)
+            outcome = read_reply(response.status_code, response.headers, content)
+            if isinstance(outcome, CloudError):
+                # Concealed before it is cut: a cut key would no longer be found.
+                words = conceal(str(outcome), request.headers.values())[:LONGEST_DETAIL]
+                outcome = type(outcome)(f"{request.operation}: {words}")
+            return _Tried(outcome, retry_after_s(response.headers))
+
+    def _content(
+        self, response: requests.Response, request: Request, deadline: Deadline
+    ) -> bytes | CloudError:
+        """The body, read as it trickles in: a read timeout alone never ends a slow drip."""
+        content = bytearray()
+        while chunk := response.raw.read1(CHUNK_BYTES, decode_content=True):
+            content += chunk
+            if len(content) > self._limits.body_bytes:
+                return Malformed(f"{request.operation}: the answer is too large")
+            if deadline.left_s <= 0:
+                return OutOfTime(f"{request.operation}: the answer did not end in time")
+        return bytes(content)
+
+    def _session(self) -> requests.Session:
+        """This thread's session: own pool, no proxies or netrc of the environment, no cookies."""
+        session = getattr(self._local, "session", None)
+        if not isinstance(session, requests.Session):
+            session = requests.Session()
+            session.trust_env = False
+            session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+            for scheme in ("http://", "https://"):
+                session.mount(scheme, self._adapter())
+            self._local.session = session
+        return session
+
+
+def _is_worth_repeating(tried: _Tried) -> bool:
+    """Whether a second attempt may end otherwise: 429, 5xx, transport, while time is left."""
+    return isinstance(tried.outcome, (Unreachable, Throttled, ServerFault)) and not isinstance(
+        tried.outcome, OutOfTime
+    )
+
+
+def _wait_s(state: tenacity.RetryCallState) -> float:
+    """What the cloud asked for, else doubling from half a second."""
+    tried = _last_attempt(state)
+    if tried.wait_s is not None:
+        return tried.wait_s
+    doubled: float = FIRST_WAIT_S * 2 ** (state.attempt_number - 1)
+    return min(LONGEST_WAIT_S, doubled)
+
+
+def _last_attempt(state: tenacity.RetryCallState) -> _Tried:
+    """The attempt that tenacity has just seen."""
+    assert state.outcome is not None, "tenacity asks only after an attempt"
+    tried = state.outcome.result()
+    assert isinstance(tried, _Tried)
+    return tried
