@@ -1,0 +1,1 @@
+"""Tests of the cloud adapter: recorded answers, hostile ones, and a real socket."""
