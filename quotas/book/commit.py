@@ -1,0 +1,198 @@
+"""How does a cycle's result enter the book? In one transaction, fenced by the lease."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Table, bindparam, select, update
+from sqlalchemy.dialects.sqlite import insert
+
+from quotas.book.lease import Lease, fence
+from quotas.book.session import Book
+from quotas.book.state import read_program
+from quotas.book.transfers import canonical, post
+from quotas.ledger import Transfer, grant_transfer
+from quotas.metering import Dispute, Run
+from quotas.notices import Intent, Notice
+from quotas.observation import Complete, Offer, Sweep, Unknown
+from quotas.program import Program, Startup
+from quotas.snapshot import Decision
+from quotas.tables import (
+    DecisionRow,
+    DisputeRow,
+    GrantRow,
+    IntentRow,
+    NoticeRow,
+    PriceRow,
+    ProgramVersion,
+    RunRow,
+    ZoneRow,
+)
+
+DECISION, DISPUTE, GRANT, INTENT, NOTICE, PRICE, PROGRAM, RUN, ZONE = (
+    table.__table__  # type: ignore[attr-defined]
+    for table in (
+        DecisionRow,
+        DisputeRow,
+        GrantRow,
+        IntentRow,
+        NoticeRow,
+        PriceRow,
+        ProgramVersion,
+        RunRow,
+        ZoneRow,
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What one cycle writes: the books, how far the zones are known, what was decided."""
+
+    sweeps: Sequence[Sweep]
+    confirmed: dict[str, int]
+    runs: Sequence[Run]
+    disputes: Sequence[Dispute]
+    transfers: Sequence[Transfer]
+    decisions: Sequence[Decision]
+    notices: Sequence[Notice]
+    intents: Sequence[Intent]
+    mode: str
+
+
+def commit(book: Book, result: Result, lease: Lease, now_s: int) -> None:
+    """Write a cycle's result, all or nothing. Raises StaleEpoch when we no longer lead."""
+    with book.writing() as connection:
+        fence(connection, lease)
+        post(connection, result.transfers, recorded_s=now_s, epoch=lease.epoch, actor="cohortd")
+        _upsert(connection, RUN, [asdict(run) for run in result.runs])
+        _upsert(connection, DISPUTE, [_dispute(dispute) for dispute in result.disputes])
+        _upsert(connection, ZONE, [_zone(s, result.confirmed) for s in result.sweeps])
+        _append(connection, DECISION, [_decision(d, result.mode, now_s) for d in result.decisions])
+        _save(connection, NOTICE, result.notices)
+        _save(connection, INTENT, result.intents)
+
+
+def mark(book: Book, intents: Iterable[Intent], lease: Lease) -> None:
+    """Write what became of intents that were acted on. Raises StaleEpoch."""
+    with book.writing() as connection:
+        fence(connection, lease)
+        _save(connection, INTENT, intents)
+
+
+def apply_program(book: Book, program: Program, now_s: int, actor: str) -> int:
+    """Put a program in force: a new version where it changed, each grant id posted once.
+
+    Returns the number of the version in force.
+    """
+    with book.writing() as connection:
+        version, current = read_program(connection)
+        if current is None or current.digest != program.digest:
+            row = {"digest": program.digest, "body": program.to_json()}
+            version = int(
+                connection.execute(
+                    PROGRAM.insert().values(**row, applied_s=now_s, actor=actor)
+                ).inserted_primary_key[0]
+            )
+        _grants(connection, program.startups())
+        transfers = [
+            grant_transfer(s.cohort, s.name, g.id, g.amount_ucr, g.effective_s)
+            for s in program.startups()
+            for g in s.grants
+        ]
+        post(connection, transfers, recorded_s=now_s, epoch=0, actor=actor)
+        return version
+
+
+def accept_prices(book: Book, offers: Iterable[Offer], now_s: int, source: str) -> int:
+    """Put in force the rates of flavors that have none yet; returns how many."""
+    with book.writing() as connection:
+        known = set(connection.scalars(select(PRICE.c.flavor)))
+        rows = [
+            {
+                "flavor": offer.flavor,
+                "accepted_s": now_s,
+                "rate_ucr_per_h": offer.rate_ucr_per_h,
+                "gpus": offer.gpus,
+                "scratch_bytes": offer.scratch_bytes,
+                "source": source,
+            }
+            for offer in offers
+            if offer.flavor not in known and offer.rate_ucr_per_h is not None
+        ]
+        _append(connection, PRICE, rows)
+        return len(rows)
+
+
+def _grants(connection: Connection, startups: Iterable[Startup]) -> None:
+    rows = [
+        {
+            "grant_id": grant.id,
+            "startup": startup.name,
+            "cohort": startup.cohort,
+            "category": grant.category,
+            "priority": grant.priority,
+            "amount_ucr": grant.amount_ucr,
+            "effective_s": grant.effective_s,
+            "expires_s": grant.expires_s,
+        }
+        for startup in startups
+        for grant in startup.grants
+    ]
+    if rows:
+        connection.execute(insert(GRANT).on_conflict_do_nothing(), rows)
+
+
+def _append(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
+    if rows:
+        connection.execute(table.insert(), rows)
+
+
+def _upsert(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
+    if not rows:
+        return
+    statement = insert(table)
+    keys = [column.name for column in table.primary_key.columns]
+    others = {c.name: statement.excluded[c.name] for c in table.columns if c.name not in keys}
+    connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=others), rows)
+
+
+def _save(connection: Connection, table: Table, items: Iterable[Notice | Intent]) -> None:
+    """Insert what has no id yet; move the state of what has one."""
+    rows = [asdict(item) for item in items]
+    new = [{k: v for k, v in row.items() if k != "id"} for row in rows if row["id"] is None]
+    _append(connection, table, new)
+    moving = [name for name in ("state", "sent_s", "ended_s", "detail") if name in table.columns]
+    moved = [row for row in rows if row["id"] is not None]
+    if moved:
+        statement = update(table).where(table.c.id == bindparam("row_id"))
+        statement = statement.values({name: bindparam(f"new_{name}") for name in moving})
+        connection.execute(
+            statement,
+            [{"row_id": row["id"], **{f"new_{n}": row[n] for n in moving}} for row in moved],
+        )
+
+
+def _dispute(dispute: Dispute) -> dict[str, Any]:
+    row = asdict(dispute)
+    period = row.pop("period")
+    return {**row, "start_s": period["start_s"], "end_s": period["end_s"]}
+
+
+def _zone(sweep: Sweep, confirmed: dict[str, int]) -> dict[str, Any]:
+    detail = "" if isinstance(sweep, Complete) else f"{sweep.cause}: {sweep.detail}"
+    outcome = "unknown" if isinstance(sweep, Unknown) else type(sweep).__name__.lower()
+    return {
+        "name": sweep.zone,
+        "confirmed_until_s": confirmed.get(sweep.zone),
+        "swept_s": sweep.at_s,
+        "outcome": outcome,
+        "detail": detail,
+    }
+
+
+def _decision(decision: Decision, mode: str, now_s: int) -> dict[str, Any]:
+    row = asdict(decision)
+    return {**row, "inputs": canonical(dict(decision.inputs)), "mode": mode, "at_s": now_s}

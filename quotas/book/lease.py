@@ -1,0 +1,69 @@
+"""Who leads? One row with a holder, an epoch and an end; every write of a cycle checks it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, select, update
+
+from quotas.book.session import Book
+from quotas.tables import LeaseRow
+
+LEASE = LeaseRow.__table__  # type: ignore[attr-defined]
+NAME = "cycle"
+
+
+class StaleEpoch(Exception):
+    """Another daemon leads now: nothing of this cycle may be written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """Leadership of `holder` under `epoch` until `expires_s`."""
+
+    holder: str
+    epoch: int
+    expires_s: int
+
+
+def acquire(book: Book, holder: str, now_s: int, length_s: int) -> Lease | None:
+    """Take or renew the lease; None while another holder's has not run out.
+
+    The epoch rises by one whenever the holder changes, or its own lease had run out.
+    """
+    with book.writing() as connection:
+        row = connection.execute(select(LEASE).where(LEASE.c.name == NAME)).one_or_none()
+        if row is None:
+            lease = Lease(holder, 1, now_s + length_s)
+            values = {"holder": holder, "epoch": 1, "expires_s": lease.expires_s}
+            connection.execute(LEASE.insert().values(name=NAME, **values))
+            return lease
+        if row.holder != holder and row.expires_s > now_s:
+            return None
+        renewed = row.holder == holder and row.expires_s > now_s
+        epoch = row.epoch if renewed else row.epoch + 1
+        # A clock that stepped back must not shorten what was promised to us.
+        lease = Lease(holder, epoch, max(row.expires_s if renewed else 0, now_s + length_s))
+        connection.execute(
+            update(LEASE)
+            .where(LEASE.c.name == NAME)
+            .values(holder=holder, epoch=epoch, expires_s=lease.expires_s)
+        )
+        return lease
+
+
+def fence(connection: Connection, lease: Lease) -> None:
+    """Refuse to write under an epoch that is no longer the newest. Raises StaleEpoch."""
+    epoch = connection.scalar(select(LEASE.c.epoch).where(LEASE.c.name == NAME))
+    if epoch != lease.epoch:
+        raise StaleEpoch(f"epoch {lease.epoch} was superseded by {epoch}")
+
+
+def release(book: Book, lease: Lease) -> None:
+    """Let another take over at once, if we still lead."""
+    with book.writing() as connection:
+        connection.execute(
+            update(LEASE)
+            .where(LEASE.c.name == NAME, LEASE.c.epoch == lease.epoch)
+            .values(expires_s=0)
+        )

@@ -1,0 +1,179 @@
+"""What does a cycle read? Everything it needs in one read, as frozen values."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Select, or_, select
+
+from quotas.book.session import Book
+from quotas.ledger import GrantBalance, grant_account, usage_account
+from quotas.levels import CREDITS
+from quotas.metering import Catalogue, Run
+from quotas.notices import LIVE_INTENTS, LIVE_NOTICES, Intent, Notice
+from quotas.program import Program
+from quotas.tables import (
+    BalanceRow,
+    DecisionRow,
+    DisputeRow,
+    GrantRow,
+    IntentRow,
+    NoticeRow,
+    PriceRow,
+    ProgramVersion,
+    RunRow,
+    ZoneRow,
+)
+from quotas.units import Period, cost_ucr
+
+BALANCE, DECISION, DISPUTE, GRANT, INTENT, NOTICE, PRICE, PROGRAM, RUN, ZONE = (
+    table.__table__  # type: ignore[attr-defined]
+    for table in (
+        BalanceRow,
+        DecisionRow,
+        DisputeRow,
+        GrantRow,
+        IntentRow,
+        NoticeRow,
+        PriceRow,
+        ProgramVersion,
+        RunRow,
+        ZoneRow,
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """The book as one read showed it. Runs are the open ones, and ended but unposted ones."""
+
+    program: Program | None
+    program_version: int
+    catalogue: Catalogue
+    scratch: frozenset[str]
+    confirmed: Mapping[str, int]
+    runs: tuple[Run, ...]
+    grants: tuple[GrantBalance, ...]
+    notices: tuple[Notice, ...]
+    intents: tuple[Intent, ...]
+    told: frozenset[tuple[str, str]]
+    charged: Mapping[str, int]
+    disputed: Mapping[str, int]
+
+
+def load(book: Book) -> State:
+    """Read the state in one transaction."""
+    with book.reading() as connection:
+        version, program = read_program(connection)
+        rates, gpus, scratch = _catalogue(connection)
+        return State(
+            program=program,
+            program_version=version,
+            catalogue=Catalogue(rates, gpus),
+            scratch=scratch,
+            confirmed=_confirmed(connection),
+            runs=tuple(Run(**row) for row in connection.execute(_unposted_runs()).mappings()),
+            grants=read_grants(connection),
+            notices=_notices(connection),
+            intents=_intents(connection),
+            told=_told(connection),
+            charged=_charged(connection),
+            disputed=_disputed(connection),
+        )
+
+
+def read_program(connection: Connection) -> tuple[int, Program | None]:
+    """Number and content of the program version in force; (0, None) before the first."""
+    newest = select(PROGRAM.c.id, PROGRAM.c.body).order_by(PROGRAM.c.id.desc()).limit(1)
+    row = connection.execute(newest).one_or_none()
+    return (row.id, Program.from_json(row.body)) if row else (0, None)
+
+
+def read_grants(connection: Connection) -> tuple[GrantBalance, ...]:
+    """Every grant with what is left of it, in the order of creation."""
+    balances = {r.account: r.amount_ucr for r in connection.execute(select(BALANCE))}
+    return tuple(
+        GrantBalance(
+            startup=row.startup,
+            cohort=row.cohort,
+            id=row.grant_id,
+            priority=row.priority,
+            effective_s=row.effective_s,
+            expires_s=row.expires_s,
+            created=row.id,
+            granted_ucr=row.amount_ucr,
+            left_ucr=balances.get(grant_account(row.startup, row.grant_id), 0),
+        )
+        for row in connection.execute(select(GRANT).order_by(GRANT.c.id))
+    )
+
+
+def _confirmed(connection: Connection) -> dict[str, int]:
+    rows = connection.execute(select(ZONE.c.name, ZONE.c.confirmed_until_s))
+    return {row.name: row.confirmed_until_s for row in rows if row.confirmed_until_s is not None}
+
+
+def _catalogue(connection: Connection) -> tuple[dict[str, int], dict[str, int], frozenset[str]]:
+    rates, gpus, scratch = {}, {}, set()
+    for row in connection.execute(select(PRICE).order_by(PRICE.c.flavor, PRICE.c.accepted_s)):
+        rates[row.flavor], gpus[row.flavor] = row.rate_ucr_per_h, row.gpus
+        if row.scratch_bytes:
+            scratch.add(row.flavor)
+    return rates, gpus, frozenset(scratch)
+
+
+def _unposted_runs() -> Select[Any]:
+    return select(RUN).where(or_(RUN.c.end_s.is_(None), RUN.c.end_s > RUN.c.posted_until_s))
+
+
+def _notices(connection: Connection) -> tuple[Notice, ...]:
+    rows = select(NOTICE).where(NOTICE.c.state.in_(LIVE_NOTICES)).order_by(NOTICE.c.id)
+    return tuple(Notice(**row) for row in connection.execute(rows).mappings())
+
+
+def _intents(connection: Connection) -> tuple[Intent, ...]:
+    """Live intents, and the ended ones of notices still live: they time the retries."""
+    live_notices = select(NOTICE.c.id).where(NOTICE.c.state.in_(LIVE_NOTICES))
+    rows = select(INTENT).where(
+        or_(INTENT.c.state.in_(LIVE_INTENTS), INTENT.c.notice_id.in_(live_notices))
+    )
+    found = connection.execute(rows.order_by(INTENT.c.id)).mappings()
+    return tuple(Intent(**row) for row in found)
+
+
+def _told(connection: Connection) -> frozenset[tuple[str, str]]:
+    rows = select(NOTICE.c.startup, NOTICE.c.cause).where(
+        or_(
+            NOTICE.c.state == "told",
+            (NOTICE.c.rule == CREDITS) & NOTICE.c.state.in_(("executing", "executed")),
+        )
+    )
+    return frozenset((row.startup, row.cause) for row in connection.execute(rows.distinct()))
+
+
+def _charged(connection: Connection) -> dict[str, int]:
+    """What each startup's usage has cost, by the balance of its usage account."""
+    prefix = usage_account("")
+    rows = select(BALANCE).where(BALANCE.c.account.startswith(prefix, autoescape=True))
+    return {r.account.removeprefix(prefix): r.amount_ucr for r in connection.execute(rows)}
+
+
+def _disputed(connection: Connection) -> dict[str, int]:
+    """What the disputed stretches of each startup would cost, were they billable."""
+    total: dict[str, int] = defaultdict(int)
+    for row in connection.execute(select(DISPUTE)):
+        period = Period(row.start_s, row.end_s)
+        total[row.startup] += cost_ucr(row.rate_ucr_per_h or 0, row.start_s, period)
+    return dict(total)
+
+
+def last_decisions(book: Book, limit: int, **where: str) -> list[Mapping[str, object]]:
+    """The newest decisions, newest first, of a startup or server where one is named."""
+    query = select(DECISION).order_by(DECISION.c.id.desc()).limit(limit)
+    for column, value in where.items():
+        query = query.where(DECISION.c[column] == value)
+    with book.reading() as connection:
+        return [dict(row) for row in connection.execute(query).mappings()]

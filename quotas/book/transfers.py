@@ -1,0 +1,117 @@
+"""How are transfers written, once each, and chained so that none can change unseen?"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+
+from sqlalchemy import Connection, bindparam, func, select
+from sqlalchemy.dialects.sqlite import insert
+
+from quotas.ledger import Transfer
+from quotas.tables import BalanceRow, EntryRow, TransferRow
+
+TRANSFER, ENTRY, BALANCE = (t.__table__ for t in (TransferRow, EntryRow, BalanceRow))  # type: ignore[attr-defined]
+GENESIS = "0" * 64
+KEYS_AT_ONCE = 500
+
+
+def canonical(value: object) -> str:
+    """JSON with sorted keys and no spaces: equal values give equal text."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def link(previous: str, fields: Mapping[str, object], entries: Iterable[tuple[str, int]]) -> str:
+    """Hash of a transfer: over its predecessor's hash, its own fields and its entries."""
+    body = canonical([previous, dict(fields), [list(entry) for entry in entries]])
+    return hashlib.sha256(body.encode()).hexdigest()
+
+
+def post(
+    connection: Connection,
+    transfers: Sequence[Transfer],
+    *,
+    recorded_s: int,
+    epoch: int,
+    actor: str,
+) -> int:
+    """Append the transfers whose keys are not in the book yet; returns how many were.
+
+    A key already there is left as it is: replaying a commit adds nothing (I6). The
+    caller passes transfers that differ in key.
+    """
+    known = _known_keys(connection, [transfer.key for transfer in transfers])
+    fresh = [transfer for transfer in transfers if transfer.key not in known]
+    if not fresh:
+        return 0
+    next_id = (connection.scalar(select(func.max(TRANSFER.c.id))) or 0) + 1
+    heads = {cohort: _head(connection, cohort) for cohort in {t.cohort for t in fresh}}
+    rows: list[dict[str, object]] = []
+    entries: list[dict[str, object]] = []
+    moved: dict[str, int] = defaultdict(int)
+    for number, transfer in enumerate(fresh, next_id):
+        fields = _fields(transfer, recorded_s, epoch, actor)
+        sides = [(entry.account, entry.amount_ucr) for entry in transfer.entries]
+        previous = heads[transfer.cohort]
+        heads[transfer.cohort] = link(previous, fields, sides)
+        rows.append(
+            {
+                "id": number,
+                **fields,
+                "previous_hash": previous,
+                "hash": heads[transfer.cohort],
+            }
+        )
+        for position, (account, amount_ucr) in enumerate(sides):
+            entries.append(
+                {
+                    "transfer_id": number,
+                    "position": position,
+                    "account": account,
+                    "amount_ucr": amount_ucr,
+                }
+            )
+            moved[account] += amount_ucr
+    connection.execute(TRANSFER.insert(), rows)
+    connection.execute(ENTRY.insert(), entries)
+    _move(connection, moved)
+    return len(fresh)
+
+
+def _fields(transfer: Transfer, recorded_s: int, epoch: int, actor: str) -> dict[str, object]:
+    return {
+        "key": transfer.key,
+        "kind": transfer.kind,
+        "cohort": transfer.cohort,
+        "startup": transfer.startup,
+        "at_s": transfer.at_s,
+        "recorded_s": recorded_s,
+        "epoch": epoch,
+        "actor": actor,
+        "reason": transfer.reason,
+        "detail": canonical(dict(transfer.detail)),
+    }
+
+
+def _known_keys(connection: Connection, keys: Sequence[str]) -> set[str]:
+    known: set[str] = set()
+    for start in range(0, len(keys), KEYS_AT_ONCE):
+        batch = keys[start : start + KEYS_AT_ONCE]
+        known |= set(connection.scalars(select(TRANSFER.c.key).where(TRANSFER.c.key.in_(batch))))
+    return known
+
+
+def _head(connection: Connection, cohort: str) -> str:
+    newest = select(TRANSFER.c.hash).where(TRANSFER.c.cohort == cohort)
+    return connection.scalar(newest.order_by(TRANSFER.c.id.desc()).limit(1)) or GENESIS
+
+
+def _move(connection: Connection, moved: Mapping[str, int]) -> None:
+    upsert = insert(BALANCE).values(account=bindparam("a"), amount_ucr=bindparam("m"))
+    upsert = upsert.on_conflict_do_update(
+        index_elements=["account"],
+        set_={"amount_ucr": BALANCE.c.amount_ucr + upsert.excluded.amount_ucr},
+    )
+    connection.execute(upsert, [{"a": a, "m": m} for a, m in sorted(moved.items())])

@@ -1,0 +1,52 @@
+"""Is a startup above a hard limit of GPUs? Then its newest servers may not go on."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+from quotas.metering import Run
+from quotas.snapshot import Snapshot, Violation
+
+RULE = "limit"
+
+
+def over_limit(snapshot: Snapshot) -> list[Violation]:
+    """The fewest newest servers above each startup's limit in each pool.
+
+    Usage counts every open run, also in zones that are not Complete; the servers to
+    stop are chosen only among those seen in this cycle.
+    """
+    program, now_s = snapshot.program, snapshot.now_s
+    usage: dict[tuple[str, str], list[Run]] = defaultdict(list)
+    for run in snapshot.runs.values():
+        pool = program.pool_of(run.flavor)
+        if run.end_s is None and pool is not None:
+            usage[run.startup, pool.name].append(run)
+    seen = {run.id for run, _ in snapshot.running()}
+    found = []
+    for startup in program.startups():
+        for pool_name, limit in sorted(startup.limit.items()):
+            runs = usage[startup.name, pool_name]
+            if limit is None:
+                continue
+            used = sum(run.gpus for run in runs)
+            for run in _newest_above(runs, seen, used - limit):
+                reason = (
+                    f"{startup.name} uses {used} GPUs in {pool_name}, its limit is {limit}: "
+                    f"{run.server_name} ({run.gpus}) is its newest server there"
+                )
+                inputs = {"used_gpus": used, "limit_gpus": limit, "pool": pool_name}
+                deadline_s = now_s + program.policy.minimum_notice_s
+                cause = f"limit:{pool_name}"
+                found.append(Violation(run, RULE, cause, deadline_s, reason, inputs))
+    return found
+
+
+def _newest_above(runs: list[Run], seen: set[str], excess: int) -> Iterable[Run]:
+    for run in sorted(runs, key=lambda each: (-each.start_s, each.id)):
+        if excess <= 0:
+            return
+        if run.id in seen:
+            excess -= run.gpus
+            yield run

@@ -1,0 +1,263 @@
+"""What ran, from when to when? Complete sweeps in; runs, disputes and charges due out.
+
+One rule covers quiet cycles and outages alike. Between the last Complete sweep of a
+zone (`confirmed_s`) and this one (`at_s`) the only evidence is the state seen now and
+its `modified_s`:
+
+* a transition is dated `modified_s` where that lies between the two sweeps, else at
+  the bound in the startup's favour (start = first seen, end = last confirmed);
+* a server that is billable at both sweeps ran all the while, unless it was modified
+  so late after the first that it may have been off and on again: then the stretch
+  from `confirmed_s` to `modified_s` is disputed until the provider's bill decides;
+* a server that is gone ended at the last confirmed instant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from quotas.observation import Complete, Server, Sweep
+from quotas.program import Program
+from quotas.units import HOUR_S, Period, cost_ucr, month_start_s
+
+SHORTEST_BOUNCE_S = 40
+"""No GPU server was ever recorded to stop and start again in less (scaleway/facts.md 2.1)."""
+
+
+LONGEST_TRANSITION_S = 188
+"""The longest recorded stay in a passing state: 188 s in "stopping" (facts.md 2.1)."""
+PASSING_STATES = frozenset({"starting", "stopping"})
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """An uninterrupted billable stretch of one server, owned by one startup at one rate.
+
+    `rate_ucr_per_h` is None while no accepted price is known: metered, not yet charged.
+    `start_error_s` and `end_error_s` bound how far the true edges may lie outside.
+    """
+
+    id: str
+    server_id: str
+    server_name: str
+    zone: str
+    project_id: str
+    startup: str
+    flavor: str
+    gpus: int
+    rate_ucr_per_h: int | None
+    start_s: int
+    posted_until_s: int
+    state: str
+    end_s: int | None = None
+    start_error_s: int = 0
+    end_error_s: int = 0
+
+    def unposted(self, confirmed_s: int) -> Period:
+        """What ran and is in no charge yet, as far as the zone is known."""
+        until_s = self.end_s if self.end_s is not None else confirmed_s
+        return Period(self.posted_until_s, max(until_s, self.posted_until_s))
+
+    def accrued_ucr(self, confirmed_s: int) -> int:
+        """Cost of what is not yet posted; 0 while the rate is unknown."""
+        if self.rate_ucr_per_h is None:
+            return 0
+        return cost_ucr(self.rate_ucr_per_h, self.start_s, self.unposted(confirmed_s))
+
+
+@dataclass(frozen=True, slots=True)
+class Dispute:
+    """A stretch that may or may not have been billable; only the bill can tell."""
+
+    server_id: str
+    startup: str
+    flavor: str
+    period: Period
+    rate_ucr_per_h: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Metered:
+    """What one set of sweeps changes: runs by id (new, moved on or ended), disputes, zones."""
+
+    runs: Mapping[str, Run]
+    changed: tuple[Run, ...]
+    disputes: tuple[Dispute, ...]
+    confirmed: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """Accepted rates and GPU counts by flavor (TYPE@zone)."""
+
+    rates_ucr_per_h: Mapping[str, int]
+    gpus: Mapping[str, int]
+
+
+def meter(
+    program: Program,
+    catalogue: Catalogue,
+    open_runs: Iterable[Run],
+    confirmed: Mapping[str, int],
+    sweeps: Iterable[Sweep],
+) -> Metered:
+    """Advance every zone that answered Complete later than it is confirmed; skip the rest."""
+    runs = {run.id: run for run in open_runs}
+    known = dict(confirmed)
+    changed: dict[str, Run] = {}
+    disputes: list[Dispute] = []
+    for sweep in sorted(sweeps, key=lambda each: each.zone):
+        confirmed_s = known.get(sweep.zone)
+        if not isinstance(sweep, Complete) or (confirmed_s or 0) >= sweep.at_s:
+            continue
+        zone = _Zone(program, catalogue, confirmed_s, sweep)
+        here = sorted((r for r in runs.values() if r.zone == sweep.zone), key=lambda r: r.id)
+        for run in zone.advance(here, disputes):
+            if runs.get(run.id) != run:
+                changed[run.id] = runs[run.id] = run
+        known[sweep.zone] = sweep.at_s
+    return Metered(runs, tuple(changed.values()), tuple(disputes), known)
+
+
+@dataclass(frozen=True, slots=True)
+class _Zone:
+    """One zone between two Complete sweeps."""
+
+    program: Program
+    catalogue: Catalogue
+    confirmed_s: int | None
+    sweep: Complete
+
+    def advance(self, runs: list[Run], disputes: list[Dispute]) -> Iterable[Run]:
+        """Yield every run that began, went on or ended, in the order of server ids."""
+        seen = {server.id: server for server in self.sweep.servers}
+        open_ids = {run.server_id for run in runs}
+        for run in runs:
+            yield from self._follow(run, seen.get(run.server_id), disputes)
+        for server in sorted(self.sweep.servers, key=lambda each: each.id):
+            if server.id not in open_ids and server.is_billable:
+                yield from self._began(server)
+
+    def _follow(
+        self, run: Run, server: Server | None, disputes: list[Dispute]
+    ) -> Iterable[Run]:
+        if server is None:
+            yield self._ended(run, None)
+        elif not server.is_billable:
+            yield self._ended(run, server)
+        elif server.flavor != run.flavor or server.project_id != run.project_id:
+            yield self._ended(run, None)
+            yield from self._began(server)
+        elif self._may_have_bounced(run, server):
+            yield replace(self._ended(run, None), end_error_s=0)
+            disputed = Period(self._last_sure_s(run), server.modified_s)
+            disputes.append(
+                Dispute(run.server_id, run.startup, run.flavor, disputed, run.rate_ucr_per_h)
+            )
+            yield self._opened(server, run.startup, server.modified_s, error_s=0)
+        else:
+            yield from self._went_on(run, server)
+
+    def _went_on(self, run: Run, server: Server) -> Iterable[Run]:
+        rate = run.rate_ucr_per_h
+        if rate is None:
+            rate = self.catalogue.rates_ucr_per_h.get(run.flavor)
+        run = replace(run, state=server.state, rate_ucr_per_h=rate)
+        heir = self.program.owner(run.project_id, self.sweep.at_s)
+        if heir is None or heir.name == run.startup:
+            yield run
+            return
+        passed_s = max(heir.owns_since_s(run.project_id, self.sweep.at_s), run.posted_until_s)
+        yield replace(run, end_s=passed_s)
+        yield self._opened(server, heir.name, passed_s, error_s=0)
+
+    def _began(self, server: Server) -> Iterable[Run]:
+        owner = self.program.owner(server.project_id, self.sweep.at_s)
+        if owner is None:
+            return
+        starts_s = self.program.cohort(owner.cohort).starts_s
+        if self.sweep.at_s < starts_s or self._gpus(server) == 0:
+            return
+        if self.confirmed_s is not None and server.modified_s <= starts_s:
+            # Unchanged since before the cohort began, and the first sweep that counts.
+            began_s = starts_s if self.confirmed_s <= starts_s else self.sweep.at_s
+        else:
+            began_s = max(self._dated_s(server) or self.sweep.at_s, starts_s)
+        earliest_s = max(self.confirmed_s or server.created_s, server.created_s, starts_s)
+        error_s = _edge_error_s(server, max(0, began_s - earliest_s))
+        yield self._opened(server, owner.name, began_s, error_s=error_s)
+
+    def _opened(self, server: Server, startup: str, start_s: int, *, error_s: int) -> Run:
+        return Run(
+            id=f"{server.id}@{start_s}",
+            server_id=server.id,
+            server_name=server.name,
+            zone=server.zone,
+            project_id=server.project_id,
+            startup=startup,
+            flavor=server.flavor,
+            gpus=self._gpus(server),
+            rate_ucr_per_h=self.catalogue.rates_ucr_per_h.get(server.flavor),
+            start_s=start_s,
+            posted_until_s=start_s,
+            state=server.state,
+            start_error_s=error_s,
+        )
+
+    def _ended(self, run: Run, server: Server | None) -> Run:
+        """The run, ended where its new state dates the end, else at the last sure instant."""
+        sure_s = self._last_sure_s(run)
+        dated_s = self._dated_s(server) if server else None
+        if dated_s is None or server is None:
+            end_s, error_s = sure_s, self.sweep.at_s - sure_s
+        else:
+            end_s, error_s = max(dated_s, sure_s), _edge_error_s(server, dated_s - sure_s)
+        rate = run.rate_ucr_per_h
+        if rate is None:
+            rate = self.catalogue.rates_ucr_per_h.get(run.flavor)
+        return replace(
+            run, end_s=end_s, state="ended", end_error_s=error_s, rate_ucr_per_h=rate
+        )
+
+    def _last_sure_s(self, run: Run) -> int:
+        return max(self.confirmed_s or run.start_s, run.start_s)
+
+    def _dated_s(self, server: Server) -> int | None:
+        """The transition's instant, if the change fell between the two sweeps."""
+        if self.confirmed_s is None or not self.confirmed_s < server.modified_s <= self.sweep.at_s:
+            return None
+        return server.modified_s
+
+    def _may_have_bounced(self, run: Run, server: Server) -> bool:
+        dated_s = self._dated_s(server)
+        return dated_s is not None and dated_s - self._last_sure_s(run) > SHORTEST_BOUNCE_S
+
+    def _gpus(self, server: Server) -> int:
+        return self.catalogue.gpus.get(server.flavor, 0)
+
+
+def _edge_error_s(server: Server, gap_s: int) -> int:
+    """How far before its date a transition may lie: a sweep gap, or one passing state."""
+    return min(gap_s, LONGEST_TRANSITION_S) if server.state in PASSING_STATES else gap_s
+
+
+def due(run: Run, confirmed_s: int, edges: Iterable[int]) -> tuple[Period, ...]:
+    """The periods of a run to post now: none, or all that is unposted, cut at each edge.
+
+    Due are an ended run, an hour unposted, and an edge (month end, grant edge) passed.
+    A run without an accepted rate posts nothing.
+    """
+    period = run.unposted(confirmed_s)
+    if run.rate_ucr_per_h is None or period.seconds == 0:
+        return ()
+    cuts = {edge for edge in edges if period.start_s < edge < period.end_s}
+    edge_s = month_start_s(period.start_s, 1)
+    while edge_s < period.end_s:
+        cuts.add(edge_s)
+        edge_s = month_start_s(edge_s, 1)
+    at_edge = period.end_s in set(edges) or period.end_s == month_start_s(period.end_s)
+    if run.end_s is None and period.seconds < HOUR_S and not cuts and not at_edge:
+        return ()
+    points = [period.start_s, *sorted(cuts), period.end_s]
+    return tuple(Period(a, b) for a, b in zip(points, points[1:], strict=False))

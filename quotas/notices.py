@@ -1,0 +1,107 @@
+"""What was promised before a stop, and what is being done about it? Notices and intents.
+
+A notice is open until its cause ends (cancelled), its deadline passes in shadow mode
+(shadow), or its server is confirmed stopped (executed). A forecast is told once.
+An intent is pending, then sent, and ends confirmed, failed, expired or abandoned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from quotas.observation import Complete, Server, Sweep
+
+LIVE_NOTICES = frozenset({"open", "executing", "shadow"})
+LIVE_INTENTS = frozenset({"pending", "sent"})
+SEND_WITHIN_S = 300
+"""An intent not sent by then expires: the world has moved on, decide again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A promise to one startup, about one server ("" for the whole startup)."""
+
+    startup: str
+    server_id: str
+    server_name: str
+    zone: str
+    rule: str
+    cause: str
+    mode: str
+    given_s: int
+    deadline_s: int
+    text: str
+    state: str = "open"
+    id: int | None = None
+
+    @property
+    def subject(self) -> tuple[str, str, str]:
+        """What makes a live notice unique: startup, server and rule."""
+        return (self.startup, self.server_id, self.rule)
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """Power off a server, for a notice; `replaces` is the state it had when decided."""
+
+    notice_id: int
+    server_id: str
+    zone: str
+    replaces: str
+    decided_s: int
+    not_after_s: int
+    state: str = "pending"
+    sent_s: int | None = None
+    ended_s: int | None = None
+    detail: str = ""
+    action: str = "poweroff"
+    id: int | None = None
+
+    @property
+    def is_live(self) -> bool:
+        """Whether it may still change anything."""
+        return self.state in LIVE_INTENTS
+
+
+def servers_seen(sweeps: Iterable[Sweep]) -> dict[str, Server]:
+    """Every server of the zones that answered Complete, by id."""
+    complete = (sweep for sweep in sweeps if isinstance(sweep, Complete))
+    return {server.id: server for sweep in complete for server in sweep.servers}
+
+
+def settle(
+    intents: Iterable[Intent],
+    sweeps: Mapping[str, Sweep],
+    latency_s: int,
+    now_s: int,
+) -> tuple[Intent, ...]:
+    """The live intents that this cycle's observation ends.
+
+    Sent and seen off: confirmed. Sent, and billable `latency_s` later: failed. Never
+    sent in time: expired. A zone that is not Complete ends nothing but an expiry.
+    """
+    seen = servers_seen(sweeps.values())
+    ended = (_settled(intent, sweeps, seen, latency_s, now_s) for intent in intents)
+    return tuple(intent for intent in ended if intent is not None)
+
+
+def _settled(
+    intent: Intent,
+    sweeps: Mapping[str, Sweep],
+    seen: Mapping[str, Server],
+    latency_s: int,
+    now_s: int,
+) -> Intent | None:
+    sweep = sweeps.get(intent.zone)
+    if isinstance(sweep, Complete) and sweep.at_s >= (intent.sent_s or intent.decided_s):
+        server = seen.get(intent.server_id)
+        if server is None or not server.is_billable:
+            state = server.state if server else "gone"
+            return replace(intent, state="confirmed", ended_s=now_s, detail=f"seen {state}")
+        if intent.state == "sent" and now_s > (intent.sent_s or 0) + latency_s:
+            detail = f"still {server.state} {now_s - (intent.sent_s or 0)} s after poweroff"
+            return replace(intent, state="failed", ended_s=now_s, detail=detail)
+    if intent.state == "pending" and now_s > intent.not_after_s:
+        return replace(intent, state="expired", ended_s=now_s, detail="not sent in time")
+    return None

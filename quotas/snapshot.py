@@ -1,0 +1,72 @@
+"""What does a cycle know when it decides? One frozen value, the same for every rule."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from quotas.balances import Balance
+from quotas.metering import Run
+from quotas.notices import Intent, Notice
+from quotas.observation import Complete, Server, Sweep
+from quotas.program import Program
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Everything `decide` may look at. `told` holds (startup, cause) said once for all."""
+
+    now_s: int
+    program: Program
+    sweeps: Mapping[str, Sweep]
+    confirmed: Mapping[str, int]
+    runs: Mapping[str, Run]
+    balances: Mapping[str, Balance]
+    notices: tuple[Notice, ...]
+    intents: tuple[Intent, ...]
+    told: frozenset[tuple[str, str]]
+    stop_latency_s: int
+
+    def running(self) -> list[tuple[Run, Server]]:
+        """Open runs whose server this cycle's Complete sweep showed billable, by run id.
+
+        Runs in a zone that is not Complete are left out: nothing is concluded of them.
+        """
+        seen = {
+            server.id: server
+            for sweep in self.sweeps.values()
+            if isinstance(sweep, Complete)
+            for server in sweep.servers
+            if server.is_billable
+        }
+        return [
+            (run, seen[run.server_id])
+            for run in sorted(self.runs.values(), key=lambda each: each.id)
+            if run.end_s is None and run.server_id in seen
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """Why a server may not go on, from one rule: stop it, not before `deadline_s`."""
+
+    run: Run
+    rule: str
+    cause: str
+    deadline_s: int
+    reason: str
+    inputs: Mapping[str, int | str]
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What was decided of whom, why, and from which inputs; explained by recomputing."""
+
+    startup: str
+    server_id: str
+    rule: str
+    verb: str
+    cause: str
+    reason: str
+    inputs: Mapping[str, int | str]
+    version: int = 1

@@ -1,0 +1,198 @@
+"""Which rows does the book have? Tables and nothing else; rules live elsewhere.
+
+Instants are UTC seconds, amounts ucr, both int64. JSON columns hold canonical text.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Column, Index, UniqueConstraint
+from sqlmodel import Field, SQLModel
+
+
+def _int64(*, primary_key: bool = False, nullable: bool = False) -> Column[int]:
+    return Column(BigInteger, primary_key=primary_key, nullable=nullable)
+
+
+class ProgramVersion(SQLModel, table=True):
+    """A program file as it was applied; the newest is in force."""
+
+    __tablename__ = "program_version"
+    id: int | None = Field(default=None, primary_key=True)
+    digest: str
+    body: str
+    applied_s: int = Field(sa_column=_int64())
+    actor: str
+
+
+class TransferRow(SQLModel, table=True):
+    """A transfer: append-only, chained by hash within its cohort."""
+
+    __tablename__ = "transfer"
+    id: int | None = Field(default=None, primary_key=True)
+    key: str = Field(unique=True)
+    kind: str
+    cohort: str = Field(index=True)
+    startup: str = Field(index=True)
+    at_s: int = Field(sa_column=_int64())
+    recorded_s: int = Field(sa_column=_int64())
+    epoch: int
+    actor: str
+    reason: str
+    detail: str
+    previous_hash: str
+    hash: str
+
+
+class EntryRow(SQLModel, table=True):
+    """A side of a transfer: append-only."""
+
+    __tablename__ = "entry"
+    transfer_id: int = Field(primary_key=True, foreign_key="transfer.id")
+    position: int = Field(primary_key=True)
+    account: str = Field(index=True)
+    amount_ucr: int = Field(sa_column=_int64())
+
+
+class BalanceRow(SQLModel, table=True):
+    """Sum of an account's entries: a projection that can be dropped and rebuilt."""
+
+    __tablename__ = "balance"
+    account: str = Field(primary_key=True)
+    amount_ucr: int = Field(sa_column=_int64())
+
+
+class GrantRow(SQLModel, table=True):
+    """Terms of a grant; what is left of it is its account's balance."""
+
+    __tablename__ = "credit_grant"
+    __table_args__ = (UniqueConstraint("startup", "grant_id"),)
+    id: int | None = Field(default=None, primary_key=True)
+    grant_id: str
+    startup: str
+    cohort: str
+    category: str
+    priority: int
+    amount_ucr: int = Field(sa_column=_int64())
+    effective_s: int = Field(sa_column=_int64())
+    expires_s: int = Field(sa_column=_int64())
+
+
+class RunRow(SQLModel, table=True):
+    """A run of a server (see quotas.metering.Run)."""
+
+    __tablename__ = "run"
+    id: str = Field(primary_key=True)
+    server_id: str = Field(index=True)
+    server_name: str
+    zone: str
+    project_id: str
+    startup: str = Field(index=True)
+    flavor: str
+    gpus: int
+    rate_ucr_per_h: int | None = Field(default=None, sa_column=_int64(nullable=True))
+    start_s: int = Field(sa_column=_int64())
+    posted_until_s: int = Field(sa_column=_int64())
+    state: str
+    end_s: int | None = Field(default=None, sa_column=_int64(nullable=True))
+    start_error_s: int
+    end_error_s: int
+
+
+class DisputeRow(SQLModel, table=True):
+    """A stretch set aside until the provider's bill decides."""
+
+    __tablename__ = "dispute"
+    server_id: str = Field(primary_key=True)
+    start_s: int = Field(sa_column=_int64(primary_key=True))
+    end_s: int = Field(sa_column=_int64())
+    startup: str = Field(index=True)
+    flavor: str
+    rate_ucr_per_h: int | None = Field(default=None, sa_column=_int64(nullable=True))
+
+
+class ZoneRow(SQLModel, table=True):
+    """How far a zone is known, and how its last sweep ended."""
+
+    __tablename__ = "zone"
+    name: str = Field(primary_key=True)
+    confirmed_until_s: int | None = Field(default=None, sa_column=_int64(nullable=True))
+    swept_s: int = Field(sa_column=_int64())
+    outcome: str
+    detail: str
+
+
+class PriceRow(SQLModel, table=True):
+    """An accepted rate of a flavor; the newest one is in force."""
+
+    __tablename__ = "price"
+    flavor: str = Field(primary_key=True)
+    accepted_s: int = Field(sa_column=_int64(primary_key=True))
+    rate_ucr_per_h: int = Field(sa_column=_int64())
+    gpus: int
+    scratch_bytes: int = Field(sa_column=_int64())
+    source: str
+
+
+class DecisionRow(SQLModel, table=True):
+    """A decision with the inputs it was made from: append-only."""
+
+    __tablename__ = "decision"
+    id: int | None = Field(default=None, primary_key=True)
+    at_s: int = Field(sa_column=_int64())
+    mode: str
+    verb: str
+    startup: str = Field(index=True)
+    server_id: str = Field(index=True)
+    rule: str
+    version: int
+    cause: str
+    reason: str
+    inputs: str
+
+
+class NoticeRow(SQLModel, table=True):
+    """A promise made before a stop, with its deadline (see quotas.notices.Notice)."""
+
+    __tablename__ = "notice"
+    __table_args__ = (Index("ix_notice_open", "state"),)
+    id: int | None = Field(default=None, primary_key=True)
+    startup: str = Field(index=True)
+    server_id: str
+    server_name: str
+    zone: str
+    rule: str
+    cause: str
+    mode: str
+    given_s: int = Field(sa_column=_int64())
+    deadline_s: int = Field(sa_column=_int64())
+    state: str
+    text: str
+
+
+class IntentRow(SQLModel, table=True):
+    """An action to be done, once, before `not_after_s` (see quotas.intents.Intent)."""
+
+    __tablename__ = "intent"
+    __table_args__ = (Index("ix_intent_state", "state"),)
+    id: int | None = Field(default=None, primary_key=True)
+    notice_id: int = Field(foreign_key="notice.id")
+    action: str
+    server_id: str = Field(index=True)
+    zone: str
+    replaces: str
+    decided_s: int = Field(sa_column=_int64())
+    not_after_s: int = Field(sa_column=_int64())
+    state: str
+    sent_s: int | None = Field(default=None, sa_column=_int64(nullable=True))
+    ended_s: int | None = Field(default=None, sa_column=_int64(nullable=True))
+    detail: str
+
+
+class LeaseRow(SQLModel, table=True):
+    """Leadership: who may write the cycle's results, until when, under which epoch."""
+
+    __tablename__ = "lease"
+    name: str = Field(primary_key=True)
+    holder: str
+    epoch: int
+    expires_s: int = Field(sa_column=_int64())

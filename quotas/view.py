@@ -1,0 +1,88 @@
+"""What is shown of a cycle? One value from one instant, for status, metrics and the API."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from quotas.balances import Balance
+from quotas.metering import Run
+from quotas.notices import Notice
+from quotas.snapshot import Decision
+from quotas.units import format_credits, format_duration
+
+
+@dataclass(frozen=True, slots=True)
+class StartupView:
+    """One startup: its credits, its level and why, its charges and its running GPUs."""
+
+    name: str
+    cohort: str
+    level: str
+    level_reason: str
+    balance: Balance
+    charged_ucr: int
+    disputed_ucr: int
+    runs: tuple[Run, ...]
+
+    @property
+    def gpus(self) -> int:
+        """GPUs of its billable servers."""
+        return sum(run.gpus for run in self.runs)
+
+
+@dataclass(frozen=True, slots=True)
+class PoolView:
+    """One pool: how many GPUs it has now, and how many of them run."""
+
+    name: str
+    gpus: int
+    used: int
+
+
+@dataclass(frozen=True, slots=True)
+class ZoneView:
+    """How a zone answered, and until when it is known."""
+
+    name: str
+    outcome: str
+    confirmed_until_s: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """The program at `at_s`, as the last cycle left it."""
+
+    at_s: int
+    mode: str
+    epoch: int
+    startups: tuple[StartupView, ...]
+    pools: tuple[PoolView, ...]
+    zones: tuple[ZoneView, ...]
+    notices: tuple[Notice, ...]
+    decisions: tuple[Decision, ...]
+    pool_of: Mapping[str, str]
+    edges: tuple[int, ...]
+    alarms: tuple[str, ...]
+
+    @property
+    def sentence(self) -> str:
+        """The cycle in one human sentence: log line, status field and test oracle."""
+        used = sum(pool.used for pool in self.pools)
+        gpus = sum(pool.gpus for pool in self.pools)
+        accrued = sum(startup.balance.accrued_ucr for startup in self.startups)
+        parts = [
+            f"{len(self.startups)} startups",
+            f"{used} of {gpus} GPUs",
+            f"{format_credits(accrued)} credits accrued",
+        ]
+        blind = [zone.name for zone in self.zones if zone.outcome != "complete"]
+        if blind:
+            parts.append(f"{', '.join(blind)} not known")
+        due = [n for n in self.notices if n.state == "open"]
+        if due:
+            first = min(due, key=lambda n: (n.deadline_s, n.startup))
+            verb = "stopping" if self.mode == "enforce" else "would stop"
+            wait = format_duration(max(0, first.deadline_s - self.at_s))
+            parts.append(f"{verb} {first.startup} in {wait}")
+        return ", ".join(parts)

@@ -1,0 +1,60 @@
+"""How are intents carried out? Each at most once, while we lead, confirmed by observation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import structlog
+
+from quotas.book.commit import mark
+from quotas.book.lease import Lease
+from quotas.book.session import Book
+from quotas.notices import Intent
+from scheduler.clock import Clock
+from scheduler.clouds.base import Cloud, CloudError, Refused, Throttled
+
+CALL_BUDGET_S = 60
+"""The longest a call may take, its timeouts added up; a call needs that much lease left."""
+INTENTS_PER_CYCLE = 200
+
+log = structlog.get_logger()
+
+
+def act(cloud: Cloud, book: Book, lease: Lease, clock: Clock, intents: Iterable[Intent]) -> int:
+    """Send the pending intents that may still be sent; returns how many were.
+
+    What became of each is written at once, under the lease's epoch. A crash in between
+    leaves it pending: it is replayed, and poweroff is idempotent.
+    """
+    sent = 0
+    pending = [intent for intent in intents if intent.state == "pending"]
+    for intent in pending[:INTENTS_PER_CYCLE]:
+        now_s = clock.now_s()
+        if lease.expires_s - now_s < CALL_BUDGET_S:
+            log.warning("act.lease_too_short", left_s=lease.expires_s - now_s)
+            break
+        if now_s > intent.not_after_s:
+            continue  # decide ends it as expired, and may decide anew
+        outcome = _power_off(cloud, intent, now_s)
+        if outcome is not None:
+            mark(book, [outcome], lease)
+            sent += 1
+    return sent
+
+
+def _power_off(cloud: Cloud, intent: Intent, now_s: int) -> Intent | None:
+    """The intent after one call; None where it is to be tried again in the next cycle."""
+    try:
+        cloud.power_off(intent.zone, intent.server_id)
+    except Throttled:
+        return None
+    except Refused as error:
+        log.warning("server.stop_refused", server=intent.server_id, error=str(error))
+        return replace(intent, state="failed", ended_s=now_s, detail=str(error))
+    except CloudError as error:
+        # It may have been done all the same: only the next observation can tell.
+        log.warning("server.stop_unsure", server=intent.server_id, error=str(error))
+        return replace(intent, state="sent", sent_s=now_s, detail=f"unsure: {error}")
+    log.info("server.stop_sent", server=intent.server_id, zone=intent.zone)
+    return replace(intent, state="sent", sent_s=now_s)

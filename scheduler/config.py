@@ -1,0 +1,78 @@
+"""Which connection and settings does this process use? Environment, credentials, profile."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from scaleway_core.profile import Profile
+
+DEFAULT_URL = "https://api.scaleway.com"
+CREDENTIAL = "scw-secret-key"
+_ACCESS_KEY = re.compile(r"SCW[A-Z0-9]{17}")
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+class ConfigError(ValueError):
+    """A setting is missing or wrong: one sentence with its name and the fix."""
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """How to reach Scaleway. The secret key is never shown."""
+
+    access_key: str
+    secret_key: str = field(repr=False)
+    organization_id: str
+    api_url: str = DEFAULT_URL
+
+
+def read_connection(environ: Mapping[str, str] | None = None) -> Connection:
+    """The Scaleway connection; the environment wins over credentials, these over the profile.
+
+    Raises ConfigError naming what is missing.
+    """
+    env = os.environ if environ is None else environ
+    profile = _profile(env)
+    secret = env.get("SCW_SECRET_KEY") or _credential(env) or profile.get("secret_key", "")
+    connection = Connection(
+        access_key=env.get("SCW_ACCESS_KEY") or profile.get("access_key", ""),
+        secret_key=secret,
+        organization_id=env.get("SCW_DEFAULT_ORGANIZATION_ID")
+        or profile.get("default_organization_id", ""),
+        api_url=env.get("SCW_API_URL") or profile.get("api_url") or DEFAULT_URL,
+    )
+    _check("SCW_ACCESS_KEY", connection.access_key, _ACCESS_KEY, "SCW and 17 letters or digits")
+    _check("SCW_DEFAULT_ORGANIZATION_ID", connection.organization_id, _UUID, "a UUID")
+    if not _UUID.fullmatch(connection.secret_key):
+        raise ConfigError(
+            "SCW_SECRET_KEY is missing or no UUID: set it, or give it to systemd as the "
+            f"credential {CREDENTIAL}"
+        )
+    return connection
+
+
+def _check(name: str, value: str, shape: re.Pattern[str], want: str) -> None:
+    if not shape.fullmatch(value):
+        raise ConfigError(f"{name} is {value!r}: set it to the API key's value, {want}")
+
+
+def _credential(env: Mapping[str, str]) -> str:
+    folder = env.get("CREDENTIALS_DIRECTORY")
+    if not folder:
+        return ""
+    path = Path(folder) / CREDENTIAL
+    return path.read_text().strip() if path.is_file() else ""
+
+
+def _profile(env: Mapping[str, str]) -> dict[str, str]:
+    """The named or default profile of Scaleway's own configuration file, where there is one."""
+    path = Path(env.get("SCW_CONFIG_PATH") or Path.home() / ".config/scw/config.yaml")
+    if not path.is_file():
+        return {}
+    profile = Profile.from_config_file(str(path), env.get("SCW_PROFILE"))
+    names = ("access_key", "secret_key", "default_organization_id", "api_url")
+    return {name: getattr(profile, name) or "" for name in names}

@@ -1,0 +1,142 @@
+"""What happens in one cycle? Read this first: it is the map of the program.
+
+observe the clouds -> meter what ran -> charge the books -> decide -> commit, fenced by
+the lease -> act -> publish. It looks at the whole truth each time and closes the
+distance; there is no second way to the same result. A cycle that dies anywhere leaves
+the book as it was, and the next one catches up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+
+from quotas.book.commit import Result, commit
+from quotas.book.lease import Lease, acquire
+from quotas.book.session import Book
+from quotas.book.state import State, load
+from quotas.charging import post_due
+from quotas.decide import decide
+from quotas.metering import meter
+from quotas.view import View
+from scheduler.act import act
+from scheduler.clock import Clock
+from scheduler.clouds.base import Cloud
+from scheduler.observe import Observer
+from scheduler.prices import PriceWatch
+from scheduler.publish import snapshot_of, view_of
+from scheduler.steps import StepDetector
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """The loop's timing promises, checked when they are put together (promise 6)."""
+
+    cycle_s: int = 30
+    cycle_max_s: int = 120
+    database_timeout_s: int = 10
+    lease_s: int = 180
+
+    def __post_init__(self) -> None:
+        if not self.cycle_max_s + 2 * self.database_timeout_s < self.lease_s:
+            raise ValueError(
+                f"lease of {self.lease_s} s is too short: it must be longer than a whole "
+                f"cycle ({self.cycle_max_s} s) and two database timeouts"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """How a cycle ended: one sentence, what to show, and when the next edge falls."""
+
+    outcome: str
+    sentence: str
+    view: View | None = None
+    sent: int = 0
+
+
+class Cycle:
+    """One daemon's cycle over one book and one cloud; `run` is the whole of it."""
+
+    def __init__(
+        self,
+        *,
+        cloud: Cloud,
+        book: Book,
+        clock: Clock,
+        holder: str,
+        timing: Timing,
+        publish: Callable[[View], None],
+    ) -> None:
+        self.cloud, self.book, self.clock = cloud, book, clock
+        self.holder, self.timing, self.publish = holder, timing, publish
+        self.lease: Lease | None = None
+        self.observer = Observer(cloud, timing.cycle_max_s / 2)
+        self.prices = PriceWatch(cloud, book)
+        self.steps = StepDetector(clock)
+
+    def run(self) -> Report:
+        """Run one cycle. Raises only what the loop must hear of (database, programming)."""
+        now_s = self.clock.now_s()
+        stepped_s = self.steps.stepped_s()
+        self.lease = acquire(self.book, self.holder, now_s, self.timing.lease_s)
+        if self.lease is None:
+            return Report("standby", "another daemon leads: standing by")
+        state = load(self.book)
+        if state.program is None:
+            return Report("idle", "no program is applied yet: run 'cohortd apply'")
+        state = self._priced(state, now_s)
+        assert state.program is not None
+        sweeps = self.observer.observe(state.program.zones, now_s)
+        if stepped_s:
+            return Report("observed", f"the clock jumped by {stepped_s} s: nothing is decided")
+        metered = meter(
+            state.program, state.catalogue, state.runs, state.confirmed, sweeps.values()
+        )
+        posting = post_due(state.program, state.grants, metered)
+        snapshot = snapshot_of(state, sweeps, metered, posting, now_s, self.timing.cycle_s)
+        decided = decide(snapshot)
+        result = Result(
+            sweeps=list(sweeps.values()),
+            confirmed=dict(metered.confirmed),
+            runs=posting.changed,
+            disputes=metered.disputes,
+            transfers=posting.transfers,
+            decisions=decided.decisions,
+            notices=decided.notices,
+            intents=decided.intents,
+            mode=state.program.mode,
+        )
+        commit(self.book, result, self.lease, now_s)
+        for decision in decided.decisions:
+            log.info(
+                f"decision.{decision.verb}",
+                startup=decision.startup,
+                server=decision.server_id,
+                rule=decision.rule,
+                reason=decision.reason,
+            )
+        sent = act(self.cloud, self.book, self.lease, self.clock, load(self.book).intents)
+        view = view_of(state, snapshot, posting, decided, self.lease, self.prices.alarms)
+        self.publish(view)
+        return Report("done", view.sentence, view, sent)
+
+    def _priced(self, state: State, now_s: int) -> State:
+        """The state, read again when a catalogue brought rates that it lacked."""
+        assert state.program is not None
+        program, rates = state.program, state.catalogue.rates_ucr_per_h
+        added = self.prices.refresh(program.zones, rates, program.policy, now_s)
+        return load(self.book) if added else state
+
+    def next_s(self, report: Report) -> int:
+        """When the next cycle is due: the regular instant, or an edge before it."""
+        now_s = self.clock.now_s()
+        regular_s = now_s + self.timing.cycle_s
+        if report.sent:
+            regular_s = min(regular_s, now_s + 60)
+        edges = report.view.edges if report.view else ()
+        return min([regular_s, *(edge for edge in edges if edge > now_s)])

@@ -1,0 +1,109 @@
+"""What keeps the cycle beating, and how does the daemon start, reload and leave?"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable
+from datetime import UTC, timedelta
+
+import structlog
+from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_MAX_INSTANCES, EVENT_JOB_MISSED
+from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.schedulers.background import BackgroundScheduler
+
+from quotas.book.lease import release
+from scheduler.clock import wall
+from scheduler.cycle import Cycle, Report
+
+log = structlog.get_logger()
+JOB = "cycle"
+DEFAULTS = {"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
+FAILED = "failed"
+
+
+class Loop:
+    """One cycle job in a one-worker executor; an edge moves its next run earlier."""
+
+    def __init__(
+        self,
+        cycle: Cycle,
+        *,
+        on_cycle: Callable[[str, float, int], None],
+        on_missed: Callable[[], None],
+        ping: Callable[[str], None],
+    ) -> None:
+        self._cycle = cycle
+        self._on_cycle = on_cycle
+        self._ping = ping
+        self._done = threading.Event()
+        self._scheduler = BackgroundScheduler(
+            timezone=UTC,
+            executors={"default": ThreadPoolExecutor(1)},
+            job_defaults=DEFAULTS,
+        )
+        events = EVENT_JOB_MISSED | EVENT_JOB_MAX_INSTANCES | EVENT_JOB_ERROR
+        self._scheduler.add_listener(lambda _: on_missed(), events)
+
+    def run(self) -> None:
+        """Beat until `stop`; returns after the running cycle has finished."""
+        self._scheduler.add_job(
+            self._beat,
+            "interval",
+            id=JOB,
+            seconds=self._cycle.timing.cycle_s,
+            next_run_time=wall(),
+        )
+        self._scheduler.start()
+        self._ping("READY=1")
+        self._done.wait()
+        self._ping("STOPPING=1")
+        self._scheduler.shutdown(wait=True)
+        if self._cycle.lease is not None:
+            release(self._cycle.book, self._cycle.lease)
+
+    def stop(self) -> None:
+        """Let `run` return; a signal handler may call it."""
+        self._done.set()
+
+    def _beat(self) -> None:
+        started = self._cycle.clock.monotonic()
+        try:
+            report = self._cycle.run()
+        except Exception:
+            # The outer retry: whatever went wrong, the next cycle starts from the book.
+            log.exception("cycle.failed")
+            report = Report(FAILED, "the cycle failed: see the log")
+        seconds = self._cycle.clock.monotonic() - started
+        self._on_cycle(report.outcome, seconds, self._cycle.clock.now_s())
+        log.info("cycle", outcome=report.outcome, sentence=report.sentence, seconds=seconds)
+        if report.outcome != FAILED:
+            self._ping(f"WATCHDOG=1\nSTATUS={report.sentence}")
+        self._move(report)
+
+    def _move(self, report: Report) -> None:
+        job = self._scheduler.get_job(JOB)
+        if job is None or self._done.is_set():
+            return
+        wait_s = max(1, self._cycle.next_s(report) - self._cycle.clock.now_s())
+        job.modify(next_run_time=wall() + timedelta(seconds=wait_s))
+
+
+def handle_signals(loop: Loop, reload: Callable[[], None]) -> None:
+    """SIGTERM and SIGINT end the loop after the running step; SIGHUP reloads settings."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: loop.stop())
+    signal.signal(signal.SIGHUP, lambda *_: reload())
+
+
+def sd_notify(message: str) -> None:
+    """Tell systemd, where it listens ($NOTIFY_SOCKET); silent elsewhere."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if not address:
+        return
+    if address.startswith("@"):
+        address = "\0" + address[1:]
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+        channel.sendto(message.encode(), address)

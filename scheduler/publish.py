@@ -1,0 +1,131 @@
+"""How do the parts of a cycle become the snapshot it decides from, and the view it shows?"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+
+from quotas.balances import balance
+from quotas.book.lease import Lease
+from quotas.book.state import State
+from quotas.charging import Posting
+from quotas.decide import Decided
+from quotas.ledger import usage_account
+from quotas.metering import Metered, Run
+from quotas.notices import LIVE_NOTICES
+from quotas.observation import Sweep
+from quotas.program import Program
+from quotas.snapshot import Snapshot
+from quotas.view import PoolView, StartupView, View, ZoneView
+from scheduler.observe import outcomes
+
+
+def snapshot_of(
+    state: State,
+    sweeps: Mapping[str, Sweep],
+    metered: Metered,
+    posting: Posting,
+    now_s: int,
+    cycle_s: int,
+) -> Snapshot:
+    """What this cycle decides from: the books as they will stand after its commit."""
+    assert state.program is not None
+    program = state.program
+    policy = program.policy
+    reserve_s = policy.minimum_notice_s + cycle_s + policy.stop_latency_s
+    names = {s.name for s in program.startups()} | {g.startup for g in posting.grants}
+    confirmed = dict(metered.confirmed)
+    return Snapshot(
+        now_s=now_s,
+        program=program,
+        sweeps=sweeps,
+        confirmed=confirmed,
+        runs=posting.runs,
+        balances={
+            name: balance(name, now_s, posting.grants, posting.runs.values(), confirmed, reserve_s)
+            for name in sorted(names)
+        },
+        notices=state.notices,
+        intents=state.intents,
+        told=state.told,
+        stop_latency_s=policy.stop_latency_s,
+    )
+
+
+def view_of(
+    state: State,
+    snapshot: Snapshot,
+    posting: Posting,
+    decided: Decided,
+    lease: Lease,
+    alarms: tuple[str, ...],
+) -> View:
+    """The program as this cycle leaves it."""
+    program, now_s = snapshot.program, snapshot.now_s
+    running: dict[str, list[Run]] = defaultdict(list)
+    for run in sorted(posting.runs.values(), key=lambda each: each.id):
+        if run.end_s is None:
+            running[run.startup].append(run)
+    live = {n.subject: n for n in (*snapshot.notices, *decided.notices)}
+    return View(
+        at_s=now_s,
+        mode=program.mode,
+        epoch=lease.epoch,
+        startups=_startups(state, snapshot, posting, decided, running),
+        pools=tuple(
+            PoolView(pool.name, pool.gpus_at(now_s), _used(running, pool.flavors))
+            for pool in program.pools
+        ),
+        zones=tuple(
+            ZoneView(zone, outcome, snapshot.confirmed.get(zone))
+            for zone, outcome in outcomes(snapshot.sweeps).items()
+        ),
+        notices=tuple(n for n in live.values() if n.state in LIVE_NOTICES),
+        decisions=decided.decisions,
+        pool_of={flavor: pool.name for pool in program.pools for flavor in pool.flavors},
+        edges=decided.edges,
+        alarms=(*alarms, *_alarms(program, running)),
+    )
+
+
+def _startups(
+    state: State,
+    snapshot: Snapshot,
+    posting: Posting,
+    decided: Decided,
+    running: Mapping[str, list[Run]],
+) -> tuple[StartupView, ...]:
+    charged = dict(state.charged)
+    for transfer in posting.transfers:
+        for entry in transfer.entries:
+            if entry.account == usage_account(transfer.startup):
+                charged[transfer.startup] = charged.get(transfer.startup, 0) + entry.amount_ucr
+    found = []
+    for name, own in snapshot.balances.items():
+        entry_of = snapshot.program.startup(name)
+        level, why = decided.levels.get(name, ("open", "the program's mode is off"))
+        view = StartupView(
+            name=name,
+            cohort=entry_of.cohort if entry_of else "",
+            level=level,
+            level_reason=why,
+            balance=own,
+            charged_ucr=charged.get(name, 0),
+            disputed_ucr=state.disputed.get(name, 0),
+            runs=tuple(running.get(name, ())),
+        )
+        found.append(view)
+    return tuple(found)
+
+
+def _used(running: Mapping[str, list[Run]], flavors: tuple[str, ...]) -> int:
+    return sum(run.gpus for runs in running.values() for run in runs if run.flavor in flavors)
+
+
+def _alarms(program: Program, running: Mapping[str, list[Run]]) -> Iterable[str]:
+    for runs in running.values():
+        for run in runs:
+            if run.rate_ucr_per_h is None:
+                yield f"{run.flavor} has no accepted price: {run.server_name} is not charged yet"
+            if program.pool_of(run.flavor) is None:
+                yield f"{run.server_name} ({run.flavor}) of {run.startup} belongs to no pool"
