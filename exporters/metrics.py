@@ -34,7 +34,7 @@ class Metrics:
     """The registry of one daemon, and the port that the cycle publishes to."""
 
     def __init__(self) -> None:
-        disable_created_metrics()
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # its stub lacks a return
         self.registry = CollectorRegistry()
         self._views = _Views()
         self.registry.register(self._views)
@@ -154,8 +154,8 @@ def _gpus(view: View) -> Iterable[Metric]:
         for flavor, gpus in sorted(tally.items()):
             pool = view.pool_of.get(flavor, "")
             used.add_metric([startup.name, startup.cohort, pool, flavor], gpus)
-    for pool in view.pools:
-        capacity.add_metric([pool.name], pool.gpus)
+    for each in view.pools:
+        capacity.add_metric([each.name], each.gpus)
     return [used, capacity]
 
 

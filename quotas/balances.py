@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from quotas.ledger import GrantBalance, burn_order
 from quotas.metering import Run
-from quotas.units import HOUR_S, Period, reached_at_s
+from quotas.units import HOUR_S, Period, spent_after_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ def exhaustion_s(
         spare_ucr = usable_ucr - set_aside_ucr
         if spare_ucr <= 0:
             return start_s
-        empty_s = start_s + reached_at_s(burn_ucr_per_h, spare_ucr)
+        empty_s = start_s + spent_after_s(burn_ucr_per_h, spare_ucr)
         if end_s is None or empty_s < end_s:
             return empty_s
         left = _spend(left, burn_ucr_per_h * (end_s - start_s) // HOUR_S, Period(start_s, end_s))

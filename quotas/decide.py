@@ -127,9 +127,7 @@ class _Work:
     def tell(self, startup: str, cause: str, text: str, at_s: int) -> None:
         """Tell a forecast once; it moves nothing."""
         mode, now_s = self.snapshot.program.mode, self.snapshot.now_s
-        notice = Notice(
-            startup, "", "", "", "runway", cause, mode, now_s, at_s, text, state="told"
-        )
+        notice = Notice(startup, "", "", "", "runway", cause, mode, now_s, at_s, text, state="told")
         self._record(notice, "tell", text, {"exhausted_s": at_s})
 
     def _due(self, notice: Notice, violation: Violation, state: str) -> None:
@@ -169,9 +167,7 @@ class _Work:
     def _end(self, notice: Notice, verb: str, why: str) -> None:
         for intent in self.intents:
             if intent.notice_id == notice.id and intent.is_live and verb == "cancelled":
-                ended = replace(
-                    intent, state="abandoned", ended_s=self.snapshot.now_s, detail=why
-                )
+                ended = replace(intent, state="abandoned", ended_s=self.snapshot.now_s, detail=why)
                 self.new_intents.append(ended)
         self._record(replace(notice, state=verb), verb, why, {})
 

@@ -45,7 +45,7 @@ def out_of_credits(snapshot: Snapshot) -> list[Violation]:
             f"{format_credits(balance.reserve_ucr)} to give notice and stop at "
             f"{format_credits(balance.burn_ucr_per_h)} an hour"
         )
-        inputs = {
+        inputs: dict[str, int | str] = {
             "posted_ucr": balance.posted_ucr,
             "accrued_ucr": balance.accrued_ucr,
             "reserve_ucr": balance.reserve_ucr,

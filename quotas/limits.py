@@ -36,8 +36,12 @@ def over_limit(snapshot: Snapshot) -> list[Violation]:
                     f"{startup.name} uses {used} GPUs in {pool_name}, its limit is {limit}: "
                     f"{run.server_name} ({run.gpus}) is its newest server there"
                 )
-                inputs = {"used_gpus": used, "limit_gpus": limit, "pool": pool_name}
-                deadline_s = now_s + program.policy.minimum_notice_s
+                inputs: dict[str, int | str] = {
+                    "used_gpus": used,
+                    "limit_gpus": limit,
+                    "pool": pool_name,
+                }
+                deadline_s = now_s + program.policy.limit_notice_s
                 cause = f"limit:{pool_name}"
                 found.append(Violation(run, RULE, cause, deadline_s, reason, inputs))
     return found

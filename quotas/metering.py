@@ -16,9 +16,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from quotas.observation import Complete, Server, Sweep
-from quotas.program import Program
+from quotas.program import Program, Startup
 from quotas.units import HOUR_S, Period, cost_ucr, month_start_s
 
 SHORTEST_BOUNCE_S = 40
@@ -139,9 +140,7 @@ class _Zone:
             if server.id not in open_ids and server.is_billable:
                 yield from self._began(server)
 
-    def _follow(
-        self, run: Run, server: Server | None, disputes: list[Dispute]
-    ) -> Iterable[Run]:
+    def _follow(self, run: Run, server: Server | None, disputes: list[Dispute]) -> Iterable[Run]:
         if server is None:
             yield self._ended(run, None)
         elif not server.is_billable:
@@ -168,7 +167,7 @@ class _Zone:
         if heir is None or heir.name == run.startup:
             yield run
             return
-        passed_s = max(heir.owns_since_s(run.project_id, self.sweep.at_s), run.posted_until_s)
+        passed_s = max(_passed_s(heir, run.project_id, self.sweep.at_s), run.posted_until_s)
         yield replace(run, end_s=passed_s)
         yield self._opened(server, heir.name, passed_s, error_s=0)
 
@@ -216,9 +215,7 @@ class _Zone:
         rate = run.rate_ucr_per_h
         if rate is None:
             rate = self.catalogue.rates_ucr_per_h.get(run.flavor)
-        return replace(
-            run, end_s=end_s, state="ended", end_error_s=error_s, rate_ucr_per_h=rate
-        )
+        return replace(run, end_s=end_s, state="ended", end_error_s=error_s, rate_ucr_per_h=rate)
 
     def _last_sure_s(self, run: Run) -> int:
         return max(self.confirmed_s or run.start_s, run.start_s)
@@ -235,6 +232,15 @@ class _Zone:
 
     def _gpus(self, server: Server) -> int:
         return self.catalogue.gpus.get(server.flavor, 0)
+
+
+def _passed_s(heir: Startup, project_id: str, instant_s: int) -> int:
+    """When the project became the heir's, of whom it is at an instant."""
+    return max(
+        tenure.from_s
+        for tenure in heir.projects
+        if tenure.project_id == project_id and tenure.holds_at(instant_s)
+    )
 
 
 def _edge_error_s(server: Server, gap_s: int) -> int:
@@ -260,4 +266,4 @@ def due(run: Run, confirmed_s: int, edges: Iterable[int]) -> tuple[Period, ...]:
     if run.end_s is None and period.seconds < HOUR_S and not cuts and not at_edge:
         return ()
     points = [period.start_s, *sorted(cuts), period.end_s]
-    return tuple(Period(a, b) for a, b in zip(points, points[1:], strict=False))
+    return tuple(Period(a, b) for a, b in pairwise(points))

@@ -196,3 +196,19 @@ class LeaseRow(SQLModel, table=True):
     holder: str
     epoch: int
     expires_s: int = Field(sa_column=_int64())
+
+
+_TABLES = SQLModel.metadata.tables
+TRANSFER = _TABLES["transfer"]
+ENTRY = _TABLES["entry"]
+BALANCE = _TABLES["balance"]
+DECISION = _TABLES["decision"]
+INTENT = _TABLES["intent"]
+NOTICE = _TABLES["notice"]
+GRANT = _TABLES["credit_grant"]
+PRICE = _TABLES["price"]
+PROGRAM = _TABLES["program_version"]
+RUN = _TABLES["run"]
+ZONE = _TABLES["zone"]
+DISPUTE = _TABLES["dispute"]
+LEASE = _TABLES["lease"]

@@ -50,14 +50,11 @@ def cost_ucr(rate_ucr_per_h: int, run_start_s: int, period: Period) -> int:
     return rate_ucr_per_h * to_s // HOUR_S - rate_ucr_per_h * from_s // HOUR_S
 
 
-def reached_at_s(rate_ucr_per_h: int, amount_ucr: int) -> int:
-    """Seconds after which a cost that grows at a positive rate reaches `amount_ucr`.
-
-    The largest whole second at which floor(rate * s / 3600) is still <= amount_ucr.
-    """
+def spent_after_s(rate_ucr_per_h: int, amount_ucr: int) -> int:
+    """Seconds after which a cost that grows at a positive rate has reached `amount_ucr`."""
     if rate_ucr_per_h <= 0 or amount_ucr < 0:
         raise ValueError("needs a positive rate and an amount that is not negative")
-    return ((amount_ucr + 1) * HOUR_S - 1) // rate_ucr_per_h
+    return -(-amount_ucr * HOUR_S // rate_ucr_per_h)
 
 
 def parse_credits(text: str) -> int:

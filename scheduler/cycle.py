@@ -129,8 +129,14 @@ class Cycle:
         """The state, read again when a catalogue brought rates that it lacked."""
         assert state.program is not None
         program, rates = state.program, state.catalogue.rates_ucr_per_h
-        added = self.prices.refresh(program.zones, rates, program.policy, now_s)
+        added = self.prices.refresh(program.zones, rates, now_s)
         return load(self.book) if added else state
+
+    def use(self, cloud: Cloud) -> None:
+        """Talk to the cloud through another connection from the next cycle on."""
+        self.cloud = cloud
+        self.observer = Observer(cloud, self.timing.cycle_max_s / 2)
+        self.prices = PriceWatch(cloud, self.book)
 
     def next_s(self, report: Report) -> int:
         """When the next cycle is due: the regular instant, or an edge before it."""

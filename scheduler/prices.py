@@ -13,10 +13,12 @@ import structlog
 from quotas.book.commit import accept_prices
 from quotas.book.session import Book
 from quotas.observation import Offer
-from quotas.program import Policy
+from quotas.units import format_credits
 from scheduler.clouds.base import Cloud, CloudError
 
 REFRESH_S = 6 * 3600
+LOWEST_UCR_PER_H, HIGHEST_UCR_PER_H = 100_000, 30_000_000
+"""A GPU-hour outside 0.10 to 30 credits is taken for a mistake: Scaleway once listed 0.01."""
 
 log = structlog.get_logger()
 
@@ -30,9 +32,7 @@ class PriceWatch:
         self._read_s: dict[str, int] = {}
         self._alarms: dict[str, tuple[str, ...]] = {}
 
-    def refresh(
-        self, zones: Iterable[str], rates: Mapping[str, int], policy: Policy, now_s: int
-    ) -> bool:
+    def refresh(self, zones: Iterable[str], rates: Mapping[str, int], now_s: int) -> bool:
         """Read the catalogues that are older than REFRESH_S; True when rates were added."""
         added = 0
         for zone in sorted(zones):
@@ -44,8 +44,8 @@ class PriceWatch:
                 self._alarms[zone] = (f"prices of {zone} are not known: {error}",)
                 continue
             self._read_s[zone] = now_s
-            sane = [offer for offer in offers if fault(offer, policy) is None]
-            self._alarms[zone] = tuple(_alarms(offers, rates, policy))
+            sane = [offer for offer in offers if fault(offer) is None]
+            self._alarms[zone] = tuple(_alarms(offers, rates))
             added += accept_prices(self._book, sane, now_s, "catalogue")
         return added > 0
 
@@ -55,20 +55,19 @@ class PriceWatch:
         return tuple(text for _, texts in sorted(self._alarms.items()) for text in texts)
 
 
-def fault(offer: Offer, policy: Policy) -> str | None:
+def fault(offer: Offer) -> str | None:
     """Why a price cannot be put in force, or None."""
     if offer.rate_ucr_per_h is None:
         return f"{offer.flavor} has no price"
     per_gpu = offer.rate_ucr_per_h // offer.gpus
-    low, high = policy.lowest_gpu_rate_ucr_per_h, policy.highest_gpu_rate_ucr_per_h
-    if not low <= per_gpu <= high:
-        return f"{offer.flavor} costs an absurd {per_gpu / 1e6:.4f} per GPU and hour"
+    if not LOWEST_UCR_PER_H <= per_gpu <= HIGHEST_UCR_PER_H:
+        return f"{offer.flavor} costs an absurd {format_credits(per_gpu)} per GPU and hour"
     return None
 
 
-def _alarms(offers: Iterable[Offer], rates: Mapping[str, int], policy: Policy) -> Iterable[str]:
+def _alarms(offers: Iterable[Offer], rates: Mapping[str, int]) -> Iterable[str]:
     for offer in sorted(offers, key=lambda each: each.flavor):
-        wrong = fault(offer, policy)
+        wrong = fault(offer)
         rate = rates.get(offer.flavor)
         if wrong:
             yield wrong

@@ -19,32 +19,7 @@ from quotas.notices import Intent, Notice
 from quotas.observation import Complete, Offer, Sweep, Unknown
 from quotas.program import Program, Startup
 from quotas.snapshot import Decision
-from quotas.tables import (
-    DecisionRow,
-    DisputeRow,
-    GrantRow,
-    IntentRow,
-    NoticeRow,
-    PriceRow,
-    ProgramVersion,
-    RunRow,
-    ZoneRow,
-)
-
-DECISION, DISPUTE, GRANT, INTENT, NOTICE, PRICE, PROGRAM, RUN, ZONE = (
-    table.__table__  # type: ignore[attr-defined]
-    for table in (
-        DecisionRow,
-        DisputeRow,
-        GrantRow,
-        IntentRow,
-        NoticeRow,
-        PriceRow,
-        ProgramVersion,
-        RunRow,
-        ZoneRow,
-    )
-)
+from quotas.tables import DECISION, DISPUTE, GRANT, INTENT, NOTICE, PRICE, PROGRAM, RUN, ZONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +66,8 @@ def apply_program(book: Book, program: Program, now_s: int, actor: str) -> int:
         version, current = read_program(connection)
         if current is None or current.digest != program.digest:
             row = {"digest": program.digest, "body": program.to_json()}
-            version = int(
-                connection.execute(
-                    PROGRAM.insert().values(**row, applied_s=now_s, actor=actor)
-                ).inserted_primary_key[0]
-            )
+            connection.execute(PROGRAM.insert().values(**row, applied_s=now_s, actor=actor))
+            version += 1
         _grants(connection, program.startups())
         transfers = [
             grant_transfer(s.cohort, s.name, g.id, g.amount_ucr, g.effective_s)

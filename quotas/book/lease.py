@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, select, update
 
 from quotas.book.session import Book
-from quotas.tables import LeaseRow
+from quotas.tables import LEASE
 
-LEASE = LeaseRow.__table__  # type: ignore[attr-defined]
 NAME = "cycle"
 
 

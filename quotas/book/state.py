@@ -16,34 +16,18 @@ from quotas.metering import Catalogue, Run
 from quotas.notices import LIVE_INTENTS, LIVE_NOTICES, Intent, Notice
 from quotas.program import Program
 from quotas.tables import (
-    BalanceRow,
-    DecisionRow,
-    DisputeRow,
-    GrantRow,
-    IntentRow,
-    NoticeRow,
-    PriceRow,
-    ProgramVersion,
-    RunRow,
-    ZoneRow,
+    BALANCE,
+    DECISION,
+    DISPUTE,
+    GRANT,
+    INTENT,
+    NOTICE,
+    PRICE,
+    PROGRAM,
+    RUN,
+    ZONE,
 )
 from quotas.units import Period, cost_ucr
-
-BALANCE, DECISION, DISPUTE, GRANT, INTENT, NOTICE, PRICE, PROGRAM, RUN, ZONE = (
-    table.__table__  # type: ignore[attr-defined]
-    for table in (
-        BalanceRow,
-        DecisionRow,
-        DisputeRow,
-        GrantRow,
-        IntentRow,
-        NoticeRow,
-        PriceRow,
-        ProgramVersion,
-        RunRow,
-        ZoneRow,
-    )
-)
 
 
 @dataclass(frozen=True, slots=True)

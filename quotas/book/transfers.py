@@ -11,9 +11,8 @@ from sqlalchemy import Connection, bindparam, func, select
 from sqlalchemy.dialects.sqlite import insert
 
 from quotas.ledger import Transfer
-from quotas.tables import BalanceRow, EntryRow, TransferRow
+from quotas.tables import BALANCE, ENTRY, TRANSFER
 
-TRANSFER, ENTRY, BALANCE = (t.__table__ for t in (TransferRow, EntryRow, BalanceRow))  # type: ignore[attr-defined]
 GENESIS = "0" * 64
 KEYS_AT_ONCE = 500
 

@@ -11,14 +11,10 @@ from typing import Any
 from sqlalchemy import Connection, Row, select
 
 from quotas.book.session import Book
-from quotas.book.transfers import BALANCE, ENTRY, GENESIS, TRANSFER, link
-from quotas.tables import DecisionRow, IntentRow, NoticeRow
+from quotas.book.transfers import GENESIS, link
+from quotas.tables import BALANCE, ENTRY, INTENT, NOTICE, TRANSFER
 from quotas.units import Period, cost_ucr
 
-DECISION, INTENT, NOTICE = (
-    table.__table__  # type: ignore[attr-defined]
-    for table in (DecisionRow, IntentRow, NoticeRow)
-)
 FIELDS = (
     "key",
     "kind",

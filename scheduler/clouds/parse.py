@@ -7,14 +7,12 @@ key that is missing, or has another type, refuses the whole answer.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Decimal
-from typing import Generic, TypeVar
 
-from quotas.observation import Cause, Offer, Server
+from quotas.observation import Offer, Server
 from quotas.units import UCR_PER_CREDIT, parse_instant
-from scheduler.clouds.base import CloudError, Malformed, Project
+from scheduler.clouds.base import Malformed, Project
+from scheduler.clouds.pages import Inconsistent, Page
 from scheduler.clouds.replies import Answer
 
 MICRO = Decimal("0.000001")
@@ -24,22 +22,7 @@ HIGHEST_PRICE = Decimal(1_000_000)
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _ZONE = re.compile(r"[a-z]{2}-[a-z]{3}-[0-9]")
 
-Item = TypeVar("Item")
 Record = dict[str, object]
-
-
-class Inconsistent(CloudError):
-    """Answers that are each well-formed, but cannot all be true."""
-
-    cause = Cause.INCONSISTENT
-
-
-@dataclass(frozen=True, slots=True)
-class Page(Generic[Item]):
-    """One page of a listing: its items with their names, and how many there are in all."""
-
-    items: tuple[tuple[str, Item], ...]
-    total: int
 
 
 def checked_uuid(text: str) -> str:
@@ -155,33 +138,6 @@ def check_task(answer: Answer) -> None:
     if answer.status != 202:
         raise Malformed(f"HTTP {answer.status} in place of 202 for an action")
     uuid_of(task, "id")
-
-
-def collect(
-    fetch: Callable[[int], Page[Item]], per_page: int, limit: int, into: dict[str, Item]
-) -> None:
-    """Read every page into `into`, which keeps what was read when this raises CloudError.
-
-    Returns only if no name repeats, and every page's total equals the number of items.
-    """
-    total: int | None = None
-    for number in range(1, limit + 1):
-        page = fetch(number)
-        if total not in (None, page.total):
-            raise Inconsistent(f"the count went from {total} to {page.total} between pages")
-        total = page.total
-        _add(page, into)
-        if len(page.items) < per_page or len(into) >= total:
-            break
-    if len(into) != total:
-        raise Inconsistent(f"{len(into)} read, {total} announced, in at most {limit} pages")
-
-
-def _add(page: Page[Item], into: dict[str, Item]) -> None:
-    for name, item in page.items:
-        if name in into:
-            raise Inconsistent(f"{name} is listed twice")
-        into[name] = item
 
 
 def header_total(answer: Answer) -> int:

@@ -6,13 +6,10 @@ and its tolerant reading of answers by `parse`.
 
 from __future__ import annotations
 
-import io
-import json
 import re
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Callable
+from typing import Any
 
-import requests
 from requests.adapters import BaseAdapter, HTTPAdapter
 from scaleway import Client  # type: ignore[import-untyped]  # ships no py.typed
 from scaleway.account.v3 import (  # type: ignore[import-untyped]
@@ -24,24 +21,23 @@ from scaleway.instance.v1 import (  # type: ignore[import-untyped]
     ListServersRequestOrder,
     ServerAction,
 )
-from scaleway_core.api import API
 
 from quotas.observation import Complete, Offer, Partial, Server, Sweep, Unknown
+from scheduler import clock
 from scheduler.clouds.base import CloudError, Malformed, Project
+from scheduler.clouds.bridge import Exchange, through
+from scheduler.clouds.pages import Inconsistent, Page, collect
 from scheduler.clouds.parse import (
-    Inconsistent,
-    Page,
     check_task,
     checked_uuid,
     checked_zone,
-    collect,
     offers_page,
     one_server,
     projects_page,
     servers_page,
 )
 from scheduler.clouds.replies import Answer
-from scheduler.clouds.transport import Deadline, Limits, OnRequest, Request, Transport
+from scheduler.clouds.transport import Deadline, Limits, OnRequest, Transport
 
 API_URL = "https://api.scaleway.com"
 SERVERS_PER_PAGE = 100
@@ -49,69 +45,8 @@ OFFERS_PER_PAGE = 50
 PROJECTS_PER_PAGE = 100
 DEFAULT_LIMITS = Limits()
 
-SdkApi = TypeVar("SdkApi", bound=API)
-
 _ACCESS_KEY = re.compile(r"SCW[A-Z0-9]{17}", re.IGNORECASE)
 _URL = re.compile(r"https?://[^\s/@?#]+(/[^\s@?#]*)?", re.IGNORECASE)
-
-
-class _Exchange:
-    """Stands in for the HTTP call of one SDK request, and keeps its raw answer."""
-
-    def __init__(
-        self, client: Client, transport: Transport, operation: str, deadline: Deadline
-    ) -> None:
-        self._client = client
-        self._transport = transport
-        self._operation = operation
-        self._deadline = deadline
-        self._answer: Answer | None = None
-
-    @property
-    def answer(self) -> Answer:
-        """The raw answer of the request that the SDK has made."""
-        assert self._answer is not None, "the SDK makes its request before it returns"
-        return self._answer
-
-    def request(
-        self,
-        method: str,
-        path: str,
-        params: Mapping[str, Any] = {},
-        headers: Mapping[str, str] = {},
-        body: object = None,
-    ) -> requests.Response:
-        """Send one request; the SDK calls this as `_request`. Raises CloudError."""
-        sent = Request(
-            operation=self._operation,
-            method=method.upper(),
-            url=f"{self._client.api_url}{path}",
-            params=[(key, str(value)) for key, value in params.items() if value is not None],
-            headers={
-                "accept": "application/json",
-                "content-type": "application/json; charset=utf-8",
-                "user-agent": self._client.user_agent,
-                "x-auth-token": self._client.secret_key,
-                **headers,
-            },
-            body=None if body is None else json.dumps(body),
-        )
-        self._answer = self._transport.send(sent, self._deadline)
-        return _nothing_to_read()
-
-
-def _nothing_to_read() -> requests.Response:
-    """An empty object for the SDK: it would read gaps as defaults, so we read instead."""
-    response = requests.Response()
-    response.status_code = 200
-    response.raw = io.BytesIO(b"{}")
-    return response
-
-
-def _through(api: SdkApi, exchange: _Exchange) -> SdkApi:
-    """Put our HTTP call under this one SDK object; no class or module is touched."""
-    api._request = exchange.request  # type: ignore[method-assign]
-    return api
 
 
 class ScalewayCloud:
@@ -131,10 +66,10 @@ class ScalewayCloud:
         access_key: str,
         secret_key: str,
         organization_id: str,
-        monotonic: Callable[[], float],
-        sleep: Callable[[float], None],
         api_url: str | None = None,
         on_request: OnRequest | None = None,
+        monotonic: Callable[[], float] = clock.monotonic,
+        sleep: Callable[[float], None] = clock.pause,
         limits: Limits = DEFAULT_LIMITS,
         adapter: Callable[[], BaseAdapter] = HTTPAdapter,
     ) -> ScalewayCloud:
@@ -163,8 +98,13 @@ class ScalewayCloud:
 
     @property
     def call_budget_s(self) -> float:
-        """Longest that any one call may take, which `act` must have left on its lease."""
-        return self._limits.call_s
+        """Longest that a reading call may take."""
+        return self._limits.call_s + self._limits.connect_s + self._limits.read_s
+
+    @property
+    def action_budget_s(self) -> float:
+        """Longest that an action may take, which `act` must have left on its lease."""
+        return self._limits.action_s + self._limits.read_s
 
     def sweep(self, zone: str, at_s: int) -> Sweep:
         """Read every server of a zone; answers Partial or Unknown where it cannot.
@@ -183,7 +123,7 @@ class ScalewayCloud:
         return Complete(zone, at_s, tuple(seen.values()))
 
     def _read_servers(self, zone: str, seen: dict[str, Server]) -> None:
-        deadline = self._transport.deadline()
+        deadline = self._transport.deadline(self._limits.call_s)
 
         def page(number: int, per_page: int = SERVERS_PER_PAGE) -> Page[Server]:
             return self._servers_page(zone, number, per_page, deadline)
@@ -212,7 +152,7 @@ class ScalewayCloud:
     def offers(self, zone: str) -> tuple[Offer, ...]:
         """Everything the zone sells, by type. Raises CloudError, ValueError for no zone."""
         checked_zone(zone)
-        deadline = self._transport.deadline()
+        deadline = self._transport.deadline(self._limits.call_s)
 
         def page(number: int) -> Page[Offer]:
             exchange = self._exchange("list_servers_types", deadline)
@@ -227,11 +167,11 @@ class ScalewayCloud:
 
     def projects(self) -> tuple[Project, ...]:
         """All projects of the organization, by name. Raises CloudError."""
-        deadline = self._transport.deadline()
+        deadline = self._transport.deadline(self._limits.call_s)
 
         def page(number: int) -> Page[Project]:
             exchange = self._exchange("list_projects", deadline)
-            api = _through(AccountV3ProjectAPI(self._client), exchange)
+            api = through(AccountV3ProjectAPI(self._client), exchange)
             api.list_projects(
                 page=number,
                 page_size=PROJECTS_PER_PAGE,
@@ -247,7 +187,7 @@ class ScalewayCloud:
         """One server now. Raises CloudError; ValueError for what is no zone or UUID."""
         checked_zone(zone)
         checked_uuid(server_id)
-        exchange = self._exchange("get_server", self._transport.deadline())
+        exchange = self._exchange("get_server", self._transport.deadline(self._limits.call_s))
         self._instance(exchange).get_server(zone=zone, server_id=server_id)
         return one_server(_ok(exchange.answer), zone, server_id, self._organization_id)
 
@@ -262,15 +202,15 @@ class ScalewayCloud:
     def _act(self, zone: str, server_id: str, action: ServerAction) -> None:
         checked_zone(zone)
         checked_uuid(server_id)
-        exchange = self._exchange(f"server_{action}", self._transport.deadline())
+        exchange = self._exchange(f"server_{action}", self._transport.deadline(self._limits.call_s))
         self._instance(exchange).server_action(zone=zone, server_id=server_id, action=action)
         check_task(exchange.answer)
 
-    def _exchange(self, operation: str, deadline: Deadline) -> _Exchange:
-        return _Exchange(self._client, self._transport, operation, deadline)
+    def _exchange(self, operation: str, deadline: Deadline) -> Exchange:
+        return Exchange(self._client, self._transport, operation, deadline)
 
-    def _instance(self, exchange: _Exchange) -> Any:
-        return _through(InstanceV1API(self._client), exchange)
+    def _instance(self, exchange: Exchange) -> Any:
+        return through(InstanceV1API(self._client), exchange)
 
 
 def _ok(answer: Answer) -> Answer:

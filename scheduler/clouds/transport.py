@@ -53,7 +53,10 @@ class OutOfTime(Unreachable):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds of every call. `call_s` covers all pages, attempts and waits of one call."""
+    """Bounds of every call. `call_s` covers all pages, attempts and waits of one call.
+
+    The deadline is looked at between reads, so a call may pass it by its last read.
+    """
 
     connect_s: float = 5.0
     read_s: float = 30.0
@@ -61,6 +64,11 @@ class Limits:
     attempts: int = 4
     pages: int = 1_000
     body_bytes: int = 64 * 2**20
+
+    @property
+    def action_s(self) -> float:
+        """An action is one attempt: it has no time to wait or to repeat."""
+        return self.connect_s + self.read_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,9 +142,9 @@ class Transport:
         self._adapter = adapter
         self._local = threading.local()
 
-    def deadline(self) -> Deadline:
+    def deadline(self, after_s: float) -> Deadline:
         """The deadline of a call that begins now."""
-        return Deadline(self._monotonic, self._monotonic() + self._limits.call_s)
+        return Deadline(self._monotonic, self._monotonic() + after_s)
 
     def send(self, request: Request, deadline: Deadline) -> Answer:
         """Send, retrying what is safe to repeat. Raises CloudError."""

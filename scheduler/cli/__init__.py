@@ -1,0 +1,41 @@
+"""The command line `cohortd`: the composition root, where both sides are put together."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from quotas.book import BookError
+from quotas.program import ProgramError
+from scheduler.cli import books, demo, shares, shows, starts
+from scheduler.clouds.base import CloudError
+from scheduler.config import ConfigError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Compute-credit scheduler and GPU quota daemon for startup programs on Scaleway.",
+)
+for module in (starts, shows, books, shares, demo):
+    module.register(app)
+
+BAD_INPUT, UNREACHABLE = 2, 3
+
+
+def main() -> None:
+    """Run a command. Exit codes: 0 done, 1 refused, 2 bad usage or file, 3 not reached."""
+    try:
+        app()
+    except (ProgramError, ConfigError, BookError) as error:
+        _fail(str(error), BAD_INPUT)
+    except CloudError as error:
+        _fail(str(error), UNREACHABLE)
+    except KeyboardInterrupt:
+        _fail("interrupted", 1)
+
+
+def _fail(sentence: str, code: int) -> None:
+    print(f"cohortd: {sentence}", file=sys.stderr)
+    sys.exit(code)

@@ -1,0 +1,67 @@
+"""The options that several commands share, and how their answers are printed."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import structlog
+import typer
+
+from scheduler.clock import monotonic, pause
+from scheduler.clouds.scaleway import ScalewayCloud
+from scheduler.config import read_connection
+
+State = Annotated[Path, typer.Option("--state", help="Folder that holds the book.")]
+ProgramFile = Annotated[Path, typer.Option("--program", help="The program file (TOML).")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+DEFAULT_STATE = Path("cohortd-state")
+
+
+def show(value: object) -> None:
+    """Print a value as JSON, sorted and indented."""
+    typer.echo(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False))
+
+
+def read_text(path: Path) -> str:
+    """A text file's content; a file that cannot be read is bad usage (exit 2)."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise typer.BadParameter(f"{path}: {error}") from None
+
+
+def actor() -> str:
+    """Who runs this command, for the book's records."""
+    return os.environ.get("SUDO_USER") or os.environ.get("USER") or f"uid-{os.getuid()}"
+
+
+def connect(on_request: Callable[[str, str, float], None] | None = None) -> ScalewayCloud:
+    """The cloud that the environment names. Raises ConfigError."""
+    connection = read_connection()
+    return ScalewayCloud.connect(
+        access_key=connection.access_key,
+        secret_key=connection.secret_key,
+        organization_id=connection.organization_id,
+        api_url=connection.api_url,
+        monotonic=monotonic,
+        sleep=pause,
+        on_request=on_request,
+    )
+
+
+def log_to_stderr(*, as_json: bool) -> None:
+    """JSON lines under a service manager, readable lines on a terminal; stdout stays clean."""
+    render = structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer()
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            render,
+        ],
+        logger_factory=structlog.WriteLoggerFactory(file=typer.get_text_stream("stderr")),
+    )

@@ -1,0 +1,189 @@
+"""Commands that set cohortd up and run it: init, check, plan, apply, run."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import structlog
+import typer
+from quotas.program_diff import Change, diff
+from quotas.program_file import parse_program
+
+from exporters.metrics import Metrics, MetricsServer
+from quotas.book import Book
+from quotas.book.commit import apply_program
+from quotas.book.session import FILE_NAME
+from quotas.book.state import load
+from quotas.units import parse_duration
+from scheduler.check import checks
+from scheduler.cli.options import (
+    DEFAULT_STATE,
+    Json,
+    ProgramFile,
+    State,
+    actor,
+    connect,
+    log_to_stderr,
+    read_text,
+    show,
+)
+from scheduler.clock import SystemClock
+from scheduler.cycle import Cycle, Timing
+from scheduler.first_file import first_program_file
+from scheduler.loop import Loop, handle_signals, sd_notify
+
+log = structlog.get_logger()
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands."""
+    for command in (init, check, plan, apply, run):
+        app.command()(command)
+
+
+def init(program: ProgramFile = Path("program.toml")) -> None:
+    """Write a program file from the organization's projects and running servers."""
+    if program.exists():
+        raise typer.BadParameter(f"{program} is there already: name another with --program")
+    text = first_program_file(connect(), SystemClock().now_s())
+    program.write_text(text, encoding="utf-8")
+    typer.echo(f"{program} written: set dates, grants and quotas, then 'cohortd plan'")
+
+
+def check(
+    state: State = DEFAULT_STATE, program: ProgramFile = Path("program.toml"), as_json: Json = False
+) -> None:
+    """Try the program file, the key, its permissions, prices and the disk: a line and a fix each."""
+    state.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(state).free
+    found = list(checks(connect, read_text(program), str(program), free, SystemClock().now_s()))
+    if as_json:
+        show([{"name": c.name, "ok": c.ok, "detail": c.detail, "fix": c.fix} for c in found])
+    for each in [] if as_json else found:
+        typer.echo(f"{'ok ' if each.ok else 'NO '} {each.name}: {each.detail}")
+        if not each.ok:
+            typer.echo(f"     fix: {each.fix}")
+    if not all(each.ok for each in found):
+        raise typer.Exit(1)
+
+
+def plan(
+    state: State = DEFAULT_STATE, program: ProgramFile = Path("program.toml"), as_json: Json = False
+) -> None:
+    """Show what applying the program file would change; change nothing."""
+    changes = _changes(state, program)
+    if as_json:
+        show([_change(change) for change in changes])
+        return
+    for change in changes:
+        mark = "!" if change.needs_confirm else " "
+        typer.echo(f"{mark} {change.path}: {change.before} -> {change.after}  {change.why}")
+    typer.echo(f"{len(changes)} changes; '!' needs --confirm with the program's name")
+
+
+def apply(
+    state: State = DEFAULT_STATE,
+    program: ProgramFile = Path("program.toml"),
+    confirm: Annotated[str, typer.Option(help="The program's name, for '!' changes.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Put the program file in force: a new version in the book, each grant posted once."""
+    changes = _changes(state, program)
+    parsed = parse_program(read_text(program), str(program))
+    risky = [change.path for change in changes if change.needs_confirm]
+    if risky and confirm != parsed.name:
+        typer.echo(
+            f"cohortd: refused: {', '.join(risky)} would stop servers, lower a share in use or "
+            f"loosen a guard: add --confirm {parsed.name}",
+            err=True,
+        )
+        raise typer.Exit(1)
+    book = Book.open(state)
+    version = apply_program(book, parsed, SystemClock().now_s(), actor())
+    if as_json:
+        show({"version": version, "changes": [_change(change) for change in changes]})
+    else:
+        typer.echo(f"{parsed.name}: version {version} is in force, {len(changes)} changes")
+
+
+def _changes(state: Path, program: Path) -> tuple[Change, ...]:
+    new = parse_program(read_text(program), str(program))
+    if not (state / FILE_NAME).is_file():
+        return diff(None, new, {})
+    current = load(Book.open_existing(state))
+    usage: dict[str, dict[str, int]] = {}
+    for each in current.runs:
+        pool = new.pool_of(each.flavor)
+        if each.end_s is None and pool is not None:
+            own = usage.setdefault(each.startup, {})
+            own[pool.name] = own.get(pool.name, 0) + each.gpus
+    return diff(current.program, new, usage)
+
+
+def _change(change: Change) -> dict[str, object]:
+    return {
+        "path": change.path,
+        "before": change.before,
+        "after": change.after,
+        "needs_confirm": change.needs_confirm,
+        "why": change.why,
+    }
+
+
+def run(
+    state: State = DEFAULT_STATE,
+    listen: Annotated[str, typer.Option(help="host:port of /metrics.")] = "127.0.0.1:9464",
+    program: Annotated[Path | None, typer.Option(help="Apply this file first.")] = None,
+    cycle: Annotated[str, typer.Option(help="Time between cycles: 30s, 1m.")] = "30s",
+) -> None:
+    """Run the daemon until SIGTERM: observe, meter, charge, decide, act."""
+    log_to_stderr(as_json=not sys.stderr.isatty())
+    host, port = _address(listen)
+    timing = Timing(cycle_s=_cycle_s(cycle))
+    clock, metrics = SystemClock(), Metrics()
+    cloud = connect(metrics.request)
+    book = Book.open(state)
+    if program is not None:
+        parsed = parse_program(read_text(program), str(program))
+        apply_program(book, parsed, clock.now_s(), actor())
+    beat = Cycle(
+        cloud=cloud,
+        book=book,
+        clock=clock,
+        holder=f"{socket.gethostname()}:{os.getpid()}",
+        timing=timing,
+        publish=metrics.publish,
+    )
+    loop = Loop(beat, on_cycle=metrics.cycle, on_missed=metrics.missed, ping=sd_notify)
+    handle_signals(loop, lambda: beat.use(connect(metrics.request)))
+    server = MetricsServer(metrics, host, port)
+    server.start()
+    log.info("daemon.started", metrics=server.address, state=str(state))
+    try:
+        loop.run()
+    finally:
+        server.close()
+        book.close()
+    log.info("daemon.stopped")
+
+
+def _cycle_s(text: str) -> int:
+    try:
+        seconds = parse_duration(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"--cycle: {error}") from None
+    if not 1 <= seconds <= 3600:
+        raise typer.BadParameter(f"--cycle is {text}: choose between 1s and 1h")
+    return seconds
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdigit() or int(port) > 65_535:
+        raise typer.BadParameter(f"--listen is {text!r}: write host:port such as 127.0.0.1:9464")
+    return host, int(port)

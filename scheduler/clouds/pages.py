@@ -1,0 +1,53 @@
+"""Is a listing whole? Pages are separate reads of a list that may change in between."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from quotas.observation import Cause
+from scheduler.clouds.base import CloudError
+
+Item = TypeVar("Item")
+
+
+class Inconsistent(CloudError):
+    """Answers that are each well-formed, but cannot all be true."""
+
+    cause = Cause.INCONSISTENT
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[Item]):
+    """One page of a listing: its items with their names, and how many there are in all."""
+
+    items: tuple[tuple[str, Item], ...]
+    total: int
+
+
+def collect(
+    fetch: Callable[[int], Page[Item]], per_page: int, limit: int, into: dict[str, Item]
+) -> None:
+    """Read every page into `into`, which keeps what was read when this raises CloudError.
+
+    Returns only if no name repeats, and every page's total equals the number of items.
+    """
+    total: int | None = None
+    for number in range(1, limit + 1):
+        page = fetch(number)
+        if total not in (None, page.total):
+            raise Inconsistent(f"the count went from {total} to {page.total} between pages")
+        total = page.total
+        _add(page, into)
+        if len(page.items) < per_page or len(into) >= total:
+            break
+    if len(into) != total:
+        raise Inconsistent(f"{len(into)} read, {total} announced, in at most {limit} pages")
+
+
+def _add(page: Page[Item], into: dict[str, Item]) -> None:
+    for name, item in page.items:
+        if name in into:
+            raise Inconsistent(f"{name} is listed twice")
+        into[name] = item
