@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import gzip
 import io
+from collections.abc import Callable
 
 import pytest
 import requests
 import urllib3
 
-from quotas.observation import Cause, Unknown
+from quotas.observation import Cause, Complete, Unknown
 from scheduler.clouds.base import (
     CloudError,
     Malformed,
@@ -19,7 +21,7 @@ from scheduler.clouds.base import (
 from scheduler.clouds.scaleway import ScalewayCloud
 from scheduler.clouds.transport import Limits
 
-from .wire import ACCESS_KEY, ORGANIZATION, SECRET_KEY, ZONE, Reply, listing, rig, server_id
+from .wire import ACCESS_KEY, ORGANIZATION, SECRET_KEY, ZONE, Reply, Rig, listing, rig, server_id
 
 REDIRECT = Reply(302, b"", {"Location": "https://elsewhere.test/"})
 
@@ -73,7 +75,7 @@ def test_a_passing_failure_is_retried(bad: Reply) -> None:
     """A reading call that fails once in passing is answered by its second attempt."""
     replies = iter([bad, listing([])])
     far = rig(lambda request: next(replies))
-    assert far.cloud.sweep(ZONE, 7).__class__.__name__ == "Complete"
+    assert far.cloud.sweep(ZONE, 7) == Complete(ZONE, 7, ())
     assert far.told[-1][:2] == ("list_servers", "ok")
 
 
@@ -130,23 +132,27 @@ def test_answer_too_large_is_refused() -> None:
         far.cloud.server(ZONE, server_id(1))
 
 
-def test_slow_drip_ends_at_the_deadline() -> None:
-    """A body that trickles in, each byte in time, is given up at the call's deadline."""
-    far = rig(Reply())
+def dripping(far: Rig) -> Callable[..., requests.Response]:
+    """A far end whose body is a byte every 20 s, for ever."""
 
     class Drip(io.BytesIO):
-        """Yields a byte every 20 s, for ever."""
-
         def read1(self, size: int | None = -1, /) -> bytes:
-            """Let 20 s pass for one byte."""
             far.clock.now += 20
             return b" "
 
-    def answer(request: requests.PreparedRequest, *args: object, **options: object) -> object:
+    def answer(
+        request: requests.PreparedRequest, *args: object, **options: object
+    ) -> requests.Response:
         raw = urllib3.HTTPResponse(body=Drip(), status=200, preload_content=False)
         return requests.adapters.HTTPAdapter().build_response(request, raw)
 
-    far.adapter.send = answer  # type: ignore[method-assign,assignment]
+    return answer
+
+
+def test_slow_drip_ends_at_the_deadline() -> None:
+    """A body that trickles in, each byte in time, is given up at the call's deadline."""
+    far = rig(Reply())
+    far.adapter.send = dripping(far)  # type: ignore[method-assign]
     sweep = far.cloud.sweep(ZONE, 7)
     assert isinstance(sweep, Unknown) and sweep.cause is Cause.DEADLINE
     assert far.clock.now == 1_060.0
@@ -192,6 +198,26 @@ def test_senseless_settings_are_refused(change: dict[str, str]) -> None:
     assert caught.value.__context__ is None
 
 
-def test_call_budget_is_the_deadline_of_a_call() -> None:
-    """`act` can ask how long a call may take."""
-    assert rig(Reply(), limits=Limits(call_s=12)).cloud.call_budget_s == 12
+def test_budgets_bound_a_call() -> None:
+    """`act` can ask how long an action may take at worst: its deadline and one last read."""
+    cloud = rig(Reply(), limits=Limits(connect_s=5, read_s=30, call_s=60)).cloud
+    assert (cloud.action_budget_s, cloud.call_budget_s) == (65, 95)
+
+
+def test_action_has_its_own_shorter_deadline() -> None:
+    """An action whose answer trickles in ends after its connect and read time."""
+    far = rig(Reply())
+    far.adapter.send = dripping(far)  # type: ignore[method-assign]
+    with pytest.raises(Unreachable, match="did not end in time"):
+        far.cloud.power_off(ZONE, server_id(1))
+    assert far.clock.now == 1_040.0
+
+
+def test_compressed_answer_is_read() -> None:
+    """A gzip body is read; a broken one is a failure of transport."""
+    page = listing([])
+    packed = {**page.headers, "Content-Encoding": "gzip"}
+    whole = rig(Reply(200, gzip.compress(page.content), packed)).cloud.sweep(ZONE, 7)
+    assert whole == Complete(ZONE, 7, ())
+    broken = rig(Reply(200, page.content, packed)).cloud.sweep(ZONE, 7)
+    assert isinstance(broken, Unknown) and broken.cause is Cause.UNREACHABLE
