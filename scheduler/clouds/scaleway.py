@@ -202,7 +202,8 @@ class ScalewayCloud:
     def _act(self, zone: str, server_id: str, action: ServerAction) -> None:
         checked_zone(zone)
         checked_uuid(server_id)
-        exchange = self._exchange(f"server_{action}", self._transport.deadline(self._limits.call_s))
+        deadline = self._transport.deadline(self._limits.action_s)
+        exchange = self._exchange(f"server_{action}", deadline)
         self._instance(exchange).server_action(zone=zone, server_id=server_id, action=action)
         check_task(exchange.answer)
 
