@@ -115,7 +115,7 @@ def conceal(words: str, secrets: Iterable[str]) -> str:
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
     """Seconds to wait by Retry-After: a number, or a date beside the reply's own Date."""
     asked = headers.get("Retry-After", "").strip()
-    if re.fullmatch(r"[0-9]{1,6}", asked):
+    if re.fullmatch(r"[0-9]+", asked):
         return float(asked)
     try:
         until = parsedate_to_datetime(asked)

@@ -42,6 +42,7 @@ def test_empty_429_is_throttled_after_bounded_retries() -> None:
         ({"Retry-After": "0"}, [0.0, 0.0, 0.0]),
         ({"Retry-After": "59"}, [59.0]),
         ({"Retry-After": "3600"}, []),
+        ({"Retry-After": "9" * 400}, []),
         ({"Retry-After": "soon"}, [0.5, 1.0, 2.0]),
         (
             {
