@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from quotas.levels import CREDITS, forecasts, level, out_of_credits, past_the_end
@@ -21,6 +21,8 @@ from quotas.units import format_instant
 
 FIRST_RETRY_S = 60
 LAST_RETRY_S = 900
+CONFIRM_AFTER_S = 60
+"""When to look again after an intent: most servers are off by then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,7 @@ class Decided:
 def decide(snapshot: Snapshot) -> Decided:
     """Decide one cycle. Same snapshot, same decisions, whatever the order of its parts."""
     if snapshot.program.mode == "off":
-        return Decided((), (), (), {}, _edges(snapshot, ()))
+        return Decided((), (), (), {}, _edges(snapshot, (), ()))
     settled = {
         intent.id: intent
         for intent in settle(
@@ -67,7 +69,7 @@ def decide(snapshot: Snapshot) -> Decided:
         tuple(work.changed),
         (*settled.values(), *work.new_intents),
         levels,
-        _edges(snapshot, current),
+        _edges(snapshot, current, work.intents),
     )
 
 
@@ -184,10 +186,14 @@ class _Work:
         )
 
 
-def _edges(snapshot: Snapshot, notices: tuple[Notice, ...]) -> tuple[int, ...]:
+def _edges(
+    snapshot: Snapshot, notices: Iterable[Notice], intents: Iterable[Intent]
+) -> tuple[int, ...]:
     """Instants after now at which something falls due, in order."""
     program = snapshot.program
-    edges = {n.deadline_s for n in notices if n.state == "open"}
+    edges = {notice.deadline_s for notice in notices if notice.state == "open"}
+    if any(intent.is_live for intent in intents):
+        edges.add(snapshot.now_s + CONFIRM_AFTER_S)
     for cohort in program.cohorts:
         edges |= {cohort.starts_s, cohort.ends_s, cohort.ends_s - program.policy.end_notice_s}
         for startup in cohort.startups:

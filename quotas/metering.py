@@ -9,6 +9,7 @@ its `modified_s`:
 * a server that is billable at both sweeps ran all the while, unless it was modified
   so late after the first that it may have been off and on again: then the stretch
   from `confirmed_s` to `modified_s` is disputed until the provider's bill decides;
+* a server that is off at both, but was modified so late, may have run: disputed too;
 * a server that is gone ended at the last confirmed instant.
 """
 
@@ -139,6 +140,8 @@ class _Zone:
         for server in sorted(self.sweep.servers, key=lambda each: each.id):
             if server.id not in open_ids and server.is_billable:
                 yield from self._began(server)
+            elif server.id not in open_ids:
+                disputes.extend(self._may_have_run(server))
 
     def _follow(self, run: Run, server: Server | None, disputes: list[Dispute]) -> Iterable[Run]:
         if server is None:
@@ -186,6 +189,19 @@ class _Zone:
         earliest_s = max(self.confirmed_s or server.created_s, server.created_s, starts_s)
         error_s = _edge_error_s(server, max(0, began_s - earliest_s))
         yield self._opened(server, owner.name, began_s, error_s=error_s)
+
+    def _may_have_run(self, server: Server) -> Iterable[Dispute]:
+        """A server that is off at both sweeps, but was modified in a long gap between."""
+        owner = self.program.owner(server.project_id, self.sweep.at_s)
+        dated_s = self._dated_s(server)
+        if owner is None or dated_s is None or self._gpus(server) == 0:
+            return
+        starts_s = self.program.cohort(owner.cohort).starts_s
+        from_s = max(self.confirmed_s or 0, server.created_s, starts_s)
+        if dated_s - from_s > SHORTEST_BOUNCE_S:
+            rate = self.catalogue.rates_ucr_per_h.get(server.flavor)
+            period = Period(from_s, dated_s)
+            yield Dispute(server.id, owner.name, server.flavor, period, rate)
 
     def _opened(self, server: Server, startup: str, start_s: int, *, error_s: int) -> Run:
         return Run(

@@ -142,7 +142,5 @@ class Cycle:
         """When the next cycle is due: the regular instant, or an edge before it."""
         now_s = self.clock.now_s()
         regular_s = now_s + self.timing.cycle_s
-        if report.sent:
-            regular_s = min(regular_s, now_s + 60)
         edges = report.view.edges if report.view else ()
         return min([regular_s, *(edge for edge in edges if edge > now_s)])

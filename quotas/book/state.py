@@ -154,10 +154,17 @@ def _disputed(connection: Connection) -> dict[str, int]:
     return dict(total)
 
 
-def last_decisions(book: Book, limit: int, **where: str) -> list[Mapping[str, object]]:
+def last_decisions(book: Book, limit: int, **where: int | str) -> list[Mapping[str, Any]]:
     """The newest decisions, newest first, of a startup or server where one is named."""
     query = select(DECISION).order_by(DECISION.c.id.desc()).limit(limit)
     for column, value in where.items():
         query = query.where(DECISION.c[column] == value)
     with book.reading() as connection:
         return [dict(row) for row in connection.execute(query).mappings()]
+
+
+def read_zones(book: Book) -> list[Mapping[str, Any]]:
+    """How each zone's last sweep ended and until when it is known, by name."""
+    with book.reading() as connection:
+        rows = connection.execute(select(ZONE).order_by(ZONE.c.name)).mappings()
+        return [dict(row) for row in rows]

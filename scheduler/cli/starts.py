@@ -58,7 +58,7 @@ def init(program: ProgramFile = Path("program.toml")) -> None:
 def check(
     state: State = DEFAULT_STATE, program: ProgramFile = Path("program.toml"), as_json: Json = False
 ) -> None:
-    """Try the program file, the key, its permissions, prices and the disk: a line and a fix each."""
+    """Try program, key, permissions, prices, clock and disk: a line and a fix each."""
     state.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(state).free
     found = list(checks(connect, read_text(program), str(program), free, SystemClock().now_s()))

@@ -1,0 +1,169 @@
+"""How are six months played in a minute? The real cycle and a simulated region, in lock-step.
+
+Both share one clock: the region is moved to an instant, then one cycle runs there. A
+cycle runs at every poll and at every edge that cohortd itself predicts; nothing is
+learnt from the simulator but what the API answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import requests
+from quotas.program_file import parse_program
+from simulator.process import Region
+
+from quotas.book import Book
+from quotas.book.commit import apply_program
+from quotas.book.state import load
+from quotas.metering import Catalogue
+from quotas.program import Program
+from quotas.units import DAY_S, HOUR_S, format_instant
+from quotas.view import View
+from scheduler.cli.tieout import Truth
+from scheduler.clock import ManualClock, monotonic, pause
+from scheduler.clouds.scaleway import ScalewayCloud
+from scheduler.cycle import Cycle, Report, Timing
+
+CONTROL_TIMEOUT_S = 30
+GRANTS = (60_000, 40_000, 35_000, 9_000, 25_000)
+"""Credits for 183 days, startup by startup; the overspender's will not last."""
+FLAVORS = (
+    "H100-1-80G@fr-par-2",
+    "H100-2-80G@fr-par-2",
+    "H100-SXM-2-80G@fr-par-2",
+    "H100-SXM-4-80G@fr-par-2",
+    "H100-SXM-8-80G@fr-par-2",
+)
+AFTER_THE_END_S = 2 * HOUR_S
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One cycle of the rehearsal as it is watched."""
+
+    now_s: int
+    starts_s: int
+    ends_s: int
+    cycles: int
+    report: Report
+    view: View | None
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """What a rehearsal leaves: the program, the book, and the region's own truth."""
+
+    program: Program
+    catalogue: Catalogue
+    truth: tuple[Truth, ...]
+    cycles: int
+    wall_seconds: float
+
+
+def demo_program(region: Region, starts_s: int, days: int) -> str:
+    """The program file of the demo: the region's projects as one cohort of startups."""
+    ends_s = starts_s + days * DAY_S
+    lines = [
+        "[program]",
+        'name = "demo"',
+        'mode = "enforce"',
+        'budget = "350000"',
+        "[pool.h100]",
+        "gpus = 40",
+        f"flavors = [{', '.join(repr(f) for f in FLAVORS)}]",
+        "[pool.small]",
+        "gpus = 16",
+        'flavors = ["L4-1-24G@fr-par-1", "L40S-1-48G@pl-waw-2"]',
+        "[cohort.demo]",
+        f"starts = {format_instant(starts_s)}",
+        f"ends = {format_instant(ends_s)}",
+    ]
+    for number, project in enumerate(region.projects):
+        credits = max(1, GRANTS[number % len(GRANTS)] * days // 183)
+        lines += [
+            f"[cohort.demo.startup.{project.name}]",
+            f'project_id = "{project.id}"',
+            "nominal = { h100 = 8 }",
+            "limit = { h100 = 16 }",
+            f'grants = [{{ id = "{project.name}-1", credits = "{credits}" }}]',
+        ]
+    return "\n".join(lines) + "\n"
+
+
+class Rehearsal:
+    """One region, one book, one cycle, moved on together."""
+
+    def __init__(self, region: Region, book: Book, starts_s: int, days: int, poll_s: int) -> None:
+        self.region, self.book, self.poll_s = region, book, poll_s
+        self.starts_s, self.ends_s = starts_s, starts_s + days * DAY_S
+        self.program = parse_program(demo_program(region, starts_s, days), "demo.toml")
+        self.clock = ManualClock(starts_s)
+        self.http = requests.Session()
+        self.http.trust_env = False
+        self.view: View | None = None
+        cloud = ScalewayCloud.connect(
+            access_key=region.access_key,
+            secret_key=region.secret_key,
+            organization_id=region.organization_id,
+            api_url=region.url,
+            monotonic=monotonic,
+            sleep=pause,
+        )
+        self.cycle = Cycle(
+            cloud=cloud,
+            book=book,
+            clock=self.clock,
+            holder="demo",
+            timing=Timing(),
+            publish=self._see,
+        )
+
+    def play(self, watch: Callable[[Frame], None]) -> Played:
+        """Run every cycle from the cohort's start until all is quiet after its end."""
+        apply_program(self.book, self.program, self.starts_s, "demo")
+        began, cycles, now_s = monotonic(), 0, self.starts_s
+        while True:
+            self._move(now_s)
+            report = self.cycle.run()
+            cycles += 1
+            watch(Frame(now_s, self.starts_s, self.ends_s, cycles, report, self.view))
+            if now_s >= self.ends_s + AFTER_THE_END_S and not self._is_busy():
+                break
+            now_s = self._next_s(now_s)
+        catalogue = load(self.book).catalogue
+        return Played(self.program, catalogue, self._truth(), cycles, monotonic() - began)
+
+    def _see(self, view: View) -> None:
+        self.view = view
+
+    def _is_busy(self) -> bool:
+        return self.view is None or any(startup.runs for startup in self.view.startups)
+
+    def _next_s(self, now_s: int) -> int:
+        edges = self.view.edges if self.view else ()
+        polls_s = self.starts_s + ((now_s - self.starts_s) // self.poll_s + 1) * self.poll_s
+        return min([polls_s, *(edge for edge in edges if edge > now_s)])
+
+    def _move(self, now_s: int) -> None:
+        answer = self.http.post(
+            f"{self.region.url}/_control/clock", json={"now_s": now_s}, timeout=CONTROL_TIMEOUT_S
+        )
+        answer.raise_for_status()
+        self.clock.move_to(now_s)
+
+    def _truth(self) -> tuple[Truth, ...]:
+        answer = self.http.get(f"{self.region.url}/_control/truth", timeout=CONTROL_TIMEOUT_S)
+        answer.raise_for_status()
+        body = answer.json()
+        return tuple(
+            Truth(
+                run["server_id"],
+                run["project_id"],
+                f"{run['commercial_type']}@{run['zone']}",
+                run["start_s"],
+                body["now_s"] if run["end_s"] is None else run["end_s"],
+            )
+            for run in body["runs"]
+        )

@@ -1,0 +1,103 @@
+"""Commands that read the book and show it: status, explain, verify."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn
+
+from quotas.book import Book
+from quotas.book.state import last_decisions
+from quotas.book.verify import verify as verify_book
+from quotas.units import format_instant
+from scheduler.cli.options import DEFAULT_STATE, Json, State, show
+from scheduler.clock import SystemClock
+from scheduler.status import status_of
+
+REFUSED = 1
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands."""
+    for command in (status, explain, verify):
+        app.command()(command)
+
+
+def status(state: State = DEFAULT_STATE, as_json: Json = False) -> None:
+    """Show every startup: credits left, burn, runway, GPUs, level; zones and open notices."""
+    now_s = SystemClock().now_s()
+    found = status_of(Book.open_existing(state), now_s)
+    if as_json:
+        show(found)
+        return
+    typer.echo(found["sentence"])
+    typer.echo(f"{'startup':24} {'level':8} {'GPUs':>5} {'available':>14} {'burn/h':>10}  lasts")
+    for line in found["startups"]:
+        typer.echo(
+            f"{line['name']:24} {line['level']:8} {line['gpus']:>5} "
+            f"{line['available']:>14} {line['burn_per_hour']:>10}  {line['runway'] or '-'}"
+        )
+    for notice in found["notices"]:
+        typer.echo(f"notice: {notice['text']}")
+    for zone in found["zones"]:
+        if zone["outcome"] != "complete":
+            typer.echo(f"zone {zone['name']}: {zone['outcome']} {zone['detail']}")
+
+
+def explain(
+    subject: Annotated[str, typer.Argument(help="A startup, a server id or a decision number.")],
+    state: State = DEFAULT_STATE,
+    limit: Annotated[int, typer.Option(min=1, max=1000)] = 10,
+    as_json: Json = False,
+) -> None:
+    """Say why: the newest decisions about a startup, a server or one decision, with inputs."""
+    book = Book.open_existing(state)
+    found: list[Mapping[str, Any]] = []
+    if subject.isdigit():
+        found = last_decisions(book, 1, id=int(subject))
+    for column in ("startup", "server_id"):
+        found = found or last_decisions(book, limit, **{column: subject})
+    if not found:
+        typer.echo(f"cohortd: nothing was decided about {subject!r} yet", err=True)
+        raise typer.Exit(REFUSED)
+    rows = [{**row, "inputs": json.loads(row["inputs"])} for row in found]
+    if as_json:
+        show([{**row, "at": format_instant(row["at_s"])} for row in rows])
+        return
+    for row in rows:
+        server = f" server {row['server_id']}" if row["server_id"] else ""
+        typer.echo(
+            f"{row['id']}: {format_instant(row['at_s'])} {row['mode']} {row['verb']} "
+            f"{row['startup']}{server}\n   because {row['reason']}\n"
+            f"   rule {row['rule']} v{row['version']}, inputs {json.dumps(row['inputs'])}"
+        )
+
+
+def verify(state: State = DEFAULT_STATE, as_json: Json = False) -> None:
+    """Check the book against itself: chain, sums, charges, notices; exit 1 names the fault."""
+    book = Book.open_existing(state)
+    columns = (SpinnerColumn(), TextColumn("{task.completed} transfers checked"))
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("verify", total=None)
+        verdict = verify_book(book, lambda done: progress.update(task, completed=done))
+    if as_json:
+        show(
+            {
+                "ok": verdict.fault is None,
+                "fault": verdict.fault,
+                "heads": verdict.heads,
+                "transfers": verdict.transfers,
+            }
+        )
+    elif verdict.fault is None:
+        typer.echo(f"{verdict.transfers} transfers are right")
+        for cohort, head in sorted(verdict.heads.items()):
+            typer.echo(f"head of {cohort}: {head}")
+    else:
+        typer.echo(f"cohortd: the book is wrong: {verdict.fault}", err=True)
+    if verdict.fault is not None:
+        raise typer.Exit(REFUSED)
