@@ -69,6 +69,13 @@ class Startup:
     contacts: tuple[str, ...] = ()
     grants: tuple[Grant, ...] = ()
 
+    def owns_since_s(self, project_id: str, instant_s: int) -> int:
+        """Since when it holds the project that it holds at an instant. Raises KeyError."""
+        for tenure in self.projects:
+            if tenure.project_id == project_id and tenure.holds_at(instant_s):
+                return tenure.from_s
+        raise KeyError(project_id)
+
 
 @dataclass(frozen=True, slots=True)
 class Cohort:
@@ -130,8 +137,10 @@ class Program:
         init=False, repr=False, compare=False
     )
     _pools: Mapping[str, Pool] = field(init=False, repr=False, compare=False)
+    _cohorts: Mapping[str, Cohort] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        """Build the look-ups."""
         # Built once: a cycle asks for every server, and there may be a million.
         everyone = sorted((s for c in self.cohorts for s in c.startups), key=lambda s: s.name)
         tenures: dict[str, tuple[tuple[Tenure, Startup], ...]] = {}
@@ -143,6 +152,7 @@ class Program:
         object.__setattr__(self, "_startups", {s.name: s for s in everyone})
         object.__setattr__(self, "_tenures", tenures)
         object.__setattr__(self, "_pools", pools)
+        object.__setattr__(self, "_cohorts", {cohort.name: cohort for cohort in self.cohorts})
 
     def startups(self) -> tuple[Startup, ...]:
         """Every startup of every cohort, by name."""
@@ -165,10 +175,7 @@ class Program:
 
     def cohort(self, name: str) -> Cohort:
         """The cohort of that name. Raises KeyError when there is none."""
-        for cohort in self.cohorts:
-            if cohort.name == name:
-                return cohort
-        raise KeyError(name)
+        return self._cohorts[name]
 
     @property
     def digest(self) -> str:
