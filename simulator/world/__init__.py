@@ -1,0 +1,34 @@
+"""The model of a region: servers, prices, quotas, workloads and faults, and what is true.
+
+Pure: time is passed in, randomness is seeded, and nothing is read or written outside.
+"""
+
+from __future__ import annotations
+
+from simulator.world.catalogue import GPU_ZONES, ZONES, Offer
+from simulator.world.faults import Fault, FaultKind, FaultPlan, Faults
+from simulator.world.habits import Habit, default_habits
+from simulator.world.market import PriceChange
+from simulator.world.model import Project, Refusal, Server, TruthRun
+from simulator.world.region import World
+from simulator.world.trace import Point, Trace
+
+__all__ = [
+    "GPU_ZONES",
+    "ZONES",
+    "Fault",
+    "FaultKind",
+    "FaultPlan",
+    "Faults",
+    "Habit",
+    "Offer",
+    "Point",
+    "PriceChange",
+    "Project",
+    "Refusal",
+    "Server",
+    "Trace",
+    "TruthRun",
+    "World",
+    "default_habits",
+]

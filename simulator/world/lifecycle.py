@@ -1,0 +1,95 @@
+"""How does a server move between states? The sequences and durations Scaleway shows.
+
+A GPU server takes 10 to 31 s to run and 37 to 47 s to stop, at worst 188 s. Details change
+within a state without moving its modification date.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+STANDBY = "stopped in place"
+"""Spelled with spaces, as the API answers, and not as its SDK believes."""
+GONE = "gone"
+"""Not a state of the API: the server no longer exists."""
+
+ACTIONS = ("poweron", "poweroff", "stop_in_place", "reboot", "terminate")
+SLOWEST_STOP_S = 188
+_SLOW_STOP_IN = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A state to enter, so many seconds after the action."""
+
+    after_s: int
+    state: str
+    detail: str
+
+
+_ALLOWED: dict[str, tuple[str, ...]] = {
+    "stopped": ("poweron", "backup"),
+    "running": ("poweroff", "terminate", "reboot", "stop_in_place", "backup"),
+    "starting": ("stop_in_place", "backup"),
+    "stopping": ("stop_in_place", "backup"),
+    STANDBY: ("poweron", "poweroff", "terminate", "reboot", "backup"),
+    "locked": (),
+}
+
+
+def allowed_actions(state: str, detail: str) -> tuple[str, ...]:
+    """What the API says may be done with a server in this state."""
+    return () if detail == "terminating" else _ALLOWED.get(state, ())
+
+
+def moves(action: str, state: str, gpus: int, chance: random.Random) -> tuple[Move, ...]:
+    """The states that follow an action, from the state it is taken in. The first is at once."""
+    if action == "poweron":
+        return _poweron(state, _start_s(gpus, chance), chance)
+    if action == "poweroff":
+        return _poweroff(_stop_s(gpus, chance))
+    if action == "stop_in_place":
+        whole_s = chance.randint(40, 48)
+        return Move(0, "stopping", "stopping in place"), Move(whole_s, STANDBY, STANDBY)
+    if action == "reboot":
+        return _reboot(_start_s(gpus, chance), chance.randint(8, 20))
+    if action == "terminate":
+        return Move(0, "stopping", "terminating"), Move(_end_s(chance), GONE, "")
+    raise ValueError(f"no such action: {action}")
+
+
+def _poweron(state: str, whole_s: int, chance: random.Random) -> tuple[Move, ...]:
+    """From stopped through a new node; from standby on the node it still holds."""
+    booted = Move(whole_s + chance.randint(15, 60), "running", "booted")
+    running = Move(whole_s, "running", "booting kernel")
+    if state == STANDBY:
+        return Move(0, "starting", STANDBY), running, booted
+    node = Move(0, "starting", "allocating node")
+    return node, Move(min(3, whole_s - 1), "starting", "provisioning node"), running, booted
+
+
+def _poweroff(whole_s: int) -> tuple[Move, ...]:
+    """The node is released at the end; half-way the detail still says booted."""
+    half = Move(whole_s // 2, "stopping", "booted")
+    return Move(0, "stopping", "stopping"), half, Move(whole_s, "stopped", "")
+
+
+def _reboot(up_s: int, down_s: int) -> tuple[Move, ...]:
+    """Down and up again on the same node."""
+    up = Move(down_s, "starting", "rebooting")
+    return Move(0, "stopping", "rebooting"), up, Move(down_s + up_s, "running", "booting kernel")
+
+
+def _start_s(gpus: int, chance: random.Random) -> int:
+    return chance.randint(10, 31) if gpus else max(2, min(35, int(chance.expovariate(1 / 6))))
+
+
+def _stop_s(gpus: int, chance: random.Random) -> int:
+    if chance.randrange(_SLOW_STOP_IN) == 0:
+        return SLOWEST_STOP_S
+    return chance.randint(37, 47) if gpus else chance.randint(30, 67)
+
+
+def _end_s(chance: random.Random) -> int:
+    return max(2, min(118, int(chance.expovariate(1 / 6))))

@@ -1,0 +1,299 @@
+"""What is the state of the region, and what is true about it? Servers, played event by event.
+
+The world never moves by itself: `advance` plays all that is due up to an instant, and the
+result does not depend on the number of steps in which one gets there.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from simulator.world import books, lifecycle
+from simulator.world.agenda import Agenda, Event, Step, Wake
+from simulator.world.catalogue import OFFERS, Offer
+from simulator.world.faults import FaultKind, Faults
+from simulator.world.habits import Habit, default_habits
+from simulator.world.identity import new_access_key, new_project, new_uuid
+from simulator.world.market import DAY_S, Market, PriceChange
+from simulator.world.model import (
+    Project,
+    Server,
+    TruthRun,
+    invalid,
+    not_found,
+    precondition,
+    protected,
+)
+
+_STUCK_LOOK_S = 30
+
+
+class World:
+    """A region of Scaleway with one organization in it."""
+
+    def __init__(self, seed: int, start_s: int, days: int, market: Market) -> None:
+        chance = random.Random(f"{seed}/organization")
+        self.seed = seed
+        self.start_s = start_s
+        self.ends_s = start_s + days * DAY_S
+        self.now_s = start_s
+        self.organization_id = new_uuid(chance)
+        self.operator_access_key = new_access_key(chance)
+        self.operator_key = new_uuid(chance)
+        self.projects: list[Project] = []
+        self.market = market
+        self.faults = Faults()
+        self._habits: dict[str, Habit] = {}
+        self._agenda = Agenda()
+        self._ids = random.Random(f"{seed}/servers")
+        self._chances: dict[str, random.Random] = {}
+        self._servers: dict[str, dict[str, Server]] = {zone: {} for zone in OFFERS}
+        self._before: dict[str, tuple[Server, int]] = {}
+        self._made = 0
+        self._books = books.Books()
+
+    @classmethod
+    def build(
+        cls,
+        seed: int,
+        start_s: int,
+        days: int = 183,
+        habits: Iterable[Habit] | None = None,
+        price_changes: Iterable[PriceChange] = (),
+    ) -> World:
+        """A new world with its startups: five with different habits unless others are given."""
+        world = cls(seed, start_s, days, Market(seed, price_changes))
+        for habit in default_habits(seed) if habits is None else habits:
+            world.add_startup(habit.name, habit)
+        return world
+
+    def add_startup(self, name: str, habit: Habit | None = None) -> Project:
+        """One more project, with a habit or without any servers of its own."""
+        project = new_project(self.seed, name, self.start_s)
+        self.projects.append(project)
+        if habit is not None:
+            self._habits[name] = habit
+            self._agenda.plan(self.now_s + habit.first_s, Wake(name))
+        return project
+
+    # -- time ---------------------------------------------------------------------------
+
+    def advance(self, now_s: int) -> None:
+        """Play every event up to and including an instant, in order."""
+        if now_s < self.now_s:
+            raise ValueError(f"time does not go back from {self.now_s} to {now_s}")
+        while (due_s := self._agenda.next_s()) is not None and due_s <= now_s:
+            at_s, event = self._agenda.pop()
+            self.now_s = at_s
+            self._play(event)
+        self.now_s = now_s
+
+    def _play(self, event: Event) -> None:
+        if isinstance(event, Step):
+            self._step(event)
+        else:
+            self._wake(event)
+
+    def _wake(self, event: Wake) -> None:
+        project = next(project for project in self.projects if project.name == event.startup)
+        next_s = self._habits[event.startup].wake(self, project.id, self.now_s)
+        if next_s is not None and next_s < self.ends_s:
+            self._agenda.plan(max(next_s, self.now_s + 1), event)
+
+    def _step(self, step: Step) -> None:
+        server = self._find(step.server_id)
+        if server is None or server.epoch != step.epoch:
+            return
+        leaves = server.state == "stopping" and step.state != "stopping"
+        if leaves and self.faults.is_stuck(server.id, server.zone, self.now_s):
+            self._agenda.plan(self.now_s + _STUCK_LOOK_S, step)
+        elif step.state == lifecycle.GONE:
+            self._remove(server)
+        else:
+            self._enter(server, step.state, step.state_detail)
+
+    # -- reading ------------------------------------------------------------------------
+
+    def servers(self, zone: str) -> tuple[Server, ...]:
+        """Every server in a zone, oldest first."""
+        return tuple(self._servers[zone].values()) if zone in self._servers else ()
+
+    def server(self, zone: str, server_id: str) -> Server:
+        """One server, or Refusal 404."""
+        found = self._servers.get(zone, {}).get(server_id)
+        if found is None:
+            raise not_found("instance_server", server_id)
+        return found
+
+    def shown(self, server: Server) -> Server:
+        """The server as a reader sees it: as it was before its last change if reads are stale."""
+        before, changed_s = self._before.get(server.id, (server, 0))
+        if before is server or not self.faults.listed:
+            return server
+        stale = self.faults.take(FaultKind.STALE_READ, self.now_s, server.zone)
+        return before if stale and self.now_s < changed_s + max(stale.delay_s, 1) else server
+
+    def offers(self, zone: str) -> tuple[Offer, ...]:
+        """What a zone sells, by name, at today's prices."""
+        return tuple(
+            replace(offer, rate_ucr_per_h=self.market.rate_ucr_per_h(offer, self.now_s))
+            for offer in OFFERS.get(zone, {}).values()
+        )
+
+    def availability(self, offer: Offer) -> str:
+        """available, scarce or shortage."""
+        used = self._used_gpus(offer.zone, offer.family)
+        return self.market.availability(offer, used, self.now_s)
+
+    def rate_ucr_per_h(self, zone: str, commercial_type: str, at_s: int) -> int:
+        """The list price of an offer at an instant, in micro-euros per hour."""
+        return self.market.rate_ucr_per_h(OFFERS[zone][commercial_type], at_s)
+
+    def truth(self) -> list[TruthRun]:
+        """Every billable interval there was, and the open ones, by start."""
+        return self._books.runs()
+
+    @property
+    def scratch_lost(self) -> tuple[books.ScratchLost, ...]:
+        """Every erasure of scratch disks so far."""
+        return tuple(self._books.scratch_lost)
+
+    # -- changing -----------------------------------------------------------------------
+
+    def create_server(
+        self,
+        zone: str,
+        project_id: str,
+        commercial_type: str,
+        name: str,
+        tags: Iterable[str] = (),
+    ) -> Server:
+        """A new, stopped server. Refused for an unknown type or project, or a used-up quota."""
+        offer = OFFERS.get(zone, {}).get(commercial_type)
+        if offer is None:
+            raise invalid("commercial_type", f"{commercial_type} is not sold in {zone}")
+        if all(project.id != project_id for project in self.projects):
+            raise not_found("project", project_id)
+        zone_servers = self._servers[zone].values()
+        owned = sum(server.commercial_type == commercial_type for server in zone_servers)
+        if refusal := self.market.check_quota(offer, owned):
+            raise refusal
+        self._made += 1
+        server = Server(
+            id=new_uuid(self._ids),
+            name=name,
+            project_id=project_id,
+            zone=zone,
+            commercial_type=commercial_type,
+            tags=tuple(tags),
+            created_s=self.now_s,
+            modified_s=self.now_s,
+            scratch_bytes=offer.scratch_bytes,
+            serial=self._made,
+        )
+        self._servers[zone][server.id] = server
+        return server
+
+    def patch_server(self, zone: str, server_id: str, changes: Mapping[str, Any]) -> Server:
+        """Change name, tags or protected. Any PATCH moves the modification date."""
+        server = self.server(zone, server_id)
+        wanted = {key: changes[key] for key in ("name", "protected") if key in changes}
+        if "tags" in changes:
+            wanted["tags"] = tuple(changes["tags"] or ())
+        return self._store(replace(server, modified_s=self.now_s, **wanted))
+
+    def delete_server(self, zone: str, server_id: str) -> None:
+        """Remove a stopped server. Refused in any other state, or when protected."""
+        server = self.server(zone, server_id)
+        if server.protected:
+            raise protected(server_id)
+        if server.state != "stopped":
+            raise precondition("server should be stopped")
+        self._remove(server)
+
+    def act(self, zone: str, server_id: str, action: str) -> Server:
+        """Start an action. The server enters the first state of it at once."""
+        server = self.server(zone, server_id)
+        self._check_action(server, action)
+        offer = OFFERS[zone][server.commercial_type]
+        if action == "poweron" and server.state == "stopped":
+            used = self._used_gpus(zone, offer.family)
+            if refusal := self.market.check_stock(offer, used, self.now_s):
+                raise refusal
+        self._before[server.id] = (server, self.now_s)
+        plan = lifecycle.moves(action, server.state, offer.gpus, self._chance(server.id))
+        server = self._store(replace(server, epoch=server.epoch + 1))
+        for move in plan[1:]:
+            step = Step(server.id, server.epoch, move.state, move.detail)
+            self._agenda.plan(self.now_s + move.after_s, step)
+        return self._enter(server, plan[0].state, plan[0].detail)
+
+    def guest_shutdown(self, zone: str, server_id: str) -> Server:
+        """What `shutdown -h` inside the guest does: stopped in place, and still billed."""
+        server = self.server(zone, server_id)
+        if server.state != "running":
+            raise precondition("server should be running")
+        server = self._store(replace(server, epoch=server.epoch + 1))
+        return self._enter(server, lifecycle.STANDBY, lifecycle.STANDBY)
+
+    # -- inside -------------------------------------------------------------------------
+
+    def _check_action(self, server: Server, action: str) -> None:
+        if action not in lifecycle.ACTIONS:
+            raise invalid("action", f"{action} is not an action")
+        if action == "terminate" and server.protected:
+            raise protected(server.id)
+        if action not in lifecycle.allowed_actions(server.state, server.state_detail):
+            wanted = "stopped" if action == "poweron" else "running"
+            raise precondition(f"server should be {wanted}")
+
+    def _find(self, server_id: str) -> Server | None:
+        return next(
+            (zone[server_id] for zone in self._servers.values() if server_id in zone), None
+        )
+
+    def _chance(self, server_id: str) -> random.Random:
+        """A server's own stream, so that one server's luck does not depend on another's."""
+        stream = f"{self.seed}/{server_id}"
+        return self._chances.setdefault(server_id, random.Random(stream))
+
+    def _used_gpus(self, zone: str, family: str) -> int:
+        """GPUs that hold hardware in a zone: those of every server that is not stopped."""
+        offers = OFFERS[zone]
+        return sum(
+            offers[server.commercial_type].gpus
+            for server in self._servers[zone].values()
+            if server.state != "stopped" and offers[server.commercial_type].family == family
+        )
+
+    def _enter(self, server: Server, state: str, detail: str) -> Server:
+        """Put a server into a state; its modification date moves with the state only."""
+        moved = state != server.state
+        entered = replace(
+            server,
+            state=state,
+            state_detail=detail,
+            modified_s=self.now_s if moved else server.modified_s,
+            node=self._node(server, state, detail),
+        )
+        self._books.note(server, entered, self.now_s)
+        return self._store(entered)
+
+    def _node(self, server: Server, state: str, detail: str) -> int | None:
+        """Where it runs: on no node while stopped or while one is being found."""
+        if state == "stopped" or detail == "allocating node":
+            return None
+        return server.node if server.node is not None else self._chance(server.id).randint(1, 999)
+
+    def _store(self, server: Server) -> Server:
+        self._servers[server.zone][server.id] = server
+        return server
+
+    def _remove(self, server: Server) -> None:
+        self._books.note(server, replace(server, state="stopped"), self.now_s)
+        del self._servers[server.zone][server.id]
+        self._chances.pop(server.id, None)
+        self._before.pop(server.id, None)
