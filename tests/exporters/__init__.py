@@ -1,0 +1,1 @@
+"""Tests of what the daemon shows to Prometheus and to the service manager."""

@@ -1,0 +1,96 @@
+"""A catalogue price is believed once, and only where it can be: then it alarms."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from quotas.observation import Offer
+from quotas.units import HOUR_S
+from scheduler.clouds.base import Unreachable
+from scheduler.prices import HIGHEST_UCR_PER_H, LOWEST_UCR_PER_H, REFRESH_S, fault
+
+from .rig import RATE, TYPE, ZONE, Rig, offer, server
+
+
+@pytest.mark.parametrize(
+    ("rate", "why"),
+    [
+        (None, "no price"),
+        (0, "absurd"),
+        (8 * LOWEST_UCR_PER_H - 1, "absurd"),
+        (8 * HIGHEST_UCR_PER_H + 8, "absurd"),
+    ],
+)
+def test_a_price_that_cannot_be_is_refused_and_alarmed(rate: int | None, why: str) -> None:
+    """No rate is put in force; the server is metered, and its charge waits for a price."""
+    rig = Rig()
+    rig.cloud.offers_of[ZONE] = (offer(rate),)
+    rig.cloud.add(server())
+    rig.run()
+    rig.run(2 * HOUR_S)
+    assert not rig.all("price") and rig.charged_ucr() == 0
+    assert any(why in text for text in rig.views[-1].alarms)
+
+
+def test_the_believable_price_that_follows_charges_all_that_ran() -> None:
+    """When the catalogue is right again, time metered at no price is charged at it."""
+    rig = Rig()
+    rig.cloud.add(server("s0"))
+    rig.run()
+    rig.cloud.offers_of[ZONE] = (offer(), offer(None, "H100-NEW-8-80G"))
+    rig.run(REFRESH_S)
+    rig.cloud.add(server("s2", rig.clock.now_s() + 10, commercial_type="H100-NEW-8-80G"))
+    rig.run(30)
+    rig.cloud.offers_of[ZONE] = (offer(), offer(RATE, "H100-NEW-8-80G"))
+    rig.run(REFRESH_S)
+    new = next(row for row in rig.all("run") if row["server_id"] == "s2") if rig.all("run") else {}
+    assert new.get("rate_ucr_per_h") == RATE
+
+
+def test_edge_prices_are_believed() -> None:
+    """The bounds themselves are within them."""
+    assert fault(offer(8 * LOWEST_UCR_PER_H)) is None
+    assert fault(offer(8 * HIGHEST_UCR_PER_H)) is None
+
+
+def test_a_changed_price_alarms_and_changes_no_rate() -> None:
+    """The old rate keeps charging; the alarm names both."""
+    rig = Rig()
+    rig.cloud.add(server())
+    rig.run()
+    rig.cloud.offers_of[ZONE] = (offer(2 * RATE),)
+    rig.run_until(rig.clock.now_s() + REFRESH_S + HOUR_S, HOUR_S)
+    assert any(f"listed at {2 * RATE}" in text for text in rig.views[-1].alarms)
+    assert rig.charged_ucr() == RATE * (REFRESH_S + HOUR_S) // HOUR_S
+    assert [row["rate_ucr_per_h"] for row in rig.all("price")] == [RATE]
+
+
+def test_a_catalogue_that_cannot_be_read_alarms_and_is_asked_again() -> None:
+    """An error is not remembered as an answer: the next cycle asks once more."""
+    rig = Rig()
+    broken: list[str] = []
+
+    def offers(zone: str) -> tuple[Offer, ...]:
+        broken.append(zone)
+        raise Unreachable("no route")
+
+    good = rig.cloud.offers
+    rig.cloud.offers = offers  # type: ignore[method-assign]  # a catalogue that is down
+    rig.cloud.add(server())
+    rig.run()
+    assert any("not known: no route" in text for text in rig.views[-1].alarms)
+    rig.cloud.offers = good  # type: ignore[method-assign]  # and up again
+    rig.run(30)
+    assert not rig.views[-1].alarms and rig.all("price")
+
+
+def test_offers_without_gpus_are_nobodys_business() -> None:
+    """A CPU type is neither priced nor alarmed, whatever it costs."""
+    rig = Rig()
+    cpu = replace(offer(0), commercial_type="DEV1-S", gpus=0)
+    rig.cloud.offers_of[ZONE] = (cpu, offer())
+    rig.run()
+    assert [row["flavor"] for row in rig.all("price")] == [f"{TYPE}@{ZONE}"]
+    assert not rig.views[-1].alarms

@@ -1,0 +1,1 @@
+"""The simulation: whole programs against a simulated region, audited from outside."""
