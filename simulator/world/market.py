@@ -81,6 +81,11 @@ class Market:
         """The price in force at an instant."""
         return [rate for since_s, rate in self.history(offer) if since_s <= at_s][-1]
 
+    def changes_in_force(self, at_s: int) -> int:
+        """How many price changes there were: listings made at equal counts show equal prices."""
+        added = sum(since_s <= at_s for changes in self._changes.values() for since_s, _ in changes)
+        return added + (at_s >= _RISE_OF_2026_S)
+
     def free_gpus(self, offer: Offer, used_gpus: int, at_s: int) -> int:
         """GPUs of this family that the zone could still start, other customers served."""
         stock = self.stock_gpus.get((offer.zone, offer.family), _STOCK_ELSEWHERE)

@@ -1,0 +1,41 @@
+"""Account v3: the projects of the organization."""
+
+from __future__ import annotations
+
+from simulator.api import render
+from simulator.api.calls import Answer, Call, answer
+from simulator.world import Project
+from simulator.world.model import not_found
+
+
+def list_projects(call: Call) -> Answer:
+    """GET projects: those the caller may see, a page of them, and how many there are."""
+    page, size = call.page("page_size", 20)
+    chosen = sorted(
+        (project for project in call.world.projects if _matches(call, project)),
+        key=lambda project: (project.created_s, project.name),
+        reverse=call.query.get("order_by", "").endswith("_desc"),
+    )
+    part = chosen[(page - 1) * size : page * size]
+    listed = [render.project(project, call.world.organization_id) for project in part]
+    return answer({"projects": listed, "total_count": len(chosen)})
+
+
+def _matches(call: Call, project: Project) -> bool:
+    wanted = [value for name, value in call.query_items if name == "project_ids"]
+    return (
+        call.caller.may_see(project.id)
+        and call.query.get("organization_id") in (None, call.world.organization_id)
+        and call.query.get("name") in (None, "", project.name)
+        and (not wanted or project.id in wanted)
+    )
+
+
+def get_project(call: Call) -> Answer:
+    """GET one project."""
+    project_id = call.path["project_id"]
+    found = [project for project in call.world.projects if project.id == project_id]
+    if not found:
+        raise not_found("project_id", project_id)
+    call.caller.check(project_id, "projects", "read")
+    return answer(render.project(found[0], call.world.organization_id))

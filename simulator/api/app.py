@@ -1,0 +1,161 @@
+"""Which request goes where? The routes, and what happens around every one of them.
+
+Each request drains its body (the SDK sends one with GET and DELETE too), moves the world to
+the present, meets the faults in force, is authenticated, and then answered.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from simulator.api import account, control, instance, products
+from simulator.api.calls import Answer, Call, Caller, Site, identify
+from simulator.api.faulty import strike
+from simulator.api.render import Shelf
+from simulator.clock import Clock
+from simulator.world import ZONES, Refusal, World
+from simulator.world.model import invalid
+
+Endpoint = Callable[[Call], Answer]
+
+_ZONE = "/instance/v1/zones/{zone}"
+_ONE = _ZONE + "/servers/{server_id}"
+_API: tuple[tuple[str, str, Endpoint], ...] = (
+    ("GET", _ZONE + "/servers", instance.list_servers),
+    ("POST", _ZONE + "/servers", instance.create_server),
+    ("GET", _ONE, instance.get_server),
+    ("PATCH", _ONE, instance.patch_server),
+    ("DELETE", _ONE, instance.delete_server),
+    ("GET", _ONE + "/action", instance.list_actions),
+    ("POST", _ONE + "/action", instance.act),
+    ("GET", _ZONE + "/products/servers/availability", products.list_availability),
+    ("GET", "/account/v3/projects", account.list_projects),
+    ("GET", "/account/v3/projects/{project_id}", account.get_project),
+)
+_PUBLIC: tuple[tuple[str, str, Endpoint], ...] = (
+    ("GET", _ZONE + "/products/servers", products.list_types),
+)
+_CONTROL: tuple[tuple[str, str, Endpoint], ...] = (
+    ("GET", "/_control/clock", control.read_clock),
+    ("POST", "/_control/clock", control.move_clock),
+    ("GET", "/_control/truth", control.read_truth),
+    ("GET", "/_control/faults", control.list_faults),
+    ("POST", "/_control/faults", control.add_fault),
+    ("DELETE", "/_control/faults", control.clear_faults),
+    ("POST", "/_control/prices", control.change_price),
+    ("POST", "/_control/stock", control.set_stock),
+    ("POST", "/_control/guest-shutdown", control.guest_shutdown),
+)
+
+
+def build(world: World, clock: Clock) -> Starlette:
+    """The application that serves a world."""
+    site = Site(world, clock, Shelf(world.organization_id))
+    routes = [_scaleway(site, *entry, authenticate=_by_key) for entry in _API]
+    routes += [_scaleway(site, *entry, authenticate=_anyone) for entry in _PUBLIC]
+    routes += [_control(site, *entry) for entry in _CONTROL]
+    return Starlette(routes=routes, exception_handlers={404: _no_route(site)})
+
+
+def _scaleway(
+    site: Site,
+    method: str,
+    path: str,
+    endpoint: Endpoint,
+    authenticate: Callable[[Site, Request], Caller],
+) -> Route:
+    """A route of Scaleway's API."""
+
+    async def serve(request: Request) -> Response:
+        body = await request.body()
+        site.world.advance(site.clock.now_s(site.world.now_s))
+        zone = request.path_params.get("zone")
+        response = await strike(site.world, request, zone)
+        if response is None:
+            response = _answered(
+                lambda: endpoint(_call(site, request, authenticate(site, request), body))
+            )
+        return _signed(site, response)
+
+    return Route(path, serve, methods=[method])
+
+
+def _control(site: Site, method: str, path: str, endpoint: Endpoint) -> Route:
+    """A route for the one who runs the simulation: no key, and no faults."""
+
+    async def serve(request: Request) -> Response:
+        body = await request.body()
+        site.world.advance(site.clock.now_s(site.world.now_s))
+        return _answered(lambda: endpoint(_call(site, request, Caller(None), body)))
+
+    return Route(path, serve, methods=[method])
+
+
+def _by_key(site: Site, request: Request) -> Caller:
+    return identify(site.world, request.headers.get("x-auth-token"))
+
+
+def _anyone(site: Site, request: Request) -> Caller:
+    """Prices are public."""
+    return Caller(None)
+
+
+def _call(site: Site, request: Request, caller: Caller, body: bytes) -> Call:
+    zone = request.path_params.get("zone", ZONES[0])
+    if zone not in ZONES:
+        raise invalid("zone", f"{zone} is not a zone")
+    query = request.query_params
+    items = tuple(query.multi_items())
+    return Call(site, caller, request.path_params, query, items, _object(body))
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    """The request's JSON object; an empty body counts as an empty one."""
+    if not body:
+        return {}
+    try:
+        sent = json.loads(body)
+    except ValueError as error:
+        raise invalid("body", "not JSON") from error
+    if not isinstance(sent, dict):
+        raise invalid("body", "not a JSON object")
+    return sent
+
+
+def _answered(endpoint: Callable[[], Answer]) -> Response:
+    """The endpoint's answer, or its refusal, as a response."""
+    try:
+        given = endpoint()
+    except Refusal as refusal:
+        given = Answer(json.dumps(refusal.body).encode(), refusal.status)
+    headers = {"Content-Type": "application/json", **given.headers}
+    return Response(given.body, given.status, headers)
+
+
+def _signed(site: Site, response: Response) -> Response:
+    """The headers that Scaleway's gateway adds; the date is the world's."""
+    site.served += 1
+    now = datetime.fromtimestamp(site.world.now_s, UTC)
+    response.headers["Date"] = format_datetime(now, usegmt=True)
+    response.headers["Server"] = "Scaleway API Gateway (fr-par-2;edge01)"
+    response.headers["X-Request-Id"] = f"00000000-0000-4000-8000-{site.served:012x}"
+    return response
+
+
+def _no_route(site: Site) -> Callable[[Request, Exception], Response]:
+    """404 for a path that is no endpoint here."""
+
+    def serve(request: Request, error: Exception) -> Response:
+        body = {"message": f"{request.url.path} is not served", "type": "unknown_resource"}
+        return _signed(site, Response(json.dumps(body), 404, media_type="application/json"))
+
+    return serve

@@ -1,0 +1,107 @@
+"""What may a test or a demo do to the world? Move its clock, read the truth, break things.
+
+Served under /_control, without a key: this is no part of Scaleway.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from simulator.api.calls import Answer, Call, answer
+from simulator.world import Fault, FaultKind, PriceChange, Refusal, World
+from simulator.world.catalogue import OFFERS
+
+
+def read_clock(call: Call) -> Answer:
+    """GET clock: the world's time."""
+    return answer({"now_s": call.world.now_s})
+
+
+def move_clock(call: Call) -> Answer:
+    """POST clock {"now_s"}: play everything up to that instant."""
+    if not call.site.clock.is_controlled:
+        raise _bad(409, "the clock runs by itself; start with --clock controller")
+    now_s = call.body.get("now_s")
+    if not isinstance(now_s, int) or now_s < call.world.now_s:
+        raise _bad(400, f"now_s is an integer, not before {call.world.now_s}")
+    call.world.advance(now_s)
+    return read_clock(call)
+
+
+def read_truth(call: Call) -> Answer:
+    """GET truth: what really ran, and every price."""
+    world = call.world
+    body = {
+        "now_s": world.now_s,
+        "runs": [asdict(run) for run in world.truth()],
+        "prices": _prices(world),
+        "scratch_lost": [asdict(loss) for loss in world.scratch_lost],
+    }
+    return answer(body)
+
+
+def _prices(world: World) -> dict[str, list[tuple[int, int]]]:
+    """TYPE@zone: [[since_s, micro-euros per hour], ...], for GPUs and for what has run."""
+    ran = {(run.zone, run.commercial_type) for run in world.truth()}
+    return {
+        f"{offer.commercial_type}@{zone}": world.market.history(offer)
+        for zone, offers in OFFERS.items()
+        for offer in offers.values()
+        if offer.gpus or (zone, offer.commercial_type) in ran
+    }
+
+
+def list_faults(call: Call) -> Answer:
+    """GET faults: those in force."""
+    return answer({"faults": [asdict(fault) for fault in call.world.faults.listed]})
+
+
+def add_fault(call: Call) -> Answer:
+    """POST faults: one fault, by the names of `Fault`'s fields."""
+    call.world.faults.add(_fault(call.body))
+    return list_faults(call)
+
+
+def _fault(body: Mapping[str, Any]) -> Fault:
+    try:
+        return Fault(**{**body, "kind": FaultKind(body.get("kind", ""))})
+    except (TypeError, ValueError) as error:
+        raise _bad(400, str(error)) from error
+
+
+def clear_faults(call: Call) -> Answer:
+    """DELETE faults: all of them end."""
+    call.world.faults.clear()
+    return list_faults(call)
+
+
+def change_price(call: Call) -> Answer:
+    """POST prices {"commercial_type", "at_s", "rate_ucr_per_h", "zone"?}."""
+    try:
+        change = PriceChange(**call.body)
+    except TypeError as error:
+        raise _bad(400, str(error)) from error
+    call.world.market.change_price(change)
+    call.site.pages.clear()
+    return answer(asdict(change))
+
+
+def set_stock(call: Call) -> Answer:
+    """POST stock {"zone", "family", "gpus"}: how many GPUs of a family a zone has."""
+    zone, family = str(call.body.get("zone")), str(call.body.get("family"))
+    call.world.market.stock_gpus[zone, family] = int(call.body.get("gpus", 0))
+    return answer({"zone": zone, "family": family})
+
+
+def guest_shutdown(call: Call) -> Answer:
+    """POST guest-shutdown {"zone", "server_id"}: as if by `shutdown -h` in the guest."""
+    zone, server_id = str(call.body.get("zone")), str(call.body.get("server_id"))
+    server = call.world.guest_shutdown(zone, server_id)
+    return Answer(json.dumps({"state": server.state}).encode())
+
+
+def _bad(status: int, message: str) -> Refusal:
+    return Refusal(status, {"message": message, "type": "control"})

@@ -1,0 +1,145 @@
+"""Instance v1, servers: list, get, create, patch, delete, act."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from simulator.api import render
+from simulator.api.calls import Answer, Call, answer, page_headers
+from simulator.world import FaultKind, Server
+from simulator.world.lifecycle import allowed_actions
+from simulator.world.model import invalid
+
+_STATES = ("running", "stopped", "stopping", "starting", "locked", "stopped_in_place")
+_ORDERS: dict[str, tuple[Callable[[Server], tuple[int, int]], bool]] = {
+    "creation_date_desc": (lambda server: (server.created_s, server.serial), True),
+    "creation_date_asc": (lambda server: (server.created_s, server.serial), False),
+    "modification_date_desc": (lambda server: (server.modified_s, server.serial), True),
+    "modification_date_asc": (lambda server: (server.modified_s, server.serial), False),
+}
+_RESOURCE = "compute_servers"
+
+
+def list_servers(call: Call) -> Answer:
+    """GET servers: a page of those the caller may see and the filters let through."""
+    page, size = call.page("per_page", 50)
+    shown = [call.world.shown(server) for server in call.world.servers(call.zone)]
+    visible = [server for server in shown if call.caller.may_see(server.project_id)]
+    chosen = _ordered(call, [server for server in visible if _matches(call, server)])
+    headers = page_headers(call, "servers", page, size, len(chosen))
+    part = chosen[(page - 1) * size : page * size]
+    if call.world.faults.listed:
+        part, headers = _distorted(call, part, headers)
+    return Answer(call.site.shelf.server_list(part), headers=headers)
+
+
+def _ordered(call: Call, servers: list[Server]) -> list[Server]:
+    order = call.query.get("order", "creation_date_desc")
+    if order not in _ORDERS:
+        raise invalid("order", f"{order} is not an order")
+    key, is_descending = _ORDERS[order]
+    return sorted(servers, key=key, reverse=is_descending)
+
+
+def _matches(call: Call, server: Server) -> bool:
+    """Whether every filter of the query lets the server through."""
+    query = call.query
+    state = query.get("state")
+    if state is not None and state not in _STATES:
+        raise invalid("state", "state does not respect constraint, not a valid value")
+    return (
+        query.get("organization") in (None, call.world.organization_id)
+        and query.get("project") in (None, server.project_id)
+        and query.get("name", "") in server.name
+        and query.get("commercial_type") in (None, server.commercial_type)
+        and state in (None, server.state, server.state.replace(" ", "_"))
+        and set(_words(call, "tags")) <= set(server.tags)
+        and (server.id in _words(call, "servers") or "servers" not in query)
+    )
+
+
+def _words(call: Call, name: str) -> list[str]:
+    return [word for word in call.query.get(name, "").split(",") if word]
+
+
+def _distorted(
+    call: Call, part: list[Server], headers: dict[str, str]
+) -> tuple[list[Server], dict[str, str]]:
+    """The page as the faults in force make it look."""
+    if part and _strikes(call, FaultKind.PARTIAL_PAGE):
+        part = part[: len(part) // 2]
+    if part and _strikes(call, FaultKind.DUPLICATE_SERVER):
+        part = [*part, part[0]]
+    if part and _strikes(call, FaultKind.UNKNOWN_STATE):
+        part = [replace(part[0], state="hibernated", state_detail="hibernated"), *part[1:]]
+    if _strikes(call, FaultKind.COUNT_MISMATCH):
+        headers = headers | {"X-Total-Count": str(int(headers["X-Total-Count"]) + 1)}
+    return part, headers
+
+
+def _strikes(call: Call, kind: FaultKind) -> bool:
+    world, path = call.world, f"/instance/v1/zones/{call.zone}/servers"
+    return world.faults.take(kind, world.now_s, call.zone, path, "GET") is not None
+
+
+def get_server(call: Call) -> Answer:
+    """GET one server."""
+    server = call.world.shown(_owned(call, "read"))
+    if call.world.faults.listed and _strikes(call, FaultKind.UNKNOWN_STATE):
+        server = replace(server, state="hibernated", state_detail="hibernated")
+    return _one(call, server)
+
+
+def create_server(call: Call) -> Answer:
+    """POST servers: 201 and where it is."""
+    name, commercial_type = call.body.get("name"), call.body.get("commercial_type")
+    if not isinstance(commercial_type, str):
+        raise invalid("commercial_type", "commercial_type is required")
+    own = call.caller.project.id if call.caller.project else ""
+    project_id = str(call.body.get("project") or own)
+    call.caller.check(project_id, _RESOURCE, "create")
+    server = call.world.create_server(
+        call.zone, project_id, commercial_type, str(name or "srv"), call.body.get("tags") or ()
+    )
+    made = _one(call, server)
+    place = f"https://api.scaleway.com/instance/v1/zones/{call.zone}/servers/{server.id}"
+    return replace(made, status=201, headers={"Location": place})
+
+
+def patch_server(call: Call) -> Answer:
+    """PATCH one server."""
+    server = _owned(call, "write")
+    return _one(call, call.world.patch_server(call.zone, server.id, call.body))
+
+
+def delete_server(call: Call) -> Answer:
+    """DELETE one server: 204."""
+    server = _owned(call, "delete")
+    call.world.delete_server(call.zone, server.id)
+    return Answer(b"", 204)
+
+
+def list_actions(call: Call) -> Answer:
+    """GET what may be done with a server."""
+    server = call.world.shown(_owned(call, "read"))
+    return answer({"actions": list(allowed_actions(server.state, server.state_detail))})
+
+
+def act(call: Call) -> Answer:
+    """POST an action: 202 and a task that nobody needs to watch."""
+    server = _owned(call, "write")
+    call.world.act(call.zone, server.id, str(call.body.get("action", "")))
+    return answer(render.task(call.zone, server.id, call.world.now_s), 202)
+
+
+def _owned(call: Call, action: str) -> Server:
+    """The server in the path, if the caller may do this with it."""
+    server = call.world.server(call.zone, call.path["server_id"])
+    call.caller.check(server.project_id, _RESOURCE, action)
+    return server
+
+
+def _one(call: Call, server: Server) -> Answer:
+    return Answer(b'{"server": ' + call.site.shelf.server(server) + b"}")
+

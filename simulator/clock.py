@@ -1,0 +1,45 @@
+"""What time is it in the world? Real time, a multiple of it, or what a controller says.
+
+The only module here that reads a clock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+
+
+def real_now_s() -> int:
+    """The real time, in UTC seconds."""
+    return int(time.time())
+
+
+async def pause(seconds: float) -> None:
+    """Wait in real time: how a slow answer is slow."""
+    await asyncio.sleep(seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """World time as a function of real time; `speed` None leaves it to a controller."""
+
+    start_s: int
+    speed: float | None
+    began: float
+
+    @classmethod
+    def starting(cls, start_s: int, speed: float | None) -> Clock:
+        """A clock that shows `start_s` now."""
+        return cls(start_s, speed, time.monotonic())
+
+    @property
+    def is_controlled(self) -> bool:
+        """Whether only a controller moves it."""
+        return self.speed is None
+
+    def now_s(self, world_s: int) -> int:
+        """The world's time now, never before `world_s`, the time it is already."""
+        if self.speed is None:
+            return world_s
+        return max(world_s, self.start_s + int((time.monotonic() - self.began) * self.speed))

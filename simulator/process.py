@@ -1,0 +1,79 @@
+"""How does a demo or a test run a region beside itself? As a process of its own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+_END_TIMEOUT_S = 10
+
+
+@dataclass(frozen=True, slots=True)
+class RunningProject:
+    """A startup's project, as the process announced it."""
+
+    id: str
+    name: str
+    access_key: str
+    secret_key: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A simulated region that listens."""
+
+    url: str
+    organization_id: str
+    access_key: str
+    secret_key: str = field(repr=False)
+    start: str
+    ends: str
+    projects: tuple[RunningProject, ...]
+    zones: tuple[str, ...]
+    pid: int
+
+    @property
+    def control_url(self) -> str:
+        """Where the controls are."""
+        return f"{self.url}/_control"
+
+
+@contextmanager
+def running(*arguments: str) -> Iterator[Running]:
+    """`python -m simulator` with these arguments, on a free port unless they name one.
+
+    It ends with the block. A simulator that does not start raises RuntimeError.
+    """
+    command = [sys.executable, "-m", "simulator", *arguments]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        yield _announced(process)
+    finally:
+        _end(process)
+
+
+def _announced(process: subprocess.Popen[str]) -> Running:
+    """What the process says of itself, once it listens."""
+    line = process.stdout.readline() if process.stdout else ""
+    if not line:
+        raise RuntimeError(f"the simulator did not start: it ended with {process.wait()}")
+    said = json.loads(line)
+    projects = tuple(RunningProject(**project) for project in said.pop("projects"))
+    zones = tuple(said.pop("zones"))
+    return Running(**said, projects=projects, zones=zones, pid=process.pid)
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """Ask it to end, and insist if it does not."""
+    process.terminate()
+    try:
+        process.wait(_END_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    if process.stdout:
+        process.stdout.close()
