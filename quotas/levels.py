@@ -38,6 +38,9 @@ def out_of_credits(snapshot: Snapshot) -> list[Violation]:
     for run, _ in snapshot.running():
         if run.startup not in snapshot.balances or not is_exhausted(snapshot, run.startup):
             continue
+        ends_s = _ends_s(snapshot, run)
+        if ends_s is not None and snapshot.now_s >= ends_s:
+            continue  # its grants ended with its cohort: `past_the_end` says so
         balance = snapshot.balances[run.startup]
         left_ucr = balance.posted_ucr - balance.accrued_ucr
         reason = (

@@ -16,7 +16,7 @@ import structlog
 from quotas.book.commit import Result, commit
 from quotas.book.lease import Lease, acquire
 from quotas.book.session import Book
-from quotas.book.state import State, load
+from quotas.book.state import State, load, pending_intents
 from quotas.charging import post_due
 from quotas.decide import decide
 from quotas.metering import meter
@@ -120,7 +120,7 @@ class Cycle:
                 rule=decision.rule,
                 reason=decision.reason,
             )
-        sent = act(self.cloud, self.book, self.lease, self.clock, load(self.book).intents)
+        sent = act(self.cloud, self.book, self.lease, self.clock, pending_intents(self.book))
         view = view_of(state, snapshot, posting, decided, self.lease, self.prices.alarms)
         self.publish(view)
         return Report("done", view.sentence, view, sent)

@@ -168,3 +168,10 @@ def read_zones(book: Book) -> list[Mapping[str, Any]]:
     with book.reading() as connection:
         rows = connection.execute(select(ZONE).order_by(ZONE.c.name)).mappings()
         return [dict(row) for row in rows]
+
+
+def pending_intents(book: Book) -> tuple[Intent, ...]:
+    """The intents that wait to be sent, in the order they were decided."""
+    with book.reading() as connection:
+        rows = select(INTENT).where(INTENT.c.state == "pending").order_by(INTENT.c.id)
+        return tuple(Intent(**row) for row in connection.execute(rows).mappings())

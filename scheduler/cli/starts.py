@@ -33,6 +33,7 @@ from scheduler.cli.options import (
     show,
 )
 from scheduler.clock import SystemClock
+from scheduler.config import ConfigError
 from scheduler.cycle import Cycle, Timing
 from scheduler.first_file import first_program_file
 from scheduler.loop import Loop, handle_signals, sd_notify
@@ -160,7 +161,7 @@ def run(
         publish=metrics.publish,
     )
     loop = Loop(beat, on_cycle=metrics.cycle, on_missed=metrics.missed, ping=sd_notify)
-    handle_signals(loop, lambda: beat.use(connect(metrics.request)))
+    handle_signals(loop, lambda: _reload(beat, metrics))
     server = MetricsServer(metrics, host, port)
     server.start()
     log.info("daemon.started", metrics=server.address, state=str(state))
@@ -170,6 +171,16 @@ def run(
         server.close()
         book.close()
     log.info("daemon.stopped")
+
+
+def _reload(beat: Cycle, metrics: Metrics) -> None:
+    """Read the connection again; a bad one leaves the old one in force."""
+    try:
+        beat.use(connect(metrics.request))
+    except (ConfigError, ValueError) as error:
+        log.error("settings.refused", error=str(error))
+    else:
+        log.info("settings.reloaded")
 
 
 def _cycle_s(text: str) -> int:

@@ -15,6 +15,7 @@ def upgrade() -> None:
     _ledger()
     _metering()
     _decisions()
+    _notices()
     for table in APPEND_ONLY:
         for verb in ("UPDATE", "DELETE"):
             op.execute(
@@ -171,6 +172,9 @@ def _decisions() -> None:
         sa.Column("expires_s", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("name"),
     )
+
+
+def _notices() -> None:
     op.create_table(
         "notice",
         sa.Column("id", sa.Integer(), nullable=False),

@@ -1,0 +1,118 @@
+"""How is a total divided among siblings? Weighted max-min by progressive filling, exactly.
+
+Each sibling takes min(cap, level * weight) at the level that spends the total. The level is
+a ratio of integers; every comparison multiplies out, so nothing is rounded.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from quotas.shares.forest import SAFE, Ints, as_wide, peak
+
+
+@dataclass(frozen=True, slots=True)
+class Groups:
+    """Siblings that share one total each: caps and weights by sibling, the rest by group."""
+
+    heads: Ints
+    sizes: Ints
+    caps: Ints
+    weights: Ints
+    classes: Ints
+    """Siblings of a group with a larger number are served first; they lie in that order."""
+    total_num: Ints
+    total_den: Ints
+
+
+def fill(groups: Groups) -> tuple[Ints, Ints]:
+    """Amounts as numerators by sibling over one denominator by group.
+
+    No total passes the sum of its group's caps; a weight of 0 has a cap of 0.
+    """
+    wanted = np.add.reduceat(groups.caps, groups.heads)
+    if (groups.total_num >= wanted * groups.total_den).all():
+        return groups.caps, np.ones(len(groups.heads), np.int64)
+    if len(groups.heads) == len(groups.classes) or (groups.classes == groups.classes[0]).all():
+        return _fill_segments(groups)
+    return _fill_by_class(groups)
+
+
+def _fill_by_class(groups: Groups) -> tuple[Ints, Ints]:
+    """Serve the classes of each group in turn: at most one of them is met in part."""
+    group_of = np.repeat(np.arange(len(groups.heads)), groups.sizes)
+    cuts = np.r_[True, (group_of[1:] != group_of[:-1]) | (np.diff(groups.classes) != 0)]
+    heads = np.flatnonzero(cuts)
+    owner = group_of[heads]
+    wanted = np.add.reduceat(groups.caps, heads)
+    before = np.cumsum(wanted) - wanted
+    first = np.searchsorted(owner, np.arange(len(groups.heads)))
+    before = before - before[first][owner]
+    den = groups.total_den[owner]
+    left = groups.total_num[owner] - before * den
+    num = np.minimum(np.maximum(left, 0), wanted * den)
+    sizes = np.diff(np.r_[heads, len(groups.caps)])
+    segments = Groups(heads, sizes, groups.caps, groups.weights, groups.classes, num, den)
+    amounts, dens = _fill_segments(segments)
+    # Only the class met in part has a denominator other than 1: it becomes its group's.
+    of_group = np.maximum.reduceat(dens, first)
+    return amounts * np.repeat(of_group[owner] // dens, sizes), of_group
+
+
+def _fill_segments(groups: Groups) -> tuple[Ints, Ints]:
+    """Raise the level until it spends each total, from below, so that no sibling is overfilled."""
+    groups = _widen(groups)
+    caps, weights, heads, sizes = groups.caps, groups.weights, groups.heads, groups.sizes
+    spread = len(heads) > 1
+    num, den = groups.total_num, groups.total_den
+    full = caps == 0
+    active = np.add.reduceat(np.where(full, 0, weights), heads)
+    p, q = _reduce(num, den * np.maximum(active, 1))
+    while True:
+        p_each = np.repeat(p, sizes) if spread else p
+        q_each = np.repeat(q, sizes) if spread else q
+        reach = p_each * weights
+        need = caps * q_each
+        now_full = need <= reach
+        if not (now_full > full).any():
+            break
+        full = now_full
+        met = np.add.reduceat(np.where(full, caps, 0), heads)
+        active = np.add.reduceat(np.where(full, 0, weights), heads)
+        # Where everyone is full the level no longer matters: keep it.
+        rises = active > 0
+        new_p, new_q = _reduce(num - den * met, den * np.maximum(active, 1))
+        p, q = np.where(rises, new_p, p), np.where(rises, new_q, q)
+    settled = np.logical_and.reduceat(full | (reach == 0), heads)
+    q = np.where(settled, 1, q)
+    q_each = np.repeat(q, sizes) if spread else q
+    return np.where(full, caps * q_each, np.where(reach == 0, 0, reach)), q
+
+
+def _reduce(num: Ints, den: Ints) -> tuple[Ints, Ints]:
+    """The same ratios in lowest terms, so that products stay small."""
+    divisor = np.gcd(num, den)
+    return num // divisor, den // divisor
+
+
+def _widen(groups: Groups) -> Groups:
+    """The same groups in unbounded integers, where a product could leave the int64."""
+    den, weights = peak(groups.total_den), peak(groups.weights)
+    most = max(peak(groups.caps), 1) * len(groups.caps)
+    heaviest = max(weights, 1) * len(groups.caps)
+    top = max(peak(groups.total_num), most * den)
+    if max(top * max(weights, 1), most * den * heaviest) < SAFE:
+        return groups
+    if max(peak(groups.caps) * den * _sum(groups.weights), top * max(weights, 1)) < SAFE:
+        return groups
+    return Groups(
+        groups.heads, groups.sizes, as_wide(groups.caps), as_wide(groups.weights),
+        groups.classes, as_wide(groups.total_num), as_wide(groups.total_den),
+    )  # fmt: skip
+
+
+def _sum(values: Ints) -> int:
+    """Sum without a bound."""
+    return int(values.sum()) if peak(values) * len(values) < SAFE else sum(map(int, values))
