@@ -1,0 +1,1 @@
+"""Claims about the pure rules and the book."""
