@@ -134,9 +134,12 @@ class _Zone:
     def advance(self, runs: list[Run], disputes: list[Dispute]) -> Iterable[Run]:
         """Yield every run that began, went on or ended, in the order of server ids."""
         seen = {server.id: server for server in self.sweep.servers}
-        open_ids = {run.server_id for run in runs}
+        open_ids = {run.server_id for run in runs if run.end_s is None}
         for run in runs:
-            yield from self._follow(run, seen.get(run.server_id), disputes)
+            if run.end_s is None:
+                yield from self._follow(run, seen.get(run.server_id), disputes)
+            else:
+                yield self._priced(run)
         for server in sorted(self.sweep.servers, key=lambda each: each.id):
             if server.id not in open_ids and server.is_billable:
                 yield from self._began(server)
@@ -162,10 +165,7 @@ class _Zone:
             yield from self._went_on(run, server)
 
     def _went_on(self, run: Run, server: Server) -> Iterable[Run]:
-        rate = run.rate_ucr_per_h
-        if rate is None:
-            rate = self.catalogue.rates_ucr_per_h.get(run.flavor)
-        run = replace(run, state=server.state, rate_ucr_per_h=rate)
+        run = replace(self._priced(run), state=server.state)
         heir = self.program.owner(run.project_id, self.sweep.at_s)
         if heir is None or heir.name == run.startup:
             yield run
@@ -228,10 +228,13 @@ class _Zone:
             end_s, error_s = sure_s, self.sweep.at_s - sure_s
         else:
             end_s, error_s = max(dated_s, sure_s), _edge_error_s(server, dated_s - sure_s)
-        rate = run.rate_ucr_per_h
-        if rate is None:
-            rate = self.catalogue.rates_ucr_per_h.get(run.flavor)
-        return replace(run, end_s=end_s, state="ended", end_error_s=error_s, rate_ucr_per_h=rate)
+        return replace(self._priced(run), end_s=end_s, state="ended", end_error_s=error_s)
+
+    def _priced(self, run: Run) -> Run:
+        """The run at its rate, which is accepted once: an ended one may have waited for it."""
+        if run.rate_ucr_per_h is not None:
+            return run
+        return replace(run, rate_ucr_per_h=self.catalogue.rates_ucr_per_h.get(run.flavor))
 
     def _last_sure_s(self, run: Run) -> int:
         return max(self.confirmed_s or run.start_s, run.start_s)
