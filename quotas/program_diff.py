@@ -1,0 +1,248 @@
+"""What would a new program change, and which of that does an operator have to confirm?
+
+Both programs are laid out as path -> text, and the paths that differ are the changes.
+What may take something away from somebody is confirmed by name; the rest is shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from quotas.program import Cohort, Grant, Pool, Program, ProgramError, Startup
+from quotas.units import format_credits, format_duration, format_instant
+
+Usage = Mapping[str, Mapping[str, int]]
+"""GPUs of billable servers, by startup and pool."""
+
+Layout = dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One path that differs; `before` or `after` is None where it is new or gone."""
+
+    path: str
+    before: str | None
+    after: str | None
+    needs_confirm: bool
+    why: str
+
+
+def diff(old: Program | None, new: Program, usage: Usage) -> tuple[Change, ...]:
+    """Every change from the program in force to a new one, by path.
+
+    Raises ProgramError where a grant that is posted would change or disappear: grants
+    are immutable.
+    """
+    if old is not None:
+        _refuse_moved_startups(old, new)
+        _refuse_changed_grants(old, new)
+    before, after = _layout(old) if old else {}, _layout(new)
+    reasons = dict(_reasons(old, new, usage))
+    paths = sorted(
+        path for path in before.keys() | after.keys() if before.get(path) != after.get(path)
+    )
+    return tuple(
+        Change(path, before.get(path), after.get(path), path in reasons, reasons.get(path, ""))
+        for path in paths
+    )
+
+
+def _refuse_moved_startups(old: Program, new: Program) -> None:
+    for startup in new.startups():
+        known = old.startup(startup.name)
+        if known is not None and known.cohort != startup.cohort:
+            raise ProgramError(
+                f"{_startup_path(startup)} = {startup.name} is in cohort {known.cohort} in the "
+                "book, and its credits stay there; give it another name in the new cohort."
+            )
+
+
+def _refuse_changed_grants(old: Program, new: Program) -> None:
+    now_held = {grant.id: (s, grant) for s in new.startups() for grant in s.grants}
+    for startup in old.startups():
+        for grant in startup.grants:
+            holder, held = now_held.get(grant.id, (None, None))
+            path = f"{_startup_path(startup)}.grants.{grant.id}"
+            if held is None and new.startup(startup.name) is not None:
+                raise ProgramError(
+                    f"{path} = {format_credits(grant.amount_ucr)} credits is gone from the file, "
+                    f"and a posted grant cannot be; put it back, then void {grant.id}."
+                )
+            if holder is not None and holder.name != startup.name:
+                raise ProgramError(
+                    f"{path} was posted to {startup.name} and is now with {holder.name}; "
+                    "use a new id there."
+                )
+            if held is not None:
+                _refuse_changed(path, grant, held)
+
+
+def _refuse_changed(path: str, before: Grant, after: Grant) -> None:
+    old, new = _grant_layout(before), _grant_layout(after)
+    for key in sorted(old):
+        if old[key] != new[key]:
+            raise ProgramError(
+                f"{path}.{key} = {new[key]} differs from {old[key]} in the book, and a posted "
+                f"grant does not change; write {old[key]}, or void {before.id} and grant under "
+                "a new id."
+            )
+
+
+def _layout(program: Program) -> Layout:
+    """The program as path -> text, without what only follows from other paths."""
+    policy = program.policy
+    laid = {
+        "program.name": program.name,
+        "program.timezone": program.timezone,
+        "program.mode": program.mode,
+        "program.prices": program.prices,
+        "program.budget": format_credits(program.budget_ucr),
+        "program.zones": ", ".join(program.zones),
+        "policy.notice.minimum": format_duration(policy.minimum_notice_s),
+        "policy.notice.limit": format_duration(policy.limit_notice_s),
+        "policy.notice.exhaustion": ", ".join(map(format_duration, policy.exhaustion_notices_s)),
+        "policy.notice.end": ", ".join(map(format_duration, policy.end_notices_s)),
+        "policy.stop.latency": format_duration(policy.stop_latency_s),
+        "policy.price.factor_max": str(policy.price_factor_max),
+    }
+    for pool in program.pools:
+        laid |= {f"pool.{pool.name}.{key}": text for key, text in _pool_layout(pool).items()}
+    for cohort in program.cohorts:
+        laid[f"cohort.{cohort.name}.starts"] = format_instant(cohort.starts_s)
+        laid[f"cohort.{cohort.name}.ends"] = format_instant(cohort.ends_s)
+        for startup in cohort.startups:
+            path = _startup_path(startup)
+            laid[path] = startup.name
+            laid |= {f"{path}.{key}": text for key, text in _startup_layout(startup).items()}
+    return laid
+
+
+def _pool_layout(pool: Pool) -> Layout:
+    steps = [
+        f"{gpus} from {format_instant(from_s)}" if from_s else str(gpus)
+        for from_s, gpus in pool.capacity
+    ]
+    flavors = ", ".join(pool.flavors)
+    return {"gpus": ", ".join(steps), "backing": pool.backing, "flavors": flavors}
+
+
+def _startup_layout(startup: Startup) -> Layout:
+    laid = {"weight": str(startup.weight), "contacts": ", ".join(startup.contacts)}
+    laid["projects"] = ", ".join(
+        f"{t.project_id} from {format_instant(t.from_s)}"
+        + (f" until {format_instant(t.until_s)}" if t.until_s is not None else "")
+        for t in startup.projects
+    )
+    for label in ("nominal", "borrowing_limit", "lending_limit", "limit"):
+        quotas: Mapping[str, int | None] = getattr(startup, label)
+        laid |= {f"{label}.{pool}": str(gpus) for pool, gpus in quotas.items() if gpus is not None}
+    laid |= {f"flavors.{pool}": ", ".join(names) for pool, names in startup.flavors.items()}
+    for grant in startup.grants:
+        laid |= {f"grants.{grant.id}.{k}": v for k, v in _grant_layout(grant).items()}
+    return laid
+
+
+def _grant_layout(grant: Grant) -> Layout:
+    return {
+        "credits": format_credits(grant.amount_ucr),
+        "category": grant.category,
+        "priority": str(grant.priority),
+        "effective": format_instant(grant.effective_s),
+        "expires": format_instant(grant.expires_s),
+    }
+
+
+def _startup_path(startup: Startup) -> str:
+    return f"cohort.{startup.cohort}.startup.{startup.name}"
+
+
+def _reasons(old: Program | None, new: Program, usage: Usage) -> Iterator[tuple[str, str]]:
+    """The paths to confirm, each with why; a path that did not change is not looked at."""
+    if new.mode == "enforce":
+        yield "program.mode", "cohortd will stop servers"
+    for startup in new.startups():
+        before = old.startup(startup.name) if old else None
+        yield from _lowered(before, startup, usage.get(startup.name, {}))
+    if old is None:
+        return
+    yield from _guards(old, new)
+    yield from _capacity(old, new, usage)
+    for cohort in old.cohorts:
+        yield from _dates(cohort, new)
+    for startup in old.startups():
+        after = new.startup(startup.name)
+        if after is None:
+            path = _startup_path(startup)
+            yield path, f"{startup.name} leaves the program: it is off-boarded, its books stay"
+        else:
+            yield from _taken(startup, after, usage.get(startup.name, {}))
+
+
+def _guards(old: Program, new: Program) -> Iterator[tuple[str, str]]:
+    was, now, notice = old.policy, new.policy, "policy.notice"
+    if now.minimum_notice_s < was.minimum_notice_s:
+        yield f"{notice}.minimum", "stops come with less notice"
+    if now.limit_notice_s < was.limit_notice_s:
+        yield f"{notice}.limit", "stops above a limit come with less notice"
+    if set(was.exhaustion_notices_s) - set(now.exhaustion_notices_s):
+        yield f"{notice}.exhaustion", "a warning of exhaustion falls away"
+    if set(was.end_notices_s) - set(now.end_notices_s):
+        yield f"{notice}.end", "a warning of the cohort's end falls away"
+    if now.stop_latency_s < was.stop_latency_s:
+        yield "policy.stop.latency", "less is kept in reserve for the time a stop takes"
+    if now.price_factor_max > was.price_factor_max:
+        yield "policy.price.factor_max", "larger jumps of a price pass without an alarm"
+    if set(old.zones) - set(new.zones):
+        yield "program.zones", "servers in a zone that is not swept are not metered"
+
+
+def _capacity(old: Program, new: Program, usage: Usage) -> Iterator[tuple[str, str]]:
+    pools = {pool.name: pool for pool in new.pools}
+    for pool in old.pools:
+        used = sum(by_pool.get(pool.name, 0) for by_pool in usage.values())
+        after = pools.get(pool.name)
+        least = min((gpus for _, gpus in after.capacity), default=0) if after else 0
+        if used > least:
+            yield f"pool.{pool.name}.gpus", f"{used} GPUs are in use, above {least}"
+        if used and set(pool.flavors) - set(after.flavors if after else ()):
+            yield f"pool.{pool.name}.flavors", f"a flavor leaves a pool with {used} GPUs in use"
+
+
+def _dates(cohort: Cohort, new: Program) -> Iterator[tuple[str, str]]:
+    after = next((each for each in new.cohorts if each.name == cohort.name), None)
+    if after is None or after.ends_s < cohort.ends_s:
+        yield f"cohort.{cohort.name}.ends", "its servers are stopped earlier"
+    if after is None or after.starts_s > cohort.starts_s:
+        yield f"cohort.{cohort.name}.starts", "what runs before the new start is not charged"
+
+
+def _lowered(
+    before: Startup | None, after: Startup, used: Mapping[str, int]
+) -> Iterator[tuple[str, str]]:
+    """What would hold the startup below the GPUs it uses now."""
+    path = _startup_path(after)
+    for pool, gpus in sorted(used.items()):
+        allowed = after.limit.get(pool)
+        if allowed is not None and allowed < gpus:
+            yield f"{path}.limit.{pool}", f"{after.name} uses {gpus} GPUs, above {allowed}"
+        nominal = after.nominal.get(pool, 0)
+        if nominal < min(gpus, before.nominal.get(pool, 0) if before else 0):
+            yield f"{path}.nominal.{pool}", f"{after.name} uses {gpus} GPUs, above {nominal}"
+        borrowing = after.borrowing_limit.get(pool)
+        if borrowing is not None and nominal + borrowing < gpus:
+            why = f"{after.name} uses {gpus} GPUs, above {nominal} + {borrowing}"
+            yield f"{path}.borrowing_limit.{pool}", why
+    if after.weight == 0 and before is not None and before.weight > 0 and any(used.values()):
+        yield f"{path}.weight", f"{after.name} may not borrow any more, and has servers"
+
+
+def _taken(before: Startup, after: Startup, used: Mapping[str, int]) -> Iterator[tuple[str, str]]:
+    path = _startup_path(after)
+    if set(before.projects) - set(after.projects):
+        yield f"{path}.projects", "a project, or its dates, leaves the startup"
+    for pool, names in before.flavors.items():
+        if used.get(pool) and set(names) - set(after.flavors.get(pool, ())):
+            why = f"{after.name} has {used[pool]} GPUs in {pool} and loses a flavor there"
+            yield f"{path}.flavors.{pool}", why

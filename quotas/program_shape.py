@@ -1,0 +1,260 @@
+"""Which keys may a program file have, and of which type? Tables, as they are written.
+
+What two values must be to each other is in `quotas.program_rules`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import zoneinfo
+from datetime import date, datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from quotas.program import DEFAULT_ZONES, Backing, Mode, Policy, Prices
+from quotas.units import DAY_S, parse_credits, parse_duration
+
+MOST_GPUS = 10_000_000
+MOST = 1_000_000
+LONGEST_S = 366 * DAY_S
+YEARS = range(2000, 2200)
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+_ZONE = re.compile(r"[a-z]{2}-[a-z]{3}-[0-9]")
+_FLAVOR = re.compile(r"[A-Z0-9][A-Za-z0-9-]{0,62}@[a-z]{2}-[a-z]{3}-[0-9]")
+_PROJECT = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_CONTACT = re.compile(r"[a-z][a-z0-9+.-]*:[^\s]{1,500}")
+_PLAIN_DECIMAL = re.compile(r"[0-9]+(\.[0-9]{1,6})?")
+
+
+def _matching(pattern: re.Pattern[str], problem: str) -> AfterValidator:
+    def match(text: str) -> str:
+        if not pattern.fullmatch(text):
+            raise ValueError(problem)
+        return text
+
+    return AfterValidator(match)
+
+
+def _amount(value: object) -> int:
+    if not isinstance(value, str):
+        raise ValueError('is not a string; write credits in quotes, such as "60000"')
+    try:
+        amount_ucr = parse_credits(value)
+    except ValueError as error:
+        problem = str(error).removeprefix(repr(value)).strip()
+        raise ValueError(f'{problem}; write it such as "60000" or "12.5"') from None
+    if amount_ucr < 0:
+        raise ValueError("is negative; write an amount above zero")
+    if amount_ucr == 0:
+        raise ValueError("is zero; write an amount above zero, or leave it out")
+    if not _PLAIN_DECIMAL.fullmatch(value):  # 1e3, and more digits than a Decimal keeps
+        raise ValueError("is no plain decimal with at most six decimals; write such as 12.5")
+    return amount_ucr
+
+
+def _duration(value: object) -> int:
+    if not isinstance(value, str):
+        raise ValueError('is not a duration; write it in quotes, such as "30m"')
+    try:
+        seconds = parse_duration(value)
+    except ValueError:
+        raise ValueError("is not a duration; write it such as 90s, 30m, 1h30m or 7d") from None
+    if not 0 < seconds <= LONGEST_S:
+        raise ValueError("is out of range; write more than 0s and at most 366d")
+    return seconds
+
+
+def _moment(value: object) -> date:
+    if not isinstance(value, date):
+        raise ValueError("is not a date; write it without quotes, such as 2027-01-05")
+    if value.year not in YEARS:
+        raise ValueError(f"is out of range; write a year from {YEARS[0]} to {YEARS[-1]}")
+    if isinstance(value, datetime):
+        if value.tzinfo is None:
+            raise ValueError("has no zone; write a date alone, or add Z or an offset like +01:00")
+        if value.microsecond:
+            raise ValueError("is finer than a second; leave the fraction out")
+    return value
+
+
+def _known_timezone(name: str) -> str:
+    try:
+        zoneinfo.ZoneInfo(name)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        near = difflib.get_close_matches(name, sorted(zoneinfo.available_timezones()), n=1)
+        example = near[0] if near else "Europe/Paris"
+        raise ValueError(f"is no known timezone; write such as {example}") from None
+    return name
+
+
+def _no_tranches(value: str) -> str:
+    if value != "none":
+        raise ValueError('is not yet supported; write "none", or one grant for each date')
+    return value
+
+
+def _steps(value: object) -> object:
+    if isinstance(value, list):
+        return value
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError("is not a whole number of GPUs; write such as 40, or a list of steps")
+    if not 0 <= value <= MOST_GPUS:
+        raise ValueError(f"is out of range; write 0 to {MOST_GPUS} GPUs")
+    return [StepTable.model_construct(from_=None, gpus=value)]
+
+
+Name = Annotated[
+    str, _matching(_NAME, "is no valid name; use up to 63 of a-z, 0-9 and -, no - in front")
+]
+Zone = Annotated[str, _matching(_ZONE, "is no zone; write such as fr-par-2")]
+Flavor = Annotated[
+    str, _matching(_FLAVOR, "is no flavor; write TYPE@zone, such as H100-1-80G@fr-par-2")
+]
+ProjectId = Annotated[
+    str, _matching(_PROJECT, "is no project id; copy the lower-case UUID from the console")
+]
+Contact = Annotated[
+    str, _matching(_CONTACT, "is no contact; write a URL such as mailto://cto@example.com")
+]
+Amount = Annotated[int, BeforeValidator(_amount)]
+Seconds = Annotated[int, BeforeValidator(_duration)]
+Moment = Annotated[date, PlainValidator(_moment)]
+Gpus = Annotated[int, Field(ge=0, le=MOST_GPUS)]
+Quotas = dict[Name, Gpus]
+
+
+class _Table(BaseModel):
+    """A table that names the nearest key when it meets one that it does not know."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_unknown_key(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        known = [field.alias or name for name, field in cls.model_fields.items()]
+        for key in data:
+            if key not in known:
+                near = difflib.get_close_matches(key, known, n=1)
+                hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
+                raise PydanticCustomError("unknown_key", "unknown", {"key": key, "hint": hint})
+        return data
+
+
+class StepTable(_Table):
+    """`{ from = 2027-03-01, gpus = 48 }`: a pool's capacity from an instant."""
+
+    from_: Moment | None = Field(alias="from")
+    gpus: Gpus
+
+
+class PoolTable(_Table):
+    """`[pool.NAME]`."""
+
+    gpus: Annotated[list[StepTable], BeforeValidator(_steps), Field(min_length=1)]
+    backing: Backing = "on-demand"
+    flavors: list[Flavor] = Field(min_length=1)
+
+
+class ProjectTable(_Table):
+    """`{ id = "uuid", from = 2027-03-01, until = 2027-04-01 }`."""
+
+    id: ProjectId
+    from_: Moment | None = Field(default=None, alias="from")
+    until: Moment | None = None
+
+
+class GrantTable(_Table):
+    """`{ id = "acme-1", credits = "60000" }`."""
+
+    id: Name
+    credits: Amount
+    category: Literal["sponsor", "promotional", "paid", "bonus"] = "sponsor"
+    priority: int = Field(default=0, ge=0, le=MOST)
+    effective: Moment | None = None
+    expires: Moment | None = None
+    tranches: Annotated[str, AfterValidator(_no_tranches)] = "none"
+
+
+class StartupTable(_Table):
+    """`[cohort.NAME.startup.NAME]`."""
+
+    project_id: ProjectId | None = None
+    projects: list[ProjectTable] = []
+    weight: int = Field(default=1, ge=0, le=MOST)
+    nominal: Quotas = {}
+    borrowing_limit: Quotas = {}
+    lending_limit: Quotas = {}
+    limit: Quotas = {}
+    flavors: dict[Name, list[Flavor]] = {}
+    contacts: list[Contact] = []
+    grants: list[GrantTable] = []
+
+
+class CohortTable(_Table):
+    """`[cohort.NAME]`."""
+
+    starts: Moment
+    ends: Moment
+    startup: dict[Name, StartupTable] = {}
+
+
+class NoticeTable(_Table):
+    """`[policy.notice]`."""
+
+    minimum: Seconds = Policy().minimum_notice_s
+    limit: Seconds | None = None
+    exhaustion: list[Seconds] = list(Policy().exhaustion_notices_s)
+    end: list[Seconds] = Field(default=list(Policy().end_notices_s), min_length=1)
+
+
+class StopTable(_Table):
+    """`[policy.stop]`."""
+
+    latency: Seconds = Policy().stop_latency_s
+
+
+class PriceTable(_Table):
+    """`[policy.price]`."""
+
+    factor_max: int = Field(default=Policy().price_factor_max, ge=2, le=1000)
+
+
+class PolicyTable(_Table):
+    """`[policy]`."""
+
+    notice: NoticeTable = NoticeTable()
+    stop: StopTable = StopTable()
+    price: PriceTable = PriceTable()
+
+
+class ProgramTable(_Table):
+    """`[program]`."""
+
+    name: Name
+    timezone: Annotated[str, AfterValidator(_known_timezone)] = "UTC"
+    mode: Mode = "shadow"
+    budget: Amount
+    prices: Prices = "fixed"
+    zones: list[Zone] = Field(default=list(DEFAULT_ZONES), min_length=1)
+
+
+class FileTable(_Table):
+    """The whole file."""
+
+    program: ProgramTable
+    pool: dict[Name, PoolTable] = {}
+    cohort: dict[Name, CohortTable] = {}
+    policy: PolicyTable = PolicyTable()
