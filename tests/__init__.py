@@ -1,0 +1,1 @@
+"""The claims cohortd makes, each as a test."""

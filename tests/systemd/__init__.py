@@ -1,0 +1,1 @@
+"""The units, as the systemd that will run them reads them."""
