@@ -12,9 +12,9 @@ from quotas.book.lease import Lease
 from quotas.book.session import Book
 from quotas.notices import Intent
 from scheduler.clock import Clock
-from scheduler.clouds.base import Cloud, CloudError, Refused, Throttled
+from scheduler.clouds.base import Cloud, CloudError, Forbidden, KeyRefused, Refused, Throttled
 
-CALL_BUDGET_S = 60
+CALL_BUDGET_S = 70
 """The longest a call may take, its timeouts added up; a call needs that much lease left."""
 INTENTS_PER_CYCLE = 200
 
@@ -49,7 +49,7 @@ def _power_off(cloud: Cloud, intent: Intent, now_s: int) -> Intent | None:
         cloud.power_off(intent.zone, intent.server_id)
     except Throttled:
         return None
-    except Refused as error:
+    except (Refused, KeyRefused, Forbidden) as error:
         log.warning("server.stop_refused", server=intent.server_id, error=str(error))
         return replace(intent, state="failed", ended_s=now_s, detail=str(error))
     except CloudError as error:

@@ -47,7 +47,7 @@ def demo(
     poll_s = _poll_s(poll)
     with (
         tempfile.TemporaryDirectory(prefix="cohortd-demo-") as scratch,
-        running(seed=seed, start=STARTS, days=days, trace=trace) as region,
+        running(*_arguments(seed, days, trace)) as region,
     ):
         book = Book.open(keep or Path(scratch))
         rehearsal = Rehearsal(region, book, STARTS_S, days, poll_s)
@@ -60,6 +60,13 @@ def demo(
         _summary(result, played, keep)
     if not result.ok:
         raise typer.Exit(1)
+
+
+def _arguments(seed: int, days: int, trace: Path | None) -> list[str]:
+    """What the simulator is started with: its clock is ours to move."""
+    listen = ["--listen", "127.0.0.1:0", "--clock", "controller"]
+    length = ["--seed", str(seed), "--start", STARTS, "--days", str(days)]
+    return [*listen, *length, *(["--trace", str(trace)] if trace else [])]
 
 
 def _poll_s(text: str) -> int:

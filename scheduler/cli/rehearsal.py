@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import requests
 from quotas.program_file import parse_program
-from simulator.process import Region
+from simulator.process import Running
 
 from quotas.book import Book
 from quotas.book.commit import apply_program
@@ -62,7 +62,7 @@ class Played:
     wall_seconds: float
 
 
-def demo_program(region: Region, starts_s: int, days: int) -> str:
+def demo_program(region: Running, starts_s: int, days: int) -> str:
     """The program file of the demo: the region's projects as one cohort of startups."""
     ends_s = starts_s + days * DAY_S
     lines = [
@@ -95,7 +95,7 @@ def demo_program(region: Region, starts_s: int, days: int) -> str:
 class Rehearsal:
     """One region, one book, one cycle, moved on together."""
 
-    def __init__(self, region: Region, book: Book, starts_s: int, days: int, poll_s: int) -> None:
+    def __init__(self, region: Running, book: Book, starts_s: int, days: int, poll_s: int) -> None:
         self.region, self.book, self.poll_s = region, book, poll_s
         self.starts_s, self.ends_s = starts_s, starts_s + days * DAY_S
         self.program = parse_program(demo_program(region, starts_s, days), "demo.toml")
@@ -148,13 +148,13 @@ class Rehearsal:
 
     def _move(self, now_s: int) -> None:
         answer = self.http.post(
-            f"{self.region.url}/_control/clock", json={"now_s": now_s}, timeout=CONTROL_TIMEOUT_S
+            f"{self.region.control_url}/clock", json={"now_s": now_s}, timeout=CONTROL_TIMEOUT_S
         )
         answer.raise_for_status()
         self.clock.move_to(now_s)
 
     def _truth(self) -> tuple[Truth, ...]:
-        answer = self.http.get(f"{self.region.url}/_control/truth", timeout=CONTROL_TIMEOUT_S)
+        answer = self.http.get(f"{self.region.control_url}/truth", timeout=CONTROL_TIMEOUT_S)
         answer.raise_for_status()
         body = answer.json()
         return tuple(

@@ -1,0 +1,1 @@
+"""Benchmarks: tables with ratios against a baseline of the same run."""

@@ -1,0 +1,16 @@
+"""Runs every benchmark, one table after the other."""
+
+from __future__ import annotations
+
+from bench import cycle, demo
+
+
+def main() -> None:
+    """Print every table."""
+    for module in (cycle, demo):
+        print(f"\n{module.__doc__ or ''}".splitlines()[1])
+        module.main()
+
+
+if __name__ == "__main__":
+    main()
