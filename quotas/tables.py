@@ -128,9 +128,16 @@ class PriceRow(SQLModel, table=True):
     flavor: str = Field(primary_key=True)
     accepted_s: int = Field(sa_column=_int64(primary_key=True))
     rate_ucr_per_h: int = Field(sa_column=_int64())
+    source: str
+
+
+class OfferRow(SQLModel, table=True):
+    """What a zone sells, as last listed, believable price or not."""
+
+    __tablename__ = "offer"
+    flavor: str = Field(primary_key=True)
     gpus: int
     scratch_bytes: int = Field(sa_column=_int64())
-    source: str
 
 
 class DecisionRow(SQLModel, table=True):
@@ -206,6 +213,7 @@ DECISION = _TABLES["decision"]
 INTENT = _TABLES["intent"]
 NOTICE = _TABLES["notice"]
 GRANT = _TABLES["credit_grant"]
+OFFER = _TABLES["offer"]
 PRICE = _TABLES["price"]
 PROGRAM = _TABLES["program_version"]
 RUN = _TABLES["run"]

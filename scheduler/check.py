@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from quotas.program_file import parse_program
-
 from quotas.observation import Complete, Offer
 from quotas.program import Program, ProgramError
+from quotas.program_file import parse_program
 from quotas.units import format_credits, format_instant
 from scheduler.clouds.base import Cloud, CloudError
 from scheduler.config import ConfigError

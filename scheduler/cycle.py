@@ -126,11 +126,11 @@ class Cycle:
         return Report("done", view.sentence, view, sent)
 
     def _priced(self, state: State, now_s: int) -> State:
-        """The state, read again when a catalogue brought rates that it lacked."""
+        """The state, read again after a catalogue was."""
         assert state.program is not None
-        program, rates = state.program, state.catalogue.rates_ucr_per_h
-        added = self.prices.refresh(program.zones, rates, now_s)
-        return load(self.book) if added else state
+        self.prices.unpriced = any(run.rate_ucr_per_h is None for run in state.runs)
+        read = self.prices.refresh(state.program.zones, state.catalogue, now_s)
+        return load(self.book) if read else state
 
     def use(self, cloud: Cloud) -> None:
         """Talk to the cloud through another connection from the next cycle on."""

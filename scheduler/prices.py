@@ -10,13 +10,15 @@ from collections.abc import Iterable, Mapping
 
 import structlog
 
-from quotas.book.commit import accept_prices
+from quotas.book.commit import keep_offers
 from quotas.book.session import Book
+from quotas.metering import Catalogue
 from quotas.observation import Offer
 from quotas.units import format_credits
 from scheduler.clouds.base import Cloud, CloudError
 
-REFRESH_S = 6 * 3600
+REFRESH_S = 12 * 3600
+UNPRICED_REFRESH_S = 600
 LOWEST_UCR_PER_H, HIGHEST_UCR_PER_H = 100_000, 30_000_000
 """A GPU-hour outside 0.10 to 30 credits is taken for a mistake: Scaleway once listed 0.01."""
 
@@ -31,23 +33,23 @@ class PriceWatch:
         self._book = book
         self._read_s: dict[str, int] = {}
         self._alarms: dict[str, tuple[str, ...]] = {}
+        self.unpriced = False
 
-    def refresh(self, zones: Iterable[str], rates: Mapping[str, int], now_s: int) -> bool:
-        """Read the catalogues that are older than REFRESH_S; True when rates were added."""
-        added = 0
-        for zone in sorted(zones):
-            if now_s - self._read_s.get(zone, -REFRESH_S) < REFRESH_S:
-                continue
+    def refresh(self, zones: Iterable[str], catalogue: Catalogue, now_s: int) -> bool:
+        """Read the catalogues that are old, or all while something is not priced; True if any."""
+        patience_s = UNPRICED_REFRESH_S if self.unpriced else REFRESH_S
+        due = [z for z in sorted(zones) if now_s - self._read_s.get(z, -patience_s) >= patience_s]
+        for zone in due:
             try:
-                offers = [offer for offer in self._cloud.offers(zone) if offer.gpus > 0]
+                offers = self._cloud.offers(zone)
             except CloudError as error:
                 self._alarms[zone] = (f"prices of {zone} are not known: {error}",)
                 continue
             self._read_s[zone] = now_s
-            sane = [offer for offer in offers if fault(offer) is None]
-            self._alarms[zone] = tuple(_alarms(offers, rates))
-            added += accept_prices(self._book, sane, now_s, "catalogue")
-        return added > 0
+            believed = [offer for offer in offers if offer.gpus and fault(offer) is None]
+            self._alarms[zone] = tuple(_alarms(offers, catalogue.rates_ucr_per_h))
+            keep_offers(self._book, offers, believed, now_s, "catalogue")
+        return bool(due)
 
     @property
     def alarms(self) -> tuple[str, ...]:
@@ -66,7 +68,7 @@ def fault(offer: Offer) -> str | None:
 
 
 def _alarms(offers: Iterable[Offer], rates: Mapping[str, int]) -> Iterable[str]:
-    for offer in sorted(offers, key=lambda each: each.flavor):
+    for offer in sorted((o for o in offers if o.gpus), key=lambda each: each.flavor):
         wrong = fault(offer)
         rate = rates.get(offer.flavor)
         if wrong:

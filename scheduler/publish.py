@@ -12,7 +12,7 @@ from quotas.charging import Posting
 from quotas.decide import Decided
 from quotas.ledger import usage_account
 from quotas.metering import Metered, Run
-from quotas.notices import LIVE_NOTICES
+from quotas.notices import LIVE_NOTICES, servers_seen
 from quotas.observation import Sweep
 from quotas.program import Program
 from quotas.snapshot import Snapshot
@@ -84,7 +84,7 @@ def view_of(
         decisions=decided.decisions,
         pool_of={flavor: pool.name for pool in program.pools for flavor in pool.flavors},
         edges=decided.edges,
-        alarms=(*alarms, *_alarms(program, running)),
+        alarms=(*alarms, *_alarms(program, running), *_unknown_types(state, snapshot)),
     )
 
 
@@ -129,3 +129,11 @@ def _alarms(program: Program, running: Mapping[str, list[Run]]) -> Iterable[str]
                 yield f"{run.flavor} has no accepted price: {run.server_name} is not charged yet"
             if program.pool_of(run.flavor) is None:
                 yield f"{run.server_name} ({run.flavor}) of {run.startup} belongs to no pool"
+
+
+def _unknown_types(state: State, snapshot: Snapshot) -> Iterable[str]:
+    """Billable servers of ours whose type no catalogue lists: GPUs or not, nobody can tell."""
+    for server in servers_seen(snapshot.sweeps.values()).values():
+        owner = snapshot.program.owner(server.project_id, snapshot.now_s)
+        if owner and server.is_billable and server.flavor not in state.catalogue.gpus:
+            yield f"{server.name} of {owner.name} is a {server.flavor}, which no catalogue lists"

@@ -19,7 +19,7 @@ from quotas.notices import Intent, Notice
 from quotas.observation import Complete, Offer, Sweep, Unknown
 from quotas.program import Program, Startup
 from quotas.snapshot import Decision
-from quotas.tables import DECISION, DISPUTE, GRANT, INTENT, NOTICE, PRICE, PROGRAM, RUN, ZONE
+from quotas.tables import DECISION, DISPUTE, GRANT, INTENT, NOTICE, OFFER, PRICE, PROGRAM, RUN, ZONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,24 +78,27 @@ def apply_program(book: Book, program: Program, now_s: int, actor: str) -> int:
         return version
 
 
-def accept_prices(book: Book, offers: Iterable[Offer], now_s: int, source: str) -> int:
-    """Put in force the rates of flavors that have none yet; returns how many."""
+def keep_offers(
+    book: Book, offers: Sequence[Offer], believed: Iterable[Offer], now_s: int, source: str
+) -> None:
+    """Remember what is sold; put in force the believed rates of flavors that have none yet."""
     with book.writing() as connection:
-        known = set(connection.scalars(select(PRICE.c.flavor)))
+        listed = [
+            {"flavor": o.flavor, "gpus": o.gpus, "scratch_bytes": o.scratch_bytes} for o in offers
+        ]
+        _upsert(connection, OFFER, listed)
+        priced = set(connection.scalars(select(PRICE.c.flavor)))
         rows = [
             {
                 "flavor": offer.flavor,
                 "accepted_s": now_s,
                 "rate_ucr_per_h": offer.rate_ucr_per_h,
-                "gpus": offer.gpus,
-                "scratch_bytes": offer.scratch_bytes,
                 "source": source,
             }
-            for offer in offers
-            if offer.flavor not in known and offer.rate_ucr_per_h is not None
+            for offer in believed
+            if offer.flavor not in priced and offer.rate_ucr_per_h is not None
         ]
         _append(connection, PRICE, rows)
-        return len(rows)
 
 
 def _grants(connection: Connection, startups: Iterable[Startup]) -> None:

@@ -22,6 +22,7 @@ from quotas.tables import (
     GRANT,
     INTENT,
     NOTICE,
+    OFFER,
     PRICE,
     PROGRAM,
     RUN,
@@ -37,7 +38,6 @@ class State:
     program: Program | None
     program_version: int
     catalogue: Catalogue
-    scratch: frozenset[str]
     confirmed: Mapping[str, int]
     runs: tuple[Run, ...]
     grants: tuple[GrantBalance, ...]
@@ -52,12 +52,10 @@ def load(book: Book) -> State:
     """Read the state in one transaction."""
     with book.reading() as connection:
         version, program = read_program(connection)
-        rates, gpus, scratch = _catalogue(connection)
         return State(
             program=program,
             program_version=version,
-            catalogue=Catalogue(rates, gpus),
-            scratch=scratch,
+            catalogue=_catalogue(connection),
             confirmed=_confirmed(connection),
             runs=tuple(Run(**row) for row in connection.execute(_unposted_runs()).mappings()),
             grants=read_grants(connection),
@@ -100,13 +98,13 @@ def _confirmed(connection: Connection) -> dict[str, int]:
     return {row.name: row.confirmed_until_s for row in rows if row.confirmed_until_s is not None}
 
 
-def _catalogue(connection: Connection) -> tuple[dict[str, int], dict[str, int], frozenset[str]]:
-    rates, gpus, scratch = {}, {}, set()
-    for row in connection.execute(select(PRICE).order_by(PRICE.c.flavor, PRICE.c.accepted_s)):
-        rates[row.flavor], gpus[row.flavor] = row.rate_ucr_per_h, row.gpus
-        if row.scratch_bytes:
-            scratch.add(row.flavor)
-    return rates, gpus, frozenset(scratch)
+def _catalogue(connection: Connection) -> Catalogue:
+    prices = select(PRICE.c.flavor, PRICE.c.rate_ucr_per_h)
+    prices = prices.order_by(PRICE.c.flavor, PRICE.c.accepted_s)
+    return Catalogue(
+        rates_ucr_per_h={r.flavor: r.rate_ucr_per_h for r in connection.execute(prices)},
+        gpus={r.flavor: r.gpus for r in connection.execute(select(OFFER.c.flavor, OFFER.c.gpus))},
+    )
 
 
 def _unposted_runs() -> Select[Any]:

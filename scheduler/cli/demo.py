@@ -16,13 +16,13 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
-from simulator.process import running
 
 from quotas.book import Book
 from quotas.units import DAY_S, format_credits, format_instant, parse_duration
 from scheduler.cli.options import Json, show
 from scheduler.cli.rehearsal import Frame, Played, Rehearsal
 from scheduler.cli.tieout import TieOut, tie_out
+from simulator.process import running
 
 STARTS = "2027-01-04T23:00:00+00:00"
 STARTS_S = 1_799_103_600

@@ -11,20 +11,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import requests
-from quotas.program_file import parse_program
-from simulator.process import Running
 
 from quotas.book import Book
 from quotas.book.commit import apply_program
 from quotas.book.state import load
 from quotas.metering import Catalogue
 from quotas.program import Program
+from quotas.program_file import parse_program
 from quotas.units import DAY_S, HOUR_S, format_instant
 from quotas.view import View
 from scheduler.cli.tieout import Truth
 from scheduler.clock import ManualClock, monotonic, pause
 from scheduler.clouds.scaleway import ScalewayCloud
 from scheduler.cycle import Cycle, Report, Timing
+from simulator.process import Running
 
 CONTROL_TIMEOUT_S = 30
 GRANTS = (60_000, 40_000, 35_000, 9_000, 25_000)

@@ -11,14 +11,14 @@ from typing import Annotated
 
 import structlog
 import typer
-from quotas.program_diff import Change, diff
-from quotas.program_file import parse_program
 
 from exporters.metrics import Metrics, MetricsServer
 from quotas.book import Book
 from quotas.book.commit import apply_program
 from quotas.book.session import FILE_NAME
 from quotas.book.state import load
+from quotas.program_diff import Change, diff
+from quotas.program_file import parse_program
 from quotas.units import parse_duration
 from scheduler.check import checks
 from scheduler.cli.options import (

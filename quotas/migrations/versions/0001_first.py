@@ -46,12 +46,17 @@ def _money() -> None:
         sa.UniqueConstraint("startup", "grant_id"),
     )
     op.create_table(
+        "offer",
+        sa.Column("flavor", sa.String(), nullable=False),
+        sa.Column("gpus", sa.Integer(), nullable=False),
+        sa.Column("scratch_bytes", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("flavor"),
+    )
+    op.create_table(
         "price",
         sa.Column("flavor", sa.String(), nullable=False),
         sa.Column("accepted_s", sa.BigInteger(), nullable=False),
         sa.Column("rate_ucr_per_h", sa.BigInteger(), nullable=False),
-        sa.Column("gpus", sa.Integer(), nullable=False),
-        sa.Column("scratch_bytes", sa.BigInteger(), nullable=False),
         sa.Column("source", sa.String(), nullable=False),
         sa.PrimaryKeyConstraint("flavor", "accepted_s"),
     )
