@@ -29,7 +29,7 @@ WANTED = {
     "requirements-dev.lock": RUNTIME + EXTRAS + GROUPS["dev"],
     "requirements-build.lock": GROUPS["build"],
 }
-PIN = re.compile(r"^([A-Za-z0-9._-]+)==(\S+)(.*(?:\\\n.*)*)", re.MULTILINE)
+PIN = re.compile(r"^([A-Za-z0-9._-]+)==(\S+)(.*(?:\n {4}.*)*)", re.MULTILINE)
 TARGETS = ("demo", "test", "lint", "bench", "soak")
 
 
