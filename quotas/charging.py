@@ -37,6 +37,8 @@ def post_due(program: Program, grants: Sequence[GrantBalance], metered: Metered)
     cohorts = _cohorts(program, grants)
     for period, run_id in sorted(_due_periods(metered, book)):
         run = runs[run_id]
+        if run.startup not in cohorts:
+            continue  # neither in the program nor ever granted: unposted until it is again
         own = book.get(run.startup, [])
         transfer = charge_transfer(cohorts[run.startup], run, period, own)
         if transfer is not None:
