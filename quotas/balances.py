@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from quotas.ledger import GrantBalance, burn_order
 from quotas.metering import Run
-from quotas.units import HOUR_S, Period, spent_after_s
+from quotas.units import HOUR_S, Period, cost_ucr, spent_after_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +83,13 @@ def exhaustion_s(
         spare_ucr = usable_ucr - set_aside_ucr
         if spare_ucr <= 0:
             return start_s
-        empty_s = start_s + spent_after_s(burn_ucr_per_h, spare_ucr)
+        # Counted from now, as a charge is from its run's start: edges drop no fraction.
+        spent_ucr = burn_ucr_per_h * (start_s - now_s) // HOUR_S
+        empty_s = now_s + spent_after_s(burn_ucr_per_h, spent_ucr + spare_ucr)
         if end_s is None or empty_s < end_s:
             return empty_s
-        left = _spend(left, burn_ucr_per_h * (end_s - start_s) // HOUR_S, Period(start_s, end_s))
+        period = Period(start_s, end_s)
+        left = _spend(left, cost_ucr(burn_ucr_per_h, now_s, period), period)
         start_s = end_s
     raise AssertionError("the last stretch has no end, so it always returns")
 
