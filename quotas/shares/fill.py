@@ -99,20 +99,14 @@ def _reduce(num: Ints, den: Ints) -> tuple[Ints, Ints]:
 
 def _widen(groups: Groups) -> Groups:
     """The same groups in unbounded integers, where a product could leave the int64."""
-    den, weights = peak(groups.total_den), peak(groups.weights)
-    most = max(peak(groups.caps), 1) * len(groups.caps)
-    heaviest = max(weights, 1) * len(groups.caps)
+    # These bounds are floats: they choose the type of the integers, never an amount.
+    heaviest = float(np.add.reduceat(groups.weights.astype(float), groups.heads).max())
+    most = float(np.add.reduceat(groups.caps.astype(float), groups.heads).max())
+    den = peak(groups.total_den)
     top = max(peak(groups.total_num), most * den)
-    if max(top * max(weights, 1), most * den * heaviest) < SAFE:
-        return groups
-    if max(peak(groups.caps) * den * _sum(groups.weights), top * max(weights, 1)) < SAFE:
+    if max(peak(groups.caps) * den * heaviest, top * peak(groups.weights), top) < SAFE // 4:
         return groups
     return Groups(
         groups.heads, groups.sizes, as_wide(groups.caps), as_wide(groups.weights),
         groups.classes, as_wide(groups.total_num), as_wide(groups.total_den),
     )  # fmt: skip
-
-
-def _sum(values: Ints) -> int:
-    """Sum without a bound."""
-    return int(values.sum()) if peak(values) * len(values) < SAFE else sum(map(int, values))

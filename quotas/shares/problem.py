@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
-from types import MappingProxyType
 
 AMOUNTS = (
     "nominal", "borrowing_limit", "lending_limit", "limit",
@@ -19,7 +18,6 @@ AMOUNTS = (
 _LIMITS = frozenset({"borrowing_limit", "lending_limit", "limit"})
 _SIGNED = frozenset({"banked", "served_s"})
 _FIELDS = frozenset({"name", "parent", "weight", "priority", *AMOUNTS})
-_NOTHING: Mapping[str, Fraction] = MappingProxyType({})
 
 
 class ProblemError(ValueError):
@@ -37,15 +35,15 @@ class Node:
     parent: str | None = None
     weight: Fraction = Fraction(1)
     priority: int = 0
-    nominal: Mapping[str, Fraction] = _NOTHING
-    borrowing_limit: Mapping[str, Fraction] = _NOTHING
-    lending_limit: Mapping[str, Fraction] = _NOTHING
+    nominal: Mapping[str, Fraction] = field(default_factory=dict)
+    borrowing_limit: Mapping[str, Fraction] = field(default_factory=dict)
+    lending_limit: Mapping[str, Fraction] = field(default_factory=dict)
     limit: Mapping[str, Mapping[str, Fraction]] = field(default_factory=dict)
-    demand: Mapping[str, Fraction] = _NOTHING
-    usage: Mapping[str, Fraction] = _NOTHING
-    step: Mapping[str, Fraction] = _NOTHING
-    banked: Mapping[str, Fraction] = _NOTHING
-    served_s: Mapping[str, Fraction] = _NOTHING
+    demand: Mapping[str, Fraction] = field(default_factory=dict)
+    usage: Mapping[str, Fraction] = field(default_factory=dict)
+    step: Mapping[str, Fraction] = field(default_factory=dict)
+    banked: Mapping[str, Fraction] = field(default_factory=dict)
+    served_s: Mapping[str, Fraction] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
