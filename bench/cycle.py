@@ -126,7 +126,8 @@ def main() -> None:
             calls.clear()
             run()
             book.close()
-        print(f"{size:>8} {'SDK listing':12} {base_s * 1e3:>9.1f} {1:>7.2f} {base_peak / 1e6:>9.1f}")
+        base_mb = base_peak / 1e6
+        print(f"{size:>8} {'SDK listing':12} {base_s * 1e3:>9.1f} {1:>7.2f} {base_mb:>9.1f}")
         print(
             f"{'':8} {'our cycle':12} {own_s * 1e3:>9.1f} {own_s / base_s:>7.2f} "
             f"{own_peak / 1e6:>9.1f} {len(calls):>10}"

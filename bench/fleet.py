@@ -38,6 +38,7 @@ def main() -> None:
     world = fleet(int(sys.argv[1]))
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
+        listener.listen(128)
         app = build(world, Clock.starting(world.now_s, None))
         server = uvicorn.Server(uvicorn.Config(app, log_level="error", access_log=False))
         host, port = listener.getsockname()

@@ -14,6 +14,7 @@ from scheduler.config import ConfigError
 from scheduler.prices import fault
 
 ENOUGH_DISK_BYTES = 500_000_000
+CLOCK_TOLERANCE_S = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +74,9 @@ def _zones(cloud: Cloud, program: Program, now_s: int) -> Iterator[Check]:
     for zone in program.zones:
         sweep = cloud.sweep(zone, now_s)
         if isinstance(sweep, Complete):
-            newest_s = max((server.modified_s for server in sweep.servers), default=0)
             yield Check(f"servers {zone}", True, f"{len(sweep.servers)} servers")
-            yield Check(
-                f"clock {zone}",
-                newest_s <= now_s + 5,
-                f"newest change {format_instant(newest_s)}, our time {format_instant(now_s)}",
-                "set this machine's clock (timedatectl set-ntp true)",
-            )
+            if sweep.servers:
+                yield _clock(zone, max(server.modified_s for server in sweep.servers), now_s)
         else:
             fix = "give the key InstancesReadOnly on all projects, and try again"
             yield Check(f"servers {zone}", False, f"{sweep.cause}: {sweep.detail}", fix)
@@ -90,6 +86,13 @@ def _zones(cloud: Cloud, program: Program, now_s: int) -> Iterator[Check]:
             yield Check(f"prices {zone}", False, str(error), "try again when Scaleway answers")
     for pool in program.pools:
         yield _prices(pool.name, pool.flavors, offers)
+
+
+def _clock(zone: str, newest_s: int, now_s: int) -> Check:
+    """A change dated in our future means that one of the two clocks is wrong."""
+    detail = f"newest change {format_instant(newest_s)}, our time {format_instant(now_s)}"
+    fix = "set this machine's clock (timedatectl set-ntp true)"
+    return Check(f"clock {zone}", newest_s <= now_s + CLOCK_TOLERANCE_S, detail, fix)
 
 
 def _prices(pool: str, flavors: tuple[str, ...], offers: dict[str, Offer]) -> Check:

@@ -99,11 +99,17 @@ def handle_signals(loop: Loop, reload: Callable[[], None]) -> None:
 
 
 def sd_notify(message: str) -> None:
-    """Tell systemd, where it listens ($NOTIFY_SOCKET); silent elsewhere."""
+    """Tell systemd, where it listens ($NOTIFY_SOCKET); silent elsewhere.
+
+    A message that cannot be delivered is logged: systemd notices the silence by itself.
+    """
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
         return
     if address.startswith("@"):
         address = "\0" + address[1:]
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
-        channel.sendto(message.encode(), address)
+        try:
+            channel.sendto(message.encode(), address)
+        except OSError as error:
+            log.warning("notify.failed", error=str(error))
