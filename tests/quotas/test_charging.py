@@ -113,6 +113,14 @@ def test_a_grant_is_forfeited_only_when_every_zone_is_known_past_its_end() -> No
     ]
 
 
+def test_a_grant_waits_for_a_dark_zone_in_which_nothing_was_seen_yet() -> None:
+    """A server may have run there before the end: what runs elsewhere does not decide."""
+    run = a_run(posted_until_s=200)
+    known = metered([run], {Z: 300, "pl-waw-2": 40})
+    program = a_program(zones=(Z, "pl-waw-2"))
+    assert post_due(program, [a_balance_of(expires_s=100)], known).transfers == ()
+
+
 def test_a_grant_waits_for_usage_that_has_no_price_yet() -> None:
     """What ran before the end and cannot be priced yet keeps the startup's grant open."""
     grants = [a_balance_of(expires_s=100), a_balance_of(startup="birch", expires_s=100)]
