@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from quotas.program import Cohort, Grant, Pool, Program, ProgramError, Startup
+from quotas.program import Cohort, Grant, Pool, Program, ProgramError, Startup, Tenure
 from quotas.units import format_credits, format_duration, format_instant
 
 Usage = Mapping[str, Mapping[str, int]]
@@ -40,13 +40,22 @@ def diff(old: Program | None, new: Program, usage: Usage) -> tuple[Change, ...]:
         _refuse_changed_grants(old, new)
     before, after = _layout(old) if old else {}, _layout(new)
     reasons = dict(_reasons(old, new, usage))
+    gone = _gone(old, new)
     paths = sorted(
-        path for path in before.keys() | after.keys() if before.get(path) != after.get(path)
+        path
+        for path in before.keys() | after.keys()
+        if before.get(path) != after.get(path) and not path.startswith(gone)
     )
     return tuple(
         Change(path, before.get(path), after.get(path), path in reasons, reasons.get(path, ""))
         for path in paths
     )
+
+
+def _gone(old: Program | None, new: Program) -> tuple[str, ...]:
+    """What lies below a startup that leaves: its departure is one change, not twenty."""
+    left = (s for s in old.startups() if new.startup(s.name) is None) if old else ()
+    return tuple(f"{_startup_path(startup)}." for startup in left)
 
 
 def _refuse_moved_startups(old: Program, new: Program) -> None:
@@ -238,9 +247,15 @@ def _lowered(
         yield f"{path}.weight", f"{after.name} may not borrow any more, and has servers"
 
 
+def _covers(now: Tenure, was: Tenure) -> bool:
+    """Whether a tenure holds at every instant at which another did."""
+    lasts = now.until_s is None or (was.until_s is not None and was.until_s <= now.until_s)
+    return now.project_id == was.project_id and now.from_s <= was.from_s and lasts
+
+
 def _taken(before: Startup, after: Startup, used: Mapping[str, int]) -> Iterator[tuple[str, str]]:
     path = _startup_path(after)
-    if set(before.projects) - set(after.projects):
+    if not all(any(_covers(now, was) for now in after.projects) for was in before.projects):
         yield f"{path}.projects", "a project, or its dates, leaves the startup"
     for pool, names in before.flavors.items():
         if used.get(pool) and set(names) - set(after.flavors.get(pool, ())):
