@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import socket
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from types import FrameType
 
 import uvicorn
 
@@ -96,8 +98,14 @@ def _rfc3339(at_s: int) -> str:
     return datetime.fromtimestamp(at_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def _leave(number: int, frame: FrameType | None) -> None:
+    """Asked to end: before the server takes over signals, and when it hands them back."""
+    raise SystemExit(0)
+
+
 def main(arguments: Sequence[str]) -> int:
     """Serve until SIGTERM or SIGINT."""
+    signal.signal(signal.SIGTERM, _leave)
     options = parse(arguments)
     world = build_world(options)
     speed = None if options.clock == "controller" else (options.speed or 1.0)

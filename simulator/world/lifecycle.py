@@ -66,7 +66,8 @@ def _poweron(state: str, whole_s: int, chance: random.Random) -> tuple[Move, ...
     if state == STANDBY:
         return Move(0, "starting", STANDBY), running, booted
     node = Move(0, "starting", "allocating node")
-    return node, Move(min(3, whole_s - 1), "starting", "provisioning node"), running, booted
+    found = Move(min(3, whole_s - 1), "starting", "provisioning node")
+    return node, found, Move(whole_s - 1, "starting", "starting"), running, booted
 
 
 def _poweroff(whole_s: int) -> tuple[Move, ...]:

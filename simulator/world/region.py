@@ -52,6 +52,7 @@ class World:
         self._chances: dict[str, random.Random] = {}
         self._servers: dict[str, dict[str, Server]] = {zone: {} for zone in OFFERS}
         self._before: dict[str, tuple[Server, int]] = {}
+        self._scripts: dict[tuple[str, str], tuple[lifecycle.Move, ...]] = {}
         self._made = 0
         self._books = books.Books()
 
@@ -224,12 +225,18 @@ class World:
             if refusal := self.market.check_stock(offer, used, self.now_s):
                 raise refusal
         self._before[server.id] = (server, self.now_s)
-        plan = lifecycle.moves(action, server.state, offer.gpus, self._chance(server.id))
+        plan = self._scripts.pop((server_id, action), None) or lifecycle.moves(
+            action, server.state, offer.gpus, self._chance(server.id)
+        )
         server = self._store(replace(server, epoch=server.epoch + 1))
         for move in plan[1:]:
             step = Step(server.id, server.epoch, move.state, move.detail)
             self._agenda.plan(self.now_s + move.after_s, step)
         return self._enter(server, plan[0].state, plan[0].detail)
+
+    def script(self, server_id: str, action: str, moves: tuple[lifecycle.Move, ...]) -> None:
+        """Let the next action of this kind take a given course: how a recording is replayed."""
+        self._scripts[server_id, action] = moves
 
     def guest_shutdown(self, zone: str, server_id: str) -> Server:
         """What `shutdown -h` inside the guest does: stopped in place, and still billed."""
