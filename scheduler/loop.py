@@ -39,6 +39,7 @@ class Loop:
         self._on_cycle = on_cycle
         self._ping = ping
         self._done = threading.Event()
+        self._in_beat = threading.Lock()
         self._scheduler = BackgroundScheduler(
             timezone=UTC,
             executors={"default": ThreadPoolExecutor(1)},
@@ -60,6 +61,9 @@ class Loop:
         self._ping("READY=1")
         self._done.wait()
         self._ping("STOPPING=1")
+        # APScheduler waits for its workers under the very lock that moving the job needs.
+        with self._in_beat:
+            pass
         self._scheduler.shutdown(wait=True)
         if self._cycle.lease is not None:
             release(self._cycle.book, self._cycle.lease)
@@ -69,6 +73,11 @@ class Loop:
         self._done.set()
 
     def _beat(self) -> None:
+        with self._in_beat:
+            if not self._done.is_set():
+                self._one_cycle()
+
+    def _one_cycle(self) -> None:
         started = self._cycle.clock.monotonic()
         try:
             report = self._cycle.run()
@@ -85,7 +94,7 @@ class Loop:
 
     def _move(self, report: Report) -> None:
         job = self._scheduler.get_job(JOB)
-        if job is None or self._done.is_set():
+        if job is None:
             return
         wait_s = max(1, self._cycle.next_s(report) - self._cycle.clock.now_s())
         job.modify(next_run_time=wall() + timedelta(seconds=wait_s))
