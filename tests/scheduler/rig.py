@@ -40,7 +40,13 @@ def offer(rate_ucr_per_h: int | None = RATE, kind: str = TYPE) -> Offer:
     return Offer(ZONE, kind, 8, rate_ucr_per_h, 1)
 
 
-def program(*, credits: int = 10_000, limit: int | None = None, mode: Mode = "enforce") -> Program:
+def program(
+    *,
+    credits: int = 10_000,
+    limit: int | None = None,
+    mode: Mode = "enforce",
+    notice_s: int = NOTICE_S,
+) -> Program:
     """A cohort of one startup with a grant, short notices, and perhaps a limit of GPUs."""
     acme = Startup(
         "acme",
@@ -55,7 +61,7 @@ def program(*, credits: int = 10_000, limit: int | None = None, mode: Mode = "en
         mode=mode,
         pools=(Pool("h100", ((0, 40),), "on-demand", (f"{TYPE}@{ZONE}",)),),
         cohorts=(Cohort("c", T0, END, (acme,)),),
-        policy=Policy(minimum_notice_s=NOTICE_S, limit_notice_s=NOTICE_S),
+        policy=Policy(minimum_notice_s=notice_s, limit_notice_s=notice_s),
     )
 
 

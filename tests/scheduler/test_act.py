@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
@@ -63,7 +64,7 @@ def test_a_refused_stop_fails_and_is_tried_again_with_growing_pauses() -> None:
 
     rig.cloud.on_stop = refuse
     rig.run_until(T0 + 900, 10)
-    assert [b - a for a, b in zip(sent_s, sent_s[1:], strict=False)] == [60, 120, 240]
+    assert [b - a for a, b in pairwise(sent_s)] == [60, 120, 240]
     assert states(rig) == ["failed", "failed", "failed", "confirmed"]
     assert {row["detail"] for row in rig.all("intent")[:3]} == {"resource is locked"}
     assert verify(rig.book).fault is None
