@@ -1,10 +1,11 @@
 """What is to be done, of whom, and why? The stages in their fixed order, purely.
 
 1. intents that this cycle's observation ended are settled;
-2. each rule names the servers that may not go on (limits, credits, cohort end);
-3. notices: a new one for each new violation, cancelled where the cause ended;
-4. a notice past its deadline becomes an intent (enforce) or is marked (shadow);
-5. forecasts are told; levels and the next edges follow.
+2. the pools are divided at today's demands: shares and ceilings;
+3. each rule names the servers that may not go on (limits, credits, cohort end);
+4. notices: a new one for each new violation, cancelled where the cause ended;
+5. a notice past its deadline becomes an intent (enforce) or is marked (shadow);
+6. forecasts and excesses are told; levels and the next edges follow.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from quotas.division import Share, divide, usage_of
 from quotas.levels import CREDITS, forecasts, level, out_of_credits, past_the_end
 from quotas.limits import over_limit
 from quotas.notices import LIVE_NOTICES, SEND_WITHIN_S, Intent, Notice, servers_seen, settle
@@ -36,13 +38,21 @@ class Decided:
     notices: tuple[Notice, ...]
     intents: tuple[Intent, ...]
     levels: Mapping[str, tuple[str, str]]
+    shares: tuple[Share, ...]
     edges: tuple[int, ...]
 
 
 def decide(snapshot: Snapshot) -> Decided:
     """Decide one cycle. Same snapshot, same decisions, whatever the order of its parts."""
+    shares = divide(
+        snapshot.program,
+        snapshot.catalogue,
+        snapshot.balances,
+        usage_of(snapshot.program, snapshot.runs.values()),
+        snapshot.now_s,
+    )
     if snapshot.program.mode == "off":
-        return Decided((), (), (), {}, _edges(snapshot, (), ()))
+        return Decided((), (), (), {}, shares, _edges(snapshot, (), ()))
     settled = {
         intent.id: intent
         for intent in settle(
@@ -62,6 +72,8 @@ def decide(snapshot: Snapshot) -> Decided:
         work.give(violations[subject])
     for startup, cause, text, at_s in forecasts(snapshot):
         work.tell(startup, cause, text, at_s)
+    for share in excesses(snapshot, shares):
+        work.tell(share.startup, excess_cause(share), share.reason, snapshot.now_s, rule="excess")
     levels = {name: level(snapshot, name) for name in sorted(snapshot.balances)}
     current = tuple(work.current.values())
     return Decided(
@@ -69,6 +81,7 @@ def decide(snapshot: Snapshot) -> Decided:
         tuple(work.changed),
         (*settled.values(), *work.new_intents),
         levels,
+        shares,
         _edges(snapshot, current, work.intents),
     )
 
@@ -126,11 +139,11 @@ class _Work:
         )
         self._record(notice, "notify", violation.reason, violation.inputs)
 
-    def tell(self, startup: str, cause: str, text: str, at_s: int) -> None:
-        """Tell a forecast once; it moves nothing."""
+    def tell(self, startup: str, cause: str, text: str, at_s: int, *, rule: str = "runway") -> None:
+        """Tell a forecast or an excess once; it moves nothing."""
         mode, now_s = self.snapshot.program.mode, self.snapshot.now_s
-        notice = Notice(startup, "", "", "", "runway", cause, mode, now_s, at_s, text, state="told")
-        self._record(notice, "tell", text, {"exhausted_s": at_s})
+        notice = Notice(startup, "", "", "", rule, cause, mode, now_s, at_s, text, state="told")
+        self._record(notice, "tell", text, {"at_s": at_s})
 
     def _due(self, notice: Notice, violation: Violation, state: str) -> None:
         if self.snapshot.program.mode == "shadow":
@@ -176,7 +189,9 @@ class _Work:
     def _record(
         self, notice: Notice, verb: str, reason: str, inputs: Mapping[str, int | str]
     ) -> None:
-        self.changed = [n for n in self.changed if n.subject != notice.subject] + [notice]
+        # A notice that ends and its successor share their subject: both are written.
+        same = (notice.id, notice.subject)
+        self.changed = [n for n in self.changed if (n.id, n.subject) != same] + [notice]
         if notice.state != "told":
             self.current[notice.subject] = notice
         self.decisions.append(
@@ -184,6 +199,26 @@ class _Work:
                 notice.startup, notice.server_id, notice.rule, verb, notice.cause, reason, inputs
             )
         )
+
+
+def excess_cause(share: Share) -> str:
+    """Names one excess: the same usage above the same share is told once."""
+    return f"excess:{share.pool}:{share.usage}:{share.share}"
+
+
+def excesses(snapshot: Snapshot, shares: Iterable[Share]) -> list[Share]:
+    """Usage above share that is worth telling: not less than the smallest running server."""
+    found = []
+    for share in shares:
+        sizes = [
+            run.gpus
+            for run in snapshot.runs.values()
+            if run.startup == share.startup and run.end_s is None
+        ]
+        told = (share.startup, excess_cause(share)) in snapshot.told
+        if share.excess >= min(sizes, default=0) > 0 and not told:
+            found.append(share)
+    return found
 
 
 def _edges(
