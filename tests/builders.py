@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from random import Random
 from typing import Any
 
 from quotas.balances import balance
@@ -196,3 +197,23 @@ def an_intent(**changes: Any) -> Intent:
 def as_shadow(program: Program) -> Program:
     """The same program in shadow mode."""
     return replace(program, mode="shadow")
+
+
+def shuffled(snapshot: Snapshot, random: Random) -> Snapshot:
+    """The same snapshot, with every mapping and tuple in another order."""
+
+    def mixed(mapping: Mapping[str, Any]) -> dict[str, Any]:
+        keys = list(mapping)
+        random.shuffle(keys)
+        return {key: mapping[key] for key in keys}
+
+    notices, intents = list(snapshot.notices), list(snapshot.intents)
+    random.shuffle(notices)
+    random.shuffle(intents)
+    return replace(
+        snapshot,
+        runs=mixed(snapshot.runs),
+        balances=mixed(snapshot.balances),
+        notices=tuple(notices),
+        intents=tuple(intents),
+    )
