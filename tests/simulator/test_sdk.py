@@ -9,7 +9,8 @@ import pytest
 from scaleway import Client as Sdk
 from scaleway import ScalewayException
 from scaleway.account.v3 import AccountV3ProjectAPI
-from scaleway.instance.v1 import InstanceUtilsV1API, InstanceV1API, ListServersRequestOrder
+from scaleway.instance.v1 import InstanceV1API, ListServersRequestOrder
+from scaleway.instance.v1.custom_api import InstanceUtilsV1API
 from scaleway.instance.v1.types import ServerAction
 
 from simulator.process import Running, running
@@ -55,7 +56,7 @@ def test_the_sdk_filters(api: InstanceV1API, client: Client) -> None:
     project = client.project.id
 
     def count(**filters: object) -> int:
-        return len(api.list_servers(zone=ZONE, **filters).servers)  # type: ignore[arg-type]
+        return len(api.list_servers(zone=ZONE, **filters).servers)
 
     assert count() == count(organization=client.region.organization_id) == 2
     assert count(project=project) == 2
