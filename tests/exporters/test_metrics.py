@@ -1,0 +1,191 @@
+"""What Prometheus reads agrees with the book at that instant, and is well formed."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from exporters.metrics import BALANCES, LEVELS, Metrics, MetricsServer
+from quotas.observation import Cause, Unknown
+from quotas.units import HOUR_S, UCR_PER_CREDIT
+from quotas.view import View
+from tests.scheduler.rig import T0, ZONE, Rig, program, server
+
+Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
+ACME = {"startup": "acme", "cohort": "c"}
+
+
+def samples(metrics: Metrics) -> Samples:
+    """Every sample of a scrape, by name and labels."""
+    return {
+        (each.name, tuple(sorted(each.labels.items()))): each.value
+        for family in text_string_to_metric_families(metrics.render().decode())
+        for each in family.samples
+    }
+
+
+def value(of: Samples, name: str, **labels: str) -> float:
+    """One sample; it must be there."""
+    return of[f"cohortd_{name}", tuple(sorted(labels.items()))]
+
+
+@pytest.fixture
+def published() -> tuple[Rig, Metrics]:
+    """A rig whose one server was charged and has a notice, and the metrics of its last view."""
+    rig, metrics = Rig(program(limit=4, notice_s=4 * HOUR_S)), Metrics()
+
+    def publish(view: View) -> None:
+        rig.views.append(view)
+        metrics.publish(view)
+
+    rig.cycle.publish = publish
+    rig.cloud.add(server())
+    rig.run()
+    rig.cloud.answers["pl-waw-2"] = lambda _: Unknown("pl-waw-2", T0, Cause.FAULT, "test")
+    rig.run(HOUR_S)
+    rig.run(600)
+    metrics.cycle("done", 0.25, T0 + HOUR_S + 600)
+    return rig, metrics
+
+
+def test_metrics_agree_with_the_view(published: tuple[Rig, Metrics]) -> None:
+    """Every balance of every startup, to the last digit that a float shows (I22)."""
+    rig, metrics = published
+    found, view = samples(metrics), rig.views[-1]
+    own = view.startups[0]
+    amounts = {
+        "posted": own.balance.posted_ucr,
+        "accrued": own.balance.accrued_ucr,
+        "held": own.balance.held_ucr,
+        "reserve": own.balance.reserve_ucr,
+        "available": own.balance.available_ucr,
+        "disputed": own.disputed_ucr,
+    }
+    assert set(amounts) == set(BALANCES)
+    for state, amount_ucr in amounts.items():
+        assert value(found, "balance_credits", **ACME, state=state) == amount_ucr / UCR_PER_CREDIT
+    assert value(found, "charged_credits", **ACME) == own.charged_ucr / UCR_PER_CREDIT
+    assert value(found, "granted_credits", **ACME) == own.balance.granted_ucr / UCR_PER_CREDIT
+    assert value(found, "burn_credits_per_hour", **ACME) == 25.3308
+    assert value(found, "exhaustion_timestamp_seconds", **ACME) == own.balance.exhausted_s
+    gpus = {"pool": "h100", "flavor": f"H100-SXM-8-80G@{ZONE}"}
+    assert value(found, "used_gpus", **ACME, **gpus) == 8
+    assert value(found, "pool_gpus", pool="h100") == 40
+
+
+def test_metrics_agree_with_the_ledger(published: tuple[Rig, Metrics]) -> None:
+    """Charged is the usage account, posted is the grant's account, at the scrape (I22)."""
+    rig, metrics = published
+    found, ledger = samples(metrics), rig.rows("balance")
+    charged = value(found, "charged_credits", **ACME) * UCR_PER_CREDIT
+    posted = value(found, "balance_credits", **ACME, state="posted") * UCR_PER_CREDIT
+    assert round(charged) == ledger["usage:acme"] == 25_330_800
+    assert round(posted) == ledger["grant:acme:g1"]
+    accrued = value(found, "balance_credits", **ACME, state="accrued") * UCR_PER_CREDIT
+    assert round(accrued) == 25_330_800 * 600 // HOUR_S
+
+
+def test_states_are_one_hot_and_zones_say_what_they_are(published: tuple[Rig, Metrics]) -> None:
+    """One level is 1; a zone that did not answer is 0 and keeps its last known instant."""
+    rig, metrics = published
+    found = samples(metrics)
+    levels = {name: value(found, "level", **ACME, level=name) for name in LEVELS}
+    assert levels == {"open": 1, "paced": 0, "closed": 0, "stopped": 0}
+    assert value(found, "zone_complete", cloud_zone=ZONE) == 1
+    assert value(found, "zone_complete", cloud_zone="pl-waw-2") == 0
+    known = "zone_confirmed_timestamp_seconds"
+    assert value(found, known, cloud_zone=ZONE) == T0 + HOUR_S + 600
+    assert value(found, known, cloud_zone="pl-waw-2") == T0
+    assert value(found, "notices_open") == 1
+    assert value(found, "lease_epoch") == rig.views[-1].epoch
+
+
+def test_counters_count_what_happened(published: tuple[Rig, Metrics]) -> None:
+    """Cycles by outcome, decisions by verb, requests and their failures by cause."""
+    rig, metrics = published
+    metrics.cycle("failed", 0.5, T0)
+    metrics.request("sweep", "ok", 0.1)
+    metrics.request("sweep", "key_refused", 0.1)
+    metrics.missed()
+    found = samples(metrics)
+    assert value(found, "cycles_total", outcome="done") == 1
+    assert value(found, "cycles_total", outcome="failed") == 1
+    assert value(found, "last_good_cycle_timestamp_seconds") == T0 + HOUR_S + 600
+    assert value(found, "leader") == 0
+    assert value(found, "cloud_requests_total", operation="sweep") == 2
+    failed = value(found, "cloud_request_failures_total", operation="sweep", cause="key_refused")
+    assert failed == 1
+    assert value(found, "jobs_missed_total") == 1
+    decided = sum(len(view.decisions) for view in rig.views)
+    total = sum(v for (name, _), v in found.items() if name == "cohortd_decisions_total")
+    assert total == decided == 1
+
+
+def test_names_and_labels_follow_the_conventions(published: tuple[Rig, Metrics]) -> None:
+    """One prefix, base units, help on all, and no label that grows with servers."""
+    _, metrics = published
+    allowed = {"startup", "cohort", "pool", "flavor"}
+    own = {"state", "level", "cloud_zone", "outcome", "operation", "cause", "verb", "mode", "le"}
+    for family in text_string_to_metric_families(metrics.render().decode()):
+        assert family.name.startswith("cohortd_") and family.documentation
+        assert not family.name.endswith(("_ms", "_minutes", "_ucr"))
+        for sample in family.samples:
+            assert set(sample.labels) <= allowed | own
+
+
+def test_before_the_first_view_nothing_is_claimed() -> None:
+    """No view, no business figure: absence is not zero."""
+    names = {name for name, _ in samples(Metrics())}
+    assert not any("credits" in name or "gpus" in name for name in names)
+
+
+@pytest.fixture
+def served() -> Iterator[tuple[Metrics, str]]:
+    """A server of metrics on a free port, and its URL."""
+    metrics = Metrics()
+    http = MetricsServer(metrics, "127.0.0.1", 0)
+    http.start()
+    yield metrics, f"http://{http.address}"
+    http.close()
+
+
+def status(url: str) -> int:
+    """The HTTP status of a GET."""
+    try:
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
+
+
+def test_ready_only_after_a_view(served: tuple[Metrics, str]) -> None:
+    """/healthz answers at once, /readyz once a cycle has published; others are 404."""
+    metrics, url = served
+    assert (status(f"{url}/healthz"), status(f"{url}/readyz")) == (200, 503)
+    assert status(f"{url}/") == 404
+    rig = Rig()
+    rig.cycle.publish = metrics.publish
+    rig.run()
+    assert status(f"{url}/readyz") == 200
+    with urllib.request.urlopen(f"{url}/metrics", timeout=10) as answer:
+        assert answer.headers["Content-Type"].startswith("text/plain")
+        assert b"cohortd_balance_credits" in answer.read()
+
+
+def test_promtool_finds_nothing_to_say(published: tuple[Rig, Metrics]) -> None:
+    """`promtool check metrics` accepts the text without a remark."""
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("service: promtool is absent")
+    _, metrics = published
+    metrics.request("sweep", "ok", 0.1)
+    check = [promtool, "check", "metrics"]
+    done = subprocess.run(check, input=metrics.render(), capture_output=True, check=False)
+    assert (done.returncode, done.stdout + done.stderr) == (0, b"")
