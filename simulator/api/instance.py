@@ -150,4 +150,3 @@ def _owned(call: Call, action: str) -> Server:
 
 def _one(call: Call, server: Server) -> Answer:
     return Answer(b'{"server": ' + call.site.shelf.server(server) + b"}")
-

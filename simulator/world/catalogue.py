@@ -82,6 +82,4 @@ def _by_zone() -> dict[str, dict[str, Offer]]:
 
 
 OFFERS = _by_zone()
-GPU_ZONES = tuple(
-    zone for zone in ZONES if any(offer.gpus for offer in OFFERS[zone].values())
-)
+GPU_ZONES = tuple(zone for zone in ZONES if any(offer.gpus for offer in OFFERS[zone].values()))

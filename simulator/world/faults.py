@@ -144,9 +144,7 @@ def _draw_kind(
     chance = random.Random(f"{seed}/fault/{kind}")
     if chance.random() < 0.5:
         return []
-    return [
-        _draw_window(kind, chance, start_s, days, zones) for _ in range(max(1, days // 10))
-    ]
+    return [_draw_window(kind, chance, start_s, days, zones) for _ in range(max(1, days // 10))]
 
 
 def _draw_window(

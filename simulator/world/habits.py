@@ -25,9 +25,7 @@ class Region(Protocol):
     def servers(self, zone: str) -> tuple[Server, ...]:
         """Every server in a zone."""
 
-    def create_server(
-        self, zone: str, project_id: str, commercial_type: str, name: str
-    ) -> Server:
+    def create_server(self, zone: str, project_id: str, commercial_type: str, name: str) -> Server:
         """Create one, stopped."""
 
     def act(self, zone: str, server_id: str, action: str) -> Server:

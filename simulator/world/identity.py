@@ -24,6 +24,4 @@ def new_access_key(chance: random.Random) -> str:
 def new_project(seed: int, name: str, created_s: int) -> Project:
     """A startup's project; its ids depend on the seed and its name only."""
     chance = random.Random(f"{seed}/project/{name}")
-    return Project(
-        new_uuid(chance), name, new_access_key(chance), new_uuid(chance), created_s
-    )
+    return Project(new_uuid(chance), name, new_access_key(chance), new_uuid(chance), created_s)

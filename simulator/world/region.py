@@ -258,9 +258,7 @@ class World:
             raise precondition(f"server should be {wanted}")
 
     def _find(self, server_id: str) -> Server | None:
-        return next(
-            (zone[server_id] for zone in self._servers.values() if server_id in zone), None
-        )
+        return next((zone[server_id] for zone in self._servers.values() if server_id in zone), None)
 
     def _chance(self, server_id: str) -> random.Random:
         """A server's own stream, so that one server's luck does not depend on another's."""

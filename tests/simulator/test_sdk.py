@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import datetime
 
 import pytest
-from scaleway import Client as Sdk
+from scaleway import Client as Sdk  # type: ignore[import-untyped]
 from scaleway import ScalewayException
-from scaleway.account.v3 import AccountV3ProjectAPI
-from scaleway.instance.v1 import InstanceV1API, ListServersRequestOrder
-from scaleway.instance.v1.custom_api import InstanceUtilsV1API
-from scaleway.instance.v1.types import ServerAction
+from scaleway.account.v3 import AccountV3ProjectAPI  # type: ignore[import-untyped]
+from scaleway.instance.v1 import InstanceV1API, ListServersRequestOrder  # type: ignore[import-untyped]
+from scaleway.instance.v1.custom_api import InstanceUtilsV1API  # type: ignore[import-untyped]
+from scaleway.instance.v1.types import ServerAction  # type: ignore[import-untyped]
 
 from simulator.process import Running, running
 
@@ -31,9 +30,9 @@ def sdk(region: Running, secret_key: str | None = None) -> Sdk:
 
 
 @pytest.fixture
-def api(client: Client) -> Iterator[InstanceV1API]:
+def api(client: Client) -> InstanceV1API:
     """Instance v1 with the operator's key."""
-    yield InstanceV1API(sdk(client.region))
+    return InstanceV1API(sdk(client.region))
 
 
 def test_the_sdk_reads_servers(api: InstanceV1API, client: Client) -> None:
