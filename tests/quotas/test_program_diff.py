@@ -8,7 +8,8 @@ import pytest
 
 from quotas.program import ProgramError
 from quotas.program_diff import Change, Usage, diff
-from tests.quotas.test_program_file import ACME, BRIGHT, GOOD, good
+from tests.quotas.program_texts import ACME, BRIGHT, GOOD
+from tests.quotas.test_program_file import good
 
 USAGE: Usage = {"acme": {"h100": 8}, "bright": {"h100": 16}}
 (BRIGHT_TABLE,) = re.findall(r"\[cohort\.spring\.startup\.bright\]\n(?:.+\n)+", GOOD)
