@@ -124,7 +124,7 @@ def test_counters_count_what_happened(published: tuple[Rig, Metrics]) -> None:
     assert value(found, "jobs_missed_total") == 1
     decided = sum(len(view.decisions) for view in rig.views)
     total = sum(v for (name, _), v in found.items() if name == "cohortd_decisions_total")
-    assert total == decided == 1
+    assert total == decided >= 1
 
 
 def test_names_and_labels_follow_the_conventions(published: tuple[Rig, Metrics]) -> None:
