@@ -107,7 +107,11 @@ def main(arguments: Sequence[str]) -> int:
     """Serve until SIGTERM or SIGINT."""
     signal.signal(signal.SIGTERM, _leave)
     options = parse(arguments)
-    world = build_world(options)
+    try:
+        world = build_world(options)
+    except (traces.TraceError, OSError) as error:
+        print(f"simulator: {error}", file=sys.stderr)
+        return 2
     speed = None if options.clock == "controller" else (options.speed or 1.0)
     host, _, port = options.listen.rpartition(":")
     listener = socket.create_server((host, int(port)), backlog=512)

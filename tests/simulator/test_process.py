@@ -144,6 +144,18 @@ def test_a_region_that_cannot_start_is_an_error() -> None:
         pass
 
 
+@pytest.mark.parametrize("text", [None, "a,b"])
+def test_a_bad_trace_is_one_sentence(tmp_path: Path, text: str | None) -> None:
+    """A trace that is missing or no trace ends with 2 and a line that names it."""
+    file = tmp_path / "demand.csv"
+    if text is not None:
+        file.write_text(text)
+    done = subprocess.run([*COMMAND, "--trace", str(file)], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert str(file) in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
 def test_a_clock_never_runs_back() -> None:
     """Where the world is already ahead of real time, it stays there."""
     clock = Clock.starting(1000, 1.0)
