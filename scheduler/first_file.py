@@ -62,11 +62,17 @@ def _cohort_text(now_s: int) -> str:
     return f"[cohort.first]\nstarts = {starts}\nends = {ends}\n"
 
 
-def _startup_text(project: Project, servers: list[Server], taken: set[str]) -> str:
-    name = re.sub(r"[^a-z0-9]+", "-", project.name.lower()).strip("-")[:50] or "startup"
+def startup_name(project_name: str, taken: set[str]) -> str:
+    """A name that a program file accepts and nobody has; it is added to `taken`."""
+    name = re.sub(r"[^a-z0-9]+", "-", project_name.lower()).strip("-")[:50] or "startup"
     while name in taken:
         name += "-2"
     taken.add(name)
+    return name
+
+
+def _startup_text(project: Project, servers: list[Server], taken: set[str]) -> str:
+    name = startup_name(project.name, taken)
     running = ", ".join(f"{s.name} ({s.commercial_type}, {s.state})" for s in servers)
     return (
         f"[cohort.first.startup.{name}]\n# {running or 'no GPU server now'}\n"

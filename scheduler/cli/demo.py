@@ -6,6 +6,7 @@ import sys
 import tempfile
 from collections import deque
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from quotas.book import Book
+from quotas.book.session import FILE_NAME
 from quotas.units import DAY_S, format_credits, format_instant, parse_duration
 from scheduler.cli.options import Json, show
 from scheduler.cli.rehearsal import Frame, Played, Rehearsal
@@ -38,17 +40,24 @@ def demo(
     seed: Annotated[int, typer.Option(help="The same seed plays the same program.")] = 1,
     days: Annotated[int, typer.Option(min=1, max=730, help="Length of the cohort.")] = 183,
     poll: Annotated[str, typer.Option(help="Virtual time between cycles.")] = "3h",
-    trace: Annotated[Path | None, typer.Option(help="Demand from a trace (parquet, CSV).")] = None,
+    trace: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="Demand from a trace (parquet, CSV)."),
+    ] = None,
     keep: Annotated[Path | None, typer.Option(help="Keep the book in this folder.")] = None,
     as_json: Json = False,
 ) -> None:
     """Play a whole program against a simulated Scaleway region, over HTTP, and tie it out."""
     structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
     poll_s = _poll_s(poll)
-    with (
-        tempfile.TemporaryDirectory(prefix="cohortd-demo-") as scratch,
-        running(*_arguments(seed, days, trace)) as region,
-    ):
+    if keep is not None and (keep / FILE_NAME).exists():
+        raise typer.BadParameter(f"--keep: {keep} holds a book already: name another folder")
+    with ExitStack() as stack:
+        scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="cohortd-demo-"))
+        try:
+            region = stack.enter_context(running(*_arguments(seed, days, trace)))
+        except RuntimeError as error:  # it said why on stderr
+            raise typer.BadParameter(str(error)) from None
         book = Book.open(keep or Path(scratch))
         rehearsal = Rehearsal(region, book, STARTS_S, days, poll_s)
         played = _watched(rehearsal, quiet=as_json)

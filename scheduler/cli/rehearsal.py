@@ -24,6 +24,7 @@ from scheduler.cli.tieout import Truth
 from scheduler.clock import ManualClock, monotonic, pause
 from scheduler.clouds.scaleway import ScalewayCloud
 from scheduler.cycle import Cycle, Report, Timing
+from scheduler.first_file import startup_name
 from simulator.process import Running
 
 CONTROL_TIMEOUT_S = 30
@@ -80,14 +81,16 @@ def demo_program(region: Running, starts_s: int, days: int) -> str:
         f"starts = {format_instant(starts_s)}",
         f"ends = {format_instant(ends_s)}",
     ]
+    taken: set[str] = set()
     for number, project in enumerate(region.projects):
+        name = startup_name(project.name, taken)
         credits = max(1, GRANTS[number % len(GRANTS)] * days // 183)
         lines += [
-            f"[cohort.demo.startup.{project.name}]",
+            f"[cohort.demo.startup.{name}]",
             f'project_id = "{project.id}"',
             "nominal = { h100 = 8 }",
             "limit = { h100 = 16 }",
-            f'grants = [{{ id = "{project.name}-1", credits = "{credits}" }}]',
+            f'grants = [{{ id = "{name}-1", credits = "{credits}" }}]',
         ]
     return "\n".join(lines) + "\n"
 
