@@ -27,6 +27,7 @@ BIG_FLAVOR = f"{BIG_TYPE}@{Z}"
 RATE = 3600
 YEAR_S = 365 * 86_400
 CATALOGUE = Catalogue({FLAVOR: RATE, BIG_FLAVOR: 2 * RATE}, {FLAVOR: 1, BIG_FLAVOR: 2})
+TO_DIVIDE = {"catalogue": CATALOGUE} if "catalogue" in Snapshot.__dataclass_fields__ else {}
 
 
 def a_grant(id: str = "g1", amount_ucr: int = 1_000_000, **changes: Any) -> Grant:
@@ -149,6 +150,7 @@ def a_snapshot(
         "notices": (),
         "intents": (),
         "told": frozenset(),
+        **TO_DIVIDE,
         "stop_latency_s": policy.stop_latency_s,
         **changes,
     }

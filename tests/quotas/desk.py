@@ -13,7 +13,7 @@ from quotas.notices import LIVE_NOTICES, Intent, Notice
 from quotas.observation import Server
 from quotas.program import Program
 from quotas.snapshot import Snapshot
-from tests.builders import CATALOGUE, Z, seen, unknown
+from tests.builders import CATALOGUE, TO_DIVIDE, Z, seen, unknown
 
 
 class Desk:
@@ -59,6 +59,7 @@ class Desk:
             intents=self._known_intents(),
             told=self._told(),
             stop_latency_s=policy.stop_latency_s,
+            **TO_DIVIDE,
         )
         self.decided = decide(snapshot)
         self.runs = {
