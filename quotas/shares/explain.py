@@ -92,9 +92,7 @@ def _bound_words(cause: Cause, whose: str) -> str:
     return f"{whose} {cause.name} limit"
 
 
-def _change(
-    division: Division, cause: Cause, target: Number, whose: str
-) -> tuple[Amounts, str]:
+def _change(division: Division, cause: Cause, target: Number, whose: str) -> tuple[Amounts, str]:
     """The amounts with the binding bound moved just far enough, and that move in words."""
     a, at, goal = division.amounts, cause.row, int(target)
     if cause.name in ("capacity", "lending_limit"):
@@ -109,8 +107,9 @@ def _change(
         return replace(a, nominal=_with(a.nominal, at, nominal)), f"a nominal quota of {nominal}"
     others = [c for c in _bounds(division, at) if c.name != cause.name and c.at_most < target]
     if others:
-        return a, f"more than {whose} {cause.name} alone"
-    return replace(a, limit=_with(a.limit, at, goal)), f"a {cause.name} of {goal}"
+        return a, f"more than {_bound_words(cause, whose)}"
+    called = cause.name if cause.name == "limit" else f"{cause.name} limit"
+    return replace(a, limit=_with(a.limit, at, goal)), f"a {called} of {goal}"
 
 
 def _enough(division: Division, row: int, changed: Amounts, words: str) -> str:

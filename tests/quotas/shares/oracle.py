@@ -13,7 +13,7 @@ import numpy as np
 from scipy.optimize import linprog
 
 POOL = "h100"
-NEAR = 1e-7
+NEAR = 2e-6
 
 
 @dataclass
@@ -49,7 +49,8 @@ class Model:
         for name, entry in self.nodes.items():
             members = self.below.get(name, [])
             self.add({("share", name): 1}, self.get(name, "limit", far))
-            self.add({("share", name): 1}, self.quota(name) + self.get(name, "borrowing_limit", far))
+            beyond = self.get(name, "borrowing_limit", far)
+            self.add({("share", name): 1}, self.quota(name) + beyond)
             self.add({("out", name): 1}, self.get(name, "lending_limit", far))
             self.add({("draw", name): 1, ("share", name): -1}, 0)
             if not entry.get("weight", 1):
@@ -61,7 +62,7 @@ class Model:
                 continue
             sums = {("share", member): 1.0 for member in members}
             self.add(sums | {("share", name): -1}, 0)
-            self.add({key: -1 for key in sums} | {("share", name): 1}, 0)
+            self.add(dict.fromkeys(sums, -1.0) | {("share", name): 1}, 0)
             flow: dict[tuple[str, str], float] = {("draw", m): 1 for m in members}
             flow |= {("out", m): -1 for m in members}
             self.add(flow | {("out", name): 1, ("draw", name): -1}, own)
@@ -135,7 +136,7 @@ def solve(stated: dict[str, Any]) -> dict[str, float]:
         parent = queue.pop(0)
         members = model.below[parent]
         amount = total if parent is None else shares[parent]
-        model.keep({("share", m): 1 for m in members}, amount)
+        model.keep({("share", m): 1 for m in members}, amount - 20 * NEAR)
         settle(model, members, base, amount, shares)
         queue += [m for m in members if m in model.below]
     return shares
@@ -151,7 +152,11 @@ def floor(model: Model, base: dict[str, float], parent: str | None, amount: floa
 
 
 def settle(
-    model: Model, members: list[str], base: dict[str, float], amount: float, shares: dict[str, float]
+    model: Model,
+    members: list[str],
+    base: dict[str, float],
+    amount: float,
+    shares: dict[str, float],
 ) -> None:
     """Divide one group: class by class, raising the smallest ratio first."""
     short = sum(base[m] for m in members) > amount + NEAR
@@ -183,7 +188,7 @@ def raise_level(
     stuck = []
     for member in pending:
         best = model.most({("share", member): 1}, floors)[0]
-        if best <= start[member] + level * weight[member] + 1e-5:
+        if best <= start[member] + level * weight[member] + 2e-4:
             stuck.append(member)
     for member in stuck:
         shares[member] = start[member] + level * weight[member]

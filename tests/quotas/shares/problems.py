@@ -33,16 +33,25 @@ def divided(stated: dict[str, Any], key: str = "share") -> dict[str, Fraction]:
 
 
 @st.composite
-def leaves(draw: Any, name: str, parent: str | None = None, *, steps: tuple[int, ...] = (1,)) -> Any:
+def leaves(
+    draw: Any, name: str, parent: str | None = None, *, steps: tuple[int, ...] = (1,)
+) -> Any:
     """A startup with every field drawn."""
     few = st.integers(0, 12)
     maybe = st.one_of(st.none(), few)
     return node(
-        name, parent, weight=draw(st.integers(0, 4)), priority=draw(st.integers(0, 1)),
-        nominal=draw(few), demand=draw(st.integers(0, 25)), limit=draw(maybe),
-        borrowing_limit=draw(maybe), lending_limit=draw(maybe), step=draw(st.sampled_from(steps)),
+        name,
+        parent,
+        weight=draw(st.integers(0, 4)),
+        priority=draw(st.integers(0, 1)),
+        nominal=draw(few),
+        demand=draw(st.integers(0, 25)),
+        limit=draw(maybe),
+        borrowing_limit=draw(maybe),
+        lending_limit=draw(maybe),
+        step=draw(st.sampled_from(steps)),
         banked=draw(st.integers(-3, 3)),
-    )  # fmt: skip
+    )
 
 
 @st.composite
@@ -62,10 +71,15 @@ def trees(draw: Any, *, steps: tuple[int, ...] = (1,)) -> Any:
     for i, name in enumerate(groups[1:], 1):
         nodes.append(
             node(
-                str(name), draw(st.sampled_from(groups[:i])), weight=draw(st.integers(0, 3)),
-                priority=draw(st.integers(0, 1)), nominal=draw(st.integers(0, 6)),
-                limit=draw(maybe), borrowing_limit=draw(maybe), lending_limit=draw(maybe),
-            )  # fmt: skip
+                str(name),
+                draw(st.sampled_from(groups[:i])),
+                weight=draw(st.integers(0, 3)),
+                priority=draw(st.integers(0, 1)),
+                nominal=draw(st.integers(0, 6)),
+                limit=draw(maybe),
+                borrowing_limit=draw(maybe),
+                lending_limit=draw(maybe),
+            )
         )
     for i in range(draw(st.integers(1, 7))):
         nodes.append(draw(leaves(f"s{i}", draw(st.sampled_from(groups)), steps=steps)))
