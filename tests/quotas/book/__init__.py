@@ -1,0 +1,1 @@
+"""Claims about the book: transactions, fences, triggers, verification."""

@@ -1,0 +1,92 @@
+"""One leader at a time, and an epoch that only ever rises (I14)."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from quotas.book.lease import Lease, StaleEpoch, acquire, fence, release
+from quotas.book.session import Book
+from quotas.tables import LEASE
+
+from .rows import lease_of
+
+
+def test_the_first_to_ask_leads() -> None:
+    """An empty book gives the lease under epoch 1."""
+    assert lease_of(Book.in_memory(), "a", 100) == Lease("a", 1, 280)
+
+
+def test_another_waits_until_it_has_run_out() -> None:
+    """While the lease runs, another gets None; at its end it gets the next epoch."""
+    book = Book.in_memory()
+    lease_of(book, "a", 100)
+    assert acquire(book, "b", 279, 180) is None
+    assert acquire(book, "b", 280, 180) == Lease("b", 2, 460)
+
+
+def test_renewing_keeps_the_epoch() -> None:
+    """The holder moves the end on, under the same epoch."""
+    book = Book.in_memory()
+    lease_of(book, "a", 100)
+    assert acquire(book, "a", 200, 180) == Lease("a", 1, 380)
+
+
+def test_after_a_lapse_even_the_same_holder_gets_a_new_epoch() -> None:
+    """Who overslept its lease may not write what it began under it."""
+    book = Book.in_memory()
+    old = lease_of(book, "a", 100)
+    assert acquire(book, "a", 280, 180) == Lease("a", 2, 460)
+    with pytest.raises(StaleEpoch), book.writing() as connection:
+        fence(connection, old)
+
+
+def test_a_step_back_does_not_shorten_a_lease() -> None:
+    """A renewal on a clock that went back keeps the later end."""
+    book = Book.in_memory()
+    lease_of(book, "a", 1000)
+    assert acquire(book, "a", 500, 180) == Lease("a", 1, 1180)
+
+
+def test_released_it_is_free_at_once() -> None:
+    """Leaving cleanly lets another lead without a wait; a stale release frees nothing."""
+    book = Book.in_memory()
+    old = lease_of(book, "a", 100)
+    release(book, old)
+    assert acquire(book, "b", 101, 180) == Lease("b", 2, 281)
+    release(book, old)
+    assert acquire(book, "c", 102, 180) is None
+
+
+@pytest.fixture(scope="module")
+def book() -> Book:
+    """One book for all examples, each of which begins without a lease."""
+    return Book.in_memory()
+
+
+moves = st.lists(
+    st.tuples(st.sampled_from("ab"), st.integers(-50, 300), st.booleans()), max_size=20
+)
+
+
+@given(moves)
+def test_epochs_never_fall_and_two_never_share_one(
+    book: Book, drawn: list[tuple[str, int, bool]]
+) -> None:
+    """I14: whatever the clock does, an epoch belongs to one holder, and the newest wins."""
+    now_s, newest = 1000, 0
+    owners: dict[int, str] = {}
+    with book.writing() as connection:
+        connection.execute(LEASE.delete())
+    for holder, step_s, leaves in drawn:
+        now_s += step_s
+        lease = acquire(book, holder, now_s, 180)
+        if lease is None:
+            continue
+        assert lease.epoch >= newest
+        assert owners.setdefault(lease.epoch, holder) == holder
+        assert lease.expires_s >= now_s + 180
+        newest = lease.epoch
+        if leaves:
+            release(book, lease)
