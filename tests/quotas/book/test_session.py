@@ -70,8 +70,7 @@ def test_a_transaction_that_fails_writes_nothing() -> None:
     book = filled(Book.in_memory())
     before = digest(book)
     with pytest.raises(IntegrityError, match="UNIQUE"), book.writing() as connection:
-        for _ in range(2):
-            connection.execute(BALANCE.insert().values(account="n", amount_ucr=0))
+        connection.execute(BALANCE.insert(), 2 * [{"account": "n", "amount_ucr": 0}])
     assert digest(book) == before
 
 
