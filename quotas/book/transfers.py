@@ -15,6 +15,12 @@ from quotas.tables import BALANCE, ENTRY, TRANSFER
 
 GENESIS = "0" * 64
 KEYS_AT_ONCE = 500
+OVERDRAWABLE = ("sponsor:", "overdraft:")
+"""Accounts that may fall below zero; every other one is checked as it is written."""
+
+
+class Overdrawn(Exception):
+    """What is to be posted was computed from a balance that has changed since: read again."""
 
 
 def canonical(value: object) -> str:
@@ -39,7 +45,9 @@ def post(
     """Append the transfers whose keys are not in the book yet; returns how many were.
 
     A key already there is left as it is: replaying a commit adds nothing (I6). The
-    caller passes transfers that differ in key.
+    caller passes transfers that differ in key. Raises Overdrawn, for the transaction to
+    be rolled back, where an account would fall below zero: a cycle that read a grant
+    before a person voided it.
     """
     known = _known_keys(connection, [transfer.key for transfer in transfers])
     fresh = [transfer for transfer in transfers if transfer.key not in known]
@@ -76,6 +84,7 @@ def post(
     connection.execute(TRANSFER.insert(), rows)
     connection.execute(ENTRY.insert(), entries)
     _move(connection, moved)
+    _refuse_overdrawn(connection, [account for account, ucr in moved.items() if ucr < 0])
     return len(fresh)
 
 
@@ -114,3 +123,14 @@ def _move(connection: Connection, moved: Mapping[str, int]) -> None:
         set_={"amount_ucr": BALANCE.c.amount_ucr + upsert.excluded.amount_ucr},
     )
     connection.execute(upsert, [{"a": a, "m": m} for a, m in sorted(moved.items())])
+
+
+def _refuse_overdrawn(connection: Connection, lowered: Sequence[str]) -> None:
+    bound = sorted(account for account in lowered if not account.startswith(OVERDRAWABLE))
+    for start in range(0, len(bound), KEYS_AT_ONCE):
+        below = select(BALANCE.c.account).where(
+            BALANCE.c.account.in_(bound[start : start + KEYS_AT_ONCE]), BALANCE.c.amount_ucr < 0
+        )
+        account = connection.scalar(below.limit(1))
+        if account is not None:
+            raise Overdrawn(f"{account} would fall below zero")

@@ -10,8 +10,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, select
 
+from quotas.book.returns import RefundAudit
 from quotas.book.session import Book
-from quotas.book.transfers import GENESIS, link
+from quotas.book.transfers import GENESIS, OVERDRAWABLE, link
 from quotas.tables import BALANCE, ENTRY, INTENT, NOTICE, TRANSFER
 from quotas.units import Period, cost_ucr
 
@@ -28,7 +29,6 @@ FIELDS = (
     "detail",
 )
 ROWS_AT_ONCE = 2_000
-OVERDRAWABLE = ("sponsor:", "overdraft:")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +41,13 @@ class Verdict:
 
 
 def verify(book: Book, progress: Callable[[int], None] = lambda _: None) -> Verdict:
-    """Check the chain, the sums, each charge's price and place, and each stop's notice.
+    """Check the chain, the sums, each charge's price and place, each refund, each stop's notice.
 
     `progress` hears the number of transfers checked so far. Memory grows with the
-    number of accounts and servers, not with that of transfers.
+    number of accounts, servers and refunds, not with that of transfers.
     """
     with book.reading() as connection:
-        audit = _Audit()
+        audit = _Audit(connection)
         fault = None
         for number, (row, entries) in enumerate(_transfers(connection), 1):
             fault = audit.transfer(row, entries)
@@ -63,7 +63,8 @@ def verify(book: Book, progress: Callable[[int], None] = lambda _: None) -> Verd
 class _Audit:
     """Sums as they grow, transfer by transfer."""
 
-    def __init__(self) -> None:
+    def __init__(self, connection: Connection) -> None:
+        self.refunds = RefundAudit(connection)
         self.heads: dict[str, str] = {}
         self.sums: dict[str, int] = defaultdict(int)
         self.charged_until: dict[str, int] = {}
@@ -89,6 +90,8 @@ class _Audit:
             self.sums[account] += amount_ucr
             if self.sums[account] < 0 and not account.startswith(OVERDRAWABLE):
                 return f"overdraws {account}"
+        if row.kind == "refund":
+            return self.refunds.fault(row, entries)
         return self._charge(row, entries) if row.kind == "charge" else None
 
     def _charge(self, row: Row[Any], entries: list[tuple[str, int]]) -> str | None:

@@ -1,0 +1,60 @@
+"""How does an operator's deed enter the book? In one transaction, once for each key.
+
+A deed is an order with a reason and an actor. Its first transfer keeps the deed's key,
+its order and its answer in `detail`, under the hash chain: the same key with the same
+order repeats the answer, with another one it is refused.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+from sqlalchemy import Connection, func, select
+
+from quotas.book.outcomes import Answer, key_of, outcome_of
+from quotas.book.session import Book
+from quotas.book.transfers import canonical, post
+from quotas.corrections import Refused
+from quotas.orders import Deed
+from quotas.tables import GRANT, TRANSFER
+
+
+def preview(book: Book, deed: Deed) -> Answer:
+    """The answer that the deed would have; writes nothing. Raises Refused."""
+    with book.reading() as connection:
+        return _first_answer(connection, deed) or outcome_of(connection, deed).answer
+
+
+def perform(book: Book, deed: Deed) -> Answer:
+    """Write the deed, or repeat its first answer. Raises Refused and writes nothing then."""
+    with book.writing() as connection:
+        known = _first_answer(connection, deed)
+        if known is not None:
+            return known
+        outcome = outcome_of(connection, deed)
+        first, *rest = outcome.transfers
+        kept = {"deed": key_of(connection, deed), "order": deed.body}
+        kept |= {"answer": canonical(outcome.answer)}
+        first = replace(first, detail={**first.detail, **kept})
+        if outcome.grants:
+            connection.execute(GRANT.insert(), list(outcome.grants))
+        posted = post(connection, [first, *rest], recorded_s=deed.now_s, epoch=0, actor=deed.actor)
+        assert posted == len(outcome.transfers), "a deed's transfers are new, all of them"
+        return outcome.answer
+
+
+def _first_answer(connection: Connection, deed: Deed) -> Answer | None:
+    if deed.key is None:
+        return None
+    kept = select(TRANSFER.c.detail).where(
+        TRANSFER.c.epoch == 0, func.json_extract(TRANSFER.c.detail, "$.deed") == deed.key
+    )
+    text = connection.scalar(kept.limit(1))
+    if text is None:
+        return None
+    detail = json.loads(text)
+    if detail["order"] != deed.body:
+        raise Refused(f"--key {deed.key} was used for another command; choose a new key")
+    answer: Answer = json.loads(detail["answer"])
+    return answer

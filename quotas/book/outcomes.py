@@ -1,0 +1,259 @@
+"""What would an operator's deed write, and what is its answer? Reads only; writes nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sqlalchemy import Connection, func, select
+
+from quotas.book.returns import read_charges
+from quotas.book.state import read_grants, read_program
+from quotas.corrections import (
+    Refused,
+    forfeits,
+    move_transfer,
+    moves,
+    refund_transfers,
+    void_transfer,
+)
+from quotas.ledger import GrantBalance, Transfer, grant_transfer, sponsor_account
+from quotas.orders import Deed, GrantOrder, RefundOrder, TransferOrder, VoidOrder
+from quotas.program import Program, Startup
+from quotas.tables import BALANCE, GRANT, RUN, TRANSFER
+from quotas.units import Period, format_credits, format_instant
+
+Answer = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a deed writes: transfers, rows of new grants, and its answer."""
+
+    transfers: tuple[Transfer, ...]
+    answer: Answer
+    grants: tuple[dict[str, Any], ...] = ()
+
+
+def outcome_of(connection: Connection, deed: Deed) -> Outcome:
+    """What the deed comes to in the book as it stands. Raises Refused."""
+    _, program = read_program(connection)
+    if program is None:
+        raise Refused("no program is in force; run 'cohortd apply' first")
+    match deed.order:
+        case GrantOrder():
+            return _grant(connection, program, deed, deed.order)
+        case VoidOrder():
+            return _void(connection, program, deed, deed.order)
+        case RefundOrder():
+            return _refund(connection, program, deed, deed.order)
+        case TransferOrder():
+            return _transfer(connection, program, deed, deed.order)
+
+
+def _number(connection: Connection) -> int:
+    """The id of the next transfer: it names what has no name of its own."""
+    return (connection.scalar(select(func.max(TRANSFER.c.id))) or 0) + 1
+
+
+def key_of(connection: Connection, deed: Deed) -> str:
+    """The key of a deed: the one given, or its first transfer's number."""
+    # No key that a person may give begins with '#'.
+    return deed.key or f"#{_number(connection)}"
+
+
+def _grant(connection: Connection, program: Program, deed: Deed, order: GrantOrder) -> Outcome:
+    startup = _member(program, order.startup)
+    holder = connection.scalar(select(GRANT.c.startup).where(GRANT.c.grant_id == order.id))
+    if holder is not None:
+        raise Refused(f"--id {order.id} is a grant of {holder} already; choose a new id")
+    cohort = program.cohort(startup.cohort)
+    wanted_s = deed.now_s if order.effective_s is None else order.effective_s
+    effective_s = wanted_s if order.effective_s is not None else max(wanted_s, cohort.starts_s)
+    expires_s = cohort.ends_s if order.expires_s is None else order.expires_s
+    if effective_s < cohort.starts_s:
+        raise Refused(_before(f"--effective {format_instant(effective_s)}", startup, program))
+    if expires_s <= max(effective_s, deed.now_s):
+        raise Refused(
+            f"the grant would end at {format_instant(expires_s)}, before anything can be spent "
+            "from it; give a later --expires"
+        )
+    budget_ucr, granted_ucr = program.budget_ucr, _granted(connection, program)
+    if granted_ucr + order.amount_ucr > budget_ucr:
+        raise Refused(
+            f"{format_credits(order.amount_ucr)} more would bring the grants above the program's "
+            f"budget of {format_credits(budget_ucr)}; at most "
+            f"{format_credits(max(0, budget_ucr - granted_ucr))} remain"
+        )
+    made = grant_transfer(startup.cohort, startup.name, order.id, order.amount_ucr, effective_s)
+    row = {
+        "grant_id": order.id,
+        "startup": startup.name,
+        "cohort": startup.cohort,
+        "category": order.category,
+        "priority": order.priority,
+        "amount_ucr": order.amount_ucr,
+        "effective_s": effective_s,
+        "expires_s": expires_s,
+    }
+    answer = {
+        "startup": startup.name,
+        "grant": order.id,
+        "granted": format_credits(order.amount_ucr),
+        "effective": format_instant(effective_s),
+        "expires": format_instant(expires_s),
+        "sentence": f"grant {order.id} of {format_credits(order.amount_ucr)} credits to "
+        f"{startup.name}, from {format_instant(effective_s)} to {format_instant(expires_s)}",
+    }
+    return Outcome((replace(made, reason=deed.reason),), answer, (row,))
+
+
+def _void(connection: Connection, program: Program, deed: Deed, order: VoidOrder) -> Outcome:
+    own = _grants_of(connection, program, order.startup)
+    grant = next((each for each in own if each.id == order.grant), None)
+    if grant is None:
+        known = ", ".join(each.id for each in own) or "none"
+        raise Refused(f"{order.startup} has no grant {order.grant}; it has {known}")
+    void = void_transfer(grant, key_of(connection, deed), deed.now_s, deed.reason)
+    used, voided = format_credits(grant.granted_ucr - grant.left_ucr), grant.left_ucr
+    answer = {
+        "startup": order.startup,
+        "grant": order.grant,
+        "granted": format_credits(grant.granted_ucr),
+        "used": used,
+        "voided": format_credits(voided),
+        "sentence": f"{format_credits(voided)} of grant {grant.id} of {order.startup} go back to "
+        f"the sponsor; {used} of {format_credits(grant.granted_ucr)} were used before",
+    }
+    return Outcome((void,), answer)
+
+
+def _refund(connection: Connection, program: Program, deed: Deed, order: RefundOrder) -> Outcome:
+    startups = _refunded(connection, program, order)
+    for name in startups:
+        startup = program.startup(name)
+        if startup and order.from_s < program.cohort(startup.cohort).starts_s:
+            raise Refused(_before(f"--from {format_instant(order.from_s)}", startup, program))
+    window = Period(order.from_s, order.to_s)
+    grants = {grant.account: grant for grant in read_grants(connection)}
+    refunds = [
+        refund
+        for charge in read_charges(connection, startups, window, order.server)
+        for refund in refund_transfers(charge, window, deed.now_s, deed.reason)
+    ]
+    what = f"server {order.server}" if order.server else order.startup
+    if not refunds:
+        raise Refused(
+            f"nothing charged to {what} from {format_instant(order.from_s)} to "
+            f"{format_instant(order.to_s)} is left to refund; seconds are refunded once, and "
+            "only after they are charged"
+        )
+    lost = [each for refund in refunds for each in forfeits(refund, grants, deed.now_s)]
+    back: dict[str, int] = {}
+    for entry in (entry for refund in refunds for entry in refund.entries[1:]):
+        back[entry.account] = back.get(entry.account, 0) + entry.amount_ucr
+    seconds = sum(int(r.detail["end_s"]) - int(r.detail["start_s"]) for r in refunds)
+    total = format_credits(sum(back.values()))
+    forfeited = format_credits(sum(each.entries[1].amount_ucr for each in lost))
+    answer = {
+        "charges": len({refund.detail["charge"] for refund in refunds}),
+        "seconds": seconds,
+        "refunded": total,
+        "forfeited": forfeited,
+        "to": {account: format_credits(ucr) for account, ucr in sorted(back.items())},
+        "sentence": f"{total} credits for {seconds} s of {what} go back to where they were drawn"
+        + (f"; {forfeited} of them to grants that have ended, which forfeit them" * bool(lost)),
+    }
+    return Outcome((*refunds, *lost), answer)
+
+
+def _refunded(connection: Connection, program: Program, order: RefundOrder) -> list[str]:
+    """The startups that are refunded: the one named, or those that ran the server."""
+    if order.server is None:
+        assert order.startup is not None, "a refund names a server or a startup"
+        _grants_of(connection, program, order.startup)
+        return [order.startup]
+    ran = select(RUN.c.startup).where(RUN.c.server_id == order.server).distinct()
+    startups = sorted(connection.scalars(ran))
+    if not startups:
+        raise Refused(f"no server {order.server} ever ran; 'cohortd explain STARTUP' names them")
+    return startups
+
+
+def _transfer(
+    connection: Connection, program: Program, deed: Deed, order: TransferOrder
+) -> Outcome:
+    own = _grants_of(connection, program, order.giver)
+    receiver = _member(program, order.to)
+    if receiver.name == order.giver:
+        raise Refused(f"{order.giver} cannot transfer credits to itself; name another startup")
+    same = [grant for grant in own if grant.cohort == receiver.cohort]
+    if len(same) < len(own):
+        raise Refused(
+            f"{order.to} is in cohort {receiver.cohort} and {order.giver} is not; void and "
+            "grant instead"
+        )
+    parts = moves(same, receiver.name, order.amount_ucr, deed.now_s, _number(connection))
+    moved = move_transfer(parts, key_of(connection, deed), deed.now_s, deed.reason)
+    named = {(row.startup, row.grant_id): row for row in connection.execute(select(GRANT))}
+    rows = tuple(
+        {
+            "grant_id": part.arrives.id,
+            "startup": part.arrives.startup,
+            "cohort": part.arrives.cohort,
+            "category": named[part.source.startup, part.source.id].category,
+            "priority": part.arrives.priority,
+            "amount_ucr": part.arrives.granted_ucr,
+            "effective_s": part.arrives.effective_s,
+            "expires_s": part.arrives.expires_s,
+        }
+        for part in parts
+    )
+    drawn = ", ".join(
+        f"{format_credits(p.arrives.granted_ucr)} of {p.source.id} as {p.arrives.id}" for p in parts
+    )
+    answer = {
+        "from": order.giver,
+        "to": order.to,
+        "moved": format_credits(order.amount_ucr),
+        "parts": [
+            {
+                "from_grant": part.source.id,
+                "to_grant": part.arrives.id,
+                "credits": format_credits(part.arrives.granted_ucr),
+                "expires": format_instant(part.arrives.expires_s),
+            }
+            for part in parts
+        ],
+        "sentence": f"{format_credits(order.amount_ucr)} credits from {order.giver} to "
+        f"{order.to}: {drawn}",
+    }
+    return Outcome((moved,), answer, rows)
+
+
+def _member(program: Program, name: str) -> Startup:
+    startup = program.startup(name)
+    if startup is None:
+        known = ", ".join(each.name for each in program.startups())
+        raise Refused(f"no startup {name!r} is in the program; it has {known}")
+    return startup
+
+
+def _grants_of(connection: Connection, program: Program, name: str) -> list[GrantBalance]:
+    """The grants of a startup that is in the program, or left it with its books."""
+    own = [grant for grant in read_grants(connection) if grant.startup == name]
+    if not own:
+        _member(program, name)
+    return own
+
+
+def _granted(connection: Connection, program: Program) -> int:
+    """What the sponsor gave to all cohorts, less what was voided."""
+    accounts = [sponsor_account(cohort.name) for cohort in program.cohorts]
+    rows = connection.execute(select(BALANCE).where(BALANCE.c.account.in_(accounts)))
+    return -sum(int(row.amount_ucr) for row in rows)
+
+
+def _before(what: str, startup: Startup, program: Program) -> str:
+    starts = format_instant(program.cohort(startup.cohort).starts_s)
+    return f"{what} is before cohort {startup.cohort} starts; give {starts} or later"

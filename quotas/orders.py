@@ -1,0 +1,66 @@
+"""What may an operator ask for? Orders as frozen values, and the deed that carries one."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class GrantOrder:
+    """Credit to a startup; instants that are None are now and the cohort's end."""
+
+    startup: str
+    id: str
+    amount_ucr: int
+    category: str = "sponsor"
+    priority: int = 0
+    effective_s: int | None = None
+    expires_s: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VoidOrder:
+    """What is left of a grant, back to its sponsor."""
+
+    startup: str
+    grant: str
+
+
+@dataclass(frozen=True, slots=True)
+class RefundOrder:
+    """Every charged second within [from_s, to_s) of a server, or of a startup."""
+
+    from_s: int
+    to_s: int
+    server: str | None = None
+    startup: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TransferOrder:
+    """Credit of one startup to another of its cohort."""
+
+    giver: str
+    to: str
+    amount_ucr: int
+
+
+Order = GrantOrder | VoidOrder | RefundOrder | TransferOrder
+
+
+@dataclass(frozen=True, slots=True)
+class Deed:
+    """An order, by whom, when and why; `key` is None where nobody will repeat it."""
+
+    order: Order
+    reason: str
+    actor: str
+    now_s: int
+    key: str | None = None
+
+    @property
+    def body(self) -> str:
+        """What has to be equal for a key to be used again."""
+        named = {"order": type(self.order).__name__, **asdict(self.order)}
+        return json.dumps({**named, "reason": self.reason}, sort_keys=True)
