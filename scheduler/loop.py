@@ -50,6 +50,8 @@ class Loop:
 
     def run(self) -> None:
         """Beat until `stop`; returns after the running cycle has finished."""
+        self._scheduler.start()
+        self._ping("READY=1")
         self._scheduler.add_job(
             self._beat,
             "interval",
@@ -57,8 +59,6 @@ class Loop:
             seconds=self._cycle.timing.cycle_s,
             next_run_time=wall(),
         )
-        self._scheduler.start()
-        self._ping("READY=1")
         self._done.wait()
         self._ping("STOPPING=1")
         # APScheduler waits for its workers under the very lock that moving the job needs.
