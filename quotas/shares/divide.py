@@ -73,7 +73,8 @@ def claim(forest: Forest, amounts: Amounts) -> Claims:
     base = np.minimum(np.minimum(a.demand, a.nominal), a.limit)
     guarantee = a.nominal.copy()
     most = np.minimum(np.minimum(a.demand, a.limit), a.nominal + a.borrowing_limit)
-    most[zero_weight] = base[zero_weight]
+    if zero_weight.any():
+        most = np.where(zero_weight, base, most)
     offer = np.minimum(a.nominal - base, a.lending_limit)
     for level in reversed(forest.levels):
         rows, up, heads = level.rows, level.parents, level.heads

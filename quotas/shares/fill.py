@@ -62,33 +62,56 @@ def _fill_by_class(groups: Groups) -> tuple[Ints, Ints]:
 
 
 def _fill_segments(groups: Groups) -> tuple[Ints, Ints]:
-    """Raise the level until it spends each total, from below, so that no sibling is overfilled."""
+    """Amounts at each group's level; a group whose members are all full or all empty has den 1."""
     groups = _widen(groups)
-    caps, weights, heads, sizes = groups.caps, groups.weights, groups.heads, groups.sizes
-    spread = len(heads) > 1
+    p, q = _levels(groups)
+    reach = _each(p, groups) * groups.weights
+    need = groups.caps * _each(q, groups)
+    full = need <= reach
+    if len(p) > 1:
+        settled = np.logical_and.reduceat(full | (reach == 0), groups.heads)
+        divisor = np.where(settled, q, 1)
+        q = q // divisor
+        each = np.repeat(divisor, groups.sizes)
+        need, reach = need // each, np.where(reach == 0, 0, reach // each)
+    return np.where(full, need, reach), q
+
+
+def _each(by_group: Ints, groups: Groups) -> Ints:
+    """A group's figure for each of its members."""
+    return np.repeat(by_group, groups.sizes) if len(by_group) > 1 else by_group
+
+
+def _levels(groups: Groups) -> tuple[Ints, Ints]:
+    """The level of each group, as a ratio.
+
+    It rises from below, over those who are not full yet, so that nobody is overfilled: the
+    level that would spend what is left is too low while somebody gets full below it.
+    """
+    caps, weights, sizes, heads = groups.caps, groups.weights, groups.sizes, groups.heads
     num, den = groups.total_num, groups.total_den
-    full = caps == 0
-    active = np.add.reduceat(np.where(full, 0, weights), heads)
-    p, q = _reduce(num, den * np.maximum(active, 1))
+    last_p, last_q = np.zeros_like(num), np.ones_like(num)
+    live = np.arange(len(heads))
     while True:
-        p_each = np.repeat(p, sizes) if spread else p
-        q_each = np.repeat(q, sizes) if spread else q
-        reach = p_each * weights
-        need = caps * q_each
-        now_full = need <= reach
-        if not (now_full > full).any():
-            break
-        full = now_full
-        met = np.add.reduceat(np.where(full, caps, 0), heads)
-        active = np.add.reduceat(np.where(full, 0, weights), heads)
-        # Where everyone is full the level no longer matters: keep it.
-        rises = active > 0
-        new_p, new_q = _reduce(num - den * met, den * np.maximum(active, 1))
-        p, q = np.where(rises, new_p, p), np.where(rises, new_q, q)
-    settled = np.logical_and.reduceat(full | (reach == 0), heads)
-    q = np.where(settled, 1, q)
-    q_each = np.repeat(q, sizes) if spread else q
-    return np.where(full, caps * q_each, np.where(reach == 0, 0, reach)), q
+        active = np.add.reduceat(weights, heads)
+        p, q = _reduce(num, den * np.maximum(active, 1))
+        last_p[live], last_q[live] = p, q
+        spread = len(heads) > 1
+        need = caps * (np.repeat(q, sizes) if spread else q)
+        now = need <= (np.repeat(p, sizes) if spread else p) * weights
+        if not now.any():
+            return last_p, last_q
+        rest = ~now
+        num = num - den * np.add.reduceat(np.where(now, caps, 0), heads)
+        sizes = np.add.reduceat(rest, heads, dtype=np.int64)
+        caps, weights = caps[rest], weights[rest]
+        open_ = sizes > 0
+        # A group that is full keeps the level at which it got full.
+        if not open_.all():
+            live, num, den, sizes = live[open_], num[open_], den[open_], sizes[open_]
+            if not len(live):
+                return last_p, last_q
+        heads = np.cumsum(sizes) - sizes
 
 
 def _reduce(num: Ints, den: Ints) -> tuple[Ints, Ints]:

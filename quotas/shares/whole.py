@@ -47,24 +47,37 @@ def _largest_first(
     forest: Forest, amounts: Amounts, level: Level, missing: Ints, left: Ints
 ) -> Ints:
     """One more GPU for the `left` siblings of each group that miss most, as a 0/1 array."""
-    group_of = np.repeat(np.arange(len(left)), level.sizes)
-    near = np.flatnonzero((missing > 0) & (left[group_of] > 0))
+    extra = np.zeros(len(missing), np.int64)
+    near = np.flatnonzero(missing)
+    if len(left) == 1:
+        sure, near, left = _split_at(near, missing[near], int(left[0]))
+        extra[sure] = 1
+    group_of = np.searchsorted(level.heads, near, side="right") - 1
     rows = near + level.start
     keys = [forest.rank[rows], amounts.served_s[rows], -amounts.banked[rows], -missing[near]]
-    order = near[_order([*keys, group_of[near]])]
+    order = _order([*keys, group_of])
     owner = group_of[order]
     place = np.arange(len(order)) - np.searchsorted(owner, owner)
-    extra = np.zeros(len(missing), np.int64)
-    extra[order[place < left[owner]]] = 1
+    extra[near[order[place < left[owner]]]] = 1
     return extra
 
 
+def _split_at(near: Ints, missing: Ints, left: int) -> tuple[Ints, Ints, Ints]:
+    """Of one group: who is sure of a GPU, who ties for what is left, and how much that is."""
+    if not 0 < left < len(near):
+        return near[:0], near, as_row(left)
+    edge = np.partition(missing, len(near) - left)[len(near) - left]
+    sure = near[missing > edge]
+    return sure, near[missing == edge], as_row(left - len(sure))
+
+
 def _order(keys: list[Ints]) -> Ints:
-    """Stable order by the last key, then the one before, and so on; constant keys are free."""
-    telling = [key for key in keys if len(key) and (key != key[0]).any()]
+    """Stable order by the last key, then the one before, and so on; sorted keys are free."""
     order = np.arange(len(keys[0]))
-    for key in telling:
-        order = order[np.argsort(key[order], kind="stable")]
+    for key in keys:
+        sorted_ = key[order]
+        if (sorted_[1:] < sorted_[:-1]).any():
+            order = order[np.argsort(sorted_, kind="stable")]
     return order
 
 

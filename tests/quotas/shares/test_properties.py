@@ -48,14 +48,14 @@ def assert_within_limits(made: Division) -> None:
     assert made.unallocated >= 0
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(trees(steps=STEPS), st.booleans())
 def test_no_limit_is_passed(stated: dict[str, Any], divisible: bool) -> None:
     """No share passes capacity, demand, a limit, a borrowing or a lending limit; steps hold."""
     assert_within_limits(division(stated | {"divisible": divisible}))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(trees(steps=STEPS), st.booleans())
 def test_what_is_borrowed_is_lent(stated: dict[str, Any], divisible: bool) -> None:
     """I9: what is borrowed equals what startups lend plus what the pool and groups lend."""
@@ -69,7 +69,7 @@ def test_what_is_borrowed_is_lent(stated: dict[str, Any], divisible: bool) -> No
     assert rest <= max(0, made.planted.problem.pools[POOL] - quota + idle)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.integers(0, 60), st.lists(st.tuples(*[st.integers(0, 12)] * 2, st.integers(1, 4))))
 def test_all_is_handed_out(gpus: int, rows: list[tuple[int, int, int]]) -> None:
     """I9: without limits the shares sum to min(capacity, demand), whole and divisible."""
@@ -79,7 +79,7 @@ def test_all_is_handed_out(gpus: int, rows: list[tuple[int, int, int]]) -> None:
         assert sum(divided(problem(gpus, *nodes, divisible=divisible)).values()) == due
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(trees(steps=STEPS), st.integers(0, 2**32))
 def test_the_order_of_the_input_never_matters(stated: dict[str, Any], seed: int) -> None:
     """I15: any order of nodes and of their fields gives the same answer, byte for byte."""
@@ -89,7 +89,7 @@ def test_the_order_of_the_input_never_matters(stated: dict[str, Any], seed: int)
     assert allocate(stated | {"nodes": nodes}) == allocate(stated)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(trees())
 def test_whole_gpus_stay_within_one_of_exact(stated: dict[str, Any]) -> None:
     """With step 1 every node, groups too, is less than one GPU from its exact share."""
@@ -98,7 +98,7 @@ def test_whole_gpus_stay_within_one_of_exact(stated: dict[str, Any]) -> None:
         assert abs(share - exact) < 1
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(flat(), st.data())
 def test_a_leaver_takes_from_nobody(stated: dict[str, Any], data: Any) -> None:
     """I16: in a flat pool removing a startup lowers no exact share, and no whole one by over 1."""
@@ -110,7 +110,7 @@ def test_a_leaver_takes_from_nobody(stated: dict[str, Any], data: Any) -> None:
         assert all(after[name] >= before[name] - slack for name in after)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(trees(), st.booleans())
 def test_nothing_idle_could_be_used(stated: dict[str, Any], divisible: bool) -> None:
     """Pareto: GPUs are idle only if every startup is at a bound, or lenders keep the rest."""
