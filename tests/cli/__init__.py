@@ -1,0 +1,1 @@
+"""The commands of cohortd, as an operator runs them."""

@@ -1,0 +1,85 @@
+"""How does a test run cohortd? As a process of its own, or its main function in this one."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import structlog
+
+from scheduler.cli import main
+
+REPO = Path(__file__).resolve().parents[2]
+MAIN = "from scheduler.cli import main; main()"
+LIMIT_S = 100
+_FRAME = re.compile(r"[\s│╭╮╰╯─]+")
+
+
+@dataclass(frozen=True)
+class Ran:
+    """How a command ended, and what it said."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """Standard output as the one JSON value that it must be."""
+        return json.loads(self.out)
+
+    @property
+    def sentence(self) -> str:
+        """Standard error on one line, without typer's frame."""
+        return _FRAME.sub(" ", self.err).strip()
+
+
+def environment(**settings: str) -> dict[str, str]:
+    """Ours without any Scaleway setting of this machine's, and with these."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("SCW_")}
+    kept |= {"SCW_CONFIG_PATH": "/nonexistent", "PYTHONPATH": str(REPO), "COLUMNS": "200"}
+    return {**kept, **settings}
+
+
+def cohortd(*arguments: object, env: Mapping[str, str] | None = None) -> Ran:
+    """Run a command to its end; it neither reads a terminal nor writes to one."""
+    ended = subprocess.run(
+        [sys.executable, "-c", MAIN, *map(str, arguments)],
+        env=environment() if env is None else dict(env),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        check=False,
+    )
+    return Ran(ended.returncode, ended.stdout, ended.stderr)
+
+
+def here(*arguments: object, env: Mapping[str, str] | None = None) -> Ran:
+    """Call main in this process: the same, exit codes too, without a second of imports."""
+    out, err = io.StringIO(), io.StringIO()
+    code: object = 0
+    with (
+        patch.dict(os.environ, environment() if env is None else dict(env), clear=True),
+        patch.object(sys, "argv", ["cohortd", *map(str, arguments)]),
+        redirect_stdout(out),
+        redirect_stderr(err),
+    ):
+        try:
+            main()
+        except SystemExit as ended:
+            code = ended.code or 0
+        finally:
+            structlog.reset_defaults()
+    assert isinstance(code, int)
+    return Ran(code, out.getvalue(), err.getvalue())

@@ -1,0 +1,160 @@
+"""`cohortd demo`: a whole program in seconds, that ties out to the micro-credit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import scheduler
+from quotas.book.session import FILE_NAME
+
+from .command import REPO, Ran, cohortd, here
+
+SEEDS = (1, 2, 3)
+DAYS = 7
+AT_ONCE = 2
+TRACE = Path("traces") / "philly_vc_demand_hourly.parquet"
+FRAME = "╭─ Error ─"
+CSV = """\
+startup,instant,GPUs
+Acme Speech,2027-01-05T00:00:00Z,2
+Acme Speech,2027-01-05T06:30:00Z,8
+Acme Speech,2027-01-06T03:00:00Z,0
+acme_speech,2027-01-05T12:00:00Z,1
+acme_speech,1799236800,0
+"""
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the first demo of seed 1 leaves its book."""
+    return tmp_path_factory.mktemp("demo") / "kept"
+
+
+@pytest.fixture(scope="module")
+def demos(kept: Path) -> Iterator[dict[str, Future[Ran]]]:
+    """A demo for each seed and one of the first seed again, side by side."""
+    length = ("--json", "--days", DAYS)
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        started = {
+            str(seed): pool.submit(
+                cohortd, "demo", *length, "--seed", seed, *(["--keep", kept] if seed == 1 else [])
+            )
+            for seed in SEEDS
+        }
+        started["again"] = pool.submit(cohortd, "demo", *length, "--seed", SEEDS[0])
+        yield started
+
+
+def ties_out(ran: Ran) -> dict[str, Any]:
+    """What the demo said, once every equation between its numbers was checked."""
+    assert ran.code == 0, ran.err
+    said: dict[str, Any] = ran.json
+    assert said["tie_out"] is True and said["verified"] is True and said["fault"] is None
+    granted, overdraft, charged, left, expired, truth, bound = (
+        Decimal(said[name])
+        for name in ("granted", "overdraft", "charged", "left", "expired", "truth", "bound")
+    )
+    assert granted + overdraft == charged + left + expired
+    assert abs(charged - truth) <= bound < truth
+    assert charged > 0 and min(overdraft, left, expired) >= 0
+    return said
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_each_seed_ties_out_to_the_micro_credit(seed: int, demos: dict[str, Future[Ran]]) -> None:
+    """granted + overdraft = charged + left + expired, and charged is the region's own truth."""
+    said = ties_out(demos[str(seed)].result())
+    assert (said["seed"], said["days"]) == (seed, DAYS)
+    assert said["cycles"] >= DAYS * 8  # a cycle at least every three hours
+
+
+def test_a_seed_plays_the_same_program_each_time(demos: dict[str, Future[Ran]]) -> None:
+    """Nothing of the machine enters a demo: its object is a function of seed and days."""
+    assert demos["again"].result().json == demos[str(SEEDS[0])].result().json
+    assert demos["again"].result().json != demos[str(SEEDS[1])].result().json
+
+
+def test_a_kept_book_verifies_and_is_shown(demos: dict[str, Future[Ran]], kept: Path) -> None:
+    """--keep leaves a book like any other: verify accepts it, status shows its startups."""
+    said = ties_out(demos["1"].result())
+    verified = cohortd("verify", "--state", kept, "--json")
+    assert verified.code == 0, verified.err
+    assert verified.json["ok"] is True and verified.json["transfers"] > len(SEEDS)
+    shown = here("status", "--state", kept, "--json")
+    assert shown.code == 0, shown.err
+    assert shown.json["program"] == "demo" and shown.json["mode"] == "enforce"
+    charged = sum(Decimal(startup["charged"]) for startup in shown.json["startups"])
+    assert charged == Decimal(said["charged"])
+    again = here("demo", "--days", 1, "--keep", kept)
+    assert again.code == 2 and f"--keep: {kept} holds a book already" in again.sentence
+
+
+def test_a_real_trace_drives_the_demo(shared: Path) -> None:
+    """Five days of the demand that Philly's virtual clusters recorded tie out."""
+    said = ties_out(cohortd("demo", "--json", "--days", 5, "--trace", shared / TRACE))
+    assert said["days"] == 5
+
+
+def test_a_csv_trace_drives_the_demo_whatever_its_startups_are_called(tmp_path: Path) -> None:
+    """Names that a program file refuses, alike but for their spelling, become valid ones."""
+    trace, state = tmp_path / "demand.csv", tmp_path / "state"
+    trace.write_text(CSV)
+    ran = cohortd("demo", "--json", "--days", 2, "--trace", trace, "--keep", state)
+    said = ties_out(ran)
+    startups = here("status", "--state", state, "--json").json["startups"]
+    charged = {startup["name"]: Decimal(startup["charged"]) for startup in startups}
+    assert set(charged) == {"acme-speech", "acme-speech-2"}
+    assert sum(charged.values()) == Decimal(said["charged"])
+    # 2 GPUs for 7.5 h, then 8 for 20.5 h of list prices at 2.8665 a GPU-hour or somewhat more.
+    assert max(charged.values()) > 150 * Decimal("2.8665")
+
+
+def test_without_a_terminal_the_demo_speaks_in_plain_lines() -> None:
+    """No escape codes, a line a decision, then the table and both sides of the tie-out."""
+    ran = cohortd("demo", "--days", 1, "--seed", 2, "--poll", "6h")
+    assert ran.code == 0, ran.err
+    assert "\x1b" not in ran.out and "╭" not in ran.out
+    lines = ran.out.splitlines()
+    assert lines[0].startswith("2027-01-04T23:00:00Z 5 startups, 0 of 56 GPUs")
+    assert any(" notify " in line for line in lines)
+    assert any(line.startswith("granted ") and line.endswith(": exact") for line in lines)
+    assert "charges within the recorded bounds: yes" in lines and "book: verified" in lines
+    assert not (REPO / FILE_NAME).exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--poll", "x"], "--poll: 'x' is not a duration such as 90s, 30m, 1h30m or 7d"),
+        (["--poll", "5s"], "--poll is 5s: choose between 30s and 1d"),
+        (["--days", "0"], "Invalid value for '--days': Input should be greater than or equal to 1"),
+        (["--trace", "nowhere.csv"], "'--trace': file 'nowhere.csv' does not exist."),
+    ],
+)
+def test_bad_usage_is_one_sentence_and_exit_2(arguments: list[str], sentence: str) -> None:
+    """A value that cannot be used is named with what would do, before anything starts."""
+    ran = here("demo", *arguments)
+    assert ran.code == 2 and ran.out == ""
+    assert sentence in ran.sentence and ran.err.count(FRAME) == 1
+    assert "Traceback" not in ran.err
+
+
+def test_a_trace_that_cannot_be_read_names_its_line(tmp_path: Path) -> None:
+    """A broken trace is bad input, told by the one who read it, and no traceback."""
+    trace = tmp_path / "broken.csv"
+    trace.write_text("startup,instant,GPUs\nacme,tomorrow,2\n")
+    ran = cohortd("demo", "--days", 1, "--trace", trace)
+    assert ran.code == 2 and f"{trace}, line 2: wants startup,instant,GPUs" in ran.err
+    assert "Traceback" not in ran.err
+
+
+def test_the_package_under_test_is_the_one_beside_the_tests() -> None:
+    """No installed copy answers in our place."""
+    assert scheduler.__file__ is not None
+    assert Path(scheduler.__file__).resolve() == REPO / "scheduler" / "__init__.py"
