@@ -110,7 +110,7 @@ class _Views(Collector):
         view = self.view
         if view is None:
             return []
-        return [*_credits(view), *_gpus(view), *_states(view)]
+        return [*_credits(view), *_gpus(view), *_shares(view), *_states(view)]
 
 
 def _credits(view: View) -> Iterable[Metric]:
@@ -157,6 +157,21 @@ def _gpus(view: View) -> Iterable[Metric]:
     for each in view.pools:
         capacity.add_metric([each.name], each.gpus)
     return [used, capacity]
+
+
+def _shares(view: View) -> Iterable[Metric]:
+    texts = {
+        "nominal": "GPUs guaranteed to a startup.",
+        "share": "GPUs of the division at current demands.",
+        "ceiling": "GPUs a startup may run now.",
+        "borrowed": "GPUs of the share above nominal.",
+        "lent": "GPUs of the nominal quota that others use.",
+    }
+    for name, text in texts.items():
+        family = _family(f"{name}_gpus", text, ["startup", "pool"])
+        for share in view.shares:
+            family.add_metric([share.startup, share.pool], getattr(share, name))
+        yield family
 
 
 def _states(view: View) -> Iterable[Metric]:

@@ -216,6 +216,8 @@ def excesses(snapshot: Snapshot, shares: Iterable[Share]) -> list[Share]:
             if run.startup == share.startup and run.end_s is None
         ]
         told = (share.startup, excess_cause(share)) in snapshot.told
+        if share.limited_by == "policy":
+            continue  # the limit's own rule gives notice
         if share.excess >= min(sizes, default=0) > 0 and not told:
             found.append(share)
     return found

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from quotas.balances import Balance
-from quotas.metering import Run
+from quotas.metering import Catalogue, Run
 from quotas.notices import Intent, Notice
 from quotas.observation import Complete, Server, Sweep
 from quotas.program import Program
@@ -26,6 +26,7 @@ class Snapshot:
     intents: tuple[Intent, ...]
     told: frozenset[tuple[str, str]]
     stop_latency_s: int
+    catalogue: Catalogue = Catalogue({}, {})
 
     def running(self) -> list[tuple[Run, Server]]:
         """Open runs whose server this cycle's Complete sweep showed billable, by run id.

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from quotas.balances import Balance
+from quotas.division import Share
 from quotas.metering import Run
 from quotas.notices import Notice
 from quotas.snapshot import Decision
@@ -64,6 +65,7 @@ class View:
     pool_of: Mapping[str, str]
     edges: tuple[int, ...]
     alarms: tuple[str, ...]
+    shares: tuple[Share, ...] = ()
 
     @property
     def sentence(self) -> str:

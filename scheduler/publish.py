@@ -38,6 +38,7 @@ def snapshot_of(
     return Snapshot(
         now_s=now_s,
         program=program,
+        catalogue=state.catalogue,
         sweeps=sweeps,
         confirmed=confirmed,
         runs=posting.runs,
@@ -80,6 +81,7 @@ def view_of(
             ZoneView(zone, outcome, snapshot.confirmed.get(zone))
             for zone, outcome in outcomes(snapshot.sweeps).items()
         ),
+        shares=decided.shares,
         notices=tuple(n for n in live.values() if n.state in LIVE_NOTICES),
         decisions=decided.decisions,
         pool_of={flavor: pool.name for pool in program.pools for flavor in pool.flavors},

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from typing import Any
 
 from quotas.balances import Balance, balance
 from quotas.book import Book, BookError
 from quotas.book.state import State, load, read_zones
+from quotas.division import divide, usage_of
 from quotas.levels import level
 from quotas.metering import Run
 from quotas.notices import Notice
@@ -39,6 +41,8 @@ def status_of(book: Book, now_s: int) -> dict[str, Any]:
         _startup(snapshot, own, [r for r in open_runs if r.startup == name], state, now_s)
         for name, own in balances.items()
     ]
+    usage = usage_of(program, open_runs)
+    shares = divide(program, state.catalogue, balances, usage, now_s)
     gpus = sum(run.gpus for run in open_runs if program.pool_of(run.flavor))
     capacity = sum(pool.gpus_at(now_s) for pool in program.pools)
     return {
@@ -48,6 +52,7 @@ def status_of(book: Book, now_s: int) -> dict[str, Any]:
         "sentence": f"{len(startups)} startups, {gpus} of {capacity} GPUs, {program.mode} mode, "
         f"known until {format_instant(as_of_s)}",
         "startups": startups,
+        "shares": [asdict(share) for share in shares],
         "notices": [_notice(notice) for notice in state.notices],
         "zones": [_zone(zone) for zone in zones],
     }
@@ -59,6 +64,7 @@ def _snapshot(
     return Snapshot(
         now_s=now_s,
         program=program,
+        catalogue=state.catalogue,
         sweeps={},
         confirmed=state.confirmed,
         runs={run.id: run for run in state.runs},

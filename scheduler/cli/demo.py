@@ -162,6 +162,8 @@ def _summary(result: TieOut, played: Played, keep: Path | None) -> None:
         f"{'exact' if result.conserves else 'WRONG'}"
     )
     typer.echo(f"charges within the recorded bounds: {'yes' if result.matches else 'NO'}")
+    if result.overdraft_ucr:
+        typer.echo("overdraft: what started after the credits were gone, until seen and noticed")
     typer.echo(f"disputed (for the bill to decide): {format_credits(result.disputed_ucr)}")
     typer.echo(f"book: {'verified' if result.fault is None else result.fault}")
     typer.echo(f"{played.cycles} cycles in {played.wall_seconds:.0f} s of wall time")

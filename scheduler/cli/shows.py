@@ -41,6 +41,13 @@ def status(state: State = DEFAULT_STATE, as_json: Json = False) -> None:
             f"{line['name']:24} {line['level']:8} {line['gpus']:>5} "
             f"{line['available']:>14} {line['burn_per_hour']:>10}  {line['runway'] or '-'}"
         )
+    for share in found["shares"]:
+        if share["usage"] or share["nominal"]:
+            typer.echo(
+                f"{share['startup']:24} {share['pool']:8} {share['usage']:>5} GPUs run, "
+                f"nominal {share['nominal']}, share {share['share']}, ceiling {share['ceiling']}, "
+                f"borrowed {share['borrowed']}, lent {share['lent']}"
+            )
     for notice in found["notices"]:
         typer.echo(f"notice: {notice['text']}")
     for zone in found["zones"]:

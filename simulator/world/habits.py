@@ -15,6 +15,7 @@ from simulator.world.model import Refusal, Server
 HOUR_S = 3600
 DAY_S = 86_400
 _PARIS = "fr-par-2"
+_PATIENCE = 2
 _MONDAY_S = 4 * DAY_S
 """1970-01-05 was a Monday."""
 
@@ -165,7 +166,7 @@ class IdleWeekends:
 
 
 class Overspends:
-    """Adds a server every few days, and restarts whatever was stopped some hours later."""
+    """Adds a server every few days, restarts what was stopped, and then gives up for weeks."""
 
     def __init__(self, name: str, seed: int) -> None:
         self.name = name
@@ -173,10 +174,20 @@ class Overspends:
         self.first_s = self._chance.randint(1, 5) * HOUR_S
         self._wanted = 1
         self._grows_s: int | None = None
+        self._stopped_before = 0
 
     def wake(self, region: Region, project_id: str, now_s: int) -> int | None:
-        """Everything wanted is switched on again; sometimes one more is wanted."""
+        """Everything wanted is switched on again; sometimes one more is wanted.
+
+        Found stopped for the third time, it takes the hint and comes back weeks later.
+        """
         fleet = Fleet(region, project_id)
+        first = fleet.named(_PARIS, "arm-0")
+        if first is not None and first.state not in ("running", "starting"):
+            self._stopped_before += 1
+        if self._stopped_before > _PATIENCE:
+            self._stopped_before = 0
+            return now_s + self._chance.randint(20 * DAY_S, 40 * DAY_S)
         if self._grows_s is None or now_s >= self._grows_s:
             self._wanted = min(self._wanted + (self._grows_s is not None), 6)
             self._grows_s = now_s + self._chance.randint(4 * DAY_S, 10 * DAY_S)

@@ -1,0 +1,139 @@
+"""What is each startup's share at today's demands? The division that the daemon obeys.
+
+The running cohorts and their startups become a problem for `quotas.shares`: demand is
+what runs, capacity is what each pool has now, and credits are a limit beside the
+policy's own.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from quotas.balances import Balance
+from quotas.metering import Catalogue, Run
+from quotas.program import Cohort, Pool, Program, Startup
+from quotas.shares import allocate
+from quotas.units import HOUR_S
+
+MINIMUM_RUNTIME_S = HOUR_S
+"""GPUs that credits could not pay for so long are not given: the credits limit."""
+
+Usage = Mapping[tuple[str, str], int]
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A startup's division of one pool, in GPUs, with what limited it and why."""
+
+    startup: str
+    pool: str
+    nominal: int
+    share: int
+    ceiling: int
+    usage: int
+    borrowed: int
+    lent: int
+    limited_by: str
+    reason: str
+
+    @property
+    def excess(self) -> int:
+        """GPUs that run above the share; 0 within it."""
+        return max(0, self.usage - self.share)
+
+
+def usage_of(program: Program, runs: Iterable[Run]) -> dict[tuple[str, str], int]:
+    """GPUs of the open runs by (startup, pool); flavors outside the pools count nowhere."""
+    used: dict[tuple[str, str], int] = defaultdict(int)
+    for run in runs:
+        pool = program.pool_of(run.flavor)
+        if run.end_s is None and pool is not None:
+            used[run.startup, pool.name] += run.gpus
+    return dict(used)
+
+
+def divide(
+    program: Program,
+    catalogue: Catalogue,
+    balances: Mapping[str, Balance],
+    usage: Usage,
+    now_s: int,
+) -> tuple[Share, ...]:
+    """Shares of every startup of a running cohort in every pool, by startup and pool."""
+    running = [c for c in program.cohorts if c.starts_s <= now_s < c.ends_s and c.startups]
+    if not running or not program.pools:
+        return ()
+    nodes = [node for c in running for node in _nodes(program, c, catalogue, balances, usage)]
+    pools = {pool.name: {"gpus": pool.gpus_at(now_s)} for pool in program.pools}
+    answers = allocate({"pools": pools, "nodes": nodes})["shares"]
+    assert isinstance(answers, dict)
+    return tuple(
+        Share(startup=name, pool=pool, usage=usage.get((name, pool), 0), **answers[name][pool])
+        for name in sorted(answers)
+        for pool in sorted(answers[name])
+    )
+
+
+def _nodes(
+    program: Program,
+    cohort: Cohort,
+    catalogue: Catalogue,
+    balances: Mapping[str, Balance],
+    usage: Usage,
+) -> Iterable[dict[str, object]]:
+    parent = f"cohort:{cohort.name}"
+    yield {"name": parent, "parent": None}
+    for startup in cohort.startups:
+        used = {pool.name: usage.get((startup.name, pool.name), 0) for pool in program.pools}
+        balance = balances.get(startup.name)
+        yield {
+            "name": startup.name,
+            "parent": parent,
+            "weight": startup.weight,
+            "nominal": dict(startup.nominal),
+            "borrowing_limit": dict(startup.borrowing_limit),
+            "lending_limit": dict(startup.lending_limit),
+            "limit": {
+                pool.name: _limits(startup, pool, catalogue, balance, used[pool.name])
+                for pool in program.pools
+            },
+            "demand": used,
+            "usage": used,
+            "step": {pool.name: _step(startup, pool, catalogue) for pool in program.pools},
+        }
+
+
+def _limits(
+    startup: Startup, pool: Pool, catalogue: Catalogue, balance: Balance | None, used: int
+) -> dict[str, int]:
+    """The named causes that bind: the policy's limit, and what credits can pay for."""
+    causes: dict[str, int] = {}
+    policy = startup.limit.get(pool.name)
+    if policy is not None:
+        causes["policy"] = policy
+    dearest = max(
+        (
+            -(-catalogue.rates_ucr_per_h[flavor] // catalogue.gpus[flavor])
+            for flavor in _flavors(startup, pool)
+            if catalogue.gpus.get(flavor) and catalogue.rates_ucr_per_h.get(flavor)
+        ),
+        default=0,
+    )
+    if balance is not None and dearest:
+        spare_ucr = max(0, balance.available_ucr)
+        paid_for = spare_ucr * HOUR_S // (dearest * MINIMUM_RUNTIME_S)
+        # Never below usage: a running server is the level's matter, not the share's.
+        causes["credits"] = max(paid_for, used)
+    return causes
+
+
+def _step(startup: Startup, pool: Pool, catalogue: Catalogue) -> int:
+    """The smallest GPU count among the flavors that a startup can use."""
+    counts = [catalogue.gpus.get(flavor, 0) for flavor in _flavors(startup, pool)]
+    return min((count for count in counts if count > 0), default=1)
+
+
+def _flavors(startup: Startup, pool: Pool) -> tuple[str, ...]:
+    return startup.flavors.get(pool.name) or pool.flavors
