@@ -1,0 +1,164 @@
+"""How fast do credits burn, how long do they last, and how many will be left over?
+
+Pacing informs by default. At its strictest it says "borrow no more": that never stops a
+server within nominal quota, and a daily limit refuses new starts only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from math import isqrt
+
+from quotas.units import DAY_S, HOUR_S, Period
+
+WINDOWS_S = (HOUR_S, DAY_S, 7 * DAY_S)
+"""The stretches over which a burn rate is stated: 1 h, 24 h, 7 d."""
+
+
+class Curve(StrEnum):
+    """How a grant is meant to be spent over its term."""
+
+    FLAT = "flat"
+    FRONT_LOADED = "front-loaded"
+    NONE = "none"
+
+
+class Action(StrEnum):
+    """What a pace rule asks for; none of them stops a server."""
+
+    NOTHING = "nothing"
+    INFORM = "inform"
+    BORROW_NO_MORE = "borrow-no-more"
+    REFUSE_STARTS = "refuse-starts"
+
+
+@dataclass(frozen=True, slots=True)
+class Spend:
+    """Credits spent over a stretch of time, evenly within it."""
+
+    period: Period
+    amount_ucr: int
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """Credits left unused at the end of the term: the expected sum and its interval."""
+
+    low_ucr: int
+    expected_ucr: int
+    high_ucr: int
+
+
+def spent_ucr(history: Sequence[Spend], window: Period) -> int:
+    """What of a history of spending falls within a window, each part rounded down."""
+    total = 0
+    for spend in history:
+        overlap_s = min(spend.period.end_s, window.end_s) - max(
+            spend.period.start_s, window.start_s
+        )
+        if overlap_s > 0:
+            total += spend.amount_ucr * overlap_s // spend.period.seconds
+    return total
+
+
+def burn_rates_ucr_per_h(history: Sequence[Spend], since_s: int, now_s: int) -> tuple[int, ...]:
+    """Burn over each of WINDOWS_S, in ucr per hour, rounded down.
+
+    A window that reaches back beyond `since_s`, the start of the books, is cut there, so that
+    a young startup's rate is not thinned by time before it came.
+    """
+    rates = []
+    for window_s in WINDOWS_S:
+        start_s = max(since_s, now_s - window_s)
+        known_s = now_s - start_s
+        spent = spent_ucr(history, Period(start_s, now_s)) if known_s > 0 else 0
+        rates.append(spent * HOUR_S // known_s if known_s > 0 else 0)
+    return tuple(rates)
+
+
+def runway_s(available_ucr: int, burn_ucr_per_h: int) -> int | None:
+    """Whole seconds that the credits last at this burn; None where nothing burns."""
+    if burn_ucr_per_h <= 0:
+        return None
+    return max(0, available_ucr) * HOUR_S // burn_ucr_per_h
+
+
+def exhausted_at_s(available_ucr: int, burn_ucr_per_h: int, now_s: int) -> int | None:
+    """The instant at which the credits run out at this burn; None where they do not."""
+    lasts_s = runway_s(available_ucr, burn_ucr_per_h)
+    return None if lasts_s is None else now_s + lasts_s
+
+
+def allowance_ucr(granted_ucr: int, term: Period, now_s: int, curve: Curve) -> int:
+    """Credits paced to date, rounded down; all of them under `none`, and from the term's end.
+
+    Flat: in proportion to time. Front-loaded: 1 - (1 - x)^2 of them at the part x of the
+    term, so that three quarters may be spent by half-time.
+    """
+    if curve is Curve.NONE or now_s >= term.end_s:
+        return granted_ucr
+    past_s = max(0, now_s - term.start_s)
+    if curve is Curve.FLAT:
+        return granted_ucr * past_s // term.seconds
+    left_s = term.seconds - past_s
+    return granted_ucr * (term.seconds**2 - left_s**2) // term.seconds**2
+
+
+def forecast_unused(daily_ucr: Sequence[int], available_ucr: int, left_s: int) -> Forecast:
+    """Credits unused at the end if days to come resemble the days in `daily_ucr`.
+
+    The interval is two standard deviations of the sum of the days that are left, taking days
+    as independent, and never leaves [0, available]. Without a day of history nothing is known:
+    the interval is everything.
+    """
+    available = max(0, available_ucr)
+    if not daily_ucr:
+        return Forecast(0, available, available)
+    days, total = len(daily_ucr), sum(daily_ucr)
+    expected_spend = total * left_s // (days * DAY_S)
+    if days == 1:
+        return Forecast(0, max(0, available - expected_spend), available)
+    # The variance of the sum over the days left, kept whole: n * sum(x^2) - (sum x)^2.
+    squares = days * sum(x * x for x in daily_ucr) - total * total
+    variance = squares * left_s // (days * (days - 1) * DAY_S)
+    margin = 2 * isqrt(variance)
+    return Forecast(
+        max(0, available - expected_spend - margin),
+        max(0, available - expected_spend),
+        min(available, max(0, available - expected_spend + margin)),
+    )
+
+
+def pace_action(spent: int, allowance: int, over: Action) -> Action:
+    """What a startup's pace asks for: `over`, the policy's answer, once it spent too much."""
+    return over if spent > allowance else Action.NOTHING
+
+
+def pace_limit_gpus(action: Action, nominal: int, usage: int) -> int | None:
+    """The limit in GPUs of "borrow no more": nominal, or what runs now; None for none.
+
+    What runs stays: the share shrinks only when its owner stops something.
+    """
+    return max(nominal, usage) if action is Action.BORROW_NO_MORE else None
+
+
+def daily_limit_gpus(spent_today_ucr: int, limit_ucr_per_day: int | None, usage: int) -> int | None:
+    """The limit in GPUs of a daily burn limit: no new start once it is reached; None before."""
+    if limit_ucr_per_day is None or spent_today_ucr < limit_ucr_per_day:
+        return None
+    return usage
+
+
+def credits_limit_gpus(
+    available_ucr: int, dearest_ucr_per_gpu_h: int, minimum_runtime_s: int, usage: int
+) -> int:
+    """GPUs that the credits could run for the minimum runtime, at the dearest allowed price.
+
+    Never below what runs: running servers are the level's matter, not the share's.
+    """
+    if dearest_ucr_per_gpu_h <= 0 or minimum_runtime_s <= 0:
+        raise ValueError("a price per GPU and a minimum runtime are above 0")
+    affordable = max(0, available_ucr) * HOUR_S // (dearest_ucr_per_gpu_h * minimum_runtime_s)
+    return max(usage, affordable)

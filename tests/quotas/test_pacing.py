@@ -1,0 +1,133 @@
+"""Burn, runway, allowance and forecast are exact, and pacing stops nothing."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from quotas.pacing import (
+    Action,
+    Curve,
+    Forecast,
+    Spend,
+    allowance_ucr,
+    burn_rates_ucr_per_h,
+    credits_limit_gpus,
+    daily_limit_gpus,
+    exhausted_at_s,
+    forecast_unused,
+    pace_action,
+    pace_limit_gpus,
+    runway_s,
+    spent_ucr,
+)
+from quotas.units import DAY_S, HOUR_S, Period
+
+TERM = Period(1000, 1000 + 180 * DAY_S)
+AMOUNTS = st.integers(0, 10**15)
+
+
+def test_burn_is_stated_over_an_hour_a_day_and_a_week() -> None:
+    """36 credits in the last hour only: 36 an hour, 1.5 over the day, 0.214285 over the week."""
+    now_s = 30 * DAY_S
+    history = [Spend(Period(now_s - HOUR_S, now_s), 36_000_000)]
+    assert burn_rates_ucr_per_h(history, 0, now_s) == (36_000_000, 1_500_000, 214_285)
+
+
+def test_burn_is_not_thinned_by_time_before_the_start() -> None:
+    """Two hours after its start a startup's day and week are two hours long."""
+    history = [Spend(Period(0, 2 * HOUR_S), 10_000_000)]
+    assert burn_rates_ucr_per_h(history, 0, 2 * HOUR_S) == (5_000_000,) * 3
+    assert burn_rates_ucr_per_h(history, 2 * HOUR_S, 2 * HOUR_S) == (0, 0, 0)
+
+
+def test_spending_is_counted_by_overlap() -> None:
+    """Half of a period within the window counts half of its amount."""
+    history = [Spend(Period(0, 100), 1001), Spend(Period(200, 300), 7)]
+    assert spent_ucr(history, Period(50, 200)) == 500
+
+
+def test_runway_is_none_where_nothing_burns() -> None:
+    """Runway is whole seconds, 0 below zero, and None without burn."""
+    assert runway_s(25_330_000, 25_330_000) == HOUR_S
+    assert runway_s(-5, 100) == 0
+    assert runway_s(5, 0) is None
+    assert exhausted_at_s(100, 100, 50) == 50 + HOUR_S
+    assert exhausted_at_s(100, 0, 50) is None
+
+
+@pytest.mark.parametrize(
+    ("curve", "at_half"),
+    [(Curve.FLAT, 500), (Curve.FRONT_LOADED, 750), (Curve.NONE, 1000)],
+)
+def test_allowance_at_half_time(curve: Curve, at_half: int) -> None:
+    """By half-time a flat curve allows half, a front-loaded one three quarters, none all."""
+    assert allowance_ucr(1000, TERM, 1000 + 90 * DAY_S, curve) == at_half
+
+
+@given(AMOUNTS, st.integers(0, 400 * DAY_S), st.integers(0, 10**7), st.sampled_from(Curve))
+def test_allowance_never_falls(granted: int, now_s: int, later_s: int, curve: Curve) -> None:
+    """An allowance never falls, never passes the grant, and is all of it at the end."""
+    now, then = (allowance_ucr(granted, TERM, at, curve) for at in (now_s, now_s + later_s))
+    assert 0 <= now <= then <= granted
+    assert allowance_ucr(granted, TERM, TERM.end_s, curve) == granted
+
+
+def test_a_steady_past_gives_a_narrow_forecast() -> None:
+    """Ten equal days and twenty to come: exactly twenty days' spending is missing."""
+    assert forecast_unused([7] * 10, 200, 20 * DAY_S) == Forecast(60, 60, 60)
+
+
+def test_a_varied_past_gives_a_wide_forecast() -> None:
+    """Days of 0 and 20 (variance 200): four days to come, 2 * sqrt(800) either side."""
+    assert forecast_unused([0, 20], 100, 4 * DAY_S) == Forecast(4, 60, 100)
+
+
+def test_no_past_says_nothing() -> None:
+    """Without history the interval is everything; one day gives a guess and no interval."""
+    assert forecast_unused([], 100, DAY_S) == Forecast(0, 100, 100)
+    assert forecast_unused([30], 100, DAY_S) == Forecast(0, 70, 100)
+
+
+@given(st.lists(AMOUNTS), st.integers(-(10**15), 10**15), st.integers(0, 200 * DAY_S))
+def test_a_forecast_is_an_interval(daily: list[int], available: int, left_s: int) -> None:
+    """0 <= low <= expected <= high <= available, whatever the past."""
+    made = forecast_unused(daily, available, left_s)
+    assert 0 <= made.low_ucr <= made.expected_ucr <= made.high_ucr <= max(0, available)
+
+
+def test_pace_asks_only_when_overspent() -> None:
+    """At the allowance nothing is asked; above it, what the policy says."""
+    assert pace_action(10, 10, Action.INFORM) is Action.NOTHING
+    assert pace_action(11, 10, Action.INFORM) is Action.INFORM
+
+
+@given(st.integers(0, 100), st.integers(0, 100), st.sampled_from(Action))
+def test_pacing_never_stops_a_server(nominal: int, usage: int, action: Action) -> None:
+    """No pace limit is below what runs, nor below nominal."""
+    limit = pace_limit_gpus(action, nominal, usage)
+    assert limit is None or limit >= max(nominal, usage)
+
+
+def test_a_daily_limit_refuses_starts_only() -> None:
+    """Once reached, the limit is what runs now; before, there is none."""
+    assert daily_limit_gpus(99, 100, 8) is None
+    assert daily_limit_gpus(100, 100, 8) == 8
+    assert daily_limit_gpus(10**9, None, 8) is None
+
+
+@given(AMOUNTS, AMOUNTS, st.integers(1, 10**8), st.integers(1, 10**6), st.integers(0, 100))
+def test_more_credit_never_limits_more(
+    less: int, more: int, price: int, minimum_s: int, usage: int
+) -> None:
+    """The credits limit grows with credit and is never below what runs (I16)."""
+    low = credits_limit_gpus(less, price, minimum_s, usage)
+    assert usage <= low <= credits_limit_gpus(less + more, price, minimum_s, usage)
+
+
+def test_the_credits_limit_is_a_floor() -> None:
+    """10 credits at 3 credits per GPU-hour and half an hour: 6 GPUs, not 7."""
+    assert credits_limit_gpus(10_000_000, 3_000_000, HOUR_S // 2, 0) == 6
+    with pytest.raises(ValueError, match="above 0"):
+        credits_limit_gpus(1, 0, 1, 0)
