@@ -1,0 +1,29 @@
+"""What the tests of the command line share: a desk, and a region to talk to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from simulator.process import Running, running
+
+from .desk import PROGRAM, Desk
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    """A desk whose program is in force."""
+    made = Desk(tmp_path)
+    made.write(PROGRAM)
+    ran = made.run("apply")
+    assert ran.code == 0, ran.err
+    return made
+
+
+@pytest.fixture(scope="module")
+def region() -> Iterator[Running]:
+    """A region at this machine's time, with projects and no servers but ours."""
+    with running("--clock", "real", "--no-workload") as region:
+        yield region

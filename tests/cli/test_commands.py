@@ -1,0 +1,236 @@
+"""The commands against a simulated region over HTTP: from an empty folder to a checked book."""
+
+from __future__ import annotations
+
+import json
+import socket
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from quotas.book import Book
+from scheduler.clock import SystemClock
+from scheduler.clouds.scaleway import ScalewayCloud
+from scheduler.cycle import Cycle, Timing
+from simulator.process import Running
+
+from .command import MAIN, cohortd, environment, here
+from .desk import H100, PROGRAM, PROJECTS, ZONE, Desk
+
+OTHER_KEY = "5ec2e75e-c2e7-4ec2-8ec2-e75ec2e75ec2"
+TIMEOUT_S = 30
+
+
+def settings(region: Running, **changes: str) -> dict[str, str]:
+    """The environment of an operator of this region."""
+    ours = {
+        "SCW_API_URL": region.url,
+        "SCW_ACCESS_KEY": region.access_key,
+        "SCW_SECRET_KEY": region.secret_key,
+        "SCW_DEFAULT_ORGANIZATION_ID": region.organization_id,
+    }
+    return environment(**{**ours, **changes})
+
+
+def start_server(region: Running) -> str:
+    """The id of a GPU server that the first project has just powered on."""
+    project = region.projects[0]
+    url = f"{region.url}/instance/v1/zones/{ZONE}/servers"
+    with requests.Session() as session:
+        session.headers["X-Auth-Token"] = project.secret_key
+        body = {"name": "trainer", "project": project.id, "commercial_type": H100}
+        made = session.post(url, json=body, timeout=TIMEOUT_S)
+        assert made.status_code == 201, made.text
+        server_id = str(made.json()["server"]["id"])
+        action = f"{url}/{server_id}/action"
+        assert session.post(action, json={"action": "poweron"}, timeout=TIMEOUT_S).ok
+    return server_id
+
+
+def run_cycle(region: Running, state: Path) -> None:
+    """What `cohortd run` does each time, once."""
+    cloud = ScalewayCloud.connect(
+        access_key=region.access_key,
+        secret_key=region.secret_key,
+        organization_id=region.organization_id,
+        api_url=region.url,
+    )
+    book = Book.open_existing(state)
+    cycle = Cycle(
+        cloud=cloud,
+        book=book,
+        clock=SystemClock(),
+        holder="tests",
+        timing=Timing(),
+        publish=lambda view: None,
+    )
+    assert cycle.run().outcome == "done"
+    book.close()
+
+
+def limited(text: str, name: str) -> str:
+    """The program file with a limit of no GPU for one of its startups."""
+    head, table, rest = text.partition(f".startup.{name}]\n")
+    assert table
+    return f"{head}{table}limit = {{ h100 = 0 }}\n{rest}"
+
+
+def test_from_an_empty_folder_to_a_checked_book(region: Running, tmp_path: Path) -> None:
+    """init, check, plan, apply, status, explain and verify follow on one another."""
+    desk, env = Desk(tmp_path), settings(region)
+    server_id = start_server(region)
+    made = cohortd("init", "--program", desk.file, env=env)
+    assert made.code == 0, made.err
+    first = desk.file.read_text()
+    assert f"# trainer ({H100}, " in first and tomllib.loads(first)["program"]["mode"] == "shadow"
+    name = region.projects[0].name
+    desk.write(limited(first, name))
+
+    checked = desk.run("check", "--json", env=env)
+    assert checked.code == 0, checked.out
+    assert {"disk", "program", "key", "projects", f"clock {ZONE}"} <= {
+        each["name"] for each in checked.json if each["ok"]
+    }
+    assert not any(each["ok"] is False for each in checked.json)
+    planned = desk.run("plan", "--json").json
+    assert {change["path"] for change in planned} >= {"program.mode", "pool.h100.gpus"}
+    applied = desk.run("apply", "--json").json
+    assert applied["version"] == 1 and applied["changes"] == planned
+    assert desk.run("plan", "--json").json == []
+
+    run_cycle(region, desk.state)
+    status = desk.run("status", "--json").json
+    startup = next(each for each in status["startups"] if each["name"] == name)
+    assert [server["id"] for server in startup["servers"]] == [server_id]
+    assert startup["gpus"] == 1 and startup["burn_per_hour"] == "2.8665"
+    assert {zone["outcome"] for zone in status["zones"]} == {"complete"}
+    for subject in (name, server_id):
+        explained = desk.run("explain", subject, "--json").json
+        assert explained[0]["server_id"] == server_id and explained[0]["reason"]
+        assert explained[0]["inputs"] and explained[0]["mode"] == "shadow"
+    one = desk.run("explain", explained[0]["id"]).out
+    assert one.startswith(f"{explained[0]['id']}: ") and "because" in one
+    verified = desk.run("verify", "--json")
+    assert verified.code == 0 and verified.json["transfers"] == len(region.projects)
+    assert set(verified.json["heads"]) == {"first"}
+
+
+def test_init_overwrites_nothing(region: Running, tmp_path: Path) -> None:
+    """A file that is there stays as it is, and the answer says how to name another."""
+    file = tmp_path / "mine.toml"
+    file.write_text("# precious\n")
+    ran = here("init", "--program", file, env=settings(region))
+    assert ran.code == 2 and f"{file} is there already: name another" in ran.sentence
+    assert file.read_text() == "# precious\n"
+
+
+def test_a_wrong_key_fails_check_and_is_never_shown(region: Running, tmp_path: Path) -> None:
+    """check names the key and a fix, exits 1, and prints no secret on either stream."""
+    desk = Desk(tmp_path)
+    desk.write(PROGRAM)
+    env = settings(region, SCW_SECRET_KEY=OTHER_KEY)
+    ran = cohortd("check", "--state", desk.state, "--program", desk.file, "--json", env=env)
+    assert ran.code == 1 and ran.err == ""
+    (wrong,) = [each for each in ran.json if not each["ok"]]
+    assert wrong["name"] == "key" and "401" in wrong["detail"] and wrong["fix"]
+    shown = desk.run("check", env=env)
+    assert shown.code == 1 and "NO  key: " in shown.out and "     fix: " in shown.out
+    assert OTHER_KEY not in ran.out + shown.out + shown.err
+
+
+@pytest.mark.parametrize(
+    "name", ["SCW_ACCESS_KEY", "SCW_SECRET_KEY", "SCW_DEFAULT_ORGANIZATION_ID"]
+)
+def test_a_missing_setting_is_named(name: str, region: Running, tmp_path: Path) -> None:
+    """Without one of its variables init exits 2 naming it; the others are not shown."""
+    ran = here("init", "--program", tmp_path / "p.toml", env=settings(region, **{name: ""}))
+    assert ran.code == 2 and ran.err.startswith(f"cohortd: {name} is ")
+    assert ran.err.count("\n") == 1 and region.secret_key not in ran.err
+    assert not (tmp_path / "p.toml").exists()
+
+
+def test_an_api_that_cannot_be_reached_is_exit_3(region: Running, tmp_path: Path) -> None:
+    """A closed port is told from a bad setting by its exit code, and nothing is written."""
+    with socket.socket() as unheard:  # bound, but nobody listens: connecting is refused
+        unheard.bind(("127.0.0.1", 0))
+        env = settings(region, SCW_API_URL=f"http://127.0.0.1:{unheard.getsockname()[1]}")
+        ran = cohortd("init", "--program", tmp_path / "p.toml", env=env)
+    assert ran.code == 3 and ran.err.startswith("cohortd: ")
+    assert ran.err.count("\n") == 1 and "Traceback" not in ran.err
+    assert not (tmp_path / "p.toml").exists()
+
+
+def test_apply_without_a_program_file_is_bad_usage(tmp_path: Path) -> None:
+    """The file that is not there is named, and no book is made."""
+    desk = Desk(tmp_path)
+    ran = desk.run("apply")
+    assert ran.code == 2 and str(desk.file) in ran.sentence
+    assert not desk.state.exists()
+
+
+@pytest.mark.parametrize("command", ["status", "verify", "explain acme"])
+def test_reading_a_book_that_is_not_there_makes_none(command: str, tmp_path: Path) -> None:
+    """Exit 2 names the folder and the command that would make a book."""
+    ran = here(*command.split(), "--state", tmp_path / "none")
+    assert ran.code == 2 and f"--state {tmp_path / 'none'}: no book there" in ran.err
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_flavor_that_nobody_sells_fails_check(region: Running, tmp_path: Path) -> None:
+    """Only the catalogue knows every flavor: check names the one that is not in it."""
+    desk = Desk(tmp_path)
+    text = PROGRAM.replace(H100, "H200-1-140G")
+    for made_up, project in zip(PROJECTS[:2], region.projects, strict=False):
+        text = text.replace(made_up, project.id)
+    desk.write(text)
+    ran = desk.run("check", "--json", env=settings(region))
+    (wrong,) = [each for each in ran.json if not each["ok"]]
+    assert ran.code == 1 and wrong["name"] == "prices of pool h100"
+    assert wrong["detail"] == f"H200-1-140G@{ZONE} is not sold"
+
+
+def test_explain_knows_nothing_of_a_stranger(desk: Desk) -> None:
+    """A subject without a decision is exit 1 and a sentence, not an empty answer."""
+    ran = desk.run("explain", "nobody")
+    assert ran.code == 1 and ran.out == ""
+    assert ran.err == "cohortd: nothing was decided about 'nobody' yet\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["verfy"], "No such command 'verfy'. Did you mean 'verify'?"),
+        (["run", "--cycle", "0s"], "--cycle is 0s: choose between 1s and 1h"),
+        (["run", "--cycle", "soon"], "--cycle: 'soon' is not a duration"),
+        (["run", "--listen", "nonsense"], "--listen is 'nonsense': write host:port such as"),
+        (["explain", "acme", "--limit", "0"], "'--limit': Input should be greater than or equal"),
+        (["status", "--jsn"], "No such option: --jsn"),
+    ],
+)
+def test_bad_usage_is_exit_2_and_says_what_would_do(
+    arguments: list[str], sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A wrong command, option or value is named; nothing is started or written."""
+    monkeypatch.chdir(tmp_path)
+    ran = here(*arguments)
+    assert ran.code == 2 and sentence in ran.sentence
+    assert "Traceback" not in ran.err and not list(tmp_path.iterdir())
+
+
+def test_listings_are_one_json_value_each(desk: Desk) -> None:
+    """With --json standard output is one value and nothing else, keys sorted."""
+    for command in ("plan", "apply", "status", "verify"):
+        ran = desk.run(command, "--json")
+        assert ran.code == 0, ran.err
+        again: Any = json.dumps(ran.json, indent=2, sort_keys=True, ensure_ascii=False)
+        assert ran.out == again + "\n"
+
+
+def test_the_command_line_of_these_tests_is_the_installed_one() -> None:
+    """The entry point `cohortd` of the package calls what these tests call."""
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
+    module, _, function = project["project"]["scripts"]["cohortd"].partition(":")
+    assert f"from {module} import {function}; {function}()" == MAIN

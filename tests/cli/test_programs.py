@@ -1,0 +1,113 @@
+"""Which program files are put in force, and what happens to the others: nothing at all."""
+
+from __future__ import annotations
+
+import sqlite3
+
+import pytest
+
+from quotas.book.session import FILE_NAME
+
+from .command import cohortd
+from .desk import H100, PROGRAM, PROJECTS, ZONE, Desk
+
+BIRCH = PROGRAM.index("[cohort.spring.startup.birch]")
+ACME, KEYS = "cohort.spring.startup.acme", "cohort.spring.startup"
+BAD = {
+    "a wrong type": ("gpus = 8", 'gpus = "8"', "pool.h100.gpus", '"8"'),
+    "an unknown key": ("budget =", "budgte =", "program.budgte", "did you mean budget?"),
+    "a startup twice": (".birch]", ".acme]", ACME, "declared twice"),
+    "a project of two": (PROJECTS[1], PROJECTS[0], f"{KEYS}.birch.project_id", "owned by acme"),
+    "nominal above the pool": ("gpus = 8", "gpus = 7", f"{KEYS}.birch.nominal.h100", "8 GPUs"),
+    "an end before its start": ("2027-07-05", "2026-07-05", "cohort.spring.ends", "2026-07-05"),
+    "a negative grant": ('"1000"', '"-1000"', f"{ACME}.grants[0].credits", '"-1000"'),
+    "a grant finer than a micro": ('"1000"', '"0.0000001"', f"{ACME}.grants[0].credits", "0000001"),
+    "grants above the budget": ('"5000"', '"2999"', f"{KEYS}.birch.grants[0].credits", "3000"),
+    "no flavor at all": (f'"{H100}@{ZONE}"', '"H100"', "pool.h100.flavors[0]", '"H100"'),
+    "a flavor of no pool": (
+        'nominal = { h100 = 4 }\ngrants = [ { id = "acme',
+        f'flavors = {{ h100 = ["L4-1-24G@{ZONE}"] }}\ngrants = [ {{ id = "acme',
+        f"{ACME}.flavors.h100[0]",
+        f'"L4-1-24G@{ZONE}"',
+    ),
+    "an unknown pool": ("nominal = { h100 = 4 }", "nominal = { b300 = 4 }", "nominal.b300", "h100"),
+    "no TOML": ("[program]", "[program", "TOML", "line 1"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_bad_file_is_one_sentence_and_changes_nothing(case: str, desk: Desk) -> None:
+    """plan and apply exit 2 naming file, key and value; the book is as it was."""
+    before, after, key, value = BAD[case]
+    assert before in PROGRAM
+    desk.write(PROGRAM.replace(before, after, 1))
+    book = desk.in_force()
+    for ran in (desk.run("apply", "--json"), desk.run("plan")):
+        assert ran.code == 2 and ran.out == ""
+        assert ran.err.startswith(f"cohortd: {desk.file}: ") and ran.err.count("\n") == 1
+        assert key in ran.err and value in ran.err
+        assert ran.err.rstrip().endswith((".", "?"))
+    assert desk.in_force() == book
+    assert desk.run("status").code == 0
+
+
+RISKS = {
+    "a startup leaves": (PROGRAM[BIRCH:], "", "cohort.spring.startup.birch"),
+    "the mode is enforce": ("budget", 'mode = "enforce"\nbudget', "program.mode"),
+    "the cohort ends earlier": ("2027-07-05", "2027-06-05", "cohort.spring.ends"),
+}
+
+
+@pytest.mark.parametrize("case", RISKS)
+def test_a_risky_change_needs_the_programs_name(case: str, desk: Desk) -> None:
+    """plan marks it; apply refuses with exit 1 until --confirm names the program."""
+    before, after, path = RISKS[case]
+    text = PROGRAM.replace(before, after, 1)
+    if case == "the cohort ends earlier":  # its grants keep their end: only the date moves
+        text = text.replace('" }', '", expires = 2027-07-05 }')
+    desk.write(text)
+    planned = desk.run("plan")
+    assert planned.code == 0 and f"! {path}: " in planned.out
+    assert [c["path"] for c in desk.run("plan", "--json").json if c["needs_confirm"]] == [path]
+    book = desk.in_force()
+    for refused in (desk.run("apply"), desk.run("apply", "--confirm", "other")):
+        assert refused.code == 1 and refused.out == ""
+        assert path in refused.err and "--confirm trial" in refused.err
+    assert desk.in_force() == book
+    assert desk.run("apply", "--confirm", "trial", "--json").json["version"] == 2
+    assert desk.run("plan", "--json").json == [] and desk.run("verify").code == 0
+
+
+def test_applying_twice_posts_and_changes_nothing(desk: Desk) -> None:
+    """The same file again is no new version, and each grant was posted once."""
+    book = desk.in_force()
+    assert desk.run("apply", "--json").json == {"version": 1, "changes": []}
+    assert desk.in_force() == book
+
+
+def test_a_changed_grant_is_refused_naming_void(desk: Desk) -> None:
+    """A posted grant does not change: the way out is void and a new id, and no --confirm."""
+    desk.write(PROGRAM.replace('"1000"', '"1500"'))
+    book = desk.in_force()
+    for ran in (desk.run("plan"), desk.run("apply", "--confirm", "trial")):
+        assert ran.code == 2 and ran.err.count("\n") == 1
+        assert f"{ACME}.grants.acme-1.credits = 1500.00" in ran.err
+        assert "void acme-1" in ran.err and "new id" in ran.err
+    assert desk.in_force() == book
+
+
+def test_verify_names_the_transfer_that_was_tampered_with(desk: Desk) -> None:
+    """Who drops the trigger and changes an amount is found out, by process and by exit code."""
+    untouched = cohortd("verify", "--state", desk.state)
+    assert untouched.code == 0 and "2 transfers are right" in untouched.out
+    with sqlite3.connect(desk.state / FILE_NAME) as book:
+        with pytest.raises(sqlite3.IntegrityError, match="append-only"):
+            book.execute("UPDATE entry SET amount_ucr = amount_ucr * 2")
+        book.execute("DROP TRIGGER entry_refuses_update")
+        book.execute("UPDATE entry SET amount_ucr = amount_ucr * 2 WHERE transfer_id = 2")
+        key = book.execute("SELECT key FROM transfer WHERE id = 2").fetchone()[0]
+    ran = cohortd("verify", "--state", desk.state)
+    assert ran.code == 1 and f"the book is wrong: transfer 2 ({key}): " in ran.err
+    told = desk.run("verify", "--json")
+    assert told.code == 1 and told.json["ok"] is False
+    assert told.json["fault"].startswith("transfer 2 ")
