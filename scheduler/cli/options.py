@@ -13,7 +13,7 @@ import typer
 
 from scheduler.clock import monotonic, pause
 from scheduler.clouds.scaleway import ScalewayCloud
-from scheduler.config import read_connection
+from scheduler.config import ConfigError, read_connection
 
 State = Annotated[Path, typer.Option("--state", help="Folder that holds the book.")]
 ProgramFile = Annotated[Path, typer.Option("--program", help="The program file (TOML).")]
@@ -42,15 +42,18 @@ def actor() -> str:
 def connect(on_request: Callable[[str, str, float], None] | None = None) -> ScalewayCloud:
     """The cloud that the environment names. Raises ConfigError."""
     connection = read_connection()
-    return ScalewayCloud.connect(
-        access_key=connection.access_key,
-        secret_key=connection.secret_key,
-        organization_id=connection.organization_id,
-        api_url=connection.api_url,
-        monotonic=monotonic,
-        sleep=pause,
-        on_request=on_request,
-    )
+    try:
+        return ScalewayCloud.connect(
+            access_key=connection.access_key,
+            secret_key=connection.secret_key,
+            organization_id=connection.organization_id,
+            api_url=connection.api_url,
+            monotonic=monotonic,
+            sleep=pause,
+            on_request=on_request,
+        )
+    except ValueError as error:
+        raise ConfigError(f"the Scaleway connection (SCW_*): {error}") from None
 
 
 def log_to_stderr(*, as_json: bool) -> None:

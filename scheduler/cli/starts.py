@@ -52,7 +52,10 @@ def init(program: ProgramFile = Path("program.toml")) -> None:
     if program.exists():
         raise typer.BadParameter(f"{program} is there already: name another with --program")
     text = first_program_file(connect(), SystemClock().now_s())
-    program.write_text(text, encoding="utf-8")
+    try:
+        program.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise typer.BadParameter(f"--program {program}: {error.strerror}") from None
     typer.echo(f"{program} written: set dates, grants and quotas, then 'cohortd plan'")
 
 
@@ -60,8 +63,11 @@ def check(
     state: State = DEFAULT_STATE, program: ProgramFile = Path("program.toml"), as_json: Json = False
 ) -> None:
     """Try program, key, permissions, prices, clock and disk: a line and a fix each."""
-    state.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(state).free
+    try:
+        state.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(state).free
+    except OSError as error:
+        raise typer.BadParameter(f"--state {state}: {error.strerror}") from None
     found = list(checks(connect, read_text(program), str(program), free, SystemClock().now_s()))
     if as_json:
         show([{"name": c.name, "ok": c.ok, "detail": c.detail, "fix": c.fix} for c in found])
@@ -162,8 +168,7 @@ def run(
     )
     loop = Loop(beat, on_cycle=metrics.cycle, on_missed=metrics.missed, ping=sd_notify)
     handle_signals(loop, lambda: _reload(beat, metrics))
-    server = MetricsServer(metrics, host, port)
-    server.start()
+    server = _serve(metrics, host, port)
     log.info("daemon.started", metrics=server.address, state=str(state))
     try:
         loop.run()
@@ -171,6 +176,15 @@ def run(
         server.close()
         book.close()
     log.info("daemon.stopped")
+
+
+def _serve(metrics: Metrics, host: str, port: int) -> MetricsServer:
+    try:
+        server = MetricsServer(metrics, host, port)
+    except OSError as error:
+        raise typer.BadParameter(f"--listen {host}:{port}: {error.strerror}") from None
+    server.start()
+    return server
 
 
 def _reload(beat: Cycle, metrics: Metrics) -> None:
