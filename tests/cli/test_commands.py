@@ -163,6 +163,35 @@ def test_an_api_that_cannot_be_reached_is_exit_3(region: Running, tmp_path: Path
     assert not (tmp_path / "p.toml").exists()
 
 
+def test_a_url_that_is_none_is_named_as_a_setting(region: Running, tmp_path: Path) -> None:
+    """What the SDK would choke on is refused first: exit 2, and no key on the stream."""
+    env = settings(region, SCW_API_URL="nonsense")
+    ran = here("init", "--program", tmp_path / "p.toml", env=env)
+    assert ran.code == 2 and ran.err.startswith("cohortd: the Scaleway connection (SCW_*): ")
+    assert "URL" in ran.err and region.secret_key not in ran.err
+
+
+def test_a_folder_that_cannot_be_written_is_named(region: Running, desk: Desk) -> None:
+    """--state at a file and --program in a folder that is not there: exit 2, a sentence each."""
+    missing = desk.folder / "none" / "p.toml"
+    made = here("init", "--program", missing, env=settings(region))
+    assert made.code == 2 and f"--program {missing}: No such file or directory" in made.sentence
+    for command in ("check", "apply"):
+        ran = here(command, "--state", desk.file, "--program", desk.file, env=settings(region))
+        assert ran.code == 2 and f"--state {desk.file}: File exists" in ran.sentence
+        assert "Traceback" not in ran.err
+
+
+def test_a_port_that_is_taken_is_named(region: Running, tmp_path: Path) -> None:
+    """run ends with exit 2 where it cannot listen, and reads no zone before that."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        listen = f"127.0.0.1:{taken.getsockname()[1]}"
+        state = tmp_path / "state"
+        ran = cohortd("run", "--state", state, "--listen", listen, env=settings(region))
+    assert ran.code == 2 and f"--listen {listen}: Address already in use" in ran.sentence
+    assert "Traceback" not in ran.err and "daemon.started" not in ran.err
+
+
 def test_apply_without_a_program_file_is_bad_usage(tmp_path: Path) -> None:
     """The file that is not there is named, and no book is made."""
     desk = Desk(tmp_path)
