@@ -23,7 +23,7 @@ from quotas.metering import Run
 from quotas.orders import Deed, GrantOrder, Order, RefundOrder, TransferOrder, VoidOrder
 from quotas.program import Program
 from quotas.tables import RUN
-from quotas.units import Period
+from quotas.units import Period, format_credits
 from tests.builders import YEAR_S, a_grant, a_program, a_run, a_startup
 from tests.scheduler.rig import T0, Rig, program, server
 
@@ -320,6 +320,41 @@ def test_two_operators_granting_one_id_at_once(tmp_path: Path) -> None:
     book = Book.open_existing(tmp_path)
     assert amounts(book)["grant:birch:b1"] == 3 - loser and "already" in why
     assert verify(book).fault is None
+
+
+def test_the_worked_example_of_the_page() -> None:
+    """Every amount that docs/credits.md gives is what the book says."""
+    start_s, end_s = 20 * 3600, 24 * 3600
+    grants = (
+        a_grant("acme-bonus", 110_000_000, expires_s=end_s),
+        a_grant("acme-1", 1_000_000_000),
+    )
+    book = Book.in_memory()
+    apply_program(book, a_program(a_startup("acme", grants=grants)), 0, "tests")
+    run = a_run(start_s=start_s, rate_ucr_per_h=25_330_800)
+    for hour in range(20, 26):
+        charge(book, run, Period(hour * 3600, (hour + 1) * 3600))
+        if hour == 23:
+            (bonus,) = [grant for grant in load(book).grants if grant.id == "acme-bonus"]
+            with book.writing() as connection:
+                ended = [expiry_transfer(bonus)]
+                post(connection, ended, recorded_s=end_s, epoch=1, actor="cohortd")
+    before = amounts(book)
+    perform(book, a_deed(RefundOrder(end_s - 1800, end_s + 1800, startup="acme"), now_s=200_000))
+    after = amounts(book)
+    page = (Path(__file__).parents[3] / "docs" / "credits.md").read_text()
+    for told, ucr in {
+        "8.6768 are forfeited": before["expired:spring"],
+        "949.3384 |": before["grant:acme:acme-1"],
+        "12.6654 return to `acme-1`": after["grant:acme:acme-1"] - before["grant:acme:acme-1"],
+        "12.6654 return to `acme-bonus`": after["expired:spring"] - before["expired:spring"],
+        "1110.00 granted": -after["sponsor:spring"],
+        "126.654 charged": after["usage:acme"],
+        "962.0038 left": after["grant:acme:acme-1"],
+        "21.3422 expired": after["expired:spring"],
+    }.items():
+        assert told in " ".join(page.split()) and told.split()[0] == format_credits(ucr)
+    assert conserves(book) and verify(book).fault is None
 
 
 steps = st.one_of(
