@@ -17,7 +17,7 @@ from quotas.ledger import Transfer, grant_transfer
 from quotas.metering import Dispute, Run
 from quotas.notices import Intent, Notice
 from quotas.observation import Complete, Offer, Sweep, Unknown
-from quotas.program import Program, Startup
+from quotas.program import Program, ProgramError, Startup
 from quotas.snapshot import Decision
 from quotas.tables import DECISION, DISPUTE, GRANT, INTENT, NOTICE, OFFER, PRICE, PROGRAM, RUN, ZONE
 
@@ -60,9 +60,11 @@ def mark(book: Book, intents: Iterable[Intent], lease: Lease) -> None:
 def apply_program(book: Book, program: Program, now_s: int, actor: str) -> int:
     """Put a program in force: a new version where it changed, each grant id posted once.
 
-    Returns the number of the version in force.
+    Returns the number of the version in force. Raises ProgramError where a command
+    posted a grant of the same id with other terms.
     """
     with book.writing() as connection:
+        _refuse_other_terms(connection, program.startups())
         version, current = read_program(connection)
         if current is None or current.digest != program.digest:
             row = {"digest": program.digest, "body": program.to_json()}
@@ -101,8 +103,21 @@ def keep_offers(
         _append(connection, PRICE, rows)
 
 
-def _grants(connection: Connection, startups: Iterable[Startup]) -> None:
-    rows = [
+def _refuse_other_terms(connection: Connection, startups: Iterable[Startup]) -> None:
+    posted = {(row.startup, row.grant_id): row for row in connection.execute(select(GRANT))}
+    for row in _grant_rows(startups):
+        known = posted.get((row["startup"], row["grant_id"]))
+        other = [key for key, value in row.items() if known and getattr(known, key) != value]
+        if other:
+            raise ProgramError(
+                f"grant {row['grant_id']} of {row['startup']} is in the book with another "
+                f"{other[0].rpartition('_')[0] or other[0]}, and a posted grant does not change; "
+                "write the terms it was posted with, or choose a new id."
+            )
+
+
+def _grant_rows(startups: Iterable[Startup]) -> list[dict[str, Any]]:
+    return [
         {
             "grant_id": grant.id,
             "startup": startup.name,
@@ -116,6 +131,10 @@ def _grants(connection: Connection, startups: Iterable[Startup]) -> None:
         for startup in startups
         for grant in startup.grants
     ]
+
+
+def _grants(connection: Connection, startups: Iterable[Startup]) -> None:
+    rows = _grant_rows(startups)
     if rows:
         connection.execute(insert(GRANT).on_conflict_do_nothing(), rows)
 

@@ -21,7 +21,7 @@ from quotas.corrections import Refused
 from quotas.ledger import Entry, Transfer, charge_transfer, expiry_transfer
 from quotas.metering import Run
 from quotas.orders import Deed, GrantOrder, Order, RefundOrder, TransferOrder, VoidOrder
-from quotas.program import Program
+from quotas.program import Program, ProgramError
 from quotas.tables import RUN
 from quotas.units import Period, format_credits
 from tests.builders import YEAR_S, a_grant, a_program, a_run, a_startup
@@ -157,6 +157,19 @@ def test_a_granted_id_is_posted_once_by_command_and_by_file() -> None:
     birch = a_startup("birch", grants=(a_grant("b1", 7_000, effective_s=NOW_S),))
     apply_program(book, a_program(acme, birch), NOW_S, "tests")
     assert amounts(book)["grant:birch:b1"] == 7_000
+
+
+def test_a_file_with_other_terms_than_the_command_is_refused() -> None:
+    """Apply names the term that differs, and changes nothing."""
+    book = a_book()
+    perform(book, a_deed(GRANT))
+    before = digest(book)
+    acme = the_program().startup("acme")
+    assert acme is not None
+    birch = a_startup("birch", grants=(a_grant("b1", 7_001, effective_s=NOW_S),))
+    with pytest.raises(ProgramError, match="grant b1 of birch is in the book with another amount"):
+        apply_program(book, a_program(acme, birch), NOW_S, "tests")
+    assert digest(book) == before
 
 
 def test_a_refund_returns_to_the_grants_it_was_drawn_from() -> None:
