@@ -77,7 +77,7 @@ def _order(keys: list[Ints]) -> Ints:
     for key in keys:
         sorted_ = key[order]
         if (sorted_[1:] < sorted_[:-1]).any():
-            if 0 <= sorted_.min() and sorted_.max() < 2**16:
+            if sorted_.min() >= 0 and sorted_.max() < 2**16:
                 sorted_ = sorted_.astype(np.uint16)  # numpy sorts these in linear time
             order = order[np.argsort(sorted_, kind="stable")]
     return order
