@@ -15,6 +15,9 @@ AMOUNTS = (
 )  # fmt: skip
 """Fields of a node that map a pool to a number; `served_s` (last served, UTC s) orders ties."""
 
+MOST_LEVELS = 250
+"""Groups within groups; a tree that is deeper is refused."""
+
 _LIMITS = frozenset({"borrowing_limit", "lending_limit", "limit"})
 _SIGNED = frozenset({"banked", "served_s"})
 _FIELDS = frozenset({"name", "parent", "weight", "priority", *AMOUNTS})
@@ -84,7 +87,7 @@ def check_tree(nodes: tuple[Node, ...]) -> None:
             raise ProblemError(
                 f"node {node.name!r}: field 'parent' is {node.parent!r}, which is no node"
             )
-    _refuse_cycles(parents)
+    _refuse_endless(parents)
     inner = set(parents.values())
     for node in nodes:
         if node.name in inner and node.demand:
@@ -95,20 +98,26 @@ def check_tree(nodes: tuple[Node, ...]) -> None:
             )
 
 
-def _refuse_cycles(parents: Mapping[str, str | None]) -> None:
+def _refuse_endless(parents: Mapping[str, str | None]) -> None:
     """Walk up from every node once; meeting the walk's own path again is a cycle."""
-    sound: set[str | None] = {None}
+    sound: dict[str | None, int] = {None: 0}
     for name in sorted(parents):
-        path: set[str | None] = set()
+        path: dict[str | None, None] = {}
         at: str | None = name
         while at not in sound:
             if at in path:
                 raise ProblemError(
                     f"node {at!r}: field 'parent' is {parents[str(at)]!r}, which closes a cycle"
                 )
-            path.add(at)
+            path[at] = None
             at = parents[str(at)]
-        sound |= path
+        for level, member in enumerate(reversed(path), sound[at] + 1):
+            sound[member] = level
+        if sound[name] > MOST_LEVELS:
+            raise ProblemError(
+                f"node {name!r}: field 'parent' is {parents[name]!r}, which puts it at level "
+                f"{sound[name]}; a tree has at most {MOST_LEVELS}"
+            )
 
 
 def _read_pools(raw: object, reader: Reader) -> dict[str, Fraction]:

@@ -14,6 +14,10 @@ REFUSED: dict[str, tuple[Any, str]] = {
         problem(4, node("a", "b"), node("b", "a")),
         "node 'a': field 'parent' is 'b', which closes a cycle",
     ),
+    "a tree without end": (
+        problem(4, node("n000"), *(node(f"n{i:03}", f"n{i - 1:03}") for i in range(1, 251))),
+        "node 'n250': field 'parent' is 'n249', which puts it at level 251",
+    ),
     "an unknown parent": (problem(4, node("a", "x")), "node 'a': field 'parent' is 'x'"),
     "an unknown pool": (
         problem(4, {"name": "a", "demand": {"b300": 1}}),
@@ -64,3 +68,9 @@ def test_a_node_may_come_before_its_parent() -> None:
 def test_whole_amounts_may_be_written_as_decimals() -> None:
     """2.0 GPUs are 2 GPUs."""
     assert divided(problem(4.0, node("a", demand=2.0))) == {"a": 2}
+
+
+def test_the_deepest_tree_is_divided() -> None:
+    """A chain of as many levels as are allowed hands its GPUs down, in steps of two as well."""
+    chain = [node("n0"), *(node(f"n{i}", f"n{i - 1}") for i in range(1, 249))]
+    assert divided(problem(9, *chain, node("leaf", "n248", demand=5, step=2))) == {"leaf": 4}
