@@ -51,14 +51,14 @@ def decide(snapshot: Snapshot) -> Decided:
         usage_of(snapshot.program, snapshot.runs.values()),
         snapshot.now_s,
     )
-    if snapshot.program.mode == "off":
-        return Decided((), (), (), {}, shares, _edges(snapshot, (), ()))
     settled = {
         intent.id: intent
         for intent in settle(
             snapshot.intents, snapshot.sweeps, snapshot.stop_latency_s, snapshot.now_s
         )
     }
+    if snapshot.program.mode == "off":
+        return Decided((), (), tuple(settled.values()), {}, shares, _edges(snapshot, (), ()))
     violations = {
         (v.run.startup, v.run.server_id, v.rule): v
         for rule in (over_limit, out_of_credits, past_the_end)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from quotas.balances import Balance
 from quotas.metering import Catalogue, Run
+from quotas.pacing import credits_limit_gpus
 from quotas.program import Cohort, Pool, Program, Startup
 from quotas.shares import allocate
 from quotas.units import HOUR_S
@@ -122,10 +123,9 @@ def _limits(
         default=0,
     )
     if balance is not None and dearest:
-        spare_ucr = max(0, balance.available_ucr)
-        paid_for = spare_ucr * HOUR_S // (dearest * MINIMUM_RUNTIME_S)
-        # Never below usage: a running server is the level's matter, not the share's.
-        causes["credits"] = max(paid_for, used)
+        causes["credits"] = credits_limit_gpus(
+            balance.available_ucr, dearest, MINIMUM_RUNTIME_S, used
+        )
     return causes
 
 

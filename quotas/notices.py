@@ -93,6 +93,8 @@ def _settled(
     latency_s: int,
     now_s: int,
 ) -> Intent | None:
+    if not intent.is_live:
+        return None  # it ended before, and only times the retries
     sweep = sweeps.get(intent.zone)
     if isinstance(sweep, Complete) and sweep.at_s >= (intent.sent_s or intent.decided_s):
         server = seen.get(intent.server_id)

@@ -11,6 +11,8 @@ from quotas.notices import Intent, Notice
 from quotas.observation import Complete, Server, Sweep
 from quotas.program import Program
 
+NOTHING_SOLD = Catalogue({}, {})
+
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
@@ -26,7 +28,7 @@ class Snapshot:
     intents: tuple[Intent, ...]
     told: frozenset[tuple[str, str]]
     stop_latency_s: int
-    catalogue: Catalogue = Catalogue({}, {})
+    catalogue: Catalogue = NOTHING_SOLD
 
     def running(self) -> list[tuple[Run, Server]]:
         """Open runs whose server this cycle's Complete sweep showed billable, by run id.

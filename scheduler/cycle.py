@@ -120,7 +120,8 @@ class Cycle:
                 rule=decision.rule,
                 reason=decision.reason,
             )
-        sent = act(self.cloud, self.book, self.lease, self.clock, pending_intents(self.book))
+        pending = pending_intents(self.book) if state.program.mode == "enforce" else ()
+        sent = act(self.cloud, self.book, self.lease, self.clock, pending)
         view = view_of(state, snapshot, posting, decided, self.lease, self.prices.alarms)
         self.publish(view)
         return Report("done", view.sentence, view, sent)
@@ -135,6 +136,7 @@ class Cycle:
     def use(self, cloud: Cloud) -> None:
         """Talk to the cloud through another connection from the next cycle on."""
         self.cloud = cloud
+        self.observer.close()
         self.observer = Observer(cloud, self.timing.cycle_max_s / 2)
         self.prices = PriceWatch(cloud, self.book)
 

@@ -13,9 +13,10 @@ from quotas.division import divide, usage_of
 from quotas.levels import level
 from quotas.metering import Run
 from quotas.notices import Notice
+from quotas.pacing import Curve, allowance_ucr
 from quotas.program import Program
 from quotas.snapshot import Snapshot
-from quotas.units import format_credits, format_duration, format_instant
+from quotas.units import Period, format_credits, format_duration, format_instant
 
 
 def status_of(book: Book, now_s: int) -> dict[str, Any]:
@@ -27,7 +28,8 @@ def status_of(book: Book, now_s: int) -> dict[str, Any]:
     if state.program is None:
         raise BookError("no program is applied yet: 'cohortd apply --program FILE' does")
     program = state.program
-    as_of_s = min([now_s, *(s for s in state.confirmed.values())])
+    now_s = max([now_s, *state.confirmed.values()])  # a kept demo's book lies in the future
+    known = format_instant(min(state.confirmed.values())) if state.confirmed else None
     policy = program.policy
     reserve_s = policy.minimum_notice_s + policy.stop_latency_s
     open_runs = [run for run in state.runs if run.end_s is None]
@@ -46,11 +48,12 @@ def status_of(book: Book, now_s: int) -> dict[str, Any]:
     gpus = sum(run.gpus for run in open_runs if program.pool_of(run.flavor))
     capacity = sum(pool.gpus_at(now_s) for pool in program.pools)
     return {
-        "as_of": format_instant(as_of_s),
+        "as_of": format_instant(now_s),
+        "known_until": known,
         "mode": program.mode,
         "program": program.name,
         "sentence": f"{len(startups)} startups, {gpus} of {capacity} GPUs, {program.mode} mode, "
-        f"known until {format_instant(as_of_s)}",
+        f"{f'known until {known}' if known else 'no zone was read yet'}",
         "startups": startups,
         "shares": [asdict(share) for share in shares],
         "notices": [_notice(notice) for notice in state.notices],
@@ -94,12 +97,23 @@ def _startup(
         "reserve": format_credits(own.reserve_ucr),
         "available": format_credits(own.available_ucr),
         "disputed": format_credits(state.disputed.get(own.startup, 0)),
+        "allowance": format_credits(_allowance_ucr(snapshot, own)),
         "burn_per_hour": format_credits(own.burn_ucr_per_h),
         "exhausted_at": exhausted,
         "runway": lasts,
         "gpus": sum(run.gpus for run in runs),
         "servers": [_server(run) for run in runs],
     }
+
+
+def _allowance_ucr(snapshot: Snapshot, own: Balance) -> int:
+    """Credits paced evenly over the cohort to date; 0 for a startup that left the program."""
+    startup = snapshot.program.startup(own.startup)
+    if startup is None:
+        return 0
+    cohort = snapshot.program.cohort(startup.cohort)
+    term = Period(cohort.starts_s, cohort.ends_s)
+    return allowance_ucr(own.granted_ucr, term, snapshot.now_s, Curve.FLAT)
 
 
 def _server(run: Run) -> dict[str, Any]:

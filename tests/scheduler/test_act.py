@@ -30,11 +30,6 @@ def notices(rig: Rig) -> list[object]:
     return [row["state"] for row in rig.all("notice") if row["server_id"]]
 
 
-ENDED_TWICE = pytest.mark.xfail(
-    strict=True, reason="quotas.notices.settle ends intents again that had ended (I21)"
-)
-
-
 def states(rig: Rig) -> list[object]:
     """State of every intent, in the order of creation."""
     return [row["state"] for row in rig.all("intent")]
@@ -62,7 +57,6 @@ def test_a_stop_follows_its_notice_and_is_confirmed() -> None:
     assert notices(rig) == ["executed"]
 
 
-@ENDED_TWICE
 def test_a_refused_stop_fails_and_is_tried_again_with_growing_pauses() -> None:
     """Each refusal ends its intent; new ones follow after 60, 120, 240 s."""
     rig = over_limit()
@@ -109,7 +103,6 @@ def test_a_stop_that_a_revoked_key_prevented_is_known_not_done() -> None:
     assert states(rig) == ["failed"]
 
 
-@ENDED_TWICE
 def test_an_unsure_stop_that_was_not_done_is_sent_again() -> None:
     """Still running a stop latency later: that intent failed, and another follows."""
     rig = over_limit()
@@ -141,7 +134,6 @@ def test_a_throttled_stop_stays_pending_and_is_sent_in_the_next_cycle() -> None:
     assert states(rig) == ["confirmed"] and len(rig.cloud.stops) == 2
 
 
-@ENDED_TWICE
 def test_an_intent_throttled_past_its_hour_expires_and_is_decided_anew() -> None:
     """Beyond not_after nothing is sent: the world has moved on."""
     rig = over_limit()

@@ -97,9 +97,6 @@ def test_the_batch_saw_what_it_should(plays: list[Play]) -> None:
     assert expected <= seen, expected - seen
 
 
-@pytest.mark.xfail(
-    strict=True, reason="quotas.notices.settle ends intents again that had ended (I21)"
-)
 def test_some_stops_failed_and_stayed_failed(plays: list[Play]) -> None:
     """The region refused calls in this batch: their intents are terminal as failed."""
     assert any("intent failed" in Audit(play).marks() for play in plays)
