@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from quotas.division import Share, divide, usage_of
-from quotas.levels import CREDITS, forecasts, level, out_of_credits, past_the_end
+from quotas.levels import END, endings, forecasts, level, out_of_credits, past_the_end
 from quotas.limits import over_limit
 from quotas.notices import LIVE_NOTICES, SEND_WITHIN_S, Intent, Notice, servers_seen, settle
 from quotas.observation import Complete
@@ -72,6 +72,8 @@ def decide(snapshot: Snapshot) -> Decided:
         work.give(violations[subject])
     for startup, cause, text, at_s in forecasts(snapshot):
         work.tell(startup, cause, text, at_s)
+    for startup, cause, text, at_s in endings(snapshot):
+        work.tell(startup, cause, text, at_s, rule=END)
     for share in excesses(snapshot, shares):
         work.tell(share.startup, excess_cause(share), share.reason, snapshot.now_s, rule="excess")
     levels = {name: level(snapshot, name) for name in sorted(snapshot.balances)}
@@ -239,8 +241,3 @@ def _edges(
         if balance.exhausted_s is not None:
             edges.add(balance.exhausted_s)
     return tuple(sorted(edge for edge in edges if edge > snapshot.now_s))
-
-
-def exhaustion_executed(notice: Notice) -> bool:
-    """Whether a notice shows that a startup was stopped for want of credits."""
-    return notice.rule == CREDITS and notice.state in {"executed", "executing"}

@@ -119,3 +119,20 @@ def forecasts(snapshot: Snapshot) -> list[tuple[str, str, str, int]]:
             )
             found.append((name, cause, text, balance.exhausted_s))
     return found
+
+
+def endings(snapshot: Snapshot) -> list[tuple[str, str, str, int]]:
+    """(startup, cause, text, end) of end notices newly passed, the nearest of several.
+
+    The last one is not among them: `past_the_end` gives it to each server by name.
+    """
+    policy, found = snapshot.program.policy, []
+    for startup in snapshot.program.startups():
+        ends_s = snapshot.program.cohort(startup.cohort).ends_s
+        left_s = ends_s - snapshot.now_s
+        passed = [t for t in policy.end_notices_s if policy.end_notice_s < left_s <= t]
+        cause = f"ending:{min(passed, default=0)}:{ends_s}"
+        if passed and (startup.name, cause) not in snapshot.told:
+            text = f"the cohort ends at {format_instant(ends_s)}, in {format_duration(left_s)}"
+            found.append((startup.name, cause, text, ends_s))
+    return found

@@ -75,6 +75,7 @@ class Cycle:
         self.cloud, self.book, self.clock = cloud, book, clock
         self.holder, self.timing, self.publish = holder, timing, publish
         self.lease: Lease | None = None
+        self.alarms: set[str] = set()
         self.observer = Observer(cloud, timing.cycle_max_s / 2)
         self.prices = PriceWatch(cloud, book)
         self.steps = StepDetector(clock)
@@ -123,6 +124,9 @@ class Cycle:
         pending = pending_intents(self.book) if state.program.mode == "enforce" else ()
         sent = act(self.cloud, self.book, self.lease, self.clock, pending)
         view = view_of(state, snapshot, posting, decided, self.lease, self.prices.alarms)
+        for alarm in sorted(set(view.alarms) - self.alarms):
+            log.warning("alarm", text=alarm)
+        self.alarms = set(view.alarms)
         self.publish(view)
         return Report("done", view.sentence, view, sent)
 
@@ -130,7 +134,9 @@ class Cycle:
         """The state, read again after a catalogue was."""
         assert state.program is not None
         self.prices.unpriced = any(run.rate_ucr_per_h is None for run in state.runs)
-        read = self.prices.refresh(state.program.zones, state.catalogue, now_s)
+        program = state.program
+        factor_max = program.policy.price_factor_max
+        read = self.prices.refresh(program.zones, state.catalogue, factor_max, now_s)
         return load(self.book) if read else state
 
     def use(self, cloud: Cloud) -> None:

@@ -35,7 +35,9 @@ class PriceWatch:
         self._alarms: dict[str, tuple[str, ...]] = {}
         self.unpriced = False
 
-    def refresh(self, zones: Iterable[str], catalogue: Catalogue, now_s: int) -> bool:
+    def refresh(
+        self, zones: Iterable[str], catalogue: Catalogue, factor_max: int, now_s: int
+    ) -> bool:
         """Read the catalogues that are old, or all while something is not priced; True if any."""
         patience_s = UNPRICED_REFRESH_S if self.unpriced else REFRESH_S
         due = [z for z in sorted(zones) if now_s - self._read_s.get(z, -patience_s) >= patience_s]
@@ -47,7 +49,7 @@ class PriceWatch:
                 continue
             self._read_s[zone] = now_s
             believed = [offer for offer in offers if offer.gpus and fault(offer) is None]
-            self._alarms[zone] = tuple(_alarms(offers, catalogue.rates_ucr_per_h))
+            self._alarms[zone] = tuple(_alarms(offers, catalogue.rates_ucr_per_h, factor_max))
             keep_offers(self._book, offers, believed, now_s, "catalogue")
         return bool(due)
 
@@ -67,11 +69,19 @@ def fault(offer: Offer) -> str | None:
     return None
 
 
-def _alarms(offers: Iterable[Offer], rates: Mapping[str, int]) -> Iterable[str]:
+def _alarms(offers: Iterable[Offer], rates: Mapping[str, int], factor_max: int) -> Iterable[str]:
+    """What is wrong with a listing: no believable price, or not the rate in force."""
     for offer in sorted((o for o in offers if o.gpus), key=lambda each: each.flavor):
-        wrong = fault(offer)
-        rate = rates.get(offer.flavor)
-        if wrong:
-            yield wrong
-        elif rate is not None and rate != offer.rate_ucr_per_h:
-            yield f"{offer.flavor} is listed at {offer.rate_ucr_per_h} ucr/h, charged at {rate}"
+        wrong, listed, rate = fault(offer), offer.rate_ucr_per_h, rates.get(offer.flavor)
+        if wrong or listed is None:
+            yield wrong or ""
+        elif rate is not None and not rate <= listed * factor_max <= rate * factor_max**2:
+            yield (
+                f"{offer.flavor} is listed at an absurd {format_credits(listed)} an hour, "
+                f"charged at {format_credits(rate)}"
+            )
+        elif rate is not None and rate != listed:
+            yield (
+                f"{offer.flavor} is listed at {format_credits(listed)} an hour, "
+                f"charged at {format_credits(rate)}"
+            )

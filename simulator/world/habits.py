@@ -174,6 +174,7 @@ class Overspends:
         self.first_s = self._chance.randint(1, 5) * HOUR_S
         self._wanted = 1
         self._grows_s: int | None = None
+        self._was_on = False
         self._stopped_before = 0
 
     def wake(self, region: Region, project_id: str, now_s: int) -> int | None:
@@ -183,16 +184,17 @@ class Overspends:
         """
         fleet = Fleet(region, project_id)
         first = fleet.named(_PARIS, "arm-0")
-        if first is not None and first.state not in ("running", "starting"):
+        if self._was_on and first is not None and first.state not in ("running", "starting"):
             self._stopped_before += 1
         if self._stopped_before > _PATIENCE:
-            self._stopped_before = 0
+            self._stopped_before, self._was_on = 0, False
             return now_s + self._chance.randint(20 * DAY_S, 40 * DAY_S)
         if self._grows_s is None or now_s >= self._grows_s:
             self._wanted = min(self._wanted + (self._grows_s is not None), 6)
             self._grows_s = now_s + self._chance.randint(4 * DAY_S, 10 * DAY_S)
         for index in range(self._wanted):
-            fleet.on(_PARIS, f"arm-{index}", "H100-1-80G" if index % 3 == 2 else "H100-2-80G")
+            kind = "H100-1-80G" if index % 3 == 2 else "H100-2-80G"
+            self._was_on = fleet.on(_PARIS, f"arm-{index}", kind) or (index > 0 and self._was_on)
         return now_s + self._chance.randint(2 * HOUR_S, 6 * HOUR_S)
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from quotas.observation import Offer
-from quotas.units import HOUR_S
+from quotas.units import HOUR_S, format_credits
 from scheduler.clouds.base import Unreachable
 from scheduler.prices import HIGHEST_UCR_PER_H, LOWEST_UCR_PER_H, REFRESH_S, fault
 
@@ -62,7 +62,9 @@ def test_a_changed_price_alarms_and_changes_no_rate() -> None:
     rig.run()
     rig.cloud.offers_of[ZONE] = (offer(2 * RATE),)
     rig.run_until(rig.clock.now_s() + REFRESH_S + HOUR_S, HOUR_S)
-    assert any(f"listed at {2 * RATE}" in text for text in rig.views[-1].alarms)
+    assert any(
+        f"listed at {format_credits(2 * RATE)} an hour" in text for text in rig.views[-1].alarms
+    )
     assert rig.charged_ucr() == RATE * (REFRESH_S + HOUR_S) // HOUR_S
     assert [row["rate_ucr_per_h"] for row in rig.all("price")] == [RATE]
 
