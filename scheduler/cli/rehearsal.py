@@ -28,7 +28,7 @@ from scheduler.first_file import startup_name
 from simulator.process import Running
 
 CONTROL_TIMEOUT_S = 30
-GRANTS = (60_000, 40_000, 35_000, 9_000, 25_000)
+GRANTS = (110_000, 40_000, 60_000, 9_000, 25_000)
 """Credits for 183 days, startup by startup; the overspender's will not last."""
 FLAVORS = (
     "H100-1-80G@fr-par-2",
