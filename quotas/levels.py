@@ -107,6 +107,9 @@ def forecasts(snapshot: Snapshot) -> list[tuple[str, str, str, int]]:
     for name, balance in sorted(snapshot.balances.items()):
         if balance.exhausted_s is None or balance.available_ucr <= 0:
             continue
+        startup = snapshot.program.startup(name)
+        if startup and balance.exhausted_s >= snapshot.program.cohort(startup.cohort).ends_s:
+            continue  # they last to the end of the cohort, which has notices of its own
         runway_s = balance.exhausted_s - snapshot.now_s
         passed = [t for t in snapshot.program.policy.exhaustion_notices_s if runway_s <= t]
         if not passed:
