@@ -72,6 +72,19 @@ def test_it_gets_ready_reloads_and_leaves_cleanly(
     assert check.returncode == 0, check.stdout + check.stderr
 
 
+def test_the_secret_is_in_no_file_and_no_process_list(
+    paris: Region, program: Path, tmp_path: Path
+) -> None:
+    """After a cycle the key is in none of the state's files and not on the command line."""
+    secret = paris.env["SCW_SECRET_KEY"].encode()
+    with daemon(paris.env, tmp_path / "state", program) as running:
+        running.wait_for("cycle", outcome="done")
+        assert secret not in Path(f"/proc/{running.child.pid}/cmdline").read_bytes()
+        files = [path for path in (tmp_path / "state").rglob("*") if path.is_file()]
+        assert files
+        assert not [path.name for path in files if secret in path.read_bytes()]
+
+
 def test_killed_and_started_again_its_books_are_accepted(
     paris: Region, program: Path, tmp_path: Path
 ) -> None:
