@@ -116,6 +116,11 @@ BAD: dict[str, tuple[str, str, str]] = {
         "pool.h100.gpus[1].from = 2026-01-01 is not after the step before it; write the steps in"
         " rising order.",
     ),
+    "prices that follow the catalogue are not charged yet": (
+        'timezone = "Europe/Paris"',
+        'prices = "follow"',
+        'program.prices = "follow" is not yet supported; write "fixed".',
+    ),
     "a mode is one of three": (
         'timezone = "Europe/Paris"',
         'mode = "on"',
