@@ -124,8 +124,8 @@ class _Work:
         )
         text = (
             f"{run.server_name} ({run.flavor}) will be powered off at "
-            f"{format_instant(deadline_s)}: {violation.reason}. Its scratch disk is erased "
-            f"and its slot goes back to Scaleway; volumes stay."
+            f"{format_instant(deadline_s)}: {violation.reason}. A scratch disk, where it "
+            f"has one, is erased, and its slot goes back to Scaleway; volumes stay."
         )
         notice = Notice(
             startup=run.startup,
