@@ -23,10 +23,10 @@ from prometheus_client import (
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from quotas.levels import LEVELS
 from quotas.units import UCR_PER_CREDIT
 from quotas.view import View
 
-LEVELS = ("open", "paced", "closed", "stopped")
 BALANCES = ("posted", "accrued", "held", "reserve", "available", "disputed")
 
 

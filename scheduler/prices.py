@@ -73,8 +73,8 @@ def _alarms(offers: Iterable[Offer], rates: Mapping[str, int], factor_max: int) 
     """What is wrong with a listing: no believable price, or not the rate in force."""
     for offer in sorted((o for o in offers if o.gpus), key=lambda each: each.flavor):
         wrong, listed, rate = fault(offer), offer.rate_ucr_per_h, rates.get(offer.flavor)
-        if wrong or listed is None:
-            yield wrong or ""
+        if wrong is not None or listed is None:
+            yield wrong or f"{offer.flavor} has no price"
         elif rate is not None and not rate <= listed * factor_max <= rate * factor_max**2:
             yield (
                 f"{offer.flavor} is listed at an absurd {format_credits(listed)} an hour, "

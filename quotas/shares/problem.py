@@ -150,7 +150,7 @@ def _read_node(raw: object, place: int, reader: Reader) -> Node:
     if weight < 0:
         raise ProblemError(f"{where}: field 'weight' is {entry['weight']!r}, below 0")
     amounts = {key: reader.by_pool(entry[key], key, where) for key in AMOUNTS if entry.get(key)}
-    return Node(name, parent, weight, priority, **amounts)  # type: ignore[arg-type]
+    return Node(name, parent, weight, priority, **amounts)  # type: ignore[arg-type]  # one reader
 
 
 @dataclass(frozen=True, slots=True)

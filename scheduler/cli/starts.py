@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import socket
@@ -64,8 +65,11 @@ def check(
 ) -> None:
     """Try program, key, permissions, prices, clock and disk: a line and a fix each."""
     try:
-        state.mkdir(parents=True, exist_ok=True)
-        free = shutil.disk_usage(state).free
+        # Asked of the nearest folder that is there: a check makes nothing.
+        there = next(each for each in (state, *state.resolve().parents) if each.exists())
+        if not there.is_dir():
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+        free = shutil.disk_usage(there).free
     except OSError as error:
         raise typer.BadParameter(f"--state {state}: {error.strerror}") from None
     found = list(checks(connect, read_text(program), str(program), free, SystemClock().now_s()))

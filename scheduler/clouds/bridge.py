@@ -73,5 +73,5 @@ def _nothing_to_read() -> requests.Response:
 
 def through(api: SdkApi, exchange: Exchange) -> SdkApi:
     """Put our HTTP call under this one SDK object; no class or module is touched."""
-    api._request = exchange.request  # type: ignore[method-assign]
+    api._request = exchange.request  # type: ignore[method-assign]  # on this object only
     return api

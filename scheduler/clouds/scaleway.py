@@ -12,11 +12,11 @@ from typing import Any
 
 from requests.adapters import BaseAdapter, HTTPAdapter
 from scaleway import Client  # type: ignore[import-untyped]  # ships no py.typed
-from scaleway.account.v3 import (  # type: ignore[import-untyped]
+from scaleway.account.v3 import (  # type: ignore[import-untyped]  # the same
     AccountV3ProjectAPI,
     ListProjectsRequestOrderBy,
 )
-from scaleway.instance.v1 import (  # type: ignore[import-untyped]
+from scaleway.instance.v1 import (  # type: ignore[import-untyped]  # the same
     InstanceV1API,
     ListServersRequestOrder,
     ServerAction,

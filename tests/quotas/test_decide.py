@@ -49,7 +49,7 @@ def test_used_up_credits_give_notice_and_no_stop() -> None:
     assert notice.deadline_s == 100 + NOTICE_S
     assert decided.intents == ()
     assert [d.verb for d in decided.decisions] == ["notify"]
-    assert "scratch disk" in notice.text and "erased" in notice.text
+    assert "A scratch disk, where it has one, is erased" in notice.text
     assert notice.deadline_s in decided.edges
 
 

@@ -140,5 +140,6 @@ def test_a_taken_port_is_told_and_nothing_runs(
         listen = running.url().removeprefix("http://")
         other = cohortd(paris.env, "run", "--state", str(tmp_path / "b"), "--listen", listen)
         assert other.returncode == 2 and "Traceback" not in other.stderr
-        assert "ddress already in use" in " ".join(other.stderr.split())
+        said = " ".join(other.stderr.replace("│", " ").split())
+        assert "--listen" in said and "already in use" in said
         assert running.end() == 0
