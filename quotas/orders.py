@@ -29,12 +29,13 @@ class VoidOrder:
 
 @dataclass(frozen=True, slots=True)
 class RefundOrder:
-    """Every charged second within [from_s, to_s) of a server, or of a startup."""
+    """Every charged second within [from_s, to_s) of a server, a startup, or a whole zone."""
 
     from_s: int
     to_s: int
     server: str | None = None
     startup: str | None = None
+    zone: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

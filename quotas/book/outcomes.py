@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -130,18 +131,18 @@ def _void(connection: Connection, program: Program, deed: Deed, order: VoidOrder
 
 def _refund(connection: Connection, program: Program, deed: Deed, order: RefundOrder) -> Outcome:
     startups = _refunded(connection, program, order)
-    for name in startups:
-        startup = program.startup(name)
-        if startup and order.from_s < program.cohort(startup.cohort).starts_s:
-            raise Refused(_before(f"--from {format_instant(order.from_s)}", startup, program))
+    members = [startup for name in startups if (startup := program.startup(name))]
+    first = min(members, key=lambda m: program.cohort(m.cohort).starts_s, default=None)
+    if first and order.from_s < program.cohort(first.cohort).starts_s:
+        raise Refused(_before(f"--from {format_instant(order.from_s)}", first, program))
     window = Period(order.from_s, order.to_s)
     grants = {grant.account: grant for grant in read_grants(connection)}
     refunds = [
         refund
-        for charge in read_charges(connection, startups, window, order.server)
+        for charge in read_charges(connection, startups, window, order.server, order.zone)
         for refund in refund_transfers(charge, window, deed.now_s, deed.reason)
     ]
-    what = f"server {order.server}" if order.server else order.startup
+    what = f"server {order.server}" if order.server else order.startup or f"zone {order.zone}"
     if not refunds:
         raise Refused(
             f"nothing charged to {what} from {format_instant(order.from_s)} to "
@@ -152,31 +153,49 @@ def _refund(connection: Connection, program: Program, deed: Deed, order: RefundO
     back: dict[str, int] = {}
     for entry in (entry for refund in refunds for entry in refund.entries[1:]):
         back[entry.account] = back.get(entry.account, 0) + entry.amount_ucr
-    seconds = sum(int(r.detail["end_s"]) - int(r.detail["start_s"]) for r in refunds)
-    total = format_credits(sum(back.values()))
-    forfeited = format_credits(sum(each.entries[1].amount_ucr for each in lost))
+    whole = _refund_sums(refunds, lost)
+    each = {
+        name: _refund_sums(
+            [r for r in refunds if r.startup == name], [t for t in lost if t.startup == name]
+        )
+        for name in sorted({refund.startup for refund in refunds})
+    }
+    parts = ", ".join(f"{name} {sums['refunded']}" for name, sums in each.items())
     answer = {
-        "charges": len({refund.detail["charge"] for refund in refunds}),
-        "seconds": seconds,
-        "refunded": total,
-        "forfeited": forfeited,
+        **whole,
+        "startups": each,
         "to": {account: format_credits(ucr) for account, ucr in sorted(back.items())},
-        "sentence": f"{total} credits for {seconds} s of {what} go back to where they were drawn"
-        + (f"; {forfeited} of them to grants that have ended, which forfeit them" * bool(lost)),
+        "sentence": f"{whole['refunded']} credits for {whole['seconds']} s of {what} go back to "
+        "where they were drawn"
+        + (f"; {whole['forfeited']} of them to grants that have ended, which forfeit them")
+        * bool(lost)
+        + f": {parts}" * (order.zone is not None),
     }
     return Outcome((*refunds, *lost), answer)
 
 
+def _refund_sums(refunds: Sequence[Transfer], lost: Sequence[Transfer]) -> Answer:
+    """How many charges and seconds are refunded, how much comes back, how much of it is lost."""
+    return {
+        "charges": len({refund.detail["charge"] for refund in refunds}),
+        "seconds": sum(int(r.detail["end_s"]) - int(r.detail["start_s"]) for r in refunds),
+        "refunded": format_credits(-sum(refund.entries[0].amount_ucr for refund in refunds)),
+        "forfeited": format_credits(sum(each.entries[1].amount_ucr for each in lost)),
+    }
+
+
 def _refunded(connection: Connection, program: Program, order: RefundOrder) -> list[str]:
-    """The startups that are refunded: the one named, or those that ran the server."""
-    if order.server is None:
-        assert order.startup is not None, "a refund names a server or a startup"
+    """The startups that are refunded: the one named, or those that ran the server or the zone."""
+    if order.startup is not None:
         _grants_of(connection, program, order.startup)
         return [order.startup]
-    ran = select(RUN.c.startup).where(RUN.c.server_id == order.server).distinct()
-    startups = sorted(connection.scalars(ran))
-    if not startups:
+    named = RUN.c.server_id == order.server if order.server else RUN.c.zone == order.zone
+    startups = sorted(connection.scalars(select(RUN.c.startup).where(named).distinct()))
+    if not startups and order.server:
         raise Refused(f"no server {order.server} ever ran; 'cohortd explain STARTUP' names them")
+    if not startups:
+        zones = ", ".join(sorted(connection.scalars(select(RUN.c.zone).distinct()))) or "no zone"
+        raise Refused(f"no server ever ran in zone {order.zone}; servers ran in {zones}")
     return startups
 
 

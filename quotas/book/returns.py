@@ -19,9 +19,13 @@ IDS_AT_ONCE = 500
 
 
 def read_charges(
-    connection: Connection, startups: Collection[str], window: Period, server: str | None = None
+    connection: Connection,
+    startups: Collection[str],
+    window: Period,
+    server: str | None = None,
+    zone: str | None = None,
 ) -> list[Charge]:
-    """The charges of startups, or of one server among theirs, that overlap a window."""
+    """The charges of startups that overlap a window, of one server or zone where it is named."""
     mine = select(TRANSFER).where(TRANSFER.c.startup.in_(sorted(startups)))
     overlapping = mine.where(TRANSFER.c.kind == "charge", TRANSFER.c.at_s > window.start_s)
     found = [
@@ -29,6 +33,7 @@ def read_charges(
         for row in connection.execute(overlapping.order_by(TRANSFER.c.id))
         if (detail := json.loads(row.detail))["start_s"] < window.end_s
         and server in (None, detail["server"])
+        and zone in (None, detail["flavor"].rpartition("@")[2])
     ]
     refunds = _refunds(connection, connection.execute(mine.where(TRANSFER.c.kind == "refund")))
     sides = _sides(connection, [row.id for row, _ in found])

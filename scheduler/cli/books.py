@@ -100,18 +100,19 @@ def refund(
     reason: Reason,
     server: Annotated[str | None, typer.Option(help="Id of the server.")] = None,
     startup: Annotated[str | None, typer.Option(help="Every server of this startup.")] = None,
+    zone: Annotated[str | None, typer.Option(help="Every server in this zone, whosever.")] = None,
     state: State = DEFAULT_STATE,
     dry_run: DryRun = False,
     as_json: Json = False,
     key: Key = None,
 ) -> None:
     """Return every charged second of an interval to the grants that it was drawn from."""
-    if (server is None) == (startup is None):
-        _fail("a refund is of one server or of one startup; give --server or --startup", BAD_INPUT)
+    if sum(named is not None for named in (server, startup, zone)) != 1:
+        _fail("a refund names one of three; give --server, --startup or --zone", BAD_INPUT)
     from_s, to_s = _instant_s("--from", from_), _instant_s("--to", to)
     if to_s <= from_s:
         _fail(f"--to {to} is not after --from {from_}", BAD_INPUT)
-    order = RefundOrder(from_s, to_s, server, startup)
+    order = RefundOrder(from_s, to_s, server, startup, zone)
     _carry_out(order, reason, _Way(state, key, dry_run, as_json))
 
 

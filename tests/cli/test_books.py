@@ -65,6 +65,7 @@ COMMANDS: list[tuple[str, ...]] = [
     ("void", "acme", "g1"),
     ("refund", "--server", "s1", "--from", FROM, "--to", TO),
     ("refund", "--startup", "acme", "--from", FROM, "--to", TO),
+    ("refund", "--zone", "fr-par-2", "--from", FROM, "--to", TO),
     ("transfer", "acme", "birch", "40"),
 ]
 
@@ -102,6 +103,18 @@ def test_the_answers_in_json(state: Path) -> None:
     assert (void["used"], void["voided"], void["dry_run"]) == ("3.60", "96.40", False)
 
 
+def test_a_zone_is_refunded_startup_by_startup(state: Path) -> None:
+    """The preview names each startup and its sum; the second time nothing is left."""
+    zone = COMMANDS[4]
+    shown = on(state, *zone, *WHY, "--dry-run")
+    assert shown.out.endswith("go back to where they were drawn: acme 3.60\n")
+    done = on(state, *zone, *WHY, "--json").json
+    acme = {"charges": 1, "seconds": HOUR_S, "refunded": "3.60", "forfeited": "0.00"}
+    assert done["startups"] == {"acme": acme}
+    again = on(state, *zone, *WHY)
+    assert again.code == 1 and "is left to refund" in again.sentence
+
+
 def test_status_shows_a_grant_by_command(state: Path) -> None:
     """What was granted is available at once."""
     assert on(state, *COMMANDS[0], *WHY).code == 0
@@ -133,7 +146,9 @@ BAD: list[tuple[tuple[str, ...], int, str]] = [
     (grant_of("1", "--key", "#1"), 2, "--key"),
     (("void", "acme", "g9"), 1, "no grant g9"),
     (("void", "nobody", "g1"), 1, "no startup"),
-    (("refund", "--from", FROM, "--to", TO), 2, "--server or --startup"),
+    (("refund", "--from", FROM, "--to", TO), 2, "--server, --startup or --zone"),
+    (("refund", "--zone", "z", "--server", "s1", "--from", FROM, "--to", TO), 2, "one of three"),
+    (("refund", "--zone", "fr-par-9", "--from", FROM, "--to", TO), 1, "servers ran in fr-par-2"),
     (("refund", "--startup", "acme", "--from", TO, "--to", FROM), 2, "is not after"),
     (("refund", "--startup", "acme", "--from", "2027-01-01", "--to", TO), 2, "no zone"),
     (

@@ -24,7 +24,7 @@ from quotas.orders import Deed, GrantOrder, Order, RefundOrder, TransferOrder, V
 from quotas.program import Program, ProgramError
 from quotas.tables import RUN
 from quotas.units import Period, format_credits
-from tests.builders import YEAR_S, a_grant, a_program, a_run, a_startup
+from tests.builders import TYPE, YEAR_S, Z, a_grant, a_program, a_run, a_startup
 from tests.scheduler.rig import T0, Rig, program, server
 
 from .rows import amounts, charges, digest, filled, lease_of, result_of
@@ -81,8 +81,9 @@ def conserves(book: Book) -> bool:
 GRANT = GrantOrder("birch", "b1", 7_000)
 VOID = VoidOrder("acme", "g2")
 REFUND = RefundOrder(9_000, 10_800, server="s1")
+OUTAGE = RefundOrder(9_000, 10_800, zone=Z)
 TRANSFER = TransferOrder("acme", "birch", 4_000)
-ORDERS: list[Order] = [GRANT, VOID, REFUND, TRANSFER]
+ORDERS: list[Order] = [GRANT, VOID, REFUND, OUTAGE, TRANSFER]
 
 
 @pytest.mark.parametrize("order", ORDERS, ids=lambda o: type(o).__name__)
@@ -196,6 +197,55 @@ def test_no_second_is_refunded_twice() -> None:
     assert digest(book) == before and verify(book).fault is None
 
 
+def two_zones() -> Book:
+    """Beside acme's s1, an hour of b1 and of b2 of birch is charged, b2 in another zone."""
+    book = a_book()
+    for server_id, zone in (("b1", Z), ("b2", "fr-par-1")):
+        place = {"startup": "birch", "zone": zone, "flavor": f"{TYPE}@{zone}"}
+        run = a_run(server_id, **place, posted_until_s=3_600)
+        with book.writing() as connection:
+            connection.execute(RUN.insert().values(**{f: getattr(run, f) for f in run.__slots__}))
+        charge(book, run, Period(0, 3_600))
+    return book
+
+
+def test_a_zone_is_refunded_for_everyone_in_it() -> None:
+    """Each startup's seconds there come back; a server in another zone stays charged."""
+    book = two_zones()
+    answer = perform(book, a_deed(RefundOrder(1_800, 5_400, zone=Z)))
+    assert {n: s["seconds"] for n, s in answer["startups"].items()} == {
+        "acme": 3_600,
+        "birch": 1_800,
+    }
+    assert amounts(book)["usage:birch"] == 3_600 + 1_800
+    assert verify(book).fault is None and conserves(book)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 10_000), st.integers(1, 4_000), st.integers(0, 2)), max_size=5
+    )
+)
+def test_refunds_of_zone_server_and_startup_return_each_second_once(
+    asked: list[tuple[int, int, int]],
+) -> None:
+    """Whatever overlaps whatever, the sum refunded is what the union of seconds cost."""
+    book = two_zones()
+    gone: set[int] = set()
+    for from_s, length_s, kind in asked:
+        names = ({"zone": Z}, {"server": "s1"}, {"startup": "acme"})[kind]
+        window = range(from_s, min(from_s + length_s, 10_800))
+        try:
+            perform(book, a_deed(RefundOrder(from_s, from_s + length_s, **names)))
+        except Refused:
+            of_birch = kind == 0 and from_s < 3_600
+            assert set(window) <= gone or of_birch
+        gone |= set(window)
+    assert amounts(book)["usage:acme"] == 10_800 - len(gone)
+    assert verify(book).fault is None and conserves(book)
+
+
 def test_a_transfer_arrives_as_a_grant_with_the_same_end() -> None:
     """Birch can spend it at once, until the end that acme's grant had."""
     book = a_book()
@@ -221,6 +271,7 @@ def test_a_transfer_arrives_as_a_grant_with_the_same_end() -> None:
         (RefundOrder(-1, 60, startup="acme"), "before cohort spring starts"),
         (RefundOrder(0, 60, startup="nobody"), "no startup 'nobody'"),
         (RefundOrder(0, 60, server="s9"), "no server s9"),
+        (RefundOrder(0, 60, zone="fr-par-9"), "servers ran in fr-par-2"),
         (RefundOrder(10_800, 20_000, server="s1"), "is left to refund"),
         (TransferOrder("acme", "birch", 4_201), "more than the 0.0042"),
         (TransferOrder("acme", "acme", 1), "to itself"),
