@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from simulator.api import render
-from simulator.api.calls import Answer, Call, answer
+from simulator.api.calls import Answer, Call, answer, permission_denied
 from simulator.world import Project
 from simulator.world.model import not_found
 
@@ -24,7 +24,7 @@ def list_projects(call: Call) -> Answer:
 def _matches(call: Call, project: Project) -> bool:
     wanted = [value for name, value in call.query_items if name == "project_ids"]
     return (
-        call.caller.may_see(project.id)
+        _may_see(call, project.id)
         and call.query.get("organization_id") in (None, call.world.organization_id)
         and call.query.get("name") in (None, "", project.name)
         and (not wanted or project.id in wanted)
@@ -37,5 +37,11 @@ def get_project(call: Call) -> Answer:
     found = [project for project in call.world.projects if project.id == project_id]
     if not found:
         raise not_found("project_id", project_id)
-    call.caller.check(project_id, "projects", "read")
+    if not _may_see(call, project_id):
+        raise permission_denied("projects", "read")
     return answer(render.project(found[0], call.world.organization_id))
+
+
+def _may_see(call: Call, project_id: str) -> bool:
+    """With ProjectReadOnly, or with anything in the project."""
+    return call.caller.may("projects:read") or call.caller.may("server:read", project_id)

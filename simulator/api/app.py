@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from simulator.api import account, control, instance, products
+from simulator.api import account, control, iam, instance, products
 from simulator.api.calls import Answer, Call, Caller, Site, identify
 from simulator.api.faulty import strike
 from simulator.api.render import Shelf
@@ -28,6 +28,7 @@ from simulator.world.model import invalid
 Endpoint = Callable[[Call], Answer]
 
 _ZONE = "/instance/v1/zones/{zone}"
+_IAM = "/iam/v1alpha1"
 _ONE = _ZONE + "/servers/{server_id}"
 _API: tuple[tuple[str, str, Endpoint], ...] = (
     ("GET", _ZONE + "/servers", instance.list_servers),
@@ -40,6 +41,20 @@ _API: tuple[tuple[str, str, Endpoint], ...] = (
     ("GET", _ZONE + "/products/servers/availability", products.list_availability),
     ("GET", "/account/v3/projects", account.list_projects),
     ("GET", "/account/v3/projects/{project_id}", account.get_project),
+    ("GET", _IAM + "/policies", iam.list_policies),
+    ("POST", _IAM + "/policies", iam.create_policy),
+    ("GET", _IAM + "/policies/{policy_id}", iam.get_policy),
+    ("GET", _IAM + "/rules", iam.list_rules),
+    ("PUT", _IAM + "/rules", iam.set_rules),
+    ("GET", _IAM + "/permission-sets", iam.list_permission_sets),
+    ("GET", _IAM + "/applications", iam.list_applications),
+    ("POST", _IAM + "/applications", iam.create_application),
+    ("GET", _IAM + "/groups", iam.list_groups),
+    ("POST", _IAM + "/groups", iam.create_group),
+    ("GET", _IAM + "/users", iam.list_users),
+    ("GET", _IAM + "/api-keys", iam.list_keys),
+    ("POST", _IAM + "/api-keys", iam.create_key),
+    ("GET", _IAM + "/api-keys/{access_key}", iam.get_key),
 )
 _PUBLIC: tuple[tuple[str, str, Endpoint], ...] = (
     ("GET", _ZONE + "/products/servers", products.list_types),
@@ -54,6 +69,8 @@ _CONTROL: tuple[tuple[str, str, Endpoint], ...] = (
     ("POST", "/_control/prices", control.change_price),
     ("POST", "/_control/stock", control.set_stock),
     ("POST", "/_control/guest-shutdown", control.guest_shutdown),
+    ("POST", "/_control/principals", control.add_principal),
+    ("POST", "/_control/rules", control.edit_rules),
 )
 
 
@@ -95,7 +112,7 @@ def _control(site: Site, method: str, path: str, endpoint: Endpoint) -> Route:
     async def serve(request: Request) -> Response:
         body = await request.body()
         site.world.advance(site.clock.now_s(site.world.now_s))
-        return _answered(lambda: endpoint(_call(site, request, Caller(None), body)))
+        return _answered(lambda: endpoint(_call(site, request, Caller(site.world.iam, None), body)))
 
     return Route(path, serve, methods=[method])
 
@@ -106,7 +123,7 @@ def _by_key(site: Site, request: Request) -> Caller:
 
 def _anyone(site: Site, request: Request) -> Caller:
     """Prices are public."""
-    return Caller(None)
+    return Caller(site.world.iam, None)
 
 
 def _call(site: Site, request: Request, caller: Caller, body: bytes) -> Call:

@@ -10,7 +10,8 @@ from urllib.parse import urlencode
 
 from simulator.api.render import Shelf
 from simulator.clock import Clock
-from simulator.world import Project, Refusal, World
+from simulator.world import Refusal, World
+from simulator.world.iam import Iam, Principal
 from simulator.world.model import invalid
 
 LARGEST_PAGE = 100
@@ -29,17 +30,23 @@ class Site:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks: an operator of the organization, or a startup within its project."""
+    """Who asks, and what IAM lets them do; a bearer of None is the simulation itself."""
 
-    project: Project | None
+    iam: Iam
+    bearer: Principal | None
+    default_project_id: str = ""
 
-    def may_see(self, project_id: str) -> bool:
+    def may_see(self, project_id: str, permission: str = "server:read") -> bool:
         """Whether it may see what is in this project."""
-        return self.project is None or self.project.id == project_id
+        return self.may(permission, project_id)
 
-    def check(self, project_id: str, resource: str, action: str) -> None:
+    def may(self, permission: str, project_id: str = "") -> bool:
+        """Whether a policy's rule gives it this permission there."""
+        return self.bearer is None or self.iam.may(self.bearer, permission, project_id)
+
+    def check(self, permission: str, project_id: str, resource: str, action: str) -> None:
         """Refuse with 403 what the caller may not do."""
-        if not self.may_see(project_id):
+        if not self.may(permission, project_id):
             raise permission_denied(resource, action)
 
 
@@ -92,12 +99,10 @@ def answer(body: Mapping[str, Any], status: int = 200) -> Answer:
 
 def identify(world: World, token: str | None) -> Caller:
     """Who a key belongs to, or Refusal 401."""
-    if token == world.operator_key:
-        return Caller(None)
-    for project in world.projects:
-        if token == project.secret_key:
-            return Caller(project)
-    raise denied("not_found")
+    bearer = world.iam.bearer(token)
+    if bearer is None or token is None:
+        raise denied("not_found")
+    return Caller(world.iam, bearer, world.iam.default_project(token))
 
 
 def denied(reason: str) -> Refusal:

@@ -103,5 +103,36 @@ def guest_shutdown(call: Call) -> Answer:
     return Answer(json.dumps({"state": server.state}).encode())
 
 
+def add_principal(call: Call) -> Answer:
+    """POST principals {"kind", "name", "rules"?, "project_id"?, "member_ids"?, "owner"?}.
+
+    An application or a user gets a key, which is answered; with rules, a policy too.
+    """
+    world, body = call.world, call.body
+    made = world.iam.add(
+        str(body.get("kind")),
+        str(body.get("name")),
+        world.now_s,
+        is_owner=bool(body.get("owner")),
+        members=tuple(body.get("member_ids") or ()),
+    )
+    said: dict[str, Any] = {"id": made.id}
+    if made.kind != "group":
+        project_id = str(body.get("project_id") or world.organization_id)
+        key = world.iam.add_key(made.id, project_id, world.now_s)
+        said |= {"access_key": key.access_key, "secret_key": key.secret_key}
+    if body.get("rules"):
+        policy = world.iam.add_policy(made.name, made.id, body["rules"], world.now_s)
+        said["policy_id"] = policy.id
+    return answer(said)
+
+
+def edit_rules(call: Call) -> Answer:
+    """POST rules {"policy_id", "rules"}: as a person does in the console, never refused."""
+    world, body = call.world, call.body
+    world.iam.set_rules(str(body.get("policy_id")), body.get("rules") or (), world.now_s)
+    return answer({"policy_id": body.get("policy_id")})
+
+
 def _bad(status: int, message: str) -> Refusal:
     return Refusal(status, {"message": message, "type": "control"})

@@ -19,6 +19,13 @@ _ORDERS: dict[str, tuple[Callable[[Server], tuple[int, int]], bool]] = {
     "modification_date_asc": (lambda server: (server.modified_s, server.serial), False),
 }
 _RESOURCE = "compute_servers"
+_PERMISSIONS = {
+    "poweron": "server:start",
+    "poweroff": "server:stop",
+    "stop_in_place": "server:stop",
+    "terminate": "server:delete",
+}
+"""What an action needs; the others need server:write."""
 
 
 def list_servers(call: Call) -> Answer:
@@ -104,9 +111,8 @@ def create_server(call: Call) -> Answer:
     name, commercial_type = call.body.get("name"), call.body.get("commercial_type")
     if not isinstance(commercial_type, str):
         raise invalid("commercial_type", "commercial_type is required")
-    own = call.caller.project.id if call.caller.project else ""
-    project_id = str(call.body.get("project") or own)
-    call.caller.check(project_id, _RESOURCE, "create")
+    project_id = str(call.body.get("project") or call.caller.default_project_id)
+    call.caller.check("server:create", project_id, _RESOURCE, "create")
     server = call.world.create_server(
         call.zone, project_id, commercial_type, str(name or "srv"), call.body.get("tags") or ()
     )
@@ -136,15 +142,16 @@ def list_actions(call: Call) -> Answer:
 
 def act(call: Call) -> Answer:
     """POST an action: 202 and a task that nobody needs to watch."""
-    server = _owned(call, "write")
-    call.world.act(call.zone, server.id, str(call.body.get("action", "")))
+    action = str(call.body.get("action", ""))
+    server = _owned(call, "write", _PERMISSIONS.get(action, "server:write"))
+    call.world.act(call.zone, server.id, action)
     return answer(render.task(call.zone, server.id, call.world.now_s), 202)
 
 
-def _owned(call: Call, action: str) -> Server:
+def _owned(call: Call, action: str, permission: str = "") -> Server:
     """The server in the path, if the caller may do this with it."""
     server = call.world.server(call.zone, call.path["server_id"])
-    call.caller.check(server.project_id, _RESOURCE, action)
+    call.caller.check(permission or f"server:{action}", server.project_id, _RESOURCE, action)
     return server
 
 

@@ -27,10 +27,12 @@ class FaultKind(StrEnum):
     MISSING_PRICE = "missing_price"
     STALE_READ = "stale_read"
     STUCK_STOPPING = "stuck_stopping"
+    TRANSIENT_STATE = "transient_state"
 
 
-PLANNED = tuple(kind for kind in FaultKind if kind is not FaultKind.HANG)
-"""Kinds that a plan may draw. Hanging costs real time, so it is only on demand."""
+ON_DEMAND = (FaultKind.HANG, FaultKind.TRANSIENT_STATE)
+PLANNED = tuple(kind for kind in FaultKind if kind not in ON_DEMAND)
+"""Kinds that a plan may draw: hanging costs real time, and few worlds edit rules."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -128,3 +128,10 @@ def out_of_stock(commercial_type: str) -> Refusal:
     """503: the zone has no free hardware of this type now."""
     body = {"resource": commercial_type, "type": "out_of_stock"}
     return Refusal(503, {"message": "resource is out of stock"} | body)
+
+
+def transient(resource: str, resource_id: str) -> Refusal:
+    """409: somebody else's change to it is under way."""
+    body = {"message": "resource is in a transient state", "type": "transient_state"}
+    named = {"resource": resource, "resource_id": resource_id, "current_state": "updating"}
+    return Refusal(409, body | named)

@@ -16,6 +16,7 @@ from simulator.world.agenda import Agenda, Event, Step, Wake
 from simulator.world.catalogue import OFFERS, Offer
 from simulator.world.faults import FaultKind, Faults
 from simulator.world.habits import Habit, default_habits
+from simulator.world.iam import Iam
 from simulator.world.identity import new_access_key, new_project, new_uuid
 from simulator.world.market import DAY_S, Market, PriceChange
 from simulator.world.model import (
@@ -43,6 +44,8 @@ class World:
         self.organization_id = new_uuid(chance)
         self.operator_access_key = new_access_key(chance)
         self.operator_key = new_uuid(chance)
+        self.iam = Iam(seed, self.organization_id)
+        self.iam.add_owner(self.operator_access_key, self.operator_key, start_s)
         self.projects: list[Project] = []
         self.market = market
         self.faults = Faults()
@@ -75,6 +78,7 @@ class World:
         """One more project, with a habit or without any servers of its own."""
         project = new_project(self.seed, name, self.start_s)
         self.projects.append(project)
+        self.iam.add_startup(project, self.start_s)
         if habit is not None:
             self._habits[name] = habit
             self._agenda.plan(self.now_s + habit.first_s, Wake(name))
