@@ -43,9 +43,12 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """Power off a server, for a notice; `replaces` is the state it had when decided."""
+    """An action on a server, or (server "") on a whole startup; `replaces` is what was there.
 
-    notice_id: int
+    poweroff is for a notice; close and reopen are for a startup's level.
+    """
+
+    notice_id: int | None
     server_id: str
     zone: str
     replaces: str
@@ -56,6 +59,7 @@ class Intent:
     ended_s: int | None = None
     detail: str = ""
     action: str = "poweroff"
+    startup: str = ""
     id: int | None = None
 
     @property

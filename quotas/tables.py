@@ -182,8 +182,9 @@ class IntentRow(SQLModel, table=True):
     __tablename__ = "intent"
     __table_args__ = (Index("ix_intent_state", "state"),)
     id: int | None = Field(default=None, primary_key=True)
-    notice_id: int = Field(foreign_key="notice.id")
+    notice_id: int | None = Field(default=None, foreign_key="notice.id")
     action: str
+    startup: str = Field(default="", index=True)
     server_id: str = Field(index=True)
     zone: str
     replaces: str
@@ -191,6 +192,23 @@ class IntentRow(SQLModel, table=True):
     not_after_s: int = Field(sa_column=_int64())
     state: str
     sent_s: int | None = Field(default=None, sa_column=_int64(nullable=True))
+    ended_s: int | None = Field(default=None, sa_column=_int64(nullable=True))
+    detail: str
+
+
+class WithheldRow(SQLModel, table=True):
+    """Rules of a policy as they were before a startup was closed (see quotas.permissions)."""
+
+    __tablename__ = "withheld"
+    __table_args__ = (Index("ix_withheld_open", "state"),)
+    id: int | None = Field(default=None, primary_key=True)
+    startup: str = Field(index=True)
+    policy_id: str
+    policy_name: str
+    before: str
+    taken: str
+    recorded_s: int = Field(sa_column=_int64())
+    state: str
     ended_s: int | None = Field(default=None, sa_column=_int64(nullable=True))
     detail: str
 
@@ -220,3 +238,4 @@ RUN = _TABLES["run"]
 ZONE = _TABLES["zone"]
 DISPUTE = _TABLES["dispute"]
 LEASE = _TABLES["lease"]
+WITHHELD = _TABLES["withheld"]
