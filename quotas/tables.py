@@ -75,6 +75,33 @@ class GrantRow(SQLModel, table=True):
     amount_ucr: int = Field(sa_column=_int64())
     effective_s: int = Field(sa_column=_int64())
     expires_s: int = Field(sa_column=_int64())
+    rolls_to: str | None = None
+    roll_ppm: int | None = None
+    roll_most_ucr: int | None = Field(default=None, sa_column=_int64(nullable=True))
+
+
+class HoldRow(SQLModel, table=True):
+    """How a hold stands; its transfers are the truth, and its account has what it holds."""
+
+    __tablename__ = "hold"
+    id: str = Field(primary_key=True)
+    startup: str = Field(index=True)
+    cohort: str
+    amount_ucr: int = Field(sa_column=_int64())
+    placed_s: int = Field(sa_column=_int64())
+    expires_s: int = Field(sa_column=_int64())
+    state: str = Field(index=True)
+    settled_ucr: int = Field(sa_column=_int64())
+    ended_s: int | None = Field(default=None, sa_column=_int64(nullable=True))
+    reason: str
+
+
+class DeedRow(SQLModel, table=True):
+    """Which transfer keeps the order and the answer of a deed, by the deed's key."""
+
+    __tablename__ = "deed"
+    key: str = Field(primary_key=True)
+    transfer_id: int = Field(foreign_key="transfer.id")
 
 
 class RunRow(SQLModel, table=True):
@@ -231,6 +258,8 @@ DECISION = _TABLES["decision"]
 INTENT = _TABLES["intent"]
 NOTICE = _TABLES["notice"]
 GRANT = _TABLES["credit_grant"]
+HOLD = _TABLES["hold"]
+DEED = _TABLES["deed"]
 OFFER = _TABLES["offer"]
 PRICE = _TABLES["price"]
 PROGRAM = _TABLES["program_version"]

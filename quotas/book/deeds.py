@@ -2,7 +2,8 @@
 
 A deed is an order with a reason and an actor. Its first transfer keeps the deed's key,
 its order and its answer in `detail`, under the hash chain: the same key with the same
-order repeats the answer, with another one it is refused.
+order repeats the answer, with another one it is refused. The table `deed` finds that
+transfer by the key.
 """
 
 from __future__ import annotations
@@ -10,14 +11,14 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, select
 
 from quotas.book.outcomes import Answer, key_of, outcome_of
 from quotas.book.session import Book
 from quotas.book.transfers import canonical, post
 from quotas.corrections import Refused
 from quotas.orders import Deed
-from quotas.tables import GRANT, TRANSFER
+from quotas.tables import DEED, GRANT, TRANSFER
 
 
 def preview(book: Book, deed: Deed) -> Answer:
@@ -41,16 +42,16 @@ def perform(book: Book, deed: Deed) -> Answer:
             connection.execute(GRANT.insert(), list(outcome.grants))
         posted = post(connection, [first, *rest], recorded_s=deed.now_s, epoch=0, actor=deed.actor)
         assert posted == len(outcome.transfers), "a deed's transfers are new, all of them"
+        of = select(TRANSFER.c.id).where(TRANSFER.c.key == first.key).scalar_subquery()
+        connection.execute(DEED.insert().values(key=kept["deed"], transfer_id=of))
         return outcome.answer
 
 
 def _first_answer(connection: Connection, deed: Deed) -> Answer | None:
     if deed.key is None:
         return None
-    kept = select(TRANSFER.c.detail).where(
-        TRANSFER.c.epoch == 0, func.json_extract(TRANSFER.c.detail, "$.deed") == deed.key
-    )
-    text = connection.scalar(kept.limit(1))
+    kept = select(TRANSFER.c.detail).join(DEED, DEED.c.transfer_id == TRANSFER.c.id)
+    text = connection.scalar(kept.where(DEED.c.key == deed.key))
     if text is None:
         return None
     detail = json.loads(text)

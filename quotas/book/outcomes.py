@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, func, select
 
 from quotas.book.returns import read_charges
+from quotas.book.standing import read_balance
 from quotas.book.state import read_grants, read_program
 from quotas.corrections import (
     Refused,
@@ -211,6 +212,13 @@ def _transfer(
         raise Refused(
             f"{order.to} is in cohort {receiver.cohort} and {order.giver} is not; void and "
             "grant instead"
+        )
+    spendable_ucr = read_balance(connection, program, order.giver, deed.now_s).available_ucr
+    if order.amount_ucr > spendable_ucr:
+        raise Refused(
+            f"{format_credits(order.amount_ucr)} credits are more than the "
+            f"{format_credits(max(0, spendable_ucr))} that {order.giver} has available; usage "
+            "not yet charged, holds and the reserve are set aside: transfer at most that"
         )
     parts = moves(same, receiver.name, order.amount_ucr, deed.now_s, _number(connection))
     moved = move_transfer(parts, key_of(connection, deed), deed.now_s, deed.reason)

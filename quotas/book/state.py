@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Select, or_, select
+from sqlalchemy import Connection, or_, select
 
 from quotas.book.session import Book
 from quotas.ledger import GrantBalance, grant_account, usage_account
@@ -56,8 +56,8 @@ def load(book: Book) -> State:
             program=program,
             program_version=version,
             catalogue=_catalogue(connection),
-            confirmed=_confirmed(connection),
-            runs=tuple(Run(**row) for row in connection.execute(_unposted_runs()).mappings()),
+            confirmed=read_confirmed(connection),
+            runs=read_unposted(connection),
             grants=read_grants(connection),
             notices=_notices(connection),
             intents=_intents(connection),
@@ -93,7 +93,8 @@ def read_grants(connection: Connection) -> tuple[GrantBalance, ...]:
     )
 
 
-def _confirmed(connection: Connection) -> dict[str, int]:
+def read_confirmed(connection: Connection) -> dict[str, int]:
+    """Until when each zone is known, of those that ever were."""
     rows = connection.execute(select(ZONE.c.name, ZONE.c.confirmed_until_s))
     return {row.name: row.confirmed_until_s for row in rows if row.confirmed_until_s is not None}
 
@@ -107,8 +108,10 @@ def _catalogue(connection: Connection) -> Catalogue:
     )
 
 
-def _unposted_runs() -> Select[Any]:
-    return select(RUN).where(or_(RUN.c.end_s.is_(None), RUN.c.end_s > RUN.c.posted_until_s))
+def read_unposted(connection: Connection) -> tuple[Run, ...]:
+    """The runs that are open, or ended and not yet charged to their end."""
+    unposted = or_(RUN.c.end_s.is_(None), RUN.c.end_s > RUN.c.posted_until_s)
+    return tuple(Run(**row) for row in connection.execute(select(RUN).where(unposted)).mappings())
 
 
 def _notices(connection: Connection) -> tuple[Notice, ...]:

@@ -10,11 +10,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from sqlalchemy import Connection, bindparam, func, select
 from sqlalchemy.dialects.sqlite import insert
 
+from quotas.corrections import Refused
 from quotas.ledger import Transfer
 from quotas.tables import BALANCE, ENTRY, TRANSFER
 
 GENESIS = "0" * 64
 KEYS_AT_ONCE = 500
+LARGEST_INT64 = 2**63 - 1
 OVERDRAWABLE = ("sponsor:", "overdraft:")
 """Accounts that may fall below zero; every other one is checked as it is written."""
 
@@ -84,7 +86,6 @@ def post(
     connection.execute(TRANSFER.insert(), rows)
     connection.execute(ENTRY.insert(), entries)
     _move(connection, moved)
-    _refuse_overdrawn(connection, [account for account, ucr in moved.items() if ucr < 0])
     return len(fresh)
 
 
@@ -117,6 +118,13 @@ def _head(connection: Connection, cohort: str) -> str:
 
 
 def _move(connection: Connection, moved: Mapping[str, int]) -> None:
+    stood = _balances(connection, sorted(moved))
+    after = {account: stood.get(account, 0) + ucr for account, ucr in sorted(moved.items())}
+    for account, amount_ucr in after.items():
+        # SQLite would turn such a sum into a float, and say nothing.
+        if abs(amount_ucr) > LARGEST_INT64:
+            raise Refused(f"{account} would pass 2^63 micro-credits; move a smaller amount")
+    _refuse_overdrawn({a: ucr for a, ucr in after.items() if moved[a] < 0})
     upsert = insert(BALANCE).values(account=bindparam("a"), amount_ucr=bindparam("m"))
     upsert = upsert.on_conflict_do_update(
         index_elements=["account"],
@@ -125,12 +133,16 @@ def _move(connection: Connection, moved: Mapping[str, int]) -> None:
     connection.execute(upsert, [{"a": a, "m": m} for a, m in sorted(moved.items())])
 
 
-def _refuse_overdrawn(connection: Connection, lowered: Sequence[str]) -> None:
-    bound = sorted(account for account in lowered if not account.startswith(OVERDRAWABLE))
-    for start in range(0, len(bound), KEYS_AT_ONCE):
-        below = select(BALANCE.c.account).where(
-            BALANCE.c.account.in_(bound[start : start + KEYS_AT_ONCE]), BALANCE.c.amount_ucr < 0
-        )
-        account = connection.scalar(below.limit(1))
-        if account is not None:
+def _balances(connection: Connection, accounts: Sequence[str]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for start in range(0, len(accounts), KEYS_AT_ONCE):
+        batch = accounts[start : start + KEYS_AT_ONCE]
+        rows = connection.execute(select(BALANCE).where(BALANCE.c.account.in_(batch)))
+        found |= {row.account: row.amount_ucr for row in rows}
+    return found
+
+
+def _refuse_overdrawn(lowered: Mapping[str, int]) -> None:
+    for account, amount_ucr in lowered.items():
+        if amount_ucr < 0 and not account.startswith(OVERDRAWABLE):
             raise Overdrawn(f"{account} would fall below zero")

@@ -14,6 +14,7 @@ from quotas.book.session import Book
 from quotas.book.state import load
 from quotas.book.transfers import post
 from quotas.book.verify import verify
+from quotas.corrections import Refused
 from quotas.ledger import Entry, Transfer, grant_transfer
 from quotas.metering import Dispute
 from quotas.snapshot import Decision
@@ -201,3 +202,18 @@ def test_sums_are_exact_up_to_the_largest_amount() -> None:
         "grant:acme:more": LARGEST_UCR,
     }
     assert verify(book).fault is None
+
+
+def test_a_balance_beyond_an_int64_is_refused() -> None:
+    """SQLite would answer a float: one sentence instead, and the book is what it was."""
+    book = Book.in_memory()
+    granted = [grant_transfer("spring", "acme", f"g{n}", LARGEST_UCR, 0) for n in range(2)]
+    with book.writing() as connection:
+        post(connection, granted[:1], recorded_s=0, epoch=0, actor="tests")
+    before = digest(book)
+    with (
+        pytest.raises(Refused, match="sponsor:spring would pass 2\\^63"),
+        book.writing() as connection,
+    ):
+        post(connection, granted[1:], recorded_s=0, epoch=0, actor="tests")
+    assert digest(book) == before

@@ -7,22 +7,27 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from alembic import command
+from alembic.config import Config
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import create_engine
 
+from quotas import migrations
 from quotas.book.audit import account_sums
 from quotas.book.commit import apply_program, commit
 from quotas.book.deeds import perform, preview
-from quotas.book.session import Book
+from quotas.book.session import FILE_NAME, Book
 from quotas.book.state import load
-from quotas.book.transfers import Overdrawn, post
+from quotas.book.transfers import Overdrawn, canonical, post
 from quotas.book.verify import verify
 from quotas.corrections import Refused
 from quotas.ledger import Entry, Transfer, charge_transfer, expiry_transfer
 from quotas.metering import Run
 from quotas.orders import Deed, GrantOrder, Order, RefundOrder, TransferOrder, VoidOrder
 from quotas.program import Program, ProgramError
-from quotas.tables import RUN
+from quotas.tables import RUN, ZONE
+from quotas.tables import TRANSFER as TRANSFERS
 from quotas.units import Period, format_credits
 from tests.builders import TYPE, YEAR_S, Z, a_grant, a_program, a_run, a_startup
 from tests.scheduler.rig import T0, Rig, program, server
@@ -56,13 +61,14 @@ def charge(book: Book, run: Run, period: Period) -> None:
             post(connection, [transfer], recorded_s=period.end_s, epoch=1, actor="cohortd")
 
 
-def a_book(book: Book | None = None) -> Book:
-    """10,800 s of s1 charged: all of g1, and 800 of g2."""
+def a_book(book: Book | None = None, **changes: Any) -> Book:
+    """10,800 s of s1 charged: all of g1, and 800 of g2; s1 ended then, unless changed."""
     book = book or Book.in_memory()
     apply_program(book, the_program(), 0, "tests")
     with book.writing() as connection:
         values = {f: getattr(a_run(), f) for f in a_run().__slots__}
-        connection.execute(RUN.insert().values(**{**values, "posted_until_s": 10_800}))
+        ended = {"posted_until_s": 10_800, "end_s": 10_800, **changes}
+        connection.execute(RUN.insert().values(**{**values, **ended}))
     for hour in range(3):
         charge(book, a_run(), Period(hour * 3600, (hour + 1) * 3600))
     return book
@@ -288,6 +294,20 @@ def test_a_refused_deed_changes_nothing(order: Order, why: str) -> None:
     assert digest(book) == before
 
 
+def test_a_transfer_sets_aside_what_ran_and_is_not_charged() -> None:
+    """Posted 4200 less 100 s accrued and the reserve of 2100 s: a transfer moves the rest."""
+    book = a_book(end_s=None)
+    with book.writing() as connection:
+        swept = {"name": Z, "confirmed_until_s": 10_900, "swept_s": 10_900}
+        connection.execute(ZONE.insert().values(**swept, outcome="complete", detail=""))
+    before = digest(book)
+    with pytest.raises(Refused, match=r"more than the 0\.002 "):
+        perform(book, a_deed(TransferOrder("acme", "birch", 2_001), now_s=10_900))
+    assert digest(book) == before
+    perform(book, a_deed(TransferOrder("acme", "birch", 2_000), now_s=10_900))
+    assert amounts(book)["grant:acme:g2"] == 4_200 - 2_000
+
+
 def test_no_program_no_deed() -> None:
     """A book without a program refuses every deed."""
     with pytest.raises(Refused, match="cohortd apply"):
@@ -477,3 +497,25 @@ def test_whatever_is_done_the_book_conserves(history: list[tuple[str, int]]) -> 
     assert amounts(book)["usage:acme"] == 0
     assert amounts(book).get("overdraft:spring", 0) == 0
     assert conserves(book) and verify(book).fault is None
+
+
+def test_a_deed_of_an_older_book_still_answers_to_its_key(tmp_path: Path) -> None:
+    """I23: a book of the first schema gets its deeds indexed, and repeats their answers."""
+    deed = a_deed(GRANT, "k")
+    answer = {"sentence": "granted"}
+    detail = {"deed": "k", "order": deed.body, "answer": canonical(answer)}
+    old = create_engine(f"sqlite:///{tmp_path / FILE_NAME}")
+    with old.begin() as connection:
+        config = Config()
+        config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        row = dict.fromkeys(("kind", "cohort", "startup", "actor", "reason", "hash"), "")
+        row |= {"previous_hash": "", "key": "grant:b1", "detail": canonical(detail)}
+        connection.execute(TRANSFERS.insert().values(**row, at_s=0, recorded_s=0, epoch=0))
+    old.dispose()
+    book = Book.open(tmp_path)
+    assert perform(book, deed) == answer
+    with pytest.raises(Refused, match="--key k was used"):
+        perform(book, a_deed(VOID, "k"))
+    book.close()
