@@ -1,7 +1,8 @@
 """What is to be done, of whom, and why? The stages in their fixed order, purely.
 
 1. intents that this cycle's observation ended are settled;
-2. the pools are divided at today's demands: shares and ceilings;
+2. requests that are met, or over, move on; the pools are divided at what runs and what
+   is still asked for: shares, ceilings, and who runs more than its share;
 3. each rule names the servers that may not go on (limits, credits, cohort end);
 4. notices: a new one for each new violation, cancelled where the cause ended;
 5. a notice past its deadline becomes an intent (enforce) or is marked (shadow);
@@ -14,11 +15,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from quotas.division import Share, divide, usage_of
+from quotas.excess import RULE as EXCESS
+from quotas.excess import cause_of, excesses, moved, untold
 from quotas.levels import END, endings, forecasts, level, out_of_credits, past_the_end
 from quotas.limits import over_limit
 from quotas.notices import LIVE_NOTICES, SEND_WITHIN_S, Intent, Notice, servers_seen, settle
 from quotas.observation import Complete
-from quotas.snapshot import Decision, Snapshot, Violation
+from quotas.requests import Request, advance, asked_of
+from quotas.requests import edges as request_edges
+from quotas.snapshot import Decision, Excess, Snapshot, Violation
 from quotas.units import format_instant
 
 FIRST_RETRY_S = 60
@@ -31,6 +36,7 @@ CONFIRM_AFTER_S = 60
 class Decided:
     """What changes: decisions, notices and intents to write, and what follows from them.
 
+    `requests` and `excesses` are those that changed; `standing` are all excesses of now.
     `edges` are instants at which something falls due; the next cycle moves to the first.
     """
 
@@ -40,16 +46,23 @@ class Decided:
     levels: Mapping[str, tuple[str, str]]
     shares: tuple[Share, ...]
     edges: tuple[int, ...]
+    requests: tuple[Request, ...] = ()
+    excesses: tuple[Excess, ...] = ()
+    standing: tuple[Excess, ...] = ()
 
 
 def decide(snapshot: Snapshot) -> Decided:
     """Decide one cycle. Same snapshot, same decisions, whatever the order of its parts."""
+    usage = usage_of(snapshot.program, snapshot.runs.values())
+    requests = advance(snapshot.program, snapshot.requests, usage, snapshot.now_s)
+    live = {each.id: each for each in (*snapshot.requests, *requests)}
     shares = divide(
         snapshot.program,
         snapshot.catalogue,
         snapshot.balances,
-        usage_of(snapshot.program, snapshot.runs.values()),
+        usage,
         snapshot.now_s,
+        asked_of(live.values()),
     )
     settled = {
         intent.id: intent
@@ -67,15 +80,18 @@ def decide(snapshot: Snapshot) -> Decided:
     work = _Work(snapshot, settled)
     for notice in sorted(snapshot.notices, key=lambda each: each.id or 0):
         work.follow(notice, violations.get(notice.subject))
-    live = {n.subject for n in work.current.values() if n.state in LIVE_NOTICES}
-    for subject in sorted(violations.keys() - live):
+    noticed = {n.subject for n in work.current.values() if n.state in LIVE_NOTICES}
+    for subject in sorted(violations.keys() - noticed):
         work.give(violations[subject])
     for startup, cause, text, at_s in forecasts(snapshot):
         work.tell(startup, cause, text, at_s)
     for startup, cause, text, at_s in endings(snapshot):
         work.tell(startup, cause, text, at_s, rule=END)
-    for share in excesses(snapshot, shares):
-        work.tell(share.startup, excess_cause(share), share.reason, snapshot.now_s, rule="excess")
+    standing = excesses(snapshot, shares)
+    for excess in untold(snapshot, standing):
+        work.tell(excess.startup, cause_of(excess), excess.reason, excess.deadline_s, rule=EXCESS)
+    for request in requests:
+        work.decisions.append(_of_request(request))
     levels = {name: level(snapshot, name) for name in sorted(snapshot.balances)}
     current = tuple(work.current.values())
     return Decided(
@@ -84,7 +100,10 @@ def decide(snapshot: Snapshot) -> Decided:
         (*settled.values(), *work.new_intents),
         levels,
         shares,
-        _edges(snapshot, current, work.intents),
+        _edges(snapshot, current, work.intents, live.values(), standing),
+        requests,
+        moved(snapshot, standing),
+        standing,
     )
 
 
@@ -203,36 +222,28 @@ class _Work:
         )
 
 
-def excess_cause(share: Share) -> str:
-    """Names one excess: the same usage above the same share is told once."""
-    return f"excess:{share.pool}:{share.usage}:{share.share}"
-
-
-def excesses(snapshot: Snapshot, shares: Iterable[Share]) -> list[Share]:
-    """Usage above share that is worth telling: not less than the smallest running server."""
-    found = []
-    for share in shares:
-        sizes = [
-            run.gpus
-            for run in snapshot.runs.values()
-            if run.startup == share.startup and run.end_s is None
-        ]
-        told = (share.startup, excess_cause(share)) in snapshot.told
-        if share.limited_by == "policy":
-            continue  # the limit's own rule gives notice
-        if share.excess >= min(sizes, default=0) > 0 and not told:
-            found.append(share)
-    return found
+def _of_request(request: Request) -> Decision:
+    """A request was met, or ended."""
+    verb = "meet" if request.state == "met" else "end"
+    why = request.detail or f"{request.startup} runs what it asked for"
+    inputs: dict[str, int | str] = {"request": request.id or 0, "gpus": request.gpus}
+    return Decision(request.startup, "", "request", verb, f"request:{request.id}", why, inputs)
 
 
 def _edges(
-    snapshot: Snapshot, notices: Iterable[Notice], intents: Iterable[Intent]
+    snapshot: Snapshot,
+    notices: Iterable[Notice],
+    intents: Iterable[Intent],
+    requests: Iterable[Request] = (),
+    standing: Iterable[Excess] = (),
 ) -> tuple[int, ...]:
     """Instants after now at which something falls due, in order."""
     program = snapshot.program
     edges = {notice.deadline_s for notice in notices if notice.state == "open"}
     if any(intent.is_live for intent in intents):
         edges.add(snapshot.now_s + CONFIRM_AFTER_S)
+    edges |= set(request_edges(requests, program.policy.longest_wait_s))
+    edges |= {excess.deadline_s for excess in standing}
     for cohort in program.cohorts:
         edges |= {cohort.starts_s, cohort.ends_s, cohort.ends_s - program.policy.end_notice_s}
         for startup in cohort.startups:

@@ -1,8 +1,8 @@
 """What is each startup's share at today's demands? The division that the daemon obeys.
 
 The running cohorts and their startups become a problem for `quotas.shares`: demand is
-what runs, capacity is what each pool has now, and credits are a limit beside the
-policy's own.
+what runs or is asked for, capacity is what each pool has now, and credits are a limit
+beside the policy's own.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ MINIMUM_RUNTIME_S = HOUR_S
 """GPUs that credits could not pay for so long are not given: the credits limit."""
 
 Usage = Mapping[tuple[str, str], int]
+"""GPUs by startup and pool."""
+NOTHING: Usage = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,7 @@ class Share:
     nominal: int
     share: int
     ceiling: int
+    demand: int
     usage: int
     borrowed: int
     lent: int
@@ -61,17 +64,32 @@ def divide(
     balances: Mapping[str, Balance],
     usage: Usage,
     now_s: int,
+    asked: Usage = NOTHING,
 ) -> tuple[Share, ...]:
-    """Shares of every startup of a running cohort in every pool, by startup and pool."""
+    """Shares of every startup of a running cohort in every pool, by startup and pool.
+
+    Demand is the larger of what runs and what live requests ask for.
+    """
     running = [c for c in program.cohorts if c.starts_s <= now_s < c.ends_s and c.startups]
     if not running or not program.pools:
         return ()
-    nodes = [node for c in running for node in _nodes(program, c, catalogue, balances, usage)]
+    demand = {key: max(usage.get(key, 0), asked.get(key, 0)) for key in {*usage, *asked}}
+    nodes = [
+        node
+        for cohort in running
+        for node in _nodes(program, cohort, catalogue, balances, usage, demand)
+    ]
     pools = {pool.name: {"gpus": pool.gpus_at(now_s)} for pool in program.pools}
     answers = allocate({"pools": pools, "nodes": nodes})["shares"]
     assert isinstance(answers, dict)
     return tuple(
-        Share(startup=name, pool=pool, usage=usage.get((name, pool), 0), **answers[name][pool])
+        Share(
+            startup=name,
+            pool=pool,
+            demand=demand.get((name, pool), 0),
+            usage=usage.get((name, pool), 0),
+            **answers[name][pool],
+        )
         for name in sorted(answers)
         for pool in sorted(answers[name])
     )
@@ -83,6 +101,7 @@ def _nodes(
     catalogue: Catalogue,
     balances: Mapping[str, Balance],
     usage: Usage,
+    demand: Usage,
 ) -> Iterable[dict[str, object]]:
     parent = f"cohort:{cohort.name}"
     yield {"name": parent, "parent": None}
@@ -100,9 +119,11 @@ def _nodes(
                 pool.name: _limits(startup, pool, catalogue, balance, used[pool.name])
                 for pool in program.pools
             },
-            "demand": used,
+            "demand": {
+                pool.name: demand.get((startup.name, pool.name), 0) for pool in program.pools
+            },
             "usage": used,
-            "step": {pool.name: _step(startup, pool, catalogue) for pool in program.pools},
+            "step": {pool.name: step_of(startup, pool, catalogue) for pool in program.pools},
         }
 
 
@@ -129,7 +150,7 @@ def _limits(
     return causes
 
 
-def _step(startup: Startup, pool: Pool, catalogue: Catalogue) -> int:
+def step_of(startup: Startup, pool: Pool, catalogue: Catalogue) -> int:
     """The smallest GPU count among the flavors that a startup can use."""
     counts = [catalogue.gpus.get(flavor, 0) for flavor in _flavors(startup, pool)]
     return min((count for count in counts if count > 0), default=1)

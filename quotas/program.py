@@ -112,6 +112,7 @@ class Policy:
     end_notices_s: tuple[int, ...] = (7 * DAY_S, DAY_S)
     stop_latency_s: int = 300
     price_factor_max: int = 2
+    longest_wait_s: int = 7 * DAY_S
 
     @property
     def end_notice_s(self) -> int:

@@ -115,6 +115,7 @@ def _layout(program: Program) -> Layout:
         "policy.notice.end": ", ".join(map(format_duration, policy.end_notices_s)),
         "policy.stop.latency": format_duration(policy.stop_latency_s),
         "policy.price.factor_max": str(policy.price_factor_max),
+        "policy.request.longest_wait": format_duration(policy.longest_wait_s),
     }
     for pool in program.pools:
         laid |= {f"pool.{pool.name}.{key}": text for key, text in _pool_layout(pool).items()}

@@ -172,6 +172,7 @@ def _policy(table: PolicyTable) -> Policy:
         end_notices_s=tuple(notice.end),
         stop_latency_s=table.stop.latency,
         price_factor_max=table.price.factor_max,
+        longest_wait_s=table.request.longest_wait,
     )
 
 

@@ -238,12 +238,19 @@ class PriceTable(_Table):
     factor_max: int = Field(default=Policy().price_factor_max, ge=2, le=1000)
 
 
+class RequestTable(_Table):
+    """`[policy.request]`."""
+
+    longest_wait: Seconds = Policy().longest_wait_s
+
+
 class PolicyTable(_Table):
     """`[policy]`."""
 
     notice: NoticeTable = NoticeTable()
     stop: StopTable = StopTable()
     price: PriceTable = PriceTable()
+    request: RequestTable = RequestTable()
 
 
 class ProgramTable(_Table):

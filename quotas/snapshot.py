@@ -10,13 +10,35 @@ from quotas.metering import Catalogue, Run
 from quotas.notices import Intent, Notice
 from quotas.observation import Complete, Server, Sweep
 from quotas.program import Program
+from quotas.requests import Request
 
 NOTHING_SOLD = Catalogue({}, {})
 
 
 @dataclass(frozen=True, slots=True)
+class Excess:
+    """GPUs that a startup runs above its share of a pool, since when, and why.
+
+    `owner` is the startup whose nominal quota waits for them, None while nobody's does:
+    only then may they be taken back, and not before `deadline_s`, which never moves earlier.
+    """
+
+    startup: str
+    pool: str
+    gpus: int
+    owner: str | None
+    since_s: int
+    deadline_s: int
+    reason: str
+    ended_s: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Everything `decide` may look at. `told` holds (startup, cause) said once for all."""
+    """Everything `decide` may look at. `told` holds (startup, cause) said once for all.
+
+    `requests` are the live ones, `excesses` those that the last cycle found.
+    """
 
     now_s: int
     program: Program
@@ -29,6 +51,8 @@ class Snapshot:
     told: frozenset[tuple[str, str]]
     stop_latency_s: int
     catalogue: Catalogue = NOTHING_SOLD
+    requests: tuple[Request, ...] = ()
+    excesses: tuple[Excess, ...] = ()
 
     def running(self) -> list[tuple[Run, Server]]:
         """Open runs whose server this cycle's Complete sweep showed billable, by run id.

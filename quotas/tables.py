@@ -240,6 +240,41 @@ class WithheldRow(SQLModel, table=True):
     detail: str
 
 
+class RequestRow(SQLModel, table=True):
+    """GPUs that a startup asks for, and what became of it (see quotas.requests.Request)."""
+
+    __tablename__ = "request"
+    __table_args__ = (Index("ix_request_state", "state"),)
+    id: int | None = Field(default=None, primary_key=True)
+    key: str | None = Field(default=None, unique=True)
+    startup: str = Field(index=True)
+    pool: str
+    gpus: int
+    duration_s: int = Field(sa_column=_int64())
+    reason: str
+    actor: str
+    opened_s: int = Field(sa_column=_int64())
+    state: str
+    met_s: int | None = Field(default=None, sa_column=_int64(nullable=True))
+    ended_s: int | None = Field(default=None, sa_column=_int64(nullable=True))
+    detail: str
+
+
+class ExcessRow(SQLModel, table=True):
+    """Usage above a share, while it lasted (see quotas.snapshot.Excess)."""
+
+    __tablename__ = "excess"
+    __table_args__ = (Index("ix_excess_ended", "ended_s"),)
+    startup: str = Field(primary_key=True)
+    pool: str = Field(primary_key=True)
+    since_s: int = Field(sa_column=_int64(primary_key=True))
+    gpus: int
+    owner: str | None = None
+    deadline_s: int = Field(sa_column=_int64())
+    reason: str
+    ended_s: int | None = Field(default=None, sa_column=_int64(nullable=True))
+
+
 class LeaseRow(SQLModel, table=True):
     """Leadership: who may write the cycle's results, until when, under which epoch."""
 
@@ -268,3 +303,5 @@ ZONE = _TABLES["zone"]
 DISPUTE = _TABLES["dispute"]
 LEASE = _TABLES["lease"]
 WITHHELD = _TABLES["withheld"]
+REQUEST = _TABLES["request"]
+EXCESS = _TABLES["excess"]

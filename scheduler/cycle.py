@@ -111,6 +111,8 @@ class Cycle:
             notices=decided.notices,
             intents=decided.intents,
             mode=state.program.mode,
+            requests=decided.requests,
+            excesses=decided.excesses,
         )
         commit(self.book, result, self.lease, now_s)
         for decision in decided.decisions:

@@ -50,6 +50,8 @@ def snapshot_of(
         intents=state.intents,
         told=state.told,
         stop_latency_s=policy.stop_latency_s,
+        requests=state.requests,
+        excesses=state.excesses,
     )
 
 

@@ -18,8 +18,22 @@ from quotas.metering import Dispute, Run
 from quotas.notices import Intent, Notice
 from quotas.observation import Complete, Offer, Sweep, Unknown
 from quotas.program import Program, ProgramError, Startup
-from quotas.snapshot import Decision
-from quotas.tables import DECISION, DISPUTE, GRANT, INTENT, NOTICE, OFFER, PRICE, PROGRAM, RUN, ZONE
+from quotas.requests import Request
+from quotas.snapshot import Decision, Excess
+from quotas.tables import (
+    DECISION,
+    DISPUTE,
+    EXCESS,
+    GRANT,
+    INTENT,
+    NOTICE,
+    OFFER,
+    PRICE,
+    PROGRAM,
+    REQUEST,
+    RUN,
+    ZONE,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +49,8 @@ class Result:
     notices: Sequence[Notice]
     intents: Sequence[Intent]
     mode: str
+    requests: Sequence[Request] = ()
+    excesses: Sequence[Excess] = ()
 
 
 def commit(book: Book, result: Result, lease: Lease, now_s: int) -> None:
@@ -48,6 +64,8 @@ def commit(book: Book, result: Result, lease: Lease, now_s: int) -> None:
         _append(connection, DECISION, [_decision(d, result.mode, now_s) for d in result.decisions])
         _save(connection, NOTICE, result.notices)
         _save(connection, INTENT, result.intents)
+        _save(connection, REQUEST, result.requests)
+        _upsert(connection, EXCESS, [asdict(excess) for excess in result.excesses])
 
 
 def mark(book: Book, intents: Iterable[Intent], lease: Lease) -> None:
@@ -153,12 +171,14 @@ def _upsert(connection: Connection, table: Table, rows: list[dict[str, Any]]) ->
     connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=others), rows)
 
 
-def _save(connection: Connection, table: Table, items: Iterable[Notice | Intent]) -> None:
+def _save(connection: Connection, table: Table, items: Iterable[Notice | Intent | Request]) -> None:
     """Insert what has no id yet; move the state of what has one."""
     rows = [asdict(item) for item in items]
     new = [{k: v for k, v in row.items() if k != "id"} for row in rows if row["id"] is None]
     _append(connection, table, new)
-    moving = [name for name in ("state", "sent_s", "ended_s", "detail") if name in table.columns]
+    moving = [
+        name for name in ("state", "sent_s", "met_s", "ended_s", "detail") if name in table.columns
+    ]
     moved = [row for row in rows if row["id"] is not None]
     if moved:
         statement = update(table).where(table.c.id == bindparam("row_id"))

@@ -15,16 +15,20 @@ from quotas.levels import CREDITS
 from quotas.metering import Catalogue, Run
 from quotas.notices import LIVE_INTENTS, LIVE_NOTICES, Intent, Notice
 from quotas.program import Program
+from quotas.requests import LIVE_REQUESTS, Request
+from quotas.snapshot import Excess
 from quotas.tables import (
     BALANCE,
     DECISION,
     DISPUTE,
+    EXCESS,
     GRANT,
     INTENT,
     NOTICE,
     OFFER,
     PRICE,
     PROGRAM,
+    REQUEST,
     RUN,
     ZONE,
 )
@@ -46,6 +50,8 @@ class State:
     told: frozenset[tuple[str, str]]
     charged: Mapping[str, int]
     disputed: Mapping[str, int]
+    requests: tuple[Request, ...] = ()
+    excesses: tuple[Excess, ...] = ()
 
 
 def load(book: Book) -> State:
@@ -64,6 +70,8 @@ def load(book: Book) -> State:
             told=_told(connection),
             charged=_charged(connection),
             disputed=_disputed(connection),
+            requests=_requests(connection),
+            excesses=_excesses(connection),
         )
 
 
@@ -127,6 +135,17 @@ def _intents(connection: Connection) -> tuple[Intent, ...]:
     )
     found = connection.execute(rows.order_by(INTENT.c.id)).mappings()
     return tuple(Intent(**row) for row in found)
+
+
+def _requests(connection: Connection) -> tuple[Request, ...]:
+    rows = select(REQUEST).where(REQUEST.c.state.in_(LIVE_REQUESTS)).order_by(REQUEST.c.id)
+    return tuple(Request(**row) for row in connection.execute(rows).mappings())
+
+
+def _excesses(connection: Connection) -> tuple[Excess, ...]:
+    rows = select(EXCESS).where(EXCESS.c.ended_s.is_(None))
+    rows = rows.order_by(EXCESS.c.startup, EXCESS.c.pool)
+    return tuple(Excess(**row) for row in connection.execute(rows).mappings())
 
 
 def _told(connection: Connection) -> frozenset[tuple[str, str]]:

@@ -12,7 +12,8 @@ from quotas.metering import Run, meter
 from quotas.notices import LIVE_NOTICES, Intent, Notice
 from quotas.observation import Server
 from quotas.program import Program
-from quotas.snapshot import Snapshot
+from quotas.requests import Request
+from quotas.snapshot import Excess, Snapshot
 from tests.builders import CATALOGUE, TO_DIVIDE, Z, seen, unknown
 
 
@@ -30,6 +31,8 @@ class Desk:
         self.confirmed: dict[str, int] = {}
         self.notices: dict[int, Notice] = {}
         self.intents: dict[int, Intent] = {}
+        self.requests: dict[int, Request] = {}
+        self.excesses: dict[tuple[str, str], Excess] = {}
         self.decided: Decided | None = None
 
     def cycle(self, step_s: int = 30) -> Decided:
@@ -59,6 +62,8 @@ class Desk:
             intents=self._known_intents(),
             told=self._told(),
             stop_latency_s=policy.stop_latency_s,
+            requests=tuple(r for r in self.requests.values() if r.is_live),
+            excesses=tuple(self.excesses.values()),
             **TO_DIVIDE,
         )
         self.decided = decide(snapshot)
@@ -97,6 +102,20 @@ class Desk:
         for intent in decided.intents:
             id = intent.id or len(self.intents) + 1
             self.intents[id] = replace(intent, id=id)
+        for request in decided.requests:
+            assert request.id is not None
+            self.requests[request.id] = request
+        for excess in decided.excesses:
+            self.excesses[excess.startup, excess.pool] = excess
+            if excess.ended_s is not None:
+                del self.excesses[excess.startup, excess.pool]
+
+    def asks(self, startup: str, gpus: int, duration_s: int = 7200) -> Request:
+        """A startup asks for GPUs of the pool, from now on."""
+        id = len(self.requests) + 1
+        made = Request(startup, "h100", gpus, duration_s, "", "cto", self.now_s, id=id)
+        self.requests[id] = made
+        return made
 
     def _act(self) -> None:
         for id, intent in self.intents.items():

@@ -1,0 +1,128 @@
+"""Who runs more than its share, for whom would it have to give way, and not before when?
+
+An excess is recorded while it is at least as large as the startup's smallest running server
+of the pool, or an owner's nominal demand waits for it. Its deadline leaves the newest of its
+servers their minimum runtime and the startup its notice. Carrying it out is not done here.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from quotas.division import MINIMUM_RUNTIME_S, Share
+from quotas.metering import Run
+from quotas.requests import in_order
+from quotas.snapshot import Excess, Snapshot
+
+RULE = "excess"
+
+
+def excesses(snapshot: Snapshot, shares: Iterable[Share]) -> tuple[Excess, ...]:
+    """Every excess that stands now, by startup and pool.
+
+    One that stood in the last cycle keeps its beginning and its deadline. The deadline
+    moves later once: when an owner begins to wait for what nobody wanted until then.
+    """
+    shares = tuple(shares)
+    known = {(each.startup, each.pool): each for each in snapshot.excesses}
+    waiting = owners_waiting(snapshot, shares)
+    runs = _open_runs(snapshot)
+    found = []
+    for share in sorted(shares, key=lambda each: (each.startup, each.pool)):
+        own = runs.get((share.startup, share.pool), [])
+        owner = next((o for o in waiting.get(share.pool, ()) if o != share.startup), None)
+        smallest = min((run.gpus for run in own), default=0)
+        is_worth_it = owner is not None or share.excess >= smallest
+        # A limit of the policy has a rule of its own, which gives notice.
+        if share.excess > 0 and own and is_worth_it and share.limited_by != "policy":
+            before = known.get((share.startup, share.pool))
+            found.append(_excess(snapshot, share, owner, own, before))
+    return tuple(found)
+
+
+def moved(snapshot: Snapshot, standing: Iterable[Excess]) -> tuple[Excess, ...]:
+    """What of the excesses has to be written: those that are new, changed, or over."""
+    now = {(each.startup, each.pool): each for each in standing}
+    before = {(each.startup, each.pool): each for each in snapshot.excesses}
+    changed = [each for key, each in now.items() if before.get(key) != each]
+    over = [replace(e, ended_s=snapshot.now_s) for key, e in before.items() if key not in now]
+    return tuple(sorted([*changed, *over], key=lambda e: (e.startup, e.pool)))
+
+
+def untold(snapshot: Snapshot, standing: Iterable[Excess]) -> list[Excess]:
+    """The excesses that nobody was told of: new ones, and those that an owner now waits for."""
+    return [each for each in standing if (each.startup, cause_of(each)) not in snapshot.told]
+
+
+def cause_of(excess: Excess) -> str:
+    """Names one excess: told once when it begins, and once more when an owner waits for it."""
+    return f"excess:{excess.pool}:{excess.since_s}:{'reclaim' if excess.owner else ''}"
+
+
+def owners_waiting(snapshot: Snapshot, shares: Iterable[Share]) -> dict[str, list[str]]:
+    """Startups whose nominal demand waits, by pool: who asked first is first.
+
+    Nobody waits while the pool's free GPUs are enough for all of them.
+    """
+    owed: dict[str, dict[str, int]] = defaultdict(dict)
+    used: dict[str, int] = defaultdict(int)
+    for share in shares:
+        used[share.pool] += share.usage
+        missing = min(share.share, share.nominal) - share.usage
+        if missing > 0:
+            owed[share.pool][share.startup] = missing
+    order = {
+        (r.startup, r.pool): at for at, r in reversed(list(enumerate(in_order(snapshot.requests))))
+    }
+    capacity = {pool.name: pool.gpus_at(snapshot.now_s) for pool in snapshot.program.pools}
+    return {
+        pool: sorted(names, key=lambda name: (order.get((name, pool), len(order)), name))
+        for pool, names in owed.items()
+        if sum(names.values()) > capacity[pool] - used[pool]
+    }
+
+
+def _excess(
+    snapshot: Snapshot, share: Share, owner: str | None, runs: list[Run], before: Excess | None
+) -> Excess:
+    now_s = snapshot.now_s
+    deadline_s = _deadline_s(snapshot, share.excess, runs)
+    if before is not None and (before.owner is not None or owner is None):
+        deadline_s = before.deadline_s
+    elif before is not None:
+        deadline_s = max(before.deadline_s, deadline_s)
+    why = f"{owner} waits for its nominal quota" if owner else share.reason
+    return Excess(
+        startup=share.startup,
+        pool=share.pool,
+        gpus=share.excess,
+        owner=owner,
+        since_s=before.since_s if before else now_s,
+        deadline_s=deadline_s,
+        reason=(
+            f"{share.startup} runs {share.usage} GPUs in {share.pool}, {share.excess} above its "
+            f"share of {share.share}; {why}"
+        ),
+    )
+
+
+def _deadline_s(snapshot: Snapshot, gpus: int, runs: list[Run]) -> int:
+    """Minimum notice, after what is left of the minimum runtime of the servers concerned."""
+    oldest_enough_s, left = snapshot.now_s, gpus
+    for run in sorted(runs, key=lambda each: (-each.start_s, each.id)):
+        if left <= 0:
+            break
+        oldest_enough_s = max(oldest_enough_s, run.start_s + MINIMUM_RUNTIME_S)
+        left -= run.gpus
+    return oldest_enough_s + snapshot.program.policy.minimum_notice_s
+
+
+def _open_runs(snapshot: Snapshot) -> Mapping[tuple[str, str], list[Run]]:
+    runs: dict[tuple[str, str], list[Run]] = defaultdict(list)
+    for run in snapshot.runs.values():
+        pool = snapshot.program.pool_of(run.flavor)
+        if run.end_s is None and pool is not None:
+            runs[run.startup, pool.name].append(run)
+    return runs
