@@ -1,0 +1,182 @@
+"""Program overview: is every startup all right, and who needs me?"""
+
+from __future__ import annotations
+
+from grafana_foundation_sdk.builders import dashboard as build
+from grafana_foundation_sdk.builders import table
+
+from exporters.dashboards.house import (
+    CREDITS,
+    FROM,
+    GPUS,
+    Column,
+    Limits,
+    Query,
+    graph,
+    number,
+    page,
+    rows,
+)
+
+DAY_S = 86_400
+RUNWAY: Limits = ((None, "red"), (DAY_S, "orange"), (7 * DAY_S, "green"))
+NONE_IS_GOOD: Limits = ((None, "green"), (1, "orange"))
+AVAILABLE = f'cohortd_balance_credits{{{FROM}, state="available"}}'
+RUNWAY_S = f"(cohortd_exhaustion_timestamp_seconds{{{FROM}}} - time())"
+LEVEL = " + ".join(
+    f'{place} * sum by (startup) (cohortd_level{{{FROM}, level="{name}"}})'
+    for place, name in enumerate(("open", "paced", "closed", "stopped"))
+)
+"""The level of each startup as a number from 0 (open) to 3 (stopped)."""
+LEVELS = {
+    "0": ("open", "green"),
+    "1": ("paced", "yellow"),
+    "2": ("closed", "orange"),
+    "3": ("stopped", "red"),
+}
+
+
+def overview() -> build.Dashboard:
+    """Every startup on one page: credits, pace, runway, GPUs by share, and the next edges."""
+    return (
+        page("cohortd-overview", "cohortd / Program overview", "Is everyone all right?")
+        .with_panel(
+            number(
+                "Startups at risk",
+                "Startups that are not open, or whose credits end within a week.",
+                f'count((sum by (startup) (cohortd_level{{{FROM}, level!="open"}}) > 0) or '
+                f"(sum by (startup) ({RUNWAY_S}) < {7 * DAY_S})) or vector(0)",
+                "short",
+                NONE_IS_GOOD,
+            )
+        )
+        .with_panel(
+            number(
+                "Stops announced",
+                "Open notices: servers that stop unless their cause ends first.",
+                f"sum(cohortd_notices_open{{{FROM}}})",
+                "short",
+                NONE_IS_GOOD,
+            )
+        )
+        .with_panel(
+            number(
+                "Alarms",
+                "What cohortd status asks an operator to look at.",
+                f"sum(cohortd_alarms{{{FROM}}})",
+                "short",
+                NONE_IS_GOOD,
+            )
+        )
+        .with_panel(
+            number(
+                "GPUs in use",
+                "GPUs of billable servers in the pools.",
+                f'sum(cohortd_used_gpus{{{FROM}, pool!=""}}) or vector(0)',
+                GPUS,
+            )
+        )
+        .with_panel(
+            number(
+                "Credits available",
+                "What all startups may still spend, the cost of orderly stops set aside.",
+                f"sum({AVAILABLE})",
+                CREDITS,
+            )
+        )
+        .with_panel(
+            number(
+                "Last good cycle",
+                "How long ago the books were last brought up to date.",
+                f"time() - max(cohortd_last_good_cycle_timestamp_seconds{{{FROM}}})",
+                "s",
+                ((None, "green"), (120, "orange"), (900, "red")),
+            )
+        )
+        .with_panel(_startups())
+        .with_panel(
+            graph(
+                "GPUs in use by startup",
+                "Who uses the pools, against the capacity that they have.",
+                [
+                    Query(f'sum by (startup) (cohortd_used_gpus{{{FROM}, pool!=""}})'),
+                    Query(f"sum(cohortd_pool_gpus{{{FROM}}})", "capacity"),
+                ],
+                GPUS,
+                stacked=True,
+                dashed=["capacity"],
+            )
+        )
+        .with_panel(
+            graph(
+                "Capacity lent and unused",
+                "Nominal quota that others use now, and GPUs that nobody uses.",
+                [
+                    Query(f"sum by (pool) (cohortd_lent_gpus{{{FROM}}})", "lent in {{pool}}"),
+                    Query(
+                        f"sum by (pool) (cohortd_pool_gpus{{{FROM}}}) - (sum by (pool) "
+                        f'(cohortd_used_gpus{{{FROM}, pool!=""}}) or '
+                        f"0 * sum by (pool) (cohortd_pool_gpus{{{FROM}}}))",
+                        "unused in {{pool}}",
+                    ),
+                ],
+                GPUS,
+            )
+        )
+        .with_panel(
+            graph(
+                "Credits available",
+                "Burn-down of each startup; it steps up where a grant becomes effective.",
+                [Query(f"sum by (startup) ({AVAILABLE})")],
+                CREDITS,
+            )
+        )
+        .with_panel(
+            graph(
+                "Burn rate",
+                "Credits an hour that running servers cost.",
+                [Query(f"sum by (startup) (cohortd_burn_credits_per_hour{{{FROM}}})")],
+                "suffix: credits/h",
+                stacked=True,
+            )
+        )
+        .with_panel(_edges())
+    )
+
+
+def _startups() -> table.Panel:
+    share = "cohortd_{}_gpus{{" + FROM + "}}"
+    return rows(
+        "Startups",
+        "One line each: what is left, how long it lasts at this burn, and GPUs by share.",
+        ["startup"],
+        [
+            Column("Level", LEVEL, "short", words=LEVELS),
+            Column("Available", AVAILABLE, CREDITS),
+            Column("Runway", RUNWAY_S, "dtdurations", RUNWAY),
+            Column("Burn an hour", f"cohortd_burn_credits_per_hour{{{FROM}}}", CREDITS),
+            Column("In use", f'cohortd_used_gpus{{{FROM}, pool!=""}}', "short"),
+            Column("Nominal", share.format("nominal"), "short"),
+            Column("Share", share.format("share"), "short"),
+            Column("Ceiling", share.format("ceiling"), "short"),
+            Column("Borrowed", share.format("borrowed"), "short"),
+            Column("Lent", share.format("lent"), "short"),
+        ],
+    )
+
+
+def _edges() -> table.Panel:
+    return rows(
+        "Next edges",
+        "What falls due, and when: credits used up, a stop announced, credits that expire.",
+        ["startup"],
+        [
+            Column("Used up", f"1000 * cohortd_exhaustion_timestamp_seconds{{{FROM}}}", _DATE),
+            Column("Stop", f"1000 * cohortd_stop_timestamp_seconds{{{FROM}}}", _DATE),
+            Column("Expiry", f"1000 * cohortd_expiry_timestamp_seconds{{{FROM}}}", _DATE),
+            Column("Would expire", f"cohortd_expiring_credits{{{FROM}}}", CREDITS),
+        ],
+    )
+
+
+_DATE = "dateTimeAsIso"
