@@ -82,7 +82,12 @@ FLOATLESS_BUT = {
     "quotas.shares.fill": "floats choose how wide the integers are, and never become an amount",
 }
 LOOP = "scheduler.loop"
-ENTRY_POINTS = {"scheduler.cli", "simulator.__main__", "quotas.migrations.env"}
+ENTRY_POINTS = {
+    "scheduler.cli",
+    "exporters.dashboards.__main__",
+    "simulator.__main__",
+    "quotas.migrations.env",
+}
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,7 @@ from exporters.dashboards.house import to_json
 def main(folder: str) -> None:
     """Write every dashboard into a folder."""
     for name, build in DASHBOARDS.items():
-        path = Path(folder) / f"{name}.json"
-        path.write_text(to_json(build()))
-        print(path)
+        (Path(folder) / f"{name}.json").write_text(to_json(build()))
 
 
 if __name__ == "__main__":

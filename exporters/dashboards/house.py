@@ -17,6 +17,7 @@ from grafana_foundation_sdk.models import common as options
 from grafana_foundation_sdk.models import dashboard as model
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
+Panel = stat.Panel | timeseries.Panel | bargauge.Panel | table.Panel
 _Panel = TypeVar("_Panel", stat.Panel, timeseries.Panel, bargauge.Panel, table.Panel)
 
 SOURCE = model.DataSourceRef(type_val="prometheus", uid="${datasource}")
@@ -151,6 +152,13 @@ def page(uid: str, title: str, why: str, *, variables: Sequence[str] = ()) -> bu
     for name in variables:
         found = found.with_variable(_choice(name, f"cohortd_level{{{FROM}}}", name.capitalize()))
     return found.annotation(_stops())
+
+
+def filled(empty: build.Dashboard, panels: Sequence[Panel]) -> build.Dashboard:
+    """The dashboard with its panels, from left to right and from top to bottom."""
+    for panel in panels:
+        empty = empty.with_panel(panel)
+    return empty
 
 
 def to_json(dashboard: build.Dashboard) -> str:

@@ -11,7 +11,9 @@ from exporters.dashboards.house import (
     GPUS,
     Column,
     Limits,
+    Panel,
     Query,
+    filled,
     graph,
     number,
     page,
@@ -38,110 +40,107 @@ LEVELS = {
 
 def overview() -> build.Dashboard:
     """Every startup on one page: credits, pace, runway, GPUs by share, and the next edges."""
-    return (
-        page("cohortd-overview", "cohortd / Program overview", "Is everyone all right?")
-        .with_panel(
-            number(
-                "Startups at risk",
-                "Startups that are not open, or whose credits end within a week.",
-                f'count((sum by (startup) (cohortd_level{{{FROM}, level!="open"}}) > 0) or '
-                f"(sum by (startup) ({RUNWAY_S}) < {7 * DAY_S})) or vector(0)",
-                "short",
-                NONE_IS_GOOD,
-            )
-        )
-        .with_panel(
-            number(
-                "Stops announced",
-                "Open notices: servers that stop unless their cause ends first.",
-                f"sum(cohortd_notices_open{{{FROM}}})",
-                "short",
-                NONE_IS_GOOD,
-            )
-        )
-        .with_panel(
-            number(
-                "Alarms",
-                "What cohortd status asks an operator to look at.",
-                f"sum(cohortd_alarms{{{FROM}}})",
-                "short",
-                NONE_IS_GOOD,
-            )
-        )
-        .with_panel(
-            number(
-                "GPUs in use",
-                "GPUs of billable servers in the pools.",
-                f'sum(cohortd_used_gpus{{{FROM}, pool!=""}}) or vector(0)',
-                GPUS,
-            )
-        )
-        .with_panel(
-            number(
-                "Credits available",
-                "What all startups may still spend, the cost of orderly stops set aside.",
-                f"sum({AVAILABLE})",
-                CREDITS,
-            )
-        )
-        .with_panel(
-            number(
-                "Last good cycle",
-                "How long ago the books were last brought up to date.",
-                f"time() - max(cohortd_last_good_cycle_timestamp_seconds{{{FROM}}})",
-                "s",
-                ((None, "green"), (120, "orange"), (900, "red")),
-            )
-        )
-        .with_panel(_startups())
-        .with_panel(
-            graph(
-                "GPUs in use by startup",
-                "Who uses the pools, against the capacity that they have.",
-                [
-                    Query(f'sum by (startup) (cohortd_used_gpus{{{FROM}, pool!=""}})'),
-                    Query(f"sum(cohortd_pool_gpus{{{FROM}}})", "capacity"),
-                ],
-                GPUS,
-                stacked=True,
-                dashed=["capacity"],
-            )
-        )
-        .with_panel(
-            graph(
-                "Capacity lent and unused",
-                "Nominal quota that others use now, and GPUs that nobody uses.",
-                [
-                    Query(f"sum by (pool) (cohortd_lent_gpus{{{FROM}}})", "lent in {{pool}}"),
-                    Query(
-                        f"sum by (pool) (cohortd_pool_gpus{{{FROM}}}) - (sum by (pool) "
-                        f'(cohortd_used_gpus{{{FROM}, pool!=""}}) or '
-                        f"0 * sum by (pool) (cohortd_pool_gpus{{{FROM}}}))",
-                        "unused in {{pool}}",
-                    ),
-                ],
-                GPUS,
-            )
-        )
-        .with_panel(
-            graph(
-                "Credits available",
-                "Burn-down of each startup; it steps up where a grant becomes effective.",
-                [Query(f"sum by (startup) ({AVAILABLE})")],
-                CREDITS,
-            )
-        )
-        .with_panel(
-            graph(
-                "Burn rate",
-                "Credits an hour that running servers cost.",
-                [Query(f"sum by (startup) (cohortd_burn_credits_per_hour{{{FROM}}})")],
-                "suffix: credits/h",
-                stacked=True,
-            )
-        )
-        .with_panel(_edges())
-    )
+    empty = page("cohortd-overview", "cohortd / Program overview", "Is everyone all right?")
+    return filled(empty, [*_figures(), *_graphs(), *_credits()])
+
+
+def _figures() -> list[Panel]:
+    """What is to be seen at a glance."""
+    return [
+        number(
+            "Startups at risk",
+            "Startups that are not open, or whose credits end within a week.",
+            f'count((sum by (startup) (cohortd_level{{{FROM}, level!="open"}}) > 0) or '
+            f"(sum by (startup) ({RUNWAY_S}) < {7 * DAY_S})) or vector(0)",
+            "short",
+            NONE_IS_GOOD,
+        ),
+        number(
+            "Stops announced",
+            "Open notices: servers that stop unless their cause ends first.",
+            f"sum(cohortd_notices_open{{{FROM}}})",
+            "short",
+            NONE_IS_GOOD,
+        ),
+        number(
+            "Alarms",
+            "What cohortd status asks an operator to look at.",
+            f"sum(cohortd_alarms{{{FROM}}})",
+            "short",
+            NONE_IS_GOOD,
+        ),
+        number(
+            "GPUs in use",
+            "GPUs of billable servers in the pools.",
+            f'sum(cohortd_used_gpus{{{FROM}, pool!=""}}) or vector(0)',
+            GPUS,
+        ),
+        number(
+            "Credits available",
+            "What all startups may still spend, the cost of orderly stops set aside.",
+            f"sum({AVAILABLE})",
+            CREDITS,
+        ),
+        number(
+            "Last good cycle",
+            "How long ago the books were last brought up to date.",
+            f"time() - max(cohortd_last_good_cycle_timestamp_seconds{{{FROM}}})",
+            "s",
+            ((None, "green"), (120, "orange"), (900, "red")),
+        ),
+    ]
+
+
+def _graphs() -> list[Panel]:
+    """Who uses what, over time."""
+    return [
+        _startups(),
+        graph(
+            "GPUs in use by startup",
+            "Who uses the pools, against the capacity that they have.",
+            [
+                Query(f'sum by (startup) (cohortd_used_gpus{{{FROM}, pool!=""}})'),
+                Query(f"sum(cohortd_pool_gpus{{{FROM}}})", "capacity"),
+            ],
+            GPUS,
+            stacked=True,
+            dashed=["capacity"],
+        ),
+        graph(
+            "Capacity lent and unused",
+            "Nominal quota that others use now, and GPUs that nobody uses.",
+            [
+                Query(f"sum by (pool) (cohortd_lent_gpus{{{FROM}}})", "lent in {{pool}}"),
+                Query(
+                    f"sum by (pool) (cohortd_pool_gpus{{{FROM}}}) - (sum by (pool) "
+                    f'(cohortd_used_gpus{{{FROM}, pool!=""}}) or '
+                    f"0 * sum by (pool) (cohortd_pool_gpus{{{FROM}}}))",
+                    "unused in {{pool}}",
+                ),
+            ],
+            GPUS,
+        ),
+    ]
+
+
+def _credits() -> list[Panel]:
+    """How credits burn, and what falls due."""
+    return [
+        graph(
+            "Credits available",
+            "Burn-down of each startup; it steps up where a grant becomes effective.",
+            [Query(f"sum by (startup) ({AVAILABLE})")],
+            CREDITS,
+        ),
+        graph(
+            "Burn rate",
+            "Credits an hour that running servers cost.",
+            [Query(f"sum by (startup) (cohortd_burn_credits_per_hour{{{FROM}}})")],
+            "suffix: credits/h",
+            stacked=True,
+        ),
+        _edges(),
+    ]
 
 
 def _startups() -> table.Panel:

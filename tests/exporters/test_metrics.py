@@ -11,7 +11,8 @@ from collections.abc import Iterator
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from exporters.metrics import BALANCES, LEVELS, Metrics, MetricsServer
+from exporters.metrics import BALANCES, Metrics, MetricsServer
+from quotas.levels import LEVELS
 from quotas.observation import Cause, Unknown
 from quotas.units import HOUR_S, UCR_PER_CREDIT
 from quotas.view import View

@@ -1,0 +1,7 @@
+"""What do Prometheus and the service manager read? /metrics, /healthz and /readyz."""
+
+from exporters.metrics.daemon import Metrics
+from exporters.metrics.server import MetricsServer
+from exporters.metrics.views import BALANCES
+
+__all__ = ["BALANCES", "Metrics", "MetricsServer"]

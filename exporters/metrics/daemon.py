@@ -1,0 +1,86 @@
+"""What does the daemon count of itself? Cycles, calls, decisions; and the last view beside."""
+
+from __future__ import annotations
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
+
+from exporters.metrics.views import Views
+from quotas.view import View
+
+
+class Metrics:
+    """The registry of one daemon, and the port that the cycle publishes to."""
+
+    def __init__(self) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # its stub lacks a return
+        self.registry = CollectorRegistry()
+        self._views = Views()
+        self.registry.register(self._views)
+        self._cycles = self._counter("cycles", "Cycles run, by outcome.", "outcome")
+        self._decisions = self._counter("decisions", "Decisions recorded.", "verb", "mode")
+        self._requests = self._counter("cloud_requests", "Calls to the cloud.", "operation")
+        self._failures = self._counter(
+            "cloud_request_failures", "Calls to the cloud that failed.", "operation", "cause"
+        )
+        self._missed = self._counter("jobs_missed", "Cycles that began late or not at all.")
+        self._cycle_time = Histogram(
+            "cohortd_cycle_duration_seconds", "Time a cycle took.", registry=self.registry
+        )
+        self._request_time = Histogram(
+            "cohortd_cloud_request_duration_seconds",
+            "Time a call to the cloud took.",
+            ["operation"],
+            registry=self.registry,
+        )
+        self._last_good = Gauge(
+            "cohortd_last_good_cycle_timestamp_seconds",
+            "When the last cycle ended well.",
+            registry=self.registry,
+        )
+        self._leading = Gauge(
+            "cohortd_leader", "1 while this daemon holds the lease.", registry=self.registry
+        )
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(f"cohortd_{name}", text, labels, registry=self.registry)
+
+    def publish(self, view: View) -> None:
+        """Show this view from now on, and count its decisions."""
+        self._views.view = view
+        for decision in view.decisions:
+            self._decisions.labels(decision.verb, view.mode).inc()
+
+    def cycle(self, outcome: str, seconds: float, at_s: int) -> None:
+        """Count a cycle; "done" is the outcome of a good one of the leader."""
+        self._cycles.labels(outcome).inc()
+        self._cycle_time.observe(seconds)
+        self._leading.set(0 if outcome in {"standby", "failed"} else 1)
+        if outcome == "done":
+            self._last_good.set(at_s)
+
+    def request(self, operation: str, outcome: str, seconds: float) -> None:
+        """Count a call to the cloud; any outcome but "ok" is the cause of a failure."""
+        self._requests.labels(operation).inc()
+        self._request_time.labels(operation).observe(seconds)
+        if outcome != "ok":
+            self._failures.labels(operation, outcome).inc()
+
+    def missed(self) -> None:
+        """Count a cycle that the scheduler could not start in time."""
+        self._missed.inc()
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether a view was ever published."""
+        return self._views.view is not None
+
+    def render(self) -> bytes:
+        """Everything in Prometheus's text format."""
+        return generate_latest(self.registry)

@@ -1,0 +1,118 @@
+"""Which business figures are exported? Those of the last published view, never of a table."""
+
+from __future__ import annotations
+
+from collections import Counter as Tally
+from collections.abc import Iterable
+
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from quotas.levels import LEVELS
+from quotas.units import UCR_PER_CREDIT
+from quotas.view import View
+
+BALANCES = ("posted", "accrued", "held", "reserve", "available", "disputed")
+
+
+class Views(Collector):
+    """Turns the last view into samples at scrape time."""
+
+    view: View | None = None
+
+    def collect(self) -> Iterable[Metric]:
+        """Every family of the view; none before the first."""
+        view = self.view
+        if view is None:
+            return []
+        return [*_credits(view), *_gpus(view), *_shares(view), *_states(view)]
+
+
+def _credits(view: View) -> Iterable[Metric]:
+    of = ["startup", "cohort"]
+    balances = _family("balance_credits", "Credits by what they are.", [*of, "state"])
+    granted = _family("granted_credits", "Credits granted to date.", of)
+    charged = _family("charged_credits", "Credits charged to date.", of)
+    burn = _family("burn_credits_per_hour", "Credits that running servers cost an hour.", of)
+    exhausted = _family(
+        "exhaustion_timestamp_seconds", "When available credits reach zero at this burn.", of
+    )
+    for startup in view.startups:
+        own, labels = startup.balance, [startup.name, startup.cohort]
+        amounts = (
+            own.posted_ucr,
+            own.accrued_ucr,
+            own.held_ucr,
+            own.reserve_ucr,
+            own.available_ucr,
+            startup.disputed_ucr,
+        )
+        for state, amount_ucr in zip(BALANCES, amounts, strict=True):
+            balances.add_metric([*labels, state], amount_ucr / UCR_PER_CREDIT)
+        granted.add_metric(labels, own.granted_ucr / UCR_PER_CREDIT)
+        charged.add_metric(labels, startup.charged_ucr / UCR_PER_CREDIT)
+        burn.add_metric(labels, own.burn_ucr_per_h / UCR_PER_CREDIT)
+        if own.exhausted_s is not None:
+            exhausted.add_metric(labels, own.exhausted_s)
+    return [balances, granted, charged, burn, exhausted]
+
+
+def _gpus(view: View) -> Iterable[Metric]:
+    used = _family(
+        "used_gpus", "GPUs of billable servers.", ["startup", "cohort", "pool", "flavor"]
+    )
+    capacity = _family("pool_gpus", "GPUs that a pool has now.", ["pool"])
+    for startup in view.startups:
+        tally: Tally[str] = Tally()
+        for run in startup.runs:
+            tally[run.flavor] += run.gpus
+        for flavor, gpus in sorted(tally.items()):
+            pool = view.pool_of.get(flavor, "")
+            used.add_metric([startup.name, startup.cohort, pool, flavor], gpus)
+    for each in view.pools:
+        capacity.add_metric([each.name], each.gpus)
+    return [used, capacity]
+
+
+def _shares(view: View) -> Iterable[Metric]:
+    texts = {
+        "nominal": "GPUs guaranteed to a startup.",
+        "share": "GPUs of the division at current demands.",
+        "ceiling": "GPUs a startup may run now.",
+        "borrowed": "GPUs of the share above nominal.",
+        "lent": "GPUs of the nominal quota that others use.",
+    }
+    for name, text in texts.items():
+        family = _family(f"{name}_gpus", text, ["startup", "pool"])
+        for share in view.shares:
+            family.add_metric([share.startup, share.pool], getattr(share, name))
+        yield family
+
+
+def _states(view: View) -> Iterable[Metric]:
+    level = _family(
+        "level", "1 for the level a startup is at, else 0.", ["startup", "cohort", "level"]
+    )
+    for startup in view.startups:
+        for name in LEVELS:
+            is_at = 1 if startup.level == name else 0
+            level.add_metric([startup.name, startup.cohort, name], is_at)
+    zone = _family("zone_complete", "1 where the last sweep was Complete.", ["cloud_zone"])
+    known = _family(
+        "zone_confirmed_timestamp_seconds", "Instant up to which a zone is known.", ["cloud_zone"]
+    )
+    for each in view.zones:
+        zone.add_metric([each.name], 1 if each.outcome == "complete" else 0)
+        if each.confirmed_until_s is not None:
+            known.add_metric([each.name], each.confirmed_until_s)
+    epoch = _family("lease_epoch", "Epoch of the lease that wrote the view.", [])
+    epoch.add_metric([], view.epoch)
+    alarms = _family("alarms", "Things an operator should look at, as in cohortd status.", [])
+    alarms.add_metric([], len(view.alarms))
+    notices = _family("notices_open", "Promises of a stop that are running.", [])
+    notices.add_metric([], sum(1 for notice in view.notices if notice.state == "open"))
+    return [level, zone, known, epoch, alarms, notices]
+
+
+def _family(name: str, text: str, labels: list[str]) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"cohortd_{name}", text, labels=labels)
