@@ -1,7 +1,7 @@
 # cohortd: `make help` lists the targets. Needs Python 3.11 or newer and make; everything else goes into .venv.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench soak lock clean
+.PHONY: help demo test lint bench soak lock dashboards clean
 
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' && echo $$p && break; done)
@@ -12,7 +12,7 @@ DEV := .venv/.cohortd-dev
 SEEDS ?= 10000
 
 help:  ## this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1|/' | awk -F'|' '{printf "make %-7s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1|/' | awk -F'|' '{printf "make %-10s %s\n", $$1, $$2}'
 
 demo: $(RUNTIME)  ## six months of a simulated cohort; options: make demo ARGS="--json --days 30"
 	@$(BIN)/cohortd demo $(ARGS)
@@ -40,6 +40,9 @@ lock: $(DEV)  ## write the three lock files anew (needs uv)
 
 UV := uv pip compile --quiet --upgrade --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--no-annotate --no-header
+
+dashboards: $(DEV)  ## write deploy/grafana/dashboards anew from exporters/dashboards
+	@$(BIN)/python -m exporters.dashboards
 
 clean:  ## remove the environment and every cache
 	rm -rf .venv .build dist .*_cache .hypothesis

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from quotas.balances import Balance
 from quotas.division import Share
@@ -11,6 +11,9 @@ from quotas.metering import Run
 from quotas.notices import Notice
 from quotas.snapshot import Decision
 from quotas.units import format_credits, format_duration
+
+STOP_WITHIN_S = 360
+"""Two cycles and five minutes: the longest that a stop takes when nothing fails."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,15 @@ class View:
     edges: tuple[int, ...]
     alarms: tuple[str, ...]
     shares: tuple[Share, ...] = ()
+    overdraft: Mapping[str, int] = field(default_factory=dict)
+    """What each cohort's sponsor paid beyond the grants, in ucr."""
+    price_alarms: int = 0
+
+    @property
+    def stops_failing(self) -> int:
+        """Servers whose notice ran out, and that a stop has not ended in the time it may take."""
+        late_s = self.at_s - STOP_WITHIN_S
+        return sum(n.state == "executing" and n.deadline_s < late_s for n in self.notices)
 
     @property
     def sentence(self) -> str:

@@ -88,6 +88,8 @@ def view_of(
         decisions=decided.decisions,
         pool_of={flavor: pool.name for pool in program.pools for flavor in pool.flavors},
         edges=decided.edges,
+        overdraft=state.overdraft,
+        price_alarms=len(alarms),
         alarms=(*alarms, *_alarms(program, running), *_unknown_types(state, snapshot)),
     )
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
+from pathlib import Path
+
 from prometheus_client import (
     CollectorRegistry,
     Counter,
@@ -11,6 +14,7 @@ from prometheus_client import (
     generate_latest,
 )
 
+from exporters.metrics.disk import Disk
 from exporters.metrics.views import Views
 from quotas.view import View
 
@@ -18,13 +22,22 @@ from quotas.view import View
 class Metrics:
     """The registry of one daemon, and the port that the cycle publishes to."""
 
-    def __init__(self) -> None:
+    def __init__(self, book: Path | None = None) -> None:
+        """`book` is the file whose size and free space are shown; None: there is none."""
         disable_created_metrics()  # type: ignore[no-untyped-call]  # its stub lacks a return
         self.registry = CollectorRegistry()
         self._views = Views()
         self.registry.register(self._views)
+        if book is not None:
+            self.registry.register(Disk(book))
+        Gauge(
+            "cohortd_build_info", "1, with the version.", ["version"], registry=self.registry
+        ).labels(version("cohortd")).set(1)
+        self._verified: Gauge | None = None
         self._cycles = self._counter("cycles", "Cycles run, by outcome.", "outcome")
-        self._decisions = self._counter("decisions", "Decisions recorded.", "verb", "mode")
+        self._decisions = self._counter(
+            "decisions", "Decisions recorded.", "startup", "rule", "verb", "mode"
+        )
         self._requests = self._counter("cloud_requests", "Calls to the cloud.", "operation")
         self._failures = self._counter(
             "cloud_request_failures", "Calls to the cloud that failed.", "operation", "cause"
@@ -55,7 +68,7 @@ class Metrics:
         """Show this view from now on, and count its decisions."""
         self._views.view = view
         for decision in view.decisions:
-            self._decisions.labels(decision.verb, view.mode).inc()
+            self._decisions.labels(decision.startup, decision.rule, decision.verb, view.mode).inc()
 
     def cycle(self, outcome: str, seconds: float, at_s: int) -> None:
         """Count a cycle; "done" is the outcome of a good one of the leader."""
@@ -71,6 +84,13 @@ class Metrics:
         self._request_time.labels(operation).observe(seconds)
         if outcome != "ok":
             self._failures.labels(operation, outcome).inc()
+
+    def verified(self, *, is_sound: bool) -> None:
+        """Show how the last check of the book ended; before the first there is no sample."""
+        if self._verified is None:
+            text = "1 when the last check of the book found nothing wrong, else 0."
+            self._verified = Gauge("cohortd_book_verified", text, registry=self.registry)
+        self._verified.set(1 if is_sound else 0)
 
     def missed(self) -> None:
         """Count a cycle that the scheduler could not start in time."""

@@ -25,7 +25,7 @@ class Views(Collector):
         view = self.view
         if view is None:
             return []
-        return [*_credits(view), *_gpus(view), *_shares(view), *_states(view)]
+        return [*_credits(view), *_gpus(view), *_shares(view), *_states(view), *_promises(view)]
 
 
 def _credits(view: View) -> Iterable[Metric]:
@@ -54,7 +54,12 @@ def _credits(view: View) -> Iterable[Metric]:
         burn.add_metric(labels, own.burn_ucr_per_h / UCR_PER_CREDIT)
         if own.exhausted_s is not None:
             exhausted.add_metric(labels, own.exhausted_s)
-    return [balances, granted, charged, burn, exhausted]
+    overdraft = _family(
+        "overdraft_credits", "Usage that the sponsor paid beyond grants.", ["cohort"]
+    )
+    for cohort, amount_ucr in sorted(view.overdraft.items()):
+        overdraft.add_metric([cohort], amount_ucr / UCR_PER_CREDIT)
+    return [balances, granted, charged, burn, exhausted, overdraft]
 
 
 def _gpus(view: View) -> Iterable[Metric]:
@@ -71,7 +76,17 @@ def _gpus(view: View) -> Iterable[Metric]:
             used.add_metric([startup.name, startup.cohort, pool, flavor], gpus)
     for each in view.pools:
         capacity.add_metric([each.name], each.gpus)
-    return [used, capacity]
+    return [used, capacity, _standby(view)]
+
+
+def _standby(view: View) -> Metric:
+    standby = _family(
+        "standby_gpus", "GPUs that are stopped in place, and billed.", ["startup", "cohort"]
+    )
+    for startup in view.startups:
+        gpus = sum(run.gpus for run in startup.runs if run.state.startswith("stopped"))
+        standby.add_metric([startup.name, startup.cohort], gpus)
+    return standby
 
 
 def _shares(view: View) -> Iterable[Metric]:
@@ -105,13 +120,31 @@ def _states(view: View) -> Iterable[Metric]:
         zone.add_metric([each.name], 1 if each.outcome == "complete" else 0)
         if each.confirmed_until_s is not None:
             known.add_metric([each.name], each.confirmed_until_s)
-    epoch = _family("lease_epoch", "Epoch of the lease that wrote the view.", [])
-    epoch.add_metric([], view.epoch)
-    alarms = _family("alarms", "Things an operator should look at, as in cohortd status.", [])
-    alarms.add_metric([], len(view.alarms))
-    notices = _family("notices_open", "Promises of a stop that are running.", [])
-    notices.add_metric([], sum(1 for notice in view.notices if notice.state == "open"))
-    return [level, zone, known, epoch, alarms, notices]
+    return [level, zone, known]
+
+
+def _promises(view: View) -> Iterable[Metric]:
+    """What is announced, what fails, and what an operator should look at."""
+    stop = _family(
+        "stop_timestamp_seconds", "Deadline of the first open notice.", ["startup", "cohort"]
+    )
+    cohort_of = {startup.name: startup.cohort for startup in view.startups}
+    open_notices = [notice for notice in view.notices if notice.state == "open"]
+    for name in sorted({notice.startup for notice in open_notices}):
+        first_s = min(n.deadline_s for n in open_notices if n.startup == name)
+        stop.add_metric([name, cohort_of.get(name, "")], first_s)
+    yield stop
+    figures = {
+        "notices_open": ("Promises of a stop that are running.", len(open_notices)),
+        "stops_failing": ("Servers past their deadline that do not stop.", view.stops_failing),
+        "alarms": ("Things to look at, as in cohortd status.", len(view.alarms)),
+        "price_alarms": ("Prices that are missing, absurd or changed.", view.price_alarms),
+        "lease_epoch": ("Epoch of the lease that wrote the view.", view.epoch),
+    }
+    for name, (text, value) in figures.items():
+        family = _family(name, text, [])
+        family.add_metric([], value)
+        yield family
 
 
 def _family(name: str, text: str, labels: list[str]) -> GaugeMetricFamily:

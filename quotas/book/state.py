@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, or_, select
 
 from quotas.book.session import Book
-from quotas.ledger import GrantBalance, grant_account, usage_account
+from quotas.ledger import GrantBalance, grant_account, overdraft_account, usage_account
 from quotas.levels import CREDITS
 from quotas.metering import Catalogue, Run
 from quotas.notices import LIVE_INTENTS, LIVE_NOTICES, Intent, Notice
@@ -50,6 +50,7 @@ class State:
     told: frozenset[tuple[str, str]]
     charged: Mapping[str, int]
     disputed: Mapping[str, int]
+    overdraft: Mapping[str, int]
     requests: tuple[Request, ...] = ()
     excesses: tuple[Excess, ...] = ()
 
@@ -68,8 +69,9 @@ def load(book: Book) -> State:
             notices=_notices(connection),
             intents=_intents(connection),
             told=_told(connection),
-            charged=_charged(connection),
+            charged=_sums(connection, usage_account("")),
             disputed=_disputed(connection),
+            overdraft={c: -ucr for c, ucr in _sums(connection, overdraft_account("")).items()},
             requests=_requests(connection),
             excesses=_excesses(connection),
         )
@@ -158,9 +160,8 @@ def _told(connection: Connection) -> frozenset[tuple[str, str]]:
     return frozenset((row.startup, row.cause) for row in connection.execute(rows.distinct()))
 
 
-def _charged(connection: Connection) -> dict[str, int]:
-    """What each startup's usage has cost, by the balance of its usage account."""
-    prefix = usage_account("")
+def _sums(connection: Connection, prefix: str) -> dict[str, int]:
+    """Balances of the accounts of one kind, by what follows the prefix."""
     rows = select(BALANCE).where(BALANCE.c.account.startswith(prefix, autoescape=True))
     return {r.account.removeprefix(prefix): r.amount_ucr for r in connection.execute(rows)}
 

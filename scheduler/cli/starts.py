@@ -156,7 +156,7 @@ def run(
     log_to_stderr(as_json=not sys.stderr.isatty())
     host, port = _address(listen)
     timing = Timing(cycle_s=_cycle_s(cycle))
-    clock, metrics = SystemClock(), Metrics()
+    clock, metrics = SystemClock(), Metrics(state / FILE_NAME)
     cloud = connect(metrics.request)
     book = Book.open(state)
     if program is not None:

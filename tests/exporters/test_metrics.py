@@ -132,7 +132,8 @@ def test_names_and_labels_follow_the_conventions(published: tuple[Rig, Metrics])
     """One prefix, base units, help on all, and no label that grows with servers."""
     _, metrics = published
     allowed = {"startup", "cohort", "pool", "flavor"}
-    own = {"state", "level", "cloud_zone", "outcome", "operation", "cause", "verb", "mode", "le"}
+    own = {"state", "level", "cloud_zone", "outcome", "operation", "cause", "rule", "verb"}
+    own |= {"mode", "le", "version"}
     for family in text_string_to_metric_families(metrics.render().decode()):
         assert family.name.startswith("cohortd_") and family.documentation
         assert not family.name.endswith(("_ms", "_minutes", "_ucr"))

@@ -1,0 +1,29 @@
+"""How large is the book, and how much room is left beside it? Asked of the disk at each scrape."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+
+class Disk(Collector):
+    """The book's file with its write-ahead log, and the free space of its file system."""
+
+    def __init__(self, book: Path) -> None:
+        self.book = book
+
+    def collect(self) -> Iterable[Metric]:
+        """Both figures; none while the file is not there."""
+        if not self.book.exists():
+            return
+        beside = (self.book, self.book.with_name(self.book.name + "-wal"))
+        size = sum(path.stat().st_size for path in beside if path.exists())
+        yield GaugeMetricFamily("cohortd_book_bytes", "Bytes of the book.", value=size)
+        free = shutil.disk_usage(self.book.parent).free
+        yield GaugeMetricFamily(
+            "cohortd_book_free_bytes", "Bytes free beside the book.", value=free
+        )
