@@ -28,6 +28,7 @@ class TransferRow(SQLModel, table=True):
     """A transfer: append-only, chained by hash within its cohort."""
 
     __tablename__ = "transfer"
+    __table_args__ = (Index("ix_transfer_recorded", "recorded_s"),)
     id: int | None = Field(default=None, primary_key=True)
     key: str = Field(unique=True)
     kind: str
@@ -59,6 +60,34 @@ class BalanceRow(SQLModel, table=True):
     __tablename__ = "balance"
     account: str = Field(primary_key=True)
     amount_ucr: int = Field(sa_column=_int64())
+
+
+class StatementRow(SQLModel, table=True):
+    """A startup's closed statement of a UTC month ("2027-01"): append-only."""
+
+    __tablename__ = "statement"
+    __table_args__ = (
+        Index("ix_statement_month", "month"),
+        Index("ix_statement_through", "through_id"),
+    )
+    startup: str = Field(primary_key=True)
+    month: str = Field(primary_key=True)
+    closed_s: int = Field(sa_column=_int64())
+    through_id: int
+    body: str
+    hash: str
+
+
+class HeadRow(SQLModel, table=True):
+    """Where a cohort's chain stood at the first cycle of a UTC day: append-only."""
+
+    __tablename__ = "head"
+    day: str = Field(primary_key=True)
+    cohort: str = Field(primary_key=True)
+    transfer_id: int
+    transfers: int
+    moved_ucr: int = Field(sa_column=_int64())
+    hash: str
 
 
 class GrantRow(SQLModel, table=True):
@@ -289,6 +318,8 @@ _TABLES = SQLModel.metadata.tables
 TRANSFER = _TABLES["transfer"]
 ENTRY = _TABLES["entry"]
 BALANCE = _TABLES["balance"]
+STATEMENT = _TABLES["statement"]
+HEAD = _TABLES["head"]
 DECISION = _TABLES["decision"]
 INTENT = _TABLES["intent"]
 NOTICE = _TABLES["notice"]

@@ -8,6 +8,7 @@ from typing import Any
 
 from quotas.balances import Balance, balance
 from quotas.book import Book, BookError
+from quotas.book.history import expiring_next
 from quotas.book.state import State, load, read_zones
 from quotas.division import divide, usage_of
 from quotas.levels import level
@@ -17,6 +18,7 @@ from quotas.pacing import Curve, allowance_ucr
 from quotas.program import Program
 from quotas.snapshot import Snapshot
 from quotas.units import Period, format_credits, format_duration, format_instant
+from scheduler.past import expiring_of
 
 
 def status_of(book: Book, now_s: int) -> dict[str, Any]:
@@ -83,6 +85,7 @@ def _startup(
     snapshot: Snapshot, own: Balance, runs: Iterable[Run], state: State, now_s: int
 ) -> dict[str, Any]:
     name, why = level(snapshot, own.startup)
+    own_grants = [grant for grant in state.grants if grant.startup == own.startup]
     exhausted = format_instant(own.exhausted_s) if own.exhausted_s is not None else None
     lasts = format_duration(max(0, own.exhausted_s - now_s)) if own.exhausted_s else None
     return {
@@ -101,6 +104,7 @@ def _startup(
         "burn_per_hour": format_credits(own.burn_ucr_per_h),
         "exhausted_at": exhausted,
         "runway": lasts,
+        "expiring_next": expiring_of(expiring_next(own_grants, now_s)),
         "gpus": sum(run.gpus for run in runs),
         "servers": [_server(run) for run in runs],
     }

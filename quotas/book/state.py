@@ -14,6 +14,7 @@ from quotas.ledger import GrantBalance, grant_account, overdraft_account, usage_
 from quotas.levels import CREDITS
 from quotas.metering import Catalogue, Run
 from quotas.notices import LIVE_INTENTS, LIVE_NOTICES, Intent, Notice
+from quotas.posted import holder
 from quotas.program import Program
 from quotas.requests import LIVE_REQUESTS, Request
 from quotas.snapshot import Excess
@@ -103,6 +104,12 @@ def read_grants(connection: Connection) -> tuple[GrantBalance, ...]:
     )
 
 
+def read_startups(connection: Connection) -> tuple[str, ...]:
+    """Every startup that has an account in the book, by name."""
+    holders = {holder(account) for account in connection.scalars(select(BALANCE.c.account))}
+    return tuple(sorted(name for name in holders if name is not None))
+
+
 def read_confirmed(connection: Connection) -> dict[str, int]:
     """Until when each zone is known, of those that ever were."""
     rows = connection.execute(select(ZONE.c.name, ZONE.c.confirmed_until_s))
@@ -175,9 +182,13 @@ def _disputed(connection: Connection) -> dict[str, int]:
     return dict(total)
 
 
-def last_decisions(book: Book, limit: int, **where: int | str) -> list[Mapping[str, Any]]:
-    """The newest decisions, newest first, of a startup or server where one is named."""
+def last_decisions(
+    book: Book, limit: int, as_of_s: int | None = None, **where: int | str
+) -> list[Mapping[str, Any]]:
+    """The newest decisions, to an instant where one is given, newest first."""
     query = select(DECISION).order_by(DECISION.c.id.desc()).limit(limit)
+    if as_of_s is not None:
+        query = query.where(DECISION.c.at_s <= as_of_s)
     for column, value in where.items():
         query = query.where(DECISION.c[column] == value)
     with book.reading() as connection:

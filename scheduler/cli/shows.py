@@ -11,14 +11,16 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn
 
 from quotas.book import Book
+from quotas.book.history import NotKnown
 from quotas.book.state import last_decisions
 from quotas.book.verify import verify as verify_book
 from quotas.units import format_instant
+from scheduler.cli.deeds import REFUSED, fail, instant_s
+from scheduler.cli.instants import AsOf, past_s
 from scheduler.cli.options import DEFAULT_STATE, Json, State, show
 from scheduler.clock import SystemClock
+from scheduler.past import past_of
 from scheduler.status import status_of
-
-REFUSED = 1
 
 
 def register(app: typer.Typer) -> None:
@@ -27,9 +29,12 @@ def register(app: typer.Typer) -> None:
         app.command()(command)
 
 
-def status(state: State = DEFAULT_STATE, as_json: Json = False) -> None:
+def status(state: State = DEFAULT_STATE, as_of: AsOf = None, as_json: Json = False) -> None:
     """Show every startup: credits left, burn, runway, GPUs, level; zones and open notices."""
     now_s = SystemClock().now_s()
+    if as_of is not None:
+        _past(Book.open_existing(state), instant_s("--as-of", as_of), now_s, as_json=as_json)
+        return
     found = status_of(Book.open_existing(state), now_s)
     if as_json:
         show(found)
@@ -55,19 +60,38 @@ def status(state: State = DEFAULT_STATE, as_json: Json = False) -> None:
             typer.echo(f"zone {zone['name']}: {zone['outcome']} {zone['detail']}")
 
 
+def _past(book: Book, as_of_s: int, now_s: int, *, as_json: bool) -> None:
+    """What every startup had at a past instant."""
+    try:
+        found = past_of(book, as_of_s, now_s)
+    except NotKnown as refused:
+        fail(str(refused), REFUSED)
+    if as_json:
+        show(found)
+        return
+    typer.echo(found["sentence"])
+    names = ("posted", "accrued", "held", "reserve", "available", "disputed")
+    typer.echo(f"{'startup':24} {'GPUs':>5}" + "".join(f" {name:>16}" for name in names))
+    for line in found["startups"]:
+        amounts = "".join(f" {line[name]:>16}" for name in names)
+        typer.echo(f"{line['name']:24} {line['gpus']:>5}{amounts}")
+
+
 def explain(
     subject: Annotated[str, typer.Argument(help="A startup, a server id or a decision number.")],
     state: State = DEFAULT_STATE,
     limit: Annotated[int, typer.Option(min=1, max=1000)] = 10,
+    as_of: AsOf = None,
     as_json: Json = False,
 ) -> None:
     """Say why: the newest decisions about a startup, a server or one decision, with inputs."""
     book = Book.open_existing(state)
     found: list[Mapping[str, Any]] = []
+    until_s = None if as_of is None else past_s(book, as_of)
     if subject.isdigit():
-        found = last_decisions(book, 1, id=int(subject))
+        found = last_decisions(book, 1, until_s, id=int(subject))
     for column in ("startup", "server_id"):
-        found = found or last_decisions(book, limit, **{column: subject})
+        found = found or last_decisions(book, limit, until_s, **{column: subject})
     if not found:
         typer.echo(f"cohortd: nothing was decided about {subject!r} yet", err=True)
         raise typer.Exit(REFUSED)

@@ -1,0 +1,59 @@
+"""How does a transfer look once it is in the book? A frozen row with entries, and its owners."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+CREDITS_IN = ("grant", "hold")
+"""Accounts of these kinds, KIND:STARTUP:…, are a startup's credits."""
+USAGE = "usage"
+
+
+class Posted(NamedTuple):
+    """A transfer as the book has it. `detail` is canonical JSON; entries are in order."""
+
+    id: int
+    key: str
+    kind: str
+    cohort: str
+    startup: str
+    at_s: int
+    recorded_s: int
+    epoch: int
+    actor: str
+    reason: str
+    detail: str
+    previous_hash: str
+    hash: str
+    entries: tuple[tuple[str, int], ...]
+
+    @property
+    def details(self) -> Mapping[str, Any]:
+        """The detail, read."""
+        found: Mapping[str, Any] = json.loads(self.detail)
+        return found
+
+    @property
+    def startups(self) -> frozenset[str]:
+        """Every startup that it is about: its own, and each whose accounts it moves."""
+        holders = {holder(account) for account, _ in self.entries}
+        return frozenset({self.startup, *holders} - {None})  # type: ignore[arg-type]
+
+
+def holder(account: str) -> str | None:
+    """The startup whose account it is; None for a cohort's."""
+    kind, _, rest = account.partition(":")
+    return rest.partition(":")[0] if kind == USAGE or kind in CREDITS_IN else None
+
+
+def is_credit_of(account: str, startup: str) -> bool:
+    """Whether an account's balance is a startup's credit."""
+    kind, _, rest = account.partition(":")
+    return kind in CREDITS_IN and rest.partition(":")[0] == startup
+
+
+def credits_ucr(startup: str, entries: Iterable[tuple[str, int]]) -> int:
+    """By how much entries change a startup's credits."""
+    return sum(amount for account, amount in entries if is_credit_of(account, startup))
