@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from quotas.balances import Balance
+from quotas.closing import ClosingView
 from quotas.division import Share
 from quotas.metering import Run
 from quotas.notices import Notice
@@ -69,6 +70,7 @@ class View:
     edges: tuple[int, ...]
     alarms: tuple[str, ...]
     shares: tuple[Share, ...] = ()
+    closings: tuple[ClosingView, ...] = ()
     overdraft: Mapping[str, int] = field(default_factory=dict)
     """What each cohort's sponsor paid beyond the grants, in ucr."""
     price_alarms: int = 0

@@ -10,8 +10,10 @@ import structlog
 from quotas.book.commit import mark
 from quotas.book.lease import Lease
 from quotas.book.session import Book
+from quotas.closing import ACTIONS as CLOSINGS
 from quotas.notices import Intent
 from scheduler.clock import Clock
+from scheduler.closing import Closer
 from scheduler.clouds.base import Cloud, CloudError, Forbidden, KeyRefused, Refused, Throttled
 
 CALL_BUDGET_S = 70
@@ -21,8 +23,17 @@ INTENTS_PER_CYCLE = 200
 log = structlog.get_logger()
 
 
-def act(cloud: Cloud, book: Book, lease: Lease, clock: Clock, intents: Iterable[Intent]) -> int:
+def act(
+    cloud: Cloud,
+    book: Book,
+    lease: Lease,
+    clock: Clock,
+    intents: Iterable[Intent],
+    closer: Closer | None = None,
+) -> int:
     """Send the pending intents that may still be sent; returns how many were.
+
+    Without a closer (no key for IAM), intents to close or reopen wait until they expire.
 
     What became of each is written at once, under the lease's epoch. A crash in between
     leaves it pending: it is replayed, and poweroff is idempotent.
@@ -36,11 +47,18 @@ def act(cloud: Cloud, book: Book, lease: Lease, clock: Clock, intents: Iterable[
             break
         if now_s > intent.not_after_s:
             continue  # decide ends it as expired, and may decide anew
-        outcome = _power_off(cloud, intent, now_s)
+        outcome = _carried_out(cloud, closer, intent, now_s)
         if outcome is not None:
             mark(book, [outcome], lease)
             sent += 1
     return sent
+
+
+def _carried_out(cloud: Cloud, closer: Closer | None, intent: Intent, now_s: int) -> Intent | None:
+    """The intent after its action; None where it is to be tried again in the next cycle."""
+    if intent.action in CLOSINGS:
+        return closer.carry_out(intent) if closer is not None else None
+    return _power_off(cloud, intent, now_s)
 
 
 def _power_off(cloud: Cloud, intent: Intent, now_s: int) -> Intent | None:

@@ -12,6 +12,8 @@ from scaleway_core.profile import Profile
 
 DEFAULT_URL = "https://api.scaleway.com"
 CREDENTIAL = "scw-secret-key"
+IAM_ACCESS, IAM_SECRET = "iam-access-key", "iam-secret-key"
+"""Credentials of the second key, which only closes and reopens startups."""
 _ACCESS_KEY = re.compile(r"SCW[A-Z0-9]{17}")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -37,7 +39,9 @@ def read_connection(environ: Mapping[str, str] | None = None) -> Connection:
     """
     env = os.environ if environ is None else environ
     profile = _profile(env)
-    secret = env.get("SCW_SECRET_KEY") or _credential(env) or profile.get("secret_key", "")
+    secret = (
+        env.get("SCW_SECRET_KEY") or _credential(env, CREDENTIAL) or profile.get("secret_key", "")
+    )
     connection = Connection(
         access_key=env.get("SCW_ACCESS_KEY") or profile.get("access_key", ""),
         secret_key=secret,
@@ -47,12 +51,37 @@ def read_connection(environ: Mapping[str, str] | None = None) -> Connection:
     )
     _check("SCW_ACCESS_KEY", connection.access_key, _ACCESS_KEY, "SCW and 17 letters or digits")
     _check("SCW_DEFAULT_ORGANIZATION_ID", connection.organization_id, _UUID, "a UUID")
-    if not _UUID.fullmatch(connection.secret_key):
-        raise ConfigError(
-            "SCW_SECRET_KEY is missing or no UUID: set it, or give it to systemd as the "
-            f"credential {CREDENTIAL}"
-        )
+    _check_secret("SCW_SECRET_KEY", connection.secret_key, CREDENTIAL)
     return connection
+
+
+def read_permissions_connection(environ: Mapping[str, str] | None = None) -> Connection | None:
+    """The connection with the second key, which may change IAM's rules; None without one.
+
+    Organization and address are those of the first. Raises ConfigError where half is set.
+    """
+    env = os.environ if environ is None else environ
+    access = env.get("SCW_IAM_ACCESS_KEY") or _credential(env, IAM_ACCESS)
+    secret = env.get("SCW_IAM_SECRET_KEY") or _credential(env, IAM_SECRET)
+    if not access and not secret:
+        return None
+    _check("SCW_IAM_ACCESS_KEY", access, _ACCESS_KEY, "SCW and 17 letters or digits")
+    _check_secret("SCW_IAM_SECRET_KEY", secret, IAM_SECRET)
+    profile = _profile(env)
+    organization_id = env.get("SCW_DEFAULT_ORGANIZATION_ID") or profile.get(
+        "default_organization_id", ""
+    )
+    _check("SCW_DEFAULT_ORGANIZATION_ID", organization_id, _UUID, "a UUID")
+    url = env.get("SCW_API_URL") or profile.get("api_url") or DEFAULT_URL
+    return Connection(access, secret, organization_id, url)
+
+
+def _check_secret(name: str, value: str, credential: str) -> None:
+    if not _UUID.fullmatch(value):
+        raise ConfigError(
+            f"{name} is missing or no UUID: set it, or give it to systemd as the "
+            f"credential {credential}"
+        )
 
 
 def _check(name: str, value: str, shape: re.Pattern[str], want: str) -> None:
@@ -60,11 +89,11 @@ def _check(name: str, value: str, shape: re.Pattern[str], want: str) -> None:
         raise ConfigError(f"{name} is {value!r}: set it to the API key's value, {want}")
 
 
-def _credential(env: Mapping[str, str]) -> str:
+def _credential(env: Mapping[str, str], name: str) -> str:
     folder = env.get("CREDENTIALS_DIRECTORY")
     if not folder:
         return ""
-    path = Path(folder) / CREDENTIAL
+    path = Path(folder) / name
     return path.read_text().strip() if path.is_file() else ""
 
 

@@ -18,12 +18,16 @@ from quotas.book.lease import Lease, acquire
 from quotas.book.session import Book
 from quotas.book.state import State, load, pending_intents
 from quotas.charging import post_due
-from quotas.decide import decide
+from quotas.closing import Closings, closing_alarms, decide_closings, projects_at, seen_as
+from quotas.decide import Decided, decide
 from quotas.metering import meter
+from quotas.program import Program
 from quotas.view import View
 from scheduler.act import act
 from scheduler.clock import Clock
+from scheduler.closing import Closer
 from scheduler.clouds.base import Cloud
+from scheduler.clouds.permissions import Permissions
 from scheduler.observe import Observer
 from scheduler.prices import PriceWatch
 from scheduler.publish import snapshot_of, view_of
@@ -71,9 +75,11 @@ class Cycle:
         holder: str,
         timing: Timing,
         publish: Callable[[View], None],
+        permissions: Permissions | None = None,
     ) -> None:
         self.cloud, self.book, self.clock = cloud, book, clock
         self.holder, self.timing, self.publish = holder, timing, publish
+        self.permissions = permissions
         self.lease: Lease | None = None
         self.alarms: set[str] = set()
         self.observer = Observer(cloud, timing.cycle_max_s / 2)
@@ -101,21 +107,22 @@ class Cycle:
         posting = post_due(state.program, state.grants, metered)
         snapshot = snapshot_of(state, sweeps, metered, posting, now_s, self.timing.cycle_s)
         decided = decide(snapshot)
+        closings = self._closings(state, decided, now_s)
         result = Result(
             sweeps=list(sweeps.values()),
             confirmed=dict(metered.confirmed),
             runs=posting.changed,
             disputes=metered.disputes,
             transfers=posting.transfers,
-            decisions=decided.decisions,
-            notices=decided.notices,
-            intents=decided.intents,
+            decisions=(*decided.decisions, *closings.decisions),
+            notices=(*decided.notices, *closings.notices),
+            intents=(*decided.intents, *closings.intents),
             mode=state.program.mode,
             requests=decided.requests,
             excesses=decided.excesses,
         )
         commit(self.book, result, self.lease, now_s)
-        for decision in decided.decisions:
+        for decision in result.decisions:
             log.info(
                 f"decision.{decision.verb}",
                 startup=decision.startup,
@@ -124,13 +131,43 @@ class Cycle:
                 reason=decision.reason,
             )
         pending = pending_intents(self.book) if state.program.mode == "enforce" else ()
-        sent = act(self.cloud, self.book, self.lease, self.clock, pending)
-        view = view_of(state, snapshot, posting, decided, self.lease, self.prices.alarms)
+        sent = act(
+            self.cloud,
+            self.book,
+            self.lease,
+            self.clock,
+            pending,
+            self._closer(state.program, now_s),
+        )
+        view = view_of(state, snapshot, posting, decided, self.lease, self._alarms(state))
         for alarm in sorted(set(view.alarms) - self.alarms):
             log.warning("alarm", text=alarm)
         self.alarms = set(view.alarms)
         self.publish(view)
         return Report("done", view.sentence, view, sent)
+
+    def _closings(self, state: State, decided: Decided, now_s: int) -> Closings:
+        """Whom to close and reopen: nobody without a key for IAM, or outside enforce mode."""
+        assert state.program is not None
+        if self.permissions is None or state.program.mode != "enforce":
+            return Closings((), (), ())
+        members = {startup.name for startup in state.program.startups()}
+        past = seen_as(state.closings, decided.intents)
+        return decide_closings(decided.levels, past, members, now_s)
+
+    def _alarms(self, state: State) -> tuple[str, ...]:
+        """What is wrong with prices and with closings."""
+        assert state.program is not None
+        has_key, mode = self.permissions is not None, state.program.mode
+        closings = closing_alarms(state.closings, has_key=has_key, mode=mode)
+        return (*self.prices.alarms, *closings)
+
+    def _closer(self, program: Program, now_s: int) -> Closer | None:
+        """What carries closings out in this cycle, with the projects that each startup owns."""
+        if self.permissions is None or self.lease is None:
+            return None
+        projects = projects_at(program, now_s)
+        return Closer(self.permissions, self.book, self.lease, self.clock, projects)
 
     def _priced(self, state: State, now_s: int) -> State:
         """The state, read again after a catalogue was."""
@@ -141,9 +178,9 @@ class Cycle:
         read = self.prices.refresh(program.zones, state.catalogue, factor_max, now_s)
         return load(self.book) if read else state
 
-    def use(self, cloud: Cloud) -> None:
-        """Talk to the cloud through another connection from the next cycle on."""
-        self.cloud = cloud
+    def use(self, cloud: Cloud, permissions: Permissions | None = None) -> None:
+        """Talk to the cloud through other connections from the next cycle on."""
+        self.cloud, self.permissions = cloud, permissions
         self.observer.close()
         self.observer = Observer(cloud, self.timing.cycle_max_s / 2)
         self.prices = PriceWatch(cloud, self.book)

@@ -9,6 +9,7 @@ from quotas.balances import balance
 from quotas.book.lease import Lease
 from quotas.book.state import State
 from quotas.charging import Posting
+from quotas.closing import closing_views
 from quotas.decide import Decided
 from quotas.ledger import usage_account
 from quotas.metering import Metered, Run
@@ -84,6 +85,7 @@ def view_of(
             for zone, outcome in outcomes(snapshot.sweeps).items()
         ),
         shares=decided.shares,
+        closings=closing_views(state.closings),
         notices=tuple(n for n in live.values() if n.state in LIVE_NOTICES),
         decisions=decided.decisions,
         pool_of={flavor: pool.name for pool in program.pools for flavor in pool.flavors},

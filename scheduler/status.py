@@ -10,6 +10,7 @@ from quotas.balances import Balance, balance
 from quotas.book import Book, BookError
 from quotas.book.history import expiring_next
 from quotas.book.state import State, load, read_zones
+from quotas.closing import ClosingView, closing_views
 from quotas.division import divide, usage_of
 from quotas.levels import level
 from quotas.metering import Run
@@ -58,6 +59,7 @@ def status_of(book: Book, now_s: int) -> dict[str, Any]:
         f"{f'known until {known}' if known else 'no zone was read yet'}",
         "startups": startups,
         "shares": [asdict(share) for share in shares],
+        "closings": [_closing(view) for view in closing_views(state.closings)],
         "notices": [_notice(notice) for notice in state.notices],
         "zones": [_zone(zone) for zone in zones],
     }
@@ -142,6 +144,17 @@ def _notice(notice: Notice) -> dict[str, Any]:
         "given": format_instant(notice.given_s),
         "deadline": format_instant(notice.deadline_s),
         "text": notice.text,
+    }
+
+
+def _closing(view: ClosingView) -> dict[str, Any]:
+    return {
+        "startup": view.startup,
+        "state": view.state,
+        "since": format_instant(view.since_s),
+        "rules_withheld": view.is_withheld,
+        "failures": view.failures,
+        "detail": view.detail,
     }
 
 

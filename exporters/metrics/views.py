@@ -25,7 +25,8 @@ class Views(Collector):
         view = self.view
         if view is None:
             return []
-        return [*_credits(view), *_gpus(view), *_shares(view), *_states(view), *_promises(view)]
+        parts = (_credits, _gpus, _shares, _states, _promises, _closings)
+        return [metric for part in parts for metric in part(view)]
 
 
 def _credits(view: View) -> Iterable[Metric]:
@@ -145,6 +146,18 @@ def _promises(view: View) -> Iterable[Metric]:
         family = _family(name, text, [])
         family.add_metric([], value)
         yield family
+
+
+def _closings(view: View) -> Iterable[Metric]:
+    of = ["startup", "cohort"]
+    cohorts = {startup.name: startup.cohort for startup in view.startups}
+    withheld = _family("rules_withheld", "1 while rules of a startup are withheld by IAM.", of)
+    failures = _family("closing_failures", "Failed tries in a row to close or reopen.", of)
+    for each in view.closings:
+        labels = [each.startup, cohorts.get(each.startup, "")]
+        withheld.add_metric(labels, 1 if each.is_withheld else 0)
+        failures.add_metric(labels, each.failures)
+    return [withheld, failures]
 
 
 def _family(name: str, text: str, labels: list[str]) -> GaugeMetricFamily:

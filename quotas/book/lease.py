@@ -51,6 +51,22 @@ def acquire(book: Book, holder: str, now_s: int, length_s: int) -> Lease | None:
         return lease
 
 
+def seize(book: Book, holder: str, now_s: int, length_s: int) -> Lease:
+    """Take the lease whoever holds it: an operator's command when the daemon may be dead.
+
+    Whatever a living daemon still meant to write under its epoch is refused.
+    """
+    with book.writing() as connection:
+        epoch = connection.scalar(select(LEASE.c.epoch).where(LEASE.c.name == NAME)) or 0
+        lease = Lease(holder, epoch + 1, now_s + length_s)
+        values = {"holder": holder, "epoch": lease.epoch, "expires_s": lease.expires_s}
+        if epoch:
+            connection.execute(update(LEASE).where(LEASE.c.name == NAME).values(**values))
+        else:
+            connection.execute(LEASE.insert().values(name=NAME, **values))
+        return lease
+
+
 def fence(connection: Connection, lease: Lease) -> None:
     """Refuse to write under an epoch that is no longer the newest. Raises StaleEpoch."""
     epoch = connection.scalar(select(LEASE.c.epoch).where(LEASE.c.name == NAME))

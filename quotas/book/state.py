@@ -10,6 +10,8 @@ from typing import Any
 from sqlalchemy import Connection, or_, select
 
 from quotas.book.session import Book
+from quotas.book.withheld import read_past
+from quotas.closing import Past
 from quotas.ledger import GrantBalance, grant_account, overdraft_account, usage_account
 from quotas.levels import CREDITS
 from quotas.metering import Catalogue, Run
@@ -52,6 +54,7 @@ class State:
     charged: Mapping[str, int]
     disputed: Mapping[str, int]
     overdraft: Mapping[str, int]
+    closings: Mapping[str, Past]
     requests: tuple[Request, ...] = ()
     excesses: tuple[Excess, ...] = ()
 
@@ -75,6 +78,7 @@ def load(book: Book) -> State:
             overdraft={c: -ucr for c, ucr in _sums(connection, overdraft_account("")).items()},
             requests=_requests(connection),
             excesses=_excesses(connection),
+            closings=read_past(connection),
         )
 
 

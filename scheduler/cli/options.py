@@ -12,8 +12,10 @@ import structlog
 import typer
 
 from scheduler.clock import monotonic, pause
-from scheduler.clouds.scaleway import ScalewayCloud
-from scheduler.config import ConfigError, read_connection
+from scheduler.clouds.permissions import LIMITS, ScalewayPermissions
+from scheduler.clouds.scaleway import ScalewayCloud, client_of
+from scheduler.clouds.transport import Transport
+from scheduler.config import ConfigError, read_connection, read_permissions_connection
 
 State = Annotated[Path, typer.Option("--state", help="Folder that holds the book.")]
 ProgramFile = Annotated[Path, typer.Option("--program", help="The program file (TOML).")]
@@ -54,6 +56,26 @@ def connect(on_request: Callable[[str, str, float], None] | None = None) -> Scal
         )
     except ValueError as error:
         raise ConfigError(f"the Scaleway connection (SCW_*): {error}") from None
+
+
+def connect_permissions(
+    on_request: Callable[[str, str, float], None] | None = None,
+) -> ScalewayPermissions | None:
+    """IAM with its own key; None where the environment names none. Raises ConfigError."""
+    connection = read_permissions_connection()
+    if connection is None:
+        return None
+    try:
+        client = client_of(
+            access_key=connection.access_key,
+            secret_key=connection.secret_key,
+            organization_id=connection.organization_id,
+            api_url=connection.api_url,
+        )
+    except ValueError as error:
+        raise ConfigError(f"the IAM connection (SCW_IAM_*): {error}") from None
+    transport = Transport(limits=LIMITS, monotonic=monotonic, sleep=pause, on_request=on_request)
+    return ScalewayPermissions(client, transport)
 
 
 def log_to_stderr(*, as_json: bool) -> None:

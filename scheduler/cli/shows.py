@@ -53,6 +53,9 @@ def status(state: State = DEFAULT_STATE, as_of: AsOf = None, as_json: Json = Fal
                 f"nominal {share['nominal']}, share {share['share']}, ceiling {share['ceiling']}, "
                 f"borrowed {share['borrowed']}, lent {share['lent']}"
             )
+    for closing in found["closings"]:
+        if closing["state"] != "open" or closing["rules_withheld"]:
+            typer.echo(f"IAM: {closing['startup']} {closing['state']}: {closing['detail']}")
     for notice in found["notices"]:
         typer.echo(f"notice: {notice['text']}")
     for zone in found["zones"]:

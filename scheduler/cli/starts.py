@@ -22,6 +22,7 @@ from quotas.program_diff import Change, diff
 from quotas.program_file import parse_program
 from quotas.units import parse_duration
 from scheduler.check import checks
+from scheduler.check_permissions import closing_checks
 from scheduler.cli.options import (
     DEFAULT_STATE,
     Json,
@@ -29,6 +30,7 @@ from scheduler.cli.options import (
     State,
     actor,
     connect,
+    connect_permissions,
     log_to_stderr,
     read_text,
     show,
@@ -72,7 +74,9 @@ def check(
         free = shutil.disk_usage(there).free
     except OSError as error:
         raise typer.BadParameter(f"--state {state}: {error.strerror}") from None
-    found = list(checks(connect, read_text(program), str(program), free, SystemClock().now_s()))
+    text, now_s = read_text(program), SystemClock().now_s()
+    found = list(checks(connect, text, str(program), free, now_s))
+    found += closing_checks(connect_permissions, text, str(program), now_s)
     if as_json:
         show([{"name": c.name, "ok": c.ok, "detail": c.detail, "fix": c.fix} for c in found])
     for each in [] if as_json else found:
@@ -169,6 +173,7 @@ def run(
         holder=f"{socket.gethostname()}:{os.getpid()}",
         timing=timing,
         publish=metrics.publish,
+        permissions=connect_permissions(metrics.request),
     )
     loop = Loop(beat, on_cycle=metrics.cycle, on_missed=metrics.missed, ping=sd_notify)
     handle_signals(loop, lambda: _reload(beat, metrics))
@@ -194,7 +199,7 @@ def _serve(metrics: Metrics, host: str, port: int) -> MetricsServer:
 def _reload(beat: Cycle, metrics: Metrics) -> None:
     """Read the connection again; a bad one leaves the old one in force."""
     try:
-        beat.use(connect(metrics.request))
+        beat.use(connect(metrics.request), connect_permissions(metrics.request))
     except (ConfigError, ValueError) as error:
         log.error("settings.refused", error=str(error))
     else:

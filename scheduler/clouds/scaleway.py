@@ -74,14 +74,11 @@ class ScalewayCloud:
         adapter: Callable[[], BaseAdapter] = HTTPAdapter,
     ) -> ScalewayCloud:
         """Prepare a client; nothing is sent yet. Raises ValueError, never quoting a key."""
-        url = (api_url or API_URL).rstrip("/")
-        _check_settings(access_key, secret_key, url)
-        # No default project: the SDK would add it to every listing and hide the others.
-        client = Client(
+        client = client_of(
             access_key=access_key,
             secret_key=secret_key,
-            default_organization_id=checked_uuid(organization_id).lower(),
-            api_url=url,
+            organization_id=organization_id,
+            api_url=api_url,
         )
         transport = Transport(
             limits=limits,
@@ -147,7 +144,7 @@ class ScalewayCloud:
             per_page=per_page,
             order=ListServersRequestOrder.CREATION_DATE_ASC,
         )
-        return servers_page(_ok(exchange.answer), zone, self._organization_id)
+        return servers_page(ok(exchange.answer), zone, self._organization_id)
 
     def offers(self, zone: str) -> tuple[Offer, ...]:
         """Everything the zone sells, by type. Raises CloudError, ValueError for no zone."""
@@ -159,7 +156,7 @@ class ScalewayCloud:
             self._instance(exchange).list_servers_types(
                 zone=zone, page=number, per_page=OFFERS_PER_PAGE
             )
-            return offers_page(_ok(exchange.answer), zone)
+            return offers_page(ok(exchange.answer), zone)
 
         found: dict[str, Offer] = {}
         collect(page, OFFERS_PER_PAGE, self._limits.pages, found)
@@ -177,7 +174,7 @@ class ScalewayCloud:
                 page_size=PROJECTS_PER_PAGE,
                 order_by=ListProjectsRequestOrderBy.CREATED_AT_ASC,
             )
-            return projects_page(_ok(exchange.answer), self._organization_id)
+            return projects_page(ok(exchange.answer), self._organization_id)
 
         found: dict[str, Project] = {}
         collect(page, PROJECTS_PER_PAGE, self._limits.pages, found)
@@ -189,7 +186,7 @@ class ScalewayCloud:
         checked_uuid(server_id)
         exchange = self._exchange("get_server", self._transport.deadline(self._limits.call_s))
         self._instance(exchange).get_server(zone=zone, server_id=server_id)
-        return one_server(_ok(exchange.answer), zone, server_id, self._organization_id)
+        return one_server(ok(exchange.answer), zone, server_id, self._organization_id)
 
     def power_off(self, zone: str, server_id: str) -> None:
         """Ask once for poweroff, without retry. Raises CloudError, ValueError."""
@@ -214,7 +211,22 @@ class ScalewayCloud:
         return through(InstanceV1API(self._client), exchange)
 
 
-def _ok(answer: Answer) -> Answer:
+def client_of(
+    *, access_key: str, secret_key: str, organization_id: str, api_url: str | None
+) -> Client:
+    """The SDK's client for one key. Raises ValueError, never quoting a key."""
+    url = (api_url or API_URL).rstrip("/")
+    _check_settings(access_key, secret_key, url)
+    # No default project: the SDK would add it to every listing and hide the others.
+    return Client(
+        access_key=access_key,
+        secret_key=secret_key,
+        default_organization_id=checked_uuid(organization_id).lower(),
+        api_url=url,
+    )
+
+
+def ok(answer: Answer) -> Answer:
     """The answer of a reading call, which is 200 or not to be trusted."""
     if answer.status != 200:
         raise Malformed(f"HTTP {answer.status} in place of 200")

@@ -1,0 +1,47 @@
+"""What did IAM answer? Policies with their rules, and the principals that hold them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Permission sets in some projects, or (organization_id) in all of an organization.
+
+    Names and ids are sorted, and the rule's own id is left out: setting the rules of a
+    policy gives every rule a new one.
+    """
+
+    sets: tuple[str, ...]
+    project_ids: tuple[str, ...] = ()
+    organization_id: str = ""
+    condition: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """A policy and its holder ("" where nobody holds it).
+
+    `is_editable` is false where Scaleway manages it, or where a rule of it has a scope
+    that could not be written back.
+    """
+
+    id: str
+    name: str
+    holder_kind: str
+    holder_id: str
+    rules: tuple[Rule, ...]
+    is_editable: bool = True
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """An application, a user or a group, and of a group the ids of its members."""
+
+    kind: str
+    id: str
+    name: str
+    is_owner: bool = False
+    members: tuple[str, ...] = ()

@@ -1,0 +1,209 @@
+"""Which startups are to lose the permission to start servers, and which get it back?
+
+One intent for a startup at a time: close while its level is closed or stopped, reopen
+when it is open or paced again. A newer intent abandons the older one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from quotas.notices import SEND_WITHIN_S, Intent, Notice
+from quotas.program import Program
+from quotas.snapshot import Decision
+
+CLOSE, REOPEN = "close", "reopen"
+ACTIONS = (CLOSE, REOPEN)
+RULE = "closing"
+SHUT_LEVELS = ("closed", "stopped")
+FAILED = ("failed", "expired")
+FIRST_PAUSE_S, LAST_PAUSE_S = 60, 900
+LOOK_AGAIN_S = 3600
+"""How often the rules of a closed startup are read again: somebody may have edited them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Closings:
+    """What changes: intents to write, and what is recorded and told of it."""
+
+    intents: tuple[Intent, ...]
+    decisions: tuple[Decision, ...]
+    notices: tuple[Notice, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """The newest closing intents of one startup, newest first, and whether rules are withheld."""
+
+    intents: tuple[Intent, ...] = ()
+    is_withheld: bool = False
+
+    @property
+    def last(self) -> Intent | None:
+        """The newest of them."""
+        return self.intents[0] if self.intents else None
+
+    @property
+    def failures(self) -> int:
+        """How many of the newest failed in a row, in the same direction."""
+        count = 0
+        for intent in self.intents:
+            if intent.state not in FAILED or intent.action != self.intents[0].action:
+                break
+            count += 1
+        return count
+
+
+def decide_closings(
+    levels: Mapping[str, tuple[str, str]],
+    past: Mapping[str, Past],
+    members: Collection[str],
+    now_s: int,
+) -> Closings:
+    """Decide for every startup; `members` are those of the program, whose projects are known.
+
+    Who left the program stays as it is until `release-all`.
+    """
+    intents: list[Intent] = []
+    decisions: list[Decision] = []
+    notices: list[Notice] = []
+    for startup in sorted(set(levels) & set(members)):
+        own = past.get(startup, Past())
+        level, why = levels[startup]
+        wanted = CLOSE if level in SHUT_LEVELS else REOPEN
+        if not _is_due(wanted, own, now_s):
+            continue
+        last = own.last
+        if last is not None and last.is_live:
+            ended = replace(last, state="abandoned", ended_s=now_s, detail=f"{wanted} instead")
+            intents.append(ended)
+        intents.append(_intent(wanted, startup, now_s))
+        if last is None or last.action != wanted:
+            text = _text(wanted, startup, why)
+            cause = f"{wanted}:{now_s}"
+            decisions.append(Decision(startup, "", RULE, wanted, cause, text, {"level": level}))
+            notices.append(_told(startup, cause, text, now_s))
+    return Closings(tuple(intents), tuple(decisions), tuple(notices))
+
+
+def _is_due(wanted: str, own: Past, now_s: int) -> bool:
+    """Whether an intent in this direction is wanted now."""
+    last = own.last
+    if last is None or last.action != wanted:
+        # Nothing to give back to a startup that nothing was ever taken from.
+        return wanted == CLOSE or (last is not None or own.is_withheld)
+    if last.is_live:
+        return False
+    ended_s = last.ended_s or last.decided_s
+    if last.state in FAILED:
+        pause_s = min(FIRST_PAUSE_S << min(own.failures - 1, 8), LAST_PAUSE_S)
+        return now_s >= ended_s + pause_s
+    if wanted == CLOSE:
+        return now_s >= ended_s + LOOK_AGAIN_S
+    return own.is_withheld
+
+
+def _intent(action: str, startup: str, now_s: int) -> Intent:
+    return Intent(
+        notice_id=None,
+        server_id="",
+        zone="",
+        replaces="open" if action == CLOSE else "closed",
+        decided_s=now_s,
+        not_after_s=now_s + SEND_WITHIN_S,
+        action=action,
+        startup=startup,
+    )
+
+
+def _text(action: str, startup: str, why: str) -> str:
+    if action == CLOSE:
+        return (
+            f"{startup} may start and create no servers from now on: {why}. Scaleway "
+            "refuses both with 403; stopping and deleting stay allowed."
+        )
+    return f"{startup} may start and create servers again: {why}."
+
+
+def _told(startup: str, cause: str, text: str, now_s: int) -> Notice:
+    return Notice(startup, "", "", "", RULE, cause, "enforce", now_s, now_s, text, state="told")
+
+
+def newest(intents: Iterable[Intent], withheld: Collection[str]) -> dict[str, Past]:
+    """What is known of each startup, from its closing intents in the order they were decided."""
+    found: dict[str, list[Intent]] = {name: [] for name in withheld}
+    for intent in intents:
+        found.setdefault(intent.startup, []).insert(0, intent)
+    return {name: Past(tuple(own), name in withheld) for name, own in found.items()}
+
+
+def seen_as(past: Mapping[str, Past], changed: Iterable[Intent]) -> dict[str, Past]:
+    """The same past, with the intents that this cycle's observation ended."""
+    ended = {intent.id: intent for intent in changed}
+    return {
+        name: replace(own, intents=tuple(ended.get(each.id, each) for each in own.intents))
+        for name, own in past.items()
+    }
+
+
+def projects_at(program: Program, now_s: int) -> dict[str, tuple[str, ...]]:
+    """The projects that each startup owns at an instant."""
+    return {
+        startup.name: tuple(
+            tenure.project_id for tenure in startup.projects if tenure.holds_at(now_s)
+        )
+        for startup in program.startups()
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class ClosingView:
+    """Where the closing of a startup stands: for status, metrics and alarms."""
+
+    startup: str
+    state: str
+    since_s: int
+    detail: str
+    failures: int
+    is_withheld: bool
+
+
+_STATES = {
+    (CLOSE, "confirmed"): "closed",
+    (REOPEN, "confirmed"): "open",
+    (CLOSE, "abandoned"): "open",
+    (REOPEN, "abandoned"): "closed",
+}
+
+
+def closing_views(past: Mapping[str, Past]) -> tuple[ClosingView, ...]:
+    """Every startup that was closed or reopened by IAM at least once, by name."""
+    found = []
+    for name, own in sorted(past.items()):
+        last = own.last
+        if last is None:
+            continue
+        under_way = "closing" if last.action == CLOSE else "reopening"
+        state = _STATES.get((last.action, last.state), under_way)
+        since_s = last.ended_s or last.decided_s
+        said = next((each.detail for each in own.intents if each.detail), "")
+        found.append(ClosingView(name, state, since_s, said, own.failures, own.is_withheld))
+    return tuple(found)
+
+
+def closing_alarms(past: Mapping[str, Past], *, has_key: bool, mode: str) -> list[str]:
+    """What an operator has to know: failures that last, and rules that nobody will give back."""
+    found = []
+    for view in closing_views(past):
+        if view.failures:
+            found.append(
+                f"{view.startup} is still {view.state} after {view.failures} tries: {view.detail}"
+            )
+        if view.is_withheld and (mode != "enforce" or not has_key):
+            why = f"the mode is {mode}" if mode != "enforce" else "there is no key for IAM"
+            found.append(
+                f"rules of {view.startup} stay withheld, since {why}: 'cohortd release-all' "
+                "gives them back"
+            )
+    return found

@@ -1,0 +1,164 @@
+"""How is a startup closed, and reopened? Its policies' rules, recorded before they are replaced.
+
+Closing: read, record what is about to be taken, replace the list, read it back. Reopening:
+read, put back what is missing, read it back, forget the record. Each step may be the last
+one before a crash, and each repetition finds what is left to do from what it reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import structlog
+
+from quotas.access import Policy, Rule
+from quotas.book.lease import Lease
+from quotas.book.session import Book
+from quotas.book.withheld import end_withheld, read_withheld, withhold
+from quotas.closing import CLOSE
+from quotas.notices import Intent
+from quotas.permissions import Withheld, given_back, is_own, narrowed
+from scheduler.clock import Clock
+from scheduler.clouds.base import CloudError, Conflict, Forbidden, KeyRefused, NotFound, Refused
+from scheduler.clouds.permissions import Permissions
+
+CALL_BUDGET_S = 70
+"""The longest that one call may take; each needs that much lease left."""
+
+log = structlog.get_logger()
+
+
+class LeaseTooShort(Exception):
+    """The next call might outlive our leadership: go on in the next cycle."""
+
+
+@dataclass(frozen=True, slots=True)
+class GivenBack:
+    """What was, or would be, given back to one policy."""
+
+    startup: str
+    policy_id: str
+    policy_name: str
+    rules: tuple[Rule, ...]
+    detail: str
+
+
+class Closer:
+    """Carries out closing intents of one cycle, under its lease."""
+
+    def __init__(
+        self,
+        permissions: Permissions,
+        book: Book,
+        lease: Lease,
+        clock: Clock,
+        projects: Mapping[str, Collection[str]],
+    ) -> None:
+        """`projects` are those that each startup owns now."""
+        self._permissions = permissions
+        self._book = book
+        self._lease = lease
+        self._clock = clock
+        self._projects = projects
+        self._policies: tuple[Policy, ...] | None = None
+
+    def carry_out(self, intent: Intent) -> Intent | None:
+        """The intent as it ended; None where it is to be tried again in the next cycle."""
+        now_s = self._clock.now_s()
+        try:
+            if intent.action == CLOSE:
+                detail = self._close(intent.startup)
+            else:
+                detail = "; ".join(each.detail for each in self.reopen(intent.startup))
+        except (Conflict, LeaseTooShort) as error:
+            log.warning("closing.delayed", startup=intent.startup, error=str(error))
+            return None
+        except (Refused, KeyRefused, Forbidden) as error:
+            log.warning("closing.refused", startup=intent.startup, error=str(error))
+            return replace(intent, state="failed", ended_s=now_s, detail=str(error))
+        except CloudError as error:
+            # Done or not, only reading tells, and the next try begins with reading.
+            log.warning("closing.unsure", startup=intent.startup, error=str(error))
+            return None
+        log.info("closing.done", startup=intent.startup, action=intent.action, detail=detail)
+        detail = detail or "nothing to change"
+        return replace(intent, state="confirmed", sent_s=now_s, ended_s=now_s, detail=detail)
+
+    def _close(self, startup: str) -> str:
+        if self._policies is None:
+            self._check_lease()
+            self._policies = self._permissions.policies()
+        own = self._projects.get(startup, ())
+        done = [policy.name for policy in self._policies if self._narrow(startup, policy, own)]
+        return f"narrowed {', '.join(done)}" if done else ""
+
+    def _narrow(self, startup: str, policy: Policy, own: Collection[str]) -> bool:
+        """Take start and create from one policy; whether there was anything to take."""
+        if not is_own(policy, own) or not narrowed(policy.rules)[1]:
+            return False
+        before = self._read(policy.id)
+        after, taken = narrowed(before)
+        if not taken or not is_own(replace(policy, rules=before), own):
+            return False
+        now_s = self._clock.now_s()
+        record = Withheld(startup, policy.id, policy.name, before, taken, now_s)
+        withhold(self._book, record, self._lease)
+        self._set(policy.id, after)
+        if narrowed(self._read(policy.id))[1]:
+            raise Conflict(f"the rules of {policy.name} were changed meanwhile")
+        return True
+
+    def reopen(self, startup: str) -> list[GivenBack]:
+        """Give back what was taken from every policy of a startup. Raises CloudError."""
+        return [self._give_back(rows) for rows in _by_policy(self._book, startup)]
+
+    def would_reopen(self, startup: str) -> list[GivenBack]:
+        """What `reopen` would give back; changes nothing. Raises CloudError."""
+        return [self._missing(rows) for rows in _by_policy(self._book, startup)]
+
+    def _give_back(self, rows: tuple[Withheld, ...]) -> GivenBack:
+        found = self._missing(rows)
+        taken = [each for row in rows for each in row.taken]
+        if found.rules:
+            self._set(found.policy_id, given_back(self._read(found.policy_id), taken))
+            now = self._read(found.policy_id)
+            if given_back(now, taken) != now:
+                raise Conflict(f"the rules of {found.policy_name} were changed meanwhile")
+        ids = [row.id for row in rows if row.id is not None]
+        end_withheld(self._book, ids, found.detail, self._clock.now_s(), self._lease)
+        return found
+
+    def _missing(self, rows: tuple[Withheld, ...]) -> GivenBack:
+        """What one policy lacks of what was taken from it."""
+        first = rows[0]
+        made = GivenBack(first.startup, first.policy_id, first.policy_name, (), "")
+        try:
+            current = self._read(first.policy_id)
+        except NotFound:
+            return replace(made, detail=f"{first.policy_name} is gone: nothing to give back to")
+        after = given_back(current, [each for row in rows for each in row.taken])
+        rules = tuple(rule for rule in after if rule not in current)
+        if not rules:
+            return replace(made, detail=f"{first.policy_name} had it all already")
+        return replace(made, rules=rules, detail=f"restored {first.policy_name}")
+
+    def _read(self, policy_id: str) -> tuple[Rule, ...]:
+        self._check_lease()
+        return self._permissions.rules(policy_id)
+
+    def _set(self, policy_id: str, rules: Iterable[Rule]) -> None:
+        self._check_lease()
+        self._permissions.set_rules(policy_id, rules)
+
+    def _check_lease(self) -> None:
+        left_s = self._lease.expires_s - self._clock.now_s()
+        if left_s < CALL_BUDGET_S:
+            raise LeaseTooShort(f"{left_s} s of the lease are left")
+
+
+def _by_policy(book: Book, startup: str) -> Iterator[tuple[Withheld, ...]]:
+    """What is withheld from a startup, policy by policy, in the order it was taken."""
+    own = [row for row in read_withheld(book) if row.startup == startup]
+    for policy_id in dict.fromkeys(row.policy_id for row in own):
+        yield tuple(row for row in own if row.policy_id == policy_id)

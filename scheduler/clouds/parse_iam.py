@@ -1,0 +1,100 @@
+"""What does an answer of IAM say? Raw JSON in, our values out, or Malformed.
+
+A rule that is read wrongly would be written back wrongly: what is not known refuses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from quotas.access import Policy, Principal, Rule
+from scheduler.clouds.base import Malformed
+from scheduler.clouds.pages import Inconsistent, Page
+from scheduler.clouds.parse import Record, named, record, text_of, uuid_of
+from scheduler.clouds.replies import Answer
+
+_HOLDERS = ("application", "user", "group")
+
+
+def holdings_page(answer: Answer, organization_id: str) -> Page[Policy]:
+    """Read a page of list_policies; rules are listed apart. Raises Malformed."""
+    rows, total = _listed(answer, "policies")
+    policies = (_policy(row, organization_id) for row in rows)
+    return Page(tuple((policy.id, policy) for policy in policies), total)
+
+
+def _policy(raw: Record, organization_id: str) -> Policy:
+    if uuid_of(raw, "organization_id") != organization_id:
+        raise Inconsistent("the answer shows a policy of another organization")
+    kinds = [kind for kind in _HOLDERS if raw.get(f"{kind}_id")]
+    kind = kinds[0] if kinds else ""
+    return Policy(
+        id=uuid_of(raw, "id"),
+        name=text_of(raw, "name"),
+        holder_kind=kind,
+        holder_id=uuid_of(raw, f"{kind}_id") if kind else "",
+        rules=(),
+        is_editable=raw.get("editable") is True and raw.get("managed") is not True,
+        tags=_texts(raw, "tags"),
+    )
+
+
+def rules_page(answer: Answer) -> Page[Rule | None]:
+    """Read a page of list_rules; None stands for a rule of a scope that is not ours to write."""
+    rows, total = _listed(answer, "rules")
+    return Page(tuple((uuid_of(row, "id"), _rule(row)) for row in rows), total)
+
+
+def _rule(raw: Record) -> Rule | None:
+    projects = tuple(sorted(_texts(raw, "project_ids")))
+    organization_id = text_of(raw, "organization_id") if raw.get("organization_id") else ""
+    if bool(projects) == bool(organization_id):
+        return None
+    sets = tuple(sorted(set(_texts(raw, "permission_set_names"))))
+    if not sets:
+        return None
+    return Rule(sets, projects, organization_id, text_of(raw, "condition"))
+
+
+def check_rules(answer: Answer, wanted: Iterable[Rule]) -> None:
+    """Check that set_rules shows the list that was asked for. Raises Malformed, Inconsistent."""
+    rows = record(answer.body).get("rules")
+    if not isinstance(rows, list):
+        raise Malformed("the answer has no list of rules")
+    if {_rule(record(row)) for row in rows} != set(wanted):
+        raise Inconsistent("the answer shows other rules than were set")
+
+
+def principals_page(answer: Answer, kind: str) -> Page[Principal]:
+    """Read a page of applications, users or groups. Raises Malformed."""
+    rows, total = _listed(answer, f"{kind}s")
+    return Page(tuple((uuid_of(row, "id"), _principal(row, kind)) for row in rows), total)
+
+
+def _principal(raw: Record, kind: str) -> Principal:
+    if kind == "user":
+        is_owner = text_of(raw, "type") == "owner"
+        return Principal(kind, uuid_of(raw, "id"), named(raw, "email"), is_owner)
+    members = _texts(raw, "user_ids") + _texts(raw, "application_ids")
+    return Principal(kind, uuid_of(raw, "id"), text_of(raw, "name"), members=members)
+
+
+def bearer_id(answer: Answer) -> str:
+    """Whose key an answer of get_api_key shows. Raises Malformed."""
+    raw = record(answer.body)
+    return uuid_of(raw, "user_id" if raw.get("user_id") else "application_id")
+
+
+def _listed(answer: Answer, name: str) -> tuple[list[Record], int]:
+    body = record(answer.body)
+    rows, total = body.get(name), body.get("total_count")
+    if not isinstance(rows, list) or isinstance(total, bool) or not isinstance(total, int):
+        raise Malformed(f"the answer has no list of {name} with its total_count")
+    return [record(row) for row in rows], total
+
+
+def _texts(raw: Record, key: str) -> tuple[str, ...]:
+    values = raw.get(key) or []
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise Malformed(f"{key!r} is not a list of texts")
+    return tuple(values)
