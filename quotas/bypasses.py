@@ -69,7 +69,9 @@ def _ways(policy: Policy, projects: Mapping[str, Collection[str]]) -> Iterable[t
         names = (WIDE if is_mine else STARTS) | ELSEWHERE
         left = {name for rule in policy.rules if _reaches(rule, own) for name in rule.sets}
         if left & names:
-            only = all(set(rule.project_ids) <= set(own) for rule in policy.rules)
+            only = all(
+                rule.project_ids and set(rule.project_ids) <= set(own) for rule in policy.rules
+            )
             reached[tuple(sorted(left & names)), is_mine or only].append(startup)
     for (sets, is_mine), startups in reached.items():
         how = f"keeps {', '.join(sets)} in {policy.name}, which reaches {', '.join(startups)}"

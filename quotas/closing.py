@@ -46,9 +46,11 @@ class Past:
 
     @property
     def failures(self) -> int:
-        """How many of the newest failed in a row, in the same direction."""
+        """How many failed in a row, in the newest direction; one under way is not counted."""
         count = 0
         for intent in self.intents:
+            if intent.is_live and not count:
+                continue
             if intent.state not in FAILED or intent.action != self.intents[0].action:
                 break
             count += 1

@@ -118,15 +118,14 @@ def given_back(current: Iterable[Rule], taken: Iterable[Taken]) -> tuple[Rule, .
 
 
 def _is_given(name: str, wanted: Rule, rules: Iterable[Rule]) -> bool:
-    """Whether a set is there wherever a rule had it, under the same condition."""
-    reach: set[str] = set()
-    for rule in rules:
-        if name not in rule.sets or rule.condition not in ("", wanted.condition):
-            continue
-        if rule.organization_id:
-            return True
-        reach |= set(rule.project_ids)
-    return not wanted.organization_id and set(wanted.project_ids) <= reach
+    """Whether a set is there in every project where a rule had it, under its condition."""
+    reach = {
+        project_id
+        for rule in rules
+        if name in rule.sets and rule.condition == wanted.condition
+        for project_id in rule.project_ids
+    }
+    return set(wanted.project_ids) <= reach
 
 
 def to_text(rules: Iterable[Rule]) -> str:
