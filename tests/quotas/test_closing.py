@@ -1,0 +1,155 @@
+"""Whom to close and reopen: one intent at a time, in the direction of the level, never a storm."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from quotas.closing import (
+    CLOSE,
+    LAST_PAUSE_S,
+    LOOK_AGAIN_S,
+    REOPEN,
+    Closings,
+    Past,
+    closing_alarms,
+    closing_views,
+    decide_closings,
+    projects_at,
+    seen_as,
+)
+from quotas.notices import Intent
+from quotas.program import Tenure
+from tests.builders import a_program, a_startup
+
+OPEN, SHUT = ("open", "credits and time are left"), ("stopped", "its credits are used up")
+
+
+def closing(state: str, action: str = CLOSE, at_s: int = 0, **changes: object) -> Intent:
+    """An intent about acme that ended, or lives, since an instant."""
+    live = state in ("pending", "sent")
+    made = Intent(None, "", "", "open", at_s, at_s + 300, state, id=1)
+    made = replace(made, action=action, startup="acme", ended_s=None if live else at_s)
+    return replace(made, **changes)  # type: ignore[arg-type]  # the fields of an Intent
+
+
+def decided(level: tuple[str, str], *newest_first: Intent, now_s: int = 1) -> Closings:
+    """What is decided of acme at its level, after these intents."""
+    past = {"acme": Past(newest_first, False)} if newest_first else {}
+    return decide_closings({"acme": level}, past, {"acme"}, now_s)
+
+
+def actions(of: Closings) -> list[tuple[str, str]]:
+    """Action and state of every intent that is written."""
+    return [(intent.action, intent.state) for intent in of.intents]
+
+
+@pytest.mark.parametrize("level", ["closed", "stopped"])
+def test_a_closed_level_closes_once_and_says_so(level: str) -> None:
+    """One intent, one decision, one notice that says why and what stays allowed."""
+    made = decided((level, "its credits are used up"))
+    assert actions(made) == [("close", "pending")]
+    assert [(d.verb, d.startup) for d in made.decisions] == [("close", "acme")]
+    assert "its credits are used up" in made.notices[0].text and "403" in made.notices[0].text
+    assert made.notices[0].state == "told" and made.intents[0].notice_id is None
+
+
+@pytest.mark.parametrize("level", ["open", "paced"])
+def test_who_was_never_closed_is_not_reopened(level: str) -> None:
+    """Nothing was taken: nothing is asked of IAM."""
+    assert decided((level, "why")) == Closings((), (), ())
+
+
+def test_back_to_open_reopens_once() -> None:
+    """From closed: reopen, told; confirmed: nothing more, ever."""
+    back = decided(OPEN, closing("confirmed"))
+    assert actions(back) == [("reopen", "pending")] and back.decisions[0].verb == "reopen"
+    assert not decided(OPEN, closing("confirmed", REOPEN), now_s=10**9).intents
+
+
+def test_a_live_intent_of_the_other_direction_is_abandoned() -> None:
+    """The newer one replaces it in the same write."""
+    made = decided(OPEN, closing("pending"))
+    assert actions(made) == [("close", "abandoned"), ("reopen", "pending")]
+    assert not decided(SHUT, closing("pending")).intents
+
+
+def test_a_closed_startup_is_looked_at_again_without_a_word() -> None:
+    """After an hour, as a new intent, with no decision and no notice."""
+    done = closing("confirmed")
+    assert not decided(SHUT, done, now_s=LOOK_AGAIN_S - 1).intents
+    again = decided(SHUT, done, now_s=LOOK_AGAIN_S)
+    assert actions(again) == [("close", "pending")] and not again.decisions and not again.notices
+
+
+@pytest.mark.parametrize(("count", "pause_s"), [(1, 60), (2, 120), (3, 240), (5, 900), (9, 900)])
+def test_failures_pause_longer_and_longer(count: int, pause_s: int) -> None:
+    """60 s, doubling, 15 minutes at most."""
+    failed = [closing("failed")] * count
+    assert not decided(SHUT, *failed, now_s=pause_s - 1).intents
+    assert decided(SHUT, *failed, now_s=pause_s).intents
+    assert pause_s <= LAST_PAUSE_S
+
+
+def test_who_left_the_program_is_left_alone() -> None:
+    """Its projects are not known any more: release-all gives its rules back."""
+    assert not decide_closings({"gone": SHUT}, {}, {"acme"}, 1).intents
+
+
+def test_an_intent_that_expired_in_this_cycle_is_seen_as_expired() -> None:
+    """What the observation ended counts at once: no second live intent beside it."""
+    pending = closing("pending")
+    past = seen_as({"acme": Past((pending,))}, [replace(pending, state="expired", ended_s=50)])
+    assert past["acme"].failures == 1
+    assert not decide_closings({"acme": SHUT}, past, {"acme"}, 60).intents
+    assert decide_closings({"acme": SHUT}, past, {"acme"}, 110).intents
+
+
+@given(st.lists(st.tuples(st.sampled_from((OPEN, SHUT)), st.sampled_from("cfep")), max_size=40))
+def test_there_is_one_live_intent_at_most_and_it_points_where_the_level_does(
+    steps: list[tuple[tuple[str, str], str]],
+) -> None:
+    """Whatever the levels and the outcomes: every intent ends, and none contradicts the level."""
+    outcomes = {"c": "confirmed", "f": "failed", "e": "expired", "p": "pending"}
+    history: dict[int, Intent] = {}
+    for number, (level, outcome) in enumerate(steps):
+        now_s = 30 * number
+        newest_first = tuple(history[key] for key in sorted(history, reverse=True))
+        made = decided(level, *newest_first, now_s=now_s)
+        for intent in made.intents:
+            key = intent.id if intent.id is not None else len(history) + 1
+            history[key] = replace(intent, id=key)
+        live = [intent for intent in history.values() if intent.is_live]
+        assert len(live) <= 1
+        for intent in live:
+            assert (intent.action == CLOSE) is (level == SHUT)
+            ended_s = None if outcome == "p" else now_s
+            state = outcomes[outcome]
+            history[intent.id or 0] = replace(intent, state=state, ended_s=ended_s)
+
+
+def test_views_and_alarms_say_what_lasts() -> None:
+    """State, failures and the last words; rules that nobody will give back."""
+    failed = closing("failed", detail="HTTP 403: insufficient permissions")
+    past = {"acme": Past((closing("pending", id=2), failed), True), "birch": Past()}
+    (view,) = closing_views(past)
+    assert (view.state, view.failures, view.is_withheld) == ("closing", 1, True)
+    (alarm,) = closing_alarms(past, has_key=True, mode="enforce")
+    assert alarm == "acme is still closing after 1 tries: HTTP 403: insufficient permissions"
+    for has_key, mode in ((False, "enforce"), (True, "shadow")):
+        assert "release-all" in closing_alarms(past, has_key=has_key, mode=mode)[-1]
+    quiet = {"acme": Past((closing("confirmed"),), True)}
+    assert closing_views(quiet)[0].state == "closed"
+    assert not closing_alarms(quiet, has_key=True, mode="enforce")
+
+
+def test_projects_are_those_of_the_instant() -> None:
+    """A project that passed to another startup is narrowed for that one only."""
+    acme = a_startup("acme", projects=(Tenure("p-1", 0, 50), Tenure("p-2", 0)))
+    birch = a_startup("birch", projects=(Tenure("p-1", 50),))
+    program = a_program(acme, birch)
+    assert projects_at(program, 49) == {"acme": ("p-1", "p-2"), "birch": ()}
+    assert projects_at(program, 50) == {"acme": ("p-2",), "birch": ("p-1",)}
