@@ -17,8 +17,9 @@ from quotas.units import UCR_PER_CREDIT, format_instant
 
 TYPES = {
     "grant": "assets",
-    "hold": "assets",
+    "held": "assets",
     "usage": "expenses",
+    "settled": "expenses",
     "expired": "expenses",
     "overdraft": "liabilities",
     "sponsor": "equity",

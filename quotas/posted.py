@@ -6,9 +6,10 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-CREDITS_IN = ("grant", "hold")
+CREDITS_IN = ("grant", "held")
 """Accounts of these kinds, KIND:STARTUP:…, are a startup's credits."""
 USAGE = "usage"
+OF_STARTUPS = frozenset({*CREDITS_IN, USAGE, "settled"})
 
 
 class Posted(NamedTuple):
@@ -36,16 +37,24 @@ class Posted(NamedTuple):
         return found
 
     @property
-    def startups(self) -> frozenset[str]:
-        """Every startup that it is about: its own, and each whose accounts it moves."""
-        holders = {holder(account) for account, _ in self.entries}
-        return frozenset({self.startup, *holders} - {None})  # type: ignore[arg-type]
+    def fields(self) -> dict[str, object]:
+        """What is hashed, beside the predecessor's hash and the entries."""
+        return dict(zip(HASHED, self[1:11], strict=True))
+
+    @property
+    def holders(self) -> frozenset[str]:
+        """Every startup whose accounts it moves."""
+        found = (holder(account) for account, _ in self.entries)
+        return frozenset(name for name in found if name is not None)
+
+
+HASHED = Posted._fields[1:11]
 
 
 def holder(account: str) -> str | None:
     """The startup whose account it is; None for a cohort's."""
     kind, _, rest = account.partition(":")
-    return rest.partition(":")[0] if kind == USAGE or kind in CREDITS_IN else None
+    return rest.partition(":")[0] if kind in OF_STARTUPS else None
 
 
 def is_credit_of(account: str, startup: str) -> bool:

@@ -9,7 +9,7 @@ the book as it was, and the next one catches up.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import structlog
 
@@ -121,7 +121,8 @@ class Cycle:
             requests=decided.requests,
             excesses=decided.excesses,
         )
-        commit(self.book, result, self.lease, now_s)
+        for head in commit(self.book, result, self.lease, now_s):
+            log.info("book.head", **asdict(head))
         for decision in result.decisions:
             log.info(
                 f"decision.{decision.verb}",

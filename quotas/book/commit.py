@@ -9,10 +9,13 @@ from typing import Any
 from sqlalchemy import Connection, Table, bindparam, select, update
 from sqlalchemy.dialects.sqlite import insert
 
+from quotas.book.heads import keep_heads
 from quotas.book.lease import Lease, fence
 from quotas.book.session import Book
 from quotas.book.state import read_program
+from quotas.book.statements import close_months
 from quotas.book.transfers import canonical, post
+from quotas.heads import Head
 from quotas.ledger import Transfer, grant_transfer
 from quotas.metering import Dispute, Run
 from quotas.notices import Intent, Notice
@@ -53,8 +56,11 @@ class Result:
     excesses: Sequence[Excess] = ()
 
 
-def commit(book: Book, result: Result, lease: Lease, now_s: int) -> None:
-    """Write a cycle's result, all or nothing. Raises StaleEpoch when we no longer lead."""
+def commit(book: Book, result: Result, lease: Lease, now_s: int) -> tuple[Head, ...]:
+    """Write a cycle's result, all or nothing. Raises StaleEpoch when we no longer lead.
+
+    Returns the heads of the chains, in the first cycle of a UTC day.
+    """
     with book.writing() as connection:
         fence(connection, lease)
         post(connection, result.transfers, recorded_s=now_s, epoch=lease.epoch, actor="cohortd")
@@ -66,6 +72,9 @@ def commit(book: Book, result: Result, lease: Lease, now_s: int) -> None:
         _save(connection, INTENT, result.intents)
         _save(connection, REQUEST, result.requests)
         _upsert(connection, EXCESS, [asdict(excess) for excess in result.excesses])
+        known_s = min((result.confirmed.get(s.zone, 0) for s in result.sweeps), default=0)
+        close_months(connection, known_s, now_s)
+        return keep_heads(connection, now_s)
 
 
 def mark(book: Book, intents: Iterable[Intent], lease: Lease) -> None:

@@ -192,7 +192,7 @@ def _standing(
     held = sum(
         ucr
         for account, ucr in sums.items()
-        if account.startswith("hold:") and holder(account) == name
+        if account.startswith("held:") and holder(account) == name
     )
     aside_ucr = accrued_ucr + held + stands.reserve_ucr
     ends_s = exhaustion_s(as_of_s, own, aside_ucr, stands.burn_ucr_per_h)

@@ -19,11 +19,16 @@ _ROW = tuple(TRANSFER.c[name] for name in Posted._fields if name != "entries")
 _ENTRY = (ENTRY.c.transfer_id, ENTRY.c.account, ENTRY.c.amount_ucr)
 
 
-def stream(connection: Connection, *where: ColumnElement[bool], until_id: int) -> Iterator[Posted]:
+def stream(
+    connection: Connection,
+    *where: ColumnElement[bool],
+    until_id: int,
+    after_id: int = -1,
+    at_once: int = ROWS_AT_ONCE,
+) -> Iterator[Posted]:
     """Every transfer to `until_id` of which `where` holds, by id; memory holds one batch."""
     query = select(*_ROW).where(*where, TRANSFER.c.id <= until_id)
-    query = query.order_by(TRANSFER.c.id).limit(ROWS_AT_ONCE)
-    after_id = -1
+    query = query.order_by(TRANSFER.c.id).limit(at_once)
     while True:
         rows = connection.execute(query.where(TRANSFER.c.id > after_id)).all()
         if not rows:
@@ -54,8 +59,6 @@ def known_id(connection: Connection, as_of_s: int) -> int:
 def of_startup(startup: str) -> ColumnElement[bool]:
     """Transfers that move an account of a startup."""
     prefixes = [f"{kind}:{startup}:" for kind in CREDITS_IN]
-    mine = or_(
-        ENTRY.c.account == f"{USAGE}:{startup}",
-        *(ENTRY.c.account.between(p, f"{p[:-1]};", symmetric=False) for p in prefixes),
-    )
+    usage = ENTRY.c.account == f"{USAGE}:{startup}"
+    mine = or_(usage, *(ENTRY.c.account.between(p, f"{p[:-1]};") for p in prefixes))
     return TRANSFER.c.id.in_(select(ENTRY.c.transfer_id).where(mine))

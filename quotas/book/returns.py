@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Row, select
 
 from quotas.corrections import Charge, Refunded
 from quotas.ledger import Entry, usage_account
+from quotas.posted import Posted
 from quotas.tables import ENTRY, TRANSFER
 from quotas.units import Period
 
@@ -87,9 +88,9 @@ class RefundAudit:
         self._connection = connection
         self._refunds: dict[str, list[Refunded]] = defaultdict(list)
 
-    def fault(self, row: Row[Any], entries: list[tuple[str, int]]) -> str | None:
+    def fault(self, row: Posted) -> str | None:
         """The first thing that is wrong with a refund, or None."""
-        detail = json.loads(row.detail)
+        detail = row.details
         earlier = select(TRANSFER).where(TRANSFER.c.key == detail["charge"])
         earlier = earlier.where(TRANSFER.c.kind == "charge", TRANSFER.c.id < row.id)
         of = self._connection.execute(earlier).one_or_none()
@@ -104,7 +105,7 @@ class RefundAudit:
         total_ucr = sum(entry.amount_ucr for entry in back)
         due = [(usage_account(row.startup), -total_ucr)]
         due += [(entry.account, entry.amount_ucr) for entry in back]
-        if entries != due:
+        if list(row.entries) != due:
             return f"does not return what {charge.key} drew for these seconds"
         self._refunds[charge.key].append(Refunded(period, back))
         return None

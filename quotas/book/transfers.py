@@ -21,13 +21,16 @@ OVERDRAWABLE = ("sponsor:", "overdraft:")
 """Accounts that may fall below zero; every other one is checked as it is written."""
 
 
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
 class Overdrawn(Exception):
     """What is to be posted was computed from a balance that has changed since: read again."""
 
 
 def canonical(value: object) -> str:
     """JSON with sorted keys and no spaces: equal values give equal text."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return _ENCODER.encode(value)
 
 
 def link(previous: str, fields: Mapping[str, object], entries: Iterable[tuple[str, int]]) -> str:

@@ -1,34 +1,34 @@
-"""Is the book true to itself? Every invariant that can be checked from its rows alone."""
+"""Is the book true to itself? Every invariant that can be checked from its rows alone.
+
+One pass over the transfers in the order of writing. Memory grows with the number of
+accounts, servers, grants and refunds, not with that of transfers.
+"""
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, func, or_, select
+from sqlalchemy.exc import DatabaseError
 
+from quotas.book.charged import ChargeAudit
+from quotas.book.heads import HeadAudit, read_heads
+from quotas.book.posted import newest_id, stream
+from quotas.book.promises import promises_fault
 from quotas.book.returns import RefundAudit
 from quotas.book.session import Book
+from quotas.book.statements import StatementAudit
 from quotas.book.transfers import GENESIS, OVERDRAWABLE, link
-from quotas.tables import BALANCE, ENTRY, INTENT, NOTICE, TRANSFER
-from quotas.units import Period, cost_ucr
+from quotas.posted import Posted
+from quotas.tables import BALANCE, ENTRY, TRANSFER
 
-FIELDS = (
-    "key",
-    "kind",
-    "cohort",
-    "startup",
-    "at_s",
-    "recorded_s",
-    "epoch",
-    "actor",
-    "reason",
-    "detail",
-)
-ROWS_AT_ONCE = 2_000
+TOLD_EVERY = 2_000
+LARGEST_UCR = 2**63 - 1
+NOTHING: Mapping[str, Any] = {}
+READS_DETAIL = frozenset({"charge", "refund"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,22 +40,28 @@ class Verdict:
     fault: str | None
 
 
-def verify(book: Book, progress: Callable[[int], None] = lambda _: None) -> Verdict:
-    """Check the chain, the sums, each charge's price and place, each refund, each stop's notice.
+def verify(
+    book: Book,
+    progress: Callable[[int], None] = lambda _: None,
+    given: Collection[str] = (),
+) -> Verdict:
+    """Check everything; `given` are hashes that the chains must pass through.
 
-    `progress` hears the number of transfers checked so far. Memory grows with the
-    number of accounts, servers and refunds, not with that of transfers.
+    `progress` hears the number of transfers checked so far.
     """
     with book.reading() as connection:
-        audit = _Audit(connection)
-        fault = None
-        for number, (row, entries) in enumerate(_transfers(connection), 1):
-            fault = audit.transfer(row, entries)
-            if fault:
-                return Verdict(number, audit.heads, f"transfer {row.id} ({row.key}): {fault}")
-            if number % ROWS_AT_ONCE == 0:
-                progress(number)
-        fault = audit.balances(connection) or _stops(connection)
+        audit = _Audit(connection, given)
+        try:
+            for posted in stream(connection, until_id=newest_id(connection)):
+                fault = audit.transfer(posted)
+                if fault:
+                    named = f"transfer {posted.id} ({posted.key}): {fault}"
+                    return Verdict(audit.count, audit.heads, named)
+                if audit.count % TOLD_EVERY == 0:
+                    progress(audit.count)
+        except DatabaseError:
+            return Verdict(audit.count, audit.heads, _unreadable(connection, audit.count))
+        fault = audit.whole(connection) or promises_fault(connection)
         progress(audit.count)
         return Verdict(audit.count, audit.heads, fault)
 
@@ -63,92 +69,105 @@ def verify(book: Book, progress: Callable[[int], None] = lambda _: None) -> Verd
 class _Audit:
     """Sums as they grow, transfer by transfer."""
 
-    def __init__(self, connection: Connection) -> None:
-        self.refunds = RefundAudit(connection)
+    def __init__(self, connection: Connection, given: Collection[str]) -> None:
+        self._charges = ChargeAudit(connection)
+        self._refunds = RefundAudit(connection)
+        self._statements = StatementAudit(connection)
+        self._heads = HeadAudit(read_heads(connection), given)
         self.heads: dict[str, str] = {}
-        self.sums: dict[str, int] = defaultdict(int)
-        self.charged_until: dict[str, int] = {}
-        self.busy_until: dict[str, int] = {}
-        self.epoch = 0
+        self._sums: dict[str, int] = defaultdict(int)
+        self._entries = 0
+        self._epoch = 0
         self.count = 0
 
-    def transfer(self, row: Row[Any], entries: list[tuple[str, int]]) -> str | None:
+    def transfer(self, posted: Posted) -> str | None:
         """The first thing that is wrong with a transfer, or None."""
-        fields = {name: getattr(row, name) for name in FIELDS}
-        if row.previous_hash != self.heads.get(row.cohort, GENESIS):
+        try:
+            fault = self._chain(posted) or self._moves(posted) or self._content(posted)
+        except (KeyError, TypeError, ValueError):
+            return "holds values that no transfer has"
+        if fault is None:
+            self.count += 1
+        return fault
+
+    def _chain(self, posted: Posted) -> str | None:
+        if posted.id != self.count + 1:
+            return f"breaks the chain: it follows transfer {self.count}, and some are missing"
+        if posted.previous_hash != self.heads.get(posted.cohort, GENESIS):
             return "does not follow its predecessor in the chain"
-        if row.hash != link(row.previous_hash, fields, entries):
+        if posted.hash != link(posted.previous_hash, posted.fields, posted.entries):
             return "its content does not match its hash"
-        if sum(amount for _, amount in entries) != 0 or not entries:
-            return "its entries do not sum to zero"
-        if row.epoch and row.epoch < self.epoch:
-            return f"was written under epoch {row.epoch}, after epoch {self.epoch}"
-        self.heads[row.cohort] = row.hash
-        self.epoch = max(self.epoch, row.epoch)
-        self.count += 1
-        for account, amount_ucr in entries:
-            self.sums[account] += amount_ucr
-            if self.sums[account] < 0 and not account.startswith(OVERDRAWABLE):
+        if posted.epoch and posted.epoch < self._epoch:
+            return f"was written under epoch {posted.epoch}, after epoch {self._epoch}"
+        self._epoch = max(self._epoch, posted.epoch)
+        self.heads[posted.cohort] = posted.hash
+        return self._heads.fault(posted)
+
+    def _moves(self, posted: Posted) -> str | None:
+        total = 0
+        for account, amount_ucr in posted.entries:
+            total += amount_ucr
+            self._sums[account] = stands = self._sums[account] + amount_ucr
+            if stands < 0 and not account.startswith(OVERDRAWABLE):
                 return f"overdraws {account}"
-        if row.kind == "refund":
-            return self.refunds.fault(row, entries)
-        return self._charge(row, entries) if row.kind == "charge" else None
+            if not -LARGEST_UCR <= stands <= LARGEST_UCR:
+                return f"brings {account} past 2^63 micro-credits"
+        self._entries += len(posted.entries)
+        return "its entries do not sum to zero" if total or not posted.entries else None
 
-    def _charge(self, row: Row[Any], entries: list[tuple[str, int]]) -> str | None:
-        detail = json.loads(row.detail)
-        period = Period(detail["start_s"], detail["end_s"])
-        server, run = detail["server"], detail["run"]
-        cost = cost_ucr(detail["rate_ucr_per_h"], detail["run_start_s"], period)
-        if cost != entries[-1][1]:
-            return f"charges {entries[-1][1]} ucr where {cost} were due"
-        if period.start_s < self.busy_until.get(server, period.start_s):
-            return f"charges seconds of server {server} that are charged already"
-        expected_s = self.charged_until.get(run, detail["run_start_s"])
-        # A period that costs less than a micro-credit posts nothing: a short gap is right.
-        if period.start_s != expected_s and cost_ucr(
-            detail["rate_ucr_per_h"], detail["run_start_s"], Period(expected_s, period.start_s)
-        ):
-            return f"leaves a gap in run {run} from {expected_s} to {period.start_s}"
-        self.busy_until[server] = self.charged_until[run] = period.end_s
-        return None
+    def _content(self, posted: Posted) -> str | None:
+        detail = posted.details if posted.kind in READS_DETAIL else NOTHING
+        if posted.kind == "refund":
+            found = self._refunds.fault(posted)
+        else:
+            found = self._charges.fault(posted, detail)
+        return found or self._statements.fault(posted, detail)
 
-    def balances(self, connection: Connection) -> str | None:
-        """Whether the projection equals the sums, and all accounts together are zero."""
+    def whole(self, connection: Connection) -> str | None:
+        """What is wrong with the whole, once every transfer is right."""
+        return (
+            self._heads.missing()
+            or self._statements.missing(self.count)
+            or self._balances(connection)
+            or _keys(connection)
+            or self._loose(connection)
+        )
+
+    def _balances(self, connection: Connection) -> str | None:
         projected = {r.account: r.amount_ucr for r in connection.execute(select(BALANCE))}
-        for account in sorted(projected.keys() | self.sums.keys()):
-            if projected.get(account, 0) != self.sums.get(account, 0):
+        for account in sorted(projected.keys() | self._sums.keys()):
+            if projected.get(account, 0) != self._sums.get(account, 0):
                 return (
                     f"balance of {account} is {projected.get(account, 0)} ucr, its entries "
-                    f"sum to {self.sums.get(account, 0)}"
+                    f"sum to {self._sums.get(account, 0)}"
                 )
-        return None if sum(self.sums.values()) == 0 else "all accounts do not sum to zero"
+        return None if sum(self._sums.values()) == 0 else "all accounts do not sum to zero"
+
+    def _loose(self, connection: Connection) -> str | None:
+        """Whether every entry is of a transfer, in a place of its own."""
+        places = select(ENTRY.c.transfer_id).group_by(ENTRY.c.transfer_id)
+        last, count = func.max(ENTRY.c.position), func.count()
+        wrong = or_(func.min(ENTRY.c.position) != 0, last != count - 1)
+        misplaced = connection.scalar(places.having(wrong).limit(1))
+        if misplaced is not None:
+            return f"transfer {misplaced}: its entries are not numbered from 0 on"
+        found = connection.scalar(select(func.count()).select_from(ENTRY))
+        return None if found == self._entries else "there are entries of no transfer"
 
 
-def _transfers(connection: Connection) -> Iterator[tuple[Row[Any], list[tuple[str, int]]]]:
-    """Every transfer with its entries in order, read in batches."""
-    last_id = -1
-    while True:
-        query = select(TRANSFER).where(TRANSFER.c.id > last_id).order_by(TRANSFER.c.id)
-        rows = connection.execute(query.limit(ROWS_AT_ONCE)).all()
-        if not rows:
-            return
-        entries: dict[int, list[tuple[str, int]]] = defaultdict(list)
-        between = ENTRY.c.transfer_id.between(rows[0].id, rows[-1].id)
-        order = select(ENTRY).where(between).order_by(ENTRY.c.transfer_id, ENTRY.c.position)
-        for entry in connection.execute(order):
-            entries[entry.transfer_id].append((entry.account, entry.amount_ucr))
-        for row in rows:
-            yield row, entries[row.id]
-        last_id = rows[-1].id
+def _keys(connection: Connection) -> str | None:
+    twice = select(TRANSFER.c.key).group_by(TRANSFER.c.key).having(func.count() > 1)
+    key = connection.scalar(twice.limit(1))
+    return None if key is None else f"the key {key} is used twice"
 
 
-def _stops(connection: Connection) -> str | None:
-    """Every intent was preceded by a notice whose deadline had passed."""
-    joined = select(INTENT, NOTICE.c.deadline_s, NOTICE.c.mode, NOTICE.c.server_id.label("of"))
-    joined = joined.join(NOTICE, NOTICE.c.id == INTENT.c.notice_id).order_by(INTENT.c.id)
-    for row in connection.execute(joined):
-        if row.mode != "enforce" or row.of != row.server_id:
-            return f"intent {row.id} stops a server that its notice did not name in enforce mode"
-        if row.decided_s < row.deadline_s:
-            return f"intent {row.id} was decided before its notice's deadline"
-    return None
+def _unreadable(connection: Connection, after_id: int) -> str:
+    """Which transfer it is that the database cannot read."""
+    last_id = after_id
+    alone = stream(connection, until_id=newest_id(connection), after_id=after_id, at_once=1)
+    try:
+        for posted in alone:
+            last_id = posted.id
+    except DatabaseError as error:
+        return f"transfer {last_id + 1} cannot be read: {error.orig}"
+    return f"a row after transfer {last_id} cannot be read"

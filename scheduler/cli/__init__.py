@@ -8,7 +8,17 @@ import typer
 
 from quotas.book import BookError
 from quotas.program import ProgramError
-from scheduler.cli import closings, demo, grants, refunds, reports, shares, shows, starts
+from scheduler.cli import (
+    closings,
+    demo,
+    grants,
+    refunds,
+    reports,
+    shares,
+    shows,
+    starts,
+    statements,
+)
 from scheduler.clouds.base import CloudError
 from scheduler.config import ConfigError
 
@@ -18,7 +28,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Compute-credit scheduler and GPU quota daemon for startup programs on Scaleway.",
 )
-for module in (closings, starts, shows, grants, refunds, reports, shares, demo):
+for module in (closings, starts, shows, grants, refunds, reports, statements, shares, demo):
     module.register(app)
 
 BAD_INPUT, UNREACHABLE = 2, 3

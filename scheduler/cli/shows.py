@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -14,10 +15,11 @@ from quotas.book import Book
 from quotas.book.history import NotKnown
 from quotas.book.state import last_decisions
 from quotas.book.verify import verify as verify_book
+from quotas.heads import hashes_in
 from quotas.units import format_instant
-from scheduler.cli.deeds import REFUSED, fail, instant_s
+from scheduler.cli.deeds import BAD_INPUT, REFUSED, fail, instant_s
 from scheduler.cli.instants import AsOf, past_s
-from scheduler.cli.options import DEFAULT_STATE, Json, State, show
+from scheduler.cli.options import DEFAULT_STATE, Json, State, read_text, show
 from scheduler.clock import SystemClock
 from scheduler.past import past_of
 from scheduler.status import status_of
@@ -111,13 +113,24 @@ def explain(
         )
 
 
-def verify(state: State = DEFAULT_STATE, as_json: Json = False) -> None:
-    """Check the book against itself: chain, sums, charges, notices; exit 1 names the fault."""
+def verify(
+    head: Annotated[
+        str | None,
+        typer.Option(help="A hash, or a file with one: a head that was logged or mailed."),
+    ] = None,
+    state: State = DEFAULT_STATE,
+    as_json: Json = False,
+) -> None:
+    """Check the book against itself: chain, sums, charges, statements, notices; exit 1: the fault.
+
+    With --head it checks too that nothing before that head was changed or taken away.
+    """
     book = Book.open_existing(state)
+    given = frozenset[str]() if head is None else _given(head)
     columns = (SpinnerColumn(), TextColumn("{task.completed} transfers checked"))
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("verify", total=None)
-        verdict = verify_book(book, lambda done: progress.update(task, completed=done))
+        verdict = verify_book(book, lambda done: progress.update(task, completed=done), given)
     if as_json:
         show(
             {
@@ -135,3 +148,11 @@ def verify(state: State = DEFAULT_STATE, as_json: Json = False) -> None:
         typer.echo(f"cohortd: the book is wrong: {verdict.fault}", err=True)
     if verdict.fault is not None:
         raise typer.Exit(REFUSED)
+
+
+def _given(head: str) -> frozenset[str]:
+    """The hashes in the option itself, or else in the file of that name."""
+    found = hashes_in(head) or hashes_in(read_text(Path(head)))
+    if not found:
+        fail(f"--head {head}: no hash of 64 hexadecimal digits is in it", BAD_INPUT)
+    return found

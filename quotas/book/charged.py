@@ -1,0 +1,81 @@
+"""Is every charge what it must be: its seconds, its price, and the grants that it drew on?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from quotas.ledger import grant_account, overdraft_account, usage_account
+from quotas.posted import Posted
+from quotas.tables import GRANT
+from quotas.units import Period, cost_ucr, format_instant, month_start_s
+
+
+class ChargeAudit:
+    """Checks charges and expiries in the book's order; memory grows with servers and runs."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._terms = {
+            grant_account(row.startup, row.grant_id): (row.effective_s, row.expires_s)
+            for row in connection.execute(select(GRANT))
+        }
+        self._charged_until: dict[str, int] = {}
+        self._busy_until: dict[str, int] = {}
+        self._month = (0, 0)
+
+    def fault(self, posted: Posted, detail: Mapping[str, Any]) -> str | None:
+        """The first thing that is wrong with a charge or an expiry, or None."""
+        if posted.kind == "charge":
+            period = Period(detail["start_s"], detail["end_s"])
+            return (
+                self._price(posted, detail, period)
+                or self._place(detail, period)
+                or self._draws(posted, period)
+            )
+        return self._early(posted) if posted.kind == "expiry" else None
+
+    def _price(self, posted: Posted, detail: Mapping[str, Any], period: Period) -> str | None:
+        cost = cost_ucr(detail["rate_ucr_per_h"], detail["run_start_s"], period)
+        account, amount_ucr = posted.entries[-1]
+        if (account, amount_ucr) != (usage_account(posted.startup), cost):
+            return f"charges {amount_ucr} ucr where {cost} were due"
+        return None
+
+    def _place(self, detail: Mapping[str, Any], period: Period) -> str | None:
+        """I3: contiguous within its run, disjoint from others, within one UTC month."""
+        server, run = detail["server"], detail["run"]
+        if period.start_s < self._busy_until.get(server, period.start_s):
+            return f"charges seconds of server {server} that are charged already"
+        expected_s = self._charged_until.get(run, detail["run_start_s"])
+        # A period that costs less than a micro-credit posts nothing: a short gap is right.
+        if period.start_s != expected_s and cost_ucr(
+            detail["rate_ucr_per_h"], detail["run_start_s"], Period(expected_s, period.start_s)
+        ):
+            return f"leaves a gap in run {run} from {expected_s} to {period.start_s}"
+        if not self._month[0] <= period.start_s < self._month[1]:
+            self._month = (month_start_s(period.start_s), month_start_s(period.start_s, 1))
+        if period.end_s > self._month[1]:
+            return f"charges seconds before and after {format_instant(self._month[1])}"
+        self._busy_until[server] = self._charged_until[run] = period.end_s
+        return None
+
+    def _draws(self, posted: Posted, period: Period) -> str | None:
+        """I18: only grants that were in force for the whole period, or the overdraft."""
+        overdraft = overdraft_account(posted.cohort)
+        for account, _ in posted.entries[:-1]:
+            terms = self._terms.get(account)
+            if terms is not None and not (terms[0] <= period.start_s and period.end_s <= terms[1]):
+                return f"draws on {account} for seconds at which it could not be spent"
+            if terms is None and account != overdraft:
+                return f"draws on {account}, which is no grant"
+        return None
+
+    def _early(self, posted: Posted) -> str | None:
+        """I18: nothing expires before its grant's end."""
+        account = posted.entries[0][0]
+        terms = self._terms.get(account)
+        if terms is not None and posted.at_s < terms[1]:
+            return f"forfeits {account} before its end at {format_instant(terms[1])}"
+        return None
