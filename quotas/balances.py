@@ -27,6 +27,8 @@ class Balance:
     reserve_ucr: int
     burn_ucr_per_h: int
     exhausted_s: int | None
+    later_ucr: int = 0
+    """Granted, and not in force yet."""
 
     @property
     def available_ucr(self) -> int:
@@ -62,6 +64,7 @@ def balance(
         reserve_ucr=reserve,
         burn_ucr_per_h=burn,
         exhausted_s=exhaustion_s(now_s, own, accrued + reserve, burn),
+        later_ucr=sum(g.left_ucr for g in own if g.effective_s > now_s),
     )
 
 

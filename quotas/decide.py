@@ -12,7 +12,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from quotas.division import Share, divide, usage_of
 from quotas.excess import RULE as EXCESS
@@ -21,6 +21,9 @@ from quotas.levels import END, endings, forecasts, level, out_of_credits, past_t
 from quotas.limits import over_limit
 from quotas.notices import LIVE_NOTICES, SEND_WITHIN_S, Intent, Notice, servers_seen, settle
 from quotas.observation import Complete
+from quotas.pace import RULE as PACE
+from quotas.pace import Pace, limits, paced_level, paces
+from quotas.pace import news as pace_news
 from quotas.requests import Request, advance, asked_of
 from quotas.requests import edges as request_edges
 from quotas.snapshot import Decision, Excess, Snapshot, Violation
@@ -49,21 +52,16 @@ class Decided:
     requests: tuple[Request, ...] = ()
     excesses: tuple[Excess, ...] = ()
     standing: tuple[Excess, ...] = ()
+    paces: Mapping[str, Pace] = field(default_factory=dict)
 
 
 def decide(snapshot: Snapshot) -> Decided:
     """Decide one cycle. Same snapshot, same decisions, whatever the order of its parts."""
+    found = paces(snapshot)
     usage = usage_of(snapshot.program, snapshot.runs.values())
     requests = advance(snapshot.program, snapshot.requests, usage, snapshot.now_s)
     live = {each.id: each for each in (*snapshot.requests, *requests)}
-    shares = divide(
-        snapshot.program,
-        snapshot.catalogue,
-        snapshot.balances,
-        usage,
-        snapshot.now_s,
-        asked_of(live.values()),
-    )
+    shares = _divided(snapshot, found, usage, live.values())
     settled = {
         intent.id: intent
         for intent in settle(
@@ -71,7 +69,8 @@ def decide(snapshot: Snapshot) -> Decided:
         )
     }
     if snapshot.program.mode == "off":
-        return Decided((), (), tuple(settled.values()), {}, shares, _edges(snapshot, (), ()))
+        edges = _edges(snapshot, (), ())
+        return Decided((), (), tuple(settled.values()), {}, shares, edges, paces=found)
     violations = {
         (v.run.startup, v.run.server_id, v.rule): v
         for rule in (over_limit, out_of_credits, past_the_end)
@@ -87,12 +86,17 @@ def decide(snapshot: Snapshot) -> Decided:
         work.tell(startup, cause, text, at_s)
     for startup, cause, text, at_s in endings(snapshot):
         work.tell(startup, cause, text, at_s, rule=END)
+    for startup, cause, text, at_s in pace_news(snapshot, found):
+        work.tell(startup, cause, text, at_s, rule=PACE)
     standing = excesses(snapshot, shares)
     for excess in untold(snapshot, standing):
         work.tell(excess.startup, cause_of(excess), excess.reason, excess.deadline_s, rule=EXCESS)
     for request in requests:
         work.decisions.append(_of_request(request))
-    levels = {name: level(snapshot, name) for name in sorted(snapshot.balances)}
+    levels = {
+        name: paced_level(level(snapshot, name), found.get(name))
+        for name in sorted(snapshot.balances)
+    }
     current = tuple(work.current.values())
     return Decided(
         tuple(work.decisions),
@@ -104,6 +108,25 @@ def decide(snapshot: Snapshot) -> Decided:
         requests,
         moved(snapshot, standing),
         standing,
+        found,
+    )
+
+
+def _divided(
+    snapshot: Snapshot,
+    found: Mapping[str, Pace],
+    usage: Mapping[tuple[str, str], int],
+    requests: Iterable[Request],
+) -> tuple[Share, ...]:
+    """The pools divided at what runs and what is asked for, under the limits of the paces."""
+    return divide(
+        snapshot.program,
+        snapshot.catalogue,
+        snapshot.balances,
+        usage,
+        snapshot.now_s,
+        asked_of(requests),
+        limits(snapshot, found),
     )
 
 

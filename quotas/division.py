@@ -24,6 +24,9 @@ MINIMUM_RUNTIME_S = HOUR_S
 Usage = Mapping[tuple[str, str], int]
 """GPUs by startup and pool."""
 NOTHING: Usage = {}
+Causes = Mapping[tuple[str, str], Mapping[str, int]]
+"""Limits in GPUs by cause, by startup and pool."""
+NO_LIMITS: Causes = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +68,12 @@ def divide(
     usage: Usage,
     now_s: int,
     asked: Usage = NOTHING,
+    paced: Causes = NO_LIMITS,
 ) -> tuple[Share, ...]:
     """Shares of every startup of a running cohort in every pool, by startup and pool.
 
-    Demand is the larger of what runs and what live requests ask for.
+    Demand is the larger of what runs and what live requests ask for; `paced` are limits
+    that bind beside the policy's and the credits' own.
     """
     running = [c for c in program.cohorts if c.starts_s <= now_s < c.ends_s and c.startups]
     if not running or not program.pools:
@@ -77,7 +82,7 @@ def divide(
     nodes = [
         node
         for cohort in running
-        for node in _nodes(program, cohort, catalogue, balances, usage, demand)
+        for node in _nodes(program, cohort, catalogue, balances, usage, demand, paced)
     ]
     pools = {pool.name: {"gpus": pool.gpus_at(now_s)} for pool in program.pools}
     answers = allocate({"pools": pools, "nodes": nodes})["shares"]
@@ -102,6 +107,7 @@ def _nodes(
     balances: Mapping[str, Balance],
     usage: Usage,
     demand: Usage,
+    paced: Causes,
 ) -> Iterable[dict[str, object]]:
     parent = f"cohort:{cohort.name}"
     yield {"name": parent, "parent": None}
@@ -116,7 +122,10 @@ def _nodes(
             "borrowing_limit": dict(startup.borrowing_limit),
             "lending_limit": dict(startup.lending_limit),
             "limit": {
-                pool.name: _limits(startup, pool, catalogue, balance, used[pool.name])
+                pool.name: {
+                    **_limits(startup, pool, catalogue, balance, used[pool.name]),
+                    **paced.get((startup.name, pool.name), {}),
+                }
                 for pool in program.pools
             },
             "demand": {

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from math import isqrt
 
-from quotas.units import DAY_S, HOUR_S, Period
+from quotas.units import DAY_S, HOUR_S, Period, cost_ucr
 
 WINDOWS_S = (HOUR_S, DAY_S, 7 * DAY_S)
 """The stretches over which a burn rate is stated: 1 h, 24 h, 7 d."""
@@ -31,15 +31,14 @@ class Action(StrEnum):
     NOTHING = "nothing"
     INFORM = "inform"
     BORROW_NO_MORE = "borrow-no-more"
-    REFUSE_STARTS = "refuse-starts"
 
 
 @dataclass(frozen=True, slots=True)
 class Spend:
-    """Credits spent over a stretch of time, evenly within it."""
+    """A run as spending: credits at a rate from its first second to its last known one."""
 
     period: Period
-    amount_ucr: int
+    rate_ucr_per_h: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +51,14 @@ class Forecast:
 
 
 def spent_ucr(history: Sequence[Spend], window: Period) -> int:
-    """What of a history of spending falls within a window, each part rounded down."""
+    """What of a history of spending falls within a window, as charges would cut it (I5)."""
     total = 0
     for spend in history:
-        overlap_s = min(spend.period.end_s, window.end_s) - max(
-            spend.period.start_s, window.start_s
-        )
-        if overlap_s > 0:
-            total += spend.amount_ucr * overlap_s // spend.period.seconds
+        start_s = max(spend.period.start_s, window.start_s)
+        end_s = min(spend.period.end_s, window.end_s)
+        if start_s < end_s:
+            within = Period(start_s, end_s)
+            total += cost_ucr(spend.rate_ucr_per_h, spend.period.start_s, within)
     return total
 
 
@@ -131,24 +130,18 @@ def forecast_unused(daily_ucr: Sequence[int], available_ucr: int, left_s: int) -
     )
 
 
-def pace_action(spent: int, allowance: int, over: Action) -> Action:
-    """What a startup's pace asks for: `over`, the policy's answer, once it spent too much."""
-    return over if spent > allowance else Action.NOTHING
-
-
-def pace_limit_gpus(action: Action, nominal: int, usage: int) -> int | None:
-    """The limit in GPUs of "borrow no more": nominal, or what runs now; None for none.
-
-    What runs stays: the share shrinks only when its owner stops something.
-    """
-    return max(nominal, usage) if action is Action.BORROW_NO_MORE else None
-
-
-def daily_limit_gpus(spent_today_ucr: int, limit_ucr_per_day: int | None, usage: int) -> int | None:
-    """The limit in GPUs of a daily burn limit: no new start once it is reached; None before."""
-    if limit_ucr_per_day is None or spent_today_ucr < limit_ucr_per_day:
+def reached_s(history: Sequence[Spend], window: Period, limit_ucr: int | None) -> int | None:
+    """The first instant of a window by which so much was spent in it; None where it was not."""
+    if limit_ucr is None or spent_ucr(history, window) < limit_ucr:
         return None
-    return usage
+    low_s, high_s = window.start_s, window.end_s
+    while high_s - low_s > 1:
+        middle_s = (low_s + high_s) // 2
+        if spent_ucr(history, Period(window.start_s, middle_s)) >= limit_ucr:
+            high_s = middle_s
+        else:
+            low_s = middle_s
+    return high_s
 
 
 def credits_limit_gpus(

@@ -17,6 +17,8 @@ from quotas.units import DAY_S, HOUR_S
 Mode = Literal["off", "shadow", "enforce"]
 Backing = Literal["reserved", "on-demand"]
 Prices = Literal["fixed", "follow"]
+Curve = Literal["flat", "front-loaded", "none"]
+PaceAction = Literal["inform", "borrow-no-more"]
 DEFAULT_ZONES = ("fr-par-1", "fr-par-2", "pl-waw-2")
 """The zones that sell GPUs today; all are swept, whether a pool names them or not."""
 
@@ -113,6 +115,9 @@ class Policy:
     stop_latency_s: int = 300
     price_factor_max: int = 2
     longest_wait_s: int = 7 * DAY_S
+    pacing_curve: Curve = "flat"
+    pacing_action: PaceAction = "inform"
+    daily_burn_ucr: int | None = None
 
     @property
     def end_notice_s(self) -> int:

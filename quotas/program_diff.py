@@ -116,6 +116,9 @@ def _layout(program: Program) -> Layout:
         "policy.stop.latency": format_duration(policy.stop_latency_s),
         "policy.price.factor_max": str(policy.price_factor_max),
         "policy.request.longest_wait": format_duration(policy.longest_wait_s),
+        "policy.pacing.curve": policy.pacing_curve,
+        "policy.pacing.action": policy.pacing_action,
+        "policy.pacing.daily_burn": _or_none(policy.daily_burn_ucr),
     }
     for pool in program.pools:
         laid |= {f"pool.{pool.name}.{key}": text for key, text in _pool_layout(pool).items()}
@@ -262,3 +265,7 @@ def _taken(before: Startup, after: Startup, used: Mapping[str, int]) -> Iterator
         if used.get(pool) and set(names) - set(after.flavors.get(pool, ())):
             why = f"{after.name} has {used[pool]} GPUs in {pool} and loses a flavor there"
             yield f"{path}.flavors.{pool}", why
+
+
+def _or_none(amount_ucr: int | None) -> str:
+    return "none" if amount_ucr is None else format_credits(amount_ucr)

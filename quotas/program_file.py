@@ -173,6 +173,9 @@ def _policy(table: PolicyTable) -> Policy:
         stop_latency_s=table.stop.latency,
         price_factor_max=table.price.factor_max,
         longest_wait_s=table.request.longest_wait,
+        pacing_curve=table.pacing.curve,
+        pacing_action=table.pacing.action,
+        daily_burn_ucr=table.pacing.daily_burn,
     )
 
 

@@ -22,7 +22,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from quotas.program import DEFAULT_ZONES, Backing, Mode, Policy, Prices
+from quotas.program import DEFAULT_ZONES, Backing, Curve, Mode, PaceAction, Policy, Prices
 from quotas.units import DAY_S, parse_credits, parse_duration
 
 MOST_GPUS = 10_000_000
@@ -244,6 +244,14 @@ class RequestTable(_Table):
     longest_wait: Seconds = Policy().longest_wait_s
 
 
+class PacingTable(_Table):
+    """`[policy.pacing]`."""
+
+    curve: Curve = Policy().pacing_curve
+    action: PaceAction = Policy().pacing_action
+    daily_burn: Amount | None = None
+
+
 class PolicyTable(_Table):
     """`[policy]`."""
 
@@ -251,6 +259,7 @@ class PolicyTable(_Table):
     stop: StopTable = StopTable()
     price: PriceTable = PriceTable()
     request: RequestTable = RequestTable()
+    pacing: PacingTable = PacingTable()
 
 
 class ProgramTable(_Table):

@@ -11,16 +11,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
+from quotas.corrections import Refused
 from quotas.program import Program, Startup
 from quotas.units import format_duration, format_instant
 
 LIVE_REQUESTS = frozenset({"open", "met"})
 MOST_LIVE = 100
 """Live requests that one startup may have: each is read in every cycle."""
-
-
-class RequestRefused(Exception):
-    """A request that the program does not allow: one sentence with the fix."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +74,7 @@ def asked_of(requests: Iterable[Request]) -> dict[tuple[str, str], int]:
 
 
 def open_by(program: Program, ask: Ask, step: int, live: Iterable[Request]) -> Request:
-    """The request that an ask opens. Raises RequestRefused.
+    """The request that an ask opens. Raises Refused.
 
     `step` is the smallest server of the pool that the startup can use, `live` its own
     requests that are open or met.
@@ -85,23 +82,23 @@ def open_by(program: Program, ask: Ask, step: int, live: Iterable[Request]) -> R
     startup = _startup(program, ask)
     if ask.pool not in {pool.name for pool in program.pools}:
         known = ", ".join(sorted(pool.name for pool in program.pools))
-        raise RequestRefused(f"pool {ask.pool} is not in the program; its pools are {known}")
+        raise Refused(f"pool {ask.pool} is not in the program; its pools are {known}")
     if ask.gpus <= 0:
-        raise RequestRefused(f"{ask.gpus} GPUs is not above 0; ask for {step} or more")
+        raise Refused(f"{ask.gpus} GPUs is not above 0; ask for {step} or more")
     if ask.gpus % step:
         low = ask.gpus // step * step
         near = f"{low} or {low + step}" if low else str(step)
-        raise RequestRefused(
+        raise Refused(
             f"{ask.gpus} GPUs is no multiple of {step}, the smallest server of {ask.pool} "
             f"that {ask.startup} can use; ask for {near}"
         )
     _refuse_beyond_limit(startup, ask, live)
     if ask.duration_s <= 0:
-        raise RequestRefused(f"a duration of {ask.duration_s} s is not above 0")
+        raise Refused(f"a duration of {ask.duration_s} s is not above 0")
     ends_s = program.cohort(startup.cohort).ends_s
     if ask.now_s + ask.duration_s > ends_s:
         left = format_duration(max(0, ends_s - ask.now_s))
-        raise RequestRefused(
+        raise Refused(
             f"{format_duration(ask.duration_s)} from now is beyond the end of the cohort at "
             f"{format_instant(ends_s)}; ask for at most {left}"
         )
@@ -118,11 +115,9 @@ def open_by(program: Program, ask: Ask, step: int, live: Iterable[Request]) -> R
 
 
 def withdrawn(request: Request, now_s: int, why: str) -> Request:
-    """The request, taken back. Raises RequestRefused where it has ended."""
+    """The request, taken back. Raises Refused where it has ended."""
     if not request.is_live:
-        raise RequestRefused(
-            f"request {request.id} is {request.state} already; nothing to withdraw"
-        )
+        raise Refused(f"request {request.id} is {request.state} already; nothing to withdraw")
     return replace(request, state="withdrawn", ended_s=now_s, detail=why)
 
 
@@ -184,9 +179,7 @@ def _ended(request: Request, now_s: int, why: str) -> Request:
 def _startup(program: Program, ask: Ask) -> Startup:
     startup = program.startup(ask.startup)
     if startup is None:
-        raise RequestRefused(
-            f"{ask.startup} is no startup of the program; 'cohortd status' lists them"
-        )
+        raise Refused(f"{ask.startup} is no startup of the program; 'cohortd status' lists them")
     return startup
 
 
@@ -196,11 +189,11 @@ def _refuse_beyond_limit(startup: Startup, ask: Ask, live: Iterable[Request]) ->
     limit = startup.limit.get(ask.pool)
     if limit is not None and asked + ask.gpus > limit:
         beside = f" beside the {asked} it asks for already" if asked else ""
-        raise RequestRefused(
+        raise Refused(
             f"{ask.gpus} GPUs{beside} is more than {ask.startup}'s limit of {limit} in {ask.pool}; "
             f"ask for at most {max(0, limit - asked)}"
         )
     if len(own) >= MOST_LIVE:
-        raise RequestRefused(
+        raise Refused(
             f"{ask.startup} has {len(own)} live requests, the most allowed; withdraw one first"
         )

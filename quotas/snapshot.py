@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from quotas.balances import Balance
 from quotas.metering import Catalogue, Run
@@ -37,7 +37,8 @@ class Excess:
 class Snapshot:
     """Everything `decide` may look at. `told` holds (startup, cause) said once for all.
 
-    `requests` are the live ones, `excesses` those that the last cycle found.
+    `requests` are the live ones, `excesses` those that the last cycle found; `recent` are
+    runs that ended in the last week, `charged` is what usage has cost each startup.
     """
 
     now_s: int
@@ -53,6 +54,8 @@ class Snapshot:
     catalogue: Catalogue = NOTHING_SOLD
     requests: tuple[Request, ...] = ()
     excesses: tuple[Excess, ...] = ()
+    recent: tuple[Run, ...] = ()
+    charged: Mapping[str, int] = field(default_factory=dict)
 
     def running(self) -> list[tuple[Run, Server]]:
         """Open runs whose server this cycle's Complete sweep showed billable, by run id.

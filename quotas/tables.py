@@ -137,6 +137,7 @@ class RunRow(SQLModel, table=True):
     """A run of a server (see quotas.metering.Run)."""
 
     __tablename__ = "run"
+    __table_args__ = (Index("ix_run_end", "end_s"),)
     id: str = Field(primary_key=True)
     server_id: str = Field(index=True)
     server_name: str

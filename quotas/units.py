@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time
 from decimal import Decimal, InvalidOperation
+from zoneinfo import ZoneInfo
 
 UCR_PER_CREDIT = 1_000_000
 HOUR_S = 3600
@@ -122,3 +123,9 @@ def month_start_s(instant_s: int, months_later: int = 0) -> int:
     moment = datetime.fromtimestamp(instant_s, UTC)
     year, month = divmod(moment.year * 12 + moment.month - 1 + months_later, 12)
     return int(datetime(year, month + 1, 1, tzinfo=UTC).timestamp())
+
+
+def day_start_s(instant_s: int, timezone: str) -> int:
+    """First instant of the local day of `instant_s`."""
+    zone = ZoneInfo(timezone)
+    return int(datetime.combine(datetime.fromtimestamp(instant_s, zone), time(), zone).timestamp())

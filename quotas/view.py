@@ -10,8 +10,10 @@ from quotas.closing import ClosingView
 from quotas.division import Share
 from quotas.metering import Run
 from quotas.notices import Notice
-from quotas.snapshot import Decision
+from quotas.pace import Pace
+from quotas.snapshot import Decision, Excess
 from quotas.units import format_credits, format_duration
+from quotas.waiting import Standing
 
 STOP_WITHIN_S = 360
 """Two cycles and five minutes: the longest that a stop takes when nothing fails."""
@@ -29,6 +31,7 @@ class StartupView:
     charged_ucr: int
     disputed_ucr: int
     runs: tuple[Run, ...]
+    pace: Pace | None = None
 
     @property
     def gpus(self) -> int:
@@ -71,6 +74,8 @@ class View:
     alarms: tuple[str, ...]
     shares: tuple[Share, ...] = ()
     closings: tuple[ClosingView, ...] = ()
+    requests: tuple[Standing, ...] = ()
+    excesses: tuple[Excess, ...] = ()
     overdraft: Mapping[str, int] = field(default_factory=dict)
     """What each cohort's sponsor paid beyond the grants, in ucr."""
     price_alarms: int = 0

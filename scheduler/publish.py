@@ -18,6 +18,7 @@ from quotas.observation import Sweep
 from quotas.program import Program
 from quotas.snapshot import Snapshot
 from quotas.view import PoolView, StartupView, View, ZoneView
+from quotas.waiting import standings
 from scheduler.observe import outcomes
 
 
@@ -53,6 +54,8 @@ def snapshot_of(
         stop_latency_s=policy.stop_latency_s,
         requests=state.requests,
         excesses=state.excesses,
+        recent=state.recent,
+        charged=_charged(state, posting),
     )
 
 
@@ -70,6 +73,7 @@ def view_of(
     for run in sorted(posting.runs.values(), key=lambda each: each.id):
         if run.end_s is None:
             running[run.startup].append(run)
+    requests = {each.id: each for each in (*snapshot.requests, *decided.requests)}
     live = {n.subject: n for n in (*snapshot.notices, *decided.notices)}
     return View(
         at_s=now_s,
@@ -86,6 +90,8 @@ def view_of(
         ),
         shares=decided.shares,
         closings=closing_views(state.closings),
+        requests=standings(program, requests.values(), decided.shares, decided.standing, now_s),
+        excesses=decided.standing,
         notices=tuple(n for n in live.values() if n.state in LIVE_NOTICES),
         decisions=decided.decisions,
         pool_of={flavor: pool.name for pool in program.pools for flavor in pool.flavors},
@@ -96,6 +102,16 @@ def view_of(
     )
 
 
+def _charged(state: State, posting: Posting) -> dict[str, int]:
+    """What usage has cost each startup, this cycle's charges included."""
+    charged = dict(state.charged)
+    for transfer in posting.transfers:
+        for entry in transfer.entries:
+            if entry.account == usage_account(transfer.startup):
+                charged[transfer.startup] = charged.get(transfer.startup, 0) + entry.amount_ucr
+    return charged
+
+
 def _startups(
     state: State,
     snapshot: Snapshot,
@@ -103,11 +119,6 @@ def _startups(
     decided: Decided,
     running: Mapping[str, list[Run]],
 ) -> tuple[StartupView, ...]:
-    charged = dict(state.charged)
-    for transfer in posting.transfers:
-        for entry in transfer.entries:
-            if entry.account == usage_account(transfer.startup):
-                charged[transfer.startup] = charged.get(transfer.startup, 0) + entry.amount_ucr
     found = []
     for name, own in snapshot.balances.items():
         entry_of = snapshot.program.startup(name)
@@ -118,9 +129,10 @@ def _startups(
             level=level,
             level_reason=why,
             balance=own,
-            charged_ucr=charged.get(name, 0),
+            charged_ucr=snapshot.charged.get(name, 0),
             disputed_ucr=state.disputed.get(name, 0),
             runs=tuple(running.get(name, ())),
+            pace=decided.paces.get(name),
         )
         found.append(view)
     return tuple(found)

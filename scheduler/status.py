@@ -15,10 +15,12 @@ from quotas.division import divide, usage_of
 from quotas.levels import level
 from quotas.metering import Run
 from quotas.notices import Notice
-from quotas.pacing import Curve, allowance_ucr
+from quotas.pace import Pace, limits, paced_level, paces
 from quotas.program import Program
-from quotas.snapshot import Snapshot
-from quotas.units import Period, format_credits, format_duration, format_instant
+from quotas.requests import Request, asked_of
+from quotas.snapshot import Excess, Snapshot
+from quotas.units import format_credits, format_duration, format_instant
+from quotas.waiting import Standing, standings
 from scheduler.past import expiring_of
 
 
@@ -42,12 +44,16 @@ def status_of(book: Book, now_s: int) -> dict[str, Any]:
         for name in sorted(names)
     }
     snapshot = _snapshot(state, program, balances, now_s)
+    found = paces(snapshot)
     startups = [
-        _startup(snapshot, own, [r for r in open_runs if r.startup == name], state, now_s)
+        _startup(snapshot, own, [r for r in open_runs if r.startup == name], state, found.get(name))
         for name, own in balances.items()
     ]
     usage = usage_of(program, open_runs)
-    shares = divide(program, state.catalogue, balances, usage, now_s)
+    asked = asked_of(state.requests)
+    paced = limits(snapshot, found)
+    shares = divide(program, state.catalogue, balances, usage, now_s, asked, paced)
+    waiting = standings(program, state.requests, shares, state.excesses, now_s)
     gpus = sum(run.gpus for run in open_runs if program.pool_of(run.flavor))
     capacity = sum(pool.gpus_at(now_s) for pool in program.pools)
     return {
@@ -60,6 +66,8 @@ def status_of(book: Book, now_s: int) -> dict[str, Any]:
         "startups": startups,
         "shares": [asdict(share) for share in shares],
         "closings": [_closing(view) for view in closing_views(state.closings)],
+        "excesses": [_excess(excess) for excess in state.excesses],
+        "requests": [standing_line(standing) for standing in waiting],
         "notices": [_notice(notice) for notice in state.notices],
         "zones": [_zone(zone) for zone in zones],
     }
@@ -80,13 +88,18 @@ def _snapshot(
         intents=state.intents,
         told=state.told,
         stop_latency_s=program.policy.stop_latency_s,
+        requests=state.requests,
+        excesses=state.excesses,
+        recent=state.recent,
+        charged=state.charged,
     )
 
 
 def _startup(
-    snapshot: Snapshot, own: Balance, runs: Iterable[Run], state: State, now_s: int
+    snapshot: Snapshot, own: Balance, runs: Iterable[Run], state: State, pace: Pace | None
 ) -> dict[str, Any]:
-    name, why = level(snapshot, own.startup)
+    now_s = snapshot.now_s
+    name, why = paced_level(level(snapshot, own.startup), pace)
     own_grants = [grant for grant in state.grants if grant.startup == own.startup]
     exhausted = format_instant(own.exhausted_s) if own.exhausted_s is not None else None
     lasts = format_duration(max(0, own.exhausted_s - now_s)) if own.exhausted_s else None
@@ -102,8 +115,9 @@ def _startup(
         "reserve": format_credits(own.reserve_ucr),
         "available": format_credits(own.available_ucr),
         "disputed": format_credits(state.disputed.get(own.startup, 0)),
-        "allowance": format_credits(_allowance_ucr(snapshot, own)),
+        "allowance": format_credits(pace.allowance_ucr if pace else 0),
         "burn_per_hour": format_credits(own.burn_ucr_per_h),
+        "pace": _pace(pace),
         "exhausted_at": exhausted,
         "runway": lasts,
         "expiring_next": expiring_of(expiring_next(own_grants, now_s)),
@@ -112,14 +126,26 @@ def _startup(
     }
 
 
-def _allowance_ucr(snapshot: Snapshot, own: Balance) -> int:
-    """Credits paced evenly over the cohort to date; 0 for a startup that left the program."""
-    startup = snapshot.program.startup(own.startup)
-    if startup is None:
-        return 0
-    cohort = snapshot.program.cohort(startup.cohort)
-    term = Period(cohort.starts_s, cohort.ends_s)
-    return allowance_ucr(own.granted_ucr, term, snapshot.now_s, Curve.FLAT)
+def _pace(pace: Pace | None) -> dict[str, Any] | None:
+    """A startup's pace; None where its cohort does not run."""
+    if pace is None:
+        return None
+    limit = pace.daily_burn_ucr
+    windows = zip(("1h", "24h", "7d"), pace.burn_ucr_per_h, strict=True)
+    return {
+        "text": pace.text,
+        "ahead": pace.is_ahead,
+        "action": pace.action.value,
+        "spent": format_credits(pace.spent_ucr),
+        "burn_per_hour": {window: format_credits(burn) for window, burn in windows},
+        "today": format_credits(pace.today_ucr),
+        "daily_burn": None if limit is None else format_credits(limit),
+        "unused_at_end": {
+            "low": format_credits(pace.unused.low_ucr),
+            "expected": format_credits(pace.unused.expected_ucr),
+            "high": format_credits(pace.unused.high_ucr),
+        },
+    }
 
 
 def _server(run: Run) -> dict[str, Any]:
@@ -133,6 +159,52 @@ def _server(run: Run) -> dict[str, Any]:
         "since": format_instant(run.start_s),
         "credits_per_hour": format_credits(rate) if rate is not None else None,
     }
+
+
+def request_line(request: Request) -> dict[str, Any]:
+    """A request as every listing shows it."""
+    return {
+        "id": request.id,
+        "startup": request.startup,
+        "pool": request.pool,
+        "gpus": request.gpus,
+        "duration": format_duration(request.duration_s),
+        "state": request.state,
+        "opened": format_instant(request.opened_s),
+        "met": _written(request.met_s),
+        "ended": _written(request.ended_s),
+        "detail": request.detail,
+        "reason": request.reason,
+        "by": request.actor,
+    }
+
+
+def standing_line(standing: Standing) -> dict[str, Any]:
+    """A live request with its place in line, what it waits for and when it can be met."""
+    return {
+        **request_line(standing.request),
+        "place": standing.place or None,
+        "of": standing.of,
+        "waits_for": standing.waits_for,
+        "expected": _written(standing.expected_s),
+        "standing": standing.text,
+    }
+
+
+def _excess(excess: Excess) -> dict[str, Any]:
+    return {
+        "startup": excess.startup,
+        "pool": excess.pool,
+        "gpus": excess.gpus,
+        "owner": excess.owner,
+        "since": format_instant(excess.since_s),
+        "deadline": format_instant(excess.deadline_s),
+        "reason": excess.reason,
+    }
+
+
+def _written(instant_s: int | None) -> str | None:
+    return None if instant_s is None else format_instant(instant_s)
 
 
 def _notice(notice: Notice) -> dict[str, Any]:

@@ -25,7 +25,7 @@ class Views(Collector):
         view = self.view
         if view is None:
             return []
-        parts = (_credits, _gpus, _shares, _states, _promises, _closings)
+        parts = (_credits, _paces, _gpus, _shares, _states, _promises, _closings)
         return [metric for part in parts for metric in part(view)]
 
 
@@ -97,12 +97,41 @@ def _shares(view: View) -> Iterable[Metric]:
         "ceiling": "GPUs a startup may run now.",
         "borrowed": "GPUs of the share above nominal.",
         "lent": "GPUs of the nominal quota that others use.",
+        "demand": "GPUs that run or are asked for, whichever is more.",
+        "usage": "GPUs of billable servers in the pool.",
+        "excess": "GPUs that run above the share.",
     }
     for name, text in texts.items():
         family = _family(f"{name}_gpus", text, ["startup", "pool"])
         for share in view.shares:
             family.add_metric([share.startup, share.pool], getattr(share, name))
         yield family
+    waiting = _family("requests_open", "Requests that wait to be met.", ["startup", "pool"])
+    tally = Tally((each.request.startup, each.request.pool) for each in view.requests if each.place)
+    for labels, count in sorted(tally.items()):
+        waiting.add_metric([*labels], count)
+    yield waiting
+
+
+def _paces(view: View) -> Iterable[Metric]:
+    of = ["startup", "cohort"]
+    allowance = _family("allowance_credits", "Credits paced to date.", of)
+    burn = _family("recent_burn_credits_per_hour", "Credits burnt an hour.", [*of, "window"])
+    unused = _family("unused_credits", "Forecast of what is left at the end.", [*of, "bound"])
+    ahead = _family("ahead_of_pace", "1 where more is spent than is paced for tomorrow.", of)
+    for startup in view.startups:
+        pace, labels = startup.pace, [startup.name, startup.cohort]
+        if pace is None:
+            continue
+        allowance.add_metric(labels, pace.allowance_ucr / UCR_PER_CREDIT)
+        ahead.add_metric(labels, int(pace.is_ahead))
+        for window, rate_ucr in zip(("1h", "24h", "7d"), pace.burn_ucr_per_h, strict=True):
+            burn.add_metric([*labels, window], rate_ucr / UCR_PER_CREDIT)
+        left = pace.unused
+        bounds = {"low": left.low_ucr, "expected": left.expected_ucr, "high": left.high_ucr}
+        for bound, amount_ucr in bounds.items():
+            unused.add_metric([*labels, bound], amount_ucr / UCR_PER_CREDIT)
+    return [allowance, burn, unused, ahead]
 
 
 def _states(view: View) -> Iterable[Metric]:

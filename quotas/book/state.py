@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, or_, select
+from sqlalchemy import Connection, func, or_, select
 
 from quotas.book.session import Book
 from quotas.book.withheld import read_past
@@ -16,6 +16,7 @@ from quotas.ledger import GrantBalance, grant_account, overdraft_account, usage_
 from quotas.levels import CREDITS
 from quotas.metering import Catalogue, Run
 from quotas.notices import LIVE_INTENTS, LIVE_NOTICES, Intent, Notice
+from quotas.pacing import WINDOWS_S
 from quotas.posted import holder
 from quotas.program import Program
 from quotas.requests import LIVE_REQUESTS, Request
@@ -57,6 +58,7 @@ class State:
     closings: Mapping[str, Past]
     requests: tuple[Request, ...] = ()
     excesses: tuple[Excess, ...] = ()
+    recent: tuple[Run, ...] = ()
 
 
 def load(book: Book) -> State:
@@ -66,7 +68,7 @@ def load(book: Book) -> State:
         return State(
             program=program,
             program_version=version,
-            catalogue=_catalogue(connection),
+            catalogue=read_catalogue(connection),
             confirmed=read_confirmed(connection),
             runs=read_unposted(connection),
             grants=read_grants(connection),
@@ -79,6 +81,7 @@ def load(book: Book) -> State:
             requests=_requests(connection),
             excesses=_excesses(connection),
             closings=read_past(connection),
+            recent=_recent(connection),
         )
 
 
@@ -120,7 +123,8 @@ def read_confirmed(connection: Connection) -> dict[str, int]:
     return {row.name: row.confirmed_until_s for row in rows if row.confirmed_until_s is not None}
 
 
-def _catalogue(connection: Connection) -> Catalogue:
+def read_catalogue(connection: Connection) -> Catalogue:
+    """Rates in force and GPU counts, by flavor."""
     prices = select(PRICE.c.flavor, PRICE.c.rate_ucr_per_h)
     prices = prices.order_by(PRICE.c.flavor, PRICE.c.accepted_s)
     return Catalogue(
@@ -148,6 +152,14 @@ def _intents(connection: Connection) -> tuple[Intent, ...]:
     )
     found = connection.execute(rows.order_by(INTENT.c.id)).mappings()
     return tuple(Intent(**row) for row in found)
+
+
+def _recent(connection: Connection) -> tuple[Run, ...]:
+    """The charged runs that ended within the longest window of a burn rate."""
+    known = connection.scalar(select(func.max(ZONE.c.confirmed_until_s)))
+    rows = select(RUN).where(RUN.c.end_s > (known or 0) - max(WINDOWS_S))
+    rows = rows.where(RUN.c.end_s == RUN.c.posted_until_s).order_by(RUN.c.id)
+    return tuple(Run(**row) for row in connection.execute(rows).mappings())
 
 
 def _requests(connection: Connection) -> tuple[Request, ...]:

@@ -14,6 +14,7 @@ from scheduler.cli import (
     grants,
     refunds,
     reports,
+    requests,
     shares,
     shows,
     starts,
@@ -28,7 +29,18 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Compute-credit scheduler and GPU quota daemon for startup programs on Scaleway.",
 )
-for module in (closings, starts, shows, grants, refunds, reports, statements, shares, demo):
+for module in (
+    closings,
+    starts,
+    shows,
+    grants,
+    refunds,
+    reports,
+    requests,
+    statements,
+    shares,
+    demo,
+):
     module.register(app)
 
 BAD_INPUT, UNREACHABLE = 2, 3

@@ -96,10 +96,7 @@ def _parameters(function: Callable[..., object]) -> list[inspect.Parameter]:
 
 def carry_out(order: Order, reason: str, way: Way) -> None:
     """Do what was ordered, or show it, and print the answer; exit 1 where it is refused."""
-    if not reason.strip() or len(reason) > LONGEST_REASON or not reason.isprintable():
-        fail(f"--reason is one line of 1 to {LONGEST_REASON} characters", BAD_INPUT)
-    if way.key is not None and not _KEY.fullmatch(way.key):
-        fail("--key is 1 to 100 printable characters without space, no '#' in front", BAD_INPUT)
+    refuse_unprintable(reason, way.key)
     for name in filter(None, (v for v in asdict(order).values() if isinstance(v, str))):
         if not name.isprintable():
             fail(f"{name!r} cannot be a name; write printable characters", BAD_INPUT)
@@ -115,6 +112,14 @@ def carry_out(order: Order, reason: str, way: Way) -> None:
         show({**answer, "dry_run": way.dry_run})
     else:
         typer.echo(f"{'would be: ' if way.dry_run else ''}{answer['sentence']}")
+
+
+def refuse_unprintable(reason: str, key: str | None) -> None:
+    """A reason and a key that the book can keep; anything else ends with exit 2."""
+    if not reason.strip() or len(reason) > LONGEST_REASON or not reason.isprintable():
+        fail(f"--reason is one line of 1 to {LONGEST_REASON} characters", BAD_INPUT)
+    if key is not None and not _KEY.fullmatch(key):
+        fail("--key is 1 to 100 printable characters without space, no '#' in front", BAD_INPUT)
 
 
 def amount_ucr(text: str) -> int:

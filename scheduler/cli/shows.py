@@ -48,6 +48,9 @@ def status(state: State = DEFAULT_STATE, as_of: AsOf = None, as_json: Json = Fal
             f"{line['name']:24} {line['level']:8} {line['gpus']:>5} "
             f"{line['available']:>14} {line['burn_per_hour']:>10}  {line['runway'] or '-'}"
         )
+    for line in found["startups"]:
+        if line["pace"]:
+            typer.echo(f"{line['name']:24} pace: {line['pace']['text']}")
     for share in found["shares"]:
         if share["usage"] or share["nominal"]:
             typer.echo(
@@ -58,6 +61,13 @@ def status(state: State = DEFAULT_STATE, as_of: AsOf = None, as_json: Json = Fal
     for closing in found["closings"]:
         if closing["state"] != "open" or closing["rules_withheld"]:
             typer.echo(f"IAM: {closing['startup']} {closing['state']}: {closing['detail']}")
+    for request in found["requests"]:
+        typer.echo(
+            f"request {request['id']}: {request['startup']} asks for {request['gpus']} GPUs of "
+            f"{request['pool']}: {request['standing']}"
+        )
+    for excess in found["excesses"]:
+        typer.echo(f"excess: {excess['reason']}, not before {excess['deadline']}")
     for notice in found["notices"]:
         typer.echo(f"notice: {notice['text']}")
     for zone in found["zones"]:
@@ -97,7 +107,10 @@ def explain(
         found = last_decisions(book, 1, until_s, id=int(subject))
     for column in ("startup", "server_id"):
         found = found or last_decisions(book, limit, until_s, **{column: subject})
-    if not found:
+    stands = "" if as_json or as_of else _stands(status_of(book, SystemClock().now_s()), subject)
+    if stands:
+        typer.echo(stands)
+    if not found and not stands:
         typer.echo(f"cohortd: nothing was decided about {subject!r} yet", err=True)
         raise typer.Exit(REFUSED)
     rows = [{**row, "inputs": json.loads(row["inputs"])} for row in found]
@@ -111,6 +124,14 @@ def explain(
             f"{row['startup']}{server}\n   because {row['reason']}\n"
             f"   rule {row['rule']} v{row['version']}, inputs {json.dumps(row['inputs'])}"
         )
+
+
+def _stands(found: Mapping[str, Any], subject: str) -> str:
+    """Why a startup has what it has now: its shares and its pace; nothing for another subject."""
+    shares = [share for share in found["shares"] if share["startup"] == subject]
+    paces = [line["pace"] for line in found["startups"] if line["name"] == subject]
+    lines = [f"now: {share['reason']}" for share in shares]
+    return "\n".join([*lines, *(f"pace: {pace['text']}" for pace in paces if pace)])
 
 
 def verify(

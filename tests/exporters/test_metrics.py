@@ -133,7 +133,7 @@ def test_names_and_labels_follow_the_conventions(published: tuple[Rig, Metrics])
     _, metrics = published
     allowed = {"startup", "cohort", "pool", "flavor"}
     own = {"state", "level", "cloud_zone", "outcome", "operation", "cause", "rule", "verb"}
-    own |= {"mode", "le", "version"}
+    own |= {"mode", "le", "version", "window", "bound"}
     for family in text_string_to_metric_families(metrics.render().decode()):
         assert family.name.startswith("cohortd_") and family.documentation
         assert not family.name.endswith(("_ms", "_minutes", "_ucr"))

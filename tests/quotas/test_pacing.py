@@ -7,18 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quotas.pacing import (
-    Action,
     Curve,
     Forecast,
     Spend,
     allowance_ucr,
     burn_rates_ucr_per_h,
     credits_limit_gpus,
-    daily_limit_gpus,
     exhausted_at_s,
     forecast_unused,
-    pace_action,
-    pace_limit_gpus,
+    reached_s,
     runway_s,
     spent_ucr,
 )
@@ -37,15 +34,17 @@ def test_burn_is_stated_over_an_hour_a_day_and_a_week() -> None:
 
 def test_burn_is_not_thinned_by_time_before_the_start() -> None:
     """Two hours after its start a startup's day and week are two hours long."""
-    history = [Spend(Period(0, 2 * HOUR_S), 10_000_000)]
+    history = [Spend(Period(0, 2 * HOUR_S), 5_000_000)]
     assert burn_rates_ucr_per_h(history, 0, 2 * HOUR_S) == (5_000_000,) * 3
     assert burn_rates_ucr_per_h(history, 2 * HOUR_S, 2 * HOUR_S) == (0, 0, 0)
 
 
 def test_spending_is_counted_by_overlap() -> None:
-    """Half of a period within the window counts half of its amount."""
-    history = [Spend(Period(0, 100), 1001), Spend(Period(200, 300), 7)]
+    """Half of a run within the window counts half; parts add up to the whole (I5)."""
+    history = [Spend(Period(0, 100), 10 * HOUR_S), Spend(Period(200, 300), 7)]
     assert spent_ucr(history, Period(50, 200)) == 500
+    odd = [Spend(Period(0, 100), 3607)]
+    assert sum(spent_ucr(odd, Period(n, n + 1)) for n in range(100)) == 100
 
 
 def test_runway_is_none_where_nothing_burns() -> None:
@@ -97,24 +96,13 @@ def test_a_forecast_is_an_interval(daily: list[int], available: int, left_s: int
     assert 0 <= made.low_ucr <= made.expected_ucr <= made.high_ucr <= max(0, available)
 
 
-def test_pace_asks_only_when_overspent() -> None:
-    """At the allowance nothing is asked; above it, what the policy says."""
-    assert pace_action(10, 10, Action.INFORM) is Action.NOTHING
-    assert pace_action(11, 10, Action.INFORM) is Action.INFORM
-
-
-@given(st.integers(0, 100), st.integers(0, 100), st.sampled_from(Action))
-def test_pacing_never_stops_a_server(nominal: int, usage: int, action: Action) -> None:
-    """No pace limit is below what runs, nor below nominal."""
-    limit = pace_limit_gpus(action, nominal, usage)
-    assert limit is None or limit >= max(nominal, usage)
-
-
-def test_a_daily_limit_refuses_starts_only() -> None:
-    """Once reached, the limit is what runs now; before, there is none."""
-    assert daily_limit_gpus(99, 100, 8) is None
-    assert daily_limit_gpus(100, 100, 8) == 8
-    assert daily_limit_gpus(10**9, None, 8) is None
+def test_a_limit_is_reached_at_a_second() -> None:
+    """At 2 ucr a second 100 are spent 50 s after the start; a limit not reached has no instant."""
+    history = [Spend(Period(0, 1000), 2 * HOUR_S)]
+    assert reached_s(history, Period(10, 1000), 100) == 60
+    assert reached_s(history, Period(10, 1000), 1980) == 1000
+    assert reached_s(history, Period(10, 1000), 1981) is None
+    assert reached_s(history, Period(10, 1000), None) is None
 
 
 @given(AMOUNTS, AMOUNTS, st.integers(1, 10**8), st.integers(1, 10**6), st.integers(0, 100))

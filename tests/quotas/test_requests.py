@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
+from quotas.corrections import Refused
 from quotas.decide import decide
 from quotas.program import Policy, Program
 from quotas.requests import (
     MOST_LIVE,
     Ask,
     Request,
-    RequestRefused,
     advance,
     asked_of,
     open_by,
@@ -63,7 +63,7 @@ def one(moved: tuple[Request, ...]) -> Request:
 def test_a_request_that_cannot_be_is_refused_in_a_sentence(ask: Ask, says: str) -> None:
     """Startup, pool, size, step, limit and duration are checked, each with its fix."""
     program = a_program(a_startup("acme", limit={"h100": 8}))
-    with pytest.raises(RequestRefused) as refused:
+    with pytest.raises(Refused) as refused:
         open_by(program, ask, 2, ())
     assert says in str(refused.value)
 
@@ -71,7 +71,7 @@ def test_a_request_that_cannot_be_is_refused_in_a_sentence(ask: Ask, says: str) 
 def test_what_is_asked_already_counts_towards_the_limit() -> None:
     """6 of 8 are asked for: 4 more are refused, 2 more are not."""
     program = a_program(a_startup("acme", limit={"h100": 8}))
-    with pytest.raises(RequestRefused, match="4 GPUs beside the 6 it asks for already"):
+    with pytest.raises(Refused, match="4 GPUs beside the 6 it asks for already"):
         open_by(program, asked(4), 2, [a_request(6)])
     assert open_by(program, asked(2), 2, [a_request(6)]).gpus == 2
 
@@ -79,7 +79,7 @@ def test_what_is_asked_already_counts_towards_the_limit() -> None:
 def test_requests_are_bounded_in_number() -> None:
     """Nobody can make every cycle read ever more requests."""
     live = [a_request(1, id=n) for n in range(MOST_LIVE)]
-    with pytest.raises(RequestRefused, match="withdraw one first"):
+    with pytest.raises(Refused, match="withdraw one first"):
         open_by(a_program(), asked(1), 1, live)
 
 
@@ -87,7 +87,7 @@ def test_a_request_to_the_last_second_of_the_cohort_opens() -> None:
     """The bound itself is allowed; a second more is not."""
     last = asked(duration_s=YEAR_S - 100)
     assert open_by(a_program(), last, 1, ()).state == "open"
-    with pytest.raises(RequestRefused):
+    with pytest.raises(Refused):
         open_by(a_program(), replace(last, duration_s=last.duration_s + 1), 1, ())
 
 
@@ -141,7 +141,7 @@ def test_a_withdrawn_request_stays_withdrawn() -> None:
     assert (gone.state, gone.ended_s) == ("withdrawn", 60)
     assert asked_of([gone]) == {}
     assert advance(a_program(), [gone], {KEY: 9}, 70) == ()
-    with pytest.raises(RequestRefused, match="request 1 is withdrawn already"):
+    with pytest.raises(Refused, match="request 1 is withdrawn already"):
         withdrawn(gone, 80, "")
 
 

@@ -1,0 +1,201 @@
+"""How does each startup keep pace: what it burnt, may have spent by now, and will have left?
+
+A startup is ahead of its pace once it has spent more than its allowance of this time
+tomorrow: a day of grace, so that a busy first day is no alarm. What follows is the policy's:
+it is told, or it may borrow no more. A daily burn limit lets nothing new start until midnight.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from quotas.balances import Balance
+from quotas.metering import Run
+from quotas.pacing import (
+    Action,
+    Curve,
+    Forecast,
+    Spend,
+    allowance_ucr,
+    burn_rates_ucr_per_h,
+    forecast_unused,
+    reached_s,
+    runway_s,
+    spent_ucr,
+)
+from quotas.program import Startup
+from quotas.snapshot import Snapshot
+from quotas.units import DAY_S, Period, day_start_s, format_credits
+
+RULE = "pace"
+TOLD_AT_PERCENT = (100, 125, 150, 200)
+"""Parts of the allowance at which a startup ahead of its pace is told so, once each."""
+MOST_DAYS = 7
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """One startup's pace. `burn_ucr_per_h` is over 1 h, 24 h and 7 d.
+
+    `reached_s` is when today's burn reached the daily limit, None while it has not.
+    """
+
+    startup: str
+    burn_ucr_per_h: tuple[int, ...]
+    runway_s: int | None
+    spent_ucr: int
+    allowance_ucr: int
+    is_ahead: bool
+    action: Action
+    today_ucr: int
+    daily_burn_ucr: int | None
+    reached_s: int | None
+    unused: Forecast
+
+    @property
+    def borrows_no_more(self) -> bool:
+        """Whether its share ends at its nominal quota."""
+        return self.action is Action.BORROW_NO_MORE
+
+    @property
+    def is_paced(self) -> bool:
+        """Whether the pace holds anything back."""
+        return self.borrows_no_more or self.reached_s is not None
+
+    @property
+    def text(self) -> str:
+        """The pace in one sentence."""
+        spent, allowed = format_credits(self.spent_ucr), format_credits(self.allowance_ucr)
+        if self.reached_s is not None and self.daily_burn_ucr is not None:
+            limit = format_credits(self.daily_burn_ucr)
+            return f"its limit of {limit} credits a day is reached: nothing new until midnight"
+        if self.borrows_no_more:
+            return f"{spent} credits are spent, {allowed} were paced to date: no more borrowing"
+        verb = "ahead of" if self.is_ahead else "within"
+        return f"{spent} credits are spent, {verb} the {allowed} paced to date"
+
+
+def paces(snapshot: Snapshot) -> dict[str, Pace]:
+    """The pace of every startup of a running cohort."""
+    runs: dict[str, dict[str, Run]] = defaultdict(dict)
+    for run in (*snapshot.recent, *snapshot.runs.values()):
+        runs[run.startup][run.id] = run
+    found = {}
+    for name, own in sorted(snapshot.balances.items()):
+        startup = snapshot.program.startup(name)
+        if startup is not None:
+            spent = snapshot.charged.get(name, 0) + own.accrued_ucr
+            mine = list(runs[name].values())
+            pace = pace_of(snapshot, startup, own, spent, mine)
+            if pace is not None:
+                found[name] = pace
+    return found
+
+
+def pace_of(
+    snapshot: Snapshot, startup: Startup, own: Balance, spent: int, runs: Sequence[Run]
+) -> Pace | None:
+    """One startup's pace; None while its cohort does not run."""
+    program, now_s = snapshot.program, snapshot.now_s
+    cohort, policy = program.cohort(startup.cohort), program.policy
+    if not cohort.starts_s <= now_s < cohort.ends_s:
+        return None
+    term, curve = Period(cohort.starts_s, cohort.ends_s), Curve(policy.pacing_curve)
+    known_s = min(now_s, max(snapshot.confirmed.values(), default=now_s))
+    history = [_spend(run, known_s) for run in runs if run.rate_ucr_per_h is not None]
+    granted = own.granted_ucr + own.later_ucr
+    grace_s = min(now_s + DAY_S, cohort.ends_s)
+    is_ahead = granted > 0 and spent > allowance_ucr(granted, term, grace_s, curve)
+    left = max(0, own.posted_ucr - own.accrued_ucr) + own.later_ucr
+    midnight_s = max(day_start_s(now_s, program.timezone), cohort.starts_s)
+    today, limit = Period(midnight_s, max(midnight_s, known_s)), policy.daily_burn_ucr
+    return Pace(
+        startup=startup.name,
+        burn_ucr_per_h=burn_rates_ucr_per_h(history, cohort.starts_s, known_s),
+        runway_s=runway_s(own.available_ucr, own.burn_ucr_per_h),
+        spent_ucr=spent,
+        allowance_ucr=allowance_ucr(granted, term, now_s, curve),
+        is_ahead=is_ahead,
+        action=Action(policy.pacing_action) if is_ahead else Action.NOTHING,
+        today_ucr=spent_ucr(history, today),
+        daily_burn_ucr=limit,
+        reached_s=reached_s(history, today, limit),
+        unused=forecast_unused(
+            _days(history, cohort.starts_s, known_s), left, cohort.ends_s - now_s
+        ),
+    )
+
+
+def limits(snapshot: Snapshot, found: Mapping[str, Pace]) -> dict[tuple[str, str], dict[str, int]]:
+    """The limits that paces put on shares, in GPUs by cause, by startup and pool.
+
+    None stops a server within nominal: "pace" is the nominal quota, "daily-burn" what ran
+    when the day's limit was reached.
+    """
+    causes: dict[tuple[str, str], dict[str, int]] = {}
+    for name, pace in found.items():
+        startup = snapshot.program.startup(name)
+        if startup is None or not pace.is_paced:
+            continue
+        for pool in snapshot.program.pools:
+            own = causes[name, pool.name] = {}
+            if pace.borrows_no_more:
+                own["pace"] = startup.nominal.get(pool.name, 0)
+            if pace.reached_s is not None:
+                began = _began_by(snapshot, name, pool.name, pace.reached_s)
+                own["daily-burn"] = sum(run.gpus for run in began)
+    return causes
+
+
+def news(snapshot: Snapshot, found: Mapping[str, Pace]) -> list[tuple[str, str, str, int]]:
+    """(startup, cause, text, instant) of thresholds newly passed, each told once.
+
+    Only the largest is told; falling back and passing one again tells nothing new, until
+    more is granted. A daily limit is told once a day.
+    """
+    told, now_s, fresh = snapshot.told, snapshot.now_s, []
+    for name, pace in sorted(found.items()):
+        granted = snapshot.balances[name].granted_ucr
+        percents = [p for p in TOLD_AT_PERCENT if pace.spent_ucr * 100 >= pace.allowance_ucr * p]
+        if pace.action is not Action.NOTHING and percents:
+            largest = max(percents)
+            known = [f"{RULE}:{p}:{granted}" for p in TOLD_AT_PERCENT if p >= largest]
+            if not any((name, cause) in told for cause in known):
+                fresh.append((name, f"{RULE}:{largest}:{granted}", pace.text, now_s))
+        if pace.reached_s is not None:
+            midnight_s = day_start_s(now_s, snapshot.program.timezone)
+            cause = f"{RULE}:daily:{midnight_s}"
+            if (name, cause) not in told:
+                fresh.append((name, cause, pace.text, now_s))
+    return fresh
+
+
+def paced_level(level: tuple[str, str], pace: Pace | None) -> tuple[str, str]:
+    """The level with what the pace says: `open` becomes `paced`, a stricter one stays."""
+    if pace is None or not pace.is_paced or level[0] != "open":
+        return level
+    return "paced", pace.text
+
+
+def _spend(run: Run, known_s: int) -> Spend:
+    """A run as spending, as far as it is known."""
+    end_s = known_s if run.end_s is None else run.end_s
+    return Spend(Period(run.start_s, max(run.start_s, end_s)), run.rate_ucr_per_h or 0)
+
+
+def _days(history: Sequence[Spend], since_s: int, now_s: int) -> list[int]:
+    """What each whole day up to now has cost, the latest first, as far as is remembered."""
+    days = min(MOST_DAYS, max(0, now_s - since_s) // DAY_S)
+    ends = [now_s - day * DAY_S for day in range(days)]
+    return [spent_ucr(history, Period(end_s - DAY_S, end_s)) for end_s in ends]
+
+
+def _began_by(snapshot: Snapshot, startup: str, pool: str, until_s: int) -> Iterable[Run]:
+    """The startup's open runs in a pool that began by an instant."""
+    for run in snapshot.runs.values():
+        of = snapshot.program.pool_of(run.flavor)
+        is_its = run.startup == startup and of is not None and of.name == pool
+        if is_its and run.end_s is None and run.start_s <= until_s:
+            yield run

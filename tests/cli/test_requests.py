@@ -1,0 +1,142 @@
+"""What a person types to ask for GPUs: it opens once, shows its place, or is refused."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from quotas.book.commit import apply_program
+from quotas.book.session import Book
+from quotas.observation import Offer
+from quotas.program import Pool
+from quotas.tables import OFFER, RUN
+from tests.builders import (
+    BIG_FLAVOR,
+    BIG_TYPE,
+    FLAVOR,
+    RATE,
+    TYPE,
+    Z,
+    a_grant,
+    a_program,
+    a_run,
+    a_startup,
+)
+from tests.cli.command import Ran, here
+from tests.quotas.book.rows import digest
+
+HOUR_S = 3_600
+START_S = int(time.time()) // HOUR_S * HOUR_S - 48 * HOUR_S
+END_S = START_S + 100 * 24 * HOUR_S
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    """Acme runs 8 of the pool's 8 GPUs in servers of 2; 4 of them are birch's nominal quota."""
+    term = {"effective_s": START_S, "expires_s": END_S}
+    acme, birch = (
+        a_startup(
+            name,
+            nominal={"h100": 4},
+            limit={"h100": 8},
+            flavors={"h100": (BIG_FLAVOR,)},
+            grants=(a_grant(f"{name}-1", 10**10, **term),),
+        )
+        for name in ("acme", "birch")
+    )
+    pool = Pool("h100", ((0, 8),), flavors=(FLAVOR, BIG_FLAVOR))
+    book = Book.open(tmp_path)
+    program = a_program(acme, birch, pools=(pool,), starts_s=START_S, ends_s=END_S)
+    apply_program(book, program, START_S, "tests")
+    with book.writing() as connection:
+        for kind, gpus in ((TYPE, 1), (BIG_TYPE, 2)):
+            sold = Offer(Z, kind, gpus, RATE, 0)
+            row = {"flavor": sold.flavor, "gpus": gpus, "scratch_bytes": 0}
+            connection.execute(OFFER.insert().values(**row))
+        for number in range(4):
+            run = a_run(f"s{number}", START_S, flavor=BIG_FLAVOR, gpus=2)
+            values = {name: getattr(run, name) for name in run.__slots__}
+            connection.execute(RUN.insert().values(**values))
+    book.close()
+    return tmp_path
+
+
+def ask(state: Path, *words: object) -> Ran:
+    """`cohortd request` with these words, on this book."""
+    return here("request", *words, "--state", state)
+
+
+def test_a_request_opens_and_stands_in_line(state: Path) -> None:
+    """It says its place and what it waits for, in words and in JSON, and status shows it."""
+    ran = ask(state, "birch", "h100", 4, "--for", "2h", "--reason", "a deadline")
+    assert ran.code == 0, ran.err
+    assert "request 1: birch asks for 4 GPUs of h100 for 2h; place 1 of 1" in ran.out
+    (line,) = ask(state, "list", "--json").json["requests"]
+    assert (line["id"], line["startup"], line["gpus"], line["state"]) == (1, "birch", 4, "open")
+    assert (line["place"], line["waits_for"], line["reason"]) == (1, "capacity", "a deadline")
+    status = here("status", "--state", state, "--json").json
+    assert status["requests"] == [line]
+    (birch,) = [s for s in status["shares"] if s["startup"] == "birch"]
+    assert (birch["demand"], birch["share"], birch["usage"]) == (4, 4, 0)
+
+
+def test_options_may_come_first_and_open_may_be_written(state: Path) -> None:
+    """`--for` before the startup, or the word `open`: the same request."""
+    first = ask(state, "--for", "2h", "birch", "h100", 2, "--json")
+    second = ask(state, "open", "birch", "h100", 2, "--for", "2h", "--json")
+    assert (first.code, second.code) == (0, 0), first.err + second.err
+    assert [first.json["id"], second.json["id"]] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (("ghost", "h100", 2, "--for", "1h"), 1, "ghost is no startup of the program"),
+        (("birch", "b300", 2, "--for", "1h"), 1, "pool b300 is not in the program"),
+        (("birch", "h100", 3, "--for", "1h"), 1, "3 GPUs is no multiple of 2"),
+        (("birch", "h100", 10, "--for", "1h"), 1, "more than birch's limit of 8 in h100"),
+        (("birch", "h100", -2, "--for", "1h"), 1, "-2 GPUs is not above 0"),
+        (("birch", "h100", 2, "--for", "200d"), 1, "is beyond the end of the cohort at"),
+        (("birch", "h100", 2, "--for", "soon"), 2, "--for 'soon' is not a duration"),
+        (("birch", "h100", 2, "--for", "1h", "--reason", ""), 2, "--reason is one line"),
+        (("withdraw", 7), 1, "there is no request 7; 'cohortd request list' shows them"),
+    ],
+)
+def test_a_refusal_is_one_sentence_and_changes_nothing(
+    state: Path, words: tuple[object, ...], code: int, says: str
+) -> None:
+    """I24: exit 1 where the program refuses, 2 where a word cannot be read; no row is written."""
+    before = digest(Book.open_existing(state))
+    ran = ask(state, *words)
+    assert ran.code == code, ran.err
+    assert says in ran.err
+    assert digest(Book.open_existing(state)) == before
+
+
+def test_dry_run_writes_nothing(state: Path) -> None:
+    """It is checked and shown, and the book stays as it was."""
+    before = digest(Book.open_existing(state))
+    ran = ask(state, "birch", "h100", 4, "--for", "2h", "--dry-run")
+    assert (ran.code, ran.out[:9]) == (0, "would ask")
+    assert digest(Book.open_existing(state)) == before
+
+
+def test_a_key_opens_one_request(state: Path) -> None:
+    """The same words with the same key answer the first request; other words are refused."""
+    words = ("birch", "h100", 4, "--for", "2h", "--key", "k1", "--json")
+    assert [ask(state, *words).json["id"] for _ in range(2)] == [1, 1]
+    other = ask(state, "birch", "h100", 2, "--for", "2h", "--key", "k1")
+    assert (other.code, "choose a new key" in other.err) == (1, True)
+
+
+def test_a_request_is_withdrawn_once(state: Path) -> None:
+    """It leaves the line at once, stays in the list of all, and is not withdrawn twice."""
+    ask(state, "birch", "h100", 4, "--for", "2h")
+    assert ask(state, "withdraw", 1).code == 0
+    assert "nobody waits" in ask(state, "list").out
+    (line,) = ask(state, "list", "--all", "--json").json["requests"]
+    assert line["state"] == "withdrawn"
+    again = ask(state, "withdraw", 1)
+    assert (again.code, "is withdrawn already" in again.err) == (1, True)

@@ -1,0 +1,148 @@
+"""Being ahead of pace is told once and holds back borrowing at most; it stops nothing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from quotas.decide import Decided, decide
+from quotas.pace import Pace, paces
+from quotas.program import Policy
+from quotas.snapshot import Snapshot
+from quotas.units import DAY_S, HOUR_S, day_start_s
+from tests.builders import YEAR_S, a_balance_of, a_program, a_run, a_snapshot, a_startup
+
+GRANTED = 365 * 1_000_000
+"""A credit for each day of the year."""
+NOW_S = 100 * DAY_S
+
+
+def spending(spent_credits: int, running: int = 0, **policy: Any) -> Snapshot:
+    """On day 100 acme, guaranteed 2 GPUs, has spent so many of its 365 credits."""
+    program = a_program(a_startup(nominal={"h100": 2}), policy=Policy(**policy))
+    runs = [
+        a_run(f"s{n}", NOW_S - HOUR_S, posted_until_s=NOW_S, rate_ucr_per_h=1)
+        for n in range(running)
+    ]
+    grant = a_balance_of(left_ucr=GRANTED - spent_credits * 1_000_000, granted_ucr=GRANTED)
+    charged = {"acme": spent_credits * 1_000_000}
+    return a_snapshot(NOW_S, program, runs, [grant], charged=charged)
+
+
+def pace_in(snapshot: Snapshot) -> Pace:
+    """Acme's pace."""
+    return paces(snapshot)["acme"]
+
+
+def told(decided: Decided) -> list[str]:
+    """The causes of what is said of paces."""
+    return [d.cause for d in decided.decisions if d.rule == "pace"]
+
+
+@pytest.mark.parametrize(("spent", "is_ahead"), [(100, False), (101, False), (102, True)])
+def test_a_day_of_grace(spent: int, is_ahead: bool) -> None:
+    """100 of 365 credits are paced by day 100; more than a day's above that is ahead."""
+    pace = pace_in(spending(spent))
+    assert (pace.allowance_ucr, pace.is_ahead) == (100_000_000, is_ahead)
+
+
+@pytest.mark.parametrize(("curve", "is_ahead"), [("front-loaded", False), ("none", False)])
+def test_the_curve_is_the_policys(curve: str, is_ahead: bool) -> None:
+    """What is ahead on a flat curve is within a front-loaded one, and within none at all."""
+    assert pace_in(spending(120)).is_ahead
+    assert pace_in(spending(120, pacing_curve=curve)).is_ahead is is_ahead
+
+
+def test_burn_is_of_runs_open_and_ended() -> None:
+    """A run that ended yesterday counts in the day and the week, not in the hour."""
+    snapshot = spending(10)
+    ended = a_run("old", NOW_S - 12 * HOUR_S, end_s=NOW_S - 6 * HOUR_S, rate_ucr_per_h=24_000)
+    pace = pace_in(replace(snapshot, recent=(ended,)))
+    assert pace.burn_ucr_per_h == (0, 6_000, 857)
+    assert pace.today_ucr == 0
+    twice = replace(snapshot, recent=(ended,), runs={ended.id: ended})
+    assert pace_in(twice).burn_ucr_per_h == pace.burn_ucr_per_h
+
+
+def test_informed_once_for_each_threshold() -> None:
+    """At 130% it is told 125; told that, nothing more until 150; falling back says nothing."""
+    first = decide(spending(130))
+    assert told(first) == [f"pace:125:{GRANTED}"]
+    known = frozenset({("acme", f"pace:125:{GRANTED}")})
+    for spent, causes in ((130, []), (110, []), (140, []), (150, [f"pace:150:{GRANTED}"])):
+        assert told(decide(replace(spending(spent), told=known))) == causes
+    assert first.levels["acme"][0] == "open"
+    assert {s.limited_by for s in first.shares} == {"demand"}
+
+
+def test_within_its_pace_nothing_is_said() -> None:
+    """No notice, no limit, level open."""
+    decided = decide(spending(100, 4, pacing_action="borrow-no-more"))
+    assert (told(decided), decided.levels["acme"][0]) == ([], "open")
+    assert decided.shares[0].share == 4
+
+
+def test_borrow_no_more_ends_the_share_at_nominal_and_stops_nothing() -> None:
+    """Ahead: the share is the nominal 2, the excess is told, nothing is stopped; level paced."""
+    decided = decide(spending(130, 4, pacing_action="borrow-no-more"))
+    (share,) = decided.shares
+    assert (share.share, share.ceiling, share.limited_by) == (2, 2, "pace")
+    assert decided.levels["acme"][0] == "paced"
+    assert [(e.gpus, e.owner) for e in decided.standing] == [(2, None)]
+    assert [n for n in decided.notices if n.server_id] == []
+    within = decide(spending(130, 2, pacing_action="borrow-no-more"))
+    assert (within.shares[0].share, within.standing) == (2, ())
+
+
+def a_day_of(limit_ucr: int, *starts_s: int) -> Snapshot:
+    """Servers at 3600 ucr an hour since these instants of today, with a daily limit."""
+    program = a_program(policy=Policy(daily_burn_ucr=limit_ucr))
+    runs = [a_run(f"s{n}", NOW_S + at_s, posted_until_s=NOW_S) for n, at_s in enumerate(starts_s)]
+    runs = [replace(run, posted_until_s=run.start_s) for run in runs]
+    return a_snapshot(NOW_S + 6 * HOUR_S, program, runs, [a_balance_of(left_ucr=10**9)])
+
+
+def test_a_daily_limit_holds_what_started_after_it_was_reached() -> None:
+    """3600 ucr are gone after an hour: the server of that hour stays, the later one is excess."""
+    decided = decide(a_day_of(3600, 0, 2 * HOUR_S))
+    pace = decided.paces["acme"]
+    assert pace.reached_s == NOW_S + HOUR_S
+    share = decided.shares[0]
+    assert (share.share, share.limited_by, decided.levels["acme"][0]) == (1, "daily-burn", "paced")
+    assert [e.gpus for e in decided.standing] == [1]
+    assert told(decided) == [f"pace:daily:{NOW_S}"]
+    assert [n for n in decided.notices if n.server_id] == []
+
+
+def test_a_daily_limit_ends_at_midnight() -> None:
+    """The next local day begins at nothing; below the limit nothing is held."""
+    assert decide(a_day_of(10**9, 0)).levels["acme"][0] == "open"
+    snapshot = a_day_of(3600, 0)
+    tomorrow = replace(
+        snapshot, now_s=NOW_S + DAY_S + 60, confirmed={"fr-par-2": NOW_S + DAY_S + 60}
+    )
+    assert decide(tomorrow).paces["acme"].reached_s is None
+
+
+def test_a_local_day_begins_at_local_midnight() -> None:
+    """In Paris the day of 2027-03-28, when DST begins, is 23 hours long."""
+    spring_s = day_start_s(1_806_220_800, "Europe/Paris")
+    assert day_start_s(spring_s + 23 * HOUR_S, "Europe/Paris") == spring_s + 23 * HOUR_S
+    assert day_start_s(spring_s + 23 * HOUR_S - 1, "Europe/Paris") == spring_s
+
+
+def test_credits_that_come_later_are_paced_too() -> None:
+    """A grant of the second half year counts in the allowance from the first day."""
+    later = a_balance_of("g2", GRANTED, effective_s=YEAR_S // 2)
+    snapshot = a_snapshot(NOW_S, a_program(), [], [a_balance_of(left_ucr=GRANTED), later])
+    pace = pace_in(snapshot)
+    assert pace.allowance_ucr == 200_000_000
+    assert pace.unused.expected_ucr == 2 * GRANTED
+
+
+def test_no_pace_outside_the_cohort() -> None:
+    """Before the start there is none, and nothing is said."""
+    early = a_snapshot(50, a_program(starts_s=100), [], [a_balance_of()])
+    assert paces(early) == {}

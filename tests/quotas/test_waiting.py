@@ -1,0 +1,144 @@
+"""A request's place, what it waits for and when: said where it is known, and only there."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from quotas.division import Share
+from quotas.program import Cohort, Pool, Program
+from quotas.requests import Request
+from quotas.snapshot import Excess
+from quotas.waiting import Standing, standings
+from tests.builders import FLAVOR, YEAR_S, a_grant, a_program, a_startup, as_shadow
+
+HOUR_S = 3600
+NOW_S = 10 * HOUR_S
+
+
+def a_share(startup: str, share: int, usage: int = 0, **changes: Any) -> Share:
+    """A startup's share of the pool."""
+    values: dict[str, Any] = {"nominal": 4, "borrowed": 0, "lent": 0, **changes}
+    values = {"ceiling": share, "demand": share, "limited_by": "capacity", **values}
+    return Share(startup, "h100", share=share, usage=usage, reason="", **values)
+
+
+def a_wish(startup: str = "acme", gpus: int = 4, opened_s: int = 0, **changes: Any) -> Request:
+    """An open request for an hour."""
+    id = changes.pop("id", opened_s + 1)
+    return Request(startup, "h100", gpus, HOUR_S, "", "cto", opened_s, id=id, **changes)
+
+
+def a_pool_of(gpus: int = 8, **changes: Any) -> Program:
+    """Acme and birch with 4 nominal GPUs each."""
+    both = [a_startup(name, nominal={"h100": 4}) for name in ("acme", "birch")]
+    pool = Pool("h100", ((0, gpus),), flavors=(FLAVOR,))
+    return a_program(*both, pools=(changes.pop("pool", pool),), **changes)
+
+
+def an_excess(gpus: int = 4, deadline_s: int = NOW_S + 1800) -> Excess:
+    """Birch has acme's quota."""
+    return Excess("birch", "h100", gpus, "acme", NOW_S, deadline_s, "")
+
+
+def only(found: tuple[Standing, ...]) -> tuple[str, int | None]:
+    """Kind and instant of the only standing."""
+    (standing,) = found
+    return standing.waits_for, standing.expected_s
+
+
+def test_free_gpus_can_be_had_now() -> None:
+    """4 of 8 run, 4 are asked for within the share: nothing to wait for."""
+    shares = [a_share("acme", 4), a_share("birch", 4, 4)]
+    found = standings(a_pool_of(), [a_wish()], shares, [], NOW_S)
+    assert only(found) == ("nothing", NOW_S)
+    assert found[0].text.endswith("the GPUs are free, start the servers; expected: now")
+
+
+def test_lent_quota_is_back_at_the_excess_deadline() -> None:
+    """All 8 run, 4 of them lent: expected when the borrower has to give way, by name."""
+    shares = [a_share("acme", 4), a_share("birch", 4, 8)]
+    found = standings(a_pool_of(), [a_wish()], shares, [an_excess()], NOW_S)
+    assert only(found) == ("lent-quota", NOW_S + 1800)
+    assert "its quota is lent to birch (4)" in found[0].text
+
+
+def test_two_deadlines_are_added_until_they_are_enough() -> None:
+    """4 are needed, 2 come back early and 2 late: the late instant is the honest one."""
+    shares = [a_share("acme", 4), a_share("birch", 2, 4), a_share("cedar", 2, 4)]
+    early, late = an_excess(2), replace(an_excess(2, NOW_S + 7200), startup="cedar")
+    found = standings(a_pool_of(), [a_wish()], shares, [late, early], NOW_S)
+    assert only(found) == ("lent-quota", NOW_S + 7200)
+
+
+def test_in_shadow_mode_no_deadline_is_promised() -> None:
+    """Nothing is stopped there: what is known is the cohort's end, which is no help; not known."""
+    shares = [a_share("acme", 4), a_share("birch", 4, 8)]
+    shadow = as_shadow(a_pool_of())
+    found = standings(shadow, [a_wish()], shares, [an_excess()], NOW_S)
+    assert found[0].waits_for == "lent-quota"
+    assert found[0].expected_s in (None, YEAR_S)
+
+
+def test_the_first_in_line_gets_what_is_free() -> None:
+    """4 are free and two ask for 4 each: place 1 starts now, place 2 waits for capacity."""
+    program = a_pool_of(pool=Pool("h100", ((0, 4), (NOW_S + 99, 8)), flavors=(FLAVOR,)))
+    wishes = [a_wish("birch", opened_s=5), a_wish("acme", opened_s=9)]
+    shares = [a_share("acme", 4), a_share("birch", 4)]
+    found = standings(program, wishes, shares, [], NOW_S)
+    told = [(s.request.startup, s.place, s.of, s.expected_s) for s in found]
+    assert told == [("birch", 1, 2, NOW_S), ("acme", 2, 2, NOW_S + 99)]
+
+
+def test_nominal_quota_stands_before_borrowing() -> None:
+    """Who asks for its own comes before who would borrow, though it asked later."""
+    wishes = [a_wish("birch", 8, 1), a_wish("acme", 4, 2)]
+    shares = [a_share("acme", 4), a_share("birch", 4)]
+    found = standings(a_pool_of(), wishes, shares, [], NOW_S)
+    assert [s.request.startup for s in found] == ["acme", "birch"]
+
+
+@pytest.mark.parametrize(
+    ("limited_by", "kind", "expected_s"),
+    [
+        ("credits", "credits", NOW_S + 500),
+        ("policy", "limit", None),
+        ("borrowing_limit", "limit", None),
+        ("capacity", "capacity", NOW_S + 900),
+    ],
+)
+def test_beyond_the_share_it_says_what_holds_it(
+    limited_by: str, kind: str, expected_s: int | None
+) -> None:
+    """Credits wait for the next grant, capacity for the next step; a limit has no instant."""
+    later = a_grant("later", effective_s=NOW_S + 500)
+    pool = Pool("h100", ((0, 8), (NOW_S + 900, 20)), flavors=(FLAVOR,))
+    program = a_program(a_startup("acme", grants=(later,)), pools=(pool,))
+    shares = [a_share("acme", 4, limited_by=limited_by), a_share("birch", 4, 4)]
+    assert only(standings(program, [a_wish(gpus=6)], shares, [], NOW_S)) == (kind, expected_s)
+
+
+def test_what_another_keeps_unused_comes_free_when_its_request_ends() -> None:
+    """Birch was met and runs nothing: its 4 are acme's at the end of its hour."""
+    kept = a_wish("birch", state="met", met_s=NOW_S - 600)
+    shares = [a_share("acme", 4, 4), a_share("birch", 4)]
+    first, met = standings(a_pool_of(), [a_wish(gpus=8, opened_s=7), kept], shares, [], NOW_S)
+    assert (first.waits_for, first.expected_s) == ("capacity", NOW_S + 3000)
+    assert (met.place, met.text) == (0, "met; its GPUs are kept for it until 1970-01-01T10:50:00Z")
+
+
+def test_another_cohorts_end_frees_what_it_runs() -> None:
+    """Cedar's cohort ends in an hour and runs 4 of 8: acme's request is met then."""
+    program = a_pool_of(pool=Pool("h100", ((0, 8),), flavors=(FLAVOR,)))
+    other = Cohort("autumn", 0, NOW_S + HOUR_S, (replace(a_startup("cedar"), cohort="autumn"),))
+    program = replace(program, cohorts=(*program.cohorts, other))
+    shares = [a_share("acme", 4), a_share("birch", 4, 4), a_share("cedar", 4, 4)]
+    assert only(standings(program, [a_wish()], shares, [], NOW_S)) == ("capacity", NOW_S + HOUR_S)
+
+
+def test_before_its_cohort_a_request_waits_for_the_start() -> None:
+    """No share yet: expected at the cohort's start."""
+    program = a_pool_of(starts_s=NOW_S + 60)
+    assert only(standings(program, [a_wish()], [], [], NOW_S)) == ("cohort", NOW_S + 60)
