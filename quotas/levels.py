@@ -1,19 +1,26 @@
-"""May a startup run at all? Levels open, closed, stopped: from credits and from time.
+"""May a startup run at all? Levels open, paced, closed, stopped, each with its cause.
 
-open: everything may run. closed: credits are used up or the cohort is about to end;
-what runs has a notice. stopped: the notice has passed; whatever starts gets a notice
-of its own. Going back restores permission; it powers nothing on.
+open: everything may run. paced: what runs may go on, and nothing more fits under a
+limit, the credits or the pace. closed: no new capacity, what starts gets a notice.
+stopped: closed, and what runs is powered off after its notice. Going back restores
+permission; it powers nothing on unless the startup asked for that (`auto_resume`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping
+
+from quotas.division import Share
 from quotas.metering import Run
 from quotas.snapshot import Snapshot, Violation
-from quotas.units import format_credits, format_duration, format_instant
+from quotas.units import format_instant
 
 CREDITS = "credits"
 END = "cohort-end"
+OPERATOR = "operator"
 LEVELS = ("open", "paced", "closed", "stopped")
+
+Telling = tuple[str, str, Mapping[str, int | str], int]
 
 
 def exhausted_cause(granted_ucr: int) -> str:
@@ -41,24 +48,25 @@ def out_of_credits(snapshot: Snapshot) -> list[Violation]:
         ends_s = _ends_s(snapshot, run)
         if ends_s is not None and snapshot.now_s >= ends_s:
             continue  # its grants ended with its cohort: `past_the_end` says so
-        balance = snapshot.balances[run.startup]
-        left_ucr = balance.posted_ucr - balance.accrued_ucr
-        reason = (
-            f"{run.startup} has {format_credits(left_ucr)} credits left, and needs "
-            f"{format_credits(balance.reserve_ucr)} to give notice and stop at "
-            f"{format_credits(balance.burn_ucr_per_h)} an hour"
-        )
-        inputs: dict[str, int | str] = {
-            "posted_ucr": balance.posted_ucr,
-            "accrued_ucr": balance.accrued_ucr,
-            "reserve_ucr": balance.reserve_ucr,
-            "granted_ucr": balance.granted_ucr,
-            "burn_ucr_per_h": balance.burn_ucr_per_h,
-        }
+        cause = exhausted_cause(snapshot.balances[run.startup].granted_ucr)
         deadline_s = snapshot.now_s + program.policy.minimum_notice_s
-        cause = exhausted_cause(balance.granted_ucr)
-        found.append(Violation(run, CREDITS, cause, deadline_s, reason, inputs))
-    return found
+        found.append(Violation(run, CREDITS, cause, deadline_s, _exhaustion(snapshot, run.startup)))
+    return sorted(found, key=lambda each: (-each.run.start_s, each.run.id))
+
+
+def _exhaustion(snapshot: Snapshot, startup: str) -> dict[str, int | str]:
+    own = snapshot.balances[startup]
+    stopped = (startup, exhausted_cause(own.granted_ucr)) in snapshot.told
+    return {
+        "startup": startup,
+        "posted_ucr": own.posted_ucr,
+        "accrued_ucr": own.accrued_ucr,
+        "held_ucr": own.held_ucr,
+        "reserve_ucr": own.reserve_ucr,
+        "granted_ucr": own.granted_ucr,
+        "burn_ucr_per_h": own.burn_ucr_per_h,
+        "stopped_before": int(stopped),
+    }
 
 
 def past_the_end(snapshot: Snapshot) -> list[Violation]:
@@ -68,10 +76,33 @@ def past_the_end(snapshot: Snapshot) -> list[Violation]:
         ends_s = _ends_s(snapshot, run)
         if ends_s is None or now_s < ends_s - program.policy.end_notice_s:
             continue
-        reason = f"the cohort of {run.startup} ends at {format_instant(ends_s)}"
         deadline_s = max(ends_s, now_s + program.policy.minimum_notice_s)
-        inputs: dict[str, int | str] = {"ends_s": ends_s}
-        found.append(Violation(run, END, f"end:{ends_s}", deadline_s, reason, inputs))
+        inputs: dict[str, int | str] = {
+            "startup": run.startup,
+            "ends_s": ends_s,
+            "notice_s": program.policy.end_notice_s,
+            "now_s": now_s,
+        }
+        found.append(Violation(run, END, f"end:{ends_s}", deadline_s, inputs))
+    return found
+
+
+def told_to_stop(snapshot: Snapshot) -> list[Violation]:
+    """Servers of a startup that an operator stopped, or started after one closed it."""
+    found = []
+    for run, _ in snapshot.running():
+        word = snapshot.words.level_of(run.startup)
+        if word is None or (word.value == "closed" and run.start_s <= word.at_s):
+            continue
+        inputs: dict[str, int | str] = {
+            "startup": run.startup,
+            "level": word.value,
+            "started_s": run.start_s,
+            "said_s": word.at_s,
+            "word": word.text,
+        }
+        deadline_s = snapshot.now_s + snapshot.program.policy.minimum_notice_s
+        found.append(Violation(run, OPERATOR, f"operator:{word.id}", deadline_s, inputs))
     return found
 
 
@@ -81,29 +112,82 @@ def _ends_s(snapshot: Snapshot, run: Run) -> int | None:
     return snapshot.program.cohort(startup.cohort).ends_s if startup else None
 
 
-def level(snapshot: Snapshot, startup: str) -> tuple[str, str]:
-    """The startup's level now and the reason for it."""
+Finding = tuple[str, str] | None
+"""A level and the reason for it; None where a cause asks for nothing."""
+
+
+def _membership(snapshot: Snapshot, startup: str, shares: Iterable[Share]) -> Finding:
+    if snapshot.program.startup(startup) is None:
+        return "stopped", "it is no longer in the program"
+    return None
+
+
+def _operator(snapshot: Snapshot, startup: str, shares: Iterable[Share]) -> Finding:
+    word = snapshot.words.level_of(startup)
+    return None if word is None else (word.value, word.text)
+
+
+def _time(snapshot: Snapshot, startup: str, shares: Iterable[Share]) -> Finding:
     entry = snapshot.program.startup(startup)
     if entry is None:
-        return "stopped", "it is no longer in the program"
+        return None
     ends_s = snapshot.program.cohort(entry.cohort).ends_s
     if snapshot.now_s >= ends_s:
         return "stopped", f"its cohort ended at {format_instant(ends_s)}"
-    if is_exhausted(snapshot, startup):
-        cause = exhausted_cause(snapshot.balances[startup].granted_ucr)
-        if (startup, cause) in snapshot.told:
-            return "stopped", "its credits are used up"
-        return "closed", "its credits are used up: the final notice runs"
-    return "open", "credits and time are left"
+    if snapshot.now_s >= ends_s - snapshot.program.policy.minimum_notice_s:
+        return "closed", f"its cohort ends at {format_instant(ends_s)}, within the minimum notice"
+    return None
 
 
-def forecasts(snapshot: Snapshot) -> list[tuple[str, str, str, int]]:
-    """(startup, cause, text, exhaustion instant) of runway thresholds newly passed.
+def _credits(snapshot: Snapshot, startup: str, shares: Iterable[Share]) -> Finding:
+    if not is_exhausted(snapshot, startup):
+        return None
+    cause = exhausted_cause(snapshot.balances[startup].granted_ucr)
+    if (startup, cause) in snapshot.told:
+        return "stopped", "its credits are used up"
+    return "closed", "its credits are used up: the final notice runs"
+
+
+def _paced(snapshot: Snapshot, startup: str, shares: Iterable[Share]) -> Finding:
+    for share in shares:
+        full = share.startup == startup and share.usage >= share.ceiling and share.usage > 0
+        if full and share.limited_by in PACED_BY:
+            why = PACED_BY[share.limited_by]
+            return "paced", f"{why} no more than {share.ceiling} GPUs in {share.pool}"
+    return None
+
+
+PACED_BY = {
+    "policy": "its limit allows",
+    "credits": "its credits pay for",
+    "pace": "its pace allows",
+}
+LADDER: tuple[tuple[str, Callable[[Snapshot, str, Iterable[Share]], Finding]], ...] = (
+    ("membership", _membership),
+    ("operator", _operator),
+    ("time", _time),
+    ("credits", _credits),
+    ("limits and pace", _paced),
+)
+"""Every cause that can hold a startup below open; the strictest wins, of equals the first."""
+
+
+def level(snapshot: Snapshot, startup: str, shares: Iterable[Share] = ()) -> tuple[str, str]:
+    """The startup's level now and the reason for it."""
+    shares = tuple(shares)
+    found = [finding for _, cause in LADDER if (finding := cause(snapshot, startup, shares))]
+    if not found:
+        return "open", "credits and time are left"
+    return max(found, key=lambda each: LEVELS.index(each[0]))
+
+
+def forecasts(snapshot: Snapshot) -> list[Telling]:
+    """(startup, cause, inputs, exhaustion instant) of runway thresholds newly passed.
 
     Each threshold is told once for each sum granted; a new grant arms them again. When
     several are passed at once, only the nearest is told.
     """
-    found = []
+    found: list[Telling] = []
     for name, balance in sorted(snapshot.balances.items()):
         if balance.exhausted_s is None or balance.available_ucr <= 0:
             continue
@@ -116,26 +200,28 @@ def forecasts(snapshot: Snapshot) -> list[tuple[str, str, str, int]]:
             continue
         cause = f"runway:{min(passed)}:{balance.granted_ucr}"
         if (name, cause) not in snapshot.told:
-            text = (
-                f"{format_credits(balance.available_ucr)} credits are available and last "
-                f"{format_duration(runway_s)} at {format_credits(balance.burn_ucr_per_h)} an hour"
-            )
-            found.append((name, cause, text, balance.exhausted_s))
+            inputs: dict[str, int | str] = {
+                "available_ucr": balance.available_ucr,
+                "runway_s": runway_s,
+                "burn_ucr_per_h": balance.burn_ucr_per_h,
+            }
+            found.append((name, cause, inputs, balance.exhausted_s))
     return found
 
 
-def endings(snapshot: Snapshot) -> list[tuple[str, str, str, int]]:
-    """(startup, cause, text, end) of end notices newly passed, the nearest of several.
+def endings(snapshot: Snapshot) -> list[Telling]:
+    """(startup, cause, inputs, end) of end notices newly passed, the nearest of several.
 
     The last one is not among them: `past_the_end` gives it to each server by name.
     """
-    policy, found = snapshot.program.policy, []
+    policy = snapshot.program.policy
+    found: list[Telling] = []
     for startup in snapshot.program.startups():
         ends_s = snapshot.program.cohort(startup.cohort).ends_s
         left_s = ends_s - snapshot.now_s
         passed = [t for t in policy.end_notices_s if policy.end_notice_s < left_s <= t]
         cause = f"ending:{min(passed, default=0)}:{ends_s}"
         if passed and (startup.name, cause) not in snapshot.told:
-            text = f"the cohort ends at {format_instant(ends_s)}, in {format_duration(left_s)}"
-            found.append((startup.name, cause, text, ends_s))
+            inputs: dict[str, int | str] = {"ends_s": ends_s, "now_s": snapshot.now_s}
+            found.append((startup.name, cause, inputs, ends_s))
     return found

@@ -32,18 +32,17 @@ def over_limit(snapshot: Snapshot) -> list[Violation]:
                 continue
             used = sum(run.gpus for run in runs)
             for run in _newest_above(runs, seen, used - limit):
-                reason = (
-                    f"{startup.name} uses {used} GPUs in {pool_name}, its limit is {limit}: "
-                    f"{run.server_name} ({run.gpus}) is its newest server there"
-                )
                 inputs: dict[str, int | str] = {
+                    "startup": startup.name,
+                    "server": run.server_name,
+                    "gpus": run.gpus,
                     "used_gpus": used,
                     "limit_gpus": limit,
                     "pool": pool_name,
                 }
                 deadline_s = now_s + program.policy.limit_notice_s
                 cause = f"limit:{pool_name}"
-                found.append(Violation(run, RULE, cause, deadline_s, reason, inputs))
+                found.append(Violation(run, RULE, cause, deadline_s, inputs))
     return found
 
 

@@ -1,7 +1,8 @@
 """What was promised before a stop, and what is being done about it? Notices and intents.
 
 A notice is open until its cause ends (cancelled), its deadline passes in shadow mode
-(shadow), or its server is confirmed stopped (executed). A forecast is told once.
+(shadow), or its server is confirmed stopped (executed). One that is due and that the
+guard holds back is held. A stop that was taken back is restored. A forecast is told once.
 An intent is pending, then sent, and ends confirmed, failed, expired or abandoned.
 """
 
@@ -12,7 +13,9 @@ from dataclasses import dataclass, replace
 
 from quotas.observation import Complete, Server, Sweep
 
-LIVE_NOTICES = frozenset({"open", "executing", "shadow"})
+LIVE_NOTICES = frozenset({"open", "held", "executing", "shadow"})
+KEPT_NOTICES = LIVE_NOTICES | {"returning"}
+"""Notices whose intents a cycle reads: ended ones time the retries."""
 LIVE_INTENTS = frozenset({"pending", "sent"})
 SEND_WITHIN_S = 300
 """An intent not sent by then expires: the world has moved on, decide again."""
@@ -20,7 +23,10 @@ SEND_WITHIN_S = 300
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """A promise to one startup, about one server ("" for the whole startup)."""
+    """A promise to one startup, about one server ("" for the whole startup).
+
+    `off_s` is when its server was seen off; a notice that goes on later has what was left.
+    """
 
     startup: str
     server_id: str
@@ -34,6 +40,7 @@ class Notice:
     text: str
     state: str = "open"
     id: int | None = None
+    off_s: int | None = None
 
     @property
     def subject(self) -> tuple[str, str, str]:
@@ -102,12 +109,27 @@ def _settled(
     sweep = sweeps.get(intent.zone)
     if isinstance(sweep, Complete) and sweep.at_s >= (intent.sent_s or intent.decided_s):
         server = seen.get(intent.server_id)
+        if intent.action == "poweron":
+            return _powered_on(intent, server, latency_s, now_s)
         if server is None or not server.is_billable:
             state = server.state if server else "gone"
             return replace(intent, state="confirmed", ended_s=now_s, detail=f"seen {state}")
         if intent.state == "sent" and now_s > (intent.sent_s or 0) + latency_s:
             detail = f"still {server.state} {now_s - (intent.sent_s or 0)} s after poweroff"
             return replace(intent, state="failed", ended_s=now_s, detail=detail)
+    return _expired(intent, now_s)
+
+
+def _powered_on(intent: Intent, server: Server | None, latency_s: int, now_s: int) -> Intent | None:
+    if server is not None and server.is_billable:
+        return replace(intent, state="confirmed", ended_s=now_s, detail=f"seen {server.state}")
+    if server is None or (intent.sent_s is not None and now_s > intent.sent_s + latency_s):
+        detail = f"still {server.state} after poweron" if server else "the server is gone"
+        return replace(intent, state="failed", ended_s=now_s, detail=detail)
+    return _expired(intent, now_s)
+
+
+def _expired(intent: Intent, now_s: int) -> Intent | None:
     if intent.state == "pending" and now_s > intent.not_after_s:
         return replace(intent, state="expired", ended_s=now_s, detail="not sent in time")
     return None

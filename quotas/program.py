@@ -70,6 +70,7 @@ class Startup:
     flavors: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     contacts: tuple[str, ...] = ()
     grants: tuple[Grant, ...] = ()
+    auto_resume: bool = False
 
     def owns_since_s(self, project_id: str, instant_s: int) -> int:
         """Since when it holds the project that it holds at an instant. Raises KeyError."""
@@ -118,6 +119,9 @@ class Policy:
     pacing_curve: Curve = "flat"
     pacing_action: PaceAction = "inform"
     daily_burn_ucr: int | None = None
+    guard_part_ppm: int = 250_000
+    leak_after_s: int = HOUR_S // 2
+    minimum_runtime_s: int = HOUR_S
 
     @property
     def end_notice_s(self) -> int:

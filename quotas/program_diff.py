@@ -119,6 +119,9 @@ def _layout(program: Program) -> Layout:
         "policy.pacing.curve": policy.pacing_curve,
         "policy.pacing.action": policy.pacing_action,
         "policy.pacing.daily_burn": _or_none(policy.daily_burn_ucr),
+        "policy.guard.part": format_credits(policy.guard_part_ppm),
+        "policy.standby.leak_after": format_duration(policy.leak_after_s),
+        "policy.reclaim.minimum_runtime": format_duration(policy.minimum_runtime_s),
     }
     for pool in program.pools:
         laid |= {f"pool.{pool.name}.{key}": text for key, text in _pool_layout(pool).items()}
@@ -143,6 +146,7 @@ def _pool_layout(pool: Pool) -> Layout:
 
 def _startup_layout(startup: Startup) -> Layout:
     laid = {"weight": str(startup.weight), "contacts": ", ".join(startup.contacts)}
+    laid["auto_resume"] = str(startup.auto_resume).lower()
     laid["projects"] = ", ".join(
         f"{t.project_id} from {format_instant(t.from_s)}"
         + (f" until {format_instant(t.until_s)}" if t.until_s is not None else "")
@@ -207,6 +211,12 @@ def _guards(old: Program, new: Program) -> Iterator[tuple[str, str]]:
         yield "policy.stop.latency", "less is kept in reserve for the time a stop takes"
     if now.price_factor_max > was.price_factor_max:
         yield "policy.price.factor_max", "larger jumps of a price pass without an alarm"
+    if now.guard_part_ppm > was.guard_part_ppm:
+        yield "policy.guard.part", "more GPUs may be stopped unexpectedly within an hour"
+    if now.leak_after_s < was.leak_after_s:
+        yield "policy.standby.leak_after", "servers stopped in place are powered off earlier"
+    if now.minimum_runtime_s < was.minimum_runtime_s:
+        yield "policy.reclaim.minimum_runtime", "what is borrowed is taken back earlier"
     if set(old.zones) - set(new.zones):
         yield "program.zones", "servers in a zone that is not swept are not metered"
 

@@ -30,6 +30,7 @@ _PROBLEMS = {
     "string_type": "is not a string; write it in quotes",
     "list_type": "is not a list; write it in square brackets",
     "dict_type": "is not a table; write [{path}] and its keys below it",
+    "bool_type": "is not true or false; write one of the two without quotes",
     "model_type": "is not a table; write its keys in a table",
     "literal_error": "is not known here; write {expected}",
     "greater_than_equal": "is too small; write {ge} or more",
@@ -176,6 +177,9 @@ def _policy(table: PolicyTable) -> Policy:
         pacing_curve=table.pacing.curve,
         pacing_action=table.pacing.action,
         daily_burn_ucr=table.pacing.daily_burn,
+        guard_part_ppm=table.guard.part,
+        leak_after_s=table.standby.leak_after,
+        minimum_runtime_s=table.reclaim.minimum_runtime,
     )
 
 
@@ -201,6 +205,7 @@ def _startup(
         flavors={pool.name: pool.flavors for pool in pools} | listed,
         contacts=tuple(table.contacts),
         grants=tuple(_grant(grant, cohort, zone) for grant in table.grants),
+        auto_resume=table.auto_resume,
     )
 
 

@@ -207,6 +207,7 @@ class StartupTable(_Table):
     flavors: dict[Name, list[Flavor]] = {}
     contacts: list[Contact] = []
     grants: list[GrantTable] = []
+    auto_resume: bool = False
 
 
 class CohortTable(_Table):
@@ -252,6 +253,30 @@ class PacingTable(_Table):
     daily_burn: Amount | None = None
 
 
+def _part_ppm(value: object) -> int:
+    if not isinstance(value, str) or not re.fullmatch(r"0(\.[0-9]{1,6})?|1(\.0{1,6})?", value):
+        raise ValueError('is no part of one; write it in quotes, such as "0.25"')
+    return parse_credits(value)
+
+
+class GuardTable(_Table):
+    """`[policy.guard]`."""
+
+    part: Annotated[int, BeforeValidator(_part_ppm)] = Policy().guard_part_ppm
+
+
+class StandbyTable(_Table):
+    """`[policy.standby]`."""
+
+    leak_after: Seconds = Policy().leak_after_s
+
+
+class ReclaimTable(_Table):
+    """`[policy.reclaim]`."""
+
+    minimum_runtime: Seconds = Policy().minimum_runtime_s
+
+
 class PolicyTable(_Table):
     """`[policy]`."""
 
@@ -260,6 +285,9 @@ class PolicyTable(_Table):
     price: PriceTable = PriceTable()
     request: RequestTable = RequestTable()
     pacing: PacingTable = PacingTable()
+    guard: GuardTable = GuardTable()
+    standby: StandbyTable = StandbyTable()
+    reclaim: ReclaimTable = ReclaimTable()
 
 
 class ProgramTable(_Table):

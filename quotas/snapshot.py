@@ -6,11 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from quotas.balances import Balance
+from quotas.guard import UNTOUCHED, Enforcement
 from quotas.metering import Catalogue, Run
 from quotas.notices import Intent, Notice
 from quotas.observation import Complete, Server, Sweep
 from quotas.program import Program
+from quotas.reasons import VERSION, conclude
 from quotas.requests import Request
+from quotas.words import Words
 
 NOTHING_SOLD = Catalogue({}, {})
 
@@ -56,6 +59,12 @@ class Snapshot:
     excesses: tuple[Excess, ...] = ()
     recent: tuple[Run, ...] = ()
     charged: Mapping[str, int] = field(default_factory=dict)
+    enforcement: Enforcement = UNTOUCHED
+    words: Words = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Find the words that stand now, once for all rules."""
+        object.__setattr__(self, "words", Words(self.enforcement.words, self.now_s))
 
     def running(self) -> list[tuple[Run, Server]]:
         """Open runs whose server this cycle's Complete sweep showed billable, by run id.
@@ -84,8 +93,12 @@ class Violation:
     rule: str
     cause: str
     deadline_s: int
-    reason: str
     inputs: Mapping[str, int | str]
+
+    @property
+    def reason(self) -> str:
+        """What the rule concludes from the inputs."""
+        return conclude(self.rule, self.inputs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,4 +112,4 @@ class Decision:
     cause: str
     reason: str
     inputs: Mapping[str, int | str]
-    version: int = 1
+    version: int = VERSION

@@ -231,6 +231,7 @@ class NoticeRow(SQLModel, table=True):
     deadline_s: int = Field(sa_column=_int64())
     state: str
     text: str
+    off_s: int | None = Field(default=None, sa_column=_int64(nullable=True))
 
 
 class IntentRow(SQLModel, table=True):
@@ -305,6 +306,21 @@ class ExcessRow(SQLModel, table=True):
     ended_s: int | None = Field(default=None, sa_column=_int64(nullable=True))
 
 
+class WordRow(SQLModel, table=True):
+    """What an operator said: append-only (see quotas.words.Word)."""
+
+    __tablename__ = "word"
+    id: int | None = Field(default=None, primary_key=True)
+    family: str
+    subject: str = Field(index=True)
+    value: str
+    at_s: int = Field(sa_column=_int64())
+    until_s: int | None = Field(default=None, sa_column=_int64(nullable=True))
+    actor: str
+    reason: str
+    before: str
+
+
 class LeaseRow(SQLModel, table=True):
     """Leadership: who may write the cycle's results, until when, under which epoch."""
 
@@ -337,3 +353,4 @@ LEASE = _TABLES["lease"]
 WITHHELD = _TABLES["withheld"]
 REQUEST = _TABLES["request"]
 EXCESS = _TABLES["excess"]
+WORD = _TABLES["word"]

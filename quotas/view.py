@@ -14,6 +14,7 @@ from quotas.pace import Pace
 from quotas.snapshot import Decision, Excess
 from quotas.units import format_credits, format_duration
 from quotas.waiting import Standing
+from quotas.words import Word
 
 STOP_WITHIN_S = 360
 """Two cycles and five minutes: the longest that a stop takes when nothing fails."""
@@ -79,12 +80,23 @@ class View:
     overdraft: Mapping[str, int] = field(default_factory=dict)
     """What each cohort's sponsor paid beyond the grants, in ucr."""
     price_alarms: int = 0
+    words: tuple[Word, ...] = ()
 
     @property
     def stops_failing(self) -> int:
         """Servers whose notice ran out, and that a stop has not ended in the time it may take."""
         late_s = self.at_s - STOP_WITHIN_S
         return sum(n.state == "executing" and n.deadline_s < late_s for n in self.notices)
+
+    @property
+    def held(self) -> int:
+        """Stops that are due and that the guard holds back."""
+        return sum(1 for notice in self.notices if notice.state == "held")
+
+    @property
+    def in_maintenance(self) -> bool:
+        """Whether an operator lets nothing be acted on now."""
+        return any(word.family == "maintenance" for word in self.words)
 
     @property
     def sentence(self) -> str:
@@ -100,6 +112,10 @@ class View:
         blind = [zone.name for zone in self.zones if zone.outcome != "complete"]
         if blind:
             parts.append(f"{', '.join(blind)} not known")
+        if self.held:
+            parts.append(f"{self.held} stops held by the guard")
+        if self.in_maintenance:
+            parts.append("in maintenance")
         due = [n for n in self.notices if n.state == "open"]
         if due:
             first = min(due, key=lambda n: (n.deadline_s, n.startup))

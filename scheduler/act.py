@@ -58,21 +58,22 @@ def _carried_out(cloud: Cloud, closer: Closer | None, intent: Intent, now_s: int
     """The intent after its action; None where it is to be tried again in the next cycle."""
     if intent.action in CLOSINGS:
         return closer.carry_out(intent) if closer is not None else None
-    return _power_off(cloud, intent, now_s)
+    return _send(cloud, intent, now_s)
 
 
-def _power_off(cloud: Cloud, intent: Intent, now_s: int) -> Intent | None:
+def _send(cloud: Cloud, intent: Intent, now_s: int) -> Intent | None:
     """The intent after one call; None where it is to be tried again in the next cycle."""
     try:
-        cloud.power_off(intent.zone, intent.server_id)
+        call = cloud.power_on if intent.action == "poweron" else cloud.power_off
+        call(intent.zone, intent.server_id)
     except Throttled:
         return None
     except (Refused, KeyRefused, Forbidden) as error:
-        log.warning("server.stop_refused", server=intent.server_id, error=str(error))
+        log.warning(f"server.{intent.action}_refused", server=intent.server_id, error=str(error))
         return replace(intent, state="failed", ended_s=now_s, detail=str(error))
     except CloudError as error:
         # It may have been done all the same: only the next observation can tell.
-        log.warning("server.stop_unsure", server=intent.server_id, error=str(error))
+        log.warning(f"server.{intent.action}_unsure", server=intent.server_id, error=str(error))
         return replace(intent, state="sent", sent_s=now_s, detail=f"unsure: {error}")
-    log.info("server.stop_sent", server=intent.server_id, zone=intent.zone)
+    log.info(f"server.{intent.action}_sent", server=intent.server_id, zone=intent.zone)
     return replace(intent, state="sent", sent_s=now_s)

@@ -9,7 +9,7 @@ the book as it was, and the next one catches up.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import structlog
 
@@ -21,8 +21,10 @@ from quotas.charging import post_due
 from quotas.closing import Closings, closing_alarms, decide_closings, projects_at, seen_as
 from quotas.decide import Decided, decide
 from quotas.metering import meter
+from quotas.notices import Intent
 from quotas.program import Program
 from quotas.view import View
+from quotas.words import EVERYONE, Words, in_mode
 from scheduler.act import act
 from scheduler.clock import Clock
 from scheduler.closing import Closer
@@ -131,7 +133,7 @@ class Cycle:
                 rule=decision.rule,
                 reason=decision.reason,
             )
-        pending = pending_intents(self.book) if state.program.mode == "enforce" else ()
+        pending = self._pending(state, now_s)
         sent = act(
             self.cloud,
             self.book,
@@ -170,6 +172,12 @@ class Cycle:
         projects = projects_at(program, now_s)
         return Closer(self.permissions, self.book, self.lease, self.clock, projects)
 
+    def _pending(self, state: State, now_s: int) -> tuple[Intent, ...]:
+        """The intents that may be sent: none outside enforce, none in maintenance."""
+        words = Words(state.enforcement.words, now_s)
+        armed = state.program is not None and state.program.mode == "enforce"
+        return pending_intents(self.book) if armed and not words.on("maintenance", EVERYONE) else ()
+
     def _priced(self, state: State, now_s: int) -> State:
         """The state, read again after a catalogue was."""
         assert state.program is not None
@@ -177,7 +185,9 @@ class Cycle:
         program = state.program
         factor_max = program.policy.price_factor_max
         read = self.prices.refresh(program.zones, state.catalogue, factor_max, now_s)
-        return load(self.book) if read else state
+        state = load(self.book) if read else state
+        words = Words(state.enforcement.words, now_s)
+        return replace(state, program=in_mode(program, words))
 
     def use(self, cloud: Cloud, permissions: Permissions | None = None) -> None:
         """Talk to the cloud through other connections from the next cycle on."""

@@ -56,6 +56,7 @@ def snapshot_of(
         excesses=state.excesses,
         recent=state.recent,
         charged=_charged(state, posting),
+        enforcement=state.enforcement,
     )
 
 
@@ -98,7 +99,13 @@ def view_of(
         edges=decided.edges,
         overdraft=state.overdraft,
         price_alarms=len(alarms),
-        alarms=(*alarms, *_alarms(program, running), *_unknown_types(state, snapshot)),
+        alarms=(
+            *alarms,
+            *_alarms(program, running),
+            *_unknown_types(state, snapshot),
+            *decided.troubles,
+        ),
+        words=snapshot.words.standing(),
     )
 
 

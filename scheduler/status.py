@@ -21,6 +21,7 @@ from quotas.requests import Request, asked_of
 from quotas.snapshot import Excess, Snapshot
 from quotas.units import format_credits, format_duration, format_instant
 from quotas.waiting import Standing, standings
+from quotas.words import Word, Words, in_mode
 from scheduler.past import expiring_of
 
 
@@ -32,8 +33,9 @@ def status_of(book: Book, now_s: int) -> dict[str, Any]:
     state, zones = load(book), read_zones(book)
     if state.program is None:
         raise BookError("no program is applied yet: 'cohortd apply --program FILE' does")
-    program = state.program
     now_s = max([now_s, *state.confirmed.values()])  # a kept demo's book lies in the future
+    words = Words(state.enforcement.words, now_s)
+    program = in_mode(state.program, words)
     known = format_instant(min(state.confirmed.values())) if state.confirmed else None
     policy = program.policy
     reserve_s = policy.minimum_notice_s + policy.stop_latency_s
@@ -45,14 +47,24 @@ def status_of(book: Book, now_s: int) -> dict[str, Any]:
     }
     snapshot = _snapshot(state, program, balances, now_s)
     found = paces(snapshot)
-    startups = [
-        _startup(snapshot, own, [r for r in open_runs if r.startup == name], state, found.get(name))
-        for name, own in balances.items()
-    ]
     usage = usage_of(program, open_runs)
     asked = asked_of(state.requests)
     paced = limits(snapshot, found)
     shares = divide(program, state.catalogue, balances, usage, now_s, asked, paced)
+    levels = {
+        name: paced_level(level(snapshot, name, shares), found.get(name)) for name in balances
+    }
+    startups = [
+        _startup(
+            levels[name],
+            snapshot,
+            own,
+            [r for r in open_runs if r.startup == name],
+            state,
+            found.get(name),
+        )
+        for name, own in balances.items()
+    ]
     waiting = standings(program, state.requests, shares, state.excesses, now_s)
     gpus = sum(run.gpus for run in open_runs if program.pool_of(run.flavor))
     capacity = sum(pool.gpus_at(now_s) for pool in program.pools)
@@ -69,6 +81,8 @@ def status_of(book: Book, now_s: int) -> dict[str, Any]:
         "excesses": [_excess(excess) for excess in state.excesses],
         "requests": [standing_line(standing) for standing in waiting],
         "notices": [_notice(notice) for notice in state.notices],
+        "words": [_word(word) for word in words.standing()],
+        "held": sum(1 for notice in state.notices if notice.state == "held"),
         "zones": [_zone(zone) for zone in zones],
     }
 
@@ -92,14 +106,20 @@ def _snapshot(
         excesses=state.excesses,
         recent=state.recent,
         charged=state.charged,
+        enforcement=state.enforcement,
     )
 
 
 def _startup(
-    snapshot: Snapshot, own: Balance, runs: Iterable[Run], state: State, pace: Pace | None
+    reached: tuple[str, str],
+    snapshot: Snapshot,
+    own: Balance,
+    runs: Iterable[Run],
+    state: State,
+    pace: Pace | None,
 ) -> dict[str, Any]:
     now_s = snapshot.now_s
-    name, why = paced_level(level(snapshot, own.startup), pace)
+    name, why = reached
     own_grants = [grant for grant in state.grants if grant.startup == own.startup]
     exhausted = format_instant(own.exhausted_s) if own.exhausted_s is not None else None
     lasts = format_duration(max(0, own.exhausted_s - now_s)) if own.exhausted_s else None
@@ -227,6 +247,18 @@ def _closing(view: ClosingView) -> dict[str, Any]:
         "rules_withheld": view.is_withheld,
         "failures": view.failures,
         "detail": view.detail,
+    }
+
+
+def _word(word: Word) -> dict[str, Any]:
+    return {
+        "about": word.family,
+        "subject": word.subject,
+        "value": word.value,
+        "since": format_instant(word.at_s),
+        "until": format_instant(word.until_s) if word.until_s is not None else None,
+        "actor": word.actor,
+        "reason": word.reason,
     }
 
 

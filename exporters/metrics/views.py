@@ -167,6 +167,8 @@ def _promises(view: View) -> Iterable[Metric]:
     figures = {
         "notices_open": ("Promises of a stop that are running.", len(open_notices)),
         "stops_failing": ("Servers past their deadline that do not stop.", view.stops_failing),
+        "guard_holding": ("Stops that are due and that the guard holds back.", view.held),
+        "maintenance": ("1 while an operator lets nothing be acted on.", view.in_maintenance),
         "alarms": ("Things to look at, as in cohortd status.", len(view.alarms)),
         "price_alarms": ("Prices that are missing, absurd or changed.", view.price_alarms),
         "lease_epoch": ("Epoch of the lease that wrote the view.", view.epoch),

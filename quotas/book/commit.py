@@ -186,7 +186,9 @@ def _save(connection: Connection, table: Table, items: Iterable[Notice | Intent 
     new = [{k: v for k, v in row.items() if k != "id"} for row in rows if row["id"] is None]
     _append(connection, table, new)
     moving = [
-        name for name in ("state", "sent_s", "met_s", "ended_s", "detail") if name in table.columns
+        name
+        for name in ("state", "sent_s", "met_s", "ended_s", "off_s", "detail")
+        if name in table.columns
     ]
     moved = [row for row in rows if row["id"] is not None]
     if moved:

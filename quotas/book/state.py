@@ -11,11 +11,13 @@ from sqlalchemy import Connection, func, or_, select
 
 from quotas.book.session import Book
 from quotas.book.withheld import read_past
+from quotas.book.words import read_enforcement
 from quotas.closing import Past
+from quotas.guard import UNTOUCHED, Enforcement
 from quotas.ledger import GrantBalance, grant_account, overdraft_account, usage_account
 from quotas.levels import CREDITS
 from quotas.metering import Catalogue, Run
-from quotas.notices import LIVE_INTENTS, LIVE_NOTICES, Intent, Notice
+from quotas.notices import KEPT_NOTICES, LIVE_INTENTS, LIVE_NOTICES, Intent, Notice
 from quotas.pacing import WINDOWS_S
 from quotas.posted import holder
 from quotas.program import Program
@@ -59,6 +61,7 @@ class State:
     requests: tuple[Request, ...] = ()
     excesses: tuple[Excess, ...] = ()
     recent: tuple[Run, ...] = ()
+    enforcement: Enforcement = UNTOUCHED
 
 
 def load(book: Book) -> State:
@@ -82,6 +85,7 @@ def load(book: Book) -> State:
             excesses=_excesses(connection),
             closings=read_past(connection),
             recent=_recent(connection),
+            enforcement=read_enforcement(connection),
         )
 
 
@@ -146,7 +150,7 @@ def _notices(connection: Connection) -> tuple[Notice, ...]:
 
 def _intents(connection: Connection) -> tuple[Intent, ...]:
     """Live intents, and the ended ones of notices still live: they time the retries."""
-    live_notices = select(NOTICE.c.id).where(NOTICE.c.state.in_(LIVE_NOTICES))
+    live_notices = select(NOTICE.c.id).where(NOTICE.c.state.in_(KEPT_NOTICES))
     rows = select(INTENT).where(
         or_(INTENT.c.state.in_(LIVE_INTENTS), INTENT.c.notice_id.in_(live_notices))
     )
@@ -177,7 +181,7 @@ def _told(connection: Connection) -> frozenset[tuple[str, str]]:
     rows = select(NOTICE.c.startup, NOTICE.c.cause).where(
         or_(
             NOTICE.c.state == "told",
-            (NOTICE.c.rule == CREDITS) & NOTICE.c.state.in_(("executing", "executed")),
+            (NOTICE.c.rule == CREDITS) & NOTICE.c.state.in_(("executing", "executed", "returning")),
         )
     )
     return frozenset((row.startup, row.cause) for row in connection.execute(rows.distinct()))

@@ -9,8 +9,10 @@ import typer
 from quotas.book import BookError
 from quotas.program import ProgramError
 from scheduler.cli import (
+    arming,
     closings,
     demo,
+    enforcement,
     grants,
     refunds,
     reports,
@@ -29,18 +31,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Compute-credit scheduler and GPU quota daemon for startup programs on Scaleway.",
 )
-for module in (
-    closings,
-    starts,
-    shows,
-    grants,
-    refunds,
-    reports,
-    requests,
-    statements,
-    shares,
-    demo,
-):
+STEERING = (enforcement, arming, closings, requests)
+BOOKS = (grants, refunds, reports, statements)
+for module in (*STEERING, starts, shows, *BOOKS, shares, demo):
     module.register(app)
 
 BAD_INPUT, UNREACHABLE = 2, 3

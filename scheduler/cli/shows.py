@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,9 +13,12 @@ from rich.progress import Progress, SpinnerColumn, TextColumn
 
 from quotas.book import Book
 from quotas.book.history import NotKnown
-from quotas.book.state import last_decisions
+from quotas.book.state import last_decisions, load
 from quotas.book.verify import verify as verify_book
+from quotas.explain import explain as explanation
 from quotas.heads import hashes_in
+from quotas.notices import Notice
+from quotas.snapshot import Decision
 from quotas.units import format_instant
 from scheduler.cli.deeds import BAD_INPUT, REFUSED, fail, instant_s
 from scheduler.cli.instants import AsOf, past_s
@@ -70,6 +73,14 @@ def status(state: State = DEFAULT_STATE, as_of: AsOf = None, as_json: Json = Fal
         typer.echo(f"excess: {excess['reason']}, not before {excess['deadline']}")
     for notice in found["notices"]:
         typer.echo(f"notice: {notice['text']}")
+    for word in found["words"]:
+        until = f" until {word['until']}" if word["until"] else ""
+        typer.echo(
+            f"{word['about']} {word['subject']}: {word['value']}{until}, "
+            f"{word['actor']}: {word['reason']}"
+        )
+    if found["held"]:
+        typer.echo(f"{found['held']} stops are held by the guard: 'cohortd approve' lets them pass")
     for zone in found["zones"]:
         if zone["outcome"] != "complete":
             typer.echo(f"zone {zone['name']}: {zone['outcome']} {zone['detail']}")
@@ -113,7 +124,8 @@ def explain(
     if not found and not stands:
         typer.echo(f"cohortd: nothing was decided about {subject!r} yet", err=True)
         raise typer.Exit(REFUSED)
-    rows = [{**row, "inputs": json.loads(row["inputs"])} for row in found]
+    current = load(book)
+    rows = [_explained(row, current.notices) for row in found]
     if as_json:
         show([{**row, "at": format_instant(row["at_s"])} for row in rows])
         return
@@ -122,7 +134,8 @@ def explain(
         typer.echo(
             f"{row['id']}: {format_instant(row['at_s'])} {row['mode']} {row['verb']} "
             f"{row['startup']}{server}\n   because {row['reason']}\n"
-            f"   rule {row['rule']} v{row['version']}, inputs {json.dumps(row['inputs'])}"
+            f"   rule {row['rule']} v{row['version']}, inputs {json.dumps(row['inputs'])}\n"
+            f"   {row['counterfactual']}\n   next: {row['next']}\n   to change it: {row['who']}"
         )
 
 
@@ -132,6 +145,21 @@ def _stands(found: Mapping[str, Any], subject: str) -> str:
     paces = [line["pace"] for line in found["startups"] if line["name"] == subject]
     lines = [f"now: {share['reason']}" for share in shares]
     return "\n".join([*lines, *(f"pace: {pace['text']}" for pace in paces if pace)])
+
+
+def _explained(row: Mapping[str, Any], notices: Iterable[Notice]) -> dict[str, Any]:
+    inputs = json.loads(row["inputs"])
+    of = (row["startup"], row["server_id"], row["rule"], row["verb"], row["cause"])
+    decision = Decision(*of, row["reason"], inputs, row["version"])
+    found = explanation(decision, row["at_s"], notices, SystemClock().now_s())
+    return {
+        **row,
+        "inputs": inputs,
+        "recomputed": found.is_recomputed,
+        "counterfactual": found.counterfactual,
+        "next": found.next_step,
+        "who": found.who_may_change_it,
+    }
 
 
 def verify(

@@ -21,6 +21,7 @@ from quotas.book.state import load
 from quotas.program_diff import Change, diff
 from quotas.program_file import parse_program
 from quotas.units import parse_duration
+from quotas.words import EVERYONE, Words
 from scheduler.check import checks
 from scheduler.check_permissions import closing_checks
 from scheduler.cli.options import (
@@ -124,6 +125,12 @@ def apply(
         show({"version": version, "changes": [_change(change) for change in changes]})
     else:
         typer.echo(f"{parsed.name}: version {version} is in force, {len(changes)} changes")
+        word = Words(load(book).enforcement.words, SystemClock().now_s()).on("mode", EVERYONE)
+        if word is not None and word.value != parsed.mode != "off":
+            typer.echo(
+                f"note: the file says {parsed.mode}, and {word.value} is in force: {word.text}; "
+                f"'cohortd {'disarm' if word.value == 'enforce' else 'arm'}' changes that"
+            )
 
 
 def _changes(state: Path, program: Path) -> tuple[Change, ...]:

@@ -93,3 +93,6 @@ class Cloud(Protocol):
 
     def power_off(self, zone: str, server_id: str) -> None:
         """Ask once, without retry, for poweroff. Raises CloudError."""
+
+    def power_on(self, zone: str, server_id: str) -> None:
+        """Ask once, without retry, for poweron. Raises CloudError (OutOfStock)."""

@@ -97,7 +97,7 @@ def test_states_are_one_hot_and_zones_say_what_they_are(published: tuple[Rig, Me
     rig, metrics = published
     found = samples(metrics)
     levels = {name: value(found, "level", **ACME, level=name) for name in LEVELS}
-    assert levels == {"open": 1, "paced": 0, "closed": 0, "stopped": 0}
+    assert levels == {"open": 0, "paced": 1, "closed": 0, "stopped": 0}
     assert value(found, "zone_complete", cloud_zone=ZONE) == 1
     assert value(found, "zone_complete", cloud_zone="pl-waw-2") == 0
     known = "zone_confirmed_timestamp_seconds"

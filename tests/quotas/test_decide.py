@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quotas.decide import FIRST_RETRY_S, LAST_RETRY_S, decide
+from quotas.decide import decide
 from quotas.notices import SEND_WITHIN_S, Intent, settle
 from quotas.program import Program
+from quotas.promises import FIRST_RETRY_S, LAST_RETRY_S
 from quotas.snapshot import Snapshot
 from tests.builders import (
     YEAR_S,

@@ -59,7 +59,9 @@ def test_without_credits_and_without_servers_a_startup_is_open() -> None:
 def test_stopped_at_the_cohorts_end_and_when_not_in_the_program() -> None:
     """The end instant itself is past the end; a startup removed may run nothing."""
     program = a_program(ends_s=1000)
-    assert level(a_snapshot(999, program, []), "acme")[0] == "open"
+    early = a_program(ends_s=9000)
+    assert level(a_snapshot(9000 - 1801, early, []), "acme")[0] == "open"
+    assert level(a_snapshot(9000 - 1800, early, []), "acme")[0] == "closed"
     assert level(a_snapshot(1000, program, []), "acme")[0] == "stopped"
     gone = a_snapshot(5, a_program(a_startup("birch")), [], [a_balance_of()])
     assert level(gone, "acme")[0] == "stopped"

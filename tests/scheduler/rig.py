@@ -75,6 +75,8 @@ class FakeCloud:
     answers: dict[str, Callable[[int], Sweep]] = field(default_factory=dict)
     offers_of: dict[str, tuple[Offer, ...]] = field(default_factory=lambda: {ZONE: (offer(),)})
     on_stop: Callable[[str], None] = lambda _: None
+    starts: list[str] = field(default_factory=list)
+    on_start: Callable[[str], None] = lambda _: None
 
     def add(self, *servers: Server) -> None:
         """Put servers where the next sweep sees them."""
@@ -103,6 +105,14 @@ class FakeCloud:
         self.stops.append(server_id)
         self.on_stop(server_id)
         self.turn_off(server_id)
+
+    def power_on(self, zone: str, server_id: str) -> None:
+        """Count the call, let it fail if it is to, then start the server."""
+        self.starts.append(server_id)
+        self.on_start(server_id)
+        self.servers[server_id] = replace(
+            self.servers[server_id], state="starting", modified_s=self.clock.now_s()
+        )
 
     def turn_off(self, server_id: str) -> None:
         """The server leaves its billable state now."""

@@ -1,0 +1,159 @@
+"""How does an operator's word enter the book, and which words and stops does a cycle read?"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+from typing import Any
+
+from sqlalchemy import Connection, func, select
+
+from quotas.book.session import Book
+from quotas.guard import WINDOW_S, Enforcement, Stop, first_told
+from quotas.notices import Notice
+from quotas.tables import DECISION, INTENT, NOTICE, PROGRAM, RUN, TRANSFER, WORD
+from quotas.units import format_instant
+from quotas.words import Word
+
+
+def say(book: Book, word: Word) -> Word:
+    """Keep a word, with the one it takes the place of. The same word twice is kept once."""
+    with book.writing() as connection:
+        newest = select(WORD).where(WORD.c.family == word.family, WORD.c.subject == word.subject)
+        row = connection.execute(newest.order_by(WORD.c.id.desc()).limit(1)).mappings().first()
+        old = Word(**row) if row else None
+        if old and old.stands_at(word.at_s) and _same(old, word):
+            return old
+        before = f"{old.value} by {old.actor}: {old.reason}" if old else ""
+        values = {k: v for k, v in asdict(replace(word, before=before)).items() if k != "id"}
+        done = connection.execute(WORD.insert().values(**values))
+        assert done.inserted_primary_key is not None, "an insert has a key"
+        return replace(word, before=before, id=done.inserted_primary_key[0])
+
+
+def _same(old: Word, new: Word) -> bool:
+    same_end = (old.until_s is None) == (new.until_s is None)
+    if old.until_s is not None and new.until_s is not None:
+        same_end = old.until_s >= new.until_s
+    return old.value == new.value and old.reason == new.reason and same_end
+
+
+def read_enforcement(connection: Connection) -> Enforcement:
+    """The newest words, the stops of the last hour, what was told, and what went off."""
+    newest = select(func.max(WORD.c.id)).group_by(WORD.c.family, WORD.c.subject)
+    words = select(WORD).where(WORD.c.id.in_(newest)).order_by(WORD.c.id)
+    forecasts = select(NOTICE.c.startup, NOTICE.c.cause, NOTICE.c.given_s).where(
+        NOTICE.c.rule == "runway", NOTICE.c.state == "told"
+    )
+    last = select(func.max(NOTICE.c.id)).where(NOTICE.c.off_s.is_not(None))
+    last = last.group_by(NOTICE.c.startup, NOTICE.c.server_id, NOTICE.c.rule)
+    past = select(NOTICE).where(NOTICE.c.id.in_(last)).order_by(NOTICE.c.id)
+    return Enforcement(
+        words=tuple(Word(**row) for row in connection.execute(words).mappings()),
+        stops=_stops(connection),
+        announced=first_told(
+            (r.startup, r.cause, r.given_s) for r in connection.execute(forecasts)
+        ),
+        past=tuple(Notice(**row) for row in connection.execute(past).mappings()),
+    )
+
+
+def _stops(connection: Connection) -> tuple[Stop, ...]:
+    """The poweroffs decided in the hour before the last one."""
+    of = INTENT.c.action == "poweroff"
+    last_s = connection.scalar(select(func.max(INTENT.c.decided_s)).where(of))
+    if last_s is None:
+        return ()
+    gpus = select(func.max(RUN.c.gpus)).where(RUN.c.server_id == INTENT.c.server_id)
+    rows = (
+        select(NOTICE, INTENT.c.decided_s, gpus.scalar_subquery().label("gpus"))
+        .join(INTENT, INTENT.c.notice_id == NOTICE.c.id)
+        .where(of, INTENT.c.decided_s > last_s - WINDOW_S)
+        .order_by(INTENT.c.id)
+    )
+    found = []
+    for row in connection.execute(rows).mappings():
+        notice = Notice(**{column.name: row[column.name] for column in NOTICE.columns})
+        found.append(Stop(notice, row["gpus"] or 0, row["decided_s"]))
+    return tuple(found)
+
+
+def read_deeds(book: Book, limit: int) -> list[dict[str, Any]]:
+    """Every operator's deed, newest first: words, programs applied, credits moved."""
+    with book.reading() as connection:
+        words = connection.execute(select(WORD).order_by(WORD.c.id.desc()).limit(limit))
+        found = [_of_word(Word(**row)) for row in words.mappings()]
+        programs = connection.execute(select(PROGRAM).order_by(PROGRAM.c.id.desc()).limit(limit))
+        for row in programs.mappings():
+            after = f"version {row['id']} ({row['digest'][:12]})"
+            before = f"version {row['id'] - 1}" if row["id"] > 1 else ""
+            found.append(_deed(row["applied_s"], row["actor"], "apply", "", "", before, after))
+        moved = select(TRANSFER).where(TRANSFER.c.epoch == 0, TRANSFER.c.reason != "")
+        for row in connection.execute(moved.order_by(TRANSFER.c.id.desc()).limit(limit)).mappings():
+            answer = json.loads(json.loads(row["detail"]).get("answer", "{}"))
+            after = answer.get("sentence", row["key"])
+            at = (row["recorded_s"], row["actor"], row["kind"], row["startup"])
+            found.append(_deed(*at, row["reason"], "", after))
+    return sorted(found, key=lambda deed: deed["at_s"], reverse=True)[:limit]
+
+
+def _of_word(word: Word) -> dict[str, Any]:
+    until = f" until {format_instant(word.until_s)}" if word.until_s is not None else ""
+    of = (word.at_s, word.actor, word.family, word.subject, word.reason)
+    return _deed(*of, word.before, f"{word.value}{until}")
+
+
+def _deed(
+    at_s: int, actor: str, command: str, subject: str, reason: str, before: str, after: str
+) -> dict[str, Any]:
+    return {
+        "at_s": at_s,
+        "at": format_instant(at_s),
+        "actor": actor,
+        "command": command,
+        "subject": subject,
+        "reason": reason,
+        "before": before,
+        "after": after,
+    }
+
+
+def applied_since_s(book: Book) -> int:
+    """When the first program was applied. A book without one began now and never."""
+    with book.reading() as connection:
+        return connection.scalar(select(func.min(PROGRAM.c.applied_s))) or 0
+
+
+def read_shadow(book: Book) -> list[dict[str, Any]]:
+    """Every stop that shadow mode only recorded, oldest first."""
+    rows = select(DECISION).where(DECISION.c.verb == "would-stop").order_by(DECISION.c.id)
+    with book.reading() as connection:
+        return [
+            {**row, "at": format_instant(row["at_s"]), "inputs": json.loads(row["inputs"])}
+            for row in connection.execute(rows).mappings()
+        ]
+
+
+def stopped_notice(book: Book, decision: int) -> Notice | None:
+    """The notice of a decision to stop a server; None where it decided no stop."""
+    with book.reading() as connection:
+        row = connection.execute(select(DECISION).where(DECISION.c.id == decision)).first()
+        if row is None or row.verb != "stop" or row.mode != "enforce":
+            return None
+        same = (
+            (NOTICE.c.startup == row.startup)
+            & (NOTICE.c.server_id == row.server_id)
+            & (NOTICE.c.rule == row.rule)
+            & (NOTICE.c.deadline_s <= row.at_s)
+        )
+        last = select(NOTICE).where(same).order_by(NOTICE.c.id.desc()).limit(1)
+        found = connection.execute(last).mappings().first()
+    return Notice(**found) if found else None
+
+
+def undone(book: Book, server_id: str, notice: str) -> Word | None:
+    """The word that undid a stop before; None where nobody did."""
+    with book.reading() as connection:
+        of = (WORD.c.family == "undo") & (WORD.c.subject == server_id) & (WORD.c.value == notice)
+        row = connection.execute(select(WORD).where(of)).mappings().first()
+    return Word(**row) if row else None

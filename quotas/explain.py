@@ -1,0 +1,106 @@
+"""Why was something decided, and what now? One frozen answer for command, API and notices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from quotas.notices import LIVE_NOTICES, Notice
+from quotas.reasons import RULES, VERSION, Inputs, rule_of
+from quotas.snapshot import Decision
+from quotas.units import format_credits, format_instant
+
+COUNTERFACTUALS: Mapping[str, str] = {
+    "limit": "with at most {limit_gpus} GPUs in {pool} nothing would be stopped",
+    "cohort-end": "with a later end of the cohort in the program file nothing would be stopped",
+    "ending": "with a later end of the cohort in the program file nothing would end",
+    "operator": "without that word nothing would be stopped",
+    "leaked": "powered off or started by its owner, it would not be touched",
+    "borrowed": "without the wait of {owner}, {startup} could go on with what it borrowed",
+    "deferred": "without that obstacle the newest servers of {startup} would have a notice",
+    "excess": "within its share nothing would be asked back",
+    "guard": "with a wider policy.guard.part, or an approval, it would be stopped",
+}
+ASKED: Mapping[str, str] = {
+    "limit": "the startup, by stopping servers; the operator, by its limit in the program file",
+    "credits": "the startup, by stopping servers; the operator, by 'cohortd grant'",
+    "runway": "the startup, by stopping servers; the operator, by 'cohortd grant'",
+    "cohort-end": "the operator, by the program file",
+    "ending": "the operator, by the program file",
+    "operator": "the operator, by 'cohortd level STARTUP open'",
+    "leaked": "the startup, by powering the server off or on",
+    "borrowed": "the owner, by withdrawing its request; the startup, by stopping servers",
+    "deferred": "the operator, by 'cohortd shortage POOL --end'; the startups",
+    "guard": "the operator, by 'cohortd approve'",
+}
+ANYONE = "the operator, by 'cohortd exempt' or 'cohortd undo'"
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """A decision taken apart. `is_recomputed` says that its inputs lead to it again."""
+
+    rule: str
+    version: int
+    verb: str
+    at_s: int
+    reason: str
+    inputs: Inputs
+    is_recomputed: bool
+    counterfactual: str
+    next_step: str
+    who_may_change_it: str
+
+
+def explain(decision: Decision, at_s: int, notices: Iterable[Notice], now_s: int) -> Explanation:
+    """Take a decision apart; `notices` are those of its startup that live."""
+    rule = rule_of(decision.rule, decision.verb)
+    return Explanation(
+        rule=decision.rule,
+        version=decision.version,
+        verb=decision.verb,
+        at_s=at_s,
+        reason=decision.reason,
+        inputs=decision.inputs,
+        is_recomputed=recompute(decision) == decision.reason,
+        counterfactual=_counterfactual(rule, decision.inputs),
+        next_step=_next(decision, notices, now_s),
+        who_may_change_it=ASKED.get(rule, ANYONE),
+    )
+
+
+def recompute(decision: Decision) -> str | None:
+    """The reason that the stored inputs lead to; None where they lead to none."""
+    rule = RULES.get(rule_of(decision.rule, decision.verb))
+    if decision.version != VERSION or rule is None:
+        return None
+    return rule(decision.inputs)
+
+
+def _counterfactual(rule: str, inputs: Inputs) -> str:
+    if rule in {"credits", "runway"} and "burn_ucr_per_h" in inputs:
+        burn = format_credits(int(inputs["burn_ucr_per_h"]))
+        if "reserve_ucr" not in inputs:
+            return f"with less than {burn} credits an hour they would last longer"
+        left = int(inputs["posted_ucr"]) - int(inputs["accrued_ucr"]) - int(inputs["held_ucr"])
+        short = format_credits(max(1, int(inputs["reserve_ucr"]) - left + 1))
+        return f"with {short} credits more nothing would be stopped yet, at {burn} an hour"
+    text = COUNTERFACTUALS.get(rule)
+    return text.format(**inputs) if text else "it follows from what was observed"
+
+
+def _next(decision: Decision, notices: Iterable[Notice], now_s: int) -> str:
+    for notice in notices:
+        same = (decision.startup, decision.server_id, decision.rule) == notice.subject
+        if not same or notice.state not in LIVE_NOTICES:
+            continue
+        at = format_instant(notice.deadline_s)
+        if notice.state == "held":
+            return "the guard holds it: it is stopped when an hour has passed or it is approved"
+        if notice.state == "shadow":
+            return f"nothing: in shadow mode its stop, due at {at}, is only recorded"
+        if notice.state == "executing":
+            return "it is being stopped; the next observation confirms it"
+        when = "is due now" if notice.deadline_s <= now_s else f"follows at {at}"
+        return f"its stop {when}, unless the cause ends before"
+    return "nothing: no promise about it is open"

@@ -1,0 +1,237 @@
+"""What becomes of each promise in one cycle: given, kept, held back, or taken back?
+
+A notice goes on where it stopped when its server is started again under the same cause:
+the notice is the startup's once, not once for each start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from quotas.guard import Guard
+from quotas.notices import SEND_WITHIN_S, Intent, Notice, servers_seen
+from quotas.observation import Complete, Server
+from quotas.reasons import Inputs, conclude, rule_of
+from quotas.snapshot import Decision, Snapshot, Violation
+from quotas.units import format_instant
+
+FIRST_RETRY_S = 60
+LAST_RETRY_S = 900
+GOES_ON = frozenset({"credits", "cohort-end", "operator"})
+"""Rules whose cause outlasts a server's stop: a restart finds the notice where it was."""
+FATE = (
+    "A scratch disk, where it has one, is erased, and its slot goes back to Scaleway; volumes stay."
+)
+
+
+class Promises:
+    """The decisions of one cycle as they are collected."""
+
+    def __init__(self, snapshot: Snapshot, settled: Mapping[int | None, Intent]) -> None:
+        self.snapshot, self.settled = snapshot, settled
+        self.intents = [settled.get(i.id, i) for i in snapshot.intents]
+        self.seen = servers_seen(snapshot.sweeps.values())
+        self.decisions: list[Decision] = []
+        self.changed: list[Notice] = []
+        self.new_intents: list[Intent] = []
+        self.current = {notice.subject: notice for notice in snapshot.notices}
+        open_runs = [run for run in snapshot.runs.values() if run.end_s is None]
+        self.gpus = {run.server_id: run.gpus for run in open_runs}
+        part_ppm = snapshot.program.policy.guard_part_ppm
+        self.guard = Guard(
+            snapshot.enforcement, snapshot.words, self.gpus, part_ppm, snapshot.now_s
+        )
+
+    def follow(self, notice: Notice, violation: Violation | None) -> None:
+        """Move a live notice on: executed, cancelled, due, or left as it is."""
+        sweep = self.snapshot.sweeps.get(notice.zone)
+        if not isinstance(sweep, Complete):
+            return  # unknown is not empty: the promise stands, nothing is done
+        server = self.seen.get(notice.server_id)
+        if server is None or not server.is_billable:
+            off = replace(notice, off_s=self.snapshot.now_s)
+            verb = "executed" if notice.state == "executing" else "cancelled"
+            self._end(off, verb, server.state if server else "gone")
+        elif violation is None or notice.mode != self.snapshot.program.mode:
+            self._end(notice, "cancelled", "free of it: the cause ended, or the mode changed")
+        elif notice.state != "shadow" and self.snapshot.now_s >= notice.deadline_s:
+            self._due(notice, violation, server)
+
+    def give(self, violation: Violation) -> None:
+        """Promise a stop: a new notice with at least the policy's minimum."""
+        run, now_s = violation.run, self.snapshot.now_s
+        before = self._before(violation)
+        if before is not None and before.off_s is not None:
+            given_s = before.given_s
+            deadline_s = now_s + max(0, before.deadline_s - before.off_s)
+        else:
+            given_s = now_s
+            least_s = now_s + self.snapshot.program.policy.minimum_notice_s
+            deadline_s = max(violation.deadline_s, least_s)
+        text = (
+            f"{run.server_name} ({run.flavor}) will be powered off at "
+            f"{format_instant(deadline_s)}: {violation.reason}. {FATE}"
+        )
+        if before is not None:
+            text += f" This goes on with the notice of {format_instant(given_s)}."
+        notice = Notice(
+            startup=run.startup,
+            server_id=run.server_id,
+            server_name=run.server_name,
+            zone=run.zone,
+            rule=violation.rule,
+            cause=violation.cause,
+            mode=self.snapshot.program.mode,
+            given_s=given_s,
+            deadline_s=deadline_s,
+            text=text,
+        )
+        self._record(notice, "notify", violation.inputs)
+
+    def tell(self, startup: str, cause: str, rule: str, inputs: Inputs, at_s: int) -> None:
+        """Tell a forecast or an excess once; it moves nothing."""
+        mode, now_s = self.snapshot.program.mode, self.snapshot.now_s
+        text = conclude(rule_of(rule, "tell"), inputs)
+        notice = Notice(startup, "", "", "", rule, cause, mode, now_s, at_s, text, state="told")
+        self._record(notice, "tell", inputs)
+
+    def bring_back(self, wanted: Mapping[int, str]) -> None:
+        """Power on the servers of ended notices that are to come back, one intent at a time."""
+        for notice in self.snapshot.enforcement.past:
+            server = self.seen.get(notice.server_id)
+            why = wanted.get(notice.id or 0)
+            if server is None or self.snapshot.words.holding(notice.startup):
+                continue
+            if server.is_billable:
+                if notice.state == "returning":
+                    self._end(notice, "restored", server.state)
+                continue
+            if why is None:
+                if notice.state == "returning":
+                    self._end(notice, "executed", f"{server.state}, and no longer offered back")
+                continue
+            if notice.state != "returning":
+                notice = replace(notice, state="returning")
+                inputs: dict[str, int | str] = {
+                    "server": notice.server_name,
+                    "startup": notice.startup,
+                    "why": why,
+                }
+                self._record(notice, "return", inputs)
+            if notice.id is not None and server.state == "stopped" and not self._waits(notice):
+                self._intend(notice, server, "poweron")
+
+    def _before(self, violation: Violation) -> Notice | None:
+        """The notice that a restarted server had under the same cause, in the same mode."""
+        if violation.rule not in GOES_ON:
+            return None
+        subject = (violation.run.startup, violation.run.server_id, violation.rule)
+        for notice in self.snapshot.enforcement.past:
+            same = notice.subject == subject and notice.cause == violation.cause
+            if same and notice.mode == self.snapshot.program.mode and notice.state != "restored":
+                return notice
+        return None
+
+    def _due(self, notice: Notice, violation: Violation, server: Server) -> None:
+        if self.snapshot.program.mode == "shadow":
+            self._record(replace(notice, state="shadow"), "would-stop", violation.inputs)
+            return
+        if self.snapshot.words.holding(notice.startup):
+            return  # frozen, or in maintenance: it is due as soon as that ends
+        if not self.guard.lets(notice, self.gpus.get(notice.server_id, 0)):
+            self._hold(notice)
+            return
+        if notice.state in {"open", "held"}:
+            notice = replace(notice, state="executing")
+            self._record(notice, "stop", violation.inputs)
+        if notice.id is None or self._waits(notice) or not may_stop(server):
+            return
+        self._intend(notice, server, "poweroff")
+
+    def _intend(self, notice: Notice, server: Server, action: str) -> None:
+        now_s = self.snapshot.now_s
+        intent = Intent(
+            notice_id=notice.id,
+            server_id=notice.server_id,
+            zone=notice.zone,
+            replaces=server.state,
+            decided_s=now_s,
+            not_after_s=now_s + SEND_WITHIN_S,
+            action=action,
+        )
+        self.intents.append(intent)
+        self.new_intents.append(intent)
+
+    def _hold(self, notice: Notice) -> None:
+        if notice.state == "held":
+            return
+        inputs: dict[str, int | str] = {
+            "server": notice.server_name,
+            "gpus": self.gpus.get(notice.server_id, 0),
+            "counted_gpus": sum(self.guard.counted.values()),
+            "most_gpus": self.guard.most_gpus,
+        }
+        self._record(replace(notice, state="held"), "hold", inputs)
+
+    def _waits(self, notice: Notice) -> bool:
+        """Whether an intent for the server is under way, or failed too recently."""
+        own = [i for i in self.intents if i.server_id == notice.server_id]
+        if any(intent.is_live for intent in own):
+            return True
+        action = "poweron" if notice.state == "returning" else "poweroff"
+        same = [i for i in own if i.notice_id == notice.id and i.action == action]
+        failed = [i.ended_s or 0 for i in same]
+        if not failed:
+            return False
+        pause_s = min(FIRST_RETRY_S << min(len(failed) - 1, 8), LAST_RETRY_S)
+        return self.snapshot.now_s < max(failed) + pause_s
+
+    def _end(self, notice: Notice, verb: str, state: str) -> None:
+        for intent in self.intents:
+            if intent.notice_id == notice.id and intent.is_live and verb == "cancelled":
+                ended = replace(intent, state="abandoned", ended_s=self.snapshot.now_s)
+                self.new_intents.append(replace(ended, detail=f"its server is {state}"))
+        self._record(
+            replace(notice, state=verb), verb, {"server": notice.server_name, "state": state}
+        )
+
+    def _record(self, notice: Notice, verb: str, inputs: Inputs) -> None:
+        # A notice that ends and its successor share their subject: both are written.
+        same = (notice.id, notice.subject)
+        self.changed = [n for n in self.changed if (n.id, n.subject) != same] + [notice]
+        if notice.state != "told":
+            self.current[notice.subject] = notice
+        reason = conclude(rule_of(notice.rule, verb), inputs)
+        of = (notice.startup, notice.server_id, notice.rule, verb, notice.cause)
+        self.decisions.append(Decision(*of, reason, inputs))
+
+
+def may_stop(server: Server) -> bool:
+    """Whether the provider lists poweroff among what the server's state allows."""
+    return not server.allowed_actions or "poweroff" in server.allowed_actions
+
+
+def troubles(
+    notices: Iterable[Notice], intents: Iterable[Intent], seen: Mapping[str, Server]
+) -> tuple[str, ...]:
+    """Each server that was to be stopped and could not be, with what stands in the way."""
+    failed: dict[int | None, list[Intent]] = {}
+    for intent in intents:
+        if intent.state in {"failed", "expired"} and intent.notice_id is not None:
+            failed.setdefault(intent.notice_id, []).append(intent)
+    found = []
+    for notice in sorted(notices, key=lambda each: each.id or 0):
+        server = seen.get(notice.server_id)
+        tries = failed.get(notice.id, [])
+        if notice.state == "returning" and tries:
+            name = f"{notice.server_name} of {notice.startup}"
+            found.append(f"{name} cannot be powered on again yet: {tries[-1].detail}")
+        if notice.state != "executing" or server is None or not server.is_billable:
+            continue
+        why = f"tried {len(tries)} times: {tries[-1].detail}" if tries else ""
+        if not may_stop(server):
+            why = f"its state {server.state} allows no poweroff"
+        if why:
+            found.append(f"{notice.server_name} of {notice.startup} cannot be stopped: {why}")
+    return tuple(found)

@@ -1,0 +1,163 @@
+"""What does each rule conclude from its inputs? Pure functions from inputs to a reason.
+
+A rule decides by calling `conclude` with the inputs that its decision stores. Calling
+it again with the stored inputs is how `explain` and the tests recompute a decision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from quotas.units import format_credits, format_duration, format_instant
+
+Inputs = Mapping[str, int | str]
+VERSION = 2
+"""Of every rule here. Decisions of version 1 stored too little to be recomputed."""
+
+
+def _limit(i: Inputs) -> str | None:
+    if int(i["used_gpus"]) <= int(i["limit_gpus"]):
+        return None
+    return (
+        f"{i['startup']} uses {i['used_gpus']} GPUs in {i['pool']}, its limit is "
+        f"{i['limit_gpus']}: {i['server']} ({i['gpus']}) is its newest server there"
+    )
+
+
+def _credits(i: Inputs) -> str | None:
+    left_ucr = int(i["posted_ucr"]) - int(i["accrued_ucr"])
+    if left_ucr - int(i["held_ucr"]) > int(i["reserve_ucr"]) and not i["stopped_before"]:
+        return None
+    return (
+        f"{i['startup']} has {format_credits(left_ucr)} credits left, and needs "
+        f"{format_credits(int(i['reserve_ucr']))} to give notice and stop at "
+        f"{format_credits(int(i['burn_ucr_per_h']))} an hour"
+    )
+
+
+def _end(i: Inputs) -> str | None:
+    if int(i["now_s"]) < int(i["ends_s"]) - int(i["notice_s"]):
+        return None
+    return f"the cohort of {i['startup']} ends at {format_instant(int(i['ends_s']))}"
+
+
+def _operator(i: Inputs) -> str | None:
+    if i["level"] == "closed" and int(i["started_s"]) <= int(i["said_s"]):
+        return None
+    since = " and was started afterwards" if i["level"] == "closed" else ""
+    return f"{i['startup']} is {i['level']}{since}: {i['word']}"
+
+
+def _leaked(i: Inputs) -> str | None:
+    stood_s = int(i["now_s"]) - int(i["since_s"])
+    if stood_s < int(i["leak_after_s"]):
+        return None
+    return (
+        f"{i['server']} of {i['startup']} is stopped in place since "
+        f"{format_instant(int(i['since_s']))} and still billed, for longer than "
+        f"{format_duration(int(i['leak_after_s']))}"
+    )
+
+
+def _borrowed(i: Inputs) -> str | None:
+    if int(i["excess_gpus"]) <= 0:
+        return None
+    return (
+        f"{i['owner']} waits for its nominal quota in {i['pool']}, and {i['startup']} runs "
+        f"{i['excess_gpus']} GPUs above its share there: {i['server']} ({i['gpus']}) is among "
+        f"the fewest and newest that {i['owner']} can use"
+    )
+
+
+def _deferred(i: Inputs) -> str | None:
+    return (
+        f"{i['owner']} waits for its nominal quota in {i['pool']}, lent to {i['startup']}, but "
+        f"{i['obstacle']}: {i['startup']} keeps running"
+    )
+
+
+def _return(i: Inputs) -> str | None:
+    return f"{i['server']} of {i['startup']} is powered on again: {i['why']}"
+
+
+def _runway(i: Inputs) -> str | None:
+    return (
+        f"{format_credits(int(i['available_ucr']))} credits are available and last "
+        f"{format_duration(int(i['runway_s']))} at "
+        f"{format_credits(int(i['burn_ucr_per_h']))} an hour"
+    )
+
+
+def _ending(i: Inputs) -> str | None:
+    left = format_duration(int(i["ends_s"]) - int(i["now_s"]))
+    return f"the cohort ends at {format_instant(int(i['ends_s']))}, in {left}"
+
+
+def _pace(i: Inputs) -> str | None:
+    return str(i["text"])
+
+
+def _excess(i: Inputs) -> str | None:
+    return str(i["share"]) if int(i["gpus"]) > 0 else None
+
+
+def _request(i: Inputs) -> str | None:
+    return str(i["detail"]) or f"{i['startup']} runs what it asked for"
+
+
+def _outcome(i: Inputs) -> str | None:
+    return f"{i['server']} is {i['state']}"
+
+
+def _guard(i: Inputs) -> str | None:
+    if int(i["counted_gpus"]) + int(i["gpus"]) <= int(i["most_gpus"]):
+        return None
+    return (
+        f"the guard holds {i['server']} ({i['gpus']} GPUs): {i['counted_gpus']} GPUs were stopped "
+        f"within an hour, and {i['most_gpus']} may be; 'cohortd approve' lets it pass"
+    )
+
+
+RULES: Mapping[str, Callable[[Inputs], str | None]] = {
+    "limit": _limit,
+    "credits": _credits,
+    "cohort-end": _end,
+    "operator": _operator,
+    "leaked": _leaked,
+    "borrowed": _borrowed,
+    "deferred": _deferred,
+    "runway": _runway,
+    "ending": _ending,
+    "excess": _excess,
+    "pace": _pace,
+    "request": _request,
+    "outcome": _outcome,
+    "guard": _guard,
+    "return": _return,
+}
+
+
+class NotConcludedError(ValueError):
+    """The inputs do not lead a rule to any conclusion."""
+
+
+def conclude(rule: str, inputs: Inputs) -> str:
+    """The reason a rule gives for its inputs. Raises NotConcludedError, KeyError."""
+    reason = RULES[rule](inputs)
+    if reason is None:
+        raise NotConcludedError(f"rule {rule} concludes nothing from {dict(inputs)}")
+    return reason
+
+
+def rule_of(rule: str, verb: str) -> str:
+    """Which function recomputes a decision: its rule's, or the one that its verb has."""
+    by_verb = {
+        "executed": "outcome",
+        "cancelled": "outcome",
+        "restored": "outcome",
+        "hold": "guard",
+        "return": "return",
+    }
+    if verb == "tell" and rule == "cohort-end":
+        return "ending"
+    return by_verb.get(verb, rule)

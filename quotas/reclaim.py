@@ -1,0 +1,163 @@
+"""What is taken back, though its startup may go on? Each kind has its own clock.
+
+leaked: a server that is stopped in place, which the provider still bills, for longer
+than the policy's `leak_after`; often somebody shut it down from inside. A running
+server is never leaked, request or not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from quotas.levels import Telling
+from quotas.metering import Run
+from quotas.observation import Complete, Server
+from quotas.snapshot import Excess, Snapshot, Violation
+
+LEAKED, BORROWED, DEFERRED = "leaked", "borrowed", "deferred"
+IN_PLACE = frozenset({"stopped in place", "stopped_in_place"})
+
+
+def leaked(snapshot: Snapshot) -> list[Violation]:
+    """Every server that has been stopped in place for longer than the policy lets it."""
+    policy, now_s = snapshot.program.policy, snapshot.now_s
+    found = []
+    for run, server in snapshot.running():
+        since_s = in_place_since_s(run, server)
+        if since_s is None or now_s - since_s < policy.leak_after_s:
+            continue
+        inputs: dict[str, int | str] = {
+            "startup": run.startup,
+            "server": run.server_name,
+            "since_s": since_s,
+            "now_s": now_s,
+            "leak_after_s": policy.leak_after_s,
+        }
+        deadline_s = now_s + policy.minimum_notice_s
+        found.append(Violation(run, LEAKED, f"leaked:{since_s}", deadline_s, inputs))
+    return found
+
+
+def in_place_since_s(run: Run, server: Server) -> int | None:
+    """Since when a server is stopped in place; None where it is not.
+
+    A later PATCH moves the only date there is: the bound is in the startup's favour.
+    """
+    return max(run.start_s, server.modified_s) if server.state in IN_PLACE else None
+
+
+def leak_edges(snapshot: Snapshot) -> set[int]:
+    """When each server that is stopped in place will have leaked."""
+    stood = (in_place_since_s(run, server) for run, server in snapshot.running())
+    return {since_s + snapshot.program.policy.leak_after_s for since_s in stood if since_s}
+
+
+def borrowed(snapshot: Snapshot, standing: Iterable[Excess]) -> list[Violation]:
+    """The fewest newest servers of each borrower whose GPUs an owner waits for and can use.
+
+    Only where every zone of the pool answered Complete, and nothing says that the
+    provider would not give the owner the slot. A server keeps its minimum runtime.
+    """
+    found = []
+    for excess in standing:
+        if excess.owner is None or obstacle(snapshot, excess) is not None:
+            continue
+        for run in _chosen(snapshot, excess):
+            inputs: dict[str, int | str] = {
+                "startup": excess.startup,
+                "owner": excess.owner,
+                "pool": excess.pool,
+                "excess_gpus": excess.gpus,
+                "server": run.server_name,
+                "gpus": run.gpus,
+            }
+            ran_s = run.start_s + snapshot.program.policy.minimum_runtime_s
+            cause = f"{BORROWED}:{excess.pool}:{excess.owner}"
+            deadline_s = max(excess.deadline_s, ran_s)
+            found.append(Violation(run, BORROWED, cause, deadline_s, inputs))
+    return found
+
+
+def deferrals(snapshot: Snapshot, standing: Iterable[Excess]) -> list[Telling]:
+    """(startup, cause, inputs, now) of reclaims that wait, once to the borrower and the owner."""
+    found: list[Telling] = []
+    for excess in standing:
+        why = obstacle(snapshot, excess)
+        if excess.owner is None or why is None or excess.pool in blind_pools(snapshot):
+            continue
+        inputs: dict[str, int | str] = {
+            "startup": excess.startup,
+            "owner": excess.owner,
+            "pool": excess.pool,
+            "excess_gpus": excess.gpus,
+            "obstacle": why,
+        }
+        cause = f"{DEFERRED}:{excess.pool}:{excess.startup}:{excess.owner}:{excess.since_s}"
+        for name in (excess.startup, excess.owner):
+            if (name, cause) not in snapshot.told:
+                found.append((name, cause, inputs, snapshot.now_s))
+    return found
+
+
+def obstacle(snapshot: Snapshot, excess: Excess) -> str | None:
+    """Why evicting the borrower would not serve the owner now; None where it would."""
+    if excess.pool in blind_pools(snapshot):
+        return f"not every zone of {excess.pool} could be read"
+    pool = next(each for each in snapshot.program.pools if each.name == excess.pool)
+    short = snapshot.words.on("shortage", pool.name)
+    if pool.backing == "on-demand" and short is not None:
+        return f"Scaleway is short of {pool.name} and would keep the slot ({short.text})"
+    if not _usable(snapshot, excess):
+        return f"none of its servers is of a flavor that {excess.owner} can use"
+    return None
+
+
+def blind_pools(snapshot: Snapshot) -> frozenset[str]:
+    """Pools with a zone that did not answer Complete: nothing in them is reclaimed."""
+    return frozenset(
+        pool.name
+        for pool in snapshot.program.pools
+        for zone in {flavor.partition("@")[2] for flavor in pool.flavors}
+        if not isinstance(snapshot.sweeps.get(zone), Complete)
+    )
+
+
+def _usable(snapshot: Snapshot, excess: Excess) -> list[Run]:
+    """The borrower's running servers that would serve the owner: noticed first, then newest."""
+    owner = snapshot.program.startup(excess.owner or "")
+    if owner is None:
+        return []
+    noticed = {n.server_id for n in snapshot.notices if n.rule == BORROWED}
+    flavors = owner.flavors.get(excess.pool) or ()
+    pool_flavors = {f for p in snapshot.program.pools if p.name == excess.pool for f in p.flavors}
+    runs = [
+        run
+        for run, _ in snapshot.running()
+        if run.startup == excess.startup and run.flavor in (flavors or pool_flavors)
+    ]
+    return sorted(runs, key=lambda run: (run.server_id not in noticed, -run.start_s, run.id))
+
+
+def _chosen(snapshot: Snapshot, excess: Excess) -> list[Run]:
+    """The fewest that free enough, the first of the order among those; all if none suffice."""
+    left, need = _usable(snapshot, excess), excess.gpus
+    count = _fewest([run.gpus for run in left], need)
+    chosen: list[Run] = []
+    while count and left and need > 0:
+        first, *left = left
+        largest = sorted((run.gpus for run in left), reverse=True)[: count - 1]
+        if first.gpus + sum(largest) >= need or len(left) < count:
+            chosen.append(first)
+            need -= first.gpus
+            count -= 1
+    return chosen
+
+
+def _fewest(sizes: list[int], need: int) -> int:
+    """How many of the largest it takes; all where they are not enough together."""
+    total = 0
+    for count, size in enumerate(sorted(sizes, reverse=True), 1):
+        total += size
+        if total >= need:
+            return count
+    return len(sizes)

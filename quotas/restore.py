@@ -1,0 +1,59 @@
+"""Which servers that we stopped are to come back? Those undone, and those asked to resume.
+
+Going back up powers nothing on by itself. An undone stop's server is offered for a day;
+a startup with `auto_resume` gets exactly the servers that were stopped for its credits or
+by an operator, once that cause has ended and the credits carry them.
+"""
+
+from __future__ import annotations
+
+from quotas.levels import CREDITS, OPERATOR, is_exhausted, level
+from quotas.notices import Notice
+from quotas.observation import Server
+from quotas.snapshot import Snapshot
+from quotas.units import DAY_S, HOUR_S
+from quotas.words import UNDONE_FOR_S
+
+RESUMED = frozenset({CREDITS, OPERATOR})
+"""Rules whose end brings servers back: a limit or a leak would only stop them again."""
+RESUME_WITHIN_S = 30 * DAY_S
+CARRY_S = HOUR_S
+"""Credits have to carry what runs and what comes back for so long."""
+STOPPED_BY_US = frozenset({"executed", "returning"})
+
+
+def returns(snapshot: Snapshot, seen: dict[str, Server]) -> dict[int, str]:
+    """The ended notices, by id, whose servers are to be powered on, each with why."""
+    found: dict[int, str] = {}
+    asked_ucr_per_h: dict[str, int] = {}
+    for notice in snapshot.enforcement.past:
+        if notice.state not in STOPPED_BY_US or notice.mode != "enforce" or notice.id is None:
+            continue
+        word = snapshot.words.on("undo", notice.server_id)
+        undone = word is not None and word.value == str(notice.id)
+        if word is not None and undone and snapshot.now_s < word.at_s + UNDONE_FOR_S:
+            found[notice.id] = f"its stop was undone: {word.text}"
+        elif _resumes(snapshot, notice):
+            server = seen.get(notice.server_id)
+            rate = snapshot.catalogue.rates_ucr_per_h.get(server.flavor) if server else None
+            wanted = asked_ucr_per_h.get(notice.startup, 0) + (rate or 0)
+            if rate is not None and _carries(snapshot, notice.startup, wanted):
+                asked_ucr_per_h[notice.startup] = wanted
+                found[notice.id] = f"{notice.startup} asked for auto_resume, and the cause ended"
+    return found
+
+
+def _resumes(snapshot: Snapshot, notice: Notice) -> bool:
+    startup = snapshot.program.startup(notice.startup)
+    if startup is None or not startup.auto_resume or notice.rule not in RESUMED:
+        return False
+    late = snapshot.now_s > (notice.off_s or 0) + RESUME_WITHIN_S
+    is_up = level(snapshot, notice.startup)[0] in {"open", "paced"}
+    return is_up and not late and not is_exhausted(snapshot, notice.startup)
+
+
+def _carries(snapshot: Snapshot, startup: str, more_ucr_per_h: int) -> bool:
+    own = snapshot.balances[startup]
+    policy = snapshot.program.policy
+    needed_s = policy.minimum_notice_s + policy.stop_latency_s + CARRY_S
+    return own.available_ucr * HOUR_S > more_ucr_per_h * needed_s

@@ -1,0 +1,95 @@
+"""What has an operator said that stands? Words, and what each means for whom.
+
+A word is never changed: the newest of its family on a subject stands, until its end.
+`level` speaks of a startup, `mode` of the program, `exempt` of a startup or a server,
+`freeze` and `maintenance` of a startup or of all, `approve` of one notice, `undo` of a
+server, `shortage` of a pool that the provider has no GPUs for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import get_args
+
+from quotas.program import Mode, Program
+from quotas.units import DAY_S, format_instant
+
+EVERYONE = "*"
+UNDONE_FOR_S = DAY_S
+"""How long an undone stop's server is exempt, and is offered back."""
+FAMILIES = ("level", "mode", "exempt", "freeze", "maintenance", "approve", "undo", "shortage")
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """What an operator said of a subject: `value` from `at_s`, until `until_s` if not None."""
+
+    family: str
+    subject: str
+    value: str
+    at_s: int
+    until_s: int | None
+    actor: str
+    reason: str
+    before: str = ""
+    id: int | None = None
+
+    def stands_at(self, now_s: int) -> bool:
+        """Whether it still counts, if no newer word does."""
+        return self.until_s is None or now_s < self.until_s
+
+    @property
+    def text(self) -> str:
+        """Who said it, until when and why."""
+        until = f" until {format_instant(self.until_s)}" if self.until_s is not None else ""
+        return f"{self.actor} said so at {format_instant(self.at_s)}{until}: {self.reason}"
+
+
+class Words:
+    """The newest word of each family and subject, as they stand at an instant."""
+
+    def __init__(self, words: Iterable[Word], now_s: int) -> None:
+        newest = {(w.family, w.subject): w for w in sorted(words, key=lambda w: w.id or 0)}
+        self._standing = {key: word for key, word in newest.items() if word.stands_at(now_s)}
+
+    def on(self, family: str, *subjects: str) -> Word | None:
+        """The word that stands on the first of the subjects that has one."""
+        for subject in subjects:
+            word = self._standing.get((family, subject))
+            if word is not None and word.value != "off":
+                return word
+        return None
+
+    def standing(self) -> tuple[Word, ...]:
+        """Every word that stands and asks for something, by family and subject."""
+        return tuple(w for _, w in sorted(self._standing.items()) if w.value not in {"off", "open"})
+
+    def ends(self) -> tuple[int, ...]:
+        """The instants at which words that stand end."""
+        return tuple(w.until_s for w in self._standing.values() if w.until_s is not None)
+
+    def holding(self, startup: str) -> Word | None:
+        """The maintenance or freeze for which nothing of the startup is stopped now."""
+        return self.on("maintenance", EVERYONE) or self.on("freeze", startup, EVERYONE)
+
+    def level_of(self, startup: str) -> Word | None:
+        """The word that closed or stopped the startup; None where it is open."""
+        word = self.on("level", startup)
+        return word if word is not None and word.value in {"closed", "stopped"} else None
+
+
+SILENCE = Words((), 0)
+
+
+def in_mode(program: Program, words: Words) -> Program:
+    """The program in the mode that counts: the newest word's, except where the file says off.
+
+    A file that still says shadow does not disarm, and one that says enforce does not arm
+    again what was disarmed; `apply` says so.
+    """
+    word = words.on("mode", EVERYONE)
+    if word is None or program.mode == "off":
+        return program
+    modes: dict[str, Mode] = {name: name for name in get_args(Mode)}
+    return replace(program, mode=modes[word.value])

@@ -1,0 +1,80 @@
+"""Commands that move a program from shadow to enforce and back, and show what that does."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Annotated
+
+import typer
+
+from quotas.book import Book
+from quotas.book.state import load
+from quotas.book.words import applied_since_s, read_shadow, say
+from quotas.units import DAY_S, format_duration, format_instant
+from quotas.words import EVERYONE, Words, in_mode
+from scheduler.cli.enforcement import REFUSED, Reason, answer, keep, refuse, word_of
+from scheduler.cli.options import DEFAULT_STATE, Json, State, show
+from scheduler.clock import SystemClock
+
+SHADOW_FIRST_S = 7 * DAY_S
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands."""
+    for command in (arm, disarm, shadow):
+        app.command()(command)
+
+
+def arm(
+    reason: Reason,
+    force: Annotated[bool, typer.Option("--force", help="Before seven days of shadow.")] = False,
+    state: State = DEFAULT_STATE,
+    as_json: Json = False,
+) -> None:
+    """Go from shadow to enforce: print what would be stopped; each gets its full notice first."""
+    book = Book.open_existing(state)
+    current, now_s = load(book), SystemClock().now_s()
+    if current.program is None:
+        refuse("no program is applied yet: 'cohortd apply --program FILE' does", REFUSED)
+    if current.program.mode == "off":
+        refuse('the program file says mode = "off": write "shadow" and apply it first', REFUSED)
+    if in_mode(current.program, Words(current.enforcement.words, now_s)).mode == "enforce":
+        refuse("it is armed already; 'cohortd disarm' goes back to shadow", REFUSED)
+    since_s = applied_since_s(book)
+    short_s = SHADOW_FIRST_S - (now_s - since_s)
+    if short_s > 0 and not force:
+        refuse(
+            f"shadow began at {format_instant(since_s)}, and seven days of it are wanted: wait "
+            f"{format_duration(short_s)}, or give --force",
+            REFUSED,
+        )
+    due = [notice for notice in current.notices if notice.server_id]
+    minimum = format_duration(current.program.policy.minimum_notice_s)
+    if not as_json:
+        for notice in due:
+            typer.echo(f"would stop {notice.server_name} of {notice.startup}: {notice.text}")
+        typer.echo(f"{len(due)} servers; each gets a notice of at least {minimum} from now")
+    word = say(book, word_of("mode", EVERYONE, "enforce", reason, None))
+    answer("armed: the next cycle enforces", [word], as_json)
+
+
+def disarm(reason: Reason, state: State = DEFAULT_STATE, as_json: Json = False) -> None:
+    """Go back to shadow: decide and record, touch nothing; every notice is cancelled."""
+    book = Book.open_existing(state)
+    keep(book, "mode", EVERYONE, "shadow", reason, None, as_json)
+
+
+def shadow(
+    state: State = DEFAULT_STATE,
+    as_json: Json = False,
+) -> None:
+    """Report which stops would have hit whom while the program was in shadow."""
+    rows = read_shadow(Book.open_existing(state))
+    if as_json:
+        show(rows)
+        return
+    for row in rows:
+        typer.echo(f"{row['at']} {row['startup']} {row['server_id']}: {row['reason']}")
+    for startup, count in sorted(Counter(row["startup"] for row in rows).items()):
+        typer.echo(f"{startup}: {count} servers would have been stopped")
+    typer.echo(f"{len(rows)} stops in shadow")

@@ -1,0 +1,105 @@
+"""What an operator types to steer stops: kept with its reason, listed, refused with a fix."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from quotas.book import Book
+from quotas.book.commit import apply_program
+from scheduler.clock import SystemClock
+from tests.builders import YEAR_S, a_program
+from tests.cli.command import here
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    """A book with acme and birch in it."""
+    book = Book.open(tmp_path)
+    apply_program(book, a_program(), 0, "tests")
+    book.close()
+    return tmp_path
+
+
+def test_words_are_kept_and_audited(state: Path) -> None:
+    """Each deed is in the audit log with actor, subject, reason, and what was before."""
+    at = ("--state", state, "--reason", "fraud")
+    assert here("level", "acme", "stopped", *at).code == 0
+    assert here("level", "acme", "open", *at).code == 0
+    assert here("freeze", *at, "--for", "2h").code == 0
+    assert here("exempt", "birch", *at, "--for", "1d").code == 0
+    assert here("maintenance", *at, "--for", "2h").code == 0
+    deeds = here("audit", "--state", state, "--json").json
+    commands = [(deed["command"], deed["subject"]) for deed in reversed(deeds)]
+    assert ("apply", "") in commands
+    assert ("exempt", "birch") in commands
+    reopened = next(d for d in deeds if d["command"] == "level" and d["after"] == "open")
+    assert reopened["before"].startswith("stopped by")
+    assert "fraud" in here("audit", "--state", state).out
+    shown = here("status", "--state", state, "--json").json
+    assert [word["about"] for word in shown["words"]] == ["exempt", "freeze", "maintenance"]
+    assert "freeze *: on until" in here("status", "--state", state).out
+
+
+def test_a_freeze_can_be_ended(state: Path) -> None:
+    """--end takes the word back, and a second --end is refused."""
+    at = ("--state", state, "--reason", "test")
+    assert here("freeze", "acme", *at, "--for", "1d").code == 0
+    assert here("freeze", "acme", *at, "--end").code == 0
+    assert here("status", "--state", state, "--json").json["words"] == []
+    assert here("freeze", "acme", *at, "--end").code == 1
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "says"),
+    [
+        (("level", "nobody", "closed", "--reason", "x"), 1, "no startup of the program"),
+        (("level", "acme", "ajar", "--reason", "x"), 2, "open, closed or stopped"),
+        (("level", "acme", "closed", "--reason", " "), 2, "--reason is one line"),
+        (("exempt", "acme", "--reason", "x"), 2, "--for 2h"),
+        (("exempt", "acme", "--reason", "x", "--for", "soon"), 2, "not a duration"),
+        (("exempt", "acme", "--reason", "x", "--for", "900d"), 2, "at most 366d"),
+        (("exempt", "s9", "--reason", "x", "--for", "1d"), 1, "no startup of the program"),
+        (("approve", "--reason", "x"), 2, "--all"),
+        (("approve", "7", "--reason", "x"), 1, "nothing of that is held"),
+        (("approve", "--all", "--reason", "x"), 1, "nothing of that is held"),
+    ],
+)
+def test_refusals_name_the_fix_and_keep_nothing(
+    state: Path, command: tuple[str, ...], code: int, says: str
+) -> None:
+    """One sentence, the right exit code, and no word in the book (I24)."""
+    ran = here(*command, "--state", state)
+    assert (ran.code, says in ran.sentence) == (code, True), ran.sentence
+    assert [d["command"] for d in here("audit", "--state", state, "--json").json] == ["apply"]
+
+
+def test_arming_wants_seven_days_of_shadow(tmp_path: Path) -> None:
+    """Refused before, with the wait; --force passes; the file then no longer decides alone."""
+    book = Book.open(tmp_path)
+    now_s = SystemClock().now_s()
+    apply_program(book, a_program(mode="shadow", ends_s=now_s + YEAR_S), now_s, "tests")
+    book.close()
+    at = ("--state", tmp_path, "--reason", "go live")
+    early = here("arm", *at)
+    assert (early.code, "seven days of it are wanted" in early.sentence) == (1, True)
+    assert here("arm", *at, "--force").code == 0
+    assert here("status", "--state", tmp_path, "--json").json["mode"] == "enforce"
+    assert here("arm", *at, "--force").code == 1
+    assert here("disarm", *at).code == 0
+    assert here("status", "--state", tmp_path, "--json").json["mode"] == "shadow"
+    assert here("shadow", "--state", tmp_path, "--json").json == []
+
+
+def test_only_a_stop_can_be_undone(state: Path) -> None:
+    """A number that stopped nothing is refused, and names where to look."""
+    ran = here("undo", 1, "--state", state, "--reason", "mistake")
+    assert (ran.code, "stopped no server" in ran.sentence) == (1, True)
+
+
+def test_a_shortage_is_of_a_pool(state: Path) -> None:
+    """Kept for a pool that exists, refused for another."""
+    at = ("--state", state, "--reason", "seen", "--for", "6h")
+    assert here("shortage", "h100", *at).code == 0
+    assert here("shortage", "b300", *at).code == 1

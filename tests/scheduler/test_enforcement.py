@@ -1,0 +1,267 @@
+"""Operators' words, the guard, leaks and restarts, with the real cycle on a real book."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from quotas.book.words import say
+from quotas.program import Policy, Program
+from quotas.promises import FIRST_RETRY_S
+from quotas.words import EVERYONE, Word
+from scheduler.clouds.base import Conflict
+from tests.scheduler.rig import NOTICE_S, T0, Rig, program, server
+
+HOUR_S = 3600
+DAY_S = 86_400
+
+
+def policy(**changes: int) -> Program:
+    """The rig's program with other thresholds."""
+    base = program()
+    return replace(base, policy=replace(base.policy, **changes))
+
+
+def word(rig: Rig, family: str, subject: str, value: str = "on", for_s: int | None = None) -> Word:
+    """An operator says something now."""
+    now_s = rig.clock.now_s()
+    until_s = None if for_s is None else now_s + for_s
+    return say(rig.book, Word(family, subject, value, now_s, until_s, "ann", "a test"))
+
+
+def verbs(rig: Rig) -> list[str]:
+    """What was decided, in order."""
+    return [str(row["verb"]) for row in rig.all("decision")]
+
+
+def test_an_operator_stops_a_startup_after_a_notice() -> None:
+    """`stopped`: notice with the minimum, poweroff after it; the level says who said so."""
+    rig = Rig()
+    rig.cloud.add(server())
+    rig.run()
+    word(rig, "level", "acme", "stopped")
+    rig.run(30)
+    assert rig.views[-1].startups[0].level == "stopped"
+    assert "ann said so" in rig.views[-1].startups[0].level_reason
+    rig.run(NOTICE_S - 1)
+    assert rig.cloud.stops == []
+    rig.run(1)
+    assert rig.cloud.stops == ["s1"]
+
+
+def test_a_closed_startup_keeps_what_runs_and_loses_what_starts() -> None:
+    """`closed`: a server from before goes on; one started afterwards has a notice."""
+    rig = Rig()
+    rig.cloud.add(server("old"))
+    rig.run()
+    word(rig, "level", "acme", "closed")
+    rig.run(30)
+    rig.cloud.add(server("new", rig.clock.now_s() + 1))
+    rig.run_until(T0 + 300)
+    assert rig.cloud.stops == ["new"]
+    word(rig, "level", "acme", "open")
+    rig.run(30)
+    assert rig.views[-1].startups[0].level == "open"
+
+
+def test_open_again_cancels_the_notice_and_powers_nothing_on() -> None:
+    """Going back restores permission: the promise of a stop is withdrawn."""
+    rig = Rig()
+    rig.cloud.add(server())
+    word(rig, "level", "acme", "stopped")
+    rig.run(30)
+    word(rig, "level", "acme", "open")
+    rig.run_until(T0 + 600)
+    assert (verbs(rig), rig.cloud.stops) == (["notify", "cancelled"], [])
+
+
+def test_a_restart_under_the_same_cause_finds_its_notice_where_it_was() -> None:
+    """A stopped startup that starts its server again and again gets one notice, not many."""
+    rig = Rig()
+    rig.cloud.add(server())
+    word(rig, "level", "acme", "stopped")
+    rig.run_until(T0 + 120)
+    assert rig.cloud.stops == ["s1"]
+    for _ in range(3):
+        rig.cloud.add(server("s1", rig.clock.now_s() + 1))
+        for _ in ("seen on", "stopped", "seen off"):
+            rig.run(30)
+    assert len(rig.cloud.stops) == 4
+    given = {row["given_s"] for row in rig.all("notice")}
+    assert len(given) == 1, "the restarts go on with the first notice"
+
+
+def test_the_notice_of_a_server_that_was_off_has_what_was_left() -> None:
+    """Off after 20 of 60 s and on again later: 40 s are left, not 60 and not none."""
+    rig = Rig()
+    rig.cloud.add(server())
+    word(rig, "level", "acme", "stopped")
+    rig.run()
+    rig.clock.move_to(T0 + 20)
+    rig.cloud.turn_off("s1")
+    rig.run()
+    rig.clock.move_to(T0 + 500)
+    rig.cloud.add(server("s1", T0 + 490))
+    rig.run()
+    assert rig.all("notice")[-1]["deadline_s"] == T0 + 500 + NOTICE_S - 20
+
+
+def test_the_guard_lets_one_server_pass_and_holds_the_others() -> None:
+    """Three of three servers over the end of credits: one an hour, the others held, visible."""
+    rig = Rig(program(credits=1))
+    rig.cloud.add(server("a"), server("b"), server("c"))
+    rig.run_until(T0 + 300)
+    assert len(rig.cloud.stops) == 1
+    view = rig.views[-1]
+    assert (view.held, verbs(rig).count("hold")) == (2, 2)
+    assert "2 stops held by the guard" in view.sentence
+    rig.run_until(T0 + 300 + HOUR_S)
+    assert len(rig.cloud.stops) == 2, "an hour later the next one passes: nothing is lost"
+
+
+def test_an_approval_lets_what_is_held_pass() -> None:
+    """An operator's word on a held notice, and it is stopped in the next cycle."""
+    rig = Rig(program(credits=1))
+    rig.cloud.add(server("a"), server("b"), server("c"))
+    rig.run_until(T0 + 300)
+    held = [row for row in rig.all("notice") if row["state"] == "held"]
+    word(rig, "approve", str(held[0]["id"]), "approved")
+    rig.run(30)
+    assert sorted(rig.cloud.stops[1:]) == [held[0]["server_id"]]
+    assert rig.views[-1].held == 1
+
+
+def test_a_wider_guard_lets_all_pass() -> None:
+    """`part = "1"`: nothing is held."""
+    base = program(credits=1)
+    rig = Rig(replace(base, policy=replace(base.policy, guard_part_ppm=1_000_000)))
+    rig.cloud.add(server("a"), server("b"), server("c"))
+    rig.run_until(T0 + 300)
+    assert len(rig.cloud.stops) == 3
+
+
+def test_a_freeze_holds_what_is_due_until_its_end() -> None:
+    """Notices are given during a freeze; the stop follows when it ends."""
+    rig = Rig()
+    rig.cloud.add(server())
+    word(rig, "freeze", EVERYONE, for_s=600)
+    word(rig, "level", "acme", "stopped")
+    rig.run_until(T0 + 599)
+    assert (verbs(rig), rig.cloud.stops) == (["notify"], [])
+    rig.run(1)
+    assert rig.cloud.stops == ["s1"]
+
+
+@pytest.mark.parametrize("subject", ["acme", "s1"])
+def test_an_exemption_ends_by_itself(subject: str) -> None:
+    """No rule names an exempt server or startup; afterwards it gets its full notice."""
+    rig = Rig()
+    rig.cloud.add(server())
+    word(rig, "exempt", subject, for_s=600)
+    word(rig, "level", "acme", "stopped")
+    rig.run_until(T0 + 590)
+    assert verbs(rig) == []
+    rig.run(10)
+    rig.run(NOTICE_S)
+    assert rig.cloud.stops == ["s1"]
+    assert rig.all("notice")[0]["given_s"] == T0 + 600
+
+
+def test_maintenance_meters_and_acts_on_nothing() -> None:
+    """A stop that was due is not sent, a pending intent neither; charges go on."""
+    rig = Rig()
+    rig.cloud.add(server())
+    word(rig, "level", "acme", "stopped")
+    rig.run()
+    word(rig, "maintenance", EVERYONE, for_s=2 * HOUR_S)
+    rig.run_until(T0 + HOUR_S + 30)
+    assert rig.cloud.stops == []
+    assert rig.charged_ucr() > 0
+    assert "in maintenance" in rig.views[-1].sentence
+    rig.run_until(T0 + 2 * HOUR_S + 30)
+    assert rig.cloud.stops == ["s1"]
+
+
+def test_a_leak_is_announced_and_ended_and_a_running_server_is_none() -> None:
+    """Stopped in place for the policy's 30 minutes: notice, then poweroff; running: never."""
+    rig = Rig(policy(leak_after_s=1800))
+    rig.cloud.add(server("busy"), server("s1", state="stopped in place"))
+    rig.run()
+    rig.run_until(T0 + 1799)
+    assert verbs(rig) == []
+    rig.run(1)
+    rig.run(NOTICE_S)
+    assert rig.cloud.stops == ["s1"]
+    rig.run_until(T0 + 5 * HOUR_S, every_s=1800)
+    assert rig.cloud.stops == ["s1"]
+
+
+def test_a_leak_that_is_used_again_is_left_alone() -> None:
+    """Powered on within the notice: it is cancelled."""
+    rig = Rig(policy(leak_after_s=1800))
+    rig.cloud.add(server("s1", state="stopped in place"))
+    rig.run_until(T0 + 1830)
+    rig.cloud.add(server("s1", since_s=T0 + 1831))
+    rig.run_until(T0 + 3000)
+    assert (verbs(rig), rig.cloud.stops) == (["notify", "cancelled"], [])
+
+
+def test_a_server_that_cannot_be_stopped_is_visible_and_not_hammered() -> None:
+    """Locked: each refusal is a failed intent, tried again ever later; an alarm names it."""
+    rig = Rig()
+    rig.cloud.add(server())
+    word(rig, "level", "acme", "stopped")
+
+    def refuse(_: str) -> None:
+        raise Conflict("locked")
+
+    rig.cloud.on_stop = refuse
+    rig.run_until(T0 + 2 * HOUR_S, every_s=60)
+    assert 5 <= len(rig.cloud.stops) <= 14
+    assert rig.views[-1].stops_failing == 1
+    assert any("s1 of acme cannot be stopped: tried" in each for each in rig.views[-1].alarms)
+    assert {row["state"] for row in rig.all("intent")} <= {"failed", "pending", "sent"}
+    assert FIRST_RETRY_S > 30
+
+
+def test_a_state_that_allows_no_poweroff_is_not_asked_for_one() -> None:
+    """`allowed_actions` without poweroff: no call, an alarm."""
+    rig = Rig()
+    rig.cloud.add(server(state="locked", allowed_actions=("backup",)))
+    word(rig, "level", "acme", "stopped")
+    rig.run_until(T0 + 600)
+    assert rig.cloud.stops == []
+    assert any("allows no poweroff" in each for each in rig.views[-1].alarms)
+
+
+def test_a_word_is_kept_once_and_never_changed() -> None:
+    """The same word again is the same row; another one names what it replaces."""
+    rig = Rig()
+    first, again = word(rig, "level", "acme", "closed"), word(rig, "level", "acme", "closed")
+    assert first == again
+    other = word(rig, "level", "acme", "stopped")
+    assert other.before == "closed by ann: a test"
+    assert len(rig.all("word")) == 2
+
+
+def test_armed_over_a_file_that_says_shadow() -> None:
+    """The word on the mode counts, and the promise of shadow starts anew in full."""
+    rig = Rig(program(credits=1, mode="shadow"))
+    rig.cloud.add(server())
+    rig.run_until(T0 + 300)
+    assert (rig.cloud.stops, verbs(rig)[-1]) == ([], "would-stop")
+    word(rig, "mode", EVERYONE, "enforce")
+    rig.run(30)
+    assert rig.all("notice")[-1]["deadline_s"] == T0 + 330 + NOTICE_S
+    rig.run_until(T0 + 330 + NOTICE_S)
+    assert rig.cloud.stops == ["s1"]
+    word(rig, "mode", EVERYONE, "shadow")
+    rig.run(30)
+    assert rig.views[-1].mode == "shadow"
+
+
+def test_the_policy_has_safe_defaults() -> None:
+    """A quarter of the GPUs an hour, half an hour in place, an hour for what is borrowed."""
+    made = Policy()
+    assert (made.guard_part_ppm, made.leak_after_s, made.minimum_runtime_s) == (250_000, 1800, 3600)
