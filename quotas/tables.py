@@ -331,6 +331,21 @@ class LeaseRow(SQLModel, table=True):
     expires_s: int = Field(sa_column=_int64())
 
 
+class TokenRow(SQLModel, table=True):
+    """A token's terms under its hash (see quotas.tokens.Token); the token is not kept."""
+
+    __tablename__ = "token"
+    id: str = Field(primary_key=True)
+    hash: str = Field(unique=True)
+    name: str
+    startup: str = Field(index=True)
+    scopes: str
+    created_s: int = Field(sa_column=_int64())
+    expires_s: int = Field(sa_column=_int64())
+    revoked_s: int | None = Field(default=None, sa_column=_int64(nullable=True))
+    actor: str
+
+
 _TABLES = SQLModel.metadata.tables
 TRANSFER = _TABLES["transfer"]
 ENTRY = _TABLES["entry"]
@@ -354,3 +369,4 @@ WITHHELD = _TABLES["withheld"]
 REQUEST = _TABLES["request"]
 EXCESS = _TABLES["excess"]
 WORD = _TABLES["word"]
+TOKEN = _TABLES["token"]

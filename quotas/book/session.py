@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from alembic import command
 from alembic.config import Config
@@ -56,6 +57,32 @@ class Book:
         return cls.open(state)
 
     @classmethod
+    def open_read_only(cls, state: Path) -> Book:
+        """Open a book that another process writes; SQLite itself refuses every write here.
+
+        Raises BookError where it is not there, not readable, or of another schema.
+        """
+        path = state / FILE_NAME
+        url = f"sqlite:///file:{quote(str(path))}?mode=ro&uri=true"
+        engine = create_engine(url, connect_args={"check_same_thread": False})
+        event.listen(engine, "connect", _configure_reader)
+        event.listen(engine, "begin", _begin)
+        book = cls(engine)
+        try:
+            with book.reading() as connection:
+                current = MigrationContext.configure(connection).get_current_revision()
+        except SQLAlchemyError as error:
+            engine.dispose()
+            raise BookError(f"the book {path} cannot be read: {error.args[0]}") from None
+        if current != _scripts().get_current_head():
+            engine.dispose()
+            raise BookError(
+                f"the book {path} is of schema {current}, which this cohortd does not read: "
+                "run 'cohortd run' and 'cohortd serve' of the same version"
+            )
+        return book
+
+    @classmethod
     def in_memory(cls) -> Book:
         """A book that lives as long as this object, for tests and simulations."""
         return cls._migrated("sqlite://", poolclass=StaticPool)
@@ -73,8 +100,7 @@ class Book:
         return book
 
     def _upgrade(self) -> None:
-        config = Config()
-        config.set_main_option("script_location", str(Path(quotas.migrations.__file__).parent))
+        config = _settings()
         with self.writing() as connection:
             script = ScriptDirectory.from_config(config)
             current = MigrationContext.configure(connection).get_current_revision()
@@ -105,6 +131,16 @@ class Book:
         self.engine.dispose()
 
 
+def _settings() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(quotas.migrations.__file__).parent))
+    return config
+
+
+def _scripts() -> ScriptDirectory:
+    return ScriptDirectory.from_config(_settings())
+
+
 def _configure(connection: Any, _record: object) -> None:
     connection.isolation_level = None
     for pragma in (
@@ -113,6 +149,12 @@ def _configure(connection: Any, _record: object) -> None:
         "foreign_keys=ON",
         f"busy_timeout={BUSY_TIMEOUT_MS}",
     ):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _configure_reader(connection: Any, _record: object) -> None:
+    connection.isolation_level = None
+    for pragma in ("query_only=ON", f"busy_timeout={BUSY_TIMEOUT_MS}"):
         connection.execute(f"PRAGMA {pragma}")
 
 

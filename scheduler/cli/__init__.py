@@ -17,10 +17,12 @@ from scheduler.cli import (
     refunds,
     reports,
     requests,
+    serve,
     shares,
     shows,
     starts,
     statements,
+    tokens,
 )
 from scheduler.clouds.base import CloudError
 from scheduler.config import ConfigError
@@ -33,7 +35,7 @@ app = typer.Typer(
 )
 STEERING = (enforcement, arming, closings, requests)
 BOOKS = (grants, refunds, reports, statements)
-for module in (*STEERING, starts, shows, *BOOKS, shares, demo):
+for module in (*STEERING, starts, serve, tokens, shows, *BOOKS, shares, demo):
     module.register(app)
 
 BAD_INPUT, UNREACHABLE = 2, 3

@@ -11,6 +11,7 @@ from typing import Annotated
 import structlog
 import typer
 
+from quotas.units import parse_duration
 from scheduler.clock import monotonic, pause
 from scheduler.clouds.permissions import LIMITS, ScalewayPermissions
 from scheduler.clouds.scaleway import ScalewayCloud, client_of
@@ -90,3 +91,22 @@ def log_to_stderr(*, as_json: bool) -> None:
         ],
         logger_factory=structlog.WriteLoggerFactory(file=typer.get_text_stream("stderr")),
     )
+
+
+def cycle_s(text: str) -> int:
+    """The time between cycles, from an option's text."""
+    try:
+        seconds = parse_duration(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"--cycle: {error}") from None
+    if not 1 <= seconds <= 3600:
+        raise typer.BadParameter(f"--cycle is {text}: choose between 1s and 1h")
+    return seconds
+
+
+def address(text: str) -> tuple[str, int]:
+    """Host and port, from an option's text."""
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdigit() or int(port) > 65_535:
+        raise typer.BadParameter(f"--listen is {text!r}: write host:port such as 127.0.0.1:9464")
+    return host, int(port)

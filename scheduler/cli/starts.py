@@ -20,7 +20,6 @@ from quotas.book.session import FILE_NAME
 from quotas.book.state import load
 from quotas.program_diff import Change, diff
 from quotas.program_file import parse_program
-from quotas.units import parse_duration
 from quotas.words import EVERYONE, Words
 from scheduler.check import checks
 from scheduler.check_permissions import closing_checks
@@ -30,8 +29,10 @@ from scheduler.cli.options import (
     ProgramFile,
     State,
     actor,
+    address,
     connect,
     connect_permissions,
+    cycle_s,
     log_to_stderr,
     read_text,
     show,
@@ -165,8 +166,8 @@ def run(
 ) -> None:
     """Run the daemon until SIGTERM: observe, meter, charge, decide, act."""
     log_to_stderr(as_json=not sys.stderr.isatty())
-    host, port = _address(listen)
-    timing = Timing(cycle_s=_cycle_s(cycle))
+    host, port = address(listen)
+    timing = Timing(cycle_s=cycle_s(cycle))
     clock, metrics = SystemClock(), Metrics(state / FILE_NAME)
     cloud = connect(metrics.request)
     book = Book.open(state)
@@ -211,20 +212,3 @@ def _reload(beat: Cycle, metrics: Metrics) -> None:
         log.error("settings.refused", error=str(error))
     else:
         log.info("settings.reloaded")
-
-
-def _cycle_s(text: str) -> int:
-    try:
-        seconds = parse_duration(text)
-    except ValueError as error:
-        raise typer.BadParameter(f"--cycle: {error}") from None
-    if not 1 <= seconds <= 3600:
-        raise typer.BadParameter(f"--cycle is {text}: choose between 1s and 1h")
-    return seconds
-
-
-def _address(text: str) -> tuple[str, int]:
-    host, _, port = text.rpartition(":")
-    if not host or not port.isdigit() or int(port) > 65_535:
-        raise typer.BadParameter(f"--listen is {text!r}: write host:port such as 127.0.0.1:9464")
-    return host, int(port)

@@ -62,6 +62,10 @@ class Desk:
             where += ["--program", self.file]
         return here(command, *where, *more, env=env)
 
+    def token(self, command: str, *more: object) -> Ran:
+        """A command on the tokens of this folder's book."""
+        return here("token", command, *more, "--state", self.state)
+
     def in_force(self) -> list[tuple[object, ...]]:
         """Everything in the book that a refused command must leave alone."""
         with sqlite3.connect(f"file:{self.state / FILE_NAME}?mode=ro", uri=True) as book:

@@ -1,0 +1,1 @@
+"""The HTTP API for startups and operators: `cohortd serve`, without a key to the cloud."""

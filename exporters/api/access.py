@@ -1,0 +1,135 @@
+"""Who asks, and may they? Bearer tokens, scopes and rates, before any route reads a thing."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Annotated, NoReturn
+
+from fastapi import Depends, Request
+from limits import RateLimitItem, RateLimitItemPerMinute
+from limits.storage import MemoryStorage
+from limits.strategies import FixedWindowRateLimiter
+
+from exporters.api.problems import Problem
+from exporters.api.reads import StartupReads
+from exporters.api.source import Shown, Source
+from quotas.tokens import Token, fingerprint
+
+_CHALLENGE = {"WWW-Authenticate": 'Bearer realm="cohortd"'}
+_ASK = "ask the operator for one ('cohortd token create')."
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """Requests a minute: of one token, its writes among them, and failures of one address."""
+
+    per_token: int = 600
+    writes: int = 60
+    failures: int = 30
+
+
+class Access:
+    """Turns a request into its token, or into a refusal."""
+
+    def __init__(self, source: Source, rates: Rates) -> None:
+        self._source = source
+        self._limiter = FixedWindowRateLimiter(MemoryStorage())
+        self._per_token = RateLimitItemPerMinute(rates.per_token)
+        self._writes = RateLimitItemPerMinute(rates.writes)
+        self._failures = RateLimitItemPerMinute(rates.failures)
+        self.uses: dict[str, int] = {}
+
+    def token(self, request: Request, *scopes: str) -> Token:
+        """The token of a request, which has one of these scopes. Raises Problem."""
+        address = request.client.host if request.client else "unknown"
+        token = self._known(request.headers.get("authorization"), address)
+        now_s = self._source.now_s()
+        state = token.state(now_s)
+        if state != "active":
+            told = f"The token {token.id} is {state}: {_ASK}"
+            self._refuse(401, f"token-{state}", told, address)
+        if not set(scopes) & set(token.scopes):
+            raise Problem(403, "scope-missing", _missing(token, scopes[0]))
+        self._count(self._per_token, token.id)
+        if request.method != "GET":
+            self._count(self._writes, "write", token.id)
+        self.uses[token.id] = now_s
+        return token
+
+    def _known(self, header: str | None, address: str) -> Token:
+        if header is None:
+            told = f"Send 'Authorization: Bearer cohortd_…' with your token, or {_ASK}"
+            self._refuse(401, "token-missing", told, address)
+        scheme, _, text = header.partition(" ")
+        token_hash = fingerprint(text) if scheme.lower() == "bearer" else None
+        if token_hash is None:
+            told = f"That is no cohortd token: check it for a typing error, or {_ASK}"
+            self._refuse(401, "token-malformed", told, address)
+        token = self._source.token(token_hash)
+        if token is None:
+            self._refuse(401, "token-unknown", f"No such token is known here: {_ASK}", address)
+        return token
+
+    def _refuse(self, status: int, kind: str, detail: str, address: str) -> NoReturn:
+        self._count(self._failures, "address", address)
+        raise Problem(status, kind, detail, _CHALLENGE)
+
+    def _count(self, rate: RateLimitItem, *whose: str) -> None:
+        if not self._limiter.hit(rate, *whose):
+            told = f"More than {rate.amount} requests in a minute: wait a minute, then go on."
+            raise Problem(429, "too-many-requests", told, {"Retry-After": "60"})
+
+
+def _missing(token: Token, scope: str) -> str:
+    if scope in ("read", "request") and not token.startup:
+        return "This token is an operator's and has no startup: read /v1/admin/startups instead."
+    return (
+        f"The token {token.id} has scope {', '.join(token.scopes)}; this needs {scope}: ask the "
+        f"operator for a token with --scope {scope}."
+    )
+
+
+def bearer(scope: str) -> Callable[[Request], Awaitable[Token]]:
+    """A dependency that answers the token, which must have the scope."""
+
+    async def check(request: Request) -> Token:
+        access: Access = request.app.state.access
+        return access.token(request, scope)
+
+    return check
+
+
+Reader = Annotated[Token, Depends(bearer("read"))]
+Requester = Annotated[Token, Depends(bearer("request"))]
+
+
+@dataclass(frozen=True, slots=True)
+class Own:
+    """What the bearer may see: the reads of its own startup, at one instant."""
+
+    token: Token
+    shown: Shown
+    source: Source
+
+    @property
+    def reads(self) -> StartupReads:
+        """Everything that is shown to this startup, and nothing of another's."""
+        return StartupReads(self.token.startup, self.shown.board)
+
+
+async def own(request: Request, token: Reader) -> Own:
+    """The one door to a startup's data: whose token it is, and that startup's reads only."""
+    source: Source = request.app.state.source
+    return Own(token, await source.shown(), source)
+
+
+OwnReads = Annotated[Own, Depends(own)]
+
+
+async def no_query(request: Request) -> None:
+    """Refuse parameters where there are none: a misspelt one must not pass unnoticed."""
+    if request.scope["query_string"]:
+        name = next(iter(request.query_params), "")
+        told = f"query.{name} is no parameter of this address: leave it out."
+        raise Problem(422, "invalid", told)

@@ -1,0 +1,223 @@
+"""What do the answers look like? The models behind the OpenAPI document, with examples.
+
+Amounts are decimal strings of credits, instants RFC 3339 in UTC, durations seconds.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Credits = Annotated[str, Field(pattern=r"^-?\d+\.\d{2,6}$", examples=["41.20"])]
+Instant = Annotated[str, Field(examples=["2027-01-05T00:00:00Z"])]
+Item = TypeVar("Item")
+
+
+class Answer(BaseModel):
+    """What every answer is: frozen, and exactly its fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Me(Answer):
+    """Whose token this is and what it may do."""
+
+    token: str = Field(examples=["tok-5f1c0a9b3d2e"])
+    name: str = Field(examples=["ci"])
+    scopes: list[str] = Field(examples=[["read", "request"]])
+    expires: Instant
+    program: str = Field(examples=["ai-startup-program"])
+    mode: str = Field(examples=["enforce"], description="off, shadow or enforce")
+    startup: str | None = Field(examples=["acme-speech"])
+    cohort: str | None = Field(examples=["spring-2027"])
+    starts: Instant | None
+    ends: Instant | None
+
+
+class ExpiringNext(Answer):
+    """The credit that ends first if it is not spent."""
+
+    grant: str = Field(examples=["acme-1"])
+    credits: Credits
+    expires: Instant
+
+
+class Pace(Answer):
+    """Credits paced evenly over the cohort to date, and what was charged of them."""
+
+    allowance: Credits
+    charged: Credits
+    ahead: Credits = Field(description="charged above the allowance; negative below it")
+
+
+class CreditsAnswer(Answer):
+    """Everything about a startup's credits, all of it at `as_of`.
+
+    available = posted - accrued - held - reserve.
+    """
+
+    as_of: Instant
+    known_until: Instant | None = Field(description="until when every zone was observed")
+    granted: Credits
+    posted: Credits
+    accrued: Credits
+    held: Credits
+    reserve: Credits
+    available: Credits
+    disputed: Credits
+    charged: Credits
+    expiring_next: ExpiringNext | None
+    burn_per_hour: Credits
+    runway_s: int | None = Field(examples=[86400], description="null where nothing burns")
+    exhausted_at: Instant | None
+    pace: Pace
+    level: str = Field(examples=["open"], description="open, paced, closed or stopped")
+    level_reason: str = Field(examples=["credits and time are left"])
+
+
+class PoolUsage(Answer):
+    """GPUs of billable servers in one pool; null for flavors that no pool lists."""
+
+    pool: str | None = Field(examples=["h100"])
+    gpus: int = Field(examples=[8])
+    burn_per_hour: Credits
+
+
+class UsageAnswer(Answer):
+    """What runs now, and what running has cost to date."""
+
+    as_of: Instant
+    known_until: Instant | None
+    gpus: int = Field(examples=[8])
+    pools: list[PoolUsage]
+    charged: Credits
+    accrued: Credits
+    disputed: Credits
+
+
+class ServerStop(Answer):
+    """The notice that a server has."""
+
+    notice: int = Field(examples=[17])
+    rule: str = Field(examples=["credits"])
+    deadline: Instant
+    seconds_left: int = Field(examples=[1800], description="from `as_of`; 0 once it is past")
+
+
+class Server(Answer):
+    """One billable server."""
+
+    id: str
+    name: str = Field(examples=["trainer"])
+    zone: str = Field(examples=["fr-par-2"])
+    flavor: str = Field(examples=["H100-SXM-8-80G@fr-par-2"])
+    pool: str | None = Field(examples=["h100"])
+    gpus: int = Field(examples=[8])
+    state: str = Field(examples=["running"])
+    since: Instant
+    credits_per_hour: Credits | None = Field(description="null while no price is accepted")
+    stop: ServerStop | None
+
+
+class ServersAnswer(Answer):
+    """Every billable server now."""
+
+    as_of: Instant
+    items: list[Server]
+
+
+class PoolQuota(Answer):
+    """A startup's part of one pool, in GPUs."""
+
+    pool: str = Field(examples=["h100"])
+    nominal: int
+    share: int
+    ceiling: int = Field(description="what may run now")
+    usage: int
+    headroom: int = Field(description="ceiling - usage; new capacity is refused at 0")
+    borrowed: int
+    lent: int
+    limited_by: str = Field(examples=["demand"])
+    reason: str
+
+
+class QuotaAnswer(Answer):
+    """The division of the pools, as it concerns one startup."""
+
+    as_of: Instant
+    items: list[PoolQuota]
+
+
+class Decision(Answer):
+    """Something that was decided, and why."""
+
+    id: int
+    at: Instant
+    mode: str = Field(examples=["enforce"])
+    verb: str = Field(examples=["notify"])
+    server: str | None
+    rule: str = Field(examples=["limit"])
+    reason: str
+
+
+class Notice(Answer):
+    """A promise before a stop."""
+
+    id: int
+    server: str | None
+    server_name: str | None
+    rule: str = Field(examples=["credits"])
+    mode: str = Field(examples=["enforce"], description="in shadow nothing will be stopped")
+    state: str = Field(examples=["open"])
+    given: Instant
+    deadline: Instant
+    text: str
+
+
+class Event(Answer):
+    """A decision or a notice, in the order in which they became known."""
+
+    kind: str = Field(examples=["notice"], description="decision or notice")
+    at: Instant
+    decision: Decision | None = None
+    notice: Notice | None = None
+
+
+class Charge(Answer):
+    """Priced usage of one server over [start, end)."""
+
+    id: int
+    server: str
+    flavor: str
+    gpus: int
+    start: Instant
+    end: Instant
+    credits: Credits
+
+
+class PageOf(Answer, Generic[Item]):
+    """Part of a list; give `next` as `cursor` for what follows, null at the end."""
+
+    items: list[Item]
+    next: str | None
+
+
+class EventsAnswer(Answer):
+    """What is new; give `next` as `cursor` from now on, it is never null."""
+
+    items: list[Event]
+    next: str = Field(examples=["12-3"])
+
+
+class StartupLine(Answer):
+    """One startup, as an operator sees it."""
+
+    name: str
+    cohort: str | None
+    level: str
+    available: Credits
+    burn_per_hour: Credits
+    runway_s: int | None
+    exhausted_at: Instant | None
+    gpus: int

@@ -1,0 +1,52 @@
+"""How does a row of the book look in the API?"""
+
+from __future__ import annotations
+
+import json
+
+from sqlalchemy import RowMapping
+
+from exporters.api.models import Charge, Decision, Notice
+from quotas.units import format_credits, format_instant
+
+
+def decision_of(row: RowMapping) -> Decision:
+    """A row of the decisions."""
+    return Decision(
+        id=row["id"],
+        at=format_instant(row["at_s"]),
+        mode=row["mode"],
+        verb=row["verb"],
+        server=row["server_id"] or None,
+        rule=row["rule"],
+        reason=row["reason"],
+    )
+
+
+def notice_of(row: RowMapping) -> Notice:
+    """A row of the notices."""
+    return Notice(
+        id=row["id"],
+        server=row["server_id"] or None,
+        server_name=row["server_name"] or None,
+        rule=row["rule"],
+        mode=row["mode"],
+        state=row["state"],
+        given=format_instant(row["given_s"]),
+        deadline=format_instant(row["deadline_s"]),
+        text=row["text"],
+    )
+
+
+def charge_of(row: RowMapping) -> Charge:
+    """A charge's transfer, with the amount of its usage entry."""
+    detail = json.loads(row["detail"])
+    return Charge(
+        id=row["id"],
+        server=detail["server"],
+        flavor=detail["flavor"],
+        gpus=detail["gpus"],
+        start=format_instant(detail["start_s"]),
+        end=format_instant(detail["end_s"]),
+        credits=format_credits(row["amount_ucr"]),
+    )

@@ -1,0 +1,40 @@
+"""How does the API listen, and leave? One uvicorn worker in this process."""
+
+from __future__ import annotations
+
+import signal
+import socket
+from collections.abc import Callable
+
+import uvicorn
+from starlette.types import ASGIApp
+
+MOST_CONNECTIONS = 1_000
+GRACE_S = 5
+
+
+def listener(host: str, port: int) -> socket.socket:
+    """A socket that listens. Raises OSError."""
+    made = socket.create_server((host, port), backlog=512)
+    # asyncio does not set it for a socket it did not make; each answer would wait 40 ms.
+    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return made
+
+
+def serve(app: ASGIApp, listening: socket.socket, ping: Callable[[str], None]) -> None:
+    """Answer until SIGTERM or SIGINT, finish what is running, and return."""
+    # uvicorn raises the signal again when it is done: it must not kill us then.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        limit_concurrency=MOST_CONNECTIONS,
+        timeout_graceful_shutdown=GRACE_S,
+    )
+    ping("READY=1")
+    uvicorn.Server(config).run(sockets=[listening])
+    ping("STOPPING=1")

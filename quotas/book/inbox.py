@@ -1,0 +1,176 @@
+"""What did people ask through the API, and when was each token last used? `inbox.db`.
+
+The API process alone writes this file; the scheduler only reads it, as untrusted input,
+and answers in the book. It lies in a folder of its own, so that the API needs no right
+to write beside the book.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import threading
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from quotas.book.session import BookError
+
+FOLDER, INBOX_NAME = "inbox", "inbox.db"
+MOST_WAITING = 100
+"""Writes of one bearer that may wait; a scheduler that is back decides them all."""
+BUSY_S = 5
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS message (
+  id TEXT PRIMARY KEY, bearer TEXT NOT NULL, key TEXT NOT NULL, kind TEXT NOT NULL,
+  startup TEXT NOT NULL, body TEXT NOT NULL, token TEXT NOT NULL, at_s INTEGER NOT NULL,
+  waits INTEGER NOT NULL, UNIQUE (bearer, key)
+);
+CREATE INDEX IF NOT EXISTS ix_message_waits ON message (waits, at_s);
+CREATE TABLE IF NOT EXISTS token_use (token TEXT PRIMARY KEY, at_s INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS snapshot (id INTEGER PRIMARY KEY, at_s INTEGER NOT NULL, body TEXT);
+"""
+
+
+class InboxFull(Exception):
+    """So many writes of this bearer wait already that no more are taken."""
+
+
+class KeyReused(Exception):
+    """The idempotency key came with another write before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A write as it was asked for, before anybody judged it."""
+
+    id: str
+    kind: str
+    startup: str
+    body: Mapping[str, Any]
+    token: str
+    at_s: int
+
+
+class Inbox:
+    """The API's own store: writes that wait, last uses, the last good snapshot."""
+
+    def __init__(self, state: Path) -> None:
+        folder = state.joinpath(FOLDER)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            path = folder.joinpath(INBOX_NAME)
+            # The group reads and writes it, whoever came first and whatever the umask.
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o660))
+            self._connection = sqlite3.connect(
+                path, timeout=BUSY_S, isolation_level=None, check_same_thread=False
+            )
+            self._connection.execute("PRAGMA synchronous=FULL")
+            self._connection.executescript(_SCHEMA)
+        except (OSError, sqlite3.Error) as error:
+            raise BookError(f"the inbox in {folder} cannot be opened: {error}") from None
+        self._lock = threading.Lock()
+
+    def put(self, message: Message, key: str) -> Message:
+        """Keep a write, or answer with the same one that came under this key before.
+
+        Raises KeyReused and InboxFull; nothing is kept then.
+        """
+        bearer, body = message.startup or message.token, _canonical(message.body)
+        with self._lock, self._connection as inbox:
+            inbox.execute("BEGIN IMMEDIATE")
+            known = inbox.execute(
+                "SELECT id, kind, startup, body, token, at_s FROM message "
+                "WHERE bearer = ? AND key = ?",
+                (bearer, key),
+            ).fetchone()
+            if known is not None:
+                if (known[1], known[3]) != (message.kind, body):
+                    raise KeyReused(key)
+                return _message(known)
+            count = "SELECT count(*) FROM message WHERE bearer = ? AND waits = 1"
+            if inbox.execute(count, (bearer,)).fetchone()[0] >= MOST_WAITING:
+                raise InboxFull(bearer)
+            row = (message.id, bearer, key, message.kind, message.startup, body)
+            inbox.execute(
+                "INSERT INTO message VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1)",
+                (*row, message.token, message.at_s),
+            )
+        return message
+
+    def find(self, id: str, startup: str) -> Message | None:
+        """A write of this startup."""
+        row = self._connection.execute(
+            "SELECT id, kind, startup, body, token, at_s FROM message WHERE id = ? AND startup = ?",
+            (id, startup),
+        ).fetchone()
+        return None if row is None else _message(row)
+
+    def waiting(self) -> tuple[str, ...]:
+        """Ids of the writes without an answer that we know of, the oldest first."""
+        rows = self._connection.execute("SELECT id FROM message WHERE waits = 1 ORDER BY at_s")
+        return tuple(id for (id,) in rows)
+
+    def settle(self, ids: tuple[str, ...]) -> None:
+        """Let writes wait no longer: the book has their answers."""
+        with self._lock, self._connection as inbox:
+            inbox.execute("BEGIN IMMEDIATE")
+            inbox.executemany("UPDATE message SET waits = 0 WHERE id = ?", [(id,) for id in ids])
+
+    def note_uses(self, uses: Mapping[str, int]) -> None:
+        """Write down when tokens were last used."""
+        with self._lock, self._connection as inbox:
+            inbox.execute("BEGIN IMMEDIATE")
+            inbox.executemany("INSERT OR REPLACE INTO token_use VALUES (?, ?)", uses.items())
+
+    def keep_snapshot(self, at_s: int, body: str) -> None:
+        """Keep what was last read of the book, for the day it cannot be read."""
+        with self._lock, self._connection as inbox:
+            inbox.execute("INSERT OR REPLACE INTO snapshot VALUES (1, ?, ?)", (at_s, body))
+
+    def snapshot(self) -> tuple[int, str] | None:
+        """What was kept last, and when."""
+        row = self._connection.execute("SELECT at_s, body FROM snapshot WHERE id = 1").fetchone()
+        return None if row is None else (int(row[0]), str(row[1]))
+
+    def close(self) -> None:
+        """Give the connection back."""
+        self._connection.close()
+
+
+def last_uses(state: Path) -> dict[str, int]:
+    """When each token was last used, by id; empty where the API never ran here."""
+    rows = read_only(state, "SELECT token, at_s FROM token_use")
+    return {token: at_s for token, at_s in rows if isinstance(token, str) and type(at_s) is int}
+
+
+def read_only(state: Path, query: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Rows of the inbox as another process left them: untrusted, and never written here.
+
+    Raises BookError where the file cannot be read.
+    """
+    path = state.joinpath(FOLDER, INBOX_NAME)
+    if not path.exists():
+        return []
+    if path.is_symlink() or not path.is_file():
+        raise BookError(f"the inbox {path} is no file of its own: remove it")
+    uri = f"file:{quote(str(path))}?mode=ro"
+    try:
+        with closing(sqlite3.connect(uri, uri=True, timeout=1)) as connection:
+            connection.execute("PRAGMA trusted_schema=OFF")
+            return connection.execute(query, values).fetchall()
+    except sqlite3.Error as error:
+        raise BookError(f"the inbox {path} cannot be read: {error}") from None
+
+
+def _message(row: tuple[Any, ...]) -> Message:
+    id, kind, startup, body, token, at_s = row
+    return Message(id, kind, startup, json.loads(body), token, at_s)
+
+
+def _canonical(body: Mapping[str, Any]) -> str:
+    return json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False)

@@ -1,0 +1,78 @@
+"""What is a token, and what may its bearer do? Format, checksum and scopes; no secret is kept.
+
+A token reads cohortd_ and 58 letters: 32 random bytes and their CRC-32 in base32. The
+prefix lets a secret scanner find it, the checksum tells a typo without asking anyone.
+"""
+
+from __future__ import annotations
+
+import binascii
+import hashlib
+import re
+import zlib
+from base64 import b32decode, b32encode
+from dataclasses import dataclass
+
+SCOPES = ("read", "request", "admin", "audit")
+"""read and request act for one startup; admin and audit are operators' and for none."""
+OPERATOR_SCOPES = frozenset({"admin", "audit"})
+SECRET_BYTES = 32
+_SHAPE = re.compile(r"cohortd_([a-z2-7]{58})")
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """What is known of a token: everything but the token. `startup` is "" for operators."""
+
+    id: str
+    name: str
+    startup: str
+    scopes: tuple[str, ...]
+    created_s: int
+    expires_s: int
+    revoked_s: int | None
+    actor: str
+
+    def state(self, now_s: int) -> str:
+        """active, expired or revoked; an instant of revocation may lie ahead (overlap)."""
+        if self.revoked_s is not None and self.revoked_s <= now_s:
+            return "revoked"
+        return "expired" if self.expires_s <= now_s else "active"
+
+
+def write_token(secret: bytes) -> str:
+    """The token of 32 random bytes. Raises ValueError for another length."""
+    if len(secret) != SECRET_BYTES:
+        raise ValueError(f"a token is made of {SECRET_BYTES} random bytes, not {len(secret)}")
+    body = secret + zlib.crc32(secret).to_bytes(4)
+    return "cohortd_" + b32encode(body).decode().rstrip("=").lower()
+
+
+def fingerprint(text: str) -> str | None:
+    """The SHA-256 that stands for a token in the book; None where the text is no token."""
+    found = _SHAPE.fullmatch(text)
+    if found is None:
+        return None
+    try:
+        body = b32decode(found[1].upper() + "=" * 6)
+    except binascii.Error:
+        return None
+    if len(body) != SECRET_BYTES + 4 or write_token(body[:SECRET_BYTES]) != text:
+        return None
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def id_of(token_hash: str) -> str:
+    """The public name of a token: enough of its hash to tell it from the others."""
+    return f"tok-{token_hash[:12]}"
+
+
+def check_scopes(startup: str, scopes: tuple[str, ...]) -> None:
+    """Refuse scopes that are unknown, or that do not fit the bearer. Raises ValueError."""
+    unknown = [scope for scope in scopes if scope not in SCOPES]
+    if unknown or not scopes:
+        raise ValueError(f"--scope {','.join(scopes)!r}: name some of {', '.join(SCOPES)}")
+    if startup and OPERATOR_SCOPES & set(scopes):
+        raise ValueError("--scope admin and audit are for operators: leave the startup out")
+    if not startup and not OPERATOR_SCOPES.issuperset(scopes):
+        raise ValueError("--scope read and request act for a startup: name it before the options")

@@ -1,0 +1,47 @@
+"""The command that serves the API: without a key to the cloud, the book read-only."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import structlog
+import typer
+
+from exporters.api.app import build_app
+from exporters.api.server import listener
+from exporters.api.server import serve as serve_until_told
+from quotas.book.inbox import Inbox
+from scheduler.cli.options import DEFAULT_STATE, State, address, cycle_s, log_to_stderr
+from scheduler.clock import SystemClock
+from scheduler.loop import sd_notify
+
+log = structlog.get_logger()
+
+
+def register(app: typer.Typer) -> None:
+    """Add this command."""
+    app.command()(serve)
+
+
+def serve(
+    state: State = DEFAULT_STATE,
+    listen: Annotated[str, typer.Option(help="host:port of the API.")] = "127.0.0.1:8464",
+    cycle: Annotated[str, typer.Option(help="The daemon's time between cycles.")] = "30s",
+) -> None:
+    """Serve the API until SIGTERM. Needs no Scaleway key; writes only its inbox."""
+    log_to_stderr(as_json=not sys.stderr.isatty())
+    host, port = address(listen)
+    inbox = Inbox(state)
+    app = build_app(state, inbox, SystemClock().now_s, cycle_s=cycle_s(cycle))
+    try:
+        listening = listener(host, port)
+    except OSError as error:
+        raise typer.BadParameter(f"--listen {listen}: {error.strerror}") from None
+    at_host, at_port = listening.getsockname()[:2]
+    log.info("api.started", api=f"{at_host}:{at_port}", state=str(state))
+    try:
+        serve_until_told(app, listening, sd_notify)
+    finally:
+        inbox.close()
+    log.info("api.stopped")

@@ -1,0 +1,103 @@
+"""An operator makes tokens, sees them without their secret, replaces and ends them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from quotas.book import Book
+from quotas.book.tokens import find_token, list_tokens
+from quotas.tokens import fingerprint
+
+from .desk import Desk
+
+
+def created(desk: Desk, *more: object) -> dict[str, str]:
+    ran = desk.token("create", *more, "--name", "ci", "--json")
+    assert ran.code == 0, ran.err
+    made: dict[str, str] = ran.json
+    return made
+
+
+def test_a_token_is_printed_once_and_kept_as_a_hash(desk: Desk) -> None:
+    """The token is on standard output alone, and in no file of the state folder."""
+    ran = desk.token("create", "acme", "--name", "ci", "--scope", "read,request")
+    text = ran.out.strip()
+    token_hash = fingerprint(text)
+    assert token_hash is not None
+    found = find_token(Book.open_existing(desk.state), token_hash)
+    assert found is not None
+    assert (found.startup, found.scopes, found.name) == ("acme", ("read", "request"), "ci")
+    assert found.expires_s - found.created_s == 90 * 86_400
+    listed = desk.token("list", "--json")
+    secret = text.removeprefix("cohortd_")
+    files = [path for path in Path(desk.folder).rglob("*") if path.is_file()]
+    assert secret not in listed.out + desk.token("list").out
+    assert all(secret.encode() not in path.read_bytes() for path in files)
+    assert [(each["id"], each["state"]) for each in listed.json] == [(found.id, "active")]
+
+
+def test_rotation_overlaps(desk: Desk) -> None:
+    """The successor has the same rights, and the old one ends after the overlap."""
+    old = created(desk, "acme", "--scope", "read,request")
+    ran = desk.token("rotate", old["id"], "--overlap", "1h", "--json")
+    new = ran.json
+    assert (new["startup"], new["scopes"], new["name"]) == ("acme", ["read", "request"], "ci")
+    assert fingerprint(new["token"]) != fingerprint(old["token"])
+    rows = {each.id: each for each in list_tokens(Book.open_existing(desk.state))}
+    ends_s = rows[old["id"]].revoked_s
+    assert ends_s is not None and ends_s - rows[new["id"]].created_s == 3600
+    assert rows[old["id"]].state(ends_s - 1) == "active"
+    assert rows[old["id"]].state(ends_s) == "revoked"
+
+
+def test_rotation_without_overlap_ends_the_old_one(desk: Desk) -> None:
+    """--overlap 0s: the old token is revoked at once."""
+    old = created(desk, "acme")
+    assert desk.token("rotate", old["id"], "--overlap", "0s").code == 0
+    states = {each["id"]: each["state"] for each in desk.token("list", "--json").json}
+    assert states.pop(old["id"]) == "revoked"
+    assert list(states.values()) == ["active"]
+
+
+def test_a_revoked_token_stays_in_the_list(desk: Desk) -> None:
+    """Revocation ends it, says whose it was, and is refused a second time."""
+    made = created(desk, "acme")
+    assert "of acme is revoked" in desk.token("revoke", made["id"]).out
+    assert [each["state"] for each in desk.token("list", "--json").json] == ["revoked"]
+    again = desk.token("revoke", made["id"])
+    assert again.code == 1 and "is revoked already" in again.err
+
+
+def test_an_operator_s_token_has_no_startup(desk: Desk) -> None:
+    """Scopes admin and audit go without a startup."""
+    made = created(desk, "--scope", "admin,audit")
+    assert (made["startup"], made["scopes"]) == ("", ["admin", "audit"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (("create", "nobody", "--name", "x"), 1, "'nobody' is no startup of the program"),
+        (("create", "acme", "--name", "x", "--scope", "all"), 2, "name some of"),
+        (("create", "acme", "--name", "x", "--scope", "admin"), 2, "for operators"),
+        (("create", "--name", "x"), 2, "act for a startup"),
+        (("create", "acme", "--name", ""), 2, "--name is ''"),
+        (("create", "acme", "--name", "x" * 101), 2, "1 to 100 printable"),
+        (("create", "acme", "--name", "x", "--expires", "10y"), 2, "--expires: '10y'"),
+        (("create", "acme", "--name", "x", "--expires", "400d"), 2, "at most 366d"),
+        (("create", "acme", "--name", "x", "--expires", "0s"), 2, "--expires is 0s"),
+        (("revoke", "tok-none"), 1, "there is no token tok-none"),
+        (("rotate", "tok-none"), 1, "there is no token tok-none"),
+        (("rotate", "tok-none", "--overlap", "60d"), 2, "at most 30d"),
+    ],
+)
+def test_what_cannot_be_is_refused(
+    desk: Desk, arguments: tuple[str, ...], code: int, says: str
+) -> None:
+    """One sentence with the fix, the right exit code, and no token made."""
+    ran = desk.token(*arguments)
+    assert (ran.code, ran.out) == (code, "")
+    assert says in ran.sentence
+    assert list_tokens(Book.open_existing(desk.state)) == ()

@@ -1,0 +1,171 @@
+"""Nobody reads what is not theirs: every route, two startups, and every wrong token."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+from fastapi.routing import APIRoute
+from starlette.testclient import TestClient
+
+from quotas.book.tokens import revoke_token
+from quotas.tokens import fingerprint, id_of, write_token
+
+from .site import Site
+
+PUBLIC = {("GET", "/v1/openapi.json"), ("GET", "/healthz")}
+
+
+@dataclass(frozen=True)
+class Call:
+    """How a route is called well: by whom, and who lacks the scope."""
+
+    path: str
+    by: str = "acme"
+    without_scope: str = "acme-request"
+    method: str = "GET"
+
+
+CALLS = {
+    ("GET", "/v1/me"): Call("/v1/me"),
+    ("GET", "/v1/credits"): Call("/v1/credits"),
+    ("GET", "/v1/usage"): Call("/v1/usage"),
+    ("GET", "/v1/servers"): Call("/v1/servers"),
+    ("GET", "/v1/quota"): Call("/v1/quota"),
+    ("GET", "/v1/charges"): Call("/v1/charges"),
+    ("GET", "/v1/decisions"): Call("/v1/decisions"),
+    ("GET", "/v1/notices"): Call("/v1/notices"),
+    ("GET", "/v1/events"): Call("/v1/events"),
+    ("GET", "/v1/admin/startups"): Call("/v1/admin/startups", "admin", "acme"),
+    ("GET", "/v1/admin/startups/{name}/credits"): Call(
+        "/v1/admin/startups/acme/credits", "audit", "birch"
+    ),
+}
+OWN = [key for key, call in CALLS.items() if call.by == "acme" and call.method == "GET"]
+NAMES = [f"{method} {path}" for method, path in CALLS]
+
+
+def served(client: TestClient) -> set[tuple[str, str]]:
+    """Every route of the application, by method."""
+    found: set[tuple[str, str]] = set()
+    for path, methods in client.get("/v1/openapi.json").json()["paths"].items():
+        found |= {(method.upper(), path) for method in methods}
+    routes = [route for route in client.app.routes if isinstance(route, APIRoute)]  # type: ignore[attr-defined]  # a FastAPI
+    return found | {(m, route.path) for route in routes for m in route.methods}
+
+
+def test_every_route_is_in_the_table(reading: Site) -> None:
+    """A new route fails here until it is tried with every wrong token."""
+    assert served(reading.client) - PUBLIC == set(CALLS)
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=NAMES)
+def test_a_right_token_is_served(reading: Site, call: Call) -> None:
+    """The table's own call is good, so that each refusal beside it has one cause."""
+    answer = reading.ask(call.path, call.by, call.method)
+    assert answer.status_code == 200, answer.text
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=NAMES)
+@pytest.mark.parametrize(
+    ("who", "kind", "says"),
+    [
+        (None, "token-missing", "Authorization: Bearer"),
+        ("expired", "token-expired", "is expired: ask the operator"),
+        ("admin-expired", "token-expired", "is expired: ask the operator"),
+        ("revoked", "token-revoked", "is revoked: ask the operator"),
+    ],
+)
+def test_no_token_and_ended_tokens_are_refused(
+    reading: Site, call: Call, who: str | None, kind: str, says: str
+) -> None:
+    """401 with a sentence that says what to do, whatever the route."""
+    answer = reading.ask(call.path, who, call.method)
+    assert answer.status_code == 401
+    assert answer.headers["www-authenticate"].startswith("Bearer")
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["type"] == f"urn:cohortd:problem:{kind}"
+    assert says in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=NAMES)
+def test_a_wrong_scope_is_refused(reading: Site, call: Call) -> None:
+    """403 that names the scope."""
+    answer = reading.ask(call.path, call.without_scope, call.method)
+    assert answer.status_code == 403
+    assert "--scope" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(("method", "path"), OWN, ids=[path for _, path in OWN])
+def test_a_startup_sees_its_own_rows_only(reading: Site, method: str, path: str) -> None:
+    """What acme is shown never names birch, and the other way round."""
+    assert "birch" not in reading.ask(path, "acme", method).text
+    assert "acme" not in reading.ask(path, "birch", method).text
+
+
+@pytest.mark.parametrize("path", ["/v1/servers", "/v1/charges", "/v1/decisions", "/v1/notices"])
+def test_each_startup_has_rows_to_see(reading: Site, path: str) -> None:
+    """The isolation above is of something: each list holds exactly its owner's one row."""
+    for name in ("acme", "birch"):
+        items = reading.json(path, name)["items"]
+        assert len(items) == 1 and name in str(items)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "",
+        "Bearer",
+        "Bearer ",
+        "Basic YTpi",
+        "Bearer cohortd_" + "a" * 58,
+        "Bearer " + write_token(b"x" * 32)[:-1],
+        "Bearer " + "a" * 5000,
+        "bearer\tx",
+    ],
+)
+def test_what_is_no_token_is_refused(reading: Site, header: str) -> None:
+    """A header of another shape, or a token with a typing error, is told apart offline."""
+    answer = reading.client.get("/v1/me", headers={"Authorization": header})
+    assert answer.status_code == 401
+    assert "typing error" in answer.json()["detail"]
+
+
+def test_a_stranger_s_token_is_refused(reading: Site) -> None:
+    """A well-formed token that nobody made here opens nothing."""
+    header = {"Authorization": f"Bearer {write_token(b'y' * 32)}"}
+    answer = reading.client.get("/v1/me", headers=header)
+    assert answer.json()["type"] == "urn:cohortd:problem:token-unknown"
+
+
+def test_a_revocation_holds_at_once(fresh_site: Site) -> None:
+    """The request after `token revoke` is refused, and those of other tokens are not."""
+    assert fresh_site.ask("/v1/me").status_code == 200
+    token_hash = fingerprint(fresh_site.tokens["acme"])
+    assert token_hash is not None
+    revoke_token(fresh_site.book, id_of(token_hash), 7200)
+    assert fresh_site.ask("/v1/me").status_code == 401
+    assert fresh_site.ask("/v1/me", "acme-read").status_code == 200
+
+
+def test_a_token_expires_to_the_second(fresh_site: Site) -> None:
+    """Good until its last second, refused from its end on."""
+    fresh_site.clock.move_to(10**10 - 1)
+    assert fresh_site.ask("/v1/me").status_code == 200
+    fresh_site.clock.move_to(10**10)
+    assert fresh_site.ask("/v1/me").status_code == 401
+
+
+def test_an_operator_finds_no_startup_that_is_not_there(reading: Site) -> None:
+    """404 that says where the names are."""
+    answer = reading.ask("/v1/admin/startups/nobody/credits", "admin")
+    assert answer.status_code == 404
+    assert "/v1/admin/startups" in answer.json()["detail"]
+
+
+def test_an_operator_pages_through_the_startups(reading: Site) -> None:
+    """The list by name, one at a time, shows each once and ends."""
+    first = reading.json("/v1/admin/startups?limit=1", "admin")
+    second = reading.json(f"/v1/admin/startups?limit=1&cursor={first['next']}", "admin")
+    assert [each["name"] for each in first["items"] + second["items"]] == ["acme", "birch"]
+    assert second["next"] is None
