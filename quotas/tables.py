@@ -346,6 +346,19 @@ class TokenRow(SQLModel, table=True):
     actor: str
 
 
+class InboxAnswerRow(SQLModel, table=True):
+    """What became of a write that came through the inbox: append-only."""
+
+    __tablename__ = "inbox_answer"
+    id: str = Field(primary_key=True)
+    startup: str
+    kind: str
+    at_s: int = Field(sa_column=_int64())
+    state: str
+    text: str
+    reference: int | None = None
+
+
 _TABLES = SQLModel.metadata.tables
 TRANSFER = _TABLES["transfer"]
 ENTRY = _TABLES["entry"]
@@ -370,3 +383,4 @@ REQUEST = _TABLES["request"]
 EXCESS = _TABLES["excess"]
 WORD = _TABLES["word"]
 TOKEN = _TABLES["token"]
+INBOX_ANSWER = _TABLES["inbox_answer"]

@@ -78,10 +78,11 @@ class Cycle:
         timing: Timing,
         publish: Callable[[View], None],
         permissions: Permissions | None = None,
+        take_inbox: Callable[[int], int] = lambda _now_s: 0,
     ) -> None:
         self.cloud, self.book, self.clock = cloud, book, clock
         self.holder, self.timing, self.publish = holder, timing, publish
-        self.permissions = permissions
+        self.permissions, self.take_inbox = permissions, take_inbox
         self.lease: Lease | None = None
         self.alarms: set[str] = set()
         self.observer = Observer(cloud, timing.cycle_max_s / 2)
@@ -95,6 +96,7 @@ class Cycle:
         self.lease = acquire(self.book, self.holder, now_s, self.timing.lease_s)
         if self.lease is None:
             return Report("standby", "another daemon leads: standing by")
+        self.take_inbox(now_s)
         state = load(self.book)
         if state.program is None:
             return Report("idle", "no program is applied yet: run 'cohortd apply'")

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import structlog
 from fastapi import FastAPI, Response
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.responses import PlainTextResponse
 
-from exporters.api import admin, problems, routes
+from exporters.api import admin, problems, routes, writes
 from exporters.api.access import Access, Rates
 from exporters.api.guard import Guard
-from exporters.api.problems import MEDIA_TYPE, ProblemBody
+from exporters.api.problems import MEDIA_TYPE, Problem, ProblemBody
 from exporters.api.source import Source
+from quotas.book.answers import answers_of
 from quotas.book.inbox import Inbox
 
+log = structlog.get_logger()
 TITLE = "cohortd"
 ABOUT = (
     "Compute credits and GPU quota of a startup program. Send your token as "
@@ -28,7 +33,7 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
     status: {"model": ProblemBody, "content": {MEDIA_TYPE: {}}}
     for status in (400, 401, 403, 404, 422, 429, 503)
 }
-NOTE_EVERY_S = 30
+NOTE_EVERY_S = 15
 
 
 def build_app(
@@ -45,7 +50,7 @@ def build_app(
 
     @asynccontextmanager
     async def beside(_app: FastAPI) -> AsyncIterator[None]:
-        notes = asyncio.create_task(_note_uses(access, inbox))
+        notes = asyncio.create_task(_keep_inbox(source, access, inbox))
         try:
             yield
         finally:
@@ -67,7 +72,9 @@ def build_app(
         responses=REFUSALS,
     )
     app.state.source, app.state.access, app.state.waiting = source, access, 0
+    app.state.inbox = inbox
     app.include_router(routes.router)
+    app.include_router(writes.router)
     app.include_router(admin.router)
     app.add_api_route("/healthz", healthz, include_in_schema=False)
     app.add_middleware(Guard)
@@ -80,10 +87,21 @@ async def healthz() -> Response:
     return PlainTextResponse("ok\n")
 
 
-async def _note_uses(access: Access, inbox: Inbox) -> None:
+async def _keep_inbox(source: Source, access: Access, inbox: Inbox) -> None:
+    """Every while: settle what the book has answered, write down who came."""
     while True:
         await asyncio.sleep(NOTE_EVERY_S)
-        _write_uses(access, inbox)
+        try:
+            await asyncio.to_thread(_settle, source, inbox)
+            _write_uses(access, inbox)
+        except (sqlite3.Error, SQLAlchemyError, Problem) as error:
+            log.warning("inbox.behind", error=str(error))  # the next round catches up
+
+
+def _settle(source: Source, inbox: Inbox) -> None:
+    waiting = inbox.waiting()
+    if waiting:
+        inbox.settle(tuple(answers_of(source.book(), waiting)))
 
 
 def _write_uses(access: Access, inbox: Inbox) -> None:

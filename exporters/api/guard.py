@@ -40,9 +40,12 @@ class Guard:
             await self._app(scope, receive, send)
             return
         begun = False
+        metered = _Metered(receive)
 
         async def marked(message: Message) -> None:
             nonlocal begun
+            if metered.problem is not None and not begun:
+                return  # what a route made of half a body is not the answer
             if message["type"] == "http.response.start":
                 begun = True
                 given = {name for name, _ in message["headers"]}
@@ -54,11 +57,11 @@ class Guard:
         try:
             if refusal is None:
                 async with asyncio.timeout(ANSWER_TIME_S):
-                    await self._app(scope, _Metered(receive), marked)
-        except Problem as problem:  # raised by the body's limits, beneath the routes
-            refusal = problem
+                    await self._app(scope, metered, marked)
         except TimeoutError:
             refusal = Problem(503, "too-slow", "The answer took too long: try again in a minute.")
+        if metered.problem is not None:
+            refusal, metered.problem = metered.problem, None
         if refusal is not None and not begun:
             await refusal.response()(scope, receive, marked)
 
@@ -84,6 +87,7 @@ class _Metered:
 
     def __init__(self, receive: Receive) -> None:
         self._receive, self._bytes, self._is_whole = receive, 0, False
+        self.problem: Problem | None = None
 
     async def __call__(self) -> Message:
         if self._is_whole:
@@ -93,9 +97,11 @@ class _Metered:
                 message = await self._receive()
         except TimeoutError:
             detail = f"The body did not arrive within {BODY_TIME_S} s: send it again."
-            raise Problem(408, "body-too-slow", detail) from None
+            self.problem = Problem(408, "body-too-slow", detail)
+            raise self.problem from None
         self._bytes += len(message.get("body", b""))
         self._is_whole = not message.get("more_body", False)
         if self._bytes > MOST_BODY_BYTES:
-            raise _too_large()
+            self.problem = _too_large()
+            raise self.problem
         return message

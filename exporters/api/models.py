@@ -221,3 +221,39 @@ class StartupLine(Answer):
     runway_s: int | None
     exhausted_at: Instant | None
     gpus: int
+
+
+class StartupRequest(Answer):
+    """GPUs that were asked for, and how that stands."""
+
+    id: int
+    pool: str = Field(examples=["h100"])
+    gpus: int
+    duration_s: int
+    reason: str
+    state: str = Field(examples=["open"], description="open, met, withdrawn or ended")
+    opened: Instant
+    met: Instant | None
+    ended: Instant | None
+    detail: str
+
+
+class Accepted(Answer):
+    """A write that is kept; the next cycle decides it."""
+
+    id: str
+    kind: str = Field(examples=["request.open"])
+    asked: Instant
+    link: str = Field(description="where its answer will be")
+
+
+class WriteAnswer(Answer):
+    """What became of a write."""
+
+    id: str
+    kind: str
+    asked: Instant
+    state: str = Field(examples=["done"], description="waiting, done or refused")
+    text: str
+    decided: Instant | None
+    reference: int | None = Field(description="the request that was opened or withdrawn")

@@ -28,15 +28,16 @@ from exporters.api.models import (
     Server,
     ServersAnswer,
     ServerStop,
+    StartupRequest,
     UsageAnswer,
 )
-from exporters.api.rows import charge_of, decision_of, notice_of
+from exporters.api.rows import charge_of, decision_of, notice_of, request_of
 from exporters.board import Board, Standing
 from quotas.book import Book
 from quotas.ledger import usage_account
 from quotas.metering import Run
 from quotas.notices import LIVE_NOTICES
-from quotas.tables import DECISION, ENTRY, NOTICE, TRANSFER
+from quotas.tables import DECISION, ENTRY, NOTICE, REQUEST, TRANSFER
 from quotas.units import format_credits, format_instant
 
 
@@ -191,6 +192,12 @@ class StartupReads:
         )
         found = _page(book, rows, TRANSFER.c.id, before, limit)
         return PageOf(items=[charge_of(row) for row in found[:limit]], next=_next(found, limit))
+
+    def requests(self, book: Book, before: int | None, limit: int) -> PageOf[StartupRequest]:
+        """What it asked for, newest first."""
+        rows = select(REQUEST).where(REQUEST.c.startup == self.name)
+        found = _page(book, rows, REQUEST.c.id, before, limit)
+        return PageOf(items=[request_of(row) for row in found[:limit]], next=_next(found, limit))
 
     def events(self, book: Book, after: tuple[int, int], limit: int) -> EventsAnswer:
         """What was decided and announced since a cursor, oldest first."""

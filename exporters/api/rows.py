@@ -6,7 +6,7 @@ import json
 
 from sqlalchemy import RowMapping
 
-from exporters.api.models import Charge, Decision, Notice
+from exporters.api.models import Charge, Decision, Notice, StartupRequest
 from quotas.units import format_credits, format_instant
 
 
@@ -49,4 +49,21 @@ def charge_of(row: RowMapping) -> Charge:
         start=format_instant(detail["start_s"]),
         end=format_instant(detail["end_s"]),
         credits=format_credits(row["amount_ucr"]),
+    )
+
+
+def request_of(row: RowMapping) -> StartupRequest:
+    """A row of the requests."""
+    met_s, ended_s = row["met_s"], row["ended_s"]
+    return StartupRequest(
+        id=row["id"],
+        pool=row["pool"],
+        gpus=row["gpus"],
+        duration_s=row["duration_s"],
+        reason=row["reason"],
+        state=row["state"],
+        opened=format_instant(row["opened_s"]),
+        met=None if met_s is None else format_instant(met_s),
+        ended=None if ended_s is None else format_instant(ended_s),
+        detail=row["detail"],
     )

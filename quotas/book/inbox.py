@@ -111,8 +111,8 @@ class Inbox:
         return None if row is None else _message(row)
 
     def waiting(self) -> tuple[str, ...]:
-        """Ids of the writes without an answer that we know of, the oldest first."""
-        rows = self._connection.execute("SELECT id FROM message WHERE waits = 1 ORDER BY at_s")
+        """Ids of the writes without an answer that we know of, as many as one look takes."""
+        rows = self._connection.execute("SELECT id FROM message WHERE waits = 1 LIMIT 500")
         return tuple(id for (id,) in rows)
 
     def settle(self, ids: tuple[str, ...]) -> None:
@@ -140,6 +140,16 @@ class Inbox:
     def close(self) -> None:
         """Give the connection back."""
         self._connection.close()
+
+
+def waiting_messages(state: Path, limit: int) -> list[tuple[Any, ...]]:
+    """The oldest writes that wait, as raw columns: whoever reads them must check each one."""
+    return read_only(
+        state,
+        "SELECT id, kind, startup, body, token, at_s FROM message WHERE waits = 1 "
+        "ORDER BY at_s, rowid LIMIT ?",
+        (limit,),
+    )
 
 
 def last_uses(state: Path) -> dict[str, int]:

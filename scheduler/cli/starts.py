@@ -41,6 +41,7 @@ from scheduler.clock import SystemClock
 from scheduler.config import ConfigError
 from scheduler.cycle import Cycle, Timing
 from scheduler.first_file import first_program_file
+from scheduler.inbox import InboxDrain
 from scheduler.loop import Loop, handle_signals, sd_notify
 
 log = structlog.get_logger()
@@ -182,6 +183,7 @@ def run(
         timing=timing,
         publish=metrics.publish,
         permissions=connect_permissions(metrics.request),
+        take_inbox=InboxDrain(book, state),
     )
     loop = Loop(beat, on_cycle=metrics.cycle, on_missed=metrics.missed, ping=sd_notify)
     handle_signals(loop, lambda: _reload(beat, metrics))

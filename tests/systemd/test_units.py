@@ -32,23 +32,37 @@ def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run([*command], capture_output=True, text=True, timeout=60)
 
 
-@pytest.fixture
-def unit(tmp_path: Path) -> Path:
-    """The unit, with a program that exists here in the place of the installed one."""
-    text = (UNITS / "cohortd.service").read_text()
+@pytest.fixture(params=["cohortd.service", "cohortd-serve.service"])
+def unit(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A unit, with a program that exists here in the place of the installed one."""
+    text = (UNITS / request.param).read_text()
     assert BINARY in text
-    path = tmp_path / "cohortd.service"
+    path = tmp_path / str(request.param)
     path.write_text(text.replace(BINARY, shutil.which("true") or "/bin/true"))
     return path
 
 
-@pytest.fixture
-def directives() -> dict[str, str]:
-    """The [Service] section: each directive's last value."""
+def directives_of(unit: str) -> dict[str, str]:
     parser = RawConfigParser(strict=False)
     parser.optionxform = str  # type: ignore[assignment]  # systemd's directives have capitals
-    parser.read(UNITS / "cohortd.service")
+    parser.read(UNITS / unit)
     return dict(parser["Service"])
+
+
+@pytest.fixture
+def directives() -> dict[str, str]:
+    """The daemon's [Service] section: each directive's last value."""
+    return directives_of("cohortd.service")
+
+
+def test_the_api_has_no_key_and_writes_its_inbox_alone(directives: dict[str, str]) -> None:
+    """Another user than the daemon's, of its group, without credential or environment."""
+    own = directives_of("cohortd-serve.service")
+    assert not {"LoadCredential", "EnvironmentFile", "Environment", "StateDirectory"} & own.keys()
+    assert own["User"] != directives["User"] and own["Group"] == directives["Group"]
+    assert own["ProtectSystem"] == "strict"
+    assert own["ReadWritePaths"] == "/var/lib/cohortd/inbox"
+    assert own["Restart"] == "always" and own["Type"] == "notify"
 
 
 def test_verify_is_silent(unit: Path) -> None:
@@ -97,6 +111,8 @@ def test_sysusers_and_tmpfiles_make_owner_and_folders(tmp_path: Path) -> None:
     laid = run(tmpfiles, f"--root={tmp_path}", "--create", UNITS / "tmpfiles.d/cohortd.conf")
     assert laid.returncode == 0, laid.stderr
     assert owner_and_mode(tmp_path / "var/lib/cohortd") == (uid, gid, 0o750)
+    api = int((tmp_path / "etc/passwd").read_text().split("cohortd-api:x:")[1].split(":")[0])
+    assert owner_and_mode(tmp_path / "var/lib/cohortd/inbox") == (api, gid, 0o2770)
     assert owner_and_mode(tmp_path / "etc/cohortd") == (0, gid, 0o750)
     assert owner_and_mode(key) == (0, 0, 0o600)
 
@@ -110,5 +126,6 @@ def test_unit_runs_as_the_user_that_sysusers_makes(directives: dict[str, str]) -
     """User and group of the unit are those of sysusers, and neither is root."""
     lines = (UNITS / "sysusers.d/cohortd.conf").read_text().splitlines()
     made = {line.split()[1] for line in lines if line and not line.startswith("#")}
-    assert {directives["User"], directives["Group"]} == made
+    users = {directives["User"], directives_of("cohortd-serve.service")["User"]}
+    assert users | {directives["Group"]} == made
     assert pwd.getpwuid(0).pw_name not in made and grp.getgrgid(0).gr_name not in made

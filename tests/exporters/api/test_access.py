@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 from fastapi.routing import APIRoute
@@ -24,8 +25,16 @@ class Call:
     by: str = "acme"
     without_scope: str = "acme-request"
     method: str = "GET"
+    body: object = None
+    status: int = 200
+
+    def ask(self, site: Site, who: str | None) -> Any:
+        """The answer to this call with one of the tokens."""
+        key = {} if self.method == "GET" else {"Idempotency-Key": f"{self.method} {self.path}"}
+        return site.ask(self.path, who, self.method, json=self.body, headers=key)
 
 
+ASK = {"pool": "h100", "gpus": 1, "duration": "1h"}
 CALLS = {
     ("GET", "/v1/me"): Call("/v1/me"),
     ("GET", "/v1/credits"): Call("/v1/credits"),
@@ -36,6 +45,12 @@ CALLS = {
     ("GET", "/v1/decisions"): Call("/v1/decisions"),
     ("GET", "/v1/notices"): Call("/v1/notices"),
     ("GET", "/v1/events"): Call("/v1/events"),
+    ("GET", "/v1/requests"): Call("/v1/requests"),
+    ("POST", "/v1/requests"): Call("/v1/requests", "acme", "acme-read", "POST", ASK, 202),
+    ("DELETE", "/v1/requests/{number}"): Call(
+        "/v1/requests/1", "acme", "acme-read", "DELETE", None, 202
+    ),
+    ("GET", "/v1/writes/{id}"): Call("/v1/writes/" + "0" * 32, status=404),
     ("GET", "/v1/admin/startups"): Call("/v1/admin/startups", "admin", "acme"),
     ("GET", "/v1/admin/startups/{name}/credits"): Call(
         "/v1/admin/startups/acme/credits", "audit", "birch"
@@ -62,8 +77,8 @@ def test_every_route_is_in_the_table(reading: Site) -> None:
 @pytest.mark.parametrize("call", CALLS.values(), ids=NAMES)
 def test_a_right_token_is_served(reading: Site, call: Call) -> None:
     """The table's own call is good, so that each refusal beside it has one cause."""
-    answer = reading.ask(call.path, call.by, call.method)
-    assert answer.status_code == 200, answer.text
+    answer = call.ask(reading, call.by)
+    assert answer.status_code == call.status, answer.text
 
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=NAMES)
@@ -80,7 +95,7 @@ def test_no_token_and_ended_tokens_are_refused(
     reading: Site, call: Call, who: str | None, kind: str, says: str
 ) -> None:
     """401 with a sentence that says what to do, whatever the route."""
-    answer = reading.ask(call.path, who, call.method)
+    answer = call.ask(reading, who)
     assert answer.status_code == 401
     assert answer.headers["www-authenticate"].startswith("Bearer")
     assert answer.headers["content-type"] == "application/problem+json"
@@ -91,7 +106,7 @@ def test_no_token_and_ended_tokens_are_refused(
 @pytest.mark.parametrize("call", CALLS.values(), ids=NAMES)
 def test_a_wrong_scope_is_refused(reading: Site, call: Call) -> None:
     """403 that names the scope."""
-    answer = reading.ask(call.path, call.without_scope, call.method)
+    answer = call.ask(reading, call.without_scope)
     assert answer.status_code == 403
     assert "--scope" in answer.json()["detail"]
 

@@ -7,6 +7,8 @@ import os
 import signal
 import socket
 import subprocess
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,23 +19,29 @@ import pytest
 from exporters.api.source import REOPEN_S
 from quotas.book import Book
 from quotas.book.session import FILE_NAME
-from tests.cli.command import environment
-from tests.scheduler.processes import COHORTD, Daemon, process
+from tests.cli.command import cohortd, environment
+from tests.scheduler.processes import COHORTD, Daemon, daemon, process, region
 
 from .site import fill, mint_all
 
 
-def get(url: str, token: str = "", **headers: str) -> tuple[int, dict[str, str], Any]:
-    """Status, headers and JSON body of a GET by curl, an HTTP client that is not Python's."""
-    lines = [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
-    lines += [f"Authorization: Bearer {token}"] if token else []
-    command = ["curl", "-sS", "-i", *(part for line in lines for part in ("-H", line)), url]
-    head, _, body = subprocess.run(
-        command, capture_output=True, text=True, check=True, timeout=30
-    ).stdout.partition("\n\n")
-    first, *rest = head.splitlines()
-    found = dict(line.split(": ", 1) for line in rest)
-    return int(first.split()[1]), found, json.loads(body) if body else None
+def get(
+    url: str, token: str = "", method: str = "GET", body: object = None, **headers: str
+) -> tuple[int, dict[str, str], Any]:
+    """Status, headers in lower case and JSON body of a request over a socket."""
+    sent = {name.replace("_", "-"): value for name, value in headers.items()}
+    sent |= {"Authorization": f"Bearer {token}"} if token else {}
+    data = None if body is None else json.dumps(body).encode()
+    sent |= {"Content-Type": "application/json"} if data else {}
+    request = urllib.request.Request(url, data=data, headers=sent, method=method)
+    try:
+        answer = urllib.request.urlopen(request, timeout=30)
+    except urllib.error.HTTPError as error:
+        answer = error
+    with answer:
+        text = answer.read()
+        found = {name.lower(): value for name, value in answer.headers.items()}
+        return int(answer.status), found, json.loads(text) if text else None
 
 
 @contextmanager
@@ -128,3 +136,31 @@ def test_the_book_s_files_are_left_alone(filled: tuple[Path, dict[str, str]]) ->
     assert (state / FILE_NAME).read_bytes() == before
     others = {path.name for path in state.iterdir()} - {FILE_NAME}
     assert others <= {"inbox", f"{FILE_NAME}-wal", f"{FILE_NAME}-shm"}
+
+
+def test_a_write_while_the_scheduler_is_dead_is_kept_and_decided_when_it_is_back(
+    tmp_path: Path,
+) -> None:
+    """Real processes: 202 with the daemon gone, kept over the API's own death, then decided."""
+    state, program = tmp_path / "state", tmp_path / "program.toml"
+    with region() as simulated:
+        program.write_text(simulated.program(limit=8))
+        with daemon(simulated.env, state, program) as first:
+            first.wait_for("cycle", outcome="done")
+            first.end()  # after a kill its lease would have to run out first
+        create = ["token", "create", "acme", "--name", "ci", "--scope", "read,request"]
+        token = cohortd(*create, "--state", state).out.strip()
+        asked = {"pool": "h100", "gpus": 2, "duration": "1h"}
+        with serving(state) as (api, url):
+            path = f"{url}/v1/requests"
+            status, headers, _ = get(path, token, "POST", asked, Idempotency_Key="k")
+            assert status == 202
+            assert get(f"{url}{headers['location']}", token)[2]["state"] == "waiting"
+            api.end(signal.SIGKILL)
+        with daemon(simulated.env, state, program) as second, serving(state) as (_, url):
+            second.wait_for("inbox.answered", state="done")
+            second.wait_for("cycle", outcome="done")
+            answer = get(f"{url}{headers['location']}", token)[2]
+            assert (answer["state"], answer["reference"]) == ("done", 1)
+            (item,) = get(f"{url}/v1/requests", token)[2]["items"]
+            assert (item["pool"], item["gpus"]) == ("h100", 2)
