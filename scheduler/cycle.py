@@ -91,8 +91,7 @@ class Cycle:
 
     def run(self) -> Report:
         """Run one cycle. Raises only what the loop must hear of (database, programming)."""
-        now_s = self.clock.now_s()
-        stepped_s = self.steps.stepped_s()
+        now_s, stepped_s = self.clock.now_s(), self.steps.stepped_s()
         self.lease = acquire(self.book, self.holder, now_s, self.timing.lease_s)
         if self.lease is None:
             return Report("standby", "another daemon leads: standing by")
