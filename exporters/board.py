@@ -1,12 +1,11 @@
 """Where does a startup stand, from one instant? What the API, the portal and people are shown.
 
-A board is made from one read of the book; what it says of a startup is worked out when
-asked, from that startup's own rows, so that 10,000 startups cost nothing until they ask.
+A board is made from one read of the book, through the same rules as the cycle: paces,
+the division, levels. It is made once for each version of the book, never for a request.
 """
 
 from __future__ import annotations
 
-import threading
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,11 +17,10 @@ from quotas.ledger import GrantBalance
 from quotas.levels import level
 from quotas.metering import Run
 from quotas.notices import Notice
-from quotas.pacing import Curve, allowance_ucr
+from quotas.pace import Pace, limits, paced_level, paces
 from quotas.program import Cohort, Program
 from quotas.requests import asked_of
 from quotas.snapshot import Snapshot
-from quotas.units import Period
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +42,7 @@ class Standing:
     level: str
     level_reason: str
     balance: Balance
-    allowance_ucr: int
+    pace: Pace | None
     charged_ucr: int
     disputed_ucr: int
     expiring_next: Expiry | None
@@ -65,14 +63,15 @@ class Board:
         self._grants: dict[str, list[GrantBalance]] = defaultdict(list)
         self._runs: dict[str, list[Run]] = defaultdict(list)
         self._notices: dict[str, list[Notice]] = defaultdict(list)
-        self._shares: Mapping[str, tuple[Share, ...]] | None = None
-        self._dividing = threading.Lock()
         for grant in state.grants:
             self._grants[grant.startup].append(grant)
         for run in state.runs:
             self._runs[run.startup].append(run)
         for notice in state.notices:
             self._notices[notice.startup].append(notice)
+        self._snapshot = self._seen()
+        self._paces = paces(self._snapshot)
+        self._shares = self._divided()
 
     def names(self) -> tuple[str, ...]:
         """Every startup of the program, and those that left with books of their own."""
@@ -91,20 +90,17 @@ class Board:
 
     def standing(self, name: str) -> Standing:
         """Where one startup stands."""
-        own = self.balance(name)
-        entry = self.program.startup(name)
-        cohort = self.program.cohort(entry.cohort) if entry else None
-        term = Period(cohort.starts_s, cohort.ends_s) if cohort else None
-        granted_ucr = own.granted_ucr
-        word, why = level(self._snapshot(name, own), name)
+        entry, pace = self.program.startup(name), self._paces.get(name)
+        reached = level(self._snapshot, name, self._shares.get(name, ()))
+        word, why = paced_level(reached, pace)
         return Standing(
             name=name,
-            cohort=cohort,
+            cohort=self.program.cohort(entry.cohort) if entry else None,
             known_until_s=self.known_until_s,
             level=word,
             level_reason=why,
-            balance=own,
-            allowance_ucr=allowance_ucr(granted_ucr, term, self.at_s, Curve.FLAT) if term else 0,
+            balance=self._snapshot.balances[name],
+            pace=pace,
             charged_ucr=self.state.charged.get(name, 0),
             disputed_ucr=self.state.disputed.get(name, 0),
             expiring_next=self._expiring_next(name),
@@ -112,20 +108,21 @@ class Board:
             notices=tuple(self._notices.get(name, ())),
         )
 
-    def shares(self) -> Mapping[str, tuple[Share, ...]]:
-        """Every startup's shares: one division of all pools, made when first asked."""
-        with self._dividing:
-            if self._shares is None:
-                self._shares = self._divided()
-            return self._shares
+    def shares(self, name: str) -> tuple[Share, ...]:
+        """What the division gives one startup in each pool."""
+        return self._shares.get(name, ())
 
     def _divided(self) -> Mapping[str, tuple[Share, ...]]:
-        balances = {name: self.balance(name) for name in self.names()}
-        usage = usage_of(self.program, self.state.runs)
         found: dict[str, list[Share]] = defaultdict(list)
-        asked = asked_of(self.state.requests)
-        catalogue = self.state.catalogue
-        for share in divide(self.program, catalogue, balances, usage, self.at_s, asked):
+        for share in divide(
+            self.program,
+            self.state.catalogue,
+            self._snapshot.balances,
+            usage_of(self.program, self.state.runs),
+            self.at_s,
+            asked_of(self.state.requests),
+            limits(self._snapshot, self._paces),
+        ):
             found[share.startup].append(share)
         return {name: tuple(own) for name, own in found.items()}
 
@@ -136,17 +133,23 @@ class Board:
         first = min(ahead, key=lambda g: (g.expires_s, g.created))
         return Expiry(first.id, first.left_ucr, first.expires_s)
 
-    def _snapshot(self, name: str, own: Balance) -> Snapshot:
+    def _seen(self) -> Snapshot:
+        state = self.state
         return Snapshot(
             now_s=self.at_s,
             program=self.program,
             sweeps={},
-            confirmed=self.state.confirmed,
-            runs={run.id: run for run in self._runs.get(name, ())},
-            balances={name: own},
-            notices=self.state.notices,
-            intents=(),
-            told=self.state.told,
+            confirmed=state.confirmed,
+            runs={run.id: run for run in state.runs},
+            balances={name: self.balance(name) for name in self.names()},
+            notices=state.notices,
+            intents=state.intents,
+            told=state.told,
             stop_latency_s=self.program.policy.stop_latency_s,
-            catalogue=self.state.catalogue,
+            catalogue=state.catalogue,
+            requests=state.requests,
+            excesses=state.excesses,
+            recent=state.recent,
+            charged=state.charged,
+            enforcement=state.enforcement,
         )

@@ -44,11 +44,12 @@ class ExpiringNext(Answer):
 
 
 class Pace(Answer):
-    """Credits paced evenly over the cohort to date, and what was charged of them."""
+    """Credits paced to date, what was spent of them, and what follows, in a sentence."""
 
     allowance: Credits
-    charged: Credits
-    ahead: Credits = Field(description="charged above the allowance; negative below it")
+    spent: Credits
+    is_ahead: bool
+    text: str
 
 
 class CreditsAnswer(Answer):
@@ -71,7 +72,7 @@ class CreditsAnswer(Answer):
     burn_per_hour: Credits
     runway_s: int | None = Field(examples=[86400], description="null where nothing burns")
     exhausted_at: Instant | None
-    pace: Pace
+    pace: Pace | None = Field(description="null while the cohort does not run")
     level: str = Field(examples=["open"], description="open, paced, closed or stopped")
     level_reason: str = Field(examples=["credits and time are left"])
 

@@ -78,10 +78,13 @@ class StartupReads:
             burn_per_hour=format_credits(money.burn_ucr_per_h),
             runway_s=runway_s(own),
             exhausted_at=_instant(money.exhausted_s),
-            pace=Pace(
-                allowance=format_credits(own.allowance_ucr),
-                charged=format_credits(own.charged_ucr),
-                ahead=format_credits(own.charged_ucr - own.allowance_ucr),
+            pace=None
+            if own.pace is None
+            else Pace(
+                allowance=format_credits(own.pace.allowance_ucr),
+                spent=format_credits(own.pace.spent_ucr),
+                is_ahead=own.pace.is_ahead,
+                text=own.pace.text,
             ),
             level=own.level,
             level_reason=own.level_reason,
@@ -162,7 +165,7 @@ class StartupReads:
                     limited_by=share.limited_by,
                     reason=share.reason,
                 )
-                for share in self.board.shares().get(self.name, ())
+                for share in self.board.shares(self.name)
             ],
         )
 

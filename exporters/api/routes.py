@@ -142,7 +142,6 @@ async def servers(request: Request, own: OwnReads) -> Response:
 @router.get("/quota", response_model=QuotaAnswer, dependencies=PLAIN)
 async def quota(request: Request, own: OwnReads) -> Response:
     """GPUs by pool: nominal, share, ceiling, and what limits them."""
-    await asyncio.to_thread(own.shown.board.shares)  # a division of all pools, kept
     return fresh(request, _kept(own, "quota", own.reads.quota), own.shown)
 
 
