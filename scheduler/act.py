@@ -40,6 +40,8 @@ def act(
     """
     sent = 0
     pending = [intent for intent in intents if intent.state == "pending"]
+    # Stops first: a slow IAM must not use up the lease that they need.
+    pending.sort(key=lambda intent: intent.action in CLOSINGS)
     for intent in pending[:INTENTS_PER_CYCLE]:
         now_s = clock.now_s()
         if lease.expires_s - now_s < CALL_BUDGET_S:

@@ -62,9 +62,12 @@ class Closer:
         self._clock = clock
         self._projects = projects
         self._policies: tuple[Policy, ...] | None = None
+        self._is_down = False
 
     def carry_out(self, intent: Intent) -> Intent | None:
         """The intent as it ended; None where it is to be tried again in the next cycle."""
+        if self._is_down:
+            return None
         now_s = self._clock.now_s()
         try:
             if intent.action == CLOSE:
@@ -78,7 +81,9 @@ class Closer:
             log.warning("closing.refused", startup=intent.startup, error=str(error))
             return replace(intent, state="failed", ended_s=now_s, detail=str(error))
         except CloudError as error:
-            # Done or not, only reading tells, and the next try begins with reading.
+            # Done or not, only reading tells, and the next try begins with reading. The
+            # others wait with it: an API that does not answer is not asked once for each.
+            self._is_down = True
             log.warning("closing.unsure", startup=intent.startup, error=str(error))
             return None
         log.info("closing.done", startup=intent.startup, action=intent.action, detail=detail)

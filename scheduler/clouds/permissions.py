@@ -28,8 +28,8 @@ from scheduler.clouds.scaleway import ok
 from scheduler.clouds.transport import Deadline, Limits, Transport
 
 PER_PAGE = 100
-LIMITS = Limits(read_s=10.0, call_s=30.0)
-"""Shorter than for servers: a closing is many small calls within one lease."""
+LIMITS = Limits(read_s=10.0, call_s=50.0)
+"""A call and its last read stay below the 70 s of lease that each call must have left."""
 
 Item = TypeVar("Item")
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from simulator.api import render
-from simulator.api.calls import Answer, Call, answer, permission_denied
+from simulator.api.calls import Answer, Call, answer
 from simulator.world import Project
-from simulator.world.model import not_found
+from simulator.world.model import not_found, permission_denied
 
 
 def list_projects(call: Call) -> Answer:

@@ -12,7 +12,7 @@ from simulator.api.render import Shelf
 from simulator.clock import Clock
 from simulator.world import Refusal, World
 from simulator.world.iam import Iam, Principal
-from simulator.world.model import invalid
+from simulator.world.model import invalid, permission_denied
 
 LARGEST_PAGE = 100
 
@@ -109,13 +109,6 @@ def denied(reason: str) -> Refusal:
     """401: the key is unknown, revoked or expired."""
     body = {"message": "authentication is denied", "method": "api_key", "reason": reason}
     return Refusal(401, body | {"type": "denied_authentication"})
-
-
-def permission_denied(resource: str, action: str) -> Refusal:
-    """403: the key may not do this."""
-    details = [{"resource": resource, "action": action}]
-    body = {"message": "insufficient permissions", "type": "permissions_denied"}
-    return Refusal(403, body | {"details": details})
 
 
 def page_headers(call: Call, name: str, page: int, size: int, total: int) -> dict[str, str]:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from simulator.api import render
 from simulator.api.calls import Answer, Call, answer, page_headers
 from simulator.world import FaultKind, Server
+from simulator.world.grants import needed_for
 from simulator.world.lifecycle import allowed_actions
 from simulator.world.model import invalid
 
@@ -19,13 +20,6 @@ _ORDERS: dict[str, tuple[Callable[[Server], tuple[int, int]], bool]] = {
     "modification_date_asc": (lambda server: (server.modified_s, server.serial), False),
 }
 _RESOURCE = "compute_servers"
-_PERMISSIONS = {
-    "poweron": "server:start",
-    "poweroff": "server:stop",
-    "stop_in_place": "server:stop",
-    "terminate": "server:delete",
-}
-"""What an action needs; the others need server:write."""
 
 
 def list_servers(call: Call) -> Answer:
@@ -143,7 +137,7 @@ def list_actions(call: Call) -> Answer:
 def act(call: Call) -> Answer:
     """POST an action: 202 and a task that nobody needs to watch."""
     action = str(call.body.get("action", ""))
-    server = _owned(call, "write", _PERMISSIONS.get(action, "server:write"))
+    server = _owned(call, "write", needed_for(action))
     call.world.act(call.zone, server.id, action)
     return answer(render.task(call.zone, server.id, call.world.now_s), 202)
 

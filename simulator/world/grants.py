@@ -54,3 +54,15 @@ STARTUP_SETS = (
     "InstancesServerWrite",
 )
 """What a startup's own key may do in its project, until somebody changes its rules."""
+
+_NEEDED = {
+    "poweron": "server:start",
+    "poweroff": "server:stop",
+    "stop_in_place": "server:stop",
+    "terminate": "server:delete",
+}
+
+
+def needed_for(action: str) -> str:
+    """The permission that an action on a server needs."""
+    return _NEEDED.get(action, "server:write")

@@ -135,3 +135,10 @@ def transient(resource: str, resource_id: str) -> Refusal:
     body = {"message": "resource is in a transient state", "type": "transient_state"}
     named = {"resource": resource, "resource_id": resource_id, "current_state": "updating"}
     return Refusal(409, body | named)
+
+
+def permission_denied(resource: str, action: str) -> Refusal:
+    """403: the key may not do this."""
+    details = [{"resource": resource, "action": action}]
+    body = {"message": "insufficient permissions", "type": "permissions_denied"}
+    return Refusal(403, body | {"details": details})

@@ -28,6 +28,7 @@ from simulator.world.model import (
     precondition,
     protected,
 )
+from simulator.world.startup import AsStartup
 
 _STUCK_LOOK_S = 30
 
@@ -104,7 +105,8 @@ class World:
 
     def _wake(self, event: Wake) -> None:
         project = next(project for project in self.projects if project.name == event.startup)
-        next_s = self._habits[event.startup].wake(self, project.id, self.now_s)
+        region = AsStartup(self, self.iam, project)
+        next_s = self._habits[event.startup].wake(region, project.id, self.now_s)
         if next_s is not None and next_s < self.ends_s:
             self._agenda.plan(max(next_s, self.now_s + 1), event)
 

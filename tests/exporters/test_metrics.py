@@ -7,11 +7,13 @@ import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from exporters.metrics import BALANCES, Metrics, MetricsServer
+from quotas.closing import ClosingView
 from quotas.levels import LEVELS
 from quotas.observation import Cause, Unknown
 from quotas.units import HOUR_S, UCR_PER_CREDIT
@@ -191,3 +193,13 @@ def test_promtool_finds_nothing_to_say(published: tuple[Rig, Metrics]) -> None:
     check = [promtool, "check", "metrics"]
     done = subprocess.run(check, input=metrics.render(), capture_output=True, check=False)
     assert (done.returncode, done.stdout + done.stderr) == (0, b"")
+
+
+def test_a_closing_that_fails_is_counted_by_startup(published: tuple[Rig, Metrics]) -> None:
+    """Failures in a row and withheld rules, for each startup that was closed at least once."""
+    rig, metrics = published
+    stuck = ClosingView("acme", "closing", T0, "403", 3, True)
+    metrics.publish(replace(rig.views[-1], closings=(stuck,)))
+    found = samples(metrics)
+    assert value(found, "closing_failures", **ACME) == 3
+    assert value(found, "rules_withheld", **ACME) == 1

@@ -17,7 +17,7 @@ from tests.simulator.client import Client
 from tests.simulator.test_errors import same
 
 from .closings import FULL, GRANULAR, Office, intents
-from .rig import END, Rig
+from .rig import END, Rig, server
 
 STOPPING = ("InstancesServerDelete", "InstancesServerStop", "InstancesServerWrite")
 
@@ -214,6 +214,23 @@ def test_a_key_that_may_not_set_rules_fails_in_sight(region: Running) -> None:
     assert "403" in shown[0]["detail"] and shown[0]["state"] == "closing"
     assert any("insufficient permissions" in alarm for alarm in rig.views[-1].alarms)
     Client(region).clear()
+
+
+def test_an_iam_that_is_down_holds_up_no_stop(office: Office) -> None:
+    """502 from every path of IAM: the closing waits, the server's stop is sent all the same."""
+    made, rig = office.startup(*GRANULAR), office.rig()
+    rig.cloud.add(server(project_id=office.project))
+    rig.run()
+    office.client.control("POST", "faults", kind="bad_gateway")
+    office.closed(rig)
+    rig.run_until(END + 300)
+    assert rig.cloud.stops == ["s1"]
+    assert ("close", "pending") in intents(rig) or ("close", "expired") in intents(rig)
+    assert office.client.control("DELETE", "faults") == {"faults": []}
+    assert office.rules(made["policy_id"]) == [sorted(GRANULAR)]
+    rig.run_until(END + 1800)
+    assert intents(rig)[-1] == ("close", "confirmed")
+    assert office.rules(made["policy_id"]) == [["InstancesReadOnly"]]
 
 
 def test_a_newer_intent_abandons_the_older(office: Office) -> None:

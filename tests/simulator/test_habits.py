@@ -173,3 +173,21 @@ def test_nobody_plans_after_the_end() -> None:
     before = [server for zone in ZONES for server in world.servers(zone)]
     world.advance(world.now_s + 30 * DAY_S)
     assert [server for zone in ZONES for server in world.servers(zone)] == before
+
+
+def test_a_habit_obeys_iam() -> None:
+    """Without start and create a habit starts nothing more; with them again, it goes on."""
+    world = World.build(1, START_S, 60)
+    world.advance(START_S + 20 * DAY_S)
+    (project,) = (each for each in world.projects if each.name == "cumulus-bio")
+    (policy,) = (each for each in world.iam.policies.values() if each.name == project.name)
+    whole = {"permission_set_names": policy.rules[0].permission_set_names}
+    left = {"permission_set_names": ["InstancesReadOnly", "InstancesServerStop"]}
+    projects = {"project_ids": [project.id]}
+    world.iam.set_rules(policy.id, [left | projects], world.now_s)
+    world.advance(START_S + 40 * DAY_S)
+    starts = [run.start_s for run in runs_of(world, project.name)]
+    assert starts and max(starts) <= START_S + 20 * DAY_S + HOUR_S
+    world.iam.set_rules(policy.id, [whole | projects], world.now_s)
+    world.advance(world.ends_s)
+    assert max(run.start_s for run in runs_of(world, project.name)) > START_S + 40 * DAY_S

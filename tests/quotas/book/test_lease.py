@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quotas.book.lease import Lease, StaleEpoch, acquire, fence, release
+from quotas.book.lease import Lease, StaleEpoch, acquire, fence, release, seize
 from quotas.book.session import Book
 from quotas.tables import LEASE
 
@@ -63,6 +63,20 @@ def test_released_it_is_free_at_once() -> None:
 def book() -> Book:
     """One book for all examples, each of which begins without a lease."""
     return Book.in_memory()
+
+
+def test_an_operator_takes_the_lease_from_a_living_holder() -> None:
+    """A new epoch at once: what the holder still writes is refused, and it waits its turn."""
+    book = Book.in_memory()
+    assert seize(book, "release-all", 50, 10) == Lease("release-all", 1, 60)
+    held = lease_of(book, "a", 100)
+    taken = seize(book, "release-all", 101, 300)
+    assert taken == Lease("release-all", held.epoch + 1, 401)
+    with book.writing() as connection, pytest.raises(StaleEpoch):
+        fence(connection, held)
+    assert acquire(book, "a", 102, 180) is None
+    release(book, taken)
+    assert acquire(book, "a", 103, 180) == Lease("a", taken.epoch + 1, 283)
 
 
 moves = st.lists(
