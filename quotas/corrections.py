@@ -13,9 +13,9 @@ Nothing posted is ever changed: a correction is a later transfer. Each rule here
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from quotas.ledger import (
     Entry,
@@ -43,8 +43,18 @@ class Refunded:
 
 
 @dataclass(frozen=True, slots=True)
+class Corrected:
+    """Open seconds of a charge at another rate, F counted from `origin_s`; what that moved."""
+
+    period: Period
+    rate_ucr_per_h: int
+    origin_s: int
+    entries: tuple[Entry, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Charge:
-    """A charge in the book: what it drew from whom, in draw order, and its refunds so far."""
+    """A charge in the book: what it drew from whom, in draw order, and what amended it so far."""
 
     key: str
     cohort: str
@@ -56,6 +66,8 @@ class Charge:
     rate_ucr_per_h: int
     draws: tuple[Entry, ...]
     refunds: tuple[Refunded, ...] = ()
+    corrections: tuple[Corrected, ...] = ()
+    flavor: str = ""
 
     def open_periods(self, window: Period) -> list[Period]:
         """The charge's seconds within a window that are not refunded yet, in order."""
@@ -70,21 +82,47 @@ class Charge:
             found.append(Period(start_s, end_s))
         return found
 
+    def priced_at(self, instant_s: int) -> tuple[int, int]:
+        """The rate of a second of it, and from where F counts: as the last correction says."""
+        for each in reversed(self.corrections):
+            if each.period.start_s <= instant_s < each.period.end_s:
+                return each.rate_ucr_per_h, each.origin_s
+        return self.rate_ucr_per_h, self.run_start_s
+
+    def stretches(self, period: Period) -> list[Period]:
+        """A period of it, cut where corrections begin and end."""
+        edges = {e for c in self.corrections for e in (c.period.start_s, c.period.end_s)}
+        inner = {edge for edge in edges if period.start_s < edge < period.end_s}
+        points = sorted({period.start_s, period.end_s} | inner)
+        return [Period(a, b) for a, b in pairwise(points)]
+
+    def cost_ucr(self, period: Period) -> int:
+        """What seconds of it cost, as corrected so far."""
+        return sum(cost_ucr(*self.priced_at(p.start_s), p) for p in self.stretches(period))
+
     def returned(self, period: Period) -> tuple[Entry, ...]:
         """What each account gets back for open seconds: the last drawn first."""
-        given: dict[str, int] = defaultdict(int)
-        for refund in self.refunds:
-            for entry in refund.entries:
-                given[entry.account] += entry.amount_ucr
-        left_ucr = cost_ucr(self.rate_ucr_per_h, self.run_start_s, period)
-        entries = []
-        for draw in reversed(self.draws):
-            back_ucr = min(left_ucr, draw.amount_ucr - given[draw.account])
+        return self.back(self.cost_ucr(period))
+
+    def back(self, amount_ucr: int) -> tuple[Entry, ...]:
+        """What each account gets back of an amount: the last drawn first, none above its part."""
+        drawn: dict[str, int] = {}
+        moved = [entry for amended in self.corrections for entry in amended.entries]
+        moved += [entry for amended in self.refunds for entry in amended.entries]
+        later = [Entry(e.account, -e.amount_ucr) for e in moved if e.amount_ucr < 0]
+        for draw in (*self.draws, *later):
+            drawn[draw.account] = drawn.pop(draw.account, 0) + draw.amount_ucr
+        for entry in moved:
+            if entry.amount_ucr > 0:
+                drawn[entry.account] -= entry.amount_ucr
+        entries, left_ucr = [], amount_ucr
+        for account, given_ucr in reversed(drawn.items()):
+            back_ucr = min(left_ucr, given_ucr)
             if back_ucr:
-                entries.append(Entry(draw.account, back_ucr))
+                entries.append(Entry(account, back_ucr))
                 left_ucr -= back_ucr
         if left_ucr:
-            raise ValueError(f"charge {self.key} drew less than {period} cost")
+            raise ValueError(f"charge {self.key} drew less than is to be returned")
         return tuple(entries)
 
 

@@ -16,10 +16,11 @@ its `modified_s`:
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from quotas.observation import Complete, Server, Sweep
+from quotas.pricing import Prices
 from quotas.program import Program, Startup
 from quotas.units import HOUR_S, Period, cost_ucr, month_start_s
 
@@ -91,10 +92,20 @@ class Metered:
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """Accepted rates and GPU counts by flavor (TYPE@zone)."""
+    """Rates in force and GPU counts by flavor (TYPE@zone), and every version of a rate.
+
+    A flavor that has no version keeps the rate that it has.
+    """
 
     rates_ucr_per_h: Mapping[str, int]
     gpus: Mapping[str, int]
+    prices: Prices = field(default_factory=Prices)
+
+    def at(self, instant_s: int) -> Catalogue:
+        """The same with the rates that are in force at an instant."""
+        versions = {f: self.prices.in_force(f, instant_s) for f in self.prices.versions}
+        rates = {flavor: v.rate_ucr_per_h for flavor, v in versions.items() if v is not None}
+        return replace(self, rates_ucr_per_h={**self.rates_ucr_per_h, **rates})
 
 
 def meter(

@@ -47,7 +47,18 @@ class TransferOrder:
     amount_ucr: int
 
 
-Order = GrantOrder | VoidOrder | RefundOrder | TransferOrder
+@dataclass(frozen=True, slots=True)
+class PriceOrder:
+    """A flavor's rate from an instant on; `bearer` bears what it adds to time that is past."""
+
+    flavor: str
+    rate_ucr_per_h: int
+    from_s: int
+    bearer: str = "sponsor"
+    confirm: str | None = None
+
+
+Order = GrantOrder | VoidOrder | RefundOrder | TransferOrder | PriceOrder
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,12 +104,6 @@ def _no_tranches(value: str) -> str:
     return value
 
 
-def _only_fixed(value: Prices) -> Prices:
-    if value != "fixed":
-        raise ValueError('is not yet supported; write "fixed"')
-    return value
-
-
 def _steps(value: object) -> object:
     if isinstance(value, list):
         return value
@@ -297,7 +291,7 @@ class ProgramTable(_Table):
     timezone: Annotated[str, AfterValidator(_known_timezone)] = "UTC"
     mode: Mode = "shadow"
     budget: Amount
-    prices: Annotated[Prices, AfterValidator(_only_fixed)] = "fixed"
+    prices: Prices = "fixed"
     zones: list[Zone] = Field(default=list(DEFAULT_ZONES), min_length=1)
 
 

@@ -59,6 +59,7 @@ class Snapshot:
     excesses: tuple[Excess, ...] = ()
     recent: tuple[Run, ...] = ()
     charged: Mapping[str, int] = field(default_factory=dict)
+    measured_latency_s: Mapping[str, int] = field(default_factory=dict)
     enforcement: Enforcement = UNTOUCHED
     words: Words = field(init=False, repr=False, compare=False)
 

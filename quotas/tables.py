@@ -179,13 +179,32 @@ class ZoneRow(SQLModel, table=True):
 
 
 class PriceRow(SQLModel, table=True):
-    """An accepted rate of a flavor; the newest one is in force."""
+    """A version of a flavor's rate (see quotas.pricing.Version): append-only.
+
+    `deed`, `body` and `answer` are of the command that accepted it, as in quotas.book.deeds.
+    """
 
     __tablename__ = "price"
-    flavor: str = Field(primary_key=True)
-    accepted_s: int = Field(sa_column=_int64(primary_key=True))
+    id: int | None = Field(default=None, primary_key=True)
+    flavor: str
+    from_s: int = Field(sa_column=_int64())
     rate_ucr_per_h: int = Field(sa_column=_int64())
+    recorded_s: int = Field(sa_column=_int64())
+    bearer: str
     source: str
+    reason: str = ""
+    deed: str | None = Field(default=None, unique=True)
+    body: str = ""
+    answer: str = ""
+
+
+class ListingRow(SQLModel, table=True):
+    """A believable price that the catalogue listed, from when it was first seen: append-only."""
+
+    __tablename__ = "listing"
+    flavor: str = Field(primary_key=True)
+    listed_s: int = Field(sa_column=_int64(primary_key=True))
+    rate_ucr_per_h: int = Field(sa_column=_int64())
 
 
 class OfferRow(SQLModel, table=True):
@@ -373,6 +392,7 @@ HOLD = _TABLES["hold"]
 DEED = _TABLES["deed"]
 OFFER = _TABLES["offer"]
 PRICE = _TABLES["price"]
+LISTING = _TABLES["listing"]
 PROGRAM = _TABLES["program_version"]
 RUN = _TABLES["run"]
 ZONE = _TABLES["zone"]

@@ -77,6 +77,7 @@ class View:
     closings: tuple[ClosingView, ...] = ()
     requests: tuple[Standing, ...] = ()
     excesses: tuple[Excess, ...] = ()
+    stop_latency_s: Mapping[str, int] = field(default_factory=dict)
     overdraft: Mapping[str, int] = field(default_factory=dict)
     """What each cohort's sponsor paid beyond the grants, in ucr."""
     price_alarms: int = 0

@@ -8,7 +8,7 @@ the book as it was, and the next one catches up.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 
 import structlog
@@ -20,9 +20,12 @@ from quotas.book.state import State, load, pending_intents
 from quotas.charging import post_due
 from quotas.closing import Closings, closing_alarms, decide_closings, projects_at, seen_as
 from quotas.decide import Decided, decide
-from quotas.metering import meter
+from quotas.metering import Metered, meter
 from quotas.notices import Intent
+from quotas.observation import Sweep
 from quotas.program import Program
+from quotas.rating import rated
+from quotas.repricing import with_differences
 from quotas.view import View
 from quotas.words import EVERYONE, Words, in_mode
 from scheduler.act import act
@@ -104,9 +107,7 @@ class Cycle:
         sweeps = self.observer.observe(state.program.zones, now_s)
         if stepped_s:
             return Report("observed", f"the clock jumped by {stepped_s} s: nothing is decided")
-        metered = meter(
-            state.program, state.catalogue, state.runs, state.confirmed, sweeps.values()
-        )
+        metered = _metered(state, sweeps.values())
         posting = post_due(state.program, state.grants, metered)
         snapshot = snapshot_of(state, sweeps, metered, posting, now_s, self.timing.cycle_s)
         decided = decide(snapshot)
@@ -116,13 +117,14 @@ class Cycle:
             confirmed=dict(metered.confirmed),
             runs=posting.changed,
             disputes=metered.disputes,
-            transfers=posting.transfers,
+            transfers=with_differences(posting.transfers, state.catalogue.prices),
             decisions=(*decided.decisions, *closings.decisions),
             notices=(*decided.notices, *closings.notices),
             intents=(*decided.intents, *closings.intents),
             mode=state.program.mode,
             requests=decided.requests,
             excesses=decided.excesses,
+            priced_with=state.catalogue.prices.newest,
         )
         for head in commit(self.book, result, self.lease, now_s):
             log.info("book.head", **asdict(head))
@@ -185,10 +187,11 @@ class Cycle:
         self.prices.unpriced = any(run.rate_ucr_per_h is None for run in state.runs)
         program = state.program
         factor_max = program.policy.price_factor_max
-        read = self.prices.refresh(program.zones, state.catalogue, factor_max, now_s)
+        read = self.prices.refresh(program.zones, state.catalogue.at(now_s), factor_max, now_s)
         state = load(self.book) if read else state
         words = Words(state.enforcement.words, now_s)
-        return replace(state, program=in_mode(program, words))
+        catalogue = state.catalogue.at(now_s)
+        return replace(state, program=in_mode(program, words), catalogue=catalogue)
 
     def use(self, cloud: Cloud, permissions: Permissions | None = None) -> None:
         """Talk to the cloud through other connections from the next cycle on."""
@@ -203,3 +206,10 @@ class Cycle:
         regular_s = now_s + self.timing.cycle_s
         edges = report.view.edges if report.view else ()
         return min([regular_s, *(edge for edge in edges if edge > now_s)])
+
+
+def _metered(state: State, sweeps: Iterable[Sweep]) -> Metered:
+    """What ran, each run at its rate."""
+    assert state.program is not None
+    program, catalogue = state.program, state.catalogue
+    return rated(program, catalogue, meter(program, catalogue, state.runs, state.confirmed, sweeps))

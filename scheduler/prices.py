@@ -14,6 +14,7 @@ from quotas.book.commit import keep_offers
 from quotas.book.session import Book
 from quotas.metering import Catalogue
 from quotas.observation import Offer
+from quotas.pricing import is_absurd
 from quotas.units import format_credits
 from scheduler.clouds.base import Cloud, CloudError
 
@@ -48,8 +49,9 @@ class PriceWatch:
                 self._alarms[zone] = (f"prices of {zone} are not known: {error}",)
                 continue
             self._read_s[zone] = now_s
-            believed = [offer for offer in offers if offer.gpus and fault(offer) is None]
-            self._alarms[zone] = tuple(_alarms(offers, catalogue.rates_ucr_per_h, factor_max))
+            rates = catalogue.rates_ucr_per_h
+            believed = [o for o in offers if o.gpus and is_believable(o, rates, factor_max)]
+            self._alarms[zone] = tuple(_alarms(offers, rates, factor_max))
             keep_offers(self._book, offers, believed, now_s, "catalogue")
         return bool(due)
 
@@ -69,13 +71,21 @@ def fault(offer: Offer) -> str | None:
     return None
 
 
+def is_believable(offer: Offer, rates: Mapping[str, int], factor_max: int) -> bool:
+    """Whether a listed price can be true: neither missing, zero nor far from the rate in force."""
+    listed, rate = offer.rate_ucr_per_h, rates.get(offer.flavor)
+    if listed is None or fault(offer) is not None:
+        return False
+    return rate is None or not is_absurd(listed, rate, factor_max)
+
+
 def _alarms(offers: Iterable[Offer], rates: Mapping[str, int], factor_max: int) -> Iterable[str]:
     """What is wrong with a listing: no believable price, or not the rate in force."""
     for offer in sorted((o for o in offers if o.gpus), key=lambda each: each.flavor):
         wrong, listed, rate = fault(offer), offer.rate_ucr_per_h, rates.get(offer.flavor)
         if wrong is not None or listed is None:
             yield wrong or f"{offer.flavor} has no price"
-        elif rate is not None and not rate <= listed * factor_max <= rate * factor_max**2:
+        elif rate is not None and is_absurd(listed, rate, factor_max):
             yield (
                 f"{offer.flavor} is listed at an absurd {format_credits(listed)} an hour, "
                 f"charged at {format_credits(rate)}"

@@ -11,6 +11,7 @@ from quotas.book.state import State
 from quotas.charging import Posting
 from quotas.closing import closing_views
 from quotas.decide import Decided
+from quotas.latency import latencies_s
 from quotas.ledger import usage_account
 from quotas.metering import Metered, Run
 from quotas.notices import LIVE_NOTICES, servers_seen
@@ -34,7 +35,9 @@ def snapshot_of(
     assert state.program is not None
     program = state.program
     policy = program.policy
-    reserve_s = policy.minimum_notice_s + cycle_s + policy.stop_latency_s
+    default_s = policy.stop_latency_s
+    measured, slowest_s = latencies_s(posting.runs.values(), state.stops, default_s)
+    reserve_s = policy.minimum_notice_s + cycle_s
     names = {s.name for s in program.startups()} | {g.startup for g in posting.grants}
     confirmed = dict(metered.confirmed)
     return Snapshot(
@@ -45,13 +48,21 @@ def snapshot_of(
         confirmed=confirmed,
         runs=posting.runs,
         balances={
-            name: balance(name, now_s, posting.grants, posting.runs.values(), confirmed, reserve_s)
+            name: balance(
+                name,
+                now_s,
+                posting.grants,
+                posting.runs.values(),
+                confirmed,
+                reserve_s + slowest_s.get(name, default_s),
+            )
             for name in sorted(names)
         },
         notices=state.notices,
         intents=state.intents,
         told=state.told,
         stop_latency_s=policy.stop_latency_s,
+        measured_latency_s=measured,
         requests=state.requests,
         excesses=state.excesses,
         recent=state.recent,
@@ -97,6 +108,7 @@ def view_of(
         decisions=decided.decisions,
         pool_of={flavor: pool.name for pool in program.pools for flavor in pool.flavors},
         edges=decided.edges,
+        stop_latency_s=snapshot.measured_latency_s,
         overdraft=state.overdraft,
         price_alarms=len(alarms),
         alarms=(

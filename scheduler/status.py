@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from quotas.balances import Balance, balance
@@ -12,6 +12,7 @@ from quotas.book.history import expiring_next
 from quotas.book.state import State, load, read_zones
 from quotas.closing import ClosingView, closing_views
 from quotas.division import divide, usage_of
+from quotas.latency import latencies_s
 from quotas.levels import level
 from quotas.metering import Run
 from quotas.notices import Notice
@@ -36,13 +37,21 @@ def status_of(book: Book, now_s: int) -> dict[str, Any]:
     now_s = max([now_s, *state.confirmed.values()])  # a kept demo's book lies in the future
     words = Words(state.enforcement.words, now_s)
     program = in_mode(state.program, words)
+    state = replace(state, catalogue=state.catalogue.at(now_s))
     known = format_instant(min(state.confirmed.values())) if state.confirmed else None
     policy = program.policy
-    reserve_s = policy.minimum_notice_s + policy.stop_latency_s
+    measured, slowest_s = latencies_s(state.runs, state.stops, policy.stop_latency_s)
     open_runs = [run for run in state.runs if run.end_s is None]
     names = {s.name for s in program.startups()} | {grant.startup for grant in state.grants}
     balances = {
-        name: balance(name, now_s, state.grants, state.runs, dict(state.confirmed), reserve_s)
+        name: balance(
+            name,
+            now_s,
+            state.grants,
+            state.runs,
+            dict(state.confirmed),
+            policy.minimum_notice_s + slowest_s.get(name, policy.stop_latency_s),
+        )
         for name in sorted(names)
     }
     snapshot = _snapshot(state, program, balances, now_s)
@@ -76,6 +85,7 @@ def status_of(book: Book, now_s: int) -> dict[str, Any]:
         "sentence": f"{len(startups)} startups, {gpus} of {capacity} GPUs, {program.mode} mode, "
         f"{f'known until {known}' if known else 'no zone was read yet'}",
         "startups": startups,
+        "stop_latency_s": {"default": policy.stop_latency_s, "measured": dict(measured)},
         "shares": [asdict(share) for share in shares],
         "closings": [_closing(view) for view in closing_views(state.closings)],
         "excesses": [_excess(excess) for excess in state.excesses],

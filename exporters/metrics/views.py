@@ -150,7 +150,10 @@ def _states(view: View) -> Iterable[Metric]:
         zone.add_metric([each.name], 1 if each.outcome == "complete" else 0)
         if each.confirmed_until_s is not None:
             known.add_metric([each.name], each.confirmed_until_s)
-    return [level, zone, known]
+    latency = _family("stop_latency_seconds", "Time a stop takes, as measured.", ["flavor"])
+    for flavor, seconds in sorted(view.stop_latency_s.items()):
+        latency.add_metric([flavor], seconds)
+    return [level, zone, known, latency]
 
 
 def _promises(view: View) -> Iterable[Metric]:

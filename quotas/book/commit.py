@@ -6,20 +6,21 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Table, bindparam, select, update
+from sqlalchemy import Connection, Table, bindparam, func, select, update
 from sqlalchemy.dialects.sqlite import insert
 
 from quotas.book.heads import keep_heads
 from quotas.book.lease import Lease, fence
 from quotas.book.session import Book
-from quotas.book.state import read_program
+from quotas.book.state import read_prices, read_program
 from quotas.book.statements import close_months
-from quotas.book.transfers import canonical, post
+from quotas.book.transfers import Overdrawn, canonical, post
 from quotas.heads import Head
 from quotas.ledger import Transfer, grant_transfer
 from quotas.metering import Dispute, Run
 from quotas.notices import Intent, Notice
 from quotas.observation import Complete, Offer, Sweep, Unknown
+from quotas.pricing import STARTUP, Prices
 from quotas.program import Program, ProgramError, Startup
 from quotas.requests import Request
 from quotas.snapshot import Decision, Excess
@@ -29,6 +30,7 @@ from quotas.tables import (
     EXCESS,
     GRANT,
     INTENT,
+    LISTING,
     NOTICE,
     OFFER,
     PRICE,
@@ -54,6 +56,8 @@ class Result:
     mode: str
     requests: Sequence[Request] = ()
     excesses: Sequence[Excess] = ()
+    priced_with: int | None = None
+    """The newest price version that was known when the charges were computed."""
 
 
 def commit(book: Book, result: Result, lease: Lease, now_s: int) -> tuple[Head, ...]:
@@ -63,6 +67,10 @@ def commit(book: Book, result: Result, lease: Lease, now_s: int) -> tuple[Head, 
     """
     with book.writing() as connection:
         fence(connection, lease)
+        newest = connection.scalar(select(func.max(PRICE.c.id))) or 0
+        if result.priced_with is not None and newest != result.priced_with:
+            # A person corrected a price meanwhile, and did not see these charges.
+            raise Overdrawn("a price was accepted while this cycle ran")
         post(connection, result.transfers, recorded_s=now_s, epoch=lease.epoch, actor="cohortd")
         _upsert(connection, RUN, [asdict(run) for run in result.runs])
         _upsert(connection, DISPUTE, [_dispute(dispute) for dispute in result.disputes])
@@ -110,24 +118,38 @@ def apply_program(book: Book, program: Program, now_s: int, actor: str) -> int:
 def keep_offers(
     book: Book, offers: Sequence[Offer], believed: Iterable[Offer], now_s: int, source: str
 ) -> None:
-    """Remember what is sold; put in force the believed rates of flavors that have none yet."""
+    """Remember what is sold and what was believably listed; rates of flavors that have none yet."""
     with book.writing() as connection:
-        listed = [
+        sold = [
             {"flavor": o.flavor, "gpus": o.gpus, "scratch_bytes": o.scratch_bytes} for o in offers
         ]
-        _upsert(connection, OFFER, listed)
-        priced = set(connection.scalars(select(PRICE.c.flavor)))
+        _upsert(connection, OFFER, sold)
+        prices = read_prices(connection)
+        listed = [
+            {"flavor": o.flavor, "listed_s": now_s, "rate_ucr_per_h": o.rate_ucr_per_h}
+            for o in believed
+            if o.rate_ucr_per_h is not None and _is_news(prices, o, now_s)
+        ]
+        _append(connection, LISTING, listed)
         rows = [
             {
-                "flavor": offer.flavor,
-                "accepted_s": now_s,
-                "rate_ucr_per_h": offer.rate_ucr_per_h,
+                "flavor": row["flavor"],
+                "from_s": now_s,
+                "rate_ucr_per_h": row["rate_ucr_per_h"],
+                "recorded_s": now_s,
+                "bearer": STARTUP,
                 "source": source,
             }
-            for offer in believed
-            if offer.flavor not in priced and offer.rate_ucr_per_h is not None
+            for row in listed
+            if row["flavor"] not in prices.versions
         ]
         _append(connection, PRICE, rows)
+
+
+def _is_news(prices: Prices, offer: Offer, now_s: int) -> bool:
+    """Whether a listed price is another than the one listed last."""
+    last = prices.listings.get(offer.flavor, ())
+    return not last or (last[-1].rate_ucr_per_h != offer.rate_ucr_per_h and now_s > last[-1].from_s)
 
 
 def _refuse_other_terms(connection: Connection, startups: Iterable[Startup]) -> None:

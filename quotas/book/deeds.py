@@ -3,7 +3,7 @@
 A deed is an order with a reason and an actor. Its first transfer keeps the deed's key,
 its order and its answer in `detail`, under the hash chain: the same key with the same
 order repeats the answer, with another one it is refused. The table `deed` finds that
-transfer by the key.
+transfer by the key. A price keeps the three in its own row.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from quotas.book.session import Book
 from quotas.book.transfers import canonical, post
 from quotas.corrections import Refused
 from quotas.orders import Deed
-from quotas.tables import DEED, GRANT, TRANSFER
+from quotas.tables import DEED, GRANT, PRICE, TRANSFER
 
 
 def preview(book: Book, deed: Deed) -> Answer:
@@ -34,6 +34,11 @@ def perform(book: Book, deed: Deed) -> Answer:
         if known is not None:
             return known
         outcome = outcome_of(connection, deed)
+        if outcome.price is not None:
+            asked = {"deed": deed.key, "body": deed.body, "answer": canonical(outcome.answer)}
+            connection.execute(PRICE.insert().values(**outcome.price, **asked))
+        if not outcome.transfers:
+            return outcome.answer
         first, *rest = outcome.transfers
         kept = {"deed": key_of(connection, deed), "order": deed.body}
         kept |= {"answer": canonical(outcome.answer)}
@@ -52,9 +57,15 @@ def _first_answer(connection: Connection, deed: Deed) -> Answer | None:
         return None
     kept = select(TRANSFER.c.detail).join(DEED, DEED.c.transfer_id == TRANSFER.c.id)
     text = connection.scalar(kept.where(DEED.c.key == deed.key))
-    if text is None:
+    # A price may move no credits, and is kept by itself.
+    priced = select(PRICE.c.body, PRICE.c.answer).where(PRICE.c.deed == deed.key)
+    price = connection.execute(priced).one_or_none()
+    if text is not None:
+        detail = json.loads(text)
+    elif price is not None:
+        detail = {"order": price.body, "answer": price.answer}
+    else:
         return None
-    detail = json.loads(text)
     if detail["order"] != deed.body:
         raise Refused(f"--key {deed.key} was used for another command; choose a new key")
     answer: Answer = json.loads(detail["answer"])

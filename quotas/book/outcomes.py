@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select
 
+from quotas.book.repricings import accepted
 from quotas.book.returns import read_charges
 from quotas.book.standing import read_balance
 from quotas.book.state import read_grants, read_program
@@ -20,7 +21,7 @@ from quotas.corrections import (
     void_transfer,
 )
 from quotas.ledger import GrantBalance, Transfer, grant_transfer, sponsor_account
-from quotas.orders import Deed, GrantOrder, RefundOrder, TransferOrder, VoidOrder
+from quotas.orders import Deed, GrantOrder, PriceOrder, RefundOrder, TransferOrder, VoidOrder
 from quotas.program import Program, Startup
 from quotas.tables import BALANCE, GRANT, RUN, TRANSFER
 from quotas.units import Period, format_credits, format_instant
@@ -30,11 +31,12 @@ Answer = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a deed writes: transfers, rows of new grants, and its answer."""
+    """What a deed writes: transfers, rows of new grants or a price, and its answer."""
 
     transfers: tuple[Transfer, ...]
     answer: Answer
     grants: tuple[dict[str, Any], ...] = ()
+    price: dict[str, Any] | None = None
 
 
 def outcome_of(connection: Connection, deed: Deed) -> Outcome:
@@ -51,6 +53,8 @@ def outcome_of(connection: Connection, deed: Deed) -> Outcome:
             return _refund(connection, program, deed, deed.order)
         case TransferOrder():
             return _transfer(connection, program, deed, deed.order)
+        case PriceOrder():
+            return _price(connection, program, deed, deed.order)
 
 
 def _number(connection: Connection) -> int:
@@ -256,6 +260,21 @@ def _transfer(
         f"{order.to}: {drawn}",
     }
     return Outcome((moved,), answer, rows)
+
+
+def _price(connection: Connection, program: Program, deed: Deed, order: PriceOrder) -> Outcome:
+    made = accepted(connection, program, deed, order)
+    row = {
+        "id": made.version.id,
+        "flavor": order.flavor,
+        "from_s": order.from_s,
+        "rate_ucr_per_h": order.rate_ucr_per_h,
+        "recorded_s": deed.now_s,
+        "bearer": order.bearer,
+        "source": deed.actor,
+        "reason": deed.reason,
+    }
+    return Outcome(made.transfers, made.answer, price=row)
 
 
 def _member(program: Program, name: str) -> Startup:

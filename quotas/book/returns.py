@@ -1,4 +1,4 @@
-"""Which charges are there to refund, and is every refund in the book exactly what it may be?"""
+"""Which charges may be amended, and is every refund and correction exactly what it may be?"""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, select
 
-from quotas.corrections import Charge, Refunded
+from quotas.corrections import Charge, Corrected, Refunded
 from quotas.ledger import Entry, usage_account
 from quotas.posted import Posted
 from quotas.tables import ENTRY, TRANSFER
-from quotas.units import Period
+from quotas.units import Period, cost_ucr
 
 IDS_AT_ONCE = 500
 
@@ -36,12 +36,35 @@ def read_charges(
         and server in (None, detail["server"])
         and zone in (None, detail["flavor"].rpartition("@")[2])
     ]
-    refunds = _refunds(connection, connection.execute(mine.where(TRANSFER.c.kind == "refund")))
+    amending = mine.where(TRANSFER.c.kind.in_(("refund", "correction")))
+    amended = _amended(connection, connection.execute(amending))
     sides = _sides(connection, [row.id for row, _ in found])
     return [
-        replace(_charge(row, detail, sides[row.id]), refunds=tuple(refunds[row.key]))
+        _with(_charge(row, detail, sides[row.id]), amended.get(row.key, ()))
         for row, detail in found
     ]
+
+
+def read_differences(connection: Connection, startups: Collection[str]) -> dict[str, int]:
+    """What was posted as the price difference of each charge so far, by the charge's key."""
+    query = select(TRANSFER.c.detail, ENTRY.c.amount_ucr).join(
+        ENTRY, (ENTRY.c.transfer_id == TRANSFER.c.id) & (ENTRY.c.position == 1)
+    )
+    query = query.where(TRANSFER.c.startup.in_(sorted(startups)), TRANSFER.c.kind == "difference")
+    posted: dict[str, int] = defaultdict(int)
+    for row in connection.execute(query):
+        posted[json.loads(row.detail)["charge"]] += row.amount_ucr
+    return posted
+
+
+def _with(charge: Charge, amended: Iterable[Refunded | Corrected]) -> Charge:
+    """The charge with what amended it, in the order in which it was posted."""
+    each = tuple(amended)
+    return replace(
+        charge,
+        refunds=tuple(one for one in each if isinstance(one, Refunded)),
+        corrections=tuple(one for one in each if isinstance(one, Corrected)),
+    )
 
 
 def _charge(row: Row[Any], detail: dict[str, Any], sides: Iterable[Entry]) -> Charge:
@@ -55,20 +78,29 @@ def _charge(row: Row[Any], detail: dict[str, Any], sides: Iterable[Entry]) -> Ch
         run_start_s=detail["run_start_s"],
         rate_ucr_per_h=detail["rate_ucr_per_h"],
         draws=tuple(Entry(e.account, -e.amount_ucr) for e in sides if e.amount_ucr < 0),
+        flavor=detail["flavor"],
     )
 
 
-def _refunds(connection: Connection, rows: Iterable[Row[Any]]) -> dict[str, list[Refunded]]:
-    """The refunds of each charge, by its key, in the order in which they were posted."""
+def _amended(
+    connection: Connection, rows: Iterable[Row[Any]]
+) -> dict[str, list[Refunded | Corrected]]:
+    """What amended each charge, by its key, in the order in which it was posted."""
     kept = sorted(rows, key=lambda row: int(row.id))
     sides = _sides(connection, [row.id for row in kept])
-    found: dict[str, list[Refunded]] = defaultdict(list)
+    found: dict[str, list[Refunded | Corrected]] = defaultdict(list)
     for row in kept:
-        detail = json.loads(row.detail)
-        back = tuple(entry for entry in sides[row.id] if entry.amount_ucr > 0)
-        period = Period(detail["start_s"], detail["end_s"])
-        found[detail["charge"]].append(Refunded(period, back))
+        found[json.loads(row.detail)["charge"]].append(_amendment(row, sides[row.id]))
     return found
+
+
+def _amendment(row: Row[Any] | Posted, sides: list[Entry]) -> Refunded | Corrected:
+    """A refund or a correction as it was posted; the usage account's side stands first."""
+    detail = json.loads(row.detail)
+    period, others = Period(detail["start_s"], detail["end_s"]), tuple(sides[1:])
+    if row.kind == "refund":
+        return Refunded(period, others)
+    return Corrected(period, detail["rate_ucr_per_h"], detail["origin_s"], others)
 
 
 def _sides(connection: Connection, ids: list[int]) -> dict[int, list[Entry]]:
@@ -82,30 +114,35 @@ def _sides(connection: Connection, ids: list[int]) -> dict[int, list[Entry]]:
 
 
 class RefundAudit:
-    """Checks each refund against its charge; memory grows with the number of refunds."""
+    """Checks each refund and correction against its charge; memory grows with their number."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._refunds: dict[str, list[Refunded]] = defaultdict(list)
+        self._amended: dict[str, list[Refunded | Corrected]] = defaultdict(list)
 
     def fault(self, row: Posted) -> str | None:
-        """The first thing that is wrong with a refund, or None."""
+        """The first thing that is wrong with a refund or a correction, or None."""
         detail = row.details
+        verb = "refunds" if row.kind == "refund" else "corrects"
         earlier = select(TRANSFER).where(TRANSFER.c.key == detail["charge"])
         earlier = earlier.where(TRANSFER.c.kind == "charge", TRANSFER.c.id < row.id)
         of = self._connection.execute(earlier).one_or_none()
         if of is None or (of.startup, of.cohort) != (row.startup, row.cohort):
-            return f"refunds {detail['charge']}, which is no earlier charge of {row.startup}"
+            return f"{verb} {detail['charge']}, which is no earlier charge of {row.startup}"
         charge = _charge(of, json.loads(of.detail), _sides(self._connection, [of.id])[of.id])
-        charge = replace(charge, refunds=tuple(self._refunds[charge.key]))
-        period = Period(detail["start_s"], detail["end_s"])
+        charge = _with(charge, self._amended[charge.key])
+        sides = [Entry(*entry) for entry in row.entries]
+        amendment = _amendment(row, sides)
+        period = amendment.period
         if charge.open_periods(period) != [period]:
-            return f"refunds seconds that {charge.key} does not have, or gave back already"
-        back = charge.returned(period)
-        total_ucr = sum(entry.amount_ucr for entry in back)
-        due = [(usage_account(row.startup), -total_ucr)]
-        due += [(entry.account, entry.amount_ucr) for entry in back]
-        if list(row.entries) != due:
+            return f"{verb} seconds that {charge.key} does not have, or gave back already"
+        owed_ucr = charge.cost_ucr(period)
+        if isinstance(amendment, Corrected):
+            owed_ucr -= cost_ucr(amendment.rate_ucr_per_h, amendment.origin_s, period)
+        # What is owed goes back to whom it was drawn from; whoever pays more, it sums up.
+        back = charge.back(owed_ucr) if owed_ucr > 0 else amendment.entries
+        due = [Entry(usage_account(row.startup), -owed_ucr), *back]
+        if sides != due:
             return f"does not return what {charge.key} drew for these seconds"
-        self._refunds[charge.key].append(Refunded(period, back))
+        self._amended[charge.key].append(amendment)
         return None

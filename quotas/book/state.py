@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, func, or_, select
+from sqlalchemy import Connection, Row, func, or_, select
 
 from quotas.book.session import Book
 from quotas.book.withheld import read_past
 from quotas.book.words import read_enforcement
 from quotas.closing import Past
 from quotas.guard import UNTOUCHED, Enforcement
+from quotas.latency import Stop
 from quotas.ledger import GrantBalance, grant_account, overdraft_account, usage_account
 from quotas.levels import CREDITS
 from quotas.metering import Catalogue, Run
 from quotas.notices import KEPT_NOTICES, LIVE_INTENTS, LIVE_NOTICES, Intent, Notice
 from quotas.pacing import WINDOWS_S
 from quotas.posted import holder
+from quotas.pricing import Prices, Step, Version
 from quotas.program import Program
 from quotas.requests import LIVE_REQUESTS, Request
 from quotas.snapshot import Excess
@@ -30,6 +32,7 @@ from quotas.tables import (
     EXCESS,
     GRANT,
     INTENT,
+    LISTING,
     NOTICE,
     OFFER,
     PRICE,
@@ -39,6 +42,9 @@ from quotas.tables import (
     ZONE,
 )
 from quotas.units import Period, cost_ucr
+
+LATEST_STOPS = 500
+"""So many confirmed stops are read, of all flavors, to measure how long one takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +68,7 @@ class State:
     excesses: tuple[Excess, ...] = ()
     recent: tuple[Run, ...] = ()
     enforcement: Enforcement = UNTOUCHED
+    stops: tuple[Stop, ...] = ()
 
 
 def load(book: Book) -> State:
@@ -86,6 +93,7 @@ def load(book: Book) -> State:
             closings=read_past(connection),
             recent=_recent(connection),
             enforcement=read_enforcement(connection),
+            stops=read_stops(connection),
         )
 
 
@@ -99,6 +107,20 @@ def read_program(connection: Connection) -> tuple[int, Program | None]:
 def read_grants(connection: Connection) -> tuple[GrantBalance, ...]:
     """Every grant with what is left of it, in the order of creation."""
     balances = {r.account: r.amount_ucr for r in connection.execute(select(BALANCE))}
+    return _grants(connection.execute(select(GRANT).order_by(GRANT.c.id)), balances)
+
+
+def read_startup_grants(connection: Connection, startup: str) -> tuple[GrantBalance, ...]:
+    """One startup's grants with what is left of each, read by index: cheap among many."""
+    rows = connection.execute(
+        select(GRANT).where(GRANT.c.startup == startup).order_by(GRANT.c.id)
+    ).all()
+    accounts = [grant_account(row.startup, row.grant_id) for row in rows]
+    own = connection.execute(select(BALANCE).where(BALANCE.c.account.in_(accounts)))
+    return _grants(rows, {row.account: row.amount_ucr for row in own})
+
+
+def _grants(rows: Iterable[Row[Any]], balances: Mapping[str, int]) -> tuple[GrantBalance, ...]:
     return tuple(
         GrantBalance(
             startup=row.startup,
@@ -111,7 +133,7 @@ def read_grants(connection: Connection) -> tuple[GrantBalance, ...]:
             granted_ucr=row.amount_ucr,
             left_ucr=balances.get(grant_account(row.startup, row.grant_id), 0),
         )
-        for row in connection.execute(select(GRANT).order_by(GRANT.c.id))
+        for row in rows
     )
 
 
@@ -128,12 +150,29 @@ def read_confirmed(connection: Connection) -> dict[str, int]:
 
 
 def read_catalogue(connection: Connection) -> Catalogue:
-    """Rates in force and GPU counts, by flavor."""
-    prices = select(PRICE.c.flavor, PRICE.c.rate_ucr_per_h)
-    prices = prices.order_by(PRICE.c.flavor, PRICE.c.accepted_s)
+    """The last accepted rates and GPU counts, by flavor; `Catalogue.at` gives those in force."""
+    prices = read_prices(connection)
+    newest = {flavor: versions[-1] for flavor, versions in prices.versions.items()}
     return Catalogue(
-        rates_ucr_per_h={r.flavor: r.rate_ucr_per_h for r in connection.execute(prices)},
+        rates_ucr_per_h={flavor: v.rate_ucr_per_h for flavor, v in newest.items()},
         gpus={r.flavor: r.gpus for r in connection.execute(select(OFFER.c.flavor, OFFER.c.gpus))},
+        prices=prices,
+    )
+
+
+def read_prices(connection: Connection) -> Prices:
+    """Every accepted version in the order recorded, and every believable listing in time's."""
+    versions: dict[str, list[Version]] = defaultdict(list)
+    for row in connection.execute(select(PRICE).order_by(PRICE.c.id)):
+        versions[row.flavor].append(
+            Version(row.id, row.from_s, row.rate_ucr_per_h, row.recorded_s, row.bearer, row.source)
+        )
+    listings: dict[str, list[Step]] = defaultdict(list)
+    for row in connection.execute(select(LISTING).order_by(LISTING.c.flavor, LISTING.c.listed_s)):
+        listings[row.flavor].append(Step(row.listed_s, row.rate_ucr_per_h))
+    return Prices(
+        {flavor: tuple(each) for flavor, each in versions.items()},
+        {flavor: tuple(each) for flavor, each in listings.items()},
     )
 
 
@@ -141,6 +180,17 @@ def read_unposted(connection: Connection) -> tuple[Run, ...]:
     """The runs that are open, or ended and not yet charged to their end."""
     unposted = or_(RUN.c.end_s.is_(None), RUN.c.end_s > RUN.c.posted_until_s)
     return tuple(Run(**row) for row in connection.execute(select(RUN).where(unposted)).mappings())
+
+
+def read_stops(connection: Connection) -> tuple[Stop, ...]:
+    """The latest confirmed stops, newest first, each with the run that it ended."""
+    own = (RUN.c.server_id == INTENT.c.server_id) & (RUN.c.start_s <= INTENT.c.sent_s)
+    query = select(INTENT.c.id, RUN.c.flavor, INTENT.c.sent_s, INTENT.c.ended_s, RUN.c.end_error_s)
+    query = query.join(RUN, own & (RUN.c.end_s + RUN.c.end_error_s >= INTENT.c.sent_s))
+    query = query.where(INTENT.c.state == "confirmed", INTENT.c.sent_s.is_not(None))
+    rows = connection.execute(query.order_by(INTENT.c.id.desc(), RUN.c.start_s).limit(LATEST_STOPS))
+    found = {r.id: Stop(r.flavor, r.ended_s - r.sent_s, r.end_error_s) for r in rows}
+    return tuple(found.values())
 
 
 def _notices(connection: Connection) -> tuple[Notice, ...]:

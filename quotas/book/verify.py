@@ -28,7 +28,7 @@ from quotas.tables import BALANCE, ENTRY, TRANSFER
 TOLD_EVERY = 2_000
 LARGEST_UCR = 2**63 - 1
 NOTHING: Mapping[str, Any] = {}
-READS_DETAIL = frozenset({"charge", "refund"})
+READS_DETAIL = frozenset({"charge", "refund", "correction"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +117,7 @@ class _Audit:
 
     def _content(self, posted: Posted) -> str | None:
         detail = posted.details if posted.kind in READS_DETAIL else NOTHING
-        if posted.kind == "refund":
+        if posted.kind in ("refund", "correction"):
             found = self._refunds.fault(posted)
         else:
             found = self._charges.fault(posted, detail)

@@ -116,10 +116,10 @@ BAD: dict[str, tuple[str, str, str]] = {
         "pool.h100.gpus[1].from = 2026-01-01 is not after the step before it; write the steps in"
         " rising order.",
     ),
-    "prices that follow the catalogue are not charged yet": (
+    "prices are fixed or follow": (
         'timezone = "Europe/Paris"',
-        'prices = "follow"',
-        'program.prices = "follow" is not yet supported; write "fixed".',
+        'prices = "free"',
+        "program.prices = \"free\" is not known here; write 'fixed' or 'follow'.",
     ),
     "a mode is one of three": (
         'timezone = "Europe/Paris"',

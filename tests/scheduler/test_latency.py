@@ -1,0 +1,69 @@
+"""What our own stops took is what the next one is reserved for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from quotas.book.state import read_stops
+from quotas.latency import Stop
+from scheduler.status import status_of
+
+from .rig import NOTICE_S, RATE, T0, TYPE, ZONE, Rig, program, server
+
+FLAVOR = f"{TYPE}@{ZONE}"
+
+
+def stopped(count: int) -> Rig:
+    """A rig at a limit of 0 GPUs whose servers were stopped, each seen off after 30 s."""
+    rig = Rig(program(limit=0))
+    rig.cloud.add(*(server(f"s{number}") for number in range(count)))
+    rig.run()
+    rig.run(NOTICE_S)
+    rig.run(30)
+    rig.cloud.add(server("new", rig.clock.now_s()))
+    rig.run(30)
+    return rig
+
+
+def test_measured_stops_replace_the_default_in_the_reserve() -> None:
+    """30 s and a quarter, rounded up: 38 s instead of the policy's 300, in view and status."""
+    rig = stopped(3)
+    with rig.book.reading() as connection:
+        assert read_stops(connection) == (Stop(FLAVOR, 30, 30),) * 3
+    view = rig.views[-1]
+    assert view.stop_latency_s == {FLAVOR: 38}
+    reserve_s = NOTICE_S + rig.cycle.timing.cycle_s + 38
+    assert view.startups[0].balance.reserve_ucr == -(-RATE * reserve_s // 3_600)
+    shown = status_of(rig.book, rig.clock.now_s())
+    assert shown["stop_latency_s"] == {"default": 300, "measured": {FLAVOR: 38}}
+
+
+def test_two_stops_are_too_few() -> None:
+    """The policy's default stays in the reserve."""
+    rig = stopped(2)
+    assert rig.views[-1].stop_latency_s == {}
+    reserve_s = NOTICE_S + rig.cycle.timing.cycle_s + 300
+    assert rig.views[-1].startups[0].balance.reserve_ucr == -(-RATE * reserve_s // 3_600)
+
+
+def test_two_rates_burn_to_an_exact_instant_that_moves_the_next_cycle() -> None:
+    """Available is above zero the second before, zero at the instant, and the cycle goes there."""
+    rig = Rig(program(credits=60))
+    small = "H100-2-80G"
+    (big,) = rig.cloud.offers_of[ZONE]
+    cheap = replace(big, commercial_type=small, gpus=2, rate_ucr_per_h=5_733_000)
+    rig.cloud.offers_of[ZONE] = (big, cheap)
+    rig.cloud.add(server("s1"), server("s2", commercial_type=small))
+    rig.run()
+    rig.cloud.turn_off("s1")
+    report = rig.run(3_600)
+    own = rig.views[-1].startups[0].balance
+    assert own.burn_ucr_per_h == 5_733_000 and own.exhausted_s is not None
+    lasts_s = own.exhausted_s - rig.clock.now_s()
+    assert own.available_ucr <= own.burn_ucr_per_h * lasts_s // 3_600
+    assert own.available_ucr > own.burn_ucr_per_h * (lasts_s - 1) // 3_600
+    rig.clock.move_to(own.exhausted_s - 7)
+    assert rig.cycle.next_s(report) == own.exhausted_s
+    assert rig.run().view is not None and rig.views[-1].startups[0].level == "open"
+    assert rig.run(7).view is not None and rig.views[-1].startups[0].level == "closed"
+    assert rig.clock.now_s() == own.exhausted_s > T0
