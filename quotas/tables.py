@@ -8,6 +8,8 @@ from __future__ import annotations
 from sqlalchemy import BigInteger, Column, Index, UniqueConstraint
 from sqlmodel import Field, SQLModel
 
+from quotas import price_tables
+
 
 def _int64(*, primary_key: bool = False, nullable: bool = False) -> Column[int]:
     return Column(BigInteger, primary_key=primary_key, nullable=nullable)
@@ -176,44 +178,6 @@ class ZoneRow(SQLModel, table=True):
     swept_s: int = Field(sa_column=_int64())
     outcome: str
     detail: str
-
-
-class PriceRow(SQLModel, table=True):
-    """A version of a flavor's rate (see quotas.pricing.Version): append-only.
-
-    `deed`, `body` and `answer` are of the command that accepted it, as in quotas.book.deeds.
-    """
-
-    __tablename__ = "price"
-    id: int | None = Field(default=None, primary_key=True)
-    flavor: str
-    from_s: int = Field(sa_column=_int64())
-    rate_ucr_per_h: int = Field(sa_column=_int64())
-    recorded_s: int = Field(sa_column=_int64())
-    bearer: str
-    source: str
-    reason: str = ""
-    deed: str | None = Field(default=None, unique=True)
-    body: str = ""
-    answer: str = ""
-
-
-class ListingRow(SQLModel, table=True):
-    """A believable price that the catalogue listed, from when it was first seen: append-only."""
-
-    __tablename__ = "listing"
-    flavor: str = Field(primary_key=True)
-    listed_s: int = Field(sa_column=_int64(primary_key=True))
-    rate_ucr_per_h: int = Field(sa_column=_int64())
-
-
-class OfferRow(SQLModel, table=True):
-    """What a zone sells, as last listed, believable price or not."""
-
-    __tablename__ = "offer"
-    flavor: str = Field(primary_key=True)
-    gpus: int
-    scratch_bytes: int = Field(sa_column=_int64())
 
 
 class DecisionRow(SQLModel, table=True):
@@ -390,9 +354,9 @@ NOTICE = _TABLES["notice"]
 GRANT = _TABLES["credit_grant"]
 HOLD = _TABLES["hold"]
 DEED = _TABLES["deed"]
-OFFER = _TABLES["offer"]
-PRICE = _TABLES["price"]
-LISTING = _TABLES["listing"]
+OFFER = price_tables.OFFER
+PRICE = price_tables.PRICE
+LISTING = price_tables.LISTING
 PROGRAM = _TABLES["program_version"]
 RUN = _TABLES["run"]
 ZONE = _TABLES["zone"]
