@@ -40,20 +40,9 @@ def status_of(book: Book, now_s: int) -> dict[str, Any]:
     state = replace(state, catalogue=state.catalogue.at(now_s))
     known = format_instant(min(state.confirmed.values())) if state.confirmed else None
     policy = program.policy
-    measured, slowest_s = latencies_s(state.runs, state.stops, policy.stop_latency_s)
+    measured, _ = latencies_s(state.runs, state.stops, policy.stop_latency_s)
     open_runs = [run for run in state.runs if run.end_s is None]
-    names = {s.name for s in program.startups()} | {grant.startup for grant in state.grants}
-    balances = {
-        name: balance(
-            name,
-            now_s,
-            state.grants,
-            state.runs,
-            dict(state.confirmed),
-            policy.minimum_notice_s + slowest_s.get(name, policy.stop_latency_s),
-        )
-        for name in sorted(names)
-    }
+    balances = _balances(state, program, now_s)
     snapshot = _snapshot(state, program, balances, now_s)
     found = paces(snapshot)
     usage = usage_of(program, open_runs)
@@ -94,6 +83,24 @@ def status_of(book: Book, now_s: int) -> dict[str, Any]:
         "words": [_word(word) for word in words.standing()],
         "held": sum(1 for notice in state.notices if notice.state == "held"),
         "zones": [_zone(zone) for zone in zones],
+    }
+
+
+def _balances(state: State, program: Program, now_s: int) -> dict[str, Balance]:
+    """What each startup has, by name; its reserve is for stopping the slowest that it runs."""
+    policy = program.policy
+    _, slowest_s = latencies_s(state.runs, state.stops, policy.stop_latency_s)
+    names = {s.name for s in program.startups()} | {grant.startup for grant in state.grants}
+    return {
+        name: balance(
+            name,
+            now_s,
+            state.grants,
+            state.runs,
+            dict(state.confirmed),
+            policy.minimum_notice_s + slowest_s.get(name, policy.stop_latency_s),
+        )
+        for name in sorted(names)
     }
 
 

@@ -15,7 +15,8 @@ FLAVOR = f"{TYPE}@{ZONE}"
 
 def stopped(count: int) -> Rig:
     """A rig at a limit of 0 GPUs whose servers were stopped, each seen off after 30 s."""
-    rig = Rig(program(limit=0))
+    whole = program(limit=0)
+    rig = Rig(replace(whole, policy=replace(whole.policy, guard_part_ppm=1_000_000)))
     rig.cloud.add(*(server(f"s{number}") for number in range(count)))
     rig.run()
     rig.run(NOTICE_S)
