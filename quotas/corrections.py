@@ -178,25 +178,31 @@ def forfeits(refund: Transfer, grants: Mapping[str, GrantBalance], now_s: int) -
     ]
 
 
-def void_transfer(grant: GrantBalance, deed: str, at_s: int, reason: str) -> Transfer:
-    """Return to the sponsor what is left of a grant. Raises Refused where nothing is."""
-    if grant.left_ucr <= 0:
+def void_transfer(
+    name: str, grants: Sequence[GrantBalance], deed: str, at_s: int, reason: str
+) -> Transfer:
+    """Return to the sponsor what is left of a grant's parts. Raises Refused where nothing is."""
+    startup, cohort = grants[0].startup, grants[0].cohort
+    unused = [grant for grant in grants if grant.left_ucr > 0]
+    if not unused:
         raise Refused(
-            f"grant {grant.id} of {grant.startup} has nothing left to void; all "
-            f"{format_credits(grant.granted_ucr)} credits are used, voided or forfeited"
+            f"grant {name} of {startup} has nothing left to void; all "
+            f"{format_credits(sum(grant.granted_ucr for grant in grants))} credits are used, "
+            "voided or forfeited"
         )
+    back_ucr = sum(grant.left_ucr for grant in unused)
     return Transfer(
-        key=f"void:{grant.startup}:{grant.id}:{deed}",
+        key=f"void:{startup}:{name}:{deed}",
         kind="void",
-        cohort=grant.cohort,
-        startup=grant.startup,
+        cohort=cohort,
+        startup=startup,
         at_s=at_s,
         entries=(
-            Entry(grant.account, -grant.left_ucr),
-            Entry(sponsor_account(grant.cohort), grant.left_ucr),
+            *(Entry(grant.account, -grant.left_ucr) for grant in unused),
+            Entry(sponsor_account(cohort), back_ucr),
         ),
         reason=reason,
-        detail={"grant": grant.id},
+        detail={"grant": name},
     )
 
 
@@ -223,6 +229,13 @@ def moves(
             f"{format_credits(amount_ucr)} credits are more than the "
             f"{format_credits(held_ucr)} in the giver's grants now; transfer at most that"
         )
+    return parted(usable, to, amount_ucr, now_s, number)
+
+
+def parted(
+    usable: Iterable[GrantBalance], to: str, amount_ucr: int, now_s: int, number: int
+) -> list[Move]:
+    """Draw an amount on grants in the order given; each part is a grant ID.NUMBER from now on."""
     found, left_ucr = [], amount_ucr
     for source in usable:
         part_ucr = min(source.left_ucr, left_ucr)
@@ -235,13 +248,17 @@ def moves(
             effective_s=now_s,
             granted_ucr=part_ucr,
             left_ucr=part_ucr,
+            rolls_to=source.rolls_to if source.startup == to else None,
+            rollover=source.rollover if source.startup == to else None,
         )
         found.append(Move(source, arrives))
         left_ucr -= part_ucr
     return found
 
 
-def move_transfer(parts: Sequence[Move], deed: str, at_s: int, reason: str) -> Transfer:
+def move_transfer(
+    parts: Sequence[Move], deed: str, at_s: int, reason: str, kind: str = "transfer"
+) -> Transfer:
     """One transfer for all parts, so that they move together or not at all."""
     giver, receiver = parts[0].source, parts[0].arrives
     out = tuple(Entry(part.source.account, -part.arrives.granted_ucr) for part in parts)
@@ -250,8 +267,8 @@ def move_transfer(parts: Sequence[Move], deed: str, at_s: int, reason: str) -> T
         for part in parts
     )
     return Transfer(
-        key=f"transfer:{giver.startup}:{deed}",
-        kind="transfer",
+        key=f"{kind}:{giver.startup}:{deed}",
+        kind=kind,
         cohort=giver.cohort,
         startup=giver.startup,
         at_s=at_s,

@@ -24,6 +24,7 @@ from quotas.levels import (
     END,
     endings,
     forecasts,
+    forfeits_foretold,
     level,
     out_of_credits,
     past_the_end,
@@ -159,6 +160,8 @@ def _tell(
         work.tell(startup, cause, "runway", inputs, at_s)
     for startup, cause, inputs, at_s in endings(snapshot):
         work.tell(startup, cause, END, inputs, at_s)
+    for startup, cause, inputs, at_s in forfeits_foretold(snapshot):
+        work.tell(startup, cause, "forfeit", inputs, at_s)
     for startup, cause, text, at_s in pace_news(snapshot, found):
         work.tell(startup, cause, PACE, {"text": text}, at_s)
     for startup, cause, inputs, at_s in deferrals(snapshot, standing):
@@ -200,10 +203,8 @@ def _edges(
     edges |= {excess.deadline_s for excess in standing}
     for cohort in program.cohorts:
         edges |= {cohort.starts_s, cohort.ends_s, cohort.ends_s - program.policy.end_notice_s}
-        for startup in cohort.startups:
-            edges |= {e for g in startup.grants for e in (g.effective_s, g.expires_s)}
     edges |= leak_edges(snapshot) | set(snapshot.words.ends())
     for balance in snapshot.balances.values():
-        if balance.exhausted_s is not None:
-            edges.add(balance.exhausted_s)
+        ahead = (balance.exhausted_s, balance.next_edge_s)
+        edges |= {edge for edge in ahead if edge is not None}
     return tuple(sorted(edge for edge in edges if edge > snapshot.now_s))

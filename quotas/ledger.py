@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from quotas.metering import Run
+from quotas.program import Rollover
 from quotas.units import Period, cost_ucr, format_credits
 
 
@@ -55,6 +56,13 @@ class GrantBalance:
     created: int
     granted_ucr: int
     left_ucr: int
+    rolls_to: str | None = None
+    rollover: Rollover | None = None
+
+    @property
+    def rolling_ucr(self) -> int:
+        """What of it moves to the next tranche at its end; the rest is forfeited."""
+        return self.rollover.allowed_ucr(self.left_ucr) if self.rolls_to and self.rollover else 0
 
     @property
     def account(self) -> str:
@@ -84,6 +92,11 @@ def usage_account(startup: str) -> str:
 def overdraft_account(cohort: str) -> str:
     """The sponsor's account for usage that no grant covered."""
     return f"overdraft:{cohort}"
+
+
+def between_account(cohort: str, startup: str) -> str:
+    """The sponsor's account for what a startup ran between two tranches; the next repays it."""
+    return f"overdraft:{cohort}:{startup}"
 
 
 def expired_account(cohort: str) -> str:
@@ -117,9 +130,15 @@ def burn_order(grants: Iterable[GrantBalance], period: Period) -> list[GrantBala
 
 
 def charge_transfer(
-    cohort: str, run: Run, period: Period, grants: Sequence[GrantBalance]
+    cohort: str,
+    run: Run,
+    period: Period,
+    grants: Sequence[GrantBalance],
+    uncovered: str | None = None,
 ) -> Transfer | None:
     """Charge a period of a run to the startup's grants in burn order, the rest to overdraft.
+
+    `uncovered` is the account for that rest, where it is not the cohort's overdraft.
 
     None where the period costs less than a micro-credit. The key is the run's id and
     the period's start, so that no second is ever charged twice.
@@ -137,7 +156,7 @@ def charge_transfer(
         if left_ucr == 0:
             break
     if left_ucr:
-        entries.append(Entry(overdraft_account(cohort), -left_ucr))
+        entries.append(Entry(uncovered or overdraft_account(cohort), -left_ucr))
     return Transfer(
         key=f"charge:{run.id}:{period.start_s}",
         kind="charge",
@@ -156,6 +175,32 @@ def charge_transfer(
             "run_start_s": run.start_s,
             "rate_ucr_per_h": run.rate_ucr_per_h,
         },
+    )
+
+
+def end_transfers(grant: GrantBalance) -> list[Transfer]:
+    """What becomes of a grant's rest at its end, once: the allowed part moves on, then expiry."""
+    rolling_ucr = grant.rolling_ucr
+    rest = replace(grant, left_ucr=grant.left_ucr - rolling_ucr)
+    moved = [_rollover_transfer(grant, rolling_ucr)] if rolling_ucr else []
+    return [*moved, *([expiry_transfer(rest)] if rest.left_ucr else [])]
+
+
+def _rollover_transfer(grant: GrantBalance, amount_ucr: int) -> Transfer:
+    assert grant.rolls_to is not None, "only a tranche with a next one rolls over"
+    return Transfer(
+        key=f"rollover:{grant.startup}:{grant.id}",
+        kind="rollover",
+        cohort=grant.cohort,
+        startup=grant.startup,
+        at_s=grant.expires_s,
+        entries=(
+            Entry(grant.account, -amount_ucr),
+            Entry(grant_account(grant.startup, grant.rolls_to), amount_ucr),
+        ),
+        reason=f"{format_credits(amount_ucr)} credits of tranche {grant.id} roll over to "
+        f"{grant.rolls_to}",
+        detail={"grant": grant.id, "to": grant.rolls_to},
     )
 
 

@@ -31,9 +31,19 @@ def exhausted_cause(granted_ucr: int) -> str:
 def is_exhausted(snapshot: Snapshot, startup: str) -> bool:
     """Whether nothing is available, or was not when its servers were last stopped."""
     balance = snapshot.balances[startup]
+    if next_tranche_s(snapshot, startup) is not None:
+        return False
     if balance.available_ucr <= 0 and balance.burn_ucr_per_h > 0:
         return True
     return (startup, exhausted_cause(balance.granted_ucr)) in snapshot.told
+
+
+def next_tranche_s(snapshot: Snapshot, startup: str) -> int | None:
+    """When the next dated tranche begins, where the policy is to wait for it; else None."""
+    entry, later_s = snapshot.program.startup(startup), snapshot.balances[startup].later_s
+    if entry is None or later_s is None or snapshot.program.policy.between_tranches == "stop":
+        return None
+    return later_s if later_s < snapshot.program.cohort(entry.cohort).ends_s else None
 
 
 def out_of_credits(snapshot: Snapshot) -> list[Violation]:
@@ -148,6 +158,17 @@ def _credits(snapshot: Snapshot, startup: str, shares: Iterable[Share]) -> Findi
     return "closed", "its credits are used up: the final notice runs"
 
 
+def _tranche(snapshot: Snapshot, startup: str, shares: Iterable[Share]) -> Finding:
+    """Used up until a dated tranche begins: nothing new, and what runs goes on."""
+    later_s, balance = next_tranche_s(snapshot, startup), snapshot.balances[startup]
+    if later_s is None or balance.available_ucr > 0:
+        return None
+    return "closed", (
+        f"its tranche is used up, and the next begins at {format_instant(later_s)}: what "
+        "runs goes on, and the next tranche repays it"
+    )
+
+
 def _paced(snapshot: Snapshot, startup: str, shares: Iterable[Share]) -> Finding:
     for share in shares:
         full = share.startup == startup and share.usage >= share.ceiling and share.usage > 0
@@ -167,6 +188,7 @@ LADDER: tuple[tuple[str, Callable[[Snapshot, str, Iterable[Share]], Finding]], .
     ("operator", _operator),
     ("time", _time),
     ("credits", _credits),
+    ("tranche", _tranche),
     ("limits and pace", _paced),
 )
 """Every cause that can hold a startup below open; the strictest wins, of equals the first."""
@@ -179,6 +201,32 @@ def level(snapshot: Snapshot, startup: str, shares: Iterable[Share] = ()) -> tup
     if not found:
         return "open", "credits and time are left"
     return max(found, key=lambda each: LEVELS.index(each[0]))
+
+
+def forfeits_foretold(snapshot: Snapshot) -> list[Telling]:
+    """(startup, cause, inputs, instant) of forfeits within a threshold newly passed.
+
+    Each threshold is told once for each grant or tranche, the nearest of several; one that
+    is longer than the grant itself says nothing.
+    """
+    found: list[Telling] = []
+    for name, balance in sorted(snapshot.balances.items()):
+        for forfeit in balance.forfeits:
+            left_s = forfeit.at_s - snapshot.now_s
+            term_s = forfeit.at_s - forfeit.effective_s
+            thresholds = snapshot.program.policy.forfeit_notices_s
+            passed = [each for each in thresholds if left_s <= each < term_s]
+            cause = f"forfeit:{forfeit.grant}:{min(passed, default=0)}"
+            if passed and (name, cause) not in snapshot.told:
+                inputs: dict[str, int | str] = {
+                    "amount_ucr": forfeit.amount_ucr,
+                    "grant": forfeit.grant,
+                    "at_s": forfeit.at_s,
+                    "now_s": snapshot.now_s,
+                    "burn_ucr_per_h": balance.burn_ucr_per_h,
+                }
+                found.append((name, cause, inputs, forfeit.at_s))
+    return found
 
 
 def forecasts(snapshot: Snapshot) -> list[Telling]:

@@ -58,7 +58,61 @@ class PriceOrder:
     confirm: str | None = None
 
 
-Order = GrantOrder | VoidOrder | RefundOrder | TransferOrder | PriceOrder
+@dataclass(frozen=True, slots=True)
+class MilestoneOrder:
+    """A milestone that was reached: its tranche is credited now."""
+
+    startup: str
+    grant: str
+    milestone: str
+
+
+@dataclass(frozen=True, slots=True)
+class AdvanceOrder:
+    """The next tranche of a grant, or a part of it, to be spent now."""
+
+    startup: str
+    grant: str
+    amount_ucr: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HoldOrder:
+    """Credit to be set aside for so long."""
+
+    startup: str
+    amount_ucr: int
+    length_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class SettleOrder:
+    """A hold to be spent, in part or whole; for usage that ended at `used_until_s`, or now."""
+
+    hold: str
+    amount_ucr: int | None = None
+    used_until_s: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HoldVoidOrder:
+    """A hold to be returned whole."""
+
+    hold: str
+
+
+Order = (
+    GrantOrder
+    | VoidOrder
+    | RefundOrder
+    | TransferOrder
+    | PriceOrder
+    | MilestoneOrder
+    | AdvanceOrder
+    | HoldOrder
+    | SettleOrder
+    | HoldVoidOrder
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ Backing = Literal["reserved", "on-demand"]
 Prices = Literal["fixed", "follow"]
 Curve = Literal["flat", "front-loaded", "none"]
 PaceAction = Literal["inform", "borrow-no-more"]
+Between = Literal["close", "stop"]
 DEFAULT_ZONES = ("fr-par-1", "fr-par-2", "pl-waw-2")
 """The zones that sell GPUs today; all are swept, whether a pool names them or not."""
 
@@ -28,8 +29,34 @@ class ProgramError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
+class Tranche:
+    """A part of a grant, usable from an instant, or once its milestone is confirmed."""
+
+    amount_ucr: int
+    effective_s: int | None
+    milestone: str = ""
+    by_s: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rollover:
+    """What of an unused tranche moves to the next: so many millionths, `most_ucr` at most."""
+
+    ppm: int
+    most_ucr: int | None = None
+
+    def allowed_ucr(self, left_ucr: int) -> int:
+        """What moves on of what is left, rounded down."""
+        moving_ucr = left_ucr * self.ppm // 1_000_000
+        return moving_ucr if self.most_ucr is None else min(moving_ucr, self.most_ucr)
+
+
+@dataclass(frozen=True, slots=True)
 class Grant:
-    """Immutable credit with an id; valid in [effective_s, expires_s)."""
+    """Immutable credit with an id; valid in [effective_s, expires_s).
+
+    Without tranches it is credited whole. Without a rollover, tranches last to its end.
+    """
 
     id: str
     amount_ucr: int
@@ -37,6 +64,8 @@ class Grant:
     expires_s: int
     category: str = "sponsor"
     priority: int = 0
+    tranches: tuple[Tranche, ...] = ()
+    rollover: Rollover | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +151,8 @@ class Policy:
     guard_part_ppm: int = 250_000
     leak_after_s: int = HOUR_S // 2
     minimum_runtime_s: int = HOUR_S
+    forfeit_notices_s: tuple[int, ...] = (30 * DAY_S, 7 * DAY_S, DAY_S)
+    between_tranches: Between = "close"
 
     @property
     def end_notice_s(self) -> int:
@@ -235,7 +266,15 @@ def _cohort(body: dict[str, Any]) -> Cohort:
 def _startup(body: dict[str, Any]) -> Startup:
     nested = {
         "projects": tuple(Tenure(**tenure) for tenure in body["projects"]),
-        "grants": tuple(Grant(**grant) for grant in body["grants"]),
+        "grants": tuple(_grant(grant) for grant in body["grants"]),
         "flavors": _tuples(body["flavors"]),
     }
     return Startup(**_tuples({**body, **nested}))
+
+
+def _grant(body: dict[str, Any]) -> Grant:
+    nested = {
+        "tranches": tuple(Tranche(**each) for each in body.get("tranches", ())),
+        "rollover": Rollover(**body["rollover"]) if body.get("rollover") else None,
+    }
+    return Grant(**{**body, **nested})

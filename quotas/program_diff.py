@@ -9,7 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from quotas.program import Cohort, Grant, Pool, Program, ProgramError, Startup, Tenure
+from quotas.program import (
+    Cohort,
+    Grant,
+    Pool,
+    Program,
+    ProgramError,
+    Rollover,
+    Startup,
+    Tenure,
+    Tranche,
+)
 from quotas.units import format_credits, format_duration, format_instant
 
 Usage = Mapping[str, Mapping[str, int]]
@@ -113,6 +123,8 @@ def _layout(program: Program) -> Layout:
         "policy.notice.limit": format_duration(policy.limit_notice_s),
         "policy.notice.exhaustion": ", ".join(map(format_duration, policy.exhaustion_notices_s)),
         "policy.notice.end": ", ".join(map(format_duration, policy.end_notices_s)),
+        "policy.forfeit_notices": ", ".join(map(format_duration, policy.forfeit_notices_s)),
+        "policy.between_tranches": policy.between_tranches,
         "policy.stop.latency": format_duration(policy.stop_latency_s),
         "policy.price.factor_max": str(policy.price_factor_max),
         "policy.request.longest_wait": format_duration(policy.longest_wait_s),
@@ -168,7 +180,27 @@ def _grant_layout(grant: Grant) -> Layout:
         "priority": str(grant.priority),
         "effective": format_instant(grant.effective_s),
         "expires": format_instant(grant.expires_s),
+        "tranches": ", ".join(map(_tranche, grant.tranches)) or "none",
+        "rollover": _rollover(grant.rollover),
     }
+
+
+def _tranche(tranche: Tranche) -> str:
+    amount = format_credits(tranche.amount_ucr)
+    if tranche.effective_s is not None:
+        return f"{amount} at {format_instant(tranche.effective_s)}"
+    by = "" if tranche.by_s is None else f" by {format_instant(tranche.by_s)}"
+    return f"{amount} at {tranche.milestone}{by}"
+
+
+def _rollover(rollover: Rollover | None) -> str:
+    if rollover is None:
+        return "all"
+    if rollover.ppm == 0:
+        return "none"
+    if rollover.most_ucr is not None:
+        return f"{format_credits(rollover.most_ucr)} credits"
+    return f"{rollover.ppm} millionths"
 
 
 def _startup_path(startup: Startup) -> str:
@@ -207,6 +239,10 @@ def _guards(old: Program, new: Program) -> Iterator[tuple[str, str]]:
         yield f"{notice}.exhaustion", "a warning of exhaustion falls away"
     if set(was.end_notices_s) - set(now.end_notices_s):
         yield f"{notice}.end", "a warning of the cohort's end falls away"
+    if set(was.forfeit_notices_s) - set(now.forfeit_notices_s):
+        yield "policy.forfeit_notices", "a warning of credits that are forfeited falls away"
+    if now.between_tranches == "stop" != was.between_tranches:
+        yield "policy.between_tranches", "servers are stopped where a tranche runs out"
     if now.stop_latency_s < was.stop_latency_s:
         yield "policy.stop.latency", "less is kept in reserve for the time a stop takes"
     if now.price_factor_max > was.price_factor_max:

@@ -13,9 +13,21 @@ from zoneinfo import ZoneInfo
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from quotas.program import Cohort, Grant, Policy, Pool, Program, ProgramError, Startup, Tenure
+from quotas.program import (
+    Cohort,
+    Grant,
+    Policy,
+    Pool,
+    Program,
+    ProgramError,
+    Rollover,
+    Startup,
+    Tenure,
+    Tranche,
+)
 from quotas.program_rules import Fault, Key, faults
 from quotas.program_shape import CohortTable, FileTable, GrantTable, PolicyTable, StartupTable
+from quotas.tranches import monthly
 
 ALWAYS_S = 0
 """From when a pool has its GPUs, where the file gives no date."""
@@ -180,6 +192,8 @@ def _policy(table: PolicyTable) -> Policy:
         guard_part_ppm=table.guard.part,
         leak_after_s=table.standby.leak_after,
         minimum_runtime_s=table.reclaim.minimum_runtime,
+        forfeit_notices_s=tuple(table.forfeit_notices),
+        between_tranches=table.between_tranches,
     )
 
 
@@ -223,13 +237,37 @@ def _tenures(table: StartupTable, cohort: Cohort, zone: ZoneInfo) -> tuple[Tenur
 
 
 def _grant(table: GrantTable, cohort: Cohort, zone: ZoneInfo) -> Grant:
+    dated = [_instant(each.at, zone, 0) for each in table.tranches if each.at is not None]
+    effective_s = _instant(table.effective, zone, min(dated, default=cohort.starts_s))
+    expires_s = _instant(table.expires, zone, cohort.ends_s)
+    rollover = table.rollover
     return Grant(
         id=table.id,
         amount_ucr=table.credits,
-        effective_s=_instant(table.effective, zone, cohort.starts_s),
-        expires_s=_instant(table.expires, zone, cohort.ends_s),
+        effective_s=effective_s,
+        expires_s=expires_s,
         category=table.category,
         priority=table.priority,
+        tranches=_tranches(table, effective_s, expires_s, zone),
+        rollover=None
+        if rollover is None
+        else Rollover(1_000_000 if rollover.share is None else rollover.share, rollover.credits),
+    )
+
+
+def _tranches(
+    table: GrantTable, effective_s: int, expires_s: int, zone: ZoneInfo
+) -> tuple[Tranche, ...]:
+    if any(each.at is None and each.milestone is None for each in table.tranches):
+        return monthly(table.credits, effective_s, expires_s, zone)
+    return tuple(
+        Tranche(
+            each.credits,
+            None if each.at is None else _instant(each.at, zone, 0),
+            each.milestone or "",
+            None if each.by is None else _instant(each.by, zone, 0),
+        )
+        for each in table.tranches
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import pairwise
 
-from quotas.program import Cohort, Pool, Program, Startup
+from quotas.program import Cohort, Grant, Pool, Program, Startup
 from quotas.units import format_credits, format_duration, format_instant
 
 Key = tuple[str | int, ...]
@@ -131,6 +131,8 @@ def _grants(program: Program) -> Iterator[Fault]:
                 if grant.expires_s <= grant.effective_s:
                     begun = format_instant(grant.effective_s)
                     yield (*key, "expires"), f"is not after {begun}; write a later instant"
+                else:
+                    yield from _tranches(key, grant)
                 sum_ucr += grant.amount_ucr
                 if sum_ucr - grant.amount_ucr <= program.budget_ucr < sum_ucr:
                     problem = (
@@ -139,6 +141,47 @@ def _grants(program: Program) -> Iterator[Fault]:
                         "lower a grant or raise program.budget"
                     )
                     yield (*key, "credits"), problem
+
+
+def _tranches(key: Key, grant: Grant) -> Iterator[Fault]:
+    """Tranches sum to the grant, lie within it in rising order, and have names of their own."""
+    if not grant.tranches:
+        if grant.rollover is not None:
+            yield (*key, "rollover"), "has no tranches to roll over between; take it out"
+        return
+    sum_ucr = sum(tranche.amount_ucr for tranche in grant.tranches)
+    if sum_ucr != grant.amount_ucr:
+        problem = (
+            f"is not the {format_credits(sum_ucr)} credits of its tranches; write their sum, "
+            "or mend a tranche"
+        )
+        yield (*key, "credits"), problem
+    if any(tranche.amount_ucr <= 0 for tranche in grant.tranches):
+        problem = f"is too little for {len(grant.tranches)} monthly tranches; write more"
+        yield (*key, "credits"), problem
+    for index, tranche in enumerate(grant.tranches):
+        place = (*key, "tranches", index)
+        if tranche.effective_s is None:
+            yield from _milestone(place, grant, index)
+            continue
+        before = grant.tranches[index - 1].effective_s if index else None
+        if before is not None and tranche.effective_s <= before:
+            yield (*place, "at"), "is not after the tranche before it; write them in rising order"
+        if not grant.effective_s <= tranche.effective_s < grant.expires_s:
+            begins, ends = format_instant(grant.effective_s), format_instant(grant.expires_s)
+            yield (*place, "at"), f"is outside the grant; write {begins} or later, before {ends}"
+
+
+def _milestone(place: Key, grant: Grant, index: int) -> Iterator[Fault]:
+    tranche = grant.tranches[index]
+    if tranche.milestone in (each.milestone for each in grant.tranches[:index]):
+        yield (*place, "milestone"), "is a milestone of this grant already; give it another name"
+    if tranche.by_s is not None and not grant.effective_s < tranche.by_s <= grant.expires_s:
+        begins, ends = format_instant(grant.effective_s), format_instant(grant.expires_s)
+        yield (*place, "by"), f"is outside the grant; write after {begins}, up to {ends}"
+    if grant.rollover is not None and index == 0:
+        problem = 'is only for dated tranches; milestones last to the grant\'s end: write "all"'
+        yield (*place[:-2], "rollover"), problem
 
 
 def _nominal(program: Program, pool: Pool) -> Iterator[Fault]:

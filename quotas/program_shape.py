@@ -22,11 +22,12 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from quotas.program import DEFAULT_ZONES, Backing, Curve, Mode, PaceAction, Policy, Prices
+from quotas.program import DEFAULT_ZONES, Backing, Between, Curve, Mode, PaceAction, Policy, Prices
 from quotas.units import DAY_S, parse_credits, parse_duration
 
 MOST_GPUS = 10_000_000
 MOST = 1_000_000
+MOST_TRANCHES = 1_000
 LONGEST_S = 366 * DAY_S
 YEARS = range(2000, 2200)
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
@@ -34,6 +35,7 @@ _ZONE = re.compile(r"[a-z]{2}-[a-z]{3}-[0-9]")
 _FLAVOR = re.compile(r"[A-Z0-9][A-Za-z0-9-]{0,62}@[a-z]{2}-[a-z]{3}-[0-9]")
 _PROJECT = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _CONTACT = re.compile(r"[a-z][a-z0-9+.-]*:[^\s]{1,500}")
+_PART = re.compile(r"0\.[0-9]{1,6}")
 _PLAIN_DECIMAL = re.compile(r"[0-9]+(\.[0-9]{1,6})?")
 
 
@@ -98,10 +100,36 @@ def _known_timezone(name: str) -> str:
     return name
 
 
-def _no_tranches(value: str) -> str:
-    if value != "none":
-        raise ValueError('is not yet supported; write "none", or one grant for each date')
+def _tranches(value: object) -> object:
+    """A list of tranches; what "none" and "monthly" stand for."""
+    if value in ("none", "monthly"):
+        return [TrancheTable.model_construct()] if value == "monthly" else []
+    if not isinstance(value, list) or not value or not all(isinstance(v, dict) for v in value):
+        raise ValueError('is not known here; write "none", "monthly" or a list of tranches')
+    kinds = {"milestone" if "milestone" in each else "at" for each in value}
+    if any(("at" in each) == ("milestone" in each) for each in value) or len(kinds) > 1:
+        raise ValueError("needs one kind; give each tranche an at, or each a milestone")
+    if len(value) > MOST_TRANCHES:
+        raise ValueError(f"is too long; write at most {MOST_TRANCHES} tranches")
     return value
+
+
+def _rollover(value: object) -> object:
+    if value == "all":
+        return None
+    if value == "none":
+        return RolloverTable.model_construct(share=0, credits=None)
+    if not isinstance(value, dict) or len(value) != 1:
+        text = 'write "all", "none", { share = "0.5" } or { credits = "1000" }'
+        raise ValueError(f"is not known here; {text}")
+    return value
+
+
+def _share(value: object) -> int:
+    """A part of what is left, in millionths."""
+    if not isinstance(value, str) or not _PART.fullmatch(value) or not value.strip("0."):
+        raise ValueError('is no part above 0 and below 1; write it in quotes, such as "0.5"')
+    return int(value.removeprefix("0.").ljust(6, "0"))
 
 
 def _steps(value: object) -> object:
@@ -176,6 +204,25 @@ class ProjectTable(_Table):
     until: Moment | None = None
 
 
+class TrancheTable(_Table):
+    """`{ at = 2027-02-01, credits = "10000" }` or `{ milestone = "demo-day", … }`.
+
+    Without either it stands for "monthly".
+    """
+
+    credits: Amount
+    at: Moment | None = None
+    milestone: Name | None = None
+    by: Moment | None = None
+
+
+class RolloverTable(_Table):
+    """`{ share = "0.5" }` or `{ credits = "1000" }`."""
+
+    share: Annotated[int, BeforeValidator(_share)] | None = None
+    credits: Amount | None = None
+
+
 class GrantTable(_Table):
     """`{ id = "acme-1", credits = "60000" }`."""
 
@@ -185,7 +232,8 @@ class GrantTable(_Table):
     priority: int = Field(default=0, ge=0, le=MOST)
     effective: Moment | None = None
     expires: Moment | None = None
-    tranches: Annotated[str, AfterValidator(_no_tranches)] = "none"
+    tranches: Annotated[list[TrancheTable], BeforeValidator(_tranches)] = []
+    rollover: Annotated[RolloverTable | None, BeforeValidator(_rollover)] = None
 
 
 class StartupTable(_Table):
@@ -282,6 +330,8 @@ class PolicyTable(_Table):
     guard: GuardTable = GuardTable()
     standby: StandbyTable = StandbyTable()
     reclaim: ReclaimTable = ReclaimTable()
+    forfeit_notices: list[Seconds] = list(Policy().forfeit_notices_s)
+    between_tranches: Between = Policy().between_tranches
 
 
 class ProgramTable(_Table):

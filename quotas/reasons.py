@@ -25,8 +25,8 @@ def _limit(i: Inputs) -> str | None:
 
 
 def _credits(i: Inputs) -> str | None:
-    left_ucr = int(i["posted_ucr"]) - int(i["accrued_ucr"])
-    if left_ucr - int(i["held_ucr"]) > int(i["reserve_ucr"]) and not i["stopped_before"]:
+    left_ucr = int(i["posted_ucr"]) - int(i["accrued_ucr"]) - int(i["held_ucr"])
+    if left_ucr > int(i["reserve_ucr"]) and not i["stopped_before"]:
         return None
     return (
         f"{i['startup']} has {format_credits(left_ucr)} credits left, and needs "
@@ -93,6 +93,15 @@ def _ending(i: Inputs) -> str | None:
     return f"the cohort ends at {format_instant(int(i['ends_s']))}, in {left}"
 
 
+def _forfeit(i: Inputs) -> str | None:
+    left = format_duration(int(i["at_s"]) - int(i["now_s"]))
+    return (
+        f"{format_credits(int(i['amount_ucr']))} credits of {i['grant']} will be forfeited at "
+        f"{format_instant(int(i['at_s']))}, in {left}, at "
+        f"{format_credits(int(i['burn_ucr_per_h']))} credits an hour"
+    )
+
+
 def _pace(i: Inputs) -> str | None:
     return str(i["text"])
 
@@ -128,6 +137,7 @@ RULES: Mapping[str, Callable[[Inputs], str | None]] = {
     "deferred": _deferred,
     "runway": _runway,
     "ending": _ending,
+    "forfeit": _forfeit,
     "excess": _excess,
     "pace": _pace,
     "request": _request,

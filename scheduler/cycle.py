@@ -17,7 +17,7 @@ from quotas.book.commit import Result, commit
 from quotas.book.lease import Lease, acquire
 from quotas.book.session import Book
 from quotas.book.state import State, load, pending_intents
-from quotas.charging import post_due
+from quotas.charging import Aside, Posting, post_due
 from quotas.closing import Closings, closing_alarms, decide_closings, projects_at, seen_as
 from quotas.decide import Decided, decide
 from quotas.metering import Metered, meter
@@ -108,7 +108,7 @@ class Cycle:
         if stepped_s:
             return Report("observed", f"the clock jumped by {stepped_s} s: nothing is decided")
         metered = _metered(state, sweeps.values())
-        posting = post_due(state.program, state.grants, metered)
+        posting = _posted(state.program, state, metered, now_s)
         snapshot = snapshot_of(state, sweeps, metered, posting, now_s, self.timing.cycle_s)
         decided = decide(snapshot)
         closings = self._closings(state, decided, now_s)
@@ -213,3 +213,8 @@ def _metered(state: State, sweeps: Iterable[Sweep]) -> Metered:
     assert state.program is not None
     program, catalogue = state.program, state.catalogue
     return rated(program, catalogue, meter(program, catalogue, state.runs, state.confirmed, sweeps))
+
+
+def _posted(program: Program, state: State, metered: Metered, now_s: int) -> Posting:
+    """What is posted now, with the holds and debts that the book has."""
+    return post_due(program, state.grants, metered, Aside(now_s, state.holds, state.owed))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
-from quotas.balances import balance
+from quotas.balances import balances_of
 from quotas.book.lease import Lease
 from quotas.book.state import State
 from quotas.charging import Posting
@@ -47,17 +47,15 @@ def snapshot_of(
         sweeps=sweeps,
         confirmed=confirmed,
         runs=posting.runs,
-        balances={
-            name: balance(
-                name,
-                now_s,
-                posting.grants,
-                posting.runs.values(),
-                confirmed,
-                reserve_s + slowest_s.get(name, default_s),
-            )
-            for name in sorted(names)
-        },
+        balances=balances_of(
+            {name: reserve_s + slowest_s.get(name, default_s) for name in names},
+            now_s,
+            posting.grants,
+            posting.runs.values(),
+            confirmed,
+            posting.holds,
+            posting.owed,
+        ),
         notices=state.notices,
         intents=state.intents,
         told=state.told,

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
-from quotas.balances import Balance, balance
+from quotas.balances import Balance, balances_of
 from quotas.book import Book, BookError
 from quotas.book.history import expiring_next
 from quotas.book.state import State, load, read_zones
@@ -91,17 +91,15 @@ def _balances(state: State, program: Program, now_s: int) -> dict[str, Balance]:
     policy = program.policy
     _, slowest_s = latencies_s(state.runs, state.stops, policy.stop_latency_s)
     names = {s.name for s in program.startups()} | {grant.startup for grant in state.grants}
-    return {
-        name: balance(
-            name,
-            now_s,
-            state.grants,
-            state.runs,
-            dict(state.confirmed),
-            policy.minimum_notice_s + slowest_s.get(name, policy.stop_latency_s),
-        )
-        for name in sorted(names)
-    }
+    return balances_of(
+        {n: policy.minimum_notice_s + slowest_s.get(n, policy.stop_latency_s) for n in names},
+        now_s,
+        state.grants,
+        state.runs,
+        state.confirmed,
+        state.holds,
+        state.owed,
+    )
 
 
 def _snapshot(
@@ -151,6 +149,8 @@ def _startup(
         "held": format_credits(own.held_ucr),
         "reserve": format_credits(own.reserve_ucr),
         "available": format_credits(own.available_ucr),
+        "later_tranches": format_credits(own.later_ucr),
+        "next_tranche_at": format_instant(own.later_s) if own.later_s is not None else None,
         "disputed": format_credits(state.disputed.get(own.startup, 0)),
         "allowance": format_credits(pace.allowance_ucr if pace else 0),
         "burn_per_hour": format_credits(own.burn_ucr_per_h),

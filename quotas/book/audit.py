@@ -8,7 +8,7 @@ from sqlalchemy import func, select
 
 from quotas.book.session import Book
 from quotas.metering import Dispute, Run
-from quotas.tables import DISPUTE, ENTRY, RUN
+from quotas.tables import DISPUTE, ENTRY, RUN, TRANSFER
 from quotas.units import Period
 
 
@@ -18,6 +18,24 @@ def account_sums(book: Book) -> dict[str, int]:
     with book.reading() as connection:
         rows = connection.execute(query.group_by(ENTRY.c.account).order_by(ENTRY.c.account))
         return {row.account: int(row.total) for row in rows}
+
+
+def refunded_sums(book: Book) -> dict[str, int]:
+    """What refunds took out of each startup's usage, by startup."""
+    query = select(TRANSFER.c.startup, func.sum(ENTRY.c.amount_ucr).label("total"))
+    query = query.join(ENTRY, ENTRY.c.transfer_id == TRANSFER.c.id)
+    query = query.where(TRANSFER.c.kind == "refund", ENTRY.c.account.startswith("usage:"))
+    with book.reading() as connection:
+        rows = connection.execute(query.group_by(TRANSFER.c.startup))
+        return {row.startup: -int(row.total) for row in rows}
+
+
+def kinds(book: Book) -> dict[str, int]:
+    """How many transfers of each kind there are."""
+    query = select(TRANSFER.c.kind, func.count().label("number")).group_by(TRANSFER.c.kind)
+    with book.reading() as connection:
+        rows = connection.execute(query.order_by(TRANSFER.c.kind))
+        return {row.kind: int(row.number) for row in rows}
 
 
 def read_runs(book: Book) -> Iterable[Run]:

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Table, bindparam, func, select, update
 from sqlalchemy.dialects.sqlite import insert
 
 from quotas.book.heads import keep_heads
+from quotas.book.holds import end_holds
 from quotas.book.lease import Lease, fence
 from quotas.book.session import Book
 from quotas.book.state import read_prices, read_program
@@ -39,6 +40,7 @@ from quotas.tables import (
     RUN,
     ZONE,
 )
+from quotas.tranches import parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,7 @@ def commit(book: Book, result: Result, lease: Lease, now_s: int) -> tuple[Head, 
             # A person corrected a price meanwhile, and did not see these charges.
             raise Overdrawn("a price was accepted while this cycle ran")
         post(connection, result.transfers, recorded_s=now_s, epoch=lease.epoch, actor="cohortd")
+        end_holds(connection, result.transfers)
         _upsert(connection, RUN, [asdict(run) for run in result.runs])
         _upsert(connection, DISPUTE, [_dispute(dispute) for dispute in result.disputes])
         _upsert(connection, ZONE, [_zone(s, result.confirmed) for s in result.sweeps])
@@ -107,9 +110,10 @@ def apply_program(book: Book, program: Program, now_s: int, actor: str) -> int:
             version += 1
         _grants(connection, program.startups())
         transfers = [
-            grant_transfer(s.cohort, s.name, g.id, g.amount_ucr, g.effective_s)
+            grant_transfer(s.cohort, s.name, part.id, part.amount_ucr, part.effective_s)
             for s in program.startups()
             for g in s.grants
+            for part in parts(g)
         ]
         post(connection, transfers, recorded_s=now_s, epoch=0, actor=actor)
         return version
@@ -168,17 +172,21 @@ def _refuse_other_terms(connection: Connection, startups: Iterable[Startup]) -> 
 def _grant_rows(startups: Iterable[Startup]) -> list[dict[str, Any]]:
     return [
         {
-            "grant_id": grant.id,
+            "grant_id": part.id,
             "startup": startup.name,
             "cohort": startup.cohort,
             "category": grant.category,
             "priority": grant.priority,
-            "amount_ucr": grant.amount_ucr,
-            "effective_s": grant.effective_s,
-            "expires_s": grant.expires_s,
+            "amount_ucr": part.amount_ucr,
+            "effective_s": part.effective_s,
+            "expires_s": part.expires_s,
+            "rolls_to": part.rolls_to,
+            "roll_ppm": part.rollover.ppm if part.rollover else None,
+            "roll_most_ucr": part.rollover.most_ucr if part.rollover else None,
         }
         for startup in startups
         for grant in startup.grants
+        for part in parts(grant)
     ]
 
 

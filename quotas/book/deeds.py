@@ -13,12 +13,14 @@ from dataclasses import replace
 
 from sqlalchemy import Connection, select
 
-from quotas.book.outcomes import Answer, key_of, outcome_of
+from quotas.book.asked import Answer, key_of
+from quotas.book.holds import end_holds
+from quotas.book.outcomes import outcome_of
 from quotas.book.session import Book
 from quotas.book.transfers import canonical, post
 from quotas.corrections import Refused
 from quotas.orders import Deed
-from quotas.tables import DEED, GRANT, PRICE, TRANSFER
+from quotas.tables import DEED, GRANT, HOLD, PRICE, TRANSFER
 
 
 def preview(book: Book, deed: Deed) -> Answer:
@@ -45,6 +47,9 @@ def perform(book: Book, deed: Deed) -> Answer:
         first = replace(first, detail={**first.detail, **kept})
         if outcome.grants:
             connection.execute(GRANT.insert(), list(outcome.grants))
+        if outcome.hold:
+            connection.execute(HOLD.insert().values(**outcome.hold))
+        end_holds(connection, outcome.transfers)
         posted = post(connection, [first, *rest], recorded_s=deed.now_s, epoch=0, actor=deed.actor)
         assert posted == len(outcome.transfers), "a deed's transfers are new, all of them"
         of = select(TRANSFER.c.id).where(TRANSFER.c.key == first.key).scalar_subquery()

@@ -194,10 +194,17 @@ def _standing(
         for account, ucr in sums.items()
         if account.startswith("held:") and holder(account) == name
     )
-    aside_ucr = accrued_ucr + held + stands.reserve_ucr
+    aside_ucr = accrued_ucr + stands.reserve_ucr
+    posted_ucr = stands.posted_ucr + held
     ends_s = exhaustion_s(as_of_s, own, aside_ucr, stands.burn_ucr_per_h)
     return Standing(
-        balance=replace(stands, accrued_ucr=accrued_ucr, held_ucr=held, exhausted_s=ends_s),
+        balance=replace(
+            stands,
+            posted_ucr=posted_ucr,
+            accrued_ucr=accrued_ucr,
+            held_ucr=held,
+            exhausted_s=ends_s,
+        ),
         charged_ucr=sums.get(usage_account(name), 0),
         disputed_ucr=0,
         gpus=sum(run.gpus for run in mine),

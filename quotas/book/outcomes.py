@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, select
 
+from quotas.book.asked import Answer, Outcome, arrived, grants_of, key_of, member, number_of
+from quotas.book.grant_deeds import advance, milestone, void
+from quotas.book.hold_deeds import end, hold
 from quotas.book.repricings import accepted
 from quotas.book.returns import read_charges
 from quotas.book.standing import read_balance
@@ -18,25 +20,24 @@ from quotas.corrections import (
     move_transfer,
     moves,
     refund_transfers,
-    void_transfer,
 )
-from quotas.ledger import GrantBalance, Transfer, grant_transfer, sponsor_account
-from quotas.orders import Deed, GrantOrder, PriceOrder, RefundOrder, TransferOrder, VoidOrder
+from quotas.ledger import Transfer, grant_transfer, sponsor_account
+from quotas.orders import (
+    AdvanceOrder,
+    Deed,
+    GrantOrder,
+    HoldOrder,
+    HoldVoidOrder,
+    MilestoneOrder,
+    PriceOrder,
+    RefundOrder,
+    SettleOrder,
+    TransferOrder,
+    VoidOrder,
+)
 from quotas.program import Program, Startup
-from quotas.tables import BALANCE, GRANT, RUN, TRANSFER
+from quotas.tables import BALANCE, GRANT, RUN
 from quotas.units import Period, format_credits, format_instant
-
-Answer = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What a deed writes: transfers, rows of new grants or a price, and its answer."""
-
-    transfers: tuple[Transfer, ...]
-    answer: Answer
-    grants: tuple[dict[str, Any], ...] = ()
-    price: dict[str, Any] | None = None
 
 
 def outcome_of(connection: Connection, deed: Deed) -> Outcome:
@@ -48,28 +49,25 @@ def outcome_of(connection: Connection, deed: Deed) -> Outcome:
         case GrantOrder():
             return _grant(connection, program, deed, deed.order)
         case VoidOrder():
-            return _void(connection, program, deed, deed.order)
+            return void(connection, program, deed, deed.order)
         case RefundOrder():
             return _refund(connection, program, deed, deed.order)
         case TransferOrder():
             return _transfer(connection, program, deed, deed.order)
         case PriceOrder():
             return _price(connection, program, deed, deed.order)
-
-
-def _number(connection: Connection) -> int:
-    """The id of the next transfer: it names what has no name of its own."""
-    return (connection.scalar(select(func.max(TRANSFER.c.id))) or 0) + 1
-
-
-def key_of(connection: Connection, deed: Deed) -> str:
-    """The key of a deed: the one given, or its first transfer's number."""
-    # No key that a person may give begins with '#'.
-    return deed.key or f"#{_number(connection)}"
+        case MilestoneOrder():
+            return milestone(connection, program, deed, deed.order)
+        case AdvanceOrder():
+            return advance(connection, program, deed, deed.order)
+        case HoldOrder():
+            return hold(connection, program, deed, deed.order)
+        case SettleOrder() | HoldVoidOrder():
+            return end(connection, deed, deed.order)
 
 
 def _grant(connection: Connection, program: Program, deed: Deed, order: GrantOrder) -> Outcome:
-    startup = _member(program, order.startup)
+    startup = member(program, order.startup)
     holder = connection.scalar(select(GRANT.c.startup).where(GRANT.c.grant_id == order.id))
     if holder is not None:
         raise Refused(f"--id {order.id} is a grant of {holder} already; choose a new id")
@@ -112,26 +110,6 @@ def _grant(connection: Connection, program: Program, deed: Deed, order: GrantOrd
         f"{startup.name}, from {format_instant(effective_s)} to {format_instant(expires_s)}",
     }
     return Outcome((replace(made, reason=deed.reason),), answer, (row,))
-
-
-def _void(connection: Connection, program: Program, deed: Deed, order: VoidOrder) -> Outcome:
-    own = _grants_of(connection, program, order.startup)
-    grant = next((each for each in own if each.id == order.grant), None)
-    if grant is None:
-        known = ", ".join(each.id for each in own) or "none"
-        raise Refused(f"{order.startup} has no grant {order.grant}; it has {known}")
-    void = void_transfer(grant, key_of(connection, deed), deed.now_s, deed.reason)
-    used, voided = format_credits(grant.granted_ucr - grant.left_ucr), grant.left_ucr
-    answer = {
-        "startup": order.startup,
-        "grant": order.grant,
-        "granted": format_credits(grant.granted_ucr),
-        "used": used,
-        "voided": format_credits(voided),
-        "sentence": f"{format_credits(voided)} of grant {grant.id} of {order.startup} go back to "
-        f"the sponsor; {used} of {format_credits(grant.granted_ucr)} were used before",
-    }
-    return Outcome((void,), answer)
 
 
 def _refund(connection: Connection, program: Program, deed: Deed, order: RefundOrder) -> Outcome:
@@ -192,7 +170,7 @@ def _refund_sums(refunds: Sequence[Transfer], lost: Sequence[Transfer]) -> Answe
 def _refunded(connection: Connection, program: Program, order: RefundOrder) -> list[str]:
     """The startups that are refunded: the one named, or those that ran the server or the zone."""
     if order.startup is not None:
-        _grants_of(connection, program, order.startup)
+        grants_of(connection, program, order.startup)
         return [order.startup]
     named = RUN.c.server_id == order.server if order.server else RUN.c.zone == order.zone
     startups = sorted(connection.scalars(select(RUN.c.startup).where(named).distinct()))
@@ -207,8 +185,8 @@ def _refunded(connection: Connection, program: Program, order: RefundOrder) -> l
 def _transfer(
     connection: Connection, program: Program, deed: Deed, order: TransferOrder
 ) -> Outcome:
-    own = _grants_of(connection, program, order.giver)
-    receiver = _member(program, order.to)
+    own = grants_of(connection, program, order.giver)
+    receiver = member(program, order.to)
     if receiver.name == order.giver:
         raise Refused(f"{order.giver} cannot transfer credits to itself; name another startup")
     same = [grant for grant in own if grant.cohort == receiver.cohort]
@@ -224,22 +202,9 @@ def _transfer(
             f"{format_credits(max(0, spendable_ucr))} that {order.giver} has available; usage "
             "not yet charged, holds and the reserve are set aside: transfer at most that"
         )
-    parts = moves(same, receiver.name, order.amount_ucr, deed.now_s, _number(connection))
+    parts = moves(same, receiver.name, order.amount_ucr, deed.now_s, number_of(connection))
     moved = move_transfer(parts, key_of(connection, deed), deed.now_s, deed.reason)
-    named = {(row.startup, row.grant_id): row for row in connection.execute(select(GRANT))}
-    rows = tuple(
-        {
-            "grant_id": part.arrives.id,
-            "startup": part.arrives.startup,
-            "cohort": part.arrives.cohort,
-            "category": named[part.source.startup, part.source.id].category,
-            "priority": part.arrives.priority,
-            "amount_ucr": part.arrives.granted_ucr,
-            "effective_s": part.arrives.effective_s,
-            "expires_s": part.arrives.expires_s,
-        }
-        for part in parts
-    )
+    rows = arrived(connection, parts)
     drawn = ", ".join(
         f"{format_credits(p.arrives.granted_ucr)} of {p.source.id} as {p.arrives.id}" for p in parts
     )
@@ -275,22 +240,6 @@ def _price(connection: Connection, program: Program, deed: Deed, order: PriceOrd
         "reason": deed.reason,
     }
     return Outcome(made.transfers, made.answer, price=row)
-
-
-def _member(program: Program, name: str) -> Startup:
-    startup = program.startup(name)
-    if startup is None:
-        known = ", ".join(each.name for each in program.startups())
-        raise Refused(f"no startup {name!r} is in the program; it has {known}")
-    return startup
-
-
-def _grants_of(connection: Connection, program: Program, name: str) -> list[GrantBalance]:
-    """The grants of a startup that is in the program, or left it with its books."""
-    own = [grant for grant in read_grants(connection) if grant.startup == name]
-    if not own:
-        _member(program, name)
-    return own
 
 
 def _granted(connection: Connection, program: Program) -> int:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from sqlalchemy import Connection
 
 from quotas.balances import Balance, balance
-from quotas.book.state import read_confirmed, read_grants, read_unposted
+from quotas.book.holds import read_holds
+from quotas.book.state import read_confirmed, read_grants, read_owed, read_unposted
 from quotas.program import Program
 
 
@@ -19,4 +20,6 @@ def read_balance(connection: Connection, program: Program, startup: str, now_s: 
         read_unposted(connection),
         read_confirmed(connection),
         policy.minimum_notice_s + policy.stop_latency_s,
+        read_holds(connection),
+        read_owed(connection).get(startup, 0),
     )

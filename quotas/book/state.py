@@ -9,11 +9,13 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, func, or_, select
 
+from quotas.book.holds import read_holds
 from quotas.book.session import Book
 from quotas.book.withheld import read_past
 from quotas.book.words import read_enforcement
 from quotas.closing import Past
 from quotas.guard import UNTOUCHED, Enforcement
+from quotas.holds import Hold
 from quotas.latency import Stop
 from quotas.ledger import GrantBalance, grant_account, overdraft_account, usage_account
 from quotas.levels import CREDITS
@@ -22,7 +24,7 @@ from quotas.notices import KEPT_NOTICES, LIVE_INTENTS, LIVE_NOTICES, Intent, Not
 from quotas.pacing import WINDOWS_S
 from quotas.posted import holder
 from quotas.pricing import Prices, Step, Version
-from quotas.program import Program
+from quotas.program import Program, Rollover
 from quotas.requests import LIVE_REQUESTS, Request
 from quotas.snapshot import Excess
 from quotas.tables import (
@@ -64,6 +66,8 @@ class State:
     disputed: Mapping[str, int]
     overdraft: Mapping[str, int]
     closings: Mapping[str, Past]
+    holds: tuple[Hold, ...]
+    owed: Mapping[str, int]
     requests: tuple[Request, ...] = ()
     excesses: tuple[Excess, ...] = ()
     recent: tuple[Run, ...] = ()
@@ -87,13 +91,15 @@ def load(book: Book) -> State:
             told=_told(connection),
             charged=_sums(connection, usage_account("")),
             disputed=_disputed(connection),
-            overdraft={c: -ucr for c, ucr in _sums(connection, overdraft_account("")).items()},
+            overdraft=_overdraft(connection),
             requests=_requests(connection),
             excesses=_excesses(connection),
             closings=read_past(connection),
             recent=_recent(connection),
             enforcement=read_enforcement(connection),
             stops=read_stops(connection),
+            holds=read_holds(connection),
+            owed=read_owed(connection),
         )
 
 
@@ -132,6 +138,8 @@ def _grants(rows: Iterable[Row[Any]], balances: Mapping[str, int]) -> tuple[Gran
             created=row.id,
             granted_ucr=row.amount_ucr,
             left_ucr=balances.get(grant_account(row.startup, row.grant_id), 0),
+            rolls_to=row.rolls_to,
+            rollover=None if row.rolls_to is None else Rollover(row.roll_ppm, row.roll_most_ucr),
         )
         for row in rows
     )
@@ -141,6 +149,20 @@ def read_startups(connection: Connection) -> tuple[str, ...]:
     """Every startup that has an account in the book, by name."""
     holders = {holder(account) for account in connection.scalars(select(BALANCE.c.account))}
     return tuple(sorted(name for name in holders if name is not None))
+
+
+def read_owed(connection: Connection) -> dict[str, int]:
+    """What each startup ran between tranches and no tranche has repaid; below 0: a surplus."""
+    sums = _sums(connection, overdraft_account(""))
+    return {name.partition(":")[2]: -ucr for name, ucr in sums.items() if ":" in name and ucr}
+
+
+def _overdraft(connection: Connection) -> dict[str, int]:
+    """What the sponsor paid beyond grants, by cohort, what a next tranche repays among it."""
+    total: dict[str, int] = defaultdict(int)
+    for name, amount_ucr in _sums(connection, overdraft_account("")).items():
+        total[name.partition(":")[0]] -= amount_ucr
+    return dict(total)
 
 
 def read_confirmed(connection: Connection) -> dict[str, int]:

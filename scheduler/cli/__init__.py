@@ -14,6 +14,7 @@ from scheduler.cli import (
     demo,
     enforcement,
     grants,
+    holds,
     prices,
     refunds,
     reports,
@@ -35,7 +36,7 @@ app = typer.Typer(
     help="Compute-credit scheduler and GPU quota daemon for startup programs on Scaleway.",
 )
 STEERING = (enforcement, arming, closings, requests)
-BOOKS = (grants, prices, refunds, reports, statements)
+BOOKS = (grants, holds, prices, refunds, reports, statements)
 for module in (*STEERING, starts, serve, tokens, shows, *BOOKS, shares, demo):
     module.register(app)
 

@@ -158,6 +158,7 @@ def _summary(result: TieOut, played: Played, keep: Path | None) -> None:
     typer.echo(
         f"\ngranted {format_credits(result.granted_ucr)} + overdraft "
         f"{format_credits(result.overdraft_ucr)} = charged {format_credits(result.charged_ucr)} "
+        f"+ settled {format_credits(result.settled_ucr)} + held {format_credits(result.held_ucr)} "
         f"+ left {format_credits(result.left_ucr)} + expired {format_credits(result.expired_ucr)}: "
         f"{'exact' if result.conserves else 'WRONG'}"
     )

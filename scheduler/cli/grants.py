@@ -1,4 +1,4 @@
-"""Commands about grants: grant, void."""
+"""Commands about grants and their tranches: grant, void, milestone, advance."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from quotas.orders import GrantOrder, VoidOrder
+from quotas.orders import AdvanceOrder, GrantOrder, MilestoneOrder, VoidOrder
 from scheduler.cli.deeds import BAD_INPUT, Credits, Startup, add, amount_ucr, fail, instant_s
 
 CATEGORIES = ("sponsor", "promotional", "paid", "bonus")
@@ -19,7 +19,7 @@ GrantId = Annotated[str, typer.Argument(metavar="GRANT", help="Id of the grant."
 
 def register(app: typer.Typer) -> None:
     """Add these commands."""
-    for command in (grant, void):
+    for command in (grant, void, milestone, advance):
         add(app, command)
 
 
@@ -53,3 +53,21 @@ def grant(
 def void(startup: Startup, grant_id: GrantId) -> VoidOrder:
     """Return what is left of a grant to the sponsor, and say how much was used."""
     return VoidOrder(startup, grant_id)
+
+
+def milestone(
+    startup: Startup,
+    grant_id: GrantId,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The milestone that was reached.")],
+) -> MilestoneOrder:
+    """Confirm a milestone: its tranche can be spent from now on."""
+    return MilestoneOrder(startup, grant_id, name)
+
+
+def advance(
+    startup: Startup,
+    grant_id: GrantId,
+    credits: Annotated[str | None, typer.Option(help="A part of it; all by default.")] = None,
+) -> AdvanceOrder:
+    """Let the next tranche of a grant, or a part of it, be spent now."""
+    return AdvanceOrder(startup, grant_id, None if credits is None else amount_ucr(credits))

@@ -14,11 +14,14 @@ import requests
 
 from quotas.book import Book
 from quotas.book.commit import apply_program
+from quotas.book.deeds import perform
 from quotas.book.state import load
+from quotas.corrections import Refused
 from quotas.metering import Catalogue
+from quotas.orders import Deed, HoldOrder, Order, RefundOrder, SettleOrder
 from quotas.program import Program
 from quotas.program_file import parse_program
-from quotas.units import DAY_S, HOUR_S, format_instant
+from quotas.units import DAY_S, HOUR_S, UCR_PER_CREDIT, format_instant
 from quotas.view import View
 from scheduler.cli.tieout import Truth
 from scheduler.clock import ManualClock, monotonic, pause
@@ -90,9 +93,20 @@ def demo_program(region: Running, starts_s: int, days: int) -> str:
             f'project_id = "{project.id}"',
             "nominal = { h100 = 8 }",
             "limit = { h100 = 16 }",
-            f'grants = [{{ id = "{name}-1", credits = "{credits}" }}]',
+            f"grants = [{', '.join(_grants(number, name, credits, starts_s, days))}]",
         ]
     return "\n".join(lines) + "\n"
+
+
+def _grants(number: int, name: str, credits: int, starts_s: int, days: int) -> list[str]:
+    """One grant each; the first has a bonus that ends early, the second comes monthly."""
+    terms = ', tranches = "monthly", rollover = { share = "0.5" }' if number == 1 else ""
+    grants = [f'{{ id = "{name}-1", credits = "{credits}"{terms} }}']
+    if number == 0:
+        ends = format_instant(starts_s + days * DAY_S // 3)
+        bonus = f'credits = "500", category = "bonus", priority = 1, expires = {ends}'
+        grants.append(f'{{ id = "{name}-bonus", {bonus} }}')
+    return grants
 
 
 class Rehearsal:
@@ -103,6 +117,13 @@ class Rehearsal:
         self.starts_s, self.ends_s = starts_s, starts_s + days * DAY_S
         self.program = parse_program(demo_program(region, starts_s, days), "demo.toml")
         self.clock = ManualClock(starts_s)
+        length_s, first = days * DAY_S, self.program.cohorts[0].startups[0].name
+        early = RefundOrder(starts_s, starts_s + length_s // 20, startup=first)
+        hold = HoldOrder(first, 10 * UCR_PER_CREDIT, length_s // 8)
+        self.agenda: list[tuple[int, Order]] = [
+            (starts_s + length_s // 4, hold),
+            (starts_s + length_s // 2, early),
+        ]
         self.http = requests.Session()
         self.http.trust_env = False
         self.view: View | None = None
@@ -131,12 +152,26 @@ class Rehearsal:
             self._move(now_s)
             report = self.cycle.run()
             cycles += 1
+            self._operate(now_s)
             watch(Frame(now_s, self.starts_s, self.ends_s, cycles, report, self.view))
             if now_s >= self.ends_s + AFTER_THE_END_S and not self._is_busy():
                 break
             now_s = self._next_s(now_s)
         catalogue = load(self.book).catalogue
         return Played(self.program, catalogue, self._truth(), cycles, monotonic() - began)
+
+    def _operate(self, now_s: int) -> None:
+        """What an operator does on the way: a hold, its settlement in part, a refund."""
+        while self.agenda and now_s >= self.agenda[0][0]:
+            _, order = self.agenda.pop(0)
+            deed = Deed(order, "rehearsed", "demo", now_s)
+            try:
+                answer = perform(self.book, deed)
+            except Refused:
+                continue  # a startup that runs nothing, or is out of credits, has none of it
+            if isinstance(order, HoldOrder):
+                half = SettleOrder(answer["hold"], order.amount_ucr // 2)
+                self.agenda.insert(0, (now_s + order.length_s // 2, half))
 
     def _see(self, view: View) -> None:
         self.view = view

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from quotas.book import Book
-from quotas.book.audit import account_sums, read_disputes, read_runs
+from quotas.book.audit import (
+    account_sums,
+    kinds,
+    read_disputes,
+    read_runs,
+    refunded_sums,
+)
 from quotas.book.verify import verify
 from quotas.metering import Catalogue
 from quotas.program import Program
@@ -41,11 +47,16 @@ class TieOut:
     worst_ucr: int
     fault: str | None
     startups: Mapping[str, tuple[int, int, int]]
+    settled_ucr: int = 0
+    held_ucr: int = 0
+    refunded_ucr: int = 0
+    transfers: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def conserves(self) -> bool:
-        """granted + overdraft = charged + left + expired, to the micro-credit."""
-        spent_ucr = self.charged_ucr + self.left_ucr + self.expired_ucr
+        """granted + overdraft = charged + settled + left + held + expired, to the micro-credit."""
+        spent_ucr = self.charged_ucr + self.settled_ucr + self.expired_ucr
+        spent_ucr += self.left_ucr + self.held_ucr
         return self.granted_ucr + self.overdraft_ucr == spent_ucr
 
     @property
@@ -61,8 +72,15 @@ class TieOut:
     def as_json(self) -> dict[str, Any]:
         """For `demo --json`; credits as decimal strings."""
         names = ("granted", "charged", "left", "expired", "overdraft", "truth", "bound", "disputed")
-        sums = {name: format_credits(getattr(self, f"{name}_ucr")) for name in names}
-        return {**sums, "tie_out": self.ok, "verified": self.fault is None, "fault": self.fault}
+        more = ("settled", "held", "refunded")
+        sums = {name: format_credits(getattr(self, f"{name}_ucr")) for name in (*names, *more)}
+        return {
+            **sums,
+            "transfers": dict(self.transfers),
+            "tie_out": self.ok,
+            "verified": self.fault is None,
+            "fault": self.fault,
+        }
 
 
 def tie_out(book: Book, program: Program, catalogue: Catalogue, truth: Iterable[Truth]) -> TieOut:
@@ -89,6 +107,8 @@ def tie_out(book: Book, program: Program, catalogue: Catalogue, truth: Iterable[
         disputed[dispute.startup] += cost
         bound[dispute.startup] += cost + 1
     charged = _by_name(sums, "usage:")
+    refunded = refunded_sums(book)
+    metered = {name: ucr + refunded.get(name, 0) for name, ucr in charged.items()}
     names = {startup.name for startup in program.startups()} | set(charged)
     return TieOut(
         granted_ucr=-sum(_by_name(sums, "sponsor:").values()),
@@ -99,9 +119,13 @@ def tie_out(book: Book, program: Program, catalogue: Catalogue, truth: Iterable[
         truth_ucr=sum(true.values()),
         bound_ucr=sum(bound.values()),
         disputed_ucr=sum(disputed.values()),
-        worst_ucr=max((abs(charged.get(n, 0) - true[n]) for n in names), default=0),
+        worst_ucr=max((abs(metered.get(n, 0) - true[n]) for n in names), default=0),
         fault=verify(book).fault,
-        startups={n: (charged.get(n, 0), true[n], bound[n]) for n in sorted(names)},
+        startups={n: (metered.get(n, 0), true[n], bound[n]) for n in sorted(names)},
+        settled_ucr=sum(_by_name(sums, "settled:").values()),
+        held_ucr=sum(_by_name(sums, "held:").values()),
+        refunded_ucr=sum(refunded.values()),
+        transfers=kinds(book),
     )
 
 

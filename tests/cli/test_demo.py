@@ -60,15 +60,16 @@ def ties_out(ran: Ran) -> dict[str, Any]:
         Decimal(said[name])
         for name in ("granted", "overdraft", "charged", "left", "expired", "truth", "bound")
     )
-    assert granted + overdraft == charged + left + expired
-    assert abs(charged - truth) <= bound < truth
+    settled, held, refunded = (Decimal(said[name]) for name in ("settled", "held", "refunded"))
+    assert granted + overdraft == charged + settled + left + held + expired
+    assert abs(charged + refunded - truth) <= bound < truth
     assert charged > 0 and min(overdraft, left, expired) >= 0
     return said
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_each_seed_ties_out_to_the_micro_credit(seed: int, demos: dict[str, Future[Ran]]) -> None:
-    """granted + overdraft = charged + left + expired, and charged is the region's own truth."""
+    """granted + overdraft = charged + settled + left + held + expired; usage is true."""
     said = ties_out(demos[str(seed)].result())
     assert (said["seed"], said["days"]) == (seed, DAYS)
     assert said["cycles"] >= DAYS * 8  # a cycle at least every three hours

@@ -268,11 +268,78 @@ BAD: dict[str, tuple[str, str, str]] = {
         f"{BRIGHT}.grants[0].expires = 2027-01-01 is not after 2027-01-04T23:00:00Z; write a later"
         " instant.",
     ),
-    "tranches are not yet supported": (
+    "tranches have a kind": (
         'tranches = "none"',
-        'tranches = "monthly"',
-        f'{ACME}.grants[0].tranches = "monthly" is not yet supported; write "none", or one grant'
-        " for each date.",
+        'tranches = "weekly"',
+        f'{ACME}.grants[0].tranches = "weekly" is not known here; write "none", "monthly" or a'
+        " list of tranches.",
+    ),
+    "tranches are all dated or all milestones": (
+        'tranches = "none"',
+        'tranches = [{ at = 2027-02-01, credits = "1" }, { milestone = "demo", credits = "2" }]',
+        f'{ACME}.grants[0].tranches = [{{"at": "2027-02-01", "credits": "1"}}, {{"milestone": '
+        '"demo", "credits": "2"}] needs one kind; give each tranche an at, or each a milestone.',
+    ),
+    "tranches sum to their grant": (
+        'tranches = "none"',
+        'tranches = [{ at = 2027-02-01, credits = "1" }, { at = 2027-03-01, credits = "2.5" }]',
+        f'{ACME}.grants[0].credits = "60000" is not the 3.50 credits of its tranches; write their'
+        " sum, or mend a tranche.",
+    ),
+    "tranches are in rising order": (
+        'credits = "60000", tranches = "none"',
+        'credits = "3", tranches = [{ at = 2027-02-01, credits = "1" },'
+        ' { at = 2027-02-01, credits = "2" }]',
+        f"{ACME}.grants[0].tranches[1].at = 2027-02-01 is not after the tranche before it; write"
+        " them in rising order.",
+    ),
+    "tranches lie within their grant": (
+        'credits = "60000", tranches = "none"',
+        'credits = "3", tranches = [{ at = 2027-02-01, credits = "1" },'
+        ' { at = 2027-07-05, credits = "2" }]',
+        f"{ACME}.grants[0].tranches[1].at = 2027-07-05 is outside the grant; write"
+        " 2027-01-31T23:00:00Z or later, before 2027-07-04T22:00:00Z.",
+    ),
+    "a milestone has a name of its own": (
+        'credits = "60000", tranches = "none"',
+        'credits = "3", tranches = [{ milestone = "demo", credits = "1" },'
+        ' { milestone = "demo", credits = "2" }]',
+        f'{ACME}.grants[0].tranches[1].milestone = "demo" is a milestone of this grant already;'
+        " give it another name.",
+    ),
+    "a milestone's last day lies within its grant": (
+        'credits = "60000", tranches = "none"',
+        'credits = "3", tranches = [{ milestone = "demo", credits = "3", by = 2027-07-06 }]',
+        f"{ACME}.grants[0].tranches[0].by = 2027-07-06 is outside the grant; write after"
+        " 2027-01-04T23:00:00Z, up to 2027-07-04T22:00:00Z.",
+    ),
+    "milestones last to the end of their grant": (
+        'credits = "60000", tranches = "none"',
+        'credits = "3", rollover = "none", tranches = [{ milestone = "demo", credits = "3" }]',
+        f'{ACME}.grants[0].rollover = "none" is only for dated tranches; milestones last to the'
+        ' grant\'s end: write "all".',
+    ),
+    "a rollover is between tranches": (
+        'tranches = "none"',
+        'rollover = { share = "0.5" }',
+        f"{ACME}.grants[0].rollover has no tranches to roll over between; take it out.",
+    ),
+    "a rollover is of a known kind": (
+        'tranches = "none"',
+        'rollover = "some"',
+        f'{ACME}.grants[0].rollover = "some" is not known here; write "all", "none",'
+        ' { share = "0.5" } or { credits = "1000" }.',
+    ),
+    "a share is a part": (
+        'tranches = "none"',
+        'rollover = { share = "1" }',
+        f'{ACME}.grants[0].rollover.share = "1" is no part above 0 and below 1; write it in'
+        ' quotes, such as "0.5".',
+    ),
+    "monthly parts are at least a micro-credit": (
+        'credits = "60000", tranches = "none"',
+        'credits = "0.000001", tranches = "monthly"',
+        f'{ACME}.grants[0].credits = "0.000001" is too little for 7 monthly tranches; write more.',
     ),
     "a quota is in a pool of the program": (
         "limit = { h100 = 24 }",

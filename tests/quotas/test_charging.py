@@ -69,9 +69,9 @@ def test_a_grants_start_and_end_cut_the_charge() -> None:
     ]
     assert moves(post([a_run()], grants, 300)) == [
         ("charge", 100, {"grant:acme:old": -100, "usage:acme": 100}),
+        ("expiry", 100, {"grant:acme:old": -9900, "expired:spring": 9900}),
         ("charge", 250, {"overdraft:spring": -150, "usage:acme": 150}),
         ("charge", 300, {"grant:acme:new": -50, "usage:acme": 50}),
-        ("expiry", 100, {"grant:acme:old": -9900, "expired:spring": 9900}),
     ]
 
 
@@ -108,8 +108,8 @@ def test_a_grant_is_forfeited_only_when_every_zone_is_known_past_its_end() -> No
     posting = post_due(program, grants, metered([run], {Z: 5000, "pl-waw-2": 300}))
     assert moves(posting) == [
         ("charge", 100, {"grant:acme:g1": -100, "usage:acme": 100}),
-        ("charge", 300, {"overdraft:spring": -200, "usage:acme": 200}),
         ("expiry", 100, {"grant:acme:g1": -400, "expired:spring": 400}),
+        ("charge", 300, {"overdraft:spring": -200, "usage:acme": 200}),
     ]
 
 

@@ -131,14 +131,14 @@ def test_an_ended_grant_forfeits_what_comes_back() -> None:
 
 def test_a_void_takes_what_is_left() -> None:
     """The used part stays used; the rest goes back to the sponsor."""
-    void = void_transfer(a_balance_of(left_ucr=30, granted_ucr=100), "k", 5, "left")
+    void = void_transfer("g1", [a_balance_of(left_ucr=30, granted_ucr=100)], "k", 5, "left")
     assert void.entries == (Entry("grant:acme:g1", -30), Entry("sponsor:spring", 30))
 
 
 def test_a_void_of_nothing_is_refused() -> None:
     """A used grant has nothing to void, and the sentence says so."""
     with pytest.raises(Refused, match="nothing left to void"):
-        void_transfer(a_balance_of(left_ucr=0, granted_ucr=100), "k", 5, "left")
+        void_transfer("g1", [a_balance_of(left_ucr=0, granted_ucr=100)], "k", 5, "left")
 
 
 def test_a_transfer_draws_in_burn_order_and_keeps_the_end() -> None:

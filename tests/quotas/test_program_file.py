@@ -66,7 +66,9 @@ def test_example_of_the_docs_is_a_program() -> None:
     assert example is not None
     program = parse_program(example[1], "docs/program-file.md")
     acme, bright = program.startups()
-    assert [grant.amount_ucr for grant in acme.grants] == [60_000_000_000, 2_500_500_000]
+    amounts = [grant.amount_ucr // 10**4 for grant in acme.grants]
+    assert amounts == [6_000_000, 1_200_000, 800_000, 250_050]
+    assert [len(grant.tranches) for grant in acme.grants] == [0, 7, 2, 0]
     assert acme.flavors["l40s"] == ("L40S-1-48G@fr-par-2",)
     assert len(bright.projects) == 2
     assert program.policy.limit_notice_s == 3600
