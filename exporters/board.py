@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from quotas.balances import Balance, balance
+from quotas.balances import Balance, balances_of
 from quotas.book.state import State
 from quotas.division import Share, divide, usage_of
 from quotas.ledger import GrantBalance
@@ -77,17 +77,6 @@ class Board:
         """Every startup of the program, and those that left with books of their own."""
         return tuple(sorted({s.name for s in self.program.startups()} | self._grants.keys()))
 
-    def balance(self, name: str) -> Balance:
-        """The credits of one startup."""
-        return balance(
-            name,
-            self.at_s,
-            self._grants.get(name, ()),
-            self._runs.get(name, ()),
-            dict(self.state.confirmed),
-            self._reserve_s,
-        )
-
     def standing(self, name: str) -> Standing:
         """Where one startup stands."""
         entry, pace = self.program.startup(name), self._paces.get(name)
@@ -141,7 +130,16 @@ class Board:
             sweeps={},
             confirmed=state.confirmed,
             runs={run.id: run for run in state.runs},
-            balances={name: self.balance(name) for name in self.names()},
+            balances=balances_of(
+                self.names(),
+                self.at_s,
+                state.grants,
+                state.runs,
+                state.confirmed,
+                self._reserve_s,
+                state.holds,
+                state.owed,
+            ),
             notices=state.notices,
             intents=state.intents,
             told=state.told,
