@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from quotas.balances import Balance, balances_of
 from quotas.book.state import State
 from quotas.division import Share, divide, usage_of
+from quotas.latency import latencies_s
 from quotas.ledger import GrantBalance
 from quotas.levels import level
 from quotas.metering import Run
@@ -54,12 +55,14 @@ class Board:
     """Every startup at one instant, from one read of the book."""
 
     def __init__(self, state: State, program: Program, now_s: int, cycle_s: int) -> None:
-        self.state, self.program = state, program
         # A simulated program's book may lie ahead of the clock.
         self.at_s = max([now_s, *state.confirmed.values()])
+        state = replace(state, catalogue=state.catalogue.at(self.at_s))
+        self.state, self.program = state, program
         self.known_until_s = min(state.confirmed.values(), default=None)
         policy = program.policy
-        self._reserve_s = policy.minimum_notice_s + cycle_s + policy.stop_latency_s
+        _, slowest_s = latencies_s(state.runs, state.stops, policy.stop_latency_s)
+        self._slowest_s, self._reserve_s = slowest_s, policy.minimum_notice_s + cycle_s
         self._grants: dict[str, list[GrantBalance]] = defaultdict(list)
         self._runs: dict[str, list[Run]] = defaultdict(list)
         self._notices: dict[str, list[Notice]] = defaultdict(list)
@@ -122,6 +125,10 @@ class Board:
         first = min(ahead, key=lambda g: (g.expires_s, g.created))
         return Expiry(first.id, first.left_ucr, first.expires_s)
 
+    def _reserved_s(self, name: str) -> int:
+        """Time of an orderly stop: the notice, a cycle, and the slowest server that it runs."""
+        return self._reserve_s + self._slowest_s.get(name, self.program.policy.stop_latency_s)
+
     def _seen(self) -> Snapshot:
         state = self.state
         return Snapshot(
@@ -131,12 +138,11 @@ class Board:
             confirmed=state.confirmed,
             runs={run.id: run for run in state.runs},
             balances=balances_of(
-                self.names(),
+                {name: self._reserved_s(name) for name in self.names()},
                 self.at_s,
                 state.grants,
                 state.runs,
                 state.confirmed,
-                self._reserve_s,
                 state.holds,
                 state.owed,
             ),

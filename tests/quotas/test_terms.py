@@ -193,10 +193,10 @@ def test_a_forfeit_is_told_once_for_each_threshold() -> None:
         run = a_run(posted_until_s=day * DAY_S)
         own = a_balance_of(left_ucr=grant.left_ucr - day * DAY_S, expires_s=end_s)
         snapshot = a_snapshot(day * DAY_S, a_program(), [run], [own], told=frozenset(told))
-        for startup, cause, text, at_s in forfeits_foretold(snapshot):
+        for startup, cause, inputs, at_s in forfeits_foretold(snapshot):
             told.add((startup, cause))
             heard.append(day)
-            assert (at_s, text.split()[0]) == (end_s, "0.864")
+            assert (at_s, inputs["amount_ucr"]) == (end_s, 864_000)
     assert heard == [10, 33, 39]
 
 
