@@ -1,0 +1,242 @@
+"""The books as a careful person would keep them by hand: dictionaries and fractions.
+
+Nothing here comes from `quotas`. It is told what people asked for and what really ran, and
+says which transfers must appear; those that a cycle wrote it computes anew, one by one.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from fractions import Fraction
+from math import ceil, floor
+from typing import Any
+
+Side = tuple[str, int]
+Written = tuple[str, list[Side]]
+"""The kind of a transfer, and its entries in order."""
+FALLS_BELOW_ZERO = ("sponsor:", "overdraft:")
+INT64 = 2**63
+
+
+@dataclass
+class Lot:
+    """A grant, and the order in which it was made."""
+
+    startup: str
+    id: str
+    priority: int
+    from_s: int
+    to_s: int
+    order: int
+
+    @property
+    def account(self) -> str:
+        return f"grant:{self.startup}:{self.id}"
+
+
+@dataclass
+class Ran:
+    """A server: who runs it at which rate, since when and until when, and what is charged."""
+
+    startup: str
+    rate: int
+    start_s: int
+    known_s: int
+    charged_s: int
+    is_on: bool = True
+
+    def cost(self, from_s: int, to_s: int) -> int:
+        """What the seconds between two instants cost, the fraction counted from its start."""
+        until = [floor(Fraction(self.rate * (s - self.start_s), 3600)) for s in (from_s, to_s)]
+        return until[1] - until[0]
+
+
+@dataclass
+class Charged:
+    """A charge: its server and seconds, what it drew, and what came back of which seconds."""
+
+    startup: str
+    server: str
+    from_s: int
+    to_s: int
+    draws: list[Side]
+    returned: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    gone: list[tuple[int, int]] = field(default_factory=list)
+
+
+@dataclass
+class Held:
+    """An open hold and what it was drawn from."""
+
+    startup: str
+    to_s: int
+    draws: list[Side]
+
+    @property
+    def ucr(self) -> int:
+        return sum(ucr for _, ucr in self.draws)
+
+
+class Model:
+    """What every account must have. `reserve_s` is what an orderly stop takes."""
+
+    def __init__(self, cohort: str, reserve_s: int) -> None:
+        self.cohort, self.reserve_s = cohort, reserve_s
+        self.accounts: dict[str, int] = defaultdict(int)
+        self.lots: dict[str, Lot] = {}
+        self.ran: dict[str, Ran] = {}
+        self.charges: list[Charged] = []
+        self.holds: dict[str, Held] = {}
+        self.known_s = 0
+        self.count = 0
+
+    def usable(self, startup: str, from_s: int, to_s: int) -> list[Lot]:
+        """The grants that may be drawn on for these seconds, the first to burn first."""
+        found = [
+            lot
+            for lot in self.lots.values()
+            if lot.startup == startup
+            and self.accounts[lot.account] > 0
+            and lot.from_s <= from_s
+            and to_s <= lot.to_s
+        ]
+        return sorted(found, key=lambda lot: (lot.priority, lot.to_s, lot.order, lot.id))
+
+    def drawn(self, lots: list[Lot], amount: int) -> list[Side]:
+        """An amount, taken from grants in turn; what they lack is not in it."""
+        found = []
+        for lot in lots:
+            part = min(amount, self.accounts[lot.account])
+            if part:
+                found.append((lot.account, part))
+            amount -= part
+        return found
+
+    def available(self, startup: str, now_s: int) -> int:
+        """What a startup may give away or set aside."""
+        posted = sum(self.accounts[x.account] for x in self.usable(startup, now_s, now_s + 1))
+        mine = [ran for ran in self.ran.values() if ran.startup == startup]
+        accrued = sum(ran.cost(ran.charged_s, ran.known_s) for ran in mine)
+        burn = sum(ran.rate for ran in mine if ran.is_on)
+        return posted - accrued - ceil(Fraction(burn * self.reserve_s, 3600))
+
+    # What a person asks for: the transfers it must write, or None where it is refused.
+
+    def grant(self, startup: str, amount: int, lot: Lot) -> list[Written]:
+        """A grant is credited by the sponsor."""
+        self.lots[lot.account] = lot
+        return [("grant", [(f"sponsor:{self.cohort}", -amount), (lot.account, amount)])]
+
+    def void(self, account: str) -> list[Written] | None:
+        """What is left goes back."""
+        left = self.accounts[account]
+        return [("void", [(account, -left), (f"sponsor:{self.cohort}", left)])] if left else None
+
+    def transfer(self, giver: str, to: str, amount: int, now_s: int) -> list[Written] | None:
+        """Parts arrive as grants of their own, named after this transfer's number."""
+        if amount > self.available(giver, now_s):
+            return None
+        parts = self.drawn(self.usable(giver, now_s, now_s + 1), amount)
+        into = []
+        for account, ucr in parts:
+            old = self.lots[account]
+            id = f"{old.id}.{self.count + 1}"
+            new = Lot(to, id, old.priority, now_s, old.to_s, len(self.lots))
+            self.lots[new.account] = new
+            into.append((new.account, ucr))
+        return [("transfer", [*((a, -ucr) for a, ucr in parts), *into])]
+
+    def refund(self, startup: str, from_s: int, to_s: int, now_s: int) -> list[Written] | None:
+        """Each second comes back once, to the last drawn first; ended grants forfeit it."""
+        refunds, lost = [], []
+        for charge in self.charges:
+            if charge.startup != startup:
+                continue
+            for period in _open(charge, from_s, to_s):
+                back = self._back(charge, period)
+                total = sum(ucr for _, ucr in back)
+                refunds.append(("refund", [(f"usage:{startup}", -total), *back]))
+                lost += self._forfeits(back, now_s)
+        return [*refunds, *lost] or None
+
+    def _back(self, charge: Charged, period: tuple[int, int]) -> list[Side]:
+        amount, back = self.ran[charge.server].cost(*period), []
+        for account, drawn in reversed(charge.draws):
+            part = min(amount, drawn - charge.returned[account])
+            if part:
+                back.append((account, part))
+            charge.returned[account] += part
+            amount -= part
+        charge.gone.append(period)
+        assert amount == 0, "a charge drew what it cost"
+        return back
+
+    def _forfeits(self, back: list[Side], now_s: int) -> list[Written]:
+        return [
+            ("expiry", [(account, -ucr), (f"expired:{self.cohort}", ucr)])
+            for account, ucr in back
+            if account in self.lots and self.lots[account].to_s <= now_s
+        ]
+
+    # What the book has.
+
+    def saw(self, servers: dict[str, tuple[str, int, int, int | None]], now_s: int) -> None:
+        """A complete sweep: startup, rate, start and end of every server there ever was."""
+        self.known_s = now_s
+        for id, (startup, rate, start_s, end_s) in servers.items():
+            ran = self.ran.setdefault(id, Ran(startup, rate, start_s, start_s, start_s))
+            ran.known_s, ran.is_on = end_s or now_s, end_s is None
+
+    def take(self, row: dict[str, Any], must: Written | None) -> None:
+        """A transfer in the book: it must be as asked, or as it has to be in a cycle."""
+        expected = must or (row["kind"], getattr(self, f"_{row['kind']}")(row))
+        assert (row["kind"], row["entries"]) == expected, row
+        self.count += 1
+        assert row["id"] == self.count
+        for account, ucr in row["entries"]:
+            self.accounts[account] += ucr
+            stands = self.accounts[account]
+            assert stands >= 0 or account.startswith(FALLS_BELOW_ZERO), (account, row)
+            assert -INT64 < stands < INT64
+        assert sum(self.accounts.values()) == 0
+
+    def _charge(self, row: dict[str, Any]) -> list[Side]:
+        detail = row["detail"]
+        ran, from_s, to_s = self.ran[detail["server"]], detail["start_s"], detail["end_s"]
+        assert (ran.startup, ran.charged_s) == (row["startup"], from_s), "no gap, no overlap"
+        assert from_s < to_s <= ran.known_s, "only what is known to have run"
+        cost = ran.cost(from_s, to_s)
+        draws = self.drawn(self.usable(ran.startup, from_s, to_s), cost)
+        lacks = cost - sum(ucr for _, ucr in draws)
+        draws += [(f"overdraft:{self.cohort}", lacks)] if lacks else []
+        ran.charged_s = to_s
+        self.charges.append(Charged(ran.startup, detail["server"], from_s, to_s, draws))
+        return [*((a, -ucr) for a, ucr in draws), (f"usage:{ran.startup}", cost)]
+
+    def _expiry(self, row: dict[str, Any]) -> list[Side]:
+        account = row["entries"][0][0]
+        lot, left = self.lots[account], self.accounts[account]
+        assert lot.to_s == row["at_s"] <= self.known_s, "not before its end is known"
+        waiting = [r for r in self.ran.values() if r.startup == lot.startup]
+        assert all(r.charged_s >= min(lot.to_s, r.known_s) for r in waiting), "usage draws first"
+        return [(account, -left), (f"expired:{self.cohort}", left)]
+
+    def settled(self) -> None:
+        """After a cycle: all that ended is forfeited, and all that ran is charged or accrued."""
+        for lot in self.lots.values():
+            assert lot.to_s > self.known_s or self.accounts[lot.account] == 0, lot
+        for startup in {ran.startup for ran in self.ran.values()}:
+            mine = [ran for ran in self.ran.values() if ran.startup == startup]
+            whole = sum(ran.cost(ran.start_s, ran.known_s) for ran in mine)
+            accrued = sum(ran.cost(ran.charged_s, ran.known_s) for ran in mine)
+            back = sum(sum(c.returned.values()) for c in self.charges if c.startup == startup)
+            assert self.accounts[f"usage:{startup}"] == whole - accrued - back
+
+
+def _open(charge: Charged, from_s: int, to_s: int) -> list[tuple[int, int]]:
+    """The seconds of a charge in a window that did not come back yet."""
+    parts = [(max(charge.from_s, from_s), min(charge.to_s, to_s))]
+    for gone_s, back_s in charge.gone:
+        parts = [p for a, b in parts for p in ((a, min(b, gone_s)), (max(a, back_s), b))]
+    return sorted((a, b) for a, b in parts if a < b)

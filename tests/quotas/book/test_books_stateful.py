@@ -1,0 +1,386 @@
+"""Whatever people and the calendar do, and wherever it crashes: the book says what must be.
+
+Hypothesis plays time, servers, grants, voids, refunds, transfers and crashes on the real
+daemon, clouds in memory. After each step every transfer is what the model of the books says,
+every balance is the sum of its entries, and `verify` finds nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from sqlalchemy import Connection, Engine, event, text
+
+from quotas.book import Book
+from quotas.book.deeds import perform, preview
+from quotas.book.history import NotKnown, Past, as_of
+from quotas.book.state import load
+from quotas.book.statements import read_closed
+from quotas.book.verify import verify
+from quotas.corrections import Refused
+from quotas.orders import Deed, GrantOrder, Order, RefundOrder, TransferOrder, VoidOrder
+from quotas.program import Cohort, Grant, Mode, Startup, Tenure
+from tests.builders import unknown
+from tests.scheduler.rig import DAY_S, OTHER, PROJECT, RATE, T0, ZONE, Rig, offer, program, server
+
+from .ledger_model import Lot, Model, Written
+from .rows import digest
+
+EXAMPLES = int(os.environ.get("COHORTD_STATEFUL_EXAMPLES", "15"))
+END = T0 + 60 * DAY_S
+STARTUPS = {"acme": PROJECT, "birch": OTHER}
+ODD_RATE = RATE + 1
+"""No whole number of ucr a second, so that every partition has fractions to lose."""
+TIMES_S = st.sampled_from([1, 59, 1800, 3599, 3600, 3601, 6 * 3600, 2 * DAY_S, 20 * DAY_S])
+AMOUNTS = st.sampled_from([1, 999_999, 7_000_000, 25_330_801, 100_000_000, 3_000_000_000])
+NAMES = st.sampled_from(sorted(STARTUPS))
+POINTS = st.integers(1, 25)
+
+
+class Crash(Exception):
+    """The process ends here."""
+
+
+class Fuse:
+    """Counts the points of a transaction, and ends the process at one of them."""
+
+    def __init__(self) -> None:
+        self.left = 0
+
+    def point(self) -> None:
+        """A point that is passed: a write, a commit that is due, a commit that is done."""
+        self.left -= 1
+        if self.left == 0:
+            raise Crash
+
+    def watch(self, book: Book) -> Book:
+        """The book, with a fuse in each of its points."""
+        engine, writing = book.engine, book.writing
+        if not event.contains(engine, "before_cursor_execute", self._statement):
+            event.listen(engine, "before_cursor_execute", self._statement)
+            event.listen(engine, "commit", self._commit)
+
+        @contextmanager
+        def written() -> Iterator[Connection]:
+            with writing() as connection:
+                yield connection
+            self.point()
+
+        book.writing = written  # type: ignore[method-assign]  # a wrapped one
+        return book
+
+    def _statement(self, _c: object, _cursor: object, statement: str, *_: object) -> None:
+        if statement.startswith(("INSERT", "UPDATE", "DELETE")):
+            self.point()
+
+    def _commit(self, _: object) -> None:
+        self.point()
+
+
+def a_cohort(mode: Mode) -> Any:
+    """Two startups with a grant each, under a Paris program."""
+    members = tuple(
+        Startup(name, "c", (Tenure(project, 0),), grants=(Grant(f"{name}-1", 10**9, T0, END),))
+        for name, project in STARTUPS.items()
+    )
+    made = program(mode=mode)
+    return replace(made, timezone="Europe/Paris", cohorts=(Cohort("c", T0, END, members),))
+
+
+class Books(RuleBasedStateMachine):
+    """A daemon, two startups and their operator, beside the model."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fuse = Fuse()
+        self.asked: list[tuple[Deed, Any]] = []
+        self.told: dict[int, Past] = {}
+        self.statements: dict[tuple[str, str], Any] = {}
+        self.is_dark = False
+        self.crash_at = 0
+        self.verified = 0
+
+    def opened(self) -> Book:
+        """A new book."""
+        return Book.in_memory()
+
+    def reopened(self, engine: Engine) -> Book:
+        """The same book, after every Python object is gone."""
+        return Book(engine)
+
+    @initialize(mode=st.sampled_from(["shadow", "enforce"]))
+    def begin(self, mode: Mode) -> None:
+        """The program is applied, and the daemon runs once."""
+        of = a_cohort(mode)
+        self.rig = Rig(of, self.fuse.watch(self.opened()))
+        self.rig.cloud.offers_of[ZONE] = (offer(ODD_RATE),)
+        self.model = Model("c", of.policy.minimum_notice_s + of.policy.stop_latency_s)
+        must: list[Written] = []
+        for name in STARTUPS:
+            lot = Lot(name, f"{name}-1", 0, T0, END, len(self.model.lots))
+            must += self.model.grant(name, 10**9, lot)
+        self.took(must)
+        self.cycled()
+        for name in STARTUPS:
+            self.starts(name)
+
+    @property
+    def now_s(self) -> int:
+        """The clock."""
+        return self.rig.clock.now_s()
+
+    def fresh(self) -> list[dict[str, Any]]:
+        """The transfers that the model has not seen."""
+        query = "SELECT * FROM transfer WHERE id > :id ORDER BY id"
+        sides = "SELECT account, amount_ucr FROM entry WHERE transfer_id = :id ORDER BY position"
+        with self.rig.book.reading() as connection:
+            rows = connection.execute(text(query), {"id": self.model.count}).mappings().all()
+            return [
+                {
+                    **row,
+                    "detail": json.loads(row["detail"]),
+                    "entries": [tuple(e) for e in connection.execute(text(sides), {"id": row.id})],
+                }
+                for row in rows
+            ]
+
+    def took(self, must: list[Written] | None = None) -> None:
+        """The model takes what is new; where it was asked for, exactly what was."""
+        rows = self.fresh()
+        if must is not None:
+            assert len(rows) == len(must)
+        for number, row in enumerate(rows):
+            self.model.take(row, None if must is None else must[number])
+
+    def surely(self, work: Callable[[], Any]) -> Any:
+        """Do it; where it crashes, open the book anew and do it again."""
+        self.fuse.left, self.crash_at = self.crash_at, 0
+        try:
+            return work()
+        except Crash:
+            engine = self.rig.book.engine
+            self.rig.book = self.fuse.watch(self.reopened(engine))
+            self.rig.cycle = self.rig.daemon("a")
+            return work()
+        finally:
+            self.fuse.left = 0
+
+    def cycled(self) -> None:
+        """One cycle, again after a crash; the clouds' own truth is told to the model."""
+        if self.is_dark:
+            self.rig.cloud.answers[ZONE] = unknown
+        else:
+            self.rig.cloud.answers.clear()
+            owners = {project: name for name, project in STARTUPS.items()}
+            self.model.saw(
+                {
+                    each.id: (
+                        owners[each.project_id],
+                        ODD_RATE,
+                        each.created_s,
+                        None if each.state == "running" else each.modified_s,
+                    )
+                    for each in self.rig.cloud.servers.values()
+                },
+                self.now_s,
+            )
+        self.surely(lambda: self.rig.run())
+        self.took()
+        self.model.settled()
+
+    def did(self, order: Order, must: list[Written] | None) -> None:
+        """A deed of an operator: what the model says, or refused with nothing changed."""
+        deed = Deed(order, "why", "ann", self.now_s, f"k{len(self.asked)}")
+        before = digest(self.rig.book)
+        if must is None:
+            with pytest.raises(Refused):
+                self.surely(lambda: perform(self.rig.book, deed))
+            assert digest(self.rig.book) == before
+            return
+        seen = preview(self.rig.book, deed)
+        assert digest(self.rig.book) == before
+        answer = self.surely(lambda: perform(self.rig.book, deed))
+        assert answer == seen
+        self.took(must)
+        self.asked.append((deed, answer))
+
+    @rule(after_s=TIMES_S, is_dark=st.sampled_from([False, False, False, True]))
+    def time_passes(self, after_s: int, is_dark: object) -> None:
+        """Some time, then a cycle that may not reach the zone."""
+        self.rig.clock.move_to(self.now_s + after_s)
+        self.is_dark = bool(is_dark)
+        self.cycled()
+
+    @rule(hours=st.integers(1, 12))
+    def hours_pass(self, hours: int) -> None:
+        """A cycle each hour."""
+        self.is_dark = False
+        for _ in range(hours):
+            self.rig.clock.move_to(self.now_s + 3600)
+            self.cycled()
+
+    @rule()
+    def same_cycle_again(self) -> None:
+        """I6: what was posted is not posted again."""
+        self.is_dark = False
+        self.cycled()
+        self.rig.run()
+        assert not self.fresh()
+
+    @rule(name=NAMES)
+    def starts(self, name: str) -> None:
+        """A server starts between two sweeps."""
+        self.rig.clock.move_to(self.now_s + 1)
+        made = server(f"s{len(self.rig.cloud.servers)}", self.now_s)
+        self.rig.cloud.add(replace(made, project_id=STARTUPS[name]))
+
+    @precondition(lambda self: any(ran.is_on for ran in self.model.ran.values()))
+    @rule(data=st.data())
+    def stops(self, data: st.DataObject) -> None:
+        """A server that was seen running stops between two sweeps."""
+        on = [
+            id
+            for id, ran in self.model.ran.items()
+            if ran.is_on and self.rig.cloud.servers[id].state == "running"
+        ]
+        if on:
+            self.rig.clock.move_to(self.now_s + 1)
+            self.rig.cloud.turn_off(data.draw(st.sampled_from(on)))
+
+    @rule(name=NAMES, amount=AMOUNTS, priority=st.integers(0, 2), lasts_s=TIMES_S, in_s=TIMES_S)
+    def grants(self, name: str, amount: int, priority: int, lasts_s: int, in_s: int) -> None:
+        """A grant that begins now or later, and ends soon or late."""
+        id, from_s = f"g{len(self.model.lots)}", self.now_s + in_s - 1
+        to_s = from_s + lasts_s
+        lot = Lot(name, id, priority, from_s, to_s, len(self.model.lots))
+        order = GrantOrder(name, id, amount, "bonus", priority, from_s, to_s)
+        self.did(order, self.model.grant(name, amount, lot))
+        self.did(order, None)
+
+    @rule(data=st.data())
+    def voids(self, data: st.DataObject) -> None:
+        """Any grant, used or not, in force or not."""
+        lot = data.draw(st.sampled_from(list(self.model.lots.values())))
+        self.did(VoidOrder(lot.startup, lot.id), self.model.void(lot.account))
+
+    @rule(name=NAMES, share=st.integers(0, 10), for_s=TIMES_S)
+    def refunds(self, name: str, share: int, for_s: int) -> None:
+        """Every second of a window, as far as it is charged and not refunded."""
+        from_s = T0 + (self.now_s - T0) * share // 10
+        order = RefundOrder(from_s, from_s + for_s, startup=name)
+        self.did(order, self.model.refund(name, from_s, from_s + for_s, self.now_s))
+
+    @rule(name=NAMES, amount=AMOUNTS)
+    def transfers(self, name: str, amount: int) -> None:
+        """To the other startup, where it is available."""
+        (to,) = STARTUPS.keys() - {name}
+        self.did(TransferOrder(name, to, amount), self.model.transfer(name, to, amount, self.now_s))
+
+    @rule(points=POINTS)
+    def will_crash(self, points: int) -> None:
+        """The next transaction, or the one after, does not get past this point."""
+        self.crash_at = points
+
+    @precondition(lambda self: self.asked)
+    @rule(data=st.data())
+    def repeats(self, data: st.DataObject) -> None:
+        """I6: a deed's key repeats its first answer, and refuses another order."""
+        deed, answer = data.draw(st.sampled_from(self.asked))
+        before = digest(self.rig.book)
+        assert perform(self.rig.book, deed) == answer
+        with pytest.raises(Refused, match="was used for another command"):
+            perform(self.rig.book, replace(deed, reason="another"))
+        assert digest(self.rig.book) == before
+
+    @precondition(lambda self: not self.is_dark and self.now_s > T0)
+    @rule(back_s=TIMES_S)
+    def asks_of_the_past(self, back_s: int) -> None:
+        """What the book answers of a past instant is remembered, to be asked again."""
+        at_s = max(T0, self.now_s - back_s)
+        try:
+            self.told.setdefault(at_s, as_of(self.rig.book, at_s, self.now_s))
+        except NotKnown:
+            assert at_s > self.model.known_s or at_s == self.now_s
+
+    @rule()
+    def drops_the_projection(self) -> None:
+        """I20: balances are rebuilt from the entries; no answer changes."""
+        before = digest(self.rig.book), load(self.rig.book)
+        with self.rig.book.writing() as connection:
+            connection.execute(text("DELETE FROM balance"))
+            rebuilt = "SELECT account, sum(amount_ucr) FROM entry GROUP BY account"
+            connection.execute(text(f"INSERT INTO balance {rebuilt}"))
+        assert (digest(self.rig.book), load(self.rig.book)) == before
+
+    @invariant()
+    def balances_are_the_models(self) -> None:
+        """I1, I2: each account's projection and the sum of its entries are what must be."""
+        must = {account: ucr for account, ucr in self.model.accounts.items() if ucr}
+        sums = "SELECT account, sum(amount_ucr) FROM entry GROUP BY account"
+        with self.rig.book.reading() as connection:
+            for query in (sums, "SELECT account, amount_ucr FROM balance"):
+                assert {a: ucr for a, ucr in connection.execute(text(query)) if ucr} == must
+
+    @invariant()
+    def verify_finds_nothing(self) -> None:
+        """The audit agrees, asked whenever something was posted."""
+        if self.verified == self.model.count:
+            return
+        self.verified = self.model.count
+        verdict = verify(self.rig.book)
+        assert (verdict.fault, verdict.transfers) == (None, self.model.count)
+
+    @invariant()
+    def closed_statements_stay(self) -> None:
+        """What a month closed with, it has for ever."""
+        with self.rig.book.reading() as connection:
+            found = {(s["startup"], s["month"]): s for s in read_closed(connection, None, None)}
+        assert self.statements.items() <= found.items()
+        self.statements = found
+
+    def teardown(self) -> None:
+        """I20: the past is what it was when it was asked for first."""
+        if hasattr(self, "rig"):
+            for at_s, answer in self.told.items():
+                assert as_of(self.rig.book, at_s, self.now_s + 1) == answer
+            self.rig.book.close()
+
+
+class BooksOnDisk(Books):
+    """The same on a file, closed and opened again at each crash."""
+
+    def opened(self) -> Book:
+        self.folder = Path(tempfile.mkdtemp(prefix="cohortd-books-"))
+        return Book.open(self.folder)
+
+    def reopened(self, engine: Engine) -> Book:
+        engine.dispose()
+        return Book.open(self.folder)
+
+    def teardown(self) -> None:
+        super().teardown()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+QUICK = settings(
+    max_examples=EXAMPLES,
+    stateful_step_count=30,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
+TestBooks = Books.TestCase
+TestBooks.settings = QUICK
+TestBooksOnDisk = BooksOnDisk.TestCase
+TestBooksOnDisk.settings = settings(QUICK, max_examples=max(1, EXAMPLES // 5))
