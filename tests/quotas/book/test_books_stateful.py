@@ -38,7 +38,7 @@ from tests.scheduler.rig import DAY_S, OTHER, PROJECT, RATE, T0, ZONE, Rig, offe
 from .ledger_model import Lot, Model, Written
 from .rows import digest
 
-EXAMPLES = int(os.environ.get("COHORTD_STATEFUL_EXAMPLES", "15"))
+EXAMPLES = int(os.environ.get("COHORTD_STATEFUL_EXAMPLES", "10"))
 END = T0 + 60 * DAY_S
 STARTUPS = {"acme": PROJECT, "birch": OTHER}
 ODD_RATE = RATE + 1
