@@ -33,6 +33,7 @@ ASKED: Mapping[str, str] = {
     "deferred": "the operator, by 'cohortd shortage POOL --end'; the startups",
     "guard": "the operator, by 'cohortd approve'",
 }
+OBSERVED = "it follows from what was observed"
 ANYONE = "the operator, by 'cohortd exempt' or 'cohortd undo'"
 
 
@@ -74,10 +75,20 @@ def recompute(decision: Decision) -> str | None:
     rule = RULES.get(rule_of(decision.rule, decision.verb))
     if decision.version != VERSION or rule is None:
         return None
-    return rule(decision.inputs)
+    try:
+        return rule(decision.inputs)
+    except KeyError:
+        return None
 
 
 def _counterfactual(rule: str, inputs: Inputs) -> str:
+    try:
+        return _changed(rule, inputs)
+    except KeyError:
+        return OBSERVED  # what it was decided from was not all written down
+
+
+def _changed(rule: str, inputs: Inputs) -> str:
     if rule in {"credits", "runway"} and "burn_ucr_per_h" in inputs:
         burn = format_credits(int(inputs["burn_ucr_per_h"]))
         if "reserve_ucr" not in inputs:
@@ -86,7 +97,7 @@ def _counterfactual(rule: str, inputs: Inputs) -> str:
         short = format_credits(max(1, int(inputs["reserve_ucr"]) - left + 1))
         return f"with {short} credits more nothing would be stopped yet, at {burn} an hour"
     text = COUNTERFACTUALS.get(rule)
-    return text.format(**inputs) if text else "it follows from what was observed"
+    return text.format(**inputs) if text else OBSERVED
 
 
 def _next(decision: Decision, notices: Iterable[Notice], now_s: int) -> str:

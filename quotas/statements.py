@@ -8,7 +8,9 @@ plus lines is closing, and the closing of a month is the opening of the next.
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import io
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -17,6 +19,10 @@ from typing import Any
 from quotas.posted import USAGE, Posted, credits_ucr
 from quotas.units import format_credits, format_instant, month_start_s
 
+COLUMNS = (
+    *("startup", "month", "kind", "at", "until", "server", "flavor", "gpus", "seconds"),
+    *("rate_per_hour", "cost", "overdraft", "amount", "late", "by", "reason", "key"),
+)
 FIRST = "0" * 64
 """What the first statement of a startup is carried from."""
 
@@ -204,3 +210,15 @@ def months(first_s: int, until_s: int) -> Iterable[int]:
     while start_s < until_s:
         yield start_s
         start_s = month_start_s(start_s, 1)
+
+
+def csv_text(found: Mapping[str, Any]) -> str:
+    """The lines between an opening and a closing one: their amounts sum to the closing."""
+    of = {"startup": found["startup"], "month": found["month"]}
+    text = io.StringIO()
+    rows = csv.DictWriter(text, COLUMNS, restval="", extrasaction="ignore", lineterminator="\n")
+    rows.writeheader()
+    rows.writerow({**of, "kind": "opening", "amount": found["opening"]})
+    rows.writerows({**of, **line} for line in found["lines"])
+    rows.writerow({**of, "kind": "closing", "amount": found["closing"]})
+    return text.getvalue()

@@ -14,7 +14,7 @@ from fastapi import FastAPI, Response
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.responses import PlainTextResponse
 
-from exporters.api import admin, problems, routes, writes
+from exporters.api import admin, papers, problems, routes, writes
 from exporters.api.access import Access, Rates
 from exporters.api.guard import Guard
 from exporters.api.problems import MEDIA_TYPE, Problem, ProblemBody
@@ -74,6 +74,7 @@ def build_app(
     app.state.source, app.state.access, app.state.waiting = source, access, 0
     app.state.inbox = inbox
     app.include_router(routes.router)
+    app.include_router(papers.router)
     app.include_router(writes.router)
     app.include_router(admin.router)
     app.add_api_route("/healthz", healthz, include_in_schema=False)

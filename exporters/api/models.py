@@ -162,6 +162,22 @@ class Decision(Answer):
     reason: str
 
 
+class Why(Answer):
+    """A decision taken apart: recomputed from what it was decided from, and what would change."""
+
+    decision: int
+    rule: str = Field(examples=["limit"])
+    version: int = Field(examples=[2], description="of the rule")
+    verb: str = Field(examples=["announce"])
+    at: Instant
+    reason: str
+    inputs: dict[str, int | str] = Field(examples=[{"used_gpus": 9, "limit_gpus": 8}])
+    is_recomputed: bool = Field(description="whether the inputs lead to the same reason again")
+    counterfactual: str = Field(examples=["with at most 8 GPUs in h100 nothing would be stopped"])
+    next: str = Field(examples=["its stop follows at 2027-01-05T00:30:00Z, unless the cause ends"])
+    who: str = Field(description="who may change it, and how")
+
+
 class Notice(Answer):
     """A promise before a stop."""
 
@@ -258,3 +274,63 @@ class WriteAnswer(Answer):
     text: str
     decided: Instant | None
     reference: int | None = Field(description="the request that was opened or withdrawn")
+
+
+class StatementHead(Answer):
+    """A UTC month without its lines. `hash` is null while the month may still change."""
+
+    month: str = Field(examples=["2027-01"])
+    opening: Credits
+    closing: Credits
+    charged: Credits
+    closed: Instant | None
+    hash: str | None = Field(description="as `cohortd statement --list` shows it")
+
+
+class StatementEntry(Answer):
+    """One line of a month: what a run cost, or what a person or the calendar did."""
+
+    kind: str = Field(examples=["charge"])
+    at: Instant
+    until: Instant | None = None
+    server: str | None = None
+    flavor: str | None = None
+    gpus: int | None = None
+    seconds: int | None = None
+    rate_per_hour: Credits | None = None
+    cost: Credits | None = None
+    overdraft: Credits
+    amount: Credits
+    late: bool = Field(description="it belongs to a month that was closed before")
+    by: str | None = None
+    reason: str | None = None
+
+
+class StatementAnswer(StatementHead):
+    """A UTC month: opening, every line, closing; the amounts add up to the closing."""
+
+    lines: list[StatementEntry]
+
+
+class StatementsAnswer(Answer):
+    """Every month, newest first."""
+
+    items: list[StatementHead]
+
+
+class Deed(Answer):
+    """Something an operator did."""
+
+    at: Instant
+    actor: str = Field(examples=["ana"])
+    command: str = Field(examples=["freeze"])
+    subject: str
+    reason: str
+    before: str
+    after: str
+
+
+class DeedsAnswer(Answer):
+    """What operators did, newest first."""
+
+    items: list[Deed]

@@ -29,11 +29,25 @@ from exporters.api.models import (
     ServersAnswer,
     ServerStop,
     StartupRequest,
+    StatementAnswer,
+    StatementsAnswer,
     UsageAnswer,
+    Why,
 )
-from exporters.api.rows import charge_of, decision_of, notice_of, request_of
+from exporters.api.rows import (
+    charge_of,
+    decision_of,
+    notice_of,
+    request_of,
+    statement_head,
+    statement_of,
+    why_of,
+)
 from exporters.board import Board, Standing
 from quotas.book import Book
+from quotas.book import state as book_state
+from quotas.book.statements import read_statement, read_statements
+from quotas.explain import explain
 from quotas.ledger import usage_account
 from quotas.metering import Run
 from quotas.notices import LIVE_NOTICES
@@ -174,6 +188,28 @@ class StartupReads:
         rows = select(DECISION).where(DECISION.c.startup == self.name)
         found = _page(book, rows, DECISION.c.id, before, limit)
         return PageOf(items=[decision_of(row) for row in found[:limit]], next=_next(found, limit))
+
+    def why(self, book: Book, id: int) -> Why | None:
+        """One of its decisions taken apart; None where it has none of that number."""
+        rows = book_state.last_decisions(book, 1, id=id, startup=self.name)
+        if not rows:
+            return None
+        decided, notices = book_state.decision_of(rows[0]), self.standing().notices
+        return why_of(id, explain(decided, rows[0]["at_s"], notices, self.board.at_s))
+
+    def statements(self, book: Book) -> StatementsAnswer:
+        """Its months, newest first."""
+        with book.reading() as connection:
+            found = list(read_statements(connection, self.name, self.board.at_s, None))
+        return StatementsAnswer(items=[statement_head(each) for each in reversed(found)])
+
+    def statement(self, book: Book, month_s: int) -> StatementAnswer | None:
+        """One month of its own; None where it has none that begins then."""
+        if month_s > self.board.at_s:
+            return None
+        with book.reading() as connection:
+            found = read_statement(connection, self.name, month_s)
+        return None if found is None else statement_of(found)
 
     def notices(
         self, book: Book, before: int | None, limit: int, *, only_live: bool

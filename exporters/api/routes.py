@@ -70,7 +70,9 @@ class Feed(BaseModel):
         return int(decided), int(noticed)
 
 
-def fresh(request: Request, page: Page, shown: Shown) -> Response:
+def fresh(
+    request: Request, page: Page, shown: Shown, media_type: str = "application/json"
+) -> Response:
     """The page, or 304 where the client has it already; a snapshot says that it is one."""
     tag, body = page
     headers = {"ETag": tag}
@@ -79,12 +81,12 @@ def fresh(request: Request, page: Page, shown: Shown) -> Response:
     if_none = request.headers.get("if-none-match")
     if if_none is not None and (if_none.strip() == "*" or tag in _tags(if_none)):
         return Response(status_code=304, headers=headers)
-    return Response(body, media_type="application/json", headers=headers)
+    return Response(body, media_type=media_type, headers=headers)
 
 
-def page_of(answer: BaseModel) -> Page:
+def page_of(answer: BaseModel | str) -> Page:
     """An answer's bytes with their tag."""
-    body = answer.model_dump_json().encode()
+    body = (answer if isinstance(answer, str) else answer.model_dump_json()).encode()
     return f'"{hashlib.sha256(body).hexdigest()[:32]}"', body
 
 

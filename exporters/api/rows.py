@@ -3,10 +3,23 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from typing import Any
 
+from pydantic import BaseModel
 from sqlalchemy import RowMapping
 
-from exporters.api.models import Charge, Decision, Notice, StartupRequest
+from exporters.api.models import (
+    Charge,
+    Decision,
+    Notice,
+    StartupRequest,
+    StatementAnswer,
+    StatementEntry,
+    StatementHead,
+    Why,
+)
+from quotas.explain import Explanation
 from quotas.units import format_credits, format_instant
 
 
@@ -67,3 +80,35 @@ def request_of(row: RowMapping) -> StartupRequest:
         ended=None if ended_s is None else format_instant(ended_s),
         detail=row["detail"],
     )
+
+
+def why_of(id: int, found: Explanation) -> Why:
+    """A decision that was taken apart."""
+    return Why(
+        decision=id,
+        rule=found.rule,
+        version=found.version,
+        verb=found.verb,
+        at=format_instant(found.at_s),
+        reason=found.reason,
+        inputs=dict(found.inputs),
+        is_recomputed=found.is_recomputed,
+        counterfactual=found.counterfactual,
+        next=found.next_step,
+        who=found.who_may_change_it,
+    )
+
+
+def statement_head(found: Mapping[str, Any]) -> StatementHead:
+    """A statement without its lines."""
+    return StatementHead(**_fields(StatementHead, found))
+
+
+def statement_of(found: Mapping[str, Any]) -> StatementAnswer:
+    """A whole statement. Keys stay inside: that of a transfer names who gave."""
+    lines = [StatementEntry(**_fields(StatementEntry, line)) for line in found["lines"]]
+    return StatementAnswer(**_fields(StatementHead, found), lines=lines)
+
+
+def _fields(model: type[BaseModel], found: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: found[name] for name in model.model_fields if name in found}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ from quotas.posted import holder
 from quotas.pricing import Prices, Step, Version
 from quotas.program import Program, Rollover
 from quotas.requests import LIVE_REQUESTS, Request
-from quotas.snapshot import Excess
+from quotas.snapshot import Decision, Excess
 from quotas.tables import (
     BALANCE,
     DECISION,
@@ -285,6 +286,12 @@ def last_decisions(
         query = query.where(DECISION.c[column] == value)
     with book.reading() as connection:
         return [dict(row) for row in connection.execute(query).mappings()]
+
+
+def decision_of(row: Mapping[str, Any]) -> Decision:
+    """A row of the decisions as the value that was decided."""
+    of = (row["startup"], row["server_id"], row["rule"], row["verb"], row["cause"])
+    return Decision(*of, row["reason"], json.loads(row["inputs"]), row["version"])
 
 
 def read_zones(book: Book) -> list[Mapping[str, Any]]:

@@ -19,6 +19,7 @@ from quotas.statements import (
     Statement,
     Tally,
     digest,
+    month_name,
     month_s,
     months,
     statement_of,
@@ -88,6 +89,14 @@ def read_statements(
         found = statement_of(tally, carried.closing_ucr, through_id, carried.hash, None)
         yield {**found.as_json(), "hash": None}
         carried = _after(found, carried.hash)
+
+
+def read_statement(
+    connection: Connection, startup: str, start_s: int, as_of: tuple[int, int] | None = None
+) -> dict[str, Any] | None:
+    """A startup's statement of the month that begins then; None before its first."""
+    found = list(read_statements(connection, startup, start_s, as_of))
+    return found[-1] if found and found[-1]["month"] == month_name(start_s) else None
 
 
 def read_closed(

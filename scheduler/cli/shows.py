@@ -13,12 +13,11 @@ from rich.progress import Progress, SpinnerColumn, TextColumn
 
 from quotas.book import Book
 from quotas.book.history import NotKnown
-from quotas.book.state import last_decisions, load
+from quotas.book.state import decision_of, last_decisions, load
 from quotas.book.verify import verify as verify_book
 from quotas.explain import explain as explanation
 from quotas.heads import hashes_in
 from quotas.notices import Notice
-from quotas.snapshot import Decision
 from quotas.units import format_instant
 from scheduler.cli.deeds import BAD_INPUT, REFUSED, fail, instant_s
 from scheduler.cli.instants import AsOf, past_s
@@ -148,13 +147,10 @@ def _stands(found: Mapping[str, Any], subject: str) -> str:
 
 
 def _explained(row: Mapping[str, Any], notices: Iterable[Notice]) -> dict[str, Any]:
-    inputs = json.loads(row["inputs"])
-    of = (row["startup"], row["server_id"], row["rule"], row["verb"], row["cause"])
-    decision = Decision(*of, row["reason"], inputs, row["version"])
-    found = explanation(decision, row["at_s"], notices, SystemClock().now_s())
+    found = explanation(decision_of(row), row["at_s"], notices, SystemClock().now_s())
     return {
         **row,
-        "inputs": inputs,
+        "inputs": found.inputs,
         "recomputed": found.is_recomputed,
         "counterfactual": found.counterfactual,
         "next": found.next_step,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import sys
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
@@ -14,17 +12,12 @@ from quotas.book import Book
 from quotas.book.history import latest_s
 from quotas.book.posted import known_id
 from quotas.book.state import read_startups
-from quotas.book.statements import read_closed, read_statements
-from quotas.statements import month_name, month_s
+from quotas.book.statements import read_closed, read_statement
+from quotas.statements import csv_text, month_name, month_s
 from scheduler.cli.deeds import BAD_INPUT, REFUSED, fail
 from scheduler.cli.instants import AsOf, past_s
 from scheduler.cli.options import DEFAULT_STATE, Json, State, show
 from scheduler.clock import SystemClock
-
-COLUMNS = (
-    *("startup", "month", "kind", "at", "until", "server", "flavor", "gpus", "seconds"),
-    *("rate_per_hour", "cost", "overdraft", "amount", "late", "by", "reason", "key"),
-)
 
 
 def register(app: typer.Typer) -> None:
@@ -61,7 +54,7 @@ def statement(
     if as_json:
         show(found)
     elif as_csv:
-        _csv(found)
+        typer.echo(csv_text(found), nl=False)
     else:
         _print(found)
 
@@ -78,10 +71,10 @@ def _one(
     name = month_name(start_s)
     if start_s > now_s:
         fail(f"{name} has not begun yet; the open month is {month_name(now_s)}", REFUSED)
-    every = list(read_statements(connection, startup, start_s, as_of))
-    if not every or every[-1]["month"] != name:
+    found = read_statement(connection, startup, start_s, as_of)
+    if found is None:
         fail(f"{startup} has no statement for {name}: that is before its first month", REFUSED)
-    return every[-1]
+    return found
 
 
 def _list(rows: Iterable[Mapping[str, Any]], *, as_json: bool) -> None:
@@ -94,18 +87,6 @@ def _list(rows: Iterable[Mapping[str, Any]], *, as_json: bool) -> None:
             f"{row['startup']:24} {row['month']:8} {row['opening']:>16} {row['closing']:>16}  "
             f"{row['hash']}"
         )
-
-
-def _csv(found: Mapping[str, Any]) -> None:
-    """The lines between an opening and a closing one: their amounts sum to the closing."""
-    of = {"startup": found["startup"], "month": found["month"]}
-    rows = csv.DictWriter(
-        sys.stdout, COLUMNS, restval="", extrasaction="ignore", lineterminator="\n"
-    )
-    rows.writeheader()
-    rows.writerow({**of, "kind": "opening", "amount": found["opening"]})
-    rows.writerows({**of, **line} for line in found["lines"])
-    rows.writerow({**of, "kind": "closing", "amount": found["closing"]})
 
 
 def _print(found: Mapping[str, Any]) -> None:

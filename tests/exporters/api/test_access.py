@@ -50,11 +50,21 @@ CALLS = {
     ("DELETE", "/v1/requests/{number}"): Call(
         "/v1/requests/1", "acme", "acme-read", "DELETE", None, 202
     ),
+    ("GET", "/v1/decisions/{number}/why"): Call("/v1/decisions/1/why"),
+    ("GET", "/v1/statements"): Call("/v1/statements"),
+    ("GET", "/v1/statements/{month}"): Call("/v1/statements/1970-01"),
     ("GET", "/v1/writes/{id}"): Call("/v1/writes/" + "0" * 32, status=404),
     ("GET", "/v1/admin/startups"): Call("/v1/admin/startups", "admin", "acme"),
     ("GET", "/v1/admin/startups/{name}/credits"): Call(
         "/v1/admin/startups/acme/credits", "audit", "birch"
     ),
+    ("GET", "/v1/admin/startups/{name}/decisions"): Call(
+        "/v1/admin/startups/acme/decisions", "admin", "acme"
+    ),
+    ("GET", "/v1/admin/startups/{name}/statements"): Call(
+        "/v1/admin/startups/acme/statements", "audit", "acme-request"
+    ),
+    ("GET", "/v1/admin/deeds"): Call("/v1/admin/deeds", "audit", "admin"),
 }
 OWN = [key for key, call in CALLS.items() if call.by == "acme" and call.method == "GET"]
 NAMES = [f"{method} {path}" for method, path in CALLS]
@@ -116,6 +126,21 @@ def test_a_startup_sees_its_own_rows_only(reading: Site, method: str, path: str)
     """What acme is shown never names birch, and the other way round."""
     assert "birch" not in reading.ask(path, "acme", method).text
     assert "acme" not in reading.ask(path, "birch", method).text
+
+
+def test_a_number_of_another_startup_opens_nothing(reading: Site) -> None:
+    """Decision 2 is birch's: acme hears that it has none of that number, birch reads it."""
+    assert reading.ask("/v1/decisions/2/why").status_code == 404
+    assert "why birch" in reading.ask("/v1/decisions/2/why", "birch").text
+
+
+def test_who_audits_changes_nothing(reading: Site) -> None:
+    """An audit token is refused by every write, and reads what an admin's may not."""
+    for call in CALLS.values():
+        if call.method != "GET":
+            assert call.ask(reading, "audit").status_code == 403
+    assert reading.ask("/v1/admin/deeds", "audit").status_code == 200
+    assert reading.ask("/v1/admin/deeds", "admin").status_code == 403
 
 
 @pytest.mark.parametrize("path", ["/v1/servers", "/v1/charges", "/v1/decisions", "/v1/notices"])
