@@ -21,6 +21,7 @@ from rich.text import Text
 from quotas.book import Book
 from quotas.book.session import FILE_NAME
 from quotas.units import DAY_S, format_credits, format_instant, parse_duration
+from scheduler.cli.lending import flows_of
 from scheduler.cli.options import Json, show
 from scheduler.cli.rehearsal import Frame, Played, Rehearsal
 from scheduler.cli.tieout import TieOut, tie_out
@@ -29,6 +30,9 @@ from simulator.process import running
 STARTS = "2027-01-04T23:00:00+00:00"
 STARTS_S = 1_799_103_600
 LATEST = 8
+_HEADINGS = (
+    "startup", "level", "GPUs", "borrowed", "lent", "credits left", "burn/h", "runs out"
+)  # fmt: skip
 
 
 def register(app: typer.Typer) -> None:
@@ -64,7 +68,8 @@ def demo(
         result = tie_out(book, played.program, played.catalogue, played.truth)
         book.close()
     if as_json:
-        show({**result.as_json(), "seed": seed, "days": days, "cycles": played.cycles})
+        played_for = {"seed": seed, "days": days, "cycles": played.cycles}
+        show({**result.as_json(), **played.lending.as_json(), **played_for})
     else:
         _summary(result, played, keep)
     if not result.ok:
@@ -98,7 +103,7 @@ def _watched(rehearsal: Rehearsal, *, quiet: bool) -> Played:
     with Live(refresh_per_second=8) as live:
 
         def watch(frame: Frame) -> None:
-            latest.extend(_decisions(frame))
+            latest.extend(_news(frame))
             live.update(_screen(frame, latest))
 
         return rehearsal.play(watch)
@@ -109,7 +114,7 @@ def _plain_lines() -> Callable[[Frame], None]:
     seen = [-1]
 
     def watch(frame: Frame) -> None:
-        for line in _decisions(frame):
+        for line in _news(frame):
             typer.echo(line)
         week = (frame.now_s - frame.starts_s) // (7 * DAY_S)
         if week != seen[0]:
@@ -119,25 +124,37 @@ def _plain_lines() -> Callable[[Frame], None]:
     return watch
 
 
-def _decisions(frame: Frame) -> list[str]:
+def _news(frame: Frame) -> list[str]:
+    """What was decided in this cycle, and who asked for GPUs since the last."""
     if frame.view is None:
         return []
-    return [
-        f"{format_instant(frame.now_s)} {decision.verb:9} {decision.startup}: {decision.reason}"
-        for decision in frame.view.decisions
+    lines = [
+        (decision.verb, decision.startup, decision.reason) for decision in frame.view.decisions
     ]
+    lines += [
+        (
+            "ask",
+            asked.request.startup,
+            f"{asked.request.gpus} GPU of {asked.request.pool}: {asked.text}",
+        )
+        for asked in frame.view.requests
+        if frame.earlier_s <= asked.request.opened_s < frame.now_s
+    ]
+    when = format_instant(frame.now_s)
+    return [f"{when} {verb:9} {startup}: {text}" for verb, startup, text in lines]
 
 
 def _screen(frame: Frame, latest: deque[str]) -> RenderableType:
     table = Table(expand=True)
-    for heading in ("startup", "level", "GPUs", "credits left", "burn/h", "runs out"):
+    for heading in _HEADINGS:
         table.add_column(heading, justify="left" if heading in {"startup", "level"} else "right")
     for startup in frame.view.startups if frame.view else ():
         own = startup.balance
         left = f"{(own.posted_ucr - own.accrued_ucr) // 1_000_000:,}"
         empty = format_instant(own.exhausted_s)[:16] if own.exhausted_s else "-"
         burn = format_credits(own.burn_ucr_per_h)
-        table.add_row(startup.name, startup.level, str(startup.gpus), left, burn, empty)
+        flows = [str(gpus) for gpus in flows_of(frame.view, startup.name)]
+        table.add_row(startup.name, startup.level, str(startup.gpus), *flows, left, burn, empty)
     done, total = frame.now_s - frame.starts_s, frame.ends_s - frame.starts_s
     return Group(
         Text(f"{format_instant(frame.now_s)}  {frame.report.sentence}"),
@@ -167,6 +184,8 @@ def _summary(result: TieOut, played: Played, keep: Path | None) -> None:
         typer.echo("overdraft: what started after the credits were gone, until seen and noticed")
     typer.echo(f"disputed (for the bill to decide): {format_credits(result.disputed_ucr)}")
     typer.echo(f"book: {'verified' if result.fault is None else result.fault}")
+    for line in played.lending.lines():
+        typer.echo(line)
     typer.echo(f"{played.cycles} cycles in {played.wall_seconds:.0f} s of wall time")
     if keep is not None:
         typer.echo(f"the book stays: cohortd status --state {keep}")

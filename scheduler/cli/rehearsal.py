@@ -23,6 +23,7 @@ from quotas.program import Program
 from quotas.program_file import parse_program
 from quotas.units import DAY_S, HOUR_S, UCR_PER_CREDIT, format_instant
 from quotas.view import View
+from scheduler.cli.lending import Lending
 from scheduler.cli.tieout import Truth
 from scheduler.clock import ManualClock, monotonic, pause
 from scheduler.clouds.scaleway import ScalewayCloud
@@ -41,13 +42,16 @@ FLAVORS = (
     "H100-SXM-8-80G@fr-par-2",
 )
 AFTER_THE_END_S = 2 * HOUR_S
+NOMINAL = (8, 4, 6, 4, 2)
+"""GPUs of pool h100, startup by startup: what the second and the fourth run above is borrowed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One cycle of the rehearsal as it is watched."""
+    """One cycle of the rehearsal as it is watched; the one before was at `earlier_s`."""
 
     now_s: int
+    earlier_s: int
     starts_s: int
     ends_s: int
     cycles: int
@@ -64,6 +68,7 @@ class Played:
     truth: tuple[Truth, ...]
     cycles: int
     wall_seconds: float
+    lending: Lending
 
 
 def demo_program(region: Running, starts_s: int, days: int) -> str:
@@ -75,7 +80,7 @@ def demo_program(region: Running, starts_s: int, days: int) -> str:
         'mode = "enforce"',
         'budget = "350000"',
         "[pool.h100]",
-        "gpus = 40",
+        "gpus = 24",
         f"flavors = [{', '.join(repr(f) for f in FLAVORS)}]",
         "[pool.small]",
         "gpus = 16",
@@ -91,7 +96,7 @@ def demo_program(region: Running, starts_s: int, days: int) -> str:
         lines += [
             f"[cohort.demo.startup.{name}]",
             f'project_id = "{project.id}"',
-            "nominal = { h100 = 8 }",
+            f"nominal = {{ h100 = {NOMINAL[number % len(NOMINAL)]} }}",
             "limit = { h100 = 16 }",
             f"grants = [{', '.join(_grants(number, name, credits, starts_s, days))}]",
         ]
@@ -127,6 +132,7 @@ class Rehearsal:
         self.http = requests.Session()
         self.http.trust_env = False
         self.view: View | None = None
+        self.lending = Lending(book)
         cloud = ScalewayCloud.connect(
             access_key=region.access_key,
             secret_key=region.secret_key,
@@ -148,17 +154,21 @@ class Rehearsal:
         """Run every cycle from the cohort's start until all is quiet after its end."""
         apply_program(self.book, self.program, self.starts_s, "demo")
         began, cycles, now_s = monotonic(), 0, self.starts_s
+        earlier_s = now_s
         while True:
             self._move(now_s)
             report = self.cycle.run()
             cycles += 1
             self._operate(now_s)
-            watch(Frame(now_s, self.starts_s, self.ends_s, cycles, report, self.view))
+            self.lending.follow(self.view, now_s)
+            ends = (self.starts_s, self.ends_s)
+            watch(Frame(now_s, earlier_s, *ends, cycles, report, self.view))
             if now_s >= self.ends_s + AFTER_THE_END_S and not self._is_busy():
                 break
-            now_s = self._next_s(now_s)
+            earlier_s, now_s = now_s, self._next_s(now_s)
         catalogue = load(self.book).catalogue
-        return Played(self.program, catalogue, self._truth(), cycles, monotonic() - began)
+        wall_s = monotonic() - began
+        return Played(self.program, catalogue, self._truth(), cycles, wall_s, self.lending.close())
 
     def _operate(self, now_s: int) -> None:
         """What an operator does on the way: a hold, its settlement in part, a refund."""

@@ -80,6 +80,24 @@ def test_a_seed_plays_the_same_program_each_time(demos: dict[str, Future[Ran]]) 
     assert demos["again"].result().json != demos[str(SEEDS[1])].result().json
 
 
+def test_quota_is_lent_borrowed_and_asked_back(demos: dict[str, Future[Ran]], kept: Path) -> None:
+    """A startup runs above its nominal quota on what others lend; an owner asks its own back."""
+    said = ties_out(demos["1"].result())
+    lent_once = Decimal()
+    for flows in said["lending"].values():
+        borrowed = sum(Decimal(own["borrowed"]) for own in flows["startups"].values())
+        lent = sum(Decimal(own["lent"]) for own in flows["startups"].values())
+        # Each figure is rounded down to a hundredth of a GPU-hour.
+        assert abs(borrowed - lent - Decimal(flows["lent_by_pool"])) < Decimal("0.11")
+        lent_once += lent
+    assert lent_once > 0 and Decimal(said["lending"]["h100"]["lent_by_pool"]) == 0
+    assert Decimal(said["lending"]["h100"]["startups"]["borealis-vision"]["borrowed"]) > 0
+    listed = here("request", "list", "--all", "--state", kept, "--json").json["requests"]
+    assert said["requests"]["opened"] == len(listed) > 0
+    assert said["requests"]["met"] == sum(line["met"] is not None for line in listed) > 0
+    assert {line["by"] for line in listed} == {"demo"}
+
+
 def test_a_kept_book_verifies_and_is_shown(demos: dict[str, Future[Ran]], kept: Path) -> None:
     """--keep leaves a book like any other: verify accepts it, status shows its startups."""
     said = ties_out(demos["1"].result())
@@ -121,8 +139,9 @@ def test_without_a_terminal_the_demo_speaks_in_plain_lines() -> None:
     assert ran.code == 0, ran.err
     assert "\x1b" not in ran.out and "╭" not in ran.out
     lines = ran.out.splitlines()
-    assert lines[0].startswith("2027-01-04T23:00:00Z 5 startups, 0 of 56 GPUs")
+    assert lines[0].startswith("2027-01-04T23:00:00Z 5 startups, 0 of 40 GPUs")
     assert any(" notify " in line for line in lines)
+    assert "GPU-hours borrowed and lent:" in lines
     assert any(line.startswith("granted ") and line.endswith(": exact") for line in lines)
     assert "charges within the recorded bounds: yes" in lines and "book: verified" in lines
     assert not (REPO / FILE_NAME).exists()
