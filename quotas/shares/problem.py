@@ -5,6 +5,7 @@ A refusal is one sentence that names the node, the field and the value.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -18,6 +19,10 @@ AMOUNTS = (
 MOST_LEVELS = 250
 """Groups within groups; a tree that is deeper is refused."""
 
+MOST_DIGITS = 28
+"""Of a number, or of either part of a ratio."""
+
+_EXPONENT = re.compile(r"[eE][+-]?([0-9_]+)\s*$")
 _LIMITS = frozenset({"borrowing_limit", "lending_limit", "limit"})
 _SIGNED = frozenset({"banked", "served_s"})
 _FIELDS = frozenset({"name", "parent", "weight", "priority", *AMOUNTS})
@@ -204,10 +209,17 @@ def number(value: object, at: str) -> Fraction:
         raise ProblemError(f"{at} is {value!r}, not a number")
     if isinstance(value, str) and len(value) > 60:
         raise ProblemError(f"{at} is {value[:60]!r}..., longer than a number needs to be")
+    text = repr(value) if isinstance(value, float) else value
+    # An exponent is refused before it is expanded: a few characters could fill the memory.
+    if isinstance(text, str) and (far := _EXPONENT.search(text)) and int(far[1]) > MOST_DIGITS:
+        raise ProblemError(f"{at} is {value!r}, which has more than {MOST_DIGITS} digits")
     try:
-        return Fraction(repr(value) if isinstance(value, float) else value)
+        amount = Fraction(text)
     except (ValueError, ZeroDivisionError):
         raise ProblemError(f"{at} is {value!r}, not a finite number") from None
+    if max(abs(amount.numerator), amount.denominator) >= 10**MOST_DIGITS:
+        raise ProblemError(f"{at} has more than {MOST_DIGITS} digits")
+    return amount
 
 
 def _mapping(raw: object, at: str) -> Mapping[str, object]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
+from typing import NoReturn
 
 import typer
 
@@ -21,13 +23,29 @@ def register(app: typer.Typer) -> None:
 def allocate_command() -> None:
     """Divide pools among a tree of startups: JSON in, JSON out; exit 2 names what is wrong."""
     try:
-        show(allocate(json.load(sys.stdin)))
-    except json.JSONDecodeError as error:
-        _refuse(f"standard input is no JSON: {error}")
+        problem = json.load(sys.stdin, object_pairs_hook=_without_doubles)
     except ProblemError as error:
         _refuse(str(error))
+    except RecursionError:
+        _refuse("standard input is no JSON that could be a problem: it is nested without end")
+    except ValueError as error:  # no JSON, no text, or a number of thousands of digits
+        _refuse(f"standard input is no JSON: {error}")
+    try:
+        answer = allocate(problem)
+    except ProblemError as error:
+        _refuse(str(error))
+    show(answer)
 
 
-def _refuse(sentence: str) -> None:
+def _without_doubles(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """An object of which no field is written twice: one of the two would be lost."""
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        double = Counter(key for key, _ in pairs).most_common(1)[0][0]
+        raise ProblemError(f"the problem: field {double!r} is there twice in one object")
+    return made
+
+
+def _refuse(sentence: str) -> NoReturn:
     typer.echo(f"cohortd: {sentence}", err=True)
     raise typer.Exit(BAD_INPUT)

@@ -117,17 +117,20 @@ def explain(
         found = last_decisions(book, 1, until_s, id=int(subject))
     for column in ("startup", "server_id"):
         found = found or last_decisions(book, limit, until_s, **{column: subject})
-    stands = "" if as_json or as_of else _stands(status_of(book, SystemClock().now_s()), subject)
-    if stands:
-        typer.echo(stands)
-    if not found and not stands:
+    shares, pace = ([], None) if as_of else _stands(status_of(book, SystemClock().now_s()), subject)
+    if not found and not shares and pace is None:
         typer.echo(f"cohortd: nothing was decided about {subject!r} yet", err=True)
         raise typer.Exit(REFUSED)
     current = load(book)
     rows = [_explained(row, current.notices) for row in found]
     if as_json:
-        show([{**row, "at": format_instant(row["at_s"])} for row in rows])
+        decisions = [{**row, "at": format_instant(row["at_s"])} for row in rows]
+        show({"subject": subject, "shares": shares, "pace": pace, "decisions": decisions})
         return
+    for share in shares:
+        typer.echo(f"now: {share['reason']}")
+    if pace is not None:
+        typer.echo(f"pace: {pace['text']}")
     for row in rows:
         server = f" server {row['server_id']}" if row["server_id"] else ""
         typer.echo(
@@ -138,12 +141,13 @@ def explain(
         )
 
 
-def _stands(found: Mapping[str, Any], subject: str) -> str:
-    """Why a startup has what it has now: its shares and its pace; nothing for another subject."""
+def _stands(
+    found: Mapping[str, Any], subject: str
+) -> tuple[list[Mapping[str, Any]], Mapping[str, Any] | None]:
+    """A startup's shares and its pace as they are now; nothing for another subject."""
     shares = [share for share in found["shares"] if share["startup"] == subject]
     paces = [line["pace"] for line in found["startups"] if line["name"] == subject]
-    lines = [f"now: {share['reason']}" for share in shares]
-    return "\n".join([*lines, *(f"pace: {pace['text']}" for pace in paces if pace)])
+    return shares, next(iter(paces), None)
 
 
 def _explained(row: Mapping[str, Any], notices: Iterable[Notice]) -> dict[str, Any]:

@@ -108,7 +108,7 @@ def test_from_an_empty_folder_to_a_checked_book(region: Running, tmp_path: Path)
     assert startup["gpus"] == 1 and startup["burn_per_hour"] == "2.8665"
     assert {zone["outcome"] for zone in status["zones"]} == {"complete"}
     for subject in (name, server_id):
-        explained = desk.run("explain", subject, "--json").json
+        explained = desk.run("explain", subject, "--json").json["decisions"]
         assert explained[0]["server_id"] == server_id and explained[0]["reason"]
         assert explained[0]["inputs"] and explained[0]["mode"] == "shadow"
     one = desk.run("explain", explained[0]["id"]).out

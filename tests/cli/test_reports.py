@@ -149,10 +149,12 @@ def test_status_as_of(state: Path) -> None:
 
 def test_explain_as_of(state: Path) -> None:
     """Decisions made by then, and none after."""
-    every = on(state, "explain", "acme", "--json").json
+    every = on(state, "explain", "acme", "--json").json["decisions"]
     assert every
     at_s = min(row["at_s"] for row in every)
-    some = on(state, "explain", "acme", "--json", "--as-of", format_instant(at_s)).json
+    then = on(state, "explain", "acme", "--json", "--as-of", format_instant(at_s)).json
+    some = then["decisions"]
+    assert then["shares"] == [] and then["pace"] is None
     assert {row["at_s"] for row in some} == {at_s}
     assert on(state, "explain", "acme", "--as-of", format_instant(at_s - 1)).code == 1
 

@@ -1,0 +1,143 @@
+"""Every published schema describes what the command of its name really says."""
+
+from __future__ import annotations
+
+import copy
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import jsonschema_rs
+import pytest
+
+from exporters.api.models import CreditsAnswer
+from quotas.book import Book
+from quotas.book.requests import open_request
+from quotas.program import Startup, Tenure
+from quotas.requests import Ask
+from tests.cli.command import REPO, here
+from tests.cli.desk import PROGRAM, Desk
+from tests.exporters.api.site import site
+from tests.scheduler import rig as rigs
+from tests.scheduler.rig import OTHER, Rig, server
+
+SCHEMAS = REPO / "docs" / "schemas"
+DRAFT = "https://json-schema.org/draft/2020-12/schema"
+HOUR_S = 3600
+
+
+def schema(name: str) -> Any:
+    return json.loads((SCHEMAS / f"{name}.json").read_text())
+
+
+def check(name: str, value: object) -> None:
+    """Raise what is wrong with a value."""
+    jsonschema_rs.validator_for(schema(name)).validate(value)
+
+
+@pytest.fixture(scope="module")
+def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Acme runs 16 of 16 GPUs, 8 of them lent by birch, who asks for its quota back."""
+    folder = tmp_path_factory.mktemp("state")
+    made = rigs.program()
+    (acme,) = made.startups()
+    grants = (replace(acme.grants[0], id="b1"),)
+    birch = Startup("birch", "c", (Tenure(OTHER, 0),), nominal={"h100": 8}, grants=grants)
+    acme = replace(acme, nominal={"h100": 8})
+    pool = replace(made.pools[0], capacity=((0, 16),))
+    cohort = replace(made.cohorts[0], startups=(acme, birch))
+    policy = replace(made.policy, pacing_curve="flat", daily_burn_ucr=10**9)
+    program = replace(made, pools=(pool,), cohorts=(cohort,), policy=policy)
+    rig = Rig(program, Book.open(folder))
+    rig.cloud.add(server("s1"), server("s2"))
+    rig.run()
+    rig.run(HOUR_S)
+    ask = Ask("birch", "h100", 8, HOUR_S, "a deadline", "tests", rig.clock.now_s())
+    open_request(rig.book, ask)
+    rig.run()
+    rig.book.close()
+    return folder
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in SCHEMAS.glob("*.json")))
+def test_a_schema_is_one_of_the_draft(name: str) -> None:
+    """Each file is itself valid, of draft 2020-12, and has an id and a title."""
+    made = schema(name)
+    jsonschema_rs.meta.validate(made)
+    assert made["$schema"] == DRAFT and made["title"]
+    assert made["$id"] == f"urn:cohortd:schema:{name}"
+
+
+def test_status(state: Path) -> None:
+    """Status, with a share, a pace, a request, an excess, a server and a zone in it."""
+    said = here("status", "--state", state, "--json").json
+    check("status", said)
+    for filled in ("startups", "shares", "requests", "excesses", "zones"):
+        assert said[filled], filled
+    assert said["startups"][0]["servers"] and said["startups"][0]["pace"]["daily_burn"]
+    assert all(share.keys() >= {"nominal", "share", "ceiling"} for share in said["shares"])
+
+
+def test_explain(state: Path) -> None:
+    """Explain of a startup has its shares and pace now; of a server only its decisions."""
+    said = here("explain", "acme", "--state", state, "--json").json
+    check("explain", said)
+    assert said["decisions"] and said["subject"] == "acme"
+    status = here("status", "--state", state, "--json").json
+    (acme,) = (line for line in status["startups"] if line["name"] == "acme")
+    assert said["pace"] == acme["pace"]
+    assert said["shares"] == [each for each in status["shares"] if each["startup"] == "acme"]
+    number = said["decisions"][0]["id"]
+    one = here("explain", number, "--state", state, "--json").json
+    check("explain", one)
+    assert [row["id"] for row in one["decisions"]] == [number]
+    assert one["shares"] == [] and one["pace"] is None
+
+
+def test_plan(tmp_path: Path) -> None:
+    """A first plan, one that changes and takes away, and one without a change."""
+    desk = Desk(tmp_path)
+    desk.write(PROGRAM)
+    first = desk.run("plan", "--json").json
+    check("plan", first)
+    assert first and all(change["before"] is None for change in first)
+    assert desk.run("apply").code == 0
+    check("plan", desk.run("plan", "--json").json)
+    desk.write(PROGRAM.partition("[cohort.spring.startup.birch]")[0])
+    changed = desk.run("plan", "--json").json
+    check("plan", changed)
+    assert any(change["needs_confirm"] and change["after"] is None for change in changed)
+
+
+def test_credits(tmp_path: Path) -> None:
+    """The API's credits, and the published schema is the model's own."""
+    own = CreditsAnswer.model_json_schema()
+    published = schema("credits")
+    assert {key: value for key, value in published.items() if key not in ("$schema", "$id")} == own
+    with site(tmp_path / "state") as made:
+        said = made.json("/v1/credits")
+    check("credits", said)
+    assert said["pace"] and said["expiring_next"]
+
+
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [("status", ("status",)), ("explain", ("explain", "acme"))],
+)
+def test_a_schema_refuses_what_is_not_said(
+    name: str, command: tuple[str, ...], state: Path
+) -> None:
+    """Without any one of its top fields, or with a number for credits, an answer is refused."""
+    said = here(*command, "--state", state, "--json").json
+    for key in schema(name)["required"]:
+        with pytest.raises(jsonschema_rs.ValidationError, match=key):
+            check(name, {k: v for k, v in said.items() if k != key})
+    spoilt = copy.deepcopy(said)
+    pace = spoilt["pace"] if name == "explain" else spoilt["startups"][0]["pace"]
+    pace["spent"] = 1.5
+    with pytest.raises(jsonschema_rs.ValidationError):
+        check(name, spoilt)
+    pace["spent"], pace["unheard"] = "1.50", True
+    with pytest.raises(jsonschema_rs.ValidationError, match="unheard"):
+        check(name, spoilt)
