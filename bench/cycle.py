@@ -27,7 +27,8 @@ from quotas.book.commit import apply_program
 from quotas.program import Cohort, Grant, Pool, Program, Startup, Tenure
 from scheduler.clock import ManualClock, monotonic, pause
 from scheduler.clouds.scaleway import ScalewayCloud
-from scheduler.cycle import Cycle, Timing
+from scheduler.cycle import Cycle
+from scheduler.timing import Timing
 
 SIZES = (5, 1_000)
 ROUNDS = 15

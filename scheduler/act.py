@@ -10,8 +10,11 @@ import structlog
 from quotas.book.commit import mark
 from quotas.book.lease import Lease
 from quotas.book.session import Book
+from quotas.book.state import pending_intents
 from quotas.closing import ACTIONS as CLOSINGS
 from quotas.notices import Intent
+from quotas.program import Program
+from quotas.words import EVERYONE, Words
 from scheduler.clock import Clock
 from scheduler.closing import Closer
 from scheduler.clouds.base import Cloud, CloudError, Forbidden, KeyRefused, Refused, Throttled
@@ -21,6 +24,12 @@ CALL_BUDGET_S = 70
 INTENTS_PER_CYCLE = 200
 
 log = structlog.get_logger()
+
+
+def sendable(book: Book, program: Program, words: Words) -> tuple[Intent, ...]:
+    """The intents that may be sent: none outside enforce, none in maintenance."""
+    may = program.mode == "enforce" and not words.on("maintenance", EVERYONE)
+    return pending_intents(book) if may else ()
 
 
 def act(

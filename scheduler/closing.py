@@ -15,10 +15,13 @@ import structlog
 from quotas.access import Policy, Rule
 from quotas.book.lease import Lease
 from quotas.book.session import Book
+from quotas.book.state import State
 from quotas.book.withheld import end_withheld, read_withheld, withhold
-from quotas.closing import CLOSE
+from quotas.closing import CLOSE, Closings, decide_closings, projects_at, seen_as
+from quotas.decide import Decided
 from quotas.notices import Intent
 from quotas.permissions import Withheld, given_back, is_own, narrowed
+from quotas.program import Program
 from scheduler.clock import Clock
 from scheduler.clouds.base import CloudError, Conflict, Forbidden, KeyRefused, NotFound, Refused
 from scheduler.clouds.permissions import Permissions
@@ -160,6 +163,27 @@ class Closer:
         left_s = self._lease.expires_s - self._clock.now_s()
         if left_s < CALL_BUDGET_S:
             raise LeaseTooShort(f"{left_s} s of the lease are left")
+
+
+def closings_of(
+    permissions: Permissions | None, state: State, decided: Decided, now_s: int
+) -> Closings:
+    """Whom to close and reopen: nobody without a key for IAM, or outside enforce mode."""
+    assert state.program is not None
+    if permissions is None or state.program.mode != "enforce":
+        return Closings((), (), ())
+    members = {startup.name for startup in state.program.startups()}
+    past = seen_as(state.closings, decided.intents)
+    return decide_closings(decided.levels, past, members, now_s)
+
+
+def closer_of(
+    permissions: Permissions | None, book: Book, lease: Lease, clock: Clock, program: Program
+) -> Closer | None:
+    """What carries closings out in one cycle, with the projects that each startup owns now."""
+    if permissions is None:
+        return None
+    return Closer(permissions, book, lease, clock, projects_at(program, clock.now_s()))
 
 
 def _by_policy(book: Book, startup: str) -> Iterator[tuple[Withheld, ...]]:

@@ -7,15 +7,18 @@ change a rate by themselves: they alarm. Zero, missing and absurd prices are ref
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 import structlog
 
 from quotas.book.commit import keep_offers
 from quotas.book.session import Book
+from quotas.book.state import State, load
 from quotas.metering import Catalogue
 from quotas.observation import Offer
 from quotas.pricing import is_absurd
 from quotas.units import format_credits
+from quotas.words import Words, in_mode
 from scheduler.clouds.base import Cloud, CloudError
 
 REFRESH_S = 12 * 3600
@@ -35,6 +38,17 @@ class PriceWatch:
         self._read_s: dict[str, int] = {}
         self._alarms: dict[str, tuple[str, ...]] = {}
         self.unpriced = False
+
+    def priced(self, state: State, now_s: int) -> State:
+        """The state in the mode that stands, with the prices of now: read again if need be."""
+        assert state.program is not None
+        self.unpriced = any(run.rate_ucr_per_h is None for run in state.runs)
+        program = state.program
+        factor_max = program.policy.price_factor_max
+        if self.refresh(program.zones, state.catalogue.at(now_s), factor_max, now_s):
+            state = load(self._book)
+        program = in_mode(program, Words(state.enforcement.words, now_s))
+        return replace(state, program=program, catalogue=state.catalogue.at(now_s))
 
     def refresh(
         self, zones: Iterable[str], catalogue: Catalogue, factor_max: int, now_s: int

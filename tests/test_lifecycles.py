@@ -26,7 +26,8 @@ from quotas.ledger import grant_account
 from quotas.metering import Run
 from quotas.program import Cohort, Grant, Pool, Program, Startup, Tenure
 from scheduler.clock import ManualClock
-from scheduler.cycle import Cycle, Timing
+from scheduler.cycle import Cycle
+from scheduler.timing import Timing
 
 from .clouds import wire
 from .clouds.recordings import Recording, read, read_lifecycle

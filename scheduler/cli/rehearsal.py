@@ -27,8 +27,9 @@ from scheduler.cli.lending import Lending
 from scheduler.cli.tieout import Truth
 from scheduler.clock import ManualClock, monotonic, pause
 from scheduler.clouds.scaleway import ScalewayCloud
-from scheduler.cycle import Cycle, Report, Timing
+from scheduler.cycle import Cycle, Report
 from scheduler.first_file import startup_name
+from scheduler.timing import Timing
 from simulator.process import Running
 
 CONTROL_TIMEOUT_S = 30

@@ -39,10 +39,11 @@ from scheduler.cli.options import (
 )
 from scheduler.clock import SystemClock
 from scheduler.config import ConfigError
-from scheduler.cycle import Cycle, Timing
+from scheduler.cycle import Cycle
 from scheduler.first_file import first_program_file
 from scheduler.inbox import InboxDrain
 from scheduler.loop import Loop, handle_signals, sd_notify
+from scheduler.timing import Timing
 
 log = structlog.get_logger()
 

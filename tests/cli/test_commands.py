@@ -14,7 +14,8 @@ import requests
 from quotas.book import Book
 from scheduler.clock import SystemClock
 from scheduler.clouds.scaleway import ScalewayCloud
-from scheduler.cycle import Cycle, Timing
+from scheduler.cycle import Cycle
+from scheduler.timing import Timing
 from simulator.process import Running
 
 from .command import MAIN, cohortd, environment, here

@@ -16,7 +16,8 @@ from quotas.tables import LEASE, SQLModel
 from quotas.view import View
 from scheduler.clock import ManualClock
 from scheduler.clouds.base import Project
-from scheduler.cycle import Cycle, Report, Timing
+from scheduler.cycle import Cycle, Report
+from scheduler.timing import Timing
 
 T0 = 1_800_000_000
 DAY_S = 86_400

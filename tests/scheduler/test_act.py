@@ -12,7 +12,7 @@ from quotas.book.verify import verify
 from quotas.program import Mode
 from scheduler.act import CALL_BUDGET_S
 from scheduler.clouds.base import Conflict, KeyRefused, ServerFault, Throttled, Unreachable
-from scheduler.cycle import Timing
+from scheduler.timing import Timing
 
 from .rig import NOTICE_S, T0, Rig, program, server
 

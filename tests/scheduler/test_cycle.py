@@ -11,7 +11,7 @@ from quotas.book import Book
 from quotas.book.verify import verify
 from quotas.observation import Cause, Complete, Partial, Sweep, Unknown
 from quotas.units import HOUR_S
-from scheduler.cycle import Timing
+from scheduler.timing import Timing
 
 from .rig import NOTICE_S, T0, ZONE, Rig, digest, program, server
 

@@ -8,7 +8,7 @@ from quotas.book.commit import mark
 from quotas.book.lease import StaleEpoch, acquire, release
 from quotas.book.verify import verify
 from quotas.observation import Complete, Sweep
-from scheduler.cycle import Timing
+from scheduler.timing import Timing
 
 from .rig import NOTICE_S, T0, ZONE, Rig, digest, program, server
 

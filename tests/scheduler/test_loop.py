@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from scheduler.clock import SystemClock
-from scheduler.cycle import Cycle, Report, Timing
+from scheduler.cycle import Cycle, Report
 from scheduler.loop import Loop, sd_notify
+from scheduler.timing import Timing
 
 from .rig import Rig
 

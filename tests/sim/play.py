@@ -10,7 +10,8 @@ from quotas.book.commit import apply_program
 from quotas.program import DEFAULT_ZONES, Cohort, Grant, Pool, Program, Startup, Tenure
 from quotas.units import DAY_S, HOUR_S
 from scheduler.clock import ManualClock
-from scheduler.cycle import Cycle, Report, Timing
+from scheduler.cycle import Cycle, Report
+from scheduler.timing import Timing
 from simulator.world import World
 
 from .cloud import WorldCloud, draw_windows

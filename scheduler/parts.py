@@ -1,0 +1,56 @@
+"""How do the parts of a cycle become what the book is charged, and what is committed?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from quotas.book.commit import Result
+from quotas.book.state import State
+from quotas.charging import Aside, Posting, post_due
+from quotas.closing import Closings
+from quotas.decide import Decided
+from quotas.metering import Metered, meter
+from quotas.observation import Sweep
+from quotas.rating import rated
+from quotas.repricing import with_differences
+
+
+def metered_of(state: State, sweeps: Mapping[str, Sweep]) -> Metered:
+    """What ran, each run at its rate."""
+    assert state.program is not None
+    program, catalogue = state.program, state.catalogue
+    seen = meter(program, catalogue, state.runs, state.confirmed, sweeps.values())
+    return rated(program, catalogue, seen)
+
+
+def posting_of(state: State, metered: Metered, now_s: int) -> Posting:
+    """What is posted now, with the holds and debts that the book has."""
+    assert state.program is not None
+    aside = Aside(now_s, state.holds, state.owed)
+    return post_due(state.program, state.grants, metered, aside)
+
+
+def result_of(
+    state: State,
+    sweeps: Mapping[str, Sweep],
+    metered: Metered,
+    posting: Posting,
+    decided: Decided,
+    closings: Closings,
+) -> Result:
+    """Everything that this cycle writes, in one transaction."""
+    assert state.program is not None
+    return Result(
+        sweeps=list(sweeps.values()),
+        confirmed=dict(metered.confirmed),
+        runs=posting.changed,
+        disputes=metered.disputes,
+        transfers=with_differences(posting.transfers, state.catalogue.prices),
+        decisions=(*decided.decisions, *closings.decisions),
+        notices=(*decided.notices, *closings.notices),
+        intents=(*decided.intents, *closings.intents),
+        mode=state.program.mode,
+        requests=decided.requests,
+        excesses=decided.excesses,
+        priced_with=state.catalogue.prices.newest,
+    )
