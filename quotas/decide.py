@@ -46,6 +46,7 @@ from quotas.reclaim import (
     leak_edges,
     leaked,
 )
+from quotas.reminders import reminder_edges
 from quotas.requests import Request, advance, asked_of
 from quotas.requests import edges as request_edges
 from quotas.restore import returns
@@ -106,6 +107,7 @@ def decide(snapshot: Snapshot) -> Decided:
     for notice in sorted(snapshot.notices, key=lambda n: (order.get(n.subject, -1), n.id or 0)):
         if notice.rule != BORROWED or notice.cause.split(":")[1] not in blind:
             work.follow(notice, violations.get(notice.subject))
+    work.remind()
     noticed = {n.subject for n in work.current.values() if n.state in LIVE_NOTICES}
     for subject in sorted(violations.keys() - noticed):
         work.give(violations[subject])
@@ -196,7 +198,9 @@ def _edges(
 ) -> tuple[int, ...]:
     """Instants after now at which something falls due, in order."""
     program = snapshot.program
+    notices = list(notices)
     edges = {notice.deadline_s for notice in notices if notice.state == "open"}
+    edges |= reminder_edges(notices, program.policy)
     if any(intent.is_live for intent in intents):
         edges.add(snapshot.now_s + CONFIRM_AFTER_S)
     edges |= set(request_edges(requests, program.policy.longest_wait_s))

@@ -26,6 +26,8 @@ class Notice:
     """A promise to one startup, about one server ("" for the whole startup).
 
     `off_s` is when its server was seen off; a notice that goes on later has what was left.
+    `reminded_s` is the last reminder given, in seconds before the deadline; `snoozed_s`
+    by how much the deadline was moved in all; `is_broken` that it was not kept.
     """
 
     startup: str
@@ -41,6 +43,11 @@ class Notice:
     state: str = "open"
     id: int | None = None
     off_s: int | None = None
+    reminded_s: int | None = None
+    snoozed_s: int = 0
+    acknowledged_s: int | None = None
+    acknowledged_by: str = ""
+    is_broken: bool = False
 
     @property
     def subject(self) -> tuple[str, str, str]:

@@ -136,7 +136,10 @@ class Pool:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Every threshold is data, with a safe default."""
+    """Every threshold is data, with a safe default.
+
+    `quiet_hours_s` is empty, or (from, until) in seconds of the program's local day.
+    """
 
     minimum_notice_s: int = HOUR_S // 2
     limit_notice_s: int = HOUR_S // 2
@@ -153,6 +156,10 @@ class Policy:
     minimum_runtime_s: int = HOUR_S
     forfeit_notices_s: tuple[int, ...] = (30 * DAY_S, 7 * DAY_S, DAY_S)
     between_tranches: Between = "close"
+    reminders_s: tuple[int, ...] = (HOUR_S, 600)
+    quiet_hours_s: tuple[int, ...] = ()
+    digest_s: int = 900
+    snooze_max_s: int = 2 * HOUR_S
 
     @property
     def end_notice_s(self) -> int:
@@ -173,6 +180,7 @@ class Program:
     pools: tuple[Pool, ...] = ()
     cohorts: tuple[Cohort, ...] = ()
     policy: Policy = Policy()
+    operators: tuple[str, ...] = ()
     _startups: Mapping[str, Startup] = field(init=False, repr=False, compare=False)
     _tenures: Mapping[str, tuple[tuple[Tenure, Startup], ...]] = field(
         init=False, repr=False, compare=False
@@ -232,6 +240,7 @@ class Program:
         """The program that `to_json` wrote."""
         body = json.loads(text)
         body["zones"] = tuple(body["zones"])
+        body["operators"] = tuple(body.get("operators", ()))
         body["pools"] = tuple(_pool(pool) for pool in body["pools"])
         body["cohorts"] = tuple(_cohort(cohort) for cohort in body["cohorts"])
         body["policy"] = Policy(**_tuples(body["policy"]))

@@ -20,7 +20,7 @@ from quotas.program import (
     Tenure,
     Tranche,
 )
-from quotas.units import format_credits, format_duration, format_instant
+from quotas.units import format_credits, format_duration, format_instant, format_of_day
 
 Usage = Mapping[str, Mapping[str, int]]
 """GPUs of billable servers, by startup and pool."""
@@ -119,12 +119,17 @@ def _layout(program: Program) -> Layout:
         "program.prices": program.prices,
         "program.budget": format_credits(program.budget_ucr),
         "program.zones": ", ".join(program.zones),
+        "program.operators": ", ".join(program.operators),
         "policy.notice.minimum": format_duration(policy.minimum_notice_s),
         "policy.notice.limit": format_duration(policy.limit_notice_s),
         "policy.notice.exhaustion": ", ".join(map(format_duration, policy.exhaustion_notices_s)),
         "policy.notice.end": ", ".join(map(format_duration, policy.end_notices_s)),
         "policy.forfeit_notices": ", ".join(map(format_duration, policy.forfeit_notices_s)),
         "policy.between_tranches": policy.between_tranches,
+        "policy.notice.reminders": ", ".join(map(format_duration, policy.reminders_s)),
+        "policy.notice.quiet_hours": "-".join(map(format_of_day, policy.quiet_hours_s)),
+        "policy.notice.digest": format_duration(policy.digest_s),
+        "policy.notice.snooze_max": format_duration(policy.snooze_max_s),
         "policy.stop.latency": format_duration(policy.stop_latency_s),
         "policy.price.factor_max": str(policy.price_factor_max),
         "policy.request.longest_wait": format_duration(policy.longest_wait_s),
@@ -243,6 +248,10 @@ def _guards(old: Program, new: Program) -> Iterator[tuple[str, str]]:
         yield "policy.forfeit_notices", "a warning of credits that are forfeited falls away"
     if now.between_tranches == "stop" != was.between_tranches:
         yield "policy.between_tranches", "servers are stopped where a tranche runs out"
+    if set(was.reminders_s) - set(now.reminders_s):
+        yield f"{notice}.reminders", "a reminder before a stop falls away"
+    if set(old.operators) - set(new.operators):
+        yield "program.operators", "an operator is told no more"
     if now.stop_latency_s < was.stop_latency_s:
         yield "policy.stop.latency", "less is kept in reserve for the time a stop takes"
     if now.price_factor_max > was.price_factor_max:

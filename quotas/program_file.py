@@ -170,6 +170,7 @@ def _program(table: FileTable) -> Program:
         mode=head.mode,
         prices=head.prices,
         zones=tuple(head.zones),
+        operators=tuple(head.operators),
         pools=pools,
         cohorts=tuple(_cohort(n, cohort, pools, zone) for n, cohort in table.cohort.items()),
         policy=_policy(table.policy),
@@ -194,6 +195,10 @@ def _policy(table: PolicyTable) -> Policy:
         minimum_runtime_s=table.reclaim.minimum_runtime,
         forfeit_notices_s=tuple(table.forfeit_notices),
         between_tranches=table.between_tranches,
+        reminders_s=tuple(sorted(set(notice.reminders), reverse=True)),
+        quiet_hours_s=tuple(notice.quiet_hours),
+        digest_s=notice.digest,
+        snooze_max_s=notice.snooze_max,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import pairwise
 
+from quotas.contacts import problem_of
 from quotas.program import Cohort, Grant, Pool, Program, Startup
 from quotas.units import format_credits, format_duration, format_instant
 
@@ -18,6 +19,7 @@ LEAST_NOTICE_S = 60
 def faults(program: Program) -> Iterator[Fault]:
     """Every contradiction of a program, in the order in which to mend them."""
     yield from _policy(program)
+    yield from _contacts(program)
     yield from _pools(program)
     yield from _cohorts(program)
     yield from _projects(program)
@@ -45,6 +47,16 @@ def _policy(program: Program) -> Iterator[Fault]:
         if notice_s < policy.minimum_notice_s:
             problem = f"is below the minimum notice of {minimum}; write that or more"
             yield (*notice, "end", index), problem
+
+
+def _contacts(program: Program) -> Iterator[Fault]:
+    lists: list[tuple[Key, tuple[str, ...]]] = [(("program", "operators"), program.operators)]
+    lists += [((*startup_key(s), "contacts"), s.contacts) for s in program.startups()]
+    for key, contacts in lists:
+        for index, contact in enumerate(contacts):
+            problem = problem_of(contact)
+            if problem is not None:
+                yield (*key, index), problem
 
 
 def _pools(program: Program) -> Iterator[Fault]:

@@ -36,6 +36,7 @@ _FLAVOR = re.compile(r"[A-Z0-9][A-Za-z0-9-]{0,62}@[a-z]{2}-[a-z]{3}-[0-9]")
 _PROJECT = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _CONTACT = re.compile(r"[a-z][a-z0-9+.-]*:[^\s]{1,500}")
 _PART = re.compile(r"0\.[0-9]{1,6}")
+_QUIET = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])-([01][0-9]|2[0-3]):([0-5][0-9])")
 _PLAIN_DECIMAL = re.compile(r"[0-9]+(\.[0-9]{1,6})?")
 
 
@@ -75,6 +76,21 @@ def _duration(value: object) -> int:
     if not 0 < seconds <= LONGEST_S:
         raise ValueError("is out of range; write more than 0s and at most 366d")
     return seconds
+
+
+def _pause(value: object) -> int:
+    return 0 if value == "0s" else _duration(value)
+
+
+def _quiet_hours(value: object) -> list[int]:
+    problem = 'is no stretch of a day; write such as "22:00-08:00"'
+    found = _QUIET.fullmatch(value) if isinstance(value, str) else None
+    if found is None:
+        raise ValueError(problem)
+    hours = [int(h) * 3600 + int(m) * 60 for h, m in (found.groups()[:2], found.groups()[2:])]
+    if hours[0] == hours[1]:
+        raise ValueError("ends when it begins; write two times, or leave it out")
+    return hours
 
 
 def _moment(value: object) -> date:
@@ -155,8 +171,10 @@ ProjectId = Annotated[
 Contact = Annotated[
     str, _matching(_CONTACT, "is no contact; write a URL such as mailto://cto@example.com")
 ]
+QuietHours = Annotated[list[int], BeforeValidator(_quiet_hours)]
 Amount = Annotated[int, BeforeValidator(_amount)]
 Seconds = Annotated[int, BeforeValidator(_duration)]
+Pause = Annotated[int, BeforeValidator(_pause)]
 Moment = Annotated[date, PlainValidator(_moment)]
 Gpus = Annotated[int, Field(ge=0, le=MOST_GPUS)]
 Quotas = dict[Name, Gpus]
@@ -267,6 +285,10 @@ class NoticeTable(_Table):
     limit: Seconds | None = None
     exhaustion: list[Seconds] = list(Policy().exhaustion_notices_s)
     end: list[Seconds] = Field(default=list(Policy().end_notices_s), min_length=1)
+    reminders: list[Seconds] = list(Policy().reminders_s)
+    quiet_hours: QuietHours = list(Policy().quiet_hours_s)
+    digest: Pause = Policy().digest_s
+    snooze_max: Pause = Policy().snooze_max_s
 
 
 class StopTable(_Table):
@@ -343,6 +365,7 @@ class ProgramTable(_Table):
     budget: Amount
     prices: Prices = "fixed"
     zones: list[Zone] = Field(default=list(DEFAULT_ZONES), min_length=1)
+    operators: list[Contact] = []
 
 
 class FileTable(_Table):

@@ -13,6 +13,7 @@ from quotas.guard import Guard
 from quotas.notices import SEND_WITHIN_S, Intent, Notice, servers_seen
 from quotas.observation import Complete, Server
 from quotas.reasons import Inputs, conclude, rule_of
+from quotas.reminders import BROKEN, reminder_due, shortfall
 from quotas.snapshot import Decision, Snapshot, Violation
 from quotas.units import format_instant
 
@@ -57,6 +58,19 @@ class Promises:
             self._end(notice, "cancelled", "free of it: the cause ended, or the mode changed")
         elif notice.state != "shadow" and self.snapshot.now_s >= notice.deadline_s:
             self._due(notice, violation, server)
+
+    def remind(self) -> None:
+        """Remind of what is near, and own up to promises that were not kept."""
+        policy, now_s = self.snapshot.program.policy, self.snapshot.now_s
+        for notice in list(self.current.values()):
+            nearest = reminder_due(notice, policy, now_s)
+            if nearest is not None:
+                notice = replace(notice, reminded_s=nearest)
+                self._record(notice, "remind", {"left_s": notice.deadline_s - now_s})
+            missing = shortfall(notice, self.intents, self.snapshot.undelivered, policy, now_s)
+            if missing is not None:
+                inputs: dict[str, int | str] = {"short_s": missing.seconds, "why": missing.reason}
+                self._record(replace(notice, is_broken=True), BROKEN, inputs)
 
     def give(self, violation: Violation) -> None:
         """Promise a stop: a new notice with at least the policy's minimum."""

@@ -76,6 +76,14 @@ def _deferred(i: Inputs) -> str | None:
     )
 
 
+def _remind(i: Inputs) -> str | None:
+    return f"{format_duration(int(i['left_s']))} are left"
+
+
+def _broken(i: Inputs) -> str | None:
+    return str(i["why"]) if int(i["short_s"]) > 0 else None
+
+
 def _return(i: Inputs) -> str | None:
     return f"{i['server']} of {i['startup']} is powered on again: {i['why']}"
 
@@ -144,6 +152,8 @@ RULES: Mapping[str, Callable[[Inputs], str | None]] = {
     "outcome": _outcome,
     "guard": _guard,
     "return": _return,
+    "remind": _remind,
+    "break-promise": _broken,
 }
 
 
@@ -167,6 +177,8 @@ def rule_of(rule: str, verb: str) -> str:
         "restored": "outcome",
         "hold": "guard",
         "return": "return",
+        "remind": "remind",
+        "break-promise": "break-promise",
     }
     if verb == "tell" and rule == "cohort-end":
         return "ending"

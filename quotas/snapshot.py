@@ -42,6 +42,7 @@ class Snapshot:
 
     `requests` are the live ones, `excesses` those that the last cycle found; `recent` are
     runs that ended in the last week, `charged` is what usage has cost each startup.
+    `undelivered` are live notices that no channel of their startup has taken.
     """
 
     now_s: int
@@ -66,6 +67,8 @@ class Snapshot:
     def __post_init__(self) -> None:
         """Find the words that stand now, once for all rules."""
         object.__setattr__(self, "words", Words(self.enforcement.words, self.now_s))
+
+    undelivered: frozenset[int] = frozenset()
 
     def running(self) -> list[tuple[Run, Server]]:
         """Open runs whose server this cycle's Complete sweep showed billable, by run id.

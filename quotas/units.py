@@ -102,6 +102,11 @@ def format_duration(seconds: int) -> str:
     return f"{sign}{days} d {clock}" if days else sign + clock
 
 
+def format_of_day(seconds: int) -> str:
+    """Seconds since midnight as 22:00."""
+    return f"{seconds // HOUR_S:02}:{seconds % HOUR_S // 60:02}"
+
+
 def parse_instant(text: str) -> int:
     """Read an RFC 3339 instant with its offset as UTC seconds, fractions cut off.
 

@@ -86,7 +86,7 @@ class Cycle:
         decided = decide(snapshot)
         closings = closings_of(self.permissions, state, decided, now_s)
 
-        result = result_of(state, sweeps, metered, posting, decided, closings)
+        result = result_of(state, sweeps, metered, posting, decided, closings, now_s)
         heads = commit(self.book, result, lease, now_s)
         self.news.committed(heads, result.decisions)
 

@@ -17,9 +17,12 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from quotas.book.lease import release
 from scheduler.clock import wall
 from scheduler.cycle import Cycle, Report
+from scheduler.deliver import Deliveries
 
 log = structlog.get_logger()
 JOB = "cycle"
+DELIVERY = "delivery"
+DELIVER_EVERY_S = 5
 DEFAULTS = {"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
 FAILED = "failed"
 
@@ -34,15 +37,17 @@ class Loop:
         on_cycle: Callable[[str, float, int], None],
         on_missed: Callable[[], None],
         ping: Callable[[str], None],
+        deliveries: Deliveries | None = None,
     ) -> None:
         self._cycle = cycle
         self._on_cycle = on_cycle
         self._ping = ping
+        self._deliveries = deliveries
         self._done = threading.Event()
         self._in_beat = threading.Lock()
         self._scheduler = BackgroundScheduler(
             timezone=UTC,
-            executors={"default": ThreadPoolExecutor(1)},
+            executors={"default": ThreadPoolExecutor(1), DELIVERY: ThreadPoolExecutor(1)},
             job_defaults=DEFAULTS,
         )
         events = EVENT_JOB_MISSED | EVENT_JOB_MAX_INSTANCES | EVENT_JOB_ERROR
@@ -59,8 +64,19 @@ class Loop:
             seconds=self._cycle.timing.cycle_s,
             next_run_time=wall(),
         )
+        if self._deliveries is not None:
+            # Its own worker: a channel that hangs delays no cycle.
+            self._scheduler.add_job(
+                self._deliveries.run,
+                "interval",
+                id=DELIVERY,
+                executor=DELIVERY,
+                seconds=DELIVER_EVERY_S,
+            )
         self._done.wait()
         self._ping("STOPPING=1")
+        if self._deliveries is not None:
+            self._deliveries.stop()
         # APScheduler waits for its workers under the very lock that moving the job needs.
         with self._in_beat:
             pass

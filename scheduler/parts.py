@@ -9,6 +9,7 @@ from quotas.book.state import State
 from quotas.charging import Aside, Posting, post_due
 from quotas.closing import Closings
 from quotas.decide import Decided
+from quotas.messages import drafts_of
 from quotas.metering import Metered, meter
 from quotas.observation import Sweep
 from quotas.rating import rated
@@ -37,9 +38,11 @@ def result_of(
     posting: Posting,
     decided: Decided,
     closings: Closings,
+    now_s: int,
 ) -> Result:
     """Everything that this cycle writes, in one transaction."""
     assert state.program is not None
+    notices = (*decided.notices, *closings.notices)
     return Result(
         sweeps=list(sweeps.values()),
         confirmed=dict(metered.confirmed),
@@ -47,10 +50,11 @@ def result_of(
         disputes=metered.disputes,
         transfers=with_differences(posting.transfers, state.catalogue.prices),
         decisions=(*decided.decisions, *closings.decisions),
-        notices=(*decided.notices, *closings.notices),
+        notices=notices,
         intents=(*decided.intents, *closings.intents),
         mode=state.program.mode,
         requests=decided.requests,
         excesses=decided.excesses,
+        drafts=drafts_of(state.program, state.notices, notices, now_s),
         priced_with=state.catalogue.prices.newest,
     )

@@ -66,6 +66,7 @@ def snapshot_of(
         recent=state.recent,
         charged=_charged(state, posting),
         enforcement=state.enforcement,
+        undelivered=state.undelivered,
     )
 
 

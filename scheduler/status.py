@@ -9,6 +9,7 @@ from typing import Any
 from quotas.balances import Balance, balances_of
 from quotas.book import Book, BookError
 from quotas.book.history import expiring_next
+from quotas.book.outbox import Pending, pending
 from quotas.book.state import State, load, read_zones
 from quotas.closing import ClosingView, closing_views
 from quotas.division import divide, usage_of
@@ -82,6 +83,7 @@ def status_of(book: Book, now_s: int) -> dict[str, Any]:
         "notices": [_notice(notice) for notice in state.notices],
         "words": [_word(word) for word in words.standing()],
         "held": sum(1 for notice in state.notices if notice.state == "held"),
+        "messages": _messages(pending(book, now_s)),
         "zones": [_zone(zone) for zone in zones],
     }
 
@@ -277,6 +279,11 @@ def _word(word: Word) -> dict[str, Any]:
         "actor": word.actor,
         "reason": word.reason,
     }
+
+
+def _messages(found: Pending) -> dict[str, Any]:
+    since = None if found.since_s is None else format_instant(found.since_s)
+    return {"unsent": found.count, "unsent_since": since, "failed": found.failed}
 
 
 def _zone(zone: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,8 @@ from prometheus_client import (
 
 from exporters.metrics.disk import Disk
 from exporters.metrics.views import Views
+from quotas.book.outbox import Pending
+from quotas.reminders import BROKEN
 from quotas.view import View
 
 
@@ -42,6 +44,17 @@ class Metrics:
         self._failures = self._counter(
             "cloud_request_failures", "Calls to the cloud that failed.", "operation", "cause"
         )
+        self._deliveries = self._counter(
+            "deliveries", "Sendings of notices that ended, by outcome.", "outcome"
+        )
+        self._broken = self._counter(
+            "promises_broken", "Notices that were not kept, or reached no channel.", "startup"
+        )
+        self._unsent = self._gauge("deliveries_pending", "Messages that are due and not sent.")
+        self._unsent_age = self._gauge(
+            "deliveries_pending_age_seconds", "Age of the oldest message that is due."
+        )
+        self._dead = self._gauge("deliveries_failed", "Messages in the book that were given up.")
         self._missed = self._counter("jobs_missed", "Cycles that began late or not at all.")
         self._cycle_time = Histogram(
             "cohortd_cycle_duration_seconds", "Time a cycle took.", registry=self.registry
@@ -64,11 +77,26 @@ class Metrics:
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"cohortd_{name}", text, labels, registry=self.registry)
 
+    def _gauge(self, name: str, text: str) -> Gauge:
+        return Gauge(f"cohortd_{name}", text, registry=self.registry)
+
+    def delivery(self, outcome: str) -> None:
+        """Count a sending that ended: sent, retried or failed."""
+        self._deliveries.labels(outcome).inc()
+
+    def outbox(self, found: Pending, now_s: int) -> None:
+        """Show what is due and unsent, and what was given up."""
+        self._unsent.set(found.count)
+        self._unsent_age.set(0 if found.since_s is None else max(0, now_s - found.since_s))
+        self._dead.set(found.failed)
+
     def publish(self, view: View) -> None:
         """Show this view from now on, and count its decisions."""
         self._views.view = view
         for decision in view.decisions:
             self._decisions.labels(decision.startup, decision.rule, decision.verb, view.mode).inc()
+            if decision.verb == BROKEN:
+                self._broken.labels(decision.startup).inc()
 
     def cycle(self, outcome: str, seconds: float, at_s: int) -> None:
         """Count a cycle; "done" is the outcome of a good one of the leader."""

@@ -12,12 +12,14 @@ from sqlalchemy.dialects.sqlite import insert
 from quotas.book.heads import keep_heads
 from quotas.book.holds import end_holds
 from quotas.book.lease import Lease, fence
+from quotas.book.outbox import enqueue
 from quotas.book.session import Book
 from quotas.book.state import read_prices, read_program
 from quotas.book.statements import close_months
 from quotas.book.transfers import Overdrawn, canonical, post
 from quotas.heads import Head
 from quotas.ledger import Transfer, grant_transfer
+from quotas.messages import Draft
 from quotas.metering import Dispute, Run
 from quotas.notices import Intent, Notice
 from quotas.observation import Complete, Offer, Sweep, Unknown
@@ -42,6 +44,9 @@ from quotas.tables import (
 )
 from quotas.tranches import parts
 
+MOVING = ("state", "sent_s", "met_s", "ended_s", "off_s", "detail", "reminded_s", "is_broken")
+"""What a cycle moves of a notice or an intent; deadlines and answers are people's to write."""
+
 
 @dataclass(frozen=True, slots=True)
 class Result:
@@ -60,11 +65,17 @@ class Result:
     excesses: Sequence[Excess] = ()
     priced_with: int | None = None
     """The newest price version that was known when the charges were computed."""
+    drafts: Sequence[Draft] = ()
+
+
+class Overtaken(Exception):
+    """A person moved a deadline while this cycle decided: the next one decides anew."""
 
 
 def commit(book: Book, result: Result, lease: Lease, now_s: int) -> tuple[Head, ...]:
-    """Write a cycle's result, all or nothing. Raises StaleEpoch when we no longer lead.
+    """Write a cycle's result, all or nothing.
 
+    Raises StaleEpoch when we no longer lead, Overtaken when a notice was snoozed meanwhile.
     Returns the heads of the chains, in the first cycle of a UTC day.
     """
     with book.writing() as connection:
@@ -73,6 +84,7 @@ def commit(book: Book, result: Result, lease: Lease, now_s: int) -> tuple[Head, 
         if result.priced_with is not None and newest != result.priced_with:
             # A person corrected a price meanwhile, and did not see these charges.
             raise Overdrawn("a price was accepted while this cycle ran")
+        _refuse_overtaken(connection, result.notices)
         post(connection, result.transfers, recorded_s=now_s, epoch=lease.epoch, actor="cohortd")
         end_holds(connection, result.transfers)
         _upsert(connection, RUN, [asdict(run) for run in result.runs])
@@ -83,9 +95,20 @@ def commit(book: Book, result: Result, lease: Lease, now_s: int) -> tuple[Head, 
         _save(connection, INTENT, result.intents)
         _save(connection, REQUEST, result.requests)
         _upsert(connection, EXCESS, [asdict(excess) for excess in result.excesses])
+        enqueue(connection, result.drafts, now_s)
         known_s = min((result.confirmed.get(s.zone, 0) for s in result.sweeps), default=0)
         close_months(connection, known_s, now_s)
         return keep_heads(connection, now_s)
+
+
+def _refuse_overtaken(connection: Connection, notices: Iterable[Notice]) -> None:
+    decided = {n.id: n.deadline_s for n in notices if n.id is not None and n.state == "executing"}
+    if not decided:
+        return
+    rows = select(NOTICE.c.id, NOTICE.c.deadline_s).where(NOTICE.c.id.in_(decided))
+    for row in connection.execute(rows):
+        if row.deadline_s > decided[row.id]:
+            raise Overtaken(f"notice {row.id} was snoozed while this cycle decided")
 
 
 def mark(book: Book, intents: Iterable[Intent], lease: Lease) -> None:
@@ -215,11 +238,7 @@ def _save(connection: Connection, table: Table, items: Iterable[Notice | Intent 
     rows = [asdict(item) for item in items]
     new = [{k: v for k, v in row.items() if k != "id"} for row in rows if row["id"] is None]
     _append(connection, table, new)
-    moving = [
-        name
-        for name in ("state", "sent_s", "met_s", "ended_s", "off_s", "detail")
-        if name in table.columns
-    ]
+    moving = [name for name in MOVING if name in table.columns]
     moved = [row for row in rows if row["id"] is not None]
     if moved:
         statement = update(table).where(table.c.id == bindparam("row_id"))

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, func, or_, select
 
 from quotas.book.holds import read_holds
+from quotas.book.outbox import undelivered
 from quotas.book.session import Book
 from quotas.book.withheld import read_past
 from quotas.book.words import read_enforcement
@@ -74,6 +75,7 @@ class State:
     recent: tuple[Run, ...] = ()
     enforcement: Enforcement = UNTOUCHED
     stops: tuple[Stop, ...] = ()
+    undelivered: frozenset[int] = frozenset()
 
 
 def load(book: Book) -> State:
@@ -101,6 +103,7 @@ def load(book: Book) -> State:
             stops=read_stops(connection),
             holds=read_holds(connection),
             owed=read_owed(connection),
+            undelivered=undelivered(connection),
         )
 
 

@@ -15,6 +15,7 @@ from scheduler.cli import (
     enforcement,
     grants,
     holds,
+    notices,
     prices,
     refunds,
     reports,
@@ -35,7 +36,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Compute-credit scheduler and GPU quota daemon for startup programs on Scaleway.",
 )
-STEERING = (enforcement, arming, closings, requests)
+STEERING = (enforcement, arming, closings, notices, requests)
 BOOKS = (grants, holds, prices, refunds, reports, statements)
 for module in (*STEERING, starts, serve, tokens, shows, *BOOKS, shares, demo):
     module.register(app)

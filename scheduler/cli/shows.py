@@ -80,6 +80,12 @@ def status(state: State = DEFAULT_STATE, as_of: AsOf = None, as_json: Json = Fal
         )
     if found["held"]:
         typer.echo(f"{found['held']} stops are held by the guard: 'cohortd approve' lets them pass")
+    messages = found["messages"]
+    if messages["unsent"] or messages["failed"]:
+        typer.echo(
+            f"messages: {messages['unsent']} due and not sent, {messages['failed']} given up; "
+            "see 'cohortd notice list'"
+        )
     for zone in found["zones"]:
         if zone["outcome"] != "complete":
             typer.echo(f"zone {zone['name']}: {zone['outcome']} {zone['detail']}")

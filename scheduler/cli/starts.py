@@ -14,6 +14,8 @@ import structlog
 import typer
 
 from exporters.metrics import Metrics, MetricsServer
+from exporters.notify.deliver import Deliverer
+from exporters.notify.settings import Settings, SettingsError, read_settings
 from quotas.book import Book
 from quotas.book.commit import apply_program
 from quotas.book.session import FILE_NAME
@@ -40,6 +42,7 @@ from scheduler.cli.options import (
 from scheduler.clock import SystemClock
 from scheduler.config import ConfigError
 from scheduler.cycle import Cycle
+from scheduler.deliver import Deliveries
 from scheduler.first_file import first_program_file
 from scheduler.inbox import InboxDrain
 from scheduler.loop import Loop, handle_signals, sd_notify
@@ -186,8 +189,9 @@ def run(
         permissions=connect_permissions(metrics.request),
         take_inbox=InboxDrain(book, state),
     )
-    loop = Loop(beat, on_cycle=metrics.cycle, on_missed=metrics.missed, ping=sd_notify)
-    handle_signals(loop, lambda: _reload(beat, metrics))
+    deliverer = Deliverer(_delivery_settings())
+    loop = _loop(beat, metrics, deliverer)
+    handle_signals(loop, lambda: _reload(beat, metrics, deliverer))
     server = _serve(metrics, host, port)
     log.info("daemon.started", metrics=server.address, state=str(state))
     try:
@@ -207,9 +211,36 @@ def _serve(metrics: Metrics, host: str, port: int) -> MetricsServer:
     return server
 
 
-def _reload(beat: Cycle, metrics: Metrics) -> None:
+def _loop(beat: Cycle, metrics: Metrics, deliverer: Deliverer) -> Loop:
+    """The pacemaker of the cycle, and of the deliveries beside it."""
+    deliveries = Deliveries(
+        book=beat.book,
+        clock=beat.clock,
+        lease=lambda: beat.lease,
+        deliver=deliverer,
+        heard=metrics,
+    )
+    return Loop(
+        beat,
+        on_cycle=metrics.cycle,
+        on_missed=metrics.missed,
+        ping=sd_notify,
+        deliveries=deliveries,
+    )
+
+
+def _delivery_settings() -> Settings:
+    """How notices are sent. Raises ConfigError."""
+    try:
+        return read_settings(os.environ)
+    except (SettingsError, OSError, UnicodeDecodeError) as error:
+        raise ConfigError(str(error)) from None
+
+
+def _reload(beat: Cycle, metrics: Metrics, deliverer: Deliverer) -> None:
     """Read the connection again; a bad one leaves the old one in force."""
     try:
+        deliverer.settings = _delivery_settings()
         beat.use(connect(metrics.request), connect_permissions(metrics.request))
     except (ConfigError, ValueError) as error:
         log.error("settings.refused", error=str(error))

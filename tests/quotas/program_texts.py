@@ -64,7 +64,8 @@ BAD: dict[str, tuple[str, str, str]] = {
     "an unknown key like no other lists what is known": (
         'minimum = "30m"',
         "zzz = 1",
-        "policy.notice.zzz = 1 is no known key; known are minimum, limit, exhaustion, end.",
+        "policy.notice.zzz = 1 is no known key; known are minimum, limit, exhaustion, end, "
+        "reminders, quiet_hours, digest, snooze_max.",
     ),
     "a missing key is named": (
         'budget = "350000"',
@@ -415,5 +416,35 @@ BAD: dict[str, tuple[str, str, str]] = {
         "cto@example.com",
         f'{ACME}.contacts[0] = "cto@example.com" is no contact; write a URL such as'
         " mailto://cto@example.com.",
+    ),
+    "a contact goes where cohortd can send": (
+        "mailto://cto@example.com",
+        "gotify://10.0.0.1/token",
+        f'{ACME}.contacts[0] = "gotify://10.0.0.1/token" goes nowhere cohortd can send to; write'
+        " one of discord, gchat, http, https, mailto, mailtos, msteams, opsgenie, pagerduty,"
+        " pover, slack, tgram, wxteams.",
+    ),
+    "a mail contact holds no password": (
+        "mailto://cto@example.com",
+        "mailto://cto:secret@example.com",
+        f'{ACME}.contacts[0] = "mailto://cto:secret@example.com" is no mail address; write such'
+        " as mailto://cto@example.com, without a password.",
+    ),
+    "a webhook holds no password": (
+        "mailto://cto@example.com",
+        "https://me:secret@example.com/hook",
+        f'{ACME}.contacts[0] = "https://me:secret@example.com/hook" holds a password; take it'
+        " out: each webhook is signed instead.",
+    ),
+    "quiet hours are two times of a day": (
+        'minimum = "30m"',
+        'quiet_hours = "22-8"',
+        'policy.notice.quiet_hours = "22-8" is no stretch of a day; write such as "22:00-08:00".',
+    ),
+    "quiet hours leave some of the day": (
+        'minimum = "30m"',
+        'quiet_hours = "08:00-08:00"',
+        'policy.notice.quiet_hours = "08:00-08:00" ends when it begins; write two times, or leave'
+        " it out.",
     ),
 }

@@ -314,7 +314,7 @@ def test_shadow_runs_a_whole_life_without_an_intent() -> None:
     desk = Desk(as_shadow(a_program()), [], a_server())
     decided = desk.until(9000)
     verbs = [d.verb for each in decided for d in each.decisions]
-    assert verbs == ["notify", "would-stop"]
+    assert verbs == ["notify", "remind", "would-stop"]
     assert (desk.intents, desk.servers["s1"].state) == ({}, "running")
 
 

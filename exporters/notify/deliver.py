@@ -1,0 +1,36 @@
+"""Which channel takes a parcel? Mail and webhooks are ours, chat services apprise's."""
+
+from __future__ import annotations
+
+import apprise
+
+from exporters.notify.mail import send_mail
+from exporters.notify.settings import Settings
+from exporters.notify.webhook import send_webhook
+from quotas.contacts import MAIL, WEBHOOK, scheme_of
+from quotas.messages import Parcel, Receipt
+
+
+class Deliverer:
+    """The port that the scheduler delivers through; `settings` may be replaced at any time."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    def __call__(self, parcel: Parcel) -> Receipt:
+        """Send a parcel once over its recipient's channel."""
+        scheme = scheme_of(parcel.recipient)
+        if scheme in MAIL:
+            return send_mail(parcel, self.settings)
+        if scheme in WEBHOOK:
+            return send_webhook(parcel, self.settings)
+        return _send_chat(parcel)
+
+
+def _send_chat(parcel: Parcel) -> Receipt:
+    """Send through apprise, which says only whether it went."""
+    channel = apprise.Apprise()
+    if not channel.add(parcel.recipient):
+        return Receipt("refused", "apprise cannot read this contact; see its page for the service")
+    taken = channel.notify(title=parcel.subject, body=parcel.text, body_format="text")
+    return Receipt("sent") if taken else Receipt("retry", "the service did not take it")

@@ -1,0 +1,84 @@
+"""How does a parcel become a mail? Plain text over SMTP, with a Message-ID that stays.
+
+The Message-ID is made from the parcel's batch, so that a mail that is sent again after a
+crash is the same mail to whoever receives it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import smtplib
+import ssl
+from email.message import EmailMessage
+from email.utils import formatdate
+
+from exporters.notify.settings import Settings
+from quotas.contacts import mail_address
+from quotas.messages import Parcel, Receipt
+
+PERMANENT = 500
+
+
+def message_id(parcel: Parcel, sender: str) -> str:
+    """The same for the same batch to the same recipient, whoever sends it and whenever."""
+    seed = f"{parcel.batch} {parcel.recipient} {parcel.messages[0].created_s}"
+    return f"<{hashlib.sha256(seed.encode()).hexdigest()[:40]}@{sender.rpartition('@')[2]}>"
+
+
+def mail_of(parcel: Parcel, sender: str) -> EmailMessage:
+    """The mail, whole: the same parcel gives the same mail but for its Date."""
+    mail = EmailMessage()
+    mail["From"], mail["To"] = sender, mail_address(parcel.recipient)
+    # A name from a cloud may hold anything; a header is one line.
+    one_line = "".join(c if c.isprintable() else " " for c in parcel.subject)
+    mail["Subject"] = " ".join(one_line.split())
+    mail["Date"] = formatdate(parcel.claimed_s)
+    mail["Message-ID"] = message_id(parcel, sender)
+    mail["Auto-Submitted"] = "auto-generated"
+    mail.set_content(parcel.text)
+    return mail
+
+
+def send_mail(parcel: Parcel, settings: Settings) -> Receipt:
+    """Hand the mail to the SMTP server; a refusal of the recipient is for good."""
+    if not settings.smtp_host or not settings.mail_from:
+        return Receipt("retry", "COHORTD_SMTP_HOST and COHORTD_MAIL_FROM are not set")
+    try:
+        mail = mail_of(parcel, settings.mail_from)
+        with _connected(settings) as server:
+            server.send_message(mail)
+    except smtplib.SMTPRecipientsRefused as error:
+        code, text = next(iter(error.recipients.values()))
+        return Receipt("refused" if code >= PERMANENT else "retry", f"{code} {_text(text)}")
+    except smtplib.SMTPResponseException as error:
+        # The server refuses us, not the recipient (a wrong password, a full disk): mended by
+        # its operator, so it is worth another try.
+        return Receipt("retry", f"{error.smtp_code} {_text(error.smtp_error)}")
+    except (OSError, smtplib.SMTPException) as error:
+        return Receipt("retry", f"{type(error).__name__}: {error}")
+    except ValueError as error:
+        return Receipt("refused", f"no mail can be made of it: {error}")
+    return Receipt("sent")
+
+
+def _text(said: bytes | str) -> str:
+    return said.decode("utf-8", "replace") if isinstance(said, bytes) else said
+
+
+def _connected(settings: Settings) -> smtplib.SMTP:
+    """A session with the server, encrypted and logged in as the settings say."""
+    where = (settings.smtp_host, settings.smtp_port)
+    context = ssl.create_default_context()
+    if settings.smtp_encryption == "tls":
+        server: smtplib.SMTP = smtplib.SMTP_SSL(*where, timeout=settings.timeout_s, context=context)
+    else:
+        server = smtplib.SMTP(*where, timeout=settings.timeout_s)
+    try:
+        if settings.smtp_encryption == "starttls":
+            server.starttls(context=context)
+        if settings.smtp_user:
+            server.login(settings.smtp_user, settings.smtp_password)
+    except (OSError, smtplib.SMTPException):
+        server.close()
+        raise
+    return server

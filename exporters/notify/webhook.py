@@ -1,0 +1,139 @@
+"""How does a parcel reach a startup's own server? A signed POST, to public addresses only.
+
+The name is resolved here, every address it has is checked, and the connection is made to
+the checked address: a name that means something else a moment later changes nothing. No
+redirect is followed, little is read, and every step has a timeout.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import ipaddress
+import json
+import socket
+from urllib.parse import SplitResult, urlsplit
+
+import urllib3
+from urllib3.exceptions import HTTPError
+
+from exporters.notify.settings import Settings
+from quotas.messages import Parcel, Receipt, as_json
+
+MOST_READ = 4096
+TRY_AGAIN = frozenset({408, 425, 429})
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+class Forbidden(Exception):
+    """An address that webhooks may not reach: one sentence with it."""
+
+
+def signature(secret: str, at_s: int, body: bytes) -> str:
+    """HMAC-SHA256 over timestamp, a dot and the body, in hexadecimal digits."""
+    signed = str(at_s).encode() + b"." + body
+    return hmac.new(secret.encode(), signed, hashlib.sha256).hexdigest()
+
+
+def send_webhook(parcel: Parcel, settings: Settings) -> Receipt:
+    """POST the parcel; 2xx is taken, a plain 4xx is a refusal, all else is tried again."""
+    if not settings.webhook_secret:
+        return Receipt("retry", "COHORTD_WEBHOOK_SECRET is not set: nothing goes out unsigned")
+    url = urlsplit(parcel.recipient)
+    body = json.dumps(as_json(parcel), sort_keys=True, ensure_ascii=False).encode()
+    headers = {
+        "Content-Type": "application/json",
+        "User-Agent": "cohortd",
+        "Host": url.netloc,
+        "Cohortd-Event": parcel.batch,
+        "Cohortd-Timestamp": str(parcel.claimed_s),
+        "Cohortd-Signature": "v1="
+        + signature(settings.secret_of(parcel.startup), parcel.claimed_s, body),
+    }
+    try:
+        address = resolved(url, settings)
+        status = _post(url, address, body, headers, settings.timeout_s)
+    except Forbidden as error:
+        return Receipt("refused", str(error))
+    except (HTTPError, OSError, UnicodeError) as error:
+        return Receipt("retry", f"{type(error).__name__}: {error}")
+    if 200 <= status < 300:
+        return Receipt("sent", f"status {status}")
+    if 300 <= status < 400:
+        return Receipt("refused", f"status {status}: redirects are not followed; name its target")
+    again = status >= 500 or status in TRY_AGAIN
+    return Receipt("retry" if again else "refused", f"status {status}")
+
+
+def resolved(url: SplitResult, settings: Settings) -> str:
+    """The address to connect to. Raises Forbidden where any of the name's may not be reached."""
+    host, port = url.hostname or "", url.port or (443 if url.scheme == "https" else 80)
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    addresses = [ipaddress.ip_address(str(row[4][0]).partition("%")[0]) for row in found]
+    for address in addresses:
+        allowed = _is_allowed(address, settings)
+        if not allowed and not is_public(address):
+            raise Forbidden(
+                f"{host} is {address}, which is no public address; COHORTD_WEBHOOK_ALLOW may "
+                "name its network"
+            )
+        if not allowed and url.scheme != "https":
+            raise Forbidden(f"{host} is reached without TLS; write https://")
+    return str(addresses[0])
+
+
+def is_public(address: Address) -> bool:
+    """Whether an address is reachable from anywhere; one inside another counts as that one."""
+    if isinstance(address, ipaddress.IPv6Address):
+        inner = address.ipv4_mapped or address.sixtofour or _nat64(address)
+        if inner is not None:
+            return is_public(inner)
+        if address.teredo is not None:
+            return False
+    return address.is_global and not address.is_multicast and not address.is_reserved
+
+
+def _nat64(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
+    if address in ipaddress.ip_network("64:ff9b::/96"):
+        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return None
+
+
+def _is_allowed(address: Address, settings: Settings) -> bool:
+    return any(
+        address.version == network.version and address in network
+        for network in settings.webhook_allow
+    )
+
+
+def _post(
+    url: SplitResult, address: str, body: bytes, headers: dict[str, str], timeout_s: int
+) -> int:
+    """The status of one POST to an address that was checked, as the name it stands for."""
+    timeout = urllib3.Timeout(connect=timeout_s, read=timeout_s)
+    target = (url.path or "/") + (f"?{url.query}" if url.query else "")
+    pool: urllib3.HTTPConnectionPool
+    if url.scheme == "https":
+        pool = urllib3.HTTPSConnectionPool(
+            address,
+            url.port or 443,
+            timeout=timeout,
+            server_hostname=url.hostname,
+            assert_hostname=url.hostname,
+        )
+    else:
+        pool = urllib3.HTTPConnectionPool(address, url.port or 80, timeout=timeout)
+    with pool:
+        answer = pool.urlopen(
+            "POST",
+            target,
+            body=body,
+            headers=headers,
+            retries=False,
+            redirect=False,
+            preload_content=False,
+            decode_content=False,
+        )
+        answer.read(MOST_READ)
+        answer.close()
+    return int(answer.status)

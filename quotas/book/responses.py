@@ -1,0 +1,150 @@
+"""What do people answer to a notice? Acknowledged, snoozed, a test of the channels.
+
+Each answer is written once, with who gave it and as a decision. The command line and the
+inbox of the API call the same functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from typing import Any
+
+from sqlalchemy import Connection, func, select, update
+
+from quotas.book.outbox import deliveries, enqueue
+from quotas.book.session import Book
+from quotas.book.state import read_program
+from quotas.book.transfers import canonical
+from quotas.corrections import Refused
+from quotas.messages import TEST, drafts_to
+from quotas.notices import LIVE_NOTICES, Notice
+from quotas.program import Program
+from quotas.reminders import snoozed
+from quotas.tables import DECISION, NOTICE
+from quotas.units import format_duration, format_instant
+
+MOST_SHOWN = 1000
+
+
+def acknowledge(book: Book, notice_id: int, actor: str, now_s: int) -> Notice:
+    """The notice, known to be read; the first acknowledgement stays. Raises Refused."""
+    with book.writing() as connection:
+        notice = _notice(connection, notice_id)
+        if notice.acknowledged_s is not None:
+            return notice
+        known = replace(notice, acknowledged_s=now_s, acknowledged_by=actor)
+        values = {"acknowledged_s": now_s, "acknowledged_by": actor}
+        connection.execute(update(NOTICE).where(NOTICE.c.id == notice_id).values(**values))
+        reason = f"{actor} acknowledged notice {notice_id}"
+        _decide(connection, known, "acknowledge", reason, {"actor": actor}, now_s)
+        return known
+
+
+def snooze(book: Book, notice_id: int, for_s: int, reason: str, actor: str, now_s: int) -> Notice:
+    """The notice with a later deadline, within the policy's bounds. Raises Refused."""
+    with book.writing() as connection:
+        program, notice = _program(connection), _notice(connection, notice_id)
+        moved = snoozed(notice, program.policy, for_s, now_s)
+        values = {name: getattr(moved, name) for name in ("deadline_s", "snoozed_s", "reminded_s")}
+        connection.execute(update(NOTICE).where(NOTICE.c.id == notice_id).values(**values))
+        until = format_instant(moved.deadline_s)
+        why = f"{actor} moved the deadline by {format_duration(for_s)} to {until}: {reason}"
+        inputs: dict[str, int | str] = {
+            "actor": actor,
+            "from_s": notice.deadline_s,
+            "to_s": moved.deadline_s,
+        }
+        _decide(connection, moved, "snooze", why, inputs, now_s)
+        told = replace(moved, text=f"{why}. {notice.text}")
+        drafts = drafts_to(program, told, "snoozed", now_s)
+        enqueue(connection, drafts, now_s)
+        return moved
+
+
+def give_test(book: Book, startup: str, actor: str, now_s: int) -> Notice:
+    """A test notice to every channel of a startup and of the operators. Raises Refused.
+
+    It is sent in every mode but off: before anything is enforced is when it is needed.
+    """
+    with book.writing() as connection:
+        program = _program(connection)
+        entry = program.startup(startup)
+        if entry is None:
+            known = ", ".join(each.name for each in program.startups())
+            raise Refused(f"no startup {startup!r} is in the program; it has {known}")
+        if not entry.contacts:
+            raise Refused(f"{startup} has no contacts; add some to the program file and apply it")
+        if program.mode == "off":
+            raise Refused("program.mode is off, in which nothing is sent; apply shadow first")
+        text = (
+            f"This is a test by {actor}: notices about servers of {startup} arrive here. Nothing "
+            "is stopped. Please acknowledge it, so that we know that somebody reads them."
+        )
+        cause = f"test:{now_s}"
+        notice = Notice(startup, "", "", "", TEST, cause, "enforce", now_s, now_s, text, "told")
+        row = {name: value for name, value in asdict(notice).items() if name != "id"}
+        made = connection.execute(NOTICE.insert().values(**row)).inserted_primary_key
+        assert made is not None, "an insert of one row answers its key"
+        given = replace(notice, id=made[0])
+        _decide(connection, given, "test", f"{actor} tries the channels", {"actor": actor}, now_s)
+        enqueue(connection, drafts_to(program, given, TEST, now_s), now_s)
+        return given
+
+
+def tested(book: Book, startup: str) -> int | None:
+    """When the startup last acknowledged a test notice; None when it never did."""
+    newest = select(func.max(NOTICE.c.acknowledged_s))
+    with book.reading() as connection:
+        at_s = connection.scalar(newest.where(NOTICE.c.startup == startup, NOTICE.c.rule == TEST))
+        return None if at_s is None else int(at_s)
+
+
+def list_notices(book: Book, limit: int, startup: str | None = None) -> list[Mapping[str, Any]]:
+    """The newest notices, the live ones first, each with what became of its messages."""
+    is_live = NOTICE.c.state.in_(LIVE_NOTICES)
+    rows = select(NOTICE).order_by(is_live.desc(), NOTICE.c.id.desc())
+    if startup is not None:
+        rows = rows.where(NOTICE.c.startup == startup)
+    with book.reading() as connection:
+        return [
+            {**row, "messages": deliveries(connection, row["id"])}
+            for row in connection.execute(rows.limit(min(limit, MOST_SHOWN))).mappings()
+        ]
+
+
+def _program(connection: Connection) -> Program:
+    _, program = read_program(connection)
+    if program is None:
+        raise Refused("no program is in force; run 'cohortd apply' first")
+    return program
+
+
+def _notice(connection: Connection, notice_id: int) -> Notice:
+    row = connection.execute(select(NOTICE).where(NOTICE.c.id == notice_id)).mappings().first()
+    if row is None:
+        raise Refused(f"no notice {notice_id} is in the book; 'cohortd notice list' shows them")
+    return Notice(**row)
+
+
+def _decide(
+    connection: Connection,
+    notice: Notice,
+    verb: str,
+    reason: str,
+    inputs: Mapping[str, int | str],
+    now_s: int,
+) -> None:
+    row = {
+        "at_s": now_s,
+        "mode": notice.mode,
+        "verb": verb,
+        "startup": notice.startup,
+        "server_id": notice.server_id,
+        "rule": notice.rule,
+        "version": 1,
+        "cause": notice.cause,
+        "reason": reason,
+        "inputs": canonical(dict(inputs)),
+    }
+    connection.execute(DECISION.insert().values(**row))

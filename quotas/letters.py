@@ -1,0 +1,82 @@
+"""What does a message say? Subject and plain text, from a notice and the local time."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from quotas.messages import OPERATOR, TEST, Draft
+from quotas.notices import Notice
+from quotas.units import format_duration, format_instant
+
+_AVOID = {
+    "limit": "Stop a server of your own choice in that pool, or ask for a higher limit.",
+    "credits": "Stop servers so that the credits last, or ask for a grant.",
+    "cohort-end": "Nothing: copy what you need before then, or ask for a later end.",
+    "runway": "Stop what you do not need, or ask for a grant.",
+    "excess": "Stop what you do not need: lent quota goes back when its owner asks.",
+}
+_ASK = "Ask your program's operator."
+
+
+def letter(draft: Draft, notice_id: int, now_s: int) -> tuple[str, str]:
+    """Subject and text of a draft, whose notice has that number."""
+    notice, zone = draft.notice, ZoneInfo(draft.timezone)
+    when = local_time(notice.deadline_s, zone)
+    what = notice.server_name or notice.startup
+    subject = f"[{notice.startup}] {_headline(draft, what, when)}"
+    lines = [f"Startup: {notice.startup}"]
+    if notice.server_name:
+        lines.append(f"Server: {notice.server_name} ({notice.server_id}) in {notice.zone}")
+    if notice.rule != TEST:
+        left = format_duration(max(0, notice.deadline_s - now_s))
+        lines.append(f"When: {when}, {format_instant(notice.deadline_s)}, in {left}")
+    lines += [f"Rule: {notice.rule}", "", notice.text]
+    lines += ["", *_ending(draft.kind, notice, notice_id)]
+    if draft.audience == OPERATOR:
+        lines.append(_copy(notice))
+    return subject, "\n".join(lines) + "\n"
+
+
+def local_time(instant_s: int, zone: ZoneInfo) -> str:
+    """An instant on the program's own clock: Tue 5 Jan 2027 10:00 CET."""
+    moment = datetime.fromtimestamp(instant_s, zone)
+    return f"{moment:%a} {moment.day} {moment:%b %Y %H:%M %Z}"
+
+
+def _headline(draft: Draft, what: str, when: str) -> str:
+    if draft.notice.rule == TEST:
+        return "test notice: please acknowledge"
+    kind = draft.kind.partition("-")[0]
+    verb = "would stop" if draft.notice.mode == "shadow" else "stops"
+    return {
+        "notice": f"{what} {verb} {when}",
+        "reminder": f"reminder: {what} {verb} {when}",
+        "snoozed": f"snoozed: {what} {verb} {when}",
+        "stopping": f"{what} is being stopped now",
+        "would": f"{what} would be stopped now",
+        "executed": f"{what} was stopped",
+        "cancelled": f"cancelled: {what} is not stopped",
+    }.get(kind, f"{draft.notice.rule}: {when}")
+
+
+def _ending(kind: str, notice: Notice, notice_id: int) -> list[str]:
+    """What would avoid it and how to acknowledge, or how it ended."""
+    if kind == "cancelled":
+        return [f"This notice ({notice_id}) is cancelled: its cause ended. Nothing is stopped."]
+    if kind == "executed":
+        return [
+            f"It was stopped, as notice {notice_id} announced. Its volumes are kept; you may "
+            "start it again once the cause has ended."
+        ]
+    lines = []
+    if notice.rule != TEST:
+        lines.append(f"What would avoid it: {_AVOID.get(notice.rule, _ASK)}")
+    lines.append(f"To acknowledge: cohortd notice ack {notice_id}, or tell your operator.")
+    return lines
+
+
+def _copy(notice: Notice) -> str:
+    if notice.mode == "shadow":
+        return "Shadow mode: nothing is touched, and the startup is not told."
+    return f"This is the operator's copy; {notice.startup} is told on its own channels."

@@ -1,0 +1,110 @@
+"""What of a notice falls due between its beginning and its deadline, and was it kept?
+
+Reminders before the deadline; a snooze, which moves it later within bounds; a promise
+that was broken, and by how many seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
+
+from quotas.corrections import Refused
+from quotas.limits import RULE as LIMIT
+from quotas.notices import Intent, Notice
+from quotas.program import Policy
+from quotas.units import format_duration, format_instant
+
+SNOOZABLE = frozenset({LIMIT, "leaked"})
+"""Rules whose deadline nobody else's claim, credits or calendar depends on."""
+SHORTEST_SNOOZE_S = 60
+BROKEN = "break-promise"
+"""The verb of the decision that finds a promise broken."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shortfall:
+    """By how many seconds the startup had less notice than it was promised, and why."""
+
+    notice_id: int
+    startup: str
+    server_id: str
+    seconds: int
+    reason: str
+
+
+def reminder_due(notice: Notice, policy: Policy, now_s: int) -> int | None:
+    """The nearest reminder that an open notice has passed and was not yet reminded of."""
+    if notice.state != "open" or now_s >= notice.deadline_s or notice.id is None:
+        return None
+    passed = [each for each in _reminders(notice, policy) if notice.deadline_s - now_s <= each]
+    nearest = min(passed, default=None)
+    if nearest is None or (notice.reminded_s is not None and notice.reminded_s <= nearest):
+        return None
+    return nearest
+
+
+def reminder_edges(notices: Iterable[Notice], policy: Policy) -> set[int]:
+    """The instants at which reminders of open notices fall due."""
+    return {
+        notice.deadline_s - before_s
+        for notice in notices
+        if notice.state == "open"
+        for before_s in _reminders(notice, policy)
+    }
+
+
+def _reminders(notice: Notice, policy: Policy) -> list[int]:
+    """Those that lie inside the notice: the notice itself tells what is nearer than they are."""
+    length_s = notice.deadline_s - notice.given_s
+    return [before_s for before_s in policy.reminders_s if before_s < length_s]
+
+
+def snoozed(notice: Notice, policy: Policy, for_s: int, now_s: int) -> Notice:
+    """The notice with a later deadline. Raises Refused; a deadline never moves earlier."""
+    if notice.state != "open" or notice.mode != "enforce" or now_s >= notice.deadline_s:
+        raise Refused(
+            f"notice {notice.id} is {notice.state} in {notice.mode} mode and was due at "
+            f"{format_instant(notice.deadline_s)}; only an open one in enforce mode is snoozed"
+        )
+    if notice.rule not in SNOOZABLE:
+        raise Refused(
+            f"notice {notice.id} follows from {notice.rule}, and its deadline is not ours to "
+            f"move; only {', '.join(sorted(SNOOZABLE))} can be snoozed"
+        )
+    left_s = policy.snooze_max_s - notice.snoozed_s
+    if not SHORTEST_SNOOZE_S <= for_s <= left_s:
+        raise Refused(
+            f"--for {format_duration(for_s)} is out of bounds: a snooze is at least "
+            f"{format_duration(SHORTEST_SNOOZE_S)}, and of {format_duration(policy.snooze_max_s)} "
+            f"in all {format_duration(max(0, left_s))} are left for notice {notice.id}"
+        )
+    deadline_s, total_s = notice.deadline_s + for_s, notice.snoozed_s + for_s
+    return replace(notice, deadline_s=deadline_s, snoozed_s=total_s, reminded_s=None)
+
+
+def shortfall(
+    notice: Notice,
+    intents: Iterable[Intent],
+    undelivered: Collection[int],
+    policy: Policy,
+    now_s: int,
+) -> Shortfall | None:
+    """What was missing of the notice that a startup was promised; None where nothing was.
+
+    A stop that we sent before the deadline took the seconds in between. A notice that no
+    channel took before its deadline was none: the whole minimum is missing. Each notice
+    is found short once.
+    """
+    if notice.id is None or notice.is_broken or notice.mode != "enforce":
+        return None
+    sent = [i.sent_s for i in intents if i.notice_id == notice.id and i.sent_s is not None]
+    if sent and min(sent) < notice.deadline_s:
+        seconds = notice.deadline_s - max(min(sent), notice.given_s)
+        reason = f"{notice.server_name} was stopped {format_duration(seconds)} before its deadline"
+    elif notice.id in undelivered and now_s >= notice.deadline_s:
+        seconds = policy.minimum_notice_s
+        reason = f"no channel of {notice.startup} took notice {notice.id} before its deadline"
+    else:
+        return None
+    return Shortfall(notice.id, notice.startup, notice.server_id, seconds, reason)

@@ -1,0 +1,98 @@
+"""Real receivers on free ports: an SMTP server, and an HTTP server that answers as told."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from email.message import EmailMessage
+from email.parser import BytesParser
+from email.policy import default
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from aiosmtpd.controller import Controller
+
+
+@dataclass
+class Mailbox:
+    """What an SMTP server took; `answer` is what it says to each recipient or mail."""
+
+    mails: list[EmailMessage] = field(default_factory=list)
+    to_recipient: str = "250 OK"
+    to_mail: str = "250 OK"
+    host: str = "127.0.0.1"
+    port: int = 0
+
+    async def handle_RCPT(self, server: Any, session: Any, envelope: Any, to: str, _: Any) -> str:
+        """Take or refuse a recipient."""
+        if self.to_recipient.startswith("2"):
+            envelope.rcpt_tos.append(to)
+        return self.to_recipient
+
+    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
+        """Keep the mail, where it is taken."""
+        if self.to_mail.startswith("2"):
+            parsed = BytesParser(policy=default).parsebytes(envelope.content)
+            assert isinstance(parsed, EmailMessage)
+            self.mails.append(parsed)
+        return self.to_mail
+
+
+@contextmanager
+def smtp_server() -> Iterator[Mailbox]:
+    """A running SMTP server."""
+    # The controller connects to its own port to see it up, and must be told which it is.
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        mailbox = Mailbox(port=free.getsockname()[1])
+    controller = Controller(mailbox, hostname="127.0.0.1", port=mailbox.port)
+    controller.start()
+    try:
+        yield mailbox
+    finally:
+        controller.stop(no_assert=True)
+
+
+@dataclass
+class Hook:
+    """What an HTTP server was sent: headers and bodies; and what it answers."""
+
+    requests: list[tuple[str, dict[str, str], bytes]] = field(default_factory=list)
+    status: int = 204
+    location: str = ""
+    port: int = 0
+
+
+@contextmanager
+def http_server() -> Iterator[Hook]:
+    """A running HTTP server on loopback."""
+    hook = Hook()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            hook.requests.append((self.path, dict(self.headers), body))
+            self.send_response(hook.status)
+            if hook.location:
+                self.send_header("Location", hook.location)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        do_GET = do_POST
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    hook.port = server.server_address[1]
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield hook
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

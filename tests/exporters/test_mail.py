@@ -1,0 +1,126 @@
+"""Mails on the wire: the same Message-ID at every attempt, and each answer's meaning."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from exporters.notify.deliver import Deliverer
+from exporters.notify.settings import Settings
+
+from .parcels import a_message, a_parcel
+from .receivers import Mailbox, smtp_server
+
+
+@pytest.fixture
+def mailbox() -> Iterator[Mailbox]:
+    """A running SMTP server."""
+    with smtp_server() as running:
+        yield running
+
+
+def through(mailbox: Mailbox) -> Deliverer:
+    """A deliverer that sends to it, in the clear, on loopback."""
+    return Deliverer(
+        Settings(
+            smtp_host=mailbox.host,
+            smtp_port=mailbox.port,
+            smtp_encryption="none",
+            mail_from="cohortd@program.example",
+            timeout_s=5,
+        )
+    )
+
+
+def test_a_mail_arrives_as_written(mailbox: Mailbox) -> None:
+    """Plain text, whole, with subject, sender, recipient, date and no other part."""
+    assert through(mailbox)(a_parcel()).outcome == "sent"
+    (mail,) = mailbox.mails
+    assert mail["To"] == "cto@example.com" and mail["From"] == "cohortd@program.example"
+    assert mail["Subject"] == "[acme] trainer stops Tue 5 Jan 2027 10:00 CET"
+    assert mail["Date"] == "Thu, 01 Jan 1970 00:01:40 -0000"
+    assert mail["Auto-Submitted"] == "auto-generated"
+    assert mail.get_content_type() == "text/plain"
+    assert mail.get_content().replace("\r", "") == "Startup: acme\n4.20 credits — left\n"
+
+
+def test_a_mail_sent_again_has_the_same_message_id(mailbox: Mailbox) -> None:
+    """A later attempt is the same mail; another batch or another recipient is not."""
+    send, parcel = through(mailbox), a_parcel()
+    for each in (
+        parcel,
+        replace(parcel, attempts=2, claimed_s=900),
+        replace(parcel, batch="n2.notice.1.x"),
+        replace(parcel, recipient="mailto:ceo@example.com"),
+    ):
+        assert send(each).outcome == "sent"
+    ids = [mail["Message-ID"] for mail in mailbox.mails]
+    assert ids[0] == ids[1] and len(set(ids)) == 3
+    assert ids[0].endswith("@program.example>")
+
+
+def test_a_digest_is_one_mail_with_every_message(mailbox: Mailbox) -> None:
+    """Several messages make one mail, each under its subject."""
+    parts = [a_message(f"n{n}.x", subject=f"subject {n}", text=f"text {n}") for n in range(3)]
+    assert through(mailbox)(a_parcel(*parts)).outcome == "sent"
+    (mail,) = mailbox.mails
+    assert mail["Subject"] == "3 notices about acme"
+    assert all(f"subject {n}" in mail.get_content() for n in range(3))
+
+
+def test_a_name_with_a_line_break_adds_no_header(mailbox: Mailbox) -> None:
+    """A server's name comes from outside: it stays within the subject."""
+    evil = a_message(subject="[acme] x\r\nBcc: all@example.com\n stops")
+    assert through(mailbox)(a_parcel(evil)).outcome == "sent"
+    (mail,) = mailbox.mails
+    assert mail["Bcc"] is None and mail["Subject"] == "[acme] x Bcc: all@example.com stops"
+
+
+@pytest.mark.parametrize(
+    ("to_recipient", "to_mail", "outcome"),
+    [
+        ("550 no such user", "250 OK", "refused"),
+        ("450 try later", "250 OK", "retry"),
+        ("250 OK", "452 disk full", "retry"),
+        ("250 OK", "554 not now", "retry"),
+    ],
+)
+def test_each_refusal_has_its_meaning(
+    mailbox: Mailbox, to_recipient: str, to_mail: str, outcome: str
+) -> None:
+    """Nobody of that name is for good; what the server's operator can mend is tried again."""
+    mailbox.to_recipient, mailbox.to_mail = to_recipient, to_mail
+    receipt = through(mailbox)(a_parcel())
+    assert receipt.outcome == outcome and receipt.detail[:3] in (to_recipient[:3], to_mail[:3])
+    assert mailbox.mails == []
+
+
+def test_a_server_that_is_down_is_tried_again() -> None:
+    """Nobody listens: the message waits, and says why."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        settings = Settings(
+            smtp_host="127.0.0.1",
+            smtp_port=free.getsockname()[1],
+            smtp_encryption="none",
+            mail_from="cohortd@program.example",
+            timeout_s=1,
+        )
+        receipt = Deliverer(settings)(a_parcel())
+    assert receipt.outcome == "retry" and "refused" in receipt.detail.lower()
+
+
+def test_starttls_is_not_given_up_where_the_server_has_none(mailbox: Mailbox) -> None:
+    """A server that offers no encryption gets no mail, and no password."""
+    send = through(mailbox)
+    send.settings = replace(send.settings, smtp_encryption="starttls", smtp_user="u")
+    assert send(a_parcel()).outcome == "retry" and mailbox.mails == []
+
+
+def test_without_a_server_mails_wait() -> None:
+    """Nothing is configured: the message is kept and says which setting is missing."""
+    receipt = Deliverer(Settings())(a_parcel())
+    assert receipt.outcome == "retry" and "COHORTD_SMTP_HOST" in receipt.detail

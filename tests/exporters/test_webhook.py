@@ -1,0 +1,201 @@
+"""Webhooks on the wire: signed, to public addresses only, following nobody elsewhere."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import socket
+import subprocess
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from exporters.notify.deliver import Deliverer
+from exporters.notify.settings import Settings, SettingsError, read_settings
+from exporters.notify.webhook import is_public
+
+from .parcels import a_message, a_parcel
+from .receivers import Hook, http_server
+
+SECRET = "0123456789abcdef0123456789abcdef"
+LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"),)
+OPEN = Settings(webhook_secret=SECRET, webhook_allow=LOOPBACK, timeout_s=5)
+
+
+@pytest.fixture
+def hook() -> Iterator[Hook]:
+    """A running HTTP server on loopback."""
+    with http_server() as running:
+        yield running
+
+
+def to(hook: Hook, host: str = "127.0.0.1", **changes: Any) -> Any:
+    """A parcel for it."""
+    return a_parcel(recipient=f"http://{host}:{hook.port}/hook?a=b", **changes)
+
+
+def test_a_webhook_is_signed_over_timestamp_and_body(hook: Hook) -> None:
+    """openssl, which knows nothing of us, finds the signature that the header has."""
+    assert Deliverer(OPEN)(to(hook)).outcome == "sent"
+    ((path, headers, body),) = hook.requests
+    assert path == "/hook?a=b" and headers["Host"] == f"127.0.0.1:{hook.port}"
+    signed = headers["Cohortd-Timestamp"].encode() + b"." + body
+    key = OPEN.secret_of("acme")
+    command = ["openssl", "dgst", "-sha256", "-hmac", key, "-r"]
+    digest = subprocess.run(command, input=signed, capture_output=True, check=True).stdout
+    assert headers["Cohortd-Signature"] == "v1=" + digest.decode().split()[0]
+    message = json.loads(body)["messages"][0]
+    assert headers["Cohortd-Event"] == json.loads(body)["id"] == message["event"]
+    assert (message["startup"], message["server"], message["deadline_s"]) == (
+        "acme",
+        "trainer",
+        1800,
+    )
+
+
+def test_each_startup_has_a_secret_of_its_own() -> None:
+    """One startup's secret verifies nothing of another's, nor shows the deployment's."""
+    secrets = {OPEN.secret_of(name) for name in ("acme", "birch", "")}
+    assert len(secrets) == 3 and SECRET not in repr(OPEN)
+    assert a_parcel(a_message(audience="operator")).startup == ""
+
+
+def test_a_webhook_sent_again_has_the_same_event(hook: Hook) -> None:
+    """The receiver can tell a repetition, however late it comes."""
+    parcel = to(hook)
+    for each in (parcel, replace(parcel, attempts=2, claimed_s=500)):
+        assert Deliverer(OPEN)(each).outcome == "sent"
+    assert len({headers["Cohortd-Event"] for _, headers, _ in hook.requests}) == 1
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "2130706433", "127.1"])
+def test_a_private_address_is_refused(hook: Hook, host: str) -> None:
+    """Loopback, however it is written, is reached only where a setting names it."""
+    closed = replace(OPEN, webhook_allow=())
+    receipt = Deliverer(closed)(to(hook, host))
+    assert receipt.outcome == "refused" and "COHORTD_WEBHOOK_ALLOW" in receipt.detail
+    assert hook.requests == []
+
+
+@pytest.mark.parametrize(
+    ("address", "public"),
+    [
+        ("10.1.2.3", False),
+        ("169.254.169.254", False),
+        ("169.254.42.42", False),
+        ("100.64.0.1", False),
+        ("192.168.1.1", False),
+        ("0.0.0.0", False),
+        ("224.0.0.1", False),
+        ("fe80::1", False),
+        ("fd00::1", False),
+        ("::ffff:10.0.0.1", False),
+        ("64:ff9b::a00:1", False),
+        ("2002:a00:1::1", False),
+        ("51.15.0.1", True),
+        ("2001:bc8::1", True),
+    ],
+)
+def test_only_addresses_of_everybody_are_public(address: str, public: bool) -> None:
+    """Private, link-local, shared, multicast, and those hidden inside IPv6, are not."""
+    assert is_public(ipaddress.ip_address(address)) == public
+
+
+def test_a_name_with_one_private_address_is_refused(
+    hook: Hook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every address of a name must be public, not only the first."""
+    both = [(2, 1, 6, "", (ip, hook.port)) for ip in ("51.15.0.1", "127.0.0.1")]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: both)
+    closed = replace(OPEN, webhook_allow=())
+    receipt = Deliverer(closed)(a_parcel(recipient="https://two.example.com/"))
+    assert receipt.outcome == "refused" and "127.0.0.1" in receipt.detail
+
+
+def test_a_name_that_changes_its_mind_is_connected_where_it_was_checked(
+    hook: Hook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DNS rebinding: the name is asked once, and the checked address is connected to."""
+    asked: list[str] = []
+    real = socket.getaddrinfo
+
+    def rebinding(host: str, *args: Any, **kwargs: Any) -> Any:
+        if host != "rebind.example.com":
+            return real(host, *args, **kwargs)
+        asked.append(host)
+        assert len(asked) == 1, "the name was asked again after it was checked"
+        return real("127.0.0.1", *args, **kwargs)
+
+    monkeypatch.setattr(socket, "getaddrinfo", rebinding)
+    assert Deliverer(OPEN)(to(hook, "rebind.example.com")).outcome == "sent"
+    assert hook.requests[0][1]["Host"] == f"rebind.example.com:{hook.port}"
+
+
+def test_a_redirect_is_not_followed(hook: Hook) -> None:
+    """Not to a private address, not anywhere: the second server hears nothing."""
+    with http_server() as inner:
+        hook.status, hook.location = 307, f"http://127.0.0.1:{inner.port}/secret"
+        receipt = Deliverer(OPEN)(to(hook))
+        assert receipt.outcome == "refused" and "redirect" in receipt.detail
+        assert len(hook.requests) == 1 and inner.requests == []
+
+
+@pytest.mark.parametrize(
+    ("status", "outcome"),
+    [
+        (200, "sent"),
+        (204, "sent"),
+        (400, "refused"),
+        (410, "refused"),
+        (429, "retry"),
+        (500, "retry"),
+        (503, "retry"),
+    ],
+)
+def test_each_status_has_its_meaning(hook: Hook, status: int, outcome: str) -> None:
+    """What may be mended by waiting is tried again; a plain refusal is not."""
+    hook.status = status
+    assert Deliverer(OPEN)(to(hook)).outcome == outcome
+
+
+def test_without_tls_only_named_networks_are_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    """http:// to a public address is refused before anything is sent."""
+    public = [(2, 1, 6, "", ("51.15.0.1", 80))]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: public)
+    receipt = Deliverer(OPEN)(a_parcel(recipient="http://hooks.example.com/x"))
+    assert receipt.outcome == "refused" and "https://" in receipt.detail
+
+
+def test_nothing_goes_out_unsigned(hook: Hook) -> None:
+    """Without a secret the message waits, and says which setting is missing."""
+    receipt = Deliverer(replace(OPEN, webhook_secret=""))(to(hook))
+    assert receipt.outcome == "retry" and "COHORTD_WEBHOOK_SECRET" in receipt.detail
+    assert hook.requests == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("COHORTD_SMTP_ENCRYPTION", "ssl3"),
+        ("COHORTD_SMTP_PORT", "70000"),
+        ("COHORTD_MAIL_FROM", "nobody"),
+        ("COHORTD_WEBHOOK_SECRET", "short"),
+        ("COHORTD_WEBHOOK_ALLOW", "10.0.0.0/99"),
+    ],
+)
+def test_a_bad_setting_is_refused_by_name(name: str, value: str) -> None:
+    """One sentence with the setting's name; a secret's value is not in it."""
+    with pytest.raises(SettingsError, match=name) as refused:
+        read_settings({name: value})
+    assert name != "COHORTD_WEBHOOK_SECRET" or value not in str(refused.value)
+
+
+def test_secrets_come_from_credentials_too(tmp_path: Any) -> None:
+    """systemd's credentials are read where the environment has none."""
+    (tmp_path / "webhook-secret").write_text(SECRET + "\n")
+    (tmp_path / "smtp-password").write_text("pass word\n")
+    settings = read_settings({"CREDENTIALS_DIRECTORY": str(tmp_path)})
+    assert (settings.webhook_secret, settings.smtp_password) == (SECRET, "pass word")
+    assert settings.smtp_port == 587 and "pass word" not in repr(settings)

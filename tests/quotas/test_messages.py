@@ -1,0 +1,131 @@
+"""Who is told what, and when: channels, urgency, quiet hours and the digest's window."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from quotas.letters import letter
+from quotas.messages import Draft, calm_s, drafts_of, is_quiet, next_end_s
+from quotas.notices import Notice
+from quotas.program import Policy, Program
+from tests.builders import a_notice, a_program, a_startup
+
+PARIS = ZoneInfo("Europe/Paris")
+CTO, CHAT, OPS = "mailto://cto@example.com", "slack://a/b/c", "mailto://ops@example.com"
+
+
+def of_paris(**policy: Any) -> Program:
+    """Acme with two channels, an operator, and quiet hours from ten to eight."""
+    rules = Policy(**{"quiet_hours_s": (22 * 3600, 8 * 3600), "digest_s": 900, **policy})
+    acme = a_startup(contacts=(CTO, CHAT))
+    return a_program(acme, policy=rules, operators=(OPS,), timezone="Europe/Paris")
+
+
+def at(text: str) -> int:
+    """A local instant of Paris."""
+    return int(datetime.fromisoformat(text).replace(tzinfo=PARIS).timestamp())
+
+
+def told(program: Program, before: Notice | None, after: Notice) -> list[tuple[str, str, str]]:
+    """(kind, audience, recipient) of what one change makes."""
+    found = drafts_of(program, [before] if before else [], [after], 0)
+    return [(each.kind, each.audience, each.recipient) for each in found]
+
+
+def test_a_notice_goes_to_every_channel_and_to_the_operators() -> None:
+    """Enforce: each contact of the startup once, and a copy to each operator."""
+    assert told(of_paris(), None, a_notice(id=None)) == [
+        ("notice", "startup", CTO),
+        ("notice", "startup", CHAT),
+        ("notice", "operator", OPS),
+    ]
+
+
+def test_in_shadow_only_operators_hear() -> None:
+    """Shadow tells the operators what would be, and the startup nothing."""
+    notice = a_notice(id=None, mode="shadow")
+    assert told(of_paris(), None, notice) == [("notice", "operator", OPS)]
+    assert told(of_paris(), a_notice(mode="shadow"), a_notice(mode="shadow", state="shadow")) == [
+        ("would-stop", "operator", OPS)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("after", "audiences", "kind"),
+    [
+        ({"reminded_s": 600}, ["startup", "startup"], "reminder-600"),
+        ({"state": "executing"}, ["operator"], "stopping"),
+        ({"state": "executed"}, ["startup", "startup", "operator"], "executed"),
+        ({"state": "cancelled"}, ["startup", "startup", "operator"], "cancelled"),
+    ],
+)
+def test_each_change_is_told_to_those_it_concerns(
+    after: dict[str, Any], audiences: list[str], kind: str
+) -> None:
+    """A reminder is the startup's, a stop in progress the operators', an end everybody's."""
+    found = told(of_paris(), a_notice(), a_notice(**after))
+    assert [each[1] for each in found] == audiences
+    assert {each[0] for each in found} == {kind}
+
+
+def test_a_startup_that_left_the_program_is_told_through_the_operator() -> None:
+    """Nobody knows its contacts any more; the operators still hear."""
+    assert told(of_paris(), None, a_notice(id=None, startup="gone")) == [
+        ("notice", "operator", OPS)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("now", "deadline", "due"),
+    [
+        ("2027-01-05T23:00", "2027-01-06T07:59", "2027-01-05T23:00"),  # before they end: at once
+        ("2027-01-05T23:00", "2027-01-06T08:01", "2027-01-06T08:00"),  # after: when they end
+        ("2027-01-05T12:00", "2027-01-06T07:00", "2027-01-05T12:00"),  # due tonight: at once
+        ("2027-01-05T12:00", "2027-01-09T12:00", "2027-01-05T12:15"),  # the digest's window
+        ("2027-01-05T21:50", "2027-01-09T12:00", "2027-01-06T08:00"),  # it ends in quiet hours
+        ("2027-03-27T23:30", "2027-04-01T12:00", "2027-03-28T08:00"),  # a night of 23 hours
+        ("2027-10-30T23:30", "2027-11-09T12:00", "2027-10-31T08:00"),  # a night of 25 hours
+    ],
+)
+def test_quiet_hours_hold_back_what_can_wait(now: str, deadline: str, due: str) -> None:
+    """Local hours decide, on nights of 23 and 25 hours too; what is due in them is not held."""
+    notice = a_notice(id=None, deadline_s=at(deadline))
+    drafts = drafts_of(of_paris(), [], [notice], at(now))
+    assert {draft.due_s for draft in drafts} == {at(due)}
+
+
+def test_the_nights_of_the_time_change_have_their_own_length() -> None:
+    """From 22:00 to 08:00 are nine hours in March and eleven in October."""
+    program = of_paris()
+    for day, hours in (("2027-03-27", 9), ("2027-10-30", 11), ("2027-06-01", 10)):
+        begin_s = at(f"{day}T22:00")
+        assert not is_quiet(program, begin_s - 1) and is_quiet(program, begin_s)
+        assert next_end_s(program, begin_s) - begin_s == hours * 3600
+        assert is_quiet(program, begin_s + hours * 3600 - 1)
+        assert not is_quiet(program, begin_s + hours * 3600)
+
+
+def test_without_quiet_hours_a_day_is_what_cannot_wait() -> None:
+    """No quiet hours: what is due within a day is urgent, the rest waits for the digest."""
+    program = of_paris(quiet_hours_s=())
+    assert next_end_s(program, 1000) == 1000 + 86_400
+    assert calm_s(program, 1000) == 1900
+
+
+def test_a_letter_says_what_when_why_and_what_would_avoid_it() -> None:
+    """Local time and UTC, the server, the notice's own text with its figures, the way out."""
+    notice = a_notice(deadline_s=at("2027-01-05T10:00"), text="4.2 credits are left", rule="limit")
+    draft = Draft(notice, "notice", "startup", CTO, 0, True, "Europe/Paris")
+    subject, text = letter(draft, 7, at("2027-01-05T09:30"))
+    assert subject == "[acme] name-s1 stops Tue 5 Jan 2027 10:00 CET"
+    for part in ("2027-01-05T09:00:00Z, in 00:30:00", "Server: name-s1 (s1) in fr-par-2"):
+        assert part in text
+    assert "4.2 credits are left" in text and "ask for a higher limit" in text
+    assert "cohortd notice ack 7" in text and "operator's copy" not in text
+    _, copy = letter(replace(draft, audience="operator"), 7, 0)
+    assert "operator's copy" in copy
