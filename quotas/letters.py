@@ -57,6 +57,9 @@ def _headline(draft: Draft, what: str, when: str) -> str:
         "would": f"{what} would be stopped now",
         "executed": f"{what} was stopped",
         "cancelled": f"cancelled: {what} is not stopped",
+        "held": f"on hold: {what} is not stopped yet",
+        "returning": f"{what} is being powered on again",
+        "restored": f"{what} runs again",
     }.get(kind, f"{draft.notice.rule}: {when}")
 
 
@@ -69,11 +72,20 @@ def _ending(kind: str, notice: Notice, notice_id: int) -> list[str]:
             f"It was stopped, as notice {notice_id} announced. Its volumes are kept; you may "
             "start it again once the cause has ended."
         ]
+    if kind in _STANDS:
+        return [_STANDS[kind]]
     lines = []
     if notice.rule != TEST:
         lines.append(f"What would avoid it: {_AVOID.get(notice.rule, _ASK)}")
     lines.append(f"To acknowledge: cohortd notice ack {notice_id}, or tell your operator.")
     return lines
+
+
+_STANDS = {
+    "held": "Too many servers were due at once: it runs on until an operator approves the stop.",
+    "returning": "Scaleway is asked to power it on; where it has no such server free, again later.",
+    "restored": "It is charged again from now on. Its scratch disk, where it has one, is empty.",
+}
 
 
 def _copy(notice: Notice) -> str:

@@ -84,6 +84,20 @@ def _broken(i: Inputs) -> str | None:
     return str(i["why"]) if int(i["short_s"]) > 0 else None
 
 
+def _acknowledge(i: Inputs) -> str | None:
+    return f"{i['actor']} acknowledged notice {i['notice']}"
+
+
+def _snooze(i: Inputs) -> str | None:
+    by = format_duration(int(i["to_s"]) - int(i["from_s"]))
+    until = format_instant(int(i["to_s"]))
+    return f"{i['actor']} moved the deadline by {by} to {until}: {i['reason']}"
+
+
+def _test(i: Inputs) -> str | None:
+    return f"{i['actor']} tries the channels"
+
+
 def _return(i: Inputs) -> str | None:
     return f"{i['server']} of {i['startup']} is powered on again: {i['why']}"
 
@@ -153,6 +167,9 @@ RULES: Mapping[str, Callable[[Inputs], str | None]] = {
     "guard": _guard,
     "return": _return,
     "remind": _remind,
+    "acknowledge": _acknowledge,
+    "snooze": _snooze,
+    "test": _test,
     "break-promise": _broken,
 }
 
@@ -178,6 +195,9 @@ def rule_of(rule: str, verb: str) -> str:
         "hold": "guard",
         "return": "return",
         "remind": "remind",
+        "acknowledge": "acknowledge",
+        "snooze": "snooze",
+        "test": "test",
         "break-promise": "break-promise",
     }
     if verb == "tell" and rule == "cohort-end":

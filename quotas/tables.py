@@ -8,7 +8,7 @@ from __future__ import annotations
 from sqlalchemy import BigInteger, Column, Index, UniqueConstraint
 from sqlmodel import Field, SQLModel
 
-from quotas import price_tables
+from quotas import outbox_table, price_tables
 
 
 def _int64(*, primary_key: bool = False, nullable: bool = False) -> Column[int]:
@@ -222,38 +222,6 @@ class NoticeRow(SQLModel, table=True):
     is_broken: bool
 
 
-class OutboxRow(SQLModel, table=True):
-    """A message to one recipient, and what became of it (see quotas.book.outbox)."""
-
-    __tablename__ = "outbox"
-    __table_args__ = (
-        Index("ix_outbox_due", "state", "due_s"),
-        Index("ix_outbox_recipient", "recipient", "state"),
-    )
-    id: int | None = Field(default=None, primary_key=True)
-    event: str = Field(unique=True)
-    kind: str
-    audience: str
-    recipient: str
-    startup: str
-    server_name: str
-    rule: str
-    notice_id: int = Field(index=True)
-    created_s: int = Field(sa_column=_int64())
-    due_s: int = Field(sa_column=_int64())
-    deadline_s: int = Field(sa_column=_int64())
-    is_urgent: bool
-    subject: str
-    text: str
-    state: str
-    batch: str = Field(index=True)
-    attempts: int
-    claimed_s: int | None = Field(default=None, sa_column=_int64(nullable=True))
-    epoch: int
-    ended_s: int | None = Field(default=None, sa_column=_int64(nullable=True))
-    detail: str
-
-
 class IntentRow(SQLModel, table=True):
     """An action to be done, once, before `not_after_s` (see quotas.intents.Intent)."""
 
@@ -394,7 +362,7 @@ DEED = _TABLES["deed"]
 OFFER = price_tables.OFFER
 PRICE = price_tables.PRICE
 LISTING = price_tables.LISTING
-OUTBOX = _TABLES["outbox"]
+OUTBOX = outbox_table.OUTBOX
 PROGRAM = _TABLES["program_version"]
 RUN = _TABLES["run"]
 ZONE = _TABLES["zone"]

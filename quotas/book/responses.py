@@ -20,9 +20,9 @@ from quotas.corrections import Refused
 from quotas.messages import TEST, drafts_to
 from quotas.notices import LIVE_NOTICES, Notice
 from quotas.program import Program
+from quotas.reasons import VERSION, conclude, rule_of
 from quotas.reminders import snoozed
 from quotas.tables import DECISION, NOTICE
-from quotas.units import format_duration, format_instant
 
 MOST_SHOWN = 1000
 
@@ -36,8 +36,7 @@ def acknowledge(book: Book, notice_id: int, actor: str, now_s: int) -> Notice:
         known = replace(notice, acknowledged_s=now_s, acknowledged_by=actor)
         values = {"acknowledged_s": now_s, "acknowledged_by": actor}
         connection.execute(update(NOTICE).where(NOTICE.c.id == notice_id).values(**values))
-        reason = f"{actor} acknowledged notice {notice_id}"
-        _decide(connection, known, "acknowledge", reason, {"actor": actor}, now_s)
+        _decide(connection, known, "acknowledge", {"actor": actor, "notice": notice_id}, now_s)
         return known
 
 
@@ -48,14 +47,13 @@ def snooze(book: Book, notice_id: int, for_s: int, reason: str, actor: str, now_
         moved = snoozed(notice, program.policy, for_s, now_s)
         values = {name: getattr(moved, name) for name in ("deadline_s", "snoozed_s", "reminded_s")}
         connection.execute(update(NOTICE).where(NOTICE.c.id == notice_id).values(**values))
-        until = format_instant(moved.deadline_s)
-        why = f"{actor} moved the deadline by {format_duration(for_s)} to {until}: {reason}"
         inputs: dict[str, int | str] = {
             "actor": actor,
             "from_s": notice.deadline_s,
             "to_s": moved.deadline_s,
+            "reason": reason,
         }
-        _decide(connection, moved, "snooze", why, inputs, now_s)
+        why = _decide(connection, moved, "snooze", inputs, now_s)
         told = replace(moved, text=f"{why}. {notice.text}")
         drafts = drafts_to(program, told, "snoozed", now_s)
         enqueue(connection, drafts, now_s)
@@ -87,7 +85,7 @@ def give_test(book: Book, startup: str, actor: str, now_s: int) -> Notice:
         made = connection.execute(NOTICE.insert().values(**row)).inserted_primary_key
         assert made is not None, "an insert of one row answers its key"
         given = replace(notice, id=made[0])
-        _decide(connection, given, "test", f"{actor} tries the channels", {"actor": actor}, now_s)
+        _decide(connection, given, "test", {"actor": actor}, now_s)
         enqueue(connection, drafts_to(program, given, TEST, now_s), now_s)
         return given
 
@@ -131,10 +129,11 @@ def _decide(
     connection: Connection,
     notice: Notice,
     verb: str,
-    reason: str,
     inputs: Mapping[str, int | str],
     now_s: int,
-) -> None:
+) -> str:
+    """Record a person's deed as a decision; answers its reason."""
+    reason = conclude(rule_of(notice.rule, verb), inputs)
     row = {
         "at_s": now_s,
         "mode": notice.mode,
@@ -142,9 +141,10 @@ def _decide(
         "startup": notice.startup,
         "server_id": notice.server_id,
         "rule": notice.rule,
-        "version": 1,
+        "version": VERSION,
         "cause": notice.cause,
         "reason": reason,
         "inputs": canonical(dict(inputs)),
     }
     connection.execute(DECISION.insert().values(**row))
+    return reason
