@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,7 +64,11 @@ def cohortd(*arguments: object, env: Mapping[str, str] | None = None) -> Ran:
     return Ran(ended.returncode, ended.stdout, ended.stderr)
 
 
-def here(*arguments: object, env: Mapping[str, str] | None = None) -> Ran:
+def here(
+    *arguments: object,
+    env: Mapping[str, str] | None = None,
+    entry: Callable[[], None] = main,
+) -> Ran:
     """Call main in this process: the same, exit codes too, without a second of imports."""
     out, err = io.StringIO(), io.StringIO()
     code: object = 0
@@ -75,7 +79,7 @@ def here(*arguments: object, env: Mapping[str, str] | None = None) -> Ran:
         redirect_stderr(err),
     ):
         try:
-            main()
+            entry()
         except SystemExit as ended:
             code = ended.code or 0
         finally:

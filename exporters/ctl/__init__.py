@@ -1,0 +1,1 @@
+"""The command `cohortctl`: a startup's own view, anywhere, over the HTTP API alone."""

@@ -1,0 +1,47 @@
+"""The command line `cohortctl`. It starts fast: no cloud, no database, only the API."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from exporters.ctl import looks, on_notice, writes
+from exporters.ctl.answers import ApiError
+
+app = typer.Typer(
+    name="cohortctl",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Your credits, servers, quota and notices in a startup program, over its API.",
+)
+for module in (looks, writes, on_notice):
+    module.register(app)
+
+INTERRUPTED = 130
+
+
+def main() -> None:
+    """Run a command. Exit codes: 0 done, 1 refused or not so, 2 bad usage, 3 not reached."""
+    try:
+        sys.exit(app(standalone_mode=False))
+    except typer.TyperException as error:
+        _fail(_usage(error), error.exit_code)
+    except ApiError as error:
+        _fail(str(error), error.code)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        sys.stderr.close()  # whoever read has gone; nobody is there to be told
+        sys.exit(0)
+
+
+def _usage(error: typer.TyperException) -> str:
+    """What is wrong with the command line, on one line; empty where its help was shown."""
+    return " ".join(error.format_message().split())
+
+
+def _fail(sentence: str, code: int) -> None:
+    if sentence:
+        print(f"cohortctl: {sentence}", file=sys.stderr)
+    sys.exit(code)

@@ -1,0 +1,145 @@
+"""How does an answer of the API read in a terminal? Texts; nothing is computed here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from quotas.units import format_duration
+
+Answer = Mapping[str, Any]
+
+
+def plain(text: object) -> str:
+    """A text of the API's on one line, without what would steer a terminal."""
+    return "".join(c if c.isprintable() else " " for c in str(text))
+
+
+def table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Rows under titles, as wide as they must be."""
+    cells = [list(titles), *([plain("-" if c is None else c) for c in row] for row in rows)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(titles))]
+    lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in cells]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def credits_text(own: Answer) -> str:
+    """What is left, in words first."""
+    runway = "nothing burns" if own["runway_s"] is None else format_duration(own["runway_s"])
+    lines = [
+        f"{own['available']} credits available, {own['level']}: {own['level_reason']}",
+        f"{'burn':12} {own['burn_per_hour']} an hour; runway {runway}",
+        f"{'granted':12} {own['granted']}",
+        f"{'posted':12} {own['posted']}",
+        f"{'accrued':12} {own['accrued']}",
+        f"{'held':12} {own['held']}",
+        f"{'reserve':12} {own['reserve']}",
+    ]
+    if own["pace"]:
+        lines.append(f"{'pace':12} {own['pace']['text']}")
+    if (first := own["expiring_next"]) is not None:
+        ends = f"{first['credits']} of {first['grant']} end at {first['expires']}"
+        lines.append(f"{'ends next':12} {ends}")
+    return "\n".join([*map(plain, lines), f"{'as of':12} {own['as_of']}"])
+
+
+def usage_text(own: Answer) -> str:
+    """What runs, by pool, and what it has cost."""
+    rows = [(each["pool"], each["gpus"], each["burn_per_hour"]) for each in own["pools"]]
+    cost = f"{own['charged']} charged, {own['accrued']} accrued, {own['disputed']} disputed"
+    return f"{own['gpus']} GPUs; {cost}\n{table(('pool', 'GPUs', 'per hour'), rows)}"
+
+
+def servers_text(own: Answer) -> str:
+    """Each billable server, with its countdown."""
+    titles = ("server", "zone", "flavor", "GPUs", "state", "per hour", "stops in")
+    rows = [
+        (
+            *(each["name"], each["zone"], each["flavor"], each["gpus"], each["state"]),
+            each["credits_per_hour"],
+            format_duration(each["stop"]["seconds_left"]) if each["stop"] else None,
+        )
+        for each in own["items"]
+    ]
+    return table(titles, rows) if rows else "no server is billed now"
+
+
+def quota_text(own: Answer) -> str:
+    """The startup's part of each pool."""
+    names = ("pool", "nominal", "share", "ceiling", "usage", "headroom", "limited_by")
+    rows = [[each[name] for name in names] for each in own["items"]]
+    reasons = [plain(f"{each['pool']}: {each['reason']}") for each in own["items"]]
+    return "\n".join([table(names, rows), *reasons])
+
+
+def notices_text(own: Answer) -> str:
+    """Each notice with its deadline."""
+    rows = [
+        (n["id"], n["state"], n["deadline"], n["server_name"] or "all", n["rule"], n["text"])
+        for n in own["items"]
+    ]
+    titles = ("notice", "state", "deadline", "server", "rule", "text")
+    return table(titles, rows) if rows else "no notice"
+
+
+def requests_text(own: Answer) -> str:
+    """Each request and how it stands."""
+    rows = [
+        (r["id"], r["state"], r["pool"], r["gpus"], format_duration(r["duration_s"]), r["detail"])
+        for r in own["items"]
+    ]
+    titles = ("request", "state", "pool", "GPUs", "for", "detail")
+    return table(titles, rows) if rows else "nothing was asked for"
+
+
+def statements_text(own: Answer) -> str:
+    """Each month."""
+    rows = [
+        (s["month"], s["opening"], s["charged"], s["closing"], "closed" if s["closed"] else "open")
+        for s in own["items"]
+    ]
+    titles = ("month", "opening", "charged", "closing", "")
+    return table(titles, rows) if rows else "no month has begun"
+
+
+def statement_text(own: Answer) -> str:
+    """One month, line by line."""
+    rows = [("", "opening", own["opening"], "")]
+    for line in own["lines"]:
+        late = "late " if line["late"] else ""
+        what = f"{line['flavor']} {line['seconds']} s" if line["server"] else line["kind"]
+        why = f"{line['by']}: {line['reason']}" if line["reason"] else ""
+        rows.append((line["at"], late + what, line["amount"], why))
+    state = f"closed {own['closed']}, hash {own['hash']}" if own["closed"] else "may still change"
+    return "\n".join(
+        [
+            f"{own['month']} (UTC), {state}",
+            table(("at", "what", "credits", "why"), [*rows, ("", "closing", own["closing"], "")]),
+        ]
+    )
+
+
+def why_text(own: Answer) -> str:
+    """A decision taken apart."""
+    follows = "they lead to it again" if own["is_recomputed"] else "they do not lead to it again"
+    inputs = ", ".join(f"{name} {value}" for name, value in sorted(own["inputs"].items()))
+    lines = [
+        f"{own['decision']}: {own['at']} {own['verb']} (rule {own['rule']} v{own['version']})",
+        f"because {own['reason']}",
+        f"from {inputs or 'nothing written down'}; {follows}",
+        own["counterfactual"],
+        f"next: {own['next']}",
+        f"to change it: {own['who']}",
+    ]
+    return "\n".join(map(plain, lines))
+
+
+def event_text(own: Answer) -> str:
+    """One event on a line."""
+    if own["notice"]:
+        told = own["notice"]
+        about = f"notice {told['id']}, due {told['deadline']}: {told['text']}"
+    else:
+        told = own["decision"]
+        about = f"decision {told['id']}, {told['verb']}: {told['reason']}"
+    return plain(f"{own['at']} {about}")

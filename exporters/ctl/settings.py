@@ -1,0 +1,94 @@
+"""Where is the API, and with which token? The environment first, then one small file."""
+
+from __future__ import annotations
+
+import stat
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+KNOWN = ("url", "token", "token_file")
+_SAY = 'write url = "…" and token_file = "…" there, or set COHORTCTL_URL and COHORTCTL_TOKEN'
+
+
+class BadSettings(Exception):
+    """Settings that cannot be used: one sentence with the fix."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The address of the API, without a slash at its end, and a token for it."""
+
+    url: str
+    token: str
+
+
+def path_of(environment: Mapping[str, str]) -> Path:
+    """The settings' file: $COHORTCTL_CONFIG, or cohortctl.toml in the user's configuration."""
+    named = environment.get("COHORTCTL_CONFIG")
+    if named:
+        return Path(named)
+    home = environment.get("XDG_CONFIG_HOME") or str(Path(environment.get("HOME", "/")) / ".config")
+    return Path(home) / "cohortctl.toml"
+
+
+def read_settings(environment: Mapping[str, str]) -> Settings:
+    """What to use. Raises BadSettings."""
+    path = path_of(environment)
+    found = _file(path)
+    if "token" in found:
+        _refuse_open(path)
+    url = environment.get("COHORTCTL_URL") or found.get("url")
+    token = environment.get("COHORTCTL_TOKEN") or found.get("token") or _from_file(path, found)
+    if not url:
+        raise BadSettings(f"no address of the API is set: {path} has no url; {_SAY}")
+    if not url.startswith(("https://", "http://")):
+        raise BadSettings(f"url is {url!r}: write https://HOST, as the operator gave it to you")
+    if not token:
+        raise BadSettings(f"no token is set: {path} has none; {_SAY}")
+    if not token.isascii() or not token.isprintable() or " " in token:
+        raise BadSettings("the token has letters that no token has: copy it again, whole")
+    return Settings(url.rstrip("/"), token)
+
+
+def _file(path: Path) -> dict[str, str]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadSettings(f"{path} cannot be read: {error}") from None
+    try:
+        found: dict[str, Any] = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise BadSettings(f"{path} is no TOML: {error}") from None
+    for name, value in found.items():
+        if name not in KNOWN:
+            raise BadSettings(f"{path}: {name} is no setting; it takes {', '.join(KNOWN)}")
+        if not isinstance(value, str):
+            raise BadSettings(f"{path}: {name} is not a text; write it in quotes")
+    if "token" in found and "token_file" in found:
+        raise BadSettings(f"{path} has both token and token_file; keep one of them")
+    return found
+
+
+def _from_file(path: Path, found: Mapping[str, str]) -> str | None:
+    if "token_file" not in found:
+        return None
+    named = path.parent / Path(found["token_file"]).expanduser()
+    try:
+        text = named.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadSettings(f"{path}: token_file {named} cannot be read: {error}") from None
+    _refuse_open(named)
+    return text
+
+
+def _refuse_open(path: Path) -> None:
+    if path.stat().st_mode & stat.S_IROTH:
+        raise BadSettings(
+            f"{path} holds a token and everybody on this machine may read it: run "
+            f"'chmod 600 {path}', and ask for a new token if others use this machine"
+        )

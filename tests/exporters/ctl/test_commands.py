@@ -1,0 +1,166 @@
+"""cohortctl over a socket to a real `cohortd serve`: what it prints, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from exporters.ctl.cli import main
+from quotas.book import Book
+from scheduler.inbox import InboxDrain
+from tests.cli.command import Ran, environment, here
+from tests.exporters.api.site import NOW_S, fill, mint_all
+from tests.exporters.api.test_serve import serving
+
+
+@dataclass(frozen=True)
+class Served:
+    """A running API over a filled book, and the tokens for it."""
+
+    state: Path
+    book: Book
+    url: str
+    tokens: dict[str, str]
+
+    def run(self, *arguments: object, who: str = "acme", url: str = "") -> Ran:
+        """Run cohortctl with a token."""
+        own = {"COHORTCTL_URL": url or self.url, "COHORTCTL_TOKEN": self.tokens[who]}
+        return here(*arguments, env=environment(**own), entry=main)
+
+    def decide(self) -> int:
+        """What a cycle does with the inbox."""
+        return InboxDrain(self.book, self.state)(NOW_S)
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """One API for the module."""
+    state = tmp_path_factory.mktemp("ctl")
+    book = Book.open(state)
+    fill(book)
+    tokens = mint_all(book)
+    with serving(state) as (_, url):
+        yield Served(state, book, url, tokens)
+    book.close()
+
+
+LOOKS = {
+    "credits": "available",
+    "usage": "1 GPUs",
+    "servers": "train-acme",
+    "quota": "headroom",
+    "why 1": "because why acme",
+    "statement": "1970-01",
+    "statement 1970-01": "closing",
+    "notices": "acme stops",
+    "notices --all": "acme stops",
+    "events": "why acme",
+    "request list": "",
+}
+
+
+@pytest.mark.parametrize(("line", "says"), LOOKS.items(), ids=list(LOOKS))
+def test_every_look_reads_well_and_as_json(served: Served, line: str, says: str) -> None:
+    """A text for people, one JSON object for programs, and nothing of another startup."""
+    text, as_json = served.run(*line.split()), served.run(*line.split(), "--json")
+    assert (text.code, as_json.code) == (0, 0), text.err + as_json.err
+    assert says in text.out and as_json.json
+    assert "birch" not in text.out + as_json.out
+
+
+def test_need_is_an_exit_code_for_pipelines(served: Served) -> None:
+    """0 where so much is available, 1 with how much is lacking; 2 for what is no amount."""
+    available = served.run("credits", "--json").json["available"]
+    assert served.run("credits", "--need", available).code == 0
+    short = served.run("credits", "--need", "200")
+    assert short.code == 1
+    assert f"{available} credits are available, " in short.err
+    assert "less than the 200 needed" in short.err
+    assert served.run("credits", "--need", "many").code == 2
+
+
+def test_a_month_comes_as_csv(served: Served) -> None:
+    """Between opening and closing, as the API writes it."""
+    rows = served.run("statement", "1970-01", "--csv").out.splitlines()
+    assert rows[0].startswith("startup,month,kind") and rows[-1].startswith("acme,1970-01,closing")
+
+
+def test_a_request_is_kept_decided_and_taken_back(served: Served) -> None:
+    """The same key is one request; --wait tells what was decided, and exits with it."""
+    ask = ["request", "h100", 1, "--for", "2h", "--key", "run-4"]
+    assert served.run(*ask).out == "request.open is kept; the next cycle decides\n"
+    assert served.decide() == 1
+    done = served.run(*ask, "--wait")
+    assert done.code == 0 and done.out.startswith("done: request 1 for 1 GPUs of h100 is open")
+    assert served.decide() == 0
+    assert "h100" in served.run("request", "list").out
+    assert served.run("request", "withdraw", 9, "--key", "w").code == 0
+    served.decide()
+    refused = served.run("request", "withdraw", 9, "--key", "w", "--wait")
+    assert refused.code == 1 and refused.out.startswith("refused: ")
+
+
+@pytest.mark.parametrize(
+    ("line", "who", "code", "says"),
+    [
+        ("credits", "expired", 1, "is expired: ask the operator"),
+        ("request h100 1 --for 2h", "acme-read", 1, "--scope request"),
+        ("request h100 1 --for soon", "acme", 2, "body.duration"),
+        ("request h100 0 --for 1h", "acme", 2, "gpus"),
+        ("why 2", "acme", 1, "no such decision"),
+        ("why x", "acme", 2, "valid integer"),
+        ("statement 2999-01", "acme", 1, "none for 2999-01"),
+        ("statement ../me", "acme", 2, "write it as 2027-01"),
+        ("statement --csv", "acme", 2, "of one month"),
+        ("events --since x", "acme", 2, "cursor"),
+        ("on-notice --before soon -- true", "acme", 2, "--before"),
+    ],
+)
+def test_a_refusal_is_one_sentence(
+    served: Served, line: str, who: str, code: int, says: str
+) -> None:
+    """The API's own sentence, or ours; 1 where it says no, 2 where the command is wrong."""
+    ran = served.run(*line.split(), who=who)
+    assert (ran.code, ran.out) == (code, "")
+    assert says in ran.err and ran.err.count("\n") == 1
+
+
+def test_an_api_that_is_not_there_is_three(served: Served) -> None:
+    """Exit 3; of a write the sentence gives the key with which to repeat it."""
+    nowhere = "http://127.0.0.1:9"
+    ran = served.run("credits", url=nowhere)
+    assert ran.code == 3 and f"{nowhere} cannot be reached" in ran.err
+    ran = served.run("request", "h100", 1, "--for", "1h", "--key", "k5", url=nowhere)
+    assert ran.code == 3 and "repeat it with --key k5" in ran.err
+
+
+def test_watching_events_goes_on_from_where_it_was(served: Served) -> None:
+    """--watch --json prints an event a line and stays; a reader gets them as they come."""
+    own = {"COHORTCTL_URL": served.url, "COHORTCTL_TOKEN": served.tokens["acme"]}
+    code = "from exporters.ctl.cli import main; main()"
+    command = [sys.executable, "-u", "-c", code, "events", "--watch", "--json"]
+    child = subprocess.Popen(command, env=environment(**own), stdout=subprocess.PIPE, text=True)
+    assert child.stdout is not None
+    try:
+        kinds = [json.loads(child.stdout.readline())["kind"] for _ in range(2)]
+    finally:
+        child.kill()
+        child.communicate()
+    assert sorted(kinds) == ["decision", "notice"]
+
+
+def test_it_starts_without_what_the_daemon_needs() -> None:
+    """No SDK, database, server or validation library is loaded; for --help no HTTP either."""
+    heavy = "{'sqlalchemy', 'scaleway', 'fastapi', 'pydantic', 'numpy', 'structlog', 'scheduler'}"
+    for module, more in (("cli", "{'requests', 'urllib3'}"), ("client", "set()")):
+        look = f"import sys, exporters.ctl.{module}; print(({heavy} | {more}) & set(sys.modules))"
+        ran = subprocess.run(
+            [sys.executable, "-c", look], env=environment(), capture_output=True, text=True
+        )
+        assert ran.stdout.strip() == "set()", ran.stdout + ran.stderr

@@ -1,0 +1,171 @@
+"""`cohortctl on-notice` as systemd runs it: real processes, a real socket, signals."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from quotas.units import format_instant
+from tests.cli.command import environment
+from tests.scheduler.processes import process
+
+from .test_following import notice
+
+CTL = [sys.executable, "-c", "from exporters.ctl.cli import main; main()"]
+LIMIT_S = 30
+
+
+class Api(ThreadingHTTPServer):
+    """Speaks as much of the API as on-notice asks for, and tells what it was asked."""
+
+    daemon_threads = True
+
+    def __init__(self, live: list[dict[str, Any]]) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.live, self.asked = live, queue.Queue[str]()
+        self.news = threading.Event()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+    def wait_for(self, word: str) -> str:
+        """The next request that has this word in it."""
+        while True:
+            asked = self.asked.get(timeout=LIMIT_S)
+            if word in asked:
+                return asked
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Api
+
+    def do_GET(self) -> None:
+        self.server.asked.put(f"GET {self.path}")
+        if "wait=" in self.path:
+            self.server.news.wait(LIMIT_S)
+        live = [] if "events" in self.path else self.server.live
+        self._answer({"items": live, "next": "0-0" if "events" in self.path else None})
+
+    def do_POST(self) -> None:
+        assert self.headers["Authorization"] == "Bearer secret"
+        self.server.asked.put(f"POST {self.path} {self.headers['Idempotency-Key']}")
+        self._answer({"id": "0" * 32})
+
+    def log_message(self, format: str, *args: object) -> None: ...
+
+    def _answer(self, body: object) -> None:
+        text = json.dumps(body).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+
+@pytest.fixture
+def api() -> Iterator[Api]:
+    """The API with a notice about the server trainer, due in a minute."""
+    deadline = format_instant(int(time.time()) + 60)
+    server = Api([{**notice(7), "deadline": deadline}])
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield server
+    server.news.set()
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@contextmanager
+def on_notice(api: Api, folder: Path, hook: str) -> Iterator[Any]:
+    """The command, for the server trainer, with a shell line as its hook."""
+    env = environment(COHORTCTL_URL=api.url, COHORTCTL_TOKEN="secret", HOME=str(folder))
+    options = ["--server", "trainer", "--before", "10m", "--state", str(folder / "kept.json")]
+    command = [*CTL, "on-notice", *options, "--", "sh", "-c", hook]
+    with process(command, env, stderr=subprocess.PIPE) as child:
+        yield child
+
+
+def fifo(folder: Path, name: str) -> Path:
+    """A pipe with a name: whoever reads it waits for whoever writes."""
+    os.mkfifo(folder / name)
+    return folder / name
+
+
+def test_the_hook_hears_which_notice_and_the_api_hears_that_it_ran(
+    api: Api, tmp_path: Path
+) -> None:
+    """Id, deadline and reason are in its environment, the token is not; SIGTERM ends with 0."""
+    told = fifo(tmp_path, "told")
+    with on_notice(api, tmp_path, f"env > {told}") as child:
+        env = dict(line.split("=", 1) for line in told.read_text().splitlines() if "=" in line)
+        assert api.wait_for("POST") == "POST /v1/notices/7/acknowledge on-notice-7"
+        api.wait_for("wait=")
+        child.send_signal(signal.SIGTERM)
+        assert child.wait(LIMIT_S) == 0
+    assert env["COHORTD_NOTICE_ID"] == "7"
+    assert env["COHORTD_NOTICE_DEADLINE"] == api.live[0]["deadline"]
+    assert env["COHORTD_NOTICE_REASON"] == "credits are used up"
+    assert "COHORTCTL_TOKEN" not in env
+
+
+def test_a_killed_process_that_comes_back_runs_nothing_twice(api: Api, tmp_path: Path) -> None:
+    """kill -9 after the hook, then a new process on the same file: one line, one answer."""
+    lines = tmp_path / "lines"
+    for _ in range(2):
+        with on_notice(api, tmp_path, f"echo ran >> {lines}") as child:
+            api.wait_for("wait=")  # the rest of the round is over by then
+            child.kill()
+    assert lines.read_text() == "ran\n"
+    asked = [api.asked.get() for _ in range(api.asked.qsize())]
+    assert not [each for each in asked if each.startswith("POST")]
+
+
+def test_sigterm_waits_for_the_hook(api: Api, tmp_path: Path) -> None:
+    """A checkpoint under way comes to its end and is acknowledged, and only then it leaves."""
+    begun, go_on = fifo(tmp_path, "begun"), fifo(tmp_path, "go-on")
+    with on_notice(api, tmp_path, f"echo > {begun}; cat {go_on} > {tmp_path}/saved") as child:
+        begun.read_text()
+        child.send_signal(signal.SIGTERM)
+        go_on.write_text("whole")
+        assert child.wait(LIMIT_S) == 0
+    assert (tmp_path / "saved").read_text() == "whole"
+    assert "POST /v1/notices/7/acknowledge on-notice-7" in list(api.asked.queue)
+
+
+def test_a_known_deadline_is_kept_though_the_api_is_gone(api: Api, tmp_path: Path) -> None:
+    """The API closes its door after the first look; the hook runs when it is due."""
+    api.live = [{**notice(7), "deadline": format_instant(int(time.time()) + 604)}]
+    told = fifo(tmp_path, "told")
+    with on_notice(api, tmp_path, f"echo $COHORTD_NOTICE_ID > {told}") as child:
+        api.wait_for("live=true")
+        api.wait_for("events")
+        api.shutdown()
+        api.socket.close()
+        api.news.set()
+        assert told.read_text() == "7\n"
+        child.send_signal(signal.SIGTERM)
+        assert child.wait(LIMIT_S) == 0
+
+
+def test_a_hook_that_cannot_be_run_is_said(api: Api, tmp_path: Path) -> None:
+    """No such command: a sentence, the next round goes on, nothing is acknowledged."""
+    env = environment(COHORTCTL_URL=api.url, COHORTCTL_TOKEN="secret", HOME=str(tmp_path))
+    command = [*CTL, "on-notice", "--server", "trainer", "--", str(tmp_path / "none.sh")]
+    with process(command, env, stderr=subprocess.PIPE) as child:
+        said = [child.stderr.readline() for _ in range(4)]
+        api.wait_for("wait=")
+    assert "none.sh cannot be run" in said[2] and "not acknowledged" in said[3]
