@@ -42,20 +42,27 @@ class Access:
 
     def token(self, request: Request, *scopes: str) -> Token:
         """The token of a request, which has one of these scopes. Raises Problem."""
-        address = request.client.host if request.client else "unknown"
-        token = self._known(request.headers.get("authorization"), address)
-        now_s = self._source.now_s()
-        state = token.state(now_s)
+        token = self.bearer(request.headers.get("authorization"), address_of(request))
+        self.admit(token, request.method, *scopes)
+        return token
+
+    def bearer(self, header: str | None, address: str) -> Token:
+        """The token in force that a header names. Raises Problem, counted by address."""
+        token = self._known(header, address)
+        state = token.state(self._source.now_s())
         if state != "active":
             told = f"The token {token.id} is {state}: {_ASK}"
             self._refuse(401, f"token-{state}", told, address)
+        return token
+
+    def admit(self, token: Token, method: str, *scopes: str) -> None:
+        """Let a token in force through that has one of these scopes. Raises Problem."""
         if not set(scopes) & set(token.scopes):
             raise Problem(403, "scope-missing", _missing(token, scopes[0]))
         self._count(self._per_token, token.id)
-        if request.method != "GET":
+        if method != "GET":
             self._count(self._writes, "write", token.id)
-        self.uses[token.id] = now_s
-        return token
+        self.uses[token.id] = self._source.now_s()
 
     def _known(self, header: str | None, address: str) -> Token:
         if header is None:
@@ -79,6 +86,11 @@ class Access:
         if not self._limiter.hit(rate, *whose):
             told = f"More than {rate.amount} requests in a minute: wait a minute, then go on."
             raise Problem(429, "too-many-requests", told, {"Retry-After": "60"})
+
+
+def address_of(request: Request) -> str:
+    """Where a request comes from, for its rates."""
+    return request.client.host if request.client else "unknown"
 
 
 def _missing(token: Token, scope: str) -> str:

@@ -10,15 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import structlog
-from fastapi import FastAPI, Response
+from fastapi import FastAPI, Request, Response
 from sqlalchemy.exc import SQLAlchemyError
-from starlette.responses import PlainTextResponse
+from starlette.responses import PlainTextResponse, RedirectResponse
 
 from exporters.api import admin, papers, problems, routes, writes
 from exporters.api.access import Access, Rates
 from exporters.api.guard import Guard
 from exporters.api.problems import MEDIA_TYPE, Problem, ProblemBody
 from exporters.api.source import Source
+from exporters.portal.app import build_portal
 from quotas.book.answers import answers_of
 from quotas.book.inbox import Inbox
 
@@ -78,6 +79,9 @@ def build_app(
     app.include_router(writes.router)
     app.include_router(admin.router)
     app.add_api_route("/healthz", healthz, include_in_schema=False)
+    for path in ("/", "/portal"):
+        app.add_route(path, to_portal, include_in_schema=False)
+    app.mount("/portal", build_portal(state, source, access, inbox))
     app.add_middleware(Guard)
     problems.install(app)
     return app
@@ -86,6 +90,11 @@ def build_app(
 async def healthz() -> Response:
     """That this process answers."""
     return PlainTextResponse("ok\n")
+
+
+async def to_portal(_request: Request) -> Response:
+    """Where people are meant to go."""
+    return RedirectResponse("/portal/")
 
 
 async def _keep_inbox(source: Source, access: Access, inbox: Inbox) -> None:

@@ -10,7 +10,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import RowMapping, select
+from sqlalchemy import RowMapping, case, func, select
 
 from exporters.api.models import (
     Charge,
@@ -48,11 +48,20 @@ from quotas.book import Book
 from quotas.book import state as book_state
 from quotas.book.statements import read_statement, read_statements
 from quotas.explain import explain
-from quotas.ledger import usage_account
+from quotas.ledger import grant_account, usage_account
 from quotas.metering import Run
 from quotas.notices import LIVE_NOTICES
 from quotas.tables import DECISION, ENTRY, NOTICE, REQUEST, TRANSFER
-from quotas.units import format_credits, format_instant
+from quotas.units import DAY_S, format_credits, format_instant
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """What a startup's grants gained or lost; charges are one a day, at its end."""
+
+    at_s: int
+    amount_ucr: int
+    is_step: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,6 +246,22 @@ class StartupReads:
         rows = select(REQUEST).where(REQUEST.c.startup == self.name)
         found = _page(book, rows, REQUEST.c.id, before, limit)
         return PageOf(items=[request_of(row) for row in found[:limit]], next=_next(found, limit))
+
+    def moved(self, book: Book) -> tuple[Moved, ...]:
+        """What moved its credits, in order of time."""
+        is_step = TRANSFER.c.kind != "charge"
+        day_end_s = TRANSFER.c.at_s - TRANSFER.c.at_s % DAY_S + DAY_S
+        at_s = case((is_step, TRANSFER.c.at_s), else_=day_end_s).label("at_s")
+        rows = (
+            select(at_s, func.sum(ENTRY.c.amount_ucr), is_step.label("is_step"))
+            .join(ENTRY, ENTRY.c.transfer_id == TRANSFER.c.id)
+            .where(TRANSFER.c.startup == self.name)
+            .where(ENTRY.c.account.startswith(grant_account(self.name, ""), autoescape=True))
+            .group_by(at_s, "is_step")
+            .order_by(at_s, "is_step")
+        )
+        with book.reading() as connection:
+            return tuple(Moved(*row) for row in connection.execute(rows))
 
     def events(self, book: Book, after: tuple[int, int], limit: int) -> EventsAnswer:
         """What was decided and announced since a cursor, oldest first."""

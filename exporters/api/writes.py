@@ -93,10 +93,11 @@ async def withdraw_request(
 @router.get("/writes/{id}", response_model=WriteAnswer, dependencies=PLAIN)
 async def write(request: Request, own: OwnReads, id: WriteId) -> Response:
     """What became of a write: waiting, done or refused, with the reason."""
-    return fresh(request, page_of(_written(request, own, id)), own.shown)
+    return fresh(request, page_of(written(request, own, id)), own.shown)
 
 
-def _written(request: Request, own: Own, id: str) -> WriteAnswer:
+def written(request: Request, own: Own, id: str) -> WriteAnswer:
+    """A write of this startup and its answer. Raises Problem."""
     inbox: Inbox = request.app.state.inbox
     message = inbox.find(id, own.token.startup)
     if message is None:
@@ -120,12 +121,22 @@ async def _accept(
     if key is None or not key.isascii() or not key.isprintable() or not 1 <= len(key) <= 100:
         told = "Send an Idempotency-Key header of 1 to 100 printable letters, new for each write."
         raise Problem(400, "idempotency-key", told)
+    kept = await keep(request, token, key, kind, body)
+    link = f"/v1/writes/{kept.id}"
+    answer = Accepted(id=kept.id, kind=kept.kind, asked=format_instant(kept.at_s), link=link)
+    return JSONResponse(answer.model_dump(), 202, {"Location": link})
+
+
+async def keep(
+    request: Request, token: Token, key: str, kind: str, body: dict[str, Any]
+) -> Message:
+    """Put a write in the inbox, once for its key. Raises Problem; nothing is kept then."""
     source: Source = request.app.state.source
     inbox: Inbox = request.app.state.inbox
     id = hashlib.sha256(f"{token.startup}\n{key}".encode()).hexdigest()[:32]
     message = Message(id, kind, token.startup, body, token.id, source.now_s())
     try:
-        kept = await asyncio.to_thread(inbox.put, message, key)
+        return await asyncio.to_thread(inbox.put, message, key)
     except KeyReused:
         told = "This Idempotency-Key came with another write before: send a new key."
         raise Problem(422, "key-reused", told) from None
@@ -135,6 +146,3 @@ async def _accept(
     except sqlite3.Error:
         told = "The write could not be kept: send it again, with the same key, in a minute."
         raise Problem(503, "inbox-unavailable", told, {"Retry-After": "60"}) from None
-    link = f"/v1/writes/{kept.id}"
-    answer = Accepted(id=kept.id, kind=kept.kind, asked=format_instant(kept.at_s), link=link)
-    return JSONResponse(answer.model_dump(), 202, {"Location": link})

@@ -1,0 +1,139 @@
+"""How does the burn-down curve look? Points in a fixed frame, and what they say in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from exporters.api.reads import Moved
+from exporters.board import Standing
+from exporters.portal.words import Words
+from quotas.pacing import Curve, allowance_ucr
+from quotas.units import Period, month_start_s
+
+WIDTH, HEIGHT = 640, 240
+LEFT, RIGHT, TOP, BOTTOM = 8, 632, 22, 208
+PACE_STEPS = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """The lines of the picture as SVG points, its scales as (place, label)."""
+
+    left: str
+    pace: str
+    band: str
+    expected: str
+    now_x: int
+    scale: tuple[tuple[int, str], ...]
+    months: tuple[tuple[int, str], ...]
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """Where an instant and an amount are in the picture."""
+
+    term: Period
+    most_ucr: int
+
+    def x(self, at_s: int) -> int:
+        within = min(max(at_s, self.term.start_s), self.term.end_s) - self.term.start_s
+        return LEFT + (RIGHT - LEFT) * within // self.term.seconds
+
+    def y(self, amount_ucr: int) -> int:
+        within = min(max(amount_ucr, 0), self.most_ucr)
+        return BOTTOM - (BOTTOM - TOP) * within // self.most_ucr
+
+    def points(self, places: Iterable[tuple[int, int]]) -> str:
+        return " ".join(f"{self.x(at_s)},{self.y(ucr)}" for at_s, ucr in places)
+
+
+def burn_down(own: Standing, moved: Sequence[Moved], curve: str, words: Words) -> Chart | None:
+    """The picture of one startup's credits; None without a cohort or a credit."""
+    money, cohort = own.balance, own.cohort
+    granted = money.granted_ucr + money.later_ucr
+    if cohort is None or granted <= 0:
+        return None
+    term = Period(cohort.starts_s, cohort.ends_s)
+    left = list(_left(moved, term, money.as_of_s))
+    now_ucr = max(0, money.posted_ucr - money.accrued_ucr)
+    if money.as_of_s >= term.start_s:
+        left.append((money.as_of_s, now_ucr))
+    frame = _Frame(term, max(granted, *(ucr for _, ucr in left), 1))
+    band, expected = _forecast(frame, own, now_ucr)
+    return Chart(
+        left=frame.points(left),
+        pace=frame.points(_pace(granted, term, Curve(curve))),
+        band=band,
+        expected=expected,
+        now_x=frame.x(money.as_of_s),
+        scale=tuple(
+            (frame.y(ucr), words.whole(ucr)) for ucr in (frame.most_ucr, frame.most_ucr // 2)
+        ),
+        months=tuple((frame.x(at_s), words.month_mark(at_s)) for at_s in _months(term)),
+        description=_described(own, words, now_ucr, granted),
+    )
+
+
+def _left(moved: Sequence[Moved], term: Period, now_s: int) -> Iterable[tuple[int, int]]:
+    """What was left over time: charges slope, grants and what is forfeited step."""
+    total = 0
+    for each in moved:
+        if each.at_s > now_s and each.is_step:
+            continue  # a grant to come
+        if each.is_step and total:
+            yield each.at_s, total
+        total += each.amount_ucr
+        yield min(each.at_s, now_s), total
+
+
+def _pace(granted_ucr: int, term: Period, curve: Curve) -> Iterable[tuple[int, int]]:
+    """What would be left if every day spent its allowance."""
+    for step in range(PACE_STEPS + 1):
+        at_s = term.start_s + term.seconds * step // PACE_STEPS
+        yield at_s, granted_ucr - allowance_ucr(granted_ucr, term, at_s, curve)
+
+
+def _forecast(frame: _Frame, own: Standing, now_ucr: int) -> tuple[str, str]:
+    """The range that is to be expected, and its middle; nothing while the cohort is not on."""
+    if own.pace is None:
+        return "", ""
+    unused, now_s, end_s = own.pace.unused, own.balance.as_of_s, frame.term.end_s
+    here = (now_s, now_ucr)
+    band = frame.points([here, (end_s, unused.high_ucr), (end_s, unused.low_ucr)])
+    # The middle runs to zero where it gets there before the end.
+    exhausted_s = own.balance.exhausted_s
+    ends = unused.expected_ucr == 0 and exhausted_s is not None and exhausted_s < end_s
+    last = (exhausted_s or end_s, 0) if ends else (end_s, unused.expected_ucr)
+    return band, frame.points([here, last])
+
+
+def _months(term: Period) -> Iterable[int]:
+    at_s = month_start_s(term.start_s, 1)
+    while at_s < term.end_s:
+        yield at_s
+        at_s = month_start_s(at_s, 1)
+
+
+def _described(own: Standing, words: Words, now_ucr: int, granted_ucr: int) -> str:
+    said = words(
+        "{left} of {granted} credits are left.",
+        left=words.credits(now_ucr),
+        granted=words.credits(granted_ucr),
+    )
+    return f"{said} {outlook(own, words)}".rstrip()
+
+
+def outlook(own: Standing, words: Words) -> str:
+    """What will be left at the end, in a sentence; nothing while the cohort is not on."""
+    if own.pace is None:
+        return ""
+    unused = own.pace.unused
+    if unused.high_ucr == 0:
+        return words("At this rate nothing is left before the end of the cohort.")
+    return words(
+        "At the end of the cohort, between {low} and {high} are expected to be left.",
+        low=words.credits(unused.low_ucr),
+        high=words.credits(unused.high_ucr),
+    )

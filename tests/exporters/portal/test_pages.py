@@ -1,0 +1,266 @@
+"""What a founder is shown and may ask: its own rows, once for each form, in both languages."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from jinja2 import Environment
+from starlette.requests import Request
+
+from exporters.portal.french import FRENCH
+from exporters.portal.page import LEVELS
+from exporters.portal.words import Words, language
+from quotas.book.commit import commit
+from quotas.book.inbox import waiting_messages
+from quotas.book.requests import read_requests
+from quotas.notices import LIVE_NOTICES
+from quotas.requests import LIVE_REQUESTS
+from quotas.snapshot import Decision
+from scheduler.inbox import InboxDrain
+from tests.builders import Z, a_notice, seen
+from tests.exporters.api.site import NOW_S, Site, run_of
+from tests.quotas.book.rows import lease_of, result_of
+
+from .visitor import Visitor, signed_in
+
+PORTAL = Path(__file__).parents[3] / "exporters/portal"
+ASK = "/portal/requests"
+BABEL = Environment(extensions=["jinja2.ext.i18n"])
+STATES = LIVE_NOTICES | LIVE_REQUESTS | {"withdrawn", "ended", "executed", "cancelled", "restored"}
+GOOD = {"pool": "h100", "gpus": "1", "length": "2", "unit": "h", "reason": "run 4"}
+
+
+def decide(at: Site) -> int:
+    """What a cycle does with the inbox."""
+    return InboxDrain(at.book, at.state)(at.clock.now_s())
+
+
+def asked(visitor: Visitor, **changes: str) -> str:
+    """The address of the answer to a request for GPUs."""
+    answer = visitor.post(ASK, {**visitor.form(ASK), **GOOD, **changes})
+    assert answer.status_code == 303, answer.text
+    return str(answer.headers["location"])
+
+
+@pytest.mark.parametrize(("who", "other"), [("acme", "birch"), ("birch", "acme")])
+@pytest.mark.parametrize("path", ["/portal/", "/portal/now"])
+def test_a_startup_sees_its_own(reading: Site, who: str, other: str, path: str) -> None:
+    """Its server, its notice, its decision; and never a word of the other's."""
+    text = signed_in(reading, who).page(path)
+    assert f"train-{who}" in text
+    assert other not in text
+    if path == "/portal/":
+        assert f"{who} stops" in text and f"why {who}" in text
+
+
+def test_the_page_agrees_with_the_api(reading: Site) -> None:
+    """Credits to the cent, rounded down, and the instant of the same board."""
+    text, credits = signed_in(reading).page(), reading.json("/v1/credits")
+    assert credits["available"] == "0.99067"
+    assert '<p class="figure">0.99 ' in text
+    assert "1 Jan 1970, 02:00" in text and 'class="state open"' in text
+
+
+def test_a_countdown_has_its_instant(reading: Site) -> None:
+    """In how long, when in the program's time, and a machine-readable instant."""
+    text = signed_in(reading).page()
+    assert "in 30 minutes" in text
+    assert '<time datetime="1970-01-01T02:30:00Z">1 Jan 1970, 02:30 UTC</time>' in text
+
+
+def test_gpus_are_asked_for_and_the_answer_shown(fresh_site: Site) -> None:
+    """Asked; after the cycle done; the request is listed, and can be taken back."""
+    visitor = signed_in(fresh_site)
+    place = asked(visitor)
+    waiting = visitor.page(place)
+    assert "decided in the next cycle" in waiting and 'http-equiv="refresh"' in waiting
+    assert decide(fresh_site) == 1
+    done = visitor.page(place)
+    assert "request 1 for 1 GPUs of h100 is open" in done and "refresh" not in done
+    (request,) = read_requests(fresh_site.book, 10)
+    assert (request.startup, request.duration_s, request.reason) == ("acme", 7200, "run 4")
+    take_back = f"{ASK}/1/withdraw"
+    answer = visitor.post(take_back, visitor.form(take_back))
+    assert decide(fresh_site) == 1
+    assert "request 1 is withdrawn" in visitor.page(answer.headers["location"])
+
+
+def test_a_double_click_is_one_request(fresh_site: Site) -> None:
+    """The same form twice leads to the same answer, and one request."""
+    visitor = signed_in(fresh_site)
+    form = {**visitor.form(ASK), **GOOD}
+    places = {visitor.post(ASK, form).headers["location"] for _ in range(2)}
+    assert len(places) == 1 and len(waiting_messages(fresh_site.state, 10)) == 1
+    changed = visitor.post(ASK, {**form, "gpus": "2"})
+    assert changed.status_code == 422 and "something else in it" in changed.text
+    assert asked(visitor) not in places
+
+
+def test_a_refusal_is_shown_with_its_reason(fresh_site: Site) -> None:
+    """What the program does not allow comes back as its sentence."""
+    visitor = signed_in(fresh_site)
+    place = asked(visitor, pool="tpu")
+    decide(fresh_site)
+    assert "pool tpu is not in the program" in visitor.page(place)
+
+
+def test_another_s_write_and_request_are_not_there(fresh_site: Site) -> None:
+    """birch finds nothing at acme's address, and cannot take its request back."""
+    acme, birch = signed_in(fresh_site), signed_in(fresh_site, "birch")
+    place = asked(acme)
+    decide(fresh_site)
+    assert birch.ask(place).status_code == 404
+    form = birch.form(ASK)
+    theirs = birch.post(f"{ASK}/1/withdraw", form).headers["location"]
+    decide(fresh_site)
+    assert "there is no request 1" in birch.page(theirs)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"gpus": ""},
+        {"gpus": "0"},
+        {"gpus": "1.5"},
+        {"gpus": "9" * 30},
+        {"gpus": "9" * 5000},
+        {"length": "0"},
+        {"length": "-1"},
+        {"length": "1000000"},
+        {"unit": "years"},
+        {"pool": ""},
+        {"reason": "x" * 501},
+    ],
+)
+def test_a_senseless_form_comes_back(reading: Site, changes: dict[str, str]) -> None:
+    """422 with what was typed still in it, and nothing is kept."""
+    visitor = signed_in(reading)
+    answer = visitor.post(ASK, {**visitor.form(ASK), **GOOD, "reason": "keep me", **changes})
+    assert answer.status_code == 422
+    assert "cannot be asked for" in answer.text
+    assert "reason" in changes or "keep me" in answer.text
+    assert waiting_messages(reading.state, 10) == []
+
+
+def test_a_token_that_may_only_read_is_shown_no_form(reading: Site) -> None:
+    """And a form made up for it is refused."""
+    visitor = signed_in(reading, "acme-read")
+    text = visitor.page()
+    assert f'action="{ASK}"' not in text and "may read and not ask" in text
+    form = visitor.form("/portal/sign-out")
+    answer = visitor.post(ASK, {**form, **GOOD, "key": "a" * 32})
+    assert answer.status_code == 403 and waiting_messages(reading.state, 10) == []
+
+
+def test_hostile_names_are_text(fresh_site: Site) -> None:
+    """A server name, a reason and a notice with markup in them are shown, not run."""
+    bad = "<script>alert(1)</script>\"'&{{7*7}}"
+    run = replace(run_of("acme"), server_name=bad)
+    result = result_of(
+        sweeps=[seen(NOW_S)],
+        confirmed={Z: NOW_S},
+        runs=[run],
+        decisions=[Decision("acme", "s", "limit", "announce", "c-bad", bad, {})],
+        notices=[a_notice("s-bad", text=bad, server_name=bad, id=None, deadline_s=9000)],
+    )
+    commit(fresh_site.book, result, lease_of(fresh_site.book, now_s=NOW_S), NOW_S)
+    visitor = signed_in(fresh_site)
+    place = asked(visitor, reason=bad)
+    decide(fresh_site)
+    visitor.page(place)
+    text = visitor.page()
+    assert text.count("&lt;script&gt;alert(1)") >= 5
+    assert "<script>" not in text and "{{7*7}}" in text
+
+
+def test_the_page_is_small(reading: Site) -> None:
+    """Page, style and script together are below 150 kB."""
+    visitor = signed_in(reading)
+    assets = [f"/portal/static/{name}" for name in ("portal.css", "htmx.min.js", "icon.svg")]
+    assert sum(len(visitor.ask(path).content) for path in ["/portal/", *assets]) < 150_000
+
+
+def test_french_is_chosen_by_the_browser_or_by_the_link(fresh_site: Site) -> None:
+    """Accept-Language first, a link over it, and the choice is kept; amounts follow."""
+    visitor = signed_in(fresh_site)
+    french = visitor.page(headers={"Accept-Language": "fr-CH, en;q=0.5"})
+    assert '<html lang="fr">' in french and "Crédits restants" in french and "0,99" in french
+    assert "Credits left" in visitor.page()
+    assert "Crédits restants" in visitor.page("/portal/?lang=fr")
+    assert "Crédits restants" in visitor.page()
+    assert "Credits left" in visitor.page("/portal/?lang=en")
+
+
+@pytest.mark.parametrize(
+    ("header", "code"),
+    [
+        ("", "en"),
+        ("de", "en"),
+        ("fr", "fr"),
+        ("en;q=0.2, fr;q=0.9", "fr"),
+        ("fr;q=0.1, en-US", "en"),
+        ("fr;q=x", "fr"),
+        (";;q=,,," * 99, "en"),
+    ],
+)
+def test_the_language_that_is_preferred(header: str, code: str) -> None:
+    """The best range that we speak, English where there is none, whatever is sent."""
+    scope = {"type": "http", "query_string": b"", "headers": []}
+    scope["headers"] = [(b"accept-language", header.encode())]
+    assert language(Request(scope)) == code
+
+
+def sentences() -> set[str]:
+    """Every sentence that a template or a module says."""
+    found = set(LEVELS.values())
+    for path in PORTAL.glob("templates/*"):
+        for _, _, message in BABEL.extract_translations(path.read_text()):
+            first = message[0] if isinstance(message, tuple) else message
+            found |= {first} if first else set()
+    for path in PORTAL.glob("*.py"):
+        found |= set(re.findall(r'words\(\s*"([^"]+)"', path.read_text()))
+    return found
+
+
+def test_every_sentence_has_its_french() -> None:
+    """Nothing is left in English on a French page, and each keeps its values."""
+    said = sentences() | set(LEVELS) | set(STATES)
+    assert len(said) > 100 and said - FRENCH.keys() == set()
+    for english, french in FRENCH.items():
+        values = [sorted(re.findall(r"\{\w+\}", text)) for text in (english, french)]
+        assert values[0] == values[1], english
+
+
+@pytest.mark.parametrize(
+    ("seconds", "english", "french"),
+    [
+        (0, "0 minutes", "0 minute"),
+        (59, "0 minutes", "0 minute"),
+        (3600, "1 hour", "1 heure"),
+        (93_599, "1 day 1 hour", "1 jour 1 heure"),
+        (86_400 + 60, "1 day", "1 jour"),
+        (5_400, "1 hour 30 minutes", "1 heure 30 minutes"),
+    ],
+)
+def test_durations_are_never_rounded_up(seconds: int, english: str, french: str) -> None:
+    """Two units at most, and no promise of time that is not there."""
+    assert Words("en").duration(seconds) == english
+    assert Words("fr").duration(seconds).replace("\u202f", " ").replace("\xa0", " ") == french
+
+
+def test_amounts_are_rounded_down() -> None:
+    """Never more than there is, in the language's own signs."""
+    assert Words("en").credits("1234567.899999") == "1,234,567.89"
+    assert Words("en").credits("-0.000001") == "-0.01"
+    assert Words("fr").credits("1234.50").replace("\u202f", " ") == "1 234,50"
+
+
+def test_an_instant_names_both_times() -> None:
+    """The program's zone with its name, then UTC; UTC alone where they are one."""
+    assert Words("en", "Europe/Paris").both(0) == (
+        "1 Jan 1970, 01:00 Europe/Paris (1 Jan 1970, 00:00 UTC)"
+    )
+    assert Words("fr").both(0) == "1 janv. 1970, 00:00 UTC"
