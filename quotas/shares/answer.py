@@ -6,9 +6,8 @@ from fractions import Fraction
 
 from quotas.shares.ceiling import ceilings
 from quotas.shares.explain import explain, limiting
-from quotas.shares.lent import Number
 from quotas.shares.pool import Division, divide_pool, lay_out
-from quotas.shares.problem import read_problem
+from quotas.shares.problem import Number, read_problem
 
 
 def allocate(problem: object) -> dict[str, object]:
@@ -40,8 +39,9 @@ def _answer(division: Division, row: int, ceiling: Number) -> dict[str, object]:
         "lent": division.flows.lent[row],
     }
     answer: dict[str, object] = {key: _written(division, x) for key, x in amounts.items()}
-    answer["limited_by"] = limiting(division, row).name
-    answer["reason"] = explain(division, row, ceiling)
+    cause = limiting(division, row)
+    answer["limited_by"] = cause.name
+    answer["reason"] = explain(division, row, ceiling, cause)
     return answer
 
 

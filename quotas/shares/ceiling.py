@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from quotas.shares.lent import Number
 from quotas.shares.pool import Division
+from quotas.shares.problem import Number
 from quotas.shares.reach import Reach
 
 EXACT_UP_TO = 256

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 from quotas.shares.ceiling import EXACT_UP_TO
 from quotas.shares.forest import Amounts, Ints
-from quotas.shares.lent import Number
 from quotas.shares.pool import Division
+from quotas.shares.problem import Number
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +46,8 @@ def limiting(division: Division, row: int) -> Cause:
     return Cause("capacity", row)
 
 
-def explain(division: Division, row: int, ceiling: Number) -> str:
-    """One sentence on a startup's share of a pool."""
+def explain(division: Division, row: int, ceiling: Number, cause: Cause) -> str:
+    """One sentence on a startup's share of a pool, which that cause keeps from one more step."""
     name, pool = division.planted.nodes[row].name, division.pool
     share, borrowed = division.shares[row], division.flows.borrowed[row]
     asked = division.unscaled(division.amounts.demand[row])
@@ -56,14 +56,14 @@ def explain(division: Division, row: int, ceiling: Number) -> str:
     if division.flows.lent[row]:
         parts.append(f"{division.flows.lent[row]} lent")
     sentence = f"{parts[0]} ({', '.join(parts[1:])})"
-    if _is_short(division):
+    if division.is_short:
         sentence += "; the pool holds less than the nominal quota in demand, so it shrinks"
-    return f"{sentence}; {_remedy(division, row, ceiling)}."
+    return f"{sentence}; {_remedy(division, row, ceiling, cause)}."
 
 
-def _remedy(division: Division, row: int, ceiling: Number) -> str:
+def _remedy(division: Division, row: int, ceiling: Number, cause: Cause) -> str:
     """What binds, and the smallest change that would have given one more step."""
-    cause, step = limiting(division, row), _step(division, row)
+    step = _step(division, row)
     whose = "its" if cause.row == row else f"{division.planted.nodes[cause.row].name}'s"
     target = division.shares[cause.row] + step
     if division.given is None:
@@ -168,12 +168,6 @@ def _step(division: Division, row: int) -> int:
 def _nominal(division: Division, row: int) -> Number:
     """The node's nominal quota."""
     return division.unscaled(division.amounts.nominal[row])
-
-
-def _is_short(division: Division) -> bool:
-    """Whether the pool cannot meet the nominal quota in demand."""
-    roots = division.planted.forest.levels[0].rows
-    return int(division.exact.claims.base[roots].sum()) > division.amounts.capacity
 
 
 def _with(values: Ints, row: int, value: int) -> Ints:

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from quotas.shares.forest import Forest
-
-Number = int | Fraction
+from quotas.shares.problem import Number
 
 
 @dataclass(frozen=True, slots=True)

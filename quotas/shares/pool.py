@@ -14,8 +14,8 @@ import numpy as np
 
 from quotas.shares.divide import Exact, divide
 from quotas.shares.forest import Amounts, Forest, Ints, as_ints, plant
-from quotas.shares.lent import Flows, Number, trace
-from quotas.shares.problem import Node, Problem
+from quotas.shares.lent import Flows, trace
+from quotas.shares.problem import Node, Number, Problem
 from quotas.shares.whole import round_shares
 
 
@@ -89,6 +89,12 @@ class Division:
         return capacity - sum(self.shares[:roots])
 
     @cached_property
+    def is_short(self) -> bool:
+        """Whether the pool cannot meet the nominal quota in demand."""
+        roots = self.planted.forest.levels[0].rows
+        return int(self.exact.claims.base[roots].sum()) > self.amounts.capacity
+
+    @cached_property
     def flows(self) -> Flows:
         """What each node borrows, and who lends it."""
         nominal = [self.unscaled(x) for x in self.amounts.nominal]
@@ -130,7 +136,7 @@ def divide_pool(planted: Planted, pool: str) -> Division:
 def _amounts(planted: Planted, pool: str) -> tuple[int, Amounts]:
     """One pool's amounts as integers, and what they were multiplied by."""
     nodes, capacity = planted.nodes, planted.problem.pools[pool]
-    none = Fraction(0)
+    none: Number = 0
     nominal = [node.nominal.get(pool, none) for node in nodes]
     demand = [node.demand.get(pool, none) for node in nodes]
     beyond = capacity + sum(nominal) + sum(demand)
@@ -142,7 +148,7 @@ def _amounts(planted: Planted, pool: str) -> tuple[int, Amounts]:
     scale = 1
     if planted.problem.divisible:
         scale = lcm(capacity.denominator, *(x.denominator for each in fields for x in each))
-    columns = [as_ints([int(x * scale) for x in each]) for each in fields]
+    columns = [as_ints(_scaled(each, scale)) for each in fields]
     bank_scale = lcm(*(x.denominator for x in bank))
     served = [node.served_s.get(pool, none) for node in nodes]
     served_scale = lcm(*(x.denominator for x in served))
@@ -152,3 +158,8 @@ def _amounts(planted: Planted, pool: str) -> tuple[int, Amounts]:
         as_ints([int(x * bank_scale) for x in bank]),
         as_ints([int(x * served_scale) for x in served]),
     )  # fmt: skip
+
+
+def _scaled(amounts: list[Number], scale: int) -> list[int]:
+    """Amounts times what makes all of them whole."""
+    return [int(x) for x in amounts] if scale == 1 else [int(x * scale) for x in amounts]

@@ -19,9 +19,11 @@ AMOUNTS = (
 MOST_LEVELS = 250
 """Groups within groups; a tree that is deeper is refused."""
 
+Number = int | Fraction
 MOST_DIGITS = 28
 """Of a number, or of either part of a ratio."""
 
+_TOO_LARGE = 10**MOST_DIGITS
 _EXPONENT = re.compile(r"[eE][+-]?([0-9_]+)\s*$")
 _LIMITS = frozenset({"borrowing_limit", "lending_limit", "limit"})
 _SIGNED = frozenset({"banked", "served_s"})
@@ -41,24 +43,24 @@ class Node:
 
     name: str
     parent: str | None = None
-    weight: Fraction = Fraction(1)
+    weight: Number = 1
     priority: int = 0
-    nominal: Mapping[str, Fraction] = field(default_factory=dict)
-    borrowing_limit: Mapping[str, Fraction] = field(default_factory=dict)
-    lending_limit: Mapping[str, Fraction] = field(default_factory=dict)
-    limit: Mapping[str, Mapping[str, Fraction]] = field(default_factory=dict)
-    demand: Mapping[str, Fraction] = field(default_factory=dict)
-    usage: Mapping[str, Fraction] = field(default_factory=dict)
-    step: Mapping[str, Fraction] = field(default_factory=dict)
-    banked: Mapping[str, Fraction] = field(default_factory=dict)
-    served_s: Mapping[str, Fraction] = field(default_factory=dict)
+    nominal: Mapping[str, Number] = field(default_factory=dict)
+    borrowing_limit: Mapping[str, Number] = field(default_factory=dict)
+    lending_limit: Mapping[str, Number] = field(default_factory=dict)
+    limit: Mapping[str, Mapping[str, Number]] = field(default_factory=dict)
+    demand: Mapping[str, Number] = field(default_factory=dict)
+    usage: Mapping[str, Number] = field(default_factory=dict)
+    step: Mapping[str, Number] = field(default_factory=dict)
+    banked: Mapping[str, Number] = field(default_factory=dict)
+    served_s: Mapping[str, Number] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
     """Pools with their capacity, and the trees of nodes that share them."""
 
-    pools: Mapping[str, Fraction]
+    pools: Mapping[str, Number]
     nodes: tuple[Node, ...]
     divisible: bool = False
 
@@ -125,7 +127,7 @@ def _refuse_endless(parents: Mapping[str, str | None]) -> None:
             )
 
 
-def _read_pools(raw: object, reader: Reader) -> dict[str, Fraction]:
+def _read_pools(raw: object, reader: Reader) -> dict[str, Number]:
     """The capacity of each pool."""
     pools = {}
     for name, entry in _mapping(raw, "the problem: field 'pools'").items():
@@ -184,7 +186,7 @@ class Reader:
                     raise ProblemError(f"{at} is {value!r}: a step is at least one GPU")
         return read
 
-    def causes(self, value: object, at: str) -> dict[str, Fraction]:
+    def causes(self, value: object, at: str) -> dict[str, Number]:
         """A limit: a number, or named causes of which all bind."""
         if not isinstance(value, Mapping):
             return {"limit": self.gpus(value, at)}
@@ -193,7 +195,7 @@ class Reader:
             cause: self.gpus(amount, f"{at}, cause {cause!r},") for cause, amount in named.items()
         }
 
-    def gpus(self, value: object, at: str) -> Fraction:
+    def gpus(self, value: object, at: str) -> Number:
         """GPUs: not negative, and whole unless the problem is divisible."""
         amount = number(value, at)
         if amount < 0:
@@ -203,8 +205,10 @@ class Reader:
         return amount
 
 
-def number(value: object, at: str) -> Fraction:
+def number(value: object, at: str) -> Number:
     """A finite number, or a decimal or rational string, exactly as it is written."""
+    if type(value) is int and -_TOO_LARGE < value < _TOO_LARGE:
+        return value  # nearly all are: a hundred thousand ratios would take seconds
     if isinstance(value, bool) or not isinstance(value, int | float | str | Fraction):
         raise ProblemError(f"{at} is {value!r}, not a number")
     if isinstance(value, str) and len(value) > 60:
@@ -217,7 +221,7 @@ def number(value: object, at: str) -> Fraction:
         amount = Fraction(text)
     except (ValueError, ZeroDivisionError):
         raise ProblemError(f"{at} is {value!r}, not a finite number") from None
-    if max(abs(amount.numerator), amount.denominator) >= 10**MOST_DIGITS:
+    if max(abs(amount.numerator), amount.denominator) >= _TOO_LARGE:
         raise ProblemError(f"{at} has more than {MOST_DIGITS} digits")
     return amount
 

@@ -87,10 +87,14 @@ class Reach:
     sums: dict[int, tuple[int, int, int]] = field(default_factory=dict)
     members: dict[int, range] = field(default_factory=dict)
     queues: dict[tuple[int, int | None], tuple[Queue, int]] = field(default_factory=dict)
+    top_guarantee: int = 0
+    """Quota of all roots: summed once, as every startup asks for it."""
 
     def __post_init__(self) -> None:
         self.parent = [-1] * len(self.forest.weight)
         c = self.claims
+        if self.forest.levels:
+            self.top_guarantee = int(c.guarantee[self.forest.levels[0].rows].sum())
         for level in self.forest.levels:
             parents = [int(p) for p in level.parents] or [-1]
             for parent, head, size in zip(parents, level.heads, level.sizes, strict=True):
@@ -141,10 +145,8 @@ class Reach:
     def _pool(self, root: Path) -> int:
         """What the pool then hands out."""
         in_base, in_most, in_offer = self._changed_sums(-1, root)
-        roots = self.members[-1]
-        guarantee = int(self.claims.guarantee[roots.start : roots.stop].sum())
         capacity = self.amounts.capacity
-        supply = max(0, capacity - guarantee + in_offer)
+        supply = max(0, capacity - self.top_guarantee + in_offer)
         return min(capacity, in_base + min(supply, in_most - in_base))
 
     def _changed_sums(self, parent: int, below: Path) -> tuple[int, int, int]:
