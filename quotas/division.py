@@ -16,10 +16,6 @@ from quotas.metering import Catalogue, Run
 from quotas.pacing import credits_limit_gpus
 from quotas.program import Cohort, Pool, Program, Startup
 from quotas.shares import allocate
-from quotas.units import HOUR_S
-
-MINIMUM_RUNTIME_S = HOUR_S
-"""GPUs that credits could not pay for so long are not given: the credits limit."""
 
 Usage = Mapping[tuple[str, str], int]
 """GPUs by startup and pool."""
@@ -123,7 +119,7 @@ def _nodes(
             "lending_limit": dict(startup.lending_limit),
             "limit": {
                 pool.name: {
-                    **_limits(startup, pool, catalogue, balance, used[pool.name]),
+                    **_limits(program, startup, pool, catalogue, balance, used[pool.name]),
                     **paced.get((startup.name, pool.name), {}),
                 }
                 for pool in program.pools
@@ -137,9 +133,17 @@ def _nodes(
 
 
 def _limits(
-    startup: Startup, pool: Pool, catalogue: Catalogue, balance: Balance | None, used: int
+    program: Program,
+    startup: Startup,
+    pool: Pool,
+    catalogue: Catalogue,
+    balance: Balance | None,
+    used: int,
 ) -> dict[str, int]:
-    """The named causes that bind: the policy's limit, and what credits can pay for."""
+    """The named causes that bind: the policy's limit, and what credits can pay for.
+
+    GPUs that they could not pay for during a minimum runtime are not given.
+    """
     causes: dict[str, int] = {}
     policy = startup.limit.get(pool.name)
     if policy is not None:
@@ -153,9 +157,8 @@ def _limits(
         default=0,
     )
     if balance is not None and dearest:
-        causes["credits"] = credits_limit_gpus(
-            balance.available_ucr, dearest, MINIMUM_RUNTIME_S, used
-        )
+        runtime_s = max(1, program.policy.minimum_runtime_s)
+        causes["credits"] = credits_limit_gpus(balance.available_ucr, dearest, runtime_s, used)
     return causes
 
 

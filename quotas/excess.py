@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from quotas.division import MINIMUM_RUNTIME_S, Share
+from quotas.division import Share
 from quotas.metering import Run
 from quotas.requests import in_order
 from quotas.snapshot import Excess, Snapshot
@@ -110,13 +110,13 @@ def _excess(
 
 def _deadline_s(snapshot: Snapshot, gpus: int, runs: list[Run]) -> int:
     """Minimum notice, after what is left of the minimum runtime of the servers concerned."""
-    oldest_enough_s, left = snapshot.now_s, gpus
+    oldest_enough_s, left, policy = snapshot.now_s, gpus, snapshot.program.policy
     for run in sorted(runs, key=lambda each: (-each.start_s, each.id)):
         if left <= 0:
             break
-        oldest_enough_s = max(oldest_enough_s, run.start_s + MINIMUM_RUNTIME_S)
+        oldest_enough_s = max(oldest_enough_s, run.start_s + policy.minimum_runtime_s)
         left -= run.gpus
-    return oldest_enough_s + snapshot.program.policy.minimum_notice_s
+    return oldest_enough_s + policy.minimum_notice_s
 
 
 def _open_runs(snapshot: Snapshot) -> Mapping[tuple[str, str], list[Run]]:

@@ -1,7 +1,8 @@
 """How does each startup keep pace: what it burnt, may have spent by now, and will have left?
 
 A startup is ahead of its pace once it has spent more than its allowance of this time
-tomorrow: a day of grace, so that a busy first day is no alarm. What follows is the policy's:
+tomorrow: a day of grace, so that a busy first day is no alarm. It stays ahead until midnight,
+so that one on the line is told, and held, at most once a day. What follows is the policy's:
 it is told, or it may borrow no more. A daily burn limit lets nothing new start until midnight.
 """
 
@@ -106,11 +107,11 @@ def pace_of(
     known_s = min(now_s, max(snapshot.confirmed.values(), default=now_s))
     history = [_spend(run, known_s) for run in runs if run.rate_ucr_per_h is not None]
     granted = own.granted_ucr + own.later_ucr
-    grace_s = min(now_s + DAY_S, cohort.ends_s)
-    is_ahead = granted > 0 and spent > allowance_ucr(granted, term, grace_s, curve)
     left = max(0, own.posted_ucr - own.accrued_ucr) + own.later_ucr
     midnight_s = max(day_start_s(now_s, program.timezone), cohort.starts_s)
     today, limit = Period(midnight_s, max(midnight_s, known_s)), policy.daily_burn_ucr
+    plan = Plan(granted, term, curve)
+    is_ahead = granted > 0 and was_ahead(plan, spent, history, today)
     return Pace(
         startup=startup.name,
         burn_ucr_per_h=burn_rates_ucr_per_h(history, cohort.starts_s, known_s),
@@ -125,6 +126,34 @@ def pace_of(
         unused=forecast_unused(
             _days(history, cohort.starts_s, known_s), left, cohort.ends_s - now_s
         ),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is meant to be spent, and when."""
+
+    granted_ucr: int
+    term: Period
+    curve: Curve
+
+    def allowed_tomorrow_ucr(self, at_s: int) -> int:
+        """The allowance a day after an instant, or at the end if that is sooner."""
+        at_s = min(at_s + DAY_S, self.term.end_s)
+        return allowance_ucr(self.granted_ucr, self.term, at_s, self.curve)
+
+
+def was_ahead(plan: Plan, spent: int, history: Sequence[Spend], today: Period) -> bool:
+    """Whether the spending was ahead of the plan at any instant of today, up to its end."""
+    if spent > plan.allowed_tomorrow_ucr(today.end_s):
+        return True
+    if spent <= plan.allowed_tomorrow_ucr(today.start_s):
+        return False
+    # Between two ends of runs the lead over a plan that never speeds up is largest at an end.
+    ends = {s.period.end_s for s in history if today.start_s < s.period.end_s < today.end_s}
+    return any(
+        spent - spent_ucr(history, Period(at_s, today.end_s)) > plan.allowed_tomorrow_ucr(at_s)
+        for at_s in {today.start_s, *ends}
     )
 
 

@@ -134,7 +134,9 @@ def explain(
         show({"subject": subject, "shares": shares, "pace": pace, "decisions": decisions})
         return
     for share in shares:
-        typer.echo(f"now: {share['reason']}")
+        typer.echo(
+            f"now: {share['reason']} It runs {share['usage']} and may run {share['ceiling']}."
+        )
     if pace is not None:
         typer.echo(f"pace: {pace['text']}")
     for row in rows:

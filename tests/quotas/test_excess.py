@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from quotas.decide import decide
 from quotas.division import Share
 from quotas.excess import excesses, moved, owners_waiting
@@ -68,6 +70,18 @@ def test_the_deadline_is_a_full_notice_after_the_minimum_runtime() -> None:
     young_s = 7 * HOUR_S + 600
     (young,) = standing(full(young_s, asks("birch", 4)))
     assert young.deadline_s == 8 * HOUR_S + NOTICE_S
+
+
+@pytest.mark.parametrize(
+    ("runtime_s", "from_s"), [(0, 600), (HOUR_S, HOUR_S), (3 * HOUR_S, 3 * HOUR_S)]
+)
+def test_the_minimum_runtime_is_the_policys(runtime_s: int, from_s: int) -> None:
+    """A server of ten minutes' age first runs for as long as the policy says."""
+    made = full(7 * HOUR_S + 600, asks("birch", 4))
+    policy = replace(made.program.policy, minimum_runtime_s=runtime_s)
+    made = replace(made, program=replace(made.program, policy=policy))
+    (excess,) = standing(made)
+    assert excess.deadline_s == 7 * HOUR_S + from_s + NOTICE_S
 
 
 def test_a_deadline_stands_while_its_excess_does() -> None:

@@ -6,6 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from quotas.decide import Decided, decide
 from quotas.pace import Pace, paces
@@ -146,3 +148,39 @@ def test_no_pace_outside_the_cohort() -> None:
     """Before the start there is none, and nothing is said."""
     early = a_snapshot(50, a_program(starts_s=100), [], [a_balance_of()])
     assert paces(early) == {}
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 71), st.integers(1, 20)), max_size=12))
+def test_on_the_line_it_is_held_back_at_most_once_a_day(bursts: list[tuple[int, int]]) -> None:
+    """However spending moves about the line, ahead lasts till midnight: one change a day."""
+    rate = GRANTED // 365 // 24  # what a flat pace allows in an hour
+    runs = [
+        a_run(f"s{n}", NOW_S + hour * HOUR_S, end_s=NOW_S + (hour + 1) * HOUR_S)
+        for n, (hour, _) in enumerate(bursts)
+    ]
+    runs = [
+        replace(run, rate_ucr_per_h=rate * times, posted_until_s=run.end_s or 0)
+        for run, (_, times) in zip(runs, bursts, strict=True)
+    ]
+    ahead = []
+    for hour in range(73):
+        now_s = NOW_S + hour * HOUR_S
+        begun = [run for run in runs if run.start_s < now_s]
+        spent = 101 * 10**6 + sum(run.rate_ucr_per_h or 0 for run in begun)
+        balance = a_balance_of(left_ucr=GRANTED - spent, granted_ucr=GRANTED)
+        snapshot = a_snapshot(now_s, spending(0).program, [], [balance], charged={"acme": spent})
+        ahead.append(pace_in(replace(snapshot, recent=tuple(begun))).is_ahead)
+    for day in range(3):
+        of_day = ahead[day * 24 + 1 : day * 24 + 24]
+        assert of_day == sorted(of_day), "ahead in the morning, and not any more by night"
+
+
+def test_a_grant_ends_being_ahead_at_once() -> None:
+    """Held till midnight is for those who spend near the line; more credit moves the line."""
+    snapshot = spending(130, pacing_action="borrow-no-more")
+    assert pace_in(snapshot).borrows_no_more
+    more = a_balance_of(left_ucr=2 * GRANTED - 130 * 10**6, granted_ucr=2 * GRANTED)
+    program = snapshot.program
+    richer = a_snapshot(NOW_S, program, [], [more], charged={"acme": 130 * 10**6})
+    assert not pace_in(richer).borrows_no_more
