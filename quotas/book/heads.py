@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import asdict
 
@@ -55,15 +56,16 @@ class HeadAudit:
     def __init__(self, heads: Iterable[Head], given: Iterable[str]) -> None:
         self._kept = list(heads)[::-1]
         self._given = set(given)
-        self._transfers: dict[str, int] = {}
-        self._moved_ucr: dict[str, int] = {}
+        self._transfers: dict[str, int] = defaultdict(int)
+        self._moved_ucr: dict[str, int] = defaultdict(int)
 
     def fault(self, posted: Posted) -> str | None:
         """The kept head that a transfer belies, or None."""
         cohort = posted.cohort
-        moved_ucr = sum(ucr for _, ucr in posted.entries if ucr > 0)
-        self._transfers[cohort] = self._transfers.get(cohort, 0) + 1
-        self._moved_ucr[cohort] = self._moved_ucr.get(cohort, 0) + moved_ucr
+        self._transfers[cohort] += 1
+        for _, amount_ucr in posted.entries:
+            if amount_ucr > 0:
+                self._moved_ucr[cohort] += amount_ucr
         self._given.discard(posted.hash)
         while self._kept and self._kept[-1].transfer_id == posted.id:
             head = self._kept.pop()

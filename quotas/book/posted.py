@@ -15,6 +15,7 @@ from quotas.posted import CREDITS_IN, USAGE, Posted
 from quotas.tables import ENTRY, TRANSFER
 
 ROWS_AT_ONCE = 2_000
+BEFORE_ALL = -(2**63)
 _ROW = tuple(TRANSFER.c[name] for name in Posted._fields if name != "entries")
 _ENTRY = (ENTRY.c.transfer_id, ENTRY.c.account, ENTRY.c.amount_ucr)
 
@@ -23,7 +24,7 @@ def stream(
     connection: Connection,
     *where: ColumnElement[bool],
     until_id: int,
-    after_id: int = -1,
+    after_id: int = BEFORE_ALL,
     at_once: int = ROWS_AT_ONCE,
 ) -> Iterator[Posted]:
     """Every transfer to `until_id` of which `where` holds, by id; memory holds one batch."""
