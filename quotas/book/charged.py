@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from quotas.ledger import grant_account, overdraft_account, usage_account
+from quotas.ledger import between_account, grant_account, overdraft_account, usage_account
 from quotas.posted import Posted
 from quotas.tables import GRANT
 from quotas.units import Period, cost_ucr, format_instant, month_start_s
@@ -17,7 +17,7 @@ class ChargeAudit:
     """Checks charges and expiries in the book's order; memory grows with servers and runs."""
 
     def __init__(self, connection: Connection) -> None:
-        self._terms = {
+        self.terms = {
             grant_account(row.startup, row.grant_id): (row.effective_s, row.expires_s)
             for row in connection.execute(select(GRANT))
         }
@@ -63,19 +63,20 @@ class ChargeAudit:
 
     def _draws(self, posted: Posted, period: Period) -> str | None:
         """I18: only grants that were in force for the whole period, or the overdraft."""
-        overdraft = overdraft_account(posted.cohort)
+        lent = between_account(posted.cohort, posted.startup)
+        overdrafts = (overdraft_account(posted.cohort), lent)
         for account, _ in posted.entries[:-1]:
-            terms = self._terms.get(account)
+            terms = self.terms.get(account)
             if terms is not None and not (terms[0] <= period.start_s and period.end_s <= terms[1]):
                 return f"draws on {account} for seconds at which it could not be spent"
-            if terms is None and account != overdraft:
+            if terms is None and account not in overdrafts:
                 return f"draws on {account}, which is no grant"
         return None
 
     def _early(self, posted: Posted) -> str | None:
         """I18: nothing expires before its grant's end."""
         account = posted.entries[0][0]
-        terms = self._terms.get(account)
+        terms = self.terms.get(account)
         if terms is not None and posted.at_s < terms[1]:
             return f"forfeits {account} before its end at {format_instant(terms[1])}"
         return None

@@ -16,6 +16,7 @@ from sqlalchemy.exc import DatabaseError
 
 from quotas.book.charged import ChargeAudit
 from quotas.book.heads import HeadAudit, read_heads
+from quotas.book.held import HOLD_KINDS, HoldAudit
 from quotas.book.posted import newest_id, stream
 from quotas.book.promises import promises_fault
 from quotas.book.returns import RefundAudit
@@ -28,7 +29,8 @@ from quotas.tables import BALANCE, ENTRY, TRANSFER
 TOLD_EVERY = 2_000
 LARGEST_UCR = 2**63 - 1
 NOTHING: Mapping[str, Any] = {}
-READS_DETAIL = frozenset({"charge", "refund", "correction"})
+AMENDS = frozenset({"refund", "correction"})
+READS_DETAIL = AMENDS | HOLD_KINDS | {"charge"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,7 @@ class _Audit:
     def __init__(self, connection: Connection, given: Collection[str]) -> None:
         self._charges = ChargeAudit(connection)
         self._refunds = RefundAudit(connection)
+        self._holds = HoldAudit(self._charges.terms)
         self._statements = StatementAudit(connection)
         self._heads = HeadAudit(read_heads(connection), given)
         self.heads: dict[str, str] = {}
@@ -117,8 +120,10 @@ class _Audit:
 
     def _content(self, posted: Posted) -> str | None:
         detail = posted.details if posted.kind in READS_DETAIL else NOTHING
-        if posted.kind in ("refund", "correction"):
+        if posted.kind in AMENDS:
             found = self._refunds.fault(posted)
+        elif posted.kind in HOLD_KINDS:
+            found = self._holds.fault(posted, detail)
         else:
             found = self._charges.fault(posted, detail)
         return found or self._statements.fault(posted, detail)
@@ -128,6 +133,7 @@ class _Audit:
         return (
             self._heads.missing()
             or self._statements.missing(self.count)
+            or self._holds.missing(connection)
             or self._balances(connection)
             or _keys(connection)
             or self._loose(connection)

@@ -185,7 +185,9 @@ def verify(
     book = Book.open_existing(state)
     given = frozenset[str]() if head is None else _given(head)
     columns = (SpinnerColumn(), TextColumn("{task.completed} transfers checked"))
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    console = Console(stderr=True)
+    silent = not console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=silent) as progress:
         task = progress.add_task("verify", total=None)
         verdict = verify_book(book, lambda done: progress.update(task, completed=done), given)
     if as_json:
@@ -209,6 +211,8 @@ def verify(
 
 def _given(head: str) -> frozenset[str]:
     """The hashes in the option itself, or else in the file of that name."""
+    if not hashes_in(head) and not Path(head).is_file():
+        fail(f"--head {head}: neither a hash of 64 hexadecimal digits nor a file", BAD_INPUT)
     found = hashes_in(head) or hashes_in(read_text(Path(head)))
     if not found:
         fail(f"--head {head}: no hash of 64 hexadecimal digits is in it", BAD_INPUT)

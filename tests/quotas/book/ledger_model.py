@@ -29,10 +29,16 @@ class Lot:
     from_s: int
     to_s: int
     order: int
+    rolls: tuple[str, Fraction] | None = None
+    """Where a tranche's allowed part moves at its end."""
 
     @property
     def account(self) -> str:
         return f"grant:{self.startup}:{self.id}"
+
+    @property
+    def is_tranche(self) -> bool:
+        return "/" in self.id
 
 
 @dataclass
@@ -88,6 +94,7 @@ class Model:
         self.ran: dict[str, Ran] = {}
         self.charges: list[Charged] = []
         self.holds: dict[str, Held] = {}
+        self.rolled: set[str] = set()
         self.known_s = 0
         self.count = 0
 
@@ -128,10 +135,64 @@ class Model:
         self.lots[lot.account] = lot
         return [("grant", [(f"sponsor:{self.cohort}", -amount), (lot.account, amount)])]
 
-    def void(self, account: str) -> list[Written] | None:
-        """What is left goes back."""
-        left = self.accounts[account]
-        return [("void", [(account, -left), (f"sponsor:{self.cohort}", left)])] if left else None
+    def void(self, startup: str, named: str) -> list[Written] | None:
+        """What is left of a grant and its tranches, or of a tranche and its advances, goes back."""
+        inner = f"{named}." if "/" in named else f"{named}/"
+        parts = [
+            lot.account
+            for lot in self.lots.values()
+            if lot.startup == startup and (lot.id == named or lot.id.startswith(inner))
+        ]
+        sides = [(account, -self.accounts[account]) for account in parts if self.accounts[account]]
+        total = -sum(ucr for _, ucr in sides)
+        return [("void", [*sides, (f"sponsor:{self.cohort}", total)])] if sides else None
+
+    def advance(self, startup: str, named: str, now_s: int) -> list[Written] | None:
+        """Half of the next tranche becomes a grant that may be spent at once."""
+        later = [
+            lot
+            for lot in self.lots.values()
+            if (lot.startup, lot.id.partition("/")[0]) == (startup, named)
+            and lot.from_s > now_s
+            and self.accounts[lot.account]
+        ]
+        if not later:
+            return None
+        old = min(later, key=lambda lot: (lot.from_s, lot.id))
+        amount = max(1, self.accounts[old.account] // 2)
+        id = f"{old.id}.{self.count + 1}"
+        new = Lot(startup, id, old.priority, now_s, old.to_s, len(self.lots), old.rolls)
+        self.lots[new.account] = new
+        return [("advance", [(old.account, -amount), (new.account, amount)])]
+
+    def hold(self, startup: str, amount: int, now_s: int, to_s: int) -> list[Written] | None:
+        """Set aside what is available, from grants that last as long."""
+        draws = self.drawn(self.usable(startup, now_s, to_s), amount)
+        if amount > self.available(startup, now_s) or sum(ucr for _, ucr in draws) < amount:
+            return None
+        id = f"h{self.count + 1}"
+        self.holds[id] = Held(startup, to_s, draws)
+        held = (f"held:{startup}:{id}", amount)
+        return [("hold", [*((a, -ucr) for a, ucr in draws), held])]
+
+    def end(self, id: str, kind: str, settled: int, now_s: int) -> list[Written] | None:
+        """A hold ends: what is settled is spent, the rest returns, the last drawn first."""
+        hold = self.holds[id]
+        if settled > hold.ucr or now_s >= hold.to_s:
+            return None
+        del self.holds[id]
+        sides = self._ended(id, hold, settled)
+        return [(kind, sides), *self._forfeits(sides, now_s)]
+
+    @staticmethod
+    def _ended(id: str, hold: Held, settled: int) -> list[Side]:
+        rest, sides = hold.ucr - settled, [(f"held:{hold.startup}:{id}", -hold.ucr)]
+        sides += [(f"settled:{hold.startup}", settled)] if settled else []
+        for account, drawn in reversed(hold.draws):
+            part = min(rest, drawn)
+            sides += [(account, part)] if part else []
+            rest -= part
+        return sides
 
     def transfer(self, giver: str, to: str, amount: int, now_s: int) -> list[Written] | None:
         """Parts arrive as grants of their own, named after this transfer's number."""
@@ -190,7 +251,7 @@ class Model:
 
     def take(self, row: dict[str, Any], must: Written | None) -> None:
         """A transfer in the book: it must be as asked, or as it has to be in a cycle."""
-        expected = must or (row["kind"], getattr(self, f"_{row['kind']}")(row))
+        expected = must or (row["kind"], self._due(row))
         assert (row["kind"], row["entries"]) == expected, row
         self.count += 1
         assert row["id"] == self.count
@@ -201,6 +262,11 @@ class Model:
             assert -INT64 < stands < INT64
         assert sum(self.accounts.values()) == 0
 
+    def _due(self, row: dict[str, Any]) -> list[Side]:
+        """What a cycle must have written, by kind."""
+        due: list[Side] = getattr(self, f"_{row['kind'].replace('-', '_')}")(row)
+        return due
+
     def _charge(self, row: dict[str, Any]) -> list[Side]:
         detail = row["detail"]
         ran, from_s, to_s = self.ran[detail["server"]], detail["start_s"], detail["end_s"]
@@ -209,10 +275,49 @@ class Model:
         cost = ran.cost(from_s, to_s)
         draws = self.drawn(self.usable(ran.startup, from_s, to_s), cost)
         lacks = cost - sum(ucr for _, ucr in draws)
-        draws += [(f"overdraft:{self.cohort}", lacks)] if lacks else []
+        draws += [(self._lender(ran.startup, from_s, to_s), lacks)] if lacks else []
         ran.charged_s = to_s
         self.charges.append(Charged(ran.startup, detail["server"], from_s, to_s, draws))
         return [*((a, -ucr) for a, ucr in draws), (f"usage:{ran.startup}", cost)]
+
+    def _lender(self, startup: str, from_s: int, to_s: int) -> str:
+        """Who pays what no grant does: where a tranche is to come, it will pay that back."""
+        waits = any(
+            self.accounts[lot.account] > 0
+            and ((lot.is_tranche and lot.from_s >= to_s) or (lot.rolls and lot.to_s <= from_s))
+            for lot in self.lots.values()
+            if lot.startup == startup
+        )
+        return f"overdraft:{self.cohort}:{startup}" if waits else f"overdraft:{self.cohort}"
+
+    def _repayment(self, row: dict[str, Any]) -> list[Side]:
+        """The first tranche that burns pays back what was lent, or gets back a surplus."""
+        lender, at_s = f"overdraft:{self.cohort}:{row['startup']}", row["at_s"]
+        owed = -self.accounts[lender]
+        lots = [
+            lot
+            for lot in self.lots.values()
+            if lot.startup == row["startup"] and lot.is_tranche and lot.from_s <= at_s < lot.to_s
+        ]
+        lots.sort(key=lambda lot: (lot.priority, lot.to_s, lot.order, lot.id))
+        if owed > 0:
+            lots = [lot for lot in lots if self.accounts[lot.account] > 0]
+        part = min(owed, self.accounts[lots[0].account]) if owed > 0 else owed
+        return [(lots[0].account, -part), (lender, part)]
+
+    def _rollover(self, row: dict[str, Any]) -> list[Side]:
+        """The allowed part of what is left moves on at the end of a tranche."""
+        account = row["entries"][0][0]
+        lot = self.lots[account]
+        assert lot.rolls is not None and lot.to_s == row["at_s"] <= self.known_s
+        moving = floor(self.accounts[account] * lot.rolls[1])
+        self.rolled.add(account)
+        return [(account, -moving), (f"grant:{lot.startup}:{lot.rolls[0]}", moving)]
+
+    def _hold_expiry(self, row: dict[str, Any]) -> list[Side]:
+        hold = self.holds.pop(row["detail"]["hold"])
+        assert hold.to_s == row["at_s"] <= self.known_s
+        return self._ended(row["detail"]["hold"], hold, 0)
 
     def _expiry(self, row: dict[str, Any]) -> list[Side]:
         account = row["entries"][0][0]
@@ -220,12 +325,14 @@ class Model:
         assert lot.to_s == row["at_s"] <= self.known_s, "not before its end is known"
         waiting = [r for r in self.ran.values() if r.startup == lot.startup]
         assert all(r.charged_s >= min(lot.to_s, r.known_s) for r in waiting), "usage draws first"
+        assert not lot.rolls or account in self.rolled or floor(left * lot.rolls[1]) == 0
         return [(account, -left), (f"expired:{self.cohort}", left)]
 
-    def settled(self) -> None:
+    def settled(self, now_s: int) -> None:
         """After a cycle: all that ended is forfeited, and all that ran is charged or accrued."""
         for lot in self.lots.values():
             assert lot.to_s > self.known_s or self.accounts[lot.account] == 0, lot
+        assert all(hold.to_s > now_s for hold in self.holds.values()), "a hold ran out"
         for startup in {ran.startup for ran in self.ran.values()}:
             mine = [ran for ran in self.ran.values() if ran.startup == startup]
             whole = sum(ran.cost(ran.start_s, ran.known_s) for ran in mine)

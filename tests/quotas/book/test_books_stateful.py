@@ -1,6 +1,6 @@
 """Whatever people and the calendar do, and wherever it crashes: the book says what must be.
 
-Hypothesis plays time, servers, grants, voids, refunds, transfers and crashes on the real
+Hypothesis plays time, servers, grants, tranches, holds, refunds, transfers, crashes on the real
 daemon, clouds in memory. After each step every transfer is what the model of the books says,
 every balance is the sum of its entries, and `verify` finds nothing.
 """
@@ -11,9 +11,9 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from sqlalchemy import Connection, Engine, event, text
+from sqlalchemy import Engine, text
 
 from quotas.book import Book
 from quotas.book.deeds import perform, preview
@@ -30,11 +30,23 @@ from quotas.book.state import load
 from quotas.book.statements import read_closed
 from quotas.book.verify import verify
 from quotas.corrections import Refused
-from quotas.orders import Deed, GrantOrder, Order, RefundOrder, TransferOrder, VoidOrder
-from quotas.program import Cohort, Grant, Mode, Startup, Tenure
+from quotas.orders import (
+    AdvanceOrder,
+    Deed,
+    GrantOrder,
+    HoldOrder,
+    HoldVoidOrder,
+    Order,
+    RefundOrder,
+    SettleOrder,
+    TransferOrder,
+    VoidOrder,
+)
+from quotas.program import Cohort, Grant, Mode, Rollover, Startup, Tenure, Tranche
 from tests.builders import unknown
 from tests.scheduler.rig import DAY_S, OTHER, PROJECT, RATE, T0, ZONE, Rig, offer, program, server
 
+from .fuse import Crash, Fuse
 from .ledger_model import Lot, Model, Written
 from .rows import digest
 
@@ -43,56 +55,27 @@ END = T0 + 60 * DAY_S
 STARTUPS = {"acme": PROJECT, "birch": OTHER}
 ODD_RATE = RATE + 1
 """No whole number of ucr a second, so that every partition has fractions to lose."""
+TRANCHES = [
+    Tranche(5 * 10**7, T0),
+    Tranche(10**8, T0 + 5 * DAY_S),
+    Tranche(9 * 10**8, T0 + 15 * DAY_S),
+]
+GRANTS = {
+    "acme": Grant("acme-1", 10**9, T0, END),
+    "birch": Grant(
+        "birch-1", 1_050_000_000, T0, END, tranches=(*TRANCHES,), rollover=Rollover(333_333)
+    ),
+}
 TIMES_S = st.sampled_from([1, 59, 1800, 3599, 3600, 3601, 6 * 3600, 2 * DAY_S, 20 * DAY_S])
 AMOUNTS = st.sampled_from([1, 999_999, 7_000_000, 25_330_801, 100_000_000, 3_000_000_000])
 NAMES = st.sampled_from(sorted(STARTUPS))
 POINTS = st.integers(1, 25)
 
 
-class Crash(Exception):
-    """The process ends here."""
-
-
-class Fuse:
-    """Counts the points of a transaction, and ends the process at one of them."""
-
-    def __init__(self) -> None:
-        self.left = 0
-
-    def point(self) -> None:
-        """A point that is passed: a write, a commit that is due, a commit that is done."""
-        self.left -= 1
-        if self.left == 0:
-            raise Crash
-
-    def watch(self, book: Book) -> Book:
-        """The book, with a fuse in each of its points."""
-        engine, writing = book.engine, book.writing
-        if not event.contains(engine, "before_cursor_execute", self._statement):
-            event.listen(engine, "before_cursor_execute", self._statement)
-            event.listen(engine, "commit", self._commit)
-
-        @contextmanager
-        def written() -> Iterator[Connection]:
-            with writing() as connection:
-                yield connection
-            self.point()
-
-        book.writing = written  # type: ignore[method-assign]  # a wrapped one
-        return book
-
-    def _statement(self, _c: object, _cursor: object, statement: str, *_: object) -> None:
-        if statement.startswith(("INSERT", "UPDATE", "DELETE")):
-            self.point()
-
-    def _commit(self, _: object) -> None:
-        self.point()
-
-
 def a_cohort(mode: Mode) -> Any:
     """Two startups with a grant each, under a Paris program."""
     members = tuple(
-        Startup(name, "c", (Tenure(project, 0),), grants=(Grant(f"{name}-1", 10**9, T0, END),))
+        Startup(name, "c", (Tenure(project, 0),), grants=(GRANTS[name],))
         for name, project in STARTUPS.items()
     )
     made = program(mode=mode)
@@ -127,19 +110,18 @@ class Books(RuleBasedStateMachine):
         self.rig = Rig(of, self.fuse.watch(self.opened()))
         self.rig.cloud.offers_of[ZONE] = (offer(ODD_RATE),)
         self.model = Model("c", of.policy.minimum_notice_s + of.policy.stop_latency_s)
-        must: list[Written] = []
-        for name in STARTUPS:
-            lot = Lot(name, f"{name}-1", 0, T0, END, len(self.model.lots))
-            must += self.model.grant(name, 10**9, lot)
+        must = self.model.grant("acme", 10**9, Lot("acme", "acme-1", 0, T0, END, 0))
+        ends = [*(each.effective_s or 0 for each in TRANCHES[1:]), END]
+        for number, (each, to_s) in enumerate(zip(TRANCHES, ends, strict=True), 1):
+            rolls = (f"birch-1/{number + 1}", Fraction(333_333, 10**6)) if to_s < END else None
+            from_s = each.effective_s or 0
+            lot = Lot("birch", f"birch-1/{number}", 0, from_s, to_s, number, rolls)
+            must += self.model.grant("birch", each.amount_ucr, lot)
         self.took(must)
         self.cycled()
-        for name in STARTUPS:
-            self.starts(name)
+        self.starts("acme")
 
-    @property
-    def now_s(self) -> int:
-        """The clock."""
-        return self.rig.clock.now_s()
+    now_s = property(lambda self: self.rig.clock.now_s())
 
     def fresh(self) -> list[dict[str, Any]]:
         """The transfers that the model has not seen."""
@@ -198,7 +180,7 @@ class Books(RuleBasedStateMachine):
             )
         self.surely(lambda: self.rig.run())
         self.took()
-        self.model.settled()
+        self.model.settled(self.now_s)
 
     def did(self, order: Order, must: list[Written] | None) -> None:
         """A deed of an operator: what the model says, or refused with nothing changed."""
@@ -221,6 +203,12 @@ class Books(RuleBasedStateMachine):
         """Some time, then a cycle that may not reach the zone."""
         self.rig.clock.move_to(self.now_s + after_s)
         self.is_dark = bool(is_dark)
+        self.cycled()
+
+    @rule(days=st.sampled_from([1, 5, 16]))
+    def days_pass(self, days: int) -> None:
+        """Nobody does anything for long, and no cycle runs."""
+        self.rig.clock.move_to(self.now_s + days * DAY_S)
         self.cycled()
 
     @rule(hours=st.integers(1, 12))
@@ -246,7 +234,6 @@ class Books(RuleBasedStateMachine):
         made = server(f"s{len(self.rig.cloud.servers)}", self.now_s)
         self.rig.cloud.add(replace(made, project_id=STARTUPS[name]))
 
-    @precondition(lambda self: any(ran.is_on for ran in self.model.ran.values()))
     @rule(data=st.data())
     def stops(self, data: st.DataObject) -> None:
         """A server that was seen running stops between two sweeps."""
@@ -273,7 +260,9 @@ class Books(RuleBasedStateMachine):
     def voids(self, data: st.DataObject) -> None:
         """Any grant, used or not, in force or not."""
         lot = data.draw(st.sampled_from(list(self.model.lots.values())))
-        self.did(VoidOrder(lot.startup, lot.id), self.model.void(lot.account))
+        named = data.draw(st.sampled_from([lot.id, *GRANTS]))
+        named = GRANTS[lot.startup].id if named in GRANTS else named
+        self.did(VoidOrder(lot.startup, named), self.model.void(lot.startup, named))
 
     @rule(name=NAMES, share=st.integers(0, 10), for_s=TIMES_S)
     def refunds(self, name: str, share: int, for_s: int) -> None:
@@ -287,6 +276,33 @@ class Books(RuleBasedStateMachine):
         """To the other startup, where it is available."""
         (to,) = STARTUPS.keys() - {name}
         self.did(TransferOrder(name, to, amount), self.model.transfer(name, to, amount, self.now_s))
+
+    @rule(name=NAMES)
+    def advances(self, name: str) -> None:
+        """Half of what the next tranche has."""
+        grant = GRANTS[name].id
+        must = self.model.advance(name, grant, self.now_s)
+        amount = None if must is None else must[0][1][1][1]
+        self.did(AdvanceOrder(name, grant, amount), must)
+
+    @rule(name=NAMES, amount=AMOUNTS, lasts_s=TIMES_S)
+    def holds(self, name: str, amount: int, lasts_s: int) -> None:
+        """I8: what is available, for so long, or nothing."""
+        must = self.model.hold(name, amount, self.now_s, self.now_s + lasts_s)
+        self.did(HoldOrder(name, amount, lasts_s), must)
+
+    @precondition(lambda self: self.model.holds)
+    @rule(data=st.data(), part=st.sampled_from([0, 1, 2, 3]))
+    def ends_a_hold(self, data: st.DataObject, part: int) -> None:
+        """I8: voided, settled in part, whole or for too much; then never again."""
+        id = data.draw(st.sampled_from(sorted(self.model.holds)))
+        amount = self.model.holds[id].ucr * part // 2
+        kind = "settle" if amount else "hold-void"
+        order = SettleOrder(id, amount) if amount else HoldVoidOrder(id)
+        must = self.model.end(id, kind, amount, self.now_s)
+        self.did(order, must)
+        if must:
+            self.did(order, None)
 
     @rule(points=POINTS)
     def will_crash(self, points: int) -> None:
@@ -380,7 +396,6 @@ QUICK = settings(
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
-TestBooks = Books.TestCase
+TestBooks, TestBooksOnDisk = Books.TestCase, BooksOnDisk.TestCase
 TestBooks.settings = QUICK
-TestBooksOnDisk = BooksOnDisk.TestCase
 TestBooksOnDisk.settings = settings(QUICK, max_examples=max(1, EXAMPLES // 5))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -14,6 +15,7 @@ from quotas.book.deeds import perform
 from quotas.book.statements import close_months, read_statements
 from quotas.book.verify import verify
 from quotas.orders import Deed, GrantOrder, RefundOrder, VoidOrder
+from quotas.units import format_instant
 from tests.builders import unknown
 from tests.quotas.book.rows import digest, thaw
 from tests.scheduler import rig as rigs
@@ -27,12 +29,12 @@ def utc_s(*moment: int) -> int:
     return int(datetime(*moment, tzinfo=UTC).timestamp())  # type: ignore[arg-type]  # y, m, d, …
 
 
-def from_to(start_s: int, end_s: int, *, timezone: str = "UTC") -> Rig:
-    """A cohort from one instant to another, with a server that runs from the first second."""
+def from_to(start_s: int, end_s: int) -> Rig:
+    """A cohort of a Paris program, with a server that runs from its first second."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(rigs, "T0", start_s)
         patch.setattr(rigs, "END", end_s)
-        rig = Rig(rigs.program(credits=100_000))
+        rig = Rig(replace(rigs.program(credits=100_000), timezone="Europe/Paris"))
     rig.clock.move_to(start_s)
     rig.cloud.add(server(since_s=start_s))
     rig.run()
@@ -79,6 +81,30 @@ def test_a_month_ends_in_utc(turn_s: int) -> None:
     assert sum(line["seconds"] for line in lines[1]) > 0
     assert adds_up([before, after])
     assert verify(rig.book).fault is None
+
+
+@pytest.mark.parametrize(
+    "turn_s", [utc_s(2027, 3, 28, 1), utc_s(2027, 10, 31, 1)], ids=["spring forward", "fall back"]
+)
+def test_a_clock_change_adds_and_takes_no_second(turn_s: int) -> None:
+    """In Paris the hour is skipped or comes twice; what ran is charged once, in UTC seconds."""
+    rig = from_to(turn_s - 3 * HOUR_S, turn_s + 30 * HOUR_S)
+    rig.run_until(turn_s + 3 * HOUR_S, 1700)
+    rig.run_until(turn_s + 6 * HOUR_S, HOUR_S)
+    (month,) = months(rig, turn_s)
+    (line,) = [line for line in month["lines"] if line["kind"] == "charge"]
+    assert (line["seconds"], line["until"]) == (9 * HOUR_S, format_instant(turn_s + 6 * HOUR_S))
+    assert Decimal(line["cost"]) == Decimal(RATE) * 9 / 1_000_000
+
+
+def test_the_29th_of_february_is_in_february() -> None:
+    """All of its 24 hours, and no second of March."""
+    rig = from_to(utc_s(2028, 2, 28, 22), utc_s(2028, 3, 9))
+    rig.run_until(utc_s(2028, 3, 1, 2), 5 * HOUR_S)
+    february = months(rig, utc_s(2028, 2, 29))[0]
+    assert (february["month"], february["closed"] is None) == ("2028-02", False)
+    (line,) = [line for line in february["lines"] if line["kind"] == "charge"]
+    assert (line["seconds"], line["until"]) == (26 * HOUR_S, "2028-03-01T00:00:00Z")
 
 
 def test_a_closed_month_never_changes() -> None:

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from sqlalchemy import text
 
 from quotas.book import transfers
-from quotas.book.commit import commit
+from quotas.book.commit import apply_program, commit
 from quotas.book.session import Book
 from quotas.book.transfers import link, post
 from quotas.book.verify import verify
-from quotas.ledger import Entry, Transfer, charge_transfer
+from quotas.ledger import Entry, Transfer, charge_transfer, expiry_transfer
 from quotas.metering import Run
 from quotas.tables import ENTRY, TRANSFER
 from quotas.units import Period
-from tests.builders import a_balance_of, a_notice, a_run, an_intent
+from tests.builders import (
+    YEAR_S,
+    a_balance_of,
+    a_grant,
+    a_notice,
+    a_program,
+    a_run,
+    a_startup,
+    an_intent,
+)
 
 from .rows import charges, filled, lease_of, result_of, thaw
 
@@ -167,6 +178,42 @@ def test_a_wrong_price_is_found() -> None:
     assert "charges 7 ucr where 3600 were due" in posted(wrong)
 
 
+def test_a_charge_to_a_grant_out_of_force_is_found() -> None:
+    """I18: after its end a grant pays for nothing."""
+    book = Book.in_memory()
+    apply_program(book, a_program(a_startup(grants=(a_grant(expires_s=5000),))), 0, "tests")
+
+    def fault(*wrong: Transfer) -> str:
+        with book.writing() as connection:
+            post(connection, wrong, recorded_s=0, epoch=1, actor="tests")
+        return verify(book).fault or ""
+
+    assert fault(charged(0, 5000)) == ""
+    assert "at which it could not be spent" in fault(charged(5000, 5001))
+
+
+def test_a_charge_to_no_grant_is_found() -> None:
+    """An account that looks like a grant, and that nobody granted."""
+    given = (Entry("grant:acme:other", 10**6), Entry("sponsor:spring", -(10**6)))
+    other = Transfer("g", "manual", "spring", "acme", 0, given, "")
+    drawn = charge_transfer("spring", a_run(), Period(3600, 4000), [replace(GRANTS[0], id="other")])
+    assert drawn is not None
+    assert "draws on grant:acme:other, which is no grant" in posted(other, drawn)
+
+
+def test_an_early_expiry_is_found() -> None:
+    """I18: nothing is forfeited before its grant's end."""
+    early = expiry_transfer(a_balance_of(left_ucr=7, expires_s=YEAR_S - 1))
+    assert "forfeits grant:acme:g1 before its end at 1971-01-01T00:00:00Z" in posted(early)
+
+
+def test_a_charge_over_a_months_end_is_found() -> None:
+    """Each second is in the statement of its own UTC month."""
+    turn_s = 31 * 86_400
+    over = charged(turn_s - 100, turn_s + 100, a_run(start_s=turn_s - 100))
+    assert "charges seconds before and after 1970-02-01T00:00:00Z" in posted(over)
+
+
 def test_an_overdrawn_grant_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only the sponsor's accounts may fall below zero, even were posting to let them."""
     monkeypatch.setattr(transfers, "_refuse_overdrawn", lambda *_: None, raising=False)
@@ -195,6 +242,11 @@ def test_a_write_under_an_older_epoch_is_found() -> None:
         ({}, {"decided_s": 1799}, "before its notice's deadline"),
         ({"mode": "shadow"}, {}, "enforce mode"),
         ({}, {"server_id": "s2"}, "did not name"),
+        (
+            {"deadline_s": 1799},
+            {},
+            "00:29:59 before its deadline; the policy's minimum was 00:30:00",
+        ),
     ],
 )
 def test_a_stop_without_its_notice_is_found(
