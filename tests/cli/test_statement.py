@@ -94,9 +94,9 @@ def test_a_month_as_it_was_known(state: Path) -> None:
     open_then = on(state, "acme", "2026-02", "--as-of", hour, "--json").json
     assert (open_then["closed"], open_then["hash"]) == (None, None)
     earlier = format_instant(TURN_S + HOUR_S)
-    for as_of, refunds in (([], ["refund"]), (["--as-of", earlier], [])):
+    for as_of, refunds in (([], {"refund"}), (["--as-of", earlier], set())):
         month = on(state, "acme", "2026-03", *as_of, "--json").json
-        assert [line["kind"] for line in month["lines"] if line["kind"] != "charge"] == refunds
+        assert {line["kind"] for line in month["lines"]} - {"charge"} == refunds
 
 
 @pytest.mark.parametrize(

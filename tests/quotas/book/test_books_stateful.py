@@ -280,10 +280,9 @@ class Books(RuleBasedStateMachine):
     @rule(name=NAMES)
     def advances(self, name: str) -> None:
         """Half of what the next tranche has."""
-        grant = GRANTS[name].id
-        must = self.model.advance(name, grant, self.now_s)
+        must = self.model.advance(name, GRANTS[name].id, self.now_s)
         amount = None if must is None else must[0][1][1][1]
-        self.did(AdvanceOrder(name, grant, amount), must)
+        self.did(AdvanceOrder(name, GRANTS[name].id, amount), must)
 
     @rule(name=NAMES, amount=AMOUNTS, lasts_s=TIMES_S)
     def holds(self, name: str, amount: int, lasts_s: int) -> None:
