@@ -41,12 +41,20 @@ class Query:
 
 
 def number(
-    title: str, why: str, expr: str, unit: str, limits: Limits = PLAIN, *, width: int = 4
+    title: str,
+    why: str,
+    expr: str,
+    unit: str,
+    limits: Limits = PLAIN,
+    *,
+    width: int = 4,
+    legend: str = "",
 ) -> stat.Panel:
-    """One figure, coloured by its thresholds."""
+    """One figure, coloured by its thresholds; with a legend, one for each series."""
     panel = stat.Panel().color_mode(_colour_of(limits)).graph_mode(options.BigValueGraphMode.NONE)
-    panel = panel.reduce_options(_last()).text_mode(options.BigValueTextMode.VALUE_AND_NAME)
-    target = _target(Query(expr, "__auto")).instant()
+    mode = options.BigValueTextMode.AUTO if legend else options.BigValueTextMode.VALUE
+    panel = panel.reduce_options(_last()).text_mode(mode)
+    target = _target(Query(expr, legend or "now")).instant()
     return _framed(panel, title, why, unit, limits).height(4).span(width).with_target(target)
 
 
@@ -62,7 +70,8 @@ def graph(
     limits: Limits = CALM,
 ) -> timeseries.Panel:
     """Lines over time; `dashed` names series that are a limit rather than a measurement."""
-    legend = common.VizLegendOptions().display_mode(options.LegendDisplayMode.LIST)
+    legend = common.VizLegendOptions().show_legend(True).calcs([])
+    legend = legend.display_mode(options.LegendDisplayMode.LIST)
     panel = timeseries.Panel().legend(legend.placement(options.LegendPlacement.BOTTOM))
     panel = panel.tooltip(common.VizTooltipOptions().mode(options.TooltipDisplayMode.MULTI))
     panel = panel.fill_opacity(25 if stacked else 5).line_width(1).min(0)
@@ -110,7 +119,7 @@ def rows(
 ) -> table.Panel:
     """A table with one row for each value of the labels `by`, its columns joined on them."""
     panel = table.Panel().show_header(True).cell_height(options.TableCellHeight.SM)
-    panel = _framed(panel, title, why, columns[0].unit, PLAIN).height(8).span(width)
+    panel = _framed(panel, title, why, "string", PLAIN).height(8).span(width).min_width(60)
     renamed = {label: label.capitalize() for label in by}
     for number_, column in enumerate(columns):
         ref = chr(ord("A") + number_)
@@ -146,8 +155,8 @@ def page(uid: str, title: str, why: str, *, variables: Sequence[str] = ()) -> bu
         .with_variable(
             build.DatasourceVariable("datasource").label("Data source").type("prometheus")
         )
-        .with_variable(_choice("job", "cohortd_build_info", "Job"))
-        .with_variable(_choice("instance", 'cohortd_build_info{job=~"$job"}', "Instance"))
+        .with_variable(_all_of(_choice("job", "cohortd_build_info", "Job")))
+        .with_variable(_all_of(_choice("instance", 'cohortd_build_info{job=~"$job"}', "Instance")))
     )
     for name in variables:
         found = found.with_variable(_choice(name, f"cohortd_level{{{FROM}}}", name.capitalize()))
@@ -205,6 +214,7 @@ def _shown(column: Column) -> list[model.DynamicConfigValue]:
 
 
 def _choice(name: str, series: str, label: str) -> build.QueryVariable:
+    """One value of a label, the first in order until the reader chooses."""
     query = f"label_values({series}, {name})"
     return (
         build.QueryVariable(name)
@@ -215,9 +225,13 @@ def _choice(name: str, series: str, label: str) -> build.QueryVariable:
         .refresh(model.VariableRefresh.ON_TIME_RANGE_CHANGED)
         .sort(model.VariableSort.ALPHABETICAL_ASC)
         .multi(True)
-        .include_all(True)
-        .current(model.VariableOption(selected=True, text="All", value="$__all"))
     )
+
+
+def _all_of(choice: build.QueryVariable) -> build.QueryVariable:
+    """The same variable, with every value chosen until the reader says otherwise."""
+    everything = model.VariableOption(selected=True, text="All", value="$__all")
+    return choice.include_all(True).current(everything)
 
 
 def _link() -> build.DashboardLink:

@@ -42,6 +42,7 @@ def _figures() -> list[Panel]:
             f'sum by (startup) ({BALANCE}"available"}})',
             CREDITS,
             width=6,
+            legend="{{startup}}",
         ),
         number(
             "Runway",
@@ -50,6 +51,7 @@ def _figures() -> list[Panel]:
             "dtdurations",
             RUNWAY,
             width=6,
+            legend="{{startup}}",
         ),
         number(
             "Burn",
@@ -57,6 +59,7 @@ def _figures() -> list[Panel]:
             f"sum by (startup) ({BURN})",
             "suffix: credits/h",
             width=6,
+            legend="{{startup}}",
         ),
         number(
             "Would expire next",
@@ -64,6 +67,7 @@ def _figures() -> list[Panel]:
             f"sum by (startup) (cohortd_expiring_credits{{{OF}}})",
             CREDITS,
             width=6,
+            legend="{{startup}}",
         ),
     ]
 
