@@ -9,7 +9,7 @@ from quotas.balances import Balance
 from quotas.closing import ClosingView
 from quotas.division import Share
 from quotas.metering import Run
-from quotas.notices import Notice
+from quotas.notices import Intent, Notice
 from quotas.pace import Pace
 from quotas.snapshot import Decision, Excess
 from quotas.units import format_credits, format_duration
@@ -82,6 +82,7 @@ class View:
     """What each cohort's sponsor paid beyond the grants, in ucr."""
     price_alarms: int = 0
     words: tuple[Word, ...] = ()
+    intents: tuple[Intent, ...] = ()
 
     @property
     def stops_failing(self) -> int:

@@ -85,6 +85,7 @@ def view_of(
         if run.end_s is None:
             running[run.startup].append(run)
     requests = {each.id: each for each in (*snapshot.requests, *decided.requests)}
+    changed = {intent.id for intent in decided.intents}
     live = {n.subject: n for n in (*snapshot.notices, *decided.notices)}
     return View(
         at_s=now_s,
@@ -109,6 +110,7 @@ def view_of(
         edges=decided.edges,
         stop_latency_s=snapshot.measured_latency_s,
         overdraft=state.overdraft,
+        intents=(*(i for i in snapshot.intents if i.id not in changed), *decided.intents),
         price_alarms=len(alarms),
         alarms=(
             *alarms,

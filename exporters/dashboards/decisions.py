@@ -7,6 +7,8 @@ from grafana_foundation_sdk.builders import dashboard as build
 from exporters.dashboards.house import FROM, Column, Panel, Query, filled, graph, number, page, rows
 from exporters.dashboards.overview import NONE_IS_GOOD
 
+NONE = f"0 * cohortd_granted_credits{{{FROM}}}"
+"""A zero for each startup: where nothing was decided there is no series."""
 DECIDED = f"cohortd_decisions_total{{{FROM}"
 
 
@@ -74,7 +76,7 @@ def _decided() -> list[Panel]:
             "Notices, stops and cancellations of each startup in the time shown.",
             ["startup"],
             [
-                Column(title, f'increase({DECIDED}, verb="{verb}"}}[$__range])', "short")
+                Column(title, f'increase({DECIDED}, verb="{verb}"}}[$__range]) or {NONE}', "short")
                 for title, verb in (
                     ("Notices", "notify"),
                     ("Stops", "stop"),

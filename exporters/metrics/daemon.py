@@ -36,6 +36,8 @@ class Metrics:
             "cohortd_build_info", "1, with the version.", ["version"], registry=self.registry
         ).labels(version("cohortd")).set(1)
         self._verified: Gauge | None = None
+        self._ended = self._counter("intents_ended", "Calls to the cloud by their end.", "outcome")
+        self._ended_ids: set[int] = set()
         self._cycles = self._counter("cycles", "Cycles run, by outcome.", "outcome")
         self._decisions = self._counter(
             "decisions", "Decisions recorded.", "startup", "rule", "verb", "mode"
@@ -97,6 +99,12 @@ class Metrics:
             self._decisions.labels(decision.startup, decision.rule, decision.verb, view.mode).inc()
             if decision.verb == BROKEN:
                 self._broken.labels(decision.startup).inc()
+
+        ended = {i.id: i.state for i in view.intents if not i.is_live and i.id is not None}
+        for id, state in ended.items():
+            if id not in self._ended_ids:
+                self._ended.labels(state).inc()
+        self._ended_ids |= ended.keys()
 
     def cycle(self, outcome: str, seconds: float, at_s: int) -> None:
         """Count a cycle; "done" is the outcome of a good one of the leader."""

@@ -172,6 +172,10 @@ def _promises(view: View) -> Iterable[Metric]:
         "stops_failing": ("Servers past their deadline that do not stop.", view.stops_failing),
         "guard_holding": ("Stops that are due and that the guard holds back.", view.held),
         "maintenance": ("1 while an operator lets nothing be acted on.", view.in_maintenance),
+        "intents_live": (
+            "Calls to the cloud that were decided and have not ended.",
+            sum(intent.is_live for intent in view.intents),
+        ),
         "alarms": ("Things to look at, as in cohortd status.", len(view.alarms)),
         "price_alarms": ("Prices that are missing, absurd or changed.", view.price_alarms),
         "lease_epoch": ("Epoch of the lease that wrote the view.", view.epoch),
