@@ -79,7 +79,7 @@ class View:
     excesses: tuple[Excess, ...] = ()
     stop_latency_s: Mapping[str, int] = field(default_factory=dict)
     overdraft: Mapping[str, int] = field(default_factory=dict)
-    """What each cohort's sponsor paid beyond the grants, in ucr."""
+    """What the sponsor paid beyond the grants, in ucr, by COHORT or COHORT:STARTUP."""
     price_alarms: int = 0
     words: tuple[Word, ...] = ()
     intents: tuple[Intent, ...] = ()

@@ -105,3 +105,12 @@ def _profile(env: Mapping[str, str]) -> dict[str, str]:
     profile = Profile.from_config_file(str(path), env.get("SCW_PROFILE"))
     names = ("access_key", "secret_key", "default_organization_id", "api_url")
     return {name: getattr(profile, name) or "" for name in names}
+
+
+def heartbeat_url(environ: Mapping[str, str] | None = None) -> str:
+    """Where to tell of good cycles; empty where nobody listens. Raises ConfigError."""
+    env = os.environ if environ is None else environ
+    url = env.get("COHORTD_HEARTBEAT_URL") or _credential(env, "heartbeat-url")
+    if url and not url.startswith(("https://", "http://")):
+        raise ConfigError("COHORTD_HEARTBEAT_URL begins with neither https:// nor http://")
+    return url

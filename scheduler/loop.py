@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, timedelta
 
 import structlog
@@ -18,11 +18,15 @@ from quotas.book.lease import release
 from scheduler.clock import wall
 from scheduler.cycle import Cycle, Report
 from scheduler.deliver import Deliveries
+from scheduler.upkeep import Chore
 
 log = structlog.get_logger()
 JOB = "cycle"
 DELIVERY = "delivery"
 DELIVER_EVERY_S = 5
+UPKEEP = "upkeep"
+FIRST_CHORES_S = 5
+"""Chores begin after the first cycle: the book is migrated and a program is there by then."""
 DEFAULTS = {"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
 FAILED = "failed"
 
@@ -38,16 +42,17 @@ class Loop:
         on_missed: Callable[[], None],
         ping: Callable[[str], None],
         deliveries: Deliveries | None = None,
+        chores: Iterable[Chore] = (),
     ) -> None:
         self._cycle = cycle
         self._on_cycle = on_cycle
         self._ping = ping
-        self._deliveries = deliveries
+        self._deliveries, self._chores = deliveries, tuple(chores)
         self._done = threading.Event()
         self._in_beat = threading.Lock()
         self._scheduler = BackgroundScheduler(
             timezone=UTC,
-            executors={"default": ThreadPoolExecutor(1), DELIVERY: ThreadPoolExecutor(1)},
+            executors={name: ThreadPoolExecutor(1) for name in ("default", DELIVERY, UPKEEP)},
             job_defaults=DEFAULTS,
         )
         events = EVENT_JOB_MISSED | EVENT_JOB_MAX_INSTANCES | EVENT_JOB_ERROR
@@ -72,6 +77,15 @@ class Loop:
                 id=DELIVERY,
                 executor=DELIVERY,
                 seconds=DELIVER_EVERY_S,
+            )
+        for chore in self._chores:
+            self._scheduler.add_job(
+                chore.run,
+                "interval",
+                id=chore.name,
+                executor=UPKEEP,
+                seconds=chore.every_s,
+                next_run_time=wall() + timedelta(seconds=FIRST_CHORES_S),
             )
         self._done.wait()
         self._ping("STOPPING=1")

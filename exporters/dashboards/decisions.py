@@ -38,7 +38,7 @@ def _figures() -> list[Panel]:
         number(
             "Promises broken",
             "Stops before their notice's deadline, or notices that reached nobody.",
-            f"sum(increase(cohortd_broken_promises_total{{{FROM}}}[$__range])) or vector(0)",
+            f"sum(increase(cohortd_promises_broken_total{{{FROM}}}[$__range])) or vector(0)",
             "short",
             NONE_IS_GOOD,
             width=6,

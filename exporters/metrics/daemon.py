@@ -36,6 +36,7 @@ class Metrics:
             "cohortd_build_info", "1, with the version.", ["version"], registry=self.registry
         ).labels(version("cohortd")).set(1)
         self._verified: Gauge | None = None
+        self._bypasses: Gauge | None = None
         self._ended = self._counter("intents_ended", "Calls to the cloud by their end.", "outcome")
         self._ended_ids: set[int] = set()
         self._cycles = self._counter("cycles", "Cycles run, by outcome.", "outcome")
@@ -99,7 +100,6 @@ class Metrics:
             self._decisions.labels(decision.startup, decision.rule, decision.verb, view.mode).inc()
             if decision.verb == BROKEN:
                 self._broken.labels(decision.startup).inc()
-
         ended = {i.id: i.state for i in view.intents if not i.is_live and i.id is not None}
         for id, state in ended.items():
             if id not in self._ended_ids:
@@ -121,12 +121,19 @@ class Metrics:
         if outcome != "ok":
             self._failures.labels(operation, outcome).inc()
 
-    def verified(self, *, is_sound: bool) -> None:
-        """Show how the last check of the book ended; before the first there is no sample."""
+    def verified(self, sound: int) -> None:
+        """Show how the last check of the book ended: 1 sound, 0 not; before it, no sample."""
         if self._verified is None:
             text = "1 when the last check of the book found nothing wrong, else 0."
-            self._verified = Gauge("cohortd_book_verified", text, registry=self.registry)
-        self._verified.set(1 if is_sound else 0)
+            self._verified = self._gauge("book_verified", text)
+        self._verified.set(sound)
+
+    def bypasses(self, count: int) -> None:
+        """Show how many principals could start servers of a closed startup."""
+        if self._bypasses is None:
+            text = "Principals that could start servers of a closed startup."
+            self._bypasses = self._gauge("bypasses", text)
+        self._bypasses.set(count)
 
     def missed(self) -> None:
         """Count a cycle that the scheduler could not start in time."""

@@ -58,9 +58,26 @@ def _credits(view: View) -> Iterable[Metric]:
     overdraft = _family(
         "overdraft_credits", "Usage that the sponsor paid beyond grants.", ["cohort"]
     )
-    for cohort, amount_ucr in sorted(view.overdraft.items()):
+    by_cohort = Tally({startup.cohort: 0 for startup in view.startups if startup.cohort})
+    for account, amount_ucr in view.overdraft.items():
+        by_cohort[account.partition(":")[0]] += amount_ucr
+    for cohort, amount_ucr in sorted(by_cohort.items()):
         overdraft.add_metric([cohort], amount_ucr / UCR_PER_CREDIT)
-    return [balances, granted, charged, burn, exhausted, overdraft]
+    return [balances, granted, charged, burn, exhausted, overdraft, *_expiring(view)]
+
+
+def _expiring(view: View) -> Iterable[Metric]:
+    of = ["startup", "cohort"]
+    amounts = _family(
+        "expiring_credits", "What the next end of a grant forfeits if nothing more burns.", of
+    )
+    instants = _family("expiry_timestamp_seconds", "When the next grant ends with credit left.", of)
+    for startup in view.startups:
+        own, labels = startup.balance, [startup.name, startup.cohort]
+        amounts.add_metric(labels, own.expiring_ucr / UCR_PER_CREDIT)
+        if own.expires_s is not None:
+            instants.add_metric(labels, own.expires_s)
+    return [amounts, instants]
 
 
 def _gpus(view: View) -> Iterable[Metric]:

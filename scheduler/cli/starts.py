@@ -13,6 +13,7 @@ from typing import Annotated
 import structlog
 import typer
 
+from exporters.heartbeat import Heartbeat
 from exporters.metrics import Metrics, MetricsServer
 from exporters.notify.deliver import Deliverer
 from exporters.notify.settings import Settings, SettingsError, read_settings
@@ -40,13 +41,14 @@ from scheduler.cli.options import (
     show,
 )
 from scheduler.clock import SystemClock
-from scheduler.config import ConfigError
+from scheduler.config import ConfigError, heartbeat_url
 from scheduler.cycle import Cycle
 from scheduler.deliver import Deliveries
 from scheduler.first_file import first_program_file
 from scheduler.inbox import InboxDrain
 from scheduler.loop import Loop, handle_signals, sd_notify
 from scheduler.timing import Timing
+from scheduler.upkeep import HEARTBEAT_EVERY_S, Chore, bypass_count, verification
 
 log = structlog.get_logger()
 
@@ -190,7 +192,7 @@ def run(
         take_inbox=InboxDrain(book, state),
     )
     deliverer = Deliverer(_delivery_settings())
-    loop = _loop(beat, metrics, deliverer)
+    loop = _loop(beat, metrics, deliverer, state)
     handle_signals(loop, lambda: _reload(beat, metrics, deliverer))
     server = _serve(metrics, host, port)
     log.info("daemon.started", metrics=server.address, state=str(state))
@@ -211,8 +213,8 @@ def _serve(metrics: Metrics, host: str, port: int) -> MetricsServer:
     return server
 
 
-def _loop(beat: Cycle, metrics: Metrics, deliverer: Deliverer) -> Loop:
-    """The pacemaker of the cycle, and of the deliveries beside it."""
+def _loop(beat: Cycle, metrics: Metrics, deliverer: Deliverer, state: Path) -> Loop:
+    """The pacemaker of the cycle, and of the deliveries and chores beside it."""
     deliveries = Deliveries(
         book=beat.book,
         clock=beat.clock,
@@ -220,12 +222,27 @@ def _loop(beat: Cycle, metrics: Metrics, deliverer: Deliverer) -> Loop:
         deliver=deliverer,
         heard=metrics,
     )
+    chores = [
+        verification(state, metrics.verified),
+        bypass_count(beat.book, beat.clock, lambda: beat.permissions, metrics.bypasses),
+    ]
+    url = heartbeat_url()
+    heartbeat = Heartbeat(url) if url else None
+    if heartbeat is not None:
+        chores.append(Chore("heartbeat", HEARTBEAT_EVERY_S, heartbeat.run))
+
+    def heard(outcome: str, seconds: float, at_s: int) -> None:
+        metrics.cycle(outcome, seconds, at_s)
+        if heartbeat is not None:
+            heartbeat.cycle(outcome)
+
     return Loop(
         beat,
-        on_cycle=metrics.cycle,
+        on_cycle=heard,
         on_missed=metrics.missed,
         ping=sd_notify,
         deliveries=deliveries,
+        chores=chores,
     )
 
 

@@ -5,53 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import ExitStack
-from pathlib import Path
 
 import promql_parser
 import pytest
 from promql_parser import BinaryExpr, Call, Expr, NumberLiteral, ParenExpr
 
-from exporters.metrics import Metrics
-from quotas.view import View
-from tests.scheduler.rig import Rig, program, server
-
 from .boards import Asked, alerts, annotations, asked
 from .live import Prometheus, Receiver, alertmanager, listening, prometheus
+from .scenario import SCRAPES, Scenario
 
-SCRAPES = 12
 COMPARISONS = {">", "<", "==", "!=", ">=", "<="}
-
-
-class Scenario:
-    """A daemon whose every cycle is one scrape: a limit is passed, announced and carried out."""
-
-    def __init__(self, folder: Path) -> None:
-        book = folder / "cohortd.db"
-        book.write_bytes(b"book")
-        self.metrics = Metrics(book)
-        self.rig = Rig(program(limit=8, notice_s=60))
-        self.steps = 0
-        self.rig.cycle.publish = self._publish
-        self.rig.cloud.add(server("kept"))
-        self.metrics.verified(is_sound=True)
-
-    def _publish(self, view: View) -> None:
-        self.rig.views.append(view)
-        self.metrics.publish(view)
-
-    def step(self) -> bytes:
-        """One cycle, half a minute later, and what is scraped then."""
-        self.steps += 1
-        if self.steps > SCRAPES:
-            return self.metrics.render()  # what follows is read at leisure
-        now_s = self.rig.clock.now_s()
-        if self.steps in (2, SCRAPES - 1):
-            self.rig.cloud.add(server(f"too-many-{self.steps}", since_s=now_s))
-        report = self.rig.run(30)
-        self.metrics.cycle(report.outcome, 0.03, self.rig.clock.now_s())
-        self.metrics.request("list_servers", "ok", 0.1)
-        self.metrics.request("list_servers", "key_refused", 0.1)
-        return self.metrics.render()
 
 
 @pytest.fixture(scope="module")

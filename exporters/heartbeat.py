@@ -1,0 +1,33 @@
+"""Who outside notices when cohortd falls silent? A URL that is asked for after good cycles."""
+
+from __future__ import annotations
+
+import structlog
+import urllib3
+
+TIMEOUT_S = 10
+
+log = structlog.get_logger()
+
+
+class Heartbeat:
+    """Asks for a URL outside after good cycles, so that silence is noticed there."""
+
+    def __init__(self, url: str) -> None:
+        self._url, self._good = url, False
+        self._pool = urllib3.PoolManager(num_pools=1)
+
+    def cycle(self, outcome: str) -> None:
+        """Hear how a cycle ended."""
+        self._good = self._good or outcome == "done"
+
+    def run(self) -> None:
+        """Ask for the URL, if a cycle ended well since the last time."""
+        if not self._good:
+            return
+        self._good = False
+        try:
+            self._pool.request("GET", self._url, timeout=TIMEOUT_S, retries=False, redirect=False)
+        except urllib3.exceptions.HTTPError as error:
+            # The address may hold a secret: only the kind of failure is logged.
+            log.warning("heartbeat.failed", error=type(error).__name__)
