@@ -20,10 +20,12 @@ from quotas.book import Book, BookError
 from quotas.book.answers import InboxAnswer, answers_of, write_answer
 from quotas.book.inbox import waiting_messages
 from quotas.book.requests import open_request, withdraw_request
+from quotas.book.responses import acknowledge, snooze
 from quotas.book.tokens import list_tokens
 from quotas.corrections import Refused
 from quotas.requests import Ask
 from quotas.tokens import Token
+from quotas.units import format_instant
 
 log = structlog.get_logger()
 MOST_READ, MOST_DONE = 1_000, 50
@@ -46,6 +48,16 @@ class _Open(_Shape):
 
 class _Withdraw(_Shape):
     request: Count
+
+
+class _Acknowledge(_Shape):
+    notice: Count
+
+
+class _Snooze(_Shape):
+    notice: Count
+    for_s: Count
+    reason: Annotated[Text, StringConstraints(min_length=1)]
 
 
 class _Envelope(_Shape):
@@ -90,9 +102,32 @@ def _withdraw(book: Book, write: _Write) -> tuple[str, int | None]:
     return f"request {number} is withdrawn", number
 
 
+def _acknowledge(book: Book, write: _Write) -> tuple[str, int | None]:
+    number = _Acknowledge.model_validate(write.body).notice
+    acknowledge(book, number, write.actor, write.now_s, of=write.startup)
+    return f"notice {number} is acknowledged", number
+
+
+def _snooze(book: Book, write: _Write) -> tuple[str, int | None]:
+    asked = _Snooze.model_validate(write.body)
+    moved = snooze(
+        book,
+        asked.notice,
+        asked.for_s,
+        asked.reason,
+        write.actor,
+        write.now_s,
+        of=write.startup,
+        key=f"inbox:{write.id}",
+    )
+    return f"notice {asked.notice} is due {format_instant(moved.deadline_s)}", asked.notice
+
+
 KINDS: Mapping[str, Callable[[Book, _Write], tuple[str, int | None]]] = {
     "request.open": _open,
     "request.withdraw": _withdraw,
+    "notice.acknowledge": _acknowledge,
+    "notice.snooze": _snooze,
 }
 
 

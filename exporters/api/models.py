@@ -189,6 +189,7 @@ class Notice(Answer):
     state: str = Field(examples=["open"])
     given: Instant
     deadline: Instant
+    acknowledged: Instant | None = Field(description="when somebody first said so")
     text: str
 
 
@@ -273,7 +274,7 @@ class WriteAnswer(Answer):
     state: str = Field(examples=["done"], description="waiting, done or refused")
     text: str
     decided: Instant | None
-    reference: int | None = Field(description="the request that was opened or withdrawn")
+    reference: int | None = Field(description="the request or the notice that it is about")
 
 
 class StatementHead(Answer):

@@ -38,6 +38,7 @@ def decision_of(row: RowMapping) -> Decision:
 
 def notice_of(row: RowMapping) -> Notice:
     """A row of the notices."""
+    known_s = row["acknowledged_s"]
     return Notice(
         id=row["id"],
         server=row["server_id"] or None,
@@ -47,6 +48,7 @@ def notice_of(row: RowMapping) -> Notice:
         state=row["state"],
         given=format_instant(row["given_s"]),
         deadline=format_instant(row["deadline_s"]),
+        acknowledged=None if known_s is None else format_instant(known_s),
         text=row["text"],
     )
 

@@ -52,13 +52,35 @@ class NewRequest(BaseModel):
 
     def duration_s(self) -> int:
         """The duration in seconds. Raises Problem."""
-        try:
-            seconds = parse_duration(self.duration)
-        except ValueError as error:
-            raise Problem(422, "invalid", f"body.duration: {error}.") from None
-        if not 1 <= seconds <= LARGEST:
-            raise Problem(422, "invalid", "body.duration is out of range: ask for 1s or more.")
-        return seconds
+        return _seconds("body.duration", self.duration)
+
+
+class NewSnooze(BaseModel):
+    """How much later, and why."""
+
+    model_config = ConfigDict(extra="forbid")
+    duration: str = Field(alias="for", max_length=40, examples=["1h"], description="such as 1h")
+    reason: str = Field(min_length=1, max_length=500, examples=["the epoch ends at noon"])
+
+    def for_s(self) -> int:
+        """The time in seconds. Raises Problem."""
+        return _seconds("body.for", self.duration)
+
+
+class Nothing(BaseModel):
+    """An empty object: there is nothing to say beside the address."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+def _seconds(field: str, text: str) -> int:
+    try:
+        seconds = parse_duration(text)
+    except ValueError as error:
+        raise Problem(422, "invalid", f"{field}: {error}.") from None
+    if not 1 <= seconds <= LARGEST:
+        raise Problem(422, "invalid", f"{field} is out of range: ask for 1s or more.")
+    return seconds
 
 
 @router.get("/requests", response_model=PageOf[StartupRequest])
@@ -88,6 +110,35 @@ async def withdraw_request(
 ) -> Response:
     """Take a request back. The next cycle decides: follow `link`."""
     return await _accept(request, token, key, "request.withdraw", {"request": number})
+
+
+@router.post(
+    "/notices/{number}/acknowledge", status_code=202, response_model=Accepted, dependencies=PLAIN
+)
+async def acknowledge(
+    request: Request,
+    token: Requester,
+    number: Number,
+    body: Annotated[Nothing | None, Body()] = None,
+    key: Key = None,
+) -> Response:
+    """Say that a notice was read. The next cycle writes it down: follow `link`."""
+    return await _accept(request, token, key, "notice.acknowledge", {"notice": number})
+
+
+@router.post(
+    "/notices/{number}/snooze", status_code=202, response_model=Accepted, dependencies=PLAIN
+)
+async def snooze(
+    request: Request,
+    token: Requester,
+    number: Number,
+    body: Annotated[NewSnooze, Body()],
+    key: Key = None,
+) -> Response:
+    """Ask for a later deadline, within the policy's bounds. The next cycle decides."""
+    asked = {"notice": number, "for_s": body.for_s(), "reason": body.reason}
+    return await _accept(request, token, key, "notice.snooze", asked)
 
 
 @router.get("/writes/{id}", response_model=WriteAnswer, dependencies=PLAIN)

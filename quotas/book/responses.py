@@ -6,6 +6,7 @@ inbox of the API call the same functions.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
@@ -27,10 +28,15 @@ from quotas.tables import DECISION, NOTICE
 MOST_SHOWN = 1000
 
 
-def acknowledge(book: Book, notice_id: int, actor: str, now_s: int) -> Notice:
-    """The notice, known to be read; the first acknowledgement stays. Raises Refused."""
+def acknowledge(
+    book: Book, notice_id: int, actor: str, now_s: int, *, of: str | None = None
+) -> Notice:
+    """The notice, known to be read; the first acknowledgement stays. Raises Refused.
+
+    `of` is the startup whose it must be.
+    """
     with book.writing() as connection:
-        notice = _notice(connection, notice_id)
+        notice = _notice(connection, notice_id, of)
         if notice.acknowledged_s is not None:
             return notice
         known = replace(notice, acknowledged_s=now_s, acknowledged_by=actor)
@@ -40,10 +46,25 @@ def acknowledge(book: Book, notice_id: int, actor: str, now_s: int) -> Notice:
         return known
 
 
-def snooze(book: Book, notice_id: int, for_s: int, reason: str, actor: str, now_s: int) -> Notice:
-    """The notice with a later deadline, within the policy's bounds. Raises Refused."""
+def snooze(
+    book: Book,
+    notice_id: int,
+    for_s: int,
+    reason: str,
+    actor: str,
+    now_s: int,
+    *,
+    of: str | None = None,
+    key: str | None = None,
+) -> Notice:
+    """The notice with a later deadline, within the policy's bounds. Raises Refused.
+
+    `of` is the startup whose it must be; with a key the same snooze moves it once.
+    """
     with book.writing() as connection:
-        program, notice = _program(connection), _notice(connection, notice_id)
+        program, notice = _program(connection), _notice(connection, notice_id, of)
+        if key is not None and _was_snoozed(connection, notice, key):
+            return notice
         moved = snoozed(notice, program.policy, for_s, now_s)
         values = {name: getattr(moved, name) for name in ("deadline_s", "snoozed_s", "reminded_s")}
         connection.execute(update(NOTICE).where(NOTICE.c.id == notice_id).values(**values))
@@ -53,6 +74,8 @@ def snooze(book: Book, notice_id: int, for_s: int, reason: str, actor: str, now_
             "to_s": moved.deadline_s,
             "reason": reason,
         }
+        if key is not None:
+            inputs["key"] = key
         why = _decide(connection, moved, "snooze", inputs, now_s)
         told = replace(moved, text=f"{why}. {notice.text}")
         drafts = drafts_to(program, told, "snoozed", now_s)
@@ -118,8 +141,16 @@ def _program(connection: Connection) -> Program:
     return program
 
 
-def _notice(connection: Connection, notice_id: int) -> Notice:
+def _was_snoozed(connection: Connection, notice: Notice, key: str) -> bool:
+    rows = select(DECISION.c.inputs).where(DECISION.c.verb == "snooze")
+    mine = rows.where(DECISION.c.startup == notice.startup, DECISION.c.cause == notice.cause)
+    return any(json.loads(row.inputs).get("key") == key for row in connection.execute(mine))
+
+
+def _notice(connection: Connection, notice_id: int, of: str | None = None) -> Notice:
     row = connection.execute(select(NOTICE).where(NOTICE.c.id == notice_id)).mappings().first()
+    if of is not None and (row is None or row["startup"] != of):
+        raise Refused(f"{of} has no notice {notice_id}; its notices are listed beside this")
     if row is None:
         raise Refused(f"no notice {notice_id} is in the book; 'cohortd notice list' shows them")
     return Notice(**row)

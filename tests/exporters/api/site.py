@@ -63,7 +63,14 @@ def fill(book: Book) -> None:
         for name in STARTUPS
     ]
     notices = [
-        a_notice(f"server-{name}", startup=name, text=f"{name} stops", id=None, deadline_s=9000)
+        a_notice(
+            f"server-{name}",
+            startup=name,
+            rule="limit",
+            text=f"{name} stops",
+            id=None,
+            deadline_s=9000,
+        )
         for name in STARTUPS
     ]
     result = result_of(

@@ -53,6 +53,12 @@ CALLS = {
     ("GET", "/v1/decisions/{number}/why"): Call("/v1/decisions/1/why"),
     ("GET", "/v1/statements"): Call("/v1/statements"),
     ("GET", "/v1/statements/{month}"): Call("/v1/statements/1970-01"),
+    ("POST", "/v1/notices/{number}/acknowledge"): Call(
+        "/v1/notices/1/acknowledge", "acme", "acme-read", "POST", None, 202
+    ),
+    ("POST", "/v1/notices/{number}/snooze"): Call(
+        "/v1/notices/1/snooze", "acme", "acme-read", "POST", {"for": "1h", "reason": "r"}, 202
+    ),
     ("GET", "/v1/writes/{id}"): Call("/v1/writes/" + "0" * 32, status=404),
     ("GET", "/v1/admin/startups"): Call("/v1/admin/startups", "admin", "acme"),
     ("GET", "/v1/admin/startups/{name}/credits"): Call(

@@ -15,7 +15,6 @@ from quotas.book.words import say
 from quotas.reasons import conclude
 from quotas.snapshot import Decision
 from quotas.words import Word
-from tests.builders import a_notice
 from tests.quotas.book.rows import result_of
 
 from .site import NOW_S, Site
@@ -37,9 +36,8 @@ def decide(at: Site, **changes: Any) -> int:
     reason = conclude("limit", INPUTS)
     values = {"verb": "announce", "reason": reason, "inputs": INPUTS, **changes}
     made = Decision("acme", "server-acme", "limit", cause="c", **values)
-    notice = a_notice("server-acme", rule="limit", cause="c", id=None, deadline_s=9000)
     none: Any = []
-    result = result_of(sweeps=none, runs=none, transfers=none, decisions=[made], notices=[notice])
+    result = result_of(sweeps=none, runs=none, transfers=none, decisions=[made])
     commit(at.book, result, lease, NOW_S)
     return int(at.json("/v1/decisions")["items"][0]["id"])
 

@@ -106,6 +106,17 @@ def test_a_request_is_kept_decided_and_taken_back(served: Served) -> None:
     assert refused.code == 1 and refused.out.startswith("refused: ")
 
 
+def test_a_notice_is_answered(served: Served) -> None:
+    """Snoozed and acknowledged from a terminal; --wait tells the new deadline."""
+    asks = (["notices", "snooze", 1, "--for", "30m", "--key", "s"], ["notices", "ack", 1])
+    for ask in (asks[0], [*asks[1], "--key", "a"]):
+        assert "is kept" in served.run(*ask).out
+        served.decide()
+    done = served.run(*asks[0], "--wait")
+    assert (done.code, done.out) == (0, "done: notice 1 is due 1970-01-01T03:00:00Z\n")
+    assert served.run("notices", "--json").json["items"][0]["acknowledged"]
+
+
 @pytest.mark.parametrize(
     ("line", "who", "code", "says"),
     [
