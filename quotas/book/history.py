@@ -18,7 +18,7 @@ from quotas.balances import Balance, balance, exhaustion_s
 from quotas.book.posted import known_id
 from quotas.book.session import Book
 from quotas.book.state import read_grants, read_program
-from quotas.ledger import GrantBalance, usage_account
+from quotas.ledger import GrantBalance, between_account, usage_account
 from quotas.metering import Run
 from quotas.posted import holder
 from quotas.program import Program
@@ -188,7 +188,9 @@ def _standing(
     mine = [run for run in runs if run.startup == name]
     reserve_s = program.policy.minimum_notice_s + program.policy.stop_latency_s
     confirmed = {run.zone: as_of_s for run in mine}
-    stands = balance(name, as_of_s, own, mine, confirmed, reserve_s)
+    lenders = {between_account(grant.cohort, name) for grant in own}
+    owed_ucr = -sum(sums.get(account, 0) for account in sorted(lenders))
+    stands = balance(name, as_of_s, own, mine, confirmed, reserve_s, owed_ucr=owed_ucr)
     held = sum(
         ucr
         for account, ucr in sums.items()
@@ -196,7 +198,7 @@ def _standing(
     )
     aside_ucr = accrued_ucr + stands.reserve_ucr
     posted_ucr = stands.posted_ucr + held
-    ends_s = exhaustion_s(as_of_s, own, aside_ucr, stands.burn_ucr_per_h)
+    ends_s = exhaustion_s(as_of_s, own, aside_ucr, stands.burn_ucr_per_h, owed_ucr)
     return Standing(
         balance=replace(
             stands,

@@ -11,11 +11,15 @@ from hypothesis import strategies as st
 from quotas.book.deeds import perform
 from quotas.book.history import Expiring, NotKnown, Past, as_of
 from quotas.book.session import Book
+from quotas.book.standing import read_balance
+from quotas.book.state import read_program
 from quotas.orders import Deed, GrantOrder, Order, RefundOrder, VoidOrder
 from quotas.tables import BALANCE
 from quotas.units import Period, cost_ucr
 from tests.builders import unknown
 from tests.scheduler.rig import RATE, T0, ZONE, Rig, offer, server
+
+from .test_books_stateful import Books
 
 HOUR_S = 3600
 
@@ -166,3 +170,26 @@ def test_no_program_no_answer() -> None:
     """An empty book says what to do."""
     with pytest.raises(NotKnown, match="cohortd apply"):
         as_of(Book.in_memory(), 5, 10)
+
+
+def test_the_past_is_what_the_book_said_then() -> None:
+    """With a hold, and with what was lent between tranches: amount by amount, and the runway."""
+    played = Books()
+    played.begin(mode="shadow")
+    played.starts(name="birch")
+    played.holds(name="acme", amount=7_000_000, lasts_s=2 * 86_400)
+    played.hours_pass(hours=4)
+    with played.rig.book.reading() as connection:
+        _, program = read_program(connection)
+        assert program is not None
+        then = {n: read_balance(connection, program, n, played.now_s) for n in ("acme", "birch")}
+    assert then["acme"].held_ucr == 7_000_000 and then["birch"].owed_ucr > 0
+    at_s = played.now_s
+    played.time_passes(after_s=6 * 86_400, is_dark=False)
+    past = {s.balance.startup: s.balance for s in asked(played.rig, at_s).standings}
+    names = ("posted", "accrued", "held", "reserve", "owed", "later", "available")
+    for name, stood in then.items():
+        for amount in (f"{each}_ucr" for each in names):
+            assert getattr(past[name], amount) == getattr(stood, amount), (name, amount)
+        assert past[name].exhausted_s == stood.exhausted_s
+    played.rig.book.close()
