@@ -61,7 +61,7 @@ def monotonic() -> float:
 
 
 def pause(seconds: float) -> None:
-    """Wait in real time, for the retries of a remote call."""
+    """Wait in real time: between retries of a remote call, or views of a screen."""
     threading.Event().wait(seconds)
 
 

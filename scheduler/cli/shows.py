@@ -22,6 +22,7 @@ from quotas.units import format_instant
 from scheduler.cli.deeds import BAD_INPUT, REFUSED, fail, instant_s
 from scheduler.cli.instants import AsOf, past_s
 from scheduler.cli.options import DEFAULT_STATE, Json, State, read_text, show
+from scheduler.cli.screen import lines_of, watched
 from scheduler.clock import SystemClock
 from scheduler.past import past_of
 from scheduler.status import status_of
@@ -33,62 +34,28 @@ def register(app: typer.Typer) -> None:
         app.command()(command)
 
 
-def status(state: State = DEFAULT_STATE, as_of: AsOf = None, as_json: Json = False) -> None:
+def status(
+    state: State = DEFAULT_STATE,
+    as_of: AsOf = None,
+    watch: Annotated[bool, typer.Option(help="Show it anew every few seconds, until ^C.")] = False,
+    as_json: Json = False,
+) -> None:
     """Show every startup: credits left, burn, runway, GPUs, level; zones and open notices."""
-    now_s = SystemClock().now_s()
+    clock = SystemClock()
     if as_of is not None:
-        _past(Book.open_existing(state), instant_s("--as-of", as_of), now_s, as_json=as_json)
+        asked_s = instant_s("--as-of", as_of)
+        _past(Book.open_existing(state), asked_s, clock.now_s(), as_json=as_json)
         return
-    found = status_of(Book.open_existing(state), now_s)
+    if watch:
+        book = Book.open_existing(state)
+        watched(lambda: lines_of(status_of(book, clock.now_s())))
+        return
+    found = status_of(Book.open_existing(state), clock.now_s())
     if as_json:
         show(found)
         return
-    typer.echo(found["sentence"])
-    typer.echo(f"{'startup':24} {'level':8} {'GPUs':>5} {'available':>14} {'burn/h':>10}  lasts")
-    for line in found["startups"]:
-        typer.echo(
-            f"{line['name']:24} {line['level']:8} {line['gpus']:>5} "
-            f"{line['available']:>14} {line['burn_per_hour']:>10}  {line['runway'] or '-'}"
-        )
-    for line in found["startups"]:
-        if line["pace"]:
-            typer.echo(f"{line['name']:24} pace: {line['pace']['text']}")
-    for share in found["shares"]:
-        if share["usage"] or share["nominal"]:
-            typer.echo(
-                f"{share['startup']:24} {share['pool']:8} {share['usage']:>5} GPUs run, "
-                f"nominal {share['nominal']}, share {share['share']}, ceiling {share['ceiling']}, "
-                f"borrowed {share['borrowed']}, lent {share['lent']}"
-            )
-    for closing in found["closings"]:
-        if closing["state"] != "open" or closing["rules_withheld"]:
-            typer.echo(f"IAM: {closing['startup']} {closing['state']}: {closing['detail']}")
-    for request in found["requests"]:
-        typer.echo(
-            f"request {request['id']}: {request['startup']} asks for {request['gpus']} GPUs of "
-            f"{request['pool']}: {request['standing']}"
-        )
-    for excess in found["excesses"]:
-        typer.echo(f"excess: {excess['reason']}, not before {excess['deadline']}")
-    for notice in found["notices"]:
-        typer.echo(f"notice: {notice['text']}")
-    for word in found["words"]:
-        until = f" until {word['until']}" if word["until"] else ""
-        typer.echo(
-            f"{word['about']} {word['subject']}: {word['value']}{until}, "
-            f"{word['actor']}: {word['reason']}"
-        )
-    if found["held"]:
-        typer.echo(f"{found['held']} stops are held by the guard: 'cohortd approve' lets them pass")
-    messages = found["messages"]
-    if messages["unsent"] or messages["failed"]:
-        typer.echo(
-            f"messages: {messages['unsent']} due and not sent, {messages['failed']} given up; "
-            "see 'cohortd notice list'"
-        )
-    for zone in found["zones"]:
-        if zone["outcome"] != "complete":
-            typer.echo(f"zone {zone['name']}: {zone['outcome']} {zone['detail']}")
+    for line in lines_of(found):
+        typer.echo(line)
 
 
 def _past(book: Book, as_of_s: int, now_s: int, *, as_json: bool) -> None:

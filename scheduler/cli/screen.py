@@ -1,0 +1,82 @@
+"""How does `cohortd status` read on a terminal? The sentence on top, then what stands out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+
+from scheduler.clock import pause
+
+EVERY_S = 5
+
+
+def watched(read: Callable[[], Sequence[str]]) -> None:
+    """Show what is read anew every few seconds, until the reader has seen enough (^C)."""
+    console = Console()
+    try:
+        with Live(console=console, auto_refresh=False, screen=console.is_terminal) as live:
+            while True:
+                live.update("\n".join(read()), refresh=True)
+                pause(EVERY_S)
+    except KeyboardInterrupt:
+        return
+
+
+def lines_of(found: Mapping[str, Any]) -> list[str]:
+    """A status as the lines that a terminal shows, the cycle's sentence first."""
+    return [found["sentence"], *_startups(found), *_shares(found), *_promises(found)]
+
+
+def _startups(found: Mapping[str, Any]) -> Iterator[str]:
+    yield f"{'startup':24} {'level':8} {'GPUs':>5} {'available':>14} {'burn/h':>10}  lasts"
+    for line in found["startups"]:
+        yield (
+            f"{line['name']:24} {line['level']:8} {line['gpus']:>5} "
+            f"{line['available']:>14} {line['burn_per_hour']:>10}  {line['runway'] or '-'}"
+        )
+    for line in found["startups"]:
+        if line["pace"]:
+            yield f"{line['name']:24} pace: {line['pace']['text']}"
+
+
+def _shares(found: Mapping[str, Any]) -> Iterator[str]:
+    for share in found["shares"]:
+        if share["usage"] or share["nominal"]:
+            yield (
+                f"{share['startup']:24} {share['pool']:8} {share['usage']:>5} GPUs run, "
+                f"nominal {share['nominal']}, share {share['share']}, ceiling {share['ceiling']}, "
+                f"borrowed {share['borrowed']}, lent {share['lent']}"
+            )
+    for request in found["requests"]:
+        yield (
+            f"request {request['id']}: {request['startup']} asks for {request['gpus']} GPUs of "
+            f"{request['pool']}: {request['standing']}"
+        )
+    for excess in found["excesses"]:
+        yield f"excess: {excess['reason']}, not before {excess['deadline']}"
+
+
+def _promises(found: Mapping[str, Any]) -> Iterator[str]:
+    for closing in found["closings"]:
+        if closing["state"] != "open" or closing["rules_withheld"]:
+            yield f"IAM: {closing['startup']} {closing['state']}: {closing['detail']}"
+    for notice in found["notices"]:
+        yield f"notice: {notice['text']}"
+    for word in found["words"]:
+        until = f" until {word['until']}" if word["until"] else ""
+        said = f"{word['actor']}: {word['reason']}"
+        yield f"{word['about']} {word['subject']}: {word['value']}{until}, {said}"
+    if found["held"]:
+        yield f"{found['held']} stops are held by the guard: 'cohortd approve' lets them pass"
+    messages = found["messages"]
+    if messages["unsent"] or messages["failed"]:
+        yield (
+            f"messages: {messages['unsent']} due and not sent, {messages['failed']} given up; "
+            "see 'cohortd notice list'"
+        )
+    for zone in found["zones"]:
+        if zone["outcome"] != "complete":
+            yield f"zone {zone['name']}: {zone['outcome']} {zone['detail']}"
