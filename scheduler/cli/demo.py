@@ -135,7 +135,7 @@ def _news(frame: Frame) -> list[str]:
         (
             "ask",
             asked.request.startup,
-            f"{asked.request.gpus} GPU of {asked.request.pool}: {asked.text}",
+            f"{asked.request.gpus} GPUs of {asked.request.pool}: {asked.text}",
         )
         for asked in frame.view.requests
         if frame.earlier_s <= asked.request.opened_s < frame.now_s
