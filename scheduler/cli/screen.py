@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.live import Live
+from rich.text import Text
 
 from scheduler.clock import pause
 
@@ -19,7 +20,7 @@ def watched(read: Callable[[], Sequence[str]]) -> None:
     try:
         with Live(console=console, auto_refresh=False, screen=console.is_terminal) as live:
             while True:
-                live.update("\n".join(read()), refresh=True)
+                live.update(Text("\n".join(read())), refresh=True)
                 pause(EVERY_S)
     except KeyboardInterrupt:
         return
