@@ -26,10 +26,13 @@ from exporters.portal.page import everything, new_key, present
 from exporters.portal.sessions import LASTS_S, PATH, Session, Sessions, set_cookie, signing_key
 from exporters.portal.words import Words, language
 from quotas.book.inbox import Inbox
+from quotas.statements import month_s
 from quotas.tokens import fingerprint
 
 SIGN_IN = f"{PATH}/sign-in"
 YEAR_S = 365 * 86_400
+LINES = 200
+"""Lines of a statement that a page shows, the newest; the API has them all."""
 HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": (
@@ -85,6 +88,7 @@ def build_portal(state: Path, source: Source, access: Access, inbox: Inbox) -> S
             Route("/requests", signed_in(ask), methods=["POST"]),
             Route("/requests/{number:int}/withdraw", signed_in(withdraw), methods=["POST"]),
             Route("/writes/{id}", signed_in(write)),
+            Route("/statements/{month}", signed_in(statement)),
             Mount("/static", StaticFiles(packages=[("exporters.portal", "static")])),
         ],
         exception_handlers={Problem: on_problem, HTTPException: on_http},
@@ -187,7 +191,23 @@ async def write(visit: Visit) -> Response:
     found = written(visit.request, visit.own, visit.request.path_params["id"])
     context = _shared(visit.request, visit.words, visit.session) | {"write": found}
     text = visit.desk.templates.get_template("write.html").render(context)
-    return HTMLResponse(text, headers=HEADERS)
+    return _chosen(visit.request, HTMLResponse(text, headers=HEADERS))
+
+
+async def statement(visit: Visit) -> Response:
+    """One month: opening, every line, closing."""
+    month = visit.request.path_params["month"]
+    try:
+        start_s = month_s(month)
+    except ValueError:
+        raise HTTPException(404) from None
+    found = visit.own.reads.statement(visit.own.source.book(), start_s)
+    if found is None:
+        raise HTTPException(404)
+    context = _shared(visit.request, visit.words, visit.session)
+    context |= {"statement": found, "lines": found.lines[-LINES:], "most": LINES}
+    text = visit.desk.templates.get_template("statement.html").render(context)
+    return _chosen(visit.request, HTMLResponse(text, headers=HEADERS))
 
 
 async def on_problem(request: Request, error: Exception) -> Response:

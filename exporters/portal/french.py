@@ -22,7 +22,9 @@ FRENCH = {
     "The program is being tried out: notices are written, and nothing is stopped.": (
         "Le programme est à l'essai : des préavis sont écrits, et rien n'est arrêté."
     ),
-    "No credits are left to spend.": "Il ne reste plus de crédits à dépenser.",
+    "No credits are left to spend. Ask the people who run your program.": (
+        "Il ne reste plus de crédits à dépenser. Adressez-vous à l'équipe de votre programme."
+    ),
     "Nothing runs, so nothing is spent.": "Rien ne tourne, donc rien n'est dépensé.",
     "At what runs now, they last to the end of the cohort on {day}.": (
         "Avec ce qui tourne maintenant, ils durent jusqu'à la fin de la cohorte, le {day}."
@@ -109,7 +111,12 @@ FRENCH = {
         "Rien ne tourne. Démarrez un serveur dans votre projet Scaleway : il apparaît ici en "
         "une minute."
     ),
+    "Nothing runs, and nothing new may start.": (
+        "Rien ne tourne, et rien de nouveau ne peut démarrer."
+    ),
     # Notices
+    "Nothing of yours is about to be stopped.": "Rien de ce que vous avez ne va être arrêté.",
+    "Earlier notices": "Préavis précédents",
     "Notices": "Préavis",
     "Everything you run": "Tout ce que vous faites tourner",
     "to be stopped at {instant}": "arrêt prévu le {instant}",
@@ -164,6 +171,28 @@ FRENCH = {
         "Aucune demande. Demandez quand il vous faut plus de GPU que vous n'en avez, ou pour "
         "reprendre ce que vous avez prêté."
     ),
+    # Statements
+    "Statements": "Relevés",
+    "Month": "Mois",
+    "Opening": "Solde initial",
+    "Charged": "Facturé",
+    "Closing": "Solde final",
+    "closed for good {instant}": "clos définitivement le {instant}",
+    "still open": "encore ouvert",
+    "No statements yet. The first one opens with your first credits.": (
+        "Pas encore de relevé. Le premier s'ouvre avec vos premiers crédits."
+    ),
+    "These are the newest {most} of {count} lines. The API has them all.": (
+        "Voici les {most} dernières lignes sur {count}. L'API les donne toutes."
+    ),
+    "What": "Quoi",
+    "Duration": "Durée",
+    "Credits": "Crédits",
+    "charge": "dépense",
+    "grant": "attribution",
+    "expiry": "expiration",
+    "refund": "remboursement",
+    "void": "annulation d'attribution",
     # Decisions
     "What was decided, and why": "Ce qui a été décidé, et pourquoi",
     "When": "Quand",
@@ -177,6 +206,10 @@ FRENCH = {
     "reopen": "réouverture",
     "cancel": "annulation",
     "hold": "retenue",
+    "meet": "demande satisfaite",
+    "end": "fin de demande",
+    "acknowledge": "préavis lu",
+    "snooze": "report",
     "restore": "rétablissement",
     # An answer
     (

@@ -14,7 +14,7 @@ from quotas.book import Book
 from quotas.notices import LIVE_NOTICES
 from quotas.requests import LIVE_REQUESTS
 
-ROWS = 20
+ROWS, MOST_LIVE = 10, 100
 LEVELS = {
     "open": "Everything may run.",
     "paced": "What runs may go on; nothing more may start.",
@@ -58,10 +58,13 @@ def everything(own: Own, words: Words, asked: Mapping[str, str]) -> dict[str, An
         "live_requests": LIVE_REQUESTS,
     }
     if book is None:
-        return found | {"notices": [], "requests": [], "decisions": []}
+        return found | {"live": [], "past": [], "requests": [], "statements": [], "decisions": []}
+    newest = reads.notices(book, None, ROWS, only_live=False).items
     return found | {
-        "notices": reads.notices(book, None, ROWS, only_live=False).items,
+        "live": reads.notices(book, None, MOST_LIVE, only_live=True).items,
+        "past": [notice for notice in newest if notice.state not in LIVE_NOTICES],
         "requests": reads.requests(book, None, ROWS).items,
+        "statements": reads.statements(book).items[:ROWS],
         "decisions": reads.decisions(book, None, ROWS).items,
     }
 
@@ -71,7 +74,7 @@ def runway(own: Own, words: Words) -> str:
     standing = own.reads.standing()
     money, cohort = standing.balance, standing.cohort
     if money.available_ucr <= 0:
-        return words("No credits are left to spend.")
+        return words("No credits are left to spend. Ask the people who run your program.")
     if money.exhausted_s is None:
         return words("Nothing runs, so nothing is spent.")
     lasts_s = max(0, money.exhausted_s - money.as_of_s)

@@ -64,6 +64,18 @@ def test_the_page_agrees_with_the_api(reading: Site) -> None:
     assert "1 Jan 1970, 02:00" in text and 'class="state open"' in text
 
 
+def test_a_month_has_its_lines(reading: Site) -> None:
+    """The statement is the startup's own, ties to the API's, and a strange month is not there."""
+    for who, other in (("acme", "birch"), ("birch", "acme")):
+        visitor = signed_in(reading, who)
+        assert 'href="/portal/statements/1970-01">January 1970</a>' in visitor.page()
+        text = visitor.page("/portal/statements/1970-01")
+        assert f"server-{who}" in text and other not in text
+        assert "<dt>Opening</dt><dd>0.00</dd>" in text and "<dt>Closing</dt><dd>0.99</dd>" in text
+    for month in ("1970-02", "1969-01", "1970-13", "x"):
+        assert visitor.ask(f"/portal/statements/{month}").status_code == 404
+
+
 def test_a_countdown_has_its_instant(reading: Site) -> None:
     """In how long, when in the program's time, and a machine-readable instant."""
     text = signed_in(reading).page()

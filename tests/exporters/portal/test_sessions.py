@@ -20,7 +20,7 @@ from tests.exporters.api.site import NOW_S, Site, site
 from .visitor import ORIGIN, Page, Visitor, signed_in
 
 SIGN_IN = "/portal/sign-in"
-READS = ["/portal/", "/portal/now", "/portal/writes/" + "0" * 32]
+READS = ["/portal/", "/portal/now", "/portal/writes/" + "0" * 32, "/portal/statements/1970-01"]
 ASK = "/portal/requests"
 POSTS = ["/portal/sign-out", ASK, "/portal/requests/1/withdraw"]
 GOOD = {"pool": "h100", "gpus": "1", "length": "2", "unit": "h", "reason": "run 4"}
@@ -33,6 +33,10 @@ def forged(visitor: Visitor, startup_token: str) -> str:
     return f"{str(made).rpartition('.')[0]}.{signature}"
 
 
+def _parts(path: str) -> tuple[str, str, str]:
+    return path.rpartition("/")
+
+
 def test_every_route_is_in_the_lists(reading: Site) -> None:
     """A new route of the portal fails here until it is tried with every wrong session."""
     (portal,) = [r for r in reading.client.app.routes if isinstance(r, Mount)]  # type: ignore[attr-defined]  # a FastAPI
@@ -42,7 +46,8 @@ def test_every_route_is_in_the_lists(reading: Site) -> None:
         if isinstance(route, Route)
         for method in (route.methods or set()) - {"HEAD"}
     }
-    reads = {("GET", path.replace("0" * 32, "{id}")) for path in READS}
+    names = {"0" * 32: "{id}", "1970-01": "{month}"}
+    reads = {("GET", f"{head}/{names.get(last, last)}") for head, _, last in map(_parts, READS)}
     posts = {("POST", path.replace("/1/", "/{number:int}/")) for path in POSTS}
     assert found == reads | posts | {("GET", SIGN_IN), ("POST", SIGN_IN)}
 
