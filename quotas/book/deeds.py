@@ -32,29 +32,34 @@ def preview(book: Book, deed: Deed) -> Answer:
 def perform(book: Book, deed: Deed) -> Answer:
     """Write the deed, or repeat its first answer. Raises Refused and writes nothing then."""
     with book.writing() as connection:
-        known = _first_answer(connection, deed)
-        if known is not None:
-            return known
-        outcome = outcome_of(connection, deed)
-        if outcome.price is not None:
-            asked = {"deed": deed.key, "body": deed.body, "answer": canonical(outcome.answer)}
-            connection.execute(PRICE.insert().values(**outcome.price, **asked))
-        if not outcome.transfers:
-            return outcome.answer
-        first, *rest = outcome.transfers
-        kept = {"deed": key_of(connection, deed), "order": deed.body}
-        kept |= {"answer": canonical(outcome.answer)}
-        first = replace(first, detail={**first.detail, **kept})
-        if outcome.grants:
-            connection.execute(GRANT.insert(), list(outcome.grants))
-        if outcome.hold:
-            connection.execute(HOLD.insert().values(**outcome.hold))
-        end_holds(connection, outcome.transfers)
-        posted = post(connection, [first, *rest], recorded_s=deed.now_s, epoch=0, actor=deed.actor)
-        assert posted == len(outcome.transfers), "a deed's transfers are new, all of them"
-        of = select(TRANSFER.c.id).where(TRANSFER.c.key == first.key).scalar_subquery()
-        connection.execute(DEED.insert().values(key=kept["deed"], transfer_id=of))
+        return perform_in(connection, deed)
+
+
+def perform_in(connection: Connection, deed: Deed) -> Answer:
+    """The same within a transaction that writes more. Raises Refused before it writes."""
+    known = _first_answer(connection, deed)
+    if known is not None:
+        return known
+    outcome = outcome_of(connection, deed)
+    if outcome.price is not None:
+        asked = {"deed": deed.key, "body": deed.body, "answer": canonical(outcome.answer)}
+        connection.execute(PRICE.insert().values(**outcome.price, **asked))
+    if not outcome.transfers:
         return outcome.answer
+    first, *rest = outcome.transfers
+    kept = {"deed": key_of(connection, deed), "order": deed.body}
+    kept |= {"answer": canonical(outcome.answer)}
+    first = replace(first, detail={**first.detail, **kept})
+    if outcome.grants:
+        connection.execute(GRANT.insert(), list(outcome.grants))
+    if outcome.hold:
+        connection.execute(HOLD.insert().values(**outcome.hold))
+    end_holds(connection, outcome.transfers)
+    posted = post(connection, [first, *rest], recorded_s=deed.now_s, epoch=0, actor=deed.actor)
+    assert posted == len(outcome.transfers), "a deed's transfers are new, all of them"
+    of = select(TRANSFER.c.id).where(TRANSFER.c.key == first.key).scalar_subquery()
+    connection.execute(DEED.insert().values(key=kept["deed"], transfer_id=of))
+    return outcome.answer
 
 
 def _first_answer(connection: Connection, deed: Deed) -> Answer | None:

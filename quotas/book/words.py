@@ -19,16 +19,21 @@ from quotas.words import Word
 def say(book: Book, word: Word) -> Word:
     """Keep a word, with the one it takes the place of. The same word twice is kept once."""
     with book.writing() as connection:
-        newest = select(WORD).where(WORD.c.family == word.family, WORD.c.subject == word.subject)
-        row = connection.execute(newest.order_by(WORD.c.id.desc()).limit(1)).mappings().first()
-        old = Word(**row) if row else None
-        if old and old.stands_at(word.at_s) and _same(old, word):
-            return old
-        before = f"{old.value} by {old.actor}: {old.reason}" if old else ""
-        values = {k: v for k, v in asdict(replace(word, before=before)).items() if k != "id"}
-        done = connection.execute(WORD.insert().values(**values))
-        assert done.inserted_primary_key is not None, "an insert has a key"
-        return replace(word, before=before, id=done.inserted_primary_key[0])
+        return keep(connection, word)
+
+
+def keep(connection: Connection, word: Word) -> Word:
+    """The same within a transaction that writes more."""
+    newest = select(WORD).where(WORD.c.family == word.family, WORD.c.subject == word.subject)
+    row = connection.execute(newest.order_by(WORD.c.id.desc()).limit(1)).mappings().first()
+    old = Word(**row) if row else None
+    if old and old.stands_at(word.at_s) and _same(old, word):
+        return old
+    before = f"{old.value} by {old.actor}: {old.reason}" if old else ""
+    values = {k: v for k, v in asdict(replace(word, before=before)).items() if k != "id"}
+    done = connection.execute(WORD.insert().values(**values))
+    assert done.inserted_primary_key is not None, "an insert has a key"
+    return replace(word, before=before, id=done.inserted_primary_key[0])
 
 
 def _same(old: Word, new: Word) -> bool:
@@ -132,28 +137,3 @@ def read_shadow(book: Book) -> list[dict[str, Any]]:
             {**row, "at": format_instant(row["at_s"]), "inputs": json.loads(row["inputs"])}
             for row in connection.execute(rows).mappings()
         ]
-
-
-def stopped_notice(book: Book, decision: int) -> Notice | None:
-    """The notice of a decision to stop a server; None where it decided no stop."""
-    with book.reading() as connection:
-        row = connection.execute(select(DECISION).where(DECISION.c.id == decision)).first()
-        if row is None or row.verb != "stop" or row.mode != "enforce":
-            return None
-        same = (
-            (NOTICE.c.startup == row.startup)
-            & (NOTICE.c.server_id == row.server_id)
-            & (NOTICE.c.rule == row.rule)
-            & (NOTICE.c.deadline_s <= row.at_s)
-        )
-        last = select(NOTICE).where(same).order_by(NOTICE.c.id.desc()).limit(1)
-        found = connection.execute(last).mappings().first()
-    return Notice(**found) if found else None
-
-
-def undone(book: Book, server_id: str, notice: str) -> Word | None:
-    """The word that undid a stop before; None where nobody did."""
-    with book.reading() as connection:
-        of = (WORD.c.family == "undo") & (WORD.c.subject == server_id) & (WORD.c.value == notice)
-        row = connection.execute(select(WORD).where(of)).mappings().first()
-    return Word(**row) if row else None

@@ -69,7 +69,8 @@ def demo(
         book.close()
     if as_json:
         played_for = {"seed": seed, "days": days, "cycles": played.cycles}
-        show({**result.as_json(), **played.lending.as_json(), **played_for})
+        told = {**played.lending.as_json(), **played.stories.as_json()}
+        show({**result.as_json(), **told, **played_for})
     else:
         _summary(result, played, keep)
     if not result.ok:
@@ -141,7 +142,8 @@ def _news(frame: Frame) -> list[str]:
         if frame.earlier_s <= asked.request.opened_s < frame.now_s
     ]
     when = format_instant(frame.now_s)
-    return [f"{when} {verb:9} {startup}: {text}" for verb, startup, text in lines]
+    told = [f"{when} {'story':9} {line}" for line in frame.told]
+    return [f"{when} {verb:9} {startup}: {text}" for verb, startup, text in lines] + told
 
 
 def _screen(frame: Frame, latest: deque[str]) -> RenderableType:
@@ -184,7 +186,7 @@ def _summary(result: TieOut, played: Played, keep: Path | None) -> None:
         typer.echo("overdraft: what started after the credits were gone, until seen and noticed")
     typer.echo(f"disputed (for the bill to decide): {format_credits(result.disputed_ucr)}")
     typer.echo(f"book: {'verified' if result.fault is None else result.fault}")
-    for line in played.lending.lines():
+    for line in (*played.lending.lines(), *played.stories.lines()):
         typer.echo(line)
     typer.echo(f"{played.cycles} cycles in {played.wall_seconds:.0f} s of wall time")
     if keep is not None:

@@ -12,12 +12,11 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from quotas.book import Book
-from quotas.book.deeds import perform
 from quotas.book.state import State as BookState
 from quotas.book.state import last_decisions, load
-from quotas.book.words import read_deeds, say, stopped_notice, undone
+from quotas.book.undo import undo as take_back
+from quotas.book.words import read_deeds, say
 from quotas.corrections import Refused
-from quotas.orders import Deed, RefundOrder
 from quotas.units import format_instant, parse_duration
 from quotas.words import EVERYONE, UNDONE_FOR_S, Word, Words
 from scheduler.cli.options import DEFAULT_STATE, Json, State, actor, show
@@ -121,26 +120,16 @@ def undo(
     as_json: Json = False,
 ) -> None:
     """Take a stop back: offer the server again, refund its notice, exempt it for a day."""
-    book = Book.open_existing(state)
-    notice, program = stopped_notice(book, decision), load(book).program
-    if notice is None or program is None:
-        refuse(f"decision {decision} stopped no server; 'cohortd explain' lists them", REFUSED)
-    word = undone(book, notice.server_id, str(notice.id))
-    if word is None:
-        word = say(book, word_of("undo", notice.server_id, str(notice.id), reason, None))
-    order = RefundOrder(
-        notice.deadline_s - program.policy.minimum_notice_s, notice.deadline_s, notice.server_id
-    )
-    deed = Deed(order, word.reason, word.actor, word.at_s, f"undo-{notice.id}")
+    said = word_of("undo", "", "", reason, None)
     try:
-        refunded = str(perform(book, deed)["sentence"])
+        done = take_back(Book.open_existing(state), decision, said.actor, said.reason, said.at_s)
     except Refused as refused:
-        refunded = f"no refund yet: {refused}"
+        refuse(str(refused), REFUSED)
     sentence = (
-        f"{notice.server_name} of {notice.startup} is offered back and exempt until "
-        f"{format_instant(word.at_s + UNDONE_FOR_S)}; {refunded}"
+        f"{done.notice.server_name} of {done.notice.startup} is offered back and exempt until "
+        f"{format_instant(done.word.at_s + UNDONE_FOR_S)}; {done.refund}"
     )
-    answer(sentence, [word], as_json)
+    answer(sentence, [done.word], as_json)
 
 
 def approve(

@@ -24,6 +24,7 @@ from quotas.program_file import parse_program
 from quotas.units import DAY_S, HOUR_S, UCR_PER_CREDIT, format_instant
 from quotas.view import View
 from scheduler.cli.lending import Lending
+from scheduler.cli.stories import Stories
 from scheduler.cli.tieout import Truth
 from scheduler.clock import ManualClock, monotonic, pause
 from scheduler.clouds.scaleway import ScalewayCloud
@@ -58,6 +59,7 @@ class Frame:
     cycles: int
     report: Report
     view: View | None
+    told: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,7 @@ class Played:
     cycles: int
     wall_seconds: float
     lending: Lending
+    stories: Stories
 
 
 def demo_program(region: Running, starts_s: int, days: int) -> str:
@@ -133,7 +136,7 @@ class Rehearsal:
         self.http = requests.Session()
         self.http.trust_env = False
         self.view: View | None = None
-        self.lending = Lending(book)
+        self.lending, self.stories = Lending(book), Stories(book)
         cloud = ScalewayCloud.connect(
             access_key=region.access_key,
             secret_key=region.secret_key,
@@ -162,14 +165,23 @@ class Rehearsal:
             cycles += 1
             self._operate(now_s)
             self.lending.follow(self.view, now_s)
+            told = tuple(self.stories.follow(self.view, now_s))
             ends = (self.starts_s, self.ends_s)
-            watch(Frame(now_s, earlier_s, *ends, cycles, report, self.view))
+            watch(Frame(now_s, earlier_s, *ends, cycles, report, self.view, told))
             if now_s >= self.ends_s + AFTER_THE_END_S and not self._is_busy():
                 break
             earlier_s, now_s = now_s, self._next_s(now_s)
         catalogue = load(self.book).catalogue
         wall_s = monotonic() - began
-        return Played(self.program, catalogue, self._truth(), cycles, wall_s, self.lending.close())
+        return Played(
+            self.program,
+            catalogue,
+            self._truth(),
+            cycles,
+            wall_s,
+            self.lending.close(),
+            self.stories,
+        )
 
     def _operate(self, now_s: int) -> None:
         """What an operator does on the way: a hold, its settlement in part, a refund."""

@@ -12,12 +12,14 @@ import pytest
 
 import scheduler
 from quotas.book.session import FILE_NAME
+from quotas.units import parse_instant
 
 from .command import REPO, Ran, cohortd, here
 
 SEEDS = (1, 2, 3)
 DAYS = 7
 AT_ONCE = 2
+MINIMUM_NOTICE_S = 1800
 TRACE = Path("traces") / "philly_vc_demand_hourly.parquet"
 CSV = """\
 startup,instant,GPUs
@@ -63,6 +65,11 @@ def ties_out(ran: Ran) -> dict[str, Any]:
     assert granted + overdraft == charged + settled + left + held + expired
     assert abs(charged + refunded - truth) <= bound < truth
     assert charged > 0 and min(overdraft, left, expired) >= 0
+    for story in filter(None, said["stories"].values()):
+        noticed, due, stopped = (
+            parse_instant(story[at]) for at in ("notice", "deadline", "stopped")
+        )
+        assert noticed + MINIMUM_NOTICE_S <= due <= stopped and story["reason"]
     return said
 
 
@@ -72,6 +79,16 @@ def test_each_seed_ties_out_to_the_micro_credit(seed: int, demos: dict[str, Futu
     said = ties_out(demos[str(seed)].result())
     assert (said["seed"], said["days"]) == (seed, DAYS)
     assert said["cycles"] >= DAYS * 8  # a cycle at least every three hours
+
+
+def test_the_demo_tells_its_stories(demos: dict[str, Future[Ran]]) -> None:
+    """A leak ended, an exhaustion executed and a mistake undone, each once, with its notice."""
+    told = demos["1"].result().json["stories"]
+    assert set(told) == {"borrowed", "leaked", "credits", "undone"}
+    assert told["leaked"]["startup"] == told["undone"]["startup"] == "echo-agents"
+    assert told["credits"]["startup"] == "delta-robotics"
+    assert told["leaked"]["stopped"] < told["undone"]["stopped"] <= told["undone"]["undone"]
+    assert told["undone"]["undone"] < told["undone"]["back"]
 
 
 def test_a_seed_plays_the_same_program_each_time(demos: dict[str, Future[Ran]]) -> None:

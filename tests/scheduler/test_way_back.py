@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from quotas.book.words import say, stopped_notice
+from quotas.book.undo import undo as take_back
+from quotas.book.words import say
 from quotas.explain import explain, recompute
 from quotas.program import Cohort, Grant, Program, Startup, Tenure
 from quotas.snapshot import Decision
@@ -49,9 +50,7 @@ def off(rig: Rig) -> None:
 def undo(rig: Rig) -> None:
     """An operator takes the last stop back."""
     decision = next(row for row in rig.all("decision") if row["verb"] == "stop")
-    notice = stopped_notice(rig.book, int(str(decision["id"])))
-    assert notice is not None
-    word(rig, "undo", notice.server_id, str(notice.id))
+    take_back(rig.book, int(str(decision["id"])), "ann", "a test", rig.clock.now_s())
 
 
 def lending(backing: str = "on-demand") -> Rig:
