@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from quotas.notices import SEND_WITHIN_S, Intent, Notice
 from quotas.program import Program
+from quotas.reasons import conclude
 from quotas.snapshot import Decision
 
 CLOSE, REOPEN = "close", "reopen"
@@ -82,9 +83,10 @@ def decide_closings(
             intents.append(ended)
         intents.append(_intent(wanted, startup, now_s))
         if last is None or last.action != wanted:
-            text = _text(wanted, startup, why)
+            inputs = {"startup": startup, "action": wanted, "level": level, "why": why}
+            text = conclude(RULE, inputs)
             cause = f"{wanted}:{now_s}"
-            decisions.append(Decision(startup, "", RULE, wanted, cause, text, {"level": level}))
+            decisions.append(Decision(startup, "", RULE, wanted, cause, text, inputs))
             notices.append(_told(startup, cause, text, now_s))
     return Closings(tuple(intents), tuple(decisions), tuple(notices))
 
@@ -117,15 +119,6 @@ def _intent(action: str, startup: str, now_s: int) -> Intent:
         action=action,
         startup=startup,
     )
-
-
-def _text(action: str, startup: str, why: str) -> str:
-    if action == CLOSE:
-        return (
-            f"{startup} may start and create no servers from now on: {why}. Scaleway "
-            "refuses both with 403; stopping and deleting stay allowed."
-        )
-    return f"{startup} may start and create servers again: {why}."
 
 
 def _told(startup: str, cause: str, text: str, now_s: int) -> Notice:

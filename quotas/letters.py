@@ -52,6 +52,7 @@ def _headline(draft: Draft, what: str, when: str) -> str:
     return {
         "notice": f"{what} {verb} {when}",
         "reminder": f"reminder: {what} {verb} {when}",
+        "renewed": f"postponed: {what} {verb} {when}",
         "snoozed": f"snoozed: {what} {verb} {when}",
         "stopping": f"{what} is being stopped now",
         "would": f"{what} would be stopped now",

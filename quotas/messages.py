@@ -117,6 +117,8 @@ def _kind(before: Notice | None, notice: Notice) -> str | None:
         kinds = {"executing": "stopping", "executed": "executed", "cancelled": "cancelled"}
         kinds |= {"held": "held", "returning": "returning", "restored": "restored"}
         return kinds.get(notice.state, "would-stop" if notice.state == "shadow" else None)
+    if notice.deadline_s != before.deadline_s:
+        return "renewed"
     if notice.reminded_s != before.reminded_s:
         return f"reminder-{notice.reminded_s}"
     return None

@@ -152,7 +152,13 @@ class Promises:
             self._record(replace(notice, state="shadow"), "would-stop", violation.inputs)
             return
         if self.snapshot.words.holding(notice.startup):
-            return  # frozen, or in maintenance: it is due as soon as that ends
+            return  # frozen, or in maintenance: it has its minimum notice when that ends
+        if (
+            notice.state == "open"
+            and self.snapshot.words.resumed_s(notice.startup) > notice.deadline_s
+        ):
+            self._renew(notice, violation)
+            return
         if not self.guard.lets(notice, self.gpus.get(notice.server_id, 0)):
             self._hold(notice)
             return
@@ -162,6 +168,20 @@ class Promises:
         if notice.id is None or self._waits(notice) or not may_stop(server):
             return
         self._intend(notice, server, "poweroff")
+
+    def _renew(self, notice: Notice, violation: Violation) -> None:
+        """A notice that fell due while stops waited has the policy's minimum again."""
+        now_s, minimum_s = self.snapshot.now_s, self.snapshot.program.policy.minimum_notice_s
+        inputs: dict[str, int | str] = {
+            "server": notice.server_name,
+            "was_due_s": notice.deadline_s,
+            "resumed_s": self.snapshot.words.resumed_s(notice.startup),
+            "deadline_s": now_s + minimum_s,
+        }
+        why = conclude("renew", inputs)
+        again = replace(notice, deadline_s=now_s + minimum_s, reminded_s=None)
+        text = f"{why}: {violation.reason}. {FATE}"
+        self._record(replace(again, text=text), "renew", inputs)
 
     def _intend(self, notice: Notice, server: Server, action: str) -> None:
         now_s = self.snapshot.now_s

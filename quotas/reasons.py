@@ -98,6 +98,27 @@ def _test(i: Inputs) -> str | None:
     return f"{i['actor']} tries the channels"
 
 
+def _renew(i: Inputs) -> str | None:
+    if int(i["resumed_s"]) <= int(i["was_due_s"]):
+        return None
+    return (
+        f"{i['server']} was to be powered off at {format_instant(int(i['was_due_s']))}, when "
+        f"stops waited; they go on since {format_instant(int(i['resumed_s']))}, and it will be "
+        f"powered off at {format_instant(int(i['deadline_s']))}"
+    )
+
+
+def _closing(i: Inputs) -> str | None:
+    if i["action"] == "close" and i["level"] in {"closed", "stopped"}:
+        return (
+            f"{i['startup']} may start and create no servers from now on: {i['why']}. Scaleway "
+            "refuses both with 403; stopping and deleting stay allowed."
+        )
+    if i["action"] == "reopen" and i["level"] in {"open", "paced"}:
+        return f"{i['startup']} may start and create servers again: {i['why']}."
+    return None
+
+
 def _return(i: Inputs) -> str | None:
     return f"{i['server']} of {i['startup']} is powered on again: {i['why']}"
 
@@ -166,6 +187,8 @@ RULES: Mapping[str, Callable[[Inputs], str | None]] = {
     "outcome": _outcome,
     "guard": _guard,
     "return": _return,
+    "renew": _renew,
+    "closing": _closing,
     "remind": _remind,
     "acknowledge": _acknowledge,
     "snooze": _snooze,
@@ -193,6 +216,7 @@ def rule_of(rule: str, verb: str) -> str:
         "cancelled": "outcome",
         "restored": "outcome",
         "hold": "guard",
+        "renew": "renew",
         "return": "return",
         "remind": "remind",
         "acknowledge": "acknowledge",

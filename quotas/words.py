@@ -52,6 +52,11 @@ class Words:
     def __init__(self, words: Iterable[Word], now_s: int) -> None:
         newest = {(w.family, w.subject): w for w in sorted(words, key=lambda w: w.id or 0)}
         self._standing = {key: word for key, word in newest.items() if word.stands_at(now_s)}
+        self._over_s = {
+            key: word.at_s if word.value == "off" else word.until_s or 0
+            for key, word in newest.items()
+            if word.value == "off" or not word.stands_at(now_s)
+        }
 
     def on(self, family: str, *subjects: str) -> Word | None:
         """The word that stands on the first of the subjects that has one."""
@@ -72,6 +77,11 @@ class Words:
     def holding(self, startup: str) -> Word | None:
         """The maintenance or freeze for which nothing of the startup is stopped now."""
         return self.on("maintenance", EVERYONE) or self.on("freeze", startup, EVERYONE)
+
+    def resumed_s(self, startup: str) -> int:
+        """When the last freeze or maintenance that held the startup's stops ended; 0 for never."""
+        held = (("maintenance", EVERYONE), ("freeze", startup), ("freeze", EVERYONE))
+        return max(self._over_s.get(key, 0) for key in held)
 
     def level_of(self, startup: str) -> Word | None:
         """The word that closed or stopped the startup; None where it is open."""

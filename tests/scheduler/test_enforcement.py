@@ -142,7 +142,7 @@ def test_a_wider_guard_lets_all_pass() -> None:
 
 
 def test_a_freeze_holds_what_is_due_until_its_end() -> None:
-    """Notices are given during a freeze; the stop follows when it ends."""
+    """Notices are given during a freeze; at its end one has the minimum again, told as such."""
     rig = Rig()
     rig.cloud.add(server())
     word(rig, "freeze", EVERYONE, for_s=600)
@@ -150,7 +150,34 @@ def test_a_freeze_holds_what_is_due_until_its_end() -> None:
     rig.run_until(T0 + 599)
     assert (verbs(rig), rig.cloud.stops) == (["notify"], [])
     rig.run(1)
+    assert verbs(rig) == ["notify", "renew"]
+    notice = rig.all("notice")[0]
+    assert notice["deadline_s"] == T0 + 600 + NOTICE_S
+    assert "stops waited" in str(notice["text"])
+    rig.run(NOTICE_S - 1)
+    assert rig.cloud.stops == []
+    rig.run(1)
     assert rig.cloud.stops == ["s1"]
+
+
+def test_a_freeze_that_is_ended_early_renews_from_that_instant() -> None:
+    """--end counts, not what the freeze was said to last; what is not yet due stays as it was."""
+    rig = Rig()
+    rig.cloud.add(server())
+    word(rig, "freeze", EVERYONE, for_s=DAY_S)
+    word(rig, "level", "acme", "stopped")
+    rig.run_until(T0 + 300)
+    word(rig, "freeze", EVERYONE, "off")
+    rig.run_until(T0 + 390, every_s=30)
+    assert rig.all("notice")[0]["deadline_s"] == T0 + 330 + NOTICE_S
+    assert rig.cloud.stops == ["s1"]
+    short = Rig()
+    short.cloud.add(server())
+    word(short, "freeze", EVERYONE, for_s=20)
+    word(short, "level", "acme", "stopped")
+    short.run()
+    short.run(NOTICE_S)
+    assert (verbs(short), short.cloud.stops) == (["notify", "stop"], ["s1"])
 
 
 @pytest.mark.parametrize("subject", ["acme", "s1"])
@@ -179,7 +206,9 @@ def test_maintenance_meters_and_acts_on_nothing() -> None:
     assert rig.cloud.stops == []
     assert rig.charged_ucr() > 0
     assert "in maintenance" in rig.views[-1].sentence
-    rig.run_until(T0 + 2 * HOUR_S + 30)
+    rig.run_until(T0 + 2 * HOUR_S + NOTICE_S - 1)
+    assert rig.cloud.stops == []
+    rig.run_until(T0 + 2 * HOUR_S + NOTICE_S + 30)
     assert rig.cloud.stops == ["s1"]
 
 
