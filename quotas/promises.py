@@ -179,7 +179,7 @@ class Promises:
             "deadline_s": now_s + minimum_s,
         }
         why = conclude("renew", inputs)
-        again = replace(notice, deadline_s=now_s + minimum_s, reminded_s=None)
+        again = replace(notice, deadline_s=now_s + minimum_s, reminded_s=minimum_s)
         text = f"{why}: {violation.reason}. {FATE}"
         self._record(replace(again, text=text), "renew", inputs)
 

@@ -92,6 +92,7 @@ def commit(book: Book, result: Result, lease: Lease, now_s: int) -> tuple[Head, 
         _upsert(connection, ZONE, [_zone(s, result.confirmed) for s in result.sweeps])
         _append(connection, DECISION, [_decision(d, result.mode, now_s) for d in result.decisions])
         _save(connection, NOTICE, result.notices)
+        _postpone(connection, result.notices)
         _save(connection, INTENT, result.intents)
         _save(connection, REQUEST, result.requests)
         _upsert(connection, EXCESS, [asdict(excess) for excess in result.excesses])
@@ -247,6 +248,19 @@ def _save(connection: Connection, table: Table, items: Iterable[Notice | Intent 
             statement,
             [{"row_id": row["id"], **{f"new_{n}": row[n] for n in moving}} for row in moved],
         )
+
+
+def _postpone(connection: Connection, notices: Iterable[Notice]) -> None:
+    """Move the deadlines of notices that have a later one; none ever moves earlier."""
+    rows = [
+        {"row_id": n.id, "new_s": n.deadline_s, "new_text": n.text}
+        for n in notices
+        if n.id is not None
+    ]
+    if rows:
+        later = (NOTICE.c.id == bindparam("row_id")) & (NOTICE.c.deadline_s < bindparam("new_s"))
+        values = {"deadline_s": bindparam("new_s"), "text": bindparam("new_text")}
+        connection.execute(update(NOTICE).where(later).values(**values), rows)
 
 
 def _dispute(dispute: Dispute) -> dict[str, Any]:
