@@ -259,7 +259,7 @@ def _postpone(connection: Connection, notices: Iterable[Notice]) -> None:
     ]
     if rows:
         later = (NOTICE.c.id == bindparam("row_id")) & (NOTICE.c.deadline_s < bindparam("new_s"))
-        values = {"deadline_s": bindparam("new_s"), "text": bindparam("new_text")}
+        values: dict[str, Any] = {"deadline_s": bindparam("new_s"), "text": bindparam("new_text")}
         connection.execute(update(NOTICE).where(later).values(**values), rows)
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from quotas.balances import balance
 from quotas.charging import post_due
 from quotas.decide import Decided, decide
+from quotas.guard import UNTOUCHED, Enforcement
 from quotas.ledger import GrantBalance
 from quotas.metering import Run, meter
 from quotas.notices import LIVE_NOTICES, Intent, Notice
@@ -64,6 +65,7 @@ class Desk:
             stop_latency_s=policy.stop_latency_s,
             requests=tuple(r for r in self.requests.values() if r.is_live),
             excesses=tuple(self.excesses.values()),
+            enforcement=self.enforcement(),
             **TO_DIVIDE,
         )
         self.decided = decide(snapshot)
@@ -83,6 +85,10 @@ class Desk:
     def states(self) -> list[str]:
         """State of each notice that names a server, in the order given."""
         return [n.state for n in self.notices.values() if n.server_id]
+
+    def enforcement(self) -> Enforcement:
+        """What operators said and what was stopped before: nothing at this desk."""
+        return UNTOUCHED
 
     def _known_intents(self) -> tuple[Intent, ...]:
         live = {i for i, n in self.notices.items() if n.state in LIVE_NOTICES}
