@@ -22,7 +22,7 @@ from exporters.api.problems import Problem
 from exporters.api.source import Source
 from exporters.api.writes import NewRequest, keep, written
 from exporters.portal import words as languages
-from exporters.portal.page import everything, new_key, present
+from exporters.portal.page import SNOOZES_S, everything, new_key, present
 from exporters.portal.sessions import LASTS_S, PATH, Session, Sessions, set_cookie, signing_key
 from exporters.portal.words import Words, language
 from quotas.book.inbox import Inbox
@@ -87,6 +87,8 @@ def build_portal(state: Path, source: Source, access: Access, inbox: Inbox) -> S
             Route("/sign-out", signed_in(sign_out), methods=["POST"]),
             Route("/requests", signed_in(ask), methods=["POST"]),
             Route("/requests/{number:int}/withdraw", signed_in(withdraw), methods=["POST"]),
+            Route("/notices/{number:int}/acknowledge", signed_in(acknowledge), methods=["POST"]),
+            Route("/notices/{number:int}/snooze", signed_in(snooze), methods=["POST"]),
             Route("/writes/{id}", signed_in(write)),
             Route("/statements/{month}", signed_in(statement)),
             Mount("/static", StaticFiles(packages=[("exporters.portal", "static")])),
@@ -184,6 +186,23 @@ async def withdraw(visit: Visit) -> Response:
     _, key = await _form(visit)
     number = visit.request.path_params["number"]
     return await _put(visit, key, "request.withdraw", {"request": number})
+
+
+async def acknowledge(visit: Visit) -> Response:
+    """Say that a notice was read."""
+    _, key = await _form(visit)
+    number = visit.request.path_params["number"]
+    return await _put(visit, key, "notice.acknowledge", {"notice": number})
+
+
+async def snooze(visit: Visit) -> Response:
+    """Ask for a later deadline; one of the lengths that the form offers, with a reason."""
+    fields, key = await _form(visit)
+    for_s, reason = SNOOZES_S.get(fields.get("length", "")), fields.get("reason", "").strip()
+    if for_s is None or not 1 <= len(reason) <= 500:
+        raise Problem(422, "snooze", "Give a length of the list and a reason.")
+    asked = {"notice": visit.request.path_params["number"], "for_s": for_s, "reason": reason}
+    return await _put(visit, key, "notice.snooze", asked)
 
 
 async def write(visit: Visit) -> Response:

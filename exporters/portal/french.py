@@ -116,6 +116,14 @@ FRENCH = {
     ),
     # Notices
     "Nothing of yours is about to be stopped.": "Rien de ce que vous avez ne va être arrêté.",
+    "read {instant}": "lu le {instant}",
+    "I have read it": "J'en ai pris connaissance",
+    "Later by": "Reporter de",
+    "Reason": "Raison",
+    "Ask for a later deadline": "Demander un report",
+    "A later deadline needs a length of the list and a reason.": (
+        "Un report demande une durée de la liste et une raison."
+    ),
     "Earlier notices": "Préavis précédents",
     "Notices": "Préavis",
     "Everything you run": "Tout ce que vous faites tourner",

@@ -12,9 +12,11 @@ from exporters.portal.chart import burn_down, outlook
 from exporters.portal.words import Words
 from quotas.book import Book
 from quotas.notices import LIVE_NOTICES
+from quotas.reminders import SNOOZABLE
 from quotas.requests import LIVE_REQUESTS
 
 ROWS, MOST_LIVE = 10, 100
+SNOOZES_S = {"30m": 1800, "1h": 3600, "2h": 7200}
 LEVELS = {
     "open": "Everything may run.",
     "paced": "What runs may go on; nothing more may start.",
@@ -55,6 +57,8 @@ def everything(own: Own, words: Words, asked: Mapping[str, str]) -> dict[str, An
         "key": new_key,
         "is_readable": book is not None,
         "live_notices": LIVE_NOTICES,
+        "snoozable": SNOOZABLE,
+        "snoozes": SNOOZES_S,
         "live_requests": LIVE_REQUESTS,
     }
     if book is None:

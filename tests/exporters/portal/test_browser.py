@@ -101,6 +101,18 @@ def test_a_visit(
     assert (request.startup, request.gpus, request.duration_s) == ("acme", 1, 7200)
 
 
+def test_a_notice_is_acknowledged(chromium: Browser, address: str, fresh_site: Site) -> None:
+    """On a phone: the button, the answer, and the notice says that it was read."""
+    with opened(chromium, address, **PHONE) as page:
+        enter(page, fresh_site.tokens["acme"])
+        page.get_by_role("button", name="I have read it").click()
+        expect(page.get_by_role("heading", level=1)).to_have_text("Asked")
+        assert InboxDrain(fresh_site.book, fresh_site.state)(NOW_S) == 1
+        expect(page.get_by_role("heading", level=1)).to_have_text("Done", timeout=15_000)
+        page.get_by_role("link", name="Back to the page").click()
+        expect(page.locator(".notice.live")).to_contain_text("read 1 Jan 1970")
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("settings", [PHONE, DESK], ids=["phone", "desk"])
 def test_axe_finds_nothing_serious(

@@ -119,6 +119,36 @@ def test_a_refusal_is_shown_with_its_reason(fresh_site: Site) -> None:
     assert "pool tpu is not in the program" in visitor.page(place)
 
 
+def test_a_notice_is_acknowledged_by_its_owner(fresh_site: Site) -> None:
+    """The page says when it was read; another startup's attempt is refused."""
+    path = "/portal/notices/{}/acknowledge"
+    acme, birch = signed_in(fresh_site), signed_in(fresh_site, "birch")
+    own = acme.post(path.format(1), acme.form(path.format(1))).headers["location"]
+    theirs = birch.post(path.format(1), birch.form(path.format(2))).headers["location"]
+    assert decide(fresh_site) == 2
+    assert "notice 1 is acknowledged" in acme.page(own)
+    assert "Refused" in birch.page(theirs)
+    text = acme.page()
+    assert "read 1 Jan 1970, 02:00" in text and path.format(1) not in text
+    assert path.format(2) in birch.page()
+
+
+def test_a_snooze_is_offered_where_a_deadline_may_move(fresh_site: Site) -> None:
+    """Not for used-up credits; for a limit it moves by what was asked; senseless is refused."""
+    notice = a_notice("s-credits", rule="credits", id=None, deadline_s=9000)
+    result = result_of(sweeps=[seen(NOW_S)], confirmed={Z: NOW_S}, notices=[notice])
+    commit(fresh_site.book, result, lease_of(fresh_site.book, now_s=NOW_S), NOW_S)
+    visitor = signed_in(fresh_site)
+    path, text = "/portal/notices/1/snooze", visitor.page()
+    assert "/portal/notices/3/acknowledge" in text and "/portal/notices/3/snooze" not in text
+    form = visitor.form(path)
+    for wrong in ({"length": "9h", "reason": "x"}, {"length": "1h", "reason": " "}, {}):
+        assert visitor.post(path, {**form, **wrong}).status_code == 422
+    place = visitor.post(path, {**form, "length": "1h", "reason": "epoch"}).headers["location"]
+    assert decide(fresh_site) == 1
+    assert "notice 1 is due 1970-01-01T03:30:00Z" in visitor.page(place)
+
+
 def test_another_s_write_and_request_are_not_there(fresh_site: Site) -> None:
     """birch finds nothing at acme's address, and cannot take its request back."""
     acme, birch = signed_in(fresh_site), signed_in(fresh_site, "birch")

@@ -22,7 +22,10 @@ from .visitor import ORIGIN, Page, Visitor, signed_in
 SIGN_IN = "/portal/sign-in"
 READS = ["/portal/", "/portal/now", "/portal/writes/" + "0" * 32, "/portal/statements/1970-01"]
 ASK = "/portal/requests"
-POSTS = ["/portal/sign-out", ASK, "/portal/requests/1/withdraw"]
+POSTS = [
+    *("/portal/sign-out", ASK, "/portal/requests/1/withdraw"),
+    *("/portal/notices/1/acknowledge", "/portal/notices/1/snooze"),
+]
 GOOD = {"pool": "h100", "gpus": "1", "length": "2", "unit": "h", "reason": "run 4"}
 
 
