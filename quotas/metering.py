@@ -167,11 +167,12 @@ class _Zone:
             yield from self._began(server)
         elif self._may_have_bounced(run, server):
             yield replace(self._ended(run, None), end_error_s=0)
-            disputed = Period(self._last_sure_s(run), server.modified_s)
+            changed_s = self._changed_s(server)
+            disputed = Period(self._last_sure_s(run), changed_s)
             disputes.append(
                 Dispute(run.server_id, run.startup, run.flavor, disputed, run.rate_ucr_per_h)
             )
-            yield self._opened(server, run.startup, server.modified_s, error_s=0)
+            yield self._opened(server, run.startup, changed_s, error_s=0)
         else:
             yield from self._went_on(run, server)
 
@@ -204,14 +205,13 @@ class _Zone:
     def _may_have_run(self, server: Server) -> Iterable[Dispute]:
         """A server that is off at both sweeps, but was modified in a long gap between."""
         owner = self.program.owner(server.project_id, self.sweep.at_s)
-        dated_s = self._dated_s(server)
-        if owner is None or dated_s is None or self._gpus(server) == 0:
+        if owner is None or self.confirmed_s is None or self._gpus(server) == 0:
             return
         starts_s = self.program.cohort(owner.cohort).starts_s
-        from_s = max(self.confirmed_s or 0, server.created_s, starts_s)
-        if dated_s - from_s > SHORTEST_BOUNCE_S:
+        from_s = max(self.confirmed_s, server.created_s, starts_s)
+        if self._changed_s(server) - from_s > SHORTEST_BOUNCE_S:
             rate = self.catalogue.rates_ucr_per_h.get(server.flavor)
-            period = Period(from_s, dated_s)
+            period = Period(from_s, self._changed_s(server))
             yield Dispute(server.id, owner.name, server.flavor, period, rate)
 
     def _opened(self, server: Server, startup: str, start_s: int, *, error_s: int) -> Run:
@@ -257,8 +257,12 @@ class _Zone:
         return server.modified_s
 
     def _may_have_bounced(self, run: Run, server: Server) -> bool:
-        dated_s = self._dated_s(server)
-        return dated_s is not None and dated_s - self._last_sure_s(run) > SHORTEST_BOUNCE_S
+        return self._changed_s(server) - self._last_sure_s(run) > SHORTEST_BOUNCE_S
+
+    def _changed_s(self, server: Server) -> int:
+        """The latest instant at which it may have been off: a change of the sweep's own
+        seconds, or by a clock ahead of ours, hides what was before it."""
+        return min(server.modified_s, self.sweep.at_s)
 
     def _gpus(self, server: Server) -> int:
         return self.catalogue.gpus.get(server.flavor, 0)

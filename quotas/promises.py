@@ -76,13 +76,13 @@ class Promises:
         """Promise a stop: a new notice with at least the policy's minimum."""
         run, now_s = violation.run, self.snapshot.now_s
         before = self._before(violation)
+        given_s = now_s
+        least_s = now_s + self.snapshot.program.policy.minimum_notice_s
+        deadline_s = max(violation.deadline_s, least_s)
         if before is not None and before.off_s is not None:
+            # What was left of it, and never more than a new one: the end does not wait.
             given_s = before.given_s
-            deadline_s = now_s + max(0, before.deadline_s - before.off_s)
-        else:
-            given_s = now_s
-            least_s = now_s + self.snapshot.program.policy.minimum_notice_s
-            deadline_s = max(violation.deadline_s, least_s)
+            deadline_s = min(deadline_s, now_s + max(0, before.deadline_s - before.off_s))
         text = (
             f"{run.server_name} ({run.flavor}) will be powered off at "
             f"{format_instant(deadline_s)}: {violation.reason}. {FATE}"

@@ -7,7 +7,7 @@ from dataclasses import replace
 from quotas.balances import balance
 from quotas.charging import post_due
 from quotas.decide import Decided, decide
-from quotas.guard import UNTOUCHED, Enforcement
+from quotas.guard import Enforcement
 from quotas.ledger import GrantBalance
 from quotas.metering import Run, meter
 from quotas.notices import LIVE_NOTICES, Intent, Notice
@@ -87,8 +87,9 @@ class Desk:
         return [n.state for n in self.notices.values() if n.server_id]
 
     def enforcement(self) -> Enforcement:
-        """What operators said and what was stopped before: nothing at this desk."""
-        return UNTOUCHED
+        """What was stopped before: the last notice of each subject whose server went off."""
+        off = {n.subject: n for n in self.notices.values() if n.off_s is not None}
+        return Enforcement(past=tuple(off.values()))
 
     def _known_intents(self) -> tuple[Intent, ...]:
         live = {i for i, n in self.notices.items() if n.state in LIVE_NOTICES}

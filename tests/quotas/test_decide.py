@@ -15,6 +15,7 @@ from quotas.notices import SEND_WITHIN_S, Intent, settle
 from quotas.program import Program
 from quotas.promises import FIRST_RETRY_S, LAST_RETRY_S
 from quotas.snapshot import Snapshot
+from quotas.units import DAY_S
 from tests.builders import (
     YEAR_S,
     Z,
@@ -335,3 +336,15 @@ def test_the_cohorts_end_stops_what_still_runs() -> None:
     (intent,) = desk.intents.values()
     assert 4000 <= intent.decided_s <= 4030
     assert desk.states() == ["executed"]
+
+
+def test_a_notice_that_goes_on_does_not_outlast_the_cohort() -> None:
+    """Off for an hour under the end's notice, then on again: it still stops at the end."""
+    desk = Desk(a_program(ends_s=2 * DAY_S), [a_balance_of(left_ucr=10**9)], a_server())
+    desk.until(DAY_S + 3_600, 3_600)
+    running = desk.servers["s1"]
+    desk.servers["s1"] = replace(running, state="stopped", modified_s=desk.now_s)
+    desk.until(desk.now_s + 7_200, 3_600)
+    desk.servers["s1"] = replace(running, modified_s=desk.now_s)
+    desk.cycle(3_600)
+    assert [n.deadline_s for n in desk.notices.values() if n.state == "open"] == [2 * DAY_S]

@@ -334,3 +334,22 @@ def test_periods_are_cut_at_edges_and_months() -> None:
         Period(month_s, month_s + 60),
     )
     assert due(a_run(), 500, {500}) == (Period(0, 500),)
+
+
+def test_a_change_in_the_seconds_of_the_sweep_hides_what_was_before_it() -> None:
+    """Modified after the sweep's instant, on at both: the gap is disputed, not charged (I4)."""
+    server = a_server(modified_s=10_005)
+    result = meter(a_program(), CATALOGUE, [a_run()], {Z: 1_000}, [seen(10_000, server)])
+    (dispute,) = result.disputes
+    assert dispute.period == Period(1_000, 10_000)
+    assert sorted((r.start_s, r.end_s) for r in result.runs.values()) == [
+        (0, 1_000),
+        (10_000, None),
+    ]
+
+
+def test_a_server_that_went_off_in_the_seconds_of_the_sweep_may_have_run() -> None:
+    """Off at both sweeps and modified after the second one's instant: disputed too."""
+    server = a_server(state="stopped", modified_s=10_005)
+    result = meter(a_program(), CATALOGUE, [], {Z: 1_000}, [seen(10_000, server)])
+    assert [d.period for d in result.disputes] == [Period(1_000, 10_000)]

@@ -1,110 +1,161 @@
-"""The simulated region as the daemon's cloud, in-process, with faults at its face."""
+"""The region of a play as the daemon's cloud, in-process, with faults at its face."""
 
 from __future__ import annotations
 
-import random
-from dataclasses import dataclass, field
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 
 from quotas.observation import Cause, Complete, Offer, Partial, Server, Sweep, Unknown
 from scheduler.clouds.base import Conflict, Project, Throttled, Unreachable
-from simulator.world import Refusal, World
+from simulator.world import Refusal
 from simulator.world import Server as WorldServer
 from simulator.world.lifecycle import allowed_actions
 
+from .region import Region
+from .script import Event, Window
+
 STALE_S = 45
 """How old an answer may be that says it is of now."""
-READS = ("outage", "partial", "stale")
-KINDS = (*READS, "refuse", "throttle", "lost-before", "lost-after")
 
 
-@dataclass(frozen=True)
-class Window:
-    """A fault in a zone, in [from_s, until_s)."""
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call to the provider: when, by the region's clock, on what, and how it was answered."""
 
-    kind: str
+    at_s: int
     zone: str
-    from_s: int
-    until_s: int
+    server_id: str
+    action: str
+    answer: str
 
 
-def draw_windows(seed: int, start_s: int, until_s: int, zones: tuple[str, ...]) -> list[Window]:
-    """The faults of a seed: each kind is off for half of the seeds, seed 0 has none."""
-    chance = random.Random(f"{seed}/windows")
-    windows = []
-    for kind in KINDS:
-        is_on = chance.random() < 0.5 and seed != 0
-        for zone in zones:
-            for _ in range(chance.randint(2, 8)):
-                from_s = chance.randrange(start_s, until_s)
-                longest = 9 if kind in READS else 12
-                length_s = int(60 * 2 ** chance.uniform(0, longest))
-                if is_on:
-                    windows.append(Window(kind, zone, from_s, min(from_s + length_s, until_s)))
-    return windows
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """How a zone answered: when, by the region's clock, as of when, and how truly."""
+
+    at_s: int
+    asked_s: int
+    outcome: str
+    is_stale: bool
 
 
 @dataclass
-class WorldCloud:
-    """Reads and acts on a world, and keeps a log of both for the auditor."""
+class RegionCloud:
+    """Reads and acts on a region, and keeps a log of both for the auditor."""
 
-    world: World
-    windows: list[Window] = field(default_factory=list)
-    swept: dict[str, list[tuple[int, str]]] = field(default_factory=dict)
-    calls: list[tuple[int, str, str]] = field(default_factory=list)
-    seen_before: dict[str, tuple[int, tuple[Server, ...]]] = field(default_factory=dict)
+    region: Region
+    windows: Iterable[Window] = ()
+    point: Callable[[str], None] = lambda _: None
+    later: Callable[[Event], None] = lambda _: None
+    offset_s: Callable[[], int] = lambda: 0
+    swept: dict[str, list[Swept]] = field(default_factory=lambda: defaultdict(list))
+    calls: list[Call] = field(default_factory=list)
+    injected: Counter[str] = field(default_factory=Counter)
+    _seen_before: dict[str, tuple[int, tuple[Server, ...]]] = field(default_factory=dict)
+    _offers: dict[tuple[str, int], tuple[Offer, ...]] = field(default_factory=dict)
+    _shown: dict[str, tuple[WorldServer, Server]] = field(default_factory=dict)
+    _of: dict[tuple[str, str], list[Window]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for window in self.windows:
+            self._of.setdefault((window.kind, window.zone), []).append(window)
 
     def _has(self, kind: str, zone: str) -> bool:
-        now_s = self.world.now_s
-        return any(
-            w.kind == kind and w.zone == zone and w.from_s <= now_s < w.until_s
-            for w in self.windows
-        )
+        now_s = self.region.now_s
+        windows = self._of.get((kind, zone), ())
+        if any(w.from_s <= now_s < w.until_s for w in windows):
+            self.injected[kind] += 1
+            return True
+        return False
 
     def sweep(self, zone: str, at_s: int) -> Sweep:
-        """The zone's servers; Unknown, Partial or a little stale within such a window."""
+        """The zone's servers; something less, or something old, within such a window."""
+        stale = self.injected["stale"]
         answer = self._answer(zone, at_s)
-        self.swept.setdefault(zone, []).append((at_s, type(answer).__name__))
+        is_stale = self.injected["stale"] > stale
+        asked_s = at_s - self.offset_s()
+        outcome = type(answer).__name__
+        self.swept[zone].append(Swept(self.region.now_s, asked_s, outcome, is_stale))
         return answer
 
     def _answer(self, zone: str, at_s: int) -> Sweep:
-        assert at_s == self.world.now_s, "the world moves in lock-step with the daemon"
         if self._has("outage", zone):
             return Unknown(zone, at_s, Cause.UNREACHABLE, "simulated")
-        servers = tuple(converted(server) for server in self.world.servers(zone))
+        servers = tuple(self._converted(server) for server in self.region.servers(zone))
         if self._has("partial", zone):
             return Partial(zone, at_s, servers[::2], Cause.INCONSISTENT, "simulated")
-        old_s, old = self.seen_before.get(zone, (0, ()))
-        if self._has("stale", zone) and at_s - old_s <= STALE_S:
+        now_s = self.region.now_s
+        old_s, old = self._seen_before.get(zone, (0, ()))
+        if now_s - old_s <= STALE_S and self._has("stale", zone):
             return Complete(zone, at_s, old)
-        self.seen_before[zone] = (at_s, servers)
+        if self._has("shuffled", zone):
+            servers = servers[::-1]
+        if self._has("unknown-state", zone):
+            servers = tuple(
+                replace(s, state="hibernating") if s.state == "running" else s for s in servers
+            )
+        self._seen_before[zone] = (now_s, servers)
         return Complete(zone, at_s, servers)
+
+    def _converted(self, server: WorldServer) -> Server:
+        known = self._shown.get(server.id)
+        if known is None or known[0] is not server:
+            known = self._shown[server.id] = (server, converted(server))
+        return known[1]
 
     def offers(self, zone: str) -> tuple[Offer, ...]:
         """The catalogue of today."""
-        return tuple(
-            Offer(zone, o.commercial_type, o.gpus, o.rate_ucr_per_h, o.scratch_bytes)
-            for o in self.world.offers(zone)
-        )
+        key = (zone, self.region.market.changes_in_force(self.region.now_s))
+        if key not in self._offers:
+            self._offers[key] = tuple(
+                Offer(zone, o.commercial_type, o.gpus, o.rate_ucr_per_h, o.scratch_bytes)
+                for o in self.region.offers(zone)
+                if o.gpus
+            )
+        return self._offers[key]
 
     def projects(self) -> tuple[Project, ...]:
         """Every project."""
-        return tuple(Project(each.id, each.name) for each in self.world.projects)
+        return tuple(Project(each.id, each.name) for each in self.region.projects)
 
     def server(self, zone: str, server_id: str) -> Server:
         """One server now."""
-        return converted(self.world.server(zone, server_id))
+        return converted(self.region.server(zone, server_id))
 
     def power_off(self, zone: str, server_id: str) -> None:
         """Stop a server, or fail in one of the ways of this window."""
-        self.calls.append((self.world.now_s, zone, server_id))
+        self._act(zone, server_id, "poweroff")
+
+    def power_on(self, zone: str, server_id: str) -> None:
+        """Start a server, or fail in one of the ways of this window."""
+        self._act(zone, server_id, "poweron")
+
+    def _act(self, zone: str, server_id: str, action: str) -> None:
+        self.point("before call")
+        answer = "done"
+        try:
+            self._try(zone, server_id, action)
+        except (Throttled, Conflict, Unreachable) as error:
+            answer = type(error).__name__
+            raise
+        finally:
+            self.calls.append(Call(self.region.now_s, zone, server_id, action, answer))
+            self.point("after call")
+
+    def _try(self, zone: str, server_id: str, action: str) -> None:
         if self._has("throttle", zone):
             raise Throttled("simulated 429")
         if self._has("refuse", zone):
             raise Conflict("simulated conflict")
         if self._has("lost-before", zone):
             raise Unreachable("the request was lost")
+        if action == "poweroff" and self._has("late", zone):
+            late = Event(self.region.now_s + 90, "provider", "late_stop", (zone, server_id))
+            self.later(late)
+            raise Unreachable("502, and done all the same")
         try:
-            self.world.act(zone, server_id, "poweroff")
+            self.region.act(zone, server_id, action)
         except Refusal as error:
             raise Conflict(str(error.body)) from None
         if self._has("lost-after", zone):
@@ -112,7 +163,7 @@ class WorldCloud:
 
 
 def converted(server: WorldServer) -> Server:
-    """A server of the world as an observation."""
+    """A server of the region as an observation."""
     return Server(
         id=server.id,
         zone=server.zone,

@@ -1,116 +1,212 @@
-"""One seed's play: a world, a program over its startups, a daemon, in lock-step."""
+"""One script's play: a region, a program over its startups, a daemon or two, in lock-step.
+
+Cycles run at polls some hours apart, at each edge that the daemon names, and a minute after
+a stop. The book is a `Memory` or the real one; the cycle is `scheduler.cycle` in both.
+"""
 
 from __future__ import annotations
 
+import heapq
 import random
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy.exc import OperationalError
 
 from quotas.book import Book
-from quotas.book.commit import apply_program
-from quotas.program import DEFAULT_ZONES, Cohort, Grant, Pool, Program, Startup, Tenure
-from quotas.units import DAY_S, HOUR_S
+from quotas.book.lease import StaleEpoch
+from quotas.book.transfers import Overdrawn
 from scheduler.clock import ManualClock
 from scheduler.cycle import Cycle, Report
 from scheduler.timing import Timing
-from simulator.world import World
 
-from .cloud import WorldCloud, draw_windows
+from .cloud import RegionCloud
+from .memory import Memory
+from .program import Office, program_of
+from .region import Region
+from .script import NAMES, POINTS, START_S, Event, Script
+from .wiring import POINTS as NOW
 
-START_S = 1_799_107_200
-"""2027-01-05T00:00:00Z."""
-DAYS = 10
-HEALED_S = START_S + 9 * DAY_S
-END_S = START_S + DAYS * DAY_S
-POLL_S = 3 * HOUR_S
-DATED_H100 = ("H100-1-80G", "H100-2-80G", "H100-SXM-2-80G", "H100-SXM-4-80G", "H100-SXM-8-80G")
-
-
-def program_for(world: World, seed: int) -> Program:
-    """Every project a startup: some with little credit, one with a limit of GPUs."""
-    chance = random.Random(f"{seed}/program")
-    startups = tuple(
-        Startup(
-            project.name,
-            "spring",
-            (Tenure(project.id, 0),),
-            limit={"h100": chance.choice([None, None, 4])},
-            grants=(
-                Grant(
-                    f"{project.name}-1",
-                    chance.choice([200, 800, 3_000, 50_000]) * 1_000_000,
-                    START_S,
-                    END_S,
-                ),
-                Grant(f"{project.name}-2", 50_000_000, START_S + 3 * DAY_S, START_S + 6 * DAY_S),
-            ),
-        )
-        for project in world.projects
-    )
-    flavors = tuple(f"{kind}@fr-par-2" for kind in DATED_H100)
-    return Program(
-        "sim",
-        10**13,
-        mode="enforce",
-        zones=DEFAULT_ZONES,
-        pools=(Pool("h100", ((0, 40),), "on-demand", flavors),),
-        cohorts=(Cohort("spring", START_S, END_S, startups),),
-    )
+AFTER_A_STOP_S = 60
+AFTER_AN_ERROR_S = 30
+LONGER_THAN_THE_LEASE_S = 200
+DUE = ("open", "executing", "held")
+MOST_CYCLES = 12_000
 
 
-@dataclass
+class Died(Exception):
+    """The daemon is killed at a point of its cycle: every object of it is dropped."""
+
+
 class Play:
-    """A seed's world and daemon. Crashes drop the daemon's every object but book and world."""
+    """A script's region, book and daemons; `run` plays it to its end."""
 
-    seed: int
-
-    def __post_init__(self) -> None:
-        self.world = World.build(self.seed, START_S, DAYS)
-        windows = draw_windows(self.seed, START_S, HEALED_S, DEFAULT_ZONES)
-        self.cloud = WorldCloud(self.world, windows)
+    def __init__(self, script: Script, *, sql: bool = False) -> None:
+        self.script = script
+        self.region = Region(script.seed, script.days, (*NAMES, "fir"))
+        self.events = [(e.at_s, i, e) for i, e in enumerate(script.events)]
+        heapq.heapify(self.events)
+        self.cloud = RegionCloud(self.region, script.windows, later=self.plan)
+        self.cloud.point = self.at_point
+        self.cloud.offset_s = lambda: self.offset_s
         self.clock = ManualClock(START_S)
-        self.book = Book.in_memory()
-        self.program = program_for(self.world, self.seed)
-        apply_program(self.book, self.program, START_S, "sim")
-        self._crashes = random.Random(f"{self.seed}/crashes")
-        self._crash_chance = self._crashes.choice([0.0, 0.05]) if self.seed else 0.0
-        self.cycle = self._daemon()
-        self.reports: list[Report] = []
+        self.offset_s = 0
+        self.offsets: list[tuple[int, int]] = []
+        self.book: Any = Book.in_memory() if sql else Memory()
+        self.office = Office(self.book, program_of(script, self.region), self.region)
+        self.injected: Counter[str] = self.cloud.injected
+        self._dice = random.Random(f"{script.seed}/cycles")
+        self._is_inside = self._is_nested = False
+        self.cycles = [self._daemon(holder) for holder in "ab"[: script.daemons]]
+        self.count = self._waits = 0
+        self._due: set[tuple[str, str, str]] = set()
+        self.views: list[Any] = []
+        self.report: Report | None = None
+        self.is_healed = False
+        self.befell: list[int] = []
 
-    def _daemon(self) -> Cycle:
+    def _daemon(self, holder: str) -> Cycle:
         return Cycle(
             cloud=self.cloud,
             book=self.book,
             clock=self.clock,
-            holder="sim",
+            holder=holder,
             timing=Timing(),
             publish=lambda _: None,
         )
 
-    def run(self, until_s: int) -> None:
-        """Cycles at each poll, at each edge that the daemon names, and a minute after a stop."""
-        while self.clock.now_s() < until_s:
-            report = self.once()
-            now_s = self.clock.now_s()
-            edges = report.view.edges if report.view else ()
-            pause_s = 60 if report.sent else POLL_S
-            self.move(min([until_s, now_s + pause_s, *(e for e in edges if e > now_s)]))
+    # -- time ---------------------------------------------------------------------------
+
+    def plan(self, event: Event) -> None:
+        """Something more will happen."""
+        heapq.heappush(self.events, (event.at_s, len(self.events) + 10**6, event))
 
     def move(self, to_s: int) -> None:
-        """Time passes, for the world first."""
-        self.world.advance(to_s)
-        self.clock.move_to(to_s)
+        """Time passes: every event up to then, each at its instant, then the clocks."""
+        while self.events and self.events[0][0] <= to_s:
+            at_s, _, event = heapq.heappop(self.events)
+            self._move_clocks(max(at_s, self.region.now_s))
+            self._happens(event)
+        self._move_clocks(to_s)
 
-    def once(self) -> Report:
-        """One cycle, perhaps of a daemon that was just started again."""
-        if self._crashes.random() < self._crash_chance:
-            self.cycle.observer.close()
-            self.cycle = self._daemon()
-        report = self.cycle.run()
-        self.reports.append(report)
-        return report
+    def _move_clocks(self, to_s: int) -> None:
+        self.region.advance(to_s)
+        self.clock.move_to(to_s + self.offset_s)
 
-    def settle(self, cycles: int) -> None:
-        """Cycles at the daemon's own pace."""
+    def _happens(self, event: Event) -> None:
+        if event.who == "operator":
+            self.office.does(event, self.clock.now_s())
+        elif event.who == "clock":
+            (step_s,) = event.args
+            self._step(step_s)
+        else:
+            self.region.play(event)
+
+    def _step(self, step_s: int) -> None:
+        self.injected["clock step"] += 1
+        self.offset_s += step_s
+        self.clock.step(step_s)
+        self.offsets.append((self.region.now_s, self.offset_s))
+
+    # -- cycles -------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """The whole play, to half a day past the end: the guard lets a few stop each hour."""
+        until_s = self.script.end_s + 12 * 3600
+        polls = random.Random(f"{self.script.seed}/polls")
+        while self.region.now_s < until_s and self.count < MOST_CYCLES:
+            if not self.is_healed and self.region.now_s >= self.script.healed_s:
+                self._heal()
+            now_s = self.region.now_s
+            pause_s = self.once()
+            due_s = now_s + (pause_s or polls.randint(*self.script.poll_s))
+            edges = self.report.view.edges if self.report and self.report.view else ()
+            soon = [e - self.offset_s for e in edges if e - self.offset_s > self.region.now_s]
+            self.move(max(self.region.now_s + 1, min([until_s, due_s, *soon[:1]])))
+        self.settle(3)
+
+    def once(self) -> int:
+        """One cycle of one of the daemons; seconds after which to look again, 0 for a poll."""
+        self.count += 1
+        which = self._dice.randrange(len(self.cycles))
+        NOW.hit = self.at_point
+        self._is_inside = True
+        try:
+            self.report = report = self.cycles[which].run()
+        except Died:
+            self.cycles[which] = self._daemon("ab"[which])
+            return AFTER_AN_ERROR_S
+        except (OperationalError, StaleEpoch, Overdrawn) as error:
+            self.injected[f"heard {type(error).__name__}"] += 1
+            return AFTER_AN_ERROR_S
+        finally:
+            self._is_inside = False
+        if report.outcome in ("observed", "standby"):
+            self.injected[report.outcome] += 1
+            return AFTER_AN_ERROR_S
+        return AFTER_A_STOP_S if report.sent else self._pause_s(report)
+
+    def _pause_s(self, report: Report) -> int:
+        """Soon, and later each time, while something is due; else 0: the next poll."""
+        now_s = self.clock.now_s()
+        notices = report.view.notices if report.view else ()
+        due = {n.subject for n in notices if n.state in DUE and n.deadline_s <= now_s}
+        self._waits = self._waits + 1 if due == self._due else 0
+        self._due = due
+        return AFTER_A_STOP_S << min(self._waits, 4) if due else 0
+
+    def at_point(self, name: str) -> None:
+        """The cycle has come to a point: does anything befall it there?"""
+        if not self.script.dice or self.is_healed or self._is_nested or name not in POINTS:
+            return
+        drawn = self._dice.random()
+        for kind, chance in sorted(self.script.dice.items()):
+            if drawn < chance:
+                self._befall(kind, name)
+                return
+            drawn -= chance
+
+    def _befall(self, kind: str, name: str) -> None:
+        self.injected[f"{kind} {name}"] += 1
+        self.befell.append(self.region.now_s)
+        if kind == "crash":
+            raise Died(name)
+        if kind == "error":
+            raise OperationalError(name, {}, Exception("simulated"))
+        if kind == "slow":
+            self.move(self.region.now_s + 20)
+            return
+        self.move(self.region.now_s + LONGER_THAN_THE_LEASE_S)
+        if len(self.cycles) > 1:
+            self._is_nested = True
+            other = self._daemon("c")
+            other.run()
+            self._is_nested = False
+
+    def _heal(self) -> None:
+        self.is_healed = True
+        if self.offset_s:
+            self._step(-self.offset_s)
+
+    def settle(self, cycles: int) -> list[Report]:
+        """Cycles at the daemon's own pace, after everything is healed."""
+        reports = []
         for _ in range(cycles):
-            self.move(self.clock.now_s() + self.cycle.timing.cycle_s)
+            self.move(self.region.now_s + self.cycles[0].timing.cycle_s)
             self.once()
+            if self.report is not None and self.report.outcome == "done":
+                reports.append(self.report)
+        return reports
+
+
+def played(script: Script, *, sql: bool = False) -> Play:
+    """The play of a script, at its end."""
+    play = Play(script, sql=sql)
+    play.run()
+    return play
+
+
+def calm(script: Script) -> Script:
+    """The script without what goes wrong."""
+    return replace(script.without_faults(), dice={})

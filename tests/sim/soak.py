@@ -1,35 +1,141 @@
-"""Plays many seeds with faults and audits each: `make soak SEEDS=200`.
+"""Plays many seeds with faults and audits each: `make soak SEEDS=10000`.
 
-Prints a line for each seed that fails, progress on the way, and a summary; exit 1 when
-an invariant was broken. A failing seed is looked at again with `--first SEED --seeds 1`.
+Prints what failed, progress on the way, and a report: seeds, faults injected, marks fired,
+mutants killed, seeds per minute; exit 1 when an invariant was broken. With `--state FILE`
+it goes on where it was interrupted. `--first SEED --seeds 1` looks at one seed again.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import logging
+import os
 import sys
 from collections import Counter
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
 
 import structlog
 from rich.progress import track
 
 from quotas.book.verify import verify
-from quotas.units import HOUR_S
 from scheduler.clock import monotonic
 
-from .auditor import Audit
-from .play import END_S, Play
+from .auditor import INVARIANTS, faults_of, marks_of
+from .mutants import MUTANTS, killed_by
+from .play import Play
+from .script import draw
+from .wiring import wired
 
 
-def faults_of(seed: int) -> tuple[list[str], set[str]]:
-    """What the auditor and the book's own check find wrong in a seed, and its marks."""
-    play = Play(seed)
-    play.run(END_S + 3 * HOUR_S)
-    audit = Audit(play)
-    found = list(audit.all())
-    fault = verify(play.book).fault
-    return found + ([f"verify: {fault}"] if fault else []), audit.marks()
+@dataclass
+class Tally:
+    """What came of the seeds so far; it adds up, and is JSON."""
+
+    seeds: int = 0
+    cycles: int = 0
+    seconds: float = 0.0
+    broken: dict[str, list[str]] = field(default_factory=dict)
+    injected: Counter[str] = field(default_factory=Counter)
+    marks: Counter[str] = field(default_factory=Counter)
+
+    def add(self, other: Tally) -> None:
+        """One more part of it."""
+        self.seeds += other.seeds
+        self.cycles += other.cycles
+        self.seconds += other.seconds
+        self.broken |= other.broken
+        self.injected.update(other.injected)
+        self.marks.update(other.marks)
+
+    @classmethod
+    def read(cls, path: Path) -> Tally:
+        """The tally that a file keeps."""
+        body = json.loads(path.read_text())
+        body |= {name: Counter(body[name]) for name in ("injected", "marks")}
+        return cls(**body)
+
+
+def quiet() -> None:
+    """Thousands of cycles log too much."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+
+
+def tally_of(seed: int, *, days: int = 183, sql: bool = False) -> Tally:
+    """One seed, played and audited."""
+    quiet()
+    began = monotonic()
+    with wired():
+        play = Play(draw(seed, days), sql=sql)
+        play.run()
+    wrong = faults_of(play)
+    if sql and (fault := verify(play.book).fault):
+        wrong.append(f"verify: {fault}")
+    return Tally(
+        1,
+        play.count,
+        monotonic() - began,
+        {str(seed): wrong} if wrong else {},
+        play.injected,
+        Counter(marks_of(play)),
+    )
+
+
+def tallies(seeds: Iterable[int], jobs: int, *, days: int, sql: bool) -> Iterator[Tally]:
+    """The tally of each seed, in this process or in several."""
+    one = partial(tally_of, days=days, sql=sql)
+    if jobs == 1:
+        yield from map(one, seeds)
+        return
+    with ProcessPoolExecutor(jobs) as pool:
+        yield from pool.map(one, seeds, chunksize=4)
+
+
+def soak(options: argparse.Namespace) -> Tally:
+    """Play the seeds that are not played yet; the whole tally."""
+    path: Path | None = options.state
+    whole = Tally.read(path) if path and path.exists() else Tally()
+    first = options.first + whole.seeds
+    seeds = range(first, options.first + options.seeds)
+    parts = tallies(seeds, options.jobs, days=options.days, sql=options.sql)
+    for part in track(parts, "playing seeds", total=len(seeds), disable=options.quiet):
+        whole.add(part)
+        for seed, wrong in part.broken.items():
+            print(f"seed {seed}: {len(wrong)} faults, the first: {wrong[0]}", flush=True)
+        if path and whole.seeds % 20 == 0:
+            path.write_text(json.dumps(asdict(whole)))
+    if path:
+        path.write_text(json.dumps(asdict(whole)))
+    return whole
+
+
+def report(whole: Tally, tier: str, days: int) -> str:
+    """What a person wants to read of a soak."""
+    rate = 60 * whole.seeds / whole.seconds if whole.seconds else 0
+    lines = [
+        f"{whole.seeds} seeds of {days} days, {tier}: {len(whole.broken)} broken, "
+        f"{whole.cycles} cycles, {rate:.0f} seeds per minute and core",
+        f"invariants checked in each: {', '.join(INVARIANTS)}",
+        "faults injected: " + _counted(whole.injected),
+        "seeds in which it happened: " + _counted(whole.marks),
+    ]
+    return "\n".join(lines)
+
+
+def _counted(of: Counter[str]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in sorted(of.items())) or "none"
+
+
+def mutants(seeds: int, days: int) -> Iterator[str]:
+    """How many seeds kill each planted bug."""
+    for mutant in MUTANTS:
+        killed = sum(killed_by(mutant, seed, days) for seed in range(1, seeds + 1))
+        weak = f", {mutant.weak}" if mutant.weak else ""
+        yield f"mutant {mutant.name}: killed by {killed} of {seeds} seeds{weak}"
 
 
 def main() -> int:
@@ -37,21 +143,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=100)
     parser.add_argument("--first", type=int, default=0)
+    parser.add_argument("--days", type=int, default=183)
+    parser.add_argument("--sql", action="store_true", help="the real book, in memory")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--state", type=Path, help="a file to go on from")
+    parser.add_argument("--mutants", type=int, default=0, help="seeds for each mutant")
+    parser.add_argument("--quiet", action="store_true", help="no bar")
     options = parser.parse_args()
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    began, broken, marks = monotonic(), 0, Counter[str]()
-    for seed in track(range(options.first, options.first + options.seeds), "playing seeds"):
-        found, fired = faults_of(seed)
-        marks.update(fired)
-        broken += bool(found)
-        for text in found:
-            print(f"seed {seed}: {text}")
-    minutes = (monotonic() - began) / 60
-    for mark, seeds in sorted(marks.items()):
-        print(f"{mark}: in {seeds} of {options.seeds} seeds")
-    rate = options.seeds / minutes if minutes else 0
-    print(f"{options.seeds} seeds, {broken} broken, {rate:.0f} seeds per minute")
-    return 1 if broken else 0
+    quiet()
+    whole = soak(options)
+    print(report(whole, "the real book in memory" if options.sql else "pure", options.days))
+    for line in mutants(options.mutants, min(options.days, 60)) if options.mutants else ():
+        print(line, flush=True)
+    return 1 if whole.broken else 0
 
 
 if __name__ == "__main__":

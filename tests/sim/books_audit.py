@@ -1,0 +1,174 @@
+"""Are the books of a play in order? I1-I3, I5, I6, I8, I14, I18, I19 from the rows alone."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from itertools import pairwise
+
+from .evidence import Evidence, Row
+
+HOUR_S = 3600
+DAY_S = 86_400
+
+
+def books(found: Evidence) -> Iterator[str]:
+    """Every fault of the ledger, a sentence each."""
+    yield from _sums(found)
+    yield from _prefixes(found)
+    yield from _keys(found)
+    yield from _runs(found)
+    yield from _grants(found)
+
+
+def charges_by(found: Evidence, name: str) -> dict[str, list[Row]]:
+    """The details of every charge, with its cost and place, by server or run."""
+    by: dict[str, list[Row]] = defaultdict(list)
+    for row in found.transfers:
+        if row["kind"] == "charge":
+            cost = sum(ucr for account, ucr in row["entries"] if account.startswith("usage:"))
+            drawn = {a: -ucr for a, ucr in row["entries"] if ucr < 0}
+            by[row["detail"][name]].append(
+                {**row["detail"], "id": row["id"], "cost": cost, "drawn": drawn, "row": row}
+            )
+    return by
+
+
+def _sums(found: Evidence) -> Iterator[str]:
+    """I1, I2, I19: each transfer is zero, balances are sums, and fit in 64 bits."""
+    sums: dict[str, int] = defaultdict(int)
+    for row in found.transfers:
+        if sum(ucr for _, ucr in row["entries"]):
+            yield f"I1 transfer {row['id']} does not sum to zero"
+        for account, ucr in row["entries"]:
+            sums[account] += ucr
+            if not isinstance(ucr, int) or abs(ucr) >= 2**63:
+                yield f"I19 transfer {row['id']} moves {ucr!r}"
+    if {k: v for k, v in found.balances.items() if v} != {k: v for k, v in sums.items() if v}:
+        yield "I2 balances are not the sums of their entries"
+
+
+def _prefixes(found: Evidence) -> Iterator[str]:
+    """I8: no account but a sponsor's is below zero at any moment."""
+    stands: dict[str, int] = defaultdict(int)
+    for row in found.transfers:
+        for account, ucr in row["entries"]:
+            stands[account] += ucr
+            if stands[account] < 0 and not account.startswith(("sponsor:", "overdraft:")):
+                yield f"I8 {account} is overdrawn by transfer {row['id']}"
+                stands[account] = 0
+
+
+def _keys(found: Evidence) -> Iterator[str]:
+    """I6, I14: keys are unique, epochs do not fall, and cycles post under one."""
+    keys = [row["key"] for row in found.transfers]
+    if len(keys) != len(set(keys)):
+        yield "I6 a key was used twice"
+    epochs = [row["epoch"] for row in found.transfers if row["actor"] == "cohortd"]
+    if any(b < a for a, b in pairwise(epochs)) or 0 in epochs:
+        yield "I14 an epoch fell"
+
+
+def _runs(found: Evidence) -> Iterator[str]:
+    """I3, I5: the charges of a run touch, and cost what the whole costs."""
+    runs = {row["id"]: row for row in found.runs}
+    by_run = charges_by(found, "run")
+    for id, charges in by_run.items():
+        charges.sort(key=lambda c: c["start_s"])
+        rate = charges[0]["rate_ucr_per_h"]
+        first_s = charges[0]["run_start_s"]
+        for one, two in pairwise(charges):
+            if one["end_s"] < two["start_s"] and _cost(rate, first_s, one["end_s"], two["start_s"]):
+                yield f"I3 run {id} has a gap at {one['end_s']}"
+        for charge in charges:
+            if not first_s <= charge["start_s"] < charge["end_s"]:
+                yield f"I3 transfer {charge['id']} is no period of run {id}"
+            if charge["cost"] != _cost(rate, first_s, charge["start_s"], charge["end_s"]):
+                yield f"I5 transfer {charge['id']} costs {charge['cost']}"
+        run = runs.get(id)
+        if run is None:
+            yield f"I3 run {id} is charged, and is no run"
+        elif _cost(rate, first_s, charges[-1]["end_s"], run["posted_until_s"]):
+            yield f"I3 run {id} is posted to {run['posted_until_s']}, charged to less"
+    for charges in charges_by(found, "server").values():
+        charges.sort(key=lambda c: (c["start_s"], c["end_s"]))
+        for one, two in pairwise(charges):
+            if two["start_s"] < one["end_s"]:
+                yield f"I3 {one['server']} is charged twice at {two['start_s']}"
+
+
+def _cost(rate: int, run_start_s: int, from_s: int, to_s: int) -> int:
+    return rate * (to_s - run_start_s) // HOUR_S - rate * (from_s - run_start_s) // HOUR_S
+
+
+def _grants(found: Evidence) -> Iterator[str]:
+    """I18: no grant pays outside its time, none expires early, the nearest end pays first."""
+    terms = terms_of(found)
+    for charges in charges_by(found, "run").values():
+        for charge in charges:
+            for account in charge["drawn"]:
+                if account.startswith("grant:"):
+                    from_s, until_s = terms[account][:2]
+                    if charge["start_s"] < from_s or charge["end_s"] > until_s:
+                        yield f"I18 transfer {charge['id']} draws on {account} outside its time"
+    for row in found.transfers:
+        if row["kind"] == "expiry":
+            account = row["entries"][0][0]
+            if row["recorded_s"] + _behind(found) < terms[account][1]:
+                yield f"I18 {account} expired early"
+    yield from _covered(found, terms)
+
+
+def _covered(found: Evidence, terms: dict[str, tuple[int, int, int]]) -> Iterator[str]:
+    """No charge goes to overdraft while a grant in force has credit left."""
+    left: dict[str, int] = defaultdict(int)
+    for row in found.transfers:
+        if row["kind"] == "charge":
+            own = {a: t for a, t in terms.items() if a.split(":")[1] == row["startup"]}
+            start_s, end_s = row["detail"]["start_s"], row["detail"]["end_s"]
+            usable = [
+                (own[a][2], own[a][1], a)
+                for a in own
+                if own[a][0] <= start_s and end_s <= own[a][1] and left[a] > 0
+            ]
+            drawn = {a: -ucr for a, ucr in row["entries"] if ucr < 0}
+            over = any(a.startswith("overdraft:") for a in drawn)
+            rest = [a for _, _, a in usable if left[a] > drawn.get(a, 0)]
+            if over and rest:
+                yield f"I18 transfer {row['id']} overdraws while {rest[0]} has credit"
+            first = min(usable)[:2] if usable else None
+            for account in drawn:
+                if (
+                    account in own
+                    and rest
+                    and own[account][1] > first[1]
+                    and (
+                        own[account][2] >= first[0]
+                        and left[min(usable)[2]] > drawn.get(min(usable)[2], 0)
+                    )
+                ):
+                    yield f"I18 transfer {row['id']} draws on {account} out of order"
+        for account, ucr in row["entries"]:
+            left[account] += ucr
+
+
+def terms_of(found: Evidence) -> dict[str, tuple[int, int, int]]:
+    """First and last instant, and priority, of each grant: from the script, not the rows."""
+    terms = {}
+    for _, program in found.programs:
+        for startup in program.startups():
+            for g in startup.grants:
+                account = f"grant:{startup.name}:{g.id}"
+                terms[account] = (g.effective_s, g.expires_s, g.priority)
+    for row in found.transfers:
+        account = row["entries"][1][0]
+        if row["kind"] == "grant" and account not in terms:
+            days = found.script.days_of(account.rpartition(":")[2])
+            until_s = min(row["at_s"] + days * DAY_S, found.script.end_s)
+            terms[account] = (row["at_s"], until_s, 0)
+    return terms
+
+
+def _behind(found: Evidence) -> int:
+    """How far the daemon's clock may ever have been behind."""
+    return max([0, *(-offset for _, offset in found.offsets)])

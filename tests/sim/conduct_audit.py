@@ -1,0 +1,176 @@
+"""Did the daemon do what it may, and no more? I11-I13, I21 and the notices, from outside."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+from .evidence import Evidence, Interval, Row
+from .metering_audit import clock_trouble
+from .script import START_S
+from .spans import both
+
+FRESH_S = 60
+NOTICE_S = 1_800
+STOP_S = 2 * 30 + 300 + 188
+"""T_stop, and the longest that a stop takes."""
+TERMINAL = {"confirmed", "failed", "expired", "abandoned"}
+SLOW_S = 250
+
+
+def conduct(found: Evidence) -> Iterator[str]:
+    """Every deed that was not allowed, and every one that was owed and not done."""
+    yield from _calls(found)
+    yield from _notices(found)
+    yield from _intents(found)
+    if found.script.mode == "enforce":
+        yield from _stops(found)
+        yield from _overspent(found)
+
+
+def _calls(found: Evidence) -> Iterator[str]:
+    """I12, I13: each call follows a fresh Complete sweep and a notice that ran out."""
+    ours = {t.project_id for _, p in found.programs for s in p.startups() for t in s.projects}
+    troubled = list(clock_trouble(found))
+    told: dict[str, list[Row]] = defaultdict(list)
+    for notice in found.notices:
+        told[notice["server_id"]].append(notice)
+    for call in found.calls:
+        if found.script.mode != "enforce":
+            yield f"I12 {call.server_id} was touched in {found.script.mode} mode"
+        if found.projects.get(call.server_id) not in ours:
+            yield f"I13 {call.server_id} is not ours"
+        sweeps = [s for s in found.swept[call.zone] if s.at_s <= call.at_s]
+        last = sweeps[-1]
+        if last.outcome != "Complete" or call.at_s - last.at_s > FRESH_S + SLOW_S:
+            yield f"I12 {call.server_id} was stopped at {call.at_s} on a {last.outcome} zone"
+        if both([(call.at_s, call.at_s + 1)], troubled):
+            continue
+        if not any(
+            n["deadline_s"] <= call.at_s and n["mode"] == "enforce" for n in told[call.server_id]
+        ):
+            yield f"I12 {call.server_id} was stopped at {call.at_s} without notice"
+
+
+def _notices(found: Evidence) -> Iterator[str]:
+    """A promise leaves at least the minimum notice, unless it goes on with an older one."""
+    given: dict[tuple[str, str, str], int] = {}
+    for notice in found.notices:
+        if not notice["server_id"]:
+            continue
+        subject = (notice["startup"], notice["server_id"], notice["rule"])
+        left_s = notice["deadline_s"] - notice["given_s"]
+        if subject not in given and left_s < NOTICE_S:
+            yield f"notice {notice['id']} of {notice['server_name']} leaves only {left_s} s"
+        given[subject] = notice["id"]
+
+
+def _intents(found: Evidence) -> Iterator[str]:
+    """I21: each intent is terminal, each call has one, and confirmed means that it was off."""
+    by_server: dict[str, list[Row]] = defaultdict(list)
+    for intent in found.intents:
+        by_server[intent["server_id"]].append(intent)
+        if intent["state"] not in TERMINAL or intent["ended_s"] is None:
+            yield f"I21 intent {intent['id']} is {intent['state']} at the end"
+    troubled = list(clock_trouble(found))
+    for call in found.calls:
+        own = by_server[call.server_id]
+        in_time = any(i["decided_s"] <= call.at_s <= i["not_after_s"] + SLOW_S for i in own)
+        if not in_time and not both([(call.at_s, call.at_s + 1)], troubled):
+            yield f"I21 the call for {call.server_id} at {call.at_s} has no intent"
+
+
+def _stops(found: Evidence) -> Iterator[str]:
+    """I11: a server whose notice ran out is off within T_stop, faults apart."""
+    excuses = _troubled(found)
+    held = {n["id"] for n in found.notices if n["state"] == "held"}
+    held |= {d["server_id"] for d in found.decisions if d["verb"] == "hold"}
+    for notice in found.notices:
+        server, deadline_s = notice["server_id"], notice["deadline_s"]
+        if not server or notice["state"] in ("cancelled", "shadow") or server in held:
+            continue
+        late = (deadline_s + STOP_S, found.now_s)
+        for start_s, end_s in found.truth[server]:
+            ran_on = start_s < deadline_s and end_s > late[0]
+            if ran_on and not _is_excused(found, server, deadline_s, end_s, excuses):
+                yield f"I11 {server} was to stop at {deadline_s}, ran to {end_s}"
+
+
+def _is_excused(
+    found: Evidence, server: str, due_s: int, until_s: int, excuses: dict[str, list[Interval]]
+) -> bool:
+    """Whether some trouble touched the time in which the server should have been stopped."""
+    zone = next(found.kinds[server, s][0] for s, _ in found.truth[server])
+    within = [(due_s - FRESH_S, min(due_s + STOP_S, until_s))]
+    return bool(both(within, [*excuses[zone], *excuses[""], *excuses[server]]))
+
+
+def _troubled(found: Evidence) -> dict[str, list[Interval]]:
+    """Stretches of trouble by zone, by server, and ("") of everything."""
+    troubles: dict[str, list[Interval]] = defaultdict(list)
+    for window in found.script.windows:
+        troubles[window.zone].append((window.from_s - STOP_S, window.until_s + STOP_S))
+    troubles[""] += clock_trouble(found)
+    if found.script.dice:
+        troubles[""] += [(at_s - STOP_S, at_s + 2 * STOP_S) for at_s in found.befell]
+    for intent in found.intents:
+        if intent["state"] == "failed":
+            troubles[intent["server_id"]].append((intent["decided_s"], found.now_s))
+    for event in found.script.events:
+        if event.verb == "lock":
+            back_s = next(
+                e.at_s
+                for e in (*found.script.events, event)
+                if e.verb == "unlock" and e.args == event.args and e.at_s >= event.at_s
+            )
+            troubles[""].append((event.at_s - STOP_S, back_s + STOP_S))
+    return troubles
+
+
+def _overspent(found: Evidence) -> Iterator[str]:
+    """Promise 4: once credits are seen to be gone, servers run no longer than their notice."""
+    excuses = _troubled(found)
+    gone: dict[str, list[int]] = defaultdict(list)
+    last: dict[tuple[str, int], tuple[int, bool]] = {}
+    for row in found.transfers:
+        if row["kind"] == "charge":
+            over = any(a.startswith("overdraft:") for a, ucr in row["entries"] if ucr < 0)
+            key = (row["startup"], row["recorded_s"])
+            last[key] = max(last.get(key, (0, True)), (row["detail"]["end_s"], over))
+    for (startup, recorded_s), (_, over) in last.items():
+        if over:
+            gone[startup].append(recorded_s)
+    granted = defaultdict(list)
+    for row in found.transfers:
+        if row["kind"] == "grant":
+            granted[row["startup"]].append(max(row["at_s"], row["recorded_s"]))
+    held = {d["server_id"] for d in found.decisions if d["verb"] == "hold"}
+    left = {n.name for _, p in found.programs for n in p.startups()} - {
+        s.name for s in found.programs[-1][1].startups()
+    }
+    for run in found.runs:
+        seen = [s for s in gone[run["startup"]] if s > run["start_s"]]
+        if not seen or run["server_id"] in held or run["startup"] in left:
+            continue
+        due_s = seen[0] + NOTICE_S
+        end_s = run["end_s"] if run["end_s"] is not None else found.now_s
+        relieved = any(seen[0] - 1 <= at_s <= due_s + STOP_S for at_s in granted[run["startup"]])
+        if end_s <= due_s + STOP_S + FRESH_S or relieved or due_s > found.script.end_s:
+            continue
+        around = [(seen[0] - FRESH_S, due_s + STOP_S)]
+        own = [*excuses[run["zone"]], *excuses[""], *excuses[run["server_id"]]]
+        if not both(around, own):
+            yield (
+                f"P4 {run['server_id']} of {run['startup']} ran to {end_s} on an overdraft "
+                f"posted at {seen[0]}"
+            )
+
+
+def after_the_end(found: Evidence) -> Iterator[str]:
+    """After the cohort's end nothing of ours runs longer than a notice and a stop take."""
+    since_s = max(START_S, found.script.end_s + NOTICE_S + STOP_S)
+    held = {d["server_id"] for d in found.decisions if d["verb"] == "hold"}
+    for server, spans in found.truth.items():
+        late = any(end_s > since_s and start_s < found.script.end_s for start_s, end_s in spans)
+        if late and server not in held:
+            yield f"I11 {server} runs on after the end of its cohort"

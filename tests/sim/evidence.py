@@ -1,0 +1,133 @@
+"""What is left of a play to judge it by? Rows of either book, and the region's own truth."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sqlalchemy import text
+
+from .cloud import Call, Swept
+from .memory import Memory
+from .play import Play
+from .script import Script
+
+Row = dict[str, Any]
+Interval = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Rows as dictionaries; `truth` is what ran, `kinds` the zone and type of each stretch."""
+
+    script: Script
+    now_s: int
+    transfers: list[Row]
+    runs: list[Row]
+    notices: list[Row]
+    intents: list[Row]
+    disputes: list[Row]
+    decisions: list[Row]
+    balances: dict[str, int]
+    truth: dict[str, list[Interval]]
+    kinds: dict[tuple[str, int], tuple[str, str]]
+    projects: dict[str, str]
+    swept: dict[str, list[Swept]]
+    changed: dict[str, list[int]]
+    deleted: dict[str, int]
+    calls: list[Call]
+    offsets: list[tuple[int, int]]
+    befell: list[int]
+    rates: dict[tuple[str, str], int]
+    programs: list[tuple[int, Any]]
+
+    def complete(self, zone: str) -> list[Swept]:
+        """The sweeps of a zone that answered Complete, in order."""
+        return [each for each in self.swept.get(zone, ()) if each.outcome == "Complete"]
+
+
+def evidence_of(play: Play) -> Evidence:
+    """Everything a play left behind."""
+    rows = _of_memory(play.book) if isinstance(play.book, Memory) else _of_sql(play.book)
+    truth: dict[str, list[Interval]] = defaultdict(list)
+    kinds = {}
+    projects = {}
+    for run in play.region.truth():
+        end_s = run.end_s if run.end_s is not None else play.region.now_s
+        truth[run.server_id].append((run.start_s, end_s))
+        kinds[run.server_id, run.start_s] = (run.zone, run.commercial_type)
+        projects[run.server_id] = run.project_id
+    return Evidence(
+        script=play.script,
+        now_s=play.region.now_s,
+        truth=truth,
+        kinds=kinds,
+        projects=projects,
+        swept=play.cloud.swept,
+        changed=play.region.changed,
+        deleted=play.region.deleted,
+        calls=play.cloud.calls,
+        offsets=play.offsets,
+        befell=play.befell,
+        rates=play.region.rates(),
+        programs=play.office.applied,
+        **rows,
+    )
+
+
+def _of_memory(book: Memory) -> dict[str, Any]:
+    transfers = []
+    for number, posted in enumerate(book.posted.values(), 1):
+        moved = posted.transfer
+        transfers.append(
+            {
+                "id": number,
+                "key": moved.key,
+                "kind": moved.kind,
+                "cohort": moved.cohort,
+                "startup": moved.startup,
+                "at_s": moved.at_s,
+                "recorded_s": posted.recorded_s,
+                "epoch": posted.epoch,
+                "actor": posted.actor,
+                "detail": dict(moved.detail),
+                "entries": [(entry.account, entry.amount_ucr) for entry in moved.entries],
+            }
+        )
+    return {
+        "transfers": transfers,
+        "runs": [asdict(run) for run in book.runs.values()],
+        "notices": [asdict(notice) for notice in book.notices.values()],
+        "intents": [asdict(intent) for intent in book.intents.values()],
+        "disputes": [
+            {**asdict(d), "start_s": d.period.start_s, "end_s": d.period.end_s}
+            for d in book.disputes.values()
+        ],
+        "decisions": [{**asdict(d), "at_s": s, "mode": m} for s, m, d in book.decisions],
+        "balances": dict(book.balances),
+    }
+
+
+def _of_sql(book: Any) -> dict[str, Any]:
+    with book.reading() as connection:
+
+        def rows(query: str) -> list[Row]:
+            return [dict(row) for row in connection.execute(text(query)).mappings()]
+
+        transfers = rows("SELECT * FROM transfer ORDER BY id")
+        by_id = {row["id"]: row for row in transfers}
+        for row in transfers:
+            row["detail"], row["entries"] = json.loads(row["detail"]), []
+        for entry in rows("SELECT * FROM entry ORDER BY transfer_id, position"):
+            by_id[entry["transfer_id"]]["entries"].append((entry["account"], entry["amount_ucr"]))
+        return {
+            "transfers": transfers,
+            "runs": rows("SELECT * FROM run"),
+            "notices": rows("SELECT * FROM notice ORDER BY id"),
+            "intents": rows("SELECT * FROM intent ORDER BY id"),
+            "disputes": rows("SELECT * FROM dispute"),
+            "decisions": rows("SELECT * FROM decision ORDER BY id"),
+            "balances": {r["account"]: r["amount_ucr"] for r in rows("SELECT * FROM balance")},
+        }

@@ -1,0 +1,309 @@
+"""A book without SQL: what `quotas.book` keeps, as Python objects, for thousands of plays.
+
+It answers the same State and takes the same Result as the real one, so that the same cycle
+runs on both; that both end with the same ledger is a test of its own.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from quotas.book.commit import Result
+from quotas.book.lease import Lease, StaleEpoch
+from quotas.book.state import State
+from quotas.book.transfers import OVERDRAWABLE, Overdrawn
+from quotas.guard import WINDOW_S, Enforcement, Stop
+from quotas.ledger import GrantBalance, Transfer, grant_transfer
+from quotas.levels import CREDITS
+from quotas.metering import Catalogue, Dispute, Run
+from quotas.notices import KEPT_NOTICES, LIVE_NOTICES, Intent, Notice
+from quotas.observation import Offer
+from quotas.pacing import WINDOWS_S
+from quotas.program import Program
+from quotas.requests import Request
+from quotas.snapshot import Decision, Excess
+from quotas.units import cost_ucr
+from quotas.words import Word
+
+MOVING = ("state", "sent_s", "met_s", "ended_s", "off_s", "detail")
+TOLD_BY_CREDITS = frozenset({"executing", "executed", "returning"})
+
+
+@dataclass(frozen=True, slots=True)
+class Posted:
+    """A transfer as it stands in the book."""
+
+    transfer: Transfer
+    recorded_s: int
+    epoch: int
+    actor: str
+
+
+class Memory:
+    """Rows by what finds them again. Nothing is ever deleted."""
+
+    def __init__(self) -> None:
+        self.program: Program | None = None
+        self.version = 0
+        self.rates: dict[str, int] = {}
+        self.gpus: dict[str, int] = {}
+        self.confirmed: dict[str, int] = {}
+        self.runs: dict[str, Run] = {}
+        self.unposted: dict[str, Run] = {}
+        self.recent: dict[str, Run] = {}
+        self.grants: dict[str, GrantBalance] = {}
+        self.balances: dict[str, int] = defaultdict(int)
+        self.posted: dict[str, Posted] = {}
+        self.decisions: list[tuple[int, str, Decision]] = []
+        self.notices: dict[int, Notice] = {}
+        self.live: dict[int, Notice] = {}
+        self.past: dict[tuple[str, str, str], Notice] = {}
+        self.told: set[tuple[str, str]] = set()
+        self.stopped: dict[int, tuple[str, str]] = {}
+        self.announced: dict[tuple[str, str], int] = {}
+        self.intents: dict[int, Intent] = {}
+        self.active: dict[int, Intent] = {}
+        self.requests: dict[int, Request] = {}
+        self.excesses: dict[tuple[str, str], Excess] = {}
+        self.disputes: dict[tuple[str, int], Dispute] = {}
+        self.disputed: dict[str, int] = defaultdict(int)
+        self.gpus_of: dict[str, int] = {}
+        self.words: list[Word] = []
+        self.lease: Lease | None = None
+
+    # -- reading ------------------------------------------------------------------------
+
+    def state(self) -> State:
+        """What `quotas.book.state.load` would answer."""
+        return State(
+            program=self.program,
+            program_version=self.version,
+            catalogue=Catalogue(dict(self.rates), dict(self.gpus)),
+            confirmed=dict(self.confirmed),
+            runs=tuple(self.unposted.values()),
+            grants=self._grants(),
+            notices=tuple(n for n in self.live.values() if n.state in LIVE_NOTICES),
+            intents=tuple(self._known_intents()),
+            told=frozenset(self.told | set(self.stopped.values())),
+            charged=self._sums("usage:"),
+            disputed=self._disputed(),
+            overdraft={k: -v for k, v in self._sums("overdraft:").items()},
+            requests=tuple(r for r in self.requests.values() if r.is_live),
+            excesses=tuple(self.excesses[key] for key in sorted(self.excesses)),
+            closings={},
+            recent=self._recent(),
+            enforcement=self._enforcement(),
+        )
+
+    def pending(self) -> tuple[Intent, ...]:
+        """The intents that wait to be sent."""
+        return tuple(i for i in self.active.values() if i.state == "pending")
+
+    def _grants(self) -> tuple[GrantBalance, ...]:
+        for account, grant in self.grants.items():
+            if grant.left_ucr != self.balances[account]:
+                self.grants[account] = replace(grant, left_ucr=self.balances[account])
+        return tuple(self.grants.values())
+
+    def _known_intents(self) -> list[Intent]:
+        gone = [
+            id
+            for id, intent in self.active.items()
+            if not intent.is_live and intent.notice_id not in self.live
+        ]
+        for id in gone:
+            del self.active[id]
+        return list(self.active.values())
+
+    def _sums(self, prefix: str) -> dict[str, int]:
+        return {
+            account.removeprefix(prefix): ucr
+            for account, ucr in self.balances.items()
+            if account.startswith(prefix)
+        }
+
+    def _disputed(self) -> dict[str, int]:
+        return dict(self.disputed)
+
+    def _recent(self) -> tuple[Run, ...]:
+        since_s = max(self.confirmed.values(), default=0) - max(WINDOWS_S)
+        old = [id for id, run in self.recent.items() if (run.end_s or 0) <= since_s]
+        for id in old:
+            del self.recent[id]
+        return tuple(self.recent[id] for id in sorted(self.recent))
+
+    def _enforcement(self) -> Enforcement:
+        newest = {(word.family, word.subject): word for word in self.words}
+        return Enforcement(
+            words=tuple(newest.values()),
+            stops=self._stops(),
+            announced=dict(self.announced),
+            past=tuple(sorted(self.past.values(), key=lambda n: n.id or 0)),
+        )
+
+    def _stops(self) -> tuple[Stop, ...]:
+        found: list[Intent] = []
+        last_s = None
+        for intent in reversed(self.intents.values()):
+            if intent.action == "poweroff":
+                last_s = intent.decided_s if last_s is None else last_s
+                if intent.decided_s <= last_s - WINDOW_S:
+                    break
+                found.append(intent)
+        stops = []
+        for intent in reversed(found):
+            gpus = self.gpus_of.get(intent.server_id, 0)
+            notice = self.notices[intent.notice_id or 0]
+            stops.append(Stop(notice, gpus, intent.decided_s))
+        return tuple(stops)
+
+    # -- writing ------------------------------------------------------------------------
+
+    def fence(self, lease: Lease) -> None:
+        """Refuse a stale epoch."""
+        assert self.lease is not None, "a cycle writes under a lease"
+        if self.lease.epoch != lease.epoch:
+            raise StaleEpoch(f"epoch {lease.epoch} was superseded by {self.lease.epoch}")
+
+    def acquire(self, holder: str, now_s: int, length_s: int) -> Lease | None:
+        """The lease, taken or renewed; None while another holds it."""
+        old = self.lease
+        if old is not None and old.holder != holder and old.expires_s > now_s:
+            return None
+        renewed = old is not None and old.holder == holder and old.expires_s > now_s
+        epoch = (old.epoch if old else 0) + (not renewed)
+        expires_s = max(old.expires_s if old and renewed else 0, now_s + length_s)
+        self.lease = Lease(holder, epoch, expires_s)
+        return self.lease
+
+    def commit(self, result: Result, lease: Lease, now_s: int) -> tuple[Any, ...]:
+        """All of a cycle's result, or nothing."""
+        self.fence(lease)
+        self.post(result.transfers, now_s, lease.epoch, "cohortd")
+        for run in result.runs:
+            self._keep_run(run)
+        for dispute in result.disputes:
+            self._keep_dispute(dispute)
+        self.confirmed |= result.confirmed
+        self.decisions += [(now_s, result.mode, each) for each in result.decisions]
+        self._save_notices(result.notices)
+        self._save_intents(result.intents)
+        for request in result.requests:
+            assert request.id is not None
+            self.requests[request.id] = _moved(self.requests[request.id], request)
+        for excess in result.excesses:
+            self.excesses[excess.startup, excess.pool] = excess
+            if excess.ended_s is not None:
+                del self.excesses[excess.startup, excess.pool]
+        return ()
+
+    def mark(self, intents: Iterable[Intent], lease: Lease) -> None:
+        """What became of intents that were acted on."""
+        self.fence(lease)
+        self._save_intents(intents)
+
+    def post(self, transfers: Sequence[Transfer], now_s: int, epoch: int, actor: str) -> None:
+        """Append what is new; refuse to overdraw."""
+        fresh = [transfer for transfer in transfers if transfer.key not in self.posted]
+        moved: dict[str, int] = defaultdict(int)
+        for transfer in fresh:
+            for entry in transfer.entries:
+                moved[entry.account] += entry.amount_ucr
+        for account, ucr in moved.items():
+            falls = ucr < 0 and self.balances[account] + ucr < 0
+            if falls and not account.startswith(OVERDRAWABLE):
+                raise Overdrawn(f"{account} would fall below zero")
+        for account, ucr in moved.items():
+            self.balances[account] += ucr
+        for transfer in fresh:
+            self.posted[transfer.key] = Posted(transfer, now_s, epoch, actor)
+
+    def apply(self, program: Program, now_s: int) -> None:
+        """Put a program in force; post its grants once."""
+        self.program, self.version = program, self.version + 1
+        for startup in program.startups():
+            for each in startup.grants:
+                terms = (each.priority, each.effective_s, each.expires_s)
+                self.grant(startup.cohort, startup.name, each.id, each.amount_ucr, terms, now_s)
+
+    def grant(
+        self,
+        cohort: str,
+        startup: str,
+        id: str,
+        amount_ucr: int,
+        terms: tuple[int, int, int],
+        now_s: int,
+    ) -> None:
+        """A grant with its priority, first and last instant, once for each id."""
+        made = grant_transfer(cohort, startup, id, amount_ucr, terms[1])
+        if made.key not in self.posted:
+            new = GrantBalance(
+                startup, cohort, id, *terms, len(self.grants) + 1, amount_ucr, amount_ucr
+            )
+            self.grants[new.account] = new
+            self.post([made], now_s, 0, "operator")
+
+    def keep_offers(self, offers: Sequence[Offer], believed: Iterable[Offer]) -> None:
+        """Remember what is sold, and the first rate of each flavor."""
+        self.gpus |= {offer.flavor: offer.gpus for offer in offers}
+        for offer in believed:
+            if offer.rate_ucr_per_h is not None:
+                self.rates.setdefault(offer.flavor, offer.rate_ucr_per_h)
+
+    def _keep_dispute(self, dispute: Dispute) -> None:
+        key = (dispute.server_id, dispute.period.start_s)
+        for each, sign in ((self.disputes.get(key), -1), (dispute, 1)):
+            if each is not None:
+                cost = cost_ucr(each.rate_ucr_per_h or 0, each.period.start_s, each.period)
+                self.disputed[each.startup] += sign * cost
+        self.disputes[key] = dispute
+
+    def _keep_run(self, run: Run) -> None:
+        self.runs[run.id] = run
+        self.gpus_of[run.server_id] = max(run.gpus, self.gpus_of.get(run.server_id, 0))
+        if run.end_s is None or run.end_s > run.posted_until_s:
+            self.unposted[run.id] = run
+            return
+        self.unposted.pop(run.id, None)
+        if run.end_s == run.posted_until_s:
+            self.recent[run.id] = run
+
+    def _save_notices(self, notices: Iterable[Notice]) -> None:
+        for notice in notices:
+            id = notice.id or len(self.notices) + 1
+            known = self.notices.get(id)
+            kept = _moved(known, notice) if known else replace(notice, id=id)
+            self.notices[id] = kept
+            self.live.pop(id, None)
+            if kept.state in KEPT_NOTICES:
+                self.live[id] = kept
+            if kept.state == "told":
+                self.told.add((kept.startup, kept.cause))
+            if kept.rule == CREDITS:
+                self.stopped.pop(id, None)
+                if kept.state in TOLD_BY_CREDITS:
+                    self.stopped[id] = (kept.startup, kept.cause)
+            if kept.rule == "runway" and kept.state == "told":
+                key = (kept.startup, kept.cause.rpartition(":")[2])
+                self.announced[key] = min(kept.given_s, self.announced.get(key, kept.given_s))
+            last = self.past.get(kept.subject)
+            if kept.off_s is not None and (last is None or (last.id or 0) <= id):
+                self.past[kept.subject] = kept
+        self.live = dict(sorted(self.live.items()))
+
+    def _save_intents(self, intents: Iterable[Intent]) -> None:
+        for intent in intents:
+            id = intent.id or len(self.intents) + 1
+            known = self.intents.get(id)
+            kept = _moved(known, intent) if known else replace(intent, id=id)
+            self.intents[id] = self.active[id] = kept
+
+
+def _moved(before: Any, after: Any) -> Any:
+    """What an UPDATE moves, and nothing else."""
+    named = {name: getattr(after, name) for name in MOVING if hasattr(before, name)}
+    return replace(before, **named)

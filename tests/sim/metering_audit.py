@@ -1,0 +1,148 @@
+"""Is what was charged what ran? I4: every second, against the region's own truth.
+
+Seconds charged and not run, or run and not charged, are wrong unless the evidence that the
+daemon had excuses them: a transition takes seconds, one gap between sweeps may hide several
+transitions, an answer may be stale, the daemon's clock may be off. What is set aside as
+disputed is neither charged nor free.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Iterator
+from itertools import pairwise
+
+from .books_audit import charges_by
+from .cloud import STALE_S
+from .evidence import Evidence, Interval
+from .script import START_S
+from .spans import both, minus, seconds, union
+
+SLACK_S = 190
+"""The longest that a transition takes."""
+
+
+def metering(found: Evidence) -> Iterator[str]:
+    """Every server whose charges are not what ran."""
+    charges = charges_by(found, "server")
+    disputed: dict[str, list[Interval]] = defaultdict(list)
+    for row in found.disputes:
+        disputed[row["server_id"]].append((row["start_s"], row["end_s"]))
+    for server in sorted(found.truth.keys() | charges.keys()):
+        real = _in_program(found, server)
+        charged = [(c["start_s"], c["end_s"]) for c in charges.get(server, [])]
+        wrong = union([*minus(real, charged), *minus(charged, real)])
+        rest = minus(wrong, [*disputed[server], *_excused(found, server)])
+        if rest:
+            verb = "charged, did not run" if both(rest, charged) else "ran, was not charged"
+            yield f"I4 {server} {verb}: {rest[:3]} ({seconds(rest)} s)"
+        yield from _disputes(found, server, disputed[server])
+    yield from _prices(found)
+
+
+def _in_program(found: Evidence, server: str) -> list[Interval]:
+    """What ran within the cohort, while its project was somebody's, as far as it is posted."""
+    open_runs = [r for r in found.runs if r["server_id"] == server and r["end_s"] is None]
+    until_s = min([r["posted_until_s"] for r in open_runs] or [found.now_s])
+    project = found.projects.get(server, "")
+    ends = [*(at_s for at_s, _ in found.programs[1:]), found.now_s]
+    owned = [
+        (from_s, end_s)
+        for (from_s, program), end_s in zip(found.programs, ends, strict=True)
+        if program.owner(project, from_s) is not None
+    ]
+    return both(both(found.truth.get(server, []), owned), [(START_S, until_s)])
+
+
+def _excused(found: Evidence, server: str) -> Iterator[Interval]:
+    """Where the daemon could not know better."""
+    spans = found.truth.get(server, [])
+    edges = sorted({edge for span in spans for edge in span})
+    zone = next((found.kinds[server, s][0] for s, _ in spans), "")
+    for edge_s in edges:
+        yield (edge_s - 1, edge_s + SLACK_S)
+    complete = found.complete(zone)
+    stated, troubled = _stated(found, server), list(clock_trouble(found))
+    within: dict[int, list[int]] = defaultdict(list)
+    unsure: set[int] = set()
+    asked = [sweep.asked_s for sweep in complete]
+    for edge_s in edges:
+        at = bisect_right(asked, edge_s)
+        within[at].append(edge_s)
+        before = complete[at - 1] if at else None
+        if before and before.at_s + STALE_S * before.is_stale >= edge_s:
+            unsure |= {at - 1, at}
+            yield (before.asked_s, before.at_s)
+        if both([(edge_s, edge_s + 1)], troubled):
+            unsure |= {at, at + 1}
+        after = complete[at] if at < len(complete) else None
+        if after and after.is_stale and after.at_s - edge_s <= STALE_S:
+            unsure |= {at, at + 1}
+    changed = found.changed.get(server, [])
+    for at, sweep in enumerate(complete):
+        if any(sweep.asked_s < m <= sweep.at_s for m in changed):
+            unsure |= {at, at + 1}
+    for at in sorted(set(within) | unsure):
+        gap = _gap(found, asked, at)
+        late = any(gap[0] < m <= gap[1] and m > min(within[at] or [m]) + SLACK_S for m in changed)
+        gone = gap[0] < found.deleted.get(server, 0) <= gap[1]
+        if at in (0, len(complete)) or len(within[at]) > 2:
+            yield gap  # on, off and on again: one date cannot tell of three changes
+        elif len(within[at]) > 1 or late or gone or at in unsure:
+            yield from both([gap], stated)
+        yield from (s for s in spans if gap[0] <= s[0] and s[1] <= gap[1])
+    yield from troubled
+    yield from _handed_over(found, server, asked)
+
+
+def _gap(found: Evidence, asked: list[int], at: int) -> Interval:
+    """From one Complete sweep to the next one."""
+    return (asked[at - 1] if at else START_S, asked[at] if at < len(asked) else found.now_s)
+
+
+def _handed_over(found: Evidence, server: str, asked: list[int]) -> Iterator[Interval]:
+    """A new program counts from the next sweep; what runs on after leaving is still charged."""
+    project = found.projects.get(server, "")
+    for (_, before), (at_s, after) in pairwise(found.programs):
+        if before.owner(project, at_s - 1) is not after.owner(project, at_s):
+            yield _gap(found, asked, bisect_right(asked, at_s))
+        if before.owner(project, at_s - 1) and not after.owner(project, at_s):
+            yield (at_s, found.now_s)
+
+
+def _stated(found: Evidence, server: str) -> list[Interval]:
+    """How far off the book itself says that its edges may be."""
+    own = [r for r in found.runs if r["server_id"] == server]
+    starts = [(r["start_s"] - r["start_error_s"], r["start_s"]) for r in own]
+    ends = [
+        (r["end_s"] - r["end_error_s"], r["end_s"] + r["end_error_s"])
+        for r in own
+        if r["end_s"] is not None
+    ]
+    return union([*starts, *ends])
+
+
+def clock_trouble(found: Evidence) -> Iterator[Interval]:
+    """While the daemon's clock was off, and as long again around it."""
+    offset_s, since_s = 0, 0
+    for at_s, off_s in [*found.offsets, (found.now_s, 0)]:
+        if offset_s:
+            yield (since_s - abs(offset_s) - SLACK_S, at_s + abs(offset_s) + SLACK_S)
+        offset_s, since_s = off_s, at_s
+
+
+def _disputes(found: Evidence, server: str, disputed: list[Interval]) -> Iterator[str]:
+    """A dispute needs a reason: somebody changed the server in it, or at its end."""
+    for start_s, end_s in disputed:
+        if end_s <= start_s:
+            yield f"I4 {server} has an empty dispute at {start_s}"
+
+
+def _prices(found: Evidence) -> Iterator[str]:
+    """Every run is charged at its type's list price of the cohort's start."""
+    for id, charges in charges_by(found, "run").items():
+        kind, _, zone = charges[0]["flavor"].partition("@")
+        rate = found.rates[zone, kind]
+        if any(c["rate_ucr_per_h"] != rate for c in charges):
+            yield f"I4 run {id} is charged at {charges[0]['rate_ucr_per_h']}, listed at {rate}"

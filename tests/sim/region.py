@@ -1,0 +1,144 @@
+"""The region of a play: the simulator's world, its startups' deeds by name, and its log."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from simulator.world import Fault, FaultKind, PriceChange, Refusal, Server, World
+from simulator.world.catalogue import OFFERS
+from simulator.world.market import Market
+
+from .script import START_S, Event
+
+
+class Region(World):
+    """A world whose startups do what a script says; what is refused is not done."""
+
+    def __init__(self, seed: int, days: int, names: tuple[str, ...]) -> None:
+        super().__init__(seed, START_S, days + 9, Market(seed))
+        self.project_of = {name: self.add_startup(name).id for name in names}
+        self.slots: dict[tuple[str, str, int], str] = {}
+        self.stock = dict(self.market.stock_gpus)
+        self.changed: dict[str, list[int]] = {}
+        """Every modification date that each server ever had."""
+        self.deleted: dict[str, int] = {}
+
+    def play(self, event: Event) -> None:
+        """Do what the event says, if the region lets it."""
+        try:
+            getattr(self, f"do_{event.verb}")(event.who, *event.args)
+        except Refusal:
+            return
+
+    def _store(self, server: Server) -> Server:
+        dates = self.changed.setdefault(server.id, [])
+        if not dates or dates[-1] != server.modified_s:
+            dates.append(server.modified_s)
+        return super()._store(server)
+
+    def _remove(self, server: Server) -> None:
+        self.deleted[server.id] = self.now_s
+        super()._remove(server)
+
+    def _named(self, who: str, zone: str, slot: int) -> Server | None:
+        return self._servers[zone].get(self.slots.get((who, zone, slot), ""))
+
+    def do_on(self, who: str, zone: str, slot: int, kind: str) -> None:
+        """Start the server of a slot; make it if there is none."""
+        server = self._named(who, zone, slot)
+        if server is None:
+            server = self.create_server(zone, self.project_of[who], kind, f"{who}-{slot}")
+            self.slots[who, zone, slot] = server.id
+        self.act(zone, server.id, "poweron")
+
+    def do_again(self, who: str, zone: str, slot: int) -> None:
+        """Start it once more, whoever stopped it."""
+        server = self._named(who, zone, slot)
+        if server is not None:
+            self.act(zone, server.id, "poweron")
+
+    def do_off(self, who: str, zone: str, slot: int) -> None:
+        """Power it off."""
+        server = self._named(who, zone, slot)
+        if server is not None:
+            self.act(zone, server.id, "poweroff")
+
+    def do_reboot(self, who: str, zone: str, slot: int) -> None:
+        """Down and up again."""
+        server = self._named(who, zone, slot)
+        if server is not None:
+            self.act(zone, server.id, "reboot")
+
+    def do_guest(self, who: str, zone: str, slot: int) -> None:
+        """Shut down from inside: still billed."""
+        server = self._named(who, zone, slot)
+        if server is not None:
+            self.guest_shutdown(zone, server.id)
+
+    def do_touch(self, who: str, zone: str, slot: int) -> None:
+        """Rename it: a PATCH moves the modification date."""
+        server = self._named(who, zone, slot)
+        if server is not None:
+            self.patch_server(zone, server.id, {"tags": ["touched"]})
+
+    def do_delete(self, who: str, zone: str, slot: int) -> None:
+        """Delete a stopped server; the next start makes another of the same name."""
+        server = self._named(who, zone, slot)
+        if server is not None:
+            self.delete_server(zone, server.id)
+            del self.slots[who, zone, slot]
+
+    def do_resize(self, who: str, zone: str, slot: int, kind: str) -> None:
+        """Give a stopped server another type."""
+        server = self._named(who, zone, slot)
+        if server is not None and server.state == "stopped":
+            self._store(replace(server, commercial_type=kind, modified_s=self.now_s))
+
+    def do_shortage(self, _: str, gpus: int) -> None:
+        """Almost nothing is left of any kind."""
+        self.market.stock_gpus = dict.fromkeys(self.stock, gpus)
+
+    def do_plenty(self, _: str) -> None:
+        """The stock is as it was."""
+        self.market.stock_gpus = dict(self.stock)
+
+    def do_price(self, _: str, kind: str, percent: int) -> None:
+        """The list price of a type changes."""
+        rate = self.rate_ucr_per_h("fr-par-2", kind, START_S)
+        self.market.change_price(PriceChange(kind, self.now_s, rate * percent // 100))
+
+    def do_lock(self, _: str, who: str) -> None:
+        """The first running server of a startup is locked: billed, and nothing may be done."""
+        for server in self._of(who):
+            if server.state == "running":
+                stopped = self._store(replace(server, epoch=server.epoch + 1))
+                self._enter(stopped, "locked", "")
+                return
+
+    def do_unlock(self, _: str, who: str) -> None:
+        """Its locked servers run again."""
+        for server in self._of(who):
+            if server.state == "locked":
+                self._enter(server, "running", "booted")
+
+    def do_stick(self, _: str, zone: str, until_s: int) -> None:
+        """The next server that stops in a zone stays in stopping until an instant."""
+        fault = Fault(FaultKind.STUCK_STOPPING, zone, count=1, from_s=self.now_s, until_s=until_s)
+        self.faults.add(fault)
+
+    def do_late_stop(self, _: str, zone: str, server_id: str) -> None:
+        """A call that was answered with an error, and is carried out all the same."""
+        self.act(zone, server_id, "poweroff")
+
+    def _of(self, who: str) -> list[Server]:
+        return [
+            server
+            for zone in self._servers.values()
+            for server in zone.values()
+            if server.project_id == self.project_of[who]
+        ]
+
+    def rates(self) -> dict[tuple[str, str], int]:
+        """List prices at the start, by zone and type."""
+        rate_of = self.market.rate_ucr_per_h
+        return {(z, kind): rate_of(o, START_S) for z in OFFERS for kind, o in OFFERS[z].items()}

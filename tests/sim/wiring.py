@@ -1,0 +1,93 @@
+"""How does the daemon's cycle run without threads, without SQL, and through points of trouble?
+
+The cycle's own modules are handed other doors to the book: a `Memory` answers where one is
+given, the real functions where a `Book` is. Around each door lies a point at which a play
+may let the daemon die, hear an error, be overtaken, or be slow.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
+import pytest
+
+from quotas import division
+from quotas.observation import Sweep
+from scheduler import act, cycle, prices
+
+from .memory import Memory
+
+
+class Points:
+    """Where the cycle of the play that runs now has come to."""
+
+    def __init__(self) -> None:
+        self.hit: Callable[[str], None] = lambda _: None
+
+
+POINTS = Points()
+
+
+class Direct:
+    """Sweeps zones one after the other: a deterministic observer."""
+
+    def __init__(self, cloud: Any, _deadline_s: float) -> None:
+        self._cloud = cloud
+
+    def observe(self, zones: Iterable[str], now_s: int) -> Mapping[str, Sweep]:
+        """Each zone's answer."""
+        sweeps = {zone: self._cloud.sweep(zone, now_s) for zone in sorted(set(zones))}
+        POINTS.hit("after observe")
+        return sweeps
+
+    def close(self) -> None:
+        """Nothing to end."""
+
+
+def _door(name: str, memory: Callable[..., Any], real: Callable[..., Any]) -> Callable[..., Any]:
+    def through(book: Any, *args: Any, **named: Any) -> Any:
+        POINTS.hit(f"before {name}")
+        chosen = memory if isinstance(book, Memory) else real
+        answer = chosen(book, *args, **named)
+        POINTS.hit(f"after {name}")
+        return answer
+
+    return through
+
+
+@contextmanager
+def wired() -> Iterator[None]:
+    """Within it every Cycle is deterministic and takes a Memory for a book."""
+    patch = pytest.MonkeyPatch()
+    patch.setattr(cycle, "Observer", Direct)
+    patch.setattr(cycle, "acquire", _door("acquire", Memory.acquire, cycle.acquire))
+    patch.setattr(cycle, "load", _door("load", Memory.state, cycle.load))
+    patch.setattr(cycle, "commit", _door("commit", Memory.commit, cycle.commit))
+    patch.setattr(cycle, "pending_intents", _door("pending", Memory.pending, cycle.pending_intents))
+    patch.setattr(act, "mark", _door("mark", Memory.mark, act.mark))
+    kept = prices.keep_offers
+    patch.setattr(prices, "keep_offers", _door("offers", _keep_offers, kept))
+    patch.setattr(division, "allocate", _remembered(division.allocate))
+    try:
+        yield
+    finally:
+        patch.undo()
+        POINTS.hit = lambda _: None
+
+
+def _keep_offers(memory: Memory, offers: Any, believed: Any, *_: Any) -> None:
+    memory.keep_offers(offers, believed)
+
+
+def _remembered(allocate: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """The division, remembered by its problem: it is pure, and problems recur."""
+
+    @cache
+    def by_text(text: str) -> Any:
+        return allocate(json.loads(text))
+
+    return lambda problem: by_text(json.dumps(problem))
