@@ -10,6 +10,7 @@ from .evidence import Evidence, Row
 
 HOUR_S = 3600
 DAY_S = 86_400
+NEVER_BELOW_ZERO = ("grant:", "held:", "usage:", "settled:", "expired:")
 
 
 def books(found: Evidence) -> Iterator[str]:
@@ -49,12 +50,12 @@ def _sums(found: Evidence) -> Iterator[str]:
 
 
 def _prefixes(found: Evidence) -> Iterator[str]:
-    """I8: no account but a sponsor's is below zero at any moment."""
+    """I8: what was given, held or used is never below zero at any moment."""
     stands: dict[str, int] = defaultdict(int)
     for row in found.transfers:
         for account, ucr in row["entries"]:
             stands[account] += ucr
-            if stands[account] < 0 and not account.startswith(("sponsor:", "overdraft:")):
+            if stands[account] < 0 and account.startswith(NEVER_BELOW_ZERO):
                 yield f"I8 {account} is overdrawn by transfer {row['id']}"
                 stands[account] = 0
 

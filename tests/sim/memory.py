@@ -11,24 +11,25 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from quotas.book.commit import Result
+from quotas.book.commit import MOVING, Result
 from quotas.book.lease import Lease, StaleEpoch
-from quotas.book.state import State
+from quotas.book.state import LATEST_STOPS, State
 from quotas.book.transfers import OVERDRAWABLE, Overdrawn
 from quotas.guard import WINDOW_S, Enforcement, Stop
+from quotas.latency import Stop as Took
 from quotas.ledger import GrantBalance, Transfer, grant_transfer
 from quotas.levels import CREDITS
 from quotas.metering import Catalogue, Dispute, Run
 from quotas.notices import KEPT_NOTICES, LIVE_NOTICES, Intent, Notice
 from quotas.observation import Offer
 from quotas.pacing import WINDOWS_S
+from quotas.pricing import STARTUP, Prices, Step, Version
 from quotas.program import Program
 from quotas.requests import Request
 from quotas.snapshot import Decision, Excess
 from quotas.units import cost_ucr
 from quotas.words import Word
 
-MOVING = ("state", "sent_s", "met_s", "ended_s", "off_s", "detail")
 TOLD_BY_CREDITS = frozenset({"executing", "executed", "returning"})
 
 
@@ -48,7 +49,7 @@ class Memory:
     def __init__(self) -> None:
         self.program: Program | None = None
         self.version = 0
-        self.rates: dict[str, int] = {}
+        self.prices = Prices()
         self.gpus: dict[str, int] = {}
         self.confirmed: dict[str, int] = {}
         self.runs: dict[str, Run] = {}
@@ -71,8 +72,10 @@ class Memory:
         self.disputes: dict[tuple[str, int], Dispute] = {}
         self.disputed: dict[str, int] = defaultdict(int)
         self.gpus_of: dict[str, int] = {}
+        self.runs_of: dict[str, dict[str, Run]] = defaultdict(dict)
         self.words: list[Word] = []
         self.lease: Lease | None = None
+        self.took: tuple[Took, ...] | None = None
 
     # -- reading ------------------------------------------------------------------------
 
@@ -81,7 +84,7 @@ class Memory:
         return State(
             program=self.program,
             program_version=self.version,
-            catalogue=Catalogue(dict(self.rates), dict(self.gpus)),
+            catalogue=self._catalogue(),
             confirmed=dict(self.confirmed),
             runs=tuple(self.unposted.values()),
             grants=self._grants(),
@@ -90,7 +93,10 @@ class Memory:
             told=frozenset(self.told | set(self.stopped.values())),
             charged=self._sums("usage:"),
             disputed=self._disputed(),
-            overdraft={k: -v for k, v in self._sums("overdraft:").items()},
+            overdraft=self._overdraft(),
+            owed=self._owed(),
+            holds=(),
+            stops=self._latest_stops(),
             requests=tuple(r for r in self.requests.values() if r.is_live),
             excesses=tuple(self.excesses[key] for key in sorted(self.excesses)),
             closings={},
@@ -127,6 +133,44 @@ class Memory:
 
     def _disputed(self) -> dict[str, int]:
         return dict(self.disputed)
+
+    def _catalogue(self) -> Catalogue:
+        newest = {flavor: versions[-1] for flavor, versions in self.prices.versions.items()}
+        rates = {flavor: version.rate_ucr_per_h for flavor, version in newest.items()}
+        return Catalogue(rates, dict(self.gpus), self.prices)
+
+    def _overdraft(self) -> dict[str, int]:
+        total: dict[str, int] = defaultdict(int)
+        for name, ucr in self._sums("overdraft:").items():
+            total[name.partition(":")[0]] -= ucr
+        return dict(total)
+
+    def _owed(self) -> dict[str, int]:
+        sums = self._sums("overdraft:").items()
+        return {name.partition(":")[2]: -ucr for name, ucr in sums if ":" in name and ucr}
+
+    def _latest_stops(self) -> tuple[Took, ...]:
+        if self.took is None:
+            self.took = self._measured()
+        return self.took
+
+    def _measured(self) -> tuple[Took, ...]:
+        found: list[Took] = []
+        for intent in reversed(self.intents.values()):
+            if intent.state == "confirmed" and intent.sent_s and intent.ended_s is not None:
+                own = [
+                    run
+                    for run in self.runs_of[intent.server_id].values()
+                    if run.end_s is not None
+                    and run.start_s <= intent.sent_s <= run.end_s + run.end_error_s
+                ]
+                if own:
+                    last = max(own, key=lambda run: run.start_s)
+                    took_s = intent.ended_s - intent.sent_s
+                    found.append(Took(last.flavor, took_s, last.end_error_s))
+            if len(found) == LATEST_STOPS:
+                break
+        return tuple(found)
 
     def _recent(self) -> tuple[Run, ...]:
         since_s = max(self.confirmed.values(), default=0) - max(WINDOWS_S)
@@ -182,6 +226,7 @@ class Memory:
     def commit(self, result: Result, lease: Lease, now_s: int) -> tuple[Any, ...]:
         """All of a cycle's result, or nothing."""
         self.fence(lease)
+        assert not any(t.kind.startswith("hold") for t in result.transfers), "nobody holds here"
         self.post(result.transfers, now_s, lease.epoch, "cohortd")
         for run in result.runs:
             self._keep_run(run)
@@ -247,12 +292,23 @@ class Memory:
             self.grants[new.account] = new
             self.post([made], now_s, 0, "operator")
 
-    def keep_offers(self, offers: Sequence[Offer], believed: Iterable[Offer]) -> None:
-        """Remember what is sold, and the first rate of each flavor."""
+    def keep_offers(
+        self, offers: Sequence[Offer], believed: Iterable[Offer], now_s: int, source: str
+    ) -> None:
+        """Remember what is sold and listed, and the first rate of each flavor."""
         self.gpus |= {offer.flavor: offer.gpus for offer in offers}
+        versions, listings = dict(self.prices.versions), dict(self.prices.listings)
+        before = len(versions), sum(map(len, listings.values()))
         for offer in believed:
-            if offer.rate_ucr_per_h is not None:
-                self.rates.setdefault(offer.flavor, offer.rate_ucr_per_h)
+            rate, last = offer.rate_ucr_per_h, listings.get(offer.flavor, ())
+            is_news = not last or (last[-1].rate_ucr_per_h != rate and now_s > last[-1].from_s)
+            if rate is None or not is_news:
+                continue
+            listings[offer.flavor] = (*last, Step(now_s, rate))
+            first = Version(len(versions) + 1, now_s, rate, now_s, STARTUP, source)
+            versions.setdefault(offer.flavor, (first,))
+        if before != (len(versions), sum(map(len, listings.values()))):
+            self.prices = Prices(versions, listings)
 
     def _keep_dispute(self, dispute: Dispute) -> None:
         key = (dispute.server_id, dispute.period.start_s)
@@ -264,6 +320,8 @@ class Memory:
 
     def _keep_run(self, run: Run) -> None:
         self.runs[run.id] = run
+        self.took = None
+        self.runs_of[run.server_id][run.id] = run
         self.gpus_of[run.server_id] = max(run.gpus, self.gpus_of.get(run.server_id, 0))
         if run.end_s is None or run.end_s > run.posted_until_s:
             self.unposted[run.id] = run
@@ -300,6 +358,7 @@ class Memory:
             id = intent.id or len(self.intents) + 1
             known = self.intents.get(id)
             kept = _moved(known, intent) if known else replace(intent, id=id)
+            self.took = None
             self.intents[id] = self.active[id] = kept
 
 

@@ -10,7 +10,6 @@ from quotas.book.deeds import perform
 from quotas.book.requests import open_request
 from quotas.corrections import Refused, void_transfer
 from quotas.division import step_of
-from quotas.metering import Catalogue
 from quotas.orders import Deed, GrantOrder, RefundOrder, VoidOrder
 from quotas.program import Cohort, Grant, Pool, Program, Startup, Tenure
 from quotas.requests import Ask, open_by
@@ -95,7 +94,7 @@ class Office:
             return
         grants = {(g.startup, g.id): g for g in self.book.state().grants}
         if (name, id) in grants:
-            void = void_transfer(grants[name, id], f"void-{id}", now_s, "less")
+            void = void_transfer(id, [grants[name, id]], f"void-{id}", now_s, "less")
             self.book.post([void], now_s, 0, "operator")
 
     def _refund(self, now_s: int, name: str, back_s: int) -> None:
@@ -108,7 +107,7 @@ class Office:
         if not isinstance(self.book, Memory):
             open_request(self.book, ask)
             return
-        catalogue = Catalogue(self.book.rates, self.book.gpus)
+        catalogue = self.book.state().catalogue
         startup = self.program.startup(name)
         step = step_of(startup, self.program.pools[0], catalogue) if startup else 1
         live = [r for r in self.book.requests.values() if r.is_live and r.startup == name]

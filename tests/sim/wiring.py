@@ -67,20 +67,17 @@ def wired() -> Iterator[None]:
     patch.setattr(cycle, "acquire", _door("acquire", Memory.acquire, cycle.acquire))
     patch.setattr(cycle, "load", _door("load", Memory.state, cycle.load))
     patch.setattr(cycle, "commit", _door("commit", Memory.commit, cycle.commit))
-    patch.setattr(cycle, "pending_intents", _door("pending", Memory.pending, cycle.pending_intents))
+    patch.setattr(act, "pending_intents", _door("pending", Memory.pending, act.pending_intents))
+    patch.setattr(prices, "load", _door("load", Memory.state, prices.load))
     patch.setattr(act, "mark", _door("mark", Memory.mark, act.mark))
     kept = prices.keep_offers
-    patch.setattr(prices, "keep_offers", _door("offers", _keep_offers, kept))
+    patch.setattr(prices, "keep_offers", _door("offers", Memory.keep_offers, kept))
     patch.setattr(division, "allocate", _remembered(division.allocate))
     try:
         yield
     finally:
         patch.undo()
         POINTS.hit = lambda _: None
-
-
-def _keep_offers(memory: Memory, offers: Any, believed: Any, *_: Any) -> None:
-    memory.keep_offers(offers, believed)
 
 
 def _remembered(allocate: Callable[[Any], Any]) -> Callable[[Any], Any]:
