@@ -79,9 +79,9 @@ def runs_end_at_the_sweep(patch: pytest.MonkeyPatch) -> None:
 def charges_an_hour_too_much(patch: pytest.MonkeyPatch) -> None:
     """Every charge's period begins an hour earlier than it should."""
 
-    def wrong(cohort: str, run: Run, period: Period, grants: Any) -> Any:
+    def wrong(cohort: str, run: Run, period: Period, *rest: Any) -> Any:
         start_s = max(run.start_s, period.start_s - HOUR_S)
-        return charge_transfer(cohort, run, Period(start_s, period.end_s), grants)
+        return charge_transfer(cohort, run, Period(start_s, period.end_s), *rest)
 
     patch.setattr(charging, "charge_transfer", wrong)
 
