@@ -19,6 +19,10 @@ COUNTERFACTUALS: Mapping[str, str] = {
     "borrowed": "without the wait of {owner}, {startup} could go on with what it borrowed",
     "deferred": "without that obstacle the newest servers of {startup} would have a notice",
     "excess": "within its share nothing would be asked back",
+    "closing": "with credits, time and the operator's word to go on it would be open",
+    "renew": "without the freeze or maintenance it would have been stopped when it was due",
+    "pace": "with less spent by now nothing would be held back",
+    "request": "it moves no server by itself",
     "guard": "with a wider policy.guard.part, or an approval, it would be stopped",
 }
 ASKED: Mapping[str, str] = {
@@ -31,6 +35,10 @@ ASKED: Mapping[str, str] = {
     "leaked": "the startup, by powering the server off or on",
     "borrowed": "the owner, by withdrawing its request; the startup, by stopping servers",
     "deferred": "the operator, by 'cohortd shortage POOL --end'; the startups",
+    "closing": "the startup, by spending less; the operator, by 'cohortd grant' or 'level'",
+    "pace": "the startup, by spending less; the operator, by 'cohortd grant'",
+    "excess": "the startup, by stopping servers; the owner, by withdrawing its request",
+    "request": "the startup, by 'cohortd request withdraw'",
     "guard": "the operator, by 'cohortd approve'",
 }
 OBSERVED = "it follows from what was observed"
@@ -64,9 +72,9 @@ def explain(decision: Decision, at_s: int, notices: Iterable[Notice], now_s: int
         reason=decision.reason,
         inputs=decision.inputs,
         is_recomputed=recompute(decision) == decision.reason,
-        counterfactual=_counterfactual(rule, decision.inputs),
+        counterfactual=counterfactual(rule, decision.inputs),
         next_step=_next(decision, notices, now_s),
-        who_may_change_it=ASKED.get(rule, ANYONE),
+        who_may_change_it=who_may_change(rule),
     )
 
 
@@ -81,7 +89,13 @@ def recompute(decision: Decision) -> str | None:
         return None
 
 
-def _counterfactual(rule: str, inputs: Inputs) -> str:
+def who_may_change(rule: str) -> str:
+    """Who may change a decision of a rule: the same words in commands, API and notices."""
+    return ASKED.get(rule, ANYONE)
+
+
+def counterfactual(rule: str, inputs: Inputs) -> str:
+    """What would have had to be otherwise, from the inputs of a decision."""
     try:
         return _changed(rule, inputs)
     except KeyError:

@@ -5,18 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
+from quotas.explain import who_may_change
 from quotas.messages import OPERATOR, TEST, Draft
 from quotas.notices import Notice
 from quotas.units import format_duration, format_instant
-
-_AVOID = {
-    "limit": "Stop a server of your own choice in that pool, or ask for a higher limit.",
-    "credits": "Stop servers so that the credits last, or ask for a grant.",
-    "cohort-end": "Nothing: copy what you need before then, or ask for a later end.",
-    "runway": "Stop what you do not need, or ask for a grant.",
-    "excess": "Stop what you do not need: lent quota goes back when its owner asks.",
-}
-_ASK = "Ask your program's operator."
 
 
 def letter(draft: Draft, notice_id: int, now_s: int) -> tuple[str, str]:
@@ -77,7 +69,7 @@ def _ending(kind: str, notice: Notice, notice_id: int) -> list[str]:
         return [_STANDS[kind]]
     lines = []
     if notice.rule != TEST:
-        lines.append(f"What would avoid it: {_AVOID.get(notice.rule, _ASK)}")
+        lines.append(f"Who may change it: {who_may_change(notice.rule)}.")
     lines.append(f"To acknowledge: cohortd notice ack {notice_id}, or tell your operator.")
     return lines
 

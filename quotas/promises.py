@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
+from quotas.explain import counterfactual
 from quotas.guard import Guard
 from quotas.notices import SEND_WITHIN_S, Intent, Notice, servers_seen
 from quotas.observation import Complete, Server
@@ -85,7 +86,8 @@ class Promises:
             deadline_s = min(deadline_s, now_s + max(0, before.deadline_s - before.off_s))
         text = (
             f"{run.server_name} ({run.flavor}) will be powered off at "
-            f"{format_instant(deadline_s)}: {violation.reason}. {FATE}"
+            f"{format_instant(deadline_s)}: {violation.reason}. "
+            f"{_sentence(counterfactual(violation.rule, violation.inputs))} {FATE}"
         )
         if before is not None:
             text += f" This goes on with the notice of {format_instant(given_s)}."
@@ -239,6 +241,10 @@ class Promises:
         reason = conclude(rule_of(notice.rule, verb), inputs)
         of = (notice.startup, notice.server_id, notice.rule, verb, notice.cause)
         self.decisions.append(Decision(*of, reason, inputs))
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."
 
 
 def may_stop(server: Server) -> bool:

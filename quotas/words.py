@@ -89,6 +89,21 @@ class Words:
         return word if word is not None and word.value in {"closed", "stopped"} else None
 
 
+def unbroken_s(files: Iterable[tuple[int, str]], said: Iterable[tuple[int, str]]) -> int | None:
+    """Since when the mode is shadow, from (instant, mode) of each program and each word.
+
+    The newest word counts over the file, but for a file that says off.
+    """
+    changes = [(at_s, "file", mode) for at_s, mode in files]
+    changes += [(at_s, "word", mode) for at_s, mode in said]
+    newest, since_s = {"file": "off", "word": ""}, None
+    for at_s, kind, mode in sorted(changes, key=lambda change: change[0]):
+        newest[kind] = mode
+        is_shadow = newest["file"] != "off" and (newest["word"] or newest["file"]) == "shadow"
+        since_s = (at_s if since_s is None else since_s) if is_shadow else None
+    return since_s
+
+
 SILENCE = Words((), 0)
 
 

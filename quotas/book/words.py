@@ -11,9 +11,10 @@ from sqlalchemy import Connection, func, select
 from quotas.book.session import Book
 from quotas.guard import WINDOW_S, Enforcement, Stop, first_told
 from quotas.notices import Notice
+from quotas.program import Program
 from quotas.tables import DECISION, INTENT, NOTICE, PROGRAM, RUN, TRANSFER, WORD
 from quotas.units import format_instant
-from quotas.words import Word
+from quotas.words import Word, unbroken_s
 
 
 def say(book: Book, word: Word) -> Word:
@@ -123,10 +124,17 @@ def _deed(
     }
 
 
-def applied_since_s(book: Book) -> int:
-    """When the first program was applied. A book without one began now and never."""
+def shadow_since_s(book: Book) -> int | None:
+    """Since when the program has been in shadow without a break; None where it is not now."""
+    programs = select(PROGRAM.c.applied_s, PROGRAM.c.body).order_by(PROGRAM.c.id)
+    words = select(WORD).where(WORD.c.family == "mode").order_by(WORD.c.id)
     with book.reading() as connection:
-        return connection.scalar(select(func.min(PROGRAM.c.applied_s))) or 0
+        files = [
+            (row.applied_s, Program.from_json(row.body).mode)
+            for row in connection.execute(programs)
+        ]
+        said = [(row.at_s, row.value) for row in connection.execute(words)]
+    return unbroken_s(files, said)
 
 
 def read_shadow(book: Book) -> list[dict[str, Any]]:

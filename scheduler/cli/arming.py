@@ -8,8 +8,10 @@ from typing import Annotated
 import typer
 
 from quotas.book import Book
+from quotas.book.responses import tested
 from quotas.book.state import load
-from quotas.book.words import applied_since_s, read_shadow, say
+from quotas.book.words import read_shadow, say, shadow_since_s
+from quotas.program import Program
 from quotas.units import DAY_S, format_duration, format_instant
 from quotas.words import EVERYONE, Words, in_mode
 from scheduler.cli.enforcement import REFUSED, Reason, answer, keep, refuse, word_of
@@ -27,7 +29,9 @@ def register(app: typer.Typer) -> None:
 
 def arm(
     reason: Reason,
-    force: Annotated[bool, typer.Option("--force", help="Before seven days of shadow.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Without what arming wants to see.")
+    ] = False,
     state: State = DEFAULT_STATE,
     as_json: Json = False,
 ) -> None:
@@ -40,14 +44,9 @@ def arm(
         refuse('the program file says mode = "off": write "shadow" and apply it first', REFUSED)
     if in_mode(current.program, Words(current.enforcement.words, now_s)).mode == "enforce":
         refuse("it is armed already; 'cohortd disarm' goes back to shadow", REFUSED)
-    since_s = applied_since_s(book)
-    short_s = SHADOW_FIRST_S - (now_s - since_s)
-    if short_s > 0 and not force:
-        refuse(
-            f"shadow began at {format_instant(since_s)}, and seven days of it are wanted: wait "
-            f"{format_duration(short_s)}, or give --force",
-            REFUSED,
-        )
+    missing = _missing(book, current.program, now_s)
+    if missing and not force:
+        refuse(f"{'; '.join(missing)}; or give --force", REFUSED)
     due = [notice for notice in current.notices if notice.server_id]
     minimum = format_duration(current.program.policy.minimum_notice_s)
     if not as_json:
@@ -56,6 +55,25 @@ def arm(
         typer.echo(f"{len(due)} servers; each gets a notice of at least {minimum} from now")
     word = say(book, word_of("mode", EVERYONE, "enforce", reason, None))
     answer("armed: the next cycle enforces", [word], as_json)
+
+
+def _missing(book: Book, program: Program, now_s: int) -> list[str]:
+    """What arming wants to see and does not: a week of shadow, and notices that are read."""
+    since_s, found = shadow_since_s(book), []
+    short_s = SHADOW_FIRST_S - (now_s - (now_s if since_s is None else since_s))
+    if short_s > 0:
+        began = "now" if since_s is None else f"at {format_instant(since_s)}"
+        found.append(
+            f"shadow began {began}, and seven days of it without a break are wanted: wait "
+            f"{format_duration(short_s)}"
+        )
+    untested = [each.name for each in program.startups() if tested(book, each.name) is None]
+    if untested:
+        found.append(
+            f"nobody acknowledged a test notice of {', '.join(untested)}: send one with "
+            f"'cohortd notice test {untested[0]}'"
+        )
+    return found
 
 
 def disarm(reason: Reason, state: State = DEFAULT_STATE, as_json: Json = False) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from quotas.book import Book
 from quotas.book.commit import apply_program
+from quotas.book.responses import acknowledge, give_test
+from quotas.words import unbroken_s
 from scheduler.clock import SystemClock
-from tests.builders import YEAR_S, a_program
+from tests.builders import YEAR_S, a_program, a_startup
 from tests.cli.command import here
 
 
@@ -83,13 +86,56 @@ def test_arming_wants_seven_days_of_shadow(tmp_path: Path) -> None:
     book.close()
     at = ("--state", tmp_path, "--reason", "go live")
     early = here("arm", *at)
-    assert (early.code, "seven days of it are wanted" in early.sentence) == (1, True)
+    assert (early.code, "seven days of it without a break" in early.sentence) == (1, True)
+    assert "test notice of acme, birch: send one with 'cohortd notice test acme'" in early.sentence
     assert here("arm", *at, "--force").code == 0
     assert here("status", "--state", tmp_path, "--json").json["mode"] == "enforce"
     assert here("arm", *at, "--force").code == 1
     assert here("disarm", *at).code == 0
     assert here("status", "--state", tmp_path, "--json").json["mode"] == "shadow"
     assert here("shadow", "--state", tmp_path, "--json").json == []
+
+
+def test_arming_after_a_week_wants_every_test_notice_acknowledged(tmp_path: Path) -> None:
+    """Seven days of shadow and one startup that answered: the other is named; then it arms."""
+    book = Book.open(tmp_path)
+    now_s = SystemClock().now_s()
+    members = [replace(a_startup(name), contacts=("mailto://a@b.c",)) for name in ("acme", "birch")]
+    of = a_program(*members, mode="shadow", ends_s=now_s + YEAR_S)
+    apply_program(book, of, now_s - 8 * 86_400, "tests")
+    at = ("--state", tmp_path, "--reason", "go live")
+    for name, other in (("acme", "acme, birch"), ("birch", "birch")):
+        ran = here("arm", *at)
+        assert ran.code == 1 and f"test notice of {other}:" in ran.sentence, ran.sentence
+        assert "seven days" not in ran.sentence
+        given = give_test(book, name, "ann", now_s)
+        assert given.id is not None
+        acknowledge(book, given.id, "cto", now_s)
+    assert here("arm", *at).code == 0
+    assert here("disarm", *at).code == 0
+    again = here("arm", *at)
+    assert (again.code, "seven days of it without a break" in again.sentence) == (1, True)
+    book.close()
+
+
+@pytest.mark.parametrize(
+    ("files", "said", "since_s"),
+    [
+        ([(10, "shadow")], [], 10),
+        ([(10, "shadow"), (20, "shadow")], [], 10),
+        ([(10, "shadow"), (20, "off"), (30, "shadow")], [], 30),
+        ([(10, "shadow")], [(20, "enforce")], None),
+        ([(10, "shadow")], [(20, "enforce"), (30, "shadow")], 30),
+        ([(10, "enforce")], [(30, "shadow")], 30),
+        ([(10, "shadow"), (40, "off")], [(30, "shadow")], None),
+        ([], [], None),
+    ],
+)
+def test_shadow_counts_without_a_break(
+    files: list[tuple[int, str]], said: list[tuple[int, str]], since_s: int | None
+) -> None:
+    """Whatever was enforced or off in between begins the week anew."""
+    assert unbroken_s(files, said) == since_s
 
 
 def test_only_a_stop_can_be_undone(state: Path) -> None:

@@ -118,15 +118,20 @@ def numbered(act_at: int, then: Callable[[], None]) -> tuple[Hook, list[str]]:
     return hook, names
 
 
-def killed_at(folder: Path, point: int) -> int:
+def killed_at(
+    folder: Path,
+    point: int,
+    made: Callable[[Path], Daemon] | None = None,
+    offsets: tuple[int, ...] = OFFSETS,
+) -> int:
     """Run the daemon in a child that kills itself at a point; the offset of the dead cycle."""
     child = os.fork()
     if child == 0:
         try:
-            daemon = Daemon(folder)
+            daemon = (made or Daemon)(folder)
             hook, _ = numbered(point, lambda: os.kill(os.getpid(), signal.SIGKILL))
             daemon.watch(hook)
-            daemon.run(OFFSETS)
+            daemon.run(offsets)
         finally:
             os._exit(7)
     _, status = os.waitpid(child, 0)
