@@ -31,7 +31,7 @@ bench: $(DEV)  ## how much a cycle costs, as ratios to a bare loop
 	@$(BIN)/python -m bench $(ARGS)
 
 soak: $(DEV)  ## many simulated programs with faults: make soak SEEDS=10000
-	@$(BIN)/python -m tests.sim.soak --seeds $(SEEDS)
+	@$(BIN)/python -m tests.sim.soak --seeds $(SEEDS) $(ARGS)
 
 lock: $(DEV)  ## write the three lock files anew (needs uv)
 	$(UV) pyproject.toml -o requirements.lock

@@ -103,3 +103,44 @@ def credits_never_end(patch: pytest.MonkeyPatch) -> None:
     """No rule asks whether credits are used up."""
     rules = tuple(rule for rule in decide.RULES if rule.__name__ != "out_of_credits")
     patch.setattr(decide, "RULES", rules)
+
+
+@planted
+def a_gone_server_runs_on(patch: pytest.MonkeyPatch) -> None:
+    """What is off is taken to end where the gap began."""
+    right = metering._Zone._ended
+
+    def wrong(zone: Any, run: Run, server: Any) -> Run:
+        return replace(right(zone, run, server), end_s=zone._last_sure_s(run), end_error_s=0)
+
+    patch.setattr(metering._Zone, "_ended", wrong)
+
+
+@planted
+def starts_are_dated_where_they_are_seen(patch: pytest.MonkeyPatch) -> None:
+    """Every run begins at the sweep that first showed it, with no error stated."""
+    right = metering._Zone._opened
+
+    def wrong(zone: Any, server: Any, startup: str, start_s: int, *, error_s: int) -> Run:
+        return right(zone, server, startup, zone.sweep.at_s, error_s=0)
+
+    patch.setattr(metering._Zone, "_opened", wrong)
+
+
+@planted
+def the_end_of_the_cohort_is_forgotten(patch: pytest.MonkeyPatch) -> None:
+    """No rule asks whether the cohort has ended."""
+    rules = tuple(rule for rule in decide.RULES if rule.__name__ != "past_the_end")
+    patch.setattr(decide, "RULES", rules)
+
+
+@planted
+def grants_never_pay(patch: pytest.MonkeyPatch) -> None:
+    """Every charge goes to the sponsor's overdraft."""
+    patch.setattr("quotas.ledger.burn_order", lambda *_: [])
+
+
+@planted
+def intents_never_settle(patch: pytest.MonkeyPatch) -> None:
+    """No observation ends an intent."""
+    patch.setattr(decide, "settle", lambda *_: ())

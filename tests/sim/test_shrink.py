@@ -1,0 +1,32 @@
+"""Does a failing script shrink to what it needs, and do the kept ones still pass?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from .auditor import faults_of
+from .play import Play
+from .script import Script, draw
+from .shrink import shrink
+from .wiring import wired
+
+KEPT = sorted((Path(__file__).parent / "regressions").glob("*.json"))
+
+
+def test_a_script_shrinks_to_the_events_it_fails_for() -> None:
+    """Of hundreds of events the two that matter are left, and no fault."""
+    script = draw(5, 60)
+    needed = {script.events[7], script.events[100]}
+    least = shrink(script, lambda each: needed <= set(each.events))
+    assert set(least.events) == needed and least.windows == () and least.dice == {}
+
+
+@pytest.mark.parametrize("path", KEPT, ids=lambda path: path.stem)
+def test_what_failed_once_passes_now(path: Path) -> None:
+    """Each script that once broke an invariant is played again."""
+    with wired():
+        play = Play(Script.from_json(path.read_text()))
+        play.run()
+    assert faults_of(play) == []
