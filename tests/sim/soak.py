@@ -15,7 +15,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -107,9 +107,9 @@ def soak(options: argparse.Namespace) -> Tally:
         for seed, wrong in part.broken.items():
             print(f"seed {seed}: {len(wrong)} faults, the first: {wrong[0]}", flush=True)
         if path and whole.seeds % 20 == 0:
-            path.write_text(json.dumps(asdict(whole)))
+            path.write_text(json.dumps(vars(whole)))
     if path:
-        path.write_text(json.dumps(asdict(whole)))
+        path.write_text(json.dumps(vars(whole)))
     return whole
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from .auditor import faults_of
 from .play import Play
 from .script import Script, draw
 from .shrink import shrink
+from .soak import Tally
 from .wiring import wired
 
 KEPT = sorted((Path(__file__).parent / "regressions").glob("*.json"))
@@ -30,3 +33,10 @@ def test_what_failed_once_passes_now(path: Path) -> None:
         play = Play(Script.from_json(path.read_text()))
         play.run()
     assert faults_of(play) == []
+
+
+def test_a_soak_goes_on_where_it_was_interrupted(tmp_path: Path) -> None:
+    """The state file keeps the tally, counts and all."""
+    whole = Tally(2, 30, 1.5, {"7": ["I4"]}, Counter(crash=3), Counter(charge=2))
+    (tmp_path / "state").write_text(json.dumps(vars(whole)))
+    assert Tally.read(tmp_path / "state") == whole
