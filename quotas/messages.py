@@ -21,6 +21,8 @@ from quotas.units import DAY_S
 STARTUP, OPERATOR = "startup", "operator"
 TEST = "test"
 """The rule of a notice that only tries the channels."""
+HEADS = "heads"
+"""The rule of a message that is of no notice: it carries the heads of the books."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,15 @@ class Draft:
     due_s: int
     is_urgent: bool
     timezone: str = "UTC"
+
+
+@dataclass(frozen=True, slots=True)
+class Addressees:
+    """Who is sent the daily heads of a program's books, and not before when."""
+
+    program: str
+    recipients: tuple[str, ...]
+    due_s: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +88,9 @@ class Parcel:
         """The message's own, or how many of them there are."""
         if len(self.messages) == 1:
             return self.messages[0].subject
-        startups = sorted({message.startup for message in self.messages})
-        return f"{len(self.messages)} notices about {', '.join(startups)}"
+        startups = sorted({message.startup for message in self.messages if message.startup})
+        about = ", ".join(startups + ["the books"] * any(m.rule == HEADS for m in self.messages))
+        return f"{len(self.messages)} notices about {about}"
 
     @property
     def text(self) -> str:
@@ -122,6 +134,12 @@ def _kind(before: Notice | None, notice: Notice) -> str | None:
     if notice.reminded_s != before.reminded_s:
         return f"reminder-{notice.reminded_s}"
     return None
+
+
+def addressees(program: Program, now_s: int) -> Addressees:
+    """Whom the heads of the books are mailed to: the operators, where the policy says so."""
+    mailed = program.operators if program.policy.mails_heads else ()
+    return Addressees(program.name, tuple(dict.fromkeys(mailed)), calm_s(program, now_s))
 
 
 def drafts_to(program: Program, notice: Notice, kind: str, now_s: int) -> Iterator[Draft]:

@@ -148,12 +148,14 @@ class _Zone:
         open_ids = {run.server_id for run in runs if run.end_s is None}
         for run in runs:
             if run.end_s is None:
-                yield from self._follow(run, seen.get(run.server_id), disputes)
+                for part in self._follow(run, seen.get(run.server_id), disputes):
+                    yield from self._by_owner(part)
             else:
                 yield self._priced(run)
         for server in sorted(self.sweep.servers, key=lambda each: each.id):
             if server.id not in open_ids and server.is_billable:
-                yield from self._began(server)
+                for part in self._began(server):
+                    yield from self._by_owner(part)
             elif server.id not in open_ids:
                 disputes.extend(self._may_have_run(server))
 
@@ -174,17 +176,25 @@ class _Zone:
             )
             yield self._opened(server, run.startup, changed_s, error_s=0)
         else:
-            yield from self._went_on(run, server)
+            yield replace(self._priced(run), state=server.state)
 
-    def _went_on(self, run: Run, server: Server) -> Iterable[Run]:
-        run = replace(self._priced(run), state=server.state)
-        heir = self.program.owner(run.project_id, self.sweep.at_s)
+    def _by_owner(self, run: Run) -> Iterable[Run]:
+        """The run, cut where its project passed to another startup: each second is its owner's."""
+        until_s = self.sweep.at_s if run.end_s is None else run.end_s - 1
+        heir = self.program.owner(run.project_id, until_s)
         if heir is None or heir.name == run.startup:
             yield run
             return
-        passed_s = max(_passed_s(heir, run.project_id, self.sweep.at_s), run.posted_until_s)
-        yield replace(run, end_s=passed_s)
-        yield self._opened(server, heir.name, passed_s, error_s=0)
+        passed_s = max(_passed_s(heir, run.project_id, until_s), run.posted_until_s)
+        if run.end_s is not None and passed_s >= run.end_s:
+            yield run
+            return
+        if passed_s > run.start_s:
+            kept = replace(run, end_s=passed_s, end_error_s=0)
+            yield from self._by_owner(replace(kept, state="ended") if run.end_s else kept)
+        began = replace(run, id=f"{run.server_id}@{passed_s}", startup=heir.name)
+        error_s = 0 if passed_s > run.start_s else run.start_error_s
+        yield replace(began, start_s=passed_s, posted_until_s=passed_s, start_error_s=error_s)
 
     def _began(self, server: Server) -> Iterable[Run]:
         owner = self.program.owner(server.project_id, self.sweep.at_s)
@@ -200,7 +210,10 @@ class _Zone:
             began_s = max(self._dated_s(server) or self.sweep.at_s, starts_s)
         earliest_s = max(self.confirmed_s or server.created_s, server.created_s, starts_s)
         error_s = _edge_error_s(server, max(0, began_s - earliest_s))
-        yield self._opened(server, owner.name, began_s, error_s=error_s)
+        first = self.program.owner(server.project_id, began_s)
+        if first is None:
+            began_s = max(began_s, _passed_s(owner, server.project_id, self.sweep.at_s))
+        yield self._opened(server, (first or owner).name, began_s, error_s=error_s)
 
     def _may_have_run(self, server: Server) -> Iterable[Dispute]:
         """A server that is off at both sweeps, but was modified in a long gap between."""

@@ -160,6 +160,7 @@ class Policy:
     quiet_hours_s: tuple[int, ...] = ()
     digest_s: int = 900
     snooze_max_s: int = 2 * HOUR_S
+    mails_heads: bool = False
 
     @property
     def end_notice_s(self) -> int:

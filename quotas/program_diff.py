@@ -130,6 +130,7 @@ def _layout(program: Program) -> Layout:
         "policy.notice.quiet_hours": "-".join(map(format_of_day, policy.quiet_hours_s)),
         "policy.notice.digest": format_duration(policy.digest_s),
         "policy.notice.snooze_max": format_duration(policy.snooze_max_s),
+        "policy.notice.heads": str(policy.mails_heads).lower(),
         "policy.stop.latency": format_duration(policy.stop_latency_s),
         "policy.price.factor_max": str(policy.price_factor_max),
         "policy.request.longest_wait": format_duration(policy.longest_wait_s),
@@ -250,6 +251,8 @@ def _guards(old: Program, new: Program) -> Iterator[tuple[str, str]]:
         yield "policy.between_tranches", "servers are stopped where a tranche runs out"
     if set(was.reminders_s) - set(now.reminders_s):
         yield f"{notice}.reminders", "a reminder before a stop falls away"
+    if was.mails_heads and not now.mails_heads:
+        yield f"{notice}.heads", "the daily heads of the books are mailed no more"
     if set(old.operators) - set(new.operators):
         yield "program.operators", "an operator is told no more"
     if now.stop_latency_s < was.stop_latency_s:

@@ -199,6 +199,7 @@ def _policy(table: PolicyTable) -> Policy:
         quiet_hours_s=tuple(notice.quiet_hours),
         digest_s=notice.digest,
         snooze_max_s=notice.snooze_max,
+        mails_heads=notice.heads,
     )
 
 

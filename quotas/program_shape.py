@@ -289,6 +289,7 @@ class NoticeTable(_Table):
     quiet_hours: QuietHours = list(Policy().quiet_hours_s)
     digest: Pause = Policy().digest_s
     snooze_max: Pause = Policy().snooze_max_s
+    heads: bool = Policy().mails_heads
 
 
 class StopTable(_Table):

@@ -9,7 +9,7 @@ from quotas.book.state import State
 from quotas.charging import Aside, Posting, post_due
 from quotas.closing import Closings
 from quotas.decide import Decided
-from quotas.messages import drafts_of
+from quotas.messages import addressees, drafts_of
 from quotas.metering import Metered, meter
 from quotas.observation import Sweep
 from quotas.rating import rated
@@ -56,5 +56,6 @@ def result_of(
         requests=decided.requests,
         excesses=decided.excesses,
         drafts=drafts_of(state.program, state.notices, notices, now_s),
+        heads_to=addressees(state.program, now_s),
         priced_with=state.catalogue.prices.newest,
     )

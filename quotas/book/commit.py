@@ -12,14 +12,14 @@ from sqlalchemy.dialects.sqlite import insert
 from quotas.book.heads import keep_heads
 from quotas.book.holds import end_holds
 from quotas.book.lease import Lease, fence
-from quotas.book.outbox import enqueue
+from quotas.book.outbox import enqueue, enqueue_heads
 from quotas.book.session import Book
 from quotas.book.state import read_prices, read_program
 from quotas.book.statements import close_months
 from quotas.book.transfers import Overdrawn, canonical, post
 from quotas.heads import Head
 from quotas.ledger import Transfer, grant_transfer
-from quotas.messages import Draft
+from quotas.messages import Addressees, Draft
 from quotas.metering import Dispute, Run
 from quotas.notices import Intent, Notice
 from quotas.observation import Complete, Offer, Sweep, Unknown
@@ -66,6 +66,7 @@ class Result:
     priced_with: int | None = None
     """The newest price version that was known when the charges were computed."""
     drafts: Sequence[Draft] = ()
+    heads_to: Addressees | None = None
 
 
 class Overtaken(Exception):
@@ -99,7 +100,10 @@ def commit(book: Book, result: Result, lease: Lease, now_s: int) -> tuple[Head, 
         enqueue(connection, result.drafts, now_s)
         known_s = min((result.confirmed.get(s.zone, 0) for s in result.sweeps), default=0)
         close_months(connection, known_s, now_s)
-        return keep_heads(connection, now_s)
+        heads = keep_heads(connection, now_s)
+        if result.heads_to is not None:
+            enqueue_heads(connection, heads, result.heads_to, now_s)
+        return heads
 
 
 def _refuse_overtaken(connection: Connection, notices: Iterable[Notice]) -> None:

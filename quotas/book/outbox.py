@@ -8,7 +8,7 @@ the same batch, so that the recipient sees one Message-ID however often it arriv
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,8 +18,9 @@ from sqlalchemy.dialects.sqlite import insert
 from quotas.book.lease import Lease, fence
 from quotas.book.session import Book
 from quotas.contacts import masked
+from quotas.heads import Head, head_message
 from quotas.letters import letter
-from quotas.messages import STARTUP, Draft, Message, Parcel, Receipt
+from quotas.messages import HEADS, OPERATOR, STARTUP, Addressees, Draft, Message, Parcel, Receipt
 from quotas.notices import LIVE_NOTICES, Notice
 from quotas.tables import NOTICE, OUTBOX
 
@@ -30,6 +31,16 @@ LAST_RETRY_S = 900
 MOST_ATTEMPTS = 12
 """About two hours of retries; then the message has failed, visibly."""
 MOST_IN_DIGEST = 100
+OF_NO_NOTICE = 0
+_FRESH: Mapping[str, Any] = {
+    "state": "waiting",
+    "batch": "",
+    "attempts": 0,
+    "claimed_s": None,
+    "epoch": 0,
+    "ended_s": None,
+    "detail": "",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +60,29 @@ def enqueue(connection: Connection, drafts: Iterable[Draft], now_s: int) -> None
     fresh = {_key_of(draft.notice) for draft in drafts if draft.notice.id is None}
     ids = _new_ids(connection, fresh)
     rows = [_row(draft, _id_of(draft.notice, ids), now_s) for draft in drafts]
+    connection.execute(insert(OUTBOX).on_conflict_do_nothing(), rows)
+
+
+def enqueue_heads(
+    connection: Connection, heads: Sequence[Head], to: Addressees, now_s: int
+) -> None:
+    """Put a day's heads into the outbox of the caller's transaction, once for each recipient."""
+    if not heads or not to.recipients:
+        return
+    subject, text = head_message(to.program, heads)
+    row: dict[str, Any] = {
+        "kind": HEADS,
+        "audience": OPERATOR,
+        "startup": "",
+        "server_name": "",
+        "rule": HEADS,
+    }
+    row |= {"notice_id": OF_NO_NOTICE, "deadline_s": now_s, "is_urgent": False}
+    row |= {"subject": subject, "text": text, "created_s": now_s, "due_s": to.due_s, **_FRESH}
+    rows = [
+        {**row, "recipient": each, "event": f"heads.{heads[0].day}.{_short(OPERATOR, each)}"}
+        for each in to.recipients
+    ]
     connection.execute(insert(OUTBOX).on_conflict_do_nothing(), rows)
 
 
@@ -82,7 +116,7 @@ def _id_of(notice: Notice, ids: Mapping[NoticeKey, int]) -> int:
 def _row(draft: Draft, notice_id: int, now_s: int) -> dict[str, Any]:
     notice = draft.notice
     subject, text = letter(draft, notice_id, now_s)
-    to = hashlib.sha256(f"{draft.audience} {draft.recipient}".encode()).hexdigest()[:12]
+    to = _short(draft.audience, draft.recipient)
     return {
         # A snooze moves the deadline: its reminders are new events.
         "event": f"n{notice_id}.{draft.kind}.{notice.deadline_s}.{to}",
@@ -99,14 +133,13 @@ def _row(draft: Draft, notice_id: int, now_s: int) -> dict[str, Any]:
         "is_urgent": draft.is_urgent,
         "subject": subject,
         "text": text,
-        "state": "waiting",
-        "batch": "",
-        "attempts": 0,
-        "claimed_s": None,
-        "epoch": 0,
-        "ended_s": None,
-        "detail": "",
+        **_FRESH,
     }
+
+
+def _short(audience: str, recipient: str) -> str:
+    """A recipient in the name of a message: no address, and the same each time."""
+    return hashlib.sha256(f"{audience} {recipient}".encode()).hexdigest()[:12]
 
 
 def claim(book: Book, lease: Lease, now_s: int) -> Parcel | None:

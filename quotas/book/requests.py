@@ -83,7 +83,8 @@ def _checked(connection: Connection, ask: Ask) -> Request:
         raise Refused("no program is applied yet: 'cohortd apply --program FILE' does")
     startup = program.startup(ask.startup)
     pools = [pool for pool in program.pools if pool.name == ask.pool]
-    step = step_of(startup, pools[0], read_catalogue(connection)) if startup and pools else 1
+    catalogue = read_catalogue(connection).at(ask.now_s)
+    step = step_of(startup, pools[0], catalogue) if startup and pools else 1
     live = select(REQUEST).where(
         REQUEST.c.startup == ask.startup, REQUEST.c.state.in_(LIVE_REQUESTS)
     )

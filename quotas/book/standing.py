@@ -6,20 +6,28 @@ from sqlalchemy import Connection
 
 from quotas.balances import Balance, balance
 from quotas.book.holds import read_holds
-from quotas.book.state import read_confirmed, read_grants, read_owed, read_unposted
+from quotas.book.state import (
+    read_confirmed,
+    read_grants,
+    read_owed,
+    read_stops,
+    read_unposted,
+)
+from quotas.latency import latencies_s
 from quotas.program import Program
 
 
 def read_balance(connection: Connection, program: Program, startup: str, now_s: int) -> Balance:
     """Posted, accrued, held, reserve and available of one startup, as of the same instant."""
-    policy = program.policy
+    policy, runs = program.policy, read_unposted(connection)
+    _, slowest_s = latencies_s(runs, read_stops(connection), policy.stop_latency_s)
     return balance(
         startup,
         now_s,
         read_grants(connection),
-        read_unposted(connection),
+        runs,
         read_confirmed(connection),
-        policy.minimum_notice_s + policy.stop_latency_s,
+        policy.minimum_notice_s + slowest_s.get(startup, policy.stop_latency_s),
         read_holds(connection),
         read_owed(connection).get(startup, 0),
     )

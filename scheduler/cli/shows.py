@@ -14,6 +14,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn
 from quotas.book import Book
 from quotas.book.history import NotKnown
 from quotas.book.state import decision_of, last_decisions, load
+from quotas.book.transfers import rebuild_balances
 from quotas.book.verify import verify as verify_book
 from quotas.explain import explain as explanation
 from quotas.heads import hashes_in
@@ -142,15 +143,23 @@ def verify(
         str | None,
         typer.Option(help="A hash, or a file with one: a head that was logged or mailed."),
     ] = None,
+    rebuild: Annotated[
+        bool,
+        typer.Option("--rebuild", help="First make every balance again from the transfers."),
+    ] = False,
     state: State = DEFAULT_STATE,
     as_json: Json = False,
 ) -> None:
     """Check the book against itself: chain, sums, charges, statements, notices; exit 1: the fault.
 
-    With --head it checks too that nothing before that head was changed or taken away.
+    With --head it checks too that nothing before that head was changed or taken away. With
+    --rebuild it first drops the balances and makes them again: no transfer is touched.
     """
     book = Book.open_existing(state)
     given = frozenset[str]() if head is None else _given(head)
+    if rebuild:
+        with book.writing() as connection:
+            rebuild_balances(connection)
     columns = (SpinnerColumn(), TextColumn("{task.completed} transfers checked"))
     console = Console(stderr=True)
     silent = not console.is_terminal

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 import time
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from quotas.tables import RUN
 from quotas.units import Period, format_instant
 from tests.builders import a_balance_of, a_grant, a_program, a_run, a_startup
 from tests.cli.command import Ran, environment, here
-from tests.quotas.book.rows import digest
+from tests.quotas.book.rows import digest, thaw
 
 HOUR_S = 3_600
 START_S = int(time.time()) // HOUR_S * HOUR_S - 48 * HOUR_S
@@ -192,3 +193,20 @@ def test_no_book_is_made_by_a_deed(tmp_path: Path) -> None:
     """A folder without a book is refused, and stays empty."""
     assert on(tmp_path, *COMMANDS[0], *WHY).code == 2
     assert not (tmp_path / FILE_NAME).exists()
+
+
+def test_rebuild_mends_the_balances_and_nothing_else(state: Path) -> None:
+    """A false balance: exit 1, then rebuilt and exit 0. A false transfer stays a fault."""
+    with sqlite3.connect(state / FILE_NAME) as book:
+        book.execute("UPDATE balance SET amount_ucr = amount_ucr + 1 WHERE account = 'usage:acme'")
+    refused = on(state, "verify")
+    assert refused.code == 1 and "balance of usage:acme is" in refused.sentence
+    assert on(state, "verify", "--rebuild").code == 0
+    assert on(state, "verify").code == 0
+    opened = Book.open_existing(state)
+    thaw(opened)
+    opened.close()
+    with sqlite3.connect(state / FILE_NAME) as book:
+        book.execute("UPDATE entry SET amount_ucr = amount_ucr * 2 WHERE transfer_id = 3")
+    refused = on(state, "verify", "--rebuild")
+    assert refused.code == 1 and "transfer 3" in refused.sentence

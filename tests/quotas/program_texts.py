@@ -65,7 +65,7 @@ BAD: dict[str, tuple[str, str, str]] = {
         'minimum = "30m"',
         "zzz = 1",
         "policy.notice.zzz = 1 is no known key; known are minimum, limit, exhaustion, end, "
-        "reminders, quiet_hours, digest, snooze_max.",
+        "reminders, quiet_hours, digest, snooze_max, heads.",
     ),
     "a missing key is named": (
         'budget = "350000"',

@@ -36,6 +36,7 @@ HARMLESS: dict[str, tuple[str, str, str]] = {
         "starts = 2027-05-31",
         "cohort.summer.startup.cleo.projects",
     ),
+    "heads are mailed": ('minimum = "30m"', 'minimum = "30m"\nheads = true', "policy.notice.heads"),
 }
 
 CONFIRMED: dict[str, tuple[str, str, str, str]] = {

@@ -17,12 +17,14 @@ from exporters.notify.deliver import Deliverer
 from exporters.notify.settings import Settings
 from quotas.book import Book
 from quotas.book.outbox import MOST_ATTEMPTS, retry_after_s
+from quotas.book.verify import verify
+from quotas.heads import hashes_in
 from quotas.messages import Parcel, Receipt
 from quotas.program import Program
 from scheduler.deliver import Deliver, Deliveries
 from tests.exporters.receivers import Mailbox, smtp_server
 
-from .rig import T0, Rig, program, server
+from .rig import DAY_S, T0, Rig, program, server
 
 CTO, OPS = "mailto://cto@example.com", "mailto://ops@example.com"
 NOTICE_S = 3_600
@@ -171,6 +173,38 @@ def test_a_channel_that_is_down_ends_as_a_dead_letter_and_a_broken_promise(
     assert found["cohortd_promises_broken_total", "acme"] == 1
     broken = [row for row in rig.all("decision") if row["verb"] == "break-promise"]
     assert len(broken) == 1 and "no channel of acme" in str(broken[0]["reason"])
+
+
+def test_the_daily_heads_are_mailed_once_a_day_and_prove_the_book(mailbox: Mailbox) -> None:
+    """Only if the policy says so, to operators alone; `verify` finds the mailed hash."""
+    base = told(mode="off")
+    quiet, loud = Rig(base), Rig(replace(base, policy=replace(base.policy, mails_heads=True)))
+    for rig in (quiet, loud):
+        post = deliveries(rig, mailer(mailbox))
+        rig.cloud.add(server())
+        rig.run()
+        while rig.clock.now_s() < T0 + 2 * DAY_S:
+            rig.run(DAY_S // 8)
+            post.run()
+    assert subjects(mailbox, CTO) == []
+    days = [f"p: heads of the books, 2027-01-{day}" for day in (15, 16, 17)]
+    assert subjects(mailbox, OPS) == days
+    text = mailbox.mails[-1].get_content()
+    assert verify(loud.book, given=hashes_in(text)).fault is None
+    assert verify(quiet.book, given=hashes_in(text)).fault is None, "the same world, the same book"
+    assert len(hashes_in(text)) == 1 and quiet.all("outbox") == []
+
+
+def test_the_daily_heads_wait_for_the_end_of_quiet_hours() -> None:
+    """They are not urgent: written in the day's first commit, due when the quiet hours end."""
+    base = told(mode="off")
+    policy = replace(base.policy, mails_heads=True, quiet_hours_s=(22 * 3600, 9 * 3600))
+    rig = Rig(replace(base, policy=policy))  # T0 is 08:00 UTC
+    rig.run()
+    rig.run(30)
+    (row,) = rig.all("outbox")
+    assert (row["is_urgent"], row["due_s"], row["created_s"]) == (0, T0 + 3600, T0)
+    assert (row["recipient"], row["audience"], row["startup"]) == (OPS, "operator", "")
 
 
 def test_a_standby_sends_nothing(mailbox: Mailbox) -> None:

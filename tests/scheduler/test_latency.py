@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from quotas.book.standing import read_balance
 from quotas.book.state import read_stops
 from quotas.latency import Stop
+from quotas.units import format_credits
 from scheduler.status import status_of
 
 from .rig import NOTICE_S, RATE, T0, TYPE, ZONE, Rig, program, server
@@ -37,6 +39,17 @@ def test_measured_stops_replace_the_default_in_the_reserve() -> None:
     assert view.startups[0].balance.reserve_ucr == -(-RATE * reserve_s // 3_600)
     shown = status_of(rig.book, rig.clock.now_s())
     assert shown["stop_latency_s"] == {"default": 300, "measured": {FLAVOR: 38}}
+
+
+def test_a_deed_leaves_the_measured_reserve() -> None:
+    """What an operator may move is available as `status` says it: with 38 s, not 300."""
+    rig = stopped(3)
+    now_s = rig.clock.now_s()
+    with rig.book.reading() as connection:
+        own = read_balance(connection, program(), "acme", now_s)
+    assert own.reserve_ucr == -(-RATE * (NOTICE_S + 38) // 3_600)
+    (shown,) = status_of(rig.book, now_s)["startups"]
+    assert format_credits(own.available_ucr) == shown["available"]
 
 
 def test_two_stops_are_too_few() -> None:
