@@ -1,0 +1,94 @@
+"""How long does `/metrics` take, beside prometheus_client rendering the same samples?
+
+Ours makes the samples from the last view at each scrape; the baseline has them made before.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import Metric
+from prometheus_client.registry import Collector
+
+from exporters.metrics import Metrics
+from quotas.balances import Balance
+from quotas.division import Share
+from quotas.view import PoolView, StartupView, View, ZoneView
+
+SIZES = (1_000, 10_000)
+ROUNDS = 3
+
+
+class Made(Collector):
+    """The same families, made once."""
+
+    def __init__(self, families: list[Metric]) -> None:
+        self.families = families
+
+    def collect(self) -> Iterable[Metric]:
+        """All of them."""
+        return self.families
+
+
+def view_of(startups: int) -> View:
+    """A program of so many startups, each with a balance and a share."""
+    names = [f"startup-{number}" for number in range(startups)]
+    lines = [
+        StartupView(
+            name=name,
+            cohort="c",
+            level="open",
+            level_reason="",
+            balance=Balance(name, 0, 10**12, 10**11, 10**6, 0, 10**7, 10**7, 10**5),
+            charged_ucr=10**10,
+            disputed_ucr=0,
+            runs=(),
+            pace=None,
+        )
+        for name in names
+    ]
+    shares = [Share(name, "h100", *(8,) * 7, "demand", "") for name in names]
+    return View(
+        at_s=0,
+        mode="enforce",
+        epoch=1,
+        startups=tuple(lines),
+        pools=(PoolView("h100", 40, 0),),
+        zones=(ZoneView("fr-par-2", "complete", 0),),
+        notices=(),
+        decisions=(),
+        pool_of={},
+        edges=(),
+        alarms=(),
+        shares=tuple(shares),
+    )
+
+
+def best_s(render: Callable[[], bytes]) -> float:
+    """The best of some rounds."""
+    times = []
+    for _ in range(ROUNDS):
+        began = time.perf_counter()
+        render()
+        times.append(time.perf_counter() - began)
+    return min(times)
+
+
+def main() -> None:
+    """Print the table."""
+    print(f"{'startups':>10} {'bytes':>12} {'from memory s':>14} {'/metrics s':>12} {'ratio':>7}")
+    for size in SIZES:
+        metrics = Metrics()
+        metrics.publish(view_of(size))
+        made = CollectorRegistry()
+        made.register(Made(list(metrics.registry.collect())))
+        assert generate_latest(made) == metrics.render(), "both render the same samples"
+        base, ours = best_s(lambda made=made: generate_latest(made)), best_s(metrics.render)
+        length = len(metrics.render())
+        print(f"{size:>10} {length:>12} {base:>14.3f} {ours:>12.3f} {ours / base:>7.2f}")
+
+
+if __name__ == "__main__":
+    main()
