@@ -7,14 +7,12 @@ from dataclasses import dataclass
 from typing import Annotated, NoReturn
 
 from fastapi import Depends, Request
-from limits import RateLimitItem, RateLimitItemPerMinute
-from limits.storage import MemoryStorage
-from limits.strategies import FixedWindowRateLimiter
 
 from exporters.api.problems import Problem
+from exporters.api.rates import Minute
 from exporters.api.reads import StartupReads
 from exporters.api.source import Shown, Source
-from quotas.tokens import Token, fingerprint
+from quotas.tokens import Token, digest, fingerprint
 
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="cohortd"'}
 _ASK = "ask the operator for one ('cohortd token create')."
@@ -34,10 +32,7 @@ class Access:
 
     def __init__(self, source: Source, rates: Rates) -> None:
         self._source = source
-        self._limiter = FixedWindowRateLimiter(MemoryStorage())
-        self._per_token = RateLimitItemPerMinute(rates.per_token)
-        self._writes = RateLimitItemPerMinute(rates.writes)
-        self._failures = RateLimitItemPerMinute(rates.failures)
+        self._rates, self._minute = rates, Minute()
         self.uses: dict[str, int] = {}
 
     def token(self, request: Request, *scopes: str) -> Token:
@@ -59,9 +54,9 @@ class Access:
         """Let a token in force through that has one of these scopes. Raises Problem."""
         if not set(scopes) & set(token.scopes):
             raise Problem(403, "scope-missing", _missing(token, scopes[0]))
-        self._count(self._per_token, token.id)
+        self._count(self._rates.per_token, token.id)
         if method != "GET":
-            self._count(self._writes, "write", token.id)
+            self._count(self._rates.writes, "write", token.id)
         self.uses[token.id] = self._source.now_s()
 
     def _known(self, header: str | None, address: str) -> Token:
@@ -69,7 +64,10 @@ class Access:
             told = f"Send 'Authorization: Bearer cohortd_…' with your token, or {_ASK}"
             self._refuse(401, "token-missing", told, address)
         scheme, _, text = header.partition(" ")
-        token_hash = fingerprint(text) if scheme.lower() == "bearer" else None
+        is_bearer = scheme.lower() == "bearer"
+        if is_bearer and (known := self._source.remembered(digest(text))):
+            return known
+        token_hash = fingerprint(text) if is_bearer else None
         if token_hash is None:
             told = f"That is no cohortd token: check it for a typing error, or {_ASK}"
             self._refuse(401, "token-malformed", told, address)
@@ -79,12 +77,12 @@ class Access:
         return token
 
     def _refuse(self, status: int, kind: str, detail: str, address: str) -> NoReturn:
-        self._count(self._failures, "address", address)
+        self._count(self._rates.failures, "address", address)
         raise Problem(status, kind, detail, _CHALLENGE)
 
-    def _count(self, rate: RateLimitItem, *whose: str) -> None:
-        if not self._limiter.hit(rate, *whose):
-            told = f"More than {rate.amount} requests in a minute: wait a minute, then go on."
+    def _count(self, most: int, *whose: str) -> None:
+        if not self._minute.admits(whose, most, self._source.now_s()):
+            told = f"More than {most} requests in a minute: wait a minute, then go on."
             raise Problem(429, "too-many-requests", told, {"Retry-After": "60"})
 
 
@@ -112,7 +110,6 @@ def bearer(scope: str) -> Callable[[Request], Awaitable[Token]]:
     return check
 
 
-Reader = Annotated[Token, Depends(bearer("read"))]
 Requester = Annotated[Token, Depends(bearer("request"))]
 
 
@@ -130,13 +127,23 @@ class Own:
         return StartupReads(self.token.startup, self.shown.board)
 
 
-async def own(request: Request, token: Reader) -> Own:
+async def own(request: Request) -> Own:
     """The one door to a startup's data: whose token it is, and that startup's reads only."""
+    access: Access = request.app.state.access
     source: Source = request.app.state.source
-    return Own(token, await source.shown(), source)
+    token = access.token(request, "read")
+    return Own(token, await source.shown(source.seen), source)
+
+
+async def own_alone(request: Request) -> Own:
+    """The same for an address without parameters: one dependency, because each costs time."""
+    found = await own(request)
+    await no_query(request)
+    return found
 
 
 OwnReads = Annotated[Own, Depends(own)]
+OwnAlone = Annotated[Own, Depends(own_alone)]
 
 
 async def no_query(request: Request) -> None:

@@ -52,7 +52,7 @@ async def operator(request: Request) -> Shown:
     access: Access = request.app.state.access
     source: Source = request.app.state.source
     access.token(request, *sorted(OPERATOR_SCOPES))
-    return await source.shown()
+    return await source.newest()
 
 
 async def auditor(request: Request) -> Shown:
@@ -60,7 +60,7 @@ async def auditor(request: Request) -> Shown:
     access: Access = request.app.state.access
     source: Source = request.app.state.source
     access.token(request, "audit")
-    return await source.shown()
+    return await source.newest()
 
 
 async def one(request: Request, shown: Annotated[Shown, Depends(operator)], name: str) -> Looked:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from exporters.api.access import Own, OwnReads, no_query
+from exporters.api.access import Own, OwnAlone, OwnReads, no_query
 from exporters.api.models import (
     Charge,
     CreditsAnswer,
@@ -103,8 +103,8 @@ def _kept(own: Own, resource: str, make: Callable[[], BaseModel]) -> Page:
     return page
 
 
-@router.get("/me", response_model=Me, dependencies=PLAIN)
-async def me(request: Request, own: OwnReads) -> Response:
+@router.get("/me", response_model=Me)
+async def me(request: Request, own: OwnAlone) -> Response:
     """Whose token this is, what it may do, and until when."""
     token, standing = own.token, own.reads.standing()
     cohort = standing.cohort
@@ -123,26 +123,26 @@ async def me(request: Request, own: OwnReads) -> Response:
     return fresh(request, page_of(answer), own.shown)
 
 
-@router.get("/credits", response_model=CreditsAnswer, dependencies=PLAIN)
-async def credits(request: Request, own: OwnReads) -> Response:
+@router.get("/credits", response_model=CreditsAnswer)
+async def credits(request: Request, own: OwnAlone) -> Response:
     """How much is left, how fast it burns and how long it lasts, all from one instant."""
     return fresh(request, _kept(own, "credits", own.reads.credits), own.shown)
 
 
-@router.get("/usage", response_model=UsageAnswer, dependencies=PLAIN)
-async def usage(request: Request, own: OwnReads) -> Response:
+@router.get("/usage", response_model=UsageAnswer)
+async def usage(request: Request, own: OwnAlone) -> Response:
     """GPUs of billable servers now, and what running has cost to date."""
     return fresh(request, _kept(own, "usage", own.reads.usage), own.shown)
 
 
-@router.get("/servers", response_model=ServersAnswer, dependencies=PLAIN)
-async def servers(request: Request, own: OwnReads) -> Response:
+@router.get("/servers", response_model=ServersAnswer)
+async def servers(request: Request, own: OwnAlone) -> Response:
     """Every billable server, what it costs, and when it will be stopped if it will."""
     return fresh(request, _kept(own, "servers", own.reads.servers), own.shown)
 
 
-@router.get("/quota", response_model=QuotaAnswer, dependencies=PLAIN)
-async def quota(request: Request, own: OwnReads) -> Response:
+@router.get("/quota", response_model=QuotaAnswer)
+async def quota(request: Request, own: OwnAlone) -> Response:
     """GPUs by pool: nominal, share, ceiling, and what limits them."""
     return fresh(request, _kept(own, "quota", own.reads.quota), own.shown)
 

@@ -54,6 +54,8 @@ class Source:
         self._state, self._inbox, self.now_s, self._cycle_s = state, inbox, now_s, cycle_s
         self._opened: tuple[Book, Watch] | None = None
         self._tried_s = -REOPEN_S
+        self.seen: Version | None = None
+        """The version that was asked for last."""
         self._shown: Shown | None = None
         self._making: asyncio.Task[None] | None = None
         self._tokens: tuple[Version | None, dict[str, Token | None]] = (None, {})
@@ -62,14 +64,13 @@ class Source:
 
     def version(self) -> Version | None:
         """Changes whenever the book does; None while the book cannot be read."""
-        opened = self._opened or self._open()
-        if opened is None:
-            return None
-        try:
-            return opened[1].version()
-        except BookError as error:
-            self._lose(error)
-            return None
+        opened, self.seen = self._opened or self._open(), None
+        if opened is not None:
+            try:
+                self.seen = opened[1].version()
+            except BookError as error:
+                self._lose(error)
+        return self.seen
 
     def book(self) -> Book:
         """The book, for what is read row by row. Raises Problem while it cannot be read."""
@@ -80,6 +81,13 @@ class Source:
             )
             raise Problem(503, "book-unavailable", detail, {"Retry-After": "60"})
         return self._opened[0]
+
+    def remembered(self, token_hash: str) -> Token | None:
+        """The token of a hash that was looked up since the last commit, if it was."""
+        version = self.version()
+        if version is None or self._tokens[0] != version:
+            return None
+        return self._tokens[1].get(token_hash)
 
     def token(self, token_hash: str) -> Token | None:
         """The token of a hash as the book has it now, or as the last snapshot had it."""
@@ -101,9 +109,13 @@ class Source:
             known[token_hash] = found
         return known[token_hash]
 
-    async def shown(self) -> Shown:
+    async def newest(self) -> Shown:
         """The newest board. Raises Problem where there is neither a book nor a snapshot."""
-        version, now_s = self.version(), self.now_s()
+        return await self.shown(self.version())
+
+    async def shown(self, version: Version | None) -> Shown:
+        """The board of a version that was asked for just now. Raises Problem as above."""
+        now_s = self.now_s()
         shown = self._shown
         if shown and shown.version == version and now_s - shown.made_s < STALE_S:
             return shown

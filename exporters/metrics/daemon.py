@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from prometheus_client import (
     disable_created_metrics,
     generate_latest,
 )
+from prometheus_client.core import Metric
 
 from exporters.metrics.disk import Disk
 from exporters.metrics.views import Views
@@ -29,7 +31,6 @@ class Metrics:
         disable_created_metrics()  # type: ignore[no-untyped-call]  # its stub lacks a return
         self.registry = CollectorRegistry()
         self._views = Views()
-        self.registry.register(self._views)
         if book is not None:
             self.registry.register(Disk(book))
         Gauge(
@@ -144,6 +145,11 @@ class Metrics:
         """Whether a view was ever published."""
         return self._views.view is not None
 
+    def collect(self) -> Iterator[Metric]:
+        """Every family, in the order in which they are rendered."""
+        yield from self._views.collect()
+        yield from self.registry.collect()
+
     def render(self) -> bytes:
         """Everything in Prometheus's text format."""
-        return generate_latest(self.registry)
+        return self._views.text() + generate_latest(self.registry)

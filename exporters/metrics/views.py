@@ -3,30 +3,43 @@
 from __future__ import annotations
 
 from collections import Counter as Tally
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
+from prometheus_client import generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
+from prometheus_client.samples import Sample
 
 from quotas.levels import LEVELS
 from quotas.units import UCR_PER_CREDIT
-from quotas.view import View
+from quotas.view import StartupView, View
 
 BALANCES = ("posted", "accrued", "held", "reserve", "available", "disputed")
 
 
 class Views(Collector):
-    """Turns the last view into samples at scrape time."""
+    """Turns the last view into samples at its first scrape, and keeps their text."""
 
-    view: View | None = None
+    def __init__(self) -> None:
+        self.view: View | None = None
+        self._text: tuple[View | None, bytes] = (None, b"")
 
-    def collect(self) -> Iterable[Metric]:
+    def collect(self) -> Iterator[Metric]:
         """Every family of the view; none before the first."""
         view = self.view
-        if view is None:
-            return []
-        parts = (_credits, _paces, _gpus, _shares, _states, _promises, _closings)
-        return [metric for part in parts for metric in part(view)]
+        if view is not None:
+            for part in (_credits, _paces, _gpus, _shares, _states, _promises, _closings):
+                yield from part(view)
+
+    def text(self) -> bytes:
+        """The view in Prometheus's text format: a view does not change, so it is made once."""
+        view, text = self._text
+        if view is not self.view:
+            # Read before it is rendered: a view that comes meanwhile is rendered next time.
+            view = self.view
+            text = generate_latest(self)
+            self._text = (view, text)
+        return text
 
 
 def _credits(view: View) -> Iterable[Metric]:
@@ -39,7 +52,7 @@ def _credits(view: View) -> Iterable[Metric]:
         "exhaustion_timestamp_seconds", "When available credits reach zero at this burn.", of
     )
     for startup in view.startups:
-        own, labels = startup.balance, [startup.name, startup.cohort]
+        own, labels = startup.balance, _of(startup)
         amounts = (
             own.posted_ucr,
             own.accrued_ucr,
@@ -49,12 +62,12 @@ def _credits(view: View) -> Iterable[Metric]:
             startup.disputed_ucr,
         )
         for state, amount_ucr in zip(BALANCES, amounts, strict=True):
-            balances.add_metric([*labels, state], amount_ucr / UCR_PER_CREDIT)
-        granted.add_metric(labels, own.granted_ucr / UCR_PER_CREDIT)
-        charged.add_metric(labels, startup.charged_ucr / UCR_PER_CREDIT)
-        burn.add_metric(labels, own.burn_ucr_per_h / UCR_PER_CREDIT)
+            _add(balances, {**labels, "state": state}, amount_ucr / UCR_PER_CREDIT)
+        _add(granted, labels, own.granted_ucr / UCR_PER_CREDIT)
+        _add(charged, labels, startup.charged_ucr / UCR_PER_CREDIT)
+        _add(burn, labels, own.burn_ucr_per_h / UCR_PER_CREDIT)
         if own.exhausted_s is not None:
-            exhausted.add_metric(labels, own.exhausted_s)
+            _add(exhausted, labels, own.exhausted_s)
     overdraft = _family(
         "overdraft_credits", "Usage that the sponsor paid beyond grants.", ["cohort"]
     )
@@ -73,10 +86,10 @@ def _expiring(view: View) -> Iterable[Metric]:
     )
     instants = _family("expiry_timestamp_seconds", "When the next grant ends with credit left.", of)
     for startup in view.startups:
-        own, labels = startup.balance, [startup.name, startup.cohort]
-        amounts.add_metric(labels, own.expiring_ucr / UCR_PER_CREDIT)
+        own, labels = startup.balance, _of(startup)
+        _add(amounts, labels, own.expiring_ucr / UCR_PER_CREDIT)
         if own.expires_s is not None:
-            instants.add_metric(labels, own.expires_s)
+            _add(instants, labels, own.expires_s)
     return [amounts, instants]
 
 
@@ -103,7 +116,7 @@ def _standby(view: View) -> Metric:
     )
     for startup in view.startups:
         gpus = sum(run.gpus for run in startup.runs if run.state.startswith("stopped"))
-        standby.add_metric([startup.name, startup.cohort], gpus)
+        _add(standby, _of(startup), gpus)
     return standby
 
 
@@ -118,15 +131,16 @@ def _shares(view: View) -> Iterable[Metric]:
         "usage": "GPUs of billable servers in the pool.",
         "excess": "GPUs that run above the share.",
     }
+    labelled = [({"startup": each.startup, "pool": each.pool}, each) for each in view.shares]
     for name, text in texts.items():
         family = _family(f"{name}_gpus", text, ["startup", "pool"])
-        for share in view.shares:
-            family.add_metric([share.startup, share.pool], getattr(share, name))
+        for labels, share in labelled:
+            _add(family, labels, getattr(share, name))
         yield family
     waiting = _family("requests_open", "Requests that wait to be met.", ["startup", "pool"])
     tally = Tally((each.request.startup, each.request.pool) for each in view.requests if each.place)
-    for labels, count in sorted(tally.items()):
-        waiting.add_metric([*labels], count)
+    for (startup, pool), count in sorted(tally.items()):
+        waiting.add_metric([startup, pool], count)
     yield waiting
 
 
@@ -156,9 +170,9 @@ def _states(view: View) -> Iterable[Metric]:
         "level", "1 for the level a startup is at, else 0.", ["startup", "cohort", "level"]
     )
     for startup in view.startups:
+        labels = _of(startup)
         for name in LEVELS:
-            is_at = 1 if startup.level == name else 0
-            level.add_metric([startup.name, startup.cohort, name], is_at)
+            _add(level, {**labels, "level": name}, 1 if startup.level == name else 0)
     zone = _family("zone_complete", "1 where the last sweep was Complete.", ["cloud_zone"])
     known = _family(
         "zone_confirmed_timestamp_seconds", "Instant up to which a zone is known.", ["cloud_zone"]
@@ -180,9 +194,12 @@ def _promises(view: View) -> Iterable[Metric]:
     )
     cohort_of = {startup.name: startup.cohort for startup in view.startups}
     open_notices = [notice for notice in view.notices if notice.state == "open"]
-    for name in sorted({notice.startup for notice in open_notices}):
-        first_s = min(n.deadline_s for n in open_notices if n.startup == name)
-        stop.add_metric([name, cohort_of.get(name, "")], first_s)
+    first_s: dict[str, int] = {}
+    for notice in open_notices:
+        name = notice.startup
+        first_s[name] = min(notice.deadline_s, first_s.get(name, notice.deadline_s))
+    for name, deadline_s in sorted(first_s.items()):
+        stop.add_metric([name, cohort_of.get(name, "")], deadline_s)
     yield stop
     figures = {
         "notices_open": ("Promises of a stop that are running.", len(open_notices)),
@@ -213,6 +230,15 @@ def _closings(view: View) -> Iterable[Metric]:
         withheld.add_metric(labels, 1 if each.is_withheld else 0)
         failures.add_metric(labels, each.failures)
     return [withheld, failures]
+
+
+def _of(startup: StartupView) -> dict[str, str]:
+    return {"startup": startup.name, "cohort": startup.cohort}
+
+
+def _add(family: GaugeMetricFamily, labels: dict[str, str], value: float) -> None:
+    # add_metric would make the labels anew for each family: most of what a first scrape costs.
+    family.samples.append(Sample(family.name, labels, value))
 
 
 def _family(name: str, text: str, labels: list[str]) -> GaugeMetricFamily:

@@ -113,7 +113,7 @@ def signed_in(handle: Callable[[Visit], Awaitable[Response]]) -> Handler:
         if token is None or token.state(now_s) != "active":
             raise Problem(401, "token-ended", "The token of this session is no longer in force.")
         desk.access.admit(token, request.method, "read")
-        own = Own(token, await desk.source.shown(), desk.source)
+        own = Own(token, await desk.source.newest(), desk.source)
         said = Words(language(request), own.shown.board.program.timezone)
         return await handle(Visit(request, desk, session, own, said))
 

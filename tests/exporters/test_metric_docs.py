@@ -21,7 +21,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, s
     for _ in range(SCRAPES):
         scenario.step()
     found = {}
-    for family in scenario.metrics.registry.collect():
+    for family in scenario.metrics.collect():
         name = family.name + ("_total" if family.type == "counter" else "")
         labels = {label for sample in family.samples for label in sample.labels} - {"le"}
         found[name] = (family.type, labels, family.documentation)

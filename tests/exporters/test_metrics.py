@@ -18,6 +18,7 @@ from quotas.levels import LEVELS
 from quotas.observation import Cause, Unknown
 from quotas.units import HOUR_S, UCR_PER_CREDIT
 from quotas.view import View
+from tests.builders import a_notice
 from tests.scheduler.rig import T0, ZONE, Rig, program, server
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
@@ -55,6 +56,38 @@ def published() -> tuple[Rig, Metrics]:
     rig.run(600)
     metrics.cycle("done", 0.25, T0 + HOUR_S + 600)
     return rig, metrics
+
+
+def test_each_view_is_rendered_once_and_counters_each_time(published: tuple[Rig, Metrics]) -> None:
+    """A scrape shows the last view, never the text of the one before, beside counts as of now."""
+    rig, metrics = published
+    before, view = metrics.render(), rig.views[-1]
+    assert metrics.render() == before, "nothing changed between two scrapes"
+    metrics.missed()
+    assert value(samples(metrics), "jobs_missed_total") == 1, "a count is never from memory"
+    own = view.startups[0]
+    metrics.publish(replace(view, startups=(replace(own, charged_ucr=own.charged_ucr + 10**6),)))
+    was = own.charged_ucr / UCR_PER_CREDIT
+    assert value(samples(metrics), "charged_credits", **ACME) == was + 1
+    shown = {family.name for family in metrics.collect()}
+    rendered = {line.split()[2] for line in before.decode().splitlines() if line[:6] == "# TYPE"}
+    assert {name.removesuffix("_total") for name in rendered} == shown
+
+
+def test_the_first_of_several_open_notices_is_shown(published: tuple[Rig, Metrics]) -> None:
+    """The earliest deadline of a startup, whatever the order of its notices; others' apart."""
+    rig, metrics = published
+    view = rig.views[-1]
+    deadlines_s = {"acme": (T0 + 900, T0 + 300, T0 + 600), "birch": (T0 + 100,)}
+    notices = tuple(
+        a_notice(f"s{at_s}", startup=name, deadline_s=at_s)
+        for name, instants in deadlines_s.items()
+        for at_s in instants
+    )
+    metrics.publish(replace(view, notices=notices))
+    found = samples(metrics)
+    assert value(found, "stop_timestamp_seconds", **ACME) == T0 + 300
+    assert value(found, "stop_timestamp_seconds", startup="birch", cohort="") == T0 + 100
 
 
 def test_metrics_agree_with_the_view(published: tuple[Rig, Metrics]) -> None:
