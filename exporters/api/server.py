@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import signal
 import socket
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -26,7 +28,26 @@ def serve(app: ASGIApp, listening: socket.socket, ping: Callable[[str], None]) -
     # uvicorn raises the signal again when it is done: it must not kill us then.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
-    config = uvicorn.Config(
+    ping("READY=1")
+    uvicorn.Server(_config(app)).run(sockets=[listening])
+    ping("STOPPING=1")
+
+
+@contextmanager
+def serving(app: ASGIApp, listening: socket.socket) -> Iterator[None]:
+    """Answer on a thread of its own until the block ends."""
+    server = uvicorn.Server(_config(app))
+    thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        thread.join(2 * GRACE_S)
+
+
+def _config(app: ASGIApp) -> uvicorn.Config:
+    return uvicorn.Config(
         app,
         log_config=None,
         access_log=False,
@@ -35,6 +56,3 @@ def serve(app: ASGIApp, listening: socket.socket, ping: Callable[[str], None]) -
         limit_concurrency=MOST_CONNECTIONS,
         timeout_graceful_shutdown=GRACE_S,
     )
-    ping("READY=1")
-    uvicorn.Server(config).run(sockets=[listening])
-    ping("STOPPING=1")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 import tempfile
+import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
@@ -21,6 +22,7 @@ from rich.text import Text
 from quotas.book import Book
 from quotas.book.session import FILE_NAME
 from quotas.units import DAY_S, format_credits, format_instant, parse_duration
+from scheduler.cli.doors import opened
 from scheduler.cli.lending import flows_of
 from scheduler.cli.options import Json, show
 from scheduler.cli.rehearsal import Frame, Played, Rehearsal
@@ -49,11 +51,14 @@ def demo(
         typer.Option(exists=True, dir_okay=False, help="Demand from a trace (parquet, CSV)."),
     ] = None,
     keep: Annotated[Path | None, typer.Option(help="Keep the book in this folder.")] = None,
+    stay: Annotated[bool, typer.Option(help="Keep the portal open afterwards, until ^C.")] = False,
     as_json: Json = False,
 ) -> None:
     """Play a whole program against a simulated Scaleway region, over HTTP, and tie it out."""
     structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
     poll_s = _poll_s(poll)
+    if stay and as_json:
+        raise typer.BadParameter("--stay and --json: one keeps a page open, one ends; choose one")
     if keep is not None and (keep / FILE_NAME).exists():
         raise typer.BadParameter(f"--keep: {keep} holds a book already: name another folder")
     with ExitStack() as stack:
@@ -62,19 +67,39 @@ def demo(
             region = stack.enter_context(running(*_arguments(seed, days, trace)))
         except RuntimeError as error:  # it said why on stderr
             raise typer.BadParameter(str(error)) from None
-        book = Book.open(keep or Path(scratch))
+        folder = keep or Path(scratch)
+        book = Book.open(folder)
+        stack.callback(book.close)
         rehearsal = Rehearsal(region, book, STARTS_S, days, poll_s)
+        if not as_json:
+            doors = stack.enter_context(
+                opened(book, folder, [each.name for each in rehearsal.program.startups()])
+            )
+            rehearsal.publish = doors.metrics.publish
+            for line in doors.lines:
+                typer.echo(line)
         played = _watched(rehearsal, quiet=as_json)
         result = tie_out(book, played.program, played.catalogue, played.truth)
-        book.close()
-    if as_json:
-        played_for = {"seed": seed, "days": days, "cycles": played.cycles}
-        told = {**played.lending.as_json(), **played.stories.as_json()}
-        show({**result.as_json(), **told, **played_for})
-    else:
-        _summary(result, played, keep)
+        if as_json:
+            played_for = {"seed": seed, "days": days, "cycles": played.cycles}
+            told = {**played.lending.as_json(), **played.stories.as_json()}
+            show({**result.as_json(), **told, **played_for})
+        else:
+            _summary(result, played, keep)
+        if stay:
+            _stay(doors.lines)
     if not result.ok:
         raise typer.Exit(1)
+
+
+def _stay(lines: Iterable[str]) -> None:
+    """Leave the pages open until the reader has seen enough; nothing is decided any more."""
+    for line in ("", *lines, "it stays open until you press ^C"):
+        typer.echo(line)
+    try:
+        threading.Event().wait()
+    except KeyboardInterrupt:
+        return
 
 
 def _arguments(seed: int, days: int, trace: Path | None) -> list[str]:

@@ -125,7 +125,9 @@ class Rehearsal:
         self.region, self.book, self.poll_s = region, book, poll_s
         self.starts_s, self.ends_s = starts_s, starts_s + days * DAY_S
         self.program = parse_program(demo_program(region, starts_s, days), "demo.toml")
+        apply_program(book, self.program, starts_s, "demo")
         self.clock = ManualClock(starts_s)
+        self.publish: Callable[[View], None] = lambda _: None
         length_s, first = days * DAY_S, self.program.cohorts[0].startups[0].name
         early = RefundOrder(starts_s, starts_s + length_s // 20, startup=first)
         hold = HoldOrder(first, 10 * UCR_PER_CREDIT, length_s // 8)
@@ -156,7 +158,6 @@ class Rehearsal:
 
     def play(self, watch: Callable[[Frame], None]) -> Played:
         """Run every cycle from the cohort's start until all is quiet after its end."""
-        apply_program(self.book, self.program, self.starts_s, "demo")
         began, cycles, now_s = monotonic(), 0, self.starts_s
         earlier_s = now_s
         while True:
@@ -198,6 +199,7 @@ class Rehearsal:
 
     def _see(self, view: View) -> None:
         self.view = view
+        self.publish(view)
 
     def _is_busy(self) -> bool:
         return self.view is None or any(startup.runs for startup in self.view.startups)

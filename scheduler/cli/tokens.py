@@ -56,7 +56,7 @@ def create(
     now_s = SystemClock().now_s()
     life_s = _seconds("--expires", expires, LONGEST_LIFE_S)
     token = Token("", name, startup, scopes, now_s, now_s + life_s, None, actor())
-    text, token_hash = _fresh()
+    text, token_hash = fresh_token()
     try:
         made = create_token(Book.open_existing(state), token, token_hash)
     except Refused as error:
@@ -92,7 +92,7 @@ def rotate(
     ends_s = now_s + _seconds("--overlap", overlap, LONGEST_OVERLAP_S, least=0)
     life_s = _seconds("--expires", expires, LONGEST_LIFE_S)
     successor = Token("", "", "", (), now_s, now_s + life_s, None, actor())
-    text, token_hash = _fresh()
+    text, token_hash = fresh_token()
     try:
         made = rotate_token(Book.open_existing(state), id, successor, token_hash, ends_s)
     except Refused as error:
@@ -113,7 +113,8 @@ def revoke(id: Id, state: State = DEFAULT_STATE, as_json: Json = False) -> None:
         typer.echo(f"{id} of {ended.startup or 'operators'} is revoked")
 
 
-def _fresh() -> tuple[str, str]:
+def fresh_token() -> tuple[str, str]:
+    """A new token as its holder gets it, and the hash that the book keeps."""
     text = write_token(secrets.token_bytes(SECRET_BYTES))
     token_hash = fingerprint(text)
     assert token_hash is not None, "a token just written has a right checksum"
