@@ -26,6 +26,7 @@ from quotas.levels import (
     forecasts,
     forfeits_foretold,
     level,
+    no_longer_members,
     out_of_credits,
     past_the_end,
     told_to_stop,
@@ -77,7 +78,14 @@ class Decided:
     troubles: tuple[str, ...] = ()
 
 
-RULES = (over_limit, out_of_credits, past_the_end, told_to_stop, leaked)
+RULES = (
+    over_limit,
+    out_of_credits,
+    past_the_end,
+    no_longer_members,
+    told_to_stop,
+    leaked,
+)
 
 
 def decide(snapshot: Snapshot) -> Decided:

@@ -14,6 +14,7 @@ COUNTERFACTUALS: Mapping[str, str] = {
     "limit": "with at most {limit_gpus} GPUs in {pool} nothing would be stopped",
     "cohort-end": "with a later end of the cohort in the program file nothing would be stopped",
     "ending": "with a later end of the cohort in the program file nothing would end",
+    "membership": "in the program file again, with its project, nothing would be stopped",
     "operator": "without that word nothing would be stopped",
     "leaked": "powered off or started by its owner, it would not be touched",
     "borrowed": "without the wait of {owner}, {startup} could go on with what it borrowed",

@@ -17,6 +17,7 @@ from quotas.units import format_instant
 
 CREDITS = "credits"
 END = "cohort-end"
+MEMBERSHIP = "membership"
 OPERATOR = "operator"
 LEVELS = ("open", "paced", "closed", "stopped")
 
@@ -94,6 +95,17 @@ def past_the_end(snapshot: Snapshot) -> list[Violation]:
             "now_s": now_s,
         }
         found.append(Violation(run, END, f"end:{ends_s}", deadline_s, inputs))
+    return found
+
+
+def no_longer_members(snapshot: Snapshot) -> list[Violation]:
+    """Every running server of a startup that was taken out of the program."""
+    found = []
+    for run, _ in snapshot.running():
+        if snapshot.program.startup(run.startup) is None:
+            inputs: dict[str, int | str] = {"startup": run.startup, "members": 0}
+            deadline_s = snapshot.now_s + snapshot.program.policy.minimum_notice_s
+            found.append(Violation(run, MEMBERSHIP, f"left:{run.startup}", deadline_s, inputs))
     return found
 
 

@@ -20,7 +20,7 @@ from quotas.units import format_instant
 
 FIRST_RETRY_S = 60
 LAST_RETRY_S = 900
-GOES_ON = frozenset({"credits", "cohort-end", "operator"})
+GOES_ON = frozenset({"credits", "cohort-end", "membership", "operator"})
 """Rules whose cause outlasts a server's stop: a restart finds the notice where it was."""
 FATE = (
     "A scratch disk, where it has one, is erased, and its slot goes back to Scaleway; volumes stay."

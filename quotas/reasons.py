@@ -41,6 +41,12 @@ def _end(i: Inputs) -> str | None:
     return f"the cohort of {i['startup']} ends at {format_instant(int(i['ends_s']))}"
 
 
+def _membership(i: Inputs) -> str | None:
+    if int(i["members"]):
+        return None
+    return f"{i['startup']} is no longer in the program"
+
+
 def _operator(i: Inputs) -> str | None:
     if i["level"] == "closed" and int(i["started_s"]) <= int(i["said_s"]):
         return None
@@ -174,6 +180,7 @@ RULES: Mapping[str, Callable[[Inputs], str | None]] = {
     "limit": _limit,
     "credits": _credits,
     "cohort-end": _end,
+    "membership": _membership,
     "operator": _operator,
     "leaked": _leaked,
     "borrowed": _borrowed,

@@ -49,7 +49,8 @@ def running(*arguments: str) -> Iterator[Running]:
     It ends with the block. A simulator that does not start raises RuntimeError.
     """
     command = [sys.executable, "-m", "simulator", *arguments]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    # A session of its own: ^C is for whoever started it, and the block ends it.
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
     try:
         yield _announced(process)
     finally:

@@ -11,6 +11,7 @@ from quotas.levels import (
     forecasts,
     is_exhausted,
     level,
+    no_longer_members,
     out_of_credits,
     past_the_end,
 )
@@ -89,6 +90,15 @@ def test_the_end_of_a_cohort_names_each_server_a_day_ahead() -> None:
     assert found.deadline_s == YEAR_S
     (late,) = past_the_end(a_snapshot(YEAR_S + 5, program, [a_run()]))
     assert late.deadline_s == YEAR_S + 5 + 1800
+
+
+def test_servers_of_a_startup_that_left_have_the_full_notice() -> None:
+    """Taken out of the program: each running server is announced by the policy's minimum."""
+    program = a_program(a_startup("birch"))
+    (found,) = no_longer_members(a_snapshot(100, program, [a_run()]))
+    assert found.deadline_s == 100 + program.policy.minimum_notice_s
+    assert found.reason == "acme is no longer in the program"
+    assert no_longer_members(a_snapshot(100, a_program(), [a_run()])) == []
 
 
 def test_nothing_is_concluded_of_a_zone_that_is_not_complete() -> None:
