@@ -171,6 +171,9 @@ def after_the_end(found: Evidence) -> Iterator[str]:
     since_s = max(START_S, found.script.end_s + NOTICE_S + STOP_S)
     held = {d["server_id"] for d in found.decisions if d["verb"] == "hold"}
     for server, spans in found.truth.items():
-        late = any(end_s > since_s and start_s < found.script.end_s for start_s, end_s in spans)
+        # Started after its startup had left, it is nobody's of ours: it may not be touched.
+        owned = found.owned(server)
+        ours = [(a, b) for a, b in spans if any(start <= a < end for start, end in owned)]
+        late = any(end_s > since_s and start_s < found.script.end_s for start_s, end_s in ours)
         if late and server not in held:
             yield f"I11 {server} runs on after the end of its cohort"

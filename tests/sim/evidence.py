@@ -47,6 +47,16 @@ class Evidence:
         """The sweeps of a zone that answered Complete, in order."""
         return [each for each in self.swept.get(zone, ()) if each.outcome == "Complete"]
 
+    def owned(self, server: str) -> list[Interval]:
+        """When the server's project was somebody's, by the programs as they were applied."""
+        project = self.projects.get(server, "")
+        ends = [*(at_s for at_s, _ in self.programs[1:]), self.now_s]
+        return [
+            (from_s, end_s)
+            for (from_s, program), end_s in zip(self.programs, ends, strict=True)
+            if program.owner(project, from_s) is not None
+        ]
+
 
 def evidence_of(play: Play) -> Evidence:
     """Everything a play left behind."""

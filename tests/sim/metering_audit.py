@@ -45,14 +45,8 @@ def _in_program(found: Evidence, server: str) -> list[Interval]:
     """What ran within the cohort, while its project was somebody's, as far as it is posted."""
     open_runs = [r for r in found.runs if r["server_id"] == server and r["end_s"] is None]
     until_s = min([r["posted_until_s"] for r in open_runs] or [found.now_s])
-    project = found.projects.get(server, "")
-    ends = [*(at_s for at_s, _ in found.programs[1:]), found.now_s]
-    owned = [
-        (from_s, end_s)
-        for (from_s, program), end_s in zip(found.programs, ends, strict=True)
-        if program.owner(project, from_s) is not None
-    ]
-    return both(both(found.truth.get(server, []), owned), [(START_S, until_s)])
+    own = both(found.truth.get(server, []), found.owned(server))
+    return both(own, [(START_S, until_s)])
 
 
 def _excused(found: Evidence, server: str) -> Iterator[Interval]:
