@@ -72,7 +72,10 @@ class Daemon:
             "entries": rig.all("entry"),
             "balances": rig.rows("balance"),
             "runs": rig.all("run"),
-            "notices": rig.all("notice"),
+            # When a server was first seen off depends on when somebody looked.
+            "notices": [
+                {k: v for k, v in row.items() if k != "off_s"} for row in rig.all("notice")
+            ],
             "decisions": [[row["verb"], row["reason"]] for row in rig.all("decision")],
             "intents": [[row["server_id"], row["state"]] for row in rig.all("intent")],
             "server": rig.cloud.servers["s1"].state,
