@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
+import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from decimal import Decimal
@@ -14,7 +18,9 @@ import scheduler
 from quotas.book.session import FILE_NAME
 from quotas.units import parse_instant
 
-from .command import REPO, Ran, cohortd, here
+from .command import MAIN, REPO, Ran, cohortd, environment, here
+
+STARTUPS = ["acme-speech", "borealis-vision", "cumulus-bio", "delta-robotics", "echo-agents"]
 
 SEEDS = (1, 2, 3)
 DAYS = 7
@@ -150,13 +156,40 @@ def test_a_csv_trace_drives_the_demo_whatever_its_startups_are_called(tmp_path: 
     assert max(charged.values()) > 150 * Decimal("2.8665")
 
 
+def test_with_stay_the_pages_stay_open_until_an_interrupt() -> None:
+    """Afterwards the token opens the API, the metrics have the last view; ^C ends it well."""
+    command = [sys.executable, "-c", MAIN, "demo", "--days", "1", "--poll", "6h", "--stay"]
+    child = subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, text=True)
+    try:
+        assert child.stdout is not None
+        lines = []
+        while not lines or not lines[-1].startswith("it stays open"):
+            lines.append(child.stdout.readline())
+            assert lines[-1], "the demo ended by itself"
+        portal, metrics, token = (lines[n].split()[1] for n in (0, 1, 2))
+        asked = urllib.request.Request(
+            portal.replace("/portal/", "/v1/credits"), headers={"Authorization": f"Bearer {token}"}
+        )
+        with urllib.request.urlopen(asked, timeout=20) as answer:
+            assert b'"available"' in answer.read()
+        with urllib.request.urlopen(metrics, timeout=20) as answer:
+            assert b"cohortd_charged_credits" in answer.read()
+        child.send_signal(signal.SIGINT)
+        assert child.wait(30) == 0
+    finally:
+        child.kill()
+        child.wait(30)
+
+
 def test_without_a_terminal_the_demo_speaks_in_plain_lines() -> None:
     """No escape codes, a line a decision, then the table and both sides of the tie-out."""
     ran = cohortd("demo", "--days", 1, "--seed", 2, "--poll", "6h")
     assert ran.code == 0, ran.err
     assert "\x1b" not in ran.out and "╭" not in ran.out
     lines = ran.out.splitlines()
-    assert lines[0].startswith("2027-01-04T23:00:00Z 5 startups, 0 of 40 GPUs")
+    assert lines[0].startswith("portal  http://127.0.0.1:") and lines[1].startswith("metrics http")
+    assert [line.split()[-1] for line in lines[2:7]] == STARTUPS
+    assert any(line.startswith("2027-01-04T23:00:00Z 5 startups, 0 of 40 GPUs") for line in lines)
     assert any(" notify " in line for line in lines)
     assert "GPU-hours borrowed and lent:" in lines
     assert any(line.startswith("granted ") and line.endswith(": exact") for line in lines)
