@@ -23,7 +23,7 @@ PACKAGES = ("scheduler", "quotas", "exporters", "simulator")
 
 FILE_LINES = {"median": 150, "p90": 300, "max": 400}
 FUNCTION_LINES = {"median": 8, "p90": 30, "max": 60}
-TEST_LINES_PER_CODE_LINE = 0.7  # the goal is 1.5: raise this as the tests grow
+TEST_LINES_PER_CODE_LINE = 0.85  # the goal is 1.5: raise this as the tests grow
 
 REVISIONS = "quotas.migrations.versions."
 """Alembic revisions: frozen lists of tables, loaded by path, exempt from function sizes."""
