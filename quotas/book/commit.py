@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Table, bindparam, func, select, update
 from sqlalchemy.dialects.sqlite import insert
 
+from quotas.book.amends import make_amends
 from quotas.book.heads import keep_heads
 from quotas.book.holds import end_holds
 from quotas.book.lease import Lease, fence
@@ -94,6 +95,7 @@ def commit(book: Book, result: Result, lease: Lease, now_s: int) -> tuple[Head, 
         _append(connection, DECISION, [_decision(d, result.mode, now_s) for d in result.decisions])
         _save(connection, NOTICE, result.notices)
         _postpone(connection, result.notices)
+        make_amends(connection, result.notices, now_s)
         _save(connection, INTENT, result.intents)
         _save(connection, REQUEST, result.requests)
         _upsert(connection, EXCESS, [asdict(excess) for excess in result.excesses])
