@@ -125,7 +125,7 @@ def test_a_letter_says_what_when_why_and_what_would_avoid_it() -> None:
     assert subject == "[acme] name-s1 stops Tue 5 Jan 2027 10:00 CET"
     for part in ("2027-01-05T09:00:00Z, in 00:30:00", "Server: name-s1 (s1) in fr-par-2"):
         assert part in text
-    assert "4.2 credits are left" in text and "ask for a higher limit" in text
+    assert "4.2 credits are left" in text and "by its limit in the program file" in text
     assert "cohortd notice ack 7" in text and "operator's copy" not in text
     _, copy = letter(replace(draft, audience="operator"), 7, 0)
     assert "operator's copy" in copy

@@ -147,17 +147,19 @@ def test_a_quiet_cycle_writes_one_row_for_each_zone() -> None:
 
 
 def test_notices_and_intents_move_their_state_only() -> None:
-    """A live notice that ends, and an intent that is sent, keep all the rest."""
+    """They keep all the rest; a deadline may move later, and never earlier."""
     book = filled(Book.in_memory(), 0)
     lease = lease_of(book)
     commit(book, result_of(notices=[a_notice(id=None)]), lease, 1)
     commit(book, result_of(intents=[an_intent(id=None)]), lease, 2)
     mark(book, [an_intent(state="sent", sent_s=1900, detail="done")], lease)
-    commit(book, result_of(notices=[a_notice(state="executing", deadline_s=9999)]), lease, 3)
+    commit(book, result_of(notices=[a_notice(state="executing", server_name="other")]), lease, 3)
     state = load(book)
     assert state.intents == (an_intent(state="sent", sent_s=1900, detail="done"),)
     assert state.notices == (a_notice(state="executing"),)
     assert state.told == {("acme", "credits:0")}
+    commit(book, result_of(notices=[a_notice(state="executing", deadline_s=9999)]), lease, 4)
+    assert load(book).notices == (a_notice(state="executing", deadline_s=9999),)
 
 
 def test_applying_a_program_grants_once() -> None:
