@@ -7,30 +7,18 @@ the division, levels. It is made once for each version of the book, never for a 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from quotas.balances import Balance, balances_of
+from quotas.balances import Balance
+from quotas.book.history import Expiring, expiring_next
+from quotas.book.present import present_of
 from quotas.book.state import State
-from quotas.division import Share, divide, usage_of
-from quotas.latency import latencies_s
+from quotas.division import Share
 from quotas.ledger import GrantBalance
-from quotas.levels import level
 from quotas.metering import Run
 from quotas.notices import Notice
-from quotas.pace import Pace, limits, paced_level, paces
-from quotas.program import Cohort, Program
-from quotas.requests import asked_of
-from quotas.snapshot import Snapshot
-
-
-@dataclass(frozen=True, slots=True)
-class Expiry:
-    """Credit that ends unused at an instant, as far as it is left by now."""
-
-    grant: str
-    amount_ucr: int
-    expires_s: int
+from quotas.pace import Pace
+from quotas.program import Cohort
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +34,7 @@ class Standing:
     pace: Pace | None
     charged_ucr: int
     disputed_ucr: int
-    expiring_next: Expiry | None
+    expiring_next: Expiring | None
     runs: tuple[Run, ...]
     notices: tuple[Notice, ...]
 
@@ -54,15 +42,11 @@ class Standing:
 class Board:
     """Every startup at one instant, from one read of the book."""
 
-    def __init__(self, state: State, program: Program, now_s: int, cycle_s: int) -> None:
-        # A simulated program's book may lie ahead of the clock.
-        self.at_s = max([now_s, *state.confirmed.values()])
-        state = replace(state, catalogue=state.catalogue.at(self.at_s))
-        self.state, self.program = state, program
+    def __init__(self, state: State, now_s: int, cycle_s: int) -> None:
+        self._present = present_of(state, now_s, cycle_s)
+        self.state, self.program = self._present.state, self._present.program
+        self.at_s = self._present.snapshot.now_s
         self.known_until_s = min(state.confirmed.values(), default=None)
-        policy = program.policy
-        _, slowest_s = latencies_s(state.runs, state.stops, policy.stop_latency_s)
-        self._slowest_s, self._reserve_s = slowest_s, policy.minimum_notice_s + cycle_s
         self._grants: dict[str, list[GrantBalance]] = defaultdict(list)
         self._runs: dict[str, list[Run]] = defaultdict(list)
         self._notices: dict[str, list[Notice]] = defaultdict(list)
@@ -72,88 +56,30 @@ class Board:
             self._runs[run.startup].append(run)
         for notice in state.notices:
             self._notices[notice.startup].append(notice)
-        self._snapshot = self._seen()
-        self._paces = paces(self._snapshot)
-        self._shares = self._divided()
 
     def names(self) -> tuple[str, ...]:
         """Every startup of the program, and those that left with books of their own."""
-        return tuple(sorted({s.name for s in self.program.startups()} | self._grants.keys()))
+        return tuple(self._present.snapshot.balances)
 
     def standing(self, name: str) -> Standing:
         """Where one startup stands."""
-        entry, pace = self.program.startup(name), self._paces.get(name)
-        reached = level(self._snapshot, name, self._shares.get(name, ()))
-        word, why = paced_level(reached, pace)
+        entry = self.program.startup(name)
+        word, why = self._present.level(name)
         return Standing(
             name=name,
             cohort=self.program.cohort(entry.cohort) if entry else None,
             known_until_s=self.known_until_s,
             level=word,
             level_reason=why,
-            balance=self._snapshot.balances[name],
-            pace=pace,
+            balance=self._present.snapshot.balances[name],
+            pace=self._present.paces.get(name),
             charged_ucr=self.state.charged.get(name, 0),
             disputed_ucr=self.state.disputed.get(name, 0),
-            expiring_next=self._expiring_next(name),
+            expiring_next=expiring_next(self._grants.get(name, ()), self.at_s),
             runs=tuple(run for run in self._runs.get(name, ()) if run.end_s is None),
             notices=tuple(self._notices.get(name, ())),
         )
 
     def shares(self, name: str) -> tuple[Share, ...]:
         """What the division gives one startup in each pool."""
-        return self._shares.get(name, ())
-
-    def _divided(self) -> Mapping[str, tuple[Share, ...]]:
-        found: dict[str, list[Share]] = defaultdict(list)
-        for share in divide(
-            self.program,
-            self.state.catalogue,
-            self._snapshot.balances,
-            usage_of(self.program, self.state.runs),
-            self.at_s,
-            asked_of(self.state.requests),
-            limits(self._snapshot, self._paces),
-        ):
-            found[share.startup].append(share)
-        return {name: tuple(own) for name, own in found.items()}
-
-    def _expiring_next(self, name: str) -> Expiry | None:
-        ahead = [g for g in self._grants.get(name, ()) if g.expires_s > self.at_s and g.left_ucr]
-        if not ahead:
-            return None
-        first = min(ahead, key=lambda g: (g.expires_s, g.created))
-        return Expiry(first.id, first.left_ucr, first.expires_s)
-
-    def _reserved_s(self, name: str) -> int:
-        """Time of an orderly stop: the notice, a cycle, and the slowest server that it runs."""
-        return self._reserve_s + self._slowest_s.get(name, self.program.policy.stop_latency_s)
-
-    def _seen(self) -> Snapshot:
-        state = self.state
-        return Snapshot(
-            now_s=self.at_s,
-            program=self.program,
-            sweeps={},
-            confirmed=state.confirmed,
-            runs={run.id: run for run in state.runs},
-            balances=balances_of(
-                {name: self._reserved_s(name) for name in self.names()},
-                self.at_s,
-                state.grants,
-                state.runs,
-                state.confirmed,
-                state.holds,
-                state.owed,
-            ),
-            notices=state.notices,
-            intents=state.intents,
-            told=state.told,
-            stop_latency_s=self.program.policy.stop_latency_s,
-            catalogue=state.catalogue,
-            requests=state.requests,
-            excesses=state.excesses,
-            recent=state.recent,
-            charged=state.charged,
-            enforcement=state.enforcement,
-        )
+        return self._present.shares_of(name)

@@ -16,6 +16,8 @@ from quotas.units import HOUR_S, Period, cost_ucr, spent_after_s
 
 Owned = TypeVar("Owned", GrantBalance, Run, Hold)
 NOBODY_OWES: Mapping[str, int] = {}
+CYCLE_S = 30
+"""The daemon's time between cycles unless it is told another: part of every reserve."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Index
+from sqlalchemy import BigInteger, Index
 from sqlmodel import Field, SQLModel
-
-
-def _int64(*, nullable: bool = False) -> Column[int]:
-    return Column(BigInteger, nullable=nullable)
 
 
 class OutboxRow(SQLModel, table=True):
@@ -27,18 +23,18 @@ class OutboxRow(SQLModel, table=True):
     server_name: str
     rule: str
     notice_id: int = Field(index=True)
-    created_s: int = Field(sa_column=_int64())
-    due_s: int = Field(sa_column=_int64())
-    deadline_s: int = Field(sa_column=_int64())
+    created_s: int = Field(sa_type=BigInteger)
+    due_s: int = Field(sa_type=BigInteger)
+    deadline_s: int = Field(sa_type=BigInteger)
     is_urgent: bool
     subject: str
     text: str
     state: str
     batch: str = Field(index=True)
     attempts: int
-    claimed_s: int | None = Field(default=None, sa_column=_int64(nullable=True))
+    claimed_s: int | None = Field(default=None, sa_type=BigInteger)
     epoch: int
-    ended_s: int | None = Field(default=None, sa_column=_int64(nullable=True))
+    ended_s: int | None = Field(default=None, sa_type=BigInteger)
     detail: str
 
 

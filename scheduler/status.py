@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
-from quotas.balances import Balance, balances_of
+from quotas.balances import Balance
 from quotas.book import Book, BookError
 from quotas.book.history import expiring_next
 from quotas.book.outbox import Pending, pending
+from quotas.book.present import present_of
 from quotas.book.state import State, load, read_zones
 from quotas.closing import ClosingView, closing_views
-from quotas.division import divide, usage_of
-from quotas.latency import latencies_s
-from quotas.levels import level
 from quotas.metering import Run
 from quotas.notices import Notice
-from quotas.pace import Pace, limits, paced_level, paces
-from quotas.program import Program
-from quotas.requests import Request, asked_of
+from quotas.pace import Pace
+from quotas.requests import Request
 from quotas.snapshot import Excess, Snapshot
 from quotas.units import format_credits, format_duration, format_instant
 from quotas.waiting import Standing, standings
-from quotas.words import Word, Words, in_mode
+from quotas.words import Word
 from scheduler.past import expiring_of
 
 
@@ -35,34 +32,21 @@ def status_of(book: Book, now_s: int) -> dict[str, Any]:
     state, zones = load(book), read_zones(book)
     if state.program is None:
         raise BookError("no program is applied yet: 'cohortd apply --program FILE' does")
-    now_s = max([now_s, *state.confirmed.values()])  # a kept demo's book lies in the future
-    words = Words(state.enforcement.words, now_s)
-    program = in_mode(state.program, words)
-    state = replace(state, catalogue=state.catalogue.at(now_s))
+    present = present_of(state, now_s)
+    state, program, snapshot = present.state, present.program, present.snapshot
+    now_s, shares = snapshot.now_s, present.shares
     known = format_instant(min(state.confirmed.values())) if state.confirmed else None
-    policy = program.policy
-    measured, _ = latencies_s(state.runs, state.stops, policy.stop_latency_s)
     open_runs = [run for run in state.runs if run.end_s is None]
-    balances = _balances(state, program, now_s)
-    snapshot = _snapshot(state, program, balances, now_s)
-    found = paces(snapshot)
-    usage = usage_of(program, open_runs)
-    asked = asked_of(state.requests)
-    paced = limits(snapshot, found)
-    shares = divide(program, state.catalogue, balances, usage, now_s, asked, paced)
-    levels = {
-        name: paced_level(level(snapshot, name, shares), found.get(name)) for name in balances
-    }
     startups = [
         _startup(
-            levels[name],
+            present.level(name),
             snapshot,
             own,
             [r for r in open_runs if r.startup == name],
             state,
-            found.get(name),
+            present.paces.get(name),
         )
-        for name, own in balances.items()
+        for name, own in snapshot.balances.items()
     ]
     waiting = standings(program, state.requests, shares, state.excesses, now_s)
     gpus = sum(run.gpus for run in open_runs if program.pool_of(run.flavor))
@@ -75,56 +59,20 @@ def status_of(book: Book, now_s: int) -> dict[str, Any]:
         "sentence": f"{len(startups)} startups, {gpus} of {capacity} GPUs, {program.mode} mode, "
         f"{f'known until {known}' if known else 'no zone was read yet'}",
         "startups": startups,
-        "stop_latency_s": {"default": policy.stop_latency_s, "measured": dict(measured)},
+        "stop_latency_s": {
+            "default": program.policy.stop_latency_s,
+            "measured": dict(present.measured_latency_s),
+        },
         "shares": [asdict(share) for share in shares],
         "closings": [_closing(view) for view in closing_views(state.closings)],
         "excesses": [_excess(excess) for excess in state.excesses],
         "requests": [standing_line(standing) for standing in waiting],
         "notices": [_notice(notice) for notice in state.notices],
-        "words": [_word(word) for word in words.standing()],
+        "words": [_word(word) for word in snapshot.words.standing()],
         "held": sum(1 for notice in state.notices if notice.state == "held"),
         "messages": _messages(pending(book, now_s)),
         "zones": [_zone(zone) for zone in zones],
     }
-
-
-def _balances(state: State, program: Program, now_s: int) -> dict[str, Balance]:
-    """What each startup has, by name; its reserve is for stopping the slowest that it runs."""
-    policy = program.policy
-    _, slowest_s = latencies_s(state.runs, state.stops, policy.stop_latency_s)
-    names = {s.name for s in program.startups()} | {grant.startup for grant in state.grants}
-    return balances_of(
-        {n: policy.minimum_notice_s + slowest_s.get(n, policy.stop_latency_s) for n in names},
-        now_s,
-        state.grants,
-        state.runs,
-        state.confirmed,
-        state.holds,
-        state.owed,
-    )
-
-
-def _snapshot(
-    state: State, program: Program, balances: Mapping[str, Balance], now_s: int
-) -> Snapshot:
-    return Snapshot(
-        now_s=now_s,
-        program=program,
-        catalogue=state.catalogue,
-        sweeps={},
-        confirmed=state.confirmed,
-        runs={run.id: run for run in state.runs},
-        balances=balances,
-        notices=state.notices,
-        intents=state.intents,
-        told=state.told,
-        stop_latency_s=program.policy.stop_latency_s,
-        requests=state.requests,
-        excesses=state.excesses,
-        recent=state.recent,
-        charged=state.charged,
-        enforcement=state.enforcement,
-    )
 
 
 def _startup(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from quotas.balances import CYCLE_S
+
 
 @dataclass(frozen=True, slots=True)
 class Timing:
     """The loop's timing promises, checked when they are put together."""
 
-    cycle_s: int = 30
+    cycle_s: int = CYCLE_S
     cycle_max_s: int = 120
     database_timeout_s: int = 10
     lease_s: int = 180

@@ -96,7 +96,7 @@ class StartupReads:
             else ExpiringNext(
                 grant=first.grant,
                 credits=format_credits(first.amount_ucr),
-                expires=format_instant(first.expires_s),
+                expires=format_instant(first.at_s),
             ),
             burn_per_hour=format_credits(money.burn_ucr_per_h),
             runway_s=runway_s(own),

@@ -148,7 +148,7 @@ class Source:
         if state.program is None:
             self._shown = None
             return
-        board = await asyncio.to_thread(Board, state, state.program, now_s, self._cycle_s)
+        board = await asyncio.to_thread(Board, state, now_s, self._cycle_s)
         self._shown = Shown(board, version, now_s)
         if now_s - self._kept_s >= KEEP_S:
             self._kept_s = now_s
@@ -167,7 +167,7 @@ class Source:
         kept = self._snapshot()
         if kept is None or kept.state.program is None:
             return None
-        board = Board(kept.state, kept.state.program, kept.at_s, self._cycle_s)
+        board = Board(kept.state, kept.at_s, self._cycle_s)
         return Shown(board, None, now_s, from_snapshot=True)
 
     def _open(self) -> tuple[Book, Watch] | None:

@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from typer.core import TyperGroup
 
 from exporters.ctl import pages
 from exporters.ctl.asking import Json, Key, Watch, connect, show, told
+from exporters.ctl.groups import beginning_with
 
 Wait = Annotated[bool, typer.Option("--wait", help="Wait until the next cycle has decided.")]
 Number = Annotated[int, typer.Argument(min=1, help="As the list numbers it.")]
 
 
-class _OpensByDefault(TyperGroup):
-    """A group whose first word, where it names no command of it, begins an `open`."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        if args and args[0] not in {*self.commands, "--help"}:
-            args = ["open", *args]
-        return super().parse_args(ctx, args)
-
-
 def register(app: typer.Typer) -> None:
     """Add both groups."""
-    asks = typer.Typer(cls=_OpensByDefault, no_args_is_help=True)
+    asks = typer.Typer(cls=beginning_with("open"), no_args_is_help=True)
     asks.command("open")(open_request)
     asks.command("list")(list_requests)
     asks.command("withdraw")(withdraw)

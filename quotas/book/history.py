@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection, func, or_, select
 
-from quotas.balances import Balance, balance, exhaustion_s
+from quotas.balances import CYCLE_S, Balance, balance, exhaustion_s
 from quotas.book.posted import known_id
 from quotas.book.session import Book
 from quotas.book.state import read_grants, read_program
@@ -186,7 +186,7 @@ def _standing(
 ) -> Standing:
     own = [grant for grant in grants if grant.startup == name]
     mine = [run for run in runs if run.startup == name]
-    reserve_s = program.policy.minimum_notice_s + program.policy.stop_latency_s
+    reserve_s = program.policy.minimum_notice_s + CYCLE_S + program.policy.stop_latency_s
     confirmed = {run.zone: as_of_s for run in mine}
     lenders = {between_account(grant.cohort, name) for grant in own}
     owed_ucr = -sum(sums.get(account, 0) for account in sorted(lenders))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Connection
 
-from quotas.balances import Balance, balance
+from quotas.balances import CYCLE_S, Balance, balance
 from quotas.book.holds import read_holds
 from quotas.book.state import (
     read_confirmed,
@@ -27,7 +27,7 @@ def read_balance(connection: Connection, program: Program, startup: str, now_s: 
         read_grants(connection),
         runs,
         read_confirmed(connection),
-        policy.minimum_notice_s + slowest_s.get(startup, policy.stop_latency_s),
+        policy.minimum_notice_s + CYCLE_S + slowest_s.get(startup, policy.stop_latency_s),
         read_holds(connection),
         read_owed(connection).get(startup, 0),
     )

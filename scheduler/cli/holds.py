@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
+from exporters.ctl.groups import beginning_with
 from quotas.book import Book
 from quotas.book.holds import hold_rows
 from quotas.orders import HoldOrder, HoldVoidOrder, SettleOrder
@@ -22,18 +22,11 @@ LONGEST_S = 366 * DAY_S
 HoldId = Annotated[str, typer.Argument(metavar="ID", help="Id of the hold, such as h17.")]
 
 
-class _Place(TyperGroup):
-    """A first word that is no command is the startup of a hold to place."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Read `hold STARTUP …` as `hold place STARTUP …`."""
-        named = bool(args) and not args[0].startswith("-") and args[0] not in self.commands
-        return super().parse_args(ctx, ["place", *args] if named else args)
-
-
 def register(app: typer.Typer) -> None:
     """Add the group and its commands."""
-    group = typer.Typer(cls=_Place, no_args_is_help=True, help="Credits set aside for a purpose.")
+    group = typer.Typer(
+        cls=beginning_with("place"), no_args_is_help=True, help="Credits set aside for a purpose."
+    )
     for name, command in (("place", place), ("settle", settle), ("void", void)):
         add(group, command, name)
     group.command("list")(list_)

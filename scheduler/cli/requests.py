@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
+from exporters.ctl.groups import beginning_with
 from quotas.book import Book
 from quotas.book.requests import open_request, preview_request, read_requests, withdraw_request
 from quotas.corrections import Refused
@@ -30,18 +30,9 @@ from scheduler.clock import SystemClock
 from scheduler.status import request_line, status_of
 
 
-class _OpensByDefault(TyperGroup):
-    """A group whose first word, where it names no command of it, begins an `open`."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        if args and args[0] not in {*self.commands, "--help"}:
-            args = ["open", *args]
-        return super().parse_args(ctx, args)
-
-
 def register(app: typer.Typer) -> None:
     """Add the command and what stands below it. A number of GPUs may begin with '-'."""
-    group = typer.Typer(cls=_OpensByDefault, no_args_is_help=True)
+    group = typer.Typer(cls=beginning_with("open"), no_args_is_help=True)
     group.command("open", context_settings={"ignore_unknown_options": True})(open_command)
     group.command("list")(list_command)
     group.command("withdraw")(withdraw_command)

@@ -163,6 +163,25 @@ def test_counters_count_what_happened(published: tuple[Rig, Metrics]) -> None:
     assert total == decided >= 1
 
 
+def test_what_the_sponsor_paid_is_told_by_cohort(published: tuple[Rig, Metrics]) -> None:
+    """What ran between tranches counts for its cohort too; a cohort without any says zero."""
+    rig, metrics = published
+    assert value(samples(metrics), "overdraft_credits", cohort="c") == 0
+    lent = {"c": 1_500_000, "c:acme": 500_000}
+    metrics.publish(replace(rig.views[-1], overdraft=lent))
+    assert value(samples(metrics), "overdraft_credits", cohort="c") == 2
+
+
+def test_only_what_stands_by_counts_as_standing_by(published: tuple[Rig, Metrics]) -> None:
+    """A running server is no leak; the same one stopped in place is, GPU for GPU."""
+    rig, metrics = published
+    assert value(samples(metrics), "standby_gpus", **ACME) == 0
+    (own,) = rig.views[-1].startups
+    standing = replace(own, runs=tuple(replace(r, state="stopped in place") for r in own.runs))
+    metrics.publish(replace(rig.views[-1], startups=(standing,)))
+    assert value(samples(metrics), "standby_gpus", **ACME) == 8
+
+
 def test_names_and_labels_follow_the_conventions(published: tuple[Rig, Metrics]) -> None:
     """One prefix, base units, help on all, and no label that grows with servers."""
     _, metrics = published

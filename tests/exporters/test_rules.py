@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -10,19 +9,12 @@ import pytest
 import yaml
 
 from .boards import DEPLOY, RULES, alerts
+from .live import program
 
 CASES = DEPLOY / "prometheus/tests/cohortd.yml"
 MONTH = DEPLOY / "prometheus/tests/healthy-month.yml"
 RUNBOOKS = Path(__file__).parents[2] / "docs/runbooks"
 PARTS = ("**What it means.**", "**What is at stake.**", "## Look here", "## Do this")
-
-
-def program(name: str) -> str:
-    """Where a program of the machine is; the test skips where it is missing."""
-    path = shutil.which(name)
-    if path is None:
-        pytest.skip(f"service: {name} is absent")
-    return path
 
 
 def test_prometheus_takes_the_rules() -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from exporters.board import Board
 from quotas.book.standing import read_balance
-from quotas.book.state import read_stops
+from quotas.book.state import load, read_stops
+from quotas.book.words import say
 from quotas.latency import Stop
 from quotas.units import format_credits
+from quotas.words import EVERYONE, Word
 from scheduler.status import status_of
 
 from .rig import NOTICE_S, RATE, T0, TYPE, ZONE, Rig, program, server
@@ -41,15 +44,25 @@ def test_measured_stops_replace_the_default_in_the_reserve() -> None:
     assert shown["stop_latency_s"] == {"default": 300, "measured": {FLAVOR: 38}}
 
 
-def test_a_deed_leaves_the_measured_reserve() -> None:
-    """What an operator may move is available as `status` says it: with 38 s, not 300."""
+def test_everyone_is_told_the_same_balance() -> None:
+    """The cycle's view, a deed's check, `status` and the API's board: with 38 s, not 300."""
     rig = stopped(3)
-    now_s = rig.clock.now_s()
+    now_s, cycle_s = rig.clock.now_s(), rig.cycle.timing.cycle_s
     with rig.book.reading() as connection:
         own = read_balance(connection, program(), "acme", now_s)
-    assert own.reserve_ucr == -(-RATE * (NOTICE_S + 38) // 3_600)
+    assert own.reserve_ucr == -(-RATE * (NOTICE_S + cycle_s + 38) // 3_600)
+    assert own == rig.views[-1].startups[0].balance
+    assert own == Board(load(rig.book), now_s, cycle_s).standing("acme").balance
     (shown,) = status_of(rig.book, now_s)["startups"]
     assert format_credits(own.available_ucr) == shown["available"]
+
+
+def test_a_board_says_the_mode_that_counts() -> None:
+    """Armed by an operator's word over a file in shadow: the API says enforce, as `status` does."""
+    rig = Rig(program(mode="shadow"))
+    say(rig.book, Word("mode", EVERYONE, "enforce", T0, None, "ann", "seven days were right"))
+    board = Board(load(rig.book), T0 + 60, 30)
+    assert board.program.mode == status_of(rig.book, T0 + 60)["mode"] == "enforce"
 
 
 def test_two_stops_are_too_few() -> None:

@@ -21,7 +21,7 @@ from .wiring import wired
 
 PURE = [(seed, 30) for seed in range(int(os.environ.get("COHORTD_SIM_SEEDS", "12")))]
 PURE += [(100, 183)]
-SQL = [(seed, 20) for seed in (0, 1, 3, 5)]
+SQL = [(seed, 20) for seed in range(4)]
 QUIET_CYCLES = 10
 
 

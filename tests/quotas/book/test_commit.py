@@ -160,6 +160,8 @@ def test_notices_and_intents_move_their_state_only() -> None:
     assert state.told == {("acme", "credits:0")}
     commit(book, result_of(notices=[a_notice(state="executing", deadline_s=9999)]), lease, 4)
     assert load(book).notices == (a_notice(state="executing", deadline_s=9999),)
+    commit(book, result_of(notices=[a_notice(state="open", deadline_s=9)]), lease, 5)
+    assert load(book).notices == (a_notice(state="open", deadline_s=9999),)
 
 
 def test_applying_a_program_grants_once() -> None:

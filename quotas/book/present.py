@@ -1,0 +1,94 @@
+"""What does the book say of now, without asking the cloud? One answer for everyone who asks.
+
+`cohortd status`, the API and the portal show this; the cycle decides from the same rules,
+with what it has just seen.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from quotas.balances import CYCLE_S, balances_of
+from quotas.book.state import State
+from quotas.division import Share, divide, usage_of
+from quotas.latency import latencies_s
+from quotas.levels import level
+from quotas.pace import Pace, limits, paced_level, paces
+from quotas.program import Program
+from quotas.requests import asked_of
+from quotas.snapshot import Snapshot
+from quotas.words import Words, in_mode
+
+
+@dataclass(frozen=True, slots=True)
+class Present:
+    """The book's state at an instant with everything that follows from it."""
+
+    state: State
+    program: Program
+    snapshot: Snapshot
+    paces: Mapping[str, Pace]
+    shares: tuple[Share, ...]
+    measured_latency_s: Mapping[str, int]
+    _shares: Mapping[str, tuple[Share, ...]] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Sort the shares by startup, once for all who ask."""
+        own: dict[str, list[Share]] = defaultdict(list)
+        for share in self.shares:
+            own[share.startup].append(share)
+        object.__setattr__(self, "_shares", {name: tuple(each) for name, each in own.items()})
+
+    def level(self, startup: str) -> tuple[str, str]:
+        """Its level, and why; pace counts too."""
+        reached = level(self.snapshot, startup, self.shares_of(startup))
+        return paced_level(reached, self.paces.get(startup))
+
+    def shares_of(self, startup: str) -> tuple[Share, ...]:
+        """What the division gives it in each pool."""
+        return self._shares.get(startup, ())
+
+
+def present_of(state: State, now_s: int, cycle_s: int = CYCLE_S) -> Present:
+    """What stands at an instant, or where the book lies ahead of the clock, at its own."""
+    assert state.program is not None
+    now_s = max([now_s, *state.confirmed.values()])  # a kept demo's book lies in the future
+    program = in_mode(state.program, Words(state.enforcement.words, now_s))
+    state = replace(state, catalogue=state.catalogue.at(now_s))
+    default_s = program.policy.stop_latency_s
+    measured, slowest_s = latencies_s(state.runs, state.stops, default_s)
+    notice_s = program.policy.minimum_notice_s + cycle_s
+    names = {s.name for s in program.startups()} | {grant.startup for grant in state.grants}
+    balances = balances_of(
+        {name: notice_s + slowest_s.get(name, default_s) for name in names},
+        now_s,
+        state.grants,
+        state.runs,
+        state.confirmed,
+        state.holds,
+        state.owed,
+    )
+    snapshot = Snapshot(
+        now_s=now_s,
+        program=program,
+        catalogue=state.catalogue,
+        sweeps={},
+        confirmed=state.confirmed,
+        runs={run.id: run for run in state.runs},
+        balances=balances,
+        notices=state.notices,
+        intents=state.intents,
+        told=state.told,
+        stop_latency_s=default_s,
+        requests=state.requests,
+        excesses=state.excesses,
+        recent=state.recent,
+        charged=state.charged,
+        enforcement=state.enforcement,
+    )
+    found, usage = paces(snapshot), usage_of(program, state.runs)
+    asked, paced = asked_of(state.requests), limits(snapshot, found)
+    shares = divide(program, state.catalogue, balances, usage, now_s, asked, paced)
+    return Present(state, program, snapshot, found, shares, measured)
