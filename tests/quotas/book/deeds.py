@@ -1,0 +1,75 @@
+"""A book in which something was charged, the orders of an operator, and whether it conserves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from quotas.book.audit import account_sums
+from quotas.book.commit import apply_program
+from quotas.book.session import Book
+from quotas.book.state import load
+from quotas.book.transfers import post
+from quotas.ledger import charge_transfer
+from quotas.metering import Run
+from quotas.orders import Deed, GrantOrder, Order, RefundOrder, TransferOrder, VoidOrder
+from quotas.program import Program
+from quotas.tables import RUN
+from quotas.units import Period
+from tests.builders import Z, a_grant, a_program, a_run, a_startup
+
+NOW_S = 50_000
+
+
+def a_deed(order: Order, key: str | None = None, **changes: Any) -> Deed:
+    """A deed of an operator at NOW_S."""
+    values: dict[str, Any] = {"reason": "because", "actor": "olga", "now_s": NOW_S, **changes}
+    return Deed(order, key=key, **values)
+
+
+def the_program() -> Program:
+    """Acme with two grants, the first of which ends early, and birch with none."""
+    grants = (
+        a_grant("g1", 10_000, expires_s=20_000),
+        a_grant("g2", 5_000, effective_s=0),
+    )
+    return a_program(a_startup("acme", grants=grants), a_startup("birch"), starts_s=0)
+
+
+def charge(book: Book, run: Run, period: Period) -> None:
+    """Post a charge of a run as a cycle would."""
+    grants = [grant for grant in load(book).grants if grant.startup == run.startup]
+    transfer = charge_transfer("spring", run, period, grants)
+    with book.writing() as connection:
+        if transfer:
+            post(connection, [transfer], recorded_s=period.end_s, epoch=1, actor="cohortd")
+
+
+def a_book(book: Book | None = None, **changes: Any) -> Book:
+    """10,800 s of s1 charged: all of g1, and 800 of g2; s1 ended then, unless changed."""
+    book = book or Book.in_memory()
+    apply_program(book, the_program(), 0, "tests")
+    with book.writing() as connection:
+        values = {f: getattr(a_run(), f) for f in a_run().__slots__}
+        ended = {"posted_until_s": 10_800, "end_s": 10_800, **changes}
+        connection.execute(RUN.insert().values(**{**values, **ended}))
+    for hour in range(3):
+        charge(book, a_run(), Period(hour * 3600, (hour + 1) * 3600))
+    return book
+
+
+def conserves(book: Book) -> bool:
+    """granted + overdraft = charged + left + expired, from the entries themselves."""
+    total: dict[str, int] = {}
+    for account, ucr in account_sums(book).items():
+        kind = account.partition(":")[0]
+        total[kind] = total.get(kind, 0) + ucr
+    given = -total.get("sponsor", 0) - total.get("overdraft", 0)
+    return given == sum(total.get(kind, 0) for kind in ("usage", "grant", "expired"))
+
+
+GRANT = GrantOrder("birch", "b1", 7_000)
+VOID = VoidOrder("acme", "g2")
+REFUND = RefundOrder(9_000, 10_800, server="s1")
+OUTAGE = RefundOrder(9_000, 10_800, zone=Z)
+TRANSFER = TransferOrder("acme", "birch", 4_000)
+ORDERS: list[Order] = [GRANT, VOID, REFUND, OUTAGE, TRANSFER]
