@@ -18,7 +18,7 @@ demo: $(RUNTIME)  ## six months of a simulated cohort; options: make demo ARGS="
 	@$(BIN)/cohortd demo $(ARGS)
 
 test: $(DEV)  ## every test; options: make test ARGS="-k ledger"
-	@$(BIN)/pytest $(ARGS)
+	@$(BIN)/pytest -n auto --dist loadfile $(ARGS)
 
 lint: $(DEV)  ## style, types, import directions, dependencies
 	$(BIN)/ruff check .
