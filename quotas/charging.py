@@ -170,4 +170,5 @@ def _due_periods(
 def _cohorts(program: Program, grants: Iterable[GrantBalance]) -> dict[str, str]:
     """Cohort of each startup, of those no longer in the program file too."""
     left = {grant.startup: grant.cohort for grant in grants}
+    left |= {startup.name: startup.cohort for startup in program.leavers()}
     return left | {startup.name: startup.cohort for startup in program.startups()}

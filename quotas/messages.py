@@ -151,7 +151,7 @@ def drafts_to(program: Program, notice: Notice, kind: str, now_s: int) -> Iterat
 
 
 def _channels(program: Program, notice: Notice, kind: str) -> Iterator[tuple[str, str]]:
-    startup = program.startup(notice.startup)
+    startup = program.known(notice.startup)
     # A stop in progress is the operators' to watch: the startup hears when it is done.
     if notice.mode == "enforce" and kind != "stopping" and startup is not None:
         yield from ((STARTUP, each) for each in dict.fromkeys(startup.contacts))

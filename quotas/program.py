@@ -182,19 +182,24 @@ class Program:
     cohorts: tuple[Cohort, ...] = ()
     policy: Policy = Policy()
     operators: tuple[str, ...] = ()
+    former: tuple[Cohort, ...] = ()
+    """Those who left, in their cohorts: the book adds them (see quotas.leavers)."""
     _startups: Mapping[str, Startup] = field(init=False, repr=False, compare=False)
     _tenures: Mapping[str, tuple[tuple[Tenure, Startup], ...]] = field(
         init=False, repr=False, compare=False
     )
     _pools: Mapping[str, Pool] = field(init=False, repr=False, compare=False)
     _cohorts: Mapping[str, Cohort] = field(init=False, repr=False, compare=False)
+    _leavers: Mapping[str, Startup] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Build the look-ups."""
         # Built once: a cycle asks for every server, and there may be a million.
         everyone = sorted((s for c in self.cohorts for s in c.startups), key=lambda s: s.name)
+        leavers = sorted((s for c in self.former for s in c.startups), key=lambda s: s.name)
         tenures: dict[str, tuple[tuple[Tenure, Startup], ...]] = {}
-        for startup in everyone:
+        # A member's claim to a project stands before that of one who left.
+        for startup in (*everyone, *leavers):
             for tenure in startup.projects:
                 of_project = tenures.get(tenure.project_id, ())
                 tenures[tenure.project_id] = (*of_project, (tenure, startup))
@@ -202,7 +207,9 @@ class Program:
         object.__setattr__(self, "_startups", {s.name: s for s in everyone})
         object.__setattr__(self, "_tenures", tenures)
         object.__setattr__(self, "_pools", pools)
-        object.__setattr__(self, "_cohorts", {cohort.name: cohort for cohort in self.cohorts})
+        cohorts = {cohort.name: cohort for cohort in (*self.former, *self.cohorts)}
+        object.__setattr__(self, "_cohorts", cohorts)
+        object.__setattr__(self, "_leavers", {s.name: s for s in leavers})
 
     def startups(self) -> tuple[Startup, ...]:
         """Every startup of every cohort, by name."""
@@ -212,8 +219,16 @@ class Program:
         """The startup of that name; None when it is not, or no longer, in the program."""
         return self._startups.get(name)
 
+    def leavers(self) -> tuple[Startup, ...]:
+        """Every startup that left, by name: it has its projects and contacts, and no quota."""
+        return tuple(self._leavers.values())
+
+    def known(self, name: str) -> Startup | None:
+        """A startup that is in the program, or was; None for any other name."""
+        return self._startups.get(name) or self._leavers.get(name)
+
     def owner(self, project_id: str, instant_s: int) -> Startup | None:
-        """Whose a Scaleway Project is at an instant; None when it is nobody's."""
+        """Whose a Scaleway Project is at an instant, one who left too; None: nobody's."""
         for tenure, startup in self._tenures.get(project_id, ()):
             if tenure.holds_at(instant_s):
                 return startup
@@ -224,7 +239,7 @@ class Program:
         return self._pools.get(flavor)
 
     def cohort(self, name: str) -> Cohort:
-        """The cohort of that name. Raises KeyError when there is none."""
+        """The cohort of that name, a former one too. Raises KeyError when there is none."""
         return self._cohorts[name]
 
     @property
@@ -244,6 +259,7 @@ class Program:
         body["operators"] = tuple(body.get("operators", ()))
         body["pools"] = tuple(_pool(pool) for pool in body["pools"])
         body["cohorts"] = tuple(_cohort(cohort) for cohort in body["cohorts"])
+        body["former"] = tuple(_cohort(cohort) for cohort in body.get("former", ()))
         body["policy"] = Policy(**_tuples(body["policy"]))
         return cls(**body)
 

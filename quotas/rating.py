@@ -21,8 +21,8 @@ def fixed_at(program: Program, cohort: str | None) -> int | None:
     """The instant whose rate a cohort is charged: its start, or None where prices follow."""
     if program.prices == "follow":
         return None
-    starts_s = {each.name: each.starts_s for each in program.cohorts}
-    # Who is no longer in the file has no cohort in it: only corrections still reach it.
+    starts_s = {each.name: each.starts_s for each in (*program.former, *program.cohorts)}
+    # A cohort that no version names any more: only corrections still reach it.
     return starts_s.get(cohort or "", ALWAYS_S)
 
 
@@ -43,7 +43,7 @@ def _parts(program: Program, catalogue: Catalogue, run: Run, confirmed_s: int) -
 
     What is posted stays as it was charged: there a correction amends it, if anything does.
     """
-    startup = program.startup(run.startup)
+    startup = program.known(run.startup)
     fixed_at_s = fixed_at(program, startup.cohort if startup else None)
     steps = catalogue.prices.charged(run.flavor, fixed_at_s)
     if not steps or run.rate_ucr_per_h is None:

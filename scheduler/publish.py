@@ -39,6 +39,7 @@ def snapshot_of(
     measured, slowest_s = latencies_s(posting.runs.values(), state.stops, default_s)
     reserve_s = policy.minimum_notice_s + cycle_s
     names = {s.name for s in program.startups()} | {g.startup for g in posting.grants}
+    names |= {run.startup for run in posting.runs.values()}
     confirmed = dict(metered.confirmed)
     return Snapshot(
         now_s=now_s,

@@ -19,6 +19,7 @@ from quotas.book.state import read_prices, read_program
 from quotas.book.statements import close_months
 from quotas.book.transfers import Overdrawn, canonical, post
 from quotas.heads import Head
+from quotas.leavers import with_leavers
 from quotas.ledger import Transfer, grant_transfer
 from quotas.messages import Addressees, Draft
 from quotas.metering import Dispute, Run
@@ -133,6 +134,8 @@ def apply_program(book: Book, program: Program, now_s: int, actor: str) -> int:
     """
     with book.writing() as connection:
         _refuse_other_terms(connection, program.startups())
+        bodies = connection.scalars(select(PROGRAM.c.body).order_by(PROGRAM.c.id))
+        program = with_leavers(program, map(Program.from_json, bodies))
         version, current = read_program(connection)
         if current is None or current.digest != program.digest:
             row = {"digest": program.digest, "body": program.to_json()}

@@ -61,6 +61,7 @@ def present_of(state: State, now_s: int, cycle_s: int = CYCLE_S) -> Present:
     measured, slowest_s = latencies_s(state.runs, state.stops, default_s)
     notice_s = program.policy.minimum_notice_s + cycle_s
     names = {s.name for s in program.startups()} | {grant.startup for grant in state.grants}
+    names |= {run.startup for run in state.runs}
     balances = balances_of(
         {name: notice_s + slowest_s.get(name, default_s) for name in names},
         now_s,

@@ -10,13 +10,27 @@ from typing import Any
 import pytest
 
 from quotas.book import Book
+from quotas.book.commit import apply_program
+from quotas.book.deeds import perform
 from quotas.book.verify import verify
+from quotas.orders import Deed, PriceOrder
 from quotas.program import Cohort, Grant, Program, Startup, Tenure
 from quotas.program_file import parse_program
 from quotas.units import HOUR_S, Period, cost_ucr, parse_credits
 from scheduler.status import status_of
 from tests.cli.command import Ran, here
-from tests.scheduler.rig import DAY_S, PROJECT, RATE, T0, TYPE, ZONE, Rig, program, server
+from tests.scheduler.rig import (
+    DAY_S,
+    NOTICE_S,
+    PROJECT,
+    RATE,
+    T0,
+    TYPE,
+    ZONE,
+    Rig,
+    program,
+    server,
+)
 
 BIRCH = f"""\
 [program]
@@ -196,3 +210,77 @@ def test_a_server_that_began_or_ended_in_the_gap_of_the_handover_is_cut_too(edge
         "birch": [(at_s, at_s + 20), (at_s, at_s + 60)],
     }
     assert verify(rig.book).fault is None
+
+
+def test_a_server_started_after_leaving_is_charged_to_who_left(office: Office) -> None:
+    """Stopped, gone from the file, started again, and a new one: every second on its account."""
+    office.rig.cloud.turn_off("s1")
+    office.rig.run(600)
+    office.leaves()
+    office.rig.run(600)
+    again_s = office.rig.clock.now_s() + 10
+    office.rig.clock.move_to(again_s)
+    office.rig.cloud.power_on("", "s1")
+    office.rig.cloud.add(server("s2", again_s))
+    office.rig.run_until(again_s + 2 * HOUR_S, 600)
+    cost = cost_ucr(RATE, again_s, Period(again_s, again_s + 2 * HOUR_S))
+    total = ran_ucr(2 * HOUR_S) + 2 * cost
+    assert office.rig.charged_ucr() == total
+    assert office.rig.rows("balance")["grant:acme:acme-1"] == 1_000_000_000 - total
+    assert office.acme()["level"] == "stopped"
+    assert {n["server_id"] for n in office.rig.all("notice") if n["rule"] == "membership"} == {
+        "s1",
+        "s2",
+    }
+    assert verify(office.rig.book).fault is None
+
+
+def test_who_left_with_its_cohort_and_without_a_grant_is_metered_too() -> None:
+    """Nothing in the file names it any more: the sponsor's overdraft pays, and it is seen."""
+    whole = program(mode="shadow")
+    (cohort,) = whole.cohorts
+    poor = replace(cohort, startups=(replace(cohort.startups[0], grants=()),))
+    rig = Rig(replace(whole, cohorts=(poor,)))
+    rig.run()
+    apply_program(rig.book, replace(whole, cohorts=()), rig.clock.now_s(), "tests")
+    rig.clock.move_to(T0 + 40)
+    rig.cloud.add(server("s1", T0 + 40))
+    rig.run_until(T0 + HOUR_S + 40, 600)
+    cost = cost_ucr(RATE, T0 + 40, Period(T0 + 40, T0 + HOUR_S + 40))
+    assert rig.rows("balance") == {"usage:acme": cost, "overdraft:c": -cost}
+    assert [line.name for line in rig.views[-1].startups] == ["acme"]
+    assert [s["name"] for s in status_of(rig.book, rig.clock.now_s())["startups"]] == ["acme"]
+    assert verify(rig.book).fault is None
+
+
+def test_the_rate_of_who_left_is_still_that_of_its_cohorts_start() -> None:
+    """A version that its cohort started under is not undone by its leaving."""
+    whole = program(mode="shadow")
+    late = replace(whole.cohorts[0], starts_s=T0 + 1000)
+    rig = Rig(replace(whole, cohorts=(late,)))
+    rig.run()
+    dearer = PriceOrder(f"{TYPE}@{ZONE}", 2 * RATE, T0 + 500)
+    perform(rig.book, Deed(dearer, "dearer", "op", T0 + 60))
+    rig.clock.move_to(T0 + 1000)
+    rig.cloud.add(server("s1", T0 + 1000))
+    rig.run()
+    apply_program(rig.book, replace(whole, cohorts=()), T0 + 1000, "tests")
+    rig.run_until(T0 + 1000 + 2 * HOUR_S, 600)
+    assert rig.charged_ucr() == cost_ucr(2 * RATE, 0, Period(0, 2 * HOUR_S))
+
+
+def test_whoever_left_is_told_of_a_stop_at_its_own_contacts() -> None:
+    """Nothing stops without notice: the file no longer has its contacts, the book does."""
+    whole = program()
+    (cohort,) = whole.cohorts
+    told = replace(cohort.startups[0], contacts=("mailto://cto@acme.example",))
+    rig = Rig(replace(whole, cohorts=(replace(cohort, startups=(told,)),)))
+    apply_program(rig.book, replace(whole, cohorts=()), T0, "tests")
+    rig.run()
+    rig.clock.move_to(T0 + 40)
+    rig.cloud.add(server("s1", T0 + 40))
+    rig.run()
+    assert [m["recipient"] for m in rig.all("outbox")] == ["mailto://cto@acme.example"]
+    assert rig.cloud.stops == []
+    rig.run_until(T0 + 40 + NOTICE_S + 30)
+    assert rig.cloud.stops == ["s1"]

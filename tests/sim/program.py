@@ -10,6 +10,7 @@ from quotas.book.deeds import perform
 from quotas.book.requests import open_request
 from quotas.corrections import Refused, void_transfer
 from quotas.division import step_of
+from quotas.leavers import with_leavers
 from quotas.orders import Deed, GrantOrder, RefundOrder, VoidOrder
 from quotas.program import Cohort, Grant, Pool, Program, Startup, Tenure
 from quotas.requests import Ask, open_by
@@ -72,9 +73,10 @@ class Office:
 
     def _apply(self, program: Program, now_s: int) -> None:
         self.program = program
-        self.applied.append((now_s, program))
+        in_force = with_leavers(program, (before for _, before in self.applied))
+        self.applied.append((now_s, in_force))
         if isinstance(self.book, Memory):
-            self.book.apply(program, now_s)
+            self.book.apply(in_force, now_s)
         else:
             apply_program(self.book, program, now_s, "operator")
 
