@@ -64,10 +64,10 @@ def spent(
 ) -> tuple[list[GrantBalance], int]:
     """The grants after a cost over a period, and what of it none of them covered."""
     drawn: dict[str, int] = {}
-    for grant in burn_order(grants, period):
+    for grant in burn_order(grants, period) if amount_ucr else ():
         drawn[grant.id] = min(grant.left_ucr, amount_ucr)
         amount_ucr -= drawn[grant.id]
-    return [replace(g, left_ucr=g.left_ucr - drawn.get(g.id, 0)) for g in grants], amount_ucr
+    return [_moved(g, -drawn.get(g.id, 0)) for g in grants], amount_ucr
 
 
 def ended(grants: Sequence[GrantBalance], at_s: int) -> tuple[list[GrantBalance], list[Forfeit]]:
@@ -78,7 +78,7 @@ def ended(grants: Sequence[GrantBalance], at_s: int) -> tuple[list[GrantBalance]
         moved[grant.rolls_to] += grant.rolling_ucr
     gone = {grant.id for grant in over}
     after = [
-        replace(g, left_ucr=0 if g.id in gone else g.left_ucr + moved.get(g.id, 0)) for g in grants
+        _moved(g, -g.left_ucr if g.id in gone else moved.get(g.id, 0)) for g in grants
     ]
     lost = [
         Forfeit(g.id, at_s, g.left_ucr - g.rolling_ucr, g.effective_s)
@@ -86,6 +86,11 @@ def ended(grants: Sequence[GrantBalance], at_s: int) -> tuple[list[GrantBalance]
         if g.left_ucr > g.rolling_ucr
     ]
     return after, lost
+
+
+def _moved(grant: GrantBalance, by_ucr: int) -> GrantBalance:
+    """The grant with more or less left; most walks leave most grants as they are."""
+    return replace(grant, left_ucr=grant.left_ucr + by_ucr) if by_ucr else grant
 
 
 def repaid(

@@ -224,4 +224,7 @@ def expiry_transfer(grant: GrantBalance) -> Transfer:
 def draw(grants: Iterable[GrantBalance], transfer: Transfer) -> list[GrantBalance]:
     """The grants after a transfer moved some of them."""
     moved = {entry.account: entry.amount_ucr for entry in transfer.entries}
-    return [replace(g, left_ucr=g.left_ucr + moved.get(g.account, 0)) for g in grants]
+    return [
+        replace(g, left_ucr=g.left_ucr + moved[g.account]) if g.account in moved else g
+        for g in grants
+    ]

@@ -108,16 +108,21 @@ def _of_memory(book: Memory) -> dict[str, Any]:
         )
     return {
         "transfers": transfers,
-        "runs": [asdict(run) for run in book.runs.values()],
-        "notices": [asdict(notice) for notice in book.notices.values()],
-        "intents": [asdict(intent) for intent in book.intents.values()],
+        "runs": [_row(run) for run in book.runs.values()],
+        "notices": [_row(notice) for notice in book.notices.values()],
+        "intents": [_row(intent) for intent in book.intents.values()],
         "disputes": [
             {**asdict(d), "start_s": d.period.start_s, "end_s": d.period.end_s}
             for d in book.disputes.values()
         ],
-        "decisions": [{**asdict(d), "at_s": s, "mode": m} for s, m, d in book.decisions],
+        "decisions": [{**_row(d), "at_s": s, "mode": m} for s, m, d in book.decisions],
         "balances": dict(book.balances),
     }
+
+
+def _row(value: Any) -> Row:
+    """A frozen value's fields; nobody changes what they hold."""
+    return {name: getattr(value, name) for name in value.__slots__}
 
 
 def _of_sql(book: Any) -> dict[str, Any]:

@@ -6,6 +6,7 @@ runs on both; that both end with the same ledger is a test of its own.
 
 from __future__ import annotations
 
+from bisect import bisect_right, insort
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -30,6 +31,8 @@ from quotas.snapshot import Decision, Excess
 from quotas.units import cost_ucr
 from quotas.words import Word
 
+MAX_ID = chr(0x10FFFF)
+"""Sorts after every id."""
 TOLD_BY_CREDITS = frozenset({"executing", "executed", "returning"})
 
 
@@ -72,7 +75,7 @@ class Memory:
         self.disputes: dict[tuple[str, int], Dispute] = {}
         self.disputed: dict[str, int] = defaultdict(int)
         self.gpus_of: dict[str, int] = {}
-        self.runs_of: dict[str, dict[str, Run]] = defaultdict(dict)
+        self.runs_of: dict[str, list[tuple[int, str]]] = defaultdict(list)
         self.words: list[Word] = []
         self.lease: Lease | None = None
         self.took: tuple[Took, ...] | None = None
@@ -158,19 +161,23 @@ class Memory:
         found: list[Took] = []
         for intent in reversed(self.intents.values()):
             if intent.state == "confirmed" and intent.sent_s and intent.ended_s is not None:
-                own = [
-                    run
-                    for run in self.runs_of[intent.server_id].values()
-                    if run.end_s is not None
-                    and run.start_s <= intent.sent_s <= run.end_s + run.end_error_s
-                ]
-                if own:
-                    last = max(own, key=lambda run: run.start_s)
+                last = self._ended_by(intent.server_id, intent.sent_s)
+                if last is not None:
                     took_s = intent.ended_s - intent.sent_s
                     found.append(Took(last.flavor, took_s, last.end_error_s))
             if len(found) == LATEST_STOPS:
                 break
         return tuple(found)
+
+    def _ended_by(self, server_id: str, sent_s: int) -> Run | None:
+        """The latest run of a server that began before a stop was sent, and ended after."""
+        own = self.runs_of[server_id]
+        for start_s, id in reversed(own[: bisect_right(own, (sent_s, MAX_ID))]):
+            run = self.runs[id]
+            assert run.start_s == start_s, "a run's start is part of its id"
+            if run.end_s is not None and sent_s <= run.end_s + run.end_error_s:
+                return run
+        return None
 
     def _recent(self) -> tuple[Run, ...]:
         since_s = max(self.confirmed.values(), default=0) - max(WINDOWS_S)
@@ -319,9 +326,11 @@ class Memory:
         self.disputes[key] = dispute
 
     def _keep_run(self, run: Run) -> None:
+        if run.id not in self.runs:
+            insort(self.runs_of[run.server_id], (run.start_s, run.id))
         self.runs[run.id] = run
-        self.took = None
-        self.runs_of[run.server_id][run.id] = run
+        if run.end_s is not None:
+            self.took = None
         self.gpus_of[run.server_id] = max(run.gpus, self.gpus_of.get(run.server_id, 0))
         if run.end_s is None or run.end_s > run.posted_until_s:
             self.unposted[run.id] = run
@@ -358,7 +367,8 @@ class Memory:
             id = intent.id or len(self.intents) + 1
             known = self.intents.get(id)
             kept = _moved(known, intent) if known else replace(intent, id=id)
-            self.took = None
+            if kept.state == "confirmed":
+                self.took = None
             self.intents[id] = self.active[id] = kept
 
 

@@ -73,13 +73,14 @@ def _excused(found: Evidence, server: str) -> Iterator[Interval]:
         after = complete[at] if at < len(complete) else None
         if after and after.is_stale and after.at_s - edge_s <= STALE_S:
             unsure |= {at, at + 1}
-    changed = found.changed.get(server, [])
+    changed = sorted(found.changed.get(server, []))
     for at, sweep in enumerate(complete):
-        if any(sweep.asked_s < m <= sweep.at_s for m in changed):
+        if _any_in(changed, sweep.asked_s, sweep.at_s):
             unsure |= {at, at + 1}
     for at in sorted(set(within) | unsure):
         gap = _gap(found, asked, at)
-        late = any(gap[0] < m <= gap[1] and m > min(within[at] or [m]) + SLACK_S for m in changed)
+        slack_s = min(within[at], default=gap[1]) + SLACK_S
+        late = _any_in(changed, max(gap[0], slack_s), gap[1])
         gone = gap[0] < found.deleted.get(server, 0) <= gap[1]
         if at in (0, len(complete)) or len(within[at]) > 2:
             yield gap  # on, off and on again: one date cannot tell of three changes
@@ -88,6 +89,11 @@ def _excused(found: Evidence, server: str) -> Iterator[Interval]:
         yield from (s for s in spans if gap[0] <= s[0] and s[1] <= gap[1])
     yield from troubled
     yield from _handed_over(found, server, asked)
+
+
+def _any_in(sorted_s: list[int], after_s: int, to_s: int) -> bool:
+    """Whether any of these instants lies in (after, to]."""
+    return bisect_right(sorted_s, after_s) < bisect_right(sorted_s, to_s)
 
 
 def _gap(found: Evidence, asked: list[int], at: int) -> Interval:

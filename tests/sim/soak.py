@@ -8,6 +8,7 @@ it goes on where it was interrupted. `--first SEED --seeds 1` looks at one seed 
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import logging
 import os
@@ -61,7 +62,8 @@ class Tally:
 
 
 def quiet() -> None:
-    """Thousands of cycles log too much."""
+    """Thousands of cycles log too much, and leave too little garbage to look for it so often."""
+    gc.set_threshold(50_000, 20, 100)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
 
 
