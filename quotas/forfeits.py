@@ -77,9 +77,7 @@ def ended(grants: Sequence[GrantBalance], at_s: int) -> tuple[list[GrantBalance]
     for grant in over:
         moved[grant.rolls_to] += grant.rolling_ucr
     gone = {grant.id for grant in over}
-    after = [
-        _moved(g, -g.left_ucr if g.id in gone else moved.get(g.id, 0)) for g in grants
-    ]
+    after = [_moved(g, -g.left_ucr if g.id in gone else moved.get(g.id, 0)) for g in grants]
     lost = [
         Forfeit(g.id, at_s, g.left_ucr - g.rolling_ucr, g.effective_s)
         for g in over

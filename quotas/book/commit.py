@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Table, bindparam, func, select, update
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy import Connection, Table, Update, bindparam, func, select, update
+from sqlalchemy.dialects.sqlite import Insert, insert
 
 from quotas.book.amends import make_amends
 from quotas.book.heads import keep_heads
@@ -71,6 +72,9 @@ class Result:
     heads_to: Addressees | None = None
 
 
+_NEWEST_PRICE = select(func.max(PRICE.c.id))
+
+
 class Overtaken(Exception):
     """A person moved a deadline while this cycle decided: the next one decides anew."""
 
@@ -83,7 +87,7 @@ def commit(book: Book, result: Result, lease: Lease, now_s: int) -> tuple[Head, 
     """
     with book.writing() as connection:
         fence(connection, lease)
-        newest = connection.scalar(select(func.max(PRICE.c.id))) or 0
+        newest = connection.scalar(_NEWEST_PRICE) or 0
         if result.priced_with is not None and newest != result.priced_with:
             # A person corrected a price meanwhile, and did not see these charges.
             raise Overdrawn("a price was accepted while this cycle ran")
@@ -235,12 +239,17 @@ def _append(connection: Connection, table: Table, rows: list[dict[str, Any]]) ->
 
 
 def _upsert(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
-    if not rows:
-        return
+    if rows:
+        connection.execute(_upsert_into(table), rows)
+
+
+@cache
+def _upsert_into(table: Table) -> Insert:
+    """Built once a table: building it costs more than a few rows do."""
     statement = insert(table)
     keys = [column.name for column in table.primary_key.columns]
     others = {c.name: statement.excluded[c.name] for c in table.columns if c.name not in keys}
-    connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=others), rows)
+    return statement.on_conflict_do_update(index_elements=keys, set_=others)
 
 
 def _save(connection: Connection, table: Table, items: Iterable[Notice | Intent | Request]) -> None:
@@ -248,15 +257,30 @@ def _save(connection: Connection, table: Table, items: Iterable[Notice | Intent 
     rows = [asdict(item) for item in items]
     new = [{k: v for k, v in row.items() if k != "id"} for row in rows if row["id"] is None]
     _append(connection, table, new)
-    moving = [name for name in MOVING if name in table.columns]
     moved = [row for row in rows if row["id"] is not None]
     if moved:
-        statement = update(table).where(table.c.id == bindparam("row_id"))
-        statement = statement.values({name: bindparam(f"new_{name}") for name in moving})
+        moving = _moving(table)
         connection.execute(
-            statement,
+            _move_in(table),
             [{"row_id": row["id"], **{f"new_{n}": row[n] for n in moving}} for row in moved],
         )
+
+
+def _moving(table: Table) -> list[str]:
+    return [name for name in MOVING if name in table.columns]
+
+
+@cache
+def _move_in(table: Table) -> Update:
+    statement = update(table).where(table.c.id == bindparam("row_id"))
+    return statement.values({name: bindparam(f"new_{name}") for name in _moving(table)})
+
+
+_LATER = (
+    update(NOTICE)
+    .where(NOTICE.c.id == bindparam("row_id"), NOTICE.c.deadline_s < bindparam("new_s"))
+    .values(deadline_s=bindparam("new_s"), text=bindparam("new_text"))
+)
 
 
 def _postpone(connection: Connection, notices: Iterable[Notice]) -> None:
@@ -267,9 +291,7 @@ def _postpone(connection: Connection, notices: Iterable[Notice]) -> None:
         if n.id is not None
     ]
     if rows:
-        later = (NOTICE.c.id == bindparam("row_id")) & (NOTICE.c.deadline_s < bindparam("new_s"))
-        values: dict[str, Any] = {"deadline_s": bindparam("new_s"), "text": bindparam("new_text")}
-        connection.execute(update(NOTICE).where(later).values(**values), rows)
+        connection.execute(_LATER, rows)
 
 
 def _dispute(dispute: Dispute) -> dict[str, Any]:

@@ -13,11 +13,13 @@ from quotas.posted import Posted
 from quotas.tables import ENTRY, HEAD, TRANSFER
 from quotas.units import format_instant
 
+_NEWEST_DAY = select(func.max(HEAD.c.day))
+
 
 def keep_heads(connection: Connection, now_s: int) -> tuple[Head, ...]:
     """Keep every cohort's head, unless the day has them already; returns those kept."""
     day = format_instant(now_s)[:10]
-    newest = connection.scalar(select(func.max(HEAD.c.day)))
+    newest = connection.scalar(_NEWEST_DAY)
     if newest is not None and day <= newest:
         return ()
     cohorts = connection.scalars(select(TRANSFER.c.cohort).distinct()).all()

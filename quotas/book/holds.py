@@ -15,13 +15,20 @@ from quotas.tables import ENTRY, HOLD, TRANSFER
 STATES = {"settle": "settled", "hold-void": "voided", "hold-expiry": "expired"}
 
 
+_PLACED = TRANSFER.c.key == "hold:" + HOLD.c.startup + ":" + HOLD.c.id
+_HOLDS = (
+    select(HOLD, ENTRY.c.account, ENTRY.c.amount_ucr.label("moved_ucr"))
+    .join(TRANSFER, _PLACED)
+    .join(ENTRY, ENTRY.c.transfer_id == TRANSFER.c.id)
+    .where(ENTRY.c.amount_ucr < 0)
+    .order_by(HOLD.c.id, ENTRY.c.position)
+)
+_OPEN_HOLDS = _HOLDS.where(HOLD.c.state == "open")
+
+
 def read_holds(connection: Connection, hold_id: str | None = None) -> tuple[Hold, ...]:
     """The open holds, or the one named whatever its state, with what they were drawn from."""
-    wanted = HOLD.c.state == "open" if hold_id is None else HOLD.c.id == hold_id
-    placed = TRANSFER.c.key == "hold:" + HOLD.c.startup + ":" + HOLD.c.id
-    query = select(HOLD, ENTRY.c.account, ENTRY.c.amount_ucr.label("moved_ucr")).where(wanted)
-    query = query.join(TRANSFER, placed).join(ENTRY, ENTRY.c.transfer_id == TRANSFER.c.id)
-    query = query.where(ENTRY.c.amount_ucr < 0).order_by(HOLD.c.id, ENTRY.c.position)
+    query = _OPEN_HOLDS if hold_id is None else _HOLDS.where(HOLD.c.id == hold_id)
     rows, draws = {}, defaultdict(list)
     for row in connection.execute(query):
         rows[row.id] = row

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, bindparam, select, update
 
 from quotas.book.session import Book
 from quotas.tables import LEASE
@@ -25,13 +25,22 @@ class Lease:
     expires_s: int
 
 
+_ROW = select(LEASE.c.holder, LEASE.c.epoch, LEASE.c.expires_s).where(LEASE.c.name == NAME)
+_EPOCH = select(LEASE.c.epoch).where(LEASE.c.name == NAME)
+_RENEW = (
+    update(LEASE)
+    .where(LEASE.c.name == NAME)
+    .values(holder=bindparam("by"), epoch=bindparam("under_epoch"), expires_s=bindparam("until_s"))
+)
+
+
 def acquire(book: Book, holder: str, now_s: int, length_s: int) -> Lease | None:
     """Take or renew the lease; None while another holder's has not run out.
 
     The epoch rises by one whenever the holder changes, or its own lease had run out.
     """
     with book.writing() as connection:
-        row = connection.execute(select(LEASE).where(LEASE.c.name == NAME)).one_or_none()
+        row = connection.execute(_ROW).one_or_none()
         if row is None:
             lease = Lease(holder, 1, now_s + length_s)
             values = {"holder": holder, "epoch": 1, "expires_s": lease.expires_s}
@@ -43,11 +52,8 @@ def acquire(book: Book, holder: str, now_s: int, length_s: int) -> Lease | None:
         epoch = row.epoch if renewed else row.epoch + 1
         # A clock that stepped back must not shorten what was promised to us.
         lease = Lease(holder, epoch, max(row.expires_s if renewed else 0, now_s + length_s))
-        connection.execute(
-            update(LEASE)
-            .where(LEASE.c.name == NAME)
-            .values(holder=holder, epoch=epoch, expires_s=lease.expires_s)
-        )
+        taken = {"by": holder, "under_epoch": epoch, "until_s": lease.expires_s}
+        connection.execute(_RENEW, taken)
         return lease
 
 
@@ -57,7 +63,7 @@ def seize(book: Book, holder: str, now_s: int, length_s: int) -> Lease:
     Whatever a living daemon still meant to write under its epoch is refused.
     """
     with book.writing() as connection:
-        epoch = connection.scalar(select(LEASE.c.epoch).where(LEASE.c.name == NAME)) or 0
+        epoch = connection.scalar(_EPOCH) or 0
         lease = Lease(holder, epoch + 1, now_s + length_s)
         values = {"holder": holder, "epoch": lease.epoch, "expires_s": lease.expires_s}
         if epoch:
@@ -69,7 +75,7 @@ def seize(book: Book, holder: str, now_s: int, length_s: int) -> Lease:
 
 def fence(connection: Connection, lease: Lease) -> None:
     """Refuse to write under an epoch that is no longer the newest. Raises StaleEpoch."""
-    epoch = connection.scalar(select(LEASE.c.epoch).where(LEASE.c.name == NAME))
+    epoch = connection.scalar(_EPOCH)
     if epoch != lease.epoch:
         raise StaleEpoch(f"epoch {lease.epoch} was superseded by {epoch}")
 

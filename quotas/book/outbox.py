@@ -236,12 +236,19 @@ def pending(book: Book, now_s: int) -> Pending:
         return Pending(row[0], row[1], connection.scalar(failed) or 0)
 
 
+_SENT = func.max(OUTBOX.c.state == "sent")
+_UNDELIVERED = (
+    select(OUTBOX.c.notice_id)
+    .join(NOTICE, NOTICE.c.id == OUTBOX.c.notice_id)
+    .where(NOTICE.c.state.in_(LIVE_NOTICES), OUTBOX.c.audience == STARTUP)
+    .group_by(OUTBOX.c.notice_id)
+    .having(_SENT == 0)
+)
+
+
 def undelivered(connection: Connection) -> frozenset[int]:
     """Live notices with channels of their startup, none of which took a word of them."""
-    sent = func.max(OUTBOX.c.state == "sent")
-    query = select(OUTBOX.c.notice_id).join(NOTICE, NOTICE.c.id == OUTBOX.c.notice_id)
-    query = query.where(NOTICE.c.state.in_(LIVE_NOTICES), OUTBOX.c.audience == STARTUP)
-    return frozenset(connection.scalars(query.group_by(OUTBOX.c.notice_id).having(sent == 0)))
+    return frozenset(connection.scalars(_UNDELIVERED))
 
 
 def deliveries(connection: Connection, notice_id: int) -> list[dict[str, Any]]:

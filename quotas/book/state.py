@@ -1,4 +1,7 @@
-"""What does a cycle read? Everything it needs in one read, as frozen values."""
+"""What does a cycle read? Everything it needs in one read, as frozen values.
+
+The statements are built once, not once a cycle: building one costs more than running it.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, or_, select
+from sqlalchemy import Connection, Row, bindparam, func, or_, select
 
 from quotas.book.holds import read_holds
 from quotas.book.outbox import undelivered
+from quotas.book.rows import (
+    EXCESS_FIELDS,
+    INTENT_FIELDS,
+    NOTICE_FIELDS,
+    REQUEST_FIELDS,
+    RUN_FIELDS,
+)
 from quotas.book.session import Book
 from quotas.book.withheld import read_past
 from quotas.book.words import read_enforcement
@@ -82,19 +92,20 @@ def load(book: Book) -> State:
     """Read the state in one transaction."""
     with book.reading() as connection:
         version, program = read_program(connection)
+        balances = _balances(connection)
         return State(
             program=program,
             program_version=version,
             catalogue=read_catalogue(connection),
             confirmed=read_confirmed(connection),
             runs=read_unposted(connection),
-            grants=read_grants(connection),
+            grants=_grants(connection.execute(_GRANTS), balances),
             notices=_notices(connection),
             intents=_intents(connection),
             told=_told(connection),
-            charged=_sums(connection, usage_account("")),
+            charged=_sums(balances, usage_account("")),
             disputed=_disputed(connection),
-            overdraft=_overdraft(connection),
+            overdraft=_overdraft(balances),
             requests=_requests(connection),
             excesses=_excesses(connection),
             closings=read_past(connection),
@@ -102,22 +113,32 @@ def load(book: Book) -> State:
             enforcement=read_enforcement(connection),
             stops=read_stops(connection),
             holds=read_holds(connection),
-            owed=read_owed(connection),
+            owed=_owed(balances),
             undelivered=undelivered(connection),
         )
 
 
+_NEWEST_PROGRAM = select(PROGRAM.c.id, PROGRAM.c.body).order_by(PROGRAM.c.id.desc()).limit(1)
+
+
 def read_program(connection: Connection) -> tuple[int, Program | None]:
     """Number and content of the program version in force; (0, None) before the first."""
-    newest = select(PROGRAM.c.id, PROGRAM.c.body).order_by(PROGRAM.c.id.desc()).limit(1)
-    row = connection.execute(newest).one_or_none()
+    row = connection.execute(_NEWEST_PROGRAM).one_or_none()
     return (row.id, Program.from_json(row.body)) if row else (0, None)
+
+
+_GRANTS = select(GRANT).order_by(GRANT.c.id)
+_BALANCES = select(BALANCE.c.account, BALANCE.c.amount_ucr)
+
+
+def _balances(connection: Connection) -> dict[str, int]:
+    """Every account as it stands."""
+    return dict(connection.execute(_BALANCES).all())
 
 
 def read_grants(connection: Connection) -> tuple[GrantBalance, ...]:
     """Every grant with what is left of it, in the order of creation."""
-    balances = {r.account: r.amount_ucr for r in connection.execute(select(BALANCE))}
-    return _grants(connection.execute(select(GRANT).order_by(GRANT.c.id)), balances)
+    return _grants(connection.execute(_GRANTS), _balances(connection))
 
 
 def read_startup_grants(connection: Connection, startup: str) -> tuple[GrantBalance, ...]:
@@ -157,22 +178,33 @@ def read_startups(connection: Connection) -> tuple[str, ...]:
 
 def read_owed(connection: Connection) -> dict[str, int]:
     """What each startup ran between tranches and no tranche has repaid; below 0: a surplus."""
-    sums = _sums(connection, overdraft_account(""))
+    return _owed(_balances(connection))
+
+
+def _owed(balances: Mapping[str, int]) -> dict[str, int]:
+    sums = _sums(balances, overdraft_account(""))
     return {name.partition(":")[2]: -ucr for name, ucr in sums.items() if ":" in name and ucr}
 
 
-def _overdraft(connection: Connection) -> dict[str, int]:
+def _overdraft(balances: Mapping[str, int]) -> dict[str, int]:
     """What the sponsor paid beyond grants, by cohort, what a next tranche repays among it."""
     total: dict[str, int] = defaultdict(int)
-    for name, amount_ucr in _sums(connection, overdraft_account("")).items():
+    for name, amount_ucr in _sums(balances, overdraft_account("")).items():
         total[name.partition(":")[0]] -= amount_ucr
     return dict(total)
 
 
+_CONFIRMED = select(ZONE.c.name, ZONE.c.confirmed_until_s).where(
+    ZONE.c.confirmed_until_s.is_not(None)
+)
+
+
 def read_confirmed(connection: Connection) -> dict[str, int]:
     """Until when each zone is known, of those that ever were."""
-    rows = connection.execute(select(ZONE.c.name, ZONE.c.confirmed_until_s))
-    return {row.name: row.confirmed_until_s for row in rows if row.confirmed_until_s is not None}
+    return dict(connection.execute(_CONFIRMED).all())
+
+
+_GPUS = select(OFFER.c.flavor, OFFER.c.gpus)
 
 
 def read_catalogue(connection: Connection) -> Catalogue:
@@ -181,100 +213,152 @@ def read_catalogue(connection: Connection) -> Catalogue:
     newest = {flavor: versions[-1] for flavor, versions in prices.versions.items()}
     return Catalogue(
         rates_ucr_per_h={flavor: v.rate_ucr_per_h for flavor, v in newest.items()},
-        gpus={r.flavor: r.gpus for r in connection.execute(select(OFFER.c.flavor, OFFER.c.gpus))},
+        gpus=dict(connection.execute(_GPUS).all()),
         prices=prices,
     )
+
+
+_VERSIONS = select(
+    PRICE.c.flavor,
+    PRICE.c.id,
+    PRICE.c.from_s,
+    PRICE.c.rate_ucr_per_h,
+    PRICE.c.recorded_s,
+    PRICE.c.bearer,
+    PRICE.c.source,
+).order_by(PRICE.c.id)
+_LISTINGS = select(LISTING.c.flavor, LISTING.c.listed_s, LISTING.c.rate_ucr_per_h).order_by(
+    LISTING.c.flavor, LISTING.c.listed_s
+)
 
 
 def read_prices(connection: Connection) -> Prices:
     """Every accepted version in the order recorded, and every believable listing in time's."""
     versions: dict[str, list[Version]] = defaultdict(list)
-    for row in connection.execute(select(PRICE).order_by(PRICE.c.id)):
-        versions[row.flavor].append(
-            Version(row.id, row.from_s, row.rate_ucr_per_h, row.recorded_s, row.bearer, row.source)
-        )
+    for flavor, *version in connection.execute(_VERSIONS):
+        versions[flavor].append(Version(*version))
     listings: dict[str, list[Step]] = defaultdict(list)
-    for row in connection.execute(select(LISTING).order_by(LISTING.c.flavor, LISTING.c.listed_s)):
-        listings[row.flavor].append(Step(row.listed_s, row.rate_ucr_per_h))
+    for flavor, listed_s, rate_ucr_per_h in connection.execute(_LISTINGS):
+        listings[flavor].append(Step(listed_s, rate_ucr_per_h))
     return Prices(
         {flavor: tuple(each) for flavor, each in versions.items()},
         {flavor: tuple(each) for flavor, each in listings.items()},
     )
 
 
+_IS_UNPOSTED = or_(RUN.c.end_s.is_(None), RUN.c.end_s > RUN.c.posted_until_s)
+_UNPOSTED = select(*RUN_FIELDS).where(_IS_UNPOSTED)
+
+
 def read_unposted(connection: Connection) -> tuple[Run, ...]:
     """The runs that are open, or ended and not yet charged to their end."""
-    unposted = or_(RUN.c.end_s.is_(None), RUN.c.end_s > RUN.c.posted_until_s)
-    return tuple(Run(**row) for row in connection.execute(select(RUN).where(unposted)).mappings())
+    return tuple(Run(*row) for row in connection.execute(_UNPOSTED))
+
+
+_STOPS = (
+    select(INTENT.c.id, RUN.c.flavor, INTENT.c.ended_s - INTENT.c.sent_s, RUN.c.end_error_s)
+    .join(
+        RUN,
+        (RUN.c.server_id == INTENT.c.server_id)
+        & (RUN.c.start_s <= INTENT.c.sent_s)
+        & (RUN.c.end_s + RUN.c.end_error_s >= INTENT.c.sent_s),
+    )
+    .where(INTENT.c.state == "confirmed", INTENT.c.sent_s.is_not(None))
+    .order_by(INTENT.c.id.desc(), RUN.c.start_s)
+    .limit(LATEST_STOPS)
+)
 
 
 def read_stops(connection: Connection) -> tuple[Stop, ...]:
     """The latest confirmed stops, newest first, each with the run that it ended."""
-    own = (RUN.c.server_id == INTENT.c.server_id) & (RUN.c.start_s <= INTENT.c.sent_s)
-    query = select(INTENT.c.id, RUN.c.flavor, INTENT.c.sent_s, INTENT.c.ended_s, RUN.c.end_error_s)
-    query = query.join(RUN, own & (RUN.c.end_s + RUN.c.end_error_s >= INTENT.c.sent_s))
-    query = query.where(INTENT.c.state == "confirmed", INTENT.c.sent_s.is_not(None))
-    rows = connection.execute(query.order_by(INTENT.c.id.desc(), RUN.c.start_s).limit(LATEST_STOPS))
-    found = {r.id: Stop(r.flavor, r.ended_s - r.sent_s, r.end_error_s) for r in rows}
-    return tuple(found.values())
+    found = {id: stop for id, *stop in connection.execute(_STOPS)}
+    return tuple(Stop(*stop) for stop in found.values())
+
+
+_LIVE_NOTICES = select(*NOTICE_FIELDS).where(NOTICE.c.state.in_(LIVE_NOTICES)).order_by(NOTICE.c.id)
 
 
 def _notices(connection: Connection) -> tuple[Notice, ...]:
-    rows = select(NOTICE).where(NOTICE.c.state.in_(LIVE_NOTICES)).order_by(NOTICE.c.id)
-    return tuple(Notice(**row) for row in connection.execute(rows).mappings())
+    return tuple(Notice(*row) for row in connection.execute(_LIVE_NOTICES))
+
+
+_KEPT = select(NOTICE.c.id).where(NOTICE.c.state.in_(KEPT_NOTICES))
+_KNOWN_INTENTS = (
+    select(*INTENT_FIELDS)
+    .where(or_(INTENT.c.state.in_(LIVE_INTENTS), INTENT.c.notice_id.in_(_KEPT)))
+    .order_by(INTENT.c.id)
+)
 
 
 def _intents(connection: Connection) -> tuple[Intent, ...]:
     """Live intents, and the ended ones of notices still live: they time the retries."""
-    live_notices = select(NOTICE.c.id).where(NOTICE.c.state.in_(KEPT_NOTICES))
-    rows = select(INTENT).where(
-        or_(INTENT.c.state.in_(LIVE_INTENTS), INTENT.c.notice_id.in_(live_notices))
-    )
-    found = connection.execute(rows.order_by(INTENT.c.id)).mappings()
-    return tuple(Intent(**row) for row in found)
+    return tuple(Intent(*row) for row in connection.execute(_KNOWN_INTENTS))
+
+
+_KNOWN_TO = select(func.max(ZONE.c.confirmed_until_s))
+_RECENT = (
+    select(*RUN_FIELDS)
+    .where(RUN.c.end_s > bindparam("since_s"), RUN.c.end_s == RUN.c.posted_until_s)
+    .order_by(RUN.c.id)
+)
 
 
 def _recent(connection: Connection) -> tuple[Run, ...]:
     """The charged runs that ended within the longest window of a burn rate."""
-    known = connection.scalar(select(func.max(ZONE.c.confirmed_until_s)))
-    rows = select(RUN).where(RUN.c.end_s > (known or 0) - max(WINDOWS_S))
-    rows = rows.where(RUN.c.end_s == RUN.c.posted_until_s).order_by(RUN.c.id)
-    return tuple(Run(**row) for row in connection.execute(rows).mappings())
+    since_s = (connection.scalar(_KNOWN_TO) or 0) - max(WINDOWS_S)
+    return tuple(Run(*row) for row in connection.execute(_RECENT, {"since_s": since_s}))
+
+
+_LIVE_REQUESTS = (
+    select(*REQUEST_FIELDS).where(REQUEST.c.state.in_(LIVE_REQUESTS)).order_by(REQUEST.c.id)
+)
 
 
 def _requests(connection: Connection) -> tuple[Request, ...]:
-    rows = select(REQUEST).where(REQUEST.c.state.in_(LIVE_REQUESTS)).order_by(REQUEST.c.id)
-    return tuple(Request(**row) for row in connection.execute(rows).mappings())
+    return tuple(Request(*row) for row in connection.execute(_LIVE_REQUESTS))
+
+
+_STANDING = select(*EXCESS_FIELDS).where(EXCESS.c.ended_s.is_(None))
+_STANDING = _STANDING.order_by(EXCESS.c.startup, EXCESS.c.pool)
 
 
 def _excesses(connection: Connection) -> tuple[Excess, ...]:
-    rows = select(EXCESS).where(EXCESS.c.ended_s.is_(None))
-    rows = rows.order_by(EXCESS.c.startup, EXCESS.c.pool)
-    return tuple(Excess(**row) for row in connection.execute(rows).mappings())
+    return tuple(Excess(*row) for row in connection.execute(_STANDING))
 
 
-def _told(connection: Connection) -> frozenset[tuple[str, str]]:
-    rows = select(NOTICE.c.startup, NOTICE.c.cause).where(
+_TOLD = (
+    select(NOTICE.c.startup, NOTICE.c.cause)
+    .where(
         or_(
             NOTICE.c.state == "told",
             (NOTICE.c.rule == CREDITS) & NOTICE.c.state.in_(("executing", "executed", "returning")),
         )
     )
-    return frozenset((row.startup, row.cause) for row in connection.execute(rows.distinct()))
+    .distinct()
+)
 
 
-def _sums(connection: Connection, prefix: str) -> dict[str, int]:
+def _told(connection: Connection) -> frozenset[tuple[str, str]]:
+    return frozenset((startup, cause) for startup, cause in connection.execute(_TOLD))
+
+
+def _sums(balances: Mapping[str, int], prefix: str) -> dict[str, int]:
     """Balances of the accounts of one kind, by what follows the prefix."""
-    rows = select(BALANCE).where(BALANCE.c.account.startswith(prefix, autoescape=True))
-    return {r.account.removeprefix(prefix): r.amount_ucr for r in connection.execute(rows)}
+    return {
+        account.removeprefix(prefix): amount_ucr
+        for account, amount_ucr in balances.items()
+        if account.startswith(prefix)
+    }
+
+
+_DISPUTES = select(DISPUTE.c.startup, DISPUTE.c.rate_ucr_per_h, DISPUTE.c.start_s, DISPUTE.c.end_s)
 
 
 def _disputed(connection: Connection) -> dict[str, int]:
     """What the disputed stretches of each startup would cost, were they billable."""
     total: dict[str, int] = defaultdict(int)
-    for row in connection.execute(select(DISPUTE)):
-        period = Period(row.start_s, row.end_s)
-        total[row.startup] += cost_ucr(row.rate_ucr_per_h or 0, row.start_s, period)
+    for startup, rate_ucr_per_h, start_s, end_s in connection.execute(_DISPUTES):
+        total[startup] += cost_ucr(rate_ucr_per_h or 0, start_s, Period(start_s, end_s))
     return dict(total)
 
 
@@ -304,8 +388,10 @@ def read_zones(book: Book) -> list[Mapping[str, Any]]:
         return [dict(row) for row in rows]
 
 
+_PENDING = select(*INTENT_FIELDS).where(INTENT.c.state == "pending").order_by(INTENT.c.id)
+
+
 def pending_intents(book: Book) -> tuple[Intent, ...]:
     """The intents that wait to be sent, in the order they were decided."""
     with book.reading() as connection:
-        rows = select(INTENT).where(INTENT.c.state == "pending").order_by(INTENT.c.id)
-        return tuple(Intent(**row) for row in connection.execute(rows).mappings())
+        return tuple(Intent(*row) for row in connection.execute(_PENDING))

@@ -38,13 +38,17 @@ class Carried:
     through_id: int = 0
 
 
+_NEWEST_MONTH = select(func.max(STATEMENT.c.month))
+_FIRST_GRANT = select(func.min(GRANT.c.effective_s))
+
+
 def close_months(connection: Connection, known_s: int, now_s: int) -> int:
     """Close every month that is over, and before which every zone is known; returns how many.
 
     The writes are one for each startup that the book knows. A month is closed once.
     """
     until_s = month_start_s(min(known_s, now_s))
-    last = connection.scalar(select(func.max(STATEMENT.c.month)))
+    last = connection.scalar(_NEWEST_MONTH)
     first_s = _first_s(connection) if last is None else month_start_s(month_s(last), 1)
     if first_s is None or first_s >= until_s:
         return 0
@@ -115,7 +119,7 @@ def read_closed(
 
 def _first_s(connection: Connection) -> int | None:
     """The month in which the first grant takes effect, or else the first transfer."""
-    granted_s = connection.scalar(select(func.min(GRANT.c.effective_s)))
+    granted_s = connection.scalar(_FIRST_GRANT)
     if granted_s is None:
         granted_s = connection.scalar(select(func.min(TRANSFER.c.at_s)))
     return None if granted_s is None else month_start_s(granted_s)

@@ -6,8 +6,9 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 
-from sqlalchemy import Connection, Table, bindparam, func, select
+from sqlalchemy import Connection, Dialect, Table, bindparam, func, select
 from sqlalchemy.dialects.sqlite import insert
 
 from quotas.corrections import Refused
@@ -53,6 +54,9 @@ def link(previous: str, fields: dict[str, object], entries: Iterable[tuple[str, 
     return hashlib.sha256(body.encode()).hexdigest()
 
 
+_NEWEST_ID = select(func.max(TRANSFER.c.id))
+
+
 def post(
     connection: Connection,
     transfers: Sequence[Transfer],
@@ -72,7 +76,7 @@ def post(
     fresh = [transfer for transfer in transfers if transfer.key not in known]
     if not fresh:
         return 0
-    next_id = (connection.scalar(select(func.max(TRANSFER.c.id))) or 0) + 1
+    next_id = (connection.scalar(_NEWEST_ID) or 0) + 1
     heads = {cohort: _head(connection, cohort) for cohort in {t.cohort for t in fresh}}
     rows: list[tuple[object, ...]] = []
     entries: list[tuple[object, ...]] = []
@@ -93,15 +97,24 @@ def post(
 
 
 def _append(
-    connection: Connection, table: Table, columns: Sequence[str], rows: list[tuple[object, ...]]
+    connection: Connection, table: Table, columns: tuple[str, ...], rows: list[tuple[object, ...]]
 ) -> None:
     """Insert rows through the driver itself: half of a large batch went into naming parameters."""
-    statement = table.insert().compile(dialect=connection.dialect, column_keys=list(columns))
-    if statement.positiontup is None:
+    statement = _insert_text(table, columns, connection.dialect)
+    if statement is None:
         connection.execute(table.insert(), [dict(zip(columns, row, strict=True)) for row in rows])
         return
-    assert tuple(statement.positiontup) == tuple(columns), "rows are in the order of the statement"
-    connection.exec_driver_sql(str(statement), rows)
+    connection.exec_driver_sql(statement, rows)
+
+
+@cache
+def _insert_text(table: Table, columns: tuple[str, ...], dialect: Dialect) -> str | None:
+    """The INSERT in the driver's words, built once; None where it takes no values by place."""
+    statement = table.insert().compile(dialect=dialect, column_keys=list(columns))
+    if statement.positiontup is None:
+        return None
+    assert tuple(statement.positiontup) == columns, "rows are in the order of the statement"
+    return str(statement)
 
 
 def _fields(transfer: Transfer, recorded_s: int, epoch: int, actor: str) -> dict[str, object]:
@@ -119,17 +132,34 @@ def _fields(transfer: Transfer, recorded_s: int, epoch: int, actor: str) -> dict
     }
 
 
+_KNOWN = select(TRANSFER.c.key).where(TRANSFER.c.key.in_(bindparam("keys", expanding=True)))
+
+
 def _known_keys(connection: Connection, keys: Sequence[str]) -> set[str]:
     known: set[str] = set()
     for start in range(0, len(keys), KEYS_AT_ONCE):
         batch = keys[start : start + KEYS_AT_ONCE]
-        known |= set(connection.scalars(select(TRANSFER.c.key).where(TRANSFER.c.key.in_(batch))))
+        known |= set(connection.scalars(_KNOWN, {"keys": batch}))
     return known
 
 
+_HEAD = (
+    select(TRANSFER.c.hash)
+    .where(TRANSFER.c.cohort == bindparam("of"))
+    .order_by(TRANSFER.c.id.desc())
+    .limit(1)
+)
+
+
 def _head(connection: Connection, cohort: str) -> str:
-    newest = select(TRANSFER.c.hash).where(TRANSFER.c.cohort == cohort)
-    return connection.scalar(newest.order_by(TRANSFER.c.id.desc()).limit(1)) or GENESIS
+    return connection.scalar(_HEAD, {"of": cohort}) or GENESIS
+
+
+_UPSERT = insert(BALANCE).values(account=bindparam("a"), amount_ucr=bindparam("m"))
+_ADD = _UPSERT.on_conflict_do_update(
+    index_elements=["account"],
+    set_={"amount_ucr": BALANCE.c.amount_ucr + _UPSERT.excluded.amount_ucr},
+)
 
 
 def _move(connection: Connection, moved: Mapping[str, int]) -> None:
@@ -140,20 +170,19 @@ def _move(connection: Connection, moved: Mapping[str, int]) -> None:
         if abs(amount_ucr) > LARGEST_INT64:
             raise Refused(f"{account} would pass 2^63 micro-credits; move a smaller amount")
     _refuse_overdrawn({a: ucr for a, ucr in after.items() if moved[a] < 0})
-    upsert = insert(BALANCE).values(account=bindparam("a"), amount_ucr=bindparam("m"))
-    upsert = upsert.on_conflict_do_update(
-        index_elements=["account"],
-        set_={"amount_ucr": BALANCE.c.amount_ucr + upsert.excluded.amount_ucr},
-    )
-    connection.execute(upsert, [{"a": a, "m": m} for a, m in sorted(moved.items())])
+    connection.execute(_ADD, [{"a": a, "m": m} for a, m in sorted(moved.items())])
+
+
+_STOOD = select(BALANCE.c.account, BALANCE.c.amount_ucr).where(
+    BALANCE.c.account.in_(bindparam("accounts", expanding=True))
+)
 
 
 def _balances(connection: Connection, accounts: Sequence[str]) -> dict[str, int]:
     found: dict[str, int] = {}
     for start in range(0, len(accounts), KEYS_AT_ONCE):
         batch = accounts[start : start + KEYS_AT_ONCE]
-        rows = connection.execute(select(BALANCE).where(BALANCE.c.account.in_(batch)))
-        found |= {row.account: row.amount_ucr for row in rows}
+        found |= connection.execute(_STOOD, {"accounts": batch}).all()
     return found
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, func, select, update
 
 from quotas.book.lease import Lease, fence
+from quotas.book.rows import INTENT_FIELDS
 from quotas.book.session import Book
 from quotas.closing import ACTIONS, Past, newest
 from quotas.notices import Intent
@@ -53,10 +54,12 @@ def read_withheld(book: Book) -> tuple[Withheld, ...]:
         return withheld_now(connection)
 
 
+_NOW = select(WITHHELD).where(WITHHELD.c.state == "withheld").order_by(WITHHELD.c.id)
+
+
 def withheld_now(connection: Connection) -> tuple[Withheld, ...]:
     """What is withheld now, as a transaction sees it."""
-    rows = select(WITHHELD).where(WITHHELD.c.state == "withheld").order_by(WITHHELD.c.id)
-    return tuple(_withheld(row) for row in connection.execute(rows).mappings())
+    return tuple(_withheld(row) for row in connection.execute(_NOW).mappings())
 
 
 def _withheld(row: Mapping[Any, Any]) -> Withheld:
@@ -65,14 +68,19 @@ def _withheld(row: Mapping[Any, Any]) -> Withheld:
     return Withheld(**values)
 
 
+_PLACE = func.row_number().over(partition_by=INTENT.c.startup, order_by=INTENT.c.id.desc())
+_RANKED = select(INTENT.c.id, _PLACE.label("place")).where(INTENT.c.action.in_(ACTIONS)).subquery()
+_PAST = (
+    select(*INTENT_FIELDS)
+    .join(_RANKED, _RANKED.c.id == INTENT.c.id)
+    .where(_RANKED.c.place <= REMEMBERED)
+    .order_by(INTENT.c.id)
+)
+
+
 def read_past(connection: Connection) -> Mapping[str, Past]:
     """The newest closing intents of every startup, and whether rules are withheld from it."""
-    place = func.row_number().over(partition_by=INTENT.c.startup, order_by=INTENT.c.id.desc())
-    ranked = select(INTENT.c.id, place.label("place")).where(INTENT.c.action.in_(ACTIONS))
-    few = ranked.subquery()
-    rows = select(INTENT).join(few, few.c.id == INTENT.c.id).where(few.c.place <= REMEMBERED)
-    found = connection.execute(rows.order_by(INTENT.c.id)).mappings()
     held: dict[str, int] = defaultdict(int)
     for each in withheld_now(connection):
         held[each.startup] += 1
-    return newest((Intent(**row) for row in found), held)
+    return newest((Intent(*row) for row in connection.execute(_PAST)), held)

@@ -6,8 +6,9 @@ import json
 from dataclasses import asdict, replace
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, bindparam, func, select
 
+from quotas.book.rows import NOTICE_FIELDS, columns_of
 from quotas.book.session import Book
 from quotas.guard import WINDOW_S, Enforcement, Stop, first_told
 from quotas.notices import Notice
@@ -44,44 +45,49 @@ def _same(old: Word, new: Word) -> bool:
     return old.value == new.value and old.reason == new.reason and same_end
 
 
+_NEWEST = select(func.max(WORD.c.id)).group_by(WORD.c.family, WORD.c.subject)
+_WORDS = select(*columns_of(WORD, Word)).where(WORD.c.id.in_(_NEWEST)).order_by(WORD.c.id)
+_FORECASTS = select(NOTICE.c.startup, NOTICE.c.cause, NOTICE.c.given_s).where(
+    NOTICE.c.rule == "runway", NOTICE.c.state == "told"
+)
+_LAST_OFF = (
+    select(func.max(NOTICE.c.id))
+    .where(NOTICE.c.off_s.is_not(None))
+    .group_by(NOTICE.c.startup, NOTICE.c.server_id, NOTICE.c.rule)
+)
+_PAST = select(*NOTICE_FIELDS).where(NOTICE.c.id.in_(_LAST_OFF)).order_by(NOTICE.c.id)
+
+
 def read_enforcement(connection: Connection) -> Enforcement:
     """The newest words, the stops of the last hour, what was told, and what went off."""
-    newest = select(func.max(WORD.c.id)).group_by(WORD.c.family, WORD.c.subject)
-    words = select(WORD).where(WORD.c.id.in_(newest)).order_by(WORD.c.id)
-    forecasts = select(NOTICE.c.startup, NOTICE.c.cause, NOTICE.c.given_s).where(
-        NOTICE.c.rule == "runway", NOTICE.c.state == "told"
-    )
-    last = select(func.max(NOTICE.c.id)).where(NOTICE.c.off_s.is_not(None))
-    last = last.group_by(NOTICE.c.startup, NOTICE.c.server_id, NOTICE.c.rule)
-    past = select(NOTICE).where(NOTICE.c.id.in_(last)).order_by(NOTICE.c.id)
     return Enforcement(
-        words=tuple(Word(**row) for row in connection.execute(words).mappings()),
+        words=tuple(Word(*row) for row in connection.execute(_WORDS)),
         stops=_stops(connection),
         announced=first_told(
-            (r.startup, r.cause, r.given_s) for r in connection.execute(forecasts)
+            (startup, cause, given_s) for startup, cause, given_s in connection.execute(_FORECASTS)
         ),
-        past=tuple(Notice(**row) for row in connection.execute(past).mappings()),
+        past=tuple(Notice(*row) for row in connection.execute(_PAST)),
     )
+
+
+_POWEROFF = INTENT.c.action == "poweroff"
+_LAST_STOP = select(func.max(INTENT.c.decided_s)).where(_POWEROFF)
+_GPUS = select(func.max(RUN.c.gpus)).where(RUN.c.server_id == INTENT.c.server_id)
+_STOPS = (
+    select(_GPUS.scalar_subquery().label("gpus"), INTENT.c.decided_s, *NOTICE_FIELDS)
+    .join(INTENT, INTENT.c.notice_id == NOTICE.c.id)
+    .where(_POWEROFF, INTENT.c.decided_s > bindparam("since_s"))
+    .order_by(INTENT.c.id)
+)
 
 
 def _stops(connection: Connection) -> tuple[Stop, ...]:
     """The poweroffs decided in the hour before the last one."""
-    of = INTENT.c.action == "poweroff"
-    last_s = connection.scalar(select(func.max(INTENT.c.decided_s)).where(of))
+    last_s = connection.scalar(_LAST_STOP)
     if last_s is None:
         return ()
-    gpus = select(func.max(RUN.c.gpus)).where(RUN.c.server_id == INTENT.c.server_id)
-    rows = (
-        select(NOTICE, INTENT.c.decided_s, gpus.scalar_subquery().label("gpus"))
-        .join(INTENT, INTENT.c.notice_id == NOTICE.c.id)
-        .where(of, INTENT.c.decided_s > last_s - WINDOW_S)
-        .order_by(INTENT.c.id)
-    )
-    found = []
-    for row in connection.execute(rows).mappings():
-        notice = Notice(**{column.name: row[column.name] for column in NOTICE.columns})
-        found.append(Stop(notice, row["gpus"] or 0, row["decided_s"]))
-    return tuple(found)
+    rows = connection.execute(_STOPS, {"since_s": last_s - WINDOW_S})
+    return tuple(Stop(Notice(*notice), gpus or 0, decided_s) for gpus, decided_s, *notice in rows)
 
 
 def read_deeds(book: Book, limit: int) -> list[dict[str, Any]]:

@@ -1,0 +1,26 @@
+"""How does a row become a frozen value? Its fields are selected in order, and fill it by place."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+from sqlalchemy import Column, Table
+
+from quotas.metering import Run
+from quotas.notices import Intent, Notice
+from quotas.requests import Request
+from quotas.snapshot import Excess
+from quotas.tables import EXCESS, INTENT, NOTICE, REQUEST, RUN
+
+
+def columns_of(table: Table, kind: type[Any]) -> tuple[Column[Any], ...]:
+    """The columns that fill a value of this kind, in the order of its fields."""
+    return tuple(table.c[field.name] for field in fields(kind))
+
+
+RUN_FIELDS = columns_of(RUN, Run)
+NOTICE_FIELDS = columns_of(NOTICE, Notice)
+INTENT_FIELDS = columns_of(INTENT, Intent)
+REQUEST_FIELDS = columns_of(REQUEST, Request)
+EXCESS_FIELDS = columns_of(EXCESS, Excess)
