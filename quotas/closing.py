@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from quotas.causes import level_from
 from quotas.notices import SEND_WITHIN_S, Intent, Notice
 from quotas.program import Program
-from quotas.reasons import conclude
+from quotas.sentences import Inputs
 from quotas.snapshot import Decision
 
-CLOSE, REOPEN = "close", "reopen"
+CLOSE, REOPEN, RELEASE = "close", "reopen", "release"
 ACTIONS = (CLOSE, REOPEN)
 RULE = "closing"
 SHUT_LEVELS = ("closed", "stopped")
@@ -59,22 +60,21 @@ class Past:
 
 
 def decide_closings(
-    levels: Mapping[str, tuple[str, str]],
+    held: Mapping[str, Inputs],
     past: Mapping[str, Past],
     members: Collection[str],
     now_s: int,
 ) -> Closings:
-    """Decide for every startup; `members` are those of the program, whose projects are known.
+    """Decide for every startup, from what holds it; `members` are those of the program.
 
     Who left the program stays as it is until `release-all`.
     """
     intents: list[Intent] = []
     decisions: list[Decision] = []
     notices: list[Notice] = []
-    for startup in sorted(set(levels) & set(members)):
+    for startup in sorted(set(held) & set(members)):
         own = past.get(startup, Past())
-        level, why = levels[startup]
-        wanted = CLOSE if level in SHUT_LEVELS else REOPEN
+        wanted = CLOSE if level_from(held[startup])[0] in SHUT_LEVELS else REOPEN
         if not _is_due(wanted, own, now_s):
             continue
         last = own.last
@@ -83,11 +83,11 @@ def decide_closings(
             intents.append(ended)
         intents.append(_intent(wanted, startup, now_s))
         if last is None or last.action != wanted:
-            inputs = {"startup": startup, "action": wanted, "level": level, "why": why}
-            text = conclude(RULE, inputs)
             cause = f"{wanted}:{now_s}"
-            decisions.append(Decision(startup, "", RULE, wanted, cause, text, inputs))
-            notices.append(_told(startup, cause, text, now_s))
+            inputs = {"startup": startup, "action": wanted, **held[startup]}
+            decision = Decision.made((startup, ""), RULE, wanted, cause, inputs)
+            decisions.append(decision)
+            notices.append(_told(startup, cause, decision.reason, now_s))
     return Closings(tuple(intents), tuple(decisions), tuple(notices))
 
 

@@ -16,16 +16,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from quotas.causes import level_from
 from quotas.division import Share, divide, usage_of
 from quotas.excess import RULE as EXCESS
-from quotas.excess import cause_of, excesses, moved, untold
+from quotas.excess import excesses, moved, untold
 from quotas.exemptions import unless_exempt
 from quotas.levels import (
     END,
+    cause,
     endings,
     forecasts,
     forfeits_foretold,
-    level,
     no_longer_members,
     out_of_credits,
     past_the_end,
@@ -34,10 +35,9 @@ from quotas.levels import (
 from quotas.limits import over_limit
 from quotas.notices import LIVE_NOTICES, Intent, Notice, settle
 from quotas.pace import RULE as PACE
-from quotas.pace import Pace, limits, paced_level, paces
+from quotas.pace import Pace, limits, paced, paces
 from quotas.pace import news as pace_news
 from quotas.promises import Promises, troubles
-from quotas.reasons import conclude
 from quotas.reclaim import (
     BORROWED,
     DEFERRED,
@@ -48,9 +48,11 @@ from quotas.reclaim import (
     leaked,
 )
 from quotas.reminders import reminder_edges
+from quotas.requests import RULE as REQUEST
 from quotas.requests import Request, advance, asked_of
 from quotas.requests import edges as request_edges
 from quotas.restore import returns
+from quotas.sentences import Inputs
 from quotas.snapshot import Decision, Excess, Snapshot
 
 CONFIRM_AFTER_S = 60
@@ -62,13 +64,14 @@ class Decided:
     """What changes: decisions, notices and intents to write, and what follows from them.
 
     `requests` and `excesses` are those that changed; `standing` are all excesses of now.
+    `held` is what holds each startup, in figures: its level and the reason follow from it.
     `edges` are instants at which something falls due; the next cycle moves to the first.
     """
 
     decisions: tuple[Decision, ...]
     notices: tuple[Notice, ...]
     intents: tuple[Intent, ...]
-    levels: Mapping[str, tuple[str, str]]
+    held: Mapping[str, Inputs]
     shares: tuple[Share, ...]
     edges: tuple[int, ...]
     requests: tuple[Request, ...] = ()
@@ -76,6 +79,11 @@ class Decided:
     standing: tuple[Excess, ...] = ()
     paces: Mapping[str, Pace] = field(default_factory=dict)
     troubles: tuple[str, ...] = ()
+
+    @property
+    def levels(self) -> Mapping[str, tuple[str, str]]:
+        """Each startup's level, and why."""
+        return {name: level_from(inputs) for name, inputs in self.held.items()}
 
 
 RULES = (
@@ -92,7 +100,8 @@ def decide(snapshot: Snapshot) -> Decided:
     """Decide one cycle. Same snapshot, same decisions, whatever the order of its parts."""
     found = paces(snapshot)
     usage = usage_of(snapshot.program, snapshot.runs.values())
-    requests = advance(snapshot.program, snapshot.requests, usage, snapshot.now_s)
+    went = advance(snapshot.program, snapshot.requests, usage, snapshot.now_s)
+    requests = tuple(request for request, _ in went)
     live = {each.id: each for each in (*snapshot.requests, *requests)}
     shares = _divided(snapshot, found, usage, live.values())
     settled = {
@@ -119,13 +128,12 @@ def decide(snapshot: Snapshot) -> Decided:
     noticed = {n.subject for n in work.current.values() if n.state in LIVE_NOTICES}
     for subject in sorted(violations.keys() - noticed):
         work.give(violations[subject])
-    _tell(work, snapshot, standing, found)
-    for request in requests:
-        work.decisions.append(_of_request(request))
+    _tell(work, snapshot, standing, shares, found)
+    work.decisions += [_of_request(request, fate) for request, fate in went]
     if snapshot.program.mode == "enforce":
         work.bring_back(returns(snapshot, work.seen))
-    levels = {
-        name: paced_level(level(snapshot, name, shares), found.get(name))
+    held = {
+        name: paced(cause(snapshot, name, shares), found.get(name))
         for name in sorted(snapshot.balances)
     }
     current = tuple(work.current.values())
@@ -133,7 +141,7 @@ def decide(snapshot: Snapshot) -> Decided:
         tuple(work.decisions),
         tuple(work.changed),
         (*settled.values(), *work.new_intents),
-        levels,
+        held,
         shares,
         _edges(snapshot, current, work.intents, live.values(), standing),
         requests,
@@ -163,38 +171,29 @@ def _divided(
 
 
 def _tell(
-    work: Promises, snapshot: Snapshot, standing: Iterable[Excess], found: Mapping[str, Pace]
+    work: Promises,
+    snapshot: Snapshot,
+    standing: Iterable[Excess],
+    shares: Iterable[Share],
+    found: Mapping[str, Pace],
 ) -> None:
     """Say what moves nothing yet, each once: runways, ends, deferred reclaims, excesses."""
-    for startup, cause, inputs, at_s in forecasts(snapshot):
-        work.tell(startup, cause, "runway", inputs, at_s)
-    for startup, cause, inputs, at_s in endings(snapshot):
-        work.tell(startup, cause, END, inputs, at_s)
-    for startup, cause, inputs, at_s in forfeits_foretold(snapshot):
-        work.tell(startup, cause, "forfeit", inputs, at_s)
-    for startup, cause, text, at_s in pace_news(snapshot, found):
-        work.tell(startup, cause, PACE, {"text": text}, at_s)
-    for startup, cause, inputs, at_s in deferrals(snapshot, standing):
-        work.tell(startup, cause, DEFERRED, inputs, at_s)
-    for excess in untold(snapshot, standing):
-        work.tell(excess.startup, cause_of(excess), EXCESS, _excess(excess), excess.deadline_s)
+    for rule, told in (
+        ("runway", forecasts(snapshot)),
+        (END, endings(snapshot)),
+        ("forfeit", forfeits_foretold(snapshot)),
+        (PACE, pace_news(snapshot, found)),
+        (DEFERRED, deferrals(snapshot, standing)),
+        (EXCESS, untold(snapshot, standing, shares)),
+    ):
+        for startup, news, inputs, at_s in told:
+            work.tell(startup, news, rule, inputs, at_s)
 
 
-def _excess(excess: Excess) -> dict[str, int | str]:
-    return {"pool": excess.pool, "gpus": excess.gpus, "share": excess.reason}
-
-
-def _of_request(request: Request) -> Decision:
+def _of_request(request: Request, fate: Inputs) -> Decision:
     """A request was met, or ended."""
     verb = "meet" if request.state == "met" else "end"
-    inputs: dict[str, int | str] = {
-        "startup": request.startup,
-        "request": request.id or 0,
-        "gpus": request.gpus,
-        "detail": request.detail,
-    }
-    why = conclude("request", inputs)
-    return Decision(request.startup, "", "request", verb, f"request:{request.id}", why, inputs)
+    return Decision.made((request.startup, ""), REQUEST, verb, f"request:{request.id}", fate)
 
 
 def _edges(

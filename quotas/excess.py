@@ -12,8 +12,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from quotas.division import Share
+from quotas.levels import Telling
 from quotas.metering import Run
+from quotas.reasons import conclude
 from quotas.requests import in_order
+from quotas.sentences import Inputs
 from quotas.snapshot import Excess, Snapshot
 
 RULE = "excess"
@@ -51,9 +54,24 @@ def moved(snapshot: Snapshot, standing: Iterable[Excess]) -> tuple[Excess, ...]:
     return tuple(sorted([*changed, *over], key=lambda e: (e.startup, e.pool)))
 
 
-def untold(snapshot: Snapshot, standing: Iterable[Excess]) -> list[Excess]:
-    """The excesses that nobody was told of: new ones, and those that an owner now waits for."""
-    return [each for each in standing if (each.startup, cause_of(each)) not in snapshot.told]
+def untold(
+    snapshot: Snapshot, standing: Iterable[Excess], shares: Iterable[Share]
+) -> list[Telling]:
+    """(startup, cause, inputs, deadline) of excesses that nobody was told of.
+
+    Those are the new ones, and the ones that an owner now waits for.
+    """
+    of = {(share.startup, share.pool): share for share in shares}
+    return [
+        (
+            each.startup,
+            cause_of(each),
+            inputs_of(of[each.startup, each.pool], each.owner),
+            each.deadline_s,
+        )
+        for each in standing
+        if (each.startup, cause_of(each)) not in snapshot.told
+    ]
 
 
 def cause_of(excess: Excess) -> str:
@@ -93,7 +111,6 @@ def _excess(
         deadline_s = before.deadline_s
     elif before is not None:
         deadline_s = max(before.deadline_s, deadline_s)
-    why = f"{owner} waits for its nominal quota" if owner else share.reason
     return Excess(
         startup=share.startup,
         pool=share.pool,
@@ -101,11 +118,22 @@ def _excess(
         owner=owner,
         since_s=before.since_s if before else now_s,
         deadline_s=deadline_s,
-        reason=(
-            f"{share.startup} runs {share.usage} GPUs in {share.pool}, {share.excess} above its "
-            f"share of {share.share}; {why}"
-        ),
+        reason=conclude(RULE, inputs_of(share, owner)),
     )
+
+
+def inputs_of(share: Share, owner: str | None) -> Inputs:
+    """The figures of an excess: what its sentence is made from."""
+    own: dict[str, int | str] = {} if owner is None else {"owner": owner}
+    return {
+        "startup": share.startup,
+        "pool": share.pool,
+        "used_gpus": share.usage,
+        "share_gpus": share.share,
+        "nominal_gpus": share.nominal,
+        "limited_by": share.limited_by,
+        **own,
+    }
 
 
 def _deadline_s(snapshot: Snapshot, gpus: int, runs: list[Run]) -> int:

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from quotas.notices import LIVE_NOTICES, Notice
-from quotas.reasons import RULES, VERSION, Inputs, rule_of
+from quotas.reasons import RULES, rule_of, version_of
+from quotas.sentences import Inputs
 from quotas.snapshot import Decision
 from quotas.units import format_credits, format_instant
 
@@ -48,7 +49,11 @@ ANYONE = "the operator, by 'cohortd exempt' or 'cohortd undo'"
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """A decision taken apart. `is_recomputed` says that its inputs lead to it again."""
+    """A decision taken apart. `is_recomputed` says that its inputs lead to it again.
+
+    `check` says so in words, and where they do not, whether they lead to something else or
+    another version of the rule recorded it, whose inputs today's rule cannot judge.
+    """
 
     rule: str
     version: int
@@ -57,6 +62,7 @@ class Explanation:
     reason: str
     inputs: Inputs
     is_recomputed: bool
+    check: str
     counterfactual: str
     next_step: str
     who_may_change_it: str
@@ -64,7 +70,7 @@ class Explanation:
 
 def explain(decision: Decision, at_s: int, notices: Iterable[Notice], now_s: int) -> Explanation:
     """Take a decision apart; `notices` are those of its startup that live."""
-    rule = rule_of(decision.rule, decision.verb)
+    rule, again = rule_of(decision.rule, decision.verb), recompute(decision)
     return Explanation(
         rule=decision.rule,
         version=decision.version,
@@ -72,7 +78,8 @@ def explain(decision: Decision, at_s: int, notices: Iterable[Notice], now_s: int
         at_s=at_s,
         reason=decision.reason,
         inputs=decision.inputs,
-        is_recomputed=recompute(decision) == decision.reason,
+        is_recomputed=again == decision.reason,
+        check=_check(decision, again),
         counterfactual=counterfactual(rule, decision.inputs),
         next_step=_next(decision, notices, now_s),
         who_may_change_it=who_may_change(rule),
@@ -81,13 +88,32 @@ def explain(decision: Decision, at_s: int, notices: Iterable[Notice], now_s: int
 
 def recompute(decision: Decision) -> str | None:
     """The reason that the stored inputs lead to; None where they lead to none."""
-    rule = RULES.get(rule_of(decision.rule, decision.verb))
-    if decision.version != VERSION or rule is None:
+    name = rule_of(decision.rule, decision.verb)
+    rule = RULES.get(name)
+    if rule is None or decision.version != version_of(name):
         return None
     try:
         return rule(decision.inputs)
-    except KeyError:
+    except (KeyError, ValueError):
         return None
+
+
+def _check(decision: Decision, again: str | None) -> str:
+    name = rule_of(decision.rule, decision.verb)
+    now, then = version_of(name), decision.version
+    if name not in RULES:
+        return f"there is no rule {name} today to recompute it"
+    if then != now:
+        when = "an earlier" if then < now else "a later"
+        return (
+            f"it was recorded by {when} version of its rule ({then}, this is {now}) and is "
+            "not recomputed"
+        )
+    if again == decision.reason:
+        return "its inputs lead to it again"
+    if again is None:
+        return "its inputs differ: they lead to no such decision"
+    return f"its inputs differ: they lead to: {again}"
 
 
 def who_may_change(rule: str) -> str:

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
+from quotas.causes import PACED_BY, level_from
 from quotas.division import Share
 from quotas.metering import Run
+from quotas.sentences import Inputs
 from quotas.snapshot import Snapshot, Violation
-from quotas.units import format_instant
 
 CREDITS = "credits"
 END = "cohort-end"
@@ -120,8 +121,7 @@ def told_to_stop(snapshot: Snapshot) -> list[Violation]:
             "startup": run.startup,
             "level": word.value,
             "started_s": run.start_s,
-            "said_s": word.at_s,
-            "word": word.text,
+            **word.inputs,
         }
         deadline_s = snapshot.now_s + snapshot.program.policy.minimum_notice_s
         found.append(Violation(run, OPERATOR, f"operator:{word.id}", deadline_s, inputs))
@@ -134,19 +134,17 @@ def _ends_s(snapshot: Snapshot, run: Run) -> int | None:
     return snapshot.program.cohort(startup.cohort).ends_s if startup else None
 
 
-Finding = tuple[str, str] | None
-"""A level and the reason for it; None where a cause asks for nothing."""
+Finding = Inputs | None
+"""What a cause holds a startup by; None where it asks for nothing."""
 
 
 def _membership(snapshot: Snapshot, startup: str, shares: Iterable[Share]) -> Finding:
-    if snapshot.program.startup(startup) is None:
-        return "stopped", "it is no longer in the program"
-    return None
+    return {"members": 0} if snapshot.program.startup(startup) is None else None
 
 
 def _operator(snapshot: Snapshot, startup: str, shares: Iterable[Share]) -> Finding:
     word = snapshot.words.level_of(startup)
-    return None if word is None else (word.value, word.text)
+    return None if word is None else {"level": word.value, **word.inputs}
 
 
 def _time(snapshot: Snapshot, startup: str, shares: Iterable[Share]) -> Finding:
@@ -154,20 +152,14 @@ def _time(snapshot: Snapshot, startup: str, shares: Iterable[Share]) -> Finding:
     if entry is None:
         return None
     ends_s = snapshot.program.cohort(entry.cohort).ends_s
-    if snapshot.now_s >= ends_s:
-        return "stopped", f"its cohort ended at {format_instant(ends_s)}"
-    if snapshot.now_s >= ends_s - snapshot.program.policy.minimum_notice_s:
-        return "closed", f"its cohort ends at {format_instant(ends_s)}, within the minimum notice"
-    return None
+    notice_s = snapshot.program.policy.minimum_notice_s
+    if snapshot.now_s < ends_s - notice_s:
+        return None
+    return {"ends_s": ends_s, "now_s": snapshot.now_s, "notice_s": notice_s}
 
 
 def _credits(snapshot: Snapshot, startup: str, shares: Iterable[Share]) -> Finding:
-    if not is_exhausted(snapshot, startup):
-        return None
-    cause = exhausted_cause(snapshot.balances[startup].granted_ucr)
-    if (startup, cause) in snapshot.told:
-        return "stopped", "its credits are used up"
-    return "closed", "its credits are used up: the final notice runs"
+    return _exhaustion(snapshot, startup) if is_exhausted(snapshot, startup) else None
 
 
 def _tranche(snapshot: Snapshot, startup: str, shares: Iterable[Share]) -> Finding:
@@ -175,44 +167,49 @@ def _tranche(snapshot: Snapshot, startup: str, shares: Iterable[Share]) -> Findi
     later_s, balance = next_tranche_s(snapshot, startup), snapshot.balances[startup]
     if later_s is None or balance.available_ucr > 0:
         return None
-    return "closed", (
-        f"its tranche is used up, and the next begins at {format_instant(later_s)}: what "
-        "runs goes on, and the next tranche repays it"
-    )
+    return {**_exhaustion(snapshot, startup), "later_s": later_s}
 
 
-def _paced(snapshot: Snapshot, startup: str, shares: Iterable[Share]) -> Finding:
+def _limits(snapshot: Snapshot, startup: str, shares: Iterable[Share]) -> Finding:
     for share in shares:
         full = share.startup == startup and share.usage >= share.ceiling and share.usage > 0
         if full and share.limited_by in PACED_BY:
-            why = PACED_BY[share.limited_by]
-            return "paced", f"{why} no more than {share.ceiling} GPUs in {share.pool}"
+            return {
+                "pool": share.pool,
+                "used_gpus": share.usage,
+                "ceiling_gpus": share.ceiling,
+                "limited_by": share.limited_by,
+            }
     return None
 
 
-PACED_BY = {
-    "policy": "its limit allows",
-    "credits": "its credits pay for",
-    "pace": "its pace allows",
-}
 LADDER: tuple[tuple[str, Callable[[Snapshot, str, Iterable[Share]], Finding]], ...] = (
     ("membership", _membership),
     ("operator", _operator),
     ("time", _time),
     ("credits", _credits),
     ("tranche", _tranche),
-    ("limits and pace", _paced),
+    ("limits", _limits),
 )
 """Every cause that can hold a startup below open; the strictest wins, of equals the first."""
 
 
+def cause(snapshot: Snapshot, startup: str, shares: Iterable[Share] = ()) -> Inputs:
+    """What holds the startup now, named `by`, with the figures that its level follows from."""
+    shares = tuple(shares)
+    found = [
+        {"by": name, **inputs}
+        for name, find in LADDER
+        if (inputs := find(snapshot, startup, shares)) is not None
+    ]
+    if not found:
+        return {"by": "nothing"}
+    return max(found, key=lambda inputs: LEVELS.index(level_from(inputs)[0]))
+
+
 def level(snapshot: Snapshot, startup: str, shares: Iterable[Share] = ()) -> tuple[str, str]:
     """The startup's level now and the reason for it."""
-    shares = tuple(shares)
-    found = [finding for _, cause in LADDER if (finding := cause(snapshot, startup, shares))]
-    if not found:
-        return "open", "credits and time are left"
-    return max(found, key=lambda each: LEVELS.index(each[0]))
+    return level_from(cause(snapshot, startup, shares))
 
 
 def forfeits_foretold(snapshot: Snapshot) -> list[Telling]:

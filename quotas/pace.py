@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from quotas.balances import Balance
+from quotas.levels import Telling
 from quotas.metering import Run
 from quotas.pacing import (
     Action,
@@ -27,8 +28,10 @@ from quotas.pacing import (
     spent_ucr,
 )
 from quotas.program import Startup
+from quotas.reasons import conclude
+from quotas.sentences import Inputs
 from quotas.snapshot import Snapshot
-from quotas.units import DAY_S, Period, day_start_s, format_credits
+from quotas.units import DAY_S, Period, day_start_s
 
 RULE = "pace"
 TOLD_AT_PERCENT = (100, 125, 150, 200)
@@ -40,6 +43,7 @@ MOST_DAYS = 7
 class Pace:
     """One startup's pace. `burn_ucr_per_h` is over 1 h, 24 h and 7 d.
 
+    `ahead` is an instant of today at which it was ahead, and what it had spent by then, in ucr;
     `reached_s` is when today's burn reached the daily limit, None while it has not.
     """
 
@@ -48,12 +52,19 @@ class Pace:
     runway_s: int | None
     spent_ucr: int
     allowance_ucr: int
-    is_ahead: bool
+    plan: Plan
+    as_of_s: int
+    ahead: tuple[int, int] | None
     action: Action
     today_ucr: int
     daily_burn_ucr: int | None
     reached_s: int | None
     unused: Forecast
+
+    @property
+    def is_ahead(self) -> bool:
+        """Whether it was ahead of its pace today."""
+        return self.ahead is not None
 
     @property
     def borrows_no_more(self) -> bool:
@@ -68,14 +79,26 @@ class Pace:
     @property
     def text(self) -> str:
         """The pace in one sentence."""
-        spent, allowed = format_credits(self.spent_ucr), format_credits(self.allowance_ucr)
+        return conclude(RULE, self.inputs)
+
+    @property
+    def inputs(self) -> Inputs:
+        """What a decision about it stores: enough to say it again."""
+        found: dict[str, int | str] = {
+            "spent_ucr": self.spent_ucr,
+            "granted_ucr": self.plan.granted_ucr,
+            "starts_s": self.plan.term.start_s,
+            "ends_s": self.plan.term.end_s,
+            "now_s": self.as_of_s,
+            "curve": str(self.plan.curve),
+            "pacing": str(self.action),
+        }
+        if self.ahead is not None:
+            found |= {"ahead_s": self.ahead[0], "spent_then_ucr": self.ahead[1]}
         if self.reached_s is not None and self.daily_burn_ucr is not None:
-            limit = format_credits(self.daily_burn_ucr)
-            return f"its limit of {limit} credits a day is reached: nothing new until midnight"
-        if self.borrows_no_more:
-            return f"{spent} credits are spent, {allowed} were paced to date: no more borrowing"
-        verb = "ahead of" if self.is_ahead else "within"
-        return f"{spent} credits are spent, {verb} the {allowed} paced to date"
+            found |= {"reached_s": self.reached_s, "today_ucr": self.today_ucr}
+            found["daily_burn_ucr"] = self.daily_burn_ucr
+        return found
 
 
 def paces(snapshot: Snapshot) -> dict[str, Pace]:
@@ -111,15 +134,17 @@ def pace_of(
     midnight_s = max(day_start_s(now_s, program.timezone), cohort.starts_s)
     today, limit = Period(midnight_s, max(midnight_s, known_s)), policy.daily_burn_ucr
     plan = Plan(granted, term, curve)
-    is_ahead = granted > 0 and was_ahead(plan, spent, history, today)
+    ahead = ahead_at(plan, spent, history, today) if granted > 0 else None
     return Pace(
         startup=startup.name,
         burn_ucr_per_h=burn_rates_ucr_per_h(history, cohort.starts_s, known_s),
         runway_s=runway_s(own.available_ucr, own.burn_ucr_per_h),
         spent_ucr=spent,
         allowance_ucr=allowance_ucr(granted, term, now_s, curve),
-        is_ahead=is_ahead,
-        action=Action(policy.pacing_action) if is_ahead else Action.NOTHING,
+        plan=plan,
+        as_of_s=now_s,
+        ahead=ahead,
+        action=Action.NOTHING if ahead is None else Action(policy.pacing_action),
         today_ucr=spent_ucr(history, today),
         daily_burn_ucr=limit,
         reached_s=reached_s(history, today, limit),
@@ -143,18 +168,24 @@ class Plan:
         return allowance_ucr(self.granted_ucr, self.term, at_s, self.curve)
 
 
-def was_ahead(plan: Plan, spent: int, history: Sequence[Spend], today: Period) -> bool:
-    """Whether the spending was ahead of the plan at any instant of today, up to its end."""
+def ahead_at(
+    plan: Plan, spent: int, history: Sequence[Spend], today: Period
+) -> tuple[int, int] | None:
+    """An instant of today, up to its end, at which the spending was ahead of the plan.
+
+    With what was spent by then, in ucr; None where it never was.
+    """
     if spent > plan.allowed_tomorrow_ucr(today.end_s):
-        return True
+        return today.end_s, spent
     if spent <= plan.allowed_tomorrow_ucr(today.start_s):
-        return False
+        return None
     # Between two ends of runs the lead over a plan that never speeds up is largest at an end.
     ends = {s.period.end_s for s in history if today.start_s < s.period.end_s < today.end_s}
-    return any(
-        spent - spent_ucr(history, Period(at_s, today.end_s)) > plan.allowed_tomorrow_ucr(at_s)
-        for at_s in {today.start_s, *ends}
-    )
+    for at_s in sorted({today.start_s, *ends}):
+        by_then = spent - spent_ucr(history, Period(at_s, today.end_s))
+        if by_then > plan.allowed_tomorrow_ucr(at_s):
+            return at_s, by_then
+    return None
 
 
 def limits(snapshot: Snapshot, found: Mapping[str, Pace]) -> dict[tuple[str, str], dict[str, int]]:
@@ -178,13 +209,14 @@ def limits(snapshot: Snapshot, found: Mapping[str, Pace]) -> dict[tuple[str, str
     return causes
 
 
-def news(snapshot: Snapshot, found: Mapping[str, Pace]) -> list[tuple[str, str, str, int]]:
-    """(startup, cause, text, instant) of thresholds newly passed, each told once.
+def news(snapshot: Snapshot, found: Mapping[str, Pace]) -> list[Telling]:
+    """(startup, cause, inputs, instant) of thresholds newly passed, each told once.
 
     Only the largest is told; falling back and passing one again tells nothing new, until
     more is granted. A daily limit is told once a day.
     """
-    told, now_s, fresh = snapshot.told, snapshot.now_s, []
+    told, now_s = snapshot.told, snapshot.now_s
+    fresh: list[Telling] = []
     for name, pace in sorted(found.items()):
         granted = snapshot.balances[name].granted_ucr
         percents = [p for p in TOLD_AT_PERCENT if pace.spent_ucr * 100 >= pace.allowance_ucr * p]
@@ -192,20 +224,20 @@ def news(snapshot: Snapshot, found: Mapping[str, Pace]) -> list[tuple[str, str, 
             largest = max(percents)
             known = [f"{RULE}:{p}:{granted}" for p in TOLD_AT_PERCENT if p >= largest]
             if not any((name, cause) in told for cause in known):
-                fresh.append((name, f"{RULE}:{largest}:{granted}", pace.text, now_s))
+                fresh.append((name, f"{RULE}:{largest}:{granted}", pace.inputs, now_s))
         if pace.reached_s is not None:
             midnight_s = day_start_s(now_s, snapshot.program.timezone)
             cause = f"{RULE}:daily:{midnight_s}"
             if (name, cause) not in told:
-                fresh.append((name, cause, pace.text, now_s))
+                fresh.append((name, cause, pace.inputs, now_s))
     return fresh
 
 
-def paced_level(level: tuple[str, str], pace: Pace | None) -> tuple[str, str]:
-    """The level with what the pace says: `open` becomes `paced`, a stricter one stays."""
-    if pace is None or not pace.is_paced or level[0] != "open":
-        return level
-    return "paced", pace.text
+def paced(held: Inputs, pace: Pace | None) -> Inputs:
+    """What holds a startup, with its pace: where nothing else does, the pace may."""
+    if pace is None or not pace.is_paced or held["by"] != "nothing":
+        return held
+    return {"by": RULE, **pace.inputs}
 
 
 def _spend(run: Run, known_s: int) -> Spend:

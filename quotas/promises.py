@@ -13,8 +13,9 @@ from quotas.explain import counterfactual
 from quotas.guard import Guard
 from quotas.notices import SEND_WITHIN_S, Intent, Notice, servers_seen
 from quotas.observation import Complete, Server
-from quotas.reasons import Inputs, conclude, rule_of
+from quotas.reasons import conclude, rule_of
 from quotas.reminders import BROKEN, reminder_due, shortfall
+from quotas.sentences import Inputs
 from quotas.snapshot import Decision, Snapshot, Violation
 from quotas.units import format_instant
 
@@ -56,7 +57,7 @@ class Promises:
             verb = "executed" if notice.state == "executing" else "cancelled"
             self._end(off, verb, server.state if server else "gone")
         elif violation is None or notice.mode != self.snapshot.program.mode:
-            self._end(notice, "cancelled", "free of it: the cause ended, or the mode changed")
+            self._end(notice, "cancelled", server.state, **self._freed(notice))
         elif notice.state != "shadow" and self.snapshot.now_s >= notice.deadline_s:
             self._due(notice, violation, server)
 
@@ -70,8 +71,7 @@ class Promises:
                 self._record(notice, "remind", {"left_s": notice.deadline_s - now_s})
             missing = shortfall(notice, self.intents, self.snapshot.undelivered, policy, now_s)
             if missing is not None:
-                inputs: dict[str, int | str] = {"short_s": missing.seconds, "why": missing.reason}
-                self._record(replace(notice, is_broken=True), BROKEN, inputs)
+                self._record(replace(notice, is_broken=True), BROKEN, missing)
 
     def give(self, violation: Violation) -> None:
         """Promise a stop: a new notice with at least the policy's minimum."""
@@ -112,7 +112,7 @@ class Promises:
         notice = Notice(startup, "", "", "", rule, cause, mode, now_s, at_s, text, state="told")
         self._record(notice, "tell", inputs)
 
-    def bring_back(self, wanted: Mapping[int, str]) -> None:
+    def bring_back(self, wanted: Mapping[int, Inputs]) -> None:
         """Power on the servers of ended notices that are to come back, one intent at a time."""
         for notice in self.snapshot.enforcement.past:
             server = self.seen.get(notice.server_id)
@@ -125,16 +125,12 @@ class Promises:
                 continue
             if why is None:
                 if notice.state == "returning":
-                    self._end(notice, "executed", f"{server.state}, and no longer offered back")
+                    self._end(notice, "executed", server.state, why="unwanted")
                 continue
             if notice.state != "returning":
                 notice = replace(notice, state="returning")
-                inputs: dict[str, int | str] = {
-                    "server": notice.server_name,
-                    "startup": notice.startup,
-                    "why": why,
-                }
-                self._record(notice, "return", inputs)
+                named = {"server": notice.server_name, "startup": notice.startup}
+                self._record(notice, "return", {**named, **why})
             if notice.id is not None and server.state == "stopped" and not self._waits(notice):
                 self._intend(notice, server, "poweron")
 
@@ -223,13 +219,20 @@ class Promises:
         pause_s = min(FIRST_RETRY_S << min(len(failed) - 1, 8), LAST_RETRY_S)
         return self.snapshot.now_s < max(failed) + pause_s
 
-    def _end(self, notice: Notice, verb: str, state: str) -> None:
+    def _freed(self, notice: Notice) -> Mapping[str, str]:
+        """Why a server that runs needs its notice no more."""
+        mode = self.snapshot.program.mode
+        if notice.mode == mode:
+            return {"why": "cause"}
+        return {"why": "mode", "mode": mode, "was": notice.mode}
+
+    def _end(self, notice: Notice, verb: str, state: str, **why: str) -> None:
         for intent in self.intents:
             if intent.notice_id == notice.id and intent.is_live and verb == "cancelled":
                 ended = replace(intent, state="abandoned", ended_s=self.snapshot.now_s)
                 self.new_intents.append(replace(ended, detail=f"its server is {state}"))
         self._record(
-            replace(notice, state=verb), verb, {"server": notice.server_name, "state": state}
+            replace(notice, state=verb), verb, {"server": notice.server_name, "state": state, **why}
         )
 
     def _record(self, notice: Notice, verb: str, inputs: Inputs) -> None:
@@ -238,9 +241,8 @@ class Promises:
         self.changed = [n for n in self.changed if (n.id, n.subject) != same] + [notice]
         if notice.state != "told":
             self.current[notice.subject] = notice
-        reason = conclude(rule_of(notice.rule, verb), inputs)
-        of = (notice.startup, notice.server_id, notice.rule, verb, notice.cause)
-        self.decisions.append(Decision(*of, reason, inputs))
+        of = (notice.startup, notice.server_id)
+        self.decisions.append(Decision.made(of, notice.rule, verb, notice.cause, inputs))
 
 
 def _sentence(text: str) -> str:

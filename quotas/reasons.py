@@ -1,18 +1,40 @@
 """What does each rule conclude from its inputs? Pure functions from inputs to a reason.
 
 A rule decides by calling `conclude` with the inputs that its decision stores. Calling
-it again with the stored inputs is how `explain` and the tests recompute a decision.
+it again with the stored inputs is how `explain` and the tests recompute a decision. Inputs
+are amounts, instants and names; the only sentences among them are those that people said.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from quotas.units import format_credits, format_duration, format_instant
+from quotas.causes import level_from
+from quotas.sentences import Inputs, deferred, excess, pace, request, said
+from quotas.units import HOUR_S, format_credits, format_duration, format_instant
 
-Inputs = Mapping[str, int | str]
-VERSION = 2
-"""Of every rule here. Decisions of version 1 stored too little to be recomputed."""
+VERSION = 3
+"""The newest of any rule here. Decisions of version 1 stored too little to be recomputed."""
+STILL_OF_2 = frozenset(
+    {
+        "limit",
+        "credits",
+        "cohort-end",
+        "membership",
+        "leaked",
+        "borrowed",
+        "runway",
+        "ending",
+        "forfeit",
+        "guard",
+        "renew",
+        "remind",
+        "acknowledge",
+        "snooze",
+        "test",
+    }
+)
+"""Rules whose inputs are the same since version 2; the others then stored a sentence ready made."""
 
 
 def _limit(i: Inputs) -> str | None:
@@ -51,7 +73,7 @@ def _operator(i: Inputs) -> str | None:
     if i["level"] == "closed" and int(i["started_s"]) <= int(i["said_s"]):
         return None
     since = " and was started afterwards" if i["level"] == "closed" else ""
-    return f"{i['startup']} is {i['level']}{since}: {i['word']}"
+    return f"{i['startup']} is {i['level']}{since}: {said(i)}"
 
 
 def _leaked(i: Inputs) -> str | None:
@@ -75,19 +97,23 @@ def _borrowed(i: Inputs) -> str | None:
     )
 
 
-def _deferred(i: Inputs) -> str | None:
-    return (
-        f"{i['owner']} waits for its nominal quota in {i['pool']}, lent to {i['startup']}, but "
-        f"{i['obstacle']}: {i['startup']} keeps running"
-    )
-
-
 def _remind(i: Inputs) -> str | None:
     return f"{format_duration(int(i['left_s']))} are left"
 
 
 def _broken(i: Inputs) -> str | None:
-    return str(i["why"]) if int(i["short_s"]) > 0 else None
+    short_s = int(i["short_s"])
+    if short_s <= 0:
+        return None
+    if "sent_s" not in i:
+        return (
+            f"no channel of {i['startup']} took notice {i['notice']} before its deadline at "
+            f"{format_instant(int(i['deadline_s']))}: all of its {format_duration(short_s)} "
+            "were missing"
+        )
+    if int(i["deadline_s"]) - max(int(i["sent_s"]), int(i["given_s"])) != short_s:
+        return None
+    return f"{i['server']} was stopped {format_duration(short_s)} before its deadline"
 
 
 def _acknowledge(i: Inputs) -> str | None:
@@ -115,18 +141,35 @@ def _renew(i: Inputs) -> str | None:
 
 
 def _closing(i: Inputs) -> str | None:
-    if i["action"] == "close" and i["level"] in {"closed", "stopped"}:
+    level, why = level_from(i)
+    if i["action"] == "close" and level in {"closed", "stopped"}:
         return (
-            f"{i['startup']} may start and create no servers from now on: {i['why']}. Scaleway "
+            f"{i['startup']} may start and create no servers from now on: {why}. Scaleway "
             "refuses both with 403; stopping and deleting stay allowed."
         )
-    if i["action"] == "reopen" and i["level"] in {"open", "paced"}:
-        return f"{i['startup']} may start and create servers again: {i['why']}."
+    if i["action"] == "reopen" and level in {"open", "paced"}:
+        return f"{i['startup']} may start and create servers again: {why}."
     return None
 
 
+def _release(i: Inputs) -> str | None:
+    return f"release-all by {i['actor']}: {i['said']}"
+
+
 def _return(i: Inputs) -> str | None:
-    return f"{i['server']} of {i['startup']} is powered on again: {i['why']}"
+    whys = {"undo": _undone, "auto_resume": _resumed}
+    why = whys[str(i["by"])](i)
+    return why and f"{i['server']} of {i['startup']} is powered on again: {why}"
+
+
+def _undone(i: Inputs) -> str | None:
+    return f"its stop was undone: {said(i)}"
+
+
+def _resumed(i: Inputs) -> str | None:
+    if int(i["available_ucr"]) * HOUR_S <= int(i["rates_ucr_per_h"]) * int(i["carry_s"]):
+        return None
+    return f"{i['startup']} asked for auto_resume, and the cause ended"
 
 
 def _runway(i: Inputs) -> str | None:
@@ -151,20 +194,14 @@ def _forfeit(i: Inputs) -> str | None:
     )
 
 
-def _pace(i: Inputs) -> str | None:
-    return str(i["text"])
-
-
-def _excess(i: Inputs) -> str | None:
-    return str(i["share"]) if int(i["gpus"]) > 0 else None
-
-
-def _request(i: Inputs) -> str | None:
-    return str(i["detail"]) or f"{i['startup']} runs what it asked for"
-
-
 def _outcome(i: Inputs) -> str | None:
-    return f"{i['server']} is {i['state']}"
+    ended = {
+        "": "",
+        "cause": " and free of it: the cause ended",
+        "mode": f" and free of it: the mode is {i.get('mode')}, no longer {i.get('was')}",
+        "unwanted": ", and no longer offered back",
+    }
+    return f"{i['server']} is {i['state']}{ended[str(i.get('why', ''))]}"
 
 
 def _guard(i: Inputs) -> str | None:
@@ -184,18 +221,19 @@ RULES: Mapping[str, Callable[[Inputs], str | None]] = {
     "operator": _operator,
     "leaked": _leaked,
     "borrowed": _borrowed,
-    "deferred": _deferred,
+    "deferred": deferred,
     "runway": _runway,
     "ending": _ending,
     "forfeit": _forfeit,
-    "excess": _excess,
-    "pace": _pace,
-    "request": _request,
+    "excess": excess,
+    "pace": pace,
+    "request": request,
     "outcome": _outcome,
     "guard": _guard,
     "return": _return,
     "renew": _renew,
     "closing": _closing,
+    "release": _release,
     "remind": _remind,
     "acknowledge": _acknowledge,
     "snooze": _snooze,
@@ -229,8 +267,14 @@ def rule_of(rule: str, verb: str) -> str:
         "acknowledge": "acknowledge",
         "snooze": "snooze",
         "test": "test",
+        "release": "release",
         "break-promise": "break-promise",
     }
     if verb == "tell" and rule == "cohort-end":
         return "ending"
     return by_verb.get(verb, rule)
+
+
+def version_of(rule: str) -> int:
+    """The version of a rule, as `rule_of` names it, that decides today."""
+    return 2 if rule in STILL_OF_2 else VERSION

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from quotas.levels import Telling
 from quotas.metering import Run
 from quotas.observation import Complete, Server
+from quotas.sentences import Inputs
 from quotas.snapshot import Excess, Snapshot, Violation
 
 LEAKED, BORROWED, DEFERRED = "leaked", "borrowed", "deferred"
@@ -82,15 +83,15 @@ def deferrals(snapshot: Snapshot, standing: Iterable[Excess]) -> list[Telling]:
     """(startup, cause, inputs, now) of reclaims that wait, once to the borrower and the owner."""
     found: list[Telling] = []
     for excess in standing:
-        why = obstacle(snapshot, excess)
-        if excess.owner is None or why is None or excess.pool in blind_pools(snapshot):
+        against = obstacle(snapshot, excess)
+        if excess.owner is None or against is None or against["obstacle"] == "blind":
             continue
         inputs: dict[str, int | str] = {
             "startup": excess.startup,
             "owner": excess.owner,
             "pool": excess.pool,
             "excess_gpus": excess.gpus,
-            "obstacle": why,
+            **against,
         }
         cause = f"{DEFERRED}:{excess.pool}:{excess.startup}:{excess.owner}:{excess.since_s}"
         for name in (excess.startup, excess.owner):
@@ -99,16 +100,16 @@ def deferrals(snapshot: Snapshot, standing: Iterable[Excess]) -> list[Telling]:
     return found
 
 
-def obstacle(snapshot: Snapshot, excess: Excess) -> str | None:
+def obstacle(snapshot: Snapshot, excess: Excess) -> Inputs | None:
     """Why evicting the borrower would not serve the owner now; None where it would."""
     if excess.pool in blind_pools(snapshot):
-        return f"not every zone of {excess.pool} could be read"
+        return {"obstacle": "blind"}
     pool = next(each for each in snapshot.program.pools if each.name == excess.pool)
     short = snapshot.words.on("shortage", pool.name)
     if pool.backing == "on-demand" and short is not None:
-        return f"Scaleway is short of {pool.name} and would keep the slot ({short.text})"
+        return {"obstacle": "shortage", **short.inputs}
     if not _usable(snapshot, excess):
-        return f"none of its servers is of a flavor that {excess.owner} can use"
+        return {"obstacle": "flavor"}
     return None
 
 

@@ -7,12 +7,13 @@ that was broken, and by how many seconds.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from quotas.corrections import Refused
 from quotas.limits import RULE as LIMIT
 from quotas.notices import Intent, Notice
 from quotas.program import Policy
+from quotas.sentences import Inputs
 from quotas.units import format_duration, format_instant
 
 SNOOZABLE = frozenset({LIMIT, "leaked"})
@@ -20,17 +21,6 @@ SNOOZABLE = frozenset({LIMIT, "leaked"})
 SHORTEST_SNOOZE_S = 60
 BROKEN = "break-promise"
 """The verb of the decision that finds a promise broken."""
-
-
-@dataclass(frozen=True, slots=True)
-class Shortfall:
-    """By how many seconds the startup had less notice than it was promised, and why."""
-
-    notice_id: int
-    startup: str
-    server_id: str
-    seconds: int
-    reason: str
 
 
 def reminder_due(notice: Notice, policy: Policy, now_s: int) -> int | None:
@@ -89,7 +79,7 @@ def shortfall(
     undelivered: Collection[int],
     policy: Policy,
     now_s: int,
-) -> Shortfall | None:
+) -> Inputs | None:
     """What was missing of the notice that a startup was promised; None where nothing was.
 
     A stop that we sent before the deadline took the seconds in between. A notice that no
@@ -98,13 +88,16 @@ def shortfall(
     """
     if notice.id is None or notice.is_broken or notice.mode != "enforce":
         return None
+    of: dict[str, int | str] = {
+        "startup": notice.startup,
+        "server": notice.server_name,
+        "notice": notice.id,
+        "deadline_s": notice.deadline_s,
+    }
     sent = [i.sent_s for i in intents if i.notice_id == notice.id and i.sent_s is not None]
     if sent and min(sent) < notice.deadline_s:
-        seconds = notice.deadline_s - max(min(sent), notice.given_s)
-        reason = f"{notice.server_name} was stopped {format_duration(seconds)} before its deadline"
-    elif notice.id in undelivered and now_s >= notice.deadline_s:
-        seconds = policy.minimum_notice_s
-        reason = f"no channel of {notice.startup} took notice {notice.id} before its deadline"
-    else:
-        return None
-    return Shortfall(notice.id, notice.startup, notice.server_id, seconds, reason)
+        short_s = notice.deadline_s - max(min(sent), notice.given_s)
+        return {**of, "sent_s": min(sent), "given_s": notice.given_s, "short_s": short_s}
+    if notice.id in undelivered and now_s >= notice.deadline_s:
+        return {**of, "short_s": policy.minimum_notice_s}
+    return None

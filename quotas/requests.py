@@ -13,8 +13,11 @@ from dataclasses import dataclass, replace
 
 from quotas.corrections import Refused
 from quotas.program import Program, Startup
+from quotas.reasons import conclude
+from quotas.sentences import Inputs
 from quotas.units import format_duration, format_instant
 
+RULE = "request"
 LIVE_REQUESTS = frozenset({"open", "met"})
 MOST_LIVE = 100
 """Live requests that one startup may have: each is read in every cycle."""
@@ -126,8 +129,8 @@ def advance(
     requests: Iterable[Request],
     usage: Mapping[tuple[str, str], int],
     now_s: int,
-) -> tuple[Request, ...]:
-    """The live requests that now are met, or end; in order of opening.
+) -> tuple[tuple[Request, Inputs], ...]:
+    """The live requests that now are met, or end, each with why; in order of opening.
 
     Of several in one pool the oldest is met first, by what usage is left for it.
     """
@@ -135,11 +138,12 @@ def advance(
     moved = []
     for request in in_order(each for each in requests if each.is_live):
         key = (request.startup, request.pool)
-        after = _next(program, request, left.get(key, 0), now_s)
+        fate = _fate(program, request, left.get(key, 0), now_s)
+        after = request if fate is None else _after(request, fate, now_s)
         if after.is_live:
             left[key] = left.get(key, 0) - request.gpus
-        if after != request:
-            moved.append(after)
+        if fate is not None:
+            moved.append((after, fate))
     return tuple(moved)
 
 
@@ -153,27 +157,42 @@ def edges(requests: Iterable[Request], longest_wait_s: int) -> Iterator[int]:
     return (request.ends_s(longest_wait_s) for request in requests if request.is_live)
 
 
-def _next(program: Program, request: Request, usage: int, now_s: int) -> Request:
-    """What has become of a live request now."""
+def _fate(program: Program, request: Request, usage: int, now_s: int) -> Inputs | None:
+    """What has become of a live request now, in figures; None where it goes on as it is."""
     startup = program.startup(request.startup)
     if startup is None:
-        return _ended(request, now_s, "its startup left the program")
-    if now_s >= program.cohort(startup.cohort).ends_s:
-        return _ended(request, now_s, "its cohort ended")
+        return _inputs(request, now_s, fate="startup")
+    ends_s = program.cohort(startup.cohort).ends_s
+    if now_s >= ends_s:
+        return _inputs(request, now_s, fate="cohort", ends_s=ends_s)
     if request.pool not in {pool.name for pool in program.pools}:
-        return _ended(request, now_s, "its pool left the program")
+        return _inputs(request, now_s, fate="pool")
     if request.met_s is None and usage >= request.gpus:
-        return replace(request, state="met", met_s=now_s)
-    if now_s < request.ends_s(program.policy.longest_wait_s):
-        return request
+        return _inputs(request, now_s, fate="met", used_gpus=usage)
+    wait_s = program.policy.longest_wait_s
+    if now_s < request.ends_s(wait_s):
+        return None
     if request.met_s is not None:
-        return _ended(request, now_s, f"its {format_duration(request.duration_s)} are over")
-    wait = format_duration(program.policy.longest_wait_s)
-    return _ended(request, now_s, f"it was not met within {wait}; ask again if it still matters")
+        over = {"since_s": request.met_s, "length_s": request.duration_s}
+        return _inputs(request, now_s, fate="over", **over)
+    return _inputs(request, now_s, fate="unmet", since_s=request.opened_s, length_s=wait_s)
 
 
-def _ended(request: Request, now_s: int, why: str) -> Request:
-    return replace(request, state="ended", ended_s=now_s, detail=why)
+def _inputs(request: Request, now_s: int, **figures: int | str) -> Inputs:
+    return {
+        "startup": request.startup,
+        "request": request.id or 0,
+        "pool": request.pool,
+        "gpus": request.gpus,
+        "now_s": now_s,
+        **figures,
+    }
+
+
+def _after(request: Request, fate: Inputs, now_s: int) -> Request:
+    if fate["fate"] == "met":
+        return replace(request, state="met", met_s=now_s)
+    return replace(request, state="ended", ended_s=now_s, detail=conclude(RULE, fate))
 
 
 def _startup(program: Program, ask: Ask) -> Startup:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from quotas.levels import CREDITS, OPERATOR, is_exhausted, level
 from quotas.notices import Notice
 from quotas.observation import Server
+from quotas.sentences import Inputs
 from quotas.snapshot import Snapshot
 from quotas.units import DAY_S, HOUR_S
 from quotas.words import UNDONE_FOR_S
@@ -22,9 +23,9 @@ CARRY_S = HOUR_S
 STOPPED_BY_US = frozenset({"executed", "returning"})
 
 
-def returns(snapshot: Snapshot, seen: dict[str, Server]) -> dict[int, str]:
-    """The ended notices, by id, whose servers are to be powered on, each with why."""
-    found: dict[int, str] = {}
+def returns(snapshot: Snapshot, seen: dict[str, Server]) -> dict[int, Inputs]:
+    """The ended notices, by id, whose servers are to be powered on, each with why in figures."""
+    found: dict[int, Inputs] = {}
     asked_ucr_per_h: dict[str, int] = {}
     for notice in snapshot.enforcement.past:
         if notice.state not in STOPPED_BY_US or notice.mode != "enforce" or notice.id is None:
@@ -32,14 +33,21 @@ def returns(snapshot: Snapshot, seen: dict[str, Server]) -> dict[int, str]:
         word = snapshot.words.on("undo", notice.server_id)
         undone = word is not None and word.value == str(notice.id)
         if word is not None and undone and snapshot.now_s < word.at_s + UNDONE_FOR_S:
-            found[notice.id] = f"its stop was undone: {word.text}"
+            found[notice.id] = {"by": "undo", **word.inputs}
         elif _resumes(snapshot, notice):
             server = seen.get(notice.server_id)
             rate = snapshot.catalogue.rates_ucr_per_h.get(server.flavor) if server else None
             wanted = asked_ucr_per_h.get(notice.startup, 0) + (rate or 0)
-            if rate is not None and _carries(snapshot, notice.startup, wanted):
+            available_ucr = snapshot.balances[notice.startup].available_ucr
+            carry_s = _carry_s(snapshot)
+            if rate is not None and available_ucr * HOUR_S > wanted * carry_s:
                 asked_ucr_per_h[notice.startup] = wanted
-                found[notice.id] = f"{notice.startup} asked for auto_resume, and the cause ended"
+                found[notice.id] = {
+                    "by": "auto_resume",
+                    "available_ucr": available_ucr,
+                    "rates_ucr_per_h": wanted,
+                    "carry_s": carry_s,
+                }
     return found
 
 
@@ -52,8 +60,7 @@ def _resumes(snapshot: Snapshot, notice: Notice) -> bool:
     return is_up and not late and not is_exhausted(snapshot, notice.startup)
 
 
-def _carries(snapshot: Snapshot, startup: str, more_ucr_per_h: int) -> bool:
-    own = snapshot.balances[startup]
+def _carry_s(snapshot: Snapshot) -> int:
+    """For how long the credits have to carry all that comes back."""
     policy = snapshot.program.policy
-    needed_s = policy.minimum_notice_s + policy.stop_latency_s + CARRY_S
-    return own.available_ucr * HOUR_S > more_ucr_per_h * needed_s
+    return policy.minimum_notice_s + policy.stop_latency_s + CARRY_S

@@ -11,7 +11,7 @@ from quotas.metering import Catalogue, Run
 from quotas.notices import Intent, Notice
 from quotas.observation import Complete, Server, Sweep
 from quotas.program import Program
-from quotas.reasons import VERSION, conclude
+from quotas.reasons import conclude, rule_of, version_of
 from quotas.requests import Request
 from quotas.words import Words
 
@@ -107,7 +107,10 @@ class Violation:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What was decided of whom, why, and from which inputs; explained by recomputing."""
+    """What was decided of whom, why, and from which inputs; explained by recomputing.
+
+    `version` is the rule's; where none is given, that of today's rule.
+    """
 
     startup: str
     server_id: str
@@ -116,4 +119,25 @@ class Decision:
     cause: str
     reason: str
     inputs: Mapping[str, int | str]
-    version: int = VERSION
+    version: int = 0
+
+    def __post_init__(self) -> None:
+        """Note which version of its rule decided."""
+        version = self.version or version_of(rule_of(self.rule, self.verb))
+        object.__setattr__(self, "version", version)
+
+    @classmethod
+    def made(
+        cls,
+        of: tuple[str, str],
+        rule: str,
+        verb: str,
+        cause: str,
+        inputs: Mapping[str, int | str],
+    ) -> Decision:
+        """The decision on a startup and server to which the inputs lead. Raises NotConcludedError.
+
+        This is the only way to decide: what is stored is what it was concluded from.
+        """
+        reason = conclude(rule_of(rule, verb), inputs)
+        return cls(*of, rule, verb, cause, reason, inputs)

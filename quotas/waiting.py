@@ -13,23 +13,15 @@ from dataclasses import dataclass
 from quotas.division import Share
 from quotas.program import Program
 from quotas.requests import Request, in_order
+from quotas.sentences import BOUNDS, SHORT
 from quotas.snapshot import Excess
 from quotas.units import format_instant
 
 Freed = tuple[int, int]
 """An instant, and GPUs that are free from then on."""
 
-_WORDS = {
-    "credits": ("credits", "its credits pay for no more"),
-    "pace": ("limit", "it spends ahead of its pace and may borrow no more"),
-    "daily-burn": ("limit", "it has spent its credits of the day"),
-    "policy": ("limit", "its limit of the program"),
-    "limit": ("limit", "a limit above it"),
-    "borrowing_limit": ("limit", "its borrowing limit"),
-    "weight": ("limit", "its weight of 0, which never borrows"),
-    "lending_limit": ("capacity", "quota that its owners do not lend"),
-}
-"""What a share is limited by, as a kind of waiting and in words."""
+_KINDS = {"credits": "credits", "lending_limit": "capacity"}
+"""What a share is limited by, as a kind of waiting; other bounds are limits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +140,8 @@ def _beyond_share(
 ) -> tuple[str, int | None, str]:
     """It may not have that much now: its own bounds, or what the pool has."""
     startup = hall.program.startup(request.startup)
-    kind, why = _WORDS.get(share.limited_by, ("capacity", "the pool has no more to give"))
+    why = BOUNDS.get(share.limited_by, SHORT)
+    kind = _KINDS.get(share.limited_by, "limit") if share.limited_by in BOUNDS else "capacity"
     if kind == "credits":
         later = [g.effective_s for g in startup.grants] if startup else []
         return kind, min((s for s in later if s > hall.now_s), default=None), f"waits for {why}"

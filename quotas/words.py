@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from typing import get_args
 
 from quotas.program import Mode, Program
-from quotas.units import DAY_S, format_instant
+from quotas.sentences import said
+from quotas.units import DAY_S
 
 EVERYONE = "*"
 UNDONE_FOR_S = DAY_S
@@ -42,8 +43,13 @@ class Word:
     @property
     def text(self) -> str:
         """Who said it, until when and why."""
-        until = f" until {format_instant(self.until_s)}" if self.until_s is not None else ""
-        return f"{self.actor} said so at {format_instant(self.at_s)}{until}: {self.reason}"
+        return said(self.inputs)
+
+    @property
+    def inputs(self) -> dict[str, int | str]:
+        """What a decision that follows from it stores of it."""
+        until: dict[str, int | str] = {} if self.until_s is None else {"until_s": self.until_s}
+        return {"actor": self.actor, "said_s": self.at_s, "said": self.reason, **until}
 
 
 class Words:

@@ -174,7 +174,7 @@ def closings_of(
         return Closings((), (), ())
     members = {startup.name for startup in state.program.startups()}
     past = seen_as(state.closings, decided.intents)
-    return decide_closings(decided.levels, past, members, now_s)
+    return decide_closings(decided.held, past, members, now_s)
 
 
 def closer_of(

@@ -95,6 +95,7 @@ def why_of(id: int, found: Explanation) -> Why:
         reason=found.reason,
         inputs=dict(found.inputs),
         is_recomputed=found.is_recomputed,
+        check=found.check,
         counterfactual=found.counterfactual,
         next=found.next_step,
         who=found.who_may_change_it,

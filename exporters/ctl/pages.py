@@ -121,12 +121,11 @@ def statement_text(own: Answer) -> str:
 
 def why_text(own: Answer) -> str:
     """A decision taken apart."""
-    follows = "they lead to it again" if own["is_recomputed"] else "they do not lead to it again"
     inputs = ", ".join(f"{name} {value}" for name, value in sorted(own["inputs"].items()))
     lines = [
         f"{own['decision']}: {own['at']} {own['verb']} (rule {own['rule']} v{own['version']})",
         f"because {own['reason']}",
-        f"from {inputs or 'nothing written down'}; {follows}",
+        f"from {inputs or 'nothing written down'}; {own['check']}",
         own["counterfactual"],
         f"next: {own['next']}",
         f"to change it: {own['who']}",

@@ -97,7 +97,9 @@ def commit(book: Book, result: Result, lease: Lease, now_s: int) -> tuple[Head, 
         _upsert(connection, RUN, [asdict(run) for run in result.runs])
         _upsert(connection, DISPUTE, [_dispute(dispute) for dispute in result.disputes])
         _upsert(connection, ZONE, [_zone(s, result.confirmed) for s in result.sweeps])
-        _append(connection, DECISION, [_decision(d, result.mode, now_s) for d in result.decisions])
+        _append(
+            connection, DECISION, [decision_row(d, result.mode, now_s) for d in result.decisions]
+        )
         _save(connection, NOTICE, result.notices)
         _postpone(connection, result.notices)
         make_amends(connection, result.notices, now_s)
@@ -312,6 +314,7 @@ def _zone(sweep: Sweep, confirmed: dict[str, int]) -> dict[str, Any]:
     }
 
 
-def _decision(decision: Decision, mode: str, now_s: int) -> dict[str, Any]:
+def decision_row(decision: Decision, mode: str, now_s: int) -> dict[str, Any]:
+    """A decision as the row that keeps it."""
     row = asdict(decision)
     return {**row, "inputs": canonical(dict(decision.inputs)), "mode": mode, "at_s": now_s}

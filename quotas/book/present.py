@@ -12,10 +12,11 @@ from dataclasses import dataclass, field, replace
 
 from quotas.balances import CYCLE_S, balances_of
 from quotas.book.state import State
+from quotas.causes import level_from
 from quotas.division import Share, divide, usage_of
 from quotas.latency import latencies_s
-from quotas.levels import level
-from quotas.pace import Pace, limits, paced_level, paces
+from quotas.levels import cause
+from quotas.pace import Pace, limits, paced, paces
 from quotas.program import Program
 from quotas.requests import asked_of
 from quotas.snapshot import Snapshot
@@ -43,8 +44,8 @@ class Present:
 
     def level(self, startup: str) -> tuple[str, str]:
         """Its level, and why; pace counts too."""
-        reached = level(self.snapshot, startup, self.shares_of(startup))
-        return paced_level(reached, self.paces.get(startup))
+        held = cause(self.snapshot, startup, self.shares_of(startup))
+        return level_from(paced(held, self.paces.get(startup)))
 
     def shares_of(self, startup: str) -> tuple[Share, ...]:
         """What the division gives it in each pool."""

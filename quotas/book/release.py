@@ -8,12 +8,12 @@ from typing import Any
 
 from sqlalchemy import select, update
 
-from quotas.book.commit import mark
+from quotas.book.commit import decision_row, mark
 from quotas.book.lease import Lease, fence
 from quotas.book.session import Book
-from quotas.book.transfers import canonical
-from quotas.closing import ACTIONS, REOPEN, RULE
+from quotas.closing import ACTIONS, RELEASE, REOPEN, RULE
 from quotas.notices import LIVE_INTENTS, SEND_WITHIN_S, Intent
+from quotas.snapshot import Decision
 from quotas.tables import DECISION, INTENT
 
 
@@ -28,7 +28,7 @@ def begin_release(
         live = INTENT.c.action.in_(ACTIONS) & INTENT.c.state.in_(LIVE_INTENTS)
         ended = {"state": "abandoned", "ended_s": now_s, "detail": detail}
         connection.execute(update(INTENT).where(live).values(**ended))
-        rows = [_decision(name, detail, now_s) for name in names]
+        rows = [_decision(name, reason, actor, now_s) for name in names]
         if rows:
             connection.execute(DECISION.insert(), rows)
     mark(book, [_reopening(name, detail, now_s) for name in names], lease)
@@ -43,16 +43,7 @@ def _reopening(startup: str, detail: str, now_s: int) -> Intent:
     return replace(intent, action=REOPEN, startup=startup, detail=detail)
 
 
-def _decision(startup: str, reason: str, now_s: int) -> dict[str, Any]:
-    return {
-        "at_s": now_s,
-        "mode": "enforce",
-        "verb": "release",
-        "startup": startup,
-        "server_id": "",
-        "rule": RULE,
-        "version": 1,
-        "cause": f"release:{now_s}",
-        "reason": reason,
-        "inputs": canonical({}),
-    }
+def _decision(startup: str, reason: str, actor: str, now_s: int) -> dict[str, Any]:
+    inputs = {"startup": startup, "actor": actor, "said": reason}
+    decision = Decision.made((startup, ""), RULE, RELEASE, f"release:{now_s}", inputs)
+    return decision_row(decision, "enforce", now_s)

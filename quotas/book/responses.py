@@ -13,16 +13,16 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select, update
 
+from quotas.book.commit import decision_row
 from quotas.book.outbox import deliveries, enqueue
 from quotas.book.session import Book
 from quotas.book.state import read_program
-from quotas.book.transfers import canonical
 from quotas.corrections import Refused
 from quotas.messages import TEST, drafts_to
 from quotas.notices import LIVE_NOTICES, Notice
 from quotas.program import Program
-from quotas.reasons import VERSION, conclude, rule_of
 from quotas.reminders import snoozed
+from quotas.snapshot import Decision
 from quotas.tables import DECISION, NOTICE
 
 MOST_SHOWN = 1000
@@ -164,18 +164,7 @@ def _decide(
     now_s: int,
 ) -> str:
     """Record a person's deed as a decision; answers its reason."""
-    reason = conclude(rule_of(notice.rule, verb), inputs)
-    row = {
-        "at_s": now_s,
-        "mode": notice.mode,
-        "verb": verb,
-        "startup": notice.startup,
-        "server_id": notice.server_id,
-        "rule": notice.rule,
-        "version": VERSION,
-        "cause": notice.cause,
-        "reason": reason,
-        "inputs": canonical(dict(inputs)),
-    }
-    connection.execute(DECISION.insert().values(**row))
-    return reason
+    of = (notice.startup, notice.server_id)
+    decision = Decision.made(of, notice.rule, verb, notice.cause, inputs)
+    connection.execute(DECISION.insert().values(**decision_row(decision, notice.mode, now_s)))
+    return decision.reason

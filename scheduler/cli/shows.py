@@ -113,7 +113,8 @@ def explain(
             f"{row['id']}: {format_instant(row['at_s'])} {row['mode']} {row['verb']} "
             f"{row['startup']}{server}\n   because {row['reason']}\n"
             f"   rule {row['rule']} v{row['version']}, inputs {json.dumps(row['inputs'])}\n"
-            f"   {row['counterfactual']}\n   next: {row['next']}\n   to change it: {row['who']}"
+            f"   {row['check']}\n   {row['counterfactual']}\n"
+            f"   next: {row['next']}\n   to change it: {row['who']}"
         )
 
 
@@ -132,6 +133,7 @@ def _explained(row: Mapping[str, Any], notices: Iterable[Notice]) -> dict[str, A
         **row,
         "inputs": found.inputs,
         "recomputed": found.is_recomputed,
+        "check": found.check,
         "counterfactual": found.counterfactual,
         "next": found.next_step,
         "who": found.who_may_change_it,

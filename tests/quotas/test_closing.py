@@ -25,7 +25,13 @@ from quotas.notices import Intent
 from quotas.program import Tenure
 from tests.builders import a_program, a_startup
 
-OPEN, SHUT = ("open", "credits and time are left"), ("stopped", "its credits are used up")
+Held = dict[str, int | str]
+OPEN: Held = {"by": "nothing"}
+SPENT: Held = {"posted_ucr": 1, "accrued_ucr": 1, "held_ucr": 0, "reserve_ucr": 0}
+SHUT: Held = {"by": "credits", "burn_ucr_per_h": 1, "stopped_before": 1, **SPENT}
+WARNED: Held = {**SHUT, "stopped_before": 0}
+FULL: Held = {"by": "limits", "pool": "h100", "used_gpus": 8, "ceiling_gpus": 8}
+PACED: Held = {**FULL, "limited_by": "policy"}
 
 
 def closing(state: str, action: str = CLOSE, at_s: int = 0, **changes: object) -> Intent:
@@ -36,7 +42,7 @@ def closing(state: str, action: str = CLOSE, at_s: int = 0, **changes: object) -
     return replace(made, **changes)  # type: ignore[arg-type]  # the fields of an Intent
 
 
-def decided(level: tuple[str, str], *newest_first: Intent, now_s: int = 1) -> Closings:
+def decided(level: Held, *newest_first: Intent, now_s: int = 1) -> Closings:
     """What is decided of acme at its level, after these intents."""
     past = {"acme": Past(newest_first, False)} if newest_first else {}
     return decide_closings({"acme": level}, past, {"acme"}, now_s)
@@ -47,20 +53,20 @@ def actions(of: Closings) -> list[tuple[str, str]]:
     return [(intent.action, intent.state) for intent in of.intents]
 
 
-@pytest.mark.parametrize("level", ["closed", "stopped"])
-def test_a_closed_level_closes_once_and_says_so(level: str) -> None:
+@pytest.mark.parametrize("level", [WARNED, SHUT], ids=["closed", "stopped"])
+def test_a_closed_level_closes_once_and_says_so(level: Held) -> None:
     """One intent, one decision, one notice that says why and what stays allowed."""
-    made = decided((level, "its credits are used up"))
+    made = decided(level)
     assert actions(made) == [("close", "pending")]
     assert [(d.verb, d.startup) for d in made.decisions] == [("close", "acme")]
     assert "its credits are used up" in made.notices[0].text and "403" in made.notices[0].text
     assert made.notices[0].state == "told" and made.intents[0].notice_id is None
 
 
-@pytest.mark.parametrize("level", ["open", "paced"])
-def test_who_was_never_closed_is_not_reopened(level: str) -> None:
+@pytest.mark.parametrize("level", [OPEN, PACED], ids=["open", "paced"])
+def test_who_was_never_closed_is_not_reopened(level: Held) -> None:
     """Nothing was taken: nothing is asked of IAM."""
-    assert decided((level, "why")) == Closings((), (), ())
+    assert decided(level) == Closings((), (), ())
 
 
 def test_back_to_open_reopens_once() -> None:

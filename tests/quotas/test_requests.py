@@ -39,10 +39,17 @@ def asked(gpus: int = 4, **changes: Any) -> Ask:
     return Ask(gpus=gpus, reason="", actor="cto", now_s=100, **values)
 
 
-def one(moved: tuple[Request, ...]) -> Request:
+def one(found: tuple[Request, ...]) -> Request:
     """The only request that moved."""
-    (request,) = moved
+    (request,) = found
     return request
+
+
+def moved(
+    program: Program, requests: list[Request], usage: dict[tuple[str, str], int], now_s: int
+) -> tuple[Request, ...]:
+    """The requests that moved on."""
+    return tuple(request for request, _ in advance(program, requests, usage, now_s))
 
 
 @pytest.mark.parametrize(
@@ -94,11 +101,11 @@ def test_a_request_to_the_last_second_of_the_cohort_opens() -> None:
 def test_a_request_is_met_by_usage_and_ends_its_duration_later() -> None:
     """Not met at 3 of 4; met at 4; over exactly an hour after that, not before."""
     program = a_program()
-    assert advance(program, [a_request()], {KEY: 3}, 50) == ()
-    met = one(advance(program, [a_request()], {KEY: 4}, 50))
+    assert moved(program, [a_request()], {KEY: 3}, 50) == ()
+    met = one(moved(program, [a_request()], {KEY: 4}, 50))
     assert (met.state, met.met_s) == ("met", 50)
-    assert advance(program, [met], {KEY: 0}, 50 + HOUR_S - 1) == ()
-    over = one(advance(program, [met], {KEY: 4}, 50 + HOUR_S))
+    assert moved(program, [met], {KEY: 0}, 50 + HOUR_S - 1) == ()
+    over = one(moved(program, [met], {KEY: 4}, 50 + HOUR_S))
     assert (over.state, over.ended_s, over.detail) == (
         "ended",
         50 + HOUR_S,
@@ -109,15 +116,15 @@ def test_a_request_is_met_by_usage_and_ends_its_duration_later() -> None:
 def test_usage_meets_the_oldest_request_first() -> None:
     """6 GPUs run: the first request for 4 is met, the second for 4 is not; with 8 both are."""
     older, newer = a_request(id=1), a_request(opened_s=10, id=2)
-    assert [r.id for r in advance(a_program(), [newer, older], {KEY: 6}, 50)] == [1]
-    assert [r.id for r in advance(a_program(), [newer, older], {KEY: 8}, 50)] == [1, 2]
+    assert [r.id for r in moved(a_program(), [newer, older], {KEY: 6}, 50)] == [1]
+    assert [r.id for r in moved(a_program(), [newer, older], {KEY: 8}, 50)] == [1, 2]
 
 
 def test_an_unmet_request_ends_after_the_longest_wait() -> None:
     """The policy bounds how long a request may keep others from lending."""
     program = a_program(policy=Policy(longest_wait_s=DAY_S))
-    assert advance(program, [a_request()], {}, DAY_S - 1) == ()
-    over = one(advance(program, [a_request()], {}, DAY_S))
+    assert moved(program, [a_request()], {}, DAY_S - 1) == ()
+    over = one(moved(program, [a_request()], {}, DAY_S))
     assert over.state == "ended"
     assert "it was not met within 1 d 00:00:00" in over.detail
 
@@ -132,7 +139,7 @@ def test_an_unmet_request_ends_after_the_longest_wait() -> None:
 )
 def test_a_request_ends_with_what_it_was_made_to(program: Program, now_s: int, why: str) -> None:
     """A startup, a cohort or a pool that is gone leaves no demand behind."""
-    assert one(advance(program, [a_request()], {}, now_s)).detail == why
+    assert one(moved(program, [a_request()], {}, now_s)).detail == why
 
 
 def test_a_withdrawn_request_stays_withdrawn() -> None:
@@ -140,7 +147,7 @@ def test_a_withdrawn_request_stays_withdrawn() -> None:
     gone = withdrawn(a_request(), 60, "by cto")
     assert (gone.state, gone.ended_s) == ("withdrawn", 60)
     assert asked_of([gone]) == {}
-    assert advance(a_program(), [gone], {KEY: 9}, 70) == ()
+    assert moved(a_program(), [gone], {KEY: 9}, 70) == ()
     with pytest.raises(Refused, match="request 1 is withdrawn already"):
         withdrawn(gone, 80, "")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from dataclasses import replace
@@ -10,6 +11,9 @@ import pytest
 import structlog
 
 from quotas.book.verify import verify
+from quotas.explain import recompute
+from quotas.reasons import rule_of
+from quotas.snapshot import Decision
 
 from .auditor import faults_of, marks_of
 from .evidence import evidence_of
@@ -65,6 +69,21 @@ def counts(play: Play) -> tuple[int, ...]:
 def test_the_auditor_finds_nothing(pure: dict[tuple[int, int], Play], key: tuple[int, int]) -> None:
     """T1: the invariants hold in every seed of the pure tier."""
     assert faults_of(pure[key]) == []
+
+
+def test_every_decision_is_recomputed(
+    pure: dict[tuple[int, int], Play], real: dict[tuple[int, int], Play]
+) -> None:
+    """Promise 9: what each decision stores leads to its reason again, and many rules decided."""
+    rules = set()
+    for play in (*pure.values(), *real.values()):
+        for row in evidence_of(play).decisions:
+            inputs = json.loads(row["inputs"]) if isinstance(row["inputs"], str) else row["inputs"]
+            of = (row["startup"], row["server_id"], row["rule"], row["verb"], row["cause"])
+            made = Decision(*of, row["reason"], inputs, row["version"])
+            assert recompute(made) == made.reason, made
+            rules.add(rule_of(made.rule, made.verb))
+    assert rules > {"pace", "excess", "request", "outcome", "credits", "runway", "ending"}
 
 
 @pytest.mark.parametrize("key", SQL, ids=str)

@@ -47,6 +47,7 @@ def test_why_recomputes_a_decision(fresh_site: Site) -> None:
     number = decide(fresh_site)
     found = fresh_site.json(f"/v1/decisions/{number}/why")
     assert found["is_recomputed"] and found["inputs"] == INPUTS
+    assert found["check"] == "its inputs lead to it again"
     assert "acme uses 16 GPUs in h100, its limit is 8" in found["reason"]
     assert found["counterfactual"] == "with at most 8 GPUs in h100 nothing would be stopped"
     assert found["next"] == "its stop follows at 1970-01-01T02:30:00Z, unless the cause ends before"
@@ -56,7 +57,11 @@ def test_why_recomputes_a_decision(fresh_site: Site) -> None:
 def test_a_reason_that_does_not_follow_is_shown_as_such(fresh_site: Site) -> None:
     """A decision whose inputs lead elsewhere, or are lacking, says so and breaks nothing."""
     told = decide(fresh_site, reason="because")
-    assert fresh_site.json(f"/v1/decisions/{told}/why")["is_recomputed"] is False
+    found = fresh_site.json(f"/v1/decisions/{told}/why")
+    assert found["is_recomputed"] is False and found["check"].startswith("its inputs differ: ")
+    old = decide(fresh_site, version=1)
+    found = fresh_site.json(f"/v1/decisions/{old}/why")
+    assert found["is_recomputed"] is False and "by an earlier version of its rule" in found["check"]
     bare = fresh_site.json("/v1/decisions/1/why")
     assert bare["inputs"] == {} and bare["is_recomputed"] is False
     assert bare["counterfactual"] == "it follows from what was observed"
