@@ -107,6 +107,12 @@ def _profile(env: Mapping[str, str]) -> dict[str, str]:
     return {name: getattr(profile, name) or "" for name in names}
 
 
+def database_url(environ: Mapping[str, str] | None = None) -> str:
+    """The PostgreSQL database of the book; empty where it is the SQLite file in --state."""
+    env = os.environ if environ is None else environ
+    return env.get("COHORTD_DATABASE") or _credential(env, "database-url")
+
+
 def heartbeat_url(environ: Mapping[str, str] | None = None) -> str:
     """Where to tell of good cycles; empty where nobody listens. Raises ConfigError."""
     env = os.environ if environ is None else environ

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import structlog
 
-from quotas.book.session import Book, BookError
+from quotas.book.session import Address, Book, BookError
 from quotas.book.state import load
 from quotas.book.verify import verify
 from quotas.bypasses import bypasses
@@ -37,12 +37,12 @@ class Chore:
     run: Callable[[], None]
 
 
-def verification(state: Path, told: Callable[[int], None]) -> Chore:
+def verification(place: Path | Address, told: Callable[[int], None]) -> Chore:
     """Check the book as `cohortd verify` does, through a connection that cannot write."""
 
     def run() -> None:
         try:
-            book = Book.open_read_only(state)
+            book = Book.open_read_only(place)
         except BookError as error:
             log.error("book.unreadable", error=str(error))
             return

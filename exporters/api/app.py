@@ -20,6 +20,7 @@ from exporters.api.guard import Guard
 from exporters.api.problems import MEDIA_TYPE, Problem, ProblemBody
 from exporters.api.source import Source
 from exporters.portal.app import build_portal
+from quotas.book import Address
 from quotas.book.answers import answers_of
 from quotas.book.inbox import Inbox
 
@@ -38,15 +39,15 @@ NOTE_EVERY_S = 15
 
 
 def build_app(
-    state: Path,
+    place: Path | Address,
     inbox: Inbox,
     now_s: Callable[[], int],
     *,
     cycle_s: int = 30,
     rates: Rates | None = None,
 ) -> FastAPI:
-    """The application over the book and the inbox of a state folder."""
-    source = Source(state, inbox, now_s, cycle_s)
+    """The application over the book at an address, and the inbox in its folder."""
+    source = Source(place, inbox, now_s, cycle_s)
     access = Access(source, rates or Rates())
 
     @asynccontextmanager
@@ -81,7 +82,7 @@ def build_app(
     app.add_api_route("/healthz", healthz, include_in_schema=False)
     for path in ("/", "/portal"):
         app.add_route(path, to_portal, include_in_schema=False)
-    app.mount("/portal", build_portal(state, source, access, inbox))
+    app.mount("/portal", build_portal(Address.of(place).folder, source, access, inbox))
     app.add_middleware(Guard)
     problems.install(app)
     return app

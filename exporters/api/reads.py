@@ -251,14 +251,14 @@ class StartupReads:
         """What moved its credits, in order of time."""
         is_step = TRANSFER.c.kind != "charge"
         day_end_s = TRANSFER.c.at_s - TRANSFER.c.at_s % DAY_S + DAY_S
-        at_s = case((is_step, TRANSFER.c.at_s), else_=day_end_s).label("at_s")
+        at_s = case((is_step, TRANSFER.c.at_s), else_=day_end_s).label("moved_s")
         rows = (
             select(at_s, func.sum(ENTRY.c.amount_ucr), is_step.label("is_step"))
             .join(ENTRY, ENTRY.c.transfer_id == TRANSFER.c.id)
             .where(TRANSFER.c.startup == self.name)
             .where(ENTRY.c.account.startswith(grant_account(self.name, ""), autoescape=True))
-            .group_by(at_s, "is_step")
-            .order_by(at_s, "is_step")
+            .group_by("moved_s", "is_step")
+            .order_by("moved_s", "is_step")
         )
         with book.reading() as connection:
             return tuple(Moved(*row) for row in connection.execute(rows))

@@ -1,7 +1,7 @@
 """Where does an answer come from? The book as it is now, or what was last read of it.
 
 The book is read whole once for each change, in a thread, and never for a request:
-a request asks SQLite whether anything was committed, which costs microseconds. Tokens
+a request asks the database whether anything was committed, which costs microseconds. Tokens
 are looked up again after every commit, so that a revocation holds at once.
 """
 
@@ -18,11 +18,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from exporters.api.kept import Kept, read_kept, write_kept
 from exporters.api.problems import Problem
 from exporters.board import Board
-from quotas.book import Book, BookError
+from quotas.book import Address, Book, BookError
 from quotas.book.inbox import Inbox
 from quotas.book.state import load
 from quotas.book.tokens import find_token, hashed_tokens
-from quotas.book.watch import Version, Watch
+from quotas.book.watch import Version, Watch, watch_of
 from quotas.tokens import Token
 
 log = structlog.get_logger()
@@ -50,8 +50,10 @@ class Shown:
 class Source:
     """The read side of one `serve` process."""
 
-    def __init__(self, state: Path, inbox: Inbox, now_s: Callable[[], int], cycle_s: int) -> None:
-        self._state, self._inbox, self.now_s, self._cycle_s = state, inbox, now_s, cycle_s
+    def __init__(
+        self, place: Path | Address, inbox: Inbox, now_s: Callable[[], int], cycle_s: int
+    ) -> None:
+        self._place, self._inbox, self.now_s, self._cycle_s = place, inbox, now_s, cycle_s
         self._opened: tuple[Book, Watch] | None = None
         self._tried_s = -REOPEN_S
         self.seen: Version | None = None
@@ -176,7 +178,7 @@ class Source:
             return None
         self._tried_s = now_s
         try:
-            self._opened = (Book.open_read_only(self._state), Watch(self._state))
+            self._opened = (Book.open_read_only(self._place), watch_of(self._place))
         except BookError as error:
             log.warning("book.unavailable", error=str(error))
             return None

@@ -8,7 +8,6 @@ from functools import cache
 from typing import Any
 
 from sqlalchemy import Connection, Table, Update, bindparam, func, select, update
-from sqlalchemy.dialects.sqlite import Insert, insert
 
 from quotas.book.amends import make_amends
 from quotas.book.heads import keep_heads
@@ -19,6 +18,7 @@ from quotas.book.session import Book
 from quotas.book.state import read_prices, read_program
 from quotas.book.statements import close_months
 from quotas.book.transfers import Overdrawn, canonical, post
+from quotas.book.upserts import keeping, replacing
 from quotas.heads import Head
 from quotas.leavers import with_leavers
 from quotas.ledger import Transfer, grant_transfer
@@ -232,7 +232,7 @@ def _grant_rows(startups: Iterable[Startup]) -> list[dict[str, Any]]:
 def _grants(connection: Connection, startups: Iterable[Startup]) -> None:
     rows = _grant_rows(startups)
     if rows:
-        connection.execute(insert(GRANT).on_conflict_do_nothing(), rows)
+        connection.execute(keeping(connection, GRANT), rows)
 
 
 def _append(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
@@ -242,16 +242,7 @@ def _append(connection: Connection, table: Table, rows: list[dict[str, Any]]) ->
 
 def _upsert(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
     if rows:
-        connection.execute(_upsert_into(table), rows)
-
-
-@cache
-def _upsert_into(table: Table) -> Insert:
-    """Built once a table: building it costs more than a few rows do."""
-    statement = insert(table)
-    keys = [column.name for column in table.primary_key.columns]
-    others = {c.name: statement.excluded[c.name] for c in table.columns if c.name not in keys}
-    return statement.on_conflict_do_update(index_elements=keys, set_=others)
+        connection.execute(replacing(connection, table), rows)
 
 
 def _save(connection: Connection, table: Table, items: Iterable[Notice | Intent | Request]) -> None:

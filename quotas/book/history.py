@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from sqlalchemy import Connection, func, or_, select
+from sqlalchemy import JSON, BigInteger, ColumnElement, Connection, cast, func, or_, select
 
 from quotas.balances import CYCLE_S, Balance, balance, exhaustion_s
 from quotas.book.posted import known_id
@@ -151,10 +151,9 @@ def _runs_until(connection: Connection, as_of_s: int) -> list[Run]:
 def _accrued(connection: Connection, through_id: int, as_of_s: int) -> dict[str, int]:
     """What ran before the instant and was in no charge that the book had, by startup."""
     total: dict[str, int] = defaultdict(int)
-    start_s = func.json_extract(TRANSFER.c.detail, "$.start_s")
     names = ("start_s", "end_s", "run_start_s", "rate_ucr_per_h")
-    parts = [func.json_extract(TRANSFER.c.detail, f"$.{name}").label(name) for name in names]
-    later = (TRANSFER.c.kind == "charge", TRANSFER.c.id > through_id, start_s < as_of_s)
+    parts = [_number(connection, name).label(name) for name in names]
+    later = (TRANSFER.c.kind == "charge", TRANSFER.c.id > through_id, parts[0].element < as_of_s)
     for row in connection.execute(select(TRANSFER.c.startup, *parts).where(*later)):
         period = Period(row.start_s, min(row.end_s, as_of_s))
         total[row.startup] += cost_ucr(row.rate_ucr_per_h, row.run_start_s, period)
@@ -165,6 +164,13 @@ def _accrued(connection: Connection, through_id: int, as_of_s: int) -> dict[str,
         until_s = as_of_s if run.end_s is None else min(run.end_s, as_of_s)
         total[run.startup] += replace(run, end_s=until_s).accrued_ucr(until_s)
     return total
+
+
+def _number(connection: Connection, name: str) -> ColumnElement[int]:
+    """A number in a transfer's detail."""
+    if connection.dialect.name == "sqlite":
+        return func.json_extract(TRANSFER.c.detail, f"$.{name}")
+    return cast(func.json_extract_path_text(cast(TRANSFER.c.detail, JSON), name), BigInteger)
 
 
 def _disputed(connection: Connection, as_of_s: int) -> dict[str, int]:

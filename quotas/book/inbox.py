@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from quotas.book.session import BookError
+from quotas.book.address import BookError
 
 FOLDER, INBOX_NAME = "inbox", "inbox.db"
 MOST_WAITING = 100

@@ -12,11 +12,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, false, func, or_, select, update
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy import ColumnElement, Connection, Row, and_, case, false, func, or_, select, update
 
 from quotas.book.lease import Lease, fence
 from quotas.book.session import Book
+from quotas.book.upserts import keeping
 from quotas.contacts import masked
 from quotas.heads import Head, head_message
 from quotas.letters import letter
@@ -60,7 +60,7 @@ def enqueue(connection: Connection, drafts: Iterable[Draft], now_s: int) -> None
     fresh = {_key_of(draft.notice) for draft in drafts if draft.notice.id is None}
     ids = _new_ids(connection, fresh)
     rows = [_row(draft, _id_of(draft.notice, ids), now_s) for draft in drafts]
-    connection.execute(insert(OUTBOX).on_conflict_do_nothing(), rows)
+    connection.execute(keeping(connection, OUTBOX), rows)
 
 
 def enqueue_heads(
@@ -83,7 +83,7 @@ def enqueue_heads(
         {**row, "recipient": each, "event": f"heads.{heads[0].day}.{_short(OPERATOR, each)}"}
         for each in to.recipients
     ]
-    connection.execute(insert(OUTBOX).on_conflict_do_nothing(), rows)
+    connection.execute(keeping(connection, OUTBOX), rows)
 
 
 NoticeKey = tuple[str, str, str, str]
@@ -236,7 +236,7 @@ def pending(book: Book, now_s: int) -> Pending:
         return Pending(row[0], row[1], connection.scalar(failed) or 0)
 
 
-_SENT = func.max(OUTBOX.c.state == "sent")
+_SENT = func.max(case((OUTBOX.c.state == "sent", 1), else_=0))
 _UNDELIVERED = (
     select(OUTBOX.c.notice_id)
     .join(NOTICE, NOTICE.c.id == OUTBOX.c.notice_id)

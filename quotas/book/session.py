@@ -1,8 +1,8 @@
 """How is the book opened, and how does a transaction begin and end?
 
-SQLite in WAL mode with `synchronous=FULL`. The driver's own transactions are off and
-every write begins with BEGIN IMMEDIATE: with SQLAlchemy's defaults a SELECT opens no
-transaction, and two writers that read and then write lose half of their updates.
+What differs between the two databases is in `quotas.book.sqlite` and
+`quotas.book.postgresql`; both promise that a transaction that writes holds the book's one
+write lock from its start.
 """
 
 from __future__ import annotations
@@ -10,25 +10,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-from urllib.parse import quote
 
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.pool import StaticPool
 
 import quotas.migrations
+from quotas.book import postgresql, sqlite
+from quotas.book.address import FILE_NAME, Address, BookError, BookUnreachable
 
-BUSY_TIMEOUT_MS = 10_000
-FILE_NAME = "cohortd.db"
-
-
-class BookError(Exception):
-    """The book cannot be opened, read or written; the text says what to do."""
+__all__ = ["FILE_NAME", "Address", "Book", "BookError", "BookUnreachable"]
 
 
 class Book:
@@ -36,68 +31,92 @@ class Book:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
+        is_sqlite = engine.dialect.name == "sqlite"
+        self._reading = {"reading": True, **({} if is_sqlite else postgresql.READING)}
 
     @classmethod
-    def open(cls, state: Path) -> Book:
-        """Open, or create, the SQLite book in a state directory. Raises BookError."""
+    def open(cls, place: Path | Address) -> Book:
+        """Open, or create, the book at an address. Raises BookError."""
+        address = Address.of(place)
+        if address.database:
+            return cls._migrated(postgresql.engine_of(address.url, writes=True), address)
         try:
-            state.mkdir(parents=True, exist_ok=True)
+            address.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise BookError(f"--state {state}: {error.strerror}; name a writable folder") from None
-        return cls._migrated(f"sqlite:///{state / FILE_NAME}")
+            raise BookError(f"{address}: {error.strerror}; name a writable folder") from None
+        return cls._migrated(sqlite.engine_of(f"sqlite:///{address.file}"), address)
 
     @classmethod
-    def open_existing(cls, state: Path) -> Book:
+    def open_existing(cls, place: Path | Address) -> Book:
         """Open a book that must be there already. Raises BookError."""
-        if not (state / FILE_NAME).is_file():
+        address = Address.of(place)
+        if not cls.is_at(address):
             raise BookError(
-                f"--state {state}: no book there; 'cohortd apply --state {state} "
-                "--program FILE' makes one"
+                f"{address}: no book there; 'cohortd apply {address} --program FILE' makes one"
             )
-        return cls.open(state)
+        return cls.open(address)
 
     @classmethod
-    def open_read_only(cls, state: Path) -> Book:
-        """Open a book that another process writes; SQLite itself refuses every write here.
+    def is_at(cls, place: Path | Address) -> bool:
+        """Whether there is a book at an address; makes none. Raises BookError."""
+        address = Address.of(place)
+        if address.file is not None:
+            return address.file.is_file()
+        book = cls(postgresql.engine_of(address.url, writes=False))
+        try:
+            return book._revision(address) is not None
+        finally:
+            book.close()
+
+    @classmethod
+    def open_read_only(cls, place: Path | Address) -> Book:
+        """Open a book that another process writes; the database refuses every write here.
 
         Raises BookError where it is not there, not readable, or of another schema.
         """
-        path = state / FILE_NAME
-        url = f"sqlite:///file:{quote(str(path))}?mode=ro&uri=true"
-        engine = create_engine(url, connect_args={"check_same_thread": False})
-        event.listen(engine, "connect", _configure_reader)
-        event.listen(engine, "begin", _begin)
+        address = Address.of(place)
+        file = address.file
+        engine = (
+            postgresql.engine_of(address.url, writes=False)
+            if file is None
+            else sqlite.reader_of(file)
+        )
         book = cls(engine)
         try:
-            with book.reading() as connection:
-                current = MigrationContext.configure(connection).get_current_revision()
-        except SQLAlchemyError as error:
+            current = book._revision(address)
+            if current != _scripts().get_current_head():
+                raise BookError(
+                    f"the book {address.book} is of schema {current}, which this cohortd does "
+                    "not read: run 'cohortd run' and 'cohortd serve' of the same version"
+                )
+        except BookError:
             engine.dispose()
-            raise BookError(f"the book {path} cannot be read: {error.args[0]}") from None
-        if current != _scripts().get_current_head():
-            engine.dispose()
-            raise BookError(
-                f"the book {path} is of schema {current}, which this cohortd does not read: "
-                "run 'cohortd run' and 'cohortd serve' of the same version"
-            )
+            raise
         return book
 
     @classmethod
     def in_memory(cls) -> Book:
         """A book that lives as long as this object, for tests and simulations."""
-        return cls._migrated("sqlite://", poolclass=StaticPool)
+        engine = sqlite.engine_of("sqlite://", poolclass=StaticPool)
+        return cls._migrated(engine, Address(Path("in memory")))
 
     @classmethod
-    def _migrated(cls, url: str, **options: Any) -> Book:
-        engine = create_engine(url, connect_args={"check_same_thread": False}, **options)
-        event.listen(engine, "connect", _configure)
-        event.listen(engine, "begin", _begin)
+    def _migrated(cls, engine: Engine, address: Address) -> Book:
         book = cls(engine)
         try:
             book._upgrade()
         except SQLAlchemyError as error:
-            raise BookError(f"the book {url} cannot be opened: {error.args[0]}") from error
+            engine.dispose()
+            raise _refusal(address, "opened", error) from error
         return book
+
+    def _revision(self, address: Address) -> str | None:
+        """The schema's revision; None where there is none. Raises BookError."""
+        try:
+            with self.reading() as connection:
+                return MigrationContext.configure(connection).get_current_revision()
+        except SQLAlchemyError as error:
+            raise _refusal(address, "read", error) from None
 
     def _upgrade(self) -> None:
         config = _settings()
@@ -123,7 +142,7 @@ class Book:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """A consistent view of the book, which nothing is written through."""
-        with self.engine.connect().execution_options(reading=True) as connection:
+        with self.engine.connect().execution_options(**self._reading) as connection:
             yield connection
 
     def close(self) -> None:
@@ -131,33 +150,20 @@ class Book:
         self.engine.dispose()
 
 
+def _refusal(address: Address, verb: str, error: SQLAlchemyError) -> BookError:
+    """What the database said, as one sentence."""
+    why = " ".join(str(error.args[0]).split())
+    gone = address.file is None and isinstance(error, OperationalError | InterfaceError)
+    kind = BookUnreachable if gone else BookError
+    return kind(f"the book {address.book} cannot be {verb}: {why}")
+
+
 def _settings() -> Config:
     config = Config()
-    config.set_main_option("script_location", str(Path(quotas.migrations.__file__).parent))
+    folder = Path(quotas.migrations.__file__).parent
+    config.set_main_option("script_location", str(folder))
     return config
 
 
 def _scripts() -> ScriptDirectory:
     return ScriptDirectory.from_config(_settings())
-
-
-def _configure(connection: Any, _record: object) -> None:
-    connection.isolation_level = None
-    for pragma in (
-        "journal_mode=WAL",
-        "synchronous=FULL",
-        "foreign_keys=ON",
-        f"busy_timeout={BUSY_TIMEOUT_MS}",
-    ):
-        connection.execute(f"PRAGMA {pragma}")
-
-
-def _configure_reader(connection: Any, _record: object) -> None:
-    connection.isolation_level = None
-    for pragma in ("query_only=ON", f"busy_timeout={BUSY_TIMEOUT_MS}"):
-        connection.execute(f"PRAGMA {pragma}")
-
-
-def _begin(connection: Connection) -> None:
-    reading = connection.get_execution_options().get("reading", False)
-    connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")

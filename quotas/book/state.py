@@ -247,7 +247,7 @@ def read_prices(connection: Connection) -> Prices:
 
 
 _IS_UNPOSTED = or_(RUN.c.end_s.is_(None), RUN.c.end_s > RUN.c.posted_until_s)
-_UNPOSTED = select(*RUN_FIELDS).where(_IS_UNPOSTED)
+_UNPOSTED = select(*RUN_FIELDS).where(_IS_UNPOSTED).order_by(RUN.c.id)
 
 
 def read_unposted(connection: Connection) -> tuple[Run, ...]:

@@ -173,7 +173,7 @@ class StatementAudit:
         order = select(STATEMENT).order_by(
             STATEMENT.c.through_id, STATEMENT.c.startup, STATEMENT.c.month
         )
-        self._rows = iter(connection.execution_options(yield_per=100).execute(order))
+        self._rows = iter(connection.execute(order.execution_options(yield_per=100)))
         self._next: Row[Any] | None = next(self._rows, None)
         last = connection.scalar(select(func.max(STATEMENT.c.through_id)))
         self._last_id: int = last or 0

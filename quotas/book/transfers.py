@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 
 from sqlalchemy import Connection, Dialect, Table, bindparam, func, select
-from sqlalchemy.dialects.sqlite import insert
 
+from quotas.book.upserts import adding
 from quotas.corrections import Refused
 from quotas.ledger import Transfer
 from quotas.tables import BALANCE, ENTRY, TRANSFER
@@ -155,13 +155,6 @@ def _head(connection: Connection, cohort: str) -> str:
     return connection.scalar(_HEAD, {"of": cohort}) or GENESIS
 
 
-_UPSERT = insert(BALANCE).values(account=bindparam("a"), amount_ucr=bindparam("m"))
-_ADD = _UPSERT.on_conflict_do_update(
-    index_elements=["account"],
-    set_={"amount_ucr": BALANCE.c.amount_ucr + _UPSERT.excluded.amount_ucr},
-)
-
-
 def _move(connection: Connection, moved: Mapping[str, int]) -> None:
     stood = _balances(connection, sorted(moved))
     after = {account: stood.get(account, 0) + ucr for account, ucr in sorted(moved.items())}
@@ -170,7 +163,8 @@ def _move(connection: Connection, moved: Mapping[str, int]) -> None:
         if abs(amount_ucr) > LARGEST_INT64:
             raise Refused(f"{account} would pass 2^63 micro-credits; move a smaller amount")
     _refuse_overdrawn({a: ucr for a, ucr in after.items() if moved[a] < 0})
-    connection.execute(_ADD, [{"a": a, "m": m} for a, m in sorted(moved.items())])
+    added = [{"a": a, "m": m} for a, m in sorted(moved.items())]
+    connection.execute(adding(connection, BALANCE, "account", "amount_ucr"), added)
 
 
 _STOOD = select(BALANCE.c.account, BALANCE.c.amount_ucr).where(

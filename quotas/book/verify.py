@@ -61,7 +61,10 @@ def verify(
                     return Verdict(audit.count, audit.heads, named)
                 if audit.count % TOLD_EVERY == 0:
                     progress(audit.count)
-        except DatabaseError:
+        except DatabaseError as error:
+            if error.connection_invalidated:
+                raise  # the server went away: that says nothing about the book
+            connection.rollback()
             return Verdict(audit.count, audit.heads, _unreadable(connection, audit.count))
         fault = audit.whole(connection) or promises_fault(connection)
         progress(audit.count)

@@ -4,18 +4,39 @@ from __future__ import annotations
 
 import sqlite3
 from pathlib import Path
+from typing import Protocol
 from urllib.parse import quote
 
-from quotas.book.session import FILE_NAME, BookError
+from sqlalchemy import URL, text
+from sqlalchemy.exc import SQLAlchemyError
 
-Version = tuple[int, int]
+from quotas.book import postgresql
+from quotas.book.address import Address, BookError
+
+Version = tuple[int | str, ...]
 
 
-class Watch:
-    """One connection that only asks SQLite whether another one committed."""
+class Watch(Protocol):
+    """One connection that only asks whether another one committed."""
 
-    def __init__(self, state: Path) -> None:
-        self._path = state.joinpath(FILE_NAME)
+    def version(self) -> Version:
+        """A value that differs once anything was committed. Raises BookError."""
+
+    def close(self) -> None:
+        """Give the connection back."""
+
+
+def watch_of(place: Path | Address) -> Watch:
+    """A watch on the book at an address. Raises BookError."""
+    address = Address.of(place)
+    return DatabaseWatch(address.url) if address.file is None else FileWatch(address.file)
+
+
+class FileWatch:
+    """Asks SQLite, and that the file is still the one that was opened."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
         uri = f"file:{quote(str(self._path))}?mode=ro"
         try:
             self._file = self._path.stat().st_ino
@@ -41,3 +62,30 @@ class Watch:
     def close(self) -> None:
         """Give the connection back."""
         self._connection.close()
+
+
+class DatabaseWatch:
+    """Asks PostgreSQL which transactions are to be seen; other databases' count too, harmlessly."""
+
+    def __init__(self, url: URL) -> None:
+        engine = postgresql.engine_of(url, writes=False)
+        self._engine = engine.execution_options(isolation_level="AUTOCOMMIT", reading=True)
+        try:
+            self.version()
+        except BookError:
+            self.close()
+            raise
+
+    def version(self) -> Version:
+        """A value that differs once anything was committed. Raises BookError."""
+        try:
+            with self._engine.connect() as connection:
+                seen = connection.scalar(text("SELECT CAST(pg_current_snapshot() AS text)"))
+        except SQLAlchemyError as error:
+            why = " ".join(str(error.args[0]).split())
+            raise BookError(f"the book cannot be read: {why}") from None
+        return (str(seen),)
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._engine.dispose()

@@ -4,6 +4,7 @@ from alembic import context
 from sqlmodel import SQLModel
 
 import quotas.tables  # noqa: F401  (fills SQLModel.metadata, which autogenerate compares)
+from quotas.migrations.guards import behave_as_sqlite
 
 context.configure(
     connection=context.config.attributes["connection"],
@@ -12,3 +13,4 @@ context.configure(
     render_as_batch=True,
 )
 context.run_migrations()
+behave_as_sqlite(context.config.attributes["connection"])

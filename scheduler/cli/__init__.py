@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 
 import typer
+from sqlalchemy.exc import OperationalError
 
-from quotas.book import BookError
+from quotas.book import BookError, BookUnreachable
 from quotas.program import ProgramError
 from scheduler.cli import (
     arming,
@@ -27,6 +28,7 @@ from scheduler.cli import (
     statements,
     tokens,
 )
+from scheduler.cli.database import with_database
 from scheduler.clouds.base import CloudError
 from scheduler.config import ConfigError
 
@@ -40,6 +42,7 @@ STEERING = (enforcement, arming, closings, notices, requests)
 BOOKS = (grants, holds, prices, refunds, reports, statements)
 for module in (*STEERING, starts, serve, tokens, shows, *BOOKS, shares, demo):
     module.register(app)
+with_database(app)
 
 BAD_INPUT, UNREACHABLE = 2, 3
 
@@ -50,6 +53,10 @@ def main() -> None:
         sys.exit(app(standalone_mode=False))
     except typer.TyperException as error:
         _fail(_usage(error), error.exit_code)
+    except BookUnreachable as error:
+        _fail(str(error), UNREACHABLE)
+    except OperationalError as error:
+        _fail(f"the book failed, try again: {' '.join(str(error.args[0]).split())}", UNREACHABLE)
     except (ProgramError, ConfigError, BookError) as error:
         _fail(str(error), BAD_INPUT)
     except CloudError as error:

@@ -12,12 +12,11 @@ import inspect
 import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Annotated, NoReturn, get_type_hints
 
 import typer
 
-from quotas.book import Book
+from quotas.book import Address, Book
 from quotas.book.deeds import perform, preview
 from quotas.corrections import Refused
 from quotas.orders import Deed, Order
@@ -50,7 +49,7 @@ _KEY = re.compile(r"[!$-~][!-~]{0,99}")  # printable; '#' in front is ours
 class Way:
     """How a command is carried out: on which book, under which key, for show or for good."""
 
-    state: Path
+    state: Address
     key: str | None
     dry_run: bool
     as_json: bool

@@ -10,9 +10,8 @@ from pathlib import Path
 from exporters.api.app import build_app
 from exporters.api.server import listener, serving
 from exporters.metrics import Metrics, MetricsServer
-from quotas.book import Book
+from quotas.book import Address, Book
 from quotas.book.inbox import Inbox
-from quotas.book.session import FILE_NAME
 from quotas.book.tokens import create_token
 from quotas.tokens import Token
 from quotas.units import DAY_S
@@ -39,7 +38,7 @@ def opened(book: Book, state: Path, startups: Iterable[str]) -> Iterator[Doors]:
         stack.callback(inbox.close)
         listening = listener(LOOPBACK, 0)
         stack.enter_context(serving(build_app(state, inbox, now_s, cycle_s=30), listening))
-        metrics = Metrics(state / FILE_NAME)
+        metrics = Metrics(Address(state).file)
         scraped = MetricsServer(metrics, LOOPBACK, 0)
         scraped.start()
         stack.callback(scraped.close)

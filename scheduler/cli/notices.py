@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
 
 from exporters.notify.settings import SettingsError, read_settings
-from quotas.book import Book
+from quotas.book import Address, Book
 from quotas.book.responses import acknowledge, give_test, list_notices, snooze, tested
 from quotas.corrections import Refused
 from quotas.notices import Notice
@@ -100,7 +99,7 @@ def secret(startup: Annotated[str, typer.Argument(help='A startup; "" for operat
     typer.echo(settings.secret_of(startup))
 
 
-def _answer(state: Path, as_json: bool, deed: Callable[[Book, int], Notice]) -> None:
+def _answer(state: Address, as_json: bool, deed: Callable[[Book, int], Notice]) -> None:
     book = Book.open_existing(state)
     try:
         notice = deed(book, SystemClock().now_s())

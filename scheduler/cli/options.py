@@ -11,6 +11,7 @@ from typing import Annotated
 import structlog
 import typer
 
+from quotas.book import Address
 from quotas.units import parse_duration
 from scheduler.clock import monotonic, pause
 from scheduler.clouds.permissions import LIMITS, ScalewayPermissions
@@ -18,10 +19,25 @@ from scheduler.clouds.scaleway import ScalewayCloud, client_of
 from scheduler.clouds.transport import Transport
 from scheduler.config import ConfigError, read_connection, read_permissions_connection
 
-State = Annotated[Path, typer.Option("--state", help="Folder that holds the book.")]
 ProgramFile = Annotated[Path, typer.Option("--program", help="The program file (TOML).")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
-DEFAULT_STATE = Path("cohortd-state")
+DEFAULT_STATE = Address(Path("cohortd-state"))
+
+
+def _folder(text: str | Address) -> Address:
+    return Address.of(Path(text) if isinstance(text, str) else text)
+
+
+State = Annotated[
+    Address,
+    typer.Option(
+        "--state",
+        parser=_folder,
+        metavar="DIRECTORY",
+        show_default=str(DEFAULT_STATE.folder),
+        help="Folder that holds the book.",
+    ),
+]
 
 
 def show(value: object) -> None:

@@ -32,14 +32,14 @@ def serve(
     """Serve the API until SIGTERM. Needs no Scaleway key; writes only its inbox."""
     log_to_stderr(as_json=not sys.stderr.isatty())
     host, port = address(listen)
-    inbox = Inbox(state)
+    inbox = Inbox(state.folder)
     app = build_app(state, inbox, SystemClock().now_s, cycle_s=cycle_s(cycle))
     try:
         listening = listener(host, port)
     except OSError as error:
         raise typer.BadParameter(f"--listen {listen}: {error.strerror}") from None
     at_host, at_port = listening.getsockname()[:2]
-    log.info("api.started", api=f"{at_host}:{at_port}", state=str(state))
+    log.info("api.started", api=f"{at_host}:{at_port}", book=str(state))
     try:
         serve_until_told(app, listening, sd_notify)
     finally:

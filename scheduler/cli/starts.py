@@ -17,9 +17,8 @@ from exporters.heartbeat import Heartbeat
 from exporters.metrics import Metrics, MetricsServer
 from exporters.notify.deliver import Deliverer
 from exporters.notify.settings import Settings, SettingsError, read_settings
-from quotas.book import Book
+from quotas.book import Address, Book
 from quotas.book.commit import apply_program
-from quotas.book.session import FILE_NAME
 from quotas.book.state import load
 from quotas.program_diff import Change, diff
 from quotas.program_file import parse_program
@@ -77,12 +76,14 @@ def check(
     """Try program, key, permissions, prices, clock and disk: a line and a fix each."""
     try:
         # Asked of the nearest folder that is there: a check makes nothing.
-        there = next(each for each in (state, *state.resolve().parents) if each.exists())
+        there = next(
+            each for each in (state.folder, *state.folder.resolve().parents) if each.exists()
+        )
         if not there.is_dir():
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
         free = shutil.disk_usage(there).free
     except OSError as error:
-        raise typer.BadParameter(f"--state {state}: {error.strerror}") from None
+        raise typer.BadParameter(f"--state {state.folder}: {error.strerror}") from None
     text, now_s = read_text(program), SystemClock().now_s()
     found = list(checks(connect, text, str(program), free, now_s))
     found += closing_checks(connect_permissions, text, str(program), now_s)
@@ -141,9 +142,9 @@ def apply(
             )
 
 
-def _changes(state: Path, program: Path) -> tuple[Change, ...]:
+def _changes(state: Address, program: Path) -> tuple[Change, ...]:
     new = parse_program(read_text(program), str(program))
-    if not (state / FILE_NAME).is_file():
+    if not Book.is_at(state):
         return diff(None, new, {})
     current = load(Book.open_existing(state))
     usage: dict[str, dict[str, int]] = {}
@@ -175,7 +176,7 @@ def run(
     log_to_stderr(as_json=not sys.stderr.isatty())
     host, port = address(listen)
     timing = Timing(cycle_s=cycle_s(cycle))
-    clock, metrics = SystemClock(), Metrics(state / FILE_NAME)
+    clock, metrics = SystemClock(), Metrics(state.file)
     cloud = connect(metrics.request)
     book = Book.open(state)
     if program is not None:
@@ -189,13 +190,13 @@ def run(
         timing=timing,
         publish=metrics.publish,
         permissions=connect_permissions(metrics.request),
-        take_inbox=InboxDrain(book, state),
+        take_inbox=InboxDrain(book, state.folder),
     )
     deliverer = Deliverer(_delivery_settings())
     loop = _loop(beat, metrics, deliverer, state)
     handle_signals(loop, lambda: _reload(beat, metrics, deliverer))
     server = _serve(metrics, host, port)
-    log.info("daemon.started", metrics=server.address, state=str(state))
+    log.info("daemon.started", metrics=server.address, book=str(state))
     try:
         loop.run()
     finally:
@@ -213,7 +214,7 @@ def _serve(metrics: Metrics, host: str, port: int) -> MetricsServer:
     return server
 
 
-def _loop(beat: Cycle, metrics: Metrics, deliverer: Deliverer, state: Path) -> Loop:
+def _loop(beat: Cycle, metrics: Metrics, deliverer: Deliverer, state: Address) -> Loop:
     """The pacemaker of the cycle, and of the deliveries and chores beside it."""
     deliveries = Deliveries(
         book=beat.book,

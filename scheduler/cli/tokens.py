@@ -67,7 +67,7 @@ def create(
 def list_all(state: State = DEFAULT_STATE, as_json: Json = False) -> None:
     """Show every token: whose, for what, until when, last used; never the token."""
     now_s = SystemClock().now_s()
-    tokens, used = list_tokens(Book.open_existing(state)), last_uses(state)
+    tokens, used = list_tokens(Book.open_existing(state)), last_uses(state.folder)
     if as_json:
         show([_described(each, now_s, used) for each in tokens])
         return

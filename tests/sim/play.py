@@ -42,7 +42,7 @@ class Died(Exception):
 class Play:
     """A script's region, book and daemons; `run` plays it to its end."""
 
-    def __init__(self, script: Script, *, sql: bool = False) -> None:
+    def __init__(self, script: Script, *, sql: bool = False, book: Book | None = None) -> None:
         self.script = script
         self.region = Region(script.seed, script.days, (*NAMES, "fir"))
         self.events = [(e.at_s, i, e) for i, e in enumerate(script.events)]
@@ -53,7 +53,7 @@ class Play:
         self.clock = ManualClock(START_S)
         self.offset_s = 0
         self.offsets: list[tuple[int, int]] = []
-        self.book: Any = Book.in_memory() if sql else Memory()
+        self.book: Any = book or (Book.in_memory() if sql else Memory())
         self.office = Office(self.book, program_of(script, self.region), self.region)
         self.injected: Counter[str] = self.cloud.injected
         self._dice = random.Random(f"{script.seed}/cycles")

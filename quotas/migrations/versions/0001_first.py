@@ -3,6 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
+from quotas.migrations.guards import append_only
+
 revision = "0001"
 down_revision = None
 
@@ -16,12 +18,7 @@ def upgrade() -> None:
     _metering()
     _decisions()
     _notices()
-    for table in APPEND_ONLY:
-        for verb in ("UPDATE", "DELETE"):
-            op.execute(
-                f"CREATE TRIGGER {table}_refuses_{verb.lower()} BEFORE {verb} ON {table} "
-                f"BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END"
-            )
+    append_only(APPEND_ONLY)
 
 
 def _money() -> None:

@@ -35,8 +35,9 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["transfer_id"], ["transfer.id"]),
         sa.PrimaryKeyConstraint("key"),
     )
+    is_sqlite = op.get_context().dialect.name == "sqlite"
+    deed = "json_extract(detail, '$.deed')" if is_sqlite else "detail::json ->> 'deed'"
     op.execute(
-        "INSERT INTO deed (key, transfer_id) "
-        "SELECT json_extract(detail, '$.deed'), min(id) FROM transfer "
-        "WHERE epoch = 0 AND json_extract(detail, '$.deed') IS NOT NULL GROUP BY 1"
+        f"INSERT INTO deed (key, transfer_id) SELECT {deed}, min(id) FROM transfer "
+        f"WHERE epoch = 0 AND {deed} IS NOT NULL GROUP BY 1"
     )

@@ -3,6 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
+from quotas.migrations.guards import append_only
+
 revision = "0005"
 down_revision = "0004"
 
@@ -34,9 +36,4 @@ def upgrade() -> None:
         sa.Column("hash", sa.String(), nullable=False),
         sa.PrimaryKeyConstraint("day", "cohort"),
     )
-    for table in APPEND_ONLY:
-        for verb in ("UPDATE", "DELETE"):
-            op.execute(
-                f"CREATE TRIGGER {table}_refuses_{verb.lower()} BEFORE {verb} ON {table} "
-                f"BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END"
-            )
+    append_only(APPEND_ONLY)

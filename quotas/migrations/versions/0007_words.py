@@ -3,6 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
+from quotas.migrations.guards import append_only
+
 revision = "0007"
 down_revision = "0006"
 
@@ -24,8 +26,4 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index(op.f("ix_word_subject"), "word", ["subject"], unique=False)
-    for verb in ("UPDATE", "DELETE"):
-        op.execute(
-            f"CREATE TRIGGER word_refuses_{verb.lower()} BEFORE {verb} ON word "
-            "BEGIN SELECT RAISE(ABORT, 'word is append-only'); END"
-        )
+    append_only(["word"])

@@ -3,6 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
+from quotas.migrations.guards import append_only
+
 revision = "0009"
 down_revision = "0008"
 
@@ -20,8 +22,4 @@ def upgrade() -> None:
         sa.Column("reference", sa.Integer(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
     )
-    for verb in ("UPDATE", "DELETE"):
-        op.execute(
-            f"CREATE TRIGGER inbox_answer_refuses_{verb.lower()} BEFORE {verb} ON inbox_answer "
-            "BEGIN SELECT RAISE(ABORT, 'inbox_answer is append-only'); END"
-        )
+    append_only(["inbox_answer"])

@@ -1,0 +1,60 @@
+"""Which database? `--database URL` beside `--state`, on every command that has a book."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Annotated, Any, get_type_hints
+
+import typer
+
+from quotas.book import Address
+from scheduler.config import database_url
+
+Database = Annotated[
+    str,
+    typer.Option(
+        "--database",
+        metavar="URL",
+        show_default=False,
+        help="The book is in PostgreSQL, as postgresql://USER@HOST/NAME (COHORTD_DATABASE).",
+    ),
+]
+
+
+def with_database(app: typer.Typer) -> None:
+    """Give the option to every command of an application that takes `state`."""
+    for info in app.registered_commands:
+        if info.callback is not None and "state" in inspect.signature(info.callback).parameters:
+            info.callback = _with_database(info.callback)
+    for group in app.registered_groups:
+        if group.typer_instance is not None:
+            with_database(group.typer_instance)
+
+
+def _with_database(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The command, told an address with the database that the option or the environment names."""
+    signature = inspect.signature(command)
+    hints = get_type_hints(command, include_extras=True)
+
+    @functools.wraps(command)
+    def placed(database: str = "", **values: Any) -> Any:
+        state: Address = values.pop("state")
+        url = database or database_url()
+        if url:
+            state = replace(state, database=url)
+            _ = state.url  # a URL that makes no sense is refused before anything else
+        return command(state=state, **values)
+
+    own = [
+        each.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[name])
+        for name, each in signature.parameters.items()
+    ]
+    option = inspect.Parameter(
+        "database", inspect.Parameter.KEYWORD_ONLY, default="", annotation=Database
+    )
+    placed.__signature__ = inspect.Signature([*own, option])  # type: ignore[attr-defined]
+    placed.__annotations__ = {**hints, "database": Database}
+    return placed

@@ -1,0 +1,40 @@
+"""What every test on PostgreSQL uses: one server for all, and a database for each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from quotas.book import Address, Book
+
+from .server import Server, binaries
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    """A private server, gone at the end."""
+    found = binaries()
+    if found is None:
+        pytest.skip("service: there is no PostgreSQL; on Debian, apt-get install postgresql")
+    pytest.importorskip("psycopg", reason="service: psycopg is not installed")
+    server = Server.start(found)
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def address(server: Server, tmp_path: Path) -> Address:
+    """A new database, with a state folder for what is not in it."""
+    return server.address(tmp_path)
+
+
+@pytest.fixture
+def book(address: Address) -> Iterator[Book]:
+    """A book in a database of its own."""
+    book = Book.open(address)
+    yield book
+    book.close()

@@ -1,0 +1,164 @@
+"""A PostgreSQL server of the tests' own: made, started, restarted and removed, on no port.
+
+It listens on a Unix socket in a folder of its own, runs as another user where we are root
+(postgres refuses to run as root), and its databases sort as English does, so that a query
+that leaned on the order of bytes would be found.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine, create_engine, text
+
+from quotas.book import Address
+
+DEBIAN = Path("/usr/lib/postgresql")
+ICU_SINCE = 15
+SUPERUSER, OWNER = "postgres", "cohortd"
+
+
+def binaries() -> Path | None:
+    """The folder with initdb and postgres: that of the PATH, or the newest of Debian's."""
+    on_path = shutil.which("initdb")
+    places = [Path(on_path).resolve().parent] if on_path else []
+    packaged = [each for each in DEBIAN.glob("*/bin") if each.parent.name.isdigit()]
+    places += sorted(packaged, key=lambda each: int(each.parent.name), reverse=True)
+    wanted = ("initdb", "pg_ctl", "postgres")
+    return next((p for p in places if all((p / name).is_file() for name in wanted)), None)
+
+
+def _account() -> dict[str, Any]:
+    """Who runs the server: we, or where we are root somebody who is not."""
+    if os.geteuid() != 0:
+        return {}
+    names = {each.pw_name for each in pwd.getpwall()}
+    entry = pwd.getpwnam("postgres" if "postgres" in names else "nobody")
+    return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
+
+
+@dataclass
+class Server:
+    """A running server; `stop` ends it and removes everything of it."""
+
+    bin: Path
+    home: Path
+    numbers: count[int]
+
+    @classmethod
+    def start(cls, bin: Path) -> Server:
+        """Make a cluster in a new folder and start it."""
+        server = cls(bin, Path(tempfile.mkdtemp(prefix="cohortd-pg-")), count(1))
+        account = _account()
+        if account:
+            os.chown(server.home, account["user"], account["group"])
+        told = server._run("initdb", "--version").split()[2]
+        icu = ["--locale-provider=icu", "--icu-locale=en-US"]
+        server._run(
+            "initdb",
+            f"--pgdata={server.data}",
+            f"--username={SUPERUSER}",
+            "--auth=trust",
+            "--encoding=UTF8",
+            "--no-sync",
+            "--locale=C.UTF-8",
+            *(icu if int(told.split(".")[0]) >= ICU_SINCE else ()),
+        )
+        settings = {
+            "listen_addresses": "",
+            "unix_socket_directories": str(server.home),
+            "fsync": "off",
+            "shared_buffers": "16MB",
+            "autovacuum": "off",
+        }
+        with (server.data / "postgresql.auto.conf").open("a") as file:
+            file.writelines(f"{name} = '{value}'\n" for name, value in settings.items())
+        server._ctl("start")
+        with server.admin.connect() as connection:
+            connection.execute(text(f"CREATE ROLE {OWNER} LOGIN CREATEDB"))
+        return server
+
+    @property
+    def data(self) -> Path:
+        """The cluster's own folder."""
+        return self.home / "data"
+
+    @cached_property
+    def admin(self) -> Engine:
+        """The superuser, who can end sessions and get round triggers."""
+        return self.engine("postgres")
+
+    def engine(self, database: str) -> Engine:
+        """The superuser on a database, each statement by itself."""
+        url = f"postgresql+psycopg://{SUPERUSER}@/{database}?host={self.home}"
+        return create_engine(url, isolation_level="AUTOCOMMIT", pool_pre_ping=True)
+
+    def address(self, folder: Path, options: str = "") -> Address:
+        """A new and empty database, whose owner is no superuser."""
+        name = f"book_{next(self.numbers)}"
+        with self.admin.connect() as connection:
+            connection.execute(text(f"CREATE DATABASE {name} OWNER {OWNER} {options}"))
+        return Address(folder, f"postgresql://{OWNER}@/{name}?host={self.home}")
+
+    def tamper(self, address: Address, *statements: str) -> None:
+        """What a superuser can do: change rows with the triggers asleep."""
+        engine = self.engine(str(address.url.database))
+        with engine.connect() as connection:
+            connection.execute(text("SET session_replication_role = replica"))
+            for statement in statements:
+                connection.execute(text(statement))
+        engine.dispose()
+
+    def end_sessions(self, address: Address) -> int:
+        """Terminate every backend of a database; how many there were."""
+        query = text(
+            "SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity "
+            "WHERE datname = :name AND pid <> pg_backend_pid()"
+        )
+        with self.admin.connect() as connection:
+            return int(connection.scalar(query, {"name": address.url.database}) or 0)
+
+    def restart(self) -> None:
+        """Crash the server and start it again: it recovers from its log."""
+        self._ctl("stop")
+        self._ctl("start")
+
+    def stop(self) -> None:
+        """End the server and remove its folder."""
+        self.admin.dispose()
+        try:
+            self._ctl("stop")
+        finally:
+            shutil.rmtree(self.home)
+
+    def _ctl(self, verb: str) -> None:
+        log = ["--log", str(self.home / "log")] if verb == "start" else ["--mode=immediate"]
+        self._run("pg_ctl", verb, "--wait", "--silent", f"--pgdata={self.data}", *log)
+
+    def _run(self, name: str, *arguments: str) -> str:
+        # To a file: the server inherits the pipe, which would then never end.
+        with tempfile.TemporaryFile("w+") as output:
+            done = subprocess.run(
+                [str(self.bin / name), *arguments],
+                cwd=self.home,
+                env={"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                timeout=60,
+                check=False,
+                **_account(),
+            )
+            output.seek(0)
+            told = output.read()
+        assert done.returncode == 0, f"{name} {arguments}: {told}"
+        return told
