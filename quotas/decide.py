@@ -30,6 +30,7 @@ from quotas.levels import (
     no_longer_members,
     out_of_credits,
     past_the_end,
+    runway_edges,
     told_to_stop,
 )
 from quotas.limits import over_limit
@@ -218,4 +219,5 @@ def _edges(
     for balance in snapshot.balances.values():
         ahead = (balance.exhausted_s, balance.next_edge_s)
         edges |= {edge for edge in ahead if edge is not None}
+        edges |= runway_edges(balance, program.policy)
     return tuple(sorted(edge for edge in edges if edge > snapshot.now_s))

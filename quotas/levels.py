@@ -10,9 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
+from quotas.balances import Balance
 from quotas.causes import PACED_BY, level_from
 from quotas.division import Share
 from quotas.metering import Run
+from quotas.program import Policy
 from quotas.sentences import Inputs
 from quotas.snapshot import Snapshot, Violation
 
@@ -264,6 +266,13 @@ def forecasts(snapshot: Snapshot) -> list[Telling]:
             }
             found.append((name, cause, inputs, balance.exhausted_s))
     return found
+
+
+def runway_edges(balance: Balance, policy: Policy) -> set[int]:
+    """When each threshold before the exhaustion is passed, at the present burn."""
+    if balance.exhausted_s is None:
+        return set()
+    return {balance.exhausted_s - each for each in policy.exhaustion_notices_s}
 
 
 def endings(snapshot: Snapshot) -> list[Telling]:

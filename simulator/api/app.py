@@ -69,6 +69,7 @@ _CONTROL: tuple[tuple[str, str, Endpoint], ...] = (
     ("POST", "/_control/prices", control.change_price),
     ("POST", "/_control/stock", control.set_stock),
     ("POST", "/_control/guest-shutdown", control.guest_shutdown),
+    ("POST", "/_control/script", control.script_action),
     ("POST", "/_control/principals", control.add_principal),
     ("POST", "/_control/rules", control.edit_rules),
 )

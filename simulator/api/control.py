@@ -13,6 +13,7 @@ from typing import Any
 from simulator.api.calls import Answer, Call, answer
 from simulator.world import Fault, FaultKind, PriceChange, Refusal, World
 from simulator.world.catalogue import OFFERS
+from simulator.world.lifecycle import Move
 
 
 def read_clock(call: Call) -> Answer:
@@ -101,6 +102,21 @@ def guest_shutdown(call: Call) -> Answer:
     zone, server_id = str(call.body.get("zone")), str(call.body.get("server_id"))
     server = call.world.guest_shutdown(zone, server_id)
     return Answer(json.dumps({"state": server.state}).encode())
+
+
+def script_action(call: Call) -> Answer:
+    """POST script {"server_id", "action", "moves": [[after_s, state, detail], ...]}.
+
+    The next such action on the server takes that course; the first move is at once.
+    """
+    try:
+        moves = tuple(Move(*move) for move in call.body.get("moves") or ())
+    except TypeError as error:
+        raise _bad(400, str(error)) from error
+    if not moves:
+        raise _bad(400, "moves is a list of [after_s, state, detail]")
+    call.world.script(str(call.body.get("server_id")), str(call.body.get("action")), moves)
+    return answer({"moves": len(moves)})
 
 
 def add_principal(call: Call) -> Answer:
