@@ -77,6 +77,23 @@ class Prices:
         steps = [*self.listings.get(flavor, ()), *accepted]
         return tuple(sorted(steps, key=lambda step: (step.from_s, step.version)))
 
+    def known(self, version: int, listed_s: int) -> Prices:
+        """What was known when version was the newest, and nothing was listed after an instant."""
+        return Prices(
+            {
+                flavor: tuple(v for v in each if v.id <= version)
+                for flavor, each in self.versions.items()
+            },
+            {
+                flavor: tuple(step for step in each if step.from_s <= listed_s)
+                for flavor, each in self.listings.items()
+            },
+        )
+
+    def listed_s(self, flavor: str) -> int:
+        """When a flavor was last listed at a price of its own; 0 where it never was."""
+        return max((step.from_s for step in self.listings.get(flavor, ())), default=0)
+
     @property
     def newest(self) -> int:
         """The number of the newest version: what a cycle priced with."""

@@ -149,9 +149,13 @@ def difference_ucr(charge: Charge, paid: Sequence[Step]) -> int:
 
 
 def difference_transfer(
-    charge: Charge, more_ucr: int, at_s: int, version: int | None = None
+    charge: Charge, more_ucr: int, at_s: int, prices: Prices, version: int | None = None
 ) -> Transfer:
-    """Post to the sponsor's account what the program pays above (or below) a charge."""
+    """Post to the sponsor's account what the program pays above (or below) a charge.
+
+    `prices` are those it was computed from, for whoever checks it; `version` is the one
+    that was accepted, where that and not the charge is why it is posted.
+    """
     named = charge.key if version is None else f"{charge.key}:{version}"
     return Transfer(
         key=f"difference:{named}",
@@ -169,6 +173,8 @@ def difference_transfer(
             "charge": charge.key,
             "start_s": charge.period.start_s,
             "end_s": charge.period.end_s,
+            "version": prices.newest,
+            "listed_s": prices.listed_s(charge.flavor),
         },
     )
 
@@ -198,7 +204,7 @@ def differences(transfers: Iterable[Transfer], prices: Prices) -> list[Transfer]
             charge = charge_of(transfer)
             more_ucr = difference_ucr(charge, prices.paid(charge.flavor))
             if more_ucr:
-                found.append(difference_transfer(charge, more_ucr, transfer.at_s))
+                found.append(difference_transfer(charge, more_ucr, transfer.at_s, prices))
     return found
 
 

@@ -57,5 +57,6 @@ def result_of(
         excesses=decided.excesses,
         drafts=drafts_of(state.program, state.notices, notices, now_s),
         heads_to=addressees(state.program, now_s),
+        newest_transfer=state.newest_transfer,
         priced_with=state.catalogue.prices.newest,
     )

@@ -14,7 +14,7 @@ from quotas.units import Period, cost_ucr, format_instant, month_start_s
 
 
 class ChargeAudit:
-    """Checks charges and expiries in the book's order; memory grows with servers and runs."""
+    """Checks charges in the book's order; memory grows with servers and runs."""
 
     def __init__(self, connection: Connection) -> None:
         self.terms = {
@@ -26,15 +26,13 @@ class ChargeAudit:
         self._month = (0, 0)
 
     def fault(self, posted: Posted, detail: Mapping[str, Any]) -> str | None:
-        """The first thing that is wrong with a charge or an expiry, or None."""
-        if posted.kind == "charge":
-            period = Period(detail["start_s"], detail["end_s"])
-            return (
-                self._price(posted, detail, period)
-                or self._place(detail, period)
-                or self._draws(posted, period)
-            )
-        return self._early(posted) if posted.kind == "expiry" else None
+        """The first thing that is wrong with a charge, or None."""
+        period = Period(detail["start_s"], detail["end_s"])
+        return (
+            self._price(posted, detail, period)
+            or self._place(detail, period)
+            or self._draws(posted, period)
+        )
 
     def _price(self, posted: Posted, detail: Mapping[str, Any], period: Period) -> str | None:
         cost = cost_ucr(detail["rate_ucr_per_h"], detail["run_start_s"], period)
@@ -71,12 +69,4 @@ class ChargeAudit:
                 return f"draws on {account} for seconds at which it could not be spent"
             if terms is None and account not in overdrafts:
                 return f"draws on {account}, which is no grant"
-        return None
-
-    def _early(self, posted: Posted) -> str | None:
-        """I18: nothing expires before its grant's end."""
-        account = posted.entries[0][0]
-        terms = self.terms.get(account)
-        if terms is not None and posted.at_s < terms[1]:
-            return f"forfeits {account} before its end at {format_instant(terms[1])}"
         return None

@@ -14,6 +14,7 @@ from quotas.book.heads import keep_heads
 from quotas.book.holds import end_holds
 from quotas.book.lease import Lease, fence
 from quotas.book.outbox import enqueue, enqueue_heads
+from quotas.book.posted import newest_id
 from quotas.book.session import Book
 from quotas.book.state import read_prices, read_program
 from quotas.book.statements import close_months
@@ -68,6 +69,8 @@ class Result:
     excesses: Sequence[Excess] = ()
     priced_with: int | None = None
     """The newest price version that was known when the charges were computed."""
+    newest_transfer: int | None = None
+    """The newest transfer that was known when the charges were computed."""
     drafts: Sequence[Draft] = ()
     heads_to: Addressees | None = None
 
@@ -91,6 +94,7 @@ def commit(book: Book, result: Result, lease: Lease, now_s: int) -> tuple[Head, 
         if result.priced_with is not None and newest != result.priced_with:
             # A person corrected a price meanwhile, and did not see these charges.
             raise Overdrawn("a price was accepted while this cycle ran")
+        _refuse_outdated(connection, result)
         _refuse_overtaken(connection, result.notices)
         post(connection, result.transfers, recorded_s=now_s, epoch=lease.epoch, actor="cohortd")
         end_holds(connection, result.transfers)
@@ -113,6 +117,15 @@ def commit(book: Book, result: Result, lease: Lease, now_s: int) -> tuple[Head, 
         if result.heads_to is not None:
             enqueue_heads(connection, heads, result.heads_to, now_s)
         return heads
+
+
+def _refuse_outdated(connection: Connection, result: Result) -> None:
+    """Refuse a repayment of what a person changed meanwhile: it is to be exactly what is owed."""
+    known = result.newest_transfer
+    if known is None or not any(each.kind == "repayment" for each in result.transfers):
+        return
+    if newest_id(connection) != known:
+        raise Overdrawn("a deed was posted while this cycle computed what a tranche repays")
 
 
 def _refuse_overtaken(connection: Connection, notices: Iterable[Notice]) -> None:

@@ -123,7 +123,7 @@ def _corrections(
             sums[charge.startup] = _added(sums[charge.startup], made, lost)
         more_ucr = difference_ucr(charge, prices.paid(order.flavor)) - posted.get(charge.key, 0)
         if more_ucr:
-            transfers.append(difference_transfer(charge, more_ucr, deed.now_s, version.id))
+            transfers.append(difference_transfer(charge, more_ucr, deed.now_s, prices, version.id))
             sponsor_ucr += more_ucr
     return (
         transfers,

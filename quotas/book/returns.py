@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -67,7 +67,12 @@ def _with(charge: Charge, amended: Iterable[Refunded | Corrected]) -> Charge:
     )
 
 
-def _charge(row: Row[Any], detail: dict[str, Any], sides: Iterable[Entry]) -> Charge:
+def charge_as(posted: Posted, detail: Mapping[str, Any]) -> Charge:
+    """A charge as it was posted."""
+    return _charge(posted, detail, [Entry(*entry) for entry in posted.entries])
+
+
+def _charge(row: Row[Any] | Posted, detail: Mapping[str, Any], sides: Iterable[Entry]) -> Charge:
     return Charge(
         key=row.key,
         cohort=row.cohort,
@@ -122,15 +127,10 @@ class RefundAudit:
 
     def fault(self, row: Posted) -> str | None:
         """The first thing that is wrong with a refund or a correction, or None."""
-        detail = row.details
-        verb = "refunds" if row.kind == "refund" else "corrects"
-        earlier = select(TRANSFER).where(TRANSFER.c.key == detail["charge"])
-        earlier = earlier.where(TRANSFER.c.kind == "charge", TRANSFER.c.id < row.id)
-        of = self._connection.execute(earlier).one_or_none()
-        if of is None or (of.startup, of.cohort) != (row.startup, row.cohort):
-            return f"{verb} {detail['charge']}, which is no earlier charge of {row.startup}"
-        charge = _charge(of, json.loads(of.detail), _sides(self._connection, [of.id])[of.id])
-        charge = _with(charge, self._amended[charge.key])
+        verb, key = "refunds" if row.kind == "refund" else "corrects", row.details["charge"]
+        charge = self.charge(key, row)
+        if charge is None:
+            return f"{verb} {key}, which is no earlier charge of {row.startup}"
         sides = [Entry(*entry) for entry in row.entries]
         amendment = _amendment(row, sides)
         period = amendment.period
@@ -146,3 +146,13 @@ class RefundAudit:
             return f"does not return what {charge.key} drew for these seconds"
         self._amended[charge.key].append(amendment)
         return None
+
+    def charge(self, key: str, row: Posted) -> Charge | None:
+        """The charge that a later transfer of its startup amends, as it stands by then."""
+        earlier = select(TRANSFER).where(TRANSFER.c.key == key)
+        earlier = earlier.where(TRANSFER.c.kind == "charge", TRANSFER.c.id < row.id)
+        of = self._connection.execute(earlier).one_or_none()
+        if of is None or (of.startup, of.cohort) != (row.startup, row.cohort):
+            return None
+        charge = _charge(of, json.loads(of.detail), _sides(self._connection, [of.id])[of.id])
+        return _with(charge, self._amended.get(key, ()))

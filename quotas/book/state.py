@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Row, bindparam, func, or_, select
 
 from quotas.book.holds import read_holds
 from quotas.book.outbox import undelivered
+from quotas.book.posted import newest_id
 from quotas.book.rows import (
     EXCESS_FIELDS,
     INTENT_FIELDS,
@@ -86,6 +87,7 @@ class State:
     enforcement: Enforcement = UNTOUCHED
     stops: tuple[Stop, ...] = ()
     undelivered: frozenset[int] = frozenset()
+    newest_transfer: int = 0
 
 
 def load(book: Book) -> State:
@@ -115,6 +117,7 @@ def load(book: Book) -> State:
             holds=read_holds(connection),
             owed=_owed(balances),
             undelivered=undelivered(connection),
+            newest_transfer=newest_id(connection),
         )
 
 

@@ -15,6 +15,8 @@ from sqlalchemy import Connection, func, or_, select
 from sqlalchemy.exc import DatabaseError
 
 from quotas.book.charged import ChargeAudit
+from quotas.book.differences import DifferenceAudit
+from quotas.book.ends import END_KINDS, EndAudit
 from quotas.book.heads import HeadAudit, read_heads
 from quotas.book.held import HOLD_KINDS, HoldAudit
 from quotas.book.posted import newest_id, stream
@@ -30,7 +32,7 @@ TOLD_EVERY = 2_000
 LARGEST_UCR = 2**63 - 1
 NOTHING: Mapping[str, Any] = {}
 AMENDS = frozenset({"refund", "correction"})
-READS_DETAIL = AMENDS | HOLD_KINDS | {"charge"}
+READS_DETAIL = AMENDS | HOLD_KINDS | {"charge", "difference"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +79,13 @@ class _Audit:
     def __init__(self, connection: Connection, given: Collection[str]) -> None:
         self._charges = ChargeAudit(connection)
         self._refunds = RefundAudit(connection)
+        self._differences = DifferenceAudit(connection, self._refunds)
         self._holds = HoldAudit(self._charges.terms)
         self._statements = StatementAudit(connection)
         self._heads = HeadAudit(read_heads(connection), given)
         self.heads: dict[str, str] = {}
         self._sums: dict[str, int] = defaultdict(int)
+        self._ends = EndAudit(connection, self._sums)
         self._entries = 0
         self._epoch = 0
         self.count = 0
@@ -123,12 +127,18 @@ class _Audit:
 
     def _content(self, posted: Posted) -> str | None:
         detail = posted.details if posted.kind in READS_DETAIL else NOTHING
-        if posted.kind in AMENDS:
+        found: str | None = None
+        if posted.kind == "charge":
+            found = self._charges.fault(posted, detail)
+            self._differences.remember(posted, detail)
+        elif posted.kind == "difference":
+            found = self._differences.fault(posted, detail)
+        elif posted.kind in AMENDS:
             found = self._refunds.fault(posted)
         elif posted.kind in HOLD_KINDS:
             found = self._holds.fault(posted, detail)
-        else:
-            found = self._charges.fault(posted, detail)
+        elif posted.kind in END_KINDS:
+            found = self._ends.fault(posted)
         return found or self._statements.fault(posted, detail)
 
     def whole(self, connection: Connection) -> str | None:
