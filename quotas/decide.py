@@ -105,11 +105,10 @@ def decide(snapshot: Snapshot) -> Decided:
     requests = tuple(request for request, _ in went)
     live = {each.id: each for each in (*snapshot.requests, *requests)}
     shares = _divided(snapshot, found, usage, live.values())
+    intents = sorted(snapshot.intents, key=lambda each: each.id or 0)
     settled = {
         intent.id: intent
-        for intent in settle(
-            snapshot.intents, snapshot.sweeps, snapshot.stop_latency_s, snapshot.now_s
-        )
+        for intent in settle(intents, snapshot.sweeps, snapshot.stop_latency_s, snapshot.now_s)
     }
     if snapshot.program.mode == "off":
         edges = _edges(snapshot, (), ())

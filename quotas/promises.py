@@ -33,12 +33,13 @@ class Promises:
 
     def __init__(self, snapshot: Snapshot, settled: Mapping[int | None, Intent]) -> None:
         self.snapshot, self.settled = snapshot, settled
-        self.intents = [settled.get(i.id, i) for i in snapshot.intents]
+        # By id, whatever the order they were read in: so is what becomes of them.
+        self.intents = [settled.get(i.id, i) for i in sorted(snapshot.intents, key=_by_id)]
         self.seen = servers_seen(snapshot.sweeps.values())
         self.decisions: list[Decision] = []
         self.changed: list[Notice] = []
         self.new_intents: list[Intent] = []
-        self.current = {notice.subject: notice for notice in snapshot.notices}
+        self.current = {each.subject: each for each in sorted(snapshot.notices, key=_by_id)}
         open_runs = [run for run in snapshot.runs.values() if run.end_s is None]
         self.gpus = {run.server_id: run.gpus for run in open_runs}
         part_ppm = snapshot.program.policy.guard_part_ppm
@@ -245,6 +246,10 @@ class Promises:
         self.decisions.append(Decision.made(of, notice.rule, verb, notice.cause, inputs))
 
 
+def _by_id(each: Notice | Intent) -> int:
+    return each.id or 0
+
+
 def _sentence(text: str) -> str:
     return f"{text[:1].upper()}{text[1:]}."
 
@@ -259,11 +264,11 @@ def troubles(
 ) -> tuple[str, ...]:
     """Each server that was to be stopped and could not be, with what stands in the way."""
     failed: dict[int | None, list[Intent]] = {}
-    for intent in intents:
+    for intent in sorted(intents, key=_by_id):
         if intent.state in {"failed", "expired"} and intent.notice_id is not None:
             failed.setdefault(intent.notice_id, []).append(intent)
     found = []
-    for notice in sorted(notices, key=lambda each: each.id or 0):
+    for notice in sorted(notices, key=_by_id):
         server = seen.get(notice.server_id)
         tries = failed.get(notice.id, [])
         if notice.state == "returning" and tries:

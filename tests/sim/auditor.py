@@ -7,24 +7,41 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from .books_audit import books
-from .conduct_audit import after_the_end, conduct
+from .books_audit import books, leftovers
+from .conduct_audit import after_the_end, conduct, deeds
 from .evidence import Evidence, evidence_of
 from .metering_audit import metering
 from .play import Play
+from .rules_audit import rules
 
-CHECKS: tuple[Callable[[Evidence], Iterator[str]], ...] = (books, metering, conduct)
-INVARIANTS = ("I1", "I2", "I3", "I4", "I5", "I6", "I8", "I11", "I12", "I13", "I14", "I18", "I19")
-INVARIANTS += ("I21",)
+CHECKS: tuple[Callable[[Evidence], Iterator[str]], ...] = (
+    books,
+    leftovers,
+    metering,
+    conduct,
+    rules,
+)
+INVARIANTS = ("I1", "I2", "I3", "I4", "I5", "I6", "I7", "I8", "I9", "I11", "I12", "I13", "I14")
+INVARIANTS += ("I15", "I16", "I18", "I19", "I21")
 
 
 def faults_of(play: Play) -> list[str]:
     """Everything that is wrong with a finished play, a sentence each."""
     found = evidence_of(play)
-    wrong = [text for check in CHECKS for text in check(found)]
+    wrong = [*found.watched, *play.watch.kept()]
+    wrong += [text for check in CHECKS for text in check(found)]
     if found.script.mode == "enforce":
         wrong += after_the_end(found)
+    if play.count >= play.most_cycles:
+        wrong.append(f"I17 {play.count} cycles, and still something to do at once")
     return wrong
+
+
+def faults_early(play: Play) -> list[str]:
+    """What is wrong already, in the middle of a play: of what no later row could excuse."""
+    found = evidence_of(play)
+    stormy = [f"I17 a storm of {play.count} cycles"] if play.count >= play.most_cycles else []
+    return [*stormy, *found.watched, *books(found), *deeds(found)]
 
 
 def marks_of(play: Play) -> set[str]:

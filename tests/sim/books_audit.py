@@ -109,6 +109,9 @@ def _grants(found: Evidence) -> Iterator[str]:
         for charge in charges:
             for account in charge["drawn"]:
                 if account.startswith("grant:"):
+                    if account.split(":")[1] != charge["row"]["startup"]:
+                        yield f"I18 transfer {charge['id']} draws on {account} of another"
+                        continue
                     from_s, until_s = terms[account][:2]
                     if charge["start_s"] < from_s or charge["end_s"] > until_s:
                         yield f"I18 transfer {charge['id']} draws on {account} outside its time"
@@ -118,6 +121,14 @@ def _grants(found: Evidence) -> Iterator[str]:
             if row["recorded_s"] + _behind(found) < terms[account][1]:
                 yield f"I18 {account} expired early"
     yield from _covered(found, terms)
+
+
+def leftovers(found: Evidence) -> Iterator[str]:
+    """I18: at the end of a play, which is past every grant's, nothing is left of any."""
+    for account, (_, until_s, _) in terms_of(found).items():
+        left_ucr = found.balances.get(account, 0)
+        if until_s < found.now_s and left_ucr:
+            yield f"I18 {account} ended at {until_s}, and {left_ucr} are left of it"
 
 
 def _covered(found: Evidence, terms: dict[str, tuple[int, int, int]]) -> Iterator[str]:

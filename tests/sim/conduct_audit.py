@@ -16,16 +16,29 @@ STOP_S = 2 * 30 + 300 + 188
 """T_stop, and the longest that a stop takes."""
 TERMINAL = {"confirmed", "failed", "expired", "abandoned"}
 SLOW_S = 250
+GOES_ON = ("credits", "cohort-end", "membership", "operator")
+"""Rules whose notice is the startup's once, not once for each start."""
+UNFORESEEN = ("void", "refund", "correction", "hold", "expiry", "rollover", "transfer")
+"""Transfers that take credits away at once; what runs in the notice of an expiry is overdrawn."""
+HOUR_S = 3_600
+LANDS_S = NOTICE_S + 30 + 300
+"""What the reserve pays for: the notice, a cycle, and a stop of the policy's latency."""
 
 
 def conduct(found: Evidence) -> Iterator[str]:
     """Every deed that was not allowed, and every one that was owed and not done."""
-    yield from _calls(found)
-    yield from _notices(found)
+    yield from deeds(found)
     yield from _intents(found)
     if found.script.mode == "enforce":
         yield from _stops(found)
         yield from _overspent(found)
+        yield from _landings(found)
+
+
+def deeds(found: Evidence) -> Iterator[str]:
+    """Every call and every notice that was wrong when it was made."""
+    yield from _calls(found)
+    yield from _notices(found)
 
 
 def _calls(found: Evidence) -> Iterator[str]:
@@ -63,6 +76,20 @@ def _notices(found: Evidence) -> Iterator[str]:
         if subject not in given and left_s < NOTICE_S:
             yield f"notice {notice['id']} of {notice['server_name']} leaves only {left_s} s"
         given[subject] = notice["id"]
+    yield from _go_on(found)
+
+
+def _go_on(found: Evidence) -> Iterator[str]:
+    """A server that is started again under the same cause has no notice of its own."""
+    past: dict[tuple[str, str, str], Row] = {}
+    for notice in found.notices:
+        before = past.get((notice["startup"], notice["server_id"], notice["rule"]))
+        same = before and before["cause"] == notice["cause"] and before["mode"] == notice["mode"]
+        known = before is not None and before["off_s"] <= notice["given_s"]
+        if same and known and notice["rule"] in GOES_ON and before["state"] != "restored":
+            yield f"notice {notice['id']} of {notice['server_name']} begins anew"
+        if notice["off_s"] is not None:
+            past[notice["startup"], notice["server_id"], notice["rule"]] = notice
 
 
 def _intents(found: Evidence) -> Iterator[str]:
@@ -82,7 +109,7 @@ def _intents(found: Evidence) -> Iterator[str]:
 
 def _stops(found: Evidence) -> Iterator[str]:
     """I11: a server whose notice ran out is off within T_stop, faults apart."""
-    excuses = _troubled(found)
+    excuses = troubled(found)
     held = {n["id"] for n in found.notices if n["state"] == "held"}
     held |= {d["server_id"] for d in found.decisions if d["verb"] == "hold"}
     for notice in found.notices:
@@ -105,7 +132,7 @@ def _is_excused(
     return bool(both(within, [*excuses[zone], *excuses[""], *excuses[server]]))
 
 
-def _troubled(found: Evidence) -> dict[str, list[Interval]]:
+def troubled(found: Evidence) -> dict[str, list[Interval]]:
     """Stretches of trouble by zone, by server, and ("") of everything."""
     troubles: dict[str, list[Interval]] = defaultdict(list)
     for window in found.script.windows:
@@ -129,7 +156,7 @@ def _troubled(found: Evidence) -> dict[str, list[Interval]]:
 
 def _overspent(found: Evidence) -> Iterator[str]:
     """Promise 4: once credits are seen to be gone, servers run no longer than their notice."""
-    excuses = _troubled(found)
+    excuses = troubled(found)
     gone: dict[str, list[int]] = defaultdict(list)
     last: dict[tuple[str, int], tuple[int, bool]] = {}
     for row in found.transfers:
@@ -163,6 +190,39 @@ def _overspent(found: Evidence) -> Iterator[str]:
             yield (
                 f"P4 {run['server_id']} of {run['startup']} ran to {end_s} on an overdraft "
                 f"posted at {seen[0]}"
+            )
+
+
+def _landings(found: Evidence) -> Iterator[str]:
+    """Promise 4: where burn was known and did not rise, credits pay for all of the notice."""
+    excuses = troubled(found)
+    clean = sorted(s.asked_s for zone in found.swept for s in found.complete(zone))
+    moved: dict[str, list[int]] = defaultdict(list)
+    for row in found.transfers:
+        if row["kind"] in UNFORESEEN:
+            moved[row["startup"]] += [row["at_s"], row["recorded_s"]]
+    held = {d["startup"] for d in found.decisions if d["verb"] == "hold"}
+    starts: dict[str, list[int]] = defaultdict(list)
+    members = {s.name for s in found.programs[-1][1].startups()}
+    for run in found.runs:
+        starts[run["startup"]].append(run["start_s"])
+    for row in found.transfers:
+        over = [a for a, ucr in row["entries"] if a.startswith("overdraft:") and ucr < 0]
+        if row["kind"] != "charge" or not over or row["startup"] not in members - held:
+            continue
+        over_s = row["detail"]["end_s"]
+        if over_s > found.script.end_s:
+            continue  # the cohort's end has a notice of its own, which falls due at that instant
+        look_s = next((s for s in reversed(clean) if s <= over_s - LANDS_S - FRESH_S), 0)
+        rose = any(look_s - HOUR_S <= s <= over_s for s in starts[row["startup"]])
+        shakes = (*moved[row["startup"]], *(at_s for at_s, _ in found.programs))
+        shaken = any(look_s - HOUR_S <= at_s <= row["recorded_s"] for at_s in shakes)
+        own = [*excuses[row["detail"]["flavor"].partition("@")[2]], *excuses[""]]
+        own += excuses[row["detail"]["server"]]
+        if not rose and not shaken and not both(own, [(look_s - HOUR_S, over_s)]):
+            yield (
+                f"P4 {row['startup']} is overdrawn at {over_s}, though its burn was known "
+                f"at {look_s}"
             )
 
 

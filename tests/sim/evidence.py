@@ -42,6 +42,9 @@ class Evidence:
     befell: list[int]
     rates: dict[tuple[str, str], int]
     programs: list[tuple[int, Any]]
+    in_place: dict[str, list[Interval]]
+    approved: frozenset[str]
+    watched: list[str]
 
     def complete(self, zone: str) -> list[Swept]:
         """The sweeps of a zone that answered Complete, in order."""
@@ -83,6 +86,9 @@ def evidence_of(play: Play) -> Evidence:
         befell=play.befell,
         rates=play.region.rates(),
         programs=play.office.applied,
+        in_place=play.region.stood_in_place(),
+        approved=frozenset(),
+        watched=play.watch.wrong,
         **rows,
     )
 

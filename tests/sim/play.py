@@ -10,8 +10,10 @@ import heapq
 import random
 from collections import Counter
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
+from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
 from quotas.book import Book
@@ -26,6 +28,7 @@ from .memory import Memory
 from .program import Office, program_of
 from .region import Region
 from .script import NAMES, POINTS, START_S, Event, Script
+from .watch import Watch
 from .wiring import POINTS as NOW
 
 AFTER_A_STOP_S = 60
@@ -57,9 +60,13 @@ class Play:
         self.office = Office(self.book, program_of(script, self.region), self.region)
         self.injected: Counter[str] = self.cloud.injected
         self._dice = random.Random(f"{script.seed}/cycles")
-        self._is_inside = self._is_nested = False
+        self._polls = random.Random(f"{script.seed}/polls")
+        self.watch = Watch(script.seed, self._transfers)
+        self._is_nested = False
         self.cycles = [self._daemon(holder) for holder in "ab"[: script.daemons]]
+        self._acting = self.cycles[0]
         self.count = self._waits = 0
+        self.most_cycles = MOST_CYCLES
         self._due: set[tuple[str, str, str]] = set()
         self.views: list[Any] = []
         self.report: Report | None = None
@@ -113,35 +120,50 @@ class Play:
 
     def run(self) -> None:
         """The whole play, to half a day past the end: the guard lets a few stop each hour."""
-        until_s = self.script.end_s + 12 * 3600
-        polls = random.Random(f"{self.script.seed}/polls")
-        while self.region.now_s < until_s and self.count < MOST_CYCLES:
+        self.run_to(self.script.end_s + 12 * 3600)
+        self.settle(3)
+
+    def run_to(self, until_s: int) -> None:
+        """The play as far as an instant, from where it stands."""
+        while self.region.now_s < until_s and self.count < self.most_cycles:
             if not self.is_healed and self.region.now_s >= self.script.healed_s:
                 self._heal()
             now_s = self.region.now_s
             pause_s = self.once()
-            due_s = now_s + (pause_s or polls.randint(*self.script.poll_s))
+            due_s = now_s + (pause_s or self._polls.randint(*self.script.poll_s))
             edges = self.report.view.edges if self.report and self.report.view else ()
             soon = [e - self.offset_s for e in edges if e - self.offset_s > self.region.now_s]
             self.move(max(self.region.now_s + 1, min([until_s, due_s, *soon[:1]])))
-        self.settle(3)
+
+    def _transfers(self, from_: int) -> list[Any]:
+        """The transfers of the book from the n-th on, as they stand."""
+        if isinstance(self.book, Memory):
+            return list(islice(self.book.posted.values(), from_, None))
+        query = text(
+            "SELECT t.*, e.account, e.amount_ucr FROM "
+            "(SELECT * FROM transfer ORDER BY id LIMIT -1 OFFSET :from_) t "
+            "JOIN entry e ON e.transfer_id = t.id ORDER BY t.id, e.position"
+        )
+        with self.book.reading() as connection:
+            rows: dict[int, list[Any]] = {}
+            for row in connection.execute(query, {"from_": from_}):
+                rows.setdefault(row.id, []).append(tuple(row))
+            return list(rows.values())
 
     def once(self) -> int:
         """One cycle of one of the daemons; seconds after which to look again, 0 for a poll."""
         self.count += 1
         which = self._dice.randrange(len(self.cycles))
-        NOW.hit = self.at_point
-        self._is_inside = True
+        NOW.hit, NOW.watch = self.at_point, self.watch
+        self._acting = self.cycles[which]
         try:
-            self.report = report = self.cycles[which].run()
+            self.report = report = self._acting.run()
         except Died:
             self.cycles[which] = self._daemon("ab"[which])
             return AFTER_AN_ERROR_S
         except (OperationalError, StaleEpoch, Overdrawn) as error:
             self.injected[f"heard {type(error).__name__}"] += 1
             return AFTER_AN_ERROR_S
-        finally:
-            self._is_inside = False
         if report.outcome in ("observed", "standby"):
             self.injected[report.outcome] += 1
             return AFTER_AN_ERROR_S
@@ -158,6 +180,9 @@ class Play:
 
     def at_point(self, name: str) -> None:
         """The cycle has come to a point: does anything befall it there?"""
+        if name == "before call":
+            lease = self._acting.lease
+            self.watch.called(self.clock.now_s(), lease.expires_s if lease else None)
         if not self.script.dice or self.is_healed or self._is_nested or name not in POINTS:
             return
         drawn = self._dice.random()
@@ -179,10 +204,12 @@ class Play:
             return
         self.move(self.region.now_s + LONGER_THAN_THE_LEASE_S)
         if len(self.cycles) > 1:
-            self._is_nested = True
-            other = self._daemon("c")
-            other.run()
-            self._is_nested = False
+            self._is_nested, mine = True, self._acting
+            self._acting = self._daemon("c")
+            try:
+                self._acting.run()
+            finally:
+                self._is_nested, self._acting = False, mine
 
     def _heal(self) -> None:
         self.is_healed = True

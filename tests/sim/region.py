@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from simulator.world import Fault, FaultKind, PriceChange, Refusal, Server, World
 from simulator.world.catalogue import OFFERS
+from simulator.world.lifecycle import STANDBY
 from simulator.world.market import Market
 
 from .script import START_S, Event
@@ -22,6 +23,8 @@ class Region(World):
         self.changed: dict[str, list[int]] = {}
         """Every modification date that each server ever had."""
         self.deleted: dict[str, int] = {}
+        self._stood: dict[str, list[tuple[int, int]]] = {}
+        self._stands: dict[str, int] = {}
 
     def play(self, event: Event) -> None:
         """Do what the event says, if the region lets it."""
@@ -34,10 +37,26 @@ class Region(World):
         dates = self.changed.setdefault(server.id, [])
         if not dates or dates[-1] != server.modified_s:
             dates.append(server.modified_s)
+        self._leaves_place(server.id)
+        if server.state == STANDBY:
+            self._stands[server.id] = server.modified_s
         return super()._store(server)
+
+    def _leaves_place(self, server_id: str) -> None:
+        since_s = self._stands.pop(server_id, None)
+        if since_s is not None:
+            self._stood.setdefault(server_id, []).append((since_s, self.now_s))
+
+    def stood_in_place(self) -> dict[str, list[tuple[int, int]]]:
+        """When each server was stopped in place, by the date that the region showed."""
+        found = {server_id: list(spans) for server_id, spans in self._stood.items()}
+        for server_id, since_s in self._stands.items():
+            found.setdefault(server_id, []).append((since_s, self.now_s))
+        return found
 
     def _remove(self, server: Server) -> None:
         self.deleted[server.id] = self.now_s
+        self._leaves_place(server.id)
         super()._remove(server)
 
     def _named(self, who: str, zone: str, slot: int) -> Server | None:

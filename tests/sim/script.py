@@ -79,6 +79,11 @@ class Script:
     events: tuple[Event, ...]
 
     @property
+    def start_s(self) -> int:
+        """When the cohort starts, and the play with it."""
+        return START_S
+
+    @property
     def end_s(self) -> int:
         """When the cohort ends."""
         return START_S + self.days * DAY_S

@@ -27,7 +27,7 @@ from quotas.book.verify import verify
 from scheduler.clock import monotonic
 
 from .auditor import INVARIANTS, faults_of, marks_of
-from .mutants import MUTANTS, killed_by
+from .kills import hunted, survivors, told
 from .play import Play
 from .script import draw
 from .wiring import wired
@@ -109,10 +109,17 @@ def soak(options: argparse.Namespace) -> Tally:
         for seed, wrong in part.broken.items():
             print(f"seed {seed}: {len(wrong)} faults, the first: {wrong[0]}", flush=True)
         if path and whole.seeds % 20 == 0:
-            path.write_text(json.dumps(vars(whole)))
+            keep(path, vars(whole))
     if path:
-        path.write_text(json.dumps(vars(whole)))
+        keep(path, vars(whole))
     return whole
+
+
+def keep(path: Path, body: object) -> None:
+    """Write a state whole or not at all: an interrupted soak must not lose its seeds."""
+    beside = path.with_suffix(path.suffix + ".new")
+    beside.write_text(json.dumps(body))
+    os.replace(beside, path)
 
 
 def report(whole: Tally, tier: str, days: int) -> str:
@@ -132,12 +139,15 @@ def _counted(of: Counter[str]) -> str:
     return ", ".join(f"{name} {count}" for name, count in sorted(of.items())) or "none"
 
 
-def mutants(seeds: int, days: int) -> Iterator[str]:
-    """How many seeds kill each planted bug."""
-    for mutant in MUTANTS:
-        killed = sum(killed_by(mutant, seed, days) for seed in range(1, seeds + 1))
-        weak = f", {mutant.weak}" if mutant.weak else ""
-        yield f"mutant {mutant.name}: killed by {killed} of {seeds} seeds{weak}"
+def hunt(options: argparse.Namespace) -> list[str]:
+    """Play the mutants, going on from the state; the names of those that too few seeds find."""
+    path: Path | None = options.state and options.state.with_suffix(".mutants")
+    known = json.loads(path.read_text()) if path and path.exists() else {}
+    for mutant in hunted(known, options.mutants, options.jobs):
+        print(f"mutant {told(mutant, known[mutant.name])}", flush=True)
+        if path:
+            keep(path, known)
+    return survivors(known)
 
 
 def main() -> int:
@@ -155,9 +165,10 @@ def main() -> int:
     quiet()
     whole = soak(options)
     print(report(whole, "the real book in memory" if options.sql else "pure", options.days))
-    for line in mutants(options.mutants, min(options.days, 60)) if options.mutants else ():
-        print(line, flush=True)
-    return 1 if whole.broken else 0
+    alive = hunt(options) if options.mutants else []
+    if alive:
+        print(f"mutants that too few seeds find: {', '.join(alive)}")
+    return 1 if whole.broken or alive else 0
 
 
 if __name__ == "__main__":

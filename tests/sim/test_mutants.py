@@ -7,24 +7,30 @@ import pytest
 from .mutants import MUTANTS, Mutant, killed_by
 
 SEEDS = (1, 2, 3)
-DAYS = 20
+DAYS = 12
 QUICK = {
     "runs end at the sweep",
     "charges an hour too much",
     "never stops",
     "never disputes",
     "credits never end",
+    "a neighbour pays",
+    "what is left never expires",
+    "limits are forgotten",
+    "the guard sleeps",
+    "shadow stops too",
+    "notices are short",
 }
 
 
 @pytest.mark.parametrize("mutant", [m for m in MUTANTS if m.name in QUICK], ids=lambda m: m.name)
 def test_a_planted_bug_is_found(mutant: Mutant) -> None:
     """With the bug planted, at least one of three seeds breaks an invariant."""
-    assert any(killed_by(mutant, seed, DAYS) for seed in SEEDS)
+    assert any(killed_by(mutant, seed, DAYS) not in ("", "crash") for seed in SEEDS)
 
 
 def test_the_list_is_long_and_each_weak_one_says_why() -> None:
-    """No name twice; what few seeds find says why."""
+    """At least forty bugs, no name twice; what few seeds find says why."""
     names = [mutant.name for mutant in MUTANTS]
-    assert len(set(names)) == len(names) and set(names) >= QUICK
+    assert len(set(names)) == len(names) >= 40 and set(names) >= QUICK
     assert all(len(m.weak.split()) >= 4 for m in MUTANTS if m.weak)

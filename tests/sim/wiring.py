@@ -20,6 +20,7 @@ from quotas.observation import Sweep
 from scheduler import act, cycle, prices
 
 from .memory import Memory
+from .watch import Watch
 
 
 class Points:
@@ -27,6 +28,7 @@ class Points:
 
     def __init__(self) -> None:
         self.hit: Callable[[str], None] = lambda _: None
+        self.watch: Watch | None = None
 
 
 POINTS = Points()
@@ -73,11 +75,22 @@ def wired() -> Iterator[None]:
     kept = prices.keep_offers
     patch.setattr(prices, "keep_offers", _door("offers", Memory.keep_offers, kept))
     patch.setattr(division, "allocate", _remembered(division.allocate))
+    patch.setattr(cycle, "decide", _watched(cycle.decide))
     try:
         yield
     finally:
         patch.undo()
-        POINTS.hit = lambda _: None
+        POINTS.hit, POINTS.watch = lambda _: None, None
+
+
+def _watched(decide: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """The decisions, looked into by the watch of the play that runs now."""
+
+    def through(snapshot: Any) -> Any:
+        watch = POINTS.watch
+        return decide(snapshot) if watch is None else watch.decided(decide, snapshot)
+
+    return through
 
 
 def _remembered(allocate: Callable[[Any], Any]) -> Callable[[Any], Any]:

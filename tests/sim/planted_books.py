@@ -1,0 +1,156 @@
+"""Bugs planted in the books: charges, grants, what ends, what is set aside."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from quotas import charging, ledger
+from quotas.ledger import GrantBalance, charge_transfer, expiry_transfer
+from quotas.metering import Run
+from quotas.units import DAY_S, HOUR_S, Period
+from scheduler import publish
+
+from .planting import planted
+
+
+@planted()
+def charges_an_hour_too_much(patch: pytest.MonkeyPatch) -> None:
+    """Every charge's period begins an hour earlier than it should."""
+
+    def wrong(cohort: str, run: Run, period: Period, *rest: Any) -> Any:
+        start_s = max(run.start_s, period.start_s - HOUR_S)
+        return charge_transfer(cohort, run, Period(start_s, period.end_s), *rest)
+
+    patch.setattr(charging, "charge_transfer", wrong)
+
+
+@planted()
+def every_charge_is_rounded_up(patch: pytest.MonkeyPatch) -> None:
+    """A period costs its own seconds, rounded up: many small ones cost more than one."""
+
+    def wrong(rate_ucr_per_h: int, _run_start_s: int, period: Period) -> int:
+        return -(-rate_ucr_per_h * period.seconds // HOUR_S)
+
+    patch.setattr(ledger, "cost_ucr", wrong)
+
+
+@planted()
+def the_newest_month_is_not_charged(patch: pytest.MonkeyPatch) -> None:
+    """Of a period that is cut, the last part is forgotten and never posted."""
+    right = charging.due
+
+    def wrong(run: Run, confirmed_s: int, edges: Iterable[int]) -> tuple[Period, ...]:
+        periods = right(run, confirmed_s, edges)
+        return periods[:-1] if run.end_s is not None else periods
+
+    patch.setattr(charging, "due", wrong)
+
+
+@planted()
+def a_charge_leaves_its_period_open(patch: pytest.MonkeyPatch) -> None:
+    """What was charged is not marked as posted."""
+    right = charging._Work.charge
+
+    def wrong(work: Any, period: Period, run_id: str) -> None:
+        before = work.runs[run_id]
+        right(work, period, run_id)
+        work.runs[run_id] = work.changed[run_id] = before
+
+    patch.setattr(charging._Work, "charge", wrong)
+
+
+@planted()
+def grants_never_pay(patch: pytest.MonkeyPatch) -> None:
+    """Every charge goes to the sponsor's overdraft."""
+    patch.setattr(ledger, "burn_order", lambda *_: [])
+
+
+@planted()
+def the_last_grant_to_end_pays_first(patch: pytest.MonkeyPatch) -> None:
+    """Grants are drawn in the wrong order of their ends."""
+    right = ledger.burn_order
+
+    def wrong(grants: Iterable[GrantBalance], period: Period) -> list[GrantBalance]:
+        return sorted(right(grants, period), key=lambda g: (g.priority, -g.expires_s, g.id))
+
+    patch.setattr(ledger, "burn_order", wrong)
+
+
+@planted()
+def an_ended_grant_still_pays(patch: pytest.MonkeyPatch) -> None:
+    """A period is not cut at a grant's end, and the grant pays for all of it."""
+    right = charging.due
+    patch.setattr(charging, "due", lambda run, confirmed_s, _: right(run, confirmed_s, ()))
+    patch.setattr(GrantBalance, "covers", lambda self, p: self.effective_s <= p.start_s)
+
+
+@planted()
+def a_grant_pays_before_it_begins(patch: pytest.MonkeyPatch) -> None:
+    """A grant covers what ran before it took effect."""
+    patch.setattr(GrantBalance, "covers", lambda self, p: p.end_s <= self.expires_s)
+
+
+@planted()
+def a_neighbour_pays(patch: pytest.MonkeyPatch) -> None:
+    """The grants of one startup are taken for another's."""
+    right = charging._Work.__init__
+
+    def wrong(work: Any, *args: Any) -> None:
+        right(work, *args)
+        work.book["birch"] = [*work.book["birch"], *work.book.pop("acme", ())]
+
+    patch.setattr(charging._Work, "__init__", wrong)
+
+
+@planted()
+def what_is_left_never_expires(patch: pytest.MonkeyPatch) -> None:
+    """Nothing happens to a grant's rest at its end."""
+    patch.setattr(charging, "end_transfers", lambda _: [])
+    patch.setattr(charging._Work, "end", lambda *_: None)
+
+
+@planted()
+def grants_expire_a_day_early(patch: pytest.MonkeyPatch) -> None:
+    """What is left of a grant is forfeited a day before its end."""
+    right = charging._Work.__init__
+
+    def wrong(work: Any, program: Any, grants: Any, metered: Any, aside: Any) -> None:
+        early = [replace(g, expires_s=g.expires_s - DAY_S) for g in grants]
+        right(work, program, early, metered, aside)
+
+    patch.setattr(charging._Work, "__init__", wrong)
+
+
+@planted()
+def half_of_what_is_left_expires(patch: pytest.MonkeyPatch) -> None:
+    """At its end a grant loses half of its rest; the other half stays for good."""
+
+    def wrong(work: Any, name: str, until_s: int) -> None:
+        known_s = min(until_s, work.known_s, work._charged_until_s(name))
+        ended = {t.key for t in work.transfers if t.kind == "expiry"}
+        for grant in work.book.get(name, ()):
+            half = replace(grant, left_ucr=grant.left_ucr // 2)
+            expiry = expiry_transfer(half) if half.left_ucr > 0 else None
+            if expiry and grant.expires_s <= known_s and expiry.key not in ended:
+                work.post(expiry)
+
+    patch.setattr(charging._Work, "end", wrong)
+
+
+@planted()
+def what_accrued_is_not_counted(patch: pytest.MonkeyPatch) -> None:
+    """Credits that are spent and not yet posted still seem to be there, and no reserve is kept."""
+    right = publish.balances_of
+
+    def wrong(*args: Any) -> Any:
+        found = right(*args)
+        return {
+            name: replace(own, accrued_ucr=0, reserve_ucr=0, posted_ucr=own.posted_ucr * 2)
+            for name, own in found.items()
+        }
+
+    patch.setattr(publish, "balances_of", wrong)

@@ -1,0 +1,213 @@
+"""Bugs planted in what is decided and done: levels, notices, guard, shares, deeds, the lease."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from quotas import decide, guard, promises
+from quotas.book import commit as book_commit
+from quotas.notices import Notice
+from quotas.units import DAY_S
+from scheduler import act
+
+from .planting import planted
+from .script import Event, Script
+
+
+def _without(patch: pytest.MonkeyPatch, name: str) -> None:
+    rules = tuple(rule for rule in decide.RULES if rule.__name__ != name)
+    assert len(rules) == len(decide.RULES) - 1, "the rule has another name now"
+    patch.setattr(decide, "RULES", rules)
+
+
+@planted()
+def credits_never_end(patch: pytest.MonkeyPatch) -> None:
+    """No rule asks whether credits are used up."""
+    _without(patch, "out_of_credits")
+
+
+@planted()
+def the_end_of_the_cohort_is_forgotten(patch: pytest.MonkeyPatch) -> None:
+    """No rule asks whether the cohort has ended."""
+    _without(patch, "past_the_end")
+
+
+def _limited(script: Script) -> Script:
+    """Everybody may run one GPU."""
+    return replace(script, limits=(1,) * len(script.limits))
+
+
+@planted(needs=_limited)
+def limits_are_forgotten(patch: pytest.MonkeyPatch) -> None:
+    """No rule asks whether a startup runs more than its limit."""
+    _without(patch, "over_limit")
+
+
+def _shut_down_inside(script: Script) -> Script:
+    """Everybody shuts servers down from inside, and forgets them."""
+    events = (replace(e, verb="guest") if e.verb == "off" else e for e in script.events)
+    return replace(script, events=tuple(events))
+
+
+@planted(needs=_shut_down_inside)
+def leaks_are_forgotten(patch: pytest.MonkeyPatch) -> None:
+    """No rule asks whether a server is stopped in place and billed."""
+    _without(patch, "leaked")
+
+
+def _leaves_running(script: Script) -> Script:
+    """A startup leaves within hours of starting a server."""
+    started = [e.at_s for e in script.events if e.who == "elder" and e.verb == "on"]
+    kept = [e for e in script.events if e.verb != "leave" and (e.who, e.verb) != ("elder", "off")]
+    leaves = Event((started or [script.start_s])[0] + DAY_S, "operator", "leave", ("elder",))
+    events = sorted((*kept, leaves), key=lambda e: e.at_s)
+    return replace(
+        script, credits=(script.credits[0],) * 4 + ((90_000, 90_000),), events=tuple(events)
+    )
+
+
+@planted(needs=_leaves_running)
+def who_left_runs_on(patch: pytest.MonkeyPatch) -> None:
+    """No rule asks whether a startup is still in the program."""
+    _without(patch, "no_longer_members")
+
+
+@planted()
+def never_stops(patch: pytest.MonkeyPatch) -> None:
+    """A due notice is left as it is."""
+    patch.setattr(promises.Promises, "_due", lambda *_: None)
+
+
+@planted()
+def notices_are_short(patch: pytest.MonkeyPatch) -> None:
+    """Every notice falls due ten minutes after it is given."""
+    right = promises.Promises._record
+
+    def wrong(work: Any, notice: Notice, verb: str, inputs: Any) -> None:
+        if verb == "notify":
+            notice = replace(notice, deadline_s=notice.given_s + 600)
+        right(work, notice, verb, inputs)
+
+    patch.setattr(promises.Promises, "_record", wrong)
+
+
+@planted()
+def a_due_notice_is_not_waited_for(patch: pytest.MonkeyPatch) -> None:
+    """Every server that may not go on is stopped in the cycle after its notice."""
+    right = promises.Promises.follow
+
+    def wrong(work: Any, notice: Notice, violation: Any) -> None:
+        now_s = work.snapshot.now_s
+        right(work, replace(notice, deadline_s=min(notice.deadline_s, now_s)), violation)
+
+    patch.setattr(promises.Promises, "follow", wrong)
+
+
+def _started_again(script: Script) -> Script:
+    """Everybody has few credits, and starts every server again and again."""
+    again = [
+        replace(e, verb="again", at_s=e.at_s + hours * 3_600, args=e.args[:2])
+        for e in script.events
+        if e.verb == "on"
+        for hours in range(1, 60)
+    ]
+    events = sorted((*script.events, *again), key=lambda e: e.at_s)
+    poor = ((30, 30),) * len(script.credits)
+    return replace(script, events=tuple(e for e in events if e.at_s < script.end_s), credits=poor)
+
+
+@planted(needs=_started_again)
+def every_start_has_a_notice_of_its_own(patch: pytest.MonkeyPatch) -> None:
+    """A server that is started again has the whole notice once more."""
+    patch.setattr(promises, "GOES_ON", frozenset())
+
+
+@planted(needs=_limited)
+def the_guard_sleeps(patch: pytest.MonkeyPatch) -> None:
+    """Any number of servers may be stopped unexpectedly within an hour."""
+    patch.setattr(guard.Guard, "lets", lambda *_: True)
+
+
+@planted()
+def the_guard_lets_nobody_pass(patch: pytest.MonkeyPatch) -> None:
+    """Only expected stops are ever made."""
+    patch.setattr(guard.Guard, "lets", lambda self, notice, _: self.is_expected(notice))
+
+
+@planted()
+def intents_never_settle(patch: pytest.MonkeyPatch) -> None:
+    """No observation ends an intent."""
+    patch.setattr(decide, "settle", lambda *_: ())
+
+
+@planted()
+def an_intent_is_confirmed_by_being_sent(patch: pytest.MonkeyPatch) -> None:
+    """A call that was made is taken for a server that is off."""
+    right = act._send
+
+    def wrong(cloud: Any, intent: Any, now_s: int) -> Any:
+        done = right(cloud, intent, now_s)
+        if done is None or done.state != "sent":
+            return done
+        return replace(done, state="confirmed", ended_s=now_s)
+
+    patch.setattr(act, "_send", wrong)
+
+
+def _shadowed(script: Script) -> Script:
+    """The program is in shadow mode."""
+    return replace(script, mode="shadow")
+
+
+@planted(needs=_shadowed)
+def shadow_stops_too(patch: pytest.MonkeyPatch) -> None:
+    """Shadow mode only says that it touches nothing."""
+    right = decide.decide
+
+    def wrong(snapshot: Any) -> Any:
+        program = replace(snapshot.program, mode="enforce")
+        return right(replace(snapshot, program=program))
+
+    patch.setattr("scheduler.cycle.decide", wrong)
+    patch.setattr("scheduler.cycle.sendable", lambda book, *_: act.pending_intents(book))
+
+
+def _crowded(script: Script) -> Script:
+    """The pool has four GPUs for everybody."""
+    return replace(script, capacity=4)
+
+
+@planted(needs=_crowded)
+def more_is_given_than_there_is(patch: pytest.MonkeyPatch) -> None:
+    """Every share is what is asked for, whatever the pool has."""
+    right = decide.divide
+
+    def wrong(*args: Any) -> Any:
+        return tuple(replace(s, share=s.demand, ceiling=s.demand) for s in right(*args))
+
+    patch.setattr(decide, "divide", wrong)
+
+
+def _two_leaders(script: Script) -> Script:
+    """Two daemons, and stalls that outlast the lease: what a fence is for."""
+    return replace(script, daemons=2, dice={**script.dice, "stall": 0.05})
+
+
+@planted(sql=True, needs=_two_leaders)
+def nothing_is_fenced(patch: pytest.MonkeyPatch) -> None:
+    """A commit does not ask whether its epoch was superseded."""
+    patch.setattr(book_commit, "fence", lambda *_: None)
+
+
+def _stalled(script: Script) -> Script:
+    """Every third step of a cycle takes longer than the lease."""
+    return replace(script, dice={"stall": 0.3})
+
+
+@planted(needs=_stalled)
+def a_call_does_not_ask_for_the_lease(patch: pytest.MonkeyPatch) -> None:
+    """Calls are made however little of the lease is left."""
+    patch.setattr(act, "CALL_BUDGET_S", -(10**9))

@@ -1,0 +1,49 @@
+"""What is a planted bug? One wrong rule of the product, and what a seed needs to know of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+
+from .script import Script
+
+Plant = Callable[[pytest.MonkeyPatch], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """A planted bug; `weak` says why few seeds can find it.
+
+    `sql` plays it on the real book, where the rule that it breaks lives; `needs` changes
+    each seed's script to what the bug can show itself in at all.
+    """
+
+    name: str
+    plant: Plant
+    weak: str = ""
+    sql: bool = False
+    needs: Callable[[Script], Script] | None = None
+
+
+MUTANTS: list[Mutant] = []
+HALF = 0.5
+"""So many of its seeds have to find a mutant."""
+
+
+def days_of(mutant: Mutant) -> int:
+    """How long its plays are: half a month on the real book, which is slow."""
+    return 12 if mutant.sql else 24
+
+
+def planted(
+    *, weak: str = "", sql: bool = False, needs: Callable[[Script], Script] | None = None
+) -> Callable[[Plant], Plant]:
+    """Put a bug on the list, under its function's name."""
+
+    def keep(plant: Plant) -> Plant:
+        MUTANTS.append(Mutant(plant.__name__.replace("_", " "), plant, weak, sql, needs))
+        return plant
+
+    return keep

@@ -1,0 +1,135 @@
+"""What must hold inside a cycle? I7, I9, I14, I15, I16, I20 and I22, looked at in some of them.
+
+A watch hears of every decision, call and view of a play; which cycles it looks into follows
+from the script, so that a seed looks into the same ones again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+from quotas.snapshot import Snapshot
+
+LEVELS = ("open", "paced", "closed", "stopped")
+MUCH_UCR = 10**15
+ONE_IN = 12
+"""So many cycles are looked into."""
+
+
+class Watch:
+    """What was found wrong in the cycles of one play, and how often each thing was looked at."""
+
+    def __init__(self, seed: int, rows: Callable[[int], list[Any]]) -> None:
+        """`rows` answers the transfers of the book from the n-th on, with a repr each."""
+        self.wrong: list[str] = []
+        self.checks: Counter[str] = Counter()
+        self._chance = random.Random(f"{seed}/watch")
+        self._rows = rows
+        self._stood: list[tuple[int, str]] = []
+        self._is_looking = False
+
+    def decided(self, decide: Callable[[Snapshot], Any], snapshot: Snapshot) -> Any:
+        """The decisions of a cycle, looked into in one of some."""
+        answer = decide(snapshot)
+        if not self._is_looking and self._chance.randrange(ONE_IN) == 0:
+            self._is_looking = True
+            try:
+                self._look(decide, snapshot, answer)
+            finally:
+                self._is_looking = False
+        return answer
+
+    def called(self, now_s: int, expires_s: int | None) -> None:
+        """A call is about to be made: only while the lease lasts."""
+        self.checks["I14"] += 1
+        if expires_s is None or now_s >= expires_s:
+            self.wrong.append(f"I14 a call at {now_s}, and the lease ended at {expires_s}")
+
+    def kept(self) -> list[str]:
+        """I7: what was once in the book is still there, and as it was."""
+        rows, from_ = self._rows(0), 0
+        for until, head in self._stood:
+            self.checks["I7"] += 1
+            if len(rows) < until or _head(rows[from_:until]) != head:
+                return [f"I7 transfers {from_} to {until} are not what they were"]
+            from_ = until
+        return []
+
+    def _look(self, decide: Callable[[Snapshot], Any], snapshot: Snapshot, answer: Any) -> None:
+        stood = self._stood[-1][0] if self._stood else 0
+        rows = self._rows(stood)
+        self._stood.append((stood + len(rows), _head(rows)))
+        self.checks["I15"] += 1
+        if decide(shuffled(snapshot, self._chance)) != answer:
+            self.wrong.append(f"I15 another order decides otherwise at {snapshot.now_s}")
+        self.wrong += self._divided(snapshot, answer)
+        self.wrong += self._richer(decide, snapshot, answer)
+
+    def _divided(self, snapshot: Snapshot, answer: Any) -> Iterator[str]:
+        """I9: shares are within the pool, use it up where asked, and borrowing balances."""
+        pools = {pool.name: pool.gpus_at(snapshot.now_s) for pool in snapshot.program.pools}
+        by: dict[str, list[Any]] = defaultdict(list)
+        for share in answer.shares:
+            by[share.pool].append(share)
+        for name, shares in by.items():
+            self.checks["I9"] += 1
+            total, asked = sum(s.share for s in shares), sum(s.demand for s in shares)
+            at = f"in {name} at {snapshot.now_s}"
+            if total > pools[name]:
+                yield f"I9 shares are {total} of {pools[name]} GPUs {at}"
+            if all(s.limited_by in FREE for s in shares) and total != min(pools[name], asked):
+                yield f"I9 shares are {total}, asked for are {asked} of {pools[name]} {at}"
+            borrowed, lent = sum(s.borrowed for s in shares), sum(s.lent for s in shares)
+            own = max(0, pools[name] - sum(s.nominal for s in shares))
+            if not 0 <= borrowed - lent <= own:
+                yield f"I9 {borrowed} are borrowed, {lent} lent, the pool has {own} {at}"
+
+    def _richer(
+        self, decide: Callable[[Snapshot], Any], snapshot: Snapshot, answer: Any
+    ) -> Iterator[str]:
+        """I16: with more credit nobody's level is stricter."""
+        self.checks["I16"] += 1
+        more = {
+            name: replace(own, posted_ucr=own.posted_ucr + MUCH_UCR)
+            for name, own in snapshot.balances.items()
+        }
+        richer = decide(replace(snapshot, balances=more))
+        for name, (level, _) in answer.levels.items():
+            if LEVELS.index(richer.levels[name][0]) > LEVELS.index(level):
+                yield f"I16 more credit closes {name} at {snapshot.now_s}"
+
+
+FREE = frozenset({"demand", "capacity"})
+"""What limits a share where no limit and no step does."""
+
+
+def shuffled(snapshot: Snapshot, chance: random.Random) -> Snapshot:
+    """The same snapshot with its parts in another order."""
+
+    def mixed(items: Any) -> Any:
+        parts = list(items.items()) if isinstance(items, dict) else list(items)
+        chance.shuffle(parts)
+        return dict(parts) if isinstance(items, dict) else tuple(parts)
+
+    sweeps = {
+        zone: replace(sweep, servers=mixed(sweep.servers)) if hasattr(sweep, "servers") else sweep
+        for zone, sweep in snapshot.sweeps.items()
+    }
+    enforcement = replace(
+        snapshot.enforcement,
+        words=mixed(snapshot.enforcement.words),
+        stops=mixed(snapshot.enforcement.stops),
+    )
+    names = ("notices", "intents", "requests", "excesses", "recent")
+    parts = {name: mixed(getattr(snapshot, name)) for name in names}
+    parts |= {name: mixed(dict(getattr(snapshot, name))) for name in ("runs", "balances")}
+    return replace(snapshot, sweeps=mixed(sweeps), enforcement=enforcement, **parts)
+
+
+def _head(rows: list[Any]) -> str:
+    return hashlib.sha256("\n".join(map(repr, rows)).encode()).hexdigest()
