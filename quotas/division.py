@@ -75,12 +75,16 @@ def divide(
     if not running or not program.pools:
         return ()
     demand = {key: max(usage.get(key, 0), asked.get(key, 0)) for key in {*usage, *asked}}
+    pools = {pool.name: {"gpus": pool.gpus_at(now_s)} for pool in program.pools}
+    beyond = {
+        pool.name: pools[pool.name]["gpus"] + _beyond(running, pool, catalogue, demand)
+        for pool in program.pools
+    }
     nodes = [
         node
         for cohort in running
-        for node in _nodes(program, cohort, catalogue, balances, usage, demand, paced)
+        for node in _nodes(program, cohort, catalogue, balances, usage, demand, paced, beyond)
     ]
-    pools = {pool.name: {"gpus": pool.gpus_at(now_s)} for pool in program.pools}
     answers = allocate({"pools": pools, "nodes": nodes})["shares"]
     assert isinstance(answers, dict)
     return tuple(
@@ -96,6 +100,14 @@ def divide(
     )
 
 
+def _beyond(running: Iterable[Cohort], pool: Pool, catalogue: Catalogue, demand: Usage) -> int:
+    """GPUs that, with a pool's own, no startup of it could be given, or ask for, in one step."""
+    nominal = sum(s.nominal.get(pool.name, 0) for c in running for s in c.startups)
+    asked = sum(gpus for (_, name), gpus in demand.items() if name == pool.name)
+    step = max((catalogue.gpus.get(flavor, 0) for flavor in pool.flavors), default=0)
+    return nominal + asked + step
+
+
 def _nodes(
     program: Program,
     cohort: Cohort,
@@ -104,6 +116,7 @@ def _nodes(
     usage: Usage,
     demand: Usage,
     paced: Causes,
+    beyond: Mapping[str, int],
 ) -> Iterable[dict[str, object]]:
     parent = f"cohort:{cohort.name}"
     yield {"name": parent, "parent": None}
@@ -119,7 +132,15 @@ def _nodes(
             "lending_limit": dict(startup.lending_limit),
             "limit": {
                 pool.name: {
-                    **_limits(program, startup, pool, catalogue, balance, used[pool.name]),
+                    **_limits(
+                        program,
+                        startup,
+                        pool,
+                        catalogue,
+                        balance,
+                        used[pool.name],
+                        beyond[pool.name],
+                    ),
                     **paced.get((startup.name, pool.name), {}),
                 }
                 for pool in program.pools
@@ -139,10 +160,13 @@ def _limits(
     catalogue: Catalogue,
     balance: Balance | None,
     used: int,
+    beyond: int,
 ) -> dict[str, int]:
     """The named causes that bind: the policy's limit, and what credits can pay for.
 
-    GPUs that they could not pay for during a minimum runtime are not given.
+    GPUs that they could not pay for during a minimum runtime are not given. Credits for
+    more than could be given at all count as `beyond`: so a quiet pool's problem stays the same
+    while its credits burn.
     """
     causes: dict[str, int] = {}
     policy = startup.limit.get(pool.name)
@@ -158,7 +182,8 @@ def _limits(
     )
     if balance is not None and dearest:
         runtime_s = max(1, program.policy.minimum_runtime_s)
-        causes["credits"] = credits_limit_gpus(balance.available_ucr, dearest, runtime_s, used)
+        affordable = credits_limit_gpus(balance.available_ucr, dearest, runtime_s, used)
+        causes["credits"] = min(affordable, beyond)
     return causes
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from math import isqrt
 
-from quotas.units import DAY_S, HOUR_S, Period, cost_ucr
+from quotas.units import DAY_S, HOUR_S, Period, cost_between_ucr
 
 WINDOWS_S = (HOUR_S, DAY_S, 7 * DAY_S)
 """The stretches over which a burn rate is stated: 1 h, 24 h, 7 d."""
@@ -52,13 +52,14 @@ class Forecast:
 
 def spent_ucr(history: Sequence[Spend], window: Period) -> int:
     """What of a history of spending falls within a window, as charges would cut it (I5)."""
-    total = 0
+    total, from_s, until_s = 0, window.start_s, window.end_s
     for spend in history:
-        start_s = max(spend.period.start_s, window.start_s)
-        end_s = min(spend.period.end_s, window.end_s)
-        if start_s < end_s:
-            within = Period(start_s, end_s)
-            total += cost_ucr(spend.rate_ucr_per_h, spend.period.start_s, within)
+        began_s, end_s = spend.period.start_s, spend.period.end_s
+        if began_s < until_s and from_s < end_s:
+            start_s = began_s if began_s > from_s else from_s
+            end_s = end_s if end_s < until_s else until_s
+            if start_s < end_s:
+                total += cost_between_ucr(spend.rate_ucr_per_h, began_s, start_s, end_s)
     return total
 
 

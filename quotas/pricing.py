@@ -102,6 +102,9 @@ class Prices:
 
 def _ordered(versions: Iterable[Version]) -> list[Version]:
     """By instant; of those for the same instant the last recorded only."""
+    versions = list(versions)
+    if len(versions) < 2:  # nearly every flavor has one, and a cycle asks for all
+        return versions
     last = {v.from_s: v for v in sorted(versions, key=lambda each: each.id)}
     return [last[from_s] for from_s in sorted(last)]
 

@@ -45,9 +45,14 @@ def cost_ucr(rate_ucr_per_h: int, run_start_s: int, period: Period) -> int:
     F(end) - F(start) with F(t) = floor(rate * (t - run start) / 3600), so that any
     partition of a run costs exactly as much as the whole (invariant I5).
     """
-    if rate_ucr_per_h < 0 or period.start_s < run_start_s:
+    return cost_between_ucr(rate_ucr_per_h, run_start_s, period.start_s, period.end_s)
+
+
+def cost_between_ucr(rate_ucr_per_h: int, run_start_s: int, start_s: int, end_s: int) -> int:
+    """The same of [start_s, end_s), for sums over so many that a Period each would cost more."""
+    if rate_ucr_per_h < 0 or not run_start_s <= start_s <= end_s:
         raise ValueError("a rate is not negative, and a period lies within its run")
-    from_s, to_s = period.start_s - run_start_s, period.end_s - run_start_s
+    from_s, to_s = start_s - run_start_s, end_s - run_start_s
     return rate_ucr_per_h * to_s // HOUR_S - rate_ucr_per_h * from_s // HOUR_S
 
 

@@ -45,10 +45,12 @@ class PriceWatch:
         self.unpriced = any(run.rate_ucr_per_h is None for run in state.runs)
         program = state.program
         factor_max = program.policy.price_factor_max
-        if self.refresh(program.zones, state.catalogue.at(now_s), factor_max, now_s):
+        catalogue = state.catalogue.at(now_s)
+        if self.refresh(program.zones, catalogue, factor_max, now_s):
             state = load(self._book)
+            catalogue = state.catalogue.at(now_s)
         program = in_mode(program, Words(state.enforcement.words, now_s))
-        return replace(state, program=program, catalogue=state.catalogue.at(now_s))
+        return replace(state, program=program, catalogue=catalogue)
 
     def refresh(
         self, zones: Iterable[str], catalogue: Catalogue, factor_max: int, now_s: int

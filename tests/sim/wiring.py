@@ -7,10 +7,8 @@ may let the daemon die, hear an error, be overtaken, or be slow.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import cache
 from typing import Any
 
 import pytest
@@ -96,8 +94,12 @@ def _watched(decide: Callable[[Any], Any]) -> Callable[[Any], Any]:
 def _remembered(allocate: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """The division, remembered by its problem: it is pure, and problems recur."""
 
-    @cache
-    def by_text(text: str) -> Any:
-        return allocate(json.loads(text))
+    known: dict[str, Any] = {}
 
-    return lambda problem: by_text(json.dumps(problem))
+    def by_text(problem: Any) -> Any:
+        text = repr(problem)
+        if text not in known:
+            known[text] = allocate(problem)
+        return known[text]
+
+    return by_text
