@@ -114,6 +114,10 @@ def balance(
     later = [g for g in own if is_tranche(g.id) and g.left_ucr > 0 and g.effective_s > now_s]
     edges = {e for g in own if g.left_ucr > 0 for e in (g.effective_s, g.expires_s)}
     edges |= {hold.expires_s for hold in set_aside}
+    forfeits = idle = forfeits_ahead(now_s, own, mine, confirmed, owed_ucr)
+    if any(run.end_s is None for run in mine):
+        off = [stopped(run, confirmed) for run in mine]
+        idle = forfeits_ahead(now_s, own, off, confirmed, owed_ucr)
     return Balance(
         startup=startup,
         as_of_s=now_s,
@@ -127,10 +131,8 @@ def balance(
         owed_ucr=owed_ucr,
         later_ucr=sum(g.left_ucr for g in own if g.effective_s > now_s),
         later_s=min((g.effective_s for g in later), default=None),
-        forfeits=forfeits_ahead(now_s, own, mine, confirmed, owed_ucr),
-        idle_forfeits=forfeits_ahead(
-            now_s, own, [stopped(run, confirmed) for run in mine], confirmed, owed_ucr
-        ),
+        forfeits=forfeits,
+        idle_forfeits=idle,
         next_edge_s=min((edge for edge in edges if edge > now_s), default=None),
     )
 

@@ -8,8 +8,9 @@ beside the policy's own.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 
 from quotas.balances import Balance
 from quotas.metering import Catalogue, Run
@@ -23,6 +24,8 @@ NOTHING: Usage = {}
 Causes = Mapping[tuple[str, str], Mapping[str, int]]
 """Limits in GPUs by cause, by startup and pool."""
 NO_LIMITS: Causes = {}
+Terms = Callable[[tuple[str, ...]], tuple[int, int]]
+"""The dearest price per GPU and hour among some flavors, and their smallest step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +83,16 @@ def divide(
         pool.name: pools[pool.name]["gpus"] + _beyond(running, pool, catalogue, demand)
         for pool in program.pools
     }
+
+    @cache
+    def terms(flavors: tuple[str, ...]) -> tuple[int, int]:
+        """Once for each list of flavors: nearly every startup has its pool's."""
+        return _dearest(flavors, catalogue), _step(flavors, catalogue)
+
     nodes = [
         node
         for cohort in running
-        for node in _nodes(program, cohort, catalogue, balances, usage, demand, paced, beyond)
+        for node in _nodes(program, cohort, terms, balances, usage, demand, paced, beyond)
     ]
     answers = allocate({"pools": pools, "nodes": nodes})["shares"]
     assert isinstance(answers, dict)
@@ -111,7 +120,7 @@ def _beyond(running: Iterable[Cohort], pool: Pool, catalogue: Catalogue, demand:
 def _nodes(
     program: Program,
     cohort: Cohort,
-    catalogue: Catalogue,
+    terms: Terms,
     balances: Mapping[str, Balance],
     usage: Usage,
     demand: Usage,
@@ -123,6 +132,7 @@ def _nodes(
     for startup in cohort.startups:
         used = {pool.name: usage.get((startup.name, pool.name), 0) for pool in program.pools}
         balance = balances.get(startup.name)
+        of = {pool.name: terms(_flavors(startup, pool)) for pool in program.pools}
         yield {
             "name": startup.name,
             "parent": parent,
@@ -136,7 +146,7 @@ def _nodes(
                         program,
                         startup,
                         pool,
-                        catalogue,
+                        of[pool.name][0],
                         balance,
                         used[pool.name],
                         beyond[pool.name],
@@ -149,7 +159,7 @@ def _nodes(
                 pool.name: demand.get((startup.name, pool.name), 0) for pool in program.pools
             },
             "usage": used,
-            "step": {pool.name: step_of(startup, pool, catalogue) for pool in program.pools},
+            "step": {name: step for name, (_, step) in of.items()},
         }
 
 
@@ -157,7 +167,7 @@ def _limits(
     program: Program,
     startup: Startup,
     pool: Pool,
-    catalogue: Catalogue,
+    dearest: int,
     balance: Balance | None,
     used: int,
     beyond: int,
@@ -172,14 +182,6 @@ def _limits(
     policy = startup.limit.get(pool.name)
     if policy is not None:
         causes["policy"] = policy
-    dearest = max(
-        (
-            -(-catalogue.rates_ucr_per_h[flavor] // catalogue.gpus[flavor])
-            for flavor in _flavors(startup, pool)
-            if catalogue.gpus.get(flavor) and catalogue.rates_ucr_per_h.get(flavor)
-        ),
-        default=0,
-    )
     if balance is not None and dearest:
         runtime_s = max(1, program.policy.minimum_runtime_s)
         affordable = credits_limit_gpus(balance.available_ucr, dearest, runtime_s, used)
@@ -189,8 +191,19 @@ def _limits(
 
 def step_of(startup: Startup, pool: Pool, catalogue: Catalogue) -> int:
     """The smallest GPU count among the flavors that a startup can use."""
-    counts = [catalogue.gpus.get(flavor, 0) for flavor in _flavors(startup, pool)]
+    return _step(_flavors(startup, pool), catalogue)
+
+
+def _step(flavors: Iterable[str], catalogue: Catalogue) -> int:
+    counts = [catalogue.gpus.get(flavor, 0) for flavor in flavors]
     return min((count for count in counts if count > 0), default=1)
+
+
+def _dearest(flavors: Iterable[str], catalogue: Catalogue) -> int:
+    """The dearest price of a GPU among flavors, in ucr per hour; 0 where none is priced."""
+    rates, gpus = catalogue.rates_ucr_per_h, catalogue.gpus
+    priced = (flavor for flavor in flavors if gpus.get(flavor) and rates.get(flavor))
+    return max((-(-rates[flavor] // gpus[flavor]) for flavor in priced), default=0)
 
 
 def _flavors(startup: Startup, pool: Pool) -> tuple[str, ...]:

@@ -107,21 +107,27 @@ def paces(snapshot: Snapshot) -> dict[str, Pace]:
     for run in (*snapshot.recent, *snapshot.runs.values()):
         runs[run.startup][run.id] = run
     found = {}
+    midnight_s = day_start_s(snapshot.now_s, snapshot.program.timezone)
     for name, own in sorted(snapshot.balances.items()):
         startup = snapshot.program.startup(name)
         if startup is not None:
             spent = snapshot.charged.get(name, 0) + own.accrued_ucr
             mine = list(runs[name].values())
-            pace = pace_of(snapshot, startup, own, spent, mine)
+            pace = pace_of(snapshot, startup, own, spent, mine, midnight_s)
             if pace is not None:
                 found[name] = pace
     return found
 
 
 def pace_of(
-    snapshot: Snapshot, startup: Startup, own: Balance, spent: int, runs: Sequence[Run]
+    snapshot: Snapshot,
+    startup: Startup,
+    own: Balance,
+    spent: int,
+    runs: Sequence[Run],
+    midnight_s: int,
 ) -> Pace | None:
-    """One startup's pace; None while its cohort does not run."""
+    """One startup's pace since the day's midnight; None while its cohort does not run."""
     program, now_s = snapshot.program, snapshot.now_s
     cohort, policy = program.cohort(startup.cohort), program.policy
     if not cohort.starts_s <= now_s < cohort.ends_s:
@@ -131,7 +137,7 @@ def pace_of(
     history = [_spend(run, known_s) for run in runs if run.rate_ucr_per_h is not None]
     granted = own.granted_ucr + own.later_ucr
     left = max(0, own.posted_ucr - own.accrued_ucr) + own.later_ucr
-    midnight_s = max(day_start_s(now_s, program.timezone), cohort.starts_s)
+    midnight_s = max(midnight_s, cohort.starts_s)
     today, limit = Period(midnight_s, max(midnight_s, known_s)), policy.daily_burn_ucr
     plan = Plan(granted, term, curve)
     ahead = ahead_at(plan, spent, history, today) if granted > 0 else None

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from quotas import division
 from quotas.balances import balance
 from quotas.division import Share, divide
 from quotas.metering import Catalogue
 from quotas.program import Policy
+from quotas.shares import allocate
 from tests.builders import FLAVOR, RATE, a_balance_of, a_program, a_startup
 
 HOUR_S = 3_600
@@ -47,3 +49,18 @@ def test_without_a_minimum_runtime_a_second_has_to_be_paid() -> None:
     """A minimum runtime of nothing bounds by one second, and divides by no zero."""
     assert shared(8 * RATE, 0).share == 40
     assert shared(0, 0).share == 0
+
+
+def test_credits_beyond_a_pool_are_no_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Credits for more GPUs than there are bind nothing, and their burning leaves the problem."""
+    asked_of_shares: list[object] = []
+
+    def noted(problem: object) -> dict[str, object]:
+        asked_of_shares.append(problem)
+        return allocate(problem)
+
+    monkeypatch.setattr(division, "allocate", noted)
+    one, other = (shared(gpus * RATE, HOUR_S, asked=60) for gpus in (1_000, 900_000))
+    assert one == other
+    assert (one.share, one.ceiling, one.limited_by) == (40, 40, "capacity")
+    assert asked_of_shares[0] == asked_of_shares[1]
