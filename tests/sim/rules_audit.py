@@ -100,7 +100,8 @@ def _limits(looks: _Looks) -> Iterator[str]:
             if owner is not None:
                 used[owner.name].append((server, gpus))
         for name, servers in used.items():
-            limit = program.startup(name).limit.get("h100")
+            member = program.startup(name)  # who left has no limit: it is told to stop
+            limit = member.limit.get("h100") if member is not None else None
             total = sum(gpus for _, gpus in servers)
             if limit is None or total <= limit:
                 continue
