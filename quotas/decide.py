@@ -13,7 +13,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from quotas.causes import level_from
@@ -50,7 +50,7 @@ from quotas.reclaim import (
 )
 from quotas.reminders import reminder_edges
 from quotas.requests import RULE as REQUEST
-from quotas.requests import Request, advance, asked_of
+from quotas.requests import Request, advance, asked_of, refused_at
 from quotas.requests import edges as request_edges
 from quotas.restore import returns
 from quotas.sentences import Inputs
@@ -156,7 +156,7 @@ def _divided(
     snapshot: Snapshot,
     found: Mapping[str, Pace],
     usage: Mapping[tuple[str, str], int],
-    requests: Iterable[Request],
+    requests: Collection[Request],
 ) -> tuple[Share, ...]:
     """The pools divided at what runs and what is asked for, under the limits of the paces."""
     return divide(
@@ -167,6 +167,7 @@ def _divided(
         snapshot.now_s,
         asked_of(requests),
         limits(snapshot, found),
+        refused_at(requests),
     )
 
 

@@ -26,6 +26,7 @@ Causes = Mapping[tuple[str, str], Mapping[str, int]]
 NO_LIMITS: Causes = {}
 Terms = Callable[[tuple[str, ...]], tuple[int, int]]
 """The dearest price per GPU and hour among some flavors, and their smallest step."""
+NOWHERE: Mapping[str, int] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +69,13 @@ def divide(
     now_s: int,
     asked: Usage = NOTHING,
     paced: Causes = NO_LIMITS,
+    refused: Mapping[str, int] = NOWHERE,
 ) -> tuple[Share, ...]:
     """Shares of every startup of a running cohort in every pool, by startup and pool.
 
     Demand is the larger of what runs and what live requests ask for; `paced` are limits
-    that bind beside the policy's and the credits' own.
+    that bind beside the policy's and the credits' own; `refused` is beyond how many GPUs the
+    provider's quota lets none start, by pool.
     """
     running = [c for c in program.cohorts if c.starts_s <= now_s < c.ends_s and c.startups]
     if not running or not program.pools:
@@ -89,6 +92,10 @@ def divide(
         """Once for each list of flavors: nearly every startup has its pool's."""
         return _dearest(flavors, catalogue), _step(flavors, catalogue)
 
+    members = [startup for cohort in running for startup in cohort.startups]
+    for name in refused.keys() & pools.keys():
+        parts = [(s.nominal.get(name, 0), demand.get((s.name, name), 0)) for s in members]
+        pools[name]["gpus"] = refused_gpus(pools[name]["gpus"], refused[name], parts)
     nodes = [
         node
         for cohort in running
@@ -115,6 +122,16 @@ def _beyond(running: Iterable[Cohort], pool: Pool, catalogue: Catalogue, demand:
     asked = sum(gpus for (_, name), gpus in demand.items() if name == pool.name)
     step = max((catalogue.gpus.get(flavor, 0) for flavor in pool.flavors), default=0)
     return nominal + asked + step
+
+
+def refused_gpus(gpus: int, quota_gpus: int, parts: Iterable[tuple[int, int]]) -> int:
+    """GPUs of a pool in which the provider's quota let none start beyond `quota_gpus`.
+
+    `parts` are the nominal quota and the demand of each startup. At least every nominal
+    quota in demand is left: nobody's own is taken for another's, only what is borrowed.
+    """
+    owed = sum(min(nominal, demand) for nominal, demand in parts)
+    return min(gpus, max(quota_gpus, owed))
 
 
 def _nodes(

@@ -11,11 +11,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from quotas.division import Share
+from quotas.division import Share, refused_gpus
 from quotas.levels import Telling
 from quotas.metering import Run
 from quotas.reasons import conclude
-from quotas.requests import in_order
+from quotas.requests import in_order, refused_at
 from quotas.sentences import Inputs
 from quotas.snapshot import Excess, Snapshot
 
@@ -82,8 +82,10 @@ def cause_of(excess: Excess) -> str:
 def owners_waiting(snapshot: Snapshot, shares: Iterable[Share]) -> dict[str, list[str]]:
     """Startups whose nominal demand waits, by pool: who asked first is first.
 
-    Nobody waits while the pool's free GPUs are enough for all of them.
+    Nobody waits while the pool's free GPUs are enough for all of them, and the provider's
+    quota refuses nobody.
     """
+    shares = tuple(shares)
     owed: dict[str, dict[str, int]] = defaultdict(dict)
     used: dict[str, int] = defaultdict(int)
     for share in shares:
@@ -95,6 +97,9 @@ def owners_waiting(snapshot: Snapshot, shares: Iterable[Share]) -> dict[str, lis
         (r.startup, r.pool): at for at, r in reversed(list(enumerate(in_order(snapshot.requests))))
     }
     capacity = {pool.name: pool.gpus_at(snapshot.now_s) for pool in snapshot.program.pools}
+    for pool, quota_gpus in refused_at(snapshot.requests).items():
+        parts = [(s.nominal, s.demand) for s in shares if s.pool == pool]
+        capacity[pool] = refused_gpus(capacity.get(pool, 0), quota_gpus, parts)
     return {
         pool: sorted(names, key=lambda name: (order.get((name, pool), len(order)), name))
         for pool, names in owed.items()

@@ -19,6 +19,8 @@ from quotas.units import format_duration, format_instant
 
 RULE = "request"
 LIVE_REQUESTS = frozenset({"open", "met"})
+QUOTA = "quota"
+"""What `refused` may say: the organization's quota at the provider is used up."""
 MOST_LIVE = 100
 """Live requests that one startup may have: each is read in every cycle."""
 
@@ -35,11 +37,17 @@ class Ask:
     actor: str
     now_s: int
     key: str | None = None
+    refused: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request as it stands; `detail` says how it ended."""
+    """A request as it stands; `detail` says how it ended.
+
+    `quota_gpus` is how many GPUs of the pool ran when the provider's quota let its startup
+    start no more, as that says: the API shows it to whoever starts a server, and to nobody
+    else. None where nobody said so.
+    """
 
     startup: str
     pool: str
@@ -53,7 +61,13 @@ class Request:
     met_s: int | None = None
     ended_s: int | None = None
     detail: str = ""
+    quota_gpus: int | None = None
     id: int | None = None
+
+    @property
+    def refused(self) -> str:
+        """What its servers were refused for."""
+        return "" if self.quota_gpus is None else QUOTA
 
     @property
     def is_live(self) -> bool:
@@ -67,6 +81,15 @@ class Request:
         return self.opened_s + longest_wait_s
 
 
+def refused_at(requests: Iterable[Request]) -> dict[str, int]:
+    """GPUs of each pool beyond which the provider's quota refused an open request."""
+    found: dict[str, int] = {}
+    for request in requests:
+        if request.state == "open" and request.quota_gpus is not None:
+            found[request.pool] = min(request.quota_gpus, found.get(request.pool, 10**9))
+    return found
+
+
 def asked_of(requests: Iterable[Request]) -> dict[tuple[str, str], int]:
     """GPUs that live requests ask for together, by startup and pool."""
     asked: dict[tuple[str, str], int] = defaultdict(int)
@@ -76,11 +99,13 @@ def asked_of(requests: Iterable[Request]) -> dict[tuple[str, str], int]:
     return dict(asked)
 
 
-def open_by(program: Program, ask: Ask, step: int, live: Iterable[Request]) -> Request:
+def open_by(
+    program: Program, ask: Ask, step: int, live: Iterable[Request], running: int = 0
+) -> Request:
     """The request that an ask opens. Raises Refused.
 
     `step` is the smallest server of the pool that the startup can use, `live` its own
-    requests that are open or met.
+    requests that are open or met; `running` are GPUs that run in the pool, whose ever they are.
     """
     startup = _startup(program, ask)
     if ask.pool not in {pool.name for pool in program.pools}:
@@ -96,6 +121,8 @@ def open_by(program: Program, ask: Ask, step: int, live: Iterable[Request]) -> R
             f"that {ask.startup} can use; ask for {near}"
         )
     _refuse_beyond_limit(startup, ask, live)
+    if ask.refused not in ("", QUOTA):
+        raise Refused(f"refused for {ask.refused!r} is not known; only {QUOTA!r} is said here")
     if ask.duration_s <= 0:
         raise Refused(f"a duration of {ask.duration_s} s is not above 0")
     ends_s = program.cohort(startup.cohort).ends_s
@@ -114,6 +141,7 @@ def open_by(program: Program, ask: Ask, step: int, live: Iterable[Request]) -> R
         ask.actor,
         ask.now_s,
         ask.key,
+        quota_gpus=running if ask.refused else None,
     )
 
 

@@ -277,6 +277,7 @@ class RequestRow(SQLModel, table=True):
     met_s: int | None = Field(default=None, sa_column=_int64(nullable=True))
     ended_s: int | None = Field(default=None, sa_column=_int64(nullable=True))
     detail: str
+    quota_gpus: int | None = None
 
 
 class ExcessRow(SQLModel, table=True):

@@ -10,9 +10,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from quotas.division import Share
+from quotas.division import Share, refused_gpus
 from quotas.program import Program
-from quotas.requests import Request, in_order
+from quotas.requests import Request, in_order, refused_at
 from quotas.sentences import BOUNDS, SHORT
 from quotas.snapshot import Excess
 from quotas.units import format_instant
@@ -53,10 +53,13 @@ class Hall:
 
     @property
     def free(self) -> int:
-        """GPUs of the pool that nobody runs."""
+        """GPUs of the pool that nobody runs, and that the provider's quota lets start."""
         used = sum(share.usage for share in self.shares.values())
         pools = {pool.name: pool for pool in self.program.pools}
-        return pools[self.pool].gpus_at(self.now_s) - used if self.pool in pools else 0
+        gpus = pools[self.pool].gpus_at(self.now_s) if self.pool in pools else used
+        quota_gpus = refused_at(self.requests).get(self.pool, gpus)
+        parts = [(share.nominal, share.demand) for share in self.shares.values()]
+        return refused_gpus(gpus, quota_gpus, parts) - used
 
 
 def standings(

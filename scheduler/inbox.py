@@ -44,6 +44,7 @@ class _Open(_Shape):
     gpus: Count
     duration_s: Count
     reason: Text
+    refused: Text = ""
 
 
 class _Withdraw(_Shape):
@@ -91,6 +92,7 @@ def _open(book: Book, write: _Write) -> tuple[str, int | None]:
         write.actor,
         write.now_s,
         f"inbox:{write.id}",
+        asked.refused,
     )
     request = open_request(book, ask)
     return f"request {request.id} for {request.gpus} GPUs of {request.pool} is open", request.id

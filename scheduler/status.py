@@ -161,6 +161,7 @@ def request_line(request: Request) -> dict[str, Any]:
         "met": _written(request.met_s),
         "ended": _written(request.ended_s),
         "detail": request.detail,
+        "refused": request.refused or None,
         "reason": request.reason,
         "by": request.actor,
     }

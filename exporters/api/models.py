@@ -255,6 +255,7 @@ class StartupRequest(Answer):
     met: Instant | None
     ended: Instant | None
     detail: str
+    refused: str | None = Field(description="what Scaleway refused its servers for, as you said")
 
 
 class Accepted(Answer):

@@ -20,6 +20,7 @@ from exporters.api.models import (
     Why,
 )
 from quotas.explain import Explanation
+from quotas.requests import QUOTA
 from quotas.units import format_credits, format_instant
 
 
@@ -81,6 +82,7 @@ def request_of(row: RowMapping) -> StartupRequest:
         met=None if met_s is None else format_instant(met_s),
         ended=None if ended_s is None else format_instant(ended_s),
         detail=row["detail"],
+        refused=None if row["quota_gpus"] is None else QUOTA,
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import sqlite3
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Body, Depends, Header, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, StrictInt
@@ -49,6 +49,9 @@ class NewRequest(BaseModel):
     gpus: StrictInt = Field(ge=1, le=1_000_000, examples=[8])
     duration: str = Field(max_length=40, examples=["12h"], description="such as 90m, 12h or 7d")
     reason: str = Field("", max_length=500, examples=["fine-tuning run 4"])
+    refused: Literal["", "quota"] = Field(
+        "", description="quota: Scaleway refused your start for the organization's quota"
+    )
 
     def duration_s(self) -> int:
         """The duration in seconds. Raises Problem."""
@@ -96,7 +99,8 @@ async def open_request(
 ) -> Response:
     """Ask for GPUs. The next cycle decides: follow `link`."""
     asked = {"pool": body.pool, "gpus": body.gpus, "duration_s": body.duration_s()}
-    return await _accept(request, token, key, "request.open", {**asked, "reason": body.reason})
+    said = {"reason": body.reason, "refused": body.refused}
+    return await _accept(request, token, key, "request.open", {**asked, **said})
 
 
 @router.delete(

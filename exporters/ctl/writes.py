@@ -33,6 +33,9 @@ def open_request(
     gpus: Annotated[int, typer.Argument(min=1, help="GPUs in all, those that run among them.")],
     for_: Annotated[str, typer.Option("--for", help="How long, once they run: such as 2h.")],
     reason: Annotated[str, typer.Option(help="Why; it is kept in the book.")] = "",
+    refused: Annotated[
+        str, typer.Option(help="quota: Scaleway refused your start for its quota.")
+    ] = "",
     key: Key = None,
     wait: Wait = False,
     as_json: Json = False,
@@ -40,6 +43,7 @@ def open_request(
     """Ask for GPUs of a pool; an owner asks its lent quota back in this way."""
     client = connect()
     body = {"pool": pool, "gpus": gpus, "duration": for_, "reason": reason}
+    body |= {"refused": refused} if refused else {}
     told(client, lambda used: client.post("requests", body, used), key, wait=wait, as_json=as_json)
 
 

@@ -173,6 +173,7 @@ async def ask(visit: Visit) -> Response:
             gpus=int(fields.get("gpus", "")),
             duration=fields.get("length", "") + fields.get("unit", ""),
             reason=fields.get("reason", ""),
+            refused="",
         )
         duration_s = wanted.duration_s()
     except (ValidationError, ValueError, Problem):

@@ -18,7 +18,7 @@ from quotas.latency import latencies_s
 from quotas.levels import cause
 from quotas.pace import Pace, limits, paced, paces
 from quotas.program import Program
-from quotas.requests import asked_of
+from quotas.requests import asked_of, refused_at
 from quotas.snapshot import Snapshot
 from quotas.words import Words, in_mode
 
@@ -92,5 +92,6 @@ def present_of(state: State, now_s: int, cycle_s: int = CYCLE_S) -> Present:
     )
     found, usage = paces(snapshot), usage_of(program, state.runs)
     asked, paced = asked_of(state.requests), limits(snapshot, found)
-    shares = divide(program, state.catalogue, balances, usage, now_s, asked, paced)
+    refused = refused_at(state.requests)
+    shares = divide(program, state.catalogue, balances, usage, now_s, asked, paced, refused)
     return Present(state, program, snapshot, found, shares, measured)

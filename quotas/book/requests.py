@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import asdict, replace
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, func, select, update
 
 from quotas.book.session import Book
 from quotas.book.state import read_catalogue, read_program
 from quotas.corrections import Refused
 from quotas.division import step_of
 from quotas.requests import LIVE_REQUESTS, Ask, Request, open_by, withdrawn
-from quotas.tables import REQUEST
+from quotas.tables import REQUEST, RUN
 
 
 def open_request(book: Book, ask: Ask) -> Request:
@@ -71,7 +71,7 @@ def _known(connection: Connection, ask: Ask) -> Request | None:
     if row is None:
         return None
     request = Request(**row)
-    same = ("startup", "pool", "gpus", "duration_s", "reason")
+    same = ("startup", "pool", "gpus", "duration_s", "reason", "refused")
     if any(getattr(request, name) != getattr(ask, name) for name in same):
         raise Refused(f"--key {ask.key} was used for another request; choose a new key")
     return request
@@ -89,4 +89,8 @@ def _checked(connection: Connection, ask: Ask) -> Request:
         REQUEST.c.startup == ask.startup, REQUEST.c.state.in_(LIVE_REQUESTS)
     )
     own = [Request(**row) for row in connection.execute(live).mappings()]
-    return open_by(program, ask, step, own)
+    flavors = pools[0].flavors if pools else ()
+    runs = select(func.coalesce(func.sum(RUN.c.gpus), 0)).where(
+        RUN.c.end_s.is_(None), RUN.c.flavor.in_(flavors)
+    )
+    return open_by(program, ask, step, own, connection.scalar(runs) or 0)

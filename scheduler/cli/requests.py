@@ -29,6 +29,11 @@ from scheduler.cli.options import DEFAULT_STATE, Json, State, actor, show
 from scheduler.clock import SystemClock
 from scheduler.status import request_line, status_of
 
+Refusal = Annotated[
+    str,
+    typer.Option(help="quota: Scaleway refused the start for the organization's quota."),
+]
+
 
 def register(app: typer.Typer) -> None:
     """Add the command and what stands below it. A number of GPUs may begin with '-'."""
@@ -47,6 +52,7 @@ def open_command(
     gpus: Annotated[int, typer.Argument(help="GPUs in all, those that run already among them.")],
     for_: Annotated[str, typer.Option("--for", help="How long, once they run: such as 2h.")],
     reason: Annotated[str, typer.Option(help="Why; it is kept in the book.")] = "asked for",
+    refused: Refusal = "",
     state: State = DEFAULT_STATE,
     dry_run: DryRun = False,
     as_json: Json = False,
@@ -57,7 +63,7 @@ def open_command(
     length_s = duration_s("--for", for_, LONGEST_S)
     now_s = SystemClock().now_s()
     book = Book.open_existing(state)
-    ask = Ask(startup, pool, gpus, length_s, reason.strip(), actor(), now_s, key)
+    ask = Ask(startup, pool, gpus, length_s, reason.strip(), actor(), now_s, key, refused)
     try:
         request = preview_request(book, ask) if dry_run else open_request(book, ask)
     except Refused as refused:

@@ -11,7 +11,7 @@ from quotas.book.commit import apply_program
 from quotas.book.session import Book
 from quotas.observation import Offer
 from quotas.program import Pool
-from quotas.tables import OFFER, RUN
+from quotas.tables import OFFER, REQUEST, RUN
 from tests.builders import (
     BIG_FLAVOR,
     BIG_TYPE,
@@ -66,6 +66,19 @@ def state(tmp_path: Path) -> Path:
 def ask(state: Path, *words: object) -> Ran:
     """`cohortd request` with these words, on this book."""
     return here("request", *words, "--state", state)
+
+
+def test_a_start_that_was_refused_for_quota_is_said(state: Path) -> None:
+    """With --refused quota the request says so, in both forms; nothing else is known there."""
+    ran = ask(state, "birch", "h100", 4, "--for", "2h", "--refused", "quota", "--json")
+    assert ran.code == 0 and ran.json["refused"] == "quota"
+    with Book.open_existing(state).reading() as connection:
+        (row,) = connection.execute(REQUEST.select()).mappings()
+    assert row["quota_gpus"] == 8, "what runs in the pool when it is said"
+    plain = ask(state, "birch", "h100", 4, "--for", "2h", "--json")
+    assert plain.json["refused"] is None
+    other = ask(state, "acme", "h100", 4, "--for", "2h", "--refused", "luck")
+    assert other.code == 1 and "only 'quota' is said here" in other.sentence
 
 
 def test_a_request_opens_and_stands_in_line(state: Path) -> None:

@@ -7,12 +7,13 @@ from dataclasses import replace
 
 import pytest
 
+from quotas.book.requests import open_request
 from quotas.book.undo import undo as take_back
 from quotas.book.words import say
 from quotas.explain import explain, recompute
 from quotas.program import Cohort, Grant, Program, Startup, Tenure
+from quotas.requests import Ask
 from quotas.snapshot import Decision
-from quotas.tables import REQUEST
 from quotas.words import Word
 from scheduler.clouds.base import OutOfStock
 from tests.scheduler.rig import END, NOTICE_S, OTHER, T0, Rig, program, server
@@ -53,10 +54,10 @@ def undo(rig: Rig) -> None:
     take_back(rig.book, int(str(decision["id"])), "ann", "a test", rig.clock.now_s())
 
 
-def lending(backing: str = "on-demand") -> Rig:
-    """Acme borrows 16 GPUs of a full pool of 16; birch, whose nominal they are, has none."""
+def lending(backing: str = "on-demand", gpus: int = 16, nominal: int = 0) -> Rig:
+    """Acme runs 16 GPUs, which fill a pool of 16; birch, 8 of whose they are, has none."""
     base = program()
-    acme = replace(base.cohorts[0].startups[0], nominal={"h100": 0}, limit={})
+    acme = replace(base.cohorts[0].startups[0], nominal={"h100": nominal}, limit={})
     birch = Startup(
         "birch",
         "c",
@@ -64,7 +65,7 @@ def lending(backing: str = "on-demand") -> Rig:
         nominal={"h100": 8},
         grants=(Grant("g2", 10**10, T0, END),),
     )
-    pool = replace(base.pools[0], capacity=((0, 16),), backing=backing)  # type: ignore[arg-type]
+    pool = replace(base.pools[0], capacity=((0, gpus),), backing=backing)  # type: ignore[arg-type]
     cohorts = (Cohort("c", T0, END, (acme, birch)),)
     policy = replace(base.policy, guard_part_ppm=1_000_000)
     rig = Rig(replace(base, pools=(pool,), cohorts=cohorts, policy=policy))
@@ -75,12 +76,11 @@ def lending(backing: str = "on-demand") -> Rig:
     return rig
 
 
-def ask_back(rig: Rig) -> None:
-    """Birch asks for its nominal quota."""
-    row = {"startup": "birch", "pool": "h100", "gpus": 8, "duration_s": DAY_S, "reason": "training"}
-    row |= {"actor": "birch", "opened_s": rig.clock.now_s(), "state": "open", "detail": ""}
-    with rig.book.writing() as connection:
-        connection.execute(REQUEST.insert().values(**row))
+def ask_back(rig: Rig, refused: str = "") -> None:
+    """Birch asks for its nominal quota, and says what its start was refused for."""
+    now_s = rig.clock.now_s()
+    ask = Ask("birch", "h100", 8, DAY_S, "training", "birch", now_s, refused=refused)
+    open_request(rig.book, ask)
 
 
 def decisions(rig: Rig) -> list[Decision]:
@@ -181,6 +181,39 @@ def test_an_owner_gets_its_quota_back_from_the_newest_server() -> None:
     assert int(str(notice["deadline_s"])) >= T0 + 20 + HOUR_S
     rig.run_until(T0 + 3 * HOUR_S, every_s=600)
     assert rig.cloud.stops == ["new"]
+
+
+@pytest.mark.parametrize("refused", ["", "quota"])
+def test_a_pool_with_room_is_reclaimed_only_where_the_quota_refuses(refused: str) -> None:
+    """16 of 24 GPUs run: the owner may start its 8, unless Scaleway's quota refused it that."""
+    rig = lending(gpus=24)
+    ask_back(rig, refused)
+    rig.run_until(T0 + 2 * HOUR_S, every_s=120)
+    assert rig.cloud.stops == (["new"] if refused else [])
+    given = [n for n in rig.all("notice") if n["rule"] == "borrowed"]
+    assert bool(given) == bool(refused)
+    rig.cloud.add(server("own", rig.clock.now_s(), project_id=OTHER))
+    rig.run(60)
+    assert rig.all("request")[0]["state"] == "met"
+    rig.run_until(T0 + 4 * HOUR_S, every_s=300)
+    assert rig.cloud.stops == (["new"] if refused else [])
+
+
+def test_a_refusal_for_quota_takes_nothing_of_what_is_an_owners_own() -> None:
+    """What a startup runs within its nominal quota stays, whatever another says."""
+    rig = lending(gpus=24, nominal=16)
+    ask_back(rig, "quota")
+    rig.run_until(T0 + 3 * HOUR_S, every_s=300)
+    assert rig.cloud.stops == [] and not any(n["server_id"] for n in rig.all("notice"))
+
+
+def test_a_refusal_for_quota_in_a_shortage_is_deferred() -> None:
+    """The slot would go to Scaleway: an owner's word on its quota changes nothing of that."""
+    rig = lending(gpus=24)
+    word(rig, "shortage", "h100", for_s=DAY_S)
+    ask_back(rig, "quota")
+    rig.run_until(T0 + 3 * HOUR_S, every_s=300)
+    assert rig.cloud.stops == [] and any(n["rule"] == "deferred" for n in rig.all("notice"))
 
 
 def test_a_reclaim_is_deferred_in_a_shortage_and_both_are_told() -> None:

@@ -60,6 +60,15 @@ def test_a_request_is_opened_by_the_next_cycle(fresh_site: Site) -> None:
     assert (request.startup, request.actor) == ("acme", f"token:{id_of(token_hash)}")
 
 
+def test_a_start_refused_for_quota_is_kept_with_its_request(fresh_site: Site) -> None:
+    """`refused` says what Scaleway answered; anything but quota is refused at the door."""
+    assert post(fresh_site, {**GOOD, "refused": "luck"}).status_code == 422
+    assert post(fresh_site, {**GOOD, "refused": "quota"}, "k2").status_code == 202
+    assert decide(fresh_site) == 1
+    (item,) = fresh_site.json("/v1/requests")["items"]
+    assert item["refused"] == "quota"
+
+
 def test_a_request_is_withdrawn_by_its_owner_only(fresh_site: Site) -> None:
     """Another startup's withdrawal is refused as if there were no such request."""
     post(fresh_site)
