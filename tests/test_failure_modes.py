@@ -1,0 +1,84 @@
+"""Does docs/failure-modes.md name only what exists, and a test in each of its lines?"""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+TEXT = (ROOT / "docs/failure-modes.md").read_text()
+ROWS = [line for line in TEXT.splitlines() if line.startswith("| ") and "| shown by |" not in line]
+NAMED = sorted(set(re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", TEXT)))
+METRICS = sorted(set(re.findall(r"`(cohortd_\w+)`", TEXT)))
+LINKS = sorted(set(re.findall(r"\]\(([^)]+)\)", TEXT)))
+PARTS = [
+    "clock",
+    "process",
+    "database",
+    "leads",
+    "reading",
+    "stopping",
+    "world",
+    "People",
+    "Keys",
+]
+
+
+def names_in(file: str) -> set[str]:
+    """The names of a file's test functions."""
+    tree = ast.parse((ROOT / file).read_text())
+    return {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+
+
+def anchors(path: Path) -> set[str]:
+    """The anchors that a page's headings make."""
+    heads = re.findall(r"^#+ (.+)$", path.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", head).strip().lower().replace(" ", "-") for head in heads}
+
+
+@pytest.mark.parametrize("file", sorted({file for file, _ in NAMED}))
+def test_every_named_test_exists(file: str) -> None:
+    """A test that was renamed or deleted is found here."""
+    assert {name for of, name in NAMED if of == file} <= names_in(file)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.split("|")[1].strip()[:40])
+def test_every_line_names_a_test_or_says_that_none_does(row: str) -> None:
+    """Four cells, none of them empty, the last of which is tests, or an admission."""
+    *_, shown = cells = [cell.strip() for cell in row.strip("|").split("|")]
+    assert len(cells) == 4 and all(cells)
+    rest = re.sub(r"`tests/[\w/]+\.py::\w+`", "", shown)
+    assert shown == "not shown by a test" or not rest.strip(", ")
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_every_named_metric_is_exported(metric: str) -> None:
+    """It is in docs/metrics.md, which is compared with what is exported."""
+    assert f"| `{metric}` |" in (ROOT / "docs/metrics.md").read_text()
+
+
+@pytest.mark.parametrize("link", LINKS)
+def test_every_link_leads_somewhere(link: str) -> None:
+    """A page beside it, and its heading where one is named."""
+    page, _, anchor = link.partition("#")
+    assert (ROOT / "docs" / page).is_file()
+    assert not anchor or anchor in anchors(ROOT / "docs" / page)
+
+
+def test_every_runbook_is_led_to() -> None:
+    """Whatever can page is a failure of some kind: the page names it, but for what is everyday."""
+    named = {Path(link).stem for link in LINKS if link.startswith("runbooks/")}
+    ordinary = {"CohortdExhausted", "CohortdWillExhaust", "CohortdStandbyLeak"}
+    assert {path.stem for path in (ROOT / "docs/runbooks").glob("*.md")} - named == ordinary
+
+
+def test_every_class_of_faults_has_its_part() -> None:
+    """Problem, rule and a table of what-ifs in each."""
+    parts = re.split(r"^## ", TEXT, flags=re.MULTILINE)[1:]
+    assert len(parts) == len(PARTS)
+    for part, word in zip(parts, PARTS, strict=True):
+        assert word in part.splitlines()[0]
+        assert "**Problem.**" in part and "**Rule.**" in part and "| what if |" in part
