@@ -12,10 +12,13 @@ from collections.abc import Iterable
 from quotas.levels import Telling
 from quotas.metering import Run
 from quotas.observation import Complete, Server
+from quotas.program import Pool
 from quotas.sentences import Inputs
 from quotas.snapshot import Excess, Snapshot, Violation
 
 LEAKED, BORROWED, DEFERRED = "leaked", "borrowed", "deferred"
+IN_STOCK = ("available", "scarce")
+"""The provider's words for a type that it has; any other is taken for a shortage."""
 IN_PLACE = frozenset({"stopped in place", "stopped_in_place"})
 
 
@@ -108,9 +111,23 @@ def obstacle(snapshot: Snapshot, excess: Excess) -> Inputs | None:
     short = snapshot.words.on("shortage", pool.name)
     if pool.backing == "on-demand" and short is not None:
         return {"obstacle": "shortage", **short.inputs}
+    stock = _stock(snapshot, pool, excess.owner or "")
+    if pool.backing == "on-demand" and stock is not None:
+        return {"obstacle": "stock", "stock": stock}
     if not _usable(snapshot, excess):
         return {"obstacle": "flavor"}
     return None
+
+
+def _stock(snapshot: Snapshot, pool: Pool, owner: str) -> str | None:
+    """How the provider words that it has nothing of what the owner can use; None where it has.
+
+    A flavor that nobody asked about is no obstacle; one whose stock could not be read is.
+    """
+    startup = snapshot.program.startup(owner)
+    flavors = (startup.flavors.get(pool.name) if startup else None) or pool.flavors
+    words = {snapshot.stock.get(flavor, IN_STOCK[0]) for flavor in flavors}
+    return None if words & set(IN_STOCK) else min(words, default=None)
 
 
 def blind_pools(snapshot: Snapshot) -> frozenset[str]:

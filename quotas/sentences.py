@@ -79,6 +79,8 @@ def obstacle(i: Inputs) -> str:
     """Why evicting a borrower would not serve the owner now. Raises KeyError."""
     texts = {
         "blind": f"not every zone of {i['pool']} could be read",
+        "stock": f"Scaleway says {i.get('stock')!r} of what {i['owner']} can use in {i['pool']}, "
+        "and would keep the slot",
         "flavor": f"none of its servers is of a flavor that {i['owner']} can use",
     }
     if i["obstacle"] == "shortage":

@@ -16,6 +16,8 @@ from quotas.requests import Request
 from quotas.words import Words
 
 NOTHING_SOLD = Catalogue({}, {})
+UNREAD = "unread"
+"""A stock that the provider was asked for, and did not tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,7 @@ class Snapshot:
 
     `requests` are the live ones, `excesses` those that the last cycle found; `recent` are
     runs that ended in the last week, `charged` is what usage has cost each startup.
+    `stock` is what the provider has left of a flavor that is waited for, in its words.
     `undelivered` are live notices that no channel of their startup has taken.
     """
 
@@ -62,6 +65,7 @@ class Snapshot:
     charged: Mapping[str, int] = field(default_factory=dict)
     measured_latency_s: Mapping[str, int] = field(default_factory=dict)
     enforcement: Enforcement = UNTOUCHED
+    stock: Mapping[str, str] = field(default_factory=dict)
     words: Words = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -29,6 +29,7 @@ from scheduler.parts import metered_of, posting_of, result_of
 from scheduler.prices import PriceWatch
 from scheduler.publish import snapshot_of, view_of
 from scheduler.steps import StepDetector
+from scheduler.stock import StockWatch
 from scheduler.timing import Timing
 
 
@@ -82,7 +83,8 @@ class Cycle:
             return Report("observed", f"the clock jumped by {stepped_s} s: nothing is decided")
         metered = metered_of(state, sweeps)
         posting = posting_of(state, metered, now_s)
-        snapshot = snapshot_of(state, sweeps, metered, posting, now_s, self.timing.cycle_s)
+        stock, cycle_s = self.stock.seen(state, now_s), self.timing.cycle_s
+        snapshot = snapshot_of(state, sweeps, metered, posting, now_s, cycle_s, stock)
         decided = decide(snapshot)
         closings = closings_of(self.permissions, state, decided, now_s)
 
@@ -115,4 +117,4 @@ class Cycle:
     def _connect(self, cloud: Cloud, permissions: Permissions | None) -> None:
         self.cloud, self.permissions = cloud, permissions
         self.observer = Observer(cloud, self.timing.cycle_max_s / 2)
-        self.prices = PriceWatch(cloud, self.book)
+        self.prices, self.stock = PriceWatch(cloud, self.book), StockWatch(cloud)

@@ -30,6 +30,7 @@ def snapshot_of(
     posting: Posting,
     now_s: int,
     cycle_s: int,
+    stock: Mapping[str, str],
 ) -> Snapshot:
     """What this cycle decides from: the books as they will stand after its commit."""
     assert state.program is not None
@@ -68,6 +69,7 @@ def snapshot_of(
         charged=_charged(state, posting),
         enforcement=state.enforcement,
         undelivered=state.undelivered,
+        stock=stock,
     )
 
 

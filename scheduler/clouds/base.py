@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -84,6 +85,12 @@ class Cloud(Protocol):
 
     def offers(self, zone: str) -> tuple[Offer, ...]:
         """Everything the zone sells, with prices, every page. Raises CloudError."""
+
+    def stock(self, zone: str) -> Mapping[str, str]:
+        """What is left of each type, as the zone words it: "available", "scarce", "shortage".
+
+        Raises CloudError.
+        """
 
     def projects(self) -> tuple[Project, ...]:
         """All projects of the organization, by name. Raises CloudError."""

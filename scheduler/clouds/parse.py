@@ -90,6 +90,13 @@ def offers_page(answer: Answer, zone: str) -> Page[Offer]:
     return Page(tuple((offer.commercial_type, offer) for offer in offers), header_total(answer))
 
 
+def stock_page(answer: Answer) -> Page[str]:
+    """Read a page of products/servers/availability. Raises Malformed."""
+    rows = record(record(answer.body).get("servers"))
+    items = ((name, text_of(record(row), "availability")) for name, row in rows.items())
+    return Page(tuple(items), header_total(answer))
+
+
 def _offer(name: str, row: object, zone: str) -> Offer:
     raw = record(row)
     gpus = _count_of(raw, "gpu")

@@ -35,6 +35,7 @@ from scheduler.clouds.parse import (
     one_server,
     projects_page,
     servers_page,
+    stock_page,
 )
 from scheduler.clouds.replies import Answer
 from scheduler.clouds.transport import Deadline, Limits, OnRequest, Transport
@@ -161,6 +162,22 @@ class ScalewayCloud:
         found: dict[str, Offer] = {}
         collect(page, OFFERS_PER_PAGE, self._limits.pages, found)
         return tuple(found[name] for name in sorted(found))
+
+    def stock(self, zone: str) -> dict[str, str]:
+        """What is left of each type, in the zone's words. Raises CloudError, ValueError."""
+        checked_zone(zone)
+        deadline = self._transport.deadline(self._limits.call_s)
+
+        def page(number: int) -> Page[str]:
+            exchange = self._exchange("get_server_types_availability", deadline)
+            self._instance(exchange).get_server_types_availability(
+                zone=zone, page=number, per_page=OFFERS_PER_PAGE
+            )
+            return stock_page(ok(exchange.answer))
+
+        found: dict[str, str] = {}
+        collect(page, OFFERS_PER_PAGE, self._limits.pages, found)
+        return found
 
     def projects(self) -> tuple[Project, ...]:
         """All projects of the organization, by name. Raises CloudError."""

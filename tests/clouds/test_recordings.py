@@ -144,6 +144,29 @@ def test_recorded_catalogue_is_read_to_its_last_page(name: str) -> None:
         assert [offer.commercial_type for offer in far.cloud.offers(some.zone)] == sorted(rows)
 
 
+def stocks() -> dict[str, list[Path]]:
+    """The recorded pages of what was left, by zone and instant."""
+    sets: dict[str, list[Path]] = {}
+    for path in paths("instance/products_servers_availability"):
+        sets.setdefault(path.stem.rsplit("_p", 1)[0], []).append(path)
+    return sets
+
+
+@pytest.mark.parametrize("name", stocks())
+def test_recorded_stock_is_read_to_its_last_page(name: str) -> None:
+    """Each type with the zone's word for what is left; with a page missing it is refused."""
+    far, by_page = catalogue(stocks()[name])
+    some = next(iter(by_page.values()))
+    rows = {k: v for page in by_page.values() for k, v in page.body["servers"].items()}  # type: ignore[index,attr-defined]
+    if len(rows) < int(some.headers["X-Total-Count"]):
+        with pytest.raises(CloudError):
+            far.cloud.stock(some.zone)
+    else:
+        found = far.cloud.stock(some.zone)
+        assert found == {name: row["availability"] for name, row in rows.items()}
+        assert set(found.values()) <= {"available", "scarce", "shortage"}
+
+
 def test_recorded_prices_are_exact() -> None:
     """Catalogue prices of 2026-08 become whole micro-credits, and GPUs are counted."""
     pages = catalogues().get("fr-par-2_20260811", [ABSENT])

@@ -62,6 +62,7 @@ CASES: list[tuple[str, str, Inputs]] = [
     ("borrowed", "notify", {**LENT, "server": "train", "gpus": 2}),
     ("deferred", "tell", {**LENT, "obstacle": "shortage", **WORD}),
     ("deferred", "tell", {**LENT, "obstacle": "flavor"}),
+    ("deferred", "tell", {**LENT, "obstacle": "stock", "stock": "shortage"}),
     (
         "runway",
         "tell",

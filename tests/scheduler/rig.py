@@ -15,7 +15,7 @@ from quotas.program import Cohort, Grant, Mode, Policy, Pool, Program, Startup, 
 from quotas.tables import LEASE, SQLModel
 from quotas.view import View
 from scheduler.clock import ManualClock
-from scheduler.clouds.base import Project
+from scheduler.clouds.base import CloudError, Project
 from scheduler.cycle import Cycle, Report
 from scheduler.timing import Timing
 
@@ -76,6 +76,8 @@ class FakeCloud:
     answers: dict[str, Callable[[int], Sweep]] = field(default_factory=dict)
     offers_of: dict[str, tuple[Offer, ...]] = field(default_factory=lambda: {ZONE: (offer(),)})
     on_stop: Callable[[str], None] = lambda _: None
+    in_stock: str | CloudError = "available"
+    stock_reads: int = 0
     starts: list[str] = field(default_factory=list)
     on_start: Callable[[str], None] = lambda _: None
 
@@ -92,6 +94,13 @@ class FakeCloud:
     def offers(self, zone: str) -> tuple[Offer, ...]:
         """The catalogue."""
         return self.offers_of.get(zone, ())
+
+    def stock(self, zone: str) -> dict[str, str]:
+        """What is left, or the error that it is to fail with."""
+        self.stock_reads += 1
+        if isinstance(self.in_stock, CloudError):
+            raise self.in_stock
+        return {TYPE: self.in_stock}
 
     def projects(self) -> tuple[Project, ...]:
         """No cycle asks for them."""

@@ -15,7 +15,7 @@ from quotas.program import Cohort, Grant, Program, Startup, Tenure
 from quotas.requests import Ask
 from quotas.snapshot import Decision
 from quotas.words import Word
-from scheduler.clouds.base import OutOfStock
+from scheduler.clouds.base import CloudError, OutOfStock, Unreachable
 from tests.scheduler.rig import END, NOTICE_S, OTHER, T0, Rig, program, server
 
 HOUR_S = 3600
@@ -227,9 +227,39 @@ def test_a_reclaim_is_deferred_in_a_shortage_and_both_are_told() -> None:
     assert told == {"acme", "birch"}
 
 
+@pytest.mark.parametrize("stock", ["shortage", "sold out", Unreachable("no answer")])
+def test_a_reclaim_is_deferred_while_scaleway_lists_none(stock: str | CloudError) -> None:
+    """Its catalogue says shortage, another word, or nothing: nobody is evicted, both are told."""
+    rig = lending()
+    rig.cloud.in_stock = stock
+    assert rig.cloud.stock_reads == 0, "nobody waits"
+    ask_back(rig)
+    rig.run_until(T0 + 3 * HOUR_S, every_s=300)
+    assert rig.cloud.stops == []
+    told = {str(n["startup"]): str(n["text"]) for n in rig.all("notice") if n["rule"] == "deferred"}
+    word = stock if isinstance(stock, str) else "unread"
+    assert set(told) == {"acme", "birch"} and f"Scaleway says {word!r} of what" in told["acme"]
+    rig.cloud.in_stock = "scarce"
+    rig.run_until(T0 + 4 * HOUR_S, every_s=60)
+    assert rig.cloud.stops == ["new"]
+
+
+def test_a_shortage_that_begins_inside_the_notice_cancels_it() -> None:
+    """Never in a shortage: not even where the notice was given before it."""
+    rig = lending()
+    ask_back(rig)
+    rig.run_until(T0 + HOUR_S, every_s=60)
+    assert [n["state"] for n in rig.all("notice") if n["rule"] == "borrowed"] == ["open"]
+    rig.cloud.in_stock = "shortage"
+    rig.run_until(T0 + 2 * HOUR_S, every_s=60)
+    assert rig.cloud.stops == []
+    assert [n["state"] for n in rig.all("notice") if n["rule"] == "borrowed"] == ["cancelled"]
+
+
 def test_reserved_capacity_is_reclaimed_whatever_scaleway_has() -> None:
     """With backing reserved an evicted GPU is ours to give."""
     rig = lending("reserved")
+    rig.cloud.in_stock = "shortage"
     word(rig, "shortage", "h100", for_s=DAY_S)
     ask_back(rig)
     rig.run_until(T0 + 2 * HOUR_S, every_s=60)

@@ -115,6 +115,10 @@ class RegionCloud:
             )
         return self._offers[key]
 
+    def stock(self, zone: str) -> dict[str, str]:
+        """What is left of each type, as the region words it."""
+        return {o.commercial_type: self.region.availability(o) for o in self.region.offers(zone)}
+
     def projects(self) -> tuple[Project, ...]:
         """Every project."""
         return tuple(Project(each.id, each.name) for each in self.region.projects)
