@@ -139,9 +139,12 @@ class RunRow(SQLModel, table=True):
     """A run of a server (see quotas.metering.Run)."""
 
     __tablename__ = "run"
-    __table_args__ = (Index("ix_run_end", "end_s"),)
+    __table_args__ = (
+        Index("ix_run_end", "end_s"),
+        Index("ix_run_server_start", "server_id", "start_s"),
+    )
     id: str = Field(primary_key=True)
-    server_id: str = Field(index=True)
+    server_id: str
     server_name: str
     zone: str
     project_id: str

@@ -258,24 +258,27 @@ def read_unposted(connection: Connection) -> tuple[Run, ...]:
     return tuple(Run(*row) for row in connection.execute(_UNPOSTED))
 
 
+_OWN = RUN.alias("own")
+_STOPPED = (
+    select(_OWN.c.id)
+    .where(_OWN.c.server_id == INTENT.c.server_id, _OWN.c.start_s <= INTENT.c.sent_s)
+    .where(_OWN.c.end_s + _OWN.c.end_error_s >= INTENT.c.sent_s)
+    .order_by(_OWN.c.start_s.desc())
+    .limit(1)
+)
 _STOPS = (
-    select(INTENT.c.id, RUN.c.flavor, INTENT.c.ended_s - INTENT.c.sent_s, RUN.c.end_error_s)
-    .join(
-        RUN,
-        (RUN.c.server_id == INTENT.c.server_id)
-        & (RUN.c.start_s <= INTENT.c.sent_s)
-        & (RUN.c.end_s + RUN.c.end_error_s >= INTENT.c.sent_s),
-    )
+    select(RUN.c.flavor, INTENT.c.ended_s - INTENT.c.sent_s, RUN.c.end_error_s)
+    .select_from(INTENT)
+    .join(RUN, RUN.c.id == _STOPPED.correlate(INTENT).scalar_subquery())
     .where(INTENT.c.state == "confirmed", INTENT.c.sent_s.is_not(None))
-    .order_by(INTENT.c.id.desc(), RUN.c.start_s)
+    .order_by(INTENT.c.id.desc())
     .limit(LATEST_STOPS)
 )
 
 
 def read_stops(connection: Connection) -> tuple[Stop, ...]:
     """The latest confirmed stops, newest first, each with the run that it ended."""
-    found = {id: stop for id, *stop in connection.execute(_STOPS)}
-    return tuple(Stop(*stop) for stop in found.values())
+    return tuple(Stop(*stop) for stop in connection.execute(_STOPS))
 
 
 _LIVE_NOTICES = select(*NOTICE_FIELDS).where(NOTICE.c.state.in_(LIVE_NOTICES)).order_by(NOTICE.c.id)
@@ -286,11 +289,8 @@ def _notices(connection: Connection) -> tuple[Notice, ...]:
 
 
 _KEPT = select(NOTICE.c.id).where(NOTICE.c.state.in_(KEPT_NOTICES))
-_KNOWN_INTENTS = (
-    select(*INTENT_FIELDS)
-    .where(or_(INTENT.c.state.in_(LIVE_INTENTS), INTENT.c.notice_id.in_(_KEPT)))
-    .order_by(INTENT.c.id)
-)
+_IS_KNOWN = or_(INTENT.c.state.in_(LIVE_INTENTS), INTENT.c.notice_id.in_(_KEPT))
+_KNOWN_INTENTS = select(*INTENT_FIELDS).where(_IS_KNOWN).order_by(INTENT.c.id)
 
 
 def _intents(connection: Connection) -> tuple[Intent, ...]:
@@ -299,11 +299,8 @@ def _intents(connection: Connection) -> tuple[Intent, ...]:
 
 
 _KNOWN_TO = select(func.max(ZONE.c.confirmed_until_s))
-_RECENT = (
-    select(*RUN_FIELDS)
-    .where(RUN.c.end_s > bindparam("since_s"), RUN.c.end_s == RUN.c.posted_until_s)
-    .order_by(RUN.c.id)
-)
+_IS_RECENT = (RUN.c.end_s > bindparam("since_s")) & (RUN.c.end_s == RUN.c.posted_until_s)
+_RECENT = select(*RUN_FIELDS).where(_IS_RECENT).order_by(RUN.c.id)
 
 
 def _recent(connection: Connection) -> tuple[Run, ...]:
