@@ -119,9 +119,21 @@ grants = [ {{ id = "acme-1", credits = "5000" }} ]
 
 
 @contextmanager
-def region() -> Iterator[Region]:
-    """A simulator on a free port, on real time, with projects but no servers."""
-    command = [sys.executable, "-m", "simulator", "--listen", "127.0.0.1:0", "--clock", "real"]
+def region(*before: str) -> Iterator[Region]:
+    """A simulator on a free port, on real time, with projects but no servers.
+
+    `before` is put before its command, such as what enters another network.
+    """
+    command = [
+        *before,
+        sys.executable,
+        "-m",
+        "simulator",
+        "--listen",
+        "127.0.0.1:0",
+        "--clock",
+        "real",
+    ]
     command += ["--no-workload", "--seed", "1"]
     with process(command, os.environ, stdout=subprocess.PIPE) as child:
         yield Region(json.loads(child.stdout.readline()))

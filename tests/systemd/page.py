@@ -1,0 +1,58 @@
+"""What does docs/install.md tell its reader to type? Its code blocks, section by section."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .container import Machine
+
+PAGE = Path(__file__).resolve().parents[2] / "docs/install.md"
+SECTION = re.compile(r"^## (.+?)\n(.*?)(?=^## |\Z)", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FUNCTION = re.compile(r"^\w+\(\) \{\n.*?^\}$", re.MULTILINE | re.DOTALL)
+
+
+def sections() -> dict[str, list[str]]:
+    """Each heading, without its number, and the blocks below it."""
+    text = PAGE.read_text()
+    return {
+        re.sub(r"^\d+\. ", "", name): BLOCK.findall(body) for name, body in SECTION.findall(text)
+    }
+
+
+@dataclass
+class Reader:
+    """Types the page's commands in a container, with the few lines changed that must be."""
+
+    machine: Machine
+    folder: str
+    """The checkout, in the container."""
+    adapted: Mapping[str, str]
+    """What is typed instead of a piece of the page; each piece must be there, in one place."""
+    said: dict[str, str] = field(default_factory=dict)
+    """What each section printed."""
+    _functions: str = ""
+
+    def play(self, heading: str, stdin: str = "") -> str:
+        """Type a section, and answer what it printed. A command that fails is an error."""
+        printed = ""
+        for block in sections()[heading]:
+            typed = block
+            for written, instead in self.adapted.items():
+                typed = typed.replace(written, instead)
+            printed += self.machine.ask(f"cd {self.folder}\n{self._functions}\n{typed}", stdin)
+            self._functions += "".join(f"{found}\n" for found in FUNCTION.findall(typed))
+        self.said[heading] = printed
+        return printed
+
+    def type(self, command: str) -> str:
+        """Type one more command, with the functions that the page has defined so far."""
+        return self.machine.ask(f"{self._functions}\n{command}")
+
+    def stale(self) -> list[str]:
+        """What we would change and the page no longer says in exactly one place."""
+        text = PAGE.read_text()
+        return [written for written in self.adapted if text.count(written) != 1]

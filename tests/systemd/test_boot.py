@@ -1,0 +1,280 @@
+"""A booted systemd, and cohortd installed in it by the very commands of docs/install.md."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sqlite3
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.scheduler.processes import Region, region
+
+from .container import CannotBoot, Machine, boot
+from .old_books import FILE_NAME, head, make_older, revision, stamp
+from .page import Reader
+
+pytestmark = pytest.mark.timeout(400)
+
+REPO = Path(__file__).resolve().parents[2]
+CHECKOUT, LOCKED = "/srv/cohortd", "/srv/locked"
+KEY = "/etc/cohortd/scw-secret-key"
+GIVEN = "/run/credentials/cohortd.service/scw-secret-key"
+IN_PLACE = "/etc/systemd/system/cohortd.service.d"
+VERIFY = "as_cohortd verify --state /var/lib/cohortd"
+CYCLE = '"event": "cycle"'
+WATCHDOG_S = 8
+START_SERVER = (
+    "import json, sys; from tests.scheduler.processes import Region; "
+    "Region(json.load(sys.stdin)).start_server()"
+)
+
+
+@dataclass(frozen=True)
+class Site:
+    """An installed cohortd, and the region that it watches."""
+
+    machine: Machine
+    reader: Reader
+    region: Region
+
+    @property
+    def state(self) -> Path:
+        """The daemon's folder, as this machine sees it."""
+        return self.machine.root / "var/lib/cohortd"
+
+    def drop_in(self, unit: str, name: str, text: str) -> None:
+        """Add to a unit's [Service] section until the container ends."""
+        folder = f"/run/systemd/system/{unit}.service.d"
+        write = f"mkdir -p {folder} && cat > {folder}/{name}.conf && systemctl daemon-reload"
+        self.machine.ask(write, stdin=f"[Service]\n{text}\n")
+
+    def process(self) -> int:
+        """The daemon's process number, in the container."""
+        return int(self.machine.show("cohortd", "MainPID"))
+
+    def as_user(self, user: str, command: str) -> str:
+        """What a command prints to that user of the group cohortd."""
+        become = f"setpriv --reuid={user} --regid=cohortd --clear-groups"
+        return self.machine.ask(f"{become} {command}")
+
+
+@pytest.fixture(scope="module")
+def machine() -> Iterator[Machine]:
+    """A booted container with this checkout and the packages that run these tests."""
+    places = {REPO: CHECKOUT, Path(sysconfig.get_path("purelib")): LOCKED}
+    required = bool(os.environ.get("COHORTD_REQUIRE_NSPAWN"))
+    try:
+        with boot(places) as booted:
+            yield booted
+    except CannotBoot as error:
+        pytest.skip(f"service: {error}" if required else f"no container: {error}")
+
+
+@pytest.fixture(scope="module")
+def paris(machine: Machine) -> Iterator[Region]:
+    """A region with one server, in the container's own network."""
+    with region(*machine.network) as found:
+        starting = [*machine.network, sys.executable, "-c", START_SERVER]
+        subprocess.run(
+            starting, input=json.dumps(found.about), cwd=REPO, text=True, check=True, timeout=60
+        )
+        yield found
+
+
+def adapted(paris: Region) -> dict[str, str]:
+    """What is typed otherwise than the page says, and why."""
+    about = paris.about
+    locked = f"echo {LOCKED} > $(echo /opt/cohortd/lib/python3.*/site-packages)/locked.pth"
+    return {
+        # The container's /usr is this machine's, and it has no way out.
+        "apt-get update && apt-get install -y python3 python3-venv dbus curl": "",
+        # pip finds every pin of the locks satisfied, and fetches nothing.
+        "python3 -m venv /opt/cohortd\n": f"python3 -m venv /opt/cohortd\n{locked}\n",
+        # The simulated region's names in the place of the reader's own.
+        "SCWXXXXXXXXXXXXXXXXX": f"{about['access_key']}\nSCW_API_URL={about['url']}",
+        "00000000-0000-0000-0000-000000000000": about["organization_id"],
+        "editor /etc": "sed -i s/10000/5000/ /etc",
+        # Follows until a cycle instead of until ^C.
+        "journalctl -u cohortd -f ": "grep -m1 event.:..cycle < <(journalctl -u cohortd -f) ",
+    }
+
+
+@pytest.fixture(scope="module")
+def played(machine: Machine, paris: Region) -> Site:
+    """The page's four steps, typed."""
+    reader = Reader(machine, CHECKOUT, adapted(paris))
+    assert reader.stale() == [], "docs/install.md says it otherwise now: adapt the test to it"
+    for heading in ("Install", "Give it the key", "Write the program", "Start"):
+        reader.play(heading, stdin=paris.about["secret_key"])
+    return Site(machine, reader, paris)
+
+
+@pytest.fixture(scope="module")
+def site(played: Site) -> Site:
+    """The same with a cycle each second, a restart at once and a short watchdog: less to wait."""
+    unit = (REPO / "systemd/cohortd.service").read_text()
+    command = re.search(r"^ExecStart=.*$", unit, re.MULTILINE)
+    assert command is not None
+    quick = f"RestartSec=100ms\nWatchdogSec={WATCHDOG_S}\nExecStart=\n{command[0]} --cycle 1s"
+    played.drop_in("cohortd", "quick", quick)
+    since = played.machine.now()
+    played.machine.ask("systemctl restart cohortd")
+    played.machine.until("cohortd", since, CYCLE)
+    return played
+
+
+def test_the_page_leads_to_a_daemon_that_is_ready(played: Site) -> None:
+    """docs/install.md, typed as it stands: enabled, ready, in shadow mode; it sees the server."""
+    started = played.reader.said["Start"]
+    assert "1 of 40 GPUs" in started and "shadow mode" in started
+    assert re.search(r"^ready$", started, re.MULTILINE)
+    assert "acme-speech" in started and "Usage: cohortd explain" in started
+    assert played.machine.ask("systemctl is-enabled cohortd").strip() == "enabled"
+    assert "5000" in played.machine.ask("cat /etc/cohortd/program.toml")
+
+
+def test_systemd_hears_that_it_is_ready_and_what_it_does(played: Site) -> None:
+    """Type=notify: active by its own word, and systemctl shows the last cycle's sentence."""
+    assert played.machine.show("cohortd", "Type") == "notify"
+    assert played.machine.show("cohortd", "ActiveState") == "active"
+    assert "1 of 40 GPUs" in played.machine.show("cohortd", "StatusText")
+
+
+def test_the_key_is_a_credential_and_nowhere_else(played: Site) -> None:
+    """The daemon's key is a file that it alone reads: not in its environment nor in the unit."""
+    secret, machine = played.region.about["secret_key"], played.machine
+    environment = machine.ask(f"tr '\\0' '\\n' < /proc/{played.process()}/environ")
+    assert "CREDENTIALS_DIRECTORY=/run/credentials/cohortd.service" in environment.splitlines()
+    assert "SCW_ACCESS_KEY=" in environment and "SCW_SECRET_KEY" not in environment
+    assert secret not in environment + machine.ask("systemctl show cohortd")
+    assert played.as_user("cohortd", f"cat {GIVEN}") == secret
+    with pytest.raises(AssertionError, match="Permission denied"):
+        played.as_user("cohortd", f"cat {KEY}")
+    with pytest.raises(AssertionError, match="Permission denied"):
+        played.as_user("cohortd-api", f"cat {GIVEN}")
+
+
+def test_the_key_may_be_encrypted_on_disk(site: Site) -> None:
+    """LoadCredentialEncrypted, as on the page: without the plain file the daemon has its key."""
+    secret, machine = site.region.about["secret_key"], site.machine
+    try:
+        site.reader.play("The key encrypted on disk")
+        since = machine.now()
+        machine.ask(f"mv {KEY} {KEY}.plain && systemctl restart cohortd")
+        machine.until("cohortd", since, CYCLE, "1 of 40 GPUs")
+        assert site.as_user("cohortd", f"cat {GIVEN}") == secret
+        encrypted = machine.ask(f"cat {KEY}.cred")
+        assert len(encrypted) > len(secret) and secret not in encrypted
+    finally:
+        machine.run(
+            f"rm -f {IN_PLACE}/encrypted.conf; systemctl daemon-reload; mv {KEY}.plain {KEY}"
+        )
+
+
+def test_killed_it_comes_back_and_its_book_is_whole(site: Site) -> None:
+    """kill -9: systemd starts another, which goes on, and `cohortd verify` accepts the book."""
+    machine, process, since = site.machine, site.process(), site.machine.now()
+    machine.ask("systemctl kill --signal=KILL cohortd")
+    machine.until("cohortd", since, "Failed with result 'signal'")
+    machine.until("cohortd", since, "Started cohortd.service")
+    machine.until("cohortd", since, CYCLE)
+    assert site.process() != process
+    assert "are right" in site.reader.type(VERIFY)
+
+
+def test_a_stalled_loop_is_killed_and_started_again(site: Site) -> None:
+    """A process that stands still misses its pings: the watchdog ends it, and another starts."""
+    machine, process, since = site.machine, site.process(), site.machine.now()
+    machine.ask("systemctl kill --kill-whom=main --signal=STOP cohortd")
+    machine.until("cohortd", since, f"Watchdog timeout (limit {WATCHDOG_S}s)!")
+    machine.until("cohortd", since, f"Killing process {process} ", "SIGABRT")
+    machine.until("cohortd", since, "Started cohortd.service")
+    machine.until("cohortd", since, CYCLE)
+    assert site.process() != process
+
+
+PROBE = f"""
+can() {{
+  name=$1; shift
+  if "$@" > /dev/null 2>&1; then echo "can $name"; else echo "cannot $name"; fi
+}}
+can read-the-book cat /var/lib/cohortd/cohortd.db
+can write-the-inbox touch /var/lib/cohortd/inbox/probe
+can read-the-key cat {KEY}
+can read-the-credential cat {GIVEN}
+can write-the-book dd if=/dev/null of=/var/lib/cohortd/cohortd.db conv=notrunc
+can write-the-state touch /var/lib/cohortd/probe
+can write-the-program touch /etc/cohortd/program.toml
+can become-another setpriv --reuid=cohortd true
+"""
+"""Asked in the API's own sandbox, as a part of its start."""
+
+
+def test_the_api_reads_the_book_and_neither_writes_it_nor_reads_the_key(site: Site) -> None:
+    """In its unit's sandbox: the book is read, the inbox written, and nothing else is allowed."""
+    (site.machine.root / "opt/probe").write_text(PROBE)
+    assert site.machine.ask(f"cat {KEY} {GIVEN}").count(site.region.about["secret_key"]) == 2
+    site.drop_in("cohortd-serve", "probe", "ExecStartPre=/bin/sh /opt/probe")
+    since = site.machine.now()
+    site.reader.play("The API and the portal")
+    site.machine.until("cohortd-serve", since, "cannot become-another")
+    log = site.machine.ask("journalctl --quiet --output=cat --unit=cohortd-serve")
+    can = set(re.findall(r"^can (\S+)$", log, re.MULTILINE))
+    cannot = set(re.findall(r"^cannot (\S+)$", log, re.MULTILINE))
+    assert can == {"read-the-book", "write-the-inbox"}
+    assert len(cannot) == 6
+    token = site.reader.type(
+        "as_cohortd token create acme-speech --scope read --expires 1d --name t "
+        "--state /var/lib/cohortd"
+    )
+    found = re.search(r"cohortd_[a-z2-7]{58}", token)
+    assert found is not None, token
+    asked = (
+        f"curl -sS --fail -H 'Authorization: Bearer {found[0]}' http://127.0.0.1:8464/v1/credits"
+    )
+    assert json.loads(site.machine.ask(asked))["granted"].startswith("5000")
+
+
+def entries(state: Path) -> list[tuple[object, ...]]:
+    """Every entry of a book, in order."""
+    with closing(sqlite3.connect(state / FILE_NAME)) as book:
+        return book.execute("SELECT transfer_id, account, amount_ucr FROM entry").fetchall()
+
+
+def test_a_book_of_the_version_before_is_taken_over(site: Site) -> None:
+    """Upgrading: a restart migrates an older book, entry by entry, and `verify` accepts it."""
+    machine = site.machine
+    machine.ask("systemctl stop cohortd")
+    before, older = entries(site.state), make_older(site.state)
+    assert revision(site.state) == older != head()
+    assert before and entries(site.state) == before
+    since = machine.now()
+    machine.ask("systemctl restart cohortd")
+    machine.until("cohortd", since, CYCLE, '"outcome": "done"')
+    assert revision(site.state) == head()
+    assert entries(site.state)[: len(before)] == before
+    assert "are right" in site.reader.type(VERIFY)
+
+
+def test_a_newer_book_is_refused_and_mending_it_is_enough(site: Site) -> None:
+    """A downgrade says what to do and changes nothing; once mended the unit is back by itself."""
+    machine, book = site.machine, site.state / FILE_NAME
+    machine.ask("systemctl stop cohortd")
+    stamp(site.state, "9999")
+    before, since = book.read_bytes(), machine.now()
+    machine.ask("systemctl start --no-block cohortd")
+    machine.until("cohortd", since, "install the newer cohortd again; nothing was changed")
+    machine.until("cohortd", since, "Scheduled restart job")
+    assert book.read_bytes() == before
+    since = machine.now()
+    stamp(site.state, head())
+    machine.until("cohortd", since, CYCLE)
