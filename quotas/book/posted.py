@@ -45,9 +45,12 @@ def stream(
         after_id = rows[-1][0]
 
 
+_NEWEST_ID = select(func.max(TRANSFER.c.id))
+
+
 def newest_id(connection: Connection) -> int:
     """The id of the newest transfer; 0 where there is none."""
-    return connection.scalar(select(func.max(TRANSFER.c.id))) or 0
+    return connection.scalar(_NEWEST_ID) or 0
 
 
 def known_id(connection: Connection, as_of_s: int) -> int:

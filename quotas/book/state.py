@@ -9,6 +9,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, func, or_, select
@@ -22,6 +23,7 @@ from quotas.book.rows import (
     NOTICE_FIELDS,
     REQUEST_FIELDS,
     RUN_FIELDS,
+    columns_of,
 )
 from quotas.book.session import Book
 from quotas.book.withheld import read_past
@@ -127,7 +129,11 @@ _NEWEST_PROGRAM = select(PROGRAM.c.id, PROGRAM.c.body).order_by(PROGRAM.c.id.des
 def read_program(connection: Connection) -> tuple[int, Program | None]:
     """Number and content of the program version in force; (0, None) before the first."""
     row = connection.execute(_NEWEST_PROGRAM).one_or_none()
-    return (row.id, Program.from_json(row.body)) if row else (0, None)
+    return (row.id, _program(row.body)) if row else (0, None)
+
+
+_program = lru_cache(maxsize=2)(Program.from_json)
+"""A version is read again in every cycle, and parsed once: equal text is an equal program."""
 
 
 _GRANTS = select(GRANT).order_by(GRANT.c.id)
@@ -221,15 +227,7 @@ def read_catalogue(connection: Connection) -> Catalogue:
     )
 
 
-_VERSIONS = select(
-    PRICE.c.flavor,
-    PRICE.c.id,
-    PRICE.c.from_s,
-    PRICE.c.rate_ucr_per_h,
-    PRICE.c.recorded_s,
-    PRICE.c.bearer,
-    PRICE.c.source,
-).order_by(PRICE.c.id)
+_VERSIONS = select(PRICE.c.flavor, *columns_of(PRICE, Version)).order_by(PRICE.c.id)
 _LISTINGS = select(LISTING.c.flavor, LISTING.c.listed_s, LISTING.c.rate_ucr_per_h).order_by(
     LISTING.c.flavor, LISTING.c.listed_s
 )
