@@ -261,7 +261,8 @@ class StartupReads:
             .order_by("moved_s", "is_step")
         )
         with book.reading() as connection:
-            return tuple(Moved(*row) for row in connection.execute(rows))
+            found = connection.execute(rows)
+            return tuple(Moved(at_s, int(ucr), is_step) for at_s, ucr, is_step in found)
 
     def events(self, book: Book, after: tuple[int, int], limit: int) -> EventsAnswer:
         """What was decided and announced since a cursor, oldest first."""

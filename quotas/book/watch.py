@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import quote
 
-from sqlalchemy import URL, text
+from sqlalchemy import URL, Connection, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from quotas.book import postgresql
 from quotas.book.address import Address, BookError
 
 Version = tuple[int | str, ...]
+_SNAPSHOT = text("SELECT CAST(pg_current_snapshot() AS text)")
 
 
 class Watch(Protocol):
@@ -70,22 +71,23 @@ class DatabaseWatch:
     def __init__(self, url: URL) -> None:
         engine = postgresql.engine_of(url, writes=False)
         self._engine = engine.execution_options(isolation_level="AUTOCOMMIT", reading=True)
-        try:
-            self.version()
-        except BookError:
-            self.close()
-            raise
+        self._connection: Connection | None = None
+        self.version()
 
     def version(self) -> Version:
         """A value that differs once anything was committed. Raises BookError."""
         try:
-            with self._engine.connect() as connection:
-                seen = connection.scalar(text("SELECT CAST(pg_current_snapshot() AS text)"))
+            self._connection = self._connection or self._engine.connect()
+            seen = self._connection.scalar(_SNAPSHOT)
         except SQLAlchemyError as error:
+            self.close()
             why = " ".join(str(error.args[0]).split())
             raise BookError(f"the book cannot be read: {why}") from None
         return (str(seen),)
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Give the connection back; the next question takes a new one."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
         self._engine.dispose()

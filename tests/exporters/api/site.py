@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 
 from exporters.api.access import Rates
 from exporters.api.app import build_app
-from quotas.book import Book
+from quotas.book import Address, Book
 from quotas.book.commit import apply_program, commit
 from quotas.book.inbox import Inbox
 from quotas.book.tokens import create_token, revoke_token
@@ -140,12 +140,13 @@ class Site:
 
 
 @contextmanager
-def site(state: Path, rates: Rates = PLENTY) -> Iterator[Site]:
-    """The API over a book in a folder."""
-    book, inbox, clock = Book.open(state), Inbox(state), ManualClock(NOW_S)
+def site(place: Path | Address, rates: Rates = PLENTY) -> Iterator[Site]:
+    """The API over a book in a folder, or at another address."""
+    state = Address.of(place).folder
+    book, inbox, clock = Book.open(place), Inbox(state), ManualClock(NOW_S)
     fill(book)
     tokens = mint_all(book)
-    app = build_app(state, inbox, clock.now_s, rates=rates)
+    app = build_app(place, inbox, clock.now_s, rates=rates)
     with TestClient(app, raise_server_exceptions=False) as client:
         yield Site(state, book, clock, inbox, client, tokens)
     inbox.close()

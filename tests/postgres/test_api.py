@@ -1,0 +1,75 @@
+"""`cohortd serve` over a book in PostgreSQL: reads of it, writes to its own inbox, never to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from exporters.api.reads import StartupReads
+from quotas.book import Address
+from quotas.book.session import FILE_NAME
+from tests.exporters.api.site import NOW_S, Site, site
+
+from .server import Server
+
+READS = "me credits usage servers quota requests charges decisions decisions/1/why notices"
+PATHS = [*READS.split(), "statements/1970-01", "events"]
+
+NO_BOARD: Any = None
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_it_answers_as_on_sqlite(both: tuple[Site, Site], path: str) -> None:
+    """Each read has the very body that it has over SQLite."""
+    one, two = (each.json(f"/v1/{path}") for each in both)
+    assert one == two
+
+
+@pytest.fixture(scope="module")
+def both(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Site, Site]]:
+    """The same site over both databases."""
+    one, two = (tmp_path_factory.mktemp(name) for name in ("file", "database"))
+    with site(one) as file, site(server.address(two)) as database:
+        yield file, database
+
+
+def test_the_curve_of_the_portal_is_that_of_sqlite(both: tuple[Site, Site]) -> None:
+    """What moved a startup's credits, day by day, as the burn-down chart draws it."""
+    one, two = (StartupReads("acme", NO_BOARD).moved(each.book) for each in both)
+    assert one == two and len(one) == 2
+    assert all(type(each.amount_ucr) is int for each in two)
+
+
+def test_a_commit_is_seen_and_a_revocation_holds_at_once(address: Address) -> None:
+    """Nothing is answered from before the last commit."""
+    with site(address) as found:
+        assert found.json("/v1/me")["startup"] == "acme"
+        with found.book.writing() as connection:
+            connection.execute(text(f"UPDATE token SET revoked_s = {NOW_S} WHERE startup = 'acme'"))
+        assert found.ask("/v1/me").status_code == 401
+
+
+def test_a_lost_server_is_bridged_by_the_snapshot(server: Server, address: Address) -> None:
+    """After a restart of the server the API reads the book again by itself."""
+    with site(address) as found:
+        found.json("/v1/credits")
+        server.restart()
+        assert found.ask("/v1/credits").status_code == 200
+        found.clock.move_to(found.clock.now_s() + 2)
+        assert found.ask("/v1/charges").status_code == 200
+
+
+def test_a_write_waits_in_the_inbox(address: Address, tmp_path: Path) -> None:
+    """A request is kept beside the database, for the scheduler of this host; no book lies there."""
+    with site(address) as found:
+        body = {"pool": "h100", "gpus": 1, "duration": "1h"}
+        answer = found.ask(
+            "/v1/requests", method="POST", json=body, headers={"Idempotency-Key": "k"}
+        )
+        assert answer.status_code == 202
+        assert len(found.inbox.waiting()) == 1
+    assert not (tmp_path / FILE_NAME).exists()

@@ -1,0 +1,132 @@
+"""Every command says the same of a book in PostgreSQL as of the same book in SQLite."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import structlog
+
+from quotas.book import Address, Book
+from quotas.units import DAY_S, format_instant
+from scheduler.clock import SystemClock
+from tests.cli.command import Ran, environment, here
+from tests.cli.desk import PROGRAM
+from tests.sim.play import Play
+from tests.sim.script import START_S, draw
+from tests.sim.soak import quiet
+from tests.sim.wiring import wired
+
+from .server import Server
+
+SEED, DAYS = 9, 6
+NOW_S = START_S + (DAYS - 1) * DAY_S
+WHEN, FROM, TO = (format_instant(START_S + n * DAY_S) for n in (2, 1, 3))
+FLAVOR = "H100-1-80G@fr-par-2"
+TEST = "--reason test --json"
+COMMANDS = [
+    "status",
+    "status --json",
+    f"status --as-of {WHEN} --json",
+    "explain acme --json",
+    f"explain acme --as-of {WHEN} --json",
+    "explain 99999999999999",
+    "statement acme --json",
+    "statement --list --json",
+    "journal --format ledger",
+    f"journal --as-of {WHEN} --format csv",
+    f"grant acme 10 --id extra --key k1 {TEST}",
+    f"grant acme 10 --id extra --key k1 {TEST}",
+    f"grant acme 11 --id extra --key k1 {TEST}",
+    f"hold acme 1 --for 12h {TEST}",
+    "hold list --json",
+    f"refund --zone fr-par-2 --from {FROM} --to {TO} {TEST}",
+    f"price accept {FLAVOR} 2 --from {FROM} {TEST}",
+    f"price accept {FLAVOR} 3 --from {WHEN} {TEST}",
+    "price list --json",
+    f"void acme extra {TEST}",
+    "notice list --json",
+    "request acme h100 1 --for 2h --json",
+    "request list --json",
+    f"level acme closed {TEST}",
+    "audit --json",
+    "verify --rebuild --json",
+    "verify",
+]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The same book twice."""
+
+    file: Address
+    database: Address
+
+    def run(self, *words: str) -> tuple[Ran, Ran]:
+        """A command on each."""
+        where = ("--state", self.file.folder)
+        on = ("--state", self.database.folder, "--database", self.database.database)
+        return here(*words, *where), here(*words, *on)
+
+
+@pytest.fixture(scope="module")
+def pair(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Pair:
+    """A seed played on both."""
+    folder = tmp_path_factory.mktemp("pair")
+    pair = Pair(Address(folder / "one"), server.address(folder / "two"))
+    before = structlog.get_config()
+    quiet()
+    for address in (pair.file, pair.database):
+        book = Book.open(address)
+        with wired():
+            Play(draw(SEED, DAYS), book=book).run()
+        book.close()
+    structlog.configure(**before)
+    return pair
+
+
+@pytest.fixture(autouse=True)
+def standing_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both are asked at the same instant."""
+    monkeypatch.setattr(SystemClock, "now_s", lambda _: NOW_S)
+
+
+def test_every_command_answers_the_same(pair: Pair) -> None:
+    """Exit code, output and error are equal, one command after the other, on both books."""
+    codes = []
+    for command in COMMANDS:
+        one, two = pair.run(*command.split())
+        assert one == two, command
+        assert "Traceback" not in one.err
+        codes.append((command, one.code, one.err))
+    refused = ["explain 99999999999999", f"grant acme 11 --id extra --key k1 {TEST}"]
+    assert [each for each in codes if each[1] and each[0] not in refused] == []
+
+
+def test_a_book_is_begun_from_the_environment(address: Address, tmp_path: Path) -> None:
+    """COHORTD_DATABASE names it for every command; no file is made in --state."""
+    file = tmp_path / "program.toml"
+    file.write_text(PROGRAM)
+    env = environment(COHORTD_DATABASE=address.database)
+    for words in (["plan"], ["apply"], ["plan"]):
+        ran = here(*words, "--state", tmp_path / "s", "--program", file, env=env)
+        assert (ran.code, ran.err) == (0, "")
+    assert ran.out.startswith("0 changes")
+    token = here("token", "create", "acme", "--name", "ci", "--state", tmp_path / "s", env=env)
+    assert token.code == 0
+    listed = here("token", "list", "--json", "--state", tmp_path / "s", env=env)
+    assert [each["name"] for each in listed.json] == ["ci"]
+    assert not (tmp_path / "s").exists()
+
+
+def test_what_is_wrong_is_one_sentence(address: Address, tmp_path: Path) -> None:
+    """No book: exit 2 and how to make one; a bad URL: 2; a server that is away: 3; no password."""
+    state = ("--state", tmp_path)
+    none = here("status", *state, "--database", address.database)
+    assert none.code == 2 and "no book there" in none.sentence
+    bad = here("status", *state, "--database", "mysql://me:sesame@db/x")
+    assert bad.code == 2 and "write postgresql://" in bad.sentence
+    away = here("status", *state, "--database", f"postgresql://me:sesame@/x?host={tmp_path}")
+    assert away.code == 3 and "cannot be read" in away.sentence
+    assert "sesame" not in bad.err + away.err

@@ -1,0 +1,42 @@
+"""Two real daemons on one book in PostgreSQL, each on a host of its own as it were."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from sqlalchemy import text
+
+from quotas.book import Address, Book
+from tests.scheduler.processes import cohortd, daemon, region
+
+from .server import Server
+
+
+def test_one_leads_the_server_restarts_the_other_takes_over(
+    server: Server, address: Address, tmp_path: Path
+) -> None:
+    """The standby leads when the leader leaves, though the server crashed; the book is whole."""
+    hosts = [tmp_path / name for name in ("one", "two")]
+    with region() as paris:
+        paris.start_server()
+        file = tmp_path / "program.toml"
+        file.write_text(paris.program(limit=8))
+        env = {**paris.env, "COHORTD_DATABASE": address.database}
+        with daemon(env, hosts[0], file) as leader:
+            leader.wait_for("cycle", outcome="done")
+            with daemon(env, hosts[1], file) as other:
+                other.wait_for("cycle", outcome="standby")
+                server.restart()
+                assert leader.end() == 0, leader.rest
+                done = other.wait_for("cycle", outcome="done")
+                assert "1 of 8 GPUs" in done["sentence"]
+                assert other.end() == 0, other.rest
+        status = json.loads(cohortd(env, "status", "--json").stdout)
+        assert cohortd(env, "verify").returncode == 0
+    assert status["startups"][0]["gpus"] == 1
+    book = Book.open_existing(address)
+    with book.reading() as connection:
+        assert connection.scalar(text("SELECT epoch FROM lease")) == 2
+        assert connection.scalar(text("SELECT count(*) FROM run")) == 1
+    book.close()

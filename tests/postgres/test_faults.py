@@ -1,0 +1,228 @@
+"""What PostgreSQL may do to a cycle: the next one goes on from the book, and nothing is lost."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, event
+from sqlalchemy.exc import OperationalError
+
+from quotas.book import Address, Book, postgresql
+from quotas.book.lease import StaleEpoch
+from quotas.book.verify import verify
+from quotas.units import HOUR_S
+from tests.scheduler.rig import NOTICE_S, Rig, digest, program, server
+
+from .server import Server
+
+Fault = Callable[[], object]
+
+
+def rig_on(book: Book) -> Rig:
+    """Acme with a server above its limit: there is something to charge, to say and to stop."""
+    rig = Rig(program(limit=0), book)
+    rig.run()
+    rig.cloud.add(server())
+    return rig
+
+
+PAUSES_S = (HOUR_S, NOTICE_S, 30, 30)
+"""Cycles until the server was charged, noticed, stopped, and seen to be off."""
+
+
+def go_on(rig: Rig, pauses_s: Iterator[int]) -> None:
+    """The cycles that are left, up to the first that fails."""
+    for pause_s in pauses_s:
+        rig.run(pause_s)
+
+
+def goes_on_after_one_error(rig: Rig) -> None:
+    """One cycle fails as the loop expects, is repeated at once, and the rest go on."""
+    pauses_s = iter(PAUSES_S)
+    with pytest.raises(OperationalError):
+        go_on(rig, pauses_s)
+    rig.run()
+    go_on(rig, pauses_s)
+
+
+def undisturbed() -> Rig:
+    """The same on SQLite, without a fault."""
+    rig = rig_on(Book.in_memory())
+    go_on(rig, iter(PAUSES_S))
+    return rig
+
+
+@contextmanager
+def at_statement(book: Book, number: int, fault: Fault) -> Iterator[list[str]]:
+    """Let a fault befall the book just before a statement of the next transactions that write."""
+    seen: list[str] = []
+
+    def count(connection: Connection, _cursor: object, statement: str, *_: object) -> None:
+        if not connection.get_execution_options().get("reading", False):
+            seen.append(statement)
+            if len(seen) == number:
+                fault()
+
+    event.listen(book.engine, "before_cursor_execute", count)
+    try:
+        yield seen
+    finally:
+        event.remove(book.engine, "before_cursor_execute", count)
+
+
+@pytest.mark.parametrize("number", [2, 3, 6, 9, 12])
+def test_a_backend_that_is_terminated_in_a_cycle(
+    server: Server, address: Address, book: Book, number: int
+) -> None:
+    """The cycle fails as the loop expects; the next one writes what an undisturbed one would."""
+    rig = rig_on(book)
+    with at_statement(book, number, lambda: server.end_sessions(address)):
+        goes_on_after_one_error(rig)
+    assert rig.cloud.stops == ["s1"]
+    assert digest(rig) == digest(undisturbed())
+    assert verify(book).fault is None
+
+
+def test_a_backend_that_is_terminated_between_cycles(
+    server: Server, address: Address, book: Book
+) -> None:
+    """A connection that died while nobody used it is replaced, and no cycle hears of it."""
+    rig = rig_on(book)
+    for pause_s in PAUSES_S:
+        assert server.end_sessions(address) > 0
+        rig.run(pause_s)
+    assert digest(rig) == digest(undisturbed())
+
+
+def test_the_server_restarts_in_the_middle(server: Server, book: Book) -> None:
+    """A crash of the server takes back the open transaction and nothing that was committed."""
+    rig = rig_on(book)
+    with at_statement(book, 6, server.restart):
+        goes_on_after_one_error(rig)
+    server.restart()
+    rig.run()
+    assert digest(rig) == digest(undisturbed())
+    assert verify(book).fault is None
+
+
+GIVE_UP = """
+CREATE FUNCTION give_up() RETURNS trigger LANGUAGE plpgsql AS
+'BEGIN RAISE EXCEPTION ''conflict'' USING ERRCODE = ''{}''; END'
+"""
+TRIGGER = "CREATE TRIGGER t BEFORE INSERT ON entry EXECUTE FUNCTION give_up()"
+
+
+@pytest.mark.parametrize("state", ["serialization_failure", "deadlock_detected"])
+def test_a_transaction_that_the_server_gives_up(
+    server: Server, address: Address, book: Book, state: str
+) -> None:
+    """What a conflict with other writers raises is an error of the kind that is tried again."""
+    rig, pauses_s = rig_on(book), iter(PAUSES_S)
+    server.tamper(address, GIVE_UP.format(state), TRIGGER)
+    with pytest.raises(OperationalError, match="conflict"):
+        go_on(rig, pauses_s)
+    server.tamper(address, "DROP TRIGGER t ON entry")
+    rig.run()
+    go_on(rig, pauses_s)
+    assert digest(rig) == digest(undisturbed())
+
+
+@pytest.mark.parametrize("nth", [1, 2, 4])
+def test_a_commit_whose_answer_is_lost(
+    server: Server, address: Address, book: Book, nth: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It landed, and an error is heard all the same: the repetition adds nothing (I6)."""
+    rig = rig_on(book)
+    real, commits = book.engine.dialect.do_commit, []
+
+    def lossy(connection: Any) -> None:
+        real(connection)
+        commits.append(connection)
+        if len(commits) == nth:
+            server.end_sessions(address)
+            connection.execute("SELECT 1")
+
+    monkeypatch.setattr(book.engine.dialect, "do_commit", lossy)
+    goes_on_after_one_error(rig)
+    assert rig.cloud.stops == ["s1"]
+    assert digest(rig) == digest(undisturbed())
+    assert verify(book).fault is None
+
+
+def test_somebody_else_holds_the_lock(
+    address: Address, book: Book, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cycle waits for a bounded time, fails, and goes on once the lock is free."""
+    quick = postgresql.BEGIN_WRITING.replace("lock_timeout = 10000", "lock_timeout = 50")
+    monkeypatch.setattr(postgresql, "BEGIN_WRITING", quick)
+    rig, other, pauses_s = rig_on(book), Book.open(address), iter(PAUSES_S)
+    with other.writing(), pytest.raises(OperationalError, match="lock timeout"):
+        go_on(rig, pauses_s)
+    rig.run()
+    go_on(rig, pauses_s)
+    assert digest(rig) == digest(undisturbed())
+    other.close()
+
+
+def test_two_daemons_at_the_same_moment(address: Address, book: Book) -> None:
+    """I14: side by side on one book, they charge each second once, under epochs that only rise."""
+    rig, other = rig_on(book), Book.open(address)
+    mine, theirs = rig.daemon("b"), rig.daemon("c")
+    theirs.book = other
+    theirs.use(rig.cloud)
+    outcomes: list[str] = []
+    epochs: list[int] = []
+    start = threading.Barrier(2)
+
+    def beat(daemon: Any) -> None:
+        start.wait()
+        try:
+            outcomes.append(daemon.run().outcome)
+        except StaleEpoch:
+            outcomes.append("stale")
+
+    for pause_s in (HOUR_S, NOTICE_S, 30, 200, 30, HOUR_S, 200):
+        rig.clock.move_to(rig.clock.now_s() + pause_s)
+        threads = [threading.Thread(target=beat, args=[each]) for each in (mine, theirs)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        epochs.append(int(str(rig.all("lease")[0]["epoch"])))
+    assert outcomes.count("done") == outcomes.count("standby") == 7
+    assert epochs == sorted(epochs) and len(set(epochs)) > 3
+    assert rig.cloud.stops == ["s1"]
+    assert verify(book).fault is None
+    assert rig.charged_ucr() == undisturbed().charged_ucr()
+    other.close()
+
+
+def test_a_daemon_that_lost_the_lease_in_its_cycle_writes_nothing(
+    address: Address, book: Book
+) -> None:
+    """I14: the one that was overtaken is refused by the epoch, whatever it had decided."""
+    rig, other = rig_on(book), Book.open(address)
+    rig.clock.move_to(rig.clock.now_s() + HOUR_S)
+    theirs = rig.daemon("b")
+    theirs.book = other
+    theirs.use(rig.cloud)
+    sweep, slow = rig.cloud.sweep, [True]
+
+    def stalled(zone: str, at_s: int) -> Any:
+        found = sweep(zone, at_s)
+        if slow.pop() if slow else False:
+            rig.clock.move_to(rig.clock.now_s() + 200)
+            assert theirs.run().outcome == "done"
+        return found
+
+    rig.cloud.sweep = stalled  # type: ignore[method-assign]
+    with pytest.raises(StaleEpoch):
+        rig.cycle.run()
+    epochs = [row["epoch"] for row in rig.all("transfer") if row["epoch"]]
+    assert epochs and set(epochs) == {rig.all("lease")[0]["epoch"]}
+    assert verify(book).fault is None
+    other.close()
