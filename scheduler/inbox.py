@@ -31,8 +31,9 @@ log = structlog.get_logger()
 MOST_READ, MOST_DONE = 1_000, 50
 """Writes looked at and performed in one cycle; the rest waits for the next."""
 
-Text = Annotated[str, StringConstraints(max_length=500)]
-Count = Annotated[StrictInt, Field(ge=1, le=2**31)]
+Text = Annotated[str, StringConstraints(max_length=500, pattern=r"^[^\x00]*$")]
+Count = Annotated[StrictInt, Field(ge=1, le=2**31 - 1)]
+"""What a row of either database can hold: PostgreSQL's text has no NUL."""
 
 
 class _Shape(BaseModel):

@@ -19,6 +19,8 @@ MICRO = Decimal("0.000001")
 HIGHEST_PRICE = Decimal(1_000_000)
 """Credits per hour above which a price is taken for absurd, and not for a rate."""
 
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+"""JSON can say these, and no database holds all of them: one name must not stop every cycle."""
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _ZONE = re.compile(r"[a-z]{2}-[a-z]{3}-[0-9]")
 
@@ -166,7 +168,7 @@ def text_of(raw: Record, key: str) -> str:
     value = raw.get(key)
     if not isinstance(value, str):
         raise Malformed(f"the answer lacks {key!r}, or it is no text")
-    return value
+    return _UNSTORABLE.sub("\ufffd", value)
 
 
 def named(raw: Record, key: str) -> str:

@@ -117,6 +117,14 @@ def test_unknown_keys_and_odd_details_do_not_blind_us() -> None:
     assert isinstance(sweep, Complete)
 
 
+@pytest.mark.parametrize("letter", ["\0", "\ud800"])
+def test_a_name_that_no_database_holds_is_read_as_one_that_each_does(letter: str) -> None:
+    """A server's name is a startup's to choose: it must not stop the writing of every cycle."""
+    sweep = sweep_of(listing([server_json(name=f"a{letter}b")]))
+    assert isinstance(sweep, Complete)
+    assert sweep.servers[0].name == "a\ufffdb"
+
+
 def test_location_stands_in_for_zone() -> None:
     """Where `zone` is absent, the location's zone is read."""
     raw = server_json(location={"zone_id": ZONE})

@@ -12,7 +12,9 @@ from sqlalchemy import text
 from exporters.api.reads import StartupReads
 from quotas.book import Address
 from quotas.book.session import FILE_NAME
+from scheduler.inbox import InboxDrain
 from tests.exporters.api.site import NOW_S, Site, site
+from tests.exporters.api.test_writes import GOOD, post
 
 from .server import Server
 
@@ -63,13 +65,25 @@ def test_a_lost_server_is_bridged_by_the_snapshot(server: Server, address: Addre
         assert found.ask("/v1/charges").status_code == 200
 
 
-def test_a_write_waits_in_the_inbox(address: Address, tmp_path: Path) -> None:
-    """A request is kept beside the database, for the scheduler of this host; no book lies there."""
+def test_a_write_is_decided_from_the_inbox_of_the_host(address: Address, tmp_path: Path) -> None:
+    """It is kept beside the database and decided in it; no book lies in the folder."""
     with site(address) as found:
-        body = {"pool": "h100", "gpus": 1, "duration": "1h"}
-        answer = found.ask(
-            "/v1/requests", method="POST", json=body, headers={"Idempotency-Key": "k"}
-        )
-        assert answer.status_code == 202
+        assert post(found).status_code == 202
         assert len(found.inbox.waiting()) == 1
+        assert InboxDrain(found.book, found.state)(NOW_S) == 1
+        (item,) = found.json("/v1/requests")["items"]
+        assert (item["pool"], item["state"]) == ("h100", "open")
     assert not (tmp_path / FILE_NAME).exists()
+
+
+@pytest.mark.parametrize("changed", [{"reason": "a\0b"}, {"pool": "h\0"}])
+def test_what_a_row_cannot_hold_is_refused_and_stops_no_cycle(
+    address: Address, changed: dict[str, object]
+) -> None:
+    """What SQLite would keep and PostgreSQL cannot is answered with a sentence, once."""
+    with site(address) as found:
+        answer = post(found, GOOD | changed)
+        assert answer.status_code == 202
+        drain = InboxDrain(found.book, found.state)
+        assert (drain(NOW_S), drain(NOW_S)) == (1, 0)
+        assert found.json(answer.headers["location"])["state"] == "refused"

@@ -16,13 +16,16 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 import structlog
 from rich.progress import track
+from sqlalchemy import create_engine, text
 
+from quotas.book import Address, Book
 from quotas.book.verify import verify
 from scheduler.clock import monotonic
 
@@ -67,29 +70,53 @@ def quiet() -> None:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
 
 
-def tally_of(seed: int, *, days: int = 183, sql: bool = False) -> Tally:
-    """One seed, played and audited."""
+def tally_of(seed: int, *, days: int = 183, sql: bool = False, database: str = "") -> Tally:
+    """One seed, played and audited; in a schema of its own where a database is given."""
     quiet()
     began = monotonic()
-    with wired():
-        play = Play(draw(seed, days), sql=sql)
+    with wired(), book_of(seed, database) as book:
+        play = Play(draw(seed, days), sql=sql, book=book)
         play.run()
-    wrong = faults_of(play)
-    if sql and (fault := verify(play.book).fault):
-        wrong.append(f"verify: {fault}")
+        wrong = faults_of(play)
+        if (sql or database) and (fault := verify(play.book).fault):
+            wrong.append(f"verify: {fault}")
+        marks = Counter(marks_of(play))
     return Tally(
         1,
         play.count,
         monotonic() - began,
         {str(seed): wrong} if wrong else {},
         play.injected,
-        Counter(marks_of(play)),
+        marks,
     )
 
 
-def tallies(seeds: Iterable[int], jobs: int, *, days: int, sql: bool) -> Iterator[Tally]:
+@contextmanager
+def book_of(seed: int, database: str) -> Iterator[Book | None]:
+    """An empty book in a PostgreSQL schema named after the seed, dropped afterwards; or None."""
+    if not database:
+        yield None
+        return
+    address = Address(Path(), database)
+    schema = f"soak_{seed}"
+    engine = create_engine(address.url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text(f"CREATE SCHEMA {schema}"))
+        within = address.url.update_query_dict({"options": f"-csearch_path={schema}"})
+        book = Book.open(Address(Path(), within.render_as_string(hide_password=False)))
+        try:
+            yield book
+        finally:
+            book.close()
+            connection.execute(text(f"DROP SCHEMA {schema} CASCADE"))
+    engine.dispose()
+
+
+def tallies(
+    seeds: Iterable[int], jobs: int, *, days: int, sql: bool, database: str
+) -> Iterator[Tally]:
     """The tally of each seed, in this process or in several."""
-    one = partial(tally_of, days=days, sql=sql)
+    one = partial(tally_of, days=days, sql=sql, database=database)
     if jobs == 1:
         yield from map(one, seeds)
         return
@@ -103,7 +130,8 @@ def soak(options: argparse.Namespace) -> Tally:
     whole = Tally.read(path) if path and path.exists() else Tally()
     first = options.first + whole.seeds
     seeds = range(first, options.first + options.seeds)
-    parts = tallies(seeds, options.jobs, days=options.days, sql=options.sql)
+    how = {"days": options.days, "sql": options.sql, "database": options.book}
+    parts = tallies(seeds, options.jobs, **how)
     for part in track(parts, "playing seeds", total=len(seeds), disable=options.quiet):
         whole.add(part)
         for seed, wrong in part.broken.items():
@@ -157,6 +185,7 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--days", type=int, default=183)
     parser.add_argument("--sql", action="store_true", help="the real book, in memory")
+    parser.add_argument("--book", default="", metavar="URL", help="the real book, in PostgreSQL")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--state", type=Path, help="a file to go on from")
     parser.add_argument("--mutants", type=int, default=0, help="seeds for each mutant")
@@ -164,7 +193,8 @@ def main() -> int:
     options = parser.parse_args()
     quiet()
     whole = soak(options)
-    print(report(whole, "the real book in memory" if options.sql else "pure", options.days))
+    tier = "the real book in memory" if options.sql else "pure"
+    print(report(whole, "the real book in PostgreSQL" if options.book else tier, options.days))
     alive = hunt(options) if options.mutants else []
     if alive:
         print(f"mutants that too few seeds find: {', '.join(alive)}")
