@@ -1,4 +1,4 @@
-"""What every test on PostgreSQL uses: one server for all, and a database for each."""
+"""What every test on PostgreSQL uses: one server for all, and a schema for each."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture
 def address(server: Server, tmp_path: Path) -> Address:
-    """A new database, with a state folder for what is not in it."""
+    """Where a new book can be, with a state folder for what is not in it."""
     return server.address(tmp_path)
 
 
 @pytest.fixture
 def book(address: Address) -> Iterator[Book]:
-    """A book in a database of its own."""
+    """A new book."""
     book = Book.open(address)
     yield book
     book.close()

@@ -37,6 +37,11 @@ def binaries() -> Path | None:
     return next((p for p in places if all((p / name).is_file() for name in wanted)), None)
 
 
+def _name(address: Address) -> str:
+    """The schema of a book, which its sessions are named after."""
+    return str(address.url.query["application_name"])
+
+
 def _account() -> dict[str, Any]:
     """Who runs the server: we, or where we are root somebody who is not."""
     if os.geteuid() != 0:
@@ -94,38 +99,42 @@ class Server:
 
     @cached_property
     def admin(self) -> Engine:
-        """The superuser, who can end sessions and get round triggers."""
-        return self.engine("postgres")
-
-    def engine(self, database: str) -> Engine:
-        """The superuser on a database, each statement by itself."""
-        url = f"postgresql+psycopg://{SUPERUSER}@/{database}?host={self.home}"
+        """The superuser, who can end sessions and get round triggers; each statement by itself."""
+        url = f"postgresql+psycopg://{SUPERUSER}@/postgres?host={self.home}"
         return create_engine(url, isolation_level="AUTOCOMMIT", pool_pre_ping=True)
 
-    def address(self, folder: Path, options: str = "") -> Address:
-        """A new and empty database, whose owner is no superuser."""
+    def address(self, folder: Path) -> Address:
+        """A new and empty schema, whose owner is no superuser: cheaper than a whole database."""
         name = f"book_{next(self.numbers)}"
+        with self.admin.connect() as connection:
+            connection.execute(text(f"CREATE SCHEMA {name} AUTHORIZATION {OWNER}"))
+        named = f"options=-csearch_path%3D{name}&application_name={name}"
+        return Address(folder, f"postgresql://{OWNER}@/postgres?host={self.home}&{named}")
+
+    def database(self, folder: Path, options: str = "") -> Address:
+        """A new and empty database of the same owner."""
+        name = f"database_{next(self.numbers)}"
         with self.admin.connect() as connection:
             connection.execute(text(f"CREATE DATABASE {name} OWNER {OWNER} {options}"))
         return Address(folder, f"postgresql://{OWNER}@/{name}?host={self.home}")
 
     def tamper(self, address: Address, *statements: str) -> None:
         """What a superuser can do: change rows with the triggers asleep."""
-        engine = self.engine(str(address.url.database))
-        with engine.connect() as connection:
+        with self.admin.connect() as connection:
             connection.execute(text("SET session_replication_role = replica"))
+            connection.execute(text(f"SET search_path = {_name(address)}"))
             for statement in statements:
                 connection.execute(text(statement))
-        engine.dispose()
+            connection.execute(text("RESET ALL"))
 
     def end_sessions(self, address: Address) -> int:
-        """Terminate every backend of a database; how many there were."""
+        """Terminate every backend of a book; how many there were."""
         query = text(
             "SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity "
-            "WHERE datname = :name AND pid <> pg_backend_pid()"
+            "WHERE application_name = :name"
         )
         with self.admin.connect() as connection:
-            return int(connection.scalar(query, {"name": address.url.database}) or 0)
+            return int(connection.scalar(query, {"name": _name(address)}) or 0)
 
     def restart(self) -> None:
         """Crash the server and start it again: it recovers from its log."""

@@ -7,16 +7,15 @@ from pathlib import Path
 
 from sqlalchemy import text
 
-from quotas.book import Address, Book
+from quotas.book import Book
 from tests.scheduler.processes import cohortd, daemon, region
 
 from .server import Server
 
 
-def test_one_leads_the_server_restarts_the_other_takes_over(
-    server: Server, address: Address, tmp_path: Path
-) -> None:
+def test_one_leads_the_server_restarts_the_other_takes_over(server: Server, tmp_path: Path) -> None:
     """The standby leads when the leader leaves, though the server crashed; the book is whole."""
+    address = server.database(tmp_path)
     hosts = [tmp_path / name for name in ("one", "two")]
     with region() as paris:
         paris.start_server()

@@ -11,13 +11,14 @@ import pytest
 from sqlalchemy import Connection, event
 from sqlalchemy.exc import OperationalError
 
-from quotas.book import Address, Book, postgresql
+from quotas.book import Address, Book
 from quotas.book.lease import StaleEpoch
 from quotas.book.verify import verify
 from quotas.units import HOUR_S
 from tests.scheduler.rig import NOTICE_S, Rig, digest, program, server
 
 from .server import Server
+from .test_session import hasten
 
 Fault = Callable[[], object]
 
@@ -157,9 +158,8 @@ def test_somebody_else_holds_the_lock(
     address: Address, book: Book, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A cycle waits for a bounded time, fails, and goes on once the lock is free."""
-    quick = postgresql.BEGIN_WRITING.replace("lock_timeout = 10000", "lock_timeout = 50")
-    monkeypatch.setattr(postgresql, "BEGIN_WRITING", quick)
     rig, other, pauses_s = rig_on(book), Book.open(address), iter(PAUSES_S)
+    hasten(monkeypatch, "lock_timeout")
     with other.writing(), pytest.raises(OperationalError, match="lock timeout"):
         go_on(rig, pauses_s)
     rig.run()

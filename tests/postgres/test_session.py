@@ -50,10 +50,10 @@ AND column_default LIKE 'next_id(%' ORDER BY 1
 """
 
 
-@pytest.fixture
-def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who waits for the lock gives up at once, and the silent are ended at once."""
-    quick = postgresql.BEGIN_WRITING.replace("= 10000", "= 50").replace("= 30000", "= 200")
+def hasten(monkeypatch: pytest.MonkeyPatch, setting: str) -> None:
+    """Let that timeout of transactions that write be over at once."""
+    quick = re.sub(rf"{setting} = \d+", f"{setting} = 50", postgresql.BEGIN_WRITING)
+    assert quick != postgresql.BEGIN_WRITING
     monkeypatch.setattr(postgresql, "BEGIN_WRITING", quick)
 
 
@@ -152,7 +152,7 @@ def test_nothing_is_written_through_a_read(address: Address, book: Book) -> None
 
 def test_the_migrated_schema_is_that_of_the_tables(server: Server, tmp_path: Path) -> None:
     """I23: migrations lead to the very columns, indexes and constraints of a fresh schema."""
-    migrated, empty = (Book.open(server.address(tmp_path)) for _ in range(2))
+    migrated, empty = (Book.open(server.database(tmp_path)) for _ in range(2))
     with migrated.reading() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, SQLModel.metadata) == []
@@ -206,7 +206,7 @@ def test_a_database_that_cannot_hold_every_name_is_refused(server: Server, tmp_p
     """Another encoding than UTF-8 would fail at the first name that it lacks: refused at once."""
     latin = "ENCODING 'LATIN1' LOCALE_PROVIDER libc LOCALE 'C' TEMPLATE template0"
     with pytest.raises(BookError, match=r"LATIN1.*createdb --encoding UTF8"):
-        Book.open(server.address(tmp_path, latin))
+        Book.open(server.database(tmp_path, latin))
 
 
 def test_an_empty_database_has_no_book(address: Address) -> None:
@@ -236,10 +236,11 @@ def test_a_server_that_is_away_is_told_without_the_password(address: Address) ->
 
 
 def test_who_waits_too_long_for_the_lock_hears_an_error(
-    address: Address, book: Book, hasty: None
+    address: Address, book: Book, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A writer that does not end delays others for a bounded time; then they may try again."""
     other = Book.open(address)
+    hasten(monkeypatch, "lock_timeout")
     with book.writing() as held:
         with pytest.raises(OperationalError, match="lock timeout"), other.writing():
             pass
@@ -250,16 +251,15 @@ def test_who_waits_too_long_for_the_lock_hears_an_error(
 
 
 def test_a_writer_that_fell_silent_loses_the_lock(
-    address: Address, book: Book, hasty: None, monkeypatch: pytest.MonkeyPatch
+    address: Address, book: Book, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A host that stalls in a transaction is ended by the server: another can lead."""
     other, lease = Book.open(address), Lease("a", 1, 100)
     assert acquire(book, "a", 0, 100) == lease
-    patient = postgresql.BEGIN_WRITING.replace("lock_timeout = 50", "lock_timeout = 9000")
+    hasten(monkeypatch, "idle_in_transaction_session_timeout")
     with suppress(DBAPIError), book.writing() as stalled:
-        fence(stalled, lease)
         stalled.execute(BALANCE.insert().values(account="n", amount_ucr=1))
-        monkeypatch.setattr(postgresql, "BEGIN_WRITING", patient)
+        monkeypatch.undo()
         # This waits for the lock, until the server takes it from the one that is stalled.
         assert acquire(other, "b", 100, 100) == Lease("b", 2, 200)
     assert amounts(book) == {}
@@ -316,7 +316,7 @@ def test_the_watch_tells_commits_from_silence(address: Address, book: Book) -> N
     assert watch.version() != before
     watch.close()
     with pytest.raises(BookError):
-        watch_of(replace(address, database=f"{address.database}x"))
+        watch_of(replace(address, database=address.database.replace("/postgres", "/nothing")))
 
 
 def test_ranges_of_names_are_those_of_code_points(book: Book) -> None:

@@ -141,7 +141,7 @@ class Play:
             return list(islice(self.book.posted.values(), from_, None))
         query = text(
             "SELECT t.*, e.account, e.amount_ucr FROM "
-            "(SELECT * FROM transfer ORDER BY id LIMIT -1 OFFSET :from_) t "
+            "(SELECT * FROM transfer ORDER BY id LIMIT 1000000 OFFSET :from_) t "
             "JOIN entry e ON e.transfer_id = t.id ORDER BY t.id, e.position"
         )
         with self.book.reading() as connection:
