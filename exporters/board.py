@@ -10,11 +10,9 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 from quotas.balances import Balance
-from quotas.book.history import Expiring, expiring_next
 from quotas.book.present import present_of
 from quotas.book.state import State
 from quotas.division import Share
-from quotas.ledger import GrantBalance
 from quotas.metering import Run
 from quotas.notices import Notice
 from quotas.pace import Pace
@@ -34,7 +32,6 @@ class Standing:
     pace: Pace | None
     charged_ucr: int
     disputed_ucr: int
-    expiring_next: Expiring | None
     runs: tuple[Run, ...]
     notices: tuple[Notice, ...]
 
@@ -47,11 +44,8 @@ class Board:
         self.state, self.program = self._present.state, self._present.program
         self.at_s = self._present.snapshot.now_s
         self.known_until_s = min(state.confirmed.values(), default=None)
-        self._grants: dict[str, list[GrantBalance]] = defaultdict(list)
         self._runs: dict[str, list[Run]] = defaultdict(list)
         self._notices: dict[str, list[Notice]] = defaultdict(list)
-        for grant in state.grants:
-            self._grants[grant.startup].append(grant)
         for run in state.runs:
             self._runs[run.startup].append(run)
         for notice in state.notices:
@@ -75,7 +69,6 @@ class Board:
             pace=self._present.paces.get(name),
             charged_ucr=self.state.charged.get(name, 0),
             disputed_ucr=self.state.disputed.get(name, 0),
-            expiring_next=expiring_next(self._grants.get(name, ()), self.at_s),
             runs=tuple(run for run in self._runs.get(name, ()) if run.end_s is None),
             notices=tuple(self._notices.get(name, ())),
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from quotas.forfeits import Forfeit, ended, forfeits_ahead, repaid, spent, stopped
@@ -53,14 +53,17 @@ class Balance:
         return self.posted_ucr - self.accrued_ucr - self.held_ucr - self.reserve_ucr
 
     @property
-    def expires_s(self) -> int | None:
-        """When the next credits would be forfeited if nothing more burned; None if none."""
-        return self.idle_forfeits[0].at_s if self.idle_forfeits else None
+    def expiring(self) -> Forfeit | None:
+        """What would be forfeited next if nothing more burned: all that ends at one instant.
 
-    @property
-    def expiring_ucr(self) -> int:
-        """What would be forfeited then."""
-        return sum(f.amount_ucr for f in self.idle_forfeits if f.at_s == self.expires_s)
+        What is accrued is spent, what is held stays, what rolls over moves on. None if none.
+        """
+        first = next(iter(self.idle_forfeits), None)
+        if first is None:
+            return None
+        same = [each for each in self.idle_forfeits if each.at_s == first.at_s]
+        names = ", ".join(each.grant for each in same)
+        return replace(first, grant=names, amount_ucr=sum(each.amount_ucr for each in same))
 
 
 def balances_of(

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from quotas.book import Book
-from quotas.book.history import Expiring, Standing, as_of
+from quotas.book.history import Standing, as_of
+from quotas.forfeits import Forfeit
 from quotas.units import format_credits, format_duration, format_instant
 
 
@@ -42,11 +43,11 @@ def _startup(standing: Standing) -> dict[str, Any]:
         "exhausted_at": None if ends_s is None else format_instant(ends_s),
         "runway": None if ends_s is None else format_duration(max(0, ends_s - own.as_of_s)),
         "gpus": standing.gpus,
-        "expiring_next": expiring_of(standing.expiring),
+        "expiring_next": expiring_of(own.expiring),
     }
 
 
-def expiring_of(expiring: Expiring | None) -> dict[str, str] | None:
+def expiring_of(expiring: Forfeit | None) -> dict[str, str] | None:
     """What ends next, as JSON."""
     if expiring is None:
         return None

@@ -8,7 +8,6 @@ from typing import Any
 
 from quotas.balances import Balance
 from quotas.book import Book, BookError
-from quotas.book.history import expiring_next
 from quotas.book.outbox import Pending, pending
 from quotas.book.present import present_of
 from quotas.book.state import State, load, read_zones
@@ -85,7 +84,6 @@ def _startup(
 ) -> dict[str, Any]:
     now_s = snapshot.now_s
     name, why = reached
-    own_grants = [grant for grant in state.grants if grant.startup == own.startup]
     exhausted = format_instant(own.exhausted_s) if own.exhausted_s is not None else None
     lasts = format_duration(max(0, own.exhausted_s - now_s)) if own.exhausted_s else None
     return {
@@ -107,7 +105,7 @@ def _startup(
         "pace": _pace(pace),
         "exhausted_at": exhausted,
         "runway": lasts,
-        "expiring_next": expiring_of(expiring_next(own_grants, now_s)),
+        "expiring_next": expiring_of(own.expiring),
         "gpus": sum(run.gpus for run in runs),
         "servers": [_server(run) for run in runs],
     }

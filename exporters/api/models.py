@@ -36,7 +36,7 @@ class Me(Answer):
 
 
 class ExpiringNext(Answer):
-    """The credit that ends first if it is not spent."""
+    """What is forfeited next if nothing more burns: what rolls over, or is held, is not."""
 
     grant: str = Field(examples=["acme-1"])
     credits: Credits

@@ -79,7 +79,7 @@ class StartupReads:
         """Its credits, all from one instant."""
         own = self.standing()
         money = own.balance
-        first = own.expiring_next
+        first = money.expiring
         return CreditsAnswer(
             as_of=format_instant(money.as_of_s),
             known_until=_instant(own.known_until_s),

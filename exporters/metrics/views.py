@@ -84,12 +84,13 @@ def _expiring(view: View) -> Iterable[Metric]:
     amounts = _family(
         "expiring_credits", "What the next end of a grant forfeits if nothing more burns.", of
     )
-    instants = _family("expiry_timestamp_seconds", "When the next grant ends with credit left.", of)
+    instants = _family("expiry_timestamp_seconds", "When they would be forfeited.", of)
     for startup in view.startups:
         own, labels = startup.balance, _of(startup)
-        _add(amounts, labels, own.expiring_ucr / UCR_PER_CREDIT)
-        if own.expires_s is not None:
-            _add(instants, labels, own.expires_s)
+        first = own.expiring
+        _add(amounts, labels, (first.amount_ucr if first else 0) / UCR_PER_CREDIT)
+        if first is not None:
+            _add(instants, labels, first.at_s)
     return [amounts, instants]
 
 

@@ -31,15 +31,6 @@ class NotKnown(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Expiring:
-    """Credits that end next, as they stand."""
-
-    grant: str
-    amount_ucr: int
-    at_s: int
-
-
-@dataclass(frozen=True, slots=True)
 class Standing:
     """A startup at a past instant; `charged_ucr` is what its usage had cost by then."""
 
@@ -47,7 +38,6 @@ class Standing:
     charged_ucr: int
     disputed_ucr: int
     gpus: int
-    expiring: Expiring | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,12 +206,4 @@ def _standing(
         charged_ucr=sums.get(usage_account(name), 0),
         disputed_ucr=0,
         gpus=sum(run.gpus for run in mine),
-        expiring=expiring_next(own, as_of_s),
     )
-
-
-def expiring_next(grants: Iterable[GrantBalance], now_s: int) -> Expiring | None:
-    """Of the grants in force with credit left, the one that ends first."""
-    live = [g for g in grants if g.effective_s <= now_s < g.expires_s and g.left_ucr > 0]
-    first = min(live, key=lambda g: (g.expires_s, g.created, g.id), default=None)
-    return None if first is None else Expiring(first.id, first.left_ucr, first.expires_s)

@@ -208,7 +208,10 @@ def _summary(result: TieOut, played: Played, keep: Path | None) -> None:
     )
     typer.echo(f"charges within the recorded bounds: {'yes' if result.matches else 'NO'}")
     if result.overdraft_ucr:
-        typer.echo("overdraft: what started after the credits were gone, until seen and noticed")
+        typer.echo(
+            "overdraft: what ran between two tranches and was not repaid, and what started "
+            "after the credits were gone, until seen and noticed"
+        )
     typer.echo(f"disputed (for the bill to decide): {format_credits(result.disputed_ucr)}")
     typer.echo(f"book: {'verified' if result.fault is None else result.fault}")
     for line in (*played.lending.lines(), *played.stories.lines()):

@@ -6,7 +6,8 @@ cycle reads the words and acts.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -33,7 +34,10 @@ End = Annotated[bool, typer.Option("--end", help="End it now.")]
 
 def register(app: typer.Typer) -> None:
     """Add these commands."""
-    for command in (level, exempt, freeze, maintenance, shortage, approve, undo, audit):
+    app.command()(level)
+    for pause in PAUSES:
+        app.command(pause.name, help=pause.help)(pause.command())
+    for command in (approve, undo, audit):
         app.command()(command)
 
 
@@ -52,65 +56,37 @@ def level(
     keep(book, "level", startup, to, reason, None, as_json)
 
 
-def exempt(
-    subject: Annotated[str, typer.Argument(help="A startup, or the id of a server.")],
-    reason: Reason,
-    for_: For = None,
-    end: End = False,
-    state: State = DEFAULT_STATE,
-    as_json: Json = False,
-) -> None:
-    """Let no rule stop a startup or a server for a while; its notices are cancelled."""
-    book = Book.open_existing(state)
-    current = load(book)
-    servers = {run.server_id for run in current.runs}
-    if subject not in servers:
-        _member(current, subject)
-    _for_a_while(book, "exempt", subject, reason, _Span(for_, end), as_json)
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """A word that stands for a while: what it is called, and of whom or what it may be said.
 
+    `subject` is the help of the argument, None where the word is always of everyone.
+    """
 
-def freeze(
-    reason: Reason,
-    startup: Annotated[str, typer.Argument(help="A startup; everyone where left out.")] = EVERYONE,
-    for_: For = None,
-    end: End = False,
-    state: State = DEFAULT_STATE,
-    as_json: Json = False,
-) -> None:
-    """Hold every stop for a while: notices are given, what is due waits for the end."""
-    book = Book.open_existing(state)
-    if startup != EVERYONE:
-        _member(load(book), startup)
-    _for_a_while(book, "freeze", startup, reason, _Span(for_, end), as_json)
+    name: str
+    help: str
+    subject: str | None
+    check: Callable[[BookState, str], None]
+    default: Any = ...
 
+    def command(self) -> Callable[..., None]:
+        """The command that says it: all have the same options."""
 
-def maintenance(
-    reason: Reason,
-    for_: For = None,
-    end: End = False,
-    state: State = DEFAULT_STATE,
-    as_json: Json = False,
-) -> None:
-    """Observe, meter and charge for a while, and act on nothing."""
-    book = Book.open_existing(state)
-    _for_a_while(book, "maintenance", EVERYONE, reason, _Span(for_, end), as_json)
+        def say_it(
+            reason: Reason,
+            subject: str = self.default,
+            for_: For = None,
+            end: End = False,
+            state: State = DEFAULT_STATE,
+            as_json: Json = False,
+        ) -> None:
+            book = Book.open_existing(state)
+            self.check(load(book), subject)
+            _for_a_while(book, self.name, subject, reason, _Span(for_, end), as_json)
 
-
-def shortage(
-    pool: Annotated[str, typer.Argument(help="A pool with backing on-demand.")],
-    reason: Reason,
-    for_: For = None,
-    end: End = False,
-    state: State = DEFAULT_STATE,
-    as_json: Json = False,
-) -> None:
-    """Say that Scaleway has no GPUs of a pool: nothing in it is reclaimed for an owner."""
-    book = Book.open_existing(state)
-    program = load(book).program
-    pools = [each.name for each in program.pools] if program else []
-    if pool not in pools:
-        refuse(f"{pool!r} is no pool of the program; it has {', '.join(pools)}", REFUSED)
-    _for_a_while(book, "shortage", pool, reason, _Span(for_, end), as_json)
+        argument = typer.Argument(help=self.subject, hidden=self.subject is None)
+        say_it.__annotations__["subject"] = Annotated[str, argument]
+        return say_it
 
 
 def undo(
@@ -172,6 +148,57 @@ def audit(
             f"{deed['at']} {deed['actor']} {deed['command']} {deed['subject']}: "
             f"{deed['after']}{before}{why}"
         )
+
+
+def _anyone(state: BookState, subject: str) -> None:
+    if subject != EVERYONE:
+        _member(state, subject)
+
+
+def _member_or_server(state: BookState, subject: str) -> None:
+    if subject not in {run.server_id for run in state.runs}:
+        _member(state, subject)
+
+
+def _pool(state: BookState, subject: str) -> None:
+    pools = [each.name for each in state.program.pools] if state.program else []
+    if subject not in pools:
+        refuse(f"{subject!r} is no pool of the program; it has {', '.join(pools)}", REFUSED)
+
+
+def _everyone(state: BookState, subject: str) -> None:
+    if subject != EVERYONE:
+        refuse(f"this is of everyone, not of {subject!r}; leave that out", BAD_INPUT)
+
+
+PAUSES = (
+    Pause(
+        "exempt",
+        "Let no rule stop a startup or a server for a while; its notices are cancelled.",
+        "A startup, or the id of a server.",
+        _member_or_server,
+    ),
+    Pause(
+        "freeze",
+        "Hold every stop for a while: notices are given, what is due waits for the end.",
+        "A startup; everyone where left out.",
+        _anyone,
+        EVERYONE,
+    ),
+    Pause(
+        "maintenance",
+        "Observe, meter and charge for a while, and act on nothing.",
+        None,
+        _everyone,
+        EVERYONE,
+    ),
+    Pause(
+        "shortage",
+        "Say that Scaleway has no GPUs of a pool: nothing in it is reclaimed for an owner.",
+        "A pool with backing on-demand.",
+        _pool,
+    ),
+)
 
 
 class _Span:

@@ -24,6 +24,7 @@ STARTUPS = ["acme-speech", "borealis-vision", "cumulus-bio", "delta-robotics", "
 
 SEEDS = (1, 2, 3)
 DAYS = 7
+BORROWING_SEED = 2
 AT_ONCE = 2
 MINIMUM_NOTICE_S = 1800
 TRACE = Path("traces") / "philly_vc_demand_hourly.parquet"
@@ -87,10 +88,16 @@ def test_each_seed_ties_out_to_the_micro_credit(seed: int, demos: dict[str, Futu
     assert said["cycles"] >= DAYS * 8  # a cycle at least every three hours
 
 
-def test_the_demo_tells_its_stories(demos: dict[str, Future[Ran]]) -> None:
-    """A leak ended, an exhaustion executed and a mistake undone, each once, with its notice."""
-    told = demos["1"].result().json["stories"]
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_demo_tells_its_stories(seed: int, demos: dict[str, Future[Ran]]) -> None:
+    """A leak ended, an exhaustion executed and a mistake undone, each once, with its notice.
+
+    A week is short for a borrowed server to go back: one of the seeds has that story too.
+    """
+    told = demos[str(seed)].result().json["stories"]
     assert set(told) == {"borrowed", "leaked", "credits", "undone"}
+    if seed == BORROWING_SEED:
+        assert "waits for its nominal quota" in told["borrowed"]["reason"]
     assert told["leaked"]["startup"] == told["undone"]["startup"] == "echo-agents"
     assert told["credits"]["startup"] == "delta-robotics"
     assert told["leaked"]["stopped"] < told["undone"]["stopped"] <= told["undone"]["undone"]

@@ -224,7 +224,8 @@ def test_what_is_foretold_is_what_is_posted(
 def test_a_balance_says_what_expires_next_and_what_comes_later() -> None:
     """If nothing more burned: of the first tranche what is not kept, at the second's start."""
     own = balance("acme", 500, a_pair(HALF), [], {Z: 500}, 0)
-    assert (own.expires_s, own.expiring_ucr) == (1000, 50)
+    assert own.expiring is not None
+    assert (own.expiring.at_s, own.expiring.amount_ucr) == (1000, 50)
     assert (own.later_s, own.later_ucr, own.next_edge_s) == (1000, 100, 1000)
 
 

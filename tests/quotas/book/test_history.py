@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quotas.book.deeds import perform
-from quotas.book.history import Expiring, NotKnown, Past, as_of
+from quotas.book.history import NotKnown, Past, as_of
 from quotas.book.session import Book
 from quotas.book.standing import read_balance
 from quotas.book.state import read_program
@@ -107,13 +107,16 @@ def test_only_what_was_recorded_by_then_counts() -> None:
 
 
 def test_what_ends_next() -> None:
-    """Of the grants with credit left, the one with the earliest end."""
+    """What the next end would forfeit if nothing more burned: what is accrued is spent."""
     rig = Rig()
     deed(rig, GrantOrder("acme", "short", 5_000_000, expires_s=T0 + 2 * HOUR_S))
     rig.run(3 * HOUR_S)
-    first, second = (asked(rig, T0 + n * HOUR_S).standings[0].expiring for n in (1, 2))
-    assert first == Expiring("short", 5_000_000, T0 + 2 * HOUR_S)
-    assert second is not None and second.grant == "g1"
+    first, second = (asked(rig, T0 + n * HOUR_S).standings[0].balance for n in (0, 2))
+    assert first.expiring is not None and second.expiring is not None
+    assert (first.expiring.grant, first.expiring.amount_ucr) == ("short", 5_000_000)
+    assert first.expiring.at_s == T0 + 2 * HOUR_S
+    assert second.expiring.grant == "g1"
+    assert second.expiring.amount_ucr == second.posted_ucr - second.accrued_ucr
 
 
 def test_a_dispute_and_a_later_stop_do_not_reach_back() -> None:
