@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from itertools import pairwise
+from typing import Any
 
 from .evidence import Evidence, Row
 
@@ -123,6 +124,11 @@ def _grants(found: Evidence) -> Iterator[str]:
     yield from _covered(found, terms)
 
 
+def is_overdraft(account: str) -> bool:
+    """Whether an account is what no grant will ever pay: not what the next tranche repays."""
+    return account.startswith("overdraft:") and account.count(":") == 1
+
+
 def leftovers(found: Evidence) -> Iterator[str]:
     """I18: at the end of a play, which is past every grant's, nothing is left of any."""
     for account, (_, until_s, _) in terms_of(found).items():
@@ -144,7 +150,7 @@ def _covered(found: Evidence, terms: dict[str, tuple[int, int, int]]) -> Iterato
                 if own[a][0] <= start_s and end_s <= own[a][1] and left[a] > 0
             ]
             drawn = {a: -ucr for a, ucr in row["entries"] if ucr < 0}
-            over = any(a.startswith("overdraft:") for a in drawn)
+            over = any(is_overdraft(a) for a in drawn)
             rest = [a for _, _, a in usable if left[a] > drawn.get(a, 0)]
             if over and rest:
                 yield f"I18 transfer {row['id']} overdraws while {rest[0]} has credit"
@@ -165,20 +171,31 @@ def _covered(found: Evidence, terms: dict[str, tuple[int, int, int]]) -> Iterato
 
 
 def terms_of(found: Evidence) -> dict[str, tuple[int, int, int]]:
-    """First and last instant, and priority, of each grant: from the script, not the rows."""
+    """First and last instant, and priority, of each grant: from the script where it has them."""
     terms = {}
     for _, program in found.programs:
         for startup in program.startups():
             for g in startup.grants:
                 account = f"grant:{startup.name}:{g.id}"
-                terms[account] = (g.effective_s, g.expires_s, g.priority)
+                for part, (from_s, until_s) in _parts(g).items():
+                    terms[f"{account}{part}"] = (from_s, until_s, g.priority)
     for row in found.transfers:
         account = row["entries"][1][0]
         if row["kind"] == "grant" and account not in terms:
             days = found.script.days_of(account.rpartition(":")[2])
             until_s = min(row["at_s"] + days * DAY_S, found.script.end_s)
             terms[account] = (row["at_s"], until_s, 0)
-    return terms
+    return {**found.other_terms, **terms}
+
+
+def _parts(grant: Any) -> dict[str, tuple[int, int]]:
+    """The tranches of a grant by what their account's name ends in, with their instants."""
+    if not grant.tranches:
+        return {"": (grant.effective_s, grant.expires_s)}
+    starts = [tranche.effective_s for tranche in grant.tranches]
+    lasting = [grant.expires_s] * len(starts)
+    ends = lasting if grant.rollover is None else [*starts[1:], grant.expires_s]
+    return {f"/{n}": span for n, span in enumerate(zip(starts, ends, strict=True), 1)}
 
 
 def _behind(found: Evidence) -> int:

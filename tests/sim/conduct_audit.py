@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
+from typing import Any
 
+from .books_audit import is_overdraft
+from .cloud import Call
 from .evidence import Evidence, Interval, Row
 from .metering_audit import clock_trouble
-from .script import START_S
+from .script import NAMES, START_S
 from .spans import both
 
 FRESH_S = 60
@@ -16,9 +19,12 @@ STOP_S = 2 * 30 + 300 + 188
 """T_stop, and the longest that a stop takes."""
 TERMINAL = {"confirmed", "failed", "expired", "abandoned"}
 SLOW_S = 250
+DAY_S = 86_400
+HOLDS_BACK = ("freeze", "maintenance", "exempt", "undo")
+"""Words for which a stop waits, or is not asked for."""
 GOES_ON = ("credits", "cohort-end", "membership", "operator")
 """Rules whose notice is the startup's once, not once for each start."""
-UNFORESEEN = ("void", "refund", "correction", "hold", "expiry", "rollover", "transfer")
+UNFORESEEN = ("void", "refund", "correction", "hold", "expiry", "rollover", "repayment", "transfer")
 """Transfers that take credits away at once; what runs in the notice of an expiry is overdrawn."""
 HOUR_S = 3_600
 LANDS_S = NOTICE_S + 30 + 300
@@ -44,7 +50,7 @@ def deeds(found: Evidence) -> Iterator[str]:
 def _calls(found: Evidence) -> Iterator[str]:
     """I12, I13: each call follows a fresh Complete sweep and a notice that ran out."""
     ours = {t.project_id for _, p in found.programs for s in p.startups() for t in s.projects}
-    troubled = list(clock_trouble(found))
+    off = list(clock_trouble(found))
     told: dict[str, list[Row]] = defaultdict(list)
     for notice in found.notices:
         told[notice["server_id"]].append(notice)
@@ -57,12 +63,40 @@ def _calls(found: Evidence) -> Iterator[str]:
         last = sweeps[-1]
         if last.outcome != "Complete" or call.at_s - last.at_s > FRESH_S + SLOW_S:
             yield f"I12 {call.server_id} was stopped at {call.at_s} on a {last.outcome} zone"
-        if both([(call.at_s, call.at_s + 1)], troubled):
+        if both([(call.at_s, call.at_s + 1)], off):
             continue
+        if call.action == "poweron":
+            yield from _brought_back(found, call, told[call.server_id])
+            continue
+        yield from _held_back(found, call)
         if not any(
             n["deadline_s"] <= call.at_s and n["mode"] == "enforce" for n in told[call.server_id]
         ):
             yield f"I12 {call.server_id} was stopped at {call.at_s} without notice"
+
+
+def _brought_back(found: Evidence, call: Call, told: list[Row]) -> Iterator[str]:
+    """I13: what we power on is what we stopped, and somebody asked for it back."""
+    undone = any(w.family == "undo" and w.subject == call.server_id for w in found.said)
+    names = {n["startup"] for n in told if n["state"] in ("executed", "returning", "restored")}
+    asks = [name for name, does in zip(NAMES, found.script.resumes, strict=False) if does]
+    if not names or not (undone or names & set(asks)):
+        yield f"I13 {call.server_id} was powered on at {call.at_s}, and nobody asked for it"
+
+
+def _held_back(found: Evidence, call: Call) -> Iterator[str]:
+    """I12: nothing of a startup is stopped while it is frozen, exempt, or in maintenance."""
+    program = [p for at_s, p in found.programs if at_s <= call.at_s][-1]
+    owner = program.owner(found.projects[call.server_id], call.at_s)
+    named = ("*", call.server_id, owner.name if owner else "")
+    newest: dict[tuple[str, str], Any] = {}
+    for word in found.said:
+        if word.at_s <= call.at_s - SLOW_S:
+            newest[word.family, word.subject] = word
+    for (family, subject), word in newest.items():
+        stands = subject in named and word.until_s and word.until_s > call.at_s + SLOW_S
+        if stands and family in ("freeze", "maintenance", "exempt"):
+            yield f"I12 {call.server_id} was stopped at {call.at_s}, {family} of {subject}"
 
 
 def _notices(found: Evidence) -> Iterator[str]:
@@ -119,17 +153,24 @@ def _stops(found: Evidence) -> Iterator[str]:
         late = (deadline_s + STOP_S, found.now_s)
         for start_s, end_s in found.truth[server]:
             ran_on = start_s < deadline_s and end_s > late[0]
-            if ran_on and not _is_excused(found, server, deadline_s, end_s, excuses):
+            names = (server, f"startup:{notice['startup']}")
+            if ran_on and not _is_excused(found, names, deadline_s, end_s, excuses):
                 yield f"I11 {server} was to stop at {deadline_s}, ran to {end_s}"
 
 
 def _is_excused(
-    found: Evidence, server: str, due_s: int, until_s: int, excuses: dict[str, list[Interval]]
+    found: Evidence,
+    names: tuple[str, str],
+    due_s: int,
+    until_s: int,
+    excuses: dict[str, list[Interval]],
 ) -> bool:
     """Whether some trouble touched the time in which the server should have been stopped."""
+    server = names[0]
     zone = next(found.kinds[server, s][0] for s, _ in found.truth[server])
     within = [(due_s - FRESH_S, min(due_s + STOP_S, until_s))]
-    return bool(both(within, [*excuses[zone], *excuses[""], *excuses[server]]))
+    own = [span for name in (zone, "", *names) for span in excuses[name]]
+    return bool(both(within, own))
 
 
 def troubled(found: Evidence) -> dict[str, list[Interval]]:
@@ -143,6 +184,12 @@ def troubled(found: Evidence) -> dict[str, list[Interval]]:
     for intent in found.intents:
         if intent["state"] == "failed":
             troubles[intent["server_id"]].append((intent["decided_s"], found.now_s))
+    for word in found.said:
+        if word.family in HOLDS_BACK:
+            until_s = word.until_s if word.until_s is not None else word.at_s + DAY_S
+            whose = f"startup:{word.subject}" if word.subject in NAMES else word.subject
+            span = (word.at_s - STOP_S, until_s + NOTICE_S + STOP_S)
+            troubles["" if word.subject == "*" else whose].append(span)
     for event in found.script.events:
         if event.verb == "lock":
             back_s = next(
@@ -161,7 +208,7 @@ def _overspent(found: Evidence) -> Iterator[str]:
     last: dict[tuple[str, int], tuple[int, bool]] = {}
     for row in found.transfers:
         if row["kind"] == "charge":
-            over = any(a.startswith("overdraft:") for a, ucr in row["entries"] if ucr < 0)
+            over = any(is_overdraft(a) for a, ucr in row["entries"] if ucr < 0)
             key = (row["startup"], row["recorded_s"])
             last[key] = max(last.get(key, (0, True)), (row["detail"]["end_s"], over))
     for (startup, recorded_s), (_, over) in last.items():
@@ -185,7 +232,8 @@ def _overspent(found: Evidence) -> Iterator[str]:
         if end_s <= due_s + STOP_S + FRESH_S or relieved or due_s > found.script.end_s:
             continue
         around = [(seen[0] - FRESH_S, due_s + STOP_S)]
-        own = [*excuses[run["zone"]], *excuses[""], *excuses[run["server_id"]]]
+        names = (run["zone"], "", run["server_id"], f"startup:{run['startup']}")
+        own = [span for name in names for span in excuses[name]]
         if not both(around, own):
             yield (
                 f"P4 {run['server_id']} of {run['startup']} ran to {end_s} on an overdraft "
@@ -207,7 +255,7 @@ def _landings(found: Evidence) -> Iterator[str]:
     for run in found.runs:
         starts[run["startup"]].append(run["start_s"])
     for row in found.transfers:
-        over = [a for a, ucr in row["entries"] if a.startswith("overdraft:") and ucr < 0]
+        over = [a for a, ucr in row["entries"] if is_overdraft(a) and ucr < 0]
         if row["kind"] != "charge" or not over or row["startup"] not in members - held:
             continue
         over_s = row["detail"]["end_s"]
@@ -217,8 +265,10 @@ def _landings(found: Evidence) -> Iterator[str]:
         rose = any(look_s - HOUR_S <= s <= over_s for s in starts[row["startup"]])
         shakes = (*moved[row["startup"]], *(at_s for at_s, _ in found.programs))
         shaken = any(look_s - HOUR_S <= at_s <= row["recorded_s"] for at_s in shakes)
-        own = [*excuses[row["detail"]["flavor"].partition("@")[2]], *excuses[""]]
-        own += excuses[row["detail"]["server"]]
+        detail = row["detail"]
+        zone = detail["flavor"].partition("@")[2]
+        names = (zone, "", detail["server"], f"startup:{row['startup']}")
+        own = [span for name in names for span in excuses[name]]
         if not rose and not shaken and not both(own, [(look_s - HOUR_S, over_s)]):
             yield (
                 f"P4 {row['startup']} is overdrawn at {over_s}, though its burn was known "

@@ -43,8 +43,15 @@ class Evidence:
     rates: dict[tuple[str, str], int]
     programs: list[tuple[int, Any]]
     in_place: dict[str, list[Interval]]
-    approved: frozenset[str]
+    said: list[Any]
+    accepted: set[tuple[str, int]]
+    other_terms: dict[str, tuple[int, int, int]]
     watched: list[str]
+
+    @property
+    def approved(self) -> set[str]:
+        """The ids of notices whose stop somebody approved."""
+        return {word.subject for word in self.said if word.family == "approve"}
 
     def complete(self, zone: str) -> list[Swept]:
         """The sweeps of a zone that answered Complete, in order."""
@@ -87,7 +94,8 @@ def evidence_of(play: Play) -> Evidence:
         rates=play.region.rates(),
         programs=play.office.applied,
         in_place=play.region.stood_in_place(),
-        approved=frozenset(),
+        said=play.office.said,
+        accepted=play.office.accepted,
         watched=play.watch.wrong,
         **rows,
     )
@@ -123,6 +131,7 @@ def _of_memory(book: Memory) -> dict[str, Any]:
         ],
         "decisions": [{**_row(d), "at_s": s, "mode": m} for s, m, d in book.decisions],
         "balances": dict(book.balances),
+        "other_terms": {},
     }
 
 
@@ -150,5 +159,11 @@ def _of_sql(book: Any) -> dict[str, Any]:
             "intents": rows("SELECT * FROM intent ORDER BY id"),
             "disputes": rows("SELECT * FROM dispute"),
             "decisions": rows("SELECT * FROM decision ORDER BY id"),
+            "other_terms": {
+                f"grant:{r['startup']}:{r['grant_id']}": tuple(
+                    r[name] for name in ("effective_s", "expires_s", "priority")
+                )
+                for r in rows("SELECT * FROM credit_grant")
+            },
             "balances": {r["account"]: r["amount_ucr"] for r in rows("SELECT * FROM balance")},
         }

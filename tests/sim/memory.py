@@ -12,13 +12,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from quotas.book.commit import MOVING, Result
+from quotas.book.commit import MOVING, Overtaken, Result
 from quotas.book.lease import Lease, StaleEpoch
 from quotas.book.state import LATEST_STOPS, State
 from quotas.book.transfers import OVERDRAWABLE, Overdrawn
 from quotas.guard import WINDOW_S, Enforcement, Stop
+from quotas.holds import Hold
 from quotas.latency import Stop as Took
-from quotas.ledger import GrantBalance, Transfer, grant_transfer
+from quotas.ledger import GrantBalance, Transfer, grant_account, grant_transfer
 from quotas.levels import CREDITS
 from quotas.metering import Catalogue, Dispute, Run
 from quotas.notices import KEPT_NOTICES, LIVE_NOTICES, Intent, Notice
@@ -28,11 +29,13 @@ from quotas.pricing import STARTUP, Prices, Step, Version
 from quotas.program import Program
 from quotas.requests import Request
 from quotas.snapshot import Decision, Excess
+from quotas.tranches import parts
 from quotas.units import cost_ucr
 from quotas.words import Word
 
 MAX_ID = chr(0x10FFFF)
 """Sorts after every id."""
+ENDS_A_HOLD = frozenset({"settle", "hold-void", "hold-expiry"})
 TOLD_BY_CREDITS = frozenset({"executing", "executed", "returning"})
 
 
@@ -77,6 +80,7 @@ class Memory:
         self.gpus_of: dict[str, int] = {}
         self.runs_of: dict[str, list[tuple[int, str]]] = defaultdict(list)
         self.words: list[Word] = []
+        self.holds: dict[str, Hold] = {}
         self.lease: Lease | None = None
         self.took: tuple[Took, ...] | None = None
 
@@ -98,7 +102,7 @@ class Memory:
             disputed=self._disputed(),
             overdraft=self._overdraft(),
             owed=self._owed(),
-            holds=(),
+            holds=tuple(self.holds[id] for id in sorted(self.holds)),
             stops=self._latest_stops(),
             requests=tuple(r for r in self.requests.values() if r.is_live),
             excesses=tuple(self.excesses[key] for key in sorted(self.excesses)),
@@ -233,7 +237,7 @@ class Memory:
     def commit(self, result: Result, lease: Lease, now_s: int) -> tuple[Any, ...]:
         """All of a cycle's result, or nothing."""
         self.fence(lease)
-        assert not any(t.kind.startswith("hold") for t in result.transfers), "nobody holds here"
+        self._refuse_overtaken(result.notices)
         self.post(result.transfers, now_s, lease.epoch, "cohortd")
         for run in result.runs:
             self._keep_run(run)
@@ -251,6 +255,12 @@ class Memory:
             if excess.ended_s is not None:
                 del self.excesses[excess.startup, excess.pool]
         return ()
+
+    def _refuse_overtaken(self, notices: Iterable[Notice]) -> None:
+        for notice in notices:
+            known = self.notices.get(notice.id or 0)
+            if known and notice.state == "executing" and known.deadline_s > notice.deadline_s:
+                raise Overtaken(f"notice {notice.id} was snoozed while this cycle decided")
 
     def mark(self, intents: Iterable[Intent], lease: Lease) -> None:
         """What became of intents that were acted on."""
@@ -272,14 +282,21 @@ class Memory:
             self.balances[account] += ucr
         for transfer in fresh:
             self.posted[transfer.key] = Posted(transfer, now_s, epoch, actor)
+            if transfer.kind in ENDS_A_HOLD:
+                self.holds.pop(str(transfer.detail["hold"]), None)
 
     def apply(self, program: Program, now_s: int) -> None:
         """Put a program in force; post its grants once."""
         self.program, self.version = program, self.version + 1
         for startup in program.startups():
             for each in startup.grants:
-                terms = (each.priority, each.effective_s, each.expires_s)
-                self.grant(startup.cohort, startup.name, each.id, each.amount_ucr, terms, now_s)
+                for part in parts(each):
+                    terms = (each.priority, part.effective_s, part.expires_s)
+                    of = (startup.cohort, startup.name, part.id)
+                    self.grant(*of, part.amount_ucr, terms, now_s)
+                    rolls = {"rolls_to": part.rolls_to, "rollover": part.rollover}
+                    account = grant_account(startup.name, part.id)
+                    self.grants[account] = replace(self.grants[account], **rolls)
 
     def grant(
         self,
@@ -344,6 +361,8 @@ class Memory:
             id = notice.id or len(self.notices) + 1
             known = self.notices.get(id)
             kept = _moved(known, notice) if known else replace(notice, id=id)
+            if known and notice.deadline_s > known.deadline_s:
+                kept = replace(kept, deadline_s=notice.deadline_s, text=notice.text)
             self.notices[id] = kept
             self.live.pop(id, None)
             if kept.state in KEPT_NOTICES:

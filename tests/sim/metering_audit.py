@@ -140,9 +140,11 @@ def _disputes(found: Evidence, server: str, disputed: list[Interval]) -> Iterato
 
 
 def _prices(found: Evidence) -> Iterator[str]:
-    """Every run is charged at its type's list price of the cohort's start."""
+    """Every run is charged at the price of the cohort's start: listed, or accepted for it."""
     for id, charges in charges_by(found, "run").items():
         kind, _, zone = charges[0]["flavor"].partition("@")
         rate = found.rates[zone, kind]
-        if any(c["rate_ucr_per_h"] != rate for c in charges):
+        flavor = charges[0]["flavor"]
+        rates = {rate} | {mended for of, mended in found.accepted if of == flavor}
+        if any(c["rate_ucr_per_h"] not in rates for c in charges):
             yield f"I4 run {id} is charged at {charges[0]['rate_ucr_per_h']}, listed at {rate}"

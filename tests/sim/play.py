@@ -17,6 +17,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
 from quotas.book import Book
+from quotas.book.commit import Overtaken
 from quotas.book.lease import StaleEpoch
 from quotas.book.transfers import Overdrawn
 from scheduler.clock import ManualClock
@@ -25,6 +26,7 @@ from scheduler.timing import Timing
 
 from .cloud import RegionCloud
 from .memory import Memory
+from .people import STRANGER
 from .program import Office, program_of
 from .region import Region
 from .script import NAMES, POINTS, START_S, Event, Script
@@ -47,7 +49,7 @@ class Play:
 
     def __init__(self, script: Script, *, sql: bool = False, book: Book | None = None) -> None:
         self.script = script
-        self.region = Region(script.seed, script.days, (*NAMES, "fir"))
+        self.region = Region(script.seed, script.days, (*NAMES, "fir", STRANGER))
         self.events = [(e.at_s, i, e) for i, e in enumerate(script.events)]
         heapq.heapify(self.events)
         self.cloud = RegionCloud(self.region, script.windows, later=self.plan)
@@ -61,6 +63,8 @@ class Play:
         self.injected: Counter[str] = self.cloud.injected
         self._dice = random.Random(f"{script.seed}/cycles")
         self._polls = random.Random(f"{script.seed}/polls")
+        self._answers = random.Random(f"{script.seed}/answers")
+        self._read: set[tuple[str, str, int]] = set()
         self.watch = Watch(script.seed, self._transfers)
         self._is_nested = False
         self.cycles = [self._daemon(holder) for holder in "ab"[: script.daemons]]
@@ -130,10 +134,25 @@ class Play:
                 self._heal()
             now_s = self.region.now_s
             pause_s = self.once()
+            self._are_answered()
             due_s = now_s + (pause_s or self._polls.randint(*self.script.poll_s))
             edges = self.report.view.edges if self.report and self.report.view else ()
             soon = [e - self.offset_s for e in edges if e - self.offset_s > self.region.now_s]
             self.move(max(self.region.now_s + 1, min([until_s, due_s, *soon[:1]])))
+
+    def _are_answered(self) -> None:
+        """People read the notices that the last cycle gave, and some ask for more time."""
+        notices = self.report.view.notices if self.report and self.report.view else ()
+        for notice in notices:
+            key = (notice.server_id, notice.rule, notice.deadline_s)
+            if notice.state != "open" or not notice.server_id or key in self._read:
+                continue
+            self._read.add(key)
+            if self._answers.random() < self.script.answers:
+                at_s, who = self.region.now_s + 20, notice.startup
+                self.plan(Event(at_s, "operator", "acknowledge", (who,)))
+                for_s = self._answers.choice([600, 3_600, 9_000])
+                self.plan(Event(at_s + 20, "operator", "snooze", (who, for_s)))
 
     def _transfers(self, from_: int) -> list[Any]:
         """The transfers of the book from the n-th on, as they stand."""
@@ -161,7 +180,7 @@ class Play:
         except Died:
             self.cycles[which] = self._daemon("ab"[which])
             return AFTER_AN_ERROR_S
-        except (OperationalError, StaleEpoch, Overdrawn) as error:
+        except (OperationalError, StaleEpoch, Overdrawn, Overtaken) as error:
             self.injected[f"heard {type(error).__name__}"] += 1
             return AFTER_AN_ERROR_S
         if report.outcome in ("observed", "standby"):

@@ -2,24 +2,58 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from typing import Any
+
+from sqlalchemy import text
 
 from quotas.book.commit import apply_program
 from quotas.book.deeds import perform
 from quotas.book.requests import open_request
+from quotas.book.responses import acknowledge, snooze
+from quotas.book.state import load
+from quotas.book.words import say
 from quotas.corrections import Refused, void_transfer
 from quotas.division import step_of
+from quotas.holds import Hold
 from quotas.leavers import with_leavers
-from quotas.orders import Deed, GrantOrder, RefundOrder, VoidOrder
-from quotas.program import Cohort, Grant, Pool, Program, Startup, Tenure
+from quotas.notices import Notice
+from quotas.orders import (
+    AdvanceOrder,
+    Deed,
+    GrantOrder,
+    HoldOrder,
+    HoldVoidOrder,
+    Order,
+    PriceOrder,
+    RefundOrder,
+    SettleOrder,
+    TransferOrder,
+    VoidOrder,
+)
+from quotas.program import (
+    Cohort,
+    Grant,
+    Pool,
+    Program,
+    Rollover,
+    Startup,
+    Tenure,
+    Tranche,
+)
+from quotas.reminders import SNOOZABLE
 from quotas.requests import Ask, open_by
 from quotas.units import DAY_S
+from quotas.words import Word
 
+from . import memory_deeds
 from .memory import Memory
 from .region import Region
 from .script import BIG, NAMES, SMALL, START_S, ZONES, Event, Script
 
+REAL_ONLY = ("refund", "move", "advance", "accept")
+"""Verbs that a book in Python does not know: drawn in every seed, done on the real book."""
 FLAVORS = tuple(f"{kind}@{ZONES[1]}" for kind in (*SMALL, *BIG))
 FLAVORS += tuple(f"{kind}@{ZONES[2]}" for kind in SMALL)
 
@@ -42,8 +76,16 @@ def _startup(script: Script, region: Region, number: int) -> Startup:
     name = NAMES[number]
     first, second = (credits * 1_000_000 for credits in script.credits[number])
     middle_s = START_S + (script.end_s - START_S) // 2
+    kind = script.tranches[number] if script.tranches else ""
     grants = (
-        Grant(f"{name}-1", first, START_S, script.end_s),
+        Grant(
+            f"{name}-1",
+            first,
+            START_S,
+            script.end_s,
+            tranches=_thirds(first, script) if kind else (),
+            rollover=Rollover(500_000) if kind == "half" else None,
+        ),
         Grant(f"{name}-2", second, START_S + DAY_S, middle_s, priority=number % 2),
     )
     return Startup(
@@ -53,7 +95,15 @@ def _startup(script: Script, region: Region, number: int) -> Startup:
         nominal={"h100": script.nominal[number]},
         limit={"h100": script.limits[number]},
         grants=grants,
+        auto_resume=bool(script.resumes and script.resumes[number]),
     )
+
+
+def _thirds(amount_ucr: int, script: Script) -> tuple[Tranche, ...]:
+    """Three parts, from the start and after each third of the cohort."""
+    third_s, part_ucr = (script.end_s - START_S) // 3, amount_ucr // 3
+    last = Tranche(amount_ucr - 2 * part_ucr, START_S + 2 * third_s)
+    return (Tranche(part_ucr, START_S), Tranche(part_ucr, START_S + third_s), last)
 
 
 class Office:
@@ -62,6 +112,10 @@ class Office:
     def __init__(self, book: Any, program: Program, region: Region) -> None:
         self.book, self.program, self.region = book, program, region
         self.applied: list[tuple[int, Program]] = []
+        self.said: list[Word] = []
+        self.done: Counter[str] = Counter()
+        self.accepted: set[tuple[str, int]] = set()
+        """Rates that reach cohorts with fixed prices: of their start, or mended downwards."""
         self._apply(program, START_S)
 
     def does(self, event: Event, now_s: int) -> None:
@@ -69,7 +123,9 @@ class Office:
         try:
             getattr(self, f"_{event.verb}")(now_s, *event.args)
         except Refused:
+            self.done[f"{event.verb} refused"] += 1
             return
+        self.done[event.verb] += 1
 
     def _apply(self, program: Program, now_s: int) -> None:
         self.program = program
@@ -116,6 +172,108 @@ class Office:
         made = open_by(self.program, ask, step, live)
         id = len(self.book.requests) + 1
         self.book.requests[id] = replace(made, id=id)
+
+    def _say(self, now_s: int, family: str, subject: str, value: str, length_s: int) -> None:
+        self._keep(Word(family, subject, value, now_s, now_s + length_s, "operator", "because"))
+
+    def _keep(self, word: Word) -> None:
+        self.said.append(word)
+        if isinstance(self.book, Memory):
+            memory_deeds.say(self.book, word)
+        else:
+            say(self.book, word)
+
+    def _notices(self, *states: str) -> list[Notice]:
+        """The notices of servers in some states, the newest first."""
+        if isinstance(self.book, Memory):
+            found = list(self.book.notices.values())
+        else:
+            with self.book.reading() as connection:
+                rows = connection.execute(text("SELECT * FROM notice ORDER BY id")).mappings()
+                found = [Notice(**row) for row in rows]
+        return [n for n in reversed(found) if n.server_id and n.state in states]
+
+    def _undo(self, now_s: int, name: str) -> None:
+        """The last stop of a startup is taken back."""
+        stopped = [n for n in self._notices("executed") if n.startup == name]
+        if stopped and stopped[0].mode == "enforce":
+            last = stopped[0]
+            word = Word("undo", last.server_id, str(last.id), now_s, None, "operator", "an error")
+            self._keep(word)
+
+    def _approve(self, now_s: int) -> None:
+        """What the guard holds back may go on."""
+        for notice in self._notices("held"):
+            until_s = now_s + DAY_S
+            word = Word("approve", str(notice.id), "on", now_s, until_s, "operator", "known")
+            self._keep(word)
+
+    def _acknowledge(self, now_s: int, name: str) -> None:
+        self._answer(now_s, name, 0)
+
+    def _snooze(self, now_s: int, name: str, for_s: int) -> None:
+        self._answer(now_s, name, for_s)
+
+    def _answer(self, now_s: int, name: str, for_s: int) -> None:
+        own = [n for n in self._notices("open") if n.startup == name]
+        last = next((n for n in own if n.rule in SNOOZABLE), own[0] if own else None)
+        if last is None or last.id is None:
+            raise Refused("there is no notice")
+        if isinstance(self.book, Memory):
+            memory_deeds.answer(self.book, last.id, for_s, now_s)
+        elif for_s:
+            snooze(self.book, last.id, for_s, "busy", "cto", now_s)
+        else:
+            acknowledge(self.book, last.id, "cto", now_s)
+
+    def _hold(self, now_s: int, name: str, credits: int, length_s: int) -> None:
+        if isinstance(self.book, Memory):
+            memory_deeds.place(self.book, name, credits * 1_000_000, length_s, now_s)
+        else:
+            order = HoldOrder(name, credits * 1_000_000, length_s)
+            perform(self.book, Deed(order, "aside", "operator", now_s))
+
+    def _settle(self, now_s: int, name: str, percent: int) -> None:
+        hold = self._open_hold(name)
+        settled_ucr = hold.amount_ucr * percent // 100
+        if isinstance(self.book, Memory):
+            memory_deeds.end(self.book, hold.id, "settle", settled_ucr, now_s)
+        else:
+            order = SettleOrder(hold.id, settled_ucr)
+            perform(self.book, Deed(order, "done", "operator", now_s))
+
+    def _release(self, now_s: int, name: str, _: int) -> None:
+        hold = self._open_hold(name)
+        if isinstance(self.book, Memory):
+            memory_deeds.end(self.book, hold.id, "hold-void", 0, now_s)
+        else:
+            perform(self.book, Deed(HoldVoidOrder(hold.id), "done", "operator", now_s))
+
+    def _open_hold(self, name: str) -> Hold:
+        holds = self.book.state().holds if isinstance(self.book, Memory) else load(self.book).holds
+        own = [hold for hold in holds if hold.startup == name]
+        if not own:
+            raise Refused("there is no hold")
+        return min(own, key=lambda hold: hold.placed_s)
+
+    def _move(self, now_s: int, giver: str, to: str, credits: int) -> None:
+        self._real(TransferOrder(giver, to, credits * 1_000_000), now_s)
+
+    def _advance(self, now_s: int, name: str, credits: int) -> None:
+        self._real(AdvanceOrder(name, f"{name}-1", credits * 1_000_000), now_s)
+
+    def _accept(self, now_s: int, kind: str, percent: int, back_s: int) -> None:
+        rate = self.region.rate_ucr_per_h("fr-par-2", kind, START_S) * percent // 100
+        order = PriceOrder(f"{kind}@fr-par-2", rate, max(START_S, now_s - back_s))
+        self._real(order, now_s)
+        if order.from_s == START_S or (order.from_s < now_s and percent < 100):
+            self.accepted.add((order.flavor, rate))
+
+    def _real(self, order: Order, now_s: int) -> None:
+        """A deed that a book in Python does not know."""
+        if isinstance(self.book, Memory):
+            raise Refused("only the real book does that")
+        perform(self.book, Deed(order, "because", "operator", now_s))
 
     def _cut(self, now_s: int, gpus: int) -> None:
         (pool,) = self.program.pools

@@ -15,50 +15,34 @@ from typing import Any
 
 from quotas.units import DAY_S, HOUR_S
 
-START_S = 1_799_107_200
-"""2027-01-05T00:00:00Z: months end, and Paris changes its clocks twice, within half a year."""
-HEALED_S = 2 * DAY_S
-"""The end of every play that no fault touches."""
-NAMES = ("acme", "birch", "cedar", "delta", "elder")
-BIG = ("H100-SXM-2-80G", "H100-SXM-4-80G", "H100-SXM-8-80G")
-SMALL = ("H100-1-80G", "H100-2-80G")
-ZONES = ("fr-par-1", "fr-par-2", "pl-waw-2")
-READS = ("outage", "partial", "stale", "shuffled", "unknown-state")
-CALLS = ("throttle", "refuse", "lost-before", "lost-after", "late")
-POINTS = (
-    "before acquire",
-    "after acquire",
-    "after load",
-    "after observe",
-    "before commit",
-    "after commit",
-    "before call",
-    "after call",
-    "before mark",
-    "after mark",
+from .events import (
+    BIG,
+    CALLS,
+    DICE,
+    HEALED_S,
+    NAMES,
+    POINTS,
+    READS,
+    SMALL,
+    START_S,
+    ZONES,
+    Event,
+    Window,
 )
-DICE = ("crash", "error", "stall", "slow")
-"""What may befall a cycle at a point: the daemon dies, hears an error, is overtaken, is slow."""
+from .people import people
 
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """Somebody does something at an instant; `args` are what the verb needs."""
-
-    at_s: int
-    who: str
-    verb: str
-    args: tuple[Any, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """A fault of reads or calls in a zone, in [from_s, until_s)."""
-
-    kind: str
-    zone: str
-    from_s: int
-    until_s: int
+__all__ = [
+    "BIG",
+    "NAMES",
+    "POINTS",
+    "SMALL",
+    "START_S",
+    "ZONES",
+    "Event",
+    "Script",
+    "Window",
+    "draw",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +61,10 @@ class Script:
     dice: dict[str, float]
     windows: tuple[Window, ...]
     events: tuple[Event, ...]
+    tranches: tuple[str, ...] = ()
+    resumes: tuple[bool, ...] = ()
+    answers: float = 0.0
+    """The chance that somebody acknowledges a notice, or snoozes it."""
 
     @property
     def start_s(self) -> int:
@@ -129,6 +117,7 @@ def draw(seed: int, days: int = 183, *, calm: bool = False) -> Script:
     until_s = START_S + days * DAY_S
     healed_s = until_s - HEALED_S
     poor = days / 183
+    terms = random.Random(f"{seed}/terms")
     script = Script(
         seed=seed,
         days=days,
@@ -145,6 +134,9 @@ def draw(seed: int, days: int = 183, *, calm: bool = False) -> Script:
         dice=_dice(seed),
         windows=tuple(_windows(seed, healed_s)),
         events=tuple(sorted(_events(seed, until_s, healed_s), key=lambda e: e.at_s)),
+        tranches=tuple(terms.choice(["", "", "all", "half"]) for _ in NAMES),
+        resumes=tuple(terms.random() < 0.4 for _ in NAMES),
+        answers=terms.choice([0.0, 0.1, 0.5]),
     )
     return script.without_faults() if calm or seed == 0 else script
 
@@ -176,6 +168,7 @@ def _events(seed: int, until_s: int, healed_s: int) -> Iterator[Event]:
     yield from _of_provider(random.Random(f"{seed}/provider"), healed_s)
     yield from _of_operator(random.Random(f"{seed}/operator"), healed_s)
     yield from _of_clock(random.Random(f"{seed}/clock"), healed_s)
+    yield from people(seed, healed_s)
 
 
 HABITS = ("steady", "bursts", "bounces", "resizes", "cheats", "guest", "recreates")

@@ -18,6 +18,7 @@ from quotas.snapshot import Decision
 from .auditor import faults_of, marks_of
 from .evidence import evidence_of
 from .play import Play
+from .program import REAL_ONLY
 from .script import Script, draw
 from .soak import quiet
 from .spans import both, seconds
@@ -99,7 +100,7 @@ def test_both_books_keep_the_same_ledger(
 ) -> None:
     """What is proved on a book in Python is proved of the real one: same seed, same rows."""
     script = draw(*key)
-    events = tuple(e for e in script.events if e.verb not in ("refund", "void"))
+    events = tuple(e for e in script.events if e.verb not in (*REAL_ONLY, "void"))
     script = replace(script, events=events)
     one, two = (played(script, sql=sql) for sql in (False, True))
     left, right = evidence_of(one), evidence_of(two)
@@ -110,7 +111,9 @@ def test_both_books_keep_the_same_ledger(
     assert left.balances == right.balances
     for rows, others in ((left.notices, right.notices), (left.intents, right.intents)):
         assert [r["state"] for r in rows] == [r["state"] for r in others]
-    assert len(left.decisions) == len(right.decisions)
+    answers = ("acknowledge", "snooze")
+    decided = [d for d in right.decisions if d["verb"] not in answers]
+    assert [d["verb"] for d in left.decisions] == [d["verb"] for d in decided]
 
 
 @pytest.mark.parametrize("key", PURE, ids=str)

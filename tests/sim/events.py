@@ -1,0 +1,53 @@
+"""What is an event of a play, and who are its people? Shared by all who draw scripts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from quotas.units import DAY_S
+
+START_S = 1_799_107_200
+"""2027-01-05T00:00:00Z: months end, and Paris changes its clocks twice, within half a year."""
+HEALED_S = 2 * DAY_S
+"""The end of every play that no fault touches."""
+NAMES = ("acme", "birch", "cedar", "delta", "elder")
+BIG = ("H100-SXM-2-80G", "H100-SXM-4-80G", "H100-SXM-8-80G")
+SMALL = ("H100-1-80G", "H100-2-80G")
+ZONES = ("fr-par-1", "fr-par-2", "pl-waw-2")
+READS = ("outage", "partial", "stale", "shuffled", "unknown-state")
+CALLS = ("throttle", "refuse", "lost-before", "lost-after", "late")
+POINTS = (
+    "before acquire",
+    "after acquire",
+    "after load",
+    "after observe",
+    "before commit",
+    "after commit",
+    "before call",
+    "after call",
+    "before mark",
+    "after mark",
+)
+DICE = ("crash", "error", "stall", "slow")
+"""What may befall a cycle at a point: the daemon dies, hears an error, is overtaken, is slow."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Somebody does something at an instant; `args` are what the verb needs."""
+
+    at_s: int
+    who: str
+    verb: str
+    args: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A fault of reads or calls in a zone, in [from_s, until_s)."""
+
+    kind: str
+    zone: str
+    from_s: int
+    until_s: int
