@@ -22,8 +22,8 @@ class Disk(Collector):
             return
         beside = (self.book, self.book.with_name(self.book.name + "-wal"))
         size = sum(path.stat().st_size for path in beside if path.exists())
-        yield GaugeMetricFamily("cohortd_book_bytes", "Bytes of the book.", value=size)
+        yield GaugeMetricFamily("cohortd_book_bytes", "Bytes of the book; SQLite only.", value=size)
         free = shutil.disk_usage(self.book.parent).free
         yield GaugeMetricFamily(
-            "cohortd_book_free_bytes", "Bytes free beside the book.", value=free
+            "cohortd_book_free_bytes", "Bytes free beside the book; SQLite only.", value=free
         )

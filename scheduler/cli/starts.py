@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -17,13 +18,13 @@ from exporters.heartbeat import Heartbeat
 from exporters.metrics import Metrics, MetricsServer
 from exporters.notify.deliver import Deliverer
 from exporters.notify.settings import Settings, SettingsError, read_settings
-from quotas.book import Address, Book
+from quotas.book import Address, Book, BookError
 from quotas.book.commit import apply_program
 from quotas.book.state import load
 from quotas.program_diff import Change, diff
 from quotas.program_file import parse_program
 from quotas.words import EVERYONE, Words
-from scheduler.check import checks
+from scheduler.check import Check, checks
 from scheduler.check_permissions import closing_checks
 from scheduler.cli.options import (
     DEFAULT_STATE,
@@ -85,7 +86,7 @@ def check(
     except OSError as error:
         raise typer.BadParameter(f"--state {state.folder}: {error.strerror}") from None
     text, now_s = read_text(program), SystemClock().now_s()
-    found = list(checks(connect, text, str(program), free, now_s))
+    found = [*_book_check(state), *checks(connect, text, str(program), free, now_s)]
     found += closing_checks(connect_permissions, text, str(program), now_s)
     if as_json:
         show([{"name": c.name, "ok": c.ok, "detail": c.detail, "fix": c.fix} for c in found])
@@ -95,6 +96,17 @@ def check(
             typer.echo(f"     fix: {each.fix}")
     if not all(each.ok for each in found):
         raise typer.Exit(1)
+
+
+def _book_check(state: Address) -> Iterable[Check]:
+    """Whether the database is reached; the disk of a SQLite book is asked about elsewhere."""
+    if state.file is None:
+        try:
+            there = "a book is there" if Book.is_at(state) else "no book is there yet"
+            yield Check("database", True, f"{state.book}: {there}")
+        except BookError as error:
+            fix = "let this host reach it (docs/install.md, PostgreSQL), and try again"
+            yield Check("database", False, str(error), fix)
 
 
 def plan(

@@ -12,7 +12,7 @@ import pwd
 import shutil
 import subprocess
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import count
 from pathlib import Path
@@ -135,6 +135,24 @@ class Server:
         )
         with self.admin.connect() as connection:
             return int(connection.scalar(query, {"name": _name(address)}) or 0)
+
+    def copy(self, original: Address, to: Address) -> None:
+        """Dump a database and restore it into another one, as docs/install.md says."""
+        dump, host = str(self.home / f"{original.url.database}.dump"), f"--host={self.home}"
+        who = [host, f"--username={OWNER}"]
+        self._run("pg_dump", *who, "--format=custom", f"--file={dump}", str(original.url.database))
+        self._run("pg_restore", *who, "--exit-on-error", f"--dbname={to.url.database}", dump)
+
+    def reader(self, address: Address) -> Address:
+        """The same database through a role that may read what its owner's tables hold, no more."""
+        name = f"reader_{next(self.numbers)}"
+        allow = f"ALTER DEFAULT PRIVILEGES FOR ROLE {OWNER} GRANT SELECT ON TABLES TO {name}"
+        engine = create_engine(self.admin.url.set(database=address.url.database))
+        with engine.begin() as connection:
+            connection.execute(text(f"CREATE ROLE {name} LOGIN"))
+            connection.execute(text(allow))
+        engine.dispose()
+        return replace(address, database=address.database.replace(f"//{OWNER}@", f"//{name}@"))
 
     def restart(self) -> None:
         """Crash the server and start it again: it recovers from its log."""

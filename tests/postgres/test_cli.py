@@ -120,6 +120,18 @@ def test_a_book_is_begun_from_the_environment(address: Address, tmp_path: Path) 
     assert not (tmp_path / "s").exists()
 
 
+@pytest.mark.parametrize("is_there", [True, False])
+def test_check_tries_the_database(address: Address, tmp_path: Path, is_there: bool) -> None:
+    """A line says whether it is reached, with a fix where it is not; nothing is made in it."""
+    file = tmp_path / "program.toml"
+    file.write_text(PROGRAM)
+    url = address.database if is_there else f"postgresql://me@/x?host={tmp_path}"
+    ran = here("check", "--state", tmp_path, "--program", file, "--json", "--database", url)
+    (found,) = [each for each in ran.json if each["name"] == "database"]
+    assert (found["ok"], bool(found["fix"])) == (is_there, not is_there)
+    assert not is_there or not Book.is_at(address)
+
+
 def test_what_is_wrong_is_one_sentence(address: Address, tmp_path: Path) -> None:
     """No book: exit 2 and how to make one; a bad URL: 2; a server that is away: 3; no password."""
     state = ("--state", tmp_path)
