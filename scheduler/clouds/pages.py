@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -44,6 +44,21 @@ def collect(
             break
     if len(into) != total:
         raise Inconsistent(f"{len(into)} read, {total} announced, in at most {limit} pages")
+
+
+def check_edges(
+    fetch: Callable[[int, int], Page[Item]], per_page: int, read: Mapping[str, Item]
+) -> None:
+    """Read the last item of each page again, by page and size. Raises CloudError if it moved.
+
+    One that is deleted and another created between two pages leave the count as it was,
+    and push one unseen over the page's edge.
+    """
+    names = tuple(read)
+    for position in range(per_page, len(names), per_page):
+        edge = fetch(position, 1)
+        if [name for name, _ in edge.items] != [names[position - 1]]:
+            raise Inconsistent("the list moved between its pages")
 
 
 def _add(page: Page[Item], into: dict[str, Item]) -> None:

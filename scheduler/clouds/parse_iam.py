@@ -27,6 +27,9 @@ def _policy(raw: Record, organization_id: str) -> Policy:
     if uuid_of(raw, "organization_id") != organization_id:
         raise Inconsistent("the answer shows a policy of another organization")
     kinds = [kind for kind in _HOLDERS if raw.get(f"{kind}_id")]
+    if len(kinds) + (raw.get("no_principal") is True) != 1:
+        # Taken for nobody's, it would be left as it is while its holder is closed.
+        raise Malformed("a policy has one holder, or says that it has none")
     kind = kinds[0] if kinds else ""
     return Policy(
         id=uuid_of(raw, "id"),
@@ -75,7 +78,11 @@ def _principal(raw: Record, kind: str) -> Principal:
     if kind == "user":
         is_owner = text_of(raw, "type") == "owner"
         return Principal(kind, uuid_of(raw, "id"), named(raw, "email"), is_owner)
-    members = _texts(raw, "user_ids") + _texts(raw, "application_ids")
+    members: tuple[str, ...] = ()
+    if kind == "group":
+        if "user_ids" not in raw or "application_ids" not in raw:
+            raise Malformed("a group lists its members")
+        members = _texts(raw, "user_ids") + _texts(raw, "application_ids")
     return Principal(kind, uuid_of(raw, "id"), text_of(raw, "name"), members=members)
 
 
@@ -94,7 +101,9 @@ def _listed(answer: Answer, name: str) -> tuple[list[Record], int]:
 
 
 def _texts(raw: Record, key: str) -> tuple[str, ...]:
-    values = raw.get(key) or []
+    values = raw.get(key)
+    if values is None:
+        return ()
     if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
         raise Malformed(f"{key!r} is not a list of texts")
     return tuple(values)

@@ -15,7 +15,7 @@ from scaleway.iam.v1alpha1.types import RuleSpecs  # type: ignore[import-untyped
 
 from quotas.access import Policy, Principal, Rule
 from scheduler.clouds.bridge import Exchange, through
-from scheduler.clouds.pages import Page, collect
+from scheduler.clouds.pages import Page, check_edges, collect
 from scheduler.clouds.parse import checked_uuid
 from scheduler.clouds.parse_iam import (
     bearer_id,
@@ -70,13 +70,14 @@ class ScalewayPermissions:
         """Every policy with its rules, in one bounded time. Raises CloudError."""
         deadline = self._transport.deadline(self._limits.call_s)
 
-        def page(number: int) -> Page[Policy]:
+        def page(number: int, per_page: int = PER_PAGE) -> Page[Policy]:
             exchange = self._exchange("list_policies", deadline)
-            self._api(exchange).list_policies(page=number, page_size=PER_PAGE)
+            self._api(exchange).list_policies(page=number, page_size=per_page)
             return holdings_page(ok(exchange.answer), self._client.default_organization_id)
 
         found: dict[str, Policy] = {}
         collect(page, PER_PAGE, self._limits.pages, found)
+        check_edges(page, PER_PAGE, found)
         return tuple(self._with_rules(found[name], deadline) for name in sorted(found))
 
     def _with_rules(self, policy: Policy, deadline: Deadline) -> Policy:
@@ -98,14 +99,15 @@ class ScalewayPermissions:
     def _rules(self, policy_id: str, deadline: Deadline) -> tuple[tuple[Rule, ...], bool]:
         checked_uuid(policy_id)
 
-        def page(number: int) -> Page[Rule | None]:
+        def page(number: int, per_page: int = PER_PAGE) -> Page[Rule | None]:
             exchange = self._exchange("list_rules", deadline)
             api = self._api(exchange)
-            api.list_rules(policy_id=policy_id, page=number, page_size=PER_PAGE)
+            api.list_rules(policy_id=policy_id, page=number, page_size=per_page)
             return rules_page(ok(exchange.answer))
 
         found: dict[str, Rule | None] = {}
         collect(page, PER_PAGE, self._limits.pages, found)
+        check_edges(page, PER_PAGE, found)
         known = tuple(rule for rule in found.values() if rule is not None)
         return known, len(known) == len(found)
 
@@ -121,14 +123,15 @@ class ScalewayPermissions:
         """Every application, user or group, by id. Raises CloudError."""
         deadline = self._transport.deadline(self._limits.call_s)
 
-        def page(number: int) -> Page[Principal]:
+        def page(number: int, per_page: int = PER_PAGE) -> Page[Principal]:
             exchange = self._exchange(f"list_{kind}s", deadline)
             listing = getattr(self._api(exchange), f"list_{kind}s")
-            listing(page=number, page_size=PER_PAGE)
+            listing(page=number, page_size=per_page)
             return principals_page(ok(exchange.answer), kind)
 
         found: dict[str, Principal] = {}
         collect(page, PER_PAGE, self._limits.pages, found)
+        check_edges(page, PER_PAGE, found)
         return tuple(found[name] for name in sorted(found))
 
     def bearer(self) -> str:

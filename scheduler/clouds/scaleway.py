@@ -26,7 +26,7 @@ from quotas.observation import Complete, Offer, Partial, Server, Sweep, Unknown
 from scheduler import clock
 from scheduler.clouds.base import CloudError, Malformed, Project
 from scheduler.clouds.bridge import Exchange, through
-from scheduler.clouds.pages import Inconsistent, Page, collect
+from scheduler.clouds.pages import Page, check_edges, collect
 from scheduler.clouds.parse import (
     check_task,
     checked_uuid,
@@ -127,13 +127,7 @@ class ScalewayCloud:
             return self._servers_page(zone, number, per_page, deadline)
 
         collect(page, SERVERS_PER_PAGE, self._limits.pages, seen)
-        # A server deleted and another created between two pages leave the count as it
-        # was, and push one unseen over the page's edge. So each edge is read again.
-        names = tuple(seen)
-        for position in range(SERVERS_PER_PAGE, len(names), SERVERS_PER_PAGE):
-            edge = page(position, 1)
-            if [name for name, _ in edge.items] != [names[position - 1]]:
-                raise Inconsistent("the list moved between its pages")
+        check_edges(page, SERVERS_PER_PAGE, seen)
 
     def _servers_page(
         self, zone: str, number: int, per_page: int, deadline: Deadline

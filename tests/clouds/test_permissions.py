@@ -24,7 +24,17 @@ from scheduler.clouds.scaleway import client_of
 from scheduler.clouds.transport import Transport
 
 from .recordings import paths, read
-from .wire import ACCESS_KEY, ORGANIZATION, PROJECT, SECRET_KEY, Answering, Clock, Reply, Scripted
+from .wire import (
+    ACCESS_KEY,
+    ORGANIZATION,
+    PROJECT,
+    SECRET_KEY,
+    Answering,
+    Clock,
+    Reply,
+    Scripted,
+    query,
+)
 
 POLICY = "33333333-3333-4333-8333-333333333333"
 OTHER_POLICY = "44444444-4444-4444-8444-444444444444"
@@ -234,14 +244,15 @@ def test_a_policy_of_another_organization_is_refused() -> None:
 
 
 def test_more_policies_than_a_page_are_all_read() -> None:
-    """101 policies: two pages, each policy once."""
+    """101 policies: two pages and the edge between them once more, each policy once."""
     every = [policy_json(f"00000000-0000-4000-8000-{number:012d}") for number in range(101)]
 
     def answer(request: requests.PreparedRequest) -> Reply:
         url = str(request.url)
         if "/policies" not in url:
             return listed("rules")
-        part = every[100:] if "page=2" in url else every[:100]
+        size, number = query(request, "page_size"), query(request, "page")
+        part = every[(number - 1) * size : number * size]
         return said({"policies": part, "total_count": 101})
 
     assert len(iam(answer).policies()) == 101
