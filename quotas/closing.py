@@ -91,6 +91,48 @@ def decide_closings(
     return Closings(tuple(intents), tuple(decisions), tuple(notices))
 
 
+FORBID, PERMIT = "forbid", "permit"
+_KEYS = {"credits": "granted_ucr", "operator": "said_s", "time": "ends_s", "tranche": "later_s"}
+"""What names one closing of each cause: it is announced once."""
+_AND = "+"
+
+
+def announce_closings(
+    held: Mapping[str, Inputs],
+    told: Collection[tuple[str, str]],
+    members: Collection[str],
+    mode: str,
+    now_s: int,
+) -> Closings:
+    """Tell who may start nothing from now on, and who may again, where IAM does not say it."""
+    forbidden: dict[str, set[str]] = {}
+    permitted: dict[str, set[str]] = {}
+    for startup, cause in told:
+        verb, _, key = cause.partition(":")
+        if verb in (FORBID, PERMIT):
+            into = forbidden if verb == FORBID else permitted
+            into.setdefault(startup, set()).update(key.split(_AND))
+    decisions: list[Decision] = []
+    for startup in sorted(set(held) & set(members)):
+        own, by = held[startup], str(held[startup]["by"])
+        was = forbidden.get(startup, set())
+        if level_from(own)[0] in SHUT_LEVELS:
+            key = f"{by}:{own.get(_KEYS.get(by, ''), 0)}"
+            causes = [f"{FORBID}:{key}"] if key not in was else []
+            action = FORBID
+        else:
+            action = PERMIT
+            over = sorted(was - permitted.get(startup, set()))
+            causes = [f"{PERMIT}:{_AND.join(over)}"] if over else []
+        inputs = {"startup": startup, "action": action, **own}
+        decisions += [Decision.made((startup, ""), RULE, "tell", each, inputs) for each in causes]
+    notices = [
+        replace(_told(each.startup, each.cause, each.reason, now_s), mode=mode)
+        for each in decisions
+    ]
+    return Closings((), tuple(decisions), tuple(notices))
+
+
 def _is_due(wanted: str, own: Past, now_s: int) -> bool:
     """Whether an intent in this direction is wanted now."""
     last = own.last

@@ -45,6 +45,7 @@ from quotas.reclaim import (
     blind_pools,
     borrowed,
     deferrals,
+    deferred_gpus,
     leak_edges,
     leaked,
 )
@@ -79,6 +80,7 @@ class Decided:
     excesses: tuple[Excess, ...] = ()
     standing: tuple[Excess, ...] = ()
     paces: Mapping[str, Pace] = field(default_factory=dict)
+    deferred_gpus: Mapping[str, int] = field(default_factory=dict)
     troubles: tuple[str, ...] = ()
 
     @property
@@ -148,6 +150,7 @@ def decide(snapshot: Snapshot) -> Decided:
         moved(snapshot, standing),
         standing,
         found,
+        deferred_gpus(snapshot, standing),
         troubles((*current, *snapshot.enforcement.past), work.intents, work.seen),
     )
 

@@ -149,6 +149,12 @@ def _closing(i: Inputs) -> str | None:
         )
     if i["action"] == "reopen" and level in {"open", "paced"}:
         return f"{i['startup']} may start and create servers again: {why}."
+    if i["action"] == "forbid" and level in {"closed", "stopped"}:
+        # Between two tranches what runs, and what starts, goes on: the next one repays it.
+        after = "" if i["by"] == "tranche" else " What it starts is powered off after its notice."
+        return f"{i['startup']} may start no servers from now on: {why}.{after}"
+    if i["action"] == "permit" and level in {"open", "paced"}:
+        return f"{i['startup']} may start servers again: {why}."
     return None
 
 

@@ -103,6 +103,16 @@ def deferrals(snapshot: Snapshot, standing: Iterable[Excess]) -> list[Telling]:
     return found
 
 
+def deferred_gpus(snapshot: Snapshot, standing: Iterable[Excess]) -> dict[str, int]:
+    """GPUs by pool that owners wait for, and that are not taken back for want of a use."""
+    found: dict[str, int] = {}
+    for excess in standing:
+        against = obstacle(snapshot, excess) if excess.owner is not None else None
+        if against is not None and against["obstacle"] != "blind":
+            found[excess.pool] = found.get(excess.pool, 0) + excess.gpus
+    return found
+
+
 def obstacle(snapshot: Snapshot, excess: Excess) -> Inputs | None:
     """Why evicting the borrower would not serve the owner now; None where it would."""
     if excess.pool in blind_pools(snapshot):

@@ -83,6 +83,8 @@ class View:
     price_alarms: int = 0
     words: tuple[Word, ...] = ()
     intents: tuple[Intent, ...] = ()
+    deferred_gpus: Mapping[str, int] = field(default_factory=dict)
+    """GPUs that owners wait for and that the provider would keep, by pool."""
 
     @property
     def stops_failing(self) -> int:

@@ -17,7 +17,7 @@ from quotas.book.lease import Lease
 from quotas.book.session import Book
 from quotas.book.state import State
 from quotas.book.withheld import end_withheld, read_withheld, withhold
-from quotas.closing import CLOSE, Closings, decide_closings, projects_at, seen_as
+from quotas.closing import CLOSE, Closings, announce_closings, decide_closings, projects_at, seen_as
 from quotas.decide import Decided
 from quotas.notices import Intent
 from quotas.permissions import Withheld, given_back, is_own, narrowed
@@ -168,11 +168,11 @@ class Closer:
 def closings_of(
     permissions: Permissions | None, state: State, decided: Decided, now_s: int
 ) -> Closings:
-    """Whom to close and reopen: nobody without a key for IAM, or outside enforce mode."""
+    """Whom to close and reopen by IAM; without a key for it, or in shadow mode, whom to tell."""
     assert state.program is not None
-    if permissions is None or state.program.mode != "enforce":
-        return Closings((), (), ())
-    members = {startup.name for startup in state.program.startups()}
+    mode, members = state.program.mode, {s.name for s in state.program.startups()}
+    if permissions is None or mode != "enforce":
+        return announce_closings(decided.held, state.told, members, mode, now_s)
     past = seen_as(state.closings, decided.intents)
     return decide_closings(decided.held, past, members, now_s)
 

@@ -107,6 +107,7 @@ def view_of(
         closings=closing_views(state.closings),
         requests=standings(program, requests.values(), decided.shares, decided.standing, now_s),
         excesses=decided.standing,
+        deferred_gpus=decided.deferred_gpus,
         notices=tuple(n for n in live.values() if n.state in LIVE_NOTICES),
         decisions=decided.decisions,
         pool_of={flavor: pool.name for pool in program.pools for flavor in pool.flavors},

@@ -143,6 +143,11 @@ def _shares(view: View) -> Iterable[Metric]:
     for (startup, pool), count in sorted(tally.items()):
         waiting.add_metric([startup, pool], count)
     yield waiting
+    text = "GPUs that owners wait for, not taken back: the provider would keep them."
+    deferred = _family("reclaim_deferred_gpus", text, ["pool"])
+    for each in view.pools:
+        deferred.add_metric([each.name], view.deferred_gpus.get(each.name, 0))
+    yield deferred
 
 
 def _paces(view: View) -> Iterable[Metric]:

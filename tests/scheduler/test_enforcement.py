@@ -31,8 +31,8 @@ def word(rig: Rig, family: str, subject: str, value: str = "on", for_s: int | No
 
 
 def verbs(rig: Rig) -> list[str]:
-    """What was decided, in order."""
-    return [str(row["verb"]) for row in rig.all("decision")]
+    """What was decided of servers, in order."""
+    return [str(row["verb"]) for row in rig.all("decision") if row["server_id"]]
 
 
 def test_an_operator_stops_a_startup_after_a_notice() -> None:
@@ -63,6 +63,25 @@ def test_a_closed_startup_keeps_what_runs_and_loses_what_starts() -> None:
     word(rig, "level", "acme", "open")
     rig.run(30)
     assert rig.views[-1].startups[0].level == "open"
+
+
+def test_a_closing_is_announced_once_and_so_is_its_end() -> None:
+    """Without a key for IAM too: told with the cause when it begins, and when it is over."""
+    rig = Rig()
+    rig.run()
+    for value in ("closed", "stopped", "open"):
+        word(rig, "level", "acme", value)
+        rig.run_until(rig.clock.now_s() + 120)
+    told = [str(row["text"]) for row in rig.all("notice") if row["rule"] == "closing"]
+    assert [text.split(":")[0] for text in told] == [
+        "acme may start no servers from now on",
+        "acme may start no servers from now on",
+        "acme may start servers again",
+    ]
+    assert "ann said so" in told[0] and "powered off after its notice" in told[0]
+    word(rig, "level", "acme", "closed")
+    rig.run_until(rig.clock.now_s() + 120)
+    assert len([row for row in rig.all("notice") if row["rule"] == "closing"]) == 4
 
 
 def test_open_again_cancels_the_notice_and_powers_nothing_on() -> None:
@@ -192,7 +211,8 @@ def test_an_exemption_ends_by_itself(subject: str) -> None:
     rig.run(10)
     rig.run(NOTICE_S)
     assert rig.cloud.stops == ["s1"]
-    assert rig.all("notice")[0]["given_s"] == T0 + 600
+    (given,) = [row for row in rig.all("notice") if row["server_id"]]
+    assert given["given_s"] == T0 + 600
 
 
 def test_maintenance_meters_and_acts_on_nothing() -> None:

@@ -102,7 +102,7 @@ def test_an_undone_stop_is_offered_back_and_exempt_for_a_day() -> None:
     undo(rig)
     rig.run_until(rig.clock.now_s() + 600)
     assert (rig.cloud.starts, rig.cloud.servers["s1"].state) == (["s1"], "starting")
-    assert [n["state"] for n in rig.all("notice")] == ["restored"]
+    assert [n["state"] for n in rig.all("notice") if n["server_id"]] == ["restored"]
     rig.run_until(rig.clock.now_s() + DAY_S + 600, every_s=HOUR_S // 2)
     assert rig.all("notice")[-1]["given_s"] > T0 + DAY_S
     assert rig.all("intent")[1]["action"] == "poweron"
@@ -166,7 +166,7 @@ def test_a_crash_around_poweron_ends_as_without_it(cut: str) -> None:
     rig.cycle = rig.daemon("a")
     rig.run_until(rig.clock.now_s() + 300)
     assert rig.cloud.servers["s1"].state == "starting"
-    assert [n["state"] for n in rig.all("notice")] == ["restored"]
+    assert [n["state"] for n in rig.all("notice") if n["server_id"]] == ["restored"]
 
 
 def test_an_owner_gets_its_quota_back_from_the_newest_server() -> None:
@@ -237,11 +237,12 @@ def test_a_reclaim_is_deferred_while_scaleway_lists_none(stock: str | CloudError
     rig.run_until(T0 + 3 * HOUR_S, every_s=300)
     assert rig.cloud.stops == []
     told = {str(n["startup"]): str(n["text"]) for n in rig.all("notice") if n["rule"] == "deferred"}
+    assert rig.views[-1].deferred_gpus == {"h100": 8}
     word = stock if isinstance(stock, str) else "unread"
     assert set(told) == {"acme", "birch"} and f"Scaleway says {word!r} of what" in told["acme"]
     rig.cloud.in_stock = "scarce"
     rig.run_until(T0 + 4 * HOUR_S, every_s=60)
-    assert rig.cloud.stops == ["new"]
+    assert rig.cloud.stops == ["new"] and rig.views[-1].deferred_gpus == {}
 
 
 def test_a_shortage_that_begins_inside_the_notice_cancels_it() -> None:
