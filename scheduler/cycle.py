@@ -57,9 +57,10 @@ class Cycle:
         publish: Callable[[View], None],
         permissions: Permissions | None = None,
         take_inbox: Callable[[int], int] = lambda _now_s: 0,
+        stand_by: Callable[[int], int] = lambda _now_s: 0,
     ) -> None:
         self.book, self.clock, self.holder, self.timing = book, clock, holder, timing
-        self.publish, self.take_inbox = publish, take_inbox
+        self.publish, self.take_inbox, self.stand_by = publish, take_inbox, stand_by
         self.lease: Lease | None = None
         self.news, self.steps = News(), StepDetector(clock)
         self._connect(cloud, permissions)
@@ -69,6 +70,7 @@ class Cycle:
         now_s, stepped_s = self.clock.now_s(), self.steps.stepped_s()
         lease = self.lease = acquire(self.book, self.holder, now_s, self.timing.lease_s)
         if lease is None:
+            self.stand_by(now_s)
             return Report("standby", "another daemon leads: standing by")
         self.take_inbox(now_s)
         state = load(self.book)

@@ -27,6 +27,8 @@ from quotas.tokens import Token
 
 log = structlog.get_logger()
 REOPEN_S = 1
+REOPEN_DATABASE_S = 15
+"""A server that does not answer at all holds up everybody for as long as it is tried."""
 STALE_S = 60
 """A board this old is made anew though nothing was committed: grants begin and end."""
 KEEP_S = 60
@@ -55,7 +57,8 @@ class Source:
     ) -> None:
         self._place, self._inbox, self.now_s, self._cycle_s = place, inbox, now_s, cycle_s
         self._opened: tuple[Book, Watch] | None = None
-        self._tried_s = -REOPEN_S
+        self._reopen_s = REOPEN_DATABASE_S if Address.of(place).database else REOPEN_S
+        self._tried_s = -self._reopen_s
         self.seen: Version | None = None
         """The version that was asked for last."""
         self._shown: Shown | None = None
@@ -174,7 +177,7 @@ class Source:
 
     def _open(self) -> tuple[Book, Watch] | None:
         now_s = self.now_s()
-        if 0 <= now_s - self._tried_s < REOPEN_S:
+        if 0 <= now_s - self._tried_s < self._reopen_s:
             return None
         self._tried_s = now_s
         try:

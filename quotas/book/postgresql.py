@@ -40,13 +40,16 @@ DEFAULTS = {
     "keepalives_count": "3",
     "tcp_user_timeout": "20000",
 }
-"""What the address may say otherwise; a server that is gone is noticed within seconds."""
+WRITES = {"target_session_attrs": "read-write"}
+READS = {"connect_timeout": "2", "tcp_user_timeout": "3000"}
+"""What the address may say otherwise. A server that is gone is noticed within seconds: by
+readers sooner, for the API asks on each request and has a snapshot to answer from."""
 OLDEST = 130_000
 
 
 def engine_of(url: URL, *, writes: bool) -> Engine:
     """An engine on a database; one that does not write takes a standby too. Raises BookError."""
-    wanted = {**DEFAULTS, **({"target_session_attrs": "read-write"} if writes else {})}
+    wanted = {**DEFAULTS, **(WRITES if writes else READS)}
     missing = {name: value for name, value in wanted.items() if name not in url.query}
     try:
         engine = create_engine(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import secrets
 import shutil
 import socket
 import sys
@@ -194,15 +195,19 @@ def run(
     if program is not None:
         parsed = parse_program(read_text(program), str(program))
         apply_program(book, parsed, clock.now_s(), actor())
+    drain = InboxDrain(book, state.folder)
     beat = Cycle(
         cloud=cloud,
         book=book,
         clock=clock,
-        holder=f"{socket.gethostname()}:{os.getpid()}",
+        # Random too: containers on two hosts may share a name and be process 1 in each.
+        holder=f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}",
         timing=timing,
         publish=metrics.publish,
         permissions=connect_permissions(metrics.request),
-        take_inbox=InboxDrain(book, state.folder),
+        take_inbox=drain,
+        # On PostgreSQL another host may lead, and only we can read this one's inbox.
+        stand_by=drain if state.file is None else lambda _now_s: 0,
     )
     deliverer = Deliverer(_delivery_settings())
     loop = _loop(beat, metrics, deliverer, state)

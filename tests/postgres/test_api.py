@@ -10,11 +10,15 @@ import pytest
 from sqlalchemy import text
 
 from exporters.api.reads import StartupReads
+from exporters.api.source import REOPEN_DATABASE_S
 from quotas.book import Address
 from quotas.book.session import FILE_NAME
+from scheduler.cycle import Cycle
 from scheduler.inbox import InboxDrain
+from scheduler.timing import Timing
 from tests.exporters.api.site import NOW_S, Site, site
 from tests.exporters.api.test_writes import GOOD, post
+from tests.scheduler.rig import FakeCloud
 
 from .server import Server
 
@@ -61,7 +65,7 @@ def test_a_lost_server_is_bridged_by_the_snapshot(server: Server, address: Addre
         found.json("/v1/credits")
         server.restart()
         assert found.ask("/v1/credits").status_code == 200
-        found.clock.move_to(found.clock.now_s() + 2)
+        found.clock.move_to(found.clock.now_s() + REOPEN_DATABASE_S)
         assert found.ask("/v1/charges").status_code == 200
 
 
@@ -74,6 +78,23 @@ def test_a_write_is_decided_from_the_inbox_of_the_host(address: Address, tmp_pat
         (item,) = found.json("/v1/requests")["items"]
         assert (item["pool"], item["state"]) == ("h100", "open")
     assert not (tmp_path / FILE_NAME).exists()
+
+
+def test_a_standby_decides_what_its_own_host_was_asked(address: Address) -> None:
+    """Another host's daemon leads and cannot read this inbox: nobody waits for a failover."""
+    with site(address) as found:
+        assert post(found).status_code == 202
+        standby = Cycle(
+            cloud=FakeCloud(found.clock),
+            book=found.book,
+            clock=found.clock,
+            holder="b",
+            timing=Timing(),
+            publish=lambda _: None,
+            stand_by=InboxDrain(found.book, found.state),
+        )
+        assert standby.run().outcome == "standby"
+        assert [item["state"] for item in found.json("/v1/requests")["items"]] == ["open"]
 
 
 @pytest.mark.parametrize("changed", [{"reason": "a\0b"}, {"pool": "h\0"}])

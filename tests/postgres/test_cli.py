@@ -120,6 +120,16 @@ def test_a_book_is_begun_from_the_environment(address: Address, tmp_path: Path) 
     assert not (tmp_path / "s").exists()
 
 
+def test_a_credential_names_it_too(address: Address, tmp_path: Path) -> None:
+    """systemd hands over the URL with its password as a file; the environment wins over it."""
+    (tmp_path / "database-url").write_text(f"{address.database}\n")
+    env = environment(CREDENTIALS_DIRECTORY=str(tmp_path))
+    ran = here("status", "--state", tmp_path, env=env)
+    assert ran.code == 2 and f"--database {address.book}: no book there" in ran.sentence
+    ran = here("status", "--state", tmp_path, env={**env, "COHORTD_DATABASE": "nonsense"})
+    assert ran.code == 2 and "write postgresql://" in ran.sentence
+
+
 @pytest.mark.parametrize("is_there", [True, False])
 def test_check_tries_the_database(address: Address, tmp_path: Path, is_there: bool) -> None:
     """A line says whether it is reached, with a fix where it is not; nothing is made in it."""

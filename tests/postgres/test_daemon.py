@@ -7,14 +7,31 @@ from pathlib import Path
 
 from sqlalchemy import text
 
-from quotas.book import Book
+from quotas.book import Address, Book
+from quotas.book.inbox import Inbox, Message
+from quotas.book.tokens import create_token
+from quotas.tokens import Token
+from quotas.units import DAY_S
+from scheduler.clock import SystemClock
 from tests.scheduler.processes import cohortd, daemon, region
 
 from .server import Server
 
 
+def _ask(address: Address, host: Path) -> None:
+    """What the API of a host does with a request for GPUs."""
+    book, inbox, now_s = Book.open_existing(address), Inbox(host), SystemClock().now_s()
+    scopes = ("read", "request")
+    token = Token("", "t", "acme", scopes, now_s, now_s + DAY_S, None, "tests")
+    made = create_token(book, token, "0" * 64)
+    body = {"pool": "h100", "gpus": 1, "duration_s": 3600, "reason": ""}
+    inbox.put(Message("a" * 32, "request.open", "acme", body, made.id, now_s), "k")
+    inbox.close()
+    book.close()
+
+
 def test_one_leads_the_server_restarts_the_other_takes_over(server: Server, tmp_path: Path) -> None:
-    """The standby leads when the leader leaves, though the server crashed; the book is whole."""
+    """The standby answers its own host, and leads when the leader leaves; the server crashed."""
     address = server.database(tmp_path)
     hosts = [tmp_path / name for name in ("one", "two")]
     with region() as paris:
@@ -26,6 +43,8 @@ def test_one_leads_the_server_restarts_the_other_takes_over(server: Server, tmp_
             leader.wait_for("cycle", outcome="done")
             with daemon(env, hosts[1], file) as other:
                 other.wait_for("cycle", outcome="standby")
+                _ask(address, hosts[1])
+                assert other.wait_for("inbox.answered")["state"] == "done"
                 server.restart()
                 assert leader.end() == 0, leader.rest
                 done = other.wait_for("cycle", outcome="done")

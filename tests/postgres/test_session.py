@@ -156,13 +156,13 @@ def test_the_migrated_schema_is_that_of_the_tables(server: Server, tmp_path: Pat
     with migrated.reading() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, SQLModel.metadata) == []
-        told = _schema(connection)
+        told = schema_of(connection)
     with empty.writing() as connection:
         connection.execute(text("CREATE SCHEMA fresh"))
         connection.execute(text("SET LOCAL search_path = fresh"))
         SQLModel.metadata.create_all(connection, checkfirst=False)
         behave_as_sqlite(connection)
-        assert _schema(connection) == told
+        assert schema_of(connection) == told
     collations = {row[4] for row in told[0] if row[2] == "character varying"}
     assert collations == {"C"}
     wide = [row for row in told[0] if re.search("(?<!error)_s$|_ucr", str(row[1]))]
@@ -171,7 +171,7 @@ def test_the_migrated_schema_is_that_of_the_tables(server: Server, tmp_path: Pat
         book.close()
 
 
-def _schema(connection: Connection) -> list[list[tuple[object, ...]]]:
+def schema_of(connection: Connection) -> list[list[tuple[object, ...]]]:
     """Columns, indexes and constraints, and which tables number their own rows."""
     queries = (SCHEMA, INDEXES, CONSTRAINTS, NUMBERED)
     return [[tuple(row) for row in connection.execute(text(query))] for query in queries]
