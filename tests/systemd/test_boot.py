@@ -26,6 +26,7 @@ pytestmark = pytest.mark.timeout(400)
 
 REPO = Path(__file__).resolve().parents[2]
 CHECKOUT, LOCKED = "/srv/cohortd", "/srv/locked"
+APT = "apt-get update && apt-get install -y python3 python3-venv dbus curl"
 KEY = "/etc/cohortd/scw-secret-key"
 GIVEN = "/run/credentials/cohortd.service/scw-secret-key"
 IN_PLACE = "/etc/systemd/system/cohortd.service.d"
@@ -95,8 +96,8 @@ def adapted(paris: Region) -> dict[str, str]:
     about = paris.about
     locked = f"echo {LOCKED} > $(echo /opt/cohortd/lib/python3.*/site-packages)/locked.pth"
     return {
-        # The container's /usr is this machine's, and it has no way out.
-        "apt-get update && apt-get install -y python3 python3-venv dbus curl": "",
+        # This machine's /usr has the packages. As apt leaves it, dbus is there and not started.
+        APT: "systemctl stop --quiet dbus.socket dbus.service",
         # pip finds every pin of the locks satisfied, and fetches nothing.
         "python3 -m venv /opt/cohortd\n": f"python3 -m venv /opt/cohortd\n{locked}\n",
         # The simulated region's names in the place of the reader's own.
