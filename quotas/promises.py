@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from quotas.explain import counterfactual
 from quotas.guard import Guard
+from quotas.metering import Run
 from quotas.notices import SEND_WITHIN_S, Intent, Notice, servers_seen
 from quotas.observation import Complete, Server
 from quotas.reasons import conclude, rule_of
@@ -23,9 +24,8 @@ FIRST_RETRY_S = 60
 LAST_RETRY_S = 900
 GOES_ON = frozenset({"credits", "cohort-end", "membership", "operator"})
 """Rules whose cause outlasts a server's stop: a restart finds the notice where it was."""
-FATE = (
-    "A scratch disk, where it has one, is erased, and its slot goes back to Scaleway; volumes stay."
-)
+LOST = "A scratch disk, where it has one, is erased, and its slot goes back to Scaleway"
+KEPT_SLOT = "A scratch disk, where it has one, is erased; its slot stays the program's"
 
 
 class Promises:
@@ -88,7 +88,7 @@ class Promises:
         text = (
             f"{run.server_name} ({run.flavor}) will be powered off at "
             f"{format_instant(deadline_s)}: {violation.reason}. "
-            f"{_sentence(counterfactual(violation.rule, violation.inputs))} {FATE}"
+            f"{_sentence(counterfactual(violation.rule, violation.inputs))} {self._fate(run)}"
         )
         if before is not None:
             text += f" This goes on with the notice of {format_instant(given_s)}."
@@ -135,6 +135,12 @@ class Promises:
             if notice.id is not None and server.state == "stopped" and not self._waits(notice):
                 self._intend(notice, server, "poweron")
 
+    def _fate(self, run: Run) -> str:
+        """What the stop of a server takes from its startup, and what it leaves."""
+        pool = self.snapshot.program.pool_of(run.flavor)
+        is_ours = pool is not None and pool.backing == "reserved"
+        return f"{KEPT_SLOT if is_ours else LOST}; volumes stay."
+
     def _before(self, violation: Violation) -> Notice | None:
         """The notice that a restarted server had under the same cause, in the same mode."""
         if violation.rule not in GOES_ON:
@@ -179,7 +185,7 @@ class Promises:
         }
         why = conclude("renew", inputs)
         again = replace(notice, deadline_s=now_s + minimum_s, reminded_s=minimum_s)
-        text = f"{why}: {violation.reason}. {FATE}"
+        text = f"{why}: {violation.reason}. {self._fate(violation.run)}"
         self._record(replace(again, text=text), "renew", inputs)
 
     def _intend(self, notice: Notice, server: Server, action: str) -> None:

@@ -49,6 +49,7 @@ FRENCH = {
     ),
     "State": "État",
     "Why": "Pourquoi",
+    "What follows, and who may change it": "La suite, et qui peut la changer",
     "Spent an hour now": "Dépense par heure",
     "Granted": "Accordés",
     "Set aside for an orderly stop": "Réservés pour un arrêt en bon ordre",

@@ -62,14 +62,17 @@ def everything(own: Own, words: Words, asked: Mapping[str, str]) -> dict[str, An
         "live_requests": LIVE_REQUESTS,
     }
     if book is None:
-        return found | {"live": [], "past": [], "requests": [], "statements": [], "decisions": []}
+        lists = ("live", "past", "requests", "statements", "decisions")
+        return found | {name: [] for name in lists} | {"whys": {}}
+    decisions = reads.decisions(book, None, ROWS).items
     newest = reads.notices(book, None, ROWS, only_live=False).items
     return found | {
         "live": reads.notices(book, None, MOST_LIVE, only_live=True).items,
         "past": [notice for notice in newest if notice.state not in LIVE_NOTICES],
         "requests": reads.requests(book, None, ROWS).items,
         "statements": reads.statements(book).items[:ROWS],
-        "decisions": reads.decisions(book, None, ROWS).items,
+        "decisions": decisions,
+        "whys": {each.id: reads.why(book, each.id) for each in decisions},
     }
 
 

@@ -265,6 +265,8 @@ def test_reserved_capacity_is_reclaimed_whatever_scaleway_has() -> None:
     ask_back(rig)
     rig.run_until(T0 + 2 * HOUR_S, every_s=60)
     assert rig.cloud.stops == ["new"]
+    (text,) = [str(n["text"]) for n in rig.all("notice") if n["server_id"]]
+    assert "is erased; its slot stays the program's; volumes stay." in text
 
 
 def test_every_decision_is_recomputed_from_its_inputs() -> None:

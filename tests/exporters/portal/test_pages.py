@@ -54,6 +54,7 @@ def test_a_startup_sees_its_own(reading: Site, who: str, other: str, path: str) 
     assert other not in text
     if path == "/portal/":
         assert f"{who} stops" in text and f"why {who}" in text
+        assert "the startup, by stopping servers; the operator, by its limit" in text
 
 
 def test_the_page_agrees_with_the_api(reading: Site) -> None:
