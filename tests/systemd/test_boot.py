@@ -104,6 +104,9 @@ def adapted(paris: Region) -> dict[str, str]:
         "SCWXXXXXXXXXXXXXXXXX": f"{about['access_key']}\nSCW_API_URL={about['url']}",
         "00000000-0000-0000-0000-000000000000": about["organization_id"],
         "editor /etc": "sed -i s/10000/5000/ /etc",
+        # Echoed, not pasted, into the file that the command before it made.
+        "cat > /etc/cohortd/iam-access-key": f"echo {about['access_key']} > $_",
+        "cat > /etc/cohortd/iam-secret-key": f"echo {about['secret_key']} > $_",
         # Follows until a cycle instead of until ^C.
         "journalctl -u cohortd -f ": "grep -m1 event.:..cycle < <(journalctl -u cohortd -f) ",
     }
@@ -164,21 +167,22 @@ def test_the_key_is_a_credential_and_nowhere_else(played: Site) -> None:
         played.as_user("cohortd-api", f"cat {GIVEN}")
 
 
-def test_the_key_may_be_encrypted_on_disk(site: Site) -> None:
-    """LoadCredentialEncrypted, as on the page: without the plain file the daemon has its key."""
+def test_the_key_may_be_encrypted_and_have_a_second_beside_it(site: Site) -> None:
+    """Two sections of the page: without the plain file the daemon has its key, and IAM's too."""
     secret, machine = site.region.about["secret_key"], site.machine
     try:
         site.reader.play("The key encrypted on disk")
+        machine.ask(f"mv {KEY} {KEY}.plain")
         since = machine.now()
-        machine.ask(f"mv {KEY} {KEY}.plain && systemctl restart cohortd")
+        site.reader.play("Closing by IAM")
         machine.until("cohortd", since, CYCLE, "1 of 40 GPUs")
         assert site.as_user("cohortd", f"cat {GIVEN}") == secret
+        given = site.as_user("cohortd", f"ls {Path(GIVEN).parent}").split()
+        assert given == ["iam-access-key", "iam-secret-key", "scw-secret-key"]
         encrypted = machine.ask(f"cat {KEY}.cred")
         assert len(encrypted) > len(secret) and secret not in encrypted
     finally:
-        machine.run(
-            f"rm -f {IN_PLACE}/encrypted.conf; systemctl daemon-reload; mv {KEY}.plain {KEY}"
-        )
+        machine.run(f"rm -r {IN_PLACE}; systemctl daemon-reload; mv {KEY}.plain {KEY}")
 
 
 def test_killed_it_comes_back_and_its_book_is_whole(site: Site) -> None:
