@@ -10,6 +10,8 @@ from sqlalchemy.exc import ArgumentError
 
 FILE_NAME = "cohortd.db"
 DRIVER = "postgresql+psycopg"
+SECRETS = ("password", "sslpassword")
+"""What a URL may hold behind its question mark, and nobody is shown."""
 SPELLINGS = ("postgresql", "postgres", DRIVER)
 
 
@@ -61,7 +63,8 @@ class Address:
         """The file, or the database without its password, as messages name it."""
         if self.file is not None:
             return str(self.file)
-        return self.url.set(drivername="postgresql").render_as_string(hide_password=True)
+        shown = self.url.set(drivername="postgresql").difference_update_query(SECRETS)
+        return shown.render_as_string(hide_password=True)
 
     def __str__(self) -> str:
         """The option that names it: as it could be typed, but without a password."""
