@@ -168,18 +168,15 @@ async def ask(visit: Visit) -> Response:
     """Ask for GPUs; a form that makes no sense comes back with what is wrong."""
     fields, key = await _form(visit)
     try:
-        wanted = NewRequest(
-            pool=fields.get("pool", ""),
-            gpus=int(fields.get("gpus", "")),
-            duration=fields.get("length", "") + fields.get("unit", ""),
-            reason=fields.get("reason", ""),
-            refused="",
-        )
+        texts = {name: fields.get(name, "") for name in ("pool", "reason", "refused")}
+        length = fields.get("length", "") + fields.get("unit", "")
+        asked = {**texts, "gpus": int(fields.get("gpus", "")), "duration": length}
+        wanted = NewRequest.model_validate(asked)
         duration_s = wanted.duration_s()
     except (ValidationError, ValueError, Problem):
         return _page(visit, 422, fields)
-    body = {"pool": wanted.pool, "gpus": wanted.gpus, "duration_s": duration_s}
-    return await _put(visit, key, "request.open", {**body, "reason": wanted.reason})
+    body = {**wanted.model_dump(exclude={"duration"}), "duration_s": duration_s}
+    return await _put(visit, key, "request.open", body)
 
 
 async def withdraw(visit: Visit) -> Response:

@@ -48,6 +48,8 @@ FRENCH = {
         "Aucun crédit n'a encore été accordé. Adressez-vous à l'équipe de votre programme."
     ),
     "State": "État",
+    "Did Scaleway refuse a start?": "Scaleway a-t-il refusé un démarrage ?",
+    "yes, for the organization's quota": "oui, à cause du quota de l'organisation",
     "Why": "Pourquoi",
     "What follows, and who may change it": "La suite, et qui peut la changer",
     "Spent an hour now": "Dépense par heure",

@@ -198,6 +198,17 @@ def test_a_token_that_may_only_read_is_shown_no_form(reading: Site) -> None:
     assert answer.status_code == 403 and waiting_messages(reading.state, 10) == []
 
 
+def test_a_start_refused_for_quota_is_said_in_the_form(fresh_site: Site) -> None:
+    """It is kept with the request; another word comes back as a form that makes no sense."""
+    visitor = signed_in(fresh_site)
+    asked(visitor, refused="quota")
+    decide(fresh_site)
+    (item,) = fresh_site.json("/v1/requests")["items"]
+    assert item["refused"] == "quota"
+    odd = visitor.post(ASK, {**visitor.form(ASK), **GOOD, "refused": "luck"})
+    assert odd.status_code == 422
+
+
 def test_hostile_names_are_text(fresh_site: Site) -> None:
     """A server name, a reason and a notice with markup in them are shown, not run."""
     bad = "<script>alert(1)</script>\"'&{{7*7}}"
