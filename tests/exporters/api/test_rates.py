@@ -9,7 +9,7 @@ import pytest
 from exporters.api.access import Rates
 from exporters.api.rates import Minute
 from quotas.book.tokens import revoke_token
-from quotas.book.watch import Version, Watch
+from quotas.book.watch import FileWatch, Version
 
 from .site import NOW_S, Site, site
 
@@ -51,14 +51,14 @@ def test_a_served_request_asks_the_book_once(
     reading: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One question to SQLite a request: whether anything was committed."""
-    asked, version = [], Watch.version
+    asked, version = [], FileWatch.version
 
-    def counted(self: Watch) -> Version:
+    def counted(self: FileWatch) -> Version:
         asked.append(self)
         return version(self)
 
     reading.json("/v1/credits")
-    monkeypatch.setattr(Watch, "version", counted)
+    monkeypatch.setattr(FileWatch, "version", counted)
     reading.json("/v1/credits")
     assert len(asked) == 1
 
