@@ -7,8 +7,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from exporters.api.app import build_app
-from exporters.api.server import listener, serving
 from exporters.metrics import Metrics, MetricsServer
 from quotas.book import Address, Book
 from quotas.book.inbox import Inbox
@@ -32,6 +30,10 @@ class Doors:
 @contextmanager
 def opened(book: Book, state: Path, startups: Iterable[str]) -> Iterator[Doors]:
     """Serve the portal and the metrics of a book on free ports until the block ends."""
+    # Here and not above: FastAPI takes longer to import than most commands to run.
+    from exporters.api.app import build_app
+    from exporters.api.server import listener, serving
+
     now_s = SystemClock().now_s
     with ExitStack() as stack:
         inbox = Inbox(state)

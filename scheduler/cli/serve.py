@@ -8,9 +8,6 @@ from typing import Annotated
 import structlog
 import typer
 
-from exporters.api.app import build_app
-from exporters.api.server import listener
-from exporters.api.server import serve as serve_until_told
 from quotas.book.inbox import Inbox
 from scheduler.cli.options import DEFAULT_STATE, State, address, cycle_s, log_to_stderr
 from scheduler.clock import SystemClock
@@ -30,6 +27,11 @@ def serve(
     cycle: Annotated[str, typer.Option(help="The daemon's time between cycles.")] = "30s",
 ) -> None:
     """Serve the API until SIGTERM. Needs no Scaleway key; writes only its inbox."""
+    # Here and not above: FastAPI takes longer to import than most commands to run.
+    from exporters.api.app import build_app
+    from exporters.api.server import listener
+    from exporters.api.server import serve as serve_until_told
+
     log_to_stderr(as_json=not sys.stderr.isatty())
     host, port = address(listen)
     inbox = Inbox(state.folder)
