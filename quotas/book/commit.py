@@ -78,6 +78,10 @@ class Result:
 _NEWEST_PRICE = select(func.max(PRICE.c.id))
 
 
+EXACT = frozenset({"expiry", "rollover", "repayment"})
+"""Kinds of transfers that move all of what is left or owed."""
+
+
 class Overtaken(Exception):
     """A person moved a deadline while this cycle decided: the next one decides anew."""
 
@@ -120,12 +124,15 @@ def commit(book: Book, result: Result, lease: Lease, now_s: int) -> tuple[Head, 
 
 
 def _refuse_outdated(connection: Connection, result: Result) -> None:
-    """Refuse a repayment of what a person changed meanwhile: it is to be exactly what is owed."""
+    """Refuse a rest or a debt that a person changed meanwhile: each is to be moved exactly.
+
+    What came back to a grant after its rest was read would stay there for ever: it expires once.
+    """
     known = result.newest_transfer
-    if known is None or not any(each.kind == "repayment" for each in result.transfers):
+    if known is None or not any(each.kind in EXACT for each in result.transfers):
         return
     if newest_id(connection) != known:
-        raise Overdrawn("a deed was posted while this cycle computed what a tranche repays")
+        raise Overdrawn("a deed was posted while this cycle computed a rest or a repayment")
 
 
 def _refuse_overtaken(connection: Connection, notices: Iterable[Notice]) -> None:

@@ -220,11 +220,13 @@ def test_a_repayment_of_nothing_is_found() -> None:
     assert "repays 200 ucr out of grant:acme:g1/2, where 0 were owed" in fault(book)
 
 
-def test_a_cycle_that_a_deed_overtook_repays_nothing() -> None:
-    """A repayment is exact: computed before a refund was posted, it is computed anew."""
-    book = indebted()
+@pytest.mark.parametrize("what", ["a debt", "a rest"])
+def test_a_cycle_that_a_deed_overtook_repays_and_forfeits_nothing(what: str) -> None:
+    """Both are exact: computed before a refund was posted, they are computed anew."""
+    book = indebted() if what == "a debt" else a_book()
     lease, known = lease_of(book), load(book).newest_transfer
-    made = result_of(transfers=paying(book, END_S), newest_transfer=known, runs=[])
+    moves = paying(book, END_S) if what == "a debt" else ending(book)
+    made = result_of(transfers=moves, newest_transfer=known, runs=[])
     add(book, Transfer("m", "manual", "spring", "acme", 0, GIVEN, ""))
     with pytest.raises(Overdrawn, match="a deed was posted"):
         commit(book, made, lease, END_S)
