@@ -12,7 +12,7 @@ from quotas.charging import Posting
 from quotas.closing import closing_views
 from quotas.decide import Decided
 from quotas.latency import latencies_s
-from quotas.ledger import usage_account
+from quotas.ledger import overdraft_account, usage_account
 from quotas.metering import Metered, Run
 from quotas.notices import LIVE_NOTICES, servers_seen
 from quotas.observation import Sweep
@@ -113,7 +113,7 @@ def view_of(
         pool_of={flavor: pool.name for pool in program.pools for flavor in pool.flavors},
         edges=decided.edges,
         stop_latency_s=snapshot.measured_latency_s,
-        overdraft=state.overdraft,
+        overdraft=_overdraft(state, posting),
         intents=(*(i for i in snapshot.intents if i.id not in changed), *decided.intents),
         price_alarms=len(alarms),
         alarms=(
@@ -134,6 +134,17 @@ def _charged(state: State, posting: Posting) -> dict[str, int]:
             if entry.account == usage_account(transfer.startup):
                 charged[transfer.startup] = charged.get(transfer.startup, 0) + entry.amount_ucr
     return charged
+
+
+def _overdraft(state: State, posting: Posting) -> dict[str, int]:
+    """What the sponsor paid beyond grants, by cohort, this cycle's charges included."""
+    total = defaultdict(int, state.overdraft)
+    for transfer in posting.transfers:
+        prefix = overdraft_account(transfer.cohort)
+        for entry in transfer.entries:
+            if entry.account == prefix or entry.account.startswith(f"{prefix}:"):
+                total[transfer.cohort] -= entry.amount_ucr
+    return dict(total)
 
 
 def _startups(

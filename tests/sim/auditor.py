@@ -5,24 +5,24 @@ The auditor uses none of the rules of `quotas`, so that a fault there cannot hid
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 from .books_audit import books, leftovers
 from .conduct_audit import after_the_end, conduct, deeds
 from .evidence import Evidence, evidence_of
+from .lent_audit import lent
 from .metering_audit import metering
 from .play import Play
-from .rules_audit import rules
+from .rules_audit import Looks, rules
 
 CHECKS: tuple[Callable[[Evidence], Iterator[str]], ...] = (
     books,
     leftovers,
     metering,
     conduct,
-    rules,
 )
-INVARIANTS = ("I1", "I2", "I3", "I4", "I5", "I6", "I7", "I8", "I9", "I11", "I12", "I13", "I14")
-INVARIANTS += ("I15", "I16", "I18", "I19", "I21")
+QUIET_CYCLES = 10
 
 
 def faults_of(play: Play) -> list[str]:
@@ -30,6 +30,8 @@ def faults_of(play: Play) -> list[str]:
     found = evidence_of(play)
     wrong = [*found.watched, *play.watch.kept()]
     wrong += [text for check in CHECKS for text in check(found)]
+    looks = Looks(found)
+    wrong += [*rules(looks), *lent(looks)]
     if found.script.mode == "enforce":
         wrong += after_the_end(found)
     if play.count >= play.most_cycles:
@@ -44,6 +46,50 @@ def faults_early(play: Play) -> list[str]:
     return [*stormy, *found.watched, *books(found), *deeds(found)]
 
 
+def unrest_of(play: Play) -> list[str]:
+    """I17: healed and at its fixpoint, ten more cycles write nothing."""
+    before = _counts(play)
+    play.settle(QUIET_CYCLES)
+    after = _counts(play)
+    stirred = [name for name, count in after.items() if count != before[name]]
+    return [f"I17 ten quiet cycles wrote {', '.join(stirred)}"] if stirred else []
+
+
+def _counts(play: Play) -> dict[str, int]:
+    found = evidence_of(play)
+    names = ("transfers", "decisions", "notices", "intents", "disputes", "requests")
+    return {name: len(getattr(found, name)) for name in names}
+
+
+def checks_of(play: Play) -> Counter[str]:
+    """How often each invariant was asked of in a play, each after what it is asked of."""
+    found = evidence_of(play)
+    moved = len(found.transfers)
+    entries = sum(len(row["entries"]) for row in found.transfers)
+    charges = sum(row["kind"] == "charge" for row in found.transfers)
+    asked = Counter(
+        {
+            "I1": moved,
+            "I2": len(found.balances),
+            "I3": charges,
+            "I4": len(found.truth),
+            "I5": charges,
+            "I6": moved,
+            "I8": entries,
+            "I10": len(found.requests),
+            "I11": len(found.notices),
+            "I12": len(found.calls),
+            "I13": len(found.calls),
+            "I14": moved,
+            "I17": QUIET_CYCLES,
+            "I18": charges,
+            "I19": entries,
+            "I21": len(found.intents),
+        }
+    )
+    return asked + play.watch.checks
+
+
 def marks_of(play: Play) -> set[str]:
     """What happened at all in this play: a batch in which one never does is too tame."""
     found = evidence_of(play)
@@ -56,4 +102,5 @@ def marks_of(play: Play) -> set[str]:
     marks |= {f"decision {d['verb']}" for d in found.decisions}
     if any(a.startswith("overdraft:") for row in found.transfers for a, _ in row["entries"]):
         marks.add("overdraft")
+    marks |= {f"deed {verb}" for verb in play.office.done if "refused" not in verb}
     return marks | {f"fault {kind}" for kind, count in play.injected.items() if count}

@@ -29,6 +29,7 @@ class Evidence:
     notices: list[Row]
     intents: list[Row]
     disputes: list[Row]
+    requests: list[Row]
     decisions: list[Row]
     balances: dict[str, int]
     truth: dict[str, list[Interval]]
@@ -132,6 +133,7 @@ def _of_memory(book: Memory) -> dict[str, Any]:
         "decisions": [{**_row(d), "at_s": s, "mode": m} for s, m, d in book.decisions],
         "balances": dict(book.balances),
         "other_terms": {},
+        "requests": [_row(request) for request in book.requests.values()],
     }
 
 
@@ -158,6 +160,7 @@ def _of_sql(book: Any) -> dict[str, Any]:
             "notices": rows("SELECT * FROM notice ORDER BY id"),
             "intents": rows("SELECT * FROM intent ORDER BY id"),
             "disputes": rows("SELECT * FROM dispute"),
+            "requests": rows("SELECT * FROM request ORDER BY id"),
             "decisions": rows("SELECT * FROM decision ORDER BY id"),
             "other_terms": {
                 f"grant:{r['startup']}:{r['grant_id']}": tuple(

@@ -191,6 +191,32 @@ def more_is_given_than_there_is(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(decide, "divide", wrong)
 
 
+def _lent_out(script: Script) -> Script:
+    """Again and again somebody fills the pool, and an owner asks for its quota."""
+    zone, events = "fr-par-2", [e for e in script.events if e.who != "operator"]
+    events = [e for e in events if e.who not in ("acme", "cedar")]
+    for at_s in range(script.start_s + DAY_S, script.healed_s - DAY_S, 2 * DAY_S):
+        for slot, kind in ((70, "H100-SXM-8-80G"), (71, "H100-SXM-4-80G")):
+            events.append(Event(at_s, "cedar", "on", (zone, slot, kind)))
+            events.append(Event(at_s + DAY_S, "cedar", "off", (zone, slot)))
+        events.append(Event(at_s + 7_200, "operator", "request", ("acme", 4, DAY_S)))
+    return replace(
+        script,
+        capacity=12,
+        nominal=(4, 4, 0, 0, 0),
+        limits=(None,) * 5,
+        credits=((90_000, 90_000),) * 5,
+        tranches=(),
+        events=tuple(sorted(events, key=lambda e: e.at_s)),
+    )
+
+
+@planted(needs=_lent_out)
+def what_is_lent_is_kept(patch: pytest.MonkeyPatch) -> None:
+    """Nobody gives back what an owner waits for."""
+    patch.setattr(decide, "borrowed", lambda *_: [])
+
+
 def _two_leaders(script: Script) -> Script:
     """Two daemons, and stalls that outlast the lease: what a fence is for."""
     return replace(script, daemons=2, dice={**script.dice, "stall": 0.05})

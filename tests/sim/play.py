@@ -65,7 +65,7 @@ class Play:
         self._polls = random.Random(f"{script.seed}/polls")
         self._answers = random.Random(f"{script.seed}/answers")
         self._read: set[tuple[str, str, int]] = set()
-        self.watch = Watch(script.seed, self._transfers)
+        self.watch = Watch(script.seed, self._transfers, self._balances)
         self._is_nested = False
         self.cycles = [self._daemon(holder) for holder in "ab"[: script.daemons]]
         self._acting = self.cycles[0]
@@ -84,7 +84,7 @@ class Play:
             clock=self.clock,
             holder=holder,
             timing=Timing(),
-            publish=lambda _: None,
+            publish=self._published,
         )
 
     # -- time ---------------------------------------------------------------------------
@@ -153,6 +153,19 @@ class Play:
                 self.plan(Event(at_s, "operator", "acknowledge", (who,)))
                 for_s = self._answers.choice([600, 3_600, 9_000])
                 self.plan(Event(at_s + 20, "operator", "snooze", (who, for_s)))
+
+    def _published(self, view: Any) -> None:
+        """The view of a cycle in which no time passed: nobody did anything meanwhile."""
+        if view.at_s - self.offset_s == self.region.now_s and not self._is_nested:
+            self.watch.published(view)
+
+    def _balances(self) -> dict[str, int]:
+        """What each account has, in the book."""
+        if isinstance(self.book, Memory):
+            return dict(self.book.balances)
+        with self.book.reading() as connection:
+            rows = connection.execute(text("SELECT account, amount_ucr FROM balance"))
+            return {row.account: row.amount_ucr for row in rows}
 
     def _transfers(self, from_: int) -> list[Any]:
         """The transfers of the book from the n-th on, as they stand."""

@@ -25,11 +25,9 @@ GUARD_PART = 4
 """A quarter of what runs may be stopped unexpectedly within an hour."""
 
 
-def rules(found: Evidence) -> Iterator[str]:
+def rules(looks: Looks) -> Iterator[str]:
     """Every server that may not go on and was not told, and every stop too many."""
-    if found.script.mode == "off":
-        return
-    looks = _Looks(found)
+    found = looks.found
     yield from _limits(looks)
     yield from _leaks(looks)
     yield from _members(looks)
@@ -42,7 +40,7 @@ def gpus_of(zone: str, kind: str) -> int:
     return OFFERS[zone][kind].gpus
 
 
-class _Looks:
+class Looks:
     """The instants of untroubled cycles that saw every zone, and what ran at each."""
 
     def __init__(self, found: Evidence) -> None:
@@ -87,7 +85,7 @@ class _Looks:
         )
 
 
-def _limits(looks: _Looks) -> Iterator[str]:
+def _limits(looks: Looks) -> Iterator[str]:
     """Who runs more than its limit has a notice for a server that runs."""
     limited = any(limit is not None for limit in looks.found.script.limits)
     for at_s in looks.at if limited else ():
@@ -109,7 +107,7 @@ def _limits(looks: _Looks) -> Iterator[str]:
                 yield f"limit: {name} runs {total} GPUs of {limit} at {at_s}, and nobody was told"
 
 
-def _leaks(looks: _Looks) -> Iterator[str]:
+def _leaks(looks: Looks) -> Iterator[str]:
     """What has been stopped in place for long has a notice."""
     for server, spans in looks.found.in_place.items():
         for since_s, until_s in spans:
@@ -121,7 +119,7 @@ def _leaks(looks: _Looks) -> Iterator[str]:
                     yield f"leak: {server} is stopped in place since {since_s}, and not told"
 
 
-def _members(looks: _Looks) -> Iterator[str]:
+def _members(looks: Looks) -> Iterator[str]:
     """What runs on after its startup left has a notice."""
     for (_, before), (left_s, after) in zip(
         looks.found.programs, looks.found.programs[1:], strict=False
@@ -156,7 +154,9 @@ def _guarded(found: Evidence) -> Iterator[str]:
         if is_first and not _is_expected(found, notice, told):
             counted.append((intent["decided_s"], intent["server_id"]))
     off = list(clock_trouble(found))
-    for at_s, _ in counted:
+    for at_s, named in counted:
+        if any(server == named and at_s - HOUR_S < s < at_s for server, s in counted):
+            continue  # each server counts once: it was let pass before
         window = {server: s for s, server in counted if at_s - HOUR_S < s <= at_s}
         stopped = sum(_gpus_at(found, server, s) for server, s in window.items())
         ran = stopped + sum(

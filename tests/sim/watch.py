@@ -1,4 +1,4 @@
-"""What must hold inside a cycle? I7, I9, I14, I15, I16, I20 and I22, looked at in some of them.
+"""What must hold inside a cycle? I7, I9, I14, I15, I16, I20, I22, looked at in some of them.
 
 A watch hears of every decision, call and view of a play; which cycles it looks into follows
 from the script, so that a seed looks into the same ones again.
@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import random
+import sys
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+from exporters.metrics.views import Views
 from quotas.snapshot import Snapshot
 
 LEVELS = ("open", "paced", "closed", "stopped")
@@ -24,12 +26,17 @@ ONE_IN = 12
 class Watch:
     """What was found wrong in the cycles of one play, and how often each thing was looked at."""
 
-    def __init__(self, seed: int, rows: Callable[[int], list[Any]]) -> None:
-        """`rows` answers the transfers of the book from the n-th on, with a repr each."""
+    def __init__(
+        self,
+        seed: int,
+        rows: Callable[[int], list[Any]],
+        balances: Callable[[], Mapping[str, int]],
+    ) -> None:
+        """`rows` answers the transfers of the book from the n-th on, `balances` its accounts."""
         self.wrong: list[str] = []
         self.checks: Counter[str] = Counter()
         self._chance = random.Random(f"{seed}/watch")
-        self._rows = rows
+        self._rows, self._balances = rows, balances
         self._stood: list[tuple[int, str]] = []
         self._is_looking = False
 
@@ -50,6 +57,22 @@ class Watch:
         if expires_s is None or now_s >= expires_s:
             self.wrong.append(f"I14 a call at {now_s}, and the lease ended at {expires_s}")
 
+    def published(self, view: Any) -> None:
+        """I22: what the metrics say is what the book has, in one of some cycles."""
+        if self._chance.randrange(ONE_IN):
+            return
+        self.checks["I22"] += 1
+        has: Counter[tuple[str, str]] = Counter()
+        for account, ucr in self._balances().items():
+            kind, name = account.split(":")[:2]
+            has[kind, name] += -ucr if kind == "overdraft" else ucr
+        for kind, name, said_ucr in _samples(view):
+            if said_ucr != has[kind, name]:
+                self.wrong.append(
+                    f"I22 {kind} of {name} is {said_ucr} in the metrics, {has[kind, name]} in "
+                    f"the book at {view.at_s}"
+                )
+
     def kept(self) -> list[str]:
         """I7: what was once in the book is still there, and as it was."""
         rows, from_ = self._rows(0), 0
@@ -67,6 +90,12 @@ class Watch:
         self.checks["I15"] += 1
         if decide(shuffled(snapshot, self._chance)) != answer:
             self.wrong.append(f"I15 another order decides otherwise at {snapshot.now_s}")
+        self.checks["I20"] += 1
+        forget()
+        if decide(snapshot) != answer:
+            self.wrong.append(
+                f"I20 with nothing remembered it decides otherwise at {snapshot.now_s}"
+            )
         self.wrong += self._divided(snapshot, answer)
         self.wrong += self._richer(decide, snapshot, answer)
 
@@ -102,6 +131,32 @@ class Watch:
         for name, (level, _) in answer.levels.items():
             if LEVELS.index(richer.levels[name][0]) > LEVELS.index(level):
                 yield f"I16 more credit closes {name} at {snapshot.now_s}"
+
+
+def _samples(view: Any) -> Iterator[tuple[str, str, int]]:
+    """What the metrics say of accounts: kind, whose, ucr."""
+    views = Views()
+    views.view = view
+    for family in views.collect():
+        for sample in family.samples:
+            labels = sample.labels
+            ucr = round(sample.value * 1_000_000)
+            if sample.name == "cohortd_charged_credits":
+                yield "usage", labels["startup"], ucr
+            elif sample.name == "cohortd_overdraft_credits":
+                yield "overdraft", labels["cohort"], ucr
+            elif sample.name == "cohortd_balance_credits" and labels["state"] == "held":
+                yield "held", labels["startup"], ucr
+
+
+def forget() -> None:
+    """Drop whatever the product remembers between calls."""
+    for name, module in list(sys.modules.items()):
+        if name.partition(".")[0] in ("quotas", "scheduler"):
+            for kept in list(vars(module).values()):
+                clear = getattr(kept, "cache_clear", None)
+                if callable(clear):
+                    clear()
 
 
 FREE = frozenset({"demand", "capacity"})

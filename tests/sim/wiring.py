@@ -102,4 +102,5 @@ def _remembered(allocate: Callable[[Any], Any]) -> Callable[[Any], Any]:
             known[text] = allocate(problem)
         return known[text]
 
+    by_text.cache_clear = known.clear  # type: ignore[attr-defined]  # as functools names it
     return by_text
