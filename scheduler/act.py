@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 import structlog
@@ -13,6 +13,7 @@ from quotas.book.session import Book
 from quotas.book.state import pending_intents
 from quotas.closing import ACTIONS as CLOSINGS
 from quotas.notices import Intent
+from quotas.observation import Complete, Sweep
 from quotas.program import Program
 from quotas.words import EVERYONE, Words
 from scheduler.clock import Clock
@@ -26,10 +27,21 @@ INTENTS_PER_CYCLE = 200
 log = structlog.get_logger()
 
 
-def sendable(book: Book, program: Program, words: Words) -> tuple[Intent, ...]:
-    """The intents that may be sent: none outside enforce, none in maintenance."""
-    may = program.mode == "enforce" and not words.on("maintenance", EVERYONE)
-    return pending_intents(book) if may else ()
+def sendable(
+    book: Book, program: Program, words: Words, sweeps: Mapping[str, Sweep]
+) -> tuple[Intent, ...]:
+    """The intents that may be sent: none outside enforce, none in maintenance.
+
+    One that an earlier cycle left waits while its zone is not Complete: what it was
+    decided from may no longer be so.
+    """
+    if program.mode != "enforce" or words.on("maintenance", EVERYONE):
+        return ()
+    return tuple(
+        intent
+        for intent in pending_intents(book)
+        if not intent.zone or isinstance(sweeps.get(intent.zone), Complete)
+    )
 
 
 def act(

@@ -9,6 +9,7 @@ import pytest
 
 from quotas.book.commit import apply_program
 from quotas.book.verify import verify
+from quotas.observation import Cause, Partial
 from quotas.program import Mode
 from scheduler.act import CALL_BUDGET_S
 from scheduler.clouds.base import Conflict, KeyRefused, ServerFault, Throttled, Unreachable
@@ -132,6 +133,20 @@ def test_a_throttled_stop_stays_pending_and_is_sent_in_the_next_cycle() -> None:
     rig.run(30)
     rig.run(30)
     assert states(rig) == ["confirmed"] and len(rig.cloud.stops) == 2
+
+
+def test_a_stop_that_waits_is_not_sent_to_a_zone_that_answers_partly() -> None:
+    """Promise 3: an intent of an earlier cycle waits until its zone is Complete again."""
+    rig = over_limit()
+    rig.cloud.on_stop = lambda _: (_ for _ in ()).throw(Throttled("429"))
+    rig.run(NOTICE_S)
+    rig.cloud.on_stop = lambda _: None
+    tried, whole = len(rig.cloud.stops), rig.cloud.sweep
+    rig.cloud.sweep = lambda zone, at_s: Partial(zone, at_s, (), Cause.INCONSISTENT, "page 2")
+    assert rig.run(30).sent == 0
+    assert (states(rig), len(rig.cloud.stops)) == (["pending"], tried)
+    rig.cloud.sweep = whole
+    assert rig.run(30).sent == 1
 
 
 def test_an_intent_throttled_past_its_hour_expires_and_is_decided_anew() -> None:

@@ -32,10 +32,14 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """How a zone answered: when, by the region's clock, as of when, and how truly."""
+    """How a zone answered: when, by the region's clock, as of when, and how truly.
+
+    `cycle_s` is the daemon's time of the cycle that asked.
+    """
 
     at_s: int
     asked_s: int
+    cycle_s: int
     outcome: str
     is_stale: bool
 
@@ -76,7 +80,7 @@ class RegionCloud:
         is_stale = self.injected["stale"] > stale
         asked_s = at_s - self.offset_s()
         outcome = type(answer).__name__
-        self.swept[zone].append(Swept(self.region.now_s, asked_s, outcome, is_stale))
+        self.swept[zone].append(Swept(self.region.now_s, asked_s, at_s, outcome, is_stale))
         return answer
 
     def _answer(self, zone: str, at_s: int) -> Sweep:

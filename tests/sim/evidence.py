@@ -48,6 +48,7 @@ class Evidence:
     accepted: set[tuple[str, int]]
     other_terms: dict[str, tuple[int, int, int]]
     watched: list[str]
+    committed: set[int]
 
     @property
     def approved(self) -> set[str]:
@@ -55,8 +56,9 @@ class Evidence:
         return {word.subject for word in self.said if word.family == "approve"}
 
     def complete(self, zone: str) -> list[Swept]:
-        """The sweeps of a zone that answered Complete, in order."""
-        return [each for each in self.swept.get(zone, ()) if each.outcome == "Complete"]
+        """The sweeps of a zone that answered Complete, in order, of cycles that were committed."""
+        complete = (each for each in self.swept.get(zone, ()) if each.outcome == "Complete")
+        return [each for each in complete if each.cycle_s in self.committed]
 
     def owned(self, server: str) -> list[Interval]:
         """When the server's project was somebody's, by the programs as they were applied."""
@@ -98,6 +100,7 @@ def evidence_of(play: Play) -> Evidence:
         said=play.office.said,
         accepted=play.office.accepted,
         watched=play.watch.wrong,
+        committed=play.watch.committed,
         **rows,
     )
 

@@ -81,7 +81,8 @@ def _excused(found: Evidence, server: str) -> Iterator[Interval]:
         gap = _gap(found, asked, at)
         slack_s = min(within[at], default=gap[1]) + SLACK_S
         late = _any_in(changed, max(gap[0], slack_s), gap[1])
-        gone = gap[0] < found.deleted.get(server, 0) <= gap[1]
+        seen_s = complete[at].at_s if at < len(complete) else gap[1]
+        gone = gap[0] < found.deleted.get(server, 0) <= seen_s
         if at in (0, len(complete)) or len(within[at]) > 2:
             yield gap  # on, off and on again: one date cannot tell of three changes
         elif len(within[at]) > 1 or late or gone or at in unsure:

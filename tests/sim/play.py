@@ -52,6 +52,7 @@ class Play:
         self.region = Region(script.seed, script.days, (*NAMES, "fir", STRANGER))
         self.events = [(e.at_s, i, e) for i, e in enumerate(script.events)]
         heapq.heapify(self.events)
+        self._planned = len(script.events)
         self.cloud = RegionCloud(self.region, script.windows, later=self.plan)
         self.cloud.point = self.at_point
         self.cloud.offset_s = lambda: self.offset_s
@@ -91,7 +92,8 @@ class Play:
 
     def plan(self, event: Event) -> None:
         """Something more will happen."""
-        heapq.heappush(self.events, (event.at_s, len(self.events) + 10**6, event))
+        self._planned += 1
+        heapq.heappush(self.events, (event.at_s, self._planned, event))
 
     def move(self, to_s: int) -> None:
         """Time passes: every event up to then, each at its instant, then the clocks."""

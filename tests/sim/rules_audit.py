@@ -155,7 +155,7 @@ def _guarded(found: Evidence) -> Iterator[str]:
             counted.append((intent["decided_s"], intent["server_id"]))
     off = list(clock_trouble(found))
     for at_s, named in counted:
-        if any(server == named and at_s - HOUR_S < s < at_s for server, s in counted):
+        if any(server == named and at_s - HOUR_S < s < at_s for s, server in counted):
             continue  # each server counts once: it was let pass before
         window = {server: s for s, server in counted if at_s - HOUR_S < s <= at_s}
         stopped = sum(_gpus_at(found, server, s) for server, s in window.items())

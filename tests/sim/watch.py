@@ -35,6 +35,8 @@ class Watch:
         """`rows` answers the transfers of the book from the n-th on, `balances` its accounts."""
         self.wrong: list[str] = []
         self.checks: Counter[str] = Counter()
+        self.committed: set[int] = set()
+        """The cycles whose results are in the book, by the daemon's time."""
         self._chance = random.Random(f"{seed}/watch")
         self._rows, self._balances = rows, balances
         self._stood: list[tuple[int, str]] = []

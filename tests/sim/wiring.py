@@ -66,7 +66,8 @@ def wired() -> Iterator[None]:
     patch.setattr(cycle, "Observer", Direct)
     patch.setattr(cycle, "acquire", _door("acquire", Memory.acquire, cycle.acquire))
     patch.setattr(cycle, "load", _door("load", Memory.state, cycle.load))
-    patch.setattr(cycle, "commit", _door("commit", Memory.commit, cycle.commit))
+    kept_of = _door("commit", _noted(Memory.commit), _noted(cycle.commit))
+    patch.setattr(cycle, "commit", kept_of)
     patch.setattr(act, "pending_intents", _door("pending", Memory.pending, act.pending_intents))
     patch.setattr(prices, "load", _door("load", Memory.state, prices.load))
     patch.setattr(act, "mark", _door("mark", Memory.mark, act.mark))
@@ -79,6 +80,18 @@ def wired() -> Iterator[None]:
     finally:
         patch.undo()
         POINTS.hit, POINTS.watch = lambda _: None, None
+
+
+def _noted(commit: Callable[..., Any]) -> Callable[..., Any]:
+    """A commit of which the watch is told when it is done."""
+
+    def through(book: Any, result: Any, lease: Any, now_s: int) -> Any:
+        answer = commit(book, result, lease, now_s)
+        if POINTS.watch is not None:
+            POINTS.watch.committed.add(now_s)
+        return answer
+
+    return through
 
 
 def _watched(decide: Callable[[Any], Any]) -> Callable[[Any], Any]:
