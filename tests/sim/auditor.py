@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 
-from .books_audit import books, leftovers
+from .books_audit import books, held, leftovers
 from .conduct_audit import after_the_end, conduct, deeds
 from .evidence import Evidence, evidence_of
 from .lent_audit import lent
@@ -18,6 +18,7 @@ from .rules_audit import Looks, rules
 
 CHECKS: tuple[Callable[[Evidence], Iterator[str]], ...] = (
     books,
+    held,
     leftovers,
     metering,
     conduct,

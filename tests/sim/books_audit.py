@@ -124,6 +124,29 @@ def _grants(found: Evidence) -> Iterator[str]:
     yield from _covered(found, terms)
 
 
+def held(found: Evidence) -> Iterator[str]:
+    """I8: a hold ends once, in time, and gives back what is left to what it was drawn from."""
+    placed: dict[str, Row] = {}
+    ended: set[str] = set()
+    for row in found.transfers:
+        if row["kind"] == "hold":
+            placed[row["detail"]["hold"]] = row
+        if row["kind"] not in ("settle", "hold-void", "hold-expiry"):
+            continue
+        name = row["detail"]["hold"]
+        if name not in placed or name in ended:
+            yield f"I8 transfer {row['id']} ends hold {name}, which does not stand"
+            continue
+        ended.add(name)
+        drawn = {account: -ucr for account, ucr in placed[name]["entries"] if ucr < 0}
+        for account, ucr in row["entries"]:
+            if account.startswith("grant:") and not 0 < ucr <= drawn.get(account, 0):
+                yield f"I8 transfer {row['id']} gives {ucr} back to {account}"
+    for name in placed.keys() - ended:
+        if placed[name]["detail"]["expires_s"] < found.now_s - DAY_S // 2:
+            yield f"I8 hold {name} never ended"
+
+
 def is_overdraft(account: str) -> bool:
     """Whether an account is what no grant will ever pay: not what the next tranche repays."""
     return account.startswith("overdraft:") and account.count(":") == 1

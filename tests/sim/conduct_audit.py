@@ -10,7 +10,7 @@ from .books_audit import is_overdraft
 from .cloud import Call
 from .evidence import Evidence, Interval, Row
 from .metering_audit import clock_trouble
-from .script import NAMES, START_S
+from .script import NAMES, START_S, ZONES
 from .spans import both
 
 FRESH_S = 60
@@ -154,13 +154,15 @@ def _stops(found: Evidence) -> Iterator[str]:
         for start_s, end_s in found.truth[server]:
             ran_on = start_s < deadline_s and end_s > late[0]
             names = (server, f"startup:{notice['startup']}")
+            # What is lent is taken back only while every zone of the pool is known.
+            names += ZONES if notice["rule"] == "borrowed" else ()
             if ran_on and not _is_excused(found, names, deadline_s, end_s, excuses):
                 yield f"I11 {server} was to stop at {deadline_s}, ran to {end_s}"
 
 
 def _is_excused(
     found: Evidence,
-    names: tuple[str, str],
+    names: tuple[str, ...],
     due_s: int,
     until_s: int,
     excuses: dict[str, list[Interval]],

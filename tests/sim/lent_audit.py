@@ -28,19 +28,16 @@ def lent(looks: Looks) -> Iterator[str]:
     """Every owner that waits, and for whom nobody was told to give way."""
     found = looks.found
     asked = [r for r in found.requests if r["pool"] == POOL]
-    since: dict[str, int] = {}
     for at_s in looks.at if asked else ():
         program = looks.program(at_s)
         if program is None:
             continue
         waiting = dict(_waiting(found, program, at_s, _used(found, program, at_s)))
-        since = {name: since.get(name, at_s) for name in waiting}
         for name, lenders in waiting.items():
             told = any(
-                n["server_id"] in lenders and n["deadline_s"] <= since[name] + R_S
+                n["given_s"] <= at_s + FRESH_S and n["deadline_s"] <= n["given_s"] + R_S
                 for server in lenders
                 for n in looks.notices[server]
-                if n["given_s"] <= at_s + FRESH_S
             )
             if not told:
                 yield f"I10 {name} waits for its quota at {at_s}, and nobody is told to give way"

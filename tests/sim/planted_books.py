@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 
 from quotas import charging, ledger
-from quotas.ledger import GrantBalance, charge_transfer, expiry_transfer
+from quotas.ledger import GrantBalance, Transfer, charge_transfer, expiry_transfer
 from quotas.metering import Run
 from quotas.units import DAY_S, HOUR_S, Period
-from scheduler import publish
+from scheduler import parts, publish
 
 from .planting import planted
+from .script import NAMES, Event, Script
 
 
 @planted()
@@ -154,3 +155,43 @@ def what_accrued_is_not_counted(patch: pytest.MonkeyPatch) -> None:
         }
 
     patch.setattr(publish, "balances_of", wrong)
+
+
+def _holding(script: Script) -> Script:
+    """Credits are set aside again and again, and most of it runs out by itself."""
+    holds = [
+        Event(at_s + 60 * n, "operator", "hold", (name, 20, 5 * HOUR_S))
+        for at_s in range(script.start_s + HOUR_S, script.healed_s, DAY_S)
+        for n, name in enumerate(NAMES)
+    ]
+    events = tuple(sorted((*script.events, *holds), key=lambda e: e.at_s))
+    return replace(script, events=events, credits=((90_000, 900),) * len(NAMES))
+
+
+@planted(needs=_holding)
+def holds_never_run_out(patch: pytest.MonkeyPatch) -> None:
+    """What is set aside stays aside after its end."""
+    right = charging.post_due
+
+    def wrong(program: Any, grants: Any, metered: Any, aside: Any) -> Any:
+        return right(program, grants, metered, replace(aside, now_s=0))
+
+    patch.setattr(parts, "post_due", wrong)
+
+
+@planted(needs=_holding)
+def a_hold_returns_to_the_wrong_grant(patch: pytest.MonkeyPatch) -> None:
+    """What was set aside comes back to a neighbour."""
+    right = charging.end_hold
+
+    def wrong(hold: Any, *args: Any) -> Transfer:
+        ended = right(hold, *args)
+        entries = [
+            replace(e, account=e.account.replace(hold.startup, "cedar"))
+            if e.account.startswith("grant:")
+            else e
+            for e in ended.entries
+        ]
+        return replace(ended, entries=tuple(entries))
+
+    patch.setattr(charging, "end_hold", wrong)

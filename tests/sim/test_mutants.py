@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
+from .auditor import faults_of
 from .mutants import MUTANTS, Mutant, killed_by
+from .play import Play
+from .script import Script, draw
+from .wiring import wired
 
 SEEDS = (1, 2, 3)
 DAYS = 12
@@ -27,6 +33,18 @@ QUICK = {
 def test_a_planted_bug_is_found(mutant: Mutant) -> None:
     """With the bug planted, at least one of three seeds breaks an invariant."""
     assert any(killed_by(mutant, seed, DAYS) not in ("", "crash") for seed in SEEDS)
+
+
+NEEDS = {mutant.needs: mutant.name for mutant in MUTANTS if mutant.needs is not None}
+
+
+@pytest.mark.parametrize("needs", NEEDS, ids=NEEDS.get)
+def test_what_a_mutant_needs_breaks_nothing_by_itself(needs: Callable[[Script], Script]) -> None:
+    """The script in which a bug can show itself is played without the bug, and is in order."""
+    with wired():
+        play = Play(needs(draw(2, DAYS)))
+        play.run()
+    assert faults_of(play) == []
 
 
 def test_the_list_is_long_and_each_weak_one_says_why() -> None:
