@@ -14,7 +14,7 @@ listed price. What a startup is charged follows the program's `prices`:
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from quotas.units import Period, cost_ucr
@@ -109,6 +109,23 @@ def _ordered(versions: Iterable[Version]) -> list[Version]:
     return [last[from_s] for from_s in sorted(last)]
 
 
+def _borne(versions: Sequence[Version]) -> Iterable[Version]:
+    """The versions, but for what a dearer one would add to the past as the first of all.
+
+    Dated at or before the first, it would replace it: the sponsor bears that, so that it
+    begins when it was recorded, or not at all where a later version stands by then.
+    """
+    kept: list[Version] = []
+    for v in sorted(versions, key=lambda each: each.id):
+        first = next(iter(_ordered(kept)), v)
+        adds = v.from_s <= first.from_s and v.rate_ucr_per_h > first.rate_ucr_per_h
+        if not (adds and v.is_correction and v.bearer == SPONSOR):
+            kept.append(v)
+        elif not any(v.from_s < other.from_s <= v.recorded_s for other in versions):
+            kept.append(replace(v, from_s=v.recorded_s))
+    return kept
+
+
 def version_at(versions: Iterable[Version], at_s: int) -> Version | None:
     """The version in force at an instant; before all of them the first; None without any."""
     ordered = _ordered(versions)
@@ -118,7 +135,7 @@ def version_at(versions: Iterable[Version], at_s: int) -> Version | None:
 
 def charged_steps(versions: Iterable[Version], fixed_at_s: int | None) -> tuple[Step, ...]:
     """The rates that a startup is charged, each from its instant on, in the order of time."""
-    ordered = _ordered(versions)
+    ordered = _ordered(_borne(tuple(versions)))
     steps: list[Step] = []
     for number, v in enumerate(ordered):
         if not steps:

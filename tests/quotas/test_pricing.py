@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -172,3 +173,17 @@ def test_a_minute_that_began_is_billed_whole(rate: int, start_s: int, seconds: i
     more = minute_rounding_ucr(rate, Period(start_s, start_s + seconds))
     assert 0 <= more <= rate // 60 + 1
     assert seconds % 60 or more == 0
+
+
+@pytest.mark.parametrize("from_s", [100, 50])
+def test_a_dearer_correction_dated_at_the_first_version_is_the_sponsors(from_s: int) -> None:
+    """It does not take the place of the first; who follows prices pays it from its recording."""
+    first, dearer = Version(1, 100, 10, 100), Version(2, from_s, 20, 500)
+    assert [s.rate_ucr_per_h for s in charged_steps([first, dearer], 100)] == [10]
+    followed = [(s.from_s, s.rate_ucr_per_h) for s in charged_steps([first, dearer], None)]
+    # Dated before the first, it is superseded by it.
+    assert followed == [(100, 10), *([(500, 20)] if from_s == 100 else [])]
+    told = replace(dearer, bearer="startup")
+    assert charged_steps([first, told], 100)[0].rate_ucr_per_h == 20
+    cheaper = Version(3, from_s, 5, 600)
+    assert charged_steps([first, dearer, cheaper], 100)[0].rate_ucr_per_h == 5
