@@ -87,7 +87,8 @@ def _excused(found: Evidence, server: str) -> Iterator[Interval]:
             yield gap  # on, off and on again: one date cannot tell of three changes
         elif len(within[at]) > 1 or late or gone or at in unsure:
             yield from both([gap], stated)
-        yield from (s for s in spans if gap[0] <= s[0] and s[1] <= gap[1])
+        if gone or at in unsure or not _any_in(changed, gap[0] + SLACK_S, gap[1]):
+            yield from (s for s in spans if gap[0] <= s[0] and s[1] <= gap[1])
     yield from troubled
     yield from _handed_over(found, server, asked)
 
