@@ -72,7 +72,7 @@ class Pause:
     def command(self) -> Callable[..., None]:
         """The command that says it: all have the same options."""
 
-        def say_it(
+        def of_one(
             reason: Reason,
             subject: str = self.default,
             for_: For = None,
@@ -84,9 +84,19 @@ class Pause:
             self.check(load(book), subject)
             _for_a_while(book, self.name, subject, reason, _Span(for_, end), as_json)
 
-        argument = typer.Argument(help=self.subject, hidden=self.subject is None)
-        say_it.__annotations__["subject"] = Annotated[str, argument]
-        return say_it
+        def of_everyone(
+            reason: Reason,
+            for_: For = None,
+            end: End = False,
+            state: State = DEFAULT_STATE,
+            as_json: Json = False,
+        ) -> None:
+            of_one(reason, EVERYONE, for_, end, state, as_json)
+
+        if self.subject is None:
+            return of_everyone
+        of_one.__annotations__["subject"] = Annotated[str, typer.Argument(help=self.subject)]
+        return of_one
 
 
 def undo(
@@ -166,11 +176,6 @@ def _pool(state: BookState, subject: str) -> None:
         refuse(f"{subject!r} is no pool of the program; it has {', '.join(pools)}", REFUSED)
 
 
-def _everyone(state: BookState, subject: str) -> None:
-    if subject != EVERYONE:
-        refuse(f"this is of everyone, not of {subject!r}; leave that out", BAD_INPUT)
-
-
 PAUSES = (
     Pause(
         "exempt",
@@ -189,8 +194,7 @@ PAUSES = (
         "maintenance",
         "Observe, meter and charge for a while, and act on nothing.",
         None,
-        _everyone,
-        EVERYONE,
+        _anyone,
     ),
     Pause(
         "shortage",
