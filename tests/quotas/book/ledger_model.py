@@ -7,81 +7,15 @@ says which transfers must appear; those that a cycle wrote it computes anew, one
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
 from fractions import Fraction
 from math import ceil, floor
 from typing import Any
 
-Side = tuple[str, int]
+from .ledger_parts import INT64, Charged, Held, Lot, Ran, Side, Stretch, cost
+
 Written = tuple[str, list[Side]]
 """The kind of a transfer, and its entries in order."""
-FALLS_BELOW_ZERO = ("sponsor:", "overdraft:")
-INT64 = 2**63
-
-
-@dataclass
-class Lot:
-    """A grant, and the order in which it was made."""
-
-    startup: str
-    id: str
-    priority: int
-    from_s: int
-    to_s: int
-    order: int
-    rolls: tuple[str, Fraction] | None = None
-    """Where a tranche's allowed part moves at its end."""
-
-    @property
-    def account(self) -> str:
-        return f"grant:{self.startup}:{self.id}"
-
-    @property
-    def is_tranche(self) -> bool:
-        return "/" in self.id
-
-
-@dataclass
-class Ran:
-    """A server: who runs it at which rate, since when and until when, and what is charged."""
-
-    startup: str
-    rate: int
-    start_s: int
-    known_s: int
-    charged_s: int
-    is_on: bool = True
-
-    def cost(self, from_s: int, to_s: int) -> int:
-        """What the seconds between two instants cost, the fraction counted from its start."""
-        until = [floor(Fraction(self.rate * (s - self.start_s), 3600)) for s in (from_s, to_s)]
-        return until[1] - until[0]
-
-
-@dataclass
-class Charged:
-    """A charge: its server and seconds, what it drew, and what came back of which seconds."""
-
-    startup: str
-    server: str
-    from_s: int
-    to_s: int
-    draws: list[Side]
-    returned: dict[str, int] = field(default_factory=lambda: defaultdict(int))
-    gone: list[tuple[int, int]] = field(default_factory=list)
-
-
-@dataclass
-class Held:
-    """An open hold and what it was drawn from."""
-
-    startup: str
-    to_s: int
-    draws: list[Side]
-
-    @property
-    def ucr(self) -> int:
-        return sum(ucr for _, ucr in self.draws)
+FALLS_BELOW_ZERO = ("sponsor:", "overdraft:", "price-difference:", "provider:")
 
 
 class Model:
@@ -92,7 +26,10 @@ class Model:
         self.accounts: dict[str, int] = defaultdict(int)
         self.lots: dict[str, Lot] = {}
         self.ran: dict[str, Ran] = {}
-        self.charges: list[Charged] = []
+        self.charges: dict[str, Charged] = {}
+        self.steps: list[tuple[int, int]] = []
+        self.paid: list[tuple[int, int]] = []
+        self.voided: set[str] = set()
         self.holds: dict[str, Held] = {}
         self.rolled: set[str] = set()
         self.known_s = 0
@@ -145,7 +82,84 @@ class Model:
         ]
         sides = [(account, -self.accounts[account]) for account in parts if self.accounts[account]]
         total = -sum(ucr for _, ucr in sides)
+        self.voided |= {named} if sides else set()
         return [("void", [*sides, (f"sponsor:{self.cohort}", total)])] if sides else None
+
+    def milestone(self, startup: str, part: str, amount: int, now_s: int, to_s: int) -> Any:
+        """A milestone's tranche is credited once, while its grant is in force and not voided."""
+        lot = Lot(startup, part, 0, now_s, to_s, len(self.lots))
+        if now_s >= to_s or part.partition("/")[0] in self.voided or lot.account in self.lots:
+            return None
+        return self.grant(startup, amount, lot)
+
+    def accept(self, rate: int, from_s: int, now_s: int) -> list[Written]:
+        """A rate below or above all before it, from an instant that is past: paid from then.
+
+        A lower one is charged from then too: what is charged already comes back to the last
+        drawn, stretch by stretch. A higher one is the sponsor's alone.
+        """
+        is_lower = all(rate < each for _, each in self.paid)
+        self.paid = sorted([*self.paid, (from_s, rate)], key=lambda step: step[0])
+        if is_lower:
+            self.steps = [*(step for step in self.steps if step[0] < from_s), (from_s, rate)]
+        written: list[Written] = []
+        for charge in self.charges.values():
+            if not charge.from_s < now_s or charge.to_s <= from_s:
+                continue
+            made, lost = [], []
+            for a, b in _open(charge, from_s, now_s) if is_lower else ():
+                for part in self._stretches(charge, a, b):
+                    back = self._reprice(charge, part, rate, from_s)
+                    total = sum(ucr for _, ucr in back)
+                    made += (
+                        [("correction", [(f"usage:{charge.startup}", -total), *back])]
+                        if back
+                        else []
+                    )
+                    lost += self._forfeits(back, now_s)
+            more = self._difference_of(charge) - charge.differs
+            charge.differs += more
+            written += [*made, *lost, *([self._differing(more)] if more else [])]
+        return written
+
+    def _stretches(self, charge: Charged, from_s: int, to_s: int) -> list[Stretch]:
+        """Seconds of a charge as they are priced, in order."""
+        parts = [(max(a, from_s), min(b, to_s), rate, at) for a, b, rate, at in charge.priced]
+        return [part for part in parts if part[0] < part[1]]
+
+    def _reprice(self, charge: Charged, part: Stretch, rate: int, from_s: int) -> list[Side]:
+        """Bring a stretch to a rate, where that is cheaper; what comes back to whom."""
+        a, b, old, at = part
+        origin_s = max(charge.run_s, from_s)
+        amount = cost(old, at, a, b) - cost(rate, origin_s, a, b)
+        if amount <= 0 or old == rate:
+            return []
+        priced = []
+        for x, y, r, o in charge.priced:
+            priced += [(x, min(y, a), r, o), (max(x, b), y, r, o)]
+        priced = [piece for piece in priced if piece[0] < piece[1]]
+        charge.priced = sorted([*priced, (a, b, rate, origin_s)])
+        return self._give(charge, amount)
+
+    def _difference_of(self, charge: Charged) -> int:
+        """What the program pays for a charge above what it is charged, refunds aside."""
+        total, ends = 0, [*(from_s for from_s, _ in self.paid[1:]), INT64]
+        for a, b, rate, at in charge.priced:
+            for (from_s, paid), end_s in zip(self.paid, ends, strict=True):
+                x, y = max(a, from_s), min(b, end_s)
+                if x < y and paid != rate:
+                    total += cost(paid, max(charge.run_s, from_s), x, y) - cost(rate, at, x, y)
+        return total
+
+    def _differing(self, more: int) -> Written:
+        sides = [(f"price-difference:{self.cohort}", -more), (f"provider:{self.cohort}", more)]
+        return ("difference", sides)
+
+    def _difference(self, row: dict[str, Any]) -> list[Side]:
+        charge = self.charges[row["detail"]["charge"]]
+        assert charge.differs == 0, "a cycle posts it once"
+        charge.differs = self._difference_of(charge)
+        return self._differing(charge.differs)[1]
 
     def advance(self, startup: str, named: str, now_s: int) -> list[Written] | None:
         """Half of the next tranche becomes a grant that may be spent at once."""
@@ -211,7 +225,7 @@ class Model:
     def refund(self, startup: str, from_s: int, to_s: int, now_s: int) -> list[Written] | None:
         """Each second comes back once, to the last drawn first; ended grants forfeit it."""
         refunds, lost = [], []
-        for charge in self.charges:
+        for charge in self.charges.values():
             if charge.startup != startup:
                 continue
             for period in _open(charge, from_s, to_s):
@@ -222,14 +236,18 @@ class Model:
         return [*refunds, *lost] or None
 
     def _back(self, charge: Charged, period: tuple[int, int]) -> list[Side]:
-        amount, back = self.ran[charge.server].cost(*period), []
+        back = self._give(charge, charge.cost(*period))
+        charge.gone.append(period)
+        return back
+
+    def _give(self, charge: Charged, amount: int) -> list[Side]:
+        back = []
         for account, drawn in reversed(charge.draws):
             part = min(amount, drawn - charge.returned[account])
             if part:
                 back.append((account, part))
             charge.returned[account] += part
             amount -= part
-        charge.gone.append(period)
         assert amount == 0, "a charge drew what it cost"
         return back
 
@@ -246,8 +264,16 @@ class Model:
         """A complete sweep: startup, rate, start and end of every server there ever was."""
         self.known_s = now_s
         for id, (startup, rate, start_s, end_s) in servers.items():
-            ran = self.ran.setdefault(id, Ran(startup, rate, start_s, start_s, start_s))
+            if not self.steps:
+                self.steps, self.paid = [(0, rate)], [(0, rate)]
+            first = [(start_s, step) for from_s, step in self.steps if from_s <= start_s][-1:]
+            ran = self.ran.setdefault(id, Ran(startup, first, start_s, start_s, start_s))
             ran.known_s, ran.is_on = end_s or now_s, end_s is None
+
+    def rated(self) -> None:
+        """A cycle prices what is not charged yet."""
+        for ran in self.ran.values():
+            ran.priced(self.steps)
 
     def take(self, row: dict[str, Any], must: Written | None) -> None:
         """A transfer in the book: it must be as asked, or as it has to be in a cycle."""
@@ -277,7 +303,10 @@ class Model:
         lacks = cost - sum(ucr for _, ucr in draws)
         draws += [(self._lender(ran.startup, from_s, to_s), lacks)] if lacks else []
         ran.charged_s = to_s
-        self.charges.append(Charged(ran.startup, detail["server"], from_s, to_s, draws))
+        (run_s, rate) = [each for each in ran.rates if each[0] <= from_s][-1]
+        made = Charged(ran.startup, detail["server"], from_s, to_s, draws, run_s=run_s)
+        made.priced = [(from_s, to_s, rate, run_s)]
+        self.charges[row["key"]] = made
         return [*((a, -ucr) for a, ucr in draws), (f"usage:{ran.startup}", cost)]
 
     def _lender(self, startup: str, from_s: int, to_s: int) -> str:
@@ -316,7 +345,7 @@ class Model:
 
     def _hold_expiry(self, row: dict[str, Any]) -> list[Side]:
         hold = self.holds.pop(row["detail"]["hold"])
-        assert hold.to_s == row["at_s"] <= self.known_s
+        assert hold.to_s == row["at_s"] <= row["recorded_s"], "by the clock, in the dark too"
         return self._ended(row["detail"]["hold"], hold, 0)
 
     def _expiry(self, row: dict[str, Any]) -> list[Side]:
@@ -333,11 +362,15 @@ class Model:
         for lot in self.lots.values():
             assert lot.to_s > self.known_s or self.accounts[lot.account] == 0, lot
         assert all(hold.to_s > now_s for hold in self.holds.values()), "a hold ran out"
+        for charge in self.charges.values():
+            assert charge.differs == self._difference_of(charge), "what is paid above is posted"
         for startup in {ran.startup for ran in self.ran.values()}:
             mine = [ran for ran in self.ran.values() if ran.startup == startup]
             whole = sum(ran.cost(ran.start_s, ran.known_s) for ran in mine)
             accrued = sum(ran.cost(ran.charged_s, ran.known_s) for ran in mine)
-            back = sum(sum(c.returned.values()) for c in self.charges if c.startup == startup)
+            back = sum(
+                sum(c.returned.values()) for c in self.charges.values() if c.startup == startup
+            )
             assert self.accounts[f"usage:{startup}"] == whole - accrued - back
 
 

@@ -1,6 +1,6 @@
 """Whatever people and the calendar do, and wherever it crashes: the book says what must be.
 
-Hypothesis plays time, servers, grants, tranches, holds, refunds, transfers, crashes on the real
+Hypothesis plays time, servers, grants, tranches, milestones, prices, holds, crashes on the real
 daemon, clouds in memory. After each step every transfer is what the model of the books says,
 every balance is the sum of its entries, and `verify` finds nothing.
 """
@@ -36,7 +36,9 @@ from quotas.orders import (
     GrantOrder,
     HoldOrder,
     HoldVoidOrder,
+    MilestoneOrder,
     Order,
+    PriceOrder,
     RefundOrder,
     SettleOrder,
     TransferOrder,
@@ -44,15 +46,29 @@ from quotas.orders import (
 )
 from quotas.program import Cohort, Grant, Mode, Rollover, Startup, Tenure, Tranche
 from tests.builders import unknown
-from tests.scheduler.rig import DAY_S, OTHER, PROJECT, RATE, T0, ZONE, Rig, offer, program, server
+from tests.scheduler.rig import (
+    DAY_S,
+    OTHER,
+    PROJECT,
+    RATE,
+    T0,
+    TYPE,
+    ZONE,
+    Rig,
+    offer,
+    program,
+    server,
+)
 
 from .fuse import Crash, Fuse
-from .ledger_model import Lot, Model, Written
+from .ledger_model import Model, Written
+from .ledger_parts import Lot
 from .rows import digest
 
 EXAMPLES = int(os.environ.get("COHORTD_STATEFUL_EXAMPLES", "10"))
 END = T0 + 60 * DAY_S
 STARTUPS = {"acme": PROJECT, "birch": OTHER}
+FLAVOR = f"{TYPE}@{ZONE}"
 ODD_RATE = RATE + 1
 """No whole number of ucr a second, so that every partition has fractions to lose."""
 TRANCHES = [
@@ -60,6 +76,8 @@ TRANCHES = [
     Tranche(10**8, T0 + 5 * DAY_S),
     Tranche(9 * 10**8, T0 + 15 * DAY_S),
 ]
+DEMO_DAY = Tranche(10**7, None, "demo-day")
+REACHED = Grant("acme-2", 10**7, T0, T0 + 40 * DAY_S, tranches=(DEMO_DAY,))
 GRANTS = {
     "acme": Grant("acme-1", 10**9, T0, END),
     "birch": Grant(
@@ -72,10 +90,14 @@ NAMES = st.sampled_from(sorted(STARTUPS))
 POINTS = st.integers(1, 25)
 
 
+def _grants(name: str) -> tuple[Grant, ...]:
+    return (GRANTS[name], REACHED) if name == "acme" else (GRANTS[name],)
+
+
 def a_cohort(mode: Mode) -> Any:
     """Two startups with a grant each, under a Paris program."""
     members = tuple(
-        Startup(name, "c", (Tenure(project, 0),), grants=(GRANTS[name],))
+        Startup(name, "c", (Tenure(project, 0),), grants=_grants(name))
         for name, project in STARTUPS.items()
     )
     made = program(mode=mode)
@@ -178,6 +200,7 @@ class Books(RuleBasedStateMachine):
                 },
                 self.now_s,
             )
+        self.model.rated()
         self.surely(lambda: self.rig.run())
         self.took()
         self.model.settled(self.now_s)
@@ -283,6 +306,36 @@ class Books(RuleBasedStateMachine):
         must = self.model.advance(name, GRANTS[name].id, self.now_s)
         amount = None if must is None else must[0][1][1][1]
         self.did(AdvanceOrder(name, GRANTS[name].id, amount), must)
+
+    @rule(voided=st.sampled_from([False, False, False, True]))
+    def reaches_a_milestone(self, voided: object) -> None:
+        """Credited once; not after a void of its grant, and not after its end."""
+        if voided:
+            self.did(VoidOrder("acme", REACHED.id), self.model.void("acme", REACHED.id))
+        part, to_s = f"{REACHED.id}/1", REACHED.expires_s
+        must = self.model.milestone("acme", part, DEMO_DAY.amount_ucr, self.now_s, to_s)
+        self.did(MilestoneOrder("acme", REACHED.id, "demo-day"), must)
+
+    @precondition(lambda self: self.model.ran and self.now_s > T0)
+    @rule(share=st.integers(0, 9), less=st.sampled_from([1, 2, 3600, 1_000_001]))
+    def accepts_a_lower_price(self, share: int, less: int) -> None:
+        """From an instant that is past: what was charged since comes back, and what is paid."""
+        from_s = T0 + (self.now_s - T0) * share // 10
+        rate = min(rate for _, rate in self.model.paid) - less
+        self.accepts(rate, from_s)
+
+    @precondition(lambda self: self.model.ran and self.now_s > T0)
+    @rule(share=st.integers(0, 9))
+    def accepts_a_dearer_price(self, share: int) -> None:
+        """From an instant that is past: the startups keep theirs, and the sponsor pays it."""
+        from_s = T0 + (self.now_s - T0) * share // 10
+        self.accepts(max(rate for _, rate in self.model.paid) + 1_000_003, from_s)
+
+    def accepts(self, rate: int, from_s: int) -> None:
+        """An operator accepts a rate that is not in force yet."""
+        self.told.clear()  # what was not charged yet is priced anew: docs/books.md says so
+        must = self.model.accept(rate, from_s, self.now_s)
+        self.did(PriceOrder(FLAVOR, rate, from_s, confirm=FLAVOR), must)
 
     @rule(name=NAMES, amount=AMOUNTS, lasts_s=TIMES_S)
     def holds(self, name: str, amount: int, lasts_s: int) -> None:
