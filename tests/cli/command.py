@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -48,6 +49,11 @@ def environment(**settings: str) -> dict[str, str]:
     kept = {k: v for k, v in os.environ.items() if not k.startswith("SCW_")}
     kept |= {"SCW_CONFIG_PATH": "/nonexistent", "PYTHONPATH": str(REPO), "COLUMNS": "200"}
     return {**kept, **settings}
+
+
+def hear_interrupts() -> None:
+    """In a child before it starts: a shell that runs the tests in the background ignores ^C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def cohortd(*arguments: object, env: Mapping[str, str] | None = None) -> Ran:

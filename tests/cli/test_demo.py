@@ -18,7 +18,7 @@ import scheduler
 from quotas.book.session import FILE_NAME
 from quotas.units import parse_instant
 
-from .command import MAIN, REPO, Ran, cohortd, environment, here
+from .command import MAIN, REPO, Ran, cohortd, environment, hear_interrupts, here
 
 STARTUPS = ["acme-speech", "borealis-vision", "cumulus-bio", "delta-robotics", "echo-agents"]
 
@@ -166,7 +166,13 @@ def test_a_csv_trace_drives_the_demo_whatever_its_startups_are_called(tmp_path: 
 def test_with_stay_the_pages_stay_open_until_an_interrupt() -> None:
     """Afterwards the token opens the API, the metrics have the last view; ^C ends it well."""
     command = [sys.executable, "-c", MAIN, "demo", "--days", "1", "--poll", "6h", "--stay"]
-    child = subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, text=True)
+    child = subprocess.Popen(
+        command,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=hear_interrupts,
+    )
     try:
         assert child.stdout is not None
         lines = []

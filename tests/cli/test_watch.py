@@ -12,7 +12,7 @@ from pathlib import Path
 from quotas.book import Book
 from tests.scheduler.rig import Rig, server
 
-from .command import MAIN, environment
+from .command import MAIN, environment, hear_interrupts
 
 
 def test_watch_shows_the_sentence_and_ends_on_interrupt(tmp_path: Path) -> None:
@@ -23,7 +23,13 @@ def test_watch_shows_the_sentence_and_ends_on_interrupt(tmp_path: Path) -> None:
     rig.book.close()
     ours, theirs = pty.openpty()
     command = [sys.executable, "-c", MAIN, "status", "--state", str(tmp_path), "--watch"]
-    child = subprocess.Popen(command, env=environment(TERM="xterm"), stdout=theirs, stderr=theirs)
+    child = subprocess.Popen(
+        command,
+        env=environment(TERM="xterm"),
+        stdout=theirs,
+        stderr=theirs,
+        preexec_fn=hear_interrupts,
+    )
     os.close(theirs)
     try:
         seen = b""
