@@ -133,6 +133,20 @@ def announce_closings(
     return Closings((), tuple(decisions), tuple(notices))
 
 
+def closed_since(told: Iterable[tuple[str, str, int]]) -> dict[str, int]:
+    """Since when each startup knows that it may start nothing: it was told, and nothing since.
+
+    `told` are startup, cause and instant of what was told under this rule, oldest first.
+    """
+    since_s: dict[str, int] = {}
+    for startup, cause, at_s in told:
+        if cause.partition(":")[0] in (FORBID, CLOSE):
+            since_s[startup] = at_s
+        else:
+            since_s.pop(startup, None)
+    return since_s
+
+
 def _is_due(wanted: str, own: Past, now_s: int) -> bool:
     """Whether an intent in this direction is wanted now."""
     last = own.last

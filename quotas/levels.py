@@ -53,19 +53,34 @@ def next_tranche_s(snapshot: Snapshot, startup: str) -> int | None:
 def out_of_credits(snapshot: Snapshot) -> list[Violation]:
     """Every running server of a startup whose available credits are used up.
 
-    The final notice starts when available reaches zero; the reserve pays for it.
+    The final notice starts when available reaches zero; the reserve pays for it. Where a
+    tranche is still to come, only what was started after that was told is on the list.
     """
     program, found = snapshot.program, []
     for run, _ in snapshot.running():
-        if run.startup not in snapshot.balances or not is_exhausted(snapshot, run.startup):
+        inputs = _used_up(snapshot, run)
+        if inputs is None:
             continue
         ends_s = _ends_s(snapshot, run)
         if ends_s is not None and snapshot.now_s >= ends_s:
             continue  # its grants ended with its cohort: `past_the_end` says so
         cause = exhausted_cause(snapshot.balances[run.startup].granted_ucr)
         deadline_s = snapshot.now_s + program.policy.minimum_notice_s
-        found.append(Violation(run, CREDITS, cause, deadline_s, _exhaustion(snapshot, run.startup)))
+        found.append(Violation(run, CREDITS, cause, deadline_s, inputs))
     return sorted(found, key=lambda each: (-each.run.start_s, each.run.id))
+
+
+def _used_up(snapshot: Snapshot, run: Run) -> dict[str, int | str] | None:
+    """Why a server is to stop for want of credits; None where it may run on."""
+    if run.startup not in snapshot.balances:
+        return None
+    if is_exhausted(snapshot, run.startup):
+        return _exhaustion(snapshot, run.startup)
+    closed = _tranche(snapshot, run.startup, ())
+    closed_s = snapshot.enforcement.closed.get(run.startup)
+    if closed is None or closed_s is None or run.start_s <= closed_s:
+        return None
+    return {**closed, "closed_s": closed_s, "started_s": run.start_s}
 
 
 def _exhaustion(snapshot: Snapshot, startup: str) -> dict[str, int | str]:
@@ -164,7 +179,9 @@ def _credits(snapshot: Snapshot, startup: str, shares: Iterable[Share]) -> Findi
     return _exhaustion(snapshot, startup) if is_exhausted(snapshot, startup) else None
 
 
-def _tranche(snapshot: Snapshot, startup: str, shares: Iterable[Share]) -> Finding:
+def _tranche(
+    snapshot: Snapshot, startup: str, shares: Iterable[Share]
+) -> dict[str, int | str] | None:
     """Used up until a dated tranche begins: nothing new, and what runs goes on."""
     later_s, balance = next_tranche_s(snapshot, startup), snapshot.balances[startup]
     if later_s is None or balance.available_ucr > 0:

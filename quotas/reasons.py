@@ -50,10 +50,23 @@ def _credits(i: Inputs) -> str | None:
     left_ucr = int(i["posted_ucr"]) - int(i["accrued_ucr"]) - int(i["held_ucr"])
     if left_ucr > int(i["reserve_ucr"]) and not i["stopped_before"]:
         return None
+    if "closed_s" in i:
+        return _after_closing(i)
     return (
         f"{i['startup']} has {format_credits(left_ucr)} credits left, and needs "
         f"{format_credits(int(i['reserve_ucr']))} to give notice and stop at "
         f"{format_credits(int(i['burn_ucr_per_h']))} an hour"
+    )
+
+
+def _after_closing(i: Inputs) -> str | None:
+    if int(i["started_s"]) <= int(i["closed_s"]):
+        return None
+    return (
+        f"{i['startup']} has used its tranche up, and was told at "
+        f"{format_instant(int(i['closed_s']))} to start nothing until the next begins at "
+        f"{format_instant(int(i['later_s']))}: this was started afterwards, and all that it runs "
+        f"costs {format_credits(int(i['burn_ucr_per_h']))} an hour"
     )
 
 

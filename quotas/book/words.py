@@ -10,6 +10,7 @@ from sqlalchemy import Connection, bindparam, func, select
 
 from quotas.book.rows import NOTICE_FIELDS, columns_of
 from quotas.book.session import Book
+from quotas.closing import RULE, closed_since
 from quotas.guard import WINDOW_S, Enforcement, Stop, first_told
 from quotas.notices import Notice
 from quotas.program import Program
@@ -50,6 +51,11 @@ _WORDS = select(*columns_of(WORD, Word)).where(WORD.c.id.in_(_NEWEST)).order_by(
 _FORECASTS = select(NOTICE.c.startup, NOTICE.c.cause, NOTICE.c.given_s).where(
     NOTICE.c.rule == "runway", NOTICE.c.state == "told"
 )
+_CLOSINGS = (
+    select(NOTICE.c.startup, NOTICE.c.cause, NOTICE.c.given_s)
+    .where(NOTICE.c.rule == RULE, NOTICE.c.state == "told")
+    .order_by(NOTICE.c.id)
+)
 _LAST_OFF = (
     select(func.max(NOTICE.c.id))
     .where(NOTICE.c.off_s.is_not(None))
@@ -67,6 +73,9 @@ def read_enforcement(connection: Connection) -> Enforcement:
             (startup, cause, given_s) for startup, cause, given_s in connection.execute(_FORECASTS)
         ),
         past=tuple(Notice(*row) for row in connection.execute(_PAST)),
+        closed=closed_since(
+            (startup, cause, given_s) for startup, cause, given_s in connection.execute(_CLOSINGS)
+        ),
     )
 
 

@@ -50,6 +50,11 @@ CASES: list[tuple[str, str, Inputs]] = [
     ),
     ("credits", "stop", {"startup": "acme", "granted_ucr": 9_000_000, **EMPTY}),
     (
+        "credits",
+        "notify",
+        {**EMPTY, "startup": "acme", "later_s": DAY_S, "closed_s": 60, "started_s": 61},
+    ),
+    (
         "cohort-end",
         "notify",
         {"startup": "acme", "ends_s": DAY_S, "now_s": 23 * HOUR_S, "notice_s": 2 * HOUR_S},

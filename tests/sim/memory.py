@@ -16,6 +16,7 @@ from quotas.book.commit import MOVING, Overtaken, Result
 from quotas.book.lease import Lease, StaleEpoch
 from quotas.book.state import LATEST_STOPS, State
 from quotas.book.transfers import OVERDRAWABLE, Overdrawn
+from quotas.closing import RULE, closed_since
 from quotas.guard import WINDOW_S, Enforcement, Stop
 from quotas.holds import Hold
 from quotas.latency import Stop as Took
@@ -71,6 +72,7 @@ class Memory:
         self.told: set[tuple[str, str]] = set()
         self.stopped: dict[int, tuple[str, str]] = {}
         self.announced: dict[tuple[str, str], int] = {}
+        self.closings: list[Notice] = []
         self.intents: dict[int, Intent] = {}
         self.active: dict[int, Intent] = {}
         self.requests: dict[int, Request] = {}
@@ -197,6 +199,7 @@ class Memory:
             stops=self._stops(),
             announced=dict(self.announced),
             past=tuple(sorted(self.past.values(), key=lambda n: n.id or 0)),
+            closed=closed_since((n.startup, n.cause, n.given_s) for n in self.closings),
         )
 
     def _stops(self) -> tuple[Stop, ...]:
@@ -369,6 +372,8 @@ class Memory:
                 self.live[id] = kept
             if kept.state == "told":
                 self.told.add((kept.startup, kept.cause))
+            if kept.rule == RULE and known is None:
+                self.closings.append(kept)
             if kept.rule == CREDITS:
                 self.stopped.pop(id, None)
                 if kept.state in TOLD_BY_CREDITS:

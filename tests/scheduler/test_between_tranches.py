@@ -1,0 +1,62 @@
+"""A tranche is used up and the next is to come: what runs goes on, and nothing new may start."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from quotas.program import Program, Tranche
+from tests.scheduler.rig import DAY_S, NOTICE_S, T0, Rig, program, server
+
+NEXT_S = T0 + 5 * DAY_S
+
+
+def in_two_tranches() -> Program:
+    """A credit now, and the rest in five days."""
+    made = program(credits=9_001)
+    (cohort,) = made.cohorts
+    (acme,) = cohort.startups
+    (grant,) = acme.grants
+    tranches = (Tranche(10**6, T0), Tranche(9_000 * 10**6, NEXT_S))
+    acme = replace(acme, grants=(replace(grant, tranches=tranches),))
+    return replace(made, cohorts=(replace(cohort, startups=(acme,)),))
+
+
+def told(rig: Rig) -> list[str]:
+    """What the startup was told of its credits and its level."""
+    rows = [row for row in rig.all("notice") if row["rule"] in ("credits", "closing")]
+    return [str(row["text"]) for row in rows]
+
+
+def test_what_starts_after_the_closing_was_told_is_stopped_after_its_notice() -> None:
+    """The old server runs on; the new one has its full notice, which says why."""
+    rig = Rig(in_two_tranches())
+    rig.cloud.add(server("old"))
+    rig.run_until(T0 + DAY_S, every_s=3600)
+    (closing,) = told(rig)
+    assert closing.startswith("acme may start no servers from now on: its tranche is used up")
+    started_s = rig.clock.now_s() + 1
+    rig.cloud.add(server("new", started_s))
+    rig.run(30)
+    assert "was told at" in told(rig)[1] and "this was started afterwards" in told(rig)[1]
+    rig.run(NOTICE_S - 1)
+    assert rig.cloud.stops == []
+    rig.run_until(T0 + 2 * DAY_S, every_s=3600)
+    assert rig.cloud.stops == ["new"]
+
+
+def test_the_next_tranche_lifts_the_notice() -> None:
+    """With credits again the promise of a stop is withdrawn, and whoever starts may."""
+    rig = Rig(in_two_tranches())
+    rig.cloud.add(server("old"))
+    rig.run_until(NEXT_S - NOTICE_S // 2, every_s=3600)
+    rig.cloud.add(server("new", rig.clock.now_s() + 1))
+    rig.run(10)
+    assert rig.all("notice")[-1]["state"] == "open"
+    rig.run_until(NEXT_S + 600)
+    states = [row["state"] for row in rig.all("notice") if row["rule"] == "credits"]
+    assert states == ["cancelled"]
+    assert told(rig)[-1].startswith("acme may start servers again")
+    assert rig.cloud.stops == []
+    rig.cloud.add(server("newer", rig.clock.now_s() + 1))
+    rig.run_until(NEXT_S + DAY_S, every_s=3600)
+    assert rig.cloud.stops == []
