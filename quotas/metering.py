@@ -92,7 +92,7 @@ class Metered:
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """Rates in force and GPU counts by flavor (TYPE@zone), and every version of a rate.
+    """Rates in force, GPUs and scratch disks by flavor (TYPE@zone), and every version of a rate.
 
     A flavor that has no version keeps the rate that it has.
     """
@@ -100,6 +100,7 @@ class Catalogue:
     rates_ucr_per_h: Mapping[str, int]
     gpus: Mapping[str, int]
     prices: Prices = field(default_factory=Prices)
+    scratch_bytes: Mapping[str, int] = field(default_factory=dict)
 
     def at(self, instant_s: int) -> Catalogue:
         """The same with the rates that are in force at an instant."""

@@ -24,8 +24,6 @@ FIRST_RETRY_S = 60
 LAST_RETRY_S = 900
 GOES_ON = frozenset({"credits", "cohort-end", "membership", "operator"})
 """Rules whose cause outlasts a server's stop: a restart finds the notice where it was."""
-LOST = "A scratch disk, where it has one, is erased, and its slot goes back to Scaleway"
-KEPT_SLOT = "A scratch disk, where it has one, is erased; its slot stays the program's"
 
 
 class Promises:
@@ -139,7 +137,9 @@ class Promises:
         """What the stop of a server takes from its startup, and what it leaves."""
         pool = self.snapshot.program.pool_of(run.flavor)
         is_ours = pool is not None and pool.backing == "reserved"
-        return f"{KEPT_SLOT if is_ours else LOST}; volumes stay."
+        slot = "stays the program's" if is_ours else "goes back to Scaleway"
+        scratch = _scratch(self.snapshot.catalogue.scratch_bytes.get(run.flavor))
+        return f"{scratch}; its slot {slot}; volumes stay."
 
     def _before(self, violation: Violation) -> Notice | None:
         """The notice that a restarted server had under the same cause, in the same mode."""
@@ -254,6 +254,15 @@ class Promises:
 
 def _by_id(each: Notice | Intent) -> int:
     return each.id or 0
+
+
+def _scratch(size_bytes: int | None) -> str:
+    """What becomes of the scratch disk; None where the flavor is not known from the catalogue."""
+    if size_bytes is None:
+        return "A scratch disk, where it has one, is erased"
+    if not size_bytes:
+        return "It has no scratch disk"
+    return f"Its scratch disk of {size_bytes // 10**9} GB is erased"
 
 
 def _sentence(text: str) -> str:

@@ -213,17 +213,18 @@ def read_confirmed(connection: Connection) -> dict[str, int]:
     return dict(connection.execute(_CONFIRMED).all())
 
 
-_GPUS = select(OFFER.c.flavor, OFFER.c.gpus)
+_OFFERS = select(OFFER.c.flavor, OFFER.c.gpus, OFFER.c.scratch_bytes)
 
 
 def read_catalogue(connection: Connection) -> Catalogue:
     """The last accepted rates and GPU counts, by flavor; `Catalogue.at` gives those in force."""
-    prices = read_prices(connection)
+    prices, offers = read_prices(connection), connection.execute(_OFFERS).all()
     newest = {flavor: versions[-1] for flavor, versions in prices.versions.items()}
     return Catalogue(
         rates_ucr_per_h={flavor: v.rate_ucr_per_h for flavor, v in newest.items()},
-        gpus=dict(connection.execute(_GPUS).all()),
+        gpus={flavor: gpus for flavor, gpus, _ in offers},
         prices=prices,
+        scratch_bytes={flavor: scratch_bytes for flavor, _, scratch_bytes in offers},
     )
 
 

@@ -55,6 +55,23 @@ def test_used_up_credits_give_notice_and_no_stop() -> None:
     assert notice.deadline_s in decided.edges
 
 
+@pytest.mark.parametrize(
+    ("scratch_bytes", "fate"),
+    [
+        (None, "A scratch disk, where it has one, is erased; its slot goes back to Scaleway"),
+        (0, "It has no scratch disk; its slot goes back to Scaleway"),
+        (3 * 10**12, "Its scratch disk of 3000 GB is erased; its slot goes back to Scaleway"),
+    ],
+)
+def test_a_notice_says_what_is_lost(scratch_bytes: int | None, fate: str) -> None:
+    """By the catalogue's word on the flavor; where it has none, whatever may be."""
+    snapshot = broke()
+    known = {} if scratch_bytes is None else {a_run().flavor: scratch_bytes}
+    catalogue = replace(snapshot.catalogue, scratch_bytes=known)
+    (notice,) = decide(replace(snapshot, catalogue=catalogue)).notices
+    assert f"{fate}; volumes stay." in notice.text
+
+
 def test_a_notice_is_not_given_twice() -> None:
     """A live notice for the same startup, server and rule is enough."""
     decided = decide(broke(200, notices=(a_notice(given_s=100, deadline_s=1900),)))

@@ -58,6 +58,7 @@ class Memory:
         self.version = 0
         self.prices = Prices()
         self.gpus: dict[str, int] = {}
+        self.scratch_bytes: dict[str, int] = {}
         self.confirmed: dict[str, int] = {}
         self.runs: dict[str, Run] = {}
         self.unposted: dict[str, Run] = {}
@@ -146,7 +147,7 @@ class Memory:
     def _catalogue(self) -> Catalogue:
         newest = {flavor: versions[-1] for flavor, versions in self.prices.versions.items()}
         rates = {flavor: version.rate_ucr_per_h for flavor, version in newest.items()}
-        return Catalogue(rates, dict(self.gpus), self.prices)
+        return Catalogue(rates, dict(self.gpus), self.prices, dict(self.scratch_bytes))
 
     def _overdraft(self) -> dict[str, int]:
         total: dict[str, int] = defaultdict(int)
@@ -324,6 +325,7 @@ class Memory:
     ) -> None:
         """Remember what is sold and listed, and the first rate of each flavor."""
         self.gpus |= {offer.flavor: offer.gpus for offer in offers}
+        self.scratch_bytes |= {offer.flavor: offer.scratch_bytes for offer in offers}
         versions, listings = dict(self.prices.versions), dict(self.prices.listings)
         before = len(versions), sum(map(len, listings.values()))
         for offer in believed:
