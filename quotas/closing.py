@@ -133,17 +133,18 @@ def announce_closings(
     return Closings((), tuple(decisions), tuple(notices))
 
 
-def closed_since(told: Iterable[tuple[str, str, int]]) -> dict[str, int]:
-    """Since when each startup knows that it may start nothing: it was told, and nothing since.
+def closed_since(told: Iterable[tuple[str, str, str, int]]) -> dict[tuple[str, str], int]:
+    """Since when each (startup, mode) knows that it may start nothing, and of nothing since.
 
-    `told` are startup, cause and instant of what was told under this rule, oldest first.
+    `told` are startup, mode, cause and instant of what was told under this rule, oldest
+    first. What was told in shadow no startup has heard: it counts in shadow only.
     """
-    since_s: dict[str, int] = {}
-    for startup, cause, at_s in told:
+    since_s: dict[tuple[str, str], int] = {}
+    for startup, mode, cause, at_s in told:
         if cause.partition(":")[0] in (FORBID, CLOSE):
-            since_s[startup] = at_s
+            since_s[startup, mode] = at_s
         else:
-            since_s.pop(startup, None)
+            since_s.pop((startup, mode), None)
     return since_s
 
 

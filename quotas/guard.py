@@ -33,15 +33,15 @@ class Enforcement:
     """What was said and done before that a cycle's deeds depend on.
 
     `announced` is when the end of (startup, credits granted) was first told; `past` are
-    the last notices whose servers went off; `closed` is since when each startup knows that
-    it may start nothing (see quotas.closing.closed_since).
+    the last notices whose servers went off; `closed` is since when each (startup, mode) knows
+    that it may start nothing (see quotas.closing.closed_since).
     """
 
     words: tuple[Word, ...] = ()
     stops: tuple[Stop, ...] = ()
     announced: Mapping[tuple[str, str], int] = field(default_factory=dict)
     past: tuple[Notice, ...] = ()
-    closed: Mapping[str, int] = field(default_factory=dict)
+    closed: Mapping[tuple[str, str], int] = field(default_factory=dict)
 
 
 UNTOUCHED = Enforcement()

@@ -77,7 +77,7 @@ def _used_up(snapshot: Snapshot, run: Run) -> dict[str, int | str] | None:
     if is_exhausted(snapshot, run.startup):
         return _exhaustion(snapshot, run.startup)
     closed = _tranche(snapshot, run.startup, ())
-    closed_s = snapshot.enforcement.closed.get(run.startup)
+    closed_s = snapshot.enforcement.closed.get((run.startup, snapshot.program.mode))
     if closed is None or closed_s is None or run.start_s <= closed_s:
         return None
     return {**closed, "closed_s": closed_s, "started_s": run.start_s}

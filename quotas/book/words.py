@@ -52,7 +52,7 @@ _FORECASTS = select(NOTICE.c.startup, NOTICE.c.cause, NOTICE.c.given_s).where(
     NOTICE.c.rule == "runway", NOTICE.c.state == "told"
 )
 _CLOSINGS = (
-    select(NOTICE.c.startup, NOTICE.c.cause, NOTICE.c.given_s)
+    select(NOTICE.c.startup, NOTICE.c.mode, NOTICE.c.cause, NOTICE.c.given_s)
     .where(NOTICE.c.rule == RULE, NOTICE.c.state == "told")
     .order_by(NOTICE.c.id)
 )
@@ -74,7 +74,8 @@ def read_enforcement(connection: Connection) -> Enforcement:
         ),
         past=tuple(Notice(*row) for row in connection.execute(_PAST)),
         closed=closed_since(
-            (startup, cause, given_s) for startup, cause, given_s in connection.execute(_CLOSINGS)
+            (startup, mode, cause, given_s)
+            for startup, mode, cause, given_s in connection.execute(_CLOSINGS)
         ),
     )
 

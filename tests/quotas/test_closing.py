@@ -15,6 +15,7 @@ from quotas.closing import (
     REOPEN,
     Closings,
     Past,
+    closed_since,
     closing_alarms,
     closing_views,
     decide_closings,
@@ -159,3 +160,18 @@ def test_projects_are_those_of_the_instant() -> None:
     program = a_program(acme, birch)
     assert projects_at(program, 49) == {"acme": ("p-1", "p-2"), "birch": ()}
     assert projects_at(program, 50) == {"acme": ("p-2",), "birch": ("p-1",)}
+
+
+def test_a_startup_knows_that_it_is_closed_until_it_is_told_otherwise() -> None:
+    """The newest word counts, by IAM or ours; what was told in shadow counts in shadow only."""
+    told = [
+        ("acme", "enforce", "forbid:tranche:900", 10),
+        ("birch", "enforce", "close:20", 20),
+        ("cedar", "shadow", "forbid:tranche:900", 30),
+    ]
+    closed = {("acme", "enforce"): 10, ("birch", "enforce"): 20, ("cedar", "shadow"): 30}
+    assert closed_since(told) == closed
+    told += [("acme", "enforce", "permit:tranche:900", 40), ("birch", "enforce", "reopen:50", 50)]
+    assert closed_since(told) == {("cedar", "shadow"): 30}
+    told += [("acme", "enforce", "forbid:operator:60", 60), ("cedar", "enforce", "permit:x:0", 70)]
+    assert closed_since(told) == {("acme", "enforce"): 60, ("cedar", "shadow"): 30}

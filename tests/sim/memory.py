@@ -200,7 +200,7 @@ class Memory:
             stops=self._stops(),
             announced=dict(self.announced),
             past=tuple(sorted(self.past.values(), key=lambda n: n.id or 0)),
-            closed=closed_since((n.startup, n.cause, n.given_s) for n in self.closings),
+            closed=closed_since((n.startup, n.mode, n.cause, n.given_s) for n in self.closings),
         )
 
     def _stops(self) -> tuple[Stop, ...]:
