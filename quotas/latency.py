@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from quotas.metering import Run
+from quotas.program import Policy
 
 ENOUGH = 3
 LATEST = 20
@@ -46,14 +47,23 @@ def longest_s(flavors: Iterable[str], measured: Mapping[str, int], default_s: in
     return max((measured.get(flavor, default_s) for flavor in flavors), default=default_s)
 
 
-def latencies_s(
-    runs: Iterable[Run], stops: Iterable[Stop], default_s: int
+def reserves_s(
+    policy: Policy,
+    names: Iterable[str],
+    runs: Iterable[Run],
+    stops: Iterable[Stop],
+    cycle_s: int,
 ) -> tuple[Mapping[str, int], dict[str, int]]:
-    """What was measured by flavor, and by startup what an orderly stop of all it runs takes."""
-    measured = measured_s(stops, default_s)
+    """What was measured by flavor, and by startup how long its reserve has to last.
+
+    Minimum notice + one cycle + an orderly stop of the slowest flavor that it runs.
+    """
+    measured = measured_s(stops, policy.stop_latency_s)
     running: dict[str, set[str]] = defaultdict(set)
     for run in runs:
         if run.end_s is None:
             running[run.startup].add(run.flavor)
-    of_startup = {name: longest_s(own, measured, default_s) for name, own in running.items()}
-    return measured, of_startup
+    before_s, default_s = policy.minimum_notice_s + cycle_s, policy.stop_latency_s
+    return measured, {
+        name: before_s + longest_s(running.get(name, ()), measured, default_s) for name in names
+    }

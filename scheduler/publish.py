@@ -11,7 +11,7 @@ from quotas.book.state import State
 from quotas.charging import Posting
 from quotas.closing import closing_views
 from quotas.decide import Decided
-from quotas.latency import latencies_s
+from quotas.latency import reserves_s
 from quotas.ledger import overdraft_account, usage_account
 from quotas.metering import Metered, Run
 from quotas.notices import LIVE_NOTICES, servers_seen
@@ -36,11 +36,9 @@ def snapshot_of(
     assert state.program is not None
     program = state.program
     policy = program.policy
-    default_s = policy.stop_latency_s
-    measured, slowest_s = latencies_s(posting.runs.values(), state.stops, default_s)
-    reserve_s = policy.minimum_notice_s + cycle_s
     names = {s.name for s in program.startups()} | {g.startup for g in posting.grants}
     names |= {run.startup for run in posting.runs.values()}
+    measured, reserved_s = reserves_s(policy, names, posting.runs.values(), state.stops, cycle_s)
     confirmed = dict(metered.confirmed)
     return Snapshot(
         now_s=now_s,
@@ -50,7 +48,7 @@ def snapshot_of(
         confirmed=confirmed,
         runs=posting.runs,
         balances=balances_of(
-            {name: reserve_s + slowest_s.get(name, default_s) for name in names},
+            reserved_s,
             now_s,
             posting.grants,
             posting.runs.values(),

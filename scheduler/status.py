@@ -60,7 +60,7 @@ def status_of(book: Book, now_s: int) -> dict[str, Any]:
         "startups": startups,
         "stop_latency_s": {
             "default": program.policy.stop_latency_s,
-            "measured": dict(present.measured_latency_s),
+            "measured": dict(present.snapshot.measured_latency_s),
         },
         "shares": [asdict(share) for share in shares],
         "closings": [_closing(view) for view in closing_views(state.closings)],

@@ -14,7 +14,7 @@ from quotas.balances import CYCLE_S, balances_of
 from quotas.book.state import State
 from quotas.causes import level_from
 from quotas.division import Share, divide, usage_of
-from quotas.latency import latencies_s
+from quotas.latency import reserves_s
 from quotas.levels import cause
 from quotas.pace import Pace, limits, paced, paces
 from quotas.program import Program
@@ -32,7 +32,6 @@ class Present:
     snapshot: Snapshot
     paces: Mapping[str, Pace]
     shares: tuple[Share, ...]
-    measured_latency_s: Mapping[str, int]
     _shares: Mapping[str, tuple[Share, ...]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -58,13 +57,11 @@ def present_of(state: State, now_s: int, cycle_s: int = CYCLE_S) -> Present:
     now_s = max([now_s, *state.confirmed.values()])  # a kept demo's book lies in the future
     program = in_mode(state.program, Words(state.enforcement.words, now_s))
     state = replace(state, catalogue=state.catalogue.at(now_s))
-    default_s = program.policy.stop_latency_s
-    measured, slowest_s = latencies_s(state.runs, state.stops, default_s)
-    notice_s = program.policy.minimum_notice_s + cycle_s
     names = {s.name for s in program.startups()} | {grant.startup for grant in state.grants}
     names |= {run.startup for run in state.runs}
+    measured, reserved_s = reserves_s(program.policy, names, state.runs, state.stops, cycle_s)
     balances = balances_of(
-        {name: notice_s + slowest_s.get(name, default_s) for name in names},
+        reserved_s,
         now_s,
         state.grants,
         state.runs,
@@ -83,7 +80,8 @@ def present_of(state: State, now_s: int, cycle_s: int = CYCLE_S) -> Present:
         notices=state.notices,
         intents=state.intents,
         told=state.told,
-        stop_latency_s=default_s,
+        stop_latency_s=program.policy.stop_latency_s,
+        measured_latency_s=measured,
         requests=state.requests,
         excesses=state.excesses,
         recent=state.recent,
@@ -94,4 +92,4 @@ def present_of(state: State, now_s: int, cycle_s: int = CYCLE_S) -> Present:
     asked, paced = asked_of(state.requests), limits(snapshot, found)
     refused = refused_at(state.requests)
     shares = divide(program, state.catalogue, balances, usage, now_s, asked, paced, refused)
-    return Present(state, program, snapshot, found, shares, measured)
+    return Present(state, program, snapshot, found, shares)

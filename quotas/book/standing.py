@@ -13,21 +13,21 @@ from quotas.book.state import (
     read_stops,
     read_unposted,
 )
-from quotas.latency import latencies_s
+from quotas.latency import reserves_s
 from quotas.program import Program
 
 
 def read_balance(connection: Connection, program: Program, startup: str, now_s: int) -> Balance:
     """Posted, accrued, held, reserve and available of one startup, as of the same instant."""
-    policy, runs = program.policy, read_unposted(connection)
-    _, slowest_s = latencies_s(runs, read_stops(connection), policy.stop_latency_s)
+    runs, stops = read_unposted(connection), read_stops(connection)
+    _, reserved_s = reserves_s(program.policy, [startup], runs, stops, CYCLE_S)
     return balance(
         startup,
         now_s,
         read_grants(connection),
         runs,
         read_confirmed(connection),
-        policy.minimum_notice_s + CYCLE_S + slowest_s.get(startup, policy.stop_latency_s),
+        reserved_s[startup],
         read_holds(connection),
         read_owed(connection).get(startup, 0),
     )

@@ -7,7 +7,7 @@ from dataclasses import replace
 from quotas.balances import CYCLE_S, balance
 from quotas.corrections import Refused, forfeits
 from quotas.holds import Ending, Hold, draws, end_hold, hold_transfer, outliving
-from quotas.latency import latencies_s
+from quotas.latency import reserves_s
 from quotas.reminders import snoozed
 from quotas.words import Word
 
@@ -24,15 +24,14 @@ def place(book: Memory, startup: str, amount_ucr: int, length_s: int, now_s: int
     state = book.state()
     assert state.program is not None
     policy = state.program.policy
-    _, slowest_s = latencies_s(state.runs, state.stops, policy.stop_latency_s)
-    reserve_s = policy.minimum_notice_s + CYCLE_S + slowest_s.get(startup, policy.stop_latency_s)
+    _, reserved_s = reserves_s(policy, [startup], state.runs, state.stops, CYCLE_S)
     own = balance(
         startup,
         now_s,
         state.grants,
         state.runs,
         state.confirmed,
-        reserve_s,
+        reserved_s[startup],
         state.holds,
         state.owed.get(startup, 0),
     )
