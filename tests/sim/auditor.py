@@ -26,9 +26,9 @@ CHECKS: tuple[Callable[[Evidence], Iterator[str]], ...] = (
 QUIET_CYCLES = 10
 
 
-def faults_of(play: Play) -> list[str]:
+def faults_of(play: Play, found: Evidence | None = None) -> list[str]:
     """Everything that is wrong with a finished play, a sentence each."""
-    found = evidence_of(play)
+    found = found or evidence_of(play)
     wrong = [*found.watched, *play.watch.kept()]
     wrong += [text for check in CHECKS for text in check(found)]
     looks = Looks(found)
@@ -62,9 +62,8 @@ def _counts(play: Play) -> dict[str, int]:
     return {name: len(getattr(found, name)) for name in names}
 
 
-def checks_of(play: Play) -> Counter[str]:
+def checks_of(play: Play, found: Evidence) -> Counter[str]:
     """How often each invariant was asked of in a play, each after what it is asked of."""
-    found = evidence_of(play)
     moved = len(found.transfers)
     entries = sum(len(row["entries"]) for row in found.transfers)
     charges = sum(row["kind"] == "charge" for row in found.transfers)
@@ -91,9 +90,8 @@ def checks_of(play: Play) -> Counter[str]:
     return asked + play.watch.checks
 
 
-def marks_of(play: Play) -> set[str]:
+def marks_of(play: Play, found: Evidence) -> set[str]:
     """What happened at all in this play: a batch in which one never does is too tame."""
-    found = evidence_of(play)
     marks = {f"intent {i['state']}" for i in found.intents}
     marks |= {f"notice {n['rule']} {n['state']}" for n in found.notices}
     marks |= {s.outcome for sweeps in found.swept.values() for s in sweeps}

@@ -10,6 +10,7 @@ from quotas.observation import Cause, Complete, Offer, Partial, Server, Sweep, U
 from scheduler.clouds.base import Conflict, Project, Throttled, Unreachable
 from simulator.world import Refusal
 from simulator.world import Server as WorldServer
+from simulator.world.catalogue import OFFERS
 from simulator.world.lifecycle import allowed_actions
 
 from .region import Region
@@ -121,7 +122,7 @@ class RegionCloud:
 
     def stock(self, zone: str) -> dict[str, str]:
         """What is left of each type, as the region words it."""
-        return {o.commercial_type: self.region.availability(o) for o in self.region.offers(zone)}
+        return {o.commercial_type: self.region.availability(o) for o in OFFERS[zone].values()}
 
     def projects(self) -> tuple[Project, ...]:
         """Every project."""

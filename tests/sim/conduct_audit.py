@@ -246,7 +246,7 @@ def _overspent(found: Evidence) -> Iterator[str]:
 def _landings(found: Evidence) -> Iterator[str]:
     """Promise 4: where burn was known and did not rise, credits pay for all of the notice."""
     excuses = troubled(found)
-    clean = sorted(s.asked_s for zone in found.swept for s in found.complete(zone))
+    clean = sorted(s.asked_s for zone in found.swept for s in found.complete[zone])
     moved: dict[str, list[int]] = defaultdict(list)
     for row in found.transfers:
         if row["kind"] in UNFORESEEN:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
 
 from sqlalchemy import text
@@ -55,10 +57,14 @@ class Evidence:
         """The ids of notices whose stop somebody approved."""
         return {word.subject for word in self.said if word.family == "approve"}
 
-    def complete(self, zone: str) -> list[Swept]:
-        """The sweeps of a zone that answered Complete, in order, of cycles that were committed."""
-        complete = (each for each in self.swept.get(zone, ()) if each.outcome == "Complete")
-        return [each for each in complete if each.cycle_s in self.committed]
+    @cached_property
+    def complete(self) -> Mapping[str, list[Swept]]:
+        """By zone: the sweeps that answered Complete, in order, of cycles that were committed."""
+        kept: dict[str, list[Swept]] = defaultdict(list)
+        for zone, sweeps in self.swept.items():
+            complete = (each for each in sweeps if each.outcome == "Complete")
+            kept[zone] = [each for each in complete if each.cycle_s in self.committed]
+        return kept
 
     def owned(self, server: str) -> list[Interval]:
         """When the server's project was somebody's, by the programs as they were applied."""

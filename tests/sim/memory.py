@@ -86,6 +86,7 @@ class Memory:
         self.holds: dict[str, Hold] = {}
         self.lease: Lease | None = None
         self.took: tuple[Took, ...] | None = None
+        self.halted: set[str] = set()
 
     # -- reading ------------------------------------------------------------------------
 
@@ -351,7 +352,7 @@ class Memory:
         if run.id not in self.runs:
             insort(self.runs_of[run.server_id], (run.start_s, run.id))
         self.runs[run.id] = run
-        if run.end_s is not None:
+        if run.end_s is not None and run.server_id in self.halted:
             self.took = None
         self.gpus_of[run.server_id] = max(run.gpus, self.gpus_of.get(run.server_id, 0))
         if run.end_s is None or run.end_s > run.posted_until_s:
@@ -394,6 +395,7 @@ class Memory:
             known = self.intents.get(id)
             kept = _moved(known, intent) if known else replace(intent, id=id)
             if kept.state == "confirmed":
+                self.halted.add(kept.server_id)
                 self.took = None
             self.intents[id] = self.active[id] = kept
 

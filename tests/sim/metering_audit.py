@@ -56,7 +56,7 @@ def _excused(found: Evidence, server: str) -> Iterator[Interval]:
     zone = next((found.kinds[server, s][0] for s, _ in spans), "")
     for edge_s in edges:
         yield (edge_s - 1, edge_s + SLACK_S)
-    complete = found.complete(zone)
+    complete = found.complete[zone]
     stated, troubled = _stated(found, server), list(clock_trouble(found))
     within: dict[int, list[int]] = defaultdict(list)
     unsure: set[int] = set()

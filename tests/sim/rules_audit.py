@@ -48,7 +48,7 @@ class Looks:
         seen: dict[int, int] = defaultdict(int)
         zones = list(found.swept)
         for zone in zones:
-            for sweep in found.complete(zone):
+            for sweep in found.complete[zone]:
                 if not sweep.is_stale and sweep.asked_s == sweep.at_s:
                     seen[sweep.at_s] += 1
         everything = union(span for spans in troubled(found).values() for span in spans)
@@ -194,5 +194,5 @@ def _confirmed(found: Evidence) -> Iterator[str]:
         sent_s, ended_s = intent["sent_s"], intent["ended_s"]
         if both(off, [(sent_s - SLOW_S, ended_s + SLOW_S)]):
             continue
-        if not any(sent_s < s.asked_s <= ended_s for s in found.complete(intent["zone"])):
+        if not any(sent_s < s.asked_s <= ended_s for s in found.complete[intent["zone"]]):
             yield f"I21 intent {intent['id']} is confirmed, and nobody looked"

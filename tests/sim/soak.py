@@ -32,6 +32,7 @@ from quotas.book.verify import verify
 from scheduler.clock import monotonic
 
 from .auditor import checks_of, faults_of, marks_of, unrest_of
+from .evidence import evidence_of
 from .kills import hunted, survivors, told
 from .play import Play
 from .report import lines, silent
@@ -86,10 +87,12 @@ def tally_of(seed: int, *, days: int = 183, sql: bool = False, database: str = "
     with wired(), book_of(seed, database) as book:
         play = Play(draw(seed, days), sql=sql, book=book)
         play.run()
-        wrong = faults_of(play)
+        found = evidence_of(play)
+        wrong = faults_of(play, found)
         if (sql or database) and (fault := verify(play.book).fault):
             wrong.append(f"verify: {fault}")
-        marks, checks = Counter(m for m in marks_of(play) if m[:6] != "fault "), checks_of(play)
+        marks = Counter(m for m in marks_of(play, found) if m[:6] != "fault ")
+        checks = checks_of(play, found)
         wrong += unrest_of(play)
     return Tally(
         "",

@@ -151,7 +151,7 @@ def test_without_faults_nearly_every_second_is_charged(
 
 def test_the_batch_saw_what_it_should(pure: dict[tuple[int, int], Play]) -> None:
     """A batch in which these never happen proves little."""
-    seen = set().union(*(marks_of(play) for play in pure.values()))
+    seen = set().union(*(marks_of(play, evidence_of(play)) for play in pure.values()))
     expected = {
         "Complete",
         "Partial",

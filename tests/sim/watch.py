@@ -12,11 +12,14 @@ import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 from exporters.metrics.views import Views
+from quotas import division
 from quotas.snapshot import Snapshot
 
+PRODUCT = ("quotas", "scheduler")
 LEVELS = ("open", "paced", "closed", "stopped")
 MUCH_UCR = 10**15
 ONE_IN = 12
@@ -129,9 +132,9 @@ class Watch:
             name: replace(own, posted_ucr=own.posted_ucr + MUCH_UCR)
             for name, own in snapshot.balances.items()
         }
-        richer = decide(replace(snapshot, balances=more))
+        richer = decide(replace(snapshot, balances=more)).levels
         for name, (level, _) in answer.levels.items():
-            if LEVELS.index(richer.levels[name][0]) > LEVELS.index(level):
+            if LEVELS.index(richer[name][0]) > LEVELS.index(level):
                 yield f"I16 more credit closes {name} at {snapshot.now_s}"
 
 
@@ -152,13 +155,22 @@ def _samples(view: Any) -> Iterator[tuple[str, str, int]]:
 
 
 def forget() -> None:
-    """Drop whatever the product remembers between calls."""
-    for name, module in list(sys.modules.items()):
-        if name.partition(".")[0] in ("quotas", "scheduler"):
-            for kept in list(vars(module).values()):
-                clear = getattr(kept, "cache_clear", None)
-                if callable(clear):
-                    clear()
+    """Drop whatever the product remembers between calls, and what its division is asked."""
+    for kept in _remembering():
+        kept.cache_clear()
+    clear = getattr(division.allocate, "cache_clear", None)
+    if clear is not None:  # a play puts its own memory around it
+        clear()
+
+
+@cache
+def _remembering() -> tuple[Any, ...]:
+    """Every function of the product with a cache; looked for once, in some hundred modules."""
+    modules = [m for name, m in sys.modules.items() if name.split(".")[0] in PRODUCT]
+    everything = (value for module in modules for value in vars(module).values())
+    kept = {id(v): v for v in everything if callable(getattr(v, "cache_clear", None))}
+    kept.pop(id(division.allocate), None)
+    return tuple(kept.values())
 
 
 FREE = frozenset({"demand", "capacity"})

@@ -105,15 +105,21 @@ def _watched(decide: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 
 def _remembered(allocate: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """The division, remembered by its problem: it is pure, and problems recur."""
+    """The division, remembered by its problem: it is pure, and problems recur.
+
+    To clear it is to compute the next problem anew: what is known of the others stays, for
+    their sake the play would be half as long again.
+    """
 
     known: dict[str, Any] = {}
+    doubted: list[bool] = []
 
     def by_text(problem: Any) -> Any:
         text = repr(problem)
-        if text not in known:
+        if text not in known or doubted:
+            doubted.clear()
             known[text] = allocate(problem)
         return known[text]
 
-    by_text.cache_clear = known.clear  # type: ignore[attr-defined]  # as functools names it
+    by_text.cache_clear = lambda: doubted.append(True)  # type: ignore[attr-defined]
     return by_text
