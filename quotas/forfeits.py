@@ -63,8 +63,10 @@ def spent(
     grants: Sequence[GrantBalance], amount_ucr: int, period: Period
 ) -> tuple[list[GrantBalance], int]:
     """The grants after a cost over a period, and what of it none of them covered."""
+    if not amount_ucr:
+        return list(grants), 0
     drawn: dict[str, int] = {}
-    for grant in burn_order(grants, period) if amount_ucr else ():
+    for grant in burn_order(grants, period):
         drawn[grant.id] = min(grant.left_ucr, amount_ucr)
         amount_ucr -= drawn[grant.id]
     return [_moved(g, -drawn.get(g.id, 0)) for g in grants], amount_ucr
@@ -73,6 +75,8 @@ def spent(
 def ended(grants: Sequence[GrantBalance], at_s: int) -> tuple[list[GrantBalance], list[Forfeit]]:
     """The grants after those that end at an instant rolled over, and what these forfeit."""
     over = [grant for grant in grants if grant.expires_s == at_s and grant.left_ucr > 0]
+    if not over:
+        return list(grants), []
     moved: dict[str | None, int] = defaultdict(int)
     for grant in over:
         moved[grant.rolls_to] += grant.rolling_ucr

@@ -58,7 +58,8 @@ class Prices:
 
     def in_force(self, flavor: str, at_s: int) -> Version | None:
         """The version in force at an instant; the first one before it; None without any."""
-        return version_at(self.versions.get(flavor, ()), at_s)
+        versions = self.versions.get(flavor, ())
+        return versions[0] if len(versions) == 1 else version_at(versions, at_s)
 
     def charged(self, flavor: str, fixed_at_s: int | None) -> tuple[Step, ...]:
         """What a startup is charged; `fixed_at_s` is its cohort's start, None to follow."""

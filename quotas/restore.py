@@ -56,8 +56,9 @@ def _resumes(snapshot: Snapshot, notice: Notice) -> bool:
     if startup is None or not startup.auto_resume or notice.rule not in RESUMED:
         return False
     late = snapshot.now_s > (notice.off_s or 0) + RESUME_WITHIN_S
-    is_up = level(snapshot, notice.startup)[0] in {"open", "paced"}
-    return is_up and not late and not is_exhausted(snapshot, notice.startup)
+    if late or is_exhausted(snapshot, notice.startup):
+        return False
+    return level(snapshot, notice.startup)[0] in {"open", "paced"}
 
 
 def _carry_s(snapshot: Snapshot) -> int:

@@ -117,7 +117,7 @@ def _enough(division: Division, row: int, changed: Amounts, words: str) -> str:
     goal = division.shares[row] + _step(division, row)
     if len(division.planted.leaves) > EXACT_UP_TO:
         return f"{words or 'more GPUs in the pool'} would be needed for {goal}"
-    trial = division.again(changed)
+    trial = division if changed is division.amounts else division.again(changed)
     if words and trial.shares[row] >= goal:
         return f"{words} would give {goal}"
     more = _missing_gpus(trial, row, goal)

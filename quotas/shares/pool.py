@@ -5,7 +5,7 @@ Shares are computed at once; ceilings, lenders and reasons when somebody asks.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
 from math import lcm
@@ -67,6 +67,7 @@ class Division:
     exact: Exact
     given: Ints | None
     """Whole shares by row, None where the problem is divisible."""
+    _of_capacity: dict[int, Division] = field(default_factory=dict, compare=False, repr=False)
 
     @cached_property
     def shares(self) -> list[Number]:
@@ -113,8 +114,10 @@ class Division:
         return self.again(replace(self.amounts, demand=changed))
 
     def with_capacity(self, capacity: int) -> Division:
-        """The same pool with another (scaled) capacity."""
-        return self.again(replace(self.amounts, capacity=capacity))
+        """The same pool with another (scaled) capacity: all who are short ask for the same."""
+        if capacity not in self._of_capacity:
+            self._of_capacity[capacity] = self.again(replace(self.amounts, capacity=capacity))
+        return self._of_capacity[capacity]
 
     def again(self, amounts: Amounts) -> Division:
         """The same trees divided with other amounts."""
