@@ -13,7 +13,7 @@ from quotas.notices import Notice
 from quotas.units import DAY_S
 from scheduler import act
 
-from .planting import planted
+from .planting import planted, shut_down_inside
 from .script import Event, Script
 
 
@@ -46,13 +46,7 @@ def limits_are_forgotten(patch: pytest.MonkeyPatch) -> None:
     _without(patch, "over_limit")
 
 
-def _shut_down_inside(script: Script) -> Script:
-    """Everybody shuts servers down from inside, and forgets them."""
-    events = (replace(e, verb="guest") if e.verb == "off" else e for e in script.events)
-    return replace(script, events=tuple(events))
-
-
-@planted(needs=_shut_down_inside)
+@planted(needs=shut_down_inside)
 def leaks_are_forgotten(patch: pytest.MonkeyPatch) -> None:
     """No rule asks whether a server is stopped in place and billed."""
     _without(patch, "leaked")

@@ -14,7 +14,7 @@ from quotas.observation import Complete, Partial, Unknown
 from quotas.units import DAY_S, HOUR_S
 from scheduler import parts
 
-from .planting import planted
+from .planting import planted, shut_down_inside
 from .script import NAMES, SMALL, ZONES, Event, Script, Window
 
 
@@ -74,7 +74,7 @@ def what_is_off_at_both_sweeps_never_ran(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(metering._Zone, "_may_have_run", lambda *_: ())
 
 
-@planted()
+@planted(needs=shut_down_inside)
 def stopped_in_place_is_free(patch: pytest.MonkeyPatch) -> None:
     """A server that is stopped in place is taken for one that is off."""
     free = observation.FREE_STATES | {"stopped in place", "stopped_in_place"}
