@@ -255,6 +255,8 @@ def _spend(run: Run, known_s: int) -> Spend:
 def _days(history: Sequence[Spend], since_s: int, now_s: int) -> list[int]:
     """What each whole day up to now has cost, the latest first, as far as is remembered."""
     days = min(MOST_DAYS, max(0, now_s - since_s) // DAY_S)
+    if not history:
+        return [0] * days
     ends = [now_s - day * DAY_S for day in range(days)]
     return [spent_ucr(history, Period(end_s - DAY_S, end_s)) for end_s in ends]
 

@@ -69,6 +69,8 @@ def burn_rates_ucr_per_h(history: Sequence[Spend], since_s: int, now_s: int) -> 
     A window that reaches back beyond `since_s`, the start of the books, is cut there, so that
     a young startup's rate is not thinned by time before it came.
     """
+    if not history:
+        return (0,) * len(WINDOWS_S)
     rates = []
     for window_s in WINDOWS_S:
         start_s = max(since_s, now_s - window_s)

@@ -38,8 +38,18 @@ def minus(left: Iterable[Interval], right: Iterable[Interval]) -> list[Interval]
 
 def both(left: Iterable[Interval], right: Iterable[Interval]) -> list[Interval]:
     """Seconds that are in both."""
-    left = union(left)
-    return minus(left, minus(left, right))
+    one, two = union(left), union(right)
+    found: list[Interval] = []
+    i = j = 0
+    while i < len(one) and j < len(two):
+        start_s, end_s = max(one[i][0], two[j][0]), min(one[i][1], two[j][1])
+        if start_s < end_s:
+            found.append((start_s, end_s))
+        if one[i][1] < two[j][1]:
+            i += 1
+        else:
+            j += 1
+    return found
 
 
 def seconds(of: Iterable[Interval]) -> int:

@@ -22,7 +22,7 @@ from quotas.snapshot import Snapshot
 PRODUCT = ("quotas", "scheduler")
 LEVELS = ("open", "paced", "closed", "stopped")
 MUCH_UCR = 10**15
-ONE_IN = 12
+ONE_IN = 24
 """So many cycles are looked into."""
 
 
