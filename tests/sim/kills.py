@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from math import ceil
 
 from .mutants import MUTANTS, Mutant, killed_by
 from .planting import HALF, days_of
 
 Kills = dict[str, list[str]]
 """By mutant, who found it in each seed from 1 on; "" where nobody did."""
+NOBODY = ("", "crash")
 
 
 def hunted(known: Kills, seeds: int, jobs: int) -> Iterator[Mutant]:
@@ -19,9 +21,26 @@ def hunted(known: Kills, seeds: int, jobs: int) -> Iterator[Mutant]:
     with ProcessPoolExecutor(jobs) as pool:
         for mutant in MUTANTS:
             done = known.setdefault(mutant.name, [])
-            rest = range(len(done) + 1, seeds + 1)
-            done += pool.map(partial(_killed, mutant.name), rest, chunksize=4)
+            while batch := undecided(done, seeds):
+                done += pool.map(partial(_killed, mutant.name), batch, chunksize=2)
             yield mutant
+
+
+def undecided(found: Sequence[str], seeds: int) -> range:
+    """The next seeds that may settle whether half of all find a mutant; none once it is settled.
+
+    Whatever the rest would say: a mutant that 100 seeds found is found by half of 200.
+    """
+    half, killed = ceil(seeds * HALF), kills(found)
+    if killed >= half or len(found) - killed > seeds - half:
+        return range(0)
+    first = len(found) + 1
+    return range(first, min(first + half - killed, seeds + 1))
+
+
+def kills(found: Iterable[str]) -> int:
+    """In how many seeds somebody found it."""
+    return sum(by not in NOBODY for by in found)
 
 
 def _killed(name: str, seed: int) -> str:
@@ -29,15 +48,14 @@ def _killed(name: str, seed: int) -> str:
     return killed_by(mutant, seed, days_of(mutant))
 
 
-def told(mutant: Mutant, found: Iterable[str]) -> str:
+def told(mutant: Mutant, found: Sequence[str]) -> str:
     """A sentence on one mutant: killed by how many, by what, and why not by more."""
     by = Counter(found)
-    crashes, nobody = by.pop("crash", 0), by.pop("", 0)
-    killed = sum(by.values())
+    crashes, _ = by.pop("crash", 0), by.pop("", 0)
     who = ", ".join(f"{name} {count}" for name, count in by.most_common(4))
     crashed = f", {crashes} fell over" * bool(crashes)
     weak = f"; {mutant.weak}" if mutant.weak else ""
-    return f"{mutant.name}: {killed} of {killed + crashes + nobody} ({who}{crashed}){weak}"
+    return f"{mutant.name}: {kills(found)} of {len(found)} ({who}{crashed}){weak}"
 
 
 def survivors(known: Kills) -> list[str]:
@@ -50,4 +68,4 @@ def survivors(known: Kills) -> list[str]:
 
 
 def _rate(found: list[str]) -> float:
-    return sum(by not in ("", "crash") for by in found) / len(found) if found else 1.0
+    return kills(found) / len(found) if found else 1.0

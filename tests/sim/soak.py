@@ -1,7 +1,7 @@
 """Plays many seeds with faults and audits each: `make soak SEEDS=10000`.
 
 Prints what failed, progress on the way, and a report: seeds, checks by invariant, faults by
-class, marks fired, mutants killed, seeds per minute. Exit 1 when an invariant was broken, when
+class, marks fired, seeds per minute, mutants killed. Exit 1 when an invariant was broken, when
 a mark of a large batch never fired, or when too few seeds find a mutant. With `--state FILE` it
 goes on where it was interrupted, mutants in FILE.mutants. `--first SEED --seeds 1` looks at one
 seed again; `--seeds 0 --mutants 200` plays the mutants alone.
@@ -34,11 +34,13 @@ from scheduler.clock import monotonic
 from .auditor import checks_of, faults_of, marks_of, unrest_of
 from .evidence import evidence_of
 from .kills import hunted, survivors, told
+from .mutants import MUTANTS
 from .play import Play
 from .report import lines, silent
 from .script import draw
 from .wiring import wired
 
+MUTANT_SEEDS = 200
 ACTORS = ("provider", "operator")
 """Whose events are trouble too, and are counted with the faults."""
 
@@ -190,7 +192,10 @@ def hunt(options: argparse.Namespace) -> list[str]:
         print(f"mutant {told(mutant, known[mutant.name])}", flush=True)
         if path:
             keep(path, known)
-    return survivors(known)
+    alive = survivors(known)
+    played = sum(map(len, known.values()))
+    print(f"mutants killed: {len(MUTANTS) - len(alive)} of {len(MUTANTS)}, in {played} plays")
+    return alive
 
 
 def main() -> int:
@@ -203,7 +208,7 @@ def main() -> int:
     parser.add_argument("--book", default="", metavar="URL", help="the real book, in PostgreSQL")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--state", type=Path, help="a file to go on from")
-    parser.add_argument("--mutants", type=int, default=0, help="seeds for each mutant")
+    parser.add_argument("--mutants", type=int, help="seeds for each (200, or a fifth of SEEDS)")
     parser.add_argument("--quiet", action="store_true", help="no bar")
     options = parser.parse_args()
     quiet()
@@ -214,6 +219,9 @@ def main() -> int:
     tame = silent(whole.marks, whole.seeds, real=options.sql or bool(options.book))
     if tame:
         print(f"marks that never fired: {', '.join(tame)}")
+    if options.mutants is None:  # on a real book the pure soak has hunted them already
+        real = options.sql or options.book
+        options.mutants = 0 if real else min(MUTANT_SEEDS, options.seeds // 5)
     alive = hunt(options) if options.mutants else []
     if alive:
         print(f"mutants that too few seeds find: {', '.join(alive)}")

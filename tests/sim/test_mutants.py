@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from .auditor import faults_of
+from .kills import undecided
 from .mutants import MUTANTS, Mutant, killed_by
 from .play import Play
 from .script import Script, draw
@@ -52,3 +53,21 @@ def test_the_list_is_long_and_each_weak_one_says_why() -> None:
     names = [mutant.name for mutant in MUTANTS]
     assert len(set(names)) == len(names) >= 40 and set(names) >= QUICK
     assert all(len(m.weak.split()) >= 4 for m in MUTANTS if m.weak)
+
+
+@pytest.mark.parametrize(
+    ("found", "next_"),
+    [
+        ([], range(1, 5)),
+        (["I4", "", "I4"], range(4, 6)),
+        (["I4"] * 4, range(0)),
+        (["", "crash", "", "", "I4"], range(6, 9)),
+        (["", "crash", "", "", "I4", ""], range(0)),
+        (["", "", "", "", "I4", "I4", "I4"], range(8, 9)),
+    ],
+)
+def test_a_mutant_is_played_until_half_of_its_seeds_is_settled(
+    found: list[str], next_: range
+) -> None:
+    """Of eight seeds: four finds, or five misses, say what the rest could not change."""
+    assert undecided(found, 8) == next_
