@@ -1,7 +1,7 @@
 # cohortd: `make help` lists the targets. Needs Python 3.11 or newer and make; everything else goes into .venv.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench soak lock dashboards clean
+.PHONY: help demo test lint bench soak fuzz lock dashboards clean
 
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' && echo $$p && break; done)
@@ -9,6 +9,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 RUNTIME := .venv/.cohortd-runtime
 DEV := .venv/.cohortd-dev
+FUZZ := .venv/.cohortd-fuzz
 SEEDS ?= 10000
 
 help:  ## this list
@@ -33,10 +34,14 @@ bench: $(DEV)  ## how much a cycle costs, as ratios to a bare loop
 soak: $(DEV)  ## many simulated programs with faults: make soak SEEDS=10000
 	@$(BIN)/python -m tests.sim.soak --seeds $(SEEDS) $(ARGS)
 
-lock: $(DEV)  ## write the three lock files anew (needs uv)
+fuzz: $(FUZZ)  ## fuzz the cloud adapter, guided by coverage (CPython 3.11 to 3.13 on Linux)
+	@$(BIN)/python -m tests.clouds.fuzz $(ARGS)
+
+lock: $(DEV)  ## write the four lock files anew (needs uv)
 	$(UV) pyproject.toml -o requirements.lock
 	$(UV) pyproject.toml --group dev --all-extras -o requirements-dev.lock
 	$(UV) --group build -c requirements-dev.lock -o requirements-build.lock
+	$(UV) --group fuzz -c requirements-dev.lock -o requirements-fuzz.lock
 
 UV := uv pip compile --quiet --upgrade --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--no-annotate --no-header
@@ -60,4 +65,8 @@ $(RUNTIME): requirements.lock requirements-build.lock pyproject.toml
 $(DEV): $(RUNTIME) requirements-dev.lock
 	@echo "installing the locked development tools into .venv"
 	@$(PIP) --require-hashes -r requirements-dev.lock
+	@touch $@
+
+$(FUZZ): $(DEV) requirements-fuzz.lock
+	@$(PIP) --require-hashes -r requirements-fuzz.lock
 	@touch $@

@@ -28,9 +28,10 @@ WANTED = {
     "requirements.lock": RUNTIME,
     "requirements-dev.lock": RUNTIME + EXTRAS + GROUPS["dev"],
     "requirements-build.lock": GROUPS["build"],
+    "requirements-fuzz.lock": GROUPS["fuzz"],
 }
 PIN = re.compile(r"^([A-Za-z0-9._-]+)==(\S+)(.*(?:\n {4}.*)*)", re.MULTILINE)
-TARGETS = ("demo", "test", "lint", "bench", "soak")
+TARGETS = ("demo", "test", "lint", "bench", "soak", "fuzz")
 
 
 def pins(lock: str) -> dict[str, tuple[str, str]]:
