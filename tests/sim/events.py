@@ -17,6 +17,10 @@ SMALL = ("H100-1-80G", "H100-2-80G")
 ZONES = ("fr-par-1", "fr-par-2", "pl-waw-2")
 READS = ("outage", "partial", "stale", "shuffled", "unknown-state")
 CALLS = ("throttle", "refuse", "lost-before", "lost-after", "late")
+HAND, IAM_PLACE = "hand", "iam"
+"""Who edits policies by hand; where windows of trouble with IAM are."""
+IAM = ("iam-down", "iam-throttle", "iam-lost", "iam-conflict", "iam-forbidden")
+"""How IAM fails: not reached, reached and the answer lost, or refused."""
 POINTS = (
     "before acquire",
     "after acquire",
@@ -28,6 +32,12 @@ POINTS = (
     "after call",
     "before mark",
     "after mark",
+    "before withhold",
+    "after withhold",
+    "before rules",
+    "after rules",
+    "before restore",
+    "after restore",
 )
 DICE = ("crash", "error", "stall", "slow")
 """What may befall a cycle at a point: the daemon dies, hears an error, is overtaken, is slow."""

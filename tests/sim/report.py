@@ -11,7 +11,7 @@ CLASSES = {
     "leadership": ("standby", "heard StaleEpoch"),
     "people meanwhile": ("heard Overtaken",),
     "reads": ("outage", "partial", "stale", "shuffled", "unknown-state"),
-    "calls": ("throttle", "refuse", "lost-before", "lost-after", "late"),
+    "calls": ("throttle", "refuse", "lost-before", "lost-after", "late", "iam-"),
     "world": ("provider",),
     "people": ("operator",),
 }
