@@ -28,7 +28,9 @@ def hasty(seed: int) -> float:
 
 
 def windows(seed: int, healed_s: int) -> Iterator[Window]:
-    """Trouble with IAM: each kind is off for half of the seeds, and lasts longer than others."""
+    """Trouble with IAM: each kind is off for half of the seeds; often when a level changes."""
+    levels = [e for e in edits(seed, healed_s, healed_s) if e.verb == "level"]
+    changes = [at_s for e in levels for at_s in (e.at_s, e.at_s + e.args[2])]
     for kind in IAM if has_key(seed) else ():
         chance = random.Random(f"{seed}/windows/{kind}")
         if chance.random() < 0.5:
@@ -37,6 +39,8 @@ def windows(seed: int, healed_s: int) -> Iterator[Window]:
         for _ in range(chance.randint(1, max(3, days // 6))):
             from_s = chance.randrange(START_S, healed_s)
             length_s = int(60 * 2 ** chance.uniform(4, 11))
+            if changes and chance.random() < 0.5:
+                from_s = max(START_S, chance.choice(changes) - chance.randrange(length_s))
             yield Window(kind, IAM_PLACE, from_s, min(from_s + length_s, healed_s))
 
 
