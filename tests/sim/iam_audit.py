@@ -96,7 +96,9 @@ def _given(found: Evidence, change: Change, gained: set[Right], name: str) -> It
     recorded = _recorded(change.withheld, change.policy_id)
     if not gained <= recorded:
         yield f"IAM {name} was given what was never taken: {sorted(gained - recorded)}"
-    names = {row["startup"] for row in change.withheld if row["policy_id"] == change.policy_id}
+    own = [row for row in change.withheld if row["policy_id"] == change.policy_id]
+    taken = tuple(_rule(each["rule"]) for row in own for each in json.loads(row["taken"]))
+    names = _owners(found, taken, change.now_s) or {row["startup"] for row in own}
     if not any(_asked(found, "reopen", who, change) for who in names):
         yield f"I21 {name} was given back, and nobody asked to reopen {sorted(names)}"
 
@@ -104,7 +106,9 @@ def _given(found: Evidence, change: Change, gained: set[Right], name: str) -> It
 def _left_alone(change: Change, name: str) -> Iterator[str]:
     """What starts nothing is left as it is: also what a person added while it was closed."""
     own = [row for row in change.withheld if row["policy_id"] == change.policy_id]
-    lefts = [_rule(each["left"]) for row in own for each in json.loads(row["taken"]) if each["left"]]
+    lefts = [
+        _rule(each["left"]) for row in own for each in json.loads(row["taken"]) if each["left"]
+    ]
     for rule in change.read:
         if rule not in (change.after or ()) and not _starts(rule) and rule not in lefts:
             yield f"IAM {name} lost a rule that starts nothing: {rule}"

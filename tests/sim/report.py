@@ -30,7 +30,11 @@ MARKS = (
     *(f"deed {verb}" for verb in ("cut", "join", "leave", "pass")),
 )
 """What has to happen in a batch of a hundred seeds."""
-REAL_MARKS = ("refund", "deed refund", "deed move", "deed advance", "deed accept")
+REAL_MARKS = (
+    *("refund", "deed refund", "deed move", "deed advance", "deed accept"),
+    *("closing close", "closing reopen", "iam narrowed", "iam restored", "iam edited"),
+    *("withheld withheld", "withheld ended"),
+)
 """What only the real book can do."""
 ENOUGH = 100
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from quotas.units import DAY_S, HOUR_S
 
+from . import edits
 from .events import (
     BIG,
     CALLS,
@@ -29,7 +30,6 @@ from .events import (
     Event,
     Window,
 )
-from . import edits
 from .people import people
 
 __all__ = [
