@@ -21,6 +21,7 @@ HAND, IAM_PLACE = "hand", "iam"
 """Who edits policies by hand; where windows of trouble with IAM are."""
 IAM = ("iam-down", "iam-throttle", "iam-lost", "iam-conflict", "iam-forbidden")
 """How IAM fails: not reached, reached and the answer lost, or refused."""
+WHEN = ("before", "after")
 POINTS = (
     "before acquire",
     "after acquire",
@@ -32,13 +33,11 @@ POINTS = (
     "after call",
     "before mark",
     "after mark",
-    "before withhold",
-    "after withhold",
-    "before rules",
-    "after rules",
-    "before restore",
-    "after restore",
 )
+IAM_POINTS = tuple(f"{when} {what}" for what in ("withhold", "rules", "restore") for when in WHEN)
+"""Around the record, the call, and the end of the record: few cycles come there."""
+OFTEN = 8
+"""How much likelier trouble is at those points."""
 DICE = ("crash", "error", "stall", "slow")
 """What may befall a cycle at a point: the daemon dies, hears an error, is overtaken, is slow."""
 

@@ -106,9 +106,8 @@ def _given(found: Evidence, change: Change, gained: set[Right], name: str) -> It
 def _left_alone(change: Change, name: str) -> Iterator[str]:
     """What starts nothing is left as it is: also what a person added while it was closed."""
     own = [row for row in change.withheld if row["policy_id"] == change.policy_id]
-    lefts = [
-        _rule(each["left"]) for row in own for each in json.loads(row["taken"]) if each["left"]
-    ]
+    taken = [each for row in own for each in json.loads(row["taken"])]
+    lefts = [_rule(each["left"]) for each in taken if each["left"]]
     for rule in change.read:
         if rule not in (change.after or ()) and not _starts(rule) and rule not in lefts:
             yield f"IAM {name} lost a rule that starts nothing: {rule}"
@@ -232,9 +231,9 @@ class _Truth:
             name = self.found.organization.names[id]
             starting = [rule for rule in rules if _starts(rule)]
             its = all(rule.project_ids and set(rule.project_ids) <= set(own) for rule in starting)
-            if is_shut and starting and its and id not in self.found.organization.tagged:
-                if at_s >= self.edited_s[id] + AGAIN_S:
-                    yield f"IAM {startup} is closed at {at_s}, and {name} lets it start"
+            free = id in self.found.organization.tagged or at_s < self.edited_s[id] + AGAIN_S
+            if is_shut and starting and its and not free:
+                yield f"IAM {startup} is closed at {at_s}, and {name} lets it start"
             owed = {right for right in self.owed[id] if right[1] in own}
             if not is_shut and owed:
                 yield f"IAM {startup} is open at {at_s}, and {name} lacks {sorted(owed)}"

@@ -26,7 +26,7 @@ from scheduler.timing import Timing
 
 from .cloud import RegionCloud
 from .edits import LAST_EDIT_S
-from .events import HAND, IAM
+from .events import HAND, IAM, IAM_POINTS, OFTEN
 from .hands import Hands
 from .iam import Look, Organization, RegionPermissions
 from .memory import Memory
@@ -271,9 +271,11 @@ class Play:
         if name == "before call":
             lease = self._acting.lease
             self.watch.called(self.clock.now_s(), lease.expires_s if lease else None)
-        if not self.script.dice or self.is_healed or self._is_nested or name not in POINTS:
+        if not self.script.dice or self.is_healed or self._is_nested:
             return
-        drawn = self._dice.random()
+        if name not in POINTS and name not in IAM_POINTS:
+            return
+        drawn = self._dice.random() / (OFTEN if name in IAM_POINTS else 1)
         for kind, chance in sorted(self.script.dice.items()):
             if drawn < chance:
                 self._befall(kind, name)

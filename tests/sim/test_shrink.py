@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from .auditor import faults_of
-from .events import CALLS, DICE, IAM, POINTS, READS
+from .events import CALLS, DICE, IAM, IAM_POINTS, POINTS, READS
 from .play import Play
 from .report import MARKS, by_class, silent
 from .script import Script, draw
@@ -57,7 +57,7 @@ def test_every_fault_that_a_play_injects_has_a_class() -> None:
         "heard StaleEpoch",
         "operator",
     ]
-    kinds += [f"{die} {point}" for die in DICE for point in POINTS]
+    kinds += [f"{die} {point}" for die in DICE for point in (*POINTS, *IAM_POINTS)]
     assert "other" not in by_class(dict.fromkeys(kinds, 1))
 
 
