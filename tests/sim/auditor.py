@@ -15,6 +15,7 @@ from .evidence import Evidence, evidence_of
 from .iam import US
 from .lent_audit import lent
 from .metering_audit import metering
+from .milestones_audit import milestones
 from .play import Play
 from .rules_audit import Looks, rules
 
@@ -22,6 +23,7 @@ CHECKS: tuple[Callable[[Evidence], Iterator[str]], ...] = (
     books,
     held,
     leftovers,
+    milestones,
     metering,
     conduct,
     iam_audit.iam,
@@ -90,7 +92,7 @@ def checks_of(play: Play) -> Counter[str]:
             "I13": len(found.calls) + ours,
             "I14": moved,
             "I17": QUIET_CYCLES,
-            "I18": charges,
+            "I18": charges + len(found.confirmed),
             "I19": entries,
             "I21": len(found.intents),
             "IAM": ours,

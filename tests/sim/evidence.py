@@ -53,6 +53,7 @@ class Evidence:
     withheld: list[Row]
     organization: Organization
     looks: list[Look]
+    confirmed: list[tuple[int, str, str]]
 
     @property
     def approved(self) -> set[str]:
@@ -107,6 +108,7 @@ def evidence_of(play: Play) -> Evidence:
         committed=play.watch.committed,
         organization=play.organization,
         looks=play.looks,
+        confirmed=play.office.confirmed,
         **rows,
     )
 

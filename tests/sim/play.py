@@ -52,9 +52,10 @@ class Play:
     """A script's region, book and daemons; `run` plays it to its end."""
 
     def __init__(self, script: Script, *, sql: bool = False, book: Book | None = None) -> None:
-        self.script = script
+        is_real = sql or book is not None
+        script = script if is_real else replace(script, milestones=())
+        self.script, self.is_keyed = script, script.iam and is_real
         self.region = Region(script.seed, script.days, (*NAMES, "fir", STRANGER))
-        self.is_keyed = script.iam and (sql or book is not None)
         played = [e for e in script.events if e.who != HAND or self.is_keyed]
         self.events = [(e.at_s, i, e) for i, e in enumerate(played)]
         heapq.heapify(self.events)

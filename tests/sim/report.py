@@ -31,7 +31,7 @@ MARKS = (
 )
 """What has to happen in a batch of a hundred seeds."""
 REAL_MARKS = (
-    *("refund", "deed refund", "deed move", "deed advance", "deed accept"),
+    *("refund", "deed refund", "deed move", "deed advance", "deed accept", "deed confirm"),
     *("closing close", "closing reopen", "iam narrowed", "iam restored", "iam edited"),
     *("withheld withheld", "withheld ended"),
 )

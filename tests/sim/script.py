@@ -15,7 +15,7 @@ from typing import Any
 
 from quotas.units import DAY_S, HOUR_S
 
-from . import edits
+from . import edits, milestones
 from .events import (
     BIG,
     CALLS,
@@ -66,6 +66,8 @@ class Script:
     resumes: tuple[bool, ...] = ()
     answers: float = 0.0
     """The chance that somebody acknowledges a notice, or snoozes it."""
+    milestones: tuple[tuple[int, ...], ...] = ()
+    """For each startup the terms of its milestones, on the real book; see `milestones`."""
     iam: bool = False
     """Whether the daemon has a key for IAM, on the real book."""
     hasty: float = 0.0
@@ -142,6 +144,7 @@ def draw(seed: int, days: int = 183, *, calm: bool = False) -> Script:
         tranches=tuple(terms.choice(["", "", "all", "half"]) for _ in NAMES),
         resumes=tuple(terms.random() < 0.4 for _ in NAMES),
         answers=terms.choice([0.0, 0.1, 0.5]),
+        milestones=milestones.terms(seed, until_s),
         iam=edits.has_key(seed),
         hasty=edits.hasty(seed),
     )
@@ -176,6 +179,7 @@ def _events(seed: int, until_s: int, healed_s: int) -> Iterator[Event]:
     yield from _of_operator(random.Random(f"{seed}/operator"), healed_s)
     yield from _of_clock(random.Random(f"{seed}/clock"), healed_s)
     yield from people(seed, healed_s)
+    yield from milestones.confirmations(seed, until_s, healed_s)
     if edits.has_key(seed):
         yield from edits.edits(seed, healed_s, until_s)
 
