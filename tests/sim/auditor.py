@@ -49,7 +49,14 @@ def faults_early(play: Play) -> list[str]:
     """What is wrong already, in the middle of a play: of what no later row could excuse."""
     found = evidence_of(play)
     stormy = [f"I17 a storm of {play.count} cycles"] if play.count >= play.most_cycles else []
-    return [*stormy, *found.watched, *books(found), *deeds(found), *iam_audit.changes(found)]
+    return [
+        *stormy,
+        *found.watched,
+        *books(found),
+        *deeds(found),
+        *iam_audit.changes(found),
+        *milestones(found),
+    ]
 
 
 def unrest_of(play: Play) -> list[str]:
