@@ -97,8 +97,10 @@ def _given(found: Evidence, change: Change, gained: set[Right], name: str) -> It
     if not gained <= recorded:
         yield f"IAM {name} was given what was never taken: {sorted(gained - recorded)}"
     own = [row for row in change.withheld if row["policy_id"] == change.policy_id]
-    taken = tuple(_rule(each["rule"]) for row in own for each in json.loads(row["taken"]))
-    names = _owners(found, taken, change.now_s) or {row["startup"] for row in own}
+    names = set()
+    for row in own:  # each record by itself: a policy may have been one startup's, then another's
+        taken = tuple(_rule(each["rule"]) for each in json.loads(row["taken"]))
+        names |= _owners(found, taken, change.now_s) or {row["startup"]}
     if not any(_asked(found, "reopen", who, change) for who in names):
         yield f"I21 {name} was given back, and nobody asked to reopen {sorted(names)}"
 
