@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from quotas.causes import level_from
 from quotas.notices import SEND_WITHIN_S, Intent, Notice
+from quotas.permissions import heir_of
 from quotas.program import Program
 from quotas.sentences import Inputs
 from quotas.snapshot import Decision
@@ -36,10 +37,14 @@ class Closings:
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """The newest closing intents of one startup, newest first, and whether rules are withheld."""
+    """The newest closing intents of one startup, newest first, and whether rules are withheld.
+
+    `places` are the projects of each record of what was taken from it.
+    """
 
     intents: tuple[Intent, ...] = ()
     is_withheld: bool = False
+    places: tuple[frozenset[str], ...] = ()
 
     @property
     def last(self) -> Intent | None:
@@ -182,12 +187,26 @@ def _told(startup: str, cause: str, text: str, now_s: int) -> Notice:
     return Notice(startup, "", "", "", RULE, cause, "enforce", now_s, now_s, text, state="told")
 
 
-def newest(intents: Iterable[Intent], withheld: Collection[str]) -> dict[str, Past]:
+def newest(
+    intents: Iterable[Intent], withheld: Mapping[str, Collection[frozenset[str]]]
+) -> dict[str, Past]:
     """What is known of each startup, from its closing intents in the order they were decided."""
     found: dict[str, list[Intent]] = {name: [] for name in withheld}
     for intent in intents:
         found.setdefault(intent.startup, []).insert(0, intent)
-    return {name: Past(tuple(own), name in withheld) for name, own in found.items()}
+    return {
+        name: Past(tuple(own), name in withheld, tuple(withheld.get(name, ())))
+        for name, own in found.items()
+    }
+
+
+def passed_on(past: Mapping[str, Past], projects: Mapping[str, Collection[str]]) -> dict[str, Past]:
+    """The same past, with what is withheld counted for who has the projects of it now."""
+    heirs = {heir_of(name, places, projects) for name, own in past.items() for places in own.places}
+    return {
+        name: replace(past.get(name, Past()), is_withheld=name in heirs)
+        for name in past.keys() | heirs
+    }
 
 
 def seen_as(past: Mapping[str, Past], changed: Iterable[Intent]) -> dict[str, Past]:

@@ -8,7 +8,7 @@ Giving back is a merge of three: what was taken is put back, what is there now i
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
 
 from quotas.access import Policy, Rule
@@ -59,6 +59,20 @@ class Withheld:
     ended_s: int | None = None
     detail: str = ""
     id: int | None = None
+
+    @property
+    def places(self) -> frozenset[str]:
+        """The projects in which something was taken."""
+        return frozenset(id for each in self.taken for id in each.rule.project_ids)
+
+
+def heir_of(startup: str, places: Collection[str], projects: Mapping[str, Collection[str]]) -> str:
+    """Whom what was taken from a startup goes back to: who has all those projects now.
+
+    A project may pass to another startup while its rules are withheld.
+    """
+    owners = (name for name in sorted(projects) if set(places) <= set(projects[name]))
+    return next(owners, startup) if places else startup
 
 
 def starting(rules: Iterable[Rule]) -> list[Rule]:

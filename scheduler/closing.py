@@ -17,10 +17,18 @@ from quotas.book.lease import Lease
 from quotas.book.session import Book
 from quotas.book.state import State
 from quotas.book.withheld import end_withheld, read_withheld, withhold
-from quotas.closing import CLOSE, Closings, announce_closings, decide_closings, projects_at, seen_as
+from quotas.closing import (
+    CLOSE,
+    Closings,
+    announce_closings,
+    decide_closings,
+    passed_on,
+    projects_at,
+    seen_as,
+)
 from quotas.decide import Decided
 from quotas.notices import Intent
-from quotas.permissions import Withheld, given_back, is_own, narrowed
+from quotas.permissions import Withheld, given_back, heir_of, is_own, narrowed
 from quotas.program import Program
 from scheduler.clock import Clock
 from scheduler.clouds.base import CloudError, Conflict, Forbidden, KeyRefused, NotFound, Refused
@@ -119,11 +127,18 @@ class Closer:
 
     def reopen(self, startup: str) -> list[GivenBack]:
         """Give back what was taken from every policy of a startup. Raises CloudError."""
-        return [self._give_back(rows) for rows in _by_policy(self._book, startup)]
+        return [self._give_back(rows) for rows in self._by_policy(startup)]
 
     def would_reopen(self, startup: str) -> list[GivenBack]:
         """What `reopen` would give back; changes nothing. Raises CloudError."""
-        return [self._missing(rows) for rows in _by_policy(self._book, startup)]
+        return [self._missing(rows) for rows in self._by_policy(startup)]
+
+    def _by_policy(self, startup: str) -> Iterator[tuple[Withheld, ...]]:
+        """What a startup is to have back, policy by policy, in the order it was taken."""
+        every = read_withheld(self._book)
+        own = [r for r in every if heir_of(r.startup, r.places, self._projects) == startup]
+        for policy_id in dict.fromkeys(row.policy_id for row in own):
+            yield tuple(row for row in own if row.policy_id == policy_id)
 
     def _give_back(self, rows: tuple[Withheld, ...]) -> GivenBack:
         found = self._missing(rows)
@@ -174,6 +189,7 @@ def closings_of(
     if permissions is None or mode != "enforce":
         return announce_closings(decided.held, state.told, members, mode, now_s)
     past = seen_as(state.closings, decided.intents)
+    past = passed_on(past, projects_at(state.program, now_s))
     return decide_closings(decided.held, past, members, now_s)
 
 
@@ -184,10 +200,3 @@ def closer_of(
     if permissions is None:
         return None
     return Closer(permissions, book, lease, clock, projects_at(program, clock.now_s()))
-
-
-def _by_policy(book: Book, startup: str) -> Iterator[tuple[Withheld, ...]]:
-    """What is withheld from a startup, policy by policy, in the order it was taken."""
-    own = [row for row in read_withheld(book) if row.startup == startup]
-    for policy_id in dict.fromkeys(row.policy_id for row in own):
-        yield tuple(row for row in own if row.policy_id == policy_id)

@@ -80,7 +80,7 @@ _PAST = (
 
 def read_past(connection: Connection) -> Mapping[str, Past]:
     """The newest closing intents of every startup, and whether rules are withheld from it."""
-    held: dict[str, int] = defaultdict(int)
+    held: dict[str, list[frozenset[str]]] = defaultdict(list)
     for each in withheld_now(connection):
-        held[each.startup] += 1
+        held[each.startup].append(each.places)
     return newest((Intent(*row) for row in connection.execute(_PAST)), held)

@@ -19,6 +19,7 @@ from quotas.closing import (
     closing_alarms,
     closing_views,
     decide_closings,
+    passed_on,
     projects_at,
     seen_as,
 )
@@ -175,3 +176,17 @@ def test_a_startup_knows_that_it_is_closed_until_it_is_told_otherwise() -> None:
     assert closed_since(told) == {("cedar", "shadow"): 30}
     told += [("acme", "enforce", "forbid:operator:60", 60), ("cedar", "enforce", "permit:x:0", 70)]
     assert closed_since(told) == {("acme", "enforce"): 60, ("cedar", "shadow"): 30}
+
+
+def test_what_is_withheld_goes_back_to_who_has_the_project_now() -> None:
+    """A project that passed on while its rules were withheld: its new owner is to have them."""
+    place, other = frozenset({"p-1"}), frozenset({"p-2"})
+    past = {"acme": Past((closing("confirmed"),), True, (place,)), "birch": Past()}
+    stays = passed_on(past, {"acme": ("p-1",), "birch": ("p-2",)})
+    assert stays["acme"].is_withheld and not stays["birch"].is_withheld
+    passed = passed_on(past, {"acme": (), "birch": ("p-1", "p-2")})
+    assert not passed["acme"].is_withheld and passed["birch"].is_withheld
+    made = decide_closings({"birch": OPEN}, passed, {"birch"}, 9)
+    assert [(i.startup, i.action) for i in made.intents] == [("birch", REOPEN)]
+    nobody = passed_on({"acme": Past((), True, (place, other))}, {})
+    assert nobody["acme"].is_withheld, "who left stays as it is"

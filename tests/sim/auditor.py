@@ -8,11 +8,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 
+from . import iam_audit
 from .books_audit import books, held, leftovers
 from .conduct_audit import after_the_end, conduct, deeds
 from .evidence import Evidence, evidence_of
+from .iam import US
 from .lent_audit import lent
 from .metering_audit import metering
+from .milestones_audit import milestones
 from .play import Play
 from .rules_audit import Looks, rules
 
@@ -20,8 +23,10 @@ CHECKS: tuple[Callable[[Evidence], Iterator[str]], ...] = (
     books,
     held,
     leftovers,
+    milestones,
     metering,
     conduct,
+    iam_audit.iam,
 )
 QUIET_CYCLES = 10
 
@@ -44,7 +49,14 @@ def faults_early(play: Play) -> list[str]:
     """What is wrong already, in the middle of a play: of what no later row could excuse."""
     found = evidence_of(play)
     stormy = [f"I17 a storm of {play.count} cycles"] if play.count >= play.most_cycles else []
-    return [*stormy, *found.watched, *books(found), *deeds(found)]
+    return [
+        *stormy,
+        *found.watched,
+        *books(found),
+        *deeds(found),
+        *iam_audit.changes(found),
+        *milestones(found),
+    ]
 
 
 def unrest_of(play: Play) -> list[str]:
@@ -59,7 +71,10 @@ def unrest_of(play: Play) -> list[str]:
 def _counts(play: Play) -> dict[str, int]:
     found = evidence_of(play)
     names = ("transfers", "decisions", "notices", "intents", "disputes", "requests")
-    return {name: len(getattr(found, name)) for name in names}
+    counts = {name: len(getattr(found, name)) for name in names}
+    # A closed startup's rules are read again each hour: that is written, and changes nothing.
+    counts["intents"] -= sum(i["detail"] == "nothing to change" for i in found.intents)
+    return counts | {"policies": len(found.organization.log)}
 
 
 def checks_of(play: Play, found: Evidence) -> Counter[str]:
@@ -67,6 +82,7 @@ def checks_of(play: Play, found: Evidence) -> Counter[str]:
     moved = len(found.transfers)
     entries = sum(len(row["entries"]) for row in found.transfers)
     charges = sum(row["kind"] == "charge" for row in found.transfers)
+    ours = sum(change.by == US for change in found.organization.log)
     asked = Counter(
         {
             "I1": moved,
@@ -79,15 +95,16 @@ def checks_of(play: Play, found: Evidence) -> Counter[str]:
             "I10": len(found.requests),
             "I11": len(found.notices),
             "I12": len(found.calls),
-            "I13": len(found.calls),
+            "I13": len(found.calls) + ours,
             "I14": moved,
             "I17": QUIET_CYCLES,
-            "I18": charges,
+            "I18": charges + len(found.confirmed),
             "I19": entries,
             "I21": len(found.intents),
+            "IAM": ours,
         }
     )
-    return asked + play.watch.checks
+    return +asked + play.watch.checks
 
 
 def marks_of(play: Play, found: Evidence) -> set[str]:
@@ -98,6 +115,7 @@ def marks_of(play: Play, found: Evidence) -> set[str]:
     marks |= {"dispute"} if found.disputes else set()
     marks |= {row["kind"] for row in found.transfers}
     marks |= {f"call {call.answer}" for call in found.calls}
+    marks |= iam_audit.marks(found)
     marks |= {f"decision {d['verb']}" for d in found.decisions}
     if any(a.startswith("overdraft:") for row in found.transfers for a, _ in row["entries"]):
         marks.add("overdraft")

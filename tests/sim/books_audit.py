@@ -195,15 +195,20 @@ def _covered(found: Evidence, terms: dict[str, tuple[int, int, int]]) -> Iterato
 
 def terms_of(found: Evidence) -> dict[str, tuple[int, int, int]]:
     """First and last instant, and priority, of each grant: from the script where it has them."""
-    terms = {}
+    terms, waiting = {}, {}
     for _, program in found.programs:
         for startup in program.startups():
             for g in startup.grants:
                 account = f"grant:{startup.name}:{g.id}"
                 for part, (from_s, until_s) in _parts(g).items():
-                    terms[f"{account}{part}"] = (from_s, until_s, g.priority)
+                    if from_s is None:
+                        waiting[f"{account}{part}"] = (until_s, g.priority)
+                    else:
+                        terms[f"{account}{part}"] = (from_s, until_s, g.priority)
     for row in found.transfers:
         account = row["entries"][1][0]
+        if row["kind"] == "grant" and account in waiting:
+            terms[account] = (row["at_s"], *waiting[account])
         if row["kind"] == "grant" and account not in terms:
             days = found.script.days_of(account.rpartition(":")[2])
             until_s = min(row["at_s"] + days * DAY_S, found.script.end_s)
@@ -211,8 +216,11 @@ def terms_of(found: Evidence) -> dict[str, tuple[int, int, int]]:
     return {**found.other_terms, **terms}
 
 
-def _parts(grant: Any) -> dict[str, tuple[int, int]]:
-    """The tranches of a grant by what their account's name ends in, with their instants."""
+def _parts(grant: Any) -> dict[str, tuple[int | None, int]]:
+    """The tranches of a grant by what their account's name ends in, with their instants.
+
+    None is from the confirmation of a milestone on.
+    """
     if not grant.tranches:
         return {"": (grant.effective_s, grant.expires_s)}
     starts = [tranche.effective_s for tranche in grant.tranches]

@@ -184,7 +184,7 @@ def troubled(found: Evidence) -> dict[str, list[Interval]]:
     if found.script.dice:
         troubles[""] += [(at_s - STOP_S, at_s + 2 * STOP_S) for at_s in found.befell]
     for intent in found.intents:
-        if intent["state"] == "failed":
+        if intent["state"] == "failed" and intent["server_id"]:
             troubles[intent["server_id"]].append((intent["decided_s"], found.now_s))
     for word in found.said:
         if word.family in HOLDS_BACK:

@@ -17,6 +17,11 @@ SMALL = ("H100-1-80G", "H100-2-80G")
 ZONES = ("fr-par-1", "fr-par-2", "pl-waw-2")
 READS = ("outage", "partial", "stale", "shuffled", "unknown-state")
 CALLS = ("throttle", "refuse", "lost-before", "lost-after", "late")
+HAND, IAM_PLACE = "hand", "iam"
+"""Who edits policies by hand; where windows of trouble with IAM are."""
+IAM = ("iam-down", "iam-throttle", "iam-lost", "iam-conflict", "iam-forbidden")
+"""How IAM fails: not reached, reached and the answer lost, or refused."""
+WHEN = ("before", "after")
 POINTS = (
     "before acquire",
     "after acquire",
@@ -29,6 +34,10 @@ POINTS = (
     "before mark",
     "after mark",
 )
+IAM_POINTS = tuple(f"{when} {what}" for what in ("withhold", "rules", "restore") for when in WHEN)
+"""Around the record, the call, and the end of the record: few cycles come there."""
+OFTEN = 8
+"""How much likelier trouble is at those points."""
 DICE = ("crash", "error", "stall", "slow")
 """What may befall a cycle at a point: the daemon dies, hears an error, is overtaken, is slow."""
 

@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import text
 
 from .cloud import Call, Swept
+from .iam import Look, Organization
 from .memory import Memory
 from .play import Play
 from .script import Script
@@ -51,6 +52,10 @@ class Evidence:
     other_terms: dict[str, tuple[int, int, int]]
     watched: list[str]
     committed: set[int]
+    withheld: list[Row]
+    organization: Organization
+    looks: list[Look]
+    confirmed: list[tuple[int, str, str]]
 
     @property
     def approved(self) -> set[str]:
@@ -107,6 +112,9 @@ def evidence_of(play: Play) -> Evidence:
         accepted=play.office.accepted,
         watched=play.watch.wrong,
         committed=play.watch.committed,
+        organization=play.organization,
+        looks=play.looks,
+        confirmed=play.office.confirmed,
         **rows,
     )
 
@@ -142,6 +150,7 @@ def _of_memory(book: Memory) -> dict[str, Any]:
         "decisions": [{**_row(d), "at_s": s, "mode": m} for s, m, d in book.decisions],
         "balances": dict(book.balances),
         "other_terms": {},
+        "withheld": [],
         "requests": [_row(request) for request in book.requests.values()],
     }
 
@@ -171,6 +180,7 @@ def _of_sql(book: Any) -> dict[str, Any]:
             "disputes": rows("SELECT * FROM dispute"),
             "requests": rows("SELECT * FROM request ORDER BY id"),
             "decisions": rows("SELECT * FROM decision ORDER BY id"),
+            "withheld": rows("SELECT * FROM withheld ORDER BY id"),
             "other_terms": {
                 f"grant:{r['startup']}:{r['grant_id']}": tuple(
                     r[name] for name in ("effective_s", "expires_s", "priority")

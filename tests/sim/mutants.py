@@ -13,7 +13,7 @@ from types import TracebackType
 
 import pytest
 
-from . import planted_books, planted_conduct, planted_metering
+from . import planted_books, planted_closing, planted_conduct, planted_metering
 from .auditor import faults_early, faults_of
 from .planting import MUTANTS, Mutant
 from .play import Play
@@ -21,7 +21,7 @@ from .script import draw
 from .wiring import wired
 
 __all__ = ["MUTANTS", "Mutant", "killed_by"]
-PLANTED_IN = (planted_books, planted_conduct, planted_metering)
+PLANTED_IN = (planted_books, planted_closing, planted_conduct, planted_metering)
 GUARDS = (ArithmeticError, AssertionError, ValueError)
 """What the product raises where an amount, a period or a transfer is no such thing."""
 MOST_CYCLES_A_DAY = 50

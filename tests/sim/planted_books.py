@@ -9,8 +9,11 @@ from typing import Any
 import pytest
 
 from quotas import charging, ledger
+from quotas.book import commit as book_commit
+from quotas.book import grant_deeds
 from quotas.ledger import GrantBalance, Transfer, charge_transfer, expiry_transfer
 from quotas.metering import Run
+from quotas.program import Grant
 from quotas.units import DAY_S, HOUR_S, Period
 from scheduler import parts, publish
 
@@ -202,3 +205,41 @@ def a_hold_returns_to_the_wrong_grant(patch: pytest.MonkeyPatch) -> None:
         return replace(ended, entries=tuple(entries))
 
     patch.setattr(charging, "end_hold", wrong)
+
+
+def with_milestones(script: Script) -> Script:
+    """Everybody has milestones; one is confirmed twice, and one a day late."""
+    by_s, events = script.start_s + 5 * DAY_S, []
+    for name in NAMES:
+        for days, milestone in ((4, "demo"), (5, "demo"), (6, "launch")):
+            at_s = script.start_s + days * DAY_S
+            events.append(Event(at_s, "operator", "confirm", (name, milestone)))
+    kept = [e for e in script.events if e.verb != "confirm"]
+    return replace(
+        script,
+        milestones=((900, 40, by_s),) * len(NAMES),
+        events=tuple(sorted((*kept, *events), key=lambda e: e.at_s)),
+    )
+
+
+@planted(sql=True, needs=with_milestones)
+def a_milestone_pays_before_it_is_confirmed(patch: pytest.MonkeyPatch) -> None:
+    """A tranche that waits for a milestone is credited when the program is applied."""
+    right = book_commit.parts
+
+    def wrong(grant: Grant) -> Any:
+        begun = (replace(t, effective_s=t.effective_s or grant.effective_s) for t in grant.tranches)
+        return right(replace(grant, tranches=tuple(begun)))
+
+    patch.setattr(book_commit, "parts", wrong)
+
+
+@planted(sql=True, needs=with_milestones)
+def a_milestone_is_never_too_late(patch: pytest.MonkeyPatch) -> None:
+    """Nobody asks until when a milestone had to be reached."""
+    right = grant_deeds.milestones
+
+    def wrong(grant: Grant) -> Any:
+        return {name: (part, replace(t, by_s=None)) for name, (part, t) in right(grant).items()}
+
+    patch.setattr(grant_deeds, "milestones", wrong)

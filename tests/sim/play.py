@@ -25,6 +25,10 @@ from scheduler.cycle import Cycle, Report
 from scheduler.timing import Timing
 
 from .cloud import RegionCloud
+from .edits import LAST_EDIT_S
+from .events import HAND, IAM, IAM_POINTS, OFTEN
+from .hands import Hands
+from .iam import Look, Organization, RegionPermissions
 from .memory import Memory
 from .people import STRANGER
 from .program import Office, program_of
@@ -48,9 +52,12 @@ class Play:
     """A script's region, book and daemons; `run` plays it to its end."""
 
     def __init__(self, script: Script, *, sql: bool = False, book: Book | None = None) -> None:
-        self.script = script
+        is_real = sql or book is not None
+        script = script if is_real else replace(script, milestones=())
+        self.script, self.is_keyed = script, script.iam and is_real
         self.region = Region(script.seed, script.days, (*NAMES, "fir", STRANGER))
-        self.events = [(e.at_s, i, e) for i, e in enumerate(script.events)]
+        played = [e for e in script.events if e.who != HAND or self.is_keyed]
+        self.events = [(e.at_s, i, e) for i, e in enumerate(played)]
         heapq.heapify(self.events)
         self._planned = len(script.events)
         self.cloud = RegionCloud(self.region, script.windows, later=self.plan)
@@ -68,6 +75,9 @@ class Play:
         self._read: set[tuple[str, str, int]] = set()
         self.watch = Watch(script.seed, self._transfers, self._balances)
         self._is_nested = False
+        self.looks: list[Look] = []
+        self.organization = Organization(self.region)
+        self.permissions = self._permissions() if self.is_keyed else None
         self.cycles = [self._daemon(holder) for holder in "ab"[: script.daemons]]
         self._acting = self.cycles[0]
         self.count = self._waits = 0
@@ -86,7 +96,31 @@ class Play:
             holder=holder,
             timing=Timing(),
             publish=self._published,
+            permissions=self.permissions,
         )
+
+    def _permissions(self) -> RegionPermissions:
+        """IAM as the daemon reaches it, and people who edit it from now on."""
+        script = self.script
+        self.region.is_guarded = True
+        self.hands = Hands(self.organization, script.seed, script.end_s + LAST_EDIT_S)
+        return RegionPermissions(
+            self.organization,
+            script.windows,
+            self.injected,
+            now_s=self.clock.now_s,
+            point=self.at_point,
+            withheld=self._withheld,
+            edits=self.hands.hasty,
+            later=self.plan,
+            hands=(script.hasty, random.Random(f"{script.seed}/hasty edits")),
+        )
+
+    def _withheld(self) -> list[dict[str, Any]]:
+        """What the book says is withheld now."""
+        query = text("SELECT * FROM withheld WHERE state = 'withheld' ORDER BY id")
+        with self.book.reading() as connection:
+            return [dict(row) for row in connection.execute(query).mappings()]
 
     # -- time ---------------------------------------------------------------------------
 
@@ -113,6 +147,11 @@ class Play:
         elif event.who == "clock":
             (step_s,) = event.args
             self._step(step_s)
+        elif event.who == HAND and event.verb == "level":
+            said = replace(event, verb="say", args=("level", *event.args))
+            self.office.does(said, self.clock.now_s())
+        elif event.who == HAND:
+            self.hands.does(event)
         else:
             self.region.play(event)
 
@@ -190,18 +229,34 @@ class Play:
         which = self._dice.randrange(len(self.cycles))
         NOW.hit, NOW.watch = self.at_point, self.watch
         self._acting = self.cycles[which]
+        trouble = self._trouble()
         try:
             self.report = report = self._acting.run()
         except Died:
+            self._looked(None)
             self.cycles[which] = self._daemon("ab"[which])
             return AFTER_AN_ERROR_S
         except (OperationalError, StaleEpoch, Overdrawn, Overtaken) as error:
             self.injected[f"heard {type(error).__name__}"] += 1
+            self._looked(None)
             return AFTER_AN_ERROR_S
+        if report.outcome != "standby":
+            self._looked(report.view if trouble == self._trouble() else None)
         if report.outcome in ("observed", "standby"):
             self.injected[report.outcome] += 1
             return AFTER_AN_ERROR_S
         return AFTER_A_STOP_S if report.sent else self._pause_s(report)
+
+    def _trouble(self) -> int:
+        """How much has befallen cycles, and calls to IAM, so far."""
+        return len(self.befell) + sum(self.injected[kind] for kind in IAM)
+
+    def _looked(self, view: Any) -> None:
+        """A cycle has ended, with a view of it where nothing went wrong."""
+        if self.is_keyed:
+            levels = {s.name: s.level for s in view.startups} if view else {}
+            now_s, changes = self.clock.now_s(), len(self.organization.log)
+            self.looks.append(Look(self.region.now_s, now_s, levels, changes, view is not None))
 
     def _pause_s(self, report: Report) -> int:
         """Soon, and later each time, while something is due; else 0: the next poll."""
@@ -217,9 +272,11 @@ class Play:
         if name == "before call":
             lease = self._acting.lease
             self.watch.called(self.clock.now_s(), lease.expires_s if lease else None)
-        if not self.script.dice or self.is_healed or self._is_nested or name not in POINTS:
+        if not self.script.dice or self.is_healed or self._is_nested:
             return
-        drawn = self._dice.random()
+        if name not in POINTS and name not in IAM_POINTS:
+            return
+        drawn = self._dice.random() / (OFTEN if name in IAM_POINTS else 1)
         for kind, chance in sorted(self.script.dice.items()):
             if drawn < chance:
                 self._befall(kind, name)

@@ -25,6 +25,7 @@ from quotas.orders import (
     GrantOrder,
     HoldOrder,
     HoldVoidOrder,
+    MilestoneOrder,
     Order,
     PriceOrder,
     RefundOrder,
@@ -47,12 +48,12 @@ from quotas.requests import Ask, open_by
 from quotas.units import DAY_S
 from quotas.words import Word
 
-from . import memory_deeds
+from . import memory_deeds, milestones
 from .memory import Memory
 from .region import Region
 from .script import BIG, NAMES, SMALL, START_S, ZONES, Event, Script
 
-REAL_ONLY = ("refund", "move", "advance", "accept")
+REAL_ONLY = ("refund", "move", "advance", "accept", "confirm")
 """Verbs that a book in Python does not know: drawn in every seed, done on the real book."""
 FLAVORS = tuple(f"{kind}@{ZONES[1]}" for kind in (*SMALL, *BIG))
 FLAVORS += tuple(f"{kind}@{ZONES[2]}" for kind in SMALL)
@@ -77,7 +78,7 @@ def _startup(script: Script, region: Region, number: int) -> Startup:
     first, second = (credits * 1_000_000 for credits in script.credits[number])
     middle_s = START_S + (script.end_s - START_S) // 2
     kind = script.tranches[number] if script.tranches else ""
-    grants = (
+    grants: tuple[Grant, ...] = (
         Grant(
             f"{name}-1",
             first,
@@ -88,6 +89,9 @@ def _startup(script: Script, region: Region, number: int) -> Startup:
         ),
         Grant(f"{name}-2", second, START_S + DAY_S, middle_s, priority=number % 2),
     )
+    if any(script.milestones) and script.milestones[number]:
+        waits = milestones.grant_of(name, script.milestones[number], script.end_s)
+        grants = (*grants, waits)
     return Startup(
         name,
         "spring",
@@ -116,6 +120,8 @@ class Office:
         self.done: Counter[str] = Counter()
         self.accepted: set[tuple[str, int]] = set()
         """Rates that reach cohorts with fixed prices: of their start, or mended downwards."""
+        self.confirmed: list[tuple[int, str, str]] = []
+        """When somebody said that a milestone of a startup was reached, refused or not."""
         self._apply(program, START_S)
 
     def does(self, event: Event, now_s: int) -> None:
@@ -261,6 +267,10 @@ class Office:
 
     def _advance(self, now_s: int, name: str, credits: int) -> None:
         self._real(AdvanceOrder(name, f"{name}-1", credits * 1_000_000), now_s)
+
+    def _confirm(self, now_s: int, name: str, milestone: str) -> None:
+        self.confirmed.append((now_s, name, milestone))
+        self._real(MilestoneOrder(name, f"{name}-3", milestone), now_s)
 
     def _accept(self, now_s: int, kind: str, percent: int, back_s: int) -> None:
         rate = self.region.rate_ucr_per_h("fr-par-2", kind, START_S) * percent // 100

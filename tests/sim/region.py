@@ -8,6 +8,7 @@ from simulator.world import Fault, FaultKind, PriceChange, Refusal, Server, Worl
 from simulator.world.catalogue import OFFERS
 from simulator.world.lifecycle import STANDBY
 from simulator.world.market import Market
+from simulator.world.model import permission_denied
 
 from .script import START_S, Event
 
@@ -18,6 +19,8 @@ class Region(World):
     def __init__(self, seed: int, days: int, names: tuple[str, ...]) -> None:
         super().__init__(seed, START_S, days + 9, Market(seed))
         self.project_of = {name: self.add_startup(name).id for name in names}
+        self.is_guarded = False
+        """Whether startups may only do what their policies in IAM let them."""
         self.slots: dict[tuple[str, str, int], str] = {}
         self.stock = dict(self.market.stock_gpus)
         self.changed: dict[str, list[int]] = {}
@@ -66,14 +69,24 @@ class Region(World):
         """Start the server of a slot; make it if there is none."""
         server = self._named(who, zone, slot)
         if server is None:
+            self._check(who, "server:create")
             server = self.create_server(zone, self.project_of[who], kind, f"{who}-{slot}")
             self.slots[who, zone, slot] = server.id
+        self._check(who, "server:start")
         self.act(zone, server.id, "poweron")
+
+    def _check(self, who: str, permission: str) -> None:
+        """Raise Refusal where somebody's policies do not let him."""
+        if self.is_guarded:
+            project = next(p for p in self.projects if p.name == who)
+            if not self.iam.startup_may(project, permission):
+                raise permission_denied("compute_servers", permission.partition(":")[2])
 
     def do_again(self, who: str, zone: str, slot: int) -> None:
         """Start it once more, whoever stopped it."""
         server = self._named(who, zone, slot)
         if server is not None:
+            self._check(who, "server:start")
             self.act(zone, server.id, "poweron")
 
     def do_off(self, who: str, zone: str, slot: int) -> None:

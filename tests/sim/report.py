@@ -11,7 +11,7 @@ CLASSES = {
     "leadership": ("standby", "heard StaleEpoch"),
     "people meanwhile": ("heard Overtaken",),
     "reads": ("outage", "partial", "stale", "shuffled", "unknown-state"),
-    "calls": ("throttle", "refuse", "lost-before", "lost-after", "late"),
+    "calls": ("throttle", "refuse", "lost-before", "lost-after", "late", "iam-"),
     "world": ("provider",),
     "people": ("operator",),
 }
@@ -30,7 +30,11 @@ MARKS = (
     *(f"deed {verb}" for verb in ("cut", "join", "leave", "pass")),
 )
 """What has to happen in a batch of a hundred seeds."""
-REAL_MARKS = ("refund", "deed refund", "deed move", "deed advance", "deed accept")
+REAL_MARKS = (
+    *("refund", "deed refund", "deed move", "deed advance", "deed accept", "deed confirm"),
+    *("closing close", "closing reopen", "iam narrowed", "iam restored", "iam edited"),
+    *("withheld withheld", "withheld ended"),
+)
 """What only the real book can do."""
 ENOUGH = 100
 

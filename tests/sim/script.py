@@ -15,6 +15,7 @@ from typing import Any
 
 from quotas.units import DAY_S, HOUR_S
 
+from . import edits, milestones
 from .events import (
     BIG,
     CALLS,
@@ -65,6 +66,12 @@ class Script:
     resumes: tuple[bool, ...] = ()
     answers: float = 0.0
     """The chance that somebody acknowledges a notice, or snoozes it."""
+    milestones: tuple[tuple[int, ...], ...] = ()
+    """For each startup the terms of its milestones, on the real book; see `milestones`."""
+    iam: bool = False
+    """Whether the daemon has a key for IAM, on the real book."""
+    hasty: float = 0.0
+    """The chance that somebody edits a policy soon after it was narrowed."""
 
     @property
     def start_s(self) -> int:
@@ -132,11 +139,14 @@ def draw(seed: int, days: int = 183, *, calm: bool = False) -> Script:
         poll_s=chance.choice([(6 * HOUR_S, 12 * HOUR_S), (6 * HOUR_S, 9 * HOUR_S)]),
         daemons=2 if random.Random(f"{seed}/daemons").random() < 0.2 else 1,
         dice=_dice(seed),
-        windows=tuple(_windows(seed, healed_s)),
+        windows=(*_windows(seed, healed_s), *edits.windows(seed, healed_s)),
         events=tuple(sorted(_events(seed, until_s, healed_s), key=lambda e: e.at_s)),
         tranches=tuple(terms.choice(["", "", "all", "half"]) for _ in NAMES),
         resumes=tuple(terms.random() < 0.4 for _ in NAMES),
         answers=terms.choice([0.0, 0.1, 0.5]),
+        milestones=milestones.terms(seed, until_s),
+        iam=edits.has_key(seed),
+        hasty=edits.hasty(seed),
     )
     return script.without_faults() if calm or seed == 0 else script
 
@@ -169,6 +179,9 @@ def _events(seed: int, until_s: int, healed_s: int) -> Iterator[Event]:
     yield from _of_operator(random.Random(f"{seed}/operator"), healed_s)
     yield from _of_clock(random.Random(f"{seed}/clock"), healed_s)
     yield from people(seed, healed_s)
+    yield from milestones.confirmations(seed, until_s, healed_s)
+    if edits.has_key(seed):
+        yield from edits.edits(seed, healed_s, until_s)
 
 
 HABITS = ("steady", "bursts", "bounces", "resizes", "cheats", "guest", "recreates")

@@ -27,6 +27,7 @@ QUICK = {
     "the guard sleeps",
     "shadow stops too",
     "notices are short",
+    "rules are taken before they are recorded",
 }
 
 
@@ -36,14 +37,14 @@ def test_a_planted_bug_is_found(mutant: Mutant) -> None:
     assert any(killed_by(mutant, seed, DAYS) not in ("", "crash") for seed in SEEDS)
 
 
-NEEDS = {mutant.needs: mutant.name for mutant in MUTANTS if mutant.needs is not None}
+NEEDS = {mutant.needs: mutant for mutant in MUTANTS if mutant.needs is not None}
 
 
-@pytest.mark.parametrize("needs", NEEDS, ids=NEEDS.get)
+@pytest.mark.parametrize("needs", NEEDS, ids=lambda needs: NEEDS[needs].name)
 def test_what_a_mutant_needs_breaks_nothing_by_itself(needs: Callable[[Script], Script]) -> None:
     """The script in which a bug can show itself is played without the bug, and is in order."""
     with wired():
-        play = Play(needs(draw(2, DAYS)))
+        play = Play(needs(draw(2, DAYS)), sql=NEEDS[needs].sql)
         play.run()
     assert faults_of(play) == []
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from .auditor import faults_of
-from .events import CALLS, DICE, POINTS, READS
+from .events import CALLS, DICE, IAM, IAM_POINTS, POINTS, READS
 from .play import Play
 from .report import MARKS, by_class, silent
 from .script import Script, draw
@@ -47,8 +47,17 @@ def test_a_batch_in_which_a_mark_never_fires_is_named() -> None:
 
 def test_every_fault_that_a_play_injects_has_a_class() -> None:
     """The report counts faults by class, and leaves none over."""
-    kinds = [*READS, *CALLS, "clock step", "observed", "standby", "heard StaleEpoch", "operator"]
-    kinds += [f"{die} {point}" for die in DICE for point in POINTS]
+    kinds = [
+        *READS,
+        *CALLS,
+        *IAM,
+        "clock step",
+        "observed",
+        "standby",
+        "heard StaleEpoch",
+        "operator",
+    ]
+    kinds += [f"{die} {point}" for die in DICE for point in (*POINTS, *IAM_POINTS)]
     assert "other" not in by_class(dict.fromkeys(kinds, 1))
 
 

@@ -1,0 +1,59 @@
+"""Grants that wait for milestones, on the real book: their terms, and who confirms them when.
+
+Half of the seeds have none. Some milestones are reached in time, some too late or too early,
+some twice, and some never.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+
+from quotas.program import Grant, Tranche
+from quotas.units import DAY_S
+
+from .events import NAMES, START_S, Event
+
+REACHED = ("demo", "launch")
+BEGINS_S = START_S + 2 * DAY_S
+"""From when on milestones can be confirmed."""
+Terms = tuple[int, ...]
+"""Credits of the first and of the second milestone, and the last instant of the second."""
+
+
+def terms(seed: int, end_s: int) -> tuple[Terms, ...]:
+    """For each startup the terms of its milestones, or none."""
+    chance = random.Random(f"{seed}/milestones")
+    if chance.random() < 0.5:
+        return ()
+    return tuple(_terms(chance, end_s) if chance.random() < 0.6 else () for _ in NAMES)
+
+
+def _terms(chance: random.Random, end_s: int) -> Terms:
+    credits = chance.choice([40, 900]), chance.choice([40, 900])
+    return (*credits, chance.randrange(BEGINS_S + DAY_S, end_s))
+
+
+def confirmations(seed: int, end_s: int, healed_s: int) -> Iterator[Event]:
+    """When somebody says that a milestone was reached, rightly or not."""
+    chance = random.Random(f"{seed}/confirmations")
+    for name, own in zip(NAMES, terms(seed, end_s), strict=False):
+        for milestone in REACHED if own else ():
+            how = chance.choice(["never", "early", "some day", "some day", "twice", "late"])
+            at_s = chance.randrange(BEGINS_S, healed_s)
+            early_s, late_s = chance.randrange(START_S, BEGINS_S), own[2] + chance.choice([0, 99])
+            again_s = at_s + chance.choice([0, DAY_S])
+            moments = {"never": [], "early": [early_s, at_s], "late": [late_s]}
+            for moment_s in moments.get(how, [at_s, again_s] if how == "twice" else [at_s]):
+                yield Event(moment_s, "operator", "confirm", (name, milestone))
+
+
+def grant_of(name: str, own: Terms, end_s: int) -> Grant:
+    """The grant of a startup whose tranches wait for milestones."""
+    first, second, by_s = own
+    tranches = (
+        Tranche(first * 1_000_000, None, REACHED[0]),
+        Tranche(second * 1_000_000, None, REACHED[1], by_s),
+    )
+    whole_ucr = sum(tranche.amount_ucr for tranche in tranches)
+    return Grant(f"{name}-3", whole_ucr, BEGINS_S, end_s, tranches=tranches)
