@@ -56,6 +56,7 @@ class World:
         self._chances: dict[str, random.Random] = {}
         self._servers: dict[str, dict[str, Server]] = {zone: {} for zone in OFFERS}
         self._before: dict[str, tuple[Server, int]] = {}
+        self._held: dict[str, list[tuple[int, Step]]] = {}
         self._scripts: dict[tuple[str, str], tuple[lifecycle.Move, ...]] = {}
         self._made = 0
         self._books = books.Books()
@@ -115,12 +116,27 @@ class World:
         if server is None or server.epoch != step.epoch:
             return
         leaves = server.state == "stopping" and step.state != "stopping"
-        if leaves and self.faults.is_stuck(server.id, server.zone, self.now_s):
-            self._agenda.plan(self.now_s + _STUCK_LOOK_S, step)
-        elif step.state == lifecycle.GONE:
+        if leaves and not self._may_leave(server, step):
+            return
+        if step.state == lifecycle.GONE:
             self._remove(server)
         else:
             self._enter(server, step.state, step.state_detail)
+
+    def _may_leave(self, server: Server, step: Step) -> bool:
+        """Whether a server that stops goes on; while it is stuck, all its later steps wait too."""
+        held = self._held.get(server.id, [])
+        if held and held[0][1].epoch == step.epoch and held[0][1] != step:
+            held.append((self.now_s, step))
+            return False
+        if self.faults.is_stuck(server.id, server.zone, self.now_s):
+            if not held or held[0][1] != step:
+                self._held[server.id] = [(self.now_s, step)]
+            self._agenda.plan(self.now_s + _STUCK_LOOK_S, step)
+            return False
+        for due_s, later in self._held.pop(server.id, [])[1:]:
+            self._agenda.plan(self.now_s + due_s - held[0][0], later)
+        return True
 
     # -- reading ------------------------------------------------------------------------
 

@@ -271,6 +271,23 @@ def test_a_stuck_server_stays_in_stopping() -> None:
     assert world.truth()[0].end_s == stopped_s
 
 
+@pytest.mark.parametrize("stuck_s", range(7_200, 7_260, 7))
+def test_a_server_stuck_in_a_reboot_comes_up_in_the_end(stuck_s: int) -> None:
+    """What follows on stopping waits with it, and then comes in its order and at its distance."""
+    world, project = empty()
+    server_id = started(world, project)
+    until_s = world.now_s + stuck_s
+    world.faults.add(Fault(FaultKind.STUCK_STOPPING, zone=ZONE, count=1, until_s=until_s))
+    world.act(ZONE, server_id, "reboot")
+    seen = ["stopping"]
+    for now_s in range(world.now_s, until_s + 300):
+        world.advance(now_s)
+        server = world.server(ZONE, server_id)
+        seen += [server.state] if server.state != seen[-1] else []
+        assert server.state == "stopping" or now_s >= until_s
+    assert seen == ["stopping", "starting", "running"]
+
+
 def test_unknown_things_are_refused() -> None:
     """An unknown type, project, action or server is a Refusal and changes nothing."""
     world, project = empty()
