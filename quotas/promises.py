@@ -25,6 +25,9 @@ LAST_RETRY_S = 900
 GOES_ON = frozenset({"credits", "cohort-end", "membership", "operator"})
 """Rules whose cause outlasts a server's stop: a restart finds the notice where it was."""
 
+ANEW = frozenset({"leaked"})
+"""Rules of which each cause has a notice of its own: what ran meanwhile has leaked anew."""
+
 
 class Promises:
     """The decisions of one cycle as they are collected."""
@@ -55,7 +58,7 @@ class Promises:
             off = replace(notice, off_s=self.snapshot.now_s)
             verb = "executed" if notice.state == "executing" else "cancelled"
             self._end(off, verb, server.state if server else "gone")
-        elif violation is None or notice.mode != self.snapshot.program.mode:
+        elif violation is None or _is_over(notice, violation, self.snapshot.program.mode):
             self._end(notice, "cancelled", server.state, **self._freed(notice))
         elif notice.state != "shadow" and self.snapshot.now_s >= notice.deadline_s:
             self._due(notice, violation, server)
@@ -250,6 +253,11 @@ class Promises:
             self.current[notice.subject] = notice
         of = (notice.startup, notice.server_id)
         self.decisions.append(Decision.made(of, notice.rule, verb, notice.cause, inputs))
+
+
+def _is_over(notice: Notice, violation: Violation, mode: str) -> bool:
+    """Whether a violation is not the one that a notice was given for."""
+    return notice.mode != mode or (notice.rule in ANEW and notice.cause != violation.cause)
 
 
 def _by_id(each: Notice | Intent) -> int:

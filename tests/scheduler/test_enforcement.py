@@ -256,6 +256,21 @@ def test_a_leak_that_is_used_again_is_left_alone() -> None:
     assert (verbs(rig), rig.cloud.stops) == (["notify", "cancelled"], [])
 
 
+def test_what_ran_between_two_sweeps_and_leaks_again_has_a_notice_of_its_own() -> None:
+    """The deadline of the first leak passed unseen: nothing is stopped on it, and all is told."""
+    rig = Rig(policy(leak_after_s=1800))
+    rig.cloud.add(server("s1", state="stopped in place"))
+    rig.run_until(T0 + 1830)
+    (first,) = rig.all("notice")
+    rig.cloud.add(server("s1", state="stopped in place", since_s=first["deadline_s"] - 60))
+    rig.clock.move_to(first["deadline_s"] + 1800)
+    rig.run(0)
+    assert (verbs(rig), rig.cloud.stops) == (["notify", "cancelled", "notify"], [])
+    assert [row["state"] for row in rig.all("notice")] == ["cancelled", "open"]
+    rig.run(NOTICE_S)
+    assert rig.cloud.stops == ["s1"]
+
+
 def test_a_server_that_cannot_be_stopped_is_visible_and_not_hammered() -> None:
     """Locked: each refusal is a failed intent, tried again ever later; an alarm names it."""
     rig = Rig()
