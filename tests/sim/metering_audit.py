@@ -64,6 +64,8 @@ def _excused(found: Evidence, server: str) -> Iterator[Interval]:
     for edge_s in edges:
         at = bisect_right(asked, edge_s)
         within[at].append(edge_s)
+        if at and asked[at - 1] == edge_s:  # in the very second of a sweep, which may have seen it
+            within[at - 1].append(edge_s)
         before = complete[at - 1] if at else None
         if before and before.at_s + STALE_S * before.is_stale >= edge_s:
             unsure |= {at - 1, at}
