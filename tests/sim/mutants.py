@@ -8,6 +8,9 @@ way has crashed: that finds nothing, and is counted by itself.
 from __future__ import annotations
 
 import re
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
@@ -25,6 +28,7 @@ PLANTED_IN = (planted_books, planted_closing, planted_conduct, planted_metering)
 GUARDS = (ArithmeticError, AssertionError, ValueError)
 """What the product raises where an amount, a period or a transfer is no such thing."""
 MOST_CYCLES_A_DAY = 50
+MOST_CPU_S = 30.0
 LOOKS = 4
 """How often a mutant's play is audited before its end: most bugs show early."""
 
@@ -36,7 +40,7 @@ def killed_by(mutant: Mutant, seed: int, days: int) -> str:
     patch = pytest.MonkeyPatch()
     mutant.plant(patch)
     try:
-        with wired():
+        with bounded(MOST_CPU_S), wired():
             play = Play(script, sql=mutant.sql)
             play.most_cycles = MOST_CYCLES_A_DAY * days
             for part in range(1, LOOKS):
@@ -53,6 +57,26 @@ def killed_by(mutant: Mutant, seed: int, days: int) -> str:
         return "crash"
     finally:
         patch.undo()
+
+
+class Endless(Exception):
+    """A planted bug keeps the product in a loop, in which it asks nobody."""
+
+
+@contextmanager
+def bounded(cpu_s: float) -> Iterator[None]:
+    """Raise Endless where a play takes more CPU time than that."""
+
+    def over(*_: object) -> None:
+        raise Endless
+
+    before = signal.signal(signal.SIGVTALRM, over)
+    signal.setitimer(signal.ITIMER_VIRTUAL, cpu_s)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, before)
 
 
 def invariant_of(fault: str) -> str:
