@@ -32,7 +32,8 @@ def lent(looks: Looks) -> Iterator[str]:
         program = looks.program(at_s)
         if program is None:
             continue
-        waiting = dict(_waiting(found, program, at_s, _used(found, program, at_s)))
+        used, sure = _used(found, program, at_s), {server for server, _ in looks.running(at_s)}
+        waiting = dict(_waiting(found, program, at_s, used, sure))
         for name, lenders in waiting.items():
             told = any(
                 n["given_s"] <= at_s + FRESH_S and n["deadline_s"] <= n["given_s"] + R_S
@@ -56,14 +57,17 @@ def _used(found: Evidence, program: Any, at_s: int) -> dict[str, dict[str, int]]
 
 
 def _waiting(
-    found: Evidence, program: Any, at_s: int, used: dict[str, dict[str, int]]
+    found: Evidence, program: Any, at_s: int, used: dict[str, dict[str, int]], sure: set[str]
 ) -> Iterator[tuple[str, list[str]]]:
-    """Owners whose asked-for nominal quota others run on, with the servers of those others."""
+    """Owners whose asked-for nominal quota others run on, with the servers of those others.
+
+    `sure` run at that instant; others may have begun after the daemon looked, or just ended.
+    """
     capacity = program.pools[0].gpus_at(at_s)
     nominal = {s.name: s.nominal.get(POOL, 0) for s in program.startups()}
     if sum(nominal.values()) > capacity or set(used) - set(nominal) or _is_odd(found, at_s):
         return
-    free = capacity - sum(sum(own.values()) for own in used.values())
+    free = capacity - sum(g for own in used.values() for s, g in own.items() if s in sure)
     lenders = [
         server for name, own in used.items() if sum(own.values()) > nominal[name] for server in own
     ]
