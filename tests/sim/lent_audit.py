@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from .conduct_audit import FRESH_S, NOTICE_S
-from .evidence import Evidence
+from .evidence import Evidence, Row
 from .metering_audit import SLACK_S
 from .rules_audit import Looks, gpus_of
 
@@ -35,13 +35,17 @@ def lent(looks: Looks) -> Iterator[str]:
         used, sure = _used(found, program, at_s), {server for server, _ in looks.running(at_s)}
         waiting = dict(_waiting(found, program, at_s, used, sure))
         for name, lenders in waiting.items():
-            told = any(
-                n["given_s"] <= at_s + FRESH_S and n["deadline_s"] <= n["given_s"] + R_S
-                for server in lenders
-                for n in looks.notices[server]
-            )
-            if not told:
+            if not any(_gives_way(n, at_s) for server in lenders for n in looks.notices[server]):
                 yield f"I10 {name} waits for its quota at {at_s}, and nobody is told to give way"
+
+
+def _gives_way(notice: Row, at_s: int) -> bool:
+    """Whether a notice ends within R; one that was snoozed, or that the guard holds, ends late."""
+    if notice["given_s"] > at_s + FRESH_S:
+        return False
+    stands = notice["off_s"] is None or notice["off_s"] > at_s
+    since_s = max(notice["given_s"], at_s) if stands else notice["given_s"]
+    return bool(notice["deadline_s"] <= since_s + R_S)
 
 
 def _used(found: Evidence, program: Any, at_s: int) -> dict[str, dict[str, int]]:
