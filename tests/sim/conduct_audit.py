@@ -271,7 +271,8 @@ def _landings(found: Evidence) -> Iterator[str]:
         zone = detail["flavor"].partition("@")[2]
         names = (zone, "", detail["server"], f"startup:{row['startup']}")
         own = [span for name in names for span in excuses[name]]
-        if not rose and not shaken and not both(own, [(look_s - HOUR_S, over_s)]):
+        # Blind until it was recorded, the daemon let others use the same credits up.
+        if not rose and not shaken and not both(own, [(look_s - HOUR_S, row["recorded_s"])]):
             yield (
                 f"P4 {row['startup']} is overdrawn at {over_s}, though its burn was known "
                 f"at {look_s}"
