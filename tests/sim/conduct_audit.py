@@ -253,9 +253,11 @@ def _landings(found: Evidence) -> Iterator[str]:
             moved[row["startup"]] += [row["at_s"], row["recorded_s"]]
     held = {d["startup"] for d in found.decisions if d["verb"] == "hold"}
     starts: dict[str, list[int]] = defaultdict(list)
+    zones: dict[str, set[str]] = defaultdict(set)
     members = {s.name for s in found.programs[-1][1].startups()}
     for run in found.runs:
         starts[run["startup"]].append(run["start_s"])
+        zones[run["startup"]].add(run["zone"])
     for row in found.transfers:
         over = [a for a, ucr in row["entries"] if is_overdraft(a) and ucr < 0]
         if row["kind"] != "charge" or not over or row["startup"] not in members - held:
@@ -268,8 +270,7 @@ def _landings(found: Evidence) -> Iterator[str]:
         shakes = (*moved[row["startup"]], *(at_s for at_s, _ in found.programs))
         shaken = any(look_s - HOUR_S <= at_s <= row["recorded_s"] for at_s in shakes)
         detail = row["detail"]
-        zone = detail["flavor"].partition("@")[2]
-        names = (zone, "", detail["server"], f"startup:{row['startup']}")
+        names = (*zones[row["startup"]], "", detail["server"], f"startup:{row['startup']}")
         own = [span for name in names for span in excuses[name]]
         # Blind until it was recorded, the daemon let others use the same credits up.
         if not rose and not shaken and not both(own, [(look_s - HOUR_S, row["recorded_s"])]):
