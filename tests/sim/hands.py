@@ -14,7 +14,7 @@ from quotas.access import Rule
 
 from .edits import OTHER, STARTING, edit_of
 from .events import NAMES, Event
-from .iam import Organization, Rules
+from .iam import Organization, Rules, specs_of
 
 JOINS = "fir"
 
@@ -37,16 +37,7 @@ class Hands:
         def add(name: str, whose: str, *rules: Rule, tags: tuple[str, ...] = ()) -> None:
             principal = holder[project_of[whose]]
             assert principal is not None
-            specs = [
-                {
-                    "permission_set_names": rule.sets,
-                    "project_ids": rule.project_ids,
-                    "organization_id": rule.organization_id,
-                    "condition": rule.condition,
-                }
-                for rule in rules
-            ]
-            region.iam.add_policy(name, principal.id, specs, region.now_s, tags)
+            region.iam.add_policy(name, principal.id, specs_of(rules), region.now_s, tags)
 
         for name in (*NAMES, JOINS):
             own = (project_of[name],)

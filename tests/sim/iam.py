@@ -102,16 +102,7 @@ class Organization:
     def replace(self, policy_id: str, rules: Iterable[Rule]) -> tuple[Rules, Rules]:
         """Put a list of rules in the place of another; both. Raises NotFound, Refusal."""
         before = self.rules(policy_id)
-        specs = [
-            {
-                "permission_set_names": rule.sets,
-                "project_ids": rule.project_ids,
-                "organization_id": rule.organization_id,
-                "condition": rule.condition,
-            }
-            for rule in rules
-        ]
-        self.region.iam.set_rules(policy_id, specs, self.region.now_s)
+        self.region.iam.set_rules(policy_id, specs_of(rules), self.region.now_s)
         return before, self.rules(policy_id)
 
     def edit(self, policy_id: str, rules: Iterable[Rule] | None) -> None:
@@ -123,6 +114,19 @@ class Organization:
         else:
             before, after = self.replace(policy_id, rules)
         self.log.append(Change(at_s, at_s, HAND, policy_id, before, after))
+
+
+def specs_of(rules: Iterable[Rule]) -> list[dict[str, Any]]:
+    """Rules as the region's IAM takes them."""
+    return [
+        {
+            "permission_set_names": rule.sets,
+            "project_ids": rule.project_ids,
+            "organization_id": rule.organization_id,
+            "condition": rule.condition,
+        }
+        for rule in rules
+    ]
 
 
 @dataclass

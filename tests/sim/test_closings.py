@@ -2,45 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
-import structlog
 
 from .auditor import faults_of, marks_of, unrest_of
 from .events import HAND
+from .evidence import evidence_of
 from .iam import US
 from .planted_closing import passes_on
-from .play import Play
+from .play import Play, played
 from .script import Script, draw
-from .soak import quiet
-from .wiring import wired
 
+pytestmark = pytest.mark.usefixtures("deterministic")
 KEYED = (1, 4, 6)
 DAYS = 12
-
-
-@pytest.fixture(scope="module", autouse=True)
-def deterministic() -> Iterator[None]:
-    """Cycles log too much to keep; and they run without threads."""
-    before = structlog.get_config()
-    quiet()
-    with wired():
-        yield
-    structlog.configure(**before)
-
-
-def played(script: Script, *, sql: bool = True) -> Play:
-    """The play of a script, at its end."""
-    play = Play(script, sql=sql)
-    play.run()
-    return play
 
 
 @pytest.fixture(scope="module")
 def keyed(deterministic: None) -> dict[int, Play]:
     """Seeds whose daemon has a key for IAM."""
-    return {seed: played(draw(seed, DAYS)) for seed in KEYED}
+    return {seed: played(draw(seed, DAYS), sql=True) for seed in KEYED}
 
 
 @pytest.mark.parametrize("seed", KEYED)
@@ -54,20 +34,20 @@ def test_nothing_is_taken_without_record_and_nothing_is_lost(
 
 def test_the_batch_saw_startups_closed_and_reopened(keyed: dict[int, Play]) -> None:
     """A batch in which these never happen proves little."""
-    seen = set().union(*(marks_of(play) for play in keyed.values()))
+    seen = set().union(*(marks_of(play, evidence_of(play)) for play in keyed.values()))
     assert seen >= {"closing close", "closing reopen", "iam narrowed", "iam restored", "iam edited"}
 
 
-def test_a_project_thatpasses_on_while_closed_is_its_new_owners() -> None:
+def test_a_project_that_passes_on_while_closed_is_its_new_owners() -> None:
     """Who has the project now, and is open, is given what was taken from who had it before."""
-    play = played(passes_on(draw(3, DAYS)))
+    play = played(passes_on(draw(3, DAYS)), sql=True)
     assert faults_of(play) == [] and play.office.done["pass"] == 1
 
 
 def test_a_book_in_python_has_no_key(keyed: dict[int, Play]) -> None:
     """Edits by hand are of the script, and only who has a key plays them."""
     script = keyed[4].script
-    play = played(script, sql=False)
+    play = played(script)
     assert play.permissions is None and play.organization.log == []
     assert any(event.who == HAND for event in script.events)
     assert any(change.by == US for change in keyed[4].organization.log)

@@ -12,7 +12,7 @@ import json
 import os
 import signal
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,19 +26,10 @@ from .auditor import faults_of
 from .evidence import evidence_of
 from .play import Died, Play
 from .script import POINTS, Script, draw
-from .soak import quiet
-from .wiring import wired
 
+pytestmark = pytest.mark.usefixtures("deterministic")  # without threads a fork has all there is
 SEED, DAYS = 3, 5
 """A play in which servers are stopped, so that every point is come to."""
-
-
-@pytest.fixture(autouse=True)
-def deterministic() -> Iterator[None]:
-    """Without threads, so that a fork has all there is."""
-    quiet()
-    with wired():
-        yield
 
 
 class Mortal(Play):
@@ -106,12 +97,10 @@ def outlived(play: Mortal, folder: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def visits() -> Counter[str]:
+def visits(deterministic: None) -> Counter[str]:
     """How often an undisturbed play comes to each point."""
-    quiet()
-    with wired():
-        play = Mortal(script(), Book.in_memory())
-        play.run()
+    play = Mortal(script(), Book.in_memory())
+    play.run()
     return play.met
 
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-import structlog
 
 from quotas.book.verify import verify
 from quotas.explain import recompute
@@ -17,34 +15,16 @@ from quotas.snapshot import Decision
 
 from .auditor import faults_of, marks_of
 from .evidence import evidence_of
-from .play import Play
+from .play import Play, played
 from .program import REAL_ONLY
 from .script import Script, draw
-from .soak import quiet
 from .spans import both, seconds
-from .wiring import wired
 
+pytestmark = pytest.mark.usefixtures("deterministic")
 PURE = [(seed, 30) for seed in range(int(os.environ.get("COHORTD_SIM_SEEDS", "12")))]
 PURE += [(100, 183)]
 SQL = [(seed, 20) for seed in range(4)]
 QUIET_CYCLES = 10
-
-
-@pytest.fixture(scope="module", autouse=True)
-def deterministic() -> Iterator[None]:
-    """Thousands of cycles log too much to keep; and they run without threads."""
-    before = structlog.get_config()
-    quiet()
-    with wired():
-        yield
-    structlog.configure(**before)
-
-
-def played(script: Script, *, sql: bool = False) -> Play:
-    """The play of a script, at its end."""
-    play = Play(script, sql=sql)
-    play.run()
-    return play
 
 
 @pytest.fixture(scope="module")
