@@ -49,7 +49,8 @@ def iam(found: Evidence) -> Iterator[str]:
     if not found.organization.first:
         return
     yield from changes(found)
-    yield from _standing(found)
+    if found.script.mode == "enforce":
+        yield from _standing(found)
     yield from _kept(found)
     yield from _looks_apart(found)
 
