@@ -215,7 +215,8 @@ def main() -> int:
     tier = "in PostgreSQL" if options.book else "on SQLite in memory" if options.sql else "pure"
     tier = f"of {options.days} days, {tier}"
     whole = soak(options, tier)
-    print(report(whole, tier))
+    if whole.seeds:
+        print(report(whole, tier))
     tame = silent(whole.marks, whole.seeds, real=options.sql or bool(options.book))
     if tame:
         print(f"marks that never fired: {', '.join(tame)}")
