@@ -103,11 +103,11 @@ class Memory:
             intents=tuple(self._known_intents()),
             told=frozenset(self.told | set(self.stopped.values())),
             charged=self._sums("usage:"),
-            disputed=self._disputed(),
+            disputed=dict(self.disputed),
             overdraft=self._overdraft(),
             owed=self._owed(),
             holds=tuple(self.holds[id] for id in sorted(self.holds)),
-            stops=self._latest_stops(),
+            stops=self._measured() if self.took is None else self.took,
             requests=tuple(r for r in self.requests.values() if r.is_live),
             excesses=tuple(self.excesses[key] for key in sorted(self.excesses)),
             closings={},
@@ -142,9 +142,6 @@ class Memory:
             if account.startswith(prefix)
         }
 
-    def _disputed(self) -> dict[str, int]:
-        return dict(self.disputed)
-
     def _catalogue(self) -> Catalogue:
         newest = {flavor: versions[-1] for flavor, versions in self.prices.versions.items()}
         rates = {flavor: version.rate_ucr_per_h for flavor, version in newest.items()}
@@ -160,11 +157,6 @@ class Memory:
         sums = self._sums("overdraft:").items()
         return {name.partition(":")[2]: -ucr for name, ucr in sums if ":" in name and ucr}
 
-    def _latest_stops(self) -> tuple[Took, ...]:
-        if self.took is None:
-            self.took = self._measured()
-        return self.took
-
     def _measured(self) -> tuple[Took, ...]:
         found: list[Took] = []
         for intent in reversed(self.intents.values()):
@@ -175,7 +167,8 @@ class Memory:
                     found.append(Took(last.flavor, took_s, last.end_error_s))
             if len(found) == LATEST_STOPS:
                 break
-        return tuple(found)
+        self.took = tuple(found)
+        return self.took
 
     def _ended_by(self, server_id: str, sent_s: int) -> Run | None:
         """The latest run of a server that began before a stop was sent, and ended after."""

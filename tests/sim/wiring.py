@@ -128,5 +128,6 @@ def _remembered(allocate: Callable[[Any], Any]) -> Callable[[Any], Any]:
             known[text] = allocate(problem)
         return known[text]
 
+    # As functools names it; a function has no such attribute of its own.
     by_text.cache_clear = lambda: doubted.append(True)  # type: ignore[attr-defined]
     return by_text
