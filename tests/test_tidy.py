@@ -366,6 +366,12 @@ def test_no_machine_in_the_tree(tracked: list[Path], pattern: re.Pattern[str]) -
     assert found == []
 
 
+def test_names_of_files_are_plain(tracked: list[Path]) -> None:
+    """No file has a name that a shell would take apart: such files are slips."""
+    names = [str(path.relative_to(REPO)) for path in tracked]
+    assert [name for name in names if not re.fullmatch(r"[\w./@+-]+", name)] == []
+
+
 def test_packages_are_ours() -> None:
     """`import scheduler` finds cohortd's package: a distribution on the index has the same name."""
     show = f"import {', '.join(PACKAGES)}; print(*[p.__file__ for p in ({', '.join(PACKAGES)})])"
