@@ -17,6 +17,7 @@ from quotas.sentences import Inputs
 from quotas.snapshot import Decision
 
 CLOSE, REOPEN, RELEASE = "close", "reopen", "release"
+INHERIT = "inherit"
 ACTIONS = (CLOSE, REOPEN)
 RULE = "closing"
 SHUT_LEVELS = ("closed", "stopped")
@@ -89,7 +90,9 @@ def decide_closings(
         intents.append(_intent(wanted, startup, now_s))
         if last is None or last.action != wanted:
             cause = f"{wanted}:{now_s}"
-            inputs = {"startup": startup, "action": wanted, **held[startup]}
+            # What was never closed itself has the rules of a project that passed to it.
+            action = INHERIT if last is None and wanted == REOPEN else wanted
+            inputs = {"startup": startup, "action": action, **held[startup]}
             decision = Decision.made((startup, ""), RULE, wanted, cause, inputs)
             decisions.append(decision)
             notices.append(_told(startup, cause, decision.reason, now_s))

@@ -162,6 +162,8 @@ def _closing(i: Inputs) -> str | None:
         )
     if i["action"] == "reopen" and level in {"open", "paced"}:
         return f"{i['startup']} may start and create servers again: {why}."
+    if i["action"] == "inherit" and level in {"open", "paced"}:
+        return f"{i['startup']} may start and create servers in what passed to it: {why}."
     if i["action"] == "forbid" and level in {"closed", "stopped"}:
         # Between two tranches what runs, and what starts, goes on: the next one repays it.
         after = "" if i["by"] == "tranche" else " What it starts is powered off after its notice."

@@ -81,6 +81,18 @@ def test_everything_comes_back_with_the_daemon_dead(office: Office, tmp_path: Pa
     rig.book.close()
 
 
+def test_a_project_that_passed_on_is_given_back_too(office: Office, tmp_path: Path) -> None:
+    """Whoever has it now: release-all asks nobody's level."""
+    made = office.startup(*GRANULAR)
+    rig = office.rig(Book.open(tmp_path))
+    office.closed(rig)
+    office.pass_on(rig)
+    assert release(office, tmp_path).code == 0
+    assert office.rules(made["policy_id"]) == [sorted(GRANULAR)]
+    assert {row["state"] for row in rig.all("withheld")} == {"ended"}
+    rig.book.close()
+
+
 def test_a_living_daemon_writes_nothing_under_its_old_lease(office: Office, tmp_path: Path) -> None:
     """release-all takes the lease; the daemon's next cycle leads again, under a new epoch."""
     rig = closed(office, tmp_path)

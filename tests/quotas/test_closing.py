@@ -188,5 +188,6 @@ def test_what_is_withheld_goes_back_to_who_has_the_project_now() -> None:
     assert not passed["acme"].is_withheld and passed["birch"].is_withheld
     made = decide_closings({"birch": OPEN}, passed, {"birch"}, 9)
     assert [(i.startup, i.action) for i in made.intents] == [("birch", REOPEN)]
+    assert "in what passed to it" in made.notices[0].text
     nobody = passed_on({"acme": Past((), True, (place, other))}, {})
     assert nobody["acme"].is_withheld, "who left stays as it is"

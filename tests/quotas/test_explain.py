@@ -130,6 +130,7 @@ CASES: list[tuple[str, str, Inputs]] = [
     ("closing", "close", {**CLOSE, "by": "membership", "members": 0}),
     ("closing", "reopen", {**REOPEN, "by": "nothing"}),
     ("closing", "reopen", {**REOPEN, "by": "limits", **FULL}),
+    ("closing", "reopen", {**REOPEN, "action": "inherit", "by": "nothing"}),
     ("closing", "reopen", {**REOPEN, "by": "pace", **PACE, **DAILY}),
     ("closing", "tell", {**CLOSE, "action": "forbid", "by": "credits", **EMPTY}),
     ("closing", "tell", {**CLOSE, "action": "forbid", "by": "tranche", **EMPTY, "later_s": DAY_S}),

@@ -11,7 +11,7 @@ from scaleway.instance.v1.types import ServerAction  # type: ignore[import-untyp
 
 from quotas.book import Book
 from quotas.book.commit import apply_program
-from quotas.program import Mode, Program, Tenure
+from quotas.program import Cohort, Grant, Mode, Program, Startup, Tenure
 from scheduler.clock import monotonic
 from scheduler.clouds.permissions import LIMITS, ScalewayPermissions
 from scheduler.clouds.scaleway import client_of
@@ -104,6 +104,19 @@ class Office:
         (cohort,) = longer.cohorts
         longer = replace(longer, cohorts=(replace(cohort, ends_s=END + 100 * DAY_S),))
         apply_program(rig.book, longer, T0, "tests")
+
+    def pass_on(self, rig: Rig) -> None:
+        """Acme's project passes to birch, whose cohort goes on for a hundred days more."""
+        now_s, made = rig.clock.now_s(), self.program()
+        (cohort,) = made.cohorts
+        (acme,) = cohort.startups
+        left = replace(acme, projects=(Tenure(self.project, 0, now_s),))
+        (grant,) = acme.grants
+        later = Grant("g2", grant.amount_ucr, now_s, END + 100 * DAY_S)
+        birch = Startup("birch", "d", (Tenure(self.project, now_s),), grants=(later,))
+        next_one = Cohort("d", now_s, END + 100 * DAY_S, (birch,))
+        made = replace(made, cohorts=(replace(cohort, startups=(left,)), next_one))
+        apply_program(rig.book, made, now_s, "tests")
 
     def start(self, secret_key: str, server_id: str) -> int:
         """Power a server on through the official SDK with somebody's key: the status."""

@@ -233,6 +233,20 @@ def test_an_iam_that_is_down_holds_up_no_stop(office: Office) -> None:
     assert office.rules(made["policy_id"]) == [["InstancesReadOnly"]]
 
 
+def test_a_project_that_passed_on_takes_its_rules_along(office: Office) -> None:
+    """Its new owner is told so, once, and the former one stays closed."""
+    made, rig = office.startup(*GRANULAR), office.rig()
+    office.closed(rig)
+    office.pass_on(rig)
+    rig.run(30)
+    rig.run(30)
+    assert office.rules(made["policy_id"]) == [sorted(GRANULAR)]
+    told = [row for row in rig.all("notice") if row["rule"] == "closing"]
+    assert [row["startup"] for row in told] == ["acme", "birch"]
+    assert "in what passed to it" in str(told[1]["text"])
+    assert {row["state"] for row in rig.all("withheld")} == {"ended"}
+
+
 def test_a_newer_intent_abandons_the_older(office: Office) -> None:
     """Prolonged while the close still waits: it is abandoned, and nothing was taken."""
     made, rig = office.startup(*GRANULAR), office.rig()
