@@ -95,7 +95,7 @@ class Cycle:
         self.news.committed(heads, result.decisions)
 
         closer = closer_of(self.permissions, self.book, lease, self.clock, program)
-        intents = sendable(self.book, program, snapshot.words, sweeps)
+        intents = sendable(self.book, state, snapshot.words, sweeps)
         sent = act(self.cloud, self.book, lease, self.clock, intents, closer)
 
         has_key = self.permissions is not None

@@ -327,7 +327,7 @@ def test_exhausted_stays_stopped_until_more_is_granted() -> None:
     desk.grants = [a_balance_of(left_ucr=10**9)]
     desk.servers["s1"] = a_server(modified_s=desk.now_s + 1)
     desk.until(desk.now_s + 4800)
-    assert desk.states() == ["executed", "executed"]
+    assert desk.states() == ["executed", "over"]
     assert desk.servers["s1"].state == "running"
 
 

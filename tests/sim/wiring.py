@@ -18,6 +18,7 @@ from quotas.observation import Sweep
 from scheduler import act, closing, cycle, prices
 
 from .memory import Memory
+from .memory_deeds import spoken
 from .watch import Watch
 
 
@@ -69,6 +70,7 @@ def wired() -> Iterator[None]:
     kept_of = _door("commit", _noted(Memory.commit), _noted(cycle.commit))
     patch.setattr(cycle, "commit", kept_of)
     patch.setattr(act, "pending_intents", _door("pending", Memory.pending, act.pending_intents))
+    patch.setattr(act, "spoken_since", _door("spoken", spoken, act.spoken_since))
     patch.setattr(prices, "load", _door("load", Memory.state, prices.load))
     patch.setattr(act, "mark", _door("mark", Memory.mark, act.mark))
     kept = prices.keep_offers
