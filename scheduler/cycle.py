@@ -107,7 +107,8 @@ class Cycle:
 
     def use(self, cloud: Cloud, permissions: Permissions | None = None) -> None:
         """Talk to the cloud through other connections from the next cycle on."""
-        self.observer.close()
+        for reader in (self.observer, self.prices, self.stock):
+            reader.close()
         self._connect(cloud, permissions)
 
     def next_s(self, report: Report) -> int:
@@ -118,5 +119,6 @@ class Cycle:
 
     def _connect(self, cloud: Cloud, permissions: Permissions | None) -> None:
         self.cloud, self.permissions = cloud, permissions
-        self.observer = Observer(cloud, self.timing.cycle_max_s / 2)
-        self.prices, self.stock = PriceWatch(cloud, self.book), StockWatch(cloud)
+        self.observer = Observer(cloud, self.timing.sweep_s)
+        self.prices = PriceWatch(cloud, self.book, self.timing.read_s)
+        self.stock = StockWatch(cloud, self.timing.read_s)

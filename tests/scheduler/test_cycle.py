@@ -127,7 +127,7 @@ def test_zones_that_hang_are_unknown_at_the_deadline() -> None:
     rig.clock.move_to(T0 + 60)
     slow.run()
     let_go.set()
-    slow.observer._pool.shutdown(wait=True)
+    slow.observer._zones._pool.shutdown(wait=True)
     asked = sum(1 for _ in iter(lambda: entered.acquire(blocking=False), False))
     assert asked == 3, "a zone that is still busy is not asked again"
     assert [row["end_s"] for row in rig.all("run")] == [None]
