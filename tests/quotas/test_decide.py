@@ -280,6 +280,15 @@ def test_reminders_are_in_the_order_of_their_notices() -> None:
     assert first == second and [d.verb for d in first.decisions] == ["remind", "remind"]
 
 
+def test_settled_intents_are_in_the_order_of_their_ids() -> None:
+    """I15: nor do they follow the order in which the intents were read."""
+    off = seen(2000, *(a_server(f"s{id}", state="stopped") for id in (1, 2)))
+    intents = [an_intent(id=id, server_id=f"s{id}", state="sent", sent_s=1900) for id in (1, 2)]
+    for order in (intents, intents[::-1]):
+        decided = decide(a_snapshot(2000, a_program(), [], intents=tuple(order), sweeps={Z: off}))
+        assert [(i.id, i.state) for i in decided.intents] == [(1, "confirmed"), (2, "confirmed")]
+
+
 # Whole lives, with the desk playing book and cloud.
 
 
