@@ -91,7 +91,7 @@ def out_of_credits(snapshot: Snapshot) -> list[Violation]:
         cause = exhausted_cause(snapshot.balances[run.startup].granted_ucr)
         deadline_s = snapshot.now_s + program.policy.minimum_notice_s
         found.append(Violation(run, CREDITS, cause, deadline_s, inputs))
-    return sorted(found, key=lambda each: (-each.run.start_s, each.run.id))
+    return sorted(found, key=lambda each: (-each.run.began_s, each.run.id))
 
 
 def _used_up(snapshot: Snapshot, run: Run) -> dict[str, int | str] | None:
@@ -102,9 +102,9 @@ def _used_up(snapshot: Snapshot, run: Run) -> dict[str, int | str] | None:
         return _exhaustion(snapshot, run.startup)
     closed = _tranche(snapshot, run.startup, ())
     closed_s = snapshot.enforcement.closed.get((run.startup, snapshot.program.mode))
-    if closed is None or closed_s is None or run.start_s <= closed_s:
+    if closed is None or closed_s is None or not run.was_started_after(closed_s):
         return None
-    return {**closed, "closed_s": closed_s, "started_s": run.start_s}
+    return {**closed, "closed_s": closed_s, "started_s": run.began_s}
 
 
 def _exhaustion(snapshot: Snapshot, startup: str) -> dict[str, int | str]:
@@ -156,12 +156,12 @@ def told_to_stop(snapshot: Snapshot) -> list[Violation]:
     found = []
     for run, _ in snapshot.running():
         word = snapshot.words.level_of(run.startup)
-        if word is None or (word.value == "closed" and run.start_s <= word.at_s):
+        if word is None or (word.value == "closed" and not run.was_started_after(word.at_s)):
             continue
         inputs: dict[str, int | str] = {
             "startup": run.startup,
             "level": word.value,
-            "started_s": run.start_s,
+            "started_s": run.began_s,
             **word.inputs,
         }
         deadline_s = snapshot.now_s + snapshot.program.policy.minimum_notice_s

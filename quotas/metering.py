@@ -39,6 +39,10 @@ class Run:
 
     `rate_ucr_per_h` is None while no accepted price is known: metered, not yet charged.
     `start_error_s` and `end_error_s` bound how far the true edges may lie outside.
+
+    A rate, an owner or an outage that cuts a run moves only `start_s`, from which it is
+    charged. Rules ask since when the server is on (`began_s`, as far as is known) and whose
+    it was when it was started (`began_by`; empty: nobody's of the program).
     """
 
     id: str
@@ -51,11 +55,17 @@ class Run:
     gpus: int
     rate_ucr_per_h: int | None
     start_s: int
+    began_s: int
+    began_by: str
     posted_until_s: int
     state: str
     end_s: int | None = None
     start_error_s: int = 0
     end_error_s: int = 0
+
+    def was_started_after(self, instant_s: int) -> bool:
+        """Whether its startup started it after an instant: not what passed to it running."""
+        return self.began_s > instant_s and self.began_by == self.startup
 
     def unposted(self, confirmed_s: int) -> Period:
         """What ran and is in no charge yet, as far as the zone is known."""
@@ -165,9 +175,12 @@ class _Zone:
             yield self._ended(run, None)
         elif not server.is_billable:
             yield self._ended(run, server)
-        elif server.flavor != run.flavor or server.project_id != run.project_id:
+        elif server.flavor != run.flavor:
             yield self._ended(run, None)
             yield from self._began(server)
+        elif server.project_id != run.project_id:
+            yield self._ended(run, None)
+            yield from (_ran_on(run, each) for each in self._began(server))
         elif self._may_have_bounced(run, server):
             yield replace(self._ended(run, None), end_error_s=0)
             changed_s = self._changed_s(server)
@@ -175,7 +188,7 @@ class _Zone:
             disputes.append(
                 Dispute(run.server_id, run.startup, run.flavor, disputed, run.rate_ucr_per_h)
             )
-            yield self._opened(server, run.startup, changed_s, error_s=0)
+            yield _ran_on(run, self._opened(server, run.startup, changed_s, error_s=0))
         else:
             yield replace(self._priced(run), state=server.state)
 
@@ -229,6 +242,9 @@ class _Zone:
             yield Dispute(server.id, owner.name, server.flavor, period, rate)
 
     def _opened(self, server: Server, startup: str, start_s: int, *, error_s: int) -> Run:
+        # On, and not modified since then: it may be charged from later, but it ran before.
+        began_s = min(start_s, server.modified_s)
+        starter = self.program.owner(server.project_id, began_s)
         return Run(
             id=f"{server.id}@{start_s}",
             server_id=server.id,
@@ -240,6 +256,8 @@ class _Zone:
             gpus=self._gpus(server),
             rate_ucr_per_h=self.catalogue.rates_ucr_per_h.get(server.flavor),
             start_s=start_s,
+            began_s=began_s,
+            began_by=starter.name if starter else "",
             posted_until_s=start_s,
             state=server.state,
             start_error_s=error_s,
@@ -289,6 +307,11 @@ def _passed_s(heir: Startup, project_id: str, instant_s: int) -> int:
         for tenure in heir.projects
         if tenure.project_id == project_id and tenure.holds_at(instant_s)
     )
+
+
+def _ran_on(before: Run, after: Run) -> Run:
+    """The run after a gap in which the server may have been off, as if it had run on."""
+    return replace(after, began_s=before.began_s, began_by=before.began_by)
 
 
 def _edge_error_s(server: Server, gap_s: int) -> int:

@@ -141,7 +141,7 @@ def _server(run: Run) -> dict[str, Any]:
         "flavor": run.flavor,
         "gpus": run.gpus,
         "state": run.state,
-        "since": format_instant(run.start_s),
+        "since": format_instant(run.began_s),
         "credits_per_hour": format_credits(rate) if rate is not None else None,
     }
 
