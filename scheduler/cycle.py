@@ -81,9 +81,10 @@ class Cycle:
         assert program is not None
 
         sweeps = self.observer.observe(program.zones, now_s)
+        read_s = self.clock.now_s()
         if stepped_s:
             return Report("observed", f"the clock jumped by {stepped_s} s: nothing is decided")
-        metered = metered_of(state, sweeps)
+        metered = metered_of(state, sweeps, read_s)
         posting = posting_of(state, metered, now_s)
         stock, cycle_s = self.stock.seen(state, now_s), self.timing.cycle_s
         snapshot = snapshot_of(state, sweeps, metered, posting, now_s, cycle_s, stock)

@@ -16,11 +16,11 @@ from quotas.rating import rated
 from quotas.repricing import with_differences
 
 
-def metered_of(state: State, sweeps: Mapping[str, Sweep]) -> Metered:
-    """What ran, each run at its rate."""
+def metered_of(state: State, sweeps: Mapping[str, Sweep], read_s: int) -> Metered:
+    """What ran, each run at its rate; the sweeps had been read at `read_s`."""
     assert state.program is not None
     program, catalogue = state.program, state.catalogue
-    seen = meter(program, catalogue, state.runs, state.confirmed, sweeps.values())
+    seen = meter(program, catalogue, state.runs, state.confirmed, sweeps.values(), read_s)
     return rated(program, catalogue, seen)
 
 
