@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from quotas.book.commit import Result
 from quotas.book.state import State
@@ -14,6 +15,14 @@ from quotas.metering import Metered, meter
 from quotas.observation import Sweep
 from quotas.rating import rated
 from quotas.repricing import with_differences
+from quotas.zones import with_open_zones
+
+
+def with_zones(state: State) -> State:
+    """The state, its program with every zone that is to be swept."""
+    assert state.program is not None
+    program = with_open_zones(state.program, state.runs, state.notices, state.intents)
+    return replace(state, program=program)
 
 
 def metered_of(state: State, sweeps: Mapping[str, Sweep], read_s: int) -> Metered:
