@@ -25,7 +25,7 @@ from scheduler.clouds.base import Cloud
 from scheduler.clouds.permissions import Permissions
 from scheduler.news import News
 from scheduler.observe import Observer
-from scheduler.parts import metered_of, posting_of, result_of
+from scheduler.parts import metered_of, posting_of, result_of, with_zones
 from scheduler.prices import PriceWatch
 from scheduler.publish import snapshot_of, view_of
 from scheduler.steps import StepDetector
@@ -76,14 +76,15 @@ class Cycle:
         state = load(self.book)
         if state.program is None:
             return Report("idle", "no program is applied yet: run 'cohortd apply'")
-        state = self.prices.priced(state, now_s)
+        state = self.prices.priced(with_zones(state), now_s)
         program = state.program
         assert program is not None
 
         sweeps = self.observer.observe(program.zones, now_s)
+        read_s = self.clock.now_s()
         if stepped_s:
             return Report("observed", f"the clock jumped by {stepped_s} s: nothing is decided")
-        metered = metered_of(state, sweeps)
+        metered = metered_of(state, sweeps, read_s)
         posting = posting_of(state, metered, now_s)
         stock, cycle_s = self.stock.seen(state, now_s), self.timing.cycle_s
         snapshot = snapshot_of(state, sweeps, metered, posting, now_s, cycle_s, stock)
