@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from quotas import metering, observation
-from quotas.metering import Run
+from quotas.metering import Dispute, Run
 from quotas.observation import Complete, Partial, Unknown
-from quotas.units import DAY_S, HOUR_S
+from quotas.units import DAY_S, HOUR_S, Period
 from scheduler import parts
 
 from .planting import planted, shut_down_inside
@@ -66,6 +66,44 @@ def runs_begin_an_hour_early(patch: pytest.MonkeyPatch) -> None:
 def never_disputes(patch: pytest.MonkeyPatch) -> None:
     """A server that is on at both sweeps is taken to have run all the while."""
     patch.setattr(metering._Zone, "_may_have_bounced", lambda *_: False)
+
+
+@planted()
+def every_gap_is_disputed(patch: pytest.MonkeyPatch) -> None:
+    """A server that runs is taken to have been off until the very sweep that shows it."""
+    right = metering._Zone._changed_s
+
+    def wrong(zone: Any, server: Any) -> int:
+        return zone.sweep.at_s if server.is_billable else right(zone, server)
+
+    patch.setattr(metering._Zone, "_changed_s", wrong)
+
+
+@planted()
+def every_change_is_disputed(patch: pytest.MonkeyPatch) -> None:
+    """What began in a gap is not dated by its change: all before that is set aside."""
+    right = metering._Zone._began
+
+    def wrong(zone: Any, server: Any) -> Iterable[Run]:
+        for run in right(zone, server):
+            from_s = max(zone.confirmed_s or run.start_s, server.created_s)
+            if from_s < run.start_s:
+                period = Period(from_s, run.start_s)
+                set_aside.append(
+                    Dispute(server.id, run.startup, run.flavor, period, run.rate_ucr_per_h)
+                )
+            yield run
+
+    set_aside: list[Dispute] = []
+    meter = parts.meter
+
+    def metered(*args: Any) -> Any:
+        set_aside.clear()
+        answer = meter(*args)
+        return replace(answer, disputes=(*answer.disputes, *set_aside))
+
+    patch.setattr(metering._Zone, "_began", wrong)
+    patch.setattr(parts, "meter", metered)
 
 
 @planted()
