@@ -19,6 +19,8 @@ Excuses = dict[str, list[Interval]]
 HOUR_S, DAY_S = 3_600, 86_400
 LONGEST_PAUSE_S = 900
 """Before a stop that came to nothing is tried again."""
+HARMLESS = ("shuffled", "unknown-state")
+"""Answers that hinder nothing: whatever is not off may be stopped."""
 HOLDS_BACK = ("freeze", "maintenance", "exempt", "undo")
 """Words for which a stop waits, or is not asked for."""
 
@@ -26,7 +28,7 @@ HOLDS_BACK = ("freeze", "maintenance", "exempt", "undo")
 def troubled(found: Evidence) -> Excuses:
     """Stretches of trouble by zone, by server, by startup, and ("") of everything."""
     troubles: Excuses = defaultdict(list)
-    for window in found.script.windows:
+    for window in (w for w in found.script.windows if w.kind not in HARMLESS):
         troubles[window.zone].append((window.from_s - STOP_S, window.until_s + STOP_S))
     troubles[""] += clock_trouble(found)
     if found.script.dice:
@@ -51,9 +53,9 @@ def _in_vain(found: Evidence, troubles: Excuses) -> Excuses:
         server, ended_s = intent["server_id"], intent["ended_s"]
         if intent["state"] not in ("failed", "expired") or intent["action"] != "poweroff":
             continue
-        around = [(intent["decided_s"] - FRESH_S, ended_s + FRESH_S)]
-        why = [span for name in (intent["zone"], "", server) for span in troubles[name]]
-        if both(around, why):
+        names = (intent["zone"], "", server)
+        since_s, until_s = intent["decided_s"] - FRESH_S, ended_s + FRESH_S
+        if any(a < until_s and b > since_s for name in names for a, b in troubles[name]):
             tries[server].append((intent["decided_s"], ended_s + LONGEST_PAUSE_S))
     return tries
 
@@ -77,8 +79,8 @@ def held_back(found: Evidence) -> Excuses:
     counted = union((decided_s, decided_s + HOUR_S + 1) for decided_s in stops)
     for (startup, server, rule), span in spans:
         for name in (f"{rule}:{server}", server, f"startup:{startup}"):
-            held[name] += both([span], counted)
-    return held
+            held[name].append(span)
+    return defaultdict(list, {name: both(each, counted) for name, each in held.items()})
 
 
 def went_on(

@@ -27,9 +27,10 @@ def metering(found: Evidence) -> Iterator[str]:
     """Every server whose charges are not what ran."""
     charges = charges_by(found, "server")
     disputed: dict[str, list[Interval]] = defaultdict(list)
+    known = {zone: _known(sweeps) for zone, sweeps in found.complete.items()}
     for row in found.disputes:
         disputed[row["server_id"]].append((row["start_s"], row["end_s"]))
-        yield from _disputed(found, row)
+        yield from _disputed(found, row, known.get(row["flavor"].partition("@")[2], []))
     for server in sorted(found.truth.keys() | charges.keys()):
         real = _in_program(found, server)
         charged = [(c["start_s"], c["end_s"]) for c in charges.get(server, [])]
@@ -138,7 +139,7 @@ def clock_trouble(found: Evidence) -> Iterator[Interval]:
         offset_s, since_s = off_s, at_s
 
 
-def _disputed(found: Evidence, row: Row) -> Iterator[str]:
+def _disputed(found: Evidence, row: Row, known: list[Swept]) -> Iterator[str]:
     """A dispute lies within one gap, and ends where somebody changed the server.
 
     Where a change fell into the next sweep's own seconds, or the clock was off, it ends there.
@@ -146,7 +147,6 @@ def _disputed(found: Evidence, row: Row) -> Iterator[str]:
     """
     server, start_s, end_s = row["server_id"], row["start_s"], row["end_s"]
     of = f"I4 {server} of {row['startup']} has a dispute from {start_s} to {end_s}"
-    known = _known(found.complete[row["flavor"].partition("@")[2]])
     at = bisect_right(known, start_s, key=lambda sweep: sweep.cycle_s)
     if not start_s < end_s:
         yield f"{of}: it is empty"
@@ -163,8 +163,8 @@ def _disputed(found: Evidence, row: Row) -> Iterator[str]:
         yield f"{of}: nobody changed it then"
         return
     ran = [_ran_at(found, server, sweep) for sweep in (before, after)]
-    always_ours = not minus(within, found.owned(server))
-    if always_ours and not is_off and None not in ran and ran[0] is not ran[1]:
+    is_dated = None not in ran and ran[0] is not ran[1]
+    if is_dated and not is_off and not minus(within, found.owned(server)):
         yield f"{of}: its change dates it"
 
 
@@ -183,7 +183,7 @@ def _ran_at(found: Evidence, server: str, sweep: Swept) -> bool | None:
     spans = found.truth.get(server, [])
     if any(seen[0] - 1 <= edge <= seen[1] for span in spans for edge in span):
         return None
-    return bool(both(spans, [seen]))
+    return any(start_s < seen[0] and seen[1] < end_s for start_s, end_s in spans)
 
 
 def _prices(found: Evidence) -> Iterator[str]:

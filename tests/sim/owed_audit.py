@@ -8,13 +8,15 @@ from collections.abc import Iterator
 from .books_audit import is_overdraft
 from .conduct_audit import FRESH_S, NOTICE_S, STOP_S
 from .evidence import Evidence, Row
-from .excuses import held_back, troubled, went_on
+from .excuses import Excuses, held_back, troubled, went_on
 from .script import START_S, ZONES
 from .spans import both
 
 UNFORESEEN = ("void", "refund", "correction", "hold", "expiry", "rollover", "repayment", "transfer")
 """Transfers that take credits away at once; what runs in the notice of an expiry is overdrawn."""
 HOUR_S = 3_600
+PAYS_S = NOTICE_S + STOP_S + FRESH_S
+"""From an overdraft that is seen to the last stop."""
 LANDS_S = NOTICE_S + 30 + 300
 """What the reserve pays for: the notice, a cycle, and a stop of the policy's latency."""
 
@@ -22,37 +24,44 @@ LANDS_S = NOTICE_S + 30 + 300
 def owed(found: Evidence) -> Iterator[str]:
     """Every server that ran on though it was to stop, and every overdraft that need not be."""
     if found.script.mode == "enforce":
-        looks = {zone: [s.asked_s for s in found.complete[zone]] for zone in ZONES}
-        yield from _stops(found, looks)
-        yield from _overspent(found, looks)
-        yield from _landings(found)
-        yield from _after_the_end(found)
+        excuses, held = troubled(found), held_back(found)
+        yield from _stops(found, excuses, held)
+        yield from _overspent(found, excuses, held)
+        yield from _landings(found, excuses, held)
+        yield from _after_the_end(found, held)
 
 
-def _stops(found: Evidence, looks: dict[str, list[int]]) -> Iterator[str]:
+def _looks(found: Evidence) -> dict[str, list[int]]:
+    """When each zone answered Complete."""
+    return {zone: [s.asked_s for s in found.complete[zone]] for zone in ZONES}
+
+
+def _stops(found: Evidence, excuses: Excuses, held: Excuses) -> Iterator[str]:
     """I11: a server whose notice ran out is off within T_stop, faults apart.
 
     Where a fault hindered that: T_stop after the first Complete look that nothing hindered.
     """
-    excuses, held = troubled(found), held_back(found)
+    looks = _looks(found)
     for notice in found.notices:
         server, deadline_s = notice["server_id"], notice["deadline_s"]
         if not server or notice["state"] in ("cancelled", "shadow"):
+            continue
+        spans = [s for s in found.truth[server] if s[0] < deadline_s and s[1] > deadline_s + STOP_S]
+        if not spans:
             continue
         # What is lent is taken back only while every zone of the pool is known.
         zones = ZONES if notice["rule"] == "borrowed" else (notice["zone"],)
         names = (*zones, "", server, f"startup:{notice['startup']}")
         own = [span for name in names for span in excuses[name]]
         own += held[f"{notice['rule']}:{server}"]
-        for start_s, end_s in found.truth[server]:
-            late = went_on(looks[notice["zone"]], deadline_s, STOP_S, end_s, own)
-            if start_s < deadline_s and late:
+        for _, end_s in spans:
+            if went_on(looks[notice["zone"]], deadline_s, STOP_S, end_s, own):
                 yield f"I11 {server} was to stop at {deadline_s}, ran to {end_s}"
 
 
-def _overspent(found: Evidence, looks: dict[str, list[int]]) -> Iterator[str]:
+def _overspent(found: Evidence, excuses: Excuses, held: Excuses) -> Iterator[str]:
     """Promise 4: once credits are seen to be gone, servers run no longer than their notice."""
-    excuses, held = troubled(found), held_back(found)
+    looks = _looks(found)
     gone: dict[str, list[int]] = defaultdict(list)
     last: dict[tuple[str, int], tuple[int, bool]] = {}
     relief: dict[str, list[int]] = defaultdict(list)
@@ -76,9 +85,11 @@ def _overspent(found: Evidence, looks: dict[str, list[int]]) -> Iterator[str]:
             continue
         end_s = run["end_s"] if run["end_s"] is not None else found.now_s
         until_s = min([end_s, *(at_s for at_s in relief[startup] if at_s >= seen_s - 1)])
+        if until_s <= seen_s + PAYS_S:
+            continue
         names = (run["zone"], "", server, f"startup:{startup}")
         own = [span for name in names for span in excuses[name]] + held[server]
-        if went_on(looks[run["zone"]], seen_s, NOTICE_S + STOP_S + FRESH_S, until_s, own):
+        if went_on(looks[run["zone"]], seen_s, PAYS_S, until_s, own):
             yield f"P4 {server} of {startup} ran to {end_s} on an overdraft posted at {seen_s}"
 
 
@@ -88,15 +99,13 @@ def _gives(row: Row) -> bool:
     return any(account.startswith(mine) and ucr > 0 for account, ucr in row["entries"])
 
 
-def _landings(found: Evidence) -> Iterator[str]:
+def _landings(found: Evidence, excuses: Excuses, held: Excuses) -> Iterator[str]:
     """Promise 4: where burn was known and did not rise, credits pay for all of the notice."""
-    excuses = troubled(found)
     clean = sorted(s.asked_s for zone in found.swept for s in found.complete[zone])
     moved: dict[str, list[int]] = defaultdict(list)
     for row in found.transfers:
         if row["kind"] in UNFORESEEN:
             moved[row["startup"]] += [row["at_s"], row["recorded_s"]]
-    held = held_back(found)
     starts: dict[str, list[int]] = defaultdict(list)
     zones: dict[str, set[str]] = defaultdict(set)
     members = {s.name for s in found.programs[-1][1].startups()}
@@ -125,9 +134,8 @@ def _landings(found: Evidence) -> Iterator[str]:
             )
 
 
-def _after_the_end(found: Evidence) -> Iterator[str]:
+def _after_the_end(found: Evidence, held: Excuses) -> Iterator[str]:
     """After the cohort's end nothing of ours runs longer than a notice and a stop take."""
-    held = held_back(found)
     for server, spans in found.truth.items():
         # Started after its startup had left, it is nobody's of ours: it may not be touched.
         owned = found.owned(server)
