@@ -13,7 +13,7 @@ from quotas.notices import Notice
 from quotas.units import DAY_S, HOUR_S
 from scheduler import act
 
-from .planting import planted, shut_down_inside
+from .planting import locked_often, planted, shut_down_inside
 from .script import ZONES, Event, Script, Window
 
 
@@ -246,6 +246,18 @@ def never_tried_again_after_a_failed_stop(patch: pytest.MonkeyPatch) -> None:
         return tried or right(work, notice)
 
     patch.setattr(promises.Promises, "_waits", wrong)
+
+
+@planted(needs=locked_often)
+def nobody_is_stopped_while_a_server_is_locked(patch: pytest.MonkeyPatch) -> None:
+    """One server that cannot be stopped keeps all others on."""
+    right = promises.Promises._due
+
+    def wrong(work: Any, *of: Any) -> None:
+        if all(server.state != "locked" for server in work.seen.values()):
+            right(work, *of)
+
+    patch.setattr(promises.Promises, "_due", wrong)
 
 
 def _two_leaders(script: Script) -> Script:

@@ -14,8 +14,8 @@ from quotas.observation import Complete, Partial, Unknown
 from quotas.units import DAY_S, HOUR_S, Period
 from scheduler import parts
 
-from .planting import planted, shut_down_inside
-from .script import NAMES, SMALL, ZONES, Event, Script, Window
+from .planting import locked_often, planted, shut_down_inside, with_events
+from .script import SMALL, ZONES, Script, Window
 
 
 @planted()
@@ -119,23 +119,7 @@ def stopped_in_place_is_free(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(observation, "FREE_STATES", free)
 
 
-def _locked_often(script: Script) -> Script:
-    """A server of each startup is locked for half of every day."""
-    nights = range(script.start_s, script.healed_s, DAY_S)
-    locks = [
-        Event(at_s + hours * HOUR_S, "provider", verb, (name,))
-        for at_s in nights
-        for name in NAMES
-        for verb, hours in (("lock", 2), ("unlock", 14))
-    ]
-    return _with(script, locks)
-
-
-def _with(script: Script, more: Iterable[Event]) -> Script:
-    return replace(script, events=tuple(sorted((*script.events, *more), key=lambda e: e.at_s)))
-
-
-@planted(needs=_locked_often)
+@planted(needs=locked_often)
 def a_locked_server_is_free(patch: pytest.MonkeyPatch) -> None:
     """A server that the provider locked is taken for one that is off."""
     patch.setattr(observation, "FREE_STATES", observation.FREE_STATES | {"locked"})
@@ -178,7 +162,7 @@ def a_part_is_taken_for_the_whole(patch: pytest.MonkeyPatch) -> None:
 def _resized(script: Script) -> Script:
     """Every server has another type each time that it is off."""
     off = [e for e in script.events if e.verb == "off" and len(e.args) == 2]
-    return _with(
+    return with_events(
         script,
         [
             replace(e, at_s=e.at_s + 900, verb="resize", args=(*e.args, SMALL[number % 2]))
