@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterator
 
 from . import iam_audit
 from .books_audit import books, held, leftovers
-from .conduct_audit import after_the_end, conduct, deeds
+from .conduct_audit import conduct, deeds
 from .evidence import Evidence, evidence_of
 from .iam import US
 from .lent_audit import lent
 from .metering_audit import metering
 from .milestones_audit import milestones
+from .owed_audit import owed
 from .play import Play
 from .rules_audit import Looks, rules
 
@@ -26,6 +27,7 @@ CHECKS: tuple[Callable[[Evidence], Iterator[str]], ...] = (
     milestones,
     metering,
     conduct,
+    owed,
     iam_audit.iam,
 )
 QUIET_CYCLES = 10
@@ -38,8 +40,6 @@ def faults_of(play: Play, found: Evidence | None = None) -> list[str]:
     wrong += [text for check in CHECKS for text in check(found)]
     looks = Looks(found)
     wrong += [*rules(looks), *lent(looks)]
-    if found.script.mode == "enforce":
-        wrong += after_the_end(found)
     if play.count >= play.most_cycles:
         wrong.append(f"I17 {play.count} cycles, and still something to do at once")
     return wrong

@@ -1,4 +1,4 @@
-"""Did the daemon do what it may, and no more? I11-I13, I21 and the notices, from outside."""
+"""Did the daemon do only what it may? I12, I13, I21 and the notices, from outside."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
-from .books_audit import is_overdraft
 from .cloud import Call
-from .evidence import Evidence, Interval, Row
+from .evidence import Evidence, Row
 from .metering_audit import clock_trouble
-from .script import NAMES, START_S, ZONES
+from .script import NAMES
 from .spans import both
 
 FRESH_S = 60
@@ -19,31 +18,21 @@ STOP_S = 2 * 30 + 300 + 188
 """T_stop, and the longest that a stop takes."""
 TERMINAL = {"confirmed", "failed", "expired", "abandoned"}
 SLOW_S = 250
-DAY_S = 86_400
-HOLDS_BACK = ("freeze", "maintenance", "exempt", "undo")
-"""Words for which a stop waits, or is not asked for."""
+"""How much longer a cycle may take that something befell."""
 GOES_ON = ("credits", "cohort-end", "membership", "operator")
 """Rules whose notice is the startup's once, not once for each start."""
-UNFORESEEN = ("void", "refund", "correction", "hold", "expiry", "rollover", "repayment", "transfer")
-"""Transfers that take credits away at once; what runs in the notice of an expiry is overdrawn."""
-HOUR_S = 3_600
-LANDS_S = NOTICE_S + 30 + 300
-"""What the reserve pays for: the notice, a cycle, and a stop of the policy's latency."""
 
 
 def conduct(found: Evidence) -> Iterator[str]:
-    """Every deed that was not allowed, and every one that was owed and not done."""
+    """Every deed that was not allowed, and every intent that came to nothing."""
     yield from deeds(found)
     yield from _intents(found)
-    if found.script.mode == "enforce":
-        yield from _stops(found)
-        yield from _overspent(found)
-        yield from _landings(found)
 
 
 def deeds(found: Evidence) -> Iterator[str]:
     """Every call and every notice that was wrong when it was made."""
     yield from _calls(found)
+    yield from _reclaims(found)
     yield from _notices(found)
 
 
@@ -61,8 +50,11 @@ def _calls(found: Evidence) -> Iterator[str]:
             yield f"I13 {call.server_id} is not ours"
         sweeps = [s for s in found.swept[call.zone] if s.at_s <= call.at_s]
         last = sweeps[-1]
-        if last.outcome != "Complete" or call.at_s - last.at_s > FRESH_S + SLOW_S:
+        if last.outcome != "Complete":
             yield f"I12 {call.server_id} was stopped at {call.at_s} on a {last.outcome} zone"
+        is_slow = any(last.at_s <= at_s <= call.at_s for at_s in found.befell)
+        if call.at_s - last.at_s > FRESH_S + SLOW_S * is_slow:
+            yield f"I12 {call.server_id} was stopped at {call.at_s} on a sweep of {last.at_s}"
         if both([(call.at_s, call.at_s + 1)], off):
             continue
         if call.action == "poweron":
@@ -73,6 +65,41 @@ def _calls(found: Evidence) -> Iterator[str]:
             n["deadline_s"] <= call.at_s and n["mode"] == "enforce" for n in told[call.server_id]
         ):
             yield f"I12 {call.server_id} was stopped at {call.at_s} without notice"
+
+
+def _reclaims(found: Evidence) -> Iterator[str]:
+    """I12: what is lent is taken back only while every zone of the pool is known.
+
+    It was when that was decided, and still was at the last sweep before the call.
+    """
+    lent = {n["id"]: n for n in found.notices if n["rule"] == "borrowed"}
+    stops = [i for i in found.intents if i["action"] == "poweroff"]
+    for intent in (i for i in stops if i["notice_id"] in lent):
+        for zone in _pool_zones(found, lent[intent["notice_id"]], intent["decided_s"]):
+            seen = {s.outcome for s in found.swept[zone] if s.cycle_s == intent["decided_s"]}
+            if "Complete" not in seen:
+                told = f"decided at {intent['decided_s']}, and {zone} was {min(seen, default='')}"
+                yield f"I12 a reclaim of {intent['server_id']} was {told}"
+    off = list(clock_trouble(found))
+    for call in found.calls if lent else ():
+        own = [i for i in stops if i["server_id"] == call.server_id]
+        before = [i for i in own if i["decided_s"] <= call.at_s]
+        last = max(before, key=lambda i: i["decided_s"], default=None)
+        if last is None or last["notice_id"] not in lent or both([(call.at_s, call.at_s + 1)], off):
+            continue
+        for zone in _pool_zones(found, lent[last["notice_id"]], call.at_s):
+            outcome = [s.outcome for s in found.swept[zone] if s.at_s <= call.at_s][-1]
+            if call.action == "poweroff" and outcome != "Complete":
+                told = f"at {call.at_s}, and {zone} was {outcome}"
+                yield f"I12 {call.server_id} was stopped for an owner {told}"
+
+
+def _pool_zones(found: Evidence, notice: Row, at_s: int) -> list[str]:
+    """The zones in which the pool of a reclaim may have servers, by the program then."""
+    name = notice["cause"].split(":")[1]
+    program = [p for from_s, p in found.programs if from_s <= at_s or p is found.programs[0][1]][-1]
+    pool = next(each for each in program.pools if each.name == name)
+    return sorted({flavor.partition("@")[2] for flavor in pool.flavors})
 
 
 def _brought_back(found: Evidence, call: Call, told: list[Row]) -> Iterator[str]:
@@ -139,155 +166,3 @@ def _intents(found: Evidence) -> Iterator[str]:
         in_time = any(i["decided_s"] <= call.at_s <= i["not_after_s"] + SLOW_S for i in own)
         if not in_time and not both([(call.at_s, call.at_s + 1)], troubled):
             yield f"I21 the call for {call.server_id} at {call.at_s} has no intent"
-
-
-def _stops(found: Evidence) -> Iterator[str]:
-    """I11: a server whose notice ran out is off within T_stop, faults apart."""
-    excuses = troubled(found)
-    held = {n["id"] for n in found.notices if n["state"] == "held"}
-    held |= {d["server_id"] for d in found.decisions if d["verb"] == "hold"}
-    for notice in found.notices:
-        server, deadline_s = notice["server_id"], notice["deadline_s"]
-        if not server or notice["state"] in ("cancelled", "shadow") or server in held:
-            continue
-        late = (deadline_s + STOP_S, found.now_s)
-        for start_s, end_s in found.truth[server]:
-            ran_on = start_s < deadline_s and end_s > late[0]
-            names = (server, f"startup:{notice['startup']}")
-            # What is lent is taken back only while every zone of the pool is known.
-            names += ZONES if notice["rule"] == "borrowed" else ()
-            if ran_on and not _is_excused(found, names, deadline_s, end_s, excuses):
-                yield f"I11 {server} was to stop at {deadline_s}, ran to {end_s}"
-
-
-def _is_excused(
-    found: Evidence,
-    names: tuple[str, ...],
-    due_s: int,
-    until_s: int,
-    excuses: dict[str, list[Interval]],
-) -> bool:
-    """Whether some trouble touched the time in which the server should have been stopped."""
-    server = names[0]
-    zone = next(found.kinds[server, s][0] for s, _ in found.truth[server])
-    within = [(due_s - FRESH_S, min(due_s + STOP_S, until_s))]
-    own = [span for name in (zone, "", *names) for span in excuses[name]]
-    return bool(both(within, own))
-
-
-def troubled(found: Evidence) -> dict[str, list[Interval]]:
-    """Stretches of trouble by zone, by server, and ("") of everything."""
-    troubles: dict[str, list[Interval]] = defaultdict(list)
-    for window in found.script.windows:
-        troubles[window.zone].append((window.from_s - STOP_S, window.until_s + STOP_S))
-    troubles[""] += clock_trouble(found)
-    if found.script.dice:
-        troubles[""] += [(at_s - STOP_S, at_s + 2 * STOP_S) for at_s in found.befell]
-    for intent in found.intents:
-        if intent["state"] == "failed" and intent["server_id"]:
-            troubles[intent["server_id"]].append((intent["decided_s"], found.now_s))
-    for word in found.said:
-        if word.family in HOLDS_BACK:
-            until_s = word.until_s if word.until_s is not None else word.at_s + DAY_S
-            whose = f"startup:{word.subject}" if word.subject in NAMES else word.subject
-            span = (word.at_s - STOP_S, until_s + NOTICE_S + STOP_S)
-            troubles["" if word.subject == "*" else whose].append(span)
-    for event in found.script.events:
-        if event.verb == "lock":
-            back_s = next(
-                e.at_s
-                for e in (*found.script.events, event)
-                if e.verb == "unlock" and e.args == event.args and e.at_s >= event.at_s
-            )
-            troubles[""].append((event.at_s - STOP_S, back_s + STOP_S))
-    return troubles
-
-
-def _overspent(found: Evidence) -> Iterator[str]:
-    """Promise 4: once credits are seen to be gone, servers run no longer than their notice."""
-    excuses = troubled(found)
-    gone: dict[str, list[int]] = defaultdict(list)
-    last: dict[tuple[str, int], tuple[int, bool]] = {}
-    for row in found.transfers:
-        if row["kind"] == "charge":
-            over = any(is_overdraft(a) for a, ucr in row["entries"] if ucr < 0)
-            key = (row["startup"], row["recorded_s"])
-            last[key] = max(last.get(key, (0, True)), (row["detail"]["end_s"], over))
-    for (startup, recorded_s), (_, over) in last.items():
-        if over:
-            gone[startup].append(recorded_s)
-    granted = defaultdict(list)
-    for row in found.transfers:
-        if row["kind"] == "grant":
-            granted[row["startup"]].append(max(row["at_s"], row["recorded_s"]))
-    held = {d["server_id"] for d in found.decisions if d["verb"] == "hold"}
-    left = {n.name for _, p in found.programs for n in p.startups()} - {
-        s.name for s in found.programs[-1][1].startups()
-    }
-    for run in found.runs:
-        seen = [s for s in gone[run["startup"]] if s > run["start_s"]]
-        if not seen or run["server_id"] in held or run["startup"] in left:
-            continue
-        due_s = seen[0] + NOTICE_S
-        end_s = run["end_s"] if run["end_s"] is not None else found.now_s
-        relieved = any(seen[0] - 1 <= at_s <= due_s + STOP_S for at_s in granted[run["startup"]])
-        if end_s <= due_s + STOP_S + FRESH_S or relieved or due_s > found.script.end_s:
-            continue
-        around = [(seen[0] - FRESH_S, due_s + STOP_S)]
-        names = (run["zone"], "", run["server_id"], f"startup:{run['startup']}")
-        own = [span for name in names for span in excuses[name]]
-        if not both(around, own):
-            yield (
-                f"P4 {run['server_id']} of {run['startup']} ran to {end_s} on an overdraft "
-                f"posted at {seen[0]}"
-            )
-
-
-def _landings(found: Evidence) -> Iterator[str]:
-    """Promise 4: where burn was known and did not rise, credits pay for all of the notice."""
-    excuses = troubled(found)
-    clean = sorted(s.asked_s for zone in found.swept for s in found.complete[zone])
-    moved: dict[str, list[int]] = defaultdict(list)
-    for row in found.transfers:
-        if row["kind"] in UNFORESEEN:
-            moved[row["startup"]] += [row["at_s"], row["recorded_s"]]
-    held = {d["startup"] for d in found.decisions if d["verb"] == "hold"}
-    starts: dict[str, list[int]] = defaultdict(list)
-    zones: dict[str, set[str]] = defaultdict(set)
-    members = {s.name for s in found.programs[-1][1].startups()}
-    for run in found.runs:
-        starts[run["startup"]].append(run["start_s"])
-        zones[run["startup"]].add(run["zone"])
-    for row in found.transfers:
-        over = [a for a, ucr in row["entries"] if is_overdraft(a) and ucr < 0]
-        if row["kind"] != "charge" or not over or row["startup"] not in members - held:
-            continue
-        over_s = row["detail"]["end_s"]
-        if over_s > found.script.end_s:
-            continue  # the cohort's end has a notice of its own, which falls due at that instant
-        look_s = next((s for s in reversed(clean) if s <= over_s - LANDS_S - FRESH_S), 0)
-        rose = any(look_s - HOUR_S <= s <= over_s for s in starts[row["startup"]])
-        shakes = (*moved[row["startup"]], *(at_s for at_s, _ in found.programs))
-        shaken = any(look_s - HOUR_S <= at_s <= row["recorded_s"] for at_s in shakes)
-        detail = row["detail"]
-        names = (*zones[row["startup"]], "", detail["server"], f"startup:{row['startup']}")
-        own = [span for name in names for span in excuses[name]]
-        # Blind until it was recorded, the daemon let others use the same credits up.
-        if not rose and not shaken and not both(own, [(look_s - HOUR_S, row["recorded_s"])]):
-            yield (
-                f"P4 {row['startup']} is overdrawn at {over_s}, though its burn was known "
-                f"at {look_s}"
-            )
-
-
-def after_the_end(found: Evidence) -> Iterator[str]:
-    """After the cohort's end nothing of ours runs longer than a notice and a stop take."""
-    since_s = max(START_S, found.script.end_s + NOTICE_S + STOP_S)
-    held = {d["server_id"] for d in found.decisions if d["verb"] == "hold"}
-    for server, spans in found.truth.items():
-        # Started after its startup had left, it is nobody's of ours: it may not be touched.
-        owned = found.owned(server)
-        ours = [(a, b) for a, b in spans if any(start <= a < end for start, end in owned)]
-        late = any(end_s > since_s and start_s < found.script.end_s for start_s, end_s in ours)
-        if late and server not in held:
-            yield f"I11 {server} runs on after the end of its cohort"

@@ -47,6 +47,7 @@ class Evidence:
     rates: dict[tuple[str, str], int]
     programs: list[tuple[int, Any]]
     in_place: dict[str, list[Interval]]
+    unstoppable: dict[str, list[Interval]]
     said: list[Any]
     accepted: set[tuple[str, int]]
     other_terms: dict[str, tuple[int, int, int]]
@@ -108,6 +109,7 @@ def evidence_of(play: Play) -> Evidence:
         rates=play.region.rates(),
         programs=play.office.applied,
         in_place=play.region.stood_in_place(),
+        unstoppable=play.region.unstoppable(),
         said=play.office.said,
         accepted=play.office.accepted,
         watched=play.watch.wrong,

@@ -3,7 +3,7 @@
 Seconds charged and not run, or run and not charged, are wrong unless the evidence that the
 daemon had excuses them: a transition takes seconds, one gap between sweeps may hide several
 transitions, an answer may be stale, the daemon's clock may be off. What is set aside as
-disputed is neither charged nor free.
+disputed is neither charged nor free, and needs a reason that the region knows of.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from .books_audit import charges_by
-from .cloud import STALE_S
-from .evidence import Evidence, Interval
+from .cloud import STALE_S, Swept
+from .evidence import Evidence, Interval, Row
 from .script import START_S
 from .spans import both, minus, seconds, union
 
@@ -27,8 +27,10 @@ def metering(found: Evidence) -> Iterator[str]:
     """Every server whose charges are not what ran."""
     charges = charges_by(found, "server")
     disputed: dict[str, list[Interval]] = defaultdict(list)
+    known = {zone: _known(sweeps) for zone, sweeps in found.complete.items()}
     for row in found.disputes:
         disputed[row["server_id"]].append((row["start_s"], row["end_s"]))
+        yield from _disputed(found, row, known.get(row["flavor"].partition("@")[2], []))
     for server in sorted(found.truth.keys() | charges.keys()):
         real = _in_program(found, server)
         charged = [(c["start_s"], c["end_s"]) for c in charges.get(server, [])]
@@ -37,7 +39,8 @@ def metering(found: Evidence) -> Iterator[str]:
         if rest:
             verb = "charged, did not run" if both(rest, charged) else "ran, was not charged"
             yield f"I4 {server} {verb}: {rest[:3]} ({seconds(rest)} s)"
-        yield from _disputes(found, server, disputed[server])
+        if twice := both(charged, disputed[server]):
+            yield f"I4 {server} is charged for what is disputed: {twice[:3]}"
     yield from _prices(found)
 
 
@@ -136,11 +139,51 @@ def clock_trouble(found: Evidence) -> Iterator[Interval]:
         offset_s, since_s = off_s, at_s
 
 
-def _disputes(found: Evidence, server: str, disputed: list[Interval]) -> Iterator[str]:
-    """A dispute needs a reason: somebody changed the server in it, or at its end."""
-    for start_s, end_s in disputed:
-        if end_s <= start_s:
-            yield f"I4 {server} has an empty dispute at {start_s}"
+def _disputed(found: Evidence, row: Row, known: list[Swept]) -> Iterator[str]:
+    """A dispute lies within one gap, and ends where somebody changed the server.
+
+    Where a change fell into the next sweep's own seconds, or the clock was off, it ends there.
+    What was on before and off after, or off and on, is dated by its change: that needs none.
+    """
+    server, start_s, end_s = row["server_id"], row["start_s"], row["end_s"]
+    of = f"I4 {server} of {row['startup']} has a dispute from {start_s} to {end_s}"
+    at = bisect_right(known, start_s, key=lambda sweep: sweep.cycle_s)
+    if not start_s < end_s:
+        yield f"{of}: it is empty"
+        return
+    if not 0 < at < len(known) or end_s > known[at].cycle_s:
+        yield f"{of}: it does not lie between two sweeps"
+        return
+    before, after = known[at - 1], known[at]
+    changed = sorted(found.changed.get(server, []))
+    within = [(before.asked_s, after.at_s + 1)]
+    is_off = bool(both(clock_trouble(found), within))
+    late = _any_in(changed, after.asked_s - 1, after.at_s)
+    if end_s not in changed and not (end_s == after.cycle_s and (late or is_off)):
+        yield f"{of}: nobody changed it then"
+        return
+    ran = [_ran_at(found, server, sweep) for sweep in (before, after)]
+    is_dated = None not in ran and ran[0] is not ran[1]
+    if is_dated and not is_off and not minus(within, found.owned(server)):
+        yield f"{of}: its change dates it"
+
+
+def _known(sweeps: list[Swept]) -> list[Swept]:
+    """Those that told something new: the daemon's clock may have been behind."""
+    known: list[Swept] = []
+    for sweep in sweeps:
+        if not known or sweep.cycle_s > known[-1].cycle_s:
+            known.append(sweep)
+    return known
+
+
+def _ran_at(found: Evidence, server: str, sweep: Swept) -> bool | None:
+    """Whether a sweep showed a server running; None where it may have shown either."""
+    seen = (sweep.asked_s - STALE_S * sweep.is_stale, sweep.at_s + 1)
+    spans = found.truth.get(server, [])
+    if any(seen[0] - 1 <= edge <= seen[1] for span in spans for edge in span):
+        return None
+    return any(start_s < seen[0] and seen[1] < end_s for start_s, end_s in spans)
 
 
 def _prices(found: Evidence) -> Iterator[str]:

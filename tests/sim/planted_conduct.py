@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from quotas import decide, guard, promises
+from quotas import decide, guard, promises, reclaim
 from quotas.book import commit as book_commit
 from quotas.notices import Notice
-from quotas.units import DAY_S
+from quotas.units import DAY_S, HOUR_S
 from scheduler import act
 
-from .planting import planted, shut_down_inside
-from .script import Event, Script
+from .planting import locked_often, planted, shut_down_inside
+from .script import ZONES, Event, Script, Window
 
 
 def _without(patch: pytest.MonkeyPatch, name: str) -> None:
@@ -209,6 +209,55 @@ def _lent_out(script: Script) -> Script:
 def what_is_lent_is_kept(patch: pytest.MonkeyPatch) -> None:
     """Nobody gives back what an owner waits for."""
     patch.setattr(decide, "borrowed", lambda *_: [])
+
+
+def _half_known(script: Script) -> Script:
+    """Much is lent out, and the other zone of the pool is down whenever it is asked for."""
+    zone, lent = ZONES[2], _lent_out(script)
+    asked = [e.at_s for e in lent.events if e.verb == "request"]
+    dark = [Window("outage", zone, at_s, at_s + 14 * HOUR_S) for at_s in asked]
+    return replace(lent, windows=(*lent.windows, *dark))
+
+
+@planted(needs=_half_known)
+def reclaims_go_on_when_a_zone_of_the_pool_is_not_known(patch: pytest.MonkeyPatch) -> None:
+    """No pool is ever blind."""
+    for module in (decide, reclaim):
+        patch.setattr(module, "blind_pools", lambda _: frozenset())
+
+
+def _lost_stops(script: Script) -> Script:
+    """Everybody has few credits, and no call arrives in half of every other day."""
+    poor = ((30, 30),) * len(script.credits)
+    spans = [(s, s + DAY_S // 2) for s in range(script.start_s, script.healed_s, 2 * DAY_S)]
+    lost = [
+        Window("lost-before", zone, a, min(b, script.healed_s)) for zone in ZONES for a, b in spans
+    ]
+    return replace(script, credits=poor, windows=(*script.windows, *lost))
+
+
+@planted(needs=_lost_stops)
+def never_tried_again_after_a_failed_stop(patch: pytest.MonkeyPatch) -> None:
+    """A notice has one intent, whatever becomes of it."""
+    right = promises.Promises._waits
+
+    def wrong(work: Any, notice: Notice) -> bool:
+        tried = any(i.notice_id == notice.id and i.state == "failed" for i in work.intents)
+        return tried or right(work, notice)
+
+    patch.setattr(promises.Promises, "_waits", wrong)
+
+
+@planted(needs=locked_often)
+def nobody_is_stopped_while_a_server_is_locked(patch: pytest.MonkeyPatch) -> None:
+    """One server that cannot be stopped keeps all others on."""
+    right = promises.Promises._due
+
+    def wrong(work: Any, *of: Any) -> None:
+        if all(server.state != "locked" for server in work.seen.values()):
+            right(work, *of)
+
+    patch.setattr(promises.Promises, "_due", wrong)
 
 
 def _two_leaders(script: Script) -> Script:

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from quotas import metering, observation
-from quotas.metering import Run
+from quotas.metering import Dispute, Run
 from quotas.observation import Complete, Partial, Unknown
-from quotas.units import DAY_S, HOUR_S
+from quotas.units import DAY_S, HOUR_S, Period
 from scheduler import parts
 
-from .planting import planted, shut_down_inside
-from .script import NAMES, SMALL, ZONES, Event, Script, Window
+from .planting import locked_often, planted, shut_down_inside, with_events
+from .script import SMALL, ZONES, Script, Window
 
 
 @planted()
@@ -69,6 +69,44 @@ def never_disputes(patch: pytest.MonkeyPatch) -> None:
 
 
 @planted()
+def every_gap_is_disputed(patch: pytest.MonkeyPatch) -> None:
+    """A server that runs is taken to have been off until the very sweep that shows it."""
+    right = metering._Zone._changed_s
+
+    def wrong(zone: Any, server: Any) -> int:
+        return zone.sweep.at_s if server.is_billable else right(zone, server)
+
+    patch.setattr(metering._Zone, "_changed_s", wrong)
+
+
+@planted()
+def every_change_is_disputed(patch: pytest.MonkeyPatch) -> None:
+    """What began in a gap is not dated by its change: all before that is set aside."""
+    right = metering._Zone._began
+
+    def wrong(zone: Any, server: Any) -> Iterable[Run]:
+        for run in right(zone, server):
+            from_s = max(zone.confirmed_s or run.start_s, server.created_s)
+            if from_s < run.start_s:
+                period = Period(from_s, run.start_s)
+                set_aside.append(
+                    Dispute(server.id, run.startup, run.flavor, period, run.rate_ucr_per_h)
+                )
+            yield run
+
+    set_aside: list[Dispute] = []
+    meter = parts.meter
+
+    def metered(*args: Any) -> Any:
+        set_aside.clear()
+        answer = meter(*args)
+        return replace(answer, disputes=(*answer.disputes, *set_aside))
+
+    patch.setattr(metering._Zone, "_began", wrong)
+    patch.setattr(parts, "meter", metered)
+
+
+@planted()
 def what_is_off_at_both_sweeps_never_ran(patch: pytest.MonkeyPatch) -> None:
     """A server that is off at both sweeps, and was modified late, is not disputed."""
     patch.setattr(metering._Zone, "_may_have_run", lambda *_: ())
@@ -81,23 +119,7 @@ def stopped_in_place_is_free(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(observation, "FREE_STATES", free)
 
 
-def _locked_often(script: Script) -> Script:
-    """A server of each startup is locked for half of every day."""
-    nights = range(script.start_s, script.healed_s, DAY_S)
-    locks = [
-        Event(at_s + hours * HOUR_S, "provider", verb, (name,))
-        for at_s in nights
-        for name in NAMES
-        for verb, hours in (("lock", 2), ("unlock", 14))
-    ]
-    return _with(script, locks)
-
-
-def _with(script: Script, more: Iterable[Event]) -> Script:
-    return replace(script, events=tuple(sorted((*script.events, *more), key=lambda e: e.at_s)))
-
-
-@planted(needs=_locked_often)
+@planted(needs=locked_often)
 def a_locked_server_is_free(patch: pytest.MonkeyPatch) -> None:
     """A server that the provider locked is taken for one that is off."""
     patch.setattr(observation, "FREE_STATES", observation.FREE_STATES | {"locked"})
@@ -142,7 +164,7 @@ def a_part_is_taken_for_the_whole(patch: pytest.MonkeyPatch) -> None:
 def _resized(script: Script) -> Script:
     """Every server has another type each time that it is off."""
     off = [e for e in script.events if e.verb == "off" and len(e.args) == 2]
-    return _with(
+    return with_events(
         script,
         [
             replace(e, at_s=e.at_s + 900, verb="resize", args=(*e.args, SMALL[number % 2]))

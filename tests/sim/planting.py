@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 import pytest
 
-from .script import Script
+from quotas.units import DAY_S, HOUR_S
+
+from .script import NAMES, Event, Script
 
 Plant = Callable[[pytest.MonkeyPatch], None]
 
@@ -53,3 +55,20 @@ def shut_down_inside(script: Script) -> Script:
     """Everybody shuts servers down from inside, and forgets them."""
     events = (replace(e, verb="guest") if e.verb == "off" else e for e in script.events)
     return replace(script, events=tuple(events))
+
+
+def with_events(script: Script, more: Iterable[Event]) -> Script:
+    """The script, and more that happens in it."""
+    return replace(script, events=tuple(sorted((*script.events, *more), key=lambda e: e.at_s)))
+
+
+def locked_often(script: Script) -> Script:
+    """A server of each startup is locked for half of every day."""
+    nights = range(script.start_s, script.healed_s, DAY_S)
+    locks = [
+        Event(at_s + hours * HOUR_S, "provider", verb, (name,))
+        for at_s in nights
+        for name in NAMES
+        for verb, hours in (("lock", 2), ("unlock", 14))
+    ]
+    return with_events(script, locks)

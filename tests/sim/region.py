@@ -6,11 +6,13 @@ from dataclasses import replace
 
 from simulator.world import Fault, FaultKind, PriceChange, Refusal, Server, World
 from simulator.world.catalogue import OFFERS
-from simulator.world.lifecycle import STANDBY
+from simulator.world.lifecycle import SLOWEST_STOP_S, STANDBY
 from simulator.world.market import Market
 from simulator.world.model import permission_denied
 
 from .script import START_S, Event
+
+PASSING = ("starting", "stopping")
 
 
 class Region(World):
@@ -28,6 +30,7 @@ class Region(World):
         self.deleted: dict[str, int] = {}
         self._stood: dict[str, list[tuple[int, int]]] = {}
         self._stands: dict[str, int] = {}
+        self._states: dict[str, list[tuple[int, str]]] = {}
 
     def play(self, event: Event) -> None:
         """Do what the event says, if the region lets it."""
@@ -43,7 +46,13 @@ class Region(World):
         self._leaves_place(server.id)
         if server.state == STANDBY:
             self._stands[server.id] = server.modified_s
+        self._enters(server.id, server.state)
         return super()._store(server)
+
+    def _enters(self, server_id: str, state: str) -> None:
+        states = self._states.setdefault(server_id, [])
+        if not states or states[-1][1] != state:
+            states.append((self.now_s, state))
 
     def _leaves_place(self, server_id: str) -> None:
         since_s = self._stands.pop(server_id, None)
@@ -60,7 +69,18 @@ class Region(World):
     def _remove(self, server: Server) -> None:
         self.deleted[server.id] = self.now_s
         self._leaves_place(server.id)
+        self._enters(server.id, "gone")
         super()._remove(server)
+
+    def unstoppable(self) -> dict[str, list[tuple[int, int]]]:
+        """While each server was locked, or stuck in a passing state: nobody could stop it."""
+        found: dict[str, list[tuple[int, int]]] = {}
+        for server_id, states in self._states.items():
+            ends = [*(at_s for at_s, _ in states[1:]), self.now_s]
+            for (from_s, state), end_s in zip(states, ends, strict=True):
+                if state == "locked" or (state in PASSING and end_s - from_s > SLOWEST_STOP_S):
+                    found.setdefault(server_id, []).append((from_s, end_s))
+        return found
 
     def _named(self, who: str, zone: str, slot: int) -> Server | None:
         return self._servers[zone].get(self.slots.get((who, zone, slot), ""))

@@ -13,8 +13,9 @@ from typing import Any
 
 from simulator.world.catalogue import OFFERS
 
-from .conduct_audit import FRESH_S, SLOW_S, troubled
+from .conduct_audit import FRESH_S, SLOW_S
 from .evidence import Evidence, Row
+from .excuses import troubled
 from .metering_audit import SLACK_S, clock_trouble
 from .spans import both, union
 
