@@ -34,7 +34,7 @@ QUIET_CYCLES = 10
 def faults_of(play: Play, found: Evidence | None = None) -> list[str]:
     """Everything that is wrong with a finished play, a sentence each."""
     found = found or evidence_of(play)
-    wrong = [*found.watched, *play.watch.kept()]
+    wrong = [*found.watched, *play.rest.wrong, *play.watch.kept()]
     wrong += [text for check in CHECKS for text in check(found)]
     looks = Looks(found)
     wrong += [*rules(looks), *lent(looks)]
@@ -52,6 +52,7 @@ def faults_early(play: Play) -> list[str]:
     return [
         *stormy,
         *found.watched,
+        *play.rest.wrong,
         *books(found),
         *deeds(found),
         *iam_audit.changes(found),
