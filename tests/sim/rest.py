@@ -63,7 +63,8 @@ class Rest:
         """The daemon that acts, once one of them leads."""
         self.saw: list[tuple[str, str, int]] = []
         """The servers as the last cycle saw them."""
-        self.held = 0
+        self.held = self.notices = 0
+        """How many rests there were, and notices that were open when one was quiet."""
         self.wrong: list[str] = []
 
     def plan(self, at_s: int, wait_s: int, for_: str) -> None:
@@ -181,6 +182,7 @@ class Rest:
     # -- quiet --------------------------------------------------------------------------
 
     def _stays(self) -> Iterator[str]:
+        self.notices += sum(n.server_id != "" and n.state == "open" for n in self._state().notices)
         yield from self._repeated(2)
         for _ in range(M_CYCLES):
             state, saw, before_s = self._state(), self.saw, self.play.region.now_s
