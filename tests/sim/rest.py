@@ -170,13 +170,14 @@ class Rest:
             for w in state.enforcement.words
             if w.stands_at(now_s) and w.value != "off"
         }
+        stopping = [notice.id for notice in self._executing(state)]
         for notice in state.notices:
             names = ("*", notice.startup)
-            waits = any((f, n) in words for f in ("freeze", "maintenance") for n in names)
-            if notice.state == "open" and notice.deadline_s <= now_s and not waits:
+            if any((f, n) in words for f in ("freeze", "maintenance") for n in names):
+                continue
+            if notice.state == "open" and notice.deadline_s <= now_s:
                 yield f"notice {notice.id} of {notice.server_name} is due, and open"
-        if not any(f in ("freeze", "maintenance") for f, _ in words):
-            for notice in self._executing(state):
+            if notice.id in stopping:
                 yield f"{notice.server_name} was to be stopped at {notice.deadline_s}, and runs"
 
     # -- quiet --------------------------------------------------------------------------
@@ -214,8 +215,9 @@ class Rest:
         for _ in range(times):
             if self.play.report is None or self.play.report.sent:
                 return
-            self._cycle(0)
-            if news := self._news():
+            if self._cycle(0) is None:
+                yield f"the cycle at {self.play.region.now_s} could not be repeated"
+            elif news := self._news():
                 yield f"repeated at {self.play.region.now_s}, the cycle wrote {news}"
 
     def _news(self) -> str:
@@ -235,7 +237,7 @@ class Rest:
         due |= {run.posted_until_s + HOUR_S for run in state.runs}
         for intent in state.intents:
             due |= {(intent.ended_s or 0) + pause_s for pause_s in RETRIES_S}
-            due |= {intent.not_after_s + 1, (intent.sent_s or 0) + state_latency(state) + 1}
+            due |= {intent.not_after_s + 1, (intent.sent_s or 0) + _latency_s(state) + 1}
         due |= {stop.decided_s + HOUR_S for stop in state.enforcement.stops}
         for past in state.closings.values():
             for intent in past.intents[:1]:
@@ -274,7 +276,7 @@ class Rest:
         )
 
 
-def state_latency(state: State) -> int:
+def _latency_s(state: State) -> int:
     """How long a stop that was sent may take before it has failed."""
     assert state.program is not None
     return state.program.policy.stop_latency_s
