@@ -15,7 +15,7 @@ from .events import BIG, NAMES, NOBODY, SMALL, START_S, ZONES, Event
 
 STRANGER = "stranger"
 """Whose project is in the organization, and in no program."""
-DAYS_PER_REST = 20
+DAYS_PER_REST = 45
 
 
 def people(seed: int, healed_s: int) -> Iterator[Event]:
