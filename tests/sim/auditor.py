@@ -18,6 +18,7 @@ from .metering_audit import metering
 from .milestones_audit import milestones
 from .owed_audit import owed
 from .play import Play
+from .rest import M_CYCLES, N_CYCLES
 from .rules_audit import Looks, rules
 
 CHECKS: tuple[Callable[[Evidence], Iterator[str]], ...] = (
@@ -30,13 +31,13 @@ CHECKS: tuple[Callable[[Evidence], Iterator[str]], ...] = (
     owed,
     iam_audit.iam,
 )
-QUIET_CYCLES = 10
+QUIET_CYCLES = M_CYCLES
 
 
 def faults_of(play: Play, found: Evidence | None = None) -> list[str]:
     """Everything that is wrong with a finished play, a sentence each."""
     found = found or evidence_of(play)
-    wrong = [*found.watched, *play.watch.kept()]
+    wrong = [*found.watched, *play.rest.wrong, *play.watch.kept()]
     wrong += [text for check in CHECKS for text in check(found)]
     looks = Looks(found)
     wrong += [*rules(looks), *lent(looks)]
@@ -52,6 +53,7 @@ def faults_early(play: Play) -> list[str]:
     return [
         *stormy,
         *found.watched,
+        *play.rest.wrong,
         *books(found),
         *deeds(found),
         *iam_audit.changes(found),
@@ -97,7 +99,7 @@ def checks_of(play: Play, found: Evidence) -> Counter[str]:
             "I12": len(found.calls),
             "I13": len(found.calls) + ours,
             "I14": moved,
-            "I17": QUIET_CYCLES,
+            "I17": QUIET_CYCLES + play.rest.held * (N_CYCLES + M_CYCLES),
             "I18": charges + len(found.confirmed),
             "I19": entries,
             "I21": len(found.intents),
@@ -113,6 +115,7 @@ def marks_of(play: Play, found: Evidence) -> set[str]:
     marks |= {f"notice {n['rule']} {n['state']}" for n in found.notices}
     marks |= {s.outcome for sweeps in found.swept.values() for s in sweeps}
     marks |= {"dispute"} if found.disputes else set()
+    marks |= {"rest"} if play.rest.held else set()
     marks |= {row["kind"] for row in found.transfers}
     marks |= {f"call {call.answer}" for call in found.calls}
     marks |= iam_audit.marks(found)

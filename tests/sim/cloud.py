@@ -54,6 +54,7 @@ class RegionCloud:
     point: Callable[[str], None] = lambda _: None
     later: Callable[[Event], None] = lambda _: None
     offset_s: Callable[[], int] = lambda: 0
+    is_calm: Callable[[], bool] = lambda: False
     swept: dict[str, list[Swept]] = field(default_factory=lambda: defaultdict(list))
     calls: list[Call] = field(default_factory=list)
     injected: Counter[str] = field(default_factory=Counter)
@@ -69,7 +70,7 @@ class RegionCloud:
     def _has(self, kind: str, zone: str) -> bool:
         now_s = self.region.now_s
         windows = self._of.get((kind, zone), ())
-        if any(w.from_s <= now_s < w.until_s for w in windows):
+        if any(w.from_s <= now_s < w.until_s for w in windows) and not self.is_calm():
             self.injected[kind] += 1
             return True
         return False

@@ -17,6 +17,8 @@ SMALL = ("H100-1-80G", "H100-2-80G")
 ZONES = ("fr-par-1", "fr-par-2", "pl-waw-2")
 READS = ("outage", "partial", "stale", "shuffled", "unknown-state")
 CALLS = ("throttle", "refuse", "lost-before", "lost-after", "late")
+NOBODY = "nobody"
+"""Whose event it is when everybody rests."""
 HAND, IAM_PLACE = "hand", "iam"
 """Who edits policies by hand; where windows of trouble with IAM are."""
 IAM = ("iam-down", "iam-throttle", "iam-lost", "iam-conflict", "iam-forbidden")

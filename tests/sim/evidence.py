@@ -7,15 +7,17 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
 
 from .cloud import Call, Swept
 from .iam import Look, Organization
 from .memory import Memory
-from .play import Play
 from .script import Script
+
+if TYPE_CHECKING:
+    from .play import Play
 
 Row = dict[str, Any]
 Interval = tuple[int, int]

@@ -143,11 +143,13 @@ class RegionPermissions:
     later: Callable[[Event], None]
     hands: tuple[float, random.Random]
     """The chance that a person edits a policy soon after we took from it, and the stream."""
+    is_calm: Callable[[], bool] = lambda: False
     _read: dict[str, tuple[int, Rules]] = field(default_factory=dict)
 
     def _has(self, kind: str) -> bool:
         at_s = self.organization.region.now_s
-        if any(w.kind == kind and w.from_s <= at_s < w.until_s for w in self.windows):
+        within = any(w.kind == kind and w.from_s <= at_s < w.until_s for w in self.windows)
+        if within and not self.is_calm():
             self.injected[kind] += 1
             return True
         return False
@@ -210,7 +212,7 @@ class RegionPermissions:
 
     def _stir(self, policy_id: str, times: float, after_s: tuple[int, ...]) -> None:
         chance, stream = self.hands
-        if chance and stream.random() < chance * times:
+        if chance and not self.is_calm() and stream.random() < chance * times:
             at_s = self.organization.region.now_s + stream.choice(after_s)
             event = self.edits(policy_id, at_s)
             if event is not None:

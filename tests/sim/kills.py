@@ -8,12 +8,12 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from math import ceil
 
-from .mutants import MUTANTS, Mutant, killed_by
+from .mutants import MUTANTS, UNCLEAN, Mutant, killed_by
 from .planting import HALF, days_of
 
 Kills = dict[str, list[str]]
 """By mutant, who found it in each seed from 1 on; "" where nobody did."""
-NOBODY = ("", "crash")
+NOBODY = ("", "crash", UNCLEAN)
 
 
 def hunted(known: Kills, seeds: int, jobs: int) -> Iterator[Mutant]:
@@ -51,9 +51,10 @@ def _killed(name: str, seed: int) -> str:
 def told(mutant: Mutant, found: Sequence[str]) -> str:
     """A sentence on one mutant: killed by how many, by what, and why not by more."""
     by = Counter(found)
-    crashes, _ = by.pop("crash", 0), by.pop("", 0)
+    crashes, unclean, _ = by.pop("crash", 0), by.pop(UNCLEAN, 0), by.pop("", 0)
     who = ", ".join(f"{name} {count}" for name, count in by.most_common(4))
     crashed = f", {crashes} fell over" * bool(crashes)
+    crashed += f", {unclean} fail without it" * bool(unclean)
     weak = f"; {mutant.weak}" if mutant.weak else ""
     return f"{mutant.name}: {kills(found)} of {len(found)} ({who}{crashed}){weak}"
 

@@ -105,7 +105,8 @@ def _any_in(sorted_s: list[int], after_s: int, to_s: int) -> bool:
 
 def _gap(found: Evidence, asked: list[int], at: int) -> Interval:
     """From one Complete sweep to the next one."""
-    return (asked[at - 1] if at else START_S, asked[at] if at < len(asked) else found.now_s)
+    start_s = asked[min(at, len(asked)) - 1] if at else START_S
+    return (start_s, asked[at] if at < len(asked) else found.now_s)
 
 
 def _handed_over(found: Evidence, server: str, asked: list[int]) -> Iterator[Interval]:

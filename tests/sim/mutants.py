@@ -9,54 +9,88 @@ from __future__ import annotations
 
 import re
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
 
 import pytest
 
-from . import planted_books, planted_closing, planted_conduct, planted_metering
-from .auditor import faults_early, faults_of
+from . import planted_books, planted_closing, planted_conduct, planted_metering, planted_rest
+from .auditor import faults_early, faults_of, unrest_of
 from .planting import MUTANTS, Mutant
 from .play import Play
-from .script import draw
+from .script import Script, draw
 from .wiring import wired
 
 __all__ = ["MUTANTS", "Mutant", "killed_by"]
-PLANTED_IN = (planted_books, planted_closing, planted_conduct, planted_metering)
+PLANTED_IN = (planted_books, planted_closing, planted_conduct, planted_metering, planted_rest)
 GUARDS = (ArithmeticError, AssertionError, ValueError)
 """What the product raises where an amount, a period or a transfer is no such thing."""
-MOST_CYCLES_A_DAY = 50
+MOST_CYCLES_A_DAY = 100
 MOST_CPU_S = 30.0
 LOOKS = 4
 """How often a mutant's play is audited before its end: most bugs show early."""
+UNCLEAN = "baseline"
+"""What a kill is called that is none: the same script fails without the bug."""
 
 
 def killed_by(mutant: Mutant, seed: int, days: int) -> str:
-    """Who finds the bug in a seed: an invariant, "guard", "crash" or "" for nobody."""
+    """Who finds the bug in a seed: an invariant, "guard", "crash", "baseline" or "" for nobody."""
     script = draw(seed, days)
     script = mutant.needs(script) if mutant.needs else script
     patch = pytest.MonkeyPatch()
     mutant.plant(patch)
+    looks = Looks(script, mutant.sql)
     try:
-        with bounded(MOST_CPU_S), wired():
-            play = Play(script, sql=mutant.sql)
-            play.most_cycles = MOST_CYCLES_A_DAY * days
-            for part in range(1, LOOKS):
-                until_s = script.start_s + part * (script.end_s - script.start_s) // LOOKS
-                play.run_to(until_s)
-                if early := faults_early(play):
-                    return invariant_of(early[0])
-            play.run()
-        found = faults_of(play)
-        return invariant_of(found[0]) if found else ""
-    except GUARDS as error:
-        return "guard" if _is_ours(error.__traceback__) else "crash"
-    except Exception:
-        return "crash"
+        found = looks.first_fault()
     finally:
         patch.undo()
+    needs = mutant.needs if found not in ("", "crash") else None
+    if needs is not None and unplanted(needs, mutant.sql, seed, days, looks.at):
+        return UNCLEAN
+    return found and invariant_of(found)
+
+
+@lru_cache(maxsize=1_000)
+def unplanted(
+    needs: Callable[[Script], Script], sql: bool, seed: int, days: int, looks: int = LOOKS
+) -> str:
+    """What is wrong with a script of mutants when no bug is planted in it, up to a look."""
+    return Looks(needs(draw(seed, days)), sql).first_fault(looks)
+
+
+class Looks:
+    """A play that is audited at each part of it, until something is wrong."""
+
+    def __init__(self, script: Script, sql: bool) -> None:
+        self.script, self.sql = script, sql
+        self.at = 0
+        """The look that it has come to; the last is after its end."""
+
+    def first_fault(self, looks: int = LOOKS) -> str:
+        """The first sentence of what is wrong, "guard", "crash", or "" where nothing is."""
+        try:
+            with bounded(MOST_CPU_S), wired():
+                play = Play(self.script, sql=self.sql)
+                play.most_cycles = MOST_CYCLES_A_DAY * self.script.days
+                for self.at in range(1, looks + 1):
+                    if wrong := self._look(play):
+                        return wrong[0]
+        except GUARDS as error:
+            return "guard" if _is_ours(error.__traceback__) else "crash"
+        except Exception:
+            return "crash"
+        return ""
+
+    def _look(self, play: Play) -> list[str]:
+        if self.at < LOOKS:
+            script = self.script
+            play.run_to(script.start_s + self.at * (script.end_s - script.start_s) // LOOKS)
+            return faults_early(play)
+        play.run()
+        return faults_of(play) or unrest_of(play)
 
 
 class Endless(Exception):

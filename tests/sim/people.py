@@ -11,10 +11,11 @@ from collections.abc import Iterator
 
 from quotas.units import DAY_S, HOUR_S
 
-from .events import BIG, NAMES, SMALL, START_S, ZONES, Event
+from .events import BIG, NAMES, NOBODY, SMALL, START_S, ZONES, Event
 
 STRANGER = "stranger"
 """Whose project is in the organization, and in no program."""
+DAYS_PER_REST = 45
 
 
 def people(seed: int, healed_s: int) -> Iterator[Event]:
@@ -25,6 +26,7 @@ def people(seed: int, healed_s: int) -> Iterator[Event]:
         ("owners", _owners),
         ("strangers", _strangers),
         ("deeds", _deeds),
+        ("rests", _rests),
     ):
         yield from (e for e in draw(random.Random(f"{seed}/{name}"), healed_s) if e.at_s < healed_s)
 
@@ -100,3 +102,13 @@ def _deeds(chance: random.Random, healed_s: int) -> Iterator[Event]:
         at_s, back_s = chance.randrange(START_S, healed_s), chance.choice([0, 7_200, 3 * DAY_S])
         kind, percent = chance.choice(SMALL + BIG), chance.choice([80, 120])
         yield Event(at_s, "operator", "accept", (kind, percent, back_s))
+
+
+def _rests(chance: random.Random, healed_s: int) -> Iterator[Event]:
+    """When everybody rests; most rests wait up to some days for a notice that is open."""
+    for _ in range(max(1, (healed_s - START_S) // DAY_S // DAYS_PER_REST)):
+        if healed_s > START_S + HOUR_S:
+            at_s = chance.randrange(START_S + HOUR_S, healed_s)
+            days, for_ = chance.choice([(0, "open"), *[(20, "open"), (20, "reminded")] * 2])
+            wait_s = max(0, min(days * DAY_S, healed_s - DAY_S - at_s))
+            yield Event(at_s, NOBODY, "rest", (wait_s, for_))

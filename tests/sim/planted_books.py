@@ -17,8 +17,10 @@ from quotas.program import Grant
 from quotas.units import DAY_S, HOUR_S, Period
 from scheduler import parts, publish
 
+from .events import NOBODY
+from .people import STRANGER
 from .planting import planted
-from .script import NAMES, Event, Script
+from .script import NAMES, SMALL, ZONES, Event, Script
 
 
 @planted()
@@ -145,26 +147,52 @@ def half_of_what_is_left_expires(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(charging._Work, "end", wrong)
 
 
-def _poor(script: Script) -> Script:
-    """Everybody's credits last some hours, and nobody freezes what is to stop."""
-    words = ("say", "hold", "snooze")
-    events = tuple(e for e in script.events if e.verb not in words)
-    return replace(script, credits=((90, 60),) * len(NAMES), events=events, tranches=())
+def _runs_out(script: Script) -> Script:
+    """Each startup runs one server until its credits end, has more, and starts it again.
+
+    Nothing else moves its balance, so that when its credits end could be known in time.
+    """
+    zone, events = ZONES[1], [e for e in script.events if e.who in KEPT]
+    for number, name in enumerate(NAMES):
+        server = (zone, 0, SMALL[number % 2])
+        for at_s in range(script.start_s + (3 + 5 * number) * HOUR_S, script.healed_s, 4 * DAY_S):
+            more = (name, f"more-{at_s}", 150 + 10 * number, 400)
+            events.append(Event(at_s, "operator", "grant", more))
+            events.append(Event(at_s + HOUR_S, name, "on", server))
+    return replace(
+        script,
+        mode="enforce",
+        capacity=40,
+        limits=(None,) * len(NAMES),
+        credits=((1, 1),) * len(NAMES),
+        tranches=(),
+        milestones=(),
+        windows=(),
+        dice={},
+        events=tuple(sorted(events, key=lambda e: e.at_s)),
+    )
 
 
-@planted(needs=_poor)
+KEPT = ("clock", NOBODY, STRANGER)
+"""Who does in every world what the script says."""
+
+
+@planted(needs=_runs_out)
 def what_accrued_is_not_counted(patch: pytest.MonkeyPatch) -> None:
-    """Credits that are spent and not yet posted still seem to be there, and no reserve is kept."""
-    right = publish.balances_of
+    """Credits that are spent and not yet posted still seem to be there."""
+    patch.setattr(Run, "accrued_ucr", lambda *_: 0)
+
+
+@planted(needs=_runs_out)
+def the_reserve_is_not_counted(patch: pytest.MonkeyPatch) -> None:
+    """Nothing is set aside for the notice: it begins when the credits have ended."""
+    right = publish.reserves_s
 
     def wrong(*args: Any) -> Any:
-        found = right(*args)
-        return {
-            name: replace(own, accrued_ucr=0, reserve_ucr=0, posted_ucr=own.posted_ucr * 2)
-            for name, own in found.items()
-        }
+        measured, reserved_s = right(*args)
+        return measured, dict.fromkeys(reserved_s, 0)
 
-    patch.setattr(publish, "balances_of", wrong)
+    patch.setattr(publish, "reserves_s", wrong)
 
 
 def _holding(script: Script) -> Script:

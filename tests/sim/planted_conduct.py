@@ -106,7 +106,7 @@ def _started_again(script: Script) -> Script:
         replace(e, verb="again", at_s=e.at_s + hours * 3_600, args=e.args[:2])
         for e in script.events
         if e.verb == "on"
-        for hours in range(1, 60)
+        for hours in range(1, 60, 12)
     ]
     events = sorted((*script.events, *again), key=lambda e: e.at_s)
     poor = ((30, 30),) * len(script.credits)

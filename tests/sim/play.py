@@ -26,13 +26,14 @@ from scheduler.timing import Timing
 
 from .cloud import RegionCloud
 from .edits import LAST_EDIT_S
-from .events import HAND, IAM, IAM_POINTS, OFTEN
+from .events import HAND, IAM, IAM_POINTS, NOBODY, OFTEN
 from .hands import Hands
 from .iam import Look, Organization, RegionPermissions
 from .memory import Memory
 from .people import STRANGER
 from .program import Office, program_of
 from .region import Region
+from .rest import Rest
 from .script import NAMES, POINTS, START_S, Event, Script
 from .watch import Watch
 from .wiring import POINTS as NOW
@@ -63,6 +64,8 @@ class Play:
         self.cloud = RegionCloud(self.region, script.windows, later=self.plan)
         self.cloud.point = self.at_point
         self.cloud.offset_s = lambda: self.offset_s
+        self.rest = Rest(self)
+        self.cloud.is_calm = lambda: self.rest.is_on
         self.clock = ManualClock(START_S)
         self.offset_s = 0
         self.offsets: list[tuple[int, int]] = []
@@ -114,6 +117,7 @@ class Play:
             edits=self.hands.hasty,
             later=self.plan,
             hands=(script.hasty, random.Random(f"{script.seed}/hasty edits")),
+            is_calm=lambda: self.rest.is_on,
         )
 
     def _withheld(self) -> list[dict[str, Any]]:
@@ -137,6 +141,17 @@ class Play:
             self._happens(event)
         self._move_clocks(to_s)
 
+    def wait(self, to_s: int) -> None:
+        """Time passes, and nobody does anything: only what was set off already happens."""
+        late = sorted(e for e in self.events if e[0] <= to_s and e[2].verb == "late_stop")
+        for each in late:
+            self.events.remove(each)
+            self._move_clocks(max(each[0], self.region.now_s))
+            self._happens(each[2])
+        if late:
+            heapq.heapify(self.events)
+        self._move_clocks(to_s)
+
     def _move_clocks(self, to_s: int) -> None:
         self.region.advance(to_s)
         self.clock.move_to(to_s + self.offset_s)
@@ -144,6 +159,8 @@ class Play:
     def _happens(self, event: Event) -> None:
         if event.who == "operator":
             self.office.does(event, self.clock.now_s())
+        elif event.who == NOBODY:
+            self.rest.plan(event.at_s, *event.args)
         elif event.who == "clock":
             (step_s,) = event.args
             self._step(step_s)
@@ -176,6 +193,7 @@ class Play:
             now_s = self.region.now_s
             pause_s = self.once()
             self._are_answered()
+            self.rest.perhaps()
             due_s = now_s + (pause_s or self._polls.randint(*self.script.poll_s))
             edges = self.report.view.edges if self.report and self.report.view else ()
             soon = [e - self.offset_s for e in edges if e - self.offset_s > self.region.now_s]
@@ -227,6 +245,7 @@ class Play:
         """One cycle of one of the daemons; seconds after which to look again, 0 for a poll."""
         self.count += 1
         which = self._dice.randrange(len(self.cycles))
+        which = which if self.rest.leader is None else self.rest.leader
         NOW.hit, NOW.watch = self.at_point, self.watch
         self._acting = self.cycles[which]
         trouble = self._trouble()
@@ -246,6 +265,11 @@ class Play:
             self.injected[report.outcome] += 1
             return AFTER_AN_ERROR_S
         return AFTER_A_STOP_S if report.sent else self._pause_s(report)
+
+    @property
+    def acting(self) -> int:
+        """Which daemon's cycle was the last."""
+        return self.cycles.index(self._acting)
 
     def _trouble(self) -> int:
         """How much has befallen cycles, and calls to IAM, so far."""
@@ -272,7 +296,7 @@ class Play:
         if name == "before call":
             lease = self._acting.lease
             self.watch.called(self.clock.now_s(), lease.expires_s if lease else None)
-        if not self.script.dice or self.is_healed or self._is_nested:
+        if not self.script.dice or self.is_healed or self._is_nested or self.rest.is_on:
             return
         if name not in POINTS and name not in IAM_POINTS:
             return

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
-from .auditor import faults_of
-from .kills import undecided
-from .mutants import MUTANTS, Mutant, killed_by
-from .play import Play
-from .script import Script, draw
-from .wiring import wired
+from . import mutants
+from .kills import NOBODY, kills, undecided
+from .mutants import MUTANTS, UNCLEAN, Mutant, killed_by, unplanted
+from .planting import days_of
+from .script import Script
 
 SEEDS = (1, 2, 3)
 DAYS = 12
@@ -28,25 +28,43 @@ QUICK = {
     "shadow stops too",
     "notices are short",
     "rules are taken before they are recorded",
+    "every open notice is reminded of",
+    "a notice comes and goes",
 }
 
 
 @pytest.mark.parametrize("mutant", [m for m in MUTANTS if m.name in QUICK], ids=lambda m: m.name)
 def test_a_planted_bug_is_found(mutant: Mutant) -> None:
     """With the bug planted, at least one of three seeds breaks an invariant."""
-    assert any(killed_by(mutant, seed, DAYS) not in ("", "crash") for seed in SEEDS)
+    assert any(killed_by(mutant, seed, DAYS) not in NOBODY for seed in SEEDS)
 
 
 NEEDS = {mutant.needs: mutant for mutant in MUTANTS if mutant.needs is not None}
+BASELINES = (2, 5)
 
 
+@pytest.mark.parametrize("seed", BASELINES)
 @pytest.mark.parametrize("needs", NEEDS, ids=lambda needs: NEEDS[needs].name)
-def test_what_a_mutant_needs_breaks_nothing_by_itself(needs: Callable[[Script], Script]) -> None:
-    """The script in which a bug can show itself is played without the bug, and is in order."""
-    with wired():
-        play = Play(needs(draw(2, DAYS)), sql=NEEDS[needs].sql)
-        play.run()
-    assert faults_of(play) == []
+def test_what_a_mutant_needs_breaks_nothing_by_itself(
+    needs: Callable[[Script], Script], seed: int
+) -> None:
+    """The scripts that are hunted, as long and with the same cap, are in order without a bug."""
+    assert unplanted(needs, NEEDS[needs].sql, seed, days_of(NEEDS[needs])) == ""
+
+
+def test_a_find_does_not_count_where_the_script_fails_without_the_bug(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A bug that does nothing, where any play is a storm, is found by nobody."""
+    monkeypatch.setattr(mutants, "MOST_CYCLES_A_DAY", 1)
+    harmless = Mutant("harmless", lambda _: None)
+    assert killed_by(harmless, 2, 4) == "I17"
+    assert killed_by(replace(harmless, needs=_as_it_is), 2, 4) == UNCLEAN
+    assert kills([UNCLEAN, "I17"]) == 1
+
+
+def _as_it_is(script: Script) -> Script:
+    return script
 
 
 def test_the_list_is_long_and_each_weak_one_says_why() -> None:

@@ -89,6 +89,7 @@ def test_both_books_keep_the_same_ledger(
         [row[n] for n in names] for row in right.transfers
     ]
     assert left.balances == right.balances
+    assert one.rest.held == two.rest.held > 0
     for rows, others in ((left.notices, right.notices), (left.intents, right.intents)):
         assert [r["state"] for r in rows] == [r["state"] for r in others]
     answers = ("acknowledge", "snooze")
@@ -108,6 +109,13 @@ def test_after_healing_it_converges_and_stays_quiet(
     assert counts(play) == before
     if play.script.mode == "enforce":
         assert reports[-1].sentence.split(", ")[1].startswith("0 of ")
+
+
+def test_most_plays_rest_while_somebody_has_notice(pure: dict[tuple[int, int], Play]) -> None:
+    """I17 is asked in mid-play too, of nearly every play, and mostly of one that has to act."""
+    rested = [play.rest for play in pure.values() if play.rest.held]
+    assert len(rested) >= 0.8 * len(pure)
+    assert sum(rest.notices > 0 for rest in rested) >= 0.5 * len(rested)
 
 
 def test_without_faults_nearly_every_second_is_charged(
@@ -141,6 +149,7 @@ def test_the_batch_saw_what_it_should(pure: dict[tuple[int, int], Play]) -> None
         "grant",
         "void",
         "dispute",
+        "rest",
         "overdraft",
         "intent confirmed",
         "notice credits executed",

@@ -40,6 +40,8 @@ class Watch:
         self.checks: Counter[str] = Counter()
         self.committed: set[int] = set()
         """The cycles whose results are in the book, by the daemon's time."""
+        self.wrote: Any = None
+        """The result that was committed last."""
         self._chance = random.Random(f"{seed}/watch")
         self._rows, self._balances = rows, balances
         self._stood: list[tuple[int, str]] = []

@@ -107,6 +107,7 @@ def _noted(commit: Callable[..., Any]) -> Callable[..., Any]:
         answer = commit(book, result, lease, now_s)
         if POINTS.watch is not None:
             POINTS.watch.committed.add(now_s)
+            POINTS.watch.wrote = result
         return answer
 
     return through
