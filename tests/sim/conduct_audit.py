@@ -141,16 +141,51 @@ def _notices(found: Evidence) -> Iterator[str]:
 
 
 def _go_on(found: Evidence) -> Iterator[str]:
-    """A server that is started again under the same cause has no notice of its own."""
+    """Started again under the same cause a server has no notice of its own, unless it was free.
+
+    Free is who was seen running in an earlier cycle: nothing was asked of it then, and it has
+    a whole notice the next time.
+    """
+    told = _told_s(found)
+    off = list(clock_trouble(found))
     past: dict[tuple[str, str, str], Row] = {}
     for notice in found.notices:
         before = past.get((notice["startup"], notice["server_id"], notice["rule"]))
         same = before and before["cause"] == notice["cause"] and before["mode"] == notice["mode"]
-        known = before is not None and before["off_s"] <= notice["given_s"]
-        if same and known and notice["rule"] in GOES_ON and before["state"] != "restored":
-            yield f"notice {notice['id']} of {notice['server_name']} begins anew"
+        if before and same and notice["rule"] in GOES_ON and before["state"] != "restored":
+            is_new = before["off_s"] <= notice["given_s"]
+            free_s = _ran_free_s(found, before, told[notice["id"]])
+            if is_new and free_s is None:
+                yield f"notice {notice['id']} of {notice['server_name']} begins anew"
+            elif not is_new and free_s is not None and not both([(free_s, free_s + 1)], off):
+                yield f"notice {notice['id']} goes on, though its server was free at {free_s}"
         if notice["off_s"] is not None:
             past[notice["startup"], notice["server_id"], notice["rule"]] = notice
+
+
+def _told_s(found: Evidence) -> dict[int, int]:
+    """When each notice of a server was written, whatever instant it says that it is of."""
+    at: dict[tuple[str, str, str], list[int]] = defaultdict(list)
+    for each in found.decisions:
+        if each["verb"] == "notify":
+            at[each["startup"], each["server_id"], each["rule"]].append(each["at_s"])
+    return {
+        notice["id"]: at[notice["startup"], notice["server_id"], notice["rule"]].pop(0)
+        for notice in found.notices
+        if notice["server_id"]
+    }
+
+
+def _ran_free_s(found: Evidence, before: Row, told_s: int) -> int | None:
+    """When a server was first seen running after it had been off, in a cycle before a notice."""
+    spans = found.truth[before["server_id"]]
+    for sweep in found.complete[before["zone"]]:
+        around = (sweep.asked_s - FRESH_S, sweep.asked_s + FRESH_S)
+        if sweep.is_stale or not before["off_s"] < sweep.cycle_s < told_s:
+            continue
+        if any(start_s <= around[0] and around[1] <= end_s for start_s, end_s in spans):
+            return sweep.asked_s
+    return None
 
 
 def _intents(found: Evidence) -> Iterator[str]:

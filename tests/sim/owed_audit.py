@@ -46,7 +46,9 @@ def _stops(found: Evidence, excuses: Excuses, held: Excuses) -> Iterator[str]:
         server, deadline_s = notice["server_id"], notice["deadline_s"]
         if not server or notice["state"] in ("cancelled", "shadow"):
             continue
-        spans = [s for s in found.truth[server] if s[0] < deadline_s and s[1] > deadline_s + STOP_S]
+        # Started again after it was seen off, it has a notice of its own, or goes on with this one.
+        from_s = deadline_s if notice["off_s"] is None else min(deadline_s, notice["off_s"])
+        spans = [s for s in found.truth[server] if s[0] < from_s and s[1] > deadline_s + STOP_S]
         if not spans:
             continue
         # What is lent is taken back only while every zone of the pool is known.
