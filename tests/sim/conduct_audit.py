@@ -55,6 +55,7 @@ def _calls(found: Evidence) -> Iterator[str]:
     for notice in found.notices:
         told[notice["server_id"]].append(notice)
     for call in found.calls:
+        found.judged.update(("I12", "I13"))
         if found.script.mode != "enforce":
             yield f"I12 {call.server_id} was touched in {found.script.mode} mode"
         if found.projects.get(call.server_id) not in ours:
@@ -107,6 +108,7 @@ def _notices(found: Evidence) -> Iterator[str]:
             continue
         subject = (notice["startup"], notice["server_id"], notice["rule"])
         left_s = notice["deadline_s"] - notice["given_s"]
+        found.judged["notices"] += subject not in given
         if subject not in given and left_s < NOTICE_S:
             yield f"notice {notice['id']} of {notice['server_name']} leaves only {left_s} s"
         given[subject] = notice["id"]
@@ -131,13 +133,17 @@ def _intents(found: Evidence) -> Iterator[str]:
     by_server: dict[str, list[Row]] = defaultdict(list)
     for intent in found.intents:
         by_server[intent["server_id"]].append(intent)
+        found.judged["I21"] += 1
         if intent["state"] not in TERMINAL or intent["ended_s"] is None:
             yield f"I21 intent {intent['id']} is {intent['state']} at the end"
     troubled = list(clock_trouble(found))
     for call in found.calls:
         own = by_server[call.server_id]
         in_time = any(i["decided_s"] <= call.at_s <= i["not_after_s"] + SLOW_S for i in own)
-        if not in_time and not both([(call.at_s, call.at_s + 1)], troubled):
+        if both([(call.at_s, call.at_s + 1)], troubled):
+            continue
+        found.judged["I21"] += 1
+        if not in_time:
             yield f"I21 the call for {call.server_id} at {call.at_s} has no intent"
 
 
@@ -150,13 +156,16 @@ def _stops(found: Evidence) -> Iterator[str]:
         server, deadline_s = notice["server_id"], notice["deadline_s"]
         if not server or notice["state"] in ("cancelled", "shadow") or server in held:
             continue
-        late = (deadline_s + STOP_S, found.now_s)
         for start_s, end_s in found.truth[server]:
-            ran_on = start_s < deadline_s and end_s > late[0]
+            if not start_s < deadline_s <= end_s:
+                continue  # it did not run when its notice ran out
             names = (server, f"startup:{notice['startup']}")
             # What is lent is taken back only while every zone of the pool is known.
             names += ZONES if notice["rule"] == "borrowed" else ()
-            if ran_on and not _is_excused(found, names, deadline_s, end_s, excuses):
+            if _is_excused(found, names, deadline_s, end_s, excuses):
+                continue
+            found.judged["I11"] += 1
+            if end_s > deadline_s + STOP_S:
                 yield f"I11 {server} was to stop at {deadline_s}, ran to {end_s}"
 
 
@@ -231,12 +240,15 @@ def _overspent(found: Evidence) -> Iterator[str]:
         due_s = seen[0] + NOTICE_S
         end_s = run["end_s"] if run["end_s"] is not None else found.now_s
         relieved = any(seen[0] - 1 <= at_s <= due_s + STOP_S for at_s in granted[run["startup"]])
-        if end_s <= due_s + STOP_S + FRESH_S or relieved or due_s > found.script.end_s:
+        if end_s < due_s or relieved or due_s > found.script.end_s:
             continue
         around = [(seen[0] - FRESH_S, due_s + STOP_S)]
         names = (run["zone"], "", run["server_id"], f"startup:{run['startup']}")
         own = [span for name in names for span in excuses[name]]
-        if not both(around, own):
+        if both(around, own):
+            continue
+        found.judged["P4"] += 1
+        if end_s > due_s + STOP_S + FRESH_S:
             yield (
                 f"P4 {run['server_id']} of {run['startup']} ran to {end_s} on an overdraft "
                 f"posted at {seen[0]}"
@@ -288,6 +300,8 @@ def after_the_end(found: Evidence) -> Iterator[str]:
         # Started after its startup had left, it is nobody's of ours: it may not be touched.
         owned = found.owned(server)
         ours = [(a, b) for a, b in spans if any(start <= a < end for start, end in owned)]
-        late = any(end_s > since_s and start_s < found.script.end_s for start_s, end_s in ours)
-        if late and server not in held:
+        if server in held or not ours:
+            continue
+        found.judged["I11"] += any(end_s > found.script.end_s for _, end_s in ours)
+        if any(end_s > since_s and start_s < found.script.end_s for start_s, end_s in ours):
             yield f"I11 {server} runs on after the end of its cohort"

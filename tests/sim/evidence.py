@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -56,6 +56,9 @@ class Evidence:
     organization: Organization
     looks: list[Look]
     confirmed: list[tuple[int, str, str]]
+    judged: Counter[str] = field(default_factory=Counter)
+    """How often each invariant was asked and had to hold: counted where it is judged, after
+    whatever excuses."""
 
     @property
     def approved(self) -> set[str]:

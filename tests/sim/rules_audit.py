@@ -87,7 +87,8 @@ class Looks:
 
 def _limits(looks: Looks) -> Iterator[str]:
     """Who runs more than its limit has a notice for a server that runs."""
-    limited = any(limit is not None for limit in looks.found.script.limits)
+    found = looks.found
+    limited = any(limit is not None for limit in found.script.limits)
     for at_s in looks.at if limited else ():
         program = looks.program(at_s)
         if program is None:
@@ -101,6 +102,7 @@ def _limits(looks: Looks) -> Iterator[str]:
             member = program.startup(name)  # who left has no limit: it is told to stop
             limit = member.limit.get("h100") if member is not None else None
             total = sum(gpus for _, gpus in servers)
+            found.judged["limit"] += limit is not None
             if limit is None or total <= limit:
                 continue
             if not any(looks.is_told(server, "limit", 0, at_s) for server, _ in servers):
@@ -115,6 +117,7 @@ def _leaks(looks: Looks) -> Iterator[str]:
             for at_s in looks.at[first : first + 1]:
                 mine = both(looks.found.owned(server), [(since_s, at_s + 1)])
                 leaks = at_s < until_s and mine == [(since_s, at_s + 1)]
+                looks.found.judged["leak"] += leaks
                 if leaks and not looks.is_told(server, "leaked", since_s, at_s):
                     yield f"leak: {server} is stopped in place since {since_s}, and not told"
 
@@ -132,6 +135,7 @@ def _members(looks: Looks) -> Iterator[str]:
                 owner = before.owner(looks.found.projects[server], left_s - 1)
                 ran = any(s <= last and e > at_s + SLACK_S for s, e in spans)
                 ours = owner is not None and owner.name in gone and last < left_s
+                looks.found.judged["member"] += ours and ran
                 if ours and ran and not looks.is_told(server, "membership", left_s, at_s):
                     yield f"member: {server} runs on at {at_s}, and its startup left"
 
@@ -164,7 +168,10 @@ def _guarded(found: Evidence) -> Iterator[str]:
             for server, spans in found.truth.items()
             if server not in window and both(spans, [(at_s - SLACK_S, at_s + SLACK_S)])
         )
-        if len(window) > 1 and stopped * GUARD_PART > ran and not both(off, [(at_s, at_s + 1)]):
+        if len(window) < 2 or both(off, [(at_s, at_s + 1)]):
+            continue  # one server may always be stopped
+        found.judged["guard"] += 1
+        if stopped * GUARD_PART > ran:
             yield f"guard: {stopped} of {ran} GPUs were stopped in the hour before {at_s}"
 
 
@@ -194,5 +201,6 @@ def _confirmed(found: Evidence) -> Iterator[str]:
         sent_s, ended_s = intent["sent_s"], intent["ended_s"]
         if both(off, [(sent_s - SLOW_S, ended_s + SLOW_S)]):
             continue
+        found.judged["I21"] += 1
         if not any(sent_s < s.asked_s <= ended_s for s in found.complete[intent["zone"]]):
             yield f"I21 intent {intent['id']} is confirmed, and nobody looked"
