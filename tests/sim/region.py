@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 from simulator.world import Fault, FaultKind, PriceChange, Refusal, Server, World
@@ -11,6 +12,9 @@ from simulator.world.market import Market
 from simulator.world.model import permission_denied
 
 from .script import START_S, Event
+
+END = ("plenty", "unlock", "late_stop")
+"""What ends or follows from something else: no trouble of its own."""
 
 
 class Region(World):
@@ -26,15 +30,22 @@ class Region(World):
         self.changed: dict[str, list[int]] = {}
         """Every modification date that each server ever had."""
         self.deleted: dict[str, int] = {}
+        self._done: Counter[str] = Counter()
         self._stood: dict[str, list[tuple[int, int]]] = {}
         self._stands: dict[str, int] = {}
 
     def play(self, event: Event) -> None:
         """Do what the event says, if the region lets it."""
         try:
-            getattr(self, f"do_{event.verb}")(event.who, *event.args)
+            is_idle = getattr(self, f"do_{event.verb}")(event.who, *event.args)
         except Refusal:
             return
+        if event.who == "provider" and event.verb not in END and not is_idle:
+            self._done[event.verb] += 1
+
+    def done(self) -> Counter[str]:
+        """What the provider did that changed anything; servers that stuck, not waits for one."""
+        return +(self._done - Counter(stick=len(self.faults.listed)))
 
     def _store(self, server: Server) -> Server:
         dates = self.changed.setdefault(server.id, [])
@@ -139,13 +150,17 @@ class Region(World):
         rate = self.rate_ucr_per_h("fr-par-2", kind, START_S)
         self.market.change_price(PriceChange(kind, self.now_s, rate * percent // 100))
 
-    def do_lock(self, _: str, who: str) -> None:
-        """The first running server of a startup is locked: billed, and nothing may be done."""
+    def do_lock(self, _: str, who: str) -> bool:
+        """The first running server of a startup is locked: billed, and nothing may be done.
+
+        True where there is none.
+        """
         for server in self._of(who):
             if server.state == "running":
                 stopped = self._store(replace(server, epoch=server.epoch + 1))
                 self._enter(stopped, "locked", "")
-                return
+                return False
+        return True
 
     def do_unlock(self, _: str, who: str) -> None:
         """Its locked servers run again."""
