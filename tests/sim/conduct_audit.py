@@ -8,9 +8,10 @@ from typing import Any
 
 from .books_audit import is_overdraft
 from .cloud import Call
+from .events import LISTINGS
 from .evidence import Evidence, Interval, Row
 from .metering_audit import clock_trouble
-from .script import NAMES, START_S, ZONES
+from .script import NAMES, ZONES
 from .spans import both
 
 FRESH_S = 60
@@ -187,7 +188,7 @@ def _is_excused(
 def troubled(found: Evidence) -> dict[str, list[Interval]]:
     """Stretches of trouble by zone, by server, and ("") of everything."""
     troubles: dict[str, list[Interval]] = defaultdict(list)
-    for window in found.script.windows:
+    for window in (w for w in found.script.windows if w.kind not in LISTINGS):
         troubles[window.zone].append((window.from_s - STOP_S, window.until_s + STOP_S))
     troubles[""] += clock_trouble(found)
     if found.script.dice:
@@ -294,7 +295,6 @@ def _landings(found: Evidence) -> Iterator[str]:
 
 def after_the_end(found: Evidence) -> Iterator[str]:
     """After the cohort's end nothing of ours runs longer than a notice and a stop take."""
-    since_s = max(START_S, found.script.end_s + NOTICE_S + STOP_S)
     held = {d["server_id"] for d in found.decisions if d["verb"] == "hold"}
     for server, spans in found.truth.items():
         # Started after its startup had left, it is nobody's of ours: it may not be touched.
@@ -302,6 +302,17 @@ def after_the_end(found: Evidence) -> Iterator[str]:
         ours = [(a, b) for a, b in spans if any(start <= a < end for start, end in owned)]
         if server in held or not ours:
             continue
+        since_s = _seen_after_the_end(found, server) + NOTICE_S + STOP_S
         found.judged["I11"] += any(end_s > found.script.end_s for _, end_s in ours)
         if any(end_s > since_s and start_s < found.script.end_s for start_s, end_s in ours):
             yield f"I11 {server} runs on after the end of its cohort"
+
+
+def _seen_after_the_end(found: Evidence, server: str) -> int:
+    """The cohort's end; if the server's zone was out then, when it first answered after that."""
+    end_s = found.script.end_s
+    zone = next(found.kinds[server, start_s][0] for start_s, _ in found.truth[server])
+    outages = [w for w in found.script.windows if w.kind == "outage" and w.zone == zone]
+    if not any(w.from_s <= end_s < w.until_s for w in outages):
+        return end_s
+    return next((s.at_s for s in found.complete[zone] if s.at_s >= end_s), found.now_s)

@@ -19,6 +19,7 @@ from .script import Script
 
 Row = dict[str, Any]
 Interval = tuple[int, int]
+BELIEVED = "flavor, rate_ucr_per_h FROM listing"
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,8 @@ class Evidence:
     offsets: list[tuple[int, int]]
     befell: list[int]
     rates: dict[tuple[str, str], int]
+    listed: dict[str, set[int]]
+    believed: list[tuple[str, int]]
     programs: list[tuple[int, Any]]
     in_place: dict[str, list[Interval]]
     said: list[Any]
@@ -109,6 +112,7 @@ def evidence_of(play: Play) -> Evidence:
         offsets=play.offsets,
         befell=play.befell,
         rates=play.region.rates(),
+        listed=play.region.listed(),
         programs=play.office.applied,
         in_place=play.region.stood_in_place(),
         said=play.office.said,
@@ -123,7 +127,7 @@ def evidence_of(play: Play) -> Evidence:
 
 
 def _of_memory(book: Memory) -> dict[str, Any]:
-    transfers = []
+    transfers, listings = [], book.prices.listings.items()
     for number, posted in enumerate(book.posted.values(), 1):
         moved = posted.transfer
         transfers.append(
@@ -152,6 +156,7 @@ def _of_memory(book: Memory) -> dict[str, Any]:
         ],
         "decisions": [{**_row(d), "at_s": s, "mode": m} for s, m, d in book.decisions],
         "balances": dict(book.balances),
+        "believed": [(f, s.rate_ucr_per_h) for f, steps in listings for s in steps],
         "other_terms": {},
         "withheld": [],
         "requests": [_row(request) for request in book.requests.values()],
@@ -183,6 +188,7 @@ def _of_sql(book: Any) -> dict[str, Any]:
             "disputes": rows("SELECT * FROM dispute"),
             "requests": rows("SELECT * FROM request ORDER BY id"),
             "decisions": rows("SELECT * FROM decision ORDER BY id"),
+            "believed": [tuple(r.values()) for r in rows(f"SELECT {BELIEVED}")],
             "withheld": rows("SELECT * FROM withheld ORDER BY id"),
             "other_terms": {
                 f"grant:{r['startup']}:{r['grant_id']}": tuple(

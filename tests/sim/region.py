@@ -185,6 +185,15 @@ class Region(World):
             if server.project_id == self.project_of[who]
         ]
 
+    def listed(self) -> dict[str, set[int]]:
+        """Every price that each flavor was ever listed at."""
+        history = self.market.history
+        return {
+            f"{kind}@{zone}": {rate for _, rate in history(offer)}
+            for zone in OFFERS
+            for kind, offer in OFFERS[zone].items()
+        }
+
     def rates(self) -> dict[tuple[str, str], int]:
         """List prices at the start, by zone and type."""
         rate_of = self.market.rate_ucr_per_h

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from .events import CALLS, DICE, IAM, POINTS, READS
+from .events import CALLS, DICE, IAM, LISTINGS, POINTS, READS
 
 CLASSES = {
     "faults of the clock": ("clock step",),
     "faults of the process": ("crash ", "stall ", "slow "),
     "faults of the database": ("error ",),
     "faults of reads": READS,
+    "faults of the catalogue": LISTINGS,
     "faults of calls": CALLS,
     "faults of IAM": IAM,
     "what the provider did": ("provider ",),
@@ -24,6 +25,7 @@ MARKS = (
     *("hold", "settle", "hold-void", "hold-expiry"),
     *(f"intent {state}" for state in ("confirmed", "failed", "expired")),
     *(f"call {answer}" for answer in ("done", "Conflict", "Throttled", "Unreachable")),
+    *("call KeyRefused", "call Forbidden"),
     *(f"notice {rule} executed" for rule in ("credits", "limit", "leaked", "cohort-end")),
     *(f"notice {rule} executed" for rule in ("borrowed", "membership", "operator")),
     *("notice credits restored", "notice excess told", "notice runway told"),
@@ -41,7 +43,8 @@ REAL_MARKS = (
 ENOUGH = 100
 
 
-FAULTS = (*READS, *CALLS, *(f"{die} {point}" for die in DICE for point in POINTS), "clock step")
+FAULTS = (*READS, *CALLS, *LISTINGS, "clock step")
+FAULTS += tuple(f"{die} {point}" for die in DICE for point in POINTS)
 """Every kind of fault, each of which has to befall a batch of a hundred seeds."""
 
 

@@ -33,6 +33,8 @@ def rules(looks: Looks) -> Iterator[str]:
     yield from _members(looks)
     yield from _guarded(found)
     yield from _confirmed(found)
+    yield from _seen(found)
+    yield from _believed(found)
 
 
 def gpus_of(zone: str, kind: str) -> int:
@@ -204,3 +206,28 @@ def _confirmed(found: Evidence) -> Iterator[str]:
         found.judged["I21"] += 1
         if not any(sent_s < s.asked_s <= ended_s for s in found.complete[intent["zone"]]):
             yield f"I21 intent {intent['id']} is confirmed, and nobody looked"
+
+
+def _seen(found: Evidence) -> Iterator[str]:
+    """P3: nothing is charged beyond what a Complete sweep has shown by then."""
+    off = list(clock_trouble(found))
+    shown = {zone: sorted(s.cycle_s for s in sweeps) for zone, sweeps in found.complete.items()}
+    for row in found.transfers:
+        if row["kind"] != "charge" or row["actor"] != "cohortd":
+            continue
+        at_s, end_s = row["recorded_s"], row["detail"]["end_s"]
+        if both([(at_s - 1, at_s + 1)], off):
+            continue
+        found.judged["P3"] += 1
+        own = shown.get(row["detail"]["flavor"].partition("@")[2], [])
+        last = bisect_right(own, at_s)
+        if not last or end_s > own[last - 1]:
+            yield f"P3 {row['detail']['server']} is charged to {end_s} at {at_s}, and was not seen"
+
+
+def _believed(found: Evidence) -> Iterator[str]:
+    """No price is believed that the provider never asked for, whatever it listed."""
+    for flavor, rate in found.believed:
+        found.judged["price"] += 1
+        if rate not in found.listed[flavor]:
+            yield f"price: {rate} of {flavor} is believed, and was never true"

@@ -11,7 +11,7 @@ import pytest
 
 from . import soak
 from .auditor import checks_of, faults_of
-from .events import CALLS, DICE, IAM, IAM_POINTS, POINTS, READS
+from .events import CALLS, DICE, IAM, IAM_POINTS, LISTINGS, POINTS, READS
 from .evidence import evidence_of
 from .play import Play
 from .report import FAULTS, MARKS, by_class, silent
@@ -62,6 +62,7 @@ def test_every_fault_that_a_play_injects_has_a_class() -> None:
     kinds = [
         *READS,
         *CALLS,
+        *LISTINGS,
         *IAM,
         "clock step",
         "observed",
