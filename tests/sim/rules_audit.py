@@ -53,22 +53,39 @@ class Looks:
             for sweep in found.complete[zone]:
                 if not sweep.is_stale and sweep.asked_s == sweep.at_s:
                     seen[sweep.at_s] += 1
-        everything = union(span for spans in troubled(found).values() for span in spans)
-        starts = [start_s for start_s, _ in everything]
-        self.at = []
-        for at_s, count in sorted(seen.items()):
-            last = bisect_right(starts, at_s + FRESH_S) - 1
-            calm = last < 0 or everything[last][1] < at_s - FRESH_S
-            if count == len(zones) and calm and at_s < found.script.end_s:
-                self.at.append(at_s)
+        self._troubles = {name: union(spans) for name, spans in troubled(found).items()}
+        self._troubles["all"] = union(
+            span for name in ("", *zones) for span in self._troubles.get(name, ())
+        )
+        self.at = [
+            at_s
+            for at_s, count in sorted(seen.items())
+            if count == len(zones) and at_s < found.script.end_s
+            if not self.is_troubled(at_s, "all")
+        ]
         self.notices: dict[str, list[Row]] = defaultdict(list)
         for notice in found.notices:
             self.notices[notice["server_id"]].append(notice)
+
+    def is_troubled(self, at_s: int, *names: str, until_s: int = 0) -> bool:
+        """Whether trouble of these servers or startups touches an instant, or up to another one."""
+        for name in names:
+            spans = self._troubles.get(name, ())
+            last = bisect_right(spans, (max(at_s, until_s) + FRESH_S, 0)) - 1
+            if last >= 0 and spans[last][1] >= at_s - FRESH_S:
+                return True
+        return False
 
     def program(self, at_s: int) -> Any | None:
         """The program in force; None just after it changed."""
         past = [(s, p) for s, p in self.found.programs if s <= at_s]
         return past[-1][1] if past and (past[-1][0] < at_s - FRESH_S or len(past) == 1) else None
+
+    def names(self, server: str, at_s: int) -> list[str]:
+        """What the trouble of the startup that has a server is called."""
+        program = self.program(at_s)
+        owner = program.owner(self.found.projects[server], at_s) if program else None
+        return [f"startup:{owner.name}"] if owner is not None else []
 
     def running(self, at_s: int) -> list[tuple[str, int]]:
         """Servers that surely run, with their GPUs."""
@@ -107,6 +124,8 @@ def _limits(looks: Looks) -> Iterator[str]:
             found.judged["limit"] += limit is not None
             if limit is None or total <= limit:
                 continue
+            if looks.is_troubled(at_s, f"startup:{name}", *(server for server, _ in servers)):
+                continue
             if not any(looks.is_told(server, "limit", 0, at_s) for server, _ in servers):
                 yield f"limit: {name} runs {total} GPUs of {limit} at {at_s}, and nobody was told"
 
@@ -119,6 +138,7 @@ def _leaks(looks: Looks) -> Iterator[str]:
             for at_s in looks.at[first : first + 1]:
                 mine = both(looks.found.owned(server), [(since_s, at_s + 1)])
                 leaks = at_s < until_s and mine == [(since_s, at_s + 1)]
+                leaks = leaks and not looks.is_troubled(at_s, server, *looks.names(server, at_s))
                 looks.found.judged["leak"] += leaks
                 if leaks and not looks.is_told(server, "leaked", since_s, at_s):
                     yield f"leak: {server} is stopped in place since {since_s}, and not told"
@@ -137,6 +157,7 @@ def _members(looks: Looks) -> Iterator[str]:
                 owner = before.owner(looks.found.projects[server], left_s - 1)
                 ran = any(s <= last and e > at_s + SLACK_S for s, e in spans)
                 ours = owner is not None and owner.name in gone and last < left_s
+                ours = ours and not looks.is_troubled(at_s, server, f"startup:{owner.name}")
                 looks.found.judged["member"] += ours and ran
                 if ours and ran and not looks.is_told(server, "membership", left_s, at_s):
                     yield f"member: {server} runs on at {at_s}, and its startup left"

@@ -30,6 +30,7 @@ from .events import (
     Event,
     Window,
 )
+from .lending import lendings
 from .people import people
 
 __all__ = [
@@ -150,6 +151,9 @@ def draw(seed: int, days: int = 183, *, calm: bool = False) -> Script:
         iam=edits.has_key(seed),
         hasty=edits.hasty(seed),
     )
+    lent = lendings(seed, script.capacity, script.nominal, script.limits, healed_s)
+    events = tuple(sorted((*script.events, *lent), key=lambda e: e.at_s))
+    script = replace(script, events=events)
     return script.without_faults() if calm or seed == 0 else script
 
 
