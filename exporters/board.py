@@ -17,6 +17,7 @@ from quotas.metering import Run
 from quotas.notices import Notice
 from quotas.pace import Pace
 from quotas.program import Cohort
+from quotas.zones import known_until_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ class Board:
         self._present = present_of(state, now_s, cycle_s)
         self.state, self.program = self._present.state, self._present.program
         self.at_s = self._present.snapshot.now_s
-        self.known_until_s = min(state.confirmed.values(), default=None)
+        self.known_until_s = known_until_s(self.program, self.state.confirmed)
         self._runs: dict[str, list[Run]] = defaultdict(list)
         self._notices: dict[str, list[Notice]] = defaultdict(list)
         for run in state.runs:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from quotas.forfeits import Forfeit, ended, forfeits_ahead, repaid, spent, stopped
+from quotas.forfeits import Forfeit, arrived, ended, forfeits_ahead, repaid, spent, stopped
 from quotas.holds import Hold
 from quotas.ledger import GrantBalance
 from quotas.metering import Run
@@ -105,13 +105,15 @@ def balance(
     """Balance of a startup now; `reserve_s` = minimum notice + cycle + stop latency.
 
     Accrued is counted to each zone's confirmed instant: what is not known is not charged.
+    What waits to roll over is counted where it goes.
     """
     own = sorted((g for g in grants if g.startup == startup), key=lambda g: (g.created, g.id))
     mine = [run for run in runs if run.startup == startup]
     set_aside = [hold for hold in holds if hold.startup == startup]
     held = sum(hold.amount_ucr for hold in set_aside)
-    in_force = [g for g in own if g.effective_s <= now_s < g.expires_s]
-    accrued = sum(run.accrued_ucr(confirmed.get(run.zone, run.start_s)) for run in mine)
+    usable, paid = arrived(own, mine, confirmed, now_s)
+    in_force = [g for g in usable if g.effective_s <= now_s < g.expires_s]
+    accrued = sum(run.accrued_ucr(confirmed.get(run.zone, run.start_s)) for run in mine) - paid
     burn = sum(run.rate_ucr_per_h or 0 for run in mine if run.end_s is None)
     reserve = -(-burn * reserve_s // HOUR_S)
     later = [g for g in own if is_tranche(g.id) and g.left_ucr > 0 and g.effective_s > now_s]
@@ -130,7 +132,7 @@ def balance(
         held_ucr=held,
         reserve_ucr=reserve,
         burn_ucr_per_h=burn,
-        exhausted_s=exhaustion_s(now_s, own, accrued + reserve, burn, owed_ucr),
+        exhausted_s=exhaustion_s(now_s, usable, accrued + reserve, burn, owed_ucr),
         owed_ucr=owed_ucr,
         later_ucr=sum(g.left_ucr for g in own if g.effective_s > now_s),
         later_s=min((g.effective_s for g in later), default=None),

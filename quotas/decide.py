@@ -112,19 +112,21 @@ def decide(snapshot: Snapshot) -> Decided:
         intent.id: intent
         for intent in settle(intents, snapshot.sweeps, snapshot.stop_latency_s, snapshot.now_s)
     }
+    work = Promises(snapshot, settled)
     if snapshot.program.mode == "off":
-        edges = _edges(snapshot, (), ())
-        return Decided((), (), tuple(settled.values()), {}, shares, edges, paces=found)
+        return _let_go(work, shares, found)
     standing = excesses(snapshot, shares)
     broken = [v for rule in RULES for v in rule(snapshot)] + borrowed(snapshot, standing)
     violations = {
         (v.run.startup, v.run.server_id, v.rule): v for v in unless_exempt(snapshot, broken)
     }
-    work = Promises(snapshot, settled)
+    work.look_back(violations)
     blind = blind_pools(snapshot)
     order = {subject: place for place, subject in enumerate(violations)}
     for notice in sorted(snapshot.notices, key=lambda n: (order.get(n.subject, -1), n.id or 0)):
-        if notice.rule != BORROWED or notice.cause.split(":")[1] not in blind:
+        if notice.rule == BORROWED and notice.cause.split(":")[1] in blind:
+            work.wait(notice, "a zone of its pool is not known")
+        else:
             work.follow(notice, violations.get(notice.subject))
     work.remind()
     noticed = {n.subject for n in work.current.values() if n.state in LIVE_NOTICES}
@@ -152,6 +154,18 @@ def decide(snapshot: Snapshot) -> Decided:
         found,
         deferred_gpus(snapshot, standing),
         troubles((*current, *snapshot.enforcement.past), work.intents, work.seen),
+    )
+
+
+def _let_go(work: Promises, shares: tuple[Share, ...], found: Mapping[str, Pace]) -> Decided:
+    """In mode off nothing is asked of anybody: what was promised is taken back."""
+    work.look_back({})
+    for notice in sorted(work.snapshot.notices, key=lambda n: n.id or 0):
+        work.follow(notice, None)
+    intents = (*work.settled.values(), *work.new_intents)
+    edges = _edges(work.snapshot, (), ())
+    return Decided(
+        tuple(work.decisions), tuple(work.changed), intents, {}, shares, edges, paces=found
     )
 
 

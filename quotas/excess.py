@@ -144,10 +144,10 @@ def inputs_of(share: Share, owner: str | None) -> Inputs:
 def _deadline_s(snapshot: Snapshot, gpus: int, runs: list[Run]) -> int:
     """Minimum notice, after what is left of the minimum runtime of the servers concerned."""
     oldest_enough_s, left, policy = snapshot.now_s, gpus, snapshot.program.policy
-    for run in sorted(runs, key=lambda each: (-each.start_s, each.id)):
+    for run in sorted(runs, key=lambda each: (-each.began_s, each.id)):
         if left <= 0:
             break
-        oldest_enough_s = max(oldest_enough_s, run.start_s + policy.minimum_runtime_s)
+        oldest_enough_s = max(oldest_enough_s, run.began_s + policy.minimum_runtime_s)
         left -= run.gpus
     return oldest_enough_s + policy.minimum_notice_s
 

@@ -90,6 +90,31 @@ def ended(grants: Sequence[GrantBalance], at_s: int) -> tuple[list[GrantBalance]
     return after, lost
 
 
+def arrived(
+    grants: Sequence[GrantBalance], runs: Sequence[Run], confirmed: Mapping[str, int], now_s: int
+) -> tuple[list[GrantBalance], int]:
+    """The grants as if what ended had rolled over, and what of the accrued is paid in that.
+
+    A tranche's rest is posted to the next one only when every zone is known past its end,
+    and all that its startup ran before is charged: meanwhile it is no less its startup's.
+    """
+    left, paid_ucr = list(grants), 0
+    waiting = (g for g in grants if g.rolls_to is not None and g.left_ucr > 0)
+    for at_s in sorted({grant.expires_s for grant in waiting if grant.expires_s <= now_s}):
+        cost_ucr = sum(_before_ucr(run, at_s, confirmed) for run in runs) - paid_ucr
+        left, uncovered_ucr = spent(left, cost_ucr, Period(at_s - 1, at_s))
+        paid_ucr += cost_ucr - uncovered_ucr
+        left, _ = ended(left, at_s)
+    return left, paid_ucr
+
+
+def _before_ucr(run: Run, at_s: int, confirmed: Mapping[str, int]) -> int:
+    """What the unposted part of a run before an instant costs, as far as it is known."""
+    known_s = min(confirmed.get(run.zone, run.start_s), at_s)
+    until_s = known_s if run.end_s is None else min(run.end_s, at_s)
+    return replace(run, end_s=until_s).accrued_ucr(until_s)
+
+
 def _moved(grant: GrantBalance, by_ucr: int) -> GrantBalance:
     """The grant with more or less left; most walks leave most grants as they are."""
     return replace(grant, left_ucr=grant.left_ucr + by_ucr) if by_ucr else grant

@@ -17,6 +17,7 @@ from quotas.metering import Run
 from quotas.program import Policy
 from quotas.sentences import Inputs
 from quotas.snapshot import Snapshot, Violation
+from quotas.units import HOUR_S
 
 CREDITS = "credits"
 END = "cohort-end"
@@ -27,19 +28,42 @@ LEVELS = ("open", "paced", "closed", "stopped")
 Telling = tuple[str, str, Mapping[str, int | str], int]
 
 
+CARRY_S = HOUR_S
+"""Credits have to carry what starts again for so long, beyond its notice and its stop."""
+
+
 def exhausted_cause(granted_ucr: int) -> str:
-    """Names one exhaustion: it lasts until more is granted, not until burn falls to 0."""
+    """Names one exhaustion: it does not end because burn falls to 0 (see `is_exhausted`)."""
     return f"credits:{granted_ucr}"
 
 
+def carry_s(policy: Policy) -> int:
+    """For how long credits have to carry a server that starts again."""
+    return policy.minimum_notice_s + policy.stop_latency_s + CARRY_S
+
+
 def is_exhausted(snapshot: Snapshot, startup: str) -> bool:
-    """Whether nothing is available, or was not when its servers were last stopped."""
+    """Whether nothing is available, or was not when its servers were last stopped.
+
+    The latter lasts until more is granted, or something runs again that the credits carry,
+    or what came back (a refund, a hold that ended) carries the cheapest server for a while:
+    what a stop leaves over does not.
+    """
     balance = snapshot.balances[startup]
     if next_tranche_s(snapshot, startup) is not None:
         return False
-    if balance.available_ucr <= 0 and balance.burn_ucr_per_h > 0:
-        return True
-    return (startup, exhausted_cause(balance.granted_ucr)) in snapshot.told
+    if balance.burn_ucr_per_h > 0:
+        return balance.available_ucr <= 0
+    if (startup, exhausted_cause(balance.granted_ucr)) not in snapshot.told:
+        return False
+    return balance.available_ucr * HOUR_S <= _cheapest(snapshot) * carry_s(snapshot.program.policy)
+
+
+def _cheapest(snapshot: Snapshot) -> int:
+    """The lowest rate of what the program's pools can run, in ucr per hour."""
+    program, rates = snapshot.program, snapshot.catalogue.rates_ucr_per_h.items()
+    found = [rate for flavor, rate in rates if rate and program.pool_of(flavor) is not None]
+    return min(found, default=0)
 
 
 def next_tranche_s(snapshot: Snapshot, startup: str) -> int | None:
@@ -67,7 +91,7 @@ def out_of_credits(snapshot: Snapshot) -> list[Violation]:
         cause = exhausted_cause(snapshot.balances[run.startup].granted_ucr)
         deadline_s = snapshot.now_s + program.policy.minimum_notice_s
         found.append(Violation(run, CREDITS, cause, deadline_s, inputs))
-    return sorted(found, key=lambda each: (-each.run.start_s, each.run.id))
+    return sorted(found, key=lambda each: (-each.run.began_s, each.run.id))
 
 
 def _used_up(snapshot: Snapshot, run: Run) -> dict[str, int | str] | None:
@@ -78,9 +102,9 @@ def _used_up(snapshot: Snapshot, run: Run) -> dict[str, int | str] | None:
         return _exhaustion(snapshot, run.startup)
     closed = _tranche(snapshot, run.startup, ())
     closed_s = snapshot.enforcement.closed.get((run.startup, snapshot.program.mode))
-    if closed is None or closed_s is None or run.start_s <= closed_s:
+    if closed is None or closed_s is None or not run.was_started_after(closed_s):
         return None
-    return {**closed, "closed_s": closed_s, "started_s": run.start_s}
+    return {**closed, "closed_s": closed_s, "started_s": run.began_s}
 
 
 def _exhaustion(snapshot: Snapshot, startup: str) -> dict[str, int | str]:
@@ -132,12 +156,12 @@ def told_to_stop(snapshot: Snapshot) -> list[Violation]:
     found = []
     for run, _ in snapshot.running():
         word = snapshot.words.level_of(run.startup)
-        if word is None or (word.value == "closed" and run.start_s <= word.at_s):
+        if word is None or (word.value == "closed" and not run.was_started_after(word.at_s)):
             continue
         inputs: dict[str, int | str] = {
             "startup": run.startup,
             "level": word.value,
-            "started_s": run.start_s,
+            "started_s": run.began_s,
             **word.inputs,
         }
         deadline_s = snapshot.now_s + snapshot.program.policy.minimum_notice_s

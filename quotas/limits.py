@@ -47,7 +47,7 @@ def over_limit(snapshot: Snapshot) -> list[Violation]:
 
 
 def _newest_above(runs: list[Run], seen: set[str], excess: int) -> Iterable[Run]:
-    for run in sorted(runs, key=lambda each: (-each.start_s, each.id)):
+    for run in sorted(runs, key=lambda each: (-each.began_s, each.id)):
         if excess <= 0:
             return
         if run.id in seen:

@@ -6,6 +6,8 @@ its `modified_s`:
 
 * a transition is dated `modified_s` where that lies between the two sweeps, else at
   the bound in the startup's favour (start = first seen, end = last confirmed);
+* a sweep takes time: what began after `at_s`, and was seen before the last answer was
+  read (`read_s`), is first seen at its `modified_s`, and charged from then;
 * a server that is billable at both sweeps ran all the while, unless it was modified
   so late after the first that it may have been off and on again: then the stretch
   from `confirmed_s` to `modified_s` is disputed until the provider's bill decides;
@@ -39,6 +41,10 @@ class Run:
 
     `rate_ucr_per_h` is None while no accepted price is known: metered, not yet charged.
     `start_error_s` and `end_error_s` bound how far the true edges may lie outside.
+
+    A rate, an owner or an outage that cuts a run moves only `start_s`, from which it is
+    charged. Rules ask since when the server is on (`began_s`, as far as is known) and whose
+    it was when it was started (`began_by`; empty: nobody's of the program).
     """
 
     id: str
@@ -51,11 +57,17 @@ class Run:
     gpus: int
     rate_ucr_per_h: int | None
     start_s: int
+    began_s: int
+    began_by: str
     posted_until_s: int
     state: str
     end_s: int | None = None
     start_error_s: int = 0
     end_error_s: int = 0
+
+    def was_started_after(self, instant_s: int) -> bool:
+        """Whether its startup started it after an instant: not what passed to it running."""
+        return self.began_s > instant_s and self.began_by == self.startup
 
     def unposted(self, confirmed_s: int) -> Period:
         """What ran and is in no charge yet, as far as the zone is known."""
@@ -115,8 +127,12 @@ def meter(
     open_runs: Iterable[Run],
     confirmed: Mapping[str, int],
     sweeps: Iterable[Sweep],
+    read_s: int = 0,
 ) -> Metered:
-    """Advance every zone that answered Complete later than it is confirmed; skip the rest."""
+    """Advance every zone that answered Complete later than it is confirmed; skip the rest.
+
+    `read_s` is when the last of the answers had been read, by the clock of `at_s`.
+    """
     runs = {run.id: run for run in open_runs}
     known = dict(confirmed)
     changed: dict[str, Run] = {}
@@ -125,7 +141,7 @@ def meter(
         confirmed_s = known.get(sweep.zone)
         if not isinstance(sweep, Complete) or (confirmed_s or 0) >= sweep.at_s:
             continue
-        zone = _Zone(program, catalogue, confirmed_s, sweep)
+        zone = _Zone(program, catalogue, confirmed_s, sweep, max(read_s, sweep.at_s))
         here = sorted((r for r in runs.values() if r.zone == sweep.zone), key=lambda r: r.id)
         for run in zone.advance(here, disputes):
             if runs.get(run.id) != run:
@@ -142,6 +158,7 @@ class _Zone:
     catalogue: Catalogue
     confirmed_s: int | None
     sweep: Complete
+    read_s: int
 
     def advance(self, runs: list[Run], disputes: list[Dispute]) -> Iterable[Run]:
         """Yield every run that began, went on or ended, in the order of server ids."""
@@ -165,23 +182,26 @@ class _Zone:
             yield self._ended(run, None)
         elif not server.is_billable:
             yield self._ended(run, server)
-        elif server.flavor != run.flavor or server.project_id != run.project_id:
+        elif server.flavor != run.flavor:
             yield self._ended(run, None)
             yield from self._began(server)
+        elif server.project_id != run.project_id:
+            yield self._ended(run, None)
+            yield from (_ran_on(run, each) for each in self._began(server))
         elif self._may_have_bounced(run, server):
             yield replace(self._ended(run, None), end_error_s=0)
-            changed_s = self._changed_s(server)
-            disputed = Period(self._last_sure_s(run), changed_s)
+            on_s = self._on_s(server)
+            disputed = Period(self._last_sure_s(run), on_s)
             disputes.append(
                 Dispute(run.server_id, run.startup, run.flavor, disputed, run.rate_ucr_per_h)
             )
-            yield self._opened(server, run.startup, changed_s, error_s=0)
+            yield _ran_on(run, self._opened(server, run.startup, on_s, error_s=0))
         else:
             yield replace(self._priced(run), state=server.state)
 
     def _by_owner(self, run: Run) -> Iterable[Run]:
         """The run, cut where its project passed to another startup: each second is its owner's."""
-        until_s = self.sweep.at_s if run.end_s is None else run.end_s - 1
+        until_s = max(self.sweep.at_s, run.start_s) if run.end_s is None else run.end_s - 1
         heir = self.program.owner(run.project_id, until_s)
         if heir is None or heir.name == run.startup:
             yield run
@@ -208,7 +228,8 @@ class _Zone:
             # Unchanged since before the cohort began, and the first sweep that counts.
             began_s = starts_s if self.confirmed_s <= starts_s else self.sweep.at_s
         else:
-            began_s = max(self._dated_s(server) or self.sweep.at_s, starts_s)
+            first_seen_s = max(self._on_s(server), self.sweep.at_s)
+            began_s = max(self._dated_s(server) or first_seen_s, starts_s)
         earliest_s = max(self.confirmed_s or server.created_s, server.created_s, starts_s)
         error_s = _edge_error_s(server, max(0, began_s - earliest_s))
         first = self.program.owner(server.project_id, began_s)
@@ -229,6 +250,9 @@ class _Zone:
             yield Dispute(server.id, owner.name, server.flavor, period, rate)
 
     def _opened(self, server: Server, startup: str, start_s: int, *, error_s: int) -> Run:
+        # On, and not modified since then: it may be charged from later, but it ran before.
+        began_s = min(start_s, server.modified_s)
+        starter = self.program.owner(server.project_id, began_s)
         return Run(
             id=f"{server.id}@{start_s}",
             server_id=server.id,
@@ -240,6 +264,8 @@ class _Zone:
             gpus=self._gpus(server),
             rate_ucr_per_h=self.catalogue.rates_ucr_per_h.get(server.flavor),
             start_s=start_s,
+            began_s=began_s,
+            began_by=starter.name if starter else "",
             posted_until_s=start_s,
             state=server.state,
             start_error_s=error_s,
@@ -253,6 +279,8 @@ class _Zone:
             end_s, error_s = sure_s, self.sweep.at_s - sure_s
         else:
             end_s, error_s = max(dated_s, sure_s), _edge_error_s(server, dated_s - sure_s)
+        # Below 0 where the clock stepped back after a start that was dated after its sweep.
+        error_s = max(0, error_s)
         return replace(self._priced(run), end_s=end_s, state="ended", end_error_s=error_s)
 
     def _priced(self, run: Run) -> Run:
@@ -274,9 +302,14 @@ class _Zone:
         return self._changed_s(server) - self._last_sure_s(run) > SHORTEST_BOUNCE_S
 
     def _changed_s(self, server: Server) -> int:
-        """The latest instant at which it may have been off: a change of the sweep's own
-        seconds, or by a clock ahead of ours, hides what was before it."""
+        """The latest instant before the sweep at which it may have been off: a change of the
+        sweep's own seconds, or by a clock ahead of ours, hides what was before it."""
         return min(server.modified_s, self.sweep.at_s)
+
+    def _on_s(self, server: Server) -> int:
+        """Since when a server that was seen on is: its date, and where that is by a clock
+        ahead of ours, when its answer had been read at the latest."""
+        return min(server.modified_s, self.read_s)
 
     def _gpus(self, server: Server) -> int:
         return self.catalogue.gpus.get(server.flavor, 0)
@@ -289,6 +322,11 @@ def _passed_s(heir: Startup, project_id: str, instant_s: int) -> int:
         for tenure in heir.projects
         if tenure.project_id == project_id and tenure.holds_at(instant_s)
     )
+
+
+def _ran_on(before: Run, after: Run) -> Run:
+    """The run after a gap in which the server may have been off, as if it had run on."""
+    return replace(after, began_s=before.began_s, began_by=before.began_by)
 
 
 def _edge_error_s(server: Server, gap_s: int) -> int:

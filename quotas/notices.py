@@ -2,7 +2,8 @@
 
 A notice is open until its cause ends (cancelled), its deadline passes in shadow mode
 (shadow), or its server is confirmed stopped (executed). One that is due and that the
-guard holds back is held. A stop that was taken back is restored. A forecast is told once.
+guard holds back is held. A stop that was taken back is restored. Once its server runs again
+with nothing against it, an ended notice is over: none goes on with it. A forecast is told once.
 An intent is pending, then sent, and ends confirmed, failed, expired or abandoned.
 """
 

@@ -262,9 +262,9 @@ def _days(history: Sequence[Spend], since_s: int, now_s: int) -> list[int]:
 
 
 def _began_by(snapshot: Snapshot, startup: str, pool: str, until_s: int) -> Iterable[Run]:
-    """The startup's open runs in a pool that began by an instant."""
+    """The startup's open runs in a pool that it did not start after an instant."""
     for run in snapshot.runs.values():
         of = snapshot.program.pool_of(run.flavor)
         is_its = run.startup == startup and of is not None and of.name == pool
-        if is_its and run.end_s is None and run.start_s <= until_s:
+        if is_its and run.end_s is None and not run.was_started_after(until_s):
             yield run

@@ -266,7 +266,7 @@ def _guards(old: Program, new: Program) -> Iterator[tuple[str, str]]:
     if now.minimum_runtime_s < was.minimum_runtime_s:
         yield "policy.reclaim.minimum_runtime", "what is borrowed is taken back earlier"
     if set(old.zones) - set(new.zones):
-        yield "program.zones", "servers in a zone that is not swept are not metered"
+        yield "program.zones", "a server that starts in a zone that is not swept is not metered"
 
 
 def _capacity(old: Program, new: Program, usage: Usage) -> Iterator[tuple[str, str]]:

@@ -25,8 +25,10 @@ LAST_RETRY_S = 900
 GOES_ON = frozenset({"credits", "cohort-end", "membership", "operator"})
 """Rules whose cause outlasts a server's stop: a restart finds the notice where it was."""
 
-ANEW = frozenset({"leaked"})
-"""Rules of which each cause has a notice of its own: what ran meanwhile has leaked anew."""
+ANEW = frozenset({"leaked", "cohort-end"})
+"""Rules of which each cause has a notice of its own: a new leak, an end that was moved."""
+ENDED = frozenset({"executed", "cancelled"})
+"""What a notice is when its server went off, as long as nothing came after."""
 
 
 class Promises:
@@ -40,6 +42,7 @@ class Promises:
         self.decisions: list[Decision] = []
         self.changed: list[Notice] = []
         self.new_intents: list[Intent] = []
+        self.over: set[int | None] = set()
         self.current = {each.subject: each for each in sorted(snapshot.notices, key=_by_id)}
         open_runs = [run for run in snapshot.runs.values() if run.end_s is None]
         self.gpus = {run.server_id: run.gpus for run in open_runs}
@@ -59,9 +62,34 @@ class Promises:
             verb = "executed" if notice.state == "executing" else "cancelled"
             self._end(off, verb, server.state if server else "gone")
         elif violation is None or _is_over(notice, violation, self.snapshot.program.mode):
-            self._end(notice, "cancelled", server.state, **self._freed(notice))
+            if not self._is_sent(notice):  # else what was sent tells how it ends
+                self._end(notice, "cancelled", server.state, **self._freed(notice))
         elif notice.state != "shadow" and self.snapshot.now_s >= notice.deadline_s:
             self._due(notice, violation, server)
+
+    def wait(self, notice: Notice, why: str) -> None:
+        """Send no stop that was decided and not sent yet: it is decided anew when this is over."""
+        for place, intent in enumerate(self.intents):
+            if intent.notice_id == notice.id and intent.state == "pending":
+                ended = replace(intent, state="abandoned", ended_s=self.snapshot.now_s, detail=why)
+                self.intents[place] = ended
+                self.new_intents.append(ended)
+
+    def look_back(self, violations: Mapping[tuple[str, str, str], Violation]) -> None:
+        """End what is past for good: a server that runs again while nothing asks it to stop.
+
+        It is not brought back when its owner stops it later, and has a whole notice next time.
+        """
+        mode = self.snapshot.program.mode
+        running = {(run.startup, run.server_id) for run, _ in self.snapshot.running()}
+        for notice in self.snapshot.enforcement.past:
+            server, violation = self.seen.get(notice.server_id), violations.get(notice.subject)
+            if notice.state not in ENDED or server is None or not server.is_billable:
+                continue
+            same = violation is not None and violation.cause == notice.cause
+            if (notice.startup, notice.server_id) in running and not (same and notice.mode == mode):
+                self.over.add(notice.id)
+                self.changed.append(replace(notice, state="over"))
 
     def remind(self) -> None:
         """Remind of what is near, and own up to promises that were not kept."""
@@ -151,7 +179,8 @@ class Promises:
         subject = (violation.run.startup, violation.run.server_id, violation.rule)
         for notice in self.snapshot.enforcement.past:
             same = notice.subject == subject and notice.cause == violation.cause
-            if same and notice.mode == self.snapshot.program.mode and notice.state != "restored":
+            is_whole = notice.state in {"restored", "over"} or notice.id in self.over
+            if same and notice.mode == self.snapshot.program.mode and not is_whole:
                 return notice
         return None
 
@@ -160,11 +189,10 @@ class Promises:
             self._record(replace(notice, state="shadow"), "would-stop", violation.inputs)
             return
         if self.snapshot.words.holding(notice.startup):
-            return  # frozen, or in maintenance: it has its minimum notice when that ends
-        if (
-            notice.state == "open"
-            and self.snapshot.words.resumed_s(notice.startup) > notice.deadline_s
-        ):
+            self.wait(notice, "stops wait: it is frozen, or in maintenance")
+            return  # it has its minimum notice when that ends
+        waited = self.snapshot.words.resumed_s(notice.startup) > notice.deadline_s
+        if waited and notice.state in {"open", "executing"} and not self._is_sent(notice):
             self._renew(notice, violation)
             return
         if not self.guard.lets(notice, self.gpus.get(notice.server_id, 0)):
@@ -187,7 +215,8 @@ class Promises:
             "deadline_s": now_s + minimum_s,
         }
         why = conclude("renew", inputs)
-        again = replace(notice, deadline_s=now_s + minimum_s, reminded_s=minimum_s)
+        self.wait(notice, why)
+        again = replace(notice, state="open", deadline_s=now_s + minimum_s, reminded_s=minimum_s)
         text = f"{why}: {violation.reason}. {self._fate(violation.run)}"
         self._record(replace(again, text=text), "renew", inputs)
 
@@ -216,6 +245,10 @@ class Promises:
         }
         self._record(replace(notice, state="held"), "hold", inputs)
 
+    def _is_sent(self, notice: Notice) -> bool:
+        """Whether a stop is on its way that nobody can take back."""
+        return any(i.notice_id == notice.id and i.state == "sent" for i in self.intents)
+
     def _waits(self, notice: Notice) -> bool:
         """Whether an intent for the server is under way, or failed too recently."""
         own = [i for i in self.intents if i.server_id == notice.server_id]
@@ -237,10 +270,7 @@ class Promises:
         return {"why": "mode", "mode": mode, "was": notice.mode}
 
     def _end(self, notice: Notice, verb: str, state: str, **why: str) -> None:
-        for intent in self.intents:
-            if intent.notice_id == notice.id and intent.is_live and verb == "cancelled":
-                ended = replace(intent, state="abandoned", ended_s=self.snapshot.now_s)
-                self.new_intents.append(replace(ended, detail=f"its server is {state}"))
+        self.wait(notice, f"its server is {state}")
         self._record(
             replace(notice, state=verb), verb, {"server": notice.server_name, "state": state, **why}
         )

@@ -47,7 +47,7 @@ def in_place_since_s(run: Run, server: Server) -> int | None:
 
     A later PATCH moves the only date there is: the bound is in the startup's favour.
     """
-    return max(run.start_s, server.modified_s) if server.state in IN_PLACE else None
+    return max(run.began_s, server.modified_s) if server.state in IN_PLACE else None
 
 
 def leak_edges(snapshot: Snapshot) -> set[int]:
@@ -75,7 +75,7 @@ def borrowed(snapshot: Snapshot, standing: Iterable[Excess]) -> list[Violation]:
                 "server": run.server_name,
                 "gpus": run.gpus,
             }
-            ran_s = run.start_s + snapshot.program.policy.minimum_runtime_s
+            ran_s = run.began_s + snapshot.program.policy.minimum_runtime_s
             cause = f"{BORROWED}:{excess.pool}:{excess.owner}"
             deadline_s = max(excess.deadline_s, ran_s)
             found.append(Violation(run, BORROWED, cause, deadline_s, inputs))
@@ -163,7 +163,7 @@ def _usable(snapshot: Snapshot, excess: Excess) -> list[Run]:
         for run, _ in snapshot.running()
         if run.startup == excess.startup and run.flavor in (flavors or pool_flavors)
     ]
-    return sorted(runs, key=lambda run: (run.server_id not in noticed, -run.start_s, run.id))
+    return sorted(runs, key=lambda run: (run.server_id not in noticed, -run.began_s, run.id))
 
 
 def _chosen(snapshot: Snapshot, excess: Excess) -> list[Run]:

@@ -7,7 +7,7 @@ by an operator, once that cause has ended and the credits carry them.
 
 from __future__ import annotations
 
-from quotas.levels import CREDITS, OPERATOR, is_exhausted, level
+from quotas.levels import CREDITS, OPERATOR, carry_s, is_exhausted, level
 from quotas.notices import Notice
 from quotas.observation import Server
 from quotas.sentences import Inputs
@@ -18,8 +18,6 @@ from quotas.words import UNDONE_FOR_S
 RESUMED = frozenset({CREDITS, OPERATOR})
 """Rules whose end brings servers back: a limit or a leak would only stop them again."""
 RESUME_WITHIN_S = 30 * DAY_S
-CARRY_S = HOUR_S
-"""Credits have to carry what runs and what comes back for so long."""
 STOPPED_BY_US = frozenset({"executed", "returning"})
 
 
@@ -39,14 +37,14 @@ def returns(snapshot: Snapshot, seen: dict[str, Server]) -> dict[int, Inputs]:
             rate = snapshot.catalogue.rates_ucr_per_h.get(server.flavor) if server else None
             wanted = asked_ucr_per_h.get(notice.startup, 0) + (rate or 0)
             available_ucr = snapshot.balances[notice.startup].available_ucr
-            carry_s = _carry_s(snapshot)
-            if rate is not None and available_ucr * HOUR_S > wanted * carry_s:
+            needed_s = carry_s(snapshot.program.policy)
+            if rate is not None and available_ucr * HOUR_S > wanted * needed_s:
                 asked_ucr_per_h[notice.startup] = wanted
                 found[notice.id] = {
                     "by": "auto_resume",
                     "available_ucr": available_ucr,
                     "rates_ucr_per_h": wanted,
-                    "carry_s": carry_s,
+                    "carry_s": needed_s,
                 }
     return found
 
@@ -59,9 +57,3 @@ def _resumes(snapshot: Snapshot, notice: Notice) -> bool:
     if late or is_exhausted(snapshot, notice.startup):
         return False
     return level(snapshot, notice.startup)[0] in {"open", "paced"}
-
-
-def _carry_s(snapshot: Snapshot) -> int:
-    """For how long the credits have to carry all that comes back."""
-    policy = snapshot.program.policy
-    return policy.minimum_notice_s + policy.stop_latency_s + CARRY_S

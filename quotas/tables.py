@@ -153,6 +153,8 @@ class RunRow(SQLModel, table=True):
     gpus: int
     rate_ucr_per_h: int | None = Field(default=None, sa_column=_int64(nullable=True))
     start_s: int = Field(sa_column=_int64())
+    began_s: int = Field(sa_column=_int64())
+    began_by: str
     posted_until_s: int = Field(sa_column=_int64())
     state: str
     end_s: int | None = Field(default=None, sa_column=_int64(nullable=True))

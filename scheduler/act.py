@@ -10,11 +10,11 @@ import structlog
 from quotas.book.commit import mark
 from quotas.book.lease import Lease
 from quotas.book.session import Book
-from quotas.book.state import pending_intents
+from quotas.book.spoken import spoken_since
+from quotas.book.state import State, pending_intents
 from quotas.closing import ACTIONS as CLOSINGS
 from quotas.notices import Intent
 from quotas.observation import Complete, Sweep
-from quotas.program import Program
 from quotas.words import EVERYONE, Words
 from scheduler.clock import Clock
 from scheduler.closing import Closer
@@ -28,14 +28,19 @@ log = structlog.get_logger()
 
 
 def sendable(
-    book: Book, program: Program, words: Words, sweeps: Mapping[str, Sweep]
+    book: Book, state: State, words: Words, sweeps: Mapping[str, Sweep]
 ) -> tuple[Intent, ...]:
     """The intents that may be sent: none outside enforce, none in maintenance.
 
     One that an earlier cycle left waits while its zone is not Complete: what it was
-    decided from may no longer be so.
+    decided from may no longer be so. All wait where a person spoke since the state was
+    read: the next cycle has heard it, and decides anew.
     """
-    if program.mode != "enforce" or words.on("maintenance", EVERYONE):
+    assert state.program is not None
+    if state.program.mode != "enforce" or words.on("maintenance", EVERYONE):
+        return ()
+    if spoken_since(book, state):
+        log.info("act.overtaken", reason="somebody spoke while this cycle decided")
         return ()
     return tuple(
         intent

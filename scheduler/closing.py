@@ -127,21 +127,17 @@ class Closer:
 
     def reopen(self, startup: str) -> list[GivenBack]:
         """Give back what was taken from every policy of a startup. Raises CloudError."""
-        return [self._give_back(rows) for rows in self._by_policy(startup)]
-
-    def would_reopen(self, startup: str) -> list[GivenBack]:
-        """What `reopen` would give back; changes nothing. Raises CloudError."""
-        return [self._missing(rows) for rows in self._by_policy(startup)]
+        return [self.give_back(rows) for rows in self._by_policy(startup)]
 
     def _by_policy(self, startup: str) -> Iterator[tuple[Withheld, ...]]:
         """What a startup is to have back, policy by policy, in the order it was taken."""
         every = read_withheld(self._book)
         own = [r for r in every if heir_of(r.startup, r.places, self._projects) == startup]
-        for policy_id in dict.fromkeys(row.policy_id for row in own):
-            yield tuple(row for row in own if row.policy_id == policy_id)
+        return by_policy(own)
 
-    def _give_back(self, rows: tuple[Withheld, ...]) -> GivenBack:
-        found = self._missing(rows)
+    def give_back(self, rows: tuple[Withheld, ...]) -> GivenBack:
+        """Give back what was taken from one policy. Raises CloudError, LeaseTooShort."""
+        found = self.missing(rows)
         taken = [each for row in rows for each in row.taken]
         if found.rules:
             self._set(found.policy_id, given_back(self._read(found.policy_id), taken))
@@ -152,8 +148,8 @@ class Closer:
         end_withheld(self._book, ids, found.detail, self._clock.now_s(), self._lease)
         return found
 
-    def _missing(self, rows: tuple[Withheld, ...]) -> GivenBack:
-        """What one policy lacks of what was taken from it."""
+    def missing(self, rows: tuple[Withheld, ...]) -> GivenBack:
+        """What one policy lacks of what was taken from it. Raises CloudError, LeaseTooShort."""
         first = rows[0]
         made = GivenBack(first.startup, first.policy_id, first.policy_name, (), "")
         try:
@@ -178,6 +174,13 @@ class Closer:
         left_s = self._lease.expires_s - self._clock.now_s()
         if left_s < CALL_BUDGET_S:
             raise LeaseTooShort(f"{left_s} s of the lease are left")
+
+
+def by_policy(withheld: Iterable[Withheld]) -> Iterator[tuple[Withheld, ...]]:
+    """What was taken, policy by policy, in the order it was taken."""
+    rows = list(withheld)
+    for policy_id in dict.fromkeys(row.policy_id for row in rows):
+        yield tuple(row for row in rows if row.policy_id == policy_id)
 
 
 def closings_of(

@@ -25,7 +25,7 @@ from scheduler.clouds.base import Cloud
 from scheduler.clouds.permissions import Permissions
 from scheduler.news import News
 from scheduler.observe import Observer
-from scheduler.parts import metered_of, posting_of, result_of
+from scheduler.parts import metered_of, posting_of, result_of, with_zones
 from scheduler.prices import PriceWatch
 from scheduler.publish import snapshot_of, view_of
 from scheduler.steps import StepDetector
@@ -76,14 +76,15 @@ class Cycle:
         state = load(self.book)
         if state.program is None:
             return Report("idle", "no program is applied yet: run 'cohortd apply'")
-        state = self.prices.priced(state, now_s)
+        state = self.prices.priced(with_zones(state), now_s)
         program = state.program
         assert program is not None
 
         sweeps = self.observer.observe(program.zones, now_s)
+        read_s = self.clock.now_s()
         if stepped_s:
             return Report("observed", f"the clock jumped by {stepped_s} s: nothing is decided")
-        metered = metered_of(state, sweeps)
+        metered = metered_of(state, sweeps, read_s)
         posting = posting_of(state, metered, now_s)
         stock, cycle_s = self.stock.seen(state, now_s), self.timing.cycle_s
         snapshot = snapshot_of(state, sweeps, metered, posting, now_s, cycle_s, stock)
@@ -95,7 +96,7 @@ class Cycle:
         self.news.committed(heads, result.decisions)
 
         closer = closer_of(self.permissions, self.book, lease, self.clock, program)
-        intents = sendable(self.book, program, snapshot.words, sweeps)
+        intents = sendable(self.book, state, snapshot.words, sweeps)
         sent = act(self.cloud, self.book, lease, self.clock, intents, closer)
 
         has_key = self.permissions is not None
@@ -107,7 +108,8 @@ class Cycle:
 
     def use(self, cloud: Cloud, permissions: Permissions | None = None) -> None:
         """Talk to the cloud through other connections from the next cycle on."""
-        self.observer.close()
+        for reader in (self.observer, self.prices, self.stock):
+            reader.close()
         self._connect(cloud, permissions)
 
     def next_s(self, report: Report) -> int:
@@ -118,5 +120,6 @@ class Cycle:
 
     def _connect(self, cloud: Cloud, permissions: Permissions | None) -> None:
         self.cloud, self.permissions = cloud, permissions
-        self.observer = Observer(cloud, self.timing.cycle_max_s / 2)
-        self.prices, self.stock = PriceWatch(cloud, self.book), StockWatch(cloud)
+        self.observer = Observer(cloud, self.timing.sweep_s)
+        self.prices = PriceWatch(cloud, self.book, self.timing.read_s)
+        self.stock = StockWatch(cloud, self.timing.read_s)

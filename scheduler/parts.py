@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from quotas.book.commit import Result
 from quotas.book.state import State
@@ -14,13 +15,21 @@ from quotas.metering import Metered, meter
 from quotas.observation import Sweep
 from quotas.rating import rated
 from quotas.repricing import with_differences
+from quotas.zones import with_open_zones
 
 
-def metered_of(state: State, sweeps: Mapping[str, Sweep]) -> Metered:
-    """What ran, each run at its rate."""
+def with_zones(state: State) -> State:
+    """The state, its program with every zone that is to be swept."""
+    assert state.program is not None
+    program = with_open_zones(state.program, state.runs, state.notices, state.intents)
+    return replace(state, program=program)
+
+
+def metered_of(state: State, sweeps: Mapping[str, Sweep], read_s: int) -> Metered:
+    """What ran, each run at its rate; the sweeps had been read at `read_s`."""
     assert state.program is not None
     program, catalogue = state.program, state.catalogue
-    seen = meter(program, catalogue, state.runs, state.confirmed, sweeps.values())
+    seen = meter(program, catalogue, state.runs, state.confirmed, sweeps.values(), read_s)
     return rated(program, catalogue, seen)
 
 

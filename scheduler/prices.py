@@ -20,6 +20,7 @@ from quotas.pricing import is_absurd
 from quotas.units import format_credits
 from quotas.words import Words, in_mode
 from scheduler.clouds.base import Cloud, CloudError
+from scheduler.observe import Reader
 
 REFRESH_S = 12 * 3600
 UNPRICED_REFRESH_S = 600
@@ -32,9 +33,10 @@ log = structlog.get_logger()
 class PriceWatch:
     """Reads each zone's catalogue now and then, and says what is wrong with it."""
 
-    def __init__(self, cloud: Cloud, book: Book) -> None:
+    def __init__(self, cloud: Cloud, book: Book, deadline_s: float) -> None:
         self._cloud = cloud
         self._book = book
+        self._reader: Reader[tuple[Offer, ...]] = Reader("prices", deadline_s)
         self._read_s: dict[str, int] = {}
         self._alarms: dict[str, tuple[str, ...]] = {}
         self.unpriced = False
@@ -58,18 +60,21 @@ class PriceWatch:
         """Read the catalogues that are old, or all while something is not priced; True if any."""
         patience_s = UNPRICED_REFRESH_S if self.unpriced else REFRESH_S
         due = [z for z in sorted(zones) if now_s - self._read_s.get(z, -patience_s) >= patience_s]
-        for zone in due:
-            try:
-                offers = self._cloud.offers(zone)
-            except CloudError as error:
-                self._alarms[zone] = (f"prices of {zone} are not known: {error}",)
+        found = self._reader.read(due, self._cloud.offers, now_s)
+        for zone, offers in found.items():
+            if isinstance(offers, CloudError):
+                self._alarms[zone] = (f"prices of {zone} are not known: {offers}",)
                 continue
             self._read_s[zone] = now_s
             rates = catalogue.rates_ucr_per_h
             believed = [o for o in offers if o.gpus and is_believable(o, rates, factor_max)]
             self._alarms[zone] = tuple(_alarms(offers, rates, factor_max))
             keep_offers(self._book, offers, believed, now_s, "catalogue")
-        return bool(due)
+        return bool(found)
+
+    def close(self) -> None:
+        """Let the threads that read end."""
+        self._reader.close()
 
     @property
     def alarms(self) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ from quotas.snapshot import Excess, Snapshot
 from quotas.units import format_credits, format_duration, format_instant
 from quotas.waiting import Standing, standings
 from quotas.words import Word
+from quotas.zones import known_until_s
 from scheduler.past import expiring_of
 
 
@@ -34,7 +35,8 @@ def status_of(book: Book, now_s: int) -> dict[str, Any]:
     present = present_of(state, now_s)
     state, program, snapshot = present.state, present.program, present.snapshot
     now_s, shares = snapshot.now_s, present.shares
-    known = format_instant(min(state.confirmed.values())) if state.confirmed else None
+    known_s = known_until_s(program, state.confirmed)
+    known = None if known_s is None else format_instant(known_s)
     open_runs = [run for run in state.runs if run.end_s is None]
     startups = [
         _startup(
@@ -141,7 +143,7 @@ def _server(run: Run) -> dict[str, Any]:
         "flavor": run.flavor,
         "gpus": run.gpus,
         "state": run.state,
-        "since": format_instant(run.start_s),
+        "since": format_instant(run.began_s),
         "credits_per_hour": format_credits(rate) if rate is not None else None,
     }
 

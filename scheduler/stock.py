@@ -11,6 +11,7 @@ from quotas.division import usage_of
 from quotas.requests import asked_of
 from quotas.snapshot import UNREAD
 from scheduler.clouds.base import Cloud, CloudError
+from scheduler.observe import Reader
 
 FRESH_S = 60
 """How old an answer may be that a cycle decides from."""
@@ -21,29 +22,34 @@ log = structlog.get_logger()
 class StockWatch:
     """Reads each zone's stock, in the provider's words, where an on-demand pool is waited for."""
 
-    def __init__(self, cloud: Cloud) -> None:
+    def __init__(self, cloud: Cloud, deadline_s: float) -> None:
         self._cloud = cloud
+        self._reader: Reader[Mapping[str, str]] = Reader("stock", deadline_s)
         self._read: dict[str, tuple[int, Mapping[str, str]]] = {}
 
     def seen(self, state: State, now_s: int) -> dict[str, str]:
         """The stock of every flavor of those pools, "unread" where the zone did not answer."""
+        flavors = tuple(_waited_for(state))
+        self._refresh({flavor.partition("@")[2] for flavor in flavors}, now_s)
         found: dict[str, str] = {}
-        for flavor in _waited_for(state):
+        for flavor in flavors:
             kind, _, zone = flavor.partition("@")
-            found[flavor] = self._stock(zone, now_s).get(kind, UNREAD)
+            found[flavor] = self._read[zone][1].get(kind, UNREAD) if zone in self._read else UNREAD
         return found
 
-    def _stock(self, zone: str, now_s: int) -> Mapping[str, str]:
-        read_s, stock = self._read.get(zone, (now_s - FRESH_S, {}))
-        if now_s - read_s < FRESH_S:
-            return stock
-        try:
-            stock = self._cloud.stock(zone)
-        except CloudError as error:
-            log.warning("stock.unread", zone=zone, error=str(error))
-            stock = {}
-        self._read[zone] = (now_s, stock)
-        return stock
+    def close(self) -> None:
+        """Let the threads that read end."""
+        self._reader.close()
+
+    def _refresh(self, zones: Iterable[str], now_s: int) -> None:
+        """Read what is not fresh; what cannot be read is forgotten."""
+        self._read = {z: read for z, read in self._read.items() if now_s - read[0] < FRESH_S}
+        old = [zone for zone in zones if zone not in self._read]
+        for zone, stock in self._reader.read(old, self._cloud.stock, now_s).items():
+            if isinstance(stock, CloudError):
+                log.warning("stock.unread", zone=zone, error=str(stock))
+            else:
+                self._read[zone] = (now_s, stock)
 
 
 def _waited_for(state: State) -> Iterable[str]:

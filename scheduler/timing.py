@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from quotas.balances import CYCLE_S
+from scheduler.act import CALL_BUDGET_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,3 +23,19 @@ class Timing:
                 f"lease of {self.lease_s} s is too short: it must be longer than a whole "
                 f"cycle ({self.cycle_max_s} s) and two database timeouts"
             )
+        waits_s = self.sweep_s + 2 * self.read_s
+        if waits_s + CALL_BUDGET_S >= self.lease_s:
+            raise ValueError(
+                f"lease of {self.lease_s} s is too short: a cloud that hangs takes {waits_s:.0f} s "
+                f"of it, and a stop needs {CALL_BUDGET_S} s"
+            )
+
+    @property
+    def sweep_s(self) -> float:
+        """How long a cycle waits for the servers of its zones."""
+        return self.cycle_max_s / 2
+
+    @property
+    def read_s(self) -> float:
+        """How long it waits for their catalogues, and as long again for their stock."""
+        return self.cycle_max_s / 8

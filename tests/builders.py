@@ -86,6 +86,8 @@ def a_run(server_id: str = "s1", start_s: int = 0, **changes: Any) -> Run:
         "flavor": FLAVOR,
         "gpus": 1,
         "rate_ucr_per_h": RATE,
+        "began_s": start_s,
+        "began_by": changes.get("startup", "acme"),
         "posted_until_s": start_s,
         "state": "running",
         **changes,

@@ -161,13 +161,13 @@ class StartupReads:
                     pool=self._pool(run),
                     gpus=run.gpus,
                     state=run.state,
-                    since=format_instant(run.start_s),
+                    since=format_instant(run.began_s),
                     credits_per_hour=None
                     if run.rate_ucr_per_h is None
                     else format_credits(run.rate_ucr_per_h),
                     stop=stops.get(run.server_id),
                 )
-                for run in sorted(own.runs, key=lambda each: (each.start_s, each.id))
+                for run in sorted(own.runs, key=lambda each: (each.began_s, each.id))
             ],
         )
 

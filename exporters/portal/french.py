@@ -139,6 +139,7 @@ FRENCH = {
     "cancelled": "annulé",
     "restored": "rétabli",
     "returning": "en cours de rétablissement",
+    "over": "clos",
     "told": "annoncé",
     "shadow": "à l'essai",
     "No notices. Before anything of yours is stopped, you find it here first.": (

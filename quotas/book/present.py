@@ -21,6 +21,7 @@ from quotas.program import Program
 from quotas.requests import asked_of, refused_at
 from quotas.snapshot import Snapshot
 from quotas.words import Words, in_mode
+from quotas.zones import with_open_zones
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,8 @@ def present_of(state: State, now_s: int, cycle_s: int = CYCLE_S) -> Present:
     """What stands at an instant, or where the book lies ahead of the clock, at its own."""
     assert state.program is not None
     now_s = max([now_s, *state.confirmed.values()])  # a kept demo's book lies in the future
-    program = in_mode(state.program, Words(state.enforcement.words, now_s))
+    program = with_open_zones(state.program, state.runs, state.notices, state.intents)
+    program = in_mode(program, Words(state.enforcement.words, now_s))
     state = replace(state, catalogue=state.catalogue.at(now_s))
     names = {s.name for s in program.startups()} | {grant.startup for grant in state.grants}
     names |= {run.startup for run in state.runs}

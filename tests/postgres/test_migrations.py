@@ -24,7 +24,33 @@ OLD_ROWS = (
     "INSERT INTO price VALUES ('b', 20, 2000, 'api'), ('a', 20, 1000, 'api'), ('b', 10, 1, 'api')",
     "INSERT INTO notice (startup, server_id, server_name, zone, rule, cause, mode, given_s, "
     "deadline_s, state, text) VALUES ('s', 'v', 'n', 'z', 'limit', 'c', 'off', 1, 2, 'open', 't')",
+    *(
+        "INSERT INTO run (id, server_id, server_name, zone, project_id, startup, flavor, gpus, "
+        "start_s, posted_until_s, state, end_s, start_error_s, end_error_s) VALUES "
+        f"('{server}@{start_s}', '{server}', 'n', 'z', 'p', '{startup}', 'f', 1, {start_s}, "
+        f"{start_s}, 'x', {end_s}, 0, 0)"
+        for server, startup, start_s, end_s in (
+            ("cut", "s", 5, 10),
+            ("cut", "r", 20, 30),
+            ("cut", "s", 30, 40),
+            ("cut", "s", 45, "NULL"),
+            ("other", "s", 7, 45),
+            ("off", "s", 5, 10),
+            ("off", "s", 12, "NULL"),
+        )
+    ),
+    "INSERT INTO dispute VALUES ('cut', 40, 45, 's', 'f', 1), ('off', 0, 12, 's', 'f', 1)",
 )
+BEGAN = [
+    ("cut@20", 20, "r"),
+    ("cut@30", 30, "s"),
+    ("cut@45", 20, "r"),
+    ("cut@5", 5, "s"),
+    ("off@12", 12, "s"),
+    ("off@5", 5, "s"),
+    ("other@7", 7, "s"),
+]
+"""Cut twice, by an owner and an outage; off in between; and a server of its own."""
 SPEAKS_SQLITE = re.compile(
     r"dialects\.sqlite|dialects import sqlite|json_extract\(|json_each|\browid\b|INSERT OR|LIMIT -1"
     r"|PRAGMA|GLOB|sqlite_master|sqlite_schema"
@@ -81,6 +107,7 @@ def test_each_step_keeps_what_was_there(place: Address, upgrades: dict[str, str]
             (3, "b", 20, 2000),
         ]
         assert _all(connection, "SELECT id, snoozed_s, acknowledged_by FROM notice") == [(1, 0, "")]
+        assert sorted(_all(connection, "SELECT id, began_s, began_by FROM run")) == BEGAN
     assert book.engine.dialect.name == ("postgresql" if place.database else "sqlite")
     book.close()
 

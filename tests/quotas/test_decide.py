@@ -280,6 +280,15 @@ def test_reminders_are_in_the_order_of_their_notices() -> None:
     assert first == second and [d.verb for d in first.decisions] == ["remind", "remind"]
 
 
+def test_settled_intents_are_in_the_order_of_their_ids() -> None:
+    """I15: nor do they follow the order in which the intents were read."""
+    off = seen(2000, *(a_server(f"s{id}", state="stopped") for id in (1, 2)))
+    intents = [an_intent(id=id, server_id=f"s{id}", state="sent", sent_s=1900) for id in (1, 2)]
+    for order in (intents, intents[::-1]):
+        decided = decide(a_snapshot(2000, a_program(), [], intents=tuple(order), sweeps={Z: off}))
+        assert [(i.id, i.state) for i in decided.intents] == [(1, "confirmed"), (2, "confirmed")]
+
+
 # Whole lives, with the desk playing book and cloud.
 
 
@@ -327,7 +336,7 @@ def test_exhausted_stays_stopped_until_more_is_granted() -> None:
     desk.grants = [a_balance_of(left_ucr=10**9)]
     desk.servers["s1"] = a_server(modified_s=desk.now_s + 1)
     desk.until(desk.now_s + 4800)
-    assert desk.states() == ["executed", "executed"]
+    assert desk.states() == ["executed", "over"]
     assert desk.servers["s1"].state == "running"
 
 

@@ -39,10 +39,12 @@ def step(
     at_s: int = 2 * GAP_S,
     program: Program | None = None,
     catalogue: Catalogue = CATALOGUE,
+    read_s: int = 0,
 ) -> Metered:
-    """One Complete sweep of Z."""
+    """One Complete sweep of Z, which had been read at an instant."""
     confirmed = {} if confirmed_s is None else {Z: confirmed_s}
-    return meter(program or a_program(), catalogue, runs, confirmed, [seen(at_s, *servers)])
+    sweeps = [seen(at_s, *servers)]
+    return meter(program or a_program(), catalogue, runs, confirmed, sweeps, read_s)
 
 
 def only(result: Metered) -> Run:

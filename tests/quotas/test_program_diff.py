@@ -146,7 +146,7 @@ CONFIRMED: dict[str, tuple[str, str, str, str]] = {
         'budget = "350000"',
         'budget = "350000"\nzones = ["fr-par-2"]',
         "program.zones",
-        "servers in a zone that is not swept are not metered",
+        "a server that starts in a zone that is not swept is not metered",
     ),
 }
 

@@ -92,6 +92,18 @@ def test_a_stop_that_may_have_been_done_is_left_to_observation(error: Exception)
     assert states(rig) == ["confirmed"] and rig.cloud.stops == ["s1"]
 
 
+def test_a_stop_that_is_done_only_later_is_left_to_observation_too() -> None:
+    """An error, still on in the next cycle, then off: one call, and confirmed."""
+    rig = over_limit()
+    rig.cloud.on_stop = lambda _: (_ for _ in ()).throw(ServerFault("502"))
+    rig.run(NOTICE_S)
+    rig.run(30)
+    assert states(rig) == ["sent"] and rig.cloud.servers["s1"].state == "running"
+    rig.cloud.turn_off("s1")
+    rig.run(30)
+    assert states(rig) == ["confirmed"] and rig.cloud.stops == ["s1"]
+
+
 def test_a_stop_that_a_revoked_key_prevented_is_known_not_done() -> None:
     """401 on the call itself: the intent failed, at once, and is not taken for sent."""
     rig = over_limit()

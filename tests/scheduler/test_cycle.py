@@ -55,6 +55,27 @@ def test_many_cycles_charge_what_one_does() -> None:
     assert set(charges) == {25_330_800 * 7_995 // HOUR_S}
 
 
+def test_a_server_that_starts_while_a_cycle_reads_is_charged_from_its_date() -> None:
+    """The zone's pages take 36 s, and it starts within: the charge is of its seconds exactly."""
+    rig = Rig()
+    rig.run()
+    started_s = T0 + 30 + 35
+
+    def slow(at_s: int) -> Sweep:
+        rig.clock.move_to(at_s + 36)
+        rig.cloud.add(server(since_s=started_s))
+        return Complete(ZONE, at_s, tuple(rig.cloud.servers.values()))
+
+    rig.cloud.answers[ZONE] = slow
+    rig.run(30)
+    del rig.cloud.answers[ZONE]
+    rig.run_until(T0 + HOUR_S)
+    rig.cloud.turn_off("s1")
+    rig.run(30)
+    assert [row["start_s"] for row in rig.all("run")] == [started_s]
+    assert rig.charged_ucr() == 25_330_800 * (T0 + HOUR_S - started_s) // HOUR_S
+
+
 def test_a_quiet_cycle_posts_nothing() -> None:
     """A cycle in which nothing changed writes its zones and nothing else."""
     rig = Rig()
@@ -127,7 +148,7 @@ def test_zones_that_hang_are_unknown_at_the_deadline() -> None:
     rig.clock.move_to(T0 + 60)
     slow.run()
     let_go.set()
-    slow.observer._pool.shutdown(wait=True)
+    slow.observer._zones._pool.shutdown(wait=True)
     asked = sum(1 for _ in iter(lambda: entered.acquire(blocking=False), False))
     assert asked == 3, "a zone that is still busy is not asked again"
     assert [row["end_s"] for row in rig.all("run")] == [None]

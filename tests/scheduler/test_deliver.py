@@ -173,6 +173,8 @@ def test_a_channel_that_is_down_ends_as_a_dead_letter_and_a_broken_promise(
     assert found["cohortd_promises_broken_total", "acme"] == 1
     broken = [row for row in rig.all("decision") if row["verb"] == "break-promise"]
     assert len(broken) == 1 and "no channel of acme" in str(broken[0]["reason"])
+    amends = [row["reason"] for row in rig.all("transfer") if row["actor"] == "amends"]
+    assert amends == ["notice 1 was short of 01:00:00"], "the whole of it"
 
 
 def test_the_daily_heads_are_mailed_once_a_day_and_prove_the_book(mailbox: Mailbox) -> None:

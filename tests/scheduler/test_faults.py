@@ -7,29 +7,44 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from sqlalchemy import text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DatabaseError, OperationalError
 
 from quotas.book import Book
 from quotas.book.deeds import perform
 from quotas.book.session import FILE_NAME
+from quotas.book.transfers import Overdrawn
 from quotas.book.verify import verify
 from quotas.observation import Cause, Sweep, Unknown
-from quotas.orders import Deed, HoldOrder
+from quotas.orders import Deed, HoldOrder, VoidOrder
 from quotas.units import HOUR_S, Period, cost_ucr
-from scheduler.cli.starts import _reload
+from scheduler.cli import starts
 from scheduler.clouds.base import KeyRefused
 from tests.cli.command import here
 
-from .rig import DAY_S, END, RATE, T0, ZONE, Rig, digest, program, server
+from .rig import (
+    DAY_S,
+    END,
+    NOTICE_S,
+    OTHER,
+    RATE,
+    T0,
+    ZONE,
+    FakeCloud,
+    Rig,
+    digest,
+    program,
+    server,
+)
 
 
 @pytest.fixture
 def rig(tmp_path: Path) -> Rig:
-    """A book on disk; acme has run a server for two hours."""
-    made = Rig(program(mode="shadow"), Book.open(tmp_path))
+    """A book on disk; acme has run a server for two hours, and may run no more than that one."""
+    made = Rig(program(limit=8), Book.open(tmp_path))
     made.cloud.add(server())
     made.run()
     made.run_until(T0 + 2 * HOUR_S, 600)
@@ -84,7 +99,7 @@ def read_only(rig: Rig) -> Iterator[None]:
 
 
 def crowd(rig: Rig) -> None:
-    """So many servers that a cycle's commit needs pages."""
+    """So many servers beyond the limit that a cycle's commit needs pages."""
     now_s = rig.clock.now_s()
     rig.cloud.add(*(server(f"n{n}", now_s) for n in range(300)))
 
@@ -112,21 +127,77 @@ def test_a_database_that_takes_no_write_costs_nothing_and_is_caught_up(
     assert verify(rig.book).fault is None
 
 
-def test_a_corrupt_page_is_named_and_charges_nothing(rig: Rig, tmp_path: Path) -> None:
-    """A page of the entries is garbage: no cycle goes on, and `cohortd verify` exits 1."""
+def spoil(rig: Rig, file: Path, table: str) -> None:
+    """The first page of a table is garbage on the disk; the daemon starts again."""
     with rig.book.reading() as connection:
         size = connection.scalar(text("PRAGMA page_size"))
-        page = "SELECT rootpage FROM sqlite_master WHERE name = 'entry'"
-        root = connection.scalar(text(page))
+        page = text("SELECT rootpage FROM sqlite_master WHERE name = :table")
+        root = connection.scalar(page, {"table": table})
     rig.book.close()
-    with closing(sqlite3.connect(tmp_path / FILE_NAME)) as other:
+    with closing(sqlite3.connect(file)) as other:
         other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    with (tmp_path / FILE_NAME).open("r+b") as file:
-        file.seek((root - 1) * size)
-        file.write(b"\xa5" * size)
+    with file.open("r+b") as pages:
+        pages.seek((root - 1) * size)
+        pages.write(b"\xa5" * size)
+    rig.book = Book.open(file.parent)
+    rig.cycle = rig.daemon("a")
+
+
+@pytest.mark.parametrize("table", ["entry", "transfer"])
+def test_a_corrupt_page_is_named_and_charges_nothing(rig: Rig, tmp_path: Path, table: str) -> None:
+    """No charge is committed on it: the cycle fails whole, and `cohortd verify` exits 1."""
+    kept = ("balance", "run", "zone", "notice", "intent", "decision")
+    spoil(rig, tmp_path / FILE_NAME, "entry")
+    before = [rig.all(each) for each in kept]
+    for _ in range(3):
+        with pytest.raises(DatabaseError, match="malformed"):
+            rig.run(HOUR_S)
+    assert [rig.all(each) for each in kept] == before
+    rig.book.close()
     found = here("verify", "--state", tmp_path)
     assert found.code == 1 and "Traceback" not in found.err
-    assert "cannot be read" in found.out + found.err
+    assert "transfer 1 cannot be read" in found.out + found.err
+
+
+def test_a_clock_that_is_slewed_or_steps_by_seconds_loses_and_doubles_nothing() -> None:
+    """Up to 5 s ahead or behind in each cycle: every one decides, and all the time is charged."""
+    rig = Rig(program())
+    rig.cloud.add(server())
+    rig.run()
+    confirmed_s = T0
+    for step_s in (1, -1, 5, -4, 2, -5, 5, 3) * 40:
+        rig.clock.step(step_s)
+        assert rig.run(30).outcome == "done"
+        (now_s,) = {row["confirmed_until_s"] for row in rig.all("zone")}
+        assert now_s >= confirmed_s, "what is confirmed stays confirmed"
+        confirmed_s = now_s
+    rig.cloud.turn_off("s1")
+    over_s = rig.clock.now_s()
+    rig.run(30)
+    assert rig.charged_ucr() == ran_ucr(over_s - T0)
+    assert verify(rig.book).fault is None
+
+
+def test_a_daemon_that_was_down_at_a_deadline_stops_in_its_first_cycle() -> None:
+    """Three hours late, never early; what ran beyond the credits is the sponsor's overdraft."""
+    rig = Rig(program(credits=100))
+    rig.cloud.add(server())
+    report = rig.run()
+    while not (given := [row for row in rig.all("notice") if row["rule"] == "credits"]):
+        rig.clock.move_to(rig.cycle.next_s(report))
+        report = rig.run()
+    (deadline_s,) = [row["deadline_s"] for row in given]
+    assert rig.run(deadline_s - 1 - rig.clock.now_s()).sent == 0
+    rig.clock.move_to(deadline_s + 3 * HOUR_S)
+    rig.cycle = rig.daemon("b")
+    assert rig.run().sent == 1 and rig.cloud.stops == ["s1"]
+    over_s = rig.clock.now_s()
+    rig.run(30)
+    assert rig.charged_ucr() == ran_ucr(over_s - T0)
+    amounts = rig.rows("balance")
+    assert amounts["overdraft:c"] == 100_000_000 - ran_ucr(over_s - T0) < 0
+    assert amounts.get("grant:acme:g1", 0) == 0
+    assert verify(rig.book).fault is None
 
 
 def test_a_machine_that_slept_for_thirty_days_catches_up_exactly() -> None:
@@ -146,6 +217,7 @@ def test_a_machine_that_slept_for_thirty_days_catches_up_exactly() -> None:
     rig.cloud.turn_off("s1")
     rig.run(30)
     assert rig.charged_ucr() == ran_ucr(30 * DAY_S + HOUR_S)
+    assert [row["month"] for row in rig.all("statement")] == ["2027-01"]
     assert verify(rig.book).fault is None
 
 
@@ -160,6 +232,38 @@ def test_a_server_made_again_under_its_old_name_is_another_server() -> None:
     rig.run_until(T0 + 2 * HOUR_S, 600)
     spans = {run["server_id"]: (run["start_s"], run["end_s"]) for run in rig.all("run")}
     assert spans == {"id-1": (T0, T0 + HOUR_S), "id-2": (T0 + HOUR_S + 200, None)}
+    assert verify(rig.book).fault is None
+
+
+def test_what_is_of_nobody_or_has_no_gpu_is_never_touched() -> None:
+    """Where acme may run nothing: only its GPU server has a notice, a stop and a charge (I13)."""
+    rig = Rig(program(limit=0))
+    strangers = replace(server("x"), project_id=OTHER)
+    rig.cloud.add(server(), strangers, replace(server("cpu"), commercial_type="DEV1-S"))
+    rig.run()
+    rig.run_until(T0 + HOUR_S, 30)
+    assert rig.cloud.stops == ["s1"]
+    for table in ("run", "notice", "intent"):
+        assert {row["server_id"] for row in rig.all(table)} <= {"s1", ""}
+    assert rig.charged_ucr() == ran_ucr(NOTICE_S)
+
+
+def test_a_grant_voided_inside_a_cycle_rolls_it_back_and_the_next_reads_anew(rig: Rig) -> None:
+    """Read, then voided, then drawn on: refused whole; then the overdraft pays what ran since."""
+
+    def voided(at_s: int) -> Sweep:
+        del rig.cloud.answers[ZONE]
+        perform(rig.book, Deed(VoidOrder("acme", "g1"), "left", "op", at_s))
+        return rig.cloud.sweep(ZONE, at_s)
+
+    rig.cloud.answers[ZONE] = voided
+    runs, charges = rig.all("run"), rig.charged_ucr()
+    with pytest.raises(Overdrawn, match="grant:acme:g1"):
+        rig.run(HOUR_S)
+    assert (rig.all("run"), rig.charged_ucr()) == (runs, charges)
+    rig.run()
+    assert rig.charged_ucr() == ran_ucr(3 * HOUR_S)
+    assert rig.rows("balance")["overdraft:c"] == ran_ucr(2 * HOUR_S) - ran_ucr(3 * HOUR_S)
     assert verify(rig.book).fault is None
 
 
@@ -196,22 +300,37 @@ def test_a_program_that_ends_with_its_holds_keeps_none_of_them() -> None:
     assert verify(rig.book).fault is None
 
 
-def test_a_key_that_was_rotated_is_refused_until_the_settings_are_read_again() -> None:
-    """401 for the old key: unknown, counted apart, nothing stopped; SIGHUP brings the new one."""
+class Nothing:
+    """Metrics and deliveries of a reload that needs neither."""
+
+    settings = None
+
+    def request(self, *_: object) -> None: ...
+
+
+def reload(rig: Rig) -> None:
+    """What SIGHUP does."""
+    starts._reload(rig.cycle, Nothing(), Nothing())  # type: ignore[arg-type]  # neither is used
+
+
+def test_a_key_that_was_rotated_is_refused_until_the_settings_are_read_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """401 for the old key: nothing stopped or charged; SIGHUP brings the new one, and all since."""
     rig = Rig(program(limit=0))
     rig.cloud.add(server())
-
-    def refused(at_s: int) -> Sweep:
-        return Unknown(ZONE, at_s, KeyRefused.cause, "401")
-
-    rig.cloud.answers[ZONE] = refused
     rig.run()
-    rig.run_until(T0 + HOUR_S, 600)
-    assert rig.cloud.stops == []
-    rig.cloud.answers.clear()
-    rig.cycle.use(rig.cloud)
+    old = FakeCloud(rig.clock)
+    old.answers[ZONE] = lambda at_s: Unknown(ZONE, at_s, KeyRefused.cause, "401")
+    rig.cycle.use(old)
+    rig.run_until(T0 + 2 * HOUR_S, 600)
+    assert rig.cloud.stops == old.stops == [] and rig.charged_ucr() == 0
+    monkeypatch.setattr(starts, "connect", lambda _: rig.cloud)
+    monkeypatch.setattr(starts, "connect_permissions", lambda _: None)
+    reload(rig)
     rig.run(600)
-    assert [notice["server_id"] for notice in rig.all("notice")] == ["s1"]
+    assert rig.cloud.stops == ["s1"]
+    assert rig.charged_ucr() == ran_ucr(2 * HOUR_S + 600)
 
 
 def test_settings_that_cannot_be_read_leave_the_old_ones_in_force(
@@ -222,13 +341,12 @@ def test_settings_that_cannot_be_read_leave_the_old_ones_in_force(
     before = rig.cycle.cloud
     monkeypatch.delenv("SCW_SECRET_KEY", raising=False)
     monkeypatch.setenv("SCW_ACCESS_KEY", "nonsense")
-
-    class Nothing:
-        settings = None
-
-        def request(self, *_: object) -> None: ...
-
-    _reload(rig.cycle, Nothing(), Nothing())  # type: ignore[arg-type]  # neither is used
+    monkeypatch.setenv("SCW_CONFIG_PATH", "/nonexistent")
+    said: list[str] = []
+    log = SimpleNamespace(error=lambda event, **_: said.append(event))
+    monkeypatch.setattr(starts, "log", log)
+    reload(rig)
+    assert said == ["settings.refused"]
     assert rig.cycle.cloud is before
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from exporters.metrics import Metrics
 from scheduler.clouds.base import Conflict, Forbidden, KeyRefused, ServerFault, Throttled
-from tests.scheduler.rig import NOTICE_S, T0, Rig, program, server
+from tests.scheduler.rig import NOTICE_S, RATE, T0, Rig, program, server
 
 HOUR_S = 3_600
 MOST_CALLS = 12
@@ -47,7 +47,7 @@ DAYS: list[tuple[str, Callable[[Rig], None], int, int]] = [
 def test_a_server_that_cannot_be_stopped_is_seen_and_left_in_peace(
     day: str, spoil: Callable[[Rig], None], fewest: int, most: int
 ) -> None:
-    """An alarm that names it, the metric above zero, and a bounded number of calls an hour."""
+    """An alarm that names it, the metric above zero, few calls an hour; it is charged all along."""
     rig, metrics = Rig(program(limit=4)), Metrics()
     rig.cloud.add(server())
     rig.run(30)
@@ -59,6 +59,7 @@ def test_a_server_that_cannot_be_stopped_is_seen_and_left_in_peace(
     metrics.publish(view)
     assert view.stops_failing == 1 and b"cohortd_stops_failing 1.0" in metrics.render()
     assert [notice.state for notice in view.notices] == ["executing"]
+    assert rig.charged_ucr() >= RATE, "the first hour is posted"
 
 
 def test_a_throttled_stop_is_tried_in_each_cycle_and_expires() -> None:

@@ -7,11 +7,12 @@ from dataclasses import replace
 import pytest
 
 from quotas.observation import Offer
-from quotas.units import HOUR_S, format_credits
+from quotas.units import HOUR_S, Period, cost_ucr, format_credits
 from scheduler.clouds.base import Unreachable
+from scheduler.observe import FIRST_PAUSE_S
 from scheduler.prices import HIGHEST_UCR_PER_H, LOWEST_UCR_PER_H, REFRESH_S, fault
 
-from .rig import RATE, TYPE, ZONE, Rig, offer, server
+from .rig import RATE, T0, TYPE, ZONE, Rig, offer, server
 
 
 @pytest.mark.parametrize(
@@ -35,18 +36,38 @@ def test_a_price_that_cannot_be_is_refused_and_alarmed(rate: int | None, why: st
 
 
 def test_the_believable_price_that_follows_charges_all_that_ran() -> None:
-    """When the catalogue is right again, time metered at no price is charged at it."""
+    """When the catalogue is right again, what ran at no price is charged from its start."""
     rig = Rig()
     rig.cloud.add(server("s0"))
     rig.run()
     rig.cloud.offers_of[ZONE] = (offer(), offer(None, "H100-NEW-8-80G"))
     rig.run(REFRESH_S)
-    rig.cloud.add(server("s2", rig.clock.now_s() + 10, commercial_type="H100-NEW-8-80G"))
+    from_s = rig.clock.now_s() + 10
+    rig.cloud.add(server("s2", from_s, commercial_type="H100-NEW-8-80G"))
     rig.run(30)
     rig.cloud.offers_of[ZONE] = (offer(), offer(RATE, "H100-NEW-8-80G"))
     rig.run(REFRESH_S)
-    new = next(row for row in rig.all("run") if row["server_id"] == "s2") if rig.all("run") else {}
-    assert new.get("rate_ucr_per_h") == RATE
+    (new,) = [row for row in rig.all("run") if row["server_id"] == "s2"]
+    assert (new["rate_ucr_per_h"], new["start_s"]) == (RATE, from_s)
+    rig.cloud.turn_off("s0")
+    rig.cloud.turn_off("s2")
+    until_s = rig.clock.now_s()
+    rig.run(30)
+    assert rig.charged_ucr() == sum(
+        cost_ucr(RATE, each_s, Period(each_s, until_s)) for each_s in (T0, from_s)
+    )
+
+
+def test_an_absurd_price_of_what_has_one_changes_nothing() -> None:
+    """The rate in force goes on charging, and no other is written."""
+    rig = Rig()
+    rig.cloud.add(server())
+    rig.run()
+    rig.cloud.offers_of[ZONE] = (offer(0),)
+    rig.run_until(T0 + REFRESH_S + HOUR_S, HOUR_S)
+    assert any("absurd" in alarm for alarm in rig.views[-1].alarms)
+    assert [row["rate_ucr_per_h"] for row in rig.all("price")] == [RATE]
+    assert rig.charged_ucr() == cost_ucr(RATE, T0, Period(T0, T0 + REFRESH_S + HOUR_S))
 
 
 def test_edge_prices_are_believed() -> None:
@@ -56,7 +77,7 @@ def test_edge_prices_are_believed() -> None:
 
 
 def test_a_changed_price_alarms_and_changes_no_rate() -> None:
-    """The old rate keeps charging; the alarm names both."""
+    """The old rate keeps charging; the alarm names both; the sponsor has the difference."""
     rig = Rig()
     rig.cloud.add(server())
     rig.run()
@@ -67,10 +88,11 @@ def test_a_changed_price_alarms_and_changes_no_rate() -> None:
     )
     assert rig.charged_ucr() == RATE * (REFRESH_S + HOUR_S) // HOUR_S
     assert [row["rate_ucr_per_h"] for row in rig.all("price")] == [RATE]
+    assert rig.rows("balance")["price-difference:c"] == -RATE, "of the hour since it was listed"
 
 
 def test_a_catalogue_that_cannot_be_read_alarms_and_is_asked_again() -> None:
-    """An error is not remembered as an answer: the next cycle asks once more."""
+    """An error is not remembered as an answer: after a pause it is asked once more."""
     rig = Rig()
     broken: list[str] = []
 
@@ -84,8 +106,11 @@ def test_a_catalogue_that_cannot_be_read_alarms_and_is_asked_again() -> None:
     rig.run()
     assert any("not known: no route" in text for text in rig.views[-1].alarms)
     rig.cloud.offers = good  # type: ignore[method-assign]  # and up again
-    rig.run(30)
+    rig.run(FIRST_PAUSE_S - 1)
+    assert rig.views[-1].alarms and not rig.all("price")
+    rig.run(1)
     assert not rig.views[-1].alarms and rig.all("price")
+    assert sorted(broken) == sorted(set(broken))
 
 
 def test_offers_without_gpus_are_nobodys_business() -> None:

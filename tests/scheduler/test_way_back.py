@@ -7,7 +7,9 @@ from dataclasses import replace
 
 import pytest
 
+from quotas.book.commit import apply_program
 from quotas.book.requests import open_request
+from quotas.book.state import load
 from quotas.book.undo import undo as take_back
 from quotas.book.words import say
 from quotas.explain import explain, recompute
@@ -74,6 +76,15 @@ def lending(backing: str = "on-demand", gpus: int = 16, nominal: int = 0) -> Rig
     rig.cloud.add(server("new", T0 + 20))
     rig.run(30)
     return rig
+
+
+def recut(rig: Rig, from_s: int, gpus: int) -> None:
+    """The program's file says that the pool has another number of GPUs from an instant on."""
+    found = load(rig.book).program
+    assert found is not None
+    (pool,) = found.pools
+    pools = (replace(pool, capacity=(*pool.capacity, (from_s, gpus))),)
+    apply_program(rig.book, replace(found, pools=pools), rig.clock.now_s(), "tests")
 
 
 def ask_back(rig: Rig, refused: str = "") -> None:
@@ -267,6 +278,28 @@ def test_reserved_capacity_is_reclaimed_whatever_scaleway_has() -> None:
     assert rig.cloud.stops == ["new"]
     (text,) = [str(n["text"]) for n in rig.all("notice") if n["server_id"]]
     assert "is erased; its slot stays the program's; volumes stay." in text
+
+
+def test_a_cut_pool_is_divided_anew_and_only_a_waiting_owner_takes_back() -> None:
+    """From 24 GPUs to 8: acme, with 16, is told at once, and stopped only once birch asks."""
+    rig = lending(gpus=24)
+    cut_s = rig.clock.now_s() + 600
+    recut(rig, cut_s, 8)
+    rig.run_until(cut_s - 1, every_s=60)
+    assert {each.startup: each.share for each in rig.views[-1].shares}["acme"] == 16
+    assert rig.all("notice") == []
+    rig.run(1)
+    assert {each.startup: each.share for each in rig.views[-1].shares}["acme"] == 8
+    (told,) = rig.all("notice")
+    assert "acme runs 16 GPUs in h100, 8 above its share of 8" in str(told["text"])
+    rig.run_until(cut_s + 3 * HOUR_S, every_s=600)
+    assert rig.cloud.stops == [], "nobody waits"
+    ask_back(rig)
+    asked_s = rig.clock.now_s()
+    rig.run_until(asked_s + NOTICE_S - 1, every_s=30)
+    assert rig.cloud.stops == []
+    rig.run_until(asked_s + HOUR_S, every_s=30)
+    assert rig.cloud.stops == ["new", "old"], "birch's nominal 8 are all that the pool has"
 
 
 def test_every_decision_is_recomputed_from_its_inputs() -> None:

@@ -85,6 +85,9 @@ def marks_of(play: Play, found: Evidence) -> set[str]:
     """What happened at all in this play: a batch in which one never does is too tame."""
     marks = {f"intent {i['state']}" for i in found.intents}
     marks |= {f"notice {n['rule']} {n['state']}" for n in found.notices}
+    # A notice whose server runs again is over in the end: what came of it is in the decisions.
+    ended = (d for d in found.decisions if d["verb"] in ("executed", "restored"))
+    marks |= {f"notice {d['rule']} {d['verb']}" for d in ended}
     marks |= {s.outcome for sweeps in found.swept.values() for s in sweeps}
     marks |= {"dispute"} if found.disputes else set()
     marks |= {row["kind"] for row in found.transfers}

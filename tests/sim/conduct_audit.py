@@ -80,7 +80,9 @@ def _calls(found: Evidence) -> Iterator[str]:
 def _brought_back(found: Evidence, call: Call, told: list[Row]) -> Iterator[str]:
     """I13: what we power on is what we stopped, and somebody asked for it back."""
     undone = any(w.family == "undo" and w.subject == call.server_id for w in found.said)
-    names = {n["startup"] for n in told if n["state"] in ("executed", "returning", "restored")}
+    names = {
+        n["startup"] for n in told if n["state"] in ("executed", "returning", "restored", "over")
+    }
     asks = [name for name, does in zip(NAMES, found.script.resumes, strict=False) if does]
     if not names or not (undone or names & set(asks)):
         yield f"I13 {call.server_id} was powered on at {call.at_s}, and nobody asked for it"

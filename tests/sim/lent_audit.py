@@ -27,7 +27,7 @@ CARRIES_UCR = 100_000_000
 POOL = "h100"
 TOLD_FOR_S = 3 * DAY_S
 """How long a reclaim that was recorded as deferred may stay so: longer than a request lasts."""
-OVER = ("cancelled", "executed", "restored", "shadow")
+OVER = ("cancelled", "executed", "restored", "shadow", "over")
 
 
 @dataclass(frozen=True, slots=True)

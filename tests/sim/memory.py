@@ -113,6 +113,7 @@ class Memory:
             closings={},
             recent=self._recent(),
             enforcement=self._enforcement(),
+            newest_transfer=len(self.posted),
         )
 
     def pending(self) -> tuple[Intent, ...]:

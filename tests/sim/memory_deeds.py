@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import islice
 
 from quotas.balances import CYCLE_S, balance
+from quotas.book.state import State
 from quotas.corrections import Refused, forfeits
 from quotas.holds import Ending, Hold, draws, end_hold, hold_transfer, outliving
 from quotas.latency import reserves_s
@@ -17,6 +19,14 @@ from .memory import Memory
 def say(book: Memory, word: Word) -> None:
     """Keep an operator's word."""
     book.words.append(replace(word, id=len(book.words) + 1))
+
+
+def spoken(book: Memory, state: State) -> bool:
+    """Whether anybody said, applied or posted something since a state was read."""
+    fresh = islice(reversed(book.posted.values()), len(book.posted) - state.newest_transfer)
+    said = max((word.id or 0 for word in state.enforcement.words), default=0)
+    moved = any(posted.epoch == 0 for posted in fresh)
+    return moved or len(book.words) > said or book.version > state.program_version
 
 
 def place(book: Memory, startup: str, amount_ucr: int, length_s: int, now_s: int) -> None:

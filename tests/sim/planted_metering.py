@@ -107,9 +107,11 @@ def _sweeps_as(patch: pytest.MonkeyPatch, kind: type, servers: Any) -> None:
     """Metering sees a sweep of one kind as a Complete one."""
     right = parts.meter
 
-    def wrong(program: Any, catalogue: Any, runs: Any, known: Any, sweeps: Iterable[Any]) -> Any:
+    def wrong(
+        program: Any, catalogue: Any, runs: Any, known: Any, sweeps: Iterable[Any], read_s: int
+    ) -> Any:
         seen = [Complete(s.zone, s.at_s, servers(s)) if isinstance(s, kind) else s for s in sweeps]
-        return right(program, catalogue, runs, known, seen)
+        return right(program, catalogue, runs, known, seen, read_s)
 
     patch.setattr(parts, "meter", wrong)
 

@@ -7,7 +7,7 @@ may let the daemon die, hear an error, be overtaken, or be slow.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,9 +15,10 @@ import pytest
 
 from quotas import division
 from quotas.observation import Sweep
-from scheduler import act, closing, cycle, prices
+from scheduler import act, closing, cycle, observe, prices
 
 from .memory import Memory
+from .memory_deeds import spoken
 from .watch import Watch
 
 
@@ -32,20 +33,28 @@ class Points:
 POINTS = Points()
 
 
-class Direct:
-    """Sweeps zones one after the other: a deterministic observer."""
+class InTurn:
+    """Asks zones one after the other: no threads, and always in the same order."""
 
-    def __init__(self, cloud: Any, _deadline_s: float) -> None:
-        self._cloud = cloud
+    def __init__(self, _name: str, _deadline_s: float) -> None:
+        """Nobody is late."""
 
-    def observe(self, zones: Iterable[str], now_s: int) -> Mapping[str, Sweep]:
+    def answers(self, zones: Iterable[str], ask: Callable[[str], Any]) -> dict[str, Any]:
         """Each zone's answer."""
-        sweeps = {zone: self._cloud.sweep(zone, now_s) for zone in sorted(set(zones))}
-        POINTS.hit("after observe")
-        return sweeps
+        return {zone: ask(zone) for zone in sorted(set(zones))}
 
     def close(self) -> None:
         """Nothing to end."""
+
+
+class Pointed(observe.Observer):
+    """The observer, and a point after it."""
+
+    def observe(self, zones: Iterable[str], now_s: int) -> dict[str, Sweep]:
+        """Each zone's answer."""
+        sweeps = super().observe(zones, now_s)
+        POINTS.hit("after observe")
+        return sweeps
 
 
 def _door(name: str, memory: Callable[..., Any], real: Callable[..., Any]) -> Callable[..., Any]:
@@ -63,12 +72,14 @@ def _door(name: str, memory: Callable[..., Any], real: Callable[..., Any]) -> Ca
 def wired() -> Iterator[None]:
     """Within it every Cycle is deterministic and takes a Memory for a book."""
     patch = pytest.MonkeyPatch()
-    patch.setattr(cycle, "Observer", Direct)
+    patch.setattr(observe, "SideBySide", InTurn)
+    patch.setattr(cycle, "Observer", Pointed)
     patch.setattr(cycle, "acquire", _door("acquire", Memory.acquire, cycle.acquire))
     patch.setattr(cycle, "load", _door("load", Memory.state, cycle.load))
     kept_of = _door("commit", _noted(Memory.commit), _noted(cycle.commit))
     patch.setattr(cycle, "commit", kept_of)
     patch.setattr(act, "pending_intents", _door("pending", Memory.pending, act.pending_intents))
+    patch.setattr(act, "spoken_since", _door("spoken", spoken, act.spoken_since))
     patch.setattr(prices, "load", _door("load", Memory.state, prices.load))
     patch.setattr(act, "mark", _door("mark", Memory.mark, act.mark))
     kept = prices.keep_offers

@@ -32,6 +32,7 @@ GIVEN = "/run/credentials/cohortd.service/scw-secret-key"
 IN_PLACE = "/etc/systemd/system/cohortd.service.d"
 VERIFY = "as_cohortd verify --state /var/lib/cohortd"
 CYCLE = '"event": "cycle"'
+SCRAPE = "curl -sS --fail --max-time 3 http://127.0.0.1:9464/metrics"
 WATCHDOG_S = 8
 START_SERVER = (
     "import json, sys; from tests.scheduler.processes import Region; "
@@ -186,25 +187,48 @@ def test_the_key_may_be_encrypted_and_have_a_second_beside_it(site: Site) -> Non
 
 
 def test_killed_it_comes_back_and_its_book_is_whole(site: Site) -> None:
-    """kill -9: systemd starts another, which goes on, and `cohortd verify` accepts the book."""
+    """kill -9: systemd starts another, which stands by at first; `verify` accepts the book."""
     machine, process, since = site.machine, site.process(), site.machine.now()
     machine.ask("systemctl kill --signal=KILL cohortd")
     machine.until("cohortd", since, "Failed with result 'signal'")
     machine.until("cohortd", since, "Started cohortd.service")
-    machine.until("cohortd", since, CYCLE)
+    machine.until("cohortd", since, CYCLE, '"outcome": "standby"')
     assert site.process() != process
     assert "are right" in site.reader.type(VERIFY)
 
 
-def test_a_stalled_loop_is_killed_and_started_again(site: Site) -> None:
-    """A process that stands still misses its pings: the watchdog ends it, and another starts."""
+def killed_by_watchdog(site: Site, process: int, since: str) -> None:
+    """Wait until the daemon was given up, and its journal says why."""
+    site.machine.until("cohortd", since, f"Watchdog timeout (limit {WATCHDOG_S}s)!")
+    site.machine.until("cohortd", since, f"Killing process {process} ", "SIGABRT")
+
+
+def test_a_process_that_stands_still_is_killed_and_started_again(site: Site) -> None:
+    """SIGSTOP: all of it misses its pings, the watchdog ends it, and another starts."""
     machine, process, since = site.machine, site.process(), site.machine.now()
     machine.ask("systemctl kill --kill-whom=main --signal=STOP cohortd")
-    machine.until("cohortd", since, f"Watchdog timeout (limit {WATCHDOG_S}s)!")
-    machine.until("cohortd", since, f"Killing process {process} ", "SIGABRT")
+    killed_by_watchdog(site, process, since)
     machine.until("cohortd", since, "Started cohortd.service")
     machine.until("cohortd", since, CYCLE)
     assert site.process() != process
+
+
+def test_a_stalled_loop_is_killed_and_started_again(site: Site) -> None:
+    """The cycle alone waits, for the book: no other thread pings in its place, though they live."""
+    machine, process = site.machine, site.process()
+    book = sqlite3.connect(site.state / FILE_NAME, isolation_level=None, timeout=30)
+    with closing(book):
+        book.execute("BEGIN IMMEDIATE")
+        since = machine.now()
+        scraped = machine.ask(f"sleep {WATCHDOG_S // 2}; {SCRAPE}")
+        assert re.search(r"^cohortd_\w+", scraped, re.MULTILINE)
+        assert site.process() == process, "it still lives, and answers, half a watchdog later"
+        killed_by_watchdog(site, process, since)
+        book.execute("ROLLBACK")
+    machine.until("cohortd", since, "Started cohortd.service")
+    machine.until("cohortd", since, CYCLE)
+    assert site.process() != process
+    assert "are right" in site.reader.type(VERIFY)
 
 
 PROBE = f"""

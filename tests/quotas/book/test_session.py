@@ -6,12 +6,15 @@ import threading
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
-from sqlalchemy import select, text, update
+from sqlalchemy import create_engine, select, text, update
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import SQLModel
 
+from quotas import migrations
 from quotas.book.session import FILE_NAME, Book, BookError
 from quotas.tables import BALANCE
 
@@ -99,6 +102,28 @@ def test_the_migrated_schema_is_that_of_the_tables() -> None:
     with Book.in_memory().reading() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, SQLModel.metadata) == []
+
+
+def test_a_migration_that_fails_midway_leaves_the_older_book(tmp_path: Path) -> None:
+    """One transaction: what the first of the revisions did is taken back with the last."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+    older = create_engine(f"sqlite:///{tmp_path / FILE_NAME}")
+    with older.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        connection.execute(text("CREATE TABLE outbox (in_the_way INTEGER)"))  # 0011 makes one
+    shape = text("SELECT sql FROM sqlite_schema UNION ALL SELECT version_num FROM alembic_version")
+    with older.connect() as connection:
+        before = connection.execute(shape).all()
+    with pytest.raises(BookError, match="outbox"):
+        Book.open(tmp_path)
+    with older.connect() as connection:
+        assert connection.execute(shape).all() == before
+        connection.execute(text("DROP TABLE outbox"))
+        connection.commit()
+    Book.open(tmp_path).close()
+    older.dispose()
 
 
 def test_a_newer_book_is_refused_and_left_alone(tmp_path: Path) -> None:
