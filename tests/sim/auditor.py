@@ -12,7 +12,6 @@ from . import iam_audit
 from .books_audit import books, held, leftovers
 from .conduct_audit import conduct, deeds
 from .evidence import Evidence, evidence_of
-from .iam import US
 from .lent_audit import lent
 from .metering_audit import metering
 from .milestones_audit import milestones
@@ -64,7 +63,7 @@ def faults_early(play: Play) -> list[str]:
 def unrest_of(play: Play) -> list[str]:
     """I17: healed and at its fixpoint, ten more cycles write nothing."""
     before = _counts(play)
-    play.settle(QUIET_CYCLES)
+    play.watch.checks["I17"] += len(play.settle(QUIET_CYCLES))
     after = _counts(play)
     stirred = [name for name, count in after.items() if count != before[name]]
     return [f"I17 ten quiet cycles wrote {', '.join(stirred)}"] if stirred else []
@@ -80,39 +79,18 @@ def _counts(play: Play) -> dict[str, int]:
 
 
 def checks_of(play: Play, found: Evidence) -> Counter[str]:
-    """How often each invariant was asked of in a play, each after what it is asked of."""
-    moved = len(found.transfers)
-    entries = sum(len(row["entries"]) for row in found.transfers)
-    charges = sum(row["kind"] == "charge" for row in found.transfers)
-    ours = sum(change.by == US for change in found.organization.log)
-    asked = Counter(
-        {
-            "I1": moved,
-            "I2": len(found.balances),
-            "I3": charges,
-            "I4": len(found.truth),
-            "I5": charges,
-            "I6": moved,
-            "I8": entries,
-            "I10": len(found.requests),
-            "I11": len(found.notices),
-            "I12": len(found.calls),
-            "I13": len(found.calls) + ours,
-            "I14": moved,
-            "I17": QUIET_CYCLES + play.rest.held * (N_CYCLES + M_CYCLES),
-            "I18": charges + len(found.confirmed),
-            "I19": entries,
-            "I21": len(found.intents),
-            "IAM": ours,
-        }
-    )
-    return +asked + play.watch.checks
+    """How often each invariant was judged of a play, by whoever judged it; excuses do not count."""
+    rests = Counter({"I17": play.rest.held * (N_CYCLES + M_CYCLES)})
+    return found.judged + rests + play.watch.checks
 
 
 def marks_of(play: Play, found: Evidence) -> set[str]:
     """What happened at all in this play: a batch in which one never does is too tame."""
     marks = {f"intent {i['state']}" for i in found.intents}
     marks |= {f"notice {n['rule']} {n['state']}" for n in found.notices}
+    # A notice whose server runs again is over in the end: what came of it is in the decisions.
+    ended = (d for d in found.decisions if d["verb"] in ("executed", "restored"))
+    marks |= {f"notice {d['rule']} {d['verb']}" for d in ended}
     marks |= {s.outcome for sweeps in found.swept.values() for s in sweeps}
     marks |= {"dispute"} if found.disputes else set()
     marks |= {"rest"} if play.rest.held else set()

@@ -40,12 +40,15 @@ def _sums(found: Evidence) -> Iterator[str]:
     """I1, I2, I19: each transfer is zero, balances are sums, and fit in 64 bits."""
     sums: dict[str, int] = defaultdict(int)
     for row in found.transfers:
+        found.judged["I1"] += 1
+        found.judged["I19"] += len(row["entries"])
         if sum(ucr for _, ucr in row["entries"]):
             yield f"I1 transfer {row['id']} does not sum to zero"
         for account, ucr in row["entries"]:
             sums[account] += ucr
             if not isinstance(ucr, int) or abs(ucr) >= 2**63:
                 yield f"I19 transfer {row['id']} moves {ucr!r}"
+    found.judged["I2"] += len(sums)
     if {k: v for k, v in found.balances.items() if v} != {k: v for k, v in sums.items() if v}:
         yield "I2 balances are not the sums of their entries"
 
@@ -56,7 +59,10 @@ def _prefixes(found: Evidence) -> Iterator[str]:
     for row in found.transfers:
         for account, ucr in row["entries"]:
             stands[account] += ucr
-            if stands[account] < 0 and account.startswith(NEVER_BELOW_ZERO):
+            if not account.startswith(NEVER_BELOW_ZERO):
+                continue
+            found.judged["I8"] += 1
+            if stands[account] < 0:
                 yield f"I8 {account} is overdrawn by transfer {row['id']}"
                 stands[account] = 0
 
@@ -64,9 +70,11 @@ def _prefixes(found: Evidence) -> Iterator[str]:
 def _keys(found: Evidence) -> Iterator[str]:
     """I6, I14: keys are unique, epochs do not fall, and cycles post under one."""
     keys = [row["key"] for row in found.transfers]
+    found.judged["I6"] += len(keys)
     if len(keys) != len(set(keys)):
         yield "I6 a key was used twice"
     epochs = [row["epoch"] for row in found.transfers if row["actor"] == "cohortd"]
+    found.judged["I14"] += len(epochs)
     if any(b < a for a, b in pairwise(epochs)) or 0 in epochs:
         yield "I14 an epoch fell"
 
@@ -83,6 +91,7 @@ def _runs(found: Evidence) -> Iterator[str]:
             if one["end_s"] < two["start_s"] and _cost(rate, first_s, one["end_s"], two["start_s"]):
                 yield f"I3 run {id} has a gap at {one['end_s']}"
         for charge in charges:
+            found.judged.update(("I3", "I5"))
             if not first_s <= charge["start_s"] < charge["end_s"]:
                 yield f"I3 transfer {charge['id']} is no period of run {id}"
             if charge["cost"] != _cost(rate, first_s, charge["start_s"], charge["end_s"]):
@@ -110,6 +119,7 @@ def _grants(found: Evidence) -> Iterator[str]:
         for charge in charges:
             for account in charge["drawn"]:
                 if account.startswith("grant:"):
+                    found.judged["I18"] += 1
                     if account.split(":")[1] != charge["row"]["startup"]:
                         yield f"I18 transfer {charge['id']} draws on {account} of another"
                         continue
@@ -119,6 +129,7 @@ def _grants(found: Evidence) -> Iterator[str]:
     for row in found.transfers:
         if row["kind"] == "expiry":
             account = row["entries"][0][0]
+            found.judged["I18"] += 1
             if row["recorded_s"] + _behind(found) < terms[account][1]:
                 yield f"I18 {account} expired early"
     yield from _covered(found, terms)
@@ -134,6 +145,7 @@ def held(found: Evidence) -> Iterator[str]:
         if row["kind"] not in ("settle", "hold-void", "hold-expiry"):
             continue
         name = row["detail"]["hold"]
+        found.judged["I8"] += 1
         if name not in placed or name in ended:
             yield f"I8 transfer {row['id']} ends hold {name}, which does not stand"
             continue
@@ -156,6 +168,7 @@ def leftovers(found: Evidence) -> Iterator[str]:
     """I18: at the end of a play, which is past every grant's, nothing is left of any."""
     for account, (_, until_s, _) in terms_of(found).items():
         left_ucr = found.balances.get(account, 0)
+        found.judged["I18"] += until_s < found.now_s
         if until_s < found.now_s and left_ucr:
             yield f"I18 {account} ended at {until_s}, and {left_ucr} are left of it"
 

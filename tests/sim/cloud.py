@@ -7,7 +7,15 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 from quotas.observation import Cause, Complete, Offer, Partial, Server, Sweep, Unknown
-from scheduler.clouds.base import Conflict, Project, Throttled, Unreachable
+from scheduler.clouds.base import (
+    CloudError,
+    Conflict,
+    Forbidden,
+    KeyRefused,
+    Project,
+    Throttled,
+    Unreachable,
+)
 from simulator.world import Refusal
 from simulator.world import Server as WorldServer
 from simulator.world.catalogue import OFFERS
@@ -16,8 +24,9 @@ from simulator.world.lifecycle import allowed_actions
 from .region import Region
 from .script import Event, Window
 
-STALE_S = 45
-"""How old an answer may be that says it is of now."""
+STALE_S = 150
+"""How old an answer may be that says it is of now: older than the stop before it, by a cycle."""
+ABSURD = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +97,8 @@ class RegionCloud:
     def _answer(self, zone: str, at_s: int) -> Sweep:
         if self._has("outage", zone):
             return Unknown(zone, at_s, Cause.UNREACHABLE, "simulated")
+        if self._has("key-refused", zone):
+            return Unknown(zone, at_s, self._refusal().cause, "simulated")
         servers = tuple(self._converted(server) for server in self.region.servers(zone))
         if self._has("partial", zone):
             return Partial(zone, at_s, servers[::2], Cause.INCONSISTENT, "simulated")
@@ -104,6 +115,11 @@ class RegionCloud:
         self._seen_before[zone] = (now_s, servers)
         return Complete(zone, at_s, servers)
 
+    def _refusal(self) -> CloudError:
+        """How a key is refused, as the second falls: it is not known, or lacks a permission."""
+        refusal = KeyRefused if self.region.now_s % 2 else Forbidden
+        return refusal("simulated")
+
     def _converted(self, server: WorldServer) -> Server:
         known = self._shown.get(server.id)
         if known is None or known[0] is not server:
@@ -111,7 +127,26 @@ class RegionCloud:
         return known[1]
 
     def offers(self, zone: str) -> tuple[Offer, ...]:
-        """The catalogue of today."""
+        """The catalogue of today; none, or one that cannot be true, within such a window."""
+        self._answers("no-offers", zone)
+        listed = self._listed(zone)
+        if self._has("null-price", zone):
+            return tuple(replace(offer, rate_ucr_per_h=None) for offer in listed)
+        if self._has("zero-price", zone):
+            return tuple(replace(offer, rate_ucr_per_h=0) for offer in listed)
+        if self._has("absurd-price", zone):
+            times = ((offer, (offer.rate_ucr_per_h or 0) * ABSURD) for offer in listed)
+            return tuple(replace(offer, rate_ucr_per_h=rate) for offer, rate in times)
+        return listed
+
+    def _answers(self, fault: str, zone: str) -> None:
+        """Raise what a window of the catalogue says, or a refused key."""
+        if self._has(fault, zone):
+            raise Unreachable("simulated")
+        if self._has("key-refused", zone):
+            raise self._refusal()
+
+    def _listed(self, zone: str) -> tuple[Offer, ...]:
         key = (zone, self.region.market.changes_in_force(self.region.now_s))
         if key not in self._offers:
             self._offers[key] = tuple(
@@ -122,7 +157,8 @@ class RegionCloud:
         return self._offers[key]
 
     def stock(self, zone: str) -> dict[str, str]:
-        """What is left of each type, as the region words it."""
+        """What is left of each type, as the region words it, if it answers."""
+        self._answers("no-stock", zone)
         return {o.commercial_type: self.region.availability(o) for o in OFFERS[zone].values()}
 
     def projects(self) -> tuple[Project, ...]:
@@ -146,7 +182,7 @@ class RegionCloud:
         answer = "done"
         try:
             self._try(zone, server_id, action)
-        except (Throttled, Conflict, Unreachable) as error:
+        except CloudError as error:
             answer = type(error).__name__
             raise
         finally:
@@ -158,6 +194,8 @@ class RegionCloud:
             raise Throttled("simulated 429")
         if self._has("refuse", zone):
             raise Conflict("simulated conflict")
+        if self._has("call-key-refused", zone):
+            raise self._refusal()
         if self._has("lost-before", zone):
             raise Unreachable("the request was lost")
         if action == "poweroff" and self._has("late", zone):

@@ -44,6 +44,7 @@ def _calls(found: Evidence) -> Iterator[str]:
     for notice in found.notices:
         told[notice["server_id"]].append(notice)
     for call in found.calls:
+        found.judged.update(("I12", "I13"))
         if found.script.mode != "enforce":
             yield f"I12 {call.server_id} was touched in {found.script.mode} mode"
         if found.projects.get(call.server_id) not in ours:
@@ -105,7 +106,9 @@ def _pool_zones(found: Evidence, notice: Row, at_s: int) -> list[str]:
 def _brought_back(found: Evidence, call: Call, told: list[Row]) -> Iterator[str]:
     """I13: what we power on is what we stopped, and somebody asked for it back."""
     undone = any(w.family == "undo" and w.subject == call.server_id for w in found.said)
-    names = {n["startup"] for n in told if n["state"] in ("executed", "returning", "restored")}
+    names = {
+        n["startup"] for n in told if n["state"] in ("executed", "returning", "restored", "over")
+    }
     asks = [name for name, does in zip(NAMES, found.script.resumes, strict=False) if does]
     if not names or not (undone or names & set(asks)):
         yield f"I13 {call.server_id} was powered on at {call.at_s}, and nobody asked for it"
@@ -134,6 +137,7 @@ def _notices(found: Evidence) -> Iterator[str]:
             continue
         subject = (notice["startup"], notice["server_id"], notice["rule"])
         left_s = notice["deadline_s"] - notice["given_s"]
+        found.judged["notices"] += subject not in given
         if subject not in given and left_s < NOTICE_S:
             yield f"notice {notice['id']} of {notice['server_name']} leaves only {left_s} s"
         given[subject] = notice["id"]
@@ -193,11 +197,15 @@ def _intents(found: Evidence) -> Iterator[str]:
     by_server: dict[str, list[Row]] = defaultdict(list)
     for intent in found.intents:
         by_server[intent["server_id"]].append(intent)
+        found.judged["I21"] += 1
         if intent["state"] not in TERMINAL or intent["ended_s"] is None:
             yield f"I21 intent {intent['id']} is {intent['state']} at the end"
     troubled = list(clock_trouble(found))
     for call in found.calls:
         own = by_server[call.server_id]
         in_time = any(i["decided_s"] <= call.at_s <= i["not_after_s"] + SLOW_S for i in own)
-        if not in_time and not both([(call.at_s, call.at_s + 1)], troubled):
+        if both([(call.at_s, call.at_s + 1)], troubled):
+            continue
+        found.judged["I21"] += 1
+        if not in_time:
             yield f"I21 the call for {call.server_id} at {call.at_s} has no intent"

@@ -8,17 +8,19 @@ from typing import Any
 from quotas.units import DAY_S
 
 START_S = 1_799_107_200
-"""2027-01-05T00:00:00Z: months end, and Paris changes its clocks twice, within half a year."""
+"""2027-01-05T00:00:00Z: months end, and Paris changes its clocks once, within half a year."""
 HEALED_S = 2 * DAY_S
-"""The end of every play that no fault touches."""
+"""The end of every play that no fault touches, but for an outage across the end in some."""
 NAMES = ("acme", "birch", "cedar", "delta", "elder")
 BIG = ("H100-SXM-2-80G", "H100-SXM-4-80G", "H100-SXM-8-80G")
 SMALL = ("H100-1-80G", "H100-2-80G")
 ZONES = ("fr-par-1", "fr-par-2", "pl-waw-2")
-READS = ("outage", "partial", "stale", "shuffled", "unknown-state")
-CALLS = ("throttle", "refuse", "lost-before", "lost-after", "late")
+READS = ("outage", "partial", "stale", "shuffled", "unknown-state", "key-refused")
+CALLS = ("throttle", "refuse", "lost-before", "lost-after", "late", "call-key-refused")
 NOBODY = "nobody"
 """Whose event it is when everybody rests."""
+LISTINGS = ("no-offers", "no-stock", "null-price", "zero-price", "absurd-price")
+"""How the catalogue fails: it does not answer, or lists prices that cannot be."""
 HAND, IAM_PLACE = "hand", "iam"
 """Who edits policies by hand; where windows of trouble with IAM are."""
 IAM = ("iam-down", "iam-throttle", "iam-lost", "iam-conflict", "iam-forbidden")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 Interval = tuple[int, int]
+BELIEVED = "flavor, rate_ucr_per_h FROM listing"
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,8 @@ class Evidence:
     offsets: list[tuple[int, int]]
     befell: list[int]
     rates: dict[tuple[str, str], int]
+    listed: dict[str, set[int]]
+    believed: list[tuple[str, int]]
     programs: list[tuple[int, Any]]
     in_place: dict[str, list[Interval]]
     unstoppable: dict[str, list[Interval]]
@@ -59,6 +62,9 @@ class Evidence:
     organization: Organization
     looks: list[Look]
     confirmed: list[tuple[int, str, str]]
+    judged: Counter[str] = field(default_factory=Counter)
+    """How often each invariant was asked and had to hold: counted where it is judged, after
+    whatever excuses."""
 
     @property
     def approved(self) -> set[str]:
@@ -109,6 +115,7 @@ def evidence_of(play: Play) -> Evidence:
         offsets=play.offsets,
         befell=play.befell,
         rates=play.region.rates(),
+        listed=play.region.listed(),
         programs=play.office.applied,
         in_place=play.region.stood_in_place(),
         unstoppable=play.region.unstoppable(),
@@ -124,7 +131,7 @@ def evidence_of(play: Play) -> Evidence:
 
 
 def _of_memory(book: Memory) -> dict[str, Any]:
-    transfers = []
+    transfers, listings = [], book.prices.listings.items()
     for number, posted in enumerate(book.posted.values(), 1):
         moved = posted.transfer
         transfers.append(
@@ -153,6 +160,7 @@ def _of_memory(book: Memory) -> dict[str, Any]:
         ],
         "decisions": [{**_row(d), "at_s": s, "mode": m} for s, m, d in book.decisions],
         "balances": dict(book.balances),
+        "believed": [(f, s.rate_ucr_per_h) for f, steps in listings for s in steps],
         "other_terms": {},
         "withheld": [],
         "requests": [_row(request) for request in book.requests.values()],
@@ -184,6 +192,7 @@ def _of_sql(book: Any) -> dict[str, Any]:
             "disputes": rows("SELECT * FROM dispute"),
             "requests": rows("SELECT * FROM request ORDER BY id"),
             "decisions": rows("SELECT * FROM decision ORDER BY id"),
+            "believed": [tuple(r.values()) for r in rows(f"SELECT {BELIEVED}")],
             "withheld": rows("SELECT * FROM withheld ORDER BY id"),
             "other_terms": {
                 f"grant:{r['startup']}:{r['grant_id']}": tuple(

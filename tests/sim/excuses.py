@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from .conduct_audit import FRESH_S, NOTICE_S, STOP_S
+from .events import LISTINGS
 from .evidence import Evidence, Interval
 from .metering_audit import clock_trouble
 from .script import NAMES
@@ -19,8 +20,8 @@ Excuses = dict[str, list[Interval]]
 HOUR_S, DAY_S = 3_600, 86_400
 LONGEST_PAUSE_S = 900
 """Before a stop that came to nothing is tried again."""
-HARMLESS = ("shuffled", "unknown-state")
-"""Answers that hinder nothing: whatever is not off may be stopped."""
+HARMLESS = ("shuffled", "unknown-state", *LISTINGS)
+"""Answers that hinder no stop: whatever is not off may be stopped, whatever it costs."""
 HOLDS_BACK = ("freeze", "maintenance", "exempt", "undo")
 """Words for which a stop waits, or is not asked for."""
 

@@ -60,6 +60,7 @@ def changes(found: Evidence) -> Iterator[str]:
     for change in found.organization.log:
         if change.by != US:
             continue
+        found.judged["IAM"] += 1
         name = f"{found.organization.names[change.policy_id]} at {change.at_s}"
         if found.script.mode != "enforce":
             yield f"IAM {name} was changed in {found.script.mode} mode"
@@ -79,6 +80,7 @@ def _taken(found: Evidence, change: Change, lost: set[Right], name: str) -> Iter
         return
     if any(what not in STARTS for what, _, _ in lost):
         yield f"IAM {name} lost more than start and create: {sorted(lost)}"
+    found.judged.update(("I13", "I21"))
     owners = _owners(found, change.read, change.now_s)
     if not owners or change.policy_id in found.organization.tagged:
         yield f"I13 {name} was narrowed, and is no startup's own"
@@ -94,6 +96,7 @@ def _given(found: Evidence, change: Change, gained: set[Right], name: str) -> It
     """What is given is what was taken, to somebody who is reopened."""
     if not gained:
         return
+    found.judged["I21"] += 1
     recorded = _recorded(change.withheld, change.policy_id)
     if not gained <= recorded:
         yield f"IAM {name} was given what was never taken: {sorted(gained - recorded)}"
@@ -184,6 +187,7 @@ def _standing(found: Evidence) -> Iterator[str]:
                 since_s, count = look.at_s, 0
             streaks[startup.name] = (kind, since_s, count + 1)
             if level and count + 1 >= N and look.at_s >= since_s + AGAIN_S:
+                found.judged["IAM"] += 1
                 yield from truth.wrong(startup.name, own, look.at_s, is_shut=level in SHUT)
         if not clean:
             streaks.clear()
@@ -261,6 +265,7 @@ def _looks_apart(found: Evidence) -> Iterator[str]:
         before = last.get(intent["startup"])
         last[intent["startup"]] = intent
         if before and before["action"] == intent["action"] == "close":
+            found.judged["IAM"] += 1
             soon = intent["decided_s"] < before["ended_s"] + AGAIN_S - 60
             if before["state"] == "confirmed" and soon:
                 yield f"IAM {intent['startup']} is closed again at {intent['decided_s']}"

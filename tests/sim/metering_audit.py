@@ -35,7 +35,9 @@ def metering(found: Evidence) -> Iterator[str]:
         real = _in_program(found, server)
         charged = [(c["start_s"], c["end_s"]) for c in charges.get(server, [])]
         wrong = union([*minus(real, charged), *minus(charged, real)])
-        rest = minus(wrong, [*disputed[server], *_excused(found, server)])
+        unsure = union([*disputed[server], *_excused(found, server)])
+        rest = minus(wrong, unsure)
+        found.judged["I4"] += bool(minus(union([*real, *charged]), unsure))
         if rest:
             verb = "charged, did not run" if both(rest, charged) else "ran, was not charged"
             yield f"I4 {server} {verb}: {rest[:3]} ({seconds(rest)} s)"
@@ -192,6 +194,7 @@ def _prices(found: Evidence) -> Iterator[str]:
     for id, charges in charges_by(found, "run").items():
         kind, _, zone = charges[0]["flavor"].partition("@")
         rate = found.rates[zone, kind]
+        found.judged["I4"] += 1
         flavor = charges[0]["flavor"]
         rates = {rate} | {mended for of, mended in found.accepted if of == flavor}
         if any(c["rate_ucr_per_h"] not in rates for c in charges):

@@ -18,6 +18,7 @@ def milestones(found: Evidence) -> Iterator[str]:
         name = account.split(":")[1]
         tries = [at_s for at_s, *of in found.confirmed if of == [name, milestone]]
         good = [s for s in tries if begins_s <= s < ends_s and _is_member(found, name, s)]
+        found.judged["I18"] += bool(tries or credited[account])
         rows = [(row["at_s"], row["entries"][1][1]) for row in credited[account]]
         if rows != [(at_s, amount_ucr) for at_s in good[:1]]:
             yield f"I18 {account} was credited as {rows}, confirmed at {tries}, to {ends_s}"

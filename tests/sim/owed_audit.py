@@ -48,15 +48,15 @@ def _stops(found: Evidence, excuses: Excuses, held: Excuses) -> Iterator[str]:
             continue
         # Started again after it was seen off, it has a notice of its own, or goes on with this one.
         from_s = deadline_s if notice["off_s"] is None else min(deadline_s, notice["off_s"])
-        spans = [s for s in found.truth[server] if s[0] < from_s and s[1] > deadline_s + STOP_S]
-        if not spans:
-            continue
+        spans = [s for s in found.truth[server] if s[0] < from_s and s[1] > deadline_s]
         # What is lent is taken back only while every zone of the pool is known.
         zones = ZONES if notice["rule"] == "borrowed" else (notice["zone"],)
         names = (*zones, "", server, f"startup:{notice['startup']}")
         own = [span for name in names for span in excuses[name]]
         own += held[f"{notice['rule']}:{server}"]
+        hindered = bool(both([(deadline_s - FRESH_S, deadline_s + STOP_S)], own))
         for _, end_s in spans:
+            found.judged["I11"] += not hindered or end_s > deadline_s + STOP_S
             if went_on(looks[notice["zone"]], deadline_s, STOP_S, end_s, own):
                 yield f"I11 {server} was to stop at {deadline_s}, ran to {end_s}"
 
@@ -87,6 +87,7 @@ def _overspent(found: Evidence, excuses: Excuses, held: Excuses) -> Iterator[str
             continue
         end_s = run["end_s"] if run["end_s"] is not None else found.now_s
         until_s = min([end_s, *(at_s for at_s in relief[startup] if at_s >= seen_s - 1)])
+        found.judged["P4"] += until_s >= seen_s + NOTICE_S
         if until_s <= seen_s + PAYS_S:
             continue
         names = (run["zone"], "", server, f"startup:{startup}")
@@ -129,6 +130,7 @@ def _landings(found: Evidence, excuses: Excuses, held: Excuses) -> Iterator[str]
         names = (*zones[row["startup"]], "", detail["server"], f"startup:{row['startup']}")
         own = [span for name in names for span in (*excuses[name], *held[name])]
         # Blind until it was recorded, the daemon let others use the same credits up.
+        found.judged["P4"] += not rose and not shaken
         if not rose and not shaken and not both(own, [(look_s - HOUR_S, row["recorded_s"])]):
             yield (
                 f"P4 {row['startup']} is overdrawn at {over_s}, though its burn was known "
@@ -143,6 +145,19 @@ def _after_the_end(found: Evidence, held: Excuses) -> Iterator[str]:
         owned = found.owned(server)
         ours = [(a, b) for a, b in spans if any(start <= a < end for start, end in owned)]
         let_s = max((end_s for _, end_s in held[server]), default=0)
-        since_s = max(START_S, found.script.end_s + NOTICE_S, let_s) + STOP_S
+        if not ours:
+            continue
+        since_s = max(START_S, _seen_after_the_end(found, server) + NOTICE_S, let_s) + STOP_S
+        found.judged["I11"] += any(end_s > found.script.end_s for _, end_s in ours)
         if any(end_s > since_s and start_s < found.script.end_s for start_s, end_s in ours):
             yield f"I11 {server} runs on after the end of its cohort"
+
+
+def _seen_after_the_end(found: Evidence, server: str) -> int:
+    """The cohort's end; if the server's zone was out then, when it first answered after that."""
+    end_s = found.script.end_s
+    zone = next(found.kinds[server, start_s][0] for start_s, _ in found.truth[server])
+    outages = [w for w in found.script.windows if w.kind == "outage" and w.zone == zone]
+    if not any(w.from_s <= end_s < w.until_s for w in outages):
+        return end_s
+    return next((s.at_s for s in found.complete[zone] if s.at_s >= end_s), found.now_s)

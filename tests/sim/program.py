@@ -146,7 +146,7 @@ class Office:
         ends_s = min(now_s + days * DAY_S, self.program.cohort("spring").ends_s)
         order = GrantOrder(name, id, credits * 1_000_000, effective_s=now_s, expires_s=ends_s)
         if self.program.startup(name) is None:
-            return
+            raise Refused("it left")
         if isinstance(self.book, Memory):
             self.book.grant("spring", name, id, order.amount_ucr, (0, now_s, ends_s), now_s)
         else:
@@ -157,14 +157,16 @@ class Office:
             perform(self.book, Deed(VoidOrder(name, id), "less", "operator", now_s, f"void-{id}"))
             return
         grants = {(g.startup, g.id): g for g in self.book.state().grants}
-        if (name, id) in grants:
-            void = void_transfer(id, [grants[name, id]], f"void-{id}", now_s, "less")
-            self.book.post([void], now_s, 0, "operator")
+        if (name, id) not in grants:
+            raise Refused("there is no such grant")
+        void = void_transfer(id, [grants[name, id]], f"void-{id}", now_s, "less")
+        self.book.post([void], now_s, 0, "operator")
 
     def _refund(self, now_s: int, name: str, back_s: int) -> None:
-        if not isinstance(self.book, Memory):
-            from_s = max(now_s - back_s, START_S)
-            perform(self.book, Deed(RefundOrder(from_s, now_s, startup=name), "back", "op", now_s))
+        if isinstance(self.book, Memory):
+            raise Refused("only the real book does that")
+        from_s = max(now_s - back_s, START_S)
+        perform(self.book, Deed(RefundOrder(from_s, now_s, startup=name), "back", "op", now_s))
 
     def _request(self, now_s: int, name: str, gpus: int, duration_s: int) -> None:
         ask = Ask(name, "h100", gpus, duration_s, "", "cto", now_s)
@@ -202,14 +204,18 @@ class Office:
     def _undo(self, now_s: int, name: str) -> None:
         """The last stop of a startup is taken back."""
         stopped = [n for n in self._notices("executed") if n.startup == name]
-        if stopped and stopped[0].mode == "enforce":
-            last = stopped[0]
-            word = Word("undo", last.server_id, str(last.id), now_s, None, "operator", "an error")
-            self._keep(word)
+        if not stopped or stopped[0].mode != "enforce":
+            raise Refused("nothing was stopped")
+        last = stopped[0]
+        word = Word("undo", last.server_id, str(last.id), now_s, None, "operator", "an error")
+        self._keep(word)
 
     def _approve(self, now_s: int) -> None:
         """What the guard holds back may go on."""
-        for notice in self._notices("held"):
+        held = self._notices("held")
+        if not held:
+            raise Refused("the guard holds nothing back")
+        for notice in held:
             until_s = now_s + DAY_S
             word = Word("approve", str(notice.id), "on", now_s, until_s, "operator", "known")
             self._keep(word)
@@ -312,7 +318,7 @@ class Office:
         startups = {s.name: s for s in cohort.startups}
         giver, heir = startups.get("delta"), startups.get("acme")
         if giver is None or heir is None or not giver.projects:
-            return
+            raise Refused("it has no project")
         (tenure,) = giver.projects
         startups["delta"] = replace(giver, projects=(replace(tenure, until_s=now_s),))
         passed = Tenure(tenure.project_id, now_s)

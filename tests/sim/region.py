@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 from simulator.world import Fault, FaultKind, PriceChange, Refusal, Server, World
@@ -13,6 +14,8 @@ from simulator.world.model import permission_denied
 from .script import START_S, Event
 
 PASSING = ("starting", "stopping")
+END = ("plenty", "unlock", "late_stop")
+"""What ends or follows from something else: no trouble of its own."""
 
 
 class Region(World):
@@ -28,6 +31,7 @@ class Region(World):
         self.changed: dict[str, list[int]] = {}
         """Every modification date that each server ever had."""
         self.deleted: dict[str, int] = {}
+        self._done: Counter[str] = Counter()
         self._stood: dict[str, list[tuple[int, int]]] = {}
         self._stands: dict[str, int] = {}
         self._states: dict[str, list[tuple[int, str]]] = {}
@@ -35,9 +39,15 @@ class Region(World):
     def play(self, event: Event) -> None:
         """Do what the event says, if the region lets it."""
         try:
-            getattr(self, f"do_{event.verb}")(event.who, *event.args)
+            is_idle = getattr(self, f"do_{event.verb}")(event.who, *event.args)
         except Refusal:
             return
+        if event.who == "provider" and event.verb not in END and not is_idle:
+            self._done[event.verb] += 1
+
+    def done(self) -> Counter[str]:
+        """What the provider did that changed anything; servers that stuck, not waits for one."""
+        return +(self._done - Counter(stick=len(self.faults.listed)))
 
     def _store(self, server: Server) -> Server:
         dates = self.changed.setdefault(server.id, [])
@@ -159,13 +169,17 @@ class Region(World):
         rate = self.rate_ucr_per_h("fr-par-2", kind, START_S)
         self.market.change_price(PriceChange(kind, self.now_s, rate * percent // 100))
 
-    def do_lock(self, _: str, who: str) -> None:
-        """The first running server of a startup is locked: billed, and nothing may be done."""
+    def do_lock(self, _: str, who: str) -> bool:
+        """The first running server of a startup is locked: billed, and nothing may be done.
+
+        True where there is none.
+        """
         for server in self._of(who):
             if server.state == "running":
                 stopped = self._store(replace(server, epoch=server.epoch + 1))
                 self._enter(stopped, "locked", "")
-                return
+                return False
+        return True
 
     def do_unlock(self, _: str, who: str) -> None:
         """Its locked servers run again."""
@@ -189,6 +203,15 @@ class Region(World):
             for server in zone.values()
             if server.project_id == self.project_of[who]
         ]
+
+    def listed(self) -> dict[str, set[int]]:
+        """Every price that each flavor was ever listed at."""
+        history = self.market.history
+        return {
+            f"{kind}@{zone}": {rate for _, rate in history(offer)}
+            for zone in OFFERS
+            for kind, offer in OFFERS[zone].items()
+        }
 
     def rates(self) -> dict[tuple[str, str], int]:
         """List prices at the start, by zone and type."""

@@ -1,27 +1,31 @@
-"""What does a person read of a soak? Faults by class, checks by invariant, marks that fired."""
+"""What does a person read of a soak? Checks by invariant, faults by class, marks that fired."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
+from .events import CALLS, DICE, IAM, LISTINGS, POINTS, READS
+
 CLASSES = {
-    "clock": ("clock step", "observed"),
-    "process": ("crash", "stall", "slow"),
-    "database": ("error", "heard OperationalError", "heard Overdrawn"),
-    "leadership": ("standby", "heard StaleEpoch"),
-    "people meanwhile": ("heard Overtaken",),
-    "reads": ("outage", "partial", "stale", "shuffled", "unknown-state"),
-    "calls": ("throttle", "refuse", "lost-before", "lost-after", "late", "iam-"),
-    "world": ("provider",),
-    "people": ("operator",),
+    "faults of the clock": ("clock step",),
+    "faults of the process": ("crash ", "stall ", "slow "),
+    "faults of the database": ("error ",),
+    "faults of reads": READS,
+    "faults of the catalogue": LISTINGS,
+    "faults of calls": CALLS,
+    "faults of IAM": IAM,
+    "what the provider did": ("provider ",),
+    "what people did": ("operator ", "hand "),
+    "what came of it": ("heard ", "observed", "standby"),
 }
-"""Which faults are of which class, by what their names begin with."""
+"""Which counts are of which class, by what their names begin with: only the first are faults."""
 MARKS = (
     *("Complete", "Partial", "Unknown", "dispute", "overdraft"),
     *("charge", "grant", "expiry", "void", "rollover", "repayment"),
     *("hold", "settle", "hold-void", "hold-expiry"),
     *(f"intent {state}" for state in ("confirmed", "failed", "expired")),
     *(f"call {answer}" for answer in ("done", "Conflict", "Throttled", "Unreachable")),
+    *("call KeyRefused", "call Forbidden"),
     *(f"notice {rule} executed" for rule in ("credits", "limit", "leaked", "cohort-end")),
     *(f"notice {rule} executed" for rule in ("borrowed", "membership", "operator")),
     *("notice credits restored", "notice excess told", "notice runway told"),
@@ -39,14 +43,25 @@ REAL_MARKS = (
 ENOUGH = 100
 
 
-def silent(marks: Mapping[str, int], seeds: int, *, real: bool) -> list[str]:
-    """Marks that never fired in a batch that is large enough to ask."""
+FAULTS = (*READS, *CALLS, *LISTINGS, "clock step")
+FAULTS += tuple(f"{die} {point}" for die in DICE for point in POINTS)
+"""Every kind of fault, each of which has to befall a batch of a hundred seeds."""
+
+
+def silent(
+    marks: Mapping[str, int], injected: Mapping[str, int], seeds: int, *, real: bool
+) -> list[str]:
+    """Marks that never fired, and faults that never befell, in a batch that is large enough."""
+    if seeds < ENOUGH:
+        return []
     wanted = (*MARKS, *REAL_MARKS) if real else MARKS
-    return [mark for mark in wanted if not marks.get(mark)] if seeds >= ENOUGH else []
+    faults = (*FAULTS, *IAM) if real else FAULTS
+    tame = [mark for mark in wanted if not marks.get(mark)]
+    return tame + [f"fault {kind}" for kind in faults if not injected.get(kind)]
 
 
 def by_class(injected: Mapping[str, int]) -> dict[str, dict[str, int]]:
-    """Faults counted by class; what has no class stands under "other"."""
+    """What befell, counted by class; what has no class stands under "other"."""
     found: dict[str, dict[str, int]] = {}
     for kind, count in sorted(injected.items()):
         of = next((c for c, names in CLASSES.items() if kind.startswith(names)), "other")
@@ -60,7 +75,7 @@ def lines(
     cycles: int,
     seconds: float,
     *,
-    tier: str,
+    of: str,
     checks: Mapping[str, int],
     injected: Mapping[str, int],
     marks: Mapping[str, int],
@@ -68,12 +83,14 @@ def lines(
     """The report, a line for each thing."""
     rate = 60 * seeds / seconds if seconds else 0
     told = [
-        f"seeds: {seeds} {tier}, {broken} broken, {cycles} cycles, "
-        f"{rate:.0f} seeds per minute and core",
-        f"invariants checked: {counted(checks)}",
+        f"{of}: {seeds} played, {broken} broken, {cycles} cycles, "
+        f"{rate:.1f} seeds per minute and core",
+        f"invariants judged: {counted(checks)}",
     ]
-    for of, kinds in by_class(injected).items():
-        told.append(f"faults, {of}: {sum(kinds.values())} ({counted(kinds)})")
+    classes = by_class(injected)
+    for name in (*CLASSES, "other"):
+        kinds = classes.get(name, {})
+        told += [f"{name}: {sum(kinds.values())} ({counted(kinds)})"] if kinds else []
     told.append(f"marks, by seeds in which they fired: {counted(marks)}")
     return told
 

@@ -34,6 +34,8 @@ def rules(looks: Looks) -> Iterator[str]:
     yield from _members(looks)
     yield from _guarded(found)
     yield from _confirmed(found)
+    yield from _seen(found)
+    yield from _believed(found)
 
 
 def gpus_of(zone: str, kind: str) -> int:
@@ -52,22 +54,39 @@ class Looks:
             for sweep in found.complete[zone]:
                 if not sweep.is_stale and sweep.asked_s == sweep.at_s:
                     seen[sweep.at_s] += 1
-        everything = union(span for spans in troubled(found).values() for span in spans)
-        starts = [start_s for start_s, _ in everything]
-        self.at = []
-        for at_s, count in sorted(seen.items()):
-            last = bisect_right(starts, at_s + FRESH_S) - 1
-            calm = last < 0 or everything[last][1] < at_s - FRESH_S
-            if count == len(zones) and calm and at_s < found.script.end_s:
-                self.at.append(at_s)
+        self._troubles = {name: union(spans) for name, spans in troubled(found).items()}
+        self._troubles["all"] = union(
+            span for name in ("", *zones) for span in self._troubles.get(name, ())
+        )
+        self.at = [
+            at_s
+            for at_s, count in sorted(seen.items())
+            if count == len(zones) and at_s < found.script.end_s
+            if not self.is_troubled(at_s, "all")
+        ]
         self.notices: dict[str, list[Row]] = defaultdict(list)
         for notice in found.notices:
             self.notices[notice["server_id"]].append(notice)
+
+    def is_troubled(self, at_s: int, *names: str, until_s: int = 0) -> bool:
+        """Whether trouble of these servers or startups touches an instant, or up to another one."""
+        for name in names:
+            spans = self._troubles.get(name, ())
+            last = bisect_right(spans, (max(at_s, until_s) + FRESH_S, 0)) - 1
+            if last >= 0 and spans[last][1] >= at_s - FRESH_S:
+                return True
+        return False
 
     def program(self, at_s: int) -> Any | None:
         """The program in force; None just after it changed."""
         past = [(s, p) for s, p in self.found.programs if s <= at_s]
         return past[-1][1] if past and (past[-1][0] < at_s - FRESH_S or len(past) == 1) else None
+
+    def names(self, server: str, at_s: int) -> list[str]:
+        """What the trouble of the startup that has a server is called."""
+        program = self.program(at_s)
+        owner = program.owner(self.found.projects[server], at_s) if program else None
+        return [f"startup:{owner.name}"] if owner is not None else []
 
     def running(self, at_s: int) -> list[tuple[str, int]]:
         """Servers that surely run, with their GPUs."""
@@ -88,7 +107,8 @@ class Looks:
 
 def _limits(looks: Looks) -> Iterator[str]:
     """Who runs more than its limit has a notice for a server that runs."""
-    limited = any(limit is not None for limit in looks.found.script.limits)
+    found = looks.found
+    limited = any(limit is not None for limit in found.script.limits)
     for at_s in looks.at if limited else ():
         program = looks.program(at_s)
         if program is None:
@@ -102,7 +122,10 @@ def _limits(looks: Looks) -> Iterator[str]:
             member = program.startup(name)  # who left has no limit: it is told to stop
             limit = member.limit.get("h100") if member is not None else None
             total = sum(gpus for _, gpus in servers)
+            found.judged["limit"] += limit is not None
             if limit is None or total <= limit:
+                continue
+            if looks.is_troubled(at_s, f"startup:{name}", *(server for server, _ in servers)):
                 continue
             if not any(looks.is_told(server, "limit", 0, at_s) for server, _ in servers):
                 yield f"limit: {name} runs {total} GPUs of {limit} at {at_s}, and nobody was told"
@@ -116,6 +139,8 @@ def _leaks(looks: Looks) -> Iterator[str]:
             for at_s in looks.at[first : first + 1]:
                 mine = both(looks.found.owned(server), [(since_s, at_s + 1)])
                 leaks = at_s < until_s and mine == [(since_s, at_s + 1)]
+                leaks = leaks and not looks.is_troubled(at_s, server, *looks.names(server, at_s))
+                looks.found.judged["leak"] += leaks
                 if leaks and not looks.is_told(server, "leaked", since_s, at_s):
                     yield f"leak: {server} is stopped in place since {since_s}, and not told"
 
@@ -133,6 +158,8 @@ def _members(looks: Looks) -> Iterator[str]:
                 owner = before.owner(looks.found.projects[server], left_s - 1)
                 ran = any(s <= last and e > at_s + SLACK_S for s, e in spans)
                 ours = owner is not None and owner.name in gone and last < left_s
+                ours = ours and not looks.is_troubled(at_s, server, f"startup:{owner.name}")
+                looks.found.judged["member"] += ours and ran
                 if ours and ran and not looks.is_told(server, "membership", left_s, at_s):
                     yield f"member: {server} runs on at {at_s}, and its startup left"
 
@@ -165,7 +192,10 @@ def _guarded(found: Evidence) -> Iterator[str]:
             for server, spans in found.truth.items()
             if server not in window and both(spans, [(at_s - SLACK_S, at_s + SLACK_S)])
         )
-        if len(window) > 1 and stopped * GUARD_PART > ran and not both(off, [(at_s, at_s + 1)]):
+        if len(window) < 2 or both(off, [(at_s, at_s + 1)]):
+            continue  # one server may always be stopped
+        found.judged["guard"] += 1
+        if stopped * GUARD_PART > ran:
             yield f"guard: {stopped} of {ran} GPUs were stopped in the hour before {at_s}"
 
 
@@ -195,5 +225,31 @@ def _confirmed(found: Evidence) -> Iterator[str]:
         sent_s, ended_s = intent["sent_s"], intent["ended_s"]
         if both(off, [(sent_s - SLOW_S, ended_s + SLOW_S)]):
             continue
+        found.judged["I21"] += 1
         if not any(sent_s < s.asked_s <= ended_s for s in found.complete[intent["zone"]]):
             yield f"I21 intent {intent['id']} is confirmed, and nobody looked"
+
+
+def _seen(found: Evidence) -> Iterator[str]:
+    """P3: nothing is charged beyond what a Complete sweep has shown by then."""
+    off = list(clock_trouble(found))
+    shown = {zone: sorted(s.cycle_s for s in sweeps) for zone, sweeps in found.complete.items()}
+    for row in found.transfers:
+        if row["kind"] != "charge" or row["actor"] != "cohortd":
+            continue
+        at_s, end_s = row["recorded_s"], row["detail"]["end_s"]
+        if both([(at_s - 1, at_s + 1)], off):
+            continue
+        found.judged["P3"] += 1
+        own = shown.get(row["detail"]["flavor"].partition("@")[2], [])
+        last = bisect_right(own, at_s)
+        if not last or end_s > own[last - 1]:
+            yield f"P3 {row['detail']['server']} is charged to {end_s} at {at_s}, and was not seen"
+
+
+def _believed(found: Evidence) -> Iterator[str]:
+    """No price is believed that the provider never asked for, whatever it listed."""
+    for flavor, rate in found.believed:
+        found.judged["price"] += 1
+        if rate not in found.listed[flavor]:
+            yield f"price: {rate} of {flavor} is believed, and was never true"

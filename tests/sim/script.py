@@ -15,7 +15,7 @@ from typing import Any
 
 from quotas.units import DAY_S, HOUR_S
 
-from . import edits, milestones
+from . import edits, listings, milestones
 from .events import (
     BIG,
     CALLS,
@@ -30,6 +30,7 @@ from .events import (
     Event,
     Window,
 )
+from .lending import lendings
 from .people import people
 
 __all__ = [
@@ -125,6 +126,8 @@ def draw(seed: int, days: int = 183, *, calm: bool = False) -> Script:
     healed_s = until_s - HEALED_S
     poor = days / 183
     terms = random.Random(f"{seed}/terms")
+    events = tuple(sorted(_events(seed, until_s, healed_s), key=lambda e: e.at_s))
+    last = (*listings.windows(seed, events, healed_s), *_across_the_end(seed, until_s))
     script = Script(
         seed=seed,
         days=days,
@@ -139,8 +142,8 @@ def draw(seed: int, days: int = 183, *, calm: bool = False) -> Script:
         poll_s=chance.choice([(6 * HOUR_S, 12 * HOUR_S), (6 * HOUR_S, 9 * HOUR_S)]),
         daemons=2 if random.Random(f"{seed}/daemons").random() < 0.2 else 1,
         dice=_dice(seed),
-        windows=(*_windows(seed, healed_s), *edits.windows(seed, healed_s)),
-        events=tuple(sorted(_events(seed, until_s, healed_s), key=lambda e: e.at_s)),
+        windows=(*_windows(seed, healed_s), *edits.windows(seed, healed_s), *last),
+        events=events,
         tranches=tuple(terms.choice(["", "", "all", "half"]) for _ in NAMES),
         resumes=tuple(terms.random() < 0.4 for _ in NAMES),
         answers=terms.choice([0.0, 0.1, 0.5]),
@@ -148,6 +151,9 @@ def draw(seed: int, days: int = 183, *, calm: bool = False) -> Script:
         iam=edits.has_key(seed),
         hasty=edits.hasty(seed),
     )
+    lent = lendings(seed, script.capacity, script.nominal, script.limits, healed_s)
+    events = tuple(sorted((*script.events, *lent), key=lambda e: e.at_s))
+    script = replace(script, events=events)
     return script.without_faults() if calm or seed == 0 else script
 
 
@@ -164,11 +170,23 @@ def _windows(seed: int, healed_s: int) -> Iterator[Window]:
         if chance.random() < 0.5:
             continue
         days = (healed_s - START_S) // DAY_S
-        for zone in ZONES:
+        # A key is one for every zone: where it is refused, it is refused in all of them.
+        for zones in (ZONES,) if kind == "key-refused" else ((zone,) for zone in ZONES):
             for _ in range(chance.randint(1, max(2, days // 12))):
                 from_s = chance.randrange(START_S, healed_s)
                 length_s = int(60 * 2 ** chance.uniform(2, 11))
-                yield Window(kind, zone, from_s, min(from_s + length_s, healed_s))
+                until_s = min(from_s + length_s, healed_s)
+                yield from (Window(kind, zone, from_s, until_s) for zone in zones)
+
+
+def _across_the_end(seed: int, end_s: int) -> Iterator[Window]:
+    """In some scripts a zone is out when the program ends, and for hours after."""
+    chance = random.Random(f"{seed}/windows/end")
+    if chance.random() < 0.25:
+        from_s = end_s - chance.randrange(600, 12 * HOUR_S)
+        yield Window(
+            "outage", chance.choice(ZONES[1:]), from_s, end_s + chance.randrange(3 * HOUR_S)
+        )
 
 
 def _events(seed: int, until_s: int, healed_s: int) -> Iterator[Event]:

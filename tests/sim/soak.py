@@ -1,9 +1,10 @@
 """Plays many seeds with faults and audits each: `make soak SEEDS=10000`.
 
-Prints what failed, progress on the way, and a report: seeds, checks by invariant, faults by
-class, marks fired, seeds per minute, mutants killed. Exit 1 when an invariant was broken, when
-a mark of a large batch never fired, or when too few seeds find a mutant. With `--state FILE` it
-goes on where it was interrupted, mutants in FILE.mutants. `--first SEED --seeds 1` looks at one
+Prints what failed, progress on the way, and a report: seeds and their commit, checks by
+invariant, faults by class, what came of them, marks fired, seeds per minute, mutants killed.
+Exit 1 when an invariant was broken, when a mark or a kind of fault never happened in a large
+batch, or when too few seeds find a mutant. With `--state FILE` it goes on where it was
+interrupted, mutants in FILE.mutants, at the same commit only. `--first SEED --seeds 1` looks at one
 seed again; `--seeds 0 --mutants 200` plays the mutants alone.
 """
 
@@ -14,6 +15,7 @@ import gc
 import json
 import logging
 import os
+import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -32,6 +34,7 @@ from quotas.book.verify import verify
 from scheduler.clock import monotonic
 
 from .auditor import checks_of, faults_of, marks_of, unrest_of
+from .events import HAND
 from .evidence import evidence_of
 from .kills import hunted, survivors, told
 from .mutants import MUTANTS
@@ -41,8 +44,8 @@ from .script import draw
 from .wiring import wired
 
 MUTANT_SEEDS = 200
-ACTORS = ("provider", "operator")
-"""Whose events are trouble too, and are counted with the faults."""
+UNKNOWN = "unknown"
+"""The commit where there is no git, and of a state that was kept before commits were."""
 
 
 @dataclass
@@ -57,6 +60,13 @@ class Tally:
     injected: Counter[str] = field(default_factory=Counter)
     marks: Counter[str] = field(default_factory=Counter)
     checks: Counter[str] = field(default_factory=Counter)
+    first: int = 0
+    commit: str = UNKNOWN
+
+    @property
+    def of(self) -> str:
+        """Which seeds they are, and of which code."""
+        return f"seeds {self.tier}, from {self.first} on, at commit {self.commit}"
 
     def add(self, other: Tally) -> None:
         """One more part of it."""
@@ -74,6 +84,21 @@ class Tally:
         body = json.loads(path.read_text())
         body |= {name: Counter(body[name]) for name in ("injected", "marks", "checks")}
         return cls(**body)
+
+
+def commit() -> str:
+    """The code that plays: a commit, "+changes" where files differ from it, or "unknown"."""
+    head = _git("rev-parse", "--short", "HEAD")
+    return head + "+changes" * bool(_git("status", "--porcelain", "-uno")) if head else UNKNOWN
+
+
+def _git(*args: str) -> str:
+    """What git says of the checkout that this file is in; "" where there is none, or no git."""
+    command = ("git", "-C", str(Path(__file__).parent), *args)
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+    except OSError:
+        return ""
 
 
 def quiet() -> None:
@@ -94,7 +119,6 @@ def tally_of(seed: int, *, days: int = 183, sql: bool = False, database: str = "
         if (sql or database) and (fault := verify(play.book).fault):
             wrong.append(f"verify: {fault}")
         marks = Counter(m for m in marks_of(play, found) if m[:6] != "fault ")
-        checks = checks_of(play, found)
         wrong += unrest_of(play)
     return Tally(
         "",
@@ -102,10 +126,20 @@ def tally_of(seed: int, *, days: int = 183, sql: bool = False, database: str = "
         play.count,
         monotonic() - began,
         {str(seed): wrong} if wrong else {},
-        play.injected + Counter(e.who for e in play.script.events if e.who in ACTORS),
+        play.injected + done(play),
         marks,
-        checks,
+        checks_of(play, found),
     )
+
+
+def done(play: Play) -> Counter[str]:
+    """What provider and people did in a play; what was refused, or changed nothing, is not done."""
+    deeds = {f"provider {verb}": count for verb, count in play.region.done().items()}
+    for verb, count in play.office.done.items():
+        if not verb.endswith(" refused"):
+            deeds[f"operator {verb}"] = count
+    edits = sum(change.by == HAND for change in play.organization.log)
+    return +Counter({**deeds, "hand edit": edits})
 
 
 @contextmanager
@@ -144,9 +178,13 @@ def tallies(
 def soak(options: argparse.Namespace, tier: str) -> Tally:
     """Play the seeds that are not played yet; the whole tally."""
     path: Path | None = options.state
-    whole = Tally.read(path) if path and path.exists() else Tally(tier=tier)
-    if whole.tier != tier:
-        raise SystemExit(f"{path} is of seeds {whole.tier}, not {tier}: choose another file")
+    fresh = Tally(tier=tier, first=options.first, commit=commit())
+    whole = Tally.read(path) if path and path.exists() else fresh
+    if whole.of != fresh.of:
+        raise SystemExit(
+            f"{path} is of {whole.of}, and these would be {fresh.of}: one report is of one code "
+            f"and one row of seeds, so name another file, or remove this one to begin anew"
+        )
     first = options.first + whole.seeds
     seeds = range(first, options.first + options.seeds)
     how = {"days": options.days, "sql": options.sql, "database": options.book}
@@ -169,14 +207,14 @@ def keep(path: Path, body: object) -> None:
     os.replace(beside, path)
 
 
-def report(whole: Tally, tier: str) -> str:
+def report(whole: Tally) -> str:
     """What a person wants to read of a soak."""
     told = lines(
         whole.seeds,
         len(whole.broken),
         whole.cycles,
         whole.seconds,
-        tier=tier,
+        of=whole.of,
         checks=whole.checks,
         injected=whole.injected,
         marks=whole.marks,
@@ -187,11 +225,18 @@ def report(whole: Tally, tier: str) -> str:
 def hunt(options: argparse.Namespace) -> list[str]:
     """Play the mutants, going on from the state; the names of those that too few seeds find."""
     path: Path | None = options.state and options.state.with_suffix(".mutants")
-    known = json.loads(path.read_text()) if path and path.exists() else {}
+    now = commit()
+    state = json.loads(path.read_text()) if path and path.exists() else {"commit": now, "by": {}}
+    if state.get("commit") != now:
+        raise SystemExit(
+            f"{path} is of mutants at commit {state.get('commit', UNKNOWN)}, and this is {now}: "
+            f"remove it to begin anew, or name another --state"
+        )
+    known = state["by"]
     for mutant in hunted(known, options.mutants, options.jobs):
         print(f"mutant {told(mutant, known[mutant.name])}", flush=True)
         if path:
-            keep(path, known)
+            keep(path, state)
     alive = survivors(known)
     played = sum(map(len, known.values()))
     print(f"mutants killed: {len(MUTANTS) - len(alive)} of {len(MUTANTS)}, in {played} plays")
@@ -216,12 +261,12 @@ def main() -> int:
     tier = f"of {options.days} days, {tier}"
     whole = soak(options, tier)
     if whole.seeds:
-        print(report(whole, tier))
-    tame = silent(whole.marks, whole.seeds, real=options.sql or bool(options.book))
+        print(report(whole))
+    real = bool(options.sql or options.book)
+    tame = silent(whole.marks, whole.injected, whole.seeds, real=real)
     if tame:
-        print(f"marks that never fired: {', '.join(tame)}")
+        print(f"never happened: {', '.join(tame)}")
     if options.mutants is None:  # on a real book the pure soak has hunted them already
-        real = options.sql or options.book
         options.mutants = 0 if real else min(MUTANT_SEEDS, options.seeds // 5)
     alive = hunt(options) if options.mutants else []
     if alive:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from argparse import Namespace
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -12,11 +13,16 @@ import pytest
 from quotas.book.verify import Verdict
 
 from . import shrink as shrinking
-from .events import CALLS, DICE, IAM, IAM_POINTS, POINTS, READS
-from .report import MARKS, by_class, silent
+from . import soak
+from .auditor import checks_of, faults_of
+from .events import CALLS, DICE, IAM, IAM_POINTS, LISTINGS, POINTS, READS
+from .evidence import evidence_of
+from .play import Play
+from .report import FAULTS, MARKS, by_class, silent
 from .script import Script, draw
 from .shrink import Kept, faults_in, least, shrink
 from .soak import Tally
+from .wiring import wired
 
 KEPT = sorted((Path(__file__).parent / "regressions").glob("*.json"))
 
@@ -68,9 +74,18 @@ def test_what_failed_once_passes_now(path: Path) -> None:
 def test_a_batch_in_which_a_mark_never_fires_is_named() -> None:
     """A hundred seeds without a borrowed server taken back prove little; ten may lack it."""
     marks = dict.fromkeys(MARKS, 1) | {"notice borrowed executed": 0}
-    assert silent(marks, 100, real=False) == ["notice borrowed executed"]
-    assert silent(marks, 10, real=False) == []
-    assert set(silent(marks, 100, real=True)) > {"deed advance"}
+    faults = dict.fromkeys(FAULTS, 1)
+    assert silent(marks, faults, 100, real=False) == ["notice borrowed executed"]
+    assert silent(marks, faults, 10, real=False) == []
+    assert set(silent(marks, faults, 100, real=True)) > {"deed advance", "fault iam-lost"}
+
+
+def test_a_batch_that_a_fault_never_befell_is_named() -> None:
+    """A hundred seeds without a stale read, or a crash at some point, are told apart."""
+    faults = dict.fromkeys(FAULTS, 1) | {"stale": 0}
+    del faults["crash after call"]
+    marks = dict.fromkeys(MARKS, 1)
+    assert silent(marks, faults, 100, real=False) == ["fault stale", "fault crash after call"]
 
 
 def test_every_fault_that_a_play_injects_has_a_class() -> None:
@@ -78,15 +93,51 @@ def test_every_fault_that_a_play_injects_has_a_class() -> None:
     kinds = [
         *READS,
         *CALLS,
+        *LISTINGS,
         *IAM,
         "clock step",
         "observed",
         "standby",
         "heard StaleEpoch",
-        "operator",
+        "heard OperationalError",
+        "operator grant",
+        "provider stick",
+        "hand edit",
     ]
     kinds += [f"{die} {point}" for die in DICE for point in (*POINTS, *IAM_POINTS)]
-    assert "other" not in by_class(dict.fromkeys(kinds, 1))
+    classes = by_class(dict.fromkeys(kinds, 1))
+    assert "other" not in classes
+    assert "heard OperationalError" not in classes["faults of the database"]
+
+
+def test_a_state_of_another_commit_or_of_other_seeds_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One report is of one code and of one row of seeds: a mix is refused, with what to do."""
+    path = tmp_path / "state"
+    monkeypatch.setattr(soak, "commit", lambda: "abc1234")
+    options = Namespace(state=path, first=5, seeds=0, days=30, jobs=1)
+    options = Namespace(**vars(options), sql=False, book="", quiet=True)
+    assert soak.soak(options, "pure").of.endswith("from 5 on, at commit abc1234")
+    monkeypatch.setattr(soak, "commit", lambda: "def5678")
+    with pytest.raises(SystemExit, match="name another file, or remove this one"):
+        soak.soak(options, "pure")
+    monkeypatch.setattr(soak, "commit", lambda: "abc1234")
+    options.first = 1
+    with pytest.raises(SystemExit, match="from 1 on"):
+        soak.soak(options, "pure")
+
+
+def test_a_count_is_of_what_was_judged() -> None:
+    """A notice that is cancelled, or whose server was off by itself, is not asked for I11."""
+    with wired():
+        play = Play(draw(1, 12))
+        play.run()
+    found = evidence_of(play)
+    assert faults_of(play, found) == []
+    told = [n for n in found.notices if n["server_id"] and n["state"] != "cancelled"]
+    assert 0 < found.judged["I11"] < len(told)
+    assert checks_of(play, found)["I1"] == len(found.transfers)
 
 
 def test_a_soak_goes_on_where_it_was_interrupted(tmp_path: Path) -> None:

@@ -1,0 +1,35 @@
+"""When does the catalogue of a play fail, or list prices that cannot be? Drawn, as data."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Iterator
+
+from quotas.units import DAY_S
+
+from .events import LISTINGS, START_S, ZONES, Event, Window
+
+AT_FIRST = ("no-offers", "null-price", "absurd-price")
+"""What may already be wrong when the first prices are read."""
+
+
+def windows(seed: int, events: Iterable[Event], healed_s: int) -> Iterator[Window]:
+    """Each kind is off for half of the seeds; the windows last an hour to two days.
+
+    The catalogue is read twice a day: shorter ones would hardly be seen. One from the start
+    ends before the first change of a price: the first price that is believed is the cohort's.
+    """
+    changes = (e.at_s for e in events if e.verb == "price")
+    changed_s = min([healed_s, *changes])
+    for kind in LISTINGS:
+        chance = random.Random(f"{seed}/windows/{kind}")
+        if chance.random() < 0.5:
+            continue
+        for zone in ZONES[1:]:
+            for _ in range(chance.randint(1, max(2, (healed_s - START_S) // DAY_S // 12))):
+                from_s = chance.randrange(START_S, healed_s)
+                until_s = from_s + int(3_600 * 2 ** chance.uniform(0, 5.6))
+                yield Window(kind, zone, from_s, min(until_s, healed_s))
+            if kind in AT_FIRST and chance.random() < 0.2:
+                until_s = START_S + int(60 * 2 ** chance.uniform(2, 10))
+                yield Window(kind, zone, START_S, min(until_s, changed_s))
