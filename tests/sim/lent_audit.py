@@ -32,11 +32,10 @@ OVER = ("cancelled", "executed", "restored", "shadow", "over")
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """An owner waits at a look; `need` GPUs are missing, `above` is what others owe of it."""
+    """An owner waits at a look; others owe it, or all that wait together, so many GPUs."""
 
     owner: str
-    need: int
-    above: int
+    owed: int
     others: dict[str, int]
     """Servers of everybody who does not wait, with their GPUs."""
 
@@ -87,14 +86,16 @@ class _Lent:
             for s in program.startups()
             if (count := self._missing(s, capacity, sum(used[s.name].values()), at_s)) > 0
         }
-        above = sum(
-            max(0, sum(g for s, g in own.items() if s in sure) - nominal[name])
+        above = {
+            name: max(0, sum(g for s, g in own.items() if s in sure) - nominal[name])
             for name, own in used.items()
-            if not self._is_let_off(name, own, at_s)
-        )
+        }
+        # What is divided to somebody who is let off is not taken from the others instead.
+        spared = sum(above.pop(n) for n in list(above) if self._is_let_off(n, used[n], at_s))
         others = {s: g for name, own in used.items() if name not in missing for s, g in own.items()}
-        need = sum(missing.values()) - max(0, free)
-        return [Wait(n, need, above, others) for n in missing if need > 0 and above > 0]
+        need = sum(missing.values()) - max(0, free) - spared
+        owed = min(need, sum(above.values()))
+        return [Wait(n, owed, others) for n in missing if owed > 0]
 
     def _used(self, program: Any, at_s: int) -> dict[str, dict[str, int]]:
         """GPUs of every server that runs about now, by startup."""
@@ -165,10 +166,10 @@ class _Lent:
             for server, gpus in wait.others.items()
             if any(self._gives_way(n, at_s) for n in self.looks.notices[server])
         )
-        if due < min(wait.need, wait.above):
+        if due < wait.owed:
             yield (
-                f"I10 {wait.owner} waits at {at_s}, {wait.need} GPUs are missing, others run "
-                f"{wait.above} above theirs, and {due} are told to give way"
+                f"I10 {wait.owner} waits at {at_s}, others run {wait.owed} GPUs of what it needs "
+                f"above theirs, and {due} are told to give way"
             )
 
     def _gives_way(self, notice: Row, at_s: int) -> bool:
