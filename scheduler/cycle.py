@@ -80,7 +80,8 @@ class Cycle:
         program = state.program
         assert program is not None
 
-        sweeps = self.observer.observe(program.zones, now_s)
+        seen = self.observer.observe(program.zones, now_s)
+        sweeps = self.prices.vouched(seen, state, now_s)
         read_s = self.clock.now_s()
         if stepped_s:
             return Report("observed", f"the clock jumped by {stepped_s} s: nothing is decided")

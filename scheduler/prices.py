@@ -15,7 +15,7 @@ from quotas.book.commit import keep_offers
 from quotas.book.session import Book
 from quotas.book.state import State, load
 from quotas.metering import Catalogue
-from quotas.observation import Offer
+from quotas.observation import Cause, Complete, Offer, Sweep, Unknown
 from quotas.pricing import is_absurd
 from quotas.units import format_credits
 from quotas.words import Words, in_mode
@@ -71,6 +71,20 @@ class PriceWatch:
             self._alarms[zone] = tuple(_alarms(offers, rates, factor_max))
             keep_offers(self._book, offers, believed, now_s, "catalogue")
         return bool(found)
+
+    def vouched(self, sweeps: Mapping[str, Sweep], state: State, now_s: int) -> Mapping[str, Sweep]:
+        """The sweeps; Unknown where no catalogue was read yet, since no type is known there.
+
+        What runs there is not metered, and the zone must not count as known meanwhile.
+        """
+        listed = {flavor.partition("@")[2] for flavor in state.catalogue.gpus}
+        known = listed | self._read_s.keys() | state.confirmed.keys()
+        unlisted = {
+            zone: Unknown(zone, now_s, Cause.UNREACHABLE, "its catalogue was not read yet")
+            for zone, sweep in sweeps.items()
+            if zone not in known and isinstance(sweep, Complete)
+        }
+        return {**sweeps, **unlisted}
 
     def close(self) -> None:
         """Let the threads that read end."""

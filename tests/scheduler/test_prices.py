@@ -121,3 +121,22 @@ def test_offers_without_gpus_are_nobodys_business() -> None:
     rig.run()
     assert [row["flavor"] for row in rig.all("price")] == [f"{TYPE}@{ZONE}"]
     assert not rig.views[-1].alarms
+
+
+def test_a_zone_without_a_catalogue_is_unknown() -> None:
+    """What runs there is of no known type: not charged, and the zone is not taken for known."""
+    rig = Rig()
+    rig.cloud.add(server())
+
+    def fails(_: str) -> tuple[Offer, ...]:
+        raise Unreachable("no answer in time")
+
+    rig.cloud.offers, offers = fails, rig.cloud.offers  # type: ignore[method-assign]
+    rig.run_until(T0 + 300)
+    assert {zone.outcome for zone in rig.views[-1].zones} == {"unknown"}
+    assert rig.all("run") == []
+    assert {row["confirmed_until_s"] for row in rig.all("zone")} == {None}
+    rig.cloud.offers = offers  # type: ignore[method-assign]
+    rig.run_until(T0 + 900)
+    (run,) = rig.all("run")
+    assert T0 + 300 < int(str(run["start_s"])) <= T0 + 600, "first seen when its type was known"

@@ -67,6 +67,7 @@ class RegionCloud:
     swept: dict[str, list[Swept]] = field(default_factory=lambda: defaultdict(list))
     calls: list[Call] = field(default_factory=list)
     injected: Counter[str] = field(default_factory=Counter)
+    listed: set[str] = field(default_factory=set)
     _seen_before: dict[str, tuple[int, tuple[Server, ...]]] = field(default_factory=dict)
     _offers: dict[tuple[str, int], tuple[Offer, ...]] = field(default_factory=dict)
     _shown: dict[str, tuple[WorldServer, Server]] = field(default_factory=dict)
@@ -90,7 +91,8 @@ class RegionCloud:
         answer = self._answer(zone, at_s)
         is_stale = self.injected["stale"] > stale
         asked_s = at_s - self.offset_s()
-        outcome = type(answer).__name__
+        # What runs in a zone of which no catalogue was ever read is of no known type.
+        outcome = type(answer).__name__ if zone in self.listed else "Unlisted"
         self.swept[zone].append(Swept(self.region.now_s, asked_s, at_s, outcome, is_stale))
         return answer
 
@@ -130,6 +132,7 @@ class RegionCloud:
         """The catalogue of today; none, or one that cannot be true, within such a window."""
         self._answers("no-offers", zone)
         listed = self._listed(zone)
+        self.listed.add(zone)
         if self._has("null-price", zone):
             return tuple(replace(offer, rate_ucr_per_h=None) for offer in listed)
         if self._has("zero-price", zone):

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 Interval = tuple[int, int]
-BELIEVED = "flavor, rate_ucr_per_h FROM listing"
+BELIEVED = "flavor, rate_ucr_per_h, listed_s FROM listing"
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Evidence:
     befell: list[int]
     rates: dict[tuple[str, str], int]
     listed: dict[str, set[int]]
-    believed: list[tuple[str, int]]
+    believed: list[tuple[str, int, int]]
     programs: list[tuple[int, Any]]
     in_place: dict[str, list[Interval]]
     unstoppable: dict[str, list[Interval]]
@@ -160,7 +160,7 @@ def _of_memory(book: Memory) -> dict[str, Any]:
         ],
         "decisions": [{**_row(d), "at_s": s, "mode": m} for s, m, d in book.decisions],
         "balances": dict(book.balances),
-        "believed": [(f, s.rate_ucr_per_h) for f, steps in listings for s in steps],
+        "believed": [(f, s.rate_ucr_per_h, s.from_s) for f, steps in listings for s in steps],
         "other_terms": {},
         "withheld": [],
         "requests": [_row(request) for request in book.requests.values()],

@@ -154,15 +154,16 @@ def _disputed(found: Evidence, row: Row, known: list[Swept]) -> Iterator[str]:
     if not start_s < end_s:
         yield f"{of}: it is empty"
         return
-    if not 0 < at < len(known) or end_s > known[at].cycle_s:
+    before, after = known[at - 1], known[min(at, len(known) - 1)]
+    read_s = after.cycle_s + after.at_s - after.asked_s
+    if not 0 < at < len(known) or end_s > read_s:
         yield f"{of}: it does not lie between two sweeps"
         return
-    before, after = known[at - 1], known[at]
     changed = sorted(found.changed.get(server, []))
     within = [(before.asked_s, after.at_s + 1)]
     is_off = bool(both(clock_trouble(found), within))
     late = _any_in(changed, after.asked_s - 1, after.at_s)
-    if end_s not in changed and not (end_s == after.cycle_s and (late or is_off)):
+    if end_s not in changed and not (end_s in (after.cycle_s, read_s) and (late or is_off)):
         yield f"{of}: nobody changed it then"
         return
     ran = [_ran_at(found, server, sweep) for sweep in (before, after)]

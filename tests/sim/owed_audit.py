@@ -115,6 +115,9 @@ def _landings(found: Evidence, excuses: Excuses, held: Excuses) -> Iterator[str]
     for run in found.runs:
         starts[run["startup"]].append(run["start_s"])
         zones[run["startup"]].add(run["zone"])
+    first: dict[str, int] = {}
+    for flavor, _, at_s in sorted(found.believed, key=lambda each: each[2]):
+        first.setdefault(flavor, at_s)
     for row in found.transfers:
         over = [a for a, ucr in row["entries"] if is_overdraft(a) and ucr < 0]
         if row["kind"] != "charge" or not over or row["startup"] not in members:
@@ -125,7 +128,11 @@ def _landings(found: Evidence, excuses: Excuses, held: Excuses) -> Iterator[str]
         look_s = next((s for s in reversed(clean) if s <= over_s - LANDS_S - FRESH_S), 0)
         rose = any(look_s - HOUR_S <= s <= over_s for s in starts[row["startup"]])
         shakes = (*moved[row["startup"]], *(at_s for at_s, _ in found.programs))
-        shaken = any(look_s - HOUR_S <= at_s <= row["recorded_s"] for at_s in shakes)
+        # A run of which no price was believed yet has no burn; then it is charged at once.
+        priced_s = first[row["detail"]["flavor"]]
+        shaken = priced_s > look_s - HOUR_S or any(
+            look_s - HOUR_S <= at_s <= row["recorded_s"] for at_s in shakes
+        )
         detail = row["detail"]
         names = (*zones[row["startup"]], "", detail["server"], f"startup:{row['startup']}")
         own = [span for name in names for span in (*excuses[name], *held[name])]

@@ -249,7 +249,7 @@ def _seen(found: Evidence) -> Iterator[str]:
 
 def _believed(found: Evidence) -> Iterator[str]:
     """No price is believed that the provider never asked for, whatever it listed."""
-    for flavor, rate in found.believed:
+    for flavor, rate, _ in found.believed:
         found.judged["price"] += 1
         if rate not in found.listed[flavor]:
             yield f"price: {rate} of {flavor} is believed, and was never true"
