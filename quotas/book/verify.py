@@ -54,23 +54,31 @@ def verify(
     `progress` hears the number of transfers checked so far.
     """
     with book.reading() as connection:
-        audit = _Audit(connection, given)
+        audit: _Audit | None = None
         try:
-            for posted in stream(connection, until_id=newest_id(connection)):
-                fault = audit.transfer(posted)
-                if fault:
-                    named = f"transfer {posted.id} ({posted.key}): {fault}"
-                    return Verdict(audit.count, audit.heads, named)
-                if audit.count % TOLD_EVERY == 0:
-                    progress(audit.count)
+            audit = _Audit(connection, given)
+            fault = _first_fault(connection, audit, progress)
         except DatabaseError as error:
             if error.connection_invalidated:
                 raise  # the server went away: that says nothing about the book
             connection.rollback()
-            return Verdict(audit.count, audit.heads, _unreadable(connection, audit.count))
-        fault = audit.whole(connection) or promises_fault(connection)
-        progress(audit.count)
-        return Verdict(audit.count, audit.heads, fault)
+            fault = _unreadable(connection, audit.count if audit else 0, error)
+        return Verdict(audit.count, audit.heads, fault) if audit else Verdict(0, {}, fault)
+
+
+def _first_fault(
+    connection: Connection, audit: _Audit, progress: Callable[[int], None]
+) -> str | None:
+    """What is wrong with a transfer, else with the whole; raises where a row cannot be read."""
+    for posted in stream(connection, until_id=newest_id(connection)):
+        fault = audit.transfer(posted)
+        if fault:
+            return f"transfer {posted.id} ({posted.key}): {fault}"
+        if audit.count % TOLD_EVERY == 0:
+            progress(audit.count)
+    fault = audit.whole(connection) or promises_fault(connection)
+    progress(audit.count)
+    return fault
 
 
 class _Audit:
@@ -180,13 +188,15 @@ def _keys(connection: Connection) -> str | None:
     return None if key is None else f"the key {key} is used twice"
 
 
-def _unreadable(connection: Connection, after_id: int) -> str:
-    """Which transfer it is that the database cannot read."""
+def _unreadable(connection: Connection, after_id: int, found: DatabaseError) -> str:
+    """Which transfer it is that the database cannot read; if none, what it says of the rest."""
     last_id = after_id
-    alone = stream(connection, until_id=newest_id(connection), after_id=after_id, at_once=1)
     try:
-        for posted in alone:
+        for posted in stream(
+            connection, until_id=newest_id(connection), after_id=after_id, at_once=1
+        ):
             last_id = posted.id
     except DatabaseError as error:
+        connection.rollback()
         return f"transfer {last_id + 1} cannot be read: {error.orig}"
-    return f"a row after transfer {last_id} cannot be read"
+    return f"what belongs to the transfers cannot be read: {found.orig}"

@@ -143,8 +143,17 @@ def spoil(rig: Rig, file: Path, table: str) -> None:
     rig.cycle = rig.daemon("a")
 
 
-@pytest.mark.parametrize("table", ["entry", "transfer"])
-def test_a_corrupt_page_is_named_and_charges_nothing(rig: Rig, tmp_path: Path, table: str) -> None:
+@pytest.mark.parametrize("table", ["transfer", "head", "balance", "intent", "price"])
+def test_any_corrupt_table_is_told_of_in_a_sentence(rig: Rig, tmp_path: Path, table: str) -> None:
+    """`cohortd verify` reads the transfers, and what was computed of them: exit 1, no traceback."""
+    spoil(rig, tmp_path / FILE_NAME, table)
+    rig.book.close()
+    found = here("verify", "--state", tmp_path)
+    assert found.code == 1 and "Traceback" not in found.err
+    assert "cannot be read" in found.out + found.err
+
+
+def test_a_corrupt_page_is_named_and_charges_nothing(rig: Rig, tmp_path: Path) -> None:
     """No charge is committed on it: the cycle fails whole, and `cohortd verify` exits 1."""
     kept = ("balance", "run", "zone", "notice", "intent", "decision")
     spoil(rig, tmp_path / FILE_NAME, "entry")
