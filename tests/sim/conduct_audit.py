@@ -158,7 +158,9 @@ def _go_on(found: Evidence) -> Iterator[str]:
         same = before and before["cause"] == notice["cause"] and before["mode"] == notice["mode"]
         if before and same and notice["rule"] in GOES_ON and before["state"] != "restored":
             is_new = before["off_s"] <= notice["given_s"]
-            free_s = _ran_free_s(found, before, told[notice["id"]])
+            # Beside a start or a stop a sweep may have shown either: the doubt is the daemon's.
+            sure_s = 0 if is_new else FRESH_S
+            free_s = _ran_free_s(found, before, told[notice["id"]], sure_s)
             if is_new and free_s is None:
                 yield f"notice {notice['id']} of {notice['server_name']} begins anew"
             elif not is_new and free_s is not None and not both([(free_s, free_s + 1)], off):
@@ -180,11 +182,11 @@ def _told_s(found: Evidence) -> dict[int, int]:
     }
 
 
-def _ran_free_s(found: Evidence, before: Row, told_s: int) -> int | None:
+def _ran_free_s(found: Evidence, before: Row, told_s: int, sure_s: int) -> int | None:
     """When a server was first seen running after it had been off, in a cycle before a notice."""
     spans = found.truth[before["server_id"]]
     for sweep in found.complete[before["zone"]]:
-        around = (sweep.asked_s - FRESH_S, sweep.asked_s + FRESH_S)
+        around = (sweep.asked_s - sure_s, sweep.at_s + sure_s)
         if sweep.is_stale or not before["off_s"] < sweep.cycle_s < told_s:
             continue
         if any(start_s <= around[0] and around[1] <= end_s for start_s, end_s in spans):

@@ -13,8 +13,8 @@ from quotas.notices import Notice
 from quotas.units import DAY_S, HOUR_S
 from scheduler import act
 
-from .planting import locked_often, planted, shut_down_inside
-from .script import ZONES, Event, Script, Window
+from .planting import locked_often, planted, shut_down_inside, with_events
+from .script import NAMES, ZONES, Event, Script, Window
 
 
 def _without(patch: pytest.MonkeyPatch, name: str) -> None:
@@ -117,6 +117,24 @@ def _started_again(script: Script) -> Script:
 def every_start_has_a_notice_of_its_own(patch: pytest.MonkeyPatch) -> None:
     """A server that is started again has the whole notice once more."""
     patch.setattr(promises, "GOES_ON", frozenset())
+
+
+def _let_off_at_times(script: Script) -> Script:
+    """The same, and every other day nothing is asked of anybody for half of the day."""
+    days = range(script.start_s + DAY_S, script.healed_s, 2 * DAY_S)
+    half = 12 * HOUR_S
+    words = [
+        Event(at_s, "operator", "say", ("exempt", name, "on", half))
+        for at_s in days
+        for name in NAMES
+    ]
+    return with_events(_started_again(script), words)
+
+
+@planted(needs=_let_off_at_times)
+def a_notice_outlives_its_cause(patch: pytest.MonkeyPatch) -> None:
+    """Who ran with nothing against it is stopped on what an old notice left."""
+    patch.setattr(promises.Promises, "look_back", lambda *_: None)
 
 
 @planted(needs=_limited)
