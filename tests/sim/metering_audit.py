@@ -77,9 +77,10 @@ def _excused(found: Evidence, server: str) -> Iterator[Interval]:
             yield (before.asked_s, before.at_s)
         if both([(edge_s, edge_s + 1)], troubled):
             unsure |= {at, at + 1}
-        after = complete[at] if at < len(complete) else None
-        if after and after.is_stale and after.at_s - edge_s <= STALE_S:
-            unsure |= {at, at + 1}
+        for later in range(at, len(complete)):
+            if not complete[later].is_stale or complete[later].at_s - edge_s > STALE_S:
+                break  # the first that is not older than the edge has seen it
+            unsure |= {later, later + 1}
     changed = sorted(found.changed.get(server, []))
     for at, sweep in enumerate(complete):
         if _any_in(changed, sweep.asked_s, sweep.at_s):
