@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from sqlalchemy import func, select
 
+from quotas.book.amends import ACTOR as AMENDS
 from quotas.book.session import Book
 from quotas.book.state import State
 from quotas.tables import PROGRAM, TRANSFER, WORD
 
 _SAID = select(func.max(WORD.c.id))
 _APPLIED = select(func.max(PROGRAM.c.id))
-BY_HAND = 0
-"""The epoch of what people post: no lease has it."""
+_BY_HAND = (TRANSFER.c.epoch == 0) & (TRANSFER.c.actor != AMENDS)
+"""What people post is under no lease; so are the amends, which the cycle itself makes."""
 
 
 def spoken_since(book: Book, state: State) -> bool:
     """Whether a word was said, a program applied or credits moved since the state was read."""
     said = max((word.id or 0 for word in state.enforcement.words), default=0)
     later = TRANSFER.c.id > state.newest_transfer
-    moved = select(TRANSFER.c.id).where(later, TRANSFER.c.epoch == BY_HAND).limit(1)
+    moved = select(TRANSFER.c.id).where(later, _BY_HAND).limit(1)
     with book.reading() as connection:
         return (
             (connection.scalar(_SAID) or 0) > said

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from sqlalchemy import update
 
+from quotas.book.spoken import spoken_since
+from quotas.book.state import load
 from quotas.book.verify import verify
 from quotas.tables import NOTICE
 from quotas.units import Period, cost_ucr
@@ -47,6 +49,17 @@ def test_the_missing_seconds_are_refunded_when_the_server_is_off() -> None:
     assert abs(total - cost_ucr(RATE, 0, Period(0, SHORT_S))) <= 30 * RATE // 3600
     # The deed is not hidden by the amends: the book goes on to name it.
     assert "before its notice's deadline" in str(verify(rig.book).fault)
+
+
+def test_amends_are_nobodys_word() -> None:
+    """The refund is the daemon's own: it does not hold back what the same cycle is to send."""
+    rig = stopped_too_early()
+    rig.run(30)
+    del rig.cloud.turn_off
+    rig.cloud.turn_off("s1")
+    before = load(rig.book)
+    rig.run(30)
+    assert refunds(rig) and not spoken_since(rig.book, before)
 
 
 def test_a_kept_promise_returns_nothing() -> None:
