@@ -125,7 +125,7 @@ def decide(snapshot: Snapshot) -> Decided:
     order = {subject: place for place, subject in enumerate(violations)}
     for notice in sorted(snapshot.notices, key=lambda n: (order.get(n.subject, -1), n.id or 0)):
         if notice.rule == BORROWED and notice.cause.split(":")[1] in blind:
-            work.wait(notice, "a zone of its pool is not known")
+            work.abandon(notice, "a zone of its pool is not known")
         else:
             work.follow(notice, violations.get(notice.subject))
     work.remind()

@@ -110,8 +110,8 @@ def arrived(
 
 def _before_ucr(run: Run, at_s: int, confirmed: Mapping[str, int]) -> int:
     """What the unposted part of a run before an instant costs, as far as it is known."""
-    known_s = min(confirmed.get(run.zone, run.start_s), at_s)
-    until_s = known_s if run.end_s is None else min(run.end_s, at_s)
+    known_s = confirmed.get(run.zone, run.start_s) if run.end_s is None else run.end_s
+    until_s = min(known_s, at_s)
     return replace(run, end_s=until_s).accrued_ucr(until_s)
 
 

@@ -42,7 +42,7 @@ class Promises:
         self.decisions: list[Decision] = []
         self.changed: list[Notice] = []
         self.new_intents: list[Intent] = []
-        self.over: set[int | None] = set()
+        self.past = list(snapshot.enforcement.past)
         self.current = {each.subject: each for each in sorted(snapshot.notices, key=_by_id)}
         open_runs = [run for run in snapshot.runs.values() if run.end_s is None]
         self.gpus = {run.server_id: run.gpus for run in open_runs}
@@ -67,8 +67,8 @@ class Promises:
         elif notice.state != "shadow" and self.snapshot.now_s >= notice.deadline_s:
             self._due(notice, violation, server)
 
-    def wait(self, notice: Notice, why: str) -> None:
-        """Send no stop that was decided and not sent yet: it is decided anew when this is over."""
+    def abandon(self, notice: Notice, why: str) -> None:
+        """Do not send what was decided for a notice and not sent yet: it is decided anew."""
         for place, intent in enumerate(self.intents):
             if intent.notice_id == notice.id and intent.state == "pending":
                 ended = replace(intent, state="abandoned", ended_s=self.snapshot.now_s, detail=why)
@@ -82,14 +82,14 @@ class Promises:
         """
         mode = self.snapshot.program.mode
         running = {(run.startup, run.server_id) for run, _ in self.snapshot.running()}
-        for notice in self.snapshot.enforcement.past:
+        for place, notice in enumerate(self.past):
             server, violation = self.seen.get(notice.server_id), violations.get(notice.subject)
             if notice.state not in ENDED or server is None or not server.is_billable:
                 continue
             same = violation is not None and violation.cause == notice.cause
             if (notice.startup, notice.server_id) in running and not (same and notice.mode == mode):
-                self.over.add(notice.id)
-                self.changed.append(replace(notice, state="over"))
+                self.past[place] = replace(notice, state="over")
+                self.changed.append(self.past[place])
 
     def remind(self) -> None:
         """Remind of what is near, and own up to promises that were not kept."""
@@ -144,7 +144,7 @@ class Promises:
 
     def bring_back(self, wanted: Mapping[int, Inputs]) -> None:
         """Power on the servers of ended notices that are to come back, one intent at a time."""
-        for notice in self.snapshot.enforcement.past:
+        for notice in self.past:
             server = self.seen.get(notice.server_id)
             why = wanted.get(notice.id or 0)
             if server is None or self.snapshot.words.holding(notice.startup):
@@ -177,10 +177,10 @@ class Promises:
         if violation.rule not in GOES_ON:
             return None
         subject = (violation.run.startup, violation.run.server_id, violation.rule)
-        for notice in self.snapshot.enforcement.past:
+        for notice in self.past:
             same = notice.subject == subject and notice.cause == violation.cause
-            is_whole = notice.state in {"restored", "over"} or notice.id in self.over
-            if same and notice.mode == self.snapshot.program.mode and not is_whole:
+            lasts = notice.state not in {"restored", "over"}
+            if same and lasts and notice.mode == self.snapshot.program.mode:
                 return notice
         return None
 
@@ -189,7 +189,7 @@ class Promises:
             self._record(replace(notice, state="shadow"), "would-stop", violation.inputs)
             return
         if self.snapshot.words.holding(notice.startup):
-            self.wait(notice, "stops wait: it is frozen, or in maintenance")
+            self.abandon(notice, "stops wait: it is frozen, or in maintenance")
             return  # it has its minimum notice when that ends
         waited = self.snapshot.words.resumed_s(notice.startup) > notice.deadline_s
         if waited and notice.state in {"open", "executing"} and not self._is_sent(notice):
@@ -215,7 +215,7 @@ class Promises:
             "deadline_s": now_s + minimum_s,
         }
         why = conclude("renew", inputs)
-        self.wait(notice, why)
+        self.abandon(notice, why)
         again = replace(notice, state="open", deadline_s=now_s + minimum_s, reminded_s=minimum_s)
         text = f"{why}: {violation.reason}. {self._fate(violation.run)}"
         self._record(replace(again, text=text), "renew", inputs)
@@ -270,7 +270,7 @@ class Promises:
         return {"why": "mode", "mode": mode, "was": notice.mode}
 
     def _end(self, notice: Notice, verb: str, state: str, **why: str) -> None:
-        self.wait(notice, f"its server is {state}")
+        self.abandon(notice, f"its server is {state}")
         self._record(
             replace(notice, state=verb), verb, {"server": notice.server_name, "state": state, **why}
         )
