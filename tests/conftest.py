@@ -8,10 +8,11 @@ so that a CI that lacks the thing cannot pass by not looking.
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
 REPO = Path(__file__).resolve().parent.parent
@@ -61,3 +62,16 @@ def shared() -> Path:
     if not path.is_dir():
         pytest.skip(f"{SERVICE} ../shared is absent")
     return path
+
+
+@pytest.fixture(scope="module")
+def deterministic() -> Iterator[None]:
+    """What a module of plays asks for: cycles without threads, and without their log."""
+    from tests.sim.soak import quiet  # only where it plays: it imports all of the product
+    from tests.sim.wiring import wired
+
+    before = structlog.get_config()
+    quiet()
+    with wired():
+        yield
+    structlog.configure(**before)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
-import structlog
 
 from quotas.book import Address, Book
 from quotas.book.verify import verify
@@ -13,21 +10,12 @@ from tests.quotas.book.rows import digest
 from tests.sim.evidence import evidence_of
 from tests.sim.play import Play
 from tests.sim.script import draw
-from tests.sim.soak import quiet
-from tests.sim.wiring import wired
 
 SEEDS = [(3, 10), (9, 6), (19, 6), (26, 6)]
 """Seeds and days: with crashes and errors inside the cycle, steps of the clock, two daemons."""
 
 
-@pytest.fixture(scope="module", autouse=True)
-def deterministic() -> Iterator[None]:
-    """Cycles without threads, and without their log."""
-    before = structlog.get_config()
-    quiet()
-    with wired():
-        yield
-    structlog.configure(**before)
+pytestmark = pytest.mark.usefixtures("deterministic")
 
 
 def played(seed: int, days: int, book: Book) -> Play:

@@ -254,41 +254,6 @@ def test_decide_is_pure_whatever_the_order(
     assert decide(shuffled(snapshot, random)) == decide(snapshot)
 
 
-def test_the_newest_failure_speaks_whatever_the_order_of_the_intents() -> None:
-    """I15: what stands in the way of a stop is what the last try met, not the last one read."""
-    tries = tuple(
-        an_intent(id=id, state="failed", ended_s=1900 + id, detail=f"try {id}") for id in (1, 2, 3)
-    )
-    due = a_notice(state="executing")
-    answers = [
-        decide(broke(5000, notices=(due,), intents=order)).troubles
-        for order in itertools.permutations(tries)
-    ]
-    assert {said for (said,) in answers} == {
-        "name-s1 of acme cannot be stopped: tried 3 times: try 3"
-    }
-
-
-def test_reminders_are_in_the_order_of_their_notices() -> None:
-    """I15: the rows of a cycle do not follow the order in which the notices were read."""
-    program, runs = a_program(), [a_run("s1"), a_run("s2")]
-    notices = [a_notice(f"s{id}", id=id, deadline_s=4000) for id in (1, 2)]
-    first, second = (
-        decide(a_snapshot(1000, program, runs, notices=tuple(order)))
-        for order in (notices, notices[::-1])
-    )
-    assert first == second and [d.verb for d in first.decisions] == ["remind", "remind"]
-
-
-def test_settled_intents_are_in_the_order_of_their_ids() -> None:
-    """I15: nor do they follow the order in which the intents were read."""
-    off = seen(2000, *(a_server(f"s{id}", state="stopped") for id in (1, 2)))
-    intents = [an_intent(id=id, server_id=f"s{id}", state="sent", sent_s=1900) for id in (1, 2)]
-    for order in (intents, intents[::-1]):
-        decided = decide(a_snapshot(2000, a_program(), [], intents=tuple(order), sweeps={Z: off}))
-        assert [(i.id, i.state) for i in decided.intents] == [(1, "confirmed"), (2, "confirmed")]
-
-
 # Whole lives, with the desk playing book and cloud.
 
 

@@ -10,10 +10,12 @@ from sqlalchemy import select
 
 from quotas.book import Book
 from quotas.book.commit import apply_program
+from quotas.book.words import say
 from quotas.observation import Complete, Offer, Server, Sweep
 from quotas.program import Cohort, Grant, Mode, Policy, Pool, Program, Startup, Tenure
 from quotas.tables import LEASE, SQLModel
 from quotas.view import View
+from quotas.words import Word
 from scheduler.clock import ManualClock
 from scheduler.clouds.base import CloudError, Project
 from scheduler.cycle import Cycle, Report
@@ -181,6 +183,13 @@ class Rig:
         with self.book.reading() as connection:
             found = connection.execute(select(of).order_by(*of.primary_key.columns))
             return [dict(row) for row in found.mappings()]
+
+
+def word(rig: Rig, family: str, subject: str, value: str = "on", for_s: int | None = None) -> Word:
+    """An operator says something now."""
+    now_s = rig.clock.now_s()
+    until_s = None if for_s is None else now_s + for_s
+    return say(rig.book, Word(family, subject, value, now_s, until_s, "ann", "a test"))
 
 
 def digest(rig: Rig) -> str:

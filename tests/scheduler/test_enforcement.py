@@ -6,12 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from quotas.book.words import say
 from quotas.program import Policy, Program
 from quotas.promises import FIRST_RETRY_S
-from quotas.words import EVERYONE, Word
+from quotas.words import EVERYONE
 from scheduler.clouds.base import Conflict
-from tests.scheduler.rig import NOTICE_S, T0, Rig, program, server
+from tests.scheduler.rig import NOTICE_S, T0, Rig, program, server, word
 
 HOUR_S = 3600
 DAY_S = 86_400
@@ -21,13 +20,6 @@ def policy(**changes: int) -> Program:
     """The rig's program with other thresholds."""
     base = program()
     return replace(base, policy=replace(base.policy, **changes))
-
-
-def word(rig: Rig, family: str, subject: str, value: str = "on", for_s: int | None = None) -> Word:
-    """An operator says something now."""
-    now_s = rig.clock.now_s()
-    until_s = None if for_s is None else now_s + for_s
-    return say(rig.book, Word(family, subject, value, now_s, until_s, "ann", "a test"))
 
 
 def verbs(rig: Rig) -> list[str]:

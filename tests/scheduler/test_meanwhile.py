@@ -9,24 +9,16 @@ import pytest
 from quotas.book.commit import apply_program
 from quotas.book.deeds import perform
 from quotas.book.requests import open_request
-from quotas.book.words import say
 from quotas.observation import Cause, Complete, Sweep, Unknown
 from quotas.orders import Deed, GrantOrder, Order, RefundOrder
 from quotas.program import Cohort, Grant, Program, Rollover, Startup, Tenure, Tranche
 from quotas.requests import Ask
-from quotas.words import EVERYONE, Word
+from quotas.words import EVERYONE
 from scheduler.clouds.base import Throttled
-from tests.scheduler.rig import END, OTHER, T0, TYPE, ZONE, Rig, program, server
+from tests.scheduler.rig import END, OTHER, T0, TYPE, ZONE, Rig, program, server, word
 
 HOUR_S, DAY_S = 3600, 86_400
 CREDIT = 1_000_000
-
-
-def word(rig: Rig, family: str, subject: str, value: str = "on", for_s: int | None = None) -> None:
-    """An operator says something now."""
-    now_s = rig.clock.now_s()
-    until_s = None if for_s is None else now_s + for_s
-    say(rig.book, Word(family, subject, value, now_s, until_s, "ann", f"a test at {now_s}"))
 
 
 def deed(rig: Rig, order: Order) -> None:
@@ -181,22 +173,23 @@ def test_what_a_stop_leaves_over_opens_nothing() -> None:
     assert rig.views[-1].startups[0].level == "stopped"
 
 
-def _rolling() -> Program:
-    """Acme has 1,000 credits for five days, and what is left of them and 10 more after that."""
+def _rolling(ppm: int) -> Program:
+    """Acme has 1,000 credits for five days, then 10 more and a part of what is left of them."""
     tranches = (Tranche(1000 * CREDIT, T0), Tranche(10 * CREDIT, T0 + 5 * DAY_S))
-    grant = Grant("g", 1010 * CREDIT, T0, END, tranches=tranches, rollover=Rollover(1_000_000))
+    grant = Grant("g", 1010 * CREDIT, T0, END, tranches=tranches, rollover=Rollover(ppm))
     return acme(program(notice_s=1800), grants=(grant,))
 
 
-def test_what_waits_to_roll_over_is_no_less_its_startups() -> None:
+@pytest.mark.parametrize("ppm", [1_000_000, 500_000], ids=["all", "half"])
+def test_what_waits_to_roll_over_is_no_less_its_startups(ppm: int) -> None:
     """A zone where it has nothing does not answer at the tranche's edge: it runs on."""
     edge_s = T0 + 5 * DAY_S
-    rig = Rig(_rolling())
+    rig = Rig(_rolling(ppm))
     rig.clock.move_to(edge_s - HOUR_S)
     rig.run()
     rig.cloud.add(server("s1", edge_s - HOUR_S + 10))
     rig.run_until(edge_s - 120, 870)
-    before_ucr = rig.views[-1].startups[0].balance.available_ucr
+    before_ucr = rig.views[-1].startups[0].balance.available_ucr * ppm // 1_000_000
     rig.cloud.answers["pl-waw-2"] = lambda at: Unknown("pl-waw-2", at, Cause.UNREACHABLE, "down")
     rig.run_until(edge_s + HOUR_S, 120)
     assert rig.views[-1].startups[0].level == "open" and rig.cloud.stops == []

@@ -131,12 +131,13 @@ def test_a_zone_without_a_catalogue_is_unknown() -> None:
     def fails(_: str) -> tuple[Offer, ...]:
         raise Unreachable("no answer in time")
 
-    rig.cloud.offers, offers = fails, rig.cloud.offers  # type: ignore[method-assign]
+    offers = rig.cloud.offers
+    rig.cloud.offers = fails  # type: ignore[method-assign]  # a catalogue that is down
     rig.run_until(T0 + 300)
     assert {zone.outcome for zone in rig.views[-1].zones} == {"unknown"}
     assert rig.all("run") == []
     assert {row["confirmed_until_s"] for row in rig.all("zone")} == {None}
-    rig.cloud.offers = offers  # type: ignore[method-assign]
+    rig.cloud.offers = offers  # type: ignore[method-assign]  # and up again
     rig.run_until(T0 + 900)
     (run,) = rig.all("run")
     assert T0 + 300 < int(str(run["start_s"])) <= T0 + 600, "first seen when its type was known"

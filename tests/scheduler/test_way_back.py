@@ -11,24 +11,15 @@ from quotas.book.commit import apply_program
 from quotas.book.requests import open_request
 from quotas.book.state import load
 from quotas.book.undo import undo as take_back
-from quotas.book.words import say
 from quotas.explain import explain, recompute
 from quotas.program import Cohort, Grant, Program, Startup, Tenure
 from quotas.requests import Ask
 from quotas.snapshot import Decision
-from quotas.words import Word
 from scheduler.clouds.base import CloudError, OutOfStock, Unreachable
-from tests.scheduler.rig import END, NOTICE_S, OTHER, T0, Rig, program, server
+from tests.scheduler.rig import END, NOTICE_S, OTHER, T0, Rig, program, server, word
 
 HOUR_S = 3600
 DAY_S = 86_400
-
-
-def word(rig: Rig, family: str, subject: str, value: str = "on", for_s: int | None = None) -> Word:
-    """An operator says something now."""
-    now_s = rig.clock.now_s()
-    until_s = None if for_s is None else now_s + for_s
-    return say(rig.book, Word(family, subject, value, now_s, until_s, "ann", "a test"))
 
 
 def stopped(of: Program | None = None) -> Rig:

@@ -15,13 +15,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from quotas.book.verify import verify
-
-from .auditor import faults_of, unrest_of
+from .evidence import evidence_of
 from .mutants import invariant_of
 from .play import Play
 from .script import Script, draw
-from .soak import quiet
+from .soak import quiet, wrong_with
 from .wiring import wired
 
 
@@ -49,10 +47,7 @@ def faults_in(script: Script, *, sql: bool) -> list[str]:
     with wired():
         play = Play(script, sql=sql)
         play.run()
-        wrong = faults_of(play)
-        if sql and (fault := verify(play.book).fault):
-            wrong.append(f"verify: {fault}")
-        return wrong + unrest_of(play)
+        return wrong_with(play, evidence_of(play))
 
 
 def least(

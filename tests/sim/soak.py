@@ -35,7 +35,7 @@ from scheduler.clock import monotonic
 
 from .auditor import checks_of, faults_of, marks_of, unrest_of
 from .events import HAND
-from .evidence import evidence_of
+from .evidence import Evidence, evidence_of
 from .kills import hunted, survivors, told
 from .mutants import MUTANTS
 from .play import Play
@@ -115,11 +115,8 @@ def tally_of(seed: int, *, days: int = 183, sql: bool = False, database: str = "
         play = Play(draw(seed, days), sql=sql, book=book)
         play.run()
         found = evidence_of(play)
-        wrong = faults_of(play, found)
-        if (sql or database) and (fault := verify(play.book).fault):
-            wrong.append(f"verify: {fault}")
+        wrong = wrong_with(play, found)
         marks = Counter(m for m in marks_of(play, found) if m[:6] != "fault ")
-        wrong += unrest_of(play)
     return Tally(
         "",
         1,
@@ -130,6 +127,14 @@ def tally_of(seed: int, *, days: int = 183, sql: bool = False, database: str = "
         marks,
         checks_of(play, found),
     )
+
+
+def wrong_with(play: Play, found: Evidence) -> list[str]:
+    """All that is broken in a play that has ended: its audit, `verify` on a real book, unrest."""
+    wrong = faults_of(play, found)
+    if isinstance(play.book, Book) and (fault := verify(play.book).fault):
+        wrong.append(f"verify: {fault}")
+    return wrong + unrest_of(play)
 
 
 def done(play: Play) -> Counter[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -26,12 +27,12 @@ def _rest(script: Script) -> tuple[Play, list[int]]:
     play, bounds = Play(script), []
     rested = play.rest._rested
 
-    def noted():  # type: ignore[no-untyped-def]
+    def noted() -> Iterator[None]:
         bounds.append(play.region.now_s)
         yield from rested()
         bounds.append(play.region.now_s)
 
-    play.rest._rested = noted  # type: ignore[method-assign]
+    play.rest._rested = noted  # type: ignore[method-assign]  # the same, with a look at the clock
     play.run_to(script.healed_s)
     return play, bounds
 

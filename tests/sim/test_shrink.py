@@ -12,7 +12,6 @@ import pytest
 
 from quotas.book.verify import Verdict
 
-from . import shrink as shrinking
 from . import soak
 from .auditor import checks_of, faults_of
 from .events import CALLS, DICE, IAM, IAM_POINTS, LISTINGS, POINTS, READS
@@ -57,8 +56,8 @@ def test_it_shrinks_on_what_it_broke_first_and_slips_to_nothing_else() -> None:
 
 def test_unrest_and_what_verify_says_are_faults_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """As in a soak: a play that the auditor accepts may break only there, and is shrunk there."""
-    monkeypatch.setattr(shrinking, "unrest_of", lambda _: ["I17 unrest"])
-    monkeypatch.setattr(shrinking, "verify", lambda _: Verdict(0, {}, "a forged entry"))
+    monkeypatch.setattr(soak, "unrest_of", lambda _: ["I17 unrest"])
+    monkeypatch.setattr(soak, "verify", lambda _: Verdict(0, {}, "a forged entry"))
     script = replace(draw(0, 20), days=1, events=(), windows=())
     assert faults_in(script, sql=True) == ["verify: a forged entry", "I17 unrest"]
     assert faults_in(script, sql=False) == ["I17 unrest"]
