@@ -44,6 +44,8 @@ from .script import draw
 from .wiring import wired
 
 MUTANT_SEEDS = 200
+LEAST_DAYS = 5
+"""A shorter program has no room for what its actors do, and for the days in which it heals."""
 UNKNOWN = "unknown"
 """The commit where there is no git, and of a state that was kept before commits were."""
 
@@ -261,6 +263,8 @@ def main() -> int:
     parser.add_argument("--mutants", type=int, help="seeds for each (200, or a fifth of SEEDS)")
     parser.add_argument("--quiet", action="store_true", help="no bar")
     options = parser.parse_args()
+    if options.days < LEAST_DAYS:
+        parser.error(f"argument --days: {options.days} is too short: give {LEAST_DAYS} or more")
     quiet()
     tier = "in PostgreSQL" if options.book else "on SQLite in memory" if options.sql else "pure"
     tier = f"of {options.days} days, {tier}"
