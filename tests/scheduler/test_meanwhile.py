@@ -5,14 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from sqlalchemy import update
 
 from quotas.book.commit import apply_program
 from quotas.book.deeds import perform
 from quotas.book.requests import open_request
+from quotas.book.verify import verify
 from quotas.observation import Cause, Complete, Sweep, Unknown
 from quotas.orders import Deed, GrantOrder, Order, RefundOrder
 from quotas.program import Cohort, Grant, Program, Rollover, Startup, Tenure, Tranche
 from quotas.requests import Ask
+from quotas.tables import INTENT
 from quotas.words import EVERYONE
 from scheduler.clouds.base import Throttled
 from tests.scheduler.rig import END, OTHER, T0, TYPE, ZONE, Rig, program, server, word
@@ -223,6 +226,10 @@ def test_a_freeze_holds_a_stop_that_was_not_sent_yet() -> None:
     assert (last(rig)["state"], len(rig.cloud.stops)) == ("open", 1)
     rig.run_until(rig.clock.now_s() + 120)
     assert len(rig.cloud.stops) == 2
+    assert verify(rig.book).fault is None
+    with rig.book.writing() as connection:
+        connection.execute(update(INTENT).where(INTENT.c.id == 1).values(decided_s=T0 + 59))
+    assert "intent 1 was decided before its notice's deadline" in str(verify(rig.book).fault)
 
 
 def test_a_start_that_was_not_sent_yet_is_given_up_when_nothing_asks_for_it() -> None:
