@@ -47,7 +47,7 @@ def _credits(i: Inputs) -> Held:
 
 
 def _tranche(i: Inputs) -> Held:
-    if _available_ucr(i) > 0:
+    if _available_ucr(i) > 0 and not int(i["stopped_before"]):
         return None
     return "closed", (
         f"its tranche is used up, and the next begins at {format_instant(int(i['later_s']))}: what "

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from quotas.causes import level_from
+from quotas.guard import Closed
 from quotas.notices import SEND_WITHIN_S, Intent, Notice
 from quotas.permissions import heir_of
 from quotas.program import Program
@@ -101,37 +102,33 @@ def decide_closings(
 
 FORBID, PERMIT = "forbid", "permit"
 _KEYS = {"credits": "granted_ucr", "operator": "said_s", "time": "ends_s", "tranche": "later_s"}
-"""What names one closing of each cause: it is announced once."""
+"""What names one closing of each cause: it is announced once, until the startup is open again."""
 _AND = "+"
 
 
 def announce_closings(
     held: Mapping[str, Inputs],
-    told: Collection[tuple[str, str]],
+    closed: Mapping[tuple[str, str], Closed],
     members: Collection[str],
     mode: str,
     now_s: int,
 ) -> Closings:
-    """Tell who may start nothing from now on, and who may again, where IAM does not say it."""
-    forbidden: dict[str, set[str]] = {}
-    permitted: dict[str, set[str]] = {}
-    for startup, cause in told:
-        verb, _, key = cause.partition(":")
-        if verb in (FORBID, PERMIT):
-            into = forbidden if verb == FORBID else permitted
-            into.setdefault(startup, set()).update(key.split(_AND))
+    """Tell who may start nothing from now on, and who may again, where IAM does not say it.
+
+    `closed` is what each (startup, mode) was told before (see `closed_since`).
+    """
     decisions: list[Decision] = []
     for startup in sorted(set(held) & set(members)):
         own, by = held[startup], str(held[startup]["by"])
-        was = forbidden.get(startup, set())
+        known = closed.get((startup, mode))
+        was = known.told if known else frozenset()
         if level_from(own)[0] in SHUT_LEVELS:
             key = f"{by}:{own.get(_KEYS.get(by, ''), 0)}"
             causes = [f"{FORBID}:{key}"] if key not in was else []
             action = FORBID
         else:
+            causes = [f"{PERMIT}:{_AND.join(sorted(was))}"] if was else []
             action = PERMIT
-            over = sorted(was - permitted.get(startup, set()))
-            causes = [f"{PERMIT}:{_AND.join(over)}"] if over else []
         inputs = {"startup": startup, "action": action, **own}
         decisions += [Decision.made((startup, ""), RULE, "tell", each, inputs) for each in causes]
     notices = [
@@ -141,19 +138,19 @@ def announce_closings(
     return Closings((), tuple(decisions), tuple(notices))
 
 
-def closed_since(told: Iterable[tuple[str, str, str, int]]) -> dict[tuple[str, str], int]:
-    """Since when each (startup, mode) knows that it may start nothing, and of nothing since.
+def closed_since(told: Iterable[tuple[str, str, str, int]]) -> dict[tuple[str, str], Closed]:
+    """Each (startup, mode) that knows that it may start nothing, and since when.
 
     `told` are startup, mode, cause and instant of what was told under this rule, oldest
     first. What was told in shadow no startup has heard: it counts in shadow only.
     """
-    since_s: dict[tuple[str, str], int] = {}
+    found: dict[tuple[str, str], Closed] = {}
     for startup, mode, cause, at_s in told:
-        if cause.partition(":")[0] in (FORBID, CLOSE):
-            since_s[startup, mode] = at_s
-        else:
-            since_s.pop((startup, mode), None)
-    return since_s
+        verb, _, key = cause.partition(":")
+        before = found.pop((startup, mode), Closed(at_s, frozenset()))
+        if verb in (FORBID, CLOSE):
+            found[startup, mode] = replace(before, told=before.told | {key})
+    return found
 
 
 def _is_due(wanted: str, own: Past, now_s: int) -> bool:

@@ -29,19 +29,27 @@ class Stop:
 
 
 @dataclass(frozen=True, slots=True)
+class Closed:
+    """Since when a startup knows that it may start nothing, and by which words it was told."""
+
+    since_s: int
+    told: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Enforcement:
     """What was said and done before that a cycle's deeds depend on.
 
     `announced` is when the end of (startup, credits granted) was first told; `past` are
-    the last notices whose servers went off; `closed` is since when each (startup, mode) knows
-    that it may start nothing (see quotas.closing.closed_since).
+    the last notices whose servers went off; `closed` is what each (startup, mode) knows
+    of being closed (see quotas.closing.closed_since).
     """
 
     words: tuple[Word, ...] = ()
     stops: tuple[Stop, ...] = ()
     announced: Mapping[tuple[str, str], int] = field(default_factory=dict)
     past: tuple[Notice, ...] = ()
-    closed: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    closed: Mapping[tuple[str, str], Closed] = field(default_factory=dict)
 
 
 UNTOUCHED = Enforcement()

@@ -54,9 +54,14 @@ def is_exhausted(snapshot: Snapshot, startup: str) -> bool:
         return False
     if balance.burn_ucr_per_h > 0:
         return balance.available_ucr <= 0
-    if (startup, exhausted_cause(balance.granted_ucr)) not in snapshot.told:
-        return False
-    return balance.available_ucr * HOUR_S <= _cheapest(snapshot) * carry_s(snapshot.program.policy)
+    told = (startup, exhausted_cause(balance.granted_ucr)) in snapshot.told
+    return told and not _carries(snapshot, startup)
+
+
+def _carries(snapshot: Snapshot, startup: str) -> bool:
+    """Whether what is available carries the cheapest server for a while."""
+    available_ucr, policy = snapshot.balances[startup].available_ucr, snapshot.program.policy
+    return available_ucr * HOUR_S > _cheapest(snapshot) * carry_s(policy)
 
 
 def _cheapest(snapshot: Snapshot) -> int:
@@ -101,10 +106,10 @@ def _used_up(snapshot: Snapshot, run: Run) -> dict[str, int | str] | None:
     if is_exhausted(snapshot, run.startup):
         return _exhaustion(snapshot, run.startup)
     closed = _tranche(snapshot, run.startup, ())
-    closed_s = snapshot.enforcement.closed.get((run.startup, snapshot.program.mode))
-    if closed is None or closed_s is None or not run.was_started_after(closed_s):
+    known = snapshot.enforcement.closed.get((run.startup, snapshot.program.mode))
+    if closed is None or known is None or not run.was_started_after(known.since_s):
         return None
-    return {**closed, "closed_s": closed_s, "started_s": run.began_s}
+    return {**closed, "closed_s": known.since_s, "started_s": run.began_s}
 
 
 def _exhaustion(snapshot: Snapshot, startup: str) -> dict[str, int | str]:
@@ -206,11 +211,20 @@ def _credits(snapshot: Snapshot, startup: str, shares: Iterable[Share]) -> Findi
 def _tranche(
     snapshot: Snapshot, startup: str, shares: Iterable[Share]
 ) -> dict[str, int | str] | None:
-    """Used up until a dated tranche begins: nothing new, and what runs goes on."""
+    """Used up until a dated tranche begins: nothing new, and what runs goes on.
+
+    As with an exhaustion, what a stop leaves over does not open who was told of it.
+    """
     later_s, balance = next_tranche_s(snapshot, startup), snapshot.balances[startup]
-    if later_s is None or balance.available_ucr > 0:
+    if later_s is None:
         return None
-    return {**_exhaustion(snapshot, startup), "later_s": later_s}
+    found = {**_exhaustion(snapshot, startup), "later_s": later_s}
+    if balance.available_ucr <= 0:
+        return found
+    is_told = (startup, snapshot.program.mode) in snapshot.enforcement.closed
+    if not is_told or balance.burn_ucr_per_h > 0 or _carries(snapshot, startup):
+        return None
+    return {**found, "stopped_before": 1}
 
 
 def _limits(snapshot: Snapshot, startup: str, shares: Iterable[Share]) -> Finding:

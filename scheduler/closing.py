@@ -190,7 +190,9 @@ def closings_of(
     assert state.program is not None
     mode, members = state.program.mode, {s.name for s in state.program.startups()}
     if permissions is None or mode != "enforce":
-        return announce_closings(decided.held, state.told, members, mode, now_s)
+        # What IAM took from is told so by IAM's own words, until it is given back.
+        members -= {name for name, own in state.closings.items() if own.is_withheld}
+        return announce_closings(decided.held, state.enforcement.closed, members, mode, now_s)
     past = seen_as(state.closings, decided.intents)
     past = passed_on(past, projects_at(state.program, now_s))
     return decide_closings(decided.held, past, members, now_s)

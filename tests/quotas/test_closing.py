@@ -163,6 +163,11 @@ def test_projects_are_those_of_the_instant() -> None:
     assert projects_at(program, 50) == {"acme": ("p-2",), "birch": ("p-1",)}
 
 
+def since_s(told: list[tuple[str, str, str, int]]) -> dict[tuple[str, str], int]:
+    """Since when each (startup, mode) knows that it is closed."""
+    return {key: known.since_s for key, known in closed_since(told).items()}
+
+
 def test_a_startup_knows_that_it_is_closed_until_it_is_told_otherwise() -> None:
     """The newest word counts, by IAM or ours; what was told in shadow counts in shadow only."""
     told = [
@@ -171,11 +176,14 @@ def test_a_startup_knows_that_it_is_closed_until_it_is_told_otherwise() -> None:
         ("cedar", "shadow", "forbid:tranche:900", 30),
     ]
     closed = {("acme", "enforce"): 10, ("birch", "enforce"): 20, ("cedar", "shadow"): 30}
-    assert closed_since(told) == closed
+    assert since_s(told) == closed
+    told += [("acme", "enforce", "forbid:operator:35", 35)]
+    assert since_s(told) == closed, "another cause closes nobody anew"
+    assert closed_since(told)["acme", "enforce"].told == {"tranche:900", "operator:35"}
     told += [("acme", "enforce", "permit:tranche:900", 40), ("birch", "enforce", "reopen:50", 50)]
-    assert closed_since(told) == {("cedar", "shadow"): 30}
+    assert since_s(told) == {("cedar", "shadow"): 30}
     told += [("acme", "enforce", "forbid:operator:60", 60), ("cedar", "enforce", "permit:x:0", 70)]
-    assert closed_since(told) == {("acme", "enforce"): 60, ("cedar", "shadow"): 30}
+    assert since_s(told) == {("acme", "enforce"): 60, ("cedar", "shadow"): 30}
 
 
 def test_what_is_withheld_goes_back_to_who_has_the_project_now() -> None:

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from quotas.book.deeds import perform
+from quotas.book.state import load
+from quotas.orders import Deed, GrantOrder
 from quotas.program import Program, Tranche
-from tests.scheduler.rig import DAY_S, NOTICE_S, T0, Rig, program, server
+from quotas.words import EVERYONE
+from tests.scheduler.rig import DAY_S, NOTICE_S, T0, Rig, program, server, word
 
+HOUR_S = 3600
 NEXT_S = T0 + 5 * DAY_S
 
 
@@ -42,6 +47,57 @@ def test_what_starts_after_the_closing_was_told_is_stopped_after_its_notice() ->
     assert rig.cloud.stops == []
     rig.run_until(T0 + 2 * DAY_S, every_s=3600)
     assert rig.cloud.stops == ["new"]
+
+
+def has_credits(rig: Rig) -> bool:
+    """Whether anything is left of the first tranche."""
+    return sum(grant.left_ucr for grant in load(rig.book).grants if grant.id.endswith("/1")) > 0
+
+
+def test_what_a_stop_leaves_over_opens_nothing_between_tranches() -> None:
+    """Who was told, and stops its server, is closed all the same: the next one has a notice."""
+    rig = Rig(in_two_tranches())
+    rig.cloud.add(server("old"))
+    while not told(rig):
+        rig.run(30)
+    (closing,) = told(rig)
+    assert closing.startswith("acme may start no servers") and has_credits(rig)
+    now_s = rig.clock.now_s()
+    rig.cloud.add(replace(rig.cloud.servers["old"], state="stopped", modified_s=now_s))
+    rig.run_until(now_s + HOUR_S, every_s=600)
+    assert told(rig) == [closing] and has_credits(rig)
+    rig.cloud.add(server("new", rig.clock.now_s() + 1))
+    rig.run(30)
+    rig.run(NOTICE_S - 1)
+    assert rig.cloud.stops == []
+    rig.run_until(T0 + DAY_S, every_s=3600)
+    assert rig.cloud.stops == ["new"]
+
+
+def test_each_closing_is_told_and_each_opening() -> None:
+    """Closed, open and closed for the same tranche: the second closing is told as the first."""
+    rig = Rig(in_two_tranches())
+    rig.cloud.add(server("old"))
+    rig.run_until(T0 + 1800, every_s=150)
+    again = GrantOrder("acme", "again", 30 * 10**6)
+    perform(rig.book, Deed(again, "a test", "ann", rig.clock.now_s()))
+    rig.run_until(T0 + DAY_S, every_s=600)
+    words = [text.partition(" from now on")[0].partition(" again")[0] for text in told(rig)]
+    shut, free = "acme may start no servers", "acme may start servers"
+    assert words == [shut, free, shut]
+
+
+def test_what_was_told_in_shadow_is_told_once_armed() -> None:
+    """In shadow the operators heard it: the startup hears it when it counts."""
+    rig = Rig(in_two_tranches())
+    word(rig, "mode", EVERYONE, "shadow")
+    rig.cloud.add(server("old"))
+    rig.run_until(T0 + DAY_S, every_s=3600)
+    word(rig, "mode", EVERYONE, "enforce")
+    rig.run(30)
+    rig.run(30)
+    rows = [row["mode"] for row in rig.all("notice") if row["rule"] == "closing"]
+    assert rows == ["shadow", "enforce"]
 
 
 def test_the_next_tranche_lifts_the_notice() -> None:
