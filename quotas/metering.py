@@ -200,15 +200,25 @@ class _Zone:
             yield replace(self._priced(run), state=server.state)
 
     def _by_owner(self, run: Run) -> Iterable[Run]:
-        """The run, cut where its project passed to another startup: each second is its owner's."""
+        """The run, cut where its project passed to another startup: each second is its owner's.
+
+        It ends where the project was given up and is nobody's since.
+        """
         until_s = max(self.sweep.at_s, run.start_s) if run.end_s is None else run.end_s - 1
         heir = self.program.owner(run.project_id, until_s)
-        if heir is None or heir.name == run.startup:
+        if heir is None:
+            passed_s = self.program.given_up_s(run.project_id, until_s)
+        else:
+            passed_s = _passed_s(heir, run.project_id, until_s)
+        if passed_s is None or (heir is not None and heir.name == run.startup):
             yield run
             return
-        passed_s = max(_passed_s(heir, run.project_id, until_s), run.posted_until_s)
+        passed_s = max(passed_s, run.posted_until_s)
         if run.end_s is not None and passed_s >= run.end_s:
             yield run
+            return
+        if heir is None:
+            yield from self._by_owner(replace(run, end_s=passed_s, end_error_s=0, state="ended"))
             return
         if passed_s > run.start_s:
             kept = replace(run, end_s=passed_s, end_error_s=0)

@@ -234,6 +234,12 @@ class Program:
                 return startup
         return None
 
+    def given_up_s(self, project_id: str, instant_s: int) -> int | None:
+        """When a Scaleway Project was last given up before an instant; None: it never was."""
+        tenures = (tenure for tenure, _ in self._tenures.get(project_id, ()))
+        ends = [tenure.until_s for tenure in tenures if tenure.until_s is not None]
+        return max((end_s for end_s in ends if end_s <= instant_s), default=None)
+
     def pool_of(self, flavor: str) -> Pool | None:
         """The pool that a flavor belongs to; None for a flavor that is not listed."""
         return self._pools.get(flavor)

@@ -210,6 +210,15 @@ def test_a_project_that_leaves_the_program_is_metered_on() -> None:
     assert (run.startup, run.end_s) == ("acme", None)
 
 
+@pytest.mark.parametrize(("posted_s", "end_s"), [(1000, 1500), (1700, 1700)])
+def test_a_project_that_is_given_up_ends_its_run(posted_s: int, end_s: int) -> None:
+    """From `until` on it is nobody's; what was charged by then stays charged."""
+    program = a_program(a_startup("acme", projects=(Tenure("p-acme", 0, 1500),)))
+    run = a_run(posted_until_s=posted_s)
+    ended = only(step(a_server(project_id="p-acme"), runs=[run], program=program))
+    assert (ended.startup, ended.end_s, ended.state) == ("acme", end_s, "ended")
+
+
 def test_a_resize_ends_one_run_and_begins_another() -> None:
     """Another flavor is another price: the old run ends when last sure, the new is dated."""
     resized = a_server(commercial_type=BIG_TYPE, modified_s=1600)
