@@ -8,14 +8,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
 from quotas.book.deeds import perform_in
 from quotas.corrections import Refused
 from quotas.notices import Notice
 from quotas.orders import Deed, RefundOrder
 from quotas.reminders import BROKEN
-from quotas.tables import DECISION
+from quotas.tables import DECISION, RUN
 from quotas.units import format_duration
 
 ACTOR = "amends"
@@ -27,12 +27,20 @@ def make_amends(connection: Connection, notices: Iterable[Notice], now_s: int) -
         if not notice.is_broken or notice.state != "executed" or notice.off_s is None:
             continue
         short_s = _short_s(connection, notice)
-        order = RefundOrder(notice.off_s - short_s, notice.off_s, server=notice.server_id)
+        end_s = _charged_until_s(connection, notice.server_id, notice.off_s)
+        order = RefundOrder(end_s - short_s, end_s, server=notice.server_id)
         reason = f"notice {notice.id} was short of {format_duration(short_s)}"
         try:
             perform_in(connection, Deed(order, reason, ACTOR, now_s, f"broken-{notice.id}"))
         except Refused:
             continue  # nothing was charged then, or all of it was returned before
+
+
+def _charged_until_s(connection: Connection, server_id: str, off_s: int) -> int:
+    """Where the last run of a server ended: long before it was seen off, after an outage."""
+    ends = select(func.max(RUN.c.end_s)).where(RUN.c.server_id == server_id, RUN.c.end_s <= off_s)
+    end_s: int | None = connection.scalar(ends)
+    return off_s if end_s is None else end_s
 
 
 def _short_s(connection: Connection, notice: Notice) -> int:

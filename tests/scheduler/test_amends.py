@@ -7,9 +7,10 @@ from sqlalchemy import update
 from quotas.book.spoken import spoken_since
 from quotas.book.state import load
 from quotas.book.verify import verify
+from quotas.observation import Cause, Unknown
 from quotas.tables import NOTICE
 from quotas.units import Period, cost_ucr
-from tests.scheduler.rig import RATE, T0, Rig, program, server
+from tests.scheduler.rig import RATE, T0, ZONE, Rig, program, server
 
 SHORT_S = 600
 
@@ -32,6 +33,14 @@ def refunds(rig: Rig) -> list[dict[str, object]]:
     return [row for row in rig.all("transfer") if row["kind"] == "refund"]
 
 
+def returned_ucr(rig: Rig) -> int:
+    """What they return to acme."""
+    entries = {
+        row["transfer_id"]: row for row in rig.all("entry") if row["account"] == "usage:acme"
+    }
+    return -sum(int(str(entries[row["id"]]["amount_ucr"])) for row in refunds(rig))
+
+
 def test_the_missing_seconds_are_refunded_when_the_server_is_off() -> None:
     """Ten minutes short: the last ten minutes it was charged for return, exactly, and once."""
     rig = stopped_too_early()
@@ -40,15 +49,24 @@ def test_the_missing_seconds_are_refunded_when_the_server_is_off() -> None:
     rig.cloud.turn_off("s1")
     rig.run(30)
     rig.run(30)
-    returned = refunds(rig)
-    assert {row["actor"] for row in returned} == {"amends"}
-    entries = {
-        row["transfer_id"]: row for row in rig.all("entry") if row["account"] == "usage:acme"
-    }
-    total = -sum(int(str(entries[row["id"]]["amount_ucr"])) for row in returned)
-    assert abs(total - cost_ucr(RATE, 0, Period(0, SHORT_S))) <= 30 * RATE // 3600
+    assert {row["actor"] for row in refunds(rig)} == {"amends"}
+    assert abs(returned_ucr(rig) - cost_ucr(RATE, 0, Period(0, SHORT_S))) <= 30 * RATE // 3600
     # The deed is not hidden by the amends: the book goes on to name it.
     assert "before its notice's deadline" in str(verify(rig.book).fault)
+
+
+def test_an_outage_after_the_stop_takes_nothing_from_the_refund() -> None:
+    """Off at once, and seen off an hour later: the seconds before it was off return."""
+    rig = stopped_too_early()
+    rig.run(30)
+    del rig.cloud.turn_off
+    rig.cloud.turn_off("s1")
+    off_s = rig.clock.now_s()
+    rig.cloud.answers[ZONE] = lambda at: Unknown(ZONE, at, Cause.UNREACHABLE, "no answer")
+    rig.run_until(off_s + 3600, 600)
+    rig.cloud.answers.clear()
+    rig.run(30)
+    assert returned_ucr(rig) == cost_ucr(RATE, 0, Period(0, SHORT_S))
 
 
 def test_amends_are_nobodys_word() -> None:
