@@ -109,14 +109,20 @@ def log_to_stderr(*, as_json: bool) -> None:
     )
 
 
+LONGEST_CYCLE_S = 30
+"""With what a cycle takes itself, less than quotas.metering.SHORTEST_BOUNCE_S: an edit of a
+server in a longer gap would make its time free."""
+
+
 def cycle_s(text: str) -> int:
     """The time between cycles, from an option's text."""
     try:
         seconds = parse_duration(text)
     except ValueError as error:
         raise typer.BadParameter(f"--cycle: {error}") from None
-    if not 1 <= seconds <= 3600:
-        raise typer.BadParameter(f"--cycle is {text}: choose between 1s and 1h")
+    if not 1 <= seconds <= LONGEST_CYCLE_S:
+        why = "what may have stopped and started between two looks is not charged"
+        raise typer.BadParameter(f"--cycle is {text}: choose between 1s and 30s; {why}")
     return seconds
 
 

@@ -183,7 +183,7 @@ def run(
     state: State = DEFAULT_STATE,
     listen: Annotated[str, typer.Option(help="host:port of /metrics.")] = "127.0.0.1:9464",
     program: Annotated[Path | None, typer.Option(help="Apply this file first.")] = None,
-    cycle: Annotated[str, typer.Option(help="Time between cycles: 30s, 1m.")] = "30s",
+    cycle: Annotated[str, typer.Option(help="Time between cycles, 1s to 30s.")] = "30s",
 ) -> None:
     """Run the daemon until SIGTERM: observe, meter, charge, decide, act."""
     log_to_stderr(as_json=not sys.stderr.isatty())

@@ -233,7 +233,8 @@ def test_explain_knows_nothing_of_a_stranger(desk: Desk) -> None:
     ("arguments", "sentence"),
     [
         (["verfy"], "No such command 'verfy'. Did you mean 'verify'?"),
-        (["run", "--cycle", "0s"], "--cycle is 0s: choose between 1s and 1h"),
+        (["run", "--cycle", "0s"], "--cycle is 0s: choose between 1s and 30s"),
+        (["run", "--cycle", "1m"], "--cycle is 1m: choose between 1s and 30s; what may have"),
         (["run", "--cycle", "soon"], "--cycle: 'soon' is not a duration"),
         (["run", "--listen", "nonsense"], "--listen is 'nonsense': write host:port such as"),
         (["explain", "acme", "--limit", "0"], "'--limit': Input should be greater than or equal"),
