@@ -133,14 +133,8 @@ def apply(
     """Put the program file in force: a new version in the book, each grant posted once."""
     changes = _changes(state, program)
     parsed = parse_program(read_text(program), str(program))
-    risky = [change.path for change in changes if change.needs_confirm]
-    if risky and confirm != parsed.name:
-        typer.echo(
-            f"cohortd: refused: {', '.join(risky)} would stop servers, lower a share in use or "
-            f"loosen a guard: add --confirm {parsed.name}",
-            err=True,
-        )
-        raise typer.Exit(1)
+    if confirm != parsed.name:
+        _refuse_risky(changes, f"add --confirm {parsed.name}")
     book = Book.open(state)
     version = apply_program(book, parsed, SystemClock().now_s(), actor())
     if as_json:
@@ -153,6 +147,18 @@ def apply(
                 f"note: the file says {parsed.mode}, and {word.value} is in force: {word.text}; "
                 f"'cohortd {'disarm' if word.value == 'enforce' else 'arm'}' changes that"
             )
+
+
+def _refuse_risky(changes: Iterable[Change], fix: str) -> None:
+    """End the command where a change needs a person's word."""
+    risky = [change.path for change in changes if change.needs_confirm]
+    if risky:
+        typer.echo(
+            f"cohortd: refused: {', '.join(risky)} would stop servers, lower a share in use or "
+            f"loosen a guard: {fix}",
+            err=True,
+        )
+        raise typer.Exit(1)
 
 
 def _changes(state: Address, program: Path) -> tuple[Change, ...]:
@@ -182,7 +188,9 @@ def _change(change: Change) -> dict[str, object]:
 def run(
     state: State = DEFAULT_STATE,
     listen: Annotated[str, typer.Option(help="host:port of /metrics.")] = "127.0.0.1:9464",
-    program: Annotated[Path | None, typer.Option(help="Apply this file first.")] = None,
+    program: Annotated[
+        Path | None, typer.Option(help="Apply this file first, if it needs no --confirm.")
+    ] = None,
     cycle: Annotated[str, typer.Option(help="Time between cycles, 1s to 30s.")] = "30s",
 ) -> None:
     """Run the daemon until SIGTERM: observe, meter, charge, decide, act."""
@@ -194,6 +202,9 @@ def run(
     book = Book.open(state)
     if program is not None:
         parsed = parse_program(read_text(program), str(program))
+        # A restart is nobody's word: what `apply` would ask about is not done by it.
+        fix = f"apply it with 'cohortd apply --confirm {parsed.name}' first"
+        _refuse_risky(_changes(state, program), fix)
         apply_program(book, parsed, clock.now_s(), actor())
     drain = InboxDrain(book, state.folder)
     beat = Cycle(

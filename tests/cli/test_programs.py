@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from uuid import UUID
 
 import pytest
 
@@ -73,6 +74,10 @@ def test_a_risky_change_needs_the_programs_name(case: str, desk: Desk) -> None:
     for refused in (desk.run("apply"), desk.run("apply", "--confirm", "other")):
         assert refused.code == 1 and refused.out == ""
         assert path in refused.err and "--confirm trial" in refused.err
+    env = {"SCW_ACCESS_KEY": "SCW" + "0" * 17, "SCW_SECRET_KEY": str(UUID(int=1))}
+    env["SCW_DEFAULT_ORGANIZATION_ID"] = str(UUID(int=2))
+    started = desk.run("run", "--program", desk.file, "--listen", "127.0.0.1:0", env=env)
+    assert started.code == 1 and f"{path} would" in started.err and "apply --confirm" in started.err
     assert desk.in_force() == book
     assert desk.run("apply", "--confirm", "trial", "--json").json["version"] == 2
     assert desk.run("plan", "--json").json == [] and desk.run("verify").code == 0
