@@ -82,9 +82,10 @@ def shortfall(
 ) -> Inputs | None:
     """What was missing of the notice that a startup was promised; None where nothing was.
 
-    A stop that we sent before the deadline took the seconds in between. A notice that no
-    channel took before its deadline was none: the whole minimum is missing. Each notice
-    is found short once.
+    A stop that we sent before the deadline took the seconds in between; one that failed took
+    none, and where stops waited since, the deadline is a later one. A notice that no channel
+    took before its deadline was none: the whole minimum is missing. Each notice is found
+    short once.
     """
     if notice.id is None or notice.is_broken or notice.mode != "enforce":
         return None
@@ -94,7 +95,8 @@ def shortfall(
         "notice": notice.id,
         "deadline_s": notice.deadline_s,
     }
-    sent = [i.sent_s for i in intents if i.notice_id == notice.id and i.sent_s is not None]
+    own = [i for i in intents if i.notice_id == notice.id and i.state in {"sent", "confirmed"}]
+    sent = [i.sent_s for i in own if i.sent_s is not None]
     if sent and min(sent) < notice.deadline_s:
         short_s = notice.deadline_s - max(min(sent), notice.given_s)
         return {**of, "sent_s": min(sent), "given_s": notice.given_s, "short_s": short_s}

@@ -232,6 +232,24 @@ def test_a_freeze_holds_a_stop_that_was_not_sent_yet() -> None:
     assert "intent 1 was decided before its notice's deadline" in str(verify(rig.book).fault)
 
 
+def test_a_stop_that_failed_before_a_freeze_broke_no_promise() -> None:
+    """It had its whole notice then; what it has again after the freeze was taken by nobody."""
+    rig = Rig(program(limit=0))
+    rig.cloud.add(server())
+    rig.cloud.turn_off = lambda _: None  # type: ignore[method-assign]  # it does not stop
+    while [row["state"] for row in rig.all("intent")] != ["failed"]:
+        rig.run(30)
+    word(rig, "freeze", "acme", for_s=HOUR_S)
+    rig.run_until(rig.clock.now_s() + HOUR_S, 300)
+    while last(rig)["state"] == "executing":
+        rig.run(10)
+    assert last(rig)["state"] == "open" and not last(rig)["is_broken"]
+    del rig.cloud.turn_off
+    rig.run_until(rig.clock.now_s() + 300)
+    assert last(rig)["state"] == "executed" and verify(rig.book).fault is None
+    assert not [row for row in rig.all("transfer") if row["kind"] == "refund"]
+
+
 def test_a_start_that_was_not_sent_yet_is_given_up_when_nothing_asks_for_it() -> None:
     """Throttled, then stopped by an operator: it is not powered on after all."""
     rig = Rig(acme(program(), auto_resume=True))

@@ -21,6 +21,7 @@ SLOW_S = 250
 """How much longer a cycle may take that something befell."""
 GOES_ON = ("credits", "cohort-end", "membership", "operator")
 """Rules whose notice is the startup's once, not once for each start."""
+SUBJECT = ("startup", "server_id", "rule", "cause")
 
 
 def conduct(found: Evidence) -> Iterator[str]:
@@ -62,10 +63,19 @@ def _calls(found: Evidence) -> Iterator[str]:
             yield from _brought_back(found, call, told[call.server_id])
             continue
         yield from _held_back(found, call)
-        if not any(
-            n["deadline_s"] <= call.at_s and n["mode"] == "enforce" for n in told[call.server_id]
-        ):
+        mine = [n for n in told[call.server_id] if n["mode"] == "enforce"]
+        if not any(_stood_s(found, n, call.at_s) <= call.at_s for n in mine):
             yield f"I12 {call.server_id} was stopped at {call.at_s} without notice"
+
+
+def _stood_s(found: Evidence, notice: Row, at_s: int) -> Any:
+    """The deadline that a notice had at an instant: one that waited had its minimum again."""
+    if notice["deadline_s"] <= at_s:
+        return notice["deadline_s"]
+    of = [notice[name] for name in SUBJECT]
+    later = (d for d in found.decisions if d["verb"] == "renew" and d["at_s"] > at_s)
+    was = (d["inputs"]["was_due_s"] for d in later if [d[name] for name in SUBJECT] == of)
+    return min([notice["deadline_s"], *(was_s for was_s in was if was_s >= notice["given_s"])])
 
 
 def _reclaims(found: Evidence) -> Iterator[str]:
@@ -140,6 +150,8 @@ def _notices(found: Evidence) -> Iterator[str]:
         found.judged["notices"] += subject not in given
         if subject not in given and left_s < NOTICE_S:
             yield f"notice {notice['id']} of {notice['server_name']} leaves only {left_s} s"
+        if notice["is_broken"]:
+            yield f"notice {notice['id']} of {notice['server_name']} counts as broken"
         given[subject] = notice["id"]
     yield from _go_on(found)
 

@@ -191,7 +191,10 @@ def _of_sql(book: Any) -> dict[str, Any]:
             "intents": rows("SELECT * FROM intent ORDER BY id"),
             "disputes": rows("SELECT * FROM dispute"),
             "requests": rows("SELECT * FROM request ORDER BY id"),
-            "decisions": rows("SELECT * FROM decision ORDER BY id"),
+            "decisions": [
+                {**row, "inputs": json.loads(row["inputs"])}
+                for row in rows("SELECT * FROM decision ORDER BY id")
+            ],
             "believed": [tuple(r.values()) for r in rows(f"SELECT {BELIEVED}")],
             "withheld": rows("SELECT * FROM withheld ORDER BY id"),
             "other_terms": {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import replace
 
@@ -59,9 +58,8 @@ def test_every_decision_is_recomputed(
     rules = set()
     for play in (*pure.values(), *real.values()):
         for row in evidence_of(play).decisions:
-            inputs = json.loads(row["inputs"]) if isinstance(row["inputs"], str) else row["inputs"]
             of = (row["startup"], row["server_id"], row["rule"], row["verb"], row["cause"])
-            made = Decision(*of, row["reason"], inputs, row["version"])
+            made = Decision(*of, row["reason"], row["inputs"], row["version"])
             assert recompute(made) == made.reason, made
             rules.add(rule_of(made.rule, made.verb))
     assert rules > {"pace", "excess", "request", "outcome", "credits", "runway", "ending"}
