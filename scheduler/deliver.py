@@ -21,7 +21,7 @@ from quotas.messages import Parcel, Receipt
 from scheduler.clock import Clock
 
 SEND_BUDGET_S = 60
-"""The longest a sending may take; it needs that much lease left."""
+"""The longest a sending may take, which `deliver` keeps to; it needs that much lease left."""
 PARCELS_PER_RUN = 200
 
 log = structlog.get_logger()
@@ -64,11 +64,10 @@ class Deliveries:
         """Send what is due; returns how many parcels were tried. Raises nothing of the book's."""
         try:
             tried = 0
+            self._count()
             while tried < PARCELS_PER_RUN and not self._stopped.is_set() and self._next():
                 tried += 1
-            if self._leads() is not None:
-                now_s = self.clock.now_s()
-                self.heard.outbox(pending(self.book, now_s), now_s)
+                self._count()
         except StaleEpoch:
             log.info("delivery.lease_lost")
         except SQLAlchemyError as error:
@@ -78,6 +77,12 @@ class Deliveries:
     def stop(self) -> None:
         """Begin nothing new; the sending under way ends within its timeouts."""
         self._stopped.set()
+
+    def _count(self) -> None:
+        """Tell what waits, before each sending and after it: one may take its whole budget."""
+        if self._leads() is not None:
+            now_s = self.clock.now_s()
+            self.heard.outbox(pending(self.book, now_s), now_s)
 
     def _leads(self) -> Lease | None:
         """The lease, where enough of it is left for a sending."""

@@ -24,13 +24,15 @@ class Deliverer:
             return send_mail(parcel, self.settings)
         if scheme in WEBHOOK:
             return send_webhook(parcel, self.settings)
-        return _send_chat(parcel)
+        return _send_chat(parcel, self.settings)
 
 
-def _send_chat(parcel: Parcel) -> Receipt:
+def _send_chat(parcel: Parcel, settings: Settings) -> Receipt:
     """Send through apprise, which says only whether it went."""
     channel = apprise.Apprise()
     if not channel.add(parcel.recipient):
         return Receipt("refused", "apprise cannot read this contact; see its page for the service")
-    taken = channel.notify(title=parcel.subject, body=parcel.text, body_format="text")
+    taken = channel.notify(
+        title=parcel.subject, body=parcel.text, body_format="text", timeout=settings.total_s
+    )
     return Receipt("sent") if taken else Receipt("retry", "the service did not take it")

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import smtplib
+import socket
 import ssl
 from email.message import EmailMessage
 from email.utils import formatdate
 
+from exporters.notify.deadline import Deadline
 from exporters.notify.settings import Settings
 from quotas.contacts import mail_address
 from quotas.messages import Parcel, Receipt
@@ -45,7 +47,7 @@ def send_mail(parcel: Parcel, settings: Settings) -> Receipt:
         return Receipt("retry", "COHORTD_SMTP_HOST and COHORTD_MAIL_FROM are not set")
     try:
         mail = mail_of(parcel, settings.mail_from)
-        with _connected(settings) as server:
+        with Deadline(settings.total_s) as deadline, _connected(settings, deadline) as server:
             server.send_message(mail)
     except smtplib.SMTPRecipientsRefused as error:
         code, text = next(iter(error.recipients.values()))
@@ -65,17 +67,27 @@ def _text(said: bytes | str) -> str:
     return said.decode("utf-8", "replace") if isinstance(said, bytes) else said
 
 
-def _connected(settings: Settings) -> smtplib.SMTP:
+class _Session(smtplib.SMTP):
+    """A session over a connection that the deadline ends; with "tls" encrypted from the start."""
+
+    def __init__(self, settings: Settings, deadline: Deadline) -> None:
+        self._deadline, self._has_tls = deadline, settings.smtp_encryption == "tls"
+        super().__init__(settings.smtp_host, settings.smtp_port, timeout=settings.timeout_s)
+
+    def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
+        # The one place where smtplib connects, which its SMTP_SSL overrides in the same way.
+        line = self._deadline.connect(host, port, timeout)
+        if self._has_tls:
+            return ssl.create_default_context().wrap_socket(line, server_hostname=host)
+        return line
+
+
+def _connected(settings: Settings, deadline: Deadline) -> smtplib.SMTP:
     """A session with the server, encrypted and logged in as the settings say."""
-    where = (settings.smtp_host, settings.smtp_port)
-    context = ssl.create_default_context()
-    if settings.smtp_encryption == "tls":
-        server: smtplib.SMTP = smtplib.SMTP_SSL(*where, timeout=settings.timeout_s, context=context)
-    else:
-        server = smtplib.SMTP(*where, timeout=settings.timeout_s)
+    server = _Session(settings, deadline)
     try:
         if settings.smtp_encryption == "starttls":
-            server.starttls(context=context)
+            server.starttls(context=ssl.create_default_context())
         if settings.smtp_user:
             server.login(settings.smtp_user, settings.smtp_password)
     except (OSError, smtplib.SMTPException):

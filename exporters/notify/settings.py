@@ -35,6 +35,9 @@ class Settings:
     webhook_secret: str = field(default="", repr=False)
     webhook_allow: tuple[Network, ...] = ()
     timeout_s: int = 10
+    """The longest for one step of a sending: to connect, or to read something."""
+    total_s: int = 45
+    """The longest for a whole sending; the scheduler's SEND_BUDGET_S is longer."""
 
     def secret_of(self, startup: str) -> str:
         """The webhook secret of one startup ("" for the operators), made from the deployment's."""

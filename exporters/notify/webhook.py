@@ -2,7 +2,8 @@
 
 The name is resolved here, every address it has is checked, and the connection is made to
 the checked address: a name that means something else a moment later changes nothing. No
-redirect is followed, little is read, and every step has a timeout.
+redirect is followed, the body of the answer is not read, every step has a timeout, and the
+whole has a deadline.
 """
 
 from __future__ import annotations
@@ -12,15 +13,17 @@ import hmac
 import ipaddress
 import json
 import socket
+import ssl
+from contextlib import closing
+from http.client import HTTPConnection, HTTPException
 from urllib.parse import SplitResult, urlsplit
 
-import urllib3
-from urllib3.exceptions import HTTPError
+from urllib3.util import parse_url
 
+from exporters.notify.deadline import Deadline
 from exporters.notify.settings import Settings
 from quotas.messages import Parcel, Receipt, as_json
 
-MOST_READ = 4096
 TRY_AGAIN = frozenset({408, 425, 429})
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -51,11 +54,13 @@ def send_webhook(parcel: Parcel, settings: Settings) -> Receipt:
         + signature(settings.secret_of(parcel.startup), parcel.claimed_s, body),
     }
     try:
-        address = resolved(url, settings)
-        status = _post(url, address, body, headers, settings.timeout_s)
+        with Deadline(settings.total_s) as deadline:
+            address = resolved(url, settings)
+            line = deadline.connect(address, _port(url), settings.timeout_s)
+            status = _post(url, line, body, headers)
     except Forbidden as error:
         return Receipt("refused", str(error))
-    except (HTTPError, OSError, UnicodeError) as error:
+    except (HTTPException, OSError, ValueError) as error:
         return Receipt("retry", f"{type(error).__name__}: {error}")
     if 200 <= status < 300:
         return Receipt("sent", f"status {status}")
@@ -67,8 +72,8 @@ def send_webhook(parcel: Parcel, settings: Settings) -> Receipt:
 
 def resolved(url: SplitResult, settings: Settings) -> str:
     """The address to connect to. Raises Forbidden where any of the name's may not be reached."""
-    host, port = url.hostname or "", url.port or (443 if url.scheme == "https" else 80)
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    host = url.hostname or ""
+    found = socket.getaddrinfo(host, _port(url), type=socket.SOCK_STREAM)
     addresses = [ipaddress.ip_address(str(row[4][0]).partition("%")[0]) for row in found]
     for address in addresses:
         allowed = _is_allowed(address, settings)
@@ -106,34 +111,17 @@ def _is_allowed(address: Address, settings: Settings) -> bool:
     )
 
 
-def _post(
-    url: SplitResult, address: str, body: bytes, headers: dict[str, str], timeout_s: int
-) -> int:
-    """The status of one POST to an address that was checked, as the name it stands for."""
-    timeout = urllib3.Timeout(connect=timeout_s, read=timeout_s)
-    target = (url.path or "/") + (f"?{url.query}" if url.query else "")
-    pool: urllib3.HTTPConnectionPool
+def _port(url: SplitResult) -> int:
+    return url.port or (443 if url.scheme == "https" else 80)
+
+
+def _post(url: SplitResult, line: socket.socket, body: bytes, headers: dict[str, str]) -> int:
+    """The status of one POST over a connection to the address that stands for the name."""
     if url.scheme == "https":
-        pool = urllib3.HTTPSConnectionPool(
-            address,
-            url.port or 443,
-            timeout=timeout,
-            server_hostname=url.hostname,
-            assert_hostname=url.hostname,
-        )
-    else:
-        pool = urllib3.HTTPConnectionPool(address, url.port or 80, timeout=timeout)
-    with pool:
-        answer = pool.urlopen(
-            "POST",
-            target,
-            body=body,
-            headers=headers,
-            retries=False,
-            redirect=False,
-            preload_content=False,
-            decode_content=False,
-        )
-        answer.read(MOST_READ)
-        answer.close()
-    return int(answer.status)
+        line = ssl.create_default_context().wrap_socket(line, server_hostname=url.hostname)
+    with closing(HTTPConnection(url.netloc)) as connection:
+        connection.sock = line
+        connection.request("POST", parse_url(url.geturl()).request_uri, body, headers)
+        # The status says it all: whoever sends a body without end is not waited for.
+        with connection.getresponse() as answer:
+            return answer.status

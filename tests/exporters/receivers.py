@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -67,8 +68,8 @@ class Hook:
 
 
 @contextmanager
-def http_server() -> Iterator[Hook]:
-    """A running HTTP server on loopback."""
+def http_server(tls: ssl.SSLContext | None = None) -> Iterator[Hook]:
+    """A running HTTP server on loopback, with TLS where it is given any."""
     hook = Hook()
 
     class Handler(BaseHTTPRequestHandler):
@@ -88,6 +89,8 @@ def http_server() -> Iterator[Hook]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     hook.port = server.server_address[1]
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:
@@ -96,3 +99,41 @@ def http_server() -> Iterator[Hook]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+@dataclass
+class Drip:
+    """A server that says `first` to whoever connects, then a byte every tenth of a second."""
+
+    first: bytes
+    port: int = 0
+    was_cut: threading.Event = field(default_factory=threading.Event)
+    """Set once the other side hung up, while there was more to say."""
+
+    def answer(self, server: socket.socket, is_over: threading.Event) -> None:
+        """Answer one connection, for twenty seconds at most."""
+        line, _ = server.accept()
+        with line:
+            try:
+                line.sendall(self.first)
+                for _ in range(200):
+                    if is_over.wait(0.1):
+                        return
+                    line.sendall(b"x")
+            except OSError:
+                self.was_cut.set()
+
+
+@contextmanager
+def dripping(first: bytes) -> Iterator[Drip]:
+    """A running server on loopback that never comes to an end."""
+    drip, is_over = Drip(first), threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        drip.port = server.getsockname()[1]
+        thread = threading.Thread(target=drip.answer, args=(server, is_over))
+        thread.start()
+        try:
+            yield drip
+        finally:
+            is_over.set()
+            thread.join()

@@ -12,7 +12,7 @@ from exporters.notify.deliver import Deliverer
 from exporters.notify.settings import Settings
 
 from .parcels import a_message, a_parcel
-from .receivers import Mailbox, smtp_server
+from .receivers import Mailbox, dripping, smtp_server
 
 
 @pytest.fixture
@@ -111,6 +111,18 @@ def test_a_server_that_is_down_is_tried_again() -> None:
         )
         receipt = Deliverer(settings)(a_parcel())
     assert receipt.outcome == "retry" and "refused" in receipt.detail.lower()
+
+
+@pytest.mark.parametrize("encryption", ["none", "tls"])
+def test_a_server_that_talks_for_ever_is_cut_at_the_deadline(encryption: str) -> None:
+    """A greeting or a handshake without end holds no mail longer than its limit."""
+    first = {"none": b"220 ", "tls": b"\x16\x03\x03\x3f\xff"}[encryption]
+    with dripping(first) as drip:
+        send = through(Mailbox(port=drip.port))
+        send.settings = replace(send.settings, smtp_encryption=encryption, total_s=1)
+        receipt = send(a_parcel())
+        assert receipt.outcome == "retry" and "no end within 1 s" in receipt.detail
+        assert drip.was_cut.wait(5)
 
 
 def test_starttls_is_not_given_up_where_the_server_has_none(mailbox: Mailbox) -> None:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import ipaddress
 import json
 import socket
+import ssl
 import subprocess
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,9 +18,10 @@ import pytest
 from exporters.notify.deliver import Deliverer
 from exporters.notify.settings import Settings, SettingsError, read_settings
 from exporters.notify.webhook import is_public
+from quotas.messages import Receipt
 
 from .parcels import a_message, a_parcel
-from .receivers import Hook, http_server
+from .receivers import Hook, dripping, http_server
 
 SECRET = "0123456789abcdef0123456789abcdef"
 LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"),)
@@ -133,6 +137,32 @@ def test_a_name_that_changes_its_mind_is_connected_where_it_was_checked(
     assert hook.requests[0][1]["Host"] == f"rebind.example.com:{hook.port}"
 
 
+def test_tls_is_checked_against_the_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """At the checked address the certificate must be the name's, and of a known issuer."""
+    key, certificate = str(tmp_path / "key"), str(tmp_path / "certificate")
+    command = "openssl req -x509 -nodes -newkey ec -pkeyopt ec_paramgen_curve:P-256 -days 9 -subj /"
+    name = ["-addext", "subjectAltName=DNS:hooks.example.com"]
+    subprocess.run(
+        [*command.split(), *name, "-keyout", key, "-out", certificate],
+        check=True,
+        capture_output=True,
+    )
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate, key)
+    real = socket.getaddrinfo
+    monkeypatch.setattr(socket, "getaddrinfo", lambda _, *a, **k: real("127.0.0.1", *a, **k))
+    with http_server(tls) as hook:
+
+        def sent_to(host: str) -> Receipt:
+            return Deliverer(OPEN)(a_parcel(recipient=f"https://{host}:{hook.port}/"))
+
+        assert "CERTIFICATE_VERIFY_FAILED" in sent_to("hooks.example.com").detail
+        monkeypatch.setenv("SSL_CERT_FILE", certificate)
+        assert "CERTIFICATE_VERIFY_FAILED" in sent_to("other.example.com").detail
+        assert hook.requests == []
+        assert sent_to("hooks.example.com").outcome == "sent"
+
+
 def test_a_redirect_is_not_followed(hook: Hook) -> None:
     """Not to a private address, not anywhere: the second server hears nothing."""
     with http_server() as inner:
@@ -158,6 +188,52 @@ def test_each_status_has_its_meaning(hook: Hook, status: int, outcome: str) -> N
     """What may be mended by waiting is tried again; a plain refusal is not."""
     hook.status = status
     assert Deliverer(OPEN)(to(hook)).outcome == outcome
+
+
+@pytest.mark.parametrize(
+    ("scheme", "first"),
+    [
+        ("http", b"HTTP/1.1 2"),
+        ("http", b"HTTP/1.1 200 OK\r\nX-Header: "),
+        ("https", b"\x16\x03\x03\x3f\xff"),
+    ],
+    ids=["status", "headers", "handshake"],
+)
+def test_who_answers_for_ever_is_cut_at_the_deadline(scheme: str, first: bytes) -> None:
+    """A byte now and then, each within the read timeout, holds no sending longer than its limit."""
+    brief = replace(OPEN, total_s=1)
+    with dripping(first) as drip:
+        receipt = Deliverer(brief)(a_parcel(recipient=f"{scheme}://127.0.0.1:{drip.port}/"))
+        assert receipt.outcome == "retry" and "no end within 1 s" in receipt.detail
+        assert drip.was_cut.wait(5), "its connection is closed, not left to a thread"
+
+
+def test_a_body_without_end_is_not_waited_for() -> None:
+    """The status was all that was asked: the message is taken at once."""
+    with dripping(b"HTTP/1.1 200 OK\r\nContent-Length: 4000\r\n\r\n") as drip:
+        receipt = Deliverer(OPEN)(a_parcel(recipient=f"http://127.0.0.1:{drip.port}/"))
+        assert (receipt.outcome, receipt.detail) == ("sent", "status 200")
+        assert drip.was_cut.wait(5)
+
+
+def test_a_name_that_is_found_too_late_is_not_connected_to(
+    hook: Hook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The time that a name server takes counts too: what then would be sent is cut."""
+    real = socket.getaddrinfo
+
+    def late(host: str, *args: Any, **kwargs: Any) -> Any:
+        if host != "slow.example.com":
+            return real(host, *args, **kwargs)
+        for thread in threading.enumerate():
+            if isinstance(thread, threading.Timer):
+                thread.join(5)  # until the time is over
+        return real("127.0.0.1", *args, **kwargs)
+
+    monkeypatch.setattr(socket, "getaddrinfo", late)
+    receipt = Deliverer(replace(OPEN, total_s=1))(to(hook, "slow.example.com"))
+    assert receipt.outcome == "retry" and "no end within 1 s" in receipt.detail
+    assert hook.requests == []
 
 
 def test_without_tls_only_named_networks_are_reached(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ from quotas.book.verify import verify
 from quotas.heads import hashes_in
 from quotas.messages import Parcel, Receipt
 from quotas.program import Program
-from scheduler.deliver import Deliver, Deliveries
+from scheduler.deliver import SEND_BUDGET_S, Deliver, Deliveries
 from tests.exporters.receivers import Mailbox, smtp_server
 
 from .rig import DAY_S, T0, Rig, program, server
@@ -249,6 +249,32 @@ def test_a_sending_holds_no_transaction() -> None:
 
     assert deliveries(rig, slow).run() == 2
     assert sorted(written) == [CTO, OPS]
+
+
+def test_what_waits_is_told_while_a_sending_hangs() -> None:
+    """The gauges count the parcel under way and what waits behind it, and fall as each ends."""
+    rig, metrics = Rig(told()), Metrics()
+    rig.cycle.publish = metrics.publish
+    rig.cloud.add(server())
+    rig.run(30)
+    waiting: list[float] = []
+
+    def shown() -> float:
+        families = text_string_to_metric_families(metrics.render().decode())
+        found = {sample.name: sample.value for family in families for sample in family.samples}
+        return found["cohortd_deliveries_pending"]
+
+    def slow(_: Parcel) -> Receipt:
+        waiting.append(shown())
+        return Receipt("sent")
+
+    assert deliveries(rig, slow, metrics).run() == 2
+    assert [*waiting, shown()] == [2, 1, 0]
+
+
+def test_a_sending_is_over_before_its_lease_may_be() -> None:
+    """The limit that the sender keeps lies within the budget that is asked of the lease."""
+    assert 0 < Settings().timeout_s < Settings().total_s < SEND_BUDGET_S
 
 
 def test_stopping_ends_after_the_sending_under_way() -> None:
