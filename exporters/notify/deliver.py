@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import apprise
+from apprise import OverflowMode
 
 from exporters.notify.mail import send_mail
 from exporters.notify.settings import Settings
@@ -32,6 +33,9 @@ def _send_chat(parcel: Parcel, settings: Settings) -> Receipt:
     channel = apprise.Apprise()
     if not channel.add(parcel.recipient):
         return Receipt("refused", "apprise cannot read this contact; see its page for the service")
+    for service in channel:
+        # By default what is longer than the service takes is left to it, and it refuses.
+        service.overflow_mode = OverflowMode.SPLIT
     taken = channel.notify(
         title=parcel.subject, body=parcel.text, body_format="text", timeout=settings.total_s
     )

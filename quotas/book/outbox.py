@@ -17,7 +17,7 @@ from sqlalchemy import ColumnElement, Connection, Row, and_, case, false, func, 
 from quotas.book.lease import Lease, fence
 from quotas.book.session import Book
 from quotas.book.upserts import keeping
-from quotas.contacts import masked
+from quotas.contacts import CHAT, masked, scheme_of
 from quotas.heads import Head, head_message
 from quotas.letters import letter
 from quotas.messages import HEADS, OPERATOR, STARTUP, Addressees, Draft, Message, Parcel, Receipt
@@ -31,6 +31,9 @@ LAST_RETRY_S = 900
 MOST_ATTEMPTS = 12
 """About two hours of retries; then the message has failed, visibly."""
 MOST_IN_DIGEST = 100
+MOST_IN_CHAT = 5
+"""Chat services take some 1,000 characters, a letter is about that long, and the parts of a
+digest go out seconds apart: more of them would outlast a sending."""
 OF_NO_NOTICE = 0
 _FRESH: Mapping[str, Any] = {
     "state": "waiting",
@@ -163,7 +166,8 @@ def claim(book: Book, lease: Lease, now_s: int) -> Parcel | None:
         values |= {"claimed_s": now_s, "epoch": lease.epoch}
         ids = [row.id for row in rows]
         connection.execute(update(OUTBOX).where(OUTBOX.c.id.in_(ids)).values(**values))
-    messages = tuple(_message(row) for row in rows)
+    # In one order at every attempt: the Message-ID is made from the first.
+    messages = tuple(_message(row) for row in sorted(rows, key=lambda row: int(row.id)))
     return Parcel(batch, head.recipient, now_s, attempts, messages)
 
 
@@ -178,7 +182,7 @@ def _is_due(lease: Lease, now_s: int) -> ColumnElement[bool]:
 
 def _batch_of(head: Row[Any]) -> Any:
     """What is sent together with the first: what was before, or else its digest."""
-    rows = select(OUTBOX).order_by(OUTBOX.c.id)
+    rows = select(OUTBOX).order_by(OUTBOX.c.due_s, OUTBOX.c.id)
     if head.batch:
         return rows.where(OUTBOX.c.batch == head.batch)
     if head.is_urgent:
@@ -189,7 +193,8 @@ def _batch_of(head: Row[Any]) -> Any:
         mine = and_(mine, OUTBOX.c.startup == head.startup)
     fresh = and_(OUTBOX.c.state == "waiting", OUTBOX.c.batch == "")
     rows = rows.where(mine, fresh, OUTBOX.c.is_urgent == false())
-    return rows.limit(MOST_IN_DIGEST)
+    is_chat = scheme_of(head.recipient) in CHAT
+    return rows.limit(MOST_IN_CHAT if is_chat else MOST_IN_DIGEST)
 
 
 def _message(row: Row[Any]) -> Message:

@@ -150,6 +150,17 @@ def test_a_digest_joins_what_can_wait_for_one_recipient(book: Book) -> None:
     assert len(taken(book, lease, 4500).messages) == 1
 
 
+def test_a_digest_for_a_chat_is_small_and_holds_what_is_due(book: Book) -> None:
+    """What is due goes first, with four more at most, in the order they were written; then on."""
+    calm = {"is_urgent": False, "recipient": "discord://1/a"}
+    drafts = [a_draft(f"s{n}", due_s=4500, **calm) for n in range(6)]
+    lease = kept(book, *drafts, a_draft("s6", due_s=4000, **calm))
+    digest = taken(book, lease, 4000)
+    assert [m.server_name for m in digest.messages] == [f"name-s{n}" for n in (0, 1, 2, 3, 6)]
+    record(book, lease, digest, SENT, 4000)
+    assert len(taken(book, lease, 4500).messages) == 2
+
+
 def test_a_retried_digest_is_the_same_digest(book: Book) -> None:
     """What arrives after the first attempt joins a later digest: one name, one content."""
     lease = kept(book, a_draft("s1", is_urgent=False), a_draft("s2", is_urgent=False))

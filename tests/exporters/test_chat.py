@@ -1,0 +1,55 @@
+"""Chat services on the wire: all of a message arrives, however little the service takes at once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+from apprise.plugins.discord import NotifyDiscord
+
+from exporters.notify.deliver import Deliverer
+from exporters.notify.settings import Settings
+
+from .parcels import a_message, a_parcel
+from .receivers import Hook, http_server
+
+MOST = 2000
+"""What Discord takes; more it answers with 400."""
+
+
+@pytest.fixture
+def discord(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hook]:
+    """Discord, on loopback."""
+    with http_server() as running:
+        address = f"http://127.0.0.1:{running.port}/api/webhooks"
+        monkeypatch.setattr(NotifyDiscord, "notify_url", address)
+        yield running
+
+
+def heard(hook: Hook) -> list[str]:
+    """What was posted, in order."""
+    return [json.loads(body)["content"] for _, _, body in hook.requests]
+
+
+def test_a_digest_longer_than_a_chat_takes_arrives_whole(discord: Hook) -> None:
+    """Every word of every letter, in parts that the service does not refuse."""
+    parts = [a_message(f"n{n}.x", text=f"letter {n}\n" + f"word{n} " * 130) for n in range(5)]
+    parcel = a_parcel(*parts, recipient="discord://123456789/abcdefgh")
+    assert len(parcel.text) > 2 * MOST
+    assert Deliverer(Settings())(parcel).outcome == "sent"
+    said = heard(discord)
+    assert len(said) > 1 and max(map(len, said)) <= MOST
+    told = " ".join(said).split()
+    assert [each for each in told if each.startswith("word")] == [
+        f"word{n}" for n in range(5) for _ in range(130)
+    ]
+    assert parcel.subject in said[0]
+
+
+def test_a_letter_that_fits_is_one_message(discord: Hook) -> None:
+    """What is urgent goes alone and is not cut up."""
+    parcel = a_parcel(recipient="discord://123456789/abcdefgh")
+    assert Deliverer(Settings())(parcel).outcome == "sent"
+    (said,) = heard(discord)
+    assert parcel.subject in said and "4.20 credits" in said
