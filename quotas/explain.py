@@ -148,7 +148,9 @@ def _next(decision: Decision, notices: Iterable[Notice], now_s: int) -> str:
             continue
         at = format_instant(notice.deadline_s)
         if notice.state == "held":
-            return "the guard holds it: it is stopped when an hour has passed or it is approved"
+            return (
+                "the guard holds it until the stops of the last hour leave room or it is approved"
+            )
         if notice.state == "shadow":
             return f"nothing: in shadow mode its stop, due at {at}, is only recorded"
         if notice.state == "executing":

@@ -6,7 +6,7 @@ from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from quotas.explain import who_may_change
-from quotas.messages import OPERATOR, TEST, Draft
+from quotas.messages import BROKEN, OPERATOR, TEST, Draft
 from quotas.notices import Notice
 from quotas.units import format_duration, format_instant
 
@@ -26,7 +26,7 @@ def letter(draft: Draft, notice_id: int, now_s: int) -> tuple[str, str]:
     lines += [f"Rule: {notice.rule}", "", notice.text]
     lines += ["", *_ending(draft.kind, notice, notice_id)]
     if draft.audience == OPERATOR:
-        lines.append(_copy(notice))
+        lines.append(_copy(draft.kind, notice))
     return subject, "\n".join(lines) + "\n"
 
 
@@ -53,6 +53,7 @@ def _headline(draft: Draft, what: str, when: str) -> str:
         "held": f"on hold: {what} is not stopped yet",
         "returning": f"{what} is being powered on again",
         "restored": f"{what} runs again",
+        BROKEN: f"broken promise: {what} had less notice than was promised",
     }.get(kind, f"{draft.notice.rule}: {when}")
 
 
@@ -65,6 +66,13 @@ def _ending(kind: str, notice: Notice, notice_id: int) -> list[str]:
             f"It was stopped, as notice {notice_id} announced. Its volumes are kept; you may "
             "start it again once the cause has ended."
         ]
+    if kind == BROKEN:
+        return [
+            f"Notice {notice_id} was not kept: we stopped its server before the deadline, or no "
+            f"channel of {notice.startup} took a word of it by then. 'cohortd explain "
+            f"{notice.startup}' says which, and by how much; that is refunded when the server is "
+            "off."
+        ]
     if kind in _STANDS:
         return [_STANDS[kind]]
     lines = []
@@ -75,13 +83,18 @@ def _ending(kind: str, notice: Notice, notice_id: int) -> list[str]:
 
 
 _STANDS = {
-    "held": "Too many servers were due at once: it runs on until an operator approves the stop.",
+    "held": (
+        "Too many servers were due at once: it runs on until the stops of the last hour leave "
+        "room for it, or an operator approves it."
+    ),
     "returning": "Scaleway is asked to power it on; where it has no such server free, again later.",
     "restored": "It is charged again from now on. Its scratch disk, where it has one, is empty.",
 }
 
 
-def _copy(notice: Notice) -> str:
+def _copy(kind: str, notice: Notice) -> str:
+    if kind == BROKEN:
+        return f"{notice.startup} is not told of this by cohortd: tell it in person."
     if notice.mode == "shadow":
         return "Shadow mode: nothing is touched, and the startup is not told."
     return f"This is the operator's copy; {notice.startup} is told on its own channels."

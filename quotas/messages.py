@@ -1,9 +1,9 @@
 """Who is told of a notice, on which channel, and how soon? Drafts for the outbox.
 
 A notice that is given, reminded of, stopping, ended or told becomes one draft for each
-channel of its startup and of the operators; in shadow mode of the operators alone. What
-falls due before the next quiet hours end is urgent and goes at once. The rest waits for
-the digest, and in quiet hours for their end.
+channel of its startup and of the operators; in shadow mode of the operators alone. So is a
+promise that was broken. What falls due before the next quiet hours end is urgent and goes
+at once. The rest waits for the digest, and in quiet hours for their end.
 """
 
 from __future__ import annotations
@@ -21,6 +21,11 @@ from quotas.units import DAY_S
 STARTUP, OPERATOR = "startup", "operator"
 TEST = "test"
 """The rule of a notice that only tries the channels."""
+BROKEN = "broken"
+"""The kind of message that says that a notice was not kept."""
+NOT_FOR_STARTUPS = frozenset({"stopping", BROKEN})
+"""A stop in progress is the operators' to watch: the startup hears when it is done. A broken
+promise they own up to in person: the startup's channels are often what failed."""
 HEADS = "heads"
 """The rule of a message that is of no notice: it carries the heads of the books."""
 
@@ -115,14 +120,23 @@ def drafts_of(
     known = {notice.id: notice for notice in before}
     drafts: list[Draft] = []
     for notice in changed:
-        kind = _kind(known.get(notice.id) if notice.id is not None else None, notice)
-        if kind is not None:
+        before_it = known.get(notice.id) if notice.id is not None else None
+        for kind in _kinds(before_it, notice):
             drafts += drafts_to(program, notice, kind, now_s)
     return tuple(drafts)
 
 
+def _kinds(before: Notice | None, notice: Notice) -> Iterator[str]:
+    """All that there is to say of a change: a stop and what was wrong with it may come at once."""
+    kind = _kind(before, notice)
+    if kind is not None:
+        yield kind
+    if before is not None and notice.is_broken and not before.is_broken:
+        yield BROKEN
+
+
 def _kind(before: Notice | None, notice: Notice) -> str | None:
-    """What there is to say of a change; None for what nobody has to hear."""
+    """What there is to say of a notice's course; None for what nobody has to hear."""
     if before is None:
         return {"open": "notice", "told": "told"}.get(notice.state)
     if notice.state != before.state:
@@ -144,7 +158,8 @@ def addressees(program: Program, now_s: int) -> Addressees:
 
 def drafts_to(program: Program, notice: Notice, kind: str, now_s: int) -> Iterator[Draft]:
     """One draft for each channel that hears of this kind of message."""
-    is_urgent = notice.deadline_s <= next_end_s(program, now_s) or notice.rule == TEST
+    soon = notice.deadline_s <= next_end_s(program, now_s)
+    is_urgent = soon or notice.rule == TEST or kind == BROKEN
     due_s = now_s if is_urgent else calm_s(program, now_s)
     for audience, recipient in _channels(program, notice, kind):
         yield Draft(notice, kind, audience, recipient, due_s, is_urgent, program.timezone)
@@ -152,8 +167,8 @@ def drafts_to(program: Program, notice: Notice, kind: str, now_s: int) -> Iterat
 
 def _channels(program: Program, notice: Notice, kind: str) -> Iterator[tuple[str, str]]:
     startup = program.known(notice.startup)
-    # A stop in progress is the operators' to watch: the startup hears when it is done.
-    if notice.mode == "enforce" and kind != "stopping" and startup is not None:
+    is_theirs = notice.mode == "enforce" and kind not in NOT_FOR_STARTUPS
+    if is_theirs and startup is not None:
         yield from ((STARTUP, each) for each in dict.fromkeys(startup.contacts))
     if not kind.startswith("reminder") and notice.mode in {"enforce", "shadow"}:
         yield from ((OPERATOR, each) for each in dict.fromkeys(program.operators))

@@ -73,6 +73,46 @@ def test_each_change_is_told_to_those_it_concerns(
     assert {each[0] for each in found} == {kind}
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "kinds"),
+    [
+        ({}, {}, ["broken"]),
+        ({"state": "executing"}, {"state": "executed"}, ["executed", "broken"]),
+        ({}, {"state": "executing"}, ["stopping", "broken"]),
+        ({}, {"reminded_s": 600}, ["reminder-600", "broken"]),
+        ({"is_broken": True}, {"state": "executing"}, ["stopping"]),
+        ({"is_broken": True}, {}, []),
+    ],
+)
+def test_a_broken_promise_is_told_once_beside_all_else(
+    before: dict[str, Any], after: dict[str, Any], kinds: list[str]
+) -> None:
+    """In the cycle that finds it, to the operators alone; what happens meanwhile is told too."""
+    found = told(of_paris(), a_notice(**before), a_notice(is_broken=True, **after))
+    assert list(dict.fromkeys(kind for kind, _, _ in found)) == kinds
+    broken = [(audience, to) for kind, audience, to in found if kind == "broken"]
+    assert broken == [("operator", OPS)] * kinds.count("broken")
+
+
+def test_a_broken_promise_waits_for_no_morning() -> None:
+    """Urgent, though its deadline lies days ahead, in the middle of quiet hours."""
+    before = a_notice(deadline_s=at("2027-01-09T12:00"))
+    now_s = at("2027-01-05T23:00")
+    (draft,) = drafts_of(of_paris(), [before], [replace(before, is_broken=True)], now_s)
+    assert (draft.is_urgent, draft.due_s) == (True, now_s)
+    subject, text = letter(draft, 7, now_s)
+    assert subject == "[acme] broken promise: name-s1 had less notice than was promised"
+    assert "Notice 7 was not kept" in text and "'cohortd explain acme' says which" in text
+    assert "tell it in person" in text and "cohortd notice ack" not in text
+
+
+def test_a_stop_that_is_held_is_not_said_to_need_a_word() -> None:
+    """The guard lets it pass by itself in time: the letter promises no more than that."""
+    draft = Draft(a_notice(state="held"), "held", "startup", CTO, 0, True)
+    _, text = letter(draft, 7, 0)
+    assert "until the stops of the last hour leave room for it, or an operator approves" in text
+
+
 def test_a_startup_that_left_the_program_is_told_through_the_operator() -> None:
     """Nobody knows its contacts any more; the operators still hear."""
     assert told(of_paris(), None, a_notice(id=None, startup="gone")) == [

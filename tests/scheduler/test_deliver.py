@@ -177,6 +177,30 @@ def test_a_channel_that_is_down_ends_as_a_dead_letter_and_a_broken_promise(
     assert amends == ["notice 1 was short of 01:00:00"], "the whole of it"
 
 
+def test_operators_hear_of_a_broken_promise_at_once_and_once(mailbox: Mailbox) -> None:
+    """No channel of the startup takes the notice; whoever answers for it is mailed."""
+    rig = Rig(told())
+    send = mailer(mailbox)
+
+    def half_down(parcel: Parcel) -> Receipt:
+        return Receipt("retry", "no route") if parcel.startup else send(parcel)
+
+    post = deliveries(rig, half_down)
+    rig.cloud.add(server())
+    at_s: list[int] = []
+    while rig.clock.now_s() < T0 + 2 * NOTICE_S:
+        rig.run(30)
+        post.run()
+        if not at_s and any("broken promise" in each for each in subjects(mailbox, OPS)):
+            at_s.append(rig.clock.now_s())
+    heads = [each.partition("] ")[2].partition(" Fri")[0] for each in subjects(mailbox, OPS)]
+    broken = "broken promise: s1 had less notice than was promised"
+    assert sorted(heads) == [broken, "s1 is being stopped now", "s1 stops", "s1 was stopped"]
+    (notice,) = rig.all("notice")
+    assert 0 <= at_s[0] - int(str(notice["deadline_s"])) <= 30
+    assert subjects(mailbox, CTO) == []
+
+
 def test_the_daily_heads_are_mailed_once_a_day_and_prove_the_book(mailbox: Mailbox) -> None:
     """Only if the policy says so, to operators alone; `verify` finds the mailed hash."""
     base = told(mode="off")
