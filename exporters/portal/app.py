@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from jinja2_fragments import render_block
 from pydantic import ValidationError
 from starlette.applications import Starlette
+from starlette.convertors import IntegerConvertor, register_url_convertor
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
@@ -43,6 +44,15 @@ HEADERS = {
     "Referrer-Policy": "same-origin",
     "Vary": "Cookie, Accept-Language",
 }
+
+
+class Number(IntegerConvertor):
+    """The number of a row in an address; starlette's own takes digits that int() refuses."""
+
+    regex = "[0-9]{1,18}"
+
+
+register_url_convertor("number", Number())
 
 
 @dataclass(frozen=True)
@@ -86,9 +96,9 @@ def build_portal(state: Path, source: Source, access: Access, inbox: Inbox) -> S
             Route("/sign-in", sign_in, methods=["POST"]),
             Route("/sign-out", signed_in(sign_out), methods=["POST"]),
             Route("/requests", signed_in(ask), methods=["POST"]),
-            Route("/requests/{number:int}/withdraw", signed_in(withdraw), methods=["POST"]),
-            Route("/notices/{number:int}/acknowledge", signed_in(acknowledge), methods=["POST"]),
-            Route("/notices/{number:int}/snooze", signed_in(snooze), methods=["POST"]),
+            Route("/requests/{number:number}/withdraw", signed_in(withdraw), methods=["POST"]),
+            Route("/notices/{number:number}/acknowledge", signed_in(acknowledge), methods=["POST"]),
+            Route("/notices/{number:number}/snooze", signed_in(snooze), methods=["POST"]),
             Route("/writes/{id}", signed_in(write)),
             Route("/statements/{month}", signed_in(statement)),
             Mount("/static", StaticFiles(packages=[("exporters.portal", "static")])),

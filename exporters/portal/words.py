@@ -101,7 +101,8 @@ def language(request: Request) -> str:
         if chosen in LANGUAGES:
             return chosen
     ranges = request.headers.get("accept-language", "").split(",")[:20]
-    wanted = [each.partition(";")[0].strip() for each in sorted(ranges, key=_rank)]
+    # Tags are the same in any case, and a tag that is found comes back as it was written.
+    wanted = [each.partition(";")[0].strip().lower() for each in sorted(ranges, key=_rank)]
     return negotiate_locale(wanted, list(LANGUAGES), sep="-") or "en"
 
 

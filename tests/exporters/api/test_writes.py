@@ -105,6 +105,22 @@ def test_a_replay_gives_the_same_answer(fresh_site: Site) -> None:
     assert len(list(read_requests(fresh_site.book, 10))) == 1
 
 
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("DELETE", "requests/{}"),
+        ("POST", "notices/{}/acknowledge"),
+        ("GET", "decisions/{}/why"),
+    ],
+)
+@pytest.mark.parametrize("digits", [20, 5000])
+def test_a_number_of_no_row_is_refused(reading: Site, method: str, path: str, digits: int) -> None:
+    """422 that names it, with more digits than Python reads too."""
+    headers = {"Idempotency-Key": "k1"}
+    answer = reading.ask(f"/v1/{path.format('9' * digits)}", method=method, headers=headers)
+    assert answer.status_code == 422 and "path.number" in answer.json()["detail"]
+
+
 def test_a_key_with_another_body_is_refused(fresh_site: Site) -> None:
     """422, and the first write stands alone; the key of another startup is another key."""
     post(fresh_site)

@@ -101,6 +101,19 @@ def test_gpus_are_asked_for_and_the_answer_shown(fresh_site: Site) -> None:
     assert "request 1 is withdrawn" in visitor.page(answer.headers["location"])
 
 
+def test_a_number_of_no_row_is_not_there(fresh_site: Site) -> None:
+    """404 where no row can have it, with more digits than Python reads too; else refused."""
+    visitor = signed_in(fresh_site)
+    for digits in (5000, 19):
+        for path in ("requests/{}/withdraw", "notices/{}/acknowledge", "notices/{}/snooze"):
+            place = f"/portal/{path.format('9' * digits)}"
+            assert visitor.post(place, visitor.form(ASK)).status_code == 404
+    place = f"/portal/requests/{'9' * 18}/withdraw"
+    answer = visitor.post(place, visitor.form(ASK))
+    decide(fresh_site)
+    assert "Refused" in visitor.page(answer.headers["location"])
+
+
 def test_a_double_click_is_one_request(fresh_site: Site) -> None:
     """The same form twice leads to the same answer, and one request."""
     visitor = signed_in(fresh_site)
@@ -240,8 +253,9 @@ def test_the_page_is_small(reading: Site) -> None:
 def test_french_is_chosen_by_the_browser_or_by_the_link(fresh_site: Site) -> None:
     """Accept-Language first, a link over it, and the choice is kept; amounts follow."""
     visitor = signed_in(fresh_site)
-    french = visitor.page(headers={"Accept-Language": "fr-CH, en;q=0.5"})
-    assert '<html lang="fr">' in french and "Crédits restants" in french and "0,99" in french
+    for header in ("FR-ca", "fr-CH, en;q=0.5"):
+        french = visitor.page(headers={"Accept-Language": header})
+        assert '<html lang="fr">' in french and "Crédits restants" in french and "0,99" in french
     assert "Credits left" in visitor.page()
     assert "Crédits restants" in visitor.page("/portal/?lang=fr")
     assert "Crédits restants" in visitor.page()
@@ -257,6 +271,8 @@ def test_french_is_chosen_by_the_browser_or_by_the_link(fresh_site: Site) -> Non
         ("en;q=0.2, fr;q=0.9", "fr"),
         ("fr;q=0.1, en-US", "en"),
         ("fr;q=x", "fr"),
+        ("FR-ca", "fr"),
+        ("EN-gb, fr;q=0.5", "en"),
         (";;q=,,," * 99, "en"),
     ],
 )
