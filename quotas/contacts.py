@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 MAIL = frozenset({"mailto", "mailtos"})
 WEBHOOK = frozenset({"http", "https"})
 CHAT = frozenset(
-    {"discord", "gchat", "msteams", "opsgenie", "pagerduty", "pover", "slack", "tgram", "wxteams"}
+    {"discord", "gchat", "opsgenie", "pagerduty", "pover", "slack", "tgram", "wxteams"}
 )
 SCHEMES = MAIL | WEBHOOK | CHAT
 _ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*")

@@ -84,8 +84,8 @@ def shortfall(
 
     A stop that we sent before the deadline took the seconds in between; one that failed took
     none, and where stops waited since, the deadline is a later one. A notice that no channel
-    took before its deadline was none: the whole minimum is missing. Each notice is found
-    short once.
+    took before its deadline was none: all of it is missing, at most the minimum. Each
+    notice is found short once.
     """
     if notice.id is None or notice.is_broken or notice.mode != "enforce":
         return None
@@ -101,5 +101,8 @@ def shortfall(
         short_s = notice.deadline_s - max(min(sent), notice.given_s)
         return {**of, "sent_s": min(sent), "given_s": notice.given_s, "short_s": short_s}
     if notice.id in undelivered and now_s >= notice.deadline_s:
-        return {**of, "short_s": policy.minimum_notice_s}
+        # One that goes on with an older notice had less left; of that one they were told.
+        promised_s = notice.deadline_s - notice.given_s
+        short_s = min(policy.minimum_notice_s, promised_s)
+        return {**of, "short_s": short_s} if short_s > 0 else None
     return None

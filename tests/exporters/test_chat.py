@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
+import apprise
 import pytest
 from apprise.plugins.discord import NotifyDiscord
 
 from exporters.notify.deliver import Deliverer
 from exporters.notify.settings import Settings
+from quotas.contacts import CHAT
 
 from .parcels import a_message, a_parcel
 from .receivers import Hook, http_server
@@ -25,6 +27,14 @@ def discord(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hook]:
         address = f"http://127.0.0.1:{running.port}/api/webhooks"
         monkeypatch.setattr(NotifyDiscord, "notify_url", address)
         yield running
+
+
+@pytest.mark.filterwarnings("ignore:.*imghdr:DeprecationWarning")
+def test_every_chat_service_is_one_that_the_library_knows() -> None:
+    """It drops services now and then: what it cannot send to is no contact."""
+    services = apprise.Apprise().details()["schemas"]
+    schemes = {scheme for each in services for scheme in each["secure_protocols"] or ()}
+    assert schemes >= CHAT
 
 
 def heard(hook: Hook) -> list[str]:

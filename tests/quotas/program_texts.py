@@ -421,8 +421,8 @@ BAD: dict[str, tuple[str, str, str]] = {
         "mailto://cto@example.com",
         "gotify://10.0.0.1/token",
         f'{ACME}.contacts[0] = "gotify://10.0.0.1/token" goes nowhere cohortd can send to; write'
-        " one of discord, gchat, http, https, mailto, mailtos, msteams, opsgenie, pagerduty,"
-        " pover, slack, tgram, wxteams.",
+        " one of discord, gchat, http, https, mailto, mailtos, opsgenie, pagerduty, pover,"
+        " slack, tgram, wxteams.",
     ),
     "a mail contact holds no password": (
         "mailto://cto@example.com",
