@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,7 +16,11 @@ from quotas.units import Period, cost_ucr, format_instant, month_start_s
 
 
 class ChargeAudit:
-    """Checks charges in the book's order; memory grows with servers and runs."""
+    """Checks charges in the book's order; memory grows with servers and runs.
+
+    That is not the order of time: a run without a price is charged once there is one, after
+    what its server ran later.
+    """
 
     def __init__(self, connection: Connection) -> None:
         self.terms = {
@@ -22,7 +28,8 @@ class ChargeAudit:
             for row in connection.execute(select(GRANT))
         }
         self._charged_until: dict[str, int] = {}
-        self._busy_until: dict[str, int] = {}
+        self._charged: dict[str, list[int]] = defaultdict(list)
+        """Charged stretches of each server, as rising edges: start, end, start, …; none touch."""
         self._month = (0, 0)
 
     def fault(self, posted: Posted, detail: Mapping[str, Any]) -> str | None:
@@ -44,7 +51,7 @@ class ChargeAudit:
     def _place(self, detail: Mapping[str, Any], period: Period) -> str | None:
         """I3: contiguous within its run, disjoint from others, within one UTC month."""
         server, run = detail["server"], detail["run"]
-        if period.start_s < self._busy_until.get(server, period.start_s):
+        if not _added(self._charged[server], period):
             return f"charges seconds of server {server} that are charged already"
         expected_s = self._charged_until.get(run, detail["run_start_s"])
         # A period that costs less than a micro-credit posts nothing: a short gap is right.
@@ -56,7 +63,7 @@ class ChargeAudit:
             self._month = (month_start_s(period.start_s), month_start_s(period.start_s, 1))
         if period.end_s > self._month[1]:
             return f"charges seconds before and after {format_instant(self._month[1])}"
-        self._busy_until[server] = self._charged_until[run] = period.end_s
+        self._charged_until[run] = period.end_s
         return None
 
     def _draws(self, posted: Posted, period: Period) -> str | None:
@@ -70,3 +77,16 @@ class ChargeAudit:
             if terms is None and account not in overdrafts:
                 return f"draws on {account}, which is no grant"
         return None
+
+
+def _added(edges: list[int], period: Period) -> bool:
+    """Add a period to the stretches that rising edges bound, unless it shares a second with one."""
+    at = bisect_right(edges, period.start_s)
+    if at % 2 or at != bisect_left(edges, period.end_s):
+        return False
+    touches_before = at > 0 and edges[at - 1] == period.start_s
+    touches_after = at < len(edges) and edges[at] == period.end_s
+    begins = [] if touches_before else [period.start_s]
+    ends = [] if touches_after else [period.end_s]
+    edges[at - touches_before : at + touches_after] = begins + ends
+    return True

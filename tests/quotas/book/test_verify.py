@@ -164,6 +164,30 @@ def test_a_second_charged_twice_is_found() -> None:
     assert "charged already" in posted(charged(3000, 4000, a_run(start_s=3000)))
 
 
+def ran(*stretches: tuple[int, int]) -> list[Transfer]:
+    """Charges of s2, each under a run of its own, in the order in which they are posted."""
+    return [charged(start_s, end_s, a_run("s2", start_s)) for start_s, end_s in stretches]
+
+
+@pytest.mark.parametrize(
+    "before",
+    [[(0, 1000)], [(0, 1020)], [(2000, 2100), (0, 1020)], [(3000, 3100), (2000, 2900), (10, 1020)]],
+)
+def test_a_run_may_be_charged_after_what_ran_later(before: list[tuple[int, int]]) -> None:
+    """I3: one without a price, before the server was resized, is charged once there is one."""
+    assert posted(*ran((1020, 2000), *before)) == ""
+
+
+@pytest.mark.parametrize(
+    "again",
+    [(0, 1021), (0, 2100), (1019, 2000), (1021, 2000), (1500, 1600), (1999, 2050), (2900, 3001)],
+)
+def test_a_second_charged_twice_is_found_in_any_order(again: tuple[int, int]) -> None:
+    """I3: with what was charged before or after it, in part or whole."""
+    found = posted(*ran((3000, 3100), (1020, 2000), (2000, 2100), again))
+    assert "charges seconds of server s2 that are charged already" in found
+
+
 def test_a_gap_in_a_run_is_found() -> None:
     """I3: a run's charges follow one another without a hole."""
     assert "leaves a gap" in posted(charged(3700, 4000))
