@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, func, or_, select
 
 from quotas.book.posted import newest_id, of_startup, stream
 from quotas.book.state import read_startups
@@ -38,6 +38,7 @@ class Carried:
     through_id: int = 0
 
 
+_OLDEST_MONTH = select(func.min(STATEMENT.c.month))
 _NEWEST_MONTH = select(func.max(STATEMENT.c.month))
 _FIRST_GRANT = select(func.min(GRANT.c.effective_s))
 
@@ -48,8 +49,7 @@ def close_months(connection: Connection, known_s: int, now_s: int) -> int:
     The writes are one for each startup that the book knows. A month is closed once.
     """
     until_s = month_start_s(min(known_s, now_s))
-    last = connection.scalar(_NEWEST_MONTH)
-    first_s = _first_s(connection) if last is None else month_start_s(month_s(last), 1)
+    first_s = _open_s(connection, None)
     if first_s is None or first_s >= until_s:
         return 0
     through_id = newest_id(connection)
@@ -78,14 +78,16 @@ def read_statements(
     Closed ones are as they were closed; the open ones are computed. `as_of` is an
     instant and the last transfer that the book had then.
     """
+    as_of_s = None if as_of is None else as_of[0]
     query = select(STATEMENT).where(STATEMENT.c.startup == startup).order_by(STATEMENT.c.month)
-    if as_of is not None:
-        query = query.where(STATEMENT.c.closed_s <= as_of[0])
+    query = query.where(STATEMENT.c.month <= month_name(until_s))
+    if as_of_s is not None:
+        query = query.where(_closed_by(as_of_s))
     for row in connection.execute(query):
         yield {**json.loads(row.body), "hash": row.hash}
     through_id = newest_id(connection) if as_of is None else as_of[1]
-    carried = _carried(connection, startup, None if as_of is None else as_of[0])
-    first_s = carried.end_s or _first_s(connection)
+    carried = _carried(connection, startup, as_of_s)
+    first_s = _open_s(connection, as_of_s)
     if first_s is None:
         return
     for start_s in months(first_s, until_s + 1):
@@ -111,24 +113,35 @@ def read_closed(
     if startup is not None:
         query = query.where(STATEMENT.c.startup == startup)
     if as_of_s is not None:
-        query = query.where(STATEMENT.c.closed_s <= as_of_s)
+        query = query.where(_closed_by(as_of_s))
     for row in connection.execute(query):
         body = json.loads(row.body)
         yield {**{k: v for k, v in body.items() if k != "lines"}, "hash": row.hash}
 
 
-def _first_s(connection: Connection) -> int | None:
-    """The month in which the first grant takes effect, or else the first transfer."""
+def _open_s(connection: Connection, as_of_s: int | None) -> int | None:
+    """The month after the newest that is closed for anybody; None in an empty book.
+
+    Before any is: the one in which the first grant takes effect, or else the first transfer.
+    """
+    newest = _NEWEST_MONTH if as_of_s is None else _NEWEST_MONTH.where(_closed_by(as_of_s))
+    last = connection.scalar(newest)
+    if last is not None:
+        return month_start_s(month_s(last), 1)
     granted_s = connection.scalar(_FIRST_GRANT)
     if granted_s is None:
         granted_s = connection.scalar(select(func.min(TRANSFER.c.at_s)))
     return None if granted_s is None else month_start_s(granted_s)
 
 
+def _closed_by(as_of_s: int) -> ColumnElement[bool]:
+    return STATEMENT.c.closed_s <= as_of_s
+
+
 def _carried(connection: Connection, startup: str, as_of_s: int | None) -> Carried:
     query = select(STATEMENT).where(STATEMENT.c.startup == startup)
     if as_of_s is not None:
-        query = query.where(STATEMENT.c.closed_s <= as_of_s)
+        query = query.where(_closed_by(as_of_s))
     row = connection.execute(query.order_by(STATEMENT.c.month.desc()).limit(1)).one_or_none()
     if row is None:
         return Carried()
@@ -177,6 +190,8 @@ class StatementAudit:
         self._next: Row[Any] | None = next(self._rows, None)
         last = connection.scalar(select(func.max(STATEMENT.c.through_id)))
         self._last_id: int = last or 0
+        self._oldest: str = connection.scalar(_OLDEST_MONTH) or ""
+        self._open_s = 0
         self._effects = Effects()
         self._tallies: dict[tuple[str, int], Tally] = {}
         self._carried: dict[str, Carried] = {}
@@ -185,10 +200,13 @@ class StatementAudit:
         """Count a transfer; the first statement, closed before it, that is wrong, or None."""
         if posted.id > self._last_id:
             return None if self._next is None else self._close_before(posted.id)
+        # Read here, not above: a month that is none is a fault, and no traceback.
+        self._open_s = self._open_s or month_s(self._oldest)
         found = self._close_before(posted.id)
         at_s = self._effects.of(posted, detail)
         for startup in sorted(posted.holders):
-            start_s = max(month_start_s(at_s), self._carried.get(startup, Carried()).end_s)
+            # Late for everybody: who joins later has no statement of the months before.
+            start_s = max(month_start_s(at_s), self._open_s)
             tally = self._tallies.setdefault((startup, start_s), Tally(startup, start_s))
             tally.add(posted, detail, at_s)
         return found
@@ -221,7 +239,8 @@ class StatementAudit:
                 f"the {_named(row)} closes with {json.loads(row.body)['closing']}, or another of "
                 f"its lines differs; its transfers come to {format_credits(due.closing_ucr)}"
             )
-        self._carried[row.startup] = _after(due, row.hash)
+        self._carried[row.startup] = after = _after(due, row.hash)
+        self._open_s = max(self._open_s, after.end_s)
         return None
 
 

@@ -15,8 +15,10 @@ import pytest
 
 from quotas.book.deeds import perform
 from quotas.book.session import Book
+from quotas.book.statements import close_months
 from quotas.orders import Deed, GrantOrder, RefundOrder
-from quotas.units import format_instant, parse_instant
+from quotas.units import format_instant, month_start_s, parse_instant
+from tests.quotas.book.rows import filled
 from tests.scheduler import rig as rigs
 from tests.scheduler.rig import Rig, server
 
@@ -97,6 +99,20 @@ def test_a_month_as_it_was_known(state: Path) -> None:
     for as_of, refunds in (([], {"refund"}), (["--as-of", earlier], set())):
         month = on(state, "acme", "2026-03", *as_of, "--json").json
         assert {line["kind"] for line in month["lines"]} - {"charge"} == refunds
+
+
+def test_every_closed_month_is_shown(tmp_path: Path) -> None:
+    """Of two, the older as well as the newer, with the hash that the list names."""
+    book = filled(Book.open(tmp_path))
+    march_s = month_start_s(0, 2)
+    with book.writing() as connection:
+        assert close_months(connection, march_s, march_s) == 2
+    book.close()
+    listed = {row["month"]: row["hash"] for row in on(tmp_path, "acme", "--list", "--json").json}
+    assert set(listed) == {"1970-01", "1970-02"}
+    for month, hash in listed.items():
+        assert on(tmp_path, "acme", month, "--json").json["hash"] == hash
+        assert hash in on(tmp_path, "acme", month).out
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,11 @@ import pytest
 
 from quotas.book.commit import commit
 from quotas.book.lease import acquire
+from quotas.book.statements import close_months
 from quotas.book.words import say
 from quotas.reasons import conclude
 from quotas.snapshot import Decision
+from quotas.units import month_start_s
 from quotas.words import Word
 from tests.quotas.book.rows import result_of
 
@@ -77,6 +79,19 @@ def test_a_statement_adds_up(reading: Site) -> None:
     assert Decimal(head["opening"]) + total == Decimal(head["closing"]) == Decimal("0.9964")
     assert [line["kind"] for line in lines] == ["grant", "charge"]
     assert "key" not in str(lines)
+
+
+def test_every_closed_month_is_served(fresh_site: Site) -> None:
+    """Each month of the list can be asked for, the older of two closed ones too."""
+    march_s = month_start_s(0, 2)
+    with fresh_site.book.writing() as connection:
+        assert close_months(connection, march_s, march_s) == 4
+    fresh_site.clock.move_to(march_s + 60)
+    heads = fresh_site.json("/v1/statements")["items"]
+    assert [head["month"] for head in heads] == ["1970-03", "1970-02", "1970-01"]
+    for head in heads:
+        month = fresh_site.json(f"/v1/statements/{head['month']}")
+        assert {key: value for key, value in month.items() if key != "lines"} == head
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,90 @@
+"""In which month does a thing count? Who joins late, what is dated back, what is in tranches."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from quotas.book.commit import apply_program
+from quotas.book.deeds import perform
+from quotas.book.session import Book
+from quotas.book.statements import close_months, read_statement, read_statements
+from quotas.book.verify import verify
+from quotas.orders import GrantOrder
+from quotas.program import Program
+from quotas.units import DAY_S, Period, month_start_s
+from tests.builders import a_grant, a_program, a_run, a_startup
+
+from .deeds import a_deed, charge
+
+JAN_S, FEB_S, MAR_S, APR_S = (month_start_s(0, n) for n in range(4))
+CREDIT = 1_000_000
+
+
+def close(book: Book, until_s: int) -> int:
+    """Close every month that is over; how many statements that is."""
+    with book.writing() as connection:
+        return close_months(connection, until_s, until_s)
+
+
+def months(book: Book, startup: str, until_s: int = APR_S) -> list[dict[str, Any]]:
+    """The statements of a startup, to the month of an instant."""
+    with book.reading() as connection:
+        return list(read_statements(connection, startup, until_s, None))
+
+
+def closings(book: Book, startup: str = "acme") -> list[str]:
+    """The closing balances from January on, to March."""
+    return [month["closing"] for month in months(book, startup, MAR_S)]
+
+
+def acme_and(**birch: Any) -> Program:
+    """A program of acme, with a credit, and of birch."""
+    return a_program(a_startup("acme", grants=(a_grant(),)), a_startup("birch", **birch))
+
+
+@pytest.mark.parametrize("how", ["by file", "by command"])
+def test_what_a_late_startup_is_granted_from_the_start_is_a_late_line(how: str) -> None:
+    """January and February are closed without it: its first statement is March's, and is right."""
+    book = Book.in_memory()
+    apply_program(book, acme_and(), 0, "tests")
+    assert close(book, MAR_S) == 2
+    if how == "by file":
+        grant = a_grant("b1", 5 * CREDIT)
+        apply_program(book, acme_and(grants=(grant,)), MAR_S + 2 * DAY_S, "tests")
+    else:
+        order = GrantOrder("birch", "b1", 5 * CREDIT, effective_s=JAN_S + 1)
+        perform(book, a_deed(order, now_s=MAR_S + 2 * DAY_S))
+    (march,) = months(book, "birch", MAR_S)
+    assert (march["month"], march["closed"], march["closing"]) == ("1970-03", None, "5.00")
+    assert [line["late"] for line in march["lines"]] == [True]
+    assert close(book, APR_S) == 2
+    assert [month["month"] for month in months(book, "birch", MAR_S)] == ["1970-03"]
+    assert closings(book, "birch") == ["5.00"]
+    assert verify(book).fault is None
+
+
+def test_what_ran_before_the_first_grant_is_a_late_line() -> None:
+    """The first statement of all is that of the first grant's month, and has it."""
+    book = Book.in_memory()
+    later = a_grant(effective_s=FEB_S)
+    apply_program(book, a_program(a_startup("acme", grants=(later,))), 0, "tests")
+    charge(book, a_run(), Period(0, 3600))
+    assert close(book, MAR_S) == 1
+    (february,) = months(book, "acme", FEB_S)
+    assert [line["late"] for line in february["lines"]] == [False, True]
+    assert verify(book).fault is None
+
+
+def test_each_closed_month_can_be_read() -> None:
+    """The oldest, one in between and the open one are each found by name; none before or after."""
+    book = Book.in_memory()
+    apply_program(book, acme_and(), 0, "tests")
+    close(book, MAR_S)
+    with book.reading() as connection:
+        for start_s, name in ((JAN_S, "1970-01"), (FEB_S, "1970-02"), (MAR_S, "1970-03")):
+            found = read_statement(connection, "acme", start_s)
+            assert found is not None and found["month"] == name
+        assert read_statement(connection, "acme", month_start_s(0, -1)) is None
+    assert [month["month"] for month in months(book, "acme", FEB_S)] == ["1970-01", "1970-02"]
