@@ -27,6 +27,7 @@ from quotas.ledger import (
     sponsor_account,
     usage_account,
 )
+from quotas.posted import BY_PART
 from quotas.units import Period, cost_ucr, format_credits
 
 
@@ -202,7 +203,7 @@ def void_transfer(
             Entry(sponsor_account(cohort), back_ucr),
         ),
         reason=reason,
-        detail={"grant": name},
+        detail={"grant": name, "effect": BY_PART},
     )
 
 
@@ -274,5 +275,5 @@ def move_transfer(
         at_s=at_s,
         entries=(*out, *into),
         reason=reason,
-        detail={"to": receiver.startup},
+        detail={"to": receiver.startup, "effect": BY_PART},
     )

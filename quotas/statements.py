@@ -1,8 +1,8 @@
 """What did a month bring a startup? Opening balance, every line, closing balance; to the ucr.
 
-A month is a UTC calendar month, whatever the program's time zone. A transfer belongs to
-the month in which it takes effect; where that month is closed already, it is a late line
-of the month that is still open. So each transfer is in exactly one statement, opening
+A month is a UTC calendar month, whatever the program's time zone. What a transfer moves
+belongs to the month in which it takes effect; where that month is closed already, it is a
+late line of the month that is still open. So each entry is in exactly one statement, opening
 plus lines is closing, and the closing of a month is the opening of the next.
 """
 
@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from quotas.posted import USAGE, Posted, credits_ucr
+from quotas.posted import BY_PART, USAGE, Posted, credits_ucr
 from quotas.units import format_credits, format_instant, month_start_s
 
 COLUMNS = (
@@ -44,20 +44,28 @@ class Effects:
     """When transfers take effect, told in the book's order.
 
     A charge takes effect when its seconds ran, a grant when it may be spent. What moves a
-    grant that is not in force yet takes effect with it.
+    grant that is not in force yet takes effect with it: a void of tranches and an advance
+    entry by entry; those of before `BY_PART` as a whole, with the last, as the statements
+    that were closed then say.
     """
 
     def __init__(self) -> None:
         self._effective: dict[str, int] = {}
 
-    def of(self, posted: Posted, detail: Mapping[str, Any]) -> int:
-        """The instant at which a transfer takes effect."""
+    def of(self, posted: Posted, detail: Mapping[str, Any]) -> list[tuple[int, Posted]]:
+        """The instants at which a transfer takes effect, each with the entries that do then."""
+        at_s = posted.at_s
         if posted.kind == "charge":
-            return int(detail["start_s"])
+            return [(int(detail["start_s"]), posted)]
         if posted.kind == "grant":
-            self._effective |= {account: posted.at_s for account, ucr in posted.entries if ucr > 0}
-        known = (self._effective.get(account, posted.at_s) for account, _ in posted.entries)
-        return max(posted.at_s, *known)
+            self._effective |= {account: at_s for account, ucr in posted.entries if ucr > 0}
+        parts: dict[int, list[tuple[str, int]]] = {}
+        for account, ucr in posted.entries:
+            effect_s = max(at_s, self._effective.get(account, at_s))
+            parts.setdefault(effect_s, []).append((account, ucr))
+        if len(parts) == 1 or detail.get("effect") != BY_PART:
+            return [(max(parts), posted)]
+        return [(s, posted._replace(entries=tuple(own))) for s, own in sorted(parts.items())]
 
 
 @dataclass(slots=True)
@@ -85,7 +93,7 @@ class Tally:
     _others: list[dict[str, Any]] = field(default_factory=list)
 
     def add(self, posted: Posted, detail: Mapping[str, Any], effect_s: int) -> None:
-        """Count a transfer that takes effect at `effect_s`."""
+        """Count a transfer, or the part of one, that takes effect at `effect_s`."""
         amount = credits_ucr(self.startup, posted.entries)
         cost = sum(ucr for a, ucr in posted.entries if a == f"{USAGE}:{self.startup}")
         self.amount_ucr += amount

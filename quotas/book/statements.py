@@ -172,10 +172,10 @@ def _tally(
     )
     for posted in stream(connection, of_startup(startup), new, until_id=through_id):
         detail = posted.details
-        at_s = effects.of(posted, detail)
-        stated = posted.id <= carried.through_id and at_s < carried.end_s
-        if at_s < end_s and not stated:
-            tally.add(posted, detail, at_s)
+        for at_s, part in effects.of(posted, detail):
+            stated = posted.id <= carried.through_id and at_s < carried.end_s
+            if at_s < end_s and not stated and startup in part.holders:
+                tally.add(part, detail, at_s)
     return tally
 
 
@@ -203,12 +203,12 @@ class StatementAudit:
         # Read here, not above: a month that is none is a fault, and no traceback.
         self._open_s = self._open_s or month_s(self._oldest)
         found = self._close_before(posted.id)
-        at_s = self._effects.of(posted, detail)
-        for startup in sorted(posted.holders):
+        for at_s, part in self._effects.of(posted, detail):
             # Late for everybody: who joins later has no statement of the months before.
             start_s = max(month_start_s(at_s), self._open_s)
-            tally = self._tallies.setdefault((startup, start_s), Tally(startup, start_s))
-            tally.add(posted, detail, at_s)
+            for startup in sorted(part.holders):
+                tally = self._tallies.setdefault((startup, start_s), Tally(startup, start_s))
+                tally.add(part, detail, at_s)
         return found
 
     def missing(self, newest_id: int) -> str | None:

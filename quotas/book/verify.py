@@ -32,7 +32,7 @@ TOLD_EVERY = 2_000
 LARGEST_UCR = 2**63 - 1
 NOTHING: Mapping[str, Any] = {}
 AMENDS = frozenset({"refund", "correction"})
-READS_DETAIL = AMENDS | HOLD_KINDS | {"charge", "difference"}
+READS_DETAIL = AMENDS | HOLD_KINDS | {"charge", "difference", "void", "transfer", "advance"}
 
 
 @dataclass(frozen=True, slots=True)
