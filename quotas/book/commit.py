@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Table, Update, bindparam, func, select, update
 
 from quotas.book.amends import make_amends
+from quotas.book.granted import grant_rows, refuse_grants
 from quotas.book.heads import keep_heads
 from quotas.book.holds import end_holds
 from quotas.book.lease import Lease, fence
@@ -28,7 +29,7 @@ from quotas.metering import Dispute, Run
 from quotas.notices import Intent, Notice
 from quotas.observation import Complete, Offer, Sweep, Unknown
 from quotas.pricing import STARTUP, Prices
-from quotas.program import Program, ProgramError, Startup
+from quotas.program import Program, Startup
 from quotas.requests import Request
 from quotas.snapshot import Decision, Excess
 from quotas.tables import (
@@ -155,11 +156,11 @@ def mark(book: Book, intents: Iterable[Intent], lease: Lease) -> None:
 def apply_program(book: Book, program: Program, now_s: int, actor: str) -> int:
     """Put a program in force: a new version where it changed, each grant id posted once.
 
-    Returns the number of the version in force. Raises ProgramError where a command
-    posted a grant of the same id with other terms.
+    Returns the number of the version in force. Raises ProgramError where the id of a grant
+    is taken, or was posted with other terms, or where all grants pass the budget.
     """
     with book.writing() as connection:
-        _refuse_other_terms(connection, program.startups())
+        refuse_grants(connection, program, now_s)
         bodies = connection.scalars(select(PROGRAM.c.body).order_by(PROGRAM.c.id))
         program = with_leavers(program, map(Program.from_json, bodies))
         version, current = read_program(connection)
@@ -215,42 +216,8 @@ def _is_news(prices: Prices, offer: Offer, now_s: int) -> bool:
     return not last or (last[-1].rate_ucr_per_h != offer.rate_ucr_per_h and now_s > last[-1].from_s)
 
 
-def _refuse_other_terms(connection: Connection, startups: Iterable[Startup]) -> None:
-    posted = {(row.startup, row.grant_id): row for row in connection.execute(select(GRANT))}
-    for row in _grant_rows(startups):
-        known = posted.get((row["startup"], row["grant_id"]))
-        other = [key for key, value in row.items() if known and getattr(known, key) != value]
-        if other:
-            raise ProgramError(
-                f"grant {row['grant_id']} of {row['startup']} is in the book with another "
-                f"{other[0].rpartition('_')[0] or other[0]}, and a posted grant does not change; "
-                "write the terms it was posted with, or choose a new id."
-            )
-
-
-def _grant_rows(startups: Iterable[Startup]) -> list[dict[str, Any]]:
-    return [
-        {
-            "grant_id": part.id,
-            "startup": startup.name,
-            "cohort": startup.cohort,
-            "category": grant.category,
-            "priority": grant.priority,
-            "amount_ucr": part.amount_ucr,
-            "effective_s": part.effective_s,
-            "expires_s": part.expires_s,
-            "rolls_to": part.rolls_to,
-            "roll_ppm": part.rollover.ppm if part.rollover else None,
-            "roll_most_ucr": part.rollover.most_ucr if part.rollover else None,
-        }
-        for startup in startups
-        for grant in startup.grants
-        for part in parts(grant)
-    ]
-
-
 def _grants(connection: Connection, startups: Iterable[Startup]) -> None:
-    rows = _grant_rows(startups)
+    rows = grant_rows(startups)
     if rows:
         connection.execute(keeping(connection, GRANT), rows)
 

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, select
 
 from quotas.book.asked import Answer, Outcome, arrived, grants_of, key_of, member, number_of
 from quotas.book.grant_deeds import advance, milestone, void
+from quotas.book.granted import coming_ucr, granted_ucr, holder_of
 from quotas.book.hold_deeds import end, hold
 from quotas.book.repricings import accepted
 from quotas.book.returns import read_charges
@@ -21,7 +22,7 @@ from quotas.corrections import (
     moves,
     refund_transfers,
 )
-from quotas.ledger import Transfer, grant_transfer, sponsor_account
+from quotas.ledger import Transfer, grant_transfer
 from quotas.orders import (
     AdvanceOrder,
     Deed,
@@ -36,7 +37,7 @@ from quotas.orders import (
     VoidOrder,
 )
 from quotas.program import Program, Startup
-from quotas.tables import BALANCE, GRANT, RUN
+from quotas.tables import RUN
 from quotas.units import Period, format_credits, format_instant
 
 
@@ -68,7 +69,7 @@ def outcome_of(connection: Connection, deed: Deed) -> Outcome:
 
 def _grant(connection: Connection, program: Program, deed: Deed, order: GrantOrder) -> Outcome:
     startup = member(program, order.startup)
-    holder = connection.scalar(select(GRANT.c.startup).where(GRANT.c.grant_id == order.id))
+    holder = holder_of(connection, program, order.id)
     if holder is not None:
         raise Refused(f"--id {order.id} is a grant of {holder} already; choose a new id")
     cohort = program.cohort(startup.cohort)
@@ -82,13 +83,7 @@ def _grant(connection: Connection, program: Program, deed: Deed, order: GrantOrd
             f"the grant would end at {format_instant(expires_s)}, before anything can be spent "
             "from it; give a later --expires"
         )
-    budget_ucr, granted_ucr = program.budget_ucr, _granted(connection, program)
-    if granted_ucr + order.amount_ucr > budget_ucr:
-        raise Refused(
-            f"{format_credits(order.amount_ucr)} more would bring the grants above the program's "
-            f"budget of {format_credits(budget_ucr)}; at most "
-            f"{format_credits(max(0, budget_ucr - granted_ucr))} remain"
-        )
+    _refuse_above_budget(connection, program, order.amount_ucr, deed.now_s)
     made = grant_transfer(startup.cohort, startup.name, order.id, order.amount_ucr, effective_s)
     row = {
         "grant_id": order.id,
@@ -242,11 +237,18 @@ def _price(connection: Connection, program: Program, deed: Deed, order: PriceOrd
     return Outcome(made.transfers, made.answer, price=row)
 
 
-def _granted(connection: Connection, program: Program) -> int:
-    """What the sponsor gave to all cohorts, less what was voided."""
-    accounts = [sponsor_account(cohort.name) for cohort in program.cohorts]
-    rows = connection.execute(select(BALANCE).where(BALANCE.c.account.in_(accounts)))
-    return -sum(int(row.amount_ucr) for row in rows)
+def _refuse_above_budget(
+    connection: Connection, program: Program, amount_ucr: int, now_s: int
+) -> None:
+    coming = coming_ucr(connection, program, now_s)
+    left_ucr = program.budget_ucr - granted_ucr(connection, program) - coming
+    if amount_ucr > left_ucr:
+        kept = f", with {format_credits(coming)} kept for milestones to come" if coming else ""
+        raise Refused(
+            f"{format_credits(amount_ucr)} more would bring the grants above the program's "
+            f"budget of {format_credits(program.budget_ucr)}; at most "
+            f"{format_credits(max(0, left_ucr))} remain{kept}"
+        )
 
 
 def _before(what: str, startup: Startup, program: Program) -> str:

@@ -21,6 +21,7 @@ from exporters.notify.deliver import Deliverer
 from exporters.notify.settings import Settings, SettingsError, read_settings
 from quotas.book import Address, Book, BookError
 from quotas.book.commit import apply_program
+from quotas.book.granted import refuse_grants
 from quotas.book.state import load
 from quotas.program_diff import Change, diff
 from quotas.program_file import parse_program
@@ -165,14 +166,18 @@ def _changes(state: Address, program: Path) -> tuple[Change, ...]:
     new = parse_program(read_text(program), str(program))
     if not Book.is_at(state):
         return diff(None, new, {})
-    current = load(Book.open_existing(state))
+    book = Book.open_existing(state)
+    current = load(book)
     usage: dict[str, dict[str, int]] = {}
     for each in current.runs:
         pool = new.pool_of(each.flavor)
         if each.end_s is None and pool is not None:
             own = usage.setdefault(each.startup, {})
             own[pool.name] = own.get(pool.name, 0) + each.gpus
-    return diff(current.program, new, usage)
+    changes = diff(current.program, new, usage)
+    with book.reading() as connection:
+        refuse_grants(connection, new, SystemClock().now_s())
+    return changes
 
 
 def _change(change: Change) -> dict[str, object]:

@@ -101,6 +101,19 @@ def test_a_changed_grant_is_refused_naming_void(desk: Desk) -> None:
     assert desk.in_force() == book
 
 
+def test_what_was_granted_before_counts_in_the_budget(desk: Desk) -> None:
+    """The 2000 of a startup that left, and 4000 more, are above 5000: plan and apply say so."""
+    joins = PROGRAM[BIRCH:].replace("birch", "cedar").replace('"2000"', '"4000"')
+    desk.write(PROGRAM[:BIRCH] + joins)
+    book = desk.in_force()
+    for ran in (desk.run("plan"), desk.run("apply", "--confirm", "trial")):
+        assert (ran.code, ran.out, ran.err.count("\n")) == (2, "", 1)
+        assert "program.budget = 5000.00 is below the 7000.00 credits" in ran.err
+    assert desk.in_force() == book
+    desk.write((PROGRAM[:BIRCH] + joins).replace('"5000"', '"7000"'))
+    assert desk.run("apply", "--confirm", "trial").code == 0
+
+
 def test_verify_names_the_transfer_that_was_tampered_with(desk: Desk) -> None:
     """Who drops the trigger and changes an amount is found out, by process and by exit code."""
     untouched = cohortd("verify", "--state", desk.state)
