@@ -70,8 +70,9 @@ def act(
     pending.sort(key=lambda intent: intent.action in CLOSINGS)
     for intent in pending[:INTENTS_PER_CYCLE]:
         now_s = clock.now_s()
-        if lease.expires_s - now_s < CALL_BUDGET_S:
-            log.warning("act.lease_too_short", left_s=lease.expires_s - now_s)
+        left_s = lease.left_s(now_s, int(clock.monotonic()))
+        if left_s < CALL_BUDGET_S:
+            log.warning("act.lease_too_short", left_s=left_s)
             break
         if now_s > intent.not_after_s:
             continue  # decide ends it as expired, and may decide anew

@@ -171,7 +171,7 @@ class Closer:
         self._permissions.set_rules(policy_id, rules)
 
     def _check_lease(self) -> None:
-        left_s = self._lease.expires_s - self._clock.now_s()
+        left_s = self._lease.left_s(self._clock.now_s(), int(self._clock.monotonic()))
         if left_s < CALL_BUDGET_S:
             raise LeaseTooShort(f"{left_s} s of the lease are left")
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from quotas.book.commit import commit
-from quotas.book.lease import Lease, acquire
+from quotas.book.lease import Lease
 from quotas.book.session import Book
 from quotas.book.state import load
 from quotas.closing import closing_alarms
@@ -23,6 +23,7 @@ from scheduler.clock import Clock
 from scheduler.closing import closer_of, closings_of
 from scheduler.clouds.base import Cloud
 from scheduler.clouds.permissions import Permissions
+from scheduler.lead import Lead
 from scheduler.news import News
 from scheduler.observe import Observer
 from scheduler.parts import metered_of, posting_of, result_of, with_zones
@@ -62,13 +63,16 @@ class Cycle:
         self.book, self.clock, self.holder, self.timing = book, clock, holder, timing
         self.publish, self.take_inbox, self.stand_by = publish, take_inbox, stand_by
         self.lease: Lease | None = None
+        self.lead = Lead(book, clock, holder, timing.lease_s)
         self.news, self.steps = News(), StepDetector(clock)
         self._connect(cloud, permissions)
 
     def run(self) -> Report:
         """Run one cycle. Raises only what the loop must hear of (database, programming)."""
         now_s, stepped_s = self.clock.now_s(), self.steps.stepped_s()
-        lease = self.lease = acquire(self.book, self.holder, now_s, self.timing.lease_s)
+        if stepped_s:
+            return Report("observed", f"the clock jumped by {stepped_s} s: nothing is decided")
+        lease = self.lease = self.lead.lease(now_s)
         if lease is None:
             self.stand_by(now_s)
             return Report("standby", "another daemon leads: standing by")
@@ -83,8 +87,6 @@ class Cycle:
         seen = self.observer.observe(program.zones, now_s)
         sweeps = self.prices.vouched(seen, state, now_s)
         read_s = self.clock.now_s()
-        if stepped_s:
-            return Report("observed", f"the clock jumped by {stepped_s} s: nothing is decided")
         metered = metered_of(state, sweeps, read_s)
         posting = posting_of(state, metered, now_s)
         stock, cycle_s = self.stock.seen(state, now_s), self.timing.cycle_s

@@ -25,6 +25,8 @@ JOB = "cycle"
 DELIVERY = "delivery"
 DELIVER_EVERY_S = 5
 UPKEEP = "upkeep"
+LOOK_EVERY_S = 5
+"""How often, in monotonic time, it is asked whether the wall clock stepped back."""
 FIRST_CHORES_S = 5
 """Chores begin after the first cycle: the book is migrated and a program is there by then."""
 DEFAULTS = {"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
@@ -50,6 +52,7 @@ class Loop:
         self._deliveries, self._chores = deliveries, tuple(chores)
         self._done = threading.Event()
         self._in_beat = threading.Lock()
+        self._looks = threading.Thread(target=self._look_after, name="looks", daemon=True)
         self._scheduler = BackgroundScheduler(
             timezone=UTC,
             executors={name: ThreadPoolExecutor(1) for name in ("default", DELIVERY, UPKEEP)},
@@ -87,6 +90,7 @@ class Loop:
                 seconds=chore.every_s,
                 next_run_time=wall() + timedelta(seconds=FIRST_CHORES_S),
             )
+        self._looks.start()
         self._done.wait()
         self._ping("STOPPING=1")
         if self._deliveries is not None:
@@ -94,6 +98,7 @@ class Loop:
         # APScheduler waits for its workers under the very lock that moving the job needs.
         with self._in_beat:
             pass
+        self._looks.join()
         self._scheduler.shutdown(wait=True)
         if self._cycle.lease is not None:
             release(self._cycle.book, self._cycle.lease)
@@ -128,6 +133,16 @@ class Loop:
             return
         wait_s = max(1, self._cycle.next_s(report) - self._cycle.clock.now_s())
         job.modify(next_run_time=wall() + timedelta(seconds=wait_s))
+
+    def _look_after(self) -> None:
+        """Run at once whatever a wall clock that stepped back has moved away.
+
+        APScheduler waits for instants of the wall; this waits by monotonic time.
+        """
+        while not self._done.wait(LOOK_EVERY_S):
+            for job in self._scheduler.get_jobs():
+                if job.next_run_time > wall() + job.trigger.interval:
+                    job.modify(next_run_time=wall())
 
 
 def handle_signals(loop: Loop, reload: Callable[[], None]) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from quotas.book.commit import mark
-from quotas.book.lease import Lease, StaleEpoch, acquire, release, seize
+from quotas.book.lease import LONGEST_S, Lease, StaleEpoch, acquire, release, seize
 from quotas.book.release import begin_release
 from quotas.book.session import Book
 from quotas.book.withheld import read_withheld
@@ -23,7 +23,7 @@ from scheduler.clouds.base import CloudError, Forbidden, KeyRefused, Refused
 from scheduler.clouds.permissions import Permissions
 
 GiveBack = Callable[[tuple[Withheld, ...]], GivenBack]
-LEASE_S = 300
+LEASE_S = LONGEST_S
 """Long enough for one policy, its four calls at their longest; renewed for each."""
 
 

@@ -15,7 +15,7 @@ from scheduler.act import CALL_BUDGET_S
 from scheduler.clouds.base import Conflict, KeyRefused, ServerFault, Throttled, Unreachable
 from scheduler.timing import Timing
 
-from .rig import NOTICE_S, T0, Rig, program, server
+from .rig import DAY_S, NOTICE_S, T0, Rig, program, server
 
 
 def over_limit(mode: Mode = "enforce") -> Rig:
@@ -186,6 +186,21 @@ def test_nothing_is_called_with_too_little_lease_left() -> None:
     assert states(rig) == ["pending"] and not rig.cloud.stops
     rig.cycle.prices.refresh = publish  # type: ignore[method-assign]  # fast again
     assert rig.run(1).sent == 1
+
+
+def test_a_step_back_inside_a_cycle_makes_the_lease_no_longer() -> None:
+    """By the wall it lasts for a month, by monotonic time too short for a call: none is made."""
+    rig = over_limit()
+    read = rig.cycle.prices.refresh
+
+    def slow(*args: object) -> bool:
+        rig.clock.move_to(rig.clock.now_s() + Timing().lease_s - CALL_BUDGET_S + 1)
+        rig.clock.step(-30 * DAY_S)
+        return read(*args)  # type: ignore[arg-type]  # passed through as they came
+
+    rig.cycle.prices.refresh = slow  # type: ignore[method-assign]  # stands for a slow read
+    assert rig.run(NOTICE_S).sent == 0
+    assert states(rig) == ["pending"] and not rig.cloud.stops
 
 
 def test_a_server_that_stopped_by_itself_is_not_called() -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from quotas.book.commit import mark
-from quotas.book.lease import StaleEpoch, acquire, release
+from quotas.book.lease import LONGEST_S, StaleEpoch, acquire, leading, release
 from quotas.book.verify import verify
 from quotas.observation import Complete, Sweep
 from scheduler.timing import Timing
 
-from .rig import NOTICE_S, T0, ZONE, Rig, digest, program, server
+from .rig import DAY_S, NOTICE_S, T0, ZONE, Rig, digest, program, server
 
 
 def test_only_the_leader_writes() -> None:
@@ -36,6 +36,49 @@ def test_the_lease_passes_on_when_it_runs_out_and_when_it_is_released() -> None:
     release(rig.book, second.lease)
     assert rig.run().outcome == "done"
     assert rig.cycle.lease is not None and rig.cycle.lease.epoch == 3
+
+
+def test_a_successor_does_not_wait_for_a_lease_whose_end_is_thirty_days_away() -> None:
+    """Its holder's clock was ahead, and it is gone: taken once it stood unchanged for 300 s."""
+    rig = Rig()
+    rig.cloud.add(server())
+    rig.run()
+    rig.clock.step(30 * DAY_S)
+    assert [rig.run().outcome for _ in range(2)] == ["observed", "done"]
+    rig.clock.step(-30 * DAY_S)
+    second = rig.daemon("b")
+    outcomes = []
+    for _ in range(12):
+        rig.clock.move_to(rig.clock.now_s() + 30)
+        outcomes.append(second.run().outcome)
+    assert outcomes == ["standby"] * 11 + ["done"]
+    assert second.lease is not None and second.lease.epoch == 3
+    assert second.lease.expires_s == rig.clock.now_s() + Timing().lease_s
+
+
+def test_a_live_leader_whose_clock_is_ahead_is_not_taken_for_dead() -> None:
+    """Each renewal is seen, also on a clock that stepped back, and nobody takes the lease."""
+    rig = Rig()
+    rig.run()
+    rig.clock.step(30 * DAY_S)
+    assert [rig.run().outcome for _ in range(2)] == ["observed", "done"]
+    rig.clock.step(-30 * DAY_S)
+    second = rig.daemon("b")
+    for _ in range(3 * LONGEST_S // 30):
+        assert second.run().outcome == "standby"
+        assert rig.run(30).outcome == "done"
+
+
+def test_a_jump_of_the_clock_leaves_the_lease_alone() -> None:
+    """What a wrong clock says is no end of a lease: it stands as it did, and goes on."""
+    rig = Rig()
+    rig.run()
+    before = leading(rig.book)
+    rig.clock.step(30 * DAY_S)
+    assert rig.run().outcome == "observed" and leading(rig.book) == before
+    rig.clock.step(-30 * DAY_S)
+    assert rig.run(20).outcome == "done"
+    assert rig.cycle.lease is not None and rig.cycle.lease.epoch == 1
 
 
 def test_a_leader_that_stalled_inside_its_cycle_writes_nothing() -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import queue
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from scheduler.clock import SystemClock
 from scheduler.cycle import Cycle, Report
 from scheduler.loop import Loop, sd_notify
 from scheduler.timing import Timing
+from scheduler.upkeep import Chore
 
 from .rig import Rig
 
@@ -62,10 +64,20 @@ class Heard:
 
 @contextmanager
 def beating(
-    cycle: Cycle, heard: Heard, ping: Callable[[str], None] | None = None
+    cycle: Cycle,
+    heard: Heard,
+    ping: Callable[[str], None] | None = None,
+    of: type[Loop] = Loop,
+    chores: Iterable[Chore] = (),
 ) -> Iterator[Loop]:
     """A loop on its own thread, stopped and joined at the end."""
-    loop = Loop(cycle, on_cycle=heard.cycle, on_missed=lambda: None, ping=ping or heard.pings.put)
+    loop = of(
+        cycle,
+        on_cycle=heard.cycle,
+        on_missed=lambda: None,
+        ping=ping or heard.pings.put,
+        chores=chores,
+    )
     thread = threading.Thread(target=loop.run)
     thread.start()
     try:
@@ -88,6 +100,31 @@ def test_an_edge_moves_the_next_run_earlier() -> None:
     with beating(cycle, heard):
         assert [heard.cycles.get(timeout=WAIT_S) for _ in range(3)] == ["done"] * 3
     assert heard.cycles.empty(), "no edge, no fourth cycle"
+
+
+def test_a_wall_clock_that_steps_back_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thirty days back between two cycles: the next one runs all the same, and so does a chore."""
+
+    class Wall(datetime):
+        ahead = timedelta(days=30)
+
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]  # a datetime
+            return datetime.now(tz) + cls.ahead
+
+    class Stepped(Loop):
+        def _move(self, report: Report) -> None:
+            super()._move(report)
+            Wall.ahead = timedelta()
+
+    monkeypatch.setattr("apscheduler.schedulers.base.datetime", Wall)
+    monkeypatch.setattr("scheduler.loop.wall", lambda: Wall.now(UTC))
+    monkeypatch.setattr("scheduler.loop.LOOK_EVERY_S", 0.1)
+    cycle, heard, ran = Scripted(Rig()), Heard(), threading.Event()
+    with beating(cycle, heard, of=Stepped, chores=[Chore("chore", FAR_S, ran.set)]):
+        assert [heard.cycles.get(timeout=WAIT_S) for _ in range(2)] == ["done"] * 2
+        assert ran.wait(WAIT_S)
+    assert heard.cycles.empty(), "once brought back, it waits for its hour again"
 
 
 def test_a_failing_cycle_does_not_end_the_loop() -> None:

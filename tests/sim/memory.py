@@ -222,15 +222,16 @@ class Memory:
         if self.lease.epoch != lease.epoch:
             raise StaleEpoch(f"epoch {lease.epoch} was superseded by {self.lease.epoch}")
 
-    def acquire(self, holder: str, now_s: int, length_s: int) -> Lease | None:
-        """The lease, taken or renewed; None while another holds it."""
+    def acquire(
+        self, holder: str, now_s: int, length_s: int, dead: Lease | None = None
+    ) -> Lease | None:
+        """The lease, taken or renewed; None while another holds it that is not dead."""
         old = self.lease
-        if old is not None and old.holder != holder and old.expires_s > now_s:
+        if old is not None and old.holder != holder and old.expires_s > now_s and old != dead:
             return None
         renewed = old is not None and old.holder == holder and old.expires_s > now_s
         epoch = (old.epoch if old else 0) + (not renewed)
-        expires_s = max(old.expires_s if old and renewed else 0, now_s + length_s)
-        self.lease = Lease(holder, epoch, expires_s)
+        self.lease = Lease(holder, epoch, now_s + length_s)
         return self.lease
 
     def commit(self, result: Result, lease: Lease, now_s: int) -> tuple[Any, ...]:

@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quotas.book.lease import Lease, StaleEpoch, acquire, fence, release, seize
+from quotas.book.lease import (
+    LONGEST_S,
+    Lease,
+    StaleEpoch,
+    acquire,
+    fence,
+    leading,
+    release,
+    seize,
+)
 from quotas.book.session import Book
 from quotas.tables import LEASE
 
@@ -42,11 +51,38 @@ def test_after_a_lapse_even_the_same_holder_gets_a_new_epoch() -> None:
         fence(connection, old)
 
 
-def test_a_step_back_does_not_shorten_a_lease() -> None:
-    """A renewal on a clock that went back keeps the later end."""
+def test_a_renewal_moves_the_end_on_a_clock_that_stepped_back_too() -> None:
+    """Whole from the instant of the renewal, under the same epoch: who waits sees it renewed."""
     book = Book.in_memory()
     lease_of(book, "a", 1000)
-    assert acquire(book, "a", 500, 180) == Lease("a", 1, 1180)
+    assert acquire(book, "a", 500, 180) == leading(book) == Lease("a", 1, 680)
+
+
+def test_a_dead_lease_is_taken_however_far_its_end_is() -> None:
+    """Days before it runs out, under the next epoch; not once its holder has renewed it."""
+    book = Book.in_memory()
+    assert leading(book) is None
+    lease_of(book, "a", 10**6)
+    dead = leading(book)
+    assert acquire(book, "b", 100, 180) is None
+    lease_of(book, "a", 10**6 + 30)
+    assert acquire(book, "b", 100, 180, dead) is None
+    assert acquire(book, "b", 100, 180, leading(book)) == Lease("b", 2, 280)
+
+
+def test_no_lease_is_longer_than_others_wait() -> None:
+    """Else one that is alive could be taken for dead."""
+    with pytest.raises(AssertionError, match="no lease of 301 s"):
+        acquire(Book.in_memory(), "a", 100, LONGEST_S + 1)
+
+
+def test_a_holder_counts_on_a_lease_by_both_of_its_clocks() -> None:
+    """A wall that stepped back leaves no more of it than monotonic time does, nor the other way."""
+    lease = Lease("a", 1, 280, ends_s=1180)
+    assert lease.left_s(100, 1000) == 180
+    assert lease.left_s(-(10**6), 1100) == 80
+    assert lease.left_s(250, 1001) == 30
+    assert Lease("a", 1, 280).left_s(100, 10**9) == 180
 
 
 def test_released_it_is_free_at_once() -> None:
