@@ -30,6 +30,7 @@ from quotas.decide import Decided
 from quotas.notices import Intent
 from quotas.permissions import Withheld, given_back, heir_of, is_own, narrowed
 from quotas.program import Program
+from quotas.words import EVERYONE, Words
 from scheduler.clock import Clock
 from scheduler.clouds.base import CloudError, Conflict, Forbidden, KeyRefused, NotFound, Refused
 from scheduler.clouds.permissions import Permissions
@@ -184,15 +185,20 @@ def by_policy(withheld: Iterable[Withheld]) -> Iterator[tuple[Withheld, ...]]:
 
 
 def closings_of(
-    permissions: Permissions | None, state: State, decided: Decided, now_s: int
+    permissions: Permissions | None, state: State, decided: Decided, words: Words, now_s: int
 ) -> Closings:
-    """Whom to close and reopen by IAM; without a key for it, or in shadow mode, whom to tell."""
+    """Whom to close and reopen by IAM; without a key for it, or in shadow mode, whom to tell.
+
+    Nobody by IAM in maintenance: an order that may not be sent would end as a failed try.
+    """
     assert state.program is not None
     mode, members = state.program.mode, {s.name for s in state.program.startups()}
     if permissions is None or mode != "enforce":
         # What IAM took from is told so by IAM's own words, until it is given back.
         members -= {name for name, own in state.closings.items() if own.is_withheld}
         return announce_closings(decided.held, state.enforcement.closed, members, mode, now_s)
+    if words.on("maintenance", EVERYONE):
+        return Closings((), (), ())
     past = seen_as(state.closings, decided.intents)
     past = passed_on(past, projects_at(state.program, now_s))
     return decide_closings(decided.held, past, members, now_s)

@@ -92,7 +92,7 @@ class Cycle:
         stock, cycle_s = self.stock.seen(state, now_s), self.timing.cycle_s
         snapshot = snapshot_of(state, sweeps, metered, posting, now_s, cycle_s, stock)
         decided = decide(snapshot)
-        closings = closings_of(self.permissions, state, decided, now_s)
+        closings = closings_of(self.permissions, state, decided, snapshot.words, now_s)
 
         result = result_of(state, sweeps, metered, posting, decided, closings, now_s)
         heads = commit(self.book, result, lease, now_s)
@@ -104,7 +104,7 @@ class Cycle:
 
         has_key = self.permissions is not None
         closed = closing_alarms(state.closings, has_key=has_key, mode=program.mode)
-        view = view_of(state, snapshot, posting, decided, lease, (*self.prices.alarms, *closed))
+        view = view_of(state, snapshot, posting, decided, lease, self.prices.alarms, closed)
         self.news.sound(view.alarms)
         self.publish(view)
         return Report("done", view.sentence, view, sent)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from quotas.balances import balances_of
 from quotas.book.lease import Lease
@@ -77,9 +77,10 @@ def view_of(
     posting: Posting,
     decided: Decided,
     lease: Lease,
-    alarms: tuple[str, ...],
+    prices: Sequence[str],
+    closed: Iterable[str],
 ) -> View:
-    """The program as this cycle leaves it."""
+    """The program as this cycle leaves it, with what is wrong with prices and with closings."""
     program, now_s = snapshot.program, snapshot.now_s
     running: dict[str, list[Run]] = defaultdict(list)
     for run in sorted(posting.runs.values(), key=lambda each: each.id):
@@ -113,9 +114,10 @@ def view_of(
         stop_latency_s=snapshot.measured_latency_s,
         overdraft=_overdraft(state, posting),
         intents=(*(i for i in snapshot.intents if i.id not in changed), *decided.intents),
-        price_alarms=len(alarms),
+        price_alarms=len(prices),
         alarms=(
-            *alarms,
+            *prices,
+            *closed,
             *_alarms(program, running),
             *_unknown_types(state, snapshot),
             *decided.troubles,

@@ -11,13 +11,15 @@ from scaleway.instance.v1.types import ServerAction  # type: ignore[import-untyp
 from quotas.book.verify import verify
 from quotas.closing import LOOK_AGAIN_S
 from quotas.notices import SEND_WITHIN_S
+from quotas.units import HOUR_S
+from quotas.words import EVERYONE
 from scheduler.status import status_of
 from simulator.process import Running, running
 from tests.simulator.client import Client
 from tests.simulator.test_errors import same
 
 from .closings import FULL, GRANULAR, Office, intents
-from .rig import END, Rig, server
+from .rig import END, Rig, server, word
 
 STOPPING = ("InstancesServerDelete", "InstancesServerStop", "InstancesServerWrite")
 
@@ -213,6 +215,7 @@ def test_a_key_that_may_not_set_rules_fails_in_sight(region: Running) -> None:
     assert shown[0]["failures"] == len(called)
     assert "403" in shown[0]["detail"] and shown[0]["state"] == "closing"
     assert any("insufficient permissions" in alarm for alarm in rig.views[-1].alarms)
+    assert rig.views[-1].price_alarms == 0, "it is no alarm about a price"
     Client(region).clear()
 
 
@@ -231,6 +234,24 @@ def test_an_iam_that_is_down_holds_up_no_stop(office: Office) -> None:
     rig.run_until(END + 1800)
     assert intents(rig)[-1] == ("close", "confirmed")
     assert office.rules(made["policy_id"]) == [["InstancesReadOnly"]]
+
+
+def test_in_maintenance_nobody_is_closed_or_reopened_and_after_it_both_are_at_once(
+    office: Office,
+) -> None:
+    """Nothing is decided that may not be sent: no failed try, and so no pause after it."""
+    made, rig = office.startup(*GRANULAR), office.rig()
+    rig.run(END - rig.clock.now_s() - HOUR_S)
+    for wanted, change in (("close", office.closed), ("reopen", office.prolong)):
+        before = intents(rig)
+        word(rig, "maintenance", EVERYONE, for_s=3 * HOUR_S)
+        change(rig)
+        rig.run_until(rig.clock.now_s() + HOUR_S - 30)
+        assert intents(rig) == before and not any(v.failures for v in rig.views[-1].closings)
+        word(rig, "maintenance", EVERYONE, "off")
+        rig.run(30)
+        assert intents(rig) == [*before, (wanted, "confirmed")]
+    assert office.rules(made["policy_id"]) == [sorted(GRANULAR)]
 
 
 def test_a_project_that_passed_on_takes_its_rules_along(office: Office) -> None:
