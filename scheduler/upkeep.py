@@ -11,7 +11,7 @@ from pathlib import Path
 
 import structlog
 
-from quotas.book.session import Address, Book, BookError
+from quotas.book.session import Address, Book, BookError, BookUnreachable
 from quotas.book.state import load
 from quotas.book.verify import verify
 from quotas.bypasses import bypasses
@@ -43,8 +43,13 @@ def verification(place: Path | Address, told: Callable[[int], None]) -> Chore:
     def run() -> None:
         try:
             book = Book.open_read_only(place)
+        except BookUnreachable as error:
+            # No verdict on a database that is away: cycles that fail are told of by themselves.
+            log.error("book.unreachable", error=str(error))
+            return
         except BookError as error:
             log.error("book.unreadable", error=str(error))
+            told(0)
             return
         try:
             verdict = verify(book)

@@ -5,15 +5,17 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
+import pytest
+
 from exporters.heartbeat import Heartbeat
-from quotas.book import Book
+from quotas.book import Address, Book
 from quotas.book.session import FILE_NAME
 from scheduler.upkeep import bypass_count, verification
 from tests.exporters.live import Receiver, listening
 from tests.scheduler.rig import Rig, server
 
 
-def verdicts(state: Path) -> list[int]:
+def verdicts(state: Path | Address) -> list[int]:
     """What one run of the verification tells."""
     told: list[int] = []
     verification(state, told.append).run()
@@ -41,9 +43,17 @@ def test_a_sound_book_is_told_sound_and_a_forged_one_is_not(tmp_path: Path) -> N
     assert verdicts(tmp_path) == [0]
 
 
-def test_a_book_that_is_not_there_claims_nothing(tmp_path: Path) -> None:
-    """Unknown is neither sound nor forged: no verdict."""
-    assert verdicts(tmp_path) == []
+def test_a_book_that_cannot_be_opened_is_not_told_sound(tmp_path: Path) -> None:
+    """Gone, or no database any more: what was verified once is not what is there now."""
+    assert verdicts(tmp_path) == [0]
+    (tmp_path / FILE_NAME).write_bytes(b"no database" * 1000)
+    assert verdicts(tmp_path) == [0]
+
+
+def test_a_database_that_is_away_has_no_verdict(tmp_path: Path) -> None:
+    """Unknown is neither sound nor forged; that it is away, the cycles tell."""
+    pytest.importorskip("psycopg")
+    assert verdicts(Address(tmp_path, "postgresql://127.0.0.1:1/nobody")) == []
 
 
 def test_without_a_key_for_iam_there_is_nothing_to_get_round() -> None:
