@@ -16,11 +16,17 @@ from prometheus_client import (
 )
 from prometheus_client.core import Metric
 
+from exporters.metrics.births import Births
 from exporters.metrics.disk import Disk
 from exporters.metrics.views import Views
 from quotas.book.outbox import Pending
 from quotas.reminders import BROKEN
 from quotas.view import View
+
+DELIVERED = ("sent", "retried", "failed")
+ENDED = ("confirmed", "failed", "expired", "abandoned")
+VIEW_LASTS_S = 180
+"""A lease's length: who had no good cycle for longer may not lead any more."""
 
 
 class Metrics:
@@ -30,7 +36,8 @@ class Metrics:
         """`book` is the file whose size and free space are shown; None: there is none."""
         disable_created_metrics()  # type: ignore[no-untyped-call]  # its stub lacks a return
         self.registry = CollectorRegistry()
-        self._views = Views()
+        self._views, self._is_ready = Views(), False
+        self._births = Births()
         if book is not None:
             self.registry.register(Disk(book))
         Gauge(
@@ -60,6 +67,9 @@ class Metrics:
         )
         self._dead = self._gauge("deliveries_failed", "Messages in the book that were given up.")
         self._missed = self._counter("jobs_missed", "Cycles that began late or not at all.")
+        for counter, outcomes in ((self._deliveries, DELIVERED), (self._ended, ENDED)):
+            for outcome in outcomes:
+                self._births.begin(counter, outcome)
         self._cycle_time = Histogram(
             "cohortd_cycle_duration_seconds", "Time a cycle took.", registry=self.registry
         )
@@ -86,7 +96,7 @@ class Metrics:
 
     def delivery(self, outcome: str) -> None:
         """Count a sending that ended: sent, retried or failed."""
-        self._deliveries.labels(outcome).inc()
+        self._births.count(self._deliveries, outcome)
 
     def outbox(self, found: Pending, now_s: int) -> None:
         """Show what is due and unsent, and what was given up."""
@@ -96,31 +106,41 @@ class Metrics:
 
     def publish(self, view: View) -> None:
         """Show this view from now on, and count its decisions."""
-        self._views.view = view
-        for decision in view.decisions:
-            self._decisions.labels(decision.startup, decision.rule, decision.verb, view.mode).inc()
-            if decision.verb == BROKEN:
-                self._broken.labels(decision.startup).inc()
+        self._views.view, self._is_ready = view, True
+        for startup in view.startups:
+            self._births.begin(self._broken, startup.name)
+        for each in view.decisions:
+            self._births.count(self._decisions, each.startup, each.rule, each.verb, view.mode)
+            if each.verb == BROKEN:
+                self._births.count(self._broken, each.startup)
         ended = {i.id: i.state for i in view.intents if not i.is_live and i.id is not None}
         for id, state in ended.items():
             if id not in self._ended_ids:
-                self._ended.labels(state).inc()
+                self._births.count(self._ended, state)
         self._ended_ids |= ended.keys()
 
     def cycle(self, outcome: str, seconds: float, at_s: int) -> None:
-        """Count a cycle; "done" is the outcome of a good one of the leader."""
+        """Count a cycle; "done" is the outcome of a good one of the leader.
+
+        The view goes where another leads, or may: its figures are the other's to show.
+        """
         self._cycles.labels(outcome).inc()
         self._cycle_time.observe(seconds)
-        self._leading.set(0 if outcome in {"standby", "failed"} else 1)
+        if outcome != "observed":  # that one did not ask who leads
+            self._leading.set(0 if outcome in {"standby", "failed"} else 1)
         if outcome == "done":
             self._last_good.set(at_s)
+        view = self._views.view
+        is_old = view is not None and at_s - view.at_s > VIEW_LASTS_S
+        if outcome == "standby" or (outcome == "failed" and is_old):
+            self._views.view = None
 
     def request(self, operation: str, outcome: str, seconds: float) -> None:
         """Count a call to the cloud; any outcome but "ok" is the cause of a failure."""
         self._requests.labels(operation).inc()
         self._request_time.labels(operation).observe(seconds)
         if outcome != "ok":
-            self._failures.labels(operation, outcome).inc()
+            self._births.count(self._failures, operation, outcome)
 
     def verified(self, sound: int) -> None:
         """Show how the last check of the book ended: 1 sound, 0 not; before it, no sample."""
@@ -142,8 +162,8 @@ class Metrics:
 
     @property
     def is_ready(self) -> bool:
-        """Whether a view was ever published."""
-        return self._views.view is not None
+        """Whether a view was ever published: who stands by after that is no less ready."""
+        return self._is_ready
 
     def collect(self) -> Iterator[Metric]:
         """Every family, in the order in which they are rendered."""
@@ -152,4 +172,4 @@ class Metrics:
 
     def render(self) -> bytes:
         """Everything in Prometheus's text format."""
-        return self._views.text() + generate_latest(self.registry)
+        return self._births.scraped(lambda: self._views.text() + generate_latest(self.registry))

@@ -16,6 +16,7 @@ from exporters.metrics import BALANCES, Metrics, MetricsServer
 from quotas.closing import ClosingView
 from quotas.levels import LEVELS
 from quotas.observation import Cause, Unknown
+from quotas.snapshot import Decision
 from quotas.units import HOUR_S, UCR_PER_CREDIT
 from quotas.view import View
 from tests.builders import a_notice
@@ -55,6 +56,7 @@ def published() -> tuple[Rig, Metrics]:
     rig.run(HOUR_S)
     rig.run(600)
     metrics.cycle("done", 0.25, T0 + HOUR_S + 600)
+    metrics.render()  # a scrape, in which each series is at 0
     return rig, metrics
 
 
@@ -149,6 +151,7 @@ def test_counters_count_what_happened(published: tuple[Rig, Metrics]) -> None:
     metrics.request("sweep", "ok", 0.1)
     metrics.request("sweep", "key_refused", 0.1)
     metrics.missed()
+    metrics.render()
     found = samples(metrics)
     assert value(found, "cycles_total", outcome="done") == 1
     assert value(found, "cycles_total", outcome="failed") == 1
@@ -193,6 +196,67 @@ def test_names_and_labels_follow_the_conventions(published: tuple[Rig, Metrics])
         assert not family.name.endswith(("_ms", "_minutes", "_ucr"))
         for sample in family.samples:
             assert set(sample.labels) <= allowed | own
+
+
+def test_what_counts_from_the_first_is_at_0_before() -> None:
+    """Outcomes from the start, startups from their first view on: what rises can be seen to."""
+    metrics = Metrics()
+    found = samples(metrics)
+    assert [value(found, "deliveries_total", outcome=o) for o in ("sent", "failed")] == [0, 0]
+    assert value(found, "intents_ended_total", outcome="failed") == 0
+    metrics.delivery("failed")
+    assert value(samples(metrics), "deliveries_total", outcome="failed") == 1
+    rig = Rig()
+    rig.cycle.publish = metrics.publish
+    rig.run()
+    assert value(samples(metrics), "promises_broken_total", startup="acme") == 0
+
+
+def test_a_promise_broken_in_the_first_view_is_a_rise() -> None:
+    """A daemon was down at the deadline: 0 in one scrape, 1 in the next and ever after."""
+    rig, metrics = Rig(), Metrics()
+    rig.run()
+    broken = Decision("acme", "s1", "limit", "break-promise", "test", "a test", {})
+    metrics.publish(replace(rig.views[-1], decisions=(broken,)))
+    labels = {"startup": "acme", "rule": "limit", "verb": "break-promise", "mode": "enforce"}
+    scrapes = [samples(metrics) for _ in range(3)]
+    assert [value(s, "promises_broken_total", startup="acme") for s in scrapes] == [0, 1, 1]
+    assert [value(s, "decisions_total", **labels) for s in scrapes] == [0, 1, 1]
+    metrics.publish(replace(rig.views[-1], decisions=(broken,)))
+    assert value(samples(metrics), "promises_broken_total", startup="acme") == 2
+
+
+def test_who_stands_by_shows_no_figure_of_the_program(published: tuple[Rig, Metrics]) -> None:
+    """They are the new leader's to show: summed, each would count twice. Its own counts stay."""
+    rig, metrics = published
+    before = {name for name, _ in samples(metrics)}
+    metrics.cycle("standby", 0.1, T0 + HOUR_S + 630)
+    found = samples(metrics)
+    lost = {name.removeprefix("cohortd_") for name in before - {name for name, _ in found}}
+    assert {"used_gpus", "zone_complete", "guard_holding", "balance_credits"} <= lost
+    assert not any(name.endswith("_total") for name in lost)
+    assert value(found, "leader") == 0 and metrics.is_ready
+    assert value(found, "last_good_cycle_timestamp_seconds") == T0 + HOUR_S + 600
+    metrics.publish(rig.views[-1])
+    metrics.cycle("done", 0.1, T0 + HOUR_S + 660)
+    assert before <= {name for name, _ in samples(metrics)}
+
+
+def test_who_fails_longer_than_a_lease_shows_none_either(published: tuple[Rig, Metrics]) -> None:
+    """It cannot reach the book, and another may lead by now; a single failure changes nothing."""
+    _, metrics = published
+    for after_s, is_shown in ((30, True), (180, True), (210, False)):
+        metrics.cycle("failed", 0.1, T0 + HOUR_S + 600 + after_s)
+        names = {name for name, _ in samples(metrics)}
+        assert ("cohortd_used_gpus" in names) is is_shown
+
+
+def test_a_cycle_that_asked_for_no_lease_says_nothing_of_it() -> None:
+    """After a jump of the clock a leader leads on, and a standby does not begin to."""
+    metrics = Metrics()
+    for outcome, leads in (("standby", 0), ("observed", 0), ("done", 1), ("observed", 1)):
+        metrics.cycle(outcome, 0.1, T0)
+        assert value(samples(metrics), "leader") == leads
 
 
 def test_before_the_first_view_nothing_is_claimed() -> None:

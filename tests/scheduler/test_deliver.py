@@ -158,6 +158,7 @@ def test_a_channel_that_is_down_ends_as_a_dead_letter_and_a_broken_promise(
     while rig.clock.now_s() < T0 + 3 * NOTICE_S:
         rig.run(30)
         post.run()
+    metrics.render()  # a scrape, in which each series is at 0
     first = tries[0]
     gaps = [later - earlier for earlier, later in pairwise(tries)]
     assert gaps[0] == retry_after_s(1) and max(gaps) >= retry_after_s(6)
