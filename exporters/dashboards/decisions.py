@@ -45,7 +45,7 @@ def _figures() -> list[Panel]:
         ),
         number(
             "Held by the guard",
-            "Stops that wait for an operator's word: cohortd approve.",
+            "Stops that wait until the guard's hour is over, or for cohortd approve.",
             f"sum(cohortd_guard_holding{{{FROM}}})",
             "short",
             NONE_IS_GOOD,

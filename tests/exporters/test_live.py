@@ -36,7 +36,7 @@ def operands(expr: Expr) -> list[str]:
     """What an alert compares: its parts that must have data whether it fires or not."""
     if isinstance(expr, ParenExpr):
         return operands(expr.expr)
-    if isinstance(expr, BinaryExpr) and str(expr.op) in COMPARISONS | {"and", "unless"}:
+    if isinstance(expr, BinaryExpr) and str(expr.op) in COMPARISONS | {"and", "or", "unless"}:
         return [*operands(expr.lhs), *operands(expr.rhs)]
     if isinstance(expr, Call) and expr.func.name == "absent":
         return operands(expr.args[0])
