@@ -96,7 +96,9 @@ def _excused(found: Evidence, server: str) -> Iterator[Interval]:
         elif len(within[at]) > 1 or late or gone or at in unsure:
             yield from both([gap], stated)
         if gone or at in unsure or not _any_in(changed, gap[0] + SLACK_S, gap[1]):
-            yield from (s for s in spans if gap[0] <= s[0] and s[1] <= gap[1])
+            # A stale read between hides what began before it, and was gone by the next.
+            hid_s = _gap(found, asked, at - 1)[0] if {at - 1, at} <= unsure else gap[0]
+            yield from (s for s in spans if hid_s <= s[0] and s[1] <= gap[1])
     yield from troubled
     yield from _handed_over(found, server, asked)
 
