@@ -140,7 +140,9 @@ class Promises:
         mode, now_s = self.snapshot.program.mode, self.snapshot.now_s
         text = conclude(rule_of(rule, "tell"), inputs)
         notice = Notice(startup, "", "", "", rule, cause, mode, now_s, at_s, text, state="told")
-        self._record(notice, "tell", inputs)
+        # Two of one rule share their subject, and each is said.
+        self.changed.append(notice)
+        self._decide(notice, "tell", inputs)
 
     def bring_back(self, wanted: Mapping[int, Inputs]) -> None:
         """Power on the servers of ended notices that are to come back, one intent at a time."""
@@ -279,8 +281,10 @@ class Promises:
         # A notice that ends and its successor share their subject: both are written.
         same = (notice.id, notice.subject)
         self.changed = [n for n in self.changed if (n.id, n.subject) != same] + [notice]
-        if notice.state != "told":
-            self.current[notice.subject] = notice
+        self.current[notice.subject] = notice
+        self._decide(notice, verb, inputs)
+
+    def _decide(self, notice: Notice, verb: str, inputs: Inputs) -> None:
         of = (notice.startup, notice.server_id)
         self.decisions.append(Decision.made(of, notice.rule, verb, notice.cause, inputs))
 

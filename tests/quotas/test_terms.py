@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from quotas.balances import balance
 from quotas.between import repayments
 from quotas.charging import Aside, Posting, post_due
+from quotas.decide import decide
 from quotas.forfeits import forfeits_ahead
 from quotas.holds import Hold, draws, end_hold, hold_transfer, outliving
 from quotas.ledger import Entry, GrantBalance
@@ -198,6 +199,15 @@ def test_a_forfeit_is_told_once_for_each_threshold() -> None:
             heard.append(day)
             assert (at_s, inputs["amount_ucr"]) == (end_s, 864_000)
     assert heard == [10, 33, 39]
+
+
+def test_two_forfeits_at_once_are_both_told() -> None:
+    """Each in a notice of its own, in the cycle that decides it."""
+    grants = [a_balance_of(name, expires_s=40 * DAY_S) for name in ("g1", "g2")]
+    decided = decide(a_snapshot(39 * DAY_S, a_program(), [], grants))
+    told = [notice.cause for notice in decided.notices if notice.rule == "forfeit"]
+    assert told == [f"forfeit:{name}:{DAY_S}" for name in ("g1", "g2")]
+    assert [d.cause for d in decided.decisions if d.rule == "forfeit"] == told
 
 
 @settings(max_examples=80)
