@@ -87,7 +87,8 @@ class Deliveries:
     def _leads(self) -> Lease | None:
         """The lease, where enough of it is left for a sending."""
         lease = self.lease()
-        left_s = lease.expires_s - self.clock.now_s() if lease else 0
+        now_s, monotonic_s = self.clock.now_s(), int(self.clock.monotonic())
+        left_s = lease.left_s(now_s, monotonic_s) if lease else 0
         return lease if left_s >= SEND_BUDGET_S else None
 
     def _next(self) -> bool:

@@ -59,7 +59,9 @@ class PriceWatch:
     ) -> bool:
         """Read the catalogues that are old, or all while something is not priced; True if any."""
         patience_s = UNPRICED_REFRESH_S if self.unpriced else REFRESH_S
-        due = [z for z in sorted(zones) if now_s - self._read_s.get(z, -patience_s) >= patience_s]
+        # Read ahead of now: the clock stepped back, and would be waited for.
+        ages = {zone: now_s - self._read_s.get(zone, -patience_s) for zone in zones}
+        due = [zone for zone in sorted(ages) if not 0 <= ages[zone] < patience_s]
         found = self._reader.read(due, self._cloud.offers, now_s)
         for zone, offers in found.items():
             if isinstance(offers, CloudError):
