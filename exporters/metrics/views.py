@@ -229,12 +229,13 @@ def _promises(view: View) -> Iterable[Metric]:
 def _closings(view: View) -> Iterable[Metric]:
     of = ["startup", "cohort"]
     cohorts = {startup.name: startup.cohort for startup in view.startups}
+    found = {each.startup: each for each in view.closings}
     withheld = _family("rules_withheld", "1 while rules of a startup are withheld by IAM.", of)
     failures = _family("closing_failures", "Failed tries in a row to close or reopen.", of)
-    for each in view.closings:
-        labels = [each.startup, cohorts.get(each.startup, "")]
-        withheld.add_metric(labels, 1 if each.is_withheld else 0)
-        failures.add_metric(labels, each.failures)
+    for name in sorted(cohorts.keys() | found.keys()):
+        labels, each = {"startup": name, "cohort": cohorts.get(name, "")}, found.get(name)
+        _add(withheld, labels, 1 if each and each.is_withheld else 0)
+        _add(failures, labels, each.failures if each else 0)
     return [withheld, failures]
 
 

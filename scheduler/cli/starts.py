@@ -207,9 +207,10 @@ def run(
     book = Book.open(state)
     if program is not None:
         parsed = parse_program(read_text(program), str(program))
-        # A restart is nobody's word: what `apply` would ask about is not done by it.
-        fix = f"apply it with 'cohortd apply --confirm {parsed.name}' first"
-        _refuse_risky(_changes(state, program), fix)
+        if load(book).program is not None:
+            # A restart is nobody's word: what `apply` would ask about is not done by it.
+            fix = f"apply it with 'cohortd apply --confirm {parsed.name}' first"
+            _refuse_risky(_changes(state, program), fix)
         apply_program(book, parsed, clock.now_s(), actor())
     drain = InboxDrain(book, state.folder)
     beat = Cycle(

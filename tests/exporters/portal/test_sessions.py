@@ -51,7 +51,7 @@ def test_every_route_is_in_the_lists(reading: Site) -> None:
     }
     names = {"0" * 32: "{id}", "1970-01": "{month}"}
     reads = {("GET", f"{head}/{names.get(last, last)}") for head, _, last in map(_parts, READS)}
-    posts = {("POST", path.replace("/1/", "/{number:int}/")) for path in POSTS}
+    posts = {("POST", path.replace("/1/", "/{number:number}/")) for path in POSTS}
     assert found == reads | posts | {("GET", SIGN_IN), ("POST", SIGN_IN)}
 
 
