@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from quotas.balances import Balance
+from quotas.division import usage_of
 from quotas.levels import Telling
 from quotas.metering import Run
 from quotas.pacing import (
@@ -198,20 +199,24 @@ def limits(snapshot: Snapshot, found: Mapping[str, Pace]) -> dict[tuple[str, str
     """The limits that paces put on shares, in GPUs by cause, by startup and pool.
 
     None stops a server within nominal: "pace" is the nominal quota, "daily-burn" what ran
-    when the day's limit was reached.
+    when the day's limit was reached, and what was started since within the nominal quota:
+    lent to others meanwhile, it could not be taken back from them.
     """
     causes: dict[tuple[str, str], dict[str, int]] = {}
+    used = usage_of(snapshot.program, snapshot.runs.values())
     for name, pace in found.items():
         startup = snapshot.program.startup(name)
         if startup is None or not pace.is_paced:
             continue
         for pool in snapshot.program.pools:
             own = causes[name, pool.name] = {}
+            nominal = startup.nominal.get(pool.name, 0)
             if pace.borrows_no_more:
-                own["pace"] = startup.nominal.get(pool.name, 0)
+                own["pace"] = nominal
             if pace.reached_s is not None:
                 began = _began_by(snapshot, name, pool.name, pace.reached_s)
-                own["daily-burn"] = sum(run.gpus for run in began)
+                own_gpus = min(nominal, used.get((name, pool.name), 0))
+                own["daily-burn"] = max(own_gpus, sum(run.gpus for run in began))
     return causes
 
 

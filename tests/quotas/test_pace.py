@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from quotas.decide import Decided, decide
 from quotas.pace import Pace, paces
-from quotas.program import Policy
+from quotas.program import Policy, Pool
+from quotas.requests import Request
 from quotas.snapshot import Snapshot
 from quotas.units import DAY_S, HOUR_S, day_start_s
-from tests.builders import YEAR_S, a_balance_of, a_program, a_run, a_snapshot, a_startup
+from tests.builders import FLAVOR, YEAR_S, a_balance_of, a_program, a_run, a_snapshot, a_startup
 
 GRANTED = 365 * 1_000_000
 """A credit for each day of the year."""
@@ -116,6 +117,26 @@ def test_a_daily_limit_holds_what_started_after_it_was_reached() -> None:
     assert [e.gpus for e in decided.standing] == [1]
     assert told(decided) == [f"pace:daily:{NOW_S}"]
     assert [n for n in decided.notices if n.server_id] == []
+
+
+def test_a_daily_limit_takes_back_from_borrowers_and_not_within_nominal() -> None:
+    """Acme's second server, of 2 nominal, began after its limit: birch's 2 are cara's to give."""
+    acme, birch, cara = (
+        a_startup(name, nominal={"h100": gpus})
+        for name, gpus in (("acme", 2), ("birch", 2), ("cara", 0))
+    )
+    pool = Pool("h100", ((0, 4),), flavors=(FLAVOR,))
+    policy = Policy(daily_burn_ucr=3600)
+    runs = [a_run("s0", NOW_S), a_run("s1", NOW_S + 2 * HOUR_S)]
+    runs += [a_run(f"c{n}", NOW_S, startup="cara", rate_ucr_per_h=1) for n in range(2)]
+    grants = [a_balance_of(name, 10**9, startup=name) for name in ("acme", "birch", "cara")]
+    asks = Request("birch", "h100", 2, HOUR_S, "", "cto", NOW_S + 5 * HOUR_S, id=1)
+    program = a_program(acme, birch, cara, pools=(pool,), policy=policy)
+    decided = decide(a_snapshot(NOW_S + 6 * HOUR_S, program, runs, grants, requests=(asks,)))
+    assert decided.paces["acme"].reached_s == NOW_S + HOUR_S
+    assert {s.startup: (s.share, s.ceiling) for s in decided.shares}["acme"] == (2, 2)
+    given = {n.server_id for n in decided.notices if n.rule == "borrowed"}
+    assert given == {"c0", "c1"}
 
 
 def test_a_daily_limit_ends_at_midnight() -> None:
