@@ -35,6 +35,7 @@ from quotas.levels import (
 )
 from quotas.limits import over_limit
 from quotas.notices import LIVE_NOTICES, Intent, Notice, settle
+from quotas.owners import owners_waiting
 from quotas.pace import RULE as PACE
 from quotas.pace import Pace, limits, paced, paces
 from quotas.pace import news as pace_news
@@ -115,8 +116,10 @@ def decide(snapshot: Snapshot) -> Decided:
     work = Promises(snapshot, settled)
     if snapshot.program.mode == "off":
         return _let_go(work, shares, found)
-    standing = excesses(snapshot, shares)
-    broken = [v for rule in RULES for v in rule(snapshot)] + borrowed(snapshot, standing)
+    waiting = owners_waiting(snapshot, shares)
+    standing = excesses(snapshot, shares, waiting)
+    broken = [v for rule in RULES for v in rule(snapshot)]
+    broken += borrowed(snapshot, standing, waiting)
     violations = {
         (v.run.startup, v.run.server_id, v.rule): v for v in unless_exempt(snapshot, broken)
     }
@@ -152,7 +155,7 @@ def decide(snapshot: Snapshot) -> Decided:
         moved(snapshot, standing),
         standing,
         found,
-        deferred_gpus(snapshot, standing),
+        deferred_gpus(snapshot, standing, waiting),
         troubles((*current, *snapshot.enforcement.past), work.intents, work.seen),
     )
 

@@ -11,36 +11,38 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from quotas.division import Share, refused_gpus
+from quotas.division import Share
 from quotas.levels import Telling
 from quotas.metering import Run
+from quotas.owners import Line
 from quotas.reasons import conclude
-from quotas.requests import in_order, refused_at
+from quotas.reclaim import obstacle
 from quotas.sentences import Inputs
 from quotas.snapshot import Excess, Snapshot
 
 RULE = "excess"
 
 
-def excesses(snapshot: Snapshot, shares: Iterable[Share]) -> tuple[Excess, ...]:
+def excesses(
+    snapshot: Snapshot, shares: Iterable[Share], waiting: Mapping[str, Line]
+) -> tuple[Excess, ...]:
     """Every excess that stands now, by startup and pool.
 
     One that stood in the last cycle keeps its beginning and its deadline. The deadline
     moves later once: when an owner begins to wait for what nobody wanted until then.
     """
-    shares = tuple(shares)
     known = {(each.startup, each.pool): each for each in snapshot.excesses}
-    waiting = owners_waiting(snapshot, shares)
     runs = _open_runs(snapshot)
     found = []
     for share in sorted(shares, key=lambda each: (each.startup, each.pool)):
         own = runs.get((share.startup, share.pool), [])
-        owner = next((o for o in waiting.get(share.pool, ()) if o != share.startup), None)
+        line = waiting.get(share.pool)
         smallest = min((run.gpus for run in own), default=0)
-        is_worth_it = owner is not None or share.excess >= smallest
+        is_worth_it = line is not None or share.excess >= smallest
         # A limit of the policy has a rule of its own, which gives notice.
         if share.excess > 0 and own and is_worth_it and share.limited_by != "policy":
             before = known.get((share.startup, share.pool))
+            owner = None if line is None else _owner(snapshot, share, line, before)
             found.append(_excess(snapshot, share, owner, own, before))
     return tuple(found)
 
@@ -79,32 +81,15 @@ def cause_of(excess: Excess) -> str:
     return f"excess:{excess.pool}:{excess.since_s}:{'reclaim' if excess.owner else ''}"
 
 
-def owners_waiting(snapshot: Snapshot, shares: Iterable[Share]) -> dict[str, list[str]]:
-    """Startups whose nominal demand waits, by pool: who asked first is first.
+def _owner(snapshot: Snapshot, share: Share, line: Line, before: Excess | None) -> str:
+    """For whom an excess is taken back: the first in line whom that would serve now.
 
-    Nobody waits while the pool's free GPUs are enough for all of them, and the provider's
-    quota refuses nobody.
+    Whom it was taken back for goes first while it waits: no notice is taken back for another
+    whose turn comes again. Where it would serve nobody it is for the first all the same.
     """
-    shares = tuple(shares)
-    owed: dict[str, dict[str, int]] = defaultdict(dict)
-    used: dict[str, int] = defaultdict(int)
-    for share in shares:
-        used[share.pool] += share.usage
-        missing = min(share.share, share.nominal) - share.usage
-        if missing > 0:
-            owed[share.pool][share.startup] = missing
-    order = {
-        (r.startup, r.pool): at for at, r in reversed(list(enumerate(in_order(snapshot.requests))))
-    }
-    capacity = {pool.name: pool.gpus_at(snapshot.now_s) for pool in snapshot.program.pools}
-    for pool, quota_gpus in refused_at(snapshot.requests).items():
-        parts = [(s.nominal, s.demand) for s in shares if s.pool == pool]
-        capacity[pool] = refused_gpus(capacity.get(pool, 0), quota_gpus, parts)
-    return {
-        pool: sorted(names, key=lambda name: (order.get((name, pool), len(order)), name))
-        for pool, names in owed.items()
-        if sum(names.values()) > capacity[pool] - used[pool]
-    }
+    owners = sorted(line.missing, key=lambda name: before is None or name != before.owner)
+    served = (o for o in owners if obstacle(snapshot, share.pool, share.startup, o) is None)
+    return next(served, owners[0])
 
 
 def _excess(

@@ -7,11 +7,14 @@ server is never leaked, request or not.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 
+from quotas.exemptions import exemption
 from quotas.levels import Telling
 from quotas.metering import Run
 from quotas.observation import Complete, Server
+from quotas.owners import Line
 from quotas.program import Pool
 from quotas.sentences import Inputs
 from quotas.snapshot import Excess, Snapshot, Violation
@@ -56,27 +59,30 @@ def leak_edges(snapshot: Snapshot) -> set[int]:
     return {since_s + snapshot.program.policy.leak_after_s for since_s in stood if since_s}
 
 
-def borrowed(snapshot: Snapshot, standing: Iterable[Excess]) -> list[Violation]:
-    """The fewest newest servers of each borrower whose GPUs an owner waits for and can use.
+def borrowed(
+    snapshot: Snapshot, standing: Iterable[Excess], waiting: Mapping[str, Line]
+) -> list[Violation]:
+    """The fewest newest servers of borrowers whose GPUs an owner waits for and can use.
 
-    Only where every zone of the pool answered Complete, and nothing says that the
-    provider would not give the owner the slot. A server keeps its minimum runtime.
+    No more than owners miss beyond what is free. Only where every zone of the pool answered
+    Complete, and nothing says that the provider would not give the owner the slot. A server
+    keeps its minimum runtime.
     """
     found = []
-    for excess in standing:
-        if excess.owner is None or obstacle(snapshot, excess) is not None:
-            continue
-        for run in _chosen(snapshot, excess):
+    standing = tuple(standing)
+    for pool, line in sorted(waiting.items()):
+        excesses = [each for each in standing if each.pool == pool]
+        for excess, run in _giving_way(snapshot, excesses, line):
             inputs: dict[str, int | str] = {
                 "startup": excess.startup,
-                "owner": excess.owner,
-                "pool": excess.pool,
+                "owner": excess.owner or "",
+                "pool": pool,
                 "excess_gpus": excess.gpus,
                 "server": run.server_name,
                 "gpus": run.gpus,
             }
             ran_s = run.began_s + snapshot.program.policy.minimum_runtime_s
-            cause = f"{BORROWED}:{excess.pool}:{excess.owner}"
+            cause = f"{BORROWED}:{pool}:{excess.owner}"
             deadline_s = max(excess.deadline_s, ran_s)
             found.append(Violation(run, BORROWED, cause, deadline_s, inputs))
     return found
@@ -86,8 +92,8 @@ def deferrals(snapshot: Snapshot, standing: Iterable[Excess]) -> list[Telling]:
     """(startup, cause, inputs, now) of reclaims that wait, once to the borrower and the owner."""
     found: list[Telling] = []
     for excess in standing:
-        against = obstacle(snapshot, excess)
-        if excess.owner is None or against is None or against["obstacle"] == "blind":
+        against = _against(snapshot, excess)
+        if excess.owner is None or against is None:
             continue
         inputs: dict[str, int | str] = {
             "startup": excess.startup,
@@ -103,28 +109,39 @@ def deferrals(snapshot: Snapshot, standing: Iterable[Excess]) -> list[Telling]:
     return found
 
 
-def deferred_gpus(snapshot: Snapshot, standing: Iterable[Excess]) -> dict[str, int]:
+def deferred_gpus(
+    snapshot: Snapshot, standing: Iterable[Excess], waiting: Mapping[str, Line]
+) -> dict[str, int]:
     """GPUs by pool that owners wait for, and that are not taken back for want of a use."""
     found: dict[str, int] = {}
     for excess in standing:
-        against = obstacle(snapshot, excess) if excess.owner is not None else None
-        if against is not None and against["obstacle"] != "blind":
-            found[excess.pool] = found.get(excess.pool, 0) + excess.gpus
+        if _against(snapshot, excess) is not None:
+            line = waiting[excess.pool]
+            gpus = found.get(excess.pool, 0) + excess.gpus
+            found[excess.pool] = min(gpus, sum(line.missing.values()) - line.free)
     return found
 
 
-def obstacle(snapshot: Snapshot, excess: Excess) -> Inputs | None:
+def _against(snapshot: Snapshot, excess: Excess) -> Inputs | None:
+    """Why an excess that an owner waits for is deferred; None where it is not, or for a while."""
+    if excess.owner is None:
+        return None
+    against = obstacle(snapshot, excess.pool, excess.startup, excess.owner)
+    return None if against is None or against["obstacle"] == "blind" else against
+
+
+def obstacle(snapshot: Snapshot, pool_name: str, borrower: str, owner: str) -> Inputs | None:
     """Why evicting the borrower would not serve the owner now; None where it would."""
-    if excess.pool in blind_pools(snapshot):
+    if pool_name in blind_pools(snapshot):
         return {"obstacle": "blind"}
-    pool = next(each for each in snapshot.program.pools if each.name == excess.pool)
+    pool = next(each for each in snapshot.program.pools if each.name == pool_name)
     short = snapshot.words.on("shortage", pool.name)
     if pool.backing == "on-demand" and short is not None:
         return {"obstacle": "shortage", **short.inputs}
-    stock = _stock(snapshot, pool, excess.owner or "")
+    stock = _stock(snapshot, pool, owner)
     if pool.backing == "on-demand" and stock is not None:
         return {"obstacle": "stock", "stock": stock}
-    if not _usable(snapshot, excess):
+    if not _usable(snapshot, pool.name, borrower, owner):
         return {"obstacle": "flavor"}
     return None
 
@@ -150,25 +167,66 @@ def blind_pools(snapshot: Snapshot) -> frozenset[str]:
     )
 
 
-def _usable(snapshot: Snapshot, excess: Excess) -> list[Run]:
-    """The borrower's running servers that would serve the owner: noticed first, then newest."""
-    owner = snapshot.program.startup(excess.owner or "")
-    if owner is None:
-        return []
+def _giving_way(
+    snapshot: Snapshot, excesses: list[Excess], line: Line
+) -> Iterator[tuple[Excess, Run]]:
+    """The servers that give way, for one owner in line after the other what it misses.
+
+    What is frozen frees nothing for now: others give way as well.
+    """
+    left = {each.startup: each.gpus for each in excesses}
+    taken: set[str] = set()
+    free = line.free
+    for owner, missing in line.missing.items():
+        own = [replace(each, owner=owner) for each in excesses]
+        fit = [e for e in own if obstacle(snapshot, e.pool, e.startup, owner) is None]
+        need = missing - free if fit else 0
+        for excess, runs in _turns(snapshot, fit, owner):
+            usable = [run for run in runs if run.id not in taken]
+            for run in _chosen(usable, min(left[excess.startup], need)):
+                taken.add(run.id)
+                left[excess.startup] -= run.gpus
+                need -= 0 if snapshot.words.holding(excess.startup) else run.gpus
+                yield excess, run
+        free = max(0, -need) if fit else free
+
+
+def _turns(snapshot: Snapshot, fit: list[Excess], owner: str) -> Iterator[tuple[Excess, list[Run]]]:
+    """What would serve the owner: first what has a notice, then of who has most above its share.
+
+    So what was chosen stays chosen while it is enough. Exempt servers have no turn.
+    """
     noticed = {n.server_id for n in snapshot.notices if n.rule == BORROWED}
-    flavors = owner.flavors.get(excess.pool) or ()
-    pool_flavors = {f for p in snapshot.program.pools if p.name == excess.pool for f in p.flavors}
-    runs = [
-        run
-        for run, _ in snapshot.running()
-        if run.startup == excess.startup and run.flavor in (flavors or pool_flavors)
+    usable = [
+        (
+            excess,
+            [
+                run
+                for run in _usable(snapshot, excess.pool, excess.startup, owner)
+                if not exemption(snapshot, run.startup, run.server_id)
+            ],
+        )
+        for excess in sorted(fit, key=lambda each: (-each.gpus, each.startup))
     ]
-    return sorted(runs, key=lambda run: (run.server_id not in noticed, -run.began_s, run.id))
+    for excess, runs in usable:
+        yield excess, [run for run in runs if run.server_id in noticed]
+    for excess, runs in usable:
+        yield excess, [run for run in runs if run.server_id not in noticed]
 
 
-def _chosen(snapshot: Snapshot, excess: Excess) -> list[Run]:
+def _usable(snapshot: Snapshot, pool_name: str, borrower: str, owner: str) -> list[Run]:
+    """The borrower's running servers that would serve the owner, the newest first."""
+    startup = snapshot.program.startup(owner)
+    if startup is None:
+        return []
+    pool_flavors = {f for p in snapshot.program.pools if p.name == pool_name for f in p.flavors}
+    flavors = startup.flavors.get(pool_name) or pool_flavors
+    runs = [r for r, _ in snapshot.running() if r.startup == borrower and r.flavor in flavors]
+    return sorted(runs, key=lambda run: (-run.began_s, run.id))
+
+
+def _chosen(left: list[Run], need: int) -> list[Run]:
     """The fewest that free enough, the first of the order among those; all if none suffice."""
-    left, need = _usable(snapshot, excess), excess.gpus
     count = _fewest([run.gpus for run in left], need)
     chosen: list[Run] = []
     while count and left and need > 0:

@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
-from quotas.excess import excesses
+from quotas.decide import decide
 from quotas.guard import Enforcement
 from quotas.levels import out_of_credits, told_to_stop
 from quotas.limits import over_limit
 from quotas.metering import Catalogue, Metered, Run, meter
 from quotas.observation import Server
+from quotas.owners import Line
 from quotas.pace import limits, paces
 from quotas.pricing import Prices, Version
 from quotas.program import Policy, Pool, Program, Tenure
@@ -35,7 +36,7 @@ from tests.builders import (
     metered,
     seen,
 )
-from tests.quotas.test_excess import NOTICE_S, asks, full, shares_of
+from tests.quotas.test_excess import NOTICE_S, asks, full
 
 SWEPT_S, NEXT_S = 1000, 2000
 CHEAPER = Prices({FLAVOR: (Version(1, 0, 3600, 0), Version(2, 1500, 1800, 1500))})
@@ -194,7 +195,7 @@ def test_a_cut_gives_no_second_minimum_runtime() -> None:
     program = a_program(a_startup("acme"), nominal, pools=plain.program.pools)
     plain = replace(plain, program=program)
     recut = cut_in(plain, 10 * HOUR_S - 600)
-    found = [excesses(each, shares_of(each)) for each in (plain, recut)]
+    found = [decide(each).standing for each in (plain, recut)]
     assert found[0] == found[1] != ()
     assert found[0][0].deadline_s == 10 * HOUR_S + NOTICE_S
 
@@ -203,7 +204,7 @@ def test_an_excess_waits_for_the_last_started_not_the_last_cut() -> None:
     """One GPU above its share: whose minimum runtime counts is the newest server's."""
     made = full(7 * HOUR_S + 600, asks("birch", 1))
     for snapshot in (made, cut_in(made, 7 * HOUR_S + 300)):
-        (excess,) = excesses(snapshot, shares_of(snapshot))
+        (excess,) = decide(snapshot).standing
         assert excess.deadline_s == 8 * HOUR_S + NOTICE_S
 
 
@@ -211,9 +212,11 @@ def test_a_reclaim_takes_the_last_started_not_the_last_cut() -> None:
     """And its deadline has no minimum runtime counted from a cut."""
     snapshot = cut_in(full(10 * HOUR_S, asks("birch", 1)), 10 * HOUR_S - 600)
     excess = Excess("acme", "h100", 1, "birch", 0, 10 * HOUR_S + NOTICE_S, "waits")
-    (found,) = borrowed(snapshot, [excess])
+    waiting = {"h100": Line({"birch": 1}, 0)}
+    (found,) = borrowed(snapshot, [excess], waiting)
     assert found.run.server_id == "s7"
-    (last,) = borrowed(replace(snapshot, runs={"s0@0": snapshot.runs["s0@0"]}), [excess])
+    alone = replace(snapshot, runs={"s0@0": snapshot.runs["s0@0"]})
+    (last,) = borrowed(alone, [excess], waiting)
     assert (last.run.server_id, last.deadline_s) == ("s0", excess.deadline_s)
 
 

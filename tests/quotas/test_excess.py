@@ -9,7 +9,8 @@ import pytest
 
 from quotas.decide import decide
 from quotas.division import Share
-from quotas.excess import excesses, moved, owners_waiting
+from quotas.excess import excesses, moved
+from quotas.owners import owners_waiting
 from quotas.program import Pool
 from quotas.requests import Request
 from quotas.snapshot import Excess, Snapshot
@@ -53,6 +54,12 @@ def shares_of(snapshot: Snapshot) -> tuple[Share, ...]:
 def standing(snapshot: Snapshot) -> tuple[Excess, ...]:
     """The excesses that `decide` finds."""
     return decide(snapshot).standing
+
+
+def in_line(snapshot: Snapshot) -> dict[str, list[str]]:
+    """The owners who wait in each pool, in order."""
+    lines = owners_waiting(snapshot, shares_of(snapshot))
+    return {pool: list(line.missing) for pool, line in lines.items()}
 
 
 def test_lent_quota_is_nobodys_excess_until_its_owner_asks() -> None:
@@ -133,8 +140,8 @@ def test_nobody_waits_while_free_gpus_are_enough() -> None:
     snapshot = full(10 * HOUR_S, asks("birch", 4))
     pool = replace(snapshot.program.pools[0], capacity=((0, 12),))
     roomy = replace(snapshot, program=replace(snapshot.program, pools=(pool,)))
-    assert owners_waiting(roomy, shares_of(roomy)) == {}
-    assert owners_waiting(snapshot, shares_of(snapshot)) == {"h100": ["birch"]}
+    assert in_line(roomy) == {}
+    assert in_line(snapshot) == {"h100": ["birch"]}
 
 
 def test_owners_wait_in_the_order_in_which_they_asked() -> None:
@@ -148,7 +155,7 @@ def test_owners_wait_in_the_order_in_which_they_asked() -> None:
     asked = (asks("b", 4, 20, 2), asks("c", 4, 10, 1))
     for requests in (asked, asked[::-1]):
         snapshot = a_snapshot(9 * HOUR_S, program, runs, grants, requests=requests)
-        assert owners_waiting(snapshot, shares_of(snapshot)) == {"h100": ["c", "b"]}
+        assert in_line(snapshot) == {"h100": ["c", "b"]}
 
 
 def test_a_limit_of_the_policy_is_its_own_rules_matter() -> None:
@@ -156,7 +163,7 @@ def test_a_limit_of_the_policy_is_its_own_rules_matter() -> None:
     limited = a_startup("acme", limit={"h100": 2})
     runs = [a_run(f"s{n}") for n in range(4)]
     snapshot = a_snapshot(100, a_program(limited), runs, [a_balance_of()])
-    assert excesses(snapshot, shares_of(snapshot)) == ()
+    assert excesses(snapshot, shares_of(snapshot), {}) == ()
 
 
 def test_an_excess_is_told_once_and_ends_when_its_owner_is_served() -> None:
