@@ -2,7 +2,8 @@
 
 1. intents that this cycle's observation ended are settled;
 2. requests that are met, or over, move on; the pools are divided at what runs and what
-   is still asked for: shares, ceilings, and who runs more than its share;
+   is still asked for by those who may start something: shares, ceilings, and who runs more
+   than its share;
 3. each rule names the servers that may not go on (limits, credits, cohort end, an
    operator's word, leaks), but for those that are exempt;
 4. notices: a new one for each new violation, cancelled where the cause ended;
@@ -13,11 +14,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from quotas.asking import divided
 from quotas.causes import level_from
-from quotas.division import Share, divide, usage_of
+from quotas.division import Share, usage_of
 from quotas.excess import RULE as EXCESS
 from quotas.excess import excesses, moved, untold
 from quotas.exemptions import unless_exempt
@@ -37,7 +39,7 @@ from quotas.limits import over_limit
 from quotas.notices import LIVE_NOTICES, Intent, Notice, settle
 from quotas.owners import owners_waiting
 from quotas.pace import RULE as PACE
-from quotas.pace import Pace, limits, paced, paces
+from quotas.pace import Pace, paced, paces
 from quotas.pace import news as pace_news
 from quotas.promises import Promises, troubles
 from quotas.reclaim import (
@@ -52,7 +54,7 @@ from quotas.reclaim import (
 )
 from quotas.reminders import reminder_edges
 from quotas.requests import RULE as REQUEST
-from quotas.requests import Request, advance, asked_of, refused_at
+from quotas.requests import Request, advance
 from quotas.requests import edges as request_edges
 from quotas.restore import returns
 from quotas.sentences import Inputs
@@ -107,7 +109,7 @@ def decide(snapshot: Snapshot) -> Decided:
     went = advance(snapshot.program, snapshot.requests, usage, snapshot.now_s)
     requests = tuple(request for request, _ in went)
     live = {each.id: each for each in (*snapshot.requests, *requests)}
-    shares = _divided(snapshot, found, usage, live.values())
+    shares = divided(snapshot, found, live.values())
     intents = sorted(snapshot.intents, key=lambda each: each.id or 0)
     settled = {
         intent.id: intent
@@ -169,25 +171,6 @@ def _let_go(work: Promises, shares: tuple[Share, ...], found: Mapping[str, Pace]
     edges = _edges(work.snapshot, (), ())
     return Decided(
         tuple(work.decisions), tuple(work.changed), intents, {}, shares, edges, paces=found
-    )
-
-
-def _divided(
-    snapshot: Snapshot,
-    found: Mapping[str, Pace],
-    usage: Mapping[tuple[str, str], int],
-    requests: Collection[Request],
-) -> tuple[Share, ...]:
-    """The pools divided at what runs and what is asked for, under the limits of the paces."""
-    return divide(
-        snapshot.program,
-        snapshot.catalogue,
-        snapshot.balances,
-        usage,
-        snapshot.now_s,
-        asked_of(requests),
-        limits(snapshot, found),
-        refused_at(requests),
     )
 
 

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from quotas.asking import asking
 from quotas.division import Share, refused_gpus, usage_of
 from quotas.requests import Request, in_order, refused_at
 from quotas.snapshot import Snapshot
@@ -59,7 +60,7 @@ def free_gpus(
         parts[share.pool].append((share.nominal, share.demand))
     for (_, pool_name), gpus in usage_of(snapshot.program, snapshot.runs.values()).items():
         used[pool_name] += gpus
-    refused, found = refused_at(requests), {}
+    refused, found = refused_at(asking(snapshot, requests)), {}
     for pool in snapshot.program.pools:
         gpus = pool.gpus_at(snapshot.now_s)
         if pool.name in refused:

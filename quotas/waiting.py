@@ -1,7 +1,8 @@
 """What does a request wait for, at which place in line, and when can it be expected to be met?
 
 Nothing is promised here that is not known: an instant is given where GPUs are free now, or
-will be by deadlines, ends and steps of capacity that stand today; else it is not known.
+will be by notices, ends and steps of capacity that stand today; else it is not known, and
+where a borrower keeps what is asked back, it is said why.
 """
 
 from __future__ import annotations
@@ -10,11 +11,17 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from quotas.division import Share, refused_gpus
+from quotas.asking import held
+from quotas.causes import level_from
+from quotas.division import Share
+from quotas.notices import Notice
+from quotas.owners import free_gpus
 from quotas.program import Program
-from quotas.requests import Request, in_order, refused_at
-from quotas.sentences import BOUNDS, SHORT
-from quotas.snapshot import Excess
+from quotas.reclaim import BORROWED, obstacle
+from quotas.requests import Request, in_order
+from quotas.sentences import BOUNDS, SHORT, Inputs
+from quotas.sentences import obstacle as because
+from quotas.snapshot import Excess, Snapshot
 from quotas.units import format_instant
 
 Freed = tuple[int, int]
@@ -29,7 +36,8 @@ class Standing:
     """A live request with its place in its pool's line and what it waits for.
 
     `waits_for` is one of nothing, lent-quota, capacity, credits, limit, cohort; `expected_s`
-    is None where it is not known. A request that is met has place 0.
+    is None where it is not known. A request that is met has place 0; those of who may start
+    nothing are last.
     """
 
     request: Request
@@ -42,43 +50,57 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Hall:
-    """What the requests of one pool are measured against."""
+    """What the requests of one pool are measured against.
 
-    program: Program
+    `free` are GPUs that nobody runs, `notices` those of the pool's reclaims that live, `held`
+    is what lets a startup start nothing.
+    """
+
+    snapshot: Snapshot
     pool: str
     shares: Mapping[str, Share]
     requests: Sequence[Request]
     excesses: Sequence[Excess]
-    now_s: int
+    notices: Sequence[Notice]
+    held: Mapping[str, Inputs]
+    free: int
 
     @property
-    def free(self) -> int:
-        """GPUs of the pool that nobody runs, and that the provider's quota lets start."""
-        used = sum(share.usage for share in self.shares.values())
-        pools = {pool.name: pool for pool in self.program.pools}
-        gpus = pools[self.pool].gpus_at(self.now_s) if self.pool in pools else used
-        quota_gpus = refused_at(self.requests).get(self.pool, gpus)
-        parts = [(share.nominal, share.demand) for share in self.shares.values()]
-        return refused_gpus(gpus, quota_gpus, parts) - used
+    def program(self) -> Program:
+        """The program in force."""
+        return self.snapshot.program
+
+    @property
+    def now_s(self) -> int:
+        """The instant that is told of."""
+        return self.snapshot.now_s
 
 
 def standings(
-    program: Program,
+    snapshot: Snapshot,
     requests: Iterable[Request],
     shares: Iterable[Share],
     excesses: Iterable[Excess],
-    now_s: int,
+    notices: Iterable[Notice],
 ) -> tuple[Standing, ...]:
-    """Every live request with its standing: pool by pool in the order of the line, met last."""
+    """Every live request with its standing: pool by pool in the order of the line, met last.
+
+    All but the snapshot are as its cycle leaves them; `notices` are the live ones.
+    """
     by_pool: dict[str, list[Request]] = defaultdict(list)
     for request in in_order(each for each in requests if each.is_live):
         by_pool[request.pool].append(request)
-    shares, excesses = tuple(shares), tuple(excesses)
+    shares, excesses, notices = tuple(shares), tuple(excesses), tuple(notices)
+    names = {each.startup for own in by_pool.values() for each in own}
+    closed = {name: why for name in names if (why := held(snapshot, name)) is not None}
+    free = free_gpus(snapshot, shares, [each for own in by_pool.values() for each in own])
     found: list[Standing] = []
     for pool, asked in sorted(by_pool.items()):
         own = {share.startup: share for share in shares if share.pool == pool}
         given = [excess for excess in excesses if excess.pool == pool]
-        found += _line(Hall(program, pool, own, asked, given, now_s))
+        of = [n for n in notices if n.rule == BORROWED and n.cause.split(":")[1] == pool]
+        hall = Hall(snapshot, pool, own, asked, given, of, closed, free.get(pool, 0))
+        found += _line(hall)
     return tuple(found)
 
 
@@ -92,7 +114,7 @@ def _line(hall: Hall) -> Iterable[Standing]:
         targets[request.id] = sums[request.startup]
     waiting = sorted(
         (each for each in asked if each.met_s is None),
-        key=lambda each: _beyond_nominal(hall, each, targets[each.id]),
+        key=lambda e: (e.startup in hall.held, _beyond_nominal(hall, e, targets[e.id])),
     )
     free = hall.free
     for place, request in enumerate(waiting, 1):
@@ -109,6 +131,8 @@ def _line(hall: Hall) -> Iterable[Standing]:
         if request.met_s is not None:
             until = format_instant(request.met_s + request.duration_s)
             text = f"met; its GPUs are kept for it until {until}"
+            if request.startup in hall.held:
+                text = f"met; nothing is kept for it: {_closed(hall, request)[2]}"
             yield Standing(request, 0, len(waiting), "nothing", request.met_s, text)
 
 
@@ -122,6 +146,8 @@ def _waits(
 ) -> tuple[str, int | None, str]:
     """Kind, instant and words of what an open request waits for."""
     startup = hall.program.startup(request.startup)
+    if request.startup in hall.held:
+        return _closed(hall, request)
     if share is None:
         starts_s = hall.program.cohort(startup.cohort).starts_s if startup else hall.now_s
         expected_s = starts_s if starts_s > hall.now_s else None
@@ -131,11 +157,51 @@ def _waits(
     missing = target - share.usage
     if missing <= free:
         return "nothing", hall.now_s, "the GPUs are free, start the servers"
-    holders = [f"{e.startup} ({e.gpus})" for e in hall.excesses if e.owner is not None]
-    expected_s = _instant(hall, missing - free, [*_given_back(hall), *_ends(hall, "usage")])
-    if holders:
-        return "lent-quota", expected_s, f"its quota is lent to {', '.join(holders)}"
-    return "capacity", expected_s, "the pool's GPUs are in use"
+    holders = [excess for excess in hall.excesses if excess.owner is not None]
+    expected_s = _instant(
+        hall, missing - free, [*_given_back(hall), *_ends(hall, request, "usage")]
+    )
+    if not holders:
+        return "capacity", expected_s, "the pool's GPUs are in use"
+    lent = ", ".join(f"{each.startup} ({each.gpus})" for each in holders)
+    kept = [_kept(hall, each, request.startup) for each in holders] if expected_s is None else []
+    return (
+        "lent-quota",
+        expected_s,
+        "; ".join([f"its quota is lent to {lent}", *filter(None, kept)]),
+    )
+
+
+def _closed(hall: Hall, request: Request) -> tuple[str, int | None, str]:
+    """Its startup may start nothing, so that nothing is kept or taken back for it."""
+    found = hall.held[request.startup]
+    level, why = level_from(found)
+    kinds = {"credits": "credits", "tranche": "credits", "time": "cohort"}
+    until = found.get("later_s", found.get("until_s"))
+    kind = kinds.get(str(found["by"]), "limit")
+    return kind, None if until is None else int(until), f"it is {level} and asks for nothing: {why}"
+
+
+def _kept(hall: Hall, excess: Excess, owner: str) -> str:
+    """Why nothing says when a borrower will give way; empty where its servers have notices."""
+    snapshot, startup = hall.snapshot, excess.startup
+    if hall.program.mode != "enforce":
+        return f"in mode {hall.program.mode} nothing is stopped"
+    word = snapshot.words.holding(startup)
+    if word is not None:
+        return f"stops of {startup} wait: {word.text}"
+    word = snapshot.words.on("exempt", startup)
+    if word is not None:
+        return f"{startup} is exempt: {word.text}"
+    own = [notice for notice in hall.notices if notice.startup == startup]
+    if any(notice.state == "held" for notice in own):
+        return f"the guard holds a stop of {startup}"
+    if own:
+        return ""
+    against = obstacle(snapshot, hall.pool, startup, owner) if snapshot.sweeps else None
+    if against is None:
+        return f"no server of {startup} has a notice"
+    return because({"pool": hall.pool, "owner": owner, **against})
 
 
 def _beyond_share(
@@ -150,16 +216,19 @@ def _beyond_share(
         return kind, min((s for s in later if s > hall.now_s), default=None), f"waits for {why}"
     if kind == "limit":
         return kind, None, f"held by {why}"
-    freed = [*_reserved(hall, request), *_ends(hall, "share")]
+    freed = [*_reserved(hall, request), *_ends(hall, request, "share")]
     return kind, _instant(hall, target - share.share, freed), why
 
 
 def _given_back(hall: Hall) -> Iterable[Freed]:
-    """What excesses free at their deadlines; nothing is stopped but in enforce mode."""
-    if hall.program.mode == "enforce":
-        for excess in hall.excesses:
-            if excess.owner is not None:
-                yield max(excess.deadline_s, hall.now_s), excess.gpus
+    """What notices of reclaims free, where nothing holds them back."""
+    if hall.program.mode != "enforce":
+        return
+    gpus = {run.server_id: run.gpus for run in hall.snapshot.runs.values() if run.end_s is None}
+    for notice in hall.notices:
+        is_free_to_go = notice.state in {"open", "executing"}
+        if is_free_to_go and hall.snapshot.words.holding(notice.startup) is None:
+            yield max(notice.deadline_s, hall.now_s), gpus.get(notice.server_id, 0)
 
 
 def _reserved(hall: Hall, request: Request) -> Iterable[Freed]:
@@ -171,9 +240,12 @@ def _reserved(hall: Hall, request: Request) -> Iterable[Freed]:
             yield other.ends_s(hall.program.policy.longest_wait_s), min(other.gpus, idle)
 
 
-def _ends(hall: Hall, field: str) -> Iterable[Freed]:
-    """What cohorts leave when they end, and what the pool grows by."""
+def _ends(hall: Hall, request: Request, field: str) -> Iterable[Freed]:
+    """What other cohorts leave when they end, and what the pool grows by."""
+    startup = hall.program.startup(request.startup)
     for cohort in hall.program.cohorts:
+        if startup is not None and cohort.name == startup.cohort:
+            continue  # the request ends with it
         own = [hall.shares[s.name] for s in cohort.startups if s.name in hall.shares]
         yield cohort.ends_s, sum(getattr(share, field) for share in own)
     for pool in hall.program.pools:

@@ -89,6 +89,7 @@ def view_of(
     requests = {each.id: each for each in (*snapshot.requests, *decided.requests)}
     changed = {intent.id for intent in decided.intents}
     live = {n.subject: n for n in (*snapshot.notices, *decided.notices)}
+    notices = tuple(n for n in live.values() if n.state in LIVE_NOTICES)
     return View(
         at_s=now_s,
         mode=program.mode,
@@ -104,10 +105,10 @@ def view_of(
         ),
         shares=decided.shares,
         closings=closing_views(state.closings),
-        requests=standings(program, requests.values(), decided.shares, decided.standing, now_s),
+        requests=standings(snapshot, requests.values(), decided.shares, decided.standing, notices),
         excesses=decided.standing,
         deferred_gpus=decided.deferred_gpus,
-        notices=tuple(n for n in live.values() if n.state in LIVE_NOTICES),
+        notices=notices,
         decisions=decided.decisions,
         pool_of={flavor: pool.name for pool in program.pools for flavor in pool.flavors},
         edges=decided.edges,

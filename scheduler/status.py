@@ -49,7 +49,7 @@ def status_of(book: Book, now_s: int) -> dict[str, Any]:
         )
         for name, own in snapshot.balances.items()
     ]
-    waiting = standings(program, state.requests, shares, state.excesses, now_s)
+    waiting = standings(snapshot, state.requests, shares, state.excesses, state.notices)
     gpus = sum(run.gpus for run in open_runs if program.pool_of(run.flavor))
     capacity = sum(pool.gpus_at(now_s) for pool in program.pools)
     return {

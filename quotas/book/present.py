@@ -10,15 +10,15 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from quotas.asking import divided
 from quotas.balances import CYCLE_S, balances_of
 from quotas.book.state import State
 from quotas.causes import level_from
-from quotas.division import Share, divide, usage_of
+from quotas.division import Share
 from quotas.latency import reserves_s
 from quotas.levels import cause
-from quotas.pace import Pace, limits, paced, paces
+from quotas.pace import Pace, paced, paces
 from quotas.program import Program
-from quotas.requests import asked_of, refused_at
 from quotas.snapshot import Snapshot
 from quotas.words import Words, in_mode
 from quotas.zones import with_open_zones
@@ -90,8 +90,6 @@ def present_of(state: State, now_s: int, cycle_s: int = CYCLE_S) -> Present:
         charged=state.charged,
         enforcement=state.enforcement,
     )
-    found, usage = paces(snapshot), usage_of(program, state.runs)
-    asked, paced = asked_of(state.requests), limits(snapshot, found)
-    refused = refused_at(state.requests)
-    shares = divide(program, state.catalogue, balances, usage, now_s, asked, paced, refused)
+    found = paces(snapshot)
+    shares = divided(snapshot, found, state.requests)
     return Present(state, program, snapshot, found, shares)

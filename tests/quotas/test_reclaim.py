@@ -5,11 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
+from quotas.balances import balance
 from quotas.decide import Decided, decide
+from quotas.levels import exhausted_cause
 from quotas.notices import Notice
 from quotas.owners import owners_waiting
 from quotas.program import Pool, Startup
 from quotas.snapshot import Snapshot
+from quotas.units import DAY_S
 from quotas.words import Word
 from tests.builders import (
     BIG_FLAVOR,
@@ -152,3 +157,43 @@ def free_where_waited(snapshot: Snapshot) -> dict[str, int]:
     """How many GPUs are free where somebody waits."""
     lines = owners_waiting(snapshot, decide(snapshot).shares)
     return {pool: line.free for pool, line in lines.items()}
+
+
+def closed_by(cause: str, **changes: Any) -> Snapshot:
+    """Acme runs all 8; own, who was met and has 4 of them nominal, may start nothing."""
+    kept = replace(asks("own", 4), state="met", met_s=60, duration_s=30 * DAY_S)
+    full = borrowing(own("own", 4), requests=(changes.pop("request", kept),))
+    if cause == "operator":
+        word = Word("level", "own", "stopped", 0, None, "op", "a pause", id=1)
+        return replace(full, enforcement=replace(full.enforcement, words=(word,)))
+    if cause == "time":
+        cohort = replace(full.program.cohorts[0], ends_s=NOW_S + 60)
+        return replace(full, program=replace(full.program, cohorts=(cohort,)))
+    broke = {**full.balances, "own": balance("own", NOW_S, [], [], {}, 0)}
+    return replace(full, balances=broke, told=frozenset({("own", exhausted_cause(0))}))
+
+
+@pytest.mark.parametrize("cause", ["operator", "time", "credits"])
+def test_who_may_start_nothing_takes_nothing_back(cause: str) -> None:
+    """Its request lives on, and what others borrow of its quota stays theirs."""
+    snapshot = closed_by(cause)
+    decided = decide(snapshot)
+    assert decided.levels["own"][0] in {"closed", "stopped"}
+    assert (give_way(decided), decided.standing) == ({}, ())
+    shares = {each.startup: each for each in decided.shares}
+    assert (shares["own"].demand, shares["acme"].share) == (0, 8)
+    assert free_where_waited(snapshot) == {}
+
+
+def test_who_may_start_nothing_says_nothing_of_the_providers_quota() -> None:
+    """An open request that was refused for quota fills the pool no more once it is closed."""
+    refused = replace(asks("own", 4), opened_s=NOW_S - 60, quota_gpus=4)
+    snapshot = closed_by("operator", request=refused)
+    assert decide(snapshot).shares[0].share == 8
+
+
+def test_who_was_closed_takes_back_again_once_it_is_open() -> None:
+    """Without the word the same request, still met, is demand as before."""
+    snapshot = closed_by("operator")
+    again = replace(snapshot, enforcement=replace(snapshot.enforcement, words=()))
+    assert give_way(decide(again)) == dict.fromkeys(("a4", "a5", "a6", "a7"), "own")

@@ -8,11 +8,24 @@ from typing import Any
 import pytest
 
 from quotas.division import Share
+from quotas.guard import UNTOUCHED
 from quotas.program import Cohort, Pool, Program
 from quotas.requests import Request
 from quotas.snapshot import Excess
 from quotas.waiting import Standing, standings
-from tests.builders import FLAVOR, YEAR_S, a_grant, a_program, a_startup, as_shadow
+from quotas.words import Word
+from tests.builders import (
+    FLAVOR,
+    a_balance_of,
+    a_grant,
+    a_notice,
+    a_program,
+    a_run,
+    a_snapshot,
+    a_startup,
+    as_shadow,
+    unknown,
+)
 
 HOUR_S = 3600
 NOW_S = 10 * HOUR_S
@@ -43,6 +56,32 @@ def an_excess(gpus: int = 4, deadline_s: int = NOW_S + 1800) -> Excess:
     return Excess("birch", "h100", gpus, "acme", NOW_S, deadline_s, "")
 
 
+def line(
+    program: Program,
+    requests: list[Request],
+    shares: list[Share],
+    excesses: list[Excess],
+    **changes: Any,
+) -> tuple[Standing, ...]:
+    """The standings where those shares' usage runs and each excess has its notices."""
+    runs = [
+        a_run(f"{share.startup}{n}", startup=share.startup)
+        for share in shares
+        for n in range(share.usage)
+    ]
+    notices = [
+        a_notice(f"{e.startup}{n}", startup=e.startup, rule="borrowed", cause="borrowed:h100:acme")
+        for e in excesses
+        for n in range(e.gpus)
+    ]
+    due = {e.startup: e.deadline_s for e in excesses}
+    notices = [replace(n, deadline_s=due[n.startup]) for n in notices]
+    notices = changes.pop("notices", notices)
+    grants = [a_balance_of(s.name, 10**9, startup=s.name) for s in program.startups()]
+    snapshot = a_snapshot(NOW_S, program, runs, grants, **changes)
+    return standings(snapshot, requests, shares, excesses, notices)
+
+
 def only(found: tuple[Standing, ...]) -> tuple[str, int | None]:
     """Kind and instant of the only standing."""
     (standing,) = found
@@ -52,7 +91,7 @@ def only(found: tuple[Standing, ...]) -> tuple[str, int | None]:
 def test_free_gpus_can_be_had_now() -> None:
     """4 of 8 run, 4 are asked for within the share: nothing to wait for."""
     shares = [a_share("acme", 4), a_share("birch", 4, 4)]
-    found = standings(a_pool_of(), [a_wish()], shares, [], NOW_S)
+    found = line(a_pool_of(), [a_wish()], shares, [])
     assert only(found) == ("nothing", NOW_S)
     assert found[0].text.endswith("the GPUs are free, start the servers; expected: now")
 
@@ -60,7 +99,7 @@ def test_free_gpus_can_be_had_now() -> None:
 def test_lent_quota_is_back_at_the_excess_deadline() -> None:
     """All 8 run, 4 of them lent: expected when the borrower has to give way, by name."""
     shares = [a_share("acme", 4), a_share("birch", 4, 8)]
-    found = standings(a_pool_of(), [a_wish()], shares, [an_excess()], NOW_S)
+    found = line(a_pool_of(), [a_wish()], shares, [an_excess()])
     assert only(found) == ("lent-quota", NOW_S + 1800)
     assert "its quota is lent to birch (4)" in found[0].text
 
@@ -69,17 +108,17 @@ def test_two_deadlines_are_added_until_they_are_enough() -> None:
     """4 are needed, 2 come back early and 2 late: the late instant is the honest one."""
     shares = [a_share("acme", 4), a_share("birch", 2, 4), a_share("cedar", 2, 4)]
     early, late = an_excess(2), replace(an_excess(2, NOW_S + 7200), startup="cedar")
-    found = standings(a_pool_of(), [a_wish()], shares, [late, early], NOW_S)
+    found = line(a_pool_of(), [a_wish()], shares, [late, early])
     assert only(found) == ("lent-quota", NOW_S + 7200)
 
 
 def test_in_shadow_mode_no_deadline_is_promised() -> None:
-    """Nothing is stopped there: what is known is the cohort's end, which is no help; not known."""
+    """Nothing is stopped there, and the end of its own cohort is no help: not known."""
     shares = [a_share("acme", 4), a_share("birch", 4, 8)]
     shadow = as_shadow(a_pool_of())
-    found = standings(shadow, [a_wish()], shares, [an_excess()], NOW_S)
-    assert found[0].waits_for == "lent-quota"
-    assert found[0].expected_s in (None, YEAR_S)
+    found = line(shadow, [a_wish()], shares, [an_excess()])
+    assert only(found) == ("lent-quota", None)
+    assert found[0].text.endswith("in mode shadow nothing is stopped; expected: not known")
 
 
 def test_the_first_in_line_gets_what_is_free() -> None:
@@ -87,7 +126,7 @@ def test_the_first_in_line_gets_what_is_free() -> None:
     program = a_pool_of(pool=Pool("h100", ((0, 4), (NOW_S + 99, 8)), flavors=(FLAVOR,)))
     wishes = [a_wish("birch", opened_s=5), a_wish("acme", opened_s=9)]
     shares = [a_share("acme", 4), a_share("birch", 4)]
-    found = standings(program, wishes, shares, [], NOW_S)
+    found = line(program, wishes, shares, [])
     told = [(s.request.startup, s.place, s.of, s.expected_s) for s in found]
     assert told == [("birch", 1, 2, NOW_S), ("acme", 2, 2, NOW_S + 99)]
 
@@ -96,7 +135,7 @@ def test_nominal_quota_stands_before_borrowing() -> None:
     """Who asks for its own comes before who would borrow, though it asked later."""
     wishes = [a_wish("birch", 8, 1), a_wish("acme", 4, 2)]
     shares = [a_share("acme", 4), a_share("birch", 4)]
-    found = standings(a_pool_of(), wishes, shares, [], NOW_S)
+    found = line(a_pool_of(), wishes, shares, [])
     assert [s.request.startup for s in found] == ["acme", "birch"]
 
 
@@ -117,14 +156,14 @@ def test_beyond_the_share_it_says_what_holds_it(
     pool = Pool("h100", ((0, 8), (NOW_S + 900, 20)), flavors=(FLAVOR,))
     program = a_program(a_startup("acme", grants=(later,)), pools=(pool,))
     shares = [a_share("acme", 4, limited_by=limited_by), a_share("birch", 4, 4)]
-    assert only(standings(program, [a_wish(gpus=6)], shares, [], NOW_S)) == (kind, expected_s)
+    assert only(line(program, [a_wish(gpus=6)], shares, [])) == (kind, expected_s)
 
 
 def test_what_another_keeps_unused_comes_free_when_its_request_ends() -> None:
     """Birch was met and runs nothing: its 4 are acme's at the end of its hour."""
     kept = a_wish("birch", state="met", met_s=NOW_S - 600)
     shares = [a_share("acme", 4, 4), a_share("birch", 4)]
-    first, met = standings(a_pool_of(), [a_wish(gpus=8, opened_s=7), kept], shares, [], NOW_S)
+    first, met = line(a_pool_of(), [a_wish(gpus=8, opened_s=7), kept], shares, [])
     assert (first.waits_for, first.expected_s) == ("capacity", NOW_S + 3000)
     assert (met.place, met.text) == (0, "met; its GPUs are kept for it until 1970-01-01T10:50:00Z")
 
@@ -135,10 +174,86 @@ def test_another_cohorts_end_frees_what_it_runs() -> None:
     other = Cohort("autumn", 0, NOW_S + HOUR_S, (replace(a_startup("cedar"), cohort="autumn"),))
     program = replace(program, cohorts=(*program.cohorts, other))
     shares = [a_share("acme", 4), a_share("birch", 4, 4), a_share("cedar", 4, 4)]
-    assert only(standings(program, [a_wish()], shares, [], NOW_S)) == ("capacity", NOW_S + HOUR_S)
+    assert only(line(program, [a_wish()], shares, [])) == ("capacity", NOW_S + HOUR_S)
 
 
 def test_before_its_cohort_a_request_waits_for_the_start() -> None:
     """No share yet: expected at the cohort's start."""
     program = a_pool_of(starts_s=NOW_S + 60)
-    assert only(standings(program, [a_wish()], [], [], NOW_S)) == ("cohort", NOW_S + 60)
+    assert only(line(program, [a_wish()], [], [])) == ("cohort", NOW_S + 60)
+
+
+def said(family: str, subject: str, value: str = "on", until_s: int | None = None) -> Any:
+    """What a snapshot knows of an operator's word."""
+    word = Word(family, subject, value, 0, until_s, "op", "a demo", id=1)
+    return replace(UNTOUCHED, words=(word,))
+
+
+LENT = "place 1 of 1 in the line for h100: its quota is lent to birch (4); "
+KEPT: dict[str, tuple[dict[str, Any], str]] = {
+    "exempt": ({"enforcement": said("exempt", "birch"), "notices": []}, "birch is exempt: op said"),
+    "frozen": ({"enforcement": said("freeze", "birch")}, "stops of birch wait: op said"),
+    "in shortage": (
+        {"enforcement": said("shortage", "h100"), "notices": []},
+        "Scaleway is short of h100 and would keep the slot (op said",
+    ),
+    "out of stock": (
+        {"stock": {FLAVOR: "shortage"}, "notices": []},
+        "Scaleway says 'shortage' of what acme can use in h100, and would keep the slot; expected",
+    ),
+    "not seen": (
+        {"sweeps": {"fr-par-2": unknown(NOW_S)}, "notices": []},
+        "not every zone of h100 could be read; expected",
+    ),
+    "as the book knows it": ({"sweeps": {}, "notices": []}, "no server of birch has a notice"),
+    "held by the guard": (
+        {
+            "notices": [
+                a_notice(
+                    f"birch{n}",
+                    startup="birch",
+                    rule="borrowed",
+                    cause="borrowed:h100:acme",
+                    state="held",
+                )
+                for n in range(4)
+            ]
+        },
+        "the guard holds a stop of birch",
+    ),
+}
+
+
+@pytest.mark.parametrize(("changes", "why"), KEPT.values(), ids=KEPT)
+def test_what_is_not_on_its_way_is_not_expected(changes: dict[str, Any], why: str) -> None:
+    """The excess's deadline has passed and birch keeps what it has: not known when, and why."""
+    shares = [a_share("acme", 4), a_share("birch", 4, 8)]
+    found = line(a_pool_of(), [a_wish()], shares, [an_excess(4, NOW_S - 60)], **changes)
+    assert only(found) == ("lent-quota", None)
+    assert found[0].text.startswith(LENT + why)
+
+
+def test_what_runs_outside_the_cohorts_is_not_free() -> None:
+    """Birch runs 4 of 8, and somebody of an ended cohort 4: acme is not told that 4 are free."""
+    shares = [a_share("acme", 4), a_share("birch", 4, 4)]
+    runs = [a_run(f"g{n}", startup="gone") for n in range(4)]
+    runs += [a_run(f"b{n}", startup="birch") for n in range(4)]
+    grants = [a_balance_of(startup="birch", left_ucr=10**9)]
+    snapshot = a_snapshot(NOW_S, a_pool_of(), runs, grants)
+    assert only(standings(snapshot, [a_wish()], shares, [], []))[0] == "capacity"
+
+
+@pytest.mark.parametrize("met_s", [None, NOW_S - 60])
+def test_who_may_start_nothing_is_told_so(met_s: int | None) -> None:
+    """Acme is stopped until an instant: nothing is free for it, or kept; birch is before it."""
+    wishes = [a_wish(met_s=met_s, state="met" if met_s else "open"), a_wish("birch", opened_s=5)]
+    shares = [a_share("acme", 0), a_share("birch", 4)]
+    enforcement = said("level", "acme", "stopped", NOW_S + 99)
+    found = line(a_pool_of(), wishes, shares, [], enforcement=enforcement)
+    assert (found[0].request.startup, found[0].waits_for) == ("birch", "nothing")
+    acme = found[1]
+    if met_s is None:
+        assert (acme.waits_for, acme.expected_s) == ("limit", NOW_S + 99)
+        assert "it is stopped and asks for nothing: op said so at" in acme.text
+    else:
+        assert acme.text.startswith("met; nothing is kept for it: it is stopped and asks for")
