@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 
@@ -16,6 +16,7 @@ from quotas.program import Cohort, Grant, Program, Startup, Tenure
 from quotas.requests import Ask
 from quotas.snapshot import Decision
 from scheduler.clouds.base import CloudError, OutOfStock, Unreachable
+from scheduler.status import status_of
 from tests.scheduler.rig import END, NOTICE_S, OTHER, T0, Rig, program, server, word
 
 HOUR_S = 3600
@@ -245,6 +246,23 @@ def test_a_reclaim_is_deferred_while_scaleway_lists_none(stock: str | CloudError
     rig.cloud.in_stock = "scarce"
     rig.run_until(T0 + 4 * HOUR_S, every_s=60)
     assert rig.cloud.stops == ["new"] and rig.views[-1].deferred_gpus == {}
+
+
+def test_who_was_stopped_takes_nothing_back_and_status_says_the_same() -> None:
+    """Birch is stopped within the notice: acme's is cancelled, and birch reads why it waits."""
+    rig = lending()
+    ask_back(rig)
+    rig.run_until(T0 + HOUR_S, every_s=60)
+    assert [n["state"] for n in rig.all("notice") if n["rule"] == "borrowed"] == ["open"]
+    word(rig, "level", "birch", "stopped")
+    rig.run_until(T0 + 3 * HOUR_S, every_s=300)
+    assert rig.cloud.stops == []
+    assert [n["state"] for n in rig.all("notice") if n["rule"] == "borrowed"] == ["cancelled"]
+    view, shown = rig.views[-1], status_of(rig.book, rig.clock.now_s())
+    assert shown["shares"] == [asdict(share) for share in view.shares]
+    (told,), (line,) = view.requests, shown["requests"]
+    assert told.text == line["standing"]
+    assert "it is stopped and asks for nothing: ann said so at" in told.text
 
 
 def test_a_shortage_that_begins_inside_the_notice_cancels_it() -> None:
