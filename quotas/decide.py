@@ -233,8 +233,7 @@ def _edges(
     for cohort in program.cohorts:
         edges |= {cohort.starts_s, cohort.ends_s, cohort.ends_s - program.policy.end_notice_s}
     edges |= leak_edges(snapshot) | set(snapshot.words.ends())
-    for balance in snapshot.balances.values():
-        ahead = (balance.exhausted_s, balance.next_edge_s)
-        edges |= {edge for edge in ahead if edge is not None}
-        edges |= runway_edges(balance, program.policy)
+    for name, balance in snapshot.balances.items():
+        edges |= runway_edges(snapshot, name)
+        edges |= set() if balance.next_edge_s is None else {balance.next_edge_s}
     return tuple(sorted(edge for edge in edges if edge > snapshot.now_s))
