@@ -60,7 +60,8 @@ def _tranche(i: Inputs) -> Held:
 
 def _limits(i: Inputs) -> Held:
     used, ceiling = int(i["used_gpus"]), int(i["ceiling_gpus"])
-    if used <= 0 or used < ceiling or i["limited_by"] not in PACED_BY:
+    fits = used + int(i.get("step_gpus", 1)) <= ceiling
+    if used <= 0 or fits or i["limited_by"] not in PACED_BY:
         return None
     why = PACED_BY[str(i["limited_by"])]
     return "paced", f"{why} no more than {ceiling} GPUs in {i['pool']}"

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 
 from quotas.causes import PACED_BY, level_from
-from quotas.division import Share
+from quotas.division import Share, step_of
 from quotas.metering import Run
 from quotas.program import Policy
 from quotas.sentences import Inputs
@@ -249,14 +249,24 @@ def _tranche(
 
 def _limits(snapshot: Snapshot, startup: str, shares: Iterable[Share]) -> Finding:
     for share in shares:
-        full = share.startup == startup and share.usage >= share.ceiling and share.usage > 0
-        if full and share.limited_by in PACED_BY:
-            return {
-                "pool": share.pool,
-                "used_gpus": share.usage,
-                "ceiling_gpus": share.ceiling,
-                "limited_by": share.limited_by,
-            }
+        if share.startup == startup and share.usage > 0:
+            full = _full(snapshot, share)
+            if full is not None:
+                return {"pool": share.pool, "used_gpus": share.usage, **full}
+    return None
+
+
+def _full(snapshot: Snapshot, share: Share) -> dict[str, int | str] | None:
+    """The bound under which nothing more fits; its limit in the file before more is asked for."""
+    entry, pools = snapshot.program.startup(share.startup), snapshot.program.pools
+    limit = entry.limit.get(share.pool) if entry else None
+    if entry is not None and limit is not None:
+        pool = next(each for each in pools if each.name == share.pool)
+        step = step_of(entry, pool, snapshot.catalogue)
+        if share.usage + step > limit:
+            return {"ceiling_gpus": limit, "limited_by": "policy", "step_gpus": step}
+    if share.usage >= share.ceiling and share.limited_by in PACED_BY:
+        return {"ceiling_gpus": share.ceiling, "limited_by": share.limited_by}
     return None
 
 

@@ -144,6 +144,7 @@ CASES: list[tuple[str, str, Inputs]] = [
     ("closing", "close", {**CLOSE, "by": "membership", "members": 0}),
     ("closing", "reopen", {**REOPEN, "by": "nothing"}),
     ("closing", "reopen", {**REOPEN, "by": "limits", **FULL}),
+    ("closing", "reopen", {**REOPEN, "by": "limits", **FULL, "used_gpus": 7, "step_gpus": 2}),
     ("closing", "reopen", {**REOPEN, "action": "inherit", "by": "nothing"}),
     ("closing", "reopen", {**REOPEN, "by": "pace", **PACE, **DAILY}),
     ("closing", "tell", {**CLOSE, "action": "forbid", "by": "credits", **EMPTY}),
