@@ -48,8 +48,8 @@ def diff(
 ) -> tuple[Change, ...]:
     """Every change from the program in force to a new one, by path.
 
-    `words` are those that stand: the mode in force follows from them too. Raises ProgramError where a grant that is posted would change or disappear: grants
-    are immutable.
+    `words` are those that stand: the mode in force follows from them too. Raises
+    ProgramError where a grant that is posted would change or disappear: grants are immutable.
     """
     if old is not None:
         _refuse_moved_startups(old, new)
@@ -332,7 +332,8 @@ def _lowered(
         if allowed is not None and allowed < gpus:
             why = f"{after.name} uses {gpus} GPUs, above {allowed}"
             yield f"{path}.limit.{pool}", why
-            if before is not None and gpus > was.get(pool, 0):  # a flavor joins the pool, under a limit that stood
+            # A flavor joins the pool, and comes under a limit that stood before.
+            if before is not None and gpus > was.get(pool, 0):
                 yield f"pool.{pool}.flavors", why
         nominal = after.nominal.get(pool, 0)
         if nominal < min(gpus, before.nominal.get(pool, 0) if before else 0):
