@@ -175,8 +175,9 @@ def _changes(state: Address, program: Path) -> tuple[Change, ...]:
             own = usage.setdefault(each.startup, {})
             own[pool.name] = own.get(pool.name, 0) + each.gpus
     changes = diff(current.program, new, usage)
-    with book.reading() as connection:
-        refuse_grants(connection, new, SystemClock().now_s())
+    if changes:
+        with book.reading() as connection:
+            refuse_grants(connection, new, SystemClock().now_s())
     return changes
 
 
