@@ -35,6 +35,10 @@ class Closed:
     since_s: int
     told: frozenset[str]
 
+    def is_by(self, cause: str) -> bool:
+        """Whether that cause was among the words."""
+        return any(each.partition(":")[0] == cause for each in self.told)
+
 
 @dataclass(frozen=True, slots=True)
 class Enforcement:

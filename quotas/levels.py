@@ -241,7 +241,8 @@ def _tranche(
     found = {**_figures(snapshot, startup), "later_s": later_s}
     if balance.available_ucr <= 0:
         return found
-    is_told = (startup, snapshot.program.mode) in snapshot.enforcement.closed
+    known = snapshot.enforcement.closed.get((startup, snapshot.program.mode))
+    is_told = known is not None and known.is_by("tranche")
     if not is_told or balance.burn_ucr_per_h > 0 or _carries(snapshot, balance.available_ucr):
         return None
     return {**found, "stopped_before": 1}

@@ -9,7 +9,7 @@ from quotas.balances import balances_of
 from quotas.book.lease import Lease
 from quotas.book.state import State
 from quotas.charging import Posting
-from quotas.closing import closing_views
+from quotas.closing import ClosingView
 from quotas.decide import Decided
 from quotas.latency import reserves_s
 from quotas.ledger import overdraft_account, usage_account
@@ -78,6 +78,7 @@ def view_of(
     decided: Decided,
     lease: Lease,
     prices: Sequence[str],
+    closings: tuple[ClosingView, ...],
     closed: Iterable[str],
 ) -> View:
     """The program as this cycle leaves it, with what is wrong with prices and with closings."""
@@ -103,7 +104,7 @@ def view_of(
             for zone, outcome in outcomes(snapshot.sweeps).items()
         ),
         shares=decided.shares,
-        closings=closing_views(state.closings),
+        closings=closings,
         requests=standings(program, requests.values(), decided.shares, decided.standing, now_s),
         excesses=decided.standing,
         deferred_gpus=decided.deferred_gpus,

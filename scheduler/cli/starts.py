@@ -174,8 +174,9 @@ def _changes(state: Address, program: Path) -> tuple[Change, ...]:
             own = usage.setdefault(each.startup, {})
             own[each.flavor] = own.get(each.flavor, 0) + each.gpus
     changes = diff(current.program, new, usage, Words(current.enforcement.words, now_s))
-    with book.reading() as connection:
-        refuse_grants(connection, new, now_s)
+    if changes:
+        with book.reading() as connection:
+            refuse_grants(connection, new, now_s)
     return changes
 
 

@@ -10,6 +10,7 @@ from quotas.orders import Deed, GrantOrder
 from quotas.program import Program, Tranche
 from quotas.words import EVERYONE
 from tests.scheduler.rig import DAY_S, NOTICE_S, T0, Rig, program, server, word
+from tests.scheduler.test_release import SlowIam
 
 HOUR_S = 3600
 NEXT_S = T0 + 5 * DAY_S
@@ -74,6 +75,20 @@ def test_what_a_stop_leaves_over_opens_nothing_between_tranches() -> None:
     assert rig.cloud.stops == ["new"]
 
 
+def test_closed_for_something_else_its_tranche_is_not_used_up() -> None:
+    """An operator closed it, and opens it: the little that it has was never used up."""
+    rig = Rig(in_two_tranches())
+    word(rig, "level", "acme", "closed")
+    rig.run(30)
+    word(rig, "level", "acme", "open")
+    rig.run(30)
+    rig.run(30)
+    assert [text.split(" servers")[0] for text in told(rig)] == [
+        "acme may start no",
+        "acme may start",
+    ]
+
+
 def test_each_closing_is_told_and_each_opening() -> None:
     """Closed, open and closed for the same tranche: the second closing is told as the first."""
     rig = Rig(in_two_tranches())
@@ -85,6 +100,18 @@ def test_each_closing_is_told_and_each_opening() -> None:
     words = [text.partition(" from now on")[0].partition(" again")[0] for text in told(rig)]
     shut, free = "acme may start no servers", "acme may start servers"
     assert words == [shut, free, shut]
+
+
+def test_with_a_key_that_came_later_the_opening_is_told_all_the_same() -> None:
+    """Closed by our words, opened when IAM could say it: IAM took nothing, and says nothing."""
+    rig = Rig(in_two_tranches())
+    rig.cloud.add(server("old"))
+    rig.run_until(T0 + 1800, every_s=150)
+    rig.cycle.use(rig.cloud, SlowIam(rig))
+    perform(rig.book, Deed(GrantOrder("acme", "g", 10**9), "a test", "ann", rig.clock.now_s()))
+    rig.run(30)
+    rig.run(30)
+    assert told(rig)[-1].startswith("acme may start servers again") and len(told(rig)) == 2
 
 
 def test_what_was_told_in_shadow_is_told_once_armed() -> None:
