@@ -17,7 +17,7 @@ from quotas.book.lease import Lease, StaleEpoch
 from quotas.book.state import LATEST_STOPS, State
 from quotas.book.transfers import OVERDRAWABLE, Overdrawn
 from quotas.closing import RULE, closed_since
-from quotas.guard import WINDOW_S, Enforcement, Stop
+from quotas.guard import COUNTED, WINDOW_S, Enforcement, Stop
 from quotas.holds import Hold
 from quotas.latency import Stop as Took
 from quotas.ledger import GrantBalance, Transfer, grant_account, grant_transfer
@@ -202,7 +202,7 @@ class Memory:
         found: list[Intent] = []
         last_s = None
         for intent in reversed(self.intents.values()):
-            if intent.action == "poweroff":
+            if intent.action == "poweroff" and intent.state in COUNTED:
                 last_s = intent.decided_s if last_s is None else last_s
                 if intent.decided_s <= last_s - WINDOW_S:
                     break
