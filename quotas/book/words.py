@@ -49,8 +49,9 @@ def _same(old: Word, new: Word) -> bool:
 _NEWEST = select(func.max(WORD.c.id)).group_by(WORD.c.family, WORD.c.subject)
 _WORDS = select(*columns_of(WORD, Word)).where(WORD.c.id.in_(_NEWEST)).order_by(WORD.c.id)
 _FORECASTS = select(NOTICE.c.startup, NOTICE.c.cause, NOTICE.c.given_s).where(
-    NOTICE.c.rule == "runway", NOTICE.c.state == "told"
+    NOTICE.c.rule == "runway", NOTICE.c.state == "told", NOTICE.c.mode == "enforce"
 )
+"""What startups were told, and not what only operators heard in shadow: that stops nobody."""
 _CLOSINGS = (
     select(NOTICE.c.startup, NOTICE.c.mode, NOTICE.c.cause, NOTICE.c.given_s)
     .where(NOTICE.c.rule == RULE, NOTICE.c.state == "told")

@@ -65,7 +65,7 @@ class Office(Desk):
             and i.decided_s > self.now_s - HOUR_S
             and i.state not in IN_VAIN
         )
-        forecasts = (n for n in self.notices.values() if n.rule == "runway")
+        forecasts = (n for n in self.notices.values() if n.rule == "runway" and n.mode == "enforce")
         told = ((n.startup, n.cause, n.given_s) for n in forecasts)
         return Enforcement(tuple(self.words), tuple(stops), first_told(told), tuple(past.values()))
 

@@ -380,6 +380,20 @@ def test_armed_over_a_file_that_says_shadow() -> None:
     assert rig.views[-1].mode == "shadow"
 
 
+def test_what_only_operators_heard_in_shadow_is_told_when_it_is_armed() -> None:
+    """A runway foretold a day ahead, in shadow alone: startups hear it, and stops are guarded."""
+    rig = Rig(program(credits=2000, mode="shadow"))
+    rig.cloud.add(server("a"), server("b"), server("c"))
+    rig.run_until(T0 + 25 * HOUR_S, every_s=HOUR_S)
+    word(rig, "mode", EVERYONE, "enforce")
+    rig.run_until(T0 + 28 * HOUR_S, every_s=120)
+    told = [(n["mode"], str(n["cause"])) for n in rig.all("notice") if n["rule"] == "runway"]
+    assert [mode for mode, _ in told].count("shadow") == 2
+    heard = [cause.split(":")[1] for mode, cause in told if mode == "enforce"]
+    assert heard == ["86400", "3600", "600"], "the day's threshold was told in shadow too"
+    assert (len(rig.cloud.stops), rig.views[-1].held) == (1, 2)
+
+
 def test_the_policy_has_safe_defaults() -> None:
     """A quarter of the GPUs an hour, half an hour in place, an hour for what is borrowed."""
     made = Policy()

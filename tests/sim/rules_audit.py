@@ -169,7 +169,7 @@ def _guarded(found: Evidence) -> Iterator[str]:
     notices = {notice["id"]: notice for notice in found.notices}
     told: dict[tuple[str, str], int] = {}
     for notice in found.notices:
-        if notice["rule"] == "runway":
+        if notice["rule"] == "runway" and notice["mode"] == "enforce":
             key = (notice["startup"], notice["cause"].rpartition(":")[2])
             told[key] = min(notice["given_s"], told.get(key, notice["given_s"]))
     counted: list[Row] = []
