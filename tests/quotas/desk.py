@@ -101,8 +101,7 @@ class Desk:
             for n in self.notices.values()
             if (n.mode == self.program.mode or self.program.mode != "enforce")
             and (
-                n.state == "told"
-                or (n.rule == "credits" and n.state in {"executing", "executed"})
+                n.state == "told" or (n.rule == "credits" and n.state in {"executing", "executed"})
             )
         )
 
