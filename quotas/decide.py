@@ -48,6 +48,7 @@ from quotas.reclaim import (
     deferred_gpus,
     leak_edges,
     leaked,
+    suspended,
 )
 from quotas.reminders import reminder_edges
 from quotas.requests import RULE as REQUEST
@@ -55,7 +56,7 @@ from quotas.requests import Request, advance, asked_of, refused_at
 from quotas.requests import edges as request_edges
 from quotas.restore import returns
 from quotas.sentences import Inputs
-from quotas.snapshot import Decision, Excess, Snapshot
+from quotas.snapshot import Decision, Excess, Snapshot, Violation
 
 CONFIRM_AFTER_S = 60
 """When to look again after an intent: most servers are off by then."""
@@ -120,18 +121,7 @@ def decide(snapshot: Snapshot) -> Decided:
     violations = {
         (v.run.startup, v.run.server_id, v.rule): v for v in unless_exempt(snapshot, broken)
     }
-    work.look_back(violations)
-    blind = blind_pools(snapshot)
-    order = {subject: place for place, subject in enumerate(violations)}
-    for notice in sorted(snapshot.notices, key=lambda n: (order.get(n.subject, -1), n.id or 0)):
-        if notice.rule == BORROWED and notice.cause.split(":")[1] in blind:
-            work.abandon(notice, "a zone of its pool is not known")
-        else:
-            work.follow(notice, violations.get(notice.subject))
-    work.remind()
-    noticed = {n.subject for n in work.current.values() if n.state in LIVE_NOTICES}
-    for subject in sorted(violations.keys() - noticed):
-        work.give(violations[subject])
+    _promise(work, violations, suspended(snapshot, standing))
     _tell(work, snapshot, standing, shares, found)
     work.decisions += [_of_request(request, fate) for request, fate in went]
     if snapshot.program.mode == "enforce":
@@ -155,6 +145,34 @@ def decide(snapshot: Snapshot) -> Decided:
         deferred_gpus(snapshot, standing),
         troubles((*current, *snapshot.enforcement.past), work.intents, work.seen),
     )
+
+
+def _promise(
+    work: Promises,
+    violations: Mapping[tuple[str, str, str], Violation],
+    unread: Collection[str],
+) -> None:
+    """Follow each notice, and give one for each violation that has none.
+
+    While a zone of its pool, or the stock (the causes in `unread`), is not known, a reclaim is
+    suspended: nothing is sent for it, and its notice stands.
+    """
+    work.look_back(violations)
+    snapshot, blind = work.snapshot, blind_pools(work.snapshot)
+    order = {subject: place for place, subject in enumerate(violations)}
+    for notice in sorted(snapshot.notices, key=lambda n: (order.get(n.subject, -1), n.id or 0)):
+        violation = violations.get(notice.subject)
+        if notice.rule == BORROWED and notice.cause.split(":")[1] in blind:
+            work.abandon(notice, "a zone of its pool is not known")
+        elif violation is not None and violation.cause in unread:
+            work.abandon(notice, "what Scaleway has left could not be read")
+        else:
+            work.follow(notice, violation)
+    work.remind()
+    noticed = {n.subject for n in work.current.values() if n.state in LIVE_NOTICES}
+    for subject in sorted(violations.keys() - noticed):
+        if violations[subject].cause not in unread:
+            work.give(violations[subject])
 
 
 def _let_go(work: Promises, shares: tuple[Share, ...], found: Mapping[str, Pace]) -> Decided:

@@ -203,13 +203,16 @@ class Promises:
             self.abandon(notice, "stops wait: it is frozen, or in maintenance")
             return  # it has its minimum notice when that ends
         waited = self.snapshot.words.resumed_s(notice.startup) > notice.deadline_s
-        if waited and notice.state in {"open", "executing"} and not self._is_sent(notice):
+        if waited and not self._is_sent(notice):
             self._renew(notice, violation)
             return
+        begun = notice.state == "executing"
+        if begun and (self._waits(notice) or not may_stop(server)):
+            return  # what cannot be stopped now takes nobody's place with the guard
         if not self.guard.lets(notice, self.gpus.get(notice.server_id, 0)):
             self._hold(notice)
             return
-        if notice.state in {"open", "held"}:
+        if not begun:
             notice = replace(notice, state="executing")
             self._record(notice, "stop", violation.inputs)
         if notice.id is None or self._waits(notice) or not may_stop(server):

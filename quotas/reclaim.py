@@ -14,7 +14,7 @@ from quotas.metering import Run
 from quotas.observation import Complete, Server
 from quotas.program import Pool
 from quotas.sentences import Inputs
-from quotas.snapshot import Excess, Snapshot, Violation
+from quotas.snapshot import UNREAD, Excess, Snapshot, Violation
 
 LEAKED, BORROWED, DEFERRED = "leaked", "borrowed", "deferred"
 IN_STOCK = ("available", "scarce")
@@ -60,11 +60,13 @@ def borrowed(snapshot: Snapshot, standing: Iterable[Excess]) -> list[Violation]:
     """The fewest newest servers of each borrower whose GPUs an owner waits for and can use.
 
     Only where every zone of the pool answered Complete, and nothing says that the
-    provider would not give the owner the slot. A server keeps its minimum runtime.
+    provider would not give the owner the slot; what waits for its word is named too (see
+    `suspended`). A server keeps its minimum runtime.
     """
     found = []
     for excess in standing:
-        if excess.owner is None or obstacle(snapshot, excess) is not None:
+        against = obstacle(snapshot, excess)
+        if excess.owner is None or (against is not None and against.get("stock") != UNREAD):
             continue
         for run in _chosen(snapshot, excess):
             inputs: dict[str, int | str] = {
@@ -76,10 +78,29 @@ def borrowed(snapshot: Snapshot, standing: Iterable[Excess]) -> list[Violation]:
                 "gpus": run.gpus,
             }
             ran_s = run.began_s + snapshot.program.policy.minimum_runtime_s
-            cause = f"{BORROWED}:{excess.pool}:{excess.owner}"
+            cause = _cause(excess)
             deadline_s = max(excess.deadline_s, ran_s)
             found.append(Violation(run, BORROWED, cause, deadline_s, inputs))
     return found
+
+
+def _cause(excess: Excess) -> str:
+    return f"{BORROWED}:{excess.pool}:{excess.owner}"
+
+
+def suspended(snapshot: Snapshot, standing: Iterable[Excess]) -> frozenset[str]:
+    """Causes of reclaims for which the provider did not say what it has: neither yes nor no.
+
+    Nothing is promised or sent for them, and what was promised stands.
+    """
+    pools = {each.name: each for each in snapshot.program.pools if each.backing == "on-demand"}
+    return frozenset(
+        _cause(each)
+        for each in standing
+        if each.owner is not None
+        and each.pool in pools
+        and _stock(snapshot, pools[each.pool], each.owner) == UNREAD
+    )
 
 
 def deferrals(snapshot: Snapshot, standing: Iterable[Excess]) -> list[Telling]:
@@ -132,12 +153,15 @@ def obstacle(snapshot: Snapshot, excess: Excess) -> Inputs | None:
 def _stock(snapshot: Snapshot, pool: Pool, owner: str) -> str | None:
     """How the provider words that it has nothing of what the owner can use; None where it has.
 
-    A flavor that nobody asked about is no obstacle; one whose stock could not be read is.
+    A flavor that nobody asked about is no obstacle. One whose stock could not be read is, and
+    goes before a shortage of others: the provider may have it.
     """
     startup = snapshot.program.startup(owner)
     flavors = (startup.flavors.get(pool.name) if startup else None) or pool.flavors
     words = {snapshot.stock.get(flavor, IN_STOCK[0]) for flavor in flavors}
-    return None if words & set(IN_STOCK) else min(words, default=None)
+    if words & set(IN_STOCK):
+        return None
+    return UNREAD if UNREAD in words else min(words, default=None)
 
 
 def blind_pools(snapshot: Snapshot) -> frozenset[str]:

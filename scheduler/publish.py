@@ -17,7 +17,7 @@ from quotas.metering import Metered, Run
 from quotas.notices import LIVE_NOTICES, servers_seen
 from quotas.observation import Sweep
 from quotas.program import Program
-from quotas.snapshot import Snapshot
+from quotas.snapshot import Snapshot, heard
 from quotas.view import PoolView, StartupView, View, ZoneView
 from quotas.waiting import standings
 from scheduler.observe import outcomes
@@ -58,7 +58,7 @@ def snapshot_of(
         ),
         notices=state.notices,
         intents=state.intents,
-        told=state.told,
+        told=heard(state.told, program.mode),
         stop_latency_s=policy.stop_latency_s,
         measured_latency_s=measured,
         requests=state.requests,
