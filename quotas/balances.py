@@ -28,7 +28,7 @@ class Balance:
     burns, and `as_of_s` where available is already used up. `forfeits` are those at the
     present burn, `idle_forfeits` those if nothing more burned. `later_ucr` is in grants
     that begin after `as_of_s`, the next tranche among them at `later_s`; `owed_ucr` is what
-    they repay.
+    tranches repay, and `tranches` is when each one to come begins, with its ucr.
     """
 
     startup: str
@@ -46,6 +46,11 @@ class Balance:
     forfeits: tuple[Forfeit, ...] = ()
     idle_forfeits: tuple[Forfeit, ...] = ()
     next_edge_s: int | None = None
+    tranches: tuple[tuple[int, int], ...] = ()
+
+    def to_come_ucr(self, until_s: int) -> int:
+        """What is in tranches that begin after `as_of_s` and before another instant."""
+        return sum(ucr for begins_s, ucr in self.tranches if begins_s < until_s)
 
     @property
     def available_ucr(self) -> int:
@@ -139,6 +144,7 @@ def balance(
         forfeits=forfeits,
         idle_forfeits=idle,
         next_edge_s=min((edge for edge in edges if edge > now_s), default=None),
+        tranches=tuple(sorted((g.effective_s, g.left_ucr) for g in later)),
     )
 
 

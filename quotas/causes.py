@@ -39,10 +39,13 @@ def _time(i: Inputs) -> Held:
 
 
 def _credits(i: Inputs) -> Held:
+    why = "its credits are used up"
+    if "to_come_ucr" in i:
+        why = "its tranche is used up, and as much is lent to it as its later ones can repay"
     if int(i["stopped_before"]):
-        return "stopped", "its credits are used up"
-    if _available_ucr(i) <= 0 < int(i["burn_ucr_per_h"]):
-        return "closed", "its credits are used up: the final notice runs"
+        return "stopped", why
+    if _available_ucr(i) + lendable_ucr(i) <= 0 < int(i["burn_ucr_per_h"]):
+        return "closed", f"{why}: the final notice runs"
     return None
 
 
@@ -57,7 +60,8 @@ def _tranche(i: Inputs) -> Held:
 
 def _limits(i: Inputs) -> Held:
     used, ceiling = int(i["used_gpus"]), int(i["ceiling_gpus"])
-    if used <= 0 or used < ceiling or i["limited_by"] not in PACED_BY:
+    fits = used + int(i.get("step_gpus", 1)) <= ceiling
+    if used <= 0 or fits or i["limited_by"] not in PACED_BY:
         return None
     why = PACED_BY[str(i["limited_by"])]
     return "paced", f"{why} no more than {ceiling} GPUs in {i['pool']}"
@@ -71,6 +75,11 @@ def _pace(i: Inputs) -> Held:
 def _available_ucr(i: Inputs) -> int:
     gone_ucr = int(i["accrued_ucr"]) + int(i["held_ucr"]) + int(i["reserve_ucr"])
     return int(i["posted_ucr"]) - gone_ucr
+
+
+def lendable_ucr(i: Inputs) -> int:
+    """What might still be lent; 0 where no tranche is to come."""
+    return max(0, int(i.get("to_come_ucr", 0)) - int(i.get("owed_ucr", 0)))
 
 
 CAUSES: Mapping[str, Callable[[Inputs], Held]] = {

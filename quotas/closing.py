@@ -90,7 +90,7 @@ def decide_closings(
             intents.append(ended)
         intents.append(_intent(wanted, startup, now_s))
         if last is None or last.action != wanted:
-            cause = f"{wanted}:{now_s}"
+            cause = f"{wanted}:{held[startup]['by']}:{now_s}"
             # What was never closed itself has the rules of a project that passed to it.
             action = INHERIT if last is None and wanted == REOPEN else wanted
             inputs = {"startup": startup, "action": action, **held[startup]}
@@ -147,8 +147,11 @@ def closed_since(told: Iterable[tuple[str, str, str, int]]) -> dict[tuple[str, s
     found: dict[tuple[str, str], Closed] = {}
     for startup, mode, cause, at_s in told:
         verb, _, key = cause.partition(":")
-        before = found.pop((startup, mode), Closed(at_s, frozenset()))
-        if verb in (FORBID, CLOSE):
+        anew = Closed(at_s, frozenset())
+        before = found.pop((startup, mode), anew)
+        if verb == CLOSE:  # told on a change of direction only: it was open before
+            found[startup, mode] = replace(anew, told=frozenset({key}))
+        elif verb == FORBID:
             found[startup, mode] = replace(before, told=before.told | {key})
     return found
 
@@ -248,8 +251,13 @@ _STATES = {
 }
 
 
-def closing_views(past: Mapping[str, Past]) -> tuple[ClosingView, ...]:
-    """Every startup that was closed or reopened by IAM at least once, by name."""
+def closing_views(
+    past: Mapping[str, Past], tried: Collection[str] | None = None
+) -> tuple[ClosingView, ...]:
+    """Every startup that was closed or reopened by IAM at least once, by name.
+
+    Only of those in `tried` it counts as a failure now; None: of all.
+    """
     found = []
     for name, own in sorted(past.items()):
         last = own.last
@@ -259,14 +267,15 @@ def closing_views(past: Mapping[str, Past]) -> tuple[ClosingView, ...]:
         state = _STATES.get((last.action, last.state), under_way)
         since_s = last.ended_s or last.decided_s
         said = next((each.detail for each in own.intents if each.detail), "")
-        found.append(ClosingView(name, state, since_s, said, own.failures, own.is_withheld))
+        failures = own.failures if tried is None or name in tried else 0
+        found.append(ClosingView(name, state, since_s, said, failures, own.is_withheld))
     return tuple(found)
 
 
-def closing_alarms(past: Mapping[str, Past], *, has_key: bool, mode: str) -> list[str]:
+def closing_alarms(views: Iterable[ClosingView], *, has_key: bool, mode: str) -> list[str]:
     """What an operator has to know: failures that last, and rules that nobody will give back."""
     found = []
-    for view in closing_views(past):
+    for view in views:
         if view.failures:
             found.append(
                 f"{view.startup} is still {view.state} after {view.failures} tries: {view.detail}"

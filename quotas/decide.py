@@ -14,7 +14,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from quotas.asking import divided
@@ -51,6 +51,7 @@ from quotas.reclaim import (
     deferred_gpus,
     leak_edges,
     leaked,
+    suspended,
 )
 from quotas.reminders import reminder_edges
 from quotas.requests import RULE as REQUEST
@@ -58,7 +59,7 @@ from quotas.requests import Request, advance
 from quotas.requests import edges as request_edges
 from quotas.restore import returns
 from quotas.sentences import Inputs
-from quotas.snapshot import Decision, Excess, Snapshot
+from quotas.snapshot import Decision, Excess, Snapshot, Violation
 
 CONFIRM_AFTER_S = 60
 """When to look again after an intent: most servers are off by then."""
@@ -125,18 +126,7 @@ def decide(snapshot: Snapshot) -> Decided:
     violations = {
         (v.run.startup, v.run.server_id, v.rule): v for v in unless_exempt(snapshot, broken)
     }
-    work.look_back(violations)
-    blind = blind_pools(snapshot)
-    order = {subject: place for place, subject in enumerate(violations)}
-    for notice in sorted(snapshot.notices, key=lambda n: (order.get(n.subject, -1), n.id or 0)):
-        if notice.rule == BORROWED and notice.cause.split(":")[1] in blind:
-            work.abandon(notice, "a zone of its pool is not known")
-        else:
-            work.follow(notice, violations.get(notice.subject))
-    work.remind()
-    noticed = {n.subject for n in work.current.values() if n.state in LIVE_NOTICES}
-    for subject in sorted(violations.keys() - noticed):
-        work.give(violations[subject])
+    _promise(work, violations, suspended(snapshot, waiting))
     _tell(work, snapshot, standing, shares, found)
     work.decisions += [_of_request(request, fate) for request, fate in went]
     if snapshot.program.mode == "enforce":
@@ -160,6 +150,34 @@ def decide(snapshot: Snapshot) -> Decided:
         deferred_gpus(snapshot, standing, waiting),
         troubles((*current, *snapshot.enforcement.past), work.intents, work.seen),
     )
+
+
+def _promise(
+    work: Promises,
+    violations: Mapping[tuple[str, str, str], Violation],
+    unread: Collection[str],
+) -> None:
+    """Follow each notice, and give one for each violation that has none.
+
+    While a zone of its pool, or the stock (the causes in `unread`), is not known, a reclaim is
+    suspended: nothing is sent for it, and its notice stands.
+    """
+    work.look_back(violations)
+    snapshot, blind = work.snapshot, blind_pools(work.snapshot)
+    order = {subject: place for place, subject in enumerate(violations)}
+    for notice in sorted(snapshot.notices, key=lambda n: (order.get(n.subject, -1), n.id or 0)):
+        violation = violations.get(notice.subject)
+        if notice.rule == BORROWED and notice.cause.split(":")[1] in blind:
+            work.abandon(notice, "a zone of its pool is not known")
+        elif violation is not None and violation.cause in unread:
+            work.abandon(notice, "what Scaleway has left could not be read")
+        else:
+            work.follow(notice, violation)
+    work.remind()
+    noticed = {n.subject for n in work.current.values() if n.state in LIVE_NOTICES}
+    for subject in sorted(violations.keys() - noticed):
+        if violations[subject].cause not in unread:
+            work.give(violations[subject])
 
 
 def _let_go(work: Promises, shares: tuple[Share, ...], found: Mapping[str, Pace]) -> Decided:
@@ -219,8 +237,7 @@ def _edges(
     for cohort in program.cohorts:
         edges |= {cohort.starts_s, cohort.ends_s, cohort.ends_s - program.policy.end_notice_s}
     edges |= leak_edges(snapshot) | set(snapshot.words.ends())
-    for balance in snapshot.balances.values():
-        ahead = (balance.exhausted_s, balance.next_edge_s)
-        edges |= {edge for edge in ahead if edge is not None}
-        edges |= runway_edges(balance, program.policy)
+    for name, balance in snapshot.balances.items():
+        edges |= runway_edges(snapshot, name)
+        edges |= set() if balance.next_edge_s is None else {balance.next_edge_s}
     return tuple(sorted(edge for edge in edges if edge > snapshot.now_s))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from quotas.causes import lendable_ucr
 from quotas.notices import LIVE_NOTICES, Notice
 from quotas.reasons import RULES, rule_of, version_of
 from quotas.sentences import Inputs
@@ -135,6 +136,7 @@ def _changed(rule: str, inputs: Inputs) -> str:
         if "reserve_ucr" not in inputs:
             return f"with less than {burn} credits an hour they would last longer"
         left = int(inputs["posted_ucr"]) - int(inputs["accrued_ucr"]) - int(inputs["held_ucr"])
+        left += lendable_ucr(inputs)
         short = format_credits(max(1, int(inputs["reserve_ucr"]) - left + 1))
         return f"with {short} credits more nothing would be stopped yet, at {burn} an hour"
     text = COUNTERFACTUALS.get(rule)

@@ -1,7 +1,8 @@
 """How much may be stopped unexpectedly within an hour? A part of what runs, or one server.
 
 A stop is expected where an operator asked for it or approved it, or where it was told a
-day ahead. Every other one counts, each server once, until an hour after it was decided.
+day ahead. Every other one counts, each server once, until an hour after it was decided. One
+that came to nothing stopped nobody: it does not count, and is let pass anew.
 What the guard holds back waits; nothing is lost.
 """
 
@@ -10,18 +11,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from quotas.notices import Notice
+from quotas.notices import LIVE_INTENTS, Notice
 from quotas.units import DAY_S, HOUR_S
 from quotas.words import Word, Words
 
 WINDOW_S = HOUR_S
 EXPECTED_AFTER_S = DAY_S
 PPM = 1_000_000
+COUNTED = LIVE_INTENTS | {"confirmed"}
+"""What a stop is that was done, or still may be; the others failed, expired or were abandoned."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """A poweroff that was decided: for which notice, of how many GPUs, when."""
+    """A poweroff that was done, or still may be: for which notice, of how many GPUs, when."""
 
     notice: Notice
     gpus: int
@@ -34,6 +37,10 @@ class Closed:
 
     since_s: int
     told: frozenset[str]
+
+    def is_by(self, cause: str) -> bool:
+        """Whether that cause was among the words."""
+        return any(each.partition(":")[0] == cause for each in self.told)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +96,8 @@ class Guard:
         if self.is_expected(notice) or notice.server_id in self.counted:
             return True
         used = sum(self.counted.values())
-        # One server may always be stopped, and what has begun is not held back again.
-        if notice.state != "executing" and self.counted and used + gpus > self.most_gpus:
-            return False
+        if self.counted and used + gpus > self.most_gpus:
+            return False  # but one server may always be stopped
         self.counted[notice.server_id] = gpus
         return True
 

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
-from quotas.balances import Balance
 from quotas.causes import PACED_BY, level_from
-from quotas.division import Share
+from quotas.division import Share, step_of
 from quotas.metering import Run
 from quotas.program import Policy
 from quotas.sentences import Inputs
 from quotas.snapshot import Snapshot, Violation
-from quotas.units import HOUR_S
+from quotas.units import HOUR_S, spent_after_s
 
 CREDITS = "credits"
 END = "cohort-end"
@@ -43,25 +42,36 @@ def carry_s(policy: Policy) -> int:
 
 
 def is_exhausted(snapshot: Snapshot, startup: str) -> bool:
-    """Whether nothing is available, or was not when its servers were last stopped.
+    """Whether nothing is left to spend, or was not when its servers were last stopped.
 
     The latter lasts until more is granted, or something runs again that the credits carry,
     or what came back (a refund, a hold that ended) carries the cheapest server for a while:
-    what a stop leaves over does not.
+    what a stop leaves over does not. Before a dated tranche what may be lent is left too.
     """
     balance = snapshot.balances[startup]
-    if next_tranche_s(snapshot, startup) is not None:
-        return False
+    left_ucr = balance.available_ucr + lendable_ucr(snapshot, startup)
     if balance.burn_ucr_per_h > 0:
-        return balance.available_ucr <= 0
+        return left_ucr <= 0
     told = (startup, exhausted_cause(balance.granted_ucr)) in snapshot.told
-    return told and not _carries(snapshot, startup)
+    return told and not _carries(snapshot, left_ucr)
 
 
-def _carries(snapshot: Snapshot, startup: str) -> bool:
-    """Whether what is available carries the cheapest server for a while."""
-    available_ucr, policy = snapshot.balances[startup].available_ucr, snapshot.program.policy
-    return available_ucr * HOUR_S > _cheapest(snapshot) * carry_s(policy)
+def lendable_ucr(snapshot: Snapshot, startup: str) -> int:
+    """What the sponsor may lend beyond what is owed: as much as tranches to come can repay."""
+    return max(0, _to_come_ucr(snapshot, startup) - snapshot.balances[startup].owed_ucr)
+
+
+def _to_come_ucr(snapshot: Snapshot, startup: str) -> int:
+    """What is in dated tranches of its cohort, where the policy is to wait for them."""
+    entry = snapshot.program.startup(startup)
+    if entry is None or next_tranche_s(snapshot, startup) is None:
+        return 0
+    return snapshot.balances[startup].to_come_ucr(snapshot.program.cohort(entry.cohort).ends_s)
+
+
+def _carries(snapshot: Snapshot, left_ucr: int) -> bool:
+    """Whether so many credits carry the cheapest server for a while."""
+    return left_ucr * HOUR_S > _cheapest(snapshot) * carry_s(snapshot.program.policy)
 
 
 def _cheapest(snapshot: Snapshot) -> int:
@@ -83,7 +93,8 @@ def out_of_credits(snapshot: Snapshot) -> list[Violation]:
     """Every running server of a startup whose available credits are used up.
 
     The final notice starts when available reaches zero; the reserve pays for it. Where a
-    tranche is still to come, only what was started after that was told is on the list.
+    tranche is still to come, only what was started after that was told is on the list, until
+    as much is lent as is to come.
     """
     program, found = snapshot.program, []
     for run, _ in snapshot.running():
@@ -113,6 +124,15 @@ def _used_up(snapshot: Snapshot, run: Run) -> dict[str, int | str] | None:
 
 
 def _exhaustion(snapshot: Snapshot, startup: str) -> dict[str, int | str]:
+    """The figures of an exhaustion; where tranches are to come, of what they will repay too."""
+    found = _figures(snapshot, startup)
+    if next_tranche_s(snapshot, startup) is None:
+        return found
+    owed_ucr = snapshot.balances[startup].owed_ucr
+    return {**found, "owed_ucr": owed_ucr, "to_come_ucr": _to_come_ucr(snapshot, startup)}
+
+
+def _figures(snapshot: Snapshot, startup: str) -> dict[str, int | str]:
     own = snapshot.balances[startup]
     stopped = (startup, exhausted_cause(own.granted_ucr)) in snapshot.told
     return {
@@ -218,25 +238,36 @@ def _tranche(
     later_s, balance = next_tranche_s(snapshot, startup), snapshot.balances[startup]
     if later_s is None:
         return None
-    found = {**_exhaustion(snapshot, startup), "later_s": later_s}
+    found = {**_figures(snapshot, startup), "later_s": later_s}
     if balance.available_ucr <= 0:
         return found
-    is_told = (startup, snapshot.program.mode) in snapshot.enforcement.closed
-    if not is_told or balance.burn_ucr_per_h > 0 or _carries(snapshot, startup):
+    known = snapshot.enforcement.closed.get((startup, snapshot.program.mode))
+    is_told = known is not None and known.is_by("tranche")
+    if not is_told or balance.burn_ucr_per_h > 0 or _carries(snapshot, balance.available_ucr):
         return None
     return {**found, "stopped_before": 1}
 
 
 def _limits(snapshot: Snapshot, startup: str, shares: Iterable[Share]) -> Finding:
     for share in shares:
-        full = share.startup == startup and share.usage >= share.ceiling and share.usage > 0
-        if full and share.limited_by in PACED_BY:
-            return {
-                "pool": share.pool,
-                "used_gpus": share.usage,
-                "ceiling_gpus": share.ceiling,
-                "limited_by": share.limited_by,
-            }
+        if share.startup == startup and share.usage > 0:
+            full = _full(snapshot, share)
+            if full is not None:
+                return {"pool": share.pool, "used_gpus": share.usage, **full}
+    return None
+
+
+def _full(snapshot: Snapshot, share: Share) -> dict[str, int | str] | None:
+    """The bound under which nothing more fits; its limit in the file before more is asked for."""
+    entry, pools = snapshot.program.startup(share.startup), snapshot.program.pools
+    limit = entry.limit.get(share.pool) if entry else None
+    if entry is not None and limit is not None:
+        pool = next(each for each in pools if each.name == share.pool)
+        step = step_of(entry, pool, snapshot.catalogue)
+        if share.usage + step > limit:
+            return {"ceiling_gpus": limit, "limited_by": "policy", "step_gpus": step}
+    if share.usage >= share.ceiling and share.limited_by in PACED_BY:
+        return {"ceiling_gpus": share.ceiling, "limited_by": share.limited_by}
     return None
 
 
@@ -303,31 +334,45 @@ def forecasts(snapshot: Snapshot) -> list[Telling]:
     """
     found: list[Telling] = []
     for name, balance in sorted(snapshot.balances.items()):
-        if balance.exhausted_s is None or balance.available_ucr <= 0:
+        is_lent = balance.available_ucr <= 0
+        empty_s = lent_until_s(snapshot, name) if is_lent else balance.exhausted_s
+        if empty_s is None:
             continue
         startup = snapshot.program.startup(name)
-        if startup and balance.exhausted_s >= snapshot.program.cohort(startup.cohort).ends_s:
+        if startup and empty_s >= snapshot.program.cohort(startup.cohort).ends_s:
             continue  # they last to the end of the cohort, which has notices of its own
-        runway_s = balance.exhausted_s - snapshot.now_s
+        runway_s = empty_s - snapshot.now_s
         passed = [t for t in snapshot.program.policy.exhaustion_notices_s if runway_s <= t]
         if not passed:
             continue
-        cause = f"runway:{min(passed)}:{balance.granted_ucr}"
+        cause = f"{'loan' if is_lent else 'runway'}:{min(passed)}:{balance.granted_ucr}"
         if (name, cause) not in snapshot.told:
             inputs: dict[str, int | str] = {
                 "available_ucr": balance.available_ucr,
                 "runway_s": runway_s,
                 "burn_ucr_per_h": balance.burn_ucr_per_h,
             }
-            found.append((name, cause, inputs, balance.exhausted_s))
+            if is_lent:
+                inputs["lendable_ucr"] = lendable_ucr(snapshot, name)
+            found.append((name, cause, inputs, empty_s))
     return found
 
 
-def runway_edges(balance: Balance, policy: Policy) -> set[int]:
-    """When each threshold before the exhaustion is passed, at the present burn."""
-    if balance.exhausted_s is None:
-        return set()
-    return {balance.exhausted_s - each for each in policy.exhaustion_notices_s}
+def lent_until_s(snapshot: Snapshot, startup: str) -> int | None:
+    """When as much is lent as is to come, at the present burn; None where nothing is lent."""
+    balance = snapshot.balances[startup]
+    left_ucr = balance.available_ucr + lendable_ucr(snapshot, startup)
+    if balance.available_ucr > 0 or left_ucr <= 0 or balance.burn_ucr_per_h == 0:
+        return None
+    return snapshot.now_s + spent_after_s(balance.burn_ucr_per_h, left_ucr)
+
+
+def runway_edges(snapshot: Snapshot, startup: str) -> set[int]:
+    """The exhaustion, and when each threshold before it is passed, at the present burn."""
+    policy, balance = snapshot.program.policy, snapshot.balances[startup]
+    ends = {balance.exhausted_s, lent_until_s(snapshot, startup)}
+    found = {end_s for end_s in ends if end_s is not None}
+    return found | {end_s - each for end_s in found for each in policy.exhaustion_notices_s}
 
 
 def endings(snapshot: Snapshot) -> list[Telling]:

@@ -14,8 +14,8 @@ RULE = "limit"
 def over_limit(snapshot: Snapshot) -> list[Violation]:
     """The fewest newest servers above each startup's limit in each pool.
 
-    Usage counts every open run, also in zones that are not Complete; the servers to
-    stop are chosen only among those seen in this cycle.
+    Every open run counts, also in zones that are not Complete, and has its place in the
+    order; one that was not seen in this cycle is left alone, and none is named instead.
     """
     program, now_s = snapshot.program, snapshot.now_s
     usage: dict[tuple[str, str], list[Run]] = defaultdict(list)
@@ -50,6 +50,6 @@ def _newest_above(runs: list[Run], seen: set[str], excess: int) -> Iterable[Run]
     for run in sorted(runs, key=lambda each: (-each.began_s, each.id)):
         if excess <= 0:
             return
+        excess -= run.gpus
         if run.id in seen:
-            excess -= run.gpus
             yield run

@@ -141,7 +141,8 @@ def _kind(before: Notice | None, notice: Notice) -> str | None:
         return {"open": "notice", "told": "told"}.get(notice.state)
     if notice.state != before.state:
         kinds = {"executing": "stopping", "executed": "executed", "cancelled": "cancelled"}
-        kinds |= {"held": "held", "returning": "returning", "restored": "restored"}
+        kinds |= {"held": "held", "open": "renewed"}
+        kinds |= {"returning": "returning", "restored": "restored"}
         return kinds.get(notice.state, "would-stop" if notice.state == "shadow" else None)
     if notice.deadline_s != before.deadline_s:
         return "renewed"

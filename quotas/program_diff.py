@@ -6,6 +6,7 @@ What may take something away from somebody is confirmed by name; the rest is sho
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -21,9 +22,12 @@ from quotas.program import (
     Tranche,
 )
 from quotas.units import format_credits, format_duration, format_instant, format_of_day
+from quotas.words import EVERYONE, SILENCE, Words, in_mode
 
 Usage = Mapping[str, Mapping[str, int]]
-"""GPUs of billable servers, by startup and pool."""
+"""GPUs of billable servers, by startup and flavor: what pool they are in, each program says."""
+Pooled = Mapping[str, Mapping[str, int]]
+"""GPUs of billable servers, by startup and pool of one program."""
 
 Layout = dict[str, str]
 
@@ -39,17 +43,19 @@ class Change:
     why: str
 
 
-def diff(old: Program | None, new: Program, usage: Usage) -> tuple[Change, ...]:
+def diff(
+    old: Program | None, new: Program, usage: Usage, words: Words = SILENCE
+) -> tuple[Change, ...]:
     """Every change from the program in force to a new one, by path.
 
-    Raises ProgramError where a grant that is posted would change or disappear: grants
-    are immutable.
+    `words` are those that stand: the mode in force follows from them too. Raises
+    ProgramError where a grant that is posted would change or disappear: grants are immutable.
     """
     if old is not None:
         _refuse_moved_startups(old, new)
         _refuse_changed_grants(old, new)
     before, after = _layout(old) if old else {}, _layout(new)
-    reasons = dict(_reasons(old, new, usage))
+    reasons = dict(_reasons(old, new, usage, words))
     gone = _gone(old, new)
     paths = sorted(
         path
@@ -213,17 +219,30 @@ def _startup_path(startup: Startup) -> str:
     return f"cohort.{startup.cohort}.startup.{startup.name}"
 
 
-def _reasons(old: Program | None, new: Program, usage: Usage) -> Iterator[tuple[str, str]]:
+def _pooled(program: Program | None, usage: Usage) -> Pooled:
+    """The usage by the pools of a program; a flavor of none counts nowhere."""
+    found: dict[str, dict[str, int]] = defaultdict(dict)
+    for startup, by_flavor in usage.items():
+        for flavor, gpus in by_flavor.items():
+            pool = program.pool_of(flavor) if program else None
+            if pool is not None:
+                found[startup][pool.name] = found[startup].get(pool.name, 0) + gpus
+    return found
+
+
+def _reasons(
+    old: Program | None, new: Program, usage: Usage, words: Words
+) -> Iterator[tuple[str, str]]:
     """The paths to confirm, each with why; a path that did not change is not looked at."""
-    if new.mode == "enforce":
-        yield "program.mode", "cohortd will stop servers"
+    was, now = _pooled(old, usage), _pooled(new, usage)
+    yield from _mode(old, new, words)
     for startup in new.startups():
-        before = old.startup(startup.name) if old else None
-        yield from _lowered(before, startup, usage.get(startup.name, {}))
+        before, name = old.startup(startup.name) if old else None, startup.name
+        yield from _lowered(before, startup, was.get(name, {}), now.get(name, {}))
     if old is None:
         return
     yield from _guards(old, new)
-    yield from _capacity(old, new, usage)
+    yield from _capacity(old, new, was)
     for cohort in old.cohorts:
         yield from _dates(cohort, new)
     for startup in old.startups():
@@ -232,7 +251,17 @@ def _reasons(old: Program | None, new: Program, usage: Usage) -> Iterator[tuple[
             path = _startup_path(startup)
             yield path, f"{startup.name} leaves the program: it is off-boarded, its books stay"
         else:
-            yield from _taken(startup, after, usage.get(startup.name, {}))
+            yield from _taken(startup, after, was.get(startup.name, {}))
+
+
+def _mode(old: Program | None, new: Program, words: Words) -> Iterator[tuple[str, str]]:
+    """Whether servers will be stopped, by the file or by a word that counts again with it."""
+    word = words.on("mode", EVERYONE)
+    was = in_mode(old, words).mode if old else "off"
+    if new.mode == "enforce":
+        yield "program.mode", "cohortd will stop servers"
+    elif word is not None and in_mode(new, words).mode == "enforce" != was:
+        yield "program.mode", f"cohortd will stop servers, for it is armed: {word.text}"
 
 
 def _guards(old: Program, new: Program) -> Iterator[tuple[str, str]]:
@@ -269,7 +298,7 @@ def _guards(old: Program, new: Program) -> Iterator[tuple[str, str]]:
         yield "program.zones", "a server that starts in a zone that is not swept is not metered"
 
 
-def _capacity(old: Program, new: Program, usage: Usage) -> Iterator[tuple[str, str]]:
+def _capacity(old: Program, new: Program, usage: Pooled) -> Iterator[tuple[str, str]]:
     pools = {pool.name: pool for pool in new.pools}
     for pool in old.pools:
         used = sum(by_pool.get(pool.name, 0) for by_pool in usage.values())
@@ -279,6 +308,9 @@ def _capacity(old: Program, new: Program, usage: Usage) -> Iterator[tuple[str, s
             yield f"pool.{pool.name}.gpus", f"{used} GPUs are in use, above {least}"
         if used and set(pool.flavors) - set(after.flavors if after else ()):
             yield f"pool.{pool.name}.flavors", f"a flavor leaves a pool with {used} GPUs in use"
+        if after is not None and after.backing == "reserved" != pool.backing:
+            why = "what is lent is taken back even while Scaleway has none"
+            yield f"pool.{pool.name}.backing", why
 
 
 def _dates(cohort: Cohort, new: Program) -> Iterator[tuple[str, str]]:
@@ -290,14 +322,19 @@ def _dates(cohort: Cohort, new: Program) -> Iterator[tuple[str, str]]:
 
 
 def _lowered(
-    before: Startup | None, after: Startup, used: Mapping[str, int]
+    before: Startup | None, after: Startup, was: Mapping[str, int], now: Mapping[str, int]
 ) -> Iterator[tuple[str, str]]:
-    """What would hold the startup below the GPUs it uses now."""
+    """What would hold the startup below the GPUs it uses, by the pools before or those after."""
     path = _startup_path(after)
+    used = {pool: max(was.get(pool, 0), now.get(pool, 0)) for pool in {*was, *now}}
     for pool, gpus in sorted(used.items()):
         allowed = after.limit.get(pool)
         if allowed is not None and allowed < gpus:
-            yield f"{path}.limit.{pool}", f"{after.name} uses {gpus} GPUs, above {allowed}"
+            why = f"{after.name} uses {gpus} GPUs, above {allowed}"
+            yield f"{path}.limit.{pool}", why
+            # A flavor joins the pool, and comes under a limit that stood before.
+            if before is not None and gpus > was.get(pool, 0):
+                yield f"pool.{pool}.flavors", why
         nominal = after.nominal.get(pool, 0)
         if nominal < min(gpus, before.nominal.get(pool, 0) if before else 0):
             yield f"{path}.nominal.{pool}", f"{after.name} uses {gpus} GPUs, above {nominal}"
@@ -319,6 +356,8 @@ def _taken(before: Startup, after: Startup, used: Mapping[str, int]) -> Iterator
     path = _startup_path(after)
     if not all(any(_covers(now, was) for now in after.projects) for was in before.projects):
         yield f"{path}.projects", "a project, or its dates, leaves the startup"
+    if before.contacts and not after.contacts:
+        yield f"{path}.contacts", f"{after.name} has no contact any more, and hears of no stop"
     for pool, names in before.flavors.items():
         if used.get(pool) and set(names) - set(after.flavors.get(pool, ())):
             why = f"{after.name} has {used[pool]} GPUs in {pool} and loses a flavor there"

@@ -99,9 +99,18 @@ class Promises:
             if nearest is not None:
                 notice = replace(notice, reminded_s=nearest)
                 self._record(notice, "remind", {"left_s": notice.deadline_s - now_s})
-            missing = shortfall(notice, self.intents, self.snapshot.undelivered, policy, now_s)
+            promised_s = min(policy.minimum_notice_s, self._promised_s(notice))
+            missing = shortfall(notice, self.intents, self.snapshot.undelivered, promised_s, now_s)
             if missing is not None:
                 self._record(replace(notice, is_broken=True), BROKEN, missing)
+
+    def _promised_s(self, notice: Notice) -> int:
+        """How long a notice was: of one that goes on, what was left of the older one."""
+        for before in self.past:
+            same = before.subject == notice.subject and before.given_s == notice.given_s
+            if same and before.id != notice.id and before.off_s is not None:
+                return max(0, before.deadline_s - before.off_s)
+        return notice.deadline_s - notice.given_s
 
     def give(self, violation: Violation) -> None:
         """Promise a stop: a new notice with at least the policy's minimum."""
@@ -194,13 +203,16 @@ class Promises:
             self.abandon(notice, "stops wait: it is frozen, or in maintenance")
             return  # it has its minimum notice when that ends
         waited = self.snapshot.words.resumed_s(notice.startup) > notice.deadline_s
-        if waited and notice.state in {"open", "executing"} and not self._is_sent(notice):
+        if waited and not self._is_sent(notice):
             self._renew(notice, violation)
             return
+        begun = notice.state == "executing"
+        if begun and (self._waits(notice) or not may_stop(server)):
+            return  # what cannot be stopped now takes nobody's place with the guard
         if not self.guard.lets(notice, self.gpus.get(notice.server_id, 0)):
             self._hold(notice)
             return
-        if notice.state in {"open", "held"}:
+        if not begun:
             notice = replace(notice, state="executing")
             self._record(notice, "stop", violation.inputs)
         if notice.id is None or self._waits(notice) or not may_stop(server):

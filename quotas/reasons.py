@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from quotas.causes import level_from
+from quotas.causes import lendable_ucr, level_from
 from quotas.sentences import Inputs, deferred, excess, pace, request, said
 from quotas.units import HOUR_S, format_credits, format_duration, format_instant
 
@@ -48,10 +48,19 @@ def _limit(i: Inputs) -> str | None:
 
 def _credits(i: Inputs) -> str | None:
     left_ucr = int(i["posted_ucr"]) - int(i["accrued_ucr"]) - int(i["held_ucr"])
-    if left_ucr > int(i["reserve_ucr"]) and not i["stopped_before"]:
+    short_ucr = int(i["reserve_ucr"]) - left_ucr
+    if short_ucr < lendable_ucr(i) and not i["stopped_before"]:
         return None
     if "closed_s" in i:
         return _after_closing(i)
+    if "to_come_ucr" in i:
+        return (
+            f"{i['startup']} owes {format_credits(int(i['owed_ucr']))} credits for what ran before "
+            f"its next tranche, and {format_credits(short_ucr)} more with what is to be charged "
+            "and what giving notice and stopping costs at "
+            f"{format_credits(int(i['burn_ucr_per_h']))} an hour: its later tranches can repay no "
+            f"more than {format_credits(int(i['to_come_ucr']))}"
+        )
     return (
         f"{i['startup']} has {format_credits(left_ucr)} credits left, and needs "
         f"{format_credits(int(i['reserve_ucr']))} to give notice and stop at "
@@ -194,6 +203,13 @@ def _resumed(i: Inputs) -> str | None:
 
 
 def _runway(i: Inputs) -> str | None:
+    if "lendable_ucr" in i:
+        left_ucr = int(i["available_ucr"]) + int(i["lendable_ucr"])
+        return (
+            f"the tranche is used up, and {format_credits(left_ucr)} credits can still be lent, "
+            f"which last {format_duration(int(i['runway_s']))} at "
+            f"{format_credits(int(i['burn_ucr_per_h']))} an hour"
+        )
     return (
         f"{format_credits(int(i['available_ucr']))} credits are available and last "
         f"{format_duration(int(i['runway_s']))} at "

@@ -17,7 +17,7 @@ from quotas.observation import Complete, Server
 from quotas.owners import Line
 from quotas.program import Pool
 from quotas.sentences import Inputs
-from quotas.snapshot import Excess, Snapshot, Violation
+from quotas.snapshot import UNREAD, Excess, Snapshot, Violation
 
 LEAKED, BORROWED, DEFERRED = "leaked", "borrowed", "deferred"
 IN_STOCK = ("available", "scarce")
@@ -65,8 +65,8 @@ def borrowed(
     """The fewest newest servers of borrowers whose GPUs an owner waits for and can use.
 
     No more than owners miss beyond what is free. Only where every zone of the pool answered
-    Complete, and nothing says that the provider would not give the owner the slot. A server
-    keeps its minimum runtime.
+    Complete, and nothing says that the provider would not give the owner the slot; what waits
+    for its word is named too (see `suspended`). A server keeps its minimum runtime.
     """
     found = []
     standing = tuple(standing)
@@ -82,10 +82,28 @@ def borrowed(
                 "gpus": run.gpus,
             }
             ran_s = run.began_s + snapshot.program.policy.minimum_runtime_s
-            cause = f"{BORROWED}:{pool}:{excess.owner}"
+            cause = _cause(pool, excess.owner or "")
             deadline_s = max(excess.deadline_s, ran_s)
             found.append(Violation(run, BORROWED, cause, deadline_s, inputs))
     return found
+
+
+def _cause(pool: str, owner: str) -> str:
+    return f"{BORROWED}:{pool}:{owner}"
+
+
+def suspended(snapshot: Snapshot, waiting: Mapping[str, Line]) -> frozenset[str]:
+    """Causes of reclaims for which the provider did not say what it has: neither yes nor no.
+
+    Nothing is promised or sent for them, and what was promised stands.
+    """
+    return frozenset(
+        _cause(pool.name, owner)
+        for pool in snapshot.program.pools
+        if pool.backing == "on-demand" and pool.name in waiting
+        for owner in waiting[pool.name].missing
+        if _stock(snapshot, pool, owner) == UNREAD
+    )
 
 
 def deferrals(snapshot: Snapshot, standing: Iterable[Excess]) -> list[Telling]:
@@ -149,12 +167,15 @@ def obstacle(snapshot: Snapshot, pool_name: str, borrower: str, owner: str) -> I
 def _stock(snapshot: Snapshot, pool: Pool, owner: str) -> str | None:
     """How the provider words that it has nothing of what the owner can use; None where it has.
 
-    A flavor that nobody asked about is no obstacle; one whose stock could not be read is.
+    A flavor that nobody asked about is no obstacle. One whose stock could not be read is, and
+    goes before a shortage of others: the provider may have it.
     """
     startup = snapshot.program.startup(owner)
     flavors = (startup.flavors.get(pool.name) if startup else None) or pool.flavors
     words = {snapshot.stock.get(flavor, IN_STOCK[0]) for flavor in flavors}
-    return None if words & set(IN_STOCK) else min(words, default=None)
+    if words & set(IN_STOCK):
+        return None
+    return UNREAD if UNREAD in words else min(words, default=None)
 
 
 def blind_pools(snapshot: Snapshot) -> frozenset[str]:
@@ -179,7 +200,7 @@ def _giving_way(
     free = line.free
     for owner, missing in line.missing.items():
         own = [replace(each, owner=owner) for each in excesses]
-        fit = [e for e in own if obstacle(snapshot, e.pool, e.startup, owner) is None]
+        fit = [each for each in own if _may_serve(snapshot, each)]
         need = missing - free if fit else 0
         for excess, runs in _turns(snapshot, fit, owner):
             usable = [run for run in runs if run.id not in taken]
@@ -189,6 +210,12 @@ def _giving_way(
                 need -= 0 if snapshot.words.holding(excess.startup) else run.gpus
                 yield excess, run
         free = max(0, -need) if fit else free
+
+
+def _may_serve(snapshot: Snapshot, excess: Excess) -> bool:
+    """Whether evicting the borrower serves the owner, or may: the provider did not say."""
+    against = obstacle(snapshot, excess.pool, excess.startup, excess.owner or "")
+    return against is None or against.get("stock") == UNREAD
 
 
 def _turns(snapshot: Snapshot, fit: list[Excess], owner: str) -> Iterator[tuple[Excess, list[Run]]]:

@@ -77,15 +77,15 @@ def shortfall(
     notice: Notice,
     intents: Iterable[Intent],
     undelivered: Collection[int],
-    policy: Policy,
+    promised_s: int,
     now_s: int,
 ) -> Inputs | None:
     """What was missing of the notice that a startup was promised; None where nothing was.
 
     A stop that we sent before the deadline took the seconds in between; one that failed took
     none, and where stops waited since, the deadline is a later one. A notice that no channel
-    took before its deadline was none: all of it is missing, at most the minimum. Each
-    notice is found short once.
+    took before its deadline was none: all `promised_s` are missing. Each notice is found
+    short once.
     """
     if notice.id is None or notice.is_broken or notice.mode != "enforce":
         return None
@@ -101,8 +101,5 @@ def shortfall(
         short_s = notice.deadline_s - max(min(sent), notice.given_s)
         return {**of, "sent_s": min(sent), "given_s": notice.given_s, "short_s": short_s}
     if notice.id in undelivered and now_s >= notice.deadline_s:
-        # One that goes on with an older notice had less left; of that one they were told.
-        promised_s = notice.deadline_s - notice.given_s
-        short_s = min(policy.minimum_notice_s, promised_s)
-        return {**of, "short_s": short_s} if short_s > 0 else None
+        return {**of, "short_s": promised_s} if promised_s > 0 else None
     return None

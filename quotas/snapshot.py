@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from quotas.balances import Balance
@@ -15,6 +16,8 @@ from quotas.reasons import conclude, rule_of, version_of
 from quotas.requests import Request
 from quotas.words import Words
 
+Told = Mapping[str, AbstractSet[tuple[str, str]]]
+"""The (startup, cause) said once for all, by the mode in which it was said."""
 NOTHING_SOLD = Catalogue({}, {})
 UNREAD = "unread"
 """A stock that the provider was asked for, and did not tell."""
@@ -40,7 +43,7 @@ class Excess:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Everything `decide` may look at. `told` holds (startup, cause) said once for all.
+    """Everything `decide` may look at. `told` holds (startup, cause) said once for all (`heard`).
 
     `requests` are the live ones, `excesses` those that the last cycle found; `recent` are
     runs that ended in the last week, `charged` is what usage has cost each startup.
@@ -91,6 +94,13 @@ class Snapshot:
             for run in sorted(self.runs.values(), key=lambda each: each.id)
             if run.end_s is None and run.server_id in seen
         ]
+
+
+def heard(told: Told, mode: str) -> frozenset[tuple[str, str]]:
+    """What counts as told in a mode. What was told in shadow no startup has heard."""
+    if mode == "enforce":
+        return frozenset(told.get(mode, ()))
+    return frozenset().union(*told.values())
 
 
 @dataclass(frozen=True, slots=True)

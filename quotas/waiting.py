@@ -159,7 +159,7 @@ def _waits(
         return "nothing", hall.now_s, "the GPUs are free, start the servers"
     holders = [excess for excess in hall.excesses if excess.owner is not None]
     expected_s = _instant(
-        hall, missing - free, [*_given_back(hall), *_ends(hall, request, "usage")]
+        hall, missing - free, [*_given_back(hall, request.startup), *_ends(hall, request, "usage")]
     )
     if not holders:
         return "capacity", expected_s, "the pool's GPUs are in use"
@@ -193,15 +193,13 @@ def _kept(hall: Hall, excess: Excess, owner: str) -> str:
     word = snapshot.words.on("exempt", startup)
     if word is not None:
         return f"{startup} is exempt: {word.text}"
+    against = _against(hall, startup, owner)
+    if against is not None:
+        return because({"pool": hall.pool, "owner": owner, **against})
     own = [notice for notice in hall.notices if notice.startup == startup]
     if any(notice.state == "held" for notice in own):
         return f"the guard holds a stop of {startup}"
-    if own:
-        return ""
-    against = obstacle(snapshot, hall.pool, startup, owner) if snapshot.sweeps else None
-    if against is None:
-        return f"no server of {startup} has a notice"
-    return because({"pool": hall.pool, "owner": owner, **against})
+    return "" if own else f"no server of {startup} has a notice"
 
 
 def _beyond_share(
@@ -220,15 +218,24 @@ def _beyond_share(
     return kind, _instant(hall, target - share.share, freed), why
 
 
-def _given_back(hall: Hall) -> Iterable[Freed]:
-    """What notices of reclaims free, where nothing holds them back."""
+def _given_back(hall: Hall, owner: str) -> Iterable[Freed]:
+    """What notices of reclaims free for an owner, where nothing holds them back."""
     if hall.program.mode != "enforce":
         return
     gpus = {run.server_id: run.gpus for run in hall.snapshot.runs.values() if run.end_s is None}
+    free_to_go = {
+        startup
+        for startup in {notice.startup for notice in hall.notices}
+        if not hall.snapshot.words.holding(startup) and not _against(hall, startup, owner)
+    }
     for notice in hall.notices:
-        is_free_to_go = notice.state in {"open", "executing"}
-        if is_free_to_go and hall.snapshot.words.holding(notice.startup) is None:
+        if notice.startup in free_to_go and notice.state in {"open", "executing"}:
             yield max(notice.deadline_s, hall.now_s), gpus.get(notice.server_id, 0)
+
+
+def _against(hall: Hall, borrower: str, owner: str) -> Inputs | None:
+    """Why a borrower's servers would not serve the owner; of the book alone it is not known."""
+    return obstacle(hall.snapshot, hall.pool, borrower, owner) if hall.snapshot.sweeps else None
 
 
 def _reserved(hall: Hall, request: Request) -> Iterable[Freed]:

@@ -20,7 +20,11 @@ from quotas.book.withheld import end_withheld, read_withheld, withhold
 from quotas.closing import (
     CLOSE,
     Closings,
+    ClosingView,
+    Past,
     announce_closings,
+    closing_alarms,
+    closing_views,
     decide_closings,
     passed_on,
     projects_at,
@@ -177,6 +181,18 @@ class Closer:
             raise LeaseTooShort(f"{left_s} s of the lease are left")
 
 
+def closings_shown(
+    permissions: Permissions | None, state: State, words: Words
+) -> tuple[tuple[ClosingView, ...], list[str]]:
+    """Where closings stand, and what is wrong; nothing fails of what is not tried now."""
+    assert state.program is not None
+    mode, has_key = state.program.mode, permissions is not None
+    is_tried = has_key and mode == "enforce" and not words.on("maintenance", EVERYONE)
+    tried = {s.name for s in state.program.startups()} if is_tried else set()
+    views = closing_views(state.closings, tried)
+    return views, closing_alarms(views, has_key=has_key, mode=mode)
+
+
 def by_policy(withheld: Iterable[Withheld]) -> Iterator[tuple[Withheld, ...]]:
     """What was taken, policy by policy, in the order it was taken."""
     rows = list(withheld)
@@ -201,7 +217,17 @@ def closings_of(
         return Closings((), (), ())
     past = seen_as(state.closings, decided.intents)
     past = passed_on(past, projects_at(state.program, now_s))
-    return decide_closings(decided.held, past, members, now_s)
+    made = decide_closings(decided.held, past, members, now_s)
+    # Who was told so by our own words, before there was a key, is told by them that it is over.
+    free = {
+        name
+        for name in members - {intent.startup for intent in made.intents}
+        if past.get(name, Past()).last is None
+    }
+    told = announce_closings(decided.held, state.enforcement.closed, free, mode, now_s)
+    return Closings(
+        made.intents, (*made.decisions, *told.decisions), (*made.notices, *told.notices)
+    )
 
 
 def closer_of(

@@ -15,12 +15,11 @@ from quotas.book.commit import commit
 from quotas.book.lease import Lease
 from quotas.book.session import Book
 from quotas.book.state import load
-from quotas.closing import closing_alarms
 from quotas.decide import decide
 from quotas.view import View
 from scheduler.act import act, sendable
 from scheduler.clock import Clock
-from scheduler.closing import closer_of, closings_of
+from scheduler.closing import closer_of, closings_of, closings_shown
 from scheduler.clouds.base import Cloud
 from scheduler.clouds.permissions import Permissions
 from scheduler.lead import Lead
@@ -102,9 +101,8 @@ class Cycle:
         intents = sendable(self.book, state, snapshot.words, sweeps)
         sent = act(self.cloud, self.book, lease, self.clock, intents, closer)
 
-        has_key = self.permissions is not None
-        closed = closing_alarms(state.closings, has_key=has_key, mode=program.mode)
-        view = view_of(state, snapshot, posting, decided, lease, self.prices.alarms, closed)
+        closed = closings_shown(self.permissions, state, snapshot.words)
+        view = view_of(state, snapshot, posting, decided, lease, self.prices.alarms, *closed)
         self.news.sound(view.alarms)
         self.publish(view)
         return Report("done", view.sentence, view, sent)

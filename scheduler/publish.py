@@ -9,7 +9,7 @@ from quotas.balances import balances_of
 from quotas.book.lease import Lease
 from quotas.book.state import State
 from quotas.charging import Posting
-from quotas.closing import closing_views
+from quotas.closing import ClosingView
 from quotas.decide import Decided
 from quotas.latency import reserves_s
 from quotas.ledger import overdraft_account, usage_account
@@ -17,7 +17,7 @@ from quotas.metering import Metered, Run
 from quotas.notices import LIVE_NOTICES, servers_seen
 from quotas.observation import Sweep
 from quotas.program import Program
-from quotas.snapshot import Snapshot
+from quotas.snapshot import Snapshot, heard
 from quotas.view import PoolView, StartupView, View, ZoneView
 from quotas.waiting import standings
 from scheduler.observe import outcomes
@@ -58,7 +58,7 @@ def snapshot_of(
         ),
         notices=state.notices,
         intents=state.intents,
-        told=state.told,
+        told=heard(state.told, program.mode),
         stop_latency_s=policy.stop_latency_s,
         measured_latency_s=measured,
         requests=state.requests,
@@ -78,6 +78,7 @@ def view_of(
     decided: Decided,
     lease: Lease,
     prices: Sequence[str],
+    closings: tuple[ClosingView, ...],
     closed: Iterable[str],
 ) -> View:
     """The program as this cycle leaves it, with what is wrong with prices and with closings."""
@@ -104,7 +105,7 @@ def view_of(
             for zone, outcome in outcomes(snapshot.sweeps).items()
         ),
         shares=decided.shares,
-        closings=closing_views(state.closings),
+        closings=closings,
         requests=standings(snapshot, requests.values(), decided.shares, decided.standing, notices),
         excesses=decided.standing,
         deferred_gpus=decided.deferred_gpus,

@@ -43,7 +43,7 @@ class StockWatch:
 
     def _refresh(self, zones: Iterable[str], now_s: int) -> None:
         """Read what is not fresh; what cannot be read is forgotten."""
-        self._read = {z: read for z, read in self._read.items() if now_s - read[0] < FRESH_S}
+        self._read = {z: read for z, read in self._read.items() if 0 <= now_s - read[0] < FRESH_S}
         old = [zone for zone in zones if zone not in self._read]
         for zone, stock in self._reader.read(old, self._cloud.stock, now_s).items():
             if isinstance(stock, CloudError):

@@ -25,6 +25,7 @@ from quotas.view import View
 
 DELIVERED = ("sent", "retried", "failed")
 ENDED = ("confirmed", "failed", "expired", "abandoned")
+NOTHING_WAITS = Pending(0, None, 0)
 VIEW_LASTS_S = 180
 """A lease's length: who had no good cycle for longer may not lead any more."""
 
@@ -122,7 +123,8 @@ class Metrics:
     def cycle(self, outcome: str, seconds: float, at_s: int) -> None:
         """Count a cycle; "done" is the outcome of a good one of the leader.
 
-        The view goes where another leads, or may: its figures are the other's to show.
+        The view goes where another leads, or may: its figures, and what waits to be sent, are
+        the other's to show.
         """
         self._cycles.labels(outcome).inc()
         self._cycle_time.observe(seconds)
@@ -134,6 +136,8 @@ class Metrics:
         is_old = view is not None and at_s - view.at_s > VIEW_LASTS_S
         if outcome == "standby" or (outcome == "failed" and is_old):
             self._views.view = None
+        if outcome == "standby":
+            self.outbox(NOTHING_WAITS, at_s)
 
     def request(self, operation: str, outcome: str, seconds: float) -> None:
         """Count a call to the cloud; any outcome but "ok" is the cause of a failure."""

@@ -69,7 +69,9 @@ def _credits(view: View) -> Iterable[Metric]:
         if own.exhausted_s is not None:
             _add(exhausted, labels, own.exhausted_s)
     overdraft = _family(
-        "overdraft_credits", "Usage that the sponsor paid beyond grants.", ["cohort"]
+        "overdraft_credits",
+        "Usage that the sponsor paid beyond grants, or lends between tranches.",
+        ["cohort"],
     )
     by_cohort = Tally({startup.cohort: 0 for startup in view.startups if startup.cohort})
     for account, amount_ucr in view.overdraft.items():

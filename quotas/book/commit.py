@@ -160,11 +160,11 @@ def apply_program(book: Book, program: Program, now_s: int, actor: str) -> int:
     is taken, or was posted with other terms, or where all grants pass the budget.
     """
     with book.writing() as connection:
-        refuse_grants(connection, program, now_s)
         bodies = connection.scalars(select(PROGRAM.c.body).order_by(PROGRAM.c.id))
-        program = with_leavers(program, map(Program.from_json, bodies))
+        file, program = program, with_leavers(program, map(Program.from_json, bodies))
         version, current = read_program(connection)
         if current is None or current.digest != program.digest:
+            refuse_grants(connection, file, now_s)
             row = {"digest": program.digest, "body": program.to_json()}
             connection.execute(PROGRAM.insert().values(**row, applied_s=now_s, actor=actor))
             version += 1

@@ -19,7 +19,7 @@ from quotas.latency import reserves_s
 from quotas.levels import cause
 from quotas.pace import Pace, paced, paces
 from quotas.program import Program
-from quotas.snapshot import Snapshot
+from quotas.snapshot import Snapshot, heard
 from quotas.words import Words, in_mode
 from quotas.zones import with_open_zones
 
@@ -81,7 +81,7 @@ def present_of(state: State, now_s: int, cycle_s: int = CYCLE_S) -> Present:
         balances=balances,
         notices=state.notices,
         intents=state.intents,
-        told=state.told,
+        told=heard(state.told, program.mode),
         stop_latency_s=program.policy.stop_latency_s,
         measured_latency_s=measured,
         requests=state.requests,

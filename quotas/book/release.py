@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from sqlalchemy import select, update
@@ -12,9 +12,9 @@ from quotas.book.commit import decision_row, mark
 from quotas.book.lease import Lease, fence
 from quotas.book.session import Book
 from quotas.closing import ACTIONS, RELEASE, REOPEN, RULE
-from quotas.notices import LIVE_INTENTS, SEND_WITHIN_S, Intent
+from quotas.notices import LIVE_INTENTS, SEND_WITHIN_S, Intent, Notice
 from quotas.snapshot import Decision
-from quotas.tables import DECISION, INTENT
+from quotas.tables import DECISION, INTENT, NOTICE
 
 
 def begin_release(
@@ -28,9 +28,11 @@ def begin_release(
         live = INTENT.c.action.in_(ACTIONS) & INTENT.c.state.in_(LIVE_INTENTS)
         ended = {"state": "abandoned", "ended_s": now_s, "detail": detail}
         connection.execute(update(INTENT).where(live).values(**ended))
-        rows = [_decision(name, reason, actor, now_s) for name in names]
-        if rows:
+        if names:
+            rows = [_decision(name, reason, actor, now_s) for name in names]
             connection.execute(DECISION.insert(), rows)
+            # From here on nobody starts anything against a closing.
+            connection.execute(NOTICE.insert(), [_opened(name, now_s) for name in names])
     mark(book, [_reopening(name, detail, now_s) for name in names], lease)
     with book.reading() as connection:
         pending = select(INTENT).where(INTENT.c.action == REOPEN, INTENT.c.state == "pending")
@@ -41,6 +43,16 @@ def begin_release(
 def _reopening(startup: str, detail: str, now_s: int) -> Intent:
     intent = Intent(None, "", "", "closed", now_s, now_s + SEND_WITHIN_S)
     return replace(intent, action=REOPEN, startup=startup, detail=detail)
+
+
+def _opened(startup: str, now_s: int) -> dict[str, Any]:
+    text = f"{startup} may start servers again: an operator gave everything back."
+    told = Notice(
+        startup, "", "", "", RULE, f"{REOPEN}:{RELEASE}:{now_s}", "enforce", now_s, now_s, text
+    )
+    row = asdict(replace(told, state="told"))
+    del row["id"]
+    return row
 
 
 def _decision(startup: str, reason: str, actor: str, now_s: int) -> dict[str, Any]:

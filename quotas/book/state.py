@@ -41,7 +41,7 @@ from quotas.posted import holder
 from quotas.pricing import Prices, Step, Version
 from quotas.program import Program, Rollover
 from quotas.requests import LIVE_REQUESTS, Request
-from quotas.snapshot import Decision, Excess
+from quotas.snapshot import Decision, Excess, Told
 from quotas.tables import (
     BALANCE,
     DECISION,
@@ -76,7 +76,7 @@ class State:
     grants: tuple[GrantBalance, ...]
     notices: tuple[Notice, ...]
     intents: tuple[Intent, ...]
-    told: frozenset[tuple[str, str]]
+    told: Told
     charged: Mapping[str, int]
     disputed: Mapping[str, int]
     overdraft: Mapping[str, int]
@@ -326,7 +326,7 @@ def _excesses(connection: Connection) -> tuple[Excess, ...]:
 
 
 _TOLD = (
-    select(NOTICE.c.startup, NOTICE.c.cause)
+    select(NOTICE.c.mode, NOTICE.c.startup, NOTICE.c.cause)
     .where(
         or_(
             NOTICE.c.state == "told",
@@ -337,8 +337,11 @@ _TOLD = (
 )
 
 
-def _told(connection: Connection) -> frozenset[tuple[str, str]]:
-    return frozenset((startup, cause) for startup, cause in connection.execute(_TOLD))
+def _told(connection: Connection) -> Told:
+    found: dict[str, set[tuple[str, str]]] = defaultdict(set)
+    for mode, startup, cause in connection.execute(_TOLD):
+        found[mode].add((startup, cause))
+    return {mode: frozenset(told) for mode, told in found.items()}
 
 
 def _sums(balances: Mapping[str, int], prefix: str) -> dict[str, int]:

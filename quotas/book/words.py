@@ -11,7 +11,7 @@ from sqlalchemy import Connection, bindparam, func, select
 from quotas.book.rows import NOTICE_FIELDS, columns_of
 from quotas.book.session import Book
 from quotas.closing import RULE, closed_since
-from quotas.guard import WINDOW_S, Enforcement, Stop, first_told
+from quotas.guard import COUNTED, WINDOW_S, Enforcement, Stop, first_told
 from quotas.notices import Notice
 from quotas.program import Program
 from quotas.tables import DECISION, INTENT, NOTICE, PROGRAM, RUN, TRANSFER, WORD
@@ -49,8 +49,9 @@ def _same(old: Word, new: Word) -> bool:
 _NEWEST = select(func.max(WORD.c.id)).group_by(WORD.c.family, WORD.c.subject)
 _WORDS = select(*columns_of(WORD, Word)).where(WORD.c.id.in_(_NEWEST)).order_by(WORD.c.id)
 _FORECASTS = select(NOTICE.c.startup, NOTICE.c.cause, NOTICE.c.given_s).where(
-    NOTICE.c.rule == "runway", NOTICE.c.state == "told"
+    NOTICE.c.rule == "runway", NOTICE.c.state == "told", NOTICE.c.mode == "enforce"
 )
+"""What startups were told, and not what only operators heard in shadow: that stops nobody."""
 _CLOSINGS = (
     select(NOTICE.c.startup, NOTICE.c.mode, NOTICE.c.cause, NOTICE.c.given_s)
     .where(NOTICE.c.rule == RULE, NOTICE.c.state == "told")
@@ -80,19 +81,19 @@ def read_enforcement(connection: Connection) -> Enforcement:
     )
 
 
-_POWEROFF = INTENT.c.action == "poweroff"
-_LAST_STOP = select(func.max(INTENT.c.decided_s)).where(_POWEROFF)
+_IS_STOP = (INTENT.c.action == "poweroff") & INTENT.c.state.in_(COUNTED)
+_LAST_STOP = select(func.max(INTENT.c.decided_s)).where(_IS_STOP)
 _GPUS = select(func.max(RUN.c.gpus)).where(RUN.c.server_id == INTENT.c.server_id)
 _STOPS = (
     select(_GPUS.scalar_subquery().label("gpus"), INTENT.c.decided_s, *NOTICE_FIELDS)
     .join(INTENT, INTENT.c.notice_id == NOTICE.c.id)
-    .where(_POWEROFF, INTENT.c.decided_s > bindparam("since_s"))
+    .where(_IS_STOP, INTENT.c.decided_s > bindparam("since_s"))
     .order_by(INTENT.c.id)
 )
 
 
 def _stops(connection: Connection) -> tuple[Stop, ...]:
-    """The poweroffs decided in the hour before the last one."""
+    """The poweroffs decided in the hour before the last one, but those that came to nothing."""
     last_s = connection.scalar(_LAST_STOP)
     if last_s is None:
         return ()

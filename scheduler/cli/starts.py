@@ -167,16 +167,16 @@ def _changes(state: Address, program: Path) -> tuple[Change, ...]:
     if not Book.is_at(state):
         return diff(None, new, {})
     book = Book.open_existing(state)
-    current = load(book)
+    current, now_s = load(book), SystemClock().now_s()
     usage: dict[str, dict[str, int]] = {}
     for each in current.runs:
-        pool = new.pool_of(each.flavor)
-        if each.end_s is None and pool is not None:
+        if each.end_s is None:
             own = usage.setdefault(each.startup, {})
-            own[pool.name] = own.get(pool.name, 0) + each.gpus
-    changes = diff(current.program, new, usage)
-    with book.reading() as connection:
-        refuse_grants(connection, new, SystemClock().now_s())
+            own[each.flavor] = own.get(each.flavor, 0) + each.gpus
+    changes = diff(current.program, new, usage, Words(current.enforcement.words, now_s))
+    if changes:
+        with book.reading() as connection:
+            refuse_grants(connection, new, now_s)
     return changes
 
 

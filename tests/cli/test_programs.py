@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
+from dataclasses import replace
 from uuid import UUID
 
 import pytest
 
-from quotas.book.session import FILE_NAME
+from quotas.book.session import FILE_NAME, Book
+from quotas.program_file import parse_program
+from tests.scheduler.rig import Rig, offer, server
 
 from .command import cohortd
 from .desk import H100, PROGRAM, PROJECTS, ZONE, Desk
@@ -81,6 +84,57 @@ def test_a_risky_change_needs_the_programs_name(case: str, desk: Desk) -> None:
     assert desk.in_force() == book
     assert desk.run("apply", "--confirm", "trial", "--json").json["version"] == 2
     assert desk.run("plan", "--json").json == [] and desk.run("verify").code == 0
+
+
+SMALL = f'flavors = ["{H100}@{ZONE}"]'
+NO_POOL = PROGRAM.replace("nominal = { h100 = 4 }\n", "").replace("h100", "other")
+IN_USE = {
+    "a flavor is renamed": (
+        PROGRAM.replace(SMALL, f'flavors = ["L4-1-24G@{ZONE}"]'),
+        {"pool.h100.flavors", f"{ACME}.flavors.h100"},
+    ),
+    "a pool is taken out": (
+        NO_POOL.replace(SMALL, f'flavors = ["L4-1-24G@{ZONE}"]'),
+        {
+            *("pool.h100.gpus", "pool.h100.flavors"),
+            *(f"{ACME}.nominal.h100", f"{ACME}.flavors.h100"),
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("case", IN_USE)
+def test_what_runs_is_asked_about_by_the_pools_in_force(case: str, desk: Desk) -> None:
+    """A server runs: what takes its flavor or pool away is marked, and not applied unasked."""
+    text, paths = IN_USE[case]
+    desk.write(text)
+    unused = [c["path"] for c in desk.run("plan", "--json").json if c["needs_confirm"]]
+    assert unused == []
+    book = Book.open_existing(desk.state)
+    rig = Rig(parse_program(PROGRAM, "program.toml"), book)
+    rig.cloud.offers_of[ZONE] = (replace(offer(), commercial_type=H100, gpus=1),)
+    rig.cloud.add(server(project_id=PROJECTS[0], commercial_type=H100))
+    rig.run()
+    book.close()
+    marked = {c["path"] for c in desk.run("plan", "--json").json if c["needs_confirm"]}
+    assert marked == paths
+    refused = desk.run("apply")
+    assert refused.code == 1 and all(path in refused.err for path in paths)
+
+
+def test_a_file_that_lets_an_old_word_count_again_is_marked(desk: Desk) -> None:
+    """Armed, then off by file: "shadow" would enforce, so plan says who armed, and apply asks."""
+    assert desk.run("arm", "--force", "--reason", "the pilot").code == 0
+    desk.write(PROGRAM.replace("budget", 'mode = "off"\nbudget', 1))
+    assert desk.run("apply").code == 0
+    desk.write(PROGRAM)
+    (change,) = desk.run("plan", "--json").json
+    assert change["needs_confirm"] and (change["before"], change["after"]) == ("off", "shadow")
+    assert change["why"].startswith("cohortd will stop servers, for it is armed: ")
+    assert change["why"].endswith(": the pilot")
+    assert desk.run("apply").code == 1
+    assert desk.run("disarm", "--reason", "not yet").code == 0
+    assert desk.run("apply").code == 0
 
 
 def test_applying_twice_posts_and_changes_nothing(desk: Desk) -> None:

@@ -13,6 +13,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from exporters.metrics import BALANCES, Metrics, MetricsServer
+from quotas.book.outbox import Pending
 from quotas.closing import ClosingView
 from quotas.levels import LEVELS
 from quotas.observation import Cause, Unknown
@@ -226,12 +227,17 @@ def test_a_promise_broken_in_the_first_view_is_a_rise() -> None:
     assert value(samples(metrics), "promises_broken_total", startup="acme") == 2
 
 
+WAITING = ("pending", "pending_age_seconds", "failed")
+
+
 def test_who_stands_by_shows_no_figure_of_the_program(published: tuple[Rig, Metrics]) -> None:
     """They are the new leader's to show: summed, each would count twice. Its own counts stay."""
     rig, metrics = published
+    metrics.outbox(Pending(3, T0, 1), T0 + 60)
     before = {name for name, _ in samples(metrics)}
     metrics.cycle("standby", 0.1, T0 + HOUR_S + 630)
     found = samples(metrics)
+    assert [value(found, f"deliveries_{name}") for name in WAITING] == [0, 0, 0]
     lost = {name.removeprefix("cohortd_") for name in before - {name for name, _ in found}}
     assert {"used_gpus", "zone_complete", "guard_holding", "balance_credits"} <= lost
     assert not any(name.endswith("_total") for name in lost)

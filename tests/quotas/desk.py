@@ -99,7 +99,10 @@ class Desk:
         return frozenset(
             (n.startup, n.cause)
             for n in self.notices.values()
-            if n.state == "told" or (n.rule == "credits" and n.state in {"executing", "executed"})
+            if (n.mode == self.program.mode or self.program.mode != "enforce")
+            and (
+                n.state == "told" or (n.rule == "credits" and n.state in {"executing", "executed"})
+            )
         )
 
     def _commit(self, decided: Decided) -> None:

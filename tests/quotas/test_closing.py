@@ -145,13 +145,15 @@ def test_views_and_alarms_say_what_lasts() -> None:
     past = {"acme": Past((closing("pending", id=2), failed), True), "birch": Past()}
     (view,) = closing_views(past)
     assert (view.state, view.failures, view.is_withheld) == ("closing", 1, True)
-    (alarm,) = closing_alarms(past, has_key=True, mode="enforce")
+    (alarm,) = closing_alarms([view], has_key=True, mode="enforce")
     assert alarm == "acme is still closing after 1 tries: HTTP 403: insufficient permissions"
     for has_key, mode in ((False, "enforce"), (True, "shadow")):
-        assert "release-all" in closing_alarms(past, has_key=has_key, mode=mode)[-1]
+        assert "release-all" in closing_alarms([view], has_key=has_key, mode=mode)[-1]
+    (idle,) = closing_views(past, tried=())
+    assert idle == replace(view, failures=0), "what is not tried fails no more"
     quiet = {"acme": Past((closing("confirmed"),), True)}
     assert closing_views(quiet)[0].state == "closed"
-    assert not closing_alarms(quiet, has_key=True, mode="enforce")
+    assert not closing_alarms(closing_views(quiet), has_key=True, mode="enforce")
 
 
 def test_projects_are_those_of_the_instant() -> None:
@@ -182,6 +184,10 @@ def test_a_startup_knows_that_it_is_closed_until_it_is_told_otherwise() -> None:
     assert closed_since(told)["acme", "enforce"].told == {"tranche:900", "operator:35"}
     told += [("acme", "enforce", "permit:tranche:900", 40), ("birch", "enforce", "reopen:50", 50)]
     assert since_s(told) == {("cedar", "shadow"): 30}
+    closed = closed_since(
+        [("acme", "enforce", f"close:{by}", s) for by, s in (("a:1", 1), ("b:9", 9))]
+    )
+    assert closed["acme", "enforce"].since_s == 9, "IAM's word is told of a change only"
     told += [("acme", "enforce", "forbid:operator:60", 60), ("cedar", "enforce", "permit:x:0", 70)]
     assert since_s(told) == {("acme", "enforce"): 60, ("cedar", "shadow"): 30}
 

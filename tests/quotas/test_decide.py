@@ -11,12 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quotas.decide import decide
+from quotas.limits import over_limit
 from quotas.notices import SEND_WITHIN_S, Intent, settle
 from quotas.program import Program
 from quotas.promises import FIRST_RETRY_S, LAST_RETRY_S
 from quotas.snapshot import Snapshot
 from quotas.units import DAY_S
 from tests.builders import (
+    TYPE,
     YEAR_S,
     Z,
     a_balance_of,
@@ -35,6 +37,7 @@ from tests.builders import (
 from tests.quotas.desk import Desk
 
 NOTICE_S = 1800
+DARK_FLAVOR = f"{TYPE}@pl-waw-2"
 RESERVE_S = NOTICE_S + 30 + 300
 
 
@@ -365,3 +368,18 @@ def test_a_notice_that_goes_on_does_not_outlast_the_cohort() -> None:
     desk.servers["s1"] = replace(running, modified_s=desk.now_s)
     desk.cycle(3_600)
     assert [n.deadline_s for n in desk.notices.values() if n.state == "open"] == [2 * DAY_S]
+
+
+def test_what_is_in_an_unknown_zone_gives_nobody_elses_place() -> None:
+    """The newest above the limit is not seen: it is left alone, and nothing older is named."""
+    program = a_program(a_startup(limit={"h100": 1}), zones=(Z, "pl-waw-2"))
+    pool = replace(program.pools[0], flavors=(*program.pools[0].flavors, DARK_FLAVOR))
+    program = replace(program, pools=(pool,))
+    runs = [a_run("old"), a_run("new", 50, zone="pl-waw-2", flavor=DARK_FLAVOR)]
+    dark = {Z: seen(100, a_server("old")), "pl-waw-2": unknown(100, "pl-waw-2")}
+    lit = {**dark, "pl-waw-2": seen(100, a_server("new", zone="pl-waw-2"), zone="pl-waw-2")}
+    named = [
+        [v.run.server_id for v in over_limit(a_snapshot(100, program, runs, sweeps=sweeps))]
+        for sweeps in (lit, dark)
+    ]
+    assert named == [["new"], []]

@@ -16,6 +16,7 @@ SERVER = {"startup": "acme", "server": "train"}
 WORD = {"actor": "ann", "said_s": 60, "until_s": HOUR_S, "said": "a fire drill"}
 SPENT = {"posted_ucr": 5_000_000, "accrued_ucr": 1_000_000, "held_ucr": 500_000}
 EMPTY = {**SPENT, "reserve_ucr": 3_500_000, "burn_ucr_per_h": 9_000_000, "stopped_before": 0}
+LOAN = {"owed_ucr": 4_000_000, "to_come_ucr": 4_000_000}
 LENT = {"startup": "acme", "owner": "birch", "pool": "h100", "excess_gpus": 4}
 ABOVE = {
     "startup": "acme",
@@ -54,6 +55,7 @@ CASES: list[tuple[str, str, Inputs]] = [
         "notify",
         {**EMPTY, "startup": "acme", "later_s": DAY_S, "closed_s": 60, "started_s": 61},
     ),
+    ("credits", "notify", {**EMPTY, **LOAN, "startup": "acme"}),
     (
         "cohort-end",
         "notify",
@@ -72,6 +74,16 @@ CASES: list[tuple[str, str, Inputs]] = [
         "runway",
         "tell",
         {"available_ucr": 7_000_000, "runway_s": 3600, "burn_ucr_per_h": 7_000_000},
+    ),
+    (
+        "runway",
+        "tell",
+        {
+            "available_ucr": -7_000_000,
+            "lendable_ucr": 9_000_000,
+            "runway_s": 3600,
+            "burn_ucr_per_h": 2_000_000,
+        },
     ),
     (
         "forfeit",
@@ -124,12 +136,15 @@ CASES: list[tuple[str, str, Inputs]] = [
     ),
     ("closing", "close", {**CLOSE, "by": "credits", **EMPTY}),
     ("closing", "close", {**CLOSE, "by": "credits", **EMPTY, "stopped_before": 1}),
+    ("closing", "close", {**CLOSE, "by": "credits", **EMPTY, **LOAN}),
+    ("closing", "close", {**CLOSE, "by": "credits", **EMPTY, **LOAN, "stopped_before": 1}),
     ("closing", "close", {**CLOSE, "by": "tranche", **EMPTY, "later_s": DAY_S}),
     ("closing", "close", {**CLOSE, "by": "operator", "level": "stopped", **WORD}),
     ("closing", "close", {**CLOSE, "by": "time", "ends_s": 90, "now_s": 80, "notice_s": 60}),
     ("closing", "close", {**CLOSE, "by": "membership", "members": 0}),
     ("closing", "reopen", {**REOPEN, "by": "nothing"}),
     ("closing", "reopen", {**REOPEN, "by": "limits", **FULL}),
+    ("closing", "reopen", {**REOPEN, "by": "limits", **FULL, "used_gpus": 7, "step_gpus": 2}),
     ("closing", "reopen", {**REOPEN, "action": "inherit", "by": "nothing"}),
     ("closing", "reopen", {**REOPEN, "by": "pace", **PACE, **DAILY}),
     ("closing", "tell", {**CLOSE, "action": "forbid", "by": "credits", **EMPTY}),
@@ -212,7 +227,7 @@ UNREAD = {
     ("pace", "spent_ucr"),
     ("pace", "granted_ucr"),
     ("request", "now_s"),
-    *(("closing", name) for name in (*EMPTY, *PACE)),
+    *(("closing", name) for name in (*EMPTY, *LOAN, *PACE)),
 }
 """Figures that only another case of the same rule reads."""
 

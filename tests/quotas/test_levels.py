@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from quotas.decide import decide
 from quotas.ledger import GrantBalance
 from quotas.levels import (
     LEVELS,
@@ -133,6 +134,21 @@ def limited_to(limit: int | None, *runs: tuple[str, int, int]) -> list[str]:
 def test_a_limit_takes_the_fewest_newest_servers(limit: int | None, expected: list[str]) -> None:
     """The newest go first, and no more of them than bring usage down to the limit."""
     assert limited_to(limit, ("old", 1, 1), ("new", 9, 2), ("mid", 5, 1)) == expected
+
+
+@pytest.mark.parametrize(("limit", "expected"), [(2, "paced"), (3, "open"), (None, "open")])
+def test_paced_as_soon_as_nothing_more_fits_under_the_limit(
+    limit: int | None, expected: str
+) -> None:
+    """At its limit, before it asks for more: what it starts next would have a notice at once."""
+    program = a_program(a_startup(limit={"h100": limit}))
+    runs = [a_run("s1", 100, gpus=1), a_run("s2", 100, gpus=1)]
+    decided = decide(a_snapshot(100, program, runs, [a_balance_of(left_ucr=10**9)]))
+    (share,) = decided.shares
+    assert (share.usage, share.demand, share.limited_by) == (2, 2, "demand")
+    assert decided.levels["acme"][0] == expected
+    if expected == "paced":
+        assert decided.levels["acme"][1] == "its limit allows no more than 2 GPUs in h100"
 
 
 def test_a_flavor_of_no_pool_counts_towards_no_limit() -> None:

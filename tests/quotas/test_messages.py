@@ -60,6 +60,7 @@ def test_in_shadow_only_operators_hear() -> None:
     [
         ({"reminded_s": 600}, ["startup", "startup"], "reminder-600"),
         ({"state": "executing"}, ["operator"], "stopping"),
+        ({"deadline_s": 9000}, ["startup", "startup", "operator"], "renewed"),
         ({"state": "executed"}, ["startup", "startup", "operator"], "executed"),
         ({"state": "cancelled"}, ["startup", "startup", "operator"], "cancelled"),
     ],
@@ -71,6 +72,17 @@ def test_each_change_is_told_to_those_it_concerns(
     found = told(of_paris(), a_notice(), a_notice(**after))
     assert [each[1] for each in found] == audiences
     assert {each[0] for each in found} == {kind}
+
+
+@pytest.mark.parametrize("before", ["held", "executing"])
+def test_a_stop_that_was_due_and_has_a_notice_again_is_told_so(before: str) -> None:
+    """Held by the guard or under way when a freeze began: after it the new deadline is told."""
+    found = told(of_paris(), a_notice(state=before), a_notice(deadline_s=9000))
+    assert [each[:2] for each in found] == [
+        ("renewed", "startup"),
+        ("renewed", "startup"),
+        ("renewed", "operator"),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ from quotas.program_diff import Change, Usage, diff
 from tests.quotas.program_texts import ACME, BRIGHT, GOOD
 from tests.quotas.test_program_file import good
 
-USAGE: Usage = {"acme": {"h100": 8}, "bright": {"h100": 16}}
+EIGHT = "H100-SXM-8-80G@fr-par-2"
+USAGE: Usage = {"acme": {EIGHT: 8}, "bright": {EIGHT: 16}}
 (BRIGHT_TABLE,) = re.findall(r"\[cohort\.spring\.startup\.bright\]\n(?:.+\n)+", GOOD)
 
 HARMLESS: dict[str, tuple[str, str, str]] = {
@@ -93,6 +94,18 @@ CONFIRMED: dict[str, tuple[str, str, str, str]] = {
         "",
         "pool.h100.flavors",
         "a flavor leaves a pool with 24 GPUs in use",
+    ),
+    "the backing of a pool": (
+        "gpus = 40",
+        'gpus = 40\nbacking = "reserved"',
+        "pool.h100.backing",
+        "what is lent is taken back even while Scaleway has none",
+    ),
+    "no contact any more": (
+        'contacts = ["mailto://cto@example.com"]',
+        "contacts = []",
+        f"{ACME}.contacts",
+        "acme has no contact any more, and hears of no stop",
     ),
     "an earlier end": (
         "ends = 2027-12-01",
@@ -245,11 +258,21 @@ def test_smaller_pool_is_confirmed_only_in_use() -> None:
     old, new = good(GOOD, text), good(GOOD, text.replace("gpus = 40", "gpus = 23"))
     (change,) = diff(old, new, USAGE)
     assert change == Change("pool.h100.gpus", "40", "23", True, "24 GPUs are in use, above 23")
-    assert not diff(old, new, {"acme": {"h100": 23}})[0].needs_confirm
+    assert not diff(old, new, {"acme": {EIGHT: 23}})[0].needs_confirm
+
+
+def test_what_joins_a_pool_comes_under_its_limits() -> None:
+    """A flavor that runs joins a pool in which less is allowed: the pool asks, not the limit."""
+    old = good('"H100-1-80G@fr-par-2", ', "")
+    usage = {"acme": {"H100-1-80G@fr-par-2": 25}}
+    marked = [(c.path, c.why) for c in diff(old, good(), usage) if c.needs_confirm]
+    assert marked == [("pool.h100.flavors", "acme uses 25 GPUs, above 24")]
+    within = diff(old, good(), {"acme": {"H100-1-80G@fr-par-2": 24}})
+    assert not any(change.needs_confirm for change in within)
 
 
 def test_first_program_is_all_new() -> None:
     """Where nothing is in force every path is new, and only what stops a server is asked."""
-    changes = diff(None, good(), {"acme": {"h100": 25}})
+    changes = diff(None, good(), {"acme": {EIGHT: 25}})
     assert all(change.before is None for change in changes)
     assert [c.path for c in changes if c.needs_confirm] == [f"{ACME}.limit.h100"]

@@ -24,6 +24,7 @@ from tests.quotas.desk import Desk
 NOTICE_S = 600
 HOUR_S = 3600
 QUIET = 10
+IN_VAIN = {"failed", "expired", "abandoned"}
 GPUS = {TYPE: 1, BIG_TYPE: 2}
 SERVERS = tuple(f"s{number}" for number in range(5))
 
@@ -60,9 +61,11 @@ class Office(Desk):
         stops = (
             Stop(self.notices[i.notice_id], self.gpus_of(i.server_id), i.decided_s)
             for i in self.intents.values()
-            if i.notice_id is not None and i.decided_s > self.now_s - HOUR_S
+            if i.notice_id is not None
+            and i.decided_s > self.now_s - HOUR_S
+            and i.state not in IN_VAIN
         )
-        forecasts = (n for n in self.notices.values() if n.rule == "runway")
+        forecasts = (n for n in self.notices.values() if n.rule == "runway" and n.mode == "enforce")
         told = ((n.startup, n.cause, n.given_s) for n in forecasts)
         return Enforcement(tuple(self.words), tuple(stops), first_told(told), tuple(past.values()))
 
@@ -79,7 +82,7 @@ class Promised(RuleBasedStateMachine):
         self.office = Office(a_world(), 10**12)
         self.deadlines: dict[int, int] = {}
         self.ended: dict[int, str] = {}
-        self.unexpected: dict[str, int] = {}
+        self.unexpected: set[int] = set()
         self.decided: Decided | None = None
 
     def cycle(self, step_s: int) -> Decided:
@@ -107,11 +110,12 @@ class Promised(RuleBasedStateMachine):
         notice = office.notices[intent.notice_id]
         assert notice.given_s + NOTICE_S <= office.now_s >= notice.deadline_s
         approved = any(w.family == "approve" and w.subject == str(notice.id) for w in office.words)
-        before = [i for i in office.intents.values() if i.notice_id == notice.id and i.id != id]
-        if notice.rule == "operator" or approved or before:
+        if notice.rule == "operator" or approved:
             return
-        within = {s for s, at in self.unexpected.items() if at > office.now_s - HOUR_S}
-        self.unexpected[notice.server_id] = office.now_s
+        made = (office.intents[each] for each in sorted(self.unexpected))
+        hour = (i for i in made if i.decided_s > office.now_s - HOUR_S)
+        within = {i.server_id for i in hour if i.state not in IN_VAIN}
+        self.unexpected.add(id)
         running = {run.server_id for run in office.runs.values() if run.end_s is None}
         most = sum(map(office.gpus_of, running | within)) // 4
         counted = within | {notice.server_id}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -15,9 +16,10 @@ from quotas.decide import decide
 from quotas.forfeits import forfeits_ahead
 from quotas.holds import Hold, draws, end_hold, hold_transfer, outliving
 from quotas.ledger import Entry, GrantBalance
-from quotas.levels import forfeits_foretold, level, out_of_credits
+from quotas.levels import exhausted_cause, forecasts, forfeits_foretold, level, out_of_credits
 from quotas.metering import Run
 from quotas.program import Policy, Program, Rollover
+from quotas.reasons import conclude
 from quotas.snapshot import Snapshot
 from tests.builders import Z, a_balance_of, a_program, a_run, a_snapshot, a_startup, metered
 
@@ -160,7 +162,8 @@ def _fields(run: Run) -> dict[str, object]:
 def between(policy: str = "close", **changes: int) -> tuple[Snapshot, Program]:
     """Acme at 500 with its first tranche used up, and a server running."""
     program = a_program(policy=Policy(between_tranches=policy))  # type: ignore[arg-type]
-    snapshot = a_snapshot(500, program, [a_run(posted_until_s=500)], a_pair(first=0, **changes))
+    pair = a_pair(first=0, **{"second": 5000, **changes})
+    snapshot = a_snapshot(500, program, [a_run(posted_until_s=500)], pair)
     return snapshot, program
 
 
@@ -170,6 +173,56 @@ def test_running_out_of_a_tranche_closes_and_never_stops() -> None:
     assert level(snapshot, "acme")[0] == "closed"
     assert "next begins at" in level(snapshot, "acme")[1]
     assert out_of_credits(snapshot) == []
+
+
+def lending(owed_ucr: int, *runs: Run, to_come: int = 5000, **changes: object) -> Snapshot:
+    """Acme at 500 between two tranches of which the second is to come, with so much owed."""
+    snapshot = a_snapshot(500, a_program(), runs, a_pair(first=0, second=to_come), **changes)
+    own = replace(snapshot.balances["acme"], owed_ucr=owed_ucr)
+    return replace(snapshot, balances={"acme": own})
+
+
+def test_no_more_is_lent_than_is_to_come() -> None:
+    """What is owed, with the cost of a stop, may be what later tranches hold, and not more."""
+    run = a_run(posted_until_s=500)
+    stop_ucr = 1800 + 30 + 300
+    within, at = lending(5000 - stop_ucr - 1, run), lending(5000 - stop_ucr, run)
+    assert level(within, "acme") == level(between()[0], "acme")
+    assert out_of_credits(within) == []
+    assert level(at, "acme")[0] == "closed" and "the final notice runs" in level(at, "acme")[1]
+    (violation,) = out_of_credits(at)
+    assert (violation.rule, violation.deadline_s) == ("credits", 500 + 1800)
+    assert "can repay no more than" in violation.reason
+
+
+def test_a_tranche_after_the_cohort_lends_nothing() -> None:
+    """Nobody will run then: what is dated past the end of the cohort is not lent on."""
+    program = a_program(ends_s=9_000)
+    later = a_balance_of("g/3", 10**9, effective_s=9_000, expires_s=20_000)
+    snapshot = a_snapshot(
+        500, program, [a_run(posted_until_s=500)], [*a_pair(first=0, second=100), later]
+    )
+    assert len(out_of_credits(snapshot)) == 1
+
+
+def test_who_was_stopped_for_the_loan_does_not_flap() -> None:
+    """What the stop left of it opens nothing, and lowers no level: it carries no server."""
+    told = frozenset({("acme", exhausted_cause(0))})
+    assert level(lending(4999, told=told), "acme")[0] == "stopped"
+    assert level(lending(4999), "acme")[0] == "closed"
+    # Told for a server that it started after its closing, it has the loan still.
+    assert level(lending(10, to_come=10**9, told=told), "acme")[0] == "closed"
+
+
+def test_the_end_of_the_loan_is_told_ahead() -> None:
+    """At the runways of the policy, once for each, and to the second an edge of the cycle."""
+    run, stop_ucr = a_run(posted_until_s=500), 1800 + 30 + 300
+    snapshot = lending(1000, run, to_come=1000 + stop_ucr + 3600)
+    ((name, cause, inputs, at_s),) = forecasts(snapshot)
+    assert (name, cause, at_s) == ("acme", "loan:3600:0", 500 + 3600)
+    assert conclude("runway", inputs).startswith("the tranche is used up")
+    assert {at_s, at_s - 600} <= set(decide(snapshot).edges)
+    assert forecasts(replace(snapshot, told=frozenset({(name, cause)}))) == []
 
 
 def test_the_file_may_say_stop() -> None:

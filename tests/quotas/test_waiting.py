@@ -201,8 +201,12 @@ KEPT: dict[str, tuple[dict[str, Any], str]] = {
         {"stock": {FLAVOR: "shortage"}, "notices": []},
         "Scaleway says 'shortage' of what acme can use in h100, and would keep the slot; expected",
     ),
+    "of a stock that cannot be read": (
+        {"stock": {FLAVOR: "unread"}},
+        "Scaleway says 'unread' of what acme can use in h100, and would keep the slot; expected",
+    ),
     "not seen": (
-        {"sweeps": {"fr-par-2": unknown(NOW_S)}, "notices": []},
+        {"sweeps": {"fr-par-2": unknown(NOW_S)}},
         "not every zone of h100 could be read; expected",
     ),
     "as the book knows it": ({"sweeps": {}, "notices": []}, "no server of birch has a notice"),

@@ -10,18 +10,19 @@ from quotas.orders import Deed, GrantOrder
 from quotas.program import Program, Tranche
 from quotas.words import EVERYONE
 from tests.scheduler.rig import DAY_S, NOTICE_S, T0, Rig, program, server, word
+from tests.scheduler.test_release import SlowIam
 
 HOUR_S = 3600
 NEXT_S = T0 + 5 * DAY_S
 
 
-def in_two_tranches() -> Program:
+def in_two_tranches(later: int = 9_000) -> Program:
     """A credit now, and the rest in five days."""
-    made = program(credits=9_001)
+    made = program(credits=1 + later)
     (cohort,) = made.cohorts
     (acme,) = cohort.startups
     (grant,) = acme.grants
-    tranches = (Tranche(10**6, T0), Tranche(9_000 * 10**6, NEXT_S))
+    tranches = (Tranche(10**6, T0), Tranche(later * 10**6, NEXT_S))
     acme = replace(acme, grants=(replace(grant, tranches=tranches),))
     return replace(made, cohorts=(replace(cohort, startups=(acme,)),))
 
@@ -74,6 +75,20 @@ def test_what_a_stop_leaves_over_opens_nothing_between_tranches() -> None:
     assert rig.cloud.stops == ["new"]
 
 
+def test_closed_for_something_else_its_tranche_is_not_used_up() -> None:
+    """An operator closed it, and opens it: the little that it has was never used up."""
+    rig = Rig(in_two_tranches())
+    word(rig, "level", "acme", "closed")
+    rig.run(30)
+    word(rig, "level", "acme", "open")
+    rig.run(30)
+    rig.run(30)
+    assert [text.split(" servers")[0] for text in told(rig)] == [
+        "acme may start no",
+        "acme may start",
+    ]
+
+
 def test_each_closing_is_told_and_each_opening() -> None:
     """Closed, open and closed for the same tranche: the second closing is told as the first."""
     rig = Rig(in_two_tranches())
@@ -85,6 +100,18 @@ def test_each_closing_is_told_and_each_opening() -> None:
     words = [text.partition(" from now on")[0].partition(" again")[0] for text in told(rig)]
     shut, free = "acme may start no servers", "acme may start servers"
     assert words == [shut, free, shut]
+
+
+def test_with_a_key_that_came_later_the_opening_is_told_all_the_same() -> None:
+    """Closed by our words, opened when IAM could say it: IAM took nothing, and says nothing."""
+    rig = Rig(in_two_tranches())
+    rig.cloud.add(server("old"))
+    rig.run_until(T0 + 1800, every_s=150)
+    rig.cycle.use(rig.cloud, SlowIam(rig))
+    perform(rig.book, Deed(GrantOrder("acme", "g", 10**9), "a test", "ann", rig.clock.now_s()))
+    rig.run(30)
+    rig.run(30)
+    assert told(rig)[-1].startswith("acme may start servers again") and len(told(rig)) == 2
 
 
 def test_what_was_told_in_shadow_is_told_once_armed() -> None:
@@ -100,6 +127,28 @@ def test_what_was_told_in_shadow_is_told_once_armed() -> None:
     assert rows == ["shadow", "enforce"]
 
 
+def owed_ucr(rig: Rig) -> int:
+    """What the sponsor has lent to acme."""
+    return -rig.rows("balance").get("overdraft:c:acme", 0)
+
+
+def test_no_more_is_lent_than_the_next_tranche_repays() -> None:
+    """A server runs on for 300 credits to come, is stopped before more, and is not called back."""
+    rig = Rig(in_two_tranches(300))
+    rig.cloud.add(server("old"))
+    rig.run_until(T0 + 11 * HOUR_S, every_s=600)
+    assert rig.cloud.stops == []
+    rig.run_until(T0 + 13 * HOUR_S, every_s=30)
+    heard = told(rig)
+    assert rig.cloud.stops == ["old"]
+    assert "can repay no more than 300" in heard[-1] or "can repay no more than 300" in heard[-2]
+    rig.run_until(NEXT_S - 60, every_s=6 * HOUR_S)
+    assert told(rig) == heard
+    assert 295 * 10**6 < owed_ucr(rig) <= 300 * 10**6
+    rig.run_until(NEXT_S + HOUR_S, every_s=600)
+    assert owed_ucr(rig) == 0 and rig.rows("balance").get("overdraft:c", 0) == 0
+
+
 def test_the_next_tranche_lifts_the_notice() -> None:
     """With credits again the promise of a stop is withdrawn, and whoever starts may."""
     rig = Rig(in_two_tranches())
@@ -107,7 +156,7 @@ def test_the_next_tranche_lifts_the_notice() -> None:
     rig.run_until(NEXT_S - NOTICE_S // 2, every_s=3600)
     rig.cloud.add(server("new", rig.clock.now_s() + 1))
     rig.run(10)
-    assert rig.all("notice")[-1]["state"] == "open"
+    assert [row["state"] for row in rig.all("notice") if row["rule"] == "credits"] == ["open"]
     rig.run_until(NEXT_S + 600)
     states = [row["state"] for row in rig.all("notice") if row["rule"] == "credits"]
     assert states == ["cancelled"]

@@ -9,7 +9,7 @@ import pytest
 from quotas.program import Policy, Program
 from quotas.promises import FIRST_RETRY_S
 from quotas.words import EVERYONE
-from scheduler.clouds.base import Conflict
+from scheduler.clouds.base import Conflict, Forbidden
 from tests.scheduler.rig import NOTICE_S, T0, Rig, program, server, word
 
 HOUR_S = 3600
@@ -25,6 +25,11 @@ def policy(**changes: int) -> Program:
 def verbs(rig: Rig) -> list[str]:
     """What was decided of servers, in order."""
     return [str(row["verb"]) for row in rig.all("decision") if row["server_id"]]
+
+
+def running(rig: Rig) -> set[str]:
+    """Servers that run."""
+    return {each.id for each in rig.cloud.servers.values() if each.state == "running"}
 
 
 def test_an_operator_stops_a_startup_after_a_notice() -> None:
@@ -141,6 +146,63 @@ def test_an_approval_lets_what_is_held_pass() -> None:
     rig.run(30)
     assert sorted(rig.cloud.stops[1:]) == [held[0]["server_id"]]
     assert rig.views[-1].held == 1
+
+
+def test_a_server_that_cannot_be_stopped_takes_no_room_of_the_guard() -> None:
+    """Locked for an hour: another one passes at once; set free, it waits for room as any."""
+    rig = Rig(program(credits=1))
+    rig.cloud.add(server("a"), server("b"), server("c"))
+
+    def refuse(id: str) -> None:
+        if id == "a":
+            raise Conflict("locked")
+
+    rig.cloud.on_stop = refuse
+    rig.run_until(T0 + 600)
+    assert set(rig.cloud.stops) == {"a", "b"} and rig.cloud.stops.count("b") == 1
+    rig.cloud.on_stop = lambda _: None
+    rig.run_until(T0 + HOUR_S)
+    assert running(rig) == {"a", "c"} and rig.views[-1].held == 2
+    rig.run_until(T0 + HOUR_S + 600)
+    assert len(running(rig)) == 1
+
+
+def test_a_state_that_allows_no_poweroff_takes_no_room_of_the_guard() -> None:
+    """Nothing can be sent for it: the others are stopped, one an hour."""
+    rig = Rig(program(credits=1))
+    rig.cloud.add(server("a", state="locked", allowed_actions=("backup",)), server("b"))
+    rig.run_until(T0 + 600)
+    assert rig.cloud.stops == ["b"]
+
+
+def test_stops_that_all_failed_pass_the_guard_again() -> None:
+    """A key that may not stop: when it may again, one server an hour is stopped, not all."""
+    rig = Rig(program(credits=1))
+    rig.cloud.add(server("a"), server("b"), server("c"))
+
+    def forbid(_: str) -> None:
+        raise Forbidden("403")
+
+    rig.cloud.on_stop = forbid
+    rig.run_until(T0 + 900)
+    assert set(rig.cloud.stops) == {"a", "b", "c"}
+    rig.cloud.on_stop = lambda _: None
+    rig.run_until(T0 + HOUR_S)
+    assert len(running(rig)) == 2
+
+
+def test_what_the_guard_held_before_a_freeze_has_its_notice_again() -> None:
+    """Two of three held, then a freeze: told again when it ends, and guarded as before."""
+    rig = Rig(program(credits=1))
+    rig.cloud.add(server("a"), server("b"), server("c"))
+    rig.run_until(T0 + 300)
+    word(rig, "freeze", EVERYONE, for_s=2 * HOUR_S)
+    rig.run_until(T0 + 300 + 2 * HOUR_S, every_s=300)
+    assert (len(running(rig)), verbs(rig).count("renew")) == (2, 2)
+    rig.run(NOTICE_S - 1)
+    assert len(running(rig)) == 2
+    rig.run(1)
+    assert (len(running(rig)), rig.views[-1].held) == (1, 1)
 
 
 def test_a_wider_guard_lets_all_pass() -> None:
@@ -316,6 +378,20 @@ def test_armed_over_a_file_that_says_shadow() -> None:
     word(rig, "mode", EVERYONE, "shadow")
     rig.run(30)
     assert rig.views[-1].mode == "shadow"
+
+
+def test_what_only_operators_heard_in_shadow_is_told_when_it_is_armed() -> None:
+    """A runway foretold a day ahead, in shadow alone: startups hear it, and stops are guarded."""
+    rig = Rig(program(credits=2000, mode="shadow"))
+    rig.cloud.add(server("a"), server("b"), server("c"))
+    rig.run_until(T0 + 25 * HOUR_S, every_s=HOUR_S)
+    word(rig, "mode", EVERYONE, "enforce")
+    rig.run_until(T0 + 28 * HOUR_S, every_s=120)
+    told = [(n["mode"], str(n["cause"])) for n in rig.all("notice") if n["rule"] == "runway"]
+    assert [mode for mode, _ in told].count("shadow") == 2
+    heard = [cause.split(":")[1] for mode, cause in told if mode == "enforce"]
+    assert heard == ["86400", "3600", "600"], "the day's threshold was told in shadow too"
+    assert (len(rig.cloud.stops), rig.views[-1].held) == (1, 2)
 
 
 def test_the_policy_has_safe_defaults() -> None:

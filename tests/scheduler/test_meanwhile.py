@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -248,6 +249,27 @@ def test_a_stop_that_failed_before_a_freeze_broke_no_promise() -> None:
     rig.run_until(rig.clock.now_s() + 300)
     assert last(rig)["state"] == "executed" and verify(rig.book).fault is None
     assert not [row for row in rig.all("transfer") if row["kind"] == "refund"]
+
+
+@pytest.mark.parametrize("left_s", [0, 600])
+def test_no_more_can_be_missing_than_was_left_of_an_older_notice(left_s: int) -> None:
+    """No channel takes a word: the first notice is short of all of it, the next of its rest."""
+    told = acme(program(credits=50, notice_s=1800), contacts=("mailto://cto@example.com",))
+    rig = Rig(told)
+    rig.cloud.add(server())
+    while not [row for row in rig.all("notice") if row["server_id"]]:
+        rig.run(30)
+    rig.run_until(rig.clock.now_s() + 1800 - left_s if left_s else T0 + 2 * HOUR_S, 150)
+    turned(rig, "s1", "stopped")
+    turned(rig, "s1", "running")
+    rig.run_until(rig.clock.now_s() + left_s + 600, 60)
+    turned(rig, "s1", "stopped")
+    rows = [row for row in rig.all("decision") if row["verb"] == "break-promise"]
+    short = [json.loads(str(row["inputs"]))["short_s"] for row in rows]
+    if left_s:  # off before its deadline, the first was cancelled: the rest was due, and untold
+        assert len(short) == 1 and 0 < short[0] <= left_s
+    else:
+        assert short == [1800], "of the second nothing was left"
 
 
 def test_a_start_that_was_not_sent_yet_is_given_up_when_nothing_asks_for_it() -> None:

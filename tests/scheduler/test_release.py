@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import asdict
 
 import pytest
 
 from quotas.access import Rule
 from quotas.book.lease import acquire, seize
+from quotas.book.state import load
 from quotas.book.withheld import withhold
+from quotas.closing import RULE
 from quotas.permissions import Taken, Withheld
+from quotas.tables import NOTICE
 from scheduler.clouds.base import CloudError, Forbidden, Unreachable
 from scheduler.release import LEASE_S, preview_release, release_all
+from tests.builders import a_notice
 
 from .closings import intents
 from .rig import PROJECT, Rig
@@ -63,6 +68,11 @@ def closed(*policies: str) -> Rig:
         startup, _, id = each.partition("/")
         taken = (Taken(FULL, None),)
         withhold(rig.book, Withheld(startup, id, id, (FULL,), taken, rig.clock.now_s()), lease)
+        told = a_notice("", startup=startup, rule=RULE, cause="close:credits:1", state="told")
+        with rig.book.writing() as connection:
+            row = {k: v for k, v in asdict(told).items() if k != "id"}
+            connection.execute(NOTICE.insert().values(row))
+    assert len(load(rig.book).enforcement.closed) == len({p.partition("/")[0] for p in policies})
     return rig
 
 
@@ -95,6 +105,7 @@ def test_a_slow_iam_does_not_outlast_the_lease() -> None:
     assert [each.policy_id for each in found.given] == ["p0", "p1", "p2", "p3"] and not found.error
     assert intents(rig) == [("reopen", "confirmed")]
     assert withheld(rig) == [] and is_free(rig)
+    assert load(rig.book).enforcement.closed == {}, "who starts something now may"
 
 
 def test_every_policy_is_tried_and_every_error_told() -> None:

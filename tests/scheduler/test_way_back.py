@@ -277,6 +277,38 @@ def test_a_shortage_that_begins_inside_the_notice_cancels_it() -> None:
     assert [n["state"] for n in rig.all("notice") if n["rule"] == "borrowed"] == ["cancelled"]
 
 
+@pytest.mark.parametrize("others", ["available", "shortage"])
+def test_a_stock_that_cannot_be_read_suspends_a_notice(others: str) -> None:
+    """Neither yes nor no: nothing is sent, the notice stands; only a real shortage cancels it."""
+    rig = lending()
+    ask_back(rig)
+    rig.run_until(T0 + HOUR_S, every_s=60)
+    (given,) = [n for n in rig.all("notice") if n["rule"] == "borrowed"]
+    rig.cloud.in_stock = Unreachable("no answer")
+    rig.run_until(T0 + 2 * HOUR_S, every_s=60)
+    assert rig.cloud.stops == [] and rig.views[-1].deferred_gpus == {"h100": 8}
+    assert [n for n in rig.all("notice") if n["rule"] == "borrowed"] == [given]
+    rig.cloud.in_stock = others
+    rig.run_until(T0 + 2 * HOUR_S + 600, every_s=60)
+    (after,) = [n for n in rig.all("notice") if n["rule"] == "borrowed"]
+    assert after["deadline_s"] == given["deadline_s"]
+    shortage = others == "shortage"
+    assert rig.cloud.stops == ([] if shortage else ["new"])
+    assert after["state"] == ("cancelled" if shortage else "executed")
+
+
+def test_a_suspended_notice_ends_with_its_cause() -> None:
+    """The borrower turns its server off while the stock cannot be read: the notice is over."""
+    rig = lending()
+    ask_back(rig)
+    rig.run_until(T0 + HOUR_S, every_s=60)
+    rig.cloud.in_stock = Unreachable("no answer")
+    rig.run_until(T0 + 2 * HOUR_S, every_s=60)
+    rig.cloud.turn_off("new")
+    rig.run(60)
+    assert [n["state"] for n in rig.all("notice") if n["rule"] == "borrowed"] == ["cancelled"]
+
+
 def test_reserved_capacity_is_reclaimed_whatever_scaleway_has() -> None:
     """With backing reserved an evicted GPU is ours to give."""
     rig = lending("reserved")

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from .conduct_audit import FRESH_S, NOTICE_S, STOP_S
 from .events import LISTINGS
-from .evidence import Evidence, Interval
+from .evidence import Evidence, Interval, Row
 from .metering_audit import clock_trouble
 from .script import NAMES
 from .spans import both, union
@@ -22,6 +22,8 @@ LONGEST_PAUSE_S = 900
 """Before a stop that came to nothing is tried again."""
 HARMLESS = ("shuffled", "unknown-state", *LISTINGS)
 """Answers that hinder no stop: whatever is not off may be stopped, whatever it costs."""
+IN_VAIN = ("failed", "expired", "abandoned")
+"""What a stop is that came to nothing."""
 HOLDS_BACK = ("freeze", "maintenance", "exempt", "undo")
 """Words for which a stop waits, or is not asked for."""
 
@@ -76,12 +78,19 @@ def held_back(found: Evidence) -> Excuses:
         elif row["verb"] in ("stop", "cancelled") and key in since:
             spans.append((key, (since.pop(key), row["at_s"] + 1)))
     spans += [(key, (from_s, found.now_s)) for key, from_s in since.items()]
-    stops = [i["decided_s"] for i in found.intents if i["action"] == "poweroff"]
-    counted = union((decided_s, decided_s + HOUR_S + 1) for decided_s in stops)
+    counted = union(_counted(i) for i in found.intents if i["action"] == "poweroff")
     for (startup, server, rule), span in spans:
         for name in (f"{rule}:{server}", server, f"startup:{startup}"):
             held[name].append(span)
     return defaultdict(list, {name: both(each, counted) for name, each in held.items()})
+
+
+def _counted(intent: Row) -> Interval:
+    """How long the guard counts a stop: one that came to nothing as long as it might be done."""
+    from_s, until_s = intent["decided_s"], intent["decided_s"] + HOUR_S
+    if intent["state"] in IN_VAIN:
+        until_s = min(until_s, intent["ended_s"] + FRESH_S)
+    return from_s, until_s + 1
 
 
 def went_on(

@@ -17,7 +17,7 @@ from quotas.book.lease import Lease, StaleEpoch
 from quotas.book.state import LATEST_STOPS, State
 from quotas.book.transfers import OVERDRAWABLE, Overdrawn
 from quotas.closing import RULE, closed_since
-from quotas.guard import WINDOW_S, Enforcement, Stop
+from quotas.guard import COUNTED, WINDOW_S, Enforcement, Stop
 from quotas.holds import Hold
 from quotas.latency import Stop as Took
 from quotas.ledger import GrantBalance, Transfer, grant_account, grant_transfer
@@ -29,7 +29,7 @@ from quotas.pacing import WINDOWS_S
 from quotas.pricing import STARTUP, Prices, Step, Version
 from quotas.program import Program
 from quotas.requests import Request
-from quotas.snapshot import Decision, Excess
+from quotas.snapshot import Decision, Excess, Told
 from quotas.tranches import parts
 from quotas.units import cost_ucr
 from quotas.words import Word
@@ -70,8 +70,8 @@ class Memory:
         self.notices: dict[int, Notice] = {}
         self.live: dict[int, Notice] = {}
         self.past: dict[tuple[str, str, str], Notice] = {}
-        self.told: set[tuple[str, str]] = set()
-        self.stopped: dict[int, tuple[str, str]] = {}
+        self.told: dict[str, set[tuple[str, str]]] = defaultdict(set)
+        self.stopped: dict[int, Notice] = {}
         self.announced: dict[tuple[str, str], int] = {}
         self.closings: list[Notice] = []
         self.intents: dict[int, Intent] = {}
@@ -101,7 +101,7 @@ class Memory:
             grants=self._grants(),
             notices=tuple(n for n in self.live.values() if n.state in LIVE_NOTICES),
             intents=tuple(self._known_intents()),
-            told=frozenset(self.told | set(self.stopped.values())),
+            told=self._told(),
             charged=self._sums("usage:"),
             disputed=dict(self.disputed),
             overdraft=self._overdraft(),
@@ -125,6 +125,12 @@ class Memory:
             if grant.left_ucr != self.balances[account]:
                 self.grants[account] = replace(grant, left_ucr=self.balances[account])
         return tuple(self.grants.values())
+
+    def _told(self) -> Told:
+        found = {mode: set(told) for mode, told in self.told.items()}
+        for stop in self.stopped.values():
+            found.setdefault(stop.mode, set()).add((stop.startup, stop.cause))
+        return found
 
     def _known_intents(self) -> list[Intent]:
         gone = [
@@ -202,7 +208,7 @@ class Memory:
         found: list[Intent] = []
         last_s = None
         for intent in reversed(self.intents.values()):
-            if intent.action == "poweroff":
+            if intent.action == "poweroff" and intent.state in COUNTED:
                 last_s = intent.decided_s if last_s is None else last_s
                 if intent.decided_s <= last_s - WINDOW_S:
                     break
@@ -369,14 +375,14 @@ class Memory:
             if kept.state in KEPT_NOTICES:
                 self.live[id] = kept
             if kept.state == "told":
-                self.told.add((kept.startup, kept.cause))
+                self.told[kept.mode].add((kept.startup, kept.cause))
             if kept.rule == RULE and known is None:
                 self.closings.append(kept)
             if kept.rule == CREDITS:
                 self.stopped.pop(id, None)
                 if kept.state in TOLD_BY_CREDITS:
-                    self.stopped[id] = (kept.startup, kept.cause)
-            if kept.rule == "runway" and kept.state == "told":
+                    self.stopped[id] = kept
+            if kept.rule == "runway" and kept.state == "told" and kept.mode == "enforce":
                 key = (kept.startup, kept.cause.rpartition(":")[2])
                 self.announced[key] = min(kept.given_s, self.announced.get(key, kept.given_s))
             last = self.past.get(kept.subject)

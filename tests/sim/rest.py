@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from quotas.book.state import State, load
+from quotas.snapshot import heard
 from quotas.units import HOUR_S, month_start_s
 
 from .evidence import evidence_of
@@ -206,8 +207,9 @@ class Rest:
         """
         wrote = self.play.watch.wrote
         others = [name for name in WRITES if name not in ("decisions", "notices", "drafts")]
+        told = heard(before.told, wrote.mode)
         return not any(getattr(wrote, name) for name in others) and all(
-            d.verb == "tell" and (d.startup, d.cause) not in before.told for d in wrote.decisions
+            d.verb == "tell" and (d.startup, d.cause) not in told for d in wrote.decisions
         )
 
     def _repeated(self, times: int) -> Iterator[str]:

@@ -15,7 +15,7 @@ from simulator.world.catalogue import OFFERS
 
 from .conduct_audit import FRESH_S, SLOW_S
 from .evidence import Evidence, Row
-from .excuses import troubled
+from .excuses import IN_VAIN, troubled
 from .metering_audit import SLACK_S, clock_trouble
 from .spans import both, union
 
@@ -167,25 +167,28 @@ def _members(looks: Looks) -> Iterator[str]:
 def _guarded(found: Evidence) -> Iterator[str]:
     """No more than a quarter of what runs is stopped unexpectedly within an hour."""
     notices = {notice["id"]: notice for notice in found.notices}
-    begun = {(d["server_id"], d["rule"], d["at_s"]) for d in found.decisions if d["verb"] == "stop"}
     told: dict[tuple[str, str], int] = {}
     for notice in found.notices:
-        if notice["rule"] == "runway":
+        if notice["rule"] == "runway" and notice["mode"] == "enforce":
             key = (notice["startup"], notice["cause"].rpartition(":")[2])
             told[key] = min(notice["given_s"], told.get(key, notice["given_s"]))
-    counted: list[tuple[int, str]] = []
+    counted: list[Row] = []
     for intent in found.intents:
         notice = notices.get(intent["notice_id"])
-        if intent["action"] != "poweroff" or notice is None:
-            continue
-        is_first = (notice["server_id"], notice["rule"], intent["decided_s"]) in begun
-        if is_first and not _is_expected(found, notice, told):
-            counted.append((intent["decided_s"], intent["server_id"]))
+        is_stop = intent["action"] == "poweroff" and notice is not None
+        if is_stop and not _is_expected(found, notice, told):
+            counted.append(intent)
     off = list(clock_trouble(found))
-    for at_s, named in counted:
-        if any(server == named and at_s - HOUR_S < s < at_s for s, server in counted):
+    for intent in counted:
+        at_s, named = intent["decided_s"], intent["server_id"]
+        hour = [
+            (i["server_id"], i["decided_s"])
+            for i in counted
+            if at_s - HOUR_S < i["decided_s"] <= at_s and not _came_to_nothing(i, at_s)
+        ]
+        if any(server == named and s < at_s for server, s in hour):
             continue  # each server counts once: it was let pass before
-        window = {server: s for s, server in counted if at_s - HOUR_S < s <= at_s}
+        window = {**dict(hour), named: at_s}
         stopped = sum(_gpus_at(found, server, s) for server, s in window.items())
         ran = stopped + sum(
             _gpus_at(found, server, at_s)
@@ -197,6 +200,11 @@ def _guarded(found: Evidence) -> Iterator[str]:
         found.judged["guard"] += 1
         if stopped * GUARD_PART > ran:
             yield f"guard: {stopped} of {ran} GPUs were stopped in the hour before {at_s}"
+
+
+def _came_to_nothing(intent: Row, at_s: int) -> bool:
+    """Whether a stop had ended by then, and stopped nobody."""
+    return intent["state"] in IN_VAIN and bool(intent["ended_s"] <= at_s)
 
 
 def _is_expected(found: Evidence, notice: Row, told: dict[tuple[str, str], int]) -> bool:

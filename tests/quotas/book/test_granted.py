@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from quotas.book import commit
 from quotas.book.commit import apply_program
 from quotas.book.deeds import perform
 from quotas.book.session import Book
@@ -65,6 +66,17 @@ def test_a_file_adds_no_more_than_command_and_file_have_left() -> None:
         apply(book, having(*more))
     apply(book, having(*more, budget_ucr=140))
     assert granted(book) == 140
+
+
+def test_a_file_that_changes_nothing_is_taken_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A book of before, above its budget: a restart with the same file starts."""
+    book, file = Book.in_memory(), having(a_grant("g1", 140))
+    monkeypatch.setattr(commit, "refuse_grants", lambda *_: None)
+    apply(book, file, 0)
+    monkeypatch.undo()
+    before = digest(book)
+    apply(book, file)
+    assert digest(book) == before
 
 
 def test_what_a_command_granted_may_be_written_into_the_file() -> None:
