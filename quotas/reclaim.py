@@ -193,7 +193,7 @@ def _giving_way(
 ) -> Iterator[tuple[Excess, Run]]:
     """The servers that give way, for one owner in line after the other what it misses.
 
-    What is frozen frees nothing for now: others give way as well.
+    Of a startup that is frozen nothing is freed for now: others give way as well.
     """
     left = {each.startup: each.gpus for each in excesses}
     taken: set[str] = set()
@@ -207,7 +207,8 @@ def _giving_way(
             for run in _chosen(usable, min(left[excess.startup], need)):
                 taken.add(run.id)
                 left[excess.startup] -= run.gpus
-                need -= 0 if snapshot.words.holding(excess.startup) else run.gpus
+                is_frozen = snapshot.words.on("freeze", excess.startup) is not None
+                need -= 0 if is_frozen else run.gpus
                 yield excess, run
         free = max(0, -need) if fit else free
 

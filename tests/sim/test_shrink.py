@@ -130,7 +130,7 @@ def test_a_state_of_another_commit_or_of_other_seeds_is_refused(
 def test_a_count_is_of_what_was_judged() -> None:
     """A notice that is cancelled, or whose server was off by itself, is not asked for I11."""
     with wired():
-        play = Play(draw(1, 12))
+        play = Play(draw(2, 12))
         play.run()
     found = evidence_of(play)
     assert faults_of(play, found) == []

@@ -157,7 +157,7 @@ def test_notices_and_intents_move_their_state_only() -> None:
     state = load(book)
     assert state.intents == (an_intent(state="sent", sent_s=1900, detail="done"),)
     assert state.notices == (a_notice(state="executing"),)
-    assert state.told == {("acme", "credits:0")}
+    assert state.told == {"enforce": {("acme", "credits:0")}}
     commit(book, result_of(notices=[a_notice(state="executing", deadline_s=9999)]), lease, 4)
     assert load(book).notices == (a_notice(state="executing", deadline_s=9999),)
     commit(book, result_of(notices=[a_notice(state="open", deadline_s=9)]), lease, 5)
