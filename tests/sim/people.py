@@ -46,7 +46,6 @@ def _words(chance: random.Random, healed_s: int) -> Iterator[Event]:
     for _ in range(chance.choice([0, 3])):
         at_s = chance.randrange(START_S + DAY_S, healed_s)
         yield Event(at_s, "operator", "undo", (chance.choice(NAMES),))
-        yield Event(at_s + HOUR_S, "operator", "approve")
 
 
 def _holds(chance: random.Random, healed_s: int) -> Iterator[Event]:

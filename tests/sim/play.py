@@ -76,6 +76,7 @@ class Play:
         self._polls = random.Random(f"{script.seed}/polls")
         self._answers = random.Random(f"{script.seed}/answers")
         self._read: set[tuple[str, str, int]] = set()
+        self._held: set[int | None] = set()
         self.watch = Watch(script.seed, self._transfers, self._balances)
         self._is_nested = False
         self.looks: list[Look] = []
@@ -204,10 +205,17 @@ class Play:
             self.move(max(self.region.now_s + 1, min([until_s, due_s, *soon[:1]])))
 
     def _are_answered(self) -> None:
-        """People read the notices that the last cycle gave, and some ask for more time."""
+        """People read the notices that the last cycle gave, and some ask for more time.
+
+        Operators approve some of what the guard holds.
+        """
         notices = self.report.view.notices if self.report and self.report.view else ()
         for notice in notices:
             key = (notice.server_id, notice.rule, notice.deadline_s)
+            if notice.state == "held" and notice.id not in self._held:
+                self._held.add(notice.id)
+                if self._answers.random() < self.script.answers:
+                    self.plan(Event(self.region.now_s + 600, "operator", "approve"))
             if notice.state != "open" or not notice.server_id or key in self._read:
                 continue
             self._read.add(key)
