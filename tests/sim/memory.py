@@ -29,7 +29,7 @@ from quotas.pacing import WINDOWS_S
 from quotas.pricing import STARTUP, Prices, Step, Version
 from quotas.program import Program
 from quotas.requests import Request
-from quotas.snapshot import Decision, Excess, Told
+from quotas.snapshot import Decision, Excess
 from quotas.tranches import parts
 from quotas.units import cost_ucr
 from quotas.words import Word
@@ -71,7 +71,7 @@ class Memory:
         self.live: dict[int, Notice] = {}
         self.past: dict[tuple[str, str, str], Notice] = {}
         self.told: dict[str, set[tuple[str, str]]] = defaultdict(set)
-        self.stopped: dict[int, Notice] = {}
+        self.stopped: dict[int, tuple[str, str]] = {}
         self.announced: dict[tuple[str, str], int] = {}
         self.closings: list[Notice] = []
         self.intents: dict[int, Intent] = {}
@@ -101,7 +101,9 @@ class Memory:
             grants=self._grants(),
             notices=tuple(n for n in self.live.values() if n.state in LIVE_NOTICES),
             intents=tuple(self._known_intents()),
-            told=self._told(),
+            # Only in enforce mode a notice stops anything.
+            told={m: frozenset(told) for m, told in self.told.items()}
+            | {"enforce": frozenset(self.told["enforce"].union(self.stopped.values()))},
             charged=self._sums("usage:"),
             disputed=dict(self.disputed),
             overdraft=self._overdraft(),
@@ -125,12 +127,6 @@ class Memory:
             if grant.left_ucr != self.balances[account]:
                 self.grants[account] = replace(grant, left_ucr=self.balances[account])
         return tuple(self.grants.values())
-
-    def _told(self) -> Told:
-        found = {mode: set(told) for mode, told in self.told.items()}
-        for stop in self.stopped.values():
-            found.setdefault(stop.mode, set()).add((stop.startup, stop.cause))
-        return found
 
     def _known_intents(self) -> list[Intent]:
         gone = [
@@ -206,19 +202,15 @@ class Memory:
 
     def _stops(self) -> tuple[Stop, ...]:
         found: list[Intent] = []
-        last_s = None
         for intent in reversed(self.intents.values()):
             if intent.action == "poweroff" and intent.state in COUNTED:
-                last_s = intent.decided_s if last_s is None else last_s
-                if intent.decided_s <= last_s - WINDOW_S:
+                if found and intent.decided_s <= found[0].decided_s - WINDOW_S:
                     break
                 found.append(intent)
-        stops = []
-        for intent in reversed(found):
-            gpus = self.gpus_of.get(intent.server_id, 0)
-            notice = self.notices[intent.notice_id or 0]
-            stops.append(Stop(notice, gpus, intent.decided_s))
-        return tuple(stops)
+        return tuple(
+            Stop(self.notices[i.notice_id or 0], self.gpus_of.get(i.server_id, 0), i.decided_s)
+            for i in reversed(found)
+        )
 
     # -- writing ------------------------------------------------------------------------
 
@@ -236,8 +228,7 @@ class Memory:
         if old is not None and old.holder != holder and old.expires_s > now_s and old != dead:
             return None
         renewed = old is not None and old.holder == holder and old.expires_s > now_s
-        epoch = (old.epoch if old else 0) + (not renewed)
-        self.lease = Lease(holder, epoch, now_s + length_s)
+        self.lease = Lease(holder, (old.epoch if old else 0) + (not renewed), now_s + length_s)
         return self.lease
 
     def commit(self, result: Result, lease: Lease, now_s: int) -> tuple[Any, ...]:
@@ -329,7 +320,6 @@ class Memory:
         self.gpus |= {offer.flavor: offer.gpus for offer in offers}
         self.scratch_bytes |= {offer.flavor: offer.scratch_bytes for offer in offers}
         versions, listings = dict(self.prices.versions), dict(self.prices.listings)
-        before = len(versions), sum(map(len, listings.values()))
         for offer in believed:
             rate, last = offer.rate_ucr_per_h, listings.get(offer.flavor, ())
             is_news = not last or (last[-1].rate_ucr_per_h != rate and now_s > last[-1].from_s)
@@ -338,7 +328,7 @@ class Memory:
             listings[offer.flavor] = (*last, Step(now_s, rate))
             first = Version(len(versions) + 1, now_s, rate, now_s, STARTUP, source)
             versions.setdefault(offer.flavor, (first,))
-        if before != (len(versions), sum(map(len, listings.values()))):
+        if (versions, listings) != (self.prices.versions, self.prices.listings):
             self.prices = Prices(versions, listings)
 
     def _keep_dispute(self, dispute: Dispute) -> None:
@@ -381,7 +371,7 @@ class Memory:
             if kept.rule == CREDITS:
                 self.stopped.pop(id, None)
                 if kept.state in TOLD_BY_CREDITS:
-                    self.stopped[id] = kept
+                    self.stopped[id] = (kept.startup, kept.cause)
             if kept.rule == "runway" and kept.state == "told" and kept.mode == "enforce":
                 key = (kept.startup, kept.cause.rpartition(":")[2])
                 self.announced[key] = min(kept.given_s, self.announced.get(key, kept.given_s))
