@@ -8,8 +8,10 @@ from uuid import UUID
 
 import pytest
 
+from quotas.book import commit
 from quotas.book.session import FILE_NAME, Book
 from quotas.program_file import parse_program
+from scheduler.cli import starts
 from tests.scheduler.rig import Rig, offer, server
 
 from .command import cohortd
@@ -166,6 +168,22 @@ def test_what_was_granted_before_counts_in_the_budget(desk: Desk) -> None:
     assert desk.in_force() == book
     desk.write((PROGRAM[:BIRCH] + joins).replace('"5000"', '"7000"'))
     assert desk.run("apply", "--confirm", "trial").code == 0
+
+
+def test_a_file_that_changes_nothing_is_planned_and_applied_above_the_budget(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A book of before may be: nothing is asked of a file that is in force already."""
+    joins = PROGRAM[BIRCH:].replace("birch", "cedar").replace('"2000"', '"4000"')
+    desk.write(PROGRAM[:BIRCH] + joins)
+    with monkeypatch.context() as before:
+        for module in (commit, starts):
+            before.setattr(module, "refuse_grants", lambda *_: None)
+        assert desk.run("apply", "--confirm", "trial").code == 0
+    book = desk.in_force()
+    assert desk.run("plan", "--json").json == []
+    assert desk.run("apply", "--json").json == {"version": 2, "changes": []}
+    assert desk.in_force() == book
 
 
 def test_verify_names_the_transfer_that_was_tampered_with(desk: Desk) -> None:

@@ -13,9 +13,10 @@ from quotas.levels import exhausted_cause
 from quotas.notices import Notice
 from quotas.owners import owners_waiting
 from quotas.program import Pool, Startup
-from quotas.snapshot import Snapshot
+from quotas.reclaim import suspended
+from quotas.snapshot import UNREAD, Snapshot
 from quotas.units import DAY_S
-from quotas.words import Word
+from quotas.words import EVERYONE, Word
 from tests.builders import (
     BIG_FLAVOR,
     FLAVOR,
@@ -142,6 +143,30 @@ def test_whoever_is_let_off_is_no_reason_to_wait() -> None:
         given = give_way(decide(replace(snapshot, enforcement=enforcement)))
         assert given.keys() - {"a2", "a3"} == {"c2", "c3"}
         assert (family == "freeze") == ({"a2", "a3"} <= given.keys())
+
+
+def test_in_a_maintenance_no_more_are_told_than_are_missing() -> None:
+    """It holds back everybody's stop: nobody else frees the GPUs sooner."""
+    word = Word("maintenance", EVERYONE, "on", 0, None, "op", "an upgrade", id=1)
+    wishes = (asks("own", 2, 10, 1), asks("dune", 8, 20, 2))
+    snapshot = borrowing(own("own", 2), a_startup("dune"), by=(4, 4), requests=wishes)
+    enforcement = replace(snapshot.enforcement, words=(word,))
+    given = give_way(decide(replace(snapshot, enforcement=enforcement)))
+    assert given.keys() == {"a2", "a3"}
+
+
+@pytest.mark.parametrize("unread", [FLAVOR, BIG_FLAVOR])
+def test_a_flavor_that_could_not_be_read_may_be_there(unread: str) -> None:
+    """Of the other there is none, of this nobody knows: the reclaim is suspended, not over."""
+    asked = borrowing(own("own", 4), requests=(asks("own", 4),))
+    pool = replace(asked.program.pools[0], backing="on-demand")
+    sold = dict.fromkeys((FLAVOR, BIG_FLAVOR), "shortage")
+    snapshot = replace(
+        asked, program=replace(asked.program, pools=(pool,)), stock={**sold, unread: UNREAD}
+    )
+    waiting = owners_waiting(snapshot, decide(snapshot).shares)
+    assert suspended(snapshot, waiting) == {"borrowed:h100:own"}
+    assert suspended(replace(snapshot, stock=sold), waiting) == frozenset()
 
 
 def test_what_runs_outside_the_cohorts_is_not_free() -> None:

@@ -178,6 +178,20 @@ def test_a_channel_that_is_down_ends_as_a_dead_letter_and_a_broken_promise(
     assert amends == ["notice 1 was short of 01:00:00"], "the whole of it"
 
 
+def test_nothing_is_sent_under_a_lease_that_only_the_wall_clock_prolongs(mailbox: Mailbox) -> None:
+    """The clock stepped back: by our own monotonic time another may lead already."""
+    rig = Rig(told())
+    rig.cloud.add(server())
+    rig.run(30)
+    post = deliveries(rig, mailer(mailbox))
+    rig.clock.move_to(rig.clock.now_s() + 170)
+    rig.clock.step(-170)
+    assert post.run() == 0
+    rig.run(30)
+    rig.run(30)
+    assert post.run() > 0
+
+
 def test_operators_hear_of_a_broken_promise_at_once_and_once(mailbox: Mailbox) -> None:
     """No channel of the startup takes the notice; whoever answers for it is mailed."""
     rig = Rig(told())

@@ -18,6 +18,7 @@ from scheduler.observe import FIRST_PAUSE_S, LONGEST_PAUSE_S, Reader
 from scheduler.timing import Timing
 
 from .rig import DAY_S, END, NOTICE_S, OTHER, T0, TYPE, ZONE, Rig, program, server
+from .test_way_back import ask_back, lending
 
 CYCLE_S = 30
 QUICK = Timing(cycle_max_s=8)
@@ -156,3 +157,14 @@ def test_a_cloud_that_hangs_leaves_the_lease_a_stop() -> None:
     """Servers, catalogues and stock waited for, a call still fits: checked where it is set."""
     with pytest.raises(ValueError, match="a cloud that hangs takes 116 s of it, and a stop needs"):
         Timing(cycle_max_s=155, database_timeout_s=10, lease_s=180)
+
+
+def test_a_stock_read_by_a_clock_that_was_ahead_is_read_again() -> None:
+    """What it said then is not fresh for as long as the clock stepped back."""
+    rig = lending()
+    ask_back(rig)
+    rig.run(30)
+    rig.clock.step(-DAY_S)
+    before = rig.cloud.stock_reads
+    rig.run(30)
+    assert rig.cloud.stock_reads > before > 0

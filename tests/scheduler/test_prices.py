@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from quotas.book.state import load
 from quotas.observation import Offer
 from quotas.units import HOUR_S, Period, cost_ucr, format_credits
 from scheduler.clouds.base import Unreachable
@@ -33,6 +34,16 @@ def test_a_price_that_cannot_be_is_refused_and_alarmed(rate: int | None, why: st
     rig.run(2 * HOUR_S)
     assert not rig.all("price") and rig.charged_ucr() == 0
     assert any(why in text for text in rig.views[-1].alarms)
+
+
+def test_a_catalogue_read_by_a_clock_that_was_ahead_is_read_again() -> None:
+    """It is not waited for until the clock is there once more."""
+    rig = Rig()
+    rig.run(REFRESH_S)
+    rig.clock.step(-REFRESH_S)
+    rig.cloud.offers_of[ZONE] = (offer(), offer(RATE, "H100-NEW-8-80G"))
+    rig.run(30)
+    assert f"H100-NEW-8-80G@{ZONE}" in load(rig.book).catalogue.gpus
 
 
 def test_the_believable_price_that_follows_charges_all_that_ran() -> None:
