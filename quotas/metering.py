@@ -30,11 +30,6 @@ SHORTEST_BOUNCE_S = 40
 """No GPU server was ever recorded to stop and start again in less (scaleway/facts.md 2.1)."""
 
 
-LONGEST_TRANSITION_S = 188
-"""The longest recorded stay in a passing state: 188 s in "stopping" (facts.md 2.1)."""
-PASSING_STATES = frozenset({"starting", "stopping"})
-
-
 @dataclass(frozen=True, slots=True)
 class Run:
     """An uninterrupted billable stretch of one server, owned by one startup at one rate.
@@ -241,7 +236,7 @@ class _Zone:
             first_seen_s = max(self._on_s(server), self.sweep.at_s)
             began_s = max(self._dated_s(server) or first_seen_s, starts_s)
         earliest_s = max(self.confirmed_s or server.created_s, server.created_s, starts_s)
-        error_s = _edge_error_s(server, max(0, began_s - earliest_s))
+        error_s = max(0, began_s - earliest_s)
         first = self.program.owner(server.project_id, began_s)
         if first is None:
             began_s = max(began_s, _passed_s(owner, server.project_id, self.sweep.at_s))
@@ -288,7 +283,7 @@ class _Zone:
         if dated_s is None or server is None:
             end_s, error_s = sure_s, self.sweep.at_s - sure_s
         else:
-            end_s, error_s = max(dated_s, sure_s), _edge_error_s(server, dated_s - sure_s)
+            end_s, error_s = max(dated_s, sure_s), dated_s - sure_s
         # Below 0 where the clock stepped back after a start that was dated after its sweep.
         error_s = max(0, error_s)
         return replace(self._priced(run), end_s=end_s, state="ended", end_error_s=error_s)
@@ -337,11 +332,6 @@ def _passed_s(heir: Startup, project_id: str, instant_s: int) -> int:
 def _ran_on(before: Run, after: Run) -> Run:
     """The run after a gap in which the server may have been off, as if it had run on."""
     return replace(after, began_s=before.began_s, began_by=before.began_by)
-
-
-def _edge_error_s(server: Server, gap_s: int) -> int:
-    """How far before its date a transition may lie: a sweep gap, or one passing state."""
-    return min(gap_s, LONGEST_TRANSITION_S) if server.state in PASSING_STATES else gap_s
 
 
 def due(run: Run, confirmed_s: int, edges: Iterable[int]) -> tuple[Period, ...]:

@@ -83,9 +83,11 @@ def test_an_error_never_reaches_before_the_server_was_made() -> None:
     assert only(step(a_server(created_s=1900, modified_s=1950))).start_error_s == 50
 
 
-def test_a_passing_state_bounds_the_error() -> None:
-    """A server in "starting" began at most 188 s before its date, however long the gap."""
-    assert only(step(a_server(state="starting", modified_s=1900))).start_error_s == 188
+def test_a_passing_state_says_nothing_of_what_was_before_it() -> None:
+    """In "starting" now, it may have been on and stopped in place since the last sweep."""
+    assert only(step(a_server(state="starting", modified_s=1900))).start_error_s == 900
+    ended = only(step(a_server(state="stopping", modified_s=1900), runs=[a_run()]))
+    assert (ended.end_s, ended.end_error_s) == (1900, 900)
 
 
 def test_a_stop_between_two_sweeps_is_dated_by_its_modification() -> None:

@@ -22,6 +22,8 @@ LONGEST_PAUSE_S = 900
 """Before a stop that came to nothing is tried again."""
 HARMLESS = ("shuffled", "unknown-state", *LISTINGS)
 """Answers that hinder no stop: whatever is not off may be stopped, whatever it costs."""
+NO_STOCK = "no-stock"
+"""What hinders a reclaim alone: while the stock is not known, nobody gives way."""
 IN_VAIN = ("failed", "expired", "abandoned")
 """What a stop is that came to nothing."""
 HOLDS_BACK = ("freeze", "maintenance", "exempt", "undo")
@@ -29,10 +31,12 @@ HOLDS_BACK = ("freeze", "maintenance", "exempt", "undo")
 
 
 def troubled(found: Evidence) -> Excuses:
-    """Stretches of trouble by zone, by server, by startup, and ("") of everything."""
+    """Stretches of trouble by zone, by server, by startup, of the stock, and ("") of everything."""
     troubles: Excuses = defaultdict(list)
-    for window in (w for w in found.script.windows if w.kind not in HARMLESS):
-        troubles[window.zone].append((window.from_s - STOP_S, window.until_s + STOP_S))
+    for window in found.script.windows:
+        name = window.kind if window.kind == NO_STOCK else window.zone
+        if name == NO_STOCK or window.kind not in HARMLESS:
+            troubles[name].append((window.from_s - STOP_S, window.until_s + STOP_S))
     troubles[""] += clock_trouble(found)
     if found.script.dice:
         troubles[""] += [(at_s - STOP_S, at_s + 2 * STOP_S) for at_s in found.befell]

@@ -17,7 +17,8 @@ def windows(seed: int, events: Iterable[Event], healed_s: int) -> Iterator[Windo
     """Each kind is off for half of the seeds; the windows last an hour to two days.
 
     The catalogue is read twice a day: shorter ones would hardly be seen. One from the start
-    ends before the first change of a price: the first price that is believed is the cohort's.
+    ends before the first change of a price: the first price that is believed is mostly the
+    cohort's, unless whoever reads twice a day comes too late for it.
     """
     changes = (e.at_s for e in events if e.verb == "price")
     changed_s = min([healed_s, *changes])

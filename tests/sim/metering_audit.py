@@ -47,9 +47,14 @@ def metering(found: Evidence) -> Iterator[str]:
 
 
 def _in_program(found: Evidence, server: str) -> list[Interval]:
-    """What ran within the cohort, while its project was somebody's, as far as it is posted."""
-    open_runs = [r for r in found.runs if r["server_id"] == server and r["end_s"] is None]
-    until_s = min([r["posted_until_s"] for r in open_runs] or [found.now_s])
+    """What ran within the cohort, while its project was somebody's, as far as it is posted.
+
+    What runs is posted to the last hour; what has no price yet is not posted at all.
+    """
+    own_runs = [r for r in found.runs if r["server_id"] == server]
+    priced = {flavor for flavor, _, _ in found.believed}
+    unposted = [r for r in own_runs if r["end_s"] is None or r["flavor"] not in priced]
+    until_s = min([r["posted_until_s"] for r in unposted] or [found.now_s])
     own = both(found.truth.get(server, []), found.owned(server))
     return both(own, [(START_S, until_s)])
 
@@ -194,12 +199,17 @@ def _ran_at(found: Evidence, server: str, sweep: Swept) -> bool | None:
 
 
 def _prices(found: Evidence) -> Iterator[str]:
-    """Every run is charged at the price of the cohort's start: listed, or accepted for it."""
+    """Every run is charged at the price of the cohort's start: listed, or accepted for it.
+
+    Where the provider changed it before anybody could read one, at the first that was read.
+    """
+    first = {of: rate for of, rate, _ in sorted(found.believed, key=lambda b: b[2], reverse=True)}
     for id, charges in charges_by(found, "run").items():
-        kind, _, zone = charges[0]["flavor"].partition("@")
+        flavor = charges[0]["flavor"]
+        kind, _, zone = flavor.partition("@")
         rate = found.rates[zone, kind]
         found.judged["I4"] += 1
-        flavor = charges[0]["flavor"]
-        rates = {rate} | {mended for of, mended in found.accepted if of == flavor}
+        rates = {mended for of, mended in found.accepted if of == flavor}
+        rates |= {rate, first.get(flavor, rate)}
         if any(c["rate_ucr_per_h"] not in rates for c in charges):
             yield f"I4 run {id} is charged at {charges[0]['rate_ucr_per_h']}, listed at {rate}"

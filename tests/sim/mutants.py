@@ -28,7 +28,7 @@ __all__ = ["MUTANTS", "Mutant", "killed_by"]
 PLANTED_IN = (planted_books, planted_closing, planted_conduct, planted_metering, planted_rest)
 GUARDS = (ArithmeticError, AssertionError, ValueError)
 """What the product raises where an amount, a period or a transfer is no such thing."""
-MOST_CYCLES_A_DAY = 100
+MOST_CYCLES_A_DAY = 150
 MOST_CPU_S = 30.0
 LOOKS = 4
 """How often a mutant's play is audited before its end: most bugs show early."""

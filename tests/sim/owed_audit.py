@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from .books_audit import is_overdraft
 from .conduct_audit import FRESH_S, NOTICE_S, STOP_S
 from .evidence import Evidence, Row
-from .excuses import Excuses, held_back, troubled, went_on
+from .excuses import NO_STOCK, Excuses, held_back, troubled, went_on
 from .script import START_S, ZONES
 from .spans import both
 
@@ -49,8 +49,8 @@ def _stops(found: Evidence, excuses: Excuses, held: Excuses) -> Iterator[str]:
         # Started again after it was seen off, it has a notice of its own, or goes on with this one.
         from_s = deadline_s if notice["off_s"] is None else min(deadline_s, notice["off_s"])
         spans = [s for s in found.truth[server] if s[0] < from_s and s[1] > deadline_s]
-        # What is lent is taken back only while every zone of the pool is known.
-        zones = ZONES if notice["rule"] == "borrowed" else (notice["zone"],)
+        # What is lent is taken back only while every zone of the pool is known, and the stock.
+        zones = (*ZONES, NO_STOCK) if notice["rule"] == "borrowed" else (notice["zone"],)
         names = (*zones, "", server, f"startup:{notice['startup']}")
         own = [span for name in names for span in excuses[name]]
         own += held[f"{notice['rule']}:{server}"]

@@ -184,10 +184,12 @@ class Play:
     def run(self) -> None:
         """The whole play, to half a day past the end: the guard lets a few stop each hour."""
         self.run_to(self.script.end_s + 12 * 3600)
-        # Who polls twice a day may have seen a server, and given it notice, only just now.
-        notices = self.report.view.notices if self.report and self.report.view else ()
-        open_s = max((n.deadline_s for n in notices if n.state == "open"), default=0)
-        self.run_to(min(open_s + 3600, self.region.now_s + 24 * 3600))
+        # Who polls twice a day may have given a notice only just now, and the guard holds some.
+        for _ in range(24):
+            notices = self.report.view.notices if self.report and self.report.view else ()
+            if not any(notice.state in ("open", "held") for notice in notices):
+                break
+            self.run_to(self.region.now_s + 3600)
         self.settle(3)
 
     def run_to(self, until_s: int) -> None:

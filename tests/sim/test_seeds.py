@@ -21,8 +21,8 @@ from .spans import both, seconds
 
 pytestmark = pytest.mark.usefixtures("deterministic")
 PURE = [(seed, 30) for seed in range(int(os.environ.get("COHORTD_SIM_SEEDS", "12")))]
-PURE += [(100, 183)]
-SQL = [(seed, 20) for seed in range(4)]
+PURE += [(100, 183), (45, 24)]  # in 45 a price changes before the first can be read
+SQL = [*((seed, 20) for seed in range(4)), (70, 12)]  # in 70 a run ends before it has a price
 QUIET_CYCLES = 10
 
 
