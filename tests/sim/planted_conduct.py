@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from quotas import decide, guard, promises, reclaim
+from quotas import asking, decide, guard, promises, reclaim
 from quotas.book import commit as book_commit
 from quotas.notices import Notice
 from quotas.units import DAY_S, HOUR_S
@@ -195,12 +195,12 @@ def _crowded(script: Script) -> Script:
 @planted(needs=_crowded)
 def more_is_given_than_there_is(patch: pytest.MonkeyPatch) -> None:
     """Every share is what is asked for, whatever the pool has."""
-    right = decide.divide
+    right = asking.divide
 
     def wrong(*args: Any) -> Any:
         return tuple(replace(s, share=s.demand, ceiling=s.demand) for s in right(*args))
 
-    patch.setattr(decide, "divide", wrong)
+    patch.setattr(asking, "divide", wrong)
 
 
 def _lent_out(script: Script) -> Script:

@@ -67,6 +67,14 @@ def _as_it_is(script: Script) -> Script:
     return script
 
 
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda m: m.name)
+def test_every_bug_has_a_place_to_be_planted(
+    mutant: Mutant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A rule that moved to another module takes its mutant along, or the hunt would fall over."""
+    mutant.plant(monkeypatch)
+
+
 def test_the_list_is_long_and_each_weak_one_says_why() -> None:
     """At least forty bugs, no name twice; what few seeds find says why."""
     names = [mutant.name for mutant in MUTANTS]
