@@ -8,7 +8,7 @@ from typing import Any
 
 from .cloud import Call
 from .evidence import Evidence, Row
-from .metering_audit import clock_trouble
+from .metering_audit import SLOW_S, clock_trouble
 from .script import NAMES
 from .spans import both
 
@@ -17,8 +17,6 @@ NOTICE_S = 1_800
 STOP_S = 2 * 30 + 300 + 188
 """T_stop, and the longest that a stop takes."""
 TERMINAL = {"confirmed", "failed", "expired", "abandoned"}
-SLOW_S = 250
-"""How much longer a cycle may take that something befell."""
 GOES_ON = ("credits", "cohort-end", "membership", "operator")
 """Rules whose notice is the startup's once, not once for each start."""
 SUBJECT = ("startup", "server_id", "rule", "cause")

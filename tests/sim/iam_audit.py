@@ -17,6 +17,7 @@ from simulator.world.grants import SETS
 from .events import HAND
 from .evidence import Evidence, Row
 from .iam import US, Change, Rules
+from .metering_audit import SLOW_S
 
 Right = tuple[str, str, str]
 """A permission (or a set that has none here), where it holds, and under which condition."""
@@ -25,8 +26,6 @@ SHUT = ("closed", "stopped")
 N = 3
 AGAIN_S = 3_660
 """Rules of a closed startup are read each hour, and at the next cycle after that."""
-SLOW_S = 250
-"""How much older than a call what it rests on may be: the cycle was slow, or stalled."""
 
 
 def rights(rules: Iterable[Rule]) -> set[Right]:

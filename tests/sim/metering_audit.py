@@ -21,6 +21,8 @@ from .spans import both, minus, seconds, union
 
 SLACK_S = 190
 """The longest that a transition takes."""
+SLOW_S = 250
+"""How much longer a cycle may take that something befell: it was slow, or stalled."""
 
 
 def metering(found: Evidence) -> Iterator[str]:
@@ -164,14 +166,17 @@ def _disputed(found: Evidence, row: Row, known: list[Swept]) -> Iterator[str]:
         return
     before, after = known[at - 1], known[min(at, len(known) - 1)]
     read_s = after.cycle_s + after.at_s - after.asked_s
-    if not 0 < at < len(known) or end_s > read_s:
+    is_slow = any(after.asked_s <= at_s <= after.at_s for at_s in found.befell)
+    last_s = read_s + SLOW_S * is_slow
+    if not 0 < at < len(known) or end_s > last_s:
         yield f"{of}: it does not lie between two sweeps"
         return
     changed = sorted(found.changed.get(server, []))
     within = [(before.asked_s, after.at_s + 1)]
     is_off = bool(both(clock_trouble(found), within))
     late = _any_in(changed, after.asked_s - 1, after.at_s)
-    if end_s not in changed and not (end_s in (after.cycle_s, read_s) and (late or is_off)):
+    is_sweeps = end_s in (after.cycle_s, read_s) or read_s < end_s <= last_s
+    if end_s not in changed and not (is_sweeps and (late or is_off)):
         yield f"{of}: nobody changed it then"
         return
     ran = [_ran_at(found, server, sweep) for sweep in (before, after)]
