@@ -34,9 +34,11 @@ def troubled(found: Evidence) -> Excuses:
     """Stretches of trouble by zone, by server, by startup, of the stock, and ("") of everything."""
     troubles: Excuses = defaultdict(list)
     for window in found.script.windows:
-        name = window.kind if window.kind == NO_STOCK else window.zone
-        if name == NO_STOCK or window.kind not in HARMLESS:
-            troubles[name].append((window.from_s - STOP_S, window.until_s + STOP_S))
+        span = (window.from_s - STOP_S, window.until_s + STOP_S)
+        if window.kind == NO_STOCK:
+            troubles[NO_STOCK].append(span)
+        elif window.kind not in HARMLESS:
+            troubles[window.zone].append(span)
     troubles[""] += clock_trouble(found)
     if found.script.dice:
         troubles[""] += [(at_s - STOP_S, at_s + 2 * STOP_S) for at_s in found.befell]
