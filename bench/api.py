@@ -21,10 +21,10 @@ import uvicorn
 from fastapi import FastAPI
 
 from quotas.book import Book
-from quotas.book.commit import apply_program
-from quotas.program import Cohort, Grant, Pool, Program, Startup, Tenure
-from quotas.tables import TOKEN
-from quotas.tokens import fingerprint, write_token
+from quotas.book.cycle.commit import apply_program
+from quotas.book.schema import TOKEN
+from quotas.model.program import Cohort, Grant, Pool, Program, Startup, Tenure
+from quotas.model.tokens import fingerprint, write_token
 
 STARTUPS = 10_000
 BEARERS = 200

@@ -17,13 +17,13 @@ from tempfile import TemporaryDirectory
 from time import perf_counter
 
 from quotas.book import Book
-from quotas.book.commit import apply_program
+from quotas.book.cycle.commit import apply_program
+from quotas.book.cycle.state import read_startup_grants
+from quotas.book.schema import GRANT
 from quotas.book.session import FILE_NAME
-from quotas.book.state import read_startup_grants
 from quotas.book.transfers import post, rebuild_balances
-from quotas.ledger import Entry, Transfer, grant_transfer
-from quotas.program import Cohort, Program
-from quotas.tables import GRANT
+from quotas.ledger.transfers import Entry, Transfer, grant_transfer
+from quotas.model.program import Cohort, Program
 
 BATCHES = (1, 100, 10_000)
 TARGET = 0.40

@@ -23,8 +23,8 @@ from scaleway import Client
 from scaleway.instance.v1 import InstanceV1API
 
 from quotas.book import Book
-from quotas.book.commit import apply_program
-from quotas.program import Cohort, Grant, Pool, Program, Startup, Tenure
+from quotas.book.cycle.commit import apply_program
+from quotas.model.program import Cohort, Grant, Pool, Program, Startup, Tenure
 from scheduler.clock import ManualClock, monotonic, pause
 from scheduler.clouds.scaleway import ScalewayCloud
 from scheduler.cycle import Cycle

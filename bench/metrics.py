@@ -15,8 +15,8 @@ from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
 from exporters.metrics import Metrics
-from quotas.balances import Balance
-from quotas.division import Share
+from quotas.ledger.balance import Balance
+from quotas.shares.allocation import Share
 from quotas.view import PoolView, StartupView, View, ZoneView
 
 SIZES = (1_000, 10_000)

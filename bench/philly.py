@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from quotas.shares.forest import Amounts, plant_flat
-from quotas.shares.whole import whole_shares
+from quotas.shares.engine.forest import Amounts, plant_flat
+from quotas.shares.engine.whole import whole_shares
 
 BESIDE = Path(__file__).resolve().parents[2] / "shared"
 TRACE = Path(os.environ.get("COHORTD_SHARED", BESIDE)) / "traces/philly_vc_demand_hourly.parquet"

@@ -13,9 +13,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from quotas.shares import allocate
-from quotas.shares.forest import Amounts, Forest, plant, plant_flat
-from quotas.shares.whole import whole_shares
+from quotas.shares.engine import allocate
+from quotas.shares.engine.forest import Amounts, Forest, plant, plant_flat
+from quotas.shares.engine.whole import whole_shares
 
 SIZES = (5, 1_000, 10_000, 30_000, 100_000)
 Case = tuple[Forest, list[Amounts]]

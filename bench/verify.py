@@ -20,7 +20,7 @@ from bench.book import charge, filled
 from quotas.book import Book
 from quotas.book.session import FILE_NAME
 from quotas.book.transfers import post
-from quotas.book.verify import verify
+from quotas.book.verify.verify import verify
 
 SIZES = (20_000, 100_000)
 STARTUPS, BATCH, ROUNDS, TARGET = 100, 10_000, 3, 0.5

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from quotas.balances import Balance
-from quotas.closing import ClosingView
-from quotas.division import Share
-from quotas.metering import Run
-from quotas.notices import Intent, Notice
-from quotas.pace import Pace
-from quotas.snapshot import Decision, Excess
-from quotas.units import format_credits, format_duration
-from quotas.waiting import Standing
-from quotas.words import Word
+from quotas.decisions.notices import Intent, Notice
+from quotas.decisions.overrides import Word
+from quotas.decisions.snapshot import Decision, Excess
+from quotas.iam.closing import ClosingView
+from quotas.ledger.balance import Balance
+from quotas.metering.runs import Run
+from quotas.model.units import format_credits, format_duration
+from quotas.queue.position import Standing
+from quotas.rules.pace import Pace
+from quotas.shares.allocation import Share
 
 STOP_WITHIN_S = 360
 """Two cycles and five minutes: the longest that a stop takes when nothing fails."""

@@ -11,26 +11,26 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from quotas.book.commit import commit
-from quotas.book.lease import Lease
+from quotas.book.cycle.commit import commit
+from quotas.book.cycle.lease import Lease
+from quotas.book.cycle.state import load
 from quotas.book.session import Book
-from quotas.book.state import load
-from quotas.decide import decide
+from quotas.enforcement.decide import decide
 from quotas.view import View
-from scheduler.act import act, sendable
+from scheduler.act.access import closer_of, closings_of, closings_shown
+from scheduler.act.intents import act, sendable
 from scheduler.clock import Clock
-from scheduler.closing import closer_of, closings_of, closings_shown
 from scheduler.clouds.base import Cloud
 from scheduler.clouds.permissions import Permissions
-from scheduler.lead import Lead
-from scheduler.news import News
-from scheduler.observe import Observer
-from scheduler.parts import metered_of, posting_of, result_of, with_zones
-from scheduler.prices import PriceWatch
-from scheduler.publish import snapshot_of, view_of
-from scheduler.steps import StepDetector
-from scheduler.stock import StockWatch
+from scheduler.jobs.cycle_log import News
+from scheduler.leadership import Lead
+from scheduler.observe.catalogue import PriceWatch
+from scheduler.observe.clock_jump import StepDetector
+from scheduler.observe.provider_stock import StockWatch
+from scheduler.observe.zones import Observer
 from scheduler.timing import Timing
+from scheduler.views.assemble import metered_of, posting_of, result_of, with_zones
+from scheduler.views.snapshot import snapshot_of, view_of
 
 
 @dataclass(frozen=True, slots=True)

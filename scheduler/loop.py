@@ -14,11 +14,11 @@ from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_MAX_INSTANCES, EVENT_J
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from quotas.book.lease import release
+from quotas.book.cycle.lease import release
 from scheduler.clock import wall
 from scheduler.cycle import Cycle, Report
-from scheduler.deliver import Deliveries
-from scheduler.upkeep import Chore
+from scheduler.jobs.deliver import Deliveries
+from scheduler.jobs.maintenance import Chore
 
 log = structlog.get_logger()
 JOB = "cycle"

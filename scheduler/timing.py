@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from quotas.balances import CYCLE_S
-from scheduler.act import CALL_BUDGET_S
+from quotas.ledger.balance import CYCLE_S
+from scheduler.act.intents import CALL_BUDGET_S
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,12 +19,12 @@ import pytest
 import requests
 
 from quotas.book import Book
-from quotas.book.audit import account_sums, read_disputes, read_runs
-from quotas.book.commit import apply_program
-from quotas.book.verify import verify
-from quotas.ledger import grant_account
-from quotas.metering import Run
-from quotas.program import Cohort, Grant, Pool, Program, Startup, Tenure
+from quotas.book.cycle.commit import apply_program
+from quotas.book.reads.audit import account_sums, read_disputes, read_runs
+from quotas.book.verify.verify import verify
+from quotas.ledger.transfers import grant_account
+from quotas.metering.runs import Run
+from quotas.model.program import Cohort, Grant, Pool, Program, Startup, Tenure
 from scheduler.clock import ManualClock
 from scheduler.cycle import Cycle
 from scheduler.timing import Timing

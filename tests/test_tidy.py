@@ -63,7 +63,7 @@ BANNED_CALLS = {
     "requests.post": "scheduler.clouds.transport",
     "requests.request": "scheduler.clouds.transport",
 }
-PRINTERS = ("scheduler.cli", "exporters.ctl.cli", "simulator.__main__")
+PRINTERS = ("scheduler.cli", "scheduler.demo.live", "exporters.ctl.cli", "simulator.__main__")
 """Modules that may print: what a person or a parent process reads."""
 
 BANNED_NAMES = {
@@ -78,8 +78,8 @@ BANNED_NAMES = {
 }
 FLOATLESS_BUT = {
     "quotas.book.session": "'/' joins paths",
-    "quotas.shares.lent": "'/' divides Fractions, exactly",
-    "quotas.shares.fill": "floats choose how wide the integers are, and never become an amount",
+    "quotas.shares.engine.lent": "'/' divides Fractions, exactly",
+    "quotas.shares.engine.fill": "floats choose how wide the integers are; none becomes an amount",
 }
 LOOP = "scheduler.loop"
 ENTRY_POINTS = {

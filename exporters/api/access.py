@@ -9,10 +9,10 @@ from typing import Annotated, NoReturn
 from fastapi import Depends, Request
 
 from exporters.api.problems import Problem
-from exporters.api.rates import Minute
+from exporters.api.rate_limits import Minute
+from exporters.api.read_model import Shown, Source
 from exporters.api.reads import StartupReads
-from exporters.api.source import Shown, Source
-from quotas.tokens import Token, digest, fingerprint
+from quotas.model.tokens import Token, digest, fingerprint
 
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="cohortd"'}
 _ASK = "ask the operator for one ('cohortd token create')."

@@ -20,12 +20,12 @@ from exporters.api.models import (
     StatementsAnswer,
 )
 from exporters.api.problems import Problem
+from exporters.api.read_model import Shown, Source
 from exporters.api.reads import StartupReads, runway_s
 from exporters.api.routes import PLAIN, Paging, fresh, page_of
-from exporters.api.source import Shown, Source
-from quotas.book.words import read_deeds
-from quotas.tokens import OPERATOR_SCOPES
-from quotas.units import format_credits, format_instant
+from quotas.book.actions.overrides import read_deeds
+from quotas.model.tokens import OPERATOR_SCOPES
+from quotas.model.units import format_credits, format_instant
 
 router = APIRouter(prefix="/v1/admin", tags=["operators"])
 

@@ -14,14 +14,14 @@ from fastapi import FastAPI, Request, Response
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.responses import PlainTextResponse, RedirectResponse
 
-from exporters.api import admin, papers, problems, routes, writes
+from exporters.api import admin, documents, problems, routes, writes
 from exporters.api.access import Access, Rates
-from exporters.api.guard import Guard
+from exporters.api.limits import Guard
 from exporters.api.problems import MEDIA_TYPE, Problem, ProblemBody
-from exporters.api.source import Source
+from exporters.api.read_model import Source
 from exporters.portal.app import build_portal
 from quotas.book import Address
-from quotas.book.answers import answers_of
+from quotas.book.actions.answers import answers_of
 from quotas.book.inbox import Inbox
 
 log = structlog.get_logger()
@@ -76,7 +76,7 @@ def build_app(
     app.state.source, app.state.access, app.state.waiting = source, access, 0
     app.state.inbox = inbox
     app.include_router(routes.router)
-    app.include_router(papers.router)
+    app.include_router(documents.router)
     app.include_router(writes.router)
     app.include_router(admin.router)
     app.add_api_route("/healthz", healthz, include_in_schema=False)

@@ -43,16 +43,16 @@ from exporters.api.rows import (
     statement_of,
     why_of,
 )
-from exporters.board import Board, Standing
+from exporters.startup_status import Board, Standing
 from quotas.book import Book
-from quotas.book import state as book_state
-from quotas.book.statements import read_statement, read_statements
-from quotas.explain import explain
-from quotas.ledger import grant_account, usage_account
-from quotas.metering import Run
-from quotas.notices import LIVE_NOTICES
-from quotas.tables import DECISION, ENTRY, NOTICE, REQUEST, TRANSFER
-from quotas.units import DAY_S, format_credits, format_instant
+from quotas.book.cycle import state as book_state
+from quotas.book.reads.statements import read_statement, read_statements
+from quotas.book.schema import DECISION, ENTRY, NOTICE, REQUEST, TRANSFER
+from quotas.decisions.explain import explain
+from quotas.decisions.notices import LIVE_NOTICES
+from quotas.ledger.transfers import grant_account, usage_account
+from quotas.metering.runs import Run
+from quotas.model.units import DAY_S, format_credits, format_instant
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,8 +24,8 @@ from exporters.api.models import (
     UsageAnswer,
 )
 from exporters.api.problems import Problem
-from exporters.api.source import Page, Shown
-from quotas.units import format_instant
+from exporters.api.read_model import Page, Shown
+from quotas.model.units import format_instant
 
 router = APIRouter(prefix="/v1", tags=["startup"])
 PLAIN = [Depends(no_query)]

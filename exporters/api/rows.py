@@ -19,9 +19,9 @@ from exporters.api.models import (
     StatementHead,
     Why,
 )
-from quotas.explain import Explanation
-from quotas.requests import QUOTA
-from quotas.units import format_credits, format_instant
+from quotas.decisions.explain import Explanation
+from quotas.model.units import format_credits, format_instant
+from quotas.queue.requests import QUOTA
 
 
 def decision_of(row: RowMapping) -> Decision:

@@ -18,12 +18,12 @@ from starlette.responses import JSONResponse
 from exporters.api.access import Own, OwnReads, Requester, no_query
 from exporters.api.models import Accepted, PageOf, StartupRequest, WriteAnswer
 from exporters.api.problems import Problem
+from exporters.api.read_model import Source
 from exporters.api.routes import Paging, fresh, page_of
-from exporters.api.source import Source
-from quotas.book.answers import answers_of
+from quotas.book.actions.answers import answers_of
 from quotas.book.inbox import Inbox, InboxFull, KeyReused, Message
-from quotas.tokens import Token
-from quotas.units import format_instant, parse_duration
+from quotas.model.tokens import Token
+from quotas.model.units import format_instant, parse_duration
 
 router = APIRouter(prefix="/v1", tags=["startup"])
 PLAIN = [Depends(no_query)]

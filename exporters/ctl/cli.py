@@ -6,8 +6,8 @@ import sys
 
 import typer
 
-from exporters.ctl import looks, on_notice, writes
-from exporters.ctl.answers import ApiError
+from exporters.ctl import inspect, on_notice, writes
+from exporters.ctl.endpoints import ApiError
 
 app = typer.Typer(
     name="cohortctl",
@@ -15,7 +15,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Your credits, servers, quota and notices in a startup program, over its API.",
 )
-for module in (looks, writes, on_notice):
+for module in (inspect, writes, on_notice):
     module.register(app)
 
 INTERRUPTED = 130

@@ -14,13 +14,13 @@ from typing import Annotated
 
 import typer
 
-from exporters.ctl.answers import BAD_INPUT, ApiError
-from exporters.ctl.asking import connect
 from exporters.ctl.clock import MachineClock
-from exporters.ctl.following import Follower, Hook, Watched
-from exporters.ctl.memory import Memory
-from exporters.ctl.promises import Promise
-from quotas.units import format_instant, parse_duration
+from exporters.ctl.endpoints import BAD_INPUT, ApiError
+from exporters.ctl.notice_watch import Promise
+from exporters.ctl.queries import connect
+from exporters.ctl.state_file import Memory
+from exporters.ctl.watch_loop import Follower, Hook, Watched
+from quotas.model.units import format_instant, parse_duration
 
 CANNOT_RUN = 127
 _SETTINGS = ("COHORTCTL_TOKEN", "COHORTCTL_URL", "COHORTCTL_CONFIG")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from quotas.units import format_duration
+from quotas.model.units import format_duration
 
 Answer = Mapping[str, Any]
 

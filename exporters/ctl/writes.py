@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from exporters.ctl import pages
-from exporters.ctl.asking import Json, Key, Watch, connect, show, told
-from exporters.ctl.groups import beginning_with
+from exporters.ctl.default_command import beginning_with
+from exporters.ctl.queries import Json, Key, Watch, connect, show, told
 
 Wait = Annotated[bool, typer.Option("--wait", help="Wait until the next cycle has decided.")]
 Number = Annotated[int, typer.Argument(min=1, help="As the list numbers it.")]

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from exporters.dashboards import DASHBOARDS
-from exporters.dashboards.house import to_json
+from exporters.dashboards.panels import to_json
 
 
 def main(folder: str) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from grafana_foundation_sdk.builders import dashboard as build
 
-from exporters.dashboards.house import FROM, Panel, Query, filled, graph, number, page
 from exporters.dashboards.overview import NONE_IS_GOOD
+from exporters.dashboards.panels import FROM, Panel, Query, filled, graph, number, page
 
 RATE = "[$__rate_interval]"
 

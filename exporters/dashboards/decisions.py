@@ -4,8 +4,18 @@ from __future__ import annotations
 
 from grafana_foundation_sdk.builders import dashboard as build
 
-from exporters.dashboards.house import FROM, Column, Panel, Query, filled, graph, number, page, rows
 from exporters.dashboards.overview import NONE_IS_GOOD
+from exporters.dashboards.panels import (
+    FROM,
+    Column,
+    Panel,
+    Query,
+    filled,
+    graph,
+    number,
+    page,
+    rows,
+)
 
 NONE = f"0 * cohortd_granted_credits{{{FROM}}}"
 """A zero for each startup: where nothing was decided there is no series."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from grafana_foundation_sdk.builders import dashboard as build
 from grafana_foundation_sdk.builders import table
 
-from exporters.dashboards.house import (
+from exporters.dashboards.panels import (
     CREDITS,
     FROM,
     GPUS,

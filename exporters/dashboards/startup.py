@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from grafana_foundation_sdk.builders import dashboard as build
 
-from exporters.dashboards.house import (
+from exporters.dashboards.overview import RUNWAY
+from exporters.dashboards.panels import (
     CREDITS,
     FROM,
     GPUS,
@@ -15,7 +16,6 @@ from exporters.dashboards.house import (
     number,
     page,
 )
-from exporters.dashboards.overview import RUNWAY
 
 OF = f'{FROM}, startup=~"$startup"'
 BURN = f"cohortd_burn_credits_per_hour{{{OF}}}"

@@ -16,11 +16,11 @@ from prometheus_client import (
 )
 from prometheus_client.core import Metric
 
-from exporters.metrics.births import Births
 from exporters.metrics.disk import Disk
+from exporters.metrics.first_series import Births
 from exporters.metrics.views import Views
-from quotas.book.outbox import Pending
-from quotas.reminders import BROKEN
+from quotas.book.cycle.outbox import Pending
+from quotas.enforcement.reminders import BROKEN
 from quotas.view import View
 
 DELIVERED = ("sent", "retried", "failed")

@@ -10,8 +10,8 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
 
-from quotas.levels import LEVELS
-from quotas.units import UCR_PER_CREDIT
+from quotas.decisions.levels import LEVELS
+from quotas.model.units import UCR_PER_CREDIT
 from quotas.view import StartupView, View
 
 BALANCES = ("posted", "accrued", "held", "reserve", "available", "disputed")

@@ -8,8 +8,8 @@ from apprise import OverflowMode
 from exporters.notify.mail import send_mail
 from exporters.notify.settings import Settings
 from exporters.notify.webhook import send_webhook
-from quotas.contacts import MAIL, WEBHOOK, scheme_of
-from quotas.messages import Parcel, Receipt
+from quotas.messages.routing import Parcel, Receipt
+from quotas.model.contacts import MAIL, WEBHOOK, scheme_of
 
 
 class Deliverer:

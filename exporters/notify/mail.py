@@ -15,8 +15,8 @@ from email.utils import formatdate
 
 from exporters.notify.deadline import Deadline
 from exporters.notify.settings import Settings
-from quotas.contacts import mail_address
-from quotas.messages import Parcel, Receipt
+from quotas.messages.routing import Parcel, Receipt
+from quotas.model.contacts import mail_address
 
 PERMANENT = 500
 

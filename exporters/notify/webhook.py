@@ -22,7 +22,7 @@ from urllib3.util import parse_url
 
 from exporters.notify.deadline import Deadline
 from exporters.notify.settings import Settings
-from quotas.messages import Parcel, Receipt, as_json
+from quotas.messages.routing import Parcel, Receipt, as_json
 
 TRY_AGAIN = frozenset({408, 425, 429})
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address

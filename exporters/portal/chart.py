@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from exporters.api.reads import Moved
-from exporters.board import Standing
 from exporters.portal.words import Words
-from quotas.pacing import Curve, allowance_ucr
-from quotas.units import Period, month_start_s
+from exporters.startup_status import Standing
+from quotas.ledger.forecast import Curve, allowance_ucr
+from quotas.model.units import Period, month_start_s
 
 WIDTH, HEIGHT = 640, 240
 LEFT, RIGHT, TOP, BOTTOM = 8, 632, 22, 208

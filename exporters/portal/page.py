@@ -11,9 +11,9 @@ from exporters.api.problems import Problem
 from exporters.portal.chart import burn_down, outlook
 from exporters.portal.words import Words
 from quotas.book import Book
-from quotas.notices import LIVE_NOTICES
-from quotas.reminders import SNOOZABLE
-from quotas.requests import LIVE_REQUESTS
+from quotas.decisions.notices import LIVE_NOTICES
+from quotas.enforcement.reminders import SNOOZABLE
+from quotas.queue.requests import LIVE_REQUESTS
 
 ROWS, MOST_LIVE = 10, 100
 SNOOZES_S = {"30m": 1800, "1h": 3600, "2h": 7200}

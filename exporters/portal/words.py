@@ -15,7 +15,7 @@ from babel.units import format_unit
 from starlette.requests import Request
 
 from exporters.portal.french import FRENCH
-from quotas.units import DAY_S, HOUR_S, format_credits, parse_instant
+from quotas.model.units import DAY_S, HOUR_S, format_credits, parse_instant
 
 LANGUAGES = {"en": "English", "fr": "Français"}
 COOKIE = "cohortd_language"

@@ -7,11 +7,11 @@ from typing import Any
 
 from sqlalchemy import Column, Table
 
-from quotas.metering import Run
-from quotas.notices import Intent, Notice
-from quotas.requests import Request
-from quotas.snapshot import Excess
-from quotas.tables import EXCESS, INTENT, NOTICE, REQUEST, RUN
+from quotas.book.schema import EXCESS, INTENT, NOTICE, REQUEST, RUN
+from quotas.decisions.notices import Intent, Notice
+from quotas.decisions.snapshot import Excess
+from quotas.metering.runs import Run
+from quotas.queue.requests import Request
 
 
 def columns_of(table: Table, kind: type[Any]) -> tuple[Column[Any], ...]:

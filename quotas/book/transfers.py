@@ -10,10 +10,10 @@ from functools import cache
 
 from sqlalchemy import Connection, Dialect, Table, bindparam, func, select
 
+from quotas.book.schema import BALANCE, ENTRY, TRANSFER
 from quotas.book.upserts import adding
-from quotas.corrections import Refused
-from quotas.ledger import Transfer
-from quotas.tables import BALANCE, ENTRY, TRANSFER
+from quotas.ledger.corrections import Refused
+from quotas.ledger.transfers import Transfer
 
 GENESIS = "0" * 64
 KEYS_AT_ONCE = 500

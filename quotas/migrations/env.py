@@ -3,7 +3,7 @@
 from alembic import context
 from sqlmodel import SQLModel
 
-import quotas.tables  # noqa: F401  (fills SQLModel.metadata, which autogenerate compares)
+import quotas.book.schema  # noqa: F401  (fills SQLModel.metadata, which autogenerate compares)
 from quotas.migrations.guards import behave_as_sqlite
 
 context.configure(

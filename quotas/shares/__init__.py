@@ -1,9 +1,1 @@
-"""What is each startup's share of scarce GPUs? An exact, explained, deterministic division.
-
-`allocate` takes and gives JSON; `read_problem`, `lay_out` and `divide_pool` are its parts.
-"""
-
-from quotas.shares.answer import allocate
-from quotas.shares.problem import Node, Problem, ProblemError, read_problem
-
-__all__ = ["Node", "Problem", "ProblemError", "allocate", "read_problem"]
+"""Each startup's share of scarce GPUs: the program's problem, and the engine that divides it."""

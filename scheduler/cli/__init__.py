@@ -8,29 +8,17 @@ import typer
 from sqlalchemy.exc import OperationalError
 
 from quotas.book import BookError, BookUnreachable
-from quotas.program import ProgramError
-from scheduler.cli import (
-    arming,
-    closings,
-    demo,
-    enforcement,
-    grants,
-    holds,
-    notices,
-    prices,
-    refunds,
-    reports,
-    requests,
-    serve,
-    shares,
-    shows,
-    starts,
-    statements,
-    tokens,
-)
+from quotas.model.program import ProgramError
+from scheduler.cli.access import tokens
+from scheduler.cli.credits import grants, holds, prices, refunds
 from scheduler.cli.database import with_database
+from scheduler.cli.look import inspect, reports, statements
+from scheduler.cli.setup import arm, run, serve
+from scheduler.cli.shares import allocate, requests
+from scheduler.cli.stops import notices, overrides, release_all
 from scheduler.clouds.base import CloudError
 from scheduler.config import ConfigError
+from scheduler.demo import live
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -38,9 +26,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Compute-credit scheduler and GPU quota daemon for startup programs on Scaleway.",
 )
-STEERING = (enforcement, arming, closings, notices, requests)
+STEERING = (overrides, arm, release_all, notices, requests)
 BOOKS = (grants, holds, prices, refunds, reports, statements)
-for module in (*STEERING, starts, serve, tokens, shows, *BOOKS, shares, demo):
+for module in (*STEERING, run, serve, tokens, inspect, *BOOKS, allocate, live):
     module.register(app)
 with_database(app)
 

@@ -12,7 +12,7 @@ import structlog
 import typer
 
 from quotas.book import Address
-from quotas.units import parse_duration
+from quotas.model.units import parse_duration
 from scheduler.clock import monotonic, pause
 from scheduler.clouds.permissions import LIMITS, ScalewayPermissions
 from scheduler.clouds.scaleway import ScalewayCloud, client_of
@@ -110,7 +110,7 @@ def log_to_stderr(*, as_json: bool) -> None:
 
 
 LONGEST_CYCLE_S = 30
-"""With what a cycle takes itself, less than quotas.metering.SHORTEST_BOUNCE_S: an edit of a
+"""With what a cycle takes itself, less than quotas.metering.runs.SHORTEST_BOUNCE_S: an edit of a
 server in a longer gap would make its time free."""
 
 

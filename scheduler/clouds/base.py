@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from quotas.observation import Cause, Offer, Server, Sweep
+from quotas.model.observation import Cause, Offer, Server, Sweep
 
 
 class CloudError(Exception):

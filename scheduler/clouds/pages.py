@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from quotas.observation import Cause
+from quotas.model.observation import Cause
 from scheduler.clouds.base import CloudError
 
 Item = TypeVar("Item")

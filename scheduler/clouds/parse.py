@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from decimal import ROUND_HALF_EVEN, Decimal
 
-from quotas.observation import Offer, Server
-from quotas.units import UCR_PER_CREDIT, parse_instant
+from quotas.model.observation import Offer, Server
+from quotas.model.units import UCR_PER_CREDIT, parse_instant
 from scheduler.clouds.base import Malformed, Project
 from scheduler.clouds.pages import Inconsistent, Page
 from scheduler.clouds.replies import Answer

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from quotas.access import Policy, Principal, Rule
+from quotas.iam.policies import Policy, Principal, Rule
 from scheduler.clouds.base import Malformed
 from scheduler.clouds.pages import Inconsistent, Page
 from scheduler.clouds.parse import Record, named, record, text_of, uuid_of

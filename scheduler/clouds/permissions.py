@@ -13,7 +13,7 @@ from scaleway import Client  # type: ignore[import-untyped]  # ships no py.typed
 from scaleway.iam.v1alpha1 import IamV1Alpha1API  # type: ignore[import-untyped]  # the same
 from scaleway.iam.v1alpha1.types import RuleSpecs  # type: ignore[import-untyped]  # the same
 
-from quotas.access import Policy, Principal, Rule
+from quotas.iam.policies import Policy, Principal, Rule
 from scheduler.clouds.bridge import Exchange, through
 from scheduler.clouds.pages import Page, check_edges, collect
 from scheduler.clouds.parse import checked_uuid

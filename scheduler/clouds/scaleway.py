@@ -22,7 +22,7 @@ from scaleway.instance.v1 import (  # type: ignore[import-untyped]  # the same
     ServerAction,
 )
 
-from quotas.observation import Complete, Offer, Partial, Server, Sweep, Unknown
+from quotas.model.observation import Complete, Offer, Partial, Server, Sweep, Unknown
 from scheduler import clock
 from scheduler.clouds.base import CloudError, Malformed, Project
 from scheduler.clouds.bridge import Exchange, through

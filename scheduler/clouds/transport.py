@@ -17,7 +17,7 @@ import tenacity
 import urllib3
 from requests.adapters import BaseAdapter, HTTPAdapter
 
-from quotas.observation import Cause
+from quotas.model.observation import Cause
 from scheduler.clouds.base import (
     CloudError,
     Forbidden,

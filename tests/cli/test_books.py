@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from quotas.book.commit import apply_program
+from quotas.book.cycle.commit import apply_program
+from quotas.book.schema import RUN
 from quotas.book.session import FILE_NAME, Book
 from quotas.book.transfers import post
-from quotas.ledger import charge_transfer
-from quotas.tables import RUN
-from quotas.units import Period, format_instant
+from quotas.ledger.transfers import charge_transfer
+from quotas.model.units import Period, format_instant
 from tests.builders import a_balance_of, a_grant, a_program, a_run, a_startup
 from tests.cli.command import Ran, environment, here
 from tests.quotas.book.rows import digest, thaw

@@ -16,7 +16,7 @@ import pytest
 
 import scheduler
 from quotas.book.session import FILE_NAME
-from quotas.units import parse_instant
+from quotas.model.units import parse_instant
 
 from .command import MAIN, REPO, Ran, cohortd, environment, hear_interrupts, here
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from quotas.book import Book
-from quotas.book.commit import apply_program
-from quotas.book.responses import acknowledge, give_test
-from quotas.words import unbroken_s
+from quotas.book.actions.notices import acknowledge, give_test
+from quotas.book.cycle.commit import apply_program
+from quotas.decisions.overrides import unbroken_s
 from scheduler.clock import SystemClock
 from tests.builders import YEAR_S, a_program, a_startup
 from tests.cli.command import here

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from quotas.book import Book, responses
-from quotas.book.commit import apply_program, commit
-from quotas.book.state import load
+from quotas.book import Book
+from quotas.book.actions import notices
+from quotas.book.cycle.commit import apply_program, commit
+from quotas.book.cycle.state import load
 from scheduler.clock import SystemClock
 from tests.builders import a_notice
 from tests.quotas.book.rows import digest, lease_of, result_of
@@ -91,13 +92,13 @@ def test_a_test_notice_reaches_every_channel_and_its_answer_is_kept(state: Path)
     """`tested` is None until somebody acknowledges; then it is when."""
     book = Book.open_existing(state)
     ran = here("notice", "test", "acme", "--state", state, "--json")
-    assert ran.code == 0 and responses.tested(book, "acme") is None
+    assert ran.code == 0 and notices.tested(book, "acme") is None
     found = {row["id"]: row for row in here("notice", "list", "--state", state, "--json").json}
     sent = found[ran.json["id"]]["messages"]
     assert [each["to"] for each in sent] == ["cto@example.com", "ops@example.com"]
     assert here("notice", "ack", ran.json["id"], "--state", state).code == 0
-    assert responses.tested(book, "acme") == load_acknowledged(book, ran.json["id"])
-    assert responses.tested(book, "birch") is None
+    assert notices.tested(book, "acme") == load_acknowledged(book, ran.json["id"])
+    assert notices.tested(book, "birch") is None
 
 
 def load_acknowledged(book: Book, number: int) -> int:

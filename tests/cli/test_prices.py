@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from quotas.book.commit import apply_program, keep_offers
+from quotas.book.cycle.commit import apply_program, keep_offers
+from quotas.book.cycle.state import load
+from quotas.book.schema import RUN
 from quotas.book.session import Book
-from quotas.book.state import load
 from quotas.book.transfers import post
-from quotas.ledger import charge_transfer
-from quotas.observation import Offer
-from quotas.tables import RUN
-from quotas.units import Period, format_instant
+from quotas.ledger.transfers import charge_transfer
+from quotas.model.observation import Offer
+from quotas.model.units import Period, format_instant
 from tests.builders import FLAVOR, TYPE, Z, a_grant, a_program, a_run, a_startup
 from tests.cli.command import Ran, environment, here
 from tests.quotas.book.rows import amounts, digest

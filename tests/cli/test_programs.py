@@ -8,10 +8,10 @@ from uuid import UUID
 
 import pytest
 
-from quotas.book import commit
+from quotas.book.cycle import commit
 from quotas.book.session import FILE_NAME, Book
-from quotas.program_file import parse_program
-from scheduler.cli import starts
+from quotas.config.load import parse_program
+from scheduler.cli.setup import run
 from tests.scheduler.rig import Rig, offer, server
 
 from .command import cohortd
@@ -177,7 +177,7 @@ def test_a_file_that_changes_nothing_is_planned_and_applied_above_the_budget(
     joins = PROGRAM[BIRCH:].replace("birch", "cedar").replace('"2000"', '"4000"')
     desk.write(PROGRAM[:BIRCH] + joins)
     with monkeypatch.context() as before:
-        for module in (commit, starts):
+        for module in (commit, run):
             before.setattr(module, "refuse_grants", lambda *_: None)
         assert desk.run("apply", "--confirm", "trial").code == 0
     book = desk.in_force()

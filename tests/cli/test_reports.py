@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from quotas.book.audit import account_sums
-from quotas.book.deeds import perform
+from quotas.book.actions.commands import Deed, GrantOrder, RefundOrder, VoidOrder
+from quotas.book.actions.execute import perform
+from quotas.book.reads.audit import account_sums
 from quotas.book.session import Book
-from quotas.journal import ledger_account
-from quotas.orders import Deed, GrantOrder, RefundOrder, VoidOrder
-from quotas.units import UCR_PER_CREDIT, format_instant, parse_instant
+from quotas.ledger.export import ledger_account
+from quotas.model.units import UCR_PER_CREDIT, format_instant, parse_instant
 from tests.cli.command import Ran, here
 from tests.scheduler import rig as rigs
 from tests.scheduler.rig import Rig, server

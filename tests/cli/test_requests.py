@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from quotas.book.commit import apply_program
+from quotas.book.cycle.commit import apply_program
+from quotas.book.schema import OFFER, REQUEST, RUN
 from quotas.book.session import Book
-from quotas.observation import Offer
-from quotas.program import Pool
-from quotas.tables import OFFER, REQUEST, RUN
+from quotas.model.observation import Offer
+from quotas.model.program import Pool
 from tests.builders import (
     BIG_FLAVOR,
     BIG_TYPE,

@@ -13,9 +13,9 @@ import pytest
 
 from exporters.api.models import CreditsAnswer
 from quotas.book import Book
-from quotas.book.requests import open_request
-from quotas.program import Startup, Tenure
-from quotas.requests import Ask
+from quotas.book.actions.requests import open_request
+from quotas.model.program import Startup, Tenure
+from quotas.queue.requests import Ask
 from tests.cli.command import REPO, here
 from tests.cli.desk import PROGRAM, Desk
 from tests.exporters.api.site import site

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from quotas.book.deeds import perform
+from quotas.book.actions.commands import Deed, GrantOrder, RefundOrder
+from quotas.book.actions.execute import perform
+from quotas.book.reads.statements import close_months
 from quotas.book.session import Book
-from quotas.book.statements import close_months
-from quotas.orders import Deed, GrantOrder, RefundOrder
-from quotas.units import format_instant, month_start_s, parse_instant
+from quotas.model.units import format_instant, month_start_s, parse_instant
 from tests.quotas.book.rows import filled
 from tests.scheduler import rig as rigs
 from tests.scheduler.rig import Rig, server

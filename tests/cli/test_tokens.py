@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from quotas.book import Book
-from quotas.book.tokens import find_token, list_tokens
-from quotas.tokens import fingerprint
+from quotas.book.actions.tokens import find_token, list_tokens
+from quotas.model.tokens import fingerprint
 
 from .desk import Desk
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from quotas.units import format_instant
+from quotas.model.units import format_instant
 from tests.cli.command import Ran, here
 from tests.cli.desk import PROGRAM
 from tests.cli.test_books import digest_of

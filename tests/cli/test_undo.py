@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from quotas.book import Book
-from quotas.book import undo as undo_module
-from quotas.book.undo import undo
-from quotas.book.verify import verify
-from quotas.book.words import say
-from quotas.words import Word
-from scheduler.cli import enforcement
+from quotas.book.actions import undo as undo_module
+from quotas.book.actions.overrides import say
+from quotas.book.actions.undo import undo
+from quotas.book.verify.verify import verify
+from quotas.decisions.overrides import Word
+from scheduler.cli.stops import overrides
 from tests.cli.command import Ran, here
 from tests.scheduler.rig import NOTICE_S, RATE, T0, Rig, server
 
@@ -26,7 +26,7 @@ GRANT = "grant:acme:g1"
 def stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
     """A book on disk in which an operator's word stopped acme's one server, seen off."""
     rig = Rig(book=Book.open(tmp_path))
-    monkeypatch.setattr(enforcement, "SystemClock", lambda: rig.clock)
+    monkeypatch.setattr(overrides, "SystemClock", lambda: rig.clock)
     rig.cloud.add(server())
     rig.run()
     say(rig.book, Word("level", "acme", "stopped", T0, None, "ann", "the wrong startup"))

@@ -50,7 +50,7 @@ def main() -> None:
     import atheris
 
     options = sys.argv[1:] or [f"-runs={RUNS}", f"-seed={SEED}"]
-    with atheris.instrument_imports(include=["scheduler.clouds", "quotas.observation"]):
+    with atheris.instrument_imports(include=["scheduler.clouds", "quotas.model.observation"]):
         known = claims()
     atheris.Setup([sys.argv[0], *options], one_input(known))
     atheris.Fuzz()

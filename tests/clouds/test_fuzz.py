@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from quotas.observation import Complete, Partial, Unknown
+from quotas.model.observation import Complete, Partial, Unknown
 from scheduler.clouds.base import CloudError
 
 from .recordings import ABSENT, paths, read

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from quotas.access import Rule
-from quotas.observation import Complete, Partial, Unknown
+from quotas.iam.policies import Rule
+from quotas.model.observation import Complete, Partial, Unknown
 from scheduler.clouds import permissions, scaleway
 from scheduler.clouds.base import CloudError
 

@@ -9,15 +9,8 @@ from typing import Any
 import pytest
 import requests
 
-from quotas.access import Rule
-from scheduler.clouds.base import (
-    CloudError,
-    Conflict,
-    Forbidden,
-    Malformed,
-    NotFound,
-    ServerFault,
-)
+from quotas.iam.policies import Rule
+from scheduler.clouds.base import CloudError, Conflict, Forbidden, Malformed, NotFound, ServerFault
 from scheduler.clouds.pages import Inconsistent
 from scheduler.clouds.permissions import LIMITS, ScalewayPermissions
 from scheduler.clouds.scaleway import client_of

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
-from quotas.observation import Complete, Unknown
+from quotas.model.observation import Complete, Unknown
 from scheduler.clouds.base import (
     CloudError,
     Conflict,

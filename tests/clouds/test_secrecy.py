@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 import requests
 
-from quotas.observation import Unknown
+from quotas.model.observation import Unknown
 from scheduler.clouds.base import CloudError
 
 from .wire import SECRET_KEY, ZONE, Reply, rig, server_id

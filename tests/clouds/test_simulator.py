@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import requests
 
-from quotas.observation import Cause, Complete, Partial, Server, Unknown
+from quotas.model.observation import Cause, Complete, Partial, Server, Unknown
 from scheduler.clouds.base import Conflict, KeyRefused, NotFound
 from scheduler.clouds.scaleway import ScalewayCloud
 from scheduler.clouds.transport import Limits

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from quotas.observation import Cause, Complete, Unknown
+from quotas.model.observation import Cause, Complete, Unknown
 from scheduler.clouds.base import Malformed, Throttled, Unreachable
 from scheduler.clouds.transport import Limits
 

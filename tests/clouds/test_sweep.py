@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 import requests
 
-from quotas.observation import Cause, Complete, Partial, Sweep, Unknown
+from quotas.model.observation import Cause, Complete, Partial, Sweep, Unknown
 from scheduler.clouds.transport import Limits
 
 from .wire import ORGANIZATION, ZONE, Reply, listing, paged, query, rig, server_id, server_json

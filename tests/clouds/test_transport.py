@@ -10,14 +10,8 @@ import pytest
 import requests
 import urllib3
 
-from quotas.observation import Cause, Complete, Unknown
-from scheduler.clouds.base import (
-    CloudError,
-    Malformed,
-    ServerFault,
-    Throttled,
-    Unreachable,
-)
+from quotas.model.observation import Cause, Complete, Unknown
+from scheduler.clouds.base import CloudError, Malformed, ServerFault, Throttled, Unreachable
 from scheduler.clouds.scaleway import ScalewayCloud
 from scheduler.clouds.transport import Limits
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from quotas.messages import Message, Parcel
+from quotas.messages.routing import Message, Parcel
 
 CTO = "mailto://cto@example.com"
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from exporters.metrics import Metrics
-from quotas.snapshot import Decision
+from quotas.decisions.snapshot import Decision
 from quotas.view import View
 from tests.scheduler.rig import Rig, program, server
 

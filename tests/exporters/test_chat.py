@@ -11,7 +11,7 @@ from apprise.plugins.discord import NotifyDiscord
 
 from exporters.notify.deliver import Deliverer
 from exporters.notify.settings import Settings
-from quotas.contacts import CHAT
+from quotas.model.contacts import CHAT
 
 from .parcels import a_message, a_parcel
 from .receivers import Hook, http_server

@@ -13,7 +13,7 @@ from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from exporters.dashboards import DASHBOARDS
-from exporters.dashboards.house import to_json
+from exporters.dashboards.panels import to_json
 
 from .boards import BOARDS, Asked, annotations, asked, board, panels
 

@@ -13,12 +13,12 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from exporters.metrics import BALANCES, Metrics, MetricsServer
-from quotas.book.outbox import Pending
-from quotas.closing import ClosingView
-from quotas.levels import LEVELS
-from quotas.observation import Cause, Unknown
-from quotas.snapshot import Decision
-from quotas.units import HOUR_S, UCR_PER_CREDIT
+from quotas.book.cycle.outbox import Pending
+from quotas.decisions.levels import LEVELS
+from quotas.decisions.snapshot import Decision
+from quotas.iam.closing import ClosingView
+from quotas.model.observation import Cause, Unknown
+from quotas.model.units import HOUR_S, UCR_PER_CREDIT
 from quotas.view import View
 from tests.builders import a_notice
 from tests.scheduler.rig import T0, ZONE, Rig, program, server

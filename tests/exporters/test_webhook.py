@@ -18,7 +18,7 @@ import pytest
 from exporters.notify.deliver import Deliverer
 from exporters.notify.settings import Settings, SettingsError, read_settings
 from exporters.notify.webhook import is_public
-from quotas.messages import Receipt
+from quotas.messages.routing import Receipt
 
 from .parcels import a_message, a_parcel
 from .receivers import Hook, dripping, http_server

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from exporters.api.read_model import REOPEN_DATABASE_S
 from exporters.api.reads import StartupReads
-from exporters.api.source import REOPEN_DATABASE_S
 from quotas.book import Address
 from quotas.book.session import FILE_NAME
 from scheduler.cycle import Cycle
-from scheduler.inbox import InboxDrain
+from scheduler.jobs.inbox import InboxDrain
 from scheduler.timing import Timing
 from tests.exporters.api.site import NOW_S, Site, site
 from tests.exporters.api.test_writes import GOOD, post

@@ -9,7 +9,7 @@ import pytest
 import structlog
 
 from quotas.book import Address, Book
-from quotas.units import DAY_S, format_instant
+from quotas.model.units import DAY_S, format_instant
 from scheduler.clock import SystemClock
 from tests.cli.command import Ran, environment, here
 from tests.cli.desk import PROGRAM

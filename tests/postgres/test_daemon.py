@@ -8,10 +8,10 @@ from pathlib import Path
 from sqlalchemy import text
 
 from quotas.book import Address, Book
+from quotas.book.actions.tokens import create_token
 from quotas.book.inbox import Inbox, Message
-from quotas.book.tokens import create_token
-from quotas.tokens import Token
-from quotas.units import DAY_S
+from quotas.model.tokens import Token
+from quotas.model.units import DAY_S
 from scheduler.clock import SystemClock
 from tests.scheduler.processes import cohortd, daemon, region
 

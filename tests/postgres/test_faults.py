@@ -12,9 +12,9 @@ from sqlalchemy import Connection, event
 from sqlalchemy.exc import OperationalError
 
 from quotas.book import Address, Book
-from quotas.book.lease import StaleEpoch
-from quotas.book.verify import verify
-from quotas.units import HOUR_S
+from quotas.book.cycle.lease import StaleEpoch
+from quotas.book.verify.verify import verify
+from quotas.model.units import HOUR_S
 from tests.scheduler.rig import NOTICE_S, Rig, digest, program, server
 
 from .server import Server

@@ -8,11 +8,11 @@ import pytest
 from sqlalchemy.exc import IntegrityError, ProgrammingError
 
 from quotas.book import Book, postgresql
-from quotas.book.commit import commit
-from quotas.book.state import load
-from quotas.book.verify import verify
-from quotas.book.watch import watch_of
-from quotas.tables import BALANCE, TRANSFER
+from quotas.book.cycle.commit import commit
+from quotas.book.cycle.state import load
+from quotas.book.reads.changes import watch_of
+from quotas.book.schema import BALANCE, TRANSFER
+from quotas.book.verify.verify import verify
 from tests.quotas.book.rows import charges, digest, filled, lease_of, result_of
 
 from .server import Server

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from quotas.book import Address, Book
-from quotas.book.verify import verify
+from quotas.book.verify.verify import verify
 from tests.quotas.book.rows import digest
 from tests.sim.evidence import evidence_of
 from tests.sim.play import Play

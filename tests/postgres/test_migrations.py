@@ -57,8 +57,8 @@ SPEAKS_SQLITE = re.compile(
 )
 MAY = {
     "quotas/book/sqlite.py": "is SQLite's side of the book",
-    "quotas/book/history.py": "has a branch for each",
-    "quotas/book/watch.py": "has a class for each",
+    "quotas/book/reads/history.py": "has a branch for each",
+    "quotas/book/reads/changes.py": "has a class for each",
     "quotas/book/inbox.py": "is a SQLite file beside either book",
 }
 

@@ -16,12 +16,12 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, InternalError, Operationa
 from sqlmodel import SQLModel
 
 from quotas.book import Address, Book, BookError, BookUnreachable, postgresql
-from quotas.book import verify as verification
-from quotas.book.lease import Lease, StaleEpoch, acquire, fence
-from quotas.book.verify import verify
-from quotas.book.watch import watch_of
+from quotas.book.cycle.lease import Lease, StaleEpoch, acquire, fence
+from quotas.book.reads.changes import watch_of
+from quotas.book.schema import BALANCE
+from quotas.book.verify import verify as verification
+from quotas.book.verify.verify import verify
 from quotas.migrations.guards import behave_as_sqlite
-from quotas.tables import BALANCE
 from tests.quotas.book.rows import amounts, digest, filled
 
 from .server import Server

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from quotas.balances import balance
-from quotas.charging import post_due
-from quotas.decide import Decided, decide
-from quotas.guard import Enforcement
-from quotas.ledger import GrantBalance
-from quotas.metering import Run, meter
-from quotas.notices import LIVE_NOTICES, Intent, Notice
-from quotas.observation import Server
-from quotas.program import Program
-from quotas.requests import Request
-from quotas.snapshot import Excess, Snapshot
+from quotas.decisions.disruption_budget import Enforcement
+from quotas.decisions.notices import LIVE_NOTICES, Intent, Notice
+from quotas.decisions.snapshot import Excess, Snapshot
+from quotas.enforcement.decide import Decided, decide
+from quotas.ledger.balance import balance
+from quotas.ledger.posting import post_due
+from quotas.ledger.transfers import GrantBalance
+from quotas.metering.runs import Run, meter
+from quotas.model.observation import Server
+from quotas.model.program import Program
+from quotas.queue.requests import Request
 from tests.builders import CATALOGUE, TO_DIVIDE, Z, seen, unknown
 
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quotas.balances import Balance, balance, exhaustion_s
-from quotas.ledger import GrantBalance, burn_order
-from quotas.units import Period
+from quotas.ledger.balance import Balance, balance, exhaustion_s
+from quotas.ledger.transfers import GrantBalance, burn_order
+from quotas.model.units import Period
 from tests.builders import Z, a_balance_of, a_run
 
 HOUR_S = 3600

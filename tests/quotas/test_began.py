@@ -7,21 +7,21 @@ from typing import Any
 
 import pytest
 
-from quotas.decide import decide
-from quotas.guard import Enforcement
-from quotas.levels import out_of_credits, told_to_stop
-from quotas.limits import over_limit
-from quotas.metering import Catalogue, Metered, Run, meter
-from quotas.observation import Server
-from quotas.owners import Line
-from quotas.pace import limits, paces
-from quotas.pricing import Prices, Version
-from quotas.program import Policy, Pool, Program, Tenure
-from quotas.rating import rated
-from quotas.reclaim import borrowed, leaked
-from quotas.snapshot import Excess, Snapshot
-from quotas.units import DAY_S, HOUR_S
-from quotas.words import Word
+from quotas.decisions.disruption_budget import Enforcement
+from quotas.decisions.levels import out_of_credits, told_to_stop
+from quotas.decisions.overrides import Word
+from quotas.decisions.snapshot import Excess, Snapshot
+from quotas.enforcement.decide import decide
+from quotas.metering.prices import Prices, Version
+from quotas.metering.rating import rated
+from quotas.metering.runs import Catalogue, Metered, Run, meter
+from quotas.model.observation import Server
+from quotas.model.program import Policy, Pool, Program, Tenure
+from quotas.model.units import DAY_S, HOUR_S
+from quotas.queue.claims import Line
+from quotas.rules.limit import over_limit
+from quotas.rules.pace import limits, paces
+from quotas.rules.reclaim import borrowed, leaked
 from tests.builders import (
     BIG_TYPE,
     CATALOGUE,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from quotas.access import Policy, Principal, Rule
-from quotas.bypasses import Bypass, bypasses
+from quotas.iam.bypasses import Bypass, bypasses
+from quotas.iam.policies import Policy, Principal, Rule
 
 PROJECTS = {"acme": ("p-acme",), "birch": ("p-birch",)}
 OWNER = Principal("user", "u1", "owner@example.com", is_owner=True)

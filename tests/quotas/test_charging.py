@@ -7,11 +7,11 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quotas.charging import Posting, post_due
-from quotas.ledger import GrantBalance, Transfer, burn_order
-from quotas.metering import Run
-from quotas.program import Program
-from quotas.units import Period, cost_ucr, parse_instant
+from quotas.ledger.posting import Posting, post_due
+from quotas.ledger.transfers import GrantBalance, Transfer, burn_order
+from quotas.metering.runs import Run
+from quotas.model.program import Program
+from quotas.model.units import Period, cost_ucr, parse_instant
 from tests.builders import Z, a_balance_of, a_program, a_run, a_startup, metered
 
 

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quotas.closing import (
+from quotas.decisions.notices import Intent
+from quotas.iam.closing import (
     CLOSE,
     LAST_PAUSE_S,
     LOOK_AGAIN_S,
@@ -23,8 +24,7 @@ from quotas.closing import (
     projects_at,
     seen_as,
 )
-from quotas.notices import Intent
-from quotas.program import Tenure
+from quotas.model.program import Tenure
 from tests.builders import a_program, a_startup
 
 Held = dict[str, int | str]

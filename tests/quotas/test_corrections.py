@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quotas.corrections import (
+from quotas.ledger.corrections import (
     Charge,
     Refunded,
     Refused,
@@ -20,8 +20,8 @@ from quotas.corrections import (
     refund_transfers,
     void_transfer,
 )
-from quotas.ledger import Entry, Transfer
-from quotas.units import Period, cost_ucr
+from quotas.ledger.transfers import Entry, Transfer
+from quotas.model.units import Period, cost_ucr
 from tests.builders import YEAR_S, a_balance_of
 
 SPAN = Period(1_000, 1_200)

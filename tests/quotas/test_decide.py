@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quotas.decide import decide
-from quotas.limits import over_limit
-from quotas.notices import SEND_WITHIN_S, Intent, settle
-from quotas.program import Program
-from quotas.promises import FIRST_RETRY_S, LAST_RETRY_S
-from quotas.snapshot import Snapshot
-from quotas.units import DAY_S
+from quotas.decisions.notices import SEND_WITHIN_S, Intent, settle
+from quotas.decisions.snapshot import Snapshot
+from quotas.enforcement.decide import decide
+from quotas.enforcement.stop_lifecycle import FIRST_RETRY_S, LAST_RETRY_S
+from quotas.model.program import Program
+from quotas.model.units import DAY_S
+from quotas.rules.limit import over_limit
 from tests.builders import (
     TYPE,
     YEAR_S,

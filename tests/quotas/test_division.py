@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from quotas import division
-from quotas.balances import balance
-from quotas.division import Share, divide
-from quotas.metering import Catalogue
-from quotas.program import Policy
-from quotas.shares import allocate
+from quotas.ledger.balance import balance
+from quotas.metering.runs import Catalogue
+from quotas.model.program import Policy
+from quotas.shares import allocation
+from quotas.shares.allocation import Share, divide
+from quotas.shares.engine import allocate
 from tests.builders import FLAVOR, RATE, a_balance_of, a_program, a_startup
 
 HOUR_S = 3_600
@@ -59,7 +59,7 @@ def test_credits_beyond_a_pool_are_no_limit(monkeypatch: pytest.MonkeyPatch) -> 
         asked_of_shares.append(problem)
         return allocate(problem)
 
-    monkeypatch.setattr(division, "allocate", noted)
+    monkeypatch.setattr(allocation, "allocate", noted)
     one, other = (shared(gpus * RATE, HOUR_S, asked=60) for gpus in (1_000, 900_000))
     assert one == other
     assert (one.share, one.ceiling, one.limited_by) == (40, 40, "capacity")

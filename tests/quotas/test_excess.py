@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from quotas.decide import decide
-from quotas.division import Share
-from quotas.excess import excesses, moved
-from quotas.owners import owners_waiting
-from quotas.program import Pool
-from quotas.requests import Request
-from quotas.snapshot import Excess, Snapshot
+from quotas.decisions.snapshot import Excess, Snapshot
+from quotas.enforcement.decide import decide
+from quotas.model.program import Pool
+from quotas.queue.claims import owners_waiting
+from quotas.queue.requests import Request
+from quotas.rules.overuse import excesses, moved
+from quotas.shares.allocation import Share
 from tests.builders import (
     BIG_FLAVOR,
     BIG_TYPE,

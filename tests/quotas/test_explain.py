@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from quotas.explain import explain, recompute
-from quotas.reasons import RULES, STILL_OF_2, VERSION, rule_of, version_of
-from quotas.sentences import Inputs
-from quotas.snapshot import Decision
-from quotas.units import DAY_S, HOUR_S
+from quotas.decisions.explain import explain, recompute
+from quotas.decisions.reasons import RULES, STILL_OF_2, VERSION, rule_of, version_of
+from quotas.decisions.sentences import Inputs
+from quotas.decisions.snapshot import Decision
+from quotas.model.units import DAY_S, HOUR_S
 
 SERVER = {"startup": "acme", "server": "train"}
 WORD = {"actor": "ann", "said_s": 60, "until_s": HOUR_S, "said": "a fire drill"}

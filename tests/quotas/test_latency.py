@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quotas.latency import LATEST, Stop, longest_s, measured_s
+from quotas.metering.stop_latency import LATEST, Stop, longest_s, measured_s
 
 DEFAULT_S = 300
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from quotas.leavers import with_leavers
-from quotas.program import Cohort, Program, Startup, Tenure
+from quotas.model.former_members import with_leavers
+from quotas.model.program import Cohort, Program, Startup, Tenure
 
 
 def program(*startups: Startup, starts_s: int = 0) -> Program:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quotas.ledger import (
+from quotas.ledger.transfers import (
     Entry,
     Transfer,
     burn_order,
@@ -15,7 +15,7 @@ from quotas.ledger import (
     expiry_transfer,
     grant_transfer,
 )
-from quotas.units import Period
+from quotas.model.units import Period
 from tests.builders import a_balance_of, a_run
 
 HOUR = Period(0, 3600)

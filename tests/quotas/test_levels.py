@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from quotas.decide import decide
-from quotas.ledger import GrantBalance
-from quotas.levels import (
+from quotas.decisions.levels import (
     LEVELS,
     exhausted_cause,
     forecasts,
@@ -16,9 +14,11 @@ from quotas.levels import (
     out_of_credits,
     past_the_end,
 )
-from quotas.limits import over_limit
-from quotas.snapshot import Snapshot
-from quotas.units import DAY_S
+from quotas.decisions.snapshot import Snapshot
+from quotas.enforcement.decide import decide
+from quotas.ledger.transfers import GrantBalance
+from quotas.model.units import DAY_S
+from quotas.rules.limit import over_limit
 from tests.builders import YEAR_S, Z, a_balance_of, a_program, a_run, a_snapshot, a_startup, unknown
 
 RESERVE_S = 1800 + 30 + 300

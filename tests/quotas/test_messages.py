@@ -9,10 +9,10 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from quotas.letters import letter
-from quotas.messages import Draft, calm_s, drafts_of, is_quiet, next_end_s
-from quotas.notices import Notice
-from quotas.program import Policy, Program
+from quotas.decisions.notices import Notice
+from quotas.messages.render import letter
+from quotas.messages.routing import Draft, calm_s, drafts_of, is_quiet, next_end_s
+from quotas.model.program import Policy, Program
 from tests.builders import a_notice, a_program, a_startup
 
 PARIS = ZoneInfo("Europe/Paris")

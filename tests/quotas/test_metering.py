@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quotas.metering import SHORTEST_BOUNCE_S, Catalogue, Dispute, Metered, Run, due, meter
-from quotas.observation import Cause, Partial, Server, Sweep
-from quotas.program import Program, Tenure
-from quotas.units import Period, month_start_s
+from quotas.metering.runs import SHORTEST_BOUNCE_S, Catalogue, Dispute, Metered, Run, due, meter
+from quotas.model.observation import Cause, Partial, Server, Sweep
+from quotas.model.program import Program, Tenure
+from quotas.model.units import Period, month_start_s
 from tests.builders import (
     BIG_TYPE,
     CATALOGUE,

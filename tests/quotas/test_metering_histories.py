@@ -7,8 +7,8 @@ from itertools import accumulate, pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quotas.metering import SHORTEST_BOUNCE_S, Dispute, Metered, meter
-from quotas.observation import Server
+from quotas.metering.runs import SHORTEST_BOUNCE_S, Dispute, Metered, meter
+from quotas.model.observation import Server
 from tests.builders import CATALOGUE, Z, a_program, a_server, seen
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from quotas.metering import Dispute, Metered, meter
-from quotas.observation import Server
-from quotas.program import Tenure
-from quotas.units import Period
+from quotas.metering.runs import Dispute, Metered, meter
+from quotas.model.observation import Server
+from quotas.model.program import Tenure
+from quotas.model.units import Period
 from tests.builders import CATALOGUE, FLAVOR, RATE, Z, a_program, a_run, a_server, a_startup, seen
 from tests.quotas.test_metering import only, seconds, step
 

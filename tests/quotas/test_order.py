@@ -4,17 +4,8 @@ from __future__ import annotations
 
 import itertools
 
-from quotas.decide import decide
-from tests.builders import (
-    Z,
-    a_notice,
-    a_program,
-    a_run,
-    a_server,
-    a_snapshot,
-    an_intent,
-    seen,
-)
+from quotas.enforcement.decide import decide
+from tests.builders import Z, a_notice, a_program, a_run, a_server, a_snapshot, an_intent, seen
 
 
 def test_the_newest_failure_speaks_whatever_the_order_of_the_intents() -> None:

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quotas.decide import Decided, decide
-from quotas.pace import Pace, paces
-from quotas.program import Policy, Pool
-from quotas.requests import Request
-from quotas.snapshot import Snapshot
-from quotas.units import DAY_S, HOUR_S, day_start_s
+from quotas.decisions.snapshot import Snapshot
+from quotas.enforcement.decide import Decided, decide
+from quotas.model.program import Policy, Pool
+from quotas.model.units import DAY_S, HOUR_S, day_start_s
+from quotas.queue.requests import Request
+from quotas.rules.pace import Pace, paces
 from tests.builders import FLAVOR, YEAR_S, a_balance_of, a_program, a_run, a_snapshot, a_startup
 
 GRANTED = 365 * 1_000_000

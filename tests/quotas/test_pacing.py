@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quotas.pacing import (
+from quotas.ledger.forecast import (
     Curve,
     Forecast,
     Spend,
@@ -19,7 +19,7 @@ from quotas.pacing import (
     runway_s,
     spent_ucr,
 )
-from quotas.units import DAY_S, HOUR_S, Period
+from quotas.model.units import DAY_S, HOUR_S, Period
 
 TERM = Period(1000, 1000 + 180 * DAY_S)
 AMOUNTS = st.integers(0, 10**15)

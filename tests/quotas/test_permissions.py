@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quotas.access import Policy, Rule
-from quotas.permissions import (
+from quotas.iam.narrowing import (
     KEEP_TAG,
     PARTS,
     TAKEN,
@@ -22,6 +21,7 @@ from quotas.permissions import (
     taken_text,
     to_text,
 )
+from quotas.iam.policies import Policy, Rule
 
 MINE, OTHER = "p-mine", "p-other"
 SETS = (*sorted(TAKEN), *PARTS, "InstancesReadOnly", "InstancesServerStop", "ObjectStorageReadOnly")

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quotas.metering import Catalogue, Metered
-from quotas.pricing import (
+from quotas.metering.prices import (
     SPONSOR,
     STARTUP,
     Prices,
@@ -20,8 +19,9 @@ from quotas.pricing import (
     minute_rounding_ucr,
     version_at,
 )
-from quotas.rating import rated
-from quotas.units import HOUR_S, Period, cost_ucr
+from quotas.metering.rating import rated
+from quotas.metering.runs import Catalogue, Metered
+from quotas.model.units import HOUR_S, Period, cost_ucr
 from tests.builders import FLAVOR, RATE, Z, a_program, a_run, metered
 
 FIRST = Version(1, 0, 100, 0, STARTUP)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quotas.program import Cohort, Grant, Policy, Pool, Program, Startup, Tenure
+from quotas.model.program import Cohort, Grant, Policy, Pool, Program, Startup, Tenure
 
 INSTANTS = st.integers(0, 4_102_444_800)
 NAMES = st.from_regex(r"[a-z0-9][a-z0-9-]{0,20}", fullmatch=True)

@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from quotas.program import ProgramError
-from quotas.program_diff import Change, Usage, diff
+from quotas.config.diff import Change, Usage, diff
+from quotas.model.program import ProgramError
 from tests.quotas.program_texts import ACME, BRIGHT, GOOD
 from tests.quotas.test_program_file import good
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from quotas import program_shape
-from quotas.program import Policy, Program, ProgramError
-from quotas.program_file import parse_program
-from quotas.units import UCR_PER_CREDIT, format_instant
+from quotas.config import schema
+from quotas.config.load import parse_program
+from quotas.model.program import Policy, Program, ProgramError
+from quotas.model.units import UCR_PER_CREDIT, format_instant
 from tests.quotas.program_texts import BAD, GOOD
 
 DOCS = Path(__file__).parents[2] / "docs" / "program-file.md"
@@ -79,7 +79,7 @@ def test_docs_name_every_key() -> None:
     documented = set(re.findall(r"^\| `(?:\w+\.)?(\w+)` \|", DOCS.read_text(), re.MULTILINE))
     tables = [
         table
-        for table in vars(program_shape).values()
+        for table in vars(schema).values()
         if isinstance(table, type) and issubclass(table, BaseModel)
     ]
     keys = {key for table in tables for key in table.model_fields if key not in {"id", "from_"}}

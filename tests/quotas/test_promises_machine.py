@@ -13,11 +13,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from quotas.decide import Decided
-from quotas.guard import Enforcement, Stop, first_told
-from quotas.notices import LIVE_INTENTS, Notice
-from quotas.program import Policy, Program
-from quotas.words import EVERYONE, Word
+from quotas.decisions.disruption_budget import Enforcement, Stop, first_told
+from quotas.decisions.notices import LIVE_INTENTS, Notice
+from quotas.decisions.overrides import EVERYONE, Word
+from quotas.enforcement.decide import Decided
+from quotas.model.program import Policy, Program
 from tests.builders import BIG_TYPE, TYPE, a_balance_of, a_program, a_server, a_startup, as_shadow
 from tests.quotas.desk import Desk
 

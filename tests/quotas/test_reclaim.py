@@ -7,25 +7,17 @@ from typing import Any
 
 import pytest
 
-from quotas.balances import balance
-from quotas.decide import Decided, decide
-from quotas.levels import exhausted_cause
-from quotas.notices import Notice
-from quotas.owners import owners_waiting
-from quotas.program import Pool, Startup
-from quotas.reclaim import suspended
-from quotas.snapshot import UNREAD, Snapshot
-from quotas.units import DAY_S
-from quotas.words import EVERYONE, Word
-from tests.builders import (
-    BIG_FLAVOR,
-    FLAVOR,
-    a_balance_of,
-    a_program,
-    a_run,
-    a_snapshot,
-    a_startup,
-)
+from quotas.decisions.levels import exhausted_cause
+from quotas.decisions.notices import Notice
+from quotas.decisions.overrides import EVERYONE, Word
+from quotas.decisions.snapshot import UNREAD, Snapshot
+from quotas.enforcement.decide import Decided, decide
+from quotas.ledger.balance import balance
+from quotas.model.program import Pool, Startup
+from quotas.model.units import DAY_S
+from quotas.queue.claims import owners_waiting
+from quotas.rules.reclaim import suspended
+from tests.builders import BIG_FLAVOR, FLAVOR, a_balance_of, a_program, a_run, a_snapshot, a_startup
 from tests.quotas.test_excess import HOUR_S, asks
 
 NOW_S = 10 * HOUR_S

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from quotas.reminders import shortfall
+from quotas.enforcement.reminders import shortfall
 from tests.builders import a_notice, an_intent
 
 GIVEN_S = 1_000

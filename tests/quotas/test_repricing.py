@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quotas.corrections import Charge, Refunded, refund_transfers
-from quotas.ledger import Entry, GrantBalance, Transfer, charge_transfer, draw
-from quotas.pricing import Prices, Step, Version
-from quotas.repricing import Change, charge_of, correct, difference_ucr, differences
-from quotas.units import Period, cost_ucr
+from quotas.ledger.corrections import Charge, Refunded, refund_transfers
+from quotas.ledger.repricing import Change, charge_of, correct, difference_ucr, differences
+from quotas.ledger.transfers import Entry, GrantBalance, Transfer, charge_transfer, draw
+from quotas.metering.prices import Prices, Step, Version
+from quotas.model.units import Period, cost_ucr
 from tests.builders import FLAVOR, RATE, a_balance_of, a_run
 
 SPAN = Period(1_000, 4_000)

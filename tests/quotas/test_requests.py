@@ -7,19 +7,11 @@ from typing import Any
 
 import pytest
 
-from quotas.corrections import Refused
-from quotas.decide import decide
-from quotas.program import Policy, Program
-from quotas.requests import (
-    MOST_LIVE,
-    Ask,
-    Request,
-    advance,
-    asked_of,
-    open_by,
-    withdrawn,
-)
-from quotas.units import DAY_S
+from quotas.enforcement.decide import decide
+from quotas.ledger.corrections import Refused
+from quotas.model.program import Policy, Program
+from quotas.model.units import DAY_S
+from quotas.queue.requests import MOST_LIVE, Ask, Request, advance, asked_of, open_by, withdrawn
 from tests.builders import YEAR_S, a_balance_of, a_program, a_run, a_server, a_snapshot, a_startup
 from tests.quotas.desk import Desk
 

@@ -9,18 +9,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quotas.balances import balance
-from quotas.between import repayments
-from quotas.charging import Aside, Posting, post_due
-from quotas.decide import decide
-from quotas.forfeits import forfeits_ahead
-from quotas.holds import Hold, draws, end_hold, hold_transfer, outliving
-from quotas.ledger import Entry, GrantBalance
-from quotas.levels import exhausted_cause, forecasts, forfeits_foretold, level, out_of_credits
-from quotas.metering import Run
-from quotas.program import Policy, Program, Rollover
-from quotas.reasons import conclude
-from quotas.snapshot import Snapshot
+from quotas.decisions.levels import (
+    exhausted_cause,
+    forecasts,
+    forfeits_foretold,
+    level,
+    out_of_credits,
+)
+from quotas.decisions.reasons import conclude
+from quotas.decisions.snapshot import Snapshot
+from quotas.enforcement.decide import decide
+from quotas.ledger.balance import balance
+from quotas.ledger.between import repayments
+from quotas.ledger.expiry import forfeits_ahead
+from quotas.ledger.holds import Hold, draws, end_hold, hold_transfer, outliving
+from quotas.ledger.posting import Aside, Posting, post_due
+from quotas.ledger.transfers import Entry, GrantBalance
+from quotas.metering.runs import Run
+from quotas.model.program import Policy, Program, Rollover
 from tests.builders import Z, a_balance_of, a_program, a_run, a_snapshot, a_startup, metered
 
 DAY_S = 86_400

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quotas.tokens import Token, check_scopes, fingerprint, write_token
+from quotas.model.tokens import Token, check_scopes, fingerprint, write_token
 
 
 @given(st.binary(min_size=32, max_size=32))

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quotas.program import Grant, Program, Rollover, Tranche
-from quotas.tranches import belongs_to, milestones, monthly, parts
-from quotas.units import parse_instant
+from quotas.ledger.tranches import belongs_to, milestones, monthly, parts
+from quotas.model.program import Grant, Program, Rollover, Tranche
+from quotas.model.units import parse_instant
 from tests.quotas.test_program_file import good
 
 PARIS = ZoneInfo("Europe/Paris")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quotas.units import (
+from quotas.model.units import (
     LARGEST_UCR,
     Period,
     cost_ucr,

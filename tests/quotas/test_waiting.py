@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from quotas.division import Share
-from quotas.guard import UNTOUCHED
-from quotas.program import Cohort, Pool, Program
-from quotas.requests import Request
-from quotas.snapshot import Excess
-from quotas.waiting import Standing, standings
-from quotas.words import Word
+from quotas.decisions.disruption_budget import UNTOUCHED
+from quotas.decisions.overrides import Word
+from quotas.decisions.snapshot import Excess
+from quotas.model.program import Cohort, Pool, Program
+from quotas.queue.position import Standing, standings
+from quotas.queue.requests import Request
+from quotas.shares.allocation import Share
 from tests.builders import (
     FLAVOR,
     a_balance_of,

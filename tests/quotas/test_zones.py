@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from quotas.metering import Run
-from quotas.notices import Intent, Notice
-from quotas.zones import known_until_s, with_open_zones
+from quotas.decisions.notices import Intent, Notice
+from quotas.decisions.zones import known_until_s, with_open_zones
+from quotas.metering.runs import Run
 from tests.builders import Z, a_notice, a_program, a_run
 
 FAR = "nl-ams-1"

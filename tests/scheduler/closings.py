@@ -10,8 +10,8 @@ from scaleway.instance.v1 import InstanceV1API  # type: ignore[import-untyped]
 from scaleway.instance.v1.types import ServerAction  # type: ignore[import-untyped]
 
 from quotas.book import Book
-from quotas.book.commit import apply_program
-from quotas.program import Cohort, Grant, Mode, Program, Startup, Tenure
+from quotas.book.cycle.commit import apply_program
+from quotas.model.program import Cohort, Grant, Mode, Program, Startup, Tenure
 from scheduler.clock import monotonic
 from scheduler.clouds.permissions import LIMITS, ScalewayPermissions
 from scheduler.clouds.scaleway import client_of

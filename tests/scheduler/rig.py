@@ -9,13 +9,13 @@ from dataclasses import dataclass, field, replace
 from sqlalchemy import select
 
 from quotas.book import Book
-from quotas.book.commit import apply_program
-from quotas.book.words import say
-from quotas.observation import Complete, Offer, Server, Sweep
-from quotas.program import Cohort, Grant, Mode, Policy, Pool, Program, Startup, Tenure
-from quotas.tables import LEASE, SQLModel
+from quotas.book.actions.overrides import say
+from quotas.book.cycle.commit import apply_program
+from quotas.book.schema import LEASE, SQLModel
+from quotas.decisions.overrides import Word
+from quotas.model.observation import Complete, Offer, Server, Sweep
+from quotas.model.program import Cohort, Grant, Mode, Policy, Pool, Program, Startup, Tenure
 from quotas.view import View
-from quotas.words import Word
 from scheduler.clock import ManualClock
 from scheduler.clouds.base import CloudError, Project
 from scheduler.cycle import Cycle, Report

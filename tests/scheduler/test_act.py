@@ -7,11 +7,11 @@ from itertools import pairwise
 
 import pytest
 
-from quotas.book.commit import apply_program
-from quotas.book.verify import verify
-from quotas.observation import Cause, Partial
-from quotas.program import Mode
-from scheduler.act import CALL_BUDGET_S
+from quotas.book.cycle.commit import apply_program
+from quotas.book.verify.verify import verify
+from quotas.model.observation import Cause, Partial
+from quotas.model.program import Mode
+from scheduler.act.intents import CALL_BUDGET_S
 from scheduler.clouds.base import Conflict, KeyRefused, ServerFault, Throttled, Unreachable
 from scheduler.timing import Timing
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from sqlalchemy import update
 
-from quotas.book.spoken import spoken_since
-from quotas.book.state import load
-from quotas.book.verify import verify
-from quotas.observation import Cause, Unknown
-from quotas.tables import NOTICE
-from quotas.units import Period, cost_ucr
+from quotas.book.cycle.changed_since import spoken_since
+from quotas.book.cycle.state import load
+from quotas.book.schema import NOTICE
+from quotas.book.verify.verify import verify
+from quotas.model.observation import Cause, Unknown
+from quotas.model.units import Period, cost_ucr
 from tests.scheduler.rig import RATE, T0, ZONE, Rig, program, server
 
 SHORT_S = 600

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from quotas.book.deeds import perform
-from quotas.book.state import load
-from quotas.orders import Deed, GrantOrder
-from quotas.program import Program, Tranche
-from quotas.words import EVERYONE
+from quotas.book.actions.commands import Deed, GrantOrder
+from quotas.book.actions.execute import perform
+from quotas.book.cycle.state import load
+from quotas.decisions.overrides import EVERYONE
+from quotas.model.program import Program, Tranche
 from tests.scheduler.rig import DAY_S, NOTICE_S, T0, Rig, program, server, word
 from tests.scheduler.test_release import SlowIam
 

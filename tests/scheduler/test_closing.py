@@ -8,12 +8,12 @@ from itertools import pairwise
 import pytest
 from scaleway.instance.v1.types import ServerAction  # type: ignore[import-untyped]
 
-from quotas.book.verify import verify
-from quotas.closing import LOOK_AGAIN_S
-from quotas.notices import SEND_WITHIN_S
-from quotas.units import HOUR_S
-from quotas.words import EVERYONE
-from scheduler.status import status_of
+from quotas.book.verify.verify import verify
+from quotas.decisions.notices import SEND_WITHIN_S
+from quotas.decisions.overrides import EVERYONE
+from quotas.iam.closing import LOOK_AGAIN_S
+from quotas.model.units import HOUR_S
+from scheduler.views.status import status_of
 from simulator.process import Running, running
 from tests.simulator.client import Client
 from tests.simulator.test_errors import same

@@ -16,7 +16,7 @@ import pytest
 from sqlalchemy import event
 
 from quotas.book import Book
-from quotas.book.verify import verify
+from quotas.book.verify.verify import verify
 from simulator.process import Running, running
 
 from .closings import GRANULAR, Office, intents

@@ -20,8 +20,8 @@ from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
 
 from quotas.book import Book
-from quotas.book.commit import commit
-from quotas.book.verify import verify
+from quotas.book.cycle.commit import commit
+from quotas.book.verify.verify import verify
 from scheduler import cycle as cycle_module
 
 from .rig import T0, Rig, program, server

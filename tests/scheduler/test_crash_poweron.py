@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from quotas.book import Book
-from quotas.book.undo import undo
-from quotas.book.verify import verify
-from quotas.book.words import say
-from quotas.words import Word
+from quotas.book.actions.overrides import say
+from quotas.book.actions.undo import undo
+from quotas.book.verify.verify import verify
+from quotas.decisions.overrides import Word
 
 from .rig import T0, Rig, program, server
 from .test_crash import Daemon, Hook, killed_at, numbered

@@ -8,17 +8,17 @@ from dataclasses import replace
 import pytest
 
 from exporters.api.reads import StartupReads
-from exporters.board import Board
-from quotas.book.commit import apply_program
-from quotas.book.deeds import perform
-from quotas.book.state import load
-from quotas.book.words import say
-from quotas.observation import Cause, Unknown
-from quotas.orders import Deed, PriceOrder
-from quotas.program import Startup, Tenure
-from quotas.units import format_instant
-from quotas.words import Word
-from scheduler.status import status_of
+from exporters.startup_status import Board
+from quotas.book.actions.commands import Deed, PriceOrder
+from quotas.book.actions.execute import perform
+from quotas.book.actions.overrides import say
+from quotas.book.cycle.commit import apply_program
+from quotas.book.cycle.state import load
+from quotas.decisions.overrides import Word
+from quotas.model.observation import Cause, Unknown
+from quotas.model.program import Startup, Tenure
+from quotas.model.units import format_instant
+from scheduler.views.status import status_of
 from tests.scheduler.rig import DAY_S, PROJECT, RATE, T0, TYPE, ZONE, Rig, program, server
 from tests.scheduler.test_between_tranches import NEXT_S, in_two_tranches
 

@@ -8,9 +8,9 @@ from collections.abc import Callable
 import pytest
 
 from quotas.book import Book
-from quotas.book.verify import verify
-from quotas.observation import Cause, Complete, Partial, Sweep, Unknown
-from quotas.units import HOUR_S
+from quotas.book.verify.verify import verify
+from quotas.model.observation import Cause, Complete, Partial, Sweep, Unknown
+from quotas.model.units import HOUR_S
 from scheduler.timing import Timing
 
 from .rig import NOTICE_S, T0, ZONE, Rig, digest, program, server

@@ -16,12 +16,12 @@ from exporters.metrics import Metrics
 from exporters.notify.deliver import Deliverer
 from exporters.notify.settings import Settings
 from quotas.book import Book
-from quotas.book.outbox import MOST_ATTEMPTS, retry_after_s
-from quotas.book.verify import verify
-from quotas.heads import hashes_in
-from quotas.messages import Parcel, Receipt
-from quotas.program import Program
-from scheduler.deliver import SEND_BUDGET_S, Deliver, Deliveries
+from quotas.book.cycle.outbox import MOST_ATTEMPTS, retry_after_s
+from quotas.book.verify.verify import verify
+from quotas.ledger.chain_heads import hashes_in
+from quotas.messages.routing import Parcel, Receipt
+from quotas.model.program import Program
+from scheduler.jobs.deliver import SEND_BUDGET_S, Deliver, Deliveries
 from tests.exporters.receivers import Mailbox, smtp_server
 
 from .rig import DAY_S, T0, Rig, program, server

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from quotas.program import Policy, Program
-from quotas.promises import FIRST_RETRY_S
-from quotas.words import EVERYONE
+from quotas.decisions.overrides import EVERYONE
+from quotas.enforcement.stop_lifecycle import FIRST_RETRY_S
+from quotas.model.program import Policy, Program
 from scheduler.clouds.base import Conflict, Forbidden
 from tests.scheduler.rig import NOTICE_S, T0, Rig, program, server, word
 

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from quotas.book.words import say
-from quotas.program import Program
-from quotas.words import Word
+from quotas.book.actions.overrides import say
+from quotas.decisions.overrides import Word
+from quotas.model.program import Program
 
 from .rig import RATE, T0, Rig, program, server
 

@@ -15,13 +15,13 @@ from pathlib import Path
 import pytest
 
 from quotas.book import Book
-from quotas.book.commit import apply_program
-from quotas.book.verify import verify
-from quotas.book.words import say
-from quotas.program import Cohort, Grant, Policy, Pool, Program, Startup, Tenure
-from quotas.tables import NOTICE
+from quotas.book.actions.overrides import say
+from quotas.book.cycle.commit import apply_program
+from quotas.book.schema import NOTICE
+from quotas.book.verify.verify import verify
+from quotas.decisions.overrides import Word
+from quotas.model.program import Cohort, Grant, Policy, Pool, Program, Startup, Tenure
 from quotas.view import View
-from quotas.words import Word
 from scheduler.clock import ManualClock
 from scheduler.clouds.scaleway import ScalewayCloud
 from scheduler.cycle import Cycle

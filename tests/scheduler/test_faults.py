@@ -14,14 +14,14 @@ from sqlalchemy import text
 from sqlalchemy.exc import DatabaseError, OperationalError
 
 from quotas.book import Book
-from quotas.book.deeds import perform
+from quotas.book.actions.commands import Deed, HoldOrder, VoidOrder
+from quotas.book.actions.execute import perform
 from quotas.book.session import FILE_NAME
 from quotas.book.transfers import Overdrawn
-from quotas.book.verify import verify
-from quotas.observation import Cause, Sweep, Unknown
-from quotas.orders import Deed, HoldOrder, VoidOrder
-from quotas.units import HOUR_S, Period, cost_ucr
-from scheduler.cli import starts
+from quotas.book.verify.verify import verify
+from quotas.model.observation import Cause, Sweep, Unknown
+from quotas.model.units import HOUR_S, Period, cost_ucr
+from scheduler.cli.setup import run
 from scheduler.clouds.base import KeyRefused
 from tests.cli.command import here
 
@@ -319,7 +319,7 @@ class Nothing:
 
 def reload(rig: Rig) -> None:
     """What SIGHUP does."""
-    starts._reload(rig.cycle, Nothing(), Nothing())  # type: ignore[arg-type]  # neither is used
+    run._reload(rig.cycle, Nothing(), Nothing())  # type: ignore[arg-type]  # neither is used
 
 
 def test_a_key_that_was_rotated_is_refused_until_the_settings_are_read_again(
@@ -334,8 +334,8 @@ def test_a_key_that_was_rotated_is_refused_until_the_settings_are_read_again(
     rig.cycle.use(old)
     rig.run_until(T0 + 2 * HOUR_S, 600)
     assert rig.cloud.stops == old.stops == [] and rig.charged_ucr() == 0
-    monkeypatch.setattr(starts, "connect", lambda _: rig.cloud)
-    monkeypatch.setattr(starts, "connect_permissions", lambda _: None)
+    monkeypatch.setattr(run, "connect", lambda _: rig.cloud)
+    monkeypatch.setattr(run, "connect_permissions", lambda _: None)
     reload(rig)
     rig.run(600)
     assert rig.cloud.stops == ["s1"]
@@ -353,7 +353,7 @@ def test_settings_that_cannot_be_read_leave_the_old_ones_in_force(
     monkeypatch.setenv("SCW_CONFIG_PATH", "/nonexistent")
     said: list[str] = []
     log = SimpleNamespace(error=lambda event, **_: said.append(event))
-    monkeypatch.setattr(starts, "log", log)
+    monkeypatch.setattr(run, "log", log)
     reload(rig)
     assert said == ["settings.refused"]
     assert rig.cycle.cloud is before

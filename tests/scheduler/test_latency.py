@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from exporters.board import Board
-from quotas.book.standing import read_balance
-from quotas.book.state import load, read_stops
-from quotas.book.words import say
-from quotas.latency import Stop
-from quotas.units import format_credits
-from quotas.words import EVERYONE, Word
-from scheduler.status import status_of
+from exporters.startup_status import Board
+from quotas.book.actions.balances import read_balance
+from quotas.book.actions.overrides import say
+from quotas.book.cycle.state import load, read_stops
+from quotas.decisions.overrides import EVERYONE, Word
+from quotas.metering.stop_latency import Stop
+from quotas.model.units import format_credits
+from scheduler.views.status import status_of
 
 from .rig import NOTICE_S, RATE, T0, TYPE, ZONE, Rig, program, server
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from quotas.book.commit import mark
-from quotas.book.lease import LONGEST_S, StaleEpoch, acquire, leading, release
-from quotas.book.verify import verify
-from quotas.observation import Complete, Sweep
+from quotas.book.cycle.commit import mark
+from quotas.book.cycle.lease import LONGEST_S, StaleEpoch, acquire, leading, release
+from quotas.book.verify.verify import verify
+from quotas.model.observation import Complete, Sweep
 from scheduler.timing import Timing
 
 from .rig import DAY_S, NOTICE_S, T0, ZONE, Rig, digest, program, server

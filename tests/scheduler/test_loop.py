@@ -14,9 +14,9 @@ import pytest
 
 from scheduler.clock import SystemClock
 from scheduler.cycle import Cycle, Report
+from scheduler.jobs.maintenance import Chore
 from scheduler.loop import Loop, sd_notify
 from scheduler.timing import Timing
-from scheduler.upkeep import Chore
 
 from .rig import Rig
 

@@ -8,16 +8,16 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import update
 
-from quotas.book.commit import apply_program
-from quotas.book.deeds import perform
-from quotas.book.requests import open_request
-from quotas.book.verify import verify
-from quotas.observation import Cause, Complete, Sweep, Unknown
-from quotas.orders import Deed, GrantOrder, Order, RefundOrder
-from quotas.program import Cohort, Grant, Program, Rollover, Startup, Tenure, Tranche
-from quotas.requests import Ask
-from quotas.tables import INTENT
-from quotas.words import EVERYONE
+from quotas.book.actions.commands import Deed, GrantOrder, Order, RefundOrder
+from quotas.book.actions.execute import perform
+from quotas.book.actions.requests import open_request
+from quotas.book.cycle.commit import apply_program
+from quotas.book.schema import INTENT
+from quotas.book.verify.verify import verify
+from quotas.decisions.overrides import EVERYONE
+from quotas.model.observation import Cause, Complete, Sweep, Unknown
+from quotas.model.program import Cohort, Grant, Program, Rollover, Startup, Tenure, Tranche
+from quotas.queue.requests import Ask
 from scheduler.clouds.base import Throttled
 from tests.scheduler.rig import END, OTHER, T0, TYPE, ZONE, Rig, program, server, word
 

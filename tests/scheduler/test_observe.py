@@ -10,11 +10,11 @@ from typing import NoReturn
 
 import pytest
 
-from quotas.book.requests import open_request
-from quotas.program import DEFAULT_ZONES, Cohort, Grant, Program, Startup, Tenure
-from quotas.requests import Ask
+from quotas.book.actions.requests import open_request
+from quotas.model.program import DEFAULT_ZONES, Cohort, Grant, Program, Startup, Tenure
+from quotas.queue.requests import Ask
 from scheduler.clouds.base import CloudError, Unreachable
-from scheduler.observe import FIRST_PAUSE_S, LONGEST_PAUSE_S, Reader
+from scheduler.observe.zones import FIRST_PAUSE_S, LONGEST_PAUSE_S, Reader
 from scheduler.timing import Timing
 
 from .rig import DAY_S, END, NOTICE_S, OTHER, T0, TYPE, ZONE, Rig, program, server

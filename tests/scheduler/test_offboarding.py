@@ -10,27 +10,16 @@ from typing import Any
 import pytest
 
 from quotas.book import Book
-from quotas.book.commit import apply_program
-from quotas.book.deeds import perform
-from quotas.book.verify import verify
-from quotas.orders import Deed, PriceOrder
-from quotas.program import Cohort, Grant, Program, Startup, Tenure
-from quotas.program_file import parse_program
-from quotas.units import HOUR_S, Period, cost_ucr, parse_credits
-from scheduler.status import status_of
+from quotas.book.actions.commands import Deed, PriceOrder
+from quotas.book.actions.execute import perform
+from quotas.book.cycle.commit import apply_program
+from quotas.book.verify.verify import verify
+from quotas.config.load import parse_program
+from quotas.model.program import Cohort, Grant, Program, Startup, Tenure
+from quotas.model.units import HOUR_S, Period, cost_ucr, parse_credits
+from scheduler.views.status import status_of
 from tests.cli.command import Ran, here
-from tests.scheduler.rig import (
-    DAY_S,
-    NOTICE_S,
-    PROJECT,
-    RATE,
-    T0,
-    TYPE,
-    ZONE,
-    Rig,
-    program,
-    server,
-)
+from tests.scheduler.rig import DAY_S, NOTICE_S, PROJECT, RATE, T0, TYPE, ZONE, Rig, program, server
 
 BIRCH = f"""\
 [program]

@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from quotas.book.state import load
-from quotas.observation import Offer
-from quotas.units import HOUR_S, Period, cost_ucr, format_credits
+from quotas.book.cycle.state import load
+from quotas.model.observation import Offer
+from quotas.model.units import HOUR_S, Period, cost_ucr, format_credits
 from scheduler.clouds.base import Unreachable
-from scheduler.observe import FIRST_PAUSE_S
-from scheduler.prices import HIGHEST_UCR_PER_H, LOWEST_UCR_PER_H, REFRESH_S, fault
+from scheduler.observe.catalogue import HIGHEST_UCR_PER_H, LOWEST_UCR_PER_H, REFRESH_S, fault
+from scheduler.observe.zones import FIRST_PAUSE_S
 
 from .rig import RATE, T0, TYPE, ZONE, Rig, offer, server
 

@@ -7,15 +7,15 @@ from dataclasses import asdict
 
 import pytest
 
-from quotas.access import Rule
-from quotas.book.lease import acquire, seize
-from quotas.book.state import load
-from quotas.book.withheld import withhold
-from quotas.closing import RULE
-from quotas.permissions import Taken, Withheld
-from quotas.tables import NOTICE
+from quotas.book.cycle.lease import acquire, seize
+from quotas.book.cycle.revoked_rules import withhold
+from quotas.book.cycle.state import load
+from quotas.book.schema import NOTICE
+from quotas.iam.closing import RULE
+from quotas.iam.narrowing import Taken, Withheld
+from quotas.iam.policies import Rule
+from scheduler.act.release_all import LEASE_S, preview_release, release_all
 from scheduler.clouds.base import CloudError, Forbidden, Unreachable
-from scheduler.release import LEASE_S, preview_release, release_all
 from tests.builders import a_notice
 
 from .closings import intents

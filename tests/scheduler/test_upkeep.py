@@ -10,7 +10,7 @@ import pytest
 from exporters.heartbeat import Heartbeat
 from quotas.book import Address, Book
 from quotas.book.session import FILE_NAME
-from scheduler.upkeep import bypass_count, verification
+from scheduler.jobs.maintenance import bypass_count, verification
 from tests.exporters.live import Receiver, listening
 from tests.scheduler.rig import Rig, server
 

@@ -7,16 +7,16 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from quotas.book.commit import apply_program
-from quotas.book.requests import open_request
-from quotas.book.state import load
-from quotas.book.undo import undo as take_back
-from quotas.explain import explain, recompute
-from quotas.program import Cohort, Grant, Program, Startup, Tenure
-from quotas.requests import Ask
-from quotas.snapshot import Decision
+from quotas.book.actions.requests import open_request
+from quotas.book.actions.undo import undo as take_back
+from quotas.book.cycle.commit import apply_program
+from quotas.book.cycle.state import load
+from quotas.decisions.explain import explain, recompute
+from quotas.decisions.snapshot import Decision
+from quotas.model.program import Cohort, Grant, Program, Startup, Tenure
+from quotas.queue.requests import Ask
 from scheduler.clouds.base import CloudError, OutOfStock, Unreachable
-from scheduler.status import status_of
+from scheduler.views.status import status_of
 from tests.scheduler.rig import END, NOTICE_S, OTHER, T0, Rig, program, server, word
 
 HOUR_S = 3600

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from quotas.book.commit import apply_program
+from quotas.book.cycle.commit import apply_program
 from quotas.book.session import Book
-from quotas.book.verify import verify
-from quotas.observation import Cause, Offer, Unknown
-from quotas.program import DEFAULT_ZONES, Program, Rollover, Tranche
-from quotas.units import HOUR_S
-from scheduler.status import status_of
+from quotas.book.verify.verify import verify
+from quotas.model.observation import Cause, Offer, Unknown
+from quotas.model.program import DEFAULT_ZONES, Program, Rollover, Tranche
+from quotas.model.units import HOUR_S
+from scheduler.views.status import status_of
 
 from .rig import DAY_S, RATE, T0, TYPE, ZONE, Rig, program, server
 

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
-from quotas.observation import Cause, Complete, Offer, Partial, Server, Sweep, Unknown
+from quotas.model.observation import Cause, Complete, Offer, Partial, Server, Sweep, Unknown
 from scheduler.clouds.base import (
     CloudError,
     Conflict,

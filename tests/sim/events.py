@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from quotas.units import DAY_S
+from quotas.model.units import DAY_S
 
 START_S = 1_799_107_200
 """2027-01-05T00:00:00Z: months end, and Paris changes its clocks once, within half a year."""

@@ -59,7 +59,8 @@ def of_play(seed: int, days: int, sql: bool) -> Iterator[Line]:
 QUERIES = {
     "transfer": "SELECT key, kind, cohort, startup, at_s, recorded_s FROM transfer ORDER BY id",
     "entry": "SELECT transfer_id, account, amount_ucr FROM entry ORDER BY transfer_id, position",
-    "decision": "SELECT at_s, mode, startup, server_id, rule, verb, cause FROM decision ORDER BY id",
+    "decision": "SELECT at_s, mode, startup, server_id, rule, verb, cause FROM decision"
+    " ORDER BY id",
     "notice": "SELECT startup, rule, server_id, cause, mode, state, given_s, deadline_s, off_s,"
     " reminded_s, snoozed_s FROM notice ORDER BY id",
     "call": "SELECT sent_s, zone, server_id, action, state FROM intent ORDER BY id",
@@ -70,7 +71,13 @@ def of_demo(seed: int) -> Iterator[Line]:
     """What the demo of a seed did: its result, and the rows of its book."""
     with TemporaryDirectory() as folder:
         keep = Path(folder) / "book"
-        command = [str(Path(sys.executable).with_name("cohortd")), "demo", "--json", "--seed", str(seed)]
+        command = [
+            str(Path(sys.executable).with_name("cohortd")),
+            "demo",
+            "--json",
+            "--seed",
+            str(seed),
+        ]
         done = subprocess.run([*command, "--keep", str(keep)], capture_output=True, text=True)
         yield ["exit", done.returncode]
         (file,) = keep.glob("*.db")

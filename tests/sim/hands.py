@@ -10,7 +10,7 @@ import random
 from collections.abc import Iterable
 from dataclasses import replace
 
-from quotas.access import Rule
+from quotas.iam.policies import Rule
 
 from .edits import OTHER, STARTING, edit_of
 from .events import NAMES, Event

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from quotas.access import Policy, Principal, Rule
+from quotas.iam.policies import Policy, Principal, Rule
 from scheduler.clouds.base import Conflict, Forbidden, NotFound, Throttled, Unreachable
 from simulator.world import Refusal
 

@@ -1,7 +1,7 @@
 """Did closing by IAM take what it may, record it first, and give it all back? Truth and rows.
 
 What a rule lets somebody do is read from the simulator's own permission sets; whose a policy
-is, from the programs as they were applied. No rule of `quotas.permissions` is asked.
+is, from the programs as they were applied. No rule of `quotas.iam.narrowing` is asked.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from quotas.access import Rule
+from quotas.iam.policies import Rule
 from simulator.world.grants import SETS
 
 from .events import HAND

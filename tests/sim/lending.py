@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 
-from quotas.units import DAY_S, HOUR_S
+from quotas.model.units import DAY_S, HOUR_S
 
 from .events import BIG, NAMES, SMALL, START_S, ZONES, Event
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Iterator
 
-from quotas.units import DAY_S
+from quotas.model.units import DAY_S
 
 from .events import LISTINGS, START_S, ZONES, Event, Window
 

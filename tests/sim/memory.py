@@ -12,27 +12,27 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from quotas.book.commit import MOVING, Overtaken, Result
-from quotas.book.lease import Lease, StaleEpoch
-from quotas.book.state import LATEST_STOPS, State
+from quotas.book.cycle.commit import MOVING, Overtaken, Result
+from quotas.book.cycle.lease import Lease, StaleEpoch
+from quotas.book.cycle.state import LATEST_STOPS, State
 from quotas.book.transfers import OVERDRAWABLE, Overdrawn
-from quotas.closing import RULE, closed_since
-from quotas.guard import COUNTED, WINDOW_S, Enforcement, Stop
-from quotas.holds import Hold
-from quotas.latency import Stop as Took
-from quotas.ledger import GrantBalance, Transfer, grant_account, grant_transfer
-from quotas.levels import CREDITS
-from quotas.metering import Catalogue, Dispute, Run
-from quotas.notices import KEPT_NOTICES, LIVE_NOTICES, Intent, Notice
-from quotas.observation import Offer
-from quotas.pacing import WINDOWS_S
-from quotas.pricing import STARTUP, Prices, Step, Version
-from quotas.program import Program
-from quotas.requests import Request
-from quotas.snapshot import Decision, Excess
-from quotas.tranches import parts
-from quotas.units import cost_ucr
-from quotas.words import Word
+from quotas.decisions.disruption_budget import COUNTED, WINDOW_S, Enforcement, Stop
+from quotas.decisions.levels import CREDITS
+from quotas.decisions.notices import KEPT_NOTICES, LIVE_NOTICES, Intent, Notice
+from quotas.decisions.overrides import Word
+from quotas.decisions.snapshot import Decision, Excess
+from quotas.iam.closing import RULE, closed_since
+from quotas.ledger.forecast import WINDOWS_S
+from quotas.ledger.holds import Hold
+from quotas.ledger.tranches import parts
+from quotas.ledger.transfers import GrantBalance, Transfer, grant_account, grant_transfer
+from quotas.metering.prices import STARTUP, Prices, Step, Version
+from quotas.metering.runs import Catalogue, Dispute, Run
+from quotas.metering.stop_latency import Stop as Took
+from quotas.model.observation import Offer
+from quotas.model.program import Program
+from quotas.model.units import cost_ucr
+from quotas.queue.requests import Request
 
 MAX_ID = chr(0x10FFFF)
 """Sorts after every id."""
@@ -91,7 +91,7 @@ class Memory:
     # -- reading ------------------------------------------------------------------------
 
     def state(self) -> State:
-        """What `quotas.book.state.load` would answer."""
+        """What `quotas.book.cycle.state.load` would answer."""
         return State(
             program=self.program,
             program_version=self.version,

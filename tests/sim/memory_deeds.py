@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import islice
 
-from quotas.balances import CYCLE_S, balance
-from quotas.book.state import State
-from quotas.corrections import Refused, forfeits
-from quotas.holds import Ending, Hold, draws, end_hold, hold_transfer, outliving
-from quotas.latency import reserves_s
-from quotas.reminders import snoozed
-from quotas.words import Word
+from quotas.book.cycle.state import State
+from quotas.decisions.overrides import Word
+from quotas.enforcement.reminders import snoozed
+from quotas.ledger.balance import CYCLE_S, balance
+from quotas.ledger.corrections import Refused, forfeits
+from quotas.ledger.holds import Ending, Hold, draws, end_hold, hold_transfer, outliving
+from quotas.metering.stop_latency import reserves_s
 
 from .memory import Memory
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 
-from quotas.program import Grant, Tranche
-from quotas.units import DAY_S
+from quotas.model.program import Grant, Tranche
+from quotas.model.units import DAY_S
 
 from .events import NAMES, START_S, Event
 

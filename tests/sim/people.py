@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 
-from quotas.units import DAY_S, HOUR_S
+from quotas.model.units import DAY_S, HOUR_S
 
 from .events import BIG, NAMES, NOBODY, SMALL, START_S, ZONES, Event
 

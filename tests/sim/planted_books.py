@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from quotas import charging, ledger
-from quotas.book import commit as book_commit
-from quotas.book import grant_deeds
-from quotas.ledger import GrantBalance, Transfer, charge_transfer, expiry_transfer
-from quotas.metering import Run
-from quotas.program import Grant
-from quotas.units import DAY_S, HOUR_S, Period
-from scheduler import parts, publish
+from quotas.book.actions import grants
+from quotas.book.cycle import commit as book_commit
+from quotas.ledger import posting, transfers
+from quotas.ledger.transfers import GrantBalance, Transfer, charge_transfer, expiry_transfer
+from quotas.metering.runs import Run
+from quotas.model.program import Grant
+from quotas.model.units import DAY_S, HOUR_S, Period
+from scheduler.views import assemble, snapshot
 
 from .events import NOBODY
 from .people import STRANGER
@@ -31,7 +31,7 @@ def charges_an_hour_too_much(patch: pytest.MonkeyPatch) -> None:
         start_s = max(run.start_s, period.start_s - HOUR_S)
         return charge_transfer(cohort, run, Period(start_s, period.end_s), *rest)
 
-    patch.setattr(charging, "charge_transfer", wrong)
+    patch.setattr(posting, "charge_transfer", wrong)
 
 
 @planted()
@@ -41,56 +41,56 @@ def every_charge_is_rounded_up(patch: pytest.MonkeyPatch) -> None:
     def wrong(rate_ucr_per_h: int, _run_start_s: int, period: Period) -> int:
         return -(-rate_ucr_per_h * period.seconds // HOUR_S)
 
-    patch.setattr(ledger, "cost_ucr", wrong)
+    patch.setattr(transfers, "cost_ucr", wrong)
 
 
 @planted()
 def the_newest_month_is_not_charged(patch: pytest.MonkeyPatch) -> None:
     """Of a period that is cut, the last part is forgotten and never posted."""
-    right = charging.due
+    right = posting.due
 
     def wrong(run: Run, confirmed_s: int, edges: Iterable[int]) -> tuple[Period, ...]:
         periods = right(run, confirmed_s, edges)
         return periods[:-1] if run.end_s is not None else periods
 
-    patch.setattr(charging, "due", wrong)
+    patch.setattr(posting, "due", wrong)
 
 
 @planted()
 def a_charge_leaves_its_period_open(patch: pytest.MonkeyPatch) -> None:
     """What was charged is not marked as posted."""
-    right = charging._Work.charge
+    right = posting._Work.charge
 
     def wrong(work: Any, period: Period, run_id: str) -> None:
         before = work.runs[run_id]
         right(work, period, run_id)
         work.runs[run_id] = work.changed[run_id] = before
 
-    patch.setattr(charging._Work, "charge", wrong)
+    patch.setattr(posting._Work, "charge", wrong)
 
 
 @planted()
 def grants_never_pay(patch: pytest.MonkeyPatch) -> None:
     """Every charge goes to the sponsor's overdraft."""
-    patch.setattr(ledger, "burn_order", lambda *_: [])
+    patch.setattr(transfers, "burn_order", lambda *_: [])
 
 
 @planted()
 def the_last_grant_to_end_pays_first(patch: pytest.MonkeyPatch) -> None:
     """Grants are drawn in the wrong order of their ends."""
-    right = ledger.burn_order
+    right = transfers.burn_order
 
     def wrong(grants: Iterable[GrantBalance], period: Period) -> list[GrantBalance]:
         return sorted(right(grants, period), key=lambda g: (g.priority, -g.expires_s, g.id))
 
-    patch.setattr(ledger, "burn_order", wrong)
+    patch.setattr(transfers, "burn_order", wrong)
 
 
 @planted()
 def an_ended_grant_still_pays(patch: pytest.MonkeyPatch) -> None:
     """A period is not cut at a grant's end, and the grant pays for all of it."""
-    right = charging.due
-    patch.setattr(charging, "due", lambda run, confirmed_s, _: right(run, confirmed_s, ()))
+    right = posting.due
+    patch.setattr(posting, "due", lambda run, confirmed_s, _: right(run, confirmed_s, ()))
     patch.setattr(GrantBalance, "covers", lambda self, p: self.effective_s <= p.start_s)
 
 
@@ -103,32 +103,32 @@ def a_grant_pays_before_it_begins(patch: pytest.MonkeyPatch) -> None:
 @planted()
 def a_neighbour_pays(patch: pytest.MonkeyPatch) -> None:
     """The grants of one startup are taken for another's."""
-    right = charging._Work.__init__
+    right = posting._Work.__init__
 
     def wrong(work: Any, *args: Any) -> None:
         right(work, *args)
         work.book["birch"] = [*work.book["birch"], *work.book.pop("acme", ())]
 
-    patch.setattr(charging._Work, "__init__", wrong)
+    patch.setattr(posting._Work, "__init__", wrong)
 
 
 @planted()
 def what_is_left_never_expires(patch: pytest.MonkeyPatch) -> None:
     """Nothing happens to a grant's rest at its end."""
-    patch.setattr(charging, "end_transfers", lambda _: [])
-    patch.setattr(charging._Work, "end", lambda *_: None)
+    patch.setattr(posting, "end_transfers", lambda _: [])
+    patch.setattr(posting._Work, "end", lambda *_: None)
 
 
 @planted()
 def grants_expire_a_day_early(patch: pytest.MonkeyPatch) -> None:
     """What is left of a grant is forfeited a day before its end."""
-    right = charging._Work.__init__
+    right = posting._Work.__init__
 
     def wrong(work: Any, program: Any, grants: Any, metered: Any, aside: Any) -> None:
         early = [replace(g, expires_s=g.expires_s - DAY_S) for g in grants]
         right(work, program, early, metered, aside)
 
-    patch.setattr(charging._Work, "__init__", wrong)
+    patch.setattr(posting._Work, "__init__", wrong)
 
 
 @planted()
@@ -144,7 +144,7 @@ def half_of_what_is_left_expires(patch: pytest.MonkeyPatch) -> None:
             if expiry and grant.expires_s <= known_s and expiry.key not in ended:
                 work.post(expiry)
 
-    patch.setattr(charging._Work, "end", wrong)
+    patch.setattr(posting._Work, "end", wrong)
 
 
 def _runs_out(script: Script) -> Script:
@@ -186,13 +186,13 @@ def what_accrued_is_not_counted(patch: pytest.MonkeyPatch) -> None:
 @planted(needs=_runs_out)
 def the_reserve_is_not_counted(patch: pytest.MonkeyPatch) -> None:
     """Nothing is set aside for the notice: it begins when the credits have ended."""
-    right = publish.reserves_s
+    right = snapshot.reserves_s
 
     def wrong(*args: Any) -> Any:
         measured, reserved_s = right(*args)
         return measured, dict.fromkeys(reserved_s, 0)
 
-    patch.setattr(publish, "reserves_s", wrong)
+    patch.setattr(snapshot, "reserves_s", wrong)
 
 
 def _holding(script: Script) -> Script:
@@ -209,18 +209,18 @@ def _holding(script: Script) -> Script:
 @planted(needs=_holding)
 def holds_never_run_out(patch: pytest.MonkeyPatch) -> None:
     """What is set aside stays aside after its end."""
-    right = charging.post_due
+    right = posting.post_due
 
     def wrong(program: Any, grants: Any, metered: Any, aside: Any) -> Any:
         return right(program, grants, metered, replace(aside, now_s=0))
 
-    patch.setattr(parts, "post_due", wrong)
+    patch.setattr(assemble, "post_due", wrong)
 
 
 @planted(needs=_holding)
 def a_hold_returns_to_the_wrong_grant(patch: pytest.MonkeyPatch) -> None:
     """What was set aside comes back to a neighbour."""
-    right = charging.end_hold
+    right = posting.end_hold
 
     def wrong(hold: Any, *args: Any) -> Transfer:
         ended = right(hold, *args)
@@ -232,7 +232,7 @@ def a_hold_returns_to_the_wrong_grant(patch: pytest.MonkeyPatch) -> None:
         ]
         return replace(ended, entries=tuple(entries))
 
-    patch.setattr(charging, "end_hold", wrong)
+    patch.setattr(posting, "end_hold", wrong)
 
 
 def with_milestones(script: Script) -> Script:
@@ -265,9 +265,9 @@ def a_milestone_pays_before_it_is_confirmed(patch: pytest.MonkeyPatch) -> None:
 @planted(sql=True, needs=with_milestones)
 def a_milestone_is_never_too_late(patch: pytest.MonkeyPatch) -> None:
     """Nobody asks until when a milestone had to be reached."""
-    right = grant_deeds.milestones
+    right = grants.milestones
 
     def wrong(grant: Grant) -> Any:
         return {name: (part, replace(t, by_s=None)) for name, (part, t) in right(grant).items()}
 
-    patch.setattr(grant_deeds, "milestones", wrong)
+    patch.setattr(grants, "milestones", wrong)

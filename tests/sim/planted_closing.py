@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from quotas import closing as rules_of_closing
-from quotas.permissions import starting
-from quotas.units import DAY_S, HOUR_S
-from scheduler import closing
+from quotas.iam import closing as rules_of_closing
+from quotas.iam.narrowing import starting
+from quotas.model.units import DAY_S, HOUR_S
+from scheduler.act import access
 
 from .events import HAND, NAMES, Event
 from .planting import planted
@@ -54,20 +54,20 @@ def passes_on(script: Script) -> Script:
 @planted(sql=True, needs=closed_by_word)
 def rules_are_taken_before_they_are_recorded(patch: pytest.MonkeyPatch) -> None:
     """Nothing is written down before a policy is narrowed."""
-    patch.setattr(closing, "withhold", lambda *_: None)
+    patch.setattr(access, "withhold", lambda *_: None)
 
 
 @planted(sql=True, needs=closed_by_word)
 def reopening_forgets_a_rule(patch: pytest.MonkeyPatch) -> None:
     """The last of the rules that were taken from a policy is not put back."""
-    right = closing.given_back
-    patch.setattr(closing, "given_back", lambda now, taken: right(now, list(taken)[:-1]))
+    right = access.given_back
+    patch.setattr(access, "given_back", lambda now, taken: right(now, list(taken)[:-1]))
 
 
 @planted(sql=True, needs=closed_by_word)
 def reopening_overwrites(patch: pytest.MonkeyPatch) -> None:
     """A policy is set to what was taken from it, whatever people did meanwhile."""
-    patch.setattr(closing, "given_back", lambda _, taken: tuple(each.rule for each in taken))
+    patch.setattr(access, "given_back", lambda _, taken: tuple(each.rule for each in taken))
 
 
 @planted(sql=True, needs=closed_by_word)
@@ -77,7 +77,7 @@ def any_policy_that_reaches_a_project_is_narrowed(patch: pytest.MonkeyPatch) -> 
     def wrong(policy: Any, own: Any) -> bool:
         return any(set(rule.project_ids) & set(own) for rule in starting(policy.rules))
 
-    patch.setattr(closing, "is_own", wrong)
+    patch.setattr(access, "is_own", wrong)
 
 
 @planted(sql=True, needs=closed_by_word)
@@ -89,5 +89,5 @@ def closed_rules_are_never_read_again(patch: pytest.MonkeyPatch) -> None:
 @planted(sql=True, needs=passes_on)
 def what_is_withheld_never_passes_on(patch: pytest.MonkeyPatch) -> None:
     """Rules stay withheld from a project whose new owner is open."""
-    for module in (closing, rules_of_closing):
+    for module in (access, rules_of_closing):
         patch.setattr(module, "heir_of", lambda startup, *_: startup)

@@ -7,11 +7,14 @@ from typing import Any
 
 import pytest
 
-from quotas import asking, decide, guard, promises, reclaim
-from quotas.book import commit as book_commit
-from quotas.notices import Notice
-from quotas.units import DAY_S, HOUR_S
-from scheduler import act
+from quotas.book.cycle import commit as book_commit
+from quotas.decisions import disruption_budget
+from quotas.decisions.notices import Notice
+from quotas.enforcement import decide, stop_lifecycle
+from quotas.model.units import DAY_S, HOUR_S
+from quotas.queue import demand
+from quotas.rules import reclaim
+from scheduler.act import intents
 
 from .planting import locked_often, planted, shut_down_inside, with_events
 from .script import NAMES, ZONES, Event, Script, Window
@@ -72,32 +75,32 @@ def who_left_runs_on(patch: pytest.MonkeyPatch) -> None:
 @planted()
 def never_stops(patch: pytest.MonkeyPatch) -> None:
     """A due notice is left as it is."""
-    patch.setattr(promises.Promises, "_due", lambda *_: None)
+    patch.setattr(stop_lifecycle.Promises, "_due", lambda *_: None)
 
 
 @planted()
 def notices_are_short(patch: pytest.MonkeyPatch) -> None:
     """Every notice falls due ten minutes after it is given."""
-    right = promises.Promises._record
+    right = stop_lifecycle.Promises._record
 
     def wrong(work: Any, notice: Notice, verb: str, inputs: Any) -> None:
         if verb == "notify":
             notice = replace(notice, deadline_s=notice.given_s + 600)
         right(work, notice, verb, inputs)
 
-    patch.setattr(promises.Promises, "_record", wrong)
+    patch.setattr(stop_lifecycle.Promises, "_record", wrong)
 
 
 @planted()
 def a_due_notice_is_not_waited_for(patch: pytest.MonkeyPatch) -> None:
     """Every server that may not go on is stopped in the cycle after its notice."""
-    right = promises.Promises.follow
+    right = stop_lifecycle.Promises.follow
 
     def wrong(work: Any, notice: Notice, violation: Any) -> None:
         now_s = work.snapshot.now_s
         right(work, replace(notice, deadline_s=min(notice.deadline_s, now_s)), violation)
 
-    patch.setattr(promises.Promises, "follow", wrong)
+    patch.setattr(stop_lifecycle.Promises, "follow", wrong)
 
 
 def _started_again(script: Script) -> Script:
@@ -116,7 +119,7 @@ def _started_again(script: Script) -> Script:
 @planted(needs=_started_again)
 def every_start_has_a_notice_of_its_own(patch: pytest.MonkeyPatch) -> None:
     """A server that is started again has the whole notice once more."""
-    patch.setattr(promises, "GOES_ON", frozenset())
+    patch.setattr(stop_lifecycle, "GOES_ON", frozenset())
 
 
 def _let_off_at_times(script: Script) -> Script:
@@ -134,19 +137,19 @@ def _let_off_at_times(script: Script) -> Script:
 @planted(needs=_let_off_at_times)
 def a_notice_outlives_its_cause(patch: pytest.MonkeyPatch) -> None:
     """Who ran with nothing against it is stopped on what an old notice left."""
-    patch.setattr(promises.Promises, "look_back", lambda *_: None)
+    patch.setattr(stop_lifecycle.Promises, "look_back", lambda *_: None)
 
 
 @planted(needs=_limited)
 def the_guard_sleeps(patch: pytest.MonkeyPatch) -> None:
     """Any number of servers may be stopped unexpectedly within an hour."""
-    patch.setattr(guard.Guard, "lets", lambda *_: True)
+    patch.setattr(disruption_budget.Guard, "lets", lambda *_: True)
 
 
 @planted()
 def the_guard_lets_nobody_pass(patch: pytest.MonkeyPatch) -> None:
     """Only expected stops are ever made."""
-    patch.setattr(guard.Guard, "lets", lambda self, notice, _: self.is_expected(notice))
+    patch.setattr(disruption_budget.Guard, "lets", lambda self, notice, _: self.is_expected(notice))
 
 
 @planted()
@@ -158,7 +161,7 @@ def intents_never_settle(patch: pytest.MonkeyPatch) -> None:
 @planted()
 def an_intent_is_confirmed_by_being_sent(patch: pytest.MonkeyPatch) -> None:
     """A call that was made is taken for a server that is off."""
-    right = act._send
+    right = intents._send
 
     def wrong(cloud: Any, intent: Any, now_s: int) -> Any:
         done = right(cloud, intent, now_s)
@@ -166,7 +169,7 @@ def an_intent_is_confirmed_by_being_sent(patch: pytest.MonkeyPatch) -> None:
             return done
         return replace(done, state="confirmed", ended_s=now_s)
 
-    patch.setattr(act, "_send", wrong)
+    patch.setattr(intents, "_send", wrong)
 
 
 def _shadowed(script: Script) -> Script:
@@ -184,7 +187,7 @@ def shadow_stops_too(patch: pytest.MonkeyPatch) -> None:
         return right(replace(snapshot, program=program))
 
     patch.setattr("scheduler.cycle.decide", wrong)
-    patch.setattr("scheduler.cycle.sendable", lambda book, *_: act.pending_intents(book))
+    patch.setattr("scheduler.cycle.sendable", lambda book, *_: intents.pending_intents(book))
 
 
 def _crowded(script: Script) -> Script:
@@ -195,12 +198,12 @@ def _crowded(script: Script) -> Script:
 @planted(needs=_crowded)
 def more_is_given_than_there_is(patch: pytest.MonkeyPatch) -> None:
     """Every share is what is asked for, whatever the pool has."""
-    right = asking.divide
+    right = demand.divide
 
     def wrong(*args: Any) -> Any:
         return tuple(replace(s, share=s.demand, ceiling=s.demand) for s in right(*args))
 
-    patch.setattr(asking, "divide", wrong)
+    patch.setattr(demand, "divide", wrong)
 
 
 def _lent_out(script: Script) -> Script:
@@ -257,25 +260,25 @@ def _lost_stops(script: Script) -> Script:
 @planted(needs=_lost_stops)
 def never_tried_again_after_a_failed_stop(patch: pytest.MonkeyPatch) -> None:
     """A notice has one intent, whatever becomes of it."""
-    right = promises.Promises._waits
+    right = stop_lifecycle.Promises._waits
 
     def wrong(work: Any, notice: Notice) -> bool:
         tried = any(i.notice_id == notice.id and i.state == "failed" for i in work.intents)
         return tried or right(work, notice)
 
-    patch.setattr(promises.Promises, "_waits", wrong)
+    patch.setattr(stop_lifecycle.Promises, "_waits", wrong)
 
 
 @planted(needs=locked_often)
 def nobody_is_stopped_while_a_server_is_locked(patch: pytest.MonkeyPatch) -> None:
     """One server that cannot be stopped keeps all others on."""
-    right = promises.Promises._due
+    right = stop_lifecycle.Promises._due
 
     def wrong(work: Any, *of: Any) -> None:
         if all(server.state != "locked" for server in work.seen.values()):
             right(work, *of)
 
-    patch.setattr(promises.Promises, "_due", wrong)
+    patch.setattr(stop_lifecycle.Promises, "_due", wrong)
 
 
 def _two_leaders(script: Script) -> Script:
@@ -297,4 +300,4 @@ def _stalled(script: Script) -> Script:
 @planted(needs=_stalled)
 def a_call_does_not_ask_for_the_lease(patch: pytest.MonkeyPatch) -> None:
     """Calls are made however little of the lease is left."""
-    patch.setattr(act, "CALL_BUDGET_S", -(10**9))
+    patch.setattr(intents, "CALL_BUDGET_S", -(10**9))

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from quotas import metering, observation
-from quotas.metering import Dispute, Run
-from quotas.observation import Complete, Partial, Unknown
-from quotas.units import DAY_S, HOUR_S, Period
-from scheduler import parts
+from quotas.metering import runs
+from quotas.metering.runs import Dispute, Run
+from quotas.model import observation
+from quotas.model.observation import Complete, Partial, Unknown
+from quotas.model.units import DAY_S, HOUR_S, Period
+from scheduler.views import assemble
 
 from .planting import locked_often, planted, shut_down_inside, with_events
 from .script import SMALL, ZONES, Script, Window
@@ -21,68 +22,68 @@ from .script import SMALL, ZONES, Script, Window
 @planted()
 def runs_end_at_the_sweep(patch: pytest.MonkeyPatch) -> None:
     """Metering ends every run at the sweep, not where the change is dated."""
-    right = metering._Zone._ended
+    right = runs._Zone._ended
 
     def wrong(zone: Any, run: Run, server: Any) -> Run:
         return replace(right(zone, run, server), end_s=zone.sweep.at_s, end_error_s=0)
 
-    patch.setattr(metering._Zone, "_ended", wrong)
+    patch.setattr(runs._Zone, "_ended", wrong)
 
 
 @planted()
 def a_gone_server_runs_on(patch: pytest.MonkeyPatch) -> None:
     """What is off is taken to end where the gap began."""
-    right = metering._Zone._ended
+    right = runs._Zone._ended
 
     def wrong(zone: Any, run: Run, server: Any) -> Run:
         return replace(right(zone, run, server), end_s=zone._last_sure_s(run), end_error_s=0)
 
-    patch.setattr(metering._Zone, "_ended", wrong)
+    patch.setattr(runs._Zone, "_ended", wrong)
 
 
 @planted()
 def starts_are_dated_where_they_are_seen(patch: pytest.MonkeyPatch) -> None:
     """Every run begins at the sweep that first showed it, with no error stated."""
-    right = metering._Zone._opened
+    right = runs._Zone._opened
 
     def wrong(zone: Any, server: Any, startup: str, start_s: int, *, error_s: int) -> Run:
         return right(zone, server, startup, zone.sweep.at_s, error_s=0)
 
-    patch.setattr(metering._Zone, "_opened", wrong)
+    patch.setattr(runs._Zone, "_opened", wrong)
 
 
 @planted()
 def runs_begin_an_hour_early(patch: pytest.MonkeyPatch) -> None:
     """Every run begins an hour before its server did."""
-    right = metering._Zone._opened
+    right = runs._Zone._opened
 
     def wrong(zone: Any, server: Any, startup: str, start_s: int, *, error_s: int) -> Run:
         return right(zone, server, startup, start_s - HOUR_S, error_s=error_s)
 
-    patch.setattr(metering._Zone, "_opened", wrong)
+    patch.setattr(runs._Zone, "_opened", wrong)
 
 
 @planted()
 def never_disputes(patch: pytest.MonkeyPatch) -> None:
     """A server that is on at both sweeps is taken to have run all the while."""
-    patch.setattr(metering._Zone, "_may_have_bounced", lambda *_: False)
+    patch.setattr(runs._Zone, "_may_have_bounced", lambda *_: False)
 
 
 @planted()
 def every_gap_is_disputed(patch: pytest.MonkeyPatch) -> None:
     """A server that runs is taken to have been off until the very sweep that shows it."""
-    right = metering._Zone._changed_s
+    right = runs._Zone._changed_s
 
     def wrong(zone: Any, server: Any) -> int:
         return zone.sweep.at_s if server.is_billable else right(zone, server)
 
-    patch.setattr(metering._Zone, "_changed_s", wrong)
+    patch.setattr(runs._Zone, "_changed_s", wrong)
 
 
 @planted()
 def every_change_is_disputed(patch: pytest.MonkeyPatch) -> None:
     """What began in a gap is not dated by its change: all before that is set aside."""
-    right = metering._Zone._began
+    right = runs._Zone._began
 
     def wrong(zone: Any, server: Any) -> Iterable[Run]:
         for run in right(zone, server):
@@ -95,21 +96,21 @@ def every_change_is_disputed(patch: pytest.MonkeyPatch) -> None:
             yield run
 
     set_aside: list[Dispute] = []
-    meter = parts.meter
+    meter = assemble.meter
 
     def metered(*args: Any) -> Any:
         set_aside.clear()
         answer = meter(*args)
         return replace(answer, disputes=(*answer.disputes, *set_aside))
 
-    patch.setattr(metering._Zone, "_began", wrong)
-    patch.setattr(parts, "meter", metered)
+    patch.setattr(runs._Zone, "_began", wrong)
+    patch.setattr(assemble, "meter", metered)
 
 
 @planted()
 def what_is_off_at_both_sweeps_never_ran(patch: pytest.MonkeyPatch) -> None:
     """A server that is off at both sweeps, and was modified late, is not disputed."""
-    patch.setattr(metering._Zone, "_may_have_run", lambda *_: ())
+    patch.setattr(runs._Zone, "_may_have_run", lambda *_: ())
 
 
 @planted(needs=shut_down_inside)
@@ -127,7 +128,7 @@ def a_locked_server_is_free(patch: pytest.MonkeyPatch) -> None:
 
 def _sweeps_as(patch: pytest.MonkeyPatch, kind: type, servers: Any) -> None:
     """Metering sees a sweep of one kind as a Complete one."""
-    right = parts.meter
+    right = assemble.meter
 
     def wrong(
         program: Any, catalogue: Any, runs: Any, known: Any, sweeps: Iterable[Any], read_s: int
@@ -135,7 +136,7 @@ def _sweeps_as(patch: pytest.MonkeyPatch, kind: type, servers: Any) -> None:
         seen = [Complete(s.zone, s.at_s, servers(s)) if isinstance(s, kind) else s for s in sweeps]
         return right(program, catalogue, runs, known, seen, read_s)
 
-    patch.setattr(parts, "meter", wrong)
+    patch.setattr(assemble, "meter", wrong)
 
 
 def _dark(kind: str) -> Callable[[Script], Script]:
@@ -176,7 +177,7 @@ def _resized(script: Script) -> Script:
 @planted(needs=_resized)
 def a_resized_server_keeps_its_price(patch: pytest.MonkeyPatch) -> None:
     """A server is metered for ever as what it was when it was first seen."""
-    right = metering._Zone._opened
+    right = runs._Zone._opened
     first: dict[str, str] = {}
 
     def wrong(zone: Any, server: Any, startup: str, start_s: int, *, error_s: int) -> Run:
@@ -184,4 +185,4 @@ def a_resized_server_keeps_its_price(patch: pytest.MonkeyPatch) -> None:
         as_was = replace(server, commercial_type=kind)
         return right(zone, as_was, startup, start_s, error_s=error_s)
 
-    patch.setattr(metering._Zone, "_opened", wrong)
+    patch.setattr(runs._Zone, "_opened", wrong)

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from quotas import promises
-from quotas.notices import Notice
-from quotas.program import Policy
-from quotas.units import DAY_S
-from scheduler import parts
+from quotas.decisions.notices import Notice
+from quotas.enforcement import stop_lifecycle
+from quotas.model.program import Policy
+from quotas.model.units import DAY_S
+from scheduler.views import assemble
 
 from .events import NOBODY, Event
 from .planting import planted
@@ -33,25 +33,25 @@ def _rests_when_reminded(script: Script) -> Script:
 @planted(needs=_rests_when_reminded)
 def what_was_reminded_is_reminded_again(patch: pytest.MonkeyPatch) -> None:
     """Nobody asks whether a startup was reminded already: every cycle reminds it once more."""
-    right = promises.reminder_due
+    right = stop_lifecycle.reminder_due
 
     def wrong(notice: Notice, policy: Policy, now_s: int) -> int | None:
         return right(replace(notice, reminded_s=None), policy, now_s)
 
-    patch.setattr(promises, "reminder_due", wrong)
+    patch.setattr(stop_lifecycle, "reminder_due", wrong)
 
 
 @planted()
 def every_open_notice_is_reminded_of(patch: pytest.MonkeyPatch) -> None:
     """Every cycle reminds of every notice that is open, however far its deadline is."""
-    right = promises.reminder_due
+    right = stop_lifecycle.reminder_due
 
     def wrong(notice: Notice, policy: Policy, now_s: int) -> int | None:
         nearest = right(notice, policy, now_s)
         is_live = notice.state == "open" and now_s < notice.deadline_s
         return max(policy.reminders_s) if is_live and nearest is None else nearest
 
-    patch.setattr(promises, "reminder_due", wrong)
+    patch.setattr(stop_lifecycle, "reminder_due", wrong)
 
 
 def _is_odd(work: Any) -> bool:
@@ -61,7 +61,7 @@ def _is_odd(work: Any) -> bool:
 @planted()
 def a_notice_comes_and_goes(patch: pytest.MonkeyPatch) -> None:
     """What lets go and what takes hold differ: a notice is cancelled, and given anew after it."""
-    follow, give = promises.Promises.follow, promises.Promises.give
+    follow, give = stop_lifecycle.Promises.follow, stop_lifecycle.Promises.give
 
     def follow_wrong(work: Any, notice: Notice, violation: Any) -> None:
         far = notice.state == "open" and notice.deadline_s - work.snapshot.now_s > 10 * CYCLE_S
@@ -71,17 +71,17 @@ def a_notice_comes_and_goes(patch: pytest.MonkeyPatch) -> None:
         if not _is_odd(work):
             give(work, violation)
 
-    patch.setattr(promises.Promises, "follow", follow_wrong)
-    patch.setattr(promises.Promises, "give", give_wrong)
+    patch.setattr(stop_lifecycle.Promises, "follow", follow_wrong)
+    patch.setattr(stop_lifecycle.Promises, "give", give_wrong)
 
 
 @planted()
 def what_runs_is_written_anew(patch: pytest.MonkeyPatch) -> None:
     """Every cycle takes every run that goes on for one that has changed."""
-    right = parts.meter
+    right = assemble.meter
 
     def wrong(*args: Any) -> Any:
         metered = right(*args)
         return replace(metered, changed=tuple(metered.runs.values()))
 
-    patch.setattr(parts, "meter", wrong)
+    patch.setattr(assemble, "meter", wrong)

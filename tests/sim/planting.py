@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from quotas.units import DAY_S, HOUR_S
+from quotas.model.units import DAY_S, HOUR_S
 
 from .script import NAMES, Event, Script
 

@@ -17,8 +17,8 @@ from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
 from quotas.book import Book
-from quotas.book.commit import Overtaken
-from quotas.book.lease import StaleEpoch
+from quotas.book.cycle.commit import Overtaken
+from quotas.book.cycle.lease import StaleEpoch
 from quotas.book.transfers import Overdrawn
 from scheduler.clock import ManualClock
 from scheduler.cycle import Cycle, Report

@@ -8,18 +8,7 @@ from typing import Any
 
 from sqlalchemy import text
 
-from quotas.book.commit import apply_program
-from quotas.book.deeds import perform
-from quotas.book.requests import open_request
-from quotas.book.responses import acknowledge, snooze
-from quotas.book.state import load
-from quotas.book.words import say
-from quotas.corrections import Refused, void_transfer
-from quotas.division import step_of
-from quotas.holds import Hold
-from quotas.leavers import with_leavers
-from quotas.notices import Notice
-from quotas.orders import (
+from quotas.book.actions.commands import (
     AdvanceOrder,
     Deed,
     GrantOrder,
@@ -33,20 +22,22 @@ from quotas.orders import (
     TransferOrder,
     VoidOrder,
 )
-from quotas.program import (
-    Cohort,
-    Grant,
-    Pool,
-    Program,
-    Rollover,
-    Startup,
-    Tenure,
-    Tranche,
-)
-from quotas.reminders import SNOOZABLE
-from quotas.requests import Ask, open_by
-from quotas.units import DAY_S
-from quotas.words import Word
+from quotas.book.actions.execute import perform
+from quotas.book.actions.notices import acknowledge, snooze
+from quotas.book.actions.overrides import say
+from quotas.book.actions.requests import open_request
+from quotas.book.cycle.commit import apply_program
+from quotas.book.cycle.state import load
+from quotas.decisions.notices import Notice
+from quotas.decisions.overrides import Word
+from quotas.enforcement.reminders import SNOOZABLE
+from quotas.ledger.corrections import Refused, void_transfer
+from quotas.ledger.holds import Hold
+from quotas.model.former_members import with_leavers
+from quotas.model.program import Cohort, Grant, Pool, Program, Rollover, Startup, Tenure, Tranche
+from quotas.model.units import DAY_S
+from quotas.queue.requests import Ask, open_by
+from quotas.shares.allocation import step_of
 
 from . import memory_deeds, milestones
 from .memory import Memory

@@ -18,9 +18,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from quotas.book.state import State, load
-from quotas.snapshot import heard
-from quotas.units import HOUR_S, month_start_s
+from quotas.book.cycle.state import State, load
+from quotas.decisions.snapshot import heard
+from quotas.model.units import HOUR_S, month_start_s
 
 from .evidence import evidence_of
 from .memory import Memory

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from quotas.units import DAY_S, HOUR_S
+from quotas.model.units import DAY_S, HOUR_S
 
 from . import edits, listings, milestones
 from .events import (

@@ -30,7 +30,7 @@ from rich.progress import track
 from sqlalchemy import create_engine, text
 
 from quotas.book import Address, Book
-from quotas.book.verify import verify
+from quotas.book.verify.verify import verify
 from scheduler.clock import monotonic
 
 from .auditor import checks_of, faults_of, marks_of, unrest_of

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from quotas.book import Book
-from quotas.book.verify import verify
+from quotas.book.verify.verify import verify
 
 from .auditor import faults_of
 from .evidence import evidence_of

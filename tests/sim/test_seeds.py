@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from quotas.book.verify import verify
-from quotas.explain import recompute
-from quotas.reasons import rule_of
-from quotas.snapshot import Decision
+from quotas.book.verify.verify import verify
+from quotas.decisions.explain import recompute
+from quotas.decisions.reasons import rule_of
+from quotas.decisions.snapshot import Decision
 
 from .auditor import faults_of, marks_of
 from .evidence import evidence_of

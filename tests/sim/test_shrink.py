@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from quotas.book.verify import Verdict
+from quotas.book.verify.verify import Verdict
 
 from . import soak
 from .auditor import checks_of, faults_of

@@ -13,9 +13,11 @@ from typing import Any
 
 import pytest
 
-from quotas import division
-from quotas.observation import Sweep
-from scheduler import act, closing, cycle, lead, observe, prices
+from quotas.model.observation import Sweep
+from quotas.shares import allocation
+from scheduler import cycle, leadership
+from scheduler.act import access, intents
+from scheduler.observe import catalogue, zones
 
 from .memory import Memory
 from .memory_deeds import spoken
@@ -47,10 +49,10 @@ class InTurn:
         """Nothing to end."""
 
 
-class Pointed(observe.Observer):
+class Pointed(zones.Observer):
     """The observer, and a point after it."""
 
-    def observe(self, zones: Iterable[str], now_s: int) -> dict[str, Sweep]:
+    def zones(self, zones: Iterable[str], now_s: int) -> dict[str, Sweep]:
         """Each zone's answer."""
         sweeps = super().observe(zones, now_s)
         POINTS.hit("after observe")
@@ -72,22 +74,24 @@ def _door(name: str, memory: Callable[..., Any], real: Callable[..., Any]) -> Ca
 def wired() -> Iterator[None]:
     """Within it every Cycle is deterministic and takes a Memory for a book."""
     patch = pytest.MonkeyPatch()
-    patch.setattr(observe, "SideBySide", InTurn)
+    patch.setattr(zones, "SideBySide", InTurn)
     patch.setattr(cycle, "Observer", Pointed)
-    patch.setattr(lead, "acquire", _door("acquire", Memory.acquire, lead.acquire))
-    patch.setattr(lead, "leading", _leading(lead.leading))
+    patch.setattr(leadership, "acquire", _door("acquire", Memory.acquire, leadership.acquire))
+    patch.setattr(leadership, "leading", _leading(leadership.leading))
     patch.setattr(cycle, "load", _door("load", Memory.state, cycle.load))
     kept_of = _door("commit", _noted(Memory.commit), _noted(cycle.commit))
     patch.setattr(cycle, "commit", kept_of)
-    patch.setattr(act, "pending_intents", _door("pending", Memory.pending, act.pending_intents))
-    patch.setattr(act, "spoken_since", _door("spoken", spoken, act.spoken_since))
-    patch.setattr(prices, "load", _door("load", Memory.state, prices.load))
-    patch.setattr(act, "mark", _door("mark", Memory.mark, act.mark))
-    kept = prices.keep_offers
-    patch.setattr(prices, "keep_offers", _door("offers", Memory.keep_offers, kept))
-    patch.setattr(closing, "withhold", _door("withhold", _unknown, closing.withhold))
-    patch.setattr(closing, "end_withheld", _door("restore", _unknown, closing.end_withheld))
-    patch.setattr(division, "allocate", _remembered(division.allocate))
+    patch.setattr(
+        intents, "pending_intents", _door("pending", Memory.pending, intents.pending_intents)
+    )
+    patch.setattr(intents, "spoken_since", _door("spoken", spoken, intents.spoken_since))
+    patch.setattr(catalogue, "load", _door("load", Memory.state, catalogue.load))
+    patch.setattr(intents, "mark", _door("mark", Memory.mark, intents.mark))
+    kept = catalogue.keep_offers
+    patch.setattr(catalogue, "keep_offers", _door("offers", Memory.keep_offers, kept))
+    patch.setattr(access, "withhold", _door("withhold", _unknown, access.withhold))
+    patch.setattr(access, "end_withheld", _door("restore", _unknown, access.end_withheld))
+    patch.setattr(allocation, "allocate", _remembered(allocation.allocate))
     patch.setattr(cycle, "decide", _watched(cycle.decide))
     try:
         yield

@@ -13,26 +13,17 @@ from starlette.testclient import TestClient
 from exporters.api.access import Rates
 from exporters.api.app import build_app
 from quotas.book import Address, Book
-from quotas.book.commit import apply_program, commit
+from quotas.book.actions.tokens import create_token, revoke_token
+from quotas.book.cycle.commit import apply_program, commit
 from quotas.book.inbox import Inbox
-from quotas.book.tokens import create_token, revoke_token
-from quotas.ledger import charge_transfer
-from quotas.metering import Run
-from quotas.program import Program
-from quotas.snapshot import Decision
-from quotas.tokens import Token, fingerprint, write_token
-from quotas.units import Period
+from quotas.decisions.snapshot import Decision
+from quotas.ledger.transfers import charge_transfer
+from quotas.metering.runs import Run
+from quotas.model.program import Program
+from quotas.model.tokens import Token, fingerprint, write_token
+from quotas.model.units import Period
 from scheduler.clock import ManualClock
-from tests.builders import (
-    Z,
-    a_balance_of,
-    a_grant,
-    a_notice,
-    a_program,
-    a_run,
-    a_startup,
-    seen,
-)
+from tests.builders import Z, a_balance_of, a_grant, a_notice, a_program, a_run, a_startup, seen
 from tests.quotas.book.rows import lease_of, result_of
 
 NOW_S = 7200

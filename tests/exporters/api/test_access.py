@@ -9,8 +9,8 @@ import pytest
 from fastapi.routing import APIRoute
 from starlette.testclient import TestClient
 
-from quotas.book.tokens import revoke_token
-from quotas.tokens import fingerprint, id_of, write_token
+from quotas.book.actions.tokens import revoke_token
+from quotas.model.tokens import fingerprint, id_of, write_token
 
 from .site import Site
 

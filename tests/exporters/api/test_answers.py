@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from schemathesis import GenerationMode
 
 from exporters.api.access import Rates
-from exporters.api.guard import SECURITY_HEADERS
-from quotas.book.commit import commit
-from quotas.book.lease import acquire
-from quotas.snapshot import Decision
+from exporters.api.limits import SECURITY_HEADERS
+from quotas.book.cycle.commit import commit
+from quotas.book.cycle.lease import acquire
+from quotas.decisions.snapshot import Decision
 from tests.quotas.book.rows import result_of
 
 from .site import NOW_S, Site, site

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from quotas.book.commit import commit
-from quotas.book.lease import acquire
-from quotas.book.statements import close_months
-from quotas.book.words import say
-from quotas.reasons import conclude
-from quotas.snapshot import Decision
-from quotas.units import month_start_s
-from quotas.words import Word
+from quotas.book.actions.overrides import say
+from quotas.book.cycle.commit import commit
+from quotas.book.cycle.lease import acquire
+from quotas.book.reads.statements import close_months
+from quotas.decisions.overrides import Word
+from quotas.decisions.reasons import conclude
+from quotas.decisions.snapshot import Decision
+from quotas.model.units import month_start_s
 from tests.quotas.book.rows import result_of
 
 from .site import NOW_S, Site

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from exporters.api.access import Rates
-from exporters.api.rates import Minute
-from quotas.book.tokens import revoke_token
-from quotas.book.watch import FileWatch, Version
+from exporters.api.rate_limits import Minute
+from quotas.book.actions.tokens import revoke_token
+from quotas.book.reads.changes import FileWatch, Version
 
 from .site import NOW_S, Site, site
 

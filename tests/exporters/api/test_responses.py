@@ -63,7 +63,7 @@ def test_a_crash_between_snooze_and_answer_moves_it_once(
 ) -> None:
     """The next cycle finds that this snooze was granted, and answers with its deadline."""
     with monkeypatch.context() as patch:
-        patch.setattr("scheduler.inbox.write_answer", _crash)
+        patch.setattr("scheduler.jobs.inbox.write_answer", _crash)
         with pytest.raises(KeyboardInterrupt):
             answer(fresh_site, "1/snooze", body=LATER)
     assert answer(fresh_site, "1/snooze", body=LATER)["state"] == "done"

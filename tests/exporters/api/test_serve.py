@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from exporters.api.source import REOPEN_S
+from exporters.api.read_model import REOPEN_S
 from quotas.book import Book
 from quotas.book.session import FILE_NAME
 from tests.cli.command import cohortd, environment

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
+from quotas.book.actions.requests import read_requests
+from quotas.book.actions.tokens import revoke_token
 from quotas.book.inbox import FOLDER, INBOX_NAME, MOST_WAITING, waiting_messages
-from quotas.book.requests import read_requests
-from quotas.book.tokens import revoke_token
-from quotas.tokens import fingerprint, id_of
-from scheduler.inbox import InboxDrain
+from quotas.model.tokens import fingerprint, id_of
+from scheduler.jobs.inbox import InboxDrain
 from tests.quotas.book.rows import digest
 
 from .site import NOW_S, Site, site
@@ -313,7 +313,7 @@ def test_a_crash_between_deed_and_answer_repeats_nothing(
     """The next cycle finds the request under its key, and answers with its number."""
     link = post(fresh_site).headers["location"]
     with monkeypatch.context() as patch:
-        patch.setattr("scheduler.inbox.write_answer", _crash)
+        patch.setattr("scheduler.jobs.inbox.write_answer", _crash)
         with pytest.raises(KeyboardInterrupt):
             decide(fresh_site)
     assert decide(fresh_site) == 1

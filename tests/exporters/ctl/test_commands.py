@@ -13,7 +13,7 @@ import pytest
 
 from exporters.ctl.cli import main
 from quotas.book import Book
-from scheduler.inbox import InboxDrain
+from scheduler.jobs.inbox import InboxDrain
 from tests.cli.command import Ran, environment, here
 from tests.exporters.api.site import NOW_S, fill, mint_all
 from tests.exporters.api.test_serve import serving

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from exporters.ctl.answers import REFUSED, UNREACHABLE, ApiError
-from exporters.ctl.following import POLL_S, Follower, Hook, Watched
-from exporters.ctl.memory import Memory
-from exporters.ctl.promises import KEPT, Promise, due, merged, quiet_s
-from quotas.units import format_instant
+from exporters.ctl.endpoints import REFUSED, UNREACHABLE, ApiError
+from exporters.ctl.notice_watch import KEPT, Promise, due, merged, quiet_s
+from exporters.ctl.state_file import Memory
+from exporters.ctl.watch_loop import POLL_S, Follower, Hook, Watched
+from quotas.model.units import format_instant
 from scheduler.clock import ManualClock
 
 BEFORE_S = 600

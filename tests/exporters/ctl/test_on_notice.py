@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from quotas.units import format_instant
+from quotas.model.units import format_instant
 from tests.cli.command import environment
 from tests.scheduler.processes import process
 

@@ -12,8 +12,8 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
-from quotas.book.requests import read_requests
-from scheduler.inbox import InboxDrain
+from quotas.book.actions.requests import read_requests
+from scheduler.jobs.inbox import InboxDrain
 from tests.exporters.api.site import NOW_S, Site
 
 PHONE = {"viewport": {"width": 320, "height": 640}}

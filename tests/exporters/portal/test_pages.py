@@ -13,13 +13,13 @@ from starlette.requests import Request
 from exporters.portal.french import FRENCH
 from exporters.portal.page import LEVELS
 from exporters.portal.words import Words, language
-from quotas.book.commit import commit
+from quotas.book.actions.requests import read_requests
+from quotas.book.cycle.commit import commit
 from quotas.book.inbox import waiting_messages
-from quotas.book.requests import read_requests
-from quotas.notices import LIVE_NOTICES
-from quotas.requests import LIVE_REQUESTS
-from quotas.snapshot import Decision
-from scheduler.inbox import InboxDrain
+from quotas.decisions.notices import LIVE_NOTICES
+from quotas.decisions.snapshot import Decision
+from quotas.queue.requests import LIVE_REQUESTS
+from scheduler.jobs.inbox import InboxDrain
 from tests.builders import Z, a_notice, seen
 from tests.exporters.api.site import NOW_S, Site, run_of
 from tests.quotas.book.rows import lease_of, result_of

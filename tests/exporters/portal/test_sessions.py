@@ -12,9 +12,9 @@ from starlette.routing import Mount, Route
 from exporters.api.access import Rates
 from exporters.portal.sessions import COOKIE, LASTS_S, Sessions, signing_key
 from quotas.book import BookError
+from quotas.book.actions.tokens import revoke_token
 from quotas.book.inbox import FOLDER, waiting_messages
-from quotas.book.tokens import revoke_token
-from quotas.tokens import fingerprint, id_of, write_token
+from quotas.model.tokens import fingerprint, id_of, write_token
 from tests.exporters.api.site import NOW_S, Site, site
 
 from .visitor import ORIGIN, Page, Visitor, signed_in

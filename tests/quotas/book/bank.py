@@ -8,9 +8,9 @@ from pathlib import Path
 from random import Random
 
 from quotas.book import Book
-from quotas.book.deeds import perform
-from quotas.corrections import Refused
-from quotas.orders import Deed, TransferOrder
+from quotas.book.actions.commands import Deed, TransferOrder
+from quotas.book.actions.execute import perform
+from quotas.ledger.corrections import Refused
 
 STARTUPS = ("acme", "birch", "cedar", "delta")
 

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
-from quotas.book.audit import account_sums
-from quotas.book.commit import apply_program
+from quotas.book.actions.commands import (
+    Deed,
+    GrantOrder,
+    Order,
+    RefundOrder,
+    TransferOrder,
+    VoidOrder,
+)
+from quotas.book.cycle.commit import apply_program
+from quotas.book.cycle.state import load
+from quotas.book.reads.audit import account_sums
+from quotas.book.schema import RUN
 from quotas.book.session import Book
-from quotas.book.state import load
 from quotas.book.transfers import post
-from quotas.ledger import charge_transfer
-from quotas.metering import Run
-from quotas.orders import Deed, GrantOrder, Order, RefundOrder, TransferOrder, VoidOrder
-from quotas.program import Program
-from quotas.tables import RUN
-from quotas.units import Period
+from quotas.ledger.transfers import charge_transfer
+from quotas.metering.runs import Run
+from quotas.model.program import Program
+from quotas.model.units import Period
 from tests.builders import Z, a_grant, a_program, a_run, a_startup
 
 NOW_S = 50_000

@@ -8,13 +8,13 @@ from typing import Any
 from sqlalchemy import text
 from sqlmodel import SQLModel
 
-from quotas.book.commit import Result, apply_program
-from quotas.book.lease import Lease, acquire
+from quotas.book.cycle.commit import Result, apply_program
+from quotas.book.cycle.lease import Lease, acquire
+from quotas.book.schema import BALANCE
 from quotas.book.session import Book
 from quotas.book.transfers import post
-from quotas.ledger import GrantBalance, Transfer, charge_transfer
-from quotas.tables import BALANCE
-from quotas.units import Period
+from quotas.ledger.transfers import GrantBalance, Transfer, charge_transfer
+from quotas.model.units import Period
 from tests.builders import Z, a_balance_of, a_grant, a_program, a_run, a_startup, seen
 
 

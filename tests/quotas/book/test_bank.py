@@ -14,9 +14,9 @@ from typing import Any
 from sqlalchemy import text
 
 from quotas.book import Book
-from quotas.book.commit import apply_program
-from quotas.book.verify import verify
-from quotas.units import parse_credits
+from quotas.book.cycle.commit import apply_program
+from quotas.book.verify.verify import verify
+from quotas.model.units import parse_credits
 from tests.builders import a_grant, a_program, a_startup
 from tests.cli.command import REPO
 

@@ -24,13 +24,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from sqlalchemy import Engine, text
 
 from quotas.book import Book
-from quotas.book.deeds import perform, preview
-from quotas.book.history import NotKnown, Past, as_of
-from quotas.book.state import load
-from quotas.book.statements import read_closed
-from quotas.book.verify import verify
-from quotas.corrections import Refused
-from quotas.orders import (
+from quotas.book.actions.commands import (
     AdvanceOrder,
     Deed,
     GrantOrder,
@@ -44,7 +38,13 @@ from quotas.orders import (
     TransferOrder,
     VoidOrder,
 )
-from quotas.program import Cohort, Grant, Mode, Rollover, Startup, Tenure, Tranche
+from quotas.book.actions.execute import perform, preview
+from quotas.book.cycle.state import load
+from quotas.book.reads.history import NotKnown, Past, as_of
+from quotas.book.reads.statements import read_closed
+from quotas.book.verify.verify import verify
+from quotas.ledger.corrections import Refused
+from quotas.model.program import Cohort, Grant, Mode, Rollover, Startup, Tenure, Tranche
 from tests.builders import unknown
 from tests.scheduler.rig import (
     DAY_S,

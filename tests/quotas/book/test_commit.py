@@ -8,17 +8,17 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
-from quotas.book.commit import apply_program, commit, mark
-from quotas.book.lease import StaleEpoch, acquire
+from quotas.book.cycle.commit import apply_program, commit, mark
+from quotas.book.cycle.lease import StaleEpoch, acquire
+from quotas.book.cycle.state import load
 from quotas.book.session import Book
-from quotas.book.state import load
 from quotas.book.transfers import post
-from quotas.book.verify import verify
-from quotas.corrections import Refused
-from quotas.ledger import Entry, Transfer, grant_transfer
-from quotas.metering import Dispute
-from quotas.snapshot import Decision
-from quotas.units import LARGEST_UCR, Period
+from quotas.book.verify.verify import verify
+from quotas.decisions.snapshot import Decision
+from quotas.ledger.corrections import Refused
+from quotas.ledger.transfers import Entry, Transfer, grant_transfer
+from quotas.metering.runs import Dispute
+from quotas.model.units import LARGEST_UCR, Period
 from tests.builders import (
     FLAVOR,
     RATE,

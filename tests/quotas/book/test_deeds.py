@@ -6,16 +6,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quotas.book.commit import apply_program
-from quotas.book.deeds import perform, preview
+from quotas.book.actions.commands import GrantOrder, Order, RefundOrder, TransferOrder, VoidOrder
+from quotas.book.actions.execute import perform, preview
+from quotas.book.cycle.commit import apply_program
+from quotas.book.cycle.state import load
+from quotas.book.schema import RUN, ZONE
 from quotas.book.session import Book
-from quotas.book.state import load
-from quotas.book.verify import verify
-from quotas.corrections import Refused
-from quotas.orders import GrantOrder, Order, RefundOrder, TransferOrder, VoidOrder
-from quotas.program import ProgramError
-from quotas.tables import RUN, ZONE
-from quotas.units import Period
+from quotas.book.verify.verify import verify
+from quotas.ledger.corrections import Refused
+from quotas.model.program import ProgramError
+from quotas.model.units import Period
 from tests.builders import TYPE, YEAR_S, Z, a_grant, a_program, a_run, a_startup
 
 from .deeds import (

@@ -13,30 +13,21 @@ from hypothesis import strategies as st
 from sqlalchemy import create_engine
 
 from quotas import migrations
-from quotas.book.commit import apply_program, commit
-from quotas.book.deeds import perform
+from quotas.book.actions.commands import GrantOrder, Order, RefundOrder, TransferOrder, VoidOrder
+from quotas.book.actions.execute import perform
+from quotas.book.cycle.commit import apply_program, commit
+from quotas.book.cycle.state import load
+from quotas.book.schema import TRANSFER as TRANSFERS
 from quotas.book.session import FILE_NAME, Book
-from quotas.book.state import load
 from quotas.book.transfers import Overdrawn, canonical, post
-from quotas.book.verify import verify
-from quotas.corrections import Refused
-from quotas.ledger import Entry, Transfer, expiry_transfer
-from quotas.orders import GrantOrder, Order, RefundOrder, TransferOrder, VoidOrder
-from quotas.tables import TRANSFER as TRANSFERS
-from quotas.units import Period, format_credits
+from quotas.book.verify.verify import verify
+from quotas.ledger.corrections import Refused
+from quotas.ledger.transfers import Entry, Transfer, expiry_transfer
+from quotas.model.units import Period, format_credits
 from tests.builders import a_grant, a_program, a_run, a_startup
 from tests.scheduler.rig import T0, Rig, program, server
 
-from .deeds import (
-    GRANT,
-    NOW_S,
-    REFUND,
-    VOID,
-    a_book,
-    a_deed,
-    charge,
-    conserves,
-)
+from .deeds import GRANT, NOW_S, REFUND, VOID, a_book, a_deed, charge, conserves
 from .rows import amounts, charges, digest, filled, lease_of, result_of
 
 

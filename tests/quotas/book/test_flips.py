@@ -12,9 +12,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from quotas.book import Book
-from quotas.book.verify import verify
-from quotas.orders import VoidOrder
-from quotas.tables import ENTRY, TRANSFER
+from quotas.book.actions.commands import VoidOrder
+from quotas.book.schema import ENTRY, TRANSFER
+from quotas.book.verify.verify import verify
 
 from .rows import thaw
 from .test_books_stateful import Books

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 import pytest
 
-from quotas.book import commit
-from quotas.book.commit import apply_program
-from quotas.book.deeds import perform
+from quotas.book.actions.commands import GrantOrder, MilestoneOrder, TransferOrder, VoidOrder
+from quotas.book.actions.execute import perform
+from quotas.book.cycle import commit
+from quotas.book.cycle.commit import apply_program
 from quotas.book.session import Book
-from quotas.book.verify import verify
-from quotas.corrections import Refused
-from quotas.orders import GrantOrder, MilestoneOrder, TransferOrder, VoidOrder
-from quotas.program import Grant, Program, ProgramError, Tranche
+from quotas.book.verify.verify import verify
+from quotas.ledger.corrections import Refused
+from quotas.model.program import Grant, Program, ProgramError, Tranche
 from tests.builders import Z, a_grant, a_program, a_startup
 
 from .deeds import a_deed

@@ -7,12 +7,12 @@ import json
 from sqlalchemy import text
 from structlog.testing import capture_logs
 
-from quotas.book.heads import read_heads
+from quotas.book.cycle.chain_heads import read_heads
+from quotas.book.schema import ENTRY, TRANSFER
 from quotas.book.session import Book
 from quotas.book.transfers import GENESIS, link
-from quotas.book.verify import verify
-from quotas.heads import Head, hashes_in, head_message
-from quotas.tables import ENTRY, TRANSFER
+from quotas.book.verify.verify import verify
+from quotas.ledger.chain_heads import Head, hashes_in, head_message
 from tests.quotas.book.rows import thaw
 from tests.scheduler.rig import DAY_S, T0, Rig, server
 

@@ -6,11 +6,11 @@ import pytest
 from sqlalchemy import text
 
 from quotas.book import Book
-from quotas.book.deeds import perform
+from quotas.book.actions.commands import Deed, HoldOrder, HoldVoidOrder, SettleOrder
+from quotas.book.actions.execute import perform
 from quotas.book.transfers import post
-from quotas.book.verify import verify
-from quotas.ledger import Entry, Transfer
-from quotas.orders import Deed, HoldOrder, HoldVoidOrder, SettleOrder
+from quotas.book.verify.verify import verify
+from quotas.ledger.transfers import Entry, Transfer
 from tests.builders import YEAR_S
 
 from .rows import filled, thaw

@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quotas.book.deeds import perform
-from quotas.book.history import NotKnown, Past, as_of
+from quotas.book.actions.balances import read_balance
+from quotas.book.actions.commands import Deed, GrantOrder, Order, RefundOrder, VoidOrder
+from quotas.book.actions.execute import perform
+from quotas.book.cycle.state import read_program
+from quotas.book.reads.history import NotKnown, Past, as_of
+from quotas.book.schema import BALANCE
 from quotas.book.session import Book
-from quotas.book.standing import read_balance
-from quotas.book.state import read_program
-from quotas.orders import Deed, GrantOrder, Order, RefundOrder, VoidOrder
-from quotas.tables import BALANCE
-from quotas.units import Period, cost_ucr
+from quotas.model.units import Period, cost_ucr
 from tests.builders import unknown
 from tests.scheduler.rig import RATE, T0, ZONE, Rig, offer, server
 

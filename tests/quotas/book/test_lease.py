@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quotas.book.lease import (
+from quotas.book.cycle.lease import (
     LONGEST_S,
     Lease,
     StaleEpoch,
@@ -16,8 +16,8 @@ from quotas.book.lease import (
     release,
     seize,
 )
+from quotas.book.schema import LEASE
 from quotas.book.session import Book
-from quotas.tables import LEASE
 
 from .rows import lease_of
 

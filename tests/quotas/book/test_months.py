@@ -7,17 +7,17 @@ from typing import Any
 
 import pytest
 
-from quotas.book.commit import apply_program
-from quotas.book.deeds import perform
+from quotas.book.actions.commands import AdvanceOrder, GrantOrder, VoidOrder
+from quotas.book.actions.execute import perform
+from quotas.book.cycle.commit import apply_program
+from quotas.book.cycle.state import load
+from quotas.book.reads.statements import close_months, read_statement, read_statements
 from quotas.book.session import Book
-from quotas.book.state import load
-from quotas.book.statements import close_months, read_statement, read_statements
 from quotas.book.transfers import post
-from quotas.book.verify import verify
-from quotas.corrections import void_transfer
-from quotas.orders import AdvanceOrder, GrantOrder, VoidOrder
-from quotas.program import Program, Tranche
-from quotas.units import DAY_S, Period, month_start_s
+from quotas.book.verify.verify import verify
+from quotas.ledger.corrections import void_transfer
+from quotas.model.program import Program, Tranche
+from quotas.model.units import DAY_S, Period, month_start_s
 from tests.builders import a_grant, a_program, a_run, a_startup
 
 from .deeds import a_deed, charge

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from quotas.book.commit import Overtaken, commit
-from quotas.book.lease import Lease, StaleEpoch, acquire
-from quotas.book.outbox import CLAIM_S, MOST_ATTEMPTS, claim, pending, record, retry_after_s
+from quotas.book.cycle.commit import Overtaken, commit
+from quotas.book.cycle.lease import Lease, StaleEpoch, acquire
+from quotas.book.cycle.outbox import CLAIM_S, MOST_ATTEMPTS, claim, pending, record, retry_after_s
+from quotas.book.schema import NOTICE, OUTBOX
 from quotas.book.session import Book
-from quotas.messages import Draft, Parcel, Receipt
-from quotas.tables import NOTICE, OUTBOX
+from quotas.messages.routing import Draft, Parcel, Receipt
 from tests.builders import a_notice
 
 from .rows import lease_of, result_of

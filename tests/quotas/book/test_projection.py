@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from quotas.book.commit import apply_program
+from quotas.book.cycle.commit import apply_program
+from quotas.book.cycle.state import read_grants, read_startup_grants
+from quotas.book.schema import BALANCE
 from quotas.book.session import Book
-from quotas.book.state import read_grants, read_startup_grants
 from quotas.book.transfers import post, rebuild_balances
-from quotas.book.verify import verify
-from quotas.tables import BALANCE
+from quotas.book.verify.verify import verify
 from tests.builders import a_grant, a_program, a_startup
 
 from .rows import amounts, charges, filled

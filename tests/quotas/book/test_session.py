@@ -15,8 +15,8 @@ from sqlalchemy.exc import IntegrityError
 from sqlmodel import SQLModel
 
 from quotas import migrations
+from quotas.book.schema import BALANCE
 from quotas.book.session import FILE_NAME, Book, BookError
-from quotas.tables import BALANCE
 
 from .rows import amounts, digest, filled
 

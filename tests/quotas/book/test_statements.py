@@ -11,11 +11,11 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DatabaseError
 
-from quotas.book.deeds import perform
-from quotas.book.statements import close_months, read_statements
-from quotas.book.verify import verify
-from quotas.orders import Deed, GrantOrder, RefundOrder, VoidOrder
-from quotas.units import format_instant
+from quotas.book.actions.commands import Deed, GrantOrder, RefundOrder, VoidOrder
+from quotas.book.actions.execute import perform
+from quotas.book.reads.statements import close_months, read_statements
+from quotas.book.verify.verify import verify
+from quotas.model.units import format_instant
 from tests.builders import unknown
 from tests.quotas.book.rows import digest, thaw
 from tests.scheduler import rig as rigs

@@ -8,14 +8,14 @@ import pytest
 from sqlalchemy import text
 
 from quotas.book import transfers
-from quotas.book.commit import apply_program, commit
+from quotas.book.cycle.commit import apply_program, commit
+from quotas.book.schema import ENTRY, TRANSFER
 from quotas.book.session import Book
 from quotas.book.transfers import link, post
-from quotas.book.verify import verify
-from quotas.ledger import Entry, Transfer, charge_transfer, expiry_transfer
-from quotas.metering import Run
-from quotas.tables import ENTRY, TRANSFER
-from quotas.units import Period
+from quotas.book.verify.verify import verify
+from quotas.ledger.transfers import Entry, Transfer, charge_transfer, expiry_transfer
+from quotas.metering.runs import Run
+from quotas.model.units import Period
 from tests.builders import (
     YEAR_S,
     a_balance_of,

@@ -12,14 +12,17 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import select
 
-from quotas.between import repayments
-from quotas.book.commit import apply_program, commit, keep_offers
-from quotas.book.deeds import perform
+from quotas.book.actions.commands import Deed, PriceOrder
+from quotas.book.actions.execute import perform
+from quotas.book.cycle.commit import apply_program, commit, keep_offers
+from quotas.book.cycle.state import load
+from quotas.book.schema import RUN, TRANSFER
 from quotas.book.session import Book
-from quotas.book.state import load
 from quotas.book.transfers import Overdrawn, post
-from quotas.book.verify import verify
-from quotas.ledger import (
+from quotas.book.verify.verify import verify
+from quotas.ledger.between import repayments
+from quotas.ledger.repricing import differences
+from quotas.ledger.transfers import (
     Entry,
     Transfer,
     charge_transfer,
@@ -27,12 +30,9 @@ from quotas.ledger import (
     expiry_transfer,
     grant_account,
 )
-from quotas.observation import Offer
-from quotas.orders import Deed, PriceOrder
-from quotas.program import Rollover, Tranche
-from quotas.repricing import differences
-from quotas.tables import RUN, TRANSFER
-from quotas.units import Period
+from quotas.model.observation import Offer
+from quotas.model.program import Rollover, Tranche
+from quotas.model.units import Period
 from tests.builders import FLAVOR, RATE, TYPE, Z, a_grant, a_program, a_run, a_startup
 
 from .rows import lease_of, result_of

@@ -26,7 +26,7 @@ def problem(gpus: Any, *nodes: dict[str, Any], divisible: bool = False) -> dict[
 
 def divided(stated: dict[str, Any], key: str = "share") -> dict[str, Fraction]:
     """One figure of each startup's answer."""
-    from quotas.shares import allocate
+    from quotas.shares.engine import allocate
 
     answer: Any = allocate(stated)
     return {name: Fraction(by_pool[POOL][key]) for name, by_pool in answer["shares"].items()}

@@ -6,9 +6,9 @@ from typing import Any
 
 from hypothesis import given, settings
 
-from quotas.shares import allocate, read_problem
-from quotas.shares.ceiling import EXACT_UP_TO, ceiling, lower_bounds
-from quotas.shares.pool import Division, divide_pool, lay_out
+from quotas.shares.engine import allocate, read_problem
+from quotas.shares.engine.ceiling import EXACT_UP_TO, ceiling, lower_bounds
+from quotas.shares.engine.pool import Division, divide_pool, lay_out
 from tests.quotas.shares.problems import POOL, flat, node, problem, trees
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from quotas.shares import ProblemError, allocate
+from quotas.shares.engine import ProblemError, allocate
 from tests.quotas.shares.problems import divided, node, problem
 
 REFUSED: dict[str, tuple[Any, str]] = {

@@ -9,8 +9,8 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quotas.shares import allocate, read_problem
-from quotas.shares.pool import Division, divide_pool, lay_out
+from quotas.shares.engine import allocate, read_problem
+from quotas.shares.engine.pool import Division, divide_pool, lay_out
 from tests.quotas.shares.problems import POOL, divided, flat, node, problem, trees
 
 STEPS = (1, 1, 2, 4, 8)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quotas.shares import allocate
+from quotas.shares.engine import allocate
 from tests.quotas.shares.problems import POOL, divided, node, problem, trees
 
 STEPS = (1, 1, 2, 4, 8)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from quotas.shares import allocate
+from quotas.shares.engine import allocate
 from tests.quotas.shares.problems import POOL, divided, node, problem
 
 SHARES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {

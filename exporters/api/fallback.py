@@ -1,0 +1,57 @@
+"""How is what was read of the book kept, for the day it cannot be read? As one JSON text."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, get_type_hints
+
+from pydantic import TypeAdapter, ValidationError
+
+from quotas.book.cycle.state import State
+from quotas.model.program import Program
+from quotas.model.tokens import Token
+
+_TOKENS: TypeAdapter[dict[str, Token]] = TypeAdapter(dict[str, Token])
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """The book's state at an instant, and who may see what of it."""
+
+    at_s: int
+    state: State
+    tokens: Mapping[str, Token]
+
+
+def _adapters() -> dict[str, TypeAdapter[Any]]:
+    hints = get_type_hints(State)
+    names = [field.name for field in fields(State) if field.name != "program"]
+    return {name: TypeAdapter(hints[name]) for name in names}
+
+
+_STATE = _adapters()
+
+
+def write_kept(state: State, tokens: Iterable[tuple[str, Token]]) -> str:
+    """The state as text. A program must be in force."""
+    assert state.program is not None
+    body = {
+        name: adapter.dump_python(getattr(state, name), mode="json")
+        for name, adapter in _STATE.items()
+    }
+    body["program"] = state.program.to_json()
+    body["tokens"] = _TOKENS.dump_python(dict(tokens), mode="json")
+    return json.dumps(body, separators=(",", ":"))
+
+
+def read_kept(at_s: int, text: str) -> Kept | None:
+    """What was kept; None where another version of cohortd wrote it."""
+    body = json.loads(text)
+    try:
+        values = {name: adapter.validate_python(body[name]) for name, adapter in _STATE.items()}
+        tokens = _TOKENS.validate_python(body["tokens"])
+    except (KeyError, ValidationError):
+        return None
+    return Kept(at_s, State(program=Program.from_json(body["program"]), **values), tokens)

@@ -1,0 +1,137 @@
+"""The commands that look: credits, usage, servers, quota, why, statement, events."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from exporters.ctl import pages
+from exporters.ctl.endpoints import BAD_INPUT, REFUSED, ApiError
+from exporters.ctl.queries import Json, Watch, as_text, connect, show
+from quotas.model.units import format_credits, parse_credits
+
+if TYPE_CHECKING:
+    from exporters.ctl.client import Client
+
+POLL_S = 25
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands."""
+    for command in (credits, usage, servers, quota, why, statement, events):
+        app.command()(command)
+
+
+def credits(
+    need: Annotated[
+        str | None, typer.Option(help="Exit 1 unless so many credits are available.")
+    ] = None,
+    as_json: Json = False,
+    watch: Watch = False,
+) -> None:
+    """Show what is left, how fast it burns and how long it lasts."""
+    needed_ucr = None if need is None else _amount(need)
+    client = connect()
+    found = show(lambda: client.get("credits"), pages.credits_text, as_json=as_json, watch=watch)
+    short_ucr = 0 if needed_ucr is None else needed_ucr - parse_credits(found["available"])
+    if short_ucr > 0:
+        short = f"{format_credits(short_ucr)} less than the {need} needed"
+        raise ApiError(f"{found['available']} credits are available, {short}", REFUSED)
+
+
+def usage(as_json: Json = False, watch: Watch = False) -> None:
+    """Show the GPUs that run now, by pool, and what running has cost."""
+    client = connect()
+    show(lambda: client.get("usage"), pages.usage_text, as_json=as_json, watch=watch)
+
+
+def servers(as_json: Json = False, watch: Watch = False) -> None:
+    """Show every billable server, what it costs, and when it will be stopped."""
+    client = connect()
+    show(lambda: client.get("servers"), pages.servers_text, as_json=as_json, watch=watch)
+
+
+def quota(as_json: Json = False, watch: Watch = False) -> None:
+    """Show nominal, share and ceiling in each pool, and what limits them."""
+    client = connect()
+    show(lambda: client.get("quota"), pages.quota_text, as_json=as_json, watch=watch)
+
+
+def why(
+    decision: Annotated[int, typer.Argument(min=1, help="A decision, as 'events' numbers it.")],
+    as_json: Json = False,
+) -> None:
+    """Take a decision apart: from what it follows, and what would change it."""
+    client = connect()
+    ask = f"decisions/{decision}/why"
+    show(lambda: client.get(ask), pages.why_text, as_json=as_json, watch=False)
+
+
+def statement(
+    month: Annotated[
+        str | None, typer.Argument(help="A UTC month such as 2027-01; without it, every month.")
+    ] = None,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print the lines as CSV.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show the months, or one line by line."""
+    client = connect()
+    if month is None:
+        if as_csv:
+            raise ApiError("--csv is of one month: name it, such as 2027-01", BAD_INPUT)
+        ask, render = "statements", pages.statements_text
+    else:
+        ask, render = f"statements/{_one_part(month)}", pages.statement_text
+        if as_csv:
+            typer.echo(client.text(ask, format="csv"), nl=False)
+            return
+    show(lambda: client.get(ask), render, as_json=as_json, watch=False)
+
+
+def events(
+    since: Annotated[str, typer.Option(help="A cursor, the `next` of a page before.")] = "0-0",
+    as_json: Json = False,
+    watch: Watch = False,
+) -> None:
+    """Show what was decided and announced, oldest first; --watch waits for what comes.
+
+    With --watch, --json prints one event a line.
+    """
+    client = connect()
+    items, cursor = _caught_up(client, since)
+    if as_json and not watch:
+        typer.echo(as_text({"items": items, "next": cursor}))
+        return
+    while True:
+        for event in items:
+            typer.echo(json.dumps(event) if as_json else pages.event_text(event))
+        if not watch:
+            return
+        page = client.get("events", POLL_S, cursor=cursor)
+        items, cursor = page["items"], page["next"]
+
+
+def _caught_up(client: Client, cursor: str) -> tuple[list[Any], str]:
+    """Every event from a cursor to now."""
+    items: list[Any] = []
+    while True:
+        page = client.get("events", cursor=cursor, limit=200)
+        items += page["items"]
+        if not page["items"]:
+            return items, cursor
+        cursor = str(page["next"])
+
+
+def _amount(text: str) -> int:
+    try:
+        return parse_credits(text)
+    except ValueError as error:
+        raise ApiError(f"--need: {error}", BAD_INPUT) from None
+
+
+def _one_part(text: str) -> str:
+    if not text.replace("-", "").isdigit():
+        raise ApiError(f"{text!r} is no month; write it as 2027-01", BAD_INPUT)
+    return text

@@ -1,0 +1,1 @@
+"""Operator actions and answers from people: each is checked and written once."""

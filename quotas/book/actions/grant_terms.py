@@ -1,0 +1,136 @@
+"""What may still be granted? Ids that are free, terms that stay, and the program's budget.
+
+A program file and `cohortd grant` ask the same here. What may not pass the budget is all that
+the sponsor gave to the program's cohorts, less what was voided, and what may still come of it:
+parts of grants that are not posted yet, and milestones that can still be confirmed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from sqlalchemy import Connection, or_, select
+
+from quotas.book.cycle.state import read_program
+from quotas.book.schema import BALANCE, GRANT, TRANSFER
+from quotas.ledger.tranches import is_tranche, milestones, parts
+from quotas.ledger.transfers import sponsor_account
+from quotas.model.program import Program, ProgramError, Startup
+from quotas.model.units import format_credits
+
+
+def refuse_grants(connection: Connection, program: Program, now_s: int) -> None:
+    """Raises ProgramError, one sentence, where the book does not allow a program's grants."""
+    _refuse_taken_ids(connection, program)
+    _refuse_other_terms(connection, program.startups())
+    granted, coming = granted_ucr(connection, program), coming_ucr(connection, program, now_s)
+    if granted + coming > program.budget_ucr:
+        raise ProgramError(
+            f"program.budget = {format_credits(program.budget_ucr)} is below the "
+            f"{format_credits(granted + coming)} credits of all grants: {format_credits(granted)} "
+            f"in the book, and {format_credits(coming)} that this file adds, now or by milestones; "
+            "raise program.budget, leave out a new grant, or void one."
+        )
+
+
+def granted_ucr(connection: Connection, program: Program) -> int:
+    """What the sponsor gave to all cohorts of a program, less what was voided."""
+    accounts = [sponsor_account(cohort.name) for cohort in program.cohorts]
+    rows = connection.execute(select(BALANCE).where(BALANCE.c.account.in_(accounts)))
+    return -sum(int(row.amount_ucr) for row in rows)
+
+
+def coming_ucr(connection: Connection, program: Program, now_s: int) -> int:
+    """What a program's grants may still add: parts not posted yet, and milestones ahead."""
+    posted = {tuple(row) for row in connection.execute(select(GRANT.c.startup, GRANT.c.grant_id))}
+    voided, total_ucr = _voided(connection), 0
+    for startup in program.startups():
+        for grant in startup.grants:
+            coming = {part.id: part.amount_ucr for part in parts(grant)}
+            if (startup.name, grant.id) not in voided:
+                for part, tranche in milestones(grant).values():
+                    if now_s < (grant.expires_s if tranche.by_s is None else tranche.by_s):
+                        coming[part] = tranche.amount_ucr
+            total_ucr += sum(ucr for id, ucr in coming.items() if (startup.name, id) not in posted)
+    return total_ucr
+
+
+def holder_of(connection: Connection, program: Program, grant_id: str) -> str | None:
+    """Who has a grant of an id, whole, in tranches, or waiting for milestones; None: nobody."""
+    known = or_(
+        GRANT.c.grant_id == grant_id, GRANT.c.grant_id.startswith(f"{grant_id}/", autoescape=True)
+    )
+    holder: str | None = connection.scalar(
+        select(GRANT.c.startup).where(known).order_by(GRANT.c.id).limit(1)
+    )
+    if holder is not None:
+        return holder
+    waiting = (s.name for s in program.startups() if any(g.id == grant_id for g in s.grants))
+    return next(waiting, None)
+
+
+def grant_rows(startups: Iterable[Startup]) -> list[dict[str, Any]]:
+    """The rows of every part that is credited when a program is applied."""
+    return [
+        {
+            "grant_id": part.id,
+            "startup": startup.name,
+            "cohort": startup.cohort,
+            "category": grant.category,
+            "priority": grant.priority,
+            "amount_ucr": part.amount_ucr,
+            "effective_s": part.effective_s,
+            "expires_s": part.expires_s,
+            "rolls_to": part.rolls_to,
+            "roll_ppm": part.rollover.ppm if part.rollover else None,
+            "roll_most_ucr": part.rollover.most_ucr if part.rollover else None,
+        }
+        for startup in startups
+        for grant in startup.grants
+        for part in parts(grant)
+    ]
+
+
+def _refuse_other_terms(connection: Connection, startups: Iterable[Startup]) -> None:
+    posted = {(row.startup, row.grant_id): row for row in connection.execute(select(GRANT))}
+    for row in grant_rows(startups):
+        known = posted.get((row["startup"], row["grant_id"]))
+        other = [key for key, value in row.items() if known and getattr(known, key) != value]
+        if other:
+            raise ProgramError(
+                f"grant {row['grant_id']} of {row['startup']} is in the book with another "
+                f"{other[0].rpartition('_')[0] or other[0]}, and a posted grant does not change; "
+                "write the terms it was posted with, or choose a new id."
+            )
+
+
+def _refuse_taken_ids(connection: Connection, program: Program) -> None:
+    """An id is of one startup, and of a grant in tranches or of one without."""
+    _, current = read_program(connection)
+    members = current.startups() if current else ()
+    in_force = {(s.name, g.id, bool(g.tranches)) for s in members for g in s.grants}
+    taken: dict[str, set[tuple[str, bool]]] = {}
+    for holder, id in connection.execute(select(GRANT.c.startup, GRANT.c.grant_id)):
+        if "." not in id:  # what was moved or advanced has a dot, and is no grant of a file
+            taken.setdefault(id.partition("/")[0], set()).add((holder, is_tranche(id)))
+    for startup in program.startups():
+        for grant in startup.grants:
+            own = (startup.name, bool(grant.tranches))
+            others = taken.get(grant.id, {own})
+            if own not in others and (startup.name, grant.id, own[1]) not in in_force:
+                holder, has_tranches = min(others)
+                raise ProgramError(
+                    f"grant {grant.id} of {startup.name} has the id of a grant "
+                    f"{'in' if has_tranches else 'without'} tranches of {holder} in the book; "
+                    "choose a new id."
+                )
+
+
+def _voided(connection: Connection) -> set[tuple[str, str]]:
+    """Startup and id of every grant that was voided, whole or in part."""
+    keys = connection.scalars(
+        select(TRANSFER.c.key).where(TRANSFER.c.key.between("void:", "void;"))
+    )
+    found = (key.split(":", 3) for key in keys)
+    return {(startup, grant_id) for _, startup, grant_id, _ in found}

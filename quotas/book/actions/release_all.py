@@ -1,0 +1,61 @@
+"""How does an operator's order to reopen everybody enter the book? Before it is carried out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, replace
+from typing import Any
+
+from sqlalchemy import select, update
+
+from quotas.book.cycle.commit import decision_row, mark
+from quotas.book.cycle.lease import Lease, fence
+from quotas.book.schema import DECISION, INTENT, NOTICE
+from quotas.book.session import Book
+from quotas.decisions.notices import LIVE_INTENTS, SEND_WITHIN_S, Intent, Notice
+from quotas.decisions.snapshot import Decision
+from quotas.iam.closing import ACTIONS, RELEASE, REOPEN, RULE
+
+
+def begin_release(
+    book: Book, startups: Iterable[str], reason: str, actor: str, now_s: int, lease: Lease
+) -> tuple[Intent, ...]:
+    """An operator's order to reopen startups: closing intents end, new ones are recorded."""
+    names = sorted(startups)
+    detail = f"release-all by {actor}: {reason}"
+    with book.writing() as connection:
+        fence(connection, lease)
+        live = INTENT.c.action.in_(ACTIONS) & INTENT.c.state.in_(LIVE_INTENTS)
+        ended = {"state": "abandoned", "ended_s": now_s, "detail": detail}
+        connection.execute(update(INTENT).where(live).values(**ended))
+        if names:
+            rows = [_decision(name, reason, actor, now_s) for name in names]
+            connection.execute(DECISION.insert(), rows)
+            # From here on nobody starts anything against a closing.
+            connection.execute(NOTICE.insert(), [_opened(name, now_s) for name in names])
+    mark(book, [_reopening(name, detail, now_s) for name in names], lease)
+    with book.reading() as connection:
+        pending = select(INTENT).where(INTENT.c.action == REOPEN, INTENT.c.state == "pending")
+        rows_now = connection.execute(pending.order_by(INTENT.c.startup)).mappings()
+        return tuple(Intent(**row) for row in rows_now)
+
+
+def _reopening(startup: str, detail: str, now_s: int) -> Intent:
+    intent = Intent(None, "", "", "closed", now_s, now_s + SEND_WITHIN_S)
+    return replace(intent, action=REOPEN, startup=startup, detail=detail)
+
+
+def _opened(startup: str, now_s: int) -> dict[str, Any]:
+    text = f"{startup} may start servers again: an operator gave everything back."
+    told = Notice(
+        startup, "", "", "", RULE, f"{REOPEN}:{RELEASE}:{now_s}", "enforce", now_s, now_s, text
+    )
+    row = asdict(replace(told, state="told"))
+    del row["id"]
+    return row
+
+
+def _decision(startup: str, reason: str, actor: str, now_s: int) -> dict[str, Any]:
+    inputs = {"startup": startup, "actor": actor, "said": reason}
+    decision = Decision.made((startup, ""), RULE, RELEASE, f"release:{now_s}", inputs)
+    return decision_row(decision, "enforce", now_s)

@@ -1,0 +1,1 @@
+"""What the cycle reads and writes: state, commit, lease, outbox."""

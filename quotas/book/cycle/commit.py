@@ -1,0 +1,298 @@
+"""How does a cycle's result enter the book? In one transaction, fenced by the lease."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
+from typing import Any
+
+from sqlalchemy import Connection, Table, Update, bindparam, func, select, update
+
+from quotas.book.actions.grant_terms import grant_rows, refuse_grants
+from quotas.book.cycle.chain_heads import keep_heads
+from quotas.book.cycle.lease import Lease, fence
+from quotas.book.cycle.notice_compensation import make_amends
+from quotas.book.cycle.outbox import enqueue, enqueue_heads
+from quotas.book.cycle.state import read_prices, read_program
+from quotas.book.reads.holds import end_holds
+from quotas.book.reads.statements import close_months
+from quotas.book.reads.transfers import newest_id
+from quotas.book.schema import (
+    DECISION,
+    DISPUTE,
+    EXCESS,
+    GRANT,
+    INTENT,
+    LISTING,
+    NOTICE,
+    OFFER,
+    PRICE,
+    PROGRAM,
+    REQUEST,
+    RUN,
+    ZONE,
+)
+from quotas.book.session import Book
+from quotas.book.transfers import Overdrawn, canonical, post
+from quotas.book.upserts import keeping, replacing
+from quotas.decisions.notices import Intent, Notice
+from quotas.decisions.snapshot import Decision, Excess
+from quotas.ledger.chain_heads import Head
+from quotas.ledger.tranches import parts
+from quotas.ledger.transfers import Transfer, grant_transfer
+from quotas.messages.routing import Addressees, Draft
+from quotas.metering.prices import STARTUP, Prices
+from quotas.metering.runs import Dispute, Run
+from quotas.model.former_members import with_leavers
+from quotas.model.observation import Complete, Offer, Sweep, Unknown
+from quotas.model.program import Program, Startup
+from quotas.queue.requests import Request
+
+MOVING = ("state", "sent_s", "met_s", "ended_s", "off_s", "detail", "reminded_s", "is_broken")
+"""What a cycle moves of a notice or an intent; deadlines and answers are people's to write."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What one cycle writes: the books, how far the zones are known, what was decided."""
+
+    sweeps: Sequence[Sweep]
+    confirmed: dict[str, int]
+    runs: Sequence[Run]
+    disputes: Sequence[Dispute]
+    transfers: Sequence[Transfer]
+    decisions: Sequence[Decision]
+    notices: Sequence[Notice]
+    intents: Sequence[Intent]
+    mode: str
+    requests: Sequence[Request] = ()
+    excesses: Sequence[Excess] = ()
+    priced_with: int | None = None
+    """The newest price version that was known when the charges were computed."""
+    newest_transfer: int | None = None
+    """The newest transfer that was known when the charges were computed."""
+    drafts: Sequence[Draft] = ()
+    heads_to: Addressees | None = None
+
+
+_NEWEST_PRICE = select(func.max(PRICE.c.id))
+
+
+EXACT = frozenset({"expiry", "rollover", "repayment"})
+"""Kinds of transfers that move all of what is left or owed."""
+
+
+class Overtaken(Exception):
+    """A person moved a deadline while this cycle decided: the next one decides anew."""
+
+
+def commit(book: Book, result: Result, lease: Lease, now_s: int) -> tuple[Head, ...]:
+    """Write a cycle's result, all or nothing.
+
+    Raises StaleEpoch when we no longer lead, Overtaken when a notice was snoozed meanwhile.
+    Returns the heads of the chains, in the first cycle of a UTC day.
+    """
+    with book.writing() as connection:
+        fence(connection, lease)
+        newest = connection.scalar(_NEWEST_PRICE) or 0
+        if result.priced_with is not None and newest != result.priced_with:
+            # A person corrected a price meanwhile, and did not see these charges.
+            raise Overdrawn("a price was accepted while this cycle ran")
+        _refuse_outdated(connection, result)
+        _refuse_overtaken(connection, result.notices)
+        post(connection, result.transfers, recorded_s=now_s, epoch=lease.epoch, actor="cohortd")
+        end_holds(connection, result.transfers)
+        _upsert(connection, RUN, [asdict(run) for run in result.runs])
+        _upsert(connection, DISPUTE, [_dispute(dispute) for dispute in result.disputes])
+        _upsert(connection, ZONE, [_zone(s, result.confirmed) for s in result.sweeps])
+        _append(
+            connection, DECISION, [decision_row(d, result.mode, now_s) for d in result.decisions]
+        )
+        _save(connection, NOTICE, result.notices)
+        _postpone(connection, result.notices)
+        make_amends(connection, result.notices, now_s)
+        _save(connection, INTENT, result.intents)
+        _save(connection, REQUEST, result.requests)
+        _upsert(connection, EXCESS, [asdict(excess) for excess in result.excesses])
+        enqueue(connection, result.drafts, now_s)
+        known_s = min((result.confirmed.get(s.zone, 0) for s in result.sweeps), default=0)
+        close_months(connection, known_s, now_s)
+        heads = keep_heads(connection, now_s)
+        if result.heads_to is not None:
+            enqueue_heads(connection, heads, result.heads_to, now_s)
+        return heads
+
+
+def _refuse_outdated(connection: Connection, result: Result) -> None:
+    """Refuse a rest or a debt that a person changed meanwhile: each is to be moved exactly.
+
+    What came back to a grant after its rest was read would stay there for ever: it expires once.
+    """
+    known = result.newest_transfer
+    if known is None or not any(each.kind in EXACT for each in result.transfers):
+        return
+    if newest_id(connection) != known:
+        raise Overdrawn("a deed was posted while this cycle computed a rest or a repayment")
+
+
+def _refuse_overtaken(connection: Connection, notices: Iterable[Notice]) -> None:
+    decided = {n.id: n.deadline_s for n in notices if n.id is not None and n.state == "executing"}
+    if not decided:
+        return
+    rows = select(NOTICE.c.id, NOTICE.c.deadline_s).where(NOTICE.c.id.in_(decided))
+    for row in connection.execute(rows):
+        if row.deadline_s > decided[row.id]:
+            raise Overtaken(f"notice {row.id} was snoozed while this cycle decided")
+
+
+def mark(book: Book, intents: Iterable[Intent], lease: Lease) -> None:
+    """Write what became of intents that were acted on. Raises StaleEpoch."""
+    with book.writing() as connection:
+        fence(connection, lease)
+        _save(connection, INTENT, intents)
+
+
+def apply_program(book: Book, program: Program, now_s: int, actor: str) -> int:
+    """Put a program in force: a new version where it changed, each grant id posted once.
+
+    Returns the number of the version in force. Raises ProgramError where the id of a grant
+    is taken, or was posted with other terms, or where all grants pass the budget.
+    """
+    with book.writing() as connection:
+        bodies = connection.scalars(select(PROGRAM.c.body).order_by(PROGRAM.c.id))
+        file, program = program, with_leavers(program, map(Program.from_json, bodies))
+        version, current = read_program(connection)
+        if current is None or current.digest != program.digest:
+            refuse_grants(connection, file, now_s)
+            row = {"digest": program.digest, "body": program.to_json()}
+            connection.execute(PROGRAM.insert().values(**row, applied_s=now_s, actor=actor))
+            version += 1
+        _grants(connection, program.startups())
+        transfers = [
+            grant_transfer(s.cohort, s.name, part.id, part.amount_ucr, part.effective_s)
+            for s in program.startups()
+            for g in s.grants
+            for part in parts(g)
+        ]
+        post(connection, transfers, recorded_s=now_s, epoch=0, actor=actor)
+        return version
+
+
+def keep_offers(
+    book: Book, offers: Sequence[Offer], believed: Iterable[Offer], now_s: int, source: str
+) -> None:
+    """Remember what is sold and what was believably listed; rates of flavors that have none yet."""
+    with book.writing() as connection:
+        sold = [
+            {"flavor": o.flavor, "gpus": o.gpus, "scratch_bytes": o.scratch_bytes} for o in offers
+        ]
+        _upsert(connection, OFFER, sold)
+        prices = read_prices(connection)
+        listed = [
+            {"flavor": o.flavor, "listed_s": now_s, "rate_ucr_per_h": o.rate_ucr_per_h}
+            for o in believed
+            if o.rate_ucr_per_h is not None and _is_news(prices, o, now_s)
+        ]
+        _append(connection, LISTING, listed)
+        rows = [
+            {
+                "flavor": row["flavor"],
+                "from_s": now_s,
+                "rate_ucr_per_h": row["rate_ucr_per_h"],
+                "recorded_s": now_s,
+                "bearer": STARTUP,
+                "source": source,
+            }
+            for row in listed
+            if row["flavor"] not in prices.versions
+        ]
+        _append(connection, PRICE, rows)
+
+
+def _is_news(prices: Prices, offer: Offer, now_s: int) -> bool:
+    """Whether a listed price is another than the one listed last."""
+    last = prices.listings.get(offer.flavor, ())
+    return not last or (last[-1].rate_ucr_per_h != offer.rate_ucr_per_h and now_s > last[-1].from_s)
+
+
+def _grants(connection: Connection, startups: Iterable[Startup]) -> None:
+    rows = grant_rows(startups)
+    if rows:
+        connection.execute(keeping(connection, GRANT), rows)
+
+
+def _append(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
+    if rows:
+        connection.execute(table.insert(), rows)
+
+
+def _upsert(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
+    if rows:
+        connection.execute(replacing(connection, table), rows)
+
+
+def _save(connection: Connection, table: Table, items: Iterable[Notice | Intent | Request]) -> None:
+    """Insert what has no id yet; move the state of what has one."""
+    rows = [asdict(item) for item in items]
+    new = [{k: v for k, v in row.items() if k != "id"} for row in rows if row["id"] is None]
+    _append(connection, table, new)
+    moved = [row for row in rows if row["id"] is not None]
+    if moved:
+        moving = _moving(table)
+        connection.execute(
+            _move_in(table),
+            [{"row_id": row["id"], **{f"new_{n}": row[n] for n in moving}} for row in moved],
+        )
+
+
+def _moving(table: Table) -> list[str]:
+    return [name for name in MOVING if name in table.columns]
+
+
+@cache
+def _move_in(table: Table) -> Update:
+    statement = update(table).where(table.c.id == bindparam("row_id"))
+    return statement.values({name: bindparam(f"new_{name}") for name in _moving(table)})
+
+
+_LATER = (
+    update(NOTICE)
+    .where(NOTICE.c.id == bindparam("row_id"), NOTICE.c.deadline_s < bindparam("new_s"))
+    .values(deadline_s=bindparam("new_s"), text=bindparam("new_text"))
+)
+
+
+def _postpone(connection: Connection, notices: Iterable[Notice]) -> None:
+    """Move the deadlines of notices that have a later one; none ever moves earlier."""
+    rows = [
+        {"row_id": n.id, "new_s": n.deadline_s, "new_text": n.text}
+        for n in notices
+        if n.id is not None
+    ]
+    if rows:
+        connection.execute(_LATER, rows)
+
+
+def _dispute(dispute: Dispute) -> dict[str, Any]:
+    row = asdict(dispute)
+    period = row.pop("period")
+    return {**row, "start_s": period["start_s"], "end_s": period["end_s"]}
+
+
+def _zone(sweep: Sweep, confirmed: dict[str, int]) -> dict[str, Any]:
+    detail = "" if isinstance(sweep, Complete) else f"{sweep.cause}: {sweep.detail}"
+    outcome = "unknown" if isinstance(sweep, Unknown) else type(sweep).__name__.lower()
+    return {
+        "name": sweep.zone,
+        "confirmed_until_s": confirmed.get(sweep.zone),
+        "swept_s": sweep.at_s,
+        "outcome": outcome,
+        "detail": detail,
+    }
+
+
+def decision_row(decision: Decision, mode: str, now_s: int) -> dict[str, Any]:
+    """A decision as the row that keeps it."""
+    row = asdict(decision)
+    return {**row, "inputs": canonical(dict(decision.inputs)), "mode": mode, "at_s": now_s}

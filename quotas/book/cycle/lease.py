@@ -1,0 +1,113 @@
+"""Who leads? One row with a holder, an epoch and an end; every write of a cycle checks it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection, bindparam, select, update
+
+from quotas.book.schema import LEASE
+from quotas.book.session import Book
+
+NAME = "cycle"
+LONGEST_S = 300
+"""The longest that a lease is taken for. Nobody is behind one that stood unchanged for longer."""
+
+
+class StaleEpoch(Exception):
+    """Another daemon leads now: nothing of this cycle may be written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """Leadership of `holder` under `epoch` until `expires_s`.
+
+    `ends_s` is that end by the holder's own monotonic clock, where the holder has noted it.
+    """
+
+    holder: str
+    epoch: int
+    expires_s: int
+    ends_s: int | None = field(default=None, compare=False)
+
+    def left_s(self, now_s: int, monotonic_s: int) -> int:
+        """Seconds that are left by both clocks of its holder; negative once it has ended."""
+        left_s = self.expires_s - now_s
+        return left_s if self.ends_s is None else min(left_s, self.ends_s - monotonic_s)
+
+
+_ROW = select(LEASE.c.holder, LEASE.c.epoch, LEASE.c.expires_s).where(LEASE.c.name == NAME)
+_EPOCH = select(LEASE.c.epoch).where(LEASE.c.name == NAME)
+_RENEW = (
+    update(LEASE)
+    .where(LEASE.c.name == NAME)
+    .values(holder=bindparam("by"), epoch=bindparam("under_epoch"), expires_s=bindparam("until_s"))
+)
+
+
+def acquire(
+    book: Book, holder: str, now_s: int, length_s: int, dead: Lease | None = None
+) -> Lease | None:
+    """Take or renew the lease; None while another holder's has not run out.
+
+    `dead` is one that stood unchanged for longer than LONGEST_S: if it still does, it counts
+    as run out, whatever its end. The epoch rises by one whenever the holder changes, or its
+    own lease had run out.
+    """
+    assert length_s <= LONGEST_S, f"no lease of {length_s} s: others wait {LONGEST_S} s"
+    with book.writing() as connection:
+        row = connection.execute(_ROW).one_or_none()
+        if row is None:
+            lease = Lease(holder, 1, now_s + length_s)
+            values = {"holder": holder, "epoch": 1, "expires_s": lease.expires_s}
+            connection.execute(LEASE.insert().values(name=NAME, **values))
+            return lease
+        if row.holder != holder and row.expires_s > now_s and Lease(*row) != dead:
+            return None
+        renewed = row.holder == holder and row.expires_s > now_s
+        epoch = row.epoch if renewed else row.epoch + 1
+        # Earlier after a step back: the end moves all the same, and others see it renewed.
+        lease = Lease(holder, epoch, now_s + length_s)
+        taken = {"by": holder, "under_epoch": epoch, "until_s": lease.expires_s}
+        connection.execute(_RENEW, taken)
+        return lease
+
+
+def leading(book: Book) -> Lease | None:
+    """The lease as it stands in the book, whether it has run out or not; None before the first."""
+    with book.reading() as connection:
+        row = connection.execute(_ROW).one_or_none()
+        return None if row is None else Lease(*row)
+
+
+def seize(book: Book, holder: str, now_s: int, length_s: int) -> Lease:
+    """Take the lease whoever holds it: an operator's command when the daemon may be dead.
+
+    Whatever a living daemon still meant to write under its epoch is refused.
+    """
+    with book.writing() as connection:
+        epoch = connection.scalar(_EPOCH) or 0
+        lease = Lease(holder, epoch + 1, now_s + length_s)
+        values = {"holder": holder, "epoch": lease.epoch, "expires_s": lease.expires_s}
+        if epoch:
+            connection.execute(update(LEASE).where(LEASE.c.name == NAME).values(**values))
+        else:
+            connection.execute(LEASE.insert().values(name=NAME, **values))
+        return lease
+
+
+def fence(connection: Connection, lease: Lease) -> None:
+    """Refuse to write under an epoch that is no longer the newest. Raises StaleEpoch."""
+    epoch = connection.scalar(_EPOCH)
+    if epoch != lease.epoch:
+        raise StaleEpoch(f"epoch {lease.epoch} was superseded by {epoch}")
+
+
+def release(book: Book, lease: Lease) -> None:
+    """Let another take over at once, if we still lead."""
+    with book.writing() as connection:
+        connection.execute(
+            update(LEASE)
+            .where(LEASE.c.name == NAME, LEASE.c.epoch == lease.epoch)
+            .values(expires_s=0)
+        )

@@ -1,0 +1,58 @@
+"""What is given back for a promise that was broken? As many seconds as the notice was short.
+
+They are the last that the server was charged for, refunded in the commit that sees it off.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+
+from sqlalchemy import Connection, func, select
+
+from quotas.book.actions.commands import Deed, RefundOrder
+from quotas.book.actions.execute import perform_in
+from quotas.book.schema import DECISION, RUN
+from quotas.decisions.notices import Notice
+from quotas.enforcement.reminders import BROKEN
+from quotas.ledger.corrections import Refused
+from quotas.model.units import format_duration
+
+ACTOR = "amends"
+
+
+def make_amends(connection: Connection, notices: Iterable[Notice], now_s: int) -> None:
+    """Refund what each broken notice that ended now was short of, once for each notice."""
+    for notice in notices:
+        if not notice.is_broken or notice.state != "executed" or notice.off_s is None:
+            continue
+        short_s = _short_s(connection, notice)
+        end_s = _charged_until_s(connection, notice.server_id, notice.off_s)
+        order = RefundOrder(end_s - short_s, end_s, server=notice.server_id)
+        reason = f"notice {notice.id} was short of {format_duration(short_s)}"
+        try:
+            perform_in(connection, Deed(order, reason, ACTOR, now_s, f"broken-{notice.id}"))
+        except Refused:
+            continue  # nothing was charged then, or all of it was returned before
+
+
+def _charged_until_s(connection: Connection, server_id: str, off_s: int) -> int:
+    """Where the last run of a server ended: long before it was seen off, after an outage."""
+    ends = select(func.max(RUN.c.end_s)).where(RUN.c.server_id == server_id, RUN.c.end_s <= off_s)
+    end_s: int | None = connection.scalar(ends)
+    return off_s if end_s is None else end_s
+
+
+def _short_s(connection: Connection, notice: Notice) -> int:
+    """By how many seconds, as the decision that found it broken says."""
+    found = (
+        select(DECISION.c.inputs)
+        .where(
+            DECISION.c.startup == notice.startup,
+            DECISION.c.server_id == notice.server_id,
+            DECISION.c.verb == BROKEN,
+        )
+        .order_by(DECISION.c.id.desc())
+        .limit(1)
+    )
+    return int(json.loads(connection.execute(found).scalar_one())["short_s"])

@@ -1,0 +1,399 @@
+"""What does a cycle read? Everything it needs in one read, as frozen values.
+
+The statements are built once, not once a cycle: building one costs more than running it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from sqlalchemy import Connection, Row, bindparam, func, or_, select
+
+from quotas.book.actions.overrides import read_enforcement
+from quotas.book.cycle.outbox import undelivered
+from quotas.book.cycle.revoked_rules import read_past
+from quotas.book.reads.holds import read_holds
+from quotas.book.reads.transfers import newest_id
+from quotas.book.rows import (
+    EXCESS_FIELDS,
+    INTENT_FIELDS,
+    NOTICE_FIELDS,
+    REQUEST_FIELDS,
+    RUN_FIELDS,
+    columns_of,
+)
+from quotas.book.schema import (
+    BALANCE,
+    DECISION,
+    DISPUTE,
+    EXCESS,
+    GRANT,
+    INTENT,
+    LISTING,
+    NOTICE,
+    OFFER,
+    PRICE,
+    PROGRAM,
+    REQUEST,
+    RUN,
+    ZONE,
+)
+from quotas.book.session import Book
+from quotas.decisions.disruption_budget import UNTOUCHED, Enforcement
+from quotas.decisions.levels import CREDITS
+from quotas.decisions.notices import KEPT_NOTICES, LIVE_INTENTS, LIVE_NOTICES, Intent, Notice
+from quotas.decisions.snapshot import Decision, Excess, Told
+from quotas.iam.closing import Past
+from quotas.ledger.forecast import WINDOWS_S
+from quotas.ledger.holds import Hold
+from quotas.ledger.recorded import holder
+from quotas.ledger.transfers import GrantBalance, grant_account, overdraft_account, usage_account
+from quotas.metering.prices import Prices, Step, Version
+from quotas.metering.runs import Catalogue, Run
+from quotas.metering.stop_latency import Stop
+from quotas.model.program import Program, Rollover
+from quotas.model.units import Period, cost_ucr
+from quotas.queue.requests import LIVE_REQUESTS, Request
+
+LATEST_STOPS = 500
+"""So many confirmed stops are read, of all flavors, to measure how long one takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """The book as one read showed it. Runs are the open ones, and ended but unposted ones."""
+
+    program: Program | None
+    program_version: int
+    catalogue: Catalogue
+    confirmed: Mapping[str, int]
+    runs: tuple[Run, ...]
+    grants: tuple[GrantBalance, ...]
+    notices: tuple[Notice, ...]
+    intents: tuple[Intent, ...]
+    told: Told
+    charged: Mapping[str, int]
+    disputed: Mapping[str, int]
+    overdraft: Mapping[str, int]
+    closings: Mapping[str, Past]
+    holds: tuple[Hold, ...]
+    owed: Mapping[str, int]
+    requests: tuple[Request, ...] = ()
+    excesses: tuple[Excess, ...] = ()
+    recent: tuple[Run, ...] = ()
+    enforcement: Enforcement = UNTOUCHED
+    stops: tuple[Stop, ...] = ()
+    undelivered: frozenset[int] = frozenset()
+    newest_transfer: int = 0
+
+
+def load(book: Book) -> State:
+    """Read the state in one transaction."""
+    with book.reading() as connection:
+        version, program = read_program(connection)
+        balances = _balances(connection)
+        return State(
+            program=program,
+            program_version=version,
+            catalogue=read_catalogue(connection),
+            confirmed=read_confirmed(connection),
+            runs=read_unposted(connection),
+            grants=_grants(connection.execute(_GRANTS), balances),
+            notices=_notices(connection),
+            intents=_intents(connection),
+            told=_told(connection),
+            charged=_sums(balances, usage_account("")),
+            disputed=_disputed(connection),
+            overdraft=_overdraft(balances),
+            requests=_requests(connection),
+            excesses=_excesses(connection),
+            closings=read_past(connection),
+            recent=_recent(connection),
+            enforcement=read_enforcement(connection),
+            stops=read_stops(connection),
+            holds=read_holds(connection),
+            owed=_owed(balances),
+            undelivered=undelivered(connection),
+            newest_transfer=newest_id(connection),
+        )
+
+
+_NEWEST_PROGRAM = select(PROGRAM.c.id, PROGRAM.c.body).order_by(PROGRAM.c.id.desc()).limit(1)
+
+
+def read_program(connection: Connection) -> tuple[int, Program | None]:
+    """Number and content of the program version in force; (0, None) before the first."""
+    row = connection.execute(_NEWEST_PROGRAM).one_or_none()
+    return (row.id, _program(row.body)) if row else (0, None)
+
+
+_program = lru_cache(maxsize=2)(Program.from_json)
+"""A version is read again in every cycle, and parsed once: equal text is an equal program."""
+
+
+_GRANTS = select(GRANT).order_by(GRANT.c.id)
+_BALANCES = select(BALANCE.c.account, BALANCE.c.amount_ucr)
+
+
+def _balances(connection: Connection) -> dict[str, int]:
+    """Every account as it stands."""
+    return dict(connection.execute(_BALANCES).all())
+
+
+def read_grants(connection: Connection) -> tuple[GrantBalance, ...]:
+    """Every grant with what is left of it, in the order of creation."""
+    return _grants(connection.execute(_GRANTS), _balances(connection))
+
+
+def read_startup_grants(connection: Connection, startup: str) -> tuple[GrantBalance, ...]:
+    """One startup's grants with what is left of each, read by index: cheap among many."""
+    rows = connection.execute(
+        select(GRANT).where(GRANT.c.startup == startup).order_by(GRANT.c.id)
+    ).all()
+    accounts = [grant_account(row.startup, row.grant_id) for row in rows]
+    own = connection.execute(select(BALANCE).where(BALANCE.c.account.in_(accounts)))
+    return _grants(rows, {row.account: row.amount_ucr for row in own})
+
+
+def _grants(rows: Iterable[Row[Any]], balances: Mapping[str, int]) -> tuple[GrantBalance, ...]:
+    return tuple(
+        GrantBalance(
+            startup=row.startup,
+            cohort=row.cohort,
+            id=row.grant_id,
+            priority=row.priority,
+            effective_s=row.effective_s,
+            expires_s=row.expires_s,
+            created=row.id,
+            granted_ucr=row.amount_ucr,
+            left_ucr=balances.get(grant_account(row.startup, row.grant_id), 0),
+            rolls_to=row.rolls_to,
+            rollover=None if row.rolls_to is None else Rollover(row.roll_ppm, row.roll_most_ucr),
+        )
+        for row in rows
+    )
+
+
+def read_startups(connection: Connection) -> tuple[str, ...]:
+    """Every startup that has an account in the book, by name."""
+    holders = {holder(account) for account in connection.scalars(select(BALANCE.c.account))}
+    return tuple(sorted(name for name in holders if name is not None))
+
+
+def read_owed(connection: Connection) -> dict[str, int]:
+    """What each startup ran between tranches and no tranche has repaid; below 0: a surplus."""
+    return _owed(_balances(connection))
+
+
+def _owed(balances: Mapping[str, int]) -> dict[str, int]:
+    sums = _sums(balances, overdraft_account(""))
+    return {name.partition(":")[2]: -ucr for name, ucr in sums.items() if ":" in name and ucr}
+
+
+def _overdraft(balances: Mapping[str, int]) -> dict[str, int]:
+    """What the sponsor paid beyond grants, by cohort, what a next tranche repays among it."""
+    total: dict[str, int] = defaultdict(int)
+    for name, amount_ucr in _sums(balances, overdraft_account("")).items():
+        total[name.partition(":")[0]] -= amount_ucr
+    return dict(total)
+
+
+_CONFIRMED = select(ZONE.c.name, ZONE.c.confirmed_until_s).where(
+    ZONE.c.confirmed_until_s.is_not(None)
+)
+
+
+def read_confirmed(connection: Connection) -> dict[str, int]:
+    """Until when each zone is known, of those that ever were."""
+    return dict(connection.execute(_CONFIRMED).all())
+
+
+_OFFERS = select(OFFER.c.flavor, OFFER.c.gpus, OFFER.c.scratch_bytes)
+
+
+def read_catalogue(connection: Connection) -> Catalogue:
+    """The last accepted rates and GPU counts, by flavor; `Catalogue.at` gives those in force."""
+    prices, offers = read_prices(connection), connection.execute(_OFFERS).all()
+    newest = {flavor: versions[-1] for flavor, versions in prices.versions.items()}
+    return Catalogue(
+        rates_ucr_per_h={flavor: v.rate_ucr_per_h for flavor, v in newest.items()},
+        gpus={flavor: gpus for flavor, gpus, _ in offers},
+        prices=prices,
+        scratch_bytes={flavor: scratch_bytes for flavor, _, scratch_bytes in offers},
+    )
+
+
+_VERSIONS = select(PRICE.c.flavor, *columns_of(PRICE, Version)).order_by(PRICE.c.id)
+_LISTINGS = select(LISTING.c.flavor, LISTING.c.listed_s, LISTING.c.rate_ucr_per_h).order_by(
+    LISTING.c.flavor, LISTING.c.listed_s
+)
+
+
+def read_prices(connection: Connection) -> Prices:
+    """Every accepted version in the order recorded, and every believable listing in time's."""
+    versions: dict[str, list[Version]] = defaultdict(list)
+    for flavor, *version in connection.execute(_VERSIONS):
+        versions[flavor].append(Version(*version))
+    listings: dict[str, list[Step]] = defaultdict(list)
+    for flavor, listed_s, rate_ucr_per_h in connection.execute(_LISTINGS):
+        listings[flavor].append(Step(listed_s, rate_ucr_per_h))
+    return Prices(
+        {flavor: tuple(each) for flavor, each in versions.items()},
+        {flavor: tuple(each) for flavor, each in listings.items()},
+    )
+
+
+_IS_UNPOSTED = or_(RUN.c.end_s.is_(None), RUN.c.end_s > RUN.c.posted_until_s)
+_UNPOSTED = select(*RUN_FIELDS).where(_IS_UNPOSTED).order_by(RUN.c.id)
+
+
+def read_unposted(connection: Connection) -> tuple[Run, ...]:
+    """The runs that are open, or ended and not yet charged to their end."""
+    return tuple(Run(*row) for row in connection.execute(_UNPOSTED))
+
+
+_OWN = RUN.alias("own")
+_STOPPED = (
+    select(_OWN.c.id)
+    .where(_OWN.c.server_id == INTENT.c.server_id, _OWN.c.start_s <= INTENT.c.sent_s)
+    .where(_OWN.c.end_s + _OWN.c.end_error_s >= INTENT.c.sent_s)
+    .order_by(_OWN.c.start_s.desc())
+    .limit(1)
+)
+_STOPS = (
+    select(RUN.c.flavor, INTENT.c.ended_s - INTENT.c.sent_s, RUN.c.end_error_s)
+    .select_from(INTENT)
+    .join(RUN, RUN.c.id == _STOPPED.correlate(INTENT).scalar_subquery())
+    .where(INTENT.c.state == "confirmed", INTENT.c.sent_s.is_not(None))
+    .order_by(INTENT.c.id.desc())
+    .limit(LATEST_STOPS)
+)
+
+
+def read_stops(connection: Connection) -> tuple[Stop, ...]:
+    """The latest confirmed stops, newest first, each with the run that it ended."""
+    return tuple(Stop(*stop) for stop in connection.execute(_STOPS))
+
+
+_LIVE_NOTICES = select(*NOTICE_FIELDS).where(NOTICE.c.state.in_(LIVE_NOTICES)).order_by(NOTICE.c.id)
+
+
+def _notices(connection: Connection) -> tuple[Notice, ...]:
+    return tuple(Notice(*row) for row in connection.execute(_LIVE_NOTICES))
+
+
+_KEPT = select(NOTICE.c.id).where(NOTICE.c.state.in_(KEPT_NOTICES))
+_IS_KNOWN = or_(INTENT.c.state.in_(LIVE_INTENTS), INTENT.c.notice_id.in_(_KEPT))
+_KNOWN_INTENTS = select(*INTENT_FIELDS).where(_IS_KNOWN).order_by(INTENT.c.id)
+
+
+def _intents(connection: Connection) -> tuple[Intent, ...]:
+    """Live intents, and the ended ones of notices still live: they time the retries."""
+    return tuple(Intent(*row) for row in connection.execute(_KNOWN_INTENTS))
+
+
+_KNOWN_TO = select(func.max(ZONE.c.confirmed_until_s))
+_IS_RECENT = (RUN.c.end_s > bindparam("since_s")) & (RUN.c.end_s == RUN.c.posted_until_s)
+_RECENT = select(*RUN_FIELDS).where(_IS_RECENT).order_by(RUN.c.id)
+
+
+def _recent(connection: Connection) -> tuple[Run, ...]:
+    """The charged runs that ended within the longest window of a burn rate."""
+    since_s = (connection.scalar(_KNOWN_TO) or 0) - max(WINDOWS_S)
+    return tuple(Run(*row) for row in connection.execute(_RECENT, {"since_s": since_s}))
+
+
+_LIVE_REQUESTS = (
+    select(*REQUEST_FIELDS).where(REQUEST.c.state.in_(LIVE_REQUESTS)).order_by(REQUEST.c.id)
+)
+
+
+def _requests(connection: Connection) -> tuple[Request, ...]:
+    return tuple(Request(*row) for row in connection.execute(_LIVE_REQUESTS))
+
+
+_STANDING = select(*EXCESS_FIELDS).where(EXCESS.c.ended_s.is_(None))
+_STANDING = _STANDING.order_by(EXCESS.c.startup, EXCESS.c.pool)
+
+
+def _excesses(connection: Connection) -> tuple[Excess, ...]:
+    return tuple(Excess(*row) for row in connection.execute(_STANDING))
+
+
+_TOLD = (
+    select(NOTICE.c.mode, NOTICE.c.startup, NOTICE.c.cause)
+    .where(
+        or_(
+            NOTICE.c.state == "told",
+            (NOTICE.c.rule == CREDITS) & NOTICE.c.state.in_(("executing", "executed", "returning")),
+        )
+    )
+    .distinct()
+)
+
+
+def _told(connection: Connection) -> Told:
+    found: dict[str, set[tuple[str, str]]] = defaultdict(set)
+    for mode, startup, cause in connection.execute(_TOLD):
+        found[mode].add((startup, cause))
+    return {mode: frozenset(told) for mode, told in found.items()}
+
+
+def _sums(balances: Mapping[str, int], prefix: str) -> dict[str, int]:
+    """Balances of the accounts of one kind, by what follows the prefix."""
+    return {
+        account.removeprefix(prefix): amount_ucr
+        for account, amount_ucr in balances.items()
+        if account.startswith(prefix)
+    }
+
+
+_DISPUTES = select(DISPUTE.c.startup, DISPUTE.c.rate_ucr_per_h, DISPUTE.c.start_s, DISPUTE.c.end_s)
+
+
+def _disputed(connection: Connection) -> dict[str, int]:
+    """What the disputed stretches of each startup would cost, were they billable."""
+    total: dict[str, int] = defaultdict(int)
+    for startup, rate_ucr_per_h, start_s, end_s in connection.execute(_DISPUTES):
+        total[startup] += cost_ucr(rate_ucr_per_h or 0, start_s, Period(start_s, end_s))
+    return dict(total)
+
+
+def last_decisions(
+    book: Book, limit: int, as_of_s: int | None = None, **where: int | str
+) -> list[Mapping[str, Any]]:
+    """The newest decisions, to an instant where one is given, newest first."""
+    query = select(DECISION).order_by(DECISION.c.id.desc()).limit(limit)
+    if as_of_s is not None:
+        query = query.where(DECISION.c.at_s <= as_of_s)
+    for column, value in where.items():
+        query = query.where(DECISION.c[column] == value)
+    with book.reading() as connection:
+        return [dict(row) for row in connection.execute(query).mappings()]
+
+
+def decision_of(row: Mapping[str, Any]) -> Decision:
+    """A row of the decisions as the value that was decided."""
+    of = (row["startup"], row["server_id"], row["rule"], row["verb"], row["cause"])
+    return Decision(*of, row["reason"], json.loads(row["inputs"]), row["version"])
+
+
+def read_zones(book: Book) -> list[Mapping[str, Any]]:
+    """How each zone's last sweep ended and until when it is known, by name."""
+    with book.reading() as connection:
+        rows = connection.execute(select(ZONE).order_by(ZONE.c.name)).mappings()
+        return [dict(row) for row in rows]
+
+
+_PENDING = select(*INTENT_FIELDS).where(INTENT.c.state == "pending").order_by(INTENT.c.id)
+
+
+def pending_intents(book: Book) -> tuple[Intent, ...]:
+    """The intents that wait to be sent, in the order they were decided."""
+    with book.reading() as connection:
+        return tuple(Intent(*row) for row in connection.execute(_PENDING))

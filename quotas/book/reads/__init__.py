@@ -1,0 +1,1 @@
+"""Reads of the book for people: history, statements, audits, and what changed."""

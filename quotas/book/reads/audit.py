@@ -1,0 +1,62 @@
+"""What do the whole books say? Sums and runs from the first to the last, for audits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from sqlalchemy import func, select
+
+from quotas.book.schema import DISPUTE, ENTRY, RUN, TRANSFER
+from quotas.book.session import Book
+from quotas.metering.runs import Dispute, Run
+from quotas.model.units import Period
+
+
+def account_sums(book: Book) -> dict[str, int]:
+    """Sum of the entries of every account, by account; not from the projection."""
+    query = select(ENTRY.c.account, func.sum(ENTRY.c.amount_ucr).label("total"))
+    with book.reading() as connection:
+        rows = connection.execute(query.group_by(ENTRY.c.account).order_by(ENTRY.c.account))
+        return {row.account: int(row.total) for row in rows}
+
+
+def refunded_sums(book: Book) -> dict[str, int]:
+    """What refunds took out of each startup's usage, by startup."""
+    query = select(TRANSFER.c.startup, func.sum(ENTRY.c.amount_ucr).label("total"))
+    query = query.join(ENTRY, ENTRY.c.transfer_id == TRANSFER.c.id)
+    query = query.where(TRANSFER.c.kind == "refund", ENTRY.c.account.startswith("usage:"))
+    with book.reading() as connection:
+        rows = connection.execute(query.group_by(TRANSFER.c.startup))
+        return {row.startup: -int(row.total) for row in rows}
+
+
+def kinds(book: Book) -> dict[str, int]:
+    """How many transfers of each kind there are."""
+    query = select(TRANSFER.c.kind, func.count().label("number")).group_by(TRANSFER.c.kind)
+    with book.reading() as connection:
+        rows = connection.execute(query.order_by(TRANSFER.c.kind))
+        return {row.kind: int(row.number) for row in rows}
+
+
+def read_runs(book: Book) -> Iterable[Run]:
+    """Every run ever metered, by id."""
+    with book.reading() as connection:
+        rows = connection.execute(select(RUN).order_by(RUN.c.id)).mappings().all()
+    return [Run(**row) for row in rows]
+
+
+def read_disputes(book: Book) -> Iterable[Dispute]:
+    """Every stretch set aside, by server and start."""
+    with book.reading() as connection:
+        query = select(DISPUTE).order_by(DISPUTE.c.server_id, DISPUTE.c.start_s)
+        rows = connection.execute(query).all()
+    return [
+        Dispute(
+            row.server_id,
+            row.startup,
+            row.flavor,
+            Period(row.start_s, row.end_s),
+            row.rate_ucr_per_h,
+        )
+        for row in rows
+    ]

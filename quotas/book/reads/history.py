@@ -1,0 +1,209 @@
+"""What did each startup have at a past instant? An answer that never changes afterwards.
+
+Posted is what the book knew then: the transfers recorded by that instant. Accrued is
+what had run by then and was in no charge yet: the part before the instant of charges
+recorded later, and of runs that still wait for theirs. So an answer is given only for
+instants up to which every zone is known and every run has a price.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from sqlalchemy import JSON, BigInteger, ColumnElement, Connection, cast, func, or_, select
+
+from quotas.book.cycle.state import read_grants, read_program
+from quotas.book.reads.transfers import known_id
+from quotas.book.schema import DISPUTE, ENTRY, PROGRAM, RUN, TRANSFER, ZONE
+from quotas.book.session import Book
+from quotas.ledger.balance import CYCLE_S, Balance, balance, exhaustion_s
+from quotas.ledger.recorded import holder
+from quotas.ledger.transfers import GrantBalance, between_account, usage_account
+from quotas.metering.runs import Run
+from quotas.model.program import Program
+from quotas.model.units import Period, cost_ucr, format_instant
+
+
+class NotKnown(Exception):
+    """An instant for which the book has no final answer: one sentence with the fix."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A startup at a past instant; `charged_ucr` is what its usage had cost by then."""
+
+    balance: Balance
+    charged_ucr: int
+    disputed_ucr: int
+    gpus: int
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """The books at a past instant, up to and with transfer `through_id`."""
+
+    as_of_s: int
+    through_id: int
+    program: Program
+    standings: tuple[Standing, ...]
+
+
+def as_of(book: Book, as_of_s: int, now_s: int) -> Past:
+    """Every startup's credits at a past instant. Raises NotKnown."""
+    with book.reading() as connection:
+        program = program_at(connection, as_of_s, now_s)
+        _refuse_unknown(connection, program, as_of_s)
+        through_id = known_id(connection, as_of_s)
+        sums = _sums(connection, through_id)
+        grants = [
+            replace(grant, left_ucr=sums[grant.account])
+            for grant in read_grants(connection)
+            if grant.account in sums
+        ]
+        runs = _runs_until(connection, as_of_s)
+        accrued = _accrued(connection, through_id, as_of_s)
+        disputed = _disputed(connection, as_of_s)
+    names = {s.name for s in program.startups()} | {g.startup for g in grants} | set(accrued)
+    standings = [
+        _standing(name, program, as_of_s, grants, runs, sums, accrued.get(name, 0))
+        for name in sorted(names)
+    ]
+    found = (replace(s, disputed_ucr=disputed.get(s.balance.startup, 0)) for s in standings)
+    return Past(as_of_s, through_id, program, tuple(found))
+
+
+def latest_s(connection: Connection, now_s: int) -> int:
+    """Now by the clock, or what is known already: a kept demo's book lies in the future."""
+    return max(now_s, connection.scalar(select(func.max(ZONE.c.confirmed_until_s))) or 0)
+
+
+def program_at(connection: Connection, as_of_s: int, now_s: int) -> Program:
+    """The program in force at an instant. Raises NotKnown unless it is past, and of a cohort."""
+    now_s = latest_s(connection, now_s)
+    asked = f"--as-of {format_instant(as_of_s)}"
+    if as_of_s >= now_s:
+        raise NotKnown(f"{asked} is not past yet: it is {format_instant(now_s)}; give an earlier")
+    _, newest = read_program(connection)
+    if newest is None:
+        raise NotKnown(f"{asked}: no program was applied yet; run 'cohortd apply' first")
+    starts_s = min((cohort.starts_s for cohort in newest.cohorts), default=0)
+    if as_of_s < starts_s:
+        raise NotKnown(
+            f"{asked} is before the first cohort starts; give {format_instant(starts_s)} or later"
+        )
+    rows = select(PROGRAM.c.body).where(PROGRAM.c.applied_s <= as_of_s)
+    body = connection.scalar(rows.order_by(PROGRAM.c.id.desc()).limit(1))
+    if body is None:
+        first_s = connection.scalar(select(func.min(PROGRAM.c.applied_s))) or 0
+        raise NotKnown(
+            f"{asked} is before the first program was applied; give {format_instant(first_s)} "
+            "or later"
+        )
+    return Program.from_json(body)
+
+
+def _refuse_unknown(connection: Connection, program: Program, as_of_s: int) -> None:
+    """Refuse an instant after which something may still turn out to have run before it."""
+    unposted = or_(RUN.c.end_s.is_(None), RUN.c.end_s > RUN.c.posted_until_s)
+    waiting = select(RUN.c.zone, RUN.c.flavor, RUN.c.posted_until_s, RUN.c.rate_ucr_per_h)
+    runs = connection.execute(waiting.where(unposted)).all()
+    zones = {*program.zones, *(run.zone for run in runs)}
+    for zone in connection.execute(select(ZONE).order_by(ZONE.c.confirmed_until_s)):
+        known_s = zone.confirmed_until_s
+        if zone.name in zones and known_s is not None and known_s < as_of_s:
+            raise NotKnown(
+                f"--as-of {format_instant(as_of_s)}: zone {zone.name} is known only until "
+                f"{format_instant(known_s)}; give that or earlier, or wait for the next cycle"
+            )
+    for run in sorted(runs, key=lambda run: int(run.posted_until_s)):
+        if run.rate_ucr_per_h is None and run.posted_until_s < as_of_s:
+            raise NotKnown(
+                f"--as-of {format_instant(as_of_s)}: {run.flavor} ran without an accepted price "
+                f"since {format_instant(run.posted_until_s)}; give that or earlier, or accept one"
+            )
+
+
+def _sums(connection: Connection, through_id: int) -> dict[str, int]:
+    query = select(ENTRY.c.account, func.sum(ENTRY.c.amount_ucr).label("total"))
+    known = query.where(ENTRY.c.transfer_id <= through_id).group_by(ENTRY.c.account)
+    return {row.account: int(row.total) for row in connection.execute(known)}
+
+
+def _runs_until(connection: Connection, as_of_s: int) -> list[Run]:
+    """The runs that were on at an instant, as open ones of which nothing is unposted."""
+    on = (RUN.c.start_s <= as_of_s) & or_(RUN.c.end_s.is_(None), RUN.c.end_s > as_of_s)
+    rows = connection.execute(select(RUN).where(on).order_by(RUN.c.id)).mappings()
+    return [replace(Run(**row), end_s=None, posted_until_s=as_of_s) for row in rows]
+
+
+def _accrued(connection: Connection, through_id: int, as_of_s: int) -> dict[str, int]:
+    """What ran before the instant and was in no charge that the book had, by startup."""
+    total: dict[str, int] = defaultdict(int)
+    names = ("start_s", "end_s", "run_start_s", "rate_ucr_per_h")
+    parts = [_number(connection, name).label(name) for name in names]
+    later = (TRANSFER.c.kind == "charge", TRANSFER.c.id > through_id, parts[0].element < as_of_s)
+    for row in connection.execute(select(TRANSFER.c.startup, *parts).where(*later)):
+        period = Period(row.start_s, min(row.end_s, as_of_s))
+        total[row.startup] += cost_ucr(row.rate_ucr_per_h, row.run_start_s, period)
+    unposted = or_(RUN.c.end_s.is_(None), RUN.c.end_s > RUN.c.posted_until_s)
+    waiting = select(RUN).where(unposted, RUN.c.posted_until_s < as_of_s)
+    for waits in connection.execute(waiting).mappings():
+        run = Run(**waits)
+        until_s = as_of_s if run.end_s is None else min(run.end_s, as_of_s)
+        total[run.startup] += replace(run, end_s=until_s).accrued_ucr(until_s)
+    return total
+
+
+def _number(connection: Connection, name: str) -> ColumnElement[int]:
+    """A number in a transfer's detail."""
+    if connection.dialect.name == "sqlite":
+        return func.json_extract(TRANSFER.c.detail, f"$.{name}")
+    return cast(func.json_extract_path_text(cast(TRANSFER.c.detail, JSON), name), BigInteger)
+
+
+def _disputed(connection: Connection, as_of_s: int) -> dict[str, int]:
+    total: dict[str, int] = defaultdict(int)
+    for row in connection.execute(select(DISPUTE).where(DISPUTE.c.start_s < as_of_s)):
+        period = Period(row.start_s, min(row.end_s, as_of_s))
+        total[row.startup] += cost_ucr(row.rate_ucr_per_h or 0, row.start_s, period)
+    return total
+
+
+def _standing(
+    name: str,
+    program: Program,
+    as_of_s: int,
+    grants: Iterable[GrantBalance],
+    runs: Iterable[Run],
+    sums: Mapping[str, int],
+    accrued_ucr: int,
+) -> Standing:
+    own = [grant for grant in grants if grant.startup == name]
+    mine = [run for run in runs if run.startup == name]
+    reserve_s = program.policy.minimum_notice_s + CYCLE_S + program.policy.stop_latency_s
+    confirmed = {run.zone: as_of_s for run in mine}
+    lenders = {between_account(grant.cohort, name) for grant in own}
+    owed_ucr = -sum(sums.get(account, 0) for account in sorted(lenders))
+    stands = balance(name, as_of_s, own, mine, confirmed, reserve_s, owed_ucr=owed_ucr)
+    held = sum(
+        ucr
+        for account, ucr in sums.items()
+        if account.startswith("held:") and holder(account) == name
+    )
+    aside_ucr = accrued_ucr + stands.reserve_ucr
+    posted_ucr = stands.posted_ucr + held
+    ends_s = exhaustion_s(as_of_s, own, aside_ucr, stands.burn_ucr_per_h, owed_ucr)
+    return Standing(
+        balance=replace(
+            stands,
+            posted_ucr=posted_ucr,
+            accrued_ucr=accrued_ucr,
+            held_ucr=held,
+            exhausted_s=ends_s,
+        ),
+        charged_ucr=sums.get(usage_account(name), 0),
+        disputed_ucr=0,
+        gpus=sum(run.gpus for run in mine),
+    )

@@ -1,0 +1,58 @@
+"""Which holds are there, how do they stand, and how does one end in the table?"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from sqlalchemy import Connection, select, update
+
+from quotas.book.schema import ENTRY, HOLD, TRANSFER
+from quotas.ledger.holds import Hold
+from quotas.ledger.transfers import Entry, Transfer
+
+STATES = {"settle": "settled", "hold-void": "voided", "hold-expiry": "expired"}
+
+
+_PLACED = TRANSFER.c.key == "hold:" + HOLD.c.startup + ":" + HOLD.c.id
+_HOLDS = (
+    select(HOLD, ENTRY.c.account, ENTRY.c.amount_ucr.label("moved_ucr"))
+    .join(TRANSFER, _PLACED)
+    .join(ENTRY, ENTRY.c.transfer_id == TRANSFER.c.id)
+    .where(ENTRY.c.amount_ucr < 0)
+    .order_by(HOLD.c.id, ENTRY.c.position)
+)
+_OPEN_HOLDS = _HOLDS.where(HOLD.c.state == "open")
+
+
+def read_holds(connection: Connection, hold_id: str | None = None) -> tuple[Hold, ...]:
+    """The open holds, or the one named whatever its state, with what they were drawn from."""
+    query = _OPEN_HOLDS if hold_id is None else _HOLDS.where(HOLD.c.id == hold_id)
+    rows, draws = {}, defaultdict(list)
+    for row in connection.execute(query):
+        rows[row.id] = row
+        draws[row.id].append(Entry(row.account, -row.moved_ucr))
+    return tuple(
+        Hold(id, row.startup, row.cohort, row.placed_s, row.expires_s, tuple(draws[id]))
+        for id, row in rows.items()
+    )
+
+
+def hold_rows(connection: Connection, startup: str | None = None) -> list[Mapping[str, Any]]:
+    """Every hold ever placed, or those of one startup, the oldest first."""
+    query = select(HOLD).order_by(HOLD.c.placed_s, HOLD.c.id)
+    if startup is not None:
+        query = query.where(HOLD.c.startup == startup)
+    return [dict(row) for row in connection.execute(query).mappings()]
+
+
+def end_holds(connection: Connection, transfers: Iterable[Transfer]) -> None:
+    """Write what became of the holds that these transfers ended, if they were open still."""
+    for transfer in transfers:
+        if transfer.kind not in STATES:
+            continue
+        settled = [e.amount_ucr for e in transfer.entries if e.account.startswith("settled:")]
+        ended = update(HOLD).where(HOLD.c.id == transfer.detail["hold"], HOLD.c.state == "open")
+        values = {"state": STATES[transfer.kind], "ended_s": transfer.at_s}
+        connection.execute(ended.values(**values, settled_ucr=sum(settled)))

@@ -1,0 +1,95 @@
+"""What does the book say of now, without asking the cloud? One answer for everyone who asks.
+
+`cohortd status`, the API and the portal show this; the cycle decides from the same rules,
+with what it has just seen.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from quotas.book.cycle.state import State
+from quotas.decisions.causes import level_from
+from quotas.decisions.levels import cause
+from quotas.decisions.overrides import Words, in_mode
+from quotas.decisions.snapshot import Snapshot, heard
+from quotas.decisions.zones import with_open_zones
+from quotas.ledger.balance import CYCLE_S, balances_of
+from quotas.metering.stop_latency import reserves_s
+from quotas.model.program import Program
+from quotas.queue.demand import divided
+from quotas.rules.pace import Pace, paced, paces
+from quotas.shares.allocation import Share
+
+
+@dataclass(frozen=True, slots=True)
+class Present:
+    """The book's state at an instant with everything that follows from it."""
+
+    state: State
+    program: Program
+    snapshot: Snapshot
+    paces: Mapping[str, Pace]
+    shares: tuple[Share, ...]
+    _shares: Mapping[str, tuple[Share, ...]] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Sort the shares by startup, once for all who ask."""
+        own: dict[str, list[Share]] = defaultdict(list)
+        for share in self.shares:
+            own[share.startup].append(share)
+        object.__setattr__(self, "_shares", {name: tuple(each) for name, each in own.items()})
+
+    def level(self, startup: str) -> tuple[str, str]:
+        """Its level, and why; pace counts too."""
+        held = cause(self.snapshot, startup, self.shares_of(startup))
+        return level_from(paced(held, self.paces.get(startup)))
+
+    def shares_of(self, startup: str) -> tuple[Share, ...]:
+        """What the division gives it in each pool."""
+        return self._shares.get(startup, ())
+
+
+def present_of(state: State, now_s: int, cycle_s: int = CYCLE_S) -> Present:
+    """What stands at an instant, or where the book lies ahead of the clock, at its own."""
+    assert state.program is not None
+    now_s = max([now_s, *state.confirmed.values()])  # a kept demo's book lies in the future
+    program = with_open_zones(state.program, state.runs, state.notices, state.intents)
+    program = in_mode(program, Words(state.enforcement.words, now_s))
+    state = replace(state, catalogue=state.catalogue.at(now_s))
+    names = {s.name for s in program.startups()} | {grant.startup for grant in state.grants}
+    names |= {run.startup for run in state.runs}
+    measured, reserved_s = reserves_s(program.policy, names, state.runs, state.stops, cycle_s)
+    balances = balances_of(
+        reserved_s,
+        now_s,
+        state.grants,
+        state.runs,
+        state.confirmed,
+        state.holds,
+        state.owed,
+    )
+    snapshot = Snapshot(
+        now_s=now_s,
+        program=program,
+        catalogue=state.catalogue,
+        sweeps={},
+        confirmed=state.confirmed,
+        runs={run.id: run for run in state.runs},
+        balances=balances,
+        notices=state.notices,
+        intents=state.intents,
+        told=heard(state.told, program.mode),
+        stop_latency_s=program.policy.stop_latency_s,
+        measured_latency_s=measured,
+        requests=state.requests,
+        excesses=state.excesses,
+        recent=state.recent,
+        charged=state.charged,
+        enforcement=state.enforcement,
+    )
+    found = paces(snapshot)
+    shares = divided(snapshot, found, state.requests)
+    return Present(state, program, snapshot, found, shares)

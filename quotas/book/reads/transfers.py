@@ -1,0 +1,68 @@
+"""Which transfers are in the book? Read in the order of writing, in batches, with entries.
+
+What the book knew at an instant is the transfers before the first that was recorded
+later: a prefix of the chain. It never changes once the instant is past.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+from sqlalchemy import ColumnElement, Connection, func, or_, select
+
+from quotas.book.schema import ENTRY, TRANSFER
+from quotas.ledger.recorded import CREDITS_IN, USAGE, Posted
+
+ROWS_AT_ONCE = 2_000
+BEFORE_ALL = -(2**63)
+_ROW = tuple(TRANSFER.c[name] for name in Posted._fields if name != "entries")
+_ENTRY = (ENTRY.c.transfer_id, ENTRY.c.account, ENTRY.c.amount_ucr)
+
+
+def stream(
+    connection: Connection,
+    *where: ColumnElement[bool],
+    until_id: int,
+    after_id: int = BEFORE_ALL,
+    at_once: int = ROWS_AT_ONCE,
+) -> Iterator[Posted]:
+    """Every transfer to `until_id` of which `where` holds, by id; memory holds one batch."""
+    query = select(*_ROW).where(*where, TRANSFER.c.id <= until_id)
+    query = query.order_by(TRANSFER.c.id).limit(at_once)
+    while True:
+        rows = connection.execute(query.where(TRANSFER.c.id > after_id)).all()
+        if not rows:
+            return
+        entries: dict[int, list[tuple[str, int]]] = defaultdict(list)
+        ids = [row[0] for row in rows]
+        of = ENTRY.c.transfer_id.in_(ids) if where else ENTRY.c.transfer_id.between(ids[0], ids[-1])
+        sides = select(*_ENTRY).where(of).order_by(ENTRY.c.transfer_id, ENTRY.c.position)
+        for number, account, amount_ucr in connection.execute(sides):
+            entries[number].append((account, amount_ucr))
+        for row in rows:
+            yield Posted._make((*row, tuple(entries[row[0]])))
+        after_id = rows[-1][0]
+
+
+_NEWEST_ID = select(func.max(TRANSFER.c.id))
+
+
+def newest_id(connection: Connection) -> int:
+    """The id of the newest transfer; 0 where there is none."""
+    return connection.scalar(_NEWEST_ID) or 0
+
+
+def known_id(connection: Connection, as_of_s: int) -> int:
+    """The id of the last transfer that the book had at an instant."""
+    later = select(func.min(TRANSFER.c.id)).where(TRANSFER.c.recorded_s > as_of_s)
+    first_later = connection.scalar(later)
+    return newest_id(connection) if first_later is None else first_later - 1
+
+
+def of_startup(startup: str) -> ColumnElement[bool]:
+    """Transfers that move an account of a startup."""
+    prefixes = [f"{kind}:{startup}:" for kind in CREDITS_IN]
+    usage = ENTRY.c.account == f"{USAGE}:{startup}"
+    mine = or_(usage, *(ENTRY.c.account.between(p, f"{p[:-1]};") for p in prefixes))
+    return TRANSFER.c.id.in_(select(ENTRY.c.transfer_id).where(mine))

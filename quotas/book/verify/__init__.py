@@ -1,0 +1,1 @@
+"""Proofs of the book: every invariant that its rows alone can show."""

@@ -1,0 +1,85 @@
+"""Is each price difference what the program pays above a charge, at the prices then known?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, func, select
+
+from quotas.book.cycle.state import read_prices
+from quotas.book.schema import ENTRY, TRANSFER
+from quotas.book.verify.refunds import RefundAudit, charge_as
+from quotas.ledger.corrections import Charge
+from quotas.ledger.recorded import Posted
+from quotas.ledger.repricing import difference_ucr, price_difference_account, provider_account
+from quotas.metering.prices import Step
+
+CHARGES_KEPT = 20_000
+"""So many charges are kept for the differences behind them; those of one commit are few."""
+KINDS_KEPT = 1_000
+"""So many lists of prices paid are kept; they are few, and each is used by many charges."""
+
+
+class DifferenceAudit:
+    """Checks each difference against its charge; memory does not grow with their number."""
+
+    def __init__(self, connection: Connection, amended: RefundAudit) -> None:
+        self._connection = connection
+        self._amended = amended
+        self._prices = read_prices(connection)
+        self._paid: dict[tuple[str, int, int], Sequence[Step]] = {}
+        flavors = {*self._prices.versions, *self._prices.listings}
+        rates = {f: {step.rate_ucr_per_h for step in self._prices.paid(f)} for f in flavors}
+        self._moved = {flavor for flavor, own in rates.items() if len(own) > 1}
+        self._recent: dict[str, Charge] = {}
+
+    def remember(self, posted: Posted, detail: Mapping[str, Any]) -> None:
+        """Keep a charge that a difference may follow soon: not to read it once more."""
+        if detail["flavor"] in self._moved:
+            if len(self._recent) >= CHARGES_KEPT:
+                self._recent.clear()
+            self._recent[posted.key] = charge_as(posted, detail)
+
+    def fault(self, posted: Posted, detail: Mapping[str, Any]) -> str | None:
+        """The first thing that is wrong with a price difference, or None."""
+        key, version = detail["charge"], detail.get("version")
+        if posted.key == f"difference:{key}" and key in self._recent:
+            charge: Charge | None = self._recent.pop(key)
+        else:
+            charge = self._amended.charge(key, posted)
+        if charge is None or (charge.startup, charge.cohort) != (posted.startup, posted.cohort):
+            return f"is of {key}, which is no earlier charge of {posted.startup}"
+        if version is None:
+            return None  # written before a difference said which prices it was computed from
+        if version > self._prices.newest:
+            return f"is computed from version {version} of the prices, which there is not"
+        paid = self._steps(charge.flavor, version, detail["listed_s"])
+        due_ucr = difference_ucr(charge, paid) - self._posted(posted, key)
+        sides = (
+            (price_difference_account(posted.cohort), -due_ucr),
+            (provider_account(posted.cohort), due_ucr),
+        )
+        if posted.entries != sides:
+            return f"moves {posted.entries[-1][1]} ucr where {key} differs by {due_ucr}"
+        return None
+
+    def _steps(self, flavor: str, version: int, listed_s: int) -> Sequence[Step]:
+        """What the program paid for a flavor, as it was known then."""
+        known = (flavor, version, listed_s)
+        if known not in self._paid:
+            if len(self._paid) >= KINDS_KEPT:
+                self._paid.clear()
+            self._paid[known] = self._prices.known(version, listed_s).paid(flavor)
+        return self._paid[known]
+
+    def _posted(self, posted: Posted, charge: str) -> int:
+        """What earlier differences of the charge moved: those of prices accepted since."""
+        if posted.key == f"difference:{charge}":
+            return 0  # the first: the charge's own
+        of = TRANSFER.c.key.between(f"difference:{charge}:", f"difference:{charge};")
+        query = select(func.sum(ENTRY.c.amount_ucr))
+        query = query.join(TRANSFER, TRANSFER.c.id == ENTRY.c.transfer_id)
+        query = query.where(of | (TRANSFER.c.key == f"difference:{charge}"))
+        query = query.where(TRANSFER.c.id < posted.id, ENTRY.c.position == 1)
+        return int(self._connection.scalar(query) or 0)

@@ -1,0 +1,202 @@
+"""Is the book true to itself? Every invariant that can be checked from its rows alone.
+
+One pass over the transfers in the order of writing. Memory grows with the number of
+accounts, servers, grants and refunds, not with that of transfers.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, func, or_, select
+from sqlalchemy.exc import DatabaseError
+
+from quotas.book.cycle.chain_heads import HeadAudit, read_heads
+from quotas.book.reads.statements import StatementAudit
+from quotas.book.reads.transfers import newest_id, stream
+from quotas.book.schema import BALANCE, ENTRY, TRANSFER
+from quotas.book.session import Book
+from quotas.book.transfers import GENESIS, OVERDRAWABLE, link
+from quotas.book.verify.charges import ChargeAudit
+from quotas.book.verify.expiries import END_KINDS, EndAudit
+from quotas.book.verify.holds import HOLD_KINDS, HoldAudit
+from quotas.book.verify.notices import promises_fault
+from quotas.book.verify.price_differences import DifferenceAudit
+from quotas.book.verify.refunds import RefundAudit
+from quotas.ledger.recorded import Posted
+
+TOLD_EVERY = 2_000
+LARGEST_UCR = 2**63 - 1
+NOTHING: Mapping[str, Any] = {}
+AMENDS = frozenset({"refund", "correction"})
+READS_DETAIL = AMENDS | HOLD_KINDS | {"charge", "difference", "void", "transfer", "advance"}
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """How much was checked, the newest hash of each cohort, and the first fault or None."""
+
+    transfers: int
+    heads: dict[str, str]
+    fault: str | None
+
+
+def verify(
+    book: Book,
+    progress: Callable[[int], None] = lambda _: None,
+    given: Collection[str] = (),
+) -> Verdict:
+    """Check everything; `given` are hashes that the chains must pass through.
+
+    `progress` hears the number of transfers checked so far.
+    """
+    with book.reading() as connection:
+        audit: _Audit | None = None
+        try:
+            audit = _Audit(connection, given)
+            fault = _first_fault(connection, audit, progress)
+        except DatabaseError as error:
+            if error.connection_invalidated:
+                raise  # the server went away: that says nothing about the book
+            connection.rollback()
+            fault = _unreadable(connection, audit.count if audit else 0, error)
+        return Verdict(audit.count, audit.heads, fault) if audit else Verdict(0, {}, fault)
+
+
+def _first_fault(
+    connection: Connection, audit: _Audit, progress: Callable[[int], None]
+) -> str | None:
+    """What is wrong with a transfer, else with the whole; raises where a row cannot be read."""
+    for posted in stream(connection, until_id=newest_id(connection)):
+        fault = audit.transfer(posted)
+        if fault:
+            return f"transfer {posted.id} ({posted.key}): {fault}"
+        if audit.count % TOLD_EVERY == 0:
+            progress(audit.count)
+    fault = audit.whole(connection) or promises_fault(connection)
+    progress(audit.count)
+    return fault
+
+
+class _Audit:
+    """Sums as they grow, transfer by transfer."""
+
+    def __init__(self, connection: Connection, given: Collection[str]) -> None:
+        self._charges = ChargeAudit(connection)
+        self._refunds = RefundAudit(connection)
+        self._differences = DifferenceAudit(connection, self._refunds)
+        self._holds = HoldAudit(self._charges.terms)
+        self._statements = StatementAudit(connection)
+        self._heads = HeadAudit(read_heads(connection), given)
+        self.heads: dict[str, str] = {}
+        self._sums: dict[str, int] = defaultdict(int)
+        self._ends = EndAudit(connection, self._sums)
+        self._entries = 0
+        self._epoch = 0
+        self.count = 0
+
+    def transfer(self, posted: Posted) -> str | None:
+        """The first thing that is wrong with a transfer, or None."""
+        try:
+            fault = self._chain(posted) or self._moves(posted) or self._content(posted)
+        except (KeyError, TypeError, ValueError):
+            return "holds values that no transfer has"
+        if fault is None:
+            self.count += 1
+        return fault
+
+    def _chain(self, posted: Posted) -> str | None:
+        if posted.id != self.count + 1:
+            return f"breaks the chain: it follows transfer {self.count}, and some are missing"
+        if posted.previous_hash != self.heads.get(posted.cohort, GENESIS):
+            return "does not follow its predecessor in the chain"
+        if posted.hash != link(posted.previous_hash, posted.fields, posted.entries):
+            return "its content does not match its hash"
+        if posted.epoch and posted.epoch < self._epoch:
+            return f"was written under epoch {posted.epoch}, after epoch {self._epoch}"
+        self._epoch = max(self._epoch, posted.epoch)
+        self.heads[posted.cohort] = posted.hash
+        return self._heads.fault(posted)
+
+    def _moves(self, posted: Posted) -> str | None:
+        total = 0
+        for account, amount_ucr in posted.entries:
+            total += amount_ucr
+            self._sums[account] = stands = self._sums[account] + amount_ucr
+            if stands < 0 and not account.startswith(OVERDRAWABLE):
+                return f"overdraws {account}"
+            if not -LARGEST_UCR <= stands <= LARGEST_UCR:
+                return f"brings {account} past 2^63 micro-credits"
+        self._entries += len(posted.entries)
+        return "its entries do not sum to zero" if total or not posted.entries else None
+
+    def _content(self, posted: Posted) -> str | None:
+        detail = posted.details if posted.kind in READS_DETAIL else NOTHING
+        found: str | None = None
+        if posted.kind == "charge":
+            found = self._charges.fault(posted, detail)
+            self._differences.remember(posted, detail)
+        elif posted.kind == "difference":
+            found = self._differences.fault(posted, detail)
+        elif posted.kind in AMENDS:
+            found = self._refunds.fault(posted)
+        elif posted.kind in HOLD_KINDS:
+            found = self._holds.fault(posted, detail)
+        elif posted.kind in END_KINDS:
+            found = self._ends.fault(posted)
+        return found or self._statements.fault(posted, detail)
+
+    def whole(self, connection: Connection) -> str | None:
+        """What is wrong with the whole, once every transfer is right."""
+        return (
+            self._heads.missing()
+            or self._statements.missing(self.count)
+            or self._holds.missing(connection)
+            or self._balances(connection)
+            or _keys(connection)
+            or self._loose(connection)
+        )
+
+    def _balances(self, connection: Connection) -> str | None:
+        projected = {r.account: r.amount_ucr for r in connection.execute(select(BALANCE))}
+        for account in sorted(projected.keys() | self._sums.keys()):
+            if projected.get(account, 0) != self._sums.get(account, 0):
+                return (
+                    f"balance of {account} is {projected.get(account, 0)} ucr, its entries "
+                    f"sum to {self._sums.get(account, 0)}"
+                )
+        return None if sum(self._sums.values()) == 0 else "all accounts do not sum to zero"
+
+    def _loose(self, connection: Connection) -> str | None:
+        """Whether every entry is of a transfer, in a place of its own."""
+        places = select(ENTRY.c.transfer_id).group_by(ENTRY.c.transfer_id)
+        last, count = func.max(ENTRY.c.position), func.count()
+        wrong = or_(func.min(ENTRY.c.position) != 0, last != count - 1)
+        misplaced = connection.scalar(places.having(wrong).limit(1))
+        if misplaced is not None:
+            return f"transfer {misplaced}: its entries are not numbered from 0 on"
+        found = connection.scalar(select(func.count()).select_from(ENTRY))
+        return None if found == self._entries else "there are entries of no transfer"
+
+
+def _keys(connection: Connection) -> str | None:
+    twice = select(TRANSFER.c.key).group_by(TRANSFER.c.key).having(func.count() > 1)
+    key = connection.scalar(twice.limit(1))
+    return None if key is None else f"the key {key} is used twice"
+
+
+def _unreadable(connection: Connection, after_id: int, found: DatabaseError) -> str:
+    """Which transfer it is that the database cannot read; if none, what it says of the rest."""
+    last_id = after_id
+    try:
+        for posted in stream(
+            connection, until_id=newest_id(connection), after_id=after_id, at_once=1
+        ):
+            last_id = posted.id
+    except DatabaseError as error:
+        connection.rollback()
+        return f"transfer {last_id + 1} cannot be read: {error.orig}"
+    return f"what belongs to the transfers cannot be read: {found.orig}"

@@ -1,0 +1,1 @@
+"""The program file: its keys, how it is read and checked, and what a new version changes."""

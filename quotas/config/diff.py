@@ -1,0 +1,368 @@
+"""What would a new program change, and which of that does an operator have to confirm?
+
+Both programs are laid out as path -> text, and the paths that differ are the changes.
+What may take something away from somebody is confirmed by name; the rest is shown.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from quotas.decisions.overrides import EVERYONE, SILENCE, Words, in_mode
+from quotas.model.program import (
+    Cohort,
+    Grant,
+    Pool,
+    Program,
+    ProgramError,
+    Rollover,
+    Startup,
+    Tenure,
+    Tranche,
+)
+from quotas.model.units import format_credits, format_duration, format_instant, format_of_day
+
+Usage = Mapping[str, Mapping[str, int]]
+"""GPUs of billable servers, by startup and flavor: what pool they are in, each program says."""
+Pooled = Mapping[str, Mapping[str, int]]
+"""GPUs of billable servers, by startup and pool of one program."""
+
+Layout = dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One path that differs; `before` or `after` is None where it is new or gone."""
+
+    path: str
+    before: str | None
+    after: str | None
+    needs_confirm: bool
+    why: str
+
+
+def diff(
+    old: Program | None, new: Program, usage: Usage, words: Words = SILENCE
+) -> tuple[Change, ...]:
+    """Every change from the program in force to a new one, by path.
+
+    `words` are those that stand: the mode in force follows from them too. Raises
+    ProgramError where a grant that is posted would change or disappear: grants are immutable.
+    """
+    if old is not None:
+        _refuse_moved_startups(old, new)
+        _refuse_changed_grants(old, new)
+    before, after = _layout(old) if old else {}, _layout(new)
+    reasons = dict(_reasons(old, new, usage, words))
+    gone = _gone(old, new)
+    paths = sorted(
+        path
+        for path in before.keys() | after.keys()
+        if before.get(path) != after.get(path) and not path.startswith(gone)
+    )
+    return tuple(
+        Change(path, before.get(path), after.get(path), path in reasons, reasons.get(path, ""))
+        for path in paths
+    )
+
+
+def _gone(old: Program | None, new: Program) -> tuple[str, ...]:
+    """What lies below a startup that leaves: its departure is one change, not twenty."""
+    left = (s for s in old.startups() if new.startup(s.name) is None) if old else ()
+    return tuple(f"{_startup_path(startup)}." for startup in left)
+
+
+def _refuse_moved_startups(old: Program, new: Program) -> None:
+    for startup in new.startups():
+        known = old.startup(startup.name)
+        if known is not None and known.cohort != startup.cohort:
+            raise ProgramError(
+                f"{_startup_path(startup)} = {startup.name} is in cohort {known.cohort} in the "
+                "book, and its credits stay there; give it another name in the new cohort."
+            )
+
+
+def _refuse_changed_grants(old: Program, new: Program) -> None:
+    now_held = {grant.id: (s, grant) for s in new.startups() for grant in s.grants}
+    for startup in old.startups():
+        for grant in startup.grants:
+            holder, held = now_held.get(grant.id, (None, None))
+            path = f"{_startup_path(startup)}.grants.{grant.id}"
+            if held is None and new.startup(startup.name) is not None:
+                raise ProgramError(
+                    f"{path} = {format_credits(grant.amount_ucr)} credits is gone from the file, "
+                    f"and a posted grant cannot be; put it back, then void {grant.id}."
+                )
+            if holder is not None and holder.name != startup.name:
+                raise ProgramError(
+                    f"{path} was posted to {startup.name} and is now with {holder.name}; "
+                    "use a new id there."
+                )
+            if held is not None:
+                _refuse_changed(path, grant, held)
+
+
+def _refuse_changed(path: str, before: Grant, after: Grant) -> None:
+    old, new = _grant_layout(before), _grant_layout(after)
+    for key in sorted(old):
+        if old[key] != new[key]:
+            raise ProgramError(
+                f"{path}.{key} = {new[key]} differs from {old[key]} in the book, and a posted "
+                f"grant does not change; write {old[key]}, or void {before.id} and grant under "
+                "a new id."
+            )
+
+
+def _layout(program: Program) -> Layout:
+    """The program as path -> text, without what only follows from other paths."""
+    policy = program.policy
+    laid = {
+        "program.name": program.name,
+        "program.timezone": program.timezone,
+        "program.mode": program.mode,
+        "program.prices": program.prices,
+        "program.budget": format_credits(program.budget_ucr),
+        "program.zones": ", ".join(program.zones),
+        "program.operators": ", ".join(program.operators),
+        "policy.notice.minimum": format_duration(policy.minimum_notice_s),
+        "policy.notice.limit": format_duration(policy.limit_notice_s),
+        "policy.notice.exhaustion": ", ".join(map(format_duration, policy.exhaustion_notices_s)),
+        "policy.notice.end": ", ".join(map(format_duration, policy.end_notices_s)),
+        "policy.forfeit_notices": ", ".join(map(format_duration, policy.forfeit_notices_s)),
+        "policy.between_tranches": policy.between_tranches,
+        "policy.notice.reminders": ", ".join(map(format_duration, policy.reminders_s)),
+        "policy.notice.quiet_hours": "-".join(map(format_of_day, policy.quiet_hours_s)),
+        "policy.notice.digest": format_duration(policy.digest_s),
+        "policy.notice.snooze_max": format_duration(policy.snooze_max_s),
+        "policy.notice.heads": str(policy.mails_heads).lower(),
+        "policy.stop.latency": format_duration(policy.stop_latency_s),
+        "policy.price.factor_max": str(policy.price_factor_max),
+        "policy.request.longest_wait": format_duration(policy.longest_wait_s),
+        "policy.pacing.curve": policy.pacing_curve,
+        "policy.pacing.action": policy.pacing_action,
+        "policy.pacing.daily_burn": _or_none(policy.daily_burn_ucr),
+        "policy.guard.part": format_credits(policy.guard_part_ppm),
+        "policy.standby.leak_after": format_duration(policy.leak_after_s),
+        "policy.reclaim.minimum_runtime": format_duration(policy.minimum_runtime_s),
+    }
+    for pool in program.pools:
+        laid |= {f"pool.{pool.name}.{key}": text for key, text in _pool_layout(pool).items()}
+    for cohort in program.cohorts:
+        laid[f"cohort.{cohort.name}.starts"] = format_instant(cohort.starts_s)
+        laid[f"cohort.{cohort.name}.ends"] = format_instant(cohort.ends_s)
+        for startup in cohort.startups:
+            path = _startup_path(startup)
+            laid[path] = startup.name
+            laid |= {f"{path}.{key}": text for key, text in _startup_layout(startup).items()}
+    return laid
+
+
+def _pool_layout(pool: Pool) -> Layout:
+    steps = [
+        f"{gpus} from {format_instant(from_s)}" if from_s else str(gpus)
+        for from_s, gpus in pool.capacity
+    ]
+    flavors = ", ".join(pool.flavors)
+    return {"gpus": ", ".join(steps), "backing": pool.backing, "flavors": flavors}
+
+
+def _startup_layout(startup: Startup) -> Layout:
+    laid = {"weight": str(startup.weight), "contacts": ", ".join(startup.contacts)}
+    laid["auto_resume"] = str(startup.auto_resume).lower()
+    laid["projects"] = ", ".join(
+        f"{t.project_id} from {format_instant(t.from_s)}"
+        + (f" until {format_instant(t.until_s)}" if t.until_s is not None else "")
+        for t in startup.projects
+    )
+    for label in ("nominal", "borrowing_limit", "lending_limit", "limit"):
+        quotas: Mapping[str, int | None] = getattr(startup, label)
+        laid |= {f"{label}.{pool}": str(gpus) for pool, gpus in quotas.items() if gpus is not None}
+    laid |= {f"flavors.{pool}": ", ".join(names) for pool, names in startup.flavors.items()}
+    for grant in startup.grants:
+        laid |= {f"grants.{grant.id}.{k}": v for k, v in _grant_layout(grant).items()}
+    return laid
+
+
+def _grant_layout(grant: Grant) -> Layout:
+    return {
+        "credits": format_credits(grant.amount_ucr),
+        "category": grant.category,
+        "priority": str(grant.priority),
+        "effective": format_instant(grant.effective_s),
+        "expires": format_instant(grant.expires_s),
+        "tranches": ", ".join(map(_tranche, grant.tranches)) or "none",
+        "rollover": _rollover(grant.rollover),
+    }
+
+
+def _tranche(tranche: Tranche) -> str:
+    amount = format_credits(tranche.amount_ucr)
+    if tranche.effective_s is not None:
+        return f"{amount} at {format_instant(tranche.effective_s)}"
+    by = "" if tranche.by_s is None else f" by {format_instant(tranche.by_s)}"
+    return f"{amount} at {tranche.milestone}{by}"
+
+
+def _rollover(rollover: Rollover | None) -> str:
+    if rollover is None:
+        return "all"
+    if rollover.ppm == 0:
+        return "none"
+    if rollover.most_ucr is not None:
+        return f"{format_credits(rollover.most_ucr)} credits"
+    return f"{rollover.ppm} millionths"
+
+
+def _startup_path(startup: Startup) -> str:
+    return f"cohort.{startup.cohort}.startup.{startup.name}"
+
+
+def _pooled(program: Program | None, usage: Usage) -> Pooled:
+    """The usage by the pools of a program; a flavor of none counts nowhere."""
+    found: dict[str, dict[str, int]] = defaultdict(dict)
+    for startup, by_flavor in usage.items():
+        for flavor, gpus in by_flavor.items():
+            pool = program.pool_of(flavor) if program else None
+            if pool is not None:
+                found[startup][pool.name] = found[startup].get(pool.name, 0) + gpus
+    return found
+
+
+def _reasons(
+    old: Program | None, new: Program, usage: Usage, words: Words
+) -> Iterator[tuple[str, str]]:
+    """The paths to confirm, each with why; a path that did not change is not looked at."""
+    was, now = _pooled(old, usage), _pooled(new, usage)
+    yield from _mode(old, new, words)
+    for startup in new.startups():
+        before, name = old.startup(startup.name) if old else None, startup.name
+        yield from _lowered(before, startup, was.get(name, {}), now.get(name, {}))
+    if old is None:
+        return
+    yield from _guards(old, new)
+    yield from _capacity(old, new, was)
+    for cohort in old.cohorts:
+        yield from _dates(cohort, new)
+    for startup in old.startups():
+        after = new.startup(startup.name)
+        if after is None:
+            path = _startup_path(startup)
+            yield path, f"{startup.name} leaves the program: it is off-boarded, its books stay"
+        else:
+            yield from _taken(startup, after, was.get(startup.name, {}))
+
+
+def _mode(old: Program | None, new: Program, words: Words) -> Iterator[tuple[str, str]]:
+    """Whether servers will be stopped, by the file or by a word that counts again with it."""
+    word = words.on("mode", EVERYONE)
+    was = in_mode(old, words).mode if old else "off"
+    if new.mode == "enforce":
+        yield "program.mode", "cohortd will stop servers"
+    elif word is not None and in_mode(new, words).mode == "enforce" != was:
+        yield "program.mode", f"cohortd will stop servers, for it is armed: {word.text}"
+
+
+def _guards(old: Program, new: Program) -> Iterator[tuple[str, str]]:
+    was, now, notice = old.policy, new.policy, "policy.notice"
+    if now.minimum_notice_s < was.minimum_notice_s:
+        yield f"{notice}.minimum", "stops come with less notice"
+    if now.limit_notice_s < was.limit_notice_s:
+        yield f"{notice}.limit", "stops above a limit come with less notice"
+    if set(was.exhaustion_notices_s) - set(now.exhaustion_notices_s):
+        yield f"{notice}.exhaustion", "a warning of exhaustion falls away"
+    if set(was.end_notices_s) - set(now.end_notices_s):
+        yield f"{notice}.end", "a warning of the cohort's end falls away"
+    if set(was.forfeit_notices_s) - set(now.forfeit_notices_s):
+        yield "policy.forfeit_notices", "a warning of credits that are forfeited falls away"
+    if now.between_tranches == "stop" != was.between_tranches:
+        yield "policy.between_tranches", "servers are stopped where a tranche runs out"
+    if set(was.reminders_s) - set(now.reminders_s):
+        yield f"{notice}.reminders", "a reminder before a stop falls away"
+    if was.mails_heads and not now.mails_heads:
+        yield f"{notice}.heads", "the daily heads of the books are mailed no more"
+    if set(old.operators) - set(new.operators):
+        yield "program.operators", "an operator is told no more"
+    if now.stop_latency_s < was.stop_latency_s:
+        yield "policy.stop.latency", "less is kept in reserve for the time a stop takes"
+    if now.price_factor_max > was.price_factor_max:
+        yield "policy.price.factor_max", "larger jumps of a price pass without an alarm"
+    if now.guard_part_ppm > was.guard_part_ppm:
+        yield "policy.guard.part", "more GPUs may be stopped unexpectedly within an hour"
+    if now.leak_after_s < was.leak_after_s:
+        yield "policy.standby.leak_after", "servers stopped in place are powered off earlier"
+    if now.minimum_runtime_s < was.minimum_runtime_s:
+        yield "policy.reclaim.minimum_runtime", "what is borrowed is taken back earlier"
+    if set(old.zones) - set(new.zones):
+        yield "program.zones", "a server that starts in a zone that is not swept is not metered"
+
+
+def _capacity(old: Program, new: Program, usage: Pooled) -> Iterator[tuple[str, str]]:
+    pools = {pool.name: pool for pool in new.pools}
+    for pool in old.pools:
+        used = sum(by_pool.get(pool.name, 0) for by_pool in usage.values())
+        after = pools.get(pool.name)
+        least = min((gpus for _, gpus in after.capacity), default=0) if after else 0
+        if used > least:
+            yield f"pool.{pool.name}.gpus", f"{used} GPUs are in use, above {least}"
+        if used and set(pool.flavors) - set(after.flavors if after else ()):
+            yield f"pool.{pool.name}.flavors", f"a flavor leaves a pool with {used} GPUs in use"
+        if after is not None and after.backing == "reserved" != pool.backing:
+            why = "what is lent is taken back even while Scaleway has none"
+            yield f"pool.{pool.name}.backing", why
+
+
+def _dates(cohort: Cohort, new: Program) -> Iterator[tuple[str, str]]:
+    after = next((each for each in new.cohorts if each.name == cohort.name), None)
+    if after is None or after.ends_s < cohort.ends_s:
+        yield f"cohort.{cohort.name}.ends", "its servers are stopped earlier"
+    if after is None or after.starts_s > cohort.starts_s:
+        yield f"cohort.{cohort.name}.starts", "what runs before the new start is not charged"
+
+
+def _lowered(
+    before: Startup | None, after: Startup, was: Mapping[str, int], now: Mapping[str, int]
+) -> Iterator[tuple[str, str]]:
+    """What would hold the startup below the GPUs it uses, by the pools before or those after."""
+    path = _startup_path(after)
+    used = {pool: max(was.get(pool, 0), now.get(pool, 0)) for pool in {*was, *now}}
+    for pool, gpus in sorted(used.items()):
+        allowed = after.limit.get(pool)
+        if allowed is not None and allowed < gpus:
+            why = f"{after.name} uses {gpus} GPUs, above {allowed}"
+            yield f"{path}.limit.{pool}", why
+            # A flavor joins the pool, and comes under a limit that stood before.
+            if before is not None and gpus > was.get(pool, 0):
+                yield f"pool.{pool}.flavors", why
+        nominal = after.nominal.get(pool, 0)
+        if nominal < min(gpus, before.nominal.get(pool, 0) if before else 0):
+            yield f"{path}.nominal.{pool}", f"{after.name} uses {gpus} GPUs, above {nominal}"
+        borrowing = after.borrowing_limit.get(pool)
+        if borrowing is not None and nominal + borrowing < gpus:
+            why = f"{after.name} uses {gpus} GPUs, above {nominal} + {borrowing}"
+            yield f"{path}.borrowing_limit.{pool}", why
+    if after.weight == 0 and before is not None and before.weight > 0 and any(used.values()):
+        yield f"{path}.weight", f"{after.name} may not borrow any more, and has servers"
+
+
+def _covers(now: Tenure, was: Tenure) -> bool:
+    """Whether a tenure holds at every instant at which another did."""
+    lasts = now.until_s is None or (was.until_s is not None and was.until_s <= now.until_s)
+    return now.project_id == was.project_id and now.from_s <= was.from_s and lasts
+
+
+def _taken(before: Startup, after: Startup, used: Mapping[str, int]) -> Iterator[tuple[str, str]]:
+    path = _startup_path(after)
+    if not all(any(_covers(now, was) for now in after.projects) for was in before.projects):
+        yield f"{path}.projects", "a project, or its dates, leaves the startup"
+    if before.contacts and not after.contacts:
+        yield f"{path}.contacts", f"{after.name} has no contact any more, and hears of no stop"
+    for pool, names in before.flavors.items():
+        if used.get(pool) and set(names) - set(after.flavors.get(pool, ())):
+            why = f"{after.name} has {used[pool]} GPUs in {pool} and loses a flavor there"
+            yield f"{path}.flavors.{pool}", why
+
+
+def _or_none(amount_ucr: int | None) -> str:
+    return "none" if amount_ucr is None else format_credits(amount_ucr)

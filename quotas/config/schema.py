@@ -1,0 +1,387 @@
+"""Which keys may a program file have, and of which type? Tables, as they are written.
+
+What two values must be to each other is in `quotas.config.validate`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import zoneinfo
+from datetime import date, datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from quotas.model.program import (
+    DEFAULT_ZONES,
+    Backing,
+    Between,
+    Curve,
+    Mode,
+    PaceAction,
+    Policy,
+    Prices,
+)
+from quotas.model.units import DAY_S, parse_credits, parse_duration
+
+MOST_GPUS = 10_000_000
+MOST = 1_000_000
+MOST_TRANCHES = 1_000
+LONGEST_S = 366 * DAY_S
+YEARS = range(2000, 2200)
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+_ZONE = re.compile(r"[a-z]{2}-[a-z]{3}-[0-9]")
+_FLAVOR = re.compile(r"[A-Z0-9][A-Za-z0-9-]{0,62}@[a-z]{2}-[a-z]{3}-[0-9]")
+_PROJECT = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_CONTACT = re.compile(r"[a-z][a-z0-9+.-]*:[^\s]{1,500}")
+_PART = re.compile(r"0\.[0-9]{1,6}")
+_QUIET = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])-([01][0-9]|2[0-3]):([0-5][0-9])")
+_PLAIN_DECIMAL = re.compile(r"[0-9]+(\.[0-9]{1,6})?")
+
+
+def _matching(pattern: re.Pattern[str], problem: str) -> AfterValidator:
+    def match(text: str) -> str:
+        if not pattern.fullmatch(text):
+            raise ValueError(problem)
+        return text
+
+    return AfterValidator(match)
+
+
+def _amount(value: object) -> int:
+    if not isinstance(value, str):
+        raise ValueError('is not a string; write credits in quotes, such as "60000"')
+    try:
+        amount_ucr = parse_credits(value)
+    except ValueError as error:
+        problem = str(error).removeprefix(repr(value)).strip()
+        raise ValueError(f'{problem}; write it such as "60000" or "12.5"') from None
+    if amount_ucr < 0:
+        raise ValueError("is negative; write an amount above zero")
+    if amount_ucr == 0:
+        raise ValueError("is zero; write an amount above zero, or leave it out")
+    if not _PLAIN_DECIMAL.fullmatch(value):  # 1e3, and more digits than a Decimal keeps
+        raise ValueError("is no plain decimal with at most six decimals; write such as 12.5")
+    return amount_ucr
+
+
+def _duration(value: object) -> int:
+    if not isinstance(value, str):
+        raise ValueError('is not a duration; write it in quotes, such as "30m"')
+    try:
+        seconds = parse_duration(value)
+    except ValueError:
+        raise ValueError("is not a duration; write it such as 90s, 30m, 1h30m or 7d") from None
+    if not 0 < seconds <= LONGEST_S:
+        raise ValueError("is out of range; write more than 0s and at most 366d")
+    return seconds
+
+
+def _pause(value: object) -> int:
+    return 0 if value == "0s" else _duration(value)
+
+
+def _quiet_hours(value: object) -> list[int]:
+    problem = 'is no stretch of a day; write such as "22:00-08:00"'
+    found = _QUIET.fullmatch(value) if isinstance(value, str) else None
+    if found is None:
+        raise ValueError(problem)
+    hours = [int(h) * 3600 + int(m) * 60 for h, m in (found.groups()[:2], found.groups()[2:])]
+    if hours[0] == hours[1]:
+        raise ValueError("ends when it begins; write two times, or leave it out")
+    return hours
+
+
+def _moment(value: object) -> date:
+    if not isinstance(value, date):
+        raise ValueError("is not a date; write it without quotes, such as 2027-01-05")
+    if value.year not in YEARS:
+        raise ValueError(f"is out of range; write a year from {YEARS[0]} to {YEARS[-1]}")
+    if isinstance(value, datetime):
+        if value.tzinfo is None:
+            raise ValueError("has no zone; write a date alone, or add Z or an offset like +01:00")
+        if value.microsecond:
+            raise ValueError("is finer than a second; leave the fraction out")
+    return value
+
+
+def _known_timezone(name: str) -> str:
+    try:
+        zoneinfo.ZoneInfo(name)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        near = difflib.get_close_matches(name, sorted(zoneinfo.available_timezones()), n=1)
+        example = near[0] if near else "Europe/Paris"
+        raise ValueError(f"is no known timezone; write such as {example}") from None
+    return name
+
+
+def _tranches(value: object) -> object:
+    """A list of tranches; what "none" and "monthly" stand for."""
+    if value in ("none", "monthly"):
+        return [TrancheTable.model_construct()] if value == "monthly" else []
+    if not isinstance(value, list) or not value or not all(isinstance(v, dict) for v in value):
+        raise ValueError('is not known here; write "none", "monthly" or a list of tranches')
+    kinds = {"milestone" if "milestone" in each else "at" for each in value}
+    if any(("at" in each) == ("milestone" in each) for each in value) or len(kinds) > 1:
+        raise ValueError("needs one kind; give each tranche an at, or each a milestone")
+    if len(value) > MOST_TRANCHES:
+        raise ValueError(f"is too long; write at most {MOST_TRANCHES} tranches")
+    return value
+
+
+def _rollover(value: object) -> object:
+    if value == "all":
+        return None
+    if value == "none":
+        return RolloverTable.model_construct(share=0, credits=None)
+    if not isinstance(value, dict) or len(value) != 1:
+        text = 'write "all", "none", { share = "0.5" } or { credits = "1000" }'
+        raise ValueError(f"is not known here; {text}")
+    return value
+
+
+def _share(value: object) -> int:
+    """A part of what is left, in millionths."""
+    if not isinstance(value, str) or not _PART.fullmatch(value) or not value.strip("0."):
+        raise ValueError('is no part above 0 and below 1; write it in quotes, such as "0.5"')
+    return int(value.removeprefix("0.").ljust(6, "0"))
+
+
+def _steps(value: object) -> object:
+    if isinstance(value, list):
+        return value
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError("is not a whole number of GPUs; write such as 40, or a list of steps")
+    if not 0 <= value <= MOST_GPUS:
+        raise ValueError(f"is out of range; write 0 to {MOST_GPUS} GPUs")
+    return [StepTable.model_construct(from_=None, gpus=value)]
+
+
+Name = Annotated[
+    str, _matching(_NAME, "is no valid name; use up to 63 of a-z, 0-9 and -, no - in front")
+]
+Zone = Annotated[str, _matching(_ZONE, "is no zone; write such as fr-par-2")]
+Flavor = Annotated[
+    str, _matching(_FLAVOR, "is no flavor; write TYPE@zone, such as H100-1-80G@fr-par-2")
+]
+ProjectId = Annotated[
+    str, _matching(_PROJECT, "is no project id; copy the lower-case UUID from the console")
+]
+Contact = Annotated[
+    str, _matching(_CONTACT, "is no contact; write a URL such as mailto://cto@example.com")
+]
+QuietHours = Annotated[list[int], BeforeValidator(_quiet_hours)]
+Amount = Annotated[int, BeforeValidator(_amount)]
+Seconds = Annotated[int, BeforeValidator(_duration)]
+Pause = Annotated[int, BeforeValidator(_pause)]
+Moment = Annotated[date, PlainValidator(_moment)]
+Gpus = Annotated[int, Field(ge=0, le=MOST_GPUS)]
+Quotas = dict[Name, Gpus]
+
+
+class _Table(BaseModel):
+    """A table that names the nearest key when it meets one that it does not know."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_unknown_key(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        known = [field.alias or name for name, field in cls.model_fields.items()]
+        for key in data:
+            if key not in known:
+                near = difflib.get_close_matches(key, known, n=1)
+                hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
+                raise PydanticCustomError("unknown_key", "unknown", {"key": key, "hint": hint})
+        return data
+
+
+class StepTable(_Table):
+    """`{ from = 2027-03-01, gpus = 48 }`: a pool's capacity from an instant."""
+
+    from_: Moment | None = Field(alias="from")
+    gpus: Gpus
+
+
+class PoolTable(_Table):
+    """`[pool.NAME]`."""
+
+    gpus: Annotated[list[StepTable], BeforeValidator(_steps), Field(min_length=1)]
+    backing: Backing = "on-demand"
+    flavors: list[Flavor] = Field(min_length=1)
+
+
+class ProjectTable(_Table):
+    """`{ id = "uuid", from = 2027-03-01, until = 2027-04-01 }`."""
+
+    id: ProjectId
+    from_: Moment | None = Field(default=None, alias="from")
+    until: Moment | None = None
+
+
+class TrancheTable(_Table):
+    """`{ at = 2027-02-01, credits = "10000" }` or `{ milestone = "demo-day", … }`.
+
+    Without either it stands for "monthly".
+    """
+
+    credits: Amount
+    at: Moment | None = None
+    milestone: Name | None = None
+    by: Moment | None = None
+
+
+class RolloverTable(_Table):
+    """`{ share = "0.5" }` or `{ credits = "1000" }`."""
+
+    share: Annotated[int, BeforeValidator(_share)] | None = None
+    credits: Amount | None = None
+
+
+class GrantTable(_Table):
+    """`{ id = "acme-1", credits = "60000" }`."""
+
+    id: Name
+    credits: Amount
+    category: Literal["sponsor", "promotional", "paid", "bonus"] = "sponsor"
+    priority: int = Field(default=0, ge=0, le=MOST)
+    effective: Moment | None = None
+    expires: Moment | None = None
+    tranches: Annotated[list[TrancheTable], BeforeValidator(_tranches)] = []
+    rollover: Annotated[RolloverTable | None, BeforeValidator(_rollover)] = None
+
+
+class StartupTable(_Table):
+    """`[cohort.NAME.startup.NAME]`."""
+
+    project_id: ProjectId | None = None
+    projects: list[ProjectTable] = []
+    weight: int = Field(default=1, ge=0, le=MOST)
+    nominal: Quotas = {}
+    borrowing_limit: Quotas = {}
+    lending_limit: Quotas = {}
+    limit: Quotas = {}
+    flavors: dict[Name, list[Flavor]] = {}
+    contacts: list[Contact] = []
+    grants: list[GrantTable] = []
+    auto_resume: bool = False
+
+
+class CohortTable(_Table):
+    """`[cohort.NAME]`."""
+
+    starts: Moment
+    ends: Moment
+    startup: dict[Name, StartupTable] = {}
+
+
+class NoticeTable(_Table):
+    """`[policy.notice]`."""
+
+    minimum: Seconds = Policy().minimum_notice_s
+    limit: Seconds | None = None
+    exhaustion: list[Seconds] = list(Policy().exhaustion_notices_s)
+    end: list[Seconds] = Field(default=list(Policy().end_notices_s), min_length=1)
+    reminders: list[Seconds] = list(Policy().reminders_s)
+    quiet_hours: QuietHours = list(Policy().quiet_hours_s)
+    digest: Pause = Policy().digest_s
+    snooze_max: Pause = Policy().snooze_max_s
+    heads: bool = Policy().mails_heads
+
+
+class StopTable(_Table):
+    """`[policy.stop]`."""
+
+    latency: Seconds = Policy().stop_latency_s
+
+
+class PriceTable(_Table):
+    """`[policy.price]`."""
+
+    factor_max: int = Field(default=Policy().price_factor_max, ge=2, le=1000)
+
+
+class RequestTable(_Table):
+    """`[policy.request]`."""
+
+    longest_wait: Seconds = Policy().longest_wait_s
+
+
+class PacingTable(_Table):
+    """`[policy.pacing]`."""
+
+    curve: Curve = Policy().pacing_curve
+    action: PaceAction = Policy().pacing_action
+    daily_burn: Amount | None = None
+
+
+def _part_ppm(value: object) -> int:
+    if not isinstance(value, str) or not re.fullmatch(r"0(\.[0-9]{1,6})?|1(\.0{1,6})?", value):
+        raise ValueError('is no part of one; write it in quotes, such as "0.25"')
+    return parse_credits(value)
+
+
+class GuardTable(_Table):
+    """`[policy.guard]`."""
+
+    part: Annotated[int, BeforeValidator(_part_ppm)] = Policy().guard_part_ppm
+
+
+class StandbyTable(_Table):
+    """`[policy.standby]`."""
+
+    leak_after: Seconds = Policy().leak_after_s
+
+
+class ReclaimTable(_Table):
+    """`[policy.reclaim]`."""
+
+    minimum_runtime: Seconds = Policy().minimum_runtime_s
+
+
+class PolicyTable(_Table):
+    """`[policy]`."""
+
+    notice: NoticeTable = NoticeTable()
+    stop: StopTable = StopTable()
+    price: PriceTable = PriceTable()
+    request: RequestTable = RequestTable()
+    pacing: PacingTable = PacingTable()
+    guard: GuardTable = GuardTable()
+    standby: StandbyTable = StandbyTable()
+    reclaim: ReclaimTable = ReclaimTable()
+    forfeit_notices: list[Seconds] = list(Policy().forfeit_notices_s)
+    between_tranches: Between = Policy().between_tranches
+
+
+class ProgramTable(_Table):
+    """`[program]`."""
+
+    name: Name
+    timezone: Annotated[str, AfterValidator(_known_timezone)] = "UTC"
+    mode: Mode = "shadow"
+    budget: Amount
+    prices: Prices = "fixed"
+    zones: list[Zone] = Field(default=list(DEFAULT_ZONES), min_length=1)
+    operators: list[Contact] = []
+
+
+class FileTable(_Table):
+    """The whole file."""
+
+    program: ProgramTable
+    pool: dict[Name, PoolTable] = {}
+    cohort: dict[Name, CohortTable] = {}
+    policy: PolicyTable = PolicyTable()

@@ -1,0 +1,105 @@
+"""What holds a startup below open? Pure functions from a cause's inputs to its level and reason."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from quotas.decisions.sentences import Inputs, pace, said
+from quotas.model.units import format_instant
+
+Held = tuple[str, str] | None
+"""A level and the reason for it; None where a cause asks for nothing."""
+
+PACED_BY = {
+    "policy": "its limit allows",
+    "credits": "its credits pay for",
+    "pace": "its pace allows",
+}
+
+
+def _nothing(i: Inputs) -> Held:
+    return "open", "credits and time are left"
+
+
+def _membership(i: Inputs) -> Held:
+    return None if int(i["members"]) else ("stopped", "it is no longer in the program")
+
+
+def _operator(i: Inputs) -> Held:
+    return str(i["level"]), said(i)
+
+
+def _time(i: Inputs) -> Held:
+    ends_s, now_s = int(i["ends_s"]), int(i["now_s"])
+    if now_s >= ends_s:
+        return "stopped", f"its cohort ended at {format_instant(ends_s)}"
+    if now_s >= ends_s - int(i["notice_s"]):
+        return "closed", f"its cohort ends at {format_instant(ends_s)}, within the minimum notice"
+    return None
+
+
+def _credits(i: Inputs) -> Held:
+    why = "its credits are used up"
+    if "to_come_ucr" in i:
+        why = "its tranche is used up, and as much is lent to it as its later ones can repay"
+    if int(i["stopped_before"]):
+        return "stopped", why
+    if _available_ucr(i) + lendable_ucr(i) <= 0 < int(i["burn_ucr_per_h"]):
+        return "closed", f"{why}: the final notice runs"
+    return None
+
+
+def _tranche(i: Inputs) -> Held:
+    if _available_ucr(i) > 0 and not int(i["stopped_before"]):
+        return None
+    return "closed", (
+        f"its tranche is used up, and the next begins at {format_instant(int(i['later_s']))}: what "
+        "runs goes on, and the next tranche repays it"
+    )
+
+
+def _limits(i: Inputs) -> Held:
+    used, ceiling = int(i["used_gpus"]), int(i["ceiling_gpus"])
+    fits = used + int(i.get("step_gpus", 1)) <= ceiling
+    if used <= 0 or fits or i["limited_by"] not in PACED_BY:
+        return None
+    why = PACED_BY[str(i["limited_by"])]
+    return "paced", f"{why} no more than {ceiling} GPUs in {i['pool']}"
+
+
+def _pace(i: Inputs) -> Held:
+    text = pace(i)
+    return None if text is None else ("paced", text)
+
+
+def _available_ucr(i: Inputs) -> int:
+    gone_ucr = int(i["accrued_ucr"]) + int(i["held_ucr"]) + int(i["reserve_ucr"])
+    return int(i["posted_ucr"]) - gone_ucr
+
+
+def lendable_ucr(i: Inputs) -> int:
+    """What might still be lent; 0 where no tranche is to come."""
+    return max(0, int(i.get("to_come_ucr", 0)) - int(i.get("owed_ucr", 0)))
+
+
+CAUSES: Mapping[str, Callable[[Inputs], Held]] = {
+    "nothing": _nothing,
+    "membership": _membership,
+    "operator": _operator,
+    "time": _time,
+    "credits": _credits,
+    "tranche": _tranche,
+    "limits": _limits,
+    "pace": _pace,
+}
+
+
+def level_from(i: Inputs) -> tuple[str, str]:
+    """The level that the cause named `by` holds a startup at, and the reason for it.
+
+    Raises KeyError where an input is missing, ValueError where they hold it at nothing.
+    """
+    held = CAUSES[str(i["by"])](i)
+    if held is None:
+        raise ValueError(f"{i['by']} holds nobody for {dict(i)}")
+    return held

@@ -1,0 +1,115 @@
+"""How much may be stopped unexpectedly within an hour? A part of what runs, or one server.
+
+A stop is expected where an operator asked for it or approved it, or where it was told a
+day ahead. Every other one counts, each server once, until an hour after it was decided. One
+that came to nothing stopped nobody: it does not count, and is let pass anew.
+What the guard holds back waits; nothing is lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from quotas.decisions.notices import LIVE_INTENTS, Notice
+from quotas.decisions.overrides import Word, Words
+from quotas.model.units import DAY_S, HOUR_S
+
+WINDOW_S = HOUR_S
+EXPECTED_AFTER_S = DAY_S
+PPM = 1_000_000
+COUNTED = LIVE_INTENTS | {"confirmed"}
+"""What a stop is that was done, or still may be; the others failed, expired or were abandoned."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """A poweroff that was done, or still may be: for which notice, of how many GPUs, when."""
+
+    notice: Notice
+    gpus: int
+    decided_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """Since when a startup knows that it may start nothing, and by which words it was told."""
+
+    since_s: int
+    told: frozenset[str]
+
+    def is_by(self, cause: str) -> bool:
+        """Whether that cause was among the words."""
+        return any(each.partition(":")[0] == cause for each in self.told)
+
+
+@dataclass(frozen=True, slots=True)
+class Enforcement:
+    """What was said and done before that a cycle's deeds depend on.
+
+    `announced` is when the end of (startup, credits granted) was first told; `past` are
+    the last notices whose servers went off; `closed` is what each (startup, mode) knows
+    of being closed (see quotas.iam.closing.closed_since).
+    """
+
+    words: tuple[Word, ...] = ()
+    stops: tuple[Stop, ...] = ()
+    announced: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    past: tuple[Notice, ...] = ()
+    closed: Mapping[tuple[str, str], Closed] = field(default_factory=dict)
+
+
+UNTOUCHED = Enforcement()
+
+
+class Guard:
+    """Counts the unexpected stops of the window as a cycle adds to them."""
+
+    def __init__(
+        self,
+        enforcement: Enforcement,
+        words: Words,
+        running: Mapping[str, int],
+        part_ppm: int,
+        now_s: int,
+    ) -> None:
+        self.announced, self.words, self.now_s = enforcement.announced, words, now_s
+        self.counted: dict[str, int] = {}
+        for stop in enforcement.stops:
+            if stop.decided_s > now_s - WINDOW_S and not self.is_expected(stop.notice):
+                self.counted[stop.notice.server_id] = stop.gpus
+        ran = sum(({**self.counted, **running}).values())
+        self.most_gpus = ran * part_ppm // PPM
+
+    def is_expected(self, notice: Notice) -> bool:
+        """Whether somebody asked for this stop, or it was told a day ahead."""
+        if notice.rule == "operator" or self.words.on("approve", str(notice.id)):
+            return True
+        if notice.deadline_s - notice.given_s >= EXPECTED_AFTER_S:
+            return True
+        granted = notice.cause.removeprefix("credits:")
+        told_s = self.announced.get((notice.startup, granted))
+        return notice.rule == "credits" and told_s is not None and _a_day(told_s, notice)
+
+    def lets(self, notice: Notice, gpus: int) -> bool:
+        """Whether a stop may be decided now; if so it counts from now on."""
+        if self.is_expected(notice) or notice.server_id in self.counted:
+            return True
+        used = sum(self.counted.values())
+        if self.counted and used + gpus > self.most_gpus:
+            return False  # but one server may always be stopped
+        self.counted[notice.server_id] = gpus
+        return True
+
+
+def _a_day(told_s: int, notice: Notice) -> bool:
+    return notice.deadline_s - told_s >= EXPECTED_AFTER_S
+
+
+def first_told(forecasts: Iterable[tuple[str, str, int]]) -> dict[tuple[str, str], int]:
+    """From (startup, cause, given) of runway forecasts, when each end was first told."""
+    found: dict[tuple[str, str], int] = {}
+    for startup, cause, given_s in forecasts:
+        key = (startup, cause.rpartition(":")[2])
+        found[key] = min(given_s, found.get(key, given_s))
+    return found

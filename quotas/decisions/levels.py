@@ -1,0 +1,393 @@
+"""May a startup run at all? Levels open, paced, closed, stopped, each with its cause.
+
+open: everything may run. paced: what runs may go on, and nothing more fits under a
+limit, the credits or the pace. closed: no new capacity, what starts gets a notice.
+stopped: closed, and what runs is powered off after its notice. Going back restores
+permission; it powers nothing on unless the startup asked for that (`auto_resume`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from quotas.decisions.causes import PACED_BY, level_from
+from quotas.decisions.sentences import Inputs
+from quotas.decisions.snapshot import Snapshot, Violation
+from quotas.metering.runs import Run
+from quotas.model.program import Policy
+from quotas.model.units import HOUR_S, spent_after_s
+from quotas.shares.allocation import Share, step_of
+
+CREDITS = "credits"
+END = "cohort-end"
+MEMBERSHIP = "membership"
+OPERATOR = "operator"
+LEVELS = ("open", "paced", "closed", "stopped")
+
+Telling = tuple[str, str, Mapping[str, int | str], int]
+
+
+CARRY_S = HOUR_S
+"""Credits have to carry what starts again for so long, beyond its notice and its stop."""
+
+
+def exhausted_cause(granted_ucr: int) -> str:
+    """Names one exhaustion: it does not end because burn falls to 0 (see `is_exhausted`)."""
+    return f"credits:{granted_ucr}"
+
+
+def carry_s(policy: Policy) -> int:
+    """For how long credits have to carry a server that starts again."""
+    return policy.minimum_notice_s + policy.stop_latency_s + CARRY_S
+
+
+def is_exhausted(snapshot: Snapshot, startup: str) -> bool:
+    """Whether nothing is left to spend, or was not when its servers were last stopped.
+
+    The latter lasts until more is granted, or something runs again that the credits carry,
+    or what came back (a refund, a hold that ended) carries the cheapest server for a while:
+    what a stop leaves over does not. Before a dated tranche what may be lent is left too.
+    """
+    balance = snapshot.balances[startup]
+    left_ucr = balance.available_ucr + lendable_ucr(snapshot, startup)
+    if balance.burn_ucr_per_h > 0:
+        return left_ucr <= 0
+    told = (startup, exhausted_cause(balance.granted_ucr)) in snapshot.told
+    return told and not _carries(snapshot, left_ucr)
+
+
+def lendable_ucr(snapshot: Snapshot, startup: str) -> int:
+    """What the sponsor may lend beyond what is owed: as much as tranches to come can repay."""
+    return max(0, _to_come_ucr(snapshot, startup) - snapshot.balances[startup].owed_ucr)
+
+
+def _to_come_ucr(snapshot: Snapshot, startup: str) -> int:
+    """What is in dated tranches of its cohort, where the policy is to wait for them."""
+    entry = snapshot.program.startup(startup)
+    if entry is None or next_tranche_s(snapshot, startup) is None:
+        return 0
+    return snapshot.balances[startup].to_come_ucr(snapshot.program.cohort(entry.cohort).ends_s)
+
+
+def _carries(snapshot: Snapshot, left_ucr: int) -> bool:
+    """Whether so many credits carry the cheapest server for a while."""
+    return left_ucr * HOUR_S > _cheapest(snapshot) * carry_s(snapshot.program.policy)
+
+
+def _cheapest(snapshot: Snapshot) -> int:
+    """The lowest rate of what the program's pools can run, in ucr per hour."""
+    program, rates = snapshot.program, snapshot.catalogue.rates_ucr_per_h.items()
+    found = [rate for flavor, rate in rates if rate and program.pool_of(flavor) is not None]
+    return min(found, default=0)
+
+
+def next_tranche_s(snapshot: Snapshot, startup: str) -> int | None:
+    """When the next dated tranche begins, where the policy is to wait for it; else None."""
+    entry, later_s = snapshot.program.startup(startup), snapshot.balances[startup].later_s
+    if entry is None or later_s is None or snapshot.program.policy.between_tranches == "stop":
+        return None
+    return later_s if later_s < snapshot.program.cohort(entry.cohort).ends_s else None
+
+
+def out_of_credits(snapshot: Snapshot) -> list[Violation]:
+    """Every running server of a startup whose available credits are used up.
+
+    The final notice starts when available reaches zero; the reserve pays for it. Where a
+    tranche is still to come, only what was started after that was told is on the list, until
+    as much is lent as is to come.
+    """
+    program, found = snapshot.program, []
+    for run, _ in snapshot.running():
+        inputs = _used_up(snapshot, run)
+        if inputs is None:
+            continue
+        ends_s = _ends_s(snapshot, run)
+        if ends_s is not None and snapshot.now_s >= ends_s:
+            continue  # its grants ended with its cohort: `past_the_end` says so
+        cause = exhausted_cause(snapshot.balances[run.startup].granted_ucr)
+        deadline_s = snapshot.now_s + program.policy.minimum_notice_s
+        found.append(Violation(run, CREDITS, cause, deadline_s, inputs))
+    return sorted(found, key=lambda each: (-each.run.began_s, each.run.id))
+
+
+def _used_up(snapshot: Snapshot, run: Run) -> dict[str, int | str] | None:
+    """Why a server is to stop for want of credits; None where it may run on."""
+    if run.startup not in snapshot.balances:
+        return None
+    if is_exhausted(snapshot, run.startup):
+        return _exhaustion(snapshot, run.startup)
+    closed = _tranche(snapshot, run.startup, ())
+    known = snapshot.enforcement.closed.get((run.startup, snapshot.program.mode))
+    if closed is None or known is None or not run.was_started_after(known.since_s):
+        return None
+    return {**closed, "closed_s": known.since_s, "started_s": run.began_s}
+
+
+def _exhaustion(snapshot: Snapshot, startup: str) -> dict[str, int | str]:
+    """The figures of an exhaustion; where tranches are to come, of what they will repay too."""
+    found = _figures(snapshot, startup)
+    if next_tranche_s(snapshot, startup) is None:
+        return found
+    owed_ucr = snapshot.balances[startup].owed_ucr
+    return {**found, "owed_ucr": owed_ucr, "to_come_ucr": _to_come_ucr(snapshot, startup)}
+
+
+def _figures(snapshot: Snapshot, startup: str) -> dict[str, int | str]:
+    own = snapshot.balances[startup]
+    stopped = (startup, exhausted_cause(own.granted_ucr)) in snapshot.told
+    return {
+        "startup": startup,
+        "posted_ucr": own.posted_ucr,
+        "accrued_ucr": own.accrued_ucr,
+        "held_ucr": own.held_ucr,
+        "reserve_ucr": own.reserve_ucr,
+        "granted_ucr": own.granted_ucr,
+        "burn_ucr_per_h": own.burn_ucr_per_h,
+        "stopped_before": int(stopped),
+    }
+
+
+def past_the_end(snapshot: Snapshot) -> list[Violation]:
+    """Every running server of a cohort that ends within the final notice, or has ended."""
+    program, now_s, found = snapshot.program, snapshot.now_s, []
+    for run, _ in snapshot.running():
+        ends_s = _ends_s(snapshot, run)
+        if ends_s is None or now_s < ends_s - program.policy.end_notice_s:
+            continue
+        deadline_s = max(ends_s, now_s + program.policy.minimum_notice_s)
+        inputs: dict[str, int | str] = {
+            "startup": run.startup,
+            "ends_s": ends_s,
+            "notice_s": program.policy.end_notice_s,
+            "now_s": now_s,
+        }
+        found.append(Violation(run, END, f"end:{ends_s}", deadline_s, inputs))
+    return found
+
+
+def no_longer_members(snapshot: Snapshot) -> list[Violation]:
+    """Every running server of a startup that was taken out of the program."""
+    found = []
+    for run, _ in snapshot.running():
+        if snapshot.program.startup(run.startup) is None:
+            inputs: dict[str, int | str] = {"startup": run.startup, "members": 0}
+            deadline_s = snapshot.now_s + snapshot.program.policy.minimum_notice_s
+            found.append(Violation(run, MEMBERSHIP, f"left:{run.startup}", deadline_s, inputs))
+    return found
+
+
+def told_to_stop(snapshot: Snapshot) -> list[Violation]:
+    """Servers of a startup that an operator stopped, or started after one closed it."""
+    found = []
+    for run, _ in snapshot.running():
+        word = snapshot.words.level_of(run.startup)
+        if word is None or (word.value == "closed" and not run.was_started_after(word.at_s)):
+            continue
+        inputs: dict[str, int | str] = {
+            "startup": run.startup,
+            "level": word.value,
+            "started_s": run.began_s,
+            **word.inputs,
+        }
+        deadline_s = snapshot.now_s + snapshot.program.policy.minimum_notice_s
+        found.append(Violation(run, OPERATOR, f"operator:{word.id}", deadline_s, inputs))
+    return found
+
+
+def _ends_s(snapshot: Snapshot, run: Run) -> int | None:
+    """End of the run's cohort; a startup no longer in the file has none of its own."""
+    startup = snapshot.program.startup(run.startup)
+    return snapshot.program.cohort(startup.cohort).ends_s if startup else None
+
+
+Finding = Inputs | None
+"""What a cause holds a startup by; None where it asks for nothing."""
+
+
+def _membership(snapshot: Snapshot, startup: str, shares: Iterable[Share]) -> Finding:
+    return {"members": 0} if snapshot.program.startup(startup) is None else None
+
+
+def _operator(snapshot: Snapshot, startup: str, shares: Iterable[Share]) -> Finding:
+    word = snapshot.words.level_of(startup)
+    return None if word is None else {"level": word.value, **word.inputs}
+
+
+def _time(snapshot: Snapshot, startup: str, shares: Iterable[Share]) -> Finding:
+    entry = snapshot.program.startup(startup)
+    if entry is None:
+        return None
+    ends_s = snapshot.program.cohort(entry.cohort).ends_s
+    notice_s = snapshot.program.policy.minimum_notice_s
+    if snapshot.now_s < ends_s - notice_s:
+        return None
+    return {"ends_s": ends_s, "now_s": snapshot.now_s, "notice_s": notice_s}
+
+
+def _credits(snapshot: Snapshot, startup: str, shares: Iterable[Share]) -> Finding:
+    return _exhaustion(snapshot, startup) if is_exhausted(snapshot, startup) else None
+
+
+def _tranche(
+    snapshot: Snapshot, startup: str, shares: Iterable[Share]
+) -> dict[str, int | str] | None:
+    """Used up until a dated tranche begins: nothing new, and what runs goes on.
+
+    As with an exhaustion, what a stop leaves over does not open who was told of it.
+    """
+    later_s, balance = next_tranche_s(snapshot, startup), snapshot.balances[startup]
+    if later_s is None:
+        return None
+    found = {**_figures(snapshot, startup), "later_s": later_s}
+    if balance.available_ucr <= 0:
+        return found
+    known = snapshot.enforcement.closed.get((startup, snapshot.program.mode))
+    is_told = known is not None and known.is_by("tranche")
+    if not is_told or balance.burn_ucr_per_h > 0 or _carries(snapshot, balance.available_ucr):
+        return None
+    return {**found, "stopped_before": 1}
+
+
+def _limits(snapshot: Snapshot, startup: str, shares: Iterable[Share]) -> Finding:
+    for share in shares:
+        if share.startup == startup and share.usage > 0:
+            full = _full(snapshot, share)
+            if full is not None:
+                return {"pool": share.pool, "used_gpus": share.usage, **full}
+    return None
+
+
+def _full(snapshot: Snapshot, share: Share) -> dict[str, int | str] | None:
+    """The bound under which nothing more fits; its limit in the file before more is asked for."""
+    entry, pools = snapshot.program.startup(share.startup), snapshot.program.pools
+    limit = entry.limit.get(share.pool) if entry else None
+    if entry is not None and limit is not None:
+        pool = next(each for each in pools if each.name == share.pool)
+        step = step_of(entry, pool, snapshot.catalogue)
+        if share.usage + step > limit:
+            return {"ceiling_gpus": limit, "limited_by": "policy", "step_gpus": step}
+    if share.usage >= share.ceiling and share.limited_by in PACED_BY:
+        return {"ceiling_gpus": share.ceiling, "limited_by": share.limited_by}
+    return None
+
+
+LADDER: tuple[tuple[str, Callable[[Snapshot, str, Iterable[Share]], Finding]], ...] = (
+    ("membership", _membership),
+    ("operator", _operator),
+    ("time", _time),
+    ("credits", _credits),
+    ("tranche", _tranche),
+    ("limits", _limits),
+)
+"""Every cause that can hold a startup below open; the strictest wins, of equals the first."""
+
+
+def cause(snapshot: Snapshot, startup: str, shares: Iterable[Share] = ()) -> Inputs:
+    """What holds the startup now, named `by`, with the figures that its level follows from."""
+    shares = tuple(shares)
+    found = [
+        {"by": name, **inputs}
+        for name, find in LADDER
+        if (inputs := find(snapshot, startup, shares)) is not None
+    ]
+    if not found:
+        return {"by": "nothing"}
+    return max(found, key=lambda inputs: LEVELS.index(level_from(inputs)[0]))
+
+
+def level(snapshot: Snapshot, startup: str, shares: Iterable[Share] = ()) -> tuple[str, str]:
+    """The startup's level now and the reason for it."""
+    return level_from(cause(snapshot, startup, shares))
+
+
+def forfeits_foretold(snapshot: Snapshot) -> list[Telling]:
+    """(startup, cause, inputs, instant) of forfeits within a threshold newly passed.
+
+    Each threshold is told once for each grant or tranche, the nearest of several; one that
+    is longer than the grant itself says nothing.
+    """
+    found: list[Telling] = []
+    for name, balance in sorted(snapshot.balances.items()):
+        for forfeit in balance.forfeits:
+            left_s = forfeit.at_s - snapshot.now_s
+            term_s = forfeit.at_s - forfeit.effective_s
+            thresholds = snapshot.program.policy.forfeit_notices_s
+            passed = [each for each in thresholds if left_s <= each < term_s]
+            cause = f"forfeit:{forfeit.grant}:{min(passed, default=0)}"
+            if passed and (name, cause) not in snapshot.told:
+                inputs: dict[str, int | str] = {
+                    "amount_ucr": forfeit.amount_ucr,
+                    "grant": forfeit.grant,
+                    "at_s": forfeit.at_s,
+                    "now_s": snapshot.now_s,
+                    "burn_ucr_per_h": balance.burn_ucr_per_h,
+                }
+                found.append((name, cause, inputs, forfeit.at_s))
+    return found
+
+
+def forecasts(snapshot: Snapshot) -> list[Telling]:
+    """(startup, cause, inputs, exhaustion instant) of runway thresholds newly passed.
+
+    Each threshold is told once for each sum granted; a new grant arms them again. When
+    several are passed at once, only the nearest is told.
+    """
+    found: list[Telling] = []
+    for name, balance in sorted(snapshot.balances.items()):
+        is_lent = balance.available_ucr <= 0
+        empty_s = lent_until_s(snapshot, name) if is_lent else balance.exhausted_s
+        if empty_s is None:
+            continue
+        startup = snapshot.program.startup(name)
+        if startup and empty_s >= snapshot.program.cohort(startup.cohort).ends_s:
+            continue  # they last to the end of the cohort, which has notices of its own
+        runway_s = empty_s - snapshot.now_s
+        passed = [t for t in snapshot.program.policy.exhaustion_notices_s if runway_s <= t]
+        if not passed:
+            continue
+        cause = f"{'loan' if is_lent else 'runway'}:{min(passed)}:{balance.granted_ucr}"
+        if (name, cause) not in snapshot.told:
+            inputs: dict[str, int | str] = {
+                "available_ucr": balance.available_ucr,
+                "runway_s": runway_s,
+                "burn_ucr_per_h": balance.burn_ucr_per_h,
+            }
+            if is_lent:
+                inputs["lendable_ucr"] = lendable_ucr(snapshot, name)
+            found.append((name, cause, inputs, empty_s))
+    return found
+
+
+def lent_until_s(snapshot: Snapshot, startup: str) -> int | None:
+    """When as much is lent as is to come, at the present burn; None where nothing is lent."""
+    balance = snapshot.balances[startup]
+    left_ucr = balance.available_ucr + lendable_ucr(snapshot, startup)
+    if balance.available_ucr > 0 or left_ucr <= 0 or balance.burn_ucr_per_h == 0:
+        return None
+    return snapshot.now_s + spent_after_s(balance.burn_ucr_per_h, left_ucr)
+
+
+def runway_edges(snapshot: Snapshot, startup: str) -> set[int]:
+    """The exhaustion, and when each threshold before it is passed, at the present burn."""
+    policy, balance = snapshot.program.policy, snapshot.balances[startup]
+    ends = {balance.exhausted_s, lent_until_s(snapshot, startup)}
+    found = {end_s for end_s in ends if end_s is not None}
+    return found | {end_s - each for end_s in found for each in policy.exhaustion_notices_s}
+
+
+def endings(snapshot: Snapshot) -> list[Telling]:
+    """(startup, cause, inputs, end) of end notices newly passed, the nearest of several.
+
+    The last one is not among them: `past_the_end` gives it to each server by name.
+    """
+    policy = snapshot.program.policy
+    found: list[Telling] = []
+    for startup in snapshot.program.startups():
+        ends_s = snapshot.program.cohort(startup.cohort).ends_s
+        left_s = ends_s - snapshot.now_s
+        passed = [t for t in policy.end_notices_s if policy.end_notice_s < left_s <= t]
+        cause = f"ending:{min(passed, default=0)}:{ends_s}"
+        if passed and (startup.name, cause) not in snapshot.told:
+            inputs: dict[str, int | str] = {"ends_s": ends_s, "now_s": snapshot.now_s}
+            found.append((startup.name, cause, inputs, ends_s))
+    return found

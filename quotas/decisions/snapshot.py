@@ -1,0 +1,157 @@
+"""What does a cycle know when it decides? One frozen value, the same for every rule."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+
+from quotas.decisions.disruption_budget import UNTOUCHED, Enforcement
+from quotas.decisions.notices import Intent, Notice
+from quotas.decisions.overrides import Words
+from quotas.decisions.reasons import conclude, rule_of, version_of
+from quotas.ledger.balance import Balance
+from quotas.metering.runs import Catalogue, Run
+from quotas.model.observation import Complete, Server, Sweep
+from quotas.model.program import Program
+from quotas.queue.requests import Request
+
+Told = Mapping[str, AbstractSet[tuple[str, str]]]
+"""The (startup, cause) said once for all, by the mode in which it was said."""
+NOTHING_SOLD = Catalogue({}, {})
+UNREAD = "unread"
+"""A stock that the provider was asked for, and did not tell."""
+
+
+@dataclass(frozen=True, slots=True)
+class Excess:
+    """GPUs that a startup runs above its share of a pool, since when, and why.
+
+    `owner` is the startup whose nominal quota waits for them, None while nobody's does:
+    only then may they be taken back, and not before `deadline_s`, which never moves earlier.
+    """
+
+    startup: str
+    pool: str
+    gpus: int
+    owner: str | None
+    since_s: int
+    deadline_s: int
+    reason: str
+    ended_s: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Everything `decide` may look at. `told` holds (startup, cause) said once for all (`heard`).
+
+    `requests` are the live ones, `excesses` those that the last cycle found; `recent` are
+    runs that ended in the last week, `charged` is what usage has cost each startup.
+    `stock` is what the provider has left of a flavor that is waited for, in its words.
+    `undelivered` are live notices that no channel of their startup has taken.
+    """
+
+    now_s: int
+    program: Program
+    sweeps: Mapping[str, Sweep]
+    confirmed: Mapping[str, int]
+    runs: Mapping[str, Run]
+    balances: Mapping[str, Balance]
+    notices: tuple[Notice, ...]
+    intents: tuple[Intent, ...]
+    told: frozenset[tuple[str, str]]
+    stop_latency_s: int
+    catalogue: Catalogue = NOTHING_SOLD
+    requests: tuple[Request, ...] = ()
+    excesses: tuple[Excess, ...] = ()
+    recent: tuple[Run, ...] = ()
+    charged: Mapping[str, int] = field(default_factory=dict)
+    measured_latency_s: Mapping[str, int] = field(default_factory=dict)
+    enforcement: Enforcement = UNTOUCHED
+    stock: Mapping[str, str] = field(default_factory=dict)
+    words: Words = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Find the words that stand now, once for all rules."""
+        object.__setattr__(self, "words", Words(self.enforcement.words, self.now_s))
+
+    undelivered: frozenset[int] = frozenset()
+
+    def running(self) -> list[tuple[Run, Server]]:
+        """Open runs whose server this cycle's Complete sweep showed billable, by run id.
+
+        Runs in a zone that is not Complete are left out: nothing is concluded of them.
+        """
+        seen = {
+            server.id: server
+            for sweep in self.sweeps.values()
+            if isinstance(sweep, Complete)
+            for server in sweep.servers
+            if server.is_billable
+        }
+        return [
+            (run, seen[run.server_id])
+            for run in sorted(self.runs.values(), key=lambda each: each.id)
+            if run.end_s is None and run.server_id in seen
+        ]
+
+
+def heard(told: Told, mode: str) -> frozenset[tuple[str, str]]:
+    """What counts as told in a mode. What was told in shadow no startup has heard."""
+    if mode == "enforce":
+        return frozenset(told.get(mode, ()))
+    return frozenset().union(*told.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """Why a server may not go on, from one rule: stop it, not before `deadline_s`."""
+
+    run: Run
+    rule: str
+    cause: str
+    deadline_s: int
+    inputs: Mapping[str, int | str]
+
+    @property
+    def reason(self) -> str:
+        """What the rule concludes from the inputs."""
+        return conclude(self.rule, self.inputs)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What was decided of whom, why, and from which inputs; explained by recomputing.
+
+    `version` is the rule's; where none is given, that of today's rule.
+    """
+
+    startup: str
+    server_id: str
+    rule: str
+    verb: str
+    cause: str
+    reason: str
+    inputs: Mapping[str, int | str]
+    version: int = 0
+
+    def __post_init__(self) -> None:
+        """Note which version of its rule decided."""
+        version = self.version or version_of(rule_of(self.rule, self.verb))
+        object.__setattr__(self, "version", version)
+
+    @classmethod
+    def made(
+        cls,
+        of: tuple[str, str],
+        rule: str,
+        verb: str,
+        cause: str,
+        inputs: Mapping[str, int | str],
+    ) -> Decision:
+        """The decision on a startup and server to which the inputs lead. Raises NotConcludedError.
+
+        This is the only way to decide: what is stored is what it was concluded from.
+        """
+        reason = conclude(rule_of(rule, verb), inputs)
+        return cls(*of, rule, verb, cause, reason, inputs)

@@ -1,0 +1,1 @@
+"""One cycle's decisions: from rules to notices, from notices to intents."""

@@ -1,0 +1,105 @@
+"""What of a notice falls due between its beginning and its deadline, and was it kept?
+
+Reminders before the deadline; a snooze, which moves it later within bounds; a promise
+that was broken, and by how many seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import replace
+
+from quotas.decisions.notices import Intent, Notice
+from quotas.decisions.sentences import Inputs
+from quotas.ledger.corrections import Refused
+from quotas.model.program import Policy
+from quotas.model.units import format_duration, format_instant
+from quotas.rules.limit import RULE as LIMIT
+
+SNOOZABLE = frozenset({LIMIT, "leaked"})
+"""Rules whose deadline nobody else's claim, credits or calendar depends on."""
+SHORTEST_SNOOZE_S = 60
+BROKEN = "break-promise"
+"""The verb of the decision that finds a promise broken."""
+
+
+def reminder_due(notice: Notice, policy: Policy, now_s: int) -> int | None:
+    """The nearest reminder that an open notice has passed and was not yet reminded of."""
+    if notice.state != "open" or now_s >= notice.deadline_s or notice.id is None:
+        return None
+    passed = [each for each in _reminders(notice, policy) if notice.deadline_s - now_s <= each]
+    nearest = min(passed, default=None)
+    if nearest is None or (notice.reminded_s is not None and notice.reminded_s <= nearest):
+        return None
+    return nearest
+
+
+def reminder_edges(notices: Iterable[Notice], policy: Policy) -> set[int]:
+    """The instants at which reminders of open notices fall due."""
+    return {
+        notice.deadline_s - before_s
+        for notice in notices
+        if notice.state == "open"
+        for before_s in _reminders(notice, policy)
+    }
+
+
+def _reminders(notice: Notice, policy: Policy) -> list[int]:
+    """Those that lie inside the notice: the notice itself tells what is nearer than they are."""
+    length_s = notice.deadline_s - notice.given_s
+    return [before_s for before_s in policy.reminders_s if before_s < length_s]
+
+
+def snoozed(notice: Notice, policy: Policy, for_s: int, now_s: int) -> Notice:
+    """The notice with a later deadline. Raises Refused; a deadline never moves earlier."""
+    if notice.state != "open" or notice.mode != "enforce" or now_s >= notice.deadline_s:
+        raise Refused(
+            f"notice {notice.id} is {notice.state} in {notice.mode} mode and was due at "
+            f"{format_instant(notice.deadline_s)}; only an open one in enforce mode is snoozed"
+        )
+    if notice.rule not in SNOOZABLE:
+        raise Refused(
+            f"notice {notice.id} follows from {notice.rule}, and its deadline is not ours to "
+            f"move; only {', '.join(sorted(SNOOZABLE))} can be snoozed"
+        )
+    left_s = policy.snooze_max_s - notice.snoozed_s
+    if not SHORTEST_SNOOZE_S <= for_s <= left_s:
+        raise Refused(
+            f"--for {format_duration(for_s)} is out of bounds: a snooze is at least "
+            f"{format_duration(SHORTEST_SNOOZE_S)}, and of {format_duration(policy.snooze_max_s)} "
+            f"in all {format_duration(max(0, left_s))} are left for notice {notice.id}"
+        )
+    deadline_s, total_s = notice.deadline_s + for_s, notice.snoozed_s + for_s
+    return replace(notice, deadline_s=deadline_s, snoozed_s=total_s, reminded_s=None)
+
+
+def shortfall(
+    notice: Notice,
+    intents: Iterable[Intent],
+    undelivered: Collection[int],
+    promised_s: int,
+    now_s: int,
+) -> Inputs | None:
+    """What was missing of the notice that a startup was promised; None where nothing was.
+
+    A stop that we sent before the deadline took the seconds in between; one that failed took
+    none, and where stops waited since, the deadline is a later one. A notice that no channel
+    took before its deadline was none: all `promised_s` are missing. Each notice is found
+    short once.
+    """
+    if notice.id is None or notice.is_broken or notice.mode != "enforce":
+        return None
+    of: dict[str, int | str] = {
+        "startup": notice.startup,
+        "server": notice.server_name,
+        "notice": notice.id,
+        "deadline_s": notice.deadline_s,
+    }
+    own = [i for i in intents if i.notice_id == notice.id and i.state in {"sent", "confirmed"}]
+    sent = [i.sent_s for i in own if i.sent_s is not None]
+    if sent and min(sent) < notice.deadline_s:
+        short_s = notice.deadline_s - max(min(sent), notice.given_s)
+        return {**of, "sent_s": min(sent), "given_s": notice.given_s, "short_s": short_s}
+    if notice.id in undelivered and now_s >= notice.deadline_s:
+        return {**of, "short_s": promised_s} if promised_s > 0 else None
+    return None

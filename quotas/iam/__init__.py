@@ -1,0 +1,1 @@
+"""Closing a startup through IAM: policies, the rules to revoke, and ways around them."""

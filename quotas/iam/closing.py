@@ -1,0 +1,289 @@
+"""Which startups are to lose the permission to start servers, and which get it back?
+
+One intent for a startup at a time: close while its level is closed or stopped, reopen
+when it is open or paced again. A newer intent abandons the older one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from quotas.decisions.causes import level_from
+from quotas.decisions.disruption_budget import Closed
+from quotas.decisions.notices import SEND_WITHIN_S, Intent, Notice
+from quotas.decisions.sentences import Inputs
+from quotas.decisions.snapshot import Decision
+from quotas.iam.narrowing import heir_of
+from quotas.model.program import Program
+
+CLOSE, REOPEN, RELEASE = "close", "reopen", "release"
+INHERIT = "inherit"
+ACTIONS = (CLOSE, REOPEN)
+RULE = "closing"
+SHUT_LEVELS = ("closed", "stopped")
+FAILED = ("failed", "expired")
+FIRST_PAUSE_S, LAST_PAUSE_S = 60, 900
+LOOK_AGAIN_S = 3600
+"""How often the rules of a closed startup are read again: somebody may have edited them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Closings:
+    """What changes: intents to write, and what is recorded and told of it."""
+
+    intents: tuple[Intent, ...]
+    decisions: tuple[Decision, ...]
+    notices: tuple[Notice, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """The newest closing intents of one startup, newest first, and whether rules are withheld.
+
+    `places` are the projects of each record of what was taken from it.
+    """
+
+    intents: tuple[Intent, ...] = ()
+    is_withheld: bool = False
+    places: tuple[frozenset[str], ...] = ()
+
+    @property
+    def last(self) -> Intent | None:
+        """The newest of them."""
+        return self.intents[0] if self.intents else None
+
+    @property
+    def failures(self) -> int:
+        """How many failed in a row, in the newest direction; one under way is not counted."""
+        count = 0
+        for intent in self.intents:
+            if intent.is_live and not count:
+                continue
+            if intent.state not in FAILED or intent.action != self.intents[0].action:
+                break
+            count += 1
+        return count
+
+
+def decide_closings(
+    held: Mapping[str, Inputs],
+    past: Mapping[str, Past],
+    members: Collection[str],
+    now_s: int,
+) -> Closings:
+    """Decide for every startup, from what holds it; `members` are those of the program.
+
+    Who left the program stays as it is until `release-all`.
+    """
+    intents: list[Intent] = []
+    decisions: list[Decision] = []
+    notices: list[Notice] = []
+    for startup in sorted(set(held) & set(members)):
+        own = past.get(startup, Past())
+        wanted = CLOSE if level_from(held[startup])[0] in SHUT_LEVELS else REOPEN
+        if not _is_due(wanted, own, now_s):
+            continue
+        last = own.last
+        if last is not None and last.is_live:
+            ended = replace(last, state="abandoned", ended_s=now_s, detail=f"{wanted} instead")
+            intents.append(ended)
+        intents.append(_intent(wanted, startup, now_s))
+        if last is None or last.action != wanted:
+            cause = f"{wanted}:{held[startup]['by']}:{now_s}"
+            # What was never closed itself has the rules of a project that passed to it.
+            action = INHERIT if last is None and wanted == REOPEN else wanted
+            inputs = {"startup": startup, "action": action, **held[startup]}
+            decision = Decision.made((startup, ""), RULE, wanted, cause, inputs)
+            decisions.append(decision)
+            notices.append(_told(startup, cause, decision.reason, now_s))
+    return Closings(tuple(intents), tuple(decisions), tuple(notices))
+
+
+FORBID, PERMIT = "forbid", "permit"
+_KEYS = {"credits": "granted_ucr", "operator": "said_s", "time": "ends_s", "tranche": "later_s"}
+"""What names one closing of each cause: it is announced once, until the startup is open again."""
+_AND = "+"
+
+
+def announce_closings(
+    held: Mapping[str, Inputs],
+    closed: Mapping[tuple[str, str], Closed],
+    members: Collection[str],
+    mode: str,
+    now_s: int,
+) -> Closings:
+    """Tell who may start nothing from now on, and who may again, where IAM does not say it.
+
+    `closed` is what each (startup, mode) was told before (see `closed_since`).
+    """
+    decisions: list[Decision] = []
+    for startup in sorted(set(held) & set(members)):
+        own, by = held[startup], str(held[startup]["by"])
+        known = closed.get((startup, mode))
+        was = known.told if known else frozenset()
+        if level_from(own)[0] in SHUT_LEVELS:
+            key = f"{by}:{own.get(_KEYS.get(by, ''), 0)}"
+            causes = [f"{FORBID}:{key}"] if key not in was else []
+            action = FORBID
+        else:
+            causes = [f"{PERMIT}:{_AND.join(sorted(was))}"] if was else []
+            action = PERMIT
+        inputs = {"startup": startup, "action": action, **own}
+        decisions += [Decision.made((startup, ""), RULE, "tell", each, inputs) for each in causes]
+    notices = [
+        replace(_told(each.startup, each.cause, each.reason, now_s), mode=mode)
+        for each in decisions
+    ]
+    return Closings((), tuple(decisions), tuple(notices))
+
+
+def closed_since(told: Iterable[tuple[str, str, str, int]]) -> dict[tuple[str, str], Closed]:
+    """Each (startup, mode) that knows that it may start nothing, and since when.
+
+    `told` are startup, mode, cause and instant of what was told under this rule, oldest
+    first. What was told in shadow no startup has heard: it counts in shadow only.
+    """
+    found: dict[tuple[str, str], Closed] = {}
+    for startup, mode, cause, at_s in told:
+        verb, _, key = cause.partition(":")
+        anew = Closed(at_s, frozenset())
+        before = found.pop((startup, mode), anew)
+        if verb == CLOSE:  # told on a change of direction only: it was open before
+            found[startup, mode] = replace(anew, told=frozenset({key}))
+        elif verb == FORBID:
+            found[startup, mode] = replace(before, told=before.told | {key})
+    return found
+
+
+def _is_due(wanted: str, own: Past, now_s: int) -> bool:
+    """Whether an intent in this direction is wanted now."""
+    last = own.last
+    if last is None or last.action != wanted:
+        # Nothing to give back to a startup that nothing was ever taken from.
+        return wanted == CLOSE or (last is not None or own.is_withheld)
+    if last.is_live:
+        return False
+    ended_s = last.ended_s or last.decided_s
+    if last.state in FAILED:
+        pause_s = min(FIRST_PAUSE_S << min(own.failures - 1, 8), LAST_PAUSE_S)
+        return now_s >= ended_s + pause_s
+    if wanted == CLOSE:
+        return now_s >= ended_s + LOOK_AGAIN_S
+    return own.is_withheld
+
+
+def _intent(action: str, startup: str, now_s: int) -> Intent:
+    return Intent(
+        notice_id=None,
+        server_id="",
+        zone="",
+        replaces="open" if action == CLOSE else "closed",
+        decided_s=now_s,
+        not_after_s=now_s + SEND_WITHIN_S,
+        action=action,
+        startup=startup,
+    )
+
+
+def _told(startup: str, cause: str, text: str, now_s: int) -> Notice:
+    return Notice(startup, "", "", "", RULE, cause, "enforce", now_s, now_s, text, state="told")
+
+
+def newest(
+    intents: Iterable[Intent], withheld: Mapping[str, Collection[frozenset[str]]]
+) -> dict[str, Past]:
+    """What is known of each startup, from its closing intents in the order they were decided."""
+    found: dict[str, list[Intent]] = {name: [] for name in withheld}
+    for intent in intents:
+        found.setdefault(intent.startup, []).insert(0, intent)
+    return {
+        name: Past(tuple(own), name in withheld, tuple(withheld.get(name, ())))
+        for name, own in found.items()
+    }
+
+
+def passed_on(past: Mapping[str, Past], projects: Mapping[str, Collection[str]]) -> dict[str, Past]:
+    """The same past, with what is withheld counted for who has the projects of it now."""
+    heirs = {heir_of(name, places, projects) for name, own in past.items() for places in own.places}
+    return {
+        name: replace(past.get(name, Past()), is_withheld=name in heirs)
+        for name in past.keys() | heirs
+    }
+
+
+def seen_as(past: Mapping[str, Past], changed: Iterable[Intent]) -> dict[str, Past]:
+    """The same past, with the intents that this cycle's observation ended."""
+    ended = {intent.id: intent for intent in changed}
+    return {
+        name: replace(own, intents=tuple(ended.get(each.id, each) for each in own.intents))
+        for name, own in past.items()
+    }
+
+
+def projects_at(program: Program, now_s: int) -> dict[str, tuple[str, ...]]:
+    """The projects that each startup owns at an instant."""
+    return {
+        startup.name: tuple(
+            tenure.project_id for tenure in startup.projects if tenure.holds_at(now_s)
+        )
+        for startup in program.startups()
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class ClosingView:
+    """Where the closing of a startup stands: for status, metrics and alarms."""
+
+    startup: str
+    state: str
+    since_s: int
+    detail: str
+    failures: int
+    is_withheld: bool
+
+
+_STATES = {
+    (CLOSE, "confirmed"): "closed",
+    (REOPEN, "confirmed"): "open",
+    (CLOSE, "abandoned"): "open",
+    (REOPEN, "abandoned"): "closed",
+}
+
+
+def closing_views(
+    past: Mapping[str, Past], tried: Collection[str] | None = None
+) -> tuple[ClosingView, ...]:
+    """Every startup that was closed or reopened by IAM at least once, by name.
+
+    Only of those in `tried` it counts as a failure now; None: of all.
+    """
+    found = []
+    for name, own in sorted(past.items()):
+        last = own.last
+        if last is None:
+            continue
+        under_way = "closing" if last.action == CLOSE else "reopening"
+        state = _STATES.get((last.action, last.state), under_way)
+        since_s = last.ended_s or last.decided_s
+        said = next((each.detail for each in own.intents if each.detail), "")
+        failures = own.failures if tried is None or name in tried else 0
+        found.append(ClosingView(name, state, since_s, said, failures, own.is_withheld))
+    return tuple(found)
+
+
+def closing_alarms(views: Iterable[ClosingView], *, has_key: bool, mode: str) -> list[str]:
+    """What an operator has to know: failures that last, and rules that nobody will give back."""
+    found = []
+    for view in views:
+        if view.failures:
+            found.append(
+                f"{view.startup} is still {view.state} after {view.failures} tries: {view.detail}"
+            )
+        if view.is_withheld and (mode != "enforce" or not has_key):
+            why = f"the mode is {mode}" if mode != "enforce" else "there is no key for IAM"
+            found.append(
+                f"rules of {view.startup} stay withheld, since {why}: 'cohortd release-all' "
+                "gives them back"
+            )
+    return found

@@ -1,0 +1,1 @@
+"""The double-entry ledger: grants, charges, holds, corrections, expiry and statements."""

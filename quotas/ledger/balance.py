@@ -1,0 +1,201 @@
+"""What does a startup have, from one instant: posted, accrued, held, reserve, available?"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from quotas.ledger.expiry import Forfeit, arrived, ended, forfeits_ahead, repaid, spent, stopped
+from quotas.ledger.holds import Hold
+from quotas.ledger.tranches import is_tranche
+from quotas.ledger.transfers import GrantBalance
+from quotas.metering.runs import Run
+from quotas.model.units import HOUR_S, Period, cost_ucr, spent_after_s
+
+Owned = TypeVar("Owned", GrantBalance, Run, Hold)
+NOBODY_OWES: Mapping[str, int] = {}
+CYCLE_S = 30
+"""The daemon's time between cycles unless it is told another: part of every reserve."""
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """Credits of one startup at `as_of_s`, in ucr; `exhausted_s` is when available is 0.
+
+    available = posted - accrued - held - reserve. `exhausted_s` is None where nothing
+    burns, and `as_of_s` where available is already used up. `forfeits` are those at the
+    present burn, `idle_forfeits` those if nothing more burned. `later_ucr` is in grants
+    that begin after `as_of_s`, the next tranche among them at `later_s`; `owed_ucr` is what
+    tranches repay, and `tranches` is when each one to come begins, with its ucr.
+    """
+
+    startup: str
+    as_of_s: int
+    granted_ucr: int
+    posted_ucr: int
+    accrued_ucr: int
+    held_ucr: int
+    reserve_ucr: int
+    burn_ucr_per_h: int
+    exhausted_s: int | None
+    owed_ucr: int = 0
+    later_ucr: int = 0
+    later_s: int | None = None
+    forfeits: tuple[Forfeit, ...] = ()
+    idle_forfeits: tuple[Forfeit, ...] = ()
+    next_edge_s: int | None = None
+    tranches: tuple[tuple[int, int], ...] = ()
+
+    def to_come_ucr(self, until_s: int) -> int:
+        """What is in tranches that begin after `as_of_s` and before another instant."""
+        return sum(ucr for begins_s, ucr in self.tranches if begins_s < until_s)
+
+    @property
+    def available_ucr(self) -> int:
+        """What may still be spent, the cost of an orderly stop set aside."""
+        return self.posted_ucr - self.accrued_ucr - self.held_ucr - self.reserve_ucr
+
+    @property
+    def expiring(self) -> Forfeit | None:
+        """What would be forfeited next if nothing more burned: all that ends at one instant.
+
+        What is accrued is spent, what is held stays, what rolls over moves on. None if none.
+        """
+        first = next(iter(self.idle_forfeits), None)
+        if first is None:
+            return None
+        same = [each for each in self.idle_forfeits if each.at_s == first.at_s]
+        names = ", ".join(each.grant for each in same)
+        return replace(first, grant=names, amount_ucr=sum(each.amount_ucr for each in same))
+
+
+def balances_of(
+    reserve_s: Mapping[str, int],
+    now_s: int,
+    grants: Iterable[GrantBalance],
+    runs: Iterable[Run],
+    confirmed: Mapping[str, int],
+    holds: Iterable[Hold] = (),
+    owed: Mapping[str, int] = NOBODY_OWES,
+) -> dict[str, Balance]:
+    """The balance of each startup that has a reserve, from one reading of the books."""
+    own_grants, own_runs, own_holds = _by_startup(grants), _by_startup(runs), _by_startup(holds)
+    return {
+        name: balance(
+            name,
+            now_s,
+            own_grants.get(name, ()),
+            own_runs.get(name, ()),
+            confirmed,
+            reserve_s[name],
+            own_holds.get(name, ()),
+            owed.get(name, 0),
+        )
+        for name in sorted(reserve_s)
+    }
+
+
+def balance(
+    startup: str,
+    now_s: int,
+    grants: Iterable[GrantBalance],
+    runs: Iterable[Run],
+    confirmed: Mapping[str, int],
+    reserve_s: int,
+    holds: Iterable[Hold] = (),
+    owed_ucr: int = 0,
+) -> Balance:
+    """Balance of a startup now; `reserve_s` = minimum notice + cycle + stop latency.
+
+    Accrued is counted to each zone's confirmed instant: what is not known is not charged.
+    What waits to roll over is counted where it goes.
+    """
+    own = sorted((g for g in grants if g.startup == startup), key=lambda g: (g.created, g.id))
+    mine = [run for run in runs if run.startup == startup]
+    set_aside = [hold for hold in holds if hold.startup == startup]
+    held = sum(hold.amount_ucr for hold in set_aside)
+    usable, paid = arrived(own, mine, confirmed, now_s)
+    in_force = [g for g in usable if g.effective_s <= now_s < g.expires_s]
+    accrued = sum(run.accrued_ucr(confirmed.get(run.zone, run.start_s)) for run in mine) - paid
+    burn = sum(run.rate_ucr_per_h or 0 for run in mine if run.end_s is None)
+    reserve = -(-burn * reserve_s // HOUR_S)
+    later = [g for g in own if is_tranche(g.id) and g.left_ucr > 0 and g.effective_s > now_s]
+    edges = {e for g in own if g.left_ucr > 0 for e in (g.effective_s, g.expires_s)}
+    edges |= {hold.expires_s for hold in set_aside}
+    forfeits = idle = forfeits_ahead(now_s, own, mine, confirmed, owed_ucr)
+    if any(run.end_s is None for run in mine):
+        off = [stopped(run, confirmed) for run in mine]
+        idle = forfeits_ahead(now_s, own, off, confirmed, owed_ucr)
+    return Balance(
+        startup=startup,
+        as_of_s=now_s,
+        granted_ucr=_granted_ucr(own, now_s),
+        posted_ucr=sum(g.left_ucr for g in in_force) + held,
+        accrued_ucr=accrued,
+        held_ucr=held,
+        reserve_ucr=reserve,
+        burn_ucr_per_h=burn,
+        exhausted_s=exhaustion_s(now_s, usable, accrued + reserve, burn, owed_ucr),
+        owed_ucr=owed_ucr,
+        later_ucr=sum(g.left_ucr for g in own if g.effective_s > now_s),
+        later_s=min((g.effective_s for g in later), default=None),
+        forfeits=forfeits,
+        idle_forfeits=idle,
+        next_edge_s=min((edge for edge in edges if edge > now_s), default=None),
+        tranches=tuple(sorted((g.effective_s, g.left_ucr) for g in later)),
+    )
+
+
+def _by_startup(rows: Iterable[Owned]) -> dict[str, list[Owned]]:
+    found: dict[str, list[Owned]] = defaultdict(list)
+    for row in rows:
+        found[row.startup].append(row)
+    return found
+
+
+def _granted_ucr(own: Sequence[GrantBalance], now_s: int) -> int:
+    """All that took effect; what was advanced is not counted again when its tranche begins."""
+    begun = {g.id for g in own if g.effective_s <= now_s}
+    return sum(
+        g.granted_ucr
+        for g in own
+        if g.id in begun and not (is_tranche(g.id) and g.id.rpartition(".")[0] in begun)
+    )
+
+
+def exhaustion_s(
+    now_s: int,
+    grants: Sequence[GrantBalance],
+    set_aside_ucr: int,
+    burn_ucr_per_h: int,
+    owed_ucr: int = 0,
+) -> int | None:
+    """First instant at which the grants no longer cover the burn and what is set aside.
+
+    Burn is constant until the next change, and grants begin and end at known instants:
+    walk from edge to edge, spending in burn order, forfeiting what is left at each end. A
+    tranche that begins repays first what is owed, and what rolls over moves on.
+    """
+    if burn_ucr_per_h == 0:
+        return None
+    edges = sorted({e for g in grants for e in (g.effective_s, g.expires_s) if e > now_s})
+    left = list(grants)
+    start_s = now_s
+    for end_s in [*edges, None]:
+        left, owed_ucr = repaid(left, start_s, owed_ucr)
+        usable_ucr = sum(g.left_ucr for g in left if g.effective_s <= start_s < g.expires_s)
+        spare_ucr = usable_ucr - set_aside_ucr
+        if spare_ucr <= 0:
+            return start_s
+        # Counted from now, as a charge is from its run's start: edges drop no fraction.
+        spent_ucr = burn_ucr_per_h * (start_s - now_s) // HOUR_S
+        empty_s = now_s + spent_after_s(burn_ucr_per_h, spent_ucr + spare_ucr)
+        if end_s is None or empty_s < end_s:
+            return empty_s
+        period = Period(start_s, end_s)
+        left, _ = spent(left, cost_ucr(burn_ucr_per_h, now_s, period), period)
+        left, _ = ended(left, end_s)
+        start_s = end_s
+    raise AssertionError("the last stretch has no end, so it always returns")

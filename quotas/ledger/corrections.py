@@ -1,0 +1,279 @@
+"""What may a person do to the books? Grant, void, refund and transfer, as new transfers.
+
+Nothing posted is ever changed: a correction is a later transfer. Each rule here is pure;
+`quotas.book.actions.execute` reads what they need and persists what they answer.
+
+* A void returns what is left of a grant to the sponsor.
+* A refund returns seconds of a charge, by F(end) - F(start) of its run, to the accounts
+  that the charge drew from: the last drawn first, none more than it gave. No second is
+  returned twice. Where the grant has ended, the credit is forfeited right after.
+* A transfer draws on the giver's grants in burn order. Each part arrives as a grant of
+  its own with the category, priority and end of the grant that it came from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+from quotas.ledger.recorded import BY_PART
+from quotas.ledger.transfers import (
+    Entry,
+    GrantBalance,
+    Transfer,
+    burn_order,
+    expired_account,
+    grant_account,
+    sponsor_account,
+    usage_account,
+)
+from quotas.model.units import Period, cost_ucr, format_credits
+
+
+class Refused(Exception):
+    """A deed that the books do not allow: one sentence with the fix."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refunded:
+    """Seconds of a charge that were returned, and what each account got."""
+
+    period: Period
+    entries: tuple[Entry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Corrected:
+    """Open seconds of a charge at another rate, F counted from `origin_s`; what that moved."""
+
+    period: Period
+    rate_ucr_per_h: int
+    origin_s: int
+    entries: tuple[Entry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """A charge in the book: what it drew from whom, in draw order, and what amended it so far."""
+
+    key: str
+    cohort: str
+    startup: str
+    run: str
+    server: str
+    period: Period
+    run_start_s: int
+    rate_ucr_per_h: int
+    draws: tuple[Entry, ...]
+    refunds: tuple[Refunded, ...] = ()
+    corrections: tuple[Corrected, ...] = ()
+    flavor: str = ""
+
+    def open_periods(self, window: Period) -> list[Period]:
+        """The charge's seconds within a window that are not refunded yet, in order."""
+        start_s = max(self.period.start_s, window.start_s)
+        end_s = min(self.period.end_s, window.end_s)
+        found = []
+        for taken in sorted(refund.period for refund in self.refunds):
+            if start_s < min(taken.start_s, end_s):
+                found.append(Period(start_s, min(taken.start_s, end_s)))
+            start_s = max(start_s, taken.end_s)
+        if start_s < end_s:
+            found.append(Period(start_s, end_s))
+        return found
+
+    def priced_at(self, instant_s: int) -> tuple[int, int]:
+        """The rate of a second of it, and from where F counts: as the last correction says."""
+        for each in reversed(self.corrections):
+            if each.period.start_s <= instant_s < each.period.end_s:
+                return each.rate_ucr_per_h, each.origin_s
+        return self.rate_ucr_per_h, self.run_start_s
+
+    def stretches(self, period: Period) -> list[Period]:
+        """A period of it, cut where corrections begin and end."""
+        edges = {e for c in self.corrections for e in (c.period.start_s, c.period.end_s)}
+        inner = {edge for edge in edges if period.start_s < edge < period.end_s}
+        points = sorted({period.start_s, period.end_s} | inner)
+        return [Period(a, b) for a, b in pairwise(points)]
+
+    def cost_ucr(self, period: Period) -> int:
+        """What seconds of it cost, as corrected so far."""
+        return sum(cost_ucr(*self.priced_at(p.start_s), p) for p in self.stretches(period))
+
+    def returned(self, period: Period) -> tuple[Entry, ...]:
+        """What each account gets back for open seconds: the last drawn first."""
+        return self.back(self.cost_ucr(period))
+
+    def back(self, amount_ucr: int) -> tuple[Entry, ...]:
+        """What each account gets back of an amount: the last drawn first, none above its part."""
+        drawn: dict[str, int] = {}
+        moved = [entry for amended in self.corrections for entry in amended.entries]
+        moved += [entry for amended in self.refunds for entry in amended.entries]
+        later = [Entry(e.account, -e.amount_ucr) for e in moved if e.amount_ucr < 0]
+        for draw in (*self.draws, *later):
+            drawn[draw.account] = drawn.pop(draw.account, 0) + draw.amount_ucr
+        for entry in moved:
+            if entry.amount_ucr > 0:
+                drawn[entry.account] -= entry.amount_ucr
+        entries, left_ucr = [], amount_ucr
+        for account, given_ucr in reversed(drawn.items()):
+            back_ucr = min(left_ucr, given_ucr)
+            if back_ucr:
+                entries.append(Entry(account, back_ucr))
+                left_ucr -= back_ucr
+        if left_ucr:
+            raise ValueError(f"charge {self.key} drew less than is to be returned")
+        return tuple(entries)
+
+
+def refund_transfers(charge: Charge, window: Period, at_s: int, reason: str) -> list[Transfer]:
+    """Return every open second of a charge within a window; seconds that cost nothing stay."""
+    transfers = []
+    for period in charge.open_periods(window):
+        back = charge.returned(period)
+        if not back:
+            continue
+        amount_ucr = sum(entry.amount_ucr for entry in back)
+        transfers.append(
+            Transfer(
+                key=f"refund:{charge.key}:{period.start_s}",
+                kind="refund",
+                cohort=charge.cohort,
+                startup=charge.startup,
+                at_s=at_s,
+                entries=(Entry(usage_account(charge.startup), -amount_ucr), *back),
+                reason=reason,
+                detail={
+                    "charge": charge.key,
+                    "run": charge.run,
+                    "server": charge.server,
+                    "start_s": period.start_s,
+                    "end_s": period.end_s,
+                },
+            )
+        )
+        charge = replace(charge, refunds=(*charge.refunds, Refunded(period, back)))
+    return transfers
+
+
+def forfeits(refund: Transfer, grants: Mapping[str, GrantBalance], now_s: int) -> list[Transfer]:
+    """Forfeit at once what a refund returned to grants that have ended."""
+    back = [(grants[e.account], e.amount_ucr) for e in refund.entries if e.account in grants]
+    return [
+        Transfer(
+            key=f"expiry:{grant.startup}:{grant.id}:{refund.key}",
+            kind="expiry",
+            cohort=grant.cohort,
+            startup=grant.startup,
+            at_s=now_s,
+            entries=(
+                Entry(grant.account, -amount_ucr),
+                Entry(expired_account(grant.cohort), amount_ucr),
+            ),
+            reason=f"grant {grant.id} had ended when {format_credits(amount_ucr)} came back",
+            detail={"grant": grant.id},
+        )
+        for grant, amount_ucr in back
+        if grant.expires_s <= now_s
+    ]
+
+
+def void_transfer(
+    name: str, grants: Sequence[GrantBalance], deed: str, at_s: int, reason: str
+) -> Transfer:
+    """Return to the sponsor what is left of a grant's parts. Raises Refused where nothing is."""
+    startup, cohort = grants[0].startup, grants[0].cohort
+    unused = [grant for grant in grants if grant.left_ucr > 0]
+    if not unused:
+        raise Refused(
+            f"grant {name} of {startup} has nothing left to void; all "
+            f"{format_credits(sum(grant.granted_ucr for grant in grants))} credits are used, "
+            "voided or forfeited"
+        )
+    back_ucr = sum(grant.left_ucr for grant in unused)
+    return Transfer(
+        key=f"void:{startup}:{name}:{deed}",
+        kind="void",
+        cohort=cohort,
+        startup=startup,
+        at_s=at_s,
+        entries=(
+            *(Entry(grant.account, -grant.left_ucr) for grant in unused),
+            Entry(sponsor_account(cohort), back_ucr),
+        ),
+        reason=reason,
+        detail={"grant": name, "effect": BY_PART},
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A part of a transfer between startups: what a grant gives, and the grant it becomes."""
+
+    source: GrantBalance
+    arrives: GrantBalance
+
+
+def moves(
+    grants: Iterable[GrantBalance], to: str, amount_ucr: int, now_s: int, number: int
+) -> list[Move]:
+    """Draw an amount on grants in burn order. Raises Refused where they hold less.
+
+    Each part becomes the grant ID.NUMBER of the receiver: a dot is in no grant id of a
+    program file, so that the two never meet.
+    """
+    usable = burn_order(grants, Period(now_s, now_s + 1))
+    held_ucr = sum(grant.left_ucr for grant in usable)
+    if held_ucr < amount_ucr:
+        raise Refused(
+            f"{format_credits(amount_ucr)} credits are more than the "
+            f"{format_credits(held_ucr)} in the giver's grants now; transfer at most that"
+        )
+    return parted(usable, to, amount_ucr, now_s, number)
+
+
+def parted(
+    usable: Iterable[GrantBalance], to: str, amount_ucr: int, now_s: int, number: int
+) -> list[Move]:
+    """Draw an amount on grants in the order given; each part is a grant ID.NUMBER from now on."""
+    found, left_ucr = [], amount_ucr
+    for source in usable:
+        part_ucr = min(source.left_ucr, left_ucr)
+        if not part_ucr:
+            break
+        arrives = replace(
+            source,
+            startup=to,
+            id=f"{source.id}.{number}",
+            effective_s=now_s,
+            granted_ucr=part_ucr,
+            left_ucr=part_ucr,
+            rolls_to=source.rolls_to if source.startup == to else None,
+            rollover=source.rollover if source.startup == to else None,
+        )
+        found.append(Move(source, arrives))
+        left_ucr -= part_ucr
+    return found
+
+
+def move_transfer(
+    parts: Sequence[Move], deed: str, at_s: int, reason: str, kind: str = "transfer"
+) -> Transfer:
+    """One transfer for all parts, so that they move together or not at all."""
+    giver, receiver = parts[0].source, parts[0].arrives
+    out = tuple(Entry(part.source.account, -part.arrives.granted_ucr) for part in parts)
+    into = tuple(
+        Entry(grant_account(receiver.startup, part.arrives.id), part.arrives.granted_ucr)
+        for part in parts
+    )
+    return Transfer(
+        key=f"{kind}:{giver.startup}:{deed}",
+        kind=kind,
+        cohort=giver.cohort,
+        startup=giver.startup,
+        at_s=at_s,
+        entries=(*out, *into),
+        reason=reason,
+        detail={"to": receiver.startup, "effect": BY_PART},
+    )

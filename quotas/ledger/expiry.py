@@ -1,0 +1,144 @@
+"""What will be forfeited, and when, if the servers that run now go on as they do?
+
+The burn order is walked from edge to edge to the end of every grant, with the same sums
+that charging uses: where nothing changes, what is foretold here is what is posted then.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from quotas.ledger.between import awaits_tranche, repayments
+from quotas.ledger.transfers import GrantBalance, burn_order, draw
+from quotas.metering.runs import Run
+from quotas.model.units import Period, cost_ucr
+
+
+@dataclass(frozen=True, slots=True)
+class Forfeit:
+    """Credits of a grant, or of a tranche, that would be unused at its end."""
+
+    grant: str
+    at_s: int
+    amount_ucr: int
+    effective_s: int
+
+
+def forfeits_ahead(
+    now_s: int,
+    grants: Sequence[GrantBalance],
+    runs: Sequence[Run],
+    confirmed: Mapping[str, int],
+    owed_ucr: int = 0,
+) -> tuple[Forfeit, ...]:
+    """Every forfeit to come at the present burn, in order of time; what is held is left out."""
+    left = [grant for grant in grants if grant.expires_s > now_s and grant.left_ucr > 0]
+    rolled = {grant.rolls_to for grant in left}
+    left += [g for g in grants if g.left_ucr == 0 and g.id in rolled]
+    edges = sorted({e for g in left for e in (g.effective_s, g.expires_s) if e > now_s})
+    found: list[Forfeit] = []
+    start_s, so_far_ucr = now_s, 0
+    for end_s in edges:
+        left, owed_ucr = repaid(left, start_s, owed_ucr)
+        cost_so_far_ucr = sum(_cost_ucr(run, end_s, confirmed) for run in runs)
+        period = Period(start_s, end_s)
+        left, uncovered_ucr = spent(left, cost_so_far_ucr - so_far_ucr, period)
+        if awaits_tranche(left, period):
+            owed_ucr += uncovered_ucr
+        left, over = ended(left, end_s)
+        found += over
+        start_s, so_far_ucr = end_s, cost_so_far_ucr
+    return tuple(found)
+
+
+def stopped(run: Run, confirmed: Mapping[str, int]) -> Run:
+    """The run as if its server had stopped at the instant up to which it is known."""
+    known_s = max(confirmed.get(run.zone, run.start_s), run.posted_until_s)
+    return run if run.end_s is not None else replace(run, end_s=known_s)
+
+
+def spent(
+    grants: Sequence[GrantBalance], amount_ucr: int, period: Period
+) -> tuple[list[GrantBalance], int]:
+    """The grants after a cost over a period, and what of it none of them covered."""
+    if not amount_ucr:
+        return list(grants), 0
+    drawn: dict[str, int] = {}
+    for grant in burn_order(grants, period):
+        drawn[grant.id] = min(grant.left_ucr, amount_ucr)
+        amount_ucr -= drawn[grant.id]
+    return [_moved(g, -drawn.get(g.id, 0)) for g in grants], amount_ucr
+
+
+def ended(grants: Sequence[GrantBalance], at_s: int) -> tuple[list[GrantBalance], list[Forfeit]]:
+    """The grants after those that end at an instant rolled over, and what these forfeit."""
+    over = [grant for grant in grants if grant.expires_s == at_s and grant.left_ucr > 0]
+    if not over:
+        return list(grants), []
+    moved: dict[str | None, int] = defaultdict(int)
+    for grant in over:
+        moved[grant.rolls_to] += grant.rolling_ucr
+    gone = {grant.id for grant in over}
+    after = [_moved(g, -g.left_ucr if g.id in gone else moved.get(g.id, 0)) for g in grants]
+    lost = [
+        Forfeit(g.id, at_s, g.left_ucr - g.rolling_ucr, g.effective_s)
+        for g in over
+        if g.left_ucr > g.rolling_ucr
+    ]
+    return after, lost
+
+
+def arrived(
+    grants: Sequence[GrantBalance], runs: Sequence[Run], confirmed: Mapping[str, int], now_s: int
+) -> tuple[list[GrantBalance], int]:
+    """The grants as if what ended had rolled over, and what of the accrued is paid in that.
+
+    A tranche's rest is posted to the next one only when every zone is known past its end,
+    and all that its startup ran before is charged: meanwhile it is no less its startup's.
+    """
+    left, paid_ucr = list(grants), 0
+    waiting = (g for g in grants if g.rolls_to is not None and g.left_ucr > 0)
+    for at_s in sorted({grant.expires_s for grant in waiting if grant.expires_s <= now_s}):
+        cost_ucr = sum(_before_ucr(run, at_s, confirmed) for run in runs) - paid_ucr
+        left, uncovered_ucr = spent(left, cost_ucr, Period(at_s - 1, at_s))
+        paid_ucr += cost_ucr - uncovered_ucr
+        left, _ = ended(left, at_s)
+    return left, paid_ucr
+
+
+def _before_ucr(run: Run, at_s: int, confirmed: Mapping[str, int]) -> int:
+    """What the unposted part of a run before an instant costs, as far as it is known."""
+    known_s = confirmed.get(run.zone, run.start_s) if run.end_s is None else run.end_s
+    until_s = min(known_s, at_s)
+    return replace(run, end_s=until_s).accrued_ucr(until_s)
+
+
+def _moved(grant: GrantBalance, by_ucr: int) -> GrantBalance:
+    """The grant with more or less left; most walks leave most grants as they are."""
+    return replace(grant, left_ucr=grant.left_ucr + by_ucr) if by_ucr else grant
+
+
+def repaid(
+    grants: Iterable[GrantBalance], at_s: int, owed_ucr: int
+) -> tuple[list[GrantBalance], int]:
+    """The grants after those in force repaid what is owed, and what is owed still."""
+    after = list(grants)
+    for transfer in repayments(owed_ucr, after, at_s, "") if owed_ucr > 0 else ():
+        after = draw(after, transfer)
+        owed_ucr -= transfer.entries[1].amount_ucr
+    return after, owed_ucr
+
+
+def _cost_ucr(run: Run, until_s: int, confirmed: Mapping[str, int]) -> int:
+    """What the unposted part of a run will have cost by an instant."""
+    if run.end_s is not None:
+        return run.accrued_ucr(confirmed.get(run.zone, run.start_s))
+    if run.rate_ucr_per_h is None:
+        return 0
+    return cost_ucr(
+        run.rate_ucr_per_h,
+        run.start_s,
+        Period(run.posted_until_s, max(until_s, run.posted_until_s)),
+    )

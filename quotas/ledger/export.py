@@ -1,0 +1,149 @@
+"""How are the books handed on? Each transfer as CSV, JSON or plain-text accounting lines.
+
+The accounting text is what hledger reads. Every account keeps its name below a top-level
+account that says its type, so that `hledger bal` shows a balance sheet.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from quotas.ledger.recorded import Posted
+from quotas.model.units import UCR_PER_CREDIT, format_instant
+
+TYPES = {
+    "grant": "assets",
+    "held": "assets",
+    "usage": "expenses",
+    "settled": "expenses",
+    "expired": "expenses",
+    "overdraft": "liabilities",
+    "sponsor": "equity",
+}
+"""Top-level account of each kind of ours; a kind not named here is equity."""
+
+COLUMNS = (
+    "transfer",
+    "position",
+    "account",
+    "credits",
+    "kind",
+    "cohort",
+    "startup",
+    "effective",
+    "recorded",
+    "key",
+    "actor",
+    "reason",
+    "detail",
+    "hash",
+)
+LEDGER_HEAD = """\
+; Credits of cohortd, one transaction for each transfer, in the order of recording.
+; The sign is that of the book: a grant is an asset of its startup, usage an expense.
+commodity 1000.000000 credits
+
+"""
+
+
+def decimal(amount_ucr: int) -> str:
+    """An amount with all six decimals."""
+    sign = "-" if amount_ucr < 0 else ""
+    whole, micro = divmod(abs(amount_ucr), UCR_PER_CREDIT)
+    return f"{sign}{whole}.{micro:06d}"
+
+
+def ledger_account(account: str) -> str:
+    """Our account's name in the plain-text export."""
+    return f"{TYPES.get(account.partition(':')[0], 'equity')}:{account}"
+
+
+def ledger(transfers: Iterable[Posted]) -> Iterator[str]:
+    """The journal as plain-text accounting."""
+    yield LEDGER_HEAD
+    for posted in transfers:
+        lines = [
+            f"{format_instant(posted.at_s)[:10]} * ({posted.id}) {posted.kind} {posted.startup}",
+            f"    ; key: {posted.key}",
+            f"    ; effective: {format_instant(posted.at_s)}",
+            f"    ; recorded: {format_instant(posted.recorded_s)}",
+            f"    ; actor: {_one_line(posted.actor)}",
+            f"    ; reason: {_one_line(posted.reason)}",
+            f"    ; hash: {posted.hash}",
+        ]
+        for account, amount_ucr in posted.entries:
+            lines.append(f"    {ledger_account(account)}  {decimal(amount_ucr)} credits")
+        yield "\n".join(lines) + "\n\n"
+
+
+def csv_lines(transfers: Iterable[Posted]) -> Iterator[str]:
+    """The journal as CSV: one line for each entry, below one line of names."""
+    yield _csv(COLUMNS)
+    for posted in transfers:
+        for position, (account, amount_ucr) in enumerate(posted.entries):
+            yield _csv(
+                (
+                    posted.id,
+                    position,
+                    account,
+                    decimal(amount_ucr),
+                    posted.kind,
+                    posted.cohort,
+                    posted.startup,
+                    format_instant(posted.at_s),
+                    format_instant(posted.recorded_s),
+                    posted.key,
+                    posted.actor,
+                    posted.reason,
+                    posted.detail,
+                    posted.hash,
+                )
+            )
+
+
+def json_lines(transfers: Iterable[Posted]) -> Iterator[str]:
+    """The journal as one JSON object a line."""
+    for posted in transfers:
+        yield json.dumps(as_json(posted), sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def as_json(posted: Posted) -> dict[str, Any]:
+    """A transfer for a machine; amounts as decimal strings."""
+    return {
+        "transfer": posted.id,
+        "key": posted.key,
+        "kind": posted.kind,
+        "cohort": posted.cohort,
+        "startup": posted.startup,
+        "effective": format_instant(posted.at_s),
+        "recorded": format_instant(posted.recorded_s),
+        "actor": posted.actor,
+        "reason": posted.reason,
+        "detail": posted.details,
+        "hash": posted.hash,
+        "entries": [
+            {"account": account, "credits": decimal(amount_ucr)}
+            for account, amount_ucr in posted.entries
+        ],
+    }
+
+
+FORMATS: dict[str, Callable[[Iterable[Posted]], Iterator[str]]] = {
+    "csv": csv_lines,
+    "ledger": ledger,
+    "json": json_lines,
+}
+
+
+def _csv(values: Iterable[object]) -> str:
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerow(values)
+    return out.getvalue()
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,160 @@
+"""How fast do credits burn, how long do they last, and how many will be left over?
+
+Pacing informs by default. At its strictest it says "borrow no more": that never stops a
+server within nominal quota, and a daily limit refuses new starts only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from math import isqrt
+
+from quotas.model.units import DAY_S, HOUR_S, Period, cost_between_ucr
+
+WINDOWS_S = (HOUR_S, DAY_S, 7 * DAY_S)
+"""The stretches over which a burn rate is stated: 1 h, 24 h, 7 d."""
+
+
+class Curve(StrEnum):
+    """How a grant is meant to be spent over its term."""
+
+    FLAT = "flat"
+    FRONT_LOADED = "front-loaded"
+    NONE = "none"
+
+
+class Action(StrEnum):
+    """What a pace rule asks for; none of them stops a server."""
+
+    NOTHING = "nothing"
+    INFORM = "inform"
+    BORROW_NO_MORE = "borrow-no-more"
+
+
+@dataclass(frozen=True, slots=True)
+class Spend:
+    """A run as spending: credits at a rate from its first second to its last known one."""
+
+    period: Period
+    rate_ucr_per_h: int
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """Credits left unused at the end of the term: the expected sum and its interval."""
+
+    low_ucr: int
+    expected_ucr: int
+    high_ucr: int
+
+
+def spent_ucr(history: Sequence[Spend], window: Period) -> int:
+    """What of a history of spending falls within a window, as charges would cut it (I5)."""
+    total, from_s, until_s = 0, window.start_s, window.end_s
+    for spend in history:
+        began_s, end_s = spend.period.start_s, spend.period.end_s
+        if began_s < until_s and from_s < end_s:
+            start_s = began_s if began_s > from_s else from_s
+            end_s = end_s if end_s < until_s else until_s
+            if start_s < end_s:
+                total += cost_between_ucr(spend.rate_ucr_per_h, began_s, start_s, end_s)
+    return total
+
+
+def burn_rates_ucr_per_h(history: Sequence[Spend], since_s: int, now_s: int) -> tuple[int, ...]:
+    """Burn over each of WINDOWS_S, in ucr per hour, rounded down.
+
+    A window that reaches back beyond `since_s`, the start of the books, is cut there, so that
+    a young startup's rate is not thinned by time before it came.
+    """
+    if not history:
+        return (0,) * len(WINDOWS_S)
+    rates = []
+    for window_s in WINDOWS_S:
+        start_s = max(since_s, now_s - window_s)
+        known_s = now_s - start_s
+        spent = spent_ucr(history, Period(start_s, now_s)) if known_s > 0 else 0
+        rates.append(spent * HOUR_S // known_s if known_s > 0 else 0)
+    return tuple(rates)
+
+
+def runway_s(available_ucr: int, burn_ucr_per_h: int) -> int | None:
+    """Whole seconds that the credits last at this burn; None where nothing burns."""
+    if burn_ucr_per_h <= 0:
+        return None
+    return max(0, available_ucr) * HOUR_S // burn_ucr_per_h
+
+
+def exhausted_at_s(available_ucr: int, burn_ucr_per_h: int, now_s: int) -> int | None:
+    """The instant at which the credits run out at this burn; None where they do not."""
+    lasts_s = runway_s(available_ucr, burn_ucr_per_h)
+    return None if lasts_s is None else now_s + lasts_s
+
+
+def allowance_ucr(granted_ucr: int, term: Period, now_s: int, curve: Curve) -> int:
+    """Credits paced to date, rounded down; all of them under `none`, and from the term's end.
+
+    Flat: in proportion to time. Front-loaded: 1 - (1 - x)^2 of them at the part x of the
+    term, so that three quarters may be spent by half-time.
+    """
+    if curve is Curve.NONE or now_s >= term.end_s:
+        return granted_ucr
+    past_s = max(0, now_s - term.start_s)
+    if curve is Curve.FLAT:
+        return granted_ucr * past_s // term.seconds
+    left_s = term.seconds - past_s
+    return granted_ucr * (term.seconds**2 - left_s**2) // term.seconds**2
+
+
+def forecast_unused(daily_ucr: Sequence[int], available_ucr: int, left_s: int) -> Forecast:
+    """Credits unused at the end if days to come resemble the days in `daily_ucr`.
+
+    The interval is two standard deviations of the sum of the days that are left, taking days
+    as independent, and never leaves [0, available]. Without a day of history nothing is known:
+    the interval is everything.
+    """
+    available = max(0, available_ucr)
+    if not daily_ucr:
+        return Forecast(0, available, available)
+    days, total = len(daily_ucr), sum(daily_ucr)
+    expected_spend = total * left_s // (days * DAY_S)
+    if days == 1:
+        return Forecast(0, max(0, available - expected_spend), available)
+    # The variance of the sum over the days left, kept whole: n * sum(x^2) - (sum x)^2.
+    squares = days * sum(x * x for x in daily_ucr) - total * total
+    variance = squares * left_s // (days * (days - 1) * DAY_S)
+    margin = 2 * isqrt(variance)
+    return Forecast(
+        max(0, available - expected_spend - margin),
+        max(0, available - expected_spend),
+        min(available, max(0, available - expected_spend + margin)),
+    )
+
+
+def reached_s(history: Sequence[Spend], window: Period, limit_ucr: int | None) -> int | None:
+    """The first instant of a window by which so much was spent in it; None where it was not."""
+    if limit_ucr is None or spent_ucr(history, window) < limit_ucr:
+        return None
+    low_s, high_s = window.start_s, window.end_s
+    while high_s - low_s > 1:
+        middle_s = (low_s + high_s) // 2
+        if spent_ucr(history, Period(window.start_s, middle_s)) >= limit_ucr:
+            high_s = middle_s
+        else:
+            low_s = middle_s
+    return high_s
+
+
+def credits_limit_gpus(
+    available_ucr: int, dearest_ucr_per_gpu_h: int, minimum_runtime_s: int, usage: int
+) -> int:
+    """GPUs that the credits could run for the minimum runtime, at the dearest allowed price.
+
+    Never below what runs: running servers are the level's matter, not the share's.
+    """
+    if dearest_ucr_per_gpu_h <= 0 or minimum_runtime_s <= 0:
+        raise ValueError("a price per GPU and a minimum runtime are above 0")
+    affordable = max(0, available_ucr) * HOUR_S // (dearest_ucr_per_gpu_h * minimum_runtime_s)
+    return max(usage, affordable)

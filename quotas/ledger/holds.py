@@ -1,0 +1,110 @@
+"""What is set aside for a purpose, and how does it end? Settled, voided or expired, once.
+
+A hold draws in burn order on grants that outlive it, so that none of it can be forfeited
+while it lasts. It ends by one transfer: what is settled is spent in the order it was drawn,
+and the rest returns to the grants it came from, the last drawn first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from quotas.ledger.transfers import Entry, GrantBalance, Transfer, burn_order
+from quotas.model.units import Period, format_credits
+
+Ending = Literal["settle", "hold-void", "hold-expiry"]
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Credits set aside in [placed_s, expires_s), with what was drawn from which account."""
+
+    id: str
+    startup: str
+    cohort: str
+    placed_s: int
+    expires_s: int
+    draws: tuple[Entry, ...]
+
+    @property
+    def amount_ucr(self) -> int:
+        """All that it holds."""
+        return sum(draw.amount_ucr for draw in self.draws)
+
+    @property
+    def account(self) -> str:
+        """The hold's own account."""
+        return held_account(self.startup, self.id)
+
+    @property
+    def end_key(self) -> str:
+        """The key of the transfer that ends it: whatever that is, there is one."""
+        return f"hold-end:{self.startup}:{self.id}"
+
+
+def held_account(startup: str, hold_id: str) -> str:
+    """Account that has what a hold sets aside."""
+    return f"held:{startup}:{hold_id}"
+
+
+def settled_account(startup: str) -> str:
+    """Account that settled holds go to: spent, but not on servers that are metered."""
+    return f"settled:{startup}"
+
+
+def outliving(grants: Iterable[GrantBalance], now_s: int, until_s: int) -> list[GrantBalance]:
+    """The grants in force with credit left that last at least as long, in burn order."""
+    return burn_order(grants, Period(now_s, max(until_s, now_s + 1)))
+
+
+def draws(grants: Iterable[GrantBalance], amount_ucr: int) -> tuple[Entry, ...]:
+    """What each grant gives to a hold, in the order given; they hold enough together."""
+    found, left_ucr = [], amount_ucr
+    for grant in grants:
+        part_ucr = min(grant.left_ucr, left_ucr)
+        if part_ucr:
+            found.append(Entry(grant.account, part_ucr))
+            left_ucr -= part_ucr
+    assert left_ucr == 0, "a hold is refused above what the grants have"
+    return tuple(found)
+
+
+def hold_transfer(hold: Hold, reason: str) -> Transfer:
+    """Set the credits aside."""
+    out = tuple(Entry(draw.account, -draw.amount_ucr) for draw in hold.draws)
+    return Transfer(
+        key=f"hold:{hold.startup}:{hold.id}",
+        kind="hold",
+        cohort=hold.cohort,
+        startup=hold.startup,
+        at_s=hold.placed_s,
+        entries=(*out, Entry(hold.account, hold.amount_ucr)),
+        reason=reason,
+        detail={"hold": hold.id, "expires_s": hold.expires_s},
+    )
+
+
+def end_hold(
+    hold: Hold, kind: Ending, at_s: int, reason: str = "", settled_ucr: int = 0
+) -> Transfer:
+    """End a hold: settle a part of it, or none, and return the rest."""
+    assert 0 <= settled_ucr <= hold.amount_ucr, "no more is settled than is held"
+    back, left_ucr = [], hold.amount_ucr - settled_ucr
+    for draw in reversed(hold.draws):
+        part_ucr = min(draw.amount_ucr, left_ucr)
+        if part_ucr:
+            back.append(Entry(draw.account, part_ucr))
+            left_ucr -= part_ucr
+    spent = [Entry(settled_account(hold.startup), settled_ucr)] if settled_ucr else []
+    return Transfer(
+        key=hold.end_key,
+        kind=kind,
+        cohort=hold.cohort,
+        startup=hold.startup,
+        at_s=at_s,
+        entries=(Entry(hold.account, -hold.amount_ucr), *spent, *back),
+        reason=reason or f"hold {hold.id} of {format_credits(hold.amount_ucr)} credits ran out",
+        detail={"hold": hold.id},
+    )

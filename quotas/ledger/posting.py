@@ -1,0 +1,174 @@
+"""What is posted now? Holds that ran out, charges that fell due, what ends and rolls over.
+
+All of it in the order of time, startup by startup, so that a day caught up at once posts
+what a day of cycles would have: a tranche ends, its part moves on, the next one repays
+what ran before it, and only then is drawn from.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from quotas.ledger.between import awaits_tranche, repayments
+from quotas.ledger.holds import Hold, end_hold
+from quotas.ledger.transfers import (
+    GrantBalance,
+    Transfer,
+    between_account,
+    charge_transfer,
+    draw,
+    end_transfers,
+)
+from quotas.metering.runs import Metered, Run, due
+from quotas.model.program import Program
+from quotas.model.units import Period
+
+
+@dataclass(frozen=True, slots=True)
+class Aside:
+    """What stands beside the grants at `now_s`: open holds, and what each startup owes."""
+
+    now_s: int = 0
+    holds: tuple[Hold, ...] = ()
+    owed: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Posting:
+    """Transfers to write, and the runs, grants, holds and debts as they stand after them."""
+
+    transfers: tuple[Transfer, ...]
+    runs: Mapping[str, Run]
+    changed: tuple[Run, ...]
+    grants: tuple[GrantBalance, ...]
+    holds: tuple[Hold, ...] = ()
+    owed: Mapping[str, int] = field(default_factory=dict)
+
+
+NOTHING = Aside()
+
+
+def post_due(
+    program: Program,
+    grants: Sequence[GrantBalance],
+    metered: Metered,
+    aside: Aside = NOTHING,
+) -> Posting:
+    """Charge every period that is due, in the order of time; forfeit what ended.
+
+    A grant is forfeited once every zone is known past its end, so that usage before
+    the end has drawn on it first.
+    """
+    work = _Work(program, grants, metered, aside)
+    for hold in aside.holds:
+        if hold.expires_s <= aside.now_s:
+            work.post(end_hold(hold, "hold-expiry", hold.expires_s))
+    for period, run_id in sorted(_due_periods(metered, work.book)):
+        work.charge(period, run_id)
+    for name in sorted(work.book):
+        work.end(name, work.known_s)
+        work.repay(name, work.known_s, "")
+    return Posting(
+        tuple(work.transfers),
+        work.runs,
+        tuple(work.changed.values()),
+        tuple(grant for _, own in sorted(work.book.items()) for grant in own),
+        tuple(hold for hold in aside.holds if hold.expires_s > aside.now_s),
+        {name: owed_ucr for name, owed_ucr in sorted(work.owed.items()) if owed_ucr},
+    )
+
+
+class _Work:
+    """The books of every startup as the transfers of one cycle move them."""
+
+    def __init__(
+        self, program: Program, grants: Sequence[GrantBalance], metered: Metered, aside: Aside
+    ) -> None:
+        self.metered, self.policy = metered, program.policy
+        self.runs = dict(metered.runs)
+        self.changed = {run.id: run for run in metered.changed}
+        self.cohorts = _cohorts(program, grants)
+        self.book: dict[str, list[GrantBalance]] = defaultdict(list)
+        for grant in grants:
+            self.book[grant.startup].append(grant)
+        self.owed = defaultdict(int, aside.owed)
+        self.transfers: list[Transfer] = []
+        zones = program.zones
+        self.known_s = min((metered.confirmed.get(zone, 0) for zone in zones), default=0)
+        self.of: dict[str, list[str]] = defaultdict(list)
+        for run in self.runs.values():
+            self.of[run.startup].append(run.id)
+
+    def post(self, transfer: Transfer) -> None:
+        """Add a transfer, and move the grants and the debt that it moves."""
+        name = transfer.startup
+        self.transfers.append(transfer)
+        self.book[name] = draw(self.book[name], transfer)
+        account = between_account(transfer.cohort, name)
+        self.owed[name] -= sum(e.amount_ucr for e in transfer.entries if e.account == account)
+
+    def charge(self, period: Period, run_id: str) -> None:
+        """Charge one period of a run, after what ended and what is owed before it."""
+        run = self.runs[run_id]
+        if run.startup not in self.cohorts:
+            return  # neither in the program nor ever granted: unposted until it is again
+        self.end(run.startup, period.start_s)
+        self.repay(run.startup, period.start_s, run_id)
+        own, cohort = self.book.get(run.startup, []), self.cohorts[run.startup]
+        lent = self.policy.between_tranches == "close" and awaits_tranche(own, period)
+        uncovered = between_account(cohort, run.startup) if lent else None
+        transfer = charge_transfer(cohort, run, period, own, uncovered)
+        if transfer is not None:
+            self.post(transfer)
+        self.runs[run_id] = self.changed[run_id] = replace(run, posted_until_s=period.end_s)
+
+    def end(self, name: str, until_s: int) -> None:
+        """End the grants that ended by an instant, in the order of their ends."""
+        while over := [
+            grant
+            for grant in self.book.get(name, ())
+            if grant.left_ucr > 0 and grant.expires_s <= min(until_s, self.known_s)
+        ]:
+            first = min(over, key=lambda grant: (grant.expires_s, grant.created, grant.id))
+            if first.expires_s > self._charged_until_s(name):
+                return
+            for transfer in end_transfers(first):
+                self.post(transfer)
+
+    def repay(self, name: str, at_s: int, cause: str) -> None:
+        """Let the tranches in force repay what is owed."""
+        if self.owed.get(name):
+            for transfer in repayments(self.owed[name], self.book[name], at_s, cause):
+                self.post(transfer)
+
+    def _charged_until_s(self, name: str) -> int:
+        """Until when all that the startup ran, as far as it is known, has been charged."""
+        confirmed = self.metered.confirmed
+        waiting = [
+            run.posted_until_s
+            for run in map(self.runs.__getitem__, self.of.get(name, ()))
+            if run.unposted(confirmed.get(run.zone, run.start_s)).seconds
+        ]
+        return min(waiting, default=self.known_s)
+
+
+def _due_periods(
+    metered: Metered, book: Mapping[str, list[GrantBalance]]
+) -> Iterable[tuple[Period, str]]:
+    for run in metered.runs.values():
+        edges = {
+            edge
+            for grant in book.get(run.startup, [])
+            for edge in (grant.effective_s, grant.expires_s)
+        }
+        for period in due(run, metered.confirmed.get(run.zone, run.start_s), edges):
+            yield period, run.id
+
+
+def _cohorts(program: Program, grants: Iterable[GrantBalance]) -> dict[str, str]:
+    """Cohort of each startup, of those no longer in the program file too."""
+    left = {grant.startup: grant.cohort for grant in grants}
+    left |= {startup.name: startup.cohort for startup in program.leavers()}
+    return left | {startup.name: startup.cohort for startup in program.startups()}

@@ -1,0 +1,213 @@
+"""What does another price change of what is charged, and what does the program pay beside it?
+
+A price correction brings each charged second that is not refunded to the rate it should
+have had: cheaper, and the difference returns to the accounts that the charge drew from,
+the last drawn first; dearer, and it is drawn from the startup's grants only where the
+operator says so. F counts as if the run had been cut at the change, so that the sum is
+what a price known in time would have charged.
+
+What the program pays at the newest accepted or believably listed price, above what the
+startup is charged, is the sponsor's: price-difference:COHORT, against provider:COHORT.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from quotas.ledger.corrections import Charge, Corrected
+from quotas.ledger.transfers import (
+    Entry,
+    GrantBalance,
+    Transfer,
+    burn_order,
+    overdraft_account,
+    usage_account,
+)
+from quotas.ledger.transfers import draw as drawn_from
+from quotas.metering.prices import Prices, Step, stretches
+from quotas.model.units import Period, cost_ucr, format_credits
+
+
+def price_difference_account(cohort: str) -> str:
+    """The sponsor's account for what the program pays above what startups are charged."""
+    return f"price-difference:{cohort}"
+
+
+def provider_account(cohort: str) -> str:
+    """The counter account of what differs from charges on the provider's side."""
+    return f"provider:{cohort}"
+
+
+@dataclass(frozen=True, slots=True)
+class Repriced:
+    """A charge after a correction, its transfers, and the grants after them."""
+
+    charge: Charge
+    transfers: tuple[Transfer, ...]
+    grants: tuple[GrantBalance, ...]
+    seconds: int
+    old_ucr: int
+    new_ucr: int
+
+
+def correct(
+    charge: Charge, window: Period, step: Step, grants: Sequence[GrantBalance], deed: Change
+) -> Repriced:
+    """Bring the open seconds of a charge within a window to a step's rate, once."""
+    origin_s = max(charge.run_start_s, step.from_s)
+    transfers: list[Transfer] = []
+    left, seconds, old_ucr, new_ucr = tuple(grants), 0, 0, 0
+    for period in charge.open_periods(window):
+        for part in charge.stretches(period):
+            rate_ucr_per_h, _ = charge.priced_at(part.start_s)
+            if rate_ucr_per_h == step.rate_ucr_per_h:
+                continue
+            was_ucr = charge.cost_ucr(part)
+            due_ucr = cost_ucr(step.rate_ucr_per_h, origin_s, part)
+            seconds, old_ucr, new_ucr = (
+                seconds + part.seconds,
+                old_ucr + was_ucr,
+                new_ucr + due_ucr,
+            )
+            if due_ucr > was_ucr and not deed.to_startup:
+                continue
+            sides = _sides(charge, part, due_ucr - was_ucr, left)
+            made = Corrected(part, step.rate_ucr_per_h, origin_s, sides)
+            charge = replace(charge, corrections=(*charge.corrections, made))
+            if due_ucr != was_ucr:
+                transfers.append(_transfer(charge, made, deed))
+                left = tuple(drawn_from(left, transfers[-1]))
+    return Repriced(charge, tuple(transfers), left, seconds, old_ucr, new_ucr)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """The change of price that a correction follows: its version, instant and reason."""
+
+    version: int
+    at_s: int
+    reason: str
+    to_startup: bool = False
+
+
+def _sides(
+    charge: Charge, part: Period, more_ucr: int, grants: Iterable[GrantBalance]
+) -> tuple[Entry, ...]:
+    """Who gets back what a period costs less, or gives what it costs more."""
+    if more_ucr <= 0:
+        return charge.back(-more_ucr)
+    entries = []
+    for grant in burn_order(grants, part):
+        part_ucr = min(grant.left_ucr, more_ucr)
+        if part_ucr:
+            entries.append(Entry(grant.account, -part_ucr))
+            more_ucr -= part_ucr
+    if more_ucr:
+        entries.append(Entry(overdraft_account(charge.cohort), -more_ucr))
+    return tuple(entries)
+
+
+def _transfer(charge: Charge, made: Corrected, change: Change) -> Transfer:
+    usage = Entry(usage_account(charge.startup), -sum(e.amount_ucr for e in made.entries))
+    return Transfer(
+        key=f"correction:{charge.key}:{made.period.start_s}:{change.version}",
+        kind="correction",
+        cohort=charge.cohort,
+        startup=charge.startup,
+        at_s=change.at_s,
+        entries=(usage, *made.entries),
+        reason=change.reason,
+        detail={
+            "charge": charge.key,
+            "run": charge.run,
+            "server": charge.server,
+            "flavor": charge.flavor,
+            "start_s": made.period.start_s,
+            "end_s": made.period.end_s,
+            "rate_ucr_per_h": made.rate_ucr_per_h,
+            "origin_s": made.origin_s,
+            "version": change.version,
+        },
+    )
+
+
+def difference_ucr(charge: Charge, paid: Sequence[Step]) -> int:
+    """What the program pays for the whole charge above what it is charged, refunds aside."""
+    if not paid:
+        return 0
+    total_ucr = 0
+    for part in charge.stretches(charge.period):
+        rate_ucr_per_h, origin_s = charge.priced_at(part.start_s)
+        for piece, step in stretches(paid, part):
+            # Equal rates are equal costs, wherever F begins to count.
+            if step.rate_ucr_per_h != rate_ucr_per_h:
+                from_s = max(charge.run_start_s, min(step.from_s, piece.start_s))
+                total_ucr += cost_ucr(step.rate_ucr_per_h, from_s, piece)
+                total_ucr -= cost_ucr(rate_ucr_per_h, origin_s, piece)
+    return total_ucr
+
+
+def difference_transfer(
+    charge: Charge, more_ucr: int, at_s: int, prices: Prices, version: int | None = None
+) -> Transfer:
+    """Post to the sponsor's account what the program pays above (or below) a charge.
+
+    `prices` are those it was computed from, for whoever checks it; `version` is the one
+    that was accepted, where that and not the charge is why it is posted.
+    """
+    named = charge.key if version is None else f"{charge.key}:{version}"
+    return Transfer(
+        key=f"difference:{named}",
+        kind="difference",
+        cohort=charge.cohort,
+        startup=charge.startup,
+        at_s=at_s,
+        entries=(
+            Entry(price_difference_account(charge.cohort), -more_ucr),
+            Entry(provider_account(charge.cohort), more_ucr),
+        ),
+        reason=f"the program pays {format_credits(more_ucr)} more than is charged for "
+        f"{charge.flavor}",
+        detail={
+            "charge": charge.key,
+            "start_s": charge.period.start_s,
+            "end_s": charge.period.end_s,
+            "version": prices.newest,
+            "listed_s": prices.listed_s(charge.flavor),
+        },
+    )
+
+
+def charge_of(transfer: Transfer) -> Charge:
+    """A charge as it was just posted, which nothing has amended."""
+    detail = transfer.detail
+    return Charge(
+        key=transfer.key,
+        cohort=transfer.cohort,
+        startup=transfer.startup,
+        run=str(detail["run"]),
+        server=str(detail["server"]),
+        period=Period(int(detail["start_s"]), int(detail["end_s"])),
+        run_start_s=int(detail["run_start_s"]),
+        rate_ucr_per_h=int(detail["rate_ucr_per_h"]),
+        draws=tuple(Entry(e.account, -e.amount_ucr) for e in transfer.entries if e.amount_ucr < 0),
+        flavor=str(detail["flavor"]),
+    )
+
+
+def differences(transfers: Iterable[Transfer], prices: Prices) -> list[Transfer]:
+    """The price differences of charges that are posted now."""
+    found = []
+    for transfer in transfers:
+        if transfer.kind == "charge":
+            charge = charge_of(transfer)
+            more_ucr = difference_ucr(charge, prices.paid(charge.flavor))
+            if more_ucr:
+                found.append(difference_transfer(charge, more_ucr, transfer.at_s, prices))
+    return found
+
+
+def with_differences(transfers: Sequence[Transfer], prices: Prices) -> tuple[Transfer, ...]:
+    """Transfers that are posted now, and after them the price differences of their charges."""
+    return (*transfers, *differences(transfers, prices))

@@ -1,0 +1,102 @@
+"""Of which parts does a grant consist, from when to when, and what moves from one to the next?
+
+Each tranche is a grant account of its own, ID/1, ID/2 and so on: a slash is in no id of a
+program file. Its end follows from the rollover. "All": it lasts to the grant's end. Any
+other: to the next tranche's start, when the allowed part moves on and the rest is forfeited.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date, datetime, time
+from zoneinfo import ZoneInfo
+
+from quotas.model.program import Grant, Rollover, Tranche
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What is credited as one account: a tranche, or a grant that has none."""
+
+    id: str
+    amount_ucr: int
+    effective_s: int
+    expires_s: int
+    rolls_to: str | None = None
+    rollover: Rollover | None = None
+
+
+def parts(grant: Grant) -> tuple[Part, ...]:
+    """Every part that is credited when the program is applied: all but milestones."""
+    if not grant.tranches:
+        return (Part(grant.id, grant.amount_ucr, grant.effective_s, grant.expires_s),)
+    found = []
+    for number, tranche in enumerate(grant.tranches, 1):
+        if tranche.effective_s is None:
+            continue
+        last = grant.rollover is None or number == len(grant.tranches)
+        next_s = None if last else grant.tranches[number].effective_s
+        part = Part(
+            part_id(grant.id, number),
+            tranche.amount_ucr,
+            tranche.effective_s,
+            grant.expires_s if next_s is None else next_s,
+            None if next_s is None else part_id(grant.id, number + 1),
+            None if next_s is None else grant.rollover,
+        )
+        found.append(part)
+    return tuple(found)
+
+
+def milestones(grant: Grant) -> dict[str, tuple[str, Tranche]]:
+    """The milestones of a grant: by name, the id of the part and its terms."""
+    return {
+        tranche.milestone: (part_id(grant.id, number), tranche)
+        for number, tranche in enumerate(grant.tranches, 1)
+        if tranche.milestone
+    }
+
+
+def part_id(grant_id: str, number: int) -> str:
+    """Id of a grant's n-th tranche."""
+    return f"{grant_id}/{number}"
+
+
+def is_tranche(part: str) -> bool:
+    """Whether the id is of a tranche, or of what was advanced from one."""
+    return "/" in part
+
+
+def belongs_to(part: str, grant_id: str) -> bool:
+    """Whether a part is the grant or tranche named, or a tranche of it, or advanced from it."""
+    if is_tranche(grant_id) and part.startswith(f"{grant_id}."):
+        return True
+    return part == grant_id or part.startswith(f"{grant_id}/")
+
+
+def monthly(
+    amount_ucr: int, effective_s: int, expires_s: int, zone: ZoneInfo
+) -> tuple[Tranche, ...]:
+    """Equal parts at the start and at each local month start before the end.
+
+    The last one takes the remainder, so that they sum to the whole.
+    """
+    starts = [effective_s, *_month_starts(effective_s, expires_s, zone)]
+    each_ucr, rest_ucr = divmod(amount_ucr, len(starts))
+    equal = [Tranche(each_ucr, start_s) for start_s in starts[:-1]]
+    return (*equal, Tranche(each_ucr + rest_ucr, starts[-1]))
+
+
+def _month_starts(after_s: int, until_s: int, zone: ZoneInfo) -> Iterator[int]:
+    """Local midnights of the first of each month, after one instant and before another."""
+    begun = datetime.fromtimestamp(after_s, zone)
+    month = begun.year * 12 + begun.month - 1
+    while True:
+        month += 1
+        first = date(month // 12, month % 12 + 1, 1)
+        start_s = int(datetime.combine(first, time(), zone).timestamp())
+        if start_s >= until_s:
+            return
+        if start_s > after_s:
+            yield start_s

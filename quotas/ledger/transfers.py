@@ -1,0 +1,230 @@
+"""Who owes what to whom? Transfers that sum to zero, between accounts named by strings.
+
+Every grant is an account of its own, so that a charge's entries say which grants it
+drew from, and a refund can return to exactly those. Transfers are built here, purely,
+and persisted by `quotas.book`; none is ever changed afterwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from quotas.metering.runs import Run
+from quotas.model.program import Rollover
+from quotas.model.units import Period, cost_ucr, format_credits
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One side of a transfer: an amount in ucr, negative where it leaves the account."""
+
+    account: str
+    amount_ucr: int
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """Entries that sum to zero. `key` makes it idempotent; `at_s` is when it takes effect."""
+
+    key: str
+    kind: str
+    cohort: str
+    startup: str
+    at_s: int
+    entries: tuple[Entry, ...]
+    reason: str
+    detail: Mapping[str, int | str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if sum(entry.amount_ucr for entry in self.entries) != 0:
+            raise ValueError(f"transfer {self.key} does not sum to zero")
+        if any(entry.amount_ucr == 0 for entry in self.entries):
+            raise ValueError(f"transfer {self.key} moves nothing in one of its entries")
+
+
+@dataclass(frozen=True, slots=True)
+class GrantBalance:
+    """A grant as it stands: what is left of it, and when it may be spent [effective, expires)."""
+
+    startup: str
+    cohort: str
+    id: str
+    priority: int
+    effective_s: int
+    expires_s: int
+    created: int
+    granted_ucr: int
+    left_ucr: int
+    rolls_to: str | None = None
+    rollover: Rollover | None = None
+
+    @property
+    def rolling_ucr(self) -> int:
+        """What of it moves to the next tranche at its end; the rest is forfeited."""
+        return self.rollover.allowed_ucr(self.left_ucr) if self.rolls_to and self.rollover else 0
+
+    @property
+    def account(self) -> str:
+        """The grant's own account."""
+        return grant_account(self.startup, self.id)
+
+    def covers(self, period: Period) -> bool:
+        """Whether the grant was in force for the whole period."""
+        return self.effective_s <= period.start_s and period.end_s <= self.expires_s
+
+
+def grant_account(startup: str, grant_id: str) -> str:
+    """Account that holds what is left of a grant."""
+    return f"grant:{startup}:{grant_id}"
+
+
+def sponsor_account(cohort: str) -> str:
+    """Account that grants come from; its balance is minus all that was granted."""
+    return f"sponsor:{cohort}"
+
+
+def usage_account(startup: str) -> str:
+    """Account that charges go to: what the startup's servers have cost."""
+    return f"usage:{startup}"
+
+
+def overdraft_account(cohort: str) -> str:
+    """The sponsor's account for usage that no grant covered."""
+    return f"overdraft:{cohort}"
+
+
+def between_account(cohort: str, startup: str) -> str:
+    """The sponsor's account for what a startup ran between two tranches; the next repays it."""
+    return f"overdraft:{cohort}:{startup}"
+
+
+def expired_account(cohort: str) -> str:
+    """Account that receives what was left of a grant at its end."""
+    return f"expired:{cohort}"
+
+
+def grant_transfer(
+    cohort: str, startup: str, grant_id: str, amount_ucr: int, effective_s: int
+) -> Transfer:
+    """Credit a grant from its sponsor, once for each grant id."""
+    return Transfer(
+        key=f"grant:{startup}:{grant_id}",
+        kind="grant",
+        cohort=cohort,
+        startup=startup,
+        at_s=effective_s,
+        entries=(
+            Entry(sponsor_account(cohort), -amount_ucr),
+            Entry(grant_account(startup, grant_id), amount_ucr),
+        ),
+        reason=f"grant {grant_id} of {format_credits(amount_ucr)} credits",
+        detail={"grant": grant_id},
+    )
+
+
+def burn_order(grants: Iterable[GrantBalance], period: Period) -> list[GrantBalance]:
+    """Grants in force over the period with credit left: priority, expiry, creation, id."""
+    usable = (grant for grant in grants if grant.left_ucr > 0 and grant.covers(period))
+    return sorted(usable, key=lambda g: (g.priority, g.expires_s, g.created, g.id))
+
+
+def charge_transfer(
+    cohort: str,
+    run: Run,
+    period: Period,
+    grants: Sequence[GrantBalance],
+    uncovered: str | None = None,
+) -> Transfer | None:
+    """Charge a period of a run to the startup's grants in burn order, the rest to overdraft.
+
+    `uncovered` is the account for that rest, where it is not the cohort's overdraft.
+
+    None where the period costs less than a micro-credit. The key is the run's id and
+    the period's start, so that no second is ever charged twice.
+    """
+    if run.rate_ucr_per_h is None:
+        raise ValueError(f"run {run.id} has no accepted rate")
+    amount_ucr = cost_ucr(run.rate_ucr_per_h, run.start_s, period)
+    if amount_ucr == 0:
+        return None
+    entries, left_ucr = [], amount_ucr
+    for grant in burn_order(grants, period):
+        drawn_ucr = min(grant.left_ucr, left_ucr)
+        entries.append(Entry(grant.account, -drawn_ucr))
+        left_ucr -= drawn_ucr
+        if left_ucr == 0:
+            break
+    if left_ucr:
+        entries.append(Entry(uncovered or overdraft_account(cohort), -left_ucr))
+    return Transfer(
+        key=f"charge:{run.id}:{period.start_s}",
+        kind="charge",
+        cohort=cohort,
+        startup=run.startup,
+        at_s=period.end_s,
+        entries=(*entries, Entry(usage_account(run.startup), amount_ucr)),
+        reason=f"{run.server_name} ({run.flavor}) ran {period.seconds} s",
+        detail={
+            "run": run.id,
+            "server": run.server_id,
+            "flavor": run.flavor,
+            "gpus": run.gpus,
+            "start_s": period.start_s,
+            "end_s": period.end_s,
+            "run_start_s": run.start_s,
+            "rate_ucr_per_h": run.rate_ucr_per_h,
+        },
+    )
+
+
+def end_transfers(grant: GrantBalance) -> list[Transfer]:
+    """What becomes of a grant's rest at its end, once: the allowed part moves on, then expiry."""
+    rolling_ucr = grant.rolling_ucr
+    rest = replace(grant, left_ucr=grant.left_ucr - rolling_ucr)
+    moved = [_rollover_transfer(grant, rolling_ucr)] if rolling_ucr else []
+    return [*moved, *([expiry_transfer(rest)] if rest.left_ucr else [])]
+
+
+def _rollover_transfer(grant: GrantBalance, amount_ucr: int) -> Transfer:
+    assert grant.rolls_to is not None, "only a tranche with a next one rolls over"
+    return Transfer(
+        key=f"rollover:{grant.startup}:{grant.id}",
+        kind="rollover",
+        cohort=grant.cohort,
+        startup=grant.startup,
+        at_s=grant.expires_s,
+        entries=(
+            Entry(grant.account, -amount_ucr),
+            Entry(grant_account(grant.startup, grant.rolls_to), amount_ucr),
+        ),
+        reason=f"{format_credits(amount_ucr)} credits of tranche {grant.id} roll over to "
+        f"{grant.rolls_to}",
+        detail={"grant": grant.id, "to": grant.rolls_to},
+    )
+
+
+def expiry_transfer(grant: GrantBalance) -> Transfer:
+    """Forfeit exactly what is left of a grant at its end, once."""
+    return Transfer(
+        key=f"expiry:{grant.startup}:{grant.id}",
+        kind="expiry",
+        cohort=grant.cohort,
+        startup=grant.startup,
+        at_s=grant.expires_s,
+        entries=(
+            Entry(grant.account, -grant.left_ucr),
+            Entry(expired_account(grant.cohort), grant.left_ucr),
+        ),
+        reason=f"grant {grant.id} ended with {format_credits(grant.left_ucr)} credits left",
+        detail={"grant": grant.id},
+    )
+
+
+def draw(grants: Iterable[GrantBalance], transfer: Transfer) -> list[GrantBalance]:
+    """The grants after a transfer moved some of them."""
+    moved = {entry.account: entry.amount_ucr for entry in transfer.entries}
+    return [
+        replace(g, left_ucr=g.left_ucr + moved[g.account]) if g.account in moved else g
+        for g in grants
+    ]

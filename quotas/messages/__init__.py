@@ -1,0 +1,1 @@
+"""Messages to people: who receives which one, and how it reads."""

@@ -1,0 +1,180 @@
+"""What does a second of a flavor cost, to the program and to a startup? Versions of its rate.
+
+A version is in force from its instant until the next one's; time before the first is
+priced by the first. What the program pays follows every version and every believable
+listed price. What a startup is charged follows the program's `prices`:
+
+* fixed: the rate in force at the start of its cohort. A later version reaches it only as
+  a correction (accepted from a past instant) in its favour, or where the operator says
+  that startups bear it;
+* follow: the rate in force at each second. A dearer version that is accepted late
+  begins when it is recorded, unless the operator says that startups bear it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+
+from quotas.model.units import Period, cost_ucr
+
+STARTUP, SPONSOR = "startup", "sponsor"
+MINUTE_S = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """An accepted rate, in force from `from_s`; `bearer` bears what it adds to the past."""
+
+    id: int
+    from_s: int
+    rate_ucr_per_h: int
+    recorded_s: int
+    bearer: str = SPONSOR
+    source: str = "catalogue"
+
+    @property
+    def is_correction(self) -> bool:
+        """Whether it was accepted for time that had passed."""
+        return self.from_s < self.recorded_s
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A rate from an instant on, and the version that set it; 0 for a listed price."""
+
+    from_s: int
+    rate_ucr_per_h: int
+    version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """Everything known of prices, by flavor. A flavor without a version has no accepted rate."""
+
+    versions: Mapping[str, tuple[Version, ...]] = field(default_factory=dict)
+    listings: Mapping[str, tuple[Step, ...]] = field(default_factory=dict)
+
+    def in_force(self, flavor: str, at_s: int) -> Version | None:
+        """The version in force at an instant; the first one before it; None without any."""
+        versions = self.versions.get(flavor, ())
+        return versions[0] if len(versions) == 1 else version_at(versions, at_s)
+
+    def charged(self, flavor: str, fixed_at_s: int | None) -> tuple[Step, ...]:
+        """What a startup is charged; `fixed_at_s` is its cohort's start, None to follow."""
+        return charged_steps(self.versions.get(flavor, ()), fixed_at_s)
+
+    def accepted(self, version: Version) -> tuple[Step, ...]:
+        """Every version of the flavor that a version is of, whoever bears it."""
+        own = next(each for each in self.versions.values() if version in each)
+        return tuple(Step(v.from_s, v.rate_ucr_per_h, v.id) for v in _ordered(own))
+
+    def paid(self, flavor: str) -> tuple[Step, ...]:
+        """What the program pays: the newest of accepted versions and believable listings."""
+        accepted = [
+            Step(v.from_s, v.rate_ucr_per_h, v.id) for v in _ordered(self.versions.get(flavor, ()))
+        ]
+        steps = [*self.listings.get(flavor, ()), *accepted]
+        return tuple(sorted(steps, key=lambda step: (step.from_s, step.version)))
+
+    def known(self, version: int, listed_s: int) -> Prices:
+        """What was known when version was the newest, and nothing was listed after an instant."""
+        return Prices(
+            {
+                flavor: tuple(v for v in each if v.id <= version)
+                for flavor, each in self.versions.items()
+            },
+            {
+                flavor: tuple(step for step in each if step.from_s <= listed_s)
+                for flavor, each in self.listings.items()
+            },
+        )
+
+    def listed_s(self, flavor: str) -> int:
+        """When a flavor was last listed at a price of its own; 0 where it never was."""
+        return max((step.from_s for step in self.listings.get(flavor, ())), default=0)
+
+    @property
+    def newest(self) -> int:
+        """The number of the newest version: what a cycle priced with."""
+        return max((v.id for versions in self.versions.values() for v in versions), default=0)
+
+
+def _ordered(versions: Iterable[Version]) -> list[Version]:
+    """By instant; of those for the same instant the last recorded only."""
+    versions = list(versions)
+    if len(versions) < 2:  # nearly every flavor has one, and a cycle asks for all
+        return versions
+    last = {v.from_s: v for v in sorted(versions, key=lambda each: each.id)}
+    return [last[from_s] for from_s in sorted(last)]
+
+
+def _borne(versions: Sequence[Version]) -> Iterable[Version]:
+    """The versions, but for what a dearer one would add to the past as the first of all.
+
+    Dated at or before the first, it would replace it: the sponsor bears that, so that it
+    begins when it was recorded, or not at all where a later version stands by then.
+    """
+    kept: list[Version] = []
+    for v in sorted(versions, key=lambda each: each.id):
+        first = next(iter(_ordered(kept)), v)
+        adds = v.from_s <= first.from_s and v.rate_ucr_per_h > first.rate_ucr_per_h
+        if not (adds and v.is_correction and v.bearer == SPONSOR):
+            kept.append(v)
+        elif not any(v.from_s < other.from_s <= v.recorded_s for other in versions):
+            kept.append(replace(v, from_s=v.recorded_s))
+    return kept
+
+
+def version_at(versions: Iterable[Version], at_s: int) -> Version | None:
+    """The version in force at an instant; before all of them the first; None without any."""
+    ordered = _ordered(versions)
+    past = [v for v in ordered if v.from_s <= at_s]
+    return past[-1] if past else next(iter(ordered), None)
+
+
+def charged_steps(versions: Iterable[Version], fixed_at_s: int | None) -> tuple[Step, ...]:
+    """The rates that a startup is charged, each from its instant on, in the order of time."""
+    ordered = _ordered(_borne(tuple(versions)))
+    steps: list[Step] = []
+    for number, v in enumerate(ordered):
+        if not steps:
+            steps.append(Step(v.from_s, v.rate_ucr_per_h, v.id))
+            continue
+        mends = v.is_correction and v.rate_ucr_per_h < steps[-1].rate_ucr_per_h
+        reaches_back = mends or v.bearer == STARTUP or not v.is_correction
+        start_s = v.from_s if reaches_back else v.recorded_s
+        ends_s = ordered[number + 1].from_s if number + 1 < len(ordered) else None
+        if ends_s is not None and start_s >= ends_s:
+            continue  # superseded before it could begin
+        if fixed_at_s is None or start_s <= fixed_at_s or mends or v.bearer == STARTUP:
+            steps.append(Step(start_s, v.rate_ucr_per_h, v.id))
+    return tuple(steps)
+
+
+def step_at(steps: Sequence[Step], at_s: int) -> Step:
+    """The step in force at an instant; the first one before it."""
+    past = [step for step in steps if step.from_s <= at_s]
+    return past[-1] if past else steps[0]
+
+
+def stretches(steps: Sequence[Step], period: Period) -> list[tuple[Period, Step]]:
+    """A period cut where its rate changes, each part with its step."""
+    edges = {s.from_s for s in steps if period.start_s < s.from_s < period.end_s}
+    points = sorted({period.start_s, period.end_s} | edges)
+    return [(Period(a, b), step_at(steps, a)) for a, b in pairwise(points)]
+
+
+def is_absurd(rate_ucr_per_h: int, last_ucr_per_h: int, factor_max: int) -> bool:
+    """Whether a price is more than `factor_max` times the last one, or less than that part."""
+    return not last_ucr_per_h <= rate_ucr_per_h * factor_max <= last_ucr_per_h * factor_max**2
+
+
+def minute_rounding_ucr(rate_ucr_per_h: int, run: Period) -> int:
+    """What the provider bills for a whole run above its seconds: it rounds up to the minute."""
+    minutes = -(-run.seconds // MINUTE_S)
+    billed = Period(run.start_s, run.start_s + minutes * MINUTE_S)
+    return cost_ucr(rate_ucr_per_h, run.start_s, billed) - cost_ucr(
+        rate_ucr_per_h, run.start_s, run
+    )

@@ -1,0 +1,355 @@
+"""What ran, from when to when? Complete sweeps in; runs, disputes and charges due out.
+
+One rule covers quiet cycles and outages alike. Between the last Complete sweep of a
+zone (`confirmed_s`) and this one (`at_s`) the only evidence is the state seen now and
+its `modified_s`:
+
+* a transition is dated `modified_s` where that lies between the two sweeps, else at
+  the bound in the startup's favour (start = first seen, end = last confirmed);
+* a sweep takes time: what began after `at_s`, and was seen before the last answer was
+  read (`read_s`), is first seen at its `modified_s`, and charged from then;
+* a server that is billable at both sweeps ran all the while, unless it was modified
+  so late after the first that it may have been off and on again: then the stretch
+  from `confirmed_s` to `modified_s` is disputed until the provider's bill decides;
+* a server that is off at both, but was modified so late, may have run: disputed too;
+* a server that is gone ended at the last confirmed instant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+
+from quotas.metering.prices import Prices
+from quotas.model.observation import Complete, Server, Sweep
+from quotas.model.program import Program, Startup
+from quotas.model.units import HOUR_S, Period, cost_ucr, month_start_s
+
+SHORTEST_BOUNCE_S = 40
+"""No GPU server was ever recorded to stop and start again in less (scaleway/facts.md 2.1)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """An uninterrupted billable stretch of one server, owned by one startup at one rate.
+
+    `rate_ucr_per_h` is None while no accepted price is known: metered, not yet charged.
+    `start_error_s` and `end_error_s` bound how far the true edges may lie outside.
+
+    A rate, an owner or an outage that cuts a run moves only `start_s`, from which it is
+    charged. Rules ask since when the server is on (`began_s`, as far as is known) and whose
+    it was when it was started (`began_by`; empty: nobody's of the program).
+    """
+
+    id: str
+    server_id: str
+    server_name: str
+    zone: str
+    project_id: str
+    startup: str
+    flavor: str
+    gpus: int
+    rate_ucr_per_h: int | None
+    start_s: int
+    began_s: int
+    began_by: str
+    posted_until_s: int
+    state: str
+    end_s: int | None = None
+    start_error_s: int = 0
+    end_error_s: int = 0
+
+    def was_started_after(self, instant_s: int) -> bool:
+        """Whether its startup started it after an instant: not what passed to it running."""
+        return self.began_s > instant_s and self.began_by == self.startup
+
+    def unposted(self, confirmed_s: int) -> Period:
+        """What ran and is in no charge yet, as far as the zone is known."""
+        until_s = self.end_s if self.end_s is not None else confirmed_s
+        return Period(self.posted_until_s, max(until_s, self.posted_until_s))
+
+    def accrued_ucr(self, confirmed_s: int) -> int:
+        """Cost of what is not yet posted; 0 while the rate is unknown."""
+        if self.rate_ucr_per_h is None:
+            return 0
+        return cost_ucr(self.rate_ucr_per_h, self.start_s, self.unposted(confirmed_s))
+
+
+@dataclass(frozen=True, slots=True)
+class Dispute:
+    """A stretch that may or may not have been billable; only the bill can tell."""
+
+    server_id: str
+    startup: str
+    flavor: str
+    period: Period
+    rate_ucr_per_h: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Metered:
+    """What one set of sweeps changes: runs by id (new, moved on or ended), disputes, zones."""
+
+    runs: Mapping[str, Run]
+    changed: tuple[Run, ...]
+    disputes: tuple[Dispute, ...]
+    confirmed: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """Rates in force, GPUs and scratch disks by flavor (TYPE@zone), and every version of a rate.
+
+    A flavor that has no version keeps the rate that it has.
+    """
+
+    rates_ucr_per_h: Mapping[str, int]
+    gpus: Mapping[str, int]
+    prices: Prices = field(default_factory=Prices)
+    scratch_bytes: Mapping[str, int] = field(default_factory=dict)
+
+    def at(self, instant_s: int) -> Catalogue:
+        """The same with the rates that are in force at an instant."""
+        versions = {f: self.prices.in_force(f, instant_s) for f in self.prices.versions}
+        rates = {flavor: v.rate_ucr_per_h for flavor, v in versions.items() if v is not None}
+        return replace(self, rates_ucr_per_h={**self.rates_ucr_per_h, **rates})
+
+
+def meter(
+    program: Program,
+    catalogue: Catalogue,
+    open_runs: Iterable[Run],
+    confirmed: Mapping[str, int],
+    sweeps: Iterable[Sweep],
+    read_s: int = 0,
+) -> Metered:
+    """Advance every zone that answered Complete later than it is confirmed; skip the rest.
+
+    `read_s` is when the last of the answers had been read, by the clock of `at_s`.
+    """
+    runs = {run.id: run for run in open_runs}
+    known = dict(confirmed)
+    changed: dict[str, Run] = {}
+    disputes: list[Dispute] = []
+    for sweep in sorted(sweeps, key=lambda each: each.zone):
+        confirmed_s = known.get(sweep.zone)
+        if not isinstance(sweep, Complete) or (confirmed_s or 0) >= sweep.at_s:
+            continue
+        zone = _Zone(program, catalogue, confirmed_s, sweep, max(read_s, sweep.at_s))
+        here = sorted((r for r in runs.values() if r.zone == sweep.zone), key=lambda r: r.id)
+        for run in zone.advance(here, disputes):
+            if runs.get(run.id) != run:
+                changed[run.id] = runs[run.id] = run
+        known[sweep.zone] = sweep.at_s
+    return Metered(runs, tuple(changed.values()), tuple(disputes), known)
+
+
+@dataclass(frozen=True, slots=True)
+class _Zone:
+    """One zone between two Complete sweeps."""
+
+    program: Program
+    catalogue: Catalogue
+    confirmed_s: int | None
+    sweep: Complete
+    read_s: int
+
+    def advance(self, runs: list[Run], disputes: list[Dispute]) -> Iterable[Run]:
+        """Yield every run that began, went on or ended, in the order of server ids."""
+        seen = {server.id: server for server in self.sweep.servers}
+        open_ids = {run.server_id for run in runs if run.end_s is None}
+        for run in runs:
+            if run.end_s is None:
+                for part in self._follow(run, seen.get(run.server_id), disputes):
+                    yield from self._by_owner(part)
+            else:
+                yield self._priced(run)
+        for server in sorted(self.sweep.servers, key=lambda each: each.id):
+            if server.id not in open_ids and server.is_billable:
+                for part in self._began(server):
+                    yield from self._by_owner(part)
+            elif server.id not in open_ids:
+                disputes.extend(self._may_have_run(server))
+
+    def _follow(self, run: Run, server: Server | None, disputes: list[Dispute]) -> Iterable[Run]:
+        if server is None:
+            yield self._ended(run, None)
+        elif not server.is_billable:
+            yield self._ended(run, server)
+        elif server.flavor != run.flavor:
+            yield self._ended(run, None)
+            yield from self._began(server)
+        elif server.project_id != run.project_id:
+            yield self._ended(run, None)
+            yield from (_ran_on(run, each) for each in self._began(server))
+        elif self._may_have_bounced(run, server):
+            yield replace(self._ended(run, None), end_error_s=0)
+            on_s = self._on_s(server)
+            disputed = Period(self._last_sure_s(run), on_s)
+            disputes.append(
+                Dispute(run.server_id, run.startup, run.flavor, disputed, run.rate_ucr_per_h)
+            )
+            yield _ran_on(run, self._opened(server, run.startup, on_s, error_s=0))
+        else:
+            yield replace(self._priced(run), state=server.state)
+
+    def _by_owner(self, run: Run) -> Iterable[Run]:
+        """The run, cut where its project passed to another startup: each second is its owner's.
+
+        It ends where the project was given up and is nobody's since.
+        """
+        until_s = max(self.sweep.at_s, run.start_s) if run.end_s is None else run.end_s - 1
+        heir = self.program.owner(run.project_id, until_s)
+        if heir is None:
+            passed_s = self.program.given_up_s(run.project_id, until_s)
+        else:
+            passed_s = _passed_s(heir, run.project_id, until_s)
+        if passed_s is None or (heir is not None and heir.name == run.startup):
+            yield run
+            return
+        passed_s = max(passed_s, run.posted_until_s)
+        if run.end_s is not None and passed_s >= run.end_s:
+            yield run
+            return
+        if heir is None:
+            yield from self._by_owner(replace(run, end_s=passed_s, end_error_s=0, state="ended"))
+            return
+        if passed_s > run.start_s:
+            kept = replace(run, end_s=passed_s, end_error_s=0)
+            yield from self._by_owner(replace(kept, state="ended") if run.end_s else kept)
+        began = replace(run, id=f"{run.server_id}@{passed_s}", startup=heir.name)
+        error_s = 0 if passed_s > run.start_s else run.start_error_s
+        yield replace(began, start_s=passed_s, posted_until_s=passed_s, start_error_s=error_s)
+
+    def _began(self, server: Server) -> Iterable[Run]:
+        owner = self.program.owner(server.project_id, self.sweep.at_s)
+        if owner is None:
+            return
+        starts_s = self.program.cohort(owner.cohort).starts_s
+        if self.sweep.at_s < starts_s or self._gpus(server) == 0:
+            return
+        if self.confirmed_s is not None and server.modified_s <= starts_s:
+            # Unchanged since before the cohort began, and the first sweep that counts.
+            began_s = starts_s if self.confirmed_s <= starts_s else self.sweep.at_s
+        else:
+            first_seen_s = max(self._on_s(server), self.sweep.at_s)
+            began_s = max(self._dated_s(server) or first_seen_s, starts_s)
+        earliest_s = max(self.confirmed_s or server.created_s, server.created_s, starts_s)
+        error_s = max(0, began_s - earliest_s)
+        first = self.program.owner(server.project_id, began_s)
+        if first is None:
+            began_s = max(began_s, _passed_s(owner, server.project_id, self.sweep.at_s))
+        yield self._opened(server, (first or owner).name, began_s, error_s=error_s)
+
+    def _may_have_run(self, server: Server) -> Iterable[Dispute]:
+        """A server that is off at both sweeps, but was modified in a long gap between."""
+        owner = self.program.owner(server.project_id, self.sweep.at_s)
+        if owner is None or self.confirmed_s is None or self._gpus(server) == 0:
+            return
+        starts_s = self.program.cohort(owner.cohort).starts_s
+        from_s = max(self.confirmed_s, server.created_s, starts_s)
+        if self._changed_s(server) - from_s > SHORTEST_BOUNCE_S:
+            rate = self.catalogue.rates_ucr_per_h.get(server.flavor)
+            period = Period(from_s, self._changed_s(server))
+            yield Dispute(server.id, owner.name, server.flavor, period, rate)
+
+    def _opened(self, server: Server, startup: str, start_s: int, *, error_s: int) -> Run:
+        # On, and not modified since then: it may be charged from later, but it ran before.
+        began_s = min(start_s, server.modified_s)
+        starter = self.program.owner(server.project_id, began_s)
+        return Run(
+            id=f"{server.id}@{start_s}",
+            server_id=server.id,
+            server_name=server.name,
+            zone=server.zone,
+            project_id=server.project_id,
+            startup=startup,
+            flavor=server.flavor,
+            gpus=self._gpus(server),
+            rate_ucr_per_h=self.catalogue.rates_ucr_per_h.get(server.flavor),
+            start_s=start_s,
+            began_s=began_s,
+            began_by=starter.name if starter else "",
+            posted_until_s=start_s,
+            state=server.state,
+            start_error_s=error_s,
+        )
+
+    def _ended(self, run: Run, server: Server | None) -> Run:
+        """The run, ended where its new state dates the end, else at the last sure instant."""
+        sure_s = self._last_sure_s(run)
+        dated_s = self._dated_s(server) if server else None
+        if dated_s is None or server is None:
+            end_s, error_s = sure_s, self.sweep.at_s - sure_s
+        else:
+            end_s, error_s = max(dated_s, sure_s), dated_s - sure_s
+        # Below 0 where the clock stepped back after a start that was dated after its sweep.
+        error_s = max(0, error_s)
+        return replace(self._priced(run), end_s=end_s, state="ended", end_error_s=error_s)
+
+    def _priced(self, run: Run) -> Run:
+        """The run at its rate, which is accepted once: an ended one may have waited for it."""
+        if run.rate_ucr_per_h is not None:
+            return run
+        return replace(run, rate_ucr_per_h=self.catalogue.rates_ucr_per_h.get(run.flavor))
+
+    def _last_sure_s(self, run: Run) -> int:
+        return max(self.confirmed_s or run.start_s, run.start_s)
+
+    def _dated_s(self, server: Server) -> int | None:
+        """The transition's instant, if the change fell between the two sweeps."""
+        if self.confirmed_s is None or not self.confirmed_s < server.modified_s <= self.sweep.at_s:
+            return None
+        return server.modified_s
+
+    def _may_have_bounced(self, run: Run, server: Server) -> bool:
+        return self._changed_s(server) - self._last_sure_s(run) > SHORTEST_BOUNCE_S
+
+    def _changed_s(self, server: Server) -> int:
+        """The latest instant before the sweep at which it may have been off: a change of the
+        sweep's own seconds, or by a clock ahead of ours, hides what was before it."""
+        return min(server.modified_s, self.sweep.at_s)
+
+    def _on_s(self, server: Server) -> int:
+        """Since when a server that was seen on is: its date, and where that is by a clock
+        ahead of ours, when its answer had been read at the latest."""
+        return min(server.modified_s, self.read_s)
+
+    def _gpus(self, server: Server) -> int:
+        return self.catalogue.gpus.get(server.flavor, 0)
+
+
+def _passed_s(heir: Startup, project_id: str, instant_s: int) -> int:
+    """When the project became the heir's, of whom it is at an instant."""
+    return max(
+        tenure.from_s
+        for tenure in heir.projects
+        if tenure.project_id == project_id and tenure.holds_at(instant_s)
+    )
+
+
+def _ran_on(before: Run, after: Run) -> Run:
+    """The run after a gap in which the server may have been off, as if it had run on."""
+    return replace(after, began_s=before.began_s, began_by=before.began_by)
+
+
+def due(run: Run, confirmed_s: int, edges: Iterable[int]) -> tuple[Period, ...]:
+    """The periods of a run to post now: none, or all that is unposted, cut at each edge.
+
+    Due are an ended run, an hour unposted, and an edge (month end, grant edge) passed.
+    A run without an accepted rate posts nothing.
+    """
+    period = run.unposted(confirmed_s)
+    if run.rate_ucr_per_h is None or period.seconds == 0:
+        return ()
+    cuts = {edge for edge in edges if period.start_s < edge < period.end_s}
+    edge_s = month_start_s(period.start_s, 1)
+    while edge_s < period.end_s:
+        cuts.add(edge_s)
+        edge_s = month_start_s(edge_s, 1)
+    at_edge = period.end_s in set(edges) or period.end_s == month_start_s(period.end_s)
+    if run.end_s is None and period.seconds < HOUR_S and not cuts and not at_edge:
+        return ()
+    points = [period.start_s, *sorted(cuts), period.end_s]
+    return tuple(Period(a, b) for a, b in pairwise(points))

@@ -1,0 +1,1 @@
+"""Values that every other package uses: units, observations, the program, contacts and tokens."""

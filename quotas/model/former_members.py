@@ -1,0 +1,58 @@
+"""Whose is a project once its startup has left the program? Still the startup's.
+
+It keeps its books, and what its project runs later is charged to its account. So a program
+in force carries, beside its members, those who were members of an earlier version: their
+projects and contacts, until a project passes to somebody else or its tenure ends.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import replace
+
+from quotas.model.program import Cohort, Program, Startup, Tenure
+
+
+def with_leavers(program: Program, earlier: Iterable[Program]) -> Program:
+    """The program with those who left it; `earlier` are the versions before, oldest first."""
+    cohorts: dict[str, Cohort] = {}
+    known: dict[str, Startup] = {}
+    for version in (*earlier, program):
+        cohorts |= {cohort.name: cohort for cohort in version.cohorts}
+        members = {startup.name: startup for startup in version.startups()}
+        left = {name: each for name, each in known.items() if name not in members}
+        known = members | {name: _parted(each, version) for name, each in left.items()}
+    of: dict[str, list[Startup]] = defaultdict(list)
+    for name, startup in sorted(known.items()):
+        if program.startup(name) is None:
+            of[startup.cohort].append(startup)
+    former = (replace(cohorts[name], startups=tuple(own)) for name, own in sorted(of.items()))
+    return replace(program, former=tuple(former))
+
+
+def _parted(startup: Startup, version: Program) -> Startup:
+    """One who left, with the tenures that no member of a version has taken over."""
+    kept = (_until_passed(tenure, version) for tenure in startup.projects)
+    return Startup(
+        startup.name,
+        startup.cohort,
+        tuple(tenure for tenure in kept if tenure is not None),
+        contacts=startup.contacts,
+    )
+
+
+def _until_passed(tenure: Tenure, version: Program) -> Tenure | None:
+    """The tenure until a member's of the same project begins; None where nothing is left."""
+    taken = [
+        other.from_s
+        for startup in version.startups()
+        for other in startup.projects
+        if other.project_id == tenure.project_id
+        and (other.until_s is None or other.until_s > tenure.from_s)
+    ]
+    ends = [*taken, *([] if tenure.until_s is None else [tenure.until_s])]
+    until_s = min(ends, default=None)
+    if until_s is not None and until_s <= tenure.from_s:
+        return None
+    return replace(tenure, until_s=until_s)

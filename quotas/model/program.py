@@ -1,0 +1,312 @@
+"""What was promised to whom? The program as frozen values, and look-ups over them.
+
+Instants are UTC seconds, amounts ucr, durations seconds. `quotas.config.load` reads
+these values from a file and refuses a bad one; here they are taken as right.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any, Literal, cast
+
+from quotas.model.units import DAY_S, HOUR_S
+
+Mode = Literal["off", "shadow", "enforce"]
+Backing = Literal["reserved", "on-demand"]
+Prices = Literal["fixed", "follow"]
+Curve = Literal["flat", "front-loaded", "none"]
+PaceAction = Literal["inform", "borrow-no-more"]
+Between = Literal["close", "stop"]
+DEFAULT_ZONES = ("fr-par-1", "fr-par-2", "pl-waw-2")
+"""The zones that sell GPUs today; all are swept, whether a pool names them or not."""
+
+
+class ProgramError(ValueError):
+    """A program that cannot be taken: one sentence naming file, key, value and fix."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tranche:
+    """A part of a grant, usable from an instant, or once its milestone is confirmed."""
+
+    amount_ucr: int
+    effective_s: int | None
+    milestone: str = ""
+    by_s: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rollover:
+    """What of an unused tranche moves to the next: so many millionths, `most_ucr` at most."""
+
+    ppm: int
+    most_ucr: int | None = None
+
+    def allowed_ucr(self, left_ucr: int) -> int:
+        """What moves on of what is left, rounded down."""
+        moving_ucr = left_ucr * self.ppm // 1_000_000
+        return moving_ucr if self.most_ucr is None else min(moving_ucr, self.most_ucr)
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """Immutable credit with an id; valid in [effective_s, expires_s).
+
+    Without tranches it is credited whole. Without a rollover, tranches last to its end.
+    """
+
+    id: str
+    amount_ucr: int
+    effective_s: int
+    expires_s: int
+    category: str = "sponsor"
+    priority: int = 0
+    tranches: tuple[Tranche, ...] = ()
+    rollover: Rollover | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tenure:
+    """A Scaleway Project is a startup's in [from_s, until_s); None is for good."""
+
+    project_id: str
+    from_s: int
+    until_s: int | None = None
+
+    def holds_at(self, instant_s: int) -> bool:
+        """Whether the project is the startup's at an instant."""
+        return self.from_s <= instant_s and (self.until_s is None or instant_s < self.until_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Startup:
+    """A member of a cohort. The mappings go by pool: a pool not named has no limit.
+
+    `flavors` names every pool of the program. A pool not in `nominal` guarantees 0.
+    """
+
+    name: str
+    cohort: str
+    projects: tuple[Tenure, ...] = ()
+    weight: int = 1
+    nominal: Mapping[str, int] = field(default_factory=dict)
+    borrowing_limit: Mapping[str, int | None] = field(default_factory=dict)
+    lending_limit: Mapping[str, int | None] = field(default_factory=dict)
+    limit: Mapping[str, int | None] = field(default_factory=dict)
+    flavors: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    contacts: tuple[str, ...] = ()
+    grants: tuple[Grant, ...] = ()
+    auto_resume: bool = False
+
+    def owns_since_s(self, project_id: str, instant_s: int) -> int:
+        """Since when it holds the project that it holds at an instant. Raises KeyError."""
+        for tenure in self.projects:
+            if tenure.project_id == project_id and tenure.holds_at(instant_s):
+                return tenure.from_s
+        raise KeyError(project_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Cohort:
+    """A batch of startups with its own dates, [starts_s, ends_s)."""
+
+    name: str
+    starts_s: int
+    ends_s: int
+    startups: tuple[Startup, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """GPU capacity that is shared; `capacity` is (from_s, gpus) in rising order."""
+
+    name: str
+    capacity: tuple[tuple[int, int], ...]
+    backing: Backing = "on-demand"
+    flavors: tuple[str, ...] = ()
+
+    def gpus_at(self, instant_s: int) -> int:
+        """GPUs at an instant; none before the first step."""
+        past = [gpus for from_s, gpus in self.capacity if from_s <= instant_s]
+        return past[-1] if past else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Every threshold is data, with a safe default.
+
+    `quiet_hours_s` is empty, or (from, until) in seconds of the program's local day.
+    """
+
+    minimum_notice_s: int = HOUR_S // 2
+    limit_notice_s: int = HOUR_S // 2
+    exhaustion_notices_s: tuple[int, ...] = (7 * DAY_S, DAY_S, HOUR_S, 600)
+    end_notices_s: tuple[int, ...] = (7 * DAY_S, DAY_S)
+    stop_latency_s: int = 300
+    price_factor_max: int = 2
+    longest_wait_s: int = 7 * DAY_S
+    pacing_curve: Curve = "flat"
+    pacing_action: PaceAction = "inform"
+    daily_burn_ucr: int | None = None
+    guard_part_ppm: int = 250_000
+    leak_after_s: int = HOUR_S // 2
+    minimum_runtime_s: int = HOUR_S
+    forfeit_notices_s: tuple[int, ...] = (30 * DAY_S, 7 * DAY_S, DAY_S)
+    between_tranches: Between = "close"
+    reminders_s: tuple[int, ...] = (HOUR_S, 600)
+    quiet_hours_s: tuple[int, ...] = ()
+    digest_s: int = 900
+    snooze_max_s: int = 2 * HOUR_S
+    mails_heads: bool = False
+
+    @property
+    def end_notice_s(self) -> int:
+        """The last notice before a cohort's end, the one that names each server."""
+        return min(self.end_notices_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """The whole undertaking. The fields with an underscore are look-ups over the others."""
+
+    name: str
+    budget_ucr: int
+    timezone: str = "UTC"
+    mode: Mode = "shadow"
+    prices: Prices = "fixed"
+    zones: tuple[str, ...] = DEFAULT_ZONES
+    pools: tuple[Pool, ...] = ()
+    cohorts: tuple[Cohort, ...] = ()
+    policy: Policy = Policy()
+    operators: tuple[str, ...] = ()
+    former: tuple[Cohort, ...] = ()
+    """Those who left, in their cohorts: the book adds them (see quotas.model.former_members)."""
+    _startups: Mapping[str, Startup] = field(init=False, repr=False, compare=False)
+    _tenures: Mapping[str, tuple[tuple[Tenure, Startup], ...]] = field(
+        init=False, repr=False, compare=False
+    )
+    _pools: Mapping[str, Pool] = field(init=False, repr=False, compare=False)
+    _cohorts: Mapping[str, Cohort] = field(init=False, repr=False, compare=False)
+    _leavers: Mapping[str, Startup] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Build the look-ups."""
+        # Built once: a cycle asks for every server, and there may be a million.
+        everyone = sorted((s for c in self.cohorts for s in c.startups), key=lambda s: s.name)
+        leavers = sorted((s for c in self.former for s in c.startups), key=lambda s: s.name)
+        tenures: dict[str, tuple[tuple[Tenure, Startup], ...]] = {}
+        # A member's claim to a project stands before that of one who left.
+        for startup in (*everyone, *leavers):
+            for tenure in startup.projects:
+                of_project = tenures.get(tenure.project_id, ())
+                tenures[tenure.project_id] = (*of_project, (tenure, startup))
+        pools = {flavor: pool for pool in self.pools for flavor in pool.flavors}
+        object.__setattr__(self, "_startups", {s.name: s for s in everyone})
+        object.__setattr__(self, "_tenures", tenures)
+        object.__setattr__(self, "_pools", pools)
+        cohorts = {cohort.name: cohort for cohort in (*self.former, *self.cohorts)}
+        object.__setattr__(self, "_cohorts", cohorts)
+        object.__setattr__(self, "_leavers", {s.name: s for s in leavers})
+
+    def startups(self) -> tuple[Startup, ...]:
+        """Every startup of every cohort, by name."""
+        return tuple(self._startups.values())
+
+    def startup(self, name: str) -> Startup | None:
+        """The startup of that name; None when it is not, or no longer, in the program."""
+        return self._startups.get(name)
+
+    def leavers(self) -> tuple[Startup, ...]:
+        """Every startup that left, by name: it has its projects and contacts, and no quota."""
+        return tuple(self._leavers.values())
+
+    def known(self, name: str) -> Startup | None:
+        """A startup that is in the program, or was; None for any other name."""
+        return self._startups.get(name) or self._leavers.get(name)
+
+    def owner(self, project_id: str, instant_s: int) -> Startup | None:
+        """Whose a Scaleway Project is at an instant, one who left too; None: nobody's."""
+        for tenure, startup in self._tenures.get(project_id, ()):
+            if tenure.holds_at(instant_s):
+                return startup
+        return None
+
+    def given_up_s(self, project_id: str, instant_s: int) -> int | None:
+        """When a Scaleway Project was last given up before an instant; None: it never was."""
+        tenures = (tenure for tenure, _ in self._tenures.get(project_id, ()))
+        ends = [tenure.until_s for tenure in tenures if tenure.until_s is not None]
+        return max((end_s for end_s in ends if end_s <= instant_s), default=None)
+
+    def pool_of(self, flavor: str) -> Pool | None:
+        """The pool that a flavor belongs to; None for a flavor that is not listed."""
+        return self._pools.get(flavor)
+
+    def cohort(self, name: str) -> Cohort:
+        """The cohort of that name, a former one too. Raises KeyError when there is none."""
+        return self._cohorts[name]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the canonical JSON: equal programs, equal digests."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()
+
+    def to_json(self) -> str:
+        """Canonical JSON for the book: sorted keys, no spaces, integers only."""
+        return json.dumps(_plain(self), sort_keys=True, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> Program:
+        """The program that `to_json` wrote."""
+        body = json.loads(text)
+        body["zones"] = tuple(body["zones"])
+        body["operators"] = tuple(body.get("operators", ()))
+        body["pools"] = tuple(_pool(pool) for pool in body["pools"])
+        body["cohorts"] = tuple(_cohort(cohort) for cohort in body["cohorts"])
+        body["former"] = tuple(_cohort(cohort) for cohort in body.get("former", ()))
+        body["policy"] = Policy(**_tuples(body["policy"]))
+        return cls(**body)
+
+
+def _plain(value: Any) -> Any:
+    """A dataclass as what JSON can hold, without its look-ups."""
+    if is_dataclass(value):
+        return {f.name: _plain(getattr(value, f.name)) for f in fields(value) if f.init}
+    if isinstance(value, Mapping):
+        return {key: _plain(each) for key, each in value.items()}
+    if isinstance(value, tuple):
+        return [_plain(each) for each in value]
+    return value
+
+
+def _tuples(body: Mapping[str, Any]) -> dict[str, Any]:
+    """JSON knows no tuples: every list directly in `body` as one."""
+    return {key: tuple(v) if isinstance(v, list) else v for key, v in body.items()}
+
+
+def _pool(body: dict[str, Any]) -> Pool:
+    capacity = tuple(cast(tuple[int, int], tuple(step)) for step in body["capacity"])
+    return Pool(**_tuples({**body, "capacity": capacity}))
+
+
+def _cohort(body: dict[str, Any]) -> Cohort:
+    return Cohort(**{**body, "startups": tuple(_startup(each) for each in body["startups"])})
+
+
+def _startup(body: dict[str, Any]) -> Startup:
+    nested = {
+        "projects": tuple(Tenure(**tenure) for tenure in body["projects"]),
+        "grants": tuple(_grant(grant) for grant in body["grants"]),
+        "flavors": _tuples(body["flavors"]),
+    }
+    return Startup(**_tuples({**body, **nested}))
+
+
+def _grant(body: dict[str, Any]) -> Grant:
+    nested = {
+        "tranches": tuple(Tranche(**each) for each in body.get("tranches", ())),
+        "rollover": Rollover(**body["rollover"]) if body.get("rollover") else None,
+    }
+    return Grant(**{**body, **nested})

@@ -1,0 +1,69 @@
+"""Whose nominal quota waits, for how many GPUs each, and what of the pool is free?"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from quotas.decisions.snapshot import Snapshot
+from quotas.queue.demand import asking
+from quotas.queue.requests import Request, in_order, refused_at
+from quotas.shares.allocation import Share, refused_gpus, usage_of
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """The owners who wait in a pool, with the GPUs that each misses: who asked first is first.
+
+    `free` are the pool's free GPUs, fewer than they miss together; below 0 where more runs
+    than the pool has.
+    """
+
+    missing: Mapping[str, int]
+    free: int
+
+
+def owners_waiting(snapshot: Snapshot, shares: Iterable[Share]) -> dict[str, Line]:
+    """Startups whose nominal demand waits, by pool.
+
+    Nobody waits while the pool's free GPUs are enough for all of them, and the provider's
+    quota refuses nobody.
+    """
+    shares = tuple(shares)
+    owed: dict[str, dict[str, int]] = defaultdict(dict)
+    for share in shares:
+        missing = min(share.share, share.nominal) - share.usage
+        if missing > 0:
+            owed[share.pool][share.startup] = missing
+    requests = list(enumerate(in_order(snapshot.requests)))
+    order = {(r.startup, r.pool): at for at, r in reversed(requests)}
+    free = free_gpus(snapshot, shares, snapshot.requests)
+    found = {}
+    for pool, own in owed.items():
+        names = sorted(own, key=lambda name: (order.get((name, pool), len(order)), name))
+        if sum(own.values()) > free[pool]:
+            found[pool] = Line({name: own[name] for name in names}, free[pool])
+    return found
+
+
+def free_gpus(
+    snapshot: Snapshot, shares: Iterable[Share], requests: Iterable[Request]
+) -> dict[str, int]:
+    """GPUs of each pool that nobody runs, and that the provider's quota lets start.
+
+    Whoever runs counts: those whose cohort ended, or who left the program, too.
+    """
+    parts: dict[str, list[tuple[int, int]]] = defaultdict(list)
+    used: dict[str, int] = defaultdict(int)
+    for share in shares:
+        parts[share.pool].append((share.nominal, share.demand))
+    for (_, pool_name), gpus in usage_of(snapshot.program, snapshot.runs.values()).items():
+        used[pool_name] += gpus
+    refused, found = refused_at(asking(snapshot, requests)), {}
+    for pool in snapshot.program.pools:
+        gpus = pool.gpus_at(snapshot.now_s)
+        if pool.name in refused:
+            gpus = refused_gpus(gpus, refused[pool.name], parts[pool.name])
+        found[pool.name] = gpus - used[pool.name]
+    return found

@@ -1,0 +1,246 @@
+"""What does a startup ask for, and what becomes of it? Requests for GPUs of a pool, for a time.
+
+A request is open from its opening until usage reaches it, met from then on, and ends when
+its duration has passed since; or it is withdrawn, or ends unmet after the policy's longest
+wait. While it is open or met its GPUs are demand: this is how an owner asks lent quota back.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from quotas.decisions.reasons import conclude
+from quotas.decisions.sentences import Inputs
+from quotas.ledger.corrections import Refused
+from quotas.model.program import Program, Startup
+from quotas.model.units import format_duration, format_instant
+
+RULE = "request"
+LIVE_REQUESTS = frozenset({"open", "met"})
+QUOTA = "quota"
+"""What `refused` may say: the organization's quota at the provider is used up."""
+MOST_LIVE = 100
+"""Live requests that one startup may have: each is read in every cycle."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """GPUs of a pool that somebody asks for on a startup's behalf, for a duration."""
+
+    startup: str
+    pool: str
+    gpus: int
+    duration_s: int
+    reason: str
+    actor: str
+    now_s: int
+    key: str | None = None
+    refused: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request as it stands; `detail` says how it ended.
+
+    `quota_gpus` is how many GPUs of the pool ran when the provider's quota let its startup
+    start no more, as that says: the API shows it to whoever starts a server, and to nobody
+    else. None where nobody said so.
+    """
+
+    startup: str
+    pool: str
+    gpus: int
+    duration_s: int
+    reason: str
+    actor: str
+    opened_s: int
+    key: str | None = None
+    state: str = "open"
+    met_s: int | None = None
+    ended_s: int | None = None
+    detail: str = ""
+    quota_gpus: int | None = None
+    id: int | None = None
+
+    @property
+    def refused(self) -> str:
+        """What its servers were refused for."""
+        return "" if self.quota_gpus is None else QUOTA
+
+    @property
+    def is_live(self) -> bool:
+        """Whether its GPUs are demand."""
+        return self.state in LIVE_REQUESTS
+
+    def ends_s(self, longest_wait_s: int) -> int:
+        """When it ends if nothing else happens."""
+        if self.met_s is not None:
+            return self.met_s + self.duration_s
+        return self.opened_s + longest_wait_s
+
+
+def refused_at(requests: Iterable[Request]) -> dict[str, int]:
+    """GPUs of each pool beyond which the provider's quota refused an open request."""
+    found: dict[str, int] = {}
+    for request in requests:
+        if request.state == "open" and request.quota_gpus is not None:
+            found[request.pool] = min(request.quota_gpus, found.get(request.pool, 10**9))
+    return found
+
+
+def asked_of(requests: Iterable[Request]) -> dict[tuple[str, str], int]:
+    """GPUs that live requests ask for together, by startup and pool."""
+    asked: dict[tuple[str, str], int] = defaultdict(int)
+    for request in requests:
+        if request.is_live:
+            asked[request.startup, request.pool] += request.gpus
+    return dict(asked)
+
+
+def open_by(
+    program: Program, ask: Ask, step: int, live: Iterable[Request], running: int = 0
+) -> Request:
+    """The request that an ask opens. Raises Refused.
+
+    `step` is the smallest server of the pool that the startup can use, `live` its own
+    requests that are open or met; `running` are GPUs that run in the pool, whose ever they are.
+    """
+    startup = _startup(program, ask)
+    if ask.pool not in {pool.name for pool in program.pools}:
+        known = ", ".join(sorted(pool.name for pool in program.pools))
+        raise Refused(f"pool {ask.pool} is not in the program; its pools are {known}")
+    if ask.gpus <= 0:
+        raise Refused(f"{ask.gpus} GPUs is not above 0; ask for {step} or more")
+    if ask.gpus % step:
+        low = ask.gpus // step * step
+        near = f"{low} or {low + step}" if low else str(step)
+        raise Refused(
+            f"{ask.gpus} GPUs is no multiple of {step}, the smallest server of {ask.pool} "
+            f"that {ask.startup} can use; ask for {near}"
+        )
+    _refuse_beyond_limit(startup, ask, live)
+    if ask.refused not in ("", QUOTA):
+        raise Refused(f"refused for {ask.refused!r} is not known; only {QUOTA!r} is said here")
+    if ask.duration_s <= 0:
+        raise Refused(f"a duration of {ask.duration_s} s is not above 0")
+    ends_s = program.cohort(startup.cohort).ends_s
+    if ask.now_s + ask.duration_s > ends_s:
+        left = format_duration(max(0, ends_s - ask.now_s))
+        raise Refused(
+            f"{format_duration(ask.duration_s)} from now is beyond the end of the cohort at "
+            f"{format_instant(ends_s)}; ask for at most {left}"
+        )
+    return Request(
+        ask.startup,
+        ask.pool,
+        ask.gpus,
+        ask.duration_s,
+        ask.reason,
+        ask.actor,
+        ask.now_s,
+        ask.key,
+        quota_gpus=running if ask.refused else None,
+    )
+
+
+def withdrawn(request: Request, now_s: int, why: str) -> Request:
+    """The request, taken back. Raises Refused where it has ended."""
+    if not request.is_live:
+        raise Refused(f"request {request.id} is {request.state} already; nothing to withdraw")
+    return replace(request, state="withdrawn", ended_s=now_s, detail=why)
+
+
+def advance(
+    program: Program,
+    requests: Iterable[Request],
+    usage: Mapping[tuple[str, str], int],
+    now_s: int,
+) -> tuple[tuple[Request, Inputs], ...]:
+    """The live requests that now are met, or end, each with why; in order of opening.
+
+    Of several in one pool the oldest is met first, by what usage is left for it.
+    """
+    left = dict(usage)
+    moved = []
+    for request in in_order(each for each in requests if each.is_live):
+        key = (request.startup, request.pool)
+        fate = _fate(program, request, left.get(key, 0), now_s)
+        after = request if fate is None else _after(request, fate, now_s)
+        if after.is_live:
+            left[key] = left.get(key, 0) - request.gpus
+        if fate is not None:
+            moved.append((after, fate))
+    return tuple(moved)
+
+
+def in_order(requests: Iterable[Request]) -> list[Request]:
+    """Requests by opening; those not written yet come last."""
+    return sorted(requests, key=lambda r: (r.opened_s, r.id is None, r.id or 0))
+
+
+def edges(requests: Iterable[Request], longest_wait_s: int) -> Iterator[int]:
+    """When live requests end."""
+    return (request.ends_s(longest_wait_s) for request in requests if request.is_live)
+
+
+def _fate(program: Program, request: Request, usage: int, now_s: int) -> Inputs | None:
+    """What has become of a live request now, in figures; None where it goes on as it is."""
+    startup = program.startup(request.startup)
+    if startup is None:
+        return _inputs(request, now_s, fate="startup")
+    ends_s = program.cohort(startup.cohort).ends_s
+    if now_s >= ends_s:
+        return _inputs(request, now_s, fate="cohort", ends_s=ends_s)
+    if request.pool not in {pool.name for pool in program.pools}:
+        return _inputs(request, now_s, fate="pool")
+    if request.met_s is None and usage >= request.gpus:
+        return _inputs(request, now_s, fate="met", used_gpus=usage)
+    wait_s = program.policy.longest_wait_s
+    if now_s < request.ends_s(wait_s):
+        return None
+    if request.met_s is not None:
+        over = {"since_s": request.met_s, "length_s": request.duration_s}
+        return _inputs(request, now_s, fate="over", **over)
+    return _inputs(request, now_s, fate="unmet", since_s=request.opened_s, length_s=wait_s)
+
+
+def _inputs(request: Request, now_s: int, **figures: int | str) -> Inputs:
+    return {
+        "startup": request.startup,
+        "request": request.id or 0,
+        "pool": request.pool,
+        "gpus": request.gpus,
+        "now_s": now_s,
+        **figures,
+    }
+
+
+def _after(request: Request, fate: Inputs, now_s: int) -> Request:
+    if fate["fate"] == "met":
+        return replace(request, state="met", met_s=now_s)
+    return replace(request, state="ended", ended_s=now_s, detail=conclude(RULE, fate))
+
+
+def _startup(program: Program, ask: Ask) -> Startup:
+    startup = program.startup(ask.startup)
+    if startup is None:
+        raise Refused(f"{ask.startup} is no startup of the program; 'cohortd status' lists them")
+    return startup
+
+
+def _refuse_beyond_limit(startup: Startup, ask: Ask, live: Iterable[Request]) -> None:
+    own = list(live)
+    asked = asked_of(own).get((ask.startup, ask.pool), 0)
+    limit = startup.limit.get(ask.pool)
+    if limit is not None and asked + ask.gpus > limit:
+        beside = f" beside the {asked} it asks for already" if asked else ""
+        raise Refused(
+            f"{ask.gpus} GPUs{beside} is more than {ask.startup}'s limit of {limit} in {ask.pool}; "
+            f"ask for at most {max(0, limit - asked)}"
+        )
+    if len(own) >= MOST_LIVE:
+        raise Refused(
+            f"{ask.startup} has {len(own)} live requests, the most allowed; withdraw one first"
+        )

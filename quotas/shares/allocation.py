@@ -1,0 +1,227 @@
+"""What is each startup's share at today's demands? The division that the daemon obeys.
+
+The running cohorts and their startups become a problem for `quotas.shares.engine`: demand is
+what runs or is asked for, capacity is what each pool has now, and credits are a limit
+beside the policy's own.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+
+from quotas.ledger.balance import Balance
+from quotas.ledger.forecast import credits_limit_gpus
+from quotas.metering.runs import Catalogue, Run
+from quotas.model.program import Cohort, Pool, Program, Startup
+from quotas.shares.engine import allocate
+
+Usage = Mapping[tuple[str, str], int]
+"""GPUs by startup and pool."""
+NOTHING: Usage = {}
+Causes = Mapping[tuple[str, str], Mapping[str, int]]
+"""Limits in GPUs by cause, by startup and pool."""
+NO_LIMITS: Causes = {}
+Terms = Callable[[tuple[str, ...]], tuple[int, int]]
+"""The dearest price per GPU and hour among some flavors, and their smallest step."""
+NOWHERE: Mapping[str, int] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A startup's division of one pool, in GPUs, with what limited it and why."""
+
+    startup: str
+    pool: str
+    nominal: int
+    share: int
+    ceiling: int
+    demand: int
+    usage: int
+    borrowed: int
+    lent: int
+    limited_by: str
+    reason: str
+
+    @property
+    def excess(self) -> int:
+        """GPUs that run above the share; 0 within it."""
+        return max(0, self.usage - self.share)
+
+
+def usage_of(program: Program, runs: Iterable[Run]) -> dict[tuple[str, str], int]:
+    """GPUs of the open runs by (startup, pool); flavors outside the pools count nowhere."""
+    used: dict[tuple[str, str], int] = defaultdict(int)
+    for run in runs:
+        pool = program.pool_of(run.flavor)
+        if run.end_s is None and pool is not None:
+            used[run.startup, pool.name] += run.gpus
+    return dict(used)
+
+
+def divide(
+    program: Program,
+    catalogue: Catalogue,
+    balances: Mapping[str, Balance],
+    usage: Usage,
+    now_s: int,
+    asked: Usage = NOTHING,
+    paced: Causes = NO_LIMITS,
+    refused: Mapping[str, int] = NOWHERE,
+) -> tuple[Share, ...]:
+    """Shares of every startup of a running cohort in every pool, by startup and pool.
+
+    Demand is the larger of what runs and what live requests ask for; `paced` are limits
+    that bind beside the policy's and the credits' own; `refused` is beyond how many GPUs the
+    provider's quota lets none start, by pool.
+    """
+    running = [c for c in program.cohorts if c.starts_s <= now_s < c.ends_s and c.startups]
+    if not running or not program.pools:
+        return ()
+    demand = {key: max(usage.get(key, 0), asked.get(key, 0)) for key in {*usage, *asked}}
+    pools = {pool.name: {"gpus": pool.gpus_at(now_s)} for pool in program.pools}
+    beyond = {
+        pool.name: pools[pool.name]["gpus"] + _beyond(running, pool, catalogue, demand)
+        for pool in program.pools
+    }
+
+    @cache
+    def terms(flavors: tuple[str, ...]) -> tuple[int, int]:
+        """Once for each list of flavors: nearly every startup has its pool's."""
+        return _dearest(flavors, catalogue), _step(flavors, catalogue)
+
+    members = [startup for cohort in running for startup in cohort.startups]
+    for name in refused.keys() & pools.keys():
+        parts = [(s.nominal.get(name, 0), demand.get((s.name, name), 0)) for s in members]
+        pools[name]["gpus"] = refused_gpus(pools[name]["gpus"], refused[name], parts)
+    nodes = [
+        node
+        for cohort in running
+        for node in _nodes(program, cohort, terms, balances, usage, demand, paced, beyond)
+    ]
+    answers = allocate({"pools": pools, "nodes": nodes})["shares"]
+    assert isinstance(answers, dict)
+    return tuple(
+        Share(
+            startup=name,
+            pool=pool,
+            demand=demand.get((name, pool), 0),
+            usage=usage.get((name, pool), 0),
+            **answers[name][pool],
+        )
+        for name in sorted(answers)
+        for pool in sorted(answers[name])
+    )
+
+
+def _beyond(running: Iterable[Cohort], pool: Pool, catalogue: Catalogue, demand: Usage) -> int:
+    """GPUs that, with a pool's own, no startup of it could be given, or ask for, in one step."""
+    nominal = sum(s.nominal.get(pool.name, 0) for c in running for s in c.startups)
+    asked = sum(gpus for (_, name), gpus in demand.items() if name == pool.name)
+    step = max((catalogue.gpus.get(flavor, 0) for flavor in pool.flavors), default=0)
+    return nominal + asked + step
+
+
+def refused_gpus(gpus: int, quota_gpus: int, parts: Iterable[tuple[int, int]]) -> int:
+    """GPUs of a pool in which the provider's quota let none start beyond `quota_gpus`.
+
+    `parts` are the nominal quota and the demand of each startup. At least every nominal
+    quota in demand is left: nobody's own is taken for another's, only what is borrowed.
+    """
+    owed = sum(min(nominal, demand) for nominal, demand in parts)
+    return min(gpus, max(quota_gpus, owed))
+
+
+def _nodes(
+    program: Program,
+    cohort: Cohort,
+    terms: Terms,
+    balances: Mapping[str, Balance],
+    usage: Usage,
+    demand: Usage,
+    paced: Causes,
+    beyond: Mapping[str, int],
+) -> Iterable[dict[str, object]]:
+    parent = f"cohort:{cohort.name}"
+    yield {"name": parent, "parent": None}
+    for startup in cohort.startups:
+        used = {pool.name: usage.get((startup.name, pool.name), 0) for pool in program.pools}
+        balance = balances.get(startup.name)
+        of = {pool.name: terms(_flavors(startup, pool)) for pool in program.pools}
+        yield {
+            "name": startup.name,
+            "parent": parent,
+            "weight": startup.weight,
+            "nominal": dict(startup.nominal),
+            "borrowing_limit": dict(startup.borrowing_limit),
+            "lending_limit": dict(startup.lending_limit),
+            "limit": {
+                pool.name: {
+                    **_limits(
+                        program,
+                        startup,
+                        pool,
+                        of[pool.name][0],
+                        balance,
+                        used[pool.name],
+                        beyond[pool.name],
+                    ),
+                    **paced.get((startup.name, pool.name), {}),
+                }
+                for pool in program.pools
+            },
+            "demand": {
+                pool.name: demand.get((startup.name, pool.name), 0) for pool in program.pools
+            },
+            "usage": used,
+            "step": {name: step for name, (_, step) in of.items()},
+        }
+
+
+def _limits(
+    program: Program,
+    startup: Startup,
+    pool: Pool,
+    dearest: int,
+    balance: Balance | None,
+    used: int,
+    beyond: int,
+) -> dict[str, int]:
+    """The named causes that bind: the policy's limit, and what credits can pay for.
+
+    GPUs that they could not pay for during a minimum runtime are not given. Credits for
+    more than could be given at all count as `beyond`: so a quiet pool's problem stays the same
+    while its credits burn.
+    """
+    causes: dict[str, int] = {}
+    policy = startup.limit.get(pool.name)
+    if policy is not None:
+        causes["policy"] = policy
+    if balance is not None and dearest:
+        runtime_s = max(1, program.policy.minimum_runtime_s)
+        affordable = credits_limit_gpus(balance.available_ucr, dearest, runtime_s, used)
+        causes["credits"] = min(affordable, beyond)
+    return causes
+
+
+def step_of(startup: Startup, pool: Pool, catalogue: Catalogue) -> int:
+    """The smallest GPU count among the flavors that a startup can use."""
+    return _step(_flavors(startup, pool), catalogue)
+
+
+def _step(flavors: Iterable[str], catalogue: Catalogue) -> int:
+    counts = [catalogue.gpus.get(flavor, 0) for flavor in flavors]
+    return min((count for count in counts if count > 0), default=1)
+
+
+def _dearest(flavors: Iterable[str], catalogue: Catalogue) -> int:
+    """The dearest price of a GPU among flavors, in ucr per hour; 0 where none is priced."""
+    rates, gpus = catalogue.rates_ucr_per_h, catalogue.gpus
+    priced = (flavor for flavor in flavors if gpus.get(flavor) and rates.get(flavor))
+    return max((-(-rates[flavor] // gpus[flavor]) for flavor in priced), default=0)
+
+
+def _flavors(startup: Startup, pool: Pool) -> tuple[str, ...]:
+    return startup.flavors.get(pool.name) or pool.flavors

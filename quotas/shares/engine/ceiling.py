@@ -1,0 +1,42 @@
+"""What may each startup run now? Its share if only its own demand were unlimited."""
+
+from __future__ import annotations
+
+from quotas.shares.engine.pool import Division
+from quotas.shares.engine.problem import Number
+from quotas.shares.engine.reach import Reach
+
+EXACT_UP_TO = 256
+"""Startups up to which each ceiling is a division of its own.
+
+Beyond, it is the exact ceiling rounded down in every group on the way (`Reach`): never above
+the definition, at step 1 less than one GPU below it for each level of the tree.
+"""
+
+
+def ceilings(division: Division) -> dict[int, Number]:
+    """The ceiling of every startup, by row."""
+    leaves = division.planted.leaves
+    if len(leaves) > EXACT_UP_TO:
+        return lower_bounds(division)
+    return {row: ceiling(division, row) for row in leaves}
+
+
+def ceiling(division: Division, row: int) -> Number:
+    """The ceiling of one startup: the pool divided again, with a demand that never binds."""
+    amounts = division.amounts
+    unlimited = amounts.capacity + int(amounts.nominal[row]) + int(amounts.step[row])
+    if int(amounts.demand[row]) >= unlimited:
+        return division.shares[row]
+    return division.with_demand(row, unlimited).shares[row]
+
+
+def lower_bounds(division: Division) -> dict[int, Number]:
+    """Every ceiling rounded down, never below the share: one query a startup, no division."""
+    reach = Reach(division.planted.forest, division.amounts, division.exact.claims)
+    bounds: dict[int, Number] = {}
+    for row in division.planted.leaves:
+        step = 1 if division.given is None else int(division.amounts.step[row])
+        most = division.unscaled(reach.most_of(row) // step * step)
+        bounds[row] = max(division.shares[row], most)
+    return bounds

@@ -1,0 +1,104 @@
+"""Who lent what? Every borrowed GPU is somebody's unused quota, or the pool's own.
+
+Inside a group first, then between groups. A group's members lend before its own quota does,
+and the pool lends last; among lenders by what they offer, by largest remainder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from quotas.shares.engine.forest import Forest
+from quotas.shares.engine.problem import Number
+
+
+@dataclass(frozen=True, slots=True)
+class Flows:
+    """By row: what a node has from outside its own quota, and what it lends to others."""
+
+    borrowed: list[Number]
+    lent: list[Number]
+    lent_by_pool: Number
+
+
+@dataclass(slots=True)
+class _Side:
+    """What the members of one group borrow and offer, and what the group has of its own."""
+
+    borrowed: Number = 0
+    offered: Number = 0
+    own: Number = 0
+    matched: Number = 0
+
+
+def trace(
+    forest: Forest,
+    shares: Sequence[Number],
+    nominal: Sequence[Number],
+    lending_limit: Sequence[Number],
+    whole: type[int] | None,
+) -> Flows:
+    """Follow borrowed GPUs back to their lenders; `whole` is int where GPUs are not split."""
+    size = len(shares)
+    borrowed: list[Number] = [max(0, s - n) for s, n in zip(shares, nominal, strict=True)]
+    offers: list[Number] = [
+        min(limit, max(0, n - s))
+        for s, n, limit in zip(shares, nominal, lending_limit, strict=True)
+    ]
+    sides: dict[int, _Side] = {}
+    groups = [group for level in forest.levels for group in _groups(forest, level.start)]
+    for parent, members in reversed(groups):
+        side = _Side(sum(borrowed[m] for m in members), sum(offers[m] for m in members))
+        sides[parent] = side
+        if parent < 0:
+            side.matched = side.borrowed
+            continue
+        side.own = nominal[parent]
+        supply = side.offered + side.own
+        side.matched = min(side.borrowed, supply)
+        borrowed[parent] = side.borrowed - side.matched
+        offers[parent] = min(lending_limit[parent], supply - side.matched)
+    lent: list[Number] = [0] * size
+    by_pool: Number = 0
+    for parent, members in groups:
+        side = sides[parent]
+        drawn = side.matched + (lent[parent] if parent >= 0 else 0)
+        from_members = min(drawn, side.offered)
+        if parent < 0:
+            by_pool = drawn - from_members
+        names = [int(forest.rank[m]) for m in members]
+        for member, part in zip(
+            members, split(from_members, [offers[m] for m in members], names, whole), strict=True
+        ):
+            lent[member] = part
+    return Flows(borrowed, lent, by_pool)
+
+
+def split(
+    total: Number, offers: list[Number], ranks: list[int], whole: type[int] | None
+) -> list[Number]:
+    """Split a total in proportion to what is offered; whole GPUs by largest remainder."""
+    offered = sum(offers)
+    if not total or total == offered:
+        return offers if total else [0] * len(offers)
+    if whole is None:
+        return [total * Fraction(offer) / offered for offer in offers]
+    parts: list[Number] = [total * offer // offered for offer in offers]
+    left = int(total - sum(parts))
+    order = sorted(range(len(offers)), key=lambda i: (-(total * offers[i] % offered), ranks[i]))
+    for i in order[:left]:
+        parts[i] += 1
+    return parts
+
+
+def _groups(forest: Forest, start: int) -> list[tuple[int, range]]:
+    """The groups of the level that begins at row `start`, with their parents' rows."""
+    level = next(level for level in forest.levels if level.start == start)
+    parents = [int(p) for p in level.parents] or [-1]
+    heads = [level.start + int(h) for h in level.heads]
+    return [
+        (parent, range(head, head + int(size)))
+        for parent, head, size in zip(parents, heads, level.sizes, strict=True)
+    ]

@@ -1,0 +1,168 @@
+"""What does each node of one pool get, and why not more? A problem's pool, divided.
+
+Shares are computed at once; ceilings, lenders and reasons when somebody asks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from functools import cached_property
+from math import lcm
+
+import numpy as np
+
+from quotas.shares.engine.divide import Exact, divide
+from quotas.shares.engine.forest import Amounts, Forest, Ints, as_ints, plant
+from quotas.shares.engine.lent import Flows, trace
+from quotas.shares.engine.problem import Node, Number, Problem
+from quotas.shares.engine.whole import round_shares
+
+
+@dataclass(frozen=True)
+class Planted:
+    """A problem's trees laid out in rows."""
+
+    problem: Problem
+    forest: Forest
+    nodes: tuple[Node, ...]
+    """The node in each row."""
+
+    @cached_property
+    def parent_of(self) -> dict[int, int]:
+        """Row of each node's parent, for nodes that have one."""
+        row = {node.name: at for at, node in enumerate(self.nodes)}
+        return {at: row[n.parent] for at, n in enumerate(self.nodes) if n.parent is not None}
+
+    @cached_property
+    def leaves(self) -> list[int]:
+        """Rows of the startups, in the order of their names."""
+        inner = self.forest.has_children
+        rows = [at for at in range(len(self.nodes)) if not inner[at]]
+        return sorted(rows, key=lambda at: self.nodes[at].name)
+
+
+def lay_out(problem: Problem) -> Planted:
+    """Lay a problem's trees out in rows."""
+    nodes = problem.nodes
+    place = {node.name: at for at, node in enumerate(nodes)}
+    parents = [-1 if node.parent is None else place[node.parent] for node in nodes]
+    scale = lcm(*(node.weight.denominator for node in nodes))
+    weights = [int(node.weight * scale) for node in nodes]
+    rank = {name: at for at, name in enumerate(sorted(place))}
+    forest, order = plant(
+        parents, weights, [node.priority for node in nodes], [rank[node.name] for node in nodes]
+    )
+    return Planted(problem, forest, tuple(nodes[at] for at in order))
+
+
+@dataclass(frozen=True)
+class Division:
+    """One pool divided. Amounts inside are scaled to integers by `scale`."""
+
+    planted: Planted
+    pool: str
+    scale: int
+    amounts: Amounts
+    exact: Exact
+    given: Ints | None
+    """Whole shares by row, None where the problem is divisible."""
+    _of_capacity: dict[int, Division] = field(default_factory=dict, compare=False, repr=False)
+
+    @cached_property
+    def shares(self) -> list[Number]:
+        """Share of each node by row."""
+        if self.given is not None:
+            return [int(x) for x in self.given]
+        return self.exact_shares
+
+    @cached_property
+    def exact_shares(self) -> list[Number]:
+        """Share of each node by row, as if GPUs could be split."""
+        pairs = zip(self.exact.num, self.exact.den, strict=True)
+        return [Fraction(int(n), int(d) * self.scale) for n, d in pairs]
+
+    @cached_property
+    def unallocated(self) -> Number:
+        """Capacity that nobody has."""
+        roots = self.planted.forest.levels[0].stop if self.planted.forest.levels else 0
+        capacity = self.planted.problem.pools[self.pool]
+        return capacity - sum(self.shares[:roots])
+
+    @cached_property
+    def is_short(self) -> bool:
+        """Whether the pool cannot meet the nominal quota in demand."""
+        roots = self.planted.forest.levels[0].rows
+        return int(self.exact.claims.base[roots].sum()) > self.amounts.capacity
+
+    @cached_property
+    def flows(self) -> Flows:
+        """What each node borrows, and who lends it."""
+        nominal = [self.unscaled(x) for x in self.amounts.nominal]
+        lending = [self.unscaled(x) for x in self.amounts.lending_limit]
+        whole = None if self.given is None else int
+        return trace(self.planted.forest, self.shares, nominal, lending, whole)
+
+    def unscaled(self, amount: int) -> Number:
+        """GPUs of a scaled amount."""
+        return int(amount) if self.scale == 1 else Fraction(int(amount), self.scale)
+
+    def with_demand(self, row: int, demand: int) -> Division:
+        """The same pool if one startup asked for another (scaled) amount."""
+        changed = self.amounts.demand.copy()
+        changed[row] = demand
+        return self.again(replace(self.amounts, demand=changed))
+
+    def with_capacity(self, capacity: int) -> Division:
+        """The same pool with another (scaled) capacity: all who are short ask for the same."""
+        if capacity not in self._of_capacity:
+            self._of_capacity[capacity] = self.again(replace(self.amounts, capacity=capacity))
+        return self._of_capacity[capacity]
+
+    def again(self, amounts: Amounts) -> Division:
+        """The same trees divided with other amounts."""
+        forest = self.planted.forest
+        exact = divide(forest, amounts)
+        given = None if self.given is None else round_shares(forest, amounts, exact)
+        return Division(self.planted, self.pool, self.scale, amounts, exact, given)
+
+
+def divide_pool(planted: Planted, pool: str) -> Division:
+    """Divide one pool of a problem."""
+    scale, amounts = _amounts(planted, pool)
+    exact = divide(planted.forest, amounts)
+    divisible = planted.problem.divisible
+    given = None if divisible else round_shares(planted.forest, amounts, exact)
+    return Division(planted, pool, scale, amounts, exact, given)
+
+
+def _amounts(planted: Planted, pool: str) -> tuple[int, Amounts]:
+    """One pool's amounts as integers, and what they were multiplied by."""
+    nodes, capacity = planted.nodes, planted.problem.pools[pool]
+    none: Number = 0
+    nominal = [node.nominal.get(pool, none) for node in nodes]
+    demand = [node.demand.get(pool, none) for node in nodes]
+    beyond = capacity + sum(nominal) + sum(demand)
+    limit = [min(node.limit.get(pool, {}).values(), default=beyond) for node in nodes]
+    borrow = [node.borrowing_limit.get(pool, beyond) for node in nodes]
+    lend = [node.lending_limit.get(pool, beyond) for node in nodes]
+    bank = [node.banked.get(pool, none) for node in nodes]
+    fields = [nominal, demand, limit, borrow, lend]
+    scale = 1
+    if planted.problem.divisible:
+        scale = lcm(capacity.denominator, *(x.denominator for each in fields for x in each))
+    columns = [as_ints(_scaled(each, scale)) for each in fields]
+    bank_scale = lcm(*(x.denominator for x in bank))
+    served = [node.served_s.get(pool, none) for node in nodes]
+    served_scale = lcm(*(x.denominator for x in served))
+    return scale, Amounts(
+        int(capacity * scale), columns[0], columns[3], columns[4], columns[2], columns[1],
+        np.array([int(node.step.get(pool, 1)) for node in nodes]),
+        as_ints([int(x * bank_scale) for x in bank]),
+        as_ints([int(x * served_scale) for x in served]),
+    )  # fmt: skip
+
+
+def _scaled(amounts: list[Number], scale: int) -> list[int]:
+    """Amounts times what makes all of them whole."""
+    return [int(x) for x in amounts] if scale == 1 else [int(x * scale) for x in amounts]

@@ -1,0 +1,197 @@
+"""How far would one startup get if it alone asked for more? A query, without a new division.
+
+Only the nodes on its path change their claims, and in each group only one member changes:
+its level is found by bisection among its siblings, who are sorted once.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass, field
+from itertools import accumulate
+
+from quotas.shares.engine.divide import Claims
+from quotas.shares.engine.forest import Amounts, Forest
+
+_SHIFT = 200
+"""Ratios of integers below 2^99 that differ, differ by more than 2^-200."""
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """Members that share one total by weight, in the order in which they get full."""
+
+    keys: list[int]
+    caps: list[int]
+    weights: list[int]
+    met: list[int]
+    """Sum of the caps up to a place, itself included."""
+    active: list[int]
+    """Sum of the weights after a place."""
+
+    def part(self, total: int, weight: int, cap: int) -> int:
+        """What a member of that weight gets of the total, with no cap, if it had `cap` before.
+
+        Rounded down; its own entry in the queue is taken out.
+        """
+        own_key = (cap << _SHIFT) // weight
+        low, high = 0, len(self.keys)
+        while low < high:
+            middle = (low + high) // 2
+            past = own_key <= self.keys[middle]
+            met = self.met[middle] - (cap if past else 0)
+            rising = self.active[middle] + (weight if past else 0)
+            spent = met * self.weights[middle] + self.caps[middle] * rising
+            if spent <= total * self.weights[middle]:
+                low = middle + 1
+            else:
+                high = middle
+        place = bisect_right(self.keys, self.keys[low - 1]) - 1 if low else -1
+        past = place >= 0 and own_key <= self.keys[place]
+        met = (self.met[place] if place >= 0 else 0) - (cap if past else 0)
+        rising = self.active[place] if place >= 0 else sum(self.weights)
+        return (total - met) * weight // (rising + (weight if past else 0))
+
+
+def line_up(caps: list[int], weights: list[int]) -> Queue:
+    """Members by the level at which they get full; a weight of 0 takes no part."""
+    rows = sorted(((c << _SHIFT) // w, c, w) for c, w in zip(caps, weights, strict=True) if w)
+    in_order = [row[2] for row in rows]
+    total = sum(in_order)
+    active = [total - part for part in accumulate(in_order)]
+    sorted_caps = [row[1] for row in rows]
+    met = list(accumulate(sorted_caps))
+    return Queue([row[0] for row in rows], sorted_caps, in_order, met, active)
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """What a node claims once the startup below it asks for everything."""
+
+    row: int
+    base: int
+    most: int
+    offer: int
+    in_base: int
+    """Base of all its members, of the group above the roots too."""
+
+
+@dataclass(slots=True)
+class Reach:
+    """Answers for one pool's division."""
+
+    forest: Forest
+    amounts: Amounts
+    claims: Claims
+    parent: list[int] = field(default_factory=list)
+    sums: dict[int, tuple[int, int, int]] = field(default_factory=dict)
+    members: dict[int, range] = field(default_factory=dict)
+    queues: dict[tuple[int, int | None], tuple[Queue, int]] = field(default_factory=dict)
+    top_guarantee: int = 0
+    """Quota of all roots: summed once, as every startup asks for it."""
+
+    def __post_init__(self) -> None:
+        self.parent = [-1] * len(self.forest.weight)
+        c = self.claims
+        if self.forest.levels:
+            self.top_guarantee = int(c.guarantee[self.forest.levels[0].rows].sum())
+        for level in self.forest.levels:
+            parents = [int(p) for p in level.parents] or [-1]
+            for parent, head, size in zip(parents, level.heads, level.sizes, strict=True):
+                group = range(level.start + int(head), level.start + int(head + size))
+                span = slice(group.start, group.stop)
+                self.members[parent] = group
+                self.sums[parent] = (
+                    int(c.base[span].sum()),
+                    int(c.most[span].sum()),
+                    int(c.offer[span].sum()),
+                )
+                if parent >= 0:
+                    self.parent[span] = [parent] * len(group)
+
+    def most_of(self, row: int) -> int:
+        """The startup's share at an unlimited demand, rounded down in every group."""
+        path = [self._leaf(row)]
+        while self.parent[path[-1].row] >= 0:
+            path.append(self._inner(path[-1]))
+        total = self._pool(path[-1])
+        for at, step in enumerate(reversed(path)):
+            above = len(path) - 1 - at
+            in_base = path[above + 1].in_base if above + 1 < len(path) else self._top_base(step)
+            total = self._share(step, total, in_base)
+        return total
+
+    def _leaf(self, row: int) -> Path:
+        """The startup itself, asking for everything."""
+        a = self.amounts
+        nominal, limit = int(a.nominal[row]), int(a.limit[row])
+        base = min(nominal, limit)
+        borrows = bool(self.forest.weight[row])
+        most = min(limit, nominal + int(a.borrowing_limit[row])) if borrows else base
+        return Path(row, base, most, min(nominal - base, int(a.lending_limit[row])), 0)
+
+    def _inner(self, below: Path) -> Path:
+        """The group above a changed member: the same rules as `divide.claim`."""
+        a, row = self.amounts, self.parent[below.row]
+        in_base, in_most, in_offer = self._changed_sums(row, below)
+        supply = int(a.nominal[row]) + in_offer
+        limit = int(a.limit[row])
+        base = min(in_base + min(supply, in_most - in_base), limit)
+        reach = min(limit, int(self.claims.guarantee[row]) + int(a.borrowing_limit[row]))
+        most = min(in_most, reach) if self.forest.weight[row] else base
+        offer = min(int(a.lending_limit[row]), supply - (base - in_base))
+        return Path(row, base, most, offer, in_base)
+
+    def _pool(self, root: Path) -> int:
+        """What the pool then hands out."""
+        in_base, in_most, in_offer = self._changed_sums(-1, root)
+        capacity = self.amounts.capacity
+        supply = max(0, capacity - self.top_guarantee + in_offer)
+        return min(capacity, in_base + min(supply, in_most - in_base))
+
+    def _changed_sums(self, parent: int, below: Path) -> tuple[int, int, int]:
+        """Sums over a group in which one member changed."""
+        base, most, offer = self.sums[parent]
+        c, row = self.claims, below.row
+        return (
+            base + below.base - int(c.base[row]),
+            most + below.most - int(c.most[row]),
+            offer + below.offer - int(c.offer[row]),
+        )
+
+    def _top_base(self, root: Path) -> int:
+        """Base of all roots, one of them changed."""
+        return self._changed_sums(-1, root)[0]
+
+    def _share(self, step: Path, total: int, in_base: int) -> int:
+        """What the changed member gets of its group's total."""
+        row, group = step.row, self.parent[step.row]
+        weight = int(self.forest.weight[row])
+        before = int(self.claims.base[row])
+        if total < in_base:
+            queue, _ = self._queue(group, None)
+            return min(step.base, queue.part(total, max(1, weight), before))
+        if not weight:
+            return step.base
+        queue, ahead = self._queue(group, int(self.forest.priority[row]))
+        wanted = int(self.claims.most[row]) - before
+        left = max(0, total - in_base - ahead)
+        return step.base + min(step.most - step.base, queue.part(left, weight, wanted))
+
+    def _queue(self, group: int, priority: int | None) -> tuple[Queue, int]:
+        """A group's class in line for lending, and what is ahead of it; None: for a shrink."""
+        if (group, priority) not in self.queues:
+            rows = self.members[group]
+            weights = [int(w) for w in self.forest.weight[rows.start : rows.stop]]
+            base = [int(x) for x in self.claims.base[rows.start : rows.stop]]
+            most = [int(x) for x in self.claims.most[rows.start : rows.stop]]
+            if priority is None:
+                entry = line_up(base, [max(1, w) for w in weights]), 0
+            else:
+                classes = [int(p) for p in self.forest.priority[rows.start : rows.stop]]
+                want = [m - b for m, b in zip(most, base, strict=True)]
+                ahead = sum(w for w, p in zip(want, classes, strict=True) if p > priority)
+                same = [w if p == priority else 0 for w, p in zip(weights, classes, strict=True)]
+                entry = line_up(want, same), ahead
+            self.queues[group, priority] = entry
+        return self.queues[group, priority]

@@ -1,0 +1,199 @@
+"""How do exact shares become whole GPUs? Floors, then one step at a time by what is missing.
+
+Top-down: each node gets its exact amount floored to its step; what is left of its group goes
+one step at a time to whoever misses most and can still take a step. What nobody in a group
+can take is offered one level up. Ties: larger bank, least recently served, name.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+import numpy as np
+
+from quotas.shares.engine.divide import Exact, as_row, divide, share_out
+from quotas.shares.engine.forest import Amounts, Forest, Ints, Level
+
+
+def whole_shares(forest: Forest, amounts: Amounts) -> Ints:
+    """The share of every node in whole GPUs, by row."""
+    return round_shares(forest, amounts, divide(forest, amounts))
+
+
+def round_shares(forest: Forest, amounts: Amounts, exact: Exact) -> Ints:
+    """The exact division in whole steps."""
+    if (amounts.step == 1).all():
+        return _single_steps(forest, amounts, exact)
+    return Hands(forest, amounts, exact).deal()
+
+
+def _single_steps(forest: Forest, amounts: Amounts, exact: Exact) -> Ints:
+    """Whole GPUs where every step is 1: each group's total is met by single GPUs."""
+    given = exact.num // exact.den
+    missing = exact.num - given * exact.den
+    for level in forest.levels:
+        part = given[level.rows]
+        total = given[level.parents] if len(level.parents) else as_row(exact.claims.total)
+        left = total - np.add.reduceat(part, level.heads)
+        if left.any():
+            part += _largest_first(forest, amounts, level, missing[level.rows], left)
+    return given
+
+
+def _largest_first(
+    forest: Forest, amounts: Amounts, level: Level, missing: Ints, left: Ints
+) -> Ints:
+    """One more GPU for the `left` siblings of each group that miss most, as a 0/1 array."""
+    extra = np.zeros(len(missing), np.int64)
+    near = np.flatnonzero(missing)
+    if len(left) == 1:
+        sure, near, left = _split_at(near, missing[near], int(left[0]))
+        extra[sure] = 1
+    group_of = np.searchsorted(level.heads, near, side="right") - 1
+    rows = near + level.start
+    keys = [forest.rank[rows], amounts.served_s[rows], -amounts.banked[rows], -missing[near]]
+    order = _order([*keys, group_of])
+    owner = group_of[order]
+    place = np.arange(len(order)) - np.searchsorted(owner, owner)
+    extra[near[order[place < left[owner]]]] = 1
+    return extra
+
+
+def _split_at(near: Ints, missing: Ints, left: int) -> tuple[Ints, Ints, Ints]:
+    """Of one group: who is sure of a GPU, who ties for what is left, and how much that is."""
+    if not 0 < left < len(near):
+        return near[:0], near, as_row(left)
+    edge = np.partition(missing, len(near) - left)[len(near) - left]
+    sure = near[missing > edge]
+    return sure, near[missing == edge], as_row(left - len(sure))
+
+
+def _order(keys: list[Ints]) -> Ints:
+    """Stable order by the last key, then the one before, and so on; sorted keys are free."""
+    order = np.arange(len(keys[0]))
+    for key in keys:
+        sorted_ = key[order]
+        if (sorted_[1:] < sorted_[:-1]).any():
+            if sorted_.min() >= 0 and sorted_.max() < 2**16:
+                sorted_ = sorted_.astype(np.uint16)  # numpy sorts these in linear time
+            order = order[np.argsort(sorted_, kind="stable")]
+    return order
+
+
+@dataclass(slots=True)
+class Hands:
+    """Deals steps of any size. It is built for one deal, and thrown away with it."""
+
+    forest: Forest
+    amounts: Amounts
+    exact: Exact
+    due: list[Fraction] = field(default_factory=list)
+    given: list[int] = field(default_factory=list)
+    kept: list[int] = field(default_factory=list)
+    """Nominal quota that rounding leaves a startup unused, and that it does not lend."""
+    members: dict[int, list[int]] = field(default_factory=dict)
+    where: dict[int, tuple[Level, int]] = field(default_factory=dict)
+
+    def deal(self) -> Ints:
+        """Shares of all nodes: one pass down, each group handing what is left back up."""
+        self.due = [
+            Fraction(int(n), int(d)) for n, d in zip(self.exact.num, self.exact.den, strict=True)
+        ]
+        self.given, self.kept = [0] * len(self.due), [0] * len(self.due)
+        for level in self.forest.levels:
+            parents = [int(p) for p in level.parents] or [-1]
+            for index, parent in enumerate(parents):
+                head = level.start + int(level.heads[index])
+                self.members[parent] = list(range(head, head + int(level.sizes[index])))
+                self.where[parent] = (level, index)
+        self._deal_group(-1, self.exact.claims.total)
+        for parent in reversed([row for row in self.members if row >= 0]):
+            self.given[parent] = sum(self.given[row] for row in self.members[parent])
+        return np.array(self.given, dtype=self.exact.claims.base.dtype)
+
+    def _deal_group(self, parent: int, total: int) -> int:
+        """Deal `total` among the members of a group; returns what they cannot take."""
+        members = self.members[parent]
+        steps = {row: int(self.amounts.step[row]) for row in members}
+        floors = {row: self.due[row] // steps[row] * steps[row] for row in members}
+        if sum(floors.values()) > total:
+            self._divide_again(parent, total)
+            floors = {row: self.due[row] // steps[row] * steps[row] for row in members}
+        for row in members:
+            self.given[row] = floors[row]
+            self.kept[row] = self._kept_back(row)
+        left = total - sum(self.given[row] + self.kept[row] for row in members)
+        left = self._spread(members, left, self._own_step)
+        for row in members:
+            if row in self.members:
+                unused = self._deal_group(row, self.given[row])
+                self.given[row] -= unused
+                left += unused
+        return self._spread(members, left, self._any_step)
+
+    def _kept_back(self, row: int) -> int:
+        """What rounding takes from a startup's nominal use, beyond what it may still lend."""
+        claims, given = self.exact.claims, self.given[row]
+        lost = min(self.due[row].__floor__(), int(claims.base[row])) - given
+        if row in self.members or lost <= 0:
+            return 0
+        unused = int(self.amounts.nominal[row]) - given
+        more = min(int(self.amounts.lending_limit[row]), unused) - int(claims.offer[row])
+        return max(0, lost - more)
+
+    def _divide_again(self, parent: int, total: int) -> None:
+        """A group whose own step took from its total divides what it has."""
+        level, index = self.where[parent]
+        everyone = np.zeros(len(level.heads), np.int64)
+        everyone[index] = total
+        num, den = share_out(
+            self.forest, self.exact.claims, level, everyone, np.ones(len(level.heads), np.int64)
+        )
+        for row in self.members[parent]:
+            self.due[row] = Fraction(int(num[row - level.start]), int(den[index]))
+
+    def _spread(self, members: list[int], left: int, take: Callable[[int, int], int]) -> int:
+        """Give steps to whoever misses most until nothing fits; returns what is left."""
+        queue = [self._key(row) for row in members] if left else []
+        heapq.heapify(queue)
+        while queue and left:
+            row = heapq.heappop(queue)[-1]
+            # Whoever cannot take a step now never can: what is left only shrinks.
+            took = take(row, left)
+            if took:
+                left -= took
+                heapq.heappush(queue, self._key(row))
+        return left
+
+    def _key(self, row: int) -> tuple[Fraction, int, int, int, int]:
+        """Order of service: most missing, larger bank, least recently served, name."""
+        a = self.amounts
+        return (
+            self.given[row] - self.due[row], -int(a.banked[row]), int(a.served_s[row]),
+            int(self.forest.rank[row]), row,
+        )  # fmt: skip
+
+    def _own_step(self, row: int, left: int) -> int:
+        """Give the node one step of its own if it fits; returns what it took of `left`."""
+        step = int(self.amounts.step[row])
+        cost = step - self.kept[row]
+        if cost > left or self.given[row] + step > int(self.exact.claims.most[row]):
+            return 0
+        self.given[row] += step
+        self.kept[row] = 0
+        return cost
+
+    def _any_step(self, row: int, left: int) -> int:
+        """Give one step to the node, or to whoever below it misses most and can take one."""
+        if row not in self.members:
+            return self._own_step(row, left)
+        room = min(left, int(self.exact.claims.most[row]) - self.given[row])
+        for _, _, _, _, member in sorted(map(self._key, self.members[row])):
+            took = self._any_step(member, room) if room > 0 else 0
+            if took:
+                self.given[row] += took
+                return took
+        return 0

@@ -1,0 +1,239 @@
+"""How is a startup closed, and reopened? Its policies' rules, recorded before they are replaced.
+
+Closing: read, record what is about to be taken, replace the list, read it back. Reopening:
+read, put back what is missing, read it back, forget the record. Each step may be the last
+one before a crash, and each repetition finds what is left to do from what it reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import structlog
+
+from quotas.book.cycle.lease import Lease
+from quotas.book.cycle.revoked_rules import end_withheld, read_withheld, withhold
+from quotas.book.cycle.state import State
+from quotas.book.session import Book
+from quotas.decisions.notices import Intent
+from quotas.decisions.overrides import EVERYONE, Words
+from quotas.enforcement.decide import Decided
+from quotas.iam.closing import (
+    CLOSE,
+    Closings,
+    ClosingView,
+    Past,
+    announce_closings,
+    closing_alarms,
+    closing_views,
+    decide_closings,
+    passed_on,
+    projects_at,
+    seen_as,
+)
+from quotas.iam.narrowing import Withheld, given_back, heir_of, is_own, narrowed
+from quotas.iam.policies import Policy, Rule
+from quotas.model.program import Program
+from scheduler.clock import Clock
+from scheduler.clouds.base import CloudError, Conflict, Forbidden, KeyRefused, NotFound, Refused
+from scheduler.clouds.permissions import Permissions
+
+CALL_BUDGET_S = 70
+"""The longest that one call may take; each needs that much lease left."""
+
+log = structlog.get_logger()
+
+
+class LeaseTooShort(Exception):
+    """The next call might outlive our leadership: go on in the next cycle."""
+
+
+@dataclass(frozen=True, slots=True)
+class GivenBack:
+    """What was, or would be, given back to one policy."""
+
+    startup: str
+    policy_id: str
+    policy_name: str
+    rules: tuple[Rule, ...]
+    detail: str
+
+
+class Closer:
+    """Carries out closing intents of one cycle, under its lease."""
+
+    def __init__(
+        self,
+        permissions: Permissions,
+        book: Book,
+        lease: Lease,
+        clock: Clock,
+        projects: Mapping[str, Collection[str]],
+    ) -> None:
+        """`projects` are those that each startup owns now."""
+        self._permissions = permissions
+        self._book = book
+        self._lease = lease
+        self._clock = clock
+        self._projects = projects
+        self._policies: tuple[Policy, ...] | None = None
+        self._is_down = False
+
+    def carry_out(self, intent: Intent) -> Intent | None:
+        """The intent as it ended; None where it is to be tried again in the next cycle."""
+        if self._is_down:
+            return None
+        now_s = self._clock.now_s()
+        try:
+            if intent.action == CLOSE:
+                detail = self._close(intent.startup)
+            else:
+                detail = "; ".join(each.detail for each in self.reopen(intent.startup))
+        except (Conflict, LeaseTooShort) as error:
+            log.warning("closing.delayed", startup=intent.startup, error=str(error))
+            return None
+        except (Refused, KeyRefused, Forbidden) as error:
+            log.warning("closing.refused", startup=intent.startup, error=str(error))
+            return replace(intent, state="failed", ended_s=now_s, detail=str(error))
+        except CloudError as error:
+            # Done or not, only reading tells, and the next try begins with reading. The
+            # others wait with it: an API that does not answer is not asked once for each.
+            self._is_down = True
+            log.warning("closing.unsure", startup=intent.startup, error=str(error))
+            return None
+        log.info("closing.done", startup=intent.startup, action=intent.action, detail=detail)
+        detail = detail or "nothing to change"
+        return replace(intent, state="confirmed", sent_s=now_s, ended_s=now_s, detail=detail)
+
+    def _close(self, startup: str) -> str:
+        if self._policies is None:
+            self._check_lease()
+            self._policies = self._permissions.policies()
+        own = self._projects.get(startup, ())
+        done = [policy.name for policy in self._policies if self._narrow(startup, policy, own)]
+        return f"narrowed {', '.join(done)}" if done else ""
+
+    def _narrow(self, startup: str, policy: Policy, own: Collection[str]) -> bool:
+        """Take start and create from one policy; whether there was anything to take."""
+        if not is_own(policy, own) or not narrowed(policy.rules)[1]:
+            return False
+        before = self._read(policy.id)
+        after, taken = narrowed(before)
+        if not taken or not is_own(replace(policy, rules=before), own):
+            return False
+        now_s = self._clock.now_s()
+        record = Withheld(startup, policy.id, policy.name, before, taken, now_s)
+        withhold(self._book, record, self._lease)
+        self._set(policy.id, after)
+        if narrowed(self._read(policy.id))[1]:
+            raise Conflict(f"the rules of {policy.name} were changed meanwhile")
+        return True
+
+    def reopen(self, startup: str) -> list[GivenBack]:
+        """Give back what was taken from every policy of a startup. Raises CloudError."""
+        return [self.give_back(rows) for rows in self._by_policy(startup)]
+
+    def _by_policy(self, startup: str) -> Iterator[tuple[Withheld, ...]]:
+        """What a startup is to have back, policy by policy, in the order it was taken."""
+        every = read_withheld(self._book)
+        own = [r for r in every if heir_of(r.startup, r.places, self._projects) == startup]
+        return by_policy(own)
+
+    def give_back(self, rows: tuple[Withheld, ...]) -> GivenBack:
+        """Give back what was taken from one policy. Raises CloudError, LeaseTooShort."""
+        found = self.missing(rows)
+        taken = [each for row in rows for each in row.taken]
+        if found.rules:
+            self._set(found.policy_id, given_back(self._read(found.policy_id), taken))
+            now = self._read(found.policy_id)
+            if given_back(now, taken) != now:
+                raise Conflict(f"the rules of {found.policy_name} were changed meanwhile")
+        ids = [row.id for row in rows if row.id is not None]
+        end_withheld(self._book, ids, found.detail, self._clock.now_s(), self._lease)
+        return found
+
+    def missing(self, rows: tuple[Withheld, ...]) -> GivenBack:
+        """What one policy lacks of what was taken from it. Raises CloudError, LeaseTooShort."""
+        first = rows[0]
+        made = GivenBack(first.startup, first.policy_id, first.policy_name, (), "")
+        try:
+            current = self._read(first.policy_id)
+        except NotFound:
+            return replace(made, detail=f"{first.policy_name} is gone: nothing to give back to")
+        after = given_back(current, [each for row in rows for each in row.taken])
+        rules = tuple(rule for rule in after if rule not in current)
+        if not rules:
+            return replace(made, detail=f"{first.policy_name} had it all already")
+        return replace(made, rules=rules, detail=f"restored {first.policy_name}")
+
+    def _read(self, policy_id: str) -> tuple[Rule, ...]:
+        self._check_lease()
+        return self._permissions.rules(policy_id)
+
+    def _set(self, policy_id: str, rules: Iterable[Rule]) -> None:
+        self._check_lease()
+        self._permissions.set_rules(policy_id, rules)
+
+    def _check_lease(self) -> None:
+        left_s = self._lease.left_s(self._clock.now_s(), int(self._clock.monotonic()))
+        if left_s < CALL_BUDGET_S:
+            raise LeaseTooShort(f"{left_s} s of the lease are left")
+
+
+def closings_shown(
+    permissions: Permissions | None, state: State, words: Words
+) -> tuple[tuple[ClosingView, ...], list[str]]:
+    """Where closings stand, and what is wrong; nothing fails of what is not tried now."""
+    assert state.program is not None
+    mode, has_key = state.program.mode, permissions is not None
+    is_tried = has_key and mode == "enforce" and not words.on("maintenance", EVERYONE)
+    tried = {s.name for s in state.program.startups()} if is_tried else set()
+    views = closing_views(state.closings, tried)
+    return views, closing_alarms(views, has_key=has_key, mode=mode)
+
+
+def by_policy(withheld: Iterable[Withheld]) -> Iterator[tuple[Withheld, ...]]:
+    """What was taken, policy by policy, in the order it was taken."""
+    rows = list(withheld)
+    for policy_id in dict.fromkeys(row.policy_id for row in rows):
+        yield tuple(row for row in rows if row.policy_id == policy_id)
+
+
+def closings_of(
+    permissions: Permissions | None, state: State, decided: Decided, words: Words, now_s: int
+) -> Closings:
+    """Whom to close and reopen by IAM; without a key for it, or in shadow mode, whom to tell.
+
+    Nobody by IAM in maintenance: an order that may not be sent would end as a failed try.
+    """
+    assert state.program is not None
+    mode, members = state.program.mode, {s.name for s in state.program.startups()}
+    if permissions is None or mode != "enforce":
+        # What IAM took from is told so by IAM's own words, until it is given back.
+        members -= {name for name, own in state.closings.items() if own.is_withheld}
+        return announce_closings(decided.held, state.enforcement.closed, members, mode, now_s)
+    if words.on("maintenance", EVERYONE):
+        return Closings((), (), ())
+    past = seen_as(state.closings, decided.intents)
+    past = passed_on(past, projects_at(state.program, now_s))
+    made = decide_closings(decided.held, past, members, now_s)
+    # Who was told so by our own words, before there was a key, is told by them that it is over.
+    free = {
+        name
+        for name in members - {intent.startup for intent in made.intents}
+        if past.get(name, Past()).last is None
+    }
+    told = announce_closings(decided.held, state.enforcement.closed, free, mode, now_s)
+    return Closings(
+        made.intents, (*made.decisions, *told.decisions), (*made.notices, *told.notices)
+    )
+
+
+def closer_of(
+    permissions: Permissions | None, book: Book, lease: Lease, clock: Clock, program: Program
+) -> Closer | None:
+    """What carries closings out in one cycle, with the projects that each startup owns now."""
+    if permissions is None:
+        return None
+    return Closer(permissions, book, lease, clock, projects_at(program, clock.now_s()))

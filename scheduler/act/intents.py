@@ -1,0 +1,108 @@
+"""How are intents carried out? Each at most once, while we lead, confirmed by observation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+import structlog
+
+from quotas.book.cycle.changed_since import spoken_since
+from quotas.book.cycle.commit import mark
+from quotas.book.cycle.lease import Lease
+from quotas.book.cycle.state import State, pending_intents
+from quotas.book.session import Book
+from quotas.decisions.notices import Intent
+from quotas.decisions.overrides import EVERYONE, Words
+from quotas.iam.closing import ACTIONS as CLOSINGS
+from quotas.model.observation import Complete, Sweep
+from scheduler.act.access import Closer
+from scheduler.clock import Clock
+from scheduler.clouds.base import Cloud, CloudError, Forbidden, KeyRefused, Refused, Throttled
+
+CALL_BUDGET_S = 70
+"""The longest a call may take, its timeouts added up; a call needs that much lease left."""
+INTENTS_PER_CYCLE = 200
+
+log = structlog.get_logger()
+
+
+def sendable(
+    book: Book, state: State, words: Words, sweeps: Mapping[str, Sweep]
+) -> tuple[Intent, ...]:
+    """The intents that may be sent: none outside enforce, none in maintenance.
+
+    One that an earlier cycle left waits while its zone is not Complete: what it was
+    decided from may no longer be so. All wait where a person spoke since the state was
+    read: the next cycle has heard it, and decides anew.
+    """
+    assert state.program is not None
+    if state.program.mode != "enforce" or words.on("maintenance", EVERYONE):
+        return ()
+    if spoken_since(book, state):
+        log.info("act.overtaken", reason="somebody spoke while this cycle decided")
+        return ()
+    return tuple(
+        intent
+        for intent in pending_intents(book)
+        if not intent.zone or isinstance(sweeps.get(intent.zone), Complete)
+    )
+
+
+def act(
+    cloud: Cloud,
+    book: Book,
+    lease: Lease,
+    clock: Clock,
+    intents: Iterable[Intent],
+    closer: Closer | None = None,
+) -> int:
+    """Send the pending intents that may still be sent; returns how many were.
+
+    Without a closer (no key for IAM), intents to close or reopen wait until they expire.
+
+    What became of each is written at once, under the lease's epoch. A crash in between
+    leaves it pending: it is replayed, and poweroff is idempotent.
+    """
+    sent = 0
+    pending = [intent for intent in intents if intent.state == "pending"]
+    # Stops first: a slow IAM must not use up the lease that they need.
+    pending.sort(key=lambda intent: intent.action in CLOSINGS)
+    for intent in pending[:INTENTS_PER_CYCLE]:
+        now_s = clock.now_s()
+        left_s = lease.left_s(now_s, int(clock.monotonic()))
+        if left_s < CALL_BUDGET_S:
+            log.warning("act.lease_too_short", left_s=left_s)
+            break
+        if now_s > intent.not_after_s:
+            continue  # decide ends it as expired, and may decide anew
+        outcome = _carried_out(cloud, closer, intent, now_s)
+        if outcome is not None:
+            mark(book, [outcome], lease)
+            sent += 1
+    return sent
+
+
+def _carried_out(cloud: Cloud, closer: Closer | None, intent: Intent, now_s: int) -> Intent | None:
+    """The intent after its action; None where it is to be tried again in the next cycle."""
+    if intent.action in CLOSINGS:
+        return closer.carry_out(intent) if closer is not None else None
+    return _send(cloud, intent, now_s)
+
+
+def _send(cloud: Cloud, intent: Intent, now_s: int) -> Intent | None:
+    """The intent after one call; None where it is to be tried again in the next cycle."""
+    try:
+        call = cloud.power_on if intent.action == "poweron" else cloud.power_off
+        call(intent.zone, intent.server_id)
+    except Throttled:
+        return None
+    except (Refused, KeyRefused, Forbidden) as error:
+        log.warning(f"server.{intent.action}_refused", server=intent.server_id, error=str(error))
+        return replace(intent, state="failed", ended_s=now_s, detail=str(error))
+    except CloudError as error:
+        # It may have been done all the same: only the next observation can tell.
+        log.warning(f"server.{intent.action}_unsure", server=intent.server_id, error=str(error))
+        return replace(intent, state="sent", sent_s=now_s, detail=f"unsure: {error}")
+    log.info(f"server.{intent.action}_sent", server=intent.server_id, zone=intent.zone)
+    return replace(intent, state="sent", sent_s=now_s)

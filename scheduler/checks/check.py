@@ -1,0 +1,102 @@
+"""Is everything in place? Each check answers with what it found, and a fix where it fails."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from quotas.config.load import parse_program
+from quotas.model.observation import Complete, Offer
+from quotas.model.program import Program, ProgramError
+from quotas.model.units import format_credits, format_instant
+from scheduler.clouds.base import Cloud, CloudError
+from scheduler.config import ConfigError
+from scheduler.observe.catalogue import fault
+
+ENOUGH_DISK_BYTES = 500_000_000
+CLOCK_TOLERANCE_S = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing tried: how it went, and what to do where it is not ok."""
+
+    name: str
+    ok: bool
+    detail: str
+    fix: str = ""
+
+
+def checks(
+    connect: Callable[[], Cloud], text: str, file: str, free_bytes: int, now_s: int
+) -> Iterator[Check]:
+    """Try program, key, projects, zones, prices, clock and disk; nothing is changed.
+
+    `connect` makes the cloud, `text` is the program file's content, `free_bytes` what
+    the state's disk has left, `now_s` this machine's time.
+    """
+    yield Check(
+        "disk",
+        free_bytes >= ENOUGH_DISK_BYTES,
+        f"{free_bytes // 1_000_000} MB free",
+        "give --state 500 MB of disk, or move it",
+    )
+    program = None
+    try:
+        program = parse_program(text, file)
+        total = sum(g.amount_ucr for s in program.startups() for g in s.grants)
+        detail = f"{len(program.startups())} startups, {format_credits(total)} credits granted"
+        yield Check("program", True, detail)
+    except ProgramError as error:
+        yield Check("program", False, str(error), "mend the file, then run this again")
+    try:
+        cloud = connect()
+        projects = cloud.projects()
+    except (ConfigError, CloudError, ValueError) as error:
+        yield Check("key", False, str(error), "set the SCW_* variables of a working API key")
+        return
+    yield Check("key", True, f"it reads {len(projects)} projects")
+    if program is not None:
+        yield _projects(program, {project.id for project in projects})
+        yield from _zones(cloud, program, now_s)
+
+
+def _projects(program: Program, seen: set[str]) -> Check:
+    owned = {tenure.project_id for s in program.startups() for tenure in s.projects}
+    missing = sorted(owned - seen)
+    detail = f"missing {', '.join(missing)}" if missing else f"all {len(owned)} are there"
+    fix = "correct project_id, or let the key see the project (ProjectReadOnly)"
+    return Check("projects", not missing, detail, fix)
+
+
+def _zones(cloud: Cloud, program: Program, now_s: int) -> Iterator[Check]:
+    offers: dict[str, Offer] = {}
+    for zone in program.zones:
+        sweep = cloud.sweep(zone, now_s)
+        if isinstance(sweep, Complete):
+            yield Check(f"servers {zone}", True, f"{len(sweep.servers)} servers")
+            if sweep.servers:
+                yield _clock(zone, max(server.modified_s for server in sweep.servers), now_s)
+        else:
+            fix = "give the key InstancesReadOnly on all projects, and try again"
+            yield Check(f"servers {zone}", False, f"{sweep.cause}: {sweep.detail}", fix)
+        try:
+            offers |= {offer.flavor: offer for offer in cloud.offers(zone)}
+        except CloudError as error:
+            yield Check(f"prices {zone}", False, str(error), "try again when Scaleway answers")
+    for pool in program.pools:
+        yield _prices(pool.name, pool.flavors, offers)
+
+
+def _clock(zone: str, newest_s: int, now_s: int) -> Check:
+    """A change dated in our future means that one of the two clocks is wrong."""
+    detail = f"newest change {format_instant(newest_s)}, our time {format_instant(now_s)}"
+    fix = "set this machine's clock (timedatectl set-ntp true)"
+    return Check(f"clock {zone}", newest_s <= now_s + CLOCK_TOLERANCE_S, detail, fix)
+
+
+def _prices(pool: str, flavors: tuple[str, ...], offers: dict[str, Offer]) -> Check:
+    wrong = [f"{flavor} is not sold" for flavor in flavors if flavor not in offers]
+    wrong += [why for flavor in flavors if flavor in offers and (why := fault(offers[flavor]))]
+    fix = "correct [pool] flavors, or wait until the catalogue is right"
+    return Check(f"prices of pool {pool}", not wrong, "; ".join(wrong) or "all believable", fix)

@@ -1,0 +1,160 @@
+"""How is a command that changes the books asked for, carried out and answered?
+
+A command here is a function of its own options that answers an order. `add` gives it the
+options that all of them share, carries the order out once for each key, and prints what
+was done, or with --dry-run what would be. A deed that the books refuse ends with exit 1,
+a value that cannot be read with exit 2; neither writes anything.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Annotated, NoReturn, get_type_hints
+
+import typer
+
+from quotas.book import Address, Book
+from quotas.book.actions.commands import Deed, Order
+from quotas.book.actions.execute import perform, preview
+from quotas.ledger.corrections import Refused
+from quotas.model.units import (
+    format_credits,
+    format_instant,
+    parse_credits,
+    parse_duration,
+    parse_instant,
+)
+from scheduler.cli.options import DEFAULT_STATE, Json, State, actor, show
+from scheduler.clock import SystemClock
+
+REFUSED, BAD_INPUT = 1, 2
+LONGEST_REASON = 500
+
+Startup = Annotated[str, typer.Argument(help="A startup of the program.")]
+Credits = Annotated[str, typer.Argument(help="Credits, such as 60000 or 12.50.")]
+Reason = Annotated[str, typer.Option("--reason", help="Why; it is kept in the book.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what would be; change nothing.")]
+Key = Annotated[
+    str | None,
+    typer.Option("--key", help="Repeating a command with its key repeats its first answer."),
+]
+
+_KEY = re.compile(r"[!$-~][!-~]{0,99}")  # printable; '#' in front is ours
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How a command is carried out: on which book, under which key, for show or for good."""
+
+    state: Address
+    key: str | None
+    dry_run: bool
+    as_json: bool
+
+
+def _shared(
+    *,
+    reason: Reason,
+    state: State = DEFAULT_STATE,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+    key: Key = None,
+) -> tuple[str, Way]:
+    return reason, Way(state, key, dry_run, as_json)
+
+
+def add(app: typer.Typer, ask: Callable[..., Order], name: str | None = None) -> None:
+    """Add a command: its own options, then the shared ones.
+
+    An argument may begin with '-', so that a negative amount is refused as an amount.
+    """
+    own, ours = _parameters(ask), _parameters(_shared)
+
+    def run(**values: object) -> None:
+        shared = {each.name: values.pop(each.name) for each in ours}
+        reason, way = _shared(**shared)  # type: ignore[arg-type]  # typer read them as declared
+        carry_out(ask(**values), reason, way)
+
+    run.__name__, run.__doc__ = ask.__name__, ask.__doc__
+    run.__signature__ = inspect.Signature([*own, *ours])  # type: ignore[attr-defined]
+    run.__annotations__ = {each.name: each.annotation for each in (*own, *ours)}
+    app.command(name, context_settings={"ignore_unknown_options": True})(run)
+
+
+def _parameters(function: Callable[..., object]) -> list[inspect.Parameter]:
+    """Its parameters with their annotations resolved, all of them by keyword."""
+    hints = get_type_hints(function, include_extras=True)
+    return [
+        each.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[each.name])
+        for each in inspect.signature(function).parameters.values()
+    ]
+
+
+def carry_out(order: Order, reason: str, way: Way) -> None:
+    """Do what was ordered, or show it, and print the answer; exit 1 where it is refused."""
+    refuse_unprintable(reason, way.key)
+    for name in filter(None, (v for v in asdict(order).values() if isinstance(v, str))):
+        if not name.isprintable():
+            fail(f"{name!r} cannot be a name; write printable characters", BAD_INPUT)
+    book = Book.open_existing(way.state)
+    deed = Deed(order, reason.strip(), actor(), SystemClock().now_s(), way.key)
+    try:
+        answer = preview(book, deed) if way.dry_run else perform(book, deed)
+    except Refused as refused:
+        fail(f"refused: {refused}", REFUSED)
+    finally:
+        book.close()
+    if way.as_json:
+        show({**answer, "dry_run": way.dry_run})
+    else:
+        typer.echo(f"{'would be: ' if way.dry_run else ''}{answer['sentence']}")
+
+
+def refuse_unprintable(reason: str, key: str | None) -> None:
+    """A reason and a key that the book can keep; anything else ends with exit 2."""
+    if not reason.strip() or len(reason) > LONGEST_REASON or not reason.isprintable():
+        fail(f"--reason is one line of 1 to {LONGEST_REASON} characters", BAD_INPUT)
+    if key is not None and not _KEY.fullmatch(key):
+        fail("--key is 1 to 100 printable characters without space, no '#' in front", BAD_INPUT)
+
+
+def amount_ucr(text: str) -> int:
+    """An amount of credits above zero; anything else ends with exit 2."""
+    try:
+        amount = parse_credits(text)
+    except ValueError as error:
+        fail(f"the amount {error}; write such as 60000 or 12.50", BAD_INPUT)
+    if amount <= 0:
+        fail(f"the amount {format_credits(amount)} is not above zero; write more", BAD_INPUT)
+    return amount
+
+
+def instant_s(option: str, text: str) -> int:
+    """An instant with its zone; anything else ends with exit 2."""
+    try:
+        instant = parse_instant(text)
+        format_instant(instant)  # an offset may carry year 9999 past what can be written
+    except (ValueError, OverflowError) as error:
+        fail(f"{option} {text}: {error}", BAD_INPUT)
+    return instant
+
+
+def duration_s(option: str, text: str, most_s: int) -> int:
+    """A duration above zero and up to a limit; anything else ends with exit 2."""
+    try:
+        seconds = parse_duration(text)
+    except ValueError as error:
+        fail(f"{option} {error}", BAD_INPUT)
+    if not 0 < seconds <= most_s:
+        most = f"{most_s // 86_400}d"
+        fail(f"{option} {text} is out of range; give more than 0s and at most {most}", BAD_INPUT)
+    return seconds
+
+
+def fail(sentence: str, code: int) -> NoReturn:
+    """Say what is wrong in one sentence, and end."""
+    typer.echo(f"cohortd: {sentence}", err=True)
+    raise typer.Exit(code)

@@ -1,0 +1,28 @@
+"""As of which past instant is the book to be read? The option of every command that reads."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from quotas.book import Book
+from quotas.book.reads.history import NotKnown, program_at
+from scheduler.cli.actions import REFUSED, fail, instant_s
+from scheduler.clock import SystemClock
+
+AsOf = Annotated[
+    str | None,
+    typer.Option("--as-of", help="A past instant with its zone: what the book knew then."),
+]
+
+
+def past_s(book: Book, as_of: str) -> int:
+    """The UTC seconds of a past instant of a cohort; any other ends the command."""
+    asked_s = instant_s("--as-of", as_of)
+    try:
+        with book.reading() as connection:
+            program_at(connection, asked_s, SystemClock().now_s())
+    except NotKnown as refused:
+        fail(str(refused), REFUSED)
+    return asked_s

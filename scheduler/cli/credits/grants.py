@@ -1,0 +1,73 @@
+"""Commands about grants and their tranches: grant, void, milestone, advance."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+import typer
+
+from quotas.book.actions.commands import AdvanceOrder, GrantOrder, MilestoneOrder, VoidOrder
+from scheduler.cli.actions import BAD_INPUT, Credits, Startup, add, amount_ucr, fail, instant_s
+
+CATEGORIES = ("sponsor", "promotional", "paid", "bonus")
+MOST_PRIORITY = 1_000_000
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+
+GrantId = Annotated[str, typer.Argument(metavar="GRANT", help="Id of the grant.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands."""
+    for command in (grant, void, milestone, advance):
+        add(app, command)
+
+
+def grant(
+    startup: Startup,
+    amount: Credits,
+    grant_id: Annotated[str, typer.Option("--id", help="Id of the grant, never used before.")],
+    category: Annotated[str, typer.Option(help=", ".join(CATEGORIES))] = "sponsor",
+    priority: Annotated[int, typer.Option(help="Lower burns first.")] = 0,
+    effective: Annotated[str | None, typer.Option(help="Instant; now by default.")] = None,
+    expires: Annotated[str | None, typer.Option(help="Instant; the cohort's end.")] = None,
+) -> GrantOrder:
+    """Give credits to a startup, as a grant of its own."""
+    if not _NAME.fullmatch(grant_id):
+        fail(f"--id {grant_id!r} is no valid id; use up to 63 of a-z, 0-9 and -", BAD_INPUT)
+    if category not in CATEGORIES:
+        fail(f"--category {category!r} is not one of {', '.join(CATEGORIES)}", BAD_INPUT)
+    if not 0 <= priority <= MOST_PRIORITY:
+        fail(f"--priority {priority} is out of range; give 0 to {MOST_PRIORITY}", BAD_INPUT)
+    return GrantOrder(
+        startup,
+        grant_id,
+        amount_ucr(amount),
+        category,
+        priority,
+        None if effective is None else instant_s("--effective", effective),
+        None if expires is None else instant_s("--expires", expires),
+    )
+
+
+def void(startup: Startup, grant_id: GrantId) -> VoidOrder:
+    """Return what is left of a grant to the sponsor, and say how much was used."""
+    return VoidOrder(startup, grant_id)
+
+
+def milestone(
+    startup: Startup,
+    grant_id: GrantId,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The milestone that was reached.")],
+) -> MilestoneOrder:
+    """Confirm a milestone: its tranche can be spent from now on."""
+    return MilestoneOrder(startup, grant_id, name)
+
+
+def advance(
+    startup: Startup,
+    grant_id: GrantId,
+    credits: Annotated[str | None, typer.Option(help="A part of it; all by default.")] = None,
+) -> AdvanceOrder:
+    """Let the next tranche of a grant, or a part of it, be spent now."""
+    return AdvanceOrder(startup, grant_id, None if credits is None else amount_ucr(credits))

@@ -1,0 +1,107 @@
+"""Commands about prices: which rate is in force since when, and putting another in force."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from quotas.book import Book
+from quotas.book.actions.commands import PriceOrder
+from quotas.book.cycle.state import read_prices
+from quotas.metering.prices import SPONSOR, STARTUP, Prices
+from quotas.model.units import format_credits, format_instant
+from scheduler.cli.actions import BAD_INPUT, add, amount_ucr, fail, instant_s
+from scheduler.cli.options import DEFAULT_STATE, Json, State, show
+from scheduler.clock import SystemClock
+
+price = typer.Typer(no_args_is_help=True, help="Show the rates in force, or accept another.")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the group `price` with its commands."""
+    app.add_typer(price, name="price")
+
+
+@price.command("list")
+def listed(
+    state: State = DEFAULT_STATE,
+    as_json: Json = False,
+    as_of: Annotated[
+        str | None, typer.Option("--as-of", help="An instant; what the book said then.")
+    ] = None,
+) -> None:
+    """Show each flavor's rate in force, since when and from whom, and what is listed beside."""
+    at_s = SystemClock().now_s() if as_of is None else instant_s("--as-of", as_of)
+    book = Book.open_existing(state)
+    try:
+        with book.reading() as connection:
+            prices = read_prices(connection)
+    finally:
+        book.close()
+    rows = rates_at(prices, at_s)
+    if as_json:
+        show(rows)
+        return
+    for row in rows:
+        differs = f"; listed at {row['listed']} since {row['listed_since']}" * row["differs"]
+        planned = "".join(f"; {p['credits_per_hour']} from {p['from']}" for p in row["planned"])
+        typer.echo(
+            f"{row['flavor']:28} {row['credits_per_hour']:>12} an hour since {row['since']} "
+            f"({row['source']}){differs}{planned}"
+        )
+    if not rows:
+        typer.echo("no price was known at that instant")
+
+
+def rates_at(prices: Prices, at_s: int) -> list[dict[str, Any]]:
+    """The rates in force at an instant, as the book stood then, JSON-ready, by flavor."""
+    rows = []
+    for flavor, versions in sorted(prices.versions.items()):
+        known = tuple(v for v in versions if v.recorded_s <= at_s)
+        in_force = Prices({flavor: known}).in_force(flavor, at_s)
+        if in_force is None:
+            continue
+        past = [each for each in prices.listings.get(flavor, ()) if each.from_s <= at_s]
+        last = past[-1] if past else None
+        rows.append(
+            {
+                "flavor": flavor,
+                "credits_per_hour": format_credits(in_force.rate_ucr_per_h),
+                "since": format_instant(in_force.from_s),
+                "source": in_force.source,
+                "listed": format_credits(last.rate_ucr_per_h) if last else None,
+                "listed_since": format_instant(last.from_s) if last else None,
+                "differs": bool(last and last.rate_ucr_per_h != in_force.rate_ucr_per_h),
+                "planned": [
+                    {
+                        "credits_per_hour": format_credits(v.rate_ucr_per_h),
+                        "from": format_instant(v.from_s),
+                    }
+                    for v in sorted(known, key=lambda each: (each.from_s, each.id))
+                    if v.from_s > at_s
+                ],
+            }
+        )
+    return rows
+
+
+def accept(
+    flavor: Annotated[str, typer.Argument(help="Such as H100-1-80G@fr-par-2.")],
+    credits_per_hour: Annotated[str, typer.Argument(help="Credits an hour, such as 2.8665.")],
+    from_: Annotated[str, typer.Option("--from", help="Instant, with its zone; may be past.")],
+    to: Annotated[
+        str, typer.Option("--to", help="Who bears what it adds: sponsor or startup.")
+    ] = SPONSOR,
+    confirm: Annotated[
+        str | None, typer.Option("--confirm", help="The flavor, for a price far from the last.")
+    ] = None,
+) -> PriceOrder:
+    """Put a rate in force from an instant; for time that is past, correct what was charged."""
+    if to not in (SPONSOR, STARTUP):
+        fail(f"--to {to!r} is not known; write {SPONSOR} or {STARTUP}", BAD_INPUT)
+    rate = amount_ucr(credits_per_hour)
+    return PriceOrder(flavor, rate, instant_s("--from", from_), to, confirm)
+
+
+add(price, accept)

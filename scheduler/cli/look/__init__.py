@@ -1,0 +1,1 @@
+"""Commands that read the book and show it."""

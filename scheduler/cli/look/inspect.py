@@ -1,0 +1,197 @@
+"""Commands that read the book and show it: status, explain, verify."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn
+
+from quotas.book import Book
+from quotas.book.cycle.state import decision_of, last_decisions, load
+from quotas.book.reads.history import NotKnown
+from quotas.book.transfers import rebuild_balances
+from quotas.book.verify.verify import verify as verify_book
+from quotas.decisions.explain import explain as explanation
+from quotas.decisions.notices import Notice
+from quotas.ledger.chain_heads import hashes_in
+from quotas.model.units import format_instant
+from scheduler.cli.actions import BAD_INPUT, REFUSED, fail, instant_s
+from scheduler.cli.as_of import AsOf, past_s
+from scheduler.cli.look.screen import lines_of, watched
+from scheduler.cli.options import DEFAULT_STATE, Json, State, read_text, show
+from scheduler.clock import SystemClock
+from scheduler.views.status import status_of
+from scheduler.views.status_at import past_of
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands."""
+    for command in (status, explain, verify):
+        app.command()(command)
+
+
+def status(
+    state: State = DEFAULT_STATE,
+    as_of: AsOf = None,
+    watch: Annotated[bool, typer.Option(help="Show it anew every few seconds, until ^C.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show every startup: credits left, burn, runway, GPUs, level; zones and open notices."""
+    clock = SystemClock()
+    if as_of is not None:
+        asked_s = instant_s("--as-of", as_of)
+        _past(Book.open_existing(state), asked_s, clock.now_s(), as_json=as_json)
+        return
+    if watch:
+        book = Book.open_existing(state)
+        watched(lambda: lines_of(status_of(book, clock.now_s())))
+        return
+    found = status_of(Book.open_existing(state), clock.now_s())
+    if as_json:
+        show(found)
+        return
+    for line in lines_of(found):
+        typer.echo(line)
+
+
+def _past(book: Book, as_of_s: int, now_s: int, *, as_json: bool) -> None:
+    """What every startup had at a past instant."""
+    try:
+        found = past_of(book, as_of_s, now_s)
+    except NotKnown as refused:
+        fail(str(refused), REFUSED)
+    if as_json:
+        show(found)
+        return
+    typer.echo(found["sentence"])
+    names = ("posted", "accrued", "held", "reserve", "available", "disputed")
+    typer.echo(f"{'startup':24} {'GPUs':>5}" + "".join(f" {name:>16}" for name in names))
+    for line in found["startups"]:
+        amounts = "".join(f" {line[name]:>16}" for name in names)
+        typer.echo(f"{line['name']:24} {line['gpus']:>5}{amounts}")
+
+
+def explain(
+    subject: Annotated[str, typer.Argument(help="A startup, a server id or a decision number.")],
+    state: State = DEFAULT_STATE,
+    limit: Annotated[int, typer.Option(min=1, max=1000)] = 10,
+    as_of: AsOf = None,
+    as_json: Json = False,
+) -> None:
+    """Say why: the newest decisions about a startup, a server or one decision, with inputs."""
+    book = Book.open_existing(state)
+    found: list[Mapping[str, Any]] = []
+    until_s = None if as_of is None else past_s(book, as_of)
+    if subject.isdigit():
+        found = last_decisions(book, 1, until_s, id=int(subject))
+    for column in ("startup", "server_id"):
+        found = found or last_decisions(book, limit, until_s, **{column: subject})
+    shares, pace = ([], None) if as_of else _stands(status_of(book, SystemClock().now_s()), subject)
+    if not found and not shares and pace is None:
+        typer.echo(f"cohortd: nothing was decided about {subject!r} yet", err=True)
+        raise typer.Exit(REFUSED)
+    current = load(book)
+    rows = [_explained(row, current.notices) for row in found]
+    if as_json:
+        decisions = [{**row, "at": format_instant(row["at_s"])} for row in rows]
+        show({"subject": subject, "shares": shares, "pace": pace, "decisions": decisions})
+        return
+    for share in shares:
+        typer.echo(
+            f"now: {share['reason']} It runs {share['usage']} and may run {share['ceiling']}."
+        )
+    if pace is not None:
+        typer.echo(f"pace: {pace['text']}")
+    for row in rows:
+        server = f" server {row['server_id']}" if row["server_id"] else ""
+        typer.echo(
+            f"{row['id']}: {format_instant(row['at_s'])} {row['mode']} {row['verb']} "
+            f"{row['startup']}{server}\n   because {row['reason']}\n"
+            f"   rule {row['rule']} v{row['version']}, inputs {json.dumps(row['inputs'])}\n"
+            f"   {row['check']}\n   {row['counterfactual']}\n"
+            f"   next: {row['next']}\n   to change it: {row['who']}"
+        )
+
+
+def _stands(
+    found: Mapping[str, Any], subject: str
+) -> tuple[list[Mapping[str, Any]], Mapping[str, Any] | None]:
+    """A startup's shares and its pace as they are now; nothing for another subject."""
+    shares = [share for share in found["shares"] if share["startup"] == subject]
+    paces = [line["pace"] for line in found["startups"] if line["name"] == subject]
+    return shares, next(iter(paces), None)
+
+
+def _explained(row: Mapping[str, Any], notices: Iterable[Notice]) -> dict[str, Any]:
+    found = explanation(decision_of(row), row["at_s"], notices, SystemClock().now_s())
+    return {
+        **row,
+        "inputs": found.inputs,
+        "recomputed": found.is_recomputed,
+        "check": found.check,
+        "counterfactual": found.counterfactual,
+        "next": found.next_step,
+        "who": found.who_may_change_it,
+    }
+
+
+def verify(
+    head: Annotated[
+        str | None,
+        typer.Option(help="A hash, or a file with one: a head that was logged or mailed."),
+    ] = None,
+    rebuild: Annotated[
+        bool,
+        typer.Option("--rebuild", help="First make every balance again from the transfers."),
+    ] = False,
+    state: State = DEFAULT_STATE,
+    as_json: Json = False,
+) -> None:
+    """Check the book against itself: chain, sums, charges, statements, notices; exit 1: the fault.
+
+    With --head it checks too that nothing before that head was changed or taken away. With
+    --rebuild it first drops the balances and makes them again: no transfer is touched.
+    """
+    book = Book.open_existing(state)
+    given = frozenset[str]() if head is None else _given(head)
+    if rebuild:
+        with book.writing() as connection:
+            rebuild_balances(connection)
+    columns = (SpinnerColumn(), TextColumn("{task.completed} transfers checked"))
+    console = Console(stderr=True)
+    silent = not console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=silent) as progress:
+        task = progress.add_task("verify", total=None)
+        verdict = verify_book(book, lambda done: progress.update(task, completed=done), given)
+    if as_json:
+        show(
+            {
+                "ok": verdict.fault is None,
+                "fault": verdict.fault,
+                "heads": verdict.heads,
+                "transfers": verdict.transfers,
+            }
+        )
+    elif verdict.fault is None:
+        typer.echo(f"{verdict.transfers} transfers are right")
+        for cohort, head in sorted(verdict.heads.items()):
+            typer.echo(f"head of {cohort}: {head}")
+    else:
+        typer.echo(f"cohortd: the book is wrong: {verdict.fault}", err=True)
+    if verdict.fault is not None:
+        raise typer.Exit(REFUSED)
+
+
+def _given(head: str) -> frozenset[str]:
+    """The hashes in the option itself, or else in the file of that name."""
+    if not hashes_in(head) and not Path(head).is_file():
+        fail(f"--head {head}: neither a hash of 64 hexadecimal digits nor a file", BAD_INPUT)
+    found = hashes_in(head) or hashes_in(read_text(Path(head)))
+    if not found:
+        fail(f"--head {head}: no hash of 64 hexadecimal digits is in it", BAD_INPUT)
+    return found

@@ -1,0 +1,1 @@
+"""Commands that set cohortd up and run it."""

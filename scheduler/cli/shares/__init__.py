@@ -1,0 +1,1 @@
+"""Commands about shares of GPUs: the division, and requests."""

@@ -1,0 +1,1 @@
+"""Commands that steer what is stopped: overrides, notices, release-all."""

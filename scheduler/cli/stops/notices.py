@@ -1,0 +1,131 @@
+"""Commands about notices: list them, acknowledge, snooze, try the channels, show a secret."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from exporters.notify.settings import SettingsError, read_settings
+from quotas.book import Address, Book
+from quotas.book.actions.notices import acknowledge, give_test, list_notices, snooze, tested
+from quotas.decisions.notices import Notice
+from quotas.ledger.corrections import Refused
+from quotas.model.units import format_instant, parse_duration
+from scheduler.cli.options import DEFAULT_STATE, Json, State, actor, show
+from scheduler.clock import SystemClock
+
+REFUSED, BAD_INPUT = 1, 2
+LONGEST_REASON = 500
+INSTANTS = ("given_s", "deadline_s", "acknowledged_s")
+
+app = typer.Typer(no_args_is_help=True, help="List, acknowledge, snooze and test notices.")
+Number = Annotated[int, typer.Argument(metavar="ID", help="The notice's number.")]
+
+
+def register(parent: typer.Typer) -> None:
+    """Add the group `notice`."""
+    parent.add_typer(app, name="notice")
+
+
+@app.command("list")
+def list_(
+    startup: Annotated[str | None, typer.Option(help="Of this startup only.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000)] = 20,
+    state: State = DEFAULT_STATE,
+    as_json: Json = False,
+) -> None:
+    """Show the newest notices, live ones first, and how each message about them went."""
+    found = [_shown(row) for row in list_notices(Book.open_existing(state), limit, startup)]
+    if as_json:
+        show(found)
+        return
+    for row in found:
+        by = f", acknowledged by {row['acknowledged_by']}" if row["acknowledged"] else ""
+        typer.echo(
+            f"{row['id']}: {row['state']} {row['startup']} {row['server_name']} {row['rule']}, "
+            f"due {row['deadline']}{by}"
+        )
+        for sent in row["messages"]:
+            detail = f" ({sent['detail']})" if sent["detail"] else ""
+            typer.echo(f"   {sent['kind']} to {sent['to']}: {sent['state']}{detail}")
+
+
+@app.command()
+def ack(notice: Number, state: State = DEFAULT_STATE, as_json: Json = False) -> None:
+    """Acknowledge a notice: somebody has read it. The first one stays."""
+    _answer(state, as_json, lambda book, now_s: acknowledge(book, notice, actor(), now_s))
+
+
+@app.command("snooze")
+def snooze_(
+    notice: Number,
+    for_: Annotated[str, typer.Option("--for", help="How much later: 30m, 1h.")],
+    reason: Annotated[str, typer.Option(help="Why; it is kept in the book.")],
+    state: State = DEFAULT_STATE,
+    as_json: Json = False,
+) -> None:
+    """Move a notice's deadline later, within the policy's bounds."""
+    try:
+        for_s = parse_duration(for_)
+    except ValueError as error:
+        _fail(f"--for {error}", BAD_INPUT)
+    if not reason.strip() or len(reason) > LONGEST_REASON or not reason.isprintable():
+        _fail(f"--reason is one line of 1 to {LONGEST_REASON} characters", BAD_INPUT)
+    _answer(state, as_json, lambda book, now_s: snooze(book, notice, for_s, reason, actor(), now_s))
+
+
+@app.command("test")
+def try_channels(
+    startup: Annotated[str, typer.Argument(help="A startup of the program.")],
+    state: State = DEFAULT_STATE,
+    as_json: Json = False,
+) -> None:
+    """Send a test notice to every channel of a startup; it is to be acknowledged."""
+    _answer(state, as_json, lambda book, now_s: give_test(book, startup, actor(), now_s))
+
+
+@app.command()
+def secret(startup: Annotated[str, typer.Argument(help='A startup; "" for operators.')]) -> None:
+    """Print the secret that signs a startup's webhooks, to be handed to it."""
+    try:
+        settings = read_settings(os.environ)
+    except SettingsError as error:
+        _fail(str(error), BAD_INPUT)
+    if not settings.webhook_secret:
+        _fail("COHORTD_WEBHOOK_SECRET is not set, nor the credential webhook-secret", BAD_INPUT)
+    typer.echo(settings.secret_of(startup))
+
+
+def _answer(state: Address, as_json: bool, deed: Callable[[Book, int], Notice]) -> None:
+    book = Book.open_existing(state)
+    try:
+        notice = deed(book, SystemClock().now_s())
+        when_tested = tested(book, notice.startup)
+    except Refused as refused:
+        _fail(f"refused: {refused}", REFUSED)
+    finally:
+        book.close()
+    row = _shown({name: getattr(notice, name) for name in Notice.__dataclass_fields__})
+    row["tested"] = None if when_tested is None else format_instant(when_tested)
+    if as_json:
+        show(row)
+    else:
+        by = row["acknowledged_by"] or "nobody yet"
+        typer.echo(f"notice {row['id']}: due {row['deadline']}, acknowledged by {by}")
+
+
+def _shown(row: Any) -> dict[str, Any]:
+    """A notice with its instants as text."""
+    shown = {name: value for name, value in row.items() if name not in INSTANTS}
+    for name in INSTANTS:
+        value = row[name]
+        shown[name.removesuffix("_s")] = None if value is None else format_instant(value)
+    return shown
+
+
+def _fail(sentence: str, code: int) -> NoReturn:
+    typer.echo(f"cohortd: {sentence}", err=True)
+    raise typer.Exit(code)

@@ -1,0 +1,290 @@
+"""Commands with which an operator steers what is stopped: each says one word, with a reason.
+
+Every word is kept in the audit log. None of them writes an intent or an instant: the next
+cycle reads the words and acts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from quotas.book import Book
+from quotas.book.actions.overrides import read_deeds, say
+from quotas.book.actions.undo import undo as take_back
+from quotas.book.cycle.state import State as BookState
+from quotas.book.cycle.state import last_decisions, load
+from quotas.decisions.overrides import EVERYONE, UNDONE_FOR_S, Word, Words
+from quotas.ledger.corrections import Refused
+from quotas.model.units import format_instant, parse_duration
+from scheduler.cli.options import DEFAULT_STATE, Json, State, actor, show
+from scheduler.clock import SystemClock
+
+REFUSED, BAD_INPUT = 1, 2
+LONGEST_REASON = 500
+LONGEST_S = 366 * 86_400
+
+Reason = Annotated[str, typer.Option("--reason", help="Why; it is kept in the audit log.")]
+For = Annotated[str | None, typer.Option("--for", help="How long, such as 2h or 1d.")]
+End = Annotated[bool, typer.Option("--end", help="End it now.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands."""
+    app.command()(level)
+    for pause in PAUSES:
+        app.command(pause.name, help=pause.help)(pause.command())
+    for command in (approve, undo, audit):
+        app.command()(command)
+
+
+def level(
+    startup: Annotated[str, typer.Argument(help="A startup of the program.")],
+    to: Annotated[str, typer.Argument(help="open, closed or stopped.")],
+    reason: Reason,
+    state: State = DEFAULT_STATE,
+    as_json: Json = False,
+) -> None:
+    """Close a startup (no new servers), stop it (all servers, after notice), or open it."""
+    if to not in {"open", "closed", "stopped"}:
+        refuse(f"{to!r} is no level to set; write open, closed or stopped", BAD_INPUT)
+    book = Book.open_existing(state)
+    _member(load(book), startup)
+    keep(book, "level", startup, to, reason, None, as_json)
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """A word that stands for a while: what it is called, and of whom or what it may be said.
+
+    `subject` is the help of the argument, None where the word is always of everyone.
+    """
+
+    name: str
+    help: str
+    subject: str | None
+    check: Callable[[BookState, str], None]
+    default: Any = ...
+
+    def command(self) -> Callable[..., None]:
+        """The command that says it: all have the same options."""
+
+        def of_one(
+            reason: Reason,
+            subject: str = self.default,
+            for_: For = None,
+            end: End = False,
+            state: State = DEFAULT_STATE,
+            as_json: Json = False,
+        ) -> None:
+            book = Book.open_existing(state)
+            self.check(load(book), subject)
+            _for_a_while(book, self.name, subject, reason, _Span(for_, end), as_json)
+
+        def of_everyone(
+            reason: Reason,
+            for_: For = None,
+            end: End = False,
+            state: State = DEFAULT_STATE,
+            as_json: Json = False,
+        ) -> None:
+            of_one(reason, EVERYONE, for_, end, state, as_json)
+
+        if self.subject is None:
+            return of_everyone
+        of_one.__annotations__["subject"] = Annotated[str, typer.Argument(help=self.subject)]
+        return of_one
+
+
+def undo(
+    decision: Annotated[int, typer.Argument(help="Number of a decision to stop a server.")],
+    reason: Reason,
+    state: State = DEFAULT_STATE,
+    as_json: Json = False,
+) -> None:
+    """Take a stop back: offer the server again, refund its notice, exempt it for a day."""
+    said = word_of("undo", "", "", reason, None)
+    try:
+        done = take_back(Book.open_existing(state), decision, said.actor, said.reason, said.at_s)
+    except Refused as refused:
+        refuse(str(refused), REFUSED)
+    sentence = (
+        f"{done.notice.server_name} of {done.notice.startup} is offered back and exempt until "
+        f"{format_instant(done.word.at_s + UNDONE_FOR_S)}; {done.refund}"
+    )
+    answer(sentence, [done.word], as_json)
+
+
+def approve(
+    reason: Reason,
+    decision: Annotated[int | None, typer.Argument(help="Number of a held decision.")] = None,
+    all_: Annotated[bool, typer.Option("--all", help="Everything held now.")] = False,
+    state: State = DEFAULT_STATE,
+    as_json: Json = False,
+) -> None:
+    """Let stops pass that the guard holds back."""
+    if (decision is None) == (not all_):
+        refuse("name one held decision, or give --all", BAD_INPUT)
+    book = Book.open_existing(state)
+    held = [notice for notice in load(book).notices if notice.state == "held"]
+    if decision is not None:
+        row = next(iter(last_decisions(book, 1, id=decision)), None)
+        subject = (row["startup"], row["server_id"], row["rule"]) if row else None
+        held = [notice for notice in held if notice.subject == subject]
+    if not held:
+        refuse("nothing of that is held by the guard; 'cohortd status' lists what is", REFUSED)
+    kept = [say(book, word_of("approve", str(n.id), "approved", reason, None)) for n in held]
+    names = ", ".join(f"{notice.server_name} of {notice.startup}" for notice in held)
+    answer(f"approved: {names} will be stopped in the next cycle", kept, as_json)
+
+
+def audit(
+    state: State = DEFAULT_STATE,
+    limit: Annotated[int, typer.Option(min=1, max=10_000)] = 100,
+    as_json: Json = False,
+) -> None:
+    """List every operator's deed, newest first: who, when, what, why, before and after."""
+    deeds = read_deeds(Book.open_existing(state), limit)
+    if as_json:
+        show(deeds)
+        return
+    for deed in deeds:
+        before = f" (before: {deed['before']})" if deed["before"] else ""
+        why = f" because {deed['reason']}" if deed["reason"] else ""
+        typer.echo(
+            f"{deed['at']} {deed['actor']} {deed['command']} {deed['subject']}: "
+            f"{deed['after']}{before}{why}"
+        )
+
+
+def _anyone(state: BookState, subject: str) -> None:
+    if subject != EVERYONE:
+        _member(state, subject)
+
+
+def _member_or_server(state: BookState, subject: str) -> None:
+    if subject not in {run.server_id for run in state.runs}:
+        _member(state, subject)
+
+
+def _pool(state: BookState, subject: str) -> None:
+    pools = [each.name for each in state.program.pools] if state.program else []
+    if subject not in pools:
+        refuse(f"{subject!r} is no pool of the program; it has {', '.join(pools)}", REFUSED)
+
+
+PAUSES = (
+    Pause(
+        "exempt",
+        "Let no rule stop a startup or a server for a while; its notices are cancelled.",
+        "A startup, or the id of a server.",
+        _member_or_server,
+    ),
+    Pause(
+        "freeze",
+        "Hold every stop for a while: notices are given, what is due waits for the end.",
+        "A startup; everyone where left out.",
+        _anyone,
+        EVERYONE,
+    ),
+    Pause(
+        "maintenance",
+        "Observe, meter and charge for a while, and act on nothing.",
+        None,
+        _anyone,
+    ),
+    Pause(
+        "shortage",
+        "Say that Scaleway has no GPUs of a pool: nothing in it is reclaimed for an owner.",
+        "A pool with backing on-demand.",
+        _pool,
+    ),
+)
+
+
+class _Span:
+    """How long a word is to stand: --for, or --end for not any more."""
+
+    def __init__(self, for_: str | None, end: bool) -> None:  # typer's flag
+        if (for_ is None) == (not end):
+            refuse("say how long with --for 2h, or --end to end it now", BAD_INPUT)
+        self.value = "off" if end else "on"
+        self.seconds: int | None = None
+        if for_ is not None:
+            try:
+                self.seconds = parse_duration(for_)
+            except ValueError as error:
+                refuse(f"--for: {error}", BAD_INPUT)
+            if not 0 < self.seconds <= LONGEST_S:
+                refuse(f"--for {for_}: give more than 0s and at most 366d", BAD_INPUT)
+
+
+def _for_a_while(
+    book: Book, family: str, subject: str, reason: str, span: _Span, as_json: bool
+) -> None:
+    now_s = SystemClock().now_s()
+    if span.value == "off":
+        if Words(load(book).enforcement.words, now_s).on(family, subject) is None:
+            refuse(f"there is no {family} of {subject} to end", REFUSED)
+        keep(book, family, subject, "off", reason, None, as_json)
+        return
+    assert span.seconds is not None, "a span that is on has a length"
+    keep(book, family, subject, "on", reason, now_s + span.seconds, as_json)
+
+
+def keep(
+    book: Book,
+    family: str,
+    subject: str,
+    value: str,
+    reason: str,
+    until_s: int | None,
+    as_json: bool,
+) -> None:
+    """Say one word, and print it."""
+    word = say(book, word_of(family, subject, value, reason, until_s))
+    of = "" if subject == EVERYONE else f" of {subject}"
+    answer(f"{family}{of}: {value}; {word.text}", [word], as_json)
+
+
+def word_of(family: str, subject: str, value: str, reason: str, until_s: int | None) -> Word:
+    """A word of who runs this command, said now. Ends with exit 2 without a real reason."""
+    if not reason.strip() or len(reason) > LONGEST_REASON or not reason.isprintable():
+        refuse(f"--reason is one line of 1 to {LONGEST_REASON} characters", BAD_INPUT)
+    now_s = SystemClock().now_s()
+    return Word(family, subject, value, now_s, until_s, actor(), reason.strip())
+
+
+def answer(sentence: str, words: list[Word], as_json: bool) -> None:
+    """Print what was said, as a sentence or as JSON."""
+    if as_json:
+        show({"sentence": sentence, "words": [_plain(word) for word in words]})
+    else:
+        typer.echo(sentence)
+
+
+def _plain(word: Word) -> Mapping[str, Any]:
+    return {
+        "about": word.family,
+        "subject": word.subject,
+        "value": word.value,
+        "actor": word.actor,
+        "reason": word.reason,
+        "at_s": word.at_s,
+        "until_s": word.until_s,
+    }
+
+
+def _member(state: BookState, name: str) -> None:
+    known = [each.name for each in state.program.startups()] if state.program else []
+    if name not in known:
+        refuse(f"{name!r} is no startup of the program; it has {', '.join(known)}", REFUSED)
+
+
+def refuse(sentence: str, code: int) -> NoReturn:
+    """End with one sentence and an exit code."""
+    typer.echo(f"cohortd: {sentence}", err=True)
+    raise typer.Exit(code)

@@ -1,0 +1,84 @@
+"""The command that gives everything back: release-all, for the day on which nothing else works."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import typer
+
+from quotas.book import Book
+from quotas.iam.policies import Rule
+from scheduler.act.release_all import Released, preview_release, release_all
+from scheduler.cli.options import DEFAULT_STATE, Json, State, actor, connect_permissions, show
+from scheduler.clock import SystemClock
+from scheduler.config import ConfigError
+
+REFUSED, UNREACHABLE = 1, 3
+LONGEST_REASON = 500
+
+
+def register(app: typer.Typer) -> None:
+    """Add this command."""
+    app.command("release-all")(give_back)
+
+
+def give_back(
+    reason: Annotated[str, typer.Option("--reason", help="Why; it is kept in the book.")],
+    state: State = DEFAULT_STATE,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what would be given back; change nothing.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Give every closed startup its IAM rules back. Needs no daemon and no program file."""
+    if not reason.strip() or len(reason) > LONGEST_REASON or not reason.isprintable():
+        raise typer.BadParameter(f"--reason is one line of 1 to {LONGEST_REASON} characters")
+    permissions = connect_permissions()
+    if permissions is None:
+        raise ConfigError(
+            "there is no key for IAM: set SCW_IAM_ACCESS_KEY and SCW_IAM_SECRET_KEY, or give "
+            "back the rules by hand as docs/permissions.md says"
+        )
+    book, clock = Book.open_existing(state), SystemClock()
+    try:
+        if dry_run:
+            found = preview_release(book, permissions, clock)
+        else:
+            found = release_all(book, permissions, clock, reason.strip(), actor())
+    finally:
+        book.close()
+    if as_json:
+        show({"dry_run": dry_run, "startups": [_shown(each) for each in found]})
+    else:
+        _say(found, "would get back" if dry_run else "got back")
+    failed = [each for each in found if each.error]
+    if failed:
+        raise typer.Exit(REFUSED if any(each.is_refused for each in failed) else UNREACHABLE)
+
+
+def _say(found: list[Released], verb: str) -> None:
+    for each in found:
+        if each.error:
+            typer.echo(f"NO {each.startup}: {each.error}")
+        for given in each.given:
+            typer.echo(f"{each.startup}: {given.detail} ({given.policy_id})")
+            for rule in given.rules:
+                typer.echo(f"  {verb}: {', '.join(rule.sets)} in {_where(rule)}")
+    if not found:
+        typer.echo("nothing is withheld from any startup")
+    elif verb == "got back":
+        typer.echo("a daemon in enforce mode closes again whoever is out of credits or time")
+
+
+def _where(rule: Rule) -> str:
+    where = ", ".join(rule.project_ids) or f"organization {rule.organization_id}"
+    return where + (f" if {rule.condition}" if rule.condition else "")
+
+
+def _shown(each: Released) -> dict[str, Any]:
+    return {
+        "startup": each.startup,
+        "policies": [asdict(given) for given in each.given],
+        "error": each.error,
+    }

@@ -1,0 +1,57 @@
+"""Where can the demo be looked at? Its portal with a token for each startup, and its metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from exporters.metrics import Metrics, MetricsServer
+from quotas.book import Address, Book
+from quotas.book.actions.tokens import create_token
+from quotas.book.inbox import Inbox
+from quotas.model.tokens import Token
+from quotas.model.units import DAY_S
+from scheduler.cli.access.tokens import fresh_token
+from scheduler.clock import SystemClock
+
+LOOPBACK = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True)
+class Doors:
+    """What is open: the metrics to publish to, and the lines that tell where to look."""
+
+    metrics: Metrics
+    lines: tuple[str, ...]
+
+
+@contextmanager
+def opened(book: Book, state: Path, startups: Iterable[str]) -> Iterator[Doors]:
+    """Serve the portal and the metrics of a book on free ports until the block ends."""
+    # Here and not above: FastAPI takes longer to import than most commands to run.
+    from exporters.api.app import build_app
+    from exporters.api.server import listener, serving
+
+    now_s = SystemClock().now_s
+    with ExitStack() as stack:
+        inbox = Inbox(state)
+        stack.callback(inbox.close)
+        listening = listener(LOOPBACK, 0)
+        stack.enter_context(serving(build_app(state, inbox, now_s, cycle_s=30), listening))
+        metrics = Metrics(Address(state).file)
+        scraped = MetricsServer(metrics, LOOPBACK, 0)
+        scraped.start()
+        stack.callback(scraped.close)
+        lines = [
+            f"portal  http://{LOOPBACK}:{listening.getsockname()[1]}/portal/",
+            f"metrics http://{scraped.address}/metrics",
+        ]
+        for name in startups:
+            text, token_hash = fresh_token()
+            scopes = ("read", "request")
+            token = Token("", "demo", name, scopes, now_s(), now_s() + DAY_S, None, "demo")
+            create_token(book, token, token_hash)
+            lines.append(f"token   {text}  {name}")
+        yield Doors(metrics, tuple(lines))

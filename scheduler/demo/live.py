@@ -1,0 +1,221 @@
+"""The command `cohortd demo`: six months of a cohort, watched live, then tied out."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated
+
+import structlog
+import typer
+from rich.console import Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from quotas.book import Book
+from quotas.book.session import FILE_NAME
+from quotas.model.units import DAY_S, format_credits, format_instant, parse_duration
+from scheduler.cli.options import Json, show
+from scheduler.demo.endpoints import opened
+from scheduler.demo.lending import flows_of
+from scheduler.demo.rehearsal import Frame, Played, Rehearsal
+from scheduler.demo.tieout import TieOut, tie_out
+from simulator.process import running
+
+STARTS = "2027-01-04T23:00:00+00:00"
+STARTS_S = 1_799_103_600
+LATEST = 8
+_HEADINGS = (
+    "startup", "level", "GPUs", "borrowed", "lent", "credits left", "burn/h", "runs out"
+)  # fmt: skip
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(demo)
+
+
+def demo(
+    seed: Annotated[int, typer.Option(help="The same seed plays the same program.")] = 1,
+    days: Annotated[int, typer.Option(min=1, max=730, help="Length of the cohort.")] = 183,
+    poll: Annotated[str, typer.Option(help="Virtual time between cycles.")] = "3h",
+    trace: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="Demand from a trace (parquet, CSV)."),
+    ] = None,
+    keep: Annotated[Path | None, typer.Option(help="Keep the book in this folder.")] = None,
+    stay: Annotated[bool, typer.Option(help="Keep the portal open afterwards, until ^C.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Play a whole program against a simulated Scaleway region, over HTTP, and tie it out."""
+    structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
+    poll_s = _poll_s(poll)
+    if stay and as_json:
+        raise typer.BadParameter("--stay and --json: one keeps a page open, one ends; choose one")
+    if keep is not None and (keep / FILE_NAME).exists():
+        raise typer.BadParameter(f"--keep: {keep} holds a book already: name another folder")
+    with ExitStack() as stack:
+        scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="cohortd-demo-"))
+        try:
+            region = stack.enter_context(running(*_arguments(seed, days, trace)))
+        except RuntimeError as error:  # it said why on stderr
+            raise typer.BadParameter(str(error)) from None
+        folder = keep or Path(scratch)
+        book = Book.open(folder)
+        stack.callback(book.close)
+        rehearsal = Rehearsal(region, book, STARTS_S, days, poll_s)
+        if not as_json:
+            doors = stack.enter_context(
+                opened(book, folder, [each.name for each in rehearsal.program.startups()])
+            )
+            rehearsal.publish = doors.metrics.publish
+            for line in doors.lines:
+                typer.echo(line)
+        played = _watched(rehearsal, quiet=as_json)
+        result = tie_out(book, played.program, played.catalogue, played.truth)
+        if as_json:
+            played_for = {"seed": seed, "days": days, "cycles": played.cycles}
+            told = {**played.lending.as_json(), **played.stories.as_json()}
+            show({**result.as_json(), **told, **played_for})
+        else:
+            _summary(result, played, keep)
+        if stay:
+            _stay(doors.lines)
+    if not result.ok:
+        raise typer.Exit(1)
+
+
+def _stay(lines: Iterable[str]) -> None:
+    """Leave the pages open until the reader has seen enough; nothing is decided any more."""
+    for line in ("", *lines, "it stays open until you press ^C"):
+        typer.echo(line)
+    try:
+        threading.Event().wait()
+    except KeyboardInterrupt:
+        return
+
+
+def _arguments(seed: int, days: int, trace: Path | None) -> list[str]:
+    """What the simulator is started with: its clock is ours to move."""
+    listen = ["--listen", "127.0.0.1:0", "--clock", "controller"]
+    length = ["--seed", str(seed), "--start", STARTS, "--days", str(days)]
+    return [*listen, *length, *(["--trace", str(trace)] if trace else [])]
+
+
+def _poll_s(text: str) -> int:
+    try:
+        seconds = parse_duration(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"--poll: {error}") from None
+    if not 30 <= seconds <= DAY_S:
+        raise typer.BadParameter(f"--poll is {text}: choose between 30s and 1d")
+    return seconds
+
+
+def _watched(rehearsal: Rehearsal, *, quiet: bool) -> Played:
+    """Play, showing a live screen on a terminal, plain lines elsewhere, nothing if quiet."""
+    if quiet:
+        return rehearsal.play(lambda _: None)
+    if not sys.stdout.isatty():
+        return rehearsal.play(_plain_lines())
+    latest: deque[str] = deque(maxlen=LATEST)
+    with Live(refresh_per_second=8) as live:
+
+        def watch(frame: Frame) -> None:
+            latest.extend(_news(frame))
+            live.update(_screen(frame, latest))
+
+        return rehearsal.play(watch)
+
+
+def _plain_lines() -> Callable[[Frame], None]:
+    """A line for each decision, and one for each week."""
+    seen = [-1]
+
+    def watch(frame: Frame) -> None:
+        for line in _news(frame):
+            typer.echo(line)
+        week = (frame.now_s - frame.starts_s) // (7 * DAY_S)
+        if week != seen[0]:
+            seen[0] = week
+            typer.echo(f"{format_instant(frame.now_s)} {frame.report.sentence}")
+
+    return watch
+
+
+def _news(frame: Frame) -> list[str]:
+    """What was decided in this cycle, and who asked for GPUs since the last."""
+    if frame.view is None:
+        return []
+    lines = [
+        (decision.verb, decision.startup, decision.reason) for decision in frame.view.decisions
+    ]
+    lines += [
+        (
+            "ask",
+            asked.request.startup,
+            f"{asked.request.gpus} GPUs of {asked.request.pool}: {asked.text}",
+        )
+        for asked in frame.view.requests
+        if frame.earlier_s <= asked.request.opened_s < frame.now_s
+    ]
+    when = format_instant(frame.now_s)
+    told = [f"{when} {'story':9} {line}" for line in frame.told]
+    return [f"{when} {verb:9} {startup}: {text}" for verb, startup, text in lines] + told
+
+
+def _screen(frame: Frame, latest: deque[str]) -> RenderableType:
+    table = Table(expand=True)
+    for heading in _HEADINGS:
+        table.add_column(heading, justify="left" if heading in {"startup", "level"} else "right")
+    for startup in frame.view.startups if frame.view else ():
+        own = startup.balance
+        left = f"{(own.posted_ucr - own.accrued_ucr) // 1_000_000:,}"
+        empty = format_instant(own.exhausted_s)[:16] if own.exhausted_s else "-"
+        burn = format_credits(own.burn_ucr_per_h)
+        flows = [str(gpus) for gpus in flows_of(frame.view, startup.name)]
+        table.add_row(startup.name, startup.level, str(startup.gpus), *flows, left, burn, empty)
+    done, total = frame.now_s - frame.starts_s, frame.ends_s - frame.starts_s
+    return Group(
+        Text(f"{format_instant(frame.now_s)}  {frame.report.sentence}"),
+        table,
+        Text("\n".join(latest)),
+        ProgressBar(total=total, completed=min(done, total)),
+    )
+
+
+def _summary(result: TieOut, played: Played, keep: Path | None) -> None:
+    typer.echo("")
+    typer.echo(f"{'startup':20} {'charged':>16} {'simulator':>16} {'difference':>14} {'bound':>14}")
+    for name, (charged, true, bound) in result.startups.items():
+        typer.echo(
+            f"{name:20} {format_credits(charged):>16} {format_credits(true):>16} "
+            f"{format_credits(charged - true):>14} {format_credits(bound):>14}"
+        )
+    typer.echo(
+        f"\ngranted {format_credits(result.granted_ucr)} + overdraft "
+        f"{format_credits(result.overdraft_ucr)} = charged {format_credits(result.charged_ucr)} "
+        f"+ settled {format_credits(result.settled_ucr)} + held {format_credits(result.held_ucr)} "
+        f"+ left {format_credits(result.left_ucr)} + expired {format_credits(result.expired_ucr)}: "
+        f"{'exact' if result.conserves else 'WRONG'}"
+    )
+    typer.echo(f"charges within the recorded bounds: {'yes' if result.matches else 'NO'}")
+    if result.overdraft_ucr:
+        typer.echo(
+            "overdraft: what ran between two tranches and was not repaid, and what started "
+            "after the credits were gone, until seen and noticed"
+        )
+    typer.echo(f"disputed (for the bill to decide): {format_credits(result.disputed_ucr)}")
+    typer.echo(f"book: {'verified' if result.fault is None else result.fault}")
+    for line in (*played.lending.lines(), *played.stories.lines()):
+        typer.echo(line)
+    typer.echo(f"{played.cycles} cycles in {played.wall_seconds:.0f} s of wall time")
+    if keep is not None:
+        typer.echo(f"the book stays: cohortd status --state {keep}")

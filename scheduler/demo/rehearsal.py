@@ -1,0 +1,232 @@
+"""How are six months played in a minute? The real cycle and a simulated region, in lock-step.
+
+Both share one clock: the region is moved to an instant, then one cycle runs there. A
+cycle runs at every poll and at every edge that cohortd itself predicts; nothing is
+learnt from the simulator but what the API answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import requests
+
+from quotas.book import Book
+from quotas.book.actions.commands import Deed, HoldOrder, Order, RefundOrder, SettleOrder
+from quotas.book.actions.execute import perform
+from quotas.book.cycle.commit import apply_program
+from quotas.book.cycle.state import load
+from quotas.config.load import parse_program
+from quotas.ledger.corrections import Refused
+from quotas.metering.runs import Catalogue
+from quotas.model.program import Program
+from quotas.model.units import DAY_S, HOUR_S, UCR_PER_CREDIT, format_instant
+from quotas.view import View
+from scheduler.checks.first_file import startup_name
+from scheduler.clock import ManualClock, monotonic, pause
+from scheduler.clouds.scaleway import ScalewayCloud
+from scheduler.cycle import Cycle, Report
+from scheduler.demo.lending import Lending
+from scheduler.demo.scenarios import Stories
+from scheduler.demo.tieout import Truth
+from scheduler.timing import Timing
+from simulator.process import Running
+
+CONTROL_TIMEOUT_S = 30
+GRANTS = (110_000, 40_000, 60_000, 9_000, 25_000)
+"""Credits for 183 days, startup by startup; the overspender's will not last."""
+FLAVORS = (
+    "H100-1-80G@fr-par-2",
+    "H100-2-80G@fr-par-2",
+    "H100-SXM-2-80G@fr-par-2",
+    "H100-SXM-4-80G@fr-par-2",
+    "H100-SXM-8-80G@fr-par-2",
+)
+AFTER_THE_END_S = 2 * HOUR_S
+NOMINAL = (8, 4, 6, 4, 2)
+"""GPUs of pool h100, startup by startup: what the second and the fourth run above is borrowed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One cycle of the rehearsal as it is watched; the one before was at `earlier_s`."""
+
+    now_s: int
+    earlier_s: int
+    starts_s: int
+    ends_s: int
+    cycles: int
+    report: Report
+    view: View | None
+    told: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """What a rehearsal leaves: the program, the book, and the region's own truth."""
+
+    program: Program
+    catalogue: Catalogue
+    truth: tuple[Truth, ...]
+    cycles: int
+    wall_seconds: float
+    lending: Lending
+    stories: Stories
+
+
+def demo_program(region: Running, starts_s: int, days: int) -> str:
+    """The program file of the demo: the region's projects as one cohort of startups."""
+    ends_s = starts_s + days * DAY_S
+    lines = [
+        "[program]",
+        'name = "demo"',
+        'mode = "enforce"',
+        'budget = "350000"',
+        "[pool.h100]",
+        "gpus = 24",
+        f"flavors = [{', '.join(repr(f) for f in FLAVORS)}]",
+        "[pool.small]",
+        "gpus = 16",
+        'flavors = ["L4-1-24G@fr-par-1", "L40S-1-48G@pl-waw-2"]',
+        "[cohort.demo]",
+        f"starts = {format_instant(starts_s)}",
+        f"ends = {format_instant(ends_s)}",
+    ]
+    taken: set[str] = set()
+    for number, project in enumerate(region.projects):
+        name = startup_name(project.name, taken)
+        credits = max(1, GRANTS[number % len(GRANTS)] * days // 183)
+        lines += [
+            f"[cohort.demo.startup.{name}]",
+            f'project_id = "{project.id}"',
+            f"nominal = {{ h100 = {NOMINAL[number % len(NOMINAL)]} }}",
+            "limit = { h100 = 16 }",
+            f"grants = [{', '.join(_grants(number, name, credits, starts_s, days))}]",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _grants(number: int, name: str, credits: int, starts_s: int, days: int) -> list[str]:
+    """One grant each; the first has a bonus that ends early, the second comes monthly."""
+    terms = ', tranches = "monthly", rollover = { share = "0.5" }' if number == 1 else ""
+    grants = [f'{{ id = "{name}-1", credits = "{credits}"{terms} }}']
+    if number == 0:
+        ends = format_instant(starts_s + days * DAY_S // 3)
+        bonus = f'credits = "500", category = "bonus", priority = 1, expires = {ends}'
+        grants.append(f'{{ id = "{name}-bonus", {bonus} }}')
+    return grants
+
+
+class Rehearsal:
+    """One region, one book, one cycle, moved on together."""
+
+    def __init__(self, region: Running, book: Book, starts_s: int, days: int, poll_s: int) -> None:
+        self.region, self.book, self.poll_s = region, book, poll_s
+        self.starts_s, self.ends_s = starts_s, starts_s + days * DAY_S
+        self.program = parse_program(demo_program(region, starts_s, days), "demo.toml")
+        apply_program(book, self.program, starts_s, "demo")
+        self.clock = ManualClock(starts_s)
+        self.publish: Callable[[View], None] = lambda _: None
+        length_s, first = days * DAY_S, self.program.cohorts[0].startups[0].name
+        early = RefundOrder(starts_s, starts_s + length_s // 20, startup=first)
+        hold = HoldOrder(first, 10 * UCR_PER_CREDIT, length_s // 8)
+        self.agenda: list[tuple[int, Order]] = [
+            (starts_s + length_s // 4, hold),
+            (starts_s + length_s // 2, early),
+        ]
+        self.http = requests.Session()
+        self.http.trust_env = False
+        self.view: View | None = None
+        self.lending, self.stories = Lending(book), Stories(book)
+        cloud = ScalewayCloud.connect(
+            access_key=region.access_key,
+            secret_key=region.secret_key,
+            organization_id=region.organization_id,
+            api_url=region.url,
+            monotonic=monotonic,
+            sleep=pause,
+        )
+        self.cycle = Cycle(
+            cloud=cloud,
+            book=book,
+            clock=self.clock,
+            holder="demo",
+            timing=Timing(),
+            publish=self._see,
+        )
+
+    def play(self, watch: Callable[[Frame], None]) -> Played:
+        """Run every cycle from the cohort's start until all is quiet after its end."""
+        began, cycles, now_s = monotonic(), 0, self.starts_s
+        earlier_s = now_s
+        while True:
+            self._move(now_s)
+            report = self.cycle.run()
+            cycles += 1
+            self._operate(now_s)
+            self.lending.follow(self.view, now_s)
+            told = tuple(self.stories.follow(self.view, now_s))
+            ends = (self.starts_s, self.ends_s)
+            watch(Frame(now_s, earlier_s, *ends, cycles, report, self.view, told))
+            if now_s >= self.ends_s + AFTER_THE_END_S and not self._is_busy():
+                break
+            earlier_s, now_s = now_s, self._next_s(now_s)
+        catalogue = load(self.book).catalogue
+        wall_s = monotonic() - began
+        return Played(
+            self.program,
+            catalogue,
+            self._truth(),
+            cycles,
+            wall_s,
+            self.lending.close(),
+            self.stories,
+        )
+
+    def _operate(self, now_s: int) -> None:
+        """What an operator does on the way: a hold, its settlement in part, a refund."""
+        while self.agenda and now_s >= self.agenda[0][0]:
+            _, order = self.agenda.pop(0)
+            deed = Deed(order, "rehearsed", "demo", now_s)
+            try:
+                answer = perform(self.book, deed)
+            except Refused:
+                continue  # a startup that runs nothing, or is out of credits, has none of it
+            if isinstance(order, HoldOrder):
+                half = SettleOrder(answer["hold"], order.amount_ucr // 2)
+                self.agenda.insert(0, (now_s + order.length_s // 2, half))
+
+    def _see(self, view: View) -> None:
+        self.view = view
+        self.publish(view)
+
+    def _is_busy(self) -> bool:
+        return self.view is None or any(startup.runs for startup in self.view.startups)
+
+    def _next_s(self, now_s: int) -> int:
+        edges = self.view.edges if self.view else ()
+        polls_s = self.starts_s + ((now_s - self.starts_s) // self.poll_s + 1) * self.poll_s
+        return min([polls_s, *(edge for edge in edges if edge > now_s)])
+
+    def _move(self, now_s: int) -> None:
+        answer = self.http.post(
+            f"{self.region.control_url}/clock", json={"now_s": now_s}, timeout=CONTROL_TIMEOUT_S
+        )
+        answer.raise_for_status()
+        self.clock.move_to(now_s)
+
+    def _truth(self) -> tuple[Truth, ...]:
+        answer = self.http.get(f"{self.region.control_url}/truth", timeout=CONTROL_TIMEOUT_S)
+        answer.raise_for_status()
+        body = answer.json()
+        return tuple(
+            Truth(
+                run["server_id"],
+                run["project_id"],
+                f"{run['commercial_type']}@{run['zone']}",
+                run["start_s"],
+                body["now_s"] if run["end_s"] is None else run["end_s"],
+            )
+            for run in body["runs"]
+        )

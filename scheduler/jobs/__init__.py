@@ -1,0 +1,1 @@
+"""What the daemon does beside its decisions: inbox, deliveries, maintenance, the log."""

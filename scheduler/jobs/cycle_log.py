@@ -1,0 +1,40 @@
+"""What does the log say of a cycle? Heads of the book, decisions, and alarms that are new."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict
+
+import structlog
+
+from quotas.decisions.snapshot import Decision
+from quotas.ledger.chain_heads import Head
+
+log = structlog.get_logger()
+
+
+class News:
+    """Remembers which alarms were sounded in the cycle before."""
+
+    def __init__(self) -> None:
+        self._alarms: frozenset[str] = frozenset()
+
+    def committed(self, heads: Iterable[Head], decisions: Iterable[Decision]) -> None:
+        """Log what a commit wrote."""
+        for head in heads:
+            log.info("book.head", **asdict(head))
+        for decision in decisions:
+            log.info(
+                f"decision.{decision.verb}",
+                startup=decision.startup,
+                server=decision.server_id,
+                rule=decision.rule,
+                reason=decision.reason,
+            )
+
+    def sound(self, alarms: Iterable[str]) -> None:
+        """Log the alarms that the last view did not have."""
+        now = frozenset(alarms)
+        for alarm in sorted(now - self._alarms):
+            log.warning("alarm", text=alarm)
+        self._alarms = now

@@ -1,0 +1,200 @@
+"""What did people ask through the API? Read each cycle as untrusted input, and answered.
+
+The API process may be anybody's by now: what it left is checked from its shape to its
+token, performed through the book's own functions under the message's id as key, and
+answered in the book. A crash in between repeats the deed, which its key makes harmless.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import structlog
+from pydantic import BaseModel, ConfigDict, Field, StrictInt, StringConstraints, ValidationError
+from pydantic_core import from_json
+
+from quotas.book import Book, BookError
+from quotas.book.actions.answers import InboxAnswer, answers_of, write_answer
+from quotas.book.actions.notices import acknowledge, snooze
+from quotas.book.actions.requests import open_request, withdraw_request
+from quotas.book.actions.tokens import list_tokens
+from quotas.book.inbox import waiting_messages
+from quotas.ledger.corrections import Refused
+from quotas.model.tokens import Token
+from quotas.model.units import format_instant
+from quotas.queue.requests import Ask
+
+log = structlog.get_logger()
+MOST_READ, MOST_DONE = 1_000, 50
+"""Writes looked at and performed in one cycle; the rest waits for the next."""
+
+Text = Annotated[str, StringConstraints(max_length=500, pattern=r"^[^\x00]*$")]
+Count = Annotated[StrictInt, Field(ge=1, le=2**31 - 1)]
+"""What a row of either database can hold: PostgreSQL's text has no NUL."""
+
+
+class _Shape(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _Open(_Shape):
+    pool: Text
+    gpus: Count
+    duration_s: Count
+    reason: Text
+    refused: Text = ""
+
+
+class _Withdraw(_Shape):
+    request: Count
+
+
+class _Acknowledge(_Shape):
+    notice: Count
+
+
+class _Snooze(_Shape):
+    notice: Count
+    for_s: Count
+    reason: Annotated[Text, StringConstraints(min_length=1)]
+
+
+class _Envelope(_Shape):
+    id: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
+    kind: Text
+    startup: Text
+    body: Annotated[str, StringConstraints(max_length=16_384)]
+    token: Text
+    at_s: Annotated[StrictInt, Field(ge=0, le=2**40)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Write:
+    """A write whose envelope and token are in order."""
+
+    id: str
+    startup: str
+    body: Any
+    actor: str
+    now_s: int
+
+
+def _open(book: Book, write: _Write) -> tuple[str, int | None]:
+    asked = _Open.model_validate(write.body)
+    ask = Ask(
+        write.startup,
+        asked.pool,
+        asked.gpus,
+        asked.duration_s,
+        asked.reason,
+        write.actor,
+        write.now_s,
+        f"inbox:{write.id}",
+        asked.refused,
+    )
+    request = open_request(book, ask)
+    return f"request {request.id} for {request.gpus} GPUs of {request.pool} is open", request.id
+
+
+def _withdraw(book: Book, write: _Write) -> tuple[str, int | None]:
+    number = _Withdraw.model_validate(write.body).request
+    withdraw_request(book, number, write.now_s, f"withdrawn by {write.actor}", of=write.startup)
+    return f"request {number} is withdrawn", number
+
+
+def _acknowledge(book: Book, write: _Write) -> tuple[str, int | None]:
+    number = _Acknowledge.model_validate(write.body).notice
+    acknowledge(book, number, write.actor, write.now_s, of=write.startup)
+    return f"notice {number} is acknowledged", number
+
+
+def _snooze(book: Book, write: _Write) -> tuple[str, int | None]:
+    asked = _Snooze.model_validate(write.body)
+    moved = snooze(
+        book,
+        asked.notice,
+        asked.for_s,
+        asked.reason,
+        write.actor,
+        write.now_s,
+        of=write.startup,
+        key=f"inbox:{write.id}",
+    )
+    return f"notice {asked.notice} is due {format_instant(moved.deadline_s)}", asked.notice
+
+
+KINDS: Mapping[str, Callable[[Book, _Write], tuple[str, int | None]]] = {
+    "request.open": _open,
+    "request.withdraw": _withdraw,
+    "notice.acknowledge": _acknowledge,
+    "notice.snooze": _snooze,
+}
+
+
+class InboxDrain:
+    """Performs what waits in a state folder's inbox."""
+
+    def __init__(self, book: Book, state: Path) -> None:
+        self._book, self._state = book, state
+
+    def __call__(self, now_s: int) -> int:
+        """Answer what waits, within bounds; how many were answered."""
+        try:
+            rows = waiting_messages(self._state, MOST_READ)
+        except BookError as error:
+            log.warning("inbox.unreadable", error=str(error))
+            return 0
+        found = [each for each in map(_envelope, rows) if each is not None]
+        if not found:
+            return 0
+        known = answers_of(self._book, {each.id for each in found})
+        tokens = {token.id: token for token in list_tokens(self._book)}
+        fresh = [each for each in found if each.id not in known][:MOST_DONE]
+        for each in fresh:
+            answer = _answer(self._book, each, tokens.get(each.token), now_s)
+            write_answer(self._book, answer)
+            log.info("inbox.answered", id=answer.id, state=answer.state, text=answer.text)
+        return len(fresh)
+
+
+def _envelope(row: tuple[Any, ...]) -> _Envelope | None:
+    try:
+        return _Envelope.model_validate(dict(zip(_Envelope.model_fields, row, strict=True)))
+    except ValidationError:
+        return None  # not written by our API: nobody waits for an answer to it
+
+
+def _answer(book: Book, asked: _Envelope, token: Token | None, now_s: int) -> InboxAnswer:
+    state, reference = "refused", None
+    try:
+        perform = KINDS.get(asked.kind)
+        if perform is None:
+            raise Refused(f"{asked.kind!r} is nothing that can be asked for")
+        _check_token(asked, token, now_s)
+        body = from_json(asked.body)
+        write = _Write(asked.id, asked.startup, body, f"token:{asked.token}", now_s)
+        text, reference = perform(book, write)
+        state = "done"
+    except ValidationError as error:
+        text = "; ".join(f"{_place(each)}: {each['msg']}" for each in error.errors()[:3])
+    except (Refused, ValueError) as error:
+        text = str(error)
+    return InboxAnswer(asked.id, asked.startup, asked.kind, now_s, state, text[:500], reference)
+
+
+def _check_token(asked: _Envelope, token: Token | None, now_s: int) -> None:
+    """The token must be that startup's, with its scope, good when asked and not revoked since."""
+    if token is None or token.startup != asked.startup or "request" not in token.scopes:
+        raise Refused(f"token {asked.token} may not ask for {asked.startup}")
+    asked_s = min(max(asked.at_s, token.created_s), now_s)
+    if token.revoked_s is not None and token.revoked_s <= now_s:
+        raise Refused(f"token {asked.token} was revoked before this was decided")
+    if token.state(asked_s) != "active":
+        raise Refused(f"token {asked.token} was {token.state(asked_s)} when this was asked")
+
+
+def _place(error: Mapping[str, Any]) -> str:
+    return ".".join(str(part) for part in error["loc"]) or "body"

@@ -1,0 +1,1 @@
+"""Reads of the cloud: zones, catalogues, the provider's stock, and the clock."""

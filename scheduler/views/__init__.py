@@ -1,0 +1,1 @@
+"""Values built for the cycle and for people: snapshot, result, view and status."""

@@ -1,0 +1,71 @@
+"""How do the parts of a cycle become what the book is charged, and what is committed?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from quotas.book.cycle.commit import Result
+from quotas.book.cycle.state import State
+from quotas.decisions.zones import with_open_zones
+from quotas.enforcement.decide import Decided
+from quotas.iam.closing import Closings
+from quotas.ledger.posting import Aside, Posting, post_due
+from quotas.ledger.repricing import with_differences
+from quotas.messages.routing import addressees, drafts_of
+from quotas.metering.rating import rated
+from quotas.metering.runs import Metered, meter
+from quotas.model.observation import Sweep
+
+
+def with_zones(state: State) -> State:
+    """The state, its program with every zone that is to be swept."""
+    assert state.program is not None
+    program = with_open_zones(state.program, state.runs, state.notices, state.intents)
+    return replace(state, program=program)
+
+
+def metered_of(state: State, sweeps: Mapping[str, Sweep], read_s: int) -> Metered:
+    """What ran, each run at its rate; the sweeps had been read at `read_s`."""
+    assert state.program is not None
+    program, catalogue = state.program, state.catalogue
+    seen = meter(program, catalogue, state.runs, state.confirmed, sweeps.values(), read_s)
+    return rated(program, catalogue, seen)
+
+
+def posting_of(state: State, metered: Metered, now_s: int) -> Posting:
+    """What is posted now, with the holds and debts that the book has."""
+    assert state.program is not None
+    aside = Aside(now_s, state.holds, state.owed)
+    return post_due(state.program, state.grants, metered, aside)
+
+
+def result_of(
+    state: State,
+    sweeps: Mapping[str, Sweep],
+    metered: Metered,
+    posting: Posting,
+    decided: Decided,
+    closings: Closings,
+    now_s: int,
+) -> Result:
+    """Everything that this cycle writes, in one transaction."""
+    assert state.program is not None
+    notices = (*decided.notices, *closings.notices)
+    return Result(
+        sweeps=list(sweeps.values()),
+        confirmed=dict(metered.confirmed),
+        runs=posting.changed,
+        disputes=metered.disputes,
+        transfers=with_differences(posting.transfers, state.catalogue.prices),
+        decisions=(*decided.decisions, *closings.decisions),
+        notices=notices,
+        intents=(*decided.intents, *closings.intents),
+        mode=state.program.mode,
+        requests=decided.requests,
+        excesses=decided.excesses,
+        drafts=drafts_of(state.program, state.notices, notices, now_s),
+        heads_to=addressees(state.program, now_s),
+        newest_transfer=state.newest_transfer,
+        priced_with=state.catalogue.prices.newest,
+    )
