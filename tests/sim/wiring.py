@@ -52,7 +52,7 @@ class InTurn:
 class Pointed(zones.Observer):
     """The observer, and a point after it."""
 
-    def zones(self, zones: Iterable[str], now_s: int) -> dict[str, Sweep]:
+    def observe(self, zones: Iterable[str], now_s: int) -> dict[str, Sweep]:
         """Each zone's answer."""
         sweeps = super().observe(zones, now_s)
         POINTS.hit("after observe")
