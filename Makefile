@@ -32,7 +32,7 @@ bench: $(DEV)  ## how much a cycle costs, as ratios to a bare loop
 	@$(BIN)/python -m bench $(ARGS)
 
 soak: $(DEV)  ## many simulated programs with faults: make soak SEEDS=10000
-	@$(BIN)/python -m tests.sim.soak --seeds $(SEEDS) $(ARGS)
+	@$(BIN)/python -m tests.sim.soak.run --seeds $(SEEDS) $(ARGS)
 
 fuzz: $(FUZZ)  ## fuzz the cloud adapter, guided by coverage (CPython 3.11 to 3.13 on Linux)
 	@$(BIN)/python -m tests.clouds.fuzz $(ARGS)

@@ -67,8 +67,10 @@ def shared() -> Path:
 @pytest.fixture(scope="module")
 def deterministic() -> Iterator[None]:
     """What a module of plays asks for: cycles without threads, and without their log."""
-    from tests.sim.soak import quiet  # only where it plays: it imports all of the product
-    from tests.sim.wiring import wired
+    from tests.sim.play.wiring import wired
+    from tests.sim.soak.run import (
+        quiet,  # only where it plays: it imports all of the product
+    )
 
     before = structlog.get_config()
     quiet()

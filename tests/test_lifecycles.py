@@ -29,7 +29,7 @@ from scheduler.clock import ManualClock
 from scheduler.cycle import Cycle
 from scheduler.timing import Timing
 
-from .clouds import wire
+from .clouds import scripted_http
 from .clouds.recordings import Recording, read, read_lifecycle
 
 ZONE = "fr-par-2"
@@ -123,12 +123,12 @@ class FarEnd:
     catalogue: list[Recording]
     server: dict[str, Any] | None = None
 
-    def answer(self, request: requests.PreparedRequest) -> wire.Reply:
+    def answer(self, request: requests.PreparedRequest) -> scripted_http.Reply:
         path = urlsplit(str(request.url)).path
         if path.endswith("/products/servers"):
-            return self.catalogue[wire.query(request, "page") - 1].reply()
+            return self.catalogue[scripted_http.query(request, "page") - 1].reply()
         assert path == f"/instance/v1/zones/{ZONE}/servers", path
-        return wire.listing([self.server] if self.server else [])
+        return scripted_http.listing([self.server] if self.server else [])
 
 
 def utc_s(text: str) -> int:
@@ -191,7 +191,7 @@ def played(shared: Path, life: Life, lines: list[Seen]) -> Book:
     pages = shared / "scaleway" / "recorded" / "instance" / "products_servers"
     far = FarEnd([read(page) for page in sorted(pages.glob(f"{life.prices}_p*.json"))])
     server = next(server for _, server in lines if server is not None)
-    rig = wire.rig(far.answer, organization=server["organization"])
+    rig = scripted_http.rig(far.answer, organization=server["organization"])
     book, clock = Book.in_memory(), ManualClock(lines[0][0])
     apply_program(book, program(server, life.start_s), lines[0][0], "tests")
     cycle = Cycle(

@@ -9,9 +9,9 @@ from typing import Annotated, NoReturn
 from fastapi import Depends, Request
 
 from exporters.api.problems import Problem
-from exporters.api.rate_limits import Minute
+from exporters.api.rate_limit import Minute
 from exporters.api.read_model import Shown, Source
-from exporters.api.reads import StartupReads
+from exporters.api.startup_reads import StartupReads
 from quotas.model.tokens import Token, digest, fingerprint
 
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="cohortd"'}

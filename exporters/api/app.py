@@ -14,11 +14,12 @@ from fastapi import FastAPI, Request, Response
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.responses import PlainTextResponse, RedirectResponse
 
-from exporters.api import admin, documents, problems, routes, writes
+from exporters.api import problems
 from exporters.api.access import Access, Rates
-from exporters.api.limits import Guard
+from exporters.api.middleware import Guard
 from exporters.api.problems import MEDIA_TYPE, Problem, ProblemBody
 from exporters.api.read_model import Source
+from exporters.api.routers import admin, documents, startup, writes
 from exporters.portal.app import build_portal
 from quotas.book import Address
 from quotas.book.actions.answers import answers_of
@@ -75,7 +76,7 @@ def build_app(
     )
     app.state.source, app.state.access, app.state.waiting = source, access, 0
     app.state.inbox = inbox
-    app.include_router(routes.router)
+    app.include_router(startup.router)
     app.include_router(documents.router)
     app.include_router(writes.router)
     app.include_router(admin.router)

@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from exporters.api.fallback import Kept, read_kept, write_kept
 from exporters.api.problems import Problem
-from exporters.startup_status import Board
+from exporters.program_status import Board
 from quotas.book import Address, Book, BookError
 from quotas.book.actions.tokens import find_token, hashed_tokens
 from quotas.book.cycle.state import load

@@ -6,8 +6,9 @@ import sys
 
 import typer
 
-from exporters.ctl import inspect, on_notice, writes
-from exporters.ctl.endpoints import ApiError
+from exporters.ctl import queries, writes
+from exporters.ctl.api import ApiError
+from exporters.ctl.on_notice import command
 
 app = typer.Typer(
     name="cohortctl",
@@ -15,7 +16,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Your credits, servers, quota and notices in a startup program, over its API.",
 )
-for module in (inspect, writes, on_notice):
+for module in (queries, writes, command):
     module.register(app)
 
 INTERRUPTED = 130

@@ -9,7 +9,7 @@ from typing import Any
 import requests
 from requests import PreparedRequest, Response, Session
 
-from exporters.ctl.endpoints import BAD_INPUT, REFUSED, UNREACHABLE, ApiError
+from exporters.ctl.api import BAD_INPUT, REFUSED, UNREACHABLE, ApiError
 from exporters.ctl.settings import Settings
 
 CONNECT_S, ANSWER_S = 10, 20

@@ -1,107 +1,139 @@
-"""What do the commands share? The connection, --json, --watch, and how an answer is shown."""
+"""The commands that look: credits, usage, servers, quota, why, statement, events."""
 
 from __future__ import annotations
 
 import json
-import os
-import secrets
-from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from exporters.ctl.clock import MachineClock
-from exporters.ctl.endpoints import BAD_INPUT, UNREACHABLE, ApiError
-from exporters.ctl.settings import BadSettings, read_settings
+from exporters.ctl import formatting
+from exporters.ctl.api import BAD_INPUT, REFUSED, ApiError
+from exporters.ctl.runner import Json, Watch, as_text, connect, show
+from quotas.model.units import format_credits, parse_credits
 
 if TYPE_CHECKING:
     from exporters.ctl.client import Client
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
-Watch = Annotated[bool, typer.Option("--watch", help="Go on, and show every change.")]
-Key = Annotated[
-    str | None,
-    typer.Option(help="Makes the write safe to repeat: the same key asks once."),
-]
-WATCH_S = 5
-CLEAR = "\x1b[H\x1b[2J"
-DECIDE_S, LOOKS = 5, 60
-"""How often a write that is waited for is looked at, and how many times."""
+POLL_S = 25
 
 
-def connect() -> Client:
-    """The API that the settings name. Raises ApiError."""
-    from exporters.ctl.client import Client  # it is half of the time that a start takes
-
-    try:
-        return Client(read_settings(os.environ))
-    except BadSettings as error:
-        raise ApiError(str(error), BAD_INPUT) from None
+def register(app: typer.Typer) -> None:
+    """Add these commands."""
+    for command in (credits, usage, servers, quota, why, statement, events):
+        app.command()(command)
 
 
-def as_text(value: object) -> str:
-    """A value as JSON, sorted and indented."""
-    return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False)
-
-
-def show(
-    ask: Callable[[], Any], render: Callable[[Any], str], *, as_json: bool, watch: bool
-) -> Any:
-    """Print what is answered; with `watch` again at every change, until interrupted."""
-    found = ask()
-    drawn = _print(found, render, "", as_json=as_json, watch=watch)
-    while watch:
-        MachineClock().wait(WATCH_S)
-        try:
-            found = ask()
-        except ApiError as error:
-            if error.code != UNREACHABLE:
-                raise
-            typer.echo(f"cohortctl: {error}; trying again", err=True)
-            continue
-        drawn = _print(found, render, drawn, as_json=as_json, watch=watch)
-    return found
-
-
-def _print(
-    found: Any, render: Callable[[Any], str], drawn: str, *, as_json: bool, watch: bool
-) -> str:
-    text = as_text(found) if as_json else render(found)
-    if text != drawn:
-        redraw = watch and not as_json and typer.get_text_stream("stdout").isatty()
-        typer.echo((CLEAR if redraw else "") + text)
-    return text
-
-
-def new_key(key: str | None) -> str:
-    """The key of a write: the one given, or one that nobody had."""
-    return key or secrets.token_hex(16)
-
-
-def told(
-    client: Client,
-    send: Callable[[str], Mapping[str, Any]],
-    key: str | None,
-    *,
-    wait: bool,
-    as_json: bool,
+def credits(
+    need: Annotated[
+        str | None, typer.Option(help="Exit 1 unless so many credits are available.")
+    ] = None,
+    as_json: Json = False,
+    watch: Watch = False,
 ) -> None:
-    """Send a write, and say what became of it so far; with `wait`, what was decided."""
-    used = new_key(key)
-    try:
-        kept = send(used)
-    except ApiError as error:
-        if error.code != UNREACHABLE:
-            raise
-        again = f"{error}; it may be kept: repeat it with --key {used}"
-        raise ApiError(again, UNREACHABLE) from None
-    if not wait:
-        typer.echo(as_text(kept) if as_json else f"{kept['kind']} is kept; the next cycle decides")
+    """Show what is left, how fast it burns and how long it lasts."""
+    needed_ucr = None if need is None else _amount(need)
+    client = connect()
+    found = show(
+        lambda: client.get("credits"), formatting.credits_text, as_json=as_json, watch=watch
+    )
+    short_ucr = 0 if needed_ucr is None else needed_ucr - parse_credits(found["available"])
+    if short_ucr > 0:
+        short = f"{format_credits(short_ucr)} less than the {need} needed"
+        raise ApiError(f"{found['available']} credits are available, {short}", REFUSED)
+
+
+def usage(as_json: Json = False, watch: Watch = False) -> None:
+    """Show the GPUs that run now, by pool, and what running has cost."""
+    client = connect()
+    show(lambda: client.get("usage"), formatting.usage_text, as_json=as_json, watch=watch)
+
+
+def servers(as_json: Json = False, watch: Watch = False) -> None:
+    """Show every billable server, what it costs, and when it will be stopped."""
+    client = connect()
+    show(lambda: client.get("servers"), formatting.servers_text, as_json=as_json, watch=watch)
+
+
+def quota(as_json: Json = False, watch: Watch = False) -> None:
+    """Show nominal, share and ceiling in each pool, and what limits them."""
+    client = connect()
+    show(lambda: client.get("quota"), formatting.quota_text, as_json=as_json, watch=watch)
+
+
+def why(
+    decision: Annotated[int, typer.Argument(min=1, help="A decision, as 'events' numbers it.")],
+    as_json: Json = False,
+) -> None:
+    """Take a decision apart: from what it follows, and what would change it."""
+    client = connect()
+    ask = f"decisions/{decision}/why"
+    show(lambda: client.get(ask), formatting.why_text, as_json=as_json, watch=False)
+
+
+def statement(
+    month: Annotated[
+        str | None, typer.Argument(help="A UTC month such as 2027-01; without it, every month.")
+    ] = None,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print the lines as CSV.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show the months, or one line by line."""
+    client = connect()
+    if month is None:
+        if as_csv:
+            raise ApiError("--csv is of one month: name it, such as 2027-01", BAD_INPUT)
+        ask, render = "statements", formatting.statements_text
+    else:
+        ask, render = f"statements/{_one_part(month)}", formatting.statement_text
+        if as_csv:
+            typer.echo(client.text(ask, format="csv"), nl=False)
+            return
+    show(lambda: client.get(ask), render, as_json=as_json, watch=False)
+
+
+def events(
+    since: Annotated[str, typer.Option(help="A cursor, the `next` of a page before.")] = "0-0",
+    as_json: Json = False,
+    watch: Watch = False,
+) -> None:
+    """Show what was decided and announced, oldest first; --watch waits for what comes.
+
+    With --watch, --json prints one event a line.
+    """
+    client = connect()
+    items, cursor = _caught_up(client, since)
+    if as_json and not watch:
+        typer.echo(as_text({"items": items, "next": cursor}))
         return
-    for _ in range(LOOKS):
-        answer = client.get(f"writes/{kept['id']}")
-        if answer["state"] != "waiting":
-            typer.echo(as_text(answer) if as_json else f"{answer['state']}: {answer['text']}")
-            raise typer.Exit(0 if answer["state"] == "done" else 1)
-        MachineClock().wait(DECIDE_S)
-    raise ApiError(f"nothing was decided yet; see it later under writes/{kept['id']}", UNREACHABLE)
+    while True:
+        for event in items:
+            typer.echo(json.dumps(event) if as_json else formatting.event_text(event))
+        if not watch:
+            return
+        page = client.get("events", POLL_S, cursor=cursor)
+        items, cursor = page["items"], page["next"]
+
+
+def _caught_up(client: Client, cursor: str) -> tuple[list[Any], str]:
+    """Every event from a cursor to now."""
+    items: list[Any] = []
+    while True:
+        page = client.get("events", cursor=cursor, limit=200)
+        items += page["items"]
+        if not page["items"]:
+            return items, cursor
+        cursor = str(page["next"])
+
+
+def _amount(text: str) -> int:
+    try:
+        return parse_credits(text)
+    except ValueError as error:
+        raise ApiError(f"--need: {error}", BAD_INPUT) from None
+
+
+def _one_part(text: str) -> str:
+    if not text.replace("-", "").isdigit():
+        raise ApiError(f"{text!r} is no month; write it as 2027-01", BAD_INPUT)
+    return text

@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from exporters.ctl import pages
+from exporters.ctl import formatting
 from exporters.ctl.default_command import beginning_with
-from exporters.ctl.queries import Json, Key, Watch, connect, show, told
+from exporters.ctl.runner import Json, Key, Watch, connect, show, told
 
 Wait = Annotated[bool, typer.Option("--wait", help="Wait until the next cycle has decided.")]
 Number = Annotated[int, typer.Argument(min=1, help="As the list numbers it.")]
@@ -50,7 +50,7 @@ def open_request(
 def list_requests(as_json: Json = False, watch: Watch = False) -> None:
     """Show what was asked for and what became of it, newest first."""
     client = connect()
-    show(lambda: client.get("requests"), pages.requests_text, as_json=as_json, watch=watch)
+    show(lambda: client.get("requests"), formatting.requests_text, as_json=as_json, watch=watch)
 
 
 def withdraw(number: Number, key: Key = None, wait: Wait = False, as_json: Json = False) -> None:
@@ -71,7 +71,12 @@ def notices(
         return
     client = connect()
     live = "false" if every else "true"
-    show(lambda: client.get("notices", live=live), pages.notices_text, as_json=as_json, watch=watch)
+    show(
+        lambda: client.get("notices", live=live),
+        formatting.notices_text,
+        as_json=as_json,
+        watch=watch,
+    )
 
 
 def acknowledge(number: Number, key: Key = None, wait: Wait = False, as_json: Json = False) -> None:

@@ -17,8 +17,8 @@ from prometheus_client import (
 from prometheus_client.core import Metric
 
 from exporters.metrics.disk import Disk
-from exporters.metrics.first_series import Births
 from exporters.metrics.views import Views
+from exporters.metrics.zero_counters import Births
 from quotas.book.cycle.outbox import Pending
 from quotas.enforcement.reminders import BROKEN
 from quotas.view import View

@@ -21,11 +21,11 @@ from starlette.staticfiles import StaticFiles
 from exporters.api.access import Access, Own, address_of
 from exporters.api.problems import Problem
 from exporters.api.read_model import Source
-from exporters.api.writes import NewRequest, keep, written
-from exporters.portal import words as languages
+from exporters.api.routers.writes import NewRequest, keep, written
+from exporters.portal import i18n as languages
+from exporters.portal.i18n import Words, language
 from exporters.portal.page import SNOOZES_S, everything, new_key, present
 from exporters.portal.sessions import LASTS_S, PATH, Session, Sessions, set_cookie, signing_key
-from exporters.portal.words import Words, language
 from quotas.book.inbox import Inbox
 from quotas.ledger.statements import month_s
 from quotas.model.tokens import fingerprint

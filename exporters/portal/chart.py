@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from exporters.api.reads import Moved
-from exporters.portal.words import Words
-from exporters.startup_status import Standing
+from exporters.api.startup_reads import Moved
+from exporters.portal.i18n import Words
+from exporters.program_status import Standing
 from quotas.ledger.forecast import Curve, allowance_ucr
 from quotas.model.units import Period, month_start_s
 

@@ -9,7 +9,7 @@ from typing import Any
 from exporters.api.access import Own
 from exporters.api.problems import Problem
 from exporters.portal.chart import burn_down, outlook
-from exporters.portal.words import Words
+from exporters.portal.i18n import Words
 from quotas.book import Book
 from quotas.decisions.notices import LIVE_NOTICES
 from quotas.enforcement.reminders import SNOOZABLE

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from simulator.api import render
-from simulator.api.calls import Answer, Call, answer
+from simulator.api.requests import Answer, Call, answer
 from simulator.world import Project
 from simulator.world.model import not_found, permission_denied
 

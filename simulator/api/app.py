@@ -18,9 +18,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from simulator.api import account, control, iam, instance, products
-from simulator.api.calls import Answer, Call, Caller, Site, identify
-from simulator.api.faulty import strike
+from simulator.api.fault_injection import strike
 from simulator.api.render import Shelf
+from simulator.api.requests import Answer, Call, Caller, Site, identify
 from simulator.clock import Clock
 from simulator.world import ZONES, Refusal, World
 from simulator.world.model import invalid

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from simulator.api.calls import Answer, Call, answer
+from simulator.api.requests import Answer, Call, answer
 from simulator.world import Fault, FaultKind, PriceChange, Refusal, World
-from simulator.world.catalogue import OFFERS
 from simulator.world.lifecycle import Move
+from simulator.world.offers.catalogue import OFFERS
 
 
 def read_clock(call: Call) -> Answer:

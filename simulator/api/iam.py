@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from simulator.api import render_iam as render
-from simulator.api.calls import Answer, Call, answer
+from simulator.api.requests import Answer, Call, answer
 from simulator.world import FaultKind
-from simulator.world.grants import SETS
-from simulator.world.iam import ApiKey, Policy, Principal
+from simulator.world.iam.permission_sets import SETS
+from simulator.world.iam.principals import ApiKey, Policy, Principal
 from simulator.world.model import invalid, not_found, transient
 
 Listed = TypeVar("Listed")

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from simulator.api import render
-from simulator.api.calls import Answer, Call, answer, page_headers
+from simulator.api.requests import Answer, Call, answer, page_headers
 from simulator.world import FaultKind, Server
-from simulator.world.grants import needed_for
+from simulator.world.iam.permission_sets import needed_for
 from simulator.world.lifecycle import allowed_actions
 from simulator.world.model import invalid
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from simulator.api import render
-from simulator.api.calls import Answer, Call, answer, page_headers
+from simulator.api.requests import Answer, Call, answer, page_headers
 from simulator.world import FaultKind, Offer
 
 

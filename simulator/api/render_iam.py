@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from simulator.api.render import account_instant
-from simulator.world.grants import SETS
-from simulator.world.iam import ApiKey, Iam, Policy, Principal, Rule
+from simulator.world.iam.permission_sets import SETS
+from simulator.world.iam.principals import ApiKey, Iam, Policy, Principal, Rule
 
 Json = dict[str, Any]
 _FREE: Json = {"editable": True, "deletable": True, "managed": False}

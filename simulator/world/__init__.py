@@ -5,13 +5,13 @@ Pure: time is passed in, randomness is seeded, and nothing is read or written ou
 
 from __future__ import annotations
 
-from simulator.world.catalogue import GPU_ZONES, ZONES, Offer
 from simulator.world.faults import Fault, FaultKind, FaultPlan, Faults
-from simulator.world.habits import Habit, default_habits
-from simulator.world.market import PriceChange
 from simulator.world.model import Project, Refusal, Server, TruthRun
+from simulator.world.offers.catalogue import GPU_ZONES, ZONES, Offer
+from simulator.world.offers.market import PriceChange
 from simulator.world.region import World
-from simulator.world.trace import Point, Trace
+from simulator.world.workloads.behaviours import Habit, default_habits
+from simulator.world.workloads.trace import Point, Trace
 
 __all__ = [
     "GPU_ZONES",

@@ -11,14 +11,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from simulator.world import books, lifecycle
-from simulator.world.agenda import Agenda, Event, Step, Wake
-from simulator.world.catalogue import OFFERS, Offer
+from simulator.world import ground_truth, lifecycle
+from simulator.world.event_queue import Agenda, Event, Step, Wake
 from simulator.world.faults import FaultKind, Faults
-from simulator.world.habits import Habit, default_habits
-from simulator.world.iam import Iam
-from simulator.world.identity import new_access_key, new_project, new_uuid
-from simulator.world.market import DAY_S, Market, PriceChange
+from simulator.world.iam.identity import new_access_key, new_project, new_uuid
+from simulator.world.iam.principals import Iam
 from simulator.world.model import (
     Project,
     Server,
@@ -28,7 +25,10 @@ from simulator.world.model import (
     precondition,
     protected,
 )
-from simulator.world.startup import AsStartup
+from simulator.world.offers.catalogue import OFFERS, Offer
+from simulator.world.offers.market import DAY_S, Market, PriceChange
+from simulator.world.workloads.behaviours import Habit, default_habits
+from simulator.world.workloads.startup_region import AsStartup
 
 _STUCK_LOOK_S = 30
 
@@ -59,7 +59,7 @@ class World:
         self._held: dict[str, list[tuple[int, Step]]] = {}
         self._scripts: dict[tuple[str, str], tuple[lifecycle.Move, ...]] = {}
         self._made = 0
-        self._books = books.Books()
+        self._books = ground_truth.Books()
 
     @classmethod
     def build(
@@ -180,7 +180,7 @@ class World:
         return self._books.runs()
 
     @property
-    def scratch_lost(self) -> tuple[books.ScratchLost, ...]:
+    def scratch_lost(self) -> tuple[ground_truth.ScratchLost, ...]:
         """Every erasure of scratch disks so far."""
         return tuple(self._books.scratch_lost)
 

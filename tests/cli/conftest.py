@@ -9,7 +9,7 @@ import pytest
 
 from simulator.process import Running, running
 
-from .desk import PROGRAM, Desk
+from .operator_env import PROGRAM, Desk
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from scheduler.timing import Timing
 from simulator.process import Running
 
 from .command import MAIN, cohortd, environment, here
-from .desk import H100, PROGRAM, PROJECTS, ZONE, Desk
+from .operator_env import H100, PROGRAM, PROJECTS, ZONE, Desk
 
 OTHER_KEY = "5ec2e75e-c2e7-4ec2-8ec2-e75ec2e75ec2"
 TIMEOUT_S = 30

@@ -13,8 +13,8 @@ from quotas.book.cycle.commit import apply_program, commit
 from quotas.book.cycle.state import load
 from scheduler.clock import SystemClock
 from tests.builders import a_notice
-from tests.quotas.book.rows import digest, lease_of, result_of
-from tests.scheduler.test_deliver import told
+from tests.quotas.book.book_builders import digest, lease_of, result_of
+from tests.scheduler.jobs.test_deliver import told
 
 from .command import environment, here
 

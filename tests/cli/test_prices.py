@@ -18,7 +18,7 @@ from quotas.model.observation import Offer
 from quotas.model.units import Period, format_instant
 from tests.builders import FLAVOR, TYPE, Z, a_grant, a_program, a_run, a_startup
 from tests.cli.command import Ran, environment, here
-from tests.quotas.book.rows import amounts, digest
+from tests.quotas.book.book_builders import amounts, digest
 
 HOUR_S = 3_600
 START_S = int(time.time()) // HOUR_S * HOUR_S - 48 * HOUR_S

@@ -20,8 +20,8 @@ from quotas.book.session import Book
 from quotas.ledger.export import ledger_account
 from quotas.model.units import UCR_PER_CREDIT, format_instant, parse_instant
 from tests.cli.command import Ran, here
-from tests.scheduler import rig as rigs
-from tests.scheduler.rig import Rig, server
+from tests.scheduler import harness as rigs
+from tests.scheduler.harness import Rig, server
 
 HOUR_S = 3600
 NASTY = 'an "outage", [2027-99-99] date:x ; = €5 | =1+1'

@@ -25,7 +25,7 @@ from tests.builders import (
     a_startup,
 )
 from tests.cli.command import Ran, here
-from tests.quotas.book.rows import digest
+from tests.quotas.book.book_builders import digest
 
 HOUR_S = 3_600
 START_S = int(time.time()) // HOUR_S * HOUR_S - 48 * HOUR_S

@@ -17,10 +17,10 @@ from quotas.book.actions.requests import open_request
 from quotas.model.program import Startup, Tenure
 from quotas.queue.requests import Ask
 from tests.cli.command import REPO, here
-from tests.cli.desk import PROGRAM, Desk
-from tests.exporters.api.site import site
-from tests.scheduler import rig as rigs
-from tests.scheduler.rig import OTHER, Rig, server
+from tests.cli.operator_env import PROGRAM, Desk
+from tests.exporters.api.api_fixture import site
+from tests.scheduler import harness as rigs
+from tests.scheduler.harness import OTHER, Rig, server
 
 SCHEMAS = REPO / "docs" / "schemas"
 DRAFT = "https://json-schema.org/draft/2020-12/schema"

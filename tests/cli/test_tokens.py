@@ -10,7 +10,7 @@ from quotas.book import Book
 from quotas.book.actions.tokens import find_token, list_tokens
 from quotas.model.tokens import fingerprint
 
-from .desk import Desk
+from .operator_env import Desk
 
 
 def created(desk: Desk, *more: object) -> dict[str, str]:

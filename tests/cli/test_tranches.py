@@ -10,8 +10,8 @@ import pytest
 
 from quotas.model.units import format_instant
 from tests.cli.command import Ran, here
-from tests.cli.desk import PROGRAM
-from tests.cli.test_books import digest_of
+from tests.cli.operator_env import PROGRAM
+from tests.cli.test_operator_actions import digest_of
 
 DAY_S = 86_400
 NOW_S = int(time.time()) // DAY_S * DAY_S

@@ -16,7 +16,7 @@ from quotas.book.verify.verify import verify
 from quotas.decisions.overrides import Word
 from scheduler.cli.stops import overrides
 from tests.cli.command import Ran, here
-from tests.scheduler.rig import NOTICE_S, RATE, T0, Rig, server
+from tests.scheduler.harness import NOTICE_S, RATE, T0, Rig, server
 
 DAY_S = 86_400
 GRANT = "grant:acme:g1"

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from quotas.book import Book
-from tests.scheduler.rig import Rig, server
+from tests.scheduler.harness import Rig, server
 
 from .command import MAIN, environment, hear_interrupts
 

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from .wire import Reply
+from .scripted_http import Reply
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SHARED = Path(os.environ.get("COHORTD_SHARED", REPOSITORY.parent / "shared"))

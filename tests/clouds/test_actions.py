@@ -10,7 +10,7 @@ import pytest
 from scheduler.clouds.base import Cloud, CloudError, Malformed, Project
 from scheduler.clouds.scaleway import ScalewayCloud
 
-from .wire import ORGANIZATION, ZONE, Reply, rig, server_id, server_json
+from .scripted_http import ORGANIZATION, ZONE, Reply, rig, server_id, server_json
 
 TASK = {"id": server_id(0), "description": "fake task", "status": "pending", "progress": 0}
 

@@ -13,7 +13,7 @@ from quotas.model.observation import Complete, Partial, Unknown
 from scheduler.clouds.base import CloudError
 
 from .recordings import ABSENT, paths, read
-from .wire import ORGANIZATION, ZONE, Reply, rig, server_id, server_json
+from .scripted_http import ORGANIZATION, ZONE, Reply, rig, server_id, server_json
 
 QUICK = settings(
     max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True

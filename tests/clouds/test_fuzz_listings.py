@@ -15,10 +15,10 @@ from quotas.model.observation import Complete, Partial, Unknown
 from scheduler.clouds import permissions, scaleway
 from scheduler.clouds.base import CloudError
 
-from .far_end import PER_PAGE, FarEnd, Lie, Move, Row, change
+from .fake_listing import PER_PAGE, FarEnd, Lie, Move, Row, change
 from .recordings import ABSENT, paths, read
+from .scripted_http import ORGANIZATION, ZONE, Reply, rig, server_id, server_json
 from .test_permissions import iam
-from .wire import ORGANIZATION, ZONE, Reply, rig, server_id, server_json
 
 FUZZ = settings(
     max_examples=120,

@@ -17,7 +17,7 @@ from scheduler.clouds.scaleway import client_of
 from scheduler.clouds.transport import Transport
 
 from .recordings import paths, read
-from .wire import (
+from .scripted_http import (
     ACCESS_KEY,
     ORGANIZATION,
     PROJECT,

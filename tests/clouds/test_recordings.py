@@ -24,7 +24,7 @@ from scheduler.clouds.base import (
 )
 
 from .recordings import ABSENT, Recording, paths, read, read_lifecycle, require
-from .wire import ORGANIZATION, ZONE, Reply, Rig, query, rig, server_id
+from .scripted_http import ORGANIZATION, ZONE, Reply, Rig, query, rig, server_id
 
 EXPECTED: Mapping[int, type[CloudError]] = {
     400: Refused,

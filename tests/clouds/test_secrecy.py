@@ -13,7 +13,7 @@ import requests
 from quotas.model.observation import Unknown
 from scheduler.clouds.base import CloudError
 
-from .wire import SECRET_KEY, ZONE, Reply, rig, server_id
+from .scripted_http import SECRET_KEY, ZONE, Reply, rig, server_id
 
 ECHOES = [
     Reply(401, json.dumps({"type": "denied_authentication", "message": SECRET_KEY}).encode()),

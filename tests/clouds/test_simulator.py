@@ -15,7 +15,7 @@ from scheduler.clouds.scaleway import ScalewayCloud
 from scheduler.clouds.transport import Limits
 from simulator.process import Running, running
 
-from .wire import SECRET_KEY, ZONE, Clock, server_id
+from .scripted_http import SECRET_KEY, ZONE, Clock, server_id
 
 NOON_S = 12 * 3600
 FAULTS = [

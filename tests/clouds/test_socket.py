@@ -17,7 +17,7 @@ from scheduler.clouds.base import Malformed, Throttled, Unreachable
 from scheduler.clouds.transport import Limits
 
 from .recordings import paths, read
-from .wire import ZONE, Clock, Reply, connect, listing, server_id, server_json
+from .scripted_http import ZONE, Clock, Reply, connect, listing, server_id, server_json
 
 Handling = Callable[[BaseHTTPRequestHandler], Reply]
 IMPATIENT = Limits(connect_s=0.3, read_s=0.1, attempts=2)

@@ -11,7 +11,17 @@ import requests
 from quotas.model.observation import Cause, Complete, Partial, Sweep, Unknown
 from scheduler.clouds.transport import Limits
 
-from .wire import ORGANIZATION, ZONE, Reply, listing, paged, query, rig, server_id, server_json
+from .scripted_http import (
+    ORGANIZATION,
+    ZONE,
+    Reply,
+    listing,
+    paged,
+    query,
+    rig,
+    server_id,
+    server_json,
+)
 
 REQUIRED = (
     "id",

@@ -15,7 +15,17 @@ from scheduler.clouds.base import CloudError, Malformed, ServerFault, Throttled,
 from scheduler.clouds.scaleway import ScalewayCloud
 from scheduler.clouds.transport import Limits
 
-from .wire import ACCESS_KEY, ORGANIZATION, SECRET_KEY, ZONE, Reply, Rig, listing, rig, server_id
+from .scripted_http import (
+    ACCESS_KEY,
+    ORGANIZATION,
+    SECRET_KEY,
+    ZONE,
+    Reply,
+    Rig,
+    listing,
+    rig,
+    server_id,
+)
 
 REDIRECT = Reply(302, b"", {"Location": "https://elsewhere.test/"})
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from exporters.metrics import Metrics
 from quotas.decisions.snapshot import Decision
 from quotas.view import View
-from tests.scheduler.rig import Rig, program, server
+from tests.scheduler.harness import Rig, program, server
 
 SCRAPES = 12
 

@@ -13,7 +13,7 @@ from exporters.notify.deliver import Deliverer
 from exporters.notify.settings import Settings
 from quotas.model.contacts import CHAT
 
-from .parcels import a_message, a_parcel
+from .deliveries import a_message, a_parcel
 from .receivers import Hook, http_server
 
 MOST = 2000

@@ -15,7 +15,7 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 from exporters.dashboards import DASHBOARDS
 from exporters.dashboards.panels import to_json
 
-from .boards import BOARDS, Asked, annotations, asked, board, panels
+from .dashboard_files import BOARDS, Asked, annotations, asked, board, panels
 
 DRAWN = {"timeseries", "stat", "gauge", "bargauge", "table", "text"}
 """What @grafana/ui ships: nothing else can be drawn without a Grafana server."""

@@ -11,7 +11,7 @@ import pytest
 from exporters.notify.deliver import Deliverer
 from exporters.notify.settings import Settings
 
-from .parcels import a_message, a_parcel
+from .deliveries import a_message, a_parcel
 from .receivers import Mailbox, dripping, smtp_server
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from .boards import alerts, asked, metric_names, rules
+from .dashboard_files import alerts, asked, metric_names, rules
 from .scenario import SCRAPES, Scenario
 
 PAGE = Path(__file__).parents[2] / "docs/metrics.md"

@@ -21,7 +21,7 @@ from quotas.model.observation import Cause, Unknown
 from quotas.model.units import HOUR_S, UCR_PER_CREDIT
 from quotas.view import View
 from tests.builders import a_notice
-from tests.scheduler.rig import T0, ZONE, Rig, program, server
+from tests.scheduler.harness import T0, ZONE, Rig, program, server
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 ACME = {"startup": "acme", "cohort": "c"}

@@ -20,7 +20,7 @@ from exporters.notify.settings import Settings, SettingsError, read_settings
 from exporters.notify.webhook import is_public
 from quotas.messages.routing import Receipt
 
-from .parcels import a_message, a_parcel
+from .deliveries import a_message, a_parcel
 from .receivers import Hook, dripping, http_server
 
 SECRET = "0123456789abcdef0123456789abcdef"

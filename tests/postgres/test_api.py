@@ -10,15 +10,15 @@ import pytest
 from sqlalchemy import text
 
 from exporters.api.read_model import REOPEN_DATABASE_S
-from exporters.api.reads import StartupReads
+from exporters.api.startup_reads import StartupReads
 from quotas.book import Address
 from quotas.book.session import FILE_NAME
 from scheduler.cycle import Cycle
 from scheduler.jobs.inbox import InboxDrain
 from scheduler.timing import Timing
-from tests.exporters.api.site import NOW_S, Site, site
+from tests.exporters.api.api_fixture import NOW_S, Site, site
 from tests.exporters.api.test_writes import GOOD, post
-from tests.scheduler.rig import FakeCloud
+from tests.scheduler.harness import FakeCloud
 
 from .server import Server
 

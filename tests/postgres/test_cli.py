@@ -12,11 +12,11 @@ from quotas.book import Address, Book
 from quotas.model.units import DAY_S, format_instant
 from scheduler.clock import SystemClock
 from tests.cli.command import Ran, environment, here
-from tests.cli.desk import PROGRAM
-from tests.sim.play import Play
-from tests.sim.script import START_S, draw
-from tests.sim.soak import quiet
-from tests.sim.wiring import wired
+from tests.cli.operator_env import PROGRAM
+from tests.sim.play.play import Play
+from tests.sim.play.wiring import wired
+from tests.sim.scenario.script import START_S, draw
+from tests.sim.soak.run import quiet
 
 from .server import Server
 

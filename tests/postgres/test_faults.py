@@ -15,7 +15,7 @@ from quotas.book import Address, Book
 from quotas.book.cycle.lease import StaleEpoch
 from quotas.book.verify.verify import verify
 from quotas.model.units import HOUR_S
-from tests.scheduler.rig import NOTICE_S, Rig, digest, program, server
+from tests.scheduler.harness import NOTICE_S, Rig, digest, program, server
 
 from .server import Server
 from .test_session import hasten

@@ -6,10 +6,10 @@ import pytest
 
 from quotas.book import Address, Book
 from quotas.book.verify.verify import verify
-from tests.quotas.book.rows import digest
-from tests.sim.evidence import evidence_of
-from tests.sim.play import Play
-from tests.sim.script import draw
+from tests.quotas.book.book_builders import digest
+from tests.sim.audit.evidence import evidence_of
+from tests.sim.play.play import Play
+from tests.sim.scenario.script import draw
 
 SEEDS = [(3, 10), (9, 6), (19, 6), (26, 6)]
 """Seeds and days: with crashes and errors inside the cycle, steps of the clock, two daemons."""

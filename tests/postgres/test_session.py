@@ -22,7 +22,7 @@ from quotas.book.schema import BALANCE
 from quotas.book.verify import verify as verification
 from quotas.book.verify.verify import verify
 from quotas.migrations.guards import behave_as_sqlite
-from tests.quotas.book.rows import amounts, digest, filled
+from tests.quotas.book.book_builders import amounts, digest, filled
 
 from .server import Server
 

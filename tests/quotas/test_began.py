@@ -36,7 +36,7 @@ from tests.builders import (
     metered,
     seen,
 )
-from tests.quotas.test_excess import NOTICE_S, asks, full
+from tests.quotas.rules.test_overuse import NOTICE_S, asks, full
 
 SWEPT_S, NEXT_S = 1000, 2000
 CHEAPER = Prices({FLAVOR: (Version(1, 0, 3600, 0), Version(2, 1500, 1800, 1500))})

@@ -9,8 +9,8 @@ from quotas.book.actions.execute import perform
 from quotas.book.cycle.state import load
 from quotas.decisions.overrides import EVERYONE
 from quotas.model.program import Program, Tranche
-from tests.scheduler.rig import DAY_S, NOTICE_S, T0, Rig, program, server, word
-from tests.scheduler.test_release import SlowIam
+from tests.scheduler.act.test_release_all import SlowIam
+from tests.scheduler.harness import DAY_S, NOTICE_S, T0, Rig, program, server, word
 
 HOUR_S = 3600
 NEXT_S = T0 + 5 * DAY_S

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from exporters.api.reads import StartupReads
-from exporters.startup_status import Board
+from exporters.api.startup_reads import StartupReads
+from exporters.program_status import Board
 from quotas.book.actions.commands import Deed, PriceOrder
 from quotas.book.actions.execute import perform
 from quotas.book.actions.overrides import say
@@ -19,7 +19,7 @@ from quotas.model.observation import Cause, Unknown
 from quotas.model.program import Startup, Tenure
 from quotas.model.units import format_instant
 from scheduler.views.status import status_of
-from tests.scheduler.rig import DAY_S, PROJECT, RATE, T0, TYPE, ZONE, Rig, program, server
+from tests.scheduler.harness import DAY_S, PROJECT, RATE, T0, TYPE, ZONE, Rig, program, server
 from tests.scheduler.test_between_tranches import NEXT_S, in_two_tranches
 
 

@@ -10,7 +10,7 @@ from quotas.decisions.overrides import EVERYONE
 from quotas.enforcement.stop_lifecycle import FIRST_RETRY_S
 from quotas.model.program import Policy, Program
 from scheduler.clouds.base import Conflict, Forbidden
-from tests.scheduler.rig import NOTICE_S, T0, Rig, program, server, word
+from tests.scheduler.harness import NOTICE_S, T0, Rig, program, server, word
 
 HOUR_S = 3600
 DAY_S = 86_400

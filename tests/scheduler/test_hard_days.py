@@ -9,7 +9,7 @@ import pytest
 
 from exporters.metrics import Metrics
 from scheduler.clouds.base import Conflict, Forbidden, KeyRefused, ServerFault, Throttled
-from tests.scheduler.rig import NOTICE_S, RATE, T0, Rig, program, server
+from tests.scheduler.harness import NOTICE_S, RATE, T0, Rig, program, server
 
 HOUR_S = 3_600
 MOST_CALLS = 12

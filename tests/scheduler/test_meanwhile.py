@@ -19,7 +19,7 @@ from quotas.model.observation import Cause, Complete, Sweep, Unknown
 from quotas.model.program import Cohort, Grant, Program, Rollover, Startup, Tenure, Tranche
 from quotas.queue.requests import Ask
 from scheduler.clouds.base import Throttled
-from tests.scheduler.rig import END, OTHER, T0, TYPE, ZONE, Rig, program, server, word
+from tests.scheduler.harness import END, OTHER, T0, TYPE, ZONE, Rig, program, server, word
 
 HOUR_S, DAY_S = 3600, 86_400
 CREDIT = 1_000_000

@@ -17,7 +17,7 @@ from quotas.model.program import Cohort, Grant, Program, Startup, Tenure
 from quotas.queue.requests import Ask
 from scheduler.clouds.base import CloudError, OutOfStock, Unreachable
 from scheduler.views.status import status_of
-from tests.scheduler.rig import END, NOTICE_S, OTHER, T0, Rig, program, server, word
+from tests.scheduler.harness import END, NOTICE_S, OTHER, T0, Rig, program, server, word
 
 HOUR_S = 3600
 DAY_S = 86_400

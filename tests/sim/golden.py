@@ -24,11 +24,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from .evidence import evidence_of
-from .play import played
-from .script import draw
-from .soak import quiet
-from .wiring import wired
+from .audit.evidence import evidence_of
+from .play.play import played
+from .play.wiring import wired
+from .scenario.script import draw
+from .soak.run import quiet
 
 DAYS = 183
 Line = list[Any]

@@ -12,12 +12,12 @@ from quotas.decisions.explain import recompute
 from quotas.decisions.reasons import rule_of
 from quotas.decisions.snapshot import Decision
 
-from .auditor import faults_of, marks_of
-from .evidence import evidence_of
-from .play import Play, played
-from .program import REAL_ONLY
-from .script import Script, draw
-from .spans import both, seconds
+from .audit.auditor import faults_of, marks_of
+from .audit.evidence import evidence_of
+from .audit.intervals import both, seconds
+from .play.play import Play, played
+from .play.program_operator import REAL_ONLY
+from .scenario.script import Script, draw
 
 pytestmark = pytest.mark.usefixtures("deterministic")
 PURE = [(seed, 30) for seed in range(int(os.environ.get("COHORTD_SIM_SEEDS", "12")))]

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from simulator.world import ZONES, Server, TruthRun, World, default_habits
-from simulator.world.catalogue import OFFERS
+from simulator.world.offers.catalogue import OFFERS
 
 START_S = 1_799_107_200
 DAY_S = 86_400

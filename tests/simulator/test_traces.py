@@ -9,8 +9,8 @@ import pytest
 
 from simulator import traces
 from simulator.world import Point, Trace, World
-from simulator.world.catalogue import OFFERS
-from simulator.world.trace import whole_servers
+from simulator.world.offers.catalogue import OFFERS
+from simulator.world.workloads.trace import whole_servers
 
 from .recorded import SHARED
 

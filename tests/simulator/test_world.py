@@ -15,8 +15,8 @@ from simulator.world import (
     TruthRun,
     World,
 )
-from simulator.world.catalogue import OFFERS
 from simulator.world.lifecycle import allowed_actions
+from simulator.world.offers.catalogue import OFFERS
 
 START_S = 1_799_107_200
 DAY_S = 86_400

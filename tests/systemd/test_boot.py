@@ -19,8 +19,8 @@ import pytest
 from tests.scheduler.processes import Region, region
 
 from .container import CannotBoot, Machine, boot
-from .old_books import FILE_NAME, head, make_older, revision, stamp
-from .page import Reader
+from .install_page import Reader
+from .older_books import FILE_NAME, head, make_older, revision, stamp
 
 pytestmark = pytest.mark.timeout(400)
 

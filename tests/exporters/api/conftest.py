@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from .site import Site, site
+from .api_fixture import Site, site
 
 
 @pytest.fixture

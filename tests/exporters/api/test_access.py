@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 from quotas.book.actions.tokens import revoke_token
 from quotas.model.tokens import fingerprint, id_of, write_token
 
-from .site import Site
+from .api_fixture import Site
 
 PUBLIC = {("GET", "/v1/openapi.json"), ("GET", "/healthz")}
 

@@ -23,7 +23,7 @@ from quotas.book.session import FILE_NAME
 from tests.cli.command import cohortd, environment
 from tests.scheduler.processes import COHORTD, Daemon, daemon, process, region
 
-from .site import fill, mint_all
+from .api_fixture import fill, mint_all
 
 
 def get(

@@ -14,9 +14,9 @@ from quotas.book.actions.tokens import revoke_token
 from quotas.book.inbox import FOLDER, INBOX_NAME, MOST_WAITING, waiting_messages
 from quotas.model.tokens import fingerprint, id_of
 from scheduler.jobs.inbox import InboxDrain
-from tests.quotas.book.rows import digest
+from tests.quotas.book.book_builders import digest
 
-from .site import NOW_S, Site, site
+from .api_fixture import NOW_S, Site, site
 
 GOOD = {"pool": "h100", "gpus": 1, "duration": "1h", "reason": "run 4"}
 

@@ -15,7 +15,7 @@ from exporters.ctl.cli import main
 from quotas.book import Book
 from scheduler.jobs.inbox import InboxDrain
 from tests.cli.command import Ran, environment, here
-from tests.exporters.api.site import NOW_S, fill, mint_all
+from tests.exporters.api.api_fixture import NOW_S, fill, mint_all
 from tests.exporters.api.test_serve import serving
 
 

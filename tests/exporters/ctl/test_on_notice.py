@@ -22,7 +22,7 @@ from quotas.model.units import format_instant
 from tests.cli.command import environment
 from tests.scheduler.processes import process
 
-from .test_following import notice
+from .test_watch_loop import notice
 
 CTL = [sys.executable, "-c", "from exporters.ctl.cli import main; main()"]
 LIMIT_S = 30

@@ -14,8 +14,8 @@ from playwright.sync_api import Browser, sync_playwright
 
 from exporters.api.app import build_app
 from exporters.api.server import listener
+from tests.exporters.api.api_fixture import PLENTY, Site
 from tests.exporters.api.conftest import fresh_site, reading
-from tests.exporters.api.site import PLENTY, Site
 
 __all__ = ["fresh_site", "reading"]
 

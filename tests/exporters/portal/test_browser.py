@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from quotas.book.actions.requests import read_requests
 from scheduler.jobs.inbox import InboxDrain
-from tests.exporters.api.site import NOW_S, Site
+from tests.exporters.api.api_fixture import NOW_S, Site
 
 PHONE = {"viewport": {"width": 320, "height": 640}}
 DESK = {"viewport": {"width": 1100, "height": 900}}

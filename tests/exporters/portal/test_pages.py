@@ -11,8 +11,8 @@ from jinja2 import Environment
 from starlette.requests import Request
 
 from exporters.portal.french import FRENCH
+from exporters.portal.i18n import Words, language
 from exporters.portal.page import LEVELS
-from exporters.portal.words import Words, language
 from quotas.book.actions.requests import read_requests
 from quotas.book.cycle.commit import commit
 from quotas.book.inbox import waiting_messages
@@ -21,10 +21,10 @@ from quotas.decisions.snapshot import Decision
 from quotas.queue.requests import LIVE_REQUESTS
 from scheduler.jobs.inbox import InboxDrain
 from tests.builders import Z, a_notice, seen
-from tests.exporters.api.site import NOW_S, Site, run_of
-from tests.quotas.book.rows import lease_of, result_of
+from tests.exporters.api.api_fixture import NOW_S, Site, run_of
+from tests.quotas.book.book_builders import lease_of, result_of
 
-from .visitor import Visitor, signed_in
+from .portal_client import Visitor, signed_in
 
 PORTAL = Path(__file__).parents[3] / "exporters/portal"
 ASK = "/portal/requests"

@@ -15,9 +15,9 @@ from quotas.book import BookError
 from quotas.book.actions.tokens import revoke_token
 from quotas.book.inbox import FOLDER, waiting_messages
 from quotas.model.tokens import fingerprint, id_of, write_token
-from tests.exporters.api.site import NOW_S, Site, site
+from tests.exporters.api.api_fixture import NOW_S, Site, site
 
-from .visitor import ORIGIN, Page, Visitor, signed_in
+from .portal_client import ORIGIN, Page, Visitor, signed_in
 
 SIGN_IN = "/portal/sign-in"
 READS = ["/portal/", "/portal/now", "/portal/writes/" + "0" * 32, "/portal/statements/1970-01"]

@@ -11,7 +11,7 @@ from fractions import Fraction
 from math import ceil, floor
 from typing import Any
 
-from .ledger_parts import INT64, Charged, Held, Lot, Ran, Side, Stretch, cost
+from .ledger_model_parts import INT64, Charged, Held, Lot, Ran, Side, Stretch, cost
 
 Written = tuple[str, list[Side]]
 """The kind of a transfer, and its entries in order."""

@@ -18,7 +18,7 @@ from quotas import migrations
 from quotas.book.schema import BALANCE
 from quotas.book.session import FILE_NAME, Book, BookError
 
-from .rows import amounts, digest, filled
+from .book_builders import amounts, digest, filled
 
 TIMES = 100
 

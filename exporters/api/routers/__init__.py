@@ -1,0 +1,1 @@
+"""The routes of the API, by who asks: startups and operators."""

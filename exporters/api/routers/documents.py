@@ -1,0 +1,80 @@
+"""What does a startup hold in its hands? Its monthly statements, and why a thing was decided."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Path, Query, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from exporters.api.access import Own, OwnReads
+from exporters.api.models import StatementAnswer, StatementsAnswer, Why
+from exporters.api.problems import Problem
+from exporters.api.routers.startup import PLAIN, fresh, page_of
+from quotas.ledger.statements import csv_text, month_s
+
+router = APIRouter(prefix="/v1", tags=["startup"])
+CSV = "text/csv"
+Month = Annotated[str, Path(pattern=r"^[0-9]{4}-[0-9]{2}$", examples=["2027-01"])]
+Number = Annotated[int, Path(ge=1, le=2**53, examples=[17])]
+
+
+class Shape(BaseModel):
+    """How the answer is written; without it, `Accept` decides."""
+
+    model_config = ConfigDict(extra="forbid")
+    format: Literal["json", "csv"] | None = Field(None, description="json or csv")
+
+
+@router.get("/decisions/{number}/why", response_model=Why, dependencies=PLAIN)
+async def why(request: Request, own: OwnReads, number: Number) -> Response:
+    """A decision taken apart: its inputs, what would change it, what follows, who may act."""
+    found = own.reads.why(own.source.book(), number)
+    if found is None:
+        raise Problem(404, "no-such-decision", "You have no such decision: see /v1/decisions.")
+    return fresh(request, page_of(found), own.shown)
+
+
+@router.get("/statements", response_model=StatementsAnswer, dependencies=PLAIN)
+async def statements(request: Request, own: OwnReads) -> Response:
+    """Every UTC month with its opening and closing balance, newest first."""
+    found = await asyncio.to_thread(own.reads.statements, own.source.book())
+    return fresh(request, page_of(found), own.shown)
+
+
+@router.get(
+    "/statements/{month}",
+    response_model=StatementAnswer,
+    responses={200: {"content": {CSV: {"schema": {"type": "string"}}}}},
+)
+async def statement(
+    request: Request, own: OwnReads, month: Month, shape: Annotated[Shape, Query()]
+) -> Response:
+    """One UTC month, line by line, as JSON or (`Accept: text/csv`, `format=csv`) as CSV."""
+    found = await asyncio.to_thread(_month, own, month)
+    if shape.format == "csv" or (shape.format is None and _prefers_csv(request)):
+        text = csv_text({"startup": own.token.startup, **found.model_dump(exclude_none=True)})
+        answer = fresh(request, page_of(text), own.shown, CSV)
+    else:
+        answer = fresh(request, page_of(found), own.shown)
+    answer.headers["Vary"] = "Authorization, Accept"
+    return answer
+
+
+def _month(own: Own, month: str) -> StatementAnswer:
+    try:
+        begins_s = month_s(month)
+    except ValueError as error:
+        raise Problem(422, "invalid", f"path.month: {error}.") from None
+    found = own.reads.statement(own.source.book(), begins_s)
+    if found is None:
+        raise Problem(404, "no-such-statement", f"You have none for {month}: see /v1/statements.")
+    return found
+
+
+def _prefers_csv(request: Request) -> bool:
+    accepted = [
+        each.partition(";")[0].strip() for each in request.headers.get("accept", "").split(",")
+    ]
+    return CSV in accepted and "application/json" not in accepted

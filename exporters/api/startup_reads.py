@@ -1,0 +1,325 @@
+"""What may a startup see? Everything it is shown goes through `StartupReads`, for it alone.
+
+The one place of isolation: a `StartupReads` is made for one name, and none of its methods
+takes another. The API's routes and the portal both read through it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import RowMapping, case, func, select
+
+from exporters.api.models import (
+    Charge,
+    CreditsAnswer,
+    Decision,
+    Event,
+    EventsAnswer,
+    ExpiringNext,
+    Notice,
+    Pace,
+    PageOf,
+    PoolQuota,
+    PoolUsage,
+    QuotaAnswer,
+    Server,
+    ServersAnswer,
+    ServerStop,
+    StartupRequest,
+    StatementAnswer,
+    StatementsAnswer,
+    UsageAnswer,
+    Why,
+)
+from exporters.api.serializers import (
+    charge_of,
+    decision_of,
+    notice_of,
+    request_of,
+    statement_head,
+    statement_of,
+    why_of,
+)
+from exporters.program_status import Board, Standing
+from quotas.book import Book
+from quotas.book.cycle import state as book_state
+from quotas.book.reads.statements import read_statement, read_statements
+from quotas.book.schema import DECISION, ENTRY, NOTICE, REQUEST, TRANSFER
+from quotas.decisions.explain import explain
+from quotas.decisions.notices import LIVE_NOTICES
+from quotas.ledger.transfers import grant_account, usage_account
+from quotas.metering.runs import Run
+from quotas.model.units import DAY_S, format_credits, format_instant
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """What a startup's grants gained or lost; charges are one a day, at its end."""
+
+    at_s: int
+    amount_ucr: int
+    is_step: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StartupReads:
+    """What one startup is shown: from the board at one instant, from the book row by row."""
+
+    name: str
+    board: Board
+
+    def standing(self) -> Standing:
+        """Where it stands, as a value."""
+        return self.board.standing(self.name)
+
+    def credits(self) -> CreditsAnswer:
+        """Its credits, all from one instant."""
+        own = self.standing()
+        money = own.balance
+        first = money.expiring
+        return CreditsAnswer(
+            as_of=format_instant(money.as_of_s),
+            known_until=_instant(own.known_until_s),
+            granted=format_credits(money.granted_ucr),
+            posted=format_credits(money.posted_ucr),
+            accrued=format_credits(money.accrued_ucr),
+            held=format_credits(money.held_ucr),
+            reserve=format_credits(money.reserve_ucr),
+            available=format_credits(money.available_ucr),
+            disputed=format_credits(own.disputed_ucr),
+            charged=format_credits(own.charged_ucr),
+            expiring_next=None
+            if first is None
+            else ExpiringNext(
+                grant=first.grant,
+                credits=format_credits(first.amount_ucr),
+                expires=format_instant(first.at_s),
+            ),
+            burn_per_hour=format_credits(money.burn_ucr_per_h),
+            runway_s=runway_s(own),
+            exhausted_at=_instant(money.exhausted_s),
+            pace=None
+            if own.pace is None
+            else Pace(
+                allowance=format_credits(own.pace.allowance_ucr),
+                spent=format_credits(own.pace.spent_ucr),
+                is_ahead=own.pace.is_ahead,
+                text=own.pace.text,
+            ),
+            level=own.level,
+            level_reason=own.level_reason,
+        )
+
+    def usage(self) -> UsageAnswer:
+        """What it runs now, by pool, and what running has cost it."""
+        own = self.standing()
+        by_pool: dict[str | None, list[Run]] = defaultdict(list)
+        for run in own.runs:
+            by_pool[self._pool(run)].append(run)
+        return UsageAnswer(
+            as_of=format_instant(own.balance.as_of_s),
+            known_until=_instant(own.known_until_s),
+            gpus=sum(run.gpus for run in own.runs),
+            pools=[
+                PoolUsage(
+                    pool=pool,
+                    gpus=sum(run.gpus for run in runs),
+                    burn_per_hour=format_credits(sum(run.rate_ucr_per_h or 0 for run in runs)),
+                )
+                for pool, runs in sorted(by_pool.items(), key=lambda item: item[0] or "")
+            ],
+            charged=format_credits(own.charged_ucr),
+            accrued=format_credits(own.balance.accrued_ucr),
+            disputed=format_credits(own.disputed_ucr),
+        )
+
+    def servers(self) -> ServersAnswer:
+        """Its billable servers, each with the notice it has."""
+        own = self.standing()
+        at_s = own.balance.as_of_s
+        stops = {
+            notice.server_id: ServerStop(
+                notice=notice.id or 0,
+                rule=notice.rule,
+                deadline=format_instant(notice.deadline_s),
+                seconds_left=max(0, notice.deadline_s - at_s),
+            )
+            for notice in sorted(own.notices, key=lambda each: -each.deadline_s)
+            if notice.server_id and notice.mode == "enforce"
+        }
+        return ServersAnswer(
+            as_of=format_instant(at_s),
+            items=[
+                Server(
+                    id=run.server_id,
+                    name=run.server_name,
+                    zone=run.zone,
+                    flavor=run.flavor,
+                    pool=self._pool(run),
+                    gpus=run.gpus,
+                    state=run.state,
+                    since=format_instant(run.began_s),
+                    credits_per_hour=None
+                    if run.rate_ucr_per_h is None
+                    else format_credits(run.rate_ucr_per_h),
+                    stop=stops.get(run.server_id),
+                )
+                for run in sorted(own.runs, key=lambda each: (each.began_s, each.id))
+            ],
+        )
+
+    def quota(self) -> QuotaAnswer:
+        """Its part of each pool."""
+        return QuotaAnswer(
+            as_of=format_instant(self.board.at_s),
+            items=[
+                PoolQuota(
+                    pool=share.pool,
+                    nominal=share.nominal,
+                    share=share.share,
+                    ceiling=share.ceiling,
+                    usage=share.usage,
+                    headroom=max(0, share.ceiling - share.usage),
+                    borrowed=share.borrowed,
+                    lent=share.lent,
+                    limited_by=share.limited_by,
+                    reason=share.reason,
+                )
+                for share in self.board.shares(self.name)
+            ],
+        )
+
+    def decisions(self, book: Book, before: int | None, limit: int) -> PageOf[Decision]:
+        """Its decisions, newest first."""
+        rows = select(DECISION).where(DECISION.c.startup == self.name)
+        found = _page(book, rows, DECISION.c.id, before, limit)
+        return PageOf(items=[decision_of(row) for row in found[:limit]], next=_next(found, limit))
+
+    def why(self, book: Book, id: int) -> Why | None:
+        """One of its decisions taken apart; None where it has none of that number."""
+        rows = book_state.last_decisions(book, 1, id=id, startup=self.name)
+        if not rows:
+            return None
+        decided, notices = book_state.decision_of(rows[0]), self.standing().notices
+        return why_of(id, explain(decided, rows[0]["at_s"], notices, self.board.at_s))
+
+    def statements(self, book: Book) -> StatementsAnswer:
+        """Its months, newest first."""
+        with book.reading() as connection:
+            found = list(read_statements(connection, self.name, self.board.at_s, None))
+        return StatementsAnswer(items=[statement_head(each) for each in reversed(found)])
+
+    def statement(self, book: Book, month_s: int) -> StatementAnswer | None:
+        """One month of its own; None where it has none that begins then."""
+        if month_s > self.board.at_s:
+            return None
+        with book.reading() as connection:
+            found = read_statement(connection, self.name, month_s)
+        return None if found is None else statement_of(found)
+
+    def notices(
+        self, book: Book, before: int | None, limit: int, *, only_live: bool
+    ) -> PageOf[Notice]:
+        """Its notices, newest first."""
+        rows = select(NOTICE).where(NOTICE.c.startup == self.name)
+        if only_live:
+            rows = rows.where(NOTICE.c.state.in_(LIVE_NOTICES))
+        found = _page(book, rows, NOTICE.c.id, before, limit)
+        return PageOf(items=[notice_of(row) for row in found[:limit]], next=_next(found, limit))
+
+    def charges(self, book: Book, before: int | None, limit: int) -> PageOf[Charge]:
+        """Its charges, newest first."""
+        rows = (
+            select(TRANSFER.c.id, TRANSFER.c.detail, ENTRY.c.amount_ucr)
+            .join(ENTRY, ENTRY.c.transfer_id == TRANSFER.c.id)
+            .where(TRANSFER.c.startup == self.name, TRANSFER.c.kind == "charge")
+            .where(ENTRY.c.account == usage_account(self.name))
+        )
+        found = _page(book, rows, TRANSFER.c.id, before, limit)
+        return PageOf(items=[charge_of(row) for row in found[:limit]], next=_next(found, limit))
+
+    def requests(self, book: Book, before: int | None, limit: int) -> PageOf[StartupRequest]:
+        """What it asked for, newest first."""
+        rows = select(REQUEST).where(REQUEST.c.startup == self.name)
+        found = _page(book, rows, REQUEST.c.id, before, limit)
+        return PageOf(items=[request_of(row) for row in found[:limit]], next=_next(found, limit))
+
+    def moved(self, book: Book) -> tuple[Moved, ...]:
+        """What moved its credits, in order of time."""
+        is_step = TRANSFER.c.kind != "charge"
+        day_end_s = TRANSFER.c.at_s - TRANSFER.c.at_s % DAY_S + DAY_S
+        at_s = case((is_step, TRANSFER.c.at_s), else_=day_end_s).label("moved_s")
+        rows = (
+            select(at_s, func.sum(ENTRY.c.amount_ucr), is_step.label("is_step"))
+            .join(ENTRY, ENTRY.c.transfer_id == TRANSFER.c.id)
+            .where(TRANSFER.c.startup == self.name)
+            .where(ENTRY.c.account.startswith(grant_account(self.name, ""), autoescape=True))
+            .group_by("moved_s", "is_step")
+            .order_by("moved_s", "is_step")
+        )
+        with book.reading() as connection:
+            found = connection.execute(rows)
+            return tuple(Moved(at_s, int(ucr), is_step) for at_s, ucr, is_step in found)
+
+    def events(self, book: Book, after: tuple[int, int], limit: int) -> EventsAnswer:
+        """What was decided and announced since a cursor, oldest first."""
+        with book.reading() as connection:
+            decisions, notices = (
+                connection.execute(
+                    select(table)
+                    .where(table.c.startup == self.name, table.c.id > seen)
+                    .order_by(table.c.id)
+                    .limit(limit)
+                ).mappings()
+                for table, seen in zip((DECISION, NOTICE), after, strict=True)
+            )
+            news = _in_order([decision_of(r) for r in decisions], [notice_of(r) for r in notices])
+        decided, noticed = after
+        items: list[Event] = []
+        for each in news[:limit]:
+            if isinstance(each, Decision):
+                items.append(Event(kind="decision", at=each.at, decision=each))
+                decided = each.id
+            else:
+                items.append(Event(kind="notice", at=each.given, notice=each))
+                noticed = each.id
+        return EventsAnswer(items=items, next=f"{decided}-{noticed}")
+
+    def _pool(self, run: Run) -> str | None:
+        pool = self.board.program.pool_of(run.flavor)
+        return pool.name if pool else None
+
+
+def runway_s(own: Standing) -> int | None:
+    """Seconds until nothing is available at this burn; None where nothing burns."""
+    until_s = own.balance.exhausted_s
+    return None if until_s is None else max(0, until_s - own.balance.as_of_s)
+
+
+def _instant(at_s: int | None) -> str | None:
+    return None if at_s is None else format_instant(at_s)
+
+
+def _page(book: Book, rows: Any, key: Any, before: int | None, limit: int) -> list[RowMapping]:
+    """One row more than the limit, newest first, so that the end is known."""
+    if before is not None:
+        rows = rows.where(key < before)
+    with book.reading() as connection:
+        return list(connection.execute(rows.order_by(key.desc()).limit(limit + 1)).mappings())
+
+
+def _next(found: list[RowMapping], limit: int) -> str | None:
+    return str(found[limit - 1]["id"]) if len(found) > limit else None
+
+
+def _in_order(decisions: list[Decision], notices: list[Notice]) -> list[Decision | Notice]:
+    """Both by instant, each in its own order: a cursor of two numbers then skips nothing."""
+    merged: list[Decision | Notice] = []
+    left, right = list(reversed(decisions)), list(reversed(notices))
+    while left or right:
+        is_decision = bool(left) and (not right or left[-1].at <= right[-1].given)
+        merged.append(left.pop() if is_decision else right.pop())
+    return merged

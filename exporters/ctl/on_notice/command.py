@@ -1,0 +1,123 @@
+"""The command `cohortctl on-notice`: run a hook before this server is stopped."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+from exporters.ctl.api import BAD_INPUT, ApiError
+from exporters.ctl.clock import MachineClock
+from exporters.ctl.on_notice.notice_watch import Promise
+from exporters.ctl.on_notice.state_file import Memory
+from exporters.ctl.on_notice.watch_loop import Follower, Hook, Watched
+from exporters.ctl.runner import connect
+from quotas.model.units import format_instant, parse_duration
+
+CANNOT_RUN = 127
+_SETTINGS = ("COHORTCTL_TOKEN", "COHORTCTL_URL", "COHORTCTL_CONFIG")
+
+
+def register(app: typer.Typer) -> None:
+    """Add this command."""
+    app.command("on-notice")(on_notice)
+
+
+def on_notice(
+    hook: Annotated[list[str], typer.Argument(help="The command, after --.")],
+    before: Annotated[str, typer.Option(help="How long before a deadline it runs.")] = "10m",
+    server: Annotated[
+        list[str] | None,
+        typer.Option(help="Name or id of this server; its host name by default."),
+    ] = None,
+    state: Annotated[
+        Path | None, typer.Option(help="File that remembers which hooks have run.")
+    ] = None,
+) -> None:
+    """Run a hook once for each notice that will stop this server, then acknowledge it.
+
+    SIGTERM lets a hook that runs come to its end, and leaves.
+    """
+    try:
+        before_s = parse_duration(before)
+    except ValueError as error:
+        raise ApiError(f"--before: {error}", BAD_INPUT) from None
+    leaving = Leaving()
+    names = frozenset(server or [socket.gethostname()])
+    follower = Follower(
+        connect(),
+        Watched(names, before_s),
+        Memory(state or _default_state()),
+        MachineClock(),
+        Hook(lambda promise: run_hook(hook, promise), leaving.held),
+        _say,
+    )
+    _say(f"waiting for notices about {', '.join(sorted(names))}")
+    while True:
+        follower.act()
+        leaving.leave_if_asked()
+        follower.rest()
+
+
+class Leaving:
+    """SIGTERM ends the process at once, or else when the hook that runs has ended."""
+
+    def __init__(self) -> None:
+        self._is_held, self._is_asked = False, False
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._ask)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Come to the end of this, whoever asks to leave meanwhile."""
+        self._is_held = True
+        try:
+            yield
+        finally:
+            self._is_held = False
+
+    def leave_if_asked(self) -> None:
+        """Leave where somebody asked while a hook ran."""
+        if self._is_asked:
+            raise SystemExit(0)
+
+    def _ask(self, _number: int, _frame: FrameType | None) -> None:
+        self._is_asked = True
+        if not self._is_held:
+            raise SystemExit(0)
+
+
+def run_hook(hook: list[str], promise: Promise) -> int:
+    """Run the command with the notice in its environment; its exit status."""
+    env = {name: value for name, value in os.environ.items() if name not in _SETTINGS}
+    env |= {
+        "COHORTD_NOTICE_ID": str(promise.id),
+        "COHORTD_NOTICE_DEADLINE": format_instant(promise.deadline_s),
+        "COHORTD_NOTICE_REASON": promise.reason,
+        "COHORTD_NOTICE_RULE": promise.rule,
+        "COHORTD_NOTICE_SERVER": promise.server,
+    }
+    try:
+        return subprocess.run(hook, env=env, check=False).returncode
+    except OSError as error:
+        _say(f"{hook[0]} cannot be run: {error}")
+        return CANNOT_RUN
+
+
+def _default_state() -> Path:
+    """Where systemd keeps it, or else the user's own folder."""
+    kept = os.environ.get("STATE_DIRECTORY") or os.environ.get("XDG_STATE_HOME")
+    folder = Path(kept) if kept else Path.home() / ".local" / "state"
+    return folder / "cohortctl-on-notice.json"
+
+
+def _say(sentence: str) -> None:
+    typer.echo(f"cohortctl: {sentence}", err=True)

@@ -1,0 +1,107 @@
+"""What do the commands share? The connection, --json, --watch, and how an answer is shown."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from exporters.ctl.api import BAD_INPUT, UNREACHABLE, ApiError
+from exporters.ctl.clock import MachineClock
+from exporters.ctl.settings import BadSettings, read_settings
+
+if TYPE_CHECKING:
+    from exporters.ctl.client import Client
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+Watch = Annotated[bool, typer.Option("--watch", help="Go on, and show every change.")]
+Key = Annotated[
+    str | None,
+    typer.Option(help="Makes the write safe to repeat: the same key asks once."),
+]
+WATCH_S = 5
+CLEAR = "\x1b[H\x1b[2J"
+DECIDE_S, LOOKS = 5, 60
+"""How often a write that is waited for is looked at, and how many times."""
+
+
+def connect() -> Client:
+    """The API that the settings name. Raises ApiError."""
+    from exporters.ctl.client import Client  # it is half of the time that a start takes
+
+    try:
+        return Client(read_settings(os.environ))
+    except BadSettings as error:
+        raise ApiError(str(error), BAD_INPUT) from None
+
+
+def as_text(value: object) -> str:
+    """A value as JSON, sorted and indented."""
+    return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False)
+
+
+def show(
+    ask: Callable[[], Any], render: Callable[[Any], str], *, as_json: bool, watch: bool
+) -> Any:
+    """Print what is answered; with `watch` again at every change, until interrupted."""
+    found = ask()
+    drawn = _print(found, render, "", as_json=as_json, watch=watch)
+    while watch:
+        MachineClock().wait(WATCH_S)
+        try:
+            found = ask()
+        except ApiError as error:
+            if error.code != UNREACHABLE:
+                raise
+            typer.echo(f"cohortctl: {error}; trying again", err=True)
+            continue
+        drawn = _print(found, render, drawn, as_json=as_json, watch=watch)
+    return found
+
+
+def _print(
+    found: Any, render: Callable[[Any], str], drawn: str, *, as_json: bool, watch: bool
+) -> str:
+    text = as_text(found) if as_json else render(found)
+    if text != drawn:
+        redraw = watch and not as_json and typer.get_text_stream("stdout").isatty()
+        typer.echo((CLEAR if redraw else "") + text)
+    return text
+
+
+def new_key(key: str | None) -> str:
+    """The key of a write: the one given, or one that nobody had."""
+    return key or secrets.token_hex(16)
+
+
+def told(
+    client: Client,
+    send: Callable[[str], Mapping[str, Any]],
+    key: str | None,
+    *,
+    wait: bool,
+    as_json: bool,
+) -> None:
+    """Send a write, and say what became of it so far; with `wait`, what was decided."""
+    used = new_key(key)
+    try:
+        kept = send(used)
+    except ApiError as error:
+        if error.code != UNREACHABLE:
+            raise
+        again = f"{error}; it may be kept: repeat it with --key {used}"
+        raise ApiError(again, UNREACHABLE) from None
+    if not wait:
+        typer.echo(as_text(kept) if as_json else f"{kept['kind']} is kept; the next cycle decides")
+        return
+    for _ in range(LOOKS):
+        answer = client.get(f"writes/{kept['id']}")
+        if answer["state"] != "waiting":
+            typer.echo(as_text(answer) if as_json else f"{answer['state']}: {answer['text']}")
+            raise typer.Exit(0 if answer["state"] == "done" else 1)
+        MachineClock().wait(DECIDE_S)
+    raise ApiError(f"nothing was decided yet; see it later under writes/{kept['id']}", UNREACHABLE)

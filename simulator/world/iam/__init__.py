@@ -1,0 +1,1 @@
+"""The region's IAM: principals, policies and permission sets."""

@@ -1,0 +1,1 @@
+"""What the region sells: server types, prices and stock."""

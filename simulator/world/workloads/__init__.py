@@ -1,0 +1,1 @@
+"""What the startups of the region do with their servers."""

@@ -1,0 +1,144 @@
+"""A book on disk with two startups that both have everything, and the API over it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from starlette.testclient import TestClient
+
+from exporters.api.access import Rates
+from exporters.api.app import build_app
+from quotas.book import Address, Book
+from quotas.book.actions.tokens import create_token, revoke_token
+from quotas.book.cycle.commit import apply_program, commit
+from quotas.book.inbox import Inbox
+from quotas.decisions.snapshot import Decision
+from quotas.ledger.transfers import charge_transfer
+from quotas.metering.runs import Run
+from quotas.model.program import Program
+from quotas.model.tokens import Token, fingerprint, write_token
+from quotas.model.units import Period
+from scheduler.clock import ManualClock
+from tests.builders import Z, a_balance_of, a_grant, a_notice, a_program, a_run, a_startup, seen
+from tests.quotas.book.book_builders import lease_of, result_of
+
+NOW_S = 7200
+STARTUPS = ("acme", "birch")
+PLENTY = Rates(100_000, 100_000, 100_000)
+
+
+def both(**changes: Any) -> Program:
+    """A program of acme and birch, with a credit each."""
+    return a_program(*(a_startup(name, grants=(a_grant(),)) for name in STARTUPS), **changes)
+
+
+def run_of(name: str) -> Run:
+    """Its server, named after it."""
+    run = a_run(f"server-{name}", startup=name, project_id=f"p-{name}", server_name=f"train-{name}")
+    return replace(run, posted_until_s=3600)
+
+
+def fill(book: Book) -> None:
+    """Each startup gets a run, a charge, a decision and a notice."""
+    apply_program(book, both(), 0, "tests")
+    charges = [
+        charge_transfer("spring", run_of(name), Period(0, 3600), [a_balance_of(startup=name)])
+        for name in STARTUPS
+    ]
+    decisions = [
+        Decision(name, f"server-{name}", "limit", "announce", f"c-{name}", f"why {name}", {})
+        for name in STARTUPS
+    ]
+    notices = [
+        a_notice(
+            f"server-{name}",
+            startup=name,
+            rule="limit",
+            text=f"{name} stops",
+            id=None,
+            deadline_s=9000,
+        )
+        for name in STARTUPS
+    ]
+    result = result_of(
+        sweeps=[seen(NOW_S)],
+        confirmed={Z: NOW_S},
+        runs=[run_of(name) for name in STARTUPS],
+        transfers=[charge for charge in charges if charge is not None],
+        decisions=decisions,
+        notices=notices,
+    )
+    commit(book, result, lease_of(book, now_s=NOW_S), NOW_S)
+
+
+def mint(book: Book, number: int, startup: str, *scopes: str, **changes: Any) -> str:
+    """A token in the book, the same for the same number."""
+    text = write_token(bytes([number]) * 32)
+    token_hash = fingerprint(text)
+    assert token_hash is not None
+    token = Token("", f"t{number}", startup, scopes, 0, 10**10, None, "tests")
+    made = create_token(book, replace(token, **changes), token_hash)
+    if number in REVOKED:
+        revoke_token(book, made.id, 1)
+    return text
+
+
+REVOKED = {5}
+
+
+def mint_all(book: Book) -> dict[str, str]:
+    """One token of each sort."""
+    return {
+        "acme": mint(book, 1, "acme", "read", "request"),
+        "birch": mint(book, 2, "birch", "read", "request"),
+        "acme-read": mint(book, 3, "acme", "read"),
+        "acme-request": mint(book, 7, "acme", "request"),
+        "expired": mint(book, 4, "acme", "read", "request", expires_s=NOW_S),
+        "revoked": mint(book, 5, "acme", "read", "request"),
+        "admin": mint(book, 6, "", "admin"),
+        "audit": mint(book, 8, "", "audit"),
+        "admin-expired": mint(book, 9, "", "admin", "audit", expires_s=NOW_S),
+    }
+
+
+@dataclass
+class Site:
+    """The API over a filled book, with a client that speaks HTTP to it."""
+
+    state: Path
+    book: Book
+    clock: ManualClock
+    inbox: Inbox
+    client: TestClient
+    tokens: dict[str, str]
+
+    def ask(self, path: str, who: str | None = "acme", method: str = "GET", **more: Any) -> Any:
+        """The answer to a request with one of the tokens."""
+        headers = dict(more.pop("headers", {}))
+        if who is not None:
+            headers["Authorization"] = f"Bearer {self.tokens[who]}"
+        return self.client.request(method, path, headers=headers, **more)
+
+    def json(self, path: str, who: str = "acme") -> Any:
+        """The body of an answer that must be good."""
+        answer = self.ask(path, who)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+
+@contextmanager
+def site(place: Path | Address, rates: Rates = PLENTY) -> Iterator[Site]:
+    """The API over a book in a folder, or at another address."""
+    state = Address.of(place).folder
+    book, inbox, clock = Book.open(place), Inbox(state), ManualClock(NOW_S)
+    fill(book)
+    tokens = mint_all(book)
+    app = build_app(place, inbox, clock.now_s, rates=rates)
+    with TestClient(app, raise_server_exceptions=False) as client:
+        yield Site(state, book, clock, inbox, client, tokens)
+    inbox.close()
+    book.close()

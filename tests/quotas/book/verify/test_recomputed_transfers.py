@@ -1,0 +1,299 @@
+"""Verification recomputes what a rule moved: rollovers, forfeits, repayments, differences.
+
+Each test posts what the rules say, which is found right, or the same with one thing wrong
+in it, well-formed and hashed like any other transfer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from sqlalchemy import select
+
+from quotas.book.actions.commands import Deed, PriceOrder
+from quotas.book.actions.execute import perform
+from quotas.book.cycle.commit import apply_program, commit, keep_offers
+from quotas.book.cycle.state import load
+from quotas.book.schema import RUN, TRANSFER
+from quotas.book.session import Book
+from quotas.book.transfers import Overdrawn, post
+from quotas.book.verify.verify import verify
+from quotas.ledger.between import repayments
+from quotas.ledger.repricing import differences
+from quotas.ledger.transfers import (
+    Entry,
+    Transfer,
+    charge_transfer,
+    end_transfers,
+    expiry_transfer,
+    grant_account,
+)
+from quotas.model.observation import Offer
+from quotas.model.program import Rollover, Tranche
+from quotas.model.units import Period
+from tests.builders import FLAVOR, RATE, TYPE, Z, a_grant, a_program, a_run, a_startup
+
+from ..book_builders import lease_of, result_of
+
+END_S = 10_000
+HALF = Rollover(500_000)
+FIRST, SECOND, THIRD = (grant_account("acme", f"g1/{n}") for n in (1, 2, 3))
+
+OWED = "overdraft:spring:acme"
+GIVEN = (Entry("sponsor:spring", -1), Entry("grant:acme:g2", 1))
+
+Forged = Callable[[Transfer], Transfer]
+
+
+def a_book(rollover: Rollover | None = HALF) -> Book:
+    """Acme's grant in three tranches, from 0, END_S and 2 END_S on; half of a rest rolls over."""
+    tranches = tuple(Tranche(1_000, n * END_S) for n in range(3))
+    grant = replace(a_grant("g1", 3_000), tranches=tranches, rollover=rollover)
+    book = Book.in_memory()
+    apply_program(book, a_program(a_startup(grants=(grant, a_grant("g2", 5)))), 0, "tests")
+    return book
+
+
+def add(book: Book, *transfers: Transfer) -> None:
+    """Write transfers as a cycle would."""
+    with book.writing() as connection:
+        post(connection, transfers, recorded_s=END_S, epoch=1, actor="cohortd")
+
+
+def fault(book: Book) -> str:
+    """What verify finds; nothing where all is right."""
+    return verify(book).fault or ""
+
+
+def by(more_ucr: int) -> Forged:
+    """The same transfer, moving so much more."""
+    return lambda transfer: replace(
+        transfer,
+        entries=(
+            replace(transfer.entries[0], amount_ucr=transfer.entries[0].amount_ucr - more_ucr),
+            replace(transfer.entries[1], amount_ucr=transfer.entries[1].amount_ucr + more_ucr),
+        ),
+    )
+
+
+def to(account: str) -> Forged:
+    """The same transfer to another account."""
+    return lambda t: replace(t, entries=(t.entries[0], replace(t.entries[1], account=account)))
+
+
+def at(instant_s: int) -> Forged:
+    """The same transfer at another instant."""
+    return lambda transfer: replace(transfer, at_s=instant_s)
+
+
+def out_of(account: str) -> Forged:
+    """The same transfer from another account."""
+    return lambda t: replace(t, entries=(replace(t.entries[0], account=account), t.entries[1]))
+
+
+def saying(**detail: int | str) -> Forged:
+    """The same transfer with something else in its detail."""
+    return lambda transfer: replace(transfer, detail={**transfer.detail, **detail})
+
+
+def ending(book: Book) -> list[Transfer]:
+    """The end of the first tranche: 500 roll over, 500 are forfeited."""
+    first = next(grant for grant in load(book).grants if grant.account == FIRST)
+    return end_transfers(first)
+
+
+def test_what_rolls_over_and_what_is_forfeited_is_right() -> None:
+    """Half and half, at the end, to the next tranche, and nothing is left."""
+    book = a_book()
+    add(book, *ending(book))
+    assert fault(book) == ""
+
+
+@pytest.mark.parametrize(
+    ("forged", "found"),
+    [
+        (by(1), "rolls over 501 ucr of grant:acme:g1/1 where 500 may"),
+        (by(-1), "rolls over 499 ucr of grant:acme:g1/1 where 500 may"),
+        (to(THIRD), "rolls grant:acme:g1/1 over to grant:acme:g1/3"),
+        (at(END_S - 1), "rolls grant:acme:g1/1 over at another instant than its end"),
+    ],
+)
+def test_a_rollover_against_its_rule_is_found(forged: Forged, found: str) -> None:
+    """Another amount, tranche or instant than the grant's terms say."""
+    book = a_book()
+    rolls, _ = ending(book)
+    add(book, forged(rolls))
+    assert found in fault(book)
+
+
+def test_an_ordinary_grant_rolls_over_to_nothing() -> None:
+    """A rollover out of a grant that has no next tranche."""
+    book = a_book()
+    wrong = replace(ending(book)[0], entries=(Entry("grant:acme:g2", -1), Entry(SECOND, 1)))
+    add(book, wrong)
+    assert "which is not its next tranche" in fault(book)
+
+
+def test_a_forfeit_of_what_was_to_roll_over_is_found() -> None:
+    """All of the rest is forfeited, and no rollover came before it."""
+    book = a_book()
+    first = next(grant for grant in load(book).grants if grant.account == FIRST)
+    add(book, expiry_transfer(first))
+    assert "forfeits 500 ucr of grant:acme:g1/1 that were to roll over" in fault(book)
+
+
+@pytest.mark.parametrize(
+    ("forged", "found"),
+    [
+        (by(-1), "leaves 1 ucr in grant:acme:g1/1 after its end"),
+        (to("usage:acme"), "forfeits grant:acme:g1/1 to usage:acme"),
+        (at(END_S + 1), "before its end"),
+    ],
+)
+def test_a_forfeit_against_its_rule_is_found(forged: Forged, found: str) -> None:
+    """Less than what is left, to somebody else, or at another instant."""
+    book = a_book()
+    rolls, lost = ending(book)
+    add(book, rolls, forged(lost))
+    assert found in fault(book)
+
+
+def indebted() -> Book:
+    """Acme owes 1,200 that it ran before its tranches, which last to their grant's end."""
+    book = a_book(None)
+    detail = {"run": "r", "server": "s", "flavor": FLAVOR, "run_start_s": 0}
+    detail |= {"start_s": 0, "end_s": 1_200, "rate_ucr_per_h": RATE}
+    sides = (Entry(OWED, -1_200), Entry("usage:acme", 1_200))
+    add(book, Transfer("lent", "charge", "spring", "acme", END_S, sides, "", detail))
+    return book
+
+
+def paying(book: Book, at_s: int, owed_ucr: int = 1_200) -> list[Transfer]:
+    """What the tranches in force at an instant repay."""
+    return repayments(owed_ucr, load(book).grants, at_s, "")
+
+
+def test_repayments_are_right_in_burn_order_and_back() -> None:
+    """1,000 of the first tranche and 200 of the second; a surplus of 50 returns to the first."""
+    book = indebted()
+    found = paying(book, 2 * END_S)
+    drawn = [(t.entries[0].account, t.entries[0].amount_ucr) for t in found]
+    assert drawn == [(FIRST, -1_000), (SECOND, -200)]
+    add(book, *found)
+    back = (Entry("usage:acme", -50), Entry(OWED, 50))
+    add(book, Transfer("back", "manual", "spring", "acme", END_S, back, ""))
+    surplus = paying(book, 2 * END_S + 1, -50)
+    assert surplus[0].entries == (Entry(FIRST, 50), Entry(OWED, -50))
+    add(book, *surplus)
+    assert fault(book) == ""
+
+
+@pytest.mark.parametrize(
+    ("forged", "found"),
+    [
+        (by(-1), "repays 999 ucr out of grant:acme:g1/1, where 1200 were owed"),
+        (to("overdraft:spring"), "repays overdraft:spring, which lends acme nothing"),
+        (at(-1), "repays 1000 ucr out of grant:acme:g1/1"),
+        (out_of(SECOND), "repays 1000 ucr out of grant:acme:g1/2"),
+        (out_of("grant:acme:g2"), "repays 1000 ucr out of grant:acme:g2"),
+        (out_of("expired:spring"), "which is no grant of acme"),
+    ],
+)
+def test_a_repayment_against_its_rule_is_found(forged: Forged, found: str) -> None:
+    """Too little, to others, before it is in force, out of turn, or out of what is no tranche."""
+    book = indebted()
+    given = (Entry("sponsor:spring", -5_000), Entry("grant:acme:g2", 4_000))
+    sides = (*given, Entry("expired:spring", 1_000))
+    add(book, Transfer("more", "manual", "spring", "acme", 0, sides, ""))
+    add(book, forged(paying(book, END_S)[0]))
+    assert found in fault(book)
+
+
+def test_a_repayment_of_nothing_is_found() -> None:
+    """What is repaid already is not owed."""
+    book = indebted()
+    first, second = paying(book, 2 * END_S)
+    again = replace(second, key="again", at_s=second.at_s + 1)
+    add(book, first, second, again)
+    assert "repays 200 ucr out of grant:acme:g1/2, where 0 were owed" in fault(book)
+
+
+@pytest.mark.parametrize("what", ["a debt", "a rest"])
+def test_a_cycle_that_a_deed_overtook_repays_and_forfeits_nothing(what: str) -> None:
+    """Both are exact: computed before a refund was posted, they are computed anew."""
+    book = indebted() if what == "a debt" else a_book()
+    lease, known = lease_of(book), load(book).newest_transfer
+    moves = paying(book, END_S) if what == "a debt" else ending(book)
+    made = result_of(transfers=moves, newest_transfer=known, runs=[])
+    add(book, Transfer("m", "manual", "spring", "acme", 0, GIVEN, ""))
+    with pytest.raises(Overdrawn, match="a deed was posted"):
+        commit(book, made, lease, END_S)
+    commit(book, replace(made, newest_transfer=load(book).newest_transfer), lease, END_S)
+    assert fault(book) == ""
+
+
+def listed(book: Book, rate_ucr_per_h: int, at_s: int) -> None:
+    """The catalogue has a price from an instant on."""
+    offer = Offer(Z, TYPE, 1, rate_ucr_per_h, 0)
+    keep_offers(book, [offer], [offer], at_s, "catalogue")
+
+
+def charged() -> tuple[Book, Transfer]:
+    """An hour at 1 ucr a second, of which the second half is listed at 2; its difference."""
+    book = a_book(None)
+    listed(book, RATE, 0)
+    listed(book, 2 * RATE, 1_800)
+    run = a_run()
+    with book.writing() as connection:
+        values = {name: getattr(run, name) for name in run.__slots__}
+        connection.execute(RUN.insert().values(**{**values, "posted_until_s": 3_600}))
+    made = charge_transfer("spring", run, Period(0, 3_600), load(book).grants)
+    assert made is not None
+    (difference,) = differences([made], load(book).catalogue.prices)
+    add(book, made)
+    return book, difference
+
+
+def test_a_price_difference_is_right_as_it_was_known() -> None:
+    """Also once another price is listed for other seconds, and one accepted for the same."""
+    book, difference = charged()
+    assert difference.entries[1].amount_ucr == 1_800
+    add(book, difference)
+    assert fault(book) == ""
+    listed(book, 3 * RATE, 3_000)
+    assert fault(book) == ""
+    for factor in (2, 3, 1):
+        order = PriceOrder(FLAVOR, factor * RATE, 900, confirm=FLAVOR)
+        perform(book, Deed(order, "they erred", "op", 4_000 + factor))
+        assert fault(book) == ""
+    with book.reading() as connection:
+        kinds = connection.scalars(select(TRANSFER.c.kind).where(TRANSFER.c.kind == "difference"))
+        assert len(kinds.all()) > 1
+
+
+@pytest.mark.parametrize(
+    ("forged", "found"),
+    [
+        (by(1), "moves 1801 ucr where charge:s1@0:0 differs by 1800"),
+        (by(-1), "moves 1799 ucr where charge:s1@0:0 differs by 1800"),
+        (to("overdraft:spring"), "moves 1800 ucr where charge:s1@0:0 differs by 1800"),
+        (saying(charge="charge:s1@0:7"), "which is no earlier charge of acme"),
+        (saying(version=99), "version 99 of the prices, which there is not"),
+        (saying(listed_s=0), "moves 1800 ucr where charge:s1@0:0 differs by 0"),
+        (lambda t: replace(t, startup="birch"), "which is no earlier charge of birch"),
+    ],
+)
+def test_a_price_difference_against_its_rule_is_found(forged: Forged, found: str) -> None:
+    """Another amount or account, another charge, or prices that were not."""
+    book, difference = charged()
+    add(book, forged(difference))
+    assert found in fault(book)
+
+
+def test_a_difference_posted_twice_is_found() -> None:
+    """What a later price adds is only what is missing."""
+    book, difference = charged()
+    add(book, difference, replace(difference, key=f"{difference.key}:7"))
+    assert "differs by 0" in fault(book)

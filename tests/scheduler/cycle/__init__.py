@@ -1,0 +1,1 @@
+"""Tests of the cycle, its loop and its leadership."""

@@ -1,0 +1,1 @@
+"""Tests of notices, overrides and levels through whole cycles."""

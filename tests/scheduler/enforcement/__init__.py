@@ -1,0 +1,1 @@
+"""Tests of stops and restarts through whole cycles."""

@@ -1,0 +1,87 @@
+"""Beside its cycles the daemon checks its book, counts ways round, and tells outside it lives."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from exporters.heartbeat import Heartbeat
+from quotas.book import Address, Book
+from quotas.book.session import FILE_NAME
+from scheduler.jobs.maintenance import bypass_count, verification
+from tests.exporters.prometheus_server import Receiver, listening
+from tests.scheduler.harness import Rig, server
+
+
+def verdicts(state: Path | Address) -> list[int]:
+    """What one run of the verification tells."""
+    told: list[int] = []
+    verification(state, told.append).run()
+    return told
+
+
+def charged(state: Path) -> None:
+    """A book in which something was charged."""
+    rig = Rig(book=Book.open(state))
+    rig.cloud.add(server())
+    for _ in range(3):
+        rig.run(3600)
+    rig.book.close()
+
+
+def test_a_sound_book_is_told_sound_and_a_forged_one_is_not(tmp_path: Path) -> None:
+    """1 for a book that verifies; 0 once one amount in it was changed behind its triggers."""
+    charged(tmp_path)
+    assert verdicts(tmp_path) == [1]
+    with sqlite3.connect(tmp_path / FILE_NAME) as forger:
+        names = forger.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall()
+        for (name,) in names:
+            forger.execute(f"DROP TRIGGER {name}")
+        forger.execute("UPDATE entry SET amount_ucr = amount_ucr + 1 WHERE transfer_id = 2")
+    assert verdicts(tmp_path) == [0]
+
+
+def test_a_book_that_cannot_be_opened_is_not_told_sound(tmp_path: Path) -> None:
+    """Gone, or no database any more: what was verified once is not what is there now."""
+    assert verdicts(tmp_path) == [0]
+    (tmp_path / FILE_NAME).write_bytes(b"no database" * 1000)
+    assert verdicts(tmp_path) == [0]
+
+
+def test_a_database_that_is_away_has_no_verdict(tmp_path: Path) -> None:
+    """Unknown is neither sound nor forged; that it is away, the cycles tell."""
+    pytest.importorskip("psycopg")
+    assert verdicts(Address(tmp_path, "postgresql://127.0.0.1:1/nobody")) == []
+
+
+def test_without_a_key_for_iam_there_is_nothing_to_get_round() -> None:
+    """Nobody is closed by IAM, so that nobody gets round it."""
+    rig, told = Rig(), []
+    bypass_count(rig.book, rig.clock, lambda: None, told.append).run()
+    assert told == [0]
+
+
+def test_a_heartbeat_follows_good_cycles_only() -> None:
+    """One GET after good cycles, however many; none after a failed one."""
+    heard = Receiver()
+    with listening(heard) as port:
+        heart = Heartbeat(f"http://127.0.0.1:{port}/alive")
+        heart.cycle("failed")
+        heart.run()
+        heart.cycle("done")
+        heart.cycle("done")
+        heart.run()
+        heart.run()
+        assert heard.wait() == ("/alive", b"")
+        assert heard.heard.empty()
+
+
+def test_a_heartbeat_that_nobody_hears_is_no_error() -> None:
+    """The outside being down disturbs nothing here."""
+    with listening(Receiver()) as port:
+        pass
+    heart = Heartbeat(f"http://127.0.0.1:{port}/alive")
+    heart.cycle("done")
+    heart.run()

@@ -1,0 +1,1 @@
+"""Auditors: each judges a finished play against the region's own truth."""

@@ -1,0 +1,104 @@
+"""Is what the daemon did right? Judged from the region's own truth and the book's rows.
+
+The auditor uses none of the rules of `quotas`, so that a fault there cannot hide itself.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+from ..play.play import Play
+from ..play.quiescence import M_CYCLES, N_CYCLES
+from . import iam
+from .conduct import conduct, deeds
+from .evidence import Evidence, evidence_of
+from .ledger import books, held, leftovers
+from .metering import metering
+from .milestones import milestones
+from .reclaim import lent
+from .rules import Looks, rules
+from .stops import owed
+
+CHECKS: tuple[Callable[[Evidence], Iterator[str]], ...] = (
+    books,
+    held,
+    leftovers,
+    milestones,
+    metering,
+    conduct,
+    owed,
+    iam.iam,
+)
+QUIET_CYCLES = M_CYCLES
+
+
+def faults_of(play: Play, found: Evidence | None = None) -> list[str]:
+    """Everything that is wrong with a finished play, a sentence each."""
+    found = found or evidence_of(play)
+    wrong = [*found.watched, *play.rest.wrong, *play.watch.kept()]
+    wrong += [text for check in CHECKS for text in check(found)]
+    looks = Looks(found)
+    wrong += [*rules(looks), *lent(looks)]
+    if play.count >= play.most_cycles:
+        wrong.append(f"I17 {play.count} cycles, and still something to do at once")
+    return wrong
+
+
+def faults_early(play: Play) -> list[str]:
+    """What is wrong already, in the middle of a play: of what no later row could excuse."""
+    found = evidence_of(play)
+    stormy = [f"I17 a storm of {play.count} cycles"] if play.count >= play.most_cycles else []
+    return [
+        *stormy,
+        *found.watched,
+        *play.rest.wrong,
+        *books(found),
+        *deeds(found),
+        *iam.changes(found),
+        *milestones(found),
+    ]
+
+
+def unrest_of(play: Play) -> list[str]:
+    """I17: healed and at its fixpoint, ten more cycles write nothing."""
+    before = _counts(play)
+    play.watch.checks["I17"] += len(play.settle(QUIET_CYCLES))
+    after = _counts(play)
+    stirred = [name for name, count in after.items() if count != before[name]]
+    return [f"I17 ten quiet cycles wrote {', '.join(stirred)}"] if stirred else []
+
+
+def _counts(play: Play) -> dict[str, int]:
+    found = evidence_of(play)
+    names = ("transfers", "decisions", "notices", "intents", "disputes", "requests")
+    counts = {name: len(getattr(found, name)) for name in names}
+    # A closed startup's rules are read again each hour: that is written, and changes nothing.
+    counts["intents"] -= sum(i["detail"] == "nothing to change" for i in found.intents)
+    return counts | {"policies": len(found.organization.log)}
+
+
+def checks_of(play: Play, found: Evidence) -> Counter[str]:
+    """How often each invariant was judged of a play, by whoever judged it; excuses do not count."""
+    rests = Counter({"I17": play.rest.held * (N_CYCLES + M_CYCLES)})
+    return found.judged + rests + play.watch.checks
+
+
+def marks_of(play: Play, found: Evidence) -> set[str]:
+    """What happened at all in this play: a batch in which one never does is too tame."""
+    marks = {f"intent {i['state']}" for i in found.intents}
+    marks |= {f"notice {n['rule']} {n['state']}" for n in found.notices}
+    # A notice whose server runs again is over in the end: what came of it is in the decisions.
+    ended = (d for d in found.decisions if d["verb"] in ("executed", "restored"))
+    marks |= {f"notice {d['rule']} {d['verb']}" for d in ended}
+    marks |= {s.outcome for sweeps in found.swept.values() for s in sweeps}
+    marks |= {"dispute"} if found.disputes else set()
+    marks |= {"rest"} if play.rest.held else set()
+    marks |= {row["kind"] for row in found.transfers}
+    marks |= {f"call {call.answer}" for call in found.calls}
+    marks |= iam.marks(found)
+    marks |= {f"decision {d['verb']}" for d in found.decisions}
+    if any(a.startswith("overdraft:") for row in found.transfers for a, _ in row["entries"]):
+        marks.add("overdraft")
+    marks |= {f"deed {verb}" for verb in play.office.done if "refused" not in verb}
+    return marks | {f"fault {kind}" for kind, count in play.injected.items() if count}

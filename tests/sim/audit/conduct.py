@@ -1,0 +1,223 @@
+"""Did the daemon do only what it may? I12, I13, I21 and the notices, from outside."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any
+
+from ..play.cloud import Call
+from ..scenario.script import NAMES
+from .evidence import Evidence, Row
+from .intervals import both
+from .metering import SLOW_S, clock_trouble
+
+FRESH_S = 60
+NOTICE_S = 1_800
+STOP_S = 2 * 30 + 300 + 188
+"""T_stop, and the longest that a stop takes."""
+TERMINAL = {"confirmed", "failed", "expired", "abandoned"}
+GOES_ON = ("credits", "cohort-end", "membership", "operator")
+"""Rules whose notice is the startup's once, not once for each start."""
+SUBJECT = ("startup", "server_id", "rule", "cause")
+
+
+def conduct(found: Evidence) -> Iterator[str]:
+    """Every deed that was not allowed, and every intent that came to nothing."""
+    yield from deeds(found)
+    yield from _intents(found)
+
+
+def deeds(found: Evidence) -> Iterator[str]:
+    """Every call and every notice that was wrong when it was made."""
+    yield from _calls(found)
+    yield from _reclaims(found)
+    yield from _notices(found)
+
+
+def _calls(found: Evidence) -> Iterator[str]:
+    """I12, I13: each call follows a fresh Complete sweep and a notice that ran out."""
+    ours = {t.project_id for _, p in found.programs for s in p.startups() for t in s.projects}
+    off = list(clock_trouble(found))
+    told: dict[str, list[Row]] = defaultdict(list)
+    for notice in found.notices:
+        told[notice["server_id"]].append(notice)
+    for call in found.calls:
+        found.judged.update(("I12", "I13"))
+        if found.script.mode != "enforce":
+            yield f"I12 {call.server_id} was touched in {found.script.mode} mode"
+        if found.projects.get(call.server_id) not in ours:
+            yield f"I13 {call.server_id} is not ours"
+        sweeps = [s for s in found.swept[call.zone] if s.at_s <= call.at_s]
+        last = sweeps[-1]
+        if last.outcome != "Complete":
+            yield f"I12 {call.server_id} was stopped at {call.at_s} on a {last.outcome} zone"
+        is_slow = any(last.at_s <= at_s <= call.at_s for at_s in found.befell)
+        if call.at_s - last.at_s > FRESH_S + SLOW_S * is_slow:
+            yield f"I12 {call.server_id} was stopped at {call.at_s} on a sweep of {last.at_s}"
+        if both([(call.at_s, call.at_s + 1)], off):
+            continue
+        if call.action == "poweron":
+            yield from _brought_back(found, call, told[call.server_id])
+            continue
+        yield from _held_back(found, call)
+        mine = [n for n in told[call.server_id] if n["mode"] == "enforce"]
+        if not any(_stood_s(found, n, call.at_s) <= call.at_s for n in mine):
+            yield f"I12 {call.server_id} was stopped at {call.at_s} without notice"
+
+
+def _stood_s(found: Evidence, notice: Row, at_s: int) -> Any:
+    """The deadline that a notice had at an instant: one that waited had its minimum again."""
+    if notice["deadline_s"] <= at_s:
+        return notice["deadline_s"]
+    of = [notice[name] for name in SUBJECT]
+    later = (d for d in found.decisions if d["verb"] == "renew" and d["at_s"] > at_s)
+    was = (d["inputs"]["was_due_s"] for d in later if [d[name] for name in SUBJECT] == of)
+    return min([notice["deadline_s"], *(was_s for was_s in was if was_s >= notice["given_s"])])
+
+
+def _reclaims(found: Evidence) -> Iterator[str]:
+    """I12: what is lent is taken back only while every zone of the pool is known.
+
+    It was when that was decided, and still was at the last sweep before the call.
+    """
+    lent = {n["id"]: n for n in found.notices if n["rule"] == "borrowed"}
+    stops = [i for i in found.intents if i["action"] == "poweroff"]
+    for intent in (i for i in stops if i["notice_id"] in lent):
+        for zone in _pool_zones(found, lent[intent["notice_id"]], intent["decided_s"]):
+            seen = {s.outcome for s in found.swept[zone] if s.cycle_s == intent["decided_s"]}
+            if "Complete" not in seen:
+                told = f"decided at {intent['decided_s']}, and {zone} was {min(seen, default='')}"
+                yield f"I12 a reclaim of {intent['server_id']} was {told}"
+    off = list(clock_trouble(found))
+    for call in found.calls if lent else ():
+        own = [i for i in stops if i["server_id"] == call.server_id]
+        before = [i for i in own if i["decided_s"] <= call.at_s]
+        last = max(before, key=lambda i: i["decided_s"], default=None)
+        if last is None or last["notice_id"] not in lent or both([(call.at_s, call.at_s + 1)], off):
+            continue
+        for zone in _pool_zones(found, lent[last["notice_id"]], call.at_s):
+            outcome = [s.outcome for s in found.swept[zone] if s.at_s <= call.at_s][-1]
+            if call.action == "poweroff" and outcome != "Complete":
+                told = f"at {call.at_s}, and {zone} was {outcome}"
+                yield f"I12 {call.server_id} was stopped for an owner {told}"
+
+
+def _pool_zones(found: Evidence, notice: Row, at_s: int) -> list[str]:
+    """The zones in which the pool of a reclaim may have servers, by the program then."""
+    name = notice["cause"].split(":")[1]
+    program = [p for from_s, p in found.programs if from_s <= at_s or p is found.programs[0][1]][-1]
+    pool = next(each for each in program.pools if each.name == name)
+    return sorted({flavor.partition("@")[2] for flavor in pool.flavors})
+
+
+def _brought_back(found: Evidence, call: Call, told: list[Row]) -> Iterator[str]:
+    """I13: what we power on is what we stopped, and somebody asked for it back."""
+    undone = any(w.family == "undo" and w.subject == call.server_id for w in found.said)
+    names = {
+        n["startup"] for n in told if n["state"] in ("executed", "returning", "restored", "over")
+    }
+    asks = [name for name, does in zip(NAMES, found.script.resumes, strict=False) if does]
+    if not names or not (undone or names & set(asks)):
+        yield f"I13 {call.server_id} was powered on at {call.at_s}, and nobody asked for it"
+
+
+def _held_back(found: Evidence, call: Call) -> Iterator[str]:
+    """I12: nothing of a startup is stopped while it is frozen, exempt, or in maintenance."""
+    program = [p for at_s, p in found.programs if at_s <= call.at_s][-1]
+    owner = program.owner(found.projects[call.server_id], call.at_s)
+    named = ("*", call.server_id, owner.name if owner else "")
+    newest: dict[tuple[str, str], Any] = {}
+    for word in found.said:
+        if word.at_s <= call.at_s - SLOW_S:
+            newest[word.family, word.subject] = word
+    for (family, subject), word in newest.items():
+        stands = subject in named and word.until_s and word.until_s > call.at_s + SLOW_S
+        if stands and family in ("freeze", "maintenance", "exempt"):
+            yield f"I12 {call.server_id} was stopped at {call.at_s}, {family} of {subject}"
+
+
+def _notices(found: Evidence) -> Iterator[str]:
+    """A promise leaves at least the minimum notice, unless it goes on with an older one."""
+    given: dict[tuple[str, str, str], int] = {}
+    for notice in found.notices:
+        if not notice["server_id"]:
+            continue
+        subject = (notice["startup"], notice["server_id"], notice["rule"])
+        left_s = notice["deadline_s"] - notice["given_s"]
+        found.judged["notices"] += subject not in given
+        if subject not in given and left_s < NOTICE_S:
+            yield f"notice {notice['id']} of {notice['server_name']} leaves only {left_s} s"
+        if notice["is_broken"]:
+            yield f"notice {notice['id']} of {notice['server_name']} counts as broken"
+        given[subject] = notice["id"]
+    yield from _go_on(found)
+
+
+def _go_on(found: Evidence) -> Iterator[str]:
+    """Started again under the same cause a server has no notice of its own, unless it was free.
+
+    Free is who was seen running in an earlier cycle: nothing was asked of it then, and it has
+    a whole notice the next time.
+    """
+    told = _told_s(found)
+    off = list(clock_trouble(found))
+    past: dict[tuple[str, str, str], Row] = {}
+    for notice in found.notices:
+        before = past.get((notice["startup"], notice["server_id"], notice["rule"]))
+        same = before and before["cause"] == notice["cause"] and before["mode"] == notice["mode"]
+        if before and same and notice["rule"] in GOES_ON and before["state"] != "restored":
+            is_new = before["off_s"] <= notice["given_s"]
+            # Beside a start or a stop a sweep may have shown either: the doubt is the daemon's.
+            sure_s = 0 if is_new else FRESH_S
+            free_s = _ran_free_s(found, before, told[notice["id"]], sure_s)
+            if is_new and free_s is None:
+                yield f"notice {notice['id']} of {notice['server_name']} begins anew"
+            elif not is_new and free_s is not None and not both([(free_s, free_s + 1)], off):
+                yield f"notice {notice['id']} goes on, though its server was free at {free_s}"
+        if notice["off_s"] is not None:
+            past[notice["startup"], notice["server_id"], notice["rule"]] = notice
+
+
+def _told_s(found: Evidence) -> dict[int, int]:
+    """When each notice of a server was written, whatever instant it says that it is of."""
+    at: dict[tuple[str, str, str], list[int]] = defaultdict(list)
+    for each in found.decisions:
+        if each["verb"] == "notify":
+            at[each["startup"], each["server_id"], each["rule"]].append(each["at_s"])
+    return {
+        notice["id"]: at[notice["startup"], notice["server_id"], notice["rule"]].pop(0)
+        for notice in found.notices
+        if notice["server_id"]
+    }
+
+
+def _ran_free_s(found: Evidence, before: Row, told_s: int, sure_s: int) -> int | None:
+    """When a server was first seen running after it had been off, in a cycle before a notice."""
+    spans = found.truth[before["server_id"]]
+    for sweep in found.complete[before["zone"]]:
+        around = (sweep.asked_s - sure_s, sweep.at_s + sure_s)
+        if sweep.is_stale or not before["off_s"] < sweep.cycle_s < told_s:
+            continue
+        if any(start_s <= around[0] and around[1] <= end_s for start_s, end_s in spans):
+            return sweep.asked_s
+    return None
+
+
+def _intents(found: Evidence) -> Iterator[str]:
+    """I21: each intent is terminal, each call has one, and confirmed means that it was off."""
+    by_server: dict[str, list[Row]] = defaultdict(list)
+    for intent in found.intents:
+        by_server[intent["server_id"]].append(intent)
+        found.judged["I21"] += 1
+        if intent["state"] not in TERMINAL or intent["ended_s"] is None:
+            yield f"I21 intent {intent['id']} is {intent['state']} at the end"
+    troubled = list(clock_trouble(found))
+    for call in found.calls:
+        own = by_server[call.server_id]
+        in_time = any(i["decided_s"] <= call.at_s <= i["not_after_s"] + SLOW_S for i in own)
+        if both([(call.at_s, call.at_s + 1)], troubled):
+            continue
+        found.judged["I21"] += 1
+        if not in_time:
+            yield f"I21 the call for {call.server_id} at {call.at_s} has no intent"

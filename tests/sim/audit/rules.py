@@ -1,0 +1,263 @@
+"""Was every rule obeyed, by the region's truth? Limits, leaks, who left, the guard.
+
+Looked at are the instants at which every zone answered truly and nothing went wrong around:
+whoever may not go on then has a notice by the end of that cycle.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any
+
+from simulator.world.offers.catalogue import OFFERS
+
+from .conduct import FRESH_S, SLOW_S
+from .evidence import Evidence, Row
+from .intervals import both, union
+from .metering import SLACK_S, clock_trouble
+from .tolerances import IN_VAIN, troubled
+
+LEAK_S = 1_800
+HOUR_S = 3_600
+DAY_S = 86_400
+GUARD_PART = 4
+"""A quarter of what runs may be stopped unexpectedly within an hour."""
+
+
+def rules(looks: Looks) -> Iterator[str]:
+    """Every server that may not go on and was not told, and every stop too many."""
+    found = looks.found
+    yield from _limits(looks)
+    yield from _leaks(looks)
+    yield from _members(looks)
+    yield from _guarded(found)
+    yield from _confirmed(found)
+    yield from _seen(found)
+    yield from _believed(found)
+
+
+def gpus_of(zone: str, kind: str) -> int:
+    """How many GPUs a type has, by the region's own catalogue."""
+    return OFFERS[zone][kind].gpus
+
+
+class Looks:
+    """The instants of untroubled cycles that saw every zone, and what ran at each."""
+
+    def __init__(self, found: Evidence) -> None:
+        self.found = found
+        seen: dict[int, int] = defaultdict(int)
+        zones = list(found.swept)
+        for zone in zones:
+            for sweep in found.complete[zone]:
+                if not sweep.is_stale and sweep.asked_s == sweep.at_s:
+                    seen[sweep.at_s] += 1
+        self._troubles = {name: union(spans) for name, spans in troubled(found).items()}
+        self._troubles["all"] = union(
+            span for name in ("", *zones) for span in self._troubles.get(name, ())
+        )
+        self.at = [
+            at_s
+            for at_s, count in sorted(seen.items())
+            if count == len(zones) and at_s < found.script.end_s
+            if not self.is_troubled(at_s, "all")
+        ]
+        self.notices: dict[str, list[Row]] = defaultdict(list)
+        for notice in found.notices:
+            self.notices[notice["server_id"]].append(notice)
+
+    def is_troubled(self, at_s: int, *names: str, until_s: int = 0) -> bool:
+        """Whether trouble of these servers or startups touches an instant, or up to another one."""
+        for name in names:
+            spans = self._troubles.get(name, ())
+            last = bisect_right(spans, (max(at_s, until_s) + FRESH_S, 0)) - 1
+            if last >= 0 and spans[last][1] >= at_s - FRESH_S:
+                return True
+        return False
+
+    def program(self, at_s: int) -> Any | None:
+        """The program in force; None just after it changed."""
+        past = [(s, p) for s, p in self.found.programs if s <= at_s]
+        return past[-1][1] if past and (past[-1][0] < at_s - FRESH_S or len(past) == 1) else None
+
+    def names(self, server: str, at_s: int) -> list[str]:
+        """What the trouble of the startup that has a server is called."""
+        program = self.program(at_s)
+        owner = program.owner(self.found.projects[server], at_s) if program else None
+        return [f"startup:{owner.name}"] if owner is not None else []
+
+    def running(self, at_s: int) -> list[tuple[str, int]]:
+        """Servers that surely run, with their GPUs."""
+        return [
+            (server, gpus_of(*self.found.kinds[server, start_s]))
+            for server, spans in self.found.truth.items()
+            for start_s, end_s in spans
+            if start_s < at_s and end_s > at_s + SLACK_S
+        ]
+
+    def is_told(self, server: str, rule: str, from_s: int, at_s: int) -> bool:
+        """Whether a server had a notice by a rule."""
+        return any(
+            n["rule"] == rule and from_s <= n["given_s"] <= at_s + FRESH_S
+            for n in self.notices[server]
+        )
+
+
+def _limits(looks: Looks) -> Iterator[str]:
+    """Who runs more than its limit has a notice for a server that runs."""
+    found = looks.found
+    limited = any(limit is not None for limit in found.script.limits)
+    for at_s in looks.at if limited else ():
+        program = looks.program(at_s)
+        if program is None:
+            continue
+        used: dict[str, list[tuple[str, int]]] = defaultdict(list)
+        for server, gpus in looks.running(at_s):
+            owner = program.owner(looks.found.projects[server], at_s)
+            if owner is not None:
+                used[owner.name].append((server, gpus))
+        for name, servers in used.items():
+            member = program.startup(name)  # who left has no limit: it is told to stop
+            limit = member.limit.get("h100") if member is not None else None
+            total = sum(gpus for _, gpus in servers)
+            found.judged["limit"] += limit is not None
+            if limit is None or total <= limit:
+                continue
+            if looks.is_troubled(at_s, f"startup:{name}", *(server for server, _ in servers)):
+                continue
+            if not any(looks.is_told(server, "limit", 0, at_s) for server, _ in servers):
+                yield f"limit: {name} runs {total} GPUs of {limit} at {at_s}, and nobody was told"
+
+
+def _leaks(looks: Looks) -> Iterator[str]:
+    """What has been stopped in place for long has a notice."""
+    for server, spans in looks.found.in_place.items():
+        for since_s, until_s in spans:
+            first = bisect_right(looks.at, since_s + LEAK_S)
+            for at_s in looks.at[first : first + 1]:
+                mine = both(looks.found.owned(server), [(since_s, at_s + 1)])
+                leaks = at_s < until_s and mine == [(since_s, at_s + 1)]
+                leaks = leaks and not looks.is_troubled(at_s, server, *looks.names(server, at_s))
+                looks.found.judged["leak"] += leaks
+                if leaks and not looks.is_told(server, "leaked", since_s, at_s):
+                    yield f"leak: {server} is stopped in place since {since_s}, and not told"
+
+
+def _members(looks: Looks) -> Iterator[str]:
+    """What runs on after its startup left has a notice."""
+    for (_, before), (left_s, after) in zip(
+        looks.found.programs, looks.found.programs[1:], strict=False
+    ):
+        gone = {s.name for s in before.startups()} - {s.name for s in after.startups()}
+        last = looks.at[max(0, bisect_right(looks.at, left_s) - 1)] if looks.at else 0
+        first = bisect_right(looks.at, left_s + FRESH_S)
+        for at_s in looks.at[first : first + 1] if gone else ():
+            for server, spans in looks.found.truth.items():
+                owner = before.owner(looks.found.projects[server], left_s - 1)
+                ran = any(s <= last and e > at_s + SLACK_S for s, e in spans)
+                ours = owner is not None and owner.name in gone and last < left_s
+                ours = ours and not looks.is_troubled(at_s, server, f"startup:{owner.name}")
+                looks.found.judged["member"] += ours and ran
+                if ours and ran and not looks.is_told(server, "membership", left_s, at_s):
+                    yield f"member: {server} runs on at {at_s}, and its startup left"
+
+
+def _guarded(found: Evidence) -> Iterator[str]:
+    """No more than a quarter of what runs is stopped unexpectedly within an hour."""
+    notices = {notice["id"]: notice for notice in found.notices}
+    told: dict[tuple[str, str], int] = {}
+    for notice in found.notices:
+        if notice["rule"] == "runway" and notice["mode"] == "enforce":
+            key = (notice["startup"], notice["cause"].rpartition(":")[2])
+            told[key] = min(notice["given_s"], told.get(key, notice["given_s"]))
+    counted: list[Row] = []
+    for intent in found.intents:
+        notice = notices.get(intent["notice_id"])
+        is_stop = intent["action"] == "poweroff" and notice is not None
+        if is_stop and not _is_expected(found, notice, told):
+            counted.append(intent)
+    off = list(clock_trouble(found))
+    for intent in counted:
+        at_s, named = intent["decided_s"], intent["server_id"]
+        hour = [
+            (i["server_id"], i["decided_s"])
+            for i in counted
+            if at_s - HOUR_S < i["decided_s"] <= at_s and not _came_to_nothing(i, at_s)
+        ]
+        if any(server == named and s < at_s for server, s in hour):
+            continue  # each server counts once: it was let pass before
+        window = {**dict(hour), named: at_s}
+        stopped = sum(_gpus_at(found, server, s) for server, s in window.items())
+        ran = stopped + sum(
+            _gpus_at(found, server, at_s)
+            for server, spans in found.truth.items()
+            if server not in window and both(spans, [(at_s - SLACK_S, at_s + SLACK_S)])
+        )
+        if len(window) < 2 or both(off, [(at_s, at_s + 1)]):
+            continue  # one server may always be stopped
+        found.judged["guard"] += 1
+        if stopped * GUARD_PART > ran:
+            yield f"guard: {stopped} of {ran} GPUs were stopped in the hour before {at_s}"
+
+
+def _came_to_nothing(intent: Row, at_s: int) -> bool:
+    """Whether a stop had ended by then, and stopped nobody."""
+    return intent["state"] in IN_VAIN and bool(intent["ended_s"] <= at_s)
+
+
+def _is_expected(found: Evidence, notice: Row, told: dict[tuple[str, str], int]) -> bool:
+    """Whether somebody asked for a stop, or it was told a day ahead."""
+    if notice["rule"] == "operator" or str(notice["id"]) in found.approved:
+        return True
+    granted = notice["cause"].removeprefix("credits:")
+    first_s = told.get((notice["startup"], granted)) if notice["rule"] == "credits" else None
+    since_s = min(notice["given_s"], first_s if first_s is not None else notice["given_s"])
+    return bool(notice["deadline_s"] - since_s >= DAY_S)
+
+
+def _gpus_at(found: Evidence, server: str, at_s: int) -> int:
+    """The GPUs of a server as it ran last before an instant, or first after it."""
+    starts = [start_s for start_s, _ in found.truth[server]]
+    before = [start_s for start_s in starts if start_s <= at_s]
+    return gpus_of(*found.kinds[server, max(before) if before else min(starts)])
+
+
+def _confirmed(found: Evidence) -> Iterator[str]:
+    """I21: what is confirmed was seen, by a sweep after it was sent."""
+    off = list(clock_trouble(found))
+    for intent in found.intents:
+        if intent["state"] != "confirmed" or not intent["server_id"] or intent["sent_s"] is None:
+            continue
+        sent_s, ended_s = intent["sent_s"], intent["ended_s"]
+        if both(off, [(sent_s - SLOW_S, ended_s + SLOW_S)]):
+            continue
+        found.judged["I21"] += 1
+        if not any(sent_s < s.asked_s <= ended_s for s in found.complete[intent["zone"]]):
+            yield f"I21 intent {intent['id']} is confirmed, and nobody looked"
+
+
+def _seen(found: Evidence) -> Iterator[str]:
+    """P3: nothing is charged beyond what a Complete sweep has shown by then."""
+    off = list(clock_trouble(found))
+    shown = {zone: sorted(s.cycle_s for s in sweeps) for zone, sweeps in found.complete.items()}
+    for row in found.transfers:
+        if row["kind"] != "charge" or row["actor"] != "cohortd":
+            continue
+        at_s, end_s = row["recorded_s"], row["detail"]["end_s"]
+        if both([(at_s - 1, at_s + 1)], off):
+            continue
+        found.judged["P3"] += 1
+        own = shown.get(row["detail"]["flavor"].partition("@")[2], [])
+        last = bisect_right(own, at_s)
+        if not last or end_s > own[last - 1]:
+            yield f"P3 {row['detail']['server']} is charged to {end_s} at {at_s}, and was not seen"
+
+
+def _believed(found: Evidence) -> Iterator[str]:
+    """No price is believed that the provider never asked for, whatever it listed."""
+    for flavor, rate, _ in found.believed:
+        found.judged["price"] += 1
+        if rate not in found.listed[flavor]:
+            yield f"price: {rate} of {flavor} is believed, and was never true"

@@ -1,0 +1,118 @@
+"""When could the daemon not do what it owes? Trouble in the region, words, the guard.
+
+Each stretch ends: once it has, and the daemon has looked again, what is owed is owed as before.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Iterable
+
+from ..scenario.events import LISTINGS
+from ..scenario.script import NAMES
+from .conduct import FRESH_S, NOTICE_S, STOP_S
+from .evidence import Evidence, Interval, Row
+from .intervals import both, union
+from .metering import clock_trouble
+
+Excuses = dict[str, list[Interval]]
+HOUR_S, DAY_S = 3_600, 86_400
+LONGEST_PAUSE_S = 900
+"""Before a stop that came to nothing is tried again."""
+HARMLESS = ("shuffled", "unknown-state", *LISTINGS)
+"""Answers that hinder no stop: whatever is not off may be stopped, whatever it costs."""
+NO_STOCK = "no-stock"
+"""What hinders a reclaim alone: while the stock is not known, nobody gives way."""
+IN_VAIN = ("failed", "expired", "abandoned")
+"""What a stop is that came to nothing."""
+HOLDS_BACK = ("freeze", "maintenance", "exempt", "undo")
+"""Words for which a stop waits, or is not asked for."""
+
+
+def troubled(found: Evidence) -> Excuses:
+    """Stretches of trouble by zone, by server, by startup, of the stock, and ("") of everything."""
+    troubles: Excuses = defaultdict(list)
+    for window in found.script.windows:
+        span = (window.from_s - STOP_S, window.until_s + STOP_S)
+        if window.kind == NO_STOCK:
+            troubles[NO_STOCK].append(span)
+        elif window.kind not in HARMLESS:
+            troubles[window.zone].append(span)
+    troubles[""] += clock_trouble(found)
+    if found.script.dice:
+        troubles[""] += [(at_s - STOP_S, at_s + 2 * STOP_S) for at_s in found.befell]
+    for word in found.said:
+        if word.family in HOLDS_BACK:
+            until_s = word.until_s if word.until_s is not None else word.at_s + DAY_S
+            whose = f"startup:{word.subject}" if word.subject in NAMES else word.subject
+            span = (word.at_s - STOP_S, until_s + NOTICE_S + STOP_S)
+            troubles["" if word.subject == "*" else whose].append(span)
+    for server, spans in found.unstoppable.items():
+        troubles[server] += [(from_s - STOP_S, until_s + STOP_S) for from_s, until_s in spans]
+    for server, tries in _in_vain(found, troubles).items():
+        troubles[server] += tries
+    return troubles
+
+
+def _in_vain(found: Evidence, troubles: Excuses) -> Excuses:
+    """Stops that trouble brought to nothing, and the pause before the next try."""
+    tries: Excuses = defaultdict(list)
+    for intent in found.intents:
+        server, ended_s = intent["server_id"], intent["ended_s"]
+        if intent["state"] not in ("failed", "expired") or intent["action"] != "poweroff":
+            continue
+        names = (intent["zone"], "", server)
+        since_s, until_s = intent["decided_s"] - FRESH_S, ended_s + FRESH_S
+        if any(a < until_s and b > since_s for name in names for a, b in troubles[name]):
+            tries[server].append((intent["decided_s"], ended_s + LONGEST_PAUSE_S))
+    return tries
+
+
+def held_back(found: Evidence) -> Excuses:
+    """While the guard held stops back: by rule and server, by server, and by startup.
+
+    One server may always be stopped: nobody is held but for a stop of the last hour.
+    """
+    held: Excuses = defaultdict(list)
+    since: dict[tuple[str, str, str], int] = {}
+    spans: list[tuple[tuple[str, str, str], Interval]] = []
+    for row in found.decisions:
+        key = (row["startup"], row["server_id"], row["rule"])
+        if row["verb"] == "hold":
+            since.setdefault(key, row["at_s"])
+        elif row["verb"] in ("stop", "cancelled") and key in since:
+            spans.append((key, (since.pop(key), row["at_s"] + 1)))
+    spans += [(key, (from_s, found.now_s)) for key, from_s in since.items()]
+    counted = union(_counted(i) for i in found.intents if i["action"] == "poweroff")
+    for (startup, server, rule), span in spans:
+        for name in (f"{rule}:{server}", server, f"startup:{startup}"):
+            held[name].append(span)
+    return defaultdict(list, {name: both(each, counted) for name, each in held.items()})
+
+
+def _counted(intent: Row) -> Interval:
+    """How long the guard counts a stop: one that came to nothing as long as it might be done."""
+    from_s, until_s = intent["decided_s"], intent["decided_s"] + HOUR_S
+    if intent["state"] in IN_VAIN:
+        until_s = min(until_s, intent["ended_s"] + FRESH_S)
+    return from_s, until_s + 1
+
+
+def went_on(
+    looks: list[int], due_s: int, takes_s: int, until_s: int, excused: Iterable[Interval]
+) -> bool:
+    """Whether something lasted longer than it takes, from when it was due or could be done.
+
+    Where trouble touched that time, the next look at which there is none counts anew.
+    """
+    spans = union(excused)
+    while due_s + takes_s < until_s:
+        ends = [b for a, b in spans if a < due_s + takes_s and b > due_s - FRESH_S]
+        if not ends:
+            return True
+        at = bisect_right(looks, max(due_s, *ends))
+        if at == len(looks):
+            return False
+        due_s = looks[at]
+    return False

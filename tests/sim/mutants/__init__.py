@@ -1,0 +1,1 @@
+"""Planted bugs, and the hunt that finds them."""

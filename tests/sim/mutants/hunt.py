@@ -1,0 +1,126 @@
+"""Which bugs, planted on purpose, does a seed find, and who noticed? Stops at the first fault.
+
+A bug is found by the auditor's invariants, or by the product's own guards: an exception that
+a module of `quotas` or `scheduler` raises on purpose. A play that falls over in any other
+way has crashed: that finds nothing, and is counted by itself.
+"""
+
+from __future__ import annotations
+
+import re
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from types import TracebackType
+
+import pytest
+
+from ..audit.auditor import faults_early, faults_of, unrest_of
+from ..play.play import Play
+from ..play.wiring import wired
+from ..scenario.script import Script, draw
+from . import conduct, iam_closing, ledger, metering, quiescence
+from .registry import MUTANTS, Mutant
+
+__all__ = ["MUTANTS", "Mutant", "killed_by"]
+PLANTED_IN = (ledger, iam_closing, conduct, metering, quiescence)
+GUARDS = (ArithmeticError, AssertionError, ValueError)
+"""What the product raises where an amount, a period or a transfer is no such thing."""
+MOST_CYCLES_A_DAY = 150
+MOST_CPU_S = 30.0
+LOOKS = 4
+"""How often a mutant's play is audited before its end: most bugs show early."""
+UNCLEAN = "baseline"
+"""What a kill is called that is none: the same script fails without the bug."""
+
+
+def killed_by(mutant: Mutant, seed: int, days: int) -> str:
+    """Who finds the bug in a seed: an invariant, "guard", "crash", "baseline" or "" for nobody."""
+    script = draw(seed, days)
+    script = mutant.needs(script) if mutant.needs else script
+    patch = pytest.MonkeyPatch()
+    mutant.plant(patch)
+    looks = Looks(script, mutant.sql)
+    try:
+        found = looks.first_fault()
+    finally:
+        patch.undo()
+    needs = mutant.needs if found not in ("", "crash") else None
+    if needs is not None and unplanted(needs, mutant.sql, seed, days, looks.at):
+        return UNCLEAN
+    return found and invariant_of(found)
+
+
+@lru_cache(maxsize=1_000)
+def unplanted(
+    needs: Callable[[Script], Script], sql: bool, seed: int, days: int, looks: int = LOOKS
+) -> str:
+    """What is wrong with a script of mutants when no bug is planted in it, up to a look."""
+    return Looks(needs(draw(seed, days)), sql).first_fault(looks)
+
+
+class Looks:
+    """A play that is audited at each part of it, until something is wrong."""
+
+    def __init__(self, script: Script, sql: bool) -> None:
+        self.script, self.sql = script, sql
+        self.at = 0
+        """The look that it has come to; the last is after its end."""
+
+    def first_fault(self, looks: int = LOOKS) -> str:
+        """The first sentence of what is wrong, "guard", "crash", or "" where nothing is."""
+        try:
+            with bounded(MOST_CPU_S), wired():
+                play = Play(self.script, sql=self.sql)
+                play.most_cycles = MOST_CYCLES_A_DAY * self.script.days
+                for self.at in range(1, looks + 1):
+                    if wrong := self._look(play):
+                        return wrong[0]
+        except GUARDS as error:
+            return "guard" if _is_ours(error.__traceback__) else "crash"
+        except Exception:
+            return "crash"
+        return ""
+
+    def _look(self, play: Play) -> list[str]:
+        if self.at < LOOKS:
+            script = self.script
+            play.run_to(script.start_s + self.at * (script.end_s - script.start_s) // LOOKS)
+            return faults_early(play)
+        play.run()
+        return faults_of(play) or unrest_of(play)
+
+
+class Endless(Exception):
+    """A planted bug keeps the product in a loop, in which it asks nobody."""
+
+
+@contextmanager
+def bounded(cpu_s: float) -> Iterator[None]:
+    """Raise Endless where a play takes more CPU time than that."""
+
+    def over(*_: object) -> None:
+        raise Endless
+
+    before = signal.signal(signal.SIGVTALRM, over)
+    signal.setitimer(signal.ITIMER_VIRTUAL, cpu_s)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, before)
+
+
+def invariant_of(fault: str) -> str:
+    """The invariant, promise or rule that a fault's sentence begins with."""
+    return re.split(r"[ :]", fault)[0]
+
+
+def _is_ours(trace: TracebackType | None) -> bool:
+    """Whether the innermost frame is of the product."""
+    path = ""
+    while trace is not None:
+        path, trace = trace.tb_frame.f_code.co_filename, trace.tb_next
+    return not {"quotas", "scheduler"}.isdisjoint(Path(path).parts) and "tests" not in path

@@ -1,0 +1,93 @@
+"""Bugs planted in closing by IAM: what is recorded, taken, given back, and looked at again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from quotas.iam import closing as rules_of_closing
+from quotas.iam.narrowing import starting
+from quotas.model.units import DAY_S, HOUR_S
+from scheduler.act import access
+
+from ..scenario.events import HAND, NAMES, Event
+from ..scenario.script import Script
+from .registry import planted
+
+
+def closed_by_word(script: Script) -> Script:
+    """Everybody with credits is closed for a day and a half by an operator, and edits rules."""
+    events = [e for e in script.events if e.who not in (HAND, "operator")]
+    for number, name in enumerate(NAMES):
+        at_s = script.start_s + (1 + number) * DAY_S
+        events.append(Event(at_s, HAND, "level", (name, "closed", 36 * HOUR_S)))
+        add = ("add", (name, "ObjectStorageFullAccess"))
+        give = ("give", (name, "InstancesServerStart"))
+        for after_s, (verb, args) in ((3 * HOUR_S, add), (9 * HOUR_S, give)):
+            events.append(Event(at_s + after_s, HAND, verb, args))
+    return replace(
+        script,
+        iam=True,
+        mode="enforce",
+        windows=(),
+        dice={},
+        hasty=0.0,
+        credits=((90_000, 90_000),) * len(NAMES),
+        events=tuple(sorted(events, key=lambda e: e.at_s)),
+    )
+
+
+def passes_on(script: Script) -> Script:
+    """A closed startup's project becomes somebody's who is open."""
+    script = closed_by_word(script)
+    at_s = script.start_s + 3 * DAY_S
+    events = (
+        Event(at_s, HAND, "level", ("delta", "closed", script.healed_s - at_s)),
+        Event(at_s + DAY_S, "operator", "pass"),
+    )
+    kept = [e for e in script.events if e.args[:1] != ("delta",)]
+    return replace(script, events=tuple(sorted((*kept, *events), key=lambda e: e.at_s)))
+
+
+@planted(sql=True, needs=closed_by_word)
+def rules_are_taken_before_they_are_recorded(patch: pytest.MonkeyPatch) -> None:
+    """Nothing is written down before a policy is narrowed."""
+    patch.setattr(access, "withhold", lambda *_: None)
+
+
+@planted(sql=True, needs=closed_by_word)
+def reopening_forgets_a_rule(patch: pytest.MonkeyPatch) -> None:
+    """The last of the rules that were taken from a policy is not put back."""
+    right = access.given_back
+    patch.setattr(access, "given_back", lambda now, taken: right(now, list(taken)[:-1]))
+
+
+@planted(sql=True, needs=closed_by_word)
+def reopening_overwrites(patch: pytest.MonkeyPatch) -> None:
+    """A policy is set to what was taken from it, whatever people did meanwhile."""
+    patch.setattr(access, "given_back", lambda _, taken: tuple(each.rule for each in taken))
+
+
+@planted(sql=True, needs=closed_by_word)
+def any_policy_that_reaches_a_project_is_narrowed(patch: pytest.MonkeyPatch) -> None:
+    """A policy counts as a startup's where one of its rules names its project."""
+
+    def wrong(policy: Any, own: Any) -> bool:
+        return any(set(rule.project_ids) & set(own) for rule in starting(policy.rules))
+
+    patch.setattr(access, "is_own", wrong)
+
+
+@planted(sql=True, needs=closed_by_word)
+def closed_rules_are_never_read_again(patch: pytest.MonkeyPatch) -> None:
+    """What a person gives back to a closed startup stays."""
+    patch.setattr(rules_of_closing, "LOOK_AGAIN_S", 10**9)
+
+
+@planted(sql=True, needs=passes_on)
+def what_is_withheld_never_passes_on(patch: pytest.MonkeyPatch) -> None:
+    """Rules stay withheld from a project whose new owner is open."""
+    for module in (access, rules_of_closing):
+        patch.setattr(module, "heir_of", lambda startup, *_: startup)

@@ -1,0 +1,72 @@
+"""How many seeds find each planted bug, and who notices? For the soak; it can be gone on with."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from math import ceil
+
+from .hunt import MUTANTS, UNCLEAN, Mutant, killed_by
+from .registry import HALF, days_of
+
+Kills = dict[str, list[str]]
+"""By mutant, who found it in each seed from 1 on; "" where nobody did."""
+NOBODY = ("", "crash", UNCLEAN)
+
+
+def hunted(known: Kills, seeds: int, jobs: int) -> Iterator[Mutant]:
+    """Play every mutant's seeds that are not in `known`, and put them there; each when done."""
+    with ProcessPoolExecutor(jobs) as pool:
+        for mutant in MUTANTS:
+            done = known.setdefault(mutant.name, [])
+            while batch := undecided(done, seeds):
+                done += pool.map(partial(_killed, mutant.name), batch, chunksize=2)
+            yield mutant
+
+
+def undecided(found: Sequence[str], seeds: int) -> range:
+    """The next seeds that may settle whether half of all find a mutant; none once it is settled.
+
+    Whatever the rest would say: a mutant that 100 seeds found is found by half of 200.
+    """
+    half, killed = ceil(seeds * HALF), kills(found)
+    if killed >= half or len(found) - killed > seeds - half:
+        return range(0)
+    first = len(found) + 1
+    return range(first, min(first + half - killed, seeds + 1))
+
+
+def kills(found: Iterable[str]) -> int:
+    """In how many seeds somebody found it."""
+    return sum(by not in NOBODY for by in found)
+
+
+def _killed(name: str, seed: int) -> str:
+    mutant = next(each for each in MUTANTS if each.name == name)
+    return killed_by(mutant, seed, days_of(mutant))
+
+
+def told(mutant: Mutant, found: Sequence[str]) -> str:
+    """A sentence on one mutant: killed by how many, by what, and why not by more."""
+    by = Counter(found)
+    crashes, unclean, _ = by.pop("crash", 0), by.pop(UNCLEAN, 0), by.pop("", 0)
+    who = ", ".join(f"{name} {count}" for name, count in by.most_common(4))
+    crashed = f", {crashes} fell over" * bool(crashes)
+    crashed += f", {unclean} fail without it" * bool(unclean)
+    weak = f"; {mutant.weak}" if mutant.weak else ""
+    return f"{mutant.name}: {kills(found)} of {len(found)} ({who}{crashed}){weak}"
+
+
+def survivors(known: Kills) -> list[str]:
+    """Mutants that fewer than half of their seeds find, and that do not say why."""
+    return [
+        mutant.name
+        for mutant in MUTANTS
+        if not mutant.weak and _rate(known.get(mutant.name, [])) < HALF
+    ]
+
+
+def _rate(found: list[str]) -> float:
+    return kills(found) / len(found) if found else 1.0

@@ -1,0 +1,273 @@
+"""Bugs planted in the books: charges, grants, what ends, what is set aside."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from quotas.book.actions import grants
+from quotas.book.cycle import commit as book_commit
+from quotas.ledger import posting, transfers
+from quotas.ledger.transfers import GrantBalance, Transfer, charge_transfer, expiry_transfer
+from quotas.metering.runs import Run
+from quotas.model.program import Grant
+from quotas.model.units import DAY_S, HOUR_S, Period
+from scheduler.views import assemble, snapshot
+
+from ..scenario.events import NOBODY
+from ..scenario.people import STRANGER
+from ..scenario.script import NAMES, SMALL, ZONES, Event, Script
+from .registry import planted
+
+
+@planted()
+def charges_an_hour_too_much(patch: pytest.MonkeyPatch) -> None:
+    """Every charge's period begins an hour earlier than it should."""
+
+    def wrong(cohort: str, run: Run, period: Period, *rest: Any) -> Any:
+        start_s = max(run.start_s, period.start_s - HOUR_S)
+        return charge_transfer(cohort, run, Period(start_s, period.end_s), *rest)
+
+    patch.setattr(posting, "charge_transfer", wrong)
+
+
+@planted()
+def every_charge_is_rounded_up(patch: pytest.MonkeyPatch) -> None:
+    """A period costs its own seconds, rounded up: many small ones cost more than one."""
+
+    def wrong(rate_ucr_per_h: int, _run_start_s: int, period: Period) -> int:
+        return -(-rate_ucr_per_h * period.seconds // HOUR_S)
+
+    patch.setattr(transfers, "cost_ucr", wrong)
+
+
+@planted()
+def the_newest_month_is_not_charged(patch: pytest.MonkeyPatch) -> None:
+    """Of a period that is cut, the last part is forgotten and never posted."""
+    right = posting.due
+
+    def wrong(run: Run, confirmed_s: int, edges: Iterable[int]) -> tuple[Period, ...]:
+        periods = right(run, confirmed_s, edges)
+        return periods[:-1] if run.end_s is not None else periods
+
+    patch.setattr(posting, "due", wrong)
+
+
+@planted()
+def a_charge_leaves_its_period_open(patch: pytest.MonkeyPatch) -> None:
+    """What was charged is not marked as posted."""
+    right = posting._Work.charge
+
+    def wrong(work: Any, period: Period, run_id: str) -> None:
+        before = work.runs[run_id]
+        right(work, period, run_id)
+        work.runs[run_id] = work.changed[run_id] = before
+
+    patch.setattr(posting._Work, "charge", wrong)
+
+
+@planted()
+def grants_never_pay(patch: pytest.MonkeyPatch) -> None:
+    """Every charge goes to the sponsor's overdraft."""
+    patch.setattr(transfers, "burn_order", lambda *_: [])
+
+
+@planted()
+def the_last_grant_to_end_pays_first(patch: pytest.MonkeyPatch) -> None:
+    """Grants are drawn in the wrong order of their ends."""
+    right = transfers.burn_order
+
+    def wrong(grants: Iterable[GrantBalance], period: Period) -> list[GrantBalance]:
+        return sorted(right(grants, period), key=lambda g: (g.priority, -g.expires_s, g.id))
+
+    patch.setattr(transfers, "burn_order", wrong)
+
+
+@planted()
+def an_ended_grant_still_pays(patch: pytest.MonkeyPatch) -> None:
+    """A period is not cut at a grant's end, and the grant pays for all of it."""
+    right = posting.due
+    patch.setattr(posting, "due", lambda run, confirmed_s, _: right(run, confirmed_s, ()))
+    patch.setattr(GrantBalance, "covers", lambda self, p: self.effective_s <= p.start_s)
+
+
+@planted()
+def a_grant_pays_before_it_begins(patch: pytest.MonkeyPatch) -> None:
+    """A grant covers what ran before it took effect."""
+    patch.setattr(GrantBalance, "covers", lambda self, p: p.end_s <= self.expires_s)
+
+
+@planted()
+def a_neighbour_pays(patch: pytest.MonkeyPatch) -> None:
+    """The grants of one startup are taken for another's."""
+    right = posting._Work.__init__
+
+    def wrong(work: Any, *args: Any) -> None:
+        right(work, *args)
+        work.book["birch"] = [*work.book["birch"], *work.book.pop("acme", ())]
+
+    patch.setattr(posting._Work, "__init__", wrong)
+
+
+@planted()
+def what_is_left_never_expires(patch: pytest.MonkeyPatch) -> None:
+    """Nothing happens to a grant's rest at its end."""
+    patch.setattr(posting, "end_transfers", lambda _: [])
+    patch.setattr(posting._Work, "end", lambda *_: None)
+
+
+@planted()
+def grants_expire_a_day_early(patch: pytest.MonkeyPatch) -> None:
+    """What is left of a grant is forfeited a day before its end."""
+    right = posting._Work.__init__
+
+    def wrong(work: Any, program: Any, grants: Any, metered: Any, aside: Any) -> None:
+        early = [replace(g, expires_s=g.expires_s - DAY_S) for g in grants]
+        right(work, program, early, metered, aside)
+
+    patch.setattr(posting._Work, "__init__", wrong)
+
+
+@planted()
+def half_of_what_is_left_expires(patch: pytest.MonkeyPatch) -> None:
+    """At its end a grant loses half of its rest; the other half stays for good."""
+
+    def wrong(work: Any, name: str, until_s: int) -> None:
+        known_s = min(until_s, work.known_s, work._charged_until_s(name))
+        ended = {t.key for t in work.transfers if t.kind == "expiry"}
+        for grant in work.book.get(name, ()):
+            half = replace(grant, left_ucr=grant.left_ucr // 2)
+            expiry = expiry_transfer(half) if half.left_ucr > 0 else None
+            if expiry and grant.expires_s <= known_s and expiry.key not in ended:
+                work.post(expiry)
+
+    patch.setattr(posting._Work, "end", wrong)
+
+
+def _runs_out(script: Script) -> Script:
+    """Each startup runs one server until its credits end, has more, and starts it again.
+
+    Nothing else moves its balance, so that when its credits end could be known in time.
+    """
+    zone, events = ZONES[1], [e for e in script.events if e.who in KEPT]
+    for number, name in enumerate(NAMES):
+        server = (zone, 0, SMALL[number % 2])
+        for at_s in range(script.start_s + (3 + 5 * number) * HOUR_S, script.healed_s, 4 * DAY_S):
+            more = (name, f"more-{at_s}", 150 + 10 * number, 400)
+            events.append(Event(at_s, "operator", "grant", more))
+            events.append(Event(at_s + HOUR_S, name, "on", server))
+    return replace(
+        script,
+        mode="enforce",
+        capacity=40,
+        limits=(None,) * len(NAMES),
+        credits=((1, 1),) * len(NAMES),
+        tranches=(),
+        milestones=(),
+        windows=(),
+        dice={},
+        events=tuple(sorted(events, key=lambda e: e.at_s)),
+    )
+
+
+KEPT = ("clock", NOBODY, STRANGER)
+"""Who does in every world what the script says."""
+
+
+@planted(needs=_runs_out)
+def what_accrued_is_not_counted(patch: pytest.MonkeyPatch) -> None:
+    """Credits that are spent and not yet posted still seem to be there."""
+    patch.setattr(Run, "accrued_ucr", lambda *_: 0)
+
+
+@planted(needs=_runs_out)
+def the_reserve_is_not_counted(patch: pytest.MonkeyPatch) -> None:
+    """Nothing is set aside for the notice: it begins when the credits have ended."""
+    right = snapshot.reserves_s
+
+    def wrong(*args: Any) -> Any:
+        measured, reserved_s = right(*args)
+        return measured, dict.fromkeys(reserved_s, 0)
+
+    patch.setattr(snapshot, "reserves_s", wrong)
+
+
+def _holding(script: Script) -> Script:
+    """Credits are set aside again and again, and most of it runs out by itself."""
+    holds = [
+        Event(at_s + 60 * n, "operator", "hold", (name, 20, 5 * HOUR_S))
+        for at_s in range(script.start_s + HOUR_S, script.healed_s, DAY_S)
+        for n, name in enumerate(NAMES)
+    ]
+    events = tuple(sorted((*script.events, *holds), key=lambda e: e.at_s))
+    return replace(script, events=events, credits=((90_000, 900),) * len(NAMES))
+
+
+@planted(needs=_holding)
+def holds_never_run_out(patch: pytest.MonkeyPatch) -> None:
+    """What is set aside stays aside after its end."""
+    right = posting.post_due
+
+    def wrong(program: Any, grants: Any, metered: Any, aside: Any) -> Any:
+        return right(program, grants, metered, replace(aside, now_s=0))
+
+    patch.setattr(assemble, "post_due", wrong)
+
+
+@planted(needs=_holding)
+def a_hold_returns_to_the_wrong_grant(patch: pytest.MonkeyPatch) -> None:
+    """What was set aside comes back to a neighbour."""
+    right = posting.end_hold
+
+    def wrong(hold: Any, *args: Any) -> Transfer:
+        ended = right(hold, *args)
+        entries = [
+            replace(e, account=e.account.replace(hold.startup, "cedar"))
+            if e.account.startswith("grant:")
+            else e
+            for e in ended.entries
+        ]
+        return replace(ended, entries=tuple(entries))
+
+    patch.setattr(posting, "end_hold", wrong)
+
+
+def with_milestones(script: Script) -> Script:
+    """Everybody has milestones; one is confirmed twice, and one a day late."""
+    by_s, events = script.start_s + 5 * DAY_S, []
+    for name in NAMES:
+        for days, milestone in ((4, "demo"), (5, "demo"), (6, "launch")):
+            at_s = script.start_s + days * DAY_S
+            events.append(Event(at_s, "operator", "confirm", (name, milestone)))
+    kept = [e for e in script.events if e.verb != "confirm"]
+    return replace(
+        script,
+        milestones=((900, 40, by_s),) * len(NAMES),
+        events=tuple(sorted((*kept, *events), key=lambda e: e.at_s)),
+    )
+
+
+@planted(sql=True, needs=with_milestones)
+def a_milestone_pays_before_it_is_confirmed(patch: pytest.MonkeyPatch) -> None:
+    """A tranche that waits for a milestone is credited when the program is applied."""
+    right = book_commit.parts
+
+    def wrong(grant: Grant) -> Any:
+        begun = (replace(t, effective_s=t.effective_s or grant.effective_s) for t in grant.tranches)
+        return right(replace(grant, tranches=tuple(begun)))
+
+    patch.setattr(book_commit, "parts", wrong)
+
+
+@planted(sql=True, needs=with_milestones)
+def a_milestone_is_never_too_late(patch: pytest.MonkeyPatch) -> None:
+    """Nobody asks until when a milestone had to be reached."""
+    right = grants.milestones
+
+    def wrong(grant: Grant) -> Any:
+        return {name: (part, replace(t, by_s=None)) for name, (part, t) in right(grant).items()}
+
+    patch.setattr(grants, "milestones", wrong)

@@ -1,0 +1,188 @@
+"""Bugs planted in what ran: dates, states, gaps between sweeps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from quotas.metering import runs
+from quotas.metering.runs import Dispute, Run
+from quotas.model import observation
+from quotas.model.observation import Complete, Partial, Unknown
+from quotas.model.units import DAY_S, HOUR_S, Period
+from scheduler.views import assemble
+
+from ..scenario.script import SMALL, ZONES, Script, Window
+from .registry import locked_often, planted, shut_down_inside, with_events
+
+
+@planted()
+def runs_end_at_the_sweep(patch: pytest.MonkeyPatch) -> None:
+    """Metering ends every run at the sweep, not where the change is dated."""
+    right = runs._Zone._ended
+
+    def wrong(zone: Any, run: Run, server: Any) -> Run:
+        return replace(right(zone, run, server), end_s=zone.sweep.at_s, end_error_s=0)
+
+    patch.setattr(runs._Zone, "_ended", wrong)
+
+
+@planted()
+def a_gone_server_runs_on(patch: pytest.MonkeyPatch) -> None:
+    """What is off is taken to end where the gap began."""
+    right = runs._Zone._ended
+
+    def wrong(zone: Any, run: Run, server: Any) -> Run:
+        return replace(right(zone, run, server), end_s=zone._last_sure_s(run), end_error_s=0)
+
+    patch.setattr(runs._Zone, "_ended", wrong)
+
+
+@planted()
+def starts_are_dated_where_they_are_seen(patch: pytest.MonkeyPatch) -> None:
+    """Every run begins at the sweep that first showed it, with no error stated."""
+    right = runs._Zone._opened
+
+    def wrong(zone: Any, server: Any, startup: str, start_s: int, *, error_s: int) -> Run:
+        return right(zone, server, startup, zone.sweep.at_s, error_s=0)
+
+    patch.setattr(runs._Zone, "_opened", wrong)
+
+
+@planted()
+def runs_begin_an_hour_early(patch: pytest.MonkeyPatch) -> None:
+    """Every run begins an hour before its server did."""
+    right = runs._Zone._opened
+
+    def wrong(zone: Any, server: Any, startup: str, start_s: int, *, error_s: int) -> Run:
+        return right(zone, server, startup, start_s - HOUR_S, error_s=error_s)
+
+    patch.setattr(runs._Zone, "_opened", wrong)
+
+
+@planted()
+def never_disputes(patch: pytest.MonkeyPatch) -> None:
+    """A server that is on at both sweeps is taken to have run all the while."""
+    patch.setattr(runs._Zone, "_may_have_bounced", lambda *_: False)
+
+
+@planted()
+def every_gap_is_disputed(patch: pytest.MonkeyPatch) -> None:
+    """A server that runs is taken to have been off until the very sweep that shows it."""
+    right = runs._Zone._changed_s
+
+    def wrong(zone: Any, server: Any) -> int:
+        return zone.sweep.at_s if server.is_billable else right(zone, server)
+
+    patch.setattr(runs._Zone, "_changed_s", wrong)
+
+
+@planted()
+def every_change_is_disputed(patch: pytest.MonkeyPatch) -> None:
+    """What began in a gap is not dated by its change: all before that is set aside."""
+    right = runs._Zone._began
+
+    def wrong(zone: Any, server: Any) -> Iterable[Run]:
+        for run in right(zone, server):
+            from_s = max(zone.confirmed_s or run.start_s, server.created_s)
+            if from_s < run.start_s:
+                period = Period(from_s, run.start_s)
+                set_aside.append(
+                    Dispute(server.id, run.startup, run.flavor, period, run.rate_ucr_per_h)
+                )
+            yield run
+
+    set_aside: list[Dispute] = []
+    meter = assemble.meter
+
+    def metered(*args: Any) -> Any:
+        set_aside.clear()
+        answer = meter(*args)
+        return replace(answer, disputes=(*answer.disputes, *set_aside))
+
+    patch.setattr(runs._Zone, "_began", wrong)
+    patch.setattr(assemble, "meter", metered)
+
+
+@planted()
+def what_is_off_at_both_sweeps_never_ran(patch: pytest.MonkeyPatch) -> None:
+    """A server that is off at both sweeps, and was modified late, is not disputed."""
+    patch.setattr(runs._Zone, "_may_have_run", lambda *_: ())
+
+
+@planted(needs=shut_down_inside)
+def stopped_in_place_is_free(patch: pytest.MonkeyPatch) -> None:
+    """A server that is stopped in place is taken for one that is off."""
+    free = observation.FREE_STATES | {"stopped in place", "stopped_in_place"}
+    patch.setattr(observation, "FREE_STATES", free)
+
+
+@planted(needs=locked_often)
+def a_locked_server_is_free(patch: pytest.MonkeyPatch) -> None:
+    """A server that the provider locked is taken for one that is off."""
+    patch.setattr(observation, "FREE_STATES", observation.FREE_STATES | {"locked"})
+
+
+def _sweeps_as(patch: pytest.MonkeyPatch, kind: type, servers: Any) -> None:
+    """Metering sees a sweep of one kind as a Complete one."""
+    right = assemble.meter
+
+    def wrong(
+        program: Any, catalogue: Any, runs: Any, known: Any, sweeps: Iterable[Any], read_s: int
+    ) -> Any:
+        seen = [Complete(s.zone, s.at_s, servers(s)) if isinstance(s, kind) else s for s in sweeps]
+        return right(program, catalogue, runs, known, seen, read_s)
+
+    patch.setattr(assemble, "meter", wrong)
+
+
+def _dark(kind: str) -> Callable[[Script], Script]:
+    """Half of every third day no zone answers, or only in part."""
+
+    def needs(script: Script) -> Script:
+        spans = [(s, s + DAY_S // 2) for s in range(script.start_s, script.healed_s, 3 * DAY_S)]
+        more = [Window(kind, zone, a, min(b, script.healed_s)) for zone in ZONES for a, b in spans]
+        return replace(script, windows=(*script.windows, *more))
+
+    return needs
+
+
+@planted(needs=_dark("outage"))
+def an_unknown_zone_is_empty(patch: pytest.MonkeyPatch) -> None:
+    """What did not answer is taken to run nothing."""
+    _sweeps_as(patch, Unknown, lambda _: ())
+
+
+@planted(needs=_dark("partial"))
+def a_part_is_taken_for_the_whole(patch: pytest.MonkeyPatch) -> None:
+    """Servers that a partial answer left out are taken to be gone."""
+    _sweeps_as(patch, Partial, lambda sweep: sweep.servers)
+
+
+def _resized(script: Script) -> Script:
+    """Every server has another type each time that it is off."""
+    off = [e for e in script.events if e.verb == "off" and len(e.args) == 2]
+    return with_events(
+        script,
+        [
+            replace(e, at_s=e.at_s + 900, verb="resize", args=(*e.args, SMALL[number % 2]))
+            for number, e in enumerate(off)
+        ],
+    )
+
+
+@planted(needs=_resized)
+def a_resized_server_keeps_its_price(patch: pytest.MonkeyPatch) -> None:
+    """A server is metered for ever as what it was when it was first seen."""
+    right = runs._Zone._opened
+    first: dict[str, str] = {}
+
+    def wrong(zone: Any, server: Any, startup: str, start_s: int, *, error_s: int) -> Run:
+        kind = first.setdefault(server.id, server.commercial_type)
+        as_was = replace(server, commercial_type=kind)
+        return right(zone, as_was, startup, start_s, error_s=error_s)
+
+    patch.setattr(runs._Zone, "_opened", wrong)

@@ -1,0 +1,87 @@
+"""Bugs planted in what a daemon does once nothing happens any more: it does not rest."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from quotas.decisions.notices import Notice
+from quotas.enforcement import stop_lifecycle
+from quotas.model.program import Policy
+from quotas.model.units import DAY_S
+from scheduler.views import assemble
+
+from ..scenario.events import NOBODY, Event
+from ..scenario.script import Script
+from .registry import planted
+
+CYCLE_S = 30
+
+
+def _rests_when_reminded(script: Script) -> Script:
+    """Everybody rests again and again, each time as soon as somebody was reminded."""
+    often = [
+        Event(at_s, NOBODY, "rest", (3 * DAY_S, "reminded"))
+        for at_s in range(script.start_s + DAY_S, script.healed_s - 3 * DAY_S, 3 * DAY_S)
+    ]
+    events = [*often, *(e for e in script.events if e.who != NOBODY)]
+    return replace(script, events=tuple(sorted(events, key=lambda e: e.at_s)))
+
+
+@planted(needs=_rests_when_reminded)
+def what_was_reminded_is_reminded_again(patch: pytest.MonkeyPatch) -> None:
+    """Nobody asks whether a startup was reminded already: every cycle reminds it once more."""
+    right = stop_lifecycle.reminder_due
+
+    def wrong(notice: Notice, policy: Policy, now_s: int) -> int | None:
+        return right(replace(notice, reminded_s=None), policy, now_s)
+
+    patch.setattr(stop_lifecycle, "reminder_due", wrong)
+
+
+@planted()
+def every_open_notice_is_reminded_of(patch: pytest.MonkeyPatch) -> None:
+    """Every cycle reminds of every notice that is open, however far its deadline is."""
+    right = stop_lifecycle.reminder_due
+
+    def wrong(notice: Notice, policy: Policy, now_s: int) -> int | None:
+        nearest = right(notice, policy, now_s)
+        is_live = notice.state == "open" and now_s < notice.deadline_s
+        return max(policy.reminders_s) if is_live and nearest is None else nearest
+
+    patch.setattr(stop_lifecycle, "reminder_due", wrong)
+
+
+def _is_odd(work: Any) -> bool:
+    return bool(work.snapshot.now_s // CYCLE_S % 2)
+
+
+@planted()
+def a_notice_comes_and_goes(patch: pytest.MonkeyPatch) -> None:
+    """What lets go and what takes hold differ: a notice is cancelled, and given anew after it."""
+    follow, give = stop_lifecycle.Promises.follow, stop_lifecycle.Promises.give
+
+    def follow_wrong(work: Any, notice: Notice, violation: Any) -> None:
+        far = notice.state == "open" and notice.deadline_s - work.snapshot.now_s > 10 * CYCLE_S
+        follow(work, notice, None if far and _is_odd(work) else violation)
+
+    def give_wrong(work: Any, violation: Any) -> None:
+        if not _is_odd(work):
+            give(work, violation)
+
+    patch.setattr(stop_lifecycle.Promises, "follow", follow_wrong)
+    patch.setattr(stop_lifecycle.Promises, "give", give_wrong)
+
+
+@planted()
+def what_runs_is_written_anew(patch: pytest.MonkeyPatch) -> None:
+    """Every cycle takes every run that goes on for one that has changed."""
+    right = assemble.meter
+
+    def wrong(*args: Any) -> Any:
+        metered = right(*args)
+        return replace(metered, changed=tuple(metered.runs.values()))
+
+    patch.setattr(assemble, "meter", wrong)

@@ -1,0 +1,74 @@
+"""What is a planted bug? One wrong rule of the product, and what a seed needs to know of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+
+import pytest
+
+from quotas.model.units import DAY_S, HOUR_S
+
+from ..scenario.script import NAMES, Event, Script
+
+Plant = Callable[[pytest.MonkeyPatch], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """A planted bug; `weak` says why few seeds can find it.
+
+    `sql` plays it on the real book, where the rule that it breaks lives; `needs` changes
+    each seed's script to what the bug can show itself in at all.
+    """
+
+    name: str
+    plant: Plant
+    weak: str = ""
+    sql: bool = False
+    needs: Callable[[Script], Script] | None = None
+
+
+MUTANTS: list[Mutant] = []
+HALF = 0.5
+"""So many of its seeds have to find a mutant."""
+
+
+def days_of(mutant: Mutant) -> int:
+    """How long its plays are: half a month on the real book, which is slow."""
+    return 12 if mutant.sql else 24
+
+
+def planted(
+    *, weak: str = "", sql: bool = False, needs: Callable[[Script], Script] | None = None
+) -> Callable[[Plant], Plant]:
+    """Put a bug on the list, under its function's name."""
+
+    def keep(plant: Plant) -> Plant:
+        MUTANTS.append(Mutant(plant.__name__.replace("_", " "), plant, weak, sql, needs))
+        return plant
+
+    return keep
+
+
+def shut_down_inside(script: Script) -> Script:
+    """Everybody shuts servers down from inside, and forgets them."""
+    events = (replace(e, verb="guest") if e.verb == "off" else e for e in script.events)
+    return replace(script, events=tuple(events))
+
+
+def with_events(script: Script, more: Iterable[Event]) -> Script:
+    """The script, and more that happens in it."""
+    return replace(script, events=tuple(sorted((*script.events, *more), key=lambda e: e.at_s)))
+
+
+def locked_often(script: Script) -> Script:
+    """A server of each startup is locked for half of every day."""
+    nights = range(script.start_s, script.healed_s, DAY_S)
+    locks = [
+        Event(at_s + hours * HOUR_S, "provider", verb, (name,))
+        for at_s in nights
+        for name in NAMES
+        for verb, hours in (("lock", 2), ("unlock", 14))
+    ]
+    return with_events(script, locks)

@@ -1,0 +1,1 @@
+"""One play: a region, its people, a book and the daemons."""

@@ -1,0 +1,104 @@
+"""What do people do to the rules of IAM by hand? Policies of a play, edits as data.
+
+Each startup has the policy that its project was born with, and some have one more; a few are
+of more than one startup, and are nobody's to touch. Only plays with a key for IAM see them.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable
+from dataclasses import replace
+
+from quotas.iam.policies import Rule
+
+from ..scenario.events import NAMES, Event
+from ..scenario.iam_edits import OTHER, STARTING, edit_of
+from .iam import Organization, Rules, specs_of
+
+JOINS = "fir"
+
+
+class Hands:
+    """The people who edit policies, and the policies as they find them."""
+
+    def __init__(self, organization: Organization, seed: int, until_s: int) -> None:
+        self.organization, self.until_s = organization, until_s
+        self._chance = random.Random(f"{seed}/hasty edits")
+        self._furnish(random.Random(f"{seed}/policies"))
+        organization.begin()
+
+    def _furnish(self, chance: random.Random) -> None:
+        """Policies beside those that projects are born with."""
+        region = self.organization.region
+        project_of = region.project_of
+        holder = {p.id: region.iam.bearer(p.secret_key) for p in region.projects}
+
+        def add(name: str, whose: str, *rules: Rule, tags: tuple[str, ...] = ()) -> None:
+            principal = holder[project_of[whose]]
+            assert principal is not None
+            region.iam.add_policy(name, principal.id, specs_of(rules), region.now_s, tags)
+
+        for name in (*NAMES, JOINS):
+            own = (project_of[name],)
+            wide, part = Rule(STARTING[:1], own), Rule((*STARTING[1:], "InstancesServerStop"), own)
+            when = replace(part, condition="request.ip == '192.0.2.1'")
+            plain = Rule(OTHER[:1], own)
+            drawn = chance.choice([(), (wide,), (plain, part), (wide, when, plain), (part, part)])
+            if drawn:
+                add(f"{name}-ops", name, *drawn)
+        acme, cedar, delta, elder = (project_of[n] for n in ("acme", "cedar", "delta", "elder"))
+        everywhere = Rule(STARTING[:1], (), region.organization_id)
+        add("platform", "stranger", Rule(STARTING[:1], (acme, project_of["birch"])))
+        add("everywhere", "stranger", everywhere)
+        add("kept", "stranger", Rule(STARTING[1:], (cedar,)), tags=("cohortd-keep",))
+        add("mixed", "stranger", Rule(STARTING[:1], (delta,)), Rule(STARTING[1:2], (elder,)))
+
+    def hasty(self, policy_id: str, at_s: int) -> Event | None:
+        """Somebody notices that a policy was narrowed, and edits it."""
+        if at_s >= self.until_s:
+            return None
+        return edit_of(self._chance, self.organization.names[policy_id], at_s)
+
+    def does(self, event: Event) -> None:
+        """What the event says, where the policy is still there."""
+        name, *args = event.args
+        policy_id = self.organization.named(name)
+        if policy_id is None:
+            return
+        rules = self.organization.rules(policy_id)
+        after = getattr(self, f"_{event.verb}")(policy_id, rules, *args)
+        if after != rules:
+            self.organization.edit(policy_id, after)
+
+    def _give(self, policy_id: str, rules: Rules, name: str) -> Rules:
+        """One more permission set, in the projects that the policy was made for."""
+        scope = self.organization.first[policy_id][0]
+        return (*rules, replace(scope, sets=(name,), condition=""))
+
+    _add = _give
+
+    def _take(self, _: str, rules: Rules, number: int) -> Rules:
+        """One rule less."""
+        gone = number % len(rules) if rules else 0
+        return rules[:gone] + rules[gone + 1 :]
+
+    def _trim(self, _: str, rules: Rules, number: int) -> Rules:
+        """One permission set less in a rule of several."""
+        return tuple(
+            replace(rule, sets=rule.sets[:number] + rule.sets[number + 1 :])
+            if len(rule.sets) > 1
+            else rule
+            for rule in rules
+        )
+
+    def _restore(self, policy_id: str, _: Iterable[Rule]) -> Rules:
+        """The rules as they were at first."""
+        return self.organization.first[policy_id]
+
+    def _delete(self, _: str, __: Rules) -> None:
+        """No such policy any more."""
+
+    def _widen(self, _: str, rules: Rules, other: str) -> Rules:
+        """From now on it starts servers of somebody else too."""
+        return (*rules, Rule(STARTING[1:2], (self.organization.region.project_of[other],)))

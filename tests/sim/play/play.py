@@ -1,0 +1,368 @@
+"""One script's play: a region, a program over its startups, a daemon or two, in lock-step.
+
+Cycles run at polls some hours apart, at each edge that the daemon names, and a minute after
+a stop. The book is a `Memory` or the real one; the cycle is `scheduler.cycle` in both.
+"""
+
+from __future__ import annotations
+
+import heapq
+import random
+from collections import Counter
+from dataclasses import replace
+from itertools import islice
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
+
+from quotas.book import Book
+from quotas.book.cycle.commit import Overtaken
+from quotas.book.cycle.lease import StaleEpoch
+from quotas.book.transfers import Overdrawn
+from scheduler.clock import ManualClock
+from scheduler.cycle import Cycle, Report
+from scheduler.timing import Timing
+
+from ..scenario.events import HAND, IAM, IAM_POINTS, NOBODY, OFTEN
+from ..scenario.iam_edits import LAST_EDIT_S
+from ..scenario.people import STRANGER
+from ..scenario.script import NAMES, POINTS, START_S, Event, Script
+from .cloud import RegionCloud
+from .cycle_checks import Watch
+from .iam import Look, Organization, RegionPermissions
+from .manual_iam_edits import Hands
+from .memory_book import Memory
+from .program_operator import Office, program_of
+from .quiescence import Rest
+from .region import Region
+from .wiring import POINTS as NOW
+
+AFTER_A_STOP_S = 60
+AFTER_AN_ERROR_S = 30
+LONGER_THAN_THE_LEASE_S = 200
+DUE = ("open", "executing", "held")
+MOST_CYCLES = 12_000
+
+
+class Died(Exception):
+    """The daemon is killed at a point of its cycle: every object of it is dropped."""
+
+
+class Play:
+    """A script's region, book and daemons; `run` plays it to its end."""
+
+    def __init__(self, script: Script, *, sql: bool = False, book: Book | None = None) -> None:
+        is_real = sql or book is not None
+        script = script if is_real else replace(script, milestones=())
+        self.script, self.is_keyed = script, script.iam and is_real
+        self.region = Region(script.seed, script.days, (*NAMES, "fir", STRANGER))
+        played = [e for e in script.events if e.who != HAND or self.is_keyed]
+        self.events = [(e.at_s, i, e) for i, e in enumerate(played)]
+        heapq.heapify(self.events)
+        self._planned = len(script.events)
+        self.cloud = RegionCloud(self.region, script.windows, later=self.plan)
+        self.cloud.point = self.at_point
+        self.cloud.offset_s = lambda: self.offset_s
+        self.rest = Rest(self)
+        self.cloud.is_calm = lambda: self.rest.is_on
+        self.clock = ManualClock(START_S)
+        self.offset_s = 0
+        self.offsets: list[tuple[int, int]] = []
+        self.book: Any = book or (Book.in_memory() if sql else Memory())
+        self.office = Office(self.book, program_of(script, self.region), self.region)
+        self.injected: Counter[str] = self.cloud.injected
+        self._dice = random.Random(f"{script.seed}/cycles")
+        self._polls = random.Random(f"{script.seed}/polls")
+        self._answers = random.Random(f"{script.seed}/answers")
+        self._read: set[tuple[str, str, int]] = set()
+        self._held: set[int | None] = set()
+        self.watch = Watch(script.seed, self._transfers, self._balances)
+        self._is_nested = False
+        self.looks: list[Look] = []
+        self.organization = Organization(self.region)
+        self.permissions = self._permissions() if self.is_keyed else None
+        self.cycles = [self._daemon(holder) for holder in "ab"[: script.daemons]]
+        self._acting = self.cycles[0]
+        self.count = self._waits = 0
+        self.most_cycles = MOST_CYCLES
+        self._due: set[tuple[str, str, str]] = set()
+        self.views: list[Any] = []
+        self.report: Report | None = None
+        self.is_healed = False
+        self.befell: list[int] = []
+
+    def _daemon(self, holder: str) -> Cycle:
+        return Cycle(
+            cloud=self.cloud,
+            book=self.book,
+            clock=self.clock,
+            holder=holder,
+            timing=Timing(),
+            publish=self._published,
+            permissions=self.permissions,
+        )
+
+    def _permissions(self) -> RegionPermissions:
+        """IAM as the daemon reaches it, and people who edit it from now on."""
+        script = self.script
+        self.region.is_guarded = True
+        self.hands = Hands(self.organization, script.seed, script.end_s + LAST_EDIT_S)
+        return RegionPermissions(
+            self.organization,
+            script.windows,
+            self.injected,
+            now_s=self.clock.now_s,
+            point=self.at_point,
+            withheld=self._withheld,
+            edits=self.hands.hasty,
+            later=self.plan,
+            hands=(script.hasty, random.Random(f"{script.seed}/hasty edits")),
+            is_calm=lambda: self.rest.is_on,
+        )
+
+    def _withheld(self) -> list[dict[str, Any]]:
+        """What the book says is withheld now."""
+        query = text("SELECT * FROM withheld WHERE state = 'withheld' ORDER BY id")
+        with self.book.reading() as connection:
+            return [dict(row) for row in connection.execute(query).mappings()]
+
+    # -- time ---------------------------------------------------------------------------
+
+    def plan(self, event: Event) -> None:
+        """Something more will happen."""
+        self._planned += 1
+        heapq.heappush(self.events, (event.at_s, self._planned, event))
+
+    def move(self, to_s: int) -> None:
+        """Time passes: every event up to then, each at its instant, then the clocks."""
+        while self.events and self.events[0][0] <= to_s:
+            at_s, _, event = heapq.heappop(self.events)
+            self._move_clocks(max(at_s, self.region.now_s))
+            self._happens(event)
+        self._move_clocks(to_s)
+
+    def wait(self, to_s: int) -> None:
+        """Time passes, and nobody does anything: only what was set off already happens."""
+        late = sorted(e for e in self.events if e[0] <= to_s and e[2].verb == "late_stop")
+        for each in late:
+            self.events.remove(each)
+            self._move_clocks(max(each[0], self.region.now_s))
+            self._happens(each[2])
+        if late:
+            heapq.heapify(self.events)
+        self._move_clocks(to_s)
+
+    def _move_clocks(self, to_s: int) -> None:
+        self.region.advance(to_s)
+        self.clock.move_to(to_s + self.offset_s)
+
+    def _happens(self, event: Event) -> None:
+        if event.who == "operator":
+            self.office.does(event, self.clock.now_s())
+        elif event.who == NOBODY:
+            self.rest.plan(event.at_s, *event.args)
+        elif event.who == "clock":
+            (step_s,) = event.args
+            self._step(step_s)
+        elif event.who == HAND and event.verb == "level":
+            said = replace(event, verb="say", args=("level", *event.args))
+            self.office.does(said, self.clock.now_s())
+        elif event.who == HAND:
+            self.hands.does(event)
+        else:
+            self.region.play(event)
+
+    def _step(self, step_s: int) -> None:
+        self.injected["clock step"] += 1
+        self.offset_s += step_s
+        self.clock.step(step_s)
+        self.offsets.append((self.region.now_s, self.offset_s))
+
+    # -- cycles -------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """The whole play, to half a day past the end: the guard lets a few stop each hour."""
+        self.run_to(self.script.end_s + 12 * 3600)
+        # Who polls twice a day may have given a notice only just now, and the guard holds some.
+        for _ in range(24):
+            notices = self.report.view.notices if self.report and self.report.view else ()
+            if not any(notice.state in ("open", "held") for notice in notices):
+                break
+            self.run_to(self.region.now_s + 3600)
+        self.settle(3)
+
+    def run_to(self, until_s: int) -> None:
+        """The play as far as an instant, from where it stands."""
+        while self.region.now_s < until_s and self.count < self.most_cycles:
+            if not self.is_healed and self.region.now_s >= self.script.healed_s:
+                self._heal()
+            now_s = self.region.now_s
+            pause_s = self.once()
+            self._are_answered()
+            self.rest.perhaps()
+            due_s = now_s + (pause_s or self._polls.randint(*self.script.poll_s))
+            edges = self.report.view.edges if self.report and self.report.view else ()
+            soon = [e - self.offset_s for e in edges if e - self.offset_s > self.region.now_s]
+            self.move(max(self.region.now_s + 1, min([until_s, due_s, *soon[:1]])))
+
+    def _are_answered(self) -> None:
+        """People read the notices that the last cycle gave, and some ask for more time.
+
+        Operators approve some of what the guard holds.
+        """
+        notices = self.report.view.notices if self.report and self.report.view else ()
+        for notice in notices:
+            key = (notice.server_id, notice.rule, notice.deadline_s)
+            if notice.state == "held" and notice.id not in self._held:
+                self._held.add(notice.id)
+                if self._answers.random() < self.script.answers:
+                    self.plan(Event(self.region.now_s + 600, "operator", "approve"))
+            if notice.state != "open" or not notice.server_id or key in self._read:
+                continue
+            self._read.add(key)
+            if self._answers.random() < self.script.answers:
+                at_s, who = self.region.now_s + 20, notice.startup
+                self.plan(Event(at_s, "operator", "acknowledge", (who,)))
+                for_s = self._answers.choice([600, 3_600, 9_000])
+                self.plan(Event(at_s + 20, "operator", "snooze", (who, for_s)))
+
+    def _published(self, view: Any) -> None:
+        """The view of a cycle in which no time passed: nobody did anything meanwhile."""
+        if view.at_s - self.offset_s == self.region.now_s and not self._is_nested:
+            self.watch.published(view)
+
+    def _balances(self) -> dict[str, int]:
+        """What each account has, in the book."""
+        if isinstance(self.book, Memory):
+            return dict(self.book.balances)
+        with self.book.reading() as connection:
+            rows = connection.execute(text("SELECT account, amount_ucr FROM balance"))
+            return {row.account: row.amount_ucr for row in rows}
+
+    def _transfers(self, from_: int) -> list[Any]:
+        """The transfers of the book from the n-th on, as they stand."""
+        if isinstance(self.book, Memory):
+            return list(islice(self.book.posted.values(), from_, None))
+        query = text(
+            "SELECT t.*, e.account, e.amount_ucr FROM "
+            "(SELECT * FROM transfer ORDER BY id LIMIT 1000000 OFFSET :from_) t "
+            "JOIN entry e ON e.transfer_id = t.id ORDER BY t.id, e.position"
+        )
+        with self.book.reading() as connection:
+            rows: dict[int, list[Any]] = {}
+            for row in connection.execute(query, {"from_": from_}):
+                rows.setdefault(row.id, []).append(tuple(row))
+            return list(rows.values())
+
+    def once(self) -> int:
+        """One cycle of one of the daemons; seconds after which to look again, 0 for a poll."""
+        self.count += 1
+        which = self._dice.randrange(len(self.cycles))
+        which = which if self.rest.leader is None else self.rest.leader
+        NOW.hit, NOW.watch = self.at_point, self.watch
+        self._acting = self.cycles[which]
+        trouble = self._trouble()
+        try:
+            self.report = report = self._acting.run()
+        except Died:
+            self._looked(None)
+            self.cycles[which] = self._daemon("ab"[which])
+            return AFTER_AN_ERROR_S
+        except (OperationalError, StaleEpoch, Overdrawn, Overtaken) as error:
+            self.injected[f"heard {type(error).__name__}"] += 1
+            self._looked(None)
+            return AFTER_AN_ERROR_S
+        if report.outcome != "standby":
+            self._looked(report.view if trouble == self._trouble() else None)
+        if report.outcome in ("observed", "standby"):
+            self.injected[report.outcome] += 1
+            return AFTER_AN_ERROR_S
+        return AFTER_A_STOP_S if report.sent else self._pause_s(report)
+
+    @property
+    def acting(self) -> int:
+        """Which daemon's cycle was the last."""
+        return self.cycles.index(self._acting)
+
+    def _trouble(self) -> int:
+        """How much has befallen cycles, and calls to IAM, so far."""
+        return len(self.befell) + sum(self.injected[kind] for kind in IAM)
+
+    def _looked(self, view: Any) -> None:
+        """A cycle has ended, with a view of it where nothing went wrong."""
+        if self.is_keyed:
+            levels = {s.name: s.level for s in view.startups} if view else {}
+            now_s, changes = self.clock.now_s(), len(self.organization.log)
+            self.looks.append(Look(self.region.now_s, now_s, levels, changes, view is not None))
+
+    def _pause_s(self, report: Report) -> int:
+        """Soon, and later each time, while something is due; else 0: the next poll."""
+        now_s = self.clock.now_s()
+        notices = report.view.notices if report.view else ()
+        due = {n.subject for n in notices if n.state in DUE and n.deadline_s <= now_s}
+        self._waits = self._waits + 1 if due == self._due else 0
+        self._due = due
+        return AFTER_A_STOP_S << min(self._waits, 4) if due else 0
+
+    def at_point(self, name: str) -> None:
+        """The cycle has come to a point: does anything befall it there?"""
+        if name == "before call":
+            lease = self._acting.lease
+            self.watch.called(self.clock.now_s(), lease.expires_s if lease else None)
+        if not self.script.dice or self.is_healed or self._is_nested or self.rest.is_on:
+            return
+        if name not in POINTS and name not in IAM_POINTS:
+            return
+        drawn = self._dice.random() / (OFTEN if name in IAM_POINTS else 1)
+        for kind, chance in sorted(self.script.dice.items()):
+            if drawn < chance:
+                self._befall(kind, name)
+                return
+            drawn -= chance
+
+    def _befall(self, kind: str, name: str) -> None:
+        self.injected[f"{kind} {name}"] += 1
+        self.befell.append(self.region.now_s)
+        if kind == "crash":
+            raise Died(name)
+        if kind == "error":
+            raise OperationalError(name, {}, Exception("simulated"))
+        if kind == "slow":
+            self.move(self.region.now_s + 20)
+            return
+        self.move(self.region.now_s + LONGER_THAN_THE_LEASE_S)
+        if len(self.cycles) > 1:
+            self._is_nested, mine = True, self._acting
+            self._acting = self._daemon("c")
+            try:
+                self._acting.run()
+            finally:
+                self._is_nested, self._acting = False, mine
+
+    def _heal(self) -> None:
+        self.is_healed = True
+        if self.offset_s:
+            self._step(-self.offset_s)
+
+    def settle(self, cycles: int) -> list[Report]:
+        """Cycles at the daemon's own pace, after everything is healed."""
+        reports = []
+        for _ in range(cycles):
+            self.move(self.region.now_s + self.cycles[0].timing.cycle_s)
+            self.once()
+            if self.report is not None and self.report.outcome == "done":
+                reports.append(self.report)
+        return reports
+
+
+def played(script: Script, *, sql: bool = False) -> Play:
+    """The play of a script, at its end."""
+    play = Play(script, sql=sql)
+    play.run()
+    return play
+
+
+def calm(script: Script) -> Script:
+    """The script without what goes wrong."""
+    return replace(script.without_faults(), dice={})

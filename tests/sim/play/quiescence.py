@@ -1,0 +1,284 @@
+"""Does a healed daemon find its way while servers run, and then rest? I17, in mid-play.
+
+A rest begins at the first chance from an instant of the script on: a server runs and, if the
+script would wait for it, has an open notice. Nothing goes wrong in it, and nobody does
+anything: what falls into it happens afterwards, but for what a call has set off already.
+
+Convergence: after three cycles, and T_stop where a stop is under way, the book has as
+running what runs, each server as whose and what it is; what is charged is what ran (I4);
+nothing that fell due waits.
+
+Quiet, for ten cycles more: a cycle in which nothing moved and nothing fell due writes
+nothing at all; one after which something did fall due writes nothing when it is repeated
+at the same instant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from quotas.book.cycle.state import State, load
+from quotas.decisions.snapshot import heard
+from quotas.model.units import HOUR_S, month_start_s
+
+from ..audit.evidence import evidence_of
+from ..audit.metering import metering
+from .memory_book import Memory
+
+if TYPE_CHECKING:
+    from scheduler.cycle import Report
+
+    from .play import Play
+
+N_CYCLES, M_CYCLES = 3, 10
+STOP_S = 2 * 30 + 300 + 188
+"""T_stop, and the longest that a stop takes."""
+LEASE_S = 180
+RETRIES_S = (60, 120, 240, 480, 900)
+"""How long after a failure something may be tried again."""
+LIVE = ("open", "held", "executing")
+WRITES = (
+    "transfers",
+    "runs",
+    "disputes",
+    "decisions",
+    "notices",
+    "intents",
+    "requests",
+    "excesses",
+    "drafts",
+)
+"""What a cycle's result may hold that is news. How far each zone is known is none."""
+
+
+class Rest:
+    """The rests of one play: when one begins, and what is wrong in it."""
+
+    def __init__(self, play: Play) -> None:
+        self.play = play
+        self.due: list[tuple[int, str]] = []
+        """Until when each rest that is due waits, and for what."""
+        self.is_on = False
+        self.leader: int | None = None
+        """The daemon that acts, once one of them leads."""
+        self.saw: list[tuple[str, str, int]] = []
+        """The servers as the last cycle saw them."""
+        self.held = self.notices = 0
+        """How many rests there were, and notices that were open when one was quiet."""
+        self.wrong: list[str] = []
+
+    def plan(self, at_s: int, wait_s: int, for_: str) -> None:
+        """A rest is due, and waits for a notice that is open, or reminded of."""
+        self.due.append((at_s + wait_s, for_))
+
+    def perhaps(self) -> None:
+        """Rest, if a rest is due and there is something to look at."""
+        if not self.due or self.play.is_healed or not self._may_begin(*self.due[0]):
+            return
+        self.due.pop(0)
+        self.is_on, self.held = True, self.held + 1
+        try:
+            self.wrong += [f"I17 {text}" for text in self._rested()]
+        finally:
+            self.is_on, self.leader = False, None
+
+    def _may_begin(self, patience_s: int, for_: str) -> bool:
+        """Clocks agree, and something of ours runs; what it waits for is there, or too late."""
+        play = self.play
+        now_s, view = play.region.now_s, play.report.view if play.report else None
+        if play.offset_s or max(play.watch.committed, default=now_s) > now_s or view is None:
+            return False
+        program = play.office.program
+        ours = (s for s in self._servers() if program.owner(s.project_id, now_s))
+        if not any(server.is_billable for server in ours):
+            return False
+        live = [n for n in view.notices if n.server_id and n.state == "open"]
+        return now_s >= patience_s or any(for_ == "open" or n.reminded_s for n in live)
+
+    def _rested(self) -> Iterator[str]:
+        converged = yield from self._converges()
+        if converged:
+            yield from self._stays()
+
+    # -- convergence --------------------------------------------------------------------
+
+    def _converges(self) -> Any:
+        """Cycles at the daemon's pace until it has had its time, and what is wrong then."""
+        play, done, began_s = self.play, 0, self.play.region.now_s
+        until_s = began_s + LEASE_S + N_CYCLES * 30 + STOP_S
+        while play.region.now_s < until_s and not (done >= N_CYCLES and not self._under_way()):
+            report = self._cycle(self._pause_s())
+            if report is not None:
+                done += 1
+                if done == 1:  # it leads from now on: the other one only stands by
+                    self.leader = play.acting
+                    until_s = play.region.now_s + N_CYCLES * 30 + STOP_S
+        at = f"at {play.region.now_s}, healed at {began_s}"
+        if done < N_CYCLES:
+            yield f"only {done} cycles were done {at}"
+            return False
+        yield from (f"{text} {at}" for text in self._unlike_the_truth())
+        yield from (f"{text} {at}" for text in metering(evidence_of(play)))
+        return True
+
+    def _under_way(self) -> bool:
+        """Whether something moves in the region, or is on its way there."""
+        passing = ("starting", "stopping")
+        if any(s.state in passing for s in self._servers()):
+            return True
+        state = self._state()
+        return any(i.is_live for i in state.intents) or bool(self._executing(state))
+
+    def _executing(self, state: State) -> list[Any]:
+        """Notices whose servers are to be stopped now and can be, and no call has failed."""
+        may = {s.id for s in self._servers() if s.state in ("running", "stopped in place")}
+        failed = {i.notice_id for i in state.intents if i.state in ("failed", "expired")}
+        return [
+            n
+            for n in state.notices
+            if n.state == "executing" and n.server_id in may and n.id not in failed
+        ]
+
+    def _unlike_the_truth(self) -> Iterator[str]:
+        """Where the book is not what the region is, after the last cycle."""
+        play, state = self.play, self._state()
+        now_s, program = play.region.now_s, play.office.applied[-1][1]
+        runs = {run.server_id: run for run in state.runs if run.end_s is None}
+        real = {run.server_id: run for run in play.region.truth() if run.end_s is None}
+        for id, run in sorted(real.items()):
+            owner, own = program.owner(run.project_id, now_s), runs.get(id)
+            known = own and (own.startup, own.flavor)
+            if owner and known != (owner.name, f"{run.commercial_type}@{run.zone}"):
+                yield f"{id} of {owner.name} runs in {run.zone}, and the book has {known}"
+        for id in sorted(runs.keys() - real.keys()):
+            yield f"{id} does not run, and the book has it running"
+        for zone in program.zones:
+            if state.confirmed.get(zone) != now_s:
+                yield f"{zone} is known to {state.confirmed.get(zone)}"
+        for run in runs.values():
+            if run.rate_ucr_per_h is not None and now_s - run.posted_until_s >= HOUR_S:
+                yield f"{run.server_id} is charged to {run.posted_until_s}"
+        yield from self._overdue(state)
+
+    def _overdue(self, state: State) -> Iterator[str]:
+        """I11: what fell due and was neither done nor held back."""
+        now_s = self.play.region.now_s
+        if self.play.script.mode != "enforce":
+            return
+        words = {
+            (w.family, w.subject)
+            for w in state.enforcement.words
+            if w.stands_at(now_s) and w.value != "off"
+        }
+        stopping = [notice.id for notice in self._executing(state)]
+        for notice in state.notices:
+            names = ("*", notice.startup)
+            if any((f, n) in words for f in ("freeze", "maintenance") for n in names):
+                continue
+            if notice.state == "open" and notice.deadline_s <= now_s:
+                yield f"notice {notice.id} of {notice.server_name} is due, and open"
+            if notice.id in stopping:
+                yield f"{notice.server_name} was to be stopped at {notice.deadline_s}, and runs"
+
+    # -- quiet --------------------------------------------------------------------------
+
+    def _stays(self) -> Iterator[str]:
+        self.notices += sum(n.server_id != "" and n.state == "open" for n in self._state().notices)
+        yield from self._repeated(2)
+        for _ in range(M_CYCLES):
+            state, saw, before_s = self._state(), self.saw, self.play.region.now_s
+            due = self._due(state)
+            report = self._cycle(self._pause_s())
+            now_s = self.play.region.now_s
+            due_now = any(before_s < at_s <= now_s for at_s in due)
+            if report is None:
+                yield f"the cycle at {now_s} was not done"
+            elif news := self._news():
+                if saw != self.saw or due_now or self._only_tells(state):
+                    yield from self._repeated(1)
+                else:
+                    yield f"nothing had happened at {now_s}, and it wrote {news}"
+
+    def _only_tells(self, before: State) -> bool:
+        """Whether all that was written says for the first time what time has brought.
+
+        Who is ahead of its pace, or near the end of its credits, may be so at any instant.
+        """
+        wrote = self.play.watch.wrote
+        others = [name for name in WRITES if name not in ("decisions", "notices", "drafts")]
+        told = heard(before.told, wrote.mode)
+        return not any(getattr(wrote, name) for name in others) and all(
+            d.verb == "tell" and (d.startup, d.cause) not in told for d in wrote.decisions
+        )
+
+    def _repeated(self, times: int) -> Iterator[str]:
+        """The same cycle at the same instant: nothing is new, unless it made a call."""
+        for _ in range(times):
+            if self.play.report is None or self.play.report.sent:
+                return
+            if self._cycle(0) is None:
+                yield f"the cycle at {self.play.region.now_s} could not be repeated"
+            elif news := self._news():
+                yield f"repeated at {self.play.region.now_s}, the cycle wrote {news}"
+
+    def _news(self) -> str:
+        """What the last cycle had to write."""
+        wrote = self.play.watch.wrote
+        parts = ((name, getattr(wrote, name)) for name in WRITES)
+        told = [f"{len(part)} {name}" for name, part in parts if part]
+        verbs = sorted({f"{d.rule} {d.verb}" for d in wrote.decisions})
+        return ", ".join(told) + (f" ({', '.join(verbs)})" if verbs else "")
+
+    def _due(self, state: State) -> set[int]:
+        """Every instant at which something falls due by time itself."""
+        report = self.play.report
+        due = set(report.view.edges) if report and report.view else set()
+        now_s = self.play.region.now_s
+        due.add(month_start_s(now_s, 1))
+        due |= {run.posted_until_s + HOUR_S for run in state.runs}
+        for intent in state.intents:
+            due |= {(intent.ended_s or 0) + pause_s for pause_s in RETRIES_S}
+            due |= {intent.not_after_s + 1, (intent.sent_s or 0) + _latency_s(state) + 1}
+        due |= {stop.decided_s + HOUR_S for stop in state.enforcement.stops}
+        for past in state.closings.values():
+            for intent in past.intents[:1]:
+                due |= {(intent.ended_s or 0) + s for s in (*RETRIES_S, HOUR_S)}
+        return due
+
+    # -- cycles -------------------------------------------------------------------------
+
+    def _pause_s(self) -> int:
+        """To the next cycle: the ordinary time, or as far as the first edge before it."""
+        play, report = self.play, self.play.report
+        now_s = play.region.now_s
+        next_s = now_s + play.cycles[0].timing.cycle_s
+        if report is not None and report.outcome == "done":
+            next_s = min(next_s, play.cycles[0].next_s(report))
+        return max(1, next_s - now_s)
+
+    def _cycle(self, after_s: int) -> Report | None:
+        """A cycle after some seconds in which nobody does anything; None where none was done."""
+        play = self.play
+        play.wait(play.region.now_s + after_s)
+        self.saw = [(s.id, s.state, s.modified_s) for s in self._servers()]
+        before = play.report
+        play.once()
+        report = play.report
+        return report if report is not before and report and report.outcome == "done" else None
+
+    def _state(self) -> State:
+        """The book as it stands."""
+        book = self.play.book
+        return book.state() if isinstance(book, Memory) else load(book)
+
+    def _servers(self) -> Iterator[Any]:
+        return (
+            s for zone in self.play.office.program.zones for s in self.play.region.servers(zone)
+        )
+
+
+def _latency_s(state: State) -> int:
+    """How long a stop that was sent may take before it has failed."""
+    assert state.program is not None
+    return state.program.policy.stop_latency_s

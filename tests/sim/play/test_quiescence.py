@@ -1,0 +1,57 @@
+"""Does everybody rest in mid-play, and does what falls into a rest happen afterwards?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from ..scenario.events import NOBODY, Event
+from ..scenario.script import Script, draw
+from .play import Play
+from .quiescence import M_CYCLES, N_CYCLES
+
+pytestmark = pytest.mark.usefixtures("deterministic")
+
+
+def _with(*more: Event) -> Script:
+    """A script with other rests, and with more events."""
+    script = draw(5, 10)
+    kept = [e for e in script.events if e.who != NOBODY]
+    return replace(script, events=tuple(sorted((*kept, *more), key=lambda e: e.at_s)))
+
+
+def _rest(script: Script) -> tuple[Play, list[int]]:
+    """The play after its rest, and when it began and ended."""
+    play, bounds = Play(script), []
+    rested = play.rest._rested
+
+    def noted() -> Iterator[None]:
+        bounds.append(play.region.now_s)
+        yield from rested()
+        bounds.append(play.region.now_s)
+
+    play.rest._rested = noted  # type: ignore[method-assign]  # the same, with a look at the clock
+    play.run_to(script.healed_s)
+    return play, bounds
+
+
+REST = Event(_with().start_s + 3 * 86_400, NOBODY, "rest", (0, "open"))
+
+
+def test_what_falls_into_a_rest_happens_after_it() -> None:
+    """A grant that is due in the middle of a rest is made by the first cycle after it."""
+    _, (began_s, ended_s) = _rest(_with(REST))
+    assert ended_s - began_s >= 30 * (N_CYCLES + M_CYCLES)
+    more = Event((began_s + ended_s) // 2, "operator", "grant", ("acme", "late", 50, 30))
+    play, again = _rest(_with(REST, more))
+    assert again == [began_s, ended_s] and play.rest.wrong == []
+    made = play.book.posted["grant:acme:late"]
+    assert ended_s <= made.recorded_s <= ended_s + 60
+
+
+def test_a_script_without_rests_has_none() -> None:
+    """A rest is an event like any other: a script that shrinks may lose it."""
+    play, bounds = _rest(_with())
+    assert bounds == [] and play.rest.held == 0

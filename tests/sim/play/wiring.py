@@ -1,0 +1,155 @@
+"""How does the daemon's cycle run without threads, without SQL, and through points of trouble?
+
+The cycle's own modules are handed other doors to the book: a `Memory` answers where one is
+given, the real functions where a `Book` is. Around each door lies a point at which a play
+may let the daemon die, hear an error, be overtaken, or be slow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from quotas.model.observation import Sweep
+from quotas.shares import allocation
+from scheduler import cycle, leadership
+from scheduler.act import access, intents
+from scheduler.observe import catalogue, zones
+
+from .cycle_checks import Watch
+from .memory_actions import spoken
+from .memory_book import Memory
+
+
+class Points:
+    """Where the cycle of the play that runs now has come to."""
+
+    def __init__(self) -> None:
+        self.hit: Callable[[str], None] = lambda _: None
+        self.watch: Watch | None = None
+
+
+POINTS = Points()
+
+
+class InTurn:
+    """Asks zones one after the other: no threads, and always in the same order."""
+
+    def __init__(self, _name: str, _deadline_s: float) -> None:
+        """Nobody is late."""
+
+    def answers(self, zones: Iterable[str], ask: Callable[[str], Any]) -> dict[str, Any]:
+        """Each zone's answer."""
+        return {zone: ask(zone) for zone in sorted(set(zones))}
+
+    def close(self) -> None:
+        """Nothing to end."""
+
+
+class Pointed(zones.Observer):
+    """The observer, and a point after it."""
+
+    def observe(self, zones: Iterable[str], now_s: int) -> dict[str, Sweep]:
+        """Each zone's answer."""
+        sweeps = super().observe(zones, now_s)
+        POINTS.hit("after observe")
+        return sweeps
+
+
+def _door(name: str, memory: Callable[..., Any], real: Callable[..., Any]) -> Callable[..., Any]:
+    def through(book: Any, *args: Any, **named: Any) -> Any:
+        POINTS.hit(f"before {name}")
+        chosen = memory if isinstance(book, Memory) else real
+        answer = chosen(book, *args, **named)
+        POINTS.hit(f"after {name}")
+        return answer
+
+    return through
+
+
+@contextmanager
+def wired() -> Iterator[None]:
+    """Within it every Cycle is deterministic and takes a Memory for a book."""
+    patch = pytest.MonkeyPatch()
+    patch.setattr(zones, "SideBySide", InTurn)
+    patch.setattr(cycle, "Observer", Pointed)
+    patch.setattr(leadership, "acquire", _door("acquire", Memory.acquire, leadership.acquire))
+    patch.setattr(leadership, "leading", _leading(leadership.leading))
+    patch.setattr(cycle, "load", _door("load", Memory.state, cycle.load))
+    kept_of = _door("commit", _noted(Memory.commit), _noted(cycle.commit))
+    patch.setattr(cycle, "commit", kept_of)
+    patch.setattr(
+        intents, "pending_intents", _door("pending", Memory.pending, intents.pending_intents)
+    )
+    patch.setattr(intents, "spoken_since", _door("spoken", spoken, intents.spoken_since))
+    patch.setattr(catalogue, "load", _door("load", Memory.state, catalogue.load))
+    patch.setattr(intents, "mark", _door("mark", Memory.mark, intents.mark))
+    kept = catalogue.keep_offers
+    patch.setattr(catalogue, "keep_offers", _door("offers", Memory.keep_offers, kept))
+    patch.setattr(access, "withhold", _door("withhold", _unknown, access.withhold))
+    patch.setattr(access, "end_withheld", _door("restore", _unknown, access.end_withheld))
+    patch.setattr(allocation, "allocate", _remembered(allocation.allocate))
+    patch.setattr(cycle, "decide", _watched(cycle.decide))
+    try:
+        yield
+    finally:
+        patch.undo()
+        POINTS.hit, POINTS.watch = lambda _: None, None
+
+
+def _leading(real: Callable[..., Any]) -> Callable[..., Any]:
+    """Whose lease it is, for who stands by: no point, for nothing is done there."""
+    return lambda book: book.lease if isinstance(book, Memory) else real(book)
+
+
+def _unknown(*_: Any) -> None:
+    """A book in Python has no rules that are withheld, and no daemon of it a key for IAM."""
+    raise NotImplementedError
+
+
+def _noted(commit: Callable[..., Any]) -> Callable[..., Any]:
+    """A commit of which the watch is told when it is done."""
+
+    def through(book: Any, result: Any, lease: Any, now_s: int) -> Any:
+        answer = commit(book, result, lease, now_s)
+        if POINTS.watch is not None:
+            POINTS.watch.committed.add(now_s)
+            POINTS.watch.wrote = result
+        return answer
+
+    return through
+
+
+def _watched(decide: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """The decisions, looked into by the watch of the play that runs now."""
+
+    def through(snapshot: Any) -> Any:
+        watch = POINTS.watch
+        return decide(snapshot) if watch is None else watch.decided(decide, snapshot)
+
+    return through
+
+
+def _remembered(allocate: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """The division, remembered by its problem: it is pure, and problems recur.
+
+    To clear it is to compute the next problem anew: what is known of the others stays, for
+    their sake the play would be half as long again.
+    """
+
+    known: dict[str, Any] = {}
+    doubted: list[bool] = []
+
+    def by_text(problem: Any) -> Any:
+        text = repr(problem)
+        if text not in known or doubted:
+            doubted.clear()
+            known[text] = allocate(problem)
+        return known[text]
+
+    # As functools names it; a function has no such attribute of its own.
+    by_text.cache_clear = lambda: doubted.append(True)  # type: ignore[attr-defined]
+    return by_text

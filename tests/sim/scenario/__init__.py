@@ -1,0 +1,1 @@
+"""Scripts of plays: what happens when, drawn from a seed."""

@@ -1,0 +1,1 @@
+"""The soak: many seeds, their tally, and shrinking what broke."""

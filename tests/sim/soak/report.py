@@ -1,0 +1,107 @@
+"""What does a person read of a soak? Checks by invariant, faults by class, marks that fired."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ..scenario.events import CALLS, DICE, IAM, LISTINGS, POINTS, READS
+
+CLASSES = {
+    "faults of the clock": ("clock step",),
+    "faults of the process": ("crash ", "stall ", "slow "),
+    "faults of the database": ("error ",),
+    "faults of reads": READS,
+    "faults of the catalogue": LISTINGS,
+    "faults of calls": CALLS,
+    "faults of IAM": IAM,
+    "what the provider did": ("provider ",),
+    "what people did": ("operator ", "hand "),
+    "what came of it": ("heard ", "observed", "standby"),
+}
+"""Which counts are of which class, by what their names begin with: only the first are faults."""
+MARKS = (
+    *("Complete", "Partial", "Unknown", "dispute", "overdraft"),
+    *("charge", "grant", "expiry", "void", "rollover", "repayment"),
+    *("hold", "settle", "hold-void", "hold-expiry"),
+    *(f"intent {state}" for state in ("confirmed", "failed", "expired")),
+    *(f"call {answer}" for answer in ("done", "Conflict", "Throttled", "Unreachable")),
+    *("call KeyRefused", "call Forbidden"),
+    *(f"notice {rule} executed" for rule in ("credits", "limit", "leaked", "cohort-end")),
+    *(f"notice {rule} executed" for rule in ("borrowed", "membership", "operator")),
+    *("notice credits restored", "notice excess told", "notice runway told"),
+    *(f"decision {verb}" for verb in ("hold", "meet", "renew", "remind", "would-stop")),
+    *(f"deed {verb}" for verb in ("acknowledge", "snooze", "undo", "approve", "say", "request")),
+    *(f"deed {verb}" for verb in ("cut", "join", "leave", "pass")),
+)
+"""What has to happen in a batch of a hundred seeds."""
+REAL_MARKS = (
+    *("refund", "deed refund", "deed move", "deed advance", "deed accept", "deed confirm"),
+    *("closing close", "closing reopen", "iam narrowed", "iam restored", "iam edited"),
+    *("withheld withheld", "withheld ended"),
+)
+"""What only the real book can do."""
+ENOUGH = 100
+
+
+FAULTS = (*READS, *CALLS, *LISTINGS, "clock step")
+FAULTS += tuple(f"{die} {point}" for die in DICE for point in POINTS)
+"""Every kind of fault, each of which has to befall a batch of a hundred seeds."""
+
+
+def silent(
+    marks: Mapping[str, int], injected: Mapping[str, int], seeds: int, *, real: bool
+) -> list[str]:
+    """Marks that never fired, and faults that never befell, in a batch that is large enough."""
+    if seeds < ENOUGH:
+        return []
+    wanted = (*MARKS, *REAL_MARKS) if real else MARKS
+    faults = (*FAULTS, *IAM) if real else FAULTS
+    tame = [mark for mark in wanted if not marks.get(mark)]
+    return tame + [f"fault {kind}" for kind in faults if not injected.get(kind)]
+
+
+def by_class(injected: Mapping[str, int]) -> dict[str, dict[str, int]]:
+    """What befell, counted by class; what has no class stands under "other"."""
+    found: dict[str, dict[str, int]] = {}
+    for kind, count in sorted(injected.items()):
+        of = next((c for c, names in CLASSES.items() if kind.startswith(names)), "other")
+        found.setdefault(of, {})[kind] = count
+    return found
+
+
+def lines(
+    seeds: int,
+    broken: int,
+    cycles: int,
+    seconds: float,
+    *,
+    of: str,
+    checks: Mapping[str, int],
+    injected: Mapping[str, int],
+    marks: Mapping[str, int],
+) -> list[str]:
+    """The report, a line for each thing."""
+    rate = 60 * seeds / seconds if seconds else 0
+    told = [
+        f"{of}: {seeds} played, {broken} broken, {cycles} cycles, "
+        f"{rate:.1f} seeds per minute and core",
+        f"invariants judged: {counted(checks)}",
+    ]
+    classes = by_class(injected)
+    for name in (*CLASSES, "other"):
+        kinds = classes.get(name, {})
+        told += [f"{name}: {sum(kinds.values())} ({counted(kinds)})"] if kinds else []
+    told.append(f"marks, by seeds in which they fired: {counted(marks)}")
+    return told
+
+
+def counted(of: Mapping[str, int]) -> str:
+    """Names with their counts, in order."""
+    named = sorted(of.items(), key=lambda each: _order(each[0]))
+    return ", ".join(f"{name} {count}" for name, count in named) or "none"
+
+
+def _order(name: str) -> tuple[str, int]:
+    head = name.rstrip("0123456789")
+    digits = name[len(head) :]
+    return head, int(digits) if digits else 0
