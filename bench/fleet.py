@@ -23,7 +23,7 @@ TYPE = "H100-1-80G"
 
 def fleet(servers: int) -> World:
     """A world with one startup and so many servers of one H100, running."""
-    world = World.build(1, START_S, 30, habits=())
+    world = World.build(1, START_S, 30, workloads=())
     project = world.add_startup("acme")
     world.market.quota_servers[TYPE] = world.market.stock_gpus[ZONE, "H100-PCIe"] = 10**9
     for number in range(servers):

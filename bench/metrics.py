@@ -45,7 +45,7 @@ def view_of(startups: int) -> View:
             level_reason="",
             balance=Balance(name, 0, 10**12, 10**11, 10**6, 0, 10**7, 10**7, 10**5),
             charged_ucr=10**10,
-            disputed_ucr=0,
+            unconfirmed_ucr=0,
             runs=(),
             pace=None,
         )

@@ -14,11 +14,14 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from quotas.shares.engine.forest import Amounts, plant_flat
+from quotas.shares.engine.forest import Amounts, build_flat_forest
 from quotas.shares.engine.whole import whole_shares
 
-BESIDE = Path(__file__).resolve().parents[2] / "shared"
-TRACE = Path(os.environ.get("COHORTD_SHARED", BESIDE)) / "traces/philly_vc_demand_hourly.parquet"
+DEFAULT_SHARED = Path(__file__).resolve().parents[2] / "shared"
+TRACE = (
+    Path(os.environ.get("COHORTD_SHARED", DEFAULT_SHARED))
+    / "traces/philly_vc_demand_hourly.parquet"
+)
 
 Grid = np.ndarray[Any, Any]
 
@@ -45,7 +48,7 @@ def quotas(weights: Grid, gpus: int) -> Grid:
 
 def lend(demand: Grid, nominal: Grid, gpus: int) -> Grid:
     """Our shares, hour by hour: weights equal to the quota, so that idle quota follows it."""
-    forest = plant_flat(np.maximum(nominal, 1))
+    forest = build_flat_forest(np.maximum(nominal, 1))
     none, ones = np.zeros(len(nominal), np.int64), np.ones(len(nominal), np.int64)
     shares = np.zeros_like(demand)
     for hour, asked in enumerate(demand):

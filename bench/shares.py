@@ -14,7 +14,7 @@ from collections.abc import Callable
 import numpy as np
 
 from quotas.shares.engine import allocate
-from quotas.shares.engine.forest import Amounts, Forest, plant, plant_flat
+from quotas.shares.engine.forest import Amounts, Forest, build_flat_forest, build_forest
 from quotas.shares.engine.whole import whole_shares
 
 SIZES = (5, 1_000, 10_000, 30_000, 100_000)
@@ -24,7 +24,7 @@ Case = tuple[Forest, list[Amounts]]
 def flat_case(size: int, pools: int) -> Case:
     """Startups side by side, ten GPUs each, a little less than they demand."""
     draw = np.random.default_rng(size)
-    forest = plant_flat(draw.integers(1, 9, size))
+    forest = build_flat_forest(draw.integers(1, 9, size))
     return forest, [amounts(draw, np.ones(size, bool), 10 * size) for _ in range(pools)]
 
 
@@ -37,7 +37,7 @@ def deep_case(size: int, pools: int) -> Case:
     parents += [programs + at % cohorts for at in range(size)]
     count = len(parents)
     weights = [int(w) for w in draw.integers(1, 9, count)]
-    forest, _ = plant(parents, weights, [0] * count, list(range(count)))
+    forest, _ = build_forest(parents, weights, [0] * count, list(range(count)))
     leaves = ~forest.has_children
     return forest, [amounts(draw, leaves, 10 * size) for _ in range(pools)]
 

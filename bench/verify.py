@@ -35,7 +35,7 @@ NAMES = (
 )
 
 
-def of_size(folder: Path, transfers: int) -> Book:
+def book_of_size(folder: Path, transfers: int) -> Book:
     """A book with so many charges, those of a startup one after the other."""
     book = filled(folder, STARTUPS)
     for start in range(0, transfers, BATCH):
@@ -94,7 +94,7 @@ def main() -> None:
     print(f"{'transfers':>10} {'verify s':>9} {'bare s':>9} {'ratio':>7} {'peak MB':>9}")
     for size in SIZES:
         with TemporaryDirectory() as folder:
-            book = of_size(Path(folder), size)
+            book = book_of_size(Path(folder), size)
             own_s, base_s = seconds_of(Path(folder), book, size + STARTUPS)
             peak = peak_of(book)
             book.close()

@@ -14,18 +14,18 @@ class Heartbeat:
     """Asks for a URL outside after good cycles, so that silence is noticed there."""
 
     def __init__(self, url: str) -> None:
-        self._url, self._good = url, False
+        self._url, self._had_good_cycle = url, False
         self._pool = urllib3.PoolManager(num_pools=1)
 
     def cycle(self, outcome: str) -> None:
         """Hear how a cycle ended."""
-        self._good = self._good or outcome == "done"
+        self._had_good_cycle = self._had_good_cycle or outcome == "done"
 
     def run(self) -> None:
         """Ask for the URL, if a cycle ended well since the last time."""
-        if not self._good:
+        if not self._had_good_cycle:
             return
-        self._good = False
+        self._had_good_cycle = False
         try:
             self._pool.request("GET", self._url, timeout=TIMEOUT_S, retries=False, redirect=False)
         except urllib3.exceptions.HTTPError as error:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 
-from quotas.book.cycle.state import State
-from quotas.book.reads.present import present_of
+from quotas.book.cycle.state import BookState
+from quotas.book.reads.present import compute_book_status
 from quotas.decisions.notices import Notice
 from quotas.decisions.zones import known_until_s
 from quotas.ledger.balance import Balance
@@ -21,7 +21,7 @@ from quotas.shares.allocation import Share
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class StartupStatus:
     """One startup at `balance.as_of_s`. `cohort` is None once it left the program."""
 
     name: str
@@ -32,16 +32,16 @@ class Standing:
     balance: Balance
     pace: Pace | None
     charged_ucr: int
-    disputed_ucr: int
+    unconfirmed_ucr: int
     runs: tuple[Run, ...]
     notices: tuple[Notice, ...]
 
 
-class Board:
+class ProgramStatus:
     """Every startup at one instant, from one read of the book."""
 
-    def __init__(self, state: State, now_s: int, cycle_s: int) -> None:
-        self._present = present_of(state, now_s, cycle_s)
+    def __init__(self, state: BookState, now_s: int, cycle_s: int) -> None:
+        self._present = compute_book_status(state, now_s, cycle_s)
         self.state, self.program = self._present.state, self._present.program
         self.at_s = self._present.snapshot.now_s
         self.known_until_s = known_until_s(self.program, self.state.confirmed)
@@ -56,11 +56,11 @@ class Board:
         """Every startup of the program, and those that left with books of their own."""
         return tuple(self._present.snapshot.balances)
 
-    def standing(self, name: str) -> Standing:
+    def status(self, name: str) -> StartupStatus:
         """Where one startup stands."""
         entry = self.program.startup(name)
         word, why = self._present.level(name)
-        return Standing(
+        return StartupStatus(
             name=name,
             cohort=self.program.cohort(entry.cohort) if entry else None,
             known_until_s=self.known_until_s,
@@ -69,7 +69,7 @@ class Board:
             balance=self._present.snapshot.balances[name],
             pace=self._present.paces.get(name),
             charged_ucr=self.state.charged.get(name, 0),
-            disputed_ucr=self.state.disputed.get(name, 0),
+            unconfirmed_ucr=self.state.unconfirmed.get(name, 0),
             runs=tuple(run for run in self._runs.get(name, ()) if run.end_s is None),
             notices=tuple(self._notices.get(name, ())),
         )

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from quotas.decisions.notices import Intent, Notice
-from quotas.decisions.overrides import Word
-from quotas.decisions.snapshot import Decision, Excess
+from quotas.decisions.overrides import Override
+from quotas.decisions.snapshot import Decision, Overuse
 from quotas.iam.closing import ClosingView
 from quotas.ledger.balance import Balance
 from quotas.metering.runs import Run
 from quotas.model.units import format_credits, format_duration
-from quotas.queue.position import Standing
+from quotas.queue.position import QueuePosition
 from quotas.rules.pace import Pace
 from quotas.shares.allocation import Share
 
@@ -30,7 +30,7 @@ class StartupView:
     level_reason: str
     balance: Balance
     charged_ucr: int
-    disputed_ucr: int
+    unconfirmed_ucr: int
     runs: tuple[Run, ...]
     pace: Pace | None = None
 
@@ -75,13 +75,13 @@ class View:
     alarms: tuple[str, ...]
     shares: tuple[Share, ...] = ()
     closings: tuple[ClosingView, ...] = ()
-    requests: tuple[Standing, ...] = ()
-    excesses: tuple[Excess, ...] = ()
+    requests: tuple[QueuePosition, ...] = ()
+    overuses: tuple[Overuse, ...] = ()
     stop_latency_s: Mapping[str, int] = field(default_factory=dict)
     overdraft: Mapping[str, int] = field(default_factory=dict)
     """What the sponsor paid beyond the grants, in ucr, by COHORT or COHORT:STARTUP."""
     price_alarms: int = 0
-    words: tuple[Word, ...] = ()
+    overrides: tuple[Override, ...] = ()
     intents: tuple[Intent, ...] = ()
     deferred_gpus: Mapping[str, int] = field(default_factory=dict)
     """GPUs that owners wait for and that the provider would keep, by pool."""
@@ -93,14 +93,14 @@ class View:
         return sum(n.state == "executing" and n.deadline_s < late_s for n in self.notices)
 
     @property
-    def held(self) -> int:
+    def stops_deferred(self) -> int:
         """Stops that are due and that the guard holds back."""
-        return sum(1 for notice in self.notices if notice.state == "held")
+        return sum(1 for notice in self.notices if notice.state == "deferred")
 
     @property
     def in_maintenance(self) -> bool:
         """Whether an operator lets nothing be acted on now."""
-        return any(word.family == "maintenance" for word in self.words)
+        return any(override.family == "maintenance" for override in self.overrides)
 
     @property
     def sentence(self) -> str:
@@ -116,8 +116,8 @@ class View:
         blind = [zone.name for zone in self.zones if zone.outcome != "complete"]
         if blind:
             parts.append(f"{', '.join(blind)} not known")
-        if self.held:
-            parts.append(f"{self.held} stops held by the guard")
+        if self.stops_deferred:
+            parts.append(f"{self.stops_deferred} stops held by the guard")
         if self.in_maintenance:
             parts.append("in maintenance")
         due = [n for n in self.notices if n.state == "open"]

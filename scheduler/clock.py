@@ -65,6 +65,6 @@ def pause(seconds: float) -> None:
     threading.Event().wait(seconds)
 
 
-def wall() -> datetime:
+def utc_now() -> datetime:
     """This machine's time as an aware UTC datetime, for APScheduler."""
     return datetime.now(UTC)

@@ -13,28 +13,28 @@ from dataclasses import dataclass
 
 from quotas.book.cycle.commit import commit
 from quotas.book.cycle.lease import Lease
-from quotas.book.cycle.state import load
+from quotas.book.cycle.state import load_state
 from quotas.book.session import Book
 from quotas.enforcement.decide import decide
 from quotas.view import View
-from scheduler.act.access import closer_of, closings_of, closings_shown
-from scheduler.act.intents import act, sendable
+from scheduler.act.access import closing_status, decide_access_changes, make_access_changer
+from scheduler.act.intents import act, sendable_intents
 from scheduler.clock import Clock
 from scheduler.clouds.base import Cloud
 from scheduler.clouds.permissions import Permissions
-from scheduler.jobs.cycle_log import News
-from scheduler.leadership import Lead
+from scheduler.jobs.cycle_log import CycleLog
+from scheduler.leadership import Leadership
 from scheduler.observe.catalogue import PriceWatch
-from scheduler.observe.clock_jump import StepDetector
-from scheduler.observe.provider_stock import StockWatch
+from scheduler.observe.clock_jump import ClockJumpDetector
+from scheduler.observe.provider_stock import ProviderStock
 from scheduler.observe.zones import Observer
 from scheduler.timing import Timing
-from scheduler.views.assemble import metered_of, posting_of, result_of, with_zones
-from scheduler.views.snapshot import snapshot_of, view_of
+from scheduler.views.assemble import assemble_result, meter_runs, post_charges, with_swept_zones
+from scheduler.views.snapshot import build_snapshot, build_view
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class CycleReport:
     """How a cycle ended: one sentence, what to show, and when the next edge falls."""
 
     outcome: str
@@ -56,64 +56,70 @@ class Cycle:
         timing: Timing,
         publish: Callable[[View], None],
         permissions: Permissions | None = None,
-        take_inbox: Callable[[int], int] = lambda _now_s: 0,
-        stand_by: Callable[[int], int] = lambda _now_s: 0,
+        drain_inbox: Callable[[int], int] = lambda _now_s: 0,
+        on_standby: Callable[[int], int] = lambda _now_s: 0,
     ) -> None:
         self.book, self.clock, self.holder, self.timing = book, clock, holder, timing
-        self.publish, self.take_inbox, self.stand_by = publish, take_inbox, stand_by
+        self.publish, self.drain_inbox, self.on_standby = publish, drain_inbox, on_standby
         self.lease: Lease | None = None
-        self.lead = Lead(book, clock, holder, timing.lease_s)
-        self.news, self.steps = News(), StepDetector(clock)
+        self.leadership = Leadership(book, clock, holder, timing.lease_s)
+        self.cycle_log, self.clock_jump = CycleLog(), ClockJumpDetector(clock)
         self._connect(cloud, permissions)
 
-    def run(self) -> Report:
+    def run(self) -> CycleReport:
         """Run one cycle. Raises only what the loop must hear of (database, programming)."""
-        now_s, stepped_s = self.clock.now_s(), self.steps.stepped_s()
-        if stepped_s:
-            return Report("observed", f"the clock jumped by {stepped_s} s: nothing is decided")
-        lease = self.lease = self.lead.lease(now_s)
+        now_s, jump_s = self.clock.now_s(), self.clock_jump.jump_s()
+        if jump_s:
+            return CycleReport("observed", f"the clock jumped by {jump_s} s: nothing is decided")
+        lease = self.lease = self.leadership.lease(now_s)
         if lease is None:
-            self.stand_by(now_s)
-            return Report("standby", "another daemon leads: standing by")
-        self.take_inbox(now_s)
-        state = load(self.book)
+            self.on_standby(now_s)
+            return CycleReport("follower", "another daemon leads: standing by")
+        self.drain_inbox(now_s)
+        state = load_state(self.book)
         if state.program is None:
-            return Report("idle", "no program is applied yet: run 'cohortd apply'")
-        state = self.prices.priced(with_zones(state), now_s)
+            return CycleReport("idle", "no program is applied yet: run 'cohortd apply'")
+        state = self.prices.apply_prices(with_swept_zones(state), now_s)
         program = state.program
         assert program is not None
 
         seen = self.observer.observe(program.zones, now_s)
-        sweeps = self.prices.vouched(seen, state, now_s)
+        sweeps = self.prices.mask_unlisted(seen, state, now_s)
         read_s = self.clock.now_s()
-        metered = metered_of(state, sweeps, read_s)
-        posting = posting_of(state, metered, now_s)
-        stock, cycle_s = self.stock.seen(state, now_s), self.timing.cycle_s
-        snapshot = snapshot_of(state, sweeps, metered, posting, now_s, cycle_s, stock)
+        metered = meter_runs(state, sweeps, read_s)
+        posting = post_charges(state, metered, now_s)
+        stock, cycle_s = self.provider_stock.read_stock(state, now_s), self.timing.cycle_s
+        snapshot = build_snapshot(state, sweeps, metered, posting, now_s, cycle_s, stock)
         decided = decide(snapshot)
-        closings = closings_of(self.permissions, state, decided, snapshot.words, now_s)
+        closings = decide_access_changes(
+            self.permissions, state, decided, snapshot.overrides, now_s
+        )
 
-        result = result_of(state, sweeps, metered, posting, decided, closings, now_s)
-        heads = commit(self.book, result, lease, now_s)
-        self.news.committed(heads, result.decisions)
+        result = assemble_result(state, sweeps, metered, posting, decided, closings, now_s)
+        chain_heads = commit(self.book, result, lease, now_s)
+        self.cycle_log.log_commit(chain_heads, result.decisions)
 
-        closer = closer_of(self.permissions, self.book, lease, self.clock, program)
-        intents = sendable(self.book, state, snapshot.words, sweeps)
-        sent = act(self.cloud, self.book, lease, self.clock, intents, closer)
+        access_changer = make_access_changer(
+            self.permissions, self.book, lease, self.clock, program
+        )
+        intents = sendable_intents(self.book, state, snapshot.overrides, sweeps)
+        sent = act(self.cloud, self.book, lease, self.clock, intents, access_changer)
 
-        closed = closings_shown(self.permissions, state, snapshot.words)
-        view = view_of(state, snapshot, posting, decided, lease, self.prices.alarms, *closed)
-        self.news.sound(view.alarms)
+        closing_view = closing_status(self.permissions, state, snapshot.overrides)
+        view = build_view(
+            state, snapshot, posting, decided, lease, self.prices.alarms, *closing_view
+        )
+        self.cycle_log.log_alarms(view.alarms)
         self.publish(view)
-        return Report("done", view.sentence, view, sent)
+        return CycleReport("done", view.sentence, view, sent)
 
-    def use(self, cloud: Cloud, permissions: Permissions | None = None) -> None:
+    def reconnect(self, cloud: Cloud, permissions: Permissions | None = None) -> None:
         """Talk to the cloud through other connections from the next cycle on."""
-        for reader in (self.observer, self.prices, self.stock):
+        for reader in (self.observer, self.prices, self.provider_stock):
             reader.close()
         self._connect(cloud, permissions)
 
-    def next_s(self, report: Report) -> int:
+    def next_due_s(self, report: CycleReport) -> int:
         """When the next cycle is due: the regular instant, or an edge before it."""
         now_s = self.clock.now_s()
         edges = report.view.edges if report.view else ()
@@ -123,4 +129,4 @@ class Cycle:
         self.cloud, self.permissions = cloud, permissions
         self.observer = Observer(cloud, self.timing.sweep_s)
         self.prices = PriceWatch(cloud, self.book, self.timing.read_s)
-        self.stock = StockWatch(cloud, self.timing.read_s)
+        self.provider_stock = ProviderStock(cloud, self.timing.read_s)

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from quotas.book.cycle.lease import LONGEST_S, Lease, acquire, leading
+from quotas.book.cycle.lease import MAX_LEASE_S, Lease, acquire, current_lease
 from quotas.book.session import Book
 from scheduler.clock import Clock
 
 
-class Lead:
+class Leadership:
     """Takes and renews the lease for one daemon, and remembers whose it saw while it stood by."""
 
     def __init__(self, book: Book, clock: Clock, holder: str, length_s: int) -> None:
@@ -26,15 +26,15 @@ class Lead:
     def lease(self, now_s: int) -> Lease | None:
         """The lease, ours for its whole length from now on; None while another leads."""
         began_s = int(self._clock.monotonic())
-        dead = self._seen if began_s - self._seen_s > LONGEST_S else None
-        lease = acquire(self._book, self._holder, now_s, self._length_s, dead)
+        expired_lease = self._seen if began_s - self._seen_s > MAX_LEASE_S else None
+        lease = acquire(self._book, self._holder, now_s, self._length_s, expired_lease)
         if lease is None:
-            self._look()
+            self._watch_holder()
             return None
         return replace(lease, ends_s=began_s + self._length_s)
 
-    def _look(self) -> None:
+    def _watch_holder(self) -> None:
         """Note since when the other's lease stands as it does."""
-        stands = leading(self._book)
+        stands = current_lease(self._book)
         if stands != self._seen:
             self._seen, self._seen_s = stands, int(self._clock.monotonic())

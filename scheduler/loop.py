@@ -15,19 +15,19 @@ from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from quotas.book.cycle.lease import release
-from scheduler.clock import wall
-from scheduler.cycle import Cycle, Report
-from scheduler.jobs.deliver import Deliveries
-from scheduler.jobs.maintenance import Chore
+from scheduler.clock import utc_now
+from scheduler.cycle import Cycle, CycleReport
+from scheduler.jobs.deliver import DeliveryWorker
+from scheduler.jobs.maintenance import MaintenanceJob
 
 log = structlog.get_logger()
 JOB = "cycle"
 DELIVERY = "delivery"
 DELIVER_EVERY_S = 5
-UPKEEP = "upkeep"
-LOOK_EVERY_S = 5
+MAINTENANCE = "maintenance"
+CLOCK_CHECK_EVERY_S = 5
 """How often, in monotonic time, it is asked whether the wall clock stepped back."""
-FIRST_CHORES_S = 5
+FIRST_MAINTENANCE_S = 5
 """Chores begin after the first cycle: the book is migrated and a program is there by then."""
 DEFAULTS = {"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
 FAILED = "failed"
@@ -43,19 +43,21 @@ class Loop:
         on_cycle: Callable[[str, float, int], None],
         on_missed: Callable[[], None],
         ping: Callable[[str], None],
-        deliveries: Deliveries | None = None,
-        chores: Iterable[Chore] = (),
+        deliveries: DeliveryWorker | None = None,
+        maintenance: Iterable[MaintenanceJob] = (),
     ) -> None:
         self._cycle = cycle
         self._on_cycle = on_cycle
         self._ping = ping
-        self._deliveries, self._chores = deliveries, tuple(chores)
+        self._deliveries, self._maintenance = deliveries, tuple(maintenance)
         self._done = threading.Event()
-        self._in_beat = threading.Lock()
-        self._looks = threading.Thread(target=self._look_after, name="looks", daemon=True)
+        self._cycle_lock = threading.Lock()
+        self._clock_thread = threading.Thread(
+            target=self._watch_clock, name="clock-check", daemon=True
+        )
         self._scheduler = BackgroundScheduler(
             timezone=UTC,
-            executors={name: ThreadPoolExecutor(1) for name in ("default", DELIVERY, UPKEEP)},
+            executors={name: ThreadPoolExecutor(1) for name in ("default", DELIVERY, MAINTENANCE)},
             job_defaults=DEFAULTS,
         )
         events = EVENT_JOB_MISSED | EVENT_JOB_MAX_INSTANCES | EVENT_JOB_ERROR
@@ -66,11 +68,11 @@ class Loop:
         self._scheduler.start()
         self._ping("READY=1")
         self._scheduler.add_job(
-            self._beat,
+            self._run_cycle,
             "interval",
             id=JOB,
             seconds=self._cycle.timing.cycle_s,
-            next_run_time=wall(),
+            next_run_time=utc_now(),
         )
         if self._deliveries is not None:
             # Its own worker: a channel that hangs delays no cycle.
@@ -81,24 +83,24 @@ class Loop:
                 executor=DELIVERY,
                 seconds=DELIVER_EVERY_S,
             )
-        for chore in self._chores:
+        for maintenance_job in self._maintenance:
             self._scheduler.add_job(
-                chore.run,
+                maintenance_job.run,
                 "interval",
-                id=chore.name,
-                executor=UPKEEP,
-                seconds=chore.every_s,
-                next_run_time=wall() + timedelta(seconds=FIRST_CHORES_S),
+                id=maintenance_job.name,
+                executor=MAINTENANCE,
+                seconds=maintenance_job.every_s,
+                next_run_time=utc_now() + timedelta(seconds=FIRST_MAINTENANCE_S),
             )
-        self._looks.start()
+        self._clock_thread.start()
         self._done.wait()
         self._ping("STOPPING=1")
         if self._deliveries is not None:
             self._deliveries.stop()
         # APScheduler waits for its workers under the very lock that moving the job needs.
-        with self._in_beat:
+        with self._cycle_lock:
             pass
-        self._looks.join()
+        self._clock_thread.join()
         self._scheduler.shutdown(wait=True)
         if self._cycle.lease is not None:
             release(self._cycle.book, self._cycle.lease)
@@ -107,8 +109,8 @@ class Loop:
         """Let `run` return; a signal handler may call it."""
         self._done.set()
 
-    def _beat(self) -> None:
-        with self._in_beat:
+    def _run_cycle(self) -> None:
+        with self._cycle_lock:
             if not self._done.is_set():
                 self._one_cycle()
 
@@ -119,7 +121,7 @@ class Loop:
         except Exception:
             # The outer retry: whatever went wrong, the next cycle starts from the book.
             log.exception("cycle.failed")
-            report = Report(FAILED, "the cycle failed: see the log")
+            report = CycleReport(FAILED, "the cycle failed: see the log")
         seconds = self._cycle.clock.monotonic() - started
         self._on_cycle(report.outcome, seconds, self._cycle.clock.now_s())
         log.info("cycle", outcome=report.outcome, sentence=report.sentence, seconds=seconds)
@@ -127,22 +129,22 @@ class Loop:
             self._ping(f"WATCHDOG=1\nSTATUS={report.sentence}")
         self._move(report)
 
-    def _move(self, report: Report) -> None:
+    def _move(self, report: CycleReport) -> None:
         job = self._scheduler.get_job(JOB)
         if job is None:
             return
-        wait_s = max(1, self._cycle.next_s(report) - self._cycle.clock.now_s())
-        job.modify(next_run_time=wall() + timedelta(seconds=wait_s))
+        wait_s = max(1, self._cycle.next_due_s(report) - self._cycle.clock.now_s())
+        job.modify(next_run_time=utc_now() + timedelta(seconds=wait_s))
 
-    def _look_after(self) -> None:
+    def _watch_clock(self) -> None:
         """Run at once whatever a wall clock that stepped back has moved away.
 
         APScheduler waits for instants of the wall; this waits by monotonic time.
         """
-        while not self._done.wait(LOOK_EVERY_S):
+        while not self._done.wait(CLOCK_CHECK_EVERY_S):
             for job in self._scheduler.get_jobs():
-                if job.next_run_time > wall() + job.trigger.interval:
-                    job.modify(next_run_time=wall())
+                if job.next_run_time > utc_now() + job.trigger.interval:
+                    job.modify(next_run_time=utc_now())
 
 
 def handle_signals(loop: Loop, reload: Callable[[], None]) -> None:

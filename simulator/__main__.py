@@ -56,16 +56,16 @@ def start_s(options: argparse.Namespace) -> int:
 def build_world(options: argparse.Namespace) -> World:
     """The world that the options describe."""
     begins_s = start_s(options)
-    habits = None
+    workloads = None
     if options.trace is not None:
         trace = traces.read(options.trace, begins_s, options.days)
-        habits = trace.top(TRACE_STARTUPS).scaled(POOL_GPUS).habits()
+        workloads = trace.top(TRACE_STARTUPS).scaled(POOL_GPUS).workloads()
     if options.no_workload:
-        world = World.build(options.seed, begins_s, options.days, habits=())
-        for name in traces.startup_names(options.seed, habits):
+        world = World.build(options.seed, begins_s, options.days, workloads=())
+        for name in traces.startup_names(options.seed, workloads):
             world.add_startup(name)
     else:
-        world = World.build(options.seed, begins_s, options.days, habits)
+        world = World.build(options.seed, begins_s, options.days, workloads)
     if options.faults:
         plan = FaultPlan.draw(options.seed, begins_s, options.days, ZONES)
         world.faults.add_all(plan.faults)

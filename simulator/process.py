@@ -62,10 +62,10 @@ def _announced(process: subprocess.Popen[str]) -> Running:
     line = process.stdout.readline() if process.stdout else ""
     if not line:
         raise RuntimeError(f"the simulator did not start: it ended with {process.wait()}")
-    said = json.loads(line)
-    projects = tuple(RunningProject(**project) for project in said.pop("projects"))
-    zones = tuple(said.pop("zones"))
-    return Running(**said, projects=projects, zones=zones, pid=process.pid)
+    announced = json.loads(line)
+    projects = tuple(RunningProject(**project) for project in announced.pop("projects"))
+    zones = tuple(announced.pop("zones"))
+    return Running(**announced, projects=projects, zones=zones, pid=process.pid)
 
 
 def _end(process: subprocess.Popen[str]) -> None:

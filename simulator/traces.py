@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from simulator.world import Habit, Point, Trace, default_habits
+from simulator.world import Point, Trace, Workload, default_workloads
 
 HOUR_S = 3600
 
@@ -23,9 +23,11 @@ def read(path: Path, start_s: int, days: int) -> Trace:
     return _csv(path)
 
 
-def startup_names(seed: int, habits: Iterable[Habit] | None) -> list[str]:
+def startup_names(seed: int, workloads: Iterable[Workload] | None) -> list[str]:
     """The names of the startups, as the default world or a trace has them."""
-    return [habit.name for habit in (default_habits(seed) if habits is None else habits)]
+    return [
+        workload.name for workload in (default_workloads(seed) if workloads is None else workloads)
+    ]
 
 
 def _parquet(path: Path) -> list[tuple[str, int, int]]:

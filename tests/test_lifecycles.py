@@ -20,7 +20,7 @@ import requests
 
 from quotas.book import Book
 from quotas.book.cycle.commit import apply_program
-from quotas.book.reads.audit import account_sums, read_disputes, read_runs
+from quotas.book.reads.audit import account_sums, read_runs, read_unconfirmed_periods
 from quotas.book.verify.verify import verify
 from quotas.ledger.transfers import grant_account
 from quotas.metering.runs import Run
@@ -117,7 +117,7 @@ each_life = pytest.mark.parametrize("life", LIVES, ids=[life.name for life in LI
 
 
 @dataclass
-class FarEnd:
+class FakeListing:
     """Answers the two listings that a cycle asks for, from the recordings."""
 
     catalogue: list[Recording]
@@ -189,13 +189,13 @@ def program(server: dict[str, Any], start_s: int) -> Program:
 def played(shared: Path, life: Life, lines: list[Seen]) -> Book:
     """The book after one cycle at each instant."""
     pages = shared / "scaleway" / "recorded" / "instance" / "products_servers"
-    far = FarEnd([read(page) for page in sorted(pages.glob(f"{life.prices}_p*.json"))])
+    far = FakeListing([read(page) for page in sorted(pages.glob(f"{life.prices}_p*.json"))])
     server = next(server for _, server in lines if server is not None)
-    rig = scripted_http.rig(far.answer, organization=server["organization"])
+    harness = scripted_http.harness(far.answer, organization=server["organization"])
     book, clock = Book.in_memory(), ManualClock(lines[0][0])
     apply_program(book, program(server, life.start_s), lines[0][0], "tests")
     cycle = Cycle(
-        cloud=rig.cloud,
+        cloud=harness.cloud,
         book=book,
         clock=clock,
         holder="tests",
@@ -211,7 +211,7 @@ def played(shared: Path, life: Life, lines: list[Seen]) -> Book:
 def only_run(book: Book) -> Run:
     """The one run of the book, ended and posted, in books that verify and conserve."""
     assert verify(book).fault is None
-    assert not list(read_disputes(book))
+    assert not list(read_unconfirmed_periods(book))
     (run,) = read_runs(book)
     assert run.end_s is not None and run.posted_until_s == run.end_s
     sums = account_sums(book)

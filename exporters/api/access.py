@@ -9,17 +9,17 @@ from typing import Annotated, NoReturn
 from fastapi import Depends, Request
 
 from exporters.api.problems import Problem
-from exporters.api.rate_limit import Minute
-from exporters.api.read_model import Shown, Source
+from exporters.api.rate_limit import FixedWindow
+from exporters.api.read_model import CachedStatus, ReadModel
 from exporters.api.startup_reads import StartupReads
 from quotas.model.tokens import Token, digest, fingerprint
 
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="cohortd"'}
-_ASK = "ask the operator for one ('cohortd token create')."
+_ASK_OPERATOR = "ask the operator for one ('cohortd token create')."
 
 
 @dataclass(frozen=True, slots=True)
-class Rates:
+class RateLimits:
     """Requests a minute: of one token, its writes among them, and failures of one address."""
 
     per_token: int = 600
@@ -30,9 +30,9 @@ class Rates:
 class Access:
     """Turns a request into its token, or into a refusal."""
 
-    def __init__(self, source: Source, rates: Rates) -> None:
-        self._source = source
-        self._rates, self._minute = rates, Minute()
+    def __init__(self, read_model: ReadModel, rates: RateLimits) -> None:
+        self._read_model = read_model
+        self._rates, self._window = rates, FixedWindow()
         self.uses: dict[str, int] = {}
 
     def token(self, request: Request, *scopes: str) -> Token:
@@ -44,46 +44,48 @@ class Access:
     def bearer(self, header: str | None, address: str) -> Token:
         """The token in force that a header names. Raises Problem, counted by address."""
         token = self._known(header, address)
-        state = token.state(self._source.now_s())
+        state = token.state(self._read_model.now_s())
         if state != "active":
-            told = f"The token {token.id} is {state}: {_ASK}"
-            self._refuse(401, f"token-{state}", told, address)
+            detail = f"The token {token.id} is {state}: {_ASK_OPERATOR}"
+            self._refuse(401, f"token-{state}", detail, address)
         return token
 
     def admit(self, token: Token, method: str, *scopes: str) -> None:
         """Let a token in force through that has one of these scopes. Raises Problem."""
         if not set(scopes) & set(token.scopes):
-            raise Problem(403, "scope-missing", _missing(token, scopes[0]))
+            raise Problem(403, "scope-missing", _missing_scope(token, scopes[0]))
         self._count(self._rates.per_token, token.id)
         if method != "GET":
             self._count(self._rates.writes, "write", token.id)
-        self.uses[token.id] = self._source.now_s()
+        self.uses[token.id] = self._read_model.now_s()
 
     def _known(self, header: str | None, address: str) -> Token:
         if header is None:
-            told = f"Send 'Authorization: Bearer cohortd_…' with your token, or {_ASK}"
-            self._refuse(401, "token-missing", told, address)
+            detail = f"Send 'Authorization: Bearer cohortd_…' with your token, or {_ASK_OPERATOR}"
+            self._refuse(401, "token-missing", detail, address)
         scheme, _, text = header.partition(" ")
         is_bearer = scheme.lower() == "bearer"
-        if is_bearer and (known := self._source.remembered(digest(text))):
+        if is_bearer and (known := self._read_model.cached_token(digest(text))):
             return known
         token_hash = fingerprint(text) if is_bearer else None
         if token_hash is None:
-            told = f"That is no cohortd token: check it for a typing error, or {_ASK}"
-            self._refuse(401, "token-malformed", told, address)
-        token = self._source.token(token_hash)
+            detail = f"That is no cohortd token: check it for a typing error, or {_ASK_OPERATOR}"
+            self._refuse(401, "token-malformed", detail, address)
+        token = self._read_model.token(token_hash)
         if token is None:
-            self._refuse(401, "token-unknown", f"No such token is known here: {_ASK}", address)
+            self._refuse(
+                401, "token-unknown", f"No such token is known here: {_ASK_OPERATOR}", address
+            )
         return token
 
     def _refuse(self, status: int, kind: str, detail: str, address: str) -> NoReturn:
         self._count(self._rates.failures, "address", address)
         raise Problem(status, kind, detail, _CHALLENGE)
 
-    def _count(self, most: int, *whose: str) -> None:
-        if not self._minute.admits(whose, most, self._source.now_s()):
-            told = f"More than {most} requests in a minute: wait a minute, then go on."
-            raise Problem(429, "too-many-requests", told, {"Retry-After": "60"})
+    def _count(self, limit: int, *key: str) -> None:
+        if not self._window.admits(key, limit, self._read_model.now_s()):
+            detail = f"More than {limit} requests in a minute: wait a minute, then go on."
+            raise Problem(429, "too-many-requests", detail, {"Retry-After": "60"})
 
 
 def address_of(request: Request) -> str:
@@ -91,7 +93,7 @@ def address_of(request: Request) -> str:
     return request.client.host if request.client else "unknown"
 
 
-def _missing(token: Token, scope: str) -> str:
+def _missing_scope(token: Token, scope: str) -> str:
     if scope in ("read", "request") and not token.startup:
         return "This token is an operator's and has no startup: read /v1/admin/startups instead."
     return (
@@ -114,41 +116,41 @@ Requester = Annotated[Token, Depends(bearer("request"))]
 
 
 @dataclass(frozen=True, slots=True)
-class Own:
+class Viewer:
     """What the bearer may see: the reads of its own startup, at one instant."""
 
     token: Token
-    shown: Shown
-    source: Source
+    cached: CachedStatus
+    read_model: ReadModel
 
     @property
     def reads(self) -> StartupReads:
         """Everything that is shown to this startup, and nothing of another's."""
-        return StartupReads(self.token.startup, self.shown.board)
+        return StartupReads(self.token.startup, self.cached.program_status)
 
 
-async def own(request: Request) -> Own:
+async def viewer(request: Request) -> Viewer:
     """The one door to a startup's data: whose token it is, and that startup's reads only."""
     access: Access = request.app.state.access
-    source: Source = request.app.state.source
+    read_model: ReadModel = request.app.state.read_model
     token = access.token(request, "read")
-    return Own(token, await source.shown(source.seen), source)
+    return Viewer(token, await read_model.cached(read_model.last_version), read_model)
 
 
-async def own_alone(request: Request) -> Own:
+async def viewer_without_query(request: Request) -> Viewer:
     """The same for an address without parameters: one dependency, because each costs time."""
-    found = await own(request)
+    found = await viewer(request)
     await no_query(request)
     return found
 
 
-OwnReads = Annotated[Own, Depends(own)]
-OwnAlone = Annotated[Own, Depends(own_alone)]
+ViewerDep = Annotated[Viewer, Depends(viewer)]
+ViewerNoQueryDep = Annotated[Viewer, Depends(viewer_without_query)]
 
 
 async def no_query(request: Request) -> None:
     """Refuse parameters where there are none: a misspelt one must not pass unnoticed."""
     if request.scope["query_string"]:
         name = next(iter(request.query_params), "")
-        told = f"query.{name} is no parameter of this address: leave it out."
-        raise Problem(422, "invalid", told)
+        detail = f"query.{name} is no parameter of this address: leave it out."
+        raise Problem(422, "invalid", detail)

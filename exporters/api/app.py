@@ -15,66 +15,66 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.responses import PlainTextResponse, RedirectResponse
 
 from exporters.api import problems
-from exporters.api.access import Access, Rates
-from exporters.api.middleware import Guard
+from exporters.api.access import Access, RateLimits
+from exporters.api.middleware import RequestLimitsMiddleware
 from exporters.api.problems import MEDIA_TYPE, Problem, ProblemBody
-from exporters.api.read_model import Source
+from exporters.api.read_model import ReadModel
 from exporters.api.routers import admin, documents, startup, writes
 from exporters.portal.app import build_portal
 from quotas.book import Address
-from quotas.book.actions.answers import answers_of
+from quotas.book.actions.answers import read_answers
 from quotas.book.inbox import Inbox
 
 log = structlog.get_logger()
 TITLE = "cohortd"
-ABOUT = (
+DESCRIPTION = (
     "Compute credits and GPU quota of a startup program. Send your token as "
     "`Authorization: Bearer cohortd_…`. Amounts are decimal strings of credits, instants are "
     "RFC 3339 in UTC. A refusal is a problem document (RFC 9457) whose `detail` says what to do."
 )
-REFUSALS: dict[int | str, dict[str, Any]] = {
+PROBLEM_RESPONSES: dict[int | str, dict[str, Any]] = {
     status: {"model": ProblemBody, "content": {MEDIA_TYPE: {}}}
     for status in (400, 401, 403, 404, 422, 429, 503)
 }
-NOTE_EVERY_S = 15
+INBOX_SYNC_EVERY_S = 15
 
 
 def build_app(
-    place: Path | Address,
+    location: Path | Address,
     inbox: Inbox,
     now_s: Callable[[], int],
     *,
     cycle_s: int = 30,
-    rates: Rates | None = None,
+    rates: RateLimits | None = None,
 ) -> FastAPI:
     """The application over the book at an address, and the inbox in its folder."""
-    source = Source(place, inbox, now_s, cycle_s)
-    access = Access(source, rates or Rates())
+    read_model = ReadModel(location, inbox, now_s, cycle_s)
+    access = Access(read_model, rates or RateLimits())
 
     @asynccontextmanager
-    async def beside(_app: FastAPI) -> AsyncIterator[None]:
-        notes = asyncio.create_task(_keep_inbox(source, access, inbox))
+    async def run_inbox_sync(_app: FastAPI) -> AsyncIterator[None]:
+        inbox_task = asyncio.create_task(_sync_inbox(read_model, access, inbox))
         try:
             yield
         finally:
-            notes.cancel()
+            inbox_task.cancel()
             with suppress(asyncio.CancelledError):
-                await notes
+                await inbox_task
             _write_uses(access, inbox)
-            source.close()
+            read_model.close()
 
     app = FastAPI(
         title=TITLE,
-        description=ABOUT,
+        description=DESCRIPTION,
         version="1",
         openapi_url="/v1/openapi.json",
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        lifespan=beside,
-        responses=REFUSALS,
+        lifespan=run_inbox_sync,
+        responses=PROBLEM_RESPONSES,
     )
-    app.state.source, app.state.access, app.state.waiting = source, access, 0
+    app.state.read_model, app.state.access, app.state.waiting_ids = read_model, access, 0
     app.state.inbox = inbox
     app.include_router(startup.router)
     app.include_router(documents.router)
@@ -83,8 +83,10 @@ def build_app(
     app.add_api_route("/healthz", healthz, include_in_schema=False)
     for path in ("/", "/portal"):
         app.add_route(path, to_portal, include_in_schema=False)
-    app.mount("/portal", build_portal(Address.of(place).folder, source, access, inbox))
-    app.add_middleware(Guard)
+    app.mount(
+        "/portal", build_portal(Address.from_path(location).folder, read_model, access, inbox)
+    )
+    app.add_middleware(RequestLimitsMiddleware)
     problems.install(app)
     return app
 
@@ -99,24 +101,24 @@ async def to_portal(_request: Request) -> Response:
     return RedirectResponse("/portal/")
 
 
-async def _keep_inbox(source: Source, access: Access, inbox: Inbox) -> None:
+async def _sync_inbox(read_model: ReadModel, access: Access, inbox: Inbox) -> None:
     """Every while: settle what the book has answered, write down who came."""
     while True:
-        await asyncio.sleep(NOTE_EVERY_S)
+        await asyncio.sleep(INBOX_SYNC_EVERY_S)
         try:
-            await asyncio.to_thread(_settle, source, inbox)
+            await asyncio.to_thread(_settle, read_model, inbox)
             _write_uses(access, inbox)
         except (sqlite3.Error, SQLAlchemyError, Problem) as error:
             log.warning("inbox.behind", error=str(error))  # the next round catches up
 
 
-def _settle(source: Source, inbox: Inbox) -> None:
-    waiting = inbox.waiting()
-    if waiting:
-        inbox.settle(tuple(answers_of(source.book(), waiting)))
+def _settle(read_model: ReadModel, inbox: Inbox) -> None:
+    waiting_ids = inbox.waiting_ids()
+    if waiting_ids:
+        inbox.mark_answered(tuple(read_answers(read_model.book(), waiting_ids)))
 
 
 def _write_uses(access: Access, inbox: Inbox) -> None:
     uses, access.uses = access.uses, {}
     if uses:
-        inbox.note_uses(uses)
+        inbox.record_token_uses(uses)

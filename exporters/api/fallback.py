@@ -9,7 +9,7 @@ from typing import Any, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
-from quotas.book.cycle.state import State
+from quotas.book.cycle.state import BookState
 from quotas.model.program import Program
 from quotas.model.tokens import Token
 
@@ -17,24 +17,24 @@ _TOKENS: TypeAdapter[dict[str, Token]] = TypeAdapter(dict[str, Token])
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class Fallback:
     """The book's state at an instant, and who may see what of it."""
 
     at_s: int
-    state: State
+    state: BookState
     tokens: Mapping[str, Token]
 
 
 def _adapters() -> dict[str, TypeAdapter[Any]]:
-    hints = get_type_hints(State)
-    names = [field.name for field in fields(State) if field.name != "program"]
+    hints = get_type_hints(BookState)
+    names = [field.name for field in fields(BookState) if field.name != "program"]
     return {name: TypeAdapter(hints[name]) for name in names}
 
 
 _STATE = _adapters()
 
 
-def write_kept(state: State, tokens: Iterable[tuple[str, Token]]) -> str:
+def dump_fallback(state: BookState, tokens: Iterable[tuple[str, Token]]) -> str:
     """The state as text. A program must be in force."""
     assert state.program is not None
     body = {
@@ -46,7 +46,7 @@ def write_kept(state: State, tokens: Iterable[tuple[str, Token]]) -> str:
     return json.dumps(body, separators=(",", ":"))
 
 
-def read_kept(at_s: int, text: str) -> Kept | None:
+def load_fallback(at_s: int, text: str) -> Fallback | None:
     """What was kept; None where another version of cohortd wrote it."""
     body = json.loads(text)
     try:
@@ -54,4 +54,4 @@ def read_kept(at_s: int, text: str) -> Kept | None:
         tokens = _TOKENS.validate_python(body["tokens"])
     except (KeyError, ValidationError):
         return None
-    return Kept(at_s, State(program=Program.from_json(body["program"]), **values), tokens)
+    return Fallback(at_s, BookState(program=Program.from_json(body["program"]), **values), tokens)

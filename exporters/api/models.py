@@ -66,7 +66,7 @@ class CreditsAnswer(Answer):
     held: Credits
     reserve: Credits
     available: Credits
-    disputed: Credits
+    unconfirmed: Credits
     charged: Credits
     expiring_next: ExpiringNext | None
     burn_per_hour: Credits
@@ -94,7 +94,7 @@ class UsageAnswer(Answer):
     pools: list[PoolUsage]
     charged: Credits
     accrued: Credits
-    disputed: Credits
+    unconfirmed: Credits
 
 
 class ServerStop(Answer):
@@ -162,7 +162,7 @@ class Decision(Answer):
     reason: str
 
 
-class Why(Answer):
+class DecisionExplanation(Answer):
     """A decision taken apart: recomputed from what it was decided from, and what would change."""
 
     decision: int
@@ -176,7 +176,7 @@ class Why(Answer):
     check: str = Field(description="the same in words; an earlier version of a rule is told apart")
     counterfactual: str = Field(examples=["with at most 8 GPUs in h100 nothing would be stopped"])
     next: str = Field(examples=["its stop follows at 2027-01-05T00:30:00Z, unless the cause ends"])
-    who: str = Field(description="who may change it, and how")
+    changed_by: str = Field(description="who may change it, and how")
 
 
 class Notice(Answer):
@@ -188,7 +188,7 @@ class Notice(Answer):
     rule: str = Field(examples=["credits"])
     mode: str = Field(examples=["enforce"], description="in shadow nothing will be stopped")
     state: str = Field(examples=["open"])
-    given: Instant
+    opened: Instant
     deadline: Instant
     acknowledged: Instant | None = Field(description="when somebody first said so")
     text: str
@@ -229,7 +229,7 @@ class EventsAnswer(Answer):
     next: str = Field(examples=["12-3"])
 
 
-class StartupLine(Answer):
+class StartupSummary(Answer):
     """One startup, as an operator sees it."""
 
     name: str
@@ -252,8 +252,8 @@ class StartupRequest(Answer):
     reason: str
     state: str = Field(examples=["open"], description="open, met, withdrawn or ended")
     opened: Instant
-    met: Instant | None
-    ended: Instant | None
+    fulfilled: Instant | None
+    closed: Instant | None
     detail: str
     refused: str | None = Field(description="what Scaleway refused its servers for, as you said")
 
@@ -263,7 +263,7 @@ class Accepted(Answer):
 
     id: str
     kind: str = Field(examples=["request.open"])
-    asked: Instant
+    submitted: Instant
     link: str = Field(description="where its answer will be")
 
 
@@ -272,14 +272,14 @@ class WriteAnswer(Answer):
 
     id: str
     kind: str
-    asked: Instant
+    submitted: Instant
     state: str = Field(examples=["done"], description="waiting, done or refused")
     text: str
     decided: Instant | None
     reference: int | None = Field(description="the request or the notice that it is about")
 
 
-class StatementHead(Answer):
+class StatementSummary(Answer):
     """A UTC month without its lines. `hash` is null while the month may still change."""
 
     month: str = Field(examples=["2027-01"])
@@ -309,7 +309,7 @@ class StatementEntry(Answer):
     reason: str | None = None
 
 
-class StatementAnswer(StatementHead):
+class StatementAnswer(StatementSummary):
     """A UTC month: opening, every line, closing; the amounts add up to the closing."""
 
     lines: list[StatementEntry]
@@ -318,10 +318,10 @@ class StatementAnswer(StatementHead):
 class StatementsAnswer(Answer):
     """Every month, newest first."""
 
-    items: list[StatementHead]
+    items: list[StatementSummary]
 
 
-class Deed(Answer):
+class OperatorAction(Answer):
     """Something an operator did."""
 
     at: Instant
@@ -333,7 +333,7 @@ class Deed(Answer):
     after: str
 
 
-class DeedsAnswer(Answer):
+class OperatorActionsAnswer(Answer):
     """What operators did, newest first."""
 
-    items: list[Deed]
+    items: list[OperatorAction]

@@ -13,13 +13,13 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
 MEDIA_TYPE = "application/problem+json"
-_NOT_OURS = {
+_ROUTING_DETAILS = {
     404: "There is nothing at this address: /v1/openapi.json lists what there is.",
     405: "This address does not take that method: /v1/openapi.json lists which it takes.",
 }
 
 
-class Fault(BaseModel):
+class FieldError(BaseModel):
     """One field that was wrong."""
 
     field: str = Field(examples=["body.gpus"])
@@ -33,7 +33,7 @@ class ProblemBody(BaseModel):
     title: str = Field(examples=["Unauthorized"])
     status: int = Field(examples=[401])
     detail: str = Field(examples=["The token expired: ask the operator to rotate it."])
-    errors: list[Fault] | None = None
+    errors: list[FieldError] | None = None
 
 
 class Problem(Exception):
@@ -84,7 +84,7 @@ async def _on_problem(_request: Request, error: Exception) -> Response:
 
 async def _on_invalid(_request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    errors = [_fault(each) for each in error.errors()[:10]]
+    errors = [_field_error(each) for each in error.errors()[:10]]
     first = errors[0]
     detail = f"{first['field']}: {first['message']}. Mend it and send it again; nothing changed."
     malformed = any(each["type"] == "json_invalid" for each in error.errors())
@@ -92,14 +92,14 @@ async def _on_invalid(_request: Request, error: Exception) -> Response:
     return problem_response(status, kind, detail, errors=errors)
 
 
-def _fault(error: Mapping[str, Any]) -> dict[str, str]:
-    place = ".".join(str(part) for part in error["loc"])[:200]
-    told = "Unknown field, leave it out" if error["type"] == "extra_forbidden" else error["msg"]
-    return {"field": place, "message": str(told)}
+def _field_error(error: Mapping[str, Any]) -> dict[str, str]:
+    field = ".".join(str(part) for part in error["loc"])[:200]
+    message = "Unknown field, leave it out" if error["type"] == "extra_forbidden" else error["msg"]
+    return {"field": field, "message": str(message)}
 
 
 async def _on_http(_request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    detail = _NOT_OURS.get(error.status_code, str(error.detail))
+    detail = _ROUTING_DETAILS.get(error.status_code, str(error.detail))
     kind = HTTPStatus(error.status_code).phrase.lower().replace(" ", "-")
     return problem_response(error.status_code, kind, detail, error.headers)

@@ -15,14 +15,14 @@ from pathlib import Path
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from exporters.api.fallback import Kept, read_kept, write_kept
+from exporters.api.fallback import Fallback, dump_fallback, load_fallback
 from exporters.api.problems import Problem
-from exporters.program_status import Board
+from exporters.program_status import ProgramStatus
 from quotas.book import Address, Book, BookError
 from quotas.book.actions.tokens import find_token, hashed_tokens
-from quotas.book.cycle.state import load
+from quotas.book.cycle.state import load_state
 from quotas.book.inbox import Inbox
-from quotas.book.reads.changes import Version, Watch, watch_of
+from quotas.book.reads.changes import BookWatch, DataVersion, open_watch
 from quotas.model.tokens import Token
 
 log = structlog.get_logger()
@@ -31,51 +31,51 @@ REOPEN_DATABASE_S = 15
 """A server that does not answer at all holds up everybody for as long as it is tried."""
 STALE_S = 60
 """A board this old is made anew though nothing was committed: grants begin and end."""
-KEEP_S = 60
+FALLBACK_EVERY_S = 60
 WAIT_S = 0.25
 """How long a request waits for a newer board before it is served the one that is there."""
 
-Page = tuple[str, bytes]
+TaggedBody = tuple[str, bytes]
 
 
 @dataclass
-class Shown:
+class CachedStatus:
     """A board, which version of the book it shows, and the pages made from it so far."""
 
-    board: Board
-    version: Version | None
-    made_s: int
+    program_status: ProgramStatus
+    version: DataVersion | None
+    built_s: int
     from_snapshot: bool = False
-    pages: dict[tuple[str, str], Page] = field(default_factory=dict)
+    pages: dict[tuple[str, str], TaggedBody] = field(default_factory=dict)
 
 
-class Source:
+class ReadModel:
     """The read side of one `serve` process."""
 
     def __init__(
-        self, place: Path | Address, inbox: Inbox, now_s: Callable[[], int], cycle_s: int
+        self, location: Path | Address, inbox: Inbox, now_s: Callable[[], int], cycle_s: int
     ) -> None:
-        self._place, self._inbox, self.now_s, self._cycle_s = place, inbox, now_s, cycle_s
-        self._opened: tuple[Book, Watch] | None = None
-        self._reopen_s = REOPEN_DATABASE_S if Address.of(place).database else REOPEN_S
-        self._tried_s = -self._reopen_s
-        self.seen: Version | None = None
+        self._location, self._inbox, self.now_s, self._cycle_s = location, inbox, now_s, cycle_s
+        self._opened: tuple[Book, BookWatch] | None = None
+        self._reopen_s = REOPEN_DATABASE_S if Address.from_path(location).database else REOPEN_S
+        self._last_try_s = -self._reopen_s
+        self.last_version: DataVersion | None = None
         """The version that was asked for last."""
-        self._shown: Shown | None = None
-        self._making: asyncio.Task[None] | None = None
-        self._tokens: tuple[Version | None, dict[str, Token | None]] = (None, {})
-        self._kept: Kept | None = None
-        self._kept_s = -KEEP_S
+        self._cached: CachedStatus | None = None
+        self._building: asyncio.Task[None] | None = None
+        self._tokens: tuple[DataVersion | None, dict[str, Token | None]] = (None, {})
+        self._fallback: Fallback | None = None
+        self._fallback_written_s = -FALLBACK_EVERY_S
 
-    def version(self) -> Version | None:
+    def version(self) -> DataVersion | None:
         """Changes whenever the book does; None while the book cannot be read."""
-        opened, self.seen = self._opened or self._open(), None
+        opened, self.last_version = self._opened or self._open(), None
         if opened is not None:
             try:
-                self.seen = opened[1].version()
+                self.last_version = opened[1].version()
             except BookError as error:
-                self._lose(error)
-        return self.seen
+                self._disconnect(error)
+        return self.last_version
 
     def book(self) -> Book:
         """The book, for what is read row by row. Raises Problem while it cannot be read."""
@@ -87,7 +87,7 @@ class Source:
             raise Problem(503, "book-unavailable", detail, {"Retry-After": "60"})
         return self._opened[0]
 
-    def remembered(self, token_hash: str) -> Token | None:
+    def cached_token(self, token_hash: str) -> Token | None:
         """The token of a hash that was looked up since the last commit, if it was."""
         version = self.version()
         if version is None or self._tokens[0] != version:
@@ -98,8 +98,8 @@ class Source:
         """The token of a hash as the book has it now, or as the last snapshot had it."""
         version = self.version()
         if version is None or self._opened is None:
-            kept = self._snapshot()
-            return kept.tokens.get(token_hash) if kept else None
+            fallback = self._read_fallback()
+            return fallback.tokens.get(token_hash) if fallback else None
         if self._tokens[0] != version:
             self._tokens = (version, {})
         known = self._tokens[1]
@@ -107,30 +107,30 @@ class Source:
             try:
                 found = find_token(self._opened[0], token_hash)
             except SQLAlchemyError as error:
-                self._lose(error)
+                self._disconnect(error)
                 return self.token(token_hash)
             if found is None:
                 return None  # not kept: strangers must not fill our memory
             known[token_hash] = found
         return known[token_hash]
 
-    async def newest(self) -> Shown:
+    async def latest(self) -> CachedStatus:
         """The newest board. Raises Problem where there is neither a book nor a snapshot."""
-        return await self.shown(self.version())
+        return await self.cached(self.version())
 
-    async def shown(self, version: Version | None) -> Shown:
+    async def cached(self, version: DataVersion | None) -> CachedStatus:
         """The board of a version that was asked for just now. Raises Problem as above."""
         now_s = self.now_s()
-        shown = self._shown
-        if shown and shown.version == version and now_s - shown.made_s < STALE_S:
-            return shown
-        if self._making is None or self._making.done():
-            self._making = asyncio.create_task(self._make(version, now_s))
-        await asyncio.wait({self._making}, timeout=WAIT_S if shown else None)
-        if self._shown is None:
-            self._making.result()
-            raise _nothing_yet()
-        return self._shown
+        cached = self._cached
+        if cached and cached.version == version and now_s - cached.built_s < STALE_S:
+            return cached
+        if self._building is None or self._building.done():
+            self._building = asyncio.create_task(self._build(version, now_s))
+        await asyncio.wait({self._building}, timeout=WAIT_S if cached else None)
+        if self._cached is None:
+            self._building.result()
+            raise _no_book_problem()
+        return self._cached
 
     def close(self) -> None:
         """Give the connections back."""
@@ -139,61 +139,63 @@ class Source:
             self._opened[1].close()
             self._opened = None
 
-    async def _make(self, version: Version | None, now_s: int) -> None:
+    async def _build(self, version: DataVersion | None, now_s: int) -> None:
         if version is None or self._opened is None:
-            self._shown = self._from_snapshot(now_s)
+            self._cached = self._status_from_fallback(now_s)
             return
         book = self._opened[0]
         try:
-            state = await asyncio.to_thread(load, book)
+            state = await asyncio.to_thread(load_state, book)
         except SQLAlchemyError as error:
-            self._lose(error)
-            self._shown = self._from_snapshot(now_s)
+            self._disconnect(error)
+            self._cached = self._status_from_fallback(now_s)
             return
         if state.program is None:
-            self._shown = None
+            self._cached = None
             return
-        board = await asyncio.to_thread(Board, state, now_s, self._cycle_s)
-        self._shown = Shown(board, version, now_s)
-        if now_s - self._kept_s >= KEEP_S:
-            self._kept_s = now_s
-            await asyncio.to_thread(self._keep, book, board)
+        program_status = await asyncio.to_thread(ProgramStatus, state, now_s, self._cycle_s)
+        self._cached = CachedStatus(program_status, version, now_s)
+        if now_s - self._fallback_written_s >= FALLBACK_EVERY_S:
+            self._fallback_written_s = now_s
+            await asyncio.to_thread(self._write_fallback, book, program_status)
 
-    def _keep(self, book: Book, board: Board) -> None:
-        self._inbox.keep_snapshot(board.at_s, write_kept(board.state, hashed_tokens(book)))
+    def _write_fallback(self, book: Book, program_status: ProgramStatus) -> None:
+        self._inbox.save_snapshot(
+            program_status.at_s, dump_fallback(program_status.state, hashed_tokens(book))
+        )
 
-    def _snapshot(self) -> Kept | None:
-        if self._kept is None:
+    def _read_fallback(self) -> Fallback | None:
+        if self._fallback is None:
             found = self._inbox.snapshot()
-            self._kept = None if found is None else read_kept(*found)
-        return self._kept
+            self._fallback = None if found is None else load_fallback(*found)
+        return self._fallback
 
-    def _from_snapshot(self, now_s: int) -> Shown | None:
-        kept = self._snapshot()
-        if kept is None or kept.state.program is None:
+    def _status_from_fallback(self, now_s: int) -> CachedStatus | None:
+        fallback = self._read_fallback()
+        if fallback is None or fallback.state.program is None:
             return None
-        board = Board(kept.state, kept.at_s, self._cycle_s)
-        return Shown(board, None, now_s, from_snapshot=True)
+        program_status = ProgramStatus(fallback.state, fallback.at_s, self._cycle_s)
+        return CachedStatus(program_status, None, now_s, from_snapshot=True)
 
-    def _open(self) -> tuple[Book, Watch] | None:
+    def _open(self) -> tuple[Book, BookWatch] | None:
         now_s = self.now_s()
-        if 0 <= now_s - self._tried_s < self._reopen_s:
+        if 0 <= now_s - self._last_try_s < self._reopen_s:
             return None
-        self._tried_s = now_s
+        self._last_try_s = now_s
         try:
-            self._opened = (Book.open_read_only(self._place), watch_of(self._place))
+            self._opened = (Book.open_read_only(self._location), open_watch(self._location))
         except BookError as error:
             log.warning("book.unavailable", error=str(error))
             return None
-        self._kept = None
+        self._fallback = None
         return self._opened
 
-    def _lose(self, error: Exception) -> None:
+    def _disconnect(self, error: Exception) -> None:
         log.warning("book.lost", error=str(error))
         self.close()
 
 
-def _nothing_yet() -> Problem:
+def _no_book_problem() -> Problem:
     detail = (
         "There is no book with a program yet: the operator runs 'cohortd apply' and 'cohortd run'."
     )

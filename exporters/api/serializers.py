@@ -12,12 +12,12 @@ from sqlalchemy import RowMapping
 from exporters.api.models import (
     Charge,
     Decision,
+    DecisionExplanation,
     Notice,
     StartupRequest,
     StatementAnswer,
     StatementEntry,
-    StatementHead,
-    Why,
+    StatementSummary,
 )
 from quotas.decisions.explain import Explanation
 from quotas.model.units import format_credits, format_instant
@@ -47,7 +47,7 @@ def notice_of(row: RowMapping) -> Notice:
         rule=row["rule"],
         mode=row["mode"],
         state=row["state"],
-        given=format_instant(row["given_s"]),
+        opened=format_instant(row["opened_s"]),
         deadline=format_instant(row["deadline_s"]),
         acknowledged=None if known_s is None else format_instant(known_s),
         text=row["text"],
@@ -70,7 +70,7 @@ def charge_of(row: RowMapping) -> Charge:
 
 def request_of(row: RowMapping) -> StartupRequest:
     """A row of the requests."""
-    met_s, ended_s = row["met_s"], row["ended_s"]
+    fulfilled_s, closed_s = row["met_s"], row["ended_s"]
     return StartupRequest(
         id=row["id"],
         pool=row["pool"],
@@ -79,16 +79,16 @@ def request_of(row: RowMapping) -> StartupRequest:
         reason=row["reason"],
         state=row["state"],
         opened=format_instant(row["opened_s"]),
-        met=None if met_s is None else format_instant(met_s),
-        ended=None if ended_s is None else format_instant(ended_s),
+        fulfilled=None if fulfilled_s is None else format_instant(fulfilled_s),
+        closed=None if closed_s is None else format_instant(closed_s),
         detail=row["detail"],
         refused=None if row["quota_gpus"] is None else QUOTA,
     )
 
 
-def why_of(id: int, found: Explanation) -> Why:
+def explanation_of(id: int, found: Explanation) -> DecisionExplanation:
     """A decision that was taken apart."""
-    return Why(
+    return DecisionExplanation(
         decision=id,
         rule=found.rule,
         version=found.version,
@@ -100,19 +100,19 @@ def why_of(id: int, found: Explanation) -> Why:
         check=found.check,
         counterfactual=found.counterfactual,
         next=found.next_step,
-        who=found.who_may_change_it,
+        changed_by=found.who_may_change_it,
     )
 
 
-def statement_head(found: Mapping[str, Any]) -> StatementHead:
+def statement_summary(found: Mapping[str, Any]) -> StatementSummary:
     """A statement without its lines."""
-    return StatementHead(**_fields(StatementHead, found))
+    return StatementSummary(**_fields(StatementSummary, found))
 
 
 def statement_of(found: Mapping[str, Any]) -> StatementAnswer:
     """A whole statement. Keys stay inside: that of a transfer names who gave."""
     lines = [StatementEntry(**_fields(StatementEntry, line)) for line in found["lines"]]
-    return StatementAnswer(**_fields(StatementHead, found), lines=lines)
+    return StatementAnswer(**_fields(StatementSummary, found), lines=lines)
 
 
 def _fields(model: type[BaseModel], found: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from exporters.api.models import (
     Charge,
     CreditsAnswer,
     Decision,
+    DecisionExplanation,
     Event,
     EventsAnswer,
     ExpiringNext,
@@ -32,18 +33,17 @@ from exporters.api.models import (
     StatementAnswer,
     StatementsAnswer,
     UsageAnswer,
-    Why,
 )
 from exporters.api.serializers import (
     charge_of,
     decision_of,
+    explanation_of,
     notice_of,
     request_of,
-    statement_head,
     statement_of,
-    why_of,
+    statement_summary,
 )
-from exporters.program_status import Board, Standing
+from exporters.program_status import ProgramStatus, StartupStatus
 from quotas.book import Book
 from quotas.book.cycle import state as book_state
 from quotas.book.reads.statements import read_statement, read_statements
@@ -56,7 +56,7 @@ from quotas.model.units import DAY_S, format_credits, format_instant
 
 
 @dataclass(frozen=True, slots=True)
-class Moved:
+class CreditMovement:
     """What a startup's grants gained or lost; charges are one a day, at its end."""
 
     at_s: int
@@ -69,28 +69,28 @@ class StartupReads:
     """What one startup is shown: from the board at one instant, from the book row by row."""
 
     name: str
-    board: Board
+    program_status: ProgramStatus
 
-    def standing(self) -> Standing:
+    def status(self) -> StartupStatus:
         """Where it stands, as a value."""
-        return self.board.standing(self.name)
+        return self.program_status.status(self.name)
 
     def credits(self) -> CreditsAnswer:
         """Its credits, all from one instant."""
-        own = self.standing()
-        money = own.balance
+        status = self.status()
+        money = status.balance
         first = money.expiring
         return CreditsAnswer(
             as_of=format_instant(money.as_of_s),
-            known_until=_instant(own.known_until_s),
+            known_until=_instant(status.known_until_s),
             granted=format_credits(money.granted_ucr),
             posted=format_credits(money.posted_ucr),
             accrued=format_credits(money.accrued_ucr),
             held=format_credits(money.held_ucr),
             reserve=format_credits(money.reserve_ucr),
             available=format_credits(money.available_ucr),
-            disputed=format_credits(own.disputed_ucr),
-            charged=format_credits(own.charged_ucr),
+            unconfirmed=format_credits(status.unconfirmed_ucr),
+            charged=format_credits(status.charged_ucr),
             expiring_next=None
             if first is None
             else ExpiringNext(
@@ -99,30 +99,30 @@ class StartupReads:
                 expires=format_instant(first.at_s),
             ),
             burn_per_hour=format_credits(money.burn_ucr_per_h),
-            runway_s=runway_s(own),
+            runway_s=runway_s(status),
             exhausted_at=_instant(money.exhausted_s),
             pace=None
-            if own.pace is None
+            if status.pace is None
             else Pace(
-                allowance=format_credits(own.pace.allowance_ucr),
-                spent=format_credits(own.pace.spent_ucr),
-                is_ahead=own.pace.is_ahead,
-                text=own.pace.text,
+                allowance=format_credits(status.pace.allowance_ucr),
+                spent=format_credits(status.pace.spent_ucr),
+                is_ahead=status.pace.is_ahead,
+                text=status.pace.text,
             ),
-            level=own.level,
-            level_reason=own.level_reason,
+            level=status.level,
+            level_reason=status.level_reason,
         )
 
     def usage(self) -> UsageAnswer:
         """What it runs now, by pool, and what running has cost it."""
-        own = self.standing()
+        status = self.status()
         by_pool: dict[str | None, list[Run]] = defaultdict(list)
-        for run in own.runs:
+        for run in status.runs:
             by_pool[self._pool(run)].append(run)
         return UsageAnswer(
-            as_of=format_instant(own.balance.as_of_s),
-            known_until=_instant(own.known_until_s),
-            gpus=sum(run.gpus for run in own.runs),
+            as_of=format_instant(status.balance.as_of_s),
+            known_until=_instant(status.known_until_s),
+            gpus=sum(run.gpus for run in status.runs),
             pools=[
                 PoolUsage(
                     pool=pool,
@@ -131,15 +131,15 @@ class StartupReads:
                 )
                 for pool, runs in sorted(by_pool.items(), key=lambda item: item[0] or "")
             ],
-            charged=format_credits(own.charged_ucr),
-            accrued=format_credits(own.balance.accrued_ucr),
-            disputed=format_credits(own.disputed_ucr),
+            charged=format_credits(status.charged_ucr),
+            accrued=format_credits(status.balance.accrued_ucr),
+            unconfirmed=format_credits(status.unconfirmed_ucr),
         )
 
     def servers(self) -> ServersAnswer:
         """Its billable servers, each with the notice it has."""
-        own = self.standing()
-        at_s = own.balance.as_of_s
+        status = self.status()
+        at_s = status.balance.as_of_s
         stops = {
             notice.server_id: ServerStop(
                 notice=notice.id or 0,
@@ -147,7 +147,7 @@ class StartupReads:
                 deadline=format_instant(notice.deadline_s),
                 seconds_left=max(0, notice.deadline_s - at_s),
             )
-            for notice in sorted(own.notices, key=lambda each: -each.deadline_s)
+            for notice in sorted(status.notices, key=lambda each: -each.deadline_s)
             if notice.server_id and notice.mode == "enforce"
         }
         return ServersAnswer(
@@ -161,20 +161,20 @@ class StartupReads:
                     pool=self._pool(run),
                     gpus=run.gpus,
                     state=run.state,
-                    since=format_instant(run.began_s),
+                    since=format_instant(run.up_since_s),
                     credits_per_hour=None
                     if run.rate_ucr_per_h is None
                     else format_credits(run.rate_ucr_per_h),
                     stop=stops.get(run.server_id),
                 )
-                for run in sorted(own.runs, key=lambda each: (each.began_s, each.id))
+                for run in sorted(status.runs, key=lambda each: (each.up_since_s, each.id))
             ],
         )
 
     def quota(self) -> QuotaAnswer:
         """Its part of each pool."""
         return QuotaAnswer(
-            as_of=format_instant(self.board.at_s),
+            as_of=format_instant(self.program_status.at_s),
             items=[
                 PoolQuota(
                     pool=share.pool,
@@ -188,7 +188,7 @@ class StartupReads:
                     limited_by=share.limited_by,
                     reason=share.reason,
                 )
-                for share in self.board.shares(self.name)
+                for share in self.program_status.shares(self.name)
             ],
         )
 
@@ -196,25 +196,29 @@ class StartupReads:
         """Its decisions, newest first."""
         rows = select(DECISION).where(DECISION.c.startup == self.name)
         found = _page(book, rows, DECISION.c.id, before, limit)
-        return PageOf(items=[decision_of(row) for row in found[:limit]], next=_next(found, limit))
+        return PageOf(
+            items=[decision_of(row) for row in found[:limit]], next=_next_cursor(found, limit)
+        )
 
-    def why(self, book: Book, id: int) -> Why | None:
+    def explanation(self, book: Book, id: int) -> DecisionExplanation | None:
         """One of its decisions taken apart; None where it has none of that number."""
         rows = book_state.last_decisions(book, 1, id=id, startup=self.name)
         if not rows:
             return None
-        decided, notices = book_state.decision_of(rows[0]), self.standing().notices
-        return why_of(id, explain(decided, rows[0]["at_s"], notices, self.board.at_s))
+        decided, notices = book_state.decision_from_row(rows[0]), self.status().notices
+        return explanation_of(
+            id, explain(decided, rows[0]["at_s"], notices, self.program_status.at_s)
+        )
 
     def statements(self, book: Book) -> StatementsAnswer:
         """Its months, newest first."""
         with book.reading() as connection:
-            found = list(read_statements(connection, self.name, self.board.at_s, None))
-        return StatementsAnswer(items=[statement_head(each) for each in reversed(found)])
+            found = list(read_statements(connection, self.name, self.program_status.at_s, None))
+        return StatementsAnswer(items=[statement_summary(each) for each in reversed(found)])
 
     def statement(self, book: Book, month_s: int) -> StatementAnswer | None:
         """One month of its own; None where it has none that begins then."""
-        if month_s > self.board.at_s:
+        if month_s > self.program_status.at_s:
             return None
         with book.reading() as connection:
             found = read_statement(connection, self.name, month_s)
@@ -228,7 +232,9 @@ class StartupReads:
         if only_live:
             rows = rows.where(NOTICE.c.state.in_(LIVE_NOTICES))
         found = _page(book, rows, NOTICE.c.id, before, limit)
-        return PageOf(items=[notice_of(row) for row in found[:limit]], next=_next(found, limit))
+        return PageOf(
+            items=[notice_of(row) for row in found[:limit]], next=_next_cursor(found, limit)
+        )
 
     def charges(self, book: Book, before: int | None, limit: int) -> PageOf[Charge]:
         """Its charges, newest first."""
@@ -239,15 +245,19 @@ class StartupReads:
             .where(ENTRY.c.account == usage_account(self.name))
         )
         found = _page(book, rows, TRANSFER.c.id, before, limit)
-        return PageOf(items=[charge_of(row) for row in found[:limit]], next=_next(found, limit))
+        return PageOf(
+            items=[charge_of(row) for row in found[:limit]], next=_next_cursor(found, limit)
+        )
 
     def requests(self, book: Book, before: int | None, limit: int) -> PageOf[StartupRequest]:
         """What it asked for, newest first."""
         rows = select(REQUEST).where(REQUEST.c.startup == self.name)
         found = _page(book, rows, REQUEST.c.id, before, limit)
-        return PageOf(items=[request_of(row) for row in found[:limit]], next=_next(found, limit))
+        return PageOf(
+            items=[request_of(row) for row in found[:limit]], next=_next_cursor(found, limit)
+        )
 
-    def moved(self, book: Book) -> tuple[Moved, ...]:
+    def credit_movements(self, book: Book) -> tuple[CreditMovement, ...]:
         """What moved its credits, in order of time."""
         is_step = TRANSFER.c.kind != "charge"
         day_end_s = TRANSFER.c.at_s - TRANSFER.c.at_s % DAY_S + DAY_S
@@ -262,7 +272,7 @@ class StartupReads:
         )
         with book.reading() as connection:
             found = connection.execute(rows)
-            return tuple(Moved(at_s, int(ucr), is_step) for at_s, ucr, is_step in found)
+            return tuple(CreditMovement(at_s, int(ucr), is_step) for at_s, ucr, is_step in found)
 
     def events(self, book: Book, after: tuple[int, int], limit: int) -> EventsAnswer:
         """What was decided and announced since a cursor, oldest first."""
@@ -276,27 +286,29 @@ class StartupReads:
                 ).mappings()
                 for table, seen in zip((DECISION, NOTICE), after, strict=True)
             )
-            news = _in_order([decision_of(r) for r in decisions], [notice_of(r) for r in notices])
+            merged_rows = _merge_by_instant(
+                [decision_of(r) for r in decisions], [notice_of(r) for r in notices]
+            )
         decided, noticed = after
         items: list[Event] = []
-        for each in news[:limit]:
+        for each in merged_rows[:limit]:
             if isinstance(each, Decision):
                 items.append(Event(kind="decision", at=each.at, decision=each))
                 decided = each.id
             else:
-                items.append(Event(kind="notice", at=each.given, notice=each))
+                items.append(Event(kind="notice", at=each.opened, notice=each))
                 noticed = each.id
         return EventsAnswer(items=items, next=f"{decided}-{noticed}")
 
     def _pool(self, run: Run) -> str | None:
-        pool = self.board.program.pool_of(run.flavor)
+        pool = self.program_status.program.pool_of(run.flavor)
         return pool.name if pool else None
 
 
-def runway_s(own: Standing) -> int | None:
+def runway_s(status: StartupStatus) -> int | None:
     """Seconds until nothing is available at this burn; None where nothing burns."""
-    until_s = own.balance.exhausted_s
-    return None if until_s is None else max(0, until_s - own.balance.as_of_s)
+    until_s = status.balance.exhausted_s
+    return None if until_s is None else max(0, until_s - status.balance.as_of_s)
 
 
 def _instant(at_s: int | None) -> str | None:
@@ -311,15 +323,15 @@ def _page(book: Book, rows: Any, key: Any, before: int | None, limit: int) -> li
         return list(connection.execute(rows.order_by(key.desc()).limit(limit + 1)).mappings())
 
 
-def _next(found: list[RowMapping], limit: int) -> str | None:
+def _next_cursor(found: list[RowMapping], limit: int) -> str | None:
     return str(found[limit - 1]["id"]) if len(found) > limit else None
 
 
-def _in_order(decisions: list[Decision], notices: list[Notice]) -> list[Decision | Notice]:
+def _merge_by_instant(decisions: list[Decision], notices: list[Notice]) -> list[Decision | Notice]:
     """Both by instant, each in its own order: a cursor of two numbers then skips nothing."""
     merged: list[Decision | Notice] = []
     left, right = list(reversed(decisions)), list(reversed(notices))
     while left or right:
-        is_decision = bool(left) and (not right or left[-1].at <= right[-1].given)
+        is_decision = bool(left) and (not right or left[-1].at <= right[-1].opened)
         merged.append(left.pop() if is_decision else right.pop())
     return merged

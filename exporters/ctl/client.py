@@ -12,10 +12,10 @@ from requests import PreparedRequest, Response, Session
 from exporters.ctl.api import BAD_INPUT, REFUSED, UNREACHABLE, ApiError
 from exporters.ctl.settings import Settings
 
-CONNECT_S, ANSWER_S = 10, 20
+CONNECT_TIMEOUT_S, READ_TIMEOUT_S = 10, 20
 """A long poll may take its own wait on top."""
-MOST_BYTES = 16_000_000
-_BAD_INPUT, _LATER = {400, 413, 414, 422}, {408, 429}
+MAX_BYTES = 16_000_000
+_BAD_INPUT, _RETRYABLE = {400, 413, 414, 422}, {408, 429}
 
 
 class Client:
@@ -24,7 +24,7 @@ class Client:
     def __init__(self, settings: Settings) -> None:
         self._url, self._token = settings.url, settings.token
         self._session = Session()
-        self._session.auth = self._sign  # a netrc's password must not take its place
+        self._session.auth = self._authorize  # a netrc's password must not take its place
 
     def get(self, path: str, wait_s: int = 0, **query: str | int) -> Any:
         """The answer to a GET, read from JSON. Raises ApiError."""
@@ -48,22 +48,24 @@ class Client:
             answer = self._session.request(
                 method,
                 f"{self._url}/v1/{path}",
-                timeout=(CONNECT_S, ANSWER_S + wait_s),
+                timeout=(CONNECT_TIMEOUT_S, READ_TIMEOUT_S + wait_s),
                 allow_redirects=False,
                 **sent,
             )
         except requests.RequestException as error:
-            raise ApiError(f"{self._url} cannot be reached: {_cause(error)}", UNREACHABLE) from None
+            raise ApiError(
+                f"{self._url} cannot be reached: {_root_cause(error)}", UNREACHABLE
+            ) from None
         if answer.status_code >= 300:
-            raise _refusal(self._url, answer)
+            raise _error_of(self._url, answer)
         return answer
 
-    def _sign(self, request: PreparedRequest) -> PreparedRequest:
+    def _authorize(self, request: PreparedRequest) -> PreparedRequest:
         request.headers["Authorization"] = f"Bearer {self._token}"
         return request
 
 
-def _cause(error: BaseException) -> str:
+def _root_cause(error: BaseException) -> str:
     """The innermost cause, which is the one that a person can mend."""
     if isinstance(error, requests.Timeout):
         return "it did not answer in time"
@@ -74,20 +76,20 @@ def _cause(error: BaseException) -> str:
 
 def _read(answer: Response) -> Any:
     try:
-        return json.loads(answer.content[:MOST_BYTES])
+        return json.loads(answer.content[:MAX_BYTES])
     except ValueError:
-        told = f"{answer.url} answered what is not JSON: is it cohortd's API?"
-        raise ApiError(told, UNREACHABLE) from None
+        detail = f"{answer.url} answered what is not JSON: is it cohortd's API?"
+        raise ApiError(detail, UNREACHABLE) from None
 
 
-def _refusal(url: str, answer: Response) -> ApiError:
+def _error_of(url: str, answer: Response) -> ApiError:
     status = answer.status_code
     code = BAD_INPUT if status in _BAD_INPUT else REFUSED
-    if status >= 500 or status in _LATER:
+    if status >= 500 or status in _RETRYABLE:
         code = UNREACHABLE
     try:
-        told = json.loads(answer.content[:MOST_BYTES])["detail"]
+        detail = json.loads(answer.content[:MAX_BYTES])["detail"]
     except (ValueError, KeyError, TypeError):
-        told = f"{url} answered {status} without a reason: is it cohortd's API?"
+        detail = f"{url} answered {status} without a reason: is it cohortd's API?"
         code = UNREACHABLE
-    return ApiError(str(told), code)
+    return ApiError(str(detail), code)

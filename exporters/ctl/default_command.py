@@ -7,7 +7,7 @@ from typing import Any
 from typer.core import TyperGroup
 
 
-def beginning_with(first: str) -> type[TyperGroup]:
+def default_command(first: str) -> type[TyperGroup]:
     """A group in which a first word that names no command of it begins this one."""
 
     class Group(TyperGroup):

@@ -23,34 +23,34 @@ def table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def credits_text(own: Answer) -> str:
+def credits_text(answer: Answer) -> str:
     """What is left, in words first."""
-    runway = "nothing burns" if own["runway_s"] is None else format_duration(own["runway_s"])
+    runway = "nothing burns" if answer["runway_s"] is None else format_duration(answer["runway_s"])
     lines = [
-        f"{own['available']} credits available, {own['level']}: {own['level_reason']}",
-        f"{'burn':12} {own['burn_per_hour']} an hour; runway {runway}",
-        f"{'granted':12} {own['granted']}",
-        f"{'posted':12} {own['posted']}",
-        f"{'accrued':12} {own['accrued']}",
-        f"{'held':12} {own['held']}",
-        f"{'reserve':12} {own['reserve']}",
+        f"{answer['available']} credits available, {answer['level']}: {answer['level_reason']}",
+        f"{'burn':12} {answer['burn_per_hour']} an hour; runway {runway}",
+        f"{'granted':12} {answer['granted']}",
+        f"{'posted':12} {answer['posted']}",
+        f"{'accrued':12} {answer['accrued']}",
+        f"{'held':12} {answer['held']}",
+        f"{'reserve':12} {answer['reserve']}",
     ]
-    if own["pace"]:
-        lines.append(f"{'pace':12} {own['pace']['text']}")
-    if (first := own["expiring_next"]) is not None:
+    if answer["pace"]:
+        lines.append(f"{'pace':12} {answer['pace']['text']}")
+    if (first := answer["expiring_next"]) is not None:
         ends = f"{first['credits']} of {first['grant']} end at {first['expires']}"
         lines.append(f"{'ends next':12} {ends}")
-    return "\n".join([*map(plain, lines), f"{'as of':12} {own['as_of']}"])
+    return "\n".join([*map(plain, lines), f"{'as of':12} {answer['as_of']}"])
 
 
-def usage_text(own: Answer) -> str:
+def usage_text(answer: Answer) -> str:
     """What runs, by pool, and what it has cost."""
-    rows = [(each["pool"], each["gpus"], each["burn_per_hour"]) for each in own["pools"]]
-    cost = f"{own['charged']} charged, {own['accrued']} accrued, {own['disputed']} disputed"
-    return f"{own['gpus']} GPUs; {cost}\n{table(('pool', 'GPUs', 'per hour'), rows)}"
+    rows = [(each["pool"], each["gpus"], each["burn_per_hour"]) for each in answer["pools"]]
+    cost = f"{answer['charged']} charged, {answer['accrued']} accrued, {answer['unconfirmed']} disputed"
+    return f"{answer['gpus']} GPUs; {cost}\n{table(('pool', 'GPUs', 'per hour'), rows)}"
 
 
-def servers_text(own: Answer) -> str:
+def servers_text(answer: Answer) -> str:
     """Each billable server, with its countdown."""
     titles = ("server", "zone", "flavor", "GPUs", "state", "per hour", "stops in")
     rows = [
@@ -59,86 +59,92 @@ def servers_text(own: Answer) -> str:
             each["credits_per_hour"],
             format_duration(each["stop"]["seconds_left"]) if each["stop"] else None,
         )
-        for each in own["items"]
+        for each in answer["items"]
     ]
     return table(titles, rows) if rows else "no server is billed now"
 
 
-def quota_text(own: Answer) -> str:
+def quota_text(answer: Answer) -> str:
     """The startup's part of each pool."""
     names = ("pool", "nominal", "share", "ceiling", "usage", "headroom", "limited_by")
-    rows = [[each[name] for name in names] for each in own["items"]]
-    reasons = [plain(f"{each['pool']}: {each['reason']}") for each in own["items"]]
+    rows = [[each[name] for name in names] for each in answer["items"]]
+    reasons = [plain(f"{each['pool']}: {each['reason']}") for each in answer["items"]]
     return "\n".join([table(names, rows), *reasons])
 
 
-def notices_text(own: Answer) -> str:
+def notices_text(answer: Answer) -> str:
     """Each notice with its deadline."""
     rows = [
         (n["id"], n["state"], n["deadline"], n["server_name"] or "all", n["rule"], n["text"])
-        for n in own["items"]
+        for n in answer["items"]
     ]
     titles = ("notice", "state", "deadline", "server", "rule", "text")
     return table(titles, rows) if rows else "no notice"
 
 
-def requests_text(own: Answer) -> str:
+def requests_text(answer: Answer) -> str:
     """Each request and how it stands."""
     rows = [
         (r["id"], r["state"], r["pool"], r["gpus"], format_duration(r["duration_s"]), r["detail"])
-        for r in own["items"]
+        for r in answer["items"]
     ]
     titles = ("request", "state", "pool", "GPUs", "for", "detail")
     return table(titles, rows) if rows else "nothing was asked for"
 
 
-def statements_text(own: Answer) -> str:
+def statements_text(answer: Answer) -> str:
     """Each month."""
     rows = [
         (s["month"], s["opening"], s["charged"], s["closing"], "closed" if s["closed"] else "open")
-        for s in own["items"]
+        for s in answer["items"]
     ]
     titles = ("month", "opening", "charged", "closing", "")
     return table(titles, rows) if rows else "no month has begun"
 
 
-def statement_text(own: Answer) -> str:
+def statement_text(answer: Answer) -> str:
     """One month, line by line."""
-    rows = [("", "opening", own["opening"], "")]
-    for line in own["lines"]:
+    rows = [("", "opening", answer["opening"], "")]
+    for line in answer["lines"]:
         late = "late " if line["late"] else ""
         what = f"{line['flavor']} {line['seconds']} s" if line["server"] else line["kind"]
         why = f"{line['by']}: {line['reason']}" if line["reason"] else ""
         rows.append((line["at"], late + what, line["amount"], why))
-    state = f"closed {own['closed']}, hash {own['hash']}" if own["closed"] else "may still change"
+    state = (
+        f"closed {answer['closed']}, hash {answer['hash']}"
+        if answer["closed"]
+        else "may still change"
+    )
     return "\n".join(
         [
-            f"{own['month']} (UTC), {state}",
-            table(("at", "what", "credits", "why"), [*rows, ("", "closing", own["closing"], "")]),
+            f"{answer['month']} (UTC), {state}",
+            table(
+                ("at", "what", "credits", "why"), [*rows, ("", "closing", answer["closing"], "")]
+            ),
         ]
     )
 
 
-def why_text(own: Answer) -> str:
+def explanation_text(answer: Answer) -> str:
     """A decision taken apart."""
-    inputs = ", ".join(f"{name} {value}" for name, value in sorted(own["inputs"].items()))
+    inputs = ", ".join(f"{name} {value}" for name, value in sorted(answer["inputs"].items()))
     lines = [
-        f"{own['decision']}: {own['at']} {own['verb']} (rule {own['rule']} v{own['version']})",
-        f"because {own['reason']}",
-        f"from {inputs or 'nothing written down'}; {own['check']}",
-        own["counterfactual"],
-        f"next: {own['next']}",
-        f"to change it: {own['who']}",
+        f"{answer['decision']}: {answer['at']} {answer['verb']} (rule {answer['rule']} v{answer['version']})",
+        f"because {answer['reason']}",
+        f"from {inputs or 'nothing written down'}; {answer['check']}",
+        answer["counterfactual"],
+        f"next: {answer['next_step']}",
+        f"to change it: {answer['changed_by']}",
     ]
     return "\n".join(map(plain, lines))
 
 
-def event_text(own: Answer) -> str:
+def event_text(answer: Answer) -> str:
     """One event on a line."""
-    if own["notice"]:
-        told = own["notice"]
-        about = f"notice {told['id']}, due {told['deadline']}: {told['text']}"
+    if answer["notice"]:
+        item = answer["notice"]
+        about = f"notice {item['id']}, due {item['deadline']}: {item['text']}"
     else:
-        told = own["decision"]
-        about = f"decision {told['id']}, {told['verb']}: {told['reason']}"
-    return plain(f"{own['at']} {about}")
+        item = answer["decision"]
+        about = f"decision {item['id']}, {item['verb']}: {item['reason']}"
+    return plain(f"{answer['at']} {about}")

@@ -9,7 +9,7 @@ import typer
 
 from exporters.ctl import formatting
 from exporters.ctl.api import BAD_INPUT, REFUSED, ApiError
-from exporters.ctl.runner import Json, Watch, as_text, connect, show
+from exporters.ctl.runner import Json, Watch, connect, show, to_json_text
 from quotas.model.units import format_credits, parse_credits
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ POLL_S = 25
 
 def register(app: typer.Typer) -> None:
     """Add these commands."""
-    for command in (credits, usage, servers, quota, why, statement, events):
+    for command in (credits, usage, servers, quota, explain, statement, events):
         app.command()(command)
 
 
@@ -61,14 +61,14 @@ def quota(as_json: Json = False, watch: Watch = False) -> None:
     show(lambda: client.get("quota"), formatting.quota_text, as_json=as_json, watch=watch)
 
 
-def why(
+def explain(
     decision: Annotated[int, typer.Argument(min=1, help="A decision, as 'events' numbers it.")],
     as_json: Json = False,
 ) -> None:
     """Take a decision apart: from what it follows, and what would change it."""
     client = connect()
     ask = f"decisions/{decision}/why"
-    show(lambda: client.get(ask), formatting.why_text, as_json=as_json, watch=False)
+    show(lambda: client.get(ask), formatting.explanation_text, as_json=as_json, watch=False)
 
 
 def statement(
@@ -85,7 +85,7 @@ def statement(
             raise ApiError("--csv is of one month: name it, such as 2027-01", BAD_INPUT)
         ask, render = "statements", formatting.statements_text
     else:
-        ask, render = f"statements/{_one_part(month)}", formatting.statement_text
+        ask, render = f"statements/{_month_segment(month)}", formatting.statement_text
         if as_csv:
             typer.echo(client.text(ask, format="csv"), nl=False)
             return
@@ -102,9 +102,9 @@ def events(
     With --watch, --json prints one event a line.
     """
     client = connect()
-    items, cursor = _caught_up(client, since)
+    items, cursor = _events_until_now(client, since)
     if as_json and not watch:
-        typer.echo(as_text({"items": items, "next": cursor}))
+        typer.echo(to_json_text({"items": items, "next": cursor}))
         return
     while True:
         for event in items:
@@ -115,7 +115,7 @@ def events(
         items, cursor = page["items"], page["next"]
 
 
-def _caught_up(client: Client, cursor: str) -> tuple[list[Any], str]:
+def _events_until_now(client: Client, cursor: str) -> tuple[list[Any], str]:
     """Every event from a cursor to now."""
     items: list[Any] = []
     while True:
@@ -133,7 +133,7 @@ def _amount(text: str) -> int:
         raise ApiError(f"--need: {error}", BAD_INPUT) from None
 
 
-def _one_part(text: str) -> str:
+def _month_segment(text: str) -> str:
     if not text.replace("-", "").isdigit():
         raise ApiError(f"{text!r} is no month; write it as 2027-01", BAD_INPUT)
     return text

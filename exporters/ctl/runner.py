@@ -12,7 +12,7 @@ import typer
 
 from exporters.ctl.api import BAD_INPUT, UNREACHABLE, ApiError
 from exporters.ctl.clock import MachineClock
-from exporters.ctl.settings import BadSettings, read_settings
+from exporters.ctl.settings import SettingsError, read_settings
 
 if TYPE_CHECKING:
     from exporters.ctl.client import Client
@@ -25,7 +25,7 @@ Key = Annotated[
 ]
 WATCH_S = 5
 CLEAR = "\x1b[H\x1b[2J"
-DECIDE_S, LOOKS = 5, 60
+DECISION_POLL_S, MAX_POLLS = 5, 60
 """How often a write that is waited for is looked at, and how many times."""
 
 
@@ -35,11 +35,11 @@ def connect() -> Client:
 
     try:
         return Client(read_settings(os.environ))
-    except BadSettings as error:
+    except SettingsError as error:
         raise ApiError(str(error), BAD_INPUT) from None
 
 
-def as_text(value: object) -> str:
+def to_json_text(value: object) -> str:
     """A value as JSON, sorted and indented."""
     return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False)
 
@@ -49,7 +49,7 @@ def show(
 ) -> Any:
     """Print what is answered; with `watch` again at every change, until interrupted."""
     found = ask()
-    drawn = _print(found, render, "", as_json=as_json, watch=watch)
+    printed = _print(found, render, "", as_json=as_json, watch=watch)
     while watch:
         MachineClock().wait(WATCH_S)
         try:
@@ -59,15 +59,15 @@ def show(
                 raise
             typer.echo(f"cohortctl: {error}; trying again", err=True)
             continue
-        drawn = _print(found, render, drawn, as_json=as_json, watch=watch)
+        printed = _print(found, render, printed, as_json=as_json, watch=watch)
     return found
 
 
 def _print(
-    found: Any, render: Callable[[Any], str], drawn: str, *, as_json: bool, watch: bool
+    found: Any, render: Callable[[Any], str], printed: str, *, as_json: bool, watch: bool
 ) -> str:
-    text = as_text(found) if as_json else render(found)
-    if text != drawn:
+    text = to_json_text(found) if as_json else render(found)
+    if text != printed:
         redraw = watch and not as_json and typer.get_text_stream("stdout").isatty()
         typer.echo((CLEAR if redraw else "") + text)
     return text
@@ -78,7 +78,7 @@ def new_key(key: str | None) -> str:
     return key or secrets.token_hex(16)
 
 
-def told(
+def send_write(
     client: Client,
     send: Callable[[str], Mapping[str, Any]],
     key: str | None,
@@ -87,21 +87,27 @@ def told(
     as_json: bool,
 ) -> None:
     """Send a write, and say what became of it so far; with `wait`, what was decided."""
-    used = new_key(key)
+    sent_key = new_key(key)
     try:
-        kept = send(used)
+        accepted = send(sent_key)
     except ApiError as error:
         if error.code != UNREACHABLE:
             raise
-        again = f"{error}; it may be kept: repeat it with --key {used}"
+        again = f"{error}; it may be kept: repeat it with --key {sent_key}"
         raise ApiError(again, UNREACHABLE) from None
     if not wait:
-        typer.echo(as_text(kept) if as_json else f"{kept['kind']} is kept; the next cycle decides")
+        typer.echo(
+            to_json_text(accepted)
+            if as_json
+            else f"{accepted['kind']} is kept; the next cycle decides"
+        )
         return
-    for _ in range(LOOKS):
-        answer = client.get(f"writes/{kept['id']}")
+    for _ in range(MAX_POLLS):
+        answer = client.get(f"writes/{accepted['id']}")
         if answer["state"] != "waiting":
-            typer.echo(as_text(answer) if as_json else f"{answer['state']}: {answer['text']}")
+            typer.echo(to_json_text(answer) if as_json else f"{answer['state']}: {answer['text']}")
             raise typer.Exit(0 if answer["state"] == "done" else 1)
-        MachineClock().wait(DECIDE_S)
-    raise ApiError(f"nothing was decided yet; see it later under writes/{kept['id']}", UNREACHABLE)
+        MachineClock().wait(DECISION_POLL_S)
+    raise ApiError(
+        f"nothing was decided yet; see it later under writes/{accepted['id']}", UNREACHABLE
+    )

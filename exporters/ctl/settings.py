@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-KNOWN = ("url", "token", "token_file")
-_SAY = 'write url = "…" and token_file = "…" there, or set COHORTCTL_URL and COHORTCTL_TOKEN'
+SETTING_NAMES = ("url", "token", "token_file")
+_REMEDY = 'write url = "…" and token_file = "…" there, or set COHORTCTL_URL and COHORTCTL_TOKEN'
 
 
-class BadSettings(Exception):
+class SettingsError(Exception):
     """Settings that cannot be used: one sentence with the fix."""
 
 
@@ -25,7 +25,7 @@ class Settings:
     token: str
 
 
-def path_of(environment: Mapping[str, str]) -> Path:
+def config_path(environment: Mapping[str, str]) -> Path:
     """The settings' file: $COHORTCTL_CONFIG, or cohortctl.toml in the user's configuration."""
     named = environment.get("COHORTCTL_CONFIG")
     if named:
@@ -36,20 +36,20 @@ def path_of(environment: Mapping[str, str]) -> Path:
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
     """What to use. Raises BadSettings."""
-    path = path_of(environment)
+    path = config_path(environment)
     found = _file(path)
     if "token" in found:
-        _refuse_open(path)
+        _refuse_world_readable(path)
     url = environment.get("COHORTCTL_URL") or found.get("url")
     token = environment.get("COHORTCTL_TOKEN") or found.get("token") or _from_file(path, found)
     if not url:
-        raise BadSettings(f"no address of the API is set: {path} has no url; {_SAY}")
+        raise SettingsError(f"no address of the API is set: {path} has no url; {_REMEDY}")
     if not url.startswith(("https://", "http://")):
-        raise BadSettings(f"url is {url!r}: write https://HOST, as the operator gave it to you")
+        raise SettingsError(f"url is {url!r}: write https://HOST, as the operator gave it to you")
     if not token:
-        raise BadSettings(f"no token is set: {path} has none; {_SAY}")
+        raise SettingsError(f"no token is set: {path} has none; {_REMEDY}")
     if not token.isascii() or not token.isprintable() or " " in token:
-        raise BadSettings("the token has letters that no token has: copy it again, whole")
+        raise SettingsError("the token has letters that no token has: copy it again, whole")
     return Settings(url.rstrip("/"), token)
 
 
@@ -59,18 +59,20 @@ def _file(path: Path) -> dict[str, str]:
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeDecodeError) as error:
-        raise BadSettings(f"{path} cannot be read: {error}") from None
+        raise SettingsError(f"{path} cannot be read: {error}") from None
     try:
         found: dict[str, Any] = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise BadSettings(f"{path} is no TOML: {error}") from None
+        raise SettingsError(f"{path} is no TOML: {error}") from None
     for name, value in found.items():
-        if name not in KNOWN:
-            raise BadSettings(f"{path}: {name} is no setting; it takes {', '.join(KNOWN)}")
+        if name not in SETTING_NAMES:
+            raise SettingsError(
+                f"{path}: {name} is no setting; it takes {', '.join(SETTING_NAMES)}"
+            )
         if not isinstance(value, str):
-            raise BadSettings(f"{path}: {name} is not a text; write it in quotes")
+            raise SettingsError(f"{path}: {name} is not a text; write it in quotes")
     if "token" in found and "token_file" in found:
-        raise BadSettings(f"{path} has both token and token_file; keep one of them")
+        raise SettingsError(f"{path} has both token and token_file; keep one of them")
     return found
 
 
@@ -81,14 +83,14 @@ def _from_file(path: Path, found: Mapping[str, str]) -> str | None:
     try:
         text = named.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise BadSettings(f"{path}: token_file {named} cannot be read: {error}") from None
-    _refuse_open(named)
+        raise SettingsError(f"{path}: token_file {named} cannot be read: {error}") from None
+    _refuse_world_readable(named)
     return text
 
 
-def _refuse_open(path: Path) -> None:
+def _refuse_world_readable(path: Path) -> None:
     if path.stat().st_mode & stat.S_IROTH:
-        raise BadSettings(
+        raise SettingsError(
             f"{path} holds a token and everybody on this machine may read it: run "
             f"'chmod 600 {path}', and ask for a new token if others use this machine"
         )

@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from exporters.ctl import formatting
-from exporters.ctl.default_command import beginning_with
-from exporters.ctl.runner import Json, Key, Watch, connect, show, told
+from exporters.ctl.default_command import default_command
+from exporters.ctl.runner import Json, Key, Watch, connect, send_write, show
 
 Wait = Annotated[bool, typer.Option("--wait", help="Wait until the next cycle has decided.")]
 Number = Annotated[int, typer.Argument(min=1, help="As the list numbers it.")]
@@ -16,16 +16,18 @@ Number = Annotated[int, typer.Argument(min=1, help="As the list numbers it.")]
 
 def register(app: typer.Typer) -> None:
     """Add both groups."""
-    asks = typer.Typer(cls=beginning_with("open"), no_args_is_help=True)
-    asks.command("open")(open_request)
-    asks.command("list")(list_requests)
-    asks.command("withdraw")(withdraw)
-    app.add_typer(asks, name="request", help="Ask for GPUs: POOL GPUS --for 2h; list; withdraw N.")
-    told_of = typer.Typer(invoke_without_command=True)
-    told_of.callback()(notices)
-    told_of.command("ack")(acknowledge)
-    told_of.command("snooze")(snooze)
-    app.add_typer(told_of, name="notices", help="Show notices; ack N; snooze N --for 1h.")
+    request_group = typer.Typer(cls=default_command("open"), no_args_is_help=True)
+    request_group.command("open")(open_request)
+    request_group.command("list")(list_requests)
+    request_group.command("withdraw")(withdraw)
+    app.add_typer(
+        request_group, name="request", help="Ask for GPUs: POOL GPUS --for 2h; list; withdraw N."
+    )
+    notice_group = typer.Typer(invoke_without_command=True)
+    notice_group.callback()(notices)
+    notice_group.command("ack")(acknowledge)
+    notice_group.command("snooze")(snooze)
+    app.add_typer(notice_group, name="notices", help="Show notices; ack N; snooze N --for 1h.")
 
 
 def open_request(
@@ -44,7 +46,13 @@ def open_request(
     client = connect()
     body = {"pool": pool, "gpus": gpus, "duration": for_, "reason": reason}
     body |= {"refused": refused} if refused else {}
-    told(client, lambda used: client.post("requests", body, used), key, wait=wait, as_json=as_json)
+    send_write(
+        client,
+        lambda sent_key: client.post("requests", body, sent_key),
+        key,
+        wait=wait,
+        as_json=as_json,
+    )
 
 
 def list_requests(as_json: Json = False, watch: Watch = False) -> None:
@@ -57,7 +65,9 @@ def withdraw(number: Number, key: Key = None, wait: Wait = False, as_json: Json 
     """Take a request back."""
     client = connect()
     path = f"requests/{number}"
-    told(client, lambda used: client.delete(path, used), key, wait=wait, as_json=as_json)
+    send_write(
+        client, lambda sent_key: client.delete(path, sent_key), key, wait=wait, as_json=as_json
+    )
 
 
 def notices(
@@ -83,7 +93,9 @@ def acknowledge(number: Number, key: Key = None, wait: Wait = False, as_json: Js
     """Say that a notice was read, so that nobody is reminded of it."""
     client = connect()
     path = f"notices/{number}/acknowledge"
-    told(client, lambda used: client.post(path, {}, used), key, wait=wait, as_json=as_json)
+    send_write(
+        client, lambda sent_key: client.post(path, {}, sent_key), key, wait=wait, as_json=as_json
+    )
 
 
 def snooze(
@@ -97,4 +109,6 @@ def snooze(
     """Ask for a later deadline, within what the program's policy allows."""
     client = connect()
     path, body = f"notices/{number}/snooze", {"for": for_, "reason": reason}
-    told(client, lambda used: client.post(path, body, used), key, wait=wait, as_json=as_json)
+    send_write(
+        client, lambda sent_key: client.post(path, body, sent_key), key, wait=wait, as_json=as_json
+    )

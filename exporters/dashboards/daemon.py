@@ -4,79 +4,87 @@ from __future__ import annotations
 
 from grafana_foundation_sdk.builders import dashboard as build
 
-from exporters.dashboards.overview import NONE_IS_GOOD
-from exporters.dashboards.panels import FROM, Panel, Query, filled, graph, number, page
+from exporters.dashboards.overview import ZERO_IS_GOOD
+from exporters.dashboards.panels import (
+    SELECTOR,
+    Panel,
+    Query,
+    empty_dashboard,
+    stat_panel,
+    timeseries_panel,
+    with_panels,
+)
 
 RATE = "[$__rate_interval]"
 
 
 def daemon() -> build.Dashboard:
     """Rate, errors and duration of what the daemon does, and the age of what it knows."""
-    empty = page("cohortd-daemon", "cohortd / Daemon", "Can I trust it?")
-    return filled(empty, [*_figures(), *_cycles(), *_calls()])
+    empty = empty_dashboard("cohortd-daemon", "cohortd / Daemon", "Can I trust it?")
+    return with_panels(empty, [*_stats(), *_cycle_panels(), *_cloud_request_panels()])
 
 
-def _figures() -> list[Panel]:
+def _stats() -> list[Panel]:
     """What is to be seen at a glance."""
     return [
-        number(
+        stat_panel(
             "Leaders",
             "Daemons that hold the lease: one.",
-            f"sum(cohortd_leader{{{FROM}}})",
+            f"sum(cohortd_leader{{{SELECTOR}}})",
             "short",
             ((None, "red"), (1, "green"), (2, "red")),
         ),
-        number(
+        stat_panel(
             "Book verified",
             "1 when the last check of the hash chain and the sums found nothing wrong.",
-            f"min(cohortd_book_verified{{{FROM}}})",
+            f"min(cohortd_book_verified{{{SELECTOR}}})",
             "short",
             ((None, "red"), (1, "green")),
         ),
-        number(
+        stat_panel(
             "Zones not known",
             "Zones whose last sweep was not Complete: nothing is stopped or charged there.",
-            f"count(cohortd_zone_complete{{{FROM}}} == 0) or vector(0)",
+            f"count(cohortd_zone_complete{{{SELECTOR}}} == 0) or vector(0)",
             "short",
-            NONE_IS_GOOD,
+            ZERO_IS_GOOD,
         ),
-        number(
+        stat_panel(
             "Intents waiting",
             "Calls to the cloud that were decided and have not ended.",
-            f"sum(cohortd_intents_live{{{FROM}}})",
+            f"sum(cohortd_intents_live{{{SELECTOR}}})",
             "short",
         ),
-        number(
+        stat_panel(
             "Book size",
             "Bytes of the database.",
-            f"max(cohortd_book_bytes{{{FROM}}})",
+            f"max(cohortd_book_bytes{{{SELECTOR}}})",
             "bytes",
         ),
-        number(
+        stat_panel(
             "Disk free",
             "Bytes left where the book lies.",
-            f"min(cohortd_book_free_bytes{{{FROM}}})",
+            f"min(cohortd_book_free_bytes{{{SELECTOR}}})",
             "bytes",
             ((None, "red"), (1e9, "green")),
         ),
     ]
 
 
-def _cycles() -> list[Panel]:
+def _cycle_panels() -> list[Panel]:
     """Cycles, and the age of what is known."""
     return [
-        graph(
+        timeseries_panel(
             "Cycles",
             "Cycles a second, by outcome: done, standby, observed, failed.",
             [
                 Query(
-                    f"sum by (outcome) (rate(cohortd_cycles_total{{{FROM}}}{RATE}))",
+                    f"sum by (outcome) (rate(cohortd_cycles_total{{{SELECTOR}}}{RATE}))",
                     "{{outcome}}",
                 )
             ],
             "cps",
         ),
-        graph(
+        timeseries_panel(
             "Cycle duration",
             "How long a cycle takes: the median, and 99 of 100.",
             [
@@ -85,24 +93,24 @@ def _cycles() -> list[Panel]:
             ],
             "s",
         ),
-        graph(
+        timeseries_panel(
             "Age of what is known",
             "How long ago each zone was last read completely.",
             [
                 Query(
                     f"time() - max by (cloud_zone) "
-                    f"(cohortd_zone_confirmed_timestamp_seconds{{{FROM}}})",
+                    f"(cohortd_zone_confirmed_timestamp_seconds{{{SELECTOR}}})",
                     "{{cloud_zone}}",
                 )
             ],
             "s",
         ),
-        graph(
+        timeseries_panel(
             "Calls to Scaleway",
             "Calls a second, by operation.",
             [
                 Query(
-                    f"sum by (operation) (rate(cohortd_cloud_requests_total{{{FROM}}}{RATE}))",
+                    f"sum by (operation) (rate(cohortd_cloud_requests_total{{{SELECTOR}}}{RATE}))",
                     "{{operation}}",
                 )
             ],
@@ -112,52 +120,52 @@ def _cycles() -> list[Panel]:
     ]
 
 
-def _calls() -> list[Panel]:
+def _cloud_request_panels() -> list[Panel]:
     """Calls to the cloud, and what became of them."""
     return [
-        graph(
+        timeseries_panel(
             "Failures of calls",
             "Failed calls a second, by operation and cause.",
             [
                 Query(
                     f"sum by (operation, cause) "
-                    f"(rate(cohortd_cloud_request_failures_total{{{FROM}}}{RATE}))",
+                    f"(rate(cohortd_cloud_request_failures_total{{{SELECTOR}}}{RATE}))",
                     "{{operation}}: {{cause}}",
                 )
             ],
             "reqps",
         ),
-        graph(
+        timeseries_panel(
             "Duration of calls",
             "95 of 100 calls are quicker, by operation.",
             [
                 Query(
                     f"histogram_quantile(0.95, sum by (le, operation) "
-                    f"(rate(cohortd_cloud_request_duration_seconds_bucket{{{FROM}}}{RATE})))",
+                    f"(rate(cohortd_cloud_request_duration_seconds_bucket{{{SELECTOR}}}{RATE})))",
                     "{{operation}}",
                 )
             ],
             "s",
         ),
-        graph(
+        timeseries_panel(
             "Intents ended",
             "Calls to the cloud by how they ended: confirmed, failed, expired, abandoned.",
             [
                 Query(
-                    f"sum by (outcome) (increase(cohortd_intents_ended_total{{{FROM}}}{RATE}))",
+                    f"sum by (outcome) (increase(cohortd_intents_ended_total{{{SELECTOR}}}{RATE}))",
                     "{{outcome}}",
                 )
             ],
             "short",
         ),
-        graph(
+        timeseries_panel(
             "Lease epoch",
             "It rises by one at each change of leader.",
-            [Query(f"max by (instance) (cohortd_lease_epoch{{{FROM}}})", "{{instance}}")],
+            [Query(f"max by (instance) (cohortd_lease_epoch{{{SELECTOR}}})", "{{instance}}")],
             "short",
         ),
     ]
 
 
-def _quantile(part: float, histogram: str) -> str:
-    return f"histogram_quantile({part}, sum by (le) (rate({histogram}_bucket{{{FROM}}}{RATE})))"
+def _quantile(quantile: float, histogram: str) -> str:
+    return f"histogram_quantile({quantile}, sum by (le) (rate({histogram}_bucket{{{SELECTOR}}}{RATE})))"

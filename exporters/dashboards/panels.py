@@ -20,16 +20,16 @@ from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 Panel = stat.Panel | timeseries.Panel | bargauge.Panel | table.Panel
 _Panel = TypeVar("_Panel", stat.Panel, timeseries.Panel, bargauge.Panel, table.Panel)
 
-SOURCE = model.DataSourceRef(type_val="prometheus", uid="${datasource}")
-FROM = 'job=~"$job", instance=~"$instance"'
+DATASOURCE = model.DataSourceRef(type_val="prometheus", uid="${datasource}")
+SELECTOR = 'job=~"$job", instance=~"$instance"'
 """The matchers that every expression carries."""
 TAG = "cohortd"
 CREDITS = "suffix: credits"
 GPUS = "suffix: GPUs"
-Limits = Sequence[tuple[float | None, str]]
+ThresholdSteps = Sequence[tuple[float | None, str]]
 """Thresholds as (from, colour), the first from None: minus infinity."""
-CALM: Limits = ((None, "green"),)
-PLAIN: Limits = ((None, "text"),)
+ALWAYS_GREEN: ThresholdSteps = ((None, "green"),)
+NO_COLOUR: ThresholdSteps = ((None, "text"),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,34 +40,43 @@ class Query:
     legend: str = "{{startup}}"
 
 
-def number(
+def stat_panel(
     title: str,
-    why: str,
+    summary: str,
     expr: str,
     unit: str,
-    limits: Limits = PLAIN,
+    threshold_steps: ThresholdSteps = NO_COLOUR,
     *,
     width: int = 4,
     legend: str = "",
 ) -> stat.Panel:
     """One figure, coloured by its thresholds; with a legend, one for each series."""
-    panel = stat.Panel().color_mode(_colour_of(limits)).graph_mode(options.BigValueGraphMode.NONE)
+    panel = (
+        stat.Panel()
+        .color_mode(_colour_of(threshold_steps))
+        .graph_mode(options.BigValueGraphMode.NONE)
+    )
     mode = options.BigValueTextMode.AUTO if legend else options.BigValueTextMode.VALUE
-    panel = panel.reduce_options(_last()).text_mode(mode)
+    panel = panel.reduce_options(_last_value()).text_mode(mode)
     target = _target(Query(expr, legend or "now")).instant()
-    return _framed(panel, title, why, unit, limits).height(4).span(width).with_target(target)
+    return (
+        _with_frame(panel, title, summary, unit, threshold_steps)
+        .height(4)
+        .span(width)
+        .with_target(target)
+    )
 
 
-def graph(
+def timeseries_panel(
     title: str,
-    why: str,
+    summary: str,
     queries: Sequence[Query],
     unit: str,
     *,
     width: int = 12,
     stacked: bool = False,
     dashed: Sequence[str] = (),
-    limits: Limits = CALM,
+    threshold_steps: ThresholdSteps = ALWAYS_GREEN,
 ) -> timeseries.Panel:
     """Lines over time; `dashed` names series that are a limit rather than a measurement."""
     legend = common.VizLegendOptions().show_legend(True).calcs([])
@@ -86,19 +95,29 @@ def graph(
             model.DynamicConfigValue("color", {"mode": "fixed", "fixedColor": "text"}),
         ]
         panel = panel.override_by_name(name, fixed)
-    panel = _framed(panel, title, why, unit, limits).height(8).span(width)
+    panel = _with_frame(panel, title, summary, unit, threshold_steps).height(8).span(width)
     for query in queries:
         panel = panel.with_target(_target(query))
     return panel
 
 
-def bars(
-    title: str, why: str, query: Query, unit: str, limits: Limits = CALM, *, width: int = 8
+def bar_gauge_panel(
+    title: str,
+    summary: str,
+    query: Query,
+    unit: str,
+    threshold_steps: ThresholdSteps = ALWAYS_GREEN,
+    *,
+    width: int = 8,
 ) -> bargauge.Panel:
     """One bar for each series, as it stands now."""
-    panel = bargauge.Panel().orientation(options.VizOrientation.HORIZONTAL).reduce_options(_last())
+    panel = (
+        bargauge.Panel()
+        .orientation(options.VizOrientation.HORIZONTAL)
+        .reduce_options(_last_value())
+    )
     panel = panel.display_mode(options.BarGaugeDisplayMode.BASIC).min(0)
-    panel = _framed(panel, title, why, unit, limits).height(8).span(width)
+    panel = _with_frame(panel, title, summary, unit, threshold_steps).height(8).span(width)
     return panel.with_target(_target(query).instant())
 
 
@@ -109,28 +128,30 @@ class Column:
     title: str
     expr: str
     unit: str
-    limits: Limits = PLAIN
-    words: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    threshold_steps: ThresholdSteps = NO_COLOUR
+    value_mappings: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     """Shown text and colour in place of a value."""
 
 
-def rows(
-    title: str, why: str, by: Sequence[str], columns: Sequence[Column], *, width: int = 24
+def table_panel(
+    title: str, summary: str, by: Sequence[str], columns: Sequence[Column], *, width: int = 24
 ) -> table.Panel:
     """A table with one row for each value of the labels `by`, its columns joined on them."""
     panel = table.Panel().show_header(True).cell_height(options.TableCellHeight.SM)
-    panel = _framed(panel, title, why, "string", PLAIN).height(8).span(width).min_width(60)
-    renamed = {label: label.capitalize() for label in by}
-    for number_, column in enumerate(columns):
-        ref = chr(ord("A") + number_)
+    panel = (
+        _with_frame(panel, title, summary, "string", NO_COLOUR).height(8).span(width).min_width(60)
+    )
+    column_titles = {label: label.capitalize() for label in by}
+    for index, column in enumerate(columns):
+        ref = chr(ord("A") + index)
         target = _target(Query(f"sum by ({', '.join(by)}) ({column.expr})", column.title))
         panel = panel.with_target(target.instant().format(PromQueryFormat.TABLE).ref_id(ref))
-        renamed[f"Value #{ref}" if len(columns) > 1 else "Value"] = column.title
-        panel = panel.override_by_name(column.title, _shown(column))
+        column_titles[f"Value #{ref}" if len(columns) > 1 else "Value"] = column.title
+        panel = panel.override_by_name(column.title, _column_overrides(column))
     arranged = {
         "excludeByName": {"Time": True},
-        "renameByName": renamed,
-        "indexByName": {name: place for place, name in enumerate(renamed)},
+        "renameByName": column_titles,
+        "indexByName": {name: position for position, name in enumerate(column_titles)},
     }
     return panel.transformations(
         [
@@ -140,30 +161,38 @@ def rows(
     )
 
 
-def page(uid: str, title: str, why: str, *, variables: Sequence[str] = ()) -> build.Dashboard:
+def empty_dashboard(
+    uid: str, title: str, summary: str, *, variables: Sequence[str] = ()
+) -> build.Dashboard:
     """An empty dashboard with our variables, links and annotations."""
     found = (
         build.Dashboard(title)
         .uid(uid)
-        .description(why)
+        .description(summary)
         .tags([TAG])
         .timezone("utc")
         .time("now-7d", "now")
         .refresh("1m")
         .readonly()
-        .link(_link())
+        .link(_dashboard_links())
         .with_variable(
             build.DatasourceVariable("datasource").label("Data source").type("prometheus")
         )
-        .with_variable(_all_of(_choice("job", "cohortd_build_info", "Job")))
-        .with_variable(_all_of(_choice("instance", 'cohortd_build_info{job=~"$job"}', "Instance")))
+        .with_variable(_with_all_option(_query_variable("job", "cohortd_build_info", "Job")))
+        .with_variable(
+            _with_all_option(
+                _query_variable("instance", 'cohortd_build_info{job=~"$job"}', "Instance")
+            )
+        )
     )
     for name in variables:
-        found = found.with_variable(_choice(name, f"cohortd_level{{{FROM}}}", name.capitalize()))
-    return found.annotation(_stops())
+        found = found.with_variable(
+            _query_variable(name, f"cohortd_level{{{SELECTOR}}}", name.capitalize())
+        )
+    return found.annotation(_stop_annotations())
 
 
-def filled(empty: build.Dashboard, panels: Sequence[Panel]) -> build.Dashboard:
+def with_panels(empty: build.Dashboard, panels: Sequence[Panel]) -> build.Dashboard:
     """The dashboard with its panels, from left to right and from top to bottom."""
     for panel in panels:
         empty = empty.with_panel(panel)
@@ -175,51 +204,55 @@ def to_json(dashboard: build.Dashboard) -> str:
     return JSONEncoder(sort_keys=True, indent=2).encode(dashboard.build()) + "\n"
 
 
-def _framed(panel: _Panel, title: str, why: str, unit: str, limits: Limits) -> _Panel:
-    steps = [model.Threshold(value=value, color=colour) for value, colour in limits]
+def _with_frame(
+    panel: _Panel, title: str, summary: str, unit: str, threshold_steps: ThresholdSteps
+) -> _Panel:
+    steps = [model.Threshold(value=value, color=colour) for value, colour in threshold_steps]
     thresholds = build.ThresholdsConfig().mode(model.ThresholdsMode.ABSOLUTE).steps(steps)
-    panel = panel.title(title).description(why).datasource(SOURCE).unit(unit)
+    panel = panel.title(title).description(summary).datasource(DATASOURCE).unit(unit)
     return panel.thresholds(thresholds)
 
 
 def _target(query: Query) -> prometheus.Dataquery:
-    return prometheus.Dataquery().expr(query.expr).legend_format(query.legend).datasource(SOURCE)
+    return (
+        prometheus.Dataquery().expr(query.expr).legend_format(query.legend).datasource(DATASOURCE)
+    )
 
 
-def _last() -> common.ReduceDataOptions:
+def _last_value() -> common.ReduceDataOptions:
     return common.ReduceDataOptions().calcs(["lastNotNull"])
 
 
-def _colour_of(limits: Limits) -> options.BigValueColorMode:
-    is_plain = limits is PLAIN
+def _colour_of(threshold_steps: ThresholdSteps) -> options.BigValueColorMode:
+    is_plain = threshold_steps is NO_COLOUR
     return options.BigValueColorMode.NONE if is_plain else options.BigValueColorMode.VALUE
 
 
-def _shown(column: Column) -> list[model.DynamicConfigValue]:
-    steps = [{"value": value, "color": colour} for value, colour in column.limits]
-    shown = [
+def _column_overrides(column: Column) -> list[model.DynamicConfigValue]:
+    steps = [{"value": value, "color": colour} for value, colour in column.threshold_steps]
+    overrides = [
         model.DynamicConfigValue("unit", column.unit),
         model.DynamicConfigValue("thresholds", {"mode": "absolute", "steps": steps}),
     ]
-    if column.limits is not PLAIN or column.words:
-        shown.append(model.DynamicConfigValue("custom.cellOptions", {"type": "color-text"}))
-    if column.words:
-        words = {
-            value: {"text": text, "color": colour, "index": place}
-            for place, (value, (text, colour)) in enumerate(column.words.items())
+    if column.threshold_steps is not NO_COLOUR or column.value_mappings:
+        overrides.append(model.DynamicConfigValue("custom.cellOptions", {"type": "color-text"}))
+    if column.value_mappings:
+        value_mappings = {
+            value: {"text": text, "color": colour, "index": position}
+            for position, (value, (text, colour)) in enumerate(column.value_mappings.items())
         }
-        mappings = [{"type": "value", "options": words}]
-        shown.append(model.DynamicConfigValue("mappings", mappings))
-    return shown
+        mappings = [{"type": "value", "options": value_mappings}]
+        overrides.append(model.DynamicConfigValue("mappings", mappings))
+    return overrides
 
 
-def _choice(name: str, series: str, label: str) -> build.QueryVariable:
+def _query_variable(name: str, series: str, label: str) -> build.QueryVariable:
     """One value of a label, the first in order until the reader chooses."""
     query = f"label_values({series}, {name})"
     return (
         build.QueryVariable(name)
         .label(label)
-        .datasource(SOURCE)
+        .datasource(DATASOURCE)
         .query({"query": query, "refId": name})
         .definition(query)
         .refresh(model.VariableRefresh.ON_TIME_RANGE_CHANGED)
@@ -228,25 +261,23 @@ def _choice(name: str, series: str, label: str) -> build.QueryVariable:
     )
 
 
-def _all_of(choice: build.QueryVariable) -> build.QueryVariable:
+def _with_all_option(choice: build.QueryVariable) -> build.QueryVariable:
     """The same variable, with every value chosen until the reader says otherwise."""
     everything = model.VariableOption(selected=True, text="All", value="$__all")
     return choice.include_all(True).current(everything)
 
 
-def _link() -> build.DashboardLink:
+def _dashboard_links() -> build.DashboardLink:
     link = build.DashboardLink("cohortd").type(model.DashboardLinkType.DASHBOARDS).tags([TAG])
     return link.as_dropdown(False).include_vars(True).keep_time(True)
 
 
-def _stops() -> build.AnnotationQuery:
-    expr = (
-        f'sum by (startup, rule) (increase(cohortd_decisions_total{{{FROM}, verb="stop"}}[2m])) > 0'
-    )
+def _stop_annotations() -> build.AnnotationQuery:
+    expr = f'sum by (startup, rule) (increase(cohortd_decisions_total{{{SELECTOR}, verb="stop"}}[2m])) > 0'
     return (
         build.AnnotationQuery()
         .name("Stops")
-        .datasource(SOURCE)
+        .datasource(DATASOURCE)
         .enable(True)
         .icon_color("red")
         .expr(expr)

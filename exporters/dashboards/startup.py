@@ -7,36 +7,36 @@ from grafana_foundation_sdk.builders import dashboard as build
 from exporters.dashboards.overview import RUNWAY
 from exporters.dashboards.panels import (
     CREDITS,
-    FROM,
     GPUS,
+    SELECTOR,
     Panel,
     Query,
-    filled,
-    graph,
-    number,
-    page,
+    empty_dashboard,
+    stat_panel,
+    timeseries_panel,
+    with_panels,
 )
 
-OF = f'{FROM}, startup=~"$startup"'
-BURN = f"cohortd_burn_credits_per_hour{{{OF}}}"
-BALANCE = f"cohortd_balance_credits{{{OF}, state="
+STARTUP_SELECTOR = f'{SELECTOR}, startup=~"$startup"'
+BURN = f"cohortd_burn_credits_per_hour{{{STARTUP_SELECTOR}}}"
+BALANCE = f"cohortd_balance_credits{{{STARTUP_SELECTOR}, state="
 
 
 def startup() -> build.Dashboard:
     """One startup, or a few: credits against their pace, GPUs against their share."""
-    empty = page(
+    empty = empty_dashboard(
         "cohortd-startup",
         "cohortd / Startup",
         "How much is left, and how long will it last?",
         variables=["startup"],
     )
-    return filled(empty, [*_figures(), *_credits(), *_gpus()])
+    return with_panels(empty, [*_stats(), *_credits(), *_gpus()])
 
 
-def _figures() -> list[Panel]:
+def _stats() -> list[Panel]:
     """What is to be seen at a glance."""
     return [
-        number(
+        stat_panel(
             "Available",
             "Credits that may still be spent, the cost of an orderly stop set aside.",
             f'sum by (startup) ({BALANCE}"available"}})',
@@ -44,16 +44,16 @@ def _figures() -> list[Panel]:
             width=6,
             legend="{{startup}}",
         ),
-        number(
+        stat_panel(
             "Runway",
             "Time until available credits are used up at the present burn.",
-            f"sum by (startup) (cohortd_exhaustion_timestamp_seconds{{{OF}}} - time())",
+            f"sum by (startup) (cohortd_exhaustion_timestamp_seconds{{{STARTUP_SELECTOR}}} - time())",
             "dtdurations",
             RUNWAY,
             width=6,
             legend="{{startup}}",
         ),
-        number(
+        stat_panel(
             "Burn",
             "Credits an hour that running servers cost.",
             f"sum by (startup) ({BURN})",
@@ -61,10 +61,10 @@ def _figures() -> list[Panel]:
             width=6,
             legend="{{startup}}",
         ),
-        number(
+        stat_panel(
             "Would expire next",
             "What would be forfeited at the next end of a grant if nothing more burned.",
-            f"sum by (startup) (cohortd_expiring_credits{{{OF}}})",
+            f"sum by (startup) (cohortd_expiring_credits{{{STARTUP_SELECTOR}}})",
             CREDITS,
             width=6,
             legend="{{startup}}",
@@ -75,7 +75,7 @@ def _figures() -> list[Panel]:
 def _credits() -> list[Panel]:
     """Credits over time."""
     return [
-        graph(
+        timeseries_panel(
             "Credits",
             "Burn-down: what is available, and what is set aside for holds and a stop.",
             [
@@ -85,24 +85,33 @@ def _credits() -> list[Panel]:
             ],
             CREDITS,
         ),
-        graph(
+        timeseries_panel(
             "Pace",
             "Credits charged to date against the allowance to date of the pacing curve.",
             [
-                Query(f"sum by (startup) (cohortd_charged_credits{{{OF}}})", "charged {{startup}}"),
-                Query(f"sum by (startup) (cohortd_allowance_credits{{{OF}}})", "allowance"),
+                Query(
+                    f"sum by (startup) (cohortd_charged_credits{{{STARTUP_SELECTOR}}})",
+                    "charged {{startup}}",
+                ),
+                Query(
+                    f"sum by (startup) (cohortd_allowance_credits{{{STARTUP_SELECTOR}}})",
+                    "allowance",
+                ),
             ],
             CREDITS,
             dashed=["allowance"],
         ),
-        graph(
+        timeseries_panel(
             "GPUs against share",
             "What runs, what is guaranteed, the share at present demands, and the ceiling.",
             [
-                Query(f'sum by (startup) (cohortd_used_gpus{{{OF}, pool!=""}})', "in use"),
-                Query(f"sum by (startup) (cohortd_nominal_gpus{{{OF}}})", "nominal"),
-                Query(f"sum by (startup) (cohortd_share_gpus{{{OF}}})", "share"),
-                Query(f"sum by (startup) (cohortd_ceiling_gpus{{{OF}}})", "ceiling"),
+                Query(
+                    f'sum by (startup) (cohortd_used_gpus{{{STARTUP_SELECTOR}, pool!=""}})',
+                    "in use",
+                ),
+                Query(f"sum by (startup) (cohortd_nominal_gpus{{{STARTUP_SELECTOR}}})", "nominal"),
+                Query(f"sum by (startup) (cohortd_share_gpus{{{STARTUP_SELECTOR}}})", "share"),
+                Query(f"sum by (startup) (cohortd_ceiling_gpus{{{STARTUP_SELECTOR}}})", "ceiling"),
             ],
             GPUS,
             dashed=["nominal", "ceiling"],
@@ -113,14 +122,14 @@ def _credits() -> list[Panel]:
 def _gpus() -> list[Panel]:
     """GPUs over time."""
     return [
-        graph(
+        timeseries_panel(
             "GPUs by flavor",
             "Which machines run.",
-            [Query(f"sum by (flavor) (cohortd_used_gpus{{{OF}}})", "{{flavor}}")],
+            [Query(f"sum by (flavor) (cohortd_used_gpus{{{STARTUP_SELECTOR}}})", "{{flavor}}")],
             GPUS,
             stacked=True,
         ),
-        graph(
+        timeseries_panel(
             "Burn rate",
             "Credits an hour, and the 24-hour mean.",
             [
@@ -136,12 +145,18 @@ def _gpus() -> list[Panel]:
             "suffix: credits/h",
             dashed=["mean of 24 h"],
         ),
-        graph(
+        timeseries_panel(
             "Borrowed and lent",
             "GPUs above nominal that others lend, and nominal quota that others use.",
             [
-                Query(f"sum by (startup) (cohortd_borrowed_gpus{{{OF}}})", "borrowed {{startup}}"),
-                Query(f"sum by (startup) (cohortd_lent_gpus{{{OF}}})", "lent {{startup}}"),
+                Query(
+                    f"sum by (startup) (cohortd_borrowed_gpus{{{STARTUP_SELECTOR}}})",
+                    "borrowed {{startup}}",
+                ),
+                Query(
+                    f"sum by (startup) (cohortd_lent_gpus{{{STARTUP_SELECTOR}}})",
+                    "lent {{startup}}",
+                ),
             ],
             GPUS,
         ),

@@ -10,7 +10,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 
-class Disk(Collector):
+class DiskCollector(Collector):
     """The book's file with its write-ahead log, and the free space of its file system."""
 
     def __init__(self, book: Path) -> None:
@@ -20,8 +20,8 @@ class Disk(Collector):
         """Both figures; none while the file is not there."""
         if not self.book.exists():
             return
-        beside = (self.book, self.book.with_name(self.book.name + "-wal"))
-        size = sum(path.stat().st_size for path in beside if path.exists())
+        book_files = (self.book, self.book.with_name(self.book.name + "-wal"))
+        size = sum(path.stat().st_size for path in book_files if path.exists())
         yield GaugeMetricFamily("cohortd_book_bytes", "Bytes of the book; SQLite only.", value=size)
         free = shutil.disk_usage(self.book.parent).free
         yield GaugeMetricFamily(

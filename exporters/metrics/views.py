@@ -14,10 +14,10 @@ from quotas.decisions.levels import LEVELS
 from quotas.model.units import UCR_PER_CREDIT
 from quotas.view import StartupView, View
 
-BALANCES = ("posted", "accrued", "held", "reserve", "available", "disputed")
+BALANCES = ("posted", "accrued", "held", "reserve", "available", "unconfirmed")
 
 
-class Views(Collector):
+class ViewCollector(Collector):
     """Turns the last view into samples at its first scrape, and keeps their text."""
 
     def __init__(self) -> None:
@@ -28,7 +28,7 @@ class Views(Collector):
         """Every family of the view; none before the first."""
         view = self.view
         if view is not None:
-            for part in (_credits, _paces, _gpus, _shares, _states, _promises, _closings):
+            for part in (_credits, _paces, _gpus, _shares, _states, _notices, _closings):
                 yield from part(view)
 
     def text(self) -> bytes:
@@ -43,31 +43,35 @@ class Views(Collector):
 
 
 def _credits(view: View) -> Iterable[Metric]:
-    of = ["startup", "cohort"]
-    balances = _family("balance_credits", "Credits by what they are.", [*of, "state"])
-    granted = _family("granted_credits", "Credits granted to date.", of)
-    charged = _family("charged_credits", "Credits charged to date.", of)
-    burn = _family("burn_credits_per_hour", "Credits that running servers cost an hour.", of)
+    label_names = ["startup", "cohort"]
+    balances = _family("balance_credits", "Credits by what they are.", [*label_names, "state"])
+    granted = _family("granted_credits", "Credits granted to date.", label_names)
+    charged = _family("charged_credits", "Credits charged to date.", label_names)
+    burn = _family(
+        "burn_credits_per_hour", "Credits that running servers cost an hour.", label_names
+    )
     exhausted = _family(
-        "exhaustion_timestamp_seconds", "When available credits reach zero at this burn.", of
+        "exhaustion_timestamp_seconds",
+        "When available credits reach zero at this burn.",
+        label_names,
     )
     for startup in view.startups:
-        own, labels = startup.balance, _of(startup)
+        balance, labels = startup.balance, _labels_of(startup)
         amounts = (
-            own.posted_ucr,
-            own.accrued_ucr,
-            own.held_ucr,
-            own.reserve_ucr,
-            own.available_ucr,
-            startup.disputed_ucr,
+            balance.posted_ucr,
+            balance.accrued_ucr,
+            balance.held_ucr,
+            balance.reserve_ucr,
+            balance.available_ucr,
+            startup.unconfirmed_ucr,
         )
         for state, amount_ucr in zip(BALANCES, amounts, strict=True):
             _add(balances, {**labels, "state": state}, amount_ucr / UCR_PER_CREDIT)
-        _add(granted, labels, own.granted_ucr / UCR_PER_CREDIT)
+        _add(granted, labels, balance.granted_ucr / UCR_PER_CREDIT)
         _add(charged, labels, startup.charged_ucr / UCR_PER_CREDIT)
-        _add(burn, labels, own.burn_ucr_per_h / UCR_PER_CREDIT)
-        if own.exhausted_s is not None:
-            _add(exhausted, labels, own.exhausted_s)
+        _add(burn, labels, balance.burn_ucr_per_h / UCR_PER_CREDIT)
+        if balance.exhausted_s is not None:
+            _add(exhausted, labels, balance.exhausted_s)
     overdraft = _family(
         "overdraft_credits",
         "Usage that the sponsor paid beyond grants, or lends between tranches.",
@@ -82,14 +86,16 @@ def _credits(view: View) -> Iterable[Metric]:
 
 
 def _expiring(view: View) -> Iterable[Metric]:
-    of = ["startup", "cohort"]
+    label_names = ["startup", "cohort"]
     amounts = _family(
-        "expiring_credits", "What the next end of a grant forfeits if nothing more burns.", of
+        "expiring_credits",
+        "What the next end of a grant forfeits if nothing more burns.",
+        label_names,
     )
-    instants = _family("expiry_timestamp_seconds", "When they would be forfeited.", of)
+    instants = _family("expiry_timestamp_seconds", "When they would be forfeited.", label_names)
     for startup in view.startups:
-        own, labels = startup.balance, _of(startup)
-        first = own.expiring
+        balance, labels = startup.balance, _labels_of(startup)
+        first = balance.expiring
         _add(amounts, labels, (first.amount_ucr if first else 0) / UCR_PER_CREDIT)
         if first is not None:
             _add(instants, labels, first.at_s)
@@ -98,7 +104,7 @@ def _expiring(view: View) -> Iterable[Metric]:
 
 def _gpus(view: View) -> Iterable[Metric]:
     used = _family(
-        "used_gpus", "GPUs of billable servers.", ["startup", "cohort", "pool", "flavor"]
+        "usage_gpus", "GPUs of billable servers.", ["startup", "cohort", "pool", "flavor"]
     )
     capacity = _family("pool_gpus", "GPUs that a pool has now.", ["pool"])
     for startup in view.startups:
@@ -119,7 +125,7 @@ def _standby(view: View) -> Metric:
     )
     for startup in view.startups:
         gpus = sum(run.gpus for run in startup.runs if run.state.startswith("stopped"))
-        _add(standby, _of(startup), gpus)
+        _add(standby, _labels_of(startup), gpus)
     return standby
 
 
@@ -131,8 +137,8 @@ def _shares(view: View) -> Iterable[Metric]:
         "borrowed": "GPUs of the share above nominal.",
         "lent": "GPUs of the nominal quota that others use.",
         "demand": "GPUs that run or are asked for, whichever is more.",
-        "usage": "GPUs of billable servers in the pool.",
-        "excess": "GPUs that run above the share.",
+        "(delete the row)": "GPUs of billable servers in the pool.",
+        "overuse": "GPUs that run above the share.",
     }
     labelled = [({"startup": each.startup, "pool": each.pool}, each) for each in view.shares]
     for name, text in texts.items():
@@ -153,11 +159,17 @@ def _shares(view: View) -> Iterable[Metric]:
 
 
 def _paces(view: View) -> Iterable[Metric]:
-    of = ["startup", "cohort"]
-    allowance = _family("allowance_credits", "Credits paced to date.", of)
-    burn = _family("recent_burn_credits_per_hour", "Credits burnt an hour.", [*of, "window"])
-    unused = _family("unused_credits", "Forecast of what is left at the end.", [*of, "bound"])
-    ahead = _family("ahead_of_pace", "1 where more is spent than is paced for tomorrow.", of)
+    label_names = ["startup", "cohort"]
+    allowance = _family("allowance_credits", "Credits paced to date.", label_names)
+    burn = _family(
+        "recent_burn_credits_per_hour", "Credits burnt an hour.", [*label_names, "window"]
+    )
+    unused = _family(
+        "forecast_unused_credits", "Forecast of what is left at the end.", [*label_names, "bound"]
+    )
+    ahead = _family(
+        "ahead_of_pace", "1 where more is spent than is paced for tomorrow.", label_names
+    )
     for startup in view.startups:
         pace, labels = startup.pace, [startup.name, startup.cohort]
         if pace is None:
@@ -178,7 +190,7 @@ def _states(view: View) -> Iterable[Metric]:
         "level", "1 for the level a startup is at, else 0.", ["startup", "cohort", "level"]
     )
     for startup in view.startups:
-        labels = _of(startup)
+        labels = _labels_of(startup)
         for name in LEVELS:
             _add(level, {**labels, "level": name}, 1 if startup.level == name else 0)
     zone = _family("zone_complete", "1 where the last sweep was Complete.", ["cloud_zone"])
@@ -195,10 +207,10 @@ def _states(view: View) -> Iterable[Metric]:
     return [level, zone, known, latency]
 
 
-def _promises(view: View) -> Iterable[Metric]:
+def _notices(view: View) -> Iterable[Metric]:
     """What is announced, what fails, and what an operator should look at."""
     stop = _family(
-        "stop_timestamp_seconds", "Deadline of the first open notice.", ["startup", "cohort"]
+        "next_stop_timestamp_seconds", "Deadline of the first open notice.", ["startup", "cohort"]
     )
     cohort_of = {startup.name: startup.cohort for startup in view.startups}
     open_notices = [notice for notice in view.notices if notice.state == "open"]
@@ -212,13 +224,16 @@ def _promises(view: View) -> Iterable[Metric]:
     figures = {
         "notices_open": ("Promises of a stop that are running.", len(open_notices)),
         "stops_failing": ("Servers past their deadline that do not stop.", view.stops_failing),
-        "guard_holding": ("Stops that are due and that the guard holds back.", view.held),
+        "stops_deferred": (
+            "Stops that are due and that the guard holds back.",
+            view.stops_deferred,
+        ),
         "maintenance": ("1 while an operator lets nothing be acted on.", view.in_maintenance),
         "intents_live": (
             "Calls to the cloud that were decided and have not ended.",
             sum(intent.is_live for intent in view.intents),
         ),
-        "alarms": ("Things to look at, as in cohortd status.", len(view.alarms)),
+        "active_alarms": ("Things to look at, as in cohortd status.", len(view.alarms)),
         "price_alarms": ("Prices that are missing, absurd or changed.", view.price_alarms),
         "lease_epoch": ("Epoch of the lease that wrote the view.", view.epoch),
     }
@@ -229,19 +244,23 @@ def _promises(view: View) -> Iterable[Metric]:
 
 
 def _closings(view: View) -> Iterable[Metric]:
-    of = ["startup", "cohort"]
+    label_names = ["startup", "cohort"]
     cohorts = {startup.name: startup.cohort for startup in view.startups}
     found = {each.startup: each for each in view.closings}
-    withheld = _family("rules_withheld", "1 while rules of a startup are withheld by IAM.", of)
-    failures = _family("closing_failures", "Failed tries in a row to close or reopen.", of)
+    revoked = _family(
+        "iam_rules_revoked", "1 while rules of a startup are withheld by IAM.", label_names
+    )
+    failures = _family(
+        "iam_change_failures", "Failed tries in a row to close or reopen.", label_names
+    )
     for name in sorted(cohorts.keys() | found.keys()):
         labels, each = {"startup": name, "cohort": cohorts.get(name, "")}, found.get(name)
-        _add(withheld, labels, 1 if each and each.is_withheld else 0)
+        _add(revoked, labels, 1 if each and each.has_revoked_rules else 0)
         _add(failures, labels, each.failures if each else 0)
-    return [withheld, failures]
+    return [revoked, failures]
 
 
-def _of(startup: StartupView) -> dict[str, str]:
+def _labels_of(startup: StartupView) -> dict[str, str]:
     return {"startup": startup.name, "cohort": startup.cohort}
 
 

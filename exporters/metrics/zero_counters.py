@@ -14,15 +14,15 @@ from prometheus_client import Counter
 Series = tuple[Counter, tuple[str, ...]]
 
 
-class Births:
+class ZeroInitializedCounters:
     """Counts by labels; what is counted of a series before it was shown waits for that."""
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._shown: set[Series] = set()
-        self._waiting: dict[Series, int] = {}
+        self._exported: set[Series] = set()
+        self._pending: dict[Series, int] = {}
 
-    def begin(self, counter: Counter, *labels: str) -> None:
+    def initialize(self, counter: Counter, *labels: str) -> None:
         """Show a series at 0 from the next scrape on, if it is new."""
         self._add(0, counter, labels)
 
@@ -30,21 +30,21 @@ class Births:
         """Count one."""
         self._add(1, counter, labels)
 
-    def scraped(self, render: Callable[[], bytes]) -> bytes:
+    def render_scrape(self, render: Callable[[], bytes]) -> bytes:
         """What a scrape reads; what waited for it counts from then on."""
         with self._lock:
-            waited, self._waiting = self._waiting, {}
+            pending, self._pending = self._pending, {}
         text = render()
         with self._lock:
-            for (counter, labels), number in waited.items():
+            for (counter, labels), number in pending.items():
                 counter.labels(*labels).inc(number)
-            self._shown |= waited.keys()
+            self._exported |= pending.keys()
         return text
 
     def _add(self, number: int, counter: Counter, labels: tuple[str, ...]) -> None:
         series, child = (counter, labels), counter.labels(*labels)
         with self._lock:
-            if series in self._shown:
+            if series in self._exported:
                 child.inc(number)
             else:
-                self._waiting[series] = self._waiting.get(series, 0) + number
+                self._pending[series] = self._pending.get(series, 0) + number

@@ -18,11 +18,11 @@ class Deadline:
 
     def __init__(self, limit_s: int) -> None:
         self._limit_s = limit_s
-        self._timer = threading.Timer(limit_s, self._pass)
+        self._timer = threading.Timer(limit_s, self._expire)
         self._timer.daemon = True
         self._lock = threading.Lock()
-        self._line: socket.socket | None = None
-        self._has_passed = False
+        self._sock: socket.socket | None = None
+        self._has_expired = False
 
     def __enter__(self) -> Deadline:
         self._timer.start()
@@ -32,9 +32,9 @@ class Deadline:
         self._timer.cancel()
         # It may be cutting just now: the handle must not be closed, and its number reused.
         self._timer.join()
-        if self._line is not None:
-            self._line.close()
-        if self._has_passed:
+        if self._sock is not None:
+            self._sock.close()
+        if self._has_expired:
             raise TimeoutError(f"no end within {self._limit_s} s")
 
     def connect(self, host: str, port: int, timeout_s: float) -> socket.socket:
@@ -42,20 +42,20 @@ class Deadline:
 
         Raises OSError.
         """
-        line = socket.create_connection((host, port), timeout_s)
+        sock = socket.create_connection((host, port), timeout_s)
         with self._lock:
             # TLS takes the socket over before it shakes hands; this handle of it stays.
-            self._line = line.dup()
-            if self._has_passed:
-                self._cut()
-        return line
+            self._sock = sock.dup()
+            if self._has_expired:
+                self._shut_down()
+        return sock
 
-    def _pass(self) -> None:
+    def _expire(self) -> None:
         with self._lock:
-            self._has_passed = True
-            self._cut()
+            self._has_expired = True
+            self._shut_down()
 
-    def _cut(self) -> None:
-        if self._line is not None:
+    def _shut_down(self) -> None:
+        if self._sock is not None:
             with suppress(OSError):  # the other side may have gone already
-                self._line.shutdown(socket.SHUT_RDWR)
+                self._sock.shutdown(socket.SHUT_RDWR)

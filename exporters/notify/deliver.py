@@ -8,7 +8,7 @@ from apprise import OverflowMode
 from exporters.notify.mail import send_mail
 from exporters.notify.settings import Settings
 from exporters.notify.webhook import send_webhook
-from quotas.messages.routing import Parcel, Receipt
+from quotas.messages.routing import Delivery, DeliveryResult
 from quotas.model.contacts import MAIL, WEBHOOK, scheme_of
 
 
@@ -18,25 +18,29 @@ class Deliverer:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
 
-    def __call__(self, parcel: Parcel) -> Receipt:
+    def __call__(self, delivery: Delivery) -> DeliveryResult:
         """Send a parcel once over its recipient's channel."""
-        scheme = scheme_of(parcel.recipient)
+        scheme = scheme_of(delivery.recipient)
         if scheme in MAIL:
-            return send_mail(parcel, self.settings)
+            return send_mail(delivery, self.settings)
         if scheme in WEBHOOK:
-            return send_webhook(parcel, self.settings)
-        return _send_chat(parcel, self.settings)
+            return send_webhook(delivery, self.settings)
+        return _send_chat(delivery, self.settings)
 
 
-def _send_chat(parcel: Parcel, settings: Settings) -> Receipt:
+def _send_chat(delivery: Delivery, settings: Settings) -> DeliveryResult:
     """Send through apprise, which says only whether it went."""
     channel = apprise.Apprise()
-    if not channel.add(parcel.recipient):
-        return Receipt("refused", "apprise cannot read this contact; see its page for the service")
+    if not channel.add(delivery.recipient):
+        return DeliveryResult(
+            "refused", "apprise cannot read this contact; see its page for the service"
+        )
     for service in channel:
         # By default what is longer than the service takes is left to it, and it refuses.
         service.overflow_mode = OverflowMode.SPLIT
     taken = channel.notify(
-        title=parcel.subject, body=parcel.text, body_format="text", timeout=settings.total_s
+        title=delivery.subject, body=delivery.text, body_format="text", timeout=settings.total_s
     )
-    return Receipt("sent") if taken else Receipt("retry", "the service did not take it")
+    return (
+        DeliveryResult("sent") if taken else DeliveryResult("retry", "the service did not take it")
+    )

@@ -15,56 +15,58 @@ from email.utils import formatdate
 
 from exporters.notify.deadline import Deadline
 from exporters.notify.settings import Settings
-from quotas.messages.routing import Parcel, Receipt
+from quotas.messages.routing import Delivery, DeliveryResult
 from quotas.model.contacts import mail_address
 
 PERMANENT = 500
 
 
-def message_id(parcel: Parcel, sender: str) -> str:
+def message_id(delivery: Delivery, sender: str) -> str:
     """The same for the same batch to the same recipient, whoever sends it and whenever."""
-    seed = f"{parcel.batch} {parcel.recipient} {parcel.messages[0].created_s}"
+    seed = f"{delivery.batch} {delivery.recipient} {delivery.messages[0].created_s}"
     return f"<{hashlib.sha256(seed.encode()).hexdigest()[:40]}@{sender.rpartition('@')[2]}>"
 
 
-def mail_of(parcel: Parcel, sender: str) -> EmailMessage:
+def build_mail(delivery: Delivery, sender: str) -> EmailMessage:
     """The mail, whole: the same parcel gives the same mail but for its Date."""
     mail = EmailMessage()
-    mail["From"], mail["To"] = sender, mail_address(parcel.recipient)
+    mail["From"], mail["To"] = sender, mail_address(delivery.recipient)
     # A name from a cloud may hold anything; a header is one line.
-    one_line = "".join(c if c.isprintable() else " " for c in parcel.subject)
+    one_line = "".join(c if c.isprintable() else " " for c in delivery.subject)
     mail["Subject"] = " ".join(one_line.split())
-    mail["Date"] = formatdate(parcel.claimed_s)
-    mail["Message-ID"] = message_id(parcel, sender)
+    mail["Date"] = formatdate(delivery.claimed_s)
+    mail["Message-ID"] = message_id(delivery, sender)
     mail["Auto-Submitted"] = "auto-generated"
-    mail.set_content(parcel.text)
+    mail.set_content(delivery.text)
     return mail
 
 
-def send_mail(parcel: Parcel, settings: Settings) -> Receipt:
+def send_mail(delivery: Delivery, settings: Settings) -> DeliveryResult:
     """Hand the mail to the SMTP server; a refusal of the recipient is for good."""
     if not settings.smtp_host or not settings.mail_from:
-        return Receipt("retry", "COHORTD_SMTP_HOST and COHORTD_MAIL_FROM are not set")
+        return DeliveryResult("retry", "COHORTD_SMTP_HOST and COHORTD_MAIL_FROM are not set")
     try:
-        mail = mail_of(parcel, settings.mail_from)
+        mail = build_mail(delivery, settings.mail_from)
         with Deadline(settings.total_s) as deadline, _connected(settings, deadline) as server:
             server.send_message(mail)
     except smtplib.SMTPRecipientsRefused as error:
         code, text = next(iter(error.recipients.values()))
-        return Receipt("refused" if code >= PERMANENT else "retry", f"{code} {_text(text)}")
+        return DeliveryResult(
+            "refused" if code >= PERMANENT else "retry", f"{code} {_decoded(text)}"
+        )
     except smtplib.SMTPResponseException as error:
         # The server refuses us, not the recipient (a wrong password, a full disk): mended by
         # its operator, so it is worth another try.
-        return Receipt("retry", f"{error.smtp_code} {_text(error.smtp_error)}")
+        return DeliveryResult("retry", f"{error.smtp_code} {_decoded(error.smtp_error)}")
     except (OSError, smtplib.SMTPException) as error:
-        return Receipt("retry", f"{type(error).__name__}: {error}")
+        return DeliveryResult("retry", f"{type(error).__name__}: {error}")
     except ValueError as error:
-        return Receipt("refused", f"no mail can be made of it: {error}")
-    return Receipt("sent")
+        return DeliveryResult("refused", f"no mail can be made of it: {error}")
+    return DeliveryResult("sent")
 
 
-def _text(said: bytes | str) -> str:
-    return said.decode("utf-8", "replace") if isinstance(said, bytes) else said
+def _decoded(reply: bytes | str) -> str:
+    return reply.decode("utf-8", "replace") if isinstance(reply, bytes) else reply
 
 
 class _Session(smtplib.SMTP):
@@ -76,10 +78,10 @@ class _Session(smtplib.SMTP):
 
     def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
         # The one place where smtplib connects, which its SMTP_SSL overrides in the same way.
-        line = self._deadline.connect(host, port, timeout)
+        sock = self._deadline.connect(host, port, timeout)
         if self._has_tls:
-            return ssl.create_default_context().wrap_socket(line, server_hostname=host)
-        return line
+            return ssl.create_default_context().wrap_socket(sock, server_hostname=host)
+        return sock
 
 
 def _connected(settings: Settings, deadline: Deadline) -> smtplib.SMTP:

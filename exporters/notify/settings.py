@@ -15,7 +15,7 @@ from pathlib import Path
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 ENCRYPTIONS = ("starttls", "tls", "none")
 _PORTS = {"starttls": 587, "tls": 465, "none": 25}
-SHORTEST_SECRET = 16
+MIN_SECRET_LENGTH = 16
 
 
 class SettingsError(ValueError):
@@ -58,9 +58,9 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
             "cohortd@example.com"
         )
     secret = _secret(environ, "COHORTD_WEBHOOK_SECRET", "webhook-secret")
-    if secret and len(secret) < SHORTEST_SECRET:
+    if secret and len(secret) < MIN_SECRET_LENGTH:
         raise SettingsError(
-            f"COHORTD_WEBHOOK_SECRET has {len(secret)} characters: give it {SHORTEST_SECRET} or "
+            f"COHORTD_WEBHOOK_SECRET has {len(secret)} characters: give it {MIN_SECRET_LENGTH} or "
             "more, such as from 'openssl rand -hex 32'"
         )
     return Settings(

@@ -22,13 +22,13 @@ from urllib3.util import parse_url
 
 from exporters.notify.deadline import Deadline
 from exporters.notify.settings import Settings
-from quotas.messages.routing import Parcel, Receipt, as_json
+from quotas.messages.routing import Delivery, DeliveryResult, as_json
 
-TRY_AGAIN = frozenset({408, 425, 429})
+RETRYABLE_STATUSES = frozenset({408, 425, 429})
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
-class Forbidden(Exception):
+class ForbiddenAddress(Exception):
     """An address that webhooks may not reach: one sentence with it."""
 
 
@@ -38,39 +38,43 @@ def signature(secret: str, at_s: int, body: bytes) -> str:
     return hmac.new(secret.encode(), signed, hashlib.sha256).hexdigest()
 
 
-def send_webhook(parcel: Parcel, settings: Settings) -> Receipt:
+def send_webhook(delivery: Delivery, settings: Settings) -> DeliveryResult:
     """POST the parcel; 2xx is taken, a plain 4xx is a refusal, all else is tried again."""
     if not settings.webhook_secret:
-        return Receipt("retry", "COHORTD_WEBHOOK_SECRET is not set: nothing goes out unsigned")
-    url = urlsplit(parcel.recipient)
-    body = json.dumps(as_json(parcel), sort_keys=True, ensure_ascii=False).encode()
+        return DeliveryResult(
+            "retry", "COHORTD_WEBHOOK_SECRET is not set: nothing goes out unsigned"
+        )
+    url = urlsplit(delivery.recipient)
+    body = json.dumps(as_json(delivery), sort_keys=True, ensure_ascii=False).encode()
     headers = {
         "Content-Type": "application/json",
         "User-Agent": "cohortd",
         "Host": url.netloc,
-        "Cohortd-Event": parcel.batch,
-        "Cohortd-Timestamp": str(parcel.claimed_s),
+        "Cohortd-Event": delivery.batch,
+        "Cohortd-Timestamp": str(delivery.claimed_s),
         "Cohortd-Signature": "v1="
-        + signature(settings.secret_of(parcel.startup), parcel.claimed_s, body),
+        + signature(settings.secret_of(delivery.startup), delivery.claimed_s, body),
     }
     try:
         with Deadline(settings.total_s) as deadline:
-            address = resolved(url, settings)
-            line = deadline.connect(address, _port(url), settings.timeout_s)
-            status = _post(url, line, body, headers)
-    except Forbidden as error:
-        return Receipt("refused", str(error))
+            address = resolve(url, settings)
+            sock = deadline.connect(address, _port(url), settings.timeout_s)
+            status = _post(url, sock, body, headers)
+    except ForbiddenAddress as error:
+        return DeliveryResult("refused", str(error))
     except (HTTPException, OSError, ValueError) as error:
-        return Receipt("retry", f"{type(error).__name__}: {error}")
+        return DeliveryResult("retry", f"{type(error).__name__}: {error}")
     if 200 <= status < 300:
-        return Receipt("sent", f"status {status}")
+        return DeliveryResult("sent", f"status {status}")
     if 300 <= status < 400:
-        return Receipt("refused", f"status {status}: redirects are not followed; name its target")
-    again = status >= 500 or status in TRY_AGAIN
-    return Receipt("retry" if again else "refused", f"status {status}")
+        return DeliveryResult(
+            "refused", f"status {status}: redirects are not followed; name its target"
+        )
+    again = status >= 500 or status in RETRYABLE_STATUSES
+    return DeliveryResult("retry" if again else "refused", f"status {status}")
 
 
-def resolved(url: SplitResult, settings: Settings) -> str:
+def resolve(url: SplitResult, settings: Settings) -> str:
     """The address to connect to. Raises Forbidden where any of the name's may not be reached."""
     host = url.hostname or ""
     found = socket.getaddrinfo(host, _port(url), type=socket.SOCK_STREAM)
@@ -78,12 +82,12 @@ def resolved(url: SplitResult, settings: Settings) -> str:
     for address in addresses:
         allowed = _is_allowed(address, settings)
         if not allowed and not is_public(address):
-            raise Forbidden(
+            raise ForbiddenAddress(
                 f"{host} is {address}, which is no public address; COHORTD_WEBHOOK_ALLOW may "
                 "name its network"
             )
         if not allowed and url.scheme != "https":
-            raise Forbidden(f"{host} is reached without TLS; write https://")
+            raise ForbiddenAddress(f"{host} is reached without TLS; write https://")
     return str(addresses[0])
 
 
@@ -115,12 +119,12 @@ def _port(url: SplitResult) -> int:
     return url.port or (443 if url.scheme == "https" else 80)
 
 
-def _post(url: SplitResult, line: socket.socket, body: bytes, headers: dict[str, str]) -> int:
+def _post(url: SplitResult, sock: socket.socket, body: bytes, headers: dict[str, str]) -> int:
     """The status of one POST over a connection to the address that stands for the name."""
     if url.scheme == "https":
-        line = ssl.create_default_context().wrap_socket(line, server_hostname=url.hostname)
+        sock = ssl.create_default_context().wrap_socket(sock, server_hostname=url.hostname)
     with closing(HTTPConnection(url.netloc)) as connection:
-        connection.sock = line
+        connection.sock = sock
         connection.request("POST", parse_url(url.geturl()).request_uri, body, headers)
         # The status says it all: whoever sends a body without end is not waited for.
         with connection.getresponse() as answer:

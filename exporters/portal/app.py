@@ -18,21 +18,28 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from exporters.api.access import Access, Own, address_of
+from exporters.api.access import Access, Viewer, address_of
 from exporters.api.problems import Problem
-from exporters.api.read_model import Source
-from exporters.api.routers.writes import NewRequest, keep, written
+from exporters.api.read_model import ReadModel
+from exporters.api.routers.writes import NewRequest, enqueue, write_result
 from exporters.portal import i18n as languages
-from exporters.portal.i18n import Words, language
-from exporters.portal.page import SNOOZES_S, everything, new_key, present
-from exporters.portal.sessions import LASTS_S, PATH, Session, Sessions, set_cookie, signing_key
+from exporters.portal.i18n import Translator, language
+from exporters.portal.page import SNOOZE_CHOICES_S, live_context, new_key, page_context
+from exporters.portal.sessions import (
+    PATH,
+    SESSION_MAX_AGE_S,
+    Session,
+    Sessions,
+    set_cookie,
+    signing_key,
+)
 from quotas.book.inbox import Inbox
 from quotas.ledger.statements import month_s
 from quotas.model.tokens import fingerprint
 
 SIGN_IN = f"{PATH}/sign-in"
 YEAR_S = 365 * 86_400
-LINES = 200
+STATEMENT_LINES_SHOWN = 200
 """Lines of a statement that a page shows, the newest; the API has them all."""
 HEADERS = {
     "Cache-Control": "no-store",
@@ -56,30 +63,30 @@ register_url_convertor("number", Number())
 
 
 @dataclass(frozen=True)
-class Desk:
+class PortalServices:
     """What the handlers share."""
 
-    source: Source
+    read_model: ReadModel
     access: Access
     sessions: Sessions
     templates: Environment
 
 
 @dataclass(frozen=True)
-class Visit:
+class SignedInRequest:
     """A request of somebody who has signed in."""
 
     request: Request
-    desk: Desk
+    services: PortalServices
     session: Session
-    own: Own
-    words: Words
+    viewer: Viewer
+    translator: Translator
 
 
 Handler = Callable[[Request], Awaitable[Response]]
 
 
-def build_portal(state: Path, source: Source, access: Access, inbox: Inbox) -> Starlette:
+def build_portal(state: Path, read_model: ReadModel, access: Access, inbox: Inbox) -> Starlette:
     """The portal over the same source, rates and inbox as the API."""
     templates = Environment(
         loader=PackageLoader("exporters.portal"),
@@ -95,7 +102,7 @@ def build_portal(state: Path, source: Source, access: Access, inbox: Inbox) -> S
             Route("/sign-in", sign_in_form, methods=["GET"]),
             Route("/sign-in", sign_in, methods=["POST"]),
             Route("/sign-out", signed_in(sign_out), methods=["POST"]),
-            Route("/requests", signed_in(ask), methods=["POST"]),
+            Route("/requests", signed_in(request_gpus), methods=["POST"]),
             Route("/requests/{number:number}/withdraw", signed_in(withdraw), methods=["POST"]),
             Route("/notices/{number:number}/acknowledge", signed_in(acknowledge), methods=["POST"]),
             Route("/notices/{number:number}/snooze", signed_in(snooze), methods=["POST"]),
@@ -103,219 +110,263 @@ def build_portal(state: Path, source: Source, access: Access, inbox: Inbox) -> S
             Route("/statements/{month}", signed_in(statement)),
             Mount("/static", StaticFiles(packages=[("exporters.portal", "static")])),
         ],
-        exception_handlers={Problem: on_problem, HTTPException: on_http},
+        exception_handlers={Problem: on_problem, HTTPException: on_http_error},
     )
-    app.state.source, app.state.inbox = source, inbox
-    app.state.desk = Desk(source, access, Sessions(signing_key(state)), templates)
+    app.state.read_model, app.state.inbox = read_model, inbox
+    app.state.services = PortalServices(read_model, access, Sessions(signing_key(state)), templates)
     return app
 
 
-def signed_in(handle: Callable[[Visit], Awaitable[Response]]) -> Handler:
+def signed_in(handler: Callable[[SignedInRequest], Awaitable[Response]]) -> Handler:
     """Let a request through whose token is in force now, with that startup's reads only."""
 
-    async def checked(request: Request) -> Response:
-        desk: Desk = request.app.state.desk
-        now_s = desk.source.now_s()
-        session = desk.sessions.read(request, now_s)
+    async def authenticated(request: Request) -> Response:
+        services: PortalServices = request.app.state.services
+        now_s = services.read_model.now_s()
+        session = services.sessions.read(request, now_s)
         if session is None or not session.token_hash:
             raise Problem(401, "session-ended", "Sign in first.")
-        token = desk.source.token(session.token_hash)
+        token = services.read_model.token(session.token_hash)
         if token is None or token.state(now_s) != "active":
             raise Problem(401, "token-ended", "The token of this session is no longer in force.")
-        desk.access.admit(token, request.method, "read")
-        own = Own(token, await desk.source.newest(), desk.source)
-        said = Words(language(request), own.shown.board.program.timezone)
-        return await handle(Visit(request, desk, session, own, said))
+        services.access.admit(token, request.method, "read")
+        viewer = Viewer(token, await services.read_model.latest(), services.read_model)
+        translator = Translator(language(request), viewer.cached.program_status.program.timezone)
+        return await handler(SignedInRequest(request, services, session, viewer, translator))
 
-    return checked
+    return authenticated
 
 
-async def page(visit: Visit) -> Response:
+async def page(signed_in_request: SignedInRequest) -> Response:
     """Everything a founder sees."""
-    return _page(visit)
+    return _page(signed_in_request)
 
 
-async def now(visit: Visit) -> Response:
+async def now(signed_in_request: SignedInRequest) -> Response:
     """The part of the page that is refreshed by itself."""
-    context = _shared(visit.request, visit.words) | present(visit.own, visit.words)
-    text = render_block(visit.desk.templates, "page.html", "now", **context)
+    context = _base_context(signed_in_request.request, signed_in_request.translator) | live_context(
+        signed_in_request.viewer, signed_in_request.translator
+    )
+    text = render_block(signed_in_request.services.templates, "page.html", "now", **context)
     return HTMLResponse(text, headers=HEADERS)
 
 
 async def sign_in_form(request: Request) -> Response:
     """The form for a token."""
-    return _sign_in_page(request, request.query_params.get("why", ""))
+    return _sign_in_page(request, request.query_params.get("reason", ""))
 
 
 async def sign_in(request: Request) -> Response:
     """Trade a token for a session."""
-    desk: Desk = request.app.state.desk
-    now_s = desk.source.now_s()
-    session = desk.sessions.read(request, now_s)
+    services: PortalServices = request.app.state.services
+    now_s = services.read_model.now_s()
+    session = services.sessions.read(request, now_s)
     try:
-        fields = await desk.sessions.form(request, session)
+        fields = await services.sessions.form(request, session)
         text = fields.get("token", "").strip()
-        token = desk.access.bearer(f"Bearer {text}", address_of(request))
-        desk.access.admit(token, request.method, "read")
+        token = services.access.bearer(f"Bearer {text}", address_of(request))
+        services.access.admit(token, request.method, "read")
     except Problem as problem:
         return _sign_in_page(request, problem.kind, problem.status)
-    ends_s = min(now_s + LASTS_S, token.expires_s)
-    response = _to(f"{PATH}/")
-    fresh = desk.sessions.begin(fingerprint(text) or "", ends_s)
-    desk.sessions.write(response, fresh, request, now_s)
+    ends_s = min(now_s + SESSION_MAX_AGE_S, token.expires_s)
+    response = _redirect(f"{PATH}/")
+    fresh = services.sessions.new_session(fingerprint(text) or "", ends_s)
+    services.sessions.write(response, fresh, request, now_s)
     return response
 
 
-async def sign_out(visit: Visit) -> Response:
+async def sign_out(signed_in_request: SignedInRequest) -> Response:
     """End the session in this browser."""
-    await visit.desk.sessions.form(visit.request, visit.session)
-    response = _to(f"{SIGN_IN}?why=signed-out")
-    _forget(response, visit.request)
+    await signed_in_request.services.sessions.form(
+        signed_in_request.request, signed_in_request.session
+    )
+    response = _redirect(f"{SIGN_IN}?why=signed-out")
+    _clear_session(response, signed_in_request.request)
     return response
 
 
-async def ask(visit: Visit) -> Response:
+async def request_gpus(signed_in_request: SignedInRequest) -> Response:
     """Ask for GPUs; a form that makes no sense comes back with what is wrong."""
-    fields, key = await _form(visit)
+    fields, key = await _form(signed_in_request)
     try:
         texts = {name: fields.get(name, "") for name in ("pool", "reason", "refused")}
         length = fields.get("length", "") + fields.get("unit", "")
-        asked = {**texts, "gpus": int(fields.get("gpus", "")), "duration": length}
-        wanted = NewRequest.model_validate(asked)
+        form_values = {**texts, "gpus": int(fields.get("gpus", "")), "duration": length}
+        wanted = NewRequest.model_validate(form_values)
         duration_s = wanted.duration_s()
     except (ValidationError, ValueError, Problem):
-        return _page(visit, 422, fields)
+        return _page(signed_in_request, 422, fields)
     body = {**wanted.model_dump(exclude={"duration"}), "duration_s": duration_s}
-    return await _put(visit, key, "request.open", body)
+    return await _enqueue(signed_in_request, key, "request.open", body)
 
 
-async def withdraw(visit: Visit) -> Response:
+async def withdraw(signed_in_request: SignedInRequest) -> Response:
     """Take a request back."""
-    _, key = await _form(visit)
-    number = visit.request.path_params["number"]
-    return await _put(visit, key, "request.withdraw", {"request": number})
+    _, key = await _form(signed_in_request)
+    number = signed_in_request.request.path_params["number"]
+    return await _enqueue(signed_in_request, key, "request.withdraw", {"request": number})
 
 
-async def acknowledge(visit: Visit) -> Response:
+async def acknowledge(signed_in_request: SignedInRequest) -> Response:
     """Say that a notice was read."""
-    _, key = await _form(visit)
-    number = visit.request.path_params["number"]
-    return await _put(visit, key, "notice.acknowledge", {"notice": number})
+    _, key = await _form(signed_in_request)
+    number = signed_in_request.request.path_params["number"]
+    return await _enqueue(signed_in_request, key, "notice.acknowledge", {"notice": number})
 
 
-async def snooze(visit: Visit) -> Response:
+async def snooze(signed_in_request: SignedInRequest) -> Response:
     """Ask for a later deadline; one of the lengths that the form offers, with a reason."""
-    fields, key = await _form(visit)
-    for_s, reason = SNOOZES_S.get(fields.get("length", "")), fields.get("reason", "").strip()
+    fields, key = await _form(signed_in_request)
+    for_s, reason = SNOOZE_CHOICES_S.get(fields.get("length", "")), fields.get("reason", "").strip()
     if for_s is None or not 1 <= len(reason) <= 500:
         raise Problem(422, "snooze", "Give a length of the list and a reason.")
-    asked = {"notice": visit.request.path_params["number"], "for_s": for_s, "reason": reason}
-    return await _put(visit, key, "notice.snooze", asked)
+    form_values = {
+        "notice": signed_in_request.request.path_params["number"],
+        "for_s": for_s,
+        "reason": reason,
+    }
+    return await _enqueue(signed_in_request, key, "notice.snooze", form_values)
 
 
-async def write(visit: Visit) -> Response:
+async def write(signed_in_request: SignedInRequest) -> Response:
     """What became of something that was asked: waiting, done or refused."""
-    found = written(visit.request, visit.own, visit.request.path_params["id"])
-    context = _shared(visit.request, visit.words, visit.session) | {"write": found}
-    text = visit.desk.templates.get_template("write.html").render(context)
-    return _chosen(visit.request, HTMLResponse(text, headers=HEADERS))
+    found = write_result(
+        signed_in_request.request,
+        signed_in_request.viewer,
+        signed_in_request.request.path_params["id"],
+    )
+    context = _base_context(
+        signed_in_request.request, signed_in_request.translator, signed_in_request.session
+    ) | {"write": found}
+    text = signed_in_request.services.templates.get_template("write.html").render(context)
+    return _remember_language(signed_in_request.request, HTMLResponse(text, headers=HEADERS))
 
 
-async def statement(visit: Visit) -> Response:
+async def statement(signed_in_request: SignedInRequest) -> Response:
     """One month: opening, every line, closing."""
-    month = visit.request.path_params["month"]
+    month = signed_in_request.request.path_params["month"]
     try:
         start_s = month_s(month)
     except ValueError:
         raise HTTPException(404) from None
-    found = visit.own.reads.statement(visit.own.source.book(), start_s)
+    found = signed_in_request.viewer.reads.statement(
+        signed_in_request.viewer.read_model.book(), start_s
+    )
     if found is None:
         raise HTTPException(404)
-    context = _shared(visit.request, visit.words, visit.session)
-    context |= {"statement": found, "lines": found.lines[-LINES:], "most": LINES}
-    text = visit.desk.templates.get_template("statement.html").render(context)
-    return _chosen(visit.request, HTMLResponse(text, headers=HEADERS))
+    context = _base_context(
+        signed_in_request.request, signed_in_request.translator, signed_in_request.session
+    )
+    context |= {
+        "statement": found,
+        "lines": found.lines[-STATEMENT_LINES_SHOWN:],
+        "most": STATEMENT_LINES_SHOWN,
+    }
+    text = signed_in_request.services.templates.get_template("statement.html").render(context)
+    return _remember_language(signed_in_request.request, HTMLResponse(text, headers=HEADERS))
 
 
 async def on_problem(request: Request, error: Exception) -> Response:
     """A refusal as a page; who is not signed in is sent to the form."""
     assert isinstance(error, Problem)
     if error.status == 401:
-        place = f"{SIGN_IN}?why={error.kind}"
+        url = f"{SIGN_IN}?why={error.kind}"
         if "hx-request" in request.headers:
-            return Response(status_code=204, headers={**HEADERS, "HX-Redirect": place})
-        response = _to(place)
-        _forget(response, request)
+            return Response(status_code=204, headers={**HEADERS, "HX-Redirect": url})
+        response = _redirect(url)
+        _clear_session(response, request)
         return response
-    return _refused(request, error.status, error.kind, error.detail, error.headers)
+    return _problem_page(request, error.status, error.kind, error.detail, error.headers)
 
 
-async def on_http(request: Request, error: Exception) -> Response:
+async def on_http_error(request: Request, error: Exception) -> Response:
     """An address or a method that is not there."""
     assert isinstance(error, HTTPException)
-    return _refused(request, error.status_code, "not-found", error.detail, error.headers or {})
+    return _problem_page(request, error.status_code, "not-found", error.detail, error.headers or {})
 
 
-def _page(visit: Visit, status: int = 200, asked: Mapping[str, str] | None = None) -> Response:
-    found = everything(visit.own, visit.words, asked or {})
-    context = _shared(visit.request, visit.words, visit.session) | found
-    text = visit.desk.templates.get_template("page.html").render(context)
-    return _chosen(visit.request, HTMLResponse(text, status, HEADERS))
+def _page(
+    signed_in_request: SignedInRequest,
+    status: int = 200,
+    form_values: Mapping[str, str] | None = None,
+) -> Response:
+    found = page_context(signed_in_request.viewer, signed_in_request.translator, form_values or {})
+    context = (
+        _base_context(
+            signed_in_request.request, signed_in_request.translator, signed_in_request.session
+        )
+        | found
+    )
+    text = signed_in_request.services.templates.get_template("page.html").render(context)
+    return _remember_language(signed_in_request.request, HTMLResponse(text, status, HEADERS))
 
 
-def _sign_in_page(request: Request, why: str, status: int = 200) -> Response:
-    desk: Desk = request.app.state.desk
-    now_s = desk.source.now_s()
-    session = desk.sessions.read(request, now_s) or desk.sessions.begin("", now_s + LASTS_S)
-    context = _shared(request, Words(language(request)), session) | {"why": why}
-    text = desk.templates.get_template("sign_in.html").render(context)
-    response = _chosen(request, HTMLResponse(text, status, HEADERS))
-    desk.sessions.write(response, session, request, now_s)
+def _sign_in_page(request: Request, reason: str, status: int = 200) -> Response:
+    services: PortalServices = request.app.state.services
+    now_s = services.read_model.now_s()
+    session = services.sessions.read(request, now_s) or services.sessions.new_session(
+        "", now_s + SESSION_MAX_AGE_S
+    )
+    context = _base_context(request, Translator(language(request)), session) | {"reason": reason}
+    text = services.templates.get_template("sign_in.html").render(context)
+    response = _remember_language(request, HTMLResponse(text, status, HEADERS))
+    services.sessions.write(response, session, request, now_s)
     return response
 
 
-def _refused(
+def _problem_page(
     request: Request, status: int, kind: str, detail: str, headers: Mapping[str, str]
 ) -> Response:
-    desk: Desk = request.app.state.desk
-    context = _shared(request, Words(language(request))) | {"kind": kind, "detail": detail}
-    text = desk.templates.get_template("problem.html").render(context)
+    services: PortalServices = request.app.state.services
+    context = _base_context(request, Translator(language(request))) | {
+        "kind": kind,
+        "detail": detail,
+    }
+    text = services.templates.get_template("problem.html").render(context)
     return HTMLResponse(text, status, {**HEADERS, **headers})
 
 
-def _shared(request: Request, words: Words, session: Session | None = None) -> dict[str, Any]:
+def _base_context(
+    request: Request, translator: Translator, session: Session | None = None
+) -> dict[str, Any]:
     """What every template is given."""
-    desk: Desk = request.app.state.desk
-    form = desk.sessions.form_token(session) if session else ""
-    return {"_": words, "path": request.url.path, "root": PATH, "form": form}
+    services: PortalServices = request.app.state.services
+    form = services.sessions.form_token(session) if session else ""
+    return {"_": translator, "path": request.url.path, "root": PATH, "form": form}
 
 
-def _chosen(request: Request, response: Response) -> Response:
+def _remember_language(request: Request, response: Response) -> Response:
     """Remember a language that was chosen by its link."""
     if request.query_params.get("lang") in languages.LANGUAGES:
         set_cookie(response, request, languages.COOKIE, language(request), YEAR_S)
     return response
 
 
-async def _form(visit: Visit) -> tuple[dict[str, str], str]:
+async def _form(signed_in_request: SignedInRequest) -> tuple[dict[str, str], str]:
     """A form's fields and its key. Raises Problem."""
-    fields = await visit.desk.sessions.form(visit.request, visit.session)
-    visit.desk.access.admit(visit.own.token, "POST", "request")
+    fields = await signed_in_request.services.sessions.form(
+        signed_in_request.request, signed_in_request.session
+    )
+    signed_in_request.services.access.admit(signed_in_request.viewer.token, "POST", "request")
     key = fields.pop("key", "")
     if len(key) != len(new_key()) or not key.isascii() or not key.isalnum():
         raise Problem(403, "form", "This form has no key: open the page again.")
     return fields, f"portal-{key}"
 
 
-async def _put(visit: Visit, key: str, kind: str, body: dict[str, Any]) -> Response:
-    kept = await keep(visit.request, visit.own.token, key, kind, body)
-    return _to(f"{PATH}/writes/{kept.id}")
+async def _enqueue(
+    signed_in_request: SignedInRequest, key: str, kind: str, body: dict[str, Any]
+) -> Response:
+    enqueued = await enqueue(
+        signed_in_request.request, signed_in_request.viewer.token, key, kind, body
+    )
+    return _redirect(f"{PATH}/writes/{enqueued.id}")
 
 
-def _to(place: str) -> Response:
-    return RedirectResponse(place, 303, headers=HEADERS)
+def _redirect(url: str) -> Response:
+    return RedirectResponse(url, 303, headers=HEADERS)
 
 
-def _forget(response: Response, request: Request) -> None:
-    ended = request.app.state.desk.sessions.begin("", 0)
-    request.app.state.desk.sessions.write(response, ended, request, 0)
+def _clear_session(response: Response, request: Request) -> None:
+    ended = request.app.state.services.sessions.new_session("", 0)
+    request.app.state.services.sessions.write(response, ended, request, 0)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from exporters.api.startup_reads import Moved
-from exporters.portal.i18n import Words
-from exporters.program_status import Standing
+from exporters.api.startup_reads import CreditMovement
+from exporters.portal.i18n import Translator
+from exporters.program_status import StartupStatus
 from quotas.ledger.forecast import Curve, allowance_ucr
 from quotas.model.units import Period, month_start_s
 
@@ -20,7 +20,7 @@ PACE_STEPS = 32
 class Chart:
     """The lines of the picture as SVG points, its scales as (place, label)."""
 
-    left: str
+    remaining: str
     pace: str
     band: str
     expected: str
@@ -49,37 +49,45 @@ class _Frame:
         return " ".join(f"{self.x(at_s)},{self.y(ucr)}" for at_s, ucr in places)
 
 
-def burn_down(own: Standing, moved: Sequence[Moved], curve: str, words: Words) -> Chart | None:
+def burn_down(
+    status: StartupStatus,
+    credit_movements: Sequence[CreditMovement],
+    curve: str,
+    translator: Translator,
+) -> Chart | None:
     """The picture of one startup's credits; None without a cohort or a credit."""
-    money, cohort = own.balance, own.cohort
+    money, cohort = status.balance, status.cohort
     granted = money.granted_ucr + money.later_ucr
     if cohort is None or granted <= 0:
         return None
     term = Period(cohort.starts_s, cohort.ends_s)
-    left = list(_left(moved, term, money.as_of_s))
+    remaining = list(_remaining_points(credit_movements, term, money.as_of_s))
     now_ucr = max(0, money.posted_ucr - money.accrued_ucr)
     if money.as_of_s >= term.start_s:
-        left.append((money.as_of_s, now_ucr))
-    frame = _Frame(term, max(granted, *(ucr for _, ucr in left), 1))
-    band, expected = _forecast(frame, own, now_ucr)
+        remaining.append((money.as_of_s, now_ucr))
+    frame = _Frame(term, max(granted, *(ucr for _, ucr in remaining), 1))
+    band, expected = _forecast(frame, status, now_ucr)
     return Chart(
-        left=frame.points(left),
-        pace=frame.points(_pace(granted, term, Curve(curve))),
+        remaining=frame.points(remaining),
+        pace=frame.points(_pace_points(granted, term, Curve(curve))),
         band=band,
         expected=expected,
         now_x=frame.x(money.as_of_s),
         scale=tuple(
-            (frame.y(ucr), words.whole(ucr)) for ucr in (frame.most_ucr, frame.most_ucr // 2)
+            (frame.y(ucr), translator.whole_credits(ucr))
+            for ucr in (frame.most_ucr, frame.most_ucr // 2)
         ),
-        months=tuple((frame.x(at_s), words.month_mark(at_s)) for at_s in _months(term)),
-        description=_described(own, words, now_ucr, granted),
+        months=tuple((frame.x(at_s), translator.month_tick(at_s)) for at_s in _months(term)),
+        description=_description(status, translator, now_ucr, granted),
     )
 
 
-def _left(moved: Sequence[Moved], term: Period, now_s: int) -> Iterable[tuple[int, int]]:
+def _remaining_points(
+    credit_movements: Sequence[CreditMovement], term: Period, now_s: int
+) -> Iterable[tuple[int, int]]:
     """What was left over time: charges slope, grants and what is forfeited step."""
     total = 0
-    for each in moved:
+    for each in credit_movements:
         if each.at_s > now_s and each.is_step:
             continue  # a grant to come
         if each.is_step and total:
@@ -88,22 +96,22 @@ def _left(moved: Sequence[Moved], term: Period, now_s: int) -> Iterable[tuple[in
         yield min(each.at_s, now_s), total
 
 
-def _pace(granted_ucr: int, term: Period, curve: Curve) -> Iterable[tuple[int, int]]:
+def _pace_points(granted_ucr: int, term: Period, curve: Curve) -> Iterable[tuple[int, int]]:
     """What would be left if every day spent its allowance."""
     for step in range(PACE_STEPS + 1):
         at_s = term.start_s + term.seconds * step // PACE_STEPS
         yield at_s, granted_ucr - allowance_ucr(granted_ucr, term, at_s, curve)
 
 
-def _forecast(frame: _Frame, own: Standing, now_ucr: int) -> tuple[str, str]:
+def _forecast(frame: _Frame, status: StartupStatus, now_ucr: int) -> tuple[str, str]:
     """The range that is to be expected, and its middle; nothing while the cohort is not on."""
-    if own.pace is None:
+    if status.pace is None:
         return "", ""
-    unused, now_s, end_s = own.pace.unused, own.balance.as_of_s, frame.term.end_s
+    unused, now_s, end_s = status.pace.unused, status.balance.as_of_s, frame.term.end_s
     here = (now_s, now_ucr)
     band = frame.points([here, (end_s, unused.high_ucr), (end_s, unused.low_ucr)])
     # The middle runs to zero where it gets there before the end.
-    exhausted_s = own.balance.exhausted_s
+    exhausted_s = status.balance.exhausted_s
     ends = unused.expected_ucr == 0 and exhausted_s is not None and exhausted_s < end_s
     last = (exhausted_s or end_s, 0) if ends else (end_s, unused.expected_ucr)
     return band, frame.points([here, last])
@@ -116,24 +124,26 @@ def _months(term: Period) -> Iterable[int]:
         at_s = month_start_s(at_s, 1)
 
 
-def _described(own: Standing, words: Words, now_ucr: int, granted_ucr: int) -> str:
-    said = words(
+def _description(
+    status: StartupStatus, translator: Translator, now_ucr: int, granted_ucr: int
+) -> str:
+    sentence = translator(
         "{left} of {granted} credits are left.",
-        left=words.credits(now_ucr),
-        granted=words.credits(granted_ucr),
+        remaining=translator.credits(now_ucr),
+        granted=translator.credits(granted_ucr),
     )
-    return f"{said} {outlook(own, words)}".rstrip()
+    return f"{sentence} {outlook(status, translator)}".rstrip()
 
 
-def outlook(own: Standing, words: Words) -> str:
+def outlook(status: StartupStatus, translator: Translator) -> str:
     """What will be left at the end, in a sentence; nothing while the cohort is not on."""
-    if own.pace is None:
+    if status.pace is None:
         return ""
-    unused = own.pace.unused
+    unused = status.pace.unused
     if unused.high_ucr == 0:
-        return words("At this rate nothing is left before the end of the cohort.")
-    return words(
+        return translator("At this rate nothing is left before the end of the cohort.")
+    return translator(
         "At the end of the cohort, between {low} and {high} are expected to be left.",
-        low=words.credits(unused.low_ucr),
-        high=words.credits(unused.high_ucr),
+        low=translator.credits(unused.low_ucr),
+        high=translator.credits(unused.high_ucr),
     )

@@ -133,14 +133,14 @@ FRENCH = {
     "to be stopped at {instant}": "arrêt prévu le {instant}",
     "Given {instant}": "Donné le {instant}",
     "only tried out": "à l'essai",
-    "held": "retenu",
+    "deferred": "retenu",
     "executing": "en cours",
     "executed": "exécuté",
     "cancelled": "annulé",
-    "restored": "rétabli",
-    "returning": "en cours de rétablissement",
-    "over": "clos",
-    "told": "annoncé",
+    "restarted": "rétabli",
+    "restarting": "en cours de rétablissement",
+    "finished": "clos",
+    "announced": "annoncé",
     "shadow": "à l'essai",
     "No notices. Before anything of yours is stopped, you find it here first.": (
         "Aucun préavis. Avant tout arrêt, vous l'apprenez ici d'abord."
@@ -176,9 +176,8 @@ FRENCH = {
     "Take back": "Retirer",
     "Take request {number} back": "Retirer la demande {number}",
     "waiting for GPUs": "en attente de GPU",
-    "met": "satisfaite",
+    "fulfilled": "satisfaite",
     "withdrawn": "retirée",
-    "ended": "terminée",
     "No requests yet. Ask when you need more GPUs than you have, or want back what you lent.": (
         "Aucune demande. Demandez quand il vous faut plus de GPU que vous n'en avez, ou pour "
         "reprendre ce que vous avez prêté."
@@ -217,9 +216,9 @@ FRENCH = {
     "close": "fermeture",
     "reopen": "réouverture",
     "cancel": "annulation",
-    "hold": "retenue",
-    "meet": "demande satisfaite",
-    "end": "fin de demande",
+    "defer": "retenue",
+    "fulfil": "demande satisfaite",
+    "finish": "fin de demande",
     "acknowledge": "préavis lu",
     "snooze": "report",
     "restore": "rétablissement",

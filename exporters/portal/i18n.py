@@ -25,7 +25,7 @@ _CENT = Decimal("0.01")
 
 
 @dataclass(frozen=True, slots=True)
-class Words:
+class Translator:
     """One language, and the timezone of the program."""
 
     code: str
@@ -33,8 +33,8 @@ class Words:
 
     def __call__(self, text: str, **values: object) -> str:
         """An English sentence in this language, with its values."""
-        said = _CATALOGUES[self.code].get(text, text)
-        return said.format(**values) if values else said
+        translated = _CATALOGUES[self.code].get(text, text)
+        return translated.format(**values) if values else translated
 
     @property
     def others(self) -> dict[str, str]:
@@ -47,52 +47,54 @@ class Words:
         cents = exact.quantize(_CENT, ROUND_FLOOR)
         return format_decimal(cents, format="#,##0.00", locale=self._locale)
 
-    def whole(self, amount_ucr: int) -> str:
+    def whole_credits(self, amount_ucr: int) -> str:
         """Credits without decimals, for a scale."""
         return format_decimal(amount_ucr // 1_000_000, locale=self._locale)
 
     def instant(self, at: str | int) -> str:
         """An instant in the program's timezone."""
-        return self._told(at, ZoneInfo(self.timezone))
+        return self._format_instant(at, ZoneInfo(self.timezone))
 
-    def both(self, at: str | int) -> str:
+    def instant_with_utc(self, at: str | int) -> str:
         """An instant in the program's timezone, and in UTC."""
         if self.timezone == "UTC":
             return f"{self.instant(at)} UTC"
-        return f"{self.instant(at)} {self.timezone} ({self._told(at, UTC)} UTC)"
+        return f"{self.instant(at)} {self.timezone} ({self._format_instant(at, UTC)} UTC)"
 
     def day(self, at: str | int) -> str:
         """The local day of an instant."""
-        return self._told(at, ZoneInfo(self.timezone), "d MMMM yyyy")
+        return self._format_instant(at, ZoneInfo(self.timezone), "d MMMM yyyy")
 
     def month(self, name: str) -> str:
         """A month such as 2027-01."""
         start = datetime.fromisoformat(f"{name}-01").replace(tzinfo=UTC)
-        return self._dated(start, "LLLL yyyy")
+        return self._format_moment(start, "LLLL yyyy")
 
-    def month_mark(self, at_s: int) -> str:
+    def month_tick(self, at_s: int) -> str:
         """A month on a scale."""
-        return self._told(at_s, ZoneInfo(self.timezone), "LLL")
+        return self._format_instant(at_s, ZoneInfo(self.timezone), "LLL")
 
     def duration(self, seconds: int) -> str:
         """A duration in its two largest units, rounded down."""
         days, hours, minutes = seconds // DAY_S, seconds % DAY_S // HOUR_S, seconds % HOUR_S // 60
-        parts = [(days, "day"), (hours, "hour"), (minutes, "minute")]
-        first = next((i for i, (count, _) in enumerate(parts) if count), 2)
-        shown = [(n, unit) for n, unit in parts[first : first + 2] if n] or [(0, "minute")]
-        said = [format_unit(n, f"duration-{unit}", locale=self._locale) for n, unit in shown]
-        return " ".join(said)
+        units = [(days, "day"), (hours, "hour"), (minutes, "minute")]
+        first = next((i for i, (count, _) in enumerate(units) if count), 2)
+        largest_units = [(n, unit) for n, unit in units[first : first + 2] if n] or [(0, "minute")]
+        translated = [
+            format_unit(n, f"duration-{unit}", locale=self._locale) for n, unit in largest_units
+        ]
+        return " ".join(translated)
 
     @property
     def _locale(self) -> Locale:
         return Locale("en", "GB") if self.code == "en" else Locale(self.code)
 
-    def _told(self, at: str | int, zone: tzinfo, shape: str = MINUTES) -> str:
+    def _format_instant(self, at: str | int, zone: tzinfo, pattern: str = MINUTES) -> str:
         at_s = at if isinstance(at, int) else parse_instant(at)
-        return self._dated(datetime.fromtimestamp(at_s, zone), shape)
+        return self._format_moment(datetime.fromtimestamp(at_s, zone), pattern)
 
-    def _dated(self, moment: datetime, shape: str) -> str:
-        return format_datetime(moment, shape, tzinfo=moment.tzinfo, locale=self._locale)
+    def _format_moment(self, moment: datetime, pattern: str) -> str:
+        return format_datetime(moment, pattern, tzinfo=moment.tzinfo, locale=self._locale)
 
 
 def language(request: Request) -> str:

@@ -6,17 +6,17 @@ import secrets
 from collections.abc import Mapping
 from typing import Any
 
-from exporters.api.access import Own
+from exporters.api.access import Viewer
 from exporters.api.problems import Problem
 from exporters.portal.chart import burn_down, outlook
-from exporters.portal.i18n import Words
+from exporters.portal.i18n import Translator
 from quotas.book import Book
 from quotas.decisions.notices import LIVE_NOTICES
 from quotas.enforcement.reminders import SNOOZABLE
 from quotas.queue.requests import LIVE_REQUESTS
 
-ROWS, MOST_LIVE = 10, 100
-SNOOZES_S = {"30m": 1800, "1h": 3600, "2h": 7200}
+ROWS_SHOWN, MAX_LIVE = 10, 100
+SNOOZE_CHOICES_S = {"30m": 1800, "1h": 3600, "2h": 7200}
 LEVELS = {
     "open": "Everything may run.",
     "paced": "What runs may go on; nothing more may start.",
@@ -25,75 +25,77 @@ LEVELS = {
 }
 
 
-def present(own: Own, words: Words) -> dict[str, Any]:
+def live_context(viewer: Viewer, translator: Translator) -> dict[str, Any]:
     """What changes by itself: credits, runway, GPUs, servers."""
-    reads = own.reads
-    standing, credits = reads.standing(), reads.credits()
-    book = _book(own)
-    moved = () if book is None else reads.moved(book)
-    curve = own.shown.board.program.policy.pacing_curve
+    reads = viewer.reads
+    status, credits = reads.status(), reads.credits()
+    book = _book(viewer)
+    credit_movements = () if book is None else reads.credit_movements(book)
+    curve = viewer.cached.program_status.program.policy.pacing_curve
     return {
-        "own": standing,
-        "program": own.shown.board.program,
-        "as_of_s": standing.balance.as_of_s,
-        "from_snapshot": own.shown.from_snapshot,
+        "status": status,
+        "program": viewer.cached.program_status.program,
+        "as_of_s": status.balance.as_of_s,
+        "from_snapshot": viewer.cached.from_snapshot,
         "credits": credits,
-        "runway": runway(own, words),
-        "outlook": outlook(standing, words),
-        "about_level": words(LEVELS.get(standing.level, "")),
-        "chart": None if book is None else burn_down(standing, moved, curve, words),
+        "runway": runway(viewer, translator),
+        "outlook": outlook(status, translator),
+        "about_level": translator(LEVELS.get(status.level, "")),
+        "chart": None if book is None else burn_down(status, credit_movements, curve, translator),
         "quota": reads.quota().items,
         "servers": reads.servers().items,
     }
 
 
-def everything(own: Own, words: Words, asked: Mapping[str, str]) -> dict[str, Any]:
+def page_context(
+    viewer: Viewer, translator: Translator, form_values: Mapping[str, str]
+) -> dict[str, Any]:
     """The whole page; `asked` is what a refused form had in its fields."""
-    reads, book = own.reads, _book(own)
-    found = present(own, words) | {
-        "may_ask": "request" in own.token.scopes,
-        "pools": [pool.name for pool in own.shown.board.program.pools],
-        "asked": asked,
+    reads, book = viewer.reads, _book(viewer)
+    found = live_context(viewer, translator) | {
+        "may_ask": "request" in viewer.token.scopes,
+        "pools": [pool.name for pool in viewer.cached.program_status.program.pools],
+        "form_values": form_values,
         "key": new_key,
         "is_readable": book is not None,
         "live_notices": LIVE_NOTICES,
         "snoozable": SNOOZABLE,
-        "snoozes": SNOOZES_S,
+        "snoozes": SNOOZE_CHOICES_S,
         "live_requests": LIVE_REQUESTS,
     }
     if book is None:
-        lists = ("live", "past", "requests", "statements", "decisions")
-        return found | {name: [] for name in lists} | {"whys": {}}
-    decisions = reads.decisions(book, None, ROWS).items
-    newest = reads.notices(book, None, ROWS, only_live=False).items
+        lists = ("live", "finished", "requests", "statements", "decisions")
+        return found | {name: [] for name in lists} | {"explanations": {}}
+    decisions = reads.decisions(book, None, ROWS_SHOWN).items
+    newest = reads.notices(book, None, ROWS_SHOWN, only_live=False).items
     return found | {
-        "live": reads.notices(book, None, MOST_LIVE, only_live=True).items,
-        "past": [notice for notice in newest if notice.state not in LIVE_NOTICES],
-        "requests": reads.requests(book, None, ROWS).items,
-        "statements": reads.statements(book).items[:ROWS],
+        "live": reads.notices(book, None, MAX_LIVE, only_live=True).items,
+        "finished": [notice for notice in newest if notice.state not in LIVE_NOTICES],
+        "requests": reads.requests(book, None, ROWS_SHOWN).items,
+        "statements": reads.statements(book).items[:ROWS_SHOWN],
         "decisions": decisions,
-        "whys": {each.id: reads.why(book, each.id) for each in decisions},
+        "explanations": {each.id: reads.explanation(book, each.id) for each in decisions},
     }
 
 
-def runway(own: Own, words: Words) -> str:
+def runway(viewer: Viewer, translator: Translator) -> str:
     """How long the credits last, in a sentence."""
-    standing = own.reads.standing()
-    money, cohort = standing.balance, standing.cohort
+    status = viewer.reads.status()
+    money, cohort = status.balance, status.cohort
     if money.available_ucr <= 0:
-        return words("No credits are left to spend. Ask the people who run your program.")
+        return translator("No credits are left to spend. Ask the people who run your program.")
     if money.exhausted_s is None:
-        return words("Nothing runs, so nothing is spent.")
+        return translator("Nothing runs, so nothing is spent.")
     lasts_s = max(0, money.exhausted_s - money.as_of_s)
     if cohort is not None and cohort.starts_s <= money.as_of_s < cohort.ends_s <= money.exhausted_s:
-        return words(
+        return translator(
             "At what runs now, they last to the end of the cohort on {day}.",
-            day=words.day(cohort.ends_s),
+            day=translator.day(cohort.ends_s),
         )
-    return words(
+    return translator(
         "At what runs now, they last {duration}, until {instant}.",
-        duration=words.duration(lasts_s),
-        instant=words.both(money.exhausted_s),
+        duration=translator.duration(lasts_s),
+        instant=translator.instant_with_utc(money.exhausted_s),
     )
 
 
@@ -102,9 +104,9 @@ def new_key() -> str:
     return secrets.token_hex(16)
 
 
-def _book(own: Own) -> Book | None:
+def _book(viewer: Viewer) -> Book | None:
     """The book; None while it cannot be read and a snapshot is shown."""
     try:
-        return own.source.book()
+        return viewer.read_model.book()
     except Problem:
         return None

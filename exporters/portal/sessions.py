@@ -24,9 +24,9 @@ from quotas.book.inbox import FOLDER
 from quotas.book.session import BookError
 
 COOKIE, PATH = "cohortd_session", "/portal"
-LASTS_S = 12 * 3600
+SESSION_MAX_AGE_S = 12 * 3600
 KEY_NAME, KEY_BYTES = "session.key", 32
-MOST_FIELDS = 20
+MAX_FIELDS = 20
 _SIGNED: dict[str, Any] = {"digest_method": hashlib.sha256, "key_derivation": "hmac"}
 
 
@@ -54,7 +54,7 @@ class Sessions:
             return None
         return session if now_s < session.ends_s else None
 
-    def begin(self, token_hash: str, ends_s: int) -> Session:
+    def new_session(self, token_hash: str, ends_s: int) -> Session:
         """A new session, with a nonce of its own."""
         return Session(token_hash, secrets.token_hex(16), ends_s)
 
@@ -74,18 +74,18 @@ class Sessions:
         signed = session is not None and self._forms.verify_signature(
             session.nonce, given.encode("utf-8", "replace")
         )
-        if not signed or not _of_this_host(request):
-            told = "This form is not from this page, or too old: open the page again."
-            raise Problem(403, "form", told)
+        if not signed or not _is_same_origin(request):
+            detail = "This form is not from this page, or too old: open the page again."
+            raise Problem(403, "form", detail)
         return fields
 
 
-def set_cookie(response: Response, request: Request, name: str, text: str, lasts_s: int) -> None:
+def set_cookie(response: Response, request: Request, name: str, text: str, max_age_s: int) -> None:
     """Set a cookie of the portal that scripts cannot read and other sites cannot send."""
     response.set_cookie(
         name,
         text,
-        max_age=lasts_s,
+        max_age=max_age_s,
         path=PATH,
         secure=_over_tls(request),
         httponly=True,
@@ -120,12 +120,12 @@ async def _fields(request: Request) -> dict[str, str]:
         return {}
     try:
         text = (await request.body()).decode()
-        return dict(parse_qsl(text, keep_blank_values=True, max_num_fields=MOST_FIELDS))
+        return dict(parse_qsl(text, keep_blank_values=True, max_num_fields=MAX_FIELDS))
     except ValueError:
         return {}
 
 
-def _of_this_host(request: Request) -> bool:
+def _is_same_origin(request: Request) -> bool:
     """Whether a page of this host sent the request: every browser says so with a form."""
     origin, host = request.headers.get("origin", ""), request.headers.get("host", "")
     return bool(host) and urlsplit(origin).netloc.lower() == host.lower()

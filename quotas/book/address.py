@@ -10,9 +10,9 @@ from sqlalchemy.exc import ArgumentError
 
 FILE_NAME = "cohortd.db"
 DRIVER = "postgresql+psycopg"
-SECRETS = ("password", "sslpassword")
+SECRET_PARAMETERS = ("password", "sslpassword")
 """What a URL may hold behind its question mark, and nobody is shown."""
-SPELLINGS = ("postgresql", "postgres", DRIVER)
+ACCEPTED_SCHEMES = ("postgresql", "postgres", DRIVER)
 
 
 class BookError(Exception):
@@ -35,9 +35,9 @@ class Address:
     database: str = field(default="", repr=False)
 
     @classmethod
-    def of(cls, place: Path | Address) -> Address:
+    def from_path(cls, location: Path | Address) -> Address:
         """A folder as the address of the SQLite book in it; an address as it is."""
-        return place if isinstance(place, Address) else cls(place)
+        return location if isinstance(location, Address) else cls(location)
 
     @property
     def file(self) -> Path | None:
@@ -51,7 +51,7 @@ class Address:
             url = make_url(self.database)
         except (ArgumentError, ValueError):
             url = None
-        if url is None or url.drivername not in SPELLINGS or not (url.database or url.query):
+        if url is None or url.drivername not in ACCEPTED_SCHEMES or not (url.database or url.query):
             raise BookError(
                 "--database: write postgresql://USER@HOST/NAME; without it the book is the "
                 "SQLite file in --state"
@@ -63,7 +63,7 @@ class Address:
         """The file, or the database without its password, as messages name it."""
         if self.file is not None:
             return str(self.file)
-        shown = self.url.set(drivername="postgresql").difference_update_query(SECRETS)
+        shown = self.url.set(drivername="postgresql").difference_update_query(SECRET_PARAMETERS)
         return shown.render_as_string(hide_password=True)
 
     def __str__(self) -> str:

@@ -21,7 +21,7 @@ from urllib.parse import quote
 from quotas.book.address import BookError
 
 FOLDER, INBOX_NAME = "inbox", "inbox.db"
-MOST_WAITING = 100
+MAX_WAITING = 100
 """Writes of one bearer that may wait; a scheduler that is back decides them all."""
 BUSY_S = 5
 _SCHEMA = """
@@ -45,7 +45,7 @@ class KeyReused(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
+class InboxMessage:
     """A write as it was asked for, before anybody judged it."""
 
     id: str
@@ -75,7 +75,7 @@ class Inbox:
             raise BookError(f"the inbox in {folder} cannot be opened: {error}") from None
         self._lock = threading.Lock()
 
-    def put(self, message: Message, key: str) -> Message:
+    def put(self, message: InboxMessage, key: str) -> InboxMessage:
         """Keep a write, or answer with the same one that came under this key before.
 
         Raises KeyReused and InboxFull; nothing is kept then.
@@ -93,7 +93,7 @@ class Inbox:
                     raise KeyReused(key)
                 return _message(known)
             count = "SELECT count(*) FROM message WHERE bearer = ? AND waits = 1"
-            if inbox.execute(count, (bearer,)).fetchone()[0] >= MOST_WAITING:
+            if inbox.execute(count, (bearer,)).fetchone()[0] >= MAX_WAITING:
                 raise InboxFull(bearer)
             row = (message.id, bearer, key, message.kind, message.startup, body)
             inbox.execute(
@@ -102,7 +102,7 @@ class Inbox:
             )
         return message
 
-    def find(self, id: str, startup: str) -> Message | None:
+    def find(self, id: str, startup: str) -> InboxMessage | None:
         """A write of this startup."""
         row = self._connection.execute(
             "SELECT id, kind, startup, body, token, at_s FROM message WHERE id = ? AND startup = ?",
@@ -110,24 +110,24 @@ class Inbox:
         ).fetchone()
         return None if row is None else _message(row)
 
-    def waiting(self) -> tuple[str, ...]:
+    def waiting_ids(self) -> tuple[str, ...]:
         """Ids of the writes without an answer that we know of, as many as one look takes."""
         rows = self._connection.execute("SELECT id FROM message WHERE waits = 1 LIMIT 500")
         return tuple(id for (id,) in rows)
 
-    def settle(self, ids: tuple[str, ...]) -> None:
+    def mark_answered(self, ids: tuple[str, ...]) -> None:
         """Let writes wait no longer: the book has their answers."""
         with self._lock, self._connection as inbox:
             inbox.execute("BEGIN IMMEDIATE")
             inbox.executemany("UPDATE message SET waits = 0 WHERE id = ?", [(id,) for id in ids])
 
-    def note_uses(self, uses: Mapping[str, int]) -> None:
+    def record_token_uses(self, uses: Mapping[str, int]) -> None:
         """Write down when tokens were last used."""
         with self._lock, self._connection as inbox:
             inbox.execute("BEGIN IMMEDIATE")
             inbox.executemany("INSERT OR REPLACE INTO token_use VALUES (?, ?)", uses.items())
 
-    def keep_snapshot(self, at_s: int, body: str) -> None:
+    def save_snapshot(self, at_s: int, body: str) -> None:
         """Keep what was last read of the book, for the day it cannot be read."""
         with self._lock, self._connection as inbox:
             inbox.execute("INSERT OR REPLACE INTO snapshot VALUES (1, ?, ?)", (at_s, body))
@@ -144,7 +144,7 @@ class Inbox:
 
 def waiting_messages(state: Path, limit: int) -> list[tuple[Any, ...]]:
     """The oldest writes that wait, as raw columns: whoever reads them must check each one."""
-    return read_only(
+    return read_rows(
         state,
         "SELECT id, kind, startup, body, token, at_s FROM message WHERE waits = 1 "
         "ORDER BY at_s, rowid LIMIT ?",
@@ -152,13 +152,13 @@ def waiting_messages(state: Path, limit: int) -> list[tuple[Any, ...]]:
     )
 
 
-def last_uses(state: Path) -> dict[str, int]:
+def last_token_uses(state: Path) -> dict[str, int]:
     """When each token was last used, by id; empty where the API never ran here."""
-    rows = read_only(state, "SELECT token, at_s FROM token_use")
+    rows = read_rows(state, "SELECT token, at_s FROM token_use")
     return {token: at_s for token, at_s in rows if isinstance(token, str) and type(at_s) is int}
 
 
-def read_only(state: Path, query: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+def read_rows(state: Path, query: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     """Rows of the inbox as another process left them: untrusted, and never written here.
 
     Raises BookError where the file cannot be read.
@@ -177,9 +177,9 @@ def read_only(state: Path, query: str, values: tuple[Any, ...] = ()) -> list[tup
         raise BookError(f"the inbox {path} cannot be read: {error}") from None
 
 
-def _message(row: tuple[Any, ...]) -> Message:
+def _message(row: tuple[Any, ...]) -> InboxMessage:
     id, kind, startup, body, token, at_s = row
-    return Message(id, kind, startup, json.loads(body), token, at_s)
+    return InboxMessage(id, kind, startup, json.loads(body), token, at_s)
 
 
 def _canonical(body: Mapping[str, Any]) -> str:

@@ -40,16 +40,16 @@ DEFAULTS = {
     "keepalives_count": "3",
     "tcp_user_timeout": "20000",
 }
-WRITES = {"target_session_attrs": "read-write"}
-READS = {"connect_timeout": "2", "tcp_user_timeout": "3000"}
+WRITER_SETTINGS = {"target_session_attrs": "read-write"}
+READER_SETTINGS = {"connect_timeout": "2", "tcp_user_timeout": "3000"}
 """What the address may say otherwise. A server that is gone is noticed within seconds: by
 readers sooner, for the API asks on each request and has a snapshot to answer from."""
-OLDEST = 130_000
+MIN_SERVER_VERSION = 130_000
 
 
-def engine_of(url: URL, *, writes: bool) -> Engine:
+def make_engine(url: URL, *, writes: bool) -> Engine:
     """An engine on a database; one that does not write takes a standby too. Raises BookError."""
-    wanted = {**DEFAULTS, **(WRITES if writes else READS)}
+    wanted = {**DEFAULTS, **(WRITER_SETTINGS if writes else READER_SETTINGS)}
     missing = {name: value for name, value in wanted.items() if name not in url.query}
     try:
         engine = create_engine(
@@ -75,7 +75,7 @@ def engine_of(url: URL, *, writes: bool) -> Engine:
 def _check(connection: Any, _record: object) -> None:
     """Refuse a server on which the book would not be what it is on SQLite."""
     version, encoding = connection.info.server_version, connection.info.parameter_status
-    if version < OLDEST:
+    if version < MIN_SERVER_VERSION:
         raise BookError(f"PostgreSQL {version // 10_000} is too old: the book needs 13 or newer")
     if encoding("server_encoding") != "UTF8":
         raise BookError(

@@ -21,7 +21,7 @@ class PriceRow(SQLModel, table=True):
     bearer: str
     source: str
     reason: str = ""
-    deed: str | None = Field(default=None, unique=True)
+    operator_action: str | None = Field(default=None, unique=True)
     body: str = ""
     answer: str = ""
 

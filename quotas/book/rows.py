@@ -7,9 +7,9 @@ from typing import Any
 
 from sqlalchemy import Column, Table
 
-from quotas.book.schema import EXCESS, INTENT, NOTICE, REQUEST, RUN
+from quotas.book.schema import INTENT, NOTICE, OVERUSE, REQUEST, RUN
 from quotas.decisions.notices import Intent, Notice
-from quotas.decisions.snapshot import Excess
+from quotas.decisions.snapshot import Overuse
 from quotas.metering.runs import Run
 from quotas.queue.requests import Request
 
@@ -23,4 +23,4 @@ RUN_FIELDS = columns_of(RUN, Run)
 NOTICE_FIELDS = columns_of(NOTICE, Notice)
 INTENT_FIELDS = columns_of(INTENT, Intent)
 REQUEST_FIELDS = columns_of(REQUEST, Request)
-EXCESS_FIELDS = columns_of(EXCESS, Excess)
+OVERUSE_FIELDS = columns_of(OVERUSE, Overuse)

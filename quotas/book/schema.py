@@ -80,10 +80,10 @@ class StatementRow(SQLModel, table=True):
     hash: str
 
 
-class HeadRow(SQLModel, table=True):
+class ChainHeadRow(SQLModel, table=True):
     """Where a cohort's chain stood at the first cycle of a UTC day: append-only."""
 
-    __tablename__ = "head"
+    __tablename__ = "chain_head"
     day: str = Field(primary_key=True)
     cohort: str = Field(primary_key=True)
     transfer_id: int
@@ -127,10 +127,10 @@ class HoldRow(SQLModel, table=True):
     reason: str
 
 
-class DeedRow(SQLModel, table=True):
+class OperatorActionRow(SQLModel, table=True):
     """Which transfer keeps the order and the answer of a deed, by the deed's key."""
 
-    __tablename__ = "deed"
+    __tablename__ = "operator_action"
     key: str = Field(primary_key=True)
     transfer_id: int = Field(foreign_key="transfer.id")
 
@@ -153,8 +153,8 @@ class RunRow(SQLModel, table=True):
     gpus: int
     rate_ucr_per_h: int | None = Field(default=None, sa_column=_int64(nullable=True))
     start_s: int = Field(sa_column=_int64())
-    began_s: int = Field(sa_column=_int64())
-    began_by: str
+    up_since_s: int = Field(sa_column=_int64())
+    started_by: str
     posted_until_s: int = Field(sa_column=_int64())
     state: str
     end_s: int | None = Field(default=None, sa_column=_int64(nullable=True))
@@ -162,10 +162,10 @@ class RunRow(SQLModel, table=True):
     end_error_s: int
 
 
-class DisputeRow(SQLModel, table=True):
+class UnconfirmedRow(SQLModel, table=True):
     """A stretch set aside until the provider's bill decides."""
 
-    __tablename__ = "dispute"
+    __tablename__ = "unconfirmed"
     server_id: str = Field(primary_key=True)
     start_s: int = Field(sa_column=_int64(primary_key=True))
     end_s: int = Field(sa_column=_int64())
@@ -197,7 +197,7 @@ class DecisionRow(SQLModel, table=True):
     server_id: str = Field(index=True)
     rule: str
     version: int
-    cause: str
+    episode: str
     reason: str
     inputs: str
 
@@ -213,9 +213,9 @@ class NoticeRow(SQLModel, table=True):
     server_name: str
     zone: str
     rule: str
-    cause: str
+    episode: str
     mode: str
-    given_s: int = Field(sa_column=_int64())
+    opened_s: int = Field(sa_column=_int64())
     deadline_s: int = Field(sa_column=_int64())
     state: str
     text: str
@@ -224,7 +224,7 @@ class NoticeRow(SQLModel, table=True):
     snoozed_s: int = Field(sa_column=_int64())
     acknowledged_s: int | None = Field(default=None, sa_column=_int64(nullable=True))
     acknowledged_by: str
-    is_broken: bool
+    is_breached: bool
 
 
 class IntentRow(SQLModel, table=True):
@@ -247,17 +247,17 @@ class IntentRow(SQLModel, table=True):
     detail: str
 
 
-class WithheldRow(SQLModel, table=True):
+class RevokedRulesRow(SQLModel, table=True):
     """Rules of a policy as they were before a startup was closed (see quotas.iam.narrowing)."""
 
-    __tablename__ = "withheld"
+    __tablename__ = "revoked_rules"
     __table_args__ = (Index("ix_withheld_open", "state"),)
     id: int | None = Field(default=None, primary_key=True)
     startup: str = Field(index=True)
     policy_id: str
     policy_name: str
     before: str
-    taken: str
+    revoked: str
     recorded_s: int = Field(sa_column=_int64())
     state: str
     ended_s: int | None = Field(default=None, sa_column=_int64(nullable=True))
@@ -285,10 +285,10 @@ class RequestRow(SQLModel, table=True):
     quota_gpus: int | None = None
 
 
-class ExcessRow(SQLModel, table=True):
+class OveruseRow(SQLModel, table=True):
     """Usage above a share, while it lasted (see quotas.decisions.snapshot.Excess)."""
 
-    __tablename__ = "excess"
+    __tablename__ = "overuse"
     __table_args__ = (Index("ix_excess_ended", "ended_s"),)
     startup: str = Field(primary_key=True)
     pool: str = Field(primary_key=True)
@@ -300,10 +300,10 @@ class ExcessRow(SQLModel, table=True):
     ended_s: int | None = Field(default=None, sa_column=_int64(nullable=True))
 
 
-class WordRow(SQLModel, table=True):
+class OverrideRow(SQLModel, table=True):
     """What an operator said: append-only (see quotas.decisions.overrides.Word)."""
 
-    __tablename__ = "word"
+    __tablename__ = "override"
     id: int | None = Field(default=None, primary_key=True)
     family: str
     subject: str = Field(index=True)
@@ -358,13 +358,13 @@ TRANSFER = _TABLES["transfer"]
 ENTRY = _TABLES["entry"]
 BALANCE = _TABLES["balance"]
 STATEMENT = _TABLES["statement"]
-HEAD = _TABLES["head"]
+CHAIN_HEAD = _TABLES["chain_head"]
 DECISION = _TABLES["decision"]
 INTENT = _TABLES["intent"]
 NOTICE = _TABLES["notice"]
 GRANT = _TABLES["credit_grant"]
 HOLD = _TABLES["hold"]
-DEED = _TABLES["deed"]
+OPERATOR_ACTION = _TABLES["operator_action"]
 OFFER = price_tables.OFFER
 PRICE = price_tables.PRICE
 LISTING = price_tables.LISTING
@@ -372,11 +372,11 @@ OUTBOX = outbox_table.OUTBOX
 PROGRAM = _TABLES["program_version"]
 RUN = _TABLES["run"]
 ZONE = _TABLES["zone"]
-DISPUTE = _TABLES["dispute"]
+UNCONFIRMED = _TABLES["unconfirmed"]
 LEASE = _TABLES["lease"]
-WITHHELD = _TABLES["withheld"]
+REVOKED_RULES = _TABLES["revoked_rules"]
 REQUEST = _TABLES["request"]
-EXCESS = _TABLES["excess"]
-WORD = _TABLES["word"]
+OVERUSE = _TABLES["overuse"]
+OVERRIDE = _TABLES["override"]
 TOKEN = _TABLES["token"]
 INBOX_ANSWER = _TABLES["inbox_answer"]

@@ -35,51 +35,51 @@ class Book:
         self._reading = {"reading": True, **({} if is_sqlite else postgresql.READING)}
 
     @classmethod
-    def open(cls, place: Path | Address) -> Book:
+    def open(cls, location: Path | Address) -> Book:
         """Open, or create, the book at an address. Raises BookError."""
-        address = Address.of(place)
+        address = Address.from_path(location)
         if address.database:
-            return cls._migrated(postgresql.engine_of(address.url, writes=True), address)
+            return cls._migrated(postgresql.make_engine(address.url, writes=True), address)
         try:
             address.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise BookError(f"{address}: {error.strerror}; name a writable folder") from None
-        return cls._migrated(sqlite.engine_of(f"sqlite:///{address.file}"), address)
+        return cls._migrated(sqlite.make_engine(f"sqlite:///{address.file}"), address)
 
     @classmethod
-    def open_existing(cls, place: Path | Address) -> Book:
+    def open_existing(cls, location: Path | Address) -> Book:
         """Open a book that must be there already. Raises BookError."""
-        address = Address.of(place)
-        if not cls.is_at(address):
+        address = Address.from_path(location)
+        if not cls.exists_at(address):
             raise BookError(
                 f"{address}: no book there; 'cohortd apply {address} --program FILE' makes one"
             )
         return cls.open(address)
 
     @classmethod
-    def is_at(cls, place: Path | Address) -> bool:
+    def exists_at(cls, location: Path | Address) -> bool:
         """Whether there is a book at an address; makes none. Raises BookError."""
-        address = Address.of(place)
+        address = Address.from_path(location)
         if address.file is not None:
             return address.file.is_file()
-        book = cls(postgresql.engine_of(address.url, writes=False))
+        book = cls(postgresql.make_engine(address.url, writes=False))
         try:
             return book._revision(address) is not None
         finally:
             book.close()
 
     @classmethod
-    def open_read_only(cls, place: Path | Address) -> Book:
+    def open_read_only(cls, location: Path | Address) -> Book:
         """Open a book that another process writes; the database refuses every write here.
 
         Raises BookError where it is not there, not readable, or of another schema.
         """
-        address = Address.of(place)
+        address = Address.from_path(location)
         file = address.file
         engine = (
-            postgresql.engine_of(address.url, writes=False)
+            postgresql.make_engine(address.url, writes=False)
             if file is None
-            else sqlite.reader_of(file)
+            else sqlite.make_reader_engine(file)
         )
         book = cls(engine)
         try:
@@ -97,7 +97,7 @@ class Book:
     @classmethod
     def in_memory(cls) -> Book:
         """A book that lives as long as this object, for tests and simulations."""
-        engine = sqlite.engine_of("sqlite://", poolclass=StaticPool)
+        engine = sqlite.make_engine("sqlite://", poolclass=StaticPool)
         return cls._migrated(engine, Address(Path("in memory")))
 
     @classmethod

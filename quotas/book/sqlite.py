@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Engine, create_engine, event
 BUSY_TIMEOUT_MS = 10_000
 
 
-def engine_of(url: str, **options: Any) -> Engine:
+def make_engine(url: str, **options: Any) -> Engine:
     """An engine that reads and writes."""
     engine = create_engine(url, connect_args={"check_same_thread": False}, **options)
     event.listen(engine, "connect", _configure)
@@ -24,7 +24,7 @@ def engine_of(url: str, **options: Any) -> Engine:
     return engine
 
 
-def reader_of(path: Path) -> Engine:
+def make_reader_engine(path: Path) -> Engine:
     """An engine on a file that another process writes; SQLite itself refuses every write."""
     url = f"sqlite:///file:{quote(str(path))}?mode=ro&uri=true"
     engine = create_engine(url, connect_args={"check_same_thread": False})

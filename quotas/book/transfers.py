@@ -11,13 +11,13 @@ from functools import cache
 from sqlalchemy import Connection, Dialect, Table, bindparam, func, select
 
 from quotas.book.schema import BALANCE, ENTRY, TRANSFER
-from quotas.book.upserts import adding
+from quotas.book.upserts import insert_or_add
 from quotas.ledger.corrections import Refused
 from quotas.ledger.transfers import Transfer
 
 GENESIS = "0" * 64
-KEYS_AT_ONCE = 500
-FIELDS = (
+BATCH_KEYS = 500
+HASHED_FIELDS = (
     "key",
     "kind",
     "cohort",
@@ -39,18 +39,18 @@ OVERDRAWABLE = ("sponsor:", "overdraft:", "price-difference:", "provider:")
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
-class Overdrawn(Exception):
+class StaleBalance(Exception):
     """What is to be posted was computed from a balance that has changed since: read again."""
 
 
-def canonical(value: object) -> str:
+def canonical_json(value: object) -> str:
     """JSON with sorted keys and no spaces: equal values give equal text."""
     return _ENCODER.encode(value)
 
 
-def link(previous: str, fields: dict[str, object], entries: Iterable[tuple[str, int]]) -> str:
+def chain_hash(previous: str, fields: dict[str, object], entries: Iterable[tuple[str, int]]) -> str:
     """Hash of a transfer: over its predecessor's hash, its own fields and its entries."""
-    body = canonical([previous, fields, [*entries]])
+    body = canonical_json([previous, fields, [*entries]])
     return hashlib.sha256(body.encode()).hexdigest()
 
 
@@ -77,22 +77,22 @@ def post(
     if not fresh:
         return 0
     next_id = (connection.scalar(_NEWEST_ID) or 0) + 1
-    heads = {cohort: _head(connection, cohort) for cohort in {t.cohort for t in fresh}}
+    newest_hashes = {cohort: _head(connection, cohort) for cohort in {t.cohort for t in fresh}}
     rows: list[tuple[object, ...]] = []
     entries: list[tuple[object, ...]] = []
     moved: dict[str, int] = defaultdict(int)
     for number, transfer in enumerate(fresh, next_id):
         fields = _fields(transfer, recorded_s, epoch, actor)
         sides = [(entry.account, entry.amount_ucr) for entry in transfer.entries]
-        previous = heads[transfer.cohort]
-        heads[transfer.cohort] = head = link(previous, fields, sides)
+        previous = newest_hashes[transfer.cohort]
+        newest_hashes[transfer.cohort] = head = chain_hash(previous, fields, sides)
         rows.append((number, *fields.values(), previous, head))
         for position, (account, amount_ucr) in enumerate(sides):
             entries.append((number, position, account, amount_ucr))
             moved[account] += amount_ucr
-    _append(connection, TRANSFER, ("id", *FIELDS, "previous_hash", "hash"), rows)
+    _append(connection, TRANSFER, ("id", *HASHED_FIELDS, "previous_hash", "hash"), rows)
     _append(connection, ENTRY, ("transfer_id", "position", "account", "amount_ucr"), entries)
-    _move(connection, moved)
+    _update_balances(connection, moved)
     return len(fresh)
 
 
@@ -128,7 +128,7 @@ def _fields(transfer: Transfer, recorded_s: int, epoch: int, actor: str) -> dict
         "epoch": epoch,
         "actor": actor,
         "reason": transfer.reason,
-        "detail": canonical(dict(transfer.detail)),
+        "detail": canonical_json(dict(transfer.detail)),
     }
 
 
@@ -137,8 +137,8 @@ _KNOWN = select(TRANSFER.c.key).where(TRANSFER.c.key.in_(bindparam("keys", expan
 
 def _known_keys(connection: Connection, keys: Sequence[str]) -> set[str]:
     known: set[str] = set()
-    for start in range(0, len(keys), KEYS_AT_ONCE):
-        batch = keys[start : start + KEYS_AT_ONCE]
+    for start in range(0, len(keys), BATCH_KEYS):
+        batch = keys[start : start + BATCH_KEYS]
         known |= set(connection.scalars(_KNOWN, {"keys": batch}))
     return known
 
@@ -155,7 +155,7 @@ def _head(connection: Connection, cohort: str) -> str:
     return connection.scalar(_HEAD, {"of": cohort}) or GENESIS
 
 
-def _move(connection: Connection, moved: Mapping[str, int]) -> None:
+def _update_balances(connection: Connection, moved: Mapping[str, int]) -> None:
     stood = _balances(connection, sorted(moved))
     after = {account: stood.get(account, 0) + ucr for account, ucr in sorted(moved.items())}
     for account, amount_ucr in after.items():
@@ -164,26 +164,26 @@ def _move(connection: Connection, moved: Mapping[str, int]) -> None:
             raise Refused(f"{account} would pass 2^63 micro-credits; move a smaller amount")
     _refuse_overdrawn({a: ucr for a, ucr in after.items() if moved[a] < 0})
     added = [{"a": a, "m": m} for a, m in sorted(moved.items())]
-    connection.execute(adding(connection, BALANCE, "account", "amount_ucr"), added)
+    connection.execute(insert_or_add(connection, BALANCE, "account", "amount_ucr"), added)
 
 
-_STOOD = select(BALANCE.c.account, BALANCE.c.amount_ucr).where(
+_BALANCES_OF = select(BALANCE.c.account, BALANCE.c.amount_ucr).where(
     BALANCE.c.account.in_(bindparam("accounts", expanding=True))
 )
 
 
 def _balances(connection: Connection, accounts: Sequence[str]) -> dict[str, int]:
     found: dict[str, int] = {}
-    for start in range(0, len(accounts), KEYS_AT_ONCE):
-        batch = accounts[start : start + KEYS_AT_ONCE]
-        found |= connection.execute(_STOOD, {"accounts": batch}).all()
+    for start in range(0, len(accounts), BATCH_KEYS):
+        batch = accounts[start : start + BATCH_KEYS]
+        found |= connection.execute(_BALANCES_OF, {"accounts": batch}).all()
     return found
 
 
 def _refuse_overdrawn(lowered: Mapping[str, int]) -> None:
     for account, amount_ucr in lowered.items():
         if amount_ucr < 0 and not account.startswith(OVERDRAWABLE):
-            raise Overdrawn(f"{account} would fall below zero")
+            raise StaleBalance(f"{account} would fall below zero")
 
 
 def rebuild_balances(connection: Connection) -> None:

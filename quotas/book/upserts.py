@@ -11,19 +11,19 @@ from sqlalchemy import Connection, Insert, Table, bindparam
 from sqlalchemy.dialects import postgresql, sqlite
 
 
-def keeping(connection: Connection, table: Table) -> Insert:
+def insert_or_ignore(connection: Connection, table: Table) -> Insert:
     """An insert that leaves a row alone that is there already."""
-    return _keeping(connection.dialect.name, table)
+    return _insert_or_ignore(connection.dialect.name, table)
 
 
-def replacing(connection: Connection, table: Table) -> Insert:
+def insert_or_replace(connection: Connection, table: Table) -> Insert:
     """An insert of whole rows; one that is there already becomes what is inserted."""
-    return _replacing(connection.dialect.name, table)
+    return _insert_or_replace(connection.dialect.name, table)
 
 
-def adding(connection: Connection, table: Table, key: str, amount: str) -> Insert:
+def insert_or_add(connection: Connection, table: Table, key: str, amount: str) -> Insert:
     """An insert of the parameters `a` and `m`; where key `a` is there already, `m` is added."""
-    return _adding(connection.dialect.name, table, key, amount)
+    return _insert_or_add(connection.dialect.name, table, key, amount)
 
 
 def _insert(dialect: str, table: Table) -> sqlite.Insert | postgresql.Insert:
@@ -31,12 +31,12 @@ def _insert(dialect: str, table: Table) -> sqlite.Insert | postgresql.Insert:
 
 
 @cache
-def _keeping(dialect: str, table: Table) -> Insert:
+def _insert_or_ignore(dialect: str, table: Table) -> Insert:
     return _insert(dialect, table).on_conflict_do_nothing()
 
 
 @cache
-def _replacing(dialect: str, table: Table) -> Insert:
+def _insert_or_replace(dialect: str, table: Table) -> Insert:
     statement = _insert(dialect, table)
     keys = [column.name for column in table.primary_key.columns]
     others = {c.name: statement.excluded[c.name] for c in table.columns if c.name not in keys}
@@ -44,7 +44,7 @@ def _replacing(dialect: str, table: Table) -> Insert:
 
 
 @cache
-def _adding(dialect: str, table: Table, key: str, amount: str) -> Insert:
+def _insert_or_add(dialect: str, table: Table, key: str, amount: str) -> Insert:
     statement = _insert(dialect, table).values({key: bindparam("a"), amount: bindparam("m")})
     total = table.c[amount] + statement.excluded[amount]
     return statement.on_conflict_do_update(index_elements=[key], set_={amount: total})

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from quotas.decisions.overrides import EVERYONE, SILENCE, Words, in_mode
+from quotas.decisions.overrides import EVERYONE, NO_OVERRIDES, Overrides, with_effective_mode
 from quotas.model.program import (
     Cohort,
     Grant,
@@ -44,7 +44,7 @@ class Change:
 
 
 def diff(
-    old: Program | None, new: Program, usage: Usage, words: Words = SILENCE
+    old: Program | None, new: Program, usage: Usage, overrides: Overrides = NO_OVERRIDES
 ) -> tuple[Change, ...]:
     """Every change from the program in force to a new one, by path.
 
@@ -55,7 +55,7 @@ def diff(
         _refuse_moved_startups(old, new)
         _refuse_changed_grants(old, new)
     before, after = _layout(old) if old else {}, _layout(new)
-    reasons = dict(_reasons(old, new, usage, words))
+    reasons = dict(_reasons(old, new, usage, overrides))
     gone = _gone(old, new)
     paths = sorted(
         path
@@ -88,9 +88,9 @@ def _refuse_changed_grants(old: Program, new: Program) -> None:
     now_held = {grant.id: (s, grant) for s in new.startups() for grant in s.grants}
     for startup in old.startups():
         for grant in startup.grants:
-            holder, held = now_held.get(grant.id, (None, None))
+            holder, now_posted = now_held.get(grant.id, (None, None))
             path = f"{_startup_path(startup)}.grants.{grant.id}"
-            if held is None and new.startup(startup.name) is not None:
+            if now_posted is None and new.startup(startup.name) is not None:
                 raise ProgramError(
                     f"{path} = {format_credits(grant.amount_ucr)} credits is gone from the file, "
                     f"and a posted grant cannot be; put it back, then void {grant.id}."
@@ -100,8 +100,8 @@ def _refuse_changed_grants(old: Program, new: Program) -> None:
                     f"{path} was posted to {startup.name} and is now with {holder.name}; "
                     "use a new id there."
                 )
-            if held is not None:
-                _refuse_changed(path, grant, held)
+            if now_posted is not None:
+                _refuse_changed(path, grant, now_posted)
 
 
 def _refuse_changed(path: str, before: Grant, after: Grant) -> None:
@@ -130,21 +130,21 @@ def _layout(program: Program) -> Layout:
         "policy.notice.limit": format_duration(policy.limit_notice_s),
         "policy.notice.exhaustion": ", ".join(map(format_duration, policy.exhaustion_notices_s)),
         "policy.notice.end": ", ".join(map(format_duration, policy.end_notices_s)),
-        "policy.forfeit_notices": ", ".join(map(format_duration, policy.forfeit_notices_s)),
+        "policy.forfeit_notices": ", ".join(map(format_duration, policy.expiry_notices_s)),
         "policy.between_tranches": policy.between_tranches,
         "policy.notice.reminders": ", ".join(map(format_duration, policy.reminders_s)),
         "policy.notice.quiet_hours": "-".join(map(format_of_day, policy.quiet_hours_s)),
         "policy.notice.digest": format_duration(policy.digest_s),
         "policy.notice.snooze_max": format_duration(policy.snooze_max_s),
-        "policy.notice.heads": str(policy.mails_heads).lower(),
+        "policy.notice.heads": str(policy.mails_chain_heads).lower(),
         "policy.stop.latency": format_duration(policy.stop_latency_s),
         "policy.price.factor_max": str(policy.price_factor_max),
         "policy.request.longest_wait": format_duration(policy.longest_wait_s),
         "policy.pacing.curve": policy.pacing_curve,
         "policy.pacing.action": policy.pacing_action,
         "policy.pacing.daily_burn": _or_none(policy.daily_burn_ucr),
-        "policy.guard.part": format_credits(policy.guard_part_ppm),
-        "policy.standby.leak_after": format_duration(policy.leak_after_s),
+        "policy.guard.part": format_credits(policy.disruption_budget_ppm),
+        "policy.standby.leak_after": format_duration(policy.standby_stop_after_s),
         "policy.reclaim.minimum_runtime": format_duration(policy.minimum_runtime_s),
     }
     for pool in program.pools:
@@ -231,11 +231,11 @@ def _pooled(program: Program | None, usage: Usage) -> Pooled:
 
 
 def _reasons(
-    old: Program | None, new: Program, usage: Usage, words: Words
+    old: Program | None, new: Program, usage: Usage, overrides: Overrides
 ) -> Iterator[tuple[str, str]]:
     """The paths to confirm, each with why; a path that did not change is not looked at."""
     was, now = _pooled(old, usage), _pooled(new, usage)
-    yield from _mode(old, new, words)
+    yield from _mode(old, new, overrides)
     for startup in new.startups():
         before, name = old.startup(startup.name) if old else None, startup.name
         yield from _lowered(before, startup, was.get(name, {}), now.get(name, {}))
@@ -254,14 +254,14 @@ def _reasons(
             yield from _taken(startup, after, was.get(startup.name, {}))
 
 
-def _mode(old: Program | None, new: Program, words: Words) -> Iterator[tuple[str, str]]:
+def _mode(old: Program | None, new: Program, overrides: Overrides) -> Iterator[tuple[str, str]]:
     """Whether servers will be stopped, by the file or by a word that counts again with it."""
-    word = words.on("mode", EVERYONE)
-    was = in_mode(old, words).mode if old else "off"
+    override = overrides.on("mode", EVERYONE)
+    was = with_effective_mode(old, overrides).mode if old else "off"
     if new.mode == "enforce":
         yield "program.mode", "cohortd will stop servers"
-    elif word is not None and in_mode(new, words).mode == "enforce" != was:
-        yield "program.mode", f"cohortd will stop servers, for it is armed: {word.text}"
+    elif override is not None and with_effective_mode(new, overrides).mode == "enforce" != was:
+        yield "program.mode", f"cohortd will stop servers, for it is armed: {override.text}"
 
 
 def _guards(old: Program, new: Program) -> Iterator[tuple[str, str]]:
@@ -274,13 +274,13 @@ def _guards(old: Program, new: Program) -> Iterator[tuple[str, str]]:
         yield f"{notice}.exhaustion", "a warning of exhaustion falls away"
     if set(was.end_notices_s) - set(now.end_notices_s):
         yield f"{notice}.end", "a warning of the cohort's end falls away"
-    if set(was.forfeit_notices_s) - set(now.forfeit_notices_s):
+    if set(was.expiry_notices_s) - set(now.expiry_notices_s):
         yield "policy.forfeit_notices", "a warning of credits that are forfeited falls away"
     if now.between_tranches == "stop" != was.between_tranches:
         yield "policy.between_tranches", "servers are stopped where a tranche runs out"
     if set(was.reminders_s) - set(now.reminders_s):
         yield f"{notice}.reminders", "a reminder before a stop falls away"
-    if was.mails_heads and not now.mails_heads:
+    if was.mails_chain_heads and not now.mails_chain_heads:
         yield f"{notice}.heads", "the daily heads of the books are mailed no more"
     if set(old.operators) - set(new.operators):
         yield "program.operators", "an operator is told no more"
@@ -288,9 +288,9 @@ def _guards(old: Program, new: Program) -> Iterator[tuple[str, str]]:
         yield "policy.stop.latency", "less is kept in reserve for the time a stop takes"
     if now.price_factor_max > was.price_factor_max:
         yield "policy.price.factor_max", "larger jumps of a price pass without an alarm"
-    if now.guard_part_ppm > was.guard_part_ppm:
+    if now.disruption_budget_ppm > was.disruption_budget_ppm:
         yield "policy.guard.part", "more GPUs may be stopped unexpectedly within an hour"
-    if now.leak_after_s < was.leak_after_s:
+    if now.standby_stop_after_s < was.standby_stop_after_s:
         yield "policy.standby.leak_after", "servers stopped in place are powered off earlier"
     if now.minimum_runtime_s < was.minimum_runtime_s:
         yield "policy.reclaim.minimum_runtime", "what is borrowed is taken back earlier"

@@ -190,16 +190,16 @@ def _policy(table: PolicyTable) -> Policy:
         pacing_curve=table.pacing.curve,
         pacing_action=table.pacing.action,
         daily_burn_ucr=table.pacing.daily_burn,
-        guard_part_ppm=table.guard.part,
-        leak_after_s=table.standby.leak_after,
+        disruption_budget_ppm=table.disruption_budget.part,
+        standby_stop_after_s=table.standby.stop_after,
         minimum_runtime_s=table.reclaim.minimum_runtime,
-        forfeit_notices_s=tuple(table.forfeit_notices),
+        expiry_notices_s=tuple(table.expiry_notices),
         between_tranches=table.between_tranches,
         reminders_s=tuple(sorted(set(notice.reminders), reverse=True)),
         quiet_hours_s=tuple(notice.quiet_hours),
         digest_s=notice.digest,
         snooze_max_s=notice.snooze_max,
-        mails_heads=notice.heads,
+        mails_chain_heads=notice.chain_heads,
     )
 
 

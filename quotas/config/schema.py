@@ -298,7 +298,7 @@ class NoticeTable(_Table):
     quiet_hours: QuietHours = list(Policy().quiet_hours_s)
     digest: Pause = Policy().digest_s
     snooze_max: Pause = Policy().snooze_max_s
-    heads: bool = Policy().mails_heads
+    chain_heads: bool = Policy().mails_chain_heads
 
 
 class StopTable(_Table):
@@ -333,16 +333,16 @@ def _part_ppm(value: object) -> int:
     return parse_credits(value)
 
 
-class GuardTable(_Table):
+class DisruptionBudgetTable(_Table):
     """`[policy.guard]`."""
 
-    part: Annotated[int, BeforeValidator(_part_ppm)] = Policy().guard_part_ppm
+    part: Annotated[int, BeforeValidator(_part_ppm)] = Policy().disruption_budget_ppm
 
 
 class StandbyTable(_Table):
     """`[policy.standby]`."""
 
-    leak_after: Seconds = Policy().leak_after_s
+    stop_after: Seconds = Policy().standby_stop_after_s
 
 
 class ReclaimTable(_Table):
@@ -359,10 +359,10 @@ class PolicyTable(_Table):
     price: PriceTable = PriceTable()
     request: RequestTable = RequestTable()
     pacing: PacingTable = PacingTable()
-    guard: GuardTable = GuardTable()
+    disruption_budget: DisruptionBudgetTable = DisruptionBudgetTable()
     standby: StandbyTable = StandbyTable()
     reclaim: ReclaimTable = ReclaimTable()
-    forfeit_notices: list[Seconds] = list(Policy().forfeit_notices_s)
+    expiry_notices: list[Seconds] = list(Policy().expiry_notices_s)
     between_tranches: Between = Policy().between_tranches
 
 

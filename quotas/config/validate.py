@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import pairwise
 
-from quotas.model.contacts import problem_of
+from quotas.model.contacts import contact_problem
 from quotas.model.program import Cohort, Grant, Pool, Program, Startup
 from quotas.model.units import format_credits, format_duration, format_instant
 
@@ -54,7 +54,7 @@ def _contacts(program: Program) -> Iterator[Fault]:
     lists += [((*startup_key(s), "contacts"), s.contacts) for s in program.startups()]
     for key, contacts in lists:
         for index, contact in enumerate(contacts):
-            problem = problem_of(contact)
+            problem = contact_problem(contact)
             if problem is not None:
                 yield (*key, index), problem
 
@@ -92,7 +92,7 @@ def _cohorts(program: Program) -> Iterator[Fault]:
 
 
 def _projects(program: Program) -> Iterator[Fault]:
-    held: dict[str, list[tuple[int, int | None, Key, str]]] = {}
+    tenures: dict[str, list[tuple[int, int | None, Key, str]]] = {}
     for cohort in program.cohorts:
         for startup in cohort.startups:
             for index, tenure in enumerate(startup.projects):
@@ -101,8 +101,8 @@ def _projects(program: Program) -> Iterator[Fault]:
                     begun = format_instant(tenure.from_s)
                     yield (*key, "until"), f"is not after its start {begun}; write a later end"
                 row = (tenure.from_s, tenure.until_s, (*key, "id"), startup.name)
-                held.setdefault(tenure.project_id, []).append(row)
-    for rows in held.values():
+                tenures.setdefault(tenure.project_id, []).append(row)
+    for rows in tenures.values():
         for before, after in pairwise(sorted(rows, key=lambda row: row[0])):
             if before[1] is None or before[1] > after[0]:
                 problem = (

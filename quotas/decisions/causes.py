@@ -4,32 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from quotas.decisions.sentences import Inputs, pace, said
+from quotas.decisions.sentences import Inputs, override_text, pace
 from quotas.model.units import format_instant
 
-Held = tuple[str, str] | None
+LevelReason = tuple[str, str] | None
 """A level and the reason for it; None where a cause asks for nothing."""
 
-PACED_BY = {
+PACING_LIMITS = {
     "policy": "its limit allows",
     "credits": "its credits pay for",
     "pace": "its pace allows",
 }
 
 
-def _nothing(i: Inputs) -> Held:
+def _nothing(i: Inputs) -> LevelReason:
     return "open", "credits and time are left"
 
 
-def _membership(i: Inputs) -> Held:
+def _membership(i: Inputs) -> LevelReason:
     return None if int(i["members"]) else ("stopped", "it is no longer in the program")
 
 
-def _operator(i: Inputs) -> Held:
-    return str(i["level"]), said(i)
+def _operator(i: Inputs) -> LevelReason:
+    return str(i["level"]), override_text(i)
 
 
-def _time(i: Inputs) -> Held:
+def _time(i: Inputs) -> LevelReason:
     ends_s, now_s = int(i["ends_s"]), int(i["now_s"])
     if now_s >= ends_s:
         return "stopped", f"its cohort ended at {format_instant(ends_s)}"
@@ -38,7 +38,7 @@ def _time(i: Inputs) -> Held:
     return None
 
 
-def _credits(i: Inputs) -> Held:
+def _credits(i: Inputs) -> LevelReason:
     why = "its credits are used up"
     if "to_come_ucr" in i:
         why = "its tranche is used up, and as much is lent to it as its later ones can repay"
@@ -49,7 +49,7 @@ def _credits(i: Inputs) -> Held:
     return None
 
 
-def _tranche(i: Inputs) -> Held:
+def _tranche(i: Inputs) -> LevelReason:
     if _available_ucr(i) > 0 and not int(i["stopped_before"]):
         return None
     return "closed", (
@@ -58,16 +58,16 @@ def _tranche(i: Inputs) -> Held:
     )
 
 
-def _limits(i: Inputs) -> Held:
+def _limits(i: Inputs) -> LevelReason:
     used, ceiling = int(i["used_gpus"]), int(i["ceiling_gpus"])
     fits = used + int(i.get("step_gpus", 1)) <= ceiling
-    if used <= 0 or fits or i["limited_by"] not in PACED_BY:
+    if used <= 0 or fits or i["limited_by"] not in PACING_LIMITS:
         return None
-    why = PACED_BY[str(i["limited_by"])]
+    why = PACING_LIMITS[str(i["limited_by"])]
     return "paced", f"{why} no more than {ceiling} GPUs in {i['pool']}"
 
 
-def _pace(i: Inputs) -> Held:
+def _pace(i: Inputs) -> LevelReason:
     text = pace(i)
     return None if text is None else ("paced", text)
 
@@ -82,7 +82,7 @@ def lendable_ucr(i: Inputs) -> int:
     return max(0, int(i.get("to_come_ucr", 0)) - int(i.get("owed_ucr", 0)))
 
 
-CAUSES: Mapping[str, Callable[[Inputs], Held]] = {
+RESTRICTION_LEVELS: Mapping[str, Callable[[Inputs], LevelReason]] = {
     "nothing": _nothing,
     "membership": _membership,
     "operator": _operator,
@@ -99,7 +99,7 @@ def level_from(i: Inputs) -> tuple[str, str]:
 
     Raises KeyError where an input is missing, ValueError where they hold it at nothing.
     """
-    held = CAUSES[str(i["by"])](i)
-    if held is None:
+    restriction = RESTRICTION_LEVELS[str(i["by"])](i)
+    if restriction is None:
         raise ValueError(f"{i['by']} holds nobody for {dict(i)}")
-    return held
+    return restriction

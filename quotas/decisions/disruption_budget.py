@@ -12,18 +12,18 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from quotas.decisions.notices import LIVE_INTENTS, Notice
-from quotas.decisions.overrides import Word, Words
+from quotas.decisions.overrides import Override, Overrides
 from quotas.model.units import DAY_S, HOUR_S
 
 WINDOW_S = HOUR_S
 EXPECTED_AFTER_S = DAY_S
 PPM = 1_000_000
-COUNTED = LIVE_INTENTS | {"confirmed"}
+COUNTED_STATES = LIVE_INTENTS | {"confirmed"}
 """What a stop is that was done, or still may be; the others failed, expired or were abandoned."""
 
 
 @dataclass(frozen=True, slots=True)
-class Stop:
+class CountedStop:
     """A poweroff that was done, or still may be: for which notice, of how many GPUs, when."""
 
     notice: Notice
@@ -32,15 +32,15 @@ class Stop:
 
 
 @dataclass(frozen=True, slots=True)
-class Closed:
+class KnownClosing:
     """Since when a startup knows that it may start nothing, and by which words it was told."""
 
     since_s: int
-    told: frozenset[str]
+    episodes: frozenset[str]
 
-    def is_by(self, cause: str) -> bool:
+    def is_by(self, episode: str) -> bool:
         """Whether that cause was among the words."""
-        return any(each.partition(":")[0] == cause for each in self.told)
+        return any(each.partition(":")[0] == episode for each in self.episodes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,28 +52,32 @@ class Enforcement:
     of being closed (see quotas.iam.closing.closed_since).
     """
 
-    words: tuple[Word, ...] = ()
-    stops: tuple[Stop, ...] = ()
-    announced: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    overrides: tuple[Override, ...] = ()
+    stops: tuple[CountedStop, ...] = ()
+    first_announced_s: Mapping[tuple[str, str], int] = field(default_factory=dict)
     past: tuple[Notice, ...] = ()
-    closed: Mapping[tuple[str, str], Closed] = field(default_factory=dict)
+    closed: Mapping[tuple[str, str], KnownClosing] = field(default_factory=dict)
 
 
-UNTOUCHED = Enforcement()
+NO_ENFORCEMENT = Enforcement()
 
 
-class Guard:
+class DisruptionBudget:
     """Counts the unexpected stops of the window as a cycle adds to them."""
 
     def __init__(
         self,
         enforcement: Enforcement,
-        words: Words,
+        overrides: Overrides,
         running: Mapping[str, int],
         part_ppm: int,
         now_s: int,
     ) -> None:
-        self.announced, self.words, self.now_s = enforcement.announced, words, now_s
+        self.first_announced_s, self.overrides, self.now_s = (
+            enforcement.first_announced_s,
+            overrides,
+            now_s,
+        )
         self.counted: dict[str, int] = {}
         for stop in enforcement.stops:
             if stop.decided_s > now_s - WINDOW_S and not self.is_expected(stop.notice):
@@ -83,15 +87,15 @@ class Guard:
 
     def is_expected(self, notice: Notice) -> bool:
         """Whether somebody asked for this stop, or it was told a day ahead."""
-        if notice.rule == "operator" or self.words.on("approve", str(notice.id)):
+        if notice.rule == "operator" or self.overrides.on("approve", str(notice.id)):
             return True
-        if notice.deadline_s - notice.given_s >= EXPECTED_AFTER_S:
+        if notice.deadline_s - notice.opened_s >= EXPECTED_AFTER_S:
             return True
-        granted = notice.cause.removeprefix("credits:")
-        told_s = self.announced.get((notice.startup, granted))
-        return notice.rule == "credits" and told_s is not None and _a_day(told_s, notice)
+        granted = notice.episode.removeprefix("credits:")
+        announced_s = self.first_announced_s.get((notice.startup, granted))
+        return notice.rule == "credits" and announced_s is not None and _a_day(announced_s, notice)
 
-    def lets(self, notice: Notice, gpus: int) -> bool:
+    def allows(self, notice: Notice, gpus: int) -> bool:
         """Whether a stop may be decided now; if so it counts from now on."""
         if self.is_expected(notice) or notice.server_id in self.counted:
             return True
@@ -102,14 +106,16 @@ class Guard:
         return True
 
 
-def _a_day(told_s: int, notice: Notice) -> bool:
-    return notice.deadline_s - told_s >= EXPECTED_AFTER_S
+def _a_day(announced_s: int, notice: Notice) -> bool:
+    return notice.deadline_s - announced_s >= EXPECTED_AFTER_S
 
 
-def first_told(forecasts: Iterable[tuple[str, str, int]]) -> dict[tuple[str, str], int]:
+def first_announcements(
+    runway_announcements: Iterable[tuple[str, str, int]],
+) -> dict[tuple[str, str], int]:
     """From (startup, cause, given) of runway forecasts, when each end was first told."""
     found: dict[tuple[str, str], int] = {}
-    for startup, cause, given_s in forecasts:
-        key = (startup, cause.rpartition(":")[2])
-        found[key] = min(given_s, found.get(key, given_s))
+    for startup, episode, opened_s in runway_announcements:
+        key = (startup, episode.rpartition(":")[2])
+        found[key] = min(opened_s, found.get(key, opened_s))
     return found

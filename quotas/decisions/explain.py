@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from quotas.decisions.causes import lendable_ucr
 from quotas.decisions.notices import LIVE_NOTICES, Notice
-from quotas.decisions.reasons import RULES, rule_of, version_of
+from quotas.decisions.reasons import REASONS, rule_of, version_of
 from quotas.decisions.sentences import Inputs
 from quotas.decisions.snapshot import Decision
 from quotas.model.units import format_credits, format_instant
@@ -15,34 +15,34 @@ from quotas.model.units import format_credits, format_instant
 COUNTERFACTUALS: Mapping[str, str] = {
     "limit": "with at most {limit_gpus} GPUs in {pool} nothing would be stopped",
     "cohort-end": "with a later end of the cohort in the program file nothing would be stopped",
-    "ending": "with a later end of the cohort in the program file nothing would end",
+    "end": "with a later end of the cohort in the program file nothing would end",
     "membership": "in the program file again, with its project, nothing would be stopped",
     "operator": "without that word nothing would be stopped",
-    "leaked": "powered off or started by its owner, it would not be touched",
-    "borrowed": "without the wait of {owner}, {startup} could go on with what it borrowed",
-    "deferred": "without that obstacle the newest servers of {startup} would have a notice",
-    "excess": "within its share nothing would be asked back",
+    "standby": "powered off or started by its owner, it would not be touched",
+    "reclaim": "without the wait of {owner}, {startup} could go on with what it borrowed",
+    "deferral": "without that obstacle the newest servers of {startup} would have a notice",
+    "overuse": "within its share nothing would be asked back",
     "closing": "with credits, time and the operator's word to go on it would be open",
-    "renew": "without the freeze or maintenance it would have been stopped when it was due",
+    "extend": "without the freeze or maintenance it would have been stopped when it was due",
     "pace": "with less spent by now nothing would be held back",
     "request": "it moves no server by itself",
-    "guard": "with a wider policy.guard.part, or an approval, it would be stopped",
+    "disruption-budget": "with a wider policy.guard.part, or an approval, it would be stopped",
 }
-ASKED: Mapping[str, str] = {
+WHO_MAY_CHANGE: Mapping[str, str] = {
     "limit": "the startup, by stopping servers; the operator, by its limit in the program file",
     "credits": "the startup, by stopping servers; the operator, by 'cohortd grant'",
     "runway": "the startup, by stopping servers; the operator, by 'cohortd grant'",
     "cohort-end": "the operator, by the program file",
-    "ending": "the operator, by the program file",
+    "end": "the operator, by the program file",
     "operator": "the operator, by 'cohortd level STARTUP open'",
-    "leaked": "the startup, by powering the server off or on",
-    "borrowed": "the owner, by withdrawing its request; the startup, by stopping servers",
-    "deferred": "the operator, by 'cohortd shortage POOL --end'; the startups",
+    "standby": "the startup, by powering the server off or on",
+    "reclaim": "the owner, by withdrawing its request; the startup, by stopping servers",
+    "deferral": "the operator, by 'cohortd shortage POOL --end'; the startups",
     "closing": "the startup, by spending less; the operator, by 'cohortd grant' or 'level'",
     "pace": "the startup, by spending less; the operator, by 'cohortd grant'",
-    "excess": "the startup, by stopping servers; the owner, by withdrawing its request",
+    "overuse": "the startup, by stopping servers; the owner, by withdrawing its request",
     "request": "the startup, by 'cohortd request withdraw'",
-    "guard": "the operator, by 'cohortd approve'",
+    "disruption-budget": "the operator, by 'cohortd approve'",
 }
 OBSERVED = "it follows from what was observed"
 ANYONE = "the operator, by 'cohortd exempt' or 'cohortd undo'"
@@ -90,7 +90,7 @@ def explain(decision: Decision, at_s: int, notices: Iterable[Notice], now_s: int
 def recompute(decision: Decision) -> str | None:
     """The reason that the stored inputs lead to; None where they lead to none."""
     name = rule_of(decision.rule, decision.verb)
-    rule = RULES.get(name)
+    rule = REASONS.get(name)
     if rule is None or decision.version != version_of(name):
         return None
     try:
@@ -102,7 +102,7 @@ def recompute(decision: Decision) -> str | None:
 def _check(decision: Decision, again: str | None) -> str:
     name = rule_of(decision.rule, decision.verb)
     now, then = version_of(name), decision.version
-    if name not in RULES:
+    if name not in REASONS:
         return f"there is no rule {name} today to recompute it"
     if then != now:
         when = "an earlier" if then < now else "a later"
@@ -119,7 +119,7 @@ def _check(decision: Decision, again: str | None) -> str:
 
 def who_may_change(rule: str) -> str:
     """Who may change a decision of a rule: the same words in commands, API and notices."""
-    return ASKED.get(rule, ANYONE)
+    return WHO_MAY_CHANGE.get(rule, ANYONE)
 
 
 def counterfactual(rule: str, inputs: Inputs) -> str:
@@ -149,7 +149,7 @@ def _next(decision: Decision, notices: Iterable[Notice], now_s: int) -> str:
         if not same or notice.state not in LIVE_NOTICES:
             continue
         at = format_instant(notice.deadline_s)
-        if notice.state == "held":
+        if notice.state == "deferred":
             return (
                 "the guard holds it until the stops of the last hour leave room or it is approved"
             )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
-from quotas.decisions.causes import PACED_BY, level_from
+from quotas.decisions.causes import PACING_LIMITS, level_from
 from quotas.decisions.sentences import Inputs
 from quotas.decisions.snapshot import Snapshot, Violation
 from quotas.metering.runs import Run
@@ -24,14 +24,14 @@ MEMBERSHIP = "membership"
 OPERATOR = "operator"
 LEVELS = ("open", "paced", "closed", "stopped")
 
-Telling = tuple[str, str, Mapping[str, int | str], int]
+Announcement = tuple[str, str, Mapping[str, int | str], int]
 
 
 CARRY_S = HOUR_S
 """Credits have to carry what starts again for so long, beyond its notice and its stop."""
 
 
-def exhausted_cause(granted_ucr: int) -> str:
+def exhaustion_episode(granted_ucr: int) -> str:
     """Names one exhaustion: it does not end because burn falls to 0 (see `is_exhausted`)."""
     return f"credits:{granted_ucr}"
 
@@ -52,8 +52,8 @@ def is_exhausted(snapshot: Snapshot, startup: str) -> bool:
     left_ucr = balance.available_ucr + lendable_ucr(snapshot, startup)
     if balance.burn_ucr_per_h > 0:
         return left_ucr <= 0
-    told = (startup, exhausted_cause(balance.granted_ucr)) in snapshot.told
-    return told and not _carries(snapshot, left_ucr)
+    announced = (startup, exhaustion_episode(balance.granted_ucr)) in snapshot.announced
+    return announced and not _carries(snapshot, left_ucr)
 
 
 def lendable_ucr(snapshot: Snapshot, startup: str) -> int:
@@ -104,10 +104,10 @@ def out_of_credits(snapshot: Snapshot) -> list[Violation]:
         ends_s = _ends_s(snapshot, run)
         if ends_s is not None and snapshot.now_s >= ends_s:
             continue  # its grants ended with its cohort: `past_the_end` says so
-        cause = exhausted_cause(snapshot.balances[run.startup].granted_ucr)
+        episode = exhaustion_episode(snapshot.balances[run.startup].granted_ucr)
         deadline_s = snapshot.now_s + program.policy.minimum_notice_s
-        found.append(Violation(run, CREDITS, cause, deadline_s, inputs))
-    return sorted(found, key=lambda each: (-each.run.began_s, each.run.id))
+        found.append(Violation(run, CREDITS, episode, deadline_s, inputs))
+    return sorted(found, key=lambda each: (-each.run.up_since_s, each.run.id))
 
 
 def _used_up(snapshot: Snapshot, run: Run) -> dict[str, int | str] | None:
@@ -120,7 +120,7 @@ def _used_up(snapshot: Snapshot, run: Run) -> dict[str, int | str] | None:
     known = snapshot.enforcement.closed.get((run.startup, snapshot.program.mode))
     if closed is None or known is None or not run.was_started_after(known.since_s):
         return None
-    return {**closed, "closed_s": known.since_s, "started_s": run.began_s}
+    return {**closed, "closed_s": known.since_s, "started_s": run.up_since_s}
 
 
 def _exhaustion(snapshot: Snapshot, startup: str) -> dict[str, int | str]:
@@ -134,7 +134,7 @@ def _exhaustion(snapshot: Snapshot, startup: str) -> dict[str, int | str]:
 
 def _figures(snapshot: Snapshot, startup: str) -> dict[str, int | str]:
     own = snapshot.balances[startup]
-    stopped = (startup, exhausted_cause(own.granted_ucr)) in snapshot.told
+    stopped = (startup, exhaustion_episode(own.granted_ucr)) in snapshot.announced
     return {
         "startup": startup,
         "posted_ucr": own.posted_ucr,
@@ -147,7 +147,7 @@ def _figures(snapshot: Snapshot, startup: str) -> dict[str, int | str]:
     }
 
 
-def past_the_end(snapshot: Snapshot) -> list[Violation]:
+def past_cohort_end(snapshot: Snapshot) -> list[Violation]:
     """Every running server of a cohort that ends within the final notice, or has ended."""
     program, now_s, found = snapshot.program, snapshot.now_s, []
     for run, _ in snapshot.running():
@@ -161,11 +161,11 @@ def past_the_end(snapshot: Snapshot) -> list[Violation]:
             "notice_s": program.policy.end_notice_s,
             "now_s": now_s,
         }
-        found.append(Violation(run, END, f"end:{ends_s}", deadline_s, inputs))
+        found.append(Violation(run, END, f"cohort-end:{ends_s}", deadline_s, inputs))
     return found
 
 
-def no_longer_members(snapshot: Snapshot) -> list[Violation]:
+def removed_from_program(snapshot: Snapshot) -> list[Violation]:
     """Every running server of a startup that was taken out of the program."""
     found = []
     for run, _ in snapshot.running():
@@ -176,21 +176,23 @@ def no_longer_members(snapshot: Snapshot) -> list[Violation]:
     return found
 
 
-def told_to_stop(snapshot: Snapshot) -> list[Violation]:
+def stopped_by_operator(snapshot: Snapshot) -> list[Violation]:
     """Servers of a startup that an operator stopped, or started after one closed it."""
     found = []
     for run, _ in snapshot.running():
-        word = snapshot.words.level_of(run.startup)
-        if word is None or (word.value == "closed" and not run.was_started_after(word.at_s)):
+        override = snapshot.overrides.level_of(run.startup)
+        if override is None or (
+            override.value == "closed" and not run.was_started_after(override.at_s)
+        ):
             continue
         inputs: dict[str, int | str] = {
             "startup": run.startup,
-            "level": word.value,
-            "started_s": run.began_s,
-            **word.inputs,
+            "level": override.value,
+            "started_s": run.up_since_s,
+            **override.inputs,
         }
         deadline_s = snapshot.now_s + snapshot.program.policy.minimum_notice_s
-        found.append(Violation(run, OPERATOR, f"operator:{word.id}", deadline_s, inputs))
+        found.append(Violation(run, OPERATOR, f"operator:{override.id}", deadline_s, inputs))
     return found
 
 
@@ -200,20 +202,20 @@ def _ends_s(snapshot: Snapshot, run: Run) -> int | None:
     return snapshot.program.cohort(startup.cohort).ends_s if startup else None
 
 
-Finding = Inputs | None
+RestrictionFacts = Inputs | None
 """What a cause holds a startup by; None where it asks for nothing."""
 
 
-def _membership(snapshot: Snapshot, startup: str, shares: Iterable[Share]) -> Finding:
+def _membership(snapshot: Snapshot, startup: str, shares: Iterable[Share]) -> RestrictionFacts:
     return {"members": 0} if snapshot.program.startup(startup) is None else None
 
 
-def _operator(snapshot: Snapshot, startup: str, shares: Iterable[Share]) -> Finding:
-    word = snapshot.words.level_of(startup)
-    return None if word is None else {"level": word.value, **word.inputs}
+def _operator(snapshot: Snapshot, startup: str, shares: Iterable[Share]) -> RestrictionFacts:
+    override = snapshot.overrides.level_of(startup)
+    return None if override is None else {"level": override.value, **override.inputs}
 
 
-def _time(snapshot: Snapshot, startup: str, shares: Iterable[Share]) -> Finding:
+def _time(snapshot: Snapshot, startup: str, shares: Iterable[Share]) -> RestrictionFacts:
     entry = snapshot.program.startup(startup)
     if entry is None:
         return None
@@ -224,7 +226,7 @@ def _time(snapshot: Snapshot, startup: str, shares: Iterable[Share]) -> Finding:
     return {"ends_s": ends_s, "now_s": snapshot.now_s, "notice_s": notice_s}
 
 
-def _credits(snapshot: Snapshot, startup: str, shares: Iterable[Share]) -> Finding:
+def _credits(snapshot: Snapshot, startup: str, shares: Iterable[Share]) -> RestrictionFacts:
     return _exhaustion(snapshot, startup) if is_exhausted(snapshot, startup) else None
 
 
@@ -248,7 +250,7 @@ def _tranche(
     return {**found, "stopped_before": 1}
 
 
-def _limits(snapshot: Snapshot, startup: str, shares: Iterable[Share]) -> Finding:
+def _limits(snapshot: Snapshot, startup: str, shares: Iterable[Share]) -> RestrictionFacts:
     for share in shares:
         if share.startup == startup and share.usage > 0:
             full = _full(snapshot, share)
@@ -266,12 +268,14 @@ def _full(snapshot: Snapshot, share: Share) -> dict[str, int | str] | None:
         step = step_of(entry, pool, snapshot.catalogue)
         if share.usage + step > limit:
             return {"ceiling_gpus": limit, "limited_by": "policy", "step_gpus": step}
-    if share.usage >= share.ceiling and share.limited_by in PACED_BY:
+    if share.usage >= share.ceiling and share.limited_by in PACING_LIMITS:
         return {"ceiling_gpus": share.ceiling, "limited_by": share.limited_by}
     return None
 
 
-LADDER: tuple[tuple[str, Callable[[Snapshot, str, Iterable[Share]], Finding]], ...] = (
+RESTRICTION_FINDERS: tuple[
+    tuple[str, Callable[[Snapshot, str, Iterable[Share]], RestrictionFacts]], ...
+] = (
     ("membership", _membership),
     ("operator", _operator),
     ("time", _time),
@@ -282,12 +286,12 @@ LADDER: tuple[tuple[str, Callable[[Snapshot, str, Iterable[Share]], Finding]], .
 """Every cause that can hold a startup below open; the strictest wins, of equals the first."""
 
 
-def cause(snapshot: Snapshot, startup: str, shares: Iterable[Share] = ()) -> Inputs:
+def restriction(snapshot: Snapshot, startup: str, shares: Iterable[Share] = ()) -> Inputs:
     """What holds the startup now, named `by`, with the figures that its level follows from."""
     shares = tuple(shares)
     found = [
         {"by": name, **inputs}
-        for name, find in LADDER
+        for name, find in RESTRICTION_FINDERS
         if (inputs := find(snapshot, startup, shares)) is not None
     ]
     if not found:
@@ -297,42 +301,42 @@ def cause(snapshot: Snapshot, startup: str, shares: Iterable[Share] = ()) -> Inp
 
 def level(snapshot: Snapshot, startup: str, shares: Iterable[Share] = ()) -> tuple[str, str]:
     """The startup's level now and the reason for it."""
-    return level_from(cause(snapshot, startup, shares))
+    return level_from(restriction(snapshot, startup, shares))
 
 
-def forfeits_foretold(snapshot: Snapshot) -> list[Telling]:
+def expiry_announcements(snapshot: Snapshot) -> list[Announcement]:
     """(startup, cause, inputs, instant) of forfeits within a threshold newly passed.
 
     Each threshold is told once for each grant or tranche, the nearest of several; one that
     is longer than the grant itself says nothing.
     """
-    found: list[Telling] = []
+    found: list[Announcement] = []
     for name, balance in sorted(snapshot.balances.items()):
-        for forfeit in balance.forfeits:
-            left_s = forfeit.at_s - snapshot.now_s
-            term_s = forfeit.at_s - forfeit.effective_s
-            thresholds = snapshot.program.policy.forfeit_notices_s
+        for expiry in balance.expiries:
+            left_s = expiry.at_s - snapshot.now_s
+            term_s = expiry.at_s - expiry.effective_s
+            thresholds = snapshot.program.policy.expiry_notices_s
             passed = [each for each in thresholds if left_s <= each < term_s]
-            cause = f"forfeit:{forfeit.grant}:{min(passed, default=0)}"
-            if passed and (name, cause) not in snapshot.told:
+            episode = f"expiry:{expiry.grant}:{min(passed, default=0)}"
+            if passed and (name, episode) not in snapshot.announced:
                 inputs: dict[str, int | str] = {
-                    "amount_ucr": forfeit.amount_ucr,
-                    "grant": forfeit.grant,
-                    "at_s": forfeit.at_s,
+                    "amount_ucr": expiry.amount_ucr,
+                    "grant": expiry.grant,
+                    "at_s": expiry.at_s,
                     "now_s": snapshot.now_s,
                     "burn_ucr_per_h": balance.burn_ucr_per_h,
                 }
-                found.append((name, cause, inputs, forfeit.at_s))
+                found.append((name, episode, inputs, expiry.at_s))
     return found
 
 
-def forecasts(snapshot: Snapshot) -> list[Telling]:
+def runway_announcements(snapshot: Snapshot) -> list[Announcement]:
     """(startup, cause, inputs, exhaustion instant) of runway thresholds newly passed.
 
     Each threshold is told once for each sum granted; a new grant arms them again. When
     several are passed at once, only the nearest is told.
     """
-    found: list[Telling] = []
+    found: list[Announcement] = []
     for name, balance in sorted(snapshot.balances.items()):
         is_lent = balance.available_ucr <= 0
         empty_s = lent_until_s(snapshot, name) if is_lent else balance.exhausted_s
@@ -345,8 +349,8 @@ def forecasts(snapshot: Snapshot) -> list[Telling]:
         passed = [t for t in snapshot.program.policy.exhaustion_notices_s if runway_s <= t]
         if not passed:
             continue
-        cause = f"{'loan' if is_lent else 'runway'}:{min(passed)}:{balance.granted_ucr}"
-        if (name, cause) not in snapshot.told:
+        episode = f"{'loan' if is_lent else 'runway'}:{min(passed)}:{balance.granted_ucr}"
+        if (name, episode) not in snapshot.announced:
             inputs: dict[str, int | str] = {
                 "available_ucr": balance.available_ucr,
                 "runway_s": runway_s,
@@ -354,7 +358,7 @@ def forecasts(snapshot: Snapshot) -> list[Telling]:
             }
             if is_lent:
                 inputs["lendable_ucr"] = lendable_ucr(snapshot, name)
-            found.append((name, cause, inputs, empty_s))
+            found.append((name, episode, inputs, empty_s))
     return found
 
 
@@ -375,19 +379,19 @@ def runway_edges(snapshot: Snapshot, startup: str) -> set[int]:
     return found | {end_s - each for end_s in found for each in policy.exhaustion_notices_s}
 
 
-def endings(snapshot: Snapshot) -> list[Telling]:
+def end_announcements(snapshot: Snapshot) -> list[Announcement]:
     """(startup, cause, inputs, end) of end notices newly passed, the nearest of several.
 
     The last one is not among them: `past_the_end` gives it to each server by name.
     """
     policy = snapshot.program.policy
-    found: list[Telling] = []
+    found: list[Announcement] = []
     for startup in snapshot.program.startups():
         ends_s = snapshot.program.cohort(startup.cohort).ends_s
         left_s = ends_s - snapshot.now_s
         passed = [t for t in policy.end_notices_s if policy.end_notice_s < left_s <= t]
-        cause = f"ending:{min(passed, default=0)}:{ends_s}"
-        if passed and (startup.name, cause) not in snapshot.told:
+        episode = f"end:{min(passed, default=0)}:{ends_s}"
+        if passed and (startup.name, episode) not in snapshot.announced:
             inputs: dict[str, int | str] = {"ends_s": ends_s, "now_s": snapshot.now_s}
-            found.append((startup.name, cause, inputs, ends_s))
+            found.append((startup.name, episode, inputs, ends_s))
     return found

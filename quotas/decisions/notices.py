@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 
 from quotas.model.observation import Complete, Server, Sweep
 
-LIVE_NOTICES = frozenset({"open", "held", "executing", "shadow"})
-KEPT_NOTICES = LIVE_NOTICES | {"returning"}
+LIVE_NOTICES = frozenset({"open", "deferred", "executing", "shadow"})
+NOTICES_WITH_INTENTS = LIVE_NOTICES | {"restarting"}
 """Notices whose intents a cycle reads: ended ones time the retries."""
 LIVE_INTENTS = frozenset({"pending", "sent"})
 SEND_WITHIN_S = 300
@@ -36,9 +36,9 @@ class Notice:
     server_name: str
     zone: str
     rule: str
-    cause: str
+    episode: str
     mode: str
-    given_s: int
+    opened_s: int
     deadline_s: int
     text: str
     state: str = "open"
@@ -48,7 +48,7 @@ class Notice:
     snoozed_s: int = 0
     acknowledged_s: int | None = None
     acknowledged_by: str = ""
-    is_broken: bool = False
+    is_breached: bool = False
 
     @property
     def subject(self) -> tuple[str, str, str]:
@@ -89,7 +89,7 @@ def servers_seen(sweeps: Iterable[Sweep]) -> dict[str, Server]:
     return {server.id: server for sweep in complete for server in sweep.servers}
 
 
-def settle(
+def resolve_intents(
     intents: Iterable[Intent],
     sweeps: Mapping[str, Sweep],
     latency_s: int,
@@ -101,11 +101,11 @@ def settle(
     sent in time: expired. A zone that is not Complete ends nothing but an expiry.
     """
     seen = servers_seen(sweeps.values())
-    ended = (_settled(intent, sweeps, seen, latency_s, now_s) for intent in intents)
+    ended = (_resolve_intent(intent, sweeps, seen, latency_s, now_s) for intent in intents)
     return tuple(intent for intent in ended if intent is not None)
 
 
-def _settled(
+def _resolve_intent(
     intent: Intent,
     sweeps: Mapping[str, Sweep],
     seen: Mapping[str, Server],

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import get_args
 
-from quotas.decisions.sentences import said
+from quotas.decisions.sentences import override_text
 from quotas.model.program import Mode, Program
 from quotas.model.units import DAY_S
 
@@ -23,7 +23,7 @@ FAMILIES = ("level", "mode", "exempt", "freeze", "maintenance", "approve", "undo
 
 
 @dataclass(frozen=True, slots=True)
-class Word:
+class Override:
     """What an operator said of a subject: `value` from `at_s`, until `until_s` if not None."""
 
     family: str
@@ -36,43 +36,50 @@ class Word:
     before: str = ""
     id: int | None = None
 
-    def stands_at(self, now_s: int) -> bool:
+    def is_active_at(self, now_s: int) -> bool:
         """Whether it still counts, if no newer word does."""
         return self.until_s is None or now_s < self.until_s
 
     @property
     def text(self) -> str:
         """Who said it, until when and why."""
-        return said(self.inputs)
+        return override_text(self.inputs)
 
     @property
     def inputs(self) -> dict[str, int | str]:
         """What a decision that follows from it stores of it."""
         until: dict[str, int | str] = {} if self.until_s is None else {"until_s": self.until_s}
-        return {"actor": self.actor, "said_s": self.at_s, "said": self.reason, **until}
-
-
-class Words:
-    """The newest word of each family and subject, as they stand at an instant."""
-
-    def __init__(self, words: Iterable[Word], now_s: int) -> None:
-        newest = {(w.family, w.subject): w for w in sorted(words, key=lambda w: w.id or 0)}
-        self._standing = {key: word for key, word in newest.items() if word.stands_at(now_s)}
-        self._over_s = {
-            key: word.at_s if word.value == "off" else word.until_s or 0
-            for key, word in newest.items()
-            if word.value == "off" or not word.stands_at(now_s)
+        return {
+            "actor": self.actor,
+            "override_s": self.at_s,
+            "override_reason": self.reason,
+            **until,
         }
 
-    def on(self, family: str, *subjects: str) -> Word | None:
+
+class Overrides:
+    """The newest word of each family and subject, as they stand at an instant."""
+
+    def __init__(self, overrides: Iterable[Override], now_s: int) -> None:
+        newest = {(w.family, w.subject): w for w in sorted(overrides, key=lambda w: w.id or 0)}
+        self._standing = {
+            key: override for key, override in newest.items() if override.is_active_at(now_s)
+        }
+        self._over_s = {
+            key: override.at_s if override.value == "off" else override.until_s or 0
+            for key, override in newest.items()
+            if override.value == "off" or not override.is_active_at(now_s)
+        }
+
+    def on(self, family: str, *subjects: str) -> Override | None:
         """The word that stands on the first of the subjects that has one."""
         for subject in subjects:
-            word = self._standing.get((family, subject))
-            if word is not None and word.value != "off":
-                return word
+            override = self._standing.get((family, subject))
+            if override is not None and override.value != "off":
+                return override
         return None
 
-    def standing(self) -> tuple[Word, ...]:
+    def active(self) -> tuple[Override, ...]:
         """Every word that stands and asks for something, by family and subject."""
         return tuple(w for _, w in sorted(self._standing.items()) if w.value not in {"off", "open"})
 
@@ -80,7 +87,7 @@ class Words:
         """The instants at which words that stand end."""
         return tuple(w.until_s for w in self._standing.values() if w.until_s is not None)
 
-    def holding(self, startup: str) -> Word | None:
+    def stop_freeze(self, startup: str) -> Override | None:
         """The maintenance or freeze for which nothing of the startup is stopped now."""
         return self.on("maintenance", EVERYONE) or self.on("freeze", startup, EVERYONE)
 
@@ -89,38 +96,42 @@ class Words:
         held = (("maintenance", EVERYONE), ("freeze", startup), ("freeze", EVERYONE))
         return max(self._over_s.get(key, 0) for key in held)
 
-    def level_of(self, startup: str) -> Word | None:
+    def level_of(self, startup: str) -> Override | None:
         """The word that closed or stopped the startup; None where it is open."""
-        word = self.on("level", startup)
-        return word if word is not None and word.value in {"closed", "stopped"} else None
+        override = self.on("level", startup)
+        return (
+            override if override is not None and override.value in {"closed", "stopped"} else None
+        )
 
 
-def unbroken_s(files: Iterable[tuple[int, str]], said: Iterable[tuple[int, str]]) -> int | None:
+def shadow_start_s(
+    files: Iterable[tuple[int, str]], override_text: Iterable[tuple[int, str]]
+) -> int | None:
     """Since when the mode is shadow, from (instant, mode) of each program and each word.
 
     The newest word counts over the file, but for a file that says off.
     """
     changes = [(at_s, "file", mode) for at_s, mode in files]
-    changes += [(at_s, "word", mode) for at_s, mode in said]
-    newest, since_s = {"file": "off", "word": ""}, None
+    changes += [(at_s, "override", mode) for at_s, mode in override_text]
+    newest, since_s = {"file": "off", "override": ""}, None
     for at_s, kind, mode in sorted(changes, key=lambda change: change[0]):
         newest[kind] = mode
-        is_shadow = newest["file"] != "off" and (newest["word"] or newest["file"]) == "shadow"
+        is_shadow = newest["file"] != "off" and (newest["override"] or newest["file"]) == "shadow"
         since_s = (at_s if since_s is None else since_s) if is_shadow else None
     return since_s
 
 
-SILENCE = Words((), 0)
+NO_OVERRIDES = Overrides((), 0)
 
 
-def in_mode(program: Program, words: Words) -> Program:
+def with_effective_mode(program: Program, overrides: Overrides) -> Program:
     """The program in the mode that counts: the newest word's, except where the file says off.
 
     A file that still says shadow does not disarm, and one that says enforce does not arm
     again what was disarmed; `apply` says so.
     """
-    word = words.on("mode", EVERYONE)
-    if word is None or program.mode == "off":
+    override = overrides.on("mode", EVERYONE)
+    if override is None or program.mode == "off":
         return program
     modes: dict[str, Mode] = {name: name for name in get_args(Mode)}
-    return replace(program, mode=modes[word.value])
+    return replace(program, mode=modes[override.value])

@@ -10,24 +10,24 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from quotas.decisions.causes import lendable_ucr, level_from
-from quotas.decisions.sentences import Inputs, deferred, excess, pace, request, said
+from quotas.decisions.sentences import Inputs, deferral, override_text, overuse, pace, request
 from quotas.model.units import HOUR_S, format_credits, format_duration, format_instant
 
 VERSION = 3
 """The newest of any rule here. Decisions of version 1 stored too little to be recomputed."""
-STILL_OF_2 = frozenset(
+RULES_AT_VERSION_2 = frozenset(
     {
         "limit",
         "credits",
         "cohort-end",
         "membership",
-        "leaked",
-        "borrowed",
+        "standby",
+        "reclaim",
         "runway",
-        "ending",
-        "forfeit",
-        "guard",
-        "renew",
+        "end",
+        "expiry",
+        "disruption-budget",
+        "extend",
         "remind",
         "acknowledge",
         "snooze",
@@ -92,29 +92,29 @@ def _membership(i: Inputs) -> str | None:
 
 
 def _operator(i: Inputs) -> str | None:
-    if i["level"] == "closed" and int(i["started_s"]) <= int(i["said_s"]):
+    if i["level"] == "closed" and int(i["started_s"]) <= int(i["override_s"]):
         return None
     since = " and was started afterwards" if i["level"] == "closed" else ""
-    return f"{i['startup']} is {i['level']}{since}: {said(i)}"
+    return f"{i['startup']} is {i['level']}{since}: {override_text(i)}"
 
 
-def _leaked(i: Inputs) -> str | None:
+def _standby(i: Inputs) -> str | None:
     stood_s = int(i["now_s"]) - int(i["since_s"])
-    if stood_s < int(i["leak_after_s"]):
+    if stood_s < int(i["standby_stop_after_s"]):
         return None
     return (
         f"{i['server']} of {i['startup']} is stopped in place since "
         f"{format_instant(int(i['since_s']))} and still billed, for longer than "
-        f"{format_duration(int(i['leak_after_s']))}"
+        f"{format_duration(int(i['standby_stop_after_s']))}"
     )
 
 
-def _borrowed(i: Inputs) -> str | None:
-    if int(i["excess_gpus"]) <= 0:
+def _reclaim(i: Inputs) -> str | None:
+    if int(i["overuse_gpus"]) <= 0:
         return None
     return (
         f"{i['owner']} waits for its nominal quota in {i['pool']}, and {i['startup']} runs "
-        f"{i['excess_gpus']} GPUs above its share there: {i['server']} ({i['gpus']}) is among "
+        f"{i['overuse_gpus']} GPUs above its share there: {i['server']} ({i['gpus']}) is among "
         f"the fewest and newest that {i['owner']} can use"
     )
 
@@ -123,7 +123,7 @@ def _remind(i: Inputs) -> str | None:
     return f"{format_duration(int(i['left_s']))} are left"
 
 
-def _broken(i: Inputs) -> str | None:
+def _breach(i: Inputs) -> str | None:
     short_s = int(i["short_s"])
     if short_s <= 0:
         return None
@@ -133,7 +133,7 @@ def _broken(i: Inputs) -> str | None:
             f"{format_instant(int(i['deadline_s']))}: all of its {format_duration(short_s)} "
             "were missing"
         )
-    if int(i["deadline_s"]) - max(int(i["sent_s"]), int(i["given_s"])) != short_s:
+    if int(i["deadline_s"]) - max(int(i["sent_s"]), int(i["opened_s"])) != short_s:
         return None
     return f"{i['server']} was stopped {format_duration(short_s)} before its deadline"
 
@@ -152,7 +152,7 @@ def _test(i: Inputs) -> str | None:
     return f"{i['actor']} tries the channels"
 
 
-def _renew(i: Inputs) -> str | None:
+def _extend(i: Inputs) -> str | None:
     if int(i["resumed_s"]) <= int(i["was_due_s"]):
         return None
     return (
@@ -183,17 +183,17 @@ def _closing(i: Inputs) -> str | None:
 
 
 def _release(i: Inputs) -> str | None:
-    return f"release-all by {i['actor']}: {i['said']}"
+    return f"release-all by {i['actor']}: {i['override_reason']}"
 
 
-def _return(i: Inputs) -> str | None:
+def _restart(i: Inputs) -> str | None:
     whys = {"undo": _undone, "auto_resume": _resumed}
     why = whys[str(i["by"])](i)
     return why and f"{i['server']} of {i['startup']} is powered on again: {why}"
 
 
 def _undone(i: Inputs) -> str | None:
-    return f"its stop was undone: {said(i)}"
+    return f"its stop was undone: {override_text(i)}"
 
 
 def _resumed(i: Inputs) -> str | None:
@@ -222,7 +222,7 @@ def _ending(i: Inputs) -> str | None:
     return f"the cohort ends at {format_instant(int(i['ends_s']))}, in {left}"
 
 
-def _forfeit(i: Inputs) -> str | None:
+def _expiry(i: Inputs) -> str | None:
     left = format_duration(int(i["at_s"]) - int(i["now_s"]))
     return (
         f"{format_credits(int(i['amount_ucr']))} credits of {i['grant']} will be forfeited at "
@@ -234,14 +234,14 @@ def _forfeit(i: Inputs) -> str | None:
 def _outcome(i: Inputs) -> str | None:
     ended = {
         "": "",
-        "cause": " and free of it: the cause ended",
+        "resolved": " and free of it: the cause ended",
         "mode": f" and free of it: the mode is {i.get('mode')}, no longer {i.get('was')}",
         "unwanted": ", and no longer offered back",
     }
-    return f"{i['server']} is {i['state']}{ended[str(i.get('why', ''))]}"
+    return f"{i['server']} is {i['state']}{ended[str(i.get('ended_by', ''))]}"
 
 
-def _guard(i: Inputs) -> str | None:
+def _disruption_budget(i: Inputs) -> str | None:
     if int(i["counted_gpus"]) + int(i["gpus"]) <= int(i["most_gpus"]):
         return None
     return (
@@ -250,32 +250,32 @@ def _guard(i: Inputs) -> str | None:
     )
 
 
-RULES: Mapping[str, Callable[[Inputs], str | None]] = {
+REASONS: Mapping[str, Callable[[Inputs], str | None]] = {
     "limit": _limit,
     "credits": _credits,
     "cohort-end": _end,
     "membership": _membership,
     "operator": _operator,
-    "leaked": _leaked,
-    "borrowed": _borrowed,
-    "deferred": deferred,
+    "standby": _standby,
+    "reclaim": _reclaim,
+    "deferral": deferral,
     "runway": _runway,
-    "ending": _ending,
-    "forfeit": _forfeit,
-    "excess": excess,
+    "end": _ending,
+    "expiry": _expiry,
+    "overuse": overuse,
     "pace": pace,
     "request": request,
     "outcome": _outcome,
-    "guard": _guard,
-    "return": _return,
-    "renew": _renew,
+    "disruption-budget": _disruption_budget,
+    "restart": _restart,
+    "extend": _extend,
     "closing": _closing,
     "release": _release,
     "remind": _remind,
     "acknowledge": _acknowledge,
     "snooze": _snooze,
     "test": _test,
-    "break-promise": _broken,
+    "breach": _breach,
 }
 
 
@@ -285,7 +285,7 @@ class NotConcludedError(ValueError):
 
 def conclude(rule: str, inputs: Inputs) -> str:
     """The reason a rule gives for its inputs. Raises NotConcludedError, KeyError."""
-    reason = RULES[rule](inputs)
+    reason = REASONS[rule](inputs)
     if reason is None:
         raise NotConcludedError(f"rule {rule} concludes nothing from {dict(inputs)}")
     return reason
@@ -296,22 +296,22 @@ def rule_of(rule: str, verb: str) -> str:
     by_verb = {
         "executed": "outcome",
         "cancelled": "outcome",
-        "restored": "outcome",
-        "hold": "guard",
-        "renew": "renew",
-        "return": "return",
+        "restarted": "outcome",
+        "defer": "disruption-budget",
+        "extend": "extend",
+        "restart": "restart",
         "remind": "remind",
         "acknowledge": "acknowledge",
         "snooze": "snooze",
         "test": "test",
         "release": "release",
-        "break-promise": "break-promise",
+        "breach": "breach",
     }
-    if verb == "tell" and rule == "cohort-end":
-        return "ending"
+    if verb == "announce" and rule == "cohort-end":
+        return "end"
     return by_verb.get(verb, rule)
 
 
 def version_of(rule: str) -> int:
     """The version of a rule, as `rule_of` names it, that decides today."""
-    return 2 if rule in STILL_OF_2 else VERSION
+    return 2 if rule in RULES_AT_VERSION_2 else VERSION

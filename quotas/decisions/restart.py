@@ -15,31 +15,31 @@ from quotas.decisions.snapshot import Snapshot
 from quotas.model.observation import Server
 from quotas.model.units import DAY_S, HOUR_S
 
-RESUMED = frozenset({CREDITS, OPERATOR})
+RESUMABLE_RULES = frozenset({CREDITS, OPERATOR})
 """Rules whose end brings servers back: a limit or a leak would only stop them again."""
 RESUME_WITHIN_S = 30 * DAY_S
-STOPPED_BY_US = frozenset({"executed", "returning"})
+STOPPED_BY_US = frozenset({"executed", "restarting"})
 
 
-def returns(snapshot: Snapshot, seen: dict[str, Server]) -> dict[int, Inputs]:
+def restarts(snapshot: Snapshot, seen: dict[str, Server]) -> dict[int, Inputs]:
     """The ended notices, by id, whose servers are to be powered on, each with why in figures."""
     found: dict[int, Inputs] = {}
-    asked_ucr_per_h: dict[str, int] = {}
+    restart_ucr_per_h: dict[str, int] = {}
     for notice in snapshot.enforcement.past:
         if notice.state not in STOPPED_BY_US or notice.mode != "enforce" or notice.id is None:
             continue
-        word = snapshot.words.on("undo", notice.server_id)
-        undone = word is not None and word.value == str(notice.id)
-        if word is not None and undone and snapshot.now_s < word.at_s + UNDONE_FOR_S:
-            found[notice.id] = {"by": "undo", **word.inputs}
+        override = snapshot.overrides.on("undo", notice.server_id)
+        undone = override is not None and override.value == str(notice.id)
+        if override is not None and undone and snapshot.now_s < override.at_s + UNDONE_FOR_S:
+            found[notice.id] = {"by": "undo", **override.inputs}
         elif _resumes(snapshot, notice):
             server = seen.get(notice.server_id)
             rate = snapshot.catalogue.rates_ucr_per_h.get(server.flavor) if server else None
-            wanted = asked_ucr_per_h.get(notice.startup, 0) + (rate or 0)
+            wanted = restart_ucr_per_h.get(notice.startup, 0) + (rate or 0)
             available_ucr = snapshot.balances[notice.startup].available_ucr
             needed_s = carry_s(snapshot.program.policy)
             if rate is not None and available_ucr * HOUR_S > wanted * needed_s:
-                asked_ucr_per_h[notice.startup] = wanted
+                restart_ucr_per_h[notice.startup] = wanted
                 found[notice.id] = {
                     "by": "auto_resume",
                     "available_ucr": available_ucr,
@@ -51,7 +51,7 @@ def returns(snapshot: Snapshot, seen: dict[str, Server]) -> dict[int, Inputs]:
 
 def _resumes(snapshot: Snapshot, notice: Notice) -> bool:
     startup = snapshot.program.startup(notice.startup)
-    if startup is None or not startup.auto_resume or notice.rule not in RESUMED:
+    if startup is None or not startup.auto_resume or notice.rule not in RESUMABLE_RULES:
         return False
     late = snapshot.now_s > (notice.off_s or 0) + RESUME_WITHIN_S
     if late or is_exhausted(snapshot, notice.startup):

@@ -27,10 +27,10 @@ BOUNDS: Mapping[str, str] = {
 SHORT = "the pool has no more to give"
 
 
-def said(i: Inputs) -> str:
+def override_text(i: Inputs) -> str:
     """What an operator said: who, when, until when and why."""
     until = f" until {format_instant(int(i['until_s']))}" if "until_s" in i else ""
-    return f"{i['actor']} said so at {format_instant(int(i['said_s']))}{until}: {i['said']}"
+    return f"{i['actor']} said so at {format_instant(int(i['override_s']))}{until}: {i['override_reason']}"
 
 
 def pace(i: Inputs) -> str | None:
@@ -56,7 +56,7 @@ def pace(i: Inputs) -> str | None:
     return f"{spent} credits are spent, {verb} the {allowed} paced to date"
 
 
-def excess(i: Inputs) -> str | None:
+def overuse(i: Inputs) -> str | None:
     """Who runs more than its share, and for whom or by what the share ends there."""
     above = int(i["used_gpus"]) - int(i["share_gpus"])
     if above <= 0:
@@ -78,17 +78,17 @@ def _bound(i: Inputs) -> str:
 def obstacle(i: Inputs) -> str:
     """Why evicting a borrower would not serve the owner now. Raises KeyError."""
     texts = {
-        "blind": f"not every zone of {i['pool']} could be read",
+        "unknown-zone": f"not every zone of {i['pool']} could be read",
         "stock": f"Scaleway says {i.get('stock')!r} of what {i['owner']} can use in {i['pool']}, "
         "and would keep the slot",
         "flavor": f"none of its servers is of a flavor that {i['owner']} can use",
     }
     if i["obstacle"] == "shortage":
-        return f"Scaleway is short of {i['pool']} and would keep the slot ({said(i)})"
+        return f"Scaleway is short of {i['pool']} and would keep the slot ({override_text(i)})"
     return texts[str(i["obstacle"])]
 
 
-def deferred(i: Inputs) -> str | None:
+def deferral(i: Inputs) -> str | None:
     """Who waits, and for what reason nobody is stopped for it."""
     return (
         f"{i['owner']} waits for its nominal quota in {i['pool']}, lent to {i['startup']}, but "
@@ -98,13 +98,13 @@ def deferred(i: Inputs) -> str | None:
 
 def request(i: Inputs) -> str | None:
     """What became of a request, where its figures say so."""
-    fate, now_s = str(i["fate"]), int(i["now_s"])
-    if fate == "met":
+    outcome, now_s = str(i["outcome"]), int(i["now_s"])
+    if outcome == "met":
         enough = int(i["used_gpus"]) >= int(i["gpus"])
         return f"{i['startup']} runs what it asked for" if enough else None
-    if fate in _GONE:
-        return _GONE[fate]
-    if fate == "cohort":
+    if outcome in _GONE:
+        return _GONE[outcome]
+    if outcome == "cohort":
         return "its cohort ended" if now_s >= int(i["ends_s"]) else None
     length_s = int(i["length_s"])
     if now_s < int(i["since_s"]) + length_s:
@@ -114,7 +114,7 @@ def request(i: Inputs) -> str | None:
         "unmet": f"it was not met within {format_duration(length_s)}; ask again if it still "
         "matters",
     }
-    return fates[fate]
+    return fates[outcome]
 
 
 _GONE = {"startup": "its startup left the program", "pool": "its pool left the program"}

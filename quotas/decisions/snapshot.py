@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
-from quotas.decisions.disruption_budget import UNTOUCHED, Enforcement
+from quotas.decisions.disruption_budget import NO_ENFORCEMENT, Enforcement
 from quotas.decisions.notices import Intent, Notice
-from quotas.decisions.overrides import Words
+from quotas.decisions.overrides import Overrides
 from quotas.decisions.reasons import conclude, rule_of, version_of
 from quotas.ledger.balance import Balance
 from quotas.metering.runs import Catalogue, Run
@@ -16,15 +16,15 @@ from quotas.model.observation import Complete, Server, Sweep
 from quotas.model.program import Program
 from quotas.queue.requests import Request
 
-Told = Mapping[str, AbstractSet[tuple[str, str]]]
+AnnouncedByMode = Mapping[str, AbstractSet[tuple[str, str]]]
 """The (startup, cause) said once for all, by the mode in which it was said."""
-NOTHING_SOLD = Catalogue({}, {})
+EMPTY_CATALOGUE = Catalogue({}, {})
 UNREAD = "unread"
 """A stock that the provider was asked for, and did not tell."""
 
 
 @dataclass(frozen=True, slots=True)
-class Excess:
+class Overuse:
     """GPUs that a startup runs above its share of a pool, since when, and why.
 
     `owner` is the startup whose nominal quota waits for them, None while nobody's does:
@@ -59,21 +59,21 @@ class Snapshot:
     balances: Mapping[str, Balance]
     notices: tuple[Notice, ...]
     intents: tuple[Intent, ...]
-    told: frozenset[tuple[str, str]]
+    announced: frozenset[tuple[str, str]]
     stop_latency_s: int
-    catalogue: Catalogue = NOTHING_SOLD
+    catalogue: Catalogue = EMPTY_CATALOGUE
     requests: tuple[Request, ...] = ()
-    excesses: tuple[Excess, ...] = ()
+    overuses: tuple[Overuse, ...] = ()
     recent: tuple[Run, ...] = ()
     charged: Mapping[str, int] = field(default_factory=dict)
     measured_latency_s: Mapping[str, int] = field(default_factory=dict)
-    enforcement: Enforcement = UNTOUCHED
+    enforcement: Enforcement = NO_ENFORCEMENT
     stock: Mapping[str, str] = field(default_factory=dict)
-    words: Words = field(init=False, repr=False, compare=False)
+    overrides: Overrides = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Find the words that stand now, once for all rules."""
-        object.__setattr__(self, "words", Words(self.enforcement.words, self.now_s))
+        object.__setattr__(self, "overrides", Overrides(self.enforcement.overrides, self.now_s))
 
     undelivered: frozenset[int] = frozenset()
 
@@ -96,11 +96,11 @@ class Snapshot:
         ]
 
 
-def heard(told: Told, mode: str) -> frozenset[tuple[str, str]]:
+def announced_in_mode(announced: AnnouncedByMode, mode: str) -> frozenset[tuple[str, str]]:
     """What counts as told in a mode. What was told in shadow no startup has heard."""
     if mode == "enforce":
-        return frozenset(told.get(mode, ()))
-    return frozenset().union(*told.values())
+        return frozenset(announced.get(mode, ()))
+    return frozenset().union(*announced.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ class Violation:
 
     run: Run
     rule: str
-    cause: str
+    episode: str
     deadline_s: int
     inputs: Mapping[str, int | str]
 
@@ -130,7 +130,7 @@ class Decision:
     server_id: str
     rule: str
     verb: str
-    cause: str
+    episode: str
     reason: str
     inputs: Mapping[str, int | str]
     version: int = 0
@@ -141,12 +141,12 @@ class Decision:
         object.__setattr__(self, "version", version)
 
     @classmethod
-    def made(
+    def from_inputs(
         cls,
         of: tuple[str, str],
         rule: str,
         verb: str,
-        cause: str,
+        episode: str,
         inputs: Mapping[str, int | str],
     ) -> Decision:
         """The decision on a startup and server to which the inputs lead. Raises NotConcludedError.
@@ -154,4 +154,4 @@ class Decision:
         This is the only way to decide: what is stored is what it was concluded from.
         """
         reason = conclude(rule_of(rule, verb), inputs)
-        return cls(*of, rule, verb, cause, reason, inputs)
+        return cls(*of, rule, verb, episode, reason, inputs)

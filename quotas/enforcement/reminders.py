@@ -16,10 +16,10 @@ from quotas.model.program import Policy
 from quotas.model.units import format_duration, format_instant
 from quotas.rules.limit import RULE as LIMIT
 
-SNOOZABLE = frozenset({LIMIT, "leaked"})
+SNOOZABLE = frozenset({LIMIT, "standby"})
 """Rules whose deadline nobody else's claim, credits or calendar depends on."""
 SHORTEST_SNOOZE_S = 60
-BROKEN = "break-promise"
+BREACH = "breach"
 """The verb of the decision that finds a promise broken."""
 
 
@@ -46,11 +46,11 @@ def reminder_edges(notices: Iterable[Notice], policy: Policy) -> set[int]:
 
 def _reminders(notice: Notice, policy: Policy) -> list[int]:
     """Those that lie inside the notice: the notice itself tells what is nearer than they are."""
-    length_s = notice.deadline_s - notice.given_s
+    length_s = notice.deadline_s - notice.opened_s
     return [before_s for before_s in policy.reminders_s if before_s < length_s]
 
 
-def snoozed(notice: Notice, policy: Policy, for_s: int, now_s: int) -> Notice:
+def snooze_notice(notice: Notice, policy: Policy, for_s: int, now_s: int) -> Notice:
     """The notice with a later deadline. Raises Refused; a deadline never moves earlier."""
     if notice.state != "open" or notice.mode != "enforce" or now_s >= notice.deadline_s:
         raise Refused(
@@ -73,7 +73,7 @@ def snoozed(notice: Notice, policy: Policy, for_s: int, now_s: int) -> Notice:
     return replace(notice, deadline_s=deadline_s, snoozed_s=total_s, reminded_s=None)
 
 
-def shortfall(
+def notice_shortfall(
     notice: Notice,
     intents: Iterable[Intent],
     undelivered: Collection[int],
@@ -87,7 +87,7 @@ def shortfall(
     took before its deadline was none: all `promised_s` are missing. Each notice is found
     short once.
     """
-    if notice.id is None or notice.is_broken or notice.mode != "enforce":
+    if notice.id is None or notice.is_breached or notice.mode != "enforce":
         return None
     of: dict[str, int | str] = {
         "startup": notice.startup,
@@ -98,8 +98,8 @@ def shortfall(
     own = [i for i in intents if i.notice_id == notice.id and i.state in {"sent", "confirmed"}]
     sent = [i.sent_s for i in own if i.sent_s is not None]
     if sent and min(sent) < notice.deadline_s:
-        short_s = notice.deadline_s - max(min(sent), notice.given_s)
-        return {**of, "sent_s": min(sent), "given_s": notice.given_s, "short_s": short_s}
+        short_s = notice.deadline_s - max(min(sent), notice.opened_s)
+        return {**of, "sent_s": min(sent), "opened_s": notice.opened_s, "short_s": short_s}
     if notice.id in undelivered and now_s >= notice.deadline_s:
         return {**of, "short_s": promised_s} if promised_s > 0 else None
     return None

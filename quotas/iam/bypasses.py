@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from quotas.iam.narrowing import STARTS, WIDE, is_own
+from quotas.iam.narrowing import BROAD_SETS, START_SETS, is_own
 from quotas.iam.policies import Policy, Principal, Rule
 
 SELF_GRANTING = frozenset(
@@ -19,7 +19,7 @@ SELF_GRANTING = frozenset(
     }
 )
 """Sets whose holder can give itself, or a key that it makes, any other permission."""
-ELSEWHERE = frozenset({"InferenceFullAccess", "KubernetesFullAccess"})
+OTHER_PRODUCT_SETS = frozenset({"InferenceFullAccess", "KubernetesFullAccess"})
 """Sets that start GPUs through another product than Instances."""
 
 
@@ -66,7 +66,7 @@ def _ways(policy: Policy, projects: Mapping[str, Collection[str]]) -> Iterable[t
     for startup, own in sorted(projects.items()):
         is_mine = is_own(policy, own)
         # What closing takes is no way round; what it leaves of an own policy is one.
-        names = (WIDE if is_mine else STARTS) | ELSEWHERE
+        names = (BROAD_SETS if is_mine else START_SETS) | OTHER_PRODUCT_SETS
         left = {name for rule in policy.rules if _reaches(rule, own) for name in rule.sets}
         if left & names:
             only = all(

@@ -10,21 +10,21 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from quotas.decisions.causes import level_from
-from quotas.decisions.disruption_budget import Closed
+from quotas.decisions.disruption_budget import KnownClosing
 from quotas.decisions.notices import SEND_WITHIN_S, Intent, Notice
 from quotas.decisions.sentences import Inputs
 from quotas.decisions.snapshot import Decision
-from quotas.iam.narrowing import heir_of
+from quotas.iam.narrowing import successor_of
 from quotas.model.program import Program
 
 CLOSE, REOPEN, RELEASE = "close", "reopen", "release"
 INHERIT = "inherit"
 ACTIONS = (CLOSE, REOPEN)
 RULE = "closing"
-SHUT_LEVELS = ("closed", "stopped")
+CLOSED_LEVELS = ("closed", "stopped")
 FAILED = ("failed", "expired")
 FIRST_PAUSE_S, LAST_PAUSE_S = 60, 900
-LOOK_AGAIN_S = 3600
+RECHECK_AFTER_S = 3600
 """How often the rules of a closed startup are read again: somebody may have edited them."""
 
 
@@ -38,15 +38,15 @@ class Closings:
 
 
 @dataclass(frozen=True, slots=True)
-class Past:
+class ClosingHistory:
     """The newest closing intents of one startup, newest first, and whether rules are withheld.
 
     `places` are the projects of each record of what was taken from it.
     """
 
     intents: tuple[Intent, ...] = ()
-    is_withheld: bool = False
-    places: tuple[frozenset[str], ...] = ()
+    has_revoked_rules: bool = False
+    project_sets: tuple[frozenset[str], ...] = ()
 
     @property
     def last(self) -> Intent | None:
@@ -67,8 +67,8 @@ class Past:
 
 
 def decide_closings(
-    held: Mapping[str, Inputs],
-    past: Mapping[str, Past],
+    restrictions: Mapping[str, Inputs],
+    past: Mapping[str, ClosingHistory],
     members: Collection[str],
     now_s: int,
 ) -> Closings:
@@ -79,9 +79,9 @@ def decide_closings(
     intents: list[Intent] = []
     decisions: list[Decision] = []
     notices: list[Notice] = []
-    for startup in sorted(set(held) & set(members)):
-        own = past.get(startup, Past())
-        wanted = CLOSE if level_from(held[startup])[0] in SHUT_LEVELS else REOPEN
+    for startup in sorted(set(restrictions) & set(members)):
+        own = past.get(startup, ClosingHistory())
+        wanted = CLOSE if level_from(restrictions[startup])[0] in CLOSED_LEVELS else REOPEN
         if not _is_due(wanted, own, now_s):
             continue
         last = own.last
@@ -90,25 +90,25 @@ def decide_closings(
             intents.append(ended)
         intents.append(_intent(wanted, startup, now_s))
         if last is None or last.action != wanted:
-            cause = f"{wanted}:{held[startup]['by']}:{now_s}"
+            episode = f"{wanted}:{restrictions[startup]['by']}:{now_s}"
             # What was never closed itself has the rules of a project that passed to it.
             action = INHERIT if last is None and wanted == REOPEN else wanted
-            inputs = {"startup": startup, "action": action, **held[startup]}
-            decision = Decision.made((startup, ""), RULE, wanted, cause, inputs)
+            inputs = {"startup": startup, "action": action, **restrictions[startup]}
+            decision = Decision.from_inputs((startup, ""), RULE, wanted, episode, inputs)
             decisions.append(decision)
-            notices.append(_told(startup, cause, decision.reason, now_s))
+            notices.append(_announcement(startup, episode, decision.reason, now_s))
     return Closings(tuple(intents), tuple(decisions), tuple(notices))
 
 
 FORBID, PERMIT = "forbid", "permit"
-_KEYS = {"credits": "granted_ucr", "operator": "said_s", "time": "ends_s", "tranche": "later_s"}
+_KEYS = {"credits": "granted_ucr", "operator": "override_s", "time": "ends_s", "tranche": "later_s"}
 """What names one closing of each cause: it is announced once, until the startup is open again."""
 _AND = "+"
 
 
 def announce_closings(
-    held: Mapping[str, Inputs],
-    closed: Mapping[tuple[str, str], Closed],
+    restrictions: Mapping[str, Inputs],
+    closed: Mapping[tuple[str, str], KnownClosing],
     members: Collection[str],
     mode: str,
     now_s: int,
@@ -118,11 +118,11 @@ def announce_closings(
     `closed` is what each (startup, mode) was told before (see `closed_since`).
     """
     decisions: list[Decision] = []
-    for startup in sorted(set(held) & set(members)):
-        own, by = held[startup], str(held[startup]["by"])
+    for startup in sorted(set(restrictions) & set(members)):
+        own, by = restrictions[startup], str(restrictions[startup]["by"])
         known = closed.get((startup, mode))
-        was = known.told if known else frozenset()
-        if level_from(own)[0] in SHUT_LEVELS:
+        was = known.episodes if known else frozenset()
+        if level_from(own)[0] in CLOSED_LEVELS:
             key = f"{by}:{own.get(_KEYS.get(by, ''), 0)}"
             causes = [f"{FORBID}:{key}"] if key not in was else []
             action = FORBID
@@ -130,38 +130,42 @@ def announce_closings(
             causes = [f"{PERMIT}:{_AND.join(sorted(was))}"] if was else []
             action = PERMIT
         inputs = {"startup": startup, "action": action, **own}
-        decisions += [Decision.made((startup, ""), RULE, "tell", each, inputs) for each in causes]
+        decisions += [
+            Decision.from_inputs((startup, ""), RULE, "announce", each, inputs) for each in causes
+        ]
     notices = [
-        replace(_told(each.startup, each.cause, each.reason, now_s), mode=mode)
+        replace(_announcement(each.startup, each.episode, each.reason, now_s), mode=mode)
         for each in decisions
     ]
     return Closings((), tuple(decisions), tuple(notices))
 
 
-def closed_since(told: Iterable[tuple[str, str, str, int]]) -> dict[tuple[str, str], Closed]:
+def known_closings(
+    announcements: Iterable[tuple[str, str, str, int]],
+) -> dict[tuple[str, str], KnownClosing]:
     """Each (startup, mode) that knows that it may start nothing, and since when.
 
     `told` are startup, mode, cause and instant of what was told under this rule, oldest
     first. What was told in shadow no startup has heard: it counts in shadow only.
     """
-    found: dict[tuple[str, str], Closed] = {}
-    for startup, mode, cause, at_s in told:
-        verb, _, key = cause.partition(":")
-        anew = Closed(at_s, frozenset())
+    found: dict[tuple[str, str], KnownClosing] = {}
+    for startup, mode, episode, at_s in announcements:
+        verb, _, key = episode.partition(":")
+        anew = KnownClosing(at_s, frozenset())
         before = found.pop((startup, mode), anew)
         if verb == CLOSE:  # told on a change of direction only: it was open before
-            found[startup, mode] = replace(anew, told=frozenset({key}))
+            found[startup, mode] = replace(anew, episodes=frozenset({key}))
         elif verb == FORBID:
-            found[startup, mode] = replace(before, told=before.told | {key})
+            found[startup, mode] = replace(before, episodes=before.episodes | {key})
     return found
 
 
-def _is_due(wanted: str, own: Past, now_s: int) -> bool:
+def _is_due(wanted: str, own: ClosingHistory, now_s: int) -> bool:
     """Whether an intent in this direction is wanted now."""
     last = own.last
     if last is None or last.action != wanted:
         # Nothing to give back to a startup that nothing was ever taken from.
-        return wanted == CLOSE or (last is not None or own.is_withheld)
+        return wanted == CLOSE or (last is not None or own.has_revoked_rules)
     if last.is_live:
         return False
     ended_s = last.ended_s or last.decided_s
@@ -169,8 +173,8 @@ def _is_due(wanted: str, own: Past, now_s: int) -> bool:
         pause_s = min(FIRST_PAUSE_S << min(own.failures - 1, 8), LAST_PAUSE_S)
         return now_s >= ended_s + pause_s
     if wanted == CLOSE:
-        return now_s >= ended_s + LOOK_AGAIN_S
-    return own.is_withheld
+        return now_s >= ended_s + RECHECK_AFTER_S
+    return own.has_revoked_rules
 
 
 def _intent(action: str, startup: str, now_s: int) -> Intent:
@@ -186,33 +190,43 @@ def _intent(action: str, startup: str, now_s: int) -> Intent:
     )
 
 
-def _told(startup: str, cause: str, text: str, now_s: int) -> Notice:
-    return Notice(startup, "", "", "", RULE, cause, "enforce", now_s, now_s, text, state="told")
+def _announcement(startup: str, episode: str, text: str, now_s: int) -> Notice:
+    return Notice(
+        startup, "", "", "", RULE, episode, "enforce", now_s, now_s, text, state="announced"
+    )
 
 
-def newest(
+def closing_histories(
     intents: Iterable[Intent], withheld: Mapping[str, Collection[frozenset[str]]]
-) -> dict[str, Past]:
+) -> dict[str, ClosingHistory]:
     """What is known of each startup, from its closing intents in the order they were decided."""
     found: dict[str, list[Intent]] = {name: [] for name in withheld}
     for intent in intents:
         found.setdefault(intent.startup, []).insert(0, intent)
     return {
-        name: Past(tuple(own), name in withheld, tuple(withheld.get(name, ())))
+        name: ClosingHistory(tuple(own), name in withheld, tuple(withheld.get(name, ())))
         for name, own in found.items()
     }
 
 
-def passed_on(past: Mapping[str, Past], projects: Mapping[str, Collection[str]]) -> dict[str, Past]:
+def assign_to_successors(
+    past: Mapping[str, ClosingHistory], projects: Mapping[str, Collection[str]]
+) -> dict[str, ClosingHistory]:
     """The same past, with what is withheld counted for who has the projects of it now."""
-    heirs = {heir_of(name, places, projects) for name, own in past.items() for places in own.places}
+    successors = {
+        successor_of(name, project_sets, projects)
+        for name, own in past.items()
+        for project_sets in own.project_sets
+    }
     return {
-        name: replace(past.get(name, Past()), is_withheld=name in heirs)
-        for name in past.keys() | heirs
+        name: replace(past.get(name, ClosingHistory()), has_revoked_rules=name in successors)
+        for name in past.keys() | successors
     }
 
 
-def seen_as(past: Mapping[str, Past], changed: Iterable[Intent]) -> dict[str, Past]:
+def with_ended_intents(
+    past: Mapping[str, ClosingHistory], changed: Iterable[Intent]
+) -> dict[str, ClosingHistory]:
     """The same past, with the intents that this cycle's observation ended."""
     ended = {intent.id: intent for intent in changed}
     return {
@@ -240,7 +254,7 @@ class ClosingView:
     since_s: int
     detail: str
     failures: int
-    is_withheld: bool
+    has_revoked_rules: bool
 
 
 _STATES = {
@@ -252,7 +266,7 @@ _STATES = {
 
 
 def closing_views(
-    past: Mapping[str, Past], tried: Collection[str] | None = None
+    past: Mapping[str, ClosingHistory], attempting: Collection[str] | None = None
 ) -> tuple[ClosingView, ...]:
     """Every startup that was closed or reopened by IAM at least once, by name.
 
@@ -266,9 +280,11 @@ def closing_views(
         under_way = "closing" if last.action == CLOSE else "reopening"
         state = _STATES.get((last.action, last.state), under_way)
         since_s = last.ended_s or last.decided_s
-        said = next((each.detail for each in own.intents if each.detail), "")
-        failures = own.failures if tried is None or name in tried else 0
-        found.append(ClosingView(name, state, since_s, said, failures, own.is_withheld))
+        detail_text = next((each.detail for each in own.intents if each.detail), "")
+        failures = own.failures if attempting is None or name in attempting else 0
+        found.append(
+            ClosingView(name, state, since_s, detail_text, failures, own.has_revoked_rules)
+        )
     return tuple(found)
 
 
@@ -280,7 +296,7 @@ def closing_alarms(views: Iterable[ClosingView], *, has_key: bool, mode: str) ->
             found.append(
                 f"{view.startup} is still {view.state} after {view.failures} tries: {view.detail}"
             )
-        if view.is_withheld and (mode != "enforce" or not has_key):
+        if view.has_revoked_rules and (mode != "enforce" or not has_key):
             why = f"the mode is {mode}" if mode != "enforce" else "there is no key for IAM"
             found.append(
                 f"rules of {view.startup} stay withheld, since {why}: 'cohortd release-all' "

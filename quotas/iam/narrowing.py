@@ -13,8 +13,8 @@ from dataclasses import asdict, dataclass
 
 from quotas.iam.policies import Policy, Rule
 
-TAKEN = frozenset({"InstancesServerCreate", "InstancesServerStart"})
-PARTS = {
+REVOKED_SETS = frozenset({"InstancesServerCreate", "InstancesServerStart"})
+NARROWER_SETS = {
     "InstancesFullAccess": (
         "InstancesReadOnly",
         "InstancesServerDelete",
@@ -24,107 +24,109 @@ PARTS = {
 }
 """What stands in for a broader set while a startup is closed. It is less than the broad set
 without start and create: volumes, images and addresses can be read, and not changed."""
-WIDE = frozenset({"AllProductsFullAccess"})
+BROAD_SETS = frozenset({"AllProductsFullAccess"})
 """Sets that start servers too, and that no list of other sets replaces."""
-STARTS = TAKEN | frozenset(PARTS) | WIDE
+START_SETS = REVOKED_SETS | frozenset(NARROWER_SETS) | BROAD_SETS
 KEEP_TAG = "cohortd-keep"
 """A policy with this tag is never changed."""
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class NarrowedRule:
     """A rule as it was, and what is left of it while the startup is closed."""
 
     rule: Rule
-    left: Rule | None
+    remaining: Rule | None
 
     @property
-    def lost(self) -> tuple[str, ...]:
+    def removed_sets(self) -> tuple[str, ...]:
         """The permission sets that were removed."""
-        left = self.left.sets if self.left else ()
-        return tuple(name for name in self.rule.sets if name not in left)
+        remaining = self.remaining.sets if self.remaining else ()
+        return tuple(name for name in self.rule.sets if name not in remaining)
 
 
 @dataclass(frozen=True, slots=True)
-class Withheld:
+class RevokedRules:
     """What was taken from one policy, recorded before it was taken."""
 
     startup: str
     policy_id: str
     policy_name: str
     before: tuple[Rule, ...]
-    taken: tuple[Taken, ...]
+    revoked: tuple[NarrowedRule, ...]
     recorded_s: int
-    state: str = "withheld"
+    state: str = "revoked"
     ended_s: int | None = None
     detail: str = ""
     id: int | None = None
 
     @property
-    def places(self) -> frozenset[str]:
+    def project_ids(self) -> frozenset[str]:
         """The projects in which something was taken."""
-        return frozenset(id for each in self.taken for id in each.rule.project_ids)
+        return frozenset(id for each in self.revoked for id in each.rule.project_ids)
 
 
-def heir_of(startup: str, places: Collection[str], projects: Mapping[str, Collection[str]]) -> str:
+def successor_of(
+    startup: str, project_ids: Collection[str], projects: Mapping[str, Collection[str]]
+) -> str:
     """Whom what was taken from a startup goes back to: who has all those projects now.
 
     A project may pass to another startup while its rules are withheld.
     """
-    owners = (name for name in sorted(projects) if set(places) <= set(projects[name]))
-    return next(owners, startup) if places else startup
+    owners = (name for name in sorted(projects) if set(project_ids) <= set(projects[name]))
+    return next(owners, startup) if project_ids else startup
 
 
-def starting(rules: Iterable[Rule]) -> list[Rule]:
+def start_rules(rules: Iterable[Rule]) -> list[Rule]:
     """The rules that let somebody start or create servers."""
-    return [rule for rule in rules if STARTS.intersection(rule.sets)]
+    return [rule for rule in rules if START_SETS.intersection(rule.sets)]
 
 
 def is_own(policy: Policy, project_ids: Collection[str]) -> bool:
     """Whether a policy is a startup's: what it starts, it starts in these projects only."""
-    found = starting(policy.rules)
+    found = start_rules(policy.rules)
     if not found or not policy.is_editable or KEEP_TAG in policy.tags:
         return False
     return all(rule.project_ids and set(rule.project_ids) <= set(project_ids) for rule in found)
 
 
-def narrowed(rules: Iterable[Rule]) -> tuple[tuple[Rule, ...], tuple[Taken, ...]]:
+def without_start(rules: Iterable[Rule]) -> tuple[tuple[Rule, ...], tuple[NarrowedRule, ...]]:
     """The same rules without start and create, and what that takes away."""
     after: list[Rule] = []
-    taken: list[Taken] = []
+    revoked: list[NarrowedRule] = []
     for rule in rules:
-        left = _without(rule)
-        if left != rule:
-            taken.append(Taken(rule, left))
-        if left is not None:
-            after.append(left)
-    return tuple(after), tuple(taken)
+        remaining = _narrow_rule(rule)
+        if remaining != rule:
+            revoked.append(NarrowedRule(rule, remaining))
+        if remaining is not None:
+            after.append(remaining)
+    return tuple(after), tuple(revoked)
 
 
-def _without(rule: Rule) -> Rule | None:
+def _narrow_rule(rule: Rule) -> Rule | None:
     """What is left of a rule; None where nothing is."""
-    kept = {name for name in rule.sets if name not in TAKEN and name not in PARTS}
+    kept = {name for name in rule.sets if name not in REVOKED_SETS and name not in NARROWER_SETS}
     for name in rule.sets:
-        kept |= set(PARTS.get(name, ()))
+        kept |= set(NARROWER_SETS.get(name, ()))
     if kept == set(rule.sets):
         return rule
     scope = (rule.project_ids, rule.organization_id, rule.condition)
     return Rule(tuple(sorted(kept)), *scope) if kept else None
 
 
-def given_back(current: Iterable[Rule], taken: Iterable[Taken]) -> tuple[Rule, ...]:
+def restore_rules(current: Iterable[Rule], revoked: Iterable[NarrowedRule]) -> tuple[Rule, ...]:
     """The rules as they are now, with what was taken put back where it is missing.
 
     A rule that nobody touched becomes what it was. Where it was changed or removed in
     between, the sets that were taken come back as a rule of their own.
     """
     rules = list(current)
-    for each in taken:
-        missing = tuple(name for name in each.lost if not _is_given(name, each.rule, rules))
+    for each in revoked:
+        missing = tuple(name for name in each.removed_sets if not _is_given(name, each.rule, rules))
         if not missing:
             continue
-        if each.left is not None and each.left in rules:
-            rules[rules.index(each.left)] = each.rule
+        if each.remaining is not None and each.remaining in rules:
+            rules[rules.index(each.remaining)] = each.rule
         else:
             was = each.rule
             rules.append(Rule(missing, was.project_ids, was.organization_id, was.condition))
@@ -142,25 +144,25 @@ def _is_given(name: str, wanted: Rule, rules: Iterable[Rule]) -> bool:
     return set(wanted.project_ids) <= reach
 
 
-def to_text(rules: Iterable[Rule]) -> str:
+def rules_to_text(rules: Iterable[Rule]) -> str:
     """Rules as JSON text, for the book and for a person."""
     return json.dumps([asdict(rule) for rule in rules], sort_keys=True)
 
 
-def rules_from(text: str) -> tuple[Rule, ...]:
+def rules_from_text(text: str) -> tuple[Rule, ...]:
     """Rules from what `to_text` wrote."""
     return tuple(_rule(raw) for raw in json.loads(text))
 
 
-def taken_text(taken: Iterable[Taken]) -> str:
+def revoked_to_text(revoked: Iterable[NarrowedRule]) -> str:
     """What was taken, as JSON text."""
-    return json.dumps([asdict(each) for each in taken], sort_keys=True)
+    return json.dumps([asdict(each) for each in revoked], sort_keys=True)
 
 
-def taken_from(text: str) -> tuple[Taken, ...]:
+def revoked_from_text(text: str) -> tuple[NarrowedRule, ...]:
     """What was taken, from what `taken_text` wrote."""
     return tuple(
-        Taken(_rule(raw["rule"]), _rule(raw["left"]) if raw["left"] else None)
+        NarrowedRule(_rule(raw["rule"]), _rule(raw["remaining"]) if raw["remaining"] else None)
         for raw in json.loads(text)
     )
 

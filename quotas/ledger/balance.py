@@ -7,7 +7,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from quotas.ledger.expiry import Forfeit, arrived, ended, forfeits_ahead, repaid, spent, stopped
+from quotas.ledger.expiry import (
+    Expiry,
+    apply_rollovers,
+    draw_down,
+    expire_grants,
+    forecast_expiries,
+    repay,
+    stop_run,
+)
 from quotas.ledger.holds import Hold
 from quotas.ledger.tranches import is_tranche
 from quotas.ledger.transfers import GrantBalance
@@ -43,8 +51,8 @@ class Balance:
     owed_ucr: int = 0
     later_ucr: int = 0
     later_s: int | None = None
-    forfeits: tuple[Forfeit, ...] = ()
-    idle_forfeits: tuple[Forfeit, ...] = ()
+    expiries: tuple[Expiry, ...] = ()
+    idle_expiries: tuple[Expiry, ...] = ()
     next_edge_s: int | None = None
     tranches: tuple[tuple[int, int], ...] = ()
 
@@ -58,15 +66,15 @@ class Balance:
         return self.posted_ucr - self.accrued_ucr - self.held_ucr - self.reserve_ucr
 
     @property
-    def expiring(self) -> Forfeit | None:
+    def expiring(self) -> Expiry | None:
         """What would be forfeited next if nothing more burned: all that ends at one instant.
 
         What is accrued is spent, what is held stays, what rolls over moves on. None if none.
         """
-        first = next(iter(self.idle_forfeits), None)
+        first = next(iter(self.idle_expiries), None)
         if first is None:
             return None
-        same = [each for each in self.idle_forfeits if each.at_s == first.at_s]
+        same = [each for each in self.idle_expiries if each.at_s == first.at_s]
         names = ", ".join(each.grant for each in same)
         return replace(first, grant=names, amount_ucr=sum(each.amount_ucr for each in same))
 
@@ -116,7 +124,7 @@ def balance(
     mine = [run for run in runs if run.startup == startup]
     set_aside = [hold for hold in holds if hold.startup == startup]
     held = sum(hold.amount_ucr for hold in set_aside)
-    usable, paid = arrived(own, mine, confirmed, now_s)
+    usable, paid = apply_rollovers(own, mine, confirmed, now_s)
     in_force = [g for g in usable if g.effective_s <= now_s < g.expires_s]
     accrued = sum(run.accrued_ucr(confirmed.get(run.zone, run.start_s)) for run in mine) - paid
     burn = sum(run.rate_ucr_per_h or 0 for run in mine if run.end_s is None)
@@ -124,10 +132,10 @@ def balance(
     later = [g for g in own if is_tranche(g.id) and g.left_ucr > 0 and g.effective_s > now_s]
     edges = {e for g in own if g.left_ucr > 0 for e in (g.effective_s, g.expires_s)}
     edges |= {hold.expires_s for hold in set_aside}
-    forfeits = idle = forfeits_ahead(now_s, own, mine, confirmed, owed_ucr)
+    expiries = idle = forecast_expiries(now_s, own, mine, confirmed, owed_ucr)
     if any(run.end_s is None for run in mine):
-        off = [stopped(run, confirmed) for run in mine]
-        idle = forfeits_ahead(now_s, own, off, confirmed, owed_ucr)
+        off = [stop_run(run, confirmed) for run in mine]
+        idle = forecast_expiries(now_s, own, off, confirmed, owed_ucr)
     return Balance(
         startup=startup,
         as_of_s=now_s,
@@ -141,8 +149,8 @@ def balance(
         owed_ucr=owed_ucr,
         later_ucr=sum(g.left_ucr for g in own if g.effective_s > now_s),
         later_s=min((g.effective_s for g in later), default=None),
-        forfeits=forfeits,
-        idle_forfeits=idle,
+        expiries=expiries,
+        idle_expiries=idle,
         next_edge_s=min((edge for edge in edges if edge > now_s), default=None),
         tranches=tuple(sorted((g.effective_s, g.left_ucr) for g in later)),
     )
@@ -184,7 +192,7 @@ def exhaustion_s(
     left = list(grants)
     start_s = now_s
     for end_s in [*edges, None]:
-        left, owed_ucr = repaid(left, start_s, owed_ucr)
+        left, owed_ucr = repay(left, start_s, owed_ucr)
         usable_ucr = sum(g.left_ucr for g in left if g.effective_s <= start_s < g.expires_s)
         spare_ucr = usable_ucr - set_aside_ucr
         if spare_ucr <= 0:
@@ -195,7 +203,7 @@ def exhaustion_s(
         if end_s is None or empty_s < end_s:
             return empty_s
         period = Period(start_s, end_s)
-        left, _ = spent(left, cost_ucr(burn_ucr_per_h, now_s, period), period)
-        left, _ = ended(left, end_s)
+        left, _ = draw_down(left, cost_ucr(burn_ucr_per_h, now_s, period), period)
+        left, _ = expire_grants(left, end_s)
         start_s = end_s
     raise AssertionError("the last stretch has no end, so it always returns")

@@ -16,7 +16,7 @@ _HASH = re.compile(r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
+class ChainHead:
     """A cohort's newest transfer on a day, how many it has, and what all of them moved."""
 
     day: str
@@ -27,13 +27,13 @@ class Head:
     hash: str
 
 
-def head_message(program: str, heads: Sequence[Head]) -> tuple[str, str]:
+def chain_head_message(program: str, chain_heads: Sequence[ChainHead]) -> tuple[str, str]:
     """Subject and text of the message that carries a day's heads."""
-    days = sorted({head.day for head in heads})
+    days = sorted({chain_head.day for chain_head in chain_heads})
     lines = [
-        f"{head.cohort}: {head.transfers} transfers, {format_credits(head.moved_ucr)} credits "
-        f"moved, the newest is transfer {head.transfer_id}\n  {head.hash}"
-        for head in heads
+        f"{chain_head.cohort}: {chain_head.transfers} transfers, {format_credits(chain_head.moved_ucr)} credits "
+        f"moved, the newest is transfer {chain_head.transfer_id}\n  {chain_head.hash}"
+        for chain_head in chain_heads
     ]
     text = (
         f"The books of {program}, as they stood:\n\n"

@@ -36,7 +36,7 @@ class Refused(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Refunded:
+class RefundedPeriod:
     """Seconds of a charge that were returned, and what each account got."""
 
     period: Period
@@ -44,7 +44,7 @@ class Refunded:
 
 
 @dataclass(frozen=True, slots=True)
-class Corrected:
+class CorrectedPeriod:
     """Open seconds of a charge at another rate, F counted from `origin_s`; what that moved."""
 
     period: Period
@@ -66,11 +66,11 @@ class Charge:
     run_start_s: int
     rate_ucr_per_h: int
     draws: tuple[Entry, ...]
-    refunds: tuple[Refunded, ...] = ()
-    corrections: tuple[Corrected, ...] = ()
+    refunds: tuple[RefundedPeriod, ...] = ()
+    corrections: tuple[CorrectedPeriod, ...] = ()
     flavor: str = ""
 
-    def open_periods(self, window: Period) -> list[Period]:
+    def refundable_periods(self, window: Period) -> list[Period]:
         """The charge's seconds within a window that are not refunded yet, in order."""
         start_s = max(self.period.start_s, window.start_s)
         end_s = min(self.period.end_s, window.end_s)
@@ -83,14 +83,14 @@ class Charge:
             found.append(Period(start_s, end_s))
         return found
 
-    def priced_at(self, instant_s: int) -> tuple[int, int]:
+    def rate_at(self, instant_s: int) -> tuple[int, int]:
         """The rate of a second of it, and from where F counts: as the last correction says."""
         for each in reversed(self.corrections):
             if each.period.start_s <= instant_s < each.period.end_s:
                 return each.rate_ucr_per_h, each.origin_s
         return self.rate_ucr_per_h, self.run_start_s
 
-    def stretches(self, period: Period) -> list[Period]:
+    def split_at_corrections(self, period: Period) -> list[Period]:
         """A period of it, cut where corrections begin and end."""
         edges = {e for c in self.corrections for e in (c.period.start_s, c.period.end_s)}
         inner = {edge for edge in edges if period.start_s < edge < period.end_s}
@@ -99,13 +99,13 @@ class Charge:
 
     def cost_ucr(self, period: Period) -> int:
         """What seconds of it cost, as corrected so far."""
-        return sum(cost_ucr(*self.priced_at(p.start_s), p) for p in self.stretches(period))
+        return sum(cost_ucr(*self.rate_at(p.start_s), p) for p in self.split_at_corrections(period))
 
-    def returned(self, period: Period) -> tuple[Entry, ...]:
+    def refund_entries(self, period: Period) -> tuple[Entry, ...]:
         """What each account gets back for open seconds: the last drawn first."""
-        return self.back(self.cost_ucr(period))
+        return self.return_entries(self.cost_ucr(period))
 
-    def back(self, amount_ucr: int) -> tuple[Entry, ...]:
+    def return_entries(self, amount_ucr: int) -> tuple[Entry, ...]:
         """What each account gets back of an amount: the last drawn first, none above its part."""
         drawn: dict[str, int] = {}
         moved = [entry for amended in self.corrections for entry in amended.entries]
@@ -130,11 +130,11 @@ class Charge:
 def refund_transfers(charge: Charge, window: Period, at_s: int, reason: str) -> list[Transfer]:
     """Return every open second of a charge within a window; seconds that cost nothing stay."""
     transfers = []
-    for period in charge.open_periods(window):
-        back = charge.returned(period)
-        if not back:
+    for period in charge.refundable_periods(window):
+        return_entries = charge.refund_entries(period)
+        if not return_entries:
             continue
-        amount_ucr = sum(entry.amount_ucr for entry in back)
+        amount_ucr = sum(entry.amount_ucr for entry in return_entries)
         transfers.append(
             Transfer(
                 key=f"refund:{charge.key}:{period.start_s}",
@@ -142,7 +142,7 @@ def refund_transfers(charge: Charge, window: Period, at_s: int, reason: str) -> 
                 cohort=charge.cohort,
                 startup=charge.startup,
                 at_s=at_s,
-                entries=(Entry(usage_account(charge.startup), -amount_ucr), *back),
+                entries=(Entry(usage_account(charge.startup), -amount_ucr), *return_entries),
                 reason=reason,
                 detail={
                     "charge": charge.key,
@@ -153,13 +153,17 @@ def refund_transfers(charge: Charge, window: Period, at_s: int, reason: str) -> 
                 },
             )
         )
-        charge = replace(charge, refunds=(*charge.refunds, Refunded(period, back)))
+        charge = replace(charge, refunds=(*charge.refunds, RefundedPeriod(period, return_entries)))
     return transfers
 
 
-def forfeits(refund: Transfer, grants: Mapping[str, GrantBalance], now_s: int) -> list[Transfer]:
+def expire_refunds(
+    refund: Transfer, grants: Mapping[str, GrantBalance], now_s: int
+) -> list[Transfer]:
     """Forfeit at once what a refund returned to grants that have ended."""
-    back = [(grants[e.account], e.amount_ucr) for e in refund.entries if e.account in grants]
+    return_entries = [
+        (grants[e.account], e.amount_ucr) for e in refund.entries if e.account in grants
+    ]
     return [
         Transfer(
             key=f"expiry:{grant.startup}:{grant.id}:{refund.key}",
@@ -174,13 +178,13 @@ def forfeits(refund: Transfer, grants: Mapping[str, GrantBalance], now_s: int) -
             reason=f"grant {grant.id} had ended when {format_credits(amount_ucr)} came back",
             detail={"grant": grant.id},
         )
-        for grant, amount_ucr in back
+        for grant, amount_ucr in return_entries
         if grant.expires_s <= now_s
     ]
 
 
 def void_transfer(
-    name: str, grants: Sequence[GrantBalance], deed: str, at_s: int, reason: str
+    name: str, grants: Sequence[GrantBalance], operator_action: str, at_s: int, reason: str
 ) -> Transfer:
     """Return to the sponsor what is left of a grant's parts. Raises Refused where nothing is."""
     startup, cohort = grants[0].startup, grants[0].cohort
@@ -193,7 +197,7 @@ def void_transfer(
         )
     back_ucr = sum(grant.left_ucr for grant in unused)
     return Transfer(
-        key=f"void:{startup}:{name}:{deed}",
+        key=f"void:{startup}:{name}:{operator_action}",
         kind="void",
         cohort=cohort,
         startup=startup,
@@ -208,16 +212,16 @@ def void_transfer(
 
 
 @dataclass(frozen=True, slots=True)
-class Move:
+class TransferPart:
     """A part of a transfer between startups: what a grant gives, and the grant it becomes."""
 
     source: GrantBalance
-    arrives: GrantBalance
+    destination: GrantBalance
 
 
-def moves(
+def transfer_parts(
     grants: Iterable[GrantBalance], to: str, amount_ucr: int, now_s: int, number: int
-) -> list[Move]:
+) -> list[TransferPart]:
     """Draw an amount on grants in burn order. Raises Refused where they hold less.
 
     Each part becomes the grant ID.NUMBER of the receiver: a dot is in no grant id of a
@@ -230,19 +234,19 @@ def moves(
             f"{format_credits(amount_ucr)} credits are more than the "
             f"{format_credits(held_ucr)} in the giver's grants now; transfer at most that"
         )
-    return parted(usable, to, amount_ucr, now_s, number)
+    return split_grants(usable, to, amount_ucr, now_s, number)
 
 
-def parted(
+def split_grants(
     usable: Iterable[GrantBalance], to: str, amount_ucr: int, now_s: int, number: int
-) -> list[Move]:
+) -> list[TransferPart]:
     """Draw an amount on grants in the order given; each part is a grant ID.NUMBER from now on."""
     found, left_ucr = [], amount_ucr
     for source in usable:
         part_ucr = min(source.left_ucr, left_ucr)
         if not part_ucr:
             break
-        arrives = replace(
+        destination = replace(
             source,
             startup=to,
             id=f"{source.id}.{number}",
@@ -252,26 +256,30 @@ def parted(
             rolls_to=source.rolls_to if source.startup == to else None,
             rollover=source.rollover if source.startup == to else None,
         )
-        found.append(Move(source, arrives))
+        found.append(TransferPart(source, destination))
         left_ucr -= part_ucr
     return found
 
 
 def move_transfer(
-    parts: Sequence[Move], deed: str, at_s: int, reason: str, kind: str = "transfer"
+    parts: Sequence[TransferPart],
+    operator_action: str,
+    at_s: int,
+    reason: str,
+    kind: str = "transfer",
 ) -> Transfer:
     """One transfer for all parts, so that they move together or not at all."""
-    giver, receiver = parts[0].source, parts[0].arrives
-    out = tuple(Entry(part.source.account, -part.arrives.granted_ucr) for part in parts)
+    sender, receiver = parts[0].source, parts[0].destination
+    out = tuple(Entry(part.source.account, -part.destination.granted_ucr) for part in parts)
     into = tuple(
-        Entry(grant_account(receiver.startup, part.arrives.id), part.arrives.granted_ucr)
+        Entry(grant_account(receiver.startup, part.destination.id), part.destination.granted_ucr)
         for part in parts
     )
     return Transfer(
-        key=f"{kind}:{giver.startup}:{deed}",
+        key=f"{kind}:{sender.startup}:{operator_action}",
         kind=kind,
-        cohort=giver.cohort,
-        startup=giver.startup,
+        cohort=sender.cohort,
+        startup=sender.startup,
         at_s=at_s,
         entries=(*out, *into),
         reason=reason,

@@ -11,13 +11,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from quotas.ledger.between import awaits_tranche, repayments
-from quotas.ledger.transfers import GrantBalance, burn_order, draw
+from quotas.ledger.transfers import GrantBalance, apply_transfer, burn_order
 from quotas.metering.runs import Run
 from quotas.model.units import Period, cost_ucr
 
 
 @dataclass(frozen=True, slots=True)
-class Forfeit:
+class Expiry:
     """Credits of a grant, or of a tranche, that would be unused at its end."""
 
     grant: str
@@ -26,40 +26,40 @@ class Forfeit:
     effective_s: int
 
 
-def forfeits_ahead(
+def forecast_expiries(
     now_s: int,
     grants: Sequence[GrantBalance],
     runs: Sequence[Run],
     confirmed: Mapping[str, int],
     owed_ucr: int = 0,
-) -> tuple[Forfeit, ...]:
+) -> tuple[Expiry, ...]:
     """Every forfeit to come at the present burn, in order of time; what is held is left out."""
     left = [grant for grant in grants if grant.expires_s > now_s and grant.left_ucr > 0]
     rolled = {grant.rolls_to for grant in left}
     left += [g for g in grants if g.left_ucr == 0 and g.id in rolled]
     edges = sorted({e for g in left for e in (g.effective_s, g.expires_s) if e > now_s})
-    found: list[Forfeit] = []
+    found: list[Expiry] = []
     start_s, so_far_ucr = now_s, 0
     for end_s in edges:
-        left, owed_ucr = repaid(left, start_s, owed_ucr)
+        left, owed_ucr = repay(left, start_s, owed_ucr)
         cost_so_far_ucr = sum(_cost_ucr(run, end_s, confirmed) for run in runs)
         period = Period(start_s, end_s)
-        left, uncovered_ucr = spent(left, cost_so_far_ucr - so_far_ucr, period)
+        left, uncovered_ucr = draw_down(left, cost_so_far_ucr - so_far_ucr, period)
         if awaits_tranche(left, period):
             owed_ucr += uncovered_ucr
-        left, over = ended(left, end_s)
+        left, over = expire_grants(left, end_s)
         found += over
         start_s, so_far_ucr = end_s, cost_so_far_ucr
     return tuple(found)
 
 
-def stopped(run: Run, confirmed: Mapping[str, int]) -> Run:
+def stop_run(run: Run, confirmed: Mapping[str, int]) -> Run:
     """The run as if its server had stopped at the instant up to which it is known."""
     known_s = max(confirmed.get(run.zone, run.start_s), run.posted_until_s)
     return run if run.end_s is not None else replace(run, end_s=known_s)
 
 
-def spent(
+def draw_down(
     grants: Sequence[GrantBalance], amount_ucr: int, period: Period
 ) -> tuple[list[GrantBalance], int]:
     """The grants after a cost over a period, and what of it none of them covered."""
@@ -69,10 +69,12 @@ def spent(
     for grant in burn_order(grants, period):
         drawn[grant.id] = min(grant.left_ucr, amount_ucr)
         amount_ucr -= drawn[grant.id]
-    return [_moved(g, -drawn.get(g.id, 0)) for g in grants], amount_ucr
+    return [_adjust(g, -drawn.get(g.id, 0)) for g in grants], amount_ucr
 
 
-def ended(grants: Sequence[GrantBalance], at_s: int) -> tuple[list[GrantBalance], list[Forfeit]]:
+def expire_grants(
+    grants: Sequence[GrantBalance], at_s: int
+) -> tuple[list[GrantBalance], list[Expiry]]:
     """The grants after those that end at an instant rolled over, and what these forfeit."""
     over = [grant for grant in grants if grant.expires_s == at_s and grant.left_ucr > 0]
     if not over:
@@ -80,17 +82,17 @@ def ended(grants: Sequence[GrantBalance], at_s: int) -> tuple[list[GrantBalance]
     moved: dict[str | None, int] = defaultdict(int)
     for grant in over:
         moved[grant.rolls_to] += grant.rolling_ucr
-    gone = {grant.id for grant in over}
-    after = [_moved(g, -g.left_ucr if g.id in gone else moved.get(g.id, 0)) for g in grants]
-    lost = [
-        Forfeit(g.id, at_s, g.left_ucr - g.rolling_ucr, g.effective_s)
+    over_ids = {grant.id for grant in over}
+    after = [_adjust(g, -g.left_ucr if g.id in over_ids else moved.get(g.id, 0)) for g in grants]
+    expiries = [
+        Expiry(g.id, at_s, g.left_ucr - g.rolling_ucr, g.effective_s)
         for g in over
         if g.left_ucr > g.rolling_ucr
     ]
-    return after, lost
+    return after, expiries
 
 
-def arrived(
+def apply_rollovers(
     grants: Sequence[GrantBalance], runs: Sequence[Run], confirmed: Mapping[str, int], now_s: int
 ) -> tuple[list[GrantBalance], int]:
     """The grants as if what ended had rolled over, and what of the accrued is paid in that.
@@ -102,9 +104,9 @@ def arrived(
     waiting = (g for g in grants if g.rolls_to is not None and g.left_ucr > 0)
     for at_s in sorted({grant.expires_s for grant in waiting if grant.expires_s <= now_s}):
         cost_ucr = sum(_before_ucr(run, at_s, confirmed) for run in runs) - paid_ucr
-        left, uncovered_ucr = spent(left, cost_ucr, Period(at_s - 1, at_s))
+        left, uncovered_ucr = draw_down(left, cost_ucr, Period(at_s - 1, at_s))
         paid_ucr += cost_ucr - uncovered_ucr
-        left, _ = ended(left, at_s)
+        left, _ = expire_grants(left, at_s)
     return left, paid_ucr
 
 
@@ -115,18 +117,18 @@ def _before_ucr(run: Run, at_s: int, confirmed: Mapping[str, int]) -> int:
     return replace(run, end_s=until_s).accrued_ucr(until_s)
 
 
-def _moved(grant: GrantBalance, by_ucr: int) -> GrantBalance:
+def _adjust(grant: GrantBalance, by_ucr: int) -> GrantBalance:
     """The grant with more or less left; most walks leave most grants as they are."""
     return replace(grant, left_ucr=grant.left_ucr + by_ucr) if by_ucr else grant
 
 
-def repaid(
+def repay(
     grants: Iterable[GrantBalance], at_s: int, owed_ucr: int
 ) -> tuple[list[GrantBalance], int]:
     """The grants after those in force repaid what is owed, and what is owed still."""
     after = list(grants)
     for transfer in repayments(owed_ucr, after, at_s, "") if owed_ucr > 0 else ():
-        after = draw(after, transfer)
+        after = apply_transfer(after, transfer)
         owed_ucr -= transfer.entries[1].amount_ucr
     return after, owed_ucr
 

@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from quotas.ledger.recorded import Posted
+from quotas.ledger.recorded import PostedTransfer
 from quotas.model.units import UCR_PER_CREDIT, format_instant
 
 TYPES = {
@@ -62,7 +62,7 @@ def ledger_account(account: str) -> str:
     return f"{TYPES.get(account.partition(':')[0], 'equity')}:{account}"
 
 
-def ledger(transfers: Iterable[Posted]) -> Iterator[str]:
+def ledger(transfers: Iterable[PostedTransfer]) -> Iterator[str]:
     """The journal as plain-text accounting."""
     yield LEDGER_HEAD
     for posted in transfers:
@@ -80,7 +80,7 @@ def ledger(transfers: Iterable[Posted]) -> Iterator[str]:
         yield "\n".join(lines) + "\n\n"
 
 
-def csv_lines(transfers: Iterable[Posted]) -> Iterator[str]:
+def csv_lines(transfers: Iterable[PostedTransfer]) -> Iterator[str]:
     """The journal as CSV: one line for each entry, below one line of names."""
     yield _csv(COLUMNS)
     for posted in transfers:
@@ -105,13 +105,13 @@ def csv_lines(transfers: Iterable[Posted]) -> Iterator[str]:
             )
 
 
-def json_lines(transfers: Iterable[Posted]) -> Iterator[str]:
+def json_lines(transfers: Iterable[PostedTransfer]) -> Iterator[str]:
     """The journal as one JSON object a line."""
     for posted in transfers:
         yield json.dumps(as_json(posted), sort_keys=True, ensure_ascii=False) + "\n"
 
 
-def as_json(posted: Posted) -> dict[str, Any]:
+def as_json(posted: PostedTransfer) -> dict[str, Any]:
     """A transfer for a machine; amounts as decimal strings."""
     return {
         "transfer": posted.id,
@@ -132,7 +132,7 @@ def as_json(posted: Posted) -> dict[str, Any]:
     }
 
 
-FORMATS: dict[str, Callable[[Iterable[Posted]], Iterator[str]]] = {
+FORMATS: dict[str, Callable[[Iterable[PostedTransfer]], Iterator[str]]] = {
     "csv": csv_lines,
     "ledger": ledger,
     "json": json_lines,

@@ -14,7 +14,7 @@ from typing import Literal
 from quotas.ledger.transfers import Entry, GrantBalance, Transfer, burn_order
 from quotas.model.units import Period, format_credits
 
-Ending = Literal["settle", "hold-void", "hold-expiry"]
+HoldEnding = Literal["settle", "hold-void", "hold-expiry"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,9 @@ def settled_account(startup: str) -> str:
     return f"settled:{startup}"
 
 
-def outliving(grants: Iterable[GrantBalance], now_s: int, until_s: int) -> list[GrantBalance]:
+def grants_outliving(
+    grants: Iterable[GrantBalance], now_s: int, until_s: int
+) -> list[GrantBalance]:
     """The grants in force with credit left that last at least as long, in burn order."""
     return burn_order(grants, Period(now_s, max(until_s, now_s + 1)))
 
@@ -87,7 +89,7 @@ def hold_transfer(hold: Hold, reason: str) -> Transfer:
 
 
 def end_hold(
-    hold: Hold, kind: Ending, at_s: int, reason: str = "", settled_ucr: int = 0
+    hold: Hold, kind: HoldEnding, at_s: int, reason: str = "", settled_ucr: int = 0
 ) -> Transfer:
     """End a hold: settle a part of it, or none, and return the rest."""
     assert 0 <= settled_ucr <= hold.amount_ucr, "no more is settled than is held"

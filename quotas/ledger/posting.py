@@ -16,12 +16,12 @@ from quotas.ledger.holds import Hold, end_hold
 from quotas.ledger.transfers import (
     GrantBalance,
     Transfer,
+    apply_transfer,
     between_account,
     charge_transfer,
-    draw,
     end_transfers,
 )
-from quotas.metering.runs import Metered, Run, due
+from quotas.metering.runs import Metered, Run, periods_due
 from quotas.model.program import Program
 from quotas.model.units import Period
 
@@ -105,7 +105,7 @@ class _Work:
         """Add a transfer, and move the grants and the debt that it moves."""
         name = transfer.startup
         self.transfers.append(transfer)
-        self.book[name] = draw(self.book[name], transfer)
+        self.book[name] = apply_transfer(self.book[name], transfer)
         account = between_account(transfer.cohort, name)
         self.owed[name] -= sum(e.amount_ucr for e in transfer.entries if e.account == account)
 
@@ -163,12 +163,12 @@ def _due_periods(
             for grant in book.get(run.startup, [])
             for edge in (grant.effective_s, grant.expires_s)
         }
-        for period in due(run, metered.confirmed.get(run.zone, run.start_s), edges):
+        for period in periods_due(run, metered.confirmed.get(run.zone, run.start_s), edges):
             yield period, run.id
 
 
 def _cohorts(program: Program, grants: Iterable[GrantBalance]) -> dict[str, str]:
     """Cohort of each startup, of those no longer in the program file too."""
     left = {grant.startup: grant.cohort for grant in grants}
-    left |= {startup.name: startup.cohort for startup in program.leavers()}
+    left |= {startup.name: startup.cohort for startup in program.former_members()}
     return left | {startup.name: startup.cohort for startup in program.startups()}

@@ -14,7 +14,7 @@ BY_PART = "by part"
 OF_STARTUPS = frozenset({*CREDITS_IN, USAGE, "settled"})
 
 
-class Posted(NamedTuple):
+class PostedTransfer(NamedTuple):
     """A transfer as the book has it. `detail` is canonical JSON; entries are in order."""
 
     id: int
@@ -50,7 +50,7 @@ class Posted(NamedTuple):
         return frozenset(name for name in found if name is not None)
 
 
-HASHED = Posted._fields[1:11]
+HASHED = PostedTransfer._fields[1:11]
 
 
 def holder(account: str) -> str | None:

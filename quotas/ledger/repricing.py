@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from quotas.ledger.corrections import Charge, Corrected
+from quotas.ledger.corrections import Charge, CorrectedPeriod
 from quotas.ledger.transfers import (
     Entry,
     GrantBalance,
@@ -24,8 +24,8 @@ from quotas.ledger.transfers import (
     overdraft_account,
     usage_account,
 )
-from quotas.ledger.transfers import draw as drawn_from
-from quotas.metering.prices import Prices, Step, stretches
+from quotas.ledger.transfers import apply_transfer as drawn_from
+from quotas.metering.prices import Prices, Step, split_at_steps
 from quotas.model.units import Period, cost_ucr, format_credits
 
 
@@ -40,7 +40,7 @@ def provider_account(cohort: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Repriced:
+class RepricedCharge:
     """A charge after a correction, its transfers, and the grants after them."""
 
     charge: Charge
@@ -51,16 +51,16 @@ class Repriced:
     new_ucr: int
 
 
-def correct(
-    charge: Charge, window: Period, step: Step, grants: Sequence[GrantBalance], deed: Change
-) -> Repriced:
+def correct_charge(
+    charge: Charge, window: Period, step: Step, grants: Sequence[GrantBalance], change: PriceChange
+) -> RepricedCharge:
     """Bring the open seconds of a charge within a window to a step's rate, once."""
     origin_s = max(charge.run_start_s, step.from_s)
     transfers: list[Transfer] = []
     left, seconds, old_ucr, new_ucr = tuple(grants), 0, 0, 0
-    for period in charge.open_periods(window):
-        for part in charge.stretches(period):
-            rate_ucr_per_h, _ = charge.priced_at(part.start_s)
+    for period in charge.refundable_periods(window):
+        for part in charge.split_at_corrections(period):
+            rate_ucr_per_h, _ = charge.rate_at(part.start_s)
             if rate_ucr_per_h == step.rate_ucr_per_h:
                 continue
             was_ucr = charge.cost_ucr(part)
@@ -70,19 +70,19 @@ def correct(
                 old_ucr + was_ucr,
                 new_ucr + due_ucr,
             )
-            if due_ucr > was_ucr and not deed.to_startup:
+            if due_ucr > was_ucr and not change.to_startup:
                 continue
             sides = _sides(charge, part, due_ucr - was_ucr, left)
-            made = Corrected(part, step.rate_ucr_per_h, origin_s, sides)
+            made = CorrectedPeriod(part, step.rate_ucr_per_h, origin_s, sides)
             charge = replace(charge, corrections=(*charge.corrections, made))
             if due_ucr != was_ucr:
-                transfers.append(_transfer(charge, made, deed))
+                transfers.append(_transfer(charge, made, change))
                 left = tuple(drawn_from(left, transfers[-1]))
-    return Repriced(charge, tuple(transfers), left, seconds, old_ucr, new_ucr)
+    return RepricedCharge(charge, tuple(transfers), left, seconds, old_ucr, new_ucr)
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class PriceChange:
     """The change of price that a correction follows: its version, instant and reason."""
 
     version: int
@@ -96,7 +96,7 @@ def _sides(
 ) -> tuple[Entry, ...]:
     """Who gets back what a period costs less, or gives what it costs more."""
     if more_ucr <= 0:
-        return charge.back(-more_ucr)
+        return charge.return_entries(-more_ucr)
     entries = []
     for grant in burn_order(grants, part):
         part_ucr = min(grant.left_ucr, more_ucr)
@@ -108,7 +108,7 @@ def _sides(
     return tuple(entries)
 
 
-def _transfer(charge: Charge, made: Corrected, change: Change) -> Transfer:
+def _transfer(charge: Charge, made: CorrectedPeriod, change: PriceChange) -> Transfer:
     usage = Entry(usage_account(charge.startup), -sum(e.amount_ucr for e in made.entries))
     return Transfer(
         key=f"correction:{charge.key}:{made.period.start_s}:{change.version}",
@@ -137,9 +137,9 @@ def difference_ucr(charge: Charge, paid: Sequence[Step]) -> int:
     if not paid:
         return 0
     total_ucr = 0
-    for part in charge.stretches(charge.period):
-        rate_ucr_per_h, origin_s = charge.priced_at(part.start_s)
-        for piece, step in stretches(paid, part):
+    for part in charge.split_at_corrections(charge.period):
+        rate_ucr_per_h, origin_s = charge.rate_at(part.start_s)
+        for piece, step in split_at_steps(paid, part):
             # Equal rates are equal costs, wherever F begins to count.
             if step.rate_ucr_per_h != rate_ucr_per_h:
                 from_s = max(charge.run_start_s, min(step.from_s, piece.start_s))

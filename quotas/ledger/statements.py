@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from quotas.ledger.recorded import BY_PART, USAGE, Posted, credits_ucr
+from quotas.ledger.recorded import BY_PART, USAGE, PostedTransfer, credits_ucr
 from quotas.model.units import format_credits, format_instant, month_start_s
 
 COLUMNS = (
@@ -52,7 +52,9 @@ class Effects:
     def __init__(self) -> None:
         self._effective: dict[str, int] = {}
 
-    def of(self, posted: Posted, detail: Mapping[str, Any]) -> list[tuple[int, Posted]]:
+    def of(
+        self, posted: PostedTransfer, detail: Mapping[str, Any]
+    ) -> list[tuple[int, PostedTransfer]]:
         """The instants at which a transfer takes effect, each with the entries that do then."""
         at_s = posted.at_s
         if posted.kind == "charge":
@@ -92,7 +94,7 @@ class Tally:
     _runs: dict[tuple[str, int, bool], _Ran] = field(default_factory=dict)
     _others: list[dict[str, Any]] = field(default_factory=list)
 
-    def add(self, posted: Posted, detail: Mapping[str, Any], effect_s: int) -> None:
+    def add(self, posted: PostedTransfer, detail: Mapping[str, Any], effect_s: int) -> None:
         """Count a transfer, or the part of one, that takes effect at `effect_s`."""
         amount = credits_ucr(self.startup, posted.entries)
         cost = sum(ucr for a, ucr in posted.entries if a == f"{USAGE}:{self.startup}")
@@ -123,7 +125,7 @@ class Tally:
 
 
 def _line(
-    posted: Posted, effect_s: int, amount_ucr: int, cost_ucr: int, late: object
+    posted: PostedTransfer, effect_s: int, amount_ucr: int, cost_ucr: int, late: object
 ) -> dict[str, Any]:
     return {
         "kind": posted.kind,

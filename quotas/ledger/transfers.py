@@ -221,7 +221,7 @@ def expiry_transfer(grant: GrantBalance) -> Transfer:
     )
 
 
-def draw(grants: Iterable[GrantBalance], transfer: Transfer) -> list[GrantBalance]:
+def apply_transfer(grants: Iterable[GrantBalance], transfer: Transfer) -> list[GrantBalance]:
     """The grants after a transfer moved some of them."""
     moved = {entry.account: entry.amount_ucr for entry in transfer.entries}
     return [

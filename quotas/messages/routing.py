@@ -21,17 +21,17 @@ from quotas.model.units import DAY_S
 STARTUP, OPERATOR = "startup", "operator"
 TEST = "test"
 """The rule of a notice that only tries the channels."""
-BROKEN = "broken"
+BREACHED = "breached"
 """The kind of message that says that a notice was not kept."""
-NOT_FOR_STARTUPS = frozenset({"stopping", BROKEN})
+NOT_FOR_STARTUPS = frozenset({"stopping", BREACHED})
 """A stop in progress is the operators' to watch: the startup hears when it is done. A broken
 promise they own up to in person: the startup's channels are often what failed."""
-HEADS = "heads"
+CHAIN_HEADS = "chain-heads"
 """The rule of a message that is of no notice: it carries the heads of the books."""
 
 
 @dataclass(frozen=True, slots=True)
-class Draft:
+class PendingMessage:
     """A message to be put into the outbox: what of which notice, to whom, and not before."""
 
     notice: Notice
@@ -44,7 +44,7 @@ class Draft:
 
 
 @dataclass(frozen=True, slots=True)
-class Addressees:
+class ChainHeadRecipients:
     """Who is sent the daily heads of a program's books, and not before when."""
 
     program: str
@@ -70,7 +70,7 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
-class Parcel:
+class Delivery:
     """What one sending carries to one recipient: a message, or a digest of several.
 
     `batch` is the same at every attempt, and so is the Message-ID made from it.
@@ -94,7 +94,9 @@ class Parcel:
         if len(self.messages) == 1:
             return self.messages[0].subject
         startups = sorted({message.startup for message in self.messages if message.startup})
-        about = ", ".join(startups + ["the books"] * any(m.rule == HEADS for m in self.messages))
+        about = ", ".join(
+            startups + ["the books"] * any(m.rule == CHAIN_HEADS for m in self.messages)
+        )
         return f"{len(self.messages)} notices about {about}"
 
     @property
@@ -106,64 +108,68 @@ class Parcel:
 
 
 @dataclass(frozen=True, slots=True)
-class Receipt:
+class DeliveryResult:
     """How a sending ended: taken, to be tried again, or never to be taken."""
 
     outcome: Literal["sent", "retry", "refused"]
     detail: str = ""
 
 
-def drafts_of(
+def messages_for_changes(
     program: Program, before: Iterable[Notice], changed: Iterable[Notice], now_s: int
-) -> tuple[Draft, ...]:
+) -> tuple[PendingMessage, ...]:
     """A draft for each channel that is to hear of each notice that a cycle changed."""
     known = {notice.id: notice for notice in before}
-    drafts: list[Draft] = []
+    pending_messages: list[PendingMessage] = []
     for notice in changed:
         before_it = known.get(notice.id) if notice.id is not None else None
-        for kind in _kinds(before_it, notice):
-            drafts += drafts_to(program, notice, kind, now_s)
-    return tuple(drafts)
+        for kind in _message_kinds(before_it, notice):
+            pending_messages += messages_for_notice(program, notice, kind, now_s)
+    return tuple(pending_messages)
 
 
-def _kinds(before: Notice | None, notice: Notice) -> Iterator[str]:
+def _message_kinds(before: Notice | None, notice: Notice) -> Iterator[str]:
     """All that there is to say of a change: a stop and what was wrong with it may come at once."""
-    kind = _kind(before, notice)
+    kind = _message_kind(before, notice)
     if kind is not None:
         yield kind
-    if before is not None and notice.is_broken and not before.is_broken:
-        yield BROKEN
+    if before is not None and notice.is_breached and not before.is_breached:
+        yield BREACHED
 
 
-def _kind(before: Notice | None, notice: Notice) -> str | None:
+def _message_kind(before: Notice | None, notice: Notice) -> str | None:
     """What there is to say of a notice's course; None for what nobody has to hear."""
     if before is None:
-        return {"open": "notice", "told": "told"}.get(notice.state)
+        return {"open": "notice", "announced": "announced"}.get(notice.state)
     if notice.state != before.state:
         kinds = {"executing": "stopping", "executed": "executed", "cancelled": "cancelled"}
-        kinds |= {"held": "held", "open": "renewed"}
-        kinds |= {"returning": "returning", "restored": "restored"}
+        kinds |= {"deferred": "deferred", "open": "extended"}
+        kinds |= {"restarting": "restarting", "restarted": "restarted"}
         return kinds.get(notice.state, "would-stop" if notice.state == "shadow" else None)
     if notice.deadline_s != before.deadline_s:
-        return "renewed"
+        return "extended"
     if notice.reminded_s != before.reminded_s:
         return f"reminder-{notice.reminded_s}"
     return None
 
 
-def addressees(program: Program, now_s: int) -> Addressees:
+def chain_head_recipients(program: Program, now_s: int) -> ChainHeadRecipients:
     """Whom the heads of the books are mailed to: the operators, where the policy says so."""
-    mailed = program.operators if program.policy.mails_heads else ()
-    return Addressees(program.name, tuple(dict.fromkeys(mailed)), calm_s(program, now_s))
+    mailed = program.operators if program.policy.mails_chain_heads else ()
+    return ChainHeadRecipients(
+        program.name, tuple(dict.fromkeys(mailed)), not_before_s(program, now_s)
+    )
 
 
-def drafts_to(program: Program, notice: Notice, kind: str, now_s: int) -> Iterator[Draft]:
+def messages_for_notice(
+    program: Program, notice: Notice, kind: str, now_s: int
+) -> Iterator[PendingMessage]:
     """One draft for each channel that hears of this kind of message."""
-    soon = notice.deadline_s <= next_end_s(program, now_s)
-    is_urgent = soon or notice.rule == TEST or kind == BROKEN
-    due_s = now_s if is_urgent else calm_s(program, now_s)
+    soon = notice.deadline_s <= quiet_hours_end_s(program, now_s)
+    is_urgent = soon or notice.rule == TEST or kind == BREACHED
+    due_s = now_s if is_urgent else not_before_s(program, now_s)
     for audience, recipient in _channels(program, notice, kind):
-        yield Draft(notice, kind, audience, recipient, due_s, is_urgent, program.timezone)
+        yield PendingMessage(notice, kind, audience, recipient, due_s, is_urgent, program.timezone)
 
 
 def _channels(program: Program, notice: Notice, kind: str) -> Iterator[tuple[str, str]]:
@@ -175,26 +181,30 @@ def _channels(program: Program, notice: Notice, kind: str) -> Iterator[tuple[str
         yield from ((OPERATOR, each) for each in dict.fromkeys(program.operators))
 
 
-def next_end_s(program: Program, now_s: int) -> int:
+def quiet_hours_end_s(program: Program, now_s: int) -> int:
     """When quiet hours end next; without any, a day from now."""
     hours = program.policy.quiet_hours_s
     if not hours:
         return now_s + DAY_S
     now = datetime.fromtimestamp(now_s, ZoneInfo(program.timezone))
-    return next(end_s for end_s in (_at(now, day, hours[1]) for day in (0, 1, 2)) if end_s > now_s)
+    return next(
+        end_s
+        for end_s in (_local_instant_s(now, day, hours[1]) for day in (0, 1, 2))
+        if end_s > now_s
+    )
 
 
-def _at(now: datetime, days: int, of_day_s: int) -> int:
+def _local_instant_s(now: datetime, days: int, of_day_s: int) -> int:
     """A local time of a day, `days` after today; where DST skips it, the instant after."""
     day = now.date() + timedelta(days=days)
     local = datetime(day.year, day.month, day.day, of_day_s // 3600, of_day_s % 3600 // 60)
     return int(local.replace(tzinfo=now.tzinfo).timestamp())
 
 
-def calm_s(program: Program, now_s: int) -> int:
+def not_before_s(program: Program, now_s: int) -> int:
     """When what is not urgent is sent: after the digest's window, outside of quiet hours."""
     due_s = now_s + program.policy.digest_s
-    return next_end_s(program, due_s) if is_quiet(program, due_s) else due_s
+    return quiet_hours_end_s(program, due_s) if is_quiet(program, due_s) else due_s
 
 
 def is_quiet(program: Program, at_s: int) -> bool:
@@ -209,11 +219,11 @@ def is_quiet(program: Program, at_s: int) -> bool:
     return of_day_s >= begin_s or of_day_s < end_s
 
 
-def as_json(parcel: Parcel) -> Mapping[str, object]:
+def as_json(delivery: Delivery) -> Mapping[str, object]:
     """A parcel as a webhook's body."""
     return {
-        "id": parcel.batch,
-        "subject": parcel.subject,
+        "id": delivery.batch,
+        "subject": delivery.subject,
         "messages": [
             {
                 "event": m.event,
@@ -227,6 +237,6 @@ def as_json(parcel: Parcel) -> Mapping[str, object]:
                 "subject": m.subject,
                 "text": m.text,
             }
-            for m in parcel.messages
+            for m in delivery.messages
         ],
     }

@@ -159,7 +159,7 @@ def step_at(steps: Sequence[Step], at_s: int) -> Step:
     return past[-1] if past else steps[0]
 
 
-def stretches(steps: Sequence[Step], period: Period) -> list[tuple[Period, Step]]:
+def split_at_steps(steps: Sequence[Step], period: Period) -> list[tuple[Period, Step]]:
     """A period cut where its rate changes, each part with its step."""
     edges = {s.from_s for s in steps if period.start_s < s.from_s < period.end_s}
     points = sorted({period.start_s, period.end_s} | edges)

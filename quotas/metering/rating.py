@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from quotas.metering.prices import stretches
+from quotas.metering.prices import split_at_steps
 from quotas.metering.runs import Catalogue, Metered, Run
 from quotas.model.program import Program
 from quotas.model.units import Period
@@ -26,7 +26,7 @@ def fixed_at(program: Program, cohort: str | None) -> int | None:
     return starts_s.get(cohort or "", ALWAYS_S)
 
 
-def rated(program: Program, catalogue: Catalogue, metered: Metered) -> Metered:
+def split_by_rate(program: Program, catalogue: Catalogue, metered: Metered) -> Metered:
     """What was metered, each run at its rate and cut where that changes."""
     runs = dict(metered.runs)
     changed = {run.id: run for run in metered.changed}
@@ -50,7 +50,7 @@ def _parts(program: Program, catalogue: Catalogue, run: Run, confirmed_s: int) -
         return
     until_s = confirmed_s if run.end_s is None else run.end_s
     rest = Period(run.posted_until_s, max(until_s, run.posted_until_s) + 1)
-    for period, step in stretches(steps, rest):
+    for period, step in split_at_steps(steps, rest):
         if step.rate_ucr_per_h == run.rate_ucr_per_h:
             continue
         if period.start_s == run.start_s:

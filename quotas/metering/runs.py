@@ -52,8 +52,8 @@ class Run:
     gpus: int
     rate_ucr_per_h: int | None
     start_s: int
-    began_s: int
-    began_by: str
+    up_since_s: int
+    started_by: str
     posted_until_s: int
     state: str
     end_s: int | None = None
@@ -62,7 +62,7 @@ class Run:
 
     def was_started_after(self, instant_s: int) -> bool:
         """Whether its startup started it after an instant: not what passed to it running."""
-        return self.began_s > instant_s and self.began_by == self.startup
+        return self.up_since_s > instant_s and self.started_by == self.startup
 
     def unposted(self, confirmed_s: int) -> Period:
         """What ran and is in no charge yet, as far as the zone is known."""
@@ -77,7 +77,7 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
-class Dispute:
+class UnconfirmedPeriod:
     """A stretch that may or may not have been billable; only the bill can tell."""
 
     server_id: str
@@ -93,7 +93,7 @@ class Metered:
 
     runs: Mapping[str, Run]
     changed: tuple[Run, ...]
-    disputes: tuple[Dispute, ...]
+    unconfirmed_periods: tuple[UnconfirmedPeriod, ...]
     confirmed: Mapping[str, int]
 
 
@@ -131,18 +131,18 @@ def meter(
     runs = {run.id: run for run in open_runs}
     known = dict(confirmed)
     changed: dict[str, Run] = {}
-    disputes: list[Dispute] = []
+    unconfirmed_periods: list[UnconfirmedPeriod] = []
     for sweep in sorted(sweeps, key=lambda each: each.zone):
         confirmed_s = known.get(sweep.zone)
         if not isinstance(sweep, Complete) or (confirmed_s or 0) >= sweep.at_s:
             continue
         zone = _Zone(program, catalogue, confirmed_s, sweep, max(read_s, sweep.at_s))
         here = sorted((r for r in runs.values() if r.zone == sweep.zone), key=lambda r: r.id)
-        for run in zone.advance(here, disputes):
+        for run in zone.advance(here, unconfirmed_periods):
             if runs.get(run.id) != run:
                 changed[run.id] = runs[run.id] = run
         known[sweep.zone] = sweep.at_s
-    return Metered(runs, tuple(changed.values()), tuple(disputes), known)
+    return Metered(runs, tuple(changed.values()), tuple(unconfirmed_periods), known)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,24 +155,28 @@ class _Zone:
     sweep: Complete
     read_s: int
 
-    def advance(self, runs: list[Run], disputes: list[Dispute]) -> Iterable[Run]:
+    def advance(
+        self, runs: list[Run], unconfirmed_periods: list[UnconfirmedPeriod]
+    ) -> Iterable[Run]:
         """Yield every run that began, went on or ended, in the order of server ids."""
         seen = {server.id: server for server in self.sweep.servers}
         open_ids = {run.server_id for run in runs if run.end_s is None}
         for run in runs:
             if run.end_s is None:
-                for part in self._follow(run, seen.get(run.server_id), disputes):
+                for part in self._follow(run, seen.get(run.server_id), unconfirmed_periods):
                     yield from self._by_owner(part)
             else:
-                yield self._priced(run)
+                yield self._with_rate(run)
         for server in sorted(self.sweep.servers, key=lambda each: each.id):
             if server.id not in open_ids and server.is_billable:
                 for part in self._began(server):
                     yield from self._by_owner(part)
             elif server.id not in open_ids:
-                disputes.extend(self._may_have_run(server))
+                unconfirmed_periods.extend(self._may_have_run(server))
 
-    def _follow(self, run: Run, server: Server | None, disputes: list[Dispute]) -> Iterable[Run]:
+    def _follow(
+        self, run: Run, server: Server | None, unconfirmed_periods: list[UnconfirmedPeriod]
+    ) -> Iterable[Run]:
         if server is None:
             yield self._ended(run, None)
         elif not server.is_billable:
@@ -182,17 +186,19 @@ class _Zone:
             yield from self._began(server)
         elif server.project_id != run.project_id:
             yield self._ended(run, None)
-            yield from (_ran_on(run, each) for each in self._began(server))
+            yield from (_continue_run(run, each) for each in self._began(server))
         elif self._may_have_bounced(run, server):
             yield replace(self._ended(run, None), end_error_s=0)
             on_s = self._on_s(server)
-            disputed = Period(self._last_sure_s(run), on_s)
-            disputes.append(
-                Dispute(run.server_id, run.startup, run.flavor, disputed, run.rate_ucr_per_h)
+            unconfirmed = Period(self._last_sure_s(run), on_s)
+            unconfirmed_periods.append(
+                UnconfirmedPeriod(
+                    run.server_id, run.startup, run.flavor, unconfirmed, run.rate_ucr_per_h
+                )
             )
-            yield _ran_on(run, self._opened(server, run.startup, on_s, error_s=0))
+            yield _continue_run(run, self._opened(server, run.startup, on_s, error_s=0))
         else:
-            yield replace(self._priced(run), state=server.state)
+            yield replace(self._with_rate(run), state=server.state)
 
     def _by_owner(self, run: Run) -> Iterable[Run]:
         """The run, cut where its project passed to another startup: each second is its owner's.
@@ -200,25 +206,25 @@ class _Zone:
         It ends where the project was given up and is nobody's since.
         """
         until_s = max(self.sweep.at_s, run.start_s) if run.end_s is None else run.end_s - 1
-        heir = self.program.owner(run.project_id, until_s)
-        if heir is None:
+        successor = self.program.owner(run.project_id, until_s)
+        if successor is None:
             passed_s = self.program.given_up_s(run.project_id, until_s)
         else:
-            passed_s = _passed_s(heir, run.project_id, until_s)
-        if passed_s is None or (heir is not None and heir.name == run.startup):
+            passed_s = _ownership_since_s(successor, run.project_id, until_s)
+        if passed_s is None or (successor is not None and successor.name == run.startup):
             yield run
             return
         passed_s = max(passed_s, run.posted_until_s)
         if run.end_s is not None and passed_s >= run.end_s:
             yield run
             return
-        if heir is None:
+        if successor is None:
             yield from self._by_owner(replace(run, end_s=passed_s, end_error_s=0, state="ended"))
             return
         if passed_s > run.start_s:
             kept = replace(run, end_s=passed_s, end_error_s=0)
             yield from self._by_owner(replace(kept, state="ended") if run.end_s else kept)
-        began = replace(run, id=f"{run.server_id}@{passed_s}", startup=heir.name)
+        began = replace(run, id=f"{run.server_id}@{passed_s}", startup=successor.name)
         error_s = 0 if passed_s > run.start_s else run.start_error_s
         yield replace(began, start_s=passed_s, posted_until_s=passed_s, start_error_s=error_s)
 
@@ -231,18 +237,20 @@ class _Zone:
             return
         if self.confirmed_s is not None and server.modified_s <= starts_s:
             # Unchanged since before the cohort began, and the first sweep that counts.
-            began_s = starts_s if self.confirmed_s <= starts_s else self.sweep.at_s
+            up_since_s = starts_s if self.confirmed_s <= starts_s else self.sweep.at_s
         else:
             first_seen_s = max(self._on_s(server), self.sweep.at_s)
-            began_s = max(self._dated_s(server) or first_seen_s, starts_s)
+            up_since_s = max(self._dated_s(server) or first_seen_s, starts_s)
         earliest_s = max(self.confirmed_s or server.created_s, server.created_s, starts_s)
-        error_s = max(0, began_s - earliest_s)
-        first = self.program.owner(server.project_id, began_s)
+        error_s = max(0, up_since_s - earliest_s)
+        first = self.program.owner(server.project_id, up_since_s)
         if first is None:
-            began_s = max(began_s, _passed_s(owner, server.project_id, self.sweep.at_s))
-        yield self._opened(server, (first or owner).name, began_s, error_s=error_s)
+            up_since_s = max(
+                up_since_s, _ownership_since_s(owner, server.project_id, self.sweep.at_s)
+            )
+        yield self._opened(server, (first or owner).name, up_since_s, error_s=error_s)
 
-    def _may_have_run(self, server: Server) -> Iterable[Dispute]:
+    def _may_have_run(self, server: Server) -> Iterable[UnconfirmedPeriod]:
         """A server that is off at both sweeps, but was modified in a long gap between."""
         owner = self.program.owner(server.project_id, self.sweep.at_s)
         if owner is None or self.confirmed_s is None or self._gpus(server) == 0:
@@ -252,12 +260,12 @@ class _Zone:
         if self._changed_s(server) - from_s > SHORTEST_BOUNCE_S:
             rate = self.catalogue.rates_ucr_per_h.get(server.flavor)
             period = Period(from_s, self._changed_s(server))
-            yield Dispute(server.id, owner.name, server.flavor, period, rate)
+            yield UnconfirmedPeriod(server.id, owner.name, server.flavor, period, rate)
 
     def _opened(self, server: Server, startup: str, start_s: int, *, error_s: int) -> Run:
         # On, and not modified since then: it may be charged from later, but it ran before.
-        began_s = min(start_s, server.modified_s)
-        starter = self.program.owner(server.project_id, began_s)
+        up_since_s = min(start_s, server.modified_s)
+        starter = self.program.owner(server.project_id, up_since_s)
         return Run(
             id=f"{server.id}@{start_s}",
             server_id=server.id,
@@ -269,8 +277,8 @@ class _Zone:
             gpus=self._gpus(server),
             rate_ucr_per_h=self.catalogue.rates_ucr_per_h.get(server.flavor),
             start_s=start_s,
-            began_s=began_s,
-            began_by=starter.name if starter else "",
+            up_since_s=up_since_s,
+            started_by=starter.name if starter else "",
             posted_until_s=start_s,
             state=server.state,
             start_error_s=error_s,
@@ -286,9 +294,9 @@ class _Zone:
             end_s, error_s = max(dated_s, sure_s), dated_s - sure_s
         # Below 0 where the clock stepped back after a start that was dated after its sweep.
         error_s = max(0, error_s)
-        return replace(self._priced(run), end_s=end_s, state="ended", end_error_s=error_s)
+        return replace(self._with_rate(run), end_s=end_s, state="ended", end_error_s=error_s)
 
-    def _priced(self, run: Run) -> Run:
+    def _with_rate(self, run: Run) -> Run:
         """The run at its rate, which is accepted once: an ended one may have waited for it."""
         if run.rate_ucr_per_h is not None:
             return run
@@ -320,21 +328,21 @@ class _Zone:
         return self.catalogue.gpus.get(server.flavor, 0)
 
 
-def _passed_s(heir: Startup, project_id: str, instant_s: int) -> int:
+def _ownership_since_s(successor: Startup, project_id: str, instant_s: int) -> int:
     """When the project became the heir's, of whom it is at an instant."""
     return max(
         tenure.from_s
-        for tenure in heir.projects
+        for tenure in successor.projects
         if tenure.project_id == project_id and tenure.holds_at(instant_s)
     )
 
 
-def _ran_on(before: Run, after: Run) -> Run:
+def _continue_run(before: Run, after: Run) -> Run:
     """The run after a gap in which the server may have been off, as if it had run on."""
-    return replace(after, began_s=before.began_s, began_by=before.began_by)
+    return replace(after, up_since_s=before.up_since_s, started_by=before.started_by)
 
 
-def due(run: Run, confirmed_s: int, edges: Iterable[int]) -> tuple[Period, ...]:
+def periods_due(run: Run, confirmed_s: int, edges: Iterable[int]) -> tuple[Period, ...]:
     """The periods of a run to post now: none, or all that is unposted, cut at each edge.
 
     Due are an ended run, an hour unposted, and an edge (month end, grant edge) passed.

@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from quotas.metering.runs import Run
 from quotas.model.program import Policy
 
-ENOUGH = 3
-LATEST = 20
+MINIMUM_SAMPLES = 3
+SAMPLE_SIZE = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Stop:
+class MeasuredStop:
     """A confirmed stop: how long it took, and how far its true end may lie from that."""
 
     flavor: str
@@ -29,16 +29,16 @@ class Stop:
     error_s: int
 
 
-def measured_s(newest_first: Iterable[Stop], default_s: int) -> dict[str, int]:
+def measured_s(newest_first: Iterable[MeasuredStop], default_s: int) -> dict[str, int]:
     """Stop latency of each flavor that was measured often enough."""
     kept: dict[str, list[int]] = defaultdict(list)
     for stop in newest_first:
-        if stop.seconds >= 0 and stop.error_s <= default_s and len(kept[stop.flavor]) < LATEST:
+        if stop.seconds >= 0 and stop.error_s <= default_s and len(kept[stop.flavor]) < SAMPLE_SIZE:
             kept[stop.flavor].append(stop.seconds)
     return {
         flavor: -(-max(seconds) * 5 // 4)
         for flavor, seconds in sorted(kept.items())
-        if len(seconds) >= ENOUGH
+        if len(seconds) >= MINIMUM_SAMPLES
     }
 
 
@@ -51,7 +51,7 @@ def reserves_s(
     policy: Policy,
     names: Iterable[str],
     runs: Iterable[Run],
-    stops: Iterable[Stop],
+    stops: Iterable[MeasuredStop],
     cycle_s: int,
 ) -> tuple[Mapping[str, int], dict[str, int]]:
     """What was measured by flavor, and by startup how long its reserve has to last.

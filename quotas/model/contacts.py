@@ -28,7 +28,7 @@ def mail_address(contact: str) -> str:
     return unquote(contact.partition(":")[2].removeprefix("//").rstrip("/"))
 
 
-def problem_of(contact: str) -> str | None:
+def contact_problem(contact: str) -> str | None:
     """What is wrong with a contact, with its fix; None for one that can be used."""
     scheme = scheme_of(contact)
     if scheme in MAIL:
@@ -60,7 +60,7 @@ def _webhook_problem(contact: str) -> str | None:
     return None
 
 
-def masked(contact: str) -> str:
+def mask_contact(contact: str) -> str:
     """A contact as it may be shown: the address of a mail, else no path, which may be a secret."""
     scheme = scheme_of(contact)
     if scheme in MAIL:

@@ -14,7 +14,7 @@ from dataclasses import replace
 from quotas.model.program import Cohort, Program, Startup, Tenure
 
 
-def with_leavers(program: Program, earlier: Iterable[Program]) -> Program:
+def with_former_members(program: Program, earlier: Iterable[Program]) -> Program:
     """The program with those who left it; `earlier` are the versions before, oldest first."""
     cohorts: dict[str, Cohort] = {}
     known: dict[str, Startup] = {}

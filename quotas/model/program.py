@@ -151,16 +151,16 @@ class Policy:
     pacing_curve: Curve = "flat"
     pacing_action: PaceAction = "inform"
     daily_burn_ucr: int | None = None
-    guard_part_ppm: int = 250_000
-    leak_after_s: int = HOUR_S // 2
+    disruption_budget_ppm: int = 250_000
+    standby_stop_after_s: int = HOUR_S // 2
     minimum_runtime_s: int = HOUR_S
-    forfeit_notices_s: tuple[int, ...] = (30 * DAY_S, 7 * DAY_S, DAY_S)
+    expiry_notices_s: tuple[int, ...] = (30 * DAY_S, 7 * DAY_S, DAY_S)
     between_tranches: Between = "close"
     reminders_s: tuple[int, ...] = (HOUR_S, 600)
     quiet_hours_s: tuple[int, ...] = ()
     digest_s: int = 900
     snooze_max_s: int = 2 * HOUR_S
-    mails_heads: bool = False
+    mails_chain_heads: bool = False
 
     @property
     def end_notice_s(self) -> int:
@@ -190,16 +190,16 @@ class Program:
     )
     _pools: Mapping[str, Pool] = field(init=False, repr=False, compare=False)
     _cohorts: Mapping[str, Cohort] = field(init=False, repr=False, compare=False)
-    _leavers: Mapping[str, Startup] = field(init=False, repr=False, compare=False)
+    _former_members: Mapping[str, Startup] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Build the look-ups."""
         # Built once: a cycle asks for every server, and there may be a million.
         everyone = sorted((s for c in self.cohorts for s in c.startups), key=lambda s: s.name)
-        leavers = sorted((s for c in self.former for s in c.startups), key=lambda s: s.name)
+        former_members = sorted((s for c in self.former for s in c.startups), key=lambda s: s.name)
         tenures: dict[str, tuple[tuple[Tenure, Startup], ...]] = {}
         # A member's claim to a project stands before that of one who left.
-        for startup in (*everyone, *leavers):
+        for startup in (*everyone, *former_members):
             for tenure in startup.projects:
                 of_project = tenures.get(tenure.project_id, ())
                 tenures[tenure.project_id] = (*of_project, (tenure, startup))
@@ -209,7 +209,7 @@ class Program:
         object.__setattr__(self, "_pools", pools)
         cohorts = {cohort.name: cohort for cohort in (*self.former, *self.cohorts)}
         object.__setattr__(self, "_cohorts", cohorts)
-        object.__setattr__(self, "_leavers", {s.name: s for s in leavers})
+        object.__setattr__(self, "_former_members", {s.name: s for s in former_members})
 
     def startups(self) -> tuple[Startup, ...]:
         """Every startup of every cohort, by name."""
@@ -219,13 +219,13 @@ class Program:
         """The startup of that name; None when it is not, or no longer, in the program."""
         return self._startups.get(name)
 
-    def leavers(self) -> tuple[Startup, ...]:
+    def former_members(self) -> tuple[Startup, ...]:
         """Every startup that left, by name: it has its projects and contacts, and no quota."""
-        return tuple(self._leavers.values())
+        return tuple(self._former_members.values())
 
     def known(self, name: str) -> Startup | None:
         """A startup that is in the program, or was; None for any other name."""
-        return self._startups.get(name) or self._leavers.get(name)
+        return self._startups.get(name) or self._former_members.get(name)
 
     def owner(self, project_id: str, instant_s: int) -> Startup | None:
         """Whose a Scaleway Project is at an instant, one who left too; None: nobody's."""

@@ -7,13 +7,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from quotas.decisions.snapshot import Snapshot
-from quotas.queue.demand import asking
+from quotas.queue.demand import requests_in_demand
 from quotas.queue.requests import Request, in_order, refused_at
 from quotas.shares.allocation import Share, refused_gpus, usage_of
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class WaitingOwners:
     """The owners who wait in a pool, with the GPUs that each misses: who asked first is first.
 
     `free` are the pool's free GPUs, fewer than they miss together; below 0 where more runs
@@ -24,26 +24,26 @@ class Line:
     free: int
 
 
-def owners_waiting(snapshot: Snapshot, shares: Iterable[Share]) -> dict[str, Line]:
+def find_waiting_owners(snapshot: Snapshot, shares: Iterable[Share]) -> dict[str, WaitingOwners]:
     """Startups whose nominal demand waits, by pool.
 
     Nobody waits while the pool's free GPUs are enough for all of them, and the provider's
     quota refuses nobody.
     """
     shares = tuple(shares)
-    owed: dict[str, dict[str, int]] = defaultdict(dict)
+    missing_by_pool: dict[str, dict[str, int]] = defaultdict(dict)
     for share in shares:
         missing = min(share.share, share.nominal) - share.usage
         if missing > 0:
-            owed[share.pool][share.startup] = missing
+            missing_by_pool[share.pool][share.startup] = missing
     requests = list(enumerate(in_order(snapshot.requests)))
     order = {(r.startup, r.pool): at for at, r in reversed(requests)}
     free = free_gpus(snapshot, shares, snapshot.requests)
     found = {}
-    for pool, own in owed.items():
+    for pool, own in missing_by_pool.items():
         names = sorted(own, key=lambda name: (order.get((name, pool), len(order)), name))
         if sum(own.values()) > free[pool]:
-            found[pool] = Line({name: own[name] for name in names}, free[pool])
+            found[pool] = WaitingOwners({name: own[name] for name in names}, free[pool])
     return found
 
 
@@ -60,7 +60,7 @@ def free_gpus(
         parts[share.pool].append((share.nominal, share.demand))
     for (_, pool_name), gpus in usage_of(snapshot.program, snapshot.runs.values()).items():
         used[pool_name] += gpus
-    refused, found = refused_at(asking(snapshot, requests)), {}
+    refused, found = refused_at(requests_in_demand(snapshot, requests)), {}
     for pool in snapshot.program.pools:
         gpus = pool.gpus_at(snapshot.now_s)
         if pool.name in refused:

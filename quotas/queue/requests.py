@@ -26,7 +26,7 @@ MOST_LIVE = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class RequestSpec:
     """GPUs of a pool that somebody asks for on a startup's behalf, for a duration."""
 
     startup: str
@@ -90,69 +90,69 @@ def refused_at(requests: Iterable[Request]) -> dict[str, int]:
     return found
 
 
-def asked_of(requests: Iterable[Request]) -> dict[tuple[str, str], int]:
+def requested_gpus(requests: Iterable[Request]) -> dict[tuple[str, str], int]:
     """GPUs that live requests ask for together, by startup and pool."""
-    asked: dict[tuple[str, str], int] = defaultdict(int)
+    requested: dict[tuple[str, str], int] = defaultdict(int)
     for request in requests:
         if request.is_live:
-            asked[request.startup, request.pool] += request.gpus
-    return dict(asked)
+            requested[request.startup, request.pool] += request.gpus
+    return dict(requested)
 
 
-def open_by(
-    program: Program, ask: Ask, step: int, live: Iterable[Request], running: int = 0
+def request_from(
+    program: Program, spec: RequestSpec, step: int, live: Iterable[Request], running: int = 0
 ) -> Request:
     """The request that an ask opens. Raises Refused.
 
     `step` is the smallest server of the pool that the startup can use, `live` its own
     requests that are open or met; `running` are GPUs that run in the pool, whose ever they are.
     """
-    startup = _startup(program, ask)
-    if ask.pool not in {pool.name for pool in program.pools}:
+    startup = _startup(program, spec)
+    if spec.pool not in {pool.name for pool in program.pools}:
         known = ", ".join(sorted(pool.name for pool in program.pools))
-        raise Refused(f"pool {ask.pool} is not in the program; its pools are {known}")
-    if ask.gpus <= 0:
-        raise Refused(f"{ask.gpus} GPUs is not above 0; ask for {step} or more")
-    if ask.gpus % step:
-        low = ask.gpus // step * step
+        raise Refused(f"pool {spec.pool} is not in the program; its pools are {known}")
+    if spec.gpus <= 0:
+        raise Refused(f"{spec.gpus} GPUs is not above 0; ask for {step} or more")
+    if spec.gpus % step:
+        low = spec.gpus // step * step
         near = f"{low} or {low + step}" if low else str(step)
         raise Refused(
-            f"{ask.gpus} GPUs is no multiple of {step}, the smallest server of {ask.pool} "
-            f"that {ask.startup} can use; ask for {near}"
+            f"{spec.gpus} GPUs is no multiple of {step}, the smallest server of {spec.pool} "
+            f"that {spec.startup} can use; ask for {near}"
         )
-    _refuse_beyond_limit(startup, ask, live)
-    if ask.refused not in ("", QUOTA):
-        raise Refused(f"refused for {ask.refused!r} is not known; only {QUOTA!r} is said here")
-    if ask.duration_s <= 0:
-        raise Refused(f"a duration of {ask.duration_s} s is not above 0")
+    _refuse_beyond_limit(startup, spec, live)
+    if spec.refused not in ("", QUOTA):
+        raise Refused(f"refused for {spec.refused!r} is not known; only {QUOTA!r} is said here")
+    if spec.duration_s <= 0:
+        raise Refused(f"a duration of {spec.duration_s} s is not above 0")
     ends_s = program.cohort(startup.cohort).ends_s
-    if ask.now_s + ask.duration_s > ends_s:
-        left = format_duration(max(0, ends_s - ask.now_s))
+    if spec.now_s + spec.duration_s > ends_s:
+        left = format_duration(max(0, ends_s - spec.now_s))
         raise Refused(
-            f"{format_duration(ask.duration_s)} from now is beyond the end of the cohort at "
+            f"{format_duration(spec.duration_s)} from now is beyond the end of the cohort at "
             f"{format_instant(ends_s)}; ask for at most {left}"
         )
     return Request(
-        ask.startup,
-        ask.pool,
-        ask.gpus,
-        ask.duration_s,
-        ask.reason,
-        ask.actor,
-        ask.now_s,
-        ask.key,
-        quota_gpus=running if ask.refused else None,
+        spec.startup,
+        spec.pool,
+        spec.gpus,
+        spec.duration_s,
+        spec.reason,
+        spec.actor,
+        spec.now_s,
+        spec.key,
+        quota_gpus=running if spec.refused else None,
     )
 
 
-def withdrawn(request: Request, now_s: int, why: str) -> Request:
+def withdraw(request: Request, now_s: int, why: str) -> Request:
     """The request, taken back. Raises Refused where it has ended."""
     if not request.is_live:
         raise Refused(f"request {request.id} is {request.state} already; nothing to withdraw")
     return replace(request, state="withdrawn", ended_s=now_s, detail=why)
 
 
-def advance(
+def advance_requests(
     program: Program,
     requests: Iterable[Request],
     usage: Mapping[tuple[str, str], int],
@@ -163,16 +163,16 @@ def advance(
     Of several in one pool the oldest is met first, by what usage is left for it.
     """
     left = dict(usage)
-    moved = []
+    changed_requests = []
     for request in in_order(each for each in requests if each.is_live):
         key = (request.startup, request.pool)
-        fate = _fate(program, request, left.get(key, 0), now_s)
-        after = request if fate is None else _after(request, fate, now_s)
+        outcome = _outcome(program, request, left.get(key, 0), now_s)
+        after = request if outcome is None else _after(request, outcome, now_s)
         if after.is_live:
             left[key] = left.get(key, 0) - request.gpus
-        if fate is not None:
-            moved.append((after, fate))
-    return tuple(moved)
+        if outcome is not None:
+            changed_requests.append((after, outcome))
+    return tuple(changed_requests)
 
 
 def in_order(requests: Iterable[Request]) -> list[Request]:
@@ -185,25 +185,25 @@ def edges(requests: Iterable[Request], longest_wait_s: int) -> Iterator[int]:
     return (request.ends_s(longest_wait_s) for request in requests if request.is_live)
 
 
-def _fate(program: Program, request: Request, usage: int, now_s: int) -> Inputs | None:
+def _outcome(program: Program, request: Request, usage: int, now_s: int) -> Inputs | None:
     """What has become of a live request now, in figures; None where it goes on as it is."""
     startup = program.startup(request.startup)
     if startup is None:
-        return _inputs(request, now_s, fate="startup")
+        return _inputs(request, now_s, outcome="startup")
     ends_s = program.cohort(startup.cohort).ends_s
     if now_s >= ends_s:
-        return _inputs(request, now_s, fate="cohort", ends_s=ends_s)
+        return _inputs(request, now_s, outcome="cohort", ends_s=ends_s)
     if request.pool not in {pool.name for pool in program.pools}:
-        return _inputs(request, now_s, fate="pool")
+        return _inputs(request, now_s, outcome="pool")
     if request.met_s is None and usage >= request.gpus:
-        return _inputs(request, now_s, fate="met", used_gpus=usage)
+        return _inputs(request, now_s, outcome="met", used_gpus=usage)
     wait_s = program.policy.longest_wait_s
     if now_s < request.ends_s(wait_s):
         return None
     if request.met_s is not None:
         over = {"since_s": request.met_s, "length_s": request.duration_s}
-        return _inputs(request, now_s, fate="over", **over)
-    return _inputs(request, now_s, fate="unmet", since_s=request.opened_s, length_s=wait_s)
+        return _inputs(request, now_s, outcome="over", **over)
+    return _inputs(request, now_s, outcome="unmet", since_s=request.opened_s, length_s=wait_s)
 
 
 def _inputs(request: Request, now_s: int, **figures: int | str) -> Inputs:
@@ -217,30 +217,30 @@ def _inputs(request: Request, now_s: int, **figures: int | str) -> Inputs:
     }
 
 
-def _after(request: Request, fate: Inputs, now_s: int) -> Request:
-    if fate["fate"] == "met":
+def _after(request: Request, outcome: Inputs, now_s: int) -> Request:
+    if outcome["outcome"] == "met":
         return replace(request, state="met", met_s=now_s)
-    return replace(request, state="ended", ended_s=now_s, detail=conclude(RULE, fate))
+    return replace(request, state="ended", ended_s=now_s, detail=conclude(RULE, outcome))
 
 
-def _startup(program: Program, ask: Ask) -> Startup:
-    startup = program.startup(ask.startup)
+def _startup(program: Program, spec: RequestSpec) -> Startup:
+    startup = program.startup(spec.startup)
     if startup is None:
-        raise Refused(f"{ask.startup} is no startup of the program; 'cohortd status' lists them")
+        raise Refused(f"{spec.startup} is no startup of the program; 'cohortd status' lists them")
     return startup
 
 
-def _refuse_beyond_limit(startup: Startup, ask: Ask, live: Iterable[Request]) -> None:
+def _refuse_beyond_limit(startup: Startup, spec: RequestSpec, live: Iterable[Request]) -> None:
     own = list(live)
-    asked = asked_of(own).get((ask.startup, ask.pool), 0)
-    limit = startup.limit.get(ask.pool)
-    if limit is not None and asked + ask.gpus > limit:
-        beside = f" beside the {asked} it asks for already" if asked else ""
+    requested = requested_gpus(own).get((spec.startup, spec.pool), 0)
+    limit = startup.limit.get(spec.pool)
+    if limit is not None and requested + spec.gpus > limit:
+        beside = f" beside the {requested} it asks for already" if requested else ""
         raise Refused(
-            f"{ask.gpus} GPUs{beside} is more than {ask.startup}'s limit of {limit} in {ask.pool}; "
-            f"ask for at most {max(0, limit - asked)}"
+            f"{spec.gpus} GPUs{beside} is more than {spec.startup}'s limit of {limit} in {spec.pool}; "
+            f"ask for at most {max(0, limit - requested)}"
         )
     if len(own) >= MOST_LIVE:
         raise Refused(
-            f"{ask.startup} has {len(own)} live requests, the most allowed; withdraw one first"
+            f"{spec.startup} has {len(own)} live requests, the most allowed; withdraw one first"
         )

@@ -41,15 +41,15 @@ def over_limit(snapshot: Snapshot) -> list[Violation]:
                     "pool": pool_name,
                 }
                 deadline_s = now_s + program.policy.limit_notice_s
-                cause = f"limit:{pool_name}"
-                found.append(Violation(run, RULE, cause, deadline_s, inputs))
+                episode = f"limit:{pool_name}"
+                found.append(Violation(run, RULE, episode, deadline_s, inputs))
     return found
 
 
-def _newest_above(runs: list[Run], seen: set[str], excess: int) -> Iterable[Run]:
-    for run in sorted(runs, key=lambda each: (-each.began_s, each.id)):
-        if excess <= 0:
+def _newest_above(runs: list[Run], seen: set[str], above: int) -> Iterable[Run]:
+    for run in sorted(runs, key=lambda each: (-each.up_since_s, each.id)):
+        if above <= 0:
             return
-        excess -= run.gpus
+        above -= run.gpus
         if run.id in seen:
             yield run

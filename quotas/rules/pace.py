@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from quotas.decisions.levels import Telling
+from quotas.decisions.levels import Announcement
 from quotas.decisions.reasons import conclude
 from quotas.decisions.sentences import Inputs
 from quotas.decisions.snapshot import Snapshot
@@ -35,7 +35,7 @@ from quotas.model.units import DAY_S, Period, day_start_s
 from quotas.shares.allocation import usage_of
 
 RULE = "pace"
-TOLD_AT_PERCENT = (100, 125, 150, 200)
+ANNOUNCE_AT_PERCENT = (100, 125, 150, 200)
 """Parts of the allowance at which a startup ahead of its pace is told so, once each."""
 MOST_DAYS = 7
 
@@ -195,7 +195,9 @@ def ahead_at(
     return None
 
 
-def limits(snapshot: Snapshot, found: Mapping[str, Pace]) -> dict[tuple[str, str], dict[str, int]]:
+def pace_limits(
+    snapshot: Snapshot, found: Mapping[str, Pace]
+) -> dict[tuple[str, str], dict[str, int]]:
     """The limits that paces put on shares, in GPUs by cause, by startup and pool.
 
     None stops a server within nominal: "pace" is the nominal quota, "daily-burn" what ran
@@ -214,40 +216,42 @@ def limits(snapshot: Snapshot, found: Mapping[str, Pace]) -> dict[tuple[str, str
             if pace.borrows_no_more:
                 own["pace"] = nominal
             if pace.reached_s is not None:
-                began = _began_by(snapshot, name, pool.name, pace.reached_s)
+                began = _runs_started_by(snapshot, name, pool.name, pace.reached_s)
                 own_gpus = min(nominal, used.get((name, pool.name), 0))
                 own["daily-burn"] = max(own_gpus, sum(run.gpus for run in began))
     return causes
 
 
-def news(snapshot: Snapshot, found: Mapping[str, Pace]) -> list[Telling]:
+def pace_announcements(snapshot: Snapshot, found: Mapping[str, Pace]) -> list[Announcement]:
     """(startup, cause, inputs, instant) of thresholds newly passed, each told once.
 
     Only the largest is told; falling back and passing one again tells nothing new, until
     more is granted. A daily limit is told once a day.
     """
-    told, now_s = snapshot.told, snapshot.now_s
-    fresh: list[Telling] = []
+    announced, now_s = snapshot.announced, snapshot.now_s
+    fresh: list[Announcement] = []
     for name, pace in sorted(found.items()):
         granted = snapshot.balances[name].granted_ucr
-        percents = [p for p in TOLD_AT_PERCENT if pace.spent_ucr * 100 >= pace.allowance_ucr * p]
+        percents = [
+            p for p in ANNOUNCE_AT_PERCENT if pace.spent_ucr * 100 >= pace.allowance_ucr * p
+        ]
         if pace.action is not Action.NOTHING and percents:
             largest = max(percents)
-            known = [f"{RULE}:{p}:{granted}" for p in TOLD_AT_PERCENT if p >= largest]
-            if not any((name, cause) in told for cause in known):
+            known = [f"{RULE}:{p}:{granted}" for p in ANNOUNCE_AT_PERCENT if p >= largest]
+            if not any((name, episode) in announced for episode in known):
                 fresh.append((name, f"{RULE}:{largest}:{granted}", pace.inputs, now_s))
         if pace.reached_s is not None:
             midnight_s = day_start_s(now_s, snapshot.program.timezone)
-            cause = f"{RULE}:daily:{midnight_s}"
-            if (name, cause) not in told:
-                fresh.append((name, cause, pace.inputs, now_s))
+            episode = f"{RULE}:daily:{midnight_s}"
+            if (name, episode) not in announced:
+                fresh.append((name, episode, pace.inputs, now_s))
     return fresh
 
 
-def paced(held: Inputs, pace: Pace | None) -> Inputs:
+def with_pace(restriction: Inputs, pace: Pace | None) -> Inputs:
     """What holds a startup, with its pace: where nothing else does, the pace may."""
-    if pace is None or not pace.is_paced or held["by"] != "nothing":
-        return held
+    if pace is None or not pace.is_paced or restriction["by"] != "nothing":
+        return restriction
     return {"by": RULE, **pace.inputs}
 
 
@@ -266,7 +270,7 @@ def _days(history: Sequence[Spend], since_s: int, now_s: int) -> list[int]:
     return [spent_ucr(history, Period(end_s - DAY_S, end_s)) for end_s in ends]
 
 
-def _began_by(snapshot: Snapshot, startup: str, pool: str, until_s: int) -> Iterable[Run]:
+def _runs_started_by(snapshot: Snapshot, startup: str, pool: str, until_s: int) -> Iterable[Run]:
     """The startup's open runs in a pool that it did not start after an instant."""
     for run in snapshot.runs.values():
         of = snapshot.program.pool_of(run.flavor)

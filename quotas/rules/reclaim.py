@@ -11,37 +11,37 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from quotas.decisions.exemptions import exemption
-from quotas.decisions.levels import Telling
+from quotas.decisions.levels import Announcement
 from quotas.decisions.sentences import Inputs
-from quotas.decisions.snapshot import UNREAD, Excess, Snapshot, Violation
+from quotas.decisions.snapshot import UNREAD, Overuse, Snapshot, Violation
 from quotas.metering.runs import Run
 from quotas.model.observation import Complete, Server
 from quotas.model.program import Pool
-from quotas.queue.claims import Line
+from quotas.queue.claims import WaitingOwners
 
-LEAKED, BORROWED, DEFERRED = "leaked", "borrowed", "deferred"
+STANDBY, RECLAIM, DEFERRAL = "standby", "reclaim", "deferral"
 IN_STOCK = ("available", "scarce")
 """The provider's words for a type that it has; any other is taken for a shortage."""
 IN_PLACE = frozenset({"stopped in place", "stopped_in_place"})
 
 
-def leaked(snapshot: Snapshot) -> list[Violation]:
+def standby_servers(snapshot: Snapshot) -> list[Violation]:
     """Every server that has been stopped in place for longer than the policy lets it."""
     policy, now_s = snapshot.program.policy, snapshot.now_s
     found = []
     for run, server in snapshot.running():
         since_s = in_place_since_s(run, server)
-        if since_s is None or now_s - since_s < policy.leak_after_s:
+        if since_s is None or now_s - since_s < policy.standby_stop_after_s:
             continue
         inputs: dict[str, int | str] = {
             "startup": run.startup,
             "server": run.server_name,
             "since_s": since_s,
             "now_s": now_s,
-            "leak_after_s": policy.leak_after_s,
+            "standby_stop_after_s": policy.standby_stop_after_s,
         }
         deadline_s = now_s + policy.minimum_notice_s
-        found.append(Violation(run, LEAKED, f"leaked:{since_s}", deadline_s, inputs))
+        found.append(Violation(run, STANDBY, f"standby:{since_s}", deadline_s, inputs))
     return found
 
 
@@ -50,17 +50,17 @@ def in_place_since_s(run: Run, server: Server) -> int | None:
 
     A later PATCH moves the only date there is: the bound is in the startup's favour.
     """
-    return max(run.began_s, server.modified_s) if server.state in IN_PLACE else None
+    return max(run.up_since_s, server.modified_s) if server.state in IN_PLACE else None
 
 
-def leak_edges(snapshot: Snapshot) -> set[int]:
+def standby_edges(snapshot: Snapshot) -> set[int]:
     """When each server that is stopped in place will have leaked."""
     stood = (in_place_since_s(run, server) for run, server in snapshot.running())
-    return {since_s + snapshot.program.policy.leak_after_s for since_s in stood if since_s}
+    return {since_s + snapshot.program.policy.standby_stop_after_s for since_s in stood if since_s}
 
 
-def borrowed(
-    snapshot: Snapshot, standing: Iterable[Excess], waiting: Mapping[str, Line]
+def reclaims(
+    snapshot: Snapshot, current_overuses: Iterable[Overuse], waiting: Mapping[str, WaitingOwners]
 ) -> list[Violation]:
     """The fewest newest servers of borrowers whose GPUs an owner waits for and can use.
 
@@ -69,30 +69,30 @@ def borrowed(
     for its word is named too (see `suspended`). A server keeps its minimum runtime.
     """
     found = []
-    standing = tuple(standing)
-    for pool, line in sorted(waiting.items()):
-        excesses = [each for each in standing if each.pool == pool]
-        for excess, run in _giving_way(snapshot, excesses, line):
+    current_overuses = tuple(current_overuses)
+    for pool, waiting_owners in sorted(waiting.items()):
+        overuses = [each for each in current_overuses if each.pool == pool]
+        for overuse, run in _servers_to_reclaim(snapshot, overuses, waiting_owners):
             inputs: dict[str, int | str] = {
-                "startup": excess.startup,
-                "owner": excess.owner or "",
+                "startup": overuse.startup,
+                "owner": overuse.owner or "",
                 "pool": pool,
-                "excess_gpus": excess.gpus,
+                "overuse_gpus": overuse.gpus,
                 "server": run.server_name,
                 "gpus": run.gpus,
             }
-            ran_s = run.began_s + snapshot.program.policy.minimum_runtime_s
-            cause = _cause(pool, excess.owner or "")
-            deadline_s = max(excess.deadline_s, ran_s)
-            found.append(Violation(run, BORROWED, cause, deadline_s, inputs))
+            ran_s = run.up_since_s + snapshot.program.policy.minimum_runtime_s
+            episode = _cause(pool, overuse.owner or "")
+            deadline_s = max(overuse.deadline_s, ran_s)
+            found.append(Violation(run, RECLAIM, episode, deadline_s, inputs))
     return found
 
 
 def _cause(pool: str, owner: str) -> str:
-    return f"{BORROWED}:{pool}:{owner}"
+    return f"{RECLAIM}:{pool}:{owner}"
 
 
-def suspended(snapshot: Snapshot, waiting: Mapping[str, Line]) -> frozenset[str]:
+def suspended_episodes(snapshot: Snapshot, waiting: Mapping[str, WaitingOwners]) -> frozenset[str]:
     """Causes of reclaims for which the provider did not say what it has: neither yes nor no.
 
     Nothing is promised or sent for them, and what was promised stands.
@@ -106,54 +106,58 @@ def suspended(snapshot: Snapshot, waiting: Mapping[str, Line]) -> frozenset[str]
     )
 
 
-def deferrals(snapshot: Snapshot, standing: Iterable[Excess]) -> list[Telling]:
+def deferral_announcements(
+    snapshot: Snapshot, current_overuses: Iterable[Overuse]
+) -> list[Announcement]:
     """(startup, cause, inputs, now) of reclaims that wait, once to the borrower and the owner."""
-    found: list[Telling] = []
-    for excess in standing:
-        against = _against(snapshot, excess)
-        if excess.owner is None or against is None:
+    found: list[Announcement] = []
+    for overuse in current_overuses:
+        against = _against(snapshot, overuse)
+        if overuse.owner is None or against is None:
             continue
         inputs: dict[str, int | str] = {
-            "startup": excess.startup,
-            "owner": excess.owner,
-            "pool": excess.pool,
-            "excess_gpus": excess.gpus,
+            "startup": overuse.startup,
+            "owner": overuse.owner,
+            "pool": overuse.pool,
+            "overuse_gpus": overuse.gpus,
             **against,
         }
-        cause = f"{DEFERRED}:{excess.pool}:{excess.startup}:{excess.owner}:{excess.since_s}"
-        for name in (excess.startup, excess.owner):
-            if (name, cause) not in snapshot.told:
-                found.append((name, cause, inputs, snapshot.now_s))
+        episode = f"{DEFERRAL}:{overuse.pool}:{overuse.startup}:{overuse.owner}:{overuse.since_s}"
+        for name in (overuse.startup, overuse.owner):
+            if (name, episode) not in snapshot.announced:
+                found.append((name, episode, inputs, snapshot.now_s))
     return found
 
 
 def deferred_gpus(
-    snapshot: Snapshot, standing: Iterable[Excess], waiting: Mapping[str, Line]
+    snapshot: Snapshot, current_overuses: Iterable[Overuse], waiting: Mapping[str, WaitingOwners]
 ) -> dict[str, int]:
     """GPUs by pool that owners wait for, and that are not taken back for want of a use."""
     found: dict[str, int] = {}
-    for excess in standing:
-        if _against(snapshot, excess) is not None:
-            line = waiting[excess.pool]
-            gpus = found.get(excess.pool, 0) + excess.gpus
-            found[excess.pool] = min(gpus, sum(line.missing.values()) - line.free)
+    for overuse in current_overuses:
+        if _against(snapshot, overuse) is not None:
+            waiting_owners = waiting[overuse.pool]
+            gpus = found.get(overuse.pool, 0) + overuse.gpus
+            found[overuse.pool] = min(
+                gpus, sum(waiting_owners.missing.values()) - waiting_owners.free
+            )
     return found
 
 
-def _against(snapshot: Snapshot, excess: Excess) -> Inputs | None:
+def _against(snapshot: Snapshot, overuse: Overuse) -> Inputs | None:
     """Why an excess that an owner waits for is deferred; None where it is not, or for a while."""
-    if excess.owner is None:
+    if overuse.owner is None:
         return None
-    against = obstacle(snapshot, excess.pool, excess.startup, excess.owner)
-    return None if against is None or against["obstacle"] == "blind" else against
+    against = obstacle(snapshot, overuse.pool, overuse.startup, overuse.owner)
+    return None if against is None or against["obstacle"] == "unknown-zone" else against
 
 
 def obstacle(snapshot: Snapshot, pool_name: str, borrower: str, owner: str) -> Inputs | None:
     """Why evicting the borrower would not serve the owner now; None where it would."""
-    if pool_name in blind_pools(snapshot):
-        return {"obstacle": "blind"}
+    if pool_name in pools_with_unknown_zones(snapshot):
+        return {"obstacle": "unknown-zone"}
     pool = next(each for each in snapshot.program.pools if each.name == pool_name)
-    short = snapshot.words.on("shortage", pool.name)
+    short = snapshot.overrides.on("shortage", pool.name)
     if pool.backing == "on-demand" and short is not None:
         return {"obstacle": "shortage", **short.inputs}
     stock = _stock(snapshot, pool, owner)
@@ -172,13 +176,13 @@ def _stock(snapshot: Snapshot, pool: Pool, owner: str) -> str | None:
     """
     startup = snapshot.program.startup(owner)
     flavors = (startup.flavors.get(pool.name) if startup else None) or pool.flavors
-    words = {snapshot.stock.get(flavor, IN_STOCK[0]) for flavor in flavors}
-    if words & set(IN_STOCK):
+    stock_words = {snapshot.stock.get(flavor, IN_STOCK[0]) for flavor in flavors}
+    if stock_words & set(IN_STOCK):
         return None
-    return UNREAD if UNREAD in words else min(words, default=None)
+    return UNREAD if UNREAD in stock_words else min(stock_words, default=None)
 
 
-def blind_pools(snapshot: Snapshot) -> frozenset[str]:
+def pools_with_unknown_zones(snapshot: Snapshot) -> frozenset[str]:
     """Pools with a zone that did not answer Complete: nothing in them is reclaimed."""
     return frozenset(
         pool.name
@@ -188,58 +192,60 @@ def blind_pools(snapshot: Snapshot) -> frozenset[str]:
     )
 
 
-def _giving_way(
-    snapshot: Snapshot, excesses: list[Excess], line: Line
-) -> Iterator[tuple[Excess, Run]]:
+def _servers_to_reclaim(
+    snapshot: Snapshot, overuses: list[Overuse], waiting_owners: WaitingOwners
+) -> Iterator[tuple[Overuse, Run]]:
     """The servers that give way, for one owner in line after the other what it misses.
 
     Of a startup that is frozen nothing is freed for now: others give way as well.
     """
-    left = {each.startup: each.gpus for each in excesses}
+    left = {each.startup: each.gpus for each in overuses}
     taken: set[str] = set()
-    free = line.free
-    for owner, missing in line.missing.items():
-        own = [replace(each, owner=owner) for each in excesses]
+    free = waiting_owners.free
+    for owner, missing in waiting_owners.missing.items():
+        own = [replace(each, owner=owner) for each in overuses]
         fit = [each for each in own if _may_serve(snapshot, each)]
         need = missing - free if fit else 0
-        for excess, runs in _turns(snapshot, fit, owner):
+        for overuse, runs in _by_preference(snapshot, fit, owner):
             usable = [run for run in runs if run.id not in taken]
-            for run in _chosen(usable, min(left[excess.startup], need)):
+            for run in _chosen(usable, min(left[overuse.startup], need)):
                 taken.add(run.id)
-                left[excess.startup] -= run.gpus
-                is_frozen = snapshot.words.on("freeze", excess.startup) is not None
+                left[overuse.startup] -= run.gpus
+                is_frozen = snapshot.overrides.on("freeze", overuse.startup) is not None
                 need -= 0 if is_frozen else run.gpus
-                yield excess, run
+                yield overuse, run
         free = max(0, -need) if fit else free
 
 
-def _may_serve(snapshot: Snapshot, excess: Excess) -> bool:
+def _may_serve(snapshot: Snapshot, overuse: Overuse) -> bool:
     """Whether evicting the borrower serves the owner, or may: the provider did not say."""
-    against = obstacle(snapshot, excess.pool, excess.startup, excess.owner or "")
+    against = obstacle(snapshot, overuse.pool, overuse.startup, overuse.owner or "")
     return against is None or against.get("stock") == UNREAD
 
 
-def _turns(snapshot: Snapshot, fit: list[Excess], owner: str) -> Iterator[tuple[Excess, list[Run]]]:
+def _by_preference(
+    snapshot: Snapshot, fit: list[Overuse], owner: str
+) -> Iterator[tuple[Overuse, list[Run]]]:
     """What would serve the owner: first what has a notice, then of who has most above its share.
 
     So what was chosen stays chosen while it is enough. Exempt servers have no turn.
     """
-    noticed = {n.server_id for n in snapshot.notices if n.rule == BORROWED}
+    noticed = {n.server_id for n in snapshot.notices if n.rule == RECLAIM}
     usable = [
         (
-            excess,
+            overuse,
             [
                 run
-                for run in _usable(snapshot, excess.pool, excess.startup, owner)
+                for run in _usable(snapshot, overuse.pool, overuse.startup, owner)
                 if not exemption(snapshot, run.startup, run.server_id)
             ],
         )
-        for excess in sorted(fit, key=lambda each: (-each.gpus, each.startup))
+        for overuse in sorted(fit, key=lambda each: (-each.gpus, each.startup))
     ]
-    for excess, runs in usable:
-        yield excess, [run for run in runs if run.server_id in noticed]
-    for excess, runs in usable:
-        yield excess, [run for run in runs if run.server_id not in noticed]
+    for overuse, runs in usable:
+        yield overuse, [run for run in runs if run.server_id in noticed]
+    for overuse, runs in usable:
+        yield overuse, [run for run in runs if run.server_id not in noticed]
 
 
 def _usable(snapshot: Snapshot, pool_name: str, borrower: str, owner: str) -> list[Run]:
@@ -250,7 +256,7 @@ def _usable(snapshot: Snapshot, pool_name: str, borrower: str, owner: str) -> li
     pool_flavors = {f for p in snapshot.program.pools if p.name == pool_name for f in p.flavors}
     flavors = startup.flavors.get(pool_name) or pool_flavors
     runs = [r for r, _ in snapshot.running() if r.startup == borrower and r.flavor in flavors]
-    return sorted(runs, key=lambda run: (-run.began_s, run.id))
+    return sorted(runs, key=lambda run: (-run.up_since_s, run.id))
 
 
 def _chosen(left: list[Run], need: int) -> list[Run]:

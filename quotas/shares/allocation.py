@@ -21,12 +21,12 @@ from quotas.shares.engine import allocate
 Usage = Mapping[tuple[str, str], int]
 """GPUs by startup and pool."""
 NOTHING: Usage = {}
-Causes = Mapping[tuple[str, str], Mapping[str, int]]
+NamedLimits = Mapping[tuple[str, str], Mapping[str, int]]
 """Limits in GPUs by cause, by startup and pool."""
-NO_LIMITS: Causes = {}
+NO_LIMITS: NamedLimits = {}
 Terms = Callable[[tuple[str, ...]], tuple[int, int]]
 """The dearest price per GPU and hour among some flavors, and their smallest step."""
-NOWHERE: Mapping[str, int] = {}
+NO_REFUSALS: Mapping[str, int] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Share:
     reason: str
 
     @property
-    def excess(self) -> int:
+    def overuse(self) -> int:
         """GPUs that run above the share; 0 within it."""
         return max(0, self.usage - self.share)
 
@@ -67,9 +67,9 @@ def divide(
     balances: Mapping[str, Balance],
     usage: Usage,
     now_s: int,
-    asked: Usage = NOTHING,
-    paced: Causes = NO_LIMITS,
-    refused: Mapping[str, int] = NOWHERE,
+    requested: Usage = NOTHING,
+    pace_limits: NamedLimits = NO_LIMITS,
+    refused: Mapping[str, int] = NO_REFUSALS,
 ) -> tuple[Share, ...]:
     """Shares of every startup of a running cohort in every pool, by startup and pool.
 
@@ -80,7 +80,7 @@ def divide(
     running = [c for c in program.cohorts if c.starts_s <= now_s < c.ends_s and c.startups]
     if not running or not program.pools:
         return ()
-    demand = {key: max(usage.get(key, 0), asked.get(key, 0)) for key in {*usage, *asked}}
+    demand = {key: max(usage.get(key, 0), requested.get(key, 0)) for key in {*usage, *requested}}
     pools = {pool.name: {"gpus": pool.gpus_at(now_s)} for pool in program.pools}
     beyond = {
         pool.name: pools[pool.name]["gpus"] + _beyond(running, pool, catalogue, demand)
@@ -99,7 +99,7 @@ def divide(
     nodes = [
         node
         for cohort in running
-        for node in _nodes(program, cohort, terms, balances, usage, demand, paced, beyond)
+        for node in _nodes(program, cohort, terms, balances, usage, demand, pace_limits, beyond)
     ]
     answers = allocate({"pools": pools, "nodes": nodes})["shares"]
     assert isinstance(answers, dict)
@@ -119,9 +119,9 @@ def divide(
 def _beyond(running: Iterable[Cohort], pool: Pool, catalogue: Catalogue, demand: Usage) -> int:
     """GPUs that, with a pool's own, no startup of it could be given, or ask for, in one step."""
     nominal = sum(s.nominal.get(pool.name, 0) for c in running for s in c.startups)
-    asked = sum(gpus for (_, name), gpus in demand.items() if name == pool.name)
+    requested = sum(gpus for (_, name), gpus in demand.items() if name == pool.name)
     step = max((catalogue.gpus.get(flavor, 0) for flavor in pool.flavors), default=0)
-    return nominal + asked + step
+    return nominal + requested + step
 
 
 def refused_gpus(gpus: int, quota_gpus: int, parts: Iterable[tuple[int, int]]) -> int:
@@ -141,7 +141,7 @@ def _nodes(
     balances: Mapping[str, Balance],
     usage: Usage,
     demand: Usage,
-    paced: Causes,
+    pace_limits: NamedLimits,
     beyond: Mapping[str, int],
 ) -> Iterable[dict[str, object]]:
     parent = f"cohort:{cohort.name}"
@@ -168,7 +168,7 @@ def _nodes(
                         used[pool.name],
                         beyond[pool.name],
                     ),
-                    **paced.get((startup.name, pool.name), {}),
+                    **pace_limits.get((startup.name, pool.name), {}),
                 }
                 for pool in program.pools
             },

@@ -13,30 +13,37 @@ from dataclasses import dataclass, replace
 import structlog
 
 from quotas.book.cycle.lease import Lease
-from quotas.book.cycle.revoked_rules import end_withheld, read_withheld, withhold
-from quotas.book.cycle.state import State
+from quotas.book.cycle.revoked_rules import end_revocations, read_revoked_rules, record_revocation
+from quotas.book.cycle.state import BookState
 from quotas.book.session import Book
 from quotas.decisions.notices import Intent
-from quotas.decisions.overrides import EVERYONE, Words
-from quotas.enforcement.decide import Decided
+from quotas.decisions.overrides import EVERYONE, Overrides
+from quotas.enforcement.decide import DecideResult
 from quotas.iam.closing import (
     CLOSE,
+    ClosingHistory,
     Closings,
     ClosingView,
-    Past,
     announce_closings,
+    assign_to_successors,
     closing_alarms,
     closing_views,
     decide_closings,
-    passed_on,
     projects_at,
-    seen_as,
+    with_ended_intents,
 )
-from quotas.iam.narrowing import Withheld, given_back, heir_of, is_own, narrowed
+from quotas.iam.narrowing import RevokedRules, is_own, restore_rules, successor_of, without_start
 from quotas.iam.policies import Policy, Rule
 from quotas.model.program import Program
 from scheduler.clock import Clock
-from scheduler.clouds.base import CloudError, Conflict, Forbidden, KeyRefused, NotFound, Refused
+from scheduler.clouds.base import (
+    CloudError,
+    Conflict,
+    Forbidden,
+    KeyRefused,
+    NotFound,
+    RequestRejected,
+)
 from scheduler.clouds.permissions import Permissions
 
 CALL_BUDGET_S = 70
@@ -50,7 +57,7 @@ class LeaseTooShort(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class GivenBack:
+class RestoredRules:
     """What was, or would be, given back to one policy."""
 
     startup: str
@@ -60,7 +67,7 @@ class GivenBack:
     detail: str
 
 
-class Closer:
+class AccessChanger:
     """Carries out closing intents of one cycle, under its lease."""
 
     def __init__(
@@ -93,7 +100,7 @@ class Closer:
         except (Conflict, LeaseTooShort) as error:
             log.warning("closing.delayed", startup=intent.startup, error=str(error))
             return None
-        except (Refused, KeyRefused, Forbidden) as error:
+        except (RequestRejected, KeyRefused, Forbidden) as error:
             log.warning("closing.refused", startup=intent.startup, error=str(error))
             return replace(intent, state="failed", ended_s=now_s, detail=str(error))
         except CloudError as error:
@@ -116,52 +123,54 @@ class Closer:
 
     def _narrow(self, startup: str, policy: Policy, own: Collection[str]) -> bool:
         """Take start and create from one policy; whether there was anything to take."""
-        if not is_own(policy, own) or not narrowed(policy.rules)[1]:
+        if not is_own(policy, own) or not without_start(policy.rules)[1]:
             return False
         before = self._read(policy.id)
-        after, taken = narrowed(before)
-        if not taken or not is_own(replace(policy, rules=before), own):
+        after, revoked = without_start(before)
+        if not revoked or not is_own(replace(policy, rules=before), own):
             return False
         now_s = self._clock.now_s()
-        record = Withheld(startup, policy.id, policy.name, before, taken, now_s)
-        withhold(self._book, record, self._lease)
+        record = RevokedRules(startup, policy.id, policy.name, before, revoked, now_s)
+        record_revocation(self._book, record, self._lease)
         self._set(policy.id, after)
-        if narrowed(self._read(policy.id))[1]:
+        if without_start(self._read(policy.id))[1]:
             raise Conflict(f"the rules of {policy.name} were changed meanwhile")
         return True
 
-    def reopen(self, startup: str) -> list[GivenBack]:
+    def reopen(self, startup: str) -> list[RestoredRules]:
         """Give back what was taken from every policy of a startup. Raises CloudError."""
-        return [self.give_back(rows) for rows in self._by_policy(startup)]
+        return [self.restore_policy(rows) for rows in self._by_policy(startup)]
 
-    def _by_policy(self, startup: str) -> Iterator[tuple[Withheld, ...]]:
+    def _by_policy(self, startup: str) -> Iterator[tuple[RevokedRules, ...]]:
         """What a startup is to have back, policy by policy, in the order it was taken."""
-        every = read_withheld(self._book)
-        own = [r for r in every if heir_of(r.startup, r.places, self._projects) == startup]
-        return by_policy(own)
+        every = read_revoked_rules(self._book)
+        own = [
+            r for r in every if successor_of(r.startup, r.project_ids, self._projects) == startup
+        ]
+        return group_by_policy(own)
 
-    def give_back(self, rows: tuple[Withheld, ...]) -> GivenBack:
+    def restore_policy(self, rows: tuple[RevokedRules, ...]) -> RestoredRules:
         """Give back what was taken from one policy. Raises CloudError, LeaseTooShort."""
-        found = self.missing(rows)
-        taken = [each for row in rows for each in row.taken]
+        found = self.missing_rules(rows)
+        revoked = [each for row in rows for each in row.revoked]
         if found.rules:
-            self._set(found.policy_id, given_back(self._read(found.policy_id), taken))
+            self._set(found.policy_id, restore_rules(self._read(found.policy_id), revoked))
             now = self._read(found.policy_id)
-            if given_back(now, taken) != now:
+            if restore_rules(now, revoked) != now:
                 raise Conflict(f"the rules of {found.policy_name} were changed meanwhile")
         ids = [row.id for row in rows if row.id is not None]
-        end_withheld(self._book, ids, found.detail, self._clock.now_s(), self._lease)
+        end_revocations(self._book, ids, found.detail, self._clock.now_s(), self._lease)
         return found
 
-    def missing(self, rows: tuple[Withheld, ...]) -> GivenBack:
+    def missing_rules(self, rows: tuple[RevokedRules, ...]) -> RestoredRules:
         """What one policy lacks of what was taken from it. Raises CloudError, LeaseTooShort."""
         first = rows[0]
-        made = GivenBack(first.startup, first.policy_id, first.policy_name, (), "")
+        made = RestoredRules(first.startup, first.policy_id, first.policy_name, (), "")
         try:
             current = self._read(first.policy_id)
         except NotFound:
             return replace(made, detail=f"{first.policy_name} is gone: nothing to give back to")
-        after = given_back(current, [each for row in rows for each in row.taken])
+        after = restore_rules(current, [each for row in rows for each in row.revoked])
         rules = tuple(rule for rule in after if rule not in current)
         if not rules:
             return replace(made, detail=f"{first.policy_name} had it all already")
@@ -181,27 +190,31 @@ class Closer:
             raise LeaseTooShort(f"{left_s} s of the lease are left")
 
 
-def closings_shown(
-    permissions: Permissions | None, state: State, words: Words
+def closing_status(
+    permissions: Permissions | None, state: BookState, overrides: Overrides
 ) -> tuple[tuple[ClosingView, ...], list[str]]:
     """Where closings stand, and what is wrong; nothing fails of what is not tried now."""
     assert state.program is not None
     mode, has_key = state.program.mode, permissions is not None
-    is_tried = has_key and mode == "enforce" and not words.on("maintenance", EVERYONE)
+    is_tried = has_key and mode == "enforce" and not overrides.on("maintenance", EVERYONE)
     tried = {s.name for s in state.program.startups()} if is_tried else set()
-    views = closing_views(state.closings, tried)
+    views = closing_views(state.closing_history, tried)
     return views, closing_alarms(views, has_key=has_key, mode=mode)
 
 
-def by_policy(withheld: Iterable[Withheld]) -> Iterator[tuple[Withheld, ...]]:
+def group_by_policy(revoked_rules: Iterable[RevokedRules]) -> Iterator[tuple[RevokedRules, ...]]:
     """What was taken, policy by policy, in the order it was taken."""
-    rows = list(withheld)
+    rows = list(revoked_rules)
     for policy_id in dict.fromkeys(row.policy_id for row in rows):
         yield tuple(row for row in rows if row.policy_id == policy_id)
 
 
-def closings_of(
-    permissions: Permissions | None, state: State, decided: Decided, words: Words, now_s: int
+def decide_access_changes(
+    permissions: Permissions | None,
+    state: BookState,
+    decided: DecideResult,
+    overrides: Overrides,
+    now_s: int,
 ) -> Closings:
     """Whom to close and reopen by IAM; without a key for it, or in shadow mode, whom to tell.
 
@@ -211,29 +224,31 @@ def closings_of(
     mode, members = state.program.mode, {s.name for s in state.program.startups()}
     if permissions is None or mode != "enforce":
         # What IAM took from is told so by IAM's own words, until it is given back.
-        members -= {name for name, own in state.closings.items() if own.is_withheld}
-        return announce_closings(decided.held, state.enforcement.closed, members, mode, now_s)
-    if words.on("maintenance", EVERYONE):
+        members -= {name for name, own in state.closing_history.items() if own.has_revoked_rules}
+        return announce_closings(
+            decided.restrictions, state.enforcement.closed, members, mode, now_s
+        )
+    if overrides.on("maintenance", EVERYONE):
         return Closings((), (), ())
-    past = seen_as(state.closings, decided.intents)
-    past = passed_on(past, projects_at(state.program, now_s))
-    made = decide_closings(decided.held, past, members, now_s)
+    past = with_ended_intents(state.closing_history, decided.intents)
+    past = assign_to_successors(past, projects_at(state.program, now_s))
+    made = decide_closings(decided.restrictions, past, members, now_s)
     # Who was told so by our own words, before there was a key, is told by them that it is over.
     free = {
         name
         for name in members - {intent.startup for intent in made.intents}
-        if past.get(name, Past()).last is None
+        if past.get(name, ClosingHistory()).last is None
     }
-    told = announce_closings(decided.held, state.enforcement.closed, free, mode, now_s)
+    told = announce_closings(decided.restrictions, state.enforcement.closed, free, mode, now_s)
     return Closings(
         made.intents, (*made.decisions, *told.decisions), (*made.notices, *told.notices)
     )
 
 
-def closer_of(
+def make_access_changer(
     permissions: Permissions | None, book: Book, lease: Lease, clock: Clock, program: Program
-) -> Closer | None:
+) -> AccessChanger | None:
     """What carries closings out in one cycle, with the projects that each startup owns now."""
     if permissions is None:
         return None
-    return Closer(permissions, book, lease, clock, projects_at(program, clock.now_s()))
+    return AccessChanger(permissions, book, lease, clock, projects_at(program, clock.now_s()))

@@ -7,18 +7,25 @@ from dataclasses import replace
 
 import structlog
 
-from quotas.book.cycle.changed_since import spoken_since
-from quotas.book.cycle.commit import mark
+from quotas.book.cycle.changed_since import changed_since
+from quotas.book.cycle.commit import save_intents
 from quotas.book.cycle.lease import Lease
-from quotas.book.cycle.state import State, pending_intents
+from quotas.book.cycle.state import BookState, pending_intents
 from quotas.book.session import Book
 from quotas.decisions.notices import Intent
-from quotas.decisions.overrides import EVERYONE, Words
+from quotas.decisions.overrides import EVERYONE, Overrides
 from quotas.iam.closing import ACTIONS as CLOSINGS
 from quotas.model.observation import Complete, Sweep
-from scheduler.act.access import Closer
+from scheduler.act.access import AccessChanger
 from scheduler.clock import Clock
-from scheduler.clouds.base import Cloud, CloudError, Forbidden, KeyRefused, Refused, Throttled
+from scheduler.clouds.base import (
+    Cloud,
+    CloudError,
+    Forbidden,
+    KeyRefused,
+    RequestRejected,
+    Throttled,
+)
 
 CALL_BUDGET_S = 70
 """The longest a call may take, its timeouts added up; a call needs that much lease left."""
@@ -27,8 +34,8 @@ INTENTS_PER_CYCLE = 200
 log = structlog.get_logger()
 
 
-def sendable(
-    book: Book, state: State, words: Words, sweeps: Mapping[str, Sweep]
+def sendable_intents(
+    book: Book, state: BookState, overrides: Overrides, sweeps: Mapping[str, Sweep]
 ) -> tuple[Intent, ...]:
     """The intents that may be sent: none outside enforce, none in maintenance.
 
@@ -37,9 +44,9 @@ def sendable(
     read: the next cycle has heard it, and decides anew.
     """
     assert state.program is not None
-    if state.program.mode != "enforce" or words.on("maintenance", EVERYONE):
+    if state.program.mode != "enforce" or overrides.on("maintenance", EVERYONE):
         return ()
-    if spoken_since(book, state):
+    if changed_since(book, state):
         log.info("act.overtaken", reason="somebody spoke while this cycle decided")
         return ()
     return tuple(
@@ -55,7 +62,7 @@ def act(
     lease: Lease,
     clock: Clock,
     intents: Iterable[Intent],
-    closer: Closer | None = None,
+    access_changer: AccessChanger | None = None,
 ) -> int:
     """Send the pending intents that may still be sent; returns how many were.
 
@@ -76,17 +83,19 @@ def act(
             break
         if now_s > intent.not_after_s:
             continue  # decide ends it as expired, and may decide anew
-        outcome = _carried_out(cloud, closer, intent, now_s)
+        outcome = _carry_out(cloud, access_changer, intent, now_s)
         if outcome is not None:
-            mark(book, [outcome], lease)
+            save_intents(book, [outcome], lease)
             sent += 1
     return sent
 
 
-def _carried_out(cloud: Cloud, closer: Closer | None, intent: Intent, now_s: int) -> Intent | None:
+def _carry_out(
+    cloud: Cloud, access_changer: AccessChanger | None, intent: Intent, now_s: int
+) -> Intent | None:
     """The intent after its action; None where it is to be tried again in the next cycle."""
     if intent.action in CLOSINGS:
-        return closer.carry_out(intent) if closer is not None else None
+        return access_changer.carry_out(intent) if access_changer is not None else None
     return _send(cloud, intent, now_s)
 
 
@@ -97,7 +106,7 @@ def _send(cloud: Cloud, intent: Intent, now_s: int) -> Intent | None:
         call(intent.zone, intent.server_id)
     except Throttled:
         return None
-    except (Refused, KeyRefused, Forbidden) as error:
+    except (RequestRejected, KeyRefused, Forbidden) as error:
         log.warning(f"server.{intent.action}_refused", server=intent.server_id, error=str(error))
         return replace(intent, state="failed", ended_s=now_s, detail=str(error))
     except CloudError as error:

@@ -11,80 +11,80 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from quotas.book.actions.release_all import begin_release
-from quotas.book.cycle.commit import mark
-from quotas.book.cycle.lease import LONGEST_S, Lease, StaleEpoch, acquire, release, seize
-from quotas.book.cycle.revoked_rules import read_withheld
+from quotas.book.cycle.commit import save_intents
+from quotas.book.cycle.lease import MAX_LEASE_S, Lease, StaleEpoch, acquire, release, seize
+from quotas.book.cycle.revoked_rules import read_revoked_rules
 from quotas.book.session import Book
 from quotas.decisions.notices import Intent
-from quotas.iam.narrowing import Withheld
-from scheduler.act.access import Closer, GivenBack, LeaseTooShort, by_policy
+from quotas.iam.narrowing import RevokedRules
+from scheduler.act.access import AccessChanger, LeaseTooShort, RestoredRules, group_by_policy
 from scheduler.clock import Clock
-from scheduler.clouds.base import CloudError, Forbidden, KeyRefused, Refused
+from scheduler.clouds.base import CloudError, Forbidden, KeyRefused, RequestRejected
 from scheduler.clouds.permissions import Permissions
 
-GiveBack = Callable[[tuple[Withheld, ...]], GivenBack]
-LEASE_S = LONGEST_S
+RestoreRules = Callable[[tuple[RevokedRules, ...]], RestoredRules]
+LEASE_S = MAX_LEASE_S
 """Long enough for one policy, its four calls at their longest; renewed for each."""
 
 
 @dataclass(frozen=True, slots=True)
-class Released:
+class ReleaseResult:
     """What became of one startup: what it got back, and why it did not get the rest."""
 
     startup: str
-    given: tuple[GivenBack, ...] = ()
+    restored: tuple[RestoredRules, ...] = ()
     error: str = ""
     is_refused: bool = False
     """Whether the cloud said no; else it could not be reached, and may do it later."""
 
 
-def preview_release(book: Book, permissions: Permissions, clock: Clock) -> list[Released]:
+def preview_release(book: Book, permissions: Permissions, clock: Clock) -> list[ReleaseResult]:
     """What `release_all` would give back; writes nothing, anywhere."""
 
-    def would_give(rows: tuple[Withheld, ...]) -> GivenBack:
+    def would_restore(rows: tuple[RevokedRules, ...]) -> RestoredRules:
         lease = Lease("release-all", 0, clock.now_s() + LEASE_S)
-        return Closer(permissions, book, lease, clock, {}).missing(rows)
+        return AccessChanger(permissions, book, lease, clock, {}).missing_rules(rows)
 
-    return [_tried(name, rows, would_give) for name, rows in _by_startup(book).items()]
+    return [_restore_startup(name, rows, would_restore) for name, rows in _by_startup(book).items()]
 
 
 def release_all(
     book: Book, permissions: Permissions, clock: Clock, reason: str, actor: str
-) -> list[Released]:
+) -> list[ReleaseResult]:
     """Give back every recorded rule. Repeating it gives back what is still missing.
 
     It takes the lease from whoever has it: what a daemon was about to write is refused.
     """
-    turn = _Turn(book, clock, f"release-all of {actor}")
+    held_lease = _ReleaseLease(book, clock, f"release-all of {actor}")
 
-    def give(rows: tuple[Withheld, ...]) -> GivenBack:
-        return Closer(permissions, book, turn.renewed(), clock, {}).give_back(rows)
+    def restore(rows: tuple[RevokedRules, ...]) -> RestoredRules:
+        return AccessChanger(permissions, book, held_lease.renew(), clock, {}).restore_policy(rows)
 
-    done: list[Released] = []
+    done: list[ReleaseResult] = []
     left: list[Intent] = []
     try:
-        withheld = _by_startup(book)
-        left += begin_release(book, withheld, reason, actor, clock.now_s(), turn.lease)
+        revoked_rules = _by_startup(book)
+        left += begin_release(book, revoked_rules, reason, actor, clock.now_s(), held_lease.lease)
         while left:
             name = left[0].startup
-            done.append(_tried(name, withheld[name], give))
-            turn.end(left[0], "failed" if done[-1].error else "confirmed", _said(done[-1]))
+            done.append(_restore_startup(name, revoked_rules[name], restore))
+            held_lease.end(left[0], "failed" if done[-1].error else "confirmed", _summary(done[-1]))
             del left[0]
     finally:
         for intent in left:
-            turn.end(intent, "abandoned", "release-all was interrupted")
-        release(book, turn.lease)
+            held_lease.end(intent, "abandoned", "release-all was interrupted")
+        release(book, held_lease.lease)
     return done
 
 
-class _Turn:
+class _ReleaseLease:
     """The lease of one release-all: seized, and renewed for each policy."""
 
     def __init__(self, book: Book, clock: Clock, holder: str) -> None:
         self._book, self._clock, self._holder = book, clock, holder
         self.lease = seize(book, holder, clock.now_s(), LEASE_S)
 
-    def renewed(self) -> Lease:
+    def renew(self) -> Lease:
         """The lease, whole again. Raises StaleEpoch where it ran out, and a daemon took it."""
         lease = acquire(self._book, self._holder, self._clock.now_s(), LEASE_S)
         if lease is None:
@@ -92,41 +92,43 @@ class _Turn:
         self.lease = lease
         return lease
 
-    def end(self, intent: Intent, state: str, said: str) -> None:
+    def end(self, intent: Intent, state: str, summary: str) -> None:
         """Write how an order ended; where a daemon took the lease, the daemon ends it."""
-        detail, ended_s = f"{intent.detail}: {said}", self._clock.now_s()
+        detail, ended_s = f"{intent.detail}: {summary}", self._clock.now_s()
         try:
             ended = replace(intent, state=state, ended_s=ended_s, detail=detail)
-            mark(self._book, [ended], self.renewed())
+            save_intents(self._book, [ended], self.renew())
         except StaleEpoch:
             return
 
 
-def _by_startup(book: Book) -> dict[str, list[Withheld]]:
+def _by_startup(book: Book) -> dict[str, list[RevokedRules]]:
     """What is withheld from each startup, by name, in the order it was taken."""
-    found: dict[str, list[Withheld]] = defaultdict(list)
-    for each in read_withheld(book):
+    found: dict[str, list[RevokedRules]] = defaultdict(list)
+    for each in read_revoked_rules(book):
         found[each.startup].append(each)
     return dict(sorted(found.items()))
 
 
-def _tried(startup: str, withheld: Iterable[Withheld], give_back: GiveBack) -> Released:
+def _restore_startup(
+    startup: str, revoked_rules: Iterable[RevokedRules], restore_policy: RestoreRules
+) -> ReleaseResult:
     """Every policy of a startup, one after the other, whatever the one before answered."""
-    given: list[GivenBack] = []
+    restored: list[RestoredRules] = []
     errors: list[str] = []
     is_refused = False
-    for rows in by_policy(withheld):
+    for rows in group_by_policy(revoked_rules):
         name = rows[0].policy_name
         try:
-            given.append(give_back(rows))
+            restored.append(restore_policy(rows))
         except LeaseTooShort as error:
             errors.append(f"{name}: IAM is so slow that only {error}; run it again")
         except (CloudError, StaleEpoch) as error:
             errors.append(f"{name}: {error}")
-            is_refused |= isinstance(error, (Refused, Forbidden, KeyRefused))
-    return Released(startup, tuple(given), "; ".join(errors), is_refused)
+            is_refused |= isinstance(error, (RequestRejected, Forbidden, KeyRefused))
+    return ReleaseResult(startup, tuple(restored), "; ".join(errors), is_refused)
 
 
-def _said(found: Released) -> str:
+def _summary(found: ReleaseResult) -> str:
     """How a startup's order ended, for the book: what failed, then what it got back."""
-    return "; ".join([*filter(None, [found.error]), *(each.detail for each in found.given)])
+    return "; ".join([*filter(None, [found.error]), *(each.detail for each in found.restored)])

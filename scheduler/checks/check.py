@@ -11,7 +11,7 @@ from quotas.model.program import Program, ProgramError
 from quotas.model.units import format_credits, format_instant
 from scheduler.clouds.base import Cloud, CloudError
 from scheduler.config import ConfigError
-from scheduler.observe.catalogue import fault
+from scheduler.observe.catalogue import price_fault
 
 ENOUGH_DISK_BYTES = 500_000_000
 CLOCK_TOLERANCE_S = 5
@@ -27,7 +27,7 @@ class Check:
     fix: str = ""
 
 
-def checks(
+def run_checks(
     connect: Callable[[], Cloud], text: str, file: str, free_bytes: int, now_s: int
 ) -> Iterator[Check]:
     """Try program, key, projects, zones, prices, clock and disk; nothing is changed.
@@ -97,6 +97,8 @@ def _clock(zone: str, newest_s: int, now_s: int) -> Check:
 
 def _prices(pool: str, flavors: tuple[str, ...], offers: dict[str, Offer]) -> Check:
     wrong = [f"{flavor} is not sold" for flavor in flavors if flavor not in offers]
-    wrong += [why for flavor in flavors if flavor in offers and (why := fault(offers[flavor]))]
+    wrong += [
+        why for flavor in flavors if flavor in offers and (why := price_fault(offers[flavor]))
+    ]
     fix = "correct [pool] flavors, or wait until the catalogue is right"
     return Check(f"prices of pool {pool}", not wrong, "; ".join(wrong) or "all believable", fix)

@@ -15,8 +15,8 @@ from scheduler.clouds.base import CloudError
 from scheduler.clouds.permissions import Permissions
 from scheduler.config import ConfigError
 
-WRITING = frozenset({"IAMManager", "IAMPolicyManager", "OrganizationManager"})
-READS = {
+RULE_WRITING_SETS = frozenset({"IAMManager", "IAMPolicyManager", "OrganizationManager"})
+PERMISSION_SETS = {
     "application": "IAMApplicationReadOnly",
     "group": "IAMGroupReadOnly",
     "user": "IAMUserReadOnly",
@@ -27,7 +27,7 @@ NO_KEY = (
 )
 
 
-def closing_checks(
+def permission_checks(
     connect: Callable[[], Permissions | None], text: str, file: str, now_s: int
 ) -> Iterator[Check]:
     """Try the key for IAM, and name every way round a closing; nothing is changed."""
@@ -47,7 +47,7 @@ def closing_checks(
         return
     yield Check("IAM policies", True, f"it reads {len(policies)} policies")
     principals: list[Principal] = []
-    for kind, needed in READS.items():
+    for kind, needed in PERMISSION_SETS.items():
         try:
             principals += permissions.principals(kind)
         except CloudError as error:
@@ -65,11 +65,11 @@ def _writing(
     """Whether the key may set rules: seen from its own policies, since a check writes nothing."""
     fix = "give the IAM key's application IAMPolicyManager in the organization"
     try:
-        bearer = permissions.bearer()
+        key_holder = permissions.key_holder()
     except CloudError as error:
         return Check("IAM rules", False, f"cannot tell whether it may set rules: {error}", fix)
-    own = [each for each in principals if each.id == bearer or bearer in each.members]
-    holders = {bearer} | {each.id for each in own}
+    own = [each for each in principals if each.id == key_holder or key_holder in each.members]
+    holders = {key_holder} | {each.id for each in own}
     sets = {
         name
         for policy in policies
@@ -78,7 +78,7 @@ def _writing(
         if rule.organization_id
         for name in rule.sets
     }
-    if WRITING & sets or any(each.is_owner for each in own):
+    if RULE_WRITING_SETS & sets or any(each.is_owner for each in own):
         return Check("IAM rules", True, "it may set rules")
     return Check("IAM rules", False, "no policy of its own lets it set rules", fix)
 

@@ -17,8 +17,8 @@ from typing import Annotated, NoReturn, get_type_hints
 import typer
 
 from quotas.book import Address, Book
-from quotas.book.actions.commands import Deed, Order
-from quotas.book.actions.execute import perform, preview
+from quotas.book.actions.commands import Command, OperatorAction
+from quotas.book.actions.execute import perform_action, preview_action
 from quotas.ledger.corrections import Refused
 from quotas.model.units import (
     format_credits,
@@ -27,11 +27,11 @@ from quotas.model.units import (
     parse_duration,
     parse_instant,
 )
-from scheduler.cli.options import DEFAULT_STATE, Json, State, actor, show
+from scheduler.cli.options import DEFAULT_STATE, Json, State, actor, print_json
 from scheduler.clock import SystemClock
 
 REFUSED, BAD_INPUT = 1, 2
-LONGEST_REASON = 500
+MAX_REASON_LENGTH = 500
 
 Startup = Annotated[str, typer.Argument(help="A startup of the program.")]
 Credits = Annotated[str, typer.Argument(help="Credits, such as 60000 or 12.50.")]
@@ -46,7 +46,7 @@ _KEY = re.compile(r"[!$-~][!-~]{0,99}")  # printable; '#' in front is ours
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class CallOptions:
     """How a command is carried out: on which book, under which key, for show or for good."""
 
     state: Address
@@ -55,28 +55,28 @@ class Way:
     as_json: bool
 
 
-def _shared(
+def _shared_options(
     *,
     reason: Reason,
     state: State = DEFAULT_STATE,
     dry_run: DryRun = False,
     as_json: Json = False,
     key: Key = None,
-) -> tuple[str, Way]:
-    return reason, Way(state, key, dry_run, as_json)
+) -> tuple[str, CallOptions]:
+    return reason, CallOptions(state, key, dry_run, as_json)
 
 
-def add(app: typer.Typer, ask: Callable[..., Order], name: str | None = None) -> None:
+def add_command(app: typer.Typer, ask: Callable[..., Command], name: str | None = None) -> None:
     """Add a command: its own options, then the shared ones.
 
     An argument may begin with '-', so that a negative amount is refused as an amount.
     """
-    own, ours = _parameters(ask), _parameters(_shared)
+    own, ours = _parameters(ask), _parameters(_shared_options)
 
     def run(**values: object) -> None:
         shared = {each.name: values.pop(each.name) for each in ours}
-        reason, way = _shared(**shared)  # type: ignore[arg-type]  # typer read them as declared
-        carry_out(ask(**values), reason, way)
+        reason, options = _shared_options(**shared)  # type: ignore[arg-type]  # typer read them as declared
+        run_command(ask(**values), reason, options)
 
     run.__name__, run.__doc__ = ask.__name__, ask.__doc__
     run.__signature__ = inspect.Signature([*own, *ours])  # type: ignore[attr-defined]
@@ -93,35 +93,41 @@ def _parameters(function: Callable[..., object]) -> list[inspect.Parameter]:
     ]
 
 
-def carry_out(order: Order, reason: str, way: Way) -> None:
+def run_command(command: Command, reason: str, options: CallOptions) -> None:
     """Do what was ordered, or show it, and print the answer; exit 1 where it is refused."""
-    refuse_unprintable(reason, way.key)
-    for name in filter(None, (v for v in asdict(order).values() if isinstance(v, str))):
+    check_printable(reason, options.key)
+    for name in filter(None, (v for v in asdict(command).values() if isinstance(v, str))):
         if not name.isprintable():
             fail(f"{name!r} cannot be a name; write printable characters", BAD_INPUT)
-    book = Book.open_existing(way.state)
-    deed = Deed(order, reason.strip(), actor(), SystemClock().now_s(), way.key)
+    book = Book.open_existing(options.state)
+    operator_action = OperatorAction(
+        command, reason.strip(), actor(), SystemClock().now_s(), options.key
+    )
     try:
-        answer = preview(book, deed) if way.dry_run else perform(book, deed)
+        answer = (
+            preview_action(book, operator_action)
+            if options.dry_run
+            else perform_action(book, operator_action)
+        )
     except Refused as refused:
         fail(f"refused: {refused}", REFUSED)
     finally:
         book.close()
-    if way.as_json:
-        show({**answer, "dry_run": way.dry_run})
+    if options.as_json:
+        print_json({**answer, "dry_run": options.dry_run})
     else:
-        typer.echo(f"{'would be: ' if way.dry_run else ''}{answer['sentence']}")
+        typer.echo(f"{'would be: ' if options.dry_run else ''}{answer['sentence']}")
 
 
-def refuse_unprintable(reason: str, key: str | None) -> None:
+def check_printable(reason: str, key: str | None) -> None:
     """A reason and a key that the book can keep; anything else ends with exit 2."""
-    if not reason.strip() or len(reason) > LONGEST_REASON or not reason.isprintable():
-        fail(f"--reason is one line of 1 to {LONGEST_REASON} characters", BAD_INPUT)
+    if not reason.strip() or len(reason) > MAX_REASON_LENGTH or not reason.isprintable():
+        fail(f"--reason is one line of 1 to {MAX_REASON_LENGTH} characters", BAD_INPUT)
     if key is not None and not _KEY.fullmatch(key):
         fail("--key is 1 to 100 printable characters without space, no '#' in front", BAD_INPUT)
 
 
-def amount_ucr(text: str) -> int:
+def parse_amount(text: str) -> int:
     """An amount of credits above zero; anything else ends with exit 2."""
     try:
         amount = parse_credits(text)
@@ -132,7 +138,7 @@ def amount_ucr(text: str) -> int:
     return amount
 
 
-def instant_s(option: str, text: str) -> int:
+def parse_instant_option(option: str, text: str) -> int:
     """An instant with its zone; anything else ends with exit 2."""
     try:
         instant = parse_instant(text)
@@ -142,7 +148,7 @@ def instant_s(option: str, text: str) -> int:
     return instant
 
 
-def duration_s(option: str, text: str, most_s: int) -> int:
+def parse_duration_option(option: str, text: str, most_s: int) -> int:
     """A duration above zero and up to a limit; anything else ends with exit 2."""
     try:
         seconds = parse_duration(text)

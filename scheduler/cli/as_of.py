@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from quotas.book import Book
-from quotas.book.reads.history import NotKnown, program_at
-from scheduler.cli.actions import REFUSED, fail, instant_s
+from quotas.book.reads.history import InstantNotKnown, program_at
+from scheduler.cli.actions import REFUSED, fail, parse_instant_option
 from scheduler.clock import SystemClock
 
 AsOf = Annotated[
@@ -17,12 +17,12 @@ AsOf = Annotated[
 ]
 
 
-def past_s(book: Book, as_of: str) -> int:
+def parse_past_instant(book: Book, as_of: str) -> int:
     """The UTC seconds of a past instant of a cohort; any other ends the command."""
-    asked_s = instant_s("--as-of", as_of)
+    asked_s = parse_instant_option("--as-of", as_of)
     try:
         with book.reading() as connection:
             program_at(connection, asked_s, SystemClock().now_s())
-    except NotKnown as refused:
+    except InstantNotKnown as refused:
         fail(str(refused), REFUSED)
     return asked_s

@@ -25,7 +25,7 @@ DEFAULT_STATE = Address(Path("cohortd-state"))
 
 
 def _folder(text: str | Address) -> Address:
-    return Address.of(Path(text) if isinstance(text, str) else text)
+    return Address.from_path(Path(text) if isinstance(text, str) else text)
 
 
 State = Annotated[
@@ -40,7 +40,7 @@ State = Annotated[
 ]
 
 
-def show(value: object) -> None:
+def print_json(value: object) -> None:
     """Print a value as JSON, sorted and indented."""
     typer.echo(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False))
 
@@ -109,7 +109,7 @@ def log_to_stderr(*, as_json: bool) -> None:
     )
 
 
-LONGEST_CYCLE_S = 30
+MAX_CYCLE_S = 30
 """With what a cycle takes itself, less than quotas.metering.runs.SHORTEST_BOUNCE_S: an edit of a
 server in a longer gap would make its time free."""
 
@@ -120,13 +120,13 @@ def cycle_s(text: str) -> int:
         seconds = parse_duration(text)
     except ValueError as error:
         raise typer.BadParameter(f"--cycle: {error}") from None
-    if not 1 <= seconds <= LONGEST_CYCLE_S:
+    if not 1 <= seconds <= MAX_CYCLE_S:
         why = "what may have stopped and started between two looks is not charged"
         raise typer.BadParameter(f"--cycle is {text}: choose between 1s and 30s; {why}")
     return seconds
 
 
-def address(text: str) -> tuple[str, int]:
+def parse_address(text: str) -> tuple[str, int]:
     """Host and port, from an option's text."""
     host, _, port = text.rpartition(":")
     if not host or not port.isdigit() or int(port) > 65_535:

@@ -49,23 +49,23 @@ class Forbidden(CloudError):
     cause = Cause.FORBIDDEN
 
 
-class Refused(CloudError):
+class RequestRejected(CloudError):
     """The cloud understood and said no (other 4xx)."""
 
 
-class QuotaExceeded(Refused):
+class QuotaExceeded(RequestRejected):
     """An organization quota is used up (403 quotas_exceeded)."""
 
 
-class NotFound(Refused):
+class NotFound(RequestRejected):
     """The thing named does not exist (404, 410)."""
 
 
-class Conflict(Refused):
+class Conflict(RequestRejected):
     """Its present state does not allow it (400/409/412 precondition or transient state)."""
 
 
-class OutOfStock(Refused):
+class OutOfStock(RequestRejected):
     """The provider has no capacity of this type now."""
 
 

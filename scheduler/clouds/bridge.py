@@ -11,7 +11,7 @@ import requests
 from scaleway import Client  # type: ignore[import-untyped]  # ships no py.typed
 from scaleway_core.api import API
 
-from scheduler.clouds.replies import Answer
+from scheduler.clouds.replies import Reply
 from scheduler.clouds.transport import Deadline, Request, Transport
 
 SdkApi = TypeVar("SdkApi", bound=API)
@@ -28,10 +28,10 @@ class Exchange:
         self._transport = transport
         self._operation = operation
         self._deadline = deadline
-        self._answer: Answer | None = None
+        self._answer: Reply | None = None
 
     @property
-    def answer(self) -> Answer:
+    def answer(self) -> Reply:
         """The raw answer of the request that the SDK has made."""
         assert self._answer is not None, "the SDK makes its request before it returns"
         return self._answer
@@ -71,7 +71,7 @@ def _nothing_to_read() -> requests.Response:
     return response
 
 
-def through(api: SdkApi, exchange: Exchange) -> SdkApi:
+def attach_exchange(api: SdkApi, exchange: Exchange) -> SdkApi:
     """Put our HTTP call under this one SDK object; no class or module is touched."""
     api._request = exchange.request  # type: ignore[method-assign]  # on this object only
     return api

@@ -13,7 +13,7 @@ from quotas.model.observation import Offer, Server
 from quotas.model.units import UCR_PER_CREDIT, parse_instant
 from scheduler.clouds.base import Malformed, Project
 from scheduler.clouds.pages import Inconsistent, Page
-from scheduler.clouds.replies import Answer
+from scheduler.clouds.replies import Reply
 
 MICRO = Decimal("0.000001")
 HIGHEST_PRICE = Decimal(1_000_000)
@@ -24,7 +24,7 @@ _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _ZONE = re.compile(r"[a-z]{2}-[a-z]{3}-[0-9]")
 
-Record = dict[str, object]
+JsonObject = dict[str, object]
 
 
 def checked_uuid(text: str) -> str:
@@ -41,25 +41,25 @@ def checked_zone(text: str) -> str:
     return text
 
 
-def servers_page(answer: Answer, zone: str, organization_id: str) -> Page[Server]:
+def servers_page(answer: Reply, zone: str, organization_id: str) -> Page[Server]:
     """Read a page of list_servers. Raises Malformed, or Inconsistent for a foreign server."""
-    rows = record(answer.body).get("servers")
+    rows = json_object(answer.body).get("servers")
     if not isinstance(rows, list):
         raise Malformed("the answer has no list of servers")
     servers = (_server(row, zone, organization_id) for row in rows)
     return Page(tuple((server.id, server) for server in servers), header_total(answer))
 
 
-def one_server(answer: Answer, zone: str, server_id: str, organization_id: str) -> Server:
+def one_server(answer: Reply, zone: str, server_id: str, organization_id: str) -> Server:
     """Read get_server. Raises Malformed, or Inconsistent when it is another server."""
-    server = _server(record(answer.body).get("server"), zone, organization_id)
+    server = _server(json_object(answer.body).get("server"), zone, organization_id)
     if server.id != server_id.lower():
         raise Inconsistent("asked for one server, the answer shows another")
     return server
 
 
 def _server(row: object, zone: str, organization_id: str) -> Server:
-    raw = record(row)
+    raw = json_object(row)
     if uuid_of(raw, "organization") != organization_id:
         raise Inconsistent("the answer shows a server of another organization")
     if _zone_of(raw) != zone:
@@ -69,8 +69,8 @@ def _server(row: object, zone: str, organization_id: str) -> Server:
         zone=zone,
         project_id=uuid_of(raw, "project"),
         name=text_of(raw, "name"),
-        commercial_type=named(raw, "commercial_type"),
-        state=named(raw, "state"),
+        commercial_type=nonempty_text_of(raw, "commercial_type"),
+        state=nonempty_text_of(raw, "state"),
         state_detail=_optional_text(raw, "state_detail"),
         created_s=_instant_of(raw, "creation_date"),
         modified_s=_instant_of(raw, "modification_date"),
@@ -78,29 +78,29 @@ def _server(row: object, zone: str, organization_id: str) -> Server:
     )
 
 
-def _zone_of(raw: Record) -> str:
+def _zone_of(raw: JsonObject) -> str:
     """Where the server is; `location` is null while it has no hypervisor."""
     if "zone" in raw:
         return text_of(raw, "zone")
-    return text_of(record(raw.get("location")), "zone_id")
+    return text_of(json_object(raw.get("location")), "zone_id")
 
 
-def offers_page(answer: Answer, zone: str) -> Page[Offer]:
+def offers_page(answer: Reply, zone: str) -> Page[Offer]:
     """Read a page of products/servers. Raises Malformed."""
-    rows = record(record(answer.body).get("servers"))
+    rows = json_object(json_object(answer.body).get("servers"))
     offers = (_offer(name, row, zone) for name, row in rows.items())
     return Page(tuple((offer.commercial_type, offer) for offer in offers), header_total(answer))
 
 
-def stock_page(answer: Answer) -> Page[str]:
+def stock_page(answer: Reply) -> Page[str]:
     """Read a page of products/servers/availability. Raises Malformed."""
-    rows = record(record(answer.body).get("servers"))
-    items = ((name, text_of(record(row), "availability")) for name, row in rows.items())
+    rows = json_object(json_object(answer.body).get("servers"))
+    items = ((name, text_of(json_object(row), "availability")) for name, row in rows.items())
     return Page(tuple(items), header_total(answer))
 
 
 def _offer(name: str, row: object, zone: str) -> Offer:
-    raw = record(row)
+    raw = json_object(row)
     gpus = _count_of(raw, "gpu")
     if raw.get("gpu_info") is not None and not gpus:
         # A GPU type that counts no GPU would be free of every quota.
@@ -125,45 +125,45 @@ def rate_ucr_per_h(price: object) -> int | None:
     return int(rounded * UCR_PER_CREDIT) or None
 
 
-def projects_page(answer: Answer, organization_id: str) -> Page[Project]:
+def projects_page(answer: Reply, organization_id: str) -> Page[Project]:
     """Read a page of list_projects. Raises Malformed, or Inconsistent for a foreign one."""
-    body = record(answer.body)
+    body = json_object(answer.body)
     rows, total = body.get("projects"), body.get("total_count")
     if not isinstance(rows, list) or isinstance(total, bool) or not isinstance(total, int):
         raise Malformed("the answer has no list of projects with its total_count")
-    projects = (_project(record(row), organization_id) for row in rows)
+    projects = (_project(json_object(row), organization_id) for row in rows)
     return Page(tuple((project.id, project) for project in projects), total)
 
 
-def _project(raw: Record, organization_id: str) -> Project:
+def _project(raw: JsonObject, organization_id: str) -> Project:
     if uuid_of(raw, "organization_id") != organization_id:
         raise Inconsistent("the answer shows a project of another organization")
     return Project(id=uuid_of(raw, "id"), name=text_of(raw, "name"))
 
 
-def check_task(answer: Answer) -> None:
+def check_task(answer: Reply) -> None:
     """Check that an action was taken on: 202 with a task. Raises Malformed."""
-    task = record(record(answer.body).get("task"))
+    task = json_object(json_object(answer.body).get("task"))
     if answer.status != 202:
         raise Malformed(f"HTTP {answer.status} in place of 202 for an action")
     uuid_of(task, "id")
 
 
-def header_total(answer: Answer) -> int:
+def header_total(answer: Reply) -> int:
     """X-Total-Count, without which no Instance listing is known to be whole."""
     if answer.total_count is None or not re.fullmatch(r"[0-9]{1,9}", answer.total_count):
         raise Malformed("the answer has no X-Total-Count")
     return int(answer.total_count)
 
 
-def record(value: object) -> Record:
+def json_object(value: object) -> JsonObject:
     """The value as a JSON object. Raises Malformed."""
     if not isinstance(value, dict):
         raise Malformed(f"an object was due, the answer has {type(value).__name__}")
     return value
 
 
-def text_of(raw: Record, key: str) -> str:
+def text_of(raw: JsonObject, key: str) -> str:
     """A required string. Raises Malformed."""
     value = raw.get(key)
     if not isinstance(value, str):
@@ -171,7 +171,7 @@ def text_of(raw: Record, key: str) -> str:
     return _UNSTORABLE.sub("\ufffd", value)
 
 
-def named(raw: Record, key: str) -> str:
+def nonempty_text_of(raw: JsonObject, key: str) -> str:
     """A required string that is not empty. Raises Malformed."""
     value = text_of(raw, key)
     if not value:
@@ -179,7 +179,7 @@ def named(raw: Record, key: str) -> str:
     return value
 
 
-def uuid_of(raw: Record, key: str) -> str:
+def uuid_of(raw: JsonObject, key: str) -> str:
     """A required UUID, in lower case. Raises Malformed."""
     value = text_of(raw, key)
     if not _UUID.fullmatch(value):
@@ -187,11 +187,11 @@ def uuid_of(raw: Record, key: str) -> str:
     return value.lower()
 
 
-def _optional_text(raw: Record, key: str) -> str:
+def _optional_text(raw: JsonObject, key: str) -> str:
     return text_of(raw, key) if raw.get(key) is not None else ""
 
 
-def _instant_of(raw: Record, key: str) -> int:
+def _instant_of(raw: JsonObject, key: str) -> int:
     try:
         instant_s = parse_instant(text_of(raw, key))
     except (ValueError, OverflowError):
@@ -201,7 +201,7 @@ def _instant_of(raw: Record, key: str) -> int:
     return instant_s
 
 
-def _texts_of(raw: Record, key: str) -> tuple[str, ...]:
+def _texts_of(raw: JsonObject, key: str) -> tuple[str, ...]:
     values = raw.get(key)
     if values is None:
         return ()
@@ -210,7 +210,7 @@ def _texts_of(raw: Record, key: str) -> tuple[str, ...]:
     return tuple(values)
 
 
-def _count_of(raw: Record, key: str) -> int:
+def _count_of(raw: JsonObject, key: str) -> int:
     """A count that older answers leave out or null: then 0. Raises Malformed."""
     value = raw.get(key)
     if value is None:

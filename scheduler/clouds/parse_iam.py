@@ -10,20 +10,20 @@ from collections.abc import Iterable
 from quotas.iam.policies import Policy, Principal, Rule
 from scheduler.clouds.base import Malformed
 from scheduler.clouds.pages import Inconsistent, Page
-from scheduler.clouds.parse import Record, named, record, text_of, uuid_of
-from scheduler.clouds.replies import Answer
+from scheduler.clouds.parse import JsonObject, json_object, nonempty_text_of, text_of, uuid_of
+from scheduler.clouds.replies import Reply
 
 _HOLDERS = ("application", "user", "group")
 
 
-def holdings_page(answer: Answer, organization_id: str) -> Page[Policy]:
+def policies_page(answer: Reply, organization_id: str) -> Page[Policy]:
     """Read a page of list_policies; rules are listed apart. Raises Malformed."""
     rows, total = _listed(answer, "policies")
     policies = (_policy(row, organization_id) for row in rows)
     return Page(tuple((policy.id, policy) for policy in policies), total)
 
 
-def _policy(raw: Record, organization_id: str) -> Policy:
+def _policy(raw: JsonObject, organization_id: str) -> Policy:
     if uuid_of(raw, "organization_id") != organization_id:
         raise Inconsistent("the answer shows a policy of another organization")
     kinds = [kind for kind in _HOLDERS if raw.get(f"{kind}_id")]
@@ -42,13 +42,13 @@ def _policy(raw: Record, organization_id: str) -> Policy:
     )
 
 
-def rules_page(answer: Answer) -> Page[Rule | None]:
+def rules_page(answer: Reply) -> Page[Rule | None]:
     """Read a page of list_rules; None stands for a rule of a scope that is not ours to write."""
     rows, total = _listed(answer, "rules")
     return Page(tuple((uuid_of(row, "id"), _rule(row)) for row in rows), total)
 
 
-def _rule(raw: Record) -> Rule | None:
+def _rule(raw: JsonObject) -> Rule | None:
     projects = tuple(sorted(_texts(raw, "project_ids")))
     organization_id = text_of(raw, "organization_id") if raw.get("organization_id") else ""
     if bool(projects) == bool(organization_id):
@@ -59,25 +59,25 @@ def _rule(raw: Record) -> Rule | None:
     return Rule(sets, projects, organization_id, text_of(raw, "condition"))
 
 
-def check_rules(answer: Answer, wanted: Iterable[Rule]) -> None:
+def check_rules(answer: Reply, wanted: Iterable[Rule]) -> None:
     """Check that set_rules shows the list that was asked for. Raises Malformed, Inconsistent."""
-    rows = record(answer.body).get("rules")
+    rows = json_object(answer.body).get("rules")
     if not isinstance(rows, list):
         raise Malformed("the answer has no list of rules")
-    if {_rule(record(row)) for row in rows} != set(wanted):
+    if {_rule(json_object(row)) for row in rows} != set(wanted):
         raise Inconsistent("the answer shows other rules than were set")
 
 
-def principals_page(answer: Answer, kind: str) -> Page[Principal]:
+def principals_page(answer: Reply, kind: str) -> Page[Principal]:
     """Read a page of applications, users or groups. Raises Malformed."""
     rows, total = _listed(answer, f"{kind}s")
     return Page(tuple((uuid_of(row, "id"), _principal(row, kind)) for row in rows), total)
 
 
-def _principal(raw: Record, kind: str) -> Principal:
+def _principal(raw: JsonObject, kind: str) -> Principal:
     if kind == "user":
         is_owner = text_of(raw, "type") == "owner"
-        return Principal(kind, uuid_of(raw, "id"), named(raw, "email"), is_owner)
+        return Principal(kind, uuid_of(raw, "id"), nonempty_text_of(raw, "email"), is_owner)
     members: tuple[str, ...] = ()
     if kind == "group":
         if "user_ids" not in raw or "application_ids" not in raw:
@@ -86,21 +86,21 @@ def _principal(raw: Record, kind: str) -> Principal:
     return Principal(kind, uuid_of(raw, "id"), text_of(raw, "name"), members=members)
 
 
-def bearer_id(answer: Answer) -> str:
+def key_holder_id(answer: Reply) -> str:
     """Whose key an answer of get_api_key shows. Raises Malformed."""
-    raw = record(answer.body)
+    raw = json_object(answer.body)
     return uuid_of(raw, "user_id" if raw.get("user_id") else "application_id")
 
 
-def _listed(answer: Answer, name: str) -> tuple[list[Record], int]:
-    body = record(answer.body)
+def _listed(answer: Reply, name: str) -> tuple[list[JsonObject], int]:
+    body = json_object(answer.body)
     rows, total = body.get(name), body.get("total_count")
     if not isinstance(rows, list) or isinstance(total, bool) or not isinstance(total, int):
         raise Malformed(f"the answer has no list of {name} with its total_count")
-    return [record(row) for row in rows], total
+    return [json_object(row) for row in rows], total
 
 
-def _texts(raw: Record, key: str) -> tuple[str, ...]:
+def _texts(raw: JsonObject, key: str) -> tuple[str, ...]:
     values = raw.get(key)
     if values is None:
         return ()

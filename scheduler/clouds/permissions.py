@@ -14,17 +14,17 @@ from scaleway.iam.v1alpha1 import IamV1Alpha1API  # type: ignore[import-untyped]
 from scaleway.iam.v1alpha1.types import RuleSpecs  # type: ignore[import-untyped]  # the same
 
 from quotas.iam.policies import Policy, Principal, Rule
-from scheduler.clouds.bridge import Exchange, through
+from scheduler.clouds.bridge import Exchange, attach_exchange
 from scheduler.clouds.pages import Page, check_edges, collect
 from scheduler.clouds.parse import checked_uuid
 from scheduler.clouds.parse_iam import (
-    bearer_id,
     check_rules,
-    holdings_page,
+    key_holder_id,
+    policies_page,
     principals_page,
     rules_page,
 )
-from scheduler.clouds.scaleway import ok
+from scheduler.clouds.scaleway import require_ok
 from scheduler.clouds.transport import Deadline, Limits, Transport
 
 PER_PAGE = 100
@@ -49,7 +49,7 @@ class Permissions(Protocol):
     def principals(self, kind: str) -> tuple[Principal, ...]:
         """Every application, user or group. Raises CloudError."""
 
-    def bearer(self) -> str:
+    def key_holder(self) -> str:
         """The id of the application or user whose key this is. Raises CloudError."""
 
 
@@ -73,7 +73,7 @@ class ScalewayPermissions:
         def page(number: int, per_page: int = PER_PAGE) -> Page[Policy]:
             exchange = self._exchange("list_policies", deadline)
             self._api(exchange).list_policies(page=number, page_size=per_page)
-            return holdings_page(ok(exchange.answer), self._client.default_organization_id)
+            return policies_page(require_ok(exchange.answer), self._client.default_organization_id)
 
         found: dict[str, Policy] = {}
         collect(page, PER_PAGE, self._limits.pages, found)
@@ -103,7 +103,7 @@ class ScalewayPermissions:
             exchange = self._exchange("list_rules", deadline)
             api = self._api(exchange)
             api.list_rules(policy_id=policy_id, page=number, page_size=per_page)
-            return rules_page(ok(exchange.answer))
+            return rules_page(require_ok(exchange.answer))
 
         found: dict[str, Rule | None] = {}
         collect(page, PER_PAGE, self._limits.pages, found)
@@ -117,7 +117,7 @@ class ScalewayPermissions:
         exchange = self._exchange("set_rules", self._transport.deadline(self._limits.action_s))
         specs = [_specs(rule) for rule in wanted]
         self._api(exchange).set_rules(policy_id=checked_uuid(policy_id), rules=specs)
-        check_rules(ok(exchange.answer), wanted)
+        check_rules(require_ok(exchange.answer), wanted)
 
     def principals(self, kind: str) -> tuple[Principal, ...]:
         """Every application, user or group, by id. Raises CloudError."""
@@ -127,24 +127,24 @@ class ScalewayPermissions:
             exchange = self._exchange(f"list_{kind}s", deadline)
             listing = getattr(self._api(exchange), f"list_{kind}s")
             listing(page=number, page_size=per_page)
-            return principals_page(ok(exchange.answer), kind)
+            return principals_page(require_ok(exchange.answer), kind)
 
         found: dict[str, Principal] = {}
         collect(page, PER_PAGE, self._limits.pages, found)
         check_edges(page, PER_PAGE, found)
         return tuple(found[name] for name in sorted(found))
 
-    def bearer(self) -> str:
+    def key_holder(self) -> str:
         """Whose key this is; every key may read itself. Raises CloudError."""
         exchange = self._exchange("get_api_key", self._transport.deadline(self._limits.call_s))
         self._api(exchange).get_api_key(access_key=self._client.access_key)
-        return bearer_id(ok(exchange.answer))
+        return key_holder_id(require_ok(exchange.answer))
 
     def _exchange(self, operation: str, deadline: Deadline) -> Exchange:
         return Exchange(self._client, self._transport, operation, deadline)
 
     def _api(self, exchange: Exchange) -> Any:
-        return through(IamV1Alpha1API(self._client), exchange)
+        return attach_exchange(IamV1Alpha1API(self._client), exchange)
 
 
 def _specs(rule: Rule) -> RuleSpecs:

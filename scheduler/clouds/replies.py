@@ -18,14 +18,14 @@ from scheduler.clouds.base import (
     NotFound,
     OutOfStock,
     QuotaExceeded,
-    Refused,
+    RequestRejected,
     ServerFault,
     Throttled,
 )
 
-LONGEST_DETAIL = 240
+MAX_DETAIL_LENGTH = 240
 """Characters of a cloud's own words that an error repeats."""
-UNREADABLE = (ValueError, ArithmeticError, RecursionError)
+JSON_ERRORS = (ValueError, ArithmeticError, RecursionError)
 """What reading hostile JSON raises: bad syntax or text, absurd numbers, endless nesting."""
 
 _BY_TYPE: Mapping[str, type[CloudError]] = {
@@ -47,7 +47,7 @@ _BY_STATUS: Mapping[int, type[CloudError]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Reply:
     """A reply that succeeded: its JSON with exact numbers, and the X-Total-Count header."""
 
     status: int
@@ -55,7 +55,7 @@ class Answer:
     total_count: str | None
 
 
-def read_reply(status: int, headers: Mapping[str, str], content: bytes) -> Answer | CloudError:
+def read_reply(status: int, headers: Mapping[str, str], content: bytes) -> Reply | CloudError:
     """Judge a reply by its status first: an error may have any body, or none."""
     if status >= 400:
         return _failure(status, content)
@@ -63,9 +63,9 @@ def read_reply(status: int, headers: Mapping[str, str], content: bytes) -> Answe
         return Malformed(f"HTTP {status}: a redirect, which is not followed")
     try:
         body = _loads(content)
-    except UNREADABLE:
+    except JSON_ERRORS:
         return Malformed(f"HTTP {status}: the answer is not JSON")
-    return Answer(status, body, headers.get("X-Total-Count"))
+    return Reply(status, body, headers.get("X-Total-Count"))
 
 
 def _loads(content: bytes) -> object:
@@ -81,7 +81,7 @@ def _failure(status: int, content: bytes) -> CloudError:
     if status == 403 and "quota exceeded" in message.lower():
         # The old style, still sent: type invalid_request_error under 403.
         return QuotaExceeded(words)
-    by_status = ServerFault if status >= 500 else _BY_STATUS.get(status, Refused)
+    by_status = ServerFault if status >= 500 else _BY_STATUS.get(status, RequestRejected)
     return _BY_TYPE.get(kind, by_status)(words)
 
 
@@ -89,7 +89,7 @@ def _type_and_message(content: bytes) -> tuple[str, str]:
     """What the error body says of itself, where it is a JSON object that says something."""
     try:
         body = _loads(content)
-    except UNREADABLE:
+    except JSON_ERRORS:
         return "", ""
     if not isinstance(body, dict):
         return "", ""
@@ -104,7 +104,7 @@ def _printable(value: object) -> str:
     return "".join(c if c.isprintable() else " " for c in value)
 
 
-def conceal(words: str, secrets: Iterable[str]) -> str:
+def redact(words: str, secrets: Iterable[str]) -> str:
     """Blot out header values that a cloud echoes, in whatever case."""
     for secret in secrets:
         if len(secret) >= 32:

@@ -25,7 +25,7 @@ from scaleway.instance.v1 import (  # type: ignore[import-untyped]  # the same
 from quotas.model.observation import Complete, Offer, Partial, Server, Sweep, Unknown
 from scheduler import clock
 from scheduler.clouds.base import CloudError, Malformed, Project
-from scheduler.clouds.bridge import Exchange, through
+from scheduler.clouds.bridge import Exchange, attach_exchange
 from scheduler.clouds.pages import Page, check_edges, collect
 from scheduler.clouds.parse import (
     check_task,
@@ -37,7 +37,7 @@ from scheduler.clouds.parse import (
     servers_page,
     stock_page,
 )
-from scheduler.clouds.replies import Answer
+from scheduler.clouds.replies import Reply
 from scheduler.clouds.transport import Deadline, Limits, OnRequest, Transport
 
 API_URL = "https://api.scaleway.com"
@@ -139,7 +139,7 @@ class ScalewayCloud:
             per_page=per_page,
             order=ListServersRequestOrder.CREATION_DATE_ASC,
         )
-        return servers_page(ok(exchange.answer), zone, self._organization_id)
+        return servers_page(require_ok(exchange.answer), zone, self._organization_id)
 
     def offers(self, zone: str) -> tuple[Offer, ...]:
         """Everything the zone sells, by type. Raises CloudError, ValueError for no zone."""
@@ -151,7 +151,7 @@ class ScalewayCloud:
             self._instance(exchange).list_servers_types(
                 zone=zone, page=number, per_page=OFFERS_PER_PAGE
             )
-            return offers_page(ok(exchange.answer), zone)
+            return offers_page(require_ok(exchange.answer), zone)
 
         found: dict[str, Offer] = {}
         collect(page, OFFERS_PER_PAGE, self._limits.pages, found)
@@ -167,7 +167,7 @@ class ScalewayCloud:
             self._instance(exchange).get_server_types_availability(
                 zone=zone, page=number, per_page=OFFERS_PER_PAGE
             )
-            return stock_page(ok(exchange.answer))
+            return stock_page(require_ok(exchange.answer))
 
         found: dict[str, str] = {}
         collect(page, OFFERS_PER_PAGE, self._limits.pages, found)
@@ -179,13 +179,13 @@ class ScalewayCloud:
 
         def page(number: int) -> Page[Project]:
             exchange = self._exchange("list_projects", deadline)
-            api = through(AccountV3ProjectAPI(self._client), exchange)
+            api = attach_exchange(AccountV3ProjectAPI(self._client), exchange)
             api.list_projects(
                 page=number,
                 page_size=PROJECTS_PER_PAGE,
                 order_by=ListProjectsRequestOrderBy.CREATED_AT_ASC,
             )
-            return projects_page(ok(exchange.answer), self._organization_id)
+            return projects_page(require_ok(exchange.answer), self._organization_id)
 
         found: dict[str, Project] = {}
         collect(page, PROJECTS_PER_PAGE, self._limits.pages, found)
@@ -197,7 +197,7 @@ class ScalewayCloud:
         checked_uuid(server_id)
         exchange = self._exchange("get_server", self._transport.deadline(self._limits.call_s))
         self._instance(exchange).get_server(zone=zone, server_id=server_id)
-        return one_server(ok(exchange.answer), zone, server_id, self._organization_id)
+        return one_server(require_ok(exchange.answer), zone, server_id, self._organization_id)
 
     def power_off(self, zone: str, server_id: str) -> None:
         """Ask once for poweroff, without retry. Raises CloudError, ValueError."""
@@ -219,7 +219,7 @@ class ScalewayCloud:
         return Exchange(self._client, self._transport, operation, deadline)
 
     def _instance(self, exchange: Exchange) -> Any:
-        return through(InstanceV1API(self._client), exchange)
+        return attach_exchange(InstanceV1API(self._client), exchange)
 
 
 def client_of(
@@ -237,7 +237,7 @@ def client_of(
     )
 
 
-def ok(answer: Answer) -> Answer:
+def require_ok(answer: Reply) -> Reply:
     """The answer of a reading call, which is 200 or not to be trusted."""
     if answer.status != 200:
         raise Malformed(f"HTTP {answer.status} in place of 200")

@@ -23,17 +23,17 @@ from scheduler.clouds.base import (
     Forbidden,
     KeyRefused,
     Malformed,
-    Refused,
+    RequestRejected,
     ServerFault,
     Throttled,
     Unreachable,
 )
-from scheduler.clouds.replies import LONGEST_DETAIL, Answer, conceal, read_reply, retry_after_s
+from scheduler.clouds.replies import MAX_DETAIL_LENGTH, Reply, read_reply, redact, retry_after_s
 
 CHUNK_BYTES = 65_536
 FIRST_WAIT_S = 0.5
-LONGEST_WAIT_S = 8.0
-BROKEN = (
+MAX_WAIT_S = 8.0
+CONNECTION_ERRORS = (
     requests.RequestException,
     urllib3.exceptions.HTTPError,
     http.client.HTTPException,
@@ -97,10 +97,10 @@ class Deadline:
 
 
 @dataclass(frozen=True, slots=True)
-class _Tried:
+class _Attempt:
     """How one attempt ended, and how long the cloud asked us to wait."""
 
-    outcome: Answer | CloudError
+    outcome: Reply | CloudError
     wait_s: float | None = None
 
 
@@ -112,14 +112,14 @@ _OUTCOMES: tuple[tuple[type[CloudError], str], ...] = (
     (Malformed, "malformed"),
     (KeyRefused, "key_refused"),
     (Forbidden, "forbidden"),
-    (Refused, "refused"),
+    (RequestRejected, "refused"),
 )
 
 
-def outcome_name(outcome: Answer | CloudError) -> str:
+def outcome_name(outcome: Reply | CloudError) -> str:
     """One word for a metric label: ok, or the kind of failure."""
     names = (name for kind, name in _OUTCOMES if isinstance(outcome, kind))
-    return "ok" if isinstance(outcome, Answer) else next(names, "fault")
+    return "ok" if isinstance(outcome, Reply) else next(names, "fault")
 
 
 class Transport:
@@ -146,7 +146,7 @@ class Transport:
         """The deadline of a call that begins now."""
         return Deadline(self._monotonic, self._monotonic() + after_s)
 
-    def send(self, request: Request, deadline: Deadline) -> Answer:
+    def send(self, request: Request, deadline: Deadline) -> Reply:
         """Send, retrying what is safe to repeat. Raises CloudError."""
         attempts = self._limits.attempts if request.method == "GET" else 1
         retrying = tenacity.Retrying(
@@ -163,27 +163,29 @@ class Transport:
             raise outcome
         return outcome
 
-    def _attempt(self, request: Request, deadline: Deadline) -> _Tried:
+    def _attempt(self, request: Request, deadline: Deadline) -> _Attempt:
         began = self._monotonic()
-        tried = self._exchange(request, deadline)
-        self._on_request(request.operation, outcome_name(tried.outcome), self._monotonic() - began)
-        return tried
+        attempt = self._exchange(request, deadline)
+        self._on_request(
+            request.operation, outcome_name(attempt.outcome), self._monotonic() - began
+        )
+        return attempt
 
-    def _exchange(self, request: Request, deadline: Deadline) -> _Tried:
+    def _exchange(self, request: Request, deadline: Deadline) -> _Attempt:
         """One request and its reply, every failure turned into a value."""
         try:
             return self._fetch(request, deadline)
         except (requests.Timeout, urllib3.exceptions.TimeoutError, TimeoutError):
-            return _Tried(Unreachable(f"{request.operation}: no answer in time"))
-        except BROKEN as broken:
+            return _Attempt(Unreachable(f"{request.operation}: no answer in time"))
+        except CONNECTION_ERRORS as broken:
             # The type only: the text of a transport error may quote what we sent.
             kind = type(broken).__name__
-            return _Tried(Unreachable(f"{request.operation}: the connection failed ({kind})"))
+            return _Attempt(Unreachable(f"{request.operation}: the connection failed ({kind})"))
 
-    def _fetch(self, request: Request, deadline: Deadline) -> _Tried:
+    def _fetch(self, request: Request, deadline: Deadline) -> _Attempt:
         left_s = deadline.left_s
         if left_s <= 0:
-            return _Tried(OutOfTime(f"{request.operation}: no time left"))
+            return _Attempt(OutOfTime(f"{request.operation}: no time left"))
         with self._session().request(
             request.method,
             request.url,
@@ -196,13 +198,13 @@ class Transport:
         ) as response:
             content = self._content(response, request, deadline)
             if isinstance(content, CloudError):
-                return _Tried(content)
+                return _Attempt(content)
             outcome = read_reply(response.status_code, response.headers, content)
             if isinstance(outcome, CloudError):
                 # Concealed before it is cut: a cut key would no longer be found.
-                words = conceal(str(outcome), request.headers.values())[:LONGEST_DETAIL]
-                outcome = type(outcome)(f"{request.operation}: {words}")
-            return _Tried(outcome, retry_after_s(response.headers))
+                message = redact(str(outcome), request.headers.values())[:MAX_DETAIL_LENGTH]
+                outcome = type(outcome)(f"{request.operation}: {message}")
+            return _Attempt(outcome, retry_after_s(response.headers))
 
     def _content(
         self, response: requests.Response, request: Request, deadline: Deadline
@@ -230,25 +232,25 @@ class Transport:
         return session
 
 
-def _is_worth_repeating(tried: _Tried) -> bool:
+def _is_worth_repeating(attempt: _Attempt) -> bool:
     """Whether a second attempt may end otherwise: 429, 5xx, transport, while time is left."""
-    return isinstance(tried.outcome, (Unreachable, Throttled, ServerFault)) and not isinstance(
-        tried.outcome, OutOfTime
+    return isinstance(attempt.outcome, (Unreachable, Throttled, ServerFault)) and not isinstance(
+        attempt.outcome, OutOfTime
     )
 
 
 def _wait_s(state: tenacity.RetryCallState) -> float:
     """What the cloud asked for, else doubling from half a second."""
-    tried = _last_attempt(state)
-    if tried.wait_s is not None:
-        return tried.wait_s
+    attempt = _last_attempt(state)
+    if attempt.wait_s is not None:
+        return attempt.wait_s
     doubled: float = FIRST_WAIT_S * 2 ** (state.attempt_number - 1)
-    return min(LONGEST_WAIT_S, doubled)
+    return min(MAX_WAIT_S, doubled)
 
 
-def _last_attempt(state: tenacity.RetryCallState) -> _Tried:
+def _last_attempt(state: tenacity.RetryCallState) -> _Attempt:
     """The attempt that tenacity has just seen."""
     assert state.outcome is not None, "tenacity asks only after an attempt"
-    tried = state.outcome.result()
-    assert isinstance(tried, _Tried)
-    return tried
+    attempt = state.outcome.result()
+    assert isinstance(attempt, _Attempt)
+    return attempt

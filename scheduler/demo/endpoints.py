@@ -13,14 +13,14 @@ from quotas.book.actions.tokens import create_token
 from quotas.book.inbox import Inbox
 from quotas.model.tokens import Token
 from quotas.model.units import DAY_S
-from scheduler.cli.access.tokens import fresh_token
+from scheduler.cli.access.tokens import new_token
 from scheduler.clock import SystemClock
 
 LOOPBACK = "127.0.0.1"
 
 
 @dataclass(frozen=True, slots=True)
-class Doors:
+class Endpoints:
     """What is open: the metrics to publish to, and the lines that tell where to look."""
 
     metrics: Metrics
@@ -28,7 +28,7 @@ class Doors:
 
 
 @contextmanager
-def opened(book: Book, state: Path, startups: Iterable[str]) -> Iterator[Doors]:
+def serve_endpoints(book: Book, state: Path, startups: Iterable[str]) -> Iterator[Endpoints]:
     """Serve the portal and the metrics of a book on free ports until the block ends."""
     # Here and not above: FastAPI takes longer to import than most commands to run.
     from exporters.api.app import build_app
@@ -49,9 +49,9 @@ def opened(book: Book, state: Path, startups: Iterable[str]) -> Iterator[Doors]:
             f"metrics http://{scraped.address}/metrics",
         ]
         for name in startups:
-            text, token_hash = fresh_token()
+            text, token_hash = new_token()
             scopes = ("read", "request")
             token = Token("", "demo", name, scopes, now_s(), now_s() + DAY_S, None, "demo")
             create_token(book, token, token_hash)
             lines.append(f"token   {text}  {name}")
-        yield Doors(metrics, tuple(lines))
+        yield Endpoints(metrics, tuple(lines))

@@ -14,13 +14,13 @@ from quotas.book import Book
 from quotas.book.actions.requests import open_request, read_requests
 from quotas.ledger.corrections import Refused
 from quotas.model.units import DAY_S, HOUR_S
-from quotas.queue.requests import Ask, Request
+from quotas.queue.requests import Request, RequestSpec
 from quotas.view import View
 
 Tally = dict[str, dict[str, int]]
 """GPU-seconds by pool and startup."""
 ASKED_FOR_S = 2 * HOUR_S
-MOST_REQUESTS = 100_000
+MAX_REQUESTS = 100_000
 _SUNDAY_EVENING_S = 3 * DAY_S + 18 * HOUR_S
 """From the first instant of 1970, a Thursday, to its first Sunday at 18:00 UTC."""
 
@@ -50,12 +50,12 @@ class Lending:
             self._most_run[key] = max(self._most_run.get(key, 0), most)
         week = (now_s - _SUNDAY_EVENING_S) // (7 * DAY_S)
         if self._asked_week is not None and week > self._asked_week:
-            self._ask_back(view, now_s)
+            self._request_back(view, now_s)
         self._asked_week = week
 
     def close(self) -> Lending:
         """Keep what became of every request: the book is about to be closed."""
-        self.requests = tuple(read_requests(self._book, MOST_REQUESTS))
+        self.requests = tuple(read_requests(self._book, MAX_REQUESTS))
         return self
 
     def as_json(self) -> dict[str, Any]:
@@ -100,7 +100,7 @@ class Lending:
         """What the pool lent itself: capacity that is nobody's nominal quota."""
         return sum(self._borrowed[pool].values()) - sum(self._lent[pool].values())
 
-    def _ask_back(self, view: View, now_s: int) -> None:
+    def _request_back(self, view: View, now_s: int) -> None:
         """Ask for the quota of whoever runs nothing in a pool now, and did before."""
         may = {startup.name for startup in view.startups if startup.level in ("open", "paced")}
         for share in view.shares:
@@ -108,14 +108,14 @@ class Lending:
             if share.usage or not gpus or share.startup not in may:
                 continue
             why = "its servers come back on Monday morning"
-            ask = Ask(share.startup, share.pool, gpus, ASKED_FOR_S, why, "demo", now_s)
+            ask = RequestSpec(share.startup, share.pool, gpus, ASKED_FOR_S, why, "demo", now_s)
             try:
                 open_request(self._book, ask)
             except Refused:
                 continue  # the cohort ends before Monday, or it asks already
 
 
-def flows_of(view: View | None, startup: str) -> tuple[int, int]:
+def borrowed_and_lent(view: View | None, startup: str) -> tuple[int, int]:
     """GPUs that a startup borrows and lends now, over all pools."""
     own: Iterable[Any] = [s for s in view.shares if s.startup == startup] if view else []
     return sum(share.borrowed for share in own), sum(share.lent for share in own)

@@ -22,10 +22,10 @@ from rich.text import Text
 from quotas.book import Book
 from quotas.book.session import FILE_NAME
 from quotas.model.units import DAY_S, format_credits, format_instant, parse_duration
-from scheduler.cli.options import Json, show
-from scheduler.demo.endpoints import opened
-from scheduler.demo.lending import flows_of
-from scheduler.demo.rehearsal import Frame, Played, Rehearsal
+from scheduler.cli.options import Json, print_json
+from scheduler.demo.endpoints import serve_endpoints
+from scheduler.demo.lending import borrowed_and_lent
+from scheduler.demo.rehearsal import Frame, Rehearsal, RehearsalResult
 from scheduler.demo.tieout import TieOut, tie_out
 from simulator.process import running
 
@@ -72,22 +72,22 @@ def demo(
         stack.callback(book.close)
         rehearsal = Rehearsal(region, book, STARTS_S, days, poll_s)
         if not as_json:
-            doors = stack.enter_context(
-                opened(book, folder, [each.name for each in rehearsal.program.startups()])
+            endpoints = stack.enter_context(
+                serve_endpoints(book, folder, [each.name for each in rehearsal.program.startups()])
             )
-            rehearsal.publish = doors.metrics.publish
-            for line in doors.lines:
+            rehearsal.publish = endpoints.metrics.publish
+            for line in endpoints.lines:
                 typer.echo(line)
-        played = _watched(rehearsal, quiet=as_json)
+        played = _play_and_show(rehearsal, quiet=as_json)
         result = tie_out(book, played.program, played.catalogue, played.truth)
         if as_json:
             played_for = {"seed": seed, "days": days, "cycles": played.cycles}
-            told = {**played.lending.as_json(), **played.stories.as_json()}
-            show({**result.as_json(), **told, **played_for})
+            finished_scenarios = {**played.lending.as_json(), **played.scenarios.as_json()}
+            print_json({**result.as_json(), **finished_scenarios, **played_for})
         else:
             _summary(result, played, keep)
         if stay:
-            _stay(doors.lines)
+            _stay(endpoints.lines)
     if not result.ok:
         raise typer.Exit(1)
 
@@ -119,7 +119,7 @@ def _poll_s(text: str) -> int:
     return seconds
 
 
-def _watched(rehearsal: Rehearsal, *, quiet: bool) -> Played:
+def _play_and_show(rehearsal: Rehearsal, *, quiet: bool) -> RehearsalResult:
     """Play, showing a live screen on a terminal, plain lines elsewhere, nothing if quiet."""
     if quiet:
         return rehearsal.play(lambda _: None)
@@ -129,7 +129,7 @@ def _watched(rehearsal: Rehearsal, *, quiet: bool) -> Played:
     with Live(refresh_per_second=8) as live:
 
         def watch(frame: Frame) -> None:
-            latest.extend(_news(frame))
+            latest.extend(_event_lines(frame))
             live.update(_screen(frame, latest))
 
         return rehearsal.play(watch)
@@ -140,7 +140,7 @@ def _plain_lines() -> Callable[[Frame], None]:
     seen = [-1]
 
     def watch(frame: Frame) -> None:
-        for line in _news(frame):
+        for line in _event_lines(frame):
             typer.echo(line)
         week = (frame.now_s - frame.starts_s) // (7 * DAY_S)
         if week != seen[0]:
@@ -150,7 +150,7 @@ def _plain_lines() -> Callable[[Frame], None]:
     return watch
 
 
-def _news(frame: Frame) -> list[str]:
+def _event_lines(frame: Frame) -> list[str]:
     """What was decided in this cycle, and who asked for GPUs since the last."""
     if frame.view is None:
         return []
@@ -167,8 +167,10 @@ def _news(frame: Frame) -> list[str]:
         if frame.earlier_s <= asked.request.opened_s < frame.now_s
     ]
     when = format_instant(frame.now_s)
-    told = [f"{when} {'story':9} {line}" for line in frame.told]
-    return [f"{when} {verb:9} {startup}: {text}" for verb, startup, text in lines] + told
+    finished_scenarios = [f"{when} {'story':9} {line}" for line in frame.finished_scenarios]
+    return [
+        f"{when} {verb:9} {startup}: {text}" for verb, startup, text in lines
+    ] + finished_scenarios
 
 
 def _screen(frame: Frame, latest: deque[str]) -> RenderableType:
@@ -180,7 +182,7 @@ def _screen(frame: Frame, latest: deque[str]) -> RenderableType:
         left = f"{(own.posted_ucr - own.accrued_ucr) // 1_000_000:,}"
         empty = format_instant(own.exhausted_s)[:16] if own.exhausted_s else "-"
         burn = format_credits(own.burn_ucr_per_h)
-        flows = [str(gpus) for gpus in flows_of(frame.view, startup.name)]
+        flows = [str(gpus) for gpus in borrowed_and_lent(frame.view, startup.name)]
         table.add_row(startup.name, startup.level, str(startup.gpus), *flows, left, burn, empty)
     done, total = frame.now_s - frame.starts_s, frame.ends_s - frame.starts_s
     return Group(
@@ -191,7 +193,7 @@ def _screen(frame: Frame, latest: deque[str]) -> RenderableType:
     )
 
 
-def _summary(result: TieOut, played: Played, keep: Path | None) -> None:
+def _summary(result: TieOut, played: RehearsalResult, keep: Path | None) -> None:
     typer.echo("")
     typer.echo(f"{'startup':20} {'charged':>16} {'simulator':>16} {'difference':>14} {'bound':>14}")
     for name, (charged, true, bound) in result.startups.items():
@@ -212,9 +214,9 @@ def _summary(result: TieOut, played: Played, keep: Path | None) -> None:
             "overdraft: what ran between two tranches and was not repaid, and what started "
             "after the credits were gone, until seen and noticed"
         )
-    typer.echo(f"disputed (for the bill to decide): {format_credits(result.disputed_ucr)}")
+    typer.echo(f"disputed (for the bill to decide): {format_credits(result.unconfirmed_ucr)}")
     typer.echo(f"book: {'verified' if result.fault is None else result.fault}")
-    for line in (*played.lending.lines(), *played.stories.lines()):
+    for line in (*played.lending.lines(), *played.scenarios.lines()):
         typer.echo(line)
     typer.echo(f"{played.cycles} cycles in {played.wall_seconds:.0f} s of wall time")
     if keep is not None:

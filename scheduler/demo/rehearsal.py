@@ -13,10 +13,16 @@ from dataclasses import dataclass
 import requests
 
 from quotas.book import Book
-from quotas.book.actions.commands import Deed, HoldOrder, Order, RefundOrder, SettleOrder
-from quotas.book.actions.execute import perform
+from quotas.book.actions.commands import (
+    Command,
+    HoldCommand,
+    OperatorAction,
+    RefundCommand,
+    SettleCommand,
+)
+from quotas.book.actions.execute import perform_action
 from quotas.book.cycle.commit import apply_program
-from quotas.book.cycle.state import load
+from quotas.book.cycle.state import load_state
 from quotas.config.load import parse_program
 from quotas.ledger.corrections import Refused
 from quotas.metering.runs import Catalogue
@@ -26,9 +32,9 @@ from quotas.view import View
 from scheduler.checks.first_file import startup_name
 from scheduler.clock import ManualClock, monotonic, pause
 from scheduler.clouds.scaleway import ScalewayCloud
-from scheduler.cycle import Cycle, Report
+from scheduler.cycle import Cycle, CycleReport
 from scheduler.demo.lending import Lending
-from scheduler.demo.scenarios import Stories
+from scheduler.demo.scenarios import Scenarios
 from scheduler.demo.tieout import Truth
 from scheduler.timing import Timing
 from simulator.process import Running
@@ -57,13 +63,13 @@ class Frame:
     starts_s: int
     ends_s: int
     cycles: int
-    report: Report
+    report: CycleReport
     view: View | None
-    told: tuple[str, ...] = ()
+    finished_scenarios: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Played:
+class RehearsalResult:
     """What a rehearsal leaves: the program, the book, and the region's own truth."""
 
     program: Program
@@ -72,7 +78,7 @@ class Played:
     cycles: int
     wall_seconds: float
     lending: Lending
-    stories: Stories
+    scenarios: Scenarios
 
 
 def demo_program(region: Running, starts_s: int, days: int) -> str:
@@ -129,16 +135,16 @@ class Rehearsal:
         self.clock = ManualClock(starts_s)
         self.publish: Callable[[View], None] = lambda _: None
         length_s, first = days * DAY_S, self.program.cohorts[0].startups[0].name
-        early = RefundOrder(starts_s, starts_s + length_s // 20, startup=first)
-        hold = HoldOrder(first, 10 * UCR_PER_CREDIT, length_s // 8)
-        self.agenda: list[tuple[int, Order]] = [
+        early = RefundCommand(starts_s, starts_s + length_s // 20, startup=first)
+        hold = HoldCommand(first, 10 * UCR_PER_CREDIT, length_s // 8)
+        self.schedule: list[tuple[int, Command]] = [
             (starts_s + length_s // 4, hold),
             (starts_s + length_s // 2, early),
         ]
         self.http = requests.Session()
         self.http.trust_env = False
         self.view: View | None = None
-        self.lending, self.stories = Lending(book), Stories(book)
+        self.lending, self.scenarios = Lending(book), Scenarios(book)
         cloud = ScalewayCloud.connect(
             access_key=region.access_key,
             secret_key=region.secret_key,
@@ -156,7 +162,7 @@ class Rehearsal:
             publish=self._see,
         )
 
-    def play(self, watch: Callable[[Frame], None]) -> Played:
+    def play(self, watch: Callable[[Frame], None]) -> RehearsalResult:
         """Run every cycle from the cohort's start until all is quiet after its end."""
         began, cycles, now_s = monotonic(), 0, self.starts_s
         earlier_s = now_s
@@ -166,36 +172,36 @@ class Rehearsal:
             cycles += 1
             self._operate(now_s)
             self.lending.follow(self.view, now_s)
-            told = tuple(self.stories.follow(self.view, now_s))
+            finished_scenarios = tuple(self.scenarios.follow(self.view, now_s))
             ends = (self.starts_s, self.ends_s)
-            watch(Frame(now_s, earlier_s, *ends, cycles, report, self.view, told))
+            watch(Frame(now_s, earlier_s, *ends, cycles, report, self.view, finished_scenarios))
             if now_s >= self.ends_s + AFTER_THE_END_S and not self._is_busy():
                 break
             earlier_s, now_s = now_s, self._next_s(now_s)
-        catalogue = load(self.book).catalogue
+        catalogue = load_state(self.book).catalogue
         wall_s = monotonic() - began
-        return Played(
+        return RehearsalResult(
             self.program,
             catalogue,
             self._truth(),
             cycles,
             wall_s,
             self.lending.close(),
-            self.stories,
+            self.scenarios,
         )
 
     def _operate(self, now_s: int) -> None:
         """What an operator does on the way: a hold, its settlement in part, a refund."""
-        while self.agenda and now_s >= self.agenda[0][0]:
-            _, order = self.agenda.pop(0)
-            deed = Deed(order, "rehearsed", "demo", now_s)
+        while self.schedule and now_s >= self.schedule[0][0]:
+            _, command = self.schedule.pop(0)
+            operator_action = OperatorAction(command, "rehearsed", "demo", now_s)
             try:
-                answer = perform(self.book, deed)
+                answer = perform_action(self.book, operator_action)
             except Refused:
                 continue  # a startup that runs nothing, or is out of credits, has none of it
-            if isinstance(order, HoldOrder):
-                half = SettleOrder(answer["hold"], order.amount_ucr // 2)
-                self.agenda.insert(0, (now_s + order.length_s // 2, half))
+            if isinstance(command, HoldCommand):
+                half = SettleCommand(answer["hold"], command.amount_ucr // 2)
+                self.schedule.insert(0, (now_s + command.length_s // 2, half))
 
     def _see(self, view: View) -> None:
         self.view = view

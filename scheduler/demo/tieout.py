@@ -8,7 +8,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from quotas.book import Book
-from quotas.book.reads.audit import account_sums, kinds, read_disputes, read_runs, refunded_sums
+from quotas.book.reads.audit import (
+    account_sums,
+    read_runs,
+    read_unconfirmed_periods,
+    refunded_sums,
+    transfer_counts,
+)
 from quotas.book.verify.verify import verify
 from quotas.metering.runs import Catalogue
 from quotas.model.program import Program
@@ -37,7 +43,7 @@ class TieOut:
     overdraft_ucr: int
     truth_ucr: int
     bound_ucr: int
-    disputed_ucr: int
+    unconfirmed_ucr: int
     worst_ucr: int
     fault: str | None
     startups: Mapping[str, tuple[int, int, int]]
@@ -65,7 +71,16 @@ class TieOut:
 
     def as_json(self) -> dict[str, Any]:
         """For `demo --json`; credits as decimal strings."""
-        names = ("granted", "charged", "left", "expired", "overdraft", "truth", "bound", "disputed")
+        names = (
+            "granted",
+            "charged",
+            "left",
+            "expired",
+            "overdraft",
+            "truth",
+            "bound",
+            "unconfirmed",
+        )
         more = ("settled", "held", "refunded")
         sums = {name: format_credits(getattr(self, f"{name}_ucr")) for name in (*names, *more)}
         return {
@@ -85,7 +100,7 @@ def tie_out(book: Book, program: Program, catalogue: Catalogue, truth: Iterable[
     sums = account_sums(book)
     true: dict[str, int] = defaultdict(int)
     bound: dict[str, int] = defaultdict(int)
-    disputed: dict[str, int] = defaultdict(int)
+    unconfirmed: dict[str, int] = defaultdict(int)
     for each in truth:
         owner = program.owner(each.project_id, each.start_s)
         rate = catalogue.rates_ucr_per_h.get(each.flavor)
@@ -96,10 +111,14 @@ def tie_out(book: Book, program: Program, catalogue: Catalogue, truth: Iterable[
     for run in read_runs(book):
         seconds = run.start_error_s + run.end_error_s
         bound[run.startup] += -(-(run.rate_ucr_per_h or 0) * seconds // 3600) + 1
-    for dispute in read_disputes(book):
-        cost = cost_ucr(dispute.rate_ucr_per_h or 0, dispute.period.start_s, dispute.period)
-        disputed[dispute.startup] += cost
-        bound[dispute.startup] += cost + 1
+    for unconfirmed_period in read_unconfirmed_periods(book):
+        cost = cost_ucr(
+            unconfirmed_period.rate_ucr_per_h or 0,
+            unconfirmed_period.period.start_s,
+            unconfirmed_period.period,
+        )
+        unconfirmed[unconfirmed_period.startup] += cost
+        bound[unconfirmed_period.startup] += cost + 1
     charged = _by_name(sums, "usage:")
     refunded = refunded_sums(book)
     metered = {name: ucr + refunded.get(name, 0) for name, ucr in charged.items()}
@@ -112,14 +131,14 @@ def tie_out(book: Book, program: Program, catalogue: Catalogue, truth: Iterable[
         overdraft_ucr=-sum(_by_name(sums, "overdraft:").values()),
         truth_ucr=sum(true.values()),
         bound_ucr=sum(bound.values()),
-        disputed_ucr=sum(disputed.values()),
+        unconfirmed_ucr=sum(unconfirmed.values()),
         worst_ucr=max((abs(metered.get(n, 0) - true[n]) for n in names), default=0),
         fault=verify(book).fault,
         startups={n: (metered.get(n, 0), true[n], bound[n]) for n in sorted(names)},
         settled_ucr=sum(_by_name(sums, "settled:").values()),
         held_ucr=sum(_by_name(sums, "held:").values()),
         refunded_ucr=sum(refunded.values()),
-        transfers=kinds(book),
+        transfers=transfer_counts(book),
     )
 
 

@@ -8,20 +8,20 @@ from dataclasses import asdict
 import structlog
 
 from quotas.decisions.snapshot import Decision
-from quotas.ledger.chain_heads import Head
+from quotas.ledger.chain_heads import ChainHead
 
 log = structlog.get_logger()
 
 
-class News:
+class CycleLog:
     """Remembers which alarms were sounded in the cycle before."""
 
     def __init__(self) -> None:
         self._alarms: frozenset[str] = frozenset()
 
-    def committed(self, heads: Iterable[Head], decisions: Iterable[Decision]) -> None:
+    def log_commit(self, chain_heads: Iterable[ChainHead], decisions: Iterable[Decision]) -> None:
         """Log what a commit wrote."""
-        for head in heads:
+        for head in chain_heads:
             log.info("book.head", **asdict(head))
         for decision in decisions:
             log.info(
@@ -32,7 +32,7 @@ class News:
                 reason=decision.reason,
             )
 
-    def sound(self, alarms: Iterable[str]) -> None:
+    def log_alarms(self, alarms: Iterable[str]) -> None:
         """Log the alarms that the last view did not have."""
         now = frozenset(alarms)
         for alarm in sorted(now - self._alarms):

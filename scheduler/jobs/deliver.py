@@ -14,15 +14,21 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from quotas.book.cycle.lease import Lease, StaleEpoch
-from quotas.book.cycle.outbox import MOST_ATTEMPTS, Pending, claim, pending, record
+from quotas.book.cycle.outbox import (
+    MAX_ATTEMPTS,
+    OutboxBacklog,
+    claim,
+    read_backlog,
+    record_delivery,
+)
 from quotas.book.session import Book
-from quotas.messages.routing import Parcel, Receipt
-from quotas.model.contacts import masked
+from quotas.messages.routing import Delivery, DeliveryResult
+from quotas.model.contacts import mask_contact
 from scheduler.clock import Clock
 
 SEND_BUDGET_S = 60
 """The longest a sending may take, which `deliver` keeps to; it needs that much lease left."""
-PARCELS_PER_RUN = 200
+DELIVERIES_PER_RUN = 200
 
 log = structlog.get_logger()
 
@@ -30,21 +36,21 @@ log = structlog.get_logger()
 class Deliver(Protocol):
     """How a parcel is sent; it raises nothing, and says how it ended."""
 
-    def __call__(self, parcel: Parcel) -> Receipt:
+    def __call__(self, delivery: Delivery) -> DeliveryResult:
         """Send a parcel once."""
 
 
-class Heard(Protocol):
+class DeliveryMetrics(Protocol):
     """Who counts what becomes of messages."""
 
     def delivery(self, outcome: str) -> None:
         """A sending ended: sent, retried or failed."""
 
-    def outbox(self, found: Pending, now_s: int) -> None:
+    def outbox(self, found: OutboxBacklog, now_s: int) -> None:
         """What is due and unsent now."""
 
 
-class Deliveries:
+class DeliveryWorker:
     """One daemon's deliveries; `run` sends what is due, until `stop` or nothing is left."""
 
     def __init__(
@@ -54,10 +60,10 @@ class Deliveries:
         clock: Clock,
         lease: Callable[[], Lease | None],
         deliver: Deliver,
-        heard: Heard,
+        metrics: DeliveryMetrics,
     ) -> None:
         self.book, self.clock, self.lease = book, clock, lease
-        self.deliver, self.heard = deliver, heard
+        self.deliver, self.metrics = deliver, metrics
         self._stopped = threading.Event()
 
     def run(self) -> int:
@@ -65,7 +71,7 @@ class Deliveries:
         try:
             tried = 0
             self._count()
-            while tried < PARCELS_PER_RUN and not self._stopped.is_set() and self._next():
+            while tried < DELIVERIES_PER_RUN and not self._stopped.is_set() and self._next():
                 tried += 1
                 self._count()
         except StaleEpoch:
@@ -82,7 +88,7 @@ class Deliveries:
         """Tell what waits, before each sending and after it: one may take its whole budget."""
         if self._leads() is not None:
             now_s = self.clock.now_s()
-            self.heard.outbox(pending(self.book, now_s), now_s)
+            self.metrics.outbox(read_backlog(self.book, now_s), now_s)
 
     def _leads(self) -> Lease | None:
         """The lease, where enough of it is left for a sending."""
@@ -94,16 +100,18 @@ class Deliveries:
     def _next(self) -> bool:
         """Send one parcel; False when there is none, or we do not lead."""
         lease = self._leads()
-        parcel = claim(self.book, lease, self.clock.now_s()) if lease else None
-        if lease is None or parcel is None:
+        delivery = claim(self.book, lease, self.clock.now_s()) if lease else None
+        if lease is None or delivery is None:
             return False
-        if parcel.attempts > MOST_ATTEMPTS:
-            receipt = Receipt("refused", "given up: no attempt at it ever came to an end")
+        if delivery.attempts > MAX_ATTEMPTS:
+            delivery_result = DeliveryResult(
+                "refused", "given up: no attempt at it ever came to an end"
+            )
         else:
-            receipt = self.deliver(parcel)
-        outcome = record(self.book, lease, parcel, receipt, self.clock.now_s())
-        self.heard.delivery(outcome)
-        tell = log.info if outcome == "sent" else log.warning
-        to, detail = masked(parcel.recipient), receipt.detail
-        tell(f"message.{outcome}", batch=parcel.batch, to=to, detail=detail)
+            delivery_result = self.deliver(delivery)
+        outcome = record_delivery(self.book, lease, delivery, delivery_result, self.clock.now_s())
+        self.metrics.delivery(outcome)
+        log_outcome = log.info if outcome == "sent" else log.warning
+        to, detail = mask_contact(delivery.recipient), delivery_result.detail
+        log_outcome(f"message.{outcome}", batch=delivery.batch, to=to, detail=detail)
         return True

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictInt, StringConstraints,
 from pydantic_core import from_json
 
 from quotas.book import Book, BookError
-from quotas.book.actions.answers import InboxAnswer, answers_of, write_answer
+from quotas.book.actions.answers import InboxAnswer, read_answers, write_answer
 from quotas.book.actions.notices import acknowledge, snooze
 from quotas.book.actions.requests import open_request, withdraw_request
 from quotas.book.actions.tokens import list_tokens
@@ -25,10 +25,10 @@ from quotas.book.inbox import waiting_messages
 from quotas.ledger.corrections import Refused
 from quotas.model.tokens import Token
 from quotas.model.units import format_instant
-from quotas.queue.requests import Ask
+from quotas.queue.requests import RequestSpec
 
 log = structlog.get_logger()
-MOST_READ, MOST_DONE = 1_000, 50
+MAX_READ, MAX_HANDLED = 1_000, 50
 """Writes looked at and performed in one cycle; the rest waits for the next."""
 
 Text = Annotated[str, StringConstraints(max_length=500, pattern=r"^[^\x00]*$")]
@@ -72,7 +72,7 @@ class _Envelope(_Shape):
 
 
 @dataclass(frozen=True, slots=True)
-class _Write:
+class _InboxWrite:
     """A write whose envelope and token are in order."""
 
     id: str
@@ -82,51 +82,51 @@ class _Write:
     now_s: int
 
 
-def _open(book: Book, write: _Write) -> tuple[str, int | None]:
-    asked = _Open.model_validate(write.body)
-    ask = Ask(
+def _open(book: Book, write: _InboxWrite) -> tuple[str, int | None]:
+    parsed = _Open.model_validate(write.body)
+    ask = RequestSpec(
         write.startup,
-        asked.pool,
-        asked.gpus,
-        asked.duration_s,
-        asked.reason,
+        parsed.pool,
+        parsed.gpus,
+        parsed.duration_s,
+        parsed.reason,
         write.actor,
         write.now_s,
         f"inbox:{write.id}",
-        asked.refused,
+        parsed.refused,
     )
     request = open_request(book, ask)
     return f"request {request.id} for {request.gpus} GPUs of {request.pool} is open", request.id
 
 
-def _withdraw(book: Book, write: _Write) -> tuple[str, int | None]:
+def _withdraw(book: Book, write: _InboxWrite) -> tuple[str, int | None]:
     number = _Withdraw.model_validate(write.body).request
-    withdraw_request(book, number, write.now_s, f"withdrawn by {write.actor}", of=write.startup)
+    withdraw_request(book, number, write.now_s, f"withdrawn by {write.actor}", owner=write.startup)
     return f"request {number} is withdrawn", number
 
 
-def _acknowledge(book: Book, write: _Write) -> tuple[str, int | None]:
+def _acknowledge(book: Book, write: _InboxWrite) -> tuple[str, int | None]:
     number = _Acknowledge.model_validate(write.body).notice
-    acknowledge(book, number, write.actor, write.now_s, of=write.startup)
+    acknowledge(book, number, write.actor, write.now_s, owner=write.startup)
     return f"notice {number} is acknowledged", number
 
 
-def _snooze(book: Book, write: _Write) -> tuple[str, int | None]:
-    asked = _Snooze.model_validate(write.body)
+def _snooze(book: Book, write: _InboxWrite) -> tuple[str, int | None]:
+    parsed = _Snooze.model_validate(write.body)
     moved = snooze(
         book,
-        asked.notice,
-        asked.for_s,
-        asked.reason,
+        parsed.notice,
+        parsed.for_s,
+        parsed.reason,
         write.actor,
         write.now_s,
-        of=write.startup,
+        owner=write.startup,
         key=f"inbox:{write.id}",
     )
-    return f"notice {asked.notice} is due {format_instant(moved.deadline_s)}", asked.notice
+    return f"notice {parsed.notice} is due {format_instant(moved.deadline_s)}", parsed.notice
 
 
-KINDS: Mapping[str, Callable[[Book, _Write], tuple[str, int | None]]] = {
+KINDS: Mapping[str, Callable[[Book, _InboxWrite], tuple[str, int | None]]] = {
     "request.open": _open,
     "request.withdraw": _withdraw,
     "notice.acknowledge": _acknowledge,
@@ -143,16 +143,16 @@ class InboxDrain:
     def __call__(self, now_s: int) -> int:
         """Answer what waits, within bounds; how many were answered."""
         try:
-            rows = waiting_messages(self._state, MOST_READ)
+            rows = waiting_messages(self._state, MAX_READ)
         except BookError as error:
             log.warning("inbox.unreadable", error=str(error))
             return 0
         found = [each for each in map(_envelope, rows) if each is not None]
         if not found:
             return 0
-        known = answers_of(self._book, {each.id for each in found})
+        known = read_answers(self._book, {each.id for each in found})
         tokens = {token.id: token for token in list_tokens(self._book)}
-        fresh = [each for each in found if each.id not in known][:MOST_DONE]
+        fresh = [each for each in found if each.id not in known][:MAX_HANDLED]
         for each in fresh:
             answer = _answer(self._book, each, tokens.get(each.token), now_s)
             write_answer(self._book, answer)
@@ -167,34 +167,34 @@ def _envelope(row: tuple[Any, ...]) -> _Envelope | None:
         return None  # not written by our API: nobody waits for an answer to it
 
 
-def _answer(book: Book, asked: _Envelope, token: Token | None, now_s: int) -> InboxAnswer:
+def _answer(book: Book, parsed: _Envelope, token: Token | None, now_s: int) -> InboxAnswer:
     state, reference = "refused", None
     try:
-        perform = KINDS.get(asked.kind)
+        perform = KINDS.get(parsed.kind)
         if perform is None:
-            raise Refused(f"{asked.kind!r} is nothing that can be asked for")
-        _check_token(asked, token, now_s)
-        body = from_json(asked.body)
-        write = _Write(asked.id, asked.startup, body, f"token:{asked.token}", now_s)
+            raise Refused(f"{parsed.kind!r} is nothing that can be asked for")
+        _check_token(parsed, token, now_s)
+        body = from_json(parsed.body)
+        write = _InboxWrite(parsed.id, parsed.startup, body, f"token:{parsed.token}", now_s)
         text, reference = perform(book, write)
         state = "done"
     except ValidationError as error:
-        text = "; ".join(f"{_place(each)}: {each['msg']}" for each in error.errors()[:3])
+        text = "; ".join(f"{_field_path(each)}: {each['msg']}" for each in error.errors()[:3])
     except (Refused, ValueError) as error:
         text = str(error)
-    return InboxAnswer(asked.id, asked.startup, asked.kind, now_s, state, text[:500], reference)
+    return InboxAnswer(parsed.id, parsed.startup, parsed.kind, now_s, state, text[:500], reference)
 
 
-def _check_token(asked: _Envelope, token: Token | None, now_s: int) -> None:
+def _check_token(parsed: _Envelope, token: Token | None, now_s: int) -> None:
     """The token must be that startup's, with its scope, good when asked and not revoked since."""
-    if token is None or token.startup != asked.startup or "request" not in token.scopes:
-        raise Refused(f"token {asked.token} may not ask for {asked.startup}")
-    asked_s = min(max(asked.at_s, token.created_s), now_s)
+    if token is None or token.startup != parsed.startup or "request" not in token.scopes:
+        raise Refused(f"token {parsed.token} may not ask for {parsed.startup}")
+    asked_s = min(max(parsed.at_s, token.created_s), now_s)
     if token.revoked_s is not None and token.revoked_s <= now_s:
-        raise Refused(f"token {asked.token} was revoked before this was decided")
+        raise Refused(f"token {parsed.token} was revoked before this was decided")
     if token.state(asked_s) != "active":
-        raise Refused(f"token {asked.token} was {token.state(asked_s)} when this was asked")
+        raise Refused(f"token {parsed.token} was {token.state(asked_s)} when this was asked")
 
 
-def _place(error: Mapping[str, Any]) -> str:
+def _field_path(error: Mapping[str, Any]) -> str:
     return ".".join(str(part) for part in error["loc"]) or "body"

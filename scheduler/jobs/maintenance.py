@@ -11,12 +11,12 @@ from pathlib import Path
 
 import structlog
 
-from quotas.book.cycle.state import load
+from quotas.book.cycle.state import load_state
 from quotas.book.session import Address, Book, BookError, BookUnreachable
 from quotas.book.verify.verify import verify
 from quotas.iam.bypasses import bypasses
 from quotas.iam.closing import projects_at
-from scheduler.checks.permissions import READS
+from scheduler.checks.permissions import PERMISSION_SETS
 from scheduler.clock import Clock
 from scheduler.clouds.base import CloudError
 from scheduler.clouds.permissions import Permissions
@@ -29,7 +29,7 @@ log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
-class Chore:
+class MaintenanceJob:
     """Something to be run now and then, by its name."""
 
     name: str
@@ -37,19 +37,19 @@ class Chore:
     run: Callable[[], None]
 
 
-def verification(place: Path | Address, told: Callable[[int], None]) -> Chore:
+def verification_job(location: Path | Address, report: Callable[[int], None]) -> MaintenanceJob:
     """Check the book as `cohortd verify` does, through a connection that cannot write."""
 
     def run() -> None:
         try:
-            book = Book.open_read_only(place)
+            book = Book.open_read_only(location)
         except BookUnreachable as error:
             # No verdict on a database that is away: cycles that fail are told of by themselves.
             log.error("book.unreachable", error=str(error))
             return
         except BookError as error:
             log.error("book.unreadable", error=str(error))
-            told(0)
+            report(0)
             return
         try:
             verdict = verify(book)
@@ -57,32 +57,32 @@ def verification(place: Path | Address, told: Callable[[int], None]) -> Chore:
             book.close()
         if verdict.fault is not None:
             log.error("book.fault", fault=verdict.fault)
-        told(1 if verdict.fault is None else 0)
+        report(1 if verdict.fault is None else 0)
 
-    return Chore("verification", VERIFY_EVERY_S, run)
+    return MaintenanceJob("verification", VERIFY_EVERY_S, run)
 
 
-def bypass_count(
+def bypass_job(
     book: Book,
     clock: Clock,
     permissions: Callable[[], Permissions | None],
-    told: Callable[[int], None],
-) -> Chore:
+    report: Callable[[int], None],
+) -> MaintenanceJob:
     """Count who could start servers of a closed startup, where there is a key that can tell."""
 
     def run() -> None:
-        reached, program = permissions(), load(book).program
+        reached, program = permissions(), load_state(book).program
         if reached is None or program is None:
-            told(0)
+            report(0)
             return
         try:
             policies = reached.policies()
-            principals = [each for kind in READS for each in reached.principals(kind)]
+            principals = [each for kind in PERMISSION_SETS for each in reached.principals(kind)]
         except CloudError as error:
             log.warning("bypasses.unknown", error=str(error))
             return
         projects = projects_at(program, clock.now_s())
         ways = bypasses(policies, principals, projects)
-        told(sum(not way.is_startups for way in ways))
+        report(sum(not way.is_startups for way in ways))
 
-    return Chore("bypasses", BYPASSES_EVERY_S, run)
+    return MaintenanceJob("bypasses", BYPASSES_EVERY_S, run)

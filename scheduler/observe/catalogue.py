@@ -11,16 +11,16 @@ from dataclasses import replace
 
 import structlog
 
-from quotas.book.cycle.commit import keep_offers
-from quotas.book.cycle.state import State, load
+from quotas.book.cycle.commit import save_catalogue
+from quotas.book.cycle.state import BookState, load_state
 from quotas.book.session import Book
-from quotas.decisions.overrides import Words, in_mode
+from quotas.decisions.overrides import Overrides, with_effective_mode
 from quotas.metering.prices import is_absurd
 from quotas.metering.runs import Catalogue
 from quotas.model.observation import Cause, Complete, Offer, Sweep, Unknown
 from quotas.model.units import format_credits
 from scheduler.clouds.base import Cloud, CloudError
-from scheduler.observe.zones import Reader
+from scheduler.observe.zones import ZoneReader
 
 REFRESH_S = 12 * 3600
 UNPRICED_REFRESH_S = 600
@@ -36,29 +36,29 @@ class PriceWatch:
     def __init__(self, cloud: Cloud, book: Book, deadline_s: float) -> None:
         self._cloud = cloud
         self._book = book
-        self._reader: Reader[tuple[Offer, ...]] = Reader("prices", deadline_s)
+        self._reader: ZoneReader[tuple[Offer, ...]] = ZoneReader("prices", deadline_s)
         self._read_s: dict[str, int] = {}
         self._alarms: dict[str, tuple[str, ...]] = {}
-        self.unpriced = False
+        self.has_unpriced_runs = False
 
-    def priced(self, state: State, now_s: int) -> State:
+    def apply_prices(self, state: BookState, now_s: int) -> BookState:
         """The state in the mode that stands, with the prices of now: read again if need be."""
         assert state.program is not None
-        self.unpriced = any(run.rate_ucr_per_h is None for run in state.runs)
+        self.has_unpriced_runs = any(run.rate_ucr_per_h is None for run in state.runs)
         program = state.program
         factor_max = program.policy.price_factor_max
         catalogue = state.catalogue.at(now_s)
         if self.refresh(program.zones, catalogue, factor_max, now_s):
-            state = load(self._book)
+            state = load_state(self._book)
             catalogue = state.catalogue.at(now_s)
-        program = in_mode(program, Words(state.enforcement.words, now_s))
+        program = with_effective_mode(program, Overrides(state.enforcement.overrides, now_s))
         return replace(state, program=program, catalogue=catalogue)
 
     def refresh(
         self, zones: Iterable[str], catalogue: Catalogue, factor_max: int, now_s: int
     ) -> bool:
         """Read the catalogues that are old, or all while something is not priced; True if any."""
-        patience_s = UNPRICED_REFRESH_S if self.unpriced else REFRESH_S
+        patience_s = UNPRICED_REFRESH_S if self.has_unpriced_runs else REFRESH_S
         # Read ahead of now: the clock stepped back, and would be waited for.
         ages = {zone: now_s - self._read_s.get(zone, -patience_s) for zone in zones}
         due = [zone for zone in sorted(ages) if not 0 <= ages[zone] < patience_s]
@@ -69,12 +69,14 @@ class PriceWatch:
                 continue
             self._read_s[zone] = now_s
             rates = catalogue.rates_ucr_per_h
-            believed = [o for o in offers if o.gpus and is_believable(o, rates, factor_max)]
+            believable = [o for o in offers if o.gpus and is_believable(o, rates, factor_max)]
             self._alarms[zone] = tuple(_alarms(offers, rates, factor_max))
-            keep_offers(self._book, offers, believed, now_s, "catalogue")
+            save_catalogue(self._book, offers, believable, now_s, "catalogue")
         return bool(found)
 
-    def vouched(self, sweeps: Mapping[str, Sweep], state: State, now_s: int) -> Mapping[str, Sweep]:
+    def mask_unlisted(
+        self, sweeps: Mapping[str, Sweep], state: BookState, now_s: int
+    ) -> Mapping[str, Sweep]:
         """The sweeps; Unknown where no catalogue was read yet, since no type is known there.
 
         What runs there is not metered, and the zone must not count as known meanwhile.
@@ -98,7 +100,7 @@ class PriceWatch:
         return tuple(text for _, texts in sorted(self._alarms.items()) for text in texts)
 
 
-def fault(offer: Offer) -> str | None:
+def price_fault(offer: Offer) -> str | None:
     """Why a price cannot be put in force, or None."""
     if offer.rate_ucr_per_h is None:
         return f"{offer.flavor} has no price"
@@ -111,7 +113,7 @@ def fault(offer: Offer) -> str | None:
 def is_believable(offer: Offer, rates: Mapping[str, int], factor_max: int) -> bool:
     """Whether a listed price can be true: neither missing, zero nor far from the rate in force."""
     listed, rate = offer.rate_ucr_per_h, rates.get(offer.flavor)
-    if listed is None or fault(offer) is not None:
+    if listed is None or price_fault(offer) is not None:
         return False
     return rate is None or not is_absurd(listed, rate, factor_max)
 
@@ -119,7 +121,7 @@ def is_believable(offer: Offer, rates: Mapping[str, int], factor_max: int) -> bo
 def _alarms(offers: Iterable[Offer], rates: Mapping[str, int], factor_max: int) -> Iterable[str]:
     """What is wrong with a listing: no believable price, or not the rate in force."""
     for offer in sorted((o for o in offers if o.gpus), key=lambda each: each.flavor):
-        wrong, listed, rate = fault(offer), offer.rate_ucr_per_h, rates.get(offer.flavor)
+        wrong, listed, rate = price_fault(offer), offer.rate_ucr_per_h, rates.get(offer.flavor)
         if wrong is not None or listed is None:
             yield wrong or f"{offer.flavor} has no price"
         elif rate is not None and is_absurd(listed, rate, factor_max):

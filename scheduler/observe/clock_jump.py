@@ -7,14 +7,14 @@ from scheduler.clock import Clock
 TOLERANCE_S = 5
 
 
-class StepDetector:
+class ClockJumpDetector:
     """Remembers both clocks from one cycle to the next."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._last = (clock.now_s(), clock.monotonic())
 
-    def stepped_s(self) -> int:
+    def jump_s(self) -> int:
         """Seconds by which the wall ran ahead of monotonic time, 0 within tolerance.
 
         A step back is 0 too: metering charges nothing until time passes what is known.

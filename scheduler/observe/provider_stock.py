@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping
 
 import structlog
 
-from quotas.book.cycle.state import State
+from quotas.book.cycle.state import BookState
 from quotas.decisions.snapshot import UNREAD
-from quotas.queue.requests import asked_of
+from quotas.queue.requests import requested_gpus
 from quotas.shares.allocation import usage_of
 from scheduler.clouds.base import Cloud, CloudError
-from scheduler.observe.zones import Reader
+from scheduler.observe.zones import ZoneReader
 
 FRESH_S = 60
 """How old an answer may be that a cycle decides from."""
@@ -19,15 +19,15 @@ FRESH_S = 60
 log = structlog.get_logger()
 
 
-class StockWatch:
+class ProviderStock:
     """Reads each zone's stock, in the provider's words, where an on-demand pool is waited for."""
 
     def __init__(self, cloud: Cloud, deadline_s: float) -> None:
         self._cloud = cloud
-        self._reader: Reader[Mapping[str, str]] = Reader("stock", deadline_s)
+        self._reader: ZoneReader[Mapping[str, str]] = ZoneReader("stock", deadline_s)
         self._read: dict[str, tuple[int, Mapping[str, str]]] = {}
 
-    def seen(self, state: State, now_s: int) -> dict[str, str]:
+    def read_stock(self, state: BookState, now_s: int) -> dict[str, str]:
         """The stock of every flavor of those pools, "unread" where the zone did not answer."""
         flavors = tuple(_waited_for(state))
         self._refresh({flavor.partition("@")[2] for flavor in flavors}, now_s)
@@ -52,11 +52,11 @@ class StockWatch:
                 self._read[zone] = (now_s, stock)
 
 
-def _waited_for(state: State) -> Iterable[str]:
+def _waited_for(state: BookState) -> Iterable[str]:
     """Flavors of the on-demand pools in which somebody asks for more than it runs."""
     assert state.program is not None
     runs = usage_of(state.program, state.runs)
-    asked = asked_of(state.requests)
+    asked = requested_gpus(state.requests)
     pools = {pool for (name, pool), gpus in asked.items() if gpus > runs.get((name, pool), 0)}
     for pool in state.program.pools:
         if pool.name in pools and pool.backing == "on-demand":

@@ -17,7 +17,7 @@ TOO_LATE = "no answer within the cycle's deadline"
 Answer = TypeVar("Answer")
 
 
-class SideBySide(Generic[Answer]):
+class ZoneExecutor(Generic[Answer]):
     """Asks many zones at once. A late answer belongs to a future nobody asks any more.
 
     Each kind of question has a pool of its own: one that hangs holds up no other.
@@ -47,7 +47,7 @@ class Observer:
 
     def __init__(self, cloud: Cloud, deadline_s: float) -> None:
         self._cloud = cloud
-        self._zones: SideBySide[Sweep] = SideBySide("sweep", deadline_s)
+        self._zones: ZoneExecutor[Sweep] = ZoneExecutor("sweep", deadline_s)
 
     def observe(self, zones: Iterable[str], now_s: int) -> dict[str, Sweep]:
         """Each zone's answer; one that is late, in this cycle or an earlier one, is Unknown."""
@@ -61,11 +61,11 @@ class Observer:
         self._zones.close()
 
 
-class Reader(Generic[Answer]):
+class ZoneReader(Generic[Answer]):
     """Reads of zones what no cycle must have, and asks one that fails ever more seldom."""
 
     def __init__(self, name: str, deadline_s: float) -> None:
-        self._zones: SideBySide[Answer | CloudError] = SideBySide(name, deadline_s)
+        self._zones: ZoneExecutor[Answer | CloudError] = ZoneExecutor(name, deadline_s)
         self._failed: dict[str, tuple[int, int]] = {}
 
     def read(
@@ -97,6 +97,6 @@ class Reader(Generic[Answer]):
         return 0 <= now_s - failed_s < pause_s
 
 
-def outcomes(sweeps: Mapping[str, Sweep]) -> dict[str, str]:
+def sweep_outcomes(sweeps: Mapping[str, Sweep]) -> dict[str, str]:
     """complete, partial or unknown, by zone."""
     return {zone: type(sweep).__name__.lower() for zone, sweep in sorted(sweeps.items())}

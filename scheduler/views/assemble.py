@@ -5,67 +5,67 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from quotas.book.cycle.commit import Result
-from quotas.book.cycle.state import State
+from quotas.book.cycle.commit import CycleResult
+from quotas.book.cycle.state import BookState
 from quotas.decisions.zones import with_open_zones
-from quotas.enforcement.decide import Decided
+from quotas.enforcement.decide import DecideResult
 from quotas.iam.closing import Closings
 from quotas.ledger.posting import Aside, Posting, post_due
 from quotas.ledger.repricing import with_differences
-from quotas.messages.routing import addressees, drafts_of
-from quotas.metering.rating import rated
+from quotas.messages.routing import chain_head_recipients, messages_for_changes
+from quotas.metering.rating import split_by_rate
 from quotas.metering.runs import Metered, meter
 from quotas.model.observation import Sweep
 
 
-def with_zones(state: State) -> State:
+def with_swept_zones(state: BookState) -> BookState:
     """The state, its program with every zone that is to be swept."""
     assert state.program is not None
     program = with_open_zones(state.program, state.runs, state.notices, state.intents)
     return replace(state, program=program)
 
 
-def metered_of(state: State, sweeps: Mapping[str, Sweep], read_s: int) -> Metered:
+def meter_runs(state: BookState, sweeps: Mapping[str, Sweep], read_s: int) -> Metered:
     """What ran, each run at its rate; the sweeps had been read at `read_s`."""
     assert state.program is not None
     program, catalogue = state.program, state.catalogue
     seen = meter(program, catalogue, state.runs, state.confirmed, sweeps.values(), read_s)
-    return rated(program, catalogue, seen)
+    return split_by_rate(program, catalogue, seen)
 
 
-def posting_of(state: State, metered: Metered, now_s: int) -> Posting:
+def post_charges(state: BookState, metered: Metered, now_s: int) -> Posting:
     """What is posted now, with the holds and debts that the book has."""
     assert state.program is not None
     aside = Aside(now_s, state.holds, state.owed)
     return post_due(state.program, state.grants, metered, aside)
 
 
-def result_of(
-    state: State,
+def assemble_result(
+    state: BookState,
     sweeps: Mapping[str, Sweep],
     metered: Metered,
     posting: Posting,
-    decided: Decided,
+    decided: DecideResult,
     closings: Closings,
     now_s: int,
-) -> Result:
+) -> CycleResult:
     """Everything that this cycle writes, in one transaction."""
     assert state.program is not None
     notices = (*decided.notices, *closings.notices)
-    return Result(
+    return CycleResult(
         sweeps=list(sweeps.values()),
         confirmed=dict(metered.confirmed),
         runs=posting.changed,
-        disputes=metered.disputes,
+        unconfirmed_periods=metered.unconfirmed_periods,
         transfers=with_differences(posting.transfers, state.catalogue.prices),
         decisions=(*decided.decisions, *closings.decisions),
         notices=notices,
         intents=(*decided.intents, *closings.intents),
         mode=state.program.mode,
         requests=decided.requests,
-        excesses=decided.excesses,
-        drafts=drafts_of(state.program, state.notices, notices, now_s),
-        heads_to=addressees(state.program, now_s),
+        overuses=decided.overuses,
+        pending_messages=messages_for_changes(state.program, state.notices, notices, now_s),
+        chain_head_recipients=chain_head_recipients(state.program, now_s),
         newest_transfer=state.newest_transfer,
-        priced_with=state.catalogue.prices.newest,
+        price_version=state.catalogue.prices.newest,
     )

@@ -6,10 +6,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from quotas.book.cycle.lease import Lease
-from quotas.book.cycle.state import State
+from quotas.book.cycle.state import BookState
 from quotas.decisions.notices import LIVE_NOTICES, servers_seen
-from quotas.decisions.snapshot import Snapshot, heard
-from quotas.enforcement.decide import Decided
+from quotas.decisions.snapshot import Snapshot, announced_in_mode
+from quotas.enforcement.decide import DecideResult
 from quotas.iam.closing import ClosingView
 from quotas.ledger.balance import balances_of
 from quotas.ledger.posting import Posting
@@ -18,13 +18,13 @@ from quotas.metering.runs import Metered, Run
 from quotas.metering.stop_latency import reserves_s
 from quotas.model.observation import Sweep
 from quotas.model.program import Program
-from quotas.queue.position import standings
+from quotas.queue.position import queue_positions
 from quotas.view import PoolView, StartupView, View, ZoneView
-from scheduler.observe.zones import outcomes
+from scheduler.observe.zones import sweep_outcomes
 
 
-def snapshot_of(
-    state: State,
+def build_snapshot(
+    state: BookState,
     sweeps: Mapping[str, Sweep],
     metered: Metered,
     posting: Posting,
@@ -58,11 +58,11 @@ def snapshot_of(
         ),
         notices=state.notices,
         intents=state.intents,
-        told=heard(state.told, program.mode),
+        announced=announced_in_mode(state.announced, program.mode),
         stop_latency_s=policy.stop_latency_s,
         measured_latency_s=measured,
         requests=state.requests,
-        excesses=state.excesses,
+        overuses=state.overuses,
         recent=state.recent,
         charged=_charged(state, posting),
         enforcement=state.enforcement,
@@ -71,15 +71,15 @@ def snapshot_of(
     )
 
 
-def view_of(
-    state: State,
+def build_view(
+    state: BookState,
     snapshot: Snapshot,
     posting: Posting,
-    decided: Decided,
+    decided: DecideResult,
     lease: Lease,
     prices: Sequence[str],
     closings: tuple[ClosingView, ...],
-    closed: Iterable[str],
+    closing_alarms: Iterable[str],
 ) -> View:
     """The program as this cycle leaves it, with what is wrong with prices and with closings."""
     program, now_s = snapshot.program, snapshot.now_s
@@ -102,12 +102,14 @@ def view_of(
         ),
         zones=tuple(
             ZoneView(zone, outcome, snapshot.confirmed.get(zone))
-            for zone, outcome in outcomes(snapshot.sweeps).items()
+            for zone, outcome in sweep_outcomes(snapshot.sweeps).items()
         ),
         shares=decided.shares,
         closings=closings,
-        requests=standings(snapshot, requests.values(), decided.shares, decided.standing, notices),
-        excesses=decided.standing,
+        requests=queue_positions(
+            snapshot, requests.values(), decided.shares, decided.current_overuses, notices
+        ),
+        overuses=decided.current_overuses,
         deferred_gpus=decided.deferred_gpus,
         notices=notices,
         decisions=decided.decisions,
@@ -119,16 +121,16 @@ def view_of(
         price_alarms=len(prices),
         alarms=(
             *prices,
-            *closed,
+            *closing_alarms,
             *_alarms(program, running),
             *_unknown_types(state, snapshot),
-            *decided.troubles,
+            *decided.stop_problems,
         ),
-        words=snapshot.words.standing(),
+        overrides=snapshot.overrides.active(),
     )
 
 
-def _charged(state: State, posting: Posting) -> dict[str, int]:
+def _charged(state: BookState, posting: Posting) -> dict[str, int]:
     """What usage has cost each startup, this cycle's charges included."""
     charged = dict(state.charged)
     for transfer in posting.transfers:
@@ -138,7 +140,7 @@ def _charged(state: State, posting: Posting) -> dict[str, int]:
     return charged
 
 
-def _overdraft(state: State, posting: Posting) -> dict[str, int]:
+def _overdraft(state: BookState, posting: Posting) -> dict[str, int]:
     """What the sponsor paid beyond grants, by cohort, this cycle's charges included."""
     total = defaultdict(int, state.overdraft)
     for transfer in posting.transfers:
@@ -150,10 +152,10 @@ def _overdraft(state: State, posting: Posting) -> dict[str, int]:
 
 
 def _startups(
-    state: State,
+    state: BookState,
     snapshot: Snapshot,
     posting: Posting,
-    decided: Decided,
+    decided: DecideResult,
     running: Mapping[str, list[Run]],
 ) -> tuple[StartupView, ...]:
     found = []
@@ -167,7 +169,7 @@ def _startups(
             level_reason=why,
             balance=own,
             charged_ucr=snapshot.charged.get(name, 0),
-            disputed_ucr=state.disputed.get(name, 0),
+            unconfirmed_ucr=state.unconfirmed.get(name, 0),
             runs=tuple(running.get(name, ())),
             pace=decided.paces.get(name),
         )
@@ -188,7 +190,7 @@ def _alarms(program: Program, running: Mapping[str, list[Run]]) -> Iterable[str]
                 yield f"{run.server_name} ({run.flavor}) of {run.startup} belongs to no pool"
 
 
-def _unknown_types(state: State, snapshot: Snapshot) -> Iterable[str]:
+def _unknown_types(state: BookState, snapshot: Snapshot) -> Iterable[str]:
     """Billable servers of ours whose type no catalogue lists: GPUs or not, nobody can tell."""
     for server in servers_seen(snapshot.sweeps.values()).values():
         owner = snapshot.program.owner(server.project_id, snapshot.now_s)

@@ -7,21 +7,21 @@ from dataclasses import asdict
 from typing import Any
 
 from quotas.book import Book, BookError
-from quotas.book.cycle.outbox import Pending, pending
-from quotas.book.cycle.state import State, load, read_zones
-from quotas.book.reads.present import present_of
+from quotas.book.cycle.outbox import OutboxBacklog, read_backlog
+from quotas.book.cycle.state import BookState, load_state, read_zones
+from quotas.book.reads.present import compute_book_status
 from quotas.decisions.notices import Notice
-from quotas.decisions.overrides import Word
-from quotas.decisions.snapshot import Excess, Snapshot
+from quotas.decisions.overrides import Override
+from quotas.decisions.snapshot import Overuse, Snapshot
 from quotas.decisions.zones import known_until_s
 from quotas.iam.closing import ClosingView, closing_views
 from quotas.ledger.balance import Balance
 from quotas.metering.runs import Run
 from quotas.model.units import format_credits, format_duration, format_instant
-from quotas.queue.position import Standing, standings
+from quotas.queue.position import QueuePosition, queue_positions
 from quotas.queue.requests import Request
 from quotas.rules.pace import Pace
-from scheduler.views.status_at import expiring_of
+from scheduler.views.status_at import expiring_line
 
 
 def status_of(book: Book, now_s: int) -> dict[str, Any]:
@@ -29,27 +29,27 @@ def status_of(book: Book, now_s: int) -> dict[str, Any]:
 
     Raises BookError before the first program was applied.
     """
-    state, zones = load(book), read_zones(book)
+    state, zones = load_state(book), read_zones(book)
     if state.program is None:
         raise BookError("no program is applied yet: 'cohortd apply --program FILE' does")
-    present = present_of(state, now_s)
-    state, program, snapshot = present.state, present.program, present.snapshot
-    now_s, shares = snapshot.now_s, present.shares
+    book_status = compute_book_status(state, now_s)
+    state, program, snapshot = book_status.state, book_status.program, book_status.snapshot
+    now_s, shares = snapshot.now_s, book_status.shares
     known_s = known_until_s(program, state.confirmed)
     known = None if known_s is None else format_instant(known_s)
     open_runs = [run for run in state.runs if run.end_s is None]
     startups = [
         _startup(
-            present.level(name),
+            book_status.level(name),
             snapshot,
             own,
             [r for r in open_runs if r.startup == name],
             state,
-            present.paces.get(name),
+            book_status.paces.get(name),
         )
         for name, own in snapshot.balances.items()
     ]
-    waiting = standings(snapshot, state.requests, shares, state.excesses, state.notices)
+    waiting = queue_positions(snapshot, state.requests, shares, state.overuses, state.notices)
     gpus = sum(run.gpus for run in open_runs if program.pool_of(run.flavor))
     capacity = sum(pool.gpus_at(now_s) for pool in program.pools)
     return {
@@ -62,16 +62,16 @@ def status_of(book: Book, now_s: int) -> dict[str, Any]:
         "startups": startups,
         "stop_latency_s": {
             "default": program.policy.stop_latency_s,
-            "measured": dict(present.snapshot.measured_latency_s),
+            "measured": dict(book_status.snapshot.measured_latency_s),
         },
         "shares": [asdict(share) for share in shares],
-        "closings": [_closing(view) for view in closing_views(state.closings)],
-        "excesses": [_excess(excess) for excess in state.excesses],
-        "requests": [standing_line(standing) for standing in waiting],
+        "closings": [_closing(view) for view in closing_views(state.closing_history)],
+        "overuses": [_overuse(overuse) for overuse in state.overuses],
+        "requests": [position_line(position) for position in waiting],
         "notices": [_notice(notice) for notice in state.notices],
-        "words": [_word(word) for word in snapshot.words.standing()],
-        "held": sum(1 for notice in state.notices if notice.state == "held"),
-        "messages": _messages(pending(book, now_s)),
+        "overrides": [_override(override) for override in snapshot.overrides.active()],
+        "deferred": sum(1 for notice in state.notices if notice.state == "deferred"),
+        "messages": _messages(read_backlog(book, now_s)),
         "zones": [_zone(zone) for zone in zones],
     }
 
@@ -81,7 +81,7 @@ def _startup(
     snapshot: Snapshot,
     own: Balance,
     runs: Iterable[Run],
-    state: State,
+    state: BookState,
     pace: Pace | None,
 ) -> dict[str, Any]:
     now_s = snapshot.now_s
@@ -96,18 +96,18 @@ def _startup(
         "charged": format_credits(state.charged.get(own.startup, 0)),
         "posted": format_credits(own.posted_ucr),
         "accrued": format_credits(own.accrued_ucr),
-        "held": format_credits(own.held_ucr),
+        "deferred": format_credits(own.held_ucr),
         "reserve": format_credits(own.reserve_ucr),
         "available": format_credits(own.available_ucr),
         "later_tranches": format_credits(own.later_ucr),
         "next_tranche_at": format_instant(own.later_s) if own.later_s is not None else None,
-        "disputed": format_credits(state.disputed.get(own.startup, 0)),
+        "unconfirmed": format_credits(state.unconfirmed.get(own.startup, 0)),
         "allowance": format_credits(pace.allowance_ucr if pace else 0),
         "burn_per_hour": format_credits(own.burn_ucr_per_h),
         "pace": _pace(pace),
         "exhausted_at": exhausted,
         "runway": lasts,
-        "expiring_next": expiring_of(own.expiring),
+        "expiring_next": expiring_line(own.expiring),
         "gpus": sum(run.gpus for run in runs),
         "servers": [_server(run) for run in runs],
     }
@@ -143,7 +143,7 @@ def _server(run: Run) -> dict[str, Any]:
         "flavor": run.flavor,
         "gpus": run.gpus,
         "state": run.state,
-        "since": format_instant(run.began_s),
+        "since": format_instant(run.up_since_s),
         "credits_per_hour": format_credits(rate) if rate is not None else None,
     }
 
@@ -158,40 +158,40 @@ def request_line(request: Request) -> dict[str, Any]:
         "duration": format_duration(request.duration_s),
         "state": request.state,
         "opened": format_instant(request.opened_s),
-        "met": _written(request.met_s),
-        "ended": _written(request.ended_s),
+        "met": _instant_text(request.met_s),
+        "ended": _instant_text(request.ended_s),
         "detail": request.detail,
         "refused": request.refused or None,
         "reason": request.reason,
-        "by": request.actor,
+        "actor": request.actor,
     }
 
 
-def standing_line(standing: Standing) -> dict[str, Any]:
+def position_line(position: QueuePosition) -> dict[str, Any]:
     """A live request with its place in line, what it waits for and when it can be met."""
     return {
-        **request_line(standing.request),
-        "place": standing.place or None,
-        "of": standing.of,
-        "waits_for": standing.waits_for,
-        "expected": _written(standing.expected_s),
-        "standing": standing.text,
+        **request_line(position.request),
+        "position": position.place or None,
+        "queue_length": position.of,
+        "waits_for": position.waits_for,
+        "expected": _instant_text(position.expected_s),
+        "text": position.text,
     }
 
 
-def _excess(excess: Excess) -> dict[str, Any]:
+def _overuse(overuse: Overuse) -> dict[str, Any]:
     return {
-        "startup": excess.startup,
-        "pool": excess.pool,
-        "gpus": excess.gpus,
-        "owner": excess.owner,
-        "since": format_instant(excess.since_s),
-        "deadline": format_instant(excess.deadline_s),
-        "reason": excess.reason,
+        "startup": overuse.startup,
+        "pool": overuse.pool,
+        "gpus": overuse.gpus,
+        "owner": overuse.owner,
+        "since": format_instant(overuse.since_s),
+        "deadline": format_instant(overuse.deadline_s),
+        "reason": overuse.reason,
     }
 
 
-def _written(instant_s: int | None) -> str | None:
+def _instant_text(instant_s: int | None) -> str | None:
     return None if instant_s is None else format_instant(instant_s)
 
 
@@ -201,7 +201,7 @@ def _notice(notice: Notice) -> dict[str, Any]:
         "server": notice.server_id,
         "rule": notice.rule,
         "state": notice.state,
-        "given": format_instant(notice.given_s),
+        "opened": format_instant(notice.opened_s),
         "deadline": format_instant(notice.deadline_s),
         "text": notice.text,
     }
@@ -212,25 +212,25 @@ def _closing(view: ClosingView) -> dict[str, Any]:
         "startup": view.startup,
         "state": view.state,
         "since": format_instant(view.since_s),
-        "rules_withheld": view.is_withheld,
+        "rules_revoked": view.has_revoked_rules,
         "failures": view.failures,
         "detail": view.detail,
     }
 
 
-def _word(word: Word) -> dict[str, Any]:
+def _override(override: Override) -> dict[str, Any]:
     return {
-        "about": word.family,
-        "subject": word.subject,
-        "value": word.value,
-        "since": format_instant(word.at_s),
-        "until": format_instant(word.until_s) if word.until_s is not None else None,
-        "actor": word.actor,
-        "reason": word.reason,
+        "kind": override.family,
+        "subject": override.subject,
+        "value": override.value,
+        "since": format_instant(override.at_s),
+        "until": format_instant(override.until_s) if override.until_s is not None else None,
+        "actor": override.actor,
+        "reason": override.reason,
     }
 
 
-def _messages(found: Pending) -> dict[str, Any]:
+def _messages(found: OutboxBacklog) -> dict[str, Any]:
     since = None if found.since_s is None else format_instant(found.since_s)
     return {"unsent": found.count, "unsent_since": since, "failed": found.failed}
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from quotas.book import Book
-from quotas.book.reads.history import Standing, as_of
-from quotas.ledger.expiry import Forfeit
+from quotas.book.reads.history import BalanceAt, read_book_at
+from quotas.ledger.expiry import Expiry
 from quotas.model.units import format_credits, format_duration, format_instant
 
 
-def past_of(book: Book, as_of_s: int, now_s: int) -> dict[str, Any]:
+def status_at(book: Book, as_of_s: int, now_s: int) -> dict[str, Any]:
     """One JSON-ready value that is the same whenever it is asked for. Raises NotKnown."""
-    past = as_of(book, as_of_s, now_s)
-    startups = [_startup(standing) for standing in past.standings]
+    past = read_book_at(book, as_of_s, now_s)
+    startups = [_startup(balance_at) for balance_at in past.balances]
     gpus = sum(line["gpus"] for line in startups)
     return {
         "as_of": format_instant(as_of_s),
@@ -26,28 +26,28 @@ def past_of(book: Book, as_of_s: int, now_s: int) -> dict[str, Any]:
     }
 
 
-def _startup(standing: Standing) -> dict[str, Any]:
-    own = standing.balance
+def _startup(balance_at: BalanceAt) -> dict[str, Any]:
+    own = balance_at.balance
     ends_s = own.exhausted_s
     return {
         "name": own.startup,
         "granted": format_credits(own.granted_ucr),
-        "charged": format_credits(standing.charged_ucr),
+        "charged": format_credits(balance_at.charged_ucr),
         "posted": format_credits(own.posted_ucr),
         "accrued": format_credits(own.accrued_ucr),
         "held": format_credits(own.held_ucr),
         "reserve": format_credits(own.reserve_ucr),
         "available": format_credits(own.available_ucr),
-        "disputed": format_credits(standing.disputed_ucr),
+        "unconfirmed": format_credits(balance_at.unconfirmed_ucr),
         "burn_per_hour": format_credits(own.burn_ucr_per_h),
         "exhausted_at": None if ends_s is None else format_instant(ends_s),
         "runway": None if ends_s is None else format_duration(max(0, ends_s - own.as_of_s)),
-        "gpus": standing.gpus,
-        "expiring_next": expiring_of(own.expiring),
+        "gpus": balance_at.gpus,
+        "expiring_next": expiring_line(own.expiring),
     }
 
 
-def expiring_of(expiring: Forfeit | None) -> dict[str, str] | None:
+def expiring_line(expiring: Expiry | None) -> dict[str, str] | None:
     """What ends next, as JSON."""
     if expiring is None:
         return None

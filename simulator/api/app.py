@@ -18,9 +18,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from simulator.api import account, control, iam, instance, products
-from simulator.api.fault_injection import strike
-from simulator.api.render import Shelf
-from simulator.api.requests import Answer, Call, Caller, Site, identify
+from simulator.api.fault_injection import inject_fault
+from simulator.api.render import ServerJsonCache
+from simulator.api.requests import Answer, Call, Caller, RegionApp, identify
 from simulator.clock import Clock
 from simulator.world import ZONES, Refusal, World
 from simulator.world.model import invalid
@@ -77,63 +77,67 @@ _CONTROL: tuple[tuple[str, str, Endpoint], ...] = (
 
 def build(world: World, clock: Clock) -> Starlette:
     """The application that serves a world."""
-    site = Site(world, clock, Shelf(world.organization_id))
-    routes = [_scaleway(site, *entry, authenticate=_by_key) for entry in _API]
-    routes += [_scaleway(site, *entry, authenticate=_anyone) for entry in _PUBLIC]
-    routes += [_control(site, *entry) for entry in _CONTROL]
-    return Starlette(routes=routes, exception_handlers={404: _no_route(site)})
+    region_app = RegionApp(world, clock, ServerJsonCache(world.organization_id))
+    routes = [_scaleway(region_app, *entry, authenticate=_by_key) for entry in _API]
+    routes += [_scaleway(region_app, *entry, authenticate=_anyone) for entry in _PUBLIC]
+    routes += [_control(region_app, *entry) for entry in _CONTROL]
+    return Starlette(routes=routes, exception_handlers={404: _no_route(region_app)})
 
 
 def _scaleway(
-    site: Site,
+    region_app: RegionApp,
     method: str,
     path: str,
     endpoint: Endpoint,
-    authenticate: Callable[[Site, Request], Caller],
+    authenticate: Callable[[RegionApp, Request], Caller],
 ) -> Route:
     """A route of Scaleway's API."""
 
     async def serve(request: Request) -> Response:
         body = await request.body()
-        site.world.advance(site.clock.now_s(site.world.now_s))
+        region_app.world.advance(region_app.clock.now_s(region_app.world.now_s))
         zone = request.path_params.get("zone")
-        response = await strike(site.world, request, zone)
+        response = await inject_fault(region_app.world, request, zone)
         if response is None:
-            response = _answered(
-                lambda: endpoint(_call(site, request, authenticate(site, request), body))
+            response = _response_of(
+                lambda: endpoint(
+                    _call(region_app, request, authenticate(region_app, request), body)
+                )
             )
-        return _signed(site, response)
+        return _with_gateway_headers(region_app, response)
 
     return Route(path, serve, methods=[method])
 
 
-def _control(site: Site, method: str, path: str, endpoint: Endpoint) -> Route:
+def _control(region_app: RegionApp, method: str, path: str, endpoint: Endpoint) -> Route:
     """A route for the one who runs the simulation: no key, and no faults."""
 
     async def serve(request: Request) -> Response:
         body = await request.body()
-        site.world.advance(site.clock.now_s(site.world.now_s))
-        return _answered(lambda: endpoint(_call(site, request, Caller(site.world.iam, None), body)))
+        region_app.world.advance(region_app.clock.now_s(region_app.world.now_s))
+        return _response_of(
+            lambda: endpoint(_call(region_app, request, Caller(region_app.world.iam, None), body))
+        )
 
     return Route(path, serve, methods=[method])
 
 
-def _by_key(site: Site, request: Request) -> Caller:
-    return identify(site.world, request.headers.get("x-auth-token"))
+def _by_key(region_app: RegionApp, request: Request) -> Caller:
+    return identify(region_app.world, request.headers.get("x-auth-token"))
 
 
-def _anyone(site: Site, request: Request) -> Caller:
+def _anyone(region_app: RegionApp, request: Request) -> Caller:
     """Prices are public."""
-    return Caller(site.world.iam, None)
+    return Caller(region_app.world.iam, None)
 
 
-def _call(site: Site, request: Request, caller: Caller, body: bytes) -> Call:
+def _call(region_app: RegionApp, request: Request, caller: Caller, body: bytes) -> Call:
     zone = request.path_params.get("zone", ZONES[0])
     if zone not in ZONES:
         raise invalid("zone", f"{zone} is not a zone")
     query = request.query_params
     items = tuple(query.multi_items())
-    return Call(site, caller, request.path_params, query, items, _object(body))
+    return Call(region_app, caller, request.path_params, query, items, _object(body))
 
 
 def _object(body: bytes) -> dict[str, Any]:
@@ -149,31 +153,33 @@ def _object(body: bytes) -> dict[str, Any]:
     return sent
 
 
-def _answered(endpoint: Callable[[], Answer]) -> Response:
+def _response_of(endpoint: Callable[[], Answer]) -> Response:
     """The endpoint's answer, or its refusal, as a response."""
     try:
-        given = endpoint()
+        result = endpoint()
     except Refusal as refusal:
-        given = Answer(json.dumps(refusal.body).encode(), refusal.status)
-    headers = {"Content-Type": "application/json", **given.headers}
-    return Response(given.body, given.status, headers)
+        result = Answer(json.dumps(refusal.body).encode(), refusal.status)
+    headers = {"Content-Type": "application/json", **result.headers}
+    return Response(result.body, result.status, headers)
 
 
-def _signed(site: Site, response: Response) -> Response:
+def _with_gateway_headers(region_app: RegionApp, response: Response) -> Response:
     """The headers that Scaleway's gateway adds; the date is the world's."""
-    site.served += 1
-    now = datetime.fromtimestamp(site.world.now_s, UTC)
+    region_app.served += 1
+    now = datetime.fromtimestamp(region_app.world.now_s, UTC)
     response.headers["Date"] = format_datetime(now, usegmt=True)
     response.headers["Server"] = "Scaleway API Gateway (fr-par-2;edge01)"
-    response.headers["X-Request-Id"] = f"00000000-0000-4000-8000-{site.served:012x}"
+    response.headers["X-Request-Id"] = f"00000000-0000-4000-8000-{region_app.served:012x}"
     return response
 
 
-def _no_route(site: Site) -> Callable[[Request, Exception], Response]:
+def _no_route(region_app: RegionApp) -> Callable[[Request, Exception], Response]:
     """404 for a path that is no endpoint here."""
 
     def serve(request: Request, error: Exception) -> Response:
         body = {"message": f"{request.url.path} is not served", "type": "unknown_resource"}
-        return _signed(site, Response(json.dumps(body), 404, media_type="application/json"))
+        return _with_gateway_headers(
+            region_app, Response(json.dumps(body), 404, media_type="application/json")
+        )
 
     return serve

@@ -23,7 +23,7 @@ def read_clock(call: Call) -> Answer:
 
 def move_clock(call: Call) -> Answer:
     """POST clock {"now_s"}: play everything up to that instant."""
-    if not call.site.clock.is_controlled:
+    if not call.region_app.clock.is_controlled:
         raise _bad(409, "the clock runs by itself; start with --clock controller")
     now_s = call.body.get("now_s")
     if not isinstance(now_s, int) or now_s < call.world.now_s:
@@ -86,7 +86,7 @@ def change_price(call: Call) -> Answer:
     except TypeError as error:
         raise _bad(400, str(error)) from error
     call.world.market.change_price(change)
-    call.site.pages.clear()
+    call.region_app.pages.clear()
     return answer(asdict(change))
 
 
@@ -132,15 +132,15 @@ def add_principal(call: Call) -> Answer:
         is_owner=bool(body.get("owner")),
         members=tuple(body.get("member_ids") or ()),
     )
-    said: dict[str, Any] = {"id": made.id}
+    body_out: dict[str, Any] = {"id": made.id}
     if made.kind != "group":
         project_id = str(body.get("project_id") or world.organization_id)
         key = world.iam.add_key(made.id, project_id, world.now_s)
-        said |= {"access_key": key.access_key, "secret_key": key.secret_key}
+        body_out |= {"access_key": key.access_key, "secret_key": key.secret_key}
     if body.get("rules"):
         policy = world.iam.add_policy(made.name, made.id, body["rules"], world.now_s)
-        said["policy_id"] = policy.id
-    return answer(said)
+        body_out["policy_id"] = policy.id
+    return answer(body_out)
 
 
 def edit_rules(call: Call) -> Answer:

@@ -17,7 +17,7 @@ _GATEWAY = "<html><head><title>502 Bad Gateway</title></head><body>Bad Gateway</
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class _RequestTarget:
     """Where a request goes."""
 
     world: World
@@ -25,36 +25,36 @@ class _Place:
     path: str
     method: str
 
-    def struck(self, kind: FaultKind) -> Fault | None:
+    def take_fault(self, kind: FaultKind) -> Fault | None:
         """The fault of this kind that strikes it, if any."""
         faults = self.world.faults
         return faults.take(kind, self.world.now_s, self.zone, self.path, self.method)
 
 
-async def strike(world: World, request: Request, zone: str | None) -> Response | None:
+async def inject_fault(world: World, request: Request, zone: str | None) -> Response | None:
     """The answer of the first fault that strikes, or None when the request may go on."""
     if not world.faults.listed:
         return None
-    place = _Place(world, zone, request.url.path, request.method)
-    if place.struck(FaultKind.HANG):
+    target = _RequestTarget(world, zone, request.url.path, request.method)
+    if target.take_fault(FaultKind.HANG):
         await request.receive()
         return Response(status_code=499)
-    if fault := place.struck(FaultKind.SLOW):
+    if fault := target.take_fault(FaultKind.SLOW):
         await pause(fault.delay_s)
-    return _instead(place)
+    return _fault_response(target)
 
 
-def _instead(place: _Place) -> Response | None:
+def _fault_response(target: _RequestTarget) -> Response | None:
     """What answers in place of the endpoint."""
-    if place.zone is not None and place.struck(FaultKind.ZONE_OUTAGE):
+    if target.zone is not None and target.take_fault(FaultKind.ZONE_OUTAGE):
         return Response(_OUTAGE, 503, media_type="text/plain")
-    if place.struck(FaultKind.RATE_LIMITED):
+    if target.take_fault(FaultKind.RATE_LIMITED):
         return Response(b"", 429, {"X-Envoy-Ratelimited": "true"})
-    if place.struck(FaultKind.BAD_GATEWAY):
+    if target.take_fault(FaultKind.BAD_GATEWAY):
         return Response(_GATEWAY, 502, media_type="text/html")
-    if place.struck(FaultKind.REVOKED_KEY):
+    if target.take_fault(FaultKind.REVOKED_KEY):
         refusal = denied("not_found")
         return Response(json.dumps(refusal.body), 401, media_type="application/json")
-    if place.struck(FaultKind.EMPTY_OBJECT):
+    if target.take_fault(FaultKind.EMPTY_OBJECT):
         return Response(b"{}", 200, media_type="application/json")
     return None

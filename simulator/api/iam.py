@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from simulator.api import render_iam as render
 from simulator.api.requests import Answer, Call, answer
 from simulator.world import FaultKind
-from simulator.world.iam.permission_sets import SETS
+from simulator.world.iam.permission_sets import PERMISSION_SETS
 from simulator.world.iam.principals import ApiKey, Policy, Principal
 from simulator.world.model import invalid, not_found, transient
 
@@ -122,7 +122,7 @@ def list_permission_sets(call: Call) -> Answer:
     """GET permission-sets."""
     _check(call, "permission_set", "read")
     _in_organization(call)
-    return _page(call, "permission_sets", sorted(SETS), render.permission_set)
+    return _page(call, "permission_sets", sorted(PERMISSION_SETS), render.permission_set)
 
 
 def list_policies(call: Call) -> Answer:

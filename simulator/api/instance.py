@@ -8,7 +8,7 @@ from dataclasses import replace
 from simulator.api import render
 from simulator.api.requests import Answer, Call, answer, page_headers
 from simulator.world import FaultKind, Server
-from simulator.world.iam.permission_sets import needed_for
+from simulator.world.iam.permission_sets import required_permission
 from simulator.world.lifecycle import allowed_actions
 from simulator.world.model import invalid
 
@@ -34,8 +34,8 @@ def list_servers(call: Call) -> Answer:
     headers = page_headers(call, "servers", page, size, len(chosen))
     part = chosen[(page - 1) * size : page * size]
     if call.world.faults.listed:
-        part, headers = _distorted(call, part, headers)
-    return Answer(call.site.shelf.server_list(part), headers=headers)
+        part, headers = _with_faults(call, part, headers)
+    return Answer(call.region_app.json_cache.server_list(part), headers=headers)
 
 
 def _ordered(call: Call, servers: list[Server]) -> list[Server]:
@@ -56,8 +56,8 @@ def _matches(call: Call, server: Server) -> bool:
         and query.get("name", "") in server.name
         and query.get("commercial_type") in (None, server.commercial_type)
         and state in (None, server.state, server.state.replace(" ", "_"))
-        and ("tags" not in query or set(_words(call, "tags")) <= set(server.tags))
-        and ("servers" not in query or server.id in _words(call, "servers"))
+        and ("tags" not in query or set(_list_parameter(call, "tags")) <= set(server.tags))
+        and ("servers" not in query or server.id in _list_parameter(call, "servers"))
     )
 
 
@@ -68,26 +68,26 @@ def _check_filters(call: Call) -> None:
         raise invalid("state", "state does not respect constraint, not a valid value")
 
 
-def _words(call: Call, name: str) -> list[str]:
+def _list_parameter(call: Call, name: str) -> list[str]:
     return [word for word in call.query.get(name, "").split(",") if word]
 
 
-def _distorted(
+def _with_faults(
     call: Call, part: list[Server], headers: dict[str, str]
 ) -> tuple[list[Server], dict[str, str]]:
     """The page as the faults in force make it look."""
-    if part and _strikes(call, FaultKind.PARTIAL_PAGE):
+    if part and _take_fault(call, FaultKind.PARTIAL_PAGE):
         part = part[: len(part) // 2]
-    if part and _strikes(call, FaultKind.DUPLICATE_SERVER):
+    if part and _take_fault(call, FaultKind.DUPLICATE_SERVER):
         part = [*part, part[0]]
-    if part and _strikes(call, FaultKind.UNKNOWN_STATE):
+    if part and _take_fault(call, FaultKind.UNKNOWN_STATE):
         part = [replace(part[0], state="hibernated", state_detail="hibernated"), *part[1:]]
-    if _strikes(call, FaultKind.COUNT_MISMATCH):
+    if _take_fault(call, FaultKind.COUNT_MISMATCH):
         headers = headers | {"X-Total-Count": str(int(headers["X-Total-Count"]) + 1)}
     return part, headers
 
 
-def _strikes(call: Call, kind: FaultKind) -> bool:
+def _take_fault(call: Call, kind: FaultKind) -> bool:
     world, path = call.world, f"/instance/v1/zones/{call.zone}/servers"
     return world.faults.take(kind, world.now_s, call.zone, path, "GET") is not None
 
@@ -95,7 +95,7 @@ def _strikes(call: Call, kind: FaultKind) -> bool:
 def get_server(call: Call) -> Answer:
     """GET one server."""
     server = call.world.shown(_owned(call, "read"))
-    if call.world.faults.listed and _strikes(call, FaultKind.UNKNOWN_STATE):
+    if call.world.faults.listed and _take_fault(call, FaultKind.UNKNOWN_STATE):
         server = replace(server, state="hibernated", state_detail="hibernated")
     return _one(call, server)
 
@@ -137,7 +137,7 @@ def list_actions(call: Call) -> Answer:
 def act(call: Call) -> Answer:
     """POST an action: 202 and a task that nobody needs to watch."""
     action = str(call.body.get("action", ""))
-    server = _owned(call, "write", needed_for(action))
+    server = _owned(call, "write", required_permission(action))
     call.world.act(call.zone, server.id, action)
     return answer(render.task(call.zone, server.id, call.world.now_s), 202)
 
@@ -150,4 +150,4 @@ def _owned(call: Call, action: str, permission: str = "") -> Server:
 
 
 def _one(call: Call, server: Server) -> Answer:
-    return Answer(b'{"server": ' + call.site.shelf.server(server) + b"}")
+    return Answer(b'{"server": ' + call.region_app.json_cache.server(server) + b"}")

@@ -24,11 +24,11 @@ def list_types(call: Call) -> Answer:
 def _types(call: Call, offers: tuple[Offer, ...], page: int, size: int) -> bytes:
     """A page, written once for as long as prices stay the same."""
     key = (call.zone, page, size, call.world.market.changes_in_force(call.world.now_s))
-    if key not in call.site.pages:
+    if key not in call.region_app.pages:
         part = offers[(page - 1) * size : page * size]
         listed = {sold.commercial_type: render.offer(sold) for sold in part}
-        call.site.pages[key] = json.dumps({"servers": listed}).encode()
-    return call.site.pages[key]
+        call.region_app.pages[key] = json.dumps({"servers": listed}).encode()
+    return call.region_app.pages[key]
 
 
 def _without_prices(body: bytes) -> bytes:

@@ -224,20 +224,20 @@ def project(owned: Project, organization_id: str) -> Json:
     }
 
 
-class Shelf:
+class ServerJsonCache:
     """Servers already written as JSON; a server that did not change is not written again."""
 
     def __init__(self, organization_id: str) -> None:
         self._organization_id = organization_id
-        self._written: dict[str, tuple[Server, bytes]] = {}
+        self._cached: dict[str, tuple[Server, bytes]] = {}
 
     def server(self, seen: Server) -> bytes:
         """The server's JSON."""
-        kept = self._written.get(seen.id)
+        kept = self._cached.get(seen.id)
         if kept is not None and kept[0] is seen:
             return kept[1]
         text = json.dumps(server(seen, self._organization_id)).encode()
-        self._written[seen.id] = (seen, text)
+        self._cached[seen.id] = (seen, text)
         return text
 
     def server_list(self, seen: list[Server]) -> bytes:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from simulator.api.render import account_instant
-from simulator.world.iam.permission_sets import SETS
+from simulator.world.iam.permission_sets import PERMISSION_SETS
 from simulator.world.iam.principals import ApiKey, Iam, Policy, Principal, Rule
 
 Json = dict[str, Any]
-_FREE: Json = {"editable": True, "deletable": True, "managed": False}
+_EDITABLE: Json = {"editable": True, "deletable": True, "managed": False}
 
 
 def _dates(created_s: int, updated_s: int) -> Json:
@@ -24,7 +24,7 @@ def application(seen: Principal, iam: Iam) -> Json:
         "description": "",
         **_dates(seen.created_s, seen.created_s),
         "organization_id": iam.organization_id,
-        **_FREE,
+        **_EDITABLE,
         "nb_api_keys": sum(key.bearer_id == seen.id for key in iam.keys),
         "tags": [],
     }
@@ -45,7 +45,7 @@ def group(seen: Principal, iam: Iam) -> Json:
         "user_ids": members("user"),
         "application_ids": members("application"),
         "tags": [],
-        **_FREE,
+        **_EDITABLE,
     }
 
 
@@ -82,7 +82,7 @@ def api_key(seen: ApiKey, bearer: Principal) -> Json:
         **_dates(seen.created_s, seen.created_s),
         "expires_at": None,
         "default_project_id": seen.default_project_id,
-        **_FREE,
+        **_EDITABLE,
         "creation_ip": "192.0.2.1",
         f"{bearer.kind}_id": seen.bearer_id,
     }
@@ -99,7 +99,7 @@ def policy(seen: Policy, principal: Principal | None, organization_id: str) -> J
         "description": "",
         "organization_id": organization_id,
         **_dates(seen.created_s, seen.updated_s),
-        **_FREE,
+        **_EDITABLE,
         "nb_rules": len(seen.rules),
         "nb_scopes": len(seen.rules),
         "nb_permission_sets": sum(len(each.permission_set_names) for each in seen.rules),
@@ -124,11 +124,13 @@ def rule(seen: Rule) -> Json:
 
 def permission_set(name: str) -> Json:
     """A permission set; its id is its name's place in the alphabet."""
-    number = sorted(SETS).index(name)
+    number = sorted(PERMISSION_SETS).index(name)
     return {
         "id": f"00000000-0000-4000-8000-{number:012x}",
         "name": name,
-        "scope_type": SETS[name][0],
+        "scope_type": PERMISSION_SETS[name][0],
         "description": "",
-        "categories": ["Compute" if SETS[name][0] == "projects" else "Security & Identity"],
+        "categories": [
+            "Compute" if PERMISSION_SETS[name][0] == "projects" else "Security & Identity"
+        ],
     }

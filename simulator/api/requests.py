@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
 
-from simulator.api.render import Shelf
+from simulator.api.render import ServerJsonCache
 from simulator.clock import Clock
 from simulator.world import Refusal, World
 from simulator.world.iam.principals import Iam, Principal
@@ -18,12 +18,12 @@ LARGEST_PAGE = 100
 
 
 @dataclass(slots=True)
-class Site:
+class RegionApp:
     """One simulated region as it is served: the world, its clock, and what is cached."""
 
     world: World
     clock: Clock
-    shelf: Shelf
+    json_cache: ServerJsonCache
     pages: dict[tuple[Any, ...], bytes] = field(default_factory=dict)
     served: int = 0
 
@@ -54,7 +54,7 @@ class Caller:
 class Call:
     """One request to an endpoint."""
 
-    site: Site
+    region_app: RegionApp
     caller: Caller
     path: Mapping[str, str]
     query: Mapping[str, str]
@@ -64,7 +64,7 @@ class Call:
     @property
     def world(self) -> World:
         """The world it is about."""
-        return self.site.world
+        return self.region_app.world
 
     @property
     def zone(self) -> str:

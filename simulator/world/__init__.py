@@ -10,7 +10,7 @@ from simulator.world.model import Project, Refusal, Server, TruthRun
 from simulator.world.offers.catalogue import GPU_ZONES, ZONES, Offer
 from simulator.world.offers.market import PriceChange
 from simulator.world.region import World
-from simulator.world.workloads.behaviours import Habit, default_habits
+from simulator.world.workloads.behaviours import Workload, default_workloads
 from simulator.world.workloads.trace import Point, Trace
 
 __all__ = [
@@ -20,7 +20,7 @@ __all__ = [
     "FaultKind",
     "FaultPlan",
     "Faults",
-    "Habit",
+    "Workload",
     "Offer",
     "Point",
     "PriceChange",
@@ -30,5 +30,5 @@ __all__ = [
     "Trace",
     "TruthRun",
     "World",
-    "default_habits",
+    "default_workloads",
 ]

@@ -26,17 +26,17 @@ class Wake:
 Event = Step | Wake
 
 
-class Agenda:
+class EventQueue:
     """Future events. Equal instants play in the order in which they were planned."""
 
     def __init__(self) -> None:
         self._heap: list[tuple[int, int, Event]] = []
-        self._planned = 0
+        self._sequence = 0
 
-    def plan(self, at_s: int, event: Event) -> None:
+    def schedule(self, at_s: int, event: Event) -> None:
         """Put an event on the agenda."""
-        heapq.heappush(self._heap, (at_s, self._planned, event))
-        self._planned += 1
+        heapq.heappush(self._heap, (at_s, self._sequence, event))
+        self._sequence += 1
 
     def next_s(self) -> int | None:
         """The instant of the next event; None when nothing is planned."""

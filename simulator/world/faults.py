@@ -143,17 +143,17 @@ def _draw_kind(
     kind: FaultKind, seed: int, start_s: int, days: int, zones: list[str]
 ) -> list[Fault]:
     """About one window of minutes to hours every ten days, if the kind is on at all."""
-    chance = random.Random(f"{seed}/fault/{kind}")
-    if chance.random() < 0.5:
+    rng = random.Random(f"{seed}/fault/{kind}")
+    if rng.random() < 0.5:
         return []
-    return [_draw_window(kind, chance, start_s, days, zones) for _ in range(max(1, days // 10))]
+    return [_draw_window(kind, rng, start_s, days, zones) for _ in range(max(1, days // 10))]
 
 
 def _draw_window(
-    kind: FaultKind, chance: random.Random, start_s: int, days: int, zones: list[str]
+    kind: FaultKind, rng: random.Random, start_s: int, days: int, zones: list[str]
 ) -> Fault:
-    from_s = start_s + chance.randrange(days * DAY_S)
-    until_s = from_s + int(60 * 2 ** chance.uniform(0, 8))
-    zone = chance.choice(zones) if zones and chance.random() < 0.5 else None
-    count = chance.choice([None, 1, 3, 10])
+    from_s = start_s + rng.randrange(days * DAY_S)
+    until_s = from_s + int(60 * 2 ** rng.uniform(0, 8))
+    zone = rng.choice(zones) if zones and rng.random() < 0.5 else None
+    count = rng.choice([None, 1, 3, 10])
     return Fault(kind, zone=zone, count=count, from_s=from_s, until_s=until_s, delay_s=1)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from simulator.world.model import ScratchLost, Server, TruthRun
 
-__all__ = ["Books", "ScratchLost"]
+__all__ = ["GroundTruth", "ScratchLost"]
 
 
-class Books:
+class GroundTruth:
     """A record of billable intervals, kept at every change of state."""
 
     def __init__(self) -> None:

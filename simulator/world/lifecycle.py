@@ -43,25 +43,25 @@ def allowed_actions(state: str, detail: str) -> tuple[str, ...]:
     return () if detail == "terminating" else _ALLOWED.get(state, ())
 
 
-def moves(action: str, state: str, gpus: int, chance: random.Random) -> tuple[Move, ...]:
+def moves(action: str, state: str, gpus: int, rng: random.Random) -> tuple[Move, ...]:
     """The states that follow an action, from the state it is taken in. The first is at once."""
     if action == "poweron":
-        return _poweron(state, _start_s(gpus, chance), chance)
+        return _poweron(state, _start_s(gpus, rng), rng)
     if action == "poweroff":
-        return _poweroff(_stop_s(gpus, chance))
+        return _poweroff(_stop_s(gpus, rng))
     if action == "stop_in_place":
-        whole_s = chance.randint(40, 48)
+        whole_s = rng.randint(40, 48)
         return Move(0, "stopping", "stopping in place"), Move(whole_s, STANDBY, STANDBY)
     if action == "reboot":
-        return _reboot(_start_s(gpus, chance), chance.randint(8, 20))
+        return _reboot(_start_s(gpus, rng), rng.randint(8, 20))
     if action == "terminate":
-        return Move(0, "stopping", "terminating"), Move(_end_s(chance), GONE, "")
+        return Move(0, "stopping", "terminating"), Move(_end_s(rng), GONE, "")
     raise ValueError(f"no such action: {action}")
 
 
-def _poweron(state: str, whole_s: int, chance: random.Random) -> tuple[Move, ...]:
+def _poweron(state: str, whole_s: int, rng: random.Random) -> tuple[Move, ...]:
     """From stopped through a new node; from standby on the node it still holds."""
-    booted = Move(whole_s + chance.randint(15, 60), "running", "booted")
+    booted = Move(whole_s + rng.randint(15, 60), "running", "booted")
     running = Move(whole_s, "running", "booting kernel")
     if state == STANDBY:
         return Move(0, "starting", STANDBY), running, booted
@@ -82,15 +82,15 @@ def _reboot(up_s: int, down_s: int) -> tuple[Move, ...]:
     return Move(0, "stopping", "rebooting"), up, Move(down_s + up_s, "running", "booting kernel")
 
 
-def _start_s(gpus: int, chance: random.Random) -> int:
-    return chance.randint(10, 31) if gpus else max(2, min(35, int(chance.expovariate(1 / 6))))
+def _start_s(gpus: int, rng: random.Random) -> int:
+    return rng.randint(10, 31) if gpus else max(2, min(35, int(rng.expovariate(1 / 6))))
 
 
-def _stop_s(gpus: int, chance: random.Random) -> int:
-    if chance.randrange(_SLOW_STOP_IN) == 0:
+def _stop_s(gpus: int, rng: random.Random) -> int:
+    if rng.randrange(_SLOW_STOP_IN) == 0:
         return SLOWEST_STOP_S
-    return chance.randint(37, 47) if gpus else chance.randint(30, 67)
+    return rng.randint(37, 47) if gpus else rng.randint(30, 67)
 
 
-def _end_s(chance: random.Random) -> int:
-    return max(2, min(118, int(chance.expovariate(1 / 6))))
+def _end_s(rng: random.Random) -> int:
+    return max(2, min(118, int(rng.expovariate(1 / 6))))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-BILLED_NOT = frozenset({"stopping", "stopped"})
+UNBILLED_STATES = frozenset({"stopping", "stopped"})
 """States that cost nothing; every other state is billable."""
 
 
@@ -54,7 +54,7 @@ class Server:
     @property
     def is_billable(self) -> bool:
         """Whether this state is billed: all but stopping and stopped."""
-        return self.state not in BILLED_NOT
+        return self.state not in UNBILLED_STATES
 
 
 @dataclass(frozen=True, slots=True)

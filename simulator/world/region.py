@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from simulator.world import ground_truth, lifecycle
-from simulator.world.event_queue import Agenda, Event, Step, Wake
+from simulator.world.event_queue import Event, EventQueue, Step, Wake
 from simulator.world.faults import FaultKind, Faults
 from simulator.world.iam.identity import new_access_key, new_project, new_uuid
 from simulator.world.iam.principals import Iam
@@ -27,8 +27,8 @@ from simulator.world.model import (
 )
 from simulator.world.offers.catalogue import OFFERS, Offer
 from simulator.world.offers.market import DAY_S, Market, PriceChange
-from simulator.world.workloads.behaviours import Habit, default_habits
-from simulator.world.workloads.startup_region import AsStartup
+from simulator.world.workloads.behaviours import Workload, default_workloads
+from simulator.world.workloads.startup_region import StartupRegion
 
 _STUCK_LOOK_S = 30
 
@@ -37,29 +37,29 @@ class World:
     """A region of Scaleway with one organization in it."""
 
     def __init__(self, seed: int, start_s: int, days: int, market: Market) -> None:
-        chance = random.Random(f"{seed}/organization")
+        rng = random.Random(f"{seed}/organization")
         self.seed = seed
         self.start_s = start_s
         self.ends_s = start_s + days * DAY_S
         self.now_s = start_s
-        self.organization_id = new_uuid(chance)
-        self.operator_access_key = new_access_key(chance)
-        self.operator_key = new_uuid(chance)
+        self.organization_id = new_uuid(rng)
+        self.operator_access_key = new_access_key(rng)
+        self.operator_key = new_uuid(rng)
         self.iam = Iam(seed, self.organization_id)
         self.iam.add_owner(self.operator_access_key, self.operator_key, start_s)
         self.projects: list[Project] = []
         self.market = market
         self.faults = Faults()
-        self._habits: dict[str, Habit] = {}
-        self._agenda = Agenda()
+        self._workloads: dict[str, Workload] = {}
+        self._event_queue = EventQueue()
         self._ids = random.Random(f"{seed}/servers")
-        self._chances: dict[str, random.Random] = {}
+        self._rngs: dict[str, random.Random] = {}
         self._servers: dict[str, dict[str, Server]] = {zone: {} for zone in OFFERS}
-        self._before: dict[str, tuple[Server, int]] = {}
-        self._held: dict[str, list[tuple[int, Step]]] = {}
+        self._previous: dict[str, tuple[Server, int]] = {}
+        self._stuck_steps: dict[str, list[tuple[int, Step]]] = {}
         self._scripts: dict[tuple[str, str], tuple[lifecycle.Move, ...]] = {}
-        self._made = 0
-        self._books = ground_truth.Books()
+        self._servers_created = 0
+        self._ground_truth = ground_truth.GroundTruth()
 
     @classmethod
     def build(
@@ -67,23 +67,23 @@ class World:
         seed: int,
         start_s: int,
         days: int = 183,
-        habits: Iterable[Habit] | None = None,
+        workloads: Iterable[Workload] | None = None,
         price_changes: Iterable[PriceChange] = (),
     ) -> World:
         """A new world with its startups: five with different habits unless others are given."""
         world = cls(seed, start_s, days, Market(seed, price_changes))
-        for habit in default_habits(seed) if habits is None else habits:
-            world.add_startup(habit.name, habit)
+        for workload in default_workloads(seed) if workloads is None else workloads:
+            world.add_startup(workload.name, workload)
         return world
 
-    def add_startup(self, name: str, habit: Habit | None = None) -> Project:
+    def add_startup(self, name: str, workload: Workload | None = None) -> Project:
         """One more project, with a habit or without any servers of its own."""
         project = new_project(self.seed, name, self.start_s)
         self.projects.append(project)
         self.iam.add_startup(project, self.start_s)
-        if habit is not None:
-            self._habits[name] = habit
-            self._agenda.plan(self.now_s + habit.first_s, Wake(name))
+        if workload is not None:
+            self._workloads[name] = workload
+            self._event_queue.schedule(self.now_s + workload.first_s, Wake(name))
         return project
 
     # -- time ---------------------------------------------------------------------------
@@ -92,8 +92,8 @@ class World:
         """Play every event up to and including an instant, in order."""
         if now_s < self.now_s:
             raise ValueError(f"time does not go back from {self.now_s} to {now_s}")
-        while (due_s := self._agenda.next_s()) is not None and due_s <= now_s:
-            at_s, event = self._agenda.pop()
+        while (due_s := self._event_queue.next_s()) is not None and due_s <= now_s:
+            at_s, event = self._event_queue.pop()
             self.now_s = at_s
             self._play(event)
         self.now_s = now_s
@@ -106,10 +106,10 @@ class World:
 
     def _wake(self, event: Wake) -> None:
         project = next(project for project in self.projects if project.name == event.startup)
-        region = AsStartup(self, self.iam, project)
-        next_s = self._habits[event.startup].wake(region, project.id, self.now_s)
+        region = StartupRegion(self, self.iam, project)
+        next_s = self._workloads[event.startup].wake(region, project.id, self.now_s)
         if next_s is not None and next_s < self.ends_s:
-            self._agenda.plan(max(next_s, self.now_s + 1), event)
+            self._event_queue.schedule(max(next_s, self.now_s + 1), event)
 
     def _step(self, step: Step) -> None:
         server = self._find(step.server_id)
@@ -125,17 +125,17 @@ class World:
 
     def _may_leave(self, server: Server, step: Step) -> bool:
         """Whether a server that stops goes on; while it is stuck, all its later steps wait too."""
-        held = self._held.get(server.id, [])
-        if held and held[0][1].epoch == step.epoch and held[0][1] != step:
-            held.append((self.now_s, step))
+        stuck_steps = self._stuck_steps.get(server.id, [])
+        if stuck_steps and stuck_steps[0][1].epoch == step.epoch and stuck_steps[0][1] != step:
+            stuck_steps.append((self.now_s, step))
             return False
         if self.faults.is_stuck(server.id, server.zone, self.now_s):
-            if not held or held[0][1] != step:
-                self._held[server.id] = [(self.now_s, step)]
-            self._agenda.plan(self.now_s + _STUCK_LOOK_S, step)
+            if not stuck_steps or stuck_steps[0][1] != step:
+                self._stuck_steps[server.id] = [(self.now_s, step)]
+            self._event_queue.schedule(self.now_s + _STUCK_LOOK_S, step)
             return False
-        for due_s, later in self._held.pop(server.id, [])[1:]:
-            self._agenda.plan(self.now_s + due_s - held[0][0], later)
+        for due_s, later in self._stuck_steps.pop(server.id, [])[1:]:
+            self._event_queue.schedule(self.now_s + due_s - stuck_steps[0][0], later)
         return True
 
     # -- reading ------------------------------------------------------------------------
@@ -153,7 +153,7 @@ class World:
 
     def shown(self, server: Server) -> Server:
         """The server as a reader sees it: as it was before its last change if reads are stale."""
-        before, changed_s = self._before.get(server.id, (server, 0))
+        before, changed_s = self._previous.get(server.id, (server, 0))
         if before is server or not self.faults.listed:
             return server
         stale = self.faults.take(FaultKind.STALE_READ, self.now_s, server.zone)
@@ -177,12 +177,12 @@ class World:
 
     def truth(self) -> list[TruthRun]:
         """Every billable interval there was, and the open ones, by start."""
-        return self._books.runs()
+        return self._ground_truth.runs()
 
     @property
     def scratch_lost(self) -> tuple[ground_truth.ScratchLost, ...]:
         """Every erasure of scratch disks so far."""
-        return tuple(self._books.scratch_lost)
+        return tuple(self._ground_truth.scratch_lost)
 
     # -- changing -----------------------------------------------------------------------
 
@@ -204,7 +204,7 @@ class World:
         owned = sum(server.commercial_type == commercial_type for server in zone_servers)
         if refusal := self.market.check_quota(offer, owned):
             raise refusal
-        self._made += 1
+        self._servers_created += 1
         server = Server(
             id=new_uuid(self._ids),
             name=name,
@@ -215,7 +215,7 @@ class World:
             created_s=self.now_s,
             modified_s=self.now_s,
             scratch_bytes=offer.scratch_bytes,
-            serial=self._made,
+            serial=self._servers_created,
         )
         self._servers[zone][server.id] = server
         return server
@@ -246,15 +246,15 @@ class World:
             used = self._used_gpus(zone, offer.family)
             if refusal := self.market.check_stock(offer, used, self.now_s):
                 raise refusal
-        self._before[server.id] = (server, self.now_s)
-        plan = self._scripts.pop((server_id, action), None) or lifecycle.moves(
-            action, server.state, offer.gpus, self._chance(server.id)
+        self._previous[server.id] = (server, self.now_s)
+        schedule = self._scripts.pop((server_id, action), None) or lifecycle.moves(
+            action, server.state, offer.gpus, self._rng(server.id)
         )
         server = self._store(replace(server, epoch=server.epoch + 1))
-        for move in plan[1:]:
+        for move in schedule[1:]:
             step = Step(server.id, server.epoch, move.state, move.detail)
-            self._agenda.plan(self.now_s + move.after_s, step)
-        return self._enter(server, plan[0].state, plan[0].detail)
+            self._event_queue.schedule(self.now_s + move.after_s, step)
+        return self._enter(server, schedule[0].state, schedule[0].detail)
 
     def script(self, server_id: str, action: str, moves: tuple[lifecycle.Move, ...]) -> None:
         """Let the next action of this kind take a given course: how a recording is replayed."""
@@ -282,10 +282,10 @@ class World:
     def _find(self, server_id: str) -> Server | None:
         return next((zone[server_id] for zone in self._servers.values() if server_id in zone), None)
 
-    def _chance(self, server_id: str) -> random.Random:
+    def _rng(self, server_id: str) -> random.Random:
         """A server's own stream, so that one server's luck does not depend on another's."""
         stream = f"{self.seed}/{server_id}"
-        return self._chances.setdefault(server_id, random.Random(stream))
+        return self._rngs.setdefault(server_id, random.Random(stream))
 
     def _used_gpus(self, zone: str, family: str) -> int:
         """GPUs that hold hardware in a zone: those of every server that is not stopped."""
@@ -306,21 +306,21 @@ class World:
             modified_s=self.now_s if moved else server.modified_s,
             node=self._node(server, state, detail),
         )
-        self._books.note(server, entered, self.now_s)
+        self._ground_truth.note(server, entered, self.now_s)
         return self._store(entered)
 
     def _node(self, server: Server, state: str, detail: str) -> int | None:
         """Where it runs: on no node while stopped or while one is being found."""
         if state == "stopped" or detail == "allocating node":
             return None
-        return server.node if server.node is not None else self._chance(server.id).randint(1, 999)
+        return server.node if server.node is not None else self._rng(server.id).randint(1, 999)
 
     def _store(self, server: Server) -> Server:
         self._servers[server.zone][server.id] = server
         return server
 
     def _remove(self, server: Server) -> None:
-        self._books.note(server, replace(server, state="stopped"), self.now_s)
+        self._ground_truth.note(server, replace(server, state="stopped"), self.now_s)
         del self._servers[server.zone][server.id]
-        self._chances.pop(server.id, None)
-        self._before.pop(server.id, None)
+        self._rngs.pop(server.id, None)
+        self._previous.pop(server.id, None)

@@ -25,7 +25,7 @@ LIMIT_S = 100
 
 
 @dataclass(frozen=True)
-class Ran:
+class CommandResult:
     """How a command ended, and what it said."""
 
     code: int
@@ -51,12 +51,12 @@ def environment(**settings: str) -> dict[str, str]:
     return {**kept, **settings}
 
 
-def hear_interrupts() -> None:
+def restore_sigint() -> None:
     """In a child before it starts: a shell that runs the tests in the background ignores ^C."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def cohortd(*arguments: object, env: Mapping[str, str] | None = None) -> Ran:
+def cohortd(*arguments: object, env: Mapping[str, str] | None = None) -> CommandResult:
     """Run a command to its end; it neither reads a terminal nor writes to one."""
     ended = subprocess.run(
         [sys.executable, "-c", MAIN, *map(str, arguments)],
@@ -67,14 +67,14 @@ def cohortd(*arguments: object, env: Mapping[str, str] | None = None) -> Ran:
         timeout=LIMIT_S,
         check=False,
     )
-    return Ran(ended.returncode, ended.stdout, ended.stderr)
+    return CommandResult(ended.returncode, ended.stdout, ended.stderr)
 
 
-def here(
+def run_in_process(
     *arguments: object,
     env: Mapping[str, str] | None = None,
     entry: Callable[[], None] = main,
-) -> Ran:
+) -> CommandResult:
     """Call main in this process: the same, exit codes too, without a second of imports."""
     out, err = io.StringIO(), io.StringIO()
     code: object = 0
@@ -91,4 +91,4 @@ def here(
         finally:
             structlog.reset_defaults()
     assert isinstance(code, int)
-    return Ran(code, out.getvalue(), err.getvalue())
+    return CommandResult(code, out.getvalue(), err.getvalue())

@@ -9,13 +9,13 @@ import pytest
 
 from simulator.process import Running, running
 
-from .operator_env import PROGRAM, Desk
+from .operator_env import PROGRAM, OperatorEnv
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Desk:
+def operator_env(tmp_path: Path) -> OperatorEnv:
     """A desk whose program is in force."""
-    made = Desk(tmp_path)
+    made = OperatorEnv(tmp_path)
     made.write(PROGRAM)
     ran = made.run("apply")
     assert ran.code == 0, ran.err

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from quotas.book.session import FILE_NAME
 
-from .command import Ran, here
+from .command import CommandResult, run_in_process
 
 H100 = "H100-1-80G"
 ZONE = "fr-par-2"
@@ -39,7 +39,7 @@ grants = [ {{ id = "birch-1", credits = "2000" }} ]
 
 
 @dataclass(frozen=True)
-class Desk:
+class OperatorEnv:
     """An operator's folder: a program file, and the book beside it."""
 
     folder: Path
@@ -55,16 +55,16 @@ class Desk:
     def write(self, text: str) -> None:
         self.file.write_text(text)
 
-    def run(self, command: str, *more: object, env: dict[str, str] | None = None) -> Ran:
+    def run(self, command: str, *more: object, env: dict[str, str] | None = None) -> CommandResult:
         """A command on this folder's book and file."""
         where: list[object] = ["--state", self.state]
         if command in ("check", "plan", "apply"):
             where += ["--program", self.file]
-        return here(command, *where, *more, env=env)
+        return run_in_process(command, *where, *more, env=env)
 
-    def token(self, command: str, *more: object) -> Ran:
+    def token(self, command: str, *more: object) -> CommandResult:
         """A command on the tokens of this folder's book."""
-        return here("token", command, *more, "--state", self.state)
+        return run_in_process("token", command, *more, "--state", self.state)
 
     def in_force(self) -> list[tuple[object, ...]]:
         """Everything in the book that a refused command must leave alone."""

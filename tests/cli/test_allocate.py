@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.cli.command import REPO, Ran, here
+from tests.cli.command import REPO, CommandResult, run_in_process
 from tests.quotas.shares.problems import node, problem, trees
 from tests.quotas.shares.test_problem import REFUSED
 
@@ -23,10 +23,10 @@ SCHEMA = jsonschema_rs.validator_for(
 )
 
 
-def allocate(text: str) -> Ran:
+def allocate(text: str) -> CommandResult:
     """The command with this text on its standard input."""
     with patch.object(sys, "stdin", io.StringIO(text)):
-        return here("allocate")
+        return run_in_process("allocate")
 
 
 @settings(max_examples=25, deadline=None)

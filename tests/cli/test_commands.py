@@ -18,8 +18,8 @@ from scheduler.cycle import Cycle
 from scheduler.timing import Timing
 from simulator.process import Running
 
-from .command import MAIN, cohortd, environment, here
-from .operator_env import H100, PROGRAM, PROJECTS, ZONE, Desk
+from .command import MAIN, cohortd, environment, run_in_process
+from .operator_env import H100, PROGRAM, PROJECTS, ZONE, OperatorEnv
 
 OTHER_KEY = "5ec2e75e-c2e7-4ec2-8ec2-e75ec2e75ec2"
 TIMEOUT_S = 30
@@ -81,63 +81,65 @@ def limited(text: str, name: str) -> str:
 
 def test_from_an_empty_folder_to_a_checked_book(region: Running, tmp_path: Path) -> None:
     """init, check, plan, apply, status, explain and verify follow on one another."""
-    desk, env = Desk(tmp_path), settings(region)
+    operator_env, env = OperatorEnv(tmp_path), settings(region)
     server_id = start_server(region)
-    made = cohortd("init", "--program", desk.file, env=env)
+    made = cohortd("init", "--program", operator_env.file, env=env)
     assert made.code == 0, made.err
-    first = desk.file.read_text()
+    first = operator_env.file.read_text()
     assert f"# trainer ({H100}, " in first and tomllib.loads(first)["program"]["mode"] == "shadow"
     name = region.projects[0].name
-    desk.write(limited(first, name))
+    operator_env.write(limited(first, name))
 
-    checked = desk.run("check", "--json", env=env)
+    checked = operator_env.run("check", "--json", env=env)
     assert checked.code == 0, checked.out
     assert {"disk", "program", "key", "projects", f"clock {ZONE}"} <= {
         each["name"] for each in checked.json if each["ok"]
     }
     assert not any(each["ok"] is False for each in checked.json)
-    planned = desk.run("plan", "--json").json
+    planned = operator_env.run("plan", "--json").json
     assert {change["path"] for change in planned} >= {"program.mode", "pool.h100.gpus"}
-    applied = desk.run("apply", "--json").json
+    applied = operator_env.run("apply", "--json").json
     assert applied["version"] == 1 and applied["changes"] == planned
-    assert desk.run("plan", "--json").json == []
+    assert operator_env.run("plan", "--json").json == []
 
-    run_cycle(region, desk.state)
-    status = desk.run("status", "--json").json
+    run_cycle(region, operator_env.state)
+    status = operator_env.run("status", "--json").json
     startup = next(each for each in status["startups"] if each["name"] == name)
     assert [server["id"] for server in startup["servers"]] == [server_id]
     assert startup["gpus"] == 1 and startup["burn_per_hour"] == "2.8665"
     assert {zone["outcome"] for zone in status["zones"]} == {"complete"}
     for subject in (name, server_id):
-        explained = desk.run("explain", subject, "--json").json["decisions"]
+        explained = operator_env.run("explain", subject, "--json").json["decisions"]
         assert explained[0]["server_id"] == server_id and explained[0]["reason"]
         assert explained[0]["inputs"] and explained[0]["mode"] == "shadow"
-    one = desk.run("explain", explained[0]["id"]).out
+    one = operator_env.run("explain", explained[0]["id"]).out
     assert one.startswith(f"{explained[0]['id']}: ") and "because" in one
-    verified = desk.run("verify", "--json")
+    verified = operator_env.run("verify", "--json")
     assert verified.code == 0 and verified.json["transfers"] == len(region.projects)
-    assert set(verified.json["heads"]) == {"first"}
+    assert set(verified.json["chain_heads"]) == {"first"}
 
 
 def test_init_overwrites_nothing(region: Running, tmp_path: Path) -> None:
     """A file that is there stays as it is, and the answer says how to name another."""
     file = tmp_path / "mine.toml"
     file.write_text("# precious\n")
-    ran = here("init", "--program", file, env=settings(region))
+    ran = run_in_process("init", "--program", file, env=settings(region))
     assert ran.code == 2 and f"{file} is there already: name another" in ran.sentence
     assert file.read_text() == "# precious\n"
 
 
 def test_a_wrong_key_fails_check_and_is_never_shown(region: Running, tmp_path: Path) -> None:
     """check names the key and a fix, exits 1, and prints no secret on either stream."""
-    desk = Desk(tmp_path)
-    desk.write(PROGRAM)
+    operator_env = OperatorEnv(tmp_path)
+    operator_env.write(PROGRAM)
     env = settings(region, SCW_SECRET_KEY=OTHER_KEY)
-    ran = cohortd("check", "--state", desk.state, "--program", desk.file, "--json", env=env)
+    ran = cohortd(
+        "check", "--state", operator_env.state, "--program", operator_env.file, "--json", env=env
+    )
     assert ran.code == 1 and ran.err == ""
     (wrong,) = [each for each in ran.json if not each["ok"]]
     assert wrong["name"] == "key" and "401" in wrong["detail"] and wrong["fix"]
-    shown = desk.run("check", env=env)
+    shown = operator_env.run("check", env=env)
     assert shown.code == 1 and "NO  key: " in shown.out and "     fix: " in shown.out
     assert OTHER_KEY not in ran.out + shown.out + shown.err
 
@@ -147,7 +149,9 @@ def test_a_wrong_key_fails_check_and_is_never_shown(region: Running, tmp_path: P
 )
 def test_a_missing_setting_is_named(name: str, region: Running, tmp_path: Path) -> None:
     """Without one of its variables init exits 2 naming it; the others are not shown."""
-    ran = here("init", "--program", tmp_path / "p.toml", env=settings(region, **{name: ""}))
+    ran = run_in_process(
+        "init", "--program", tmp_path / "p.toml", env=settings(region, **{name: ""})
+    )
     assert ran.code == 2 and ran.err.startswith(f"cohortd: {name} is ")
     assert ran.err.count("\n") == 1 and region.secret_key not in ran.err
     assert not (tmp_path / "p.toml").exists()
@@ -167,19 +171,28 @@ def test_an_api_that_cannot_be_reached_is_exit_3(region: Running, tmp_path: Path
 def test_a_url_that_is_none_is_named_as_a_setting(region: Running, tmp_path: Path) -> None:
     """What the SDK would choke on is refused first: exit 2, and no key on the stream."""
     env = settings(region, SCW_API_URL="nonsense")
-    ran = here("init", "--program", tmp_path / "p.toml", env=env)
+    ran = run_in_process("init", "--program", tmp_path / "p.toml", env=env)
     assert ran.code == 2 and ran.err.startswith("cohortd: the Scaleway connection (SCW_*): ")
     assert "URL" in ran.err and region.secret_key not in ran.err
 
 
-def test_a_folder_that_cannot_be_written_is_named(region: Running, desk: Desk) -> None:
+def test_a_folder_that_cannot_be_written_is_named(
+    region: Running, operator_env: OperatorEnv
+) -> None:
     """--state at a file and --program in a folder that is not there: exit 2, a sentence each."""
-    missing = desk.folder / "none" / "p.toml"
-    made = here("init", "--program", missing, env=settings(region))
+    missing = operator_env.folder / "none" / "p.toml"
+    made = run_in_process("init", "--program", missing, env=settings(region))
     assert made.code == 2 and f"--program {missing}: No such file or directory" in made.sentence
     for command in ("check", "apply"):
-        ran = here(command, "--state", desk.file, "--program", desk.file, env=settings(region))
-        assert ran.code == 2 and f"--state {desk.file}: File exists" in ran.sentence
+        ran = run_in_process(
+            command,
+            "--state",
+            operator_env.file,
+            "--program",
+            operator_env.file,
+            env=settings(region),
+        )
+        assert ran.code == 2 and f"--state {operator_env.file}: File exists" in ran.sentence
         assert "Traceback" not in ran.err
 
 
@@ -195,36 +208,36 @@ def test_a_port_that_is_taken_is_named(region: Running, tmp_path: Path) -> None:
 
 def test_apply_without_a_program_file_is_bad_usage(tmp_path: Path) -> None:
     """The file that is not there is named, and no book is made."""
-    desk = Desk(tmp_path)
-    ran = desk.run("apply")
-    assert ran.code == 2 and str(desk.file) in ran.sentence
-    assert not desk.state.exists()
+    operator_env = OperatorEnv(tmp_path)
+    ran = operator_env.run("apply")
+    assert ran.code == 2 and str(operator_env.file) in ran.sentence
+    assert not operator_env.state.exists()
 
 
 @pytest.mark.parametrize("command", ["status", "verify", "explain acme"])
 def test_reading_a_book_that_is_not_there_makes_none(command: str, tmp_path: Path) -> None:
     """Exit 2 names the folder and the command that would make a book."""
-    ran = here(*command.split(), "--state", tmp_path / "none")
+    ran = run_in_process(*command.split(), "--state", tmp_path / "none")
     assert ran.code == 2 and f"--state {tmp_path / 'none'}: no book there" in ran.err
     assert not (tmp_path / "none").exists()
 
 
 def test_a_flavor_that_nobody_sells_fails_check(region: Running, tmp_path: Path) -> None:
     """Only the catalogue knows every flavor: check names the one that is not in it."""
-    desk = Desk(tmp_path)
+    operator_env = OperatorEnv(tmp_path)
     text = PROGRAM.replace(H100, "H200-1-140G")
     for made_up, project in zip(PROJECTS[:2], region.projects, strict=False):
         text = text.replace(made_up, project.id)
-    desk.write(text)
-    ran = desk.run("check", "--json", env=settings(region))
+    operator_env.write(text)
+    ran = operator_env.run("check", "--json", env=settings(region))
     (wrong,) = [each for each in ran.json if not each["ok"]]
     assert ran.code == 1 and wrong["name"] == "prices of pool h100"
     assert wrong["detail"] == f"H200-1-140G@{ZONE} is not sold"
 
 
-def test_explain_knows_nothing_of_a_stranger(desk: Desk) -> None:
+def test_explain_knows_nothing_of_a_stranger(operator_env: OperatorEnv) -> None:
     """A subject without a decision is exit 1 and a sentence, not an empty answer."""
-    ran = desk.run("explain", "nobody")
+    ran = operator_env.run("explain", "nobody")
     assert ran.code == 1 and ran.out == ""
     assert ran.err == "cohortd: nothing was decided about 'nobody' yet\n"
 
@@ -248,21 +261,21 @@ def test_bad_usage_is_exit_2_and_says_what_would_do(
 ) -> None:
     """A wrong command, option or value is named; nothing is started or written."""
     monkeypatch.chdir(tmp_path)
-    ran = here(*arguments)
+    ran = run_in_process(*arguments)
     assert ran.code == 2 and sentence in ran.sentence and ran.out == ""
     assert not list(tmp_path.iterdir())
 
 
 def test_no_command_shows_the_help() -> None:
     """Every command is listed, and it is still bad usage: nothing was done."""
-    ran = here()
+    ran = run_in_process()
     assert (ran.code, ran.err) == (2, "") and "verify" in ran.out
 
 
-def test_listings_are_one_json_value_each(desk: Desk) -> None:
+def test_listings_are_one_json_value_each(operator_env: OperatorEnv) -> None:
     """With --json standard output is one value and nothing else, keys sorted."""
     for command in ("plan", "apply", "status", "verify"):
-        ran = desk.run(command, "--json")
+        ran = operator_env.run(command, "--json")
         assert ran.code == 0, ran.err
         again: Any = json.dumps(ran.json, indent=2, sort_keys=True, ensure_ascii=False)
         assert ran.out == again + "\n"

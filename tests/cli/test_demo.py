@@ -18,7 +18,7 @@ import scheduler
 from quotas.book.session import FILE_NAME
 from quotas.model.units import parse_instant
 
-from .command import MAIN, REPO, Ran, cohortd, environment, hear_interrupts, here
+from .command import MAIN, REPO, CommandResult, cohortd, environment, restore_sigint, run_in_process
 
 STARTUPS = ["acme-speech", "borealis-vision", "cumulus-bio", "delta-robotics", "echo-agents"]
 
@@ -45,7 +45,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def demos(kept: Path) -> Iterator[dict[str, Future[Ran]]]:
+def demos(kept: Path) -> Iterator[dict[str, Future[CommandResult]]]:
     """A demo for each seed and one of the first seed again, side by side."""
     length = ("--json", "--days", DAYS)
     with ThreadPoolExecutor(AT_ONCE) as pool:
@@ -59,7 +59,7 @@ def demos(kept: Path) -> Iterator[dict[str, Future[Ran]]]:
         yield started
 
 
-def ties_out(ran: Ran) -> dict[str, Any]:
+def ties_out(ran: CommandResult) -> dict[str, Any]:
     """What the demo said, once every equation between its numbers was checked."""
     assert ran.code == 0, ran.err
     said: dict[str, Any] = ran.json
@@ -72,7 +72,7 @@ def ties_out(ran: Ran) -> dict[str, Any]:
     assert granted + overdraft == charged + settled + left + held + expired
     assert abs(charged + refunded - truth) <= bound < truth
     assert charged > 0 and min(overdraft, left, expired) >= 0
-    for story in filter(None, said["stories"].values()):
+    for story in filter(None, said["scenarios"].values()):
         noticed, due, stopped = (
             parse_instant(story[at]) for at in ("notice", "deadline", "stopped")
         )
@@ -81,7 +81,9 @@ def ties_out(ran: Ran) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_each_seed_ties_out_to_the_micro_credit(seed: int, demos: dict[str, Future[Ran]]) -> None:
+def test_each_seed_ties_out_to_the_micro_credit(
+    seed: int, demos: dict[str, Future[CommandResult]]
+) -> None:
     """granted + overdraft = charged + settled + left + held + expired; usage is true."""
     said = ties_out(demos[str(seed)].result())
     assert (said["seed"], said["days"]) == (seed, DAYS)
@@ -89,28 +91,30 @@ def test_each_seed_ties_out_to_the_micro_credit(seed: int, demos: dict[str, Futu
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_the_demo_tells_its_stories(seed: int, demos: dict[str, Future[Ran]]) -> None:
+def test_the_demo_tells_its_stories(seed: int, demos: dict[str, Future[CommandResult]]) -> None:
     """A leak ended, an exhaustion executed and a mistake undone, each once, with its notice.
 
     A week is short for a borrowed server to go back: one of the seeds has that story too.
     """
-    told = demos[str(seed)].result().json["stories"]
-    assert set(told) == {"borrowed", "leaked", "credits", "undone"}
+    told = demos[str(seed)].result().json["scenarios"]
+    assert set(told) == {"reclaim", "standby", "credits", "undone"}
     if seed == BORROWING_SEED:
-        assert "waits for its nominal quota" in told["borrowed"]["reason"]
-    assert told["leaked"]["startup"] == told["undone"]["startup"] == "echo-agents"
+        assert "waits for its nominal quota" in told["reclaim"]["reason"]
+    assert told["standby"]["startup"] == told["undone"]["startup"] == "echo-agents"
     assert told["credits"]["startup"] == "delta-robotics"
-    assert told["leaked"]["stopped"] < told["undone"]["stopped"] <= told["undone"]["undone"]
+    assert told["standby"]["stopped"] < told["undone"]["stopped"] <= told["undone"]["undone"]
     assert told["undone"]["undone"] < told["undone"]["back"]
 
 
-def test_a_seed_plays_the_same_program_each_time(demos: dict[str, Future[Ran]]) -> None:
+def test_a_seed_plays_the_same_program_each_time(demos: dict[str, Future[CommandResult]]) -> None:
     """Nothing of the machine enters a demo: its object is a function of seed and days."""
     assert demos["again"].result().json == demos[str(SEEDS[0])].result().json
     assert demos["again"].result().json != demos[str(SEEDS[1])].result().json
 
 
-def test_quota_is_lent_borrowed_and_asked_back(demos: dict[str, Future[Ran]], kept: Path) -> None:
+def test_quota_is_lent_borrowed_and_asked_back(
+    demos: dict[str, Future[CommandResult]], kept: Path
+) -> None:
     """A startup runs above its nominal quota on what others lend; an owner asks its own back."""
     said = ties_out(demos["1"].result())
     lent_once = Decimal()
@@ -122,24 +126,26 @@ def test_quota_is_lent_borrowed_and_asked_back(demos: dict[str, Future[Ran]], ke
         lent_once += lent
     assert lent_once > 0 and Decimal(said["lending"]["h100"]["lent_by_pool"]) == 0
     assert Decimal(said["lending"]["h100"]["startups"]["borealis-vision"]["borrowed"]) > 0
-    listed = here("request", "list", "--all", "--state", kept, "--json").json["requests"]
+    listed = run_in_process("request", "list", "--all", "--state", kept, "--json").json["requests"]
     assert said["requests"]["opened"] == len(listed) > 0
     assert said["requests"]["met"] == sum(line["met"] is not None for line in listed) > 0
     assert {line["by"] for line in listed} == {"demo"}
 
 
-def test_a_kept_book_verifies_and_is_shown(demos: dict[str, Future[Ran]], kept: Path) -> None:
+def test_a_kept_book_verifies_and_is_shown(
+    demos: dict[str, Future[CommandResult]], kept: Path
+) -> None:
     """--keep leaves a book like any other: verify accepts it, status shows its startups."""
     said = ties_out(demos["1"].result())
     verified = cohortd("verify", "--state", kept, "--json")
     assert verified.code == 0, verified.err
     assert verified.json["ok"] is True and verified.json["transfers"] > len(SEEDS)
-    shown = here("status", "--state", kept, "--json")
+    shown = run_in_process("status", "--state", kept, "--json")
     assert shown.code == 0, shown.err
     assert shown.json["program"] == "demo" and shown.json["mode"] == "enforce"
     charged = sum(Decimal(startup["charged"]) for startup in shown.json["startups"])
     assert charged == Decimal(said["charged"])
-    again = here("demo", "--days", 1, "--keep", kept)
+    again = run_in_process("demo", "--days", 1, "--keep", kept)
     assert again.code == 2 and f"--keep: {kept} holds a book already" in again.sentence
 
 
@@ -155,7 +161,7 @@ def test_a_csv_trace_drives_the_demo_whatever_its_startups_are_called(tmp_path: 
     trace.write_text(CSV)
     ran = cohortd("demo", "--json", "--days", 2, "--trace", trace, "--keep", state)
     said = ties_out(ran)
-    startups = here("status", "--state", state, "--json").json["startups"]
+    startups = run_in_process("status", "--state", state, "--json").json["startups"]
     charged = {startup["name"]: Decimal(startup["charged"]) for startup in startups}
     assert set(charged) == {"acme-speech", "acme-speech-2"}
     assert sum(charged.values()) == Decimal(said["charged"])
@@ -171,7 +177,7 @@ def test_with_stay_the_pages_stay_open_until_an_interrupt() -> None:
         env=environment(),
         stdout=subprocess.PIPE,
         text=True,
-        preexec_fn=hear_interrupts,
+        preexec_fn=restore_sigint,
     )
     try:
         assert child.stdout is not None
@@ -221,7 +227,7 @@ def test_without_a_terminal_the_demo_speaks_in_plain_lines() -> None:
 )
 def test_bad_usage_is_one_sentence_and_exit_2(arguments: list[str], sentence: str) -> None:
     """A value that cannot be used is named with what would do, before anything starts."""
-    ran = here("demo", *arguments)
+    ran = run_in_process("demo", *arguments)
     assert ran.code == 2 and ran.out == ""
     assert sentence in ran.sentence
 

@@ -10,20 +10,20 @@ import pytest
 from quotas.book import Book
 from quotas.book.actions import notices
 from quotas.book.cycle.commit import apply_program, commit
-from quotas.book.cycle.state import load
+from quotas.book.cycle.state import load_state
 from scheduler.clock import SystemClock
 from tests.builders import a_notice
 from tests.quotas.book.book_builders import digest, lease_of, result_of
 from tests.scheduler.jobs.test_deliver import told
 
-from .command import environment, here
+from .command import environment, run_in_process
 
 
 @pytest.fixture
 def state(tmp_path: Path) -> Path:
     """A book with one open notice to acme about s1, due in an hour from now."""
     now_s = SystemClock().now_s()
-    changes = {"rule": "limit", "given_s": now_s, "deadline_s": now_s + 3600}
+    changes = {"rule": "limit", "opened_s": now_s, "deadline_s": now_s + 3600}
     book = Book.open(tmp_path)
     apply_program(book, told(), now_s, "tests")
     notice = a_notice(id=None, **changes)
@@ -34,36 +34,38 @@ def state(tmp_path: Path) -> Path:
 
 def first(state: Path) -> Any:
     """The first notice that the command lists."""
-    return here("notice", "list", "--state", state, "--json").json[0]
+    return run_in_process("notice", "list", "--state", state, "--json").json[0]
 
 
 def test_a_notice_is_acknowledged_once(state: Path) -> None:
     """The first acknowledgement stays, with who gave it; the second changes nothing."""
     number = first(state)["id"]
     env = environment(USER="ann", SUDO_USER="")
-    ran = here("notice", "ack", number, "--state", state, "--json", env=env)
+    ran = run_in_process("notice", "ack", number, "--state", state, "--json", env=env)
     assert ran.code == 0 and ran.json["acknowledged_by"] == "ann"
     book = Book.open_existing(state)
     before = digest(book)
-    again = here("notice", "ack", number, "--state", state, env=environment(USER="bob"))
+    again = run_in_process("notice", "ack", number, "--state", state, env=environment(USER="bob"))
     assert again.code == 0 and "acknowledged by ann" in again.out
     assert digest(book) == before
-    assert "ann acknowledged notice" in here("explain", "acme", "--state", state).out
+    assert "ann acknowledged notice" in run_in_process("explain", "acme", "--state", state).out
 
 
 def test_a_snooze_moves_the_deadline_later_within_its_bounds(state: Path) -> None:
     """Two hours in all: 90 minutes are taken, 31 more are not, 30 are; told and recorded."""
-    number, due = first(state)["id"], load(Book.open_existing(state)).notices[0].deadline_s
+    number, due = first(state)["id"], load_state(Book.open_existing(state)).notices[0].deadline_s
     args = ["notice", "snooze", number, "--reason", "demo", "--state", state, "--for"]
-    assert here(*args, "90m").code == 0
-    refused = here(*args, "31m")
+    assert run_in_process(*args, "90m").code == 0
+    refused = run_in_process(*args, "31m")
     assert refused.code == 1 and "00:30:00 are left" in refused.sentence
-    assert here(*args, "30m").code == 0
-    assert load(Book.open_existing(state)).notices[0].deadline_s == due + 7200
-    assert here(*args, "1m").code == 1
+    assert run_in_process(*args, "30m").code == 0
+    assert load_state(Book.open_existing(state)).notices[0].deadline_s == due + 7200
+    assert run_in_process(*args, "1m").code == 1
     kinds = [sent["kind"] for sent in first(state)["messages"]]
     assert kinds.count("snoozed") == 4
-    assert "moved the deadline by 00:30:00" in here("explain", "acme", "--state", state).out
+    assert (
+        "moved the deadline by 00:30:00" in run_in_process("explain", "acme", "--state", state).out
+    )
 
 
 @pytest.mark.parametrize(
@@ -83,7 +85,7 @@ def test_a_refused_answer_changes_nothing(
     """One sentence, the exit code for its kind, and not a row (I24)."""
     book = Book.open_existing(state)
     before = digest(book)
-    ran = here("notice", *arguments, "--state", state)
+    ran = run_in_process("notice", *arguments, "--state", state)
     assert ran.code == code and sentence in ran.sentence
     assert digest(book) == before
 
@@ -91,14 +93,16 @@ def test_a_refused_answer_changes_nothing(
 def test_a_test_notice_reaches_every_channel_and_its_answer_is_kept(state: Path) -> None:
     """`tested` is None until somebody acknowledges; then it is when."""
     book = Book.open_existing(state)
-    ran = here("notice", "test", "acme", "--state", state, "--json")
-    assert ran.code == 0 and notices.tested(book, "acme") is None
-    found = {row["id"]: row for row in here("notice", "list", "--state", state, "--json").json}
+    ran = run_in_process("notice", "test", "acme", "--state", state, "--json")
+    assert ran.code == 0 and notices.last_tested_s(book, "acme") is None
+    found = {
+        row["id"]: row for row in run_in_process("notice", "list", "--state", state, "--json").json
+    }
     sent = found[ran.json["id"]]["messages"]
     assert [each["to"] for each in sent] == ["cto@example.com", "ops@example.com"]
-    assert here("notice", "ack", ran.json["id"], "--state", state).code == 0
-    assert notices.tested(book, "acme") == load_acknowledged(book, ran.json["id"])
-    assert notices.tested(book, "birch") is None
+    assert run_in_process("notice", "ack", ran.json["id"], "--state", state).code == 0
+    assert notices.last_tested_s(book, "acme") == load_acknowledged(book, ran.json["id"])
+    assert notices.last_tested_s(book, "birch") is None
 
 
 def load_acknowledged(book: Book, number: int) -> int:
@@ -113,20 +117,20 @@ def load_acknowledged(book: Book, number: int) -> int:
 def test_a_startups_webhook_secret_is_shown_to_the_operator(state: Path) -> None:
     """The same secret for the same startup, another for another; none without a setting."""
     env = environment(COHORTD_WEBHOOK_SECRET="0123456789abcdef")
-    acme = here("notice", "secret", "acme", env=env).out
-    assert acme == here("notice", "secret", "acme", env=env).out
-    assert acme != here("notice", "secret", "birch", env=env).out and len(acme) == 65
-    assert here("notice", "secret", "acme").code == 2
+    acme = run_in_process("notice", "secret", "acme", env=env).out
+    assert acme == run_in_process("notice", "secret", "acme", env=env).out
+    assert acme != run_in_process("notice", "secret", "birch", env=env).out and len(acme) == 65
+    assert run_in_process("notice", "secret", "acme").code == 2
 
 
 def test_status_shows_what_was_not_sent_and_what_was_given_up(state: Path) -> None:
     """A message that is due and unsent is counted with since when; a dead letter stays visible."""
-    before = here("status", "--state", state, "--json").json["messages"]
+    before = run_in_process("status", "--state", state, "--json").json["messages"]
     assert before == {"unsent": 0, "unsent_since": None, "failed": 0}
-    assert here("notice", "test", "acme", "--state", state).code == 0
+    assert run_in_process("notice", "test", "acme", "--state", state).code == 0
     book = Book.open_existing(state)
     with book.writing() as connection:
         connection.exec_driver_sql("UPDATE outbox SET state = 'failed' WHERE audience = 'operator'")
-    found = here("status", "--state", state, "--json").json["messages"]
+    found = run_in_process("status", "--state", state, "--json").json["messages"]
     assert (found["unsent"], found["failed"]) == (1, 1) and found["unsent_since"] is not None
-    assert "1 due and not sent, 1 given up" in here("status", "--state", state).out
+    assert "1 due and not sent, 1 given up" in run_in_process("status", "--state", state).out

@@ -16,7 +16,7 @@ from quotas.book.transfers import post
 from quotas.ledger.transfers import charge_transfer
 from quotas.model.units import Period, format_instant
 from tests.builders import a_balance_of, a_grant, a_program, a_run, a_startup
-from tests.cli.command import Ran, environment, here
+from tests.cli.command import CommandResult, environment, run_in_process
 from tests.quotas.book.book_builders import digest, thaw
 
 HOUR_S = 3_600
@@ -48,9 +48,9 @@ def state(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def on(state: Path, *words: object) -> Ran:
+def on(state: Path, *words: object) -> CommandResult:
     """Run a command on the book, as olga."""
-    return here(*words, "--state", state, env=environment(USER="olga", SUDO_USER=""))
+    return run_in_process(*words, "--state", state, env=environment(USER="olga", SUDO_USER=""))
 
 
 def digest_of(state: Path) -> str:

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from quotas.book import Book
-from quotas.book.actions.notices import acknowledge, give_test
+from quotas.book.actions.notices import acknowledge, send_test_notice
 from quotas.book.cycle.commit import apply_program
-from quotas.decisions.overrides import unbroken_s
+from quotas.decisions.overrides import shadow_start_s
 from scheduler.clock import SystemClock
 from tests.builders import YEAR_S, a_program, a_startup
-from tests.cli.command import here
+from tests.cli.command import run_in_process
 
 
 @pytest.fixture
@@ -28,30 +28,37 @@ def state(tmp_path: Path) -> Path:
 def test_words_are_kept_and_audited(state: Path) -> None:
     """Each deed is in the audit log with actor, subject, reason, and what was before."""
     at = ("--state", state, "--reason", "fraud")
-    assert here("level", "acme", "stopped", *at).code == 0
-    assert here("level", "acme", "open", *at).code == 0
-    assert here("freeze", *at, "--for", "2h").code == 0
-    assert here("exempt", "birch", *at, "--for", "1d").code == 0
-    assert here("maintenance", *at, "--for", "2h").code == 0
-    deeds = here("audit", "--state", state, "--json").json
-    commands = [(deed["command"], deed["subject"]) for deed in reversed(deeds)]
+    assert run_in_process("level", "acme", "stopped", *at).code == 0
+    assert run_in_process("level", "acme", "open", *at).code == 0
+    assert run_in_process("freeze", *at, "--for", "2h").code == 0
+    assert run_in_process("exempt", "birch", *at, "--for", "1d").code == 0
+    assert run_in_process("maintenance", *at, "--for", "2h").code == 0
+    actions = run_in_process("audit", "--state", state, "--json").json
+    commands = [
+        (operator_action["command"], operator_action["subject"])
+        for operator_action in reversed(actions)
+    ]
     assert ("apply", "") in commands
     assert ("exempt", "birch") in commands
-    reopened = next(d for d in deeds if d["command"] == "level" and d["after"] == "open")
+    reopened = next(d for d in actions if d["command"] == "level" and d["after"] == "open")
     assert reopened["before"].startswith("stopped by")
-    assert "fraud" in here("audit", "--state", state).out
-    shown = here("status", "--state", state, "--json").json
-    assert [word["about"] for word in shown["words"]] == ["exempt", "freeze", "maintenance"]
-    assert "freeze *: on until" in here("status", "--state", state).out
+    assert "fraud" in run_in_process("audit", "--state", state).out
+    shown = run_in_process("status", "--state", state, "--json").json
+    assert [override["about"] for override in shown["overrides"]] == [
+        "exempt",
+        "freeze",
+        "maintenance",
+    ]
+    assert "freeze *: on until" in run_in_process("status", "--state", state).out
 
 
 def test_a_freeze_can_be_ended(state: Path) -> None:
     """--end takes the word back, and a second --end is refused."""
     at = ("--state", state, "--reason", "test")
-    assert here("freeze", "acme", *at, "--for", "1d").code == 0
-    assert here("freeze", "acme", *at, "--end").code == 0
-    assert here("status", "--state", state, "--json").json["words"] == []
-    assert here("freeze", "acme", *at, "--end").code == 1
+    assert run_in_process("freeze", "acme", *at, "--for", "1d").code == 0
+    assert run_in_process("freeze", "acme", *at, "--end").code == 0
+    assert run_in_process("status", "--state", state, "--json").json["overrides"] == []
+    assert run_in_process("freeze", "acme", *at, "--end").code == 1
 
 
 @pytest.mark.parametrize(
@@ -73,9 +80,11 @@ def test_refusals_name_the_fix_and_keep_nothing(
     state: Path, command: tuple[str, ...], code: int, says: str
 ) -> None:
     """One sentence, the right exit code, and no word in the book (I24)."""
-    ran = here(*command, "--state", state)
+    ran = run_in_process(*command, "--state", state)
     assert (ran.code, says in ran.sentence) == (code, True), ran.sentence
-    assert [d["command"] for d in here("audit", "--state", state, "--json").json] == ["apply"]
+    assert [d["command"] for d in run_in_process("audit", "--state", state, "--json").json] == [
+        "apply"
+    ]
 
 
 def test_arming_wants_seven_days_of_shadow(tmp_path: Path) -> None:
@@ -85,15 +94,15 @@ def test_arming_wants_seven_days_of_shadow(tmp_path: Path) -> None:
     apply_program(book, a_program(mode="shadow", ends_s=now_s + YEAR_S), now_s, "tests")
     book.close()
     at = ("--state", tmp_path, "--reason", "go live")
-    early = here("arm", *at)
+    early = run_in_process("arm", *at)
     assert (early.code, "seven days of it without a break" in early.sentence) == (1, True)
     assert "test notice of acme, birch: send one with 'cohortd notice test acme'" in early.sentence
-    assert here("arm", *at, "--force").code == 0
-    assert here("status", "--state", tmp_path, "--json").json["mode"] == "enforce"
-    assert here("arm", *at, "--force").code == 1
-    assert here("disarm", *at).code == 0
-    assert here("status", "--state", tmp_path, "--json").json["mode"] == "shadow"
-    assert here("shadow", "--state", tmp_path, "--json").json == []
+    assert run_in_process("arm", *at, "--force").code == 0
+    assert run_in_process("status", "--state", tmp_path, "--json").json["mode"] == "enforce"
+    assert run_in_process("arm", *at, "--force").code == 1
+    assert run_in_process("disarm", *at).code == 0
+    assert run_in_process("status", "--state", tmp_path, "--json").json["mode"] == "shadow"
+    assert run_in_process("shadow", "--state", tmp_path, "--json").json == []
 
 
 def test_arming_after_a_week_wants_every_test_notice_acknowledged(tmp_path: Path) -> None:
@@ -105,15 +114,15 @@ def test_arming_after_a_week_wants_every_test_notice_acknowledged(tmp_path: Path
     apply_program(book, of, now_s - 8 * 86_400, "tests")
     at = ("--state", tmp_path, "--reason", "go live")
     for name, other in (("acme", "acme, birch"), ("birch", "birch")):
-        ran = here("arm", *at)
+        ran = run_in_process("arm", *at)
         assert ran.code == 1 and f"test notice of {other}:" in ran.sentence, ran.sentence
         assert "seven days" not in ran.sentence
-        given = give_test(book, name, "ann", now_s)
+        given = send_test_notice(book, name, "ann", now_s)
         assert given.id is not None
         acknowledge(book, given.id, "cto", now_s)
-    assert here("arm", *at).code == 0
-    assert here("disarm", *at).code == 0
-    again = here("arm", *at)
+    assert run_in_process("arm", *at).code == 0
+    assert run_in_process("disarm", *at).code == 0
+    again = run_in_process("arm", *at)
     assert (again.code, "seven days of it without a break" in again.sentence) == (1, True)
     book.close()
 
@@ -135,17 +144,17 @@ def test_shadow_counts_without_a_break(
     files: list[tuple[int, str]], said: list[tuple[int, str]], since_s: int | None
 ) -> None:
     """Whatever was enforced or off in between begins the week anew."""
-    assert unbroken_s(files, said) == since_s
+    assert shadow_start_s(files, said) == since_s
 
 
 def test_only_a_stop_can_be_undone(state: Path) -> None:
     """A number that stopped nothing is refused, and names where to look."""
-    ran = here("undo", 1, "--state", state, "--reason", "mistake")
+    ran = run_in_process("undo", 1, "--state", state, "--reason", "mistake")
     assert (ran.code, "stopped no server" in ran.sentence) == (1, True)
 
 
 def test_a_shortage_is_of_a_pool(state: Path) -> None:
     """Kept for a pool that exists, refused for another."""
     at = ("--state", state, "--reason", "seen", "--for", "6h")
-    assert here("shortage", "h100", *at).code == 0
-    assert here("shortage", "b300", *at).code == 1
+    assert run_in_process("shortage", "h100", *at).code == 0
+    assert run_in_process("shortage", "b300", *at).code == 1

@@ -12,10 +12,10 @@ from quotas.book.cycle import commit
 from quotas.book.session import FILE_NAME, Book
 from quotas.config.load import parse_program
 from scheduler.cli.setup import run
-from tests.scheduler.harness import Rig, offer, server
+from tests.scheduler.harness import Harness, offer, server
 
 from .command import cohortd
-from .operator_env import H100, PROGRAM, PROJECTS, ZONE, Desk
+from .operator_env import H100, PROGRAM, PROJECTS, ZONE, OperatorEnv
 
 BIRCH = PROGRAM.index("[cohort.spring.startup.birch]")
 ACME, KEYS = "cohort.spring.startup.acme", "cohort.spring.startup"
@@ -42,19 +42,21 @@ BAD = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_a_bad_file_is_one_sentence_and_changes_nothing(case: str, desk: Desk) -> None:
+def test_a_bad_file_is_one_sentence_and_changes_nothing(
+    case: str, operator_env: OperatorEnv
+) -> None:
     """plan and apply exit 2 naming file, key and value; the book is as it was."""
     before, after, key, value = BAD[case]
     assert before in PROGRAM
-    desk.write(PROGRAM.replace(before, after, 1))
-    book = desk.in_force()
-    for ran in (desk.run("apply", "--json"), desk.run("plan")):
+    operator_env.write(PROGRAM.replace(before, after, 1))
+    book = operator_env.in_force()
+    for ran in (operator_env.run("apply", "--json"), operator_env.run("plan")):
         assert ran.code == 2 and ran.out == ""
-        assert ran.err.startswith(f"cohortd: {desk.file}: ") and ran.err.count("\n") == 1
+        assert ran.err.startswith(f"cohortd: {operator_env.file}: ") and ran.err.count("\n") == 1
         assert key in ran.err and value in ran.err
         assert ran.err.rstrip().endswith((".", "?"))
-    assert desk.in_force() == book
-    assert desk.run("status").code == 0
+    assert operator_env.in_force() == book
+    assert operator_env.run("status").code == 0
 
 
 RISKS = {
@@ -65,27 +67,31 @@ RISKS = {
 
 
 @pytest.mark.parametrize("case", RISKS)
-def test_a_risky_change_needs_the_programs_name(case: str, desk: Desk) -> None:
+def test_a_risky_change_needs_the_programs_name(case: str, operator_env: OperatorEnv) -> None:
     """plan marks it; apply refuses with exit 1 until --confirm names the program."""
     before, after, path = RISKS[case]
     text = PROGRAM.replace(before, after, 1)
     if case == "the cohort ends earlier":  # its grants keep their end: only the date moves
         text = text.replace('" }', '", expires = 2027-07-05 }')
-    desk.write(text)
-    planned = desk.run("plan")
+    operator_env.write(text)
+    planned = operator_env.run("plan")
     assert planned.code == 0 and f"! {path}: " in planned.out
-    assert [c["path"] for c in desk.run("plan", "--json").json if c["needs_confirm"]] == [path]
-    book = desk.in_force()
-    for refused in (desk.run("apply"), desk.run("apply", "--confirm", "other")):
+    assert [c["path"] for c in operator_env.run("plan", "--json").json if c["needs_confirm"]] == [
+        path
+    ]
+    book = operator_env.in_force()
+    for refused in (operator_env.run("apply"), operator_env.run("apply", "--confirm", "other")):
         assert refused.code == 1 and refused.out == ""
         assert path in refused.err and "--confirm trial" in refused.err
     env = {"SCW_ACCESS_KEY": "SCW" + "0" * 17, "SCW_SECRET_KEY": str(UUID(int=1))}
     env["SCW_DEFAULT_ORGANIZATION_ID"] = str(UUID(int=2))
-    started = desk.run("run", "--program", desk.file, "--listen", "127.0.0.1:0", env=env)
+    started = operator_env.run(
+        "run", "--program", operator_env.file, "--listen", "127.0.0.1:0", env=env
+    )
     assert started.code == 1 and f"{path} would" in started.err and "apply --confirm" in started.err
-    assert desk.in_force() == book
-    assert desk.run("apply", "--confirm", "trial", "--json").json["version"] == 2
-    assert desk.run("plan", "--json").json == [] and desk.run("verify").code == 0
+    assert operator_env.in_force() == book
+    assert operator_env.run("apply", "--confirm", "trial", "--json").json["version"] == 2
+    assert operator_env.run("plan", "--json").json == [] and operator_env.run("verify").code == 0
 
 
 SMALL = f'flavors = ["{H100}@{ZONE}"]'
@@ -106,98 +112,100 @@ IN_USE = {
 
 
 @pytest.mark.parametrize("case", IN_USE)
-def test_what_runs_is_asked_about_by_the_pools_in_force(case: str, desk: Desk) -> None:
+def test_what_runs_is_asked_about_by_the_pools_in_force(
+    case: str, operator_env: OperatorEnv
+) -> None:
     """A server runs: what takes its flavor or pool away is marked, and not applied unasked."""
     text, paths = IN_USE[case]
-    desk.write(text)
-    unused = [c["path"] for c in desk.run("plan", "--json").json if c["needs_confirm"]]
+    operator_env.write(text)
+    unused = [c["path"] for c in operator_env.run("plan", "--json").json if c["needs_confirm"]]
     assert unused == []
-    book = Book.open_existing(desk.state)
-    rig = Rig(parse_program(PROGRAM, "program.toml"), book)
-    rig.cloud.offers_of[ZONE] = (replace(offer(), commercial_type=H100, gpus=1),)
-    rig.cloud.add(server(project_id=PROJECTS[0], commercial_type=H100))
-    rig.run()
+    book = Book.open_existing(operator_env.state)
+    harness = Harness(parse_program(PROGRAM, "program.toml"), book)
+    harness.cloud.offers_of[ZONE] = (replace(offer(), commercial_type=H100, gpus=1),)
+    harness.cloud.add(server(project_id=PROJECTS[0], commercial_type=H100))
+    harness.run()
     book.close()
-    marked = {c["path"] for c in desk.run("plan", "--json").json if c["needs_confirm"]}
+    marked = {c["path"] for c in operator_env.run("plan", "--json").json if c["needs_confirm"]}
     assert marked == paths
-    refused = desk.run("apply")
+    refused = operator_env.run("apply")
     assert refused.code == 1 and all(path in refused.err for path in paths)
 
 
-def test_a_file_that_lets_an_old_word_count_again_is_marked(desk: Desk) -> None:
+def test_a_file_that_lets_an_old_word_count_again_is_marked(operator_env: OperatorEnv) -> None:
     """Armed, then off by file: "shadow" would enforce, so plan says who armed, and apply asks."""
-    assert desk.run("arm", "--force", "--reason", "the pilot").code == 0
-    desk.write(PROGRAM.replace("budget", 'mode = "off"\nbudget', 1))
-    assert desk.run("apply").code == 0
-    desk.write(PROGRAM)
-    (change,) = desk.run("plan", "--json").json
+    assert operator_env.run("arm", "--force", "--reason", "the pilot").code == 0
+    operator_env.write(PROGRAM.replace("budget", 'mode = "off"\nbudget', 1))
+    assert operator_env.run("apply").code == 0
+    operator_env.write(PROGRAM)
+    (change,) = operator_env.run("plan", "--json").json
     assert change["needs_confirm"] and (change["before"], change["after"]) == ("off", "shadow")
     assert change["why"].startswith("cohortd will stop servers, for it is armed: ")
     assert change["why"].endswith(": the pilot")
-    assert desk.run("apply").code == 1
-    assert desk.run("disarm", "--reason", "not yet").code == 0
-    assert desk.run("apply").code == 0
+    assert operator_env.run("apply").code == 1
+    assert operator_env.run("disarm", "--reason", "not yet").code == 0
+    assert operator_env.run("apply").code == 0
 
 
-def test_applying_twice_posts_and_changes_nothing(desk: Desk) -> None:
+def test_applying_twice_posts_and_changes_nothing(operator_env: OperatorEnv) -> None:
     """The same file again is no new version, and each grant was posted once."""
-    book = desk.in_force()
-    assert desk.run("apply", "--json").json == {"version": 1, "changes": []}
-    assert desk.in_force() == book
+    book = operator_env.in_force()
+    assert operator_env.run("apply", "--json").json == {"version": 1, "changes": []}
+    assert operator_env.in_force() == book
 
 
-def test_a_changed_grant_is_refused_naming_void(desk: Desk) -> None:
+def test_a_changed_grant_is_refused_naming_void(operator_env: OperatorEnv) -> None:
     """A posted grant does not change: the way out is void and a new id, and no --confirm."""
-    desk.write(PROGRAM.replace('"1000"', '"1500"'))
-    book = desk.in_force()
-    for ran in (desk.run("plan"), desk.run("apply", "--confirm", "trial")):
+    operator_env.write(PROGRAM.replace('"1000"', '"1500"'))
+    book = operator_env.in_force()
+    for ran in (operator_env.run("plan"), operator_env.run("apply", "--confirm", "trial")):
         assert ran.code == 2 and ran.err.count("\n") == 1
         assert f"{ACME}.grants.acme-1.credits = 1500.00" in ran.err
         assert "void acme-1" in ran.err and "new id" in ran.err
-    assert desk.in_force() == book
+    assert operator_env.in_force() == book
 
 
-def test_what_was_granted_before_counts_in_the_budget(desk: Desk) -> None:
+def test_what_was_granted_before_counts_in_the_budget(operator_env: OperatorEnv) -> None:
     """The 2000 of a startup that left, and 4000 more, are above 5000: plan and apply say so."""
     joins = PROGRAM[BIRCH:].replace("birch", "cedar").replace('"2000"', '"4000"')
-    desk.write(PROGRAM[:BIRCH] + joins)
-    book = desk.in_force()
-    for ran in (desk.run("plan"), desk.run("apply", "--confirm", "trial")):
+    operator_env.write(PROGRAM[:BIRCH] + joins)
+    book = operator_env.in_force()
+    for ran in (operator_env.run("plan"), operator_env.run("apply", "--confirm", "trial")):
         assert (ran.code, ran.out, ran.err.count("\n")) == (2, "", 1)
         assert "program.budget = 5000.00 is below the 7000.00 credits" in ran.err
-    assert desk.in_force() == book
-    desk.write((PROGRAM[:BIRCH] + joins).replace('"5000"', '"7000"'))
-    assert desk.run("apply", "--confirm", "trial").code == 0
+    assert operator_env.in_force() == book
+    operator_env.write((PROGRAM[:BIRCH] + joins).replace('"5000"', '"7000"'))
+    assert operator_env.run("apply", "--confirm", "trial").code == 0
 
 
 def test_a_file_that_changes_nothing_is_planned_and_applied_above_the_budget(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
+    operator_env: OperatorEnv, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A book of before may be: nothing is asked of a file that is in force already."""
     joins = PROGRAM[BIRCH:].replace("birch", "cedar").replace('"2000"', '"4000"')
-    desk.write(PROGRAM[:BIRCH] + joins)
+    operator_env.write(PROGRAM[:BIRCH] + joins)
     with monkeypatch.context() as before:
         for module in (commit, run):
-            before.setattr(module, "refuse_grants", lambda *_: None)
-        assert desk.run("apply", "--confirm", "trial").code == 0
-    book = desk.in_force()
-    assert desk.run("plan", "--json").json == []
-    assert desk.run("apply", "--json").json == {"version": 2, "changes": []}
-    assert desk.in_force() == book
+            before.setattr(module, "check_program_grants", lambda *_: None)
+        assert operator_env.run("apply", "--confirm", "trial").code == 0
+    book = operator_env.in_force()
+    assert operator_env.run("plan", "--json").json == []
+    assert operator_env.run("apply", "--json").json == {"version": 2, "changes": []}
+    assert operator_env.in_force() == book
 
 
-def test_verify_names_the_transfer_that_was_tampered_with(desk: Desk) -> None:
+def test_verify_names_the_transfer_that_was_tampered_with(operator_env: OperatorEnv) -> None:
     """Who drops the trigger and changes an amount is found out, by process and by exit code."""
-    untouched = cohortd("verify", "--state", desk.state)
+    untouched = cohortd("verify", "--state", operator_env.state)
     assert untouched.code == 0 and "2 transfers are right" in untouched.out
-    with sqlite3.connect(desk.state / FILE_NAME) as book:
+    with sqlite3.connect(operator_env.state / FILE_NAME) as book:
         with pytest.raises(sqlite3.IntegrityError, match="append-only"):
             book.execute("UPDATE entry SET amount_ucr = amount_ucr * 2")
         book.execute("DROP TRIGGER entry_refuses_update")
         book.execute("UPDATE entry SET amount_ucr = amount_ucr * 2 WHERE transfer_id = 2")
         key = book.execute("SELECT key FROM transfer WHERE id = 2").fetchone()[0]
-    ran = cohortd("verify", "--state", desk.state)
+    ran = cohortd("verify", "--state", operator_env.state)
     assert ran.code == 1 and f"the book is wrong: transfer 2 ({key}): " in ran.err
-    told = desk.run("verify", "--json")
+    told = operator_env.run("verify", "--json")
     assert told.code == 1 and told.json["ok"] is False
     assert told.json["fault"].startswith("transfer 2 ")

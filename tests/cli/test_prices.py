@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from quotas.book.cycle.commit import apply_program, keep_offers
-from quotas.book.cycle.state import load
+from quotas.book.cycle.commit import apply_program, save_catalogue
+from quotas.book.cycle.state import load_state
 from quotas.book.schema import RUN
 from quotas.book.session import Book
 from quotas.book.transfers import post
@@ -17,7 +17,7 @@ from quotas.ledger.transfers import charge_transfer
 from quotas.model.observation import Offer
 from quotas.model.units import Period, format_instant
 from tests.builders import FLAVOR, TYPE, Z, a_grant, a_program, a_run, a_startup
-from tests.cli.command import Ran, environment, here
+from tests.cli.command import CommandResult, environment, run_in_process
 from tests.quotas.book.book_builders import amounts, digest
 
 HOUR_S = 3_600
@@ -38,7 +38,7 @@ def state(tmp_path: Path) -> Path:
     )
     apply_program(book, whole, START_S, "tests")
     offer = Offer(Z, TYPE, 1, RATE, 0)
-    keep_offers(book, [offer], [offer], START_S, "catalogue")
+    save_catalogue(book, [offer], [offer], START_S, "catalogue")
     run = a_run(start_s=START_S, rate_ucr_per_h=RATE)
     with book.writing() as connection:
         values = {name: getattr(run, name) for name in run.__slots__}
@@ -46,7 +46,7 @@ def state(tmp_path: Path) -> Path:
         connection.execute(RUN.insert().values(**done))
     for hour in range(2):
         period = Period(START_S + hour * HOUR_S, START_S + (hour + 1) * HOUR_S)
-        made = charge_transfer("spring", run, period, load(book).grants)
+        made = charge_transfer("spring", run, period, load_state(book).grants)
         assert made is not None
         with book.writing() as connection:
             post(connection, [made], recorded_s=period.end_s, epoch=1, actor="cohortd")
@@ -54,12 +54,12 @@ def state(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def on(state: Path, *words: object) -> Ran:
+def on(state: Path, *words: object) -> CommandResult:
     """Run a command of `price`, or another, on the book, as olga."""
-    return here(*words, "--state", state, env=environment(USER="olga", SUDO_USER=""))
+    return run_in_process(*words, "--state", state, env=environment(USER="olga", SUDO_USER=""))
 
 
-def accept(state: Path, rate: str, *more: object, from_: str = FROM) -> Ran:
+def accept(state: Path, rate: str, *more: object, from_: str = FROM) -> CommandResult:
     """Accept a rate of the flavor from half an hour after the start, because."""
     return on(state, "price", "accept", FLAVOR, rate, "--from", from_, *WHY, *more)
 

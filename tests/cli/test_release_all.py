@@ -9,11 +9,11 @@ import pytest
 
 from quotas.book import Book
 from simulator.process import Running, running
-from tests.scheduler.harness import Rig
-from tests.scheduler.iam_harness import FULL, GRANULAR, Office, intents
+from tests.scheduler.harness import Harness
+from tests.scheduler.iam_harness import FULL, GRANULAR, IamEnv, intents
 from tests.simulator.client import Client
 
-from .command import Ran, environment, here
+from .command import CommandResult, environment, run_in_process
 
 REASON = ("--reason", "the sponsor asked")
 
@@ -26,129 +26,136 @@ def region() -> Iterator[Running]:
 
 
 @pytest.fixture
-def office(region: Running) -> Office:
+def iam_env(region: Running) -> IamEnv:
     """An office with a key that may close."""
-    return Office(region)
+    return IamEnv(region)
 
 
-def settings(office: Office, **changes: str) -> dict[str, str]:
+def settings(iam_env: IamEnv, **changes: str) -> dict[str, str]:
     """The environment of a command: the organization, and the key for IAM only."""
     ours = {
-        "SCW_API_URL": office.region.url,
-        "SCW_DEFAULT_ORGANIZATION_ID": office.region.organization_id,
-        "SCW_IAM_ACCESS_KEY": office.key["access_key"],
-        "SCW_IAM_SECRET_KEY": office.key["secret_key"],
+        "SCW_API_URL": iam_env.region.url,
+        "SCW_DEFAULT_ORGANIZATION_ID": iam_env.region.organization_id,
+        "SCW_IAM_ACCESS_KEY": iam_env.key["access_key"],
+        "SCW_IAM_SECRET_KEY": iam_env.key["secret_key"],
     }
     return environment(**{**ours, **changes})
 
 
-def closed(office: Office, state: Path) -> Rig:
+def closed(iam_env: IamEnv, state: Path) -> Harness:
     """A daemon that closed acme, and is dead: it left its lease behind."""
-    office.startup(*GRANULAR)
-    rig = office.rig(Book.open(state))
-    office.closed(rig)
-    assert intents(rig)[-1] == ("close", "confirmed")
-    return rig
+    iam_env.startup(*GRANULAR)
+    harness = iam_env.harness(Book.open(state))
+    iam_env.closed(harness)
+    assert intents(harness)[-1] == ("close", "confirmed")
+    return harness
 
 
-def release(office: Office, state: Path, *more: str, **changes: str) -> Ran:
+def release(iam_env: IamEnv, state: Path, *more: str, **changes: str) -> CommandResult:
     """`cohortd release-all` on this book."""
-    env = settings(office, **changes)
-    return here("release-all", "--state", state, *REASON, *more, env=env)
+    env = settings(iam_env, **changes)
+    return run_in_process("release-all", "--state", state, *REASON, *more, env=env)
 
 
-def test_everything_comes_back_with_the_daemon_dead(office: Office, tmp_path: Path) -> None:
+def test_everything_comes_back_with_the_daemon_dead(iam_env: IamEnv, tmp_path: Path) -> None:
     """Reported rule by rule; the book says who and why; a second run finds nothing."""
-    made = office.startup(*GRANULAR)
-    office.edit(made["policy_id"], office.rule(*GRANULAR), office.rule(*FULL))
-    rig = closed(office, tmp_path)
-    dry = release(office, tmp_path, "--dry-run")
+    made = iam_env.startup(*GRANULAR)
+    iam_env.edit(made["policy_id"], iam_env.rule(*GRANULAR), iam_env.rule(*FULL))
+    harness = closed(iam_env, tmp_path)
+    dry = release(iam_env, tmp_path, "--dry-run")
     assert dry.code == 0 and "would get back: InstancesFullAccess" in dry.out
-    assert len(office.rules(made["policy_id"])) == 2 and rig.all("withheld")[0]["ended_s"] is None
-    ran = release(office, tmp_path, "--json")
+    assert (
+        len(iam_env.rules(made["policy_id"])) == 2
+        and harness.all("revoked_rules")[0]["ended_s"] is None
+    )
+    ran = release(iam_env, tmp_path, "--json")
     assert ran.code == 0, ran.err
-    assert office.rules(made["policy_id"]) == [sorted(GRANULAR), list(FULL)]
+    assert iam_env.rules(made["policy_id"]) == [sorted(GRANULAR), list(FULL)]
     (startup,) = ran.json["startups"]
     own = next(p for p in startup["policies"] if p["policy_id"] == made["policy_id"])
     assert [rule["sets"] for rule in own["rules"]] == [sorted(GRANULAR), list(FULL)]
     assert startup["startup"] == "acme" and not startup["error"]
-    assert intents(rig)[-1] == ("reopen", "confirmed")
-    assert "the sponsor asked" in str(rig.all("intent")[-1]["detail"])
-    assert [row["verb"] for row in rig.all("decision")][-1] == "release"
-    again = release(office, tmp_path)
+    assert intents(harness)[-1] == ("reopen", "confirmed")
+    assert "the sponsor asked" in str(harness.all("intent")[-1]["detail"])
+    assert [row["verb"] for row in harness.all("decision")][-1] == "release"
+    again = release(iam_env, tmp_path)
     assert again.code == 0 and "nothing is withheld" in again.out
-    assert office.rules(made["policy_id"]) == [sorted(GRANULAR), list(FULL)]
-    rig.book.close()
+    assert iam_env.rules(made["policy_id"]) == [sorted(GRANULAR), list(FULL)]
+    harness.book.close()
 
 
-def test_a_project_that_passed_on_is_given_back_too(office: Office, tmp_path: Path) -> None:
+def test_a_project_that_passed_on_is_given_back_too(iam_env: IamEnv, tmp_path: Path) -> None:
     """Whoever has it now: release-all asks nobody's level."""
-    made = office.startup(*GRANULAR)
-    rig = office.rig(Book.open(tmp_path))
-    office.closed(rig)
-    office.pass_on(rig)
-    assert release(office, tmp_path).code == 0
-    assert office.rules(made["policy_id"]) == [sorted(GRANULAR)]
-    assert {row["state"] for row in rig.all("withheld")} == {"ended"}
-    rig.book.close()
+    made = iam_env.startup(*GRANULAR)
+    harness = iam_env.harness(Book.open(tmp_path))
+    iam_env.closed(harness)
+    iam_env.pass_on(harness)
+    assert release(iam_env, tmp_path).code == 0
+    assert iam_env.rules(made["policy_id"]) == [sorted(GRANULAR)]
+    assert {row["state"] for row in harness.all("revoked_rules")} == {"ended"}
+    harness.book.close()
 
 
-def test_a_living_daemon_writes_nothing_under_its_old_lease(office: Office, tmp_path: Path) -> None:
+def test_a_living_daemon_writes_nothing_under_its_old_lease(
+    iam_env: IamEnv, tmp_path: Path
+) -> None:
     """release-all takes the lease; the daemon's next cycle leads again, under a new epoch."""
-    rig = closed(office, tmp_path)
-    before = rig.cycle.lease
-    assert release(office, tmp_path).code == 0
-    rig.run(30)
-    after = rig.cycle.lease
+    harness = closed(iam_env, tmp_path)
+    before = harness.cycle.lease
+    assert release(iam_env, tmp_path).code == 0
+    harness.run(30)
+    after = harness.cycle.lease
     assert before is not None and after is not None and after.epoch > before.epoch
-    assert intents(rig)[-1] == ("close", "confirmed"), "it is in enforce mode, and says so"
-    rig.book.close()
+    assert intents(harness)[-1] == ("close", "confirmed"), "it is in enforce mode, and says so"
+    harness.book.close()
 
 
-def test_a_refusal_of_one_does_not_stop_the_others(office: Office, tmp_path: Path) -> None:
+def test_a_refusal_of_one_does_not_stop_the_others(iam_env: IamEnv, tmp_path: Path) -> None:
     """A key that may not write: exit 1 with Scaleway's words, and the record stays."""
-    rig = closed(office, tmp_path)
-    weak = Office(office.region, "IAMPolicyReadOnly").key
+    harness = closed(iam_env, tmp_path)
+    weak = IamEnv(iam_env.region, "IAMPolicyReadOnly").key
     keys = {"SCW_IAM_ACCESS_KEY": weak["access_key"], "SCW_IAM_SECRET_KEY": weak["secret_key"]}
-    ran = release(office, tmp_path, **keys)
+    ran = release(iam_env, tmp_path, **keys)
     assert ran.code == 1 and "NO acme" in ran.out and "403" in ran.out
-    assert {row["state"] for row in rig.all("withheld")} == {"withheld"}
-    assert release(office, tmp_path).code == 0
-    assert {row["state"] for row in rig.all("withheld")} == {"ended"}
-    rig.book.close()
+    assert {row["state"] for row in harness.all("revoked_rules")} == {"revoked"}
+    assert release(iam_env, tmp_path).code == 0
+    assert {row["state"] for row in harness.all("revoked_rules")} == {"ended"}
+    harness.book.close()
 
 
-def test_a_policy_that_is_gone_is_reported(office: Office, tmp_path: Path) -> None:
+def test_a_policy_that_is_gone_is_reported(iam_env: IamEnv, tmp_path: Path) -> None:
     """Nothing to give back to: said, and not tried for ever."""
-    rig = closed(office, tmp_path)
+    harness = closed(iam_env, tmp_path)
     gone = "11111111-1111-4111-8111-111111111111"
-    with rig.book.writing() as connection:
+    with harness.book.writing() as connection:
         connection.exec_driver_sql(f"UPDATE withheld SET policy_id = '{gone}'")
-    ran = release(office, tmp_path)
+    ran = release(iam_env, tmp_path)
     assert ran.code == 0 and "is gone" in ran.out
-    assert "nothing is withheld" in release(office, tmp_path).out
-    rig.book.close()
+    assert "nothing is withheld" in release(iam_env, tmp_path).out
+    harness.book.close()
 
 
-def test_what_cannot_be_done_is_one_sentence(office: Office, tmp_path: Path) -> None:
+def test_what_cannot_be_done_is_one_sentence(iam_env: IamEnv, tmp_path: Path) -> None:
     """No key and half a key: 2. No book: 2. Nobody listens: 3. A reason that is none: 2."""
-    rig = closed(office, tmp_path)
-    none = release(office, tmp_path, SCW_IAM_ACCESS_KEY="", SCW_IAM_SECRET_KEY="")
+    harness = closed(iam_env, tmp_path)
+    none = release(iam_env, tmp_path, SCW_IAM_ACCESS_KEY="", SCW_IAM_SECRET_KEY="")
     assert none.code == 2 and "SCW_IAM_ACCESS_KEY" in none.err
-    half = release(office, tmp_path, SCW_IAM_SECRET_KEY="")
+    half = release(iam_env, tmp_path, SCW_IAM_SECRET_KEY="")
     assert half.code == 2 and "iam-secret-key" in half.err
-    assert release(office, tmp_path / "nowhere").code == 2
-    away = release(office, tmp_path, SCW_API_URL="http://127.0.0.1:9")
+    assert release(iam_env, tmp_path / "nowhere").code == 2
+    away = release(iam_env, tmp_path, SCW_API_URL="http://127.0.0.1:9")
     assert away.code == 3 and "NO acme" in away.out
-    blank = here("release-all", "--state", tmp_path, "--reason", " ", env=settings(office))
+    blank = run_in_process(
+        "release-all", "--state", tmp_path, "--reason", " ", env=settings(iam_env)
+    )
     assert blank.code == 2
-    assert office.key["secret_key"] not in none.err + half.err + away.out + away.err
-    rig.book.close()
+    assert iam_env.key["secret_key"] not in none.err + half.err + away.out + away.err
+    harness.book.close()
 
 
-def checked(office: Office, folder: Path, **changes: str) -> dict[str, list[tuple[bool, str]]]:
+def checked(iam_env: IamEnv, folder: Path, **changes: str) -> dict[str, list[tuple[bool, str]]]:
     """What `cohortd check` says, by the name of each check."""
-    project = office.project
+    project = iam_env.project
     (folder / "program.toml").write_text(
         f"""
 [program]
@@ -169,26 +176,26 @@ grants = [ {{ id = "acme-1", credits = "1000" }} ]
 """
     )
     first = {
-        "SCW_ACCESS_KEY": office.region.access_key,
-        "SCW_SECRET_KEY": office.region.secret_key,
+        "SCW_ACCESS_KEY": iam_env.region.access_key,
+        "SCW_SECRET_KEY": iam_env.region.secret_key,
     }
-    env = settings(office, **first, **changes)
+    env = settings(iam_env, **first, **changes)
     files = ("--state", folder, "--program", folder / "program.toml")
-    ran = here("check", *files, "--json", env=env)
+    ran = run_in_process("check", *files, "--json", env=env)
     said: dict[str, list[tuple[bool, str]]] = {}
     for each in ran.json:
         said.setdefault(each["name"], []).append((each["ok"], each["detail"]))
     return said
 
 
-def test_check_names_who_could_get_round_a_closing(office: Office, tmp_path: Path) -> None:
+def test_check_names_who_could_get_round_a_closing(iam_env: IamEnv, tmp_path: Path) -> None:
     """Owner, an operator's policy, a set that cannot be narrowed, and our own key, each once."""
-    client = Client(office.region)
+    client = Client(iam_env.region)
     wide = {"permission_set_names": ["InstancesFullAccess"]}
-    wide["organization_id"] = office.region.organization_id  # type: ignore[assignment]  # JSON
+    wide["organization_id"] = iam_env.region.organization_id  # type: ignore[assignment]  # JSON
     client.control("POST", "principals", kind="application", name="deployer", rules=[wide])
-    office.startup("AllProductsFullAccess")
-    said = checked(office, tmp_path)
+    iam_env.startup("AllProductsFullAccess")
+    said = checked(iam_env, tmp_path)
     ways = {detail: ok for ok, detail in said["way round"]}
     named = "\n".join(ways)
     for who in ("user owner@example.com owns", "application deployer keeps InstancesFullAccess"):
@@ -202,18 +209,18 @@ def test_check_names_who_could_get_round_a_closing(office: Office, tmp_path: Pat
 
 def test_check_says_what_the_key_lacks(region: Running, tmp_path: Path) -> None:
     """A sentence for each permission that is missing, and which set gives it."""
-    said = checked(Office(region, "IAMPolicyReadOnly"), tmp_path)
+    said = checked(IamEnv(region, "IAMPolicyReadOnly"), tmp_path)
     for kind in ("application", "group", "user"):
         assert said[f"IAM {kind}s"][0][0] is False and "403" in said[f"IAM {kind}s"][0][1]
     assert said["IAM rules"] == [(False, "no policy of its own lets it set rules")]
-    blind = checked(Office(region, "IAMGroupReadOnly"), tmp_path)
+    blind = checked(IamEnv(region, "IAMGroupReadOnly"), tmp_path)
     assert blind["IAM policies"][0][0] is False and "IAM rules" not in blind
 
 
 def test_check_without_the_second_key_says_what_closing_is_then(
-    office: Office, tmp_path: Path
+    iam_env: IamEnv, tmp_path: Path
 ) -> None:
     """No key is no fault: it is told what happens instead."""
-    said = checked(office, tmp_path, SCW_IAM_ACCESS_KEY="", SCW_IAM_SECRET_KEY="")
+    said = checked(iam_env, tmp_path, SCW_IAM_ACCESS_KEY="", SCW_IAM_SECRET_KEY="")
     ((ok, detail),) = said["IAM key"]
     assert ok and "stopped after notice" in detail and "way round" not in said

@@ -13,15 +13,15 @@ from pathlib import Path
 
 import pytest
 
-from quotas.book.actions.commands import Deed, GrantOrder, RefundOrder, VoidOrder
-from quotas.book.actions.execute import perform
+from quotas.book.actions.commands import GrantCommand, OperatorAction, RefundCommand, VoidCommand
+from quotas.book.actions.execute import perform_action
 from quotas.book.reads.audit import account_sums
 from quotas.book.session import Book
 from quotas.ledger.export import ledger_account
 from quotas.model.units import UCR_PER_CREDIT, format_instant, parse_instant
-from tests.cli.command import Ran, here
+from tests.cli.command import CommandResult, run_in_process
 from tests.scheduler import harness as rigs
-from tests.scheduler.harness import Rig, server
+from tests.scheduler.harness import Harness, server
 
 HOUR_S = 3600
 NASTY = 'an "outage", [2027-99-99] date:x ; = €5 | =1+1'
@@ -35,24 +35,26 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(rigs, "T0", began_s)
         patch.setattr(rigs, "END", began_s + 20 * HOUR_S)
-        rig = Rig(rigs.program(credits=60), Book.open(folder))
-    rig.clock.move_to(began_s)
-    rig.cloud.add(server(since_s=began_s))
-    order = GrantOrder("acme", "short", 5_500_000, expires_s=began_s + 2 * HOUR_S - 1)
-    perform(rig.book, Deed(order, NASTY, "ann", began_s))
-    rig.run()
-    rig.run_until(began_s + 5 * HOUR_S, 1000)
-    refund = RefundOrder(began_s, began_s + 5 * HOUR_S, startup="acme")
-    perform(rig.book, Deed(refund, NASTY, "ann", rig.clock.now_s()))
-    perform(rig.book, Deed(VoidOrder("acme", "g1"), NASTY, "ann", rig.clock.now_s()))
-    rig.run(HOUR_S)
-    rig.book.close()
+        harness = Harness(rigs.program(credits=60), Book.open(folder))
+    harness.clock.move_to(began_s)
+    harness.cloud.add(server(since_s=began_s))
+    command = GrantCommand("acme", "short", 5_500_000, expires_s=began_s + 2 * HOUR_S - 1)
+    perform_action(harness.book, OperatorAction(command, NASTY, "ann", began_s))
+    harness.run()
+    harness.run_until(began_s + 5 * HOUR_S, 1000)
+    refund = RefundCommand(began_s, began_s + 5 * HOUR_S, startup="acme")
+    perform_action(harness.book, OperatorAction(refund, NASTY, "ann", harness.clock.now_s()))
+    perform_action(
+        harness.book, OperatorAction(VoidCommand("acme", "g1"), NASTY, "ann", harness.clock.now_s())
+    )
+    harness.run(HOUR_S)
+    harness.book.close()
     return folder
 
 
-def on(state: Path, command: str, *more: object) -> Ran:
+def on(state: Path, command: str, *more: object) -> CommandResult:
     """A command on the book."""
-    return here(command, "--state", state, *more)
+    return run_in_process(command, "--state", state, *more)
 
 
 def began_s(state: Path) -> int:

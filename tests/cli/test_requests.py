@@ -24,7 +24,7 @@ from tests.builders import (
     a_run,
     a_startup,
 )
-from tests.cli.command import Ran, here
+from tests.cli.command import CommandResult, run_in_process
 from tests.quotas.book.book_builders import digest
 
 HOUR_S = 3_600
@@ -63,9 +63,9 @@ def state(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def ask(state: Path, *words: object) -> Ran:
+def ask(state: Path, *words: object) -> CommandResult:
     """`cohortd request` with these words, on this book."""
-    return here("request", *words, "--state", state)
+    return run_in_process("request", *words, "--state", state)
 
 
 def test_a_start_that_was_refused_for_quota_is_said(state: Path) -> None:
@@ -89,7 +89,7 @@ def test_a_request_opens_and_stands_in_line(state: Path) -> None:
     (line,) = ask(state, "list", "--json").json["requests"]
     assert (line["id"], line["startup"], line["gpus"], line["state"]) == (1, "birch", 4, "open")
     assert (line["place"], line["waits_for"], line["reason"]) == (1, "capacity", "a deadline")
-    status = here("status", "--state", state, "--json").json
+    status = run_in_process("status", "--state", state, "--json").json
     assert status["requests"] == [line]
     (birch,) = [s for s in status["shares"] if s["startup"] == "birch"]
     assert (birch["demand"], birch["share"], birch["usage"]) == (4, 4, 0)

@@ -15,12 +15,12 @@ from exporters.api.models import CreditsAnswer
 from quotas.book import Book
 from quotas.book.actions.requests import open_request
 from quotas.model.program import Startup, Tenure
-from quotas.queue.requests import Ask
-from tests.cli.command import REPO, here
-from tests.cli.operator_env import PROGRAM, Desk
-from tests.exporters.api.api_fixture import site
+from quotas.queue.requests import RequestSpec
+from tests.cli.command import REPO, run_in_process
+from tests.cli.operator_env import PROGRAM, OperatorEnv
+from tests.exporters.api.api_fixture import api_fixture
 from tests.scheduler import harness as rigs
-from tests.scheduler.harness import OTHER, Rig, server
+from tests.scheduler.harness import OTHER, Harness, server
 
 SCHEMAS = REPO / "docs" / "schemas"
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
@@ -49,14 +49,14 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
     cohort = replace(made.cohorts[0], startups=(acme, birch))
     policy = replace(made.policy, pacing_curve="flat", daily_burn_ucr=10**9)
     program = replace(made, pools=(pool,), cohorts=(cohort,), policy=policy)
-    rig = Rig(program, Book.open(folder))
-    rig.cloud.add(server("s1"), server("s2"))
-    rig.run()
-    rig.run(HOUR_S)
-    ask = Ask("birch", "h100", 8, HOUR_S, "a deadline", "tests", rig.clock.now_s())
-    open_request(rig.book, ask)
-    rig.run()
-    rig.book.close()
+    harness = Harness(program, Book.open(folder))
+    harness.cloud.add(server("s1"), server("s2"))
+    harness.run()
+    harness.run(HOUR_S)
+    ask = RequestSpec("birch", "h100", 8, HOUR_S, "a deadline", "tests", harness.clock.now_s())
+    open_request(harness.book, ask)
+    harness.run()
+    harness.book.close()
     return folder
 
 
@@ -71,9 +71,9 @@ def test_a_schema_is_one_of_the_draft(name: str) -> None:
 
 def test_status(state: Path) -> None:
     """Status, with a share, a pace, a request, an excess, a server and a zone in it."""
-    said = here("status", "--state", state, "--json").json
+    said = run_in_process("status", "--state", state, "--json").json
     check("status", said)
-    for filled in ("startups", "shares", "requests", "excesses", "zones"):
+    for filled in ("startups", "shares", "requests", "overuses", "zones"):
         assert said[filled], filled
     assert said["startups"][0]["servers"] and said["startups"][0]["pace"]["daily_burn"]
     assert all(share.keys() >= {"nominal", "share", "ceiling"} for share in said["shares"])
@@ -81,15 +81,15 @@ def test_status(state: Path) -> None:
 
 def test_explain(state: Path) -> None:
     """Explain of a startup has its shares and pace now; of a server only its decisions."""
-    said = here("explain", "acme", "--state", state, "--json").json
+    said = run_in_process("explain", "acme", "--state", state, "--json").json
     check("explain", said)
     assert said["decisions"] and said["subject"] == "acme"
-    status = here("status", "--state", state, "--json").json
+    status = run_in_process("status", "--state", state, "--json").json
     (acme,) = (line for line in status["startups"] if line["name"] == "acme")
     assert said["pace"] == acme["pace"]
     assert said["shares"] == [each for each in status["shares"] if each["startup"] == "acme"]
     number = said["decisions"][0]["id"]
-    one = here("explain", number, "--state", state, "--json").json
+    one = run_in_process("explain", number, "--state", state, "--json").json
     check("explain", one)
     assert [row["id"] for row in one["decisions"]] == [number]
     assert one["shares"] == [] and one["pace"] is None
@@ -97,15 +97,15 @@ def test_explain(state: Path) -> None:
 
 def test_plan(tmp_path: Path) -> None:
     """A first plan, one that changes and takes away, and one without a change."""
-    desk = Desk(tmp_path)
-    desk.write(PROGRAM)
-    first = desk.run("plan", "--json").json
+    operator_env = OperatorEnv(tmp_path)
+    operator_env.write(PROGRAM)
+    first = operator_env.run("plan", "--json").json
     check("plan", first)
     assert first and all(change["before"] is None for change in first)
-    assert desk.run("apply").code == 0
-    check("plan", desk.run("plan", "--json").json)
-    desk.write(PROGRAM.partition("[cohort.spring.startup.birch]")[0])
-    changed = desk.run("plan", "--json").json
+    assert operator_env.run("apply").code == 0
+    check("plan", operator_env.run("plan", "--json").json)
+    operator_env.write(PROGRAM.partition("[cohort.spring.startup.birch]")[0])
+    changed = operator_env.run("plan", "--json").json
     check("plan", changed)
     assert any(change["needs_confirm"] and change["after"] is None for change in changed)
 
@@ -115,7 +115,7 @@ def test_credits(tmp_path: Path) -> None:
     own = CreditsAnswer.model_json_schema()
     published = schema("credits")
     assert {key: value for key, value in published.items() if key not in ("$schema", "$id")} == own
-    with site(tmp_path / "state") as made:
+    with api_fixture(tmp_path / "state") as made:
         said = made.json("/v1/credits")
     check("credits", said)
     assert said["pace"] and said["expiring_next"]
@@ -129,7 +129,7 @@ def test_a_schema_refuses_what_is_not_said(
     name: str, command: tuple[str, ...], state: Path
 ) -> None:
     """Without any one of its top fields, or with a number for credits, an answer is refused."""
-    said = here(*command, "--state", state, "--json").json
+    said = run_in_process(*command, "--state", state, "--json").json
     for key in schema(name)["required"]:
         with pytest.raises(jsonschema_rs.ValidationError, match=key):
             check(name, {k: v for k, v in said.items() if k != key})

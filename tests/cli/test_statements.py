@@ -13,16 +13,16 @@ from pathlib import Path
 
 import pytest
 
-from quotas.book.actions.commands import Deed, GrantOrder, RefundOrder
-from quotas.book.actions.execute import perform
+from quotas.book.actions.commands import GrantCommand, OperatorAction, RefundCommand
+from quotas.book.actions.execute import perform_action
 from quotas.book.reads.statements import close_months
 from quotas.book.session import Book
 from quotas.model.units import format_instant, month_start_s, parse_instant
 from tests.quotas.book.book_builders import filled
 from tests.scheduler import harness as rigs
-from tests.scheduler.harness import Rig, server
+from tests.scheduler.harness import Harness, server
 
-from .command import MAIN, Ran, environment, here
+from .command import MAIN, CommandResult, environment, run_in_process
 
 HOUR_S = 3600
 TURN = "2026-03-01T00:00:00Z"
@@ -36,22 +36,25 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(rigs, "T0", began_s)
         patch.setattr(rigs, "END", TURN_S + 90 * 24 * HOUR_S)
-        rig = Rig(rigs.program(credits=10_000), Book.open(folder))
-    rig.clock.move_to(began_s)
-    rig.cloud.add(server(since_s=began_s))
-    rig.run()
-    perform(rig.book, Deed(GrantOrder("acme", "more", 5_500_000), "a prize", "ann", began_s))
-    rig.run_until(TURN_S + 2 * HOUR_S, 1000)
-    refund = RefundOrder(TURN_S - HOUR_S, TURN_S, startup="acme")
-    perform(rig.book, Deed(refund, "outage", "bob", rig.clock.now_s()))
-    rig.run_until(TURN_S + 4 * HOUR_S, 1000)
-    rig.book.close()
+        harness = Harness(rigs.program(credits=10_000), Book.open(folder))
+    harness.clock.move_to(began_s)
+    harness.cloud.add(server(since_s=began_s))
+    harness.run()
+    perform_action(
+        harness.book,
+        OperatorAction(GrantCommand("acme", "more", 5_500_000), "a prize", "ann", began_s),
+    )
+    harness.run_until(TURN_S + 2 * HOUR_S, 1000)
+    refund = RefundCommand(TURN_S - HOUR_S, TURN_S, startup="acme")
+    perform_action(harness.book, OperatorAction(refund, "outage", "bob", harness.clock.now_s()))
+    harness.run_until(TURN_S + 4 * HOUR_S, 1000)
+    harness.book.close()
     return folder
 
 
-def on(state: Path, *arguments: object) -> Ran:
+def on(state: Path, *arguments: object) -> CommandResult:
     """`cohortd statement` on the book."""
-    return here("statement", *arguments, "--state", state)
+    return run_in_process("statement", *arguments, "--state", state)
 
 
 def test_a_month_adds_up_and_carries_over(state: Path) -> None:
@@ -139,17 +142,20 @@ def test_a_head_that_is_none_is_bad_usage(state: Path, tmp_path: Path) -> None:
     empty = tmp_path / "mail.txt"
     empty.write_text("no hash in here")
     for head in ("abc", tmp_path, empty):
-        ran = here("verify", "--head", head, "--state", state)
+        ran = run_in_process("verify", "--head", head, "--state", state)
         assert (ran.code, ran.out) == (2, "") and f"--head {head}: n" in ran.sentence
 
 
 def test_a_head_is_looked_for_in_the_chain(state: Path, tmp_path: Path) -> None:
     """Ours is found, in a file too; another is not, and that is exit 1."""
-    (head,) = here("verify", "--json", "--state", state).json["heads"].values()
+    (head,) = run_in_process("verify", "--json", "--state", state).json["chain_heads"].values()
     mail = tmp_path / "mail.txt"
     mail.write_text(f"the newest is\n  {head}\n")
-    assert [here("verify", "--head", h, "--state", state).code for h in (head, mail)] == [0, 0]
-    ran = here("verify", "--head", "0" * 64, "--state", state)
+    assert [run_in_process("verify", "--head", h, "--state", state).code for h in (head, mail)] == [
+        0,
+        0,
+    ]
+    ran = run_in_process("verify", "--head", "0" * 64, "--state", state)
     assert ran.code == 1 and "is in no chain of this book" in ran.sentence
 
 
@@ -163,4 +169,4 @@ def test_progress_is_shown_on_a_terminal_only(state: Path) -> None:
     shown = os.read(ours, 65_536).decode()
     os.close(ours)
     assert "transfers checked" in shown and b"transfers are right" in ran.stdout
-    assert here("verify", "--state", state).err == ""
+    assert run_in_process("verify", "--state", state).err == ""

@@ -10,69 +10,69 @@ from quotas.book import Book
 from quotas.book.actions.tokens import find_token, list_tokens
 from quotas.model.tokens import fingerprint
 
-from .operator_env import Desk
+from .operator_env import OperatorEnv
 
 
-def created(desk: Desk, *more: object) -> dict[str, str]:
-    ran = desk.token("create", *more, "--name", "ci", "--json")
+def created(operator_env: OperatorEnv, *more: object) -> dict[str, str]:
+    ran = operator_env.token("create", *more, "--name", "ci", "--json")
     assert ran.code == 0, ran.err
     made: dict[str, str] = ran.json
     return made
 
 
-def test_a_token_is_printed_once_and_kept_as_a_hash(desk: Desk) -> None:
+def test_a_token_is_printed_once_and_kept_as_a_hash(operator_env: OperatorEnv) -> None:
     """The token is on standard output alone, and in no file of the state folder."""
-    ran = desk.token("create", "acme", "--name", "ci", "--scope", "read,request")
+    ran = operator_env.token("create", "acme", "--name", "ci", "--scope", "read,request")
     text = ran.out.strip()
     token_hash = fingerprint(text)
     assert token_hash is not None
-    found = find_token(Book.open_existing(desk.state), token_hash)
+    found = find_token(Book.open_existing(operator_env.state), token_hash)
     assert found is not None
     assert (found.startup, found.scopes, found.name) == ("acme", ("read", "request"), "ci")
     assert found.expires_s - found.created_s == 90 * 86_400
-    listed = desk.token("list", "--json")
+    listed = operator_env.token("list", "--json")
     secret = text.removeprefix("cohortd_")
-    files = [path for path in Path(desk.folder).rglob("*") if path.is_file()]
-    assert secret not in listed.out + desk.token("list").out
+    files = [path for path in Path(operator_env.folder).rglob("*") if path.is_file()]
+    assert secret not in listed.out + operator_env.token("list").out
     assert all(secret.encode() not in path.read_bytes() for path in files)
     assert [(each["id"], each["state"]) for each in listed.json] == [(found.id, "active")]
 
 
-def test_rotation_overlaps(desk: Desk) -> None:
+def test_rotation_overlaps(operator_env: OperatorEnv) -> None:
     """The successor has the same rights, and the old one ends after the overlap."""
-    old = created(desk, "acme", "--scope", "read,request")
-    ran = desk.token("rotate", old["id"], "--overlap", "1h", "--json")
+    old = created(operator_env, "acme", "--scope", "read,request")
+    ran = operator_env.token("rotate", old["id"], "--overlap", "1h", "--json")
     new = ran.json
     assert (new["startup"], new["scopes"], new["name"]) == ("acme", ["read", "request"], "ci")
     assert fingerprint(new["token"]) != fingerprint(old["token"])
-    rows = {each.id: each for each in list_tokens(Book.open_existing(desk.state))}
+    rows = {each.id: each for each in list_tokens(Book.open_existing(operator_env.state))}
     ends_s = rows[old["id"]].revoked_s
     assert ends_s is not None and ends_s - rows[new["id"]].created_s == 3600
     assert rows[old["id"]].state(ends_s - 1) == "active"
     assert rows[old["id"]].state(ends_s) == "revoked"
 
 
-def test_rotation_without_overlap_ends_the_old_one(desk: Desk) -> None:
+def test_rotation_without_overlap_ends_the_old_one(operator_env: OperatorEnv) -> None:
     """--overlap 0s: the old token is revoked at once."""
-    old = created(desk, "acme")
-    assert desk.token("rotate", old["id"], "--overlap", "0s").code == 0
-    states = {each["id"]: each["state"] for each in desk.token("list", "--json").json}
+    old = created(operator_env, "acme")
+    assert operator_env.token("rotate", old["id"], "--overlap", "0s").code == 0
+    states = {each["id"]: each["state"] for each in operator_env.token("list", "--json").json}
     assert states.pop(old["id"]) == "revoked"
     assert list(states.values()) == ["active"]
 
 
-def test_a_revoked_token_stays_in_the_list(desk: Desk) -> None:
+def test_a_revoked_token_stays_in_the_list(operator_env: OperatorEnv) -> None:
     """Revocation ends it, says whose it was, and is refused a second time."""
-    made = created(desk, "acme")
-    assert "of acme is revoked" in desk.token("revoke", made["id"]).out
-    assert [each["state"] for each in desk.token("list", "--json").json] == ["revoked"]
-    again = desk.token("revoke", made["id"])
+    made = created(operator_env, "acme")
+    assert "of acme is revoked" in operator_env.token("revoke", made["id"]).out
+    assert [each["state"] for each in operator_env.token("list", "--json").json] == ["revoked"]
+    again = operator_env.token("revoke", made["id"])
     assert again.code == 1 and "is revoked already" in again.err
 
 
-def test_an_operator_s_token_has_no_startup(desk: Desk) -> None:
+def test_an_operator_s_token_has_no_startup(operator_env: OperatorEnv) -> None:
     """Scopes admin and audit go without a startup."""
-    made = created(desk, "--scope", "admin,audit")
+    made = created(operator_env, "--scope", "admin,audit")
     assert (made["startup"], made["scopes"]) == ("", ["admin", "audit"])
 
 
@@ -94,10 +94,10 @@ def test_an_operator_s_token_has_no_startup(desk: Desk) -> None:
     ],
 )
 def test_what_cannot_be_is_refused(
-    desk: Desk, arguments: tuple[str, ...], code: int, says: str
+    operator_env: OperatorEnv, arguments: tuple[str, ...], code: int, says: str
 ) -> None:
     """One sentence with the fix, the right exit code, and no token made."""
-    ran = desk.token(*arguments)
+    ran = operator_env.token(*arguments)
     assert (ran.code, ran.out) == (code, "")
     assert says in ran.sentence
-    assert list_tokens(Book.open_existing(desk.state)) == ()
+    assert list_tokens(Book.open_existing(operator_env.state)) == ()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from quotas.model.units import format_instant
-from tests.cli.command import Ran, here
+from tests.cli.command import CommandResult, run_in_process
 from tests.cli.operator_env import PROGRAM
 from tests.cli.test_operator_actions import digest_of
 
@@ -32,14 +32,14 @@ def state(tmp_path: Path) -> Path:
     text = text.replace("starts = 2027-01-05", f"starts = {format_instant(NOW_S - DAY_S)}")
     text = text.replace("ends = 2027-07-05", f"ends = {format_instant(NOW_S + 90 * DAY_S)}")
     (tmp_path / "program.toml").write_text(text)
-    applied = here("apply", "--state", tmp_path, "--program", tmp_path / "program.toml")
+    applied = run_in_process("apply", "--state", tmp_path, "--program", tmp_path / "program.toml")
     assert applied.code == 0, applied.err
     return tmp_path
 
 
-def on(state: Path, *words: object) -> Ran:
+def on(state: Path, *words: object) -> CommandResult:
     """A command on the book."""
-    return here(*words, "--state", state)
+    return run_in_process(*words, "--state", state)
 
 
 def line(state: Path, name: str = "acme") -> dict[str, str]:
@@ -199,7 +199,7 @@ def test_a_settle_is_bounded_by_the_hold(state: Path) -> None:
 
 def grant_60(state: str, number: int) -> None:
     """One of two operators: half of what the budget has left, and more."""
-    here("grant", "birch", "1600", "--id", f"b{number}", *WHY, "--state", state)
+    run_in_process("grant", "birch", "1600", "--id", f"b{number}", *WHY, "--state", state)
 
 
 def test_two_operators_at_once_do_not_pass_the_budget(state: Path) -> None:

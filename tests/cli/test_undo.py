@@ -10,45 +10,47 @@ import pytest
 
 from quotas.book import Book
 from quotas.book.actions import undo as undo_module
-from quotas.book.actions.overrides import say
+from quotas.book.actions.overrides import set_override
 from quotas.book.actions.undo import undo
 from quotas.book.verify.verify import verify
-from quotas.decisions.overrides import Word
+from quotas.decisions.overrides import Override
 from scheduler.cli.stops import overrides
-from tests.cli.command import Ran, here
-from tests.scheduler.harness import NOTICE_S, RATE, T0, Rig, server
+from tests.cli.command import CommandResult, run_in_process
+from tests.scheduler.harness import NOTICE_S, RATE, T0, Harness, server
 
 DAY_S = 86_400
 GRANT = "grant:acme:g1"
 
 
 @pytest.fixture
-def stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
+def stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Harness]:
     """A book on disk in which an operator's word stopped acme's one server, seen off."""
-    rig = Rig(book=Book.open(tmp_path))
-    monkeypatch.setattr(overrides, "SystemClock", lambda: rig.clock)
-    rig.cloud.add(server())
-    rig.run()
-    say(rig.book, Word("level", "acme", "stopped", T0, None, "ann", "the wrong startup"))
-    rig.run_until(T0 + 30 + NOTICE_S + 30)
-    assert rig.cloud.stops == ["s1"]
-    rig.cloud.add(replace(rig.cloud.servers["s1"], state="stopped"))
-    rig.run(30)
-    yield rig
-    rig.book.close()
+    harness = Harness(book=Book.open(tmp_path))
+    monkeypatch.setattr(overrides, "SystemClock", lambda: harness.clock)
+    harness.cloud.add(server())
+    harness.run()
+    set_override(
+        harness.book, Override("level", "acme", "stopped", T0, None, "ann", "the wrong startup")
+    )
+    harness.run_until(T0 + 30 + NOTICE_S + 30)
+    assert harness.cloud.stops == ["s1"]
+    harness.cloud.add(replace(harness.cloud.servers["s1"], state="stopped"))
+    harness.run(30)
+    yield harness
+    harness.book.close()
 
 
-def number(rig: Rig) -> int:
+def number(harness: Harness) -> int:
     """Of the decision that stopped the server."""
-    return next(int(str(row["id"])) for row in rig.all("decision") if row["verb"] == "stop")
+    return next(int(str(row["id"])) for row in harness.all("decision") if row["verb"] == "stop")
 
 
-def typed(rig: Rig, state: Path) -> Ran:
+def typed(harness: Harness, state: Path) -> CommandResult:
     """An operator types it."""
-    return here("undo", number(rig), "--state", state, "--reason", "a mistake")
+    return run_in_process("undo", number(harness), "--state", state, "--reason", "a mistake")
 
 
-def test_the_command_refunds_exactly_the_minimum_notice(stopped: Rig, tmp_path: Path) -> None:
+def test_the_command_refunds_exactly_the_minimum_notice(stopped: Harness, tmp_path: Path) -> None:
     """60 s of an SXM-8 at its rate come back to the grant, and the books still verify."""
     left = stopped.rows("balance")[GRANT]
     ran = typed(stopped, tmp_path)
@@ -59,29 +61,31 @@ def test_the_command_refunds_exactly_the_minimum_notice(stopped: Rig, tmp_path: 
     assert verify(stopped.book).fault is None
 
 
-def test_a_second_undo_repeats_the_first(stopped: Rig, tmp_path: Path) -> None:
+def test_a_second_undo_repeats_the_first(stopped: Harness, tmp_path: Path) -> None:
     """One word, one refund, the same sentence, however often it is typed."""
     first = typed(stopped, tmp_path)
-    rows = [len(stopped.all(table)) for table in ("word", "transfer")]
+    rows = [len(stopped.all(table)) for table in ("override", "transfer")]
     stopped.clock.move_to(stopped.clock.now_s() + 600)
     assert typed(stopped, tmp_path).out == first.out
-    assert [len(stopped.all(table)) for table in ("word", "transfer")] == rows
+    assert [len(stopped.all(table)) for table in ("override", "transfer")] == rows
 
 
-def test_word_and_refund_are_one_transaction(stopped: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_word_and_refund_are_one_transaction(
+    stopped: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A database that fails at the refund has not kept the word either."""
 
     def fail(*_: object) -> None:
         raise OSError("the disk is full")
 
-    monkeypatch.setattr(undo_module, "perform_in", fail)
-    words = len(stopped.all("word"))
+    monkeypatch.setattr(undo_module, "perform_in_transaction", fail)
+    words = len(stopped.all("override"))
     with pytest.raises(OSError, match="full"):
         undo(stopped.book, number(stopped), "ann", "a mistake", stopped.clock.now_s())
-    assert len(stopped.all("word")) == words
+    assert len(stopped.all("override")) == words
 
 
-def test_the_undone_server_is_back_and_exempt_for_a_day(stopped: Rig, tmp_path: Path) -> None:
+def test_the_undone_server_is_back_and_exempt_for_a_day(stopped: Harness, tmp_path: Path) -> None:
     """The wrong word still stands: nothing is said to the server for a day, then a full notice."""
     typed(stopped, tmp_path)
     at_s = stopped.clock.now_s()
@@ -89,8 +93,8 @@ def test_the_undone_server_is_back_and_exempt_for_a_day(stopped: Rig, tmp_path: 
     assert stopped.cloud.starts == ["s1"]
     stopped.run_until(at_s + DAY_S - 1, every_s=3600)
     assert stopped.cloud.stops == ["s1"]
-    assert all(row["given_s"] <= at_s for row in stopped.all("notice"))
+    assert all(row["opened_s"] <= at_s for row in stopped.all("notice"))
     stopped.run(1)
     notice = stopped.all("notice")[-1]
-    assert (notice["state"], notice["given_s"]) == ("open", at_s + DAY_S)
+    assert (notice["state"], notice["opened_s"]) == ("open", at_s + DAY_S)
     assert int(str(notice["deadline_s"])) >= at_s + DAY_S + NOTICE_S

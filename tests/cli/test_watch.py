@@ -10,17 +10,17 @@ import sys
 from pathlib import Path
 
 from quotas.book import Book
-from tests.scheduler.harness import Rig, server
+from tests.scheduler.harness import Harness, server
 
-from .command import MAIN, environment, hear_interrupts
+from .command import MAIN, environment, restore_sigint
 
 
 def test_watch_shows_the_sentence_and_ends_on_interrupt(tmp_path: Path) -> None:
     """The cycle's sentence on top, every startup below; ^C ends it with exit 0."""
-    rig = Rig(book=Book.open(tmp_path))
-    rig.cloud.add(server())
-    rig.run(3600)
-    rig.book.close()
+    harness = Harness(book=Book.open(tmp_path))
+    harness.cloud.add(server())
+    harness.run(3600)
+    harness.book.close()
     ours, theirs = pty.openpty()
     command = [sys.executable, "-c", MAIN, "status", "--state", str(tmp_path), "--watch"]
     child = subprocess.Popen(
@@ -28,7 +28,7 @@ def test_watch_shows_the_sentence_and_ends_on_interrupt(tmp_path: Path) -> None:
         env=environment(TERM="xterm"),
         stdout=theirs,
         stderr=theirs,
-        preexec_fn=hear_interrupts,
+        preexec_fn=restore_sigint,
     )
     os.close(theirs)
     try:

@@ -21,7 +21,7 @@ Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Lie:
+class Corruption:
     """What is wrong with one answer, counted from 0."""
 
     at: int
@@ -31,7 +31,7 @@ class Lie:
 
 
 @dataclass(frozen=True)
-class Move:
+class ListChange:
     """From one answer on, one thing is gone and another is there."""
 
     at: int
@@ -40,13 +40,13 @@ class Move:
 
 
 @dataclass
-class FarEnd:
+class FakeListing:
     """A list of `kind` in its order, lies about it, and what was said in the end."""
 
     kind: str
     rows: Sequence[Row]
-    lies: Sequence[Lie] = ()
-    move: Move | None = None
+    corruptions: Sequence[Corruption] = ()
+    list_change: ListChange | None = None
     asked: int = 0
     said: list[Row] = field(default_factory=list)
 
@@ -55,32 +55,32 @@ class FarEnd:
         number, self.asked = self.asked, self.asked + 1
         size = "per_page" if self.kind in IN_HEADER else "page_size"
         per_page, page = query(request, size), query(request, "page")
-        for lie in self.lies:
-            if lie.at == number and lie.verb == "page":
-                page = lie.value
+        for corruption in self.corruptions:
+            if corruption.at == number and corruption.verb == "page":
+                page = corruption.value
         rows = self.now(number)
         part = [copy.deepcopy(row) for row in rows[(page - 1) * per_page : page * per_page]]
         body, total = self._body(part, len(rows)), str(len(rows))
         status = 200
-        for lie in self.lies:
-            if lie.at == number:
-                change(body, lie)
-                total = lie.value if lie.verb == "count" else total
-                status = lie.value if lie.verb == "status" else status
+        for corruption in self.corruptions:
+            if corruption.at == number:
+                change(body, corruption)
+                total = corruption.value if corruption.verb == "count" else total
+                status = corruption.value if corruption.verb == "status" else status
         self.said += _rows_of(body, self.kind)
         headers = {"X-Total-Count": total} if self.kind in IN_HEADER and total is not None else {}
         content = json.dumps(body).encode()
-        for lie in self.lies:
-            if lie.at == number and lie.verb == "cut":
-                content = content[: int(len(content) * lie.value)]
+        for corruption in self.corruptions:
+            if corruption.at == number and corruption.verb == "cut":
+                content = content[: int(len(content) * corruption.value)]
         return Reply(status, content, headers)
 
     def now(self, number: int) -> Sequence[Row]:
         """The list as it is at an answer."""
-        if self.move is None or number < self.move.at:
+        if self.list_change is None or number < self.list_change.at:
             return self.rows
-        gone = self.move.gone % max(1, len(self.rows))
-        return [*(row for n, row in enumerate(self.rows) if n != gone), self.move.new]
+        gone = self.list_change.gone % max(1, len(self.rows))
+        return [*(row for n, row in enumerate(self.rows) if n != gone), self.list_change.new]
 
     def _body(self, part: list[Row], total: int) -> Row:
         if self.kind == "offers":
@@ -94,23 +94,23 @@ def _rows_of(body: Any, kind: str) -> list[Row]:
     return [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []
 
 
-def change(body: Any, lie: Lie) -> None:
+def change(body: Any, corruption: Corruption) -> None:
     """Drop, rename, retype or double what lies at a place in the body, where it is there."""
-    if lie.verb not in {"drop", "rename", "retype", "double"} or not lie.where:
+    if corruption.verb not in {"drop", "rename", "retype", "double"} or not corruption.where:
         return
     holder = body
-    *inside, last = (_step(body, lie.where)) or [None]
+    *inside, last = (_step(body, corruption.where)) or [None]
     for key in inside:
         holder = holder[key]
     if last is None:
         return
-    if lie.verb == "drop":
+    if corruption.verb == "drop":
         del holder[last]
-    elif lie.verb == "retype":
-        holder[last] = lie.value
-    elif lie.verb == "rename" and isinstance(holder, dict):
+    elif corruption.verb == "retype":
+        holder[last] = corruption.value
+    elif corruption.verb == "rename" and isinstance(holder, dict):
         holder[f"{last}_"] = holder.pop(last)
-    elif lie.verb == "double" and isinstance(holder, list):
+    elif corruption.verb == "double" and isinstance(holder, list):
         holder.insert(last, copy.deepcopy(holder[last]))
 
 

@@ -33,7 +33,7 @@ class Reply:
     broken: Exception | None = None
 
 
-Answering = Callable[[requests.PreparedRequest], Reply]
+ReplyFunction = Callable[[requests.PreparedRequest], Reply]
 
 
 @dataclass
@@ -53,13 +53,13 @@ class Clock:
         self.now += seconds
 
 
-class Scripted(BaseAdapter):
+class ScriptedAdapter(BaseAdapter):
     """A requests adapter that answers from a function and keeps what was asked."""
 
-    def __init__(self, answering: Answering) -> None:
+    def __init__(self, reply_function: ReplyFunction) -> None:
         """`answering` is called once for each request."""
         super().__init__()
-        self.answering = answering
+        self.reply_function = reply_function
         self.asked: list[requests.PreparedRequest] = []
 
     def send(
@@ -67,7 +67,7 @@ class Scripted(BaseAdapter):
     ) -> requests.Response:
         """Answer one request."""
         self.asked.append(request)
-        reply = self.answering(request)
+        reply = self.reply_function(request)
         if reply.broken is not None:
             raise reply.broken
         raw = urllib3.HTTPResponse(
@@ -83,21 +83,24 @@ class Scripted(BaseAdapter):
 
 
 @dataclass
-class Rig:
+class Harness:
     """A cloud wired to a script, with everything a test may look at."""
 
     cloud: ScalewayCloud
-    adapter: Scripted
+    adapter: ScriptedAdapter
     clock: Clock
     told: list[tuple[str, str, float]]
 
 
-def rig(
-    answering: Answering | Reply, *, organization: str = ORGANIZATION, limits: Limits | None = None
-) -> Rig:
+def harness(
+    reply_function: ReplyFunction | Reply,
+    *,
+    organization: str = ORGANIZATION,
+    limits: Limits | None = None,
+) -> Harness:
     """A cloud whose every request is answered by a function, or by one reply."""
-    fixed = answering
-    adapter = Scripted((lambda request: fixed) if isinstance(fixed, Reply) else fixed)
+    fixed = reply_function
+    adapter = ScriptedAdapter((lambda request: fixed) if isinstance(fixed, Reply) else fixed)
     clock, told = Clock(), list[tuple[str, str, float]]()
     cloud = connect(
         "https://api.scaleway.test",
@@ -107,7 +110,7 @@ def rig(
         limits=limits or Limits(),
         adapter=lambda: adapter,
     )
-    return Rig(cloud, adapter, clock, told)
+    return Harness(cloud, adapter, clock, told)
 
 
 def connect(
@@ -155,7 +158,7 @@ def listing(servers: list[dict[str, object]], total: object = None) -> Reply:
     return Reply(200, json.dumps({"servers": servers}).encode(), {"X-Total-Count": str(count)})
 
 
-def paged(servers: list[dict[str, object]]) -> Answering:
+def paged(servers: list[dict[str, object]]) -> ReplyFunction:
     """A server that pages as Scaleway does, over a list that the test may change."""
 
     def answer(request: requests.PreparedRequest) -> Reply:

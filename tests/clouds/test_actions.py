@@ -10,7 +10,7 @@ import pytest
 from scheduler.clouds.base import Cloud, CloudError, Malformed, Project
 from scheduler.clouds.scaleway import ScalewayCloud
 
-from .scripted_http import ORGANIZATION, ZONE, Reply, rig, server_id, server_json
+from .scripted_http import ORGANIZATION, ZONE, Reply, harness, server_id, server_json
 
 TASK = {"id": server_id(0), "description": "fake task", "status": "pending", "progress": 0}
 
@@ -29,14 +29,14 @@ def offered(**changes: object) -> Reply:
 
 def test_it_is_a_cloud() -> None:
     """The adapter satisfies the port."""
-    cloud: Cloud = rig(Reply()).cloud
+    cloud: Cloud = harness(Reply()).cloud
     assert isinstance(cloud, ScalewayCloud)
 
 
 @pytest.mark.parametrize("action", ["poweroff", "poweron"])
 def test_action_is_asked_as_the_sdk_does(action: str) -> None:
     """An action is one POST with its name, believed on 202 with a task."""
-    far = rig(answered({"task": TASK}, 202))
+    far = harness(answered({"task": TASK}, 202))
     act = far.cloud.power_off if action == "poweroff" else far.cloud.power_on
     act(ZONE, server_id(1))
     [request] = far.adapter.asked
@@ -57,7 +57,7 @@ def test_action_is_asked_as_the_sdk_does(action: str) -> None:
 def test_action_without_202_and_task_is_not_believed(reply: Reply) -> None:
     """Anything but 202 with a task is Malformed."""
     with pytest.raises(Malformed):
-        rig(reply).cloud.power_off(ZONE, server_id(1))
+        harness(reply).cloud.power_off(ZONE, server_id(1))
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_action_without_202_and_task_is_not_believed(reply: Reply) -> None:
 )
 def test_what_is_no_uuid_is_refused(bad: str) -> None:
     """Text that is no UUID never enters a path."""
-    far = rig(Reply())
+    far = harness(Reply())
     calls: list[Callable[[str, str], object]] = [
         far.cloud.server,
         far.cloud.power_off,
@@ -82,7 +82,7 @@ def test_what_is_no_uuid_is_refused(bad: str) -> None:
 def test_another_server_is_not_believed() -> None:
     """An answer about another server is refused."""
     with pytest.raises(CloudError, match="another"):
-        rig(answered({"server": server_json(2)})).cloud.server(ZONE, server_id(1))
+        harness(answered({"server": server_json(2)})).cloud.server(ZONE, server_id(1))
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_another_server_is_not_believed() -> None:
 )
 def test_price_becomes_a_rate_or_none(price: object, rate: int | None) -> None:
     """A price is rounded half-even to the micro; missing, absurd or senseless ones are None."""
-    [offer] = rig(offered(hourly_price=price)).cloud.offers(ZONE)
+    [offer] = harness(offered(hourly_price=price)).cloud.offers(ZONE)
     assert offer.rate_ucr_per_h == rate
     assert (offer.flavor, offer.gpus, offer.scratch_bytes) == ("H100-1-80G@fr-par-2", 1, 3)
 
@@ -115,14 +115,14 @@ def test_price_becomes_a_rate_or_none(price: object, rate: int | None) -> None:
 def test_price_is_never_a_float() -> None:
     """A price finer than a float can tell apart is still rounded by its own digits."""
     exact = b'{"servers": {"X": {"gpu": 1, "hourly_price": 0.00000150000000000000000000001}}}'
-    [offer] = rig(Reply(200, exact, {"X-Total-Count": "1"})).cloud.offers(ZONE)
+    [offer] = harness(Reply(200, exact, {"X-Total-Count": "1"})).cloud.offers(ZONE)
     assert offer.rate_ucr_per_h == 2
 
 
 def test_missing_price_leaves_the_other_facts() -> None:
     """An offer without the price key still counts its GPUs."""
     body = {"servers": {"X": {"gpu": 8, "gpu_info": {}}}}
-    [offer] = rig(answered(body, total=1)).cloud.offers(ZONE)
+    [offer] = harness(answered(body, total=1)).cloud.offers(ZONE)
     assert (offer.gpus, offer.rate_ucr_per_h, offer.scratch_bytes) == (8, None, 0)
 
 
@@ -143,7 +143,7 @@ def test_missing_price_leaves_the_other_facts() -> None:
 def test_catalogue_that_cannot_be_whole_is_refused(reply: Reply) -> None:
     """A catalogue with a senseless offer, or fewer than it announces, is a typed error."""
     with pytest.raises(CloudError):
-        rig(reply).cloud.offers(ZONE)
+        harness(reply).cloud.offers(ZONE)
 
 
 def project_json(number: int, **changes: object) -> dict[str, object]:
@@ -159,7 +159,7 @@ def project_json(number: int, **changes: object) -> dict[str, object]:
 def test_projects_come_by_name() -> None:
     """Projects are sorted by name."""
     body = {"projects": [project_json(1), project_json(2)], "total_count": 2}
-    assert rig(answered(body)).cloud.projects() == (
+    assert harness(answered(body)).cloud.projects() == (
         Project(server_id(2), "p7"),
         Project(server_id(1), "p8"),
     )
@@ -180,4 +180,4 @@ def test_projects_come_by_name() -> None:
 def test_projects_that_cannot_be_whole_are_refused(body: object) -> None:
     """A list of projects without its count, or with a foreign one, is a typed error."""
     with pytest.raises(CloudError):
-        rig(answered(body)).cloud.projects()
+        harness(answered(body)).cloud.projects()

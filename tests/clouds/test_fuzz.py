@@ -13,7 +13,7 @@ from quotas.model.observation import Complete, Partial, Unknown
 from scheduler.clouds.base import CloudError
 
 from .recordings import ABSENT, paths, read
-from .scripted_http import ORGANIZATION, ZONE, Reply, rig, server_id, server_json
+from .scripted_http import ORGANIZATION, ZONE, Reply, harness, server_id, server_json
 
 QUICK = settings(
     max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
@@ -115,7 +115,7 @@ def test_sweep_of_mutated_listing(case: tuple[dict[str, Any], bytes]) -> None:
     body, content = case
     total = len(body["servers"])
     reply = Reply(200, content, {"X-Total-Count": str(total)})
-    sweep = rig(reply, organization=_organization(body)).cloud.sweep(_zone(body), 7)
+    sweep = harness(reply, organization=_organization(body)).cloud.sweep(_zone(body), 7)
     assert isinstance(sweep, (Complete, Partial, Unknown))
     if isinstance(sweep, Complete):
         assert len({server.id for server in sweep.servers}) == total
@@ -127,7 +127,7 @@ def test_server_from_mutated_answer(case: tuple[dict[str, Any], bytes]) -> None:
     """A mutated server is the server asked for, or a typed error."""
     body, content = case
     asked = body["server"]["id"]
-    cloud = rig(Reply(200, content), organization=_organization(body)).cloud
+    cloud = harness(Reply(200, content), organization=_organization(body)).cloud
     try:
         assert cloud.server(_zone(body), asked).id == asked
     except CloudError as refused:
@@ -140,7 +140,7 @@ def test_offers_from_mutated_catalogue(case: tuple[dict[str, Any], bytes]) -> No
     """A mutated catalogue yields rates above zero or none, as many as announced, or an error."""
     body, content = case
     total = len(body["servers"])
-    cloud = rig(Reply(200, content, {"X-Total-Count": str(total)})).cloud
+    cloud = harness(Reply(200, content, {"X-Total-Count": str(total)})).cloud
     try:
         offers = cloud.offers(ZONE)
     except CloudError:
@@ -156,7 +156,7 @@ def test_projects_from_mutated_answer(case: tuple[dict[str, Any], bytes]) -> Non
     """A mutated list of projects is whole by its own count, or a typed error."""
     body, content = case
     try:
-        projects = rig(Reply(200, content), organization=_organization(body)).cloud.projects()
+        projects = harness(Reply(200, content), organization=_organization(body)).cloud.projects()
     except CloudError:
         return
     assert len(projects) == json.loads(content)["total_count"]
@@ -173,7 +173,7 @@ def test_any_reply_at_all(status: int, content: bytes, total: str | None, wait: 
     """Any status, body and headers give a valid answer or a typed error for every call."""
     headers = {"X-Total-Count": total, "Retry-After": wait, "Date": wait}
     sent = {key: value for key, value in headers.items() if value is not None}
-    cloud = rig(Reply(status, content, sent)).cloud
+    cloud = harness(Reply(status, content, sent)).cloud
     assert cloud.sweep(ZONE, 7).zone == ZONE
     for call in (
         lambda: cloud.offers(ZONE),

@@ -15,9 +15,9 @@ from quotas.model.observation import Complete, Partial, Unknown
 from scheduler.clouds import permissions, scaleway
 from scheduler.clouds.base import CloudError
 
-from .fake_listing import PER_PAGE, FarEnd, Lie, Move, Row, change
+from .fake_listing import PER_PAGE, Corruption, FakeListing, ListChange, Row, change
 from .recordings import ABSENT, paths, read
-from .scripted_http import ORGANIZATION, ZONE, Reply, rig, server_id, server_json
+from .scripted_http import ORGANIZATION, ZONE, Reply, harness, server_id, server_json
 from .test_permissions import iam
 
 FUZZ = settings(
@@ -90,17 +90,21 @@ def recorded(kind: str) -> list[Row]:
 
 
 @st.composite
-def far_ends(draw: st.DrawFn, kind: str) -> FarEnd:
+def far_ends(draw: st.DrawFn, kind: str) -> FakeListing:
     """A listing of up to nine things, made or recorded, with up to three lies or one move."""
     rows = [made(kind, n) for n in range(draw(st.integers(0, 9)))]
     old = recorded(kind)
     if old and draw(st.booleans()):
         rows = old
     if draw(st.integers(0, 3)) == 0:
-        return FarEnd(
-            kind, rows, move=Move(draw(st.integers(0, 6)), draw(st.integers(0, 8)), made(kind, 50))
+        return FakeListing(
+            kind,
+            rows,
+            list_change=ListChange(
+                draw(st.integers(0, 6)), draw(st.integers(0, 8)), made(kind, 50)
+            ),
         )
-    lies = []
+    corruptions = []
     for _ in range(draw(st.integers(0, 3))):
         at = draw(st.integers(0, 3))
         verb = draw(st.sampled_from([*VERBS, *VERBS, "page", "cut", "count", "status"]))
@@ -116,8 +120,8 @@ def far_ends(draw: st.DrawFn, kind: str) -> FarEnd:
         # Mostly a key of a row, or inside it: that is where something is believed.
         where = draw(st.lists(st.integers(0, 12), max_size=3))
         where = [0, draw(st.integers(0, 2)), *where] if draw(st.integers(0, 3)) else where
-        lies.append(Lie(at, verb, tuple(where), value))
-    return FarEnd(kind, rows, lies)
+        corruptions.append(Corruption(at, verb, tuple(where), value))
+    return FakeListing(kind, rows, corruptions)
 
 
 def names(rows: Any, kind: str) -> set[str]:
@@ -125,7 +129,7 @@ def names(rows: Any, kind: str) -> set[str]:
     return {row["_name" if kind == "offers" else "id"] for row in rows}
 
 
-def is_whole(found: set[str], far: FarEnd) -> bool:
+def is_whole(found: set[str], far: FakeListing) -> bool:
     """Whether a whole answer may show these: all there were before a move, or after it.
 
     Offers and projects are not read twice at the edges of their pages, since one that is
@@ -137,9 +141,9 @@ def is_whole(found: set[str], far: FarEnd) -> bool:
     return found in lists
 
 
-def judge_sweep(far: FarEnd) -> None:
+def judge_sweep(far: FakeListing) -> None:
     """A sweep of it is Complete only where it is whole, and in no sweep is anything invented."""
-    sweep = rig(far).cloud.sweep(ZONE, 7)
+    sweep = harness(far).cloud.sweep(ZONE, 7)
     assert isinstance(sweep, Complete | Partial | Unknown)
     if isinstance(sweep, Complete):
         assert is_whole({server.id for server in sweep.servers}, far)
@@ -152,17 +156,17 @@ def judge_sweep(far: FarEnd) -> None:
 
 @FUZZ
 @given(far_ends("servers"))
-def test_a_complete_sweep_is_a_whole_one(far: FarEnd) -> None:
+def test_a_complete_sweep_is_a_whole_one(far: FakeListing) -> None:
     """Complete: every server there is, in a state that was said of it; else Partial or Unknown."""
     judge_sweep(far)
 
 
 @FUZZ
 @given(far_ends("offers"))
-def test_a_catalogue_is_whole_and_invents_nothing(far: FarEnd) -> None:
+def test_a_catalogue_is_whole_and_invents_nothing(far: FakeListing) -> None:
     """Every type, with a rate above zero or none, and no GPU that was not said."""
     try:
-        offers = rig(far).cloud.offers(ZONE)
+        offers = harness(far).cloud.offers(ZONE)
     except CloudError as refused:
         assert str(refused)
         return
@@ -174,18 +178,18 @@ def test_a_catalogue_is_whole_and_invents_nothing(far: FarEnd) -> None:
 
 @FUZZ
 @given(far_ends("projects"))
-def test_projects_are_whole(far: FarEnd) -> None:
+def test_projects_are_whole(far: FakeListing) -> None:
     """Every project, or a typed error."""
     try:
-        found = rig(far).cloud.projects()
+        found = harness(far).cloud.projects()
     except CloudError:
         return
     assert is_whole({project.id for project in found}, far)
 
 
-def read_policies(far: FarEnd) -> Iterator[Row]:
+def read_policies(far: FakeListing) -> Iterator[Row]:
     """Policies as rows: who holds each. Their rules are another listing, here an empty one."""
-    empty = FarEnd("rules", ())
+    empty = FakeListing("rules", ())
 
     def answer(request: Any) -> Any:
         return empty(request) if "/rules" in request.url else far(request)
@@ -195,23 +199,23 @@ def read_policies(far: FarEnd) -> Iterator[Row]:
         yield {"id": policy.id, **(holder or {"no_principal": True})}
 
 
-def read_rules(far: FarEnd) -> Iterator[Row]:
+def read_rules(far: FakeListing) -> Iterator[Row]:
     """Rules as rows; those that are not ours to write are left out."""
     for rule in iam(far).rules(server_id(1)):
         yield {"permission_set_names": list(rule.sets), "condition": rule.condition}
 
 
-def principals(kind: str) -> Callable[[FarEnd], Iterator[Row]]:
+def principals(kind: str) -> Callable[[FakeListing], Iterator[Row]]:
     """Applications, users or groups as rows, with their members."""
 
-    def read_all(far: FarEnd) -> Iterator[Row]:
+    def read_all(far: FakeListing) -> Iterator[Row]:
         for each in iam(far).principals(kind):
             yield {"id": each.id, **({"members": each.members} if kind == "group" else {})}
 
     return read_all
 
 
-READERS: dict[str, Callable[[FarEnd], Iterator[Row]]] = {
+READERS: dict[str, Callable[[FakeListing], Iterator[Row]]] = {
     "policies": read_policies,
     "rules": read_rules,
     "groups": principals("group"),
@@ -234,7 +238,7 @@ def agrees(row: Row, said: Row) -> bool:
     return all(told.get(key) == value for key, value in row.items())
 
 
-def judge_iam(far: FarEnd) -> None:
+def judge_iam(far: FakeListing) -> None:
     """A listing of it is whole, and each row is one that was said; or it is a typed error."""
     try:
         found = list(READERS[far.kind](far))
@@ -259,11 +263,15 @@ def test_what_iam_lists_is_whole_and_was_said(kind: str, data: st.DataObject) ->
 def test_no_key_of_a_row_is_filled_in(kind: str) -> None:
     """Each key in turn missing, misnamed or of another type: refused, or not used."""
     judge = judge_sweep if kind == "servers" else judge_iam
-    judge(FarEnd(kind, [made(kind, n) for n in range(4)]))
+    judge(FakeListing(kind, [made(kind, n) for n in range(4)]))
     for place in range(len(made(kind, 1))):
         where = (0, 1, place)
         for verb, value in (("drop", 0), ("rename", 0), *(("retype", odd) for odd in ODDITIES)):
-            judge(FarEnd(kind, [made(kind, n) for n in range(4)], [Lie(0, verb, where, value)]))
+            judge(
+                FakeListing(
+                    kind, [made(kind, n) for n in range(4)], [Corruption(0, verb, where, value)]
+                )
+            )
 
 
 @FUZZ
@@ -272,7 +280,7 @@ def test_whose_key_it_is_is_said_or_not_known(held: Row) -> None:
     """The id of a user or an application as it was said, or a typed error."""
     reply = Reply(200, json.dumps(held).encode())
     try:
-        assert iam(lambda request: reply).bearer() in held.values()
+        assert iam(lambda request: reply).key_holder() in held.values()
     except CloudError as refused:
         assert str(refused)
 
@@ -298,7 +306,7 @@ def test_rules_that_were_set_are_those_that_come_back(
         for n, rule in enumerate(wanted)
     ]
     body: Row = {"rules": rows}
-    change(body, Lie(0, verb, tuple(place), value))
+    change(body, Corruption(0, verb, tuple(place), value))
     told = [row for row in _rows(body) if set(row) >= {"permission_set_names", "condition"}]
     reply = Reply(200, json.dumps(body).encode())
     try:

@@ -22,10 +22,10 @@ from .scripted_http import (
     ORGANIZATION,
     PROJECT,
     SECRET_KEY,
-    Answering,
     Clock,
     Reply,
-    Scripted,
+    ReplyFunction,
+    ScriptedAdapter,
     query,
 )
 
@@ -35,14 +35,14 @@ HOLDER = "55555555-5555-4555-8555-555555555555"
 START = Rule(("InstancesServerStart",), (PROJECT,))
 
 
-def iam(answering: Answering, organization: str = ORGANIZATION) -> ScalewayPermissions:
+def iam(reply_function: ReplyFunction, organization: str = ORGANIZATION) -> ScalewayPermissions:
     """IAM over a script."""
-    return wired(answering, organization)[0]
+    return wired(reply_function, organization)[0]
 
 
 def wired(
-    answering: Answering, organization: str = ORGANIZATION
-) -> tuple[ScalewayPermissions, Scripted]:
+    reply_function: ReplyFunction, organization: str = ORGANIZATION
+) -> tuple[ScalewayPermissions, ScriptedAdapter]:
     """IAM over a script, and what was asked of it."""
     client = client_of(
         access_key=ACCESS_KEY,
@@ -50,7 +50,7 @@ def wired(
         organization_id=organization,
         api_url="https://api.scaleway.test",
     )
-    clock, adapter = Clock(), Scripted(answering)
+    clock, adapter = Clock(), ScriptedAdapter(reply_function)
     transport = Transport(
         limits=LIMITS, monotonic=clock.monotonic, sleep=clock.sleep, adapter=lambda: adapter
     )

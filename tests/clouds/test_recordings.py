@@ -18,16 +18,16 @@ from scheduler.clouds.base import (
     NotFound,
     OutOfStock,
     QuotaExceeded,
-    Refused,
+    RequestRejected,
     ServerFault,
     Throttled,
 )
 
 from .recordings import ABSENT, Recording, paths, read, read_lifecycle, require
-from .scripted_http import ORGANIZATION, ZONE, Reply, Rig, query, rig, server_id
+from .scripted_http import ORGANIZATION, ZONE, Harness, Reply, harness, query, server_id
 
 EXPECTED: Mapping[int, type[CloudError]] = {
-    400: Refused,
+    400: RequestRejected,
     401: KeyRefused,
     403: Forbidden,
     404: NotFound,
@@ -66,7 +66,7 @@ def test_recorded_list_is_complete(path: Path) -> None:
     """A recorded listing of servers is a Complete sweep with each of them."""
     recording = read(path)
     organization = first_server(recording)["organization"]
-    sweep = rig(recording.reply(), organization=organization).cloud.sweep(recording.zone, 7)
+    sweep = harness(recording.reply(), organization=organization).cloud.sweep(recording.zone, 7)
     assert isinstance(sweep, Complete) and sweep.at_s == 7
     assert isinstance(recording.body, dict)
     assert [(server.id, server.state) for server in sweep.servers] == [
@@ -79,7 +79,7 @@ def test_recorded_server_parses(path: Path) -> None:
     """A recorded server keeps its state, and is free only when stopping or stopped."""
     recording = read(path)
     raw = first_server(recording)
-    far = rig(recording.reply(), organization=raw["organization"])
+    far = harness(recording.reply(), organization=raw["organization"])
     server = far.cloud.server(recording.zone, raw["id"])
     assert (server.state, server.project_id) == (raw["state"], raw["project"])
     assert server.is_billable == (raw["state"] not in ("stopping", "stopped"))
@@ -90,7 +90,7 @@ def test_recorded_server_parses(path: Path) -> None:
 def test_recorded_action_is_taken_on(path: Path) -> None:
     """A recorded 202 with its task is success, whatever the action was."""
     recording = read(path)
-    rig(recording.reply()).cloud.power_off(recording.zone, server_id(1))
+    harness(recording.reply()).cloud.power_off(recording.zone, server_id(1))
 
 
 @pytest.mark.parametrize("path", paths("lifecycles"), ids=name_of)
@@ -104,11 +104,11 @@ def test_recorded_lifecycle_parses(path: Path) -> None:
             continue
         if recording.status == 200:
             raw = first_server(recording)
-            far = rig(recording.reply(), organization=raw["organization"])
+            far = harness(recording.reply(), organization=raw["organization"])
             assert far.cloud.server(recording.zone, parts[5]).state == raw["state"]
         else:
             with pytest.raises(NotFound):
-                rig(recording.reply()).cloud.server(recording.zone, parts[5])
+                harness(recording.reply()).cloud.server(recording.zone, parts[5])
 
 
 def catalogues() -> dict[str, list[Path]]:
@@ -119,7 +119,7 @@ def catalogues() -> dict[str, list[Path]]:
     return sets
 
 
-def catalogue(pages: list[Path]) -> tuple[Rig, dict[int, Recording]]:
+def catalogue(pages: list[Path]) -> tuple[Harness, dict[int, Recording]]:
     """A cloud that serves these pages, and 404 for those that were not recorded."""
     by_page = {recording.page: recording for recording in map(read, pages)}
 
@@ -127,7 +127,7 @@ def catalogue(pages: list[Path]) -> tuple[Rig, dict[int, Recording]]:
         recording = by_page.get(query(request, "page"))
         return Reply(404) if recording is None else recording.reply()
 
-    return rig(answer), by_page
+    return harness(answer), by_page
 
 
 @pytest.mark.parametrize("name", catalogues())
@@ -188,7 +188,7 @@ def test_recorded_projects_parse(path: Path) -> None:
     assert isinstance(recording.body, dict)
     # Not the one in the URL, which some recordings have masked.
     organization = recording.body["projects"][0]["organization_id"]
-    projects = rig(recording.reply(), organization=organization).cloud.projects()
+    projects = harness(recording.reply(), organization=organization).cloud.projects()
     assert [(project.name, project.id) for project in projects] == sorted(
         (raw["name"], raw["id"]) for raw in recording.body["projects"]
     )
@@ -199,7 +199,7 @@ def test_recorded_error_is_typed(path: Path) -> None:
     """Each recorded error is exactly its typed error, read or written, and never an answer."""
     recording = read(path)
     expected = EXCEPTIONS.get(path.stem, EXPECTED[recording.status])
-    far = rig(recording.reply())
+    far = harness(recording.reply())
     with pytest.raises(CloudError) as read_error:
         far.cloud.server(ZONE, server_id(1))
     with pytest.raises(CloudError) as write_error:
@@ -211,5 +211,5 @@ def test_recorded_error_is_typed(path: Path) -> None:
 @pytest.mark.parametrize("path", paths("errors"), ids=name_of)
 def test_recorded_error_makes_a_zone_unknown(path: Path) -> None:
     """A recorded error in place of a listing is Unknown, never an empty zone."""
-    sweep = rig(read(path).reply()).cloud.sweep(ZONE, 7)
+    sweep = harness(read(path).reply()).cloud.sweep(ZONE, 7)
     assert isinstance(sweep, Unknown)

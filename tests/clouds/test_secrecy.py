@@ -13,7 +13,7 @@ import requests
 from quotas.model.observation import Unknown
 from scheduler.clouds.base import CloudError
 
-from .scripted_http import SECRET_KEY, ZONE, Reply, rig, server_id
+from .scripted_http import SECRET_KEY, ZONE, Reply, harness, server_id
 
 ECHOES = [
     Reply(401, json.dumps({"type": "denied_authentication", "message": SECRET_KEY}).encode()),
@@ -43,7 +43,7 @@ def test_no_error_or_log_quotes_the_key(reply: Reply, caplog: pytest.LogCaptureF
     """A far end that echoes the key finds it in no error, chain, traceback, sweep or log."""
     caplog.set_level(logging.DEBUG)
     logging.getLogger("scaleway").setLevel(logging.DEBUG)
-    far = rig(reply)
+    far = harness(reply)
     with pytest.raises(CloudError) as caught:
         far.cloud.server(ZONE, server_id(1))
     for error in chain(caught.value):
@@ -58,7 +58,7 @@ def test_no_error_or_log_quotes_the_key(reply: Reply, caplog: pytest.LogCaptureF
 
 def test_key_is_sent_in_its_header_only() -> None:
     """The key travels as x-auth-token, not in a URL or body."""
-    far = rig(Reply(404))
+    far = harness(Reply(404))
     with pytest.raises(CloudError):
         far.cloud.power_off(ZONE, server_id(1))
     [request] = far.adapter.asked
@@ -68,7 +68,7 @@ def test_key_is_sent_in_its_header_only() -> None:
 
 def test_repr_shows_no_key() -> None:
     """The cloud names its organization and URL, and hides its keys."""
-    text = repr(rig(Reply()).cloud)
+    text = repr(harness(Reply()).cloud)
     assert "api.scaleway.test" in text
     assert not quotes_key(text) and "SCW" not in text
 
@@ -77,7 +77,7 @@ def test_far_ends_words_are_one_short_line() -> None:
     """What a cloud says is kept printable and short: it may not forge a log line."""
     words = json.dumps({"message": "a\nlevel=info\x1b[2J" + "x" * 10_000}).encode()
     with pytest.raises(CloudError) as caught:
-        rig(Reply(400, words)).cloud.server(ZONE, server_id(1))
+        harness(Reply(400, words)).cloud.server(ZONE, server_id(1))
     assert len(str(caught.value)) < 300 and str(caught.value).isprintable()
 
 
@@ -86,7 +86,7 @@ def test_other_users_of_the_sdk_are_left_alone() -> None:
     from scaleway_core.api import API
 
     before = (API._request, requests.request, requests.Session.request)
-    one, two = rig(Reply(404)), rig(Reply(429))
+    one, two = harness(Reply(404)), harness(Reply(429))
     for far in (one, two, one):
         far.cloud.sweep(ZONE, 7)
     assert (len(one.adapter.asked), len(two.adapter.asked)) == (2, 4)

@@ -15,10 +15,10 @@ from .scripted_http import (
     ORGANIZATION,
     ZONE,
     Reply,
+    harness,
     listing,
     paged,
     query,
-    rig,
     server_id,
     server_json,
 )
@@ -38,12 +38,12 @@ REQUIRED = (
 
 def sweep_of(reply: Reply) -> Sweep:
     """The sweep of a zone whose every page is this reply."""
-    return rig(reply).cloud.sweep(ZONE, 7)
+    return harness(reply).cloud.sweep(ZONE, 7)
 
 
 def test_hundred_servers_take_one_request() -> None:
     """A full page whose count agrees needs no second request."""
-    far = rig(paged([server_json(n) for n in range(100)]))
+    far = harness(paged([server_json(n) for n in range(100)]))
     sweep = far.cloud.sweep(ZONE, 7)
     assert isinstance(sweep, Complete) and len(sweep.servers) == 100
     assert len(far.adapter.asked) == 1
@@ -54,7 +54,7 @@ def test_hundred_servers_take_one_request() -> None:
 
 def test_every_page_is_read() -> None:
     """250 servers are read in three pages, and the two edges between them again."""
-    far = rig(paged([server_json(n) for n in range(250)]))
+    far = harness(paged([server_json(n) for n in range(250)]))
     sweep = far.cloud.sweep(ZONE, 7)
     assert isinstance(sweep, Complete)
     assert [server.id for server in sweep.servers] == [server_id(n) for n in range(250)]
@@ -171,7 +171,7 @@ def replying(replies: dict[int, Reply]) -> Callable[[requests.PreparedRequest], 
 def test_failure_on_a_later_page_is_partial() -> None:
     """Page 1 read, page 2 failing for good: Partial with page 1 and the failure's cause."""
     first = listing([server_json(n) for n in range(100)], 150)
-    sweep = rig(replying({1: first, 2: Reply(502, b"<html>")})).cloud.sweep(ZONE, 7)
+    sweep = harness(replying({1: first, 2: Reply(502, b"<html>")})).cloud.sweep(ZONE, 7)
     assert isinstance(sweep, Partial) and sweep.cause is Cause.FAULT
     assert len(sweep.servers) == 100
 
@@ -180,7 +180,7 @@ def test_count_that_moves_between_pages_is_partial() -> None:
     """A count that changes while pages are read makes the sweep Partial."""
     first = listing([server_json(n) for n in range(100)], 150)
     second = listing([server_json(n) for n in range(100, 149)], 149)
-    sweep = rig(replying({1: first, 2: second})).cloud.sweep(ZONE, 7)
+    sweep = harness(replying({1: first, 2: second})).cloud.sweep(ZONE, 7)
     assert isinstance(sweep, Partial) and sweep.cause is Cause.INCONSISTENT
 
 
@@ -195,7 +195,7 @@ def test_server_pushed_over_a_page_edge_is_noticed() -> None:
             servers.append(server_json(999))
         return pages(request)
 
-    sweep = rig(answer).cloud.sweep(ZONE, 7)
+    sweep = harness(answer).cloud.sweep(ZONE, 7)
     assert isinstance(sweep, Partial) and sweep.cause is Cause.INCONSISTENT
     assert server_id(100) not in {server.id for server in sweep.servers}
 
@@ -207,7 +207,7 @@ def test_pages_are_bounded() -> None:
         start = query(request, "page") * 100
         return listing([server_json(n) for n in range(start, start + 100)], 10**6)
 
-    far = rig(answer, limits=Limits(pages=3))
+    far = harness(answer, limits=Limits(pages=3))
     sweep = far.cloud.sweep(ZONE, 7)
     assert isinstance(sweep, Partial) and len(sweep.servers) == 300
     assert len(far.adapter.asked) == 3
@@ -216,13 +216,13 @@ def test_pages_are_bounded() -> None:
 def test_all_pages_share_one_deadline() -> None:
     """Pages that each take long end the sweep at the call's deadline, as Partial."""
     servers = paged([server_json(n) for n in range(500)])
-    far = rig(servers, limits=Limits(call_s=60))
+    far = harness(servers, limits=Limits(call_s=60))
 
     def slow(request: requests.PreparedRequest) -> Reply:
         far.clock.now += 25
         return servers(request)
 
-    far.adapter.answering = slow
+    far.adapter.reply_function = slow
     sweep = far.cloud.sweep(ZONE, 7)
     assert isinstance(sweep, Partial) and sweep.cause is Cause.DEADLINE
     assert len(far.adapter.asked) <= 3
@@ -233,7 +233,7 @@ def test_all_pages_share_one_deadline() -> None:
 )
 def test_what_is_no_zone_is_refused(zone: str) -> None:
     """Text that is no zone never enters a path."""
-    far = rig(Reply())
+    far = harness(Reply())
     for call in (lambda: far.cloud.sweep(zone, 7), lambda: far.cloud.offers(zone)):
         with pytest.raises(ValueError, match="is not a zone"):
             call()

@@ -20,10 +20,10 @@ from .scripted_http import (
     ORGANIZATION,
     SECRET_KEY,
     ZONE,
+    Harness,
     Reply,
-    Rig,
+    harness,
     listing,
-    rig,
     server_id,
 )
 
@@ -32,7 +32,7 @@ REDIRECT = Reply(302, b"", {"Location": "https://elsewhere.test/"})
 
 def test_empty_429_is_throttled_after_bounded_retries() -> None:
     """Scaleway's empty 429 is retried three times, waiting longer each time, then Throttled."""
-    far = rig(Reply(429, b"", {"X-Envoy-Ratelimited": "true"}))
+    far = harness(Reply(429, b"", {"X-Envoy-Ratelimited": "true"}))
     with pytest.raises(Throttled):
         far.cloud.server(ZONE, server_id(1))
     assert far.clock.slept == [0.5, 1.0, 2.0]
@@ -59,7 +59,7 @@ def test_empty_429_is_throttled_after_bounded_retries() -> None:
 )
 def test_retry_after_is_honoured(headers: dict[str, str], waits: list[float]) -> None:
     """Retry-After sets the wait; one that passes the deadline ends the call at once."""
-    far = rig(Reply(429, b"", headers))
+    far = harness(Reply(429, b"", headers))
     with pytest.raises(Throttled):
         far.cloud.server(ZONE, server_id(1))
     assert far.clock.slept == waits
@@ -79,7 +79,7 @@ def test_retry_after_is_honoured(headers: dict[str, str], waits: list[float]) ->
 def test_a_passing_failure_is_retried(bad: Reply) -> None:
     """A reading call that fails once in passing is answered by its second attempt."""
     replies = iter([bad, listing([])])
-    far = rig(lambda request: next(replies))
+    far = harness(lambda request: next(replies))
     assert far.cloud.sweep(ZONE, 7) == Complete(ZONE, 7, ())
     assert far.told[-1][:2] == ("list_servers", "ok")
 
@@ -101,7 +101,7 @@ def test_a_passing_failure_is_retried(bad: Reply) -> None:
 )
 def test_failure_is_typed(reply: Reply, error: type[CloudError], cause: Cause) -> None:
     """Each way to fail has its type when it is raised, and its cause in a sweep."""
-    far = rig(reply)
+    far = harness(reply)
     with pytest.raises(CloudError) as caught:
         far.cloud.server(ZONE, server_id(1))
     assert type(caught.value) is error
@@ -114,7 +114,7 @@ def test_failure_is_typed(reply: Reply, error: type[CloudError], cause: Cause) -
 )
 def test_an_action_is_sent_once(reply: Reply) -> None:
     """A POST is never repeated: it may have been done although it failed."""
-    far = rig(reply)
+    far = harness(reply)
     for act in (far.cloud.power_off, far.cloud.power_on):
         with pytest.raises(CloudError):
             act(ZONE, server_id(1))
@@ -124,7 +124,7 @@ def test_an_action_is_sent_once(reply: Reply) -> None:
 
 def test_redirect_is_not_followed() -> None:
     """A redirect ends the call after one request, so the key goes nowhere else."""
-    far = rig(REDIRECT)
+    far = harness(REDIRECT)
     with pytest.raises(Malformed, match="redirect"):
         far.cloud.server(ZONE, server_id(1))
     assert len(far.adapter.asked) == 1
@@ -132,15 +132,15 @@ def test_redirect_is_not_followed() -> None:
 
 def test_answer_too_large_is_refused() -> None:
     """A body above the limit is not read to its end."""
-    far = rig(Reply(200, b" " * 200_000), limits=Limits(body_bytes=100_000))
+    far = harness(Reply(200, b" " * 200_000), limits=Limits(body_bytes=100_000))
     with pytest.raises(Malformed, match="too large"):
         far.cloud.server(ZONE, server_id(1))
 
 
-def dripping(far: Rig) -> Callable[..., requests.Response]:
+def slow_server(far: Harness) -> Callable[..., requests.Response]:
     """A far end whose body is a byte every 20 s, for ever."""
 
-    class Drip(io.BytesIO):
+    class SlowServer(io.BytesIO):
         def read1(self, size: int | None = -1, /) -> bytes:
             far.clock.now += 20
             return b" "
@@ -148,7 +148,7 @@ def dripping(far: Rig) -> Callable[..., requests.Response]:
     def answer(
         request: requests.PreparedRequest, *args: object, **options: object
     ) -> requests.Response:
-        raw = urllib3.HTTPResponse(body=Drip(), status=200, preload_content=False)
+        raw = urllib3.HTTPResponse(body=SlowServer(), status=200, preload_content=False)
         return requests.adapters.HTTPAdapter().build_response(request, raw)
 
     return answer
@@ -156,8 +156,8 @@ def dripping(far: Rig) -> Callable[..., requests.Response]:
 
 def test_slow_drip_ends_at_the_deadline() -> None:
     """A body that trickles in, each byte in time, is given up at the call's deadline."""
-    far = rig(Reply())
-    far.adapter.send = dripping(far)  # type: ignore[method-assign]
+    far = harness(Reply())
+    far.adapter.send = slow_server(far)  # type: ignore[method-assign]
     sweep = far.cloud.sweep(ZONE, 7)
     assert isinstance(sweep, Unknown) and sweep.cause is Cause.DEADLINE
     assert far.clock.now == 1_060.0
@@ -166,13 +166,13 @@ def test_slow_drip_ends_at_the_deadline() -> None:
 
 def test_requests_are_told_of() -> None:
     """The caller hears of each request: its operation, outcome and seconds."""
-    far = rig(Reply(401, b""))
+    far = harness(Reply(401, b""))
 
     def answer(request: requests.PreparedRequest) -> Reply:
         far.clock.now += 0.25
         return Reply(401, b"")
 
-    far.adapter.answering = answer
+    far.adapter.reply_function = answer
     with pytest.raises(CloudError):
         far.cloud.power_off(ZONE, server_id(1))
     assert far.told == [("server_poweroff", "key_refused", 0.25)]
@@ -205,14 +205,14 @@ def test_senseless_settings_are_refused(change: dict[str, str]) -> None:
 
 def test_budgets_bound_a_call() -> None:
     """`act` can ask how long an action may take at worst: its deadline and one last read."""
-    cloud = rig(Reply(), limits=Limits(connect_s=5, read_s=30, call_s=60)).cloud
+    cloud = harness(Reply(), limits=Limits(connect_s=5, read_s=30, call_s=60)).cloud
     assert (cloud.action_budget_s, cloud.call_budget_s) == (65, 95)
 
 
 def test_action_has_its_own_shorter_deadline() -> None:
     """An action whose answer trickles in ends after its connect and read time."""
-    far = rig(Reply())
-    far.adapter.send = dripping(far)  # type: ignore[method-assign]
+    far = harness(Reply())
+    far.adapter.send = slow_server(far)  # type: ignore[method-assign]
     with pytest.raises(Unreachable, match="did not end in time"):
         far.cloud.power_off(ZONE, server_id(1))
     assert far.clock.now == 1_040.0
@@ -222,7 +222,7 @@ def test_compressed_answer_is_read() -> None:
     """A gzip body is read; a broken one is a failure of transport."""
     page = listing([])
     packed = {**page.headers, "Content-Encoding": "gzip"}
-    whole = rig(Reply(200, gzip.compress(page.content), packed)).cloud.sweep(ZONE, 7)
+    whole = harness(Reply(200, gzip.compress(page.content), packed)).cloud.sweep(ZONE, 7)
     assert whole == Complete(ZONE, 7, ())
-    broken = rig(Reply(200, page.content, packed)).cloud.sweep(ZONE, 7)
+    broken = harness(Reply(200, page.content, packed)).cloud.sweep(ZONE, 7)
     assert isinstance(broken, Unknown) and broken.cause is Cause.UNREACHABLE

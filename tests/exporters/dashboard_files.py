@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
-BOARDS = sorted((DEPLOY / "grafana/dashboards").glob("*.json"))
+DASHBOARD_FILES = sorted((DEPLOY / "grafana/dashboards").glob("*.json"))
 RULES = DEPLOY / "prometheus/rules/cohortd.yml"
 _VARIABLE = re.compile(r"\$(\w+)")
 VALUES = {
@@ -25,10 +25,10 @@ VALUES = {
 
 
 @dataclass(frozen=True)
-class Asked:
+class PanelQuery:
     """One expression of a panel, with the variables filled in."""
 
-    board: str
+    dashboard: str
     panel: str
     raw: str
 
@@ -37,7 +37,7 @@ class Asked:
         return _VARIABLE.sub(lambda found: VALUES[found[1]], self.raw)
 
 
-def board(path: Path) -> dict[str, Any]:
+def dashboard(path: Path) -> dict[str, Any]:
     """A dashboard as committed."""
     found: dict[str, Any] = json.loads(path.read_text())
     return found
@@ -45,25 +45,25 @@ def board(path: Path) -> dict[str, Any]:
 
 def panels(path: Path) -> list[dict[str, Any]]:
     """Its panels, rows left out."""
-    return [panel for panel in board(path)["panels"] if panel["type"] != "row"]
+    return [panel for panel in dashboard(path)["panels"] if panel["type"] != "row"]
 
 
-def asked() -> list[Asked]:
+def panel_queries() -> list[PanelQuery]:
     """Every expression of every panel, and of the annotations."""
     return [
-        Asked(path.stem, panel["title"], target["expr"])
-        for path in BOARDS
+        PanelQuery(path.stem, panel["title"], target["expr"])
+        for path in DASHBOARD_FILES
         for panel in panels(path)
         for target in panel["targets"]
     ]
 
 
-def annotations() -> list[Asked]:
+def annotations() -> list[PanelQuery]:
     """Every expression of an annotation."""
     return [
-        Asked(path.stem, each["name"], each["expr"])
-        for path in BOARDS
-        for each in board(path)["annotations"]["list"]
+        PanelQuery(path.stem, each["name"], each["expr"])
+        for path in DASHBOARD_FILES
+        for each in dashboard(path)["annotations"]["list"]
     ]
 
 

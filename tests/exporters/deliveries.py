@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from quotas.messages.routing import Message, Parcel
+from quotas.messages.routing import Delivery, Message
 
 CTO = "mailto://cto@example.com"
 
@@ -27,7 +27,7 @@ def a_message(event: str = "n1.notice.1800.abc", **changes: Any) -> Message:
     return Message(event, **values)
 
 
-def a_parcel(*messages: Message, **changes: Any) -> Parcel:
+def a_delivery(*messages: Message, **changes: Any) -> Delivery:
     """The first attempt at a parcel, claimed at 100."""
     carried = messages or (a_message(),)
     values: dict[str, Any] = {
@@ -37,4 +37,4 @@ def a_parcel(*messages: Message, **changes: Any) -> Parcel:
         "messages": carried,
         **changes,
     }
-    return Parcel(carried[0].event, **values)
+    return Delivery(carried[0].event, **values)

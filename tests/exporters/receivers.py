@@ -58,7 +58,7 @@ def smtp_server() -> Iterator[Mailbox]:
 
 
 @dataclass
-class Hook:
+class HttpReceiver:
     """What an HTTP server was sent: headers and bodies; and what it answers."""
 
     requests: list[tuple[str, dict[str, str], bytes]] = field(default_factory=list)
@@ -68,9 +68,9 @@ class Hook:
 
 
 @contextmanager
-def http_server(tls: ssl.SSLContext | None = None) -> Iterator[Hook]:
+def http_server(tls: ssl.SSLContext | None = None) -> Iterator[HttpReceiver]:
     """A running HTTP server on loopback, with TLS where it is given any."""
-    hook = Hook()
+    hook = HttpReceiver()
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -102,12 +102,12 @@ def http_server(tls: ssl.SSLContext | None = None) -> Iterator[Hook]:
 
 
 @dataclass
-class Drip:
+class SlowServer:
     """A server that says `first` to whoever connects, then a byte every tenth of a second."""
 
     first: bytes
     port: int = 0
-    was_cut: threading.Event = field(default_factory=threading.Event)
+    was_disconnected: threading.Event = field(default_factory=threading.Event)
     """Set once the other side hung up, while there was more to say."""
 
     def answer(self, server: socket.socket, is_over: threading.Event) -> None:
@@ -121,19 +121,19 @@ class Drip:
                         return
                     line.sendall(b"x")
             except OSError:
-                self.was_cut.set()
+                self.was_disconnected.set()
 
 
 @contextmanager
-def dripping(first: bytes) -> Iterator[Drip]:
+def slow_server(first: bytes) -> Iterator[SlowServer]:
     """A running server on loopback that never comes to an end."""
-    drip, is_over = Drip(first), threading.Event()
+    slow, is_over = SlowServer(first), threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as server:
-        drip.port = server.getsockname()[1]
-        thread = threading.Thread(target=drip.answer, args=(server, is_over))
+        slow.port = server.getsockname()[1]
+        thread = threading.Thread(target=slow.answer, args=(server, is_over))
         thread.start()
         try:
-            yield drip
+            yield slow
         finally:
             is_over.set()
             thread.join()

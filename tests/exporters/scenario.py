@@ -8,7 +8,7 @@ from pathlib import Path
 from exporters.metrics import Metrics
 from quotas.decisions.snapshot import Decision
 from quotas.view import View
-from tests.scheduler.harness import Rig, program, server
+from tests.scheduler.harness import Harness, program, server
 
 SCRAPES = 12
 
@@ -20,19 +20,19 @@ class Scenario:
         book = folder / "cohortd.db"
         book.write_bytes(b"book")
         self.metrics = Metrics(book)
-        self.rig = Rig(program(limit=8, notice_s=60))
+        self.harness = Harness(program(limit=8, notice_s=60))
         self.steps = 0
-        self.rig.cycle.publish = self._publish
-        self.rig.cloud.add(server("kept"))
+        self.harness.cycle.publish = self._publish
+        self.harness.cloud.add(server("kept"))
         self.metrics.verified(1)
         self.metrics.bypasses(0)
         self.metrics.delivery("sent")
         self.metrics.delivery("failed")
 
     def _publish(self, view: View) -> None:
-        self.rig.views.append(view)
+        self.harness.views.append(view)
         if self.steps == 1:
-            broken = Decision("acme", "kept", "limit", "break-promise", "test", "a test", {})
+            broken = Decision("acme", "kept", "limit", "breach", "test", "a test", {})
             view = replace(view, decisions=(*view.decisions, broken))
         self.metrics.publish(view)
 
@@ -41,11 +41,11 @@ class Scenario:
         self.steps += 1
         if self.steps > SCRAPES:
             return self.metrics.render()  # what follows is read at leisure
-        now_s = self.rig.clock.now_s()
+        now_s = self.harness.clock.now_s()
         if self.steps in (2, SCRAPES - 1):
-            self.rig.cloud.add(server(f"too-many-{self.steps}", since_s=now_s))
-        report = self.rig.run(30)
-        self.metrics.cycle(report.outcome, 0.03, self.rig.clock.now_s())
+            self.harness.cloud.add(server(f"too-many-{self.steps}", since_s=now_s))
+        report = self.harness.run(30)
+        self.metrics.cycle(report.outcome, 0.03, self.harness.clock.now_s())
         self.metrics.request("list_servers", "ok", 0.1)
         self.metrics.request("list_servers", "key_refused", 0.1)
         return self.metrics.render()

@@ -13,15 +13,15 @@ from exporters.notify.deliver import Deliverer
 from exporters.notify.settings import Settings
 from quotas.model.contacts import CHAT
 
-from .deliveries import a_message, a_parcel
-from .receivers import Hook, http_server
+from .deliveries import a_delivery, a_message
+from .receivers import HttpReceiver, http_server
 
 MOST = 2000
 """What Discord takes; more it answers with 400."""
 
 
 @pytest.fixture
-def discord(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hook]:
+def discord(monkeypatch: pytest.MonkeyPatch) -> Iterator[HttpReceiver]:
     """Discord, on loopback."""
     with http_server() as running:
         address = f"http://127.0.0.1:{running.port}/api/webhooks"
@@ -37,29 +37,29 @@ def test_every_chat_service_is_one_that_the_library_knows() -> None:
     assert schemes >= CHAT
 
 
-def heard(hook: Hook) -> list[str]:
+def heard(hook: HttpReceiver) -> list[str]:
     """What was posted, in order."""
     return [json.loads(body)["content"] for _, _, body in hook.requests]
 
 
-def test_a_digest_longer_than_a_chat_takes_arrives_whole(discord: Hook) -> None:
+def test_a_digest_longer_than_a_chat_takes_arrives_whole(discord: HttpReceiver) -> None:
     """Every word of every letter, in parts that the service does not refuse."""
     parts = [a_message(f"n{n}.x", text=f"letter {n}\n" + f"word{n} " * 130) for n in range(5)]
-    parcel = a_parcel(*parts, recipient="discord://123456789/abcdefgh")
-    assert len(parcel.text) > 2 * MOST
-    assert Deliverer(Settings())(parcel).outcome == "sent"
+    delivery = a_delivery(*parts, recipient="discord://123456789/abcdefgh")
+    assert len(delivery.text) > 2 * MOST
+    assert Deliverer(Settings())(delivery).outcome == "sent"
     said = heard(discord)
     assert len(said) > 1 and max(map(len, said)) <= MOST
     told = " ".join(said).split()
     assert [each for each in told if each.startswith("word")] == [
         f"word{n}" for n in range(5) for _ in range(130)
     ]
-    assert parcel.subject in said[0]
+    assert delivery.subject in said[0]
 
 
-def test_a_letter_that_fits_is_one_message(discord: Hook) -> None:
+def test_a_letter_that_fits_is_one_message(discord: HttpReceiver) -> None:
     """What is urgent goes alone and is not cut up."""
-    parcel = a_parcel(recipient="discord://123456789/abcdefgh")
-    assert Deliverer(Settings())(parcel).outcome == "sent"
+    delivery = a_delivery(recipient="discord://123456789/abcdefgh")
+    assert Deliverer(Settings())(delivery).outcome == "sent"
     (said,) = heard(discord)
-    assert parcel.subject in said and "4.20 credits" in said
+    assert delivery.subject in said and "4.20 credits" in said

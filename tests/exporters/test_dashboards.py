@@ -15,7 +15,14 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 from exporters.dashboards import DASHBOARDS
 from exporters.dashboards.panels import to_json
 
-from .dashboard_files import BOARDS, Asked, annotations, asked, board, panels
+from .dashboard_files import (
+    DASHBOARD_FILES,
+    PanelQuery,
+    annotations,
+    dashboard,
+    panel_queries,
+    panels,
+)
 
 DRAWN = {"timeseries", "stat", "gauge", "bargauge", "table", "text"}
 """What @grafana/ui ships: nothing else can be drawn without a Grafana server."""
@@ -24,29 +31,29 @@ DRAWN = {"timeseries", "stat", "gauge", "bargauge", "table", "text"}
 def test_the_committed_files_are_what_the_code_builds() -> None:
     """Nobody edits the JSON: `make dashboards` writes it, twice the same."""
     built = {name: to_json(build()) for name, build in DASHBOARDS.items()}
-    assert built == {path.stem: path.read_text() for path in BOARDS}
+    assert built == {path.stem: path.read_text() for path in DASHBOARD_FILES}
     assert built == {name: to_json(build()) for name, build in DASHBOARDS.items()}
 
 
-@pytest.mark.parametrize("path", BOARDS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", DASHBOARD_FILES, ids=lambda path: path.stem)
 def test_no_key_is_misspelt(path: Path) -> None:
     """Reading into Grafana's types and writing again loses nothing."""
     register_default_plugins()
-    again = JSONEncoder(sort_keys=True).encode(Dashboard.from_json(board(path)))
-    assert json.loads(again) == board(path)
+    again = JSONEncoder(sort_keys=True).encode(Dashboard.from_json(dashboard(path)))
+    assert json.loads(again) == dashboard(path)
 
 
-@pytest.mark.parametrize("path", BOARDS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", DASHBOARD_FILES, ids=lambda path: path.stem)
 def test_every_dashboard_can_be_found_and_pointed(path: Path) -> None:
     """A fixed uid, our tag, UTC, and variables for data source, job and instance."""
-    found = board(path)
+    found = dashboard(path)
     assert found["uid"].startswith("cohortd-") and found["tags"] == ["cohortd"]
     assert found["timezone"] == "utc" and found["editable"] is False
     names = [variable["name"] for variable in found["templating"]["list"]]
     assert names[:3] == ["datasource", "job", "instance"]
 
 
-@pytest.mark.parametrize("path", BOARDS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", DASHBOARD_FILES, ids=lambda path: path.stem)
 def test_every_panel_explains_itself(path: Path) -> None:
     """Title, one sentence, a unit, the reader's data source, and a kind that can be drawn."""
     for panel in panels(path):
@@ -60,7 +67,7 @@ def test_every_panel_explains_itself(path: Path) -> None:
 
 def test_panels_do_not_overlap() -> None:
     """Every panel has its own cells of the grid, and none is wider than it."""
-    for path in BOARDS:
+    for path in DASHBOARD_FILES:
         taken: set[tuple[int, int]] = set()
         for panel in panels(path):
             at: dict[str, Any] = panel["gridPos"]
@@ -74,9 +81,9 @@ def test_panels_do_not_overlap() -> None:
 
 
 @pytest.mark.parametrize(
-    "each", asked() + annotations(), ids=lambda each: f"{each.board}-{each.panel}"
+    "each", panel_queries() + annotations(), ids=lambda each: f"{each.dashboard}-{each.panel}"
 )
-def test_every_expression_parses_and_can_be_pointed(each: Asked) -> None:
+def test_every_expression_parses_and_can_be_pointed(each: PanelQuery) -> None:
     """It is PromQL, and every selector matches the chosen job and instance."""
     promql_parser.parse(each.expr)
     assert each.raw.count('job=~"$job", instance=~"$instance"') == each.raw.count("{job=")
@@ -85,6 +92,6 @@ def test_every_expression_parses_and_can_be_pointed(each: Asked) -> None:
 
 def test_rates_follow_the_scrape_interval() -> None:
     """A rate over a fixed window is empty or wrong when the reader zooms."""
-    for each in asked():
+    for each in panel_queries():
         if "rate(" in each.raw:
             assert "[$__rate_interval]" in each.raw, each

@@ -11,8 +11,8 @@ import pytest
 from exporters.notify.deliver import Deliverer
 from exporters.notify.settings import Settings
 
-from .deliveries import a_message, a_parcel
-from .receivers import Mailbox, dripping, smtp_server
+from .deliveries import a_delivery, a_message
+from .receivers import Mailbox, slow_server, smtp_server
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def through(mailbox: Mailbox) -> Deliverer:
 
 def test_a_mail_arrives_as_written(mailbox: Mailbox) -> None:
     """Plain text, whole, with subject, sender, recipient, date and no other part."""
-    assert through(mailbox)(a_parcel()).outcome == "sent"
+    assert through(mailbox)(a_delivery()).outcome == "sent"
     (mail,) = mailbox.mails
     assert mail["To"] == "cto@example.com" and mail["From"] == "cohortd@program.example"
     assert mail["Subject"] == "[acme] trainer stops Tue 5 Jan 2027 10:00 CET"
@@ -49,12 +49,12 @@ def test_a_mail_arrives_as_written(mailbox: Mailbox) -> None:
 
 def test_a_mail_sent_again_has_the_same_message_id(mailbox: Mailbox) -> None:
     """A later attempt is the same mail; another batch or another recipient is not."""
-    send, parcel = through(mailbox), a_parcel()
+    send, delivery = through(mailbox), a_delivery()
     for each in (
-        parcel,
-        replace(parcel, attempts=2, claimed_s=900),
-        replace(parcel, batch="n2.notice.1.x"),
-        replace(parcel, recipient="mailto:ceo@example.com"),
+        delivery,
+        replace(delivery, attempts=2, claimed_s=900),
+        replace(delivery, batch="n2.notice.1.x"),
+        replace(delivery, recipient="mailto:ceo@example.com"),
     ):
         assert send(each).outcome == "sent"
     ids = [mail["Message-ID"] for mail in mailbox.mails]
@@ -65,7 +65,7 @@ def test_a_mail_sent_again_has_the_same_message_id(mailbox: Mailbox) -> None:
 def test_a_digest_is_one_mail_with_every_message(mailbox: Mailbox) -> None:
     """Several messages make one mail, each under its subject."""
     parts = [a_message(f"n{n}.x", subject=f"subject {n}", text=f"text {n}") for n in range(3)]
-    assert through(mailbox)(a_parcel(*parts)).outcome == "sent"
+    assert through(mailbox)(a_delivery(*parts)).outcome == "sent"
     (mail,) = mailbox.mails
     assert mail["Subject"] == "3 notices about acme"
     assert all(f"subject {n}" in mail.get_content() for n in range(3))
@@ -74,7 +74,7 @@ def test_a_digest_is_one_mail_with_every_message(mailbox: Mailbox) -> None:
 def test_a_name_with_a_line_break_adds_no_header(mailbox: Mailbox) -> None:
     """A server's name comes from outside: it stays within the subject."""
     evil = a_message(subject="[acme] x\r\nBcc: all@example.com\n stops")
-    assert through(mailbox)(a_parcel(evil)).outcome == "sent"
+    assert through(mailbox)(a_delivery(evil)).outcome == "sent"
     (mail,) = mailbox.mails
     assert mail["Bcc"] is None and mail["Subject"] == "[acme] x Bcc: all@example.com stops"
 
@@ -93,8 +93,11 @@ def test_each_refusal_has_its_meaning(
 ) -> None:
     """Nobody of that name is for good; what the server's operator can mend is tried again."""
     mailbox.to_recipient, mailbox.to_mail = to_recipient, to_mail
-    receipt = through(mailbox)(a_parcel())
-    assert receipt.outcome == outcome and receipt.detail[:3] in (to_recipient[:3], to_mail[:3])
+    delivery_result = through(mailbox)(a_delivery())
+    assert delivery_result.outcome == outcome and delivery_result.detail[:3] in (
+        to_recipient[:3],
+        to_mail[:3],
+    )
     assert mailbox.mails == []
 
 
@@ -109,30 +112,30 @@ def test_a_server_that_is_down_is_tried_again() -> None:
             mail_from="cohortd@program.example",
             timeout_s=1,
         )
-        receipt = Deliverer(settings)(a_parcel())
-    assert receipt.outcome == "retry" and "refused" in receipt.detail.lower()
+        delivery_result = Deliverer(settings)(a_delivery())
+    assert delivery_result.outcome == "retry" and "refused" in delivery_result.detail.lower()
 
 
 @pytest.mark.parametrize("encryption", ["none", "tls"])
 def test_a_server_that_talks_for_ever_is_cut_at_the_deadline(encryption: str) -> None:
     """A greeting or a handshake without end holds no mail longer than its limit."""
     first = {"none": b"220 ", "tls": b"\x16\x03\x03\x3f\xff"}[encryption]
-    with dripping(first) as drip:
-        send = through(Mailbox(port=drip.port))
+    with slow_server(first) as slow:
+        send = through(Mailbox(port=slow.port))
         send.settings = replace(send.settings, smtp_encryption=encryption, total_s=1)
-        receipt = send(a_parcel())
-        assert receipt.outcome == "retry" and "no end within 1 s" in receipt.detail
-        assert drip.was_cut.wait(5)
+        delivery_result = send(a_delivery())
+        assert delivery_result.outcome == "retry" and "no end within 1 s" in delivery_result.detail
+        assert slow.was_disconnected.wait(5)
 
 
 def test_starttls_is_not_given_up_where_the_server_has_none(mailbox: Mailbox) -> None:
     """A server that offers no encryption gets no mail, and no password."""
     send = through(mailbox)
     send.settings = replace(send.settings, smtp_encryption="starttls", smtp_user="u")
-    assert send(a_parcel()).outcome == "retry" and mailbox.mails == []
+    assert send(a_delivery()).outcome == "retry" and mailbox.mails == []
 
 
 def test_without_a_server_mails_wait() -> None:
     """Nothing is configured: the message is kept and says which setting is missing."""
-    receipt = Deliverer(Settings())(a_parcel())
-    assert receipt.outcome == "retry" and "COHORTD_SMTP_HOST" in receipt.detail
+    delivery_result = Deliverer(Settings())(a_delivery())
+    assert delivery_result.outcome == "retry" and "COHORTD_SMTP_HOST" in delivery_result.detail

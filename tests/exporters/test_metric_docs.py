@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from .dashboard_files import alerts, asked, metric_names, rules
+from .dashboard_files import alerts, metric_names, panel_queries, rules
 from .scenario import SCRAPES, Scenario
 
 PAGE = Path(__file__).parents[2] / "docs/metrics.md"
@@ -48,6 +48,6 @@ def test_the_page_names_what_is_exported(exported: dict[str, tuple[str, set[str]
 def test_dashboards_and_rules_ask_for_documented_metrics() -> None:
     """A panel or an alert on a name that does not exist would be silent for ever."""
     page = set(documented())
-    wanted = set().union(*(metric_names(each.expr) for each in asked()))
+    wanted = set().union(*(metric_names(each.expr) for each in panel_queries()))
     wanted |= set().union(*(metric_names(rule["expr"]) for rule in rules()))
     assert wanted - page == set() and alerts()

@@ -13,7 +13,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from exporters.metrics import BALANCES, Metrics, MetricsServer
-from quotas.book.cycle.outbox import Pending
+from quotas.book.cycle.outbox import OutboxBacklog
 from quotas.decisions.levels import LEVELS
 from quotas.decisions.snapshot import Decision
 from quotas.iam.closing import ClosingView
@@ -21,7 +21,7 @@ from quotas.model.observation import Cause, Unknown
 from quotas.model.units import HOUR_S, UCR_PER_CREDIT
 from quotas.view import View
 from tests.builders import a_notice
-from tests.scheduler.harness import T0, ZONE, Rig, program, server
+from tests.scheduler.harness import T0, ZONE, Harness, program, server
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 ACME = {"startup": "acme", "cohort": "c"}
@@ -42,29 +42,31 @@ def value(of: Samples, name: str, **labels: str) -> float:
 
 
 @pytest.fixture
-def published() -> tuple[Rig, Metrics]:
+def published() -> tuple[Harness, Metrics]:
     """A rig whose one server was charged and has a notice, and the metrics of its last view."""
-    rig, metrics = Rig(program(limit=4, notice_s=4 * HOUR_S)), Metrics()
+    harness, metrics = Harness(program(limit=4, notice_s=4 * HOUR_S)), Metrics()
 
     def publish(view: View) -> None:
-        rig.views.append(view)
+        harness.views.append(view)
         metrics.publish(view)
 
-    rig.cycle.publish = publish
-    rig.cloud.add(server())
-    rig.run()
-    rig.cloud.answers["pl-waw-2"] = lambda _: Unknown("pl-waw-2", T0, Cause.FAULT, "test")
-    rig.run(HOUR_S)
-    rig.run(600)
+    harness.cycle.publish = publish
+    harness.cloud.add(server())
+    harness.run()
+    harness.cloud.answers["pl-waw-2"] = lambda _: Unknown("pl-waw-2", T0, Cause.FAULT, "test")
+    harness.run(HOUR_S)
+    harness.run(600)
     metrics.cycle("done", 0.25, T0 + HOUR_S + 600)
     metrics.render()  # a scrape, in which each series is at 0
-    return rig, metrics
+    return harness, metrics
 
 
-def test_each_view_is_rendered_once_and_counters_each_time(published: tuple[Rig, Metrics]) -> None:
+def test_each_view_is_rendered_once_and_counters_each_time(
+    published: tuple[Harness, Metrics],
+) -> None:
     """A scrape shows the last view, never the text of the one before, beside counts as of now."""
-    rig, metrics = published
-    before, view = metrics.render(), rig.views[-1]
+    harness, metrics = published
+    before, view = metrics.render(), harness.views[-1]
     assert metrics.render() == before, "nothing changed between two scrapes"
     metrics.missed()
     assert value(samples(metrics), "jobs_missed_total") == 1, "a count is never from memory"
@@ -77,10 +79,10 @@ def test_each_view_is_rendered_once_and_counters_each_time(published: tuple[Rig,
     assert {name.removesuffix("_total") for name in rendered} == shown
 
 
-def test_the_first_of_several_open_notices_is_shown(published: tuple[Rig, Metrics]) -> None:
+def test_the_first_of_several_open_notices_is_shown(published: tuple[Harness, Metrics]) -> None:
     """The earliest deadline of a startup, whatever the order of its notices; others' apart."""
-    rig, metrics = published
-    view = rig.views[-1]
+    harness, metrics = published
+    view = harness.views[-1]
     deadlines_s = {"acme": (T0 + 900, T0 + 300, T0 + 600), "birch": (T0 + 100,)}
     notices = tuple(
         a_notice(f"s{at_s}", startup=name, deadline_s=at_s)
@@ -93,10 +95,10 @@ def test_the_first_of_several_open_notices_is_shown(published: tuple[Rig, Metric
     assert value(found, "stop_timestamp_seconds", startup="birch", cohort="") == T0 + 100
 
 
-def test_metrics_agree_with_the_view(published: tuple[Rig, Metrics]) -> None:
+def test_metrics_agree_with_the_view(published: tuple[Harness, Metrics]) -> None:
     """Every balance of every startup, to the last digit that a float shows (I22)."""
-    rig, metrics = published
-    found, view = samples(metrics), rig.views[-1]
+    harness, metrics = published
+    found, view = samples(metrics), harness.views[-1]
     own = view.startups[0]
     amounts = {
         "posted": own.balance.posted_ucr,
@@ -104,7 +106,7 @@ def test_metrics_agree_with_the_view(published: tuple[Rig, Metrics]) -> None:
         "held": own.balance.held_ucr,
         "reserve": own.balance.reserve_ucr,
         "available": own.balance.available_ucr,
-        "disputed": own.disputed_ucr,
+        "unconfirmed": own.unconfirmed_ucr,
     }
     assert set(amounts) == set(BALANCES)
     for state, amount_ucr in amounts.items():
@@ -118,10 +120,10 @@ def test_metrics_agree_with_the_view(published: tuple[Rig, Metrics]) -> None:
     assert value(found, "pool_gpus", pool="h100") == 40
 
 
-def test_metrics_agree_with_the_ledger(published: tuple[Rig, Metrics]) -> None:
+def test_metrics_agree_with_the_ledger(published: tuple[Harness, Metrics]) -> None:
     """Charged is the usage account, posted is the grant's account, at the scrape (I22)."""
-    rig, metrics = published
-    found, ledger = samples(metrics), rig.rows("balance")
+    harness, metrics = published
+    found, ledger = samples(metrics), harness.rows("balance")
     charged = value(found, "charged_credits", **ACME) * UCR_PER_CREDIT
     posted = value(found, "balance_credits", **ACME, state="posted") * UCR_PER_CREDIT
     assert round(charged) == ledger["usage:acme"] == 25_330_800
@@ -130,9 +132,9 @@ def test_metrics_agree_with_the_ledger(published: tuple[Rig, Metrics]) -> None:
     assert round(accrued) == 25_330_800 * 600 // HOUR_S
 
 
-def test_states_are_one_hot_and_zones_say_what_they_are(published: tuple[Rig, Metrics]) -> None:
+def test_states_are_one_hot_and_zones_say_what_they_are(published: tuple[Harness, Metrics]) -> None:
     """One level is 1; a zone that did not answer is 0 and keeps its last known instant."""
-    rig, metrics = published
+    harness, metrics = published
     found = samples(metrics)
     levels = {name: value(found, "level", **ACME, level=name) for name in LEVELS}
     assert levels == {"open": 0, "paced": 1, "closed": 0, "stopped": 0}
@@ -142,12 +144,12 @@ def test_states_are_one_hot_and_zones_say_what_they_are(published: tuple[Rig, Me
     assert value(found, known, cloud_zone=ZONE) == T0 + HOUR_S + 600
     assert value(found, known, cloud_zone="pl-waw-2") == T0
     assert value(found, "notices_open") == 1
-    assert value(found, "lease_epoch") == rig.views[-1].epoch
+    assert value(found, "lease_epoch") == harness.views[-1].epoch
 
 
-def test_counters_count_what_happened(published: tuple[Rig, Metrics]) -> None:
+def test_counters_count_what_happened(published: tuple[Harness, Metrics]) -> None:
     """Cycles by outcome, decisions by verb, requests and their failures by cause."""
-    rig, metrics = published
+    harness, metrics = published
     metrics.cycle("failed", 0.5, T0)
     metrics.request("sweep", "ok", 0.1)
     metrics.request("sweep", "key_refused", 0.1)
@@ -162,31 +164,31 @@ def test_counters_count_what_happened(published: tuple[Rig, Metrics]) -> None:
     failed = value(found, "cloud_request_failures_total", operation="sweep", cause="key_refused")
     assert failed == 1
     assert value(found, "jobs_missed_total") == 1
-    decided = sum(len(view.decisions) for view in rig.views)
+    decided = sum(len(view.decisions) for view in harness.views)
     total = sum(v for (name, _), v in found.items() if name == "cohortd_decisions_total")
     assert total == decided >= 1
 
 
-def test_what_the_sponsor_paid_is_told_by_cohort(published: tuple[Rig, Metrics]) -> None:
+def test_what_the_sponsor_paid_is_told_by_cohort(published: tuple[Harness, Metrics]) -> None:
     """What ran between tranches counts for its cohort too; a cohort without any says zero."""
-    rig, metrics = published
+    harness, metrics = published
     assert value(samples(metrics), "overdraft_credits", cohort="c") == 0
     lent = {"c": 1_500_000, "c:acme": 500_000}
-    metrics.publish(replace(rig.views[-1], overdraft=lent))
+    metrics.publish(replace(harness.views[-1], overdraft=lent))
     assert value(samples(metrics), "overdraft_credits", cohort="c") == 2
 
 
-def test_only_what_stands_by_counts_as_standing_by(published: tuple[Rig, Metrics]) -> None:
+def test_only_what_stands_by_counts_as_standing_by(published: tuple[Harness, Metrics]) -> None:
     """A running server is no leak; the same one stopped in place is, GPU for GPU."""
-    rig, metrics = published
+    harness, metrics = published
     assert value(samples(metrics), "standby_gpus", **ACME) == 0
-    (own,) = rig.views[-1].startups
+    (own,) = harness.views[-1].startups
     standing = replace(own, runs=tuple(replace(r, state="stopped in place") for r in own.runs))
-    metrics.publish(replace(rig.views[-1], startups=(standing,)))
+    metrics.publish(replace(harness.views[-1], startups=(standing,)))
     assert value(samples(metrics), "standby_gpus", **ACME) == 8
 
 
-def test_names_and_labels_follow_the_conventions(published: tuple[Rig, Metrics]) -> None:
+def test_names_and_labels_follow_the_conventions(published: tuple[Harness, Metrics]) -> None:
     """One prefix, base units, help on all, and no label that grows with servers."""
     _, metrics = published
     allowed = {"startup", "cohort", "pool", "flavor"}
@@ -207,33 +209,33 @@ def test_what_counts_from_the_first_is_at_0_before() -> None:
     assert value(found, "intents_ended_total", outcome="failed") == 0
     metrics.delivery("failed")
     assert value(samples(metrics), "deliveries_total", outcome="failed") == 1
-    rig = Rig()
-    rig.cycle.publish = metrics.publish
-    rig.run()
+    harness = Harness()
+    harness.cycle.publish = metrics.publish
+    harness.run()
     assert value(samples(metrics), "promises_broken_total", startup="acme") == 0
 
 
 def test_a_promise_broken_in_the_first_view_is_a_rise() -> None:
     """A daemon was down at the deadline: 0 in one scrape, 1 in the next and ever after."""
-    rig, metrics = Rig(), Metrics()
-    rig.run()
-    broken = Decision("acme", "s1", "limit", "break-promise", "test", "a test", {})
-    metrics.publish(replace(rig.views[-1], decisions=(broken,)))
-    labels = {"startup": "acme", "rule": "limit", "verb": "break-promise", "mode": "enforce"}
+    harness, metrics = Harness(), Metrics()
+    harness.run()
+    broken = Decision("acme", "s1", "limit", "breach", "test", "a test", {})
+    metrics.publish(replace(harness.views[-1], decisions=(broken,)))
+    labels = {"startup": "acme", "rule": "limit", "verb": "breach", "mode": "enforce"}
     scrapes = [samples(metrics) for _ in range(3)]
     assert [value(s, "promises_broken_total", startup="acme") for s in scrapes] == [0, 1, 1]
     assert [value(s, "decisions_total", **labels) for s in scrapes] == [0, 1, 1]
-    metrics.publish(replace(rig.views[-1], decisions=(broken,)))
+    metrics.publish(replace(harness.views[-1], decisions=(broken,)))
     assert value(samples(metrics), "promises_broken_total", startup="acme") == 2
 
 
 WAITING = ("pending", "pending_age_seconds", "failed")
 
 
-def test_who_stands_by_shows_no_figure_of_the_program(published: tuple[Rig, Metrics]) -> None:
+def test_who_stands_by_shows_no_figure_of_the_program(published: tuple[Harness, Metrics]) -> None:
     """They are the new leader's to show: summed, each would count twice. Its own counts stay."""
-    rig, metrics = published
-    metrics.outbox(Pending(3, T0, 1), T0 + 60)
+    harness, metrics = published
+    metrics.outbox(OutboxBacklog(3, T0, 1), T0 + 60)
     before = {name for name, _ in samples(metrics)}
     metrics.cycle("standby", 0.1, T0 + HOUR_S + 630)
     found = samples(metrics)
@@ -243,12 +245,14 @@ def test_who_stands_by_shows_no_figure_of_the_program(published: tuple[Rig, Metr
     assert not any(name.endswith("_total") for name in lost)
     assert value(found, "leader") == 0 and metrics.is_ready
     assert value(found, "last_good_cycle_timestamp_seconds") == T0 + HOUR_S + 600
-    metrics.publish(rig.views[-1])
+    metrics.publish(harness.views[-1])
     metrics.cycle("done", 0.1, T0 + HOUR_S + 660)
     assert before <= {name for name, _ in samples(metrics)}
 
 
-def test_who_fails_longer_than_a_lease_shows_none_either(published: tuple[Rig, Metrics]) -> None:
+def test_who_fails_longer_than_a_lease_shows_none_either(
+    published: tuple[Harness, Metrics],
+) -> None:
     """It cannot reach the book, and another may lead by now; a single failure changes nothing."""
     _, metrics = published
     for after_s, is_shown in ((30, True), (180, True), (210, False)):
@@ -296,16 +300,16 @@ def test_ready_only_after_a_view(served: tuple[Metrics, str]) -> None:
     metrics, url = served
     assert (status(f"{url}/healthz"), status(f"{url}/readyz")) == (200, 503)
     assert status(f"{url}/") == 404
-    rig = Rig()
-    rig.cycle.publish = metrics.publish
-    rig.run()
+    harness = Harness()
+    harness.cycle.publish = metrics.publish
+    harness.run()
     assert status(f"{url}/readyz") == 200
     with urllib.request.urlopen(f"{url}/metrics", timeout=10) as answer:
         assert answer.headers["Content-Type"].startswith("text/plain")
         assert b"cohortd_balance_credits" in answer.read()
 
 
-def test_promtool_finds_nothing_to_say(published: tuple[Rig, Metrics]) -> None:
+def test_promtool_finds_nothing_to_say(published: tuple[Harness, Metrics]) -> None:
     """`promtool check metrics` accepts the text without a remark."""
     promtool = shutil.which("promtool")
     if promtool is None:
@@ -317,11 +321,11 @@ def test_promtool_finds_nothing_to_say(published: tuple[Rig, Metrics]) -> None:
     assert (done.returncode, done.stdout + done.stderr) == (0, b"")
 
 
-def test_a_closing_that_fails_is_counted_by_startup(published: tuple[Rig, Metrics]) -> None:
+def test_a_closing_that_fails_is_counted_by_startup(published: tuple[Harness, Metrics]) -> None:
     """Failures in a row and withheld rules, for each startup that was closed at least once."""
-    rig, metrics = published
+    harness, metrics = published
     stuck = ClosingView("acme", "closing", T0, "403", 3, True)
-    metrics.publish(replace(rig.views[-1], closings=(stuck,)))
+    metrics.publish(replace(harness.views[-1], closings=(stuck,)))
     found = samples(metrics)
     assert value(found, "closing_failures", **ACME) == 3
     assert value(found, "rules_withheld", **ACME) == 1

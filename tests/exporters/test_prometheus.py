@@ -10,7 +10,7 @@ import promql_parser
 import pytest
 from promql_parser import BinaryExpr, Call, Expr, NumberLiteral, ParenExpr
 
-from .dashboard_files import Asked, alerts, annotations, asked
+from .dashboard_files import PanelQuery, alerts, annotations, panel_queries
 from .prometheus_server import Prometheus, Receiver, alertmanager, listening, prometheus
 from .scenario import SCRAPES, Scenario
 
@@ -43,14 +43,14 @@ def operands(expr: Expr) -> list[str]:
     return [] if isinstance(expr, NumberLiteral) else [expr.prettify()]
 
 
-@pytest.mark.parametrize("each", asked(), ids=lambda each: f"{each.board}-{each.panel}")
-def test_every_panel_has_data(live: tuple[Prometheus, Receiver], each: Asked) -> None:
+@pytest.mark.parametrize("each", panel_queries(), ids=lambda each: f"{each.dashboard}-{each.panel}")
+def test_every_panel_has_data(live: tuple[Prometheus, Receiver], each: PanelQuery) -> None:
     """Each expression of each panel answers, without a warning."""
     assert live[0].query(each.expr), each.expr
 
 
-@pytest.mark.parametrize("each", annotations(), ids=lambda each: each.board)
-def test_every_annotation_has_data(live: tuple[Prometheus, Receiver], each: Asked) -> None:
+@pytest.mark.parametrize("each", annotations(), ids=lambda each: each.dashboard)
+def test_every_annotation_has_data(live: tuple[Prometheus, Receiver], each: PanelQuery) -> None:
     """The stops that the graphs are marked with are found."""
     for part in operands(promql_parser.parse(each.expr)):
         assert live[0].query(part), part

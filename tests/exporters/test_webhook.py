@@ -18,10 +18,10 @@ import pytest
 from exporters.notify.deliver import Deliverer
 from exporters.notify.settings import Settings, SettingsError, read_settings
 from exporters.notify.webhook import is_public
-from quotas.messages.routing import Receipt
+from quotas.messages.routing import DeliveryResult
 
-from .deliveries import a_message, a_parcel
-from .receivers import Hook, dripping, http_server
+from .deliveries import a_delivery, a_message
+from .receivers import HttpReceiver, http_server, slow_server
 
 SECRET = "0123456789abcdef0123456789abcdef"
 LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"),)
@@ -29,18 +29,18 @@ OPEN = Settings(webhook_secret=SECRET, webhook_allow=LOOPBACK, timeout_s=5)
 
 
 @pytest.fixture
-def hook() -> Iterator[Hook]:
+def hook() -> Iterator[HttpReceiver]:
     """A running HTTP server on loopback."""
     with http_server() as running:
         yield running
 
 
-def to(hook: Hook, host: str = "127.0.0.1", **changes: Any) -> Any:
+def to(hook: HttpReceiver, host: str = "127.0.0.1", **changes: Any) -> Any:
     """A parcel for it."""
-    return a_parcel(recipient=f"http://{host}:{hook.port}/hook?a=b", **changes)
+    return a_delivery(recipient=f"http://{host}:{hook.port}/hook?a=b", **changes)
 
 
-def test_a_webhook_is_signed_over_timestamp_and_body(hook: Hook) -> None:
+def test_a_webhook_is_signed_over_timestamp_and_body(hook: HttpReceiver) -> None:
     """openssl, which knows nothing of us, finds the signature that the header has."""
     assert Deliverer(OPEN)(to(hook)).outcome == "sent"
     ((path, headers, body),) = hook.requests
@@ -63,23 +63,25 @@ def test_each_startup_has_a_secret_of_its_own() -> None:
     """One startup's secret verifies nothing of another's, nor shows the deployment's."""
     secrets = {OPEN.secret_of(name) for name in ("acme", "birch", "")}
     assert len(secrets) == 3 and SECRET not in repr(OPEN)
-    assert a_parcel(a_message(audience="operator")).startup == ""
+    assert a_delivery(a_message(audience="operator")).startup == ""
 
 
-def test_a_webhook_sent_again_has_the_same_event(hook: Hook) -> None:
+def test_a_webhook_sent_again_has_the_same_event(hook: HttpReceiver) -> None:
     """The receiver can tell a repetition, however late it comes."""
-    parcel = to(hook)
-    for each in (parcel, replace(parcel, attempts=2, claimed_s=500)):
+    delivery = to(hook)
+    for each in (delivery, replace(delivery, attempts=2, claimed_s=500)):
         assert Deliverer(OPEN)(each).outcome == "sent"
     assert len({headers["Cohortd-Event"] for _, headers, _ in hook.requests}) == 1
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "2130706433", "127.1"])
-def test_a_private_address_is_refused(hook: Hook, host: str) -> None:
+def test_a_private_address_is_refused(hook: HttpReceiver, host: str) -> None:
     """Loopback, however it is written, is reached only where a setting names it."""
     closed = replace(OPEN, webhook_allow=())
-    receipt = Deliverer(closed)(to(hook, host))
-    assert receipt.outcome == "refused" and "COHORTD_WEBHOOK_ALLOW" in receipt.detail
+    delivery_result = Deliverer(closed)(to(hook, host))
+    assert (
+        delivery_result.outcome == "refused" and "COHORTD_WEBHOOK_ALLOW" in delivery_result.detail
+    )
     assert hook.requests == []
 
 
@@ -108,18 +110,18 @@ def test_only_addresses_of_everybody_are_public(address: str, public: bool) -> N
 
 
 def test_a_name_with_one_private_address_is_refused(
-    hook: Hook, monkeypatch: pytest.MonkeyPatch
+    hook: HttpReceiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every address of a name must be public, not only the first."""
     both = [(2, 1, 6, "", (ip, hook.port)) for ip in ("51.15.0.1", "127.0.0.1")]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: both)
     closed = replace(OPEN, webhook_allow=())
-    receipt = Deliverer(closed)(a_parcel(recipient="https://two.example.com/"))
-    assert receipt.outcome == "refused" and "127.0.0.1" in receipt.detail
+    delivery_result = Deliverer(closed)(a_delivery(recipient="https://two.example.com/"))
+    assert delivery_result.outcome == "refused" and "127.0.0.1" in delivery_result.detail
 
 
 def test_a_name_that_changes_its_mind_is_connected_where_it_was_checked(
-    hook: Hook, monkeypatch: pytest.MonkeyPatch
+    hook: HttpReceiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """DNS rebinding: the name is asked once, and the checked address is connected to."""
     asked: list[str] = []
@@ -153,8 +155,8 @@ def test_tls_is_checked_against_the_name(monkeypatch: pytest.MonkeyPatch, tmp_pa
     monkeypatch.setattr(socket, "getaddrinfo", lambda _, *a, **k: real("127.0.0.1", *a, **k))
     with http_server(tls) as hook:
 
-        def sent_to(host: str) -> Receipt:
-            return Deliverer(OPEN)(a_parcel(recipient=f"https://{host}:{hook.port}/"))
+        def sent_to(host: str) -> DeliveryResult:
+            return Deliverer(OPEN)(a_delivery(recipient=f"https://{host}:{hook.port}/"))
 
         assert "CERTIFICATE_VERIFY_FAILED" in sent_to("hooks.example.com").detail
         monkeypatch.setenv("SSL_CERT_FILE", certificate)
@@ -163,12 +165,12 @@ def test_tls_is_checked_against_the_name(monkeypatch: pytest.MonkeyPatch, tmp_pa
         assert sent_to("hooks.example.com").outcome == "sent"
 
 
-def test_a_redirect_is_not_followed(hook: Hook) -> None:
+def test_a_redirect_is_not_followed(hook: HttpReceiver) -> None:
     """Not to a private address, not anywhere: the second server hears nothing."""
     with http_server() as inner:
         hook.status, hook.location = 307, f"http://127.0.0.1:{inner.port}/secret"
-        receipt = Deliverer(OPEN)(to(hook))
-        assert receipt.outcome == "refused" and "redirect" in receipt.detail
+        delivery_result = Deliverer(OPEN)(to(hook))
+        assert delivery_result.outcome == "refused" and "redirect" in delivery_result.detail
         assert len(hook.requests) == 1 and inner.requests == []
 
 
@@ -184,7 +186,7 @@ def test_a_redirect_is_not_followed(hook: Hook) -> None:
         (503, "retry"),
     ],
 )
-def test_each_status_has_its_meaning(hook: Hook, status: int, outcome: str) -> None:
+def test_each_status_has_its_meaning(hook: HttpReceiver, status: int, outcome: str) -> None:
     """What may be mended by waiting is tried again; a plain refusal is not."""
     hook.status = status
     assert Deliverer(OPEN)(to(hook)).outcome == outcome
@@ -202,22 +204,24 @@ def test_each_status_has_its_meaning(hook: Hook, status: int, outcome: str) -> N
 def test_who_answers_for_ever_is_cut_at_the_deadline(scheme: str, first: bytes) -> None:
     """A byte now and then, each within the read timeout, holds no sending longer than its limit."""
     brief = replace(OPEN, total_s=1)
-    with dripping(first) as drip:
-        receipt = Deliverer(brief)(a_parcel(recipient=f"{scheme}://127.0.0.1:{drip.port}/"))
-        assert receipt.outcome == "retry" and "no end within 1 s" in receipt.detail
-        assert drip.was_cut.wait(5), "its connection is closed, not left to a thread"
+    with slow_server(first) as slow:
+        delivery_result = Deliverer(brief)(
+            a_delivery(recipient=f"{scheme}://127.0.0.1:{slow.port}/")
+        )
+        assert delivery_result.outcome == "retry" and "no end within 1 s" in delivery_result.detail
+        assert slow.was_disconnected.wait(5), "its connection is closed, not left to a thread"
 
 
 def test_a_body_without_end_is_not_waited_for() -> None:
     """The status was all that was asked: the message is taken at once."""
-    with dripping(b"HTTP/1.1 200 OK\r\nContent-Length: 4000\r\n\r\n") as drip:
-        receipt = Deliverer(OPEN)(a_parcel(recipient=f"http://127.0.0.1:{drip.port}/"))
-        assert (receipt.outcome, receipt.detail) == ("sent", "status 200")
-        assert drip.was_cut.wait(5)
+    with slow_server(b"HTTP/1.1 200 OK\r\nContent-Length: 4000\r\n\r\n") as slow:
+        delivery_result = Deliverer(OPEN)(a_delivery(recipient=f"http://127.0.0.1:{slow.port}/"))
+        assert (delivery_result.outcome, delivery_result.detail) == ("sent", "status 200")
+        assert slow.was_disconnected.wait(5)
 
 
 def test_a_name_that_is_found_too_late_is_not_connected_to(
-    hook: Hook, monkeypatch: pytest.MonkeyPatch
+    hook: HttpReceiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The time that a name server takes counts too: what then would be sent is cut."""
     real = socket.getaddrinfo
@@ -231,8 +235,8 @@ def test_a_name_that_is_found_too_late_is_not_connected_to(
         return real("127.0.0.1", *args, **kwargs)
 
     monkeypatch.setattr(socket, "getaddrinfo", late)
-    receipt = Deliverer(replace(OPEN, total_s=1))(to(hook, "slow.example.com"))
-    assert receipt.outcome == "retry" and "no end within 1 s" in receipt.detail
+    delivery_result = Deliverer(replace(OPEN, total_s=1))(to(hook, "slow.example.com"))
+    assert delivery_result.outcome == "retry" and "no end within 1 s" in delivery_result.detail
     assert hook.requests == []
 
 
@@ -240,14 +244,14 @@ def test_without_tls_only_named_networks_are_reached(monkeypatch: pytest.MonkeyP
     """http:// to a public address is refused before anything is sent."""
     public = [(2, 1, 6, "", ("51.15.0.1", 80))]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: public)
-    receipt = Deliverer(OPEN)(a_parcel(recipient="http://hooks.example.com/x"))
-    assert receipt.outcome == "refused" and "https://" in receipt.detail
+    delivery_result = Deliverer(OPEN)(a_delivery(recipient="http://hooks.example.com/x"))
+    assert delivery_result.outcome == "refused" and "https://" in delivery_result.detail
 
 
-def test_nothing_goes_out_unsigned(hook: Hook) -> None:
+def test_nothing_goes_out_unsigned(hook: HttpReceiver) -> None:
     """Without a secret the message waits, and says which setting is missing."""
-    receipt = Deliverer(replace(OPEN, webhook_secret=""))(to(hook))
-    assert receipt.outcome == "retry" and "COHORTD_WEBHOOK_SECRET" in receipt.detail
+    delivery_result = Deliverer(replace(OPEN, webhook_secret=""))(to(hook))
+    assert delivery_result.outcome == "retry" and "COHORTD_WEBHOOK_SECRET" in delivery_result.detail
     assert hook.requests == []
 
 

@@ -16,7 +16,7 @@ from quotas.book.session import FILE_NAME
 from scheduler.cycle import Cycle
 from scheduler.jobs.inbox import InboxDrain
 from scheduler.timing import Timing
-from tests.exporters.api.api_fixture import NOW_S, Site, site
+from tests.exporters.api.api_fixture import NOW_S, ApiFixture, api_fixture
 from tests.exporters.api.test_writes import GOOD, post
 from tests.scheduler.harness import FakeCloud
 
@@ -29,30 +29,32 @@ NO_BOARD: Any = None
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_it_answers_as_on_sqlite(both: tuple[Site, Site], path: str) -> None:
+def test_it_answers_as_on_sqlite(both: tuple[ApiFixture, ApiFixture], path: str) -> None:
     """Each read has the very body that it has over SQLite."""
     one, two = (each.json(f"/v1/{path}") for each in both)
     assert one == two
 
 
 @pytest.fixture(scope="module")
-def both(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Site, Site]]:
+def both(
+    server: Server, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[ApiFixture, ApiFixture]]:
     """The same site over both databases."""
     one, two = (tmp_path_factory.mktemp(name) for name in ("file", "database"))
-    with site(one) as file, site(server.address(two)) as database:
+    with api_fixture(one) as file, api_fixture(server.address(two)) as database:
         yield file, database
 
 
-def test_the_curve_of_the_portal_is_that_of_sqlite(both: tuple[Site, Site]) -> None:
+def test_the_curve_of_the_portal_is_that_of_sqlite(both: tuple[ApiFixture, ApiFixture]) -> None:
     """What moved a startup's credits, day by day, as the burn-down chart draws it."""
-    one, two = (StartupReads("acme", NO_BOARD).moved(each.book) for each in both)
+    one, two = (StartupReads("acme", NO_BOARD).credit_movements(each.book) for each in both)
     assert one == two and len(one) == 2
     assert all(type(each.amount_ucr) is int for each in two)
 
 
 def test_a_commit_is_seen_and_a_revocation_holds_at_once(address: Address) -> None:
     """Nothing is answered from before the last commit."""
-    with site(address) as found:
+    with api_fixture(address) as found:
         assert found.json("/v1/me")["startup"] == "acme"
         with found.book.writing() as connection:
             connection.execute(text(f"UPDATE token SET revoked_s = {NOW_S} WHERE startup = 'acme'"))
@@ -61,7 +63,7 @@ def test_a_commit_is_seen_and_a_revocation_holds_at_once(address: Address) -> No
 
 def test_a_lost_server_is_bridged_by_the_snapshot(server: Server, address: Address) -> None:
     """After a restart of the server the API reads the book again by itself."""
-    with site(address) as found:
+    with api_fixture(address) as found:
         found.json("/v1/credits")
         server.restart()
         assert found.ask("/v1/credits").status_code == 200
@@ -71,9 +73,9 @@ def test_a_lost_server_is_bridged_by_the_snapshot(server: Server, address: Addre
 
 def test_a_write_is_decided_from_the_inbox_of_the_host(address: Address, tmp_path: Path) -> None:
     """It is kept beside the database and decided in it; no book lies in the folder."""
-    with site(address) as found:
+    with api_fixture(address) as found:
         assert post(found).status_code == 202
-        assert len(found.inbox.waiting()) == 1
+        assert len(found.inbox.waiting_ids()) == 1
         assert InboxDrain(found.book, found.state)(NOW_S) == 1
         (item,) = found.json("/v1/requests")["items"]
         assert (item["pool"], item["state"]) == ("h100", "open")
@@ -82,7 +84,7 @@ def test_a_write_is_decided_from_the_inbox_of_the_host(address: Address, tmp_pat
 
 def test_a_standby_decides_what_its_own_host_was_asked(address: Address) -> None:
     """Another host's daemon leads and cannot read this inbox: nobody waits for a failover."""
-    with site(address) as found:
+    with api_fixture(address) as found:
         assert post(found).status_code == 202
         standby = Cycle(
             cloud=FakeCloud(found.clock),
@@ -91,9 +93,9 @@ def test_a_standby_decides_what_its_own_host_was_asked(address: Address) -> None
             holder="b",
             timing=Timing(),
             publish=lambda _: None,
-            stand_by=InboxDrain(found.book, found.state),
+            on_standby=InboxDrain(found.book, found.state),
         )
-        assert standby.run().outcome == "standby"
+        assert standby.run().outcome == "follower"
         assert [item["state"] for item in found.json("/v1/requests")["items"]] == ["open"]
 
 
@@ -102,7 +104,7 @@ def test_what_a_row_cannot_hold_is_refused_and_stops_no_cycle(
     address: Address, changed: dict[str, object]
 ) -> None:
     """What SQLite would keep and PostgreSQL cannot is answered with a sentence, once."""
-    with site(address) as found:
+    with api_fixture(address) as found:
         answer = post(found, GOOD | changed)
         assert answer.status_code == 202
         drain = InboxDrain(found.book, found.state)

@@ -11,7 +11,7 @@ import structlog
 from quotas.book import Address, Book
 from quotas.model.units import DAY_S, format_instant
 from scheduler.clock import SystemClock
-from tests.cli.command import Ran, environment, here
+from tests.cli.command import CommandResult, environment, run_in_process
 from tests.cli.operator_env import PROGRAM
 from tests.sim.play.play import Play
 from tests.sim.play.wiring import wired
@@ -63,11 +63,11 @@ class Pair:
     file: Address
     database: Address
 
-    def run(self, *words: str) -> tuple[Ran, Ran]:
+    def run(self, *words: str) -> tuple[CommandResult, CommandResult]:
         """A command on each."""
         where = ("--state", self.file.folder)
         on = ("--state", self.database.folder, "--database", self.database.database)
-        return here(*words, *where), here(*words, *on)
+        return run_in_process(*words, *where), run_in_process(*words, *on)
 
 
 @pytest.fixture(scope="module")
@@ -110,12 +110,14 @@ def test_a_book_is_begun_from_the_environment(address: Address, tmp_path: Path) 
     file.write_text(PROGRAM)
     env = environment(COHORTD_DATABASE=address.database)
     for words in (["plan"], ["apply"], ["plan"]):
-        ran = here(*words, "--state", tmp_path / "s", "--program", file, env=env)
+        ran = run_in_process(*words, "--state", tmp_path / "s", "--program", file, env=env)
         assert (ran.code, ran.err) == (0, "")
     assert ran.out.startswith("0 changes")
-    token = here("token", "create", "acme", "--name", "ci", "--state", tmp_path / "s", env=env)
+    token = run_in_process(
+        "token", "create", "acme", "--name", "ci", "--state", tmp_path / "s", env=env
+    )
     assert token.code == 0
-    listed = here("token", "list", "--json", "--state", tmp_path / "s", env=env)
+    listed = run_in_process("token", "list", "--json", "--state", tmp_path / "s", env=env)
     assert [each["name"] for each in listed.json] == ["ci"]
     assert not (tmp_path / "s").exists()
 
@@ -124,9 +126,9 @@ def test_a_credential_names_it_too(address: Address, tmp_path: Path) -> None:
     """systemd hands over the URL with its password as a file; the environment wins over it."""
     (tmp_path / "database-url").write_text(f"{address.database}\n")
     env = environment(CREDENTIALS_DIRECTORY=str(tmp_path))
-    ran = here("status", "--state", tmp_path, env=env)
+    ran = run_in_process("status", "--state", tmp_path, env=env)
     assert ran.code == 2 and f"--database {address.book}: no book there" in ran.sentence
-    ran = here("status", "--state", tmp_path, env={**env, "COHORTD_DATABASE": "nonsense"})
+    ran = run_in_process("status", "--state", tmp_path, env={**env, "COHORTD_DATABASE": "nonsense"})
     assert ran.code == 2 and "write postgresql://" in ran.sentence
 
 
@@ -136,19 +138,23 @@ def test_check_tries_the_database(address: Address, tmp_path: Path, is_there: bo
     file = tmp_path / "program.toml"
     file.write_text(PROGRAM)
     url = address.database if is_there else f"postgresql://me@/x?host={tmp_path}"
-    ran = here("check", "--state", tmp_path, "--program", file, "--json", "--database", url)
+    ran = run_in_process(
+        "check", "--state", tmp_path, "--program", file, "--json", "--database", url
+    )
     (found,) = [each for each in ran.json if each["name"] == "database"]
     assert (found["ok"], bool(found["fix"])) == (is_there, not is_there)
-    assert not is_there or not Book.is_at(address)
+    assert not is_there or not Book.exists_at(address)
 
 
 def test_what_is_wrong_is_one_sentence(address: Address, tmp_path: Path) -> None:
     """No book: exit 2 and how to make one; a bad URL: 2; a server that is away: 3; no password."""
     state = ("--state", tmp_path)
-    none = here("status", *state, "--database", address.database)
+    none = run_in_process("status", *state, "--database", address.database)
     assert none.code == 2 and "no book there" in none.sentence
-    bad = here("status", *state, "--database", "mysql://me:sesame@db/x")
+    bad = run_in_process("status", *state, "--database", "mysql://me:sesame@db/x")
     assert bad.code == 2 and "write postgresql://" in bad.sentence
-    away = here("status", *state, "--database", f"postgresql://me:sesame@/x?host={tmp_path}")
+    away = run_in_process(
+        "status", *state, "--database", f"postgresql://me:sesame@/x?host={tmp_path}"
+    )
     assert away.code == 3 and "cannot be read" in away.sentence
     assert "sesame" not in bad.err + away.err

@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from quotas.book import Address, Book
 from quotas.book.actions.tokens import create_token
-from quotas.book.inbox import Inbox, Message
+from quotas.book.inbox import Inbox, InboxMessage
 from quotas.model.tokens import Token
 from quotas.model.units import DAY_S
 from scheduler.clock import SystemClock
@@ -25,7 +25,7 @@ def _ask(address: Address, host: Path) -> None:
     token = Token("", "t", "acme", scopes, now_s, now_s + DAY_S, None, "tests")
     made = create_token(book, token, "0" * 64)
     body = {"pool": "h100", "gpus": 1, "duration_s": 3600, "reason": ""}
-    inbox.put(Message("a" * 32, "request.open", "acme", body, made.id, now_s), "k")
+    inbox.put(InboxMessage("a" * 32, "request.open", "acme", body, made.id, now_s), "k")
     inbox.close()
     book.close()
 
@@ -42,7 +42,7 @@ def test_one_leads_the_server_restarts_the_other_takes_over(server: Server, tmp_
         with daemon(env, hosts[0], file) as leader:
             leader.wait_for("cycle", outcome="done")
             with daemon(env, hosts[1], file) as other:
-                other.wait_for("cycle", outcome="standby")
+                other.wait_for("cycle", outcome="follower")
                 _ask(address, hosts[1])
                 assert other.wait_for("inbox.answered")["state"] == "done"
                 server.restart()

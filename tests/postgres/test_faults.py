@@ -15,7 +15,7 @@ from quotas.book import Address, Book
 from quotas.book.cycle.lease import StaleEpoch
 from quotas.book.verify.verify import verify
 from quotas.model.units import HOUR_S
-from tests.scheduler.harness import NOTICE_S, Rig, digest, program, server
+from tests.scheduler.harness import NOTICE_S, Harness, digest, program, server
 
 from .server import Server
 from .test_session import hasten
@@ -23,38 +23,38 @@ from .test_session import hasten
 Fault = Callable[[], object]
 
 
-def rig_on(book: Book) -> Rig:
+def rig_on(book: Book) -> Harness:
     """Acme with a server above its limit: there is something to charge, to say and to stop."""
-    rig = Rig(program(limit=0), book)
-    rig.run()
-    rig.cloud.add(server())
-    return rig
+    harness = Harness(program(limit=0), book)
+    harness.run()
+    harness.cloud.add(server())
+    return harness
 
 
 PAUSES_S = (HOUR_S, NOTICE_S, 30, 30)
 """Cycles until the server was charged, noticed, stopped, and seen to be off."""
 
 
-def go_on(rig: Rig, pauses_s: Iterator[int]) -> None:
+def go_on(harness: Harness, pauses_s: Iterator[int]) -> None:
     """The cycles that are left, up to the first that fails."""
     for pause_s in pauses_s:
-        rig.run(pause_s)
+        harness.run(pause_s)
 
 
-def goes_on_after_one_error(rig: Rig) -> None:
+def goes_on_after_one_error(harness: Harness) -> None:
     """One cycle fails as the loop expects, is repeated at once, and the rest go on."""
     pauses_s = iter(PAUSES_S)
     with pytest.raises(OperationalError):
-        go_on(rig, pauses_s)
-    rig.run()
-    go_on(rig, pauses_s)
+        go_on(harness, pauses_s)
+    harness.run()
+    go_on(harness, pauses_s)
 
 
-def undisturbed() -> Rig:
+def undisturbed() -> Harness:
     """The same on SQLite, without a fault."""
-    rig = rig_on(Book.in_memory())
-    go_on(rig, iter(PAUSES_S))
-    return rig
+    harness = rig_on(Book.in_memory())
+    go_on(harness, iter(PAUSES_S))
+    return harness
 
 
 @contextmanager
@@ -80,11 +80,11 @@ def test_a_backend_that_is_terminated_in_a_cycle(
     server: Server, address: Address, book: Book, number: int
 ) -> None:
     """The cycle fails as the loop expects; the next one writes what an undisturbed one would."""
-    rig = rig_on(book)
+    harness = rig_on(book)
     with at_statement(book, number, lambda: server.end_sessions(address)):
-        goes_on_after_one_error(rig)
-    assert rig.cloud.stops == ["s1"]
-    assert digest(rig) == digest(undisturbed())
+        goes_on_after_one_error(harness)
+    assert harness.cloud.stops == ["s1"]
+    assert digest(harness) == digest(undisturbed())
     assert verify(book).fault is None
 
 
@@ -92,21 +92,21 @@ def test_a_backend_that_is_terminated_between_cycles(
     server: Server, address: Address, book: Book
 ) -> None:
     """A connection that died while nobody used it is replaced, and no cycle hears of it."""
-    rig = rig_on(book)
+    harness = rig_on(book)
     for pause_s in PAUSES_S:
         assert server.end_sessions(address) > 0
-        rig.run(pause_s)
-    assert digest(rig) == digest(undisturbed())
+        harness.run(pause_s)
+    assert digest(harness) == digest(undisturbed())
 
 
 def test_the_server_restarts_in_the_middle(server: Server, book: Book) -> None:
     """A crash of the server takes back the open transaction and nothing that was committed."""
-    rig = rig_on(book)
+    harness = rig_on(book)
     with at_statement(book, 6, server.restart):
-        goes_on_after_one_error(rig)
+        goes_on_after_one_error(harness)
     server.restart()
-    rig.run()
-    assert digest(rig) == digest(undisturbed())
+    harness.run()
+    assert digest(harness) == digest(undisturbed())
     assert verify(book).fault is None
 
 
@@ -122,14 +122,14 @@ def test_a_transaction_that_the_server_gives_up(
     server: Server, address: Address, book: Book, state: str
 ) -> None:
     """What a conflict with other writers raises is an error of the kind that is tried again."""
-    rig, pauses_s = rig_on(book), iter(PAUSES_S)
+    harness, pauses_s = rig_on(book), iter(PAUSES_S)
     server.tamper(address, GIVE_UP.format(state), TRIGGER)
     with pytest.raises(OperationalError, match="conflict"):
-        go_on(rig, pauses_s)
+        go_on(harness, pauses_s)
     server.tamper(address, "DROP TRIGGER t ON entry")
-    rig.run()
-    go_on(rig, pauses_s)
-    assert digest(rig) == digest(undisturbed())
+    harness.run()
+    go_on(harness, pauses_s)
+    assert digest(harness) == digest(undisturbed())
 
 
 @pytest.mark.parametrize("nth", [1, 2, 4])
@@ -137,7 +137,7 @@ def test_a_commit_whose_answer_is_lost(
     server: Server, address: Address, book: Book, nth: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It landed, and an error is heard all the same: the repetition adds nothing (I6)."""
-    rig = rig_on(book)
+    harness = rig_on(book)
     real, commits = book.engine.dialect.do_commit, []
 
     def lossy(connection: Any) -> None:
@@ -148,9 +148,9 @@ def test_a_commit_whose_answer_is_lost(
             connection.execute("SELECT 1")
 
     monkeypatch.setattr(book.engine.dialect, "do_commit", lossy)
-    goes_on_after_one_error(rig)
-    assert rig.cloud.stops == ["s1"]
-    assert digest(rig) == digest(undisturbed())
+    goes_on_after_one_error(harness)
+    assert harness.cloud.stops == ["s1"]
+    assert digest(harness) == digest(undisturbed())
     assert verify(book).fault is None
 
 
@@ -158,22 +158,22 @@ def test_somebody_else_holds_the_lock(
     address: Address, book: Book, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A cycle waits for a bounded time, fails, and goes on once the lock is free."""
-    rig, other, pauses_s = rig_on(book), Book.open(address), iter(PAUSES_S)
+    harness, other, pauses_s = rig_on(book), Book.open(address), iter(PAUSES_S)
     hasten(monkeypatch, "lock_timeout")
     with other.writing(), pytest.raises(OperationalError, match="lock timeout"):
-        go_on(rig, pauses_s)
-    rig.run()
-    go_on(rig, pauses_s)
-    assert digest(rig) == digest(undisturbed())
+        go_on(harness, pauses_s)
+    harness.run()
+    go_on(harness, pauses_s)
+    assert digest(harness) == digest(undisturbed())
     other.close()
 
 
 def test_two_daemons_at_the_same_moment(address: Address, book: Book) -> None:
     """I14: side by side on one book, they charge each second once, under epochs that only rise."""
-    rig, other = rig_on(book), Book.open(address)
-    mine, theirs = rig.daemon("b"), rig.daemon("c")
+    harness, other = rig_on(book), Book.open(address)
+    mine, theirs = harness.daemon("b"), harness.daemon("c")
     theirs.book = other
-    theirs.use(rig.cloud)
+    theirs.reconnect(harness.cloud)
     outcomes: list[str] = []
     epochs: list[int] = []
     start = threading.Barrier(2)
@@ -186,18 +186,18 @@ def test_two_daemons_at_the_same_moment(address: Address, book: Book) -> None:
             outcomes.append("stale")
 
     for pause_s in (HOUR_S, NOTICE_S, 30, 200, 30, HOUR_S, 200):
-        rig.clock.move_to(rig.clock.now_s() + pause_s)
+        harness.clock.move_to(harness.clock.now_s() + pause_s)
         threads = [threading.Thread(target=beat, args=[each]) for each in (mine, theirs)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        epochs.append(int(str(rig.all("lease")[0]["epoch"])))
-    assert outcomes.count("done") == outcomes.count("standby") == 7
+        epochs.append(int(str(harness.all("lease")[0]["epoch"])))
+    assert outcomes.count("done") == outcomes.count("follower") == 7
     assert epochs == sorted(epochs) and len(set(epochs)) > 3
-    assert rig.cloud.stops == ["s1"]
+    assert harness.cloud.stops == ["s1"]
     assert verify(book).fault is None
-    assert rig.charged_ucr() == undisturbed().charged_ucr()
+    assert harness.charged_ucr() == undisturbed().charged_ucr()
     other.close()
 
 
@@ -205,24 +205,24 @@ def test_a_daemon_that_lost_the_lease_in_its_cycle_writes_nothing(
     address: Address, book: Book
 ) -> None:
     """I14: the one that was overtaken is refused by the epoch, whatever it had decided."""
-    rig, other = rig_on(book), Book.open(address)
-    rig.clock.move_to(rig.clock.now_s() + HOUR_S)
-    theirs = rig.daemon("b")
+    harness, other = rig_on(book), Book.open(address)
+    harness.clock.move_to(harness.clock.now_s() + HOUR_S)
+    theirs = harness.daemon("b")
     theirs.book = other
-    theirs.use(rig.cloud)
-    sweep, slow = rig.cloud.sweep, [True]
+    theirs.reconnect(harness.cloud)
+    sweep, slow = harness.cloud.sweep, [True]
 
     def stalled(zone: str, at_s: int) -> Any:
         found = sweep(zone, at_s)
         if slow.pop() if slow else False:
-            rig.clock.move_to(rig.clock.now_s() + 200)
+            harness.clock.move_to(harness.clock.now_s() + 200)
             assert theirs.run().outcome == "done"
         return found
 
-    rig.cloud.sweep = stalled  # type: ignore[method-assign]
+    harness.cloud.sweep = stalled  # type: ignore[method-assign]
     with pytest.raises(StaleEpoch):
-        rig.cycle.run()
-    epochs = [row["epoch"] for row in rig.all("transfer") if row["epoch"]]
-    assert epochs and set(epochs) == {rig.all("lease")[0]["epoch"]}
+        harness.cycle.run()
+    epochs = [row["epoch"] for row in harness.all("transfer") if row["epoch"]]
+    assert epochs and set(epochs) == {harness.all("lease")[0]["epoch"]}
     assert verify(book).fault is None
     other.close()

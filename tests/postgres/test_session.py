@@ -17,7 +17,7 @@ from sqlmodel import SQLModel
 
 from quotas.book import Address, Book, BookError, BookUnreachable, postgresql
 from quotas.book.cycle.lease import Lease, StaleEpoch, acquire, fence
-from quotas.book.reads.changes import watch_of
+from quotas.book.reads.changes import open_watch
 from quotas.book.schema import BALANCE
 from quotas.book.verify import verify as verification
 from quotas.book.verify.verify import verify
@@ -27,8 +27,8 @@ from tests.quotas.book.book_builders import amounts, digest, filled
 from .server import Server
 
 TIMES = 50
-APPEND_ONLY = ["transfer", "entry", "decision", "program_version", "statement", "head"]
-APPEND_ONLY += ["word", "inbox_answer", "price", "listing"]
+APPEND_ONLY = ["transfer", "entry", "decision", "program_version", "statement", "chain_head"]
+APPEND_ONLY += ["override", "inbox_answer", "price", "listing"]
 CHANGES = ["UPDATE {} SET epoch = 0", "DELETE FROM {}", "TRUNCATE {} CASCADE"]
 SCHEMA = """
 SELECT table_name, column_name, data_type, is_nullable, collation_name
@@ -213,7 +213,7 @@ def test_an_empty_database_has_no_book(address: Address) -> None:
     """Commands that only read refuse it, and make nothing in it."""
     with pytest.raises(BookError, match="no book there"):
         Book.open_existing(address)
-    assert not Book.is_at(address)
+    assert not Book.exists_at(address)
 
 
 @pytest.mark.parametrize(
@@ -294,13 +294,13 @@ def test_a_server_that_goes_away_is_no_fault_of_the_book(
 ) -> None:
     """`verify` whose connection is lost fails as such, and accuses no transfer."""
     filled(book)
-    newest = verification.newest_id
+    newest = verification.newest_transfer_id
 
     def interrupted(connection: Connection) -> int:
         server.end_sessions(address)
         return newest(connection)
 
-    monkeypatch.setattr(verification, "newest_id", interrupted)
+    monkeypatch.setattr(verification, "newest_transfer_id", interrupted)
     with pytest.raises(OperationalError):
         verify(book)
     monkeypatch.undo()
@@ -309,7 +309,7 @@ def test_a_server_that_goes_away_is_no_fault_of_the_book(
 
 def test_the_watch_tells_commits_from_silence(address: Address, book: Book) -> None:
     """Its value stays while nothing is committed, and differs afterwards."""
-    watch = watch_of(address)
+    watch = open_watch(address)
     before = watch.version()
     assert watch.version() == before
     with book.writing() as connection:
@@ -318,7 +318,7 @@ def test_the_watch_tells_commits_from_silence(address: Address, book: Book) -> N
     assert watch.version() != before
     watch.close()
     with pytest.raises(BookError):
-        watch_of(replace(address, database=address.database.replace("/postgres", "/nothing")))
+        open_watch(replace(address, database=address.database.replace("/postgres", "/nothing")))
 
 
 def test_ranges_of_names_are_those_of_code_points(book: Book) -> None:

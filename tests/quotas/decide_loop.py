@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from quotas.decisions.disruption_budget import Enforcement
 from quotas.decisions.notices import LIVE_NOTICES, Intent, Notice
-from quotas.decisions.snapshot import Excess, Snapshot
-from quotas.enforcement.decide import Decided, decide
+from quotas.decisions.snapshot import Overuse, Snapshot
+from quotas.enforcement.decide import DecideResult, decide
 from quotas.ledger.balance import balance
 from quotas.ledger.posting import post_due
 from quotas.ledger.transfers import GrantBalance
@@ -18,7 +18,7 @@ from quotas.queue.requests import Request
 from tests.builders import CATALOGUE, TO_DIVIDE, Z, seen, unknown
 
 
-class Desk:
+class DecideLoop:
     """Keeps what the book would keep, and powers off what it is told to, if `obeys`."""
 
     def __init__(
@@ -33,10 +33,10 @@ class Desk:
         self.notices: dict[int, Notice] = {}
         self.intents: dict[int, Intent] = {}
         self.requests: dict[int, Request] = {}
-        self.excesses: dict[tuple[str, str], Excess] = {}
-        self.decided: Decided | None = None
+        self.overuses: dict[tuple[str, str], Overuse] = {}
+        self.decided: DecideResult | None = None
 
-    def cycle(self, step_s: int = 30) -> Decided:
+    def cycle(self, step_s: int = 30) -> DecideResult:
         """One cycle, `step_s` after the last: observe, meter, charge, decide, commit, act."""
         self.now_s += step_s
         sweep = unknown(self.now_s) if self.dark else seen(self.now_s, *self.servers.values())
@@ -61,10 +61,10 @@ class Desk:
             },
             notices=tuple(n for n in self.notices.values() if n.state in LIVE_NOTICES),
             intents=self._known_intents(),
-            told=self._told(),
+            announced=self._announced(),
             stop_latency_s=policy.stop_latency_s,
             requests=tuple(r for r in self.requests.values() if r.is_live),
-            excesses=tuple(self.excesses.values()),
+            overuses=tuple(self.overuses.values()),
             enforcement=self.enforcement(),
             **TO_DIVIDE,
         )
@@ -78,7 +78,7 @@ class Desk:
         self._act()
         return self.decided
 
-    def until(self, instant_s: int, step_s: int = 30) -> list[Decided]:
+    def until(self, instant_s: int, step_s: int = 30) -> list[DecideResult]:
         """Cycles up to an instant."""
         return [self.cycle(step_s) for _ in range((instant_s - self.now_s) // step_s)]
 
@@ -95,17 +95,18 @@ class Desk:
         live = {i for i, n in self.notices.items() if n.state in LIVE_NOTICES}
         return tuple(i for i in self.intents.values() if i.is_live or i.notice_id in live)
 
-    def _told(self) -> frozenset[tuple[str, str]]:
+    def _announced(self) -> frozenset[tuple[str, str]]:
         return frozenset(
-            (n.startup, n.cause)
+            (n.startup, n.episode)
             for n in self.notices.values()
             if (n.mode == self.program.mode or self.program.mode != "enforce")
             and (
-                n.state == "told" or (n.rule == "credits" and n.state in {"executing", "executed"})
+                n.state == "announced"
+                or (n.rule == "credits" and n.state in {"executing", "executed"})
             )
         )
 
-    def _commit(self, decided: Decided) -> None:
+    def _commit(self, decided: DecideResult) -> None:
         for notice in decided.notices:
             id = notice.id or len(self.notices) + 1
             self.notices[id] = replace(notice, id=id)
@@ -115,10 +116,10 @@ class Desk:
         for request in decided.requests:
             assert request.id is not None
             self.requests[request.id] = request
-        for excess in decided.excesses:
-            self.excesses[excess.startup, excess.pool] = excess
-            if excess.ended_s is not None:
-                del self.excesses[excess.startup, excess.pool]
+        for overuse in decided.overuses:
+            self.overuses[overuse.startup, overuse.pool] = overuse
+            if overuse.ended_s is not None:
+                del self.overuses[overuse.startup, overuse.pool]
 
     def asks(self, startup: str, gpus: int, duration_s: int = 7200) -> Request:
         """A startup asks for GPUs of the pool, from now on."""

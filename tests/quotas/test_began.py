@@ -8,20 +8,20 @@ from typing import Any
 import pytest
 
 from quotas.decisions.disruption_budget import Enforcement
-from quotas.decisions.levels import out_of_credits, told_to_stop
-from quotas.decisions.overrides import Word
-from quotas.decisions.snapshot import Excess, Snapshot
+from quotas.decisions.levels import out_of_credits, stopped_by_operator
+from quotas.decisions.overrides import Override
+from quotas.decisions.snapshot import Overuse, Snapshot
 from quotas.enforcement.decide import decide
 from quotas.metering.prices import Prices, Version
-from quotas.metering.rating import rated
+from quotas.metering.rating import split_by_rate
 from quotas.metering.runs import Catalogue, Metered, Run, meter
 from quotas.model.observation import Server
 from quotas.model.program import Policy, Pool, Program, Tenure
 from quotas.model.units import DAY_S, HOUR_S
-from quotas.queue.claims import Line
+from quotas.queue.claims import WaitingOwners
 from quotas.rules.limit import over_limit
-from quotas.rules.pace import limits, paces
-from quotas.rules.reclaim import borrowed, leaked
+from quotas.rules.pace import pace_limits, paces
+from quotas.rules.reclaim import reclaims, standby_servers
 from tests.builders import (
     BIG_TYPE,
     CATALOGUE,
@@ -58,13 +58,15 @@ def step(server: Server, *runs: Run, program: Program | None = None) -> Metered:
 def latest(found: Metered) -> tuple[str, int, int, str]:
     """Startup and start of the newest run, since when its server is on, and who started it."""
     run = max(found.runs.values(), key=lambda run: run.start_s)
-    return run.startup, run.start_s, run.began_s, run.began_by
+    return run.startup, run.start_s, run.up_since_s, run.started_by
 
 
 def at_a_new_rate() -> Metered:
     """The rate changes at 1500."""
     rates = Catalogue({}, {}, CHEAPER)
-    return rated(a_program(prices="follow"), rates, metered([a_run(start_s=5)], {Z: NEXT_S}))
+    return split_by_rate(
+        a_program(prices="follow"), rates, metered([a_run(start_s=5)], {Z: NEXT_S})
+    )
 
 
 CUTS = {
@@ -82,7 +84,7 @@ CUTS = {
         ("birch", 1600, 5, "acme"),
     ),
     "a second cut": (
-        lambda: step(a_server(modified_s=1700), a_run(start_s=900, began_s=5)),
+        lambda: step(a_server(modified_s=1700), a_run(start_s=900, up_since_s=5)),
         ("acme", 1700, 5, "acme"),
     ),
     "one sweep that did not show it": (
@@ -135,21 +137,21 @@ def test_what_ran_in_nobodys_project_was_started_by_nobody() -> None:
     assert latest(found) == ("acme", NEXT_S, 5, "")
 
 
-def cut_run(server_id: str, cut_s: int, began_s: int = 0, **changes: Any) -> Run:
+def cut_run(server_id: str, cut_s: int, up_since_s: int = 0, **changes: Any) -> Run:
     """A run cut at an instant, of a server that is on for longer."""
-    return a_run(server_id, cut_s, **{"began_s": began_s, **changes})
+    return a_run(server_id, cut_s, **{"up_since_s": up_since_s, **changes})
 
 
 def closed_at(at_s: int, *runs: Run, program: Program | None = None) -> list[tuple[str, object]]:
     """Who is to stop, and since when each is on, after an operator closed all at an instant."""
-    words = tuple(
-        Word("level", name, "closed", at_s, None, "ann", "late report", id=number)
+    overrides = tuple(
+        Override("level", name, "closed", at_s, None, "ann", "late report", id=number)
         for number, name in enumerate(("acme", "birch"), 1)
     )
     snapshot = a_snapshot(
-        5 * HOUR_S, program or a_program(), runs, enforcement=Enforcement(words=words)
+        5 * HOUR_S, program or a_program(), runs, enforcement=Enforcement(overrides=overrides)
     )
-    return [(v.run.server_id, v.inputs["started_s"]) for v in told_to_stop(snapshot)]
+    return [(v.run.server_id, v.inputs["started_s"]) for v in stopped_by_operator(snapshot)]
 
 
 def test_closed_stops_what_was_started_afterwards_and_nothing_that_was_cut() -> None:
@@ -161,8 +163,8 @@ def test_closed_stops_what_was_started_afterwards_and_nothing_that_was_cut() -> 
 def test_what_passed_to_a_closed_startup_was_not_started_by_it() -> None:
     """Birch is closed, and takes over what acme started since: it runs on; birch's own stops."""
     of_birch = {"startup": "birch", "project_id": "p-birch"}
-    taken = cut_run("taken", 200, 150, began_by="acme", **of_birch)
-    own = cut_run("own", 200, 150, began_by="birch", **of_birch)
+    taken = cut_run("taken", 200, 150, started_by="acme", **of_birch)
+    own = cut_run("own", 200, 150, started_by="birch", **of_birch)
     program = a_program(a_startup("acme"), a_startup("birch"))
     assert closed_at(100, taken, own, program=program) == [("own", 150)]
 
@@ -195,7 +197,7 @@ def test_a_cut_gives_no_second_minimum_runtime() -> None:
     program = a_program(a_startup("acme"), nominal, pools=plain.program.pools)
     plain = replace(plain, program=program)
     recut = cut_in(plain, 10 * HOUR_S - 600)
-    found = [decide(each).standing for each in (plain, recut)]
+    found = [decide(each).current_overuses for each in (plain, recut)]
     assert found[0] == found[1] != ()
     assert found[0][0].deadline_s == 10 * HOUR_S + NOTICE_S
 
@@ -204,20 +206,20 @@ def test_an_excess_waits_for_the_last_started_not_the_last_cut() -> None:
     """One GPU above its share: whose minimum runtime counts is the newest server's."""
     made = full(7 * HOUR_S + 600, asks("birch", 1))
     for snapshot in (made, cut_in(made, 7 * HOUR_S + 300)):
-        (excess,) = decide(snapshot).standing
-        assert excess.deadline_s == 8 * HOUR_S + NOTICE_S
+        (overuse,) = decide(snapshot).current_overuses
+        assert overuse.deadline_s == 8 * HOUR_S + NOTICE_S
 
 
 def test_a_reclaim_takes_the_last_started_not_the_last_cut() -> None:
     """And its deadline has no minimum runtime counted from a cut."""
     snapshot = cut_in(full(10 * HOUR_S, asks("birch", 1)), 10 * HOUR_S - 600)
-    excess = Excess("acme", "h100", 1, "birch", 0, 10 * HOUR_S + NOTICE_S, "waits")
-    waiting = {"h100": Line({"birch": 1}, 0)}
-    (found,) = borrowed(snapshot, [excess], waiting)
+    overuse = Overuse("acme", "h100", 1, "birch", 0, 10 * HOUR_S + NOTICE_S, "waits")
+    waiting = {"h100": WaitingOwners({"birch": 1}, 0)}
+    (found,) = reclaims(snapshot, [overuse], waiting)
     assert found.run.server_id == "s7"
     alone = replace(snapshot, runs={"s0@0": snapshot.runs["s0@0"]})
-    (last,) = borrowed(alone, [excess], waiting)
-    assert (last.run.server_id, last.deadline_s) == ("s0", excess.deadline_s)
+    (last,) = reclaims(alone, [overuse], waiting)
+    assert (last.run.server_id, last.deadline_s) == ("s0", overuse.deadline_s)
 
 
 def test_a_cut_is_no_new_leak() -> None:
@@ -225,7 +227,7 @@ def test_a_cut_is_no_new_leak() -> None:
     in_place = a_server(state="stopped in place", modified_s=100)
     for run in (a_run(), cut_run("s1", 2000)):
         snapshot = a_snapshot(2100, a_program(), [run], sweeps={Z: seen(2100, in_place)})
-        assert [v.cause for v in leaked(snapshot)] == ["leaked:100"]
+        assert [v.episode for v in standby_servers(snapshot)] == ["standby:100"]
 
 
 def daily_limit(*runs: Run) -> int:
@@ -235,7 +237,7 @@ def daily_limit(*runs: Run) -> int:
         policy=Policy(daily_burn_ucr=3600), pools=(Pool("h100", ((0, 8),), flavors=(FLAVOR,)),)
     )
     snapshot = a_snapshot(day_s + 6 * HOUR_S, program, runs, [a_balance_of(left_ucr=10**9)])
-    return limits(snapshot, paces(snapshot))["acme", "h100"]["daily-burn"]
+    return pace_limits(snapshot, paces(snapshot))["acme", "h100"]["daily-burn"]
 
 
 def test_a_daily_limit_holds_what_was_started_since_and_nothing_that_was_cut() -> None:
@@ -245,4 +247,4 @@ def test_a_daily_limit_holds_what_was_started_since_and_nothing_that_was_cut() -
     later_s = day_s + 3 * HOUR_S
     assert daily_limit(first, cut_run("s1", later_s, day_s)) == 2
     assert daily_limit(first, cut_run("s1", later_s, later_s)) == 1
-    assert daily_limit(first, cut_run("s1", later_s, later_s - 60, began_by="birch")) == 2
+    assert daily_limit(first, cut_run("s1", later_s, later_s - 60, started_by="birch")) == 2

@@ -10,19 +10,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quotas.decisions.levels import (
-    exhausted_cause,
-    forecasts,
-    forfeits_foretold,
+    exhaustion_episode,
+    expiry_announcements,
     level,
     out_of_credits,
+    runway_announcements,
 )
 from quotas.decisions.reasons import conclude
 from quotas.decisions.snapshot import Snapshot
 from quotas.enforcement.decide import decide
 from quotas.ledger.balance import balance
 from quotas.ledger.between import repayments
-from quotas.ledger.expiry import forfeits_ahead
-from quotas.ledger.holds import Hold, draws, end_hold, hold_transfer, outliving
+from quotas.ledger.expiry import forecast_expiries
+from quotas.ledger.holds import Hold, draws, end_hold, grants_outliving, hold_transfer
 from quotas.ledger.posting import Aside, Posting, post_due
 from quotas.ledger.transfers import Entry, GrantBalance
 from quotas.metering.runs import Run
@@ -213,22 +213,22 @@ def test_a_tranche_after_the_cohort_lends_nothing() -> None:
 
 def test_who_was_stopped_for_the_loan_does_not_flap() -> None:
     """What the stop left of it opens nothing, and lowers no level: it carries no server."""
-    told = frozenset({("acme", exhausted_cause(0))})
-    assert level(lending(4999, told=told), "acme")[0] == "stopped"
+    announced = frozenset({("acme", exhaustion_episode(0))})
+    assert level(lending(4999, announced=announced), "acme")[0] == "stopped"
     assert level(lending(4999), "acme")[0] == "closed"
     # Told for a server that it started after its closing, it has the loan still.
-    assert level(lending(10, to_come=10**9, told=told), "acme")[0] == "closed"
+    assert level(lending(10, to_come=10**9, announced=announced), "acme")[0] == "closed"
 
 
 def test_the_end_of_the_loan_is_told_ahead() -> None:
     """At the runways of the policy, once for each, and to the second an edge of the cycle."""
     run, stop_ucr = a_run(posted_until_s=500), 1800 + 30 + 300
     snapshot = lending(1000, run, to_come=1000 + stop_ucr + 3600)
-    ((name, cause, inputs, at_s),) = forecasts(snapshot)
-    assert (name, cause, at_s) == ("acme", "loan:3600:0", 500 + 3600)
+    ((name, episode, inputs, at_s),) = runway_announcements(snapshot)
+    assert (name, episode, at_s) == ("acme", "loan:3600:0", 500 + 3600)
     assert conclude("runway", inputs).startswith("the tranche is used up")
     assert {at_s, at_s - 600} <= set(decide(snapshot).edges)
-    assert forecasts(replace(snapshot, told=frozenset({(name, cause)}))) == []
+    assert runway_announcements(replace(snapshot, announced=frozenset({(name, episode)}))) == []
 
 
 def test_the_file_may_say_stop() -> None:
@@ -247,14 +247,16 @@ def test_a_forfeit_is_told_once_for_each_threshold() -> None:
     """At 30, 7 and 1 days, the nearest of several, for the sum at the present burn."""
     end_s = 40 * DAY_S
     grant = a_balance_of(left_ucr=50 * DAY_S, expires_s=end_s)
-    told: set[tuple[str, str]] = set()
+    announced: set[tuple[str, str]] = set()
     heard = []
     for day in range(40):
         run = a_run(posted_until_s=day * DAY_S)
         own = a_balance_of(left_ucr=grant.left_ucr - day * DAY_S, expires_s=end_s)
-        snapshot = a_snapshot(day * DAY_S, a_program(), [run], [own], told=frozenset(told))
-        for startup, cause, inputs, at_s in forfeits_foretold(snapshot):
-            told.add((startup, cause))
+        snapshot = a_snapshot(
+            day * DAY_S, a_program(), [run], [own], announced=frozenset(announced)
+        )
+        for startup, episode, inputs, at_s in expiry_announcements(snapshot):
+            announced.add((startup, episode))
             heard.append(day)
             assert (at_s, inputs["amount_ucr"]) == (end_s, 864_000)
     assert heard == [10, 33, 39]
@@ -264,9 +266,9 @@ def test_two_forfeits_at_once_are_both_told() -> None:
     """Each in a notice of its own, in the cycle that decides it."""
     grants = [a_balance_of(name, expires_s=40 * DAY_S) for name in ("g1", "g2")]
     decided = decide(a_snapshot(39 * DAY_S, a_program(), [], grants))
-    told = [notice.cause for notice in decided.notices if notice.rule == "forfeit"]
-    assert told == [f"forfeit:{name}:{DAY_S}" for name in ("g1", "g2")]
-    assert [d.cause for d in decided.decisions if d.rule == "forfeit"] == told
+    announced = [notice.episode for notice in decided.notices if notice.rule == "expiry"]
+    assert announced == [f"expiry:{name}:{DAY_S}" for name in ("g1", "g2")]
+    assert [d.episode for d in decided.decisions if d.rule == "expiry"] == announced
 
 
 @settings(max_examples=80)
@@ -283,7 +285,7 @@ def test_what_is_foretold_is_what_is_posted(
     grants, run = a_pair(rollover, first=first, second=700), a_run(rate_ucr_per_h=rate)
     posting = post_due(a_program(), grants, metered([run], {Z: now_s}), Aside(now_s))
     runs = list(posting.runs.values())
-    ahead = forfeits_ahead(now_s, posting.grants, runs, {Z: now_s}, posting.owed.get("acme", 0))
+    ahead = forecast_expiries(now_s, posting.grants, runs, {Z: now_s}, posting.owed.get("acme", 0))
     last = post_due(
         a_program(), posting.grants, metered(runs, {Z: 2000}), Aside(2000, (), posting.owed)
     )
@@ -315,7 +317,7 @@ def test_a_hold_draws_only_on_grants_that_outlive_it() -> None:
         a_balance_of("exact", 50, expires_s=900),
         a_balance_of("long", 50),
     ]
-    found = draws(outliving(grants, 0, 900), 70)
+    found = draws(grants_outliving(grants, 0, 900), 70)
     assert found == (Entry("grant:acme:exact", 50), Entry("grant:acme:long", 20))
 
 

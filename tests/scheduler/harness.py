@@ -9,16 +9,16 @@ from dataclasses import dataclass, field, replace
 from sqlalchemy import select
 
 from quotas.book import Book
-from quotas.book.actions.overrides import say
+from quotas.book.actions.overrides import set_override
 from quotas.book.cycle.commit import apply_program
 from quotas.book.schema import LEASE, SQLModel
-from quotas.decisions.overrides import Word
+from quotas.decisions.overrides import Override
 from quotas.model.observation import Complete, Offer, Server, Sweep
 from quotas.model.program import Cohort, Grant, Mode, Policy, Pool, Program, Startup, Tenure
 from quotas.view import View
 from scheduler.clock import ManualClock
 from scheduler.clouds.base import CloudError, Project
-from scheduler.cycle import Cycle, Report
+from scheduler.cycle import Cycle, CycleReport
 from scheduler.timing import Timing
 
 T0 = 1_800_000_000
@@ -133,7 +133,7 @@ class FakeCloud:
         )
 
 
-class Rig:
+class Harness:
     """Cloud, clock and book of one world, with as many daemons as a test asks for."""
 
     def __init__(self, of: Program | None = None, book: Book | None = None) -> None:
@@ -155,12 +155,12 @@ class Rig:
             publish=self.views.append,
         )
 
-    def run(self, after_s: int = 0) -> Report:
+    def run(self, after_s: int = 0) -> CycleReport:
         """Move the clock on, then run one cycle of the first daemon."""
         self.clock.move_to(self.clock.now_s() + after_s)
         return self.cycle.run()
 
-    def run_until(self, at_s: int, every_s: int = 30) -> list[Report]:
+    def run_until(self, at_s: int, every_s: int = 30) -> list[CycleReport]:
         """Run cycles up to an instant."""
         reports = []
         while self.clock.now_s() < at_s:
@@ -185,14 +185,18 @@ class Rig:
             return [dict(row) for row in found.mappings()]
 
 
-def word(rig: Rig, family: str, subject: str, value: str = "on", for_s: int | None = None) -> Word:
+def override(
+    harness: Harness, family: str, subject: str, value: str = "on", for_s: int | None = None
+) -> Override:
     """An operator says something now."""
-    now_s = rig.clock.now_s()
+    now_s = harness.clock.now_s()
     until_s = None if for_s is None else now_s + for_s
-    return say(rig.book, Word(family, subject, value, now_s, until_s, "ann", "a test"))
+    return set_override(
+        harness.book, Override(family, subject, value, now_s, until_s, "ann", "a test")
+    )
 
 
-def digest(rig: Rig) -> str:
+def digest(harness: Harness) -> str:
     """Every row of every table but the lease, as one hash."""
     tables = sorted(set(SQLModel.metadata.tables) - {LEASE.name})
-    return hashlib.sha256(repr([rig.all(table) for table in tables]).encode()).hexdigest()
+    return hashlib.sha256(repr([harness.all(table) for table in tables]).encode()).hexdigest()

@@ -20,7 +20,7 @@ from simulator.process import Running
 from tests.simulator.client import ZONE, Client
 from tests.simulator.test_sdk import sdk
 
-from .harness import DAY_S, END, T0, Rig, program
+from .harness import DAY_S, END, T0, Harness, program
 
 CLOSER = ("IAMPolicyManager", "IAMApplicationReadOnly", "IAMGroupReadOnly", "IAMUserReadOnly")
 FULL = ("InstancesFullAccess",)
@@ -39,7 +39,7 @@ def permissions_of(region: Running, key: dict[str, Any]) -> ScalewayPermissions:
     return ScalewayPermissions(client, transport)
 
 
-class Office:
+class IamEnv:
     """An organization: IAM over HTTP, a startup acme in it, and a daemon with a key for IAM."""
 
     def __init__(self, region: Running, *sets: str) -> None:
@@ -83,31 +83,31 @@ class Office:
         own = replace(own, grants=grants)
         return replace(made, cohorts=(replace(cohort, ends_s=ends_s, startups=(own,)),))
 
-    def rig(self, book: Book | None = None, mode: Mode = "enforce") -> Rig:
+    def harness(self, book: Book | None = None, mode: Mode = "enforce") -> Harness:
         """A daemon with the key for IAM, at a time when acme is open."""
-        rig = Rig(self.program(mode), book)
-        rig.cycle.permissions = permissions_of(self.region, self.key)
-        return rig
+        harness = Harness(self.program(mode), book)
+        harness.cycle.permissions = permissions_of(self.region, self.key)
+        return harness
 
-    def closed(self, rig: Rig) -> None:
+    def closed(self, harness: Harness) -> None:
         """Let acme's cohort end, and one cycle see it."""
-        rig.run(END - rig.clock.now_s())
+        harness.run(END - harness.clock.now_s())
 
-    def reopened(self, rig: Rig) -> None:
+    def reopened(self, harness: Harness) -> None:
         """Prolong acme's cohort, and let one cycle see it."""
-        self.prolong(rig)
-        rig.run(30)
+        self.prolong(harness)
+        harness.run(30)
 
-    def prolong(self, rig: Rig) -> None:
+    def prolong(self, harness: Harness) -> None:
         """Acme's cohort goes on for a hundred days more; its grant stays as it was posted."""
         longer = self.program()
         (cohort,) = longer.cohorts
         longer = replace(longer, cohorts=(replace(cohort, ends_s=END + 100 * DAY_S),))
-        apply_program(rig.book, longer, T0, "tests")
+        apply_program(harness.book, longer, T0, "tests")
 
-    def pass_on(self, rig: Rig) -> None:
+    def pass_on(self, harness: Harness) -> None:
         """Acme's project passes to birch, whose cohort goes on for a hundred days more."""
-        now_s, made = rig.clock.now_s(), self.program()
+        now_s, made = harness.clock.now_s(), self.program()
         (cohort,) = made.cohorts
         (acme,) = cohort.startups
         left = replace(acme, projects=(Tenure(self.project, 0, now_s),))
@@ -116,7 +116,7 @@ class Office:
         birch = Startup("birch", "d", (Tenure(self.project, now_s),), grants=(later,))
         next_one = Cohort("d", now_s, END + 100 * DAY_S, (birch,))
         made = replace(made, cohorts=(replace(cohort, startups=(left,)), next_one))
-        apply_program(rig.book, made, now_s, "tests")
+        apply_program(harness.book, made, now_s, "tests")
 
     def start(self, secret_key: str, server_id: str) -> int:
         """Power a server on through the official SDK with somebody's key: the status."""
@@ -132,6 +132,6 @@ class Office:
         return 202
 
 
-def intents(rig: Rig) -> list[tuple[object, object]]:
+def intents(harness: Harness) -> list[tuple[object, object]]:
     """Action and state of every intent about a startup, in the order of decision."""
-    return [(row["action"], row["state"]) for row in rig.all("intent") if row["startup"]]
+    return [(row["action"], row["state"]) for row in harness.all("intent") if row["startup"]]

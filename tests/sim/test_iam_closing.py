@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from .audit.auditor import faults_of, marks_of, unrest_of
+from .audit.auditor import coverage_marks_of, faults_of, instability_of
 from .audit.evidence import evidence_of
 from .mutants.iam_closing import passes_on
 from .play.iam import US
@@ -29,19 +29,19 @@ def test_nothing_is_taken_without_record_and_nothing_is_lost(
 ) -> None:
     """With edits by hand, and IAM that fails in between; then healed, and quiet."""
     play = keyed[seed]
-    assert play.script.iam and faults_of(play) == [] and unrest_of(play) == []
+    assert play.script.iam and faults_of(play) == [] and instability_of(play) == []
 
 
 def test_the_batch_saw_startups_closed_and_reopened(keyed: dict[int, Play]) -> None:
     """A batch in which these never happen proves little."""
-    seen = set().union(*(marks_of(play, evidence_of(play)) for play in keyed.values()))
+    seen = set().union(*(coverage_marks_of(play, evidence_of(play)) for play in keyed.values()))
     assert seen >= {"closing close", "closing reopen", "iam narrowed", "iam restored", "iam edited"}
 
 
 def test_a_project_that_passes_on_while_closed_is_its_new_owners() -> None:
     """Who has the project now, and is open, is given what was taken from who had it before."""
     play = played(passes_on(draw(3, DAYS)), sql=True)
-    assert faults_of(play) == [] and play.office.done["pass"] == 1
+    assert faults_of(play) == [] and play.program_operator.done["pass"] == 1
 
 
 def test_a_book_in_python_has_no_key(keyed: dict[int, Play]) -> None:

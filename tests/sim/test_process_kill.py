@@ -32,14 +32,14 @@ SEED, DAYS = 3, 5
 """A play in which servers are stopped, so that every point is come to."""
 
 
-class Mortal(Play):
+class KillablePlay(Play):
     """A play whose daemon dies once, when it comes to a point for the n-th time."""
 
     def __init__(self, script: Script, book: Book, point: str = "", nth: int = 0) -> None:
         super().__init__(script, book=book)
         self.met: Counter[str] = Counter()
         self.point, self.nth = point, nth
-        self.die: Callable[[Mortal], None] = lambda _: None
+        self.die: Callable[[KillablePlay], None] = lambda _: None
 
     def at_point(self, name: str) -> None:
         """As any play; and here it dies."""
@@ -55,7 +55,7 @@ def script() -> Script:
     return replace(draw(SEED, DAYS), dice={}, daemons=1)
 
 
-def outcome(play: Mortal) -> str:
+def outcome(play: KillablePlay) -> str:
     """What the play came to: the book's rows, the calls that were made, and what is wrong."""
     play.run()
     found = evidence_of(play)
@@ -71,7 +71,7 @@ def killed(folder: Path, point: str, nth: int) -> str:
     child = os.fork()
     if child == 0:
         try:
-            play = Mortal(script(), Book.open(folder), point, nth)
+            play = KillablePlay(script(), Book.open(folder), point, nth)
             play.die = lambda play: outlived(play, folder)
             with os.fdopen(write, "w") as answer:
                 answer.write(outcome(play))
@@ -84,7 +84,7 @@ def killed(folder: Path, point: str, nth: int) -> str:
         return answer.read()
 
 
-def outlived(play: Mortal, folder: Path) -> None:
+def outlived(play: KillablePlay, folder: Path) -> None:
     """Kill this process; its copy goes on with the region, and opens the book anew."""
     read, write = os.pipe()
     if os.fork():
@@ -93,13 +93,13 @@ def outlived(play: Mortal, folder: Path) -> None:
     os.read(read, 1)  # ends when the killed one is gone, and its locks with it
     os.close(read)
     play.book.engine.dispose(close=False)
-    play.book = play.office.book = Book.open(folder)
+    play.book = play.program_operator.book = Book.open(folder)
 
 
 @pytest.fixture(scope="module")
 def visits(deterministic: None) -> Counter[str]:
     """How often an undisturbed play comes to each point."""
-    play = Mortal(script(), Book.in_memory())
+    play = KillablePlay(script(), Book.in_memory())
     play.run()
     return play.met
 
@@ -112,7 +112,7 @@ def test_a_kill_at_each_point_ends_as_a_cheap_crash_there(
     assert visits[point] > 2, f"no daemon comes to {point!r} often enough"
     nth = visits[point] * 2 // 3
     really = killed(tmp_path, point, nth)
-    cheaply = outcome(Mortal(script(), Book.in_memory(), point, nth))
+    cheaply = outcome(KillablePlay(script(), Book.in_memory(), point, nth))
     assert really == cheaply
     wrong: list[Any] = json.loads(cheaply)[-1]
     assert wrong == [None]

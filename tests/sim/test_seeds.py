@@ -12,7 +12,7 @@ from quotas.decisions.explain import recompute
 from quotas.decisions.reasons import rule_of
 from quotas.decisions.snapshot import Decision
 
-from .audit.auditor import faults_of, marks_of
+from .audit.auditor import coverage_marks_of, faults_of
 from .audit.evidence import evidence_of
 from .audit.intervals import both, seconds
 from .play.play import Play, played
@@ -41,7 +41,13 @@ def real(deterministic: None) -> dict[tuple[int, int], Play]:
 def counts(play: Play) -> tuple[int, ...]:
     """How many rows there are that a quiet cycle must not add to."""
     found = evidence_of(play)
-    rows = (found.transfers, found.decisions, found.notices, found.intents, found.disputes)
+    rows = (
+        found.transfers,
+        found.decisions,
+        found.notices,
+        found.intents,
+        found.unconfirmed_periods,
+    )
     return tuple(len(each) for each in rows)
 
 
@@ -58,11 +64,11 @@ def test_every_decision_is_recomputed(
     rules = set()
     for play in (*pure.values(), *real.values()):
         for row in evidence_of(play).decisions:
-            of = (row["startup"], row["server_id"], row["rule"], row["verb"], row["cause"])
+            of = (row["startup"], row["server_id"], row["rule"], row["verb"], row["episode"])
             made = Decision(*of, row["reason"], row["inputs"], row["version"])
             assert recompute(made) == made.reason, made
             rules.add(rule_of(made.rule, made.verb))
-    assert rules > {"pace", "excess", "request", "outcome", "credits", "runway", "ending"}
+    assert rules > {"pace", "overuse", "request", "outcome", "credits", "runway", "end"}
 
 
 @pytest.mark.parametrize("key", SQL, ids=str)
@@ -87,7 +93,7 @@ def test_both_books_keep_the_same_ledger(
         [row[n] for n in names] for row in right.transfers
     ]
     assert left.balances == right.balances
-    assert one.rest.held == two.rest.held > 0
+    assert one.quiescence.held == two.quiescence.held > 0
     for rows, others in ((left.notices, right.notices), (left.intents, right.intents)):
         assert [r["state"] for r in rows] == [r["state"] for r in others]
     answers = ("acknowledge", "snooze")
@@ -111,9 +117,9 @@ def test_after_healing_it_converges_and_stays_quiet(
 
 def test_most_plays_rest_while_somebody_has_notice(pure: dict[tuple[int, int], Play]) -> None:
     """I17 is asked in mid-play too, of nearly every play, and mostly of one that has to act."""
-    rested = [play.rest for play in pure.values() if play.rest.held]
+    rested = [play.quiescence for play in pure.values() if play.quiescence.held]
     assert len(rested) >= 0.8 * len(pure)
-    assert sum(rest.notices > 0 for rest in rested) >= 0.5 * len(rested)
+    assert sum(quiescence.notices > 0 for quiescence in rested) >= 0.5 * len(rested)
 
 
 def test_without_faults_nearly_every_second_is_charged(
@@ -129,7 +135,7 @@ def test_without_faults_nearly_every_second_is_charged(
         if found.projects.get(server) in ours  # a stranger's is nobody's charge
     ]
     charged_s = sum(r["posted_until_s"] - r["start_s"] for r in found.runs)
-    disputed_s = sum(d["end_s"] - d["start_s"] for d in found.disputes)
+    disputed_s = sum(d["end_s"] - d["start_s"] for d in found.unconfirmed_periods)
     real_s = sum(seconds([span]) for _, span in truth)
     assert charged_s + disputed_s >= 0.9 * real_s
     assert both([(0, 2)], [(1, 3)]) == [(1, 2)]
@@ -137,7 +143,7 @@ def test_without_faults_nearly_every_second_is_charged(
 
 def test_the_batch_saw_what_it_should(pure: dict[tuple[int, int], Play]) -> None:
     """A batch in which these never happen proves little."""
-    seen = set().union(*(marks_of(play, evidence_of(play)) for play in pure.values()))
+    seen = set().union(*(coverage_marks_of(play, evidence_of(play)) for play in pure.values()))
     expected = {
         "Complete",
         "Partial",
@@ -146,7 +152,7 @@ def test_the_batch_saw_what_it_should(pure: dict[tuple[int, int], Play]) -> None
         "expiry",
         "grant",
         "void",
-        "dispute",
+        "unconfirmed",
         "rest",
         "overdraft",
         "intent confirmed",

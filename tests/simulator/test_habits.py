@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from simulator.world import ZONES, Server, TruthRun, World, default_habits
+from simulator.world import ZONES, Server, TruthRun, World, default_workloads
 from simulator.world.offers.catalogue import OFFERS
 
 START_S = 1_799_107_200
@@ -66,7 +66,7 @@ def test_a_cohort_fits_its_pool(seed: int) -> None:
 def test_everyone_runs_something(seed: int) -> None:
     """Each startup has runs, and some are outside the main zone."""
     world = played(seed, 30)
-    assert all(runs_of(world, habit.name) for habit in default_habits(seed))
+    assert all(runs_of(world, workload.name) for workload in default_workloads(seed))
     assert {run.zone for run in world.truth()} == {"fr-par-1", "fr-par-2", "pl-waw-2"}
 
 
@@ -159,11 +159,11 @@ def test_refusals_are_obeyed(obstacle: Callable[[World], None]) -> None:
 def test_habits_have_streams_of_their_own() -> None:
     """What one startup does has no effect on another's chances: alone it does the same."""
     whole = played(3, 60)
-    for habit in default_habits(3):
-        alone = World.build(3, START_S, 60, [habit])
+    for workload in default_workloads(3):
+        alone = World.build(3, START_S, 60, [workload])
         alone.advance(alone.ends_s)
-        planned = {run.start_s for run in runs_of(whole, habit.name)}
-        assert {run.start_s for run in runs_of(alone, habit.name)} == planned
+        planned = {run.start_s for run in runs_of(whole, workload.name)}
+        assert {run.start_s for run in runs_of(alone, workload.name)} == planned
 
 
 def test_nobody_plans_after_the_end() -> None:

@@ -94,7 +94,7 @@ def observed(world: World, zone: str, server_id: str) -> Seen:
 def test_recorded_lives_play_in_the_same_order(name: str) -> None:
     """The same actions lead through the same states in the same order, and no detail is unknown."""
     story = told(name)
-    world = World.build(3, START_S, habits=())
+    world = World.build(3, START_S, workloads=())
     project = world.add_startup("one")
     kind = "H100-1-80G" if name.startswith("gpu_") else "DEV1-S"
     server_id = world.create_server("fr-par-2", project.id, kind, "one").id
@@ -110,7 +110,7 @@ def test_recorded_lives_play_in_the_same_order(name: str) -> None:
 def test_a_recorded_course_is_replayed_second_by_second(name: str) -> None:
     """A scripted action follows the recorded instants, and the truth has their difference."""
     story = told(name)
-    world = World.build(3, START_S, habits=())
+    world = World.build(3, START_S, workloads=())
     project = world.add_startup("one")
     server_id = world.create_server("fr-par-2", project.id, "H100-1-80G", "one").id
     offset_s = START_S - story[1][1][0].at_s

@@ -41,7 +41,7 @@ def test_a_csv_is_followed(tmp_path: Path) -> None:
     file.write_text(
         f"startup,instant,GPUs\na,{START_S},3\na,2027-01-05T05:00:00Z,1\nb,{START_S},8\n"
     )
-    world = World.build(1, START_S, 3, traces.read(file, START_S, 3).habits())
+    world = World.build(1, START_S, 3, traces.read(file, START_S, 3).workloads())
     assert [project.name for project in world.projects] == ["a", "b"]
     world.advance(START_S + HOUR_S)
     assert running_gpus(world) == 11
@@ -86,7 +86,7 @@ def test_a_real_trace_drives_the_world() -> None:
     pytest.importorskip("pyarrow", reason="service: pyarrow is not installed")
     trace = traces.read(PHILLY, START_S, 183).top(5).scaled(40)
     assert max(point.at_s for point in trace.points) == START_S + (183 * 24 - 1) * HOUR_S
-    world = World.build(1, START_S, 30, trace.habits())
+    world = World.build(1, START_S, 30, trace.workloads())
     seen = []
     for _ in range(30 * 8):
         world.advance(world.now_s + 3 * HOUR_S)

@@ -26,7 +26,7 @@ H100 = "H100-1-80G"
 
 def empty(seed: int = 1) -> tuple[World, Project]:
     """A world with one startup that does nothing by itself."""
-    world = World.build(seed, START_S, habits=())
+    world = World.build(seed, START_S, workloads=())
     return world, world.add_startup("one")
 
 
@@ -237,7 +237,7 @@ def test_availability_follows_the_stock() -> None:
 def test_prices_change_on_a_date() -> None:
     """A price holds from its instant on, in its zone only, and the past keeps the old one."""
     change = PriceChange(H100, START_S + DAY_S, 3_000_000, ZONE)
-    world = World.build(1, START_S, habits=(), price_changes=[change])
+    world = World.build(1, START_S, workloads=(), price_changes=[change])
     assert world.rate_ucr_per_h(ZONE, H100, START_S + DAY_S - 1) == 2_866_500
     assert world.rate_ucr_per_h(ZONE, H100, START_S + DAY_S) == 3_000_000
     assert world.rate_ucr_per_h("pl-waw-2", H100, START_S + DAY_S) == 2_866_500

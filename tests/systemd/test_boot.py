@@ -41,7 +41,7 @@ START_SERVER = (
 
 
 @dataclass(frozen=True)
-class Site:
+class InstalledHost:
     """An installed cohortd, and the region that it watches."""
 
     machine: Machine
@@ -114,17 +114,17 @@ def adapted(paris: Region) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def played(machine: Machine, paris: Region) -> Site:
+def played(machine: Machine, paris: Region) -> InstalledHost:
     """The page's four steps, typed."""
     reader = Reader(machine, CHECKOUT, adapted(paris))
     assert reader.stale() == [], "docs/install.md says it otherwise now: adapt the test to it"
     for heading in ("Install", "Give it the key", "Write the program", "Start"):
         reader.play(heading, stdin=paris.about["secret_key"])
-    return Site(machine, reader, paris)
+    return InstalledHost(machine, reader, paris)
 
 
 @pytest.fixture(scope="module")
-def site(played: Site) -> Site:
+def installed_host(played: InstalledHost) -> InstalledHost:
     """The same with a cycle each second, a restart at once and a short watchdog: less to wait."""
     unit = (REPO / "systemd/cohortd.service").read_text()
     command = re.search(r"^ExecStart=.*$", unit, re.MULTILINE)
@@ -137,7 +137,7 @@ def site(played: Site) -> Site:
     return played
 
 
-def test_the_page_leads_to_a_daemon_that_is_ready(played: Site) -> None:
+def test_the_page_leads_to_a_daemon_that_is_ready(played: InstalledHost) -> None:
     """docs/install.md, typed as it stands: enabled, ready, in shadow mode; it sees the server."""
     started = played.reader.said["Start"]
     assert "1 of 40 GPUs" in started and "shadow mode" in started
@@ -147,14 +147,14 @@ def test_the_page_leads_to_a_daemon_that_is_ready(played: Site) -> None:
     assert "5000" in played.machine.ask("cat /etc/cohortd/program.toml")
 
 
-def test_systemd_hears_that_it_is_ready_and_what_it_does(played: Site) -> None:
+def test_systemd_hears_that_it_is_ready_and_what_it_does(played: InstalledHost) -> None:
     """Type=notify: active by its own word, and systemctl shows the last cycle's sentence."""
     assert played.machine.show("cohortd", "Type") == "notify"
     assert played.machine.show("cohortd", "ActiveState") == "active"
     assert "1 of 40 GPUs" in played.machine.show("cohortd", "StatusText")
 
 
-def test_the_key_is_a_credential_and_nowhere_else(played: Site) -> None:
+def test_the_key_is_a_credential_and_nowhere_else(played: InstalledHost) -> None:
     """The daemon's key is a file that it alone reads: not in its environment nor in the unit."""
     secret, machine = played.region.about["secret_key"], played.machine
     environment = machine.ask(f"tr '\\0' '\\n' < /proc/{played.process()}/environ")
@@ -168,17 +168,19 @@ def test_the_key_is_a_credential_and_nowhere_else(played: Site) -> None:
         played.as_user("cohortd-api", f"cat {GIVEN}")
 
 
-def test_the_key_may_be_encrypted_and_have_a_second_beside_it(site: Site) -> None:
+def test_the_key_may_be_encrypted_and_have_a_second_beside_it(
+    installed_host: InstalledHost,
+) -> None:
     """Two sections of the page: without the plain file the daemon has its key, and IAM's too."""
-    secret, machine = site.region.about["secret_key"], site.machine
+    secret, machine = installed_host.region.about["secret_key"], installed_host.machine
     try:
-        site.reader.play("The key encrypted on disk")
+        installed_host.reader.play("The key encrypted on disk")
         machine.ask(f"mv {KEY} {KEY}.plain")
         since = machine.now()
-        site.reader.play("Closing by IAM")
+        installed_host.reader.play("Closing by IAM")
         machine.until("cohortd", since, CYCLE, "1 of 40 GPUs")
-        assert site.as_user("cohortd", f"cat {GIVEN}") == secret
-        given = site.as_user("cohortd", f"ls {Path(GIVEN).parent}").split()
+        assert installed_host.as_user("cohortd", f"cat {GIVEN}") == secret
+        given = installed_host.as_user("cohortd", f"ls {Path(GIVEN).parent}").split()
         assert given == ["iam-access-key", "iam-secret-key", "scw-secret-key"]
         encrypted = machine.ask(f"cat {KEY}.cred")
         assert len(encrypted) > len(secret) and secret not in encrypted
@@ -186,49 +188,61 @@ def test_the_key_may_be_encrypted_and_have_a_second_beside_it(site: Site) -> Non
         machine.run(f"rm -r {IN_PLACE}; systemctl daemon-reload; mv {KEY}.plain {KEY}")
 
 
-def test_killed_it_comes_back_and_its_book_is_whole(site: Site) -> None:
+def test_killed_it_comes_back_and_its_book_is_whole(installed_host: InstalledHost) -> None:
     """kill -9: systemd starts another, which stands by at first; `verify` accepts the book."""
-    machine, process, since = site.machine, site.process(), site.machine.now()
+    machine, process, since = (
+        installed_host.machine,
+        installed_host.process(),
+        installed_host.machine.now(),
+    )
     machine.ask("systemctl kill --signal=KILL cohortd")
     machine.until("cohortd", since, "Failed with result 'signal'")
     machine.until("cohortd", since, "Started cohortd.service")
     machine.until("cohortd", since, CYCLE, '"outcome": "standby"')
-    assert site.process() != process
-    assert "are right" in site.reader.type(VERIFY)
+    assert installed_host.process() != process
+    assert "are right" in installed_host.reader.type(VERIFY)
 
 
-def killed_by_watchdog(site: Site, process: int, since: str) -> None:
+def killed_by_watchdog(installed_host: InstalledHost, process: int, since: str) -> None:
     """Wait until the daemon was given up, and its journal says why."""
-    site.machine.until("cohortd", since, f"Watchdog timeout (limit {WATCHDOG_S}s)!")
-    site.machine.until("cohortd", since, f"Killing process {process} ", "SIGABRT")
+    installed_host.machine.until("cohortd", since, f"Watchdog timeout (limit {WATCHDOG_S}s)!")
+    installed_host.machine.until("cohortd", since, f"Killing process {process} ", "SIGABRT")
 
 
-def test_a_process_that_stands_still_is_killed_and_started_again(site: Site) -> None:
+def test_a_process_that_stands_still_is_killed_and_started_again(
+    installed_host: InstalledHost,
+) -> None:
     """SIGSTOP: all of it misses its pings, the watchdog ends it, and another starts."""
-    machine, process, since = site.machine, site.process(), site.machine.now()
+    machine, process, since = (
+        installed_host.machine,
+        installed_host.process(),
+        installed_host.machine.now(),
+    )
     machine.ask("systemctl kill --kill-whom=main --signal=STOP cohortd")
-    killed_by_watchdog(site, process, since)
+    killed_by_watchdog(installed_host, process, since)
     machine.until("cohortd", since, "Started cohortd.service")
     machine.until("cohortd", since, CYCLE)
-    assert site.process() != process
+    assert installed_host.process() != process
 
 
-def test_a_stalled_loop_is_killed_and_started_again(site: Site) -> None:
+def test_a_stalled_loop_is_killed_and_started_again(installed_host: InstalledHost) -> None:
     """The cycle alone waits, for the book: no other thread pings in its place, though they live."""
-    machine, process = site.machine, site.process()
-    book = sqlite3.connect(site.state / FILE_NAME, isolation_level=None, timeout=30)
+    machine, process = installed_host.machine, installed_host.process()
+    book = sqlite3.connect(installed_host.state / FILE_NAME, isolation_level=None, timeout=30)
     with closing(book):
         book.execute("BEGIN IMMEDIATE")
         since = machine.now()
         scraped = machine.ask(f"sleep {WATCHDOG_S // 2}; {SCRAPE}")
         assert re.search(r"^cohortd_\w+", scraped, re.MULTILINE)
-        assert site.process() == process, "it still lives, and answers, half a watchdog later"
-        killed_by_watchdog(site, process, since)
+        assert installed_host.process() == process, (
+            "it still lives, and answers, half a watchdog later"
+        )
+        killed_by_watchdog(installed_host, process, since)
         book.execute("ROLLBACK")
     machine.until("cohortd", since, "Started cohortd.service")
     machine.until("cohortd", since, CYCLE)
-    assert site.process() != process
-    assert "are right" in site.reader.type(VERIFY)
+    assert installed_host.process() != process
+    assert "are right" in installed_host.reader.type(VERIFY)
 
 
 PROBE = f"""
@@ -248,20 +262,27 @@ can become-another setpriv --reuid=cohortd true
 """Asked in the API's own sandbox, as a part of its start."""
 
 
-def test_the_api_reads_the_book_and_neither_writes_it_nor_reads_the_key(site: Site) -> None:
+def test_the_api_reads_the_book_and_neither_writes_it_nor_reads_the_key(
+    installed_host: InstalledHost,
+) -> None:
     """In its unit's sandbox: the book is read, the inbox written, and nothing else is allowed."""
-    (site.machine.root / "opt/probe").write_text(PROBE)
-    assert site.machine.ask(f"cat {KEY} {GIVEN}").count(site.region.about["secret_key"]) == 2
-    site.drop_in("cohortd-serve", "probe", "ExecStartPre=/bin/sh /opt/probe")
-    since = site.machine.now()
-    site.reader.play("The API and the portal")
-    site.machine.until("cohortd-serve", since, "cannot become-another")
-    log = site.machine.ask("journalctl --quiet --output=cat --unit=cohortd-serve")
+    (installed_host.machine.root / "opt/probe").write_text(PROBE)
+    assert (
+        installed_host.machine.ask(f"cat {KEY} {GIVEN}").count(
+            installed_host.region.about["secret_key"]
+        )
+        == 2
+    )
+    installed_host.drop_in("cohortd-serve", "probe", "ExecStartPre=/bin/sh /opt/probe")
+    since = installed_host.machine.now()
+    installed_host.reader.play("The API and the portal")
+    installed_host.machine.until("cohortd-serve", since, "cannot become-another")
+    log = installed_host.machine.ask("journalctl --quiet --output=cat --unit=cohortd-serve")
     can = set(re.findall(r"^can (\S+)$", log, re.MULTILINE))
     cannot = set(re.findall(r"^cannot (\S+)$", log, re.MULTILINE))
     assert can == {"read-the-book", "write-the-inbox"}
     assert len(cannot) == 6
-    token = site.reader.type(
+    token = installed_host.reader.type(
         "as_cohortd token create acme-speech --scope read --expires 1d --name t "
         "--state /var/lib/cohortd"
     )
@@ -270,7 +291,7 @@ def test_the_api_reads_the_book_and_neither_writes_it_nor_reads_the_key(site: Si
     asked = (
         f"curl -sS --fail -H 'Authorization: Bearer {found[0]}' http://127.0.0.1:8464/v1/credits"
     )
-    assert json.loads(site.machine.ask(asked))["granted"].startswith("5000")
+    assert json.loads(installed_host.machine.ask(asked))["granted"].startswith("5000")
 
 
 def entries(state: Path) -> list[tuple[object, ...]]:
@@ -279,31 +300,31 @@ def entries(state: Path) -> list[tuple[object, ...]]:
         return book.execute("SELECT transfer_id, account, amount_ucr FROM entry").fetchall()
 
 
-def test_a_book_of_the_version_before_is_taken_over(site: Site) -> None:
+def test_a_book_of_the_version_before_is_taken_over(installed_host: InstalledHost) -> None:
     """Upgrading: a restart migrates an older book, entry by entry, and `verify` accepts it."""
-    machine = site.machine
+    machine = installed_host.machine
     machine.ask("systemctl stop cohortd")
-    before, older = entries(site.state), make_older(site.state)
-    assert revision(site.state) == older != head()
-    assert before and entries(site.state) == before
+    before, older = entries(installed_host.state), make_older(installed_host.state)
+    assert revision(installed_host.state) == older != head()
+    assert before and entries(installed_host.state) == before
     since = machine.now()
     machine.ask("systemctl restart cohortd")
     machine.until("cohortd", since, CYCLE, '"outcome": "done"')
-    assert revision(site.state) == head()
-    assert entries(site.state)[: len(before)] == before
-    assert "are right" in site.reader.type(VERIFY)
+    assert revision(installed_host.state) == head()
+    assert entries(installed_host.state)[: len(before)] == before
+    assert "are right" in installed_host.reader.type(VERIFY)
 
 
-def test_a_newer_book_is_refused_and_mending_it_is_enough(site: Site) -> None:
+def test_a_newer_book_is_refused_and_mending_it_is_enough(installed_host: InstalledHost) -> None:
     """A downgrade says what to do and changes nothing; once mended the unit is back by itself."""
-    machine, book = site.machine, site.state / FILE_NAME
+    machine, book = installed_host.machine, installed_host.state / FILE_NAME
     machine.ask("systemctl stop cohortd")
-    stamp(site.state, "9999")
+    stamp(installed_host.state, "9999")
     before, since = book.read_bytes(), machine.now()
     machine.ask("systemctl start --no-block cohortd")
     machine.until("cohortd", since, "install the newer cohortd again; nothing was changed")
     machine.until("cohortd", since, "Scheduled restart job")
     assert book.read_bytes() == before
     since = machine.now()
-    stamp(site.state, head())
+    stamp(installed_host.state, head())
     machine.until("cohortd", since, CYCLE)

@@ -13,24 +13,24 @@ from exporters.api.access import Access
 from exporters.api.models import (
     CreditsAnswer,
     Decision,
-    Deed,
-    DeedsAnswer,
+    OperatorAction,
+    OperatorActionsAnswer,
     PageOf,
-    StartupLine,
+    StartupSummary,
     StatementsAnswer,
 )
 from exporters.api.problems import Problem
-from exporters.api.read_model import Shown, Source
-from exporters.api.routers.startup import PLAIN, Paging, fresh, page_of
+from exporters.api.read_model import CachedStatus, ReadModel
+from exporters.api.routers.startup import NO_QUERY, Paging, conditional_response, with_etag
 from exporters.api.startup_reads import StartupReads, runway_s
-from quotas.book.actions.overrides import read_deeds
+from quotas.book.actions.overrides import read_operator_actions
 from quotas.model.tokens import OPERATOR_SCOPES
 from quotas.model.units import format_credits, format_instant
 
 router = APIRouter(prefix="/v1/admin", tags=["operators"])
 
 
-class Names(BaseModel):
+class NamePaging(BaseModel):
     """Where to go on in a list by name."""
 
     model_config = ConfigDict(extra="forbid")
@@ -39,105 +39,111 @@ class Names(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Looked:
+class StartupForOperator:
     """One startup, as an operator looks at it."""
 
     reads: StartupReads
-    shown: Shown
-    source: Source
+    cached: CachedStatus
+    read_model: ReadModel
 
 
-async def operator(request: Request) -> Shown:
+async def operator(request: Request) -> CachedStatus:
     """The board, for a token with scope admin or audit."""
     access: Access = request.app.state.access
-    source: Source = request.app.state.source
+    read_model: ReadModel = request.app.state.read_model
     access.token(request, *sorted(OPERATOR_SCOPES))
-    return await source.newest()
+    return await read_model.latest()
 
 
-async def auditor(request: Request) -> Shown:
+async def auditor(request: Request) -> CachedStatus:
     """The board, for a token with scope audit: who acts is not who looks it over."""
     access: Access = request.app.state.access
-    source: Source = request.app.state.source
+    read_model: ReadModel = request.app.state.read_model
     access.token(request, "audit")
-    return await source.newest()
+    return await read_model.latest()
 
 
-async def one(request: Request, shown: Annotated[Shown, Depends(operator)], name: str) -> Looked:
+async def selected(
+    request: Request, cached: Annotated[CachedStatus, Depends(operator)], name: str
+) -> StartupForOperator:
     """What one startup is shown, for an operator."""
-    if name not in shown.board.names():
+    if name not in cached.program_status.names():
         raise Problem(404, "no-such-startup", "No startup has that name: see /v1/admin/startups.")
-    return Looked(StartupReads(name, shown.board), shown, request.app.state.source)
+    return StartupForOperator(
+        StartupReads(name, cached.program_status), cached, request.app.state.read_model
+    )
 
 
-Everything = Annotated[Shown, Depends(operator)]
-One = Annotated[Looked, Depends(one)]
+OperatorStatus = Annotated[CachedStatus, Depends(operator)]
+SelectedStartup = Annotated[StartupForOperator, Depends(selected)]
 
 
-class Newest(BaseModel):
+class LimitQuery(BaseModel):
     """How many to answer."""
 
     model_config = ConfigDict(extra="forbid")
     limit: int = Field(50, ge=1, le=200)
 
 
-@router.get("/startups", response_model=PageOf[StartupLine])
+@router.get("/startups", response_model=PageOf[StartupSummary])
 async def startups(
-    request: Request, shown: Everything, names: Annotated[Names, Query()]
+    request: Request, cached: OperatorStatus, names: Annotated[NamePaging, Query()]
 ) -> Response:
     """Every startup by name: level, credits, burn, runway, GPUs."""
-    after = [name for name in shown.board.names() if name > names.cursor]
+    after = [name for name in cached.program_status.names() if name > names.cursor]
     page = after[: names.limit]
     following = page[-1] if len(after) > names.limit else None
-    answer = PageOf[StartupLine](items=[_line(shown, name) for name in page], next=following)
-    return fresh(request, page_of(answer), shown)
+    answer = PageOf[StartupSummary](items=[_summary(cached, name) for name in page], next=following)
+    return conditional_response(request, with_etag(answer), cached)
 
 
-@router.get("/startups/{name}/credits", response_model=CreditsAnswer, dependencies=PLAIN)
-async def startup_credits(request: Request, one: One) -> Response:
+@router.get("/startups/{name}/credits", response_model=CreditsAnswer, dependencies=NO_QUERY)
+async def startup_credits(request: Request, selected: SelectedStartup) -> Response:
     """The credits of one startup, as it sees them itself."""
-    return fresh(request, page_of(one.reads.credits()), one.shown)
+    return conditional_response(request, with_etag(selected.reads.credits()), selected.cached)
 
 
 @router.get("/startups/{name}/decisions", response_model=PageOf[Decision])
 async def startup_decisions(
-    request: Request, one: One, paging: Annotated[Paging, Query()]
+    request: Request, selected: SelectedStartup, paging: Annotated[Paging, Query()]
 ) -> Response:
     """What was decided about one startup, newest first."""
-    found = one.reads.decisions(one.source.book(), paging.before, paging.limit)
-    return fresh(request, page_of(found), one.shown)
+    found = selected.reads.decisions(selected.read_model.book(), paging.before, paging.limit)
+    return conditional_response(request, with_etag(found), selected.cached)
 
 
-@router.get("/startups/{name}/statements", response_model=StatementsAnswer, dependencies=PLAIN)
-async def startup_statements(request: Request, one: One) -> Response:
+@router.get("/startups/{name}/statements", response_model=StatementsAnswer, dependencies=NO_QUERY)
+async def startup_statements(request: Request, selected: SelectedStartup) -> Response:
     """The months of one startup, newest first."""
-    found = await asyncio.to_thread(one.reads.statements, one.source.book())
-    return fresh(request, page_of(found), one.shown)
+    found = await asyncio.to_thread(selected.reads.statements, selected.read_model.book())
+    return conditional_response(request, with_etag(found), selected.cached)
 
 
-@router.get("/deeds", response_model=DeedsAnswer)
-async def deeds(
+@router.get("/actions", response_model=OperatorActionsAnswer)
+async def actions(
     request: Request,
-    shown: Annotated[Shown, Depends(auditor)],
-    newest: Annotated[Newest, Query()],
+    cached: Annotated[CachedStatus, Depends(auditor)],
+    latest: Annotated[LimitQuery, Query()],
 ) -> Response:
     """What operators did, newest first: who, when, what, why. Needs scope audit."""
-    source: Source = request.app.state.source
-    found = await asyncio.to_thread(read_deeds, source.book(), newest.limit)
-    items = [Deed(**{name: row[name] for name in Deed.model_fields}) for row in found]
-    return fresh(request, page_of(DeedsAnswer(items=items)), shown)
+    read_model: ReadModel = request.app.state.read_model
+    found = await asyncio.to_thread(read_operator_actions, read_model.book(), latest.limit)
+    items = [
+        OperatorAction(**{name: row[name] for name in OperatorAction.model_fields}) for row in found
+    ]
+    return conditional_response(request, with_etag(OperatorActionsAnswer(items=items)), cached)
 
 
-def _line(shown: Shown, name: str) -> StartupLine:
-    own = shown.board.standing(name)
-    exhausted_s = own.balance.exhausted_s
-    return StartupLine(
+def _summary(cached: CachedStatus, name: str) -> StartupSummary:
+    status = cached.program_status.status(name)
+    exhausted_s = status.balance.exhausted_s
+    return StartupSummary(
         name=name,
-        cohort=own.cohort.name if own.cohort else None,
-        level=own.level,
-        available=format_credits(own.balance.available_ucr),
-        burn_per_hour=format_credits(own.balance.burn_ucr_per_h),
-        runway_s=runway_s(own),
+        cohort=status.cohort.name if status.cohort else None,
+        level=status.level,
+        available=format_credits(status.balance.available_ucr),
+        burn_per_hour=format_credits(status.balance.burn_ucr_per_h),
+        runway_s=runway_s(status),
         exhausted_at=None if exhausted_s is None else format_instant(exhausted_s),
-        gpus=sum(run.gpus for run in own.runs),
+        gpus=sum(run.gpus for run in status.runs),
     )

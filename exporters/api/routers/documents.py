@@ -8,10 +8,10 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from exporters.api.access import Own, OwnReads
-from exporters.api.models import StatementAnswer, StatementsAnswer, Why
+from exporters.api.access import Viewer, ViewerDep
+from exporters.api.models import DecisionExplanation, StatementAnswer, StatementsAnswer
 from exporters.api.problems import Problem
-from exporters.api.routers.startup import PLAIN, fresh, page_of
+from exporters.api.routers.startup import NO_QUERY, conditional_response, with_etag
 from quotas.ledger.statements import csv_text, month_s
 
 router = APIRouter(prefix="/v1", tags=["startup"])
@@ -27,20 +27,22 @@ class Shape(BaseModel):
     format: Literal["json", "csv"] | None = Field(None, description="json or csv")
 
 
-@router.get("/decisions/{number}/why", response_model=Why, dependencies=PLAIN)
-async def why(request: Request, own: OwnReads, number: Number) -> Response:
+@router.get(
+    "/decisions/{number}/explanation", response_model=DecisionExplanation, dependencies=NO_QUERY
+)
+async def explanation(request: Request, viewer: ViewerDep, number: Number) -> Response:
     """A decision taken apart: its inputs, what would change it, what follows, who may act."""
-    found = own.reads.why(own.source.book(), number)
+    found = viewer.reads.explanation(viewer.read_model.book(), number)
     if found is None:
         raise Problem(404, "no-such-decision", "You have no such decision: see /v1/decisions.")
-    return fresh(request, page_of(found), own.shown)
+    return conditional_response(request, with_etag(found), viewer.cached)
 
 
-@router.get("/statements", response_model=StatementsAnswer, dependencies=PLAIN)
-async def statements(request: Request, own: OwnReads) -> Response:
+@router.get("/statements", response_model=StatementsAnswer, dependencies=NO_QUERY)
+async def statements(request: Request, viewer: ViewerDep) -> Response:
     """Every UTC month with its opening and closing balance, newest first."""
-    found = await asyncio.to_thread(own.reads.statements, own.source.book())
-    return fresh(request, page_of(found), own.shown)
+    found = await asyncio.to_thread(viewer.reads.statements, viewer.read_model.book())
+    return conditional_response(request, with_etag(found), viewer.cached)
 
 
 @router.get(
@@ -49,25 +51,25 @@ async def statements(request: Request, own: OwnReads) -> Response:
     responses={200: {"content": {CSV: {"schema": {"type": "string"}}}}},
 )
 async def statement(
-    request: Request, own: OwnReads, month: Month, shape: Annotated[Shape, Query()]
+    request: Request, viewer: ViewerDep, month: Month, shape: Annotated[Shape, Query()]
 ) -> Response:
     """One UTC month, line by line, as JSON or (`Accept: text/csv`, `format=csv`) as CSV."""
-    found = await asyncio.to_thread(_month, own, month)
+    found = await asyncio.to_thread(_month, viewer, month)
     if shape.format == "csv" or (shape.format is None and _prefers_csv(request)):
-        text = csv_text({"startup": own.token.startup, **found.model_dump(exclude_none=True)})
-        answer = fresh(request, page_of(text), own.shown, CSV)
+        text = csv_text({"startup": viewer.token.startup, **found.model_dump(exclude_none=True)})
+        answer = conditional_response(request, with_etag(text), viewer.cached, CSV)
     else:
-        answer = fresh(request, page_of(found), own.shown)
+        answer = conditional_response(request, with_etag(found), viewer.cached)
     answer.headers["Vary"] = "Authorization, Accept"
     return answer
 
 
-def _month(own: Own, month: str) -> StatementAnswer:
+def _month(viewer: Viewer, month: str) -> StatementAnswer:
     try:
         begins_s = month_s(month)
     except ValueError as error:
         raise Problem(422, "invalid", f"path.month: {error}.") from None
-    found = own.reads.statement(own.source.book(), begins_s)
+    found = viewer.reads.statement(viewer.read_model.book(), begins_s)
     if found is None:
         raise Problem(404, "no-such-statement", f"You have none for {month}: see /v1/statements.")
     return found

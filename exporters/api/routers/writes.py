@@ -15,21 +15,21 @@ from fastapi import APIRouter, Body, Depends, Header, Path, Query, Request, Resp
 from pydantic import BaseModel, ConfigDict, Field, StrictInt
 from starlette.responses import JSONResponse
 
-from exporters.api.access import Own, OwnReads, Requester, no_query
+from exporters.api.access import Requester, Viewer, ViewerDep, no_query
 from exporters.api.models import Accepted, PageOf, StartupRequest, WriteAnswer
 from exporters.api.problems import Problem
-from exporters.api.read_model import Source
-from exporters.api.routers.startup import Paging, fresh, page_of
-from quotas.book.actions.answers import answers_of
-from quotas.book.inbox import Inbox, InboxFull, KeyReused, Message
+from exporters.api.read_model import ReadModel
+from exporters.api.routers.startup import Paging, conditional_response, with_etag
+from quotas.book.actions.answers import read_answers
+from quotas.book.inbox import Inbox, InboxFull, InboxMessage, KeyReused
 from quotas.model.tokens import Token
 from quotas.model.units import format_instant, parse_duration
 
 router = APIRouter(prefix="/v1", tags=["startup"])
-PLAIN = [Depends(no_query)]
-LARGEST = 2**31
+NO_QUERY = [Depends(no_query)]
+MAX_INTEGER = 2**31
 
-Key = Annotated[
+IdempotencyKey = Annotated[
     str | None,
     Header(
         alias="Idempotency-Key",
@@ -37,7 +37,7 @@ Key = Annotated[
         examples=["order-17"],
     ),
 ]
-Number = Annotated[int, Path(ge=1, le=LARGEST)]
+Number = Annotated[int, Path(ge=1, le=MAX_INTEGER)]
 WriteId = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$")]
 
 
@@ -70,7 +70,7 @@ class NewSnooze(BaseModel):
         return _seconds("body.for", self.duration)
 
 
-class Nothing(BaseModel):
+class EmptyBody(BaseModel):
     """An empty object: there is nothing to say beside the address."""
 
     model_config = ConfigDict(extra="forbid")
@@ -81,88 +81,95 @@ def _seconds(field: str, text: str) -> int:
         seconds = parse_duration(text)
     except ValueError as error:
         raise Problem(422, "invalid", f"{field}: {error}.") from None
-    if not 1 <= seconds <= LARGEST:
+    if not 1 <= seconds <= MAX_INTEGER:
         raise Problem(422, "invalid", f"{field} is out of range: ask for 1s or more.")
     return seconds
 
 
 @router.get("/requests", response_model=PageOf[StartupRequest])
-async def requests(request: Request, own: OwnReads, paging: Annotated[Paging, Query()]) -> Response:
+async def requests(
+    request: Request, viewer: ViewerDep, paging: Annotated[Paging, Query()]
+) -> Response:
     """What you asked for and what became of it, newest first."""
-    found = own.reads.requests(own.source.book(), paging.before, paging.limit)
-    return fresh(request, page_of(found), own.shown)
+    found = viewer.reads.requests(viewer.read_model.book(), paging.before, paging.limit)
+    return conditional_response(request, with_etag(found), viewer.cached)
 
 
-@router.post("/requests", status_code=202, response_model=Accepted, dependencies=PLAIN)
+@router.post("/requests", status_code=202, response_model=Accepted, dependencies=NO_QUERY)
 async def open_request(
-    request: Request, token: Requester, body: Annotated[NewRequest, Body()], key: Key = None
+    request: Request,
+    token: Requester,
+    body: Annotated[NewRequest, Body()],
+    key: IdempotencyKey = None,
 ) -> Response:
     """Ask for GPUs. The next cycle decides: follow `link`."""
-    asked = {"pool": body.pool, "gpus": body.gpus, "duration_s": body.duration_s()}
-    said = {"reason": body.reason, "refused": body.refused}
-    return await _accept(request, token, key, "request.open", {**asked, **said})
+    submitted = {"pool": body.pool, "gpus": body.gpus, "duration_s": body.duration_s()}
+    details = {"reason": body.reason, "refused": body.refused}
+    return await _accept(request, token, key, "request.open", {**submitted, **details})
 
 
 @router.delete(
     "/requests/{number}",
     status_code=202,
     response_model=Accepted,
-    dependencies=PLAIN,
+    dependencies=NO_QUERY,
 )
 async def withdraw_request(
-    request: Request, token: Requester, number: Number, key: Key = None
+    request: Request, token: Requester, number: Number, key: IdempotencyKey = None
 ) -> Response:
     """Take a request back. The next cycle decides: follow `link`."""
     return await _accept(request, token, key, "request.withdraw", {"request": number})
 
 
 @router.post(
-    "/notices/{number}/acknowledge", status_code=202, response_model=Accepted, dependencies=PLAIN
+    "/notices/{number}/acknowledge", status_code=202, response_model=Accepted, dependencies=NO_QUERY
 )
 async def acknowledge(
     request: Request,
     token: Requester,
     number: Number,
-    body: Annotated[Nothing | None, Body()] = None,
-    key: Key = None,
+    body: Annotated[EmptyBody | None, Body()] = None,
+    key: IdempotencyKey = None,
 ) -> Response:
     """Say that a notice was read. The next cycle writes it down: follow `link`."""
     return await _accept(request, token, key, "notice.acknowledge", {"notice": number})
 
 
 @router.post(
-    "/notices/{number}/snooze", status_code=202, response_model=Accepted, dependencies=PLAIN
+    "/notices/{number}/snooze", status_code=202, response_model=Accepted, dependencies=NO_QUERY
 )
 async def snooze(
     request: Request,
     token: Requester,
     number: Number,
     body: Annotated[NewSnooze, Body()],
-    key: Key = None,
+    key: IdempotencyKey = None,
 ) -> Response:
     """Ask for a later deadline, within the policy's bounds. The next cycle decides."""
-    asked = {"notice": number, "for_s": body.for_s(), "reason": body.reason}
-    return await _accept(request, token, key, "notice.snooze", asked)
+    submitted = {"notice": number, "for_s": body.for_s(), "reason": body.reason}
+    return await _accept(request, token, key, "notice.snooze", submitted)
 
 
-@router.get("/writes/{id}", response_model=WriteAnswer, dependencies=PLAIN)
-async def write(request: Request, own: OwnReads, id: WriteId) -> Response:
+@router.get("/writes/{id}", response_model=WriteAnswer, dependencies=NO_QUERY)
+async def write(request: Request, viewer: ViewerDep, id: WriteId) -> Response:
     """What became of a write: waiting, done or refused, with the reason."""
-    return fresh(request, page_of(written(request, own, id)), own.shown)
+    return conditional_response(
+        request, with_etag(write_result(request, viewer, id)), viewer.cached
+    )
 
 
-def written(request: Request, own: Own, id: str) -> WriteAnswer:
+def write_result(request: Request, viewer: Viewer, id: str) -> WriteAnswer:
     """A write of this startup and its answer. Raises Problem."""
     inbox: Inbox = request.app.state.inbox
-    message = inbox.find(id, own.token.startup)
+    message = inbox.find(id, viewer.token.startup)
     if message is None:
         raise Problem(404, "no-such-write", "No write of yours has that id: 'link' names it.")
-    answer = answers_of(own.source.book(), {id}).get(id)
+    answer = read_answers(viewer.read_model.book(), {id}).get(id)
     waits = "it waits for the next cycle"
     return WriteAnswer(
         id=id,
         kind=message.kind,
-        asked=format_instant(message.at_s),
+        submitted=format_instant(message.at_s),
         state="waiting" if answer is None else answer.state,
         text=waits if answer is None else answer.text,
         decided=None if answer is None else format_instant(answer.at_s),
@@ -174,30 +181,32 @@ async def _accept(
     request: Request, token: Token, key: str | None, kind: str, body: dict[str, Any]
 ) -> Response:
     if key is None or not key.isascii() or not key.isprintable() or not 1 <= len(key) <= 100:
-        told = "Send an Idempotency-Key header of 1 to 100 printable letters, new for each write."
-        raise Problem(400, "idempotency-key", told)
-    kept = await keep(request, token, key, kind, body)
-    link = f"/v1/writes/{kept.id}"
-    answer = Accepted(id=kept.id, kind=kept.kind, asked=format_instant(kept.at_s), link=link)
+        detail = "Send an Idempotency-Key header of 1 to 100 printable letters, new for each write."
+        raise Problem(400, "idempotency-key", detail)
+    enqueued = await enqueue(request, token, key, kind, body)
+    link = f"/v1/writes/{enqueued.id}"
+    answer = Accepted(
+        id=enqueued.id, kind=enqueued.kind, submitted=format_instant(enqueued.at_s), link=link
+    )
     return JSONResponse(answer.model_dump(), 202, {"Location": link})
 
 
-async def keep(
+async def enqueue(
     request: Request, token: Token, key: str, kind: str, body: dict[str, Any]
-) -> Message:
+) -> InboxMessage:
     """Put a write in the inbox, once for its key. Raises Problem; nothing is kept then."""
-    source: Source = request.app.state.source
+    read_model: ReadModel = request.app.state.read_model
     inbox: Inbox = request.app.state.inbox
     id = hashlib.sha256(f"{token.startup}\n{key}".encode()).hexdigest()[:32]
-    message = Message(id, kind, token.startup, body, token.id, source.now_s())
+    message = InboxMessage(id, kind, token.startup, body, token.id, read_model.now_s())
     try:
         return await asyncio.to_thread(inbox.put, message, key)
     except KeyReused:
-        told = "This Idempotency-Key came with another write before: send a new key."
-        raise Problem(422, "key-reused", told) from None
+        detail = "This Idempotency-Key came with another write before: send a new key."
+        raise Problem(422, "key-reused", detail) from None
     except InboxFull:
-        told = "Too many writes of yours wait for a decision: try again after the next cycle."
-        raise Problem(429, "too-many-waiting", told, {"Retry-After": "60"}) from None
+        detail = "Too many writes of yours wait for a decision: try again after the next cycle."
+        raise Problem(429, "too-many-waiting", detail, {"Retry-After": "60"}) from None
     except sqlite3.Error:
-        told = "The write could not be kept: send it again, with the same key, in a minute."
-        raise Problem(503, "inbox-unavailable", told, {"Retry-After": "60"}) from None
+        detail = "The write could not be kept: send it again, with the same key, in a minute."
+        raise Problem(503, "inbox-unavailable", detail, {"Retry-After": "60"}) from None

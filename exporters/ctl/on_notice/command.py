@@ -16,9 +16,9 @@ import typer
 
 from exporters.ctl.api import BAD_INPUT, ApiError
 from exporters.ctl.clock import MachineClock
-from exporters.ctl.on_notice.notice_watch import Promise
-from exporters.ctl.on_notice.state_file import Memory
-from exporters.ctl.on_notice.watch_loop import Follower, Hook, Watched
+from exporters.ctl.on_notice.notice_watch import WatchedNotice
+from exporters.ctl.on_notice.state_file import StateFile
+from exporters.ctl.on_notice.watch_loop import Hook, WatchLoop, WatchTarget
 from exporters.ctl.runner import connect
 from quotas.model.units import format_instant, parse_duration
 
@@ -50,74 +50,74 @@ def on_notice(
         before_s = parse_duration(before)
     except ValueError as error:
         raise ApiError(f"--before: {error}", BAD_INPUT) from None
-    leaving = Leaving()
+    graceful_exit = GracefulExit()
     names = frozenset(server or [socket.gethostname()])
-    follower = Follower(
+    watch_loop = WatchLoop(
         connect(),
-        Watched(names, before_s),
-        Memory(state or _default_state()),
+        WatchTarget(names, before_s),
+        StateFile(state or _default_state()),
         MachineClock(),
-        Hook(lambda promise: run_hook(hook, promise), leaving.held),
-        _say,
+        Hook(lambda notice: run_hook(hook, notice), graceful_exit.uninterrupted),
+        _log,
     )
-    _say(f"waiting for notices about {', '.join(sorted(names))}")
+    _log(f"waiting for notices about {', '.join(sorted(names))}")
     while True:
-        follower.act()
-        leaving.leave_if_asked()
-        follower.rest()
+        watch_loop.poll_once()
+        graceful_exit.exit_if_requested()
+        watch_loop.wait_for_news()
 
 
-class Leaving:
+class GracefulExit:
     """SIGTERM ends the process at once, or else when the hook that runs has ended."""
 
     def __init__(self) -> None:
-        self._is_held, self._is_asked = False, False
+        self._is_uninterruptible, self._is_requested = False, False
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._ask)
+            signal.signal(number, self._on_signal)
 
     @contextmanager
-    def held(self) -> Iterator[None]:
+    def uninterrupted(self) -> Iterator[None]:
         """Come to the end of this, whoever asks to leave meanwhile."""
-        self._is_held = True
+        self._is_uninterruptible = True
         try:
             yield
         finally:
-            self._is_held = False
+            self._is_uninterruptible = False
 
-    def leave_if_asked(self) -> None:
+    def exit_if_requested(self) -> None:
         """Leave where somebody asked while a hook ran."""
-        if self._is_asked:
+        if self._is_requested:
             raise SystemExit(0)
 
-    def _ask(self, _number: int, _frame: FrameType | None) -> None:
-        self._is_asked = True
-        if not self._is_held:
+    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+        self._is_requested = True
+        if not self._is_uninterruptible:
             raise SystemExit(0)
 
 
-def run_hook(hook: list[str], promise: Promise) -> int:
+def run_hook(hook: list[str], notice: WatchedNotice) -> int:
     """Run the command with the notice in its environment; its exit status."""
     env = {name: value for name, value in os.environ.items() if name not in _SETTINGS}
     env |= {
-        "COHORTD_NOTICE_ID": str(promise.id),
-        "COHORTD_NOTICE_DEADLINE": format_instant(promise.deadline_s),
-        "COHORTD_NOTICE_REASON": promise.reason,
-        "COHORTD_NOTICE_RULE": promise.rule,
-        "COHORTD_NOTICE_SERVER": promise.server,
+        "COHORTD_NOTICE_ID": str(notice.id),
+        "COHORTD_NOTICE_DEADLINE": format_instant(notice.deadline_s),
+        "COHORTD_NOTICE_REASON": notice.reason,
+        "COHORTD_NOTICE_RULE": notice.rule,
+        "COHORTD_NOTICE_SERVER": notice.server,
     }
     try:
         return subprocess.run(hook, env=env, check=False).returncode
     except OSError as error:
-        _say(f"{hook[0]} cannot be run: {error}")
+        _log(f"{hook[0]} cannot be run: {error}")
         return CANNOT_RUN
 
 
 def _default_state() -> Path:
     """Where systemd keeps it, or else the user's own folder."""
-    kept = os.environ.get("STATE_DIRECTORY") or os.environ.get("XDG_STATE_HOME")
-    folder = Path(kept) if kept else Path.home() / ".local" / "state"
+    folder_name = os.environ.get("STATE_DIRECTORY") or os.environ.get("XDG_STATE_HOME")
+    folder = Path(folder_name) if folder_name else Path.home() / ".local" / "state"
     return folder / "cohortctl-on-notice.json"
 
 
-def _say(sentence: str) -> None:
+def _log(sentence: str) -> None:
     typer.echo(f"cohortctl: {sentence}", err=True)

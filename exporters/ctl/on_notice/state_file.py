@@ -9,35 +9,35 @@ from dataclasses import asdict
 from pathlib import Path
 
 from exporters.ctl.api import BAD_INPUT, ApiError
-from exporters.ctl.on_notice.notice_watch import Promise
+from exporters.ctl.on_notice.notice_watch import WatchedNotice
 
 
-class Memory:
+class StateFile:
     """A file of promises. It is on the disk before a hook is begun, and after it ended."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def read(self) -> tuple[Promise, ...]:
+    def read(self) -> tuple[WatchedNotice, ...]:
         """What was known last. Raises ApiError where the file is not ours."""
         try:
             found = json.loads(self._path.read_text(encoding="utf-8"))
-            return tuple(Promise(**each) for each in found["notices"])
+            return tuple(WatchedNotice(**each) for each in found["notices"])
         except FileNotFoundError:
             return ()
         except (OSError, ValueError, TypeError, KeyError) as error:
-            told = f"--state {self._path} cannot be used: {error}; remove it, or name another"
-            raise ApiError(told, BAD_INPUT) from None
+            message = f"--state {self._path} cannot be used: {error}; remove it, or name another"
+            raise ApiError(message, BAD_INPUT) from None
 
-    def write(self, known: Iterable[Promise]) -> None:
+    def write(self, known: Iterable[WatchedNotice]) -> None:
         """Keep what is known now. Raises ApiError."""
-        beside = self._path.with_name(f"{self._path.name}.new")
+        temporary = self._path.with_name(f"{self._path.name}.new")
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            with beside.open("w", encoding="utf-8") as file:
+            with temporary.open("w", encoding="utf-8") as file:
                 json.dump({"notices": [asdict(each) for each in known]}, file)
                 file.flush()
                 os.fsync(file.fileno())
-            beside.replace(self._path)
+            temporary.replace(self._path)
         except OSError as error:
             raise ApiError(f"--state {self._path} cannot be written: {error}", BAD_INPUT) from None

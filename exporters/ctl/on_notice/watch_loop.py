@@ -15,15 +15,22 @@ from typing import Any
 
 from exporters.ctl.api import UNREACHABLE, Api, ApiError
 from exporters.ctl.clock import Clock
-from exporters.ctl.on_notice.notice_watch import DUE, Promise, changed, due, merged, quiet_s
-from exporters.ctl.on_notice.state_file import Memory
+from exporters.ctl.on_notice.notice_watch import (
+    DUE,
+    WatchedNotice,
+    merge_live,
+    next_due,
+    quiet_for_s,
+    with_replaced,
+)
+from exporters.ctl.on_notice.state_file import StateFile
 
 POLL_S, RETRY_S = 25, 10
 PAGE = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Watched:
+class WatchTarget:
     """Under which names this server is known, and how long before a deadline the hook runs."""
 
     names: frozenset[str]
@@ -34,52 +41,54 @@ class Watched:
 class Hook:
     """Runs the command of a promise and answers its exit status; `held` lets it end."""
 
-    run: Callable[[Promise], int]
-    held: Callable[[], AbstractContextManager[None]]
+    run: Callable[[WatchedNotice], int]
+    uninterrupted: Callable[[], AbstractContextManager[None]]
 
 
-class Follower:
+class WatchLoop:
     """Follows one startup's notices for one server."""
 
     def __init__(
         self,
         api: Api,
-        watched: Watched,
-        memory: Memory,
+        target: WatchTarget,
+        state_file: StateFile,
         clock: Clock,
         hook: Hook,
-        say: Callable[[str], None],
+        log: Callable[[str], None],
     ) -> None:
-        self._api, self._watched, self._memory = api, watched, memory
-        self._clock, self._hook, self._say = clock, hook, say
-        self._known = memory.read()
+        self._api, self._target, self._state_file = api, target, state_file
+        self._clock, self._hook, self._log = clock, hook, log
+        self._known = state_file.read()
         self._cursor: str | None = None
-        self._is_here, self._is_told = False, False
+        self._is_reachable, self._is_outage_logged = False, False
 
-    def act(self) -> None:
+    def poll_once(self) -> None:
         """Look, run what is due, and acknowledge. Raises ApiError where going on is no use."""
-        self._is_here = self._try(self._look)
-        before_s = self._watched.before_s
-        while (ready := due(self._known, before_s, self._clock.now_s())) is not None:
-            with self._hook.held():
+        self._is_reachable = self._try(self._refresh)
+        before_s = self._target.before_s
+        while (ready := next_due(self._known, before_s, self._clock.now_s())) is not None:
+            with self._hook.uninterrupted():
                 self._run(ready)
-        for promise in self._known:
-            if self._is_here and promise.owes_answer:
-                self._is_here = self._try(partial(self._answer, promise))
+        for notice in self._known:
+            if self._is_reachable and notice.needs_acknowledgement:
+                self._is_reachable = self._try(partial(self._acknowledge, notice))
 
-    def rest(self) -> None:
+    def wait_for_news(self) -> None:
         """Wait for news, but no longer than nothing is due."""
-        most_s = POLL_S if self._is_here else RETRY_S
-        quiet = quiet_s(self._known, self._watched.before_s, self._clock.now_s(), most_s)
-        if quiet and not (self._is_here and self._try(partial(self._wait, quiet))):
-            self._clock.wait(min(quiet, RETRY_S))
+        most_s = POLL_S if self._is_reachable else RETRY_S
+        quiet_time_s = quiet_for_s(self._known, self._target.before_s, self._clock.now_s(), most_s)
+        if quiet_time_s and not (
+            self._is_reachable and self._try(partial(self._wait, quiet_time_s))
+        ):
+            self._clock.wait(min(quiet_time_s, RETRY_S))
 
-    def _look(self) -> None:
-        known = merged(self._known, self._live(), self._watched.names)
+    def _refresh(self) -> None:
+        known = merge_live(self._known, self._live_notices(), self._target.names)
         if known != self._known:
-            self._keep(known)
+            self._save(known)
 
-    def _live(self) -> list[Mapping[str, Any]]:
+    def _live_notices(self) -> list[Mapping[str, Any]]:
         page = self._api.get("notices", live="true", limit=PAGE)
         items = list(page["items"])
         while page["next"] is not None:
@@ -87,32 +96,32 @@ class Follower:
             items += page["items"]
         return items
 
-    def _run(self, promise: Promise) -> None:
-        self._keep(changed(self._known, replace(promise, state="begun")))
-        self._say(f"notice {promise.id}: running the hook; {promise.reason}")
-        status = self._hook.run(promise)
+    def _run(self, notice: WatchedNotice) -> None:
+        self._save(with_replaced(self._known, replace(notice, state="begun")))
+        self._log(f"notice {notice.id}: running the hook; {notice.reason}")
+        status = self._hook.run(notice)
         state = "failed" if status else "done"
-        self._keep(changed(self._known, replace(promise, state=state)))
-        told = f"failed with status {status}, not acknowledged" if status else "done"
-        self._say(f"notice {promise.id}: hook {told}")
+        self._save(with_replaced(self._known, replace(notice, state=state)))
+        result = f"failed with status {status}, not acknowledged" if status else "done"
+        self._log(f"notice {notice.id}: hook {result}")
 
-    def _answer(self, promise: Promise) -> None:
+    def _acknowledge(self, notice: WatchedNotice) -> None:
         """Acknowledge, once; a refusal is an answer too."""
-        answer = "given"
+        acknowledgement = "sent"
         try:
-            self._api.post(f"notices/{promise.id}/acknowledge", {}, f"on-notice-{promise.id}")
+            self._api.post(f"notices/{notice.id}/acknowledge", {}, f"on-notice-{notice.id}")
         except ApiError as error:
             if error.code == UNREACHABLE:
                 raise
-            answer = "refused"
-            self._say(f"notice {promise.id}: not acknowledged: {error}")
-        self._keep(changed(self._known, replace(promise, answer=answer)))
+            acknowledgement = "refused"
+            self._log(f"notice {notice.id}: not acknowledged: {error}")
+        self._save(with_replaced(self._known, replace(notice, acknowledgement=acknowledgement)))
 
-    def _wait(self, quiet: int) -> None:
+    def _wait(self, quiet_time_s: int) -> None:
         """Wait for news, from the newest event on."""
         while self._cursor is None:
             self._cursor = self._newest()
-        page = self._api.get("events", quiet, cursor=self._cursor)
+        page = self._api.get("events", quiet_time_s, cursor=self._cursor)
         self._cursor = str(page["next"])
 
     def _newest(self) -> str:
@@ -121,8 +130,8 @@ class Follower:
             cursor = str(page["next"])
         return cursor
 
-    def _keep(self, known: tuple[Promise, ...]) -> None:
-        self._memory.write(known)
+    def _save(self, known: tuple[WatchedNotice, ...]) -> None:
+        self._state_file.write(known)
         self._known = known
 
     def _try(self, ask: Callable[[], None]) -> bool:
@@ -133,9 +142,9 @@ class Follower:
             waits = any(each.state in DUE for each in self._known)
             if error.code != UNREACHABLE and not waits:
                 raise
-            if not self._is_told:
-                self._say(f"{error}; trying again, and keeping to the deadlines that are known")
-            self._is_told = True
+            if not self._is_outage_logged:
+                self._log(f"{error}; trying again, and keeping to the deadlines that are known")
+            self._is_outage_logged = True
             return False
-        self._is_told = False
+        self._is_outage_logged = False
         return True

@@ -24,7 +24,7 @@ class InboxAnswer:
     reference: int | None = None
 
 
-def answers_of(book: Book, ids: Collection[str]) -> dict[str, InboxAnswer]:
+def read_answers(book: Book, ids: Collection[str]) -> dict[str, InboxAnswer]:
     """The answers there are to these writes."""
     if not ids:
         return {}

@@ -9,7 +9,7 @@ from quotas.book.cycle.state import (
     read_grants,
     read_owed,
     read_stops,
-    read_unposted,
+    read_unposted_runs,
 )
 from quotas.book.reads.holds import read_holds
 from quotas.ledger.balance import CYCLE_S, Balance, balance
@@ -19,7 +19,7 @@ from quotas.model.program import Program
 
 def read_balance(connection: Connection, program: Program, startup: str, now_s: int) -> Balance:
     """Posted, accrued, held, reserve and available of one startup, as of the same instant."""
-    runs, stops = read_unposted(connection), read_stops(connection)
+    runs, stops = read_unposted_runs(connection), read_stops(connection)
     _, reserved_s = reserves_s(program.policy, [startup], runs, stops, CYCLE_S)
     return balance(
         startup,

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class GrantOrder:
+class GrantCommand:
     """Credit to a startup; instants that are None are now and the cohort's end."""
 
     startup: str
@@ -20,7 +20,7 @@ class GrantOrder:
 
 
 @dataclass(frozen=True, slots=True)
-class VoidOrder:
+class VoidCommand:
     """What is left of a grant, back to its sponsor."""
 
     startup: str
@@ -28,7 +28,7 @@ class VoidOrder:
 
 
 @dataclass(frozen=True, slots=True)
-class RefundOrder:
+class RefundCommand:
     """Every charged second within [from_s, to_s) of a server, a startup, or a whole zone."""
 
     from_s: int
@@ -39,16 +39,16 @@ class RefundOrder:
 
 
 @dataclass(frozen=True, slots=True)
-class TransferOrder:
+class TransferCommand:
     """Credit of one startup to another of its cohort."""
 
-    giver: str
+    sender: str
     to: str
     amount_ucr: int
 
 
 @dataclass(frozen=True, slots=True)
-class PriceOrder:
+class PriceCommand:
     """A flavor's rate from an instant on; `bearer` bears what it adds to time that is past."""
 
     flavor: str
@@ -59,7 +59,7 @@ class PriceOrder:
 
 
 @dataclass(frozen=True, slots=True)
-class MilestoneOrder:
+class MilestoneCommand:
     """A milestone that was reached: its tranche is credited now."""
 
     startup: str
@@ -68,7 +68,7 @@ class MilestoneOrder:
 
 
 @dataclass(frozen=True, slots=True)
-class AdvanceOrder:
+class AdvanceCommand:
     """The next tranche of a grant, or a part of it, to be spent now."""
 
     startup: str
@@ -77,7 +77,7 @@ class AdvanceOrder:
 
 
 @dataclass(frozen=True, slots=True)
-class HoldOrder:
+class HoldCommand:
     """Credit to be set aside for so long."""
 
     startup: str
@@ -86,7 +86,7 @@ class HoldOrder:
 
 
 @dataclass(frozen=True, slots=True)
-class SettleOrder:
+class SettleCommand:
     """A hold to be spent, in part or whole; for usage that ended at `used_until_s`, or now."""
 
     hold: str
@@ -95,31 +95,31 @@ class SettleOrder:
 
 
 @dataclass(frozen=True, slots=True)
-class HoldVoidOrder:
+class VoidHoldCommand:
     """A hold to be returned whole."""
 
     hold: str
 
 
-Order = (
-    GrantOrder
-    | VoidOrder
-    | RefundOrder
-    | TransferOrder
-    | PriceOrder
-    | MilestoneOrder
-    | AdvanceOrder
-    | HoldOrder
-    | SettleOrder
-    | HoldVoidOrder
+Command = (
+    GrantCommand
+    | VoidCommand
+    | RefundCommand
+    | TransferCommand
+    | PriceCommand
+    | MilestoneCommand
+    | AdvanceCommand
+    | HoldCommand
+    | SettleCommand
+    | VoidHoldCommand
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Deed:
+class OperatorAction:
     """An order, by whom, when and why; `key` is None where nobody will repeat it."""
 
-    order: Order
+    command: Command
     reason: str
     actor: str
     now_s: int
@@ -128,5 +128,5 @@ class Deed:
     @property
     def body(self) -> str:
         """What has to be equal for a key to be used again."""
-        named = {"order": type(self.order).__name__, **asdict(self.order)}
+        named = {"command": type(self.command).__name__, **asdict(self.command)}
         return json.dumps({**named, "reason": self.reason}, sort_keys=True)

@@ -8,39 +8,39 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select
 
-from quotas.book.actions.commands import Deed
+from quotas.book.actions.commands import OperatorAction
 from quotas.book.cycle.state import read_grants
 from quotas.book.schema import GRANT, TRANSFER
-from quotas.ledger.corrections import Move, Refused
+from quotas.ledger.corrections import Refused, TransferPart
 from quotas.ledger.transfers import GrantBalance, Transfer
 from quotas.model.program import Program, Startup
 
-Answer = dict[str, Any]
+ActionAnswer = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class ActionEffects:
     """What a deed writes: transfers, new rows of grants, a hold or a price, and its answer."""
 
     transfers: tuple[Transfer, ...]
-    answer: Answer
+    answer: ActionAnswer
     grants: tuple[dict[str, Any], ...] = ()
     hold: dict[str, Any] | None = None
     price: dict[str, Any] | None = None
 
 
-def number_of(connection: Connection) -> int:
+def next_transfer_id(connection: Connection) -> int:
     """The id of the next transfer: it names what has no name of its own."""
     return (connection.scalar(select(func.max(TRANSFER.c.id))) or 0) + 1
 
 
-def key_of(connection: Connection, deed: Deed) -> str:
+def action_key(connection: Connection, operator_action: OperatorAction) -> str:
     """The key of a deed: the one given, or its first transfer's number."""
     # No key that a person may give begins with '#'.
-    return deed.key or f"#{number_of(connection)}"
+    return operator_action.key or f"#{next_transfer_id(connection)}"
 
 
-def member(program: Program, name: str) -> Startup:
+def require_startup(program: Program, name: str) -> Startup:
     """The startup of that name. Raises Refused where the program has none."""
     startup = program.startup(name)
     if startup is None:
@@ -49,31 +49,33 @@ def member(program: Program, name: str) -> Startup:
     return startup
 
 
-def grants_of(connection: Connection, program: Program, name: str) -> list[GrantBalance]:
+def require_grants(connection: Connection, program: Program, name: str) -> list[GrantBalance]:
     """The grants of a startup that is in the program, or left it with its books."""
     own = [grant for grant in read_grants(connection) if grant.startup == name]
     if not own:
-        member(program, name)
+        require_startup(program, name)
     return own
 
 
-def arrived(connection: Connection, parts: Sequence[Move]) -> tuple[dict[str, Any], ...]:
+def destination_rows(
+    connection: Connection, parts: Sequence[TransferPart]
+) -> tuple[dict[str, Any], ...]:
     """The rows of the grants that moved credits become, of their source's category."""
     named = {(row.startup, row.grant_id): row for row in connection.execute(select(GRANT))}
     return tuple(
         {
-            "grant_id": part.arrives.id,
-            "startup": part.arrives.startup,
-            "cohort": part.arrives.cohort,
+            "grant_id": part.destination.id,
+            "startup": part.destination.startup,
+            "cohort": part.destination.cohort,
             "category": named[part.source.startup, part.source.id].category,
-            "priority": part.arrives.priority,
-            "amount_ucr": part.arrives.granted_ucr,
-            "effective_s": part.arrives.effective_s,
-            "expires_s": part.arrives.expires_s,
-            "rolls_to": part.arrives.rolls_to,
+            "priority": part.destination.priority,
+            "amount_ucr": part.destination.granted_ucr,
+            "effective_s": part.destination.effective_s,
+            "expires_s": part.destination.expires_s,
+            "rolls_to": part.destination.rolls_to,
             "roll_ppm": None if rollover is None else rollover.ppm,
             "roll_most_ucr": None if rollover is None else rollover.most_ucr,
         }
         for part in parts
-        for rollover in (part.arrives.rollover,)
+        for rollover in (part.destination.rollover,)
     )

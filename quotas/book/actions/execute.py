@@ -13,70 +13,92 @@ from dataclasses import replace
 
 from sqlalchemy import Connection, select
 
-from quotas.book.actions.commands import Deed
-from quotas.book.actions.context import Answer, key_of
-from quotas.book.actions.handlers import outcome_of
-from quotas.book.reads.holds import end_holds
-from quotas.book.schema import DEED, GRANT, HOLD, PRICE, TRANSFER
+from quotas.book.actions.commands import OperatorAction
+from quotas.book.actions.context import ActionAnswer, action_key
+from quotas.book.actions.handlers import handle_action
+from quotas.book.reads.holds import close_holds
+from quotas.book.schema import GRANT, HOLD, OPERATOR_ACTION, PRICE, TRANSFER
 from quotas.book.session import Book
-from quotas.book.transfers import canonical, post
+from quotas.book.transfers import canonical_json, post
 from quotas.ledger.corrections import Refused
 
 
-def preview(book: Book, deed: Deed) -> Answer:
+def preview_action(book: Book, operator_action: OperatorAction) -> ActionAnswer:
     """The answer that the deed would have; writes nothing. Raises Refused."""
     with book.reading() as connection:
-        return _first_answer(connection, deed) or outcome_of(connection, deed).answer
+        return (
+            _recorded_answer(connection, operator_action)
+            or handle_action(connection, operator_action).answer
+        )
 
 
-def perform(book: Book, deed: Deed) -> Answer:
+def perform_action(book: Book, operator_action: OperatorAction) -> ActionAnswer:
     """Write the deed, or repeat its first answer. Raises Refused and writes nothing then."""
     with book.writing() as connection:
-        return perform_in(connection, deed)
+        return perform_in_transaction(connection, operator_action)
 
 
-def perform_in(connection: Connection, deed: Deed) -> Answer:
+def perform_in_transaction(connection: Connection, operator_action: OperatorAction) -> ActionAnswer:
     """The same within a transaction that writes more. Raises Refused before it writes."""
-    known = _first_answer(connection, deed)
+    known = _recorded_answer(connection, operator_action)
     if known is not None:
         return known
-    outcome = outcome_of(connection, deed)
-    if outcome.price is not None:
-        asked = {"deed": deed.key, "body": deed.body, "answer": canonical(outcome.answer)}
-        connection.execute(PRICE.insert().values(**outcome.price, **asked))
-    if not outcome.transfers:
-        return outcome.answer
-    first, *rest = outcome.transfers
-    kept = {"deed": key_of(connection, deed), "order": deed.body}
-    kept |= {"answer": canonical(outcome.answer)}
+    effects = handle_action(connection, operator_action)
+    if effects.price is not None:
+        recorded = {
+            "operator_action": operator_action.key,
+            "body": operator_action.body,
+            "answer": canonical_json(effects.answer),
+        }
+        connection.execute(PRICE.insert().values(**effects.price, **recorded))
+    if not effects.transfers:
+        return effects.answer
+    first, *rest = effects.transfers
+    kept = {
+        "operator_action": action_key(connection, operator_action),
+        "command": operator_action.body,
+    }
+    kept |= {"answer": canonical_json(effects.answer)}
     first = replace(first, detail={**first.detail, **kept})
-    if outcome.grants:
-        connection.execute(GRANT.insert(), list(outcome.grants))
-    if outcome.hold:
-        connection.execute(HOLD.insert().values(**outcome.hold))
-    end_holds(connection, outcome.transfers)
-    posted = post(connection, [first, *rest], recorded_s=deed.now_s, epoch=0, actor=deed.actor)
-    assert posted == len(outcome.transfers), "a deed's transfers are new, all of them"
+    if effects.grants:
+        connection.execute(GRANT.insert(), list(effects.grants))
+    if effects.hold:
+        connection.execute(HOLD.insert().values(**effects.hold))
+    close_holds(connection, effects.transfers)
+    posted = post(
+        connection,
+        [first, *rest],
+        recorded_s=operator_action.now_s,
+        epoch=0,
+        actor=operator_action.actor,
+    )
+    assert posted == len(effects.transfers), "a deed's transfers are new, all of them"
     of = select(TRANSFER.c.id).where(TRANSFER.c.key == first.key).scalar_subquery()
-    connection.execute(DEED.insert().values(key=kept["deed"], transfer_id=of))
-    return outcome.answer
+    connection.execute(OPERATOR_ACTION.insert().values(key=kept["operator_action"], transfer_id=of))
+    return effects.answer
 
 
-def _first_answer(connection: Connection, deed: Deed) -> Answer | None:
-    if deed.key is None:
+def _recorded_answer(
+    connection: Connection, operator_action: OperatorAction
+) -> ActionAnswer | None:
+    if operator_action.key is None:
         return None
-    kept = select(TRANSFER.c.detail).join(DEED, DEED.c.transfer_id == TRANSFER.c.id)
-    text = connection.scalar(kept.where(DEED.c.key == deed.key))
+    kept = select(TRANSFER.c.detail).join(
+        OPERATOR_ACTION, OPERATOR_ACTION.c.transfer_id == TRANSFER.c.id
+    )
+    text = connection.scalar(kept.where(OPERATOR_ACTION.c.key == operator_action.key))
     # A price may move no credits, and is kept by itself.
-    priced = select(PRICE.c.body, PRICE.c.answer).where(PRICE.c.deed == deed.key)
+    priced = select(PRICE.c.body, PRICE.c.answer).where(
+        PRICE.c.operator_action == operator_action.key
+    )
     price = connection.execute(priced).one_or_none()
     if text is not None:
         detail = json.loads(text)
     elif price is not None:
-        detail = {"order": price.body, "answer": price.answer}
+        detail = {"command": price.body, "answer": price.answer}
     else:
         return None
-    if detail["order"] != deed.body:
-        raise Refused(f"--key {deed.key} was used for another command; choose a new key")
-    answer: Answer = json.loads(detail["answer"])
+    if detail["command"] != operator_action.body:
+        raise Refused(f"--key {operator_action.key} was used for another command; choose a new key")
+    answer: ActionAnswer = json.loads(detail["answer"])
     return answer

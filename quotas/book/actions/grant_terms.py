@@ -20,11 +20,14 @@ from quotas.model.program import Program, ProgramError, Startup
 from quotas.model.units import format_credits
 
 
-def refuse_grants(connection: Connection, program: Program, now_s: int) -> None:
+def check_program_grants(connection: Connection, program: Program, now_s: int) -> None:
     """Raises ProgramError, one sentence, where the book does not allow a program's grants."""
     _refuse_taken_ids(connection, program)
     _refuse_other_terms(connection, program.startups())
-    granted, coming = granted_ucr(connection, program), coming_ucr(connection, program, now_s)
+    granted, coming = (
+        granted_total_ucr(connection, program),
+        future_grants_ucr(connection, program, now_s),
+    )
     if granted + coming > program.budget_ucr:
         raise ProgramError(
             f"program.budget = {format_credits(program.budget_ucr)} is below the "
@@ -34,17 +37,17 @@ def refuse_grants(connection: Connection, program: Program, now_s: int) -> None:
         )
 
 
-def granted_ucr(connection: Connection, program: Program) -> int:
+def granted_total_ucr(connection: Connection, program: Program) -> int:
     """What the sponsor gave to all cohorts of a program, less what was voided."""
     accounts = [sponsor_account(cohort.name) for cohort in program.cohorts]
     rows = connection.execute(select(BALANCE).where(BALANCE.c.account.in_(accounts)))
     return -sum(int(row.amount_ucr) for row in rows)
 
 
-def coming_ucr(connection: Connection, program: Program, now_s: int) -> int:
+def future_grants_ucr(connection: Connection, program: Program, now_s: int) -> int:
     """What a program's grants may still add: parts not posted yet, and milestones ahead."""
     posted = {tuple(row) for row in connection.execute(select(GRANT.c.startup, GRANT.c.grant_id))}
-    voided, total_ucr = _voided(connection), 0
+    voided, total_ucr = _voided_grants(connection), 0
     for startup in program.startups():
         for grant in startup.grants:
             coming = {part.id: part.amount_ucr for part in parts(grant)}
@@ -56,7 +59,7 @@ def coming_ucr(connection: Connection, program: Program, now_s: int) -> int:
     return total_ucr
 
 
-def holder_of(connection: Connection, program: Program, grant_id: str) -> str | None:
+def startup_with_grant(connection: Connection, program: Program, grant_id: str) -> str | None:
     """Who has a grant of an id, whole, in tranches, or waiting for milestones; None: nobody."""
     known = or_(
         GRANT.c.grant_id == grant_id, GRANT.c.grant_id.startswith(f"{grant_id}/", autoescape=True)
@@ -127,7 +130,7 @@ def _refuse_taken_ids(connection: Connection, program: Program) -> None:
                 )
 
 
-def _voided(connection: Connection) -> set[tuple[str, str]]:
+def _voided_grants(connection: Connection) -> set[tuple[str, str]]:
     """Startup and id of every grant that was voided, whole or in part."""
     keys = connection.scalars(
         select(TRANSFER.c.key).where(TRANSFER.c.key.between("void:", "void;"))

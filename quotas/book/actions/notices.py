@@ -14,35 +14,37 @@ from typing import Any
 from sqlalchemy import Connection, func, select, update
 
 from quotas.book.cycle.commit import decision_row
-from quotas.book.cycle.outbox import deliveries, enqueue
+from quotas.book.cycle.outbox import enqueue, list_deliveries
 from quotas.book.cycle.state import read_program
 from quotas.book.schema import DECISION, NOTICE
 from quotas.book.session import Book
 from quotas.decisions.notices import LIVE_NOTICES, Notice
 from quotas.decisions.snapshot import Decision
-from quotas.enforcement.reminders import snoozed
+from quotas.enforcement.reminders import snooze_notice
 from quotas.ledger.corrections import Refused
-from quotas.messages.routing import TEST, drafts_to
+from quotas.messages.routing import TEST, messages_for_notice
 from quotas.model.program import Program
 
-MOST_SHOWN = 1000
+MAX_LISTED = 1000
 
 
 def acknowledge(
-    book: Book, notice_id: int, actor: str, now_s: int, *, of: str | None = None
+    book: Book, notice_id: int, actor: str, now_s: int, *, owner: str | None = None
 ) -> Notice:
     """The notice, known to be read; the first acknowledgement stays. Raises Refused.
 
     `of` is the startup whose it must be.
     """
     with book.writing() as connection:
-        notice = _notice(connection, notice_id, of)
+        notice = _notice(connection, notice_id, owner)
         if notice.acknowledged_s is not None:
             return notice
         known = replace(notice, acknowledged_s=now_s, acknowledged_by=actor)
         values = {"acknowledged_s": now_s, "acknowledged_by": actor}
         connection.execute(update(NOTICE).where(NOTICE.c.id == notice_id).values(**values))
-        _decide(connection, known, "acknowledge", {"actor": actor, "notice": notice_id}, now_s)
+        _record_decision(
+            connection, known, "acknowledge", {"actor": actor, "notice": notice_id}, now_s
+        )
         return known
 
 
@@ -54,7 +56,7 @@ def snooze(
     actor: str,
     now_s: int,
     *,
-    of: str | None = None,
+    owner: str | None = None,
     key: str | None = None,
 ) -> Notice:
     """The notice with a later deadline, within the policy's bounds. Raises Refused.
@@ -62,10 +64,10 @@ def snooze(
     `of` is the startup whose it must be; with a key the same snooze moves it once.
     """
     with book.writing() as connection:
-        program, notice = _program(connection), _notice(connection, notice_id, of)
+        program, notice = _program(connection), _notice(connection, notice_id, owner)
         if key is not None and _was_snoozed(connection, notice, key):
             return notice
-        moved = snoozed(notice, program.policy, for_s, now_s)
+        moved = snooze_notice(notice, program.policy, for_s, now_s)
         values = {name: getattr(moved, name) for name in ("deadline_s", "snoozed_s", "reminded_s")}
         connection.execute(update(NOTICE).where(NOTICE.c.id == notice_id).values(**values))
         inputs: dict[str, int | str] = {
@@ -76,14 +78,14 @@ def snooze(
         }
         if key is not None:
             inputs["key"] = key
-        why = _decide(connection, moved, "snooze", inputs, now_s)
+        why = _record_decision(connection, moved, "snooze", inputs, now_s)
         told = replace(moved, text=f"{why}. {notice.text}")
-        drafts = drafts_to(program, told, "snoozed", now_s)
-        enqueue(connection, drafts, now_s)
+        pending_messages = messages_for_notice(program, told, "snoozed", now_s)
+        enqueue(connection, pending_messages, now_s)
         return moved
 
 
-def give_test(book: Book, startup: str, actor: str, now_s: int) -> Notice:
+def send_test_notice(book: Book, startup: str, actor: str, now_s: int) -> Notice:
     """A test notice to every channel of a startup and of the operators. Raises Refused.
 
     It is sent in every mode but off: before anything is enforced is when it is needed.
@@ -102,18 +104,20 @@ def give_test(book: Book, startup: str, actor: str, now_s: int) -> Notice:
             f"This is a test by {actor}: notices about servers of {startup} arrive here. Nothing "
             "is stopped. Please acknowledge it, so that we know that somebody reads them."
         )
-        cause = f"test:{now_s}"
-        notice = Notice(startup, "", "", "", TEST, cause, "enforce", now_s, now_s, text, "told")
+        episode = f"test:{now_s}"
+        notice = Notice(
+            startup, "", "", "", TEST, episode, "enforce", now_s, now_s, text, "announced"
+        )
         row = {name: value for name, value in asdict(notice).items() if name != "id"}
         made = connection.execute(NOTICE.insert().values(**row)).inserted_primary_key
         assert made is not None, "an insert of one row answers its key"
         given = replace(notice, id=made[0])
-        _decide(connection, given, "test", {"actor": actor}, now_s)
-        enqueue(connection, drafts_to(program, given, TEST, now_s), now_s)
+        _record_decision(connection, given, "test", {"actor": actor}, now_s)
+        enqueue(connection, messages_for_notice(program, given, TEST, now_s), now_s)
         return given
 
 
-def tested(book: Book, startup: str) -> int | None:
+def last_tested_s(book: Book, startup: str) -> int | None:
     """When the startup last acknowledged a test notice; None when it never did."""
     newest = select(func.max(NOTICE.c.acknowledged_s))
     with book.reading() as connection:
@@ -129,8 +133,8 @@ def list_notices(book: Book, limit: int, startup: str | None = None) -> list[Map
         rows = rows.where(NOTICE.c.startup == startup)
     with book.reading() as connection:
         return [
-            {**row, "messages": deliveries(connection, row["id"])}
-            for row in connection.execute(rows.limit(min(limit, MOST_SHOWN))).mappings()
+            {**row, "messages": list_deliveries(connection, row["id"])}
+            for row in connection.execute(rows.limit(min(limit, MAX_LISTED))).mappings()
         ]
 
 
@@ -143,20 +147,20 @@ def _program(connection: Connection) -> Program:
 
 def _was_snoozed(connection: Connection, notice: Notice, key: str) -> bool:
     rows = select(DECISION.c.inputs).where(DECISION.c.verb == "snooze")
-    mine = rows.where(DECISION.c.startup == notice.startup, DECISION.c.cause == notice.cause)
+    mine = rows.where(DECISION.c.startup == notice.startup, DECISION.c.episode == notice.episode)
     return any(json.loads(row.inputs).get("key") == key for row in connection.execute(mine))
 
 
-def _notice(connection: Connection, notice_id: int, of: str | None = None) -> Notice:
+def _notice(connection: Connection, notice_id: int, owner: str | None = None) -> Notice:
     row = connection.execute(select(NOTICE).where(NOTICE.c.id == notice_id)).mappings().first()
-    if of is not None and (row is None or row["startup"] != of):
-        raise Refused(f"{of} has no notice {notice_id}; its notices are listed beside this")
+    if owner is not None and (row is None or row["startup"] != owner):
+        raise Refused(f"{owner} has no notice {notice_id}; its notices are listed beside this")
     if row is None:
         raise Refused(f"no notice {notice_id} is in the book; 'cohortd notice list' shows them")
     return Notice(**row)
 
 
-def _decide(
+def _record_decision(
     connection: Connection,
     notice: Notice,
     verb: str,
@@ -164,7 +168,7 @@ def _decide(
     now_s: int,
 ) -> str:
     """Record a person's deed as a decision; answers its reason."""
-    of = (notice.startup, notice.server_id)
-    decision = Decision.made(of, notice.rule, verb, notice.cause, inputs)
+    owner = (notice.startup, notice.server_id)
+    decision = Decision.from_inputs(owner, notice.rule, verb, notice.episode, inputs)
     connection.execute(DECISION.insert().values(**decision_row(decision, notice.mode, now_s)))
     return decision.reason

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import select, update
 
-from quotas.book.cycle.commit import decision_row, mark
+from quotas.book.cycle.commit import decision_row, save_intents
 from quotas.book.cycle.lease import Lease, fence
 from quotas.book.schema import DECISION, INTENT, NOTICE
 from quotas.book.session import Book
@@ -33,7 +33,7 @@ def begin_release(
             connection.execute(DECISION.insert(), rows)
             # From here on nobody starts anything against a closing.
             connection.execute(NOTICE.insert(), [_opened(name, now_s) for name in names])
-    mark(book, [_reopening(name, detail, now_s) for name in names], lease)
+    save_intents(book, [_reopening(name, detail, now_s) for name in names], lease)
     with book.reading() as connection:
         pending = select(INTENT).where(INTENT.c.action == REOPEN, INTENT.c.state == "pending")
         rows_now = connection.execute(pending.order_by(INTENT.c.startup)).mappings()
@@ -50,12 +50,12 @@ def _opened(startup: str, now_s: int) -> dict[str, Any]:
     told = Notice(
         startup, "", "", "", RULE, f"{REOPEN}:{RELEASE}:{now_s}", "enforce", now_s, now_s, text
     )
-    row = asdict(replace(told, state="told"))
+    row = asdict(replace(told, state="announced"))
     del row["id"]
     return row
 
 
 def _decision(startup: str, reason: str, actor: str, now_s: int) -> dict[str, Any]:
-    inputs = {"startup": startup, "actor": actor, "said": reason}
-    decision = Decision.made((startup, ""), RULE, RELEASE, f"release:{now_s}", inputs)
+    inputs = {"startup": startup, "actor": actor, "override_reason": reason}
+    decision = Decision.from_inputs((startup, ""), RULE, RELEASE, f"release:{now_s}", inputs)
     return decision_row(decision, "enforce", now_s)

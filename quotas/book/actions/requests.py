@@ -14,34 +14,34 @@ from quotas.book.cycle.state import read_catalogue, read_program
 from quotas.book.schema import REQUEST, RUN
 from quotas.book.session import Book
 from quotas.ledger.corrections import Refused
-from quotas.queue.requests import LIVE_REQUESTS, Ask, Request, open_by, withdrawn
+from quotas.queue.requests import LIVE_REQUESTS, Request, RequestSpec, request_from, withdraw
 from quotas.shares.allocation import step_of
 
 
-def open_request(book: Book, ask: Ask) -> Request:
+def open_request(book: Book, spec: RequestSpec) -> Request:
     """Write the request that is asked for, once for each key; raises Refused, writing nothing.
 
     The same key with the same ask answers the request as it stands; with another, it refuses.
     """
     with book.writing() as connection:
-        known = _known(connection, ask)
+        known = _known(connection, spec)
         if known is not None:
             return known
-        request = _checked(connection, ask)
+        request = _checked(connection, spec)
         row = {k: v for k, v in asdict(request).items() if k != "id"}
         made = connection.execute(REQUEST.insert().values(**row)).inserted_primary_key
         assert made is not None
         return replace(request, id=made[0])
 
 
-def preview_request(book: Book, ask: Ask) -> Request:
+def preview_request(book: Book, spec: RequestSpec) -> Request:
     """The request that would be written. Raises Refused."""
     with book.reading() as connection:
-        return _known(connection, ask) or _checked(connection, ask)
+        return _known(connection, spec) or _checked(connection, spec)
 
 
 def withdraw_request(
-    book: Book, number: int, now_s: int, why: str, of: str | None = None
+    book: Book, number: int, now_s: int, why: str, owner: str | None = None
 ) -> Request:
     """Take a live request back. Raises Refused.
 
@@ -49,9 +49,9 @@ def withdraw_request(
     """
     with book.writing() as connection:
         row = connection.execute(select(REQUEST).where(REQUEST.c.id == number)).mappings().first()
-        if row is None or of not in (None, row["startup"]):
+        if row is None or owner not in (None, row["startup"]):
             raise Refused(f"there is no request {number}; 'cohortd request list' shows them")
-        request = withdrawn(Request(**row), now_s, why)
+        request = withdraw(Request(**row), now_s, why)
         changed = {"state": request.state, "ended_s": request.ended_s, "detail": request.detail}
         connection.execute(update(REQUEST).where(REQUEST.c.id == number).values(**changed))
         return request
@@ -64,33 +64,33 @@ def read_requests(book: Book, limit: int) -> Iterable[Request]:
         return [Request(**row) for row in connection.execute(query).mappings()]
 
 
-def _known(connection: Connection, ask: Ask) -> Request | None:
-    if ask.key is None:
+def _known(connection: Connection, spec: RequestSpec) -> Request | None:
+    if spec.key is None:
         return None
-    row = connection.execute(select(REQUEST).where(REQUEST.c.key == ask.key)).mappings().first()
+    row = connection.execute(select(REQUEST).where(REQUEST.c.key == spec.key)).mappings().first()
     if row is None:
         return None
     request = Request(**row)
     same = ("startup", "pool", "gpus", "duration_s", "reason", "refused")
-    if any(getattr(request, name) != getattr(ask, name) for name in same):
-        raise Refused(f"--key {ask.key} was used for another request; choose a new key")
+    if any(getattr(request, name) != getattr(spec, name) for name in same):
+        raise Refused(f"--key {spec.key} was used for another request; choose a new key")
     return request
 
 
-def _checked(connection: Connection, ask: Ask) -> Request:
+def _checked(connection: Connection, spec: RequestSpec) -> Request:
     _, program = read_program(connection)
     if program is None:
         raise Refused("no program is applied yet: 'cohortd apply --program FILE' does")
-    startup = program.startup(ask.startup)
-    pools = [pool for pool in program.pools if pool.name == ask.pool]
-    catalogue = read_catalogue(connection).at(ask.now_s)
+    startup = program.startup(spec.startup)
+    pools = [pool for pool in program.pools if pool.name == spec.pool]
+    catalogue = read_catalogue(connection).at(spec.now_s)
     step = step_of(startup, pools[0], catalogue) if startup and pools else 1
     live = select(REQUEST).where(
-        REQUEST.c.startup == ask.startup, REQUEST.c.state.in_(LIVE_REQUESTS)
+        REQUEST.c.startup == spec.startup, REQUEST.c.state.in_(LIVE_REQUESTS)
     )
     own = [Request(**row) for row in connection.execute(live).mappings()]
     flavors = pools[0].flavors if pools else ()
     runs = select(func.coalesce(func.sum(RUN.c.gpus), 0)).where(
         RUN.c.end_s.is_(None), RUN.c.flavor.in_(flavors)
     )
-    return open_by(program, ask, step, own, connection.scalar(runs) or 0)
+    return request_from(program, spec, step, own, connection.scalar(runs) or 0)

@@ -32,7 +32,7 @@ def list_tokens(book: Book) -> tuple[Token, ...]:
     """Every token that ever was, in the order of making."""
     with book.reading() as connection:
         rows = connection.execute(select(TOKEN).order_by(TOKEN.c.created_s, TOKEN.c.id))
-        return tuple(token_of(row) for row in rows.mappings())
+        return tuple(token_from_row(row) for row in rows.mappings())
 
 
 def rotate_token(book: Book, id: str, successor: Token, token_hash: str, ends_s: int) -> Token:
@@ -67,17 +67,17 @@ def find_token(book: Book, token_hash: str) -> Token | None:
     with book.reading() as connection:
         rows = connection.execute(select(TOKEN).where(TOKEN.c.hash == token_hash))
         row = rows.mappings().one_or_none()
-        return None if row is None else token_of(row)
+        return None if row is None else token_from_row(row)
 
 
 def hashed_tokens(book: Book) -> tuple[tuple[str, Token], ...]:
     """Every token with its hash, for a copy that answers while the book cannot."""
     with book.reading() as connection:
         rows = connection.execute(select(TOKEN).order_by(TOKEN.c.id)).mappings()
-        return tuple((row["hash"], token_of(row)) for row in rows)
+        return tuple((row["hash"], token_from_row(row)) for row in rows)
 
 
-def token_of(row: RowMapping) -> Token:
+def token_from_row(row: RowMapping) -> Token:
     """A row as the value it stands for."""
     values = {key: value for key, value in row.items() if key not in ("hash", "scopes")}
     return Token(**values, scopes=tuple(row["scopes"].split()))
@@ -86,7 +86,7 @@ def token_of(row: RowMapping) -> Token:
 def _live(row: RowMapping | None, id: str, now_s: int) -> Token:
     if row is None:
         raise Refused(f"there is no token {id}: 'cohortd token list' shows them")
-    token = token_of(row)
+    token = token_from_row(row)
     if token.state(now_s) != "active":
         raise Refused(f"token {id} is {token.state(now_s)} already: nothing was changed")
     return token

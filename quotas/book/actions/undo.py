@@ -10,43 +10,45 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, select
 
-from quotas.book.actions.commands import Deed, RefundOrder
-from quotas.book.actions.execute import perform_in
-from quotas.book.actions.overrides import keep
+from quotas.book.actions.commands import OperatorAction, RefundCommand
+from quotas.book.actions.execute import perform_in_transaction
+from quotas.book.actions.overrides import save_override
 from quotas.book.cycle.state import read_program
-from quotas.book.schema import DECISION, NOTICE, WORD
+from quotas.book.schema import DECISION, NOTICE, OVERRIDE
 from quotas.book.session import Book
 from quotas.decisions.notices import Notice
-from quotas.decisions.overrides import Word
+from quotas.decisions.overrides import Override
 from quotas.ledger.corrections import Refused
 
 
 @dataclass(frozen=True, slots=True)
-class Undone:
+class UndoResult:
     """A stop that was taken back: whose, the word that did it, and what became of the refund."""
 
     notice: Notice
-    word: Word
+    override: Override
     refund: str
 
 
-def undo(book: Book, decision: int, actor: str, reason: str, now_s: int) -> Undone:
+def undo(book: Book, decision: int, actor: str, reason: str, now_s: int) -> UndoResult:
     """Take back the stop that a decision ordered. Raises Refused and writes nothing then."""
     with book.writing() as connection:
-        notice = stopped_notice(connection, decision)
+        notice = notice_of_stop(connection, decision)
         _, program = read_program(connection)
         if notice is None or program is None:
             raise Refused(f"decision {decision} stopped no server; 'cohortd explain' lists them")
         said = ("undo", notice.server_id, str(notice.id))
-        word = _undone(connection, *said)
-        if word is None:
-            word = keep(connection, Word(*said, now_s, None, actor, reason))
-        return Undone(
-            notice, word, _refunded(connection, notice, word, program.policy.minimum_notice_s)
+        override = _earlier_undo(connection, *said)
+        if override is None:
+            override = save_override(connection, Override(*said, now_s, None, actor, reason))
+        return UndoResult(
+            notice,
+            override,
+            _refunded(connection, notice, override, program.policy.minimum_notice_s),
         )
 
 
-def stopped_notice(connection: Connection, decision: int) -> Notice | None:
+def notice_of_stop(connection: Connection, decision: int) -> Notice | None:
     """The notice of a decision to stop a server; None where it decided no stop."""
     row = connection.execute(select(DECISION).where(DECISION.c.id == decision)).first()
     if row is None or row.verb != "stop" or row.mode != "enforce":
@@ -62,19 +64,27 @@ def stopped_notice(connection: Connection, decision: int) -> Notice | None:
     return Notice(**found) if found else None
 
 
-def _undone(connection: Connection, family: str, server_id: str, notice: str) -> Word | None:
+def _earlier_undo(
+    connection: Connection, family: str, server_id: str, notice: str
+) -> Override | None:
     """The word that undid this very stop before; None where nobody did."""
-    of = (WORD.c.family == family) & (WORD.c.subject == server_id) & (WORD.c.value == notice)
-    row = connection.execute(select(WORD).where(of)).mappings().first()
-    return Word(**row) if row else None
+    of = (
+        (OVERRIDE.c.family == family)
+        & (OVERRIDE.c.subject == server_id)
+        & (OVERRIDE.c.value == notice)
+    )
+    row = connection.execute(select(OVERRIDE).where(of)).mappings().first()
+    return Override(**row) if row else None
 
 
-def _refunded(connection: Connection, notice: Notice, word: Word, notice_s: int) -> str:
+def _refunded(connection: Connection, notice: Notice, override: Override, notice_s: int) -> str:
     """The minimum notice before the deadline, given back once: the last that it had."""
     window = (notice.deadline_s - notice_s, notice.deadline_s)
-    order = RefundOrder(*window, server=notice.server_id)
-    deed = Deed(order, word.reason, word.actor, word.at_s, f"undo-{notice.id}")
+    command = RefundCommand(*window, server=notice.server_id)
+    operator_action = OperatorAction(
+        command, override.reason, override.actor, override.at_s, f"undo-{notice.id}"
+    )
     try:
-        return str(perform_in(connection, deed)["sentence"])
+        return str(perform_in_transaction(connection, operator_action)["sentence"])
     except Refused as refused:
         return f"no refund yet, undo it again later: {refused}"

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 from sqlalchemy import func, select
 
-from quotas.book.cycle.notice_compensation import ACTOR as AMENDS
-from quotas.book.cycle.state import State
-from quotas.book.schema import PROGRAM, TRANSFER, WORD
+from quotas.book.cycle.notice_compensation import ACTOR as COMPENSATION_ACTOR
+from quotas.book.cycle.state import BookState
+from quotas.book.schema import OVERRIDE, PROGRAM, TRANSFER
 from quotas.book.session import Book
 
-_SAID = select(func.max(WORD.c.id))
-_APPLIED = select(func.max(PROGRAM.c.id))
-_BY_HAND = (TRANSFER.c.epoch == 0) & (TRANSFER.c.actor != AMENDS)
+_NEWEST_OVERRIDE = select(func.max(OVERRIDE.c.id))
+_NEWEST_PROGRAM = select(func.max(PROGRAM.c.id))
+_BY_PERSON = (TRANSFER.c.epoch == 0) & (TRANSFER.c.actor != COMPENSATION_ACTOR)
 """What people post is under no lease; so are the amends, which the cycle itself makes."""
 
 
-def spoken_since(book: Book, state: State) -> bool:
+def changed_since(book: Book, state: BookState) -> bool:
     """Whether a word was said, a program applied or credits moved since the state was read."""
-    said = max((word.id or 0 for word in state.enforcement.words), default=0)
+    newest_override = max((override.id or 0 for override in state.enforcement.overrides), default=0)
     later = TRANSFER.c.id > state.newest_transfer
-    moved = select(TRANSFER.c.id).where(later, _BY_HAND).limit(1)
+    posted = select(TRANSFER.c.id).where(later, _BY_PERSON).limit(1)
     with book.reading() as connection:
         return (
-            (connection.scalar(_SAID) or 0) > said
-            or (connection.scalar(_APPLIED) or 0) > state.program_version
-            or connection.scalar(moved) is not None
+            (connection.scalar(_NEWEST_OVERRIDE) or 0) > newest_override
+            or (connection.scalar(_NEWEST_PROGRAM) or 0) > state.program_version
+            or connection.scalar(posted) is not None
         )

@@ -9,85 +9,94 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, Update, bindparam, func, select, update
 
-from quotas.book.actions.grant_terms import grant_rows, refuse_grants
-from quotas.book.cycle.chain_heads import keep_heads
+from quotas.book.actions.grant_terms import check_program_grants, grant_rows
+from quotas.book.cycle.chain_heads import record_chain_heads
 from quotas.book.cycle.lease import Lease, fence
-from quotas.book.cycle.notice_compensation import make_amends
-from quotas.book.cycle.outbox import enqueue, enqueue_heads
+from quotas.book.cycle.notice_compensation import compensate_breaches
+from quotas.book.cycle.outbox import enqueue, enqueue_chain_heads
 from quotas.book.cycle.state import read_prices, read_program
-from quotas.book.reads.holds import end_holds
+from quotas.book.reads.holds import close_holds
 from quotas.book.reads.statements import close_months
-from quotas.book.reads.transfers import newest_id
+from quotas.book.reads.transfers import newest_transfer_id
 from quotas.book.schema import (
     DECISION,
-    DISPUTE,
-    EXCESS,
     GRANT,
     INTENT,
     LISTING,
     NOTICE,
     OFFER,
+    OVERUSE,
     PRICE,
     PROGRAM,
     REQUEST,
     RUN,
+    UNCONFIRMED,
     ZONE,
 )
 from quotas.book.session import Book
-from quotas.book.transfers import Overdrawn, canonical, post
-from quotas.book.upserts import keeping, replacing
+from quotas.book.transfers import StaleBalance, canonical_json, post
+from quotas.book.upserts import insert_or_ignore, insert_or_replace
 from quotas.decisions.notices import Intent, Notice
-from quotas.decisions.snapshot import Decision, Excess
-from quotas.ledger.chain_heads import Head
+from quotas.decisions.snapshot import Decision, Overuse
+from quotas.ledger.chain_heads import ChainHead
 from quotas.ledger.tranches import parts
 from quotas.ledger.transfers import Transfer, grant_transfer
-from quotas.messages.routing import Addressees, Draft
+from quotas.messages.routing import ChainHeadRecipients, PendingMessage
 from quotas.metering.prices import STARTUP, Prices
-from quotas.metering.runs import Dispute, Run
-from quotas.model.former_members import with_leavers
+from quotas.metering.runs import Run, UnconfirmedPeriod
+from quotas.model.former_members import with_former_members
 from quotas.model.observation import Complete, Offer, Sweep, Unknown
 from quotas.model.program import Program, Startup
 from quotas.queue.requests import Request
 
-MOVING = ("state", "sent_s", "met_s", "ended_s", "off_s", "detail", "reminded_s", "is_broken")
+UPDATED_COLUMNS = (
+    "state",
+    "sent_s",
+    "met_s",
+    "ended_s",
+    "off_s",
+    "detail",
+    "reminded_s",
+    "is_breached",
+)
 """What a cycle moves of a notice or an intent; deadlines and answers are people's to write."""
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class CycleResult:
     """What one cycle writes: the books, how far the zones are known, what was decided."""
 
     sweeps: Sequence[Sweep]
     confirmed: dict[str, int]
     runs: Sequence[Run]
-    disputes: Sequence[Dispute]
+    unconfirmed_periods: Sequence[UnconfirmedPeriod]
     transfers: Sequence[Transfer]
     decisions: Sequence[Decision]
     notices: Sequence[Notice]
     intents: Sequence[Intent]
     mode: str
     requests: Sequence[Request] = ()
-    excesses: Sequence[Excess] = ()
-    priced_with: int | None = None
+    overuses: Sequence[Overuse] = ()
+    price_version: int | None = None
     """The newest price version that was known when the charges were computed."""
     newest_transfer: int | None = None
     """The newest transfer that was known when the charges were computed."""
-    drafts: Sequence[Draft] = ()
-    heads_to: Addressees | None = None
+    pending_messages: Sequence[PendingMessage] = ()
+    chain_head_recipients: ChainHeadRecipients | None = None
 
 
 _NEWEST_PRICE = select(func.max(PRICE.c.id))
 
 
-EXACT = frozenset({"expiry", "rollover", "repayment"})
+EXACT_KINDS = frozenset({"expiry", "rollover", "repayment"})
 """Kinds of transfers that move all of what is left or owed."""
 
 
-class Overtaken(Exception):
+class StaleNotice(Exception):
     """A person moved a deadline while this cycle decided: the next one decides anew."""
 
 
-def commit(book: Book, result: Result, lease: Lease, now_s: int) -> tuple[Head, ...]:
+def commit(book: Book, result: CycleResult, lease: Lease, now_s: int) -> tuple[ChainHead, ...]:
     """Write a cycle's result, all or nothing.
 
     Raises StaleEpoch when we no longer lead, Overtaken when a notice was snoozed meanwhile.
@@ -96,57 +105,61 @@ def commit(book: Book, result: Result, lease: Lease, now_s: int) -> tuple[Head, 
     with book.writing() as connection:
         fence(connection, lease)
         newest = connection.scalar(_NEWEST_PRICE) or 0
-        if result.priced_with is not None and newest != result.priced_with:
+        if result.price_version is not None and newest != result.price_version:
             # A person corrected a price meanwhile, and did not see these charges.
-            raise Overdrawn("a price was accepted while this cycle ran")
-        _refuse_outdated(connection, result)
-        _refuse_overtaken(connection, result.notices)
+            raise StaleBalance("a price was accepted while this cycle ran")
+        _refuse_stale_balances(connection, result)
+        _refuse_stale_notices(connection, result.notices)
         post(connection, result.transfers, recorded_s=now_s, epoch=lease.epoch, actor="cohortd")
-        end_holds(connection, result.transfers)
+        close_holds(connection, result.transfers)
         _upsert(connection, RUN, [asdict(run) for run in result.runs])
-        _upsert(connection, DISPUTE, [_dispute(dispute) for dispute in result.disputes])
+        _upsert(
+            connection,
+            UNCONFIRMED,
+            [_dispute(unconfirmed_period) for unconfirmed_period in result.unconfirmed_periods],
+        )
         _upsert(connection, ZONE, [_zone(s, result.confirmed) for s in result.sweeps])
         _append(
             connection, DECISION, [decision_row(d, result.mode, now_s) for d in result.decisions]
         )
         _save(connection, NOTICE, result.notices)
         _postpone(connection, result.notices)
-        make_amends(connection, result.notices, now_s)
+        compensate_breaches(connection, result.notices, now_s)
         _save(connection, INTENT, result.intents)
         _save(connection, REQUEST, result.requests)
-        _upsert(connection, EXCESS, [asdict(excess) for excess in result.excesses])
-        enqueue(connection, result.drafts, now_s)
+        _upsert(connection, OVERUSE, [asdict(overuse) for overuse in result.overuses])
+        enqueue(connection, result.pending_messages, now_s)
         known_s = min((result.confirmed.get(s.zone, 0) for s in result.sweeps), default=0)
         close_months(connection, known_s, now_s)
-        heads = keep_heads(connection, now_s)
-        if result.heads_to is not None:
-            enqueue_heads(connection, heads, result.heads_to, now_s)
-        return heads
+        chain_heads = record_chain_heads(connection, now_s)
+        if result.chain_head_recipients is not None:
+            enqueue_chain_heads(connection, chain_heads, result.chain_head_recipients, now_s)
+        return chain_heads
 
 
-def _refuse_outdated(connection: Connection, result: Result) -> None:
+def _refuse_stale_balances(connection: Connection, result: CycleResult) -> None:
     """Refuse a rest or a debt that a person changed meanwhile: each is to be moved exactly.
 
     What came back to a grant after its rest was read would stay there for ever: it expires once.
     """
     known = result.newest_transfer
-    if known is None or not any(each.kind in EXACT for each in result.transfers):
+    if known is None or not any(each.kind in EXACT_KINDS for each in result.transfers):
         return
-    if newest_id(connection) != known:
-        raise Overdrawn("a deed was posted while this cycle computed a rest or a repayment")
+    if newest_transfer_id(connection) != known:
+        raise StaleBalance("a deed was posted while this cycle computed a rest or a repayment")
 
 
-def _refuse_overtaken(connection: Connection, notices: Iterable[Notice]) -> None:
+def _refuse_stale_notices(connection: Connection, notices: Iterable[Notice]) -> None:
     decided = {n.id: n.deadline_s for n in notices if n.id is not None and n.state == "executing"}
     if not decided:
         return
     rows = select(NOTICE.c.id, NOTICE.c.deadline_s).where(NOTICE.c.id.in_(decided))
     for row in connection.execute(rows):
         if row.deadline_s > decided[row.id]:
-            raise Overtaken(f"notice {row.id} was snoozed while this cycle decided")
+            raise StaleNotice(f"notice {row.id} was snoozed while this cycle decided")
 
 
-def mark(book: Book, intents: Iterable[Intent], lease: Lease) -> None:
+def save_intents(book: Book, intents: Iterable[Intent], lease: Lease) -> None:
     """Write what became of intents that were acted on. Raises StaleEpoch."""
     with book.writing() as connection:
         fence(connection, lease)
@@ -161,10 +174,10 @@ def apply_program(book: Book, program: Program, now_s: int, actor: str) -> int:
     """
     with book.writing() as connection:
         bodies = connection.scalars(select(PROGRAM.c.body).order_by(PROGRAM.c.id))
-        file, program = program, with_leavers(program, map(Program.from_json, bodies))
+        file, program = program, with_former_members(program, map(Program.from_json, bodies))
         version, current = read_program(connection)
         if current is None or current.digest != program.digest:
-            refuse_grants(connection, file, now_s)
+            check_program_grants(connection, file, now_s)
             row = {"digest": program.digest, "body": program.to_json()}
             connection.execute(PROGRAM.insert().values(**row, applied_s=now_s, actor=actor))
             version += 1
@@ -179,8 +192,8 @@ def apply_program(book: Book, program: Program, now_s: int, actor: str) -> int:
         return version
 
 
-def keep_offers(
-    book: Book, offers: Sequence[Offer], believed: Iterable[Offer], now_s: int, source: str
+def save_catalogue(
+    book: Book, offers: Sequence[Offer], believable: Iterable[Offer], now_s: int, source: str
 ) -> None:
     """Remember what is sold and what was believably listed; rates of flavors that have none yet."""
     with book.writing() as connection:
@@ -191,8 +204,8 @@ def keep_offers(
         prices = read_prices(connection)
         listed = [
             {"flavor": o.flavor, "listed_s": now_s, "rate_ucr_per_h": o.rate_ucr_per_h}
-            for o in believed
-            if o.rate_ucr_per_h is not None and _is_news(prices, o, now_s)
+            for o in believable
+            if o.rate_ucr_per_h is not None and _is_changed_price(prices, o, now_s)
         ]
         _append(connection, LISTING, listed)
         rows = [
@@ -210,7 +223,7 @@ def keep_offers(
         _append(connection, PRICE, rows)
 
 
-def _is_news(prices: Prices, offer: Offer, now_s: int) -> bool:
+def _is_changed_price(prices: Prices, offer: Offer, now_s: int) -> bool:
     """Whether a listed price is another than the one listed last."""
     last = prices.listings.get(offer.flavor, ())
     return not last or (last[-1].rate_ucr_per_h != offer.rate_ucr_per_h and now_s > last[-1].from_s)
@@ -219,7 +232,7 @@ def _is_news(prices: Prices, offer: Offer, now_s: int) -> bool:
 def _grants(connection: Connection, startups: Iterable[Startup]) -> None:
     rows = grant_rows(startups)
     if rows:
-        connection.execute(keeping(connection, GRANT), rows)
+        connection.execute(insert_or_ignore(connection, GRANT), rows)
 
 
 def _append(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
@@ -229,7 +242,7 @@ def _append(connection: Connection, table: Table, rows: list[dict[str, Any]]) ->
 
 def _upsert(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
     if rows:
-        connection.execute(replacing(connection, table), rows)
+        connection.execute(insert_or_replace(connection, table), rows)
 
 
 def _save(connection: Connection, table: Table, items: Iterable[Notice | Intent | Request]) -> None:
@@ -239,24 +252,24 @@ def _save(connection: Connection, table: Table, items: Iterable[Notice | Intent 
     _append(connection, table, new)
     moved = [row for row in rows if row["id"] is not None]
     if moved:
-        moving = _moving(table)
+        columns = _updated_columns(table)
         connection.execute(
-            _move_in(table),
-            [{"row_id": row["id"], **{f"new_{n}": row[n] for n in moving}} for row in moved],
+            _update_statement(table),
+            [{"row_id": row["id"], **{f"new_{n}": row[n] for n in columns}} for row in moved],
         )
 
 
-def _moving(table: Table) -> list[str]:
-    return [name for name in MOVING if name in table.columns]
+def _updated_columns(table: Table) -> list[str]:
+    return [name for name in UPDATED_COLUMNS if name in table.columns]
 
 
 @cache
-def _move_in(table: Table) -> Update:
+def _update_statement(table: Table) -> Update:
     statement = update(table).where(table.c.id == bindparam("row_id"))
-    return statement.values({name: bindparam(f"new_{name}") for name in _moving(table)})
+    return statement.values({name: bindparam(f"new_{name}") for name in _updated_columns(table)})
 
 
-_LATER = (
+_POSTPONE_DEADLINE = (
     update(NOTICE)
     .where(NOTICE.c.id == bindparam("row_id"), NOTICE.c.deadline_s < bindparam("new_s"))
     .values(deadline_s=bindparam("new_s"), text=bindparam("new_text"))
@@ -271,11 +284,11 @@ def _postpone(connection: Connection, notices: Iterable[Notice]) -> None:
         if n.id is not None
     ]
     if rows:
-        connection.execute(_LATER, rows)
+        connection.execute(_POSTPONE_DEADLINE, rows)
 
 
-def _dispute(dispute: Dispute) -> dict[str, Any]:
-    row = asdict(dispute)
+def _dispute(unconfirmed_period: UnconfirmedPeriod) -> dict[str, Any]:
+    row = asdict(unconfirmed_period)
     period = row.pop("period")
     return {**row, "start_s": period["start_s"], "end_s": period["end_s"]}
 
@@ -295,4 +308,4 @@ def _zone(sweep: Sweep, confirmed: dict[str, int]) -> dict[str, Any]:
 def decision_row(decision: Decision, mode: str, now_s: int) -> dict[str, Any]:
     """A decision as the row that keeps it."""
     row = asdict(decision)
-    return {**row, "inputs": canonical(dict(decision.inputs)), "mode": mode, "at_s": now_s}
+    return {**row, "inputs": canonical_json(dict(decision.inputs)), "mode": mode, "at_s": now_s}

@@ -10,7 +10,7 @@ from quotas.book.schema import LEASE
 from quotas.book.session import Book
 
 NAME = "cycle"
-LONGEST_S = 300
+MAX_LEASE_S = 300
 """The longest that a lease is taken for. Nobody is behind one that stood unchanged for longer."""
 
 
@@ -46,7 +46,7 @@ _RENEW = (
 
 
 def acquire(
-    book: Book, holder: str, now_s: int, length_s: int, dead: Lease | None = None
+    book: Book, holder: str, now_s: int, length_s: int, expired_lease: Lease | None = None
 ) -> Lease | None:
     """Take or renew the lease; None while another holder's has not run out.
 
@@ -54,7 +54,7 @@ def acquire(
     as run out, whatever its end. The epoch rises by one whenever the holder changes, or its
     own lease had run out.
     """
-    assert length_s <= LONGEST_S, f"no lease of {length_s} s: others wait {LONGEST_S} s"
+    assert length_s <= MAX_LEASE_S, f"no lease of {length_s} s: others wait {MAX_LEASE_S} s"
     with book.writing() as connection:
         row = connection.execute(_ROW).one_or_none()
         if row is None:
@@ -62,7 +62,7 @@ def acquire(
             values = {"holder": holder, "epoch": 1, "expires_s": lease.expires_s}
             connection.execute(LEASE.insert().values(name=NAME, **values))
             return lease
-        if row.holder != holder and row.expires_s > now_s and Lease(*row) != dead:
+        if row.holder != holder and row.expires_s > now_s and Lease(*row) != expired_lease:
             return None
         renewed = row.holder == holder and row.expires_s > now_s
         epoch = row.epoch if renewed else row.epoch + 1
@@ -73,7 +73,7 @@ def acquire(
         return lease
 
 
-def leading(book: Book) -> Lease | None:
+def current_lease(book: Book) -> Lease | None:
     """The lease as it stands in the book, whether it has run out or not; None before the first."""
     with book.reading() as connection:
         row = connection.execute(_ROW).one_or_none()

@@ -10,28 +10,30 @@ from collections.abc import Iterable
 
 from sqlalchemy import Connection, func, select
 
-from quotas.book.actions.commands import Deed, RefundOrder
-from quotas.book.actions.execute import perform_in
+from quotas.book.actions.commands import OperatorAction, RefundCommand
+from quotas.book.actions.execute import perform_in_transaction
 from quotas.book.schema import DECISION, RUN
 from quotas.decisions.notices import Notice
-from quotas.enforcement.reminders import BROKEN
+from quotas.enforcement.reminders import BREACH
 from quotas.ledger.corrections import Refused
 from quotas.model.units import format_duration
 
-ACTOR = "amends"
+ACTOR = "notice-compensation"
 
 
-def make_amends(connection: Connection, notices: Iterable[Notice], now_s: int) -> None:
+def compensate_breaches(connection: Connection, notices: Iterable[Notice], now_s: int) -> None:
     """Refund what each broken notice that ended now was short of, once for each notice."""
     for notice in notices:
-        if not notice.is_broken or notice.state != "executed" or notice.off_s is None:
+        if not notice.is_breached or notice.state != "executed" or notice.off_s is None:
             continue
-        short_s = _short_s(connection, notice)
+        short_s = _shortfall_s(connection, notice)
         end_s = _charged_until_s(connection, notice.server_id, notice.off_s)
-        order = RefundOrder(end_s - short_s, end_s, server=notice.server_id)
+        command = RefundCommand(end_s - short_s, end_s, server=notice.server_id)
         reason = f"notice {notice.id} was short of {format_duration(short_s)}"
         try:
-            perform_in(connection, Deed(order, reason, ACTOR, now_s, f"broken-{notice.id}"))
+            perform_in_transaction(
+                connection, OperatorAction(command, reason, ACTOR, now_s, f"broken-{notice.id}")
+            )
         except Refused:
             continue  # nothing was charged then, or all of it was returned before
 
@@ -43,14 +45,14 @@ def _charged_until_s(connection: Connection, server_id: str, off_s: int) -> int:
     return off_s if end_s is None else end_s
 
 
-def _short_s(connection: Connection, notice: Notice) -> int:
+def _shortfall_s(connection: Connection, notice: Notice) -> int:
     """By how many seconds, as the decision that found it broken says."""
     found = (
         select(DECISION.c.inputs)
         .where(
             DECISION.c.startup == notice.startup,
             DECISION.c.server_id == notice.server_id,
-            DECISION.c.verb == BROKEN,
+            DECISION.c.verb == BREACH,
         )
         .order_by(DECISION.c.id.desc())
         .limit(1)

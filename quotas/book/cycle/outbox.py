@@ -17,34 +17,34 @@ from sqlalchemy import ColumnElement, Connection, Row, and_, case, false, func, 
 from quotas.book.cycle.lease import Lease, fence
 from quotas.book.schema import NOTICE, OUTBOX
 from quotas.book.session import Book
-from quotas.book.upserts import keeping
+from quotas.book.upserts import insert_or_ignore
 from quotas.decisions.notices import LIVE_NOTICES, Notice
-from quotas.ledger.chain_heads import Head, head_message
-from quotas.messages.render import letter
+from quotas.ledger.chain_heads import ChainHead, chain_head_message
+from quotas.messages.render import render_message
 from quotas.messages.routing import (
-    HEADS,
+    CHAIN_HEADS,
     OPERATOR,
     STARTUP,
-    Addressees,
-    Draft,
+    ChainHeadRecipients,
+    Delivery,
+    DeliveryResult,
     Message,
-    Parcel,
-    Receipt,
+    PendingMessage,
 )
-from quotas.model.contacts import CHAT, masked, scheme_of
+from quotas.model.contacts import CHAT, mask_contact, scheme_of
 
-CLAIM_S = 300
+CLAIM_TIMEOUT_S = 300
 """After that long a claim counts as dead: far longer than any sending may take."""
 FIRST_RETRY_S = 30
 LAST_RETRY_S = 900
-MOST_ATTEMPTS = 12
+MAX_ATTEMPTS = 12
 """About two hours of retries; then the message has failed, visibly."""
-MOST_IN_DIGEST = 100
-MOST_IN_CHAT = 5
+MAX_IN_DIGEST = 100
+MAX_IN_CHAT = 5
 """Chat services take some 1,000 characters, a letter is about that long, and the parts of a
 digest go out seconds apart: more of them would outlast a sending."""
-OF_NO_NOTICE = 0
-_FRESH: Mapping[str, Any] = {
+NO_NOTICE_ID = 0
+_WAITING_STATE: Mapping[str, Any] = {
     "state": "waiting",
     "batch": "",
     "attempts": 0,
@@ -56,7 +56,7 @@ _FRESH: Mapping[str, Any] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Pending:
+class OutboxBacklog:
     """How many messages are due and unsent, since when, and how many have failed."""
 
     count: int
@@ -64,38 +64,55 @@ class Pending:
     failed: int
 
 
-def enqueue(connection: Connection, drafts: Iterable[Draft], now_s: int) -> None:
+def enqueue(connection: Connection, pending_messages: Iterable[PendingMessage], now_s: int) -> None:
     """Put drafts into the outbox of the caller's transaction, each once."""
-    drafts = list(drafts)
-    if not drafts:
+    pending_messages = list(pending_messages)
+    if not pending_messages:
         return
-    fresh = {_key_of(draft.notice) for draft in drafts if draft.notice.id is None}
+    fresh = {
+        _key_of(pending_message.notice)
+        for pending_message in pending_messages
+        if pending_message.notice.id is None
+    }
     ids = _new_ids(connection, fresh)
-    rows = [_row(draft, _id_of(draft.notice, ids), now_s) for draft in drafts]
-    connection.execute(keeping(connection, OUTBOX), rows)
+    rows = [
+        _row(pending_message, _id_of(pending_message.notice, ids), now_s)
+        for pending_message in pending_messages
+    ]
+    connection.execute(insert_or_ignore(connection, OUTBOX), rows)
 
 
-def enqueue_heads(
-    connection: Connection, heads: Sequence[Head], to: Addressees, now_s: int
+def enqueue_chain_heads(
+    connection: Connection, chain_heads: Sequence[ChainHead], to: ChainHeadRecipients, now_s: int
 ) -> None:
     """Put a day's heads into the outbox of the caller's transaction, once for each recipient."""
-    if not heads or not to.recipients:
+    if not chain_heads or not to.recipients:
         return
-    subject, text = head_message(to.program, heads)
+    subject, text = chain_head_message(to.program, chain_heads)
     row: dict[str, Any] = {
-        "kind": HEADS,
+        "kind": CHAIN_HEADS,
         "audience": OPERATOR,
         "startup": "",
         "server_name": "",
-        "rule": HEADS,
+        "rule": CHAIN_HEADS,
     }
-    row |= {"notice_id": OF_NO_NOTICE, "deadline_s": now_s, "is_urgent": False}
-    row |= {"subject": subject, "text": text, "created_s": now_s, "due_s": to.due_s, **_FRESH}
+    row |= {"notice_id": NO_NOTICE_ID, "deadline_s": now_s, "is_urgent": False}
+    row |= {
+        "subject": subject,
+        "text": text,
+        "created_s": now_s,
+        "due_s": to.due_s,
+        **_WAITING_STATE,
+    }
     rows = [
-        {**row, "recipient": each, "event": f"heads.{heads[0].day}.{_short(OPERATOR, each)}"}
+        {
+            **row,
+            "recipient": each,
+            "event": f"heads.{chain_heads[0].day}.{_recipient_hash(OPERATOR, each)}",
+        }
         for each in to.recipients
     ]
-    connection.execute(keeping(connection, OUTBOX), rows)
+    connection.execute(insert_or_ignore(connection, OUTBOX), rows)
 
 
 NoticeKey = tuple[str, str, str, str]
@@ -103,7 +120,7 @@ NoticeKey = tuple[str, str, str, str]
 
 def _key_of(notice: Notice) -> NoticeKey:
     """What tells apart the notices of one cycle that have no number yet."""
-    return (*notice.subject, notice.cause)
+    return (*notice.subject, notice.episode)
 
 
 def _new_ids(connection: Connection, fresh: set[NoticeKey]) -> dict[NoticeKey, int]:
@@ -113,7 +130,7 @@ def _new_ids(connection: Connection, fresh: set[NoticeKey]) -> dict[NoticeKey, i
         return ids
     newest = select(NOTICE).order_by(NOTICE.c.id.desc())
     for row in connection.execute(newest).yield_per(500):
-        key = (row.startup, row.server_id, row.rule, row.cause)
+        key = (row.startup, row.server_id, row.rule, row.episode)
         if key in fresh:
             ids.setdefault(key, row.id)
         if len(ids) == len(fresh):
@@ -125,36 +142,36 @@ def _id_of(notice: Notice, ids: Mapping[NoticeKey, int]) -> int:
     return notice.id if notice.id is not None else ids[_key_of(notice)]
 
 
-def _row(draft: Draft, notice_id: int, now_s: int) -> dict[str, Any]:
-    notice = draft.notice
-    subject, text = letter(draft, notice_id, now_s)
-    to = _short(draft.audience, draft.recipient)
+def _row(pending_message: PendingMessage, notice_id: int, now_s: int) -> dict[str, Any]:
+    notice = pending_message.notice
+    subject, text = render_message(pending_message, notice_id, now_s)
+    to = _recipient_hash(pending_message.audience, pending_message.recipient)
     return {
         # A snooze moves the deadline: its reminders are new events.
-        "event": f"n{notice_id}.{draft.kind}.{notice.deadline_s}.{to}",
-        "kind": draft.kind,
-        "audience": draft.audience,
-        "recipient": draft.recipient,
+        "event": f"n{notice_id}.{pending_message.kind}.{notice.deadline_s}.{to}",
+        "kind": pending_message.kind,
+        "audience": pending_message.audience,
+        "recipient": pending_message.recipient,
         "startup": notice.startup,
         "server_name": notice.server_name,
         "rule": notice.rule,
         "notice_id": notice_id,
         "created_s": now_s,
-        "due_s": draft.due_s,
+        "due_s": pending_message.due_s,
         "deadline_s": notice.deadline_s,
-        "is_urgent": draft.is_urgent,
+        "is_urgent": pending_message.is_urgent,
         "subject": subject,
         "text": text,
-        **_FRESH,
+        **_WAITING_STATE,
     }
 
 
-def _short(audience: str, recipient: str) -> str:
+def _recipient_hash(audience: str, recipient: str) -> str:
     """A recipient in the name of a message: no address, and the same each time."""
     return hashlib.sha256(f"{audience} {recipient}".encode()).hexdigest()[:12]
 
 
-def claim(book: Book, lease: Lease, now_s: int) -> Parcel | None:
+def claim(book: Book, lease: Lease, now_s: int) -> Delivery | None:
     """Take the next sending, most urgent first, and write down that it is ours.
 
     Returns None when nothing is due. Raises StaleEpoch when we no longer lead.
@@ -177,12 +194,12 @@ def claim(book: Book, lease: Lease, now_s: int) -> Parcel | None:
         connection.execute(update(OUTBOX).where(OUTBOX.c.id.in_(ids)).values(**values))
     # In one order at every attempt: the Message-ID is made from the first.
     messages = tuple(_message(row) for row in sorted(rows, key=lambda row: int(row.id)))
-    return Parcel(batch, head.recipient, now_s, attempts, messages)
+    return Delivery(batch, head.recipient, now_s, attempts, messages)
 
 
 def _is_due(lease: Lease, now_s: int) -> ColumnElement[bool]:
     """Waiting and due, or claimed by a sender that no longer leads or never came back."""
-    dead = or_(OUTBOX.c.epoch != lease.epoch, OUTBOX.c.claimed_s <= now_s - CLAIM_S)
+    dead = or_(OUTBOX.c.epoch != lease.epoch, OUTBOX.c.claimed_s <= now_s - CLAIM_TIMEOUT_S)
     return or_(
         and_(OUTBOX.c.state == "waiting", OUTBOX.c.due_s <= now_s),
         and_(OUTBOX.c.state == "claimed", dead),
@@ -203,51 +220,53 @@ def _batch_of(head: Row[Any]) -> Any:
     fresh = and_(OUTBOX.c.state == "waiting", OUTBOX.c.batch == "")
     rows = rows.where(mine, fresh, OUTBOX.c.is_urgent == false())
     is_chat = scheme_of(head.recipient) in CHAT
-    return rows.limit(MOST_IN_CHAT if is_chat else MOST_IN_DIGEST)
+    return rows.limit(MAX_IN_CHAT if is_chat else MAX_IN_DIGEST)
 
 
 def _message(row: Row[Any]) -> Message:
     return Message(**{name: getattr(row, name) for name in Message.__dataclass_fields__})
 
 
-def record(book: Book, lease: Lease, parcel: Parcel, receipt: Receipt, now_s: int) -> str:
+def record_delivery(
+    book: Book, lease: Lease, delivery: Delivery, delivery_result: DeliveryResult, now_s: int
+) -> str:
     """Write what became of a sending: "sent", "retried" or "failed". Raises StaleEpoch."""
     ours = and_(
-        OUTBOX.c.batch == parcel.batch,
+        OUTBOX.c.batch == delivery.batch,
         OUTBOX.c.state == "claimed",
         OUTBOX.c.epoch == lease.epoch,
     )
-    detail = receipt.detail[:500]
-    again = receipt.outcome == "retry" and parcel.attempts < MOST_ATTEMPTS
+    detail = delivery_result.detail[:500]
+    again = delivery_result.outcome == "retry" and delivery.attempts < MAX_ATTEMPTS
     with book.writing() as connection:
         fence(connection, lease)
         if again:
-            retry_s = now_s + retry_after_s(parcel.attempts)
+            retry_s = now_s + retry_delay_s(delivery.attempts)
             values: dict[str, Any] = {"state": "waiting", "due_s": retry_s, "detail": detail}
             connection.execute(update(OUTBOX).where(ours).values(**values))
             # A channel that is down is asked once for all that waits for it: no storm.
-            others = and_(OUTBOX.c.recipient == parcel.recipient, OUTBOX.c.state == "waiting")
+            others = and_(OUTBOX.c.recipient == delivery.recipient, OUTBOX.c.state == "waiting")
             sooner = and_(others, OUTBOX.c.due_s < retry_s)
             connection.execute(update(OUTBOX).where(sooner).values(due_s=retry_s))
             return "retried"
-        state = "sent" if receipt.outcome == "sent" else "failed"
+        state = "sent" if delivery_result.outcome == "sent" else "failed"
         values = {"state": state, "ended_s": now_s, "detail": detail}
         connection.execute(update(OUTBOX).where(ours).values(**values))
     return state
 
 
-def retry_after_s(attempts: int) -> int:
+def retry_delay_s(attempts: int) -> int:
     """How long to wait after that many attempts: twice as long each time, up to a bound."""
     return min(FIRST_RETRY_S << min(attempts - 1, 10), LAST_RETRY_S)
 
 
-def pending(book: Book, now_s: int) -> Pending:
+def read_backlog(book: Book, now_s: int) -> OutboxBacklog:
     """What is due and not sent yet, and what has failed."""
     unsent = and_(OUTBOX.c.state.in_(("waiting", "claimed")), OUTBOX.c.due_s <= now_s)
     with book.reading() as connection:
         row = connection.execute(select(func.count(), func.min(OUTBOX.c.due_s)).where(unsent)).one()
         failed = select(func.count()).where(OUTBOX.c.state == "failed")
-        return Pending(row[0], row[1], connection.scalar(failed) or 0)
+        return OutboxBacklog(row[0], row[1], connection.scalar(failed) or 0)
 
 
 _SENT = func.max(case((OUTBOX.c.state == "sent", 1), else_=0))
@@ -265,14 +284,14 @@ def undelivered(connection: Connection) -> frozenset[int]:
     return frozenset(connection.scalars(_UNDELIVERED))
 
 
-def deliveries(connection: Connection, notice_id: int) -> list[dict[str, Any]]:
+def list_deliveries(connection: Connection, notice_id: int) -> list[dict[str, Any]]:
     """What was sent of a notice, to whom and how it went; addresses that are secrets masked."""
     rows = select(OUTBOX).where(OUTBOX.c.notice_id == notice_id).order_by(OUTBOX.c.id)
     return [
         {
             "kind": row.kind,
             "audience": row.audience,
-            "to": masked(row.recipient),
+            "to": mask_contact(row.recipient),
             "state": row.state,
             "attempts": row.attempts,
             "detail": row.detail,

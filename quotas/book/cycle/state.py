@@ -16,13 +16,13 @@ from sqlalchemy import Connection, Row, bindparam, func, or_, select
 
 from quotas.book.actions.overrides import read_enforcement
 from quotas.book.cycle.outbox import undelivered
-from quotas.book.cycle.revoked_rules import read_past
+from quotas.book.cycle.revoked_rules import read_closing_history
 from quotas.book.reads.holds import read_holds
-from quotas.book.reads.transfers import newest_id
+from quotas.book.reads.transfers import newest_transfer_id
 from quotas.book.rows import (
-    EXCESS_FIELDS,
     INTENT_FIELDS,
     NOTICE_FIELDS,
+    OVERUSE_FIELDS,
     REQUEST_FIELDS,
     RUN_FIELDS,
     columns_of,
@@ -30,42 +30,48 @@ from quotas.book.rows import (
 from quotas.book.schema import (
     BALANCE,
     DECISION,
-    DISPUTE,
-    EXCESS,
     GRANT,
     INTENT,
     LISTING,
     NOTICE,
     OFFER,
+    OVERUSE,
     PRICE,
     PROGRAM,
     REQUEST,
     RUN,
+    UNCONFIRMED,
     ZONE,
 )
 from quotas.book.session import Book
-from quotas.decisions.disruption_budget import UNTOUCHED, Enforcement
+from quotas.decisions.disruption_budget import NO_ENFORCEMENT, Enforcement
 from quotas.decisions.levels import CREDITS
-from quotas.decisions.notices import KEPT_NOTICES, LIVE_INTENTS, LIVE_NOTICES, Intent, Notice
-from quotas.decisions.snapshot import Decision, Excess, Told
-from quotas.iam.closing import Past
+from quotas.decisions.notices import (
+    LIVE_INTENTS,
+    LIVE_NOTICES,
+    NOTICES_WITH_INTENTS,
+    Intent,
+    Notice,
+)
+from quotas.decisions.snapshot import AnnouncedByMode, Decision, Overuse
+from quotas.iam.closing import ClosingHistory
 from quotas.ledger.forecast import WINDOWS_S
 from quotas.ledger.holds import Hold
 from quotas.ledger.recorded import holder
 from quotas.ledger.transfers import GrantBalance, grant_account, overdraft_account, usage_account
 from quotas.metering.prices import Prices, Step, Version
 from quotas.metering.runs import Catalogue, Run
-from quotas.metering.stop_latency import Stop
+from quotas.metering.stop_latency import MeasuredStop
 from quotas.model.program import Program, Rollover
 from quotas.model.units import Period, cost_ucr
 from quotas.queue.requests import LIVE_REQUESTS, Request
 
-LATEST_STOPS = 500
+MAX_STOPS = 500
 """So many confirmed stops are read, of all flavors, to measure how long one takes."""
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class BookState:
     """The book as one read showed it. Runs are the open ones, and ended but unposted ones."""
 
     program: Program | None
@@ -76,50 +82,50 @@ class State:
     grants: tuple[GrantBalance, ...]
     notices: tuple[Notice, ...]
     intents: tuple[Intent, ...]
-    told: Told
+    announced: AnnouncedByMode
     charged: Mapping[str, int]
-    disputed: Mapping[str, int]
+    unconfirmed: Mapping[str, int]
     overdraft: Mapping[str, int]
-    closings: Mapping[str, Past]
+    closing_history: Mapping[str, ClosingHistory]
     holds: tuple[Hold, ...]
     owed: Mapping[str, int]
     requests: tuple[Request, ...] = ()
-    excesses: tuple[Excess, ...] = ()
+    overuses: tuple[Overuse, ...] = ()
     recent: tuple[Run, ...] = ()
-    enforcement: Enforcement = UNTOUCHED
-    stops: tuple[Stop, ...] = ()
+    enforcement: Enforcement = NO_ENFORCEMENT
+    stops: tuple[MeasuredStop, ...] = ()
     undelivered: frozenset[int] = frozenset()
     newest_transfer: int = 0
 
 
-def load(book: Book) -> State:
+def load_state(book: Book) -> BookState:
     """Read the state in one transaction."""
     with book.reading() as connection:
         version, program = read_program(connection)
         balances = _balances(connection)
-        return State(
+        return BookState(
             program=program,
             program_version=version,
             catalogue=read_catalogue(connection),
             confirmed=read_confirmed(connection),
-            runs=read_unposted(connection),
+            runs=read_unposted_runs(connection),
             grants=_grants(connection.execute(_GRANTS), balances),
             notices=_notices(connection),
             intents=_intents(connection),
-            told=_told(connection),
+            announced=_announced(connection),
             charged=_sums(balances, usage_account("")),
-            disputed=_disputed(connection),
+            unconfirmed=_unconfirmed(connection),
             overdraft=_overdraft(balances),
             requests=_requests(connection),
-            excesses=_excesses(connection),
-            closings=read_past(connection),
+            overuses=_excesses(connection),
+            closing_history=read_closing_history(connection),
             recent=_recent(connection),
             enforcement=read_enforcement(connection),
             stops=read_stops(connection),
             holds=read_holds(connection),
             owed=_owed(balances),
             undelivered=undelivered(connection),
-            newest_transfer=newest_id(connection),
+            newest_transfer=newest_transfer_id(connection),
         )
 
 
@@ -252,7 +258,7 @@ _IS_UNPOSTED = or_(RUN.c.end_s.is_(None), RUN.c.end_s > RUN.c.posted_until_s)
 _UNPOSTED = select(*RUN_FIELDS).where(_IS_UNPOSTED).order_by(RUN.c.id)
 
 
-def read_unposted(connection: Connection) -> tuple[Run, ...]:
+def read_unposted_runs(connection: Connection) -> tuple[Run, ...]:
     """The runs that are open, or ended and not yet charged to their end."""
     return tuple(Run(*row) for row in connection.execute(_UNPOSTED))
 
@@ -271,13 +277,13 @@ _STOPS = (
     .join(RUN, RUN.c.id == _STOPPED.correlate(INTENT).scalar_subquery())
     .where(INTENT.c.state == "confirmed", INTENT.c.sent_s.is_not(None))
     .order_by(INTENT.c.id.desc())
-    .limit(LATEST_STOPS)
+    .limit(MAX_STOPS)
 )
 
 
-def read_stops(connection: Connection) -> tuple[Stop, ...]:
+def read_stops(connection: Connection) -> tuple[MeasuredStop, ...]:
     """The latest confirmed stops, newest first, each with the run that it ended."""
-    return tuple(Stop(*stop) for stop in connection.execute(_STOPS))
+    return tuple(MeasuredStop(*stop) for stop in connection.execute(_STOPS))
 
 
 _LIVE_NOTICES = select(*NOTICE_FIELDS).where(NOTICE.c.state.in_(LIVE_NOTICES)).order_by(NOTICE.c.id)
@@ -287,7 +293,7 @@ def _notices(connection: Connection) -> tuple[Notice, ...]:
     return tuple(Notice(*row) for row in connection.execute(_LIVE_NOTICES))
 
 
-_KEPT = select(NOTICE.c.id).where(NOTICE.c.state.in_(KEPT_NOTICES))
+_KEPT = select(NOTICE.c.id).where(NOTICE.c.state.in_(NOTICES_WITH_INTENTS))
 _IS_KNOWN = or_(INTENT.c.state.in_(LIVE_INTENTS), INTENT.c.notice_id.in_(_KEPT))
 _KNOWN_INTENTS = select(*INTENT_FIELDS).where(_IS_KNOWN).order_by(INTENT.c.id)
 
@@ -317,31 +323,32 @@ def _requests(connection: Connection) -> tuple[Request, ...]:
     return tuple(Request(*row) for row in connection.execute(_LIVE_REQUESTS))
 
 
-_STANDING = select(*EXCESS_FIELDS).where(EXCESS.c.ended_s.is_(None))
-_STANDING = _STANDING.order_by(EXCESS.c.startup, EXCESS.c.pool)
+_OPEN_OVERUSE = select(*OVERUSE_FIELDS).where(OVERUSE.c.ended_s.is_(None))
+_OPEN_OVERUSE = _OPEN_OVERUSE.order_by(OVERUSE.c.startup, OVERUSE.c.pool)
 
 
-def _excesses(connection: Connection) -> tuple[Excess, ...]:
-    return tuple(Excess(*row) for row in connection.execute(_STANDING))
+def _excesses(connection: Connection) -> tuple[Overuse, ...]:
+    return tuple(Overuse(*row) for row in connection.execute(_OPEN_OVERUSE))
 
 
-_TOLD = (
-    select(NOTICE.c.mode, NOTICE.c.startup, NOTICE.c.cause)
+_ANNOUNCED = (
+    select(NOTICE.c.mode, NOTICE.c.startup, NOTICE.c.episode)
     .where(
         or_(
-            NOTICE.c.state == "told",
-            (NOTICE.c.rule == CREDITS) & NOTICE.c.state.in_(("executing", "executed", "returning")),
+            NOTICE.c.state == "announced",
+            (NOTICE.c.rule == CREDITS)
+            & NOTICE.c.state.in_(("executing", "executed", "restarting")),
         )
     )
     .distinct()
 )
 
 
-def _told(connection: Connection) -> Told:
+def _announced(connection: Connection) -> AnnouncedByMode:
     found: dict[str, set[tuple[str, str]]] = defaultdict(set)
-    for mode, startup, cause in connection.execute(_TOLD):
-        found[mode].add((startup, cause))
-    return {mode: frozenset(told) for mode, told in found.items()}
+    for mode, startup, episode in connection.execute(_ANNOUNCED):
+        found[mode].add((startup, episode))
+    return {mode: frozenset(announced) for mode, announced in found.items()}
 
 
 def _sums(balances: Mapping[str, int], prefix: str) -> dict[str, int]:
@@ -353,13 +360,15 @@ def _sums(balances: Mapping[str, int], prefix: str) -> dict[str, int]:
     }
 
 
-_DISPUTES = select(DISPUTE.c.startup, DISPUTE.c.rate_ucr_per_h, DISPUTE.c.start_s, DISPUTE.c.end_s)
+_UNCONFIRMED = select(
+    UNCONFIRMED.c.startup, UNCONFIRMED.c.rate_ucr_per_h, UNCONFIRMED.c.start_s, UNCONFIRMED.c.end_s
+)
 
 
-def _disputed(connection: Connection) -> dict[str, int]:
+def _unconfirmed(connection: Connection) -> dict[str, int]:
     """What the disputed stretches of each startup would cost, were they billable."""
     total: dict[str, int] = defaultdict(int)
-    for startup, rate_ucr_per_h, start_s, end_s in connection.execute(_DISPUTES):
+    for startup, rate_ucr_per_h, start_s, end_s in connection.execute(_UNCONFIRMED):
         total[startup] += cost_ucr(rate_ucr_per_h or 0, start_s, Period(start_s, end_s))
     return dict(total)
 
@@ -377,9 +386,9 @@ def last_decisions(
         return [dict(row) for row in connection.execute(query).mappings()]
 
 
-def decision_of(row: Mapping[str, Any]) -> Decision:
+def decision_from_row(row: Mapping[str, Any]) -> Decision:
     """A row of the decisions as the value that was decided."""
-    of = (row["startup"], row["server_id"], row["rule"], row["verb"], row["cause"])
+    of = (row["startup"], row["server_id"], row["rule"], row["verb"], row["episode"])
     return Decision(*of, row["reason"], json.loads(row["inputs"]), row["version"])
 
 

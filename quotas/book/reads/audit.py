@@ -6,9 +6,9 @@ from collections.abc import Iterable
 
 from sqlalchemy import func, select
 
-from quotas.book.schema import DISPUTE, ENTRY, RUN, TRANSFER
+from quotas.book.schema import ENTRY, RUN, TRANSFER, UNCONFIRMED
 from quotas.book.session import Book
-from quotas.metering.runs import Dispute, Run
+from quotas.metering.runs import Run, UnconfirmedPeriod
 from quotas.model.units import Period
 
 
@@ -30,7 +30,7 @@ def refunded_sums(book: Book) -> dict[str, int]:
         return {row.startup: -int(row.total) for row in rows}
 
 
-def kinds(book: Book) -> dict[str, int]:
+def transfer_counts(book: Book) -> dict[str, int]:
     """How many transfers of each kind there are."""
     query = select(TRANSFER.c.kind, func.count().label("number")).group_by(TRANSFER.c.kind)
     with book.reading() as connection:
@@ -45,13 +45,13 @@ def read_runs(book: Book) -> Iterable[Run]:
     return [Run(**row) for row in rows]
 
 
-def read_disputes(book: Book) -> Iterable[Dispute]:
+def read_unconfirmed_periods(book: Book) -> Iterable[UnconfirmedPeriod]:
     """Every stretch set aside, by server and start."""
     with book.reading() as connection:
-        query = select(DISPUTE).order_by(DISPUTE.c.server_id, DISPUTE.c.start_s)
+        query = select(UNCONFIRMED).order_by(UNCONFIRMED.c.server_id, UNCONFIRMED.c.start_s)
         rows = connection.execute(query).all()
     return [
-        Dispute(
+        UnconfirmedPeriod(
             row.server_id,
             row.startup,
             row.flavor,

@@ -13,27 +13,27 @@ from sqlalchemy.exc import SQLAlchemyError
 from quotas.book import postgresql
 from quotas.book.address import Address, BookError
 
-Version = tuple[int | str, ...]
+DataVersion = tuple[int | str, ...]
 _SNAPSHOT = text("SELECT CAST(pg_current_snapshot() AS text)")
 
 
-class Watch(Protocol):
+class BookWatch(Protocol):
     """One connection that only asks whether another one committed."""
 
-    def version(self) -> Version:
+    def version(self) -> DataVersion:
         """A value that differs once anything was committed. Raises BookError."""
 
     def close(self) -> None:
         """Give the connection back."""
 
 
-def watch_of(place: Path | Address) -> Watch:
+def open_watch(location: Path | Address) -> BookWatch:
     """A watch on the book at an address. Raises BookError."""
-    address = Address.of(place)
-    return DatabaseWatch(address.url) if address.file is None else FileWatch(address.file)
+    address = Address.from_path(location)
+    return PostgresWatch(address.url) if address.file is None else SqliteWatch(address.file)
 
 
-class FileWatch:
+class SqliteWatch:
     """Asks SQLite, and that the file is still the one that was opened."""
 
     def __init__(self, path: Path) -> None:
@@ -46,7 +46,7 @@ class FileWatch:
         except (OSError, sqlite3.Error) as error:
             raise BookError(f"the book {self._path} cannot be read: {error}") from None
 
-    def version(self) -> Version:
+    def version(self) -> DataVersion:
         """A value that differs once anything was committed. Raises BookError.
 
         A restore puts another file in the place of the one that is open: refused too.
@@ -65,16 +65,16 @@ class FileWatch:
         self._connection.close()
 
 
-class DatabaseWatch:
+class PostgresWatch:
     """Asks PostgreSQL which transactions are to be seen; other databases' count too, harmlessly."""
 
     def __init__(self, url: URL) -> None:
-        engine = postgresql.engine_of(url, writes=False)
+        engine = postgresql.make_engine(url, writes=False)
         self._engine = engine.execution_options(isolation_level="AUTOCOMMIT", reading=True)
         self._connection: Connection | None = None
         self.version()
 
-    def version(self) -> Version:
+    def version(self) -> DataVersion:
         """A value that differs once anything was committed. Raises BookError."""
         try:
             self._connection = self._connection or self._engine.connect()

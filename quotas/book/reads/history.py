@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 from sqlalchemy import JSON, BigInteger, ColumnElement, Connection, cast, func, or_, select
 
 from quotas.book.cycle.state import read_grants, read_program
-from quotas.book.reads.transfers import known_id
-from quotas.book.schema import DISPUTE, ENTRY, PROGRAM, RUN, TRANSFER, ZONE
+from quotas.book.reads.transfers import transfer_id_as_of
+from quotas.book.schema import ENTRY, PROGRAM, RUN, TRANSFER, UNCONFIRMED, ZONE
 from quotas.book.session import Book
 from quotas.ledger.balance import CYCLE_S, Balance, balance, exhaustion_s
 from quotas.ledger.recorded import holder
@@ -26,78 +26,80 @@ from quotas.model.program import Program
 from quotas.model.units import Period, cost_ucr, format_instant
 
 
-class NotKnown(Exception):
+class InstantNotKnown(Exception):
     """An instant for which the book has no final answer: one sentence with the fix."""
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class BalanceAt:
     """A startup at a past instant; `charged_ucr` is what its usage had cost by then."""
 
     balance: Balance
     charged_ucr: int
-    disputed_ucr: int
+    unconfirmed_ucr: int
     gpus: int
 
 
 @dataclass(frozen=True, slots=True)
-class Past:
+class BookAt:
     """The books at a past instant, up to and with transfer `through_id`."""
 
     as_of_s: int
     through_id: int
     program: Program
-    standings: tuple[Standing, ...]
+    balances: tuple[BalanceAt, ...]
 
 
-def as_of(book: Book, as_of_s: int, now_s: int) -> Past:
+def read_book_at(book: Book, as_of_s: int, now_s: int) -> BookAt:
     """Every startup's credits at a past instant. Raises NotKnown."""
     with book.reading() as connection:
         program = program_at(connection, as_of_s, now_s)
         _refuse_unknown(connection, program, as_of_s)
-        through_id = known_id(connection, as_of_s)
+        through_id = transfer_id_as_of(connection, as_of_s)
         sums = _sums(connection, through_id)
         grants = [
             replace(grant, left_ucr=sums[grant.account])
             for grant in read_grants(connection)
             if grant.account in sums
         ]
-        runs = _runs_until(connection, as_of_s)
+        runs = _runs_at(connection, as_of_s)
         accrued = _accrued(connection, through_id, as_of_s)
-        disputed = _disputed(connection, as_of_s)
+        unconfirmed = _unconfirmed(connection, as_of_s)
     names = {s.name for s in program.startups()} | {g.startup for g in grants} | set(accrued)
-    standings = [
-        _standing(name, program, as_of_s, grants, runs, sums, accrued.get(name, 0))
+    balances = [
+        _balance_at(name, program, as_of_s, grants, runs, sums, accrued.get(name, 0))
         for name in sorted(names)
     ]
-    found = (replace(s, disputed_ucr=disputed.get(s.balance.startup, 0)) for s in standings)
-    return Past(as_of_s, through_id, program, tuple(found))
+    found = (replace(s, unconfirmed_ucr=unconfirmed.get(s.balance.startup, 0)) for s in balances)
+    return BookAt(as_of_s, through_id, program, tuple(found))
 
 
-def latest_s(connection: Connection, now_s: int) -> int:
+def latest_instant_s(connection: Connection, now_s: int) -> int:
     """Now by the clock, or what is known already: a kept demo's book lies in the future."""
     return max(now_s, connection.scalar(select(func.max(ZONE.c.confirmed_until_s))) or 0)
 
 
 def program_at(connection: Connection, as_of_s: int, now_s: int) -> Program:
     """The program in force at an instant. Raises NotKnown unless it is past, and of a cohort."""
-    now_s = latest_s(connection, now_s)
+    now_s = latest_instant_s(connection, now_s)
     asked = f"--as-of {format_instant(as_of_s)}"
     if as_of_s >= now_s:
-        raise NotKnown(f"{asked} is not past yet: it is {format_instant(now_s)}; give an earlier")
+        raise InstantNotKnown(
+            f"{asked} is not past yet: it is {format_instant(now_s)}; give an earlier"
+        )
     _, newest = read_program(connection)
     if newest is None:
-        raise NotKnown(f"{asked}: no program was applied yet; run 'cohortd apply' first")
+        raise InstantNotKnown(f"{asked}: no program was applied yet; run 'cohortd apply' first")
     starts_s = min((cohort.starts_s for cohort in newest.cohorts), default=0)
     if as_of_s < starts_s:
-        raise NotKnown(
+        raise InstantNotKnown(
             f"{asked} is before the first cohort starts; give {format_instant(starts_s)} or later"
         )
     rows = select(PROGRAM.c.body).where(PROGRAM.c.applied_s <= as_of_s)
     body = connection.scalar(rows.order_by(PROGRAM.c.id.desc()).limit(1))
     if body is None:
         first_s = connection.scalar(select(func.min(PROGRAM.c.applied_s))) or 0
-        raise NotKnown(
+        raise InstantNotKnown(
             f"{asked} is before the first program was applied; give {format_instant(first_s)} "
             "or later"
         )
@@ -113,13 +115,13 @@ def _refuse_unknown(connection: Connection, program: Program, as_of_s: int) -> N
     for zone in connection.execute(select(ZONE).order_by(ZONE.c.confirmed_until_s)):
         known_s = zone.confirmed_until_s
         if zone.name in zones and known_s is not None and known_s < as_of_s:
-            raise NotKnown(
+            raise InstantNotKnown(
                 f"--as-of {format_instant(as_of_s)}: zone {zone.name} is known only until "
                 f"{format_instant(known_s)}; give that or earlier, or wait for the next cycle"
             )
     for run in sorted(runs, key=lambda run: int(run.posted_until_s)):
         if run.rate_ucr_per_h is None and run.posted_until_s < as_of_s:
-            raise NotKnown(
+            raise InstantNotKnown(
                 f"--as-of {format_instant(as_of_s)}: {run.flavor} ran without an accepted price "
                 f"since {format_instant(run.posted_until_s)}; give that or earlier, or accept one"
             )
@@ -131,7 +133,7 @@ def _sums(connection: Connection, through_id: int) -> dict[str, int]:
     return {row.account: int(row.total) for row in connection.execute(known)}
 
 
-def _runs_until(connection: Connection, as_of_s: int) -> list[Run]:
+def _runs_at(connection: Connection, as_of_s: int) -> list[Run]:
     """The runs that were on at an instant, as open ones of which nothing is unposted."""
     on = (RUN.c.start_s <= as_of_s) & or_(RUN.c.end_s.is_(None), RUN.c.end_s > as_of_s)
     rows = connection.execute(select(RUN).where(on).order_by(RUN.c.id)).mappings()
@@ -163,15 +165,15 @@ def _number(connection: Connection, name: str) -> ColumnElement[int]:
     return cast(func.json_extract_path_text(cast(TRANSFER.c.detail, JSON), name), BigInteger)
 
 
-def _disputed(connection: Connection, as_of_s: int) -> dict[str, int]:
+def _unconfirmed(connection: Connection, as_of_s: int) -> dict[str, int]:
     total: dict[str, int] = defaultdict(int)
-    for row in connection.execute(select(DISPUTE).where(DISPUTE.c.start_s < as_of_s)):
+    for row in connection.execute(select(UNCONFIRMED).where(UNCONFIRMED.c.start_s < as_of_s)):
         period = Period(row.start_s, min(row.end_s, as_of_s))
         total[row.startup] += cost_ucr(row.rate_ucr_per_h or 0, row.start_s, period)
     return total
 
 
-def _standing(
+def _balance_at(
     name: str,
     program: Program,
     as_of_s: int,
@@ -179,7 +181,7 @@ def _standing(
     runs: Iterable[Run],
     sums: Mapping[str, int],
     accrued_ucr: int,
-) -> Standing:
+) -> BalanceAt:
     own = [grant for grant in grants if grant.startup == name]
     mine = [run for run in runs if run.startup == name]
     reserve_s = program.policy.minimum_notice_s + CYCLE_S + program.policy.stop_latency_s
@@ -195,7 +197,7 @@ def _standing(
     aside_ucr = accrued_ucr + stands.reserve_ucr
     posted_ucr = stands.posted_ucr + held
     ends_s = exhaustion_s(as_of_s, own, aside_ucr, stands.burn_ucr_per_h, owed_ucr)
-    return Standing(
+    return BalanceAt(
         balance=replace(
             stands,
             posted_ucr=posted_ucr,
@@ -204,6 +206,6 @@ def _standing(
             exhausted_s=ends_s,
         ),
         charged_ucr=sums.get(usage_account(name), 0),
-        disputed_ucr=0,
+        unconfirmed_ucr=0,
         gpus=sum(run.gpus for run in mine),
     )

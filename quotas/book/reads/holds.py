@@ -12,7 +12,7 @@ from quotas.book.schema import ENTRY, HOLD, TRANSFER
 from quotas.ledger.holds import Hold
 from quotas.ledger.transfers import Entry, Transfer
 
-STATES = {"settle": "settled", "hold-void": "voided", "hold-expiry": "expired"}
+END_STATES = {"settle": "settled", "hold-void": "voided", "hold-expiry": "expired"}
 
 
 _PLACED = TRANSFER.c.key == "hold:" + HOLD.c.startup + ":" + HOLD.c.id
@@ -39,7 +39,7 @@ def read_holds(connection: Connection, hold_id: str | None = None) -> tuple[Hold
     )
 
 
-def hold_rows(connection: Connection, startup: str | None = None) -> list[Mapping[str, Any]]:
+def list_holds(connection: Connection, startup: str | None = None) -> list[Mapping[str, Any]]:
     """Every hold ever placed, or those of one startup, the oldest first."""
     query = select(HOLD).order_by(HOLD.c.placed_s, HOLD.c.id)
     if startup is not None:
@@ -47,12 +47,12 @@ def hold_rows(connection: Connection, startup: str | None = None) -> list[Mappin
     return [dict(row) for row in connection.execute(query).mappings()]
 
 
-def end_holds(connection: Connection, transfers: Iterable[Transfer]) -> None:
+def close_holds(connection: Connection, transfers: Iterable[Transfer]) -> None:
     """Write what became of the holds that these transfers ended, if they were open still."""
     for transfer in transfers:
-        if transfer.kind not in STATES:
+        if transfer.kind not in END_STATES:
             continue
         settled = [e.amount_ucr for e in transfer.entries if e.account.startswith("settled:")]
         ended = update(HOLD).where(HOLD.c.id == transfer.detail["hold"], HOLD.c.state == "open")
-        values = {"state": STATES[transfer.kind], "ended_s": transfer.at_s}
+        values = {"state": END_STATES[transfer.kind], "ended_s": transfer.at_s}
         connection.execute(ended.values(**values, settled_ucr=sum(settled)))

@@ -10,25 +10,25 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from quotas.book.cycle.state import State
+from quotas.book.cycle.state import BookState
 from quotas.decisions.causes import level_from
-from quotas.decisions.levels import cause
-from quotas.decisions.overrides import Words, in_mode
-from quotas.decisions.snapshot import Snapshot, heard
+from quotas.decisions.levels import restriction
+from quotas.decisions.overrides import Overrides, with_effective_mode
+from quotas.decisions.snapshot import Snapshot, announced_in_mode
 from quotas.decisions.zones import with_open_zones
 from quotas.ledger.balance import CYCLE_S, balances_of
 from quotas.metering.stop_latency import reserves_s
 from quotas.model.program import Program
-from quotas.queue.demand import divided
-from quotas.rules.pace import Pace, paced, paces
+from quotas.queue.demand import compute_shares
+from quotas.rules.pace import Pace, paces, with_pace
 from quotas.shares.allocation import Share
 
 
 @dataclass(frozen=True, slots=True)
-class Present:
+class BookStatus:
     """The book's state at an instant with everything that follows from it."""
 
-    state: State
+    state: BookState
     program: Program
     snapshot: Snapshot
     paces: Mapping[str, Pace]
@@ -44,20 +44,20 @@ class Present:
 
     def level(self, startup: str) -> tuple[str, str]:
         """Its level, and why; pace counts too."""
-        held = cause(self.snapshot, startup, self.shares_of(startup))
-        return level_from(paced(held, self.paces.get(startup)))
+        found = restriction(self.snapshot, startup, self.shares_of(startup))
+        return level_from(with_pace(found, self.paces.get(startup)))
 
     def shares_of(self, startup: str) -> tuple[Share, ...]:
         """What the division gives it in each pool."""
         return self._shares.get(startup, ())
 
 
-def present_of(state: State, now_s: int, cycle_s: int = CYCLE_S) -> Present:
+def compute_book_status(state: BookState, now_s: int, cycle_s: int = CYCLE_S) -> BookStatus:
     """What stands at an instant, or where the book lies ahead of the clock, at its own."""
     assert state.program is not None
     now_s = max([now_s, *state.confirmed.values()])  # a kept demo's book lies in the future
     program = with_open_zones(state.program, state.runs, state.notices, state.intents)
-    program = in_mode(program, Words(state.enforcement.words, now_s))
+    program = with_effective_mode(program, Overrides(state.enforcement.overrides, now_s))
     state = replace(state, catalogue=state.catalogue.at(now_s))
     names = {s.name for s in program.startups()} | {grant.startup for grant in state.grants}
     names |= {run.startup for run in state.runs}
@@ -81,15 +81,15 @@ def present_of(state: State, now_s: int, cycle_s: int = CYCLE_S) -> Present:
         balances=balances,
         notices=state.notices,
         intents=state.intents,
-        told=heard(state.told, program.mode),
+        announced=announced_in_mode(state.announced, program.mode),
         stop_latency_s=program.policy.stop_latency_s,
         measured_latency_s=measured,
         requests=state.requests,
-        excesses=state.excesses,
+        overuses=state.overuses,
         recent=state.recent,
         charged=state.charged,
         enforcement=state.enforcement,
     )
     found = paces(snapshot)
-    shares = divided(snapshot, found, state.requests)
-    return Present(state, program, snapshot, found, shares)
+    shares = compute_shares(snapshot, found, state.requests)
+    return BookStatus(state, program, snapshot, found, shares)

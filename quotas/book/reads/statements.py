@@ -10,10 +10,10 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, func, or_, select
 
 from quotas.book.cycle.state import read_startups
-from quotas.book.reads.transfers import newest_id, of_startup, stream
+from quotas.book.reads.transfers import moves_startup_accounts, newest_transfer_id, stream_transfers
 from quotas.book.schema import GRANT, STATEMENT, TRANSFER
-from quotas.book.transfers import canonical
-from quotas.ledger.recorded import Posted
+from quotas.book.transfers import canonical_json
+from quotas.ledger.recorded import PostedTransfer
 from quotas.ledger.statements import (
     FIRST,
     Effects,
@@ -29,7 +29,7 @@ from quotas.model.units import format_credits, month_start_s, parse_credits
 
 
 @dataclass(frozen=True, slots=True)
-class Carried:
+class CarryForward:
     """What a startup's last statement leaves to the next; its end and its transfers are done."""
 
     closing_ucr: int = 0
@@ -49,10 +49,10 @@ def close_months(connection: Connection, known_s: int, now_s: int) -> int:
     The writes are one for each startup that the book knows. A month is closed once.
     """
     until_s = month_start_s(min(known_s, now_s))
-    first_s = _open_s(connection, None)
+    first_s = _first_open_month_s(connection, None)
     if first_s is None or first_s >= until_s:
         return 0
-    through_id = newest_id(connection)
+    through_id = newest_transfer_id(connection)
     closed = 0
     for startup in read_startups(connection):
         carried = _carried(connection, startup, None)
@@ -61,11 +61,11 @@ def close_months(connection: Connection, known_s: int, now_s: int) -> int:
             found = statement_of(tally, carried.closing_ucr, through_id, carried.hash, now_s)
             if carried.hash == FIRST and not found.lines:
                 continue  # it was not there yet
-            body = canonical(found.as_json())
+            body = canonical_json(found.as_json())
             row = {"startup": startup, "month": found.month, "closed_s": now_s}
             row |= {"through_id": through_id, "body": body, "hash": digest(body)}
             connection.execute(STATEMENT.insert().values(**row))
-            carried = _after(found, digest(body))
+            carried = _carry_forward(found, digest(body))
             closed += 1
     return closed
 
@@ -85,16 +85,16 @@ def read_statements(
         query = query.where(_closed_by(as_of_s))
     for row in connection.execute(query):
         yield {**json.loads(row.body), "hash": row.hash}
-    through_id = newest_id(connection) if as_of is None else as_of[1]
+    through_id = newest_transfer_id(connection) if as_of is None else as_of[1]
     carried = _carried(connection, startup, as_of_s)
-    first_s = _open_s(connection, as_of_s)
+    first_s = _first_open_month_s(connection, as_of_s)
     if first_s is None:
         return
     for start_s in months(first_s, until_s + 1):
         tally = _tally(connection, startup, start_s, carried, through_id)
         found = statement_of(tally, carried.closing_ucr, through_id, carried.hash, None)
         yield {**found.as_json(), "hash": None}
-        carried = _after(found, carried.hash)
+        carried = _carry_forward(found, carried.hash)
 
 
 def read_statement(
@@ -105,7 +105,7 @@ def read_statement(
     return found[-1] if found and found[-1]["month"] == month_name(start_s) else None
 
 
-def read_closed(
+def read_closed_statements(
     connection: Connection, startup: str | None, as_of_s: int | None
 ) -> Iterator[dict[str, Any]]:
     """Every closed statement, or those of one startup, without their lines."""
@@ -119,7 +119,7 @@ def read_closed(
         yield {**{k: v for k, v in body.items() if k != "lines"}, "hash": row.hash}
 
 
-def _open_s(connection: Connection, as_of_s: int | None) -> int | None:
+def _first_open_month_s(connection: Connection, as_of_s: int | None) -> int | None:
     """The month after the newest that is closed for anybody; None in an empty book.
 
     Before any is: the one in which the first grant takes effect, or else the first transfer.
@@ -138,27 +138,27 @@ def _closed_by(as_of_s: int) -> ColumnElement[bool]:
     return STATEMENT.c.closed_s <= as_of_s
 
 
-def _carried(connection: Connection, startup: str, as_of_s: int | None) -> Carried:
+def _carried(connection: Connection, startup: str, as_of_s: int | None) -> CarryForward:
     query = select(STATEMENT).where(STATEMENT.c.startup == startup)
     if as_of_s is not None:
         query = query.where(_closed_by(as_of_s))
     row = connection.execute(query.order_by(STATEMENT.c.month.desc()).limit(1)).one_or_none()
     if row is None:
-        return Carried()
+        return CarryForward()
     closing_ucr = parse_credits(json.loads(row.body)["closing"])
-    return Carried(closing_ucr, row.hash, month_start_s(month_s(row.month), 1), row.through_id)
+    return CarryForward(closing_ucr, row.hash, month_start_s(month_s(row.month), 1), row.through_id)
 
 
-def _after(found: Statement, hash: str) -> Carried:
+def _carry_forward(found: Statement, hash: str) -> CarryForward:
     end_s = month_start_s(month_s(found.month), 1)
-    return Carried(found.closing_ucr, hash, end_s, found.through_id)
+    return CarryForward(found.closing_ucr, hash, end_s, found.through_id)
 
 
 def _tally(
     connection: Connection,
     startup: str,
     start_s: int,
-    carried: Carried,
+    carried: CarryForward,
     through_id: int,
 ) -> Tally:
     """Everything that takes effect before the month's end and is in no statement before it."""
@@ -170,7 +170,9 @@ def _tally(
         TRANSFER.c.kind != "charge",
         TRANSFER.c.at_s > carried.end_s,
     )
-    for posted in stream(connection, of_startup(startup), new, until_id=through_id):
+    for posted in stream_transfers(
+        connection, moves_startup_accounts(startup), new, until_id=through_id
+    ):
         detail = posted.details
         for at_s, part in effects.of(posted, detail):
             stated = posted.id <= carried.through_id and at_s < carried.end_s
@@ -194,9 +196,9 @@ class StatementAudit:
         self._open_s = 0
         self._effects = Effects()
         self._tallies: dict[tuple[str, int], Tally] = {}
-        self._carried: dict[str, Carried] = {}
+        self._carried: dict[str, CarryForward] = {}
 
-    def fault(self, posted: Posted, detail: Mapping[str, Any]) -> str | None:
+    def fault(self, posted: PostedTransfer, detail: Mapping[str, Any]) -> str | None:
         """Count a transfer; the first statement, closed before it, that is wrong, or None."""
         if posted.id > self._last_id:
             return None if self._next is None else self._close_before(posted.id)
@@ -211,9 +213,9 @@ class StatementAudit:
                 tally.add(part, detail, at_s)
         return found
 
-    def missing(self, newest_id: int) -> str | None:
+    def missing(self, newest_transfer_id: int) -> str | None:
         """What is wrong with the statements that are left, once every transfer was read."""
-        found = self._close_before(newest_id + 1)
+        found = self._close_before(newest_transfer_id + 1)
         if found is None and self._next is not None:
             return f"the {_named(self._next)} names transfer {self._next.through_id}, not there"
         return found
@@ -229,9 +231,9 @@ class StatementAudit:
     def _close(self, row: Row[Any]) -> str | None:
         start_s = month_s(row.month)
         tally = self._tallies.pop((row.startup, start_s), Tally(row.startup, start_s))
-        before = self._carried.get(row.startup, Carried())
+        before = self._carried.get(row.startup, CarryForward())
         due = statement_of(tally, before.closing_ucr, row.through_id, before.hash, row.closed_s)
-        body = canonical(due.as_json())
+        body = canonical_json(due.as_json())
         if row.hash != digest(row.body):
             return f"the {_named(row)} does not match its hash"
         if row.body != body:
@@ -239,7 +241,7 @@ class StatementAudit:
                 f"the {_named(row)} closes with {json.loads(row.body)['closing']}, or another of "
                 f"its lines differs; its transfers come to {format_credits(due.closing_ucr)}"
             )
-        self._carried[row.startup] = after = _after(due, row.hash)
+        self._carried[row.startup] = after = _carry_forward(due, row.hash)
         self._open_s = max(self._open_s, after.end_s)
         return None
 

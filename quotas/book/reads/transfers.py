@@ -12,21 +12,21 @@ from collections.abc import Iterator
 from sqlalchemy import ColumnElement, Connection, func, or_, select
 
 from quotas.book.schema import ENTRY, TRANSFER
-from quotas.ledger.recorded import CREDITS_IN, USAGE, Posted
+from quotas.ledger.recorded import CREDITS_IN, USAGE, PostedTransfer
 
-ROWS_AT_ONCE = 2_000
+BATCH_ROWS = 2_000
 BEFORE_ALL = -(2**63)
-_ROW = tuple(TRANSFER.c[name] for name in Posted._fields if name != "entries")
+_ROW = tuple(TRANSFER.c[name] for name in PostedTransfer._fields if name != "entries")
 _ENTRY = (ENTRY.c.transfer_id, ENTRY.c.account, ENTRY.c.amount_ucr)
 
 
-def stream(
+def stream_transfers(
     connection: Connection,
     *where: ColumnElement[bool],
     until_id: int,
     after_id: int = BEFORE_ALL,
-    at_once: int = ROWS_AT_ONCE,
-) -> Iterator[Posted]:
+    at_once: int = BATCH_ROWS,
+) -> Iterator[PostedTransfer]:
     """Every transfer to `until_id` of which `where` holds, by id; memory holds one batch."""
     query = select(*_ROW).where(*where, TRANSFER.c.id <= until_id)
     query = query.order_by(TRANSFER.c.id).limit(at_once)
@@ -41,26 +41,26 @@ def stream(
         for number, account, amount_ucr in connection.execute(sides):
             entries[number].append((account, amount_ucr))
         for row in rows:
-            yield Posted._make((*row, tuple(entries[row[0]])))
+            yield PostedTransfer._make((*row, tuple(entries[row[0]])))
         after_id = rows[-1][0]
 
 
 _NEWEST_ID = select(func.max(TRANSFER.c.id))
 
 
-def newest_id(connection: Connection) -> int:
+def newest_transfer_id(connection: Connection) -> int:
     """The id of the newest transfer; 0 where there is none."""
     return connection.scalar(_NEWEST_ID) or 0
 
 
-def known_id(connection: Connection, as_of_s: int) -> int:
+def transfer_id_as_of(connection: Connection, as_of_s: int) -> int:
     """The id of the last transfer that the book had at an instant."""
     later = select(func.min(TRANSFER.c.id)).where(TRANSFER.c.recorded_s > as_of_s)
     first_later = connection.scalar(later)
-    return newest_id(connection) if first_later is None else first_later - 1
+    return newest_transfer_id(connection) if first_later is None else first_later - 1
 
 
-def of_startup(startup: str) -> ColumnElement[bool]:
+def moves_startup_accounts(startup: str) -> ColumnElement[bool]:
     """Transfers that move an account of a startup."""
     prefixes = [f"{kind}:{startup}:" for kind in CREDITS_IN]
     usage = ENTRY.c.account == f"{USAGE}:{startup}"

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from quotas.book.schema import GRANT
-from quotas.ledger.recorded import Posted
+from quotas.ledger.recorded import PostedTransfer
 from quotas.ledger.transfers import between_account, grant_account, overdraft_account, usage_account
 from quotas.model.units import Period, cost_ucr, format_instant, month_start_s
 
@@ -32,26 +32,28 @@ class ChargeAudit:
         """Charged stretches of each server, as rising edges: start, end, start, …; none touch."""
         self._month = (0, 0)
 
-    def fault(self, posted: Posted, detail: Mapping[str, Any]) -> str | None:
+    def fault(self, posted: PostedTransfer, detail: Mapping[str, Any]) -> str | None:
         """The first thing that is wrong with a charge, or None."""
         period = Period(detail["start_s"], detail["end_s"])
         return (
             self._price(posted, detail, period)
-            or self._place(detail, period)
+            or self._position(detail, period)
             or self._draws(posted, period)
         )
 
-    def _price(self, posted: Posted, detail: Mapping[str, Any], period: Period) -> str | None:
+    def _price(
+        self, posted: PostedTransfer, detail: Mapping[str, Any], period: Period
+    ) -> str | None:
         cost = cost_ucr(detail["rate_ucr_per_h"], detail["run_start_s"], period)
         account, amount_ucr = posted.entries[-1]
         if (account, amount_ucr) != (usage_account(posted.startup), cost):
             return f"charges {amount_ucr} ucr where {cost} were due"
         return None
 
-    def _place(self, detail: Mapping[str, Any], period: Period) -> str | None:
+    def _position(self, detail: Mapping[str, Any], period: Period) -> str | None:
         """I3: contiguous within its run, disjoint from others, within one UTC month."""
         server, run = detail["server"], detail["run"]
-        if not _added(self._charged[server], period):
+        if not _add_period(self._charged[server], period):
             return f"charges seconds of server {server} that are charged already"
         expected_s = self._charged_until.get(run, detail["run_start_s"])
         # A period that costs less than a micro-credit posts nothing: a short gap is right.
@@ -66,7 +68,7 @@ class ChargeAudit:
         self._charged_until[run] = period.end_s
         return None
 
-    def _draws(self, posted: Posted, period: Period) -> str | None:
+    def _draws(self, posted: PostedTransfer, period: Period) -> str | None:
         """I18: only grants that were in force for the whole period, or the overdraft."""
         lent = between_account(posted.cohort, posted.startup)
         overdrafts = (overdraft_account(posted.cohort), lent)
@@ -79,7 +81,7 @@ class ChargeAudit:
         return None
 
 
-def _added(edges: list[int], period: Period) -> bool:
+def _add_period(edges: list[int], period: Period) -> bool:
     """Add a period to the stretches that rising edges bound, unless it shares a second with one."""
     at = bisect_right(edges, period.start_s)
     if at % 2 or at != bisect_left(edges, period.end_s):

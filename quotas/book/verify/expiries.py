@@ -14,14 +14,14 @@ from sqlalchemy import Connection
 
 from quotas.book.cycle.state import read_grants
 from quotas.ledger.between import repayments
-from quotas.ledger.recorded import Posted
+from quotas.ledger.recorded import PostedTransfer
 from quotas.ledger.transfers import GrantBalance, between_account, expired_account, grant_account
 from quotas.model.units import format_instant
 
-END_KINDS = frozenset({"expiry", "rollover", "repayment"})
+EXPIRY_KINDS = frozenset({"expiry", "rollover", "repayment"})
 
 
-class EndAudit:
+class ExpiryAudit:
     """Checks expiries, rollovers and repayments; memory grows with the number of grants.
 
     `sums` is what each account has, the transfer that is checked included.
@@ -35,7 +35,7 @@ class EndAudit:
         self._sums = sums
         self._rolled: set[str] = set()
 
-    def fault(self, posted: Posted) -> str | None:
+    def fault(self, posted: PostedTransfer) -> str | None:
         """The first thing that is wrong with such a transfer, or None."""
         (account, moved_ucr), (other, _) = posted.entries
         grant = self._grants.get(account)
@@ -48,20 +48,20 @@ class EndAudit:
             return self._rollover(posted, grant, other)
         return self._repayment(posted, grant, other)
 
-    def _expiry(self, posted: Posted, grant: GrantBalance, other: str) -> str | None:
+    def _expiry(self, posted: PostedTransfer, grant: GrantBalance, other: str) -> str | None:
         if other != expired_account(grant.cohort):
             return f"forfeits {grant.account} to {other}"
         if posted.key != f"expiry:{grant.startup}:{grant.id}":
-            return None if posted.at_s >= grant.expires_s else _early(grant)
+            return None if posted.at_s >= grant.expires_s else _expired_early(grant)
         if posted.at_s != grant.expires_s:
-            return _early(grant)
+            return _expired_early(grant)
         if grant.account not in self._rolled and grant.rolling_ucr:
             return f"forfeits {grant.rolling_ucr} ucr of {grant.account} that were to roll over"
         if self._sums[grant.account] != 0:
             return f"leaves {self._sums[grant.account]} ucr in {grant.account} after its end"
         return None
 
-    def _rollover(self, posted: Posted, grant: GrantBalance, other: str) -> str | None:
+    def _rollover(self, posted: PostedTransfer, grant: GrantBalance, other: str) -> str | None:
         if grant.rolls_to is None or other != grant_account(grant.startup, grant.rolls_to):
             return f"rolls {grant.account} over to {other}, which is not its next tranche"
         if posted.at_s != grant.expires_s:
@@ -72,7 +72,7 @@ class EndAudit:
         self._rolled.add(grant.account)
         return None
 
-    def _repayment(self, posted: Posted, grant: GrantBalance, other: str) -> str | None:
+    def _repayment(self, posted: PostedTransfer, grant: GrantBalance, other: str) -> str | None:
         lent = between_account(grant.cohort, grant.startup)
         paid_ucr = posted.entries[1][1]
         if other != lent:
@@ -88,5 +88,5 @@ class EndAudit:
         return None
 
 
-def _early(grant: GrantBalance) -> str:
+def _expired_early(grant: GrantBalance) -> str:
     return f"forfeits {grant.account} before its end at {format_instant(grant.expires_s)}"

@@ -10,14 +10,14 @@ from sqlalchemy import Connection, select
 
 from quotas.book.schema import HOLD
 from quotas.ledger.holds import held_account, settled_account
-from quotas.ledger.recorded import Posted
+from quotas.ledger.recorded import PostedTransfer
 
-ENDINGS = {"settle": "settled", "hold-void": "voided", "hold-expiry": "expired"}
-HOLD_KINDS = frozenset({"hold", *ENDINGS})
+END_STATES = {"settle": "settled", "hold-void": "voided", "hold-expiry": "expired"}
+HOLD_KINDS = frozenset({"hold", *END_STATES})
 
 
 @dataclass(slots=True)
-class _Placed:
+class _AuditedHold:
     startup: str
     placed_s: int
     expires_s: int
@@ -35,15 +35,15 @@ class HoldAudit:
 
     def __init__(self, terms: Mapping[str, tuple[int, int]]) -> None:
         self._terms = terms
-        self._holds: dict[str, _Placed] = {}
+        self._holds: dict[str, _AuditedHold] = {}
 
-    def fault(self, posted: Posted, detail: Mapping[str, Any]) -> str | None:
+    def fault(self, posted: PostedTransfer, detail: Mapping[str, Any]) -> str | None:
         """The first thing that is wrong with a hold's transfer, or None."""
         if posted.kind == "hold":
             return self._place(posted, detail)
         return self._end(posted, detail)
 
-    def _place(self, posted: Posted, detail: Mapping[str, Any]) -> str | None:
+    def _place(self, posted: PostedTransfer, detail: Mapping[str, Any]) -> str | None:
         id, expires_s = detail["hold"], detail["expires_s"]
         *drawn, (account, amount_ucr) = posted.entries
         if id in self._holds or account != held_account(posted.startup, id):
@@ -55,10 +55,10 @@ class HoldAudit:
             if not terms[0] <= posted.at_s < expires_s <= terms[1]:
                 return f"sets credits of {source} aside, which hold {id} would outlive"
         draws = tuple((source, -ucr) for source, ucr in drawn)
-        self._holds[id] = _Placed(posted.startup, posted.at_s, expires_s, draws, amount_ucr)
+        self._holds[id] = _AuditedHold(posted.startup, posted.at_s, expires_s, draws, amount_ucr)
         return None
 
-    def _end(self, posted: Posted, detail: Mapping[str, Any]) -> str | None:
+    def _end(self, posted: PostedTransfer, detail: Mapping[str, Any]) -> str | None:
         id = detail["hold"]
         hold = self._holds.get(id)
         if hold is None or hold.startup != posted.startup:
@@ -77,7 +77,7 @@ class HoldAudit:
             return f"settles {settled_ucr} ucr of hold {id}"
         if list(posted.entries) != due + _returned(hold, hold.amount_ucr - settled_ucr):
             return f"does not return what hold {id} drew"
-        hold.state, hold.settled_ucr = ENDINGS[posted.kind], settled_ucr
+        hold.state, hold.settled_ucr = END_STATES[posted.kind], settled_ucr
         return None
 
     def missing(self, connection: Connection) -> str | None:
@@ -93,7 +93,7 @@ class HoldAudit:
         return f"the hold {min(self._holds)} is not in the table" if self._holds else None
 
 
-def _returned(hold: _Placed, left_ucr: int) -> list[tuple[str, int]]:
+def _returned(hold: _AuditedHold, left_ucr: int) -> list[tuple[str, int]]:
     """What returns of a hold: to the last drawn first, to none more than it gave."""
     back = []
     for account, drawn_ucr in reversed(hold.draws):

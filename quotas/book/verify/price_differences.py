@@ -9,15 +9,15 @@ from sqlalchemy import Connection, func, select
 
 from quotas.book.cycle.state import read_prices
 from quotas.book.schema import ENTRY, TRANSFER
-from quotas.book.verify.refunds import RefundAudit, charge_as
+from quotas.book.verify.refunds import RefundAudit, charge_from
 from quotas.ledger.corrections import Charge
-from quotas.ledger.recorded import Posted
+from quotas.ledger.recorded import PostedTransfer
 from quotas.ledger.repricing import difference_ucr, price_difference_account, provider_account
 from quotas.metering.prices import Step
 
-CHARGES_KEPT = 20_000
+MAX_REMEMBERED_CHARGES = 20_000
 """So many charges are kept for the differences behind them; those of one commit are few."""
-KINDS_KEPT = 1_000
+MAX_REMEMBERED_PRICES = 1_000
 """So many lists of prices paid are kept; they are few, and each is used by many charges."""
 
 
@@ -34,14 +34,14 @@ class DifferenceAudit:
         self._moved = {flavor for flavor, own in rates.items() if len(own) > 1}
         self._recent: dict[str, Charge] = {}
 
-    def remember(self, posted: Posted, detail: Mapping[str, Any]) -> None:
+    def remember(self, posted: PostedTransfer, detail: Mapping[str, Any]) -> None:
         """Keep a charge that a difference may follow soon: not to read it once more."""
         if detail["flavor"] in self._moved:
-            if len(self._recent) >= CHARGES_KEPT:
+            if len(self._recent) >= MAX_REMEMBERED_CHARGES:
                 self._recent.clear()
-            self._recent[posted.key] = charge_as(posted, detail)
+            self._recent[posted.key] = charge_from(posted, detail)
 
-    def fault(self, posted: Posted, detail: Mapping[str, Any]) -> str | None:
+    def fault(self, posted: PostedTransfer, detail: Mapping[str, Any]) -> str | None:
         """The first thing that is wrong with a price difference, or None."""
         key, version = detail["charge"], detail.get("version")
         if posted.key == f"difference:{key}" and key in self._recent:
@@ -68,12 +68,12 @@ class DifferenceAudit:
         """What the program paid for a flavor, as it was known then."""
         known = (flavor, version, listed_s)
         if known not in self._paid:
-            if len(self._paid) >= KINDS_KEPT:
+            if len(self._paid) >= MAX_REMEMBERED_PRICES:
                 self._paid.clear()
             self._paid[known] = self._prices.known(version, listed_s).paid(flavor)
         return self._paid[known]
 
-    def _posted(self, posted: Posted, charge: str) -> int:
+    def _posted(self, posted: PostedTransfer, charge: str) -> int:
         """What earlier differences of the charge moved: those of prices accepted since."""
         if posted.key == f"difference:{charge}":
             return 0  # the first: the charge's own

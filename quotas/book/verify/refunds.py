@@ -11,12 +11,12 @@ from typing import Any
 from sqlalchemy import Connection, Row, select
 
 from quotas.book.schema import ENTRY, TRANSFER
-from quotas.ledger.corrections import Charge, Corrected, Refunded
-from quotas.ledger.recorded import Posted
+from quotas.ledger.corrections import Charge, CorrectedPeriod, RefundedPeriod
+from quotas.ledger.recorded import PostedTransfer
 from quotas.ledger.transfers import Entry, usage_account
 from quotas.model.units import Period, cost_ucr
 
-IDS_AT_ONCE = 500
+BATCH_IDS = 500
 
 
 def read_charges(
@@ -40,7 +40,7 @@ def read_charges(
     amended = _amended(connection, connection.execute(amending))
     sides = _sides(connection, [row.id for row, _ in found])
     return [
-        _with(_charge(row, detail, sides[row.id]), amended.get(row.key, ()))
+        _with_amendments(_charge(row, detail, sides[row.id]), amended.get(row.key, ()))
         for row, detail in found
     ]
 
@@ -57,22 +57,24 @@ def read_differences(connection: Connection, startups: Collection[str]) -> dict[
     return posted
 
 
-def _with(charge: Charge, amended: Iterable[Refunded | Corrected]) -> Charge:
+def _with_amendments(charge: Charge, amended: Iterable[RefundedPeriod | CorrectedPeriod]) -> Charge:
     """The charge with what amended it, in the order in which it was posted."""
     each = tuple(amended)
     return replace(
         charge,
-        refunds=tuple(one for one in each if isinstance(one, Refunded)),
-        corrections=tuple(one for one in each if isinstance(one, Corrected)),
+        refunds=tuple(one for one in each if isinstance(one, RefundedPeriod)),
+        corrections=tuple(one for one in each if isinstance(one, CorrectedPeriod)),
     )
 
 
-def charge_as(posted: Posted, detail: Mapping[str, Any]) -> Charge:
+def charge_from(posted: PostedTransfer, detail: Mapping[str, Any]) -> Charge:
     """A charge as it was posted."""
     return _charge(posted, detail, [Entry(*entry) for entry in posted.entries])
 
 
-def _charge(row: Row[Any] | Posted, detail: Mapping[str, Any], sides: Iterable[Entry]) -> Charge:
+def _charge(
+    row: Row[Any] | PostedTransfer, detail: Mapping[str, Any], sides: Iterable[Entry]
+) -> Charge:
     return Charge(
         key=row.key,
         cohort=row.cohort,
@@ -89,29 +91,31 @@ def _charge(row: Row[Any] | Posted, detail: Mapping[str, Any], sides: Iterable[E
 
 def _amended(
     connection: Connection, rows: Iterable[Row[Any]]
-) -> dict[str, list[Refunded | Corrected]]:
+) -> dict[str, list[RefundedPeriod | CorrectedPeriod]]:
     """What amended each charge, by its key, in the order in which it was posted."""
     kept = sorted(rows, key=lambda row: int(row.id))
     sides = _sides(connection, [row.id for row in kept])
-    found: dict[str, list[Refunded | Corrected]] = defaultdict(list)
+    found: dict[str, list[RefundedPeriod | CorrectedPeriod]] = defaultdict(list)
     for row in kept:
         found[json.loads(row.detail)["charge"]].append(_amendment(row, sides[row.id]))
     return found
 
 
-def _amendment(row: Row[Any] | Posted, sides: list[Entry]) -> Refunded | Corrected:
+def _amendment(
+    row: Row[Any] | PostedTransfer, sides: list[Entry]
+) -> RefundedPeriod | CorrectedPeriod:
     """A refund or a correction as it was posted; the usage account's side stands first."""
     detail = json.loads(row.detail)
     period, others = Period(detail["start_s"], detail["end_s"]), tuple(sides[1:])
     if row.kind == "refund":
-        return Refunded(period, others)
-    return Corrected(period, detail["rate_ucr_per_h"], detail["origin_s"], others)
+        return RefundedPeriod(period, others)
+    return CorrectedPeriod(period, detail["rate_ucr_per_h"], detail["origin_s"], others)
 
 
 def _sides(connection: Connection, ids: list[int]) -> dict[int, list[Entry]]:
     found: dict[int, list[Entry]] = defaultdict(list)
-    for start in range(0, len(ids), IDS_AT_ONCE):
-        batch = ids[start : start + IDS_AT_ONCE]
+    for start in range(0, len(ids), BATCH_IDS):
+        batch = ids[start : start + BATCH_IDS]
         query = select(ENTRY).where(ENTRY.c.transfer_id.in_(batch))
         for row in connection.execute(query.order_by(ENTRY.c.transfer_id, ENTRY.c.position)):
             found[row.transfer_id].append(Entry(row.account, row.amount_ucr))
@@ -123,9 +127,9 @@ class RefundAudit:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._amended: dict[str, list[Refunded | Corrected]] = defaultdict(list)
+        self._amended: dict[str, list[RefundedPeriod | CorrectedPeriod]] = defaultdict(list)
 
-    def fault(self, row: Posted) -> str | None:
+    def fault(self, row: PostedTransfer) -> str | None:
         """The first thing that is wrong with a refund or a correction, or None."""
         verb, key = "refunds" if row.kind == "refund" else "corrects", row.details["charge"]
         charge = self.charge(key, row)
@@ -134,20 +138,20 @@ class RefundAudit:
         sides = [Entry(*entry) for entry in row.entries]
         amendment = _amendment(row, sides)
         period = amendment.period
-        if charge.open_periods(period) != [period]:
+        if charge.refundable_periods(period) != [period]:
             return f"{verb} seconds that {charge.key} does not have, or gave back already"
         owed_ucr = charge.cost_ucr(period)
-        if isinstance(amendment, Corrected):
+        if isinstance(amendment, CorrectedPeriod):
             owed_ucr -= cost_ucr(amendment.rate_ucr_per_h, amendment.origin_s, period)
         # What is owed goes back to whom it was drawn from; whoever pays more, it sums up.
-        back = charge.back(owed_ucr) if owed_ucr > 0 else amendment.entries
-        due = [Entry(usage_account(row.startup), -owed_ucr), *back]
+        return_entries = charge.return_entries(owed_ucr) if owed_ucr > 0 else amendment.entries
+        due = [Entry(usage_account(row.startup), -owed_ucr), *return_entries]
         if sides != due:
             return f"does not return what {charge.key} drew for these seconds"
         self._amended[charge.key].append(amendment)
         return None
 
-    def charge(self, key: str, row: Posted) -> Charge | None:
+    def charge(self, key: str, row: PostedTransfer) -> Charge | None:
         """The charge that a later transfer of its startup amends, as it stands by then."""
         earlier = select(TRANSFER).where(TRANSFER.c.key == key)
         earlier = earlier.where(TRANSFER.c.kind == "charge", TRANSFER.c.id < row.id)
@@ -155,4 +159,4 @@ class RefundAudit:
         if of is None or (of.startup, of.cohort) != (row.startup, row.cohort):
             return None
         charge = _charge(of, json.loads(of.detail), _sides(self._connection, [of.id])[of.id])
-        return _with(charge, self._amended.get(key, ()))
+        return _with_amendments(charge, self._amended.get(key, ()))

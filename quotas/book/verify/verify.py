@@ -14,25 +14,27 @@ from typing import Any
 from sqlalchemy import Connection, func, or_, select
 from sqlalchemy.exc import DatabaseError
 
-from quotas.book.cycle.chain_heads import HeadAudit, read_heads
+from quotas.book.cycle.chain_heads import ChainHeadAudit, read_chain_heads
 from quotas.book.reads.statements import StatementAudit
-from quotas.book.reads.transfers import newest_id, stream
+from quotas.book.reads.transfers import newest_transfer_id, stream_transfers
 from quotas.book.schema import BALANCE, ENTRY, TRANSFER
 from quotas.book.session import Book
-from quotas.book.transfers import GENESIS, OVERDRAWABLE, link
+from quotas.book.transfers import GENESIS, OVERDRAWABLE, chain_hash
 from quotas.book.verify.charges import ChargeAudit
-from quotas.book.verify.expiries import END_KINDS, EndAudit
+from quotas.book.verify.expiries import EXPIRY_KINDS, ExpiryAudit
 from quotas.book.verify.holds import HOLD_KINDS, HoldAudit
-from quotas.book.verify.notices import promises_fault
+from quotas.book.verify.notices import notice_fault
 from quotas.book.verify.price_differences import DifferenceAudit
 from quotas.book.verify.refunds import RefundAudit
-from quotas.ledger.recorded import Posted
+from quotas.ledger.recorded import PostedTransfer
 
-TOLD_EVERY = 2_000
+PROGRESS_EVERY = 2_000
 LARGEST_UCR = 2**63 - 1
-NOTHING: Mapping[str, Any] = {}
-AMENDS = frozenset({"refund", "correction"})
-READS_DETAIL = AMENDS | HOLD_KINDS | {"charge", "difference", "void", "transfer", "advance"}
+NO_DETAIL: Mapping[str, Any] = {}
+AMENDING_KINDS = frozenset({"refund", "correction"})
+KINDS_WITH_DETAIL = (
+    AMENDING_KINDS | HOLD_KINDS | {"charge", "difference", "void", "transfer", "advance"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +42,14 @@ class Verdict:
     """How much was checked, the newest hash of each cohort, and the first fault or None."""
 
     transfers: int
-    heads: dict[str, str]
+    chain_heads: dict[str, str]
     fault: str | None
 
 
 def verify(
     book: Book,
     progress: Callable[[int], None] = lambda _: None,
-    given: Collection[str] = (),
+    expected_heads: Collection[str] = (),
 ) -> Verdict:
     """Check everything; `given` are hashes that the chains must pass through.
 
@@ -56,27 +58,27 @@ def verify(
     with book.reading() as connection:
         audit: _Audit | None = None
         try:
-            audit = _Audit(connection, given)
+            audit = _Audit(connection, expected_heads)
             fault = _first_fault(connection, audit, progress)
         except DatabaseError as error:
             if error.connection_invalidated:
                 raise  # the server went away: that says nothing about the book
             connection.rollback()
             fault = _unreadable(connection, audit.count if audit else 0, error)
-        return Verdict(audit.count, audit.heads, fault) if audit else Verdict(0, {}, fault)
+        return Verdict(audit.count, audit.chain_heads, fault) if audit else Verdict(0, {}, fault)
 
 
 def _first_fault(
     connection: Connection, audit: _Audit, progress: Callable[[int], None]
 ) -> str | None:
     """What is wrong with a transfer, else with the whole; raises where a row cannot be read."""
-    for posted in stream(connection, until_id=newest_id(connection)):
+    for posted in stream_transfers(connection, until_id=newest_transfer_id(connection)):
         fault = audit.transfer(posted)
         if fault:
             return f"transfer {posted.id} ({posted.key}): {fault}"
-        if audit.count % TOLD_EVERY == 0:
+        if audit.count % PROGRESS_EVERY == 0:
             progress(audit.count)
-    fault = audit.whole(connection) or promises_fault(connection)
+    fault = audit.whole_book(connection) or notice_fault(connection)
     progress(audit.count)
     return fault
 
@@ -84,21 +86,21 @@ def _first_fault(
 class _Audit:
     """Sums as they grow, transfer by transfer."""
 
-    def __init__(self, connection: Connection, given: Collection[str]) -> None:
+    def __init__(self, connection: Connection, expected_heads: Collection[str]) -> None:
         self._charges = ChargeAudit(connection)
         self._refunds = RefundAudit(connection)
         self._differences = DifferenceAudit(connection, self._refunds)
         self._holds = HoldAudit(self._charges.terms)
         self._statements = StatementAudit(connection)
-        self._heads = HeadAudit(read_heads(connection), given)
-        self.heads: dict[str, str] = {}
+        self._chain_heads = ChainHeadAudit(read_chain_heads(connection), expected_heads)
+        self.chain_heads: dict[str, str] = {}
         self._sums: dict[str, int] = defaultdict(int)
-        self._ends = EndAudit(connection, self._sums)
+        self._ends = ExpiryAudit(connection, self._sums)
         self._entries = 0
         self._epoch = 0
         self.count = 0
 
-    def transfer(self, posted: Posted) -> str | None:
+    def transfer(self, posted: PostedTransfer) -> str | None:
         """The first thing that is wrong with a transfer, or None."""
         try:
             fault = self._chain(posted) or self._moves(posted) or self._content(posted)
@@ -108,20 +110,20 @@ class _Audit:
             self.count += 1
         return fault
 
-    def _chain(self, posted: Posted) -> str | None:
+    def _chain(self, posted: PostedTransfer) -> str | None:
         if posted.id != self.count + 1:
             return f"breaks the chain: it follows transfer {self.count}, and some are missing"
-        if posted.previous_hash != self.heads.get(posted.cohort, GENESIS):
+        if posted.previous_hash != self.chain_heads.get(posted.cohort, GENESIS):
             return "does not follow its predecessor in the chain"
-        if posted.hash != link(posted.previous_hash, posted.fields, posted.entries):
+        if posted.hash != chain_hash(posted.previous_hash, posted.fields, posted.entries):
             return "its content does not match its hash"
         if posted.epoch and posted.epoch < self._epoch:
             return f"was written under epoch {posted.epoch}, after epoch {self._epoch}"
         self._epoch = max(self._epoch, posted.epoch)
-        self.heads[posted.cohort] = posted.hash
-        return self._heads.fault(posted)
+        self.chain_heads[posted.cohort] = posted.hash
+        return self._chain_heads.fault(posted)
 
-    def _moves(self, posted: Posted) -> str | None:
+    def _moves(self, posted: PostedTransfer) -> str | None:
         total = 0
         for account, amount_ucr in posted.entries:
             total += amount_ucr
@@ -133,31 +135,31 @@ class _Audit:
         self._entries += len(posted.entries)
         return "its entries do not sum to zero" if total or not posted.entries else None
 
-    def _content(self, posted: Posted) -> str | None:
-        detail = posted.details if posted.kind in READS_DETAIL else NOTHING
+    def _content(self, posted: PostedTransfer) -> str | None:
+        detail = posted.details if posted.kind in KINDS_WITH_DETAIL else NO_DETAIL
         found: str | None = None
         if posted.kind == "charge":
             found = self._charges.fault(posted, detail)
             self._differences.remember(posted, detail)
         elif posted.kind == "difference":
             found = self._differences.fault(posted, detail)
-        elif posted.kind in AMENDS:
+        elif posted.kind in AMENDING_KINDS:
             found = self._refunds.fault(posted)
         elif posted.kind in HOLD_KINDS:
             found = self._holds.fault(posted, detail)
-        elif posted.kind in END_KINDS:
+        elif posted.kind in EXPIRY_KINDS:
             found = self._ends.fault(posted)
         return found or self._statements.fault(posted, detail)
 
-    def whole(self, connection: Connection) -> str | None:
+    def whole_book(self, connection: Connection) -> str | None:
         """What is wrong with the whole, once every transfer is right."""
         return (
-            self._heads.missing()
+            self._chain_heads.missing()
             or self._statements.missing(self.count)
             or self._holds.missing(connection)
             or self._balances(connection)
-            or _keys(connection)
-            or self._loose(connection)
+            or _duplicate_key(connection)
+            or self._entries_fault(connection)
         )
 
     def _balances(self, connection: Connection) -> str | None:
@@ -170,7 +172,7 @@ class _Audit:
                 )
         return None if sum(self._sums.values()) == 0 else "all accounts do not sum to zero"
 
-    def _loose(self, connection: Connection) -> str | None:
+    def _entries_fault(self, connection: Connection) -> str | None:
         """Whether every entry is of a transfer, in a place of its own."""
         places = select(ENTRY.c.transfer_id).group_by(ENTRY.c.transfer_id)
         last, count = func.max(ENTRY.c.position), func.count()
@@ -182,7 +184,7 @@ class _Audit:
         return None if found == self._entries else "there are entries of no transfer"
 
 
-def _keys(connection: Connection) -> str | None:
+def _duplicate_key(connection: Connection) -> str | None:
     twice = select(TRANSFER.c.key).group_by(TRANSFER.c.key).having(func.count() > 1)
     key = connection.scalar(twice.limit(1))
     return None if key is None else f"the key {key} is used twice"
@@ -192,8 +194,8 @@ def _unreadable(connection: Connection, after_id: int, found: DatabaseError) -> 
     """Which transfer it is that the database cannot read; if none, what it says of the rest."""
     last_id = after_id
     try:
-        for posted in stream(
-            connection, until_id=newest_id(connection), after_id=after_id, at_once=1
+        for posted in stream_transfers(
+            connection, until_id=newest_transfer_id(connection), after_id=after_id, at_once=1
         ):
             last_id = posted.id
     except DatabaseError as error:

@@ -15,16 +15,16 @@ def allocate(problem: object) -> dict[str, object]:
 
     The answer's order is that of the names, whatever the order of the input.
     """
-    planted = lay_out(read_problem(problem))
+    layout = lay_out(read_problem(problem))
     shares: dict[str, dict[str, dict[str, object]]] = {
-        planted.nodes[row].name: {} for row in planted.leaves
+        layout.nodes[row].name: {} for row in layout.leaves
     }
     unallocated: dict[str, object] = {}
-    for pool in sorted(planted.problem.pools):
-        division = divide_pool(planted, pool)
+    for pool in sorted(layout.problem.pools):
+        division = divide_pool(layout, pool)
         tops = ceilings(division)
-        for row in planted.leaves:
-            shares[planted.nodes[row].name][pool] = _answer(division, row, tops[row])
+        for row in layout.leaves:
+            shares[layout.nodes[row].name][pool] = _answer(division, row, tops[row])
         unallocated[pool] = _written(division, division.unallocated)
     return {"shares": shares, "unallocated": unallocated}
 

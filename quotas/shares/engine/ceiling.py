@@ -16,7 +16,7 @@ the definition, at step 1 less than one GPU below it for each level of the tree.
 
 def ceilings(division: Division) -> dict[int, Number]:
     """The ceiling of every startup, by row."""
-    leaves = division.planted.leaves
+    leaves = division.layout.leaves
     if len(leaves) > EXACT_UP_TO:
         return lower_bounds(division)
     return {row: ceiling(division, row) for row in leaves}
@@ -33,9 +33,9 @@ def ceiling(division: Division, row: int) -> Number:
 
 def lower_bounds(division: Division) -> dict[int, Number]:
     """Every ceiling rounded down, never below the share: one query a startup, no division."""
-    reach = Reach(division.planted.forest, division.amounts, division.exact.claims)
+    reach = Reach(division.layout.forest, division.amounts, division.exact.claims)
     bounds: dict[int, Number] = {}
-    for row in division.planted.leaves:
+    for row in division.layout.leaves:
         step = 1 if division.given is None else int(division.amounts.step[row])
         most = division.unscaled(reach.most_of(row) // step * step)
         bounds[row] = max(division.shares[row], most)

@@ -39,7 +39,7 @@ def limiting(division: Division, row: int) -> Cause:
             if least.name == "demand" and division.shares[at] < least.at_most:
                 return replace(least, name="step")
             return least
-        at = division.planted.parent_of.get(at)
+        at = division.layout.parent_of.get(at)
     idle = division.unallocated
     if idle >= step and idle > 0:
         return Cause("lending_limit", row)
@@ -48,7 +48,7 @@ def limiting(division: Division, row: int) -> Cause:
 
 def explain(division: Division, row: int, ceiling: Number, cause: Cause) -> str:
     """One sentence on a startup's share of a pool, which that cause keeps from one more step."""
-    name, pool = division.planted.nodes[row].name, division.pool
+    name, pool = division.layout.nodes[row].name, division.pool
     share, borrowed = division.shares[row], division.flows.borrowed[row]
     asked = division.unscaled(division.amounts.demand[row])
     parts = [f"{name} has {share} of the {asked} GPUs it asks for in {pool}"]
@@ -64,7 +64,7 @@ def explain(division: Division, row: int, ceiling: Number, cause: Cause) -> str:
 def _remedy(division: Division, row: int, ceiling: Number, cause: Cause) -> str:
     """What binds, and the smallest change that would have given one more step."""
     step = _step(division, row)
-    whose = "its" if cause.row == row else f"{division.planted.nodes[cause.row].name}'s"
+    whose = "its" if cause.row == row else f"{division.layout.nodes[cause.row].name}'s"
     target = division.shares[cause.row] + step
     if division.given is None:
         return f"limited by {_bound_words(cause, whose)}"
@@ -115,7 +115,7 @@ def _change(division: Division, cause: Cause, target: Number, whose: str) -> tup
 def _enough(division: Division, row: int, changed: Amounts, words: str) -> str:
     """The change, with the GPUs the pool needs beside it if it is not enough alone."""
     goal = division.shares[row] + _step(division, row)
-    if len(division.planted.leaves) > EXACT_UP_TO:
+    if len(division.layout.leaves) > EXACT_UP_TO:
         return f"{words or 'more GPUs in the pool'} would be needed for {goal}"
     trial = division if changed is division.amounts else division.again(changed)
     if words and trial.shares[row] >= goal:
@@ -148,8 +148,8 @@ def _missing_gpus(division: Division, row: int, goal: Number) -> int | None:
 
 def _bounds(division: Division, row: int) -> Iterator[Cause]:
     """All hard bounds of one node; a group has no demand of its own."""
-    node, pool, amounts = division.planted.nodes[row], division.pool, division.amounts
-    if not division.planted.forest.has_children[row]:
+    node, pool, amounts = division.layout.nodes[row], division.pool, division.amounts
+    if not division.layout.forest.has_children[row]:
         yield Cause("demand", row, division.unscaled(amounts.demand[row]))
     for name, at_most in sorted(node.limit.get(pool, {}).items()):
         yield Cause(name, row, at_most if division.given is None else int(at_most))

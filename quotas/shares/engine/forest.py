@@ -65,7 +65,7 @@ class Amounts:
     served_s: Ints
 
 
-def plant(
+def build_forest(
     parents: list[int], weights: list[int], priorities: list[int], ranks: list[int]
 ) -> tuple[Forest, list[int]]:
     """Lay out nodes given by their parents' places (-1: a root).
@@ -99,7 +99,7 @@ def plant(
     return forest, order
 
 
-def plant_flat(weight: Ints) -> Forest:
+def build_flat_forest(weight: Ints) -> Forest:
     """A forest of roots of one priority, in the order of their names."""
     size = len(weight)
     ranks = np.arange(size)

@@ -13,14 +13,14 @@ from math import lcm
 import numpy as np
 
 from quotas.shares.engine.divide import Exact, divide
-from quotas.shares.engine.forest import Amounts, Forest, Ints, as_ints, plant
+from quotas.shares.engine.forest import Amounts, Forest, Ints, as_ints, build_forest
 from quotas.shares.engine.lent import Flows, trace
 from quotas.shares.engine.problem import Node, Number, Problem
 from quotas.shares.engine.whole import round_shares
 
 
 @dataclass(frozen=True)
-class Planted:
+class ForestLayout:
     """A problem's trees laid out in rows."""
 
     problem: Problem
@@ -42,7 +42,7 @@ class Planted:
         return sorted(rows, key=lambda at: self.nodes[at].name)
 
 
-def lay_out(problem: Problem) -> Planted:
+def lay_out(problem: Problem) -> ForestLayout:
     """Lay a problem's trees out in rows."""
     nodes = problem.nodes
     place = {node.name: at for at, node in enumerate(nodes)}
@@ -50,17 +50,17 @@ def lay_out(problem: Problem) -> Planted:
     scale = lcm(*(node.weight.denominator for node in nodes))
     weights = [int(node.weight * scale) for node in nodes]
     rank = {name: at for at, name in enumerate(sorted(place))}
-    forest, order = plant(
+    forest, order = build_forest(
         parents, weights, [node.priority for node in nodes], [rank[node.name] for node in nodes]
     )
-    return Planted(problem, forest, tuple(nodes[at] for at in order))
+    return ForestLayout(problem, forest, tuple(nodes[at] for at in order))
 
 
 @dataclass(frozen=True)
 class Division:
     """One pool divided. Amounts inside are scaled to integers by `scale`."""
 
-    planted: Planted
+    layout: ForestLayout
     pool: str
     scale: int
     amounts: Amounts
@@ -85,14 +85,14 @@ class Division:
     @cached_property
     def unallocated(self) -> Number:
         """Capacity that nobody has."""
-        roots = self.planted.forest.levels[0].stop if self.planted.forest.levels else 0
-        capacity = self.planted.problem.pools[self.pool]
+        roots = self.layout.forest.levels[0].stop if self.layout.forest.levels else 0
+        capacity = self.layout.problem.pools[self.pool]
         return capacity - sum(self.shares[:roots])
 
     @cached_property
     def is_short(self) -> bool:
         """Whether the pool cannot meet the nominal quota in demand."""
-        roots = self.planted.forest.levels[0].rows
+        roots = self.layout.forest.levels[0].rows
         return int(self.exact.claims.base[roots].sum()) > self.amounts.capacity
 
     @cached_property
@@ -101,7 +101,7 @@ class Division:
         nominal = [self.unscaled(x) for x in self.amounts.nominal]
         lending = [self.unscaled(x) for x in self.amounts.lending_limit]
         whole = None if self.given is None else int
-        return trace(self.planted.forest, self.shares, nominal, lending, whole)
+        return trace(self.layout.forest, self.shares, nominal, lending, whole)
 
     def unscaled(self, amount: int) -> Number:
         """GPUs of a scaled amount."""
@@ -121,24 +121,24 @@ class Division:
 
     def again(self, amounts: Amounts) -> Division:
         """The same trees divided with other amounts."""
-        forest = self.planted.forest
+        forest = self.layout.forest
         exact = divide(forest, amounts)
         given = None if self.given is None else round_shares(forest, amounts, exact)
-        return Division(self.planted, self.pool, self.scale, amounts, exact, given)
+        return Division(self.layout, self.pool, self.scale, amounts, exact, given)
 
 
-def divide_pool(planted: Planted, pool: str) -> Division:
+def divide_pool(layout: ForestLayout, pool: str) -> Division:
     """Divide one pool of a problem."""
-    scale, amounts = _amounts(planted, pool)
-    exact = divide(planted.forest, amounts)
-    divisible = planted.problem.divisible
-    given = None if divisible else round_shares(planted.forest, amounts, exact)
-    return Division(planted, pool, scale, amounts, exact, given)
+    scale, amounts = _amounts(layout, pool)
+    exact = divide(layout.forest, amounts)
+    divisible = layout.problem.divisible
+    given = None if divisible else round_shares(layout.forest, amounts, exact)
+    return Division(layout, pool, scale, amounts, exact, given)
 
 
-def _amounts(planted: Planted, pool: str) -> tuple[int, Amounts]:
+def _amounts(layout: ForestLayout, pool: str) -> tuple[int, Amounts]:
     """One pool's amounts as integers, and what they were multiplied by."""
-    nodes, capacity = planted.nodes, planted.problem.pools[pool]
+    nodes, capacity = layout.nodes, layout.problem.pools[pool]
     none: Number = 0
     nominal = [node.nominal.get(pool, none) for node in nodes]
     demand = [node.demand.get(pool, none) for node in nodes]
@@ -149,7 +149,7 @@ def _amounts(planted: Planted, pool: str) -> tuple[int, Amounts]:
     bank = [node.banked.get(pool, none) for node in nodes]
     fields = [nominal, demand, limit, borrow, lend]
     scale = 1
-    if planted.problem.divisible:
+    if layout.problem.divisible:
         scale = lcm(capacity.denominator, *(x.denominator for each in fields for x in each))
     columns = [as_ints(_scaled(each, scale)) for each in fields]
     bank_scale = lcm(*(x.denominator for x in bank))

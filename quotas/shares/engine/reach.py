@@ -53,7 +53,7 @@ class Queue:
         return (total - met) * weight // (rising + (weight if past else 0))
 
 
-def line_up(caps: list[int], weights: list[int]) -> Queue:
+def sort_queue(caps: list[int], weights: list[int]) -> Queue:
     """Members by the level at which they get full; a weight of 0 takes no part."""
     rows = sorted(((c << _SHIFT) // w, c, w) for c, w in zip(caps, weights, strict=True) if w)
     in_order = [row[2] for row in rows]
@@ -186,12 +186,12 @@ class Reach:
             base = [int(x) for x in self.claims.base[rows.start : rows.stop]]
             most = [int(x) for x in self.claims.most[rows.start : rows.stop]]
             if priority is None:
-                entry = line_up(base, [max(1, w) for w in weights]), 0
+                entry = sort_queue(base, [max(1, w) for w in weights]), 0
             else:
                 classes = [int(p) for p in self.forest.priority[rows.start : rows.stop]]
                 want = [m - b for m, b in zip(most, base, strict=True)]
                 ahead = sum(w for w, p in zip(want, classes, strict=True) if p > priority)
                 same = [w if p == priority else 0 for w, p in zip(weights, classes, strict=True)]
-                entry = line_up(want, same), ahead
+                entry = sort_queue(want, same), ahead
             self.queues[group, priority] = entry
         return self.queues[group, priority]

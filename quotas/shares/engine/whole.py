@@ -27,7 +27,7 @@ def round_shares(forest: Forest, amounts: Amounts, exact: Exact) -> Ints:
     """The exact division in whole steps."""
     if (amounts.step == 1).all():
         return _single_steps(forest, amounts, exact)
-    return Hands(forest, amounts, exact).deal()
+    return StepRounder(forest, amounts, exact).round_all()
 
 
 def _single_steps(forest: Forest, amounts: Amounts, exact: Exact) -> Ints:
@@ -84,7 +84,7 @@ def _order(keys: list[Ints]) -> Ints:
 
 
 @dataclass(slots=True)
-class Hands:
+class StepRounder:
     """Deals steps of any size. It is built for one deal, and thrown away with it."""
 
     forest: Forest
@@ -97,7 +97,7 @@ class Hands:
     members: dict[int, list[int]] = field(default_factory=dict)
     where: dict[int, tuple[Level, int]] = field(default_factory=dict)
 
-    def deal(self) -> Ints:
+    def round_all(self) -> Ints:
         """Shares of all nodes: one pass down, each group handing what is left back up."""
         self.due = [
             Fraction(int(n), int(d)) for n, d in zip(self.exact.num, self.exact.den, strict=True)
@@ -109,12 +109,12 @@ class Hands:
                 head = level.start + int(level.heads[index])
                 self.members[parent] = list(range(head, head + int(level.sizes[index])))
                 self.where[parent] = (level, index)
-        self._deal_group(-1, self.exact.claims.total)
+        self._round_group(-1, self.exact.claims.total)
         for parent in reversed([row for row in self.members if row >= 0]):
             self.given[parent] = sum(self.given[row] for row in self.members[parent])
         return np.array(self.given, dtype=self.exact.claims.base.dtype)
 
-    def _deal_group(self, parent: int, total: int) -> int:
+    def _round_group(self, parent: int, total: int) -> int:
         """Deal `total` among the members of a group; returns what they cannot take."""
         members = self.members[parent]
         steps = {row: int(self.amounts.step[row]) for row in members}
@@ -129,7 +129,7 @@ class Hands:
         left = self._spread(members, left, self._own_step)
         for row in members:
             if row in self.members:
-                unused = self._deal_group(row, self.given[row])
+                unused = self._round_group(row, self.given[row])
                 self.given[row] -= unused
                 left += unused
         return self._spread(members, left, self._any_step)

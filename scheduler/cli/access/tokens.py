@@ -11,17 +11,17 @@ import typer
 
 from quotas.book import Book
 from quotas.book.actions.tokens import create_token, list_tokens, revoke_token, rotate_token
-from quotas.book.inbox import last_uses
+from quotas.book.inbox import last_token_uses
 from quotas.ledger.corrections import Refused
 from quotas.model.tokens import SECRET_BYTES, Token, check_scopes, fingerprint, write_token
 from quotas.model.units import DAY_S, format_instant, parse_duration
-from scheduler.cli.options import DEFAULT_STATE, Json, State, actor, show
+from scheduler.cli.options import DEFAULT_STATE, Json, State, actor, print_json
 from scheduler.clock import SystemClock
 
 REFUSED = 1
-LONGEST_NAME = 100
-LONGEST_LIFE_S = 366 * DAY_S
-LONGEST_OVERLAP_S = 30 * DAY_S
+MAX_NAME_LENGTH = 100
+MAX_LIFETIME_S = 366 * DAY_S
+MAX_OVERLAP_S = 30 * DAY_S
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="Id of the token, as in 'token list'.")]
 Expires = Annotated[str, typer.Option(help="How long it is good for: 90d, 12h.")]
@@ -51,12 +51,14 @@ def create(
         check_scopes(startup, scopes)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
-    if not name.isprintable() or not 0 < len(name.strip()) <= LONGEST_NAME:
-        raise typer.BadParameter(f"--name is {name!r}: give 1 to {LONGEST_NAME} printable letters")
+    if not name.isprintable() or not 0 < len(name.strip()) <= MAX_NAME_LENGTH:
+        raise typer.BadParameter(
+            f"--name is {name!r}: give 1 to {MAX_NAME_LENGTH} printable letters"
+        )
     now_s = SystemClock().now_s()
-    life_s = _seconds("--expires", expires, LONGEST_LIFE_S)
+    life_s = _seconds("--expires", expires, MAX_LIFETIME_S)
     token = Token("", name, startup, scopes, now_s, now_s + life_s, None, actor())
-    text, token_hash = fresh_token()
+    text, token_hash = new_token()
     try:
         made = create_token(Book.open_existing(state), token, token_hash)
     except Refused as error:
@@ -67,9 +69,9 @@ def create(
 def list_all(state: State = DEFAULT_STATE, as_json: Json = False) -> None:
     """Show every token: whose, for what, until when, last used; never the token."""
     now_s = SystemClock().now_s()
-    tokens, used = list_tokens(Book.open_existing(state)), last_uses(state.folder)
+    tokens, used = list_tokens(Book.open_existing(state)), last_token_uses(state.folder)
     if as_json:
-        show([_described(each, now_s, used) for each in tokens])
+        print_json([_described(each, now_s, used) for each in tokens])
         return
     for each in tokens:
         row = _described(each, now_s, used)
@@ -89,10 +91,10 @@ def rotate(
 ) -> None:
     """Make a successor with the same rights; the old token ends after the overlap."""
     now_s = SystemClock().now_s()
-    ends_s = now_s + _seconds("--overlap", overlap, LONGEST_OVERLAP_S, least=0)
-    life_s = _seconds("--expires", expires, LONGEST_LIFE_S)
+    ends_s = now_s + _seconds("--overlap", overlap, MAX_OVERLAP_S, least=0)
+    life_s = _seconds("--expires", expires, MAX_LIFETIME_S)
     successor = Token("", "", "", (), now_s, now_s + life_s, None, actor())
-    text, token_hash = fresh_token()
+    text, token_hash = new_token()
     try:
         made = rotate_token(Book.open_existing(state), id, successor, token_hash, ends_s)
     except Refused as error:
@@ -108,12 +110,12 @@ def revoke(id: Id, state: State = DEFAULT_STATE, as_json: Json = False) -> None:
     except Refused as error:
         _refuse(error)
     if as_json:
-        show(_described(ended, now_s, {}))
+        print_json(_described(ended, now_s, {}))
     else:
         typer.echo(f"{id} of {ended.startup or 'operators'} is revoked")
 
 
-def fresh_token() -> tuple[str, str]:
+def new_token() -> tuple[str, str]:
     """A new token as its holder gets it, and the hash that the book keeps."""
     text = write_token(secrets.token_bytes(SECRET_BYTES))
     token_hash = fingerprint(text)
@@ -123,7 +125,7 @@ def fresh_token() -> tuple[str, str]:
 
 def _print_once(token: Token, text: str, now_s: int, *, as_json: bool) -> None:
     if as_json:
-        show({**_described(token, now_s, {}), "token": text})
+        print_json({**_described(token, now_s, {}), "token": text})
         return
     typer.echo(text)
     typer.echo(f"{token.id} until {format_instant(token.expires_s)}; shown this once", err=True)

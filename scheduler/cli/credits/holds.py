@@ -9,15 +9,22 @@ from typing import Annotated, Any
 
 import typer
 
-from exporters.ctl.default_command import beginning_with
+from exporters.ctl.default_command import default_command
 from quotas.book import Book
-from quotas.book.actions.commands import HoldOrder, HoldVoidOrder, SettleOrder
-from quotas.book.reads.holds import hold_rows
+from quotas.book.actions.commands import HoldCommand, SettleCommand, VoidHoldCommand
+from quotas.book.reads.holds import list_holds
 from quotas.model.units import DAY_S, format_credits, format_instant
-from scheduler.cli.actions import Credits, Startup, add, amount_ucr, duration_s, instant_s
-from scheduler.cli.options import DEFAULT_STATE, Json, State, show
+from scheduler.cli.actions import (
+    Credits,
+    Startup,
+    add_command,
+    parse_amount,
+    parse_duration_option,
+    parse_instant_option,
+)
+from scheduler.cli.options import DEFAULT_STATE, Json, State, print_json
 
-LONGEST_S = 366 * DAY_S
+MAX_HOLD_S = 366 * DAY_S
 
 HoldId = Annotated[str, typer.Argument(metavar="ID", help="Id of the hold, such as h17.")]
 
@@ -25,10 +32,10 @@ HoldId = Annotated[str, typer.Argument(metavar="ID", help="Id of the hold, such 
 def register(app: typer.Typer) -> None:
     """Add the group and its commands."""
     group = typer.Typer(
-        cls=beginning_with("place"), no_args_is_help=True, help="Credits set aside for a purpose."
+        cls=default_command("place"), no_args_is_help=True, help="Credits set aside for a purpose."
     )
     for name, command in (("place", place), ("settle", settle), ("void", void)):
-        add(group, command, name)
+        add_command(group, command, name)
     group.command("list")(list_)
     app.add_typer(group, name="hold")
 
@@ -37,9 +44,11 @@ def place(
     startup: Startup,
     amount: Credits,
     length: Annotated[str, typer.Option("--for", help="How long, such as 7d.")],
-) -> HoldOrder:
+) -> HoldCommand:
     """Set credits aside, from grants that last as long; they return when the time is over."""
-    return HoldOrder(startup, amount_ucr(amount), duration_s("--for", length, LONGEST_S))
+    return HoldCommand(
+        startup, parse_amount(amount), parse_duration_option("--for", length, MAX_HOLD_S)
+    )
 
 
 def settle(
@@ -48,18 +57,18 @@ def settle(
     used_until: Annotated[
         str | None, typer.Option(help="When the usage ended; now by default.")
     ] = None,
-) -> SettleOrder:
+) -> SettleCommand:
     """Spend a hold, or a part of it; the rest returns to the grants that it came from."""
-    return SettleOrder(
+    return SettleCommand(
         hold_id,
-        None if credits is None else amount_ucr(credits),
-        None if used_until is None else instant_s("--used-until", used_until),
+        None if credits is None else parse_amount(credits),
+        None if used_until is None else parse_instant_option("--used-until", used_until),
     )
 
 
-def void(hold_id: HoldId) -> HoldVoidOrder:
+def void(hold_id: HoldId) -> VoidHoldCommand:
     """Return a hold whole to the grants that it came from."""
-    return HoldVoidOrder(hold_id)
+    return VoidHoldCommand(hold_id)
 
 
 def list_(
@@ -71,11 +80,11 @@ def list_(
     book = Book.open_existing(state)
     try:
         with book.reading() as connection:
-            rows = [_shown(row) for row in hold_rows(connection, startup)]
+            rows = [_shown(row) for row in list_holds(connection, startup)]
     finally:
         book.close()
     if as_json:
-        show({"holds": rows})
+        print_json({"holds": rows})
         return
     for row in rows:
         typer.echo(

@@ -7,12 +7,12 @@ from typing import Annotated, Any
 import typer
 
 from quotas.book import Book
-from quotas.book.actions.commands import PriceOrder
+from quotas.book.actions.commands import PriceCommand
 from quotas.book.cycle.state import read_prices
 from quotas.metering.prices import SPONSOR, STARTUP, Prices
 from quotas.model.units import format_credits, format_instant
-from scheduler.cli.actions import BAD_INPUT, add, amount_ucr, fail, instant_s
-from scheduler.cli.options import DEFAULT_STATE, Json, State, show
+from scheduler.cli.actions import BAD_INPUT, add_command, fail, parse_amount, parse_instant_option
+from scheduler.cli.options import DEFAULT_STATE, Json, State, print_json
 from scheduler.clock import SystemClock
 
 price = typer.Typer(no_args_is_help=True, help="Show the rates in force, or accept another.")
@@ -24,7 +24,7 @@ def register(app: typer.Typer) -> None:
 
 
 @price.command("list")
-def listed(
+def list_prices(
     state: State = DEFAULT_STATE,
     as_json: Json = False,
     as_of: Annotated[
@@ -32,7 +32,7 @@ def listed(
     ] = None,
 ) -> None:
     """Show each flavor's rate in force, since when and from whom, and what is listed beside."""
-    at_s = SystemClock().now_s() if as_of is None else instant_s("--as-of", as_of)
+    at_s = SystemClock().now_s() if as_of is None else parse_instant_option("--as-of", as_of)
     book = Book.open_existing(state)
     try:
         with book.reading() as connection:
@@ -41,7 +41,7 @@ def listed(
         book.close()
     rows = rates_at(prices, at_s)
     if as_json:
-        show(rows)
+        print_json(rows)
         return
     for row in rows:
         differs = f"; listed at {row['listed']} since {row['listed_since']}" * row["differs"]
@@ -96,12 +96,12 @@ def accept(
     confirm: Annotated[
         str | None, typer.Option("--confirm", help="The flavor, for a price far from the last.")
     ] = None,
-) -> PriceOrder:
+) -> PriceCommand:
     """Put a rate in force from an instant; for time that is past, correct what was charged."""
     if to not in (SPONSOR, STARTUP):
         fail(f"--to {to!r} is not known; write {SPONSOR} or {STARTUP}", BAD_INPUT)
-    rate = amount_ucr(credits_per_hour)
-    return PriceOrder(flavor, rate, instant_s("--from", from_), to, confirm)
+    rate = parse_amount(credits_per_hour)
+    return PriceCommand(flavor, rate, parse_instant_option("--from", from_), to, confirm)
 
 
-add(price, accept)
+add_command(price, accept)

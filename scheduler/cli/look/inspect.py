@@ -12,21 +12,21 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn
 
 from quotas.book import Book
-from quotas.book.cycle.state import decision_of, last_decisions, load
-from quotas.book.reads.history import NotKnown
+from quotas.book.cycle.state import decision_from_row, last_decisions, load_state
+from quotas.book.reads.history import InstantNotKnown
 from quotas.book.transfers import rebuild_balances
 from quotas.book.verify.verify import verify as verify_book
 from quotas.decisions.explain import explain as explanation
 from quotas.decisions.notices import Notice
 from quotas.ledger.chain_heads import hashes_in
 from quotas.model.units import format_instant
-from scheduler.cli.actions import BAD_INPUT, REFUSED, fail, instant_s
-from scheduler.cli.as_of import AsOf, past_s
-from scheduler.cli.look.screen import lines_of, watched
-from scheduler.cli.options import DEFAULT_STATE, Json, State, read_text, show
+from scheduler.cli.actions import BAD_INPUT, REFUSED, fail, parse_instant_option
+from scheduler.cli.as_of import AsOf, parse_past_instant
+from scheduler.cli.look.screen import status_lines, watch_live
+from scheduler.cli.options import DEFAULT_STATE, Json, State, print_json, read_text
 from scheduler.clock import SystemClock
 from scheduler.views.status import status_of
-from scheduler.views.status_at import past_of
+from scheduler.views.status_at import status_at
 
 
 def register(app: typer.Typer) -> None:
@@ -44,32 +44,32 @@ def status(
     """Show every startup: credits left, burn, runway, GPUs, level; zones and open notices."""
     clock = SystemClock()
     if as_of is not None:
-        asked_s = instant_s("--as-of", as_of)
+        asked_s = parse_instant_option("--as-of", as_of)
         _past(Book.open_existing(state), asked_s, clock.now_s(), as_json=as_json)
         return
     if watch:
         book = Book.open_existing(state)
-        watched(lambda: lines_of(status_of(book, clock.now_s())))
+        watch_live(lambda: status_lines(status_of(book, clock.now_s())))
         return
     found = status_of(Book.open_existing(state), clock.now_s())
     if as_json:
-        show(found)
+        print_json(found)
         return
-    for line in lines_of(found):
+    for line in status_lines(found):
         typer.echo(line)
 
 
 def _past(book: Book, as_of_s: int, now_s: int, *, as_json: bool) -> None:
     """What every startup had at a past instant."""
     try:
-        found = past_of(book, as_of_s, now_s)
-    except NotKnown as refused:
+        found = status_at(book, as_of_s, now_s)
+    except InstantNotKnown as refused:
         fail(str(refused), REFUSED)
     if as_json:
-        show(found)
+        print_json(found)
         return
     typer.echo(found["sentence"])
-    names = ("posted", "accrued", "held", "reserve", "available", "disputed")
+    names = ("posted", "accrued", "held", "reserve", "available", "unconfirmed")
     typer.echo(f"{'startup':24} {'GPUs':>5}" + "".join(f" {name:>16}" for name in names))
     for line in found["startups"]:
         amounts = "".join(f" {line[name]:>16}" for name in names)
@@ -86,20 +86,24 @@ def explain(
     """Say why: the newest decisions about a startup, a server or one decision, with inputs."""
     book = Book.open_existing(state)
     found: list[Mapping[str, Any]] = []
-    until_s = None if as_of is None else past_s(book, as_of)
+    until_s = None if as_of is None else parse_past_instant(book, as_of)
     if subject.isdigit():
         found = last_decisions(book, 1, until_s, id=int(subject))
     for column in ("startup", "server_id"):
         found = found or last_decisions(book, limit, until_s, **{column: subject})
-    shares, pace = ([], None) if as_of else _stands(status_of(book, SystemClock().now_s()), subject)
+    shares, pace = (
+        ([], None)
+        if as_of
+        else _current_shares_and_pace(status_of(book, SystemClock().now_s()), subject)
+    )
     if not found and not shares and pace is None:
         typer.echo(f"cohortd: nothing was decided about {subject!r} yet", err=True)
         raise typer.Exit(REFUSED)
-    current = load(book)
+    current = load_state(book)
     rows = [_explained(row, current.notices) for row in found]
     if as_json:
         decisions = [{**row, "at": format_instant(row["at_s"])} for row in rows]
-        show({"subject": subject, "shares": shares, "pace": pace, "decisions": decisions})
+        print_json({"subject": subject, "shares": shares, "pace": pace, "decisions": decisions})
         return
     for share in shares:
         typer.echo(
@@ -114,11 +118,11 @@ def explain(
             f"{row['startup']}{server}\n   because {row['reason']}\n"
             f"   rule {row['rule']} v{row['version']}, inputs {json.dumps(row['inputs'])}\n"
             f"   {row['check']}\n   {row['counterfactual']}\n"
-            f"   next: {row['next']}\n   to change it: {row['who']}"
+            f"   next: {row['next_step']}\n   to change it: {row['changed_by']}"
         )
 
 
-def _stands(
+def _current_shares_and_pace(
     found: Mapping[str, Any], subject: str
 ) -> tuple[list[Mapping[str, Any]], Mapping[str, Any] | None]:
     """A startup's shares and its pace as they are now; nothing for another subject."""
@@ -128,15 +132,15 @@ def _stands(
 
 
 def _explained(row: Mapping[str, Any], notices: Iterable[Notice]) -> dict[str, Any]:
-    found = explanation(decision_of(row), row["at_s"], notices, SystemClock().now_s())
+    found = explanation(decision_from_row(row), row["at_s"], notices, SystemClock().now_s())
     return {
         **row,
         "inputs": found.inputs,
-        "recomputed": found.is_recomputed,
+        "is_recomputed": found.is_recomputed,
         "check": found.check,
         "counterfactual": found.counterfactual,
-        "next": found.next_step,
-        "who": found.who_may_change_it,
+        "next_step": found.next_step,
+        "changed_by": found.who_may_change_it,
     }
 
 
@@ -158,7 +162,7 @@ def verify(
     --rebuild it first drops the balances and makes them again: no transfer is touched.
     """
     book = Book.open_existing(state)
-    given = frozenset[str]() if head is None else _given(head)
+    expected_heads = frozenset[str]() if head is None else _expected_hashes(head)
     if rebuild:
         with book.writing() as connection:
             rebuild_balances(connection)
@@ -167,19 +171,21 @@ def verify(
     silent = not console.is_terminal
     with Progress(*columns, console=console, transient=True, disable=silent) as progress:
         task = progress.add_task("verify", total=None)
-        verdict = verify_book(book, lambda done: progress.update(task, completed=done), given)
+        verdict = verify_book(
+            book, lambda done: progress.update(task, completed=done), expected_heads
+        )
     if as_json:
-        show(
+        print_json(
             {
                 "ok": verdict.fault is None,
                 "fault": verdict.fault,
-                "heads": verdict.heads,
+                "chain_heads": verdict.chain_heads,
                 "transfers": verdict.transfers,
             }
         )
     elif verdict.fault is None:
         typer.echo(f"{verdict.transfers} transfers are right")
-        for cohort, head in sorted(verdict.heads.items()):
+        for cohort, head in sorted(verdict.chain_heads.items()):
             typer.echo(f"head of {cohort}: {head}")
     else:
         typer.echo(f"cohortd: the book is wrong: {verdict.fault}", err=True)
@@ -187,7 +193,7 @@ def verify(
         raise typer.Exit(REFUSED)
 
 
-def _given(head: str) -> frozenset[str]:
+def _expected_hashes(head: str) -> frozenset[str]:
     """The hashes in the option itself, or else in the file of that name."""
     if not hashes_in(head) and not Path(head).is_file():
         fail(f"--head {head}: neither a hash of 64 hexadecimal digits nor a file", BAD_INPUT)

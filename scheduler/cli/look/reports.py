@@ -8,11 +8,16 @@ import typer
 
 from quotas.book import Book
 from quotas.book.cycle.state import read_startups
-from quotas.book.reads.transfers import known_id, newest_id, of_startup, stream
+from quotas.book.reads.transfers import (
+    moves_startup_accounts,
+    newest_transfer_id,
+    stream_transfers,
+    transfer_id_as_of,
+)
 from quotas.book.schema import TRANSFER
 from quotas.ledger.export import FORMATS
-from scheduler.cli.actions import BAD_INPUT, REFUSED, fail, instant_s
-from scheduler.cli.as_of import AsOf, past_s
+from scheduler.cli.actions import BAD_INPUT, REFUSED, fail, parse_instant_option
+from scheduler.cli.as_of import AsOf, parse_past_instant
 from scheduler.cli.options import DEFAULT_STATE, State
 
 
@@ -38,17 +43,21 @@ def journal(
         fail(f"--format {form!r} is not one of {', '.join(sorted(FORMATS))}", BAD_INPUT)
     where = []
     if from_ is not None:
-        where.append(TRANSFER.c.at_s >= instant_s("--from", from_))
+        where.append(TRANSFER.c.at_s >= parse_instant_option("--from", from_))
     if to is not None:
-        where.append(TRANSFER.c.at_s < instant_s("--to", to))
+        where.append(TRANSFER.c.at_s < parse_instant_option("--to", to))
     book = Book.open_existing(state)
-    as_of_s = None if as_of is None else past_s(book, as_of)
+    as_of_s = None if as_of is None else parse_past_instant(book, as_of)
     with book.reading() as connection:
         if startup is not None:
             known = read_startups(connection)
             if startup not in known:
                 fail(f"no startup {startup!r} is in the book; it has {', '.join(known)}", REFUSED)
-            where.append(of_startup(startup))
-        through_id = newest_id(connection) if as_of_s is None else known_id(connection, as_of_s)
-        for lines in FORMATS[form](stream(connection, *where, until_id=through_id)):
+            where.append(moves_startup_accounts(startup))
+        through_id = (
+            newest_transfer_id(connection)
+            if as_of_s is None
+            else transfer_id_as_of(connection, as_of_s)
+        )
+        for lines in FORMATS[form](stream_transfers(connection, *where, until_id=through_id)):
             typer.echo(lines, nl=False)

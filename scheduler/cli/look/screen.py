@@ -11,24 +11,24 @@ from rich.text import Text
 
 from scheduler.clock import pause
 
-EVERY_S = 5
+REFRESH_EVERY_S = 5
 
 
-def watched(read: Callable[[], Sequence[str]]) -> None:
+def watch_live(read: Callable[[], Sequence[str]]) -> None:
     """Show what is read anew every few seconds, until the reader has seen enough (^C)."""
     console = Console()
     try:
         with Live(console=console, auto_refresh=False, screen=console.is_terminal) as live:
             while True:
                 live.update(Text("\n".join(read())), refresh=True)
-                pause(EVERY_S)
+                pause(REFRESH_EVERY_S)
     except KeyboardInterrupt:
         return
 
 
-def lines_of(found: Mapping[str, Any]) -> list[str]:
+def status_lines(found: Mapping[str, Any]) -> list[str]:
     """A status as the lines that a terminal shows, the cycle's sentence first."""
-    return [found["sentence"], *_startups(found), *_shares(found), *_promises(found)]
+    return [found["sentence"], *_startups(found), *_shares(found), *_notices_and_overrides(found)]
 
 
 def _startups(found: Mapping[str, Any]) -> Iterator[str]:
@@ -54,24 +54,24 @@ def _shares(found: Mapping[str, Any]) -> Iterator[str]:
     for request in found["requests"]:
         yield (
             f"request {request['id']}: {request['startup']} asks for {request['gpus']} GPUs of "
-            f"{request['pool']}: {request['standing']}"
+            f"{request['pool']}: {request['position']}"
         )
-    for excess in found["excesses"]:
-        yield f"excess: {excess['reason']}, not before {excess['deadline']}"
+    for overuse in found["overuses"]:
+        yield f"excess: {overuse['reason']}, not before {overuse['deadline']}"
 
 
-def _promises(found: Mapping[str, Any]) -> Iterator[str]:
+def _notices_and_overrides(found: Mapping[str, Any]) -> Iterator[str]:
     for closing in found["closings"]:
-        if closing["state"] != "open" or closing["rules_withheld"]:
+        if closing["state"] != "open" or closing["rules_revoked"]:
             yield f"IAM: {closing['startup']} {closing['state']}: {closing['detail']}"
     for notice in found["notices"]:
         yield f"notice: {notice['text']}"
-    for word in found["words"]:
-        until = f" until {word['until']}" if word["until"] else ""
-        said = f"{word['actor']}: {word['reason']}"
-        yield f"{word['about']} {word['subject']}: {word['value']}{until}, {said}"
-    if found["held"]:
-        yield f"{found['held']} stops are held by the guard: 'cohortd approve' lets them pass"
+    for override in found["overrides"]:
+        until = f" until {override['until']}" if override["until"] else ""
+        said = f"{override['actor']}: {override['reason']}"
+        yield f"{override['kind']} {override['subject']}: {override['value']}{until}, {said}"
+    if found["deferred"]:
+        yield f"{found['deferred']} stops are held by the guard: 'cohortd approve' lets them pass"
     messages = found["messages"]
     if messages["unsent"] or messages["failed"]:
         yield (

@@ -10,13 +10,13 @@ from sqlalchemy import Connection
 
 from quotas.book import Book
 from quotas.book.cycle.state import read_startups
-from quotas.book.reads.history import latest_s
-from quotas.book.reads.statements import read_closed, read_statement
-from quotas.book.reads.transfers import known_id
+from quotas.book.reads.history import latest_instant_s
+from quotas.book.reads.statements import read_closed_statements, read_statement
+from quotas.book.reads.transfers import transfer_id_as_of
 from quotas.ledger.statements import csv_text, month_name, month_s
 from scheduler.cli.actions import BAD_INPUT, REFUSED, fail
-from scheduler.cli.as_of import AsOf, past_s
-from scheduler.cli.options import DEFAULT_STATE, Json, State, show
+from scheduler.cli.as_of import AsOf, parse_past_instant
+from scheduler.cli.options import DEFAULT_STATE, Json, State, print_json
 from scheduler.clock import SystemClock
 
 
@@ -40,19 +40,19 @@ def statement(
 ) -> None:
     """Show a month of a startup: opening balance, every line, closing balance."""
     book = Book.open_existing(state)
-    as_of_s = None if as_of is None else past_s(book, as_of)
+    as_of_s = None if as_of is None else parse_past_instant(book, as_of)
     with book.reading() as connection:
         known = read_startups(connection)
         if startup is not None and startup not in known:
             fail(f"no startup {startup!r} is in the book; it has {', '.join(known)}", REFUSED)
         if listed:
-            _list(read_closed(connection, startup, as_of_s), as_json=as_json)
+            _list(read_closed_statements(connection, startup, as_of_s), as_json=as_json)
             return
         if startup is None:
             fail("which startup? Name one, or give --list", BAD_INPUT)
         found = _one(connection, startup, month, as_of_s)
     if as_json:
-        show(found)
+        print_json(found)
     elif as_csv:
         typer.echo(csv_text(found), nl=False)
     else:
@@ -62,12 +62,12 @@ def statement(
 def _one(
     connection: Connection, startup: str, month: str | None, as_of_s: int | None
 ) -> Mapping[str, Any]:
-    now_s = latest_s(connection, SystemClock().now_s()) if as_of_s is None else as_of_s
+    now_s = latest_instant_s(connection, SystemClock().now_s()) if as_of_s is None else as_of_s
     try:
         start_s = now_s if month is None else month_s(month)
     except ValueError:
         fail(f"{month!r} is no month; write it as 2027-01", BAD_INPUT)
-    as_of = None if as_of_s is None else (as_of_s, known_id(connection, as_of_s))
+    as_of = None if as_of_s is None else (as_of_s, transfer_id_as_of(connection, as_of_s))
     name = month_name(start_s)
     if start_s > now_s:
         fail(f"{name} has not begun yet; the open month is {month_name(now_s)}", REFUSED)
@@ -79,7 +79,7 @@ def _one(
 
 def _list(rows: Iterable[Mapping[str, Any]], *, as_json: bool) -> None:
     if as_json:
-        show(list(rows))
+        print_json(list(rows))
         return
     typer.echo(f"{'startup':24} {'month':8} {'opening':>16} {'closing':>16}  hash")
     for row in rows:

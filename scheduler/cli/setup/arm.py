@@ -8,14 +8,21 @@ from typing import Annotated
 import typer
 
 from quotas.book import Book
-from quotas.book.actions.notices import tested
-from quotas.book.actions.overrides import read_shadow, say, shadow_since_s
-from quotas.book.cycle.state import load
-from quotas.decisions.overrides import EVERYONE, Words, in_mode
+from quotas.book.actions.notices import last_tested_s
+from quotas.book.actions.overrides import read_shadow_stops, set_override, shadow_since_s
+from quotas.book.cycle.state import load_state
+from quotas.decisions.overrides import EVERYONE, Overrides, with_effective_mode
 from quotas.model.program import Program
 from quotas.model.units import DAY_S, format_duration, format_instant
-from scheduler.cli.options import DEFAULT_STATE, Json, State, show
-from scheduler.cli.stops.overrides import REFUSED, Reason, answer, keep, refuse, word_of
+from scheduler.cli.options import DEFAULT_STATE, Json, State, print_json
+from scheduler.cli.stops.overrides import (
+    REFUSED,
+    Reason,
+    make_override,
+    print_answer,
+    refuse,
+    set_and_print,
+)
 from scheduler.clock import SystemClock
 
 SHADOW_FIRST_S = 7 * DAY_S
@@ -37,14 +44,17 @@ def arm(
 ) -> None:
     """Go from shadow to enforce: print what would be stopped; each gets its full notice first."""
     book = Book.open_existing(state)
-    current, now_s = load(book), SystemClock().now_s()
+    current, now_s = load_state(book), SystemClock().now_s()
     if current.program is None:
         refuse("no program is applied yet: 'cohortd apply --program FILE' does", REFUSED)
     if current.program.mode == "off":
         refuse('the program file says mode = "off": write "shadow" and apply it first', REFUSED)
-    if in_mode(current.program, Words(current.enforcement.words, now_s)).mode == "enforce":
+    if (
+        with_effective_mode(current.program, Overrides(current.enforcement.overrides, now_s)).mode
+        == "enforce"
+    ):
         refuse("it is armed already; 'cohortd disarm' goes back to shadow", REFUSED)
-    missing = _missing(book, current.program, now_s)
+    missing = _missing_preconditions(book, current.program, now_s)
     if missing and not force:
         refuse(f"{'; '.join(missing)}; or give --force", REFUSED)
     due = [notice for notice in current.notices if notice.server_id]
@@ -53,11 +63,11 @@ def arm(
         for notice in due:
             typer.echo(f"would stop {notice.server_name} of {notice.startup}: {notice.text}")
         typer.echo(f"{len(due)} servers; each gets a notice of at least {minimum} from now")
-    word = say(book, word_of("mode", EVERYONE, "enforce", reason, None))
-    answer("armed: the next cycle enforces", [word], as_json)
+    override = set_override(book, make_override("mode", EVERYONE, "enforce", reason, None))
+    print_answer("armed: the next cycle enforces", [override], as_json)
 
 
-def _missing(book: Book, program: Program, now_s: int) -> list[str]:
+def _missing_preconditions(book: Book, program: Program, now_s: int) -> list[str]:
     """What arming wants to see and does not: a week of shadow, and notices that are read."""
     since_s, found = shadow_since_s(book), []
     short_s = SHADOW_FIRST_S - (now_s - (now_s if since_s is None else since_s))
@@ -67,7 +77,7 @@ def _missing(book: Book, program: Program, now_s: int) -> list[str]:
             f"shadow began {began}, and seven days of it without a break are wanted: wait "
             f"{format_duration(short_s)}"
         )
-    untested = [each.name for each in program.startups() if tested(book, each.name) is None]
+    untested = [each.name for each in program.startups() if last_tested_s(book, each.name) is None]
     if untested:
         found.append(
             f"nobody acknowledged a test notice of {', '.join(untested)}: send one with "
@@ -79,7 +89,7 @@ def _missing(book: Book, program: Program, now_s: int) -> list[str]:
 def disarm(reason: Reason, state: State = DEFAULT_STATE, as_json: Json = False) -> None:
     """Go back to shadow: decide and record, touch nothing; every notice is cancelled."""
     book = Book.open_existing(state)
-    keep(book, "mode", EVERYONE, "shadow", reason, None, as_json)
+    set_and_print(book, "mode", EVERYONE, "shadow", reason, None, as_json)
 
 
 def shadow(
@@ -87,9 +97,9 @@ def shadow(
     as_json: Json = False,
 ) -> None:
     """Report which stops would have hit whom while the program was in shadow."""
-    rows = read_shadow(Book.open_existing(state))
+    rows = read_shadow_stops(Book.open_existing(state))
     if as_json:
-        show(rows)
+        print_json(rows)
         return
     for row in rows:
         typer.echo(f"{row['at']} {row['startup']} {row['server_id']}: {row['reason']}")

@@ -20,35 +20,40 @@ from exporters.metrics import Metrics, MetricsServer
 from exporters.notify.deliver import Deliverer
 from exporters.notify.settings import Settings, SettingsError, read_settings
 from quotas.book import Address, Book, BookError
-from quotas.book.actions.grant_terms import refuse_grants
+from quotas.book.actions.grant_terms import check_program_grants
 from quotas.book.cycle.commit import apply_program
-from quotas.book.cycle.state import load
+from quotas.book.cycle.state import load_state
 from quotas.config.diff import Change, diff
 from quotas.config.load import parse_program
-from quotas.decisions.overrides import EVERYONE, Words
-from scheduler.checks.check import Check, checks
+from quotas.decisions.overrides import EVERYONE, Overrides
+from scheduler.checks.check import Check, run_checks
 from scheduler.checks.first_file import first_program_file
-from scheduler.checks.permissions import closing_checks
+from scheduler.checks.permissions import permission_checks
 from scheduler.cli.options import (
     DEFAULT_STATE,
     Json,
     ProgramFile,
     State,
     actor,
-    address,
     connect,
     connect_permissions,
     cycle_s,
     log_to_stderr,
+    parse_address,
+    print_json,
     read_text,
-    show,
 )
 from scheduler.clock import SystemClock
 from scheduler.config import ConfigError, heartbeat_url
 from scheduler.cycle import Cycle
-from scheduler.jobs.deliver import Deliveries
+from scheduler.jobs.deliver import DeliveryWorker
 from scheduler.jobs.inbox import InboxDrain
-from scheduler.jobs.maintenance import HEARTBEAT_EVERY_S, Chore, bypass_count, verification
+from scheduler.jobs.maintenance import (
+    HEARTBEAT_EVERY_S,
+    MaintenanceJob,
+    bypass_job,
+    verification_job,
+)
 from scheduler.loop import Loop, handle_signals, sd_notify
 from scheduler.timing import Timing
 
@@ -88,10 +93,10 @@ def check(
     except OSError as error:
         raise typer.BadParameter(f"--state {state.folder}: {error.strerror}") from None
     text, now_s = read_text(program), SystemClock().now_s()
-    found = [*_book_check(state), *checks(connect, text, str(program), free, now_s)]
-    found += closing_checks(connect_permissions, text, str(program), now_s)
+    found = [*_book_check(state), *run_checks(connect, text, str(program), free, now_s)]
+    found += permission_checks(connect_permissions, text, str(program), now_s)
     if as_json:
-        show([{"name": c.name, "ok": c.ok, "detail": c.detail, "fix": c.fix} for c in found])
+        print_json([{"name": c.name, "ok": c.ok, "detail": c.detail, "fix": c.fix} for c in found])
     for each in [] if as_json else found:
         typer.echo(f"{'ok ' if each.ok else 'NO '} {each.name}: {each.detail}")
         if not each.ok:
@@ -104,7 +109,7 @@ def _book_check(state: Address) -> Iterable[Check]:
     """Whether the database is reached; the disk of a SQLite book is asked about elsewhere."""
     if state.file is None:
         try:
-            there = "a book is there" if Book.is_at(state) else "no book is there yet"
+            there = "a book is there" if Book.exists_at(state) else "no book is there yet"
             yield Check("database", True, f"{state.book}: {there}")
         except BookError as error:
             fix = "let this host reach it (docs/install.md, PostgreSQL), and try again"
@@ -117,7 +122,7 @@ def plan(
     """Show what applying the program file would change; change nothing."""
     changes = _changes(state, program)
     if as_json:
-        show([_change(change) for change in changes])
+        print_json([_change(change) for change in changes])
         return
     for change in changes:
         mark = "!" if change.needs_confirm else " "
@@ -139,14 +144,16 @@ def apply(
     book = Book.open(state)
     version = apply_program(book, parsed, SystemClock().now_s(), actor())
     if as_json:
-        show({"version": version, "changes": [_change(change) for change in changes]})
+        print_json({"version": version, "changes": [_change(change) for change in changes]})
     else:
         typer.echo(f"{parsed.name}: version {version} is in force, {len(changes)} changes")
-        word = Words(load(book).enforcement.words, SystemClock().now_s()).on("mode", EVERYONE)
-        if word is not None and word.value != parsed.mode != "off":
+        override = Overrides(load_state(book).enforcement.overrides, SystemClock().now_s()).on(
+            "mode", EVERYONE
+        )
+        if override is not None and override.value != parsed.mode != "off":
             typer.echo(
-                f"note: the file says {parsed.mode}, and {word.value} is in force: {word.text}; "
-                f"'cohortd {'disarm' if word.value == 'enforce' else 'arm'}' changes that"
+                f"note: the file says {parsed.mode}, and {override.value} is in force: {override.text}; "
+                f"'cohortd {'disarm' if override.value == 'enforce' else 'arm'}' changes that"
             )
 
 
@@ -164,19 +171,19 @@ def _refuse_risky(changes: Iterable[Change], fix: str) -> None:
 
 def _changes(state: Address, program: Path) -> tuple[Change, ...]:
     new = parse_program(read_text(program), str(program))
-    if not Book.is_at(state):
+    if not Book.exists_at(state):
         return diff(None, new, {})
     book = Book.open_existing(state)
-    current, now_s = load(book), SystemClock().now_s()
+    current, now_s = load_state(book), SystemClock().now_s()
     usage: dict[str, dict[str, int]] = {}
     for each in current.runs:
         if each.end_s is None:
             own = usage.setdefault(each.startup, {})
             own[each.flavor] = own.get(each.flavor, 0) + each.gpus
-    changes = diff(current.program, new, usage, Words(current.enforcement.words, now_s))
+    changes = diff(current.program, new, usage, Overrides(current.enforcement.overrides, now_s))
     if changes:
         with book.reading() as connection:
-            refuse_grants(connection, new, now_s)
+            check_program_grants(connection, new, now_s)
     return changes
 
 
@@ -186,7 +193,7 @@ def _change(change: Change) -> dict[str, object]:
         "before": change.before,
         "after": change.after,
         "needs_confirm": change.needs_confirm,
-        "why": change.why,
+        "reason": change.why,
     }
 
 
@@ -200,20 +207,20 @@ def run(
 ) -> None:
     """Run the daemon until SIGTERM: observe, meter, charge, decide, act."""
     log_to_stderr(as_json=not sys.stderr.isatty())
-    host, port = address(listen)
+    host, port = parse_address(listen)
     timing = Timing(cycle_s=cycle_s(cycle))
     clock, metrics = SystemClock(), Metrics(state.file)
     cloud = connect(metrics.request)
     book = Book.open(state)
     if program is not None:
         parsed = parse_program(read_text(program), str(program))
-        if load(book).program is not None:
+        if load_state(book).program is not None:
             # A restart is nobody's word: what `apply` would ask about is not done by it.
             fix = f"apply it with 'cohortd apply --confirm {parsed.name}' first"
             _refuse_risky(_changes(state, program), fix)
         apply_program(book, parsed, clock.now_s(), actor())
     drain = InboxDrain(book, state.folder)
-    beat = Cycle(
+    cycle_runner = Cycle(
         cloud=cloud,
         book=book,
         clock=clock,
@@ -222,13 +229,13 @@ def run(
         timing=timing,
         publish=metrics.publish,
         permissions=connect_permissions(metrics.request),
-        take_inbox=drain,
+        drain_inbox=drain,
         # On PostgreSQL another host may lead, and only we can read this one's inbox.
-        stand_by=drain if state.file is None else lambda _now_s: 0,
+        on_standby=drain if state.file is None else lambda _now_s: 0,
     )
     deliverer = Deliverer(_delivery_settings())
-    loop = _loop(beat, metrics, deliverer, state)
-    handle_signals(loop, lambda: _reload(beat, metrics, deliverer))
+    loop = _loop(cycle_runner, metrics, deliverer, state)
+    handle_signals(loop, lambda: _reload(cycle_runner, metrics, deliverer))
     server = _serve(metrics, host, port)
     log.info("daemon.started", metrics=server.address, book=str(state))
     try:
@@ -248,36 +255,41 @@ def _serve(metrics: Metrics, host: str, port: int) -> MetricsServer:
     return server
 
 
-def _loop(beat: Cycle, metrics: Metrics, deliverer: Deliverer, state: Address) -> Loop:
+def _loop(cycle_runner: Cycle, metrics: Metrics, deliverer: Deliverer, state: Address) -> Loop:
     """The pacemaker of the cycle, and of the deliveries and chores beside it."""
-    deliveries = Deliveries(
-        book=beat.book,
-        clock=beat.clock,
-        lease=lambda: beat.lease,
+    deliveries = DeliveryWorker(
+        book=cycle_runner.book,
+        clock=cycle_runner.clock,
+        lease=lambda: cycle_runner.lease,
         deliver=deliverer,
-        heard=metrics,
+        metrics=metrics,
     )
-    chores = [
-        verification(state, metrics.verified),
-        bypass_count(beat.book, beat.clock, lambda: beat.permissions, metrics.bypasses),
+    maintenance = [
+        verification_job(state, metrics.verified),
+        bypass_job(
+            cycle_runner.book,
+            cycle_runner.clock,
+            lambda: cycle_runner.permissions,
+            metrics.bypasses,
+        ),
     ]
     url = heartbeat_url()
     heartbeat = Heartbeat(url) if url else None
     if heartbeat is not None:
-        chores.append(Chore("heartbeat", HEARTBEAT_EVERY_S, heartbeat.run))
+        maintenance.append(MaintenanceJob("heartbeat", HEARTBEAT_EVERY_S, heartbeat.run))
 
-    def heard(outcome: str, seconds: float, at_s: int) -> None:
+    def on_cycle(outcome: str, seconds: float, at_s: int) -> None:
         metrics.cycle(outcome, seconds, at_s)
         if heartbeat is not None:
             heartbeat.cycle(outcome)
 
     return Loop(
-        beat,
-        on_cycle=heard,
+        cycle_runner,
+        on_cycle=on_cycle,
         on_missed=metrics.missed,
         ping=sd_notify,
         deliveries=deliveries,
-        chores=chores,
+        maintenance=maintenance,
     )
 
 
@@ -289,11 +301,11 @@ def _delivery_settings() -> Settings:
         raise ConfigError(str(error)) from None
 
 
-def _reload(beat: Cycle, metrics: Metrics, deliverer: Deliverer) -> None:
+def _reload(cycle_runner: Cycle, metrics: Metrics, deliverer: Deliverer) -> None:
     """Read the connection again; a bad one leaves the old one in force."""
     try:
         deliverer.settings = _delivery_settings()
-        beat.use(connect(metrics.request), connect_permissions(metrics.request))
+        cycle_runner.reconnect(connect(metrics.request), connect_permissions(metrics.request))
     except (ConfigError, ValueError) as error:
         log.error("settings.refused", error=str(error))
     else:

@@ -9,7 +9,7 @@ import structlog
 import typer
 
 from quotas.book.inbox import Inbox
-from scheduler.cli.options import DEFAULT_STATE, State, address, cycle_s, log_to_stderr
+from scheduler.cli.options import DEFAULT_STATE, State, cycle_s, log_to_stderr, parse_address
 from scheduler.clock import SystemClock
 from scheduler.loop import sd_notify
 
@@ -33,7 +33,7 @@ def serve(
     from exporters.api.server import serve as serve_until_told
 
     log_to_stderr(as_json=not sys.stderr.isatty())
-    host, port = address(listen)
+    host, port = parse_address(listen)
     inbox = Inbox(state.folder)
     app = build_app(state, inbox, SystemClock().now_s, cycle_s=cycle_s(cycle))
     try:

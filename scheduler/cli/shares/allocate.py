@@ -10,7 +10,7 @@ from typing import NoReturn
 import typer
 
 from quotas.shares.engine import ProblemError, allocate
-from scheduler.cli.options import show
+from scheduler.cli.options import print_json
 
 BAD_INPUT = 2
 
@@ -34,7 +34,7 @@ def allocate_command() -> None:
         answer = allocate(problem)
     except ProblemError as error:
         _refuse(str(error))
-    show(answer)
+    print_json(answer)
 
 
 def _without_doubles(pairs: list[tuple[str, object]]) -> dict[str, object]:

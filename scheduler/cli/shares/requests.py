@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from exporters.ctl.default_command import beginning_with
+from exporters.ctl.default_command import default_command
 from quotas.book import Book
 from quotas.book.actions.requests import (
     open_request,
@@ -20,17 +20,17 @@ from quotas.book.actions.requests import (
 )
 from quotas.config.schema import LONGEST_S
 from quotas.ledger.corrections import Refused
-from quotas.queue.requests import Ask
+from quotas.queue.requests import RequestSpec
 from scheduler.cli.actions import (
     REFUSED,
     DryRun,
     Key,
     Startup,
-    duration_s,
+    check_printable,
     fail,
-    refuse_unprintable,
+    parse_duration_option,
 )
-from scheduler.cli.options import DEFAULT_STATE, Json, State, actor, show
+from scheduler.cli.options import DEFAULT_STATE, Json, State, actor, print_json
 from scheduler.clock import SystemClock
 from scheduler.views.status import request_line, status_of
 
@@ -42,7 +42,7 @@ Refusal = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the command and what stands below it. A number of GPUs may begin with '-'."""
-    group = typer.Typer(cls=beginning_with("open"), no_args_is_help=True)
+    group = typer.Typer(cls=default_command("open"), no_args_is_help=True)
     group.command("open", context_settings={"ignore_unknown_options": True})(open_command)
     group.command("list")(list_command)
     group.command("withdraw")(withdraw_command)
@@ -64,11 +64,11 @@ def open_command(
     key: Key = None,
 ) -> None:
     """Ask for GPUs of a pool; an owner asks its lent quota back in this way."""
-    refuse_unprintable(reason, key)
-    length_s = duration_s("--for", for_, LONGEST_S)
+    check_printable(reason, key)
+    length_s = parse_duration_option("--for", for_, LONGEST_S)
     now_s = SystemClock().now_s()
     book = Book.open_existing(state)
-    ask = Ask(startup, pool, gpus, length_s, reason.strip(), actor(), now_s, key, refused)
+    ask = RequestSpec(startup, pool, gpus, length_s, reason.strip(), actor(), now_s, key, refused)
     try:
         request = preview_request(book, ask) if dry_run else open_request(book, ask)
     except Refused as refused:
@@ -76,10 +76,10 @@ def open_command(
     line = next((r for r in status_of(book, now_s)["requests"] if r["id"] == request.id), None)
     line = line or request_line(request)
     if as_json:
-        show({**line, "dry_run": dry_run})
+        print_json({**line, "dry_run": dry_run})
         return
     did = "would ask" if dry_run else f"request {request.id}: {startup} asks"
-    typer.echo(f"{did} for {gpus} GPUs of {pool} for {for_}; {line.get('standing', 'not written')}")
+    typer.echo(f"{did} for {gpus} GPUs of {pool} for {for_}; {line.get('position', 'not written')}")
 
 
 def list_command(
@@ -95,12 +95,12 @@ def list_command(
         live = {line["id"] for line in found}
         found += [request_line(r) for r in read_requests(book, limit) if r.id not in live]
     if as_json:
-        show({"requests": found})
+        print_json({"requests": found})
         return
     for line in found:
         typer.echo(
             f"{line['id']:>5} {line['startup']:24} {line['pool']:8} {line['gpus']:>4} GPUs "
-            f"{line['state']:9} {line.get('standing') or line['detail']}"
+            f"{line['state']:9} {line.get('position') or line['detail']}"
         )
     if not found:
         typer.echo("nobody waits: no request is open")
@@ -113,7 +113,7 @@ def withdraw_command(
     as_json: Json = False,
 ) -> None:
     """Take a request back: its GPUs are no demand any more."""
-    refuse_unprintable(reason, None)
+    check_printable(reason, None)
     book = Book.open_existing(state)
     try:
         why = f"withdrawn by {actor()}: {reason.strip()}"
@@ -121,6 +121,6 @@ def withdraw_command(
     except Refused as refused:
         fail(f"refused: {refused}", REFUSED)
     if as_json:
-        show(request_line(request))
+        print_json(request_line(request))
     else:
         typer.echo(f"request {number} of {request.startup} is withdrawn")

@@ -10,16 +10,22 @@ import typer
 
 from exporters.notify.settings import SettingsError, read_settings
 from quotas.book import Address, Book
-from quotas.book.actions.notices import acknowledge, give_test, list_notices, snooze, tested
+from quotas.book.actions.notices import (
+    acknowledge,
+    last_tested_s,
+    list_notices,
+    send_test_notice,
+    snooze,
+)
 from quotas.decisions.notices import Notice
 from quotas.ledger.corrections import Refused
 from quotas.model.units import format_instant, parse_duration
-from scheduler.cli.options import DEFAULT_STATE, Json, State, actor, show
+from scheduler.cli.options import DEFAULT_STATE, Json, State, actor, print_json
 from scheduler.clock import SystemClock
 
 REFUSED, BAD_INPUT = 1, 2
-LONGEST_REASON = 500
-INSTANTS = ("given_s", "deadline_s", "acknowledged_s")
+MAX_REASON_LENGTH = 500
+INSTANTS = ("opened_s", "deadline_s", "acknowledged_s")
 
 app = typer.Typer(no_args_is_help=True, help="List, acknowledge, snooze and test notices.")
 Number = Annotated[int, typer.Argument(metavar="ID", help="The notice's number.")]
@@ -40,7 +46,7 @@ def list_(
     """Show the newest notices, live ones first, and how each message about them went."""
     found = [_shown(row) for row in list_notices(Book.open_existing(state), limit, startup)]
     if as_json:
-        show(found)
+        print_json(found)
         return
     for row in found:
         by = f", acknowledged by {row['acknowledged_by']}" if row["acknowledged"] else ""
@@ -56,7 +62,7 @@ def list_(
 @app.command()
 def ack(notice: Number, state: State = DEFAULT_STATE, as_json: Json = False) -> None:
     """Acknowledge a notice: somebody has read it. The first one stays."""
-    _answer(state, as_json, lambda book, now_s: acknowledge(book, notice, actor(), now_s))
+    _respond(state, as_json, lambda book, now_s: acknowledge(book, notice, actor(), now_s))
 
 
 @app.command("snooze")
@@ -72,19 +78,21 @@ def snooze_(
         for_s = parse_duration(for_)
     except ValueError as error:
         _fail(f"--for {error}", BAD_INPUT)
-    if not reason.strip() or len(reason) > LONGEST_REASON or not reason.isprintable():
-        _fail(f"--reason is one line of 1 to {LONGEST_REASON} characters", BAD_INPUT)
-    _answer(state, as_json, lambda book, now_s: snooze(book, notice, for_s, reason, actor(), now_s))
+    if not reason.strip() or len(reason) > MAX_REASON_LENGTH or not reason.isprintable():
+        _fail(f"--reason is one line of 1 to {MAX_REASON_LENGTH} characters", BAD_INPUT)
+    _respond(
+        state, as_json, lambda book, now_s: snooze(book, notice, for_s, reason, actor(), now_s)
+    )
 
 
 @app.command("test")
-def try_channels(
+def send_test(
     startup: Annotated[str, typer.Argument(help="A startup of the program.")],
     state: State = DEFAULT_STATE,
     as_json: Json = False,
 ) -> None:
     """Send a test notice to every channel of a startup; it is to be acknowledged."""
-    _answer(state, as_json, lambda book, now_s: give_test(book, startup, actor(), now_s))
+    _respond(state, as_json, lambda book, now_s: send_test_notice(book, startup, actor(), now_s))
 
 
 @app.command()
@@ -99,11 +107,11 @@ def secret(startup: Annotated[str, typer.Argument(help='A startup; "" for operat
     typer.echo(settings.secret_of(startup))
 
 
-def _answer(state: Address, as_json: bool, deed: Callable[[Book, int], Notice]) -> None:
+def _respond(state: Address, as_json: bool, operator_action: Callable[[Book, int], Notice]) -> None:
     book = Book.open_existing(state)
     try:
-        notice = deed(book, SystemClock().now_s())
-        when_tested = tested(book, notice.startup)
+        notice = operator_action(book, SystemClock().now_s())
+        when_tested = last_tested_s(book, notice.startup)
     except Refused as refused:
         _fail(f"refused: {refused}", REFUSED)
     finally:
@@ -111,7 +119,7 @@ def _answer(state: Address, as_json: bool, deed: Callable[[Book, int], Notice]) 
     row = _shown({name: getattr(notice, name) for name in Notice.__dataclass_fields__})
     row["tested"] = None if when_tested is None else format_instant(when_tested)
     if as_json:
-        show(row)
+        print_json(row)
     else:
         by = row["acknowledged_by"] or "nobody yet"
         typer.echo(f"notice {row['id']}: due {row['deadline']}, acknowledged by {by}")

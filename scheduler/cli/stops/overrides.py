@@ -13,19 +13,18 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from quotas.book import Book
-from quotas.book.actions.overrides import read_deeds, say
-from quotas.book.actions.undo import undo as take_back
-from quotas.book.cycle.state import State as BookState
-from quotas.book.cycle.state import last_decisions, load
-from quotas.decisions.overrides import EVERYONE, UNDONE_FOR_S, Word, Words
+from quotas.book.actions.overrides import read_operator_actions, set_override
+from quotas.book.actions.undo import undo as undo_stop
+from quotas.book.cycle.state import BookState, last_decisions, load_state
+from quotas.decisions.overrides import EVERYONE, UNDONE_FOR_S, Override, Overrides
 from quotas.ledger.corrections import Refused
 from quotas.model.units import format_instant, parse_duration
-from scheduler.cli.options import DEFAULT_STATE, Json, State, actor, show
+from scheduler.cli.options import DEFAULT_STATE, Json, State, actor, print_json
 from scheduler.clock import SystemClock
 
 REFUSED, BAD_INPUT = 1, 2
-LONGEST_REASON = 500
-LONGEST_S = 366 * 86_400
+MAX_REASON_LENGTH = 500
+MAX_OVERRIDE_S = 366 * 86_400
 
 Reason = Annotated[str, typer.Option("--reason", help="Why; it is kept in the audit log.")]
 For = Annotated[str | None, typer.Option("--for", help="How long, such as 2h or 1d.")]
@@ -35,8 +34,8 @@ End = Annotated[bool, typer.Option("--end", help="End it now.")]
 def register(app: typer.Typer) -> None:
     """Add these commands."""
     app.command()(level)
-    for pause in PAUSES:
-        app.command(pause.name, help=pause.help)(pause.command())
+    for timed in TIMED_OVERRIDES:
+        app.command(timed.name, help=timed.help)(timed.command())
     for command in (approve, undo, audit):
         app.command()(command)
 
@@ -52,12 +51,12 @@ def level(
     if to not in {"open", "closed", "stopped"}:
         refuse(f"{to!r} is no level to set; write open, closed or stopped", BAD_INPUT)
     book = Book.open_existing(state)
-    _member(load(book), startup)
-    keep(book, "level", startup, to, reason, None, as_json)
+    _member(load_state(book), startup)
+    set_and_print(book, "level", startup, to, reason, None, as_json)
 
 
 @dataclass(frozen=True, slots=True)
-class Pause:
+class TimedOverride:
     """A word that stands for a while: what it is called, and of whom or what it may be said.
 
     `subject` is the help of the argument, None where the word is always of everyone.
@@ -81,8 +80,8 @@ class Pause:
             as_json: Json = False,
         ) -> None:
             book = Book.open_existing(state)
-            self.check(load(book), subject)
-            _for_a_while(book, self.name, subject, reason, _Span(for_, end), as_json)
+            self.check(load_state(book), subject)
+            _set_for_a_while(book, self.name, subject, reason, _OverridePeriod(for_, end), as_json)
 
         def of_everyone(
             reason: Reason,
@@ -106,16 +105,16 @@ def undo(
     as_json: Json = False,
 ) -> None:
     """Take a stop back: offer the server again, refund its notice, exempt it for a day."""
-    said = word_of("undo", "", "", reason, None)
+    said = make_override("undo", "", "", reason, None)
     try:
-        done = take_back(Book.open_existing(state), decision, said.actor, said.reason, said.at_s)
+        done = undo_stop(Book.open_existing(state), decision, said.actor, said.reason, said.at_s)
     except Refused as refused:
         refuse(str(refused), REFUSED)
     sentence = (
         f"{done.notice.server_name} of {done.notice.startup} is offered back and exempt until "
-        f"{format_instant(done.word.at_s + UNDONE_FOR_S)}; {done.refund}"
+        f"{format_instant(done.override.at_s + UNDONE_FOR_S)}; {done.refund}"
     )
-    answer(sentence, [done.word], as_json)
+    print_answer(sentence, [done.override], as_json)
 
 
 def approve(
@@ -129,16 +128,19 @@ def approve(
     if (decision is None) == (not all_):
         refuse("name one held decision, or give --all", BAD_INPUT)
     book = Book.open_existing(state)
-    held = [notice for notice in load(book).notices if notice.state == "held"]
+    held = [notice for notice in load_state(book).notices if notice.state == "deferred"]
     if decision is not None:
         row = next(iter(last_decisions(book, 1, id=decision)), None)
         subject = (row["startup"], row["server_id"], row["rule"]) if row else None
         held = [notice for notice in held if notice.subject == subject]
     if not held:
         refuse("nothing of that is held by the guard; 'cohortd status' lists what is", REFUSED)
-    kept = [say(book, word_of("approve", str(n.id), "approved", reason, None)) for n in held]
+    kept = [
+        set_override(book, make_override("approve", str(n.id), "approved", reason, None))
+        for n in held
+    ]
     names = ", ".join(f"{notice.server_name} of {notice.startup}" for notice in held)
-    answer(f"approved: {names} will be stopped in the next cycle", kept, as_json)
+    print_answer(f"approved: {names} will be stopped in the next cycle", kept, as_json)
 
 
 def audit(
@@ -147,16 +149,16 @@ def audit(
     as_json: Json = False,
 ) -> None:
     """List every operator's deed, newest first: who, when, what, why, before and after."""
-    deeds = read_deeds(Book.open_existing(state), limit)
+    actions = read_operator_actions(Book.open_existing(state), limit)
     if as_json:
-        show(deeds)
+        print_json(actions)
         return
-    for deed in deeds:
-        before = f" (before: {deed['before']})" if deed["before"] else ""
-        why = f" because {deed['reason']}" if deed["reason"] else ""
+    for operator_action in actions:
+        before = f" (before: {operator_action['before']})" if operator_action["before"] else ""
+        why = f" because {operator_action['reason']}" if operator_action["reason"] else ""
         typer.echo(
-            f"{deed['at']} {deed['actor']} {deed['command']} {deed['subject']}: "
-            f"{deed['after']}{before}{why}"
+            f"{operator_action['at']} {operator_action['actor']} {operator_action['command']} {operator_action['subject']}: "
+            f"{operator_action['after']}{before}{why}"
         )
 
 
@@ -176,27 +178,27 @@ def _pool(state: BookState, subject: str) -> None:
         refuse(f"{subject!r} is no pool of the program; it has {', '.join(pools)}", REFUSED)
 
 
-PAUSES = (
-    Pause(
+TIMED_OVERRIDES = (
+    TimedOverride(
         "exempt",
         "Let no rule stop a startup or a server for a while; its notices are cancelled.",
         "A startup, or the id of a server.",
         _member_or_server,
     ),
-    Pause(
+    TimedOverride(
         "freeze",
         "Hold every stop for a while: notices are given, what is due waits for the end.",
         "A startup; everyone where left out.",
         _anyone,
         EVERYONE,
     ),
-    Pause(
+    TimedOverride(
         "maintenance",
         "Observe, meter and charge for a while, and act on nothing.",
         None,
         _anyone,
     ),
-    Pause(
+    TimedOverride(
         "shortage",
         "Say that Scaleway has no GPUs of a pool: nothing in it is reclaimed for an owner.",
         "A pool with backing on-demand.",
@@ -205,7 +207,7 @@ PAUSES = (
 )
 
 
-class _Span:
+class _OverridePeriod:
     """How long a word is to stand: --for, or --end for not any more."""
 
     def __init__(self, for_: str | None, end: bool) -> None:  # typer's flag
@@ -218,24 +220,24 @@ class _Span:
                 self.seconds = parse_duration(for_)
             except ValueError as error:
                 refuse(f"--for: {error}", BAD_INPUT)
-            if not 0 < self.seconds <= LONGEST_S:
+            if not 0 < self.seconds <= MAX_OVERRIDE_S:
                 refuse(f"--for {for_}: give more than 0s and at most 366d", BAD_INPUT)
 
 
-def _for_a_while(
-    book: Book, family: str, subject: str, reason: str, span: _Span, as_json: bool
+def _set_for_a_while(
+    book: Book, family: str, subject: str, reason: str, period: _OverridePeriod, as_json: bool
 ) -> None:
     now_s = SystemClock().now_s()
-    if span.value == "off":
-        if Words(load(book).enforcement.words, now_s).on(family, subject) is None:
+    if period.value == "off":
+        if Overrides(load_state(book).enforcement.overrides, now_s).on(family, subject) is None:
             refuse(f"there is no {family} of {subject} to end", REFUSED)
-        keep(book, family, subject, "off", reason, None, as_json)
+        set_and_print(book, family, subject, "off", reason, None, as_json)
         return
-    assert span.seconds is not None, "a span that is on has a length"
-    keep(book, family, subject, "on", reason, now_s + span.seconds, as_json)
+    assert period.seconds is not None, "a span that is on has a length"
+    set_and_print(book, family, subject, "on", reason, now_s + period.seconds, as_json)
 
 
-def keep(
+def set_and_print(
     book: Book,
     family: str,
     subject: str,
@@ -245,36 +247,40 @@ def keep(
     as_json: bool,
 ) -> None:
     """Say one word, and print it."""
-    word = say(book, word_of(family, subject, value, reason, until_s))
+    override = set_override(book, make_override(family, subject, value, reason, until_s))
     of = "" if subject == EVERYONE else f" of {subject}"
-    answer(f"{family}{of}: {value}; {word.text}", [word], as_json)
+    print_answer(f"{family}{of}: {value}; {override.text}", [override], as_json)
 
 
-def word_of(family: str, subject: str, value: str, reason: str, until_s: int | None) -> Word:
+def make_override(
+    family: str, subject: str, value: str, reason: str, until_s: int | None
+) -> Override:
     """A word of who runs this command, said now. Ends with exit 2 without a real reason."""
-    if not reason.strip() or len(reason) > LONGEST_REASON or not reason.isprintable():
-        refuse(f"--reason is one line of 1 to {LONGEST_REASON} characters", BAD_INPUT)
+    if not reason.strip() or len(reason) > MAX_REASON_LENGTH or not reason.isprintable():
+        refuse(f"--reason is one line of 1 to {MAX_REASON_LENGTH} characters", BAD_INPUT)
     now_s = SystemClock().now_s()
-    return Word(family, subject, value, now_s, until_s, actor(), reason.strip())
+    return Override(family, subject, value, now_s, until_s, actor(), reason.strip())
 
 
-def answer(sentence: str, words: list[Word], as_json: bool) -> None:
+def print_answer(sentence: str, overrides: list[Override], as_json: bool) -> None:
     """Print what was said, as a sentence or as JSON."""
     if as_json:
-        show({"sentence": sentence, "words": [_plain(word) for word in words]})
+        print_json(
+            {"sentence": sentence, "overrides": [_plain(override) for override in overrides]}
+        )
     else:
         typer.echo(sentence)
 
 
-def _plain(word: Word) -> Mapping[str, Any]:
+def _plain(override: Override) -> Mapping[str, Any]:
     return {
-        "about": word.family,
-        "subject": word.subject,
-        "value": word.value,
-        "actor": word.actor,
-        "reason": word.reason,
-        "at_s": word.at_s,
-        "until_s": word.until_s,
+        "kind": override.family,
+        "subject": override.subject,
+        "value": override.value,
+        "actor": override.actor,
+        "reason": override.reason,
+        "at_s": override.at_s,
+        "until_s": override.until_s,
     }
 
 

@@ -9,21 +9,21 @@ import typer
 
 from quotas.book import Book
 from quotas.iam.policies import Rule
-from scheduler.act.release_all import Released, preview_release, release_all
-from scheduler.cli.options import DEFAULT_STATE, Json, State, actor, connect_permissions, show
+from scheduler.act.release_all import ReleaseResult, preview_release, release_all
+from scheduler.cli.options import DEFAULT_STATE, Json, State, actor, connect_permissions, print_json
 from scheduler.clock import SystemClock
 from scheduler.config import ConfigError
 
 REFUSED, UNREACHABLE = 1, 3
-LONGEST_REASON = 500
+MAX_REASON_LENGTH = 500
 
 
 def register(app: typer.Typer) -> None:
     """Add this command."""
-    app.command("release-all")(give_back)
+    app.command("release-all")(release_all_command)
 
 
-def give_back(
+def release_all_command(
     reason: Annotated[str, typer.Option("--reason", help="Why; it is kept in the book.")],
     state: State = DEFAULT_STATE,
     dry_run: Annotated[
@@ -32,8 +32,8 @@ def give_back(
     as_json: Json = False,
 ) -> None:
     """Give every closed startup its IAM rules back. Needs no daemon and no program file."""
-    if not reason.strip() or len(reason) > LONGEST_REASON or not reason.isprintable():
-        raise typer.BadParameter(f"--reason is one line of 1 to {LONGEST_REASON} characters")
+    if not reason.strip() or len(reason) > MAX_REASON_LENGTH or not reason.isprintable():
+        raise typer.BadParameter(f"--reason is one line of 1 to {MAX_REASON_LENGTH} characters")
     permissions = connect_permissions()
     if permissions is None:
         raise ConfigError(
@@ -49,21 +49,21 @@ def give_back(
     finally:
         book.close()
     if as_json:
-        show({"dry_run": dry_run, "startups": [_shown(each) for each in found]})
+        print_json({"dry_run": dry_run, "startups": [_shown(each) for each in found]})
     else:
-        _say(found, "would get back" if dry_run else "got back")
+        _print_results(found, "would get back" if dry_run else "got back")
     failed = [each for each in found if each.error]
     if failed:
         raise typer.Exit(REFUSED if any(each.is_refused for each in failed) else UNREACHABLE)
 
 
-def _say(found: list[Released], verb: str) -> None:
+def _print_results(found: list[ReleaseResult], verb: str) -> None:
     for each in found:
         if each.error:
             typer.echo(f"NO {each.startup}: {each.error}")
-        for given in each.given:
-            typer.echo(f"{each.startup}: {given.detail} ({given.policy_id})")
-            for rule in given.rules:
+        for restored in each.restored:
+            typer.echo(f"{each.startup}: {restored.detail} ({restored.policy_id})")
+            for rule in restored.rules:
                 typer.echo(f"  {verb}: {', '.join(rule.sets)} in {_where(rule)}")
     if not found:
         typer.echo("nothing is withheld from any startup")
@@ -76,9 +76,9 @@ def _where(rule: Rule) -> str:
     return where + (f" if {rule.condition}" if rule.condition else "")
 
 
-def _shown(each: Released) -> dict[str, Any]:
+def _shown(each: ReleaseResult) -> dict[str, Any]:
     return {
         "startup": each.startup,
-        "policies": [asdict(given) for given in each.given],
+        "policies": [asdict(restored) for restored in each.restored],
         "error": each.error,
     }

@@ -16,7 +16,7 @@ _IAM_ALL = _IAM_READ | {f"{kind}:write" for kind in _IAM}
 _POLICY_READ = frozenset({"policy:read", "permission_set:read"})
 _PROJECT_READ = frozenset({"projects:read"})
 
-SETS: dict[str, tuple[str, frozenset[str]]] = {
+PERMISSION_SETS: dict[str, tuple[str, frozenset[str]]] = {
     "AllProductsFullAccess": (PROJECTS, _INSTANCES),
     "AllProductsReadOnly": (PROJECTS, _READ),
     "ContainerRegistryReadOnly": (PROJECTS, frozenset()),
@@ -45,7 +45,7 @@ SETS: dict[str, tuple[str, frozenset[str]]] = {
     "ProjectReadOnly": (ORGANIZATION, _PROJECT_READ),
 }
 
-STARTUP_SETS = (
+STARTUP_PERMISSION_SETS = (
     "InstancesReadOnly",
     "InstancesServerCreate",
     "InstancesServerDelete",
@@ -55,7 +55,7 @@ STARTUP_SETS = (
 )
 """What a startup's own key may do in its project, until somebody changes its rules."""
 
-_NEEDED = {
+_REQUIRED = {
     "poweron": "server:start",
     "poweroff": "server:stop",
     "stop_in_place": "server:stop",
@@ -63,6 +63,6 @@ _NEEDED = {
 }
 
 
-def needed_for(action: str) -> str:
+def required_permission(action: str) -> str:
     """The permission that an action on a server needs."""
-    return _NEEDED.get(action, "server:write")
+    return _REQUIRED.get(action, "server:write")

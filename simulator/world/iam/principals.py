@@ -12,7 +12,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from simulator.world.iam.identity import new_access_key, new_uuid
-from simulator.world.iam.permission_sets import ORGANIZATION, SETS, STARTUP_SETS
+from simulator.world.iam.permission_sets import (
+    ORGANIZATION,
+    PERMISSION_SETS,
+    STARTUP_PERMISSION_SETS,
+)
 from simulator.world.model import Project, invalid, not_found
 
 
@@ -53,11 +57,11 @@ class Rule:
     @property
     def scope_type(self) -> str:
         """What its sets apply to; the sets of one rule share it."""
-        return SETS[self.permission_set_names[0]][0]
+        return PERMISSION_SETS[self.permission_set_names[0]][0]
 
     def allows(self, permission: str, project_id: str) -> bool:
         """Whether it lets its principal do this there. Conditions are taken for true."""
-        if not any(permission in SETS[name][1] for name in self.permission_set_names):
+        if not any(permission in PERMISSION_SETS[name][1] for name in self.permission_set_names):
             return False
         return bool(self.organization_id) or project_id in self.project_ids
 
@@ -111,12 +115,12 @@ class Iam:
 
     def add_startup(self, project: Project, now_s: int) -> None:
         """A startup's application with the project's key, and a policy for its project."""
-        chance = random.Random(f"{self._seed}/iam/{project.name}")
-        made = Principal("application", new_uuid(chance), project.name, now_s)
+        rng = random.Random(f"{self._seed}/iam/{project.name}")
+        made = Principal("application", new_uuid(rng), project.name, now_s)
         self.principals[made.id] = made
         self._keep(ApiKey(project.access_key, project.secret_key, made.id, project.id, now_s))
-        rules = (Rule(new_uuid(chance), STARTUP_SETS, (project.id,)),)
-        policy = Policy(new_uuid(chance), project.name, made.id, now_s, now_s, rules)
+        rules = (Rule(new_uuid(rng), STARTUP_PERMISSION_SETS, (project.id,)),)
+        policy = Policy(new_uuid(rng), project.name, made.id, now_s, now_s, rules)
         self.policies[policy.id] = policy
 
     def _keep(self, key: ApiKey) -> ApiKey:
@@ -185,14 +189,14 @@ class Iam:
             names = tuple(spec.get("permission_set_names") or ())
             projects = tuple(spec.get("project_ids") or ())
             organization_id = str(spec.get("organization_id") or "")
-            unknown = [name for name in names if name not in SETS]
+            unknown = [name for name in names if name not in PERMISSION_SETS]
             if unknown or not names:
                 raise invalid("permission_set_names", f"{unknown or 'none'} given")
-            if len({SETS[name][0] for name in names}) > 1:
+            if len({PERMISSION_SETS[name][0] for name in names}) > 1:
                 raise invalid("permission_set_names", "the sets of a rule share one scope")
             if bool(projects) == bool(organization_id):
                 raise invalid("project_ids", "give project_ids or organization_id")
-            if SETS[names[0]][0] == ORGANIZATION and projects:
+            if PERMISSION_SETS[names[0]][0] == ORGANIZATION and projects:
                 raise invalid("project_ids", f"{names[0]} is scoped by organization")
             if organization_id not in ("", self.organization_id):
                 raise not_found("organization", organization_id)

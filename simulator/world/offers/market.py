@@ -93,8 +93,8 @@ class Market:
 
     def _taken(self, offer: Offer, stock: int, at_s: int) -> int:
         """What others took: on one day in ten a part of the stock, the same for one seed."""
-        chance = random.Random(f"{self._seed}/{offer.zone}/{offer.family}/{at_s // DAY_S}")
-        return chance.randint(stock // 4, stock) if chance.randrange(10) == 0 else 0
+        rng = random.Random(f"{self._seed}/{offer.zone}/{offer.family}/{at_s // DAY_S}")
+        return rng.randint(stock // 4, stock) if rng.randrange(10) == 0 else 0
 
     def availability(self, offer: Offer, used_gpus: int, at_s: int) -> str:
         """How the API words what is left."""

@@ -36,7 +36,7 @@ class Region(Protocol):
         """Shut down inside the guest."""
 
 
-class Habit(Protocol):
+class Workload(Protocol):
     """A startup's way of using servers. `first_s`: its first wake, seconds after the start."""
 
     name: str
@@ -97,9 +97,9 @@ class SteadyTraining:
 
     def __init__(self, name: str, seed: int) -> None:
         self.name = name
-        self._chance = random.Random(f"{seed}/{name}")
-        self.first_s = self._chance.randint(1, 12) * HOUR_S
-        self._type = self._chance.choice(["H100-SXM-4-80G", "H100-SXM-8-80G"])
+        self._rng = random.Random(f"{seed}/{name}")
+        self.first_s = self._rng.randint(1, 12) * HOUR_S
+        self._type = self._rng.choice(["H100-SXM-4-80G", "H100-SXM-8-80G"])
         self._is_training = False
 
     def wake(self, region: Region, project_id: str, now_s: int) -> int | None:
@@ -108,11 +108,11 @@ class SteadyTraining:
         if self._is_training:
             fleet.off_named(_PARIS, ["trainer"])
             self._is_training = False
-            return now_s + self._chance.randint(3 * HOUR_S, 20 * HOUR_S)
+            return now_s + self._rng.randint(3 * HOUR_S, 20 * HOUR_S)
         if not fleet.on(_PARIS, "trainer", self._type):
-            return now_s + self._chance.randint(1800, 5400)
+            return now_s + self._rng.randint(1800, 5400)
         self._is_training = True
-        return now_s + self._chance.randint(2 * DAY_S, 6 * DAY_S)
+        return now_s + self._rng.randint(2 * DAY_S, 6 * DAY_S)
 
 
 class Bursts:
@@ -120,8 +120,8 @@ class Bursts:
 
     def __init__(self, name: str, seed: int) -> None:
         self.name = name
-        self._chance = random.Random(f"{seed}/{name}")
-        self.first_s = self._chance.randint(2, 30) * HOUR_S
+        self._rng = random.Random(f"{seed}/{name}")
+        self.first_s = self._rng.randint(2, 30) * HOUR_S
         self._burst: list[str] = []
 
     def wake(self, region: Region, project_id: str, now_s: int) -> int | None:
@@ -131,11 +131,11 @@ class Bursts:
         if self._burst:
             fleet.off_named(_PARIS, self._burst)
             self._burst = []
-            return now_s + self._chance.randint(5 * HOUR_S, 40 * HOUR_S)
-        self._burst = [f"burst-{index}" for index in range(self._chance.randint(1, 4))]
+            return now_s + self._rng.randint(5 * HOUR_S, 40 * HOUR_S)
+        self._burst = [f"burst-{index}" for index in range(self._rng.randint(1, 4))]
         for index, name in enumerate(self._burst):
             fleet.on(_PARIS, name, "H100-1-80G" if index % 2 else "H100-2-80G")
-        return now_s + self._chance.randint(90 * 60, 9 * HOUR_S)
+        return now_s + self._rng.randint(90 * 60, 9 * HOUR_S)
 
 
 class IdleWeekends:
@@ -143,15 +143,15 @@ class IdleWeekends:
 
     def __init__(self, name: str, seed: int) -> None:
         self.name = name
-        self._chance = random.Random(f"{seed}/{name}")
-        self.first_s = self._chance.randint(1, 6) * HOUR_S
+        self._rng = random.Random(f"{seed}/{name}")
+        self.first_s = self._rng.randint(1, 6) * HOUR_S
 
     def wake(self, region: Region, project_id: str, now_s: int) -> int | None:
         """On during the week, off from Friday evening."""
         fleet = Fleet(region, project_id)
         monday_s = now_s - (now_s - _MONDAY_S) % (7 * DAY_S)
         friday_s = monday_s + 4 * DAY_S + 18 * HOUR_S
-        late_s = self._chance.randint(0, 2 * HOUR_S)
+        late_s = self._rng.randint(0, 2 * HOUR_S)
         if now_s >= friday_s:
             fleet.off_named(_PARIS, ["cluster-0", "cluster-1"])
             fleet.off_named("pl-waw-2", ["viewer"])
@@ -161,7 +161,7 @@ class IdleWeekends:
             fleet.on(_PARIS, "cluster-1", "H100-2-80G"),
             fleet.on("pl-waw-2", "viewer", "L40S-1-48G"),
         ]
-        retry_s = now_s + HOUR_S + self._chance.randint(0, 1800)
+        retry_s = now_s + HOUR_S + self._rng.randint(0, 1800)
         return friday_s + late_s if all(wanted) else min(retry_s, friday_s + late_s)
 
 
@@ -170,8 +170,8 @@ class Overspends:
 
     def __init__(self, name: str, seed: int) -> None:
         self.name = name
-        self._chance = random.Random(f"{seed}/{name}")
-        self.first_s = self._chance.randint(1, 5) * HOUR_S
+        self._rng = random.Random(f"{seed}/{name}")
+        self.first_s = self._rng.randint(1, 5) * HOUR_S
         self._wanted = 1
         self._grows_s: int | None = None
         self._was_on = False
@@ -188,14 +188,14 @@ class Overspends:
             self._stopped_before += 1
         if self._stopped_before > _PATIENCE:
             self._stopped_before, self._was_on = 0, False
-            return now_s + self._chance.randint(20 * DAY_S, 40 * DAY_S)
+            return now_s + self._rng.randint(20 * DAY_S, 40 * DAY_S)
         if self._grows_s is None or now_s >= self._grows_s:
             self._wanted = min(self._wanted + (self._grows_s is not None), 6)
-            self._grows_s = now_s + self._chance.randint(4 * DAY_S, 10 * DAY_S)
+            self._grows_s = now_s + self._rng.randint(4 * DAY_S, 10 * DAY_S)
         for index in range(self._wanted):
             kind = "H100-1-80G" if index % 3 == 2 else "H100-2-80G"
             self._was_on = fleet.on(_PARIS, f"arm-{index}", kind) or (index > 0 and self._was_on)
-        return now_s + self._chance.randint(2 * HOUR_S, 6 * HOUR_S)
+        return now_s + self._rng.randint(2 * HOUR_S, 6 * HOUR_S)
 
 
 class GuestShutdown:
@@ -203,8 +203,8 @@ class GuestShutdown:
 
     def __init__(self, name: str, seed: int) -> None:
         self.name = name
-        self._chance = random.Random(f"{seed}/{name}")
-        self.first_s = self._chance.randint(2, 20) * HOUR_S
+        self._rng = random.Random(f"{seed}/{name}")
+        self.first_s = self._rng.randint(2, 20) * HOUR_S
         self._is_working = False
 
     def wake(self, region: Region, project_id: str, now_s: int) -> int | None:
@@ -213,24 +213,24 @@ class GuestShutdown:
         if self._is_working:
             self._shut_down(region, fleet)
             self._is_working = False
-            return now_s + self._chance.randint(16 * HOUR_S, 40 * HOUR_S)
+            return now_s + self._rng.randint(16 * HOUR_S, 40 * HOUR_S)
         if not fleet.on(_PARIS, "agent", "H100-1-80G"):
-            return now_s + self._chance.randint(1800, 5400)
+            return now_s + self._rng.randint(1800, 5400)
         self._is_working = True
-        return now_s + self._chance.randint(5 * HOUR_S, 14 * HOUR_S)
+        return now_s + self._rng.randint(5 * HOUR_S, 14 * HOUR_S)
 
     def _shut_down(self, region: Region, fleet: Fleet) -> None:
         """Mostly from inside the guest; one time in five through the console."""
         server = fleet.named(_PARIS, "agent")
         if server is None or server.state != "running":
             return
-        if self._chance.randrange(5) == 0:
+        if self._rng.randrange(5) == 0:
             fleet.off(server)
         else:
             region.guest_shutdown(_PARIS, server.id)
 
 
-def default_habits(seed: int) -> tuple[Habit, ...]:
+def default_workloads(seed: int) -> tuple[Workload, ...]:
     """The five startups of the default world."""
     return (
         SteadyTraining("acme-speech", seed),

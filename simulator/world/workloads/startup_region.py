@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from simulator.world.iam.permission_sets import needed_for
+from simulator.world.iam.permission_sets import required_permission
 from simulator.world.iam.principals import Iam
 from simulator.world.model import Project, Server, permission_denied
 from simulator.world.workloads.behaviours import Region
 
 
-class AsStartup:
+class StartupRegion:
     """The region as one startup reaches it: a closed one is refused as its key would be."""
 
     def __init__(self, region: Region, iam: Iam, project: Project) -> None:
@@ -28,7 +28,7 @@ class AsStartup:
 
     def act(self, zone: str, server_id: str, action: str) -> Server:
         """Start an action, or Refusal 403."""
-        self._check(needed_for(action), "write")
+        self._check(required_permission(action), "write")
         return self._region.act(zone, server_id, action)
 
     def guest_shutdown(self, zone: str, server_id: str) -> Server:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from simulator.world.workloads.behaviours import Fleet, Habit, Region
+from simulator.world.workloads.behaviours import Fleet, Region, Workload
 
 _SIZES = (("H100-SXM-8-80G", 8), ("H100-SXM-4-80G", 4), ("H100-2-80G", 2), ("H100-1-80G", 1))
 _ZONE = "fr-par-2"
@@ -55,11 +55,11 @@ class Trace:
             highest = max(highest, sum(now.values()))
         return highest
 
-    def habits(self) -> tuple[Habit, ...]:
+    def workloads(self) -> tuple[Workload, ...]:
         """One habit for each startup, that follows its points."""
         names = sorted({point.startup for point in self.points})
         return tuple(
-            Following(name, _changes(point for point in self.points if point.startup == name))
+            TraceWorkload(name, _changes(point for point in self.points if point.startup == name))
             for name in names
         )
 
@@ -82,7 +82,7 @@ def whole_servers(gpus: int) -> list[tuple[str, str]]:
     return wanted
 
 
-class Following:
+class TraceWorkload:
     """Runs just the servers that its trace asks for."""
 
     first_s = 0

@@ -10,7 +10,7 @@ from typing import Any
 
 from starlette.testclient import TestClient
 
-from exporters.api.access import Rates
+from exporters.api.access import RateLimits
 from exporters.api.app import build_app
 from quotas.book import Address, Book
 from quotas.book.actions.tokens import create_token, revoke_token
@@ -28,7 +28,7 @@ from tests.quotas.book.book_builders import lease_of, result_of
 
 NOW_S = 7200
 STARTUPS = ("acme", "birch")
-PLENTY = Rates(100_000, 100_000, 100_000)
+PLENTY = RateLimits(100_000, 100_000, 100_000)
 
 
 def both(**changes: Any) -> Program:
@@ -106,7 +106,7 @@ def mint_all(book: Book) -> dict[str, str]:
 
 
 @dataclass
-class Site:
+class ApiFixture:
     """The API over a filled book, with a client that speaks HTTP to it."""
 
     state: Path
@@ -131,14 +131,14 @@ class Site:
 
 
 @contextmanager
-def site(place: Path | Address, rates: Rates = PLENTY) -> Iterator[Site]:
+def api_fixture(place: Path | Address, rates: RateLimits = PLENTY) -> Iterator[ApiFixture]:
     """The API over a book in a folder, or at another address."""
-    state = Address.of(place).folder
+    state = Address.from_path(place).folder
     book, inbox, clock = Book.open(place), Inbox(state), ManualClock(NOW_S)
     fill(book)
     tokens = mint_all(book)
     app = build_app(place, inbox, clock.now_s, rates=rates)
     with TestClient(app, raise_server_exceptions=False) as client:
-        yield Site(state, book, clock, inbox, client, tokens)
+        yield ApiFixture(state, book, clock, inbox, client, tokens)
     inbox.close()
     book.close()

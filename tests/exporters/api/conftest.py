@@ -7,18 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from .api_fixture import Site, site
+from .api_fixture import ApiFixture, api_fixture
 
 
 @pytest.fixture
-def fresh_site(tmp_path: Path) -> Iterator[Site]:
+def fresh_api(tmp_path: Path) -> Iterator[ApiFixture]:
     """A site that a test may change."""
-    with site(tmp_path / "state") as made:
+    with api_fixture(tmp_path / "state") as made:
         yield made
 
 
 @pytest.fixture(scope="module")
-def reading(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def reading(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiFixture]:
     """A site that the tests of a module read."""
-    with site(tmp_path_factory.mktemp("api") / "state") as made:
+    with api_fixture(tmp_path_factory.mktemp("api") / "state") as made:
         yield made

@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 from quotas.book.actions.tokens import revoke_token
 from quotas.model.tokens import fingerprint, id_of, write_token
 
-from .api_fixture import Site
+from .api_fixture import ApiFixture
 
 PUBLIC = {("GET", "/v1/openapi.json"), ("GET", "/healthz")}
 
@@ -28,10 +28,10 @@ class Call:
     body: object = None
     status: int = 200
 
-    def ask(self, site: Site, who: str | None) -> Any:
+    def ask(self, api_fixture: ApiFixture, who: str | None) -> Any:
         """The answer to this call with one of the tokens."""
         key = {} if self.method == "GET" else {"Idempotency-Key": f"{self.method} {self.path}"}
-        return site.ask(self.path, who, self.method, json=self.body, headers=key)
+        return api_fixture.ask(self.path, who, self.method, json=self.body, headers=key)
 
 
 ASK = {"pool": "h100", "gpus": 1, "duration": "1h"}
@@ -70,7 +70,7 @@ CALLS = {
     ("GET", "/v1/admin/startups/{name}/statements"): Call(
         "/v1/admin/startups/acme/statements", "audit", "acme-request"
     ),
-    ("GET", "/v1/admin/deeds"): Call("/v1/admin/deeds", "audit", "admin"),
+    ("GET", "/v1/admin/actions"): Call("/v1/admin/actions", "audit", "admin"),
 }
 OWN = [key for key, call in CALLS.items() if call.by == "acme" and call.method == "GET"]
 NAMES = [f"{method} {path}" for method, path in CALLS]
@@ -85,13 +85,13 @@ def served(client: TestClient) -> set[tuple[str, str]]:
     return found | {(m, route.path) for route in routes for m in route.methods}
 
 
-def test_every_route_is_in_the_table(reading: Site) -> None:
+def test_every_route_is_in_the_table(reading: ApiFixture) -> None:
     """A new route fails here until it is tried with every wrong token."""
     assert served(reading.client) - PUBLIC == set(CALLS)
 
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=NAMES)
-def test_a_right_token_is_served(reading: Site, call: Call) -> None:
+def test_a_right_token_is_served(reading: ApiFixture, call: Call) -> None:
     """The table's own call is good, so that each refusal beside it has one cause."""
     answer = call.ask(reading, call.by)
     assert answer.status_code == call.status, answer.text
@@ -108,7 +108,7 @@ def test_a_right_token_is_served(reading: Site, call: Call) -> None:
     ],
 )
 def test_no_token_and_ended_tokens_are_refused(
-    reading: Site, call: Call, who: str | None, kind: str, says: str
+    reading: ApiFixture, call: Call, who: str | None, kind: str, says: str
 ) -> None:
     """401 with a sentence that says what to do, whatever the route."""
     answer = call.ask(reading, who)
@@ -120,7 +120,7 @@ def test_no_token_and_ended_tokens_are_refused(
 
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=NAMES)
-def test_a_wrong_scope_is_refused(reading: Site, call: Call) -> None:
+def test_a_wrong_scope_is_refused(reading: ApiFixture, call: Call) -> None:
     """403 that names the scope."""
     answer = call.ask(reading, call.without_scope)
     assert answer.status_code == 403
@@ -128,29 +128,29 @@ def test_a_wrong_scope_is_refused(reading: Site, call: Call) -> None:
 
 
 @pytest.mark.parametrize(("method", "path"), OWN, ids=[path for _, path in OWN])
-def test_a_startup_sees_its_own_rows_only(reading: Site, method: str, path: str) -> None:
+def test_a_startup_sees_its_own_rows_only(reading: ApiFixture, method: str, path: str) -> None:
     """What acme is shown never names birch, and the other way round."""
     assert "birch" not in reading.ask(path, "acme", method).text
     assert "acme" not in reading.ask(path, "birch", method).text
 
 
-def test_a_number_of_another_startup_opens_nothing(reading: Site) -> None:
+def test_a_number_of_another_startup_opens_nothing(reading: ApiFixture) -> None:
     """Decision 2 is birch's: acme hears that it has none of that number, birch reads it."""
     assert reading.ask("/v1/decisions/2/why").status_code == 404
     assert "why birch" in reading.ask("/v1/decisions/2/why", "birch").text
 
 
-def test_who_audits_changes_nothing(reading: Site) -> None:
+def test_who_audits_changes_nothing(reading: ApiFixture) -> None:
     """An audit token is refused by every write, and reads what an admin's may not."""
     for call in CALLS.values():
         if call.method != "GET":
             assert call.ask(reading, "audit").status_code == 403
-    assert reading.ask("/v1/admin/deeds", "audit").status_code == 200
-    assert reading.ask("/v1/admin/deeds", "admin").status_code == 403
+    assert reading.ask("/v1/admin/actions", "audit").status_code == 200
+    assert reading.ask("/v1/admin/actions", "admin").status_code == 403
 
 
 @pytest.mark.parametrize("path", ["/v1/servers", "/v1/charges", "/v1/decisions", "/v1/notices"])
-def test_each_startup_has_rows_to_see(reading: Site, path: str) -> None:
+def test_each_startup_has_rows_to_see(reading: ApiFixture, path: str) -> None:
     """The isolation above is of something: each list holds exactly its owner's one row."""
     for name in ("acme", "birch"):
         items = reading.json(path, name)["items"]
@@ -170,46 +170,46 @@ def test_each_startup_has_rows_to_see(reading: Site, path: str) -> None:
         "bearer\tx",
     ],
 )
-def test_what_is_no_token_is_refused(reading: Site, header: str) -> None:
+def test_what_is_no_token_is_refused(reading: ApiFixture, header: str) -> None:
     """A header of another shape, or a token with a typing error, is told apart offline."""
     answer = reading.client.get("/v1/me", headers={"Authorization": header})
     assert answer.status_code == 401
     assert "typing error" in answer.json()["detail"]
 
 
-def test_a_stranger_s_token_is_refused(reading: Site) -> None:
+def test_a_stranger_s_token_is_refused(reading: ApiFixture) -> None:
     """A well-formed token that nobody made here opens nothing."""
     header = {"Authorization": f"Bearer {write_token(b'y' * 32)}"}
     answer = reading.client.get("/v1/me", headers=header)
     assert answer.json()["type"] == "urn:cohortd:problem:token-unknown"
 
 
-def test_a_revocation_holds_at_once(fresh_site: Site) -> None:
+def test_a_revocation_holds_at_once(fresh_api: ApiFixture) -> None:
     """The request after `token revoke` is refused, and those of other tokens are not."""
-    assert fresh_site.ask("/v1/me").status_code == 200
-    token_hash = fingerprint(fresh_site.tokens["acme"])
+    assert fresh_api.ask("/v1/me").status_code == 200
+    token_hash = fingerprint(fresh_api.tokens["acme"])
     assert token_hash is not None
-    revoke_token(fresh_site.book, id_of(token_hash), 7200)
-    assert fresh_site.ask("/v1/me").status_code == 401
-    assert fresh_site.ask("/v1/me", "acme-read").status_code == 200
+    revoke_token(fresh_api.book, id_of(token_hash), 7200)
+    assert fresh_api.ask("/v1/me").status_code == 401
+    assert fresh_api.ask("/v1/me", "acme-read").status_code == 200
 
 
-def test_a_token_expires_to_the_second(fresh_site: Site) -> None:
+def test_a_token_expires_to_the_second(fresh_api: ApiFixture) -> None:
     """Good until its last second, refused from its end on."""
-    fresh_site.clock.move_to(10**10 - 1)
-    assert fresh_site.ask("/v1/me").status_code == 200
-    fresh_site.clock.move_to(10**10)
-    assert fresh_site.ask("/v1/me").status_code == 401
+    fresh_api.clock.move_to(10**10 - 1)
+    assert fresh_api.ask("/v1/me").status_code == 200
+    fresh_api.clock.move_to(10**10)
+    assert fresh_api.ask("/v1/me").status_code == 401
 
 
-def test_an_operator_finds_no_startup_that_is_not_there(reading: Site) -> None:
+def test_an_operator_finds_no_startup_that_is_not_there(reading: ApiFixture) -> None:
     """404 that says where the names are."""
     answer = reading.ask("/v1/admin/startups/nobody/credits", "admin")
     assert answer.status_code == 404
     assert "/v1/admin/startups" in answer.json()["detail"]
 
 
-def test_an_operator_pages_through_the_startups(reading: Site) -> None:
+def test_an_operator_pages_through_the_startups(reading: ApiFixture) -> None:
     """The list by name, one at a time, shows each once and ends."""
     first = reading.json("/v1/admin/startups?limit=1", "admin")
     second = reading.json(f"/v1/admin/startups?limit=1&cursor={first['next']}", "admin")

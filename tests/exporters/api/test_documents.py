@@ -9,17 +9,17 @@ from typing import Any
 
 import pytest
 
-from quotas.book.actions.overrides import say
+from quotas.book.actions.overrides import set_override
 from quotas.book.cycle.commit import commit
 from quotas.book.cycle.lease import acquire
 from quotas.book.reads.statements import close_months
-from quotas.decisions.overrides import Word
+from quotas.decisions.overrides import Override
 from quotas.decisions.reasons import conclude
 from quotas.decisions.snapshot import Decision
 from quotas.model.units import month_start_s
 from tests.quotas.book.book_builders import result_of
 
-from .api_fixture import NOW_S, Site
+from .api_fixture import NOW_S, ApiFixture
 
 INPUTS: dict[str, int | str] = {
     "startup": "acme",
@@ -31,45 +31,45 @@ INPUTS: dict[str, int | str] = {
 }
 
 
-def decide(at: Site, **changes: Any) -> int:
+def decide(at: ApiFixture, **changes: Any) -> int:
     """One more decision of acme, about its server; its number."""
     lease = acquire(at.book, "a", NOW_S, 180)
     assert lease is not None
     reason = conclude("limit", INPUTS)
     values = {"verb": "announce", "reason": reason, "inputs": INPUTS, **changes}
-    made = Decision("acme", "server-acme", "limit", cause="c", **values)
+    made = Decision("acme", "server-acme", "limit", episode="c", **values)
     none: Any = []
     result = result_of(sweeps=none, runs=none, transfers=none, decisions=[made])
     commit(at.book, result, lease, NOW_S)
     return int(at.json("/v1/decisions")["items"][0]["id"])
 
 
-def test_why_recomputes_a_decision(fresh_site: Site) -> None:
+def test_why_recomputes_a_decision(fresh_api: ApiFixture) -> None:
     """Inputs lead to the reason again; what would change it, what follows, and who may act."""
-    number = decide(fresh_site)
-    found = fresh_site.json(f"/v1/decisions/{number}/why")
+    number = decide(fresh_api)
+    found = fresh_api.json(f"/v1/decisions/{number}/why")
     assert found["is_recomputed"] and found["inputs"] == INPUTS
     assert found["check"] == "its inputs lead to it again"
     assert "acme uses 16 GPUs in h100, its limit is 8" in found["reason"]
     assert found["counterfactual"] == "with at most 8 GPUs in h100 nothing would be stopped"
     assert found["next"] == "its stop follows at 1970-01-01T02:30:00Z, unless the cause ends before"
-    assert found["who"].startswith("the startup, by stopping servers")
+    assert found["changed_by"].startswith("the startup, by stopping servers")
 
 
-def test_a_reason_that_does_not_follow_is_shown_as_such(fresh_site: Site) -> None:
+def test_a_reason_that_does_not_follow_is_shown_as_such(fresh_api: ApiFixture) -> None:
     """A decision whose inputs lead elsewhere, or are lacking, says so and breaks nothing."""
-    told = decide(fresh_site, reason="because")
-    found = fresh_site.json(f"/v1/decisions/{told}/why")
+    told = decide(fresh_api, reason="because")
+    found = fresh_api.json(f"/v1/decisions/{told}/why")
     assert found["is_recomputed"] is False and found["check"].startswith("its inputs differ: ")
-    old = decide(fresh_site, version=1)
-    found = fresh_site.json(f"/v1/decisions/{old}/why")
+    old = decide(fresh_api, version=1)
+    found = fresh_api.json(f"/v1/decisions/{old}/why")
     assert found["is_recomputed"] is False and "by an earlier version of its rule" in found["check"]
-    bare = fresh_site.json("/v1/decisions/1/why")
+    bare = fresh_api.json("/v1/decisions/1/why")
     assert bare["inputs"] == {} and bare["is_recomputed"] is False
     assert bare["counterfactual"] == "it follows from what was observed"
 
 
-def test_a_statement_adds_up(reading: Site) -> None:
+def test_a_statement_adds_up(reading: ApiFixture) -> None:
     """Opening, the grant and the charge make the closing, and the list says the same."""
     (head,) = reading.json("/v1/statements")["items"]
     month = reading.json("/v1/statements/1970-01")
@@ -81,16 +81,16 @@ def test_a_statement_adds_up(reading: Site) -> None:
     assert "key" not in str(lines)
 
 
-def test_every_closed_month_is_served(fresh_site: Site) -> None:
+def test_every_closed_month_is_served(fresh_api: ApiFixture) -> None:
     """Each month of the list can be asked for, the older of two closed ones too."""
     march_s = month_start_s(0, 2)
-    with fresh_site.book.writing() as connection:
+    with fresh_api.book.writing() as connection:
         assert close_months(connection, march_s, march_s) == 4
-    fresh_site.clock.move_to(march_s + 60)
-    heads = fresh_site.json("/v1/statements")["items"]
+    fresh_api.clock.move_to(march_s + 60)
+    heads = fresh_api.json("/v1/statements")["items"]
     assert [head["month"] for head in heads] == ["1970-03", "1970-02", "1970-01"]
     for head in heads:
-        month = fresh_site.json(f"/v1/statements/{head['month']}")
+        month = fresh_api.json(f"/v1/statements/{head['month']}")
         assert {key: value for key, value in month.items() if key != "lines"} == head
 
 
@@ -98,7 +98,7 @@ def test_every_closed_month_is_served(fresh_site: Site) -> None:
     ("path", "headers"),
     [("?format=csv", {}), ("", {"Accept": "text/csv"}), ("", {"Accept": "text/csv;q=1, */*"})],
 )
-def test_a_statement_comes_as_csv(reading: Site, path: str, headers: dict[str, str]) -> None:
+def test_a_statement_comes_as_csv(reading: ApiFixture, path: str, headers: dict[str, str]) -> None:
     """By parameter or by Accept: rows between opening and closing, which sum to the closing."""
     answer = reading.ask(f"/v1/statements/1970-01{path}", headers=headers)
     assert answer.headers["content-type"].startswith("text/csv")
@@ -113,7 +113,9 @@ def test_a_statement_comes_as_csv(reading: Site, path: str, headers: dict[str, s
     ("path", "headers"),
     [("?format=json", {"Accept": "text/csv"}), ("", {"Accept": "application/json, text/csv"})],
 )
-def test_json_wins_where_it_is_asked_for(reading: Site, path: str, headers: dict[str, str]) -> None:
+def test_json_wins_where_it_is_asked_for(
+    reading: ApiFixture, path: str, headers: dict[str, str]
+) -> None:
     """The parameter is above Accept, and JSON above CSV where both are accepted."""
     answer = reading.ask(f"/v1/statements/1970-01{path}", headers=headers)
     assert answer.headers["content-type"] == "application/json"
@@ -122,7 +124,9 @@ def test_json_wins_where_it_is_asked_for(reading: Site, path: str, headers: dict
 @pytest.mark.parametrize(
     ("month", "status"), [("1969-12", 404), ("1970-02", 404), ("1970-13", 422), ("70-1", 422)]
 )
-def test_a_month_without_a_statement_is_refused(reading: Site, month: str, status: int) -> None:
+def test_a_month_without_a_statement_is_refused(
+    reading: ApiFixture, month: str, status: int
+) -> None:
     """Before the first, after now, or no month at all: a sentence, and never a 5xx."""
     answer = reading.ask(f"/v1/statements/{month}")
     assert (answer.status_code, answer.headers["content-type"]) == (
@@ -131,10 +135,10 @@ def test_a_month_without_a_statement_is_refused(reading: Site, month: str, statu
     )
 
 
-def test_an_auditor_reads_what_operators_did(fresh_site: Site) -> None:
+def test_an_auditor_reads_what_operators_did(fresh_api: ApiFixture) -> None:
     """A word said by an operator is there with who, what and why; the newest first."""
-    word = Word("freeze", "acme", "on", NOW_S, NOW_S + 60, "ana", "a holiday")
-    say(fresh_site.book, word)
-    first = fresh_site.json("/v1/admin/deeds?limit=1", "audit")["items"][0]
+    override = Override("freeze", "acme", "on", NOW_S, NOW_S + 60, "ana", "a holiday")
+    set_override(fresh_api.book, override)
+    first = fresh_api.json("/v1/admin/deeds?limit=1", "audit")["items"][0]
     assert (first["actor"], first["command"], first["subject"]) == ("ana", "freeze", "acme")
     assert first["reason"] == "a holiday" and first["at"] == "1970-01-01T02:00:00Z"

@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 
-from .api_fixture import NOW_S, Site
+from .api_fixture import NOW_S, ApiFixture
 from .test_writes import _crash, decide
 
 
-def answer(at: Site, path: str, who: str = "acme", key: str = "k", body: object = None) -> Any:
+def answer(
+    at: ApiFixture, path: str, who: str = "acme", key: str = "k", body: object = None
+) -> Any:
     """The write once it was decided."""
     sent = at.ask(f"/v1/notices/{path}", who, "POST", json=body, headers={"Idempotency-Key": key})
     assert sent.status_code == 202, sent.text
@@ -21,53 +23,55 @@ def answer(at: Site, path: str, who: str = "acme", key: str = "k", body: object 
 LATER = {"for": "30m", "reason": "the epoch ends at two"}
 
 
-def notice(at: Site, who: str = "acme") -> Any:
+def notice(at: ApiFixture, who: str = "acme") -> Any:
     """Its one notice."""
     return at.json("/v1/notices", who)["items"][0]
 
 
-def test_a_notice_is_acknowledged(fresh_site: Site) -> None:
+def test_a_notice_is_acknowledged(fresh_api: ApiFixture) -> None:
     """With the instant of the cycle; a second time changes nothing; the other's stays open."""
-    assert notice(fresh_site)["acknowledged"] is None
-    done = answer(fresh_site, "1/acknowledge")
+    assert notice(fresh_api)["acknowledged"] is None
+    done = answer(fresh_api, "1/acknowledge")
     assert (done["state"], done["reference"]) == ("done", 1)
-    fresh_site.clock.move_to(NOW_S + 60)
-    assert answer(fresh_site, "1/acknowledge", key="k2")["state"] == "done"
-    assert notice(fresh_site)["acknowledged"] == "1970-01-01T02:00:00Z"
-    assert notice(fresh_site, "birch")["acknowledged"] is None
+    fresh_api.clock.move_to(NOW_S + 60)
+    assert answer(fresh_api, "1/acknowledge", key="k2")["state"] == "done"
+    assert notice(fresh_api)["acknowledged"] == "1970-01-01T02:00:00Z"
+    assert notice(fresh_api, "birch")["acknowledged"] is None
 
 
-def test_a_snooze_moves_the_deadline_within_bounds(fresh_site: Site) -> None:
+def test_a_snooze_moves_the_deadline_within_bounds(fresh_api: ApiFixture) -> None:
     """The answer names the new deadline; beyond the policy it is refused with the bound."""
-    done = answer(fresh_site, "1/snooze", body=LATER)
+    done = answer(fresh_api, "1/snooze", body=LATER)
     assert (done["state"], done["text"]) == ("done", "notice 1 is due 1970-01-01T03:00:00Z")
-    refused = answer(fresh_site, "1/snooze", key="k2", body={**LATER, "for": "9d"})
+    refused = answer(fresh_api, "1/snooze", key="k2", body={**LATER, "for": "9d"})
     assert refused["state"] == "refused" and "out of bounds" in refused["text"]
-    assert notice(fresh_site)["deadline"] == "1970-01-01T03:00:00Z"
+    assert notice(fresh_api)["deadline"] == "1970-01-01T03:00:00Z"
 
 
 @pytest.mark.parametrize(
     ("path", "body"), [("1/acknowledge", None), ("1/snooze", LATER), ("99/acknowledge", None)]
 )
-def test_a_notice_of_another_startup_is_none(fresh_site: Site, path: str, body: object) -> None:
+def test_a_notice_of_another_startup_is_none(
+    fresh_api: ApiFixture, path: str, body: object
+) -> None:
     """birch names acme's notice, or none at all: the same refusal, and nothing moves."""
-    before = notice(fresh_site)
-    refused = answer(fresh_site, path, "birch", body=body)
+    before = notice(fresh_api)
+    refused = answer(fresh_api, path, "birch", body=body)
     assert refused["state"] == "refused"
     assert refused["text"].startswith("birch has no notice") and "acme" not in refused["text"]
-    assert notice(fresh_site) == before
+    assert notice(fresh_api) == before
 
 
 def test_a_crash_between_snooze_and_answer_moves_it_once(
-    fresh_site: Site, monkeypatch: pytest.MonkeyPatch
+    fresh_api: ApiFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The next cycle finds that this snooze was granted, and answers with its deadline."""
     with monkeypatch.context() as patch:
         patch.setattr("scheduler.jobs.inbox.write_answer", _crash)
         with pytest.raises(KeyboardInterrupt):
-            answer(fresh_site, "1/snooze", body=LATER)
-    assert answer(fresh_site, "1/snooze", body=LATER)["state"] == "done"
-    assert notice(fresh_site)["deadline"] == "1970-01-01T03:00:00Z"
+            answer(fresh_api, "1/snooze", body=LATER)
+    assert answer(fresh_api, "1/snooze", body=LATER)["state"] == "done"
+    assert notice(fresh_api)["deadline"] == "1970-01-01T03:00:00Z"
 
 
 @pytest.mark.parametrize(
@@ -81,7 +85,7 @@ def test_a_crash_between_snooze_and_answer_moves_it_once(
         ({"for": "1h", "reason": "r", "startup": "birch"}, "body.startup: Unknown field"),
     ],
 )
-def test_a_wrong_snooze_is_refused(reading: Site, body: object, says: str) -> None:
+def test_a_wrong_snooze_is_refused(reading: ApiFixture, body: object, says: str) -> None:
     """422 that names the field."""
     headers = {"Idempotency-Key": "k"}
     sent = reading.ask("/v1/notices/1/snooze", "acme", "POST", json=body, headers=headers)

@@ -6,17 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from exporters.api.access import Rates
-from exporters.api.rate_limit import Minute
+from exporters.api.access import RateLimits
+from exporters.api.rate_limit import FixedWindow
 from quotas.book.actions.tokens import revoke_token
-from quotas.book.reads.changes import FileWatch, Version
+from quotas.book.reads.changes import DataVersion, SqliteWatch
 
-from .api_fixture import NOW_S, Site, site
+from .api_fixture import NOW_S, ApiFixture, api_fixture
 
 
 def test_a_minute_counts_each_apart_and_is_forgotten() -> None:
     """The most and no more, for each bearer; a new minute, even an earlier one, begins at none."""
-    minute = Minute()
+    minute = FixedWindow()
     assert [minute.admits("a", 2, 119) for _ in range(3)] == [True, True, False]
     assert minute.admits("b", 2, 60) and not minute.admits("a", 2, 60)
     assert minute.admits("a", 2, 120)
@@ -25,7 +25,7 @@ def test_a_minute_counts_each_apart_and_is_forgotten() -> None:
 
 def test_after_a_minute_a_token_goes_on(tmp_path: Path) -> None:
     """What a 429 promises: wait a minute, then go on. Writes have a rate beside their token's."""
-    with site(tmp_path, Rates(per_token=3, writes=1)) as made:
+    with api_fixture(tmp_path, RateLimits(per_token=3, writes=1)) as made:
         wrote = [made.ask("/v1/requests", method="POST").status_code for _ in range(2)]
         assert wrote == [422, 429]
         assert [made.ask("/v1/me").status_code for _ in range(2)] == [200, 429]
@@ -36,7 +36,7 @@ def test_after_a_minute_a_token_goes_on(tmp_path: Path) -> None:
 
 def test_a_remembered_token_is_checked_at_each_request(tmp_path: Path) -> None:
     """Expiry and revocation hold at once for a token that was served a moment ago."""
-    with site(tmp_path) as made:
+    with api_fixture(tmp_path) as made:
         id = made.json("/v1/me")["token"]
         revoke_token(made.book, id, NOW_S)
         answer = made.ask("/v1/credits")
@@ -48,22 +48,22 @@ def test_a_remembered_token_is_checked_at_each_request(tmp_path: Path) -> None:
 
 
 def test_a_served_request_asks_the_book_once(
-    reading: Site, monkeypatch: pytest.MonkeyPatch
+    reading: ApiFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One question to SQLite a request: whether anything was committed."""
-    asked, version = [], FileWatch.version
+    asked, version = [], SqliteWatch.version
 
-    def counted(self: FileWatch) -> Version:
+    def counted(self: SqliteWatch) -> DataVersion:
         asked.append(self)
         return version(self)
 
     reading.json("/v1/credits")
-    monkeypatch.setattr(FileWatch, "version", counted)
+    monkeypatch.setattr(SqliteWatch, "version", counted)
     reading.json("/v1/credits")
     assert len(asked) == 1
 
 
-def test_a_query_is_refused_after_the_token(reading: Site) -> None:
+def test_a_query_is_refused_after_the_token(reading: ApiFixture) -> None:
     """A stranger learns nothing of the parameters; a bearer is told which one is none."""
     assert reading.ask("/v1/credits?limt=1", None).status_code == 401
     answer = reading.ask("/v1/credits?limt=1")

@@ -12,17 +12,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from schemathesis import GenerationMode
 
-from exporters.api.access import Rates
+from exporters.api.access import RateLimits
 from exporters.api.middleware import SECURITY_HEADERS
 from quotas.book.cycle.commit import commit
 from quotas.book.cycle.lease import acquire
 from quotas.decisions.snapshot import Decision
 from tests.quotas.book.book_builders import result_of
 
-from .api_fixture import NOW_S, Site, site
+from .api_fixture import NOW_S, ApiFixture, api_fixture
 
 
-def test_credits_add_up_at_one_instant(reading: Site) -> None:
+def test_credits_add_up_at_one_instant(reading: ApiFixture) -> None:
     """available = posted - accrued - held - reserve, to the micro-credit, as of now."""
     own = reading.json("/v1/credits")
     amount = {name: Decimal(own[name]) for name in ("posted", "accrued", "held", "reserve")}
@@ -40,21 +40,21 @@ def test_credits_add_up_at_one_instant(reading: Site) -> None:
     assert own["runway_s"] == ends_in_s
 
 
-def test_a_server_shows_its_countdown(reading: Site) -> None:
+def test_a_server_shows_its_countdown(reading: ApiFixture) -> None:
     """The notice's deadline, and the seconds left from the same instant."""
     (server,) = reading.json("/v1/servers")["items"]
     assert server["stop"]["deadline"] == "1970-01-01T02:30:00Z"
     assert server["stop"]["seconds_left"] == 9000 - NOW_S
 
 
-def test_quota_is_the_division_the_daemon_makes(reading: Site) -> None:
+def test_quota_is_the_division_the_daemon_makes(reading: ApiFixture) -> None:
     """Share, ceiling and headroom of each pool."""
     (pool,) = reading.json("/v1/quota")["items"]
     assert (pool["pool"], pool["usage"], pool["share"]) == ("h100", 1, 1)
     assert pool["headroom"] == pool["ceiling"] - pool["usage"]
 
 
-def test_an_unchanged_answer_is_not_sent_again(reading: Site) -> None:
+def test_an_unchanged_answer_is_not_sent_again(reading: ApiFixture) -> None:
     """If-None-Match with the tag: 304 without a body; with another tag the whole answer."""
     for path in ("/v1/credits", "/v1/notices", "/v1/me"):
         tag = reading.ask(path).headers["etag"]
@@ -64,7 +64,7 @@ def test_an_unchanged_answer_is_not_sent_again(reading: Site) -> None:
         assert reading.ask(path, headers={"If-None-Match": '"other"'}).status_code == 200
 
 
-def decide(at: Site, count: int) -> None:
+def decide(at: ApiFixture, count: int) -> None:
     """So many more decisions about each startup, a second apart."""
     lease = acquire(at.book, "a", NOW_S, 180)
     assert lease is not None
@@ -77,13 +77,13 @@ def decide(at: Site, count: int) -> None:
     commit(at.book, result_of(sweeps=none, runs=none, transfers=none, decisions=made), lease, NOW_S)
 
 
-def test_pages_show_each_row_once(fresh_site: Site) -> None:
+def test_pages_show_each_row_once(fresh_api: ApiFixture) -> None:
     """Following `next` shows all of them, newest first, and ends."""
-    decide(fresh_site, 7)
+    decide(fresh_api, 7)
     ids: list[int] = []
     cursor = ""
     while True:
-        page = fresh_site.json(f"/v1/decisions?limit=3{cursor}")
+        page = fresh_api.json(f"/v1/decisions?limit=3{cursor}")
         ids += [each["id"] for each in page["items"]]
         if page["next"] is None:
             break
@@ -91,17 +91,17 @@ def test_pages_show_each_row_once(fresh_site: Site) -> None:
     assert ids == sorted(set(ids), reverse=True) and len(ids) == 8
 
 
-def test_a_feed_skips_nothing_and_repeats_nothing(fresh_site: Site) -> None:
+def test_a_feed_skips_nothing_and_repeats_nothing(fresh_api: ApiFixture) -> None:
     """Following `next` from the beginning shows each decision and notice once, then news only."""
-    decide(fresh_site, 5)
+    decide(fresh_api, 5)
     seen: list[tuple[str, int]] = []
     cursor = "0-0"
-    while items := (page := fresh_site.json(f"/v1/events?limit=2&cursor={cursor}"))["items"]:
+    while items := (page := fresh_api.json(f"/v1/events?limit=2&cursor={cursor}"))["items"]:
         seen += [(each["kind"], each[each["kind"]]["id"]) for each in items]
         cursor = page["next"]
     assert len(seen) == len(set(seen)) == 7
-    decide(fresh_site, 1)
-    (news,) = fresh_site.json(f"/v1/events?cursor={cursor}&wait=5")["items"]
+    decide(fresh_api, 1)
+    (news,) = fresh_api.json(f"/v1/events?cursor={cursor}&wait=5")["items"]
     assert news["decision"]["reason"] == "acme 0"
 
 
@@ -109,20 +109,20 @@ def test_a_feed_skips_nothing_and_repeats_nothing(fresh_site: Site) -> None:
     "query",
     ["limit=0", "limit=201", "limit=x", "cursor=-1", "cursor=abc", "cursor=" + "9" * 19, "limt=5"],
 )
-def test_a_wrong_parameter_is_refused(reading: Site, query: str) -> None:
+def test_a_wrong_parameter_is_refused(reading: ApiFixture, query: str) -> None:
     """422 that names it, a misspelt one too."""
     answer = reading.ask(f"/v1/decisions?{query}")
     assert answer.status_code == 422
     assert f"query.{query.split('=')[0]}" in answer.json()["detail"]
 
 
-def test_a_parameter_where_there_is_none_is_refused(reading: Site) -> None:
+def test_a_parameter_where_there_is_none_is_refused(reading: ApiFixture) -> None:
     """/v1/credits takes none, and says so."""
     answer = reading.ask("/v1/credits?startup=birch")
     assert answer.status_code == 422 and "query.startup" in answer.json()["detail"]
 
 
-def test_every_answer_carries_the_security_headers(reading: Site) -> None:
+def test_every_answer_carries_the_security_headers(reading: ApiFixture) -> None:
     """Good answers, refusals and unknown addresses alike."""
     for path, who in (
         ("/v1/me", "acme"),
@@ -137,7 +137,7 @@ def test_every_answer_carries_the_security_headers(reading: Site) -> None:
 
 
 @pytest.mark.parametrize("path", ["/nothing", "/v1/", "/v1//credits", "/v1/credits/", "/docs"])
-def test_an_unknown_address_is_a_problem_document(reading: Site, path: str) -> None:
+def test_an_unknown_address_is_a_problem_document(reading: ApiFixture, path: str) -> None:
     """404 that says where the addresses are listed."""
     answer = reading.ask(path)
     assert answer.status_code == 404 and "/v1/openapi.json" in answer.json()["detail"]
@@ -145,7 +145,7 @@ def test_an_unknown_address_is_a_problem_document(reading: Site, path: str) -> N
 
 def test_a_token_has_its_rate_and_no_other_pays_for_it(tmp_path: Path) -> None:
     """429 with Retry-After once a token asked too often; the others are served."""
-    with site(tmp_path, Rates(per_token=3, writes=3, failures=100)) as made:
+    with api_fixture(tmp_path, RateLimits(per_token=3, writes=3, failures=100)) as made:
         statuses = [made.ask("/v1/me").status_code for _ in range(5)]
         assert statuses == [200, 200, 200, 429, 429]
         assert made.ask("/v1/me").headers["retry-after"] == "60"
@@ -154,14 +154,14 @@ def test_a_token_has_its_rate_and_no_other_pays_for_it(tmp_path: Path) -> None:
 
 def test_guessing_tokens_is_slowed(tmp_path: Path) -> None:
     """An address that fails too often is told to wait, whatever it sends."""
-    with site(tmp_path, Rates(failures=2)) as made:
+    with api_fixture(tmp_path, RateLimits(failures=2)) as made:
         statuses = [made.ask("/v1/me", None).status_code for _ in range(4)]
     assert statuses == [401, 401, 429, 429]
 
 
 def test_the_fuzzer_finds_no_fault(tmp_path: Path) -> None:
     """Whatever the OpenAPI document allows, and what it does not: never a 5xx."""
-    with site(tmp_path) as made:
+    with api_fixture(tmp_path) as made:
         schema = schemathesis.openapi.from_dict(made.client.get("/v1/openapi.json").json())
         tried: set[int] = set()
         for operation in schema.get_all_operations():
@@ -169,7 +169,7 @@ def test_the_fuzzer_finds_no_fault(tmp_path: Path) -> None:
     assert {200, 202, 422} <= tried
 
 
-def fuzz(operation: Any, at: Site, tried: set[int]) -> None:
+def fuzz(operation: Any, at: ApiFixture, tried: set[int]) -> None:
     """Generated requests to one operation, good and bad ones."""
 
     @given(

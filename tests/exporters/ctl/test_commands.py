@@ -14,7 +14,7 @@ import pytest
 from exporters.ctl.cli import main
 from quotas.book import Book
 from scheduler.jobs.inbox import InboxDrain
-from tests.cli.command import Ran, environment, here
+from tests.cli.command import CommandResult, environment, run_in_process
 from tests.exporters.api.api_fixture import NOW_S, fill, mint_all
 from tests.exporters.api.test_serve import serving
 
@@ -28,10 +28,10 @@ class Served:
     url: str
     tokens: dict[str, str]
 
-    def run(self, *arguments: object, who: str = "acme", url: str = "") -> Ran:
+    def run(self, *arguments: object, who: str = "acme", url: str = "") -> CommandResult:
         """Run cohortctl with a token."""
         own = {"COHORTCTL_URL": url or self.url, "COHORTCTL_TOKEN": self.tokens[who]}
-        return here(*arguments, env=environment(**own), entry=main)
+        return run_in_process(*arguments, env=environment(**own), entry=main)
 
     def decide(self) -> int:
         """What a cycle does with the inbox."""
@@ -50,7 +50,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     book.close()
 
 
-LOOKS = {
+QUERIES = {
     "credits": "available",
     "usage": "1 GPUs",
     "servers": "train-acme",
@@ -65,7 +65,7 @@ LOOKS = {
 }
 
 
-@pytest.mark.parametrize(("line", "says"), LOOKS.items(), ids=list(LOOKS))
+@pytest.mark.parametrize(("line", "says"), QUERIES.items(), ids=list(QUERIES))
 def test_every_look_reads_well_and_as_json(served: Served, line: str, says: str) -> None:
     """A text for people, one JSON object for programs, and nothing of another startup."""
     text, as_json = served.run(*line.split()), served.run(*line.split(), "--json")
@@ -118,7 +118,7 @@ def test_a_notice_is_answered(served: Served) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "who", "code", "says"),
+    ("line", "changed_by", "code", "says"),
     [
         ("credits", "expired", 1, "is expired: ask the operator"),
         ("request h100 1 --for 2h", "acme-read", 1, "--scope request"),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from exporters.ctl.settings import BadSettings, Settings, path_of, read_settings
+from exporters.ctl.settings import Settings, SettingsError, config_path, read_settings
 
 
 def config(folder: Path, text: str, mode: int = 0o600) -> dict[str, str]:
@@ -46,7 +46,9 @@ def test_a_token_that_everybody_may_read_is_refused(tmp_path: Path, named: str) 
     (tmp_path / "token").chmod(0o644)
     line = 'token = "t1"' if named == "the file" else 'token_file = "token"'
     env = config(tmp_path, f'url = "https://c.example"\n{line}\n', 0o644)
-    with pytest.raises(BadSettings, match="everybody on this machine may read it: run 'chmod 600"):
+    with pytest.raises(
+        SettingsError, match="everybody on this machine may read it: run 'chmod 600"
+    ):
         read_settings(env)
 
 
@@ -66,12 +68,12 @@ def test_a_token_that_everybody_may_read_is_refused(tmp_path: Path, named: str) 
 )
 def test_what_cannot_be_used_is_one_sentence(tmp_path: Path, text: str, says: str) -> None:
     """Each fault names the file or the setting, and how it should be."""
-    with pytest.raises(BadSettings, match=says) as refused:
+    with pytest.raises(SettingsError, match=says) as refused:
         read_settings(config(tmp_path, text))
     assert "\n" not in str(refused.value)
 
 
 def test_the_file_is_where_users_keep_theirs(tmp_path: Path) -> None:
     """~/.config/cohortctl.toml, or below $XDG_CONFIG_HOME."""
-    assert path_of({"HOME": "/home/ana"}) == Path("/home/ana/.config/cohortctl.toml")
-    assert path_of({"XDG_CONFIG_HOME": "/etc/x"}) == Path("/etc/x/cohortctl.toml")
+    assert config_path({"HOME": "/home/ana"}) == Path("/home/ana/.config/cohortctl.toml")
+    assert config_path({"XDG_CONFIG_HOME": "/etc/x"}) == Path("/etc/x/cohortctl.toml")

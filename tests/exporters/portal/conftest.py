@@ -14,10 +14,10 @@ from playwright.sync_api import Browser, sync_playwright
 
 from exporters.api.app import build_app
 from exporters.api.server import listener
-from tests.exporters.api.api_fixture import PLENTY, Site
-from tests.exporters.api.conftest import fresh_site, reading
+from tests.exporters.api.api_fixture import PLENTY, ApiFixture
+from tests.exporters.api.conftest import reading
 
-__all__ = ["fresh_site", "reading"]
+__all__ = ["fresh_api", "reading"]
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = [
@@ -38,14 +38,14 @@ def chromium() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def address(fresh_site: Site) -> Iterator[str]:
+def address(fresh_api: ApiFixture) -> Iterator[str]:
     """Where the portal over the site listens."""
-    with listening(fresh_site) as found:
+    with listening(fresh_api) as found:
         yield found
 
 
 @contextmanager
-def listening(at: Site) -> Iterator[str]:
+def listening(at: ApiFixture) -> Iterator[str]:
     """A site's application on a socket of its own."""
     app = build_app(Path(at.state), at.inbox, at.clock.now_s, rates=PLENTY)
     made = listener("127.0.0.1", 0)

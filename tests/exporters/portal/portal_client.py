@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from typing import Any
 
-from tests.exporters.api.api_fixture import Site
+from tests.exporters.api.api_fixture import ApiFixture
 
 ORIGIN = "http://testserver"
 
@@ -32,10 +32,10 @@ class Page(HTMLParser):
 
 
 @dataclass
-class Visitor:
+class PortalClient:
     """Somebody at the site."""
 
-    site: Site
+    api_fixture: ApiFixture
     cookies: dict[str, str] = field(default_factory=dict)
 
     def ask(self, path: str, method: str = "GET", **more: Any) -> Any:
@@ -44,7 +44,7 @@ class Visitor:
         headers |= dict(more.pop("headers", {}))
         if self.cookies:
             headers["Cookie"] = "; ".join(f"{k}={v}" for k, v in self.cookies.items())
-        client = self.site.client
+        client = self.api_fixture.client
         client.cookies.clear()
         answer = client.request(method, path, headers=headers, follow_redirects=False, **more)
         client.cookies.clear()
@@ -69,11 +69,11 @@ class Visitor:
     def sign_in(self, who: str) -> Any:
         """Sign in with one of the site's tokens."""
         hidden = self.form("/portal/sign-in", "/portal/sign-in")
-        return self.post("/portal/sign-in", {**hidden, "token": self.site.tokens[who]})
+        return self.post("/portal/sign-in", {**hidden, "token": self.api_fixture.tokens[who]})
 
 
-def signed_in(site: Site, who: str = "acme") -> Visitor:
+def signed_in(api_fixture: ApiFixture, who: str = "acme") -> PortalClient:
     """A visitor who has signed in."""
-    visitor = Visitor(site)
-    assert visitor.sign_in(who).headers["location"] == "/portal/"
-    return visitor
+    portal_client = PortalClient(api_fixture)
+    assert portal_client.sign_in(who).headers["location"] == "/portal/"
+    return portal_client

@@ -9,15 +9,15 @@ import pytest
 from itsdangerous import URLSafeSerializer
 from starlette.routing import Mount, Route
 
-from exporters.api.access import Rates
-from exporters.portal.sessions import COOKIE, LASTS_S, Sessions, signing_key
+from exporters.api.access import RateLimits
+from exporters.portal.sessions import COOKIE, SESSION_MAX_AGE_S, Sessions, signing_key
 from quotas.book import BookError
 from quotas.book.actions.tokens import revoke_token
 from quotas.book.inbox import FOLDER, waiting_messages
 from quotas.model.tokens import fingerprint, id_of, write_token
-from tests.exporters.api.api_fixture import NOW_S, Site, site
+from tests.exporters.api.api_fixture import NOW_S, ApiFixture, api_fixture
 
-from .portal_client import ORIGIN, Page, Visitor, signed_in
+from .portal_client import ORIGIN, Page, PortalClient, signed_in
 
 SIGN_IN = "/portal/sign-in"
 READS = ["/portal/", "/portal/now", "/portal/writes/" + "0" * 32, "/portal/statements/1970-01"]
@@ -29,9 +29,9 @@ POSTS = [
 GOOD = {"pool": "h100", "gpus": "1", "length": "2", "unit": "h", "reason": "run 4"}
 
 
-def forged(visitor: Visitor, startup_token: str) -> str:
+def forged(portal_client: PortalClient, startup_token: str) -> str:
     """Another token's hash under the signature of the visitor's own cookie."""
-    signature = visitor.cookies[COOKIE].rpartition(".")[2]
+    signature = portal_client.cookies[COOKIE].rpartition(".")[2]
     made = URLSafeSerializer(b"a key of ours").dumps([fingerprint(startup_token), "n", 10**10])
     return f"{str(made).rpartition('.')[0]}.{signature}"
 
@@ -40,7 +40,7 @@ def _parts(path: str) -> tuple[str, str, str]:
     return path.rpartition("/")
 
 
-def test_every_route_is_in_the_lists(reading: Site) -> None:
+def test_every_route_is_in_the_lists(reading: ApiFixture) -> None:
     """A new route of the portal fails here until it is tried with every wrong session."""
     (portal,) = [r for r in reading.client.app.routes if isinstance(r, Mount)]  # type: ignore[attr-defined]  # a FastAPI
     found = {
@@ -56,12 +56,12 @@ def test_every_route_is_in_the_lists(reading: Site) -> None:
 
 
 @pytest.mark.parametrize("path", [*READS, *POSTS])
-def test_without_a_session_there_is_nothing(reading: Site, path: str) -> None:
+def test_without_a_session_there_is_nothing(reading: ApiFixture, path: str) -> None:
     """No cookie, a made-up one and a forged one all lead to the form, and show nothing."""
     method = "POST" if path in POSTS else "GET"
     acme = signed_in(reading)
     for cookie in ("", "x", acme.cookies[COOKIE][:-2], forged(acme, reading.tokens["birch"])):
-        stranger = Visitor(reading, {COOKIE: cookie} if cookie else {})
+        stranger = PortalClient(reading, {COOKIE: cookie} if cookie else {})
         answer = stranger.ask(path, method)
         assert (answer.status_code, answer.text) == (303, "")
         assert answer.headers["location"].startswith(SIGN_IN)
@@ -77,70 +77,70 @@ def test_without_a_session_there_is_nothing(reading: Site, path: str) -> None:
         ("acme-request", "may not read a startup"),
     ],
 )
-def test_a_token_that_may_not_read_opens_nothing(reading: Site, who: str, why: str) -> None:
+def test_a_token_that_may_not_read_opens_nothing(reading: ApiFixture, who: str, why: str) -> None:
     """The form comes back with the reason, and no session."""
-    visitor = Visitor(reading)
-    answer = visitor.sign_in(who)
+    portal_client = PortalClient(reading)
+    answer = portal_client.sign_in(who)
     assert answer.status_code in (401, 403) and why in answer.text
-    assert visitor.ask("/portal/").status_code == 303
+    assert portal_client.ask("/portal/").status_code == 303
 
 
 @pytest.mark.parametrize("text", ["", "x", "cohortd_" + "a" * 58, write_token(b"y" * 32), "é" * 99])
-def test_what_is_no_token_here_opens_nothing(reading: Site, text: str) -> None:
+def test_what_is_no_token_here_opens_nothing(reading: ApiFixture, text: str) -> None:
     """401 with the form, and the text is not shown again."""
-    visitor = Visitor(reading)
-    hidden = visitor.form(SIGN_IN, SIGN_IN)
-    answer = visitor.post(SIGN_IN, {**hidden, "token": text})
+    portal_client = PortalClient(reading)
+    hidden = portal_client.form(SIGN_IN, SIGN_IN)
+    answer = portal_client.post(SIGN_IN, {**hidden, "token": text})
     assert answer.status_code == 401 and "cohortd_a" not in answer.text
 
 
-def test_the_token_is_nowhere_but_in_the_form(fresh_site: Site) -> None:
+def test_the_token_is_nowhere_but_in_the_form(fresh_api: ApiFixture) -> None:
     """Neither the cookie nor the page holds it; the cookie is HttpOnly and Lax."""
-    visitor = Visitor(fresh_site)
-    answer = visitor.sign_in("acme")
+    portal_client = PortalClient(fresh_api)
+    answer = portal_client.sign_in("acme")
     cookie = answer.headers["set-cookie"]
     assert "HttpOnly" in cookie and "SameSite=lax" in cookie and "Path=/portal" in cookie
-    assert f"Max-Age={LASTS_S}" in cookie and "Secure" not in cookie
-    assert fresh_site.tokens["acme"] not in cookie + visitor.page()
+    assert f"Max-Age={SESSION_MAX_AGE_S}" in cookie and "Secure" not in cookie
+    assert fresh_api.tokens["acme"] not in cookie + portal_client.page()
 
 
 @pytest.mark.parametrize(
     "headers", [{"Origin": "https://testserver"}, {"X-Forwarded-Proto": "https"}]
 )
-def test_over_tls_the_cookie_is_secure(reading: Site, headers: dict[str, str]) -> None:
+def test_over_tls_the_cookie_is_secure(reading: ApiFixture, headers: dict[str, str]) -> None:
     """Whether the browser or the proxy before us says that it is TLS."""
-    visitor = Visitor(reading)
-    hidden = visitor.form(SIGN_IN, SIGN_IN)
+    portal_client = PortalClient(reading)
+    hidden = portal_client.form(SIGN_IN, SIGN_IN)
     data = {**hidden, "token": reading.tokens["acme"]}
-    assert "; Secure" in visitor.post(SIGN_IN, data, headers=headers).headers["set-cookie"]
+    assert "; Secure" in portal_client.post(SIGN_IN, data, headers=headers).headers["set-cookie"]
 
 
-def test_a_session_ends(fresh_site: Site) -> None:
+def test_a_session_ends(fresh_api: ApiFixture) -> None:
     """Twelve hours later the same cookie opens nothing."""
-    visitor = signed_in(fresh_site)
-    fresh_site.clock.move_to(NOW_S + LASTS_S - 1)
-    assert visitor.ask("/portal/").status_code == 200
-    fresh_site.clock.move_to(NOW_S + LASTS_S)
-    assert visitor.ask("/portal/").status_code == 303
+    portal_client = signed_in(fresh_api)
+    fresh_api.clock.move_to(NOW_S + SESSION_MAX_AGE_S - 1)
+    assert portal_client.ask("/portal/").status_code == 200
+    fresh_api.clock.move_to(NOW_S + SESSION_MAX_AGE_S)
+    assert portal_client.ask("/portal/").status_code == 303
 
 
-def test_a_revocation_holds_at_the_next_request(fresh_site: Site) -> None:
+def test_a_revocation_holds_at_the_next_request(fresh_api: ApiFixture) -> None:
     """The page after `token revoke` is the form; a refresh in the page is sent there too."""
-    visitor, other = signed_in(fresh_site), signed_in(fresh_site, "acme-read")
-    token_hash = fingerprint(fresh_site.tokens["acme"])
+    portal_client, other = signed_in(fresh_api), signed_in(fresh_api, "acme-read")
+    token_hash = fingerprint(fresh_api.tokens["acme"])
     assert token_hash is not None
-    revoke_token(fresh_site.book, id_of(token_hash), NOW_S)
-    refresh = visitor.ask("/portal/now", headers={"HX-Request": "true"})
+    revoke_token(fresh_api.book, id_of(token_hash), NOW_S)
+    refresh = portal_client.ask("/portal/now", headers={"HX-Request": "true"})
     assert refresh.headers["hx-redirect"] == "/portal/sign-in?why=token-ended"
-    assert visitor.ask("/portal/").headers["location"] == "/portal/sign-in?why=token-ended"
-    assert "no longer in force" in visitor.page("/portal/sign-in?why=token-ended")
+    assert portal_client.ask("/portal/").headers["location"] == "/portal/sign-in?why=token-ended"
+    assert "no longer in force" in portal_client.page("/portal/sign-in?why=token-ended")
     assert other.ask("/portal/").status_code == 200
 
 
-def test_signing_out_ends_it_in_this_browser(fresh_site: Site) -> None:
+def test_signing_out_ends_it_in_this_browser(fresh_api: ApiFixture) -> None:
     """The cookie is taken back."""
-    visitor = signed_in(fresh_site)
-    answer = visitor.post("/portal/sign-out", visitor.form("/portal/sign-out"))
+    portal_client = signed_in(fresh_api)
+    answer = portal_client.post("/portal/sign-out", portal_client.form("/portal/sign-out"))
     assert answer.headers["location"] == "/portal/sign-in?why=signed-out"
     assert "Max-Age=0" in answer.headers["set-cookie"]
 
@@ -159,19 +159,24 @@ def test_signing_out_ends_it_in_this_browser(fresh_site: Site) -> None:
     ],
 )
 def test_a_form_that_is_not_ours_does_nothing(
-    reading: Site, path: str, changes: dict[str, str], headers: dict[str, str]
+    reading: ApiFixture, path: str, changes: dict[str, str], headers: dict[str, str]
 ) -> None:
     """403, whether its token or its origin is wrong; nothing is kept, nobody signed out."""
-    visitor = signed_in(reading)
-    data = {**visitor.form("/portal/requests"), **GOOD, "token": reading.tokens["acme"], **changes}
-    answer = visitor.post(path, data, headers={"Origin": ORIGIN, **headers})
+    portal_client = signed_in(reading)
+    data = {
+        **portal_client.form("/portal/requests"),
+        **GOOD,
+        "token": reading.tokens["acme"],
+        **changes,
+    }
+    answer = portal_client.post(path, data, headers={"Origin": ORIGIN, **headers})
     assert answer.status_code == 403
     assert "too old" in answer.text
     assert waiting_messages(reading.state, 10) == []
-    assert visitor.ask("/portal/").status_code == 200
+    assert portal_client.ask("/portal/").status_code == 200
 
 
-def test_a_form_of_another_session_does_nothing(reading: Site) -> None:
+def test_a_form_of_another_session_does_nothing(reading: ApiFixture) -> None:
     """What birch was given is not what acme was given."""
     theirs = signed_in(reading, "birch").form("/portal/requests")
     answer = signed_in(reading).post(ASK, {**theirs, **GOOD})
@@ -180,16 +185,16 @@ def test_a_form_of_another_session_does_nothing(reading: Site) -> None:
 
 def test_guessing_is_slowed_down(tmp_path: Path) -> None:
     """After so many failures from one address the form says to wait."""
-    with site(tmp_path / "state", Rates(failures=3)) as made:
-        visitor = Visitor(made)
-        hidden = visitor.form(SIGN_IN, SIGN_IN)
-        answers = [visitor.post(SIGN_IN, {**hidden, "token": "x"}) for _ in range(4)]
+    with api_fixture(tmp_path / "state", RateLimits(failures=3)) as made:
+        portal_client = PortalClient(made)
+        hidden = portal_client.form(SIGN_IN, SIGN_IN)
+        answers = [portal_client.post(SIGN_IN, {**hidden, "token": "x"}) for _ in range(4)]
         assert [answer.status_code for answer in answers] == [401, 401, 401, 429]
         assert "wait a minute" in answers[-1].text
 
 
 @pytest.mark.parametrize("path", ["/portal/", SIGN_IN, "/portal/nothing", "/portal/writes/x"])
-def test_every_page_has_its_security_headers(reading: Site, path: str) -> None:
+def test_every_page_has_its_security_headers(reading: ApiFixture, path: str) -> None:
     """No inline script or style, no framing, nothing kept by the browser."""
     headers = signed_in(reading).ask(path).headers
     policy = headers["content-security-policy"]
@@ -200,15 +205,15 @@ def test_every_page_has_its_security_headers(reading: Site, path: str) -> None:
     assert headers["referrer-policy"] == "same-origin"
 
 
-def test_no_page_has_anything_inline_or_foreign(reading: Site) -> None:
+def test_no_page_has_anything_inline_or_foreign(reading: ApiFixture) -> None:
     """What the policy forbids is not there: no style attribute, no other host."""
-    visitor = signed_in(reading)
-    for text in (visitor.page(), visitor.page(SIGN_IN)):
+    portal_client = signed_in(reading)
+    for text in (portal_client.page(), portal_client.page(SIGN_IN)):
         assert "style=" not in text and "<style" not in text and " onclick" not in text
         assert "http://" not in text and "https://" not in text
 
 
-def test_headings_are_in_order(reading: Site) -> None:
+def test_headings_are_in_order(reading: ApiFixture) -> None:
     """One h1, and no level is skipped."""
     levels = Page(signed_in(reading).page()).headings
     assert levels[0] == 1 and levels.count(1) == 1
@@ -230,6 +235,6 @@ def test_the_key_outlives_the_process_and_is_its_owner_s(tmp_path: Path) -> None
 def test_another_key_reads_no_session() -> None:
     """Two nonces differ, and what one key signed another refuses."""
     one, other = Sessions(b"a" * 32), Sessions(b"b" * 32)
-    session = one.begin("", NOW_S)
-    assert session.nonce != one.begin("", NOW_S).nonce
+    session = one.new_session("", NOW_S)
+    assert session.nonce != one.new_session("", NOW_S).nonce
     assert one.form_token(session) != other.form_token(session)

@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from quotas.book.actions.commands import (
-    Deed,
-    GrantOrder,
-    Order,
-    RefundOrder,
-    TransferOrder,
-    VoidOrder,
+    Command,
+    GrantCommand,
+    OperatorAction,
+    RefundCommand,
+    TransferCommand,
+    VoidCommand,
 )
 from quotas.book.cycle.commit import apply_program
-from quotas.book.cycle.state import load
+from quotas.book.cycle.state import load_state
 from quotas.book.reads.audit import account_sums
 from quotas.book.schema import RUN
 from quotas.book.session import Book
@@ -27,10 +27,10 @@ from tests.builders import Z, a_grant, a_program, a_run, a_startup
 NOW_S = 50_000
 
 
-def a_deed(order: Order, key: str | None = None, **changes: Any) -> Deed:
+def an_action(command: Command, key: str | None = None, **changes: Any) -> OperatorAction:
     """A deed of an operator at NOW_S."""
     values: dict[str, Any] = {"reason": "because", "actor": "olga", "now_s": NOW_S, **changes}
-    return Deed(order, key=key, **values)
+    return OperatorAction(command, key=key, **values)
 
 
 def the_program() -> Program:
@@ -44,7 +44,7 @@ def the_program() -> Program:
 
 def charge(book: Book, run: Run, period: Period) -> None:
     """Post a charge of a run as a cycle would."""
-    grants = [grant for grant in load(book).grants if grant.startup == run.startup]
+    grants = [grant for grant in load_state(book).grants if grant.startup == run.startup]
     transfer = charge_transfer("spring", run, period, grants)
     with book.writing() as connection:
         if transfer:
@@ -74,9 +74,9 @@ def conserves(book: Book) -> bool:
     return given == sum(total.get(kind, 0) for kind in ("usage", "grant", "expired"))
 
 
-GRANT = GrantOrder("birch", "b1", 7_000)
-VOID = VoidOrder("acme", "g2")
-REFUND = RefundOrder(9_000, 10_800, server="s1")
-OUTAGE = RefundOrder(9_000, 10_800, zone=Z)
-TRANSFER = TransferOrder("acme", "birch", 4_000)
-ORDERS: list[Order] = [GRANT, VOID, REFUND, OUTAGE, TRANSFER]
+GRANT = GrantCommand("birch", "b1", 7_000)
+VOID = VoidCommand("acme", "g2")
+REFUND = RefundCommand(9_000, 10_800, server="s1")
+OUTAGE = RefundCommand(9_000, 10_800, zone=Z)
+TRANSFER = TransferCommand("acme", "birch", 4_000)
+ORDERS: list[Command] = [GRANT, VOID, REFUND, OUTAGE, TRANSFER]

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import text
 from sqlmodel import SQLModel
 
-from quotas.book.cycle.commit import Result, apply_program
+from quotas.book.cycle.commit import CycleResult, apply_program
 from quotas.book.cycle.lease import Lease, acquire
 from quotas.book.schema import BALANCE
 from quotas.book.session import Book
@@ -28,13 +28,13 @@ def charges(count: int, first: int = 0) -> list[Transfer]:
     return [transfer for transfer in made if transfer is not None]
 
 
-def result_of(**changes: Any) -> Result:
+def result_of(**changes: Any) -> CycleResult:
     """A cycle's result that writes a sweep, a run and one charge."""
     values: dict[str, Any] = {
         "sweeps": [seen(3600)],
         "confirmed": {Z: 3600},
         "runs": [a_run(posted_until_s=3600)],
-        "disputes": [],
+        "unconfirmed_periods": [],
         "transfers": charges(1),
         "decisions": [],
         "notices": [],
@@ -42,7 +42,7 @@ def result_of(**changes: Any) -> Result:
         "mode": "enforce",
         **changes,
     }
-    return Result(**values)
+    return CycleResult(**values)
 
 
 def filled(book: Book, count: int = 3) -> Book:

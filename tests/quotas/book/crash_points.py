@@ -10,11 +10,11 @@ from sqlalchemy import Connection, event
 from quotas.book import Book
 
 
-class Crash(Exception):
+class SimulatedCrash(Exception):
     """The process ends here."""
 
 
-class Fuse:
+class CrashPoints:
     """Counts the points of a transaction, and ends the process at one of them."""
 
     def __init__(self) -> None:
@@ -24,9 +24,9 @@ class Fuse:
         """A point that is passed: a write, a commit that is due, a commit that is done."""
         self.left -= 1
         if self.left == 0:
-            raise Crash
+            raise SimulatedCrash
 
-    def watch(self, book: Book) -> Book:
+    def instrument(self, book: Book) -> Book:
         """The book, with a fuse in each of its points."""
         engine, writing = book.engine, book.writing
         if not event.contains(engine, "before_cursor_execute", self._statement):

@@ -11,7 +11,7 @@ from fractions import Fraction
 from math import ceil, floor
 from typing import Any
 
-from .ledger_model_parts import INT64, Charged, Held, Lot, Ran, Side, Stretch, cost
+from .ledger_model_parts import INT64, Charged, CommandResult, Held, Lot, Side, Stretch, cost
 
 Written = tuple[str, list[Side]]
 """The kind of a transfer, and its entries in order."""
@@ -25,7 +25,7 @@ class Model:
         self.cohort, self.reserve_s = cohort, reserve_s
         self.accounts: dict[str, int] = defaultdict(int)
         self.lots: dict[str, Lot] = {}
-        self.ran: dict[str, Ran] = {}
+        self.ran: dict[str, CommandResult] = {}
         self.charges: dict[str, Charged] = {}
         self.steps: list[tuple[int, int]] = []
         self.paid: list[tuple[int, int]] = []
@@ -208,11 +208,11 @@ class Model:
             rest -= part
         return sides
 
-    def transfer(self, giver: str, to: str, amount: int, now_s: int) -> list[Written] | None:
+    def transfer(self, sender: str, to: str, amount: int, now_s: int) -> list[Written] | None:
         """Parts arrive as grants of their own, named after this transfer's number."""
-        if amount > self.available(giver, now_s):
+        if amount > self.available(sender, now_s):
             return None
-        parts = self.drawn(self.usable(giver, now_s, now_s + 1), amount)
+        parts = self.drawn(self.usable(sender, now_s, now_s + 1), amount)
         into = []
         for account, ucr in parts:
             old = self.lots[account]
@@ -267,7 +267,7 @@ class Model:
             if not self.steps:
                 self.steps, self.paid = [(0, rate)], [(0, rate)]
             first = [(start_s, step) for from_s, step in self.steps if from_s <= start_s][-1:]
-            ran = self.ran.setdefault(id, Ran(startup, first, start_s, start_s, start_s))
+            ran = self.ran.setdefault(id, CommandResult(startup, first, start_s, start_s, start_s))
             ran.known_s, ran.is_on = end_s or now_s, end_s is None
 
     def rated(self) -> None:

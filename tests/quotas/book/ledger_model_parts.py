@@ -39,7 +39,7 @@ class Lot:
 
 
 @dataclass
-class Ran:
+class CommandResult:
     """A server: who runs it, since when and until when, at which rates, and what is charged."""
 
     startup: str

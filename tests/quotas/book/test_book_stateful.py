@@ -25,23 +25,23 @@ from sqlalchemy import Engine, text
 
 from quotas.book import Book
 from quotas.book.actions.commands import (
-    AdvanceOrder,
-    Deed,
-    GrantOrder,
-    HoldOrder,
-    HoldVoidOrder,
-    MilestoneOrder,
-    Order,
-    PriceOrder,
-    RefundOrder,
-    SettleOrder,
-    TransferOrder,
-    VoidOrder,
+    AdvanceCommand,
+    Command,
+    GrantCommand,
+    HoldCommand,
+    MilestoneCommand,
+    OperatorAction,
+    PriceCommand,
+    RefundCommand,
+    SettleCommand,
+    TransferCommand,
+    VoidCommand,
+    VoidHoldCommand,
 )
-from quotas.book.actions.execute import perform, preview
-from quotas.book.cycle.state import load
-from quotas.book.reads.history import NotKnown, Past, as_of
-from quotas.book.reads.statements import read_closed
+from quotas.book.actions.execute import perform_action, preview_action
+from quotas.book.cycle.state import load_state
+from quotas.book.reads.history import BookAt, InstantNotKnown, read_book_at
+from quotas.book.reads.statements import read_closed_statements
 from quotas.book.verify.verify import verify
 from quotas.ledger.corrections import Refused
 from quotas.model.program import Cohort, Grant, Mode, Rollover, Startup, Tenure, Tranche
@@ -54,14 +54,14 @@ from tests.scheduler.harness import (
     T0,
     TYPE,
     ZONE,
-    Rig,
+    Harness,
     offer,
     program,
     server,
 )
 
 from .book_builders import digest
-from .crash_points import Crash, Fuse
+from .crash_points import CrashPoints, SimulatedCrash
 from .ledger_model import Model, Written
 from .ledger_model_parts import Lot
 
@@ -109,9 +109,9 @@ class Books(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.fuse = Fuse()
-        self.asked: list[tuple[Deed, Any]] = []
-        self.told: dict[int, Past] = {}
+        self.crash_points = CrashPoints()
+        self.asked: list[tuple[OperatorAction, Any]] = []
+        self.told: dict[int, BookAt] = {}
         self.statements: dict[tuple[str, str], Any] = {}
         self.is_dark = False
         self.crash_at = 0
@@ -129,8 +129,8 @@ class Books(RuleBasedStateMachine):
     def begin(self, mode: Mode) -> None:
         """The program is applied, and the daemon runs once."""
         of = a_cohort(mode)
-        self.rig = Rig(of, self.fuse.watch(self.opened()))
-        self.rig.cloud.offers_of[ZONE] = (offer(ODD_RATE),)
+        self.harness = Harness(of, self.crash_points.instrument(self.opened()))
+        self.harness.cloud.offers_of[ZONE] = (offer(ODD_RATE),)
         self.model = Model("c", of.policy.minimum_notice_s + of.policy.stop_latency_s)
         must = self.model.grant("acme", 10**9, Lot("acme", "acme-1", 0, T0, END, 0))
         ends = [*(each.effective_s or 0 for each in TRANCHES[1:]), END]
@@ -143,13 +143,13 @@ class Books(RuleBasedStateMachine):
         self.cycled()
         self.starts("acme")
 
-    now_s = property(lambda self: self.rig.clock.now_s())
+    now_s = property(lambda self: self.harness.clock.now_s())
 
     def fresh(self) -> list[dict[str, Any]]:
         """The transfers that the model has not seen."""
         query = "SELECT * FROM transfer WHERE id > :id ORDER BY id"
         sides = "SELECT account, amount_ucr FROM entry WHERE transfer_id = :id ORDER BY position"
-        with self.rig.book.reading() as connection:
+        with self.harness.book.reading() as connection:
             rows = connection.execute(text(query), {"id": self.model.count}).mappings().all()
             return [
                 {
@@ -170,23 +170,23 @@ class Books(RuleBasedStateMachine):
 
     def surely(self, work: Callable[[], Any]) -> Any:
         """Do it; where it crashes, open the book anew and do it again."""
-        self.fuse.left, self.crash_at = self.crash_at, 0
+        self.crash_points.left, self.crash_at = self.crash_at, 0
         try:
             return work()
-        except Crash:
-            engine = self.rig.book.engine
-            self.rig.book = self.fuse.watch(self.reopened(engine))
-            self.rig.cycle = self.rig.daemon("a")
+        except SimulatedCrash:
+            engine = self.harness.book.engine
+            self.harness.book = self.crash_points.instrument(self.reopened(engine))
+            self.harness.cycle = self.harness.daemon("a")
             return work()
         finally:
-            self.fuse.left = 0
+            self.crash_points.left = 0
 
     def cycled(self) -> None:
         """One cycle, again after a crash; the clouds' own truth is told to the model."""
         if self.is_dark:
-            self.rig.cloud.answers[ZONE] = unknown
+            self.harness.cloud.answers[ZONE] = unknown
         else:
-            self.rig.cloud.answers.clear()
+            self.harness.cloud.answers.clear()
             owners = {project: name for name, project in STARTUPS.items()}
             self.model.saw(
                 {
@@ -196,42 +196,42 @@ class Books(RuleBasedStateMachine):
                         each.created_s,
                         None if each.state == "running" else each.modified_s,
                     )
-                    for each in self.rig.cloud.servers.values()
+                    for each in self.harness.cloud.servers.values()
                 },
                 self.now_s,
             )
         self.model.rated()
-        self.surely(lambda: self.rig.run())
+        self.surely(lambda: self.harness.run())
         self.took()
         self.model.settled(self.now_s)
 
-    def did(self, order: Order, must: list[Written] | None) -> None:
+    def did(self, command: Command, must: list[Written] | None) -> None:
         """A deed of an operator: what the model says, or refused with nothing changed."""
-        deed = Deed(order, "why", "ann", self.now_s, f"k{len(self.asked)}")
-        before = digest(self.rig.book)
+        operator_action = OperatorAction(command, "why", "ann", self.now_s, f"k{len(self.asked)}")
+        before = digest(self.harness.book)
         if must is None:
             with pytest.raises(Refused):
-                self.surely(lambda: perform(self.rig.book, deed))
-            assert digest(self.rig.book) == before
+                self.surely(lambda: perform_action(self.harness.book, operator_action))
+            assert digest(self.harness.book) == before
             return
-        seen = preview(self.rig.book, deed)
-        assert digest(self.rig.book) == before
-        answer = self.surely(lambda: perform(self.rig.book, deed))
+        seen = preview_action(self.harness.book, operator_action)
+        assert digest(self.harness.book) == before
+        answer = self.surely(lambda: perform_action(self.harness.book, operator_action))
         assert answer == seen
         self.took(must)
-        self.asked.append((deed, answer))
+        self.asked.append((operator_action, answer))
 
     @rule(after_s=TIMES_S, is_dark=st.sampled_from([False, False, False, True]))
     def time_passes(self, after_s: int, is_dark: object) -> None:
         """Some time, then a cycle that may not reach the zone."""
-        self.rig.clock.move_to(self.now_s + after_s)
+        self.harness.clock.move_to(self.now_s + after_s)
         self.is_dark = bool(is_dark)
         self.cycled()
 
     @rule(days=st.sampled_from([1, 5, 16]))
     def days_pass(self, days: int) -> None:
         """Nobody does anything for long, and no cycle runs."""
-        self.rig.clock.move_to(self.now_s + days * DAY_S)
+        self.harness.clock.move_to(self.now_s + days * DAY_S)
         self.cycled()
 
     @rule(hours=st.integers(1, 12))
@@ -239,7 +239,7 @@ class Books(RuleBasedStateMachine):
         """A cycle each hour."""
         self.is_dark = False
         for _ in range(hours):
-            self.rig.clock.move_to(self.now_s + 3600)
+            self.harness.clock.move_to(self.now_s + 3600)
             self.cycled()
 
     @rule()
@@ -247,15 +247,15 @@ class Books(RuleBasedStateMachine):
         """I6: what was posted is not posted again."""
         self.is_dark = False
         self.cycled()
-        self.rig.run()
+        self.harness.run()
         assert not self.fresh()
 
     @rule(name=NAMES)
     def starts(self, name: str) -> None:
         """A server starts between two sweeps."""
-        self.rig.clock.move_to(self.now_s + 1)
-        made = server(f"s{len(self.rig.cloud.servers)}", self.now_s)
-        self.rig.cloud.add(replace(made, project_id=STARTUPS[name]))
+        self.harness.clock.move_to(self.now_s + 1)
+        made = server(f"s{len(self.harness.cloud.servers)}", self.now_s)
+        self.harness.cloud.add(replace(made, project_id=STARTUPS[name]))
 
     @rule(data=st.data())
     def stops(self, data: st.DataObject) -> None:
@@ -263,11 +263,11 @@ class Books(RuleBasedStateMachine):
         on = [
             id
             for id, ran in self.model.ran.items()
-            if ran.is_on and self.rig.cloud.servers[id].state == "running"
+            if ran.is_on and self.harness.cloud.servers[id].state == "running"
         ]
         if on:
-            self.rig.clock.move_to(self.now_s + 1)
-            self.rig.cloud.turn_off(data.draw(st.sampled_from(on)))
+            self.harness.clock.move_to(self.now_s + 1)
+            self.harness.cloud.turn_off(data.draw(st.sampled_from(on)))
 
     @rule(name=NAMES, amount=AMOUNTS, priority=st.integers(0, 2), lasts_s=TIMES_S, in_s=TIMES_S)
     def grants(self, name: str, amount: int, priority: int, lasts_s: int, in_s: int) -> None:
@@ -275,9 +275,9 @@ class Books(RuleBasedStateMachine):
         id, from_s = f"g{len(self.model.lots)}", self.now_s + in_s - 1
         to_s = from_s + lasts_s
         lot = Lot(name, id, priority, from_s, to_s, len(self.model.lots))
-        order = GrantOrder(name, id, amount, "bonus", priority, from_s, to_s)
-        self.did(order, self.model.grant(name, amount, lot))
-        self.did(order, None)
+        command = GrantCommand(name, id, amount, "bonus", priority, from_s, to_s)
+        self.did(command, self.model.grant(name, amount, lot))
+        self.did(command, None)
 
     @rule(data=st.data())
     def voids(self, data: st.DataObject) -> None:
@@ -285,36 +285,38 @@ class Books(RuleBasedStateMachine):
         lot = data.draw(st.sampled_from(list(self.model.lots.values())))
         named = data.draw(st.sampled_from([lot.id, *GRANTS]))
         named = GRANTS[lot.startup].id if named in GRANTS else named
-        self.did(VoidOrder(lot.startup, named), self.model.void(lot.startup, named))
+        self.did(VoidCommand(lot.startup, named), self.model.void(lot.startup, named))
 
     @rule(name=NAMES, share=st.integers(0, 10), for_s=TIMES_S)
     def refunds(self, name: str, share: int, for_s: int) -> None:
         """Every second of a window, as far as it is charged and not refunded."""
         from_s = T0 + (self.now_s - T0) * share // 10
-        order = RefundOrder(from_s, from_s + for_s, startup=name)
-        self.did(order, self.model.refund(name, from_s, from_s + for_s, self.now_s))
+        command = RefundCommand(from_s, from_s + for_s, startup=name)
+        self.did(command, self.model.refund(name, from_s, from_s + for_s, self.now_s))
 
     @rule(name=NAMES, amount=AMOUNTS)
     def transfers(self, name: str, amount: int) -> None:
         """To the other startup, where it is available."""
         (to,) = STARTUPS.keys() - {name}
-        self.did(TransferOrder(name, to, amount), self.model.transfer(name, to, amount, self.now_s))
+        self.did(
+            TransferCommand(name, to, amount), self.model.transfer(name, to, amount, self.now_s)
+        )
 
     @rule(name=NAMES)
     def advances(self, name: str) -> None:
         """Half of what the next tranche has."""
         must = self.model.advance(name, GRANTS[name].id, self.now_s)
         amount = None if must is None else must[0][1][1][1]
-        self.did(AdvanceOrder(name, GRANTS[name].id, amount), must)
+        self.did(AdvanceCommand(name, GRANTS[name].id, amount), must)
 
     @rule(voided=st.sampled_from([False, False, False, True]))
     def reaches_a_milestone(self, voided: object) -> None:
         """Credited once; not after a void of its grant, and not after its end."""
         if voided:
-            self.did(VoidOrder("acme", REACHED.id), self.model.void("acme", REACHED.id))
+            self.did(VoidCommand("acme", REACHED.id), self.model.void("acme", REACHED.id))
         part, to_s = f"{REACHED.id}/1", REACHED.expires_s
         must = self.model.milestone("acme", part, DEMO_DAY.amount_ucr, self.now_s, to_s)
-        self.did(MilestoneOrder("acme", REACHED.id, "demo-day"), must)
+        self.did(MilestoneCommand("acme", REACHED.id, "demo-day"), must)
 
     @precondition(lambda self: self.model.ran and self.now_s > T0)
     @rule(share=st.integers(0, 9), less=st.sampled_from([1, 2, 3600, 1_000_001]))
@@ -335,13 +337,13 @@ class Books(RuleBasedStateMachine):
         """An operator accepts a rate that is not in force yet."""
         self.told.clear()  # what was not charged yet is priced anew: docs/books.md says so
         must = self.model.accept(rate, from_s, self.now_s)
-        self.did(PriceOrder(FLAVOR, rate, from_s, confirm=FLAVOR), must)
+        self.did(PriceCommand(FLAVOR, rate, from_s, confirm=FLAVOR), must)
 
     @rule(name=NAMES, amount=AMOUNTS, lasts_s=TIMES_S)
     def holds(self, name: str, amount: int, lasts_s: int) -> None:
         """I8: what is available, for so long, or nothing."""
         must = self.model.hold(name, amount, self.now_s, self.now_s + lasts_s)
-        self.did(HoldOrder(name, amount, lasts_s), must)
+        self.did(HoldCommand(name, amount, lasts_s), must)
 
     @precondition(lambda self: self.model.holds)
     @rule(data=st.data(), part=st.sampled_from([0, 1, 2, 3]))
@@ -350,11 +352,11 @@ class Books(RuleBasedStateMachine):
         id = data.draw(st.sampled_from(sorted(self.model.holds)))
         amount = self.model.holds[id].ucr * part // 2
         kind = "settle" if amount else "hold-void"
-        order = SettleOrder(id, amount) if amount else HoldVoidOrder(id)
+        command = SettleCommand(id, amount) if amount else VoidHoldCommand(id)
         must = self.model.end(id, kind, amount, self.now_s)
-        self.did(order, must)
+        self.did(command, must)
         if must:
-            self.did(order, None)
+            self.did(command, None)
 
     @rule(points=POINTS)
     def will_crash(self, points: int) -> None:
@@ -365,12 +367,12 @@ class Books(RuleBasedStateMachine):
     @rule(data=st.data())
     def repeats(self, data: st.DataObject) -> None:
         """I6: a deed's key repeats its first answer, and refuses another order."""
-        deed, answer = data.draw(st.sampled_from(self.asked))
-        before = digest(self.rig.book)
-        assert perform(self.rig.book, deed) == answer
+        operator_action, answer = data.draw(st.sampled_from(self.asked))
+        before = digest(self.harness.book)
+        assert perform_action(self.harness.book, operator_action) == answer
         with pytest.raises(Refused, match="was used for another command"):
-            perform(self.rig.book, replace(deed, reason="another"))
-        assert digest(self.rig.book) == before
+            perform_action(self.harness.book, replace(operator_action, reason="another"))
+        assert digest(self.harness.book) == before
 
     @precondition(lambda self: not self.is_dark and self.now_s > T0)
     @rule(back_s=TIMES_S)
@@ -378,26 +380,26 @@ class Books(RuleBasedStateMachine):
         """What the book answers of a past instant is remembered, to be asked again."""
         at_s = max(T0, self.now_s - back_s)
         try:
-            self.told.setdefault(at_s, as_of(self.rig.book, at_s, self.now_s))
-        except NotKnown:
+            self.told.setdefault(at_s, read_book_at(self.harness.book, at_s, self.now_s))
+        except InstantNotKnown:
             assert at_s > self.model.known_s or at_s == self.now_s
 
     @rule()
     def drops_the_projection(self) -> None:
         """I20: balances are rebuilt from the entries; no answer changes."""
-        before = digest(self.rig.book), load(self.rig.book)
-        with self.rig.book.writing() as connection:
+        before = digest(self.harness.book), load_state(self.harness.book)
+        with self.harness.book.writing() as connection:
             connection.execute(text("DELETE FROM balance"))
             rebuilt = "SELECT account, sum(amount_ucr) FROM entry GROUP BY account"
             connection.execute(text(f"INSERT INTO balance {rebuilt}"))
-        assert (digest(self.rig.book), load(self.rig.book)) == before
+        assert (digest(self.harness.book), load_state(self.harness.book)) == before
 
     @invariant()
     def balances_are_the_models(self) -> None:
         """I1, I2: each account's projection and the sum of its entries are what must be."""
         must = {account: ucr for account, ucr in self.model.accounts.items() if ucr}
         sums = "SELECT account, sum(amount_ucr) FROM entry GROUP BY account"
-        with self.rig.book.reading() as connection:
+        with self.harness.book.reading() as connection:
             for query in (sums, "SELECT account, amount_ucr FROM balance"):
                 assert {a: ucr for a, ucr in connection.execute(text(query)) if ucr} == must
 
@@ -407,23 +409,26 @@ class Books(RuleBasedStateMachine):
         if self.verified == self.model.count:
             return
         self.verified = self.model.count
-        verdict = verify(self.rig.book)
+        verdict = verify(self.harness.book)
         assert (verdict.fault, verdict.transfers) == (None, self.model.count)
 
     @invariant()
     def closed_statements_stay(self) -> None:
         """What a month closed with, it has for ever."""
-        with self.rig.book.reading() as connection:
-            found = {(s["startup"], s["month"]): s for s in read_closed(connection, None, None)}
+        with self.harness.book.reading() as connection:
+            found = {
+                (s["startup"], s["month"]): s
+                for s in read_closed_statements(connection, None, None)
+            }
         assert self.statements.items() <= found.items()
         self.statements = found
 
     def teardown(self) -> None:
         """I20: the past is what it was when it was asked for first."""
-        if hasattr(self, "rig"):
+        if hasattr(self, "harness"):
             for at_s, answer in self.told.items():
-                assert as_of(self.rig.book, at_s, self.now_s + 1) == answer
-            self.rig.book.close()
+                assert read_book_at(self.harness.book, at_s, self.now_s + 1) == answer
+            self.harness.book.close()
 
 
 class BooksOnDisk(Books):

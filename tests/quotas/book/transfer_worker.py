@@ -8,25 +8,25 @@ from pathlib import Path
 from random import Random
 
 from quotas.book import Book
-from quotas.book.actions.commands import Deed, TransferOrder
-from quotas.book.actions.execute import perform
+from quotas.book.actions.commands import OperatorAction, TransferCommand
+from quotas.book.actions.execute import perform_action
 from quotas.ledger.corrections import Refused
 
 STARTUPS = ("acme", "birch", "cedar", "delta")
 
 
-def main(folder: str, clerk: str) -> None:
+def main(folder: str, worker: str) -> None:
     """Move credits once for each line that is read."""
-    book, random = Book.open_existing(Path(folder)), Random(clerk)
+    book, random = Book.open_existing(Path(folder)), Random(worker)
     for number, _ in enumerate(sys.stdin):
-        giver, to = random.sample(STARTUPS, 2)
-        order = TransferOrder(giver, to, random.randint(1, 600_000))
-        deed = Deed(order, "bank check", clerk, 10, f"{clerk}-{number}")
+        sender, to = random.sample(STARTUPS, 2)
+        command = TransferCommand(sender, to, random.randint(1, 600_000))
+        operator_action = OperatorAction(command, "bank check", worker, 10, f"{worker}-{number}")
         try:
-            answer = perform(book, deed)
+            answer = perform_action(book, operator_action)
         except Refused:
             answer = {}
-        print(json.dumps({"key": deed.key, "answer": answer}), flush=True)
+        print(json.dumps({"key": operator_action.key, "answer": answer}), flush=True)
     book.close()
 
 

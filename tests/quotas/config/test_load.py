@@ -92,7 +92,7 @@ def test_docs_name_every_key() -> None:
         "notice",
         "stop",
         "price",
-        "guard",
+        "disruption_budget",
         "standby",
         "reclaim",
         "request",

@@ -7,17 +7,17 @@ from dataclasses import replace
 import pytest
 
 from quotas.decisions.explain import explain, recompute
-from quotas.decisions.reasons import RULES, STILL_OF_2, VERSION, rule_of, version_of
+from quotas.decisions.reasons import REASONS, RULES_AT_VERSION_2, VERSION, rule_of, version_of
 from quotas.decisions.sentences import Inputs
 from quotas.decisions.snapshot import Decision
 from quotas.model.units import DAY_S, HOUR_S
 
 SERVER = {"startup": "acme", "server": "train"}
-WORD = {"actor": "ann", "said_s": 60, "until_s": HOUR_S, "said": "a fire drill"}
+OVERRIDE = {"actor": "ann", "override_s": 60, "until_s": HOUR_S, "override_reason": "a fire drill"}
 SPENT = {"posted_ucr": 5_000_000, "accrued_ucr": 1_000_000, "held_ucr": 500_000}
 EMPTY = {**SPENT, "reserve_ucr": 3_500_000, "burn_ucr_per_h": 9_000_000, "stopped_before": 0}
 LOAN = {"owed_ucr": 4_000_000, "to_come_ucr": 4_000_000}
-LENT = {"startup": "acme", "owner": "birch", "pool": "h100", "excess_gpus": 4}
+LENT = {"startup": "acme", "owner": "birch", "pool": "h100", "overuse_gpus": 4}
 ABOVE = {
     "startup": "acme",
     "pool": "h100",
@@ -61,23 +61,23 @@ CASES: list[tuple[str, str, Inputs]] = [
         "notify",
         {"startup": "acme", "ends_s": DAY_S, "now_s": 23 * HOUR_S, "notice_s": 2 * HOUR_S},
     ),
-    ("cohort-end", "tell", {"ends_s": DAY_S, "now_s": 3600}),
+    ("cohort-end", "announce", {"ends_s": DAY_S, "now_s": 3600}),
     ("membership", "notify", {"startup": "acme", "members": 0}),
-    ("operator", "notify", {"startup": "acme", "level": "closed", "started_s": 90, **WORD}),
-    ("operator", "notify", {"startup": "acme", "level": "stopped", "started_s": 9, **WORD}),
-    ("leaked", "notify", {**SERVER, "since_s": 0, "now_s": 1800, "leak_after_s": 1800}),
-    ("borrowed", "notify", {**LENT, "server": "train", "gpus": 2}),
-    ("deferred", "tell", {**LENT, "obstacle": "shortage", **WORD}),
-    ("deferred", "tell", {**LENT, "obstacle": "flavor"}),
-    ("deferred", "tell", {**LENT, "obstacle": "stock", "stock": "shortage"}),
+    ("operator", "notify", {"startup": "acme", "level": "closed", "started_s": 90, **OVERRIDE}),
+    ("operator", "notify", {"startup": "acme", "level": "stopped", "started_s": 9, **OVERRIDE}),
+    ("standby", "notify", {**SERVER, "since_s": 0, "now_s": 1800, "standby_stop_after_s": 1800}),
+    ("reclaim", "notify", {**LENT, "server": "train", "gpus": 2}),
+    ("deferral", "announce", {**LENT, "obstacle": "shortage", **OVERRIDE}),
+    ("deferral", "announce", {**LENT, "obstacle": "flavor"}),
+    ("deferral", "announce", {**LENT, "obstacle": "stock", "stock": "shortage"}),
     (
         "runway",
-        "tell",
+        "announce",
         {"available_ucr": 7_000_000, "runway_s": 3600, "burn_ucr_per_h": 7_000_000},
     ),
     (
         "runway",
-        "tell",
+        "announce",
         {
             "available_ucr": -7_000_000,
             "lendable_ucr": 9_000_000,
@@ -86,8 +86,8 @@ CASES: list[tuple[str, str, Inputs]] = [
         },
     ),
     (
-        "forfeit",
-        "tell",
+        "expiry",
+        "announce",
         {
             "amount_ucr": 5_000_000,
             "grant": "g1",
@@ -96,31 +96,31 @@ CASES: list[tuple[str, str, Inputs]] = [
             "burn_ucr_per_h": 1_000_000,
         },
     ),
-    ("excess", "tell", ABOVE),
-    ("excess", "tell", {**ABOVE, "owner": "birch"}),
-    ("pace", "tell", PACE),
-    ("pace", "tell", {**PACE, **AHEAD}),
-    ("pace", "tell", {**PACE, **AHEAD, "pacing": "borrow-no-more"}),
-    ("pace", "tell", {**PACE, **DAILY}),
-    ("request", "meet", {**ASKED, "fate": "met", "used_gpus": 4}),
-    ("request", "end", {**ASKED, "fate": "startup"}),
-    ("request", "end", {**ASKED, "fate": "pool"}),
-    ("request", "end", {**ASKED, "fate": "cohort", "ends_s": HOUR_S}),
-    ("request", "end", {**ASKED, "fate": "over", "since_s": 3600, "length_s": 3600}),
-    ("request", "end", {**ASKED, "fate": "unmet", "since_s": 3600, "length_s": 3600}),
+    ("overuse", "announce", ABOVE),
+    ("overuse", "announce", {**ABOVE, "owner": "birch"}),
+    ("pace", "announce", PACE),
+    ("pace", "announce", {**PACE, **AHEAD}),
+    ("pace", "announce", {**PACE, **AHEAD, "pacing": "borrow-no-more"}),
+    ("pace", "announce", {**PACE, **DAILY}),
+    ("request", "fulfil", {**ASKED, "outcome": "met", "used_gpus": 4}),
+    ("request", "finish", {**ASKED, "outcome": "startup"}),
+    ("request", "finish", {**ASKED, "outcome": "pool"}),
+    ("request", "finish", {**ASKED, "outcome": "cohort", "ends_s": HOUR_S}),
+    ("request", "finish", {**ASKED, "outcome": "over", "since_s": 3600, "length_s": 3600}),
+    ("request", "finish", {**ASKED, "outcome": "unmet", "since_s": 3600, "length_s": 3600}),
     ("credits", "executed", {"server": "train", "state": "stopped"}),
-    ("credits", "cancelled", {"server": "train", "state": "running", "why": "cause"}),
+    ("credits", "cancelled", {"server": "train", "state": "running", "ended_by": "resolved"}),
     (
         "limit",
         "cancelled",
-        {"server": "a", "state": "running", "why": "mode", "mode": "shadow", "was": "enforce"},
+        {"server": "a", "state": "running", "ended_by": "mode", "mode": "shadow", "was": "enforce"},
     ),
-    ("limit", "executed", {"server": "train", "state": "stopped", "why": "unwanted"}),
-    ("limit", "hold", {"server": "train", "gpus": 8, "counted_gpus": 8, "most_gpus": 10}),
-    ("limit", "return", {**SERVER, "by": "undo", **WORD}),
+    ("limit", "executed", {"server": "train", "state": "stopped", "ended_by": "unwanted"}),
+    ("limit", "defer", {"server": "train", "gpus": 8, "counted_gpus": 8, "most_gpus": 10}),
+    ("limit", "restart", {**SERVER, "by": "undo", **OVERRIDE}),
     (
         "credits",
-        "return",
+        "restart",
         {
             **SERVER,
             "by": "auto_resume",
@@ -131,7 +131,7 @@ CASES: list[tuple[str, str, Inputs]] = [
     ),
     (
         "limit",
-        "renew",
+        "extend",
         {"server": "train", "was_due_s": 60, "resumed_s": 120, "deadline_s": 1920},
     ),
     ("closing", "close", {**CLOSE, "by": "credits", **EMPTY}),
@@ -139,7 +139,7 @@ CASES: list[tuple[str, str, Inputs]] = [
     ("closing", "close", {**CLOSE, "by": "credits", **EMPTY, **LOAN}),
     ("closing", "close", {**CLOSE, "by": "credits", **EMPTY, **LOAN, "stopped_before": 1}),
     ("closing", "close", {**CLOSE, "by": "tranche", **EMPTY, "later_s": DAY_S}),
-    ("closing", "close", {**CLOSE, "by": "operator", "level": "stopped", **WORD}),
+    ("closing", "close", {**CLOSE, "by": "operator", "level": "stopped", **OVERRIDE}),
     ("closing", "close", {**CLOSE, "by": "time", "ends_s": 90, "now_s": 80, "notice_s": 60}),
     ("closing", "close", {**CLOSE, "by": "membership", "members": 0}),
     ("closing", "reopen", {**REOPEN, "by": "nothing"}),
@@ -147,19 +147,23 @@ CASES: list[tuple[str, str, Inputs]] = [
     ("closing", "reopen", {**REOPEN, "by": "limits", **FULL, "used_gpus": 7, "step_gpus": 2}),
     ("closing", "reopen", {**REOPEN, "action": "inherit", "by": "nothing"}),
     ("closing", "reopen", {**REOPEN, "by": "pace", **PACE, **DAILY}),
-    ("closing", "tell", {**CLOSE, "action": "forbid", "by": "credits", **EMPTY}),
-    ("closing", "tell", {**CLOSE, "action": "forbid", "by": "tranche", **EMPTY, "later_s": DAY_S}),
-    ("closing", "tell", {**CLOSE, "action": "permit", "by": "nothing"}),
-    ("closing", "release", {"startup": "acme", "actor": "ann", "said": "wrong prices"}),
+    ("closing", "announce", {**CLOSE, "action": "forbid", "by": "credits", **EMPTY}),
+    (
+        "closing",
+        "announce",
+        {**CLOSE, "action": "forbid", "by": "tranche", **EMPTY, "later_s": DAY_S},
+    ),
+    ("closing", "announce", {**CLOSE, "action": "permit", "by": "nothing"}),
+    ("closing", "release", {"startup": "acme", "actor": "ann", "override_reason": "wrong prices"}),
     ("limit", "remind", {"left_s": 600}),
     ("limit", "acknowledge", {"actor": "ann", "notice": 3}),
     ("limit", "snooze", {"actor": "ann", "from_s": 60, "to_s": 120, "reason": "a demo"}),
     ("test", "test", {"actor": "ann"}),
-    ("limit", "break-promise", {**NOTICE, "short_s": 1800}),
+    ("limit", "breach", {**NOTICE, "short_s": 1800}),
     (
         "limit",
-        "break-promise",
-        {**NOTICE, "sent_s": 3000, "given_s": 60, "short_s": 600},
+        "breach",
+        {**NOTICE, "sent_s": 3000, "opened_s": 60, "short_s": 600},
     ),
 ]
 NAMES = [f"{rule_of(rule, verb)}-{number}" for number, (rule, verb, _) in enumerate(CASES)]
@@ -167,7 +171,7 @@ NAMES = [f"{rule_of(rule, verb)}-{number}" for number, (rule, verb, _) in enumer
 
 def made(rule: str, verb: str, inputs: Inputs) -> Decision:
     """The decision that the inputs lead to."""
-    return Decision.made(("acme", "s1"), rule, verb, "cause", inputs)
+    return Decision.from_inputs(("acme", "s1"), rule, verb, "resolved", inputs)
 
 
 def forgeries(value: int | str) -> list[int | str]:
@@ -179,8 +183,8 @@ def forgeries(value: int | str) -> list[int | str]:
 
 def test_the_table_has_every_rule() -> None:
     """A rule that is added is added here."""
-    assert {rule_of(rule, verb) for rule, verb, _ in CASES} == set(RULES)
-    assert set(RULES) >= STILL_OF_2
+    assert {rule_of(rule, verb) for rule, verb, _ in CASES} == set(REASONS)
+    assert set(REASONS) >= RULES_AT_VERSION_2
 
 
 @pytest.mark.parametrize(("rule", "verb", "inputs"), CASES, ids=NAMES)
@@ -196,7 +200,11 @@ def test_a_decision_is_recomputed_from_what_it_stores(rule: str, verb: str, inpu
 def test_no_input_is_the_reason_ready_made(rule: str, verb: str, inputs: Inputs) -> None:
     """The reason is built: beside what a person said, no input is even half of it."""
     reason = made(rule, verb, inputs).reason
-    texts = [v for k, v in inputs.items() if isinstance(v, str) and k not in ("said", "reason")]
+    texts = [
+        v
+        for k, v in inputs.items()
+        if isinstance(v, str) and k not in ("override_reason", "reason")
+    ]
     assert all(" " not in text and len(text) < len(reason) / 2 for text in texts)
 
 
@@ -220,9 +228,9 @@ UNREAD = {
     ("credits", "granted_ucr"),
     ("credits", "stopped_before"),
     ("operator", "started_s"),
-    ("deferred", "excess_gpus"),
-    ("excess", "nominal_gpus"),
-    ("excess", "limited_by"),
+    ("deferral", "overuse_gpus"),
+    ("overuse", "nominal_gpus"),
+    ("overuse", "limited_by"),
     ("pace", "pacing"),
     ("pace", "spent_ucr"),
     ("pace", "granted_ucr"),
@@ -234,7 +242,7 @@ UNREAD = {
 
 def test_an_older_version_is_told_apart() -> None:
     """What an earlier version recorded is explained, and neither confirmed nor doubted."""
-    old = Decision("acme", "", "pace", "tell", "pace:100:1", "spent", {"text": "spent"}, 2)
+    old = Decision("acme", "", "pace", "announce", "pace:100:1", "spent", {"text": "spent"}, 2)
     told = explain(old, 0, (), 0)
     assert not told.is_recomputed and told.reason == "spent"
     assert told.check == (

@@ -6,13 +6,13 @@ import pytest
 
 from quotas.decisions.levels import (
     LEVELS,
-    exhausted_cause,
-    forecasts,
+    exhaustion_episode,
     is_exhausted,
     level,
-    no_longer_members,
     out_of_credits,
-    past_the_end,
+    past_cohort_end,
+    removed_from_program,
+    runway_announcements,
 )
 from quotas.decisions.snapshot import Snapshot
 from quotas.enforcement.decide import decide
@@ -44,11 +44,11 @@ def test_closed_begins_where_available_reaches_zero(left_ucr: int, expected: str
 
 def test_stopped_lasts_until_more_is_granted() -> None:
     """After a stop nothing burns, yet the level stays: only another sum granted ends it."""
-    told = frozenset({("acme", exhausted_cause(500))})
-    idle = a_snapshot(100, a_program(), [], [a_balance_of(left_ucr=500)], told=told)
+    announced = frozenset({("acme", exhaustion_episode(500))})
+    idle = a_snapshot(100, a_program(), [], [a_balance_of(left_ucr=500)], announced=announced)
     assert level(idle, "acme")[0] == "stopped"
     more = [a_balance_of(left_ucr=500), a_balance_of("g2", 9_000_000, created=1)]
-    granted = a_snapshot(100, a_program(), [], more, told=told)
+    granted = a_snapshot(100, a_program(), [], more, announced=announced)
     assert level(granted, "acme")[0] == "open"
     assert not is_exhausted(granted, "acme")
 
@@ -86,20 +86,20 @@ def test_the_end_of_a_cohort_names_each_server_a_day_ahead() -> None:
     """From one final notice before the end on, each running server has the end as deadline."""
     program = a_program()
     early = a_snapshot(YEAR_S - DAY_S - 1, program, [a_run()])
-    assert past_the_end(early) == []
-    (found,) = past_the_end(a_snapshot(YEAR_S - DAY_S, program, [a_run()]))
+    assert past_cohort_end(early) == []
+    (found,) = past_cohort_end(a_snapshot(YEAR_S - DAY_S, program, [a_run()]))
     assert found.deadline_s == YEAR_S
-    (late,) = past_the_end(a_snapshot(YEAR_S + 5, program, [a_run()]))
+    (late,) = past_cohort_end(a_snapshot(YEAR_S + 5, program, [a_run()]))
     assert late.deadline_s == YEAR_S + 5 + 1800
 
 
 def test_servers_of_a_startup_that_left_have_the_full_notice() -> None:
     """Taken out of the program: each running server is announced by the policy's minimum."""
     program = a_program(a_startup("birch"))
-    (found,) = no_longer_members(a_snapshot(100, program, [a_run()]))
+    (found,) = removed_from_program(a_snapshot(100, program, [a_run()]))
     assert found.deadline_s == 100 + program.policy.minimum_notice_s
     assert found.reason == "acme is no longer in the program"
-    assert no_longer_members(a_snapshot(100, a_program(), [a_run()])) == []
+    assert removed_from_program(a_snapshot(100, a_program(), [a_run()])) == []
 
 
 def test_nothing_is_concluded_of_a_zone_that_is_not_complete() -> None:
@@ -108,7 +108,7 @@ def test_nothing_is_concluded_of_a_zone_that_is_not_complete() -> None:
     runs = [a_run()]
     lit = a_snapshot(100, limited, runs)
     dark = a_snapshot(100, limited, runs, sweeps={Z: unknown(100)})
-    for rule in (over_limit, out_of_credits, past_the_end):
+    for rule in (over_limit, out_of_credits, past_cohort_end):
         assert len(rule(lit)) == 1
         assert rule(dark) == []
 
@@ -159,7 +159,9 @@ def test_a_flavor_of_no_pool_counts_towards_no_limit() -> None:
 
 def lasting(seconds: int, **changes: object) -> list[str]:
     """Causes told when acme's credits last so long beyond the reserve."""
-    return [found[1] for found in forecasts(with_credits(RESERVE_S + seconds, **changes))]
+    return [
+        found[1] for found in runway_announcements(with_credits(RESERVE_S + seconds, **changes))
+    ]
 
 
 def granted_for(seconds: int) -> int:
@@ -177,15 +179,15 @@ def test_a_forecast_is_told_at_its_threshold_and_only_the_nearest() -> None:
 
 def test_a_forecast_is_told_once_for_each_sum_granted() -> None:
     """Told is told; another sum granted arms the thresholds again."""
-    told = frozenset({("acme", f"runway:600:{granted_for(599)}")})
-    assert lasting(599, told=told) == []
-    assert lasting(598, told=told) == [f"runway:600:{granted_for(598)}"]
+    announced = frozenset({("acme", f"runway:600:{granted_for(599)}")})
+    assert lasting(599, announced=announced) == []
+    assert lasting(598, announced=announced) == [f"runway:600:{granted_for(598)}"]
 
 
 def test_no_forecast_without_burn_or_after_the_fact() -> None:
     """Idle, nothing is forecast; used up, the final notice speaks instead."""
     idle: list[GrantBalance] = [a_balance_of(left_ucr=10)]
-    assert forecasts(a_snapshot(100, a_program(), [], idle)) == []
+    assert runway_announcements(a_snapshot(100, a_program(), [], idle)) == []
     assert lasting(0) == []
 
 
@@ -193,4 +195,4 @@ def test_after_the_end_the_end_is_the_only_reason() -> None:
     """Grants end with the cohort: its servers are then told of the end, not of credits."""
     snapshot = a_snapshot(2000, a_program(ends_s=1000), [a_run()])
     assert out_of_credits(snapshot) == []
-    assert len(past_the_end(snapshot)) == 1
+    assert len(past_cohort_end(snapshot)) == 1

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quotas.decisions.notices import SEND_WITHIN_S, Intent, settle
+from quotas.decisions.notices import SEND_WITHIN_S, Intent, resolve_intents
 from quotas.decisions.snapshot import Snapshot
 from quotas.enforcement.decide import decide
 from quotas.enforcement.stop_lifecycle import FIRST_RETRY_S, LAST_RETRY_S
@@ -34,7 +34,7 @@ from tests.builders import (
     shuffled,
     unknown,
 )
-from tests.quotas.decide_loop import Desk
+from tests.quotas.decide_loop import DecideLoop
 
 NOTICE_S = 1800
 DARK_FLAVOR = f"{TYPE}@pl-waw-2"
@@ -59,25 +59,25 @@ def test_used_up_credits_give_notice_and_no_stop() -> None:
 
 
 @pytest.mark.parametrize(
-    ("scratch_bytes", "fate"),
+    ("scratch_bytes", "outcome"),
     [
         (None, "A scratch disk, where it has one, is erased; its slot goes back to Scaleway"),
         (0, "It has no scratch disk; its slot goes back to Scaleway"),
         (3 * 10**12, "Its scratch disk of 3000 GB is erased; its slot goes back to Scaleway"),
     ],
 )
-def test_a_notice_says_what_is_lost(scratch_bytes: int | None, fate: str) -> None:
+def test_a_notice_says_what_is_lost(scratch_bytes: int | None, outcome: str) -> None:
     """By the catalogue's word on the flavor; where it has none, whatever may be."""
     snapshot = broke()
     known = {} if scratch_bytes is None else {a_run().flavor: scratch_bytes}
     catalogue = replace(snapshot.catalogue, scratch_bytes=known)
     (notice,) = decide(replace(snapshot, catalogue=catalogue)).notices
-    assert f"{fate}; volumes stay." in notice.text
+    assert f"{outcome}; volumes stay." in notice.text
 
 
 def test_a_notice_is_not_given_twice() -> None:
     """A live notice for the same startup, server and rule is enough."""
-    decided = decide(broke(200, notices=(a_notice(given_s=100, deadline_s=1900),)))
+    decided = decide(broke(200, notices=(a_notice(opened_s=100, deadline_s=1900),)))
     assert (decided.notices, decided.decisions, decided.intents) == ((), (), ())
 
 
@@ -163,7 +163,7 @@ def test_a_notice_ends_when_its_server_is_off(state: str, ends: str) -> None:
 def test_two_rules_make_one_intent() -> None:
     """A server due under two notices is powered off once."""
     program = a_program(a_startup(limit={"h100": 0}))
-    notices = (a_notice(), a_notice(rule="limit", cause="limit:h100", id=2))
+    notices = (a_notice(), a_notice(rule="limit", episode="limit:h100", id=2))
     assert len(decide(broke(1800, program, notices=notices)).intents) == 1
 
 
@@ -218,7 +218,7 @@ def test_an_intent_ends_by_observation(
 ) -> None:
     """I21: seen off, still on after the stop latency, or never sent in time: one end each."""
     sweep = seen(now_s, *(a_server(state=state) for state in servers))
-    ended = settle([intent], {Z: sweep}, 300, now_s)
+    ended = resolve_intents([intent], {Z: sweep}, 300, now_s)
     assert [i.state for i in ended] == ([ends] if ends else [])
     assert all(i.ended_s == now_s for i in ended)
 
@@ -226,8 +226,8 @@ def test_an_intent_ends_by_observation(
 def test_a_dark_zone_ends_no_sent_intent() -> None:
     """Unknown is not empty: a server that is not seen is not taken for stopped."""
     intent = an_intent(state="sent", sent_s=1800)
-    assert settle([intent], {Z: unknown(9000)}, 300, 9000) == ()
-    assert settle([intent], {}, 300, 9000) == ()
+    assert resolve_intents([intent], {Z: unknown(9000)}, 300, 9000) == ()
+    assert resolve_intents([intent], {}, 300, 9000) == ()
 
 
 servers = st.lists(
@@ -262,19 +262,19 @@ def test_decide_is_pure_whatever_the_order(
 
 def test_exhaustion_lands_at_zero_after_a_full_notice() -> None:
     """Promise 4: announced a notice ahead, stopped at its end, with the balance at or above 0."""
-    desk = Desk(a_program(), [a_balance_of(left_ucr=10_000)], a_server())
-    given_s = stopped_s = None
-    for decided in desk.until(12_000):
+    decide_loop = DecideLoop(a_program(), [a_balance_of(left_ucr=10_000)], a_server())
+    opened_s = stopped_s = None
+    for decided in decide_loop.until(12_000):
         if any(d.verb == "notify" for d in decided.decisions):
-            given_s = desk.now_s if given_s is None else given_s
+            opened_s = decide_loop.now_s if opened_s is None else opened_s
         if decided.intents and stopped_s is None:
             stopped_s = decided.intents[0].decided_s
-    (notice,) = [n for n in desk.notices.values() if n.server_id]
-    (intent, *_) = desk.intents.values()
-    assert intent.decided_s - notice.given_s >= NOTICE_S
-    assert 0 <= desk.grants[0].left_ucr <= RESERVE_S
-    assert desk.states() == ["executed"]
-    assert given_s is not None
+    (notice,) = [n for n in decide_loop.notices.values() if n.server_id]
+    (intent, *_) = decide_loop.intents.values()
+    assert intent.decided_s - notice.opened_s >= NOTICE_S
+    assert 0 <= decide_loop.grants[0].left_ucr <= RESERVE_S
+    assert decide_loop.states() == ["executed"]
+    assert opened_s is not None
     assert stopped_s is not None
 
 
@@ -282,92 +282,94 @@ def test_convergence_then_stability() -> None:
     """I17: at most 3 cycles after the deadline all is ended; then 10 cycles decide nothing."""
     program = a_program(a_startup(limit={"h100": 1}), a_startup("birch"))
     machines = [a_server(f"s{n}", modified_s=n, created_s=n) for n in range(4)]
-    desk = Desk(program, [a_balance_of()], *machines)
-    desk.until(NOTICE_S + 30)
-    desk.until(desk.now_s + 90)
-    assert sorted(s.state for s in desk.servers.values()) == ["running"] + 3 * ["stopped"]
-    assert {i.state for i in desk.intents.values()} == {"confirmed"}
-    for decided in desk.until(desk.now_s + 300):
+    decide_loop = DecideLoop(program, [a_balance_of()], *machines)
+    decide_loop.until(NOTICE_S + 30)
+    decide_loop.until(decide_loop.now_s + 90)
+    assert sorted(s.state for s in decide_loop.servers.values()) == ["running"] + 3 * ["stopped"]
+    assert {i.state for i in decide_loop.intents.values()} == {"confirmed"}
+    for decided in decide_loop.until(decide_loop.now_s + 300):
         assert (decided.decisions, decided.notices, decided.intents) == ((), (), ())
 
 
 def test_exhausted_stays_stopped_until_more_is_granted() -> None:
     """Started again without credits: a notice of its own and a stop; with a grant: neither."""
-    desk = Desk(a_program(), [], a_server())
-    desk.until(2400)
-    assert desk.states() == ["executed"]
-    assert desk.decided is not None
-    assert desk.decided.levels["acme"][0] == "stopped"
-    desk.servers["s1"] = a_server(modified_s=desk.now_s + 1)
-    desk.until(desk.now_s + 2400)
-    assert desk.states() == ["executed", "executed"]
-    desk.grants = [a_balance_of(left_ucr=10**9)]
-    desk.servers["s1"] = a_server(modified_s=desk.now_s + 1)
-    desk.until(desk.now_s + 4800)
-    assert desk.states() == ["executed", "over"]
-    assert desk.servers["s1"].state == "running"
+    decide_loop = DecideLoop(a_program(), [], a_server())
+    decide_loop.until(2400)
+    assert decide_loop.states() == ["executed"]
+    assert decide_loop.decided is not None
+    assert decide_loop.decided.levels["acme"][0] == "stopped"
+    decide_loop.servers["s1"] = a_server(modified_s=decide_loop.now_s + 1)
+    decide_loop.until(decide_loop.now_s + 2400)
+    assert decide_loop.states() == ["executed", "executed"]
+    decide_loop.grants = [a_balance_of(left_ucr=10**9)]
+    decide_loop.servers["s1"] = a_server(modified_s=decide_loop.now_s + 1)
+    decide_loop.until(decide_loop.now_s + 4800)
+    assert decide_loop.states() == ["executed", "finished"]
+    assert decide_loop.servers["s1"].state == "running"
 
 
 def test_a_server_that_will_not_stop_is_tried_again_ever_slower() -> None:
     """A cloud that ignores poweroff hears of it again and again, never twice at once."""
-    desk = Desk(a_program(), [], a_server(), obeys=False)
-    desk.until(20_000)
-    sent = [i.decided_s for i in desk.intents.values()]
+    decide_loop = DecideLoop(a_program(), [], a_server(), obeys=False)
+    decide_loop.until(20_000)
+    sent = [i.decided_s for i in decide_loop.intents.values()]
     pauses = [after - before for before, after in itertools.pairwise(sent)]
     assert len(sent) > 5
     assert min(pauses) > 300 + FIRST_RETRY_S
     assert pauses == sorted(pauses)
-    assert len([i for i in desk.intents.values() if i.is_live]) <= 1
+    assert len([i for i in decide_loop.intents.values() if i.is_live]) <= 1
 
 
 def test_a_dark_zone_delays_the_stop_and_nothing_else() -> None:
     """Dark over the deadline: no intent until the zone answers; then at once."""
-    desk = Desk(a_program(), [], a_server())
-    desk.until(600)
-    desk.dark = True
-    assert all(decided.intents == () for decided in desk.until(6000))
-    desk.dark = False
-    assert len(desk.cycle().intents) == 1
+    decide_loop = DecideLoop(a_program(), [], a_server())
+    decide_loop.until(600)
+    decide_loop.dark = True
+    assert all(decided.intents == () for decided in decide_loop.until(6000))
+    decide_loop.dark = False
+    assert len(decide_loop.cycle().intents) == 1
 
 
 def test_shadow_runs_a_whole_life_without_an_intent() -> None:
     """Shadow: the would-stop is recorded once, servers run on, then it is quiet."""
-    desk = Desk(as_shadow(a_program()), [], a_server())
-    decided = desk.until(9000)
+    decide_loop = DecideLoop(as_shadow(a_program()), [], a_server())
+    decided = decide_loop.until(9000)
     verbs = [d.verb for each in decided for d in each.decisions]
     assert verbs == ["notify", "remind", "would-stop"]
-    assert (desk.intents, desk.servers["s1"].state) == ({}, "running")
+    assert (decide_loop.intents, decide_loop.servers["s1"].state) == ({}, "running")
 
 
 def test_turning_enforcement_on_stops_after_one_more_notice() -> None:
     """From shadow to enforce: one new notice, one stop, and no notice besides."""
-    desk = Desk(as_shadow(a_program()), [], a_server())
-    desk.until(3000)
-    desk.program = a_program()
-    desk.until(6000)
-    assert desk.states() == ["cancelled", "executed"]
-    assert len(desk.intents) == 1
+    decide_loop = DecideLoop(as_shadow(a_program()), [], a_server())
+    decide_loop.until(3000)
+    decide_loop.program = a_program()
+    decide_loop.until(6000)
+    assert decide_loop.states() == ["cancelled", "executed"]
+    assert len(decide_loop.intents) == 1
 
 
 def test_the_cohorts_end_stops_what_still_runs() -> None:
     """At the end instant, announced a day ahead, servers stop although credits are left."""
-    desk = Desk(a_program(ends_s=4000), [a_balance_of(expires_s=YEAR_S)], a_server())
-    desk.until(4200)
-    (intent,) = desk.intents.values()
+    decide_loop = DecideLoop(a_program(ends_s=4000), [a_balance_of(expires_s=YEAR_S)], a_server())
+    decide_loop.until(4200)
+    (intent,) = decide_loop.intents.values()
     assert 4000 <= intent.decided_s <= 4030
-    assert desk.states() == ["executed"]
+    assert decide_loop.states() == ["executed"]
 
 
 def test_a_notice_that_goes_on_does_not_outlast_the_cohort() -> None:
     """Off for an hour under the end's notice, then on again: it still stops at the end."""
-    desk = Desk(a_program(ends_s=2 * DAY_S), [a_balance_of(left_ucr=10**9)], a_server())
-    desk.until(DAY_S + 3_600, 3_600)
-    running = desk.servers["s1"]
-    desk.servers["s1"] = replace(running, state="stopped", modified_s=desk.now_s)
-    desk.until(desk.now_s + 7_200, 3_600)
-    desk.servers["s1"] = replace(running, modified_s=desk.now_s)
-    desk.cycle(3_600)
-    assert [n.deadline_s for n in desk.notices.values() if n.state == "open"] == [2 * DAY_S]
+    decide_loop = DecideLoop(
+        a_program(ends_s=2 * DAY_S), [a_balance_of(left_ucr=10**9)], a_server()
+    )
+    decide_loop.until(DAY_S + 3_600, 3_600)
+    running = decide_loop.servers["s1"]
+    decide_loop.servers["s1"] = replace(running, state="stopped", modified_s=decide_loop.now_s)
+    decide_loop.until(decide_loop.now_s + 7_200, 3_600)
+    decide_loop.servers["s1"] = replace(running, modified_s=decide_loop.now_s)
+    decide_loop.cycle(3_600)
+    assert [n.deadline_s for n in decide_loop.notices.values() if n.state == "open"] == [2 * DAY_S]
 
 
 def test_what_is_in_an_unknown_zone_gives_nobody_elses_place() -> None:

@@ -15,7 +15,9 @@ def test_the_newest_failure_speaks_whatever_the_order_of_the_intents() -> None:
     )
     due = a_notice(state="executing")
     answers = [
-        decide(a_snapshot(5000, a_program(), [a_run()], notices=(due,), intents=order)).troubles
+        decide(
+            a_snapshot(5000, a_program(), [a_run()], notices=(due,), intents=order)
+        ).stop_problems
         for order in itertools.permutations(tries)
     ]
     assert {said for (said,) in answers} == {

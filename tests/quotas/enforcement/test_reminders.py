@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from quotas.enforcement.reminders import shortfall
+from quotas.enforcement.reminders import notice_shortfall
 from tests.builders import a_notice, an_intent
 
 GIVEN_S = 1_000
@@ -28,6 +28,6 @@ def test_a_stop_before_the_deadline_took_what_was_left(
     how: dict[str, Any], short_s: int | None
 ) -> None:
     """A stop that failed, or was never sent, took nothing."""
-    notice = a_notice(given_s=GIVEN_S, deadline_s=DUE_S)
-    found = shortfall(notice, [an_intent(**how)], (), 1800, DUE_S)
+    notice = a_notice(opened_s=GIVEN_S, deadline_s=DUE_S)
+    found = notice_shortfall(notice, [an_intent(**how)], (), 1800, DUE_S)
     assert (found and found["short_s"]) == short_s

@@ -12,17 +12,17 @@ from quotas.decisions.notices import Intent
 from quotas.iam.closing import (
     CLOSE,
     LAST_PAUSE_S,
-    LOOK_AGAIN_S,
+    RECHECK_AFTER_S,
     REOPEN,
+    ClosingHistory,
     Closings,
-    Past,
-    closed_since,
+    assign_to_successors,
     closing_alarms,
     closing_views,
     decide_closings,
-    passed_on,
+    known_closings,
     projects_at,
-    seen_as,
+    with_ended_intents,
 )
 from quotas.model.program import Tenure
 from tests.builders import a_program, a_startup
@@ -46,7 +46,7 @@ def closing(state: str, action: str = CLOSE, at_s: int = 0, **changes: object) -
 
 def decided(level: Held, *newest_first: Intent, now_s: int = 1) -> Closings:
     """What is decided of acme at its level, after these intents."""
-    past = {"acme": Past(newest_first, False)} if newest_first else {}
+    past = {"acme": ClosingHistory(newest_first, False)} if newest_first else {}
     return decide_closings({"acme": level}, past, {"acme"}, now_s)
 
 
@@ -62,7 +62,7 @@ def test_a_closed_level_closes_once_and_says_so(level: Held) -> None:
     assert actions(made) == [("close", "pending")]
     assert [(d.verb, d.startup) for d in made.decisions] == [("close", "acme")]
     assert "its credits are used up" in made.notices[0].text and "403" in made.notices[0].text
-    assert made.notices[0].state == "told" and made.intents[0].notice_id is None
+    assert made.notices[0].state == "announced" and made.intents[0].notice_id is None
 
 
 @pytest.mark.parametrize("level", [OPEN, PACED], ids=["open", "paced"])
@@ -88,8 +88,8 @@ def test_a_live_intent_of_the_other_direction_is_abandoned() -> None:
 def test_a_closed_startup_is_looked_at_again_without_a_word() -> None:
     """After an hour, as a new intent, with no decision and no notice."""
     done = closing("confirmed")
-    assert not decided(SHUT, done, now_s=LOOK_AGAIN_S - 1).intents
-    again = decided(SHUT, done, now_s=LOOK_AGAIN_S)
+    assert not decided(SHUT, done, now_s=RECHECK_AFTER_S - 1).intents
+    again = decided(SHUT, done, now_s=RECHECK_AFTER_S)
     assert actions(again) == [("close", "pending")] and not again.decisions and not again.notices
 
 
@@ -110,7 +110,9 @@ def test_who_left_the_program_is_left_alone() -> None:
 def test_an_intent_that_expired_in_this_cycle_is_seen_as_expired() -> None:
     """What the observation ended counts at once: no second live intent beside it."""
     pending = closing("pending")
-    past = seen_as({"acme": Past((pending,))}, [replace(pending, state="expired", ended_s=50)])
+    past = with_ended_intents(
+        {"acme": ClosingHistory((pending,))}, [replace(pending, state="expired", ended_s=50)]
+    )
     assert past["acme"].failures == 1
     assert not decide_closings({"acme": SHUT}, past, {"acme"}, 60).intents
     assert decide_closings({"acme": SHUT}, past, {"acme"}, 110).intents
@@ -142,16 +144,19 @@ def test_there_is_one_live_intent_at_most_and_it_points_where_the_level_does(
 def test_views_and_alarms_say_what_lasts() -> None:
     """State, failures and the last words; rules that nobody will give back."""
     failed = closing("failed", detail="HTTP 403: insufficient permissions")
-    past = {"acme": Past((closing("pending", id=2), failed), True), "birch": Past()}
+    past = {
+        "acme": ClosingHistory((closing("pending", id=2), failed), True),
+        "birch": ClosingHistory(),
+    }
     (view,) = closing_views(past)
-    assert (view.state, view.failures, view.is_withheld) == ("closing", 1, True)
+    assert (view.state, view.failures, view.has_revoked_rules) == ("closing", 1, True)
     (alarm,) = closing_alarms([view], has_key=True, mode="enforce")
     assert alarm == "acme is still closing after 1 tries: HTTP 403: insufficient permissions"
     for has_key, mode in ((False, "enforce"), (True, "shadow")):
         assert "release-all" in closing_alarms([view], has_key=has_key, mode=mode)[-1]
-    (idle,) = closing_views(past, tried=())
+    (idle,) = closing_views(past, attempting=())
     assert idle == replace(view, failures=0), "what is not tried fails no more"
-    quiet = {"acme": Past((closing("confirmed"),), True)}
+    quiet = {"acme": ClosingHistory((closing("confirmed"),), True)}
     assert closing_views(quiet)[0].state == "closed"
     assert not closing_alarms(closing_views(quiet), has_key=True, mode="enforce")
 
@@ -165,43 +170,55 @@ def test_projects_are_those_of_the_instant() -> None:
     assert projects_at(program, 50) == {"acme": ("p-2",), "birch": ("p-1",)}
 
 
-def since_s(told: list[tuple[str, str, str, int]]) -> dict[tuple[str, str], int]:
+def since_s(announcements: list[tuple[str, str, str, int]]) -> dict[tuple[str, str], int]:
     """Since when each (startup, mode) knows that it is closed."""
-    return {key: known.since_s for key, known in closed_since(told).items()}
+    return {key: known.since_s for key, known in known_closings(announcements).items()}
 
 
 def test_a_startup_knows_that_it_is_closed_until_it_is_told_otherwise() -> None:
     """The newest word counts, by IAM or ours; what was told in shadow counts in shadow only."""
-    told = [
+    announcements = [
         ("acme", "enforce", "forbid:tranche:900", 10),
         ("birch", "enforce", "close:20", 20),
         ("cedar", "shadow", "forbid:tranche:900", 30),
     ]
     closed = {("acme", "enforce"): 10, ("birch", "enforce"): 20, ("cedar", "shadow"): 30}
-    assert since_s(told) == closed
-    told += [("acme", "enforce", "forbid:operator:35", 35)]
-    assert since_s(told) == closed, "another cause closes nobody anew"
-    assert closed_since(told)["acme", "enforce"].told == {"tranche:900", "operator:35"}
-    told += [("acme", "enforce", "permit:tranche:900", 40), ("birch", "enforce", "reopen:50", 50)]
-    assert since_s(told) == {("cedar", "shadow"): 30}
-    closed = closed_since(
+    assert since_s(announcements) == closed
+    announcements += [("acme", "enforce", "forbid:operator:35", 35)]
+    assert since_s(announcements) == closed, "another cause closes nobody anew"
+    assert known_closings(announcements)["acme", "enforce"].episodes == {
+        "tranche:900",
+        "operator:35",
+    }
+    announcements += [
+        ("acme", "enforce", "permit:tranche:900", 40),
+        ("birch", "enforce", "reopen:50", 50),
+    ]
+    assert since_s(announcements) == {("cedar", "shadow"): 30}
+    closed = known_closings(
         [("acme", "enforce", f"close:{by}", s) for by, s in (("a:1", 1), ("b:9", 9))]
     )
     assert closed["acme", "enforce"].since_s == 9, "IAM's word is told of a change only"
-    told += [("acme", "enforce", "forbid:operator:60", 60), ("cedar", "enforce", "permit:x:0", 70)]
-    assert since_s(told) == {("acme", "enforce"): 60, ("cedar", "shadow"): 30}
+    announcements += [
+        ("acme", "enforce", "forbid:operator:60", 60),
+        ("cedar", "enforce", "permit:x:0", 70),
+    ]
+    assert since_s(announcements) == {("acme", "enforce"): 60, ("cedar", "shadow"): 30}
 
 
 def test_what_is_withheld_goes_back_to_who_has_the_project_now() -> None:
     """A project that passed on while its rules were withheld: its new owner is to have them."""
     place, other = frozenset({"p-1"}), frozenset({"p-2"})
-    past = {"acme": Past((closing("confirmed"),), True, (place,)), "birch": Past()}
-    stays = passed_on(past, {"acme": ("p-1",), "birch": ("p-2",)})
-    assert stays["acme"].is_withheld and not stays["birch"].is_withheld
-    passed = passed_on(past, {"acme": (), "birch": ("p-1", "p-2")})
-    assert not passed["acme"].is_withheld and passed["birch"].is_withheld
+    past = {
+        "acme": ClosingHistory((closing("confirmed"),), True, (place,)),
+        "birch": ClosingHistory(),
+    }
+    stays = assign_to_successors(past, {"acme": ("p-1",), "birch": ("p-2",)})
+    assert stays["acme"].has_revoked_rules and not stays["birch"].has_revoked_rules
+    passed = assign_to_successors(past, {"acme": (), "birch": ("p-1", "p-2")})
+    assert not passed["acme"].has_revoked_rules and passed["birch"].has_revoked_rules
     made = decide_closings({"birch": OPEN}, passed, {"birch"}, 9)
     assert [(i.startup, i.action) for i in made.intents] == [("birch", REOPEN)]
     assert "in what passed to it" in made.notices[0].text
-    nobody = passed_on({"acme": Past((), True, (place, other))}, {})
-    assert nobody["acme"].is_withheld, "who left stays as it is"
+    nobody = assign_to_successors({"acme": ClosingHistory((), True, (place, other))}, {})
+    assert nobody["acme"].has_revoked_rules, "who left stays as it is"

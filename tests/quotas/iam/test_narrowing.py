@@ -10,21 +10,27 @@ from hypothesis import strategies as st
 
 from quotas.iam.narrowing import (
     KEEP_TAG,
-    PARTS,
-    TAKEN,
-    given_back,
+    NARROWER_SETS,
+    REVOKED_SETS,
     is_own,
-    narrowed,
-    rules_from,
-    starting,
-    taken_from,
-    taken_text,
-    to_text,
+    restore_rules,
+    revoked_from_text,
+    revoked_to_text,
+    rules_from_text,
+    rules_to_text,
+    start_rules,
+    without_start,
 )
 from quotas.iam.policies import Policy, Rule
 
 MINE, OTHER = "p-mine", "p-other"
-SETS = (*sorted(TAKEN), *PARTS, "InstancesReadOnly", "InstancesServerStop", "ObjectStorageReadOnly")
+SETS = (
+    *sorted(REVOKED_SETS),
+    *NARROWER_SETS,
+    "InstancesReadOnly",
+    "InstancesServerStop",
+    "ObjectStorageReadOnly",
+)
 rules = st.builds(
     Rule,
     st.lists(st.sampled_from(SETS), min_size=1, unique=True).map(
@@ -51,7 +57,7 @@ def reach(of: tuple[Rule, ...]) -> set[tuple[str, str, str]]:
         (part, project, rule.condition)
         for rule in of
         for name in rule.sets
-        for part in (name, *PARTS.get(name, ()))
+        for part in (name, *NARROWER_SETS.get(name, ()))
         for project in rule.project_ids
     }
 
@@ -59,20 +65,24 @@ def reach(of: tuple[Rule, ...]) -> set[tuple[str, str, str]]:
 @given(policies)
 def test_narrowing_takes_start_and_create_and_nothing_else(before: tuple[Rule, ...]) -> None:
     """No rule starts servers afterwards; a set that starts none stays where it was."""
-    after, taken = narrowed(before)
-    assert not starting(after)
-    harmless = {each for each in reach(before) if each[0] not in TAKEN and each[0] not in PARTS}
+    after, revoked = without_start(before)
+    assert not start_rules(after)
+    harmless = {
+        each
+        for each in reach(before)
+        if each[0] not in REVOKED_SETS and each[0] not in NARROWER_SETS
+    }
     assert harmless <= reach(after)
-    assert bool(taken) == bool(starting(before))
-    assert narrowed(after) == (after, ())
+    assert bool(revoked) == bool(start_rules(before))
+    assert without_start(after) == (after, ())
 
 
 @given(policies)
 def test_giving_back_restores_exactly_what_was_there(before: tuple[Rule, ...]) -> None:
     """Nobody touched the rules: the same permissions as before, and twice changes nothing."""
-    after, taken = narrowed(before)
-    back = given_back(after, taken)
-    assert reach(back) == reach(before) and given_back(back, taken) == back
+    after, revoked = without_start(before)
+    back = restore_rules(after, revoked)
+    assert reach(back) == reach(before) and restore_rules(back, revoked) == back
 
 
 def test_untouched_rules_come_back_as_they_were() -> None:
@@ -81,8 +91,8 @@ def test_untouched_rules_come_back_as_they_were() -> None:
         Rule(("InstancesFullAccess",), (MINE,)),
         Rule(("InstancesServerStart", "ObjectStorageReadOnly"), ("p-mine-2",)),
     )
-    after, taken = narrowed(before)
-    assert given_back(after, taken) == before
+    after, revoked = without_start(before)
+    assert restore_rules(after, revoked) == before
 
 
 @given(policies, policies, policies)
@@ -90,35 +100,35 @@ def test_what_people_did_in_between_is_kept(
     before: tuple[Rule, ...], added: tuple[Rule, ...], instead: tuple[Rule, ...]
 ) -> None:
     """Rules added, and rules put in place of ours: all there, and what was taken is back too."""
-    after, taken = narrowed(before)
+    after, revoked = without_start(before)
     for current in (after + added, instead):
-        back = given_back(current, taken)
+        back = restore_rules(current, revoked)
         assert reach(back) >= reach(current)
-        lost = {
+        removed_sets = {
             (name, project, each.rule.condition)
-            for each in taken
-            for name in each.lost
+            for each in revoked
+            for name in each.removed_sets
             for project in each.rule.project_ids
         }
-        assert lost <= reach(back)
-        assert given_back(back, taken) == back
+        assert removed_sets <= reach(back)
+        assert restore_rules(back, revoked) == back
 
 
 def test_a_rule_deleted_by_a_person_returns_only_what_was_taken() -> None:
     """The rest of the rule is theirs to remove: start comes back, reading does not."""
-    _, taken = narrowed((Rule(("InstancesReadOnly", "InstancesServerStart"), (MINE,)),))
-    assert given_back((), taken) == (Rule(("InstancesServerStart",), (MINE,)),)
+    _, revoked = without_start((Rule(("InstancesReadOnly", "InstancesServerStart"), (MINE,)),))
+    assert restore_rules((), revoked) == (Rule(("InstancesServerStart",), (MINE,)),)
 
 
 def test_a_wider_or_conditional_rule_of_a_person_does_not_stand_in_for_ours() -> None:
     """They may take theirs away again: what was taken is put back beside it."""
     mine = Rule(("InstancesServerStart",), (MINE,))
-    _, taken = narrowed((mine,))
+    _, revoked = without_start((mine,))
     for theirs in (
         Rule(mine.sets, (), "org"),
         Rule(mine.sets, (MINE,), "", "request.ip == '192.0.2.1'"),
     ):
-        assert given_back((theirs,), taken) == (theirs, mine)
+        assert restore_rules((theirs,), revoked) == (theirs, mine)
 
 
 def test_the_book_keeps_rules_exactly() -> None:
@@ -128,9 +138,9 @@ def test_the_book_keeps_rules_exactly() -> None:
         Rule(("InstancesServerStart",), (MINE, OTHER)),
         Rule(("IAMReadOnly",), (), "org"),
     )
-    _, taken = narrowed(before)
-    assert rules_from(to_text(before)) == before
-    assert taken_from(taken_text(taken)) == taken and taken[1].left is None
+    _, revoked = without_start(before)
+    assert rules_from_text(rules_to_text(before)) == before
+    assert revoked_from_text(revoked_to_text(revoked)) == revoked and revoked[1].remaining is None
 
 
 @pytest.mark.parametrize(

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from quotas.ledger.corrections import (
     Charge,
-    Refunded,
+    RefundedPeriod,
     Refused,
-    forfeits,
+    expire_refunds,
     move_transfer,
-    moves,
     refund_transfers,
+    transfer_parts,
     void_transfer,
 )
 from quotas.ledger.transfers import Entry, Transfer
@@ -52,7 +52,7 @@ def a_charge(*shares: int, rate_ucr_per_h: int = 3600, run_start_s: int = 0) -> 
 def after(charge: Charge, refunds: list[Transfer]) -> Charge:
     """The charge with these refunds in the book."""
     known = [
-        Refunded(Period(int(r.detail["start_s"]), int(r.detail["end_s"])), r.entries[1:])
+        RefundedPeriod(Period(int(r.detail["start_s"]), int(r.detail["end_s"])), r.entries[1:])
         for r in refunds
     ]
     return replace(charge, refunds=tuple(known))
@@ -124,7 +124,7 @@ def test_an_ended_grant_forfeits_what_comes_back() -> None:
     (refund,) = refund_transfers(a_charge(150, 70), SPAN, 9_000, "outage")
     ended = a_balance_of("g0", 0, expires_s=9_000)
     alive = a_balance_of("g1", 0, expires_s=9_001)
-    (lost,) = forfeits(refund, {g.account: g for g in (ended, alive)}, 9_000)
+    (lost,) = expire_refunds(refund, {g.account: g for g in (ended, alive)}, 9_000)
     assert lost.entries == (Entry("grant:acme:g0", -150), Entry("expired:spring", 150))
     assert lost.kind == "expiry" and lost.key != "expiry:acme:g0"
 
@@ -145,12 +145,12 @@ def test_a_transfer_draws_in_burn_order_and_keeps_the_end() -> None:
     """Priority and earlier end first; each part keeps the terms of the grant it came from."""
     late = a_balance_of("late", 100)
     soon = a_balance_of("soon", 60, expires_s=5_000)
-    parts = moves([late, soon], "birch", 90, 1_000, 17)
-    assert [(p.source.id, p.arrives.id, p.arrives.granted_ucr) for p in parts] == [
+    parts = transfer_parts([late, soon], "birch", 90, 1_000, 17)
+    assert [(p.source.id, p.destination.id, p.destination.granted_ucr) for p in parts] == [
         ("soon", "soon.17", 60),
         ("late", "late.17", 30),
     ]
-    assert [(p.arrives.effective_s, p.arrives.expires_s) for p in parts] == [
+    assert [(p.destination.effective_s, p.destination.expires_s) for p in parts] == [
         (1_000, 5_000),
         (1_000, YEAR_S),
     ]
@@ -167,7 +167,7 @@ def test_a_transfer_draws_in_burn_order_and_keeps_the_end() -> None:
 def test_a_transfer_of_more_than_can_be_spent_now_is_refused(grant: Any) -> None:
     """What has ended, has not begun or is not there cannot be given."""
     with pytest.raises(Refused, match="more than the"):
-        moves([replace(a_balance_of(left_ucr=100), **grant)], "birch", 90, 1_000, 17)
+        transfer_parts([replace(a_balance_of(left_ucr=100), **grant)], "birch", 90, 1_000, 17)
 
 
 @given(st.lists(st.integers(0, 50), max_size=6), st.integers(1, 200))
@@ -176,8 +176,8 @@ def test_a_transfer_moves_its_amount_exactly_or_not_at_all(lefts: list[int], amo
     grants = [a_balance_of(f"g{n}", left, created=n) for n, left in enumerate(lefts)]
     if amount > sum(lefts):
         with pytest.raises(Refused):
-            moves(grants, "birch", amount, 1_000, 17)
+            transfer_parts(grants, "birch", amount, 1_000, 17)
         return
-    parts = moves(grants, "birch", amount, 1_000, 17)
-    assert sum(p.arrives.granted_ucr for p in parts) == amount
-    assert all(0 < p.arrives.granted_ucr <= p.source.left_ucr for p in parts)
+    parts = transfer_parts(grants, "birch", amount, 1_000, 17)
+    assert sum(p.destination.granted_ucr for p in parts) == amount
+    assert all(0 < p.destination.granted_ucr <= p.source.left_ucr for p in parts)

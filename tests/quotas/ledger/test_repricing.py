@@ -10,9 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quotas.ledger.corrections import Charge, Refunded, refund_transfers
-from quotas.ledger.repricing import Change, charge_of, correct, difference_ucr, differences
-from quotas.ledger.transfers import Entry, GrantBalance, Transfer, charge_transfer, draw
+from quotas.ledger.corrections import Charge, RefundedPeriod, refund_transfers
+from quotas.ledger.repricing import (
+    PriceChange,
+    charge_of,
+    correct_charge,
+    difference_ucr,
+    differences,
+)
+from quotas.ledger.transfers import Entry, GrantBalance, Transfer, apply_transfer, charge_transfer
 from quotas.metering.prices import Prices, Step, Version
 from quotas.model.units import Period, cost_ucr
 from tests.builders import FLAVOR, RATE, a_balance_of, a_run
@@ -33,16 +39,16 @@ def at_rate(rate_ucr_per_h: int, from_s: int = 0) -> Step:
     return Step(from_s, rate_ucr_per_h, 7)
 
 
-def change(*, to_startup: bool = False, number: int = 7) -> Change:
+def change(*, to_startup: bool = False, number: int = 7) -> PriceChange:
     """A change of price at 9,000."""
-    return Change(number, 9_000, "mistake", to_startup)
+    return PriceChange(number, 9_000, "mistake", to_startup)
 
 
 def refunded(charge: Charge, window: Period) -> tuple[Charge, list[Transfer]]:
     """The charge after a refund, and the refund."""
     made = refund_transfers(charge, window, 9_000, "outage")
     known = [
-        Refunded(Period(int(t.detail["start_s"]), int(t.detail["end_s"])), t.entries[1:])
+        RefundedPeriod(Period(int(t.detail["start_s"]), int(t.detail["end_s"])), t.entries[1:])
         for t in made
     ]
     return replace(charge, refunds=(*charge.refunds, *known)), made
@@ -50,7 +56,7 @@ def refunded(charge: Charge, window: Period) -> tuple[Charge, list[Transfer]]:
 
 def test_a_cheaper_price_returns_to_the_last_drawn_first() -> None:
     """Half the price of 3,000 s: 1,500 back, of which 1,000 to the overdraft drawn last."""
-    made = correct(a_charge(2_000), SPAN, at_rate(RATE // 2), [], change())
+    made = correct_charge(a_charge(2_000), SPAN, at_rate(RATE // 2), [], change())
     (transfer,) = made.transfers
     assert transfer.entries == (
         Entry("usage:acme", -1_500),
@@ -64,9 +70,9 @@ def test_a_cheaper_price_returns_to_the_last_drawn_first() -> None:
 def test_a_dearer_price_draws_only_where_told() -> None:
     """In burn order, then on overdraft; by default it is only counted."""
     grants = [a_balance_of("late", 10**6), a_balance_of("soon", 1_000, expires_s=5_000)]
-    counted = correct(a_charge(), SPAN, at_rate(2 * RATE), grants, change())
+    counted = correct_charge(a_charge(), SPAN, at_rate(2 * RATE), grants, change())
     assert counted.transfers == () and (counted.old_ucr, counted.new_ucr) == (3_000, 6_000)
-    drawn = correct(a_charge(), SPAN, at_rate(2 * RATE), grants, change(to_startup=True))
+    drawn = correct_charge(a_charge(), SPAN, at_rate(2 * RATE), grants, change(to_startup=True))
     assert drawn.transfers[0].entries == (
         Entry("usage:acme", 3_000),
         Entry("grant:acme:soon", -1_000),
@@ -77,10 +83,12 @@ def test_a_dearer_price_draws_only_where_told() -> None:
 
 def test_the_same_correction_twice_corrects_once() -> None:
     """What is at the rate already is left alone, in any window over it."""
-    once = correct(a_charge(), Period(1_500, 2_500), at_rate(RATE // 2), [], change())
-    again = correct(once.charge, SPAN, at_rate(RATE // 2), [], change(number=8))
+    once = correct_charge(a_charge(), Period(1_500, 2_500), at_rate(RATE // 2), [], change())
+    again = correct_charge(once.charge, SPAN, at_rate(RATE // 2), [], change(number=8))
     assert [each.detail["start_s"] for each in again.transfers] == [1_000, 2_500]
-    assert correct(again.charge, SPAN, at_rate(RATE // 2), [], change(number=9)).transfers == ()
+    assert (
+        correct_charge(again.charge, SPAN, at_rate(RATE // 2), [], change(number=9)).transfers == ()
+    )
 
 
 deeds = st.lists(
@@ -114,14 +122,14 @@ def test_any_order_of_refunds_and_corrections_is_exact(
         else:
             told = change(to_startup=kind == "startup", number=number)
             grants = [a_balance_of("more", 700)]
-            made = correct(charge, window, at_rate(new_rate, from_s), grants, told)
+            made = correct_charge(charge, window, at_rate(new_rate, from_s), grants, told)
             charge, transfers = made.charge, list(made.transfers)
         for transfer in transfers:
             keys.append(transfer.key)
             for entry in transfer.entries[1:]:
                 net[entry.account] -= entry.amount_ucr
         assert all(amount >= 0 for amount in net.values())
-        still = charge.open_periods(SPAN)
+        still = charge.refundable_periods(SPAN)
         assert sum(net.values()) == sum(charge.cost_ucr(period) for period in still)
     assert not any(net.values()) and len(set(keys)) == len(keys)
 
@@ -141,7 +149,7 @@ def test_a_correction_is_what_the_price_known_in_time_would_have_charged(
             continue
         told = change(to_startup=True)
         window = Period(min(from_s, 9_000), 9_000)
-        charge = correct(charge_of(made), window, at_rate(new, from_s), [], told).charge
+        charge = correct_charge(charge_of(made), window, at_rate(new, from_s), [], told).charge
         total_ucr += charge.cost_ucr(charge.period)
     before = cost_ucr(old, 0, Period(0, from_s))
     after = cost_ucr(new, from_s, Period(from_s, 9_000))
@@ -187,7 +195,7 @@ def test_differences_do_not_depend_on_how_a_run_is_charged(
         made = charge_transfer("spring", run, Period(start_s, end_s), grants)
         assert made is not None
         parts.append(made)
-        grants = draw(grants, made)
+        grants = apply_transfer(grants, made)
     whole = charge_transfer("spring", run, Period(0, 9_000), [])
     assert whole is not None
 

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from quotas.ledger.transfers import (
     Entry,
     Transfer,
+    apply_transfer,
     burn_order,
     charge_transfer,
-    draw,
     expiry_transfer,
     grant_transfer,
 )
@@ -83,7 +83,7 @@ def test_a_charge_says_from_which_grants_it_was_paid() -> None:
         Entry("usage:acme", 3600),
     )
     assert (transfer.key, transfer.at_s) == ("charge:s1@0:0", 3600)
-    assert [g.left_ucr for g in draw(grants, transfer)] == [0, 0]
+    assert [g.left_ucr for g in apply_transfer(grants, transfer)] == [0, 0]
 
 
 def test_a_charge_below_a_micro_credit_is_none() -> None:
@@ -102,7 +102,7 @@ def test_an_expiry_forfeits_exactly_the_rest() -> None:
     grant = a_balance_of("g1", 77, expires_s=500)
     transfer = expiry_transfer(grant)
     assert transfer.entries == (Entry("grant:acme:g1", -77), Entry("expired:spring", 77))
-    assert (transfer.at_s, draw([grant], transfer)[0].left_ucr) == (500, 0)
+    assert (transfer.at_s, apply_transfer([grant], transfer)[0].left_ucr) == (500, 0)
 
 
 @given(
@@ -121,7 +121,7 @@ def test_a_charge_never_overdraws_a_grant(
     if transfer is None:
         return
     moved = {entry.account: entry.amount_ucr for entry in transfer.entries}
-    assert min((g.left_ucr for g in draw(grants, transfer)), default=0) >= 0
+    assert min((g.left_ucr for g in apply_transfer(grants, transfer)), default=0) >= 0
     shortfall = max(0, moved["usage:acme"] - sum(lefts))
     assert -moved.get("overdraft:spring", 0) == shortfall
     assert len(moved) == len(transfer.entries)

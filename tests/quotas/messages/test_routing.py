@@ -10,8 +10,14 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from quotas.decisions.notices import Notice
-from quotas.messages.render import letter
-from quotas.messages.routing import Draft, calm_s, drafts_of, is_quiet, next_end_s
+from quotas.messages.render import render_message
+from quotas.messages.routing import (
+    PendingMessage,
+    is_quiet,
+    messages_for_changes,
+    not_before_s,
+    quiet_hours_end_s,
+)
 from quotas.model.program import Policy, Program
 from tests.builders import a_notice, a_program, a_startup
 
@@ -33,7 +39,7 @@ def at(text: str) -> int:
 
 def told(program: Program, before: Notice | None, after: Notice) -> list[tuple[str, str, str]]:
     """(kind, audience, recipient) of what one change makes."""
-    found = drafts_of(program, [before] if before else [], [after], 0)
+    found = messages_for_changes(program, [before] if before else [], [after], 0)
     return [(each.kind, each.audience, each.recipient) for each in found]
 
 
@@ -60,7 +66,7 @@ def test_in_shadow_only_operators_hear() -> None:
     [
         ({"reminded_s": 600}, ["startup", "startup"], "reminder-600"),
         ({"state": "executing"}, ["operator"], "stopping"),
-        ({"deadline_s": 9000}, ["startup", "startup", "operator"], "renewed"),
+        ({"deadline_s": 9000}, ["startup", "startup", "operator"], "extended"),
         ({"state": "executed"}, ["startup", "startup", "operator"], "executed"),
         ({"state": "cancelled"}, ["startup", "startup", "operator"], "cancelled"),
     ],
@@ -74,45 +80,47 @@ def test_each_change_is_told_to_those_it_concerns(
     assert {each[0] for each in found} == {kind}
 
 
-@pytest.mark.parametrize("before", ["held", "executing"])
+@pytest.mark.parametrize("before", ["deferred", "executing"])
 def test_a_stop_that_was_due_and_has_a_notice_again_is_told_so(before: str) -> None:
     """Held by the guard or under way when a freeze began: after it the new deadline is told."""
     found = told(of_paris(), a_notice(state=before), a_notice(deadline_s=9000))
     assert [each[:2] for each in found] == [
-        ("renewed", "startup"),
-        ("renewed", "startup"),
-        ("renewed", "operator"),
+        ("extended", "startup"),
+        ("extended", "startup"),
+        ("extended", "operator"),
     ]
 
 
 @pytest.mark.parametrize(
     ("before", "after", "kinds"),
     [
-        ({}, {}, ["broken"]),
-        ({"state": "executing"}, {"state": "executed"}, ["executed", "broken"]),
-        ({}, {"state": "executing"}, ["stopping", "broken"]),
-        ({}, {"reminded_s": 600}, ["reminder-600", "broken"]),
-        ({"is_broken": True}, {"state": "executing"}, ["stopping"]),
-        ({"is_broken": True}, {}, []),
+        ({}, {}, ["breached"]),
+        ({"state": "executing"}, {"state": "executed"}, ["executed", "breached"]),
+        ({}, {"state": "executing"}, ["stopping", "breached"]),
+        ({}, {"reminded_s": 600}, ["reminder-600", "breached"]),
+        ({"is_breached": True}, {"state": "executing"}, ["stopping"]),
+        ({"is_breached": True}, {}, []),
     ],
 )
 def test_a_broken_promise_is_told_once_beside_all_else(
     before: dict[str, Any], after: dict[str, Any], kinds: list[str]
 ) -> None:
     """In the cycle that finds it, to the operators alone; what happens meanwhile is told too."""
-    found = told(of_paris(), a_notice(**before), a_notice(is_broken=True, **after))
+    found = told(of_paris(), a_notice(**before), a_notice(is_breached=True, **after))
     assert list(dict.fromkeys(kind for kind, _, _ in found)) == kinds
-    broken = [(audience, to) for kind, audience, to in found if kind == "broken"]
-    assert broken == [("operator", OPS)] * kinds.count("broken")
+    broken = [(audience, to) for kind, audience, to in found if kind == "breached"]
+    assert broken == [("operator", OPS)] * kinds.count("breached")
 
 
 def test_a_broken_promise_waits_for_no_morning() -> None:
     """Urgent, though its deadline lies days ahead, in the middle of quiet hours."""
     before = a_notice(deadline_s=at("2027-01-09T12:00"))
     now_s = at("2027-01-05T23:00")
-    (draft,) = drafts_of(of_paris(), [before], [replace(before, is_broken=True)], now_s)
-    assert (draft.is_urgent, draft.due_s) == (True, now_s)
-    subject, text = letter(draft, 7, now_s)
+    (pending_message,) = messages_for_changes(
+        of_paris(), [before], [replace(before, is_breached=True)], now_s
+    )
+    assert (pending_message.is_urgent, pending_message.due_s) == (True, now_s)
+    subject, text = render_message(pending_message, 7, now_s)
     assert subject == "[acme] broken promise: name-s1 had less notice than was promised"
     assert "Notice 7 was not kept" in text and "'cohortd explain acme' says which" in text
     assert "tell it in person" in text and "cohortd notice ack" not in text
@@ -120,8 +128,10 @@ def test_a_broken_promise_waits_for_no_morning() -> None:
 
 def test_a_stop_that_is_held_is_not_said_to_need_a_word() -> None:
     """The guard lets it pass by itself in time: the letter promises no more than that."""
-    draft = Draft(a_notice(state="held"), "held", "startup", CTO, 0, True)
-    _, text = letter(draft, 7, 0)
+    pending_message = PendingMessage(
+        a_notice(state="deferred"), "deferred", "startup", CTO, 0, True
+    )
+    _, text = render_message(pending_message, 7, 0)
     assert "until the stops of the last hour leave room for it, or an operator approves" in text
 
 
@@ -147,8 +157,8 @@ def test_a_startup_that_left_the_program_is_told_through_the_operator() -> None:
 def test_quiet_hours_hold_back_what_can_wait(now: str, deadline: str, due: str) -> None:
     """Local hours decide, on nights of 23 and 25 hours too; what is due in them is not held."""
     notice = a_notice(id=None, deadline_s=at(deadline))
-    drafts = drafts_of(of_paris(), [], [notice], at(now))
-    assert {draft.due_s for draft in drafts} == {at(due)}
+    pending_messages = messages_for_changes(of_paris(), [], [notice], at(now))
+    assert {pending_message.due_s for pending_message in pending_messages} == {at(due)}
 
 
 def test_the_nights_of_the_time_change_have_their_own_length() -> None:
@@ -157,7 +167,7 @@ def test_the_nights_of_the_time_change_have_their_own_length() -> None:
     for day, hours in (("2027-03-27", 9), ("2027-10-30", 11), ("2027-06-01", 10)):
         begin_s = at(f"{day}T22:00")
         assert not is_quiet(program, begin_s - 1) and is_quiet(program, begin_s)
-        assert next_end_s(program, begin_s) - begin_s == hours * 3600
+        assert quiet_hours_end_s(program, begin_s) - begin_s == hours * 3600
         assert is_quiet(program, begin_s + hours * 3600 - 1)
         assert not is_quiet(program, begin_s + hours * 3600)
 
@@ -165,19 +175,19 @@ def test_the_nights_of_the_time_change_have_their_own_length() -> None:
 def test_without_quiet_hours_a_day_is_what_cannot_wait() -> None:
     """No quiet hours: what is due within a day is urgent, the rest waits for the digest."""
     program = of_paris(quiet_hours_s=())
-    assert next_end_s(program, 1000) == 1000 + 86_400
-    assert calm_s(program, 1000) == 1900
+    assert quiet_hours_end_s(program, 1000) == 1000 + 86_400
+    assert not_before_s(program, 1000) == 1900
 
 
 def test_a_letter_says_what_when_why_and_what_would_avoid_it() -> None:
     """Local time and UTC, the server, the notice's own text with its figures, the way out."""
     notice = a_notice(deadline_s=at("2027-01-05T10:00"), text="4.2 credits are left", rule="limit")
-    draft = Draft(notice, "notice", "startup", CTO, 0, True, "Europe/Paris")
-    subject, text = letter(draft, 7, at("2027-01-05T09:30"))
+    pending_message = PendingMessage(notice, "notice", "startup", CTO, 0, True, "Europe/Paris")
+    subject, text = render_message(pending_message, 7, at("2027-01-05T09:30"))
     assert subject == "[acme] name-s1 stops Tue 5 Jan 2027 10:00 CET"
     for part in ("2027-01-05T09:00:00Z, in 00:30:00", "Server: name-s1 (s1) in fr-par-2"):
         assert part in text
     assert "4.2 credits are left" in text and "by its limit in the program file" in text
     assert "cohortd notice ack 7" in text and "operator's copy" not in text
-    _, copy = letter(replace(draft, audience="operator"), 7, 0)
+    _, copy = render_message(replace(pending_message, audience="operator"), 7, 0)
     assert "operator's copy" in copy

@@ -19,7 +19,7 @@ from quotas.metering.prices import (
     minute_rounding_ucr,
     version_at,
 )
-from quotas.metering.rating import rated
+from quotas.metering.rating import split_by_rate
 from quotas.metering.runs import Catalogue, Metered
 from quotas.model.units import HOUR_S, Period, cost_ucr
 from tests.builders import FLAVOR, RATE, Z, a_program, a_run, metered
@@ -95,7 +95,7 @@ def cut(prices: Prices, until_s: int, follow: str = "follow", posted_s: int = 0)
     """A run of s1 from 0 that is known until an instant, at its rates."""
     run = a_run(posted_until_s=posted_s)
     program = a_program(prices=follow)
-    return rated(program, Catalogue({}, {}, prices), metered([run], {Z: until_s}))
+    return split_by_rate(program, Catalogue({}, {}, prices), metered([run], {Z: until_s}))
 
 
 def parts(found: Metered) -> list[tuple[int, int | None, int | None]]:
@@ -136,8 +136,8 @@ def test_many_small_cuts_cost_what_one_big_one_does(
     program, catalogue = a_program(prices="follow"), Catalogue({}, {}, prices)
     seen: Metered = metered([a_run(rate_ucr_per_h=first)], {Z: 0})
     for look_s in sorted({*looks, 6_000}):
-        seen = rated(program, catalogue, metered(seen.runs.values(), {Z: look_s}))
-        assert parts(rated(program, catalogue, seen)) == parts(seen)
+        seen = split_by_rate(program, catalogue, metered(seen.runs.values(), {Z: look_s}))
+        assert parts(split_by_rate(program, catalogue, seen)) == parts(seen)
     once = cut_at(prices, first)
     assert parts(seen) == once
     total = sum(
@@ -156,7 +156,7 @@ def cut_at(prices: Prices, first: int) -> list[tuple[int, int | None, int | None
     """The same run looked at once, at 6,000."""
     program, catalogue = a_program(prices="follow"), Catalogue({}, {}, prices)
     run = a_run(rate_ucr_per_h=first)
-    return parts(rated(program, catalogue, metered([run], {Z: 6_000})))
+    return parts(split_by_rate(program, catalogue, metered([run], {Z: 6_000})))
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from itertools import accumulate, pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quotas.metering.runs import SHORTEST_BOUNCE_S, Dispute, Metered, meter
+from quotas.metering.runs import SHORTEST_BOUNCE_S, Metered, UnconfirmedPeriod, meter
 from quotas.model.observation import Server
 from tests.builders import CATALOGUE, Z, a_program, a_server, seen
 
@@ -55,14 +55,14 @@ class Truth:
         )
 
 
-def sweep_all(truth: Truth, instants: list[int]) -> tuple[Metered, list[Dispute]]:
+def sweep_all(truth: Truth, instants: list[int]) -> tuple[Metered, list[UnconfirmedPeriod]]:
     """Meter every sweep in turn."""
-    result, disputes = Metered({}, (), (), {}), []
+    result, unconfirmed_periods = Metered({}, (), (), {}), []
     for at_s in instants:
         sweeps = [seen(at_s, truth.shown(at_s))]
         result = meter(a_program(), CATALOGUE, result.runs.values(), result.confirmed, sweeps)
-        disputes += result.disputes
-    return result, disputes
+        unconfirmed_periods += result.unconfirmed_periods
+    return result, unconfirmed_periods
 
 
 @given(spells, st.booleans(), sweep_gaps)
@@ -72,9 +72,11 @@ def test_charged_seconds_are_the_truth_within_the_recorded_bounds(
     """I4: |charged - true| <= recorded bounds + disputed, over any history and any sweeps."""
     instants = list(accumulate(gaps, initial=BORN_S))
     truth = Truth(lengths, on_first)
-    result, disputes = sweep_all(truth, instants)
+    result, unconfirmed_periods = sweep_all(truth, instants)
     bounds_s = sum(run.start_error_s + run.end_error_s for run in result.runs.values())
-    disputed_s = sum(dispute.period.seconds for dispute in disputes)
+    disputed_s = sum(
+        unconfirmed_period.period.seconds for unconfirmed_period in unconfirmed_periods
+    )
     missing_s = truth.seconds(instants[-1]) - seconds(result)
     assert -bounds_s <= missing_s
     assert missing_s <= bounds_s + disputed_s + truth.unseen_s(instants)
@@ -86,10 +88,10 @@ def test_runs_and_disputes_are_disjoint(
 ) -> None:
     """I3: no second of a server lies in two runs, nor in a run and a dispute."""
     instants = list(accumulate(gaps, initial=BORN_S))
-    result, disputes = sweep_all(Truth(lengths, on_first), instants)
+    result, unconfirmed_periods = sweep_all(Truth(lengths, on_first), instants)
     known_s = result.confirmed[Z]
     taken = [run.unposted(known_s) for run in result.runs.values()]
-    taken += [dispute.period for dispute in disputes]
+    taken += [unconfirmed_period.period for unconfirmed_period in unconfirmed_periods]
     for before, after in pairwise(sorted(taken)):
         assert before.end_s <= after.start_s
 
@@ -99,6 +101,6 @@ def test_sweeps_at_every_edge_meter_the_truth_exactly(lengths: list[int], on_fir
     """I4: where both edges of every spell are observed, charged seconds are the true ones."""
     truth = Truth(lengths, on_first)
     instants = sorted({e + d for e in truth.edges for d in (0, 20)})
-    result, disputes = sweep_all(truth, instants)
+    result, unconfirmed_periods = sweep_all(truth, instants)
     assert seconds(result) == truth.seconds(instants[-1])
-    assert disputes == []
+    assert unconfirmed_periods == []

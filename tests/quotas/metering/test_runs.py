@@ -9,7 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quotas.metering.runs import SHORTEST_BOUNCE_S, Catalogue, Dispute, Metered, Run, due, meter
+from quotas.metering.runs import (
+    SHORTEST_BOUNCE_S,
+    Catalogue,
+    Metered,
+    Run,
+    UnconfirmedPeriod,
+    meter,
+    periods_due,
+)
 from quotas.model.observation import Cause, Partial, Server, Sweep
 from quotas.model.program import Program, Tenure
 from quotas.model.units import Period, month_start_s
@@ -112,7 +120,7 @@ def test_a_quiet_gap_is_charged_whole() -> None:
     """There before and after, unmodified: the whole gap is charged, however long it was."""
     result = step(a_server(modified_s=0), runs=[a_run()], at_s=90_000)
     assert only(result).unposted(result.confirmed[Z]) == Period(0, 90_000)
-    assert result.disputes == ()
+    assert result.unconfirmed_periods == ()
 
 
 @pytest.mark.parametrize("sweep", [unknown(5000), Partial(Z, 5000, (), Cause.FAULT, "half")])
@@ -138,7 +146,9 @@ def test_modified_inside_a_gap_sets_the_doubtful_part_aside() -> None:
     result = step(a_server(modified_s=1700), runs=[a_run()])
     old, new = sorted(result.runs.values(), key=lambda run: run.start_s)
     assert (old.end_s, new.start_s, new.end_s) == (1000, 1700, None)
-    assert result.disputes == (Dispute("s1", "acme", FLAVOR, Period(1000, 1700), RATE),)
+    assert result.unconfirmed_periods == (
+        UnconfirmedPeriod("s1", "acme", FLAVOR, Period(1000, 1700), RATE),
+    )
     assert seconds(result) == 1000 + 300
 
 
@@ -147,7 +157,7 @@ def test_no_server_bounces_faster_than_was_ever_recorded(late_s: int, runs: int)
     """A modification up to 40 s after the last sweep leaves no time to be off and on again."""
     result = step(a_server(modified_s=1000 + late_s), runs=[a_run()])
     assert len(result.runs) == runs
-    assert len(result.disputes) == runs - 1
+    assert len(result.unconfirmed_periods) == runs - 1
 
 
 def test_a_step_back_of_the_clock_charges_nothing() -> None:
@@ -258,10 +268,14 @@ def test_a_run_without_a_price_waits_and_is_charged_from_its_start() -> None:
     bare = Catalogue({}, {FLAVOR: 1})
     first = step(a_server(modified_s=1400), catalogue=bare)
     run = only(first)
-    assert (run.rate_ucr_per_h, run.accrued_ucr(2000), due(run, 9000, {1500})) == (None, 0, ())
+    assert (run.rate_ucr_per_h, run.accrued_ucr(2000), periods_due(run, 9000, {1500})) == (
+        None,
+        0,
+        (),
+    )
     later = only(step(a_server(modified_s=1400), runs=[run], confirmed_s=2000, at_s=9000))
     assert (later.rate_ucr_per_h, later.start_s) == (RATE, 1400)
-    assert due(later, 9000, ()) == (Period(1400, 9000),)
+    assert periods_due(later, 9000, ()) == (Period(1400, 9000),)
 
 
 def test_an_ended_run_without_a_price_stays_as_it_ended() -> None:
@@ -302,7 +316,7 @@ def test_the_same_sweep_twice_equals_once() -> None:
     sweep = seen(2000, a_server(modified_s=1700), a_server("s2", modified_s=1100))
     once = meter(a_program(), CATALOGUE, [a_run()], {Z: 1000}, [sweep])
     twice = meter(a_program(), CATALOGUE, once.runs.values(), once.confirmed, [sweep])
-    assert (twice.runs, twice.changed, twice.disputes) == (once.runs, (), ())
+    assert (twice.runs, twice.changed, twice.unconfirmed_periods) == (once.runs, (), ())
 
 
 def test_zones_are_confirmed_one_by_one() -> None:
@@ -325,36 +339,36 @@ def test_zones_are_confirmed_one_by_one() -> None:
 def test_an_open_run_is_posted_hourly() -> None:
     """Nothing is due before an hour is unposted; then all of it, in one period."""
     run = a_run(start_s=100)
-    assert due(run, 100 + 3599, ()) == ()
-    assert due(run, 100 + 3600, ()) == (Period(100, 3700),)
+    assert periods_due(run, 100 + 3599, ()) == ()
+    assert periods_due(run, 100 + 3600, ()) == (Period(100, 3700),)
 
 
 def test_an_ended_run_is_posted_at_once() -> None:
     """The end of a run is an edge: what is left is due however short."""
-    assert due(a_run(end_s=7), 5000, ()) == (Period(0, 7),)
-    assert due(a_run(end_s=7, posted_until_s=7), 5000, ()) == ()
+    assert periods_due(a_run(end_s=7), 5000, ()) == (Period(0, 7),)
+    assert periods_due(a_run(end_s=7, posted_until_s=7), 5000, ()) == ()
 
 
 def test_periods_are_cut_at_edges_and_months() -> None:
     """An edge or a UTC month's end that is passed makes all due, cut exactly there."""
     month_s = month_start_s(YEAR_S)
     run = a_run(start_s=month_s - 600)
-    assert due(run, month_s - 1, ()) == ()
-    assert due(run, month_s, ()) == (Period(month_s - 600, month_s),)
-    assert due(run, month_s + 60, {month_s - 30}) == (
+    assert periods_due(run, month_s - 1, ()) == ()
+    assert periods_due(run, month_s, ()) == (Period(month_s - 600, month_s),)
+    assert periods_due(run, month_s + 60, {month_s - 30}) == (
         Period(month_s - 600, month_s - 30),
         Period(month_s - 30, month_s),
         Period(month_s, month_s + 60),
     )
-    assert due(a_run(), 500, {500}) == (Period(0, 500),)
+    assert periods_due(a_run(), 500, {500}) == (Period(0, 500),)
 
 
 def test_a_change_in_the_seconds_of_the_sweep_hides_what_was_before_it() -> None:
     """Modified after the sweep's instant, on at both: the gap is disputed, not charged (I4)."""
     server = a_server(modified_s=10_005)
     result = meter(a_program(), CATALOGUE, [a_run()], {Z: 1_000}, [seen(10_000, server)])
-    (dispute,) = result.disputes
-    assert dispute.period == Period(1_000, 10_000)
+    (unconfirmed_period,) = result.unconfirmed_periods
+    assert unconfirmed_period.period == Period(1_000, 10_000)
     assert sorted((r.start_s, r.end_s) for r in result.runs.values()) == [
         (0, 1_000),
         (10_000, None),
@@ -365,4 +379,4 @@ def test_a_server_that_went_off_in_the_seconds_of_the_sweep_may_have_run() -> No
     """Off at both sweeps and modified after the second one's instant: disputed too."""
     server = a_server(state="stopped", modified_s=10_005)
     result = meter(a_program(), CATALOGUE, [], {Z: 1_000}, [seen(10_000, server)])
-    assert [d.period for d in result.disputes] == [Period(1_000, 10_000)]
+    assert [d.period for d in result.unconfirmed_periods] == [Period(1_000, 10_000)]

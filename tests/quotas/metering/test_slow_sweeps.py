@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from quotas.metering.runs import Dispute, Metered, meter
+from quotas.metering.runs import Metered, UnconfirmedPeriod, meter
 from quotas.model.observation import Server
 from quotas.model.program import Tenure
 from quotas.model.units import Period
@@ -32,7 +32,7 @@ def test_a_start_while_the_sweep_is_read_is_charged_from_its_date(confirmed_s: i
     assert (seconds(first), first.confirmed[Z]) == (0, AT_S)
     later = swept(server, after=first, at_s=2100)
     assert only(later).unposted(later.confirmed[Z]) == Period(2035, 2100)
-    assert later.disputes == ()
+    assert later.unconfirmed_periods == ()
 
 
 def test_a_clock_behind_the_providers_begins_a_run_when_it_was_seen() -> None:
@@ -69,7 +69,9 @@ def test_a_stop_after_such_a_start_is_dated() -> None:
 def test_off_and_on_again_while_the_sweep_is_read_is_disputed_up_to_its_date() -> None:
     """On at both sweeps, started anew after the second began: nothing before that is charged."""
     result = step(a_server(modified_s=2035), runs=[a_run()], read_s=READ_S)
-    assert result.disputes == (Dispute("s1", "acme", FLAVOR, Period(1000, 2035), RATE),)
+    assert result.unconfirmed_periods == (
+        UnconfirmedPeriod("s1", "acme", FLAVOR, Period(1000, 2035), RATE),
+    )
     assert sorted((r.start_s, r.end_s) for r in result.runs.values()) == [(0, 1000), (2035, None)]
     assert seconds(result) == 1000
 
@@ -79,7 +81,7 @@ def test_off_after_it_may_have_run_is_disputed_once() -> None:
     off = a_server(state="stopped", modified_s=2041)
     first = step(off, read_s=2060)
     second = swept(off, after=first, at_s=2100)
-    periods = [d.period for d in (*first.disputes, *second.disputes)]
+    periods = [d.period for d in (*first.unconfirmed_periods, *second.unconfirmed_periods)]
     assert periods == [Period(1000, 2000), Period(2000, 2041)]
 
 

@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quotas.metering.stop_latency import LATEST, Stop, longest_s, measured_s
+from quotas.metering.stop_latency import SAMPLE_SIZE, MeasuredStop, longest_s, measured_s
 
 DEFAULT_S = 300
 
 
-def stops(*seconds: int, flavor: str = "h", error_s: int = 30) -> list[Stop]:
+def stops(*seconds: int, flavor: str = "h", error_s: int = 30) -> list[MeasuredStop]:
     """Stops of a flavor, newest first."""
-    return [Stop(flavor, each, error_s) for each in seconds]
+    return [MeasuredStop(flavor, each, error_s) for each in seconds]
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def test_the_longest_and_a_quarter_from_three_on(
 
 def test_only_the_last_twenty_count() -> None:
     """A slow stop of long ago is forgotten."""
-    assert measured_s(stops(*[60] * LATEST, 9_000), DEFAULT_S) == {"h": 75}
+    assert measured_s(stops(*[60] * SAMPLE_SIZE, 9_000), DEFAULT_S) == {"h": 75}
 
 
 def test_a_stop_that_an_outage_hid_is_not_measured() -> None:

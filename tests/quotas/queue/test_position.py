@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from quotas.decisions.disruption_budget import UNTOUCHED
-from quotas.decisions.overrides import Word
-from quotas.decisions.snapshot import Excess
+from quotas.decisions.disruption_budget import NO_ENFORCEMENT
+from quotas.decisions.overrides import Override
+from quotas.decisions.snapshot import Overuse
 from quotas.model.program import Cohort, Pool, Program
-from quotas.queue.position import Standing, standings
+from quotas.queue.position import QueuePosition, queue_positions
 from quotas.queue.requests import Request
 from quotas.shares.allocation import Share
 from tests.builders import (
@@ -51,18 +51,18 @@ def a_pool_of(gpus: int = 8, **changes: Any) -> Program:
     return a_program(*both, pools=(changes.pop("pool", pool),), **changes)
 
 
-def an_excess(gpus: int = 4, deadline_s: int = NOW_S + 1800) -> Excess:
+def an_excess(gpus: int = 4, deadline_s: int = NOW_S + 1800) -> Overuse:
     """Birch has acme's quota."""
-    return Excess("birch", "h100", gpus, "acme", NOW_S, deadline_s, "")
+    return Overuse("birch", "h100", gpus, "acme", NOW_S, deadline_s, "")
 
 
 def line(
     program: Program,
     requests: list[Request],
     shares: list[Share],
-    excesses: list[Excess],
+    overuses: list[Overuse],
     **changes: Any,
-) -> tuple[Standing, ...]:
+) -> tuple[QueuePosition, ...]:
     """The standings where those shares' usage runs and each excess has its notices."""
     runs = [
         a_run(f"{share.startup}{n}", startup=share.startup)
@@ -70,19 +70,19 @@ def line(
         for n in range(share.usage)
     ]
     notices = [
-        a_notice(f"{e.startup}{n}", startup=e.startup, rule="borrowed", cause="borrowed:h100:acme")
-        for e in excesses
+        a_notice(f"{e.startup}{n}", startup=e.startup, rule="reclaim", episode="reclaim:h100:acme")
+        for e in overuses
         for n in range(e.gpus)
     ]
-    due = {e.startup: e.deadline_s for e in excesses}
+    due = {e.startup: e.deadline_s for e in overuses}
     notices = [replace(n, deadline_s=due[n.startup]) for n in notices]
     notices = changes.pop("notices", notices)
     grants = [a_balance_of(s.name, 10**9, startup=s.name) for s in program.startups()]
     snapshot = a_snapshot(NOW_S, program, runs, grants, **changes)
-    return standings(snapshot, requests, shares, excesses, notices)
+    return queue_positions(snapshot, requests, shares, overuses, notices)
 
 
-def only(found: tuple[Standing, ...]) -> tuple[str, int | None]:
+def only(found: tuple[QueuePosition, ...]) -> tuple[str, int | None]:
     """Kind and instant of the only standing."""
     (standing,) = found
     return standing.waits_for, standing.expected_s
@@ -185,8 +185,8 @@ def test_before_its_cohort_a_request_waits_for_the_start() -> None:
 
 def said(family: str, subject: str, value: str = "on", until_s: int | None = None) -> Any:
     """What a snapshot knows of an operator's word."""
-    word = Word(family, subject, value, 0, until_s, "op", "a demo", id=1)
-    return replace(UNTOUCHED, words=(word,))
+    override = Override(family, subject, value, 0, until_s, "op", "a demo", id=1)
+    return replace(NO_ENFORCEMENT, overrides=(override,))
 
 
 LENT = "place 1 of 1 in the line for h100: its quota is lent to birch (4); "
@@ -216,9 +216,9 @@ KEPT: dict[str, tuple[dict[str, Any], str]] = {
                 a_notice(
                     f"birch{n}",
                     startup="birch",
-                    rule="borrowed",
-                    cause="borrowed:h100:acme",
-                    state="held",
+                    rule="reclaim",
+                    episode="reclaim:h100:acme",
+                    state="deferred",
                 )
                 for n in range(4)
             ]
@@ -244,7 +244,7 @@ def test_what_runs_outside_the_cohorts_is_not_free() -> None:
     runs += [a_run(f"b{n}", startup="birch") for n in range(4)]
     grants = [a_balance_of(startup="birch", left_ucr=10**9)]
     snapshot = a_snapshot(NOW_S, a_pool_of(), runs, grants)
-    assert only(standings(snapshot, [a_wish()], shares, [], []))[0] == "capacity"
+    assert only(queue_positions(snapshot, [a_wish()], shares, [], []))[0] == "capacity"
 
 
 @pytest.mark.parametrize("met_s", [None, NOW_S - 60])

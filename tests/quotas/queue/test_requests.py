@@ -11,9 +11,17 @@ from quotas.enforcement.decide import decide
 from quotas.ledger.corrections import Refused
 from quotas.model.program import Policy, Program
 from quotas.model.units import DAY_S
-from quotas.queue.requests import MOST_LIVE, Ask, Request, advance, asked_of, open_by, withdrawn
+from quotas.queue.requests import (
+    MOST_LIVE,
+    Request,
+    RequestSpec,
+    advance_requests,
+    request_from,
+    requested_gpus,
+    withdraw,
+)
 from tests.builders import YEAR_S, a_balance_of, a_program, a_run, a_server, a_snapshot, a_startup
-from tests.quotas.decide_loop import Desk
+from tests.quotas.decide_loop import DecideLoop
 
 HOUR_S = 3600
 KEY = ("acme", "h100")
@@ -25,10 +33,10 @@ def a_request(gpus: int = 4, **changes: Any) -> Request:
     return Request("acme", "h100", gpus, HOUR_S, "", "cto", **values)
 
 
-def asked(gpus: int = 4, **changes: Any) -> Ask:
+def asked(gpus: int = 4, **changes: Any) -> RequestSpec:
     """What somebody types for acme at 100."""
     values: dict[str, Any] = {"startup": "acme", "pool": "h100", "duration_s": HOUR_S, **changes}
-    return Ask(gpus=gpus, reason="", actor="cto", now_s=100, **values)
+    return RequestSpec(gpus=gpus, reason="", actor="cto", now_s=100, **values)
 
 
 def one(found: tuple[Request, ...]) -> Request:
@@ -41,11 +49,11 @@ def moved(
     program: Program, requests: list[Request], usage: dict[tuple[str, str], int], now_s: int
 ) -> tuple[Request, ...]:
     """The requests that moved on."""
-    return tuple(request for request, _ in advance(program, requests, usage, now_s))
+    return tuple(request for request, _ in advance_requests(program, requests, usage, now_s))
 
 
 @pytest.mark.parametrize(
-    ("ask", "says"),
+    ("spec", "says"),
     [
         (asked(startup="ghost"), "ghost is no startup of the program"),
         (asked(pool="b300"), "pool b300 is not in the program; its pools are h100"),
@@ -59,11 +67,11 @@ def moved(
         (asked(duration_s=YEAR_S), "is beyond the end of the cohort at 1971-01-01T00:00:00Z"),
     ],
 )
-def test_a_request_that_cannot_be_is_refused_in_a_sentence(ask: Ask, says: str) -> None:
+def test_a_request_that_cannot_be_is_refused_in_a_sentence(spec: RequestSpec, says: str) -> None:
     """Startup, pool, size, step, limit and duration are checked, each with its fix."""
     program = a_program(a_startup("acme", limit={"h100": 8}))
     with pytest.raises(Refused) as refused:
-        open_by(program, ask, 2, ())
+        request_from(program, spec, 2, ())
     assert says in str(refused.value)
 
 
@@ -71,23 +79,23 @@ def test_what_is_asked_already_counts_towards_the_limit() -> None:
     """6 of 8 are asked for: 4 more are refused, 2 more are not."""
     program = a_program(a_startup("acme", limit={"h100": 8}))
     with pytest.raises(Refused, match="4 GPUs beside the 6 it asks for already"):
-        open_by(program, asked(4), 2, [a_request(6)])
-    assert open_by(program, asked(2), 2, [a_request(6)]).gpus == 2
+        request_from(program, asked(4), 2, [a_request(6)])
+    assert request_from(program, asked(2), 2, [a_request(6)]).gpus == 2
 
 
 def test_requests_are_bounded_in_number() -> None:
     """Nobody can make every cycle read ever more requests."""
     live = [a_request(1, id=n) for n in range(MOST_LIVE)]
     with pytest.raises(Refused, match="withdraw one first"):
-        open_by(a_program(), asked(1), 1, live)
+        request_from(a_program(), asked(1), 1, live)
 
 
 def test_a_request_to_the_last_second_of_the_cohort_opens() -> None:
     """The bound itself is allowed; a second more is not."""
     last = asked(duration_s=YEAR_S - 100)
-    assert open_by(a_program(), last, 1, ()).state == "open"
+    assert request_from(a_program(), last, 1, ()).state == "open"
     with pytest.raises(Refused):
-        open_by(a_program(), replace(last, duration_s=last.duration_s + 1), 1, ())
+        request_from(a_program(), replace(last, duration_s=last.duration_s + 1), 1, ())
 
 
 def test_a_request_is_met_by_usage_and_ends_its_duration_later() -> None:
@@ -136,12 +144,12 @@ def test_a_request_ends_with_what_it_was_made_to(program: Program, now_s: int, w
 
 def test_a_withdrawn_request_stays_withdrawn() -> None:
     """It asks for nothing any more, and cannot be withdrawn twice."""
-    gone = withdrawn(a_request(), 60, "by cto")
+    gone = withdraw(a_request(), 60, "by cto")
     assert (gone.state, gone.ended_s) == ("withdrawn", 60)
-    assert asked_of([gone]) == {}
+    assert requested_gpus([gone]) == {}
     assert moved(a_program(), [gone], {KEY: 9}, 70) == ()
     with pytest.raises(Refused, match="request 1 is withdrawn already"):
-        withdrawn(gone, 80, "")
+        withdraw(gone, 80, "")
 
 
 def test_demand_is_the_larger_of_usage_and_requests() -> None:
@@ -155,12 +163,12 @@ def test_demand_is_the_larger_of_usage_and_requests() -> None:
 
 def test_decide_moves_a_request_through_its_life_and_says_so_once() -> None:
     """Open, met and ended each once, with a decision, and the next cycle knows the end."""
-    desk = Desk(a_program(), [a_balance_of(left_ucr=10**9)], a_server())
-    desk.asks("acme", 1, 600)
-    first = desk.cycle()
-    assert [(d.rule, d.verb) for d in first.decisions] == [("request", "meet")]
+    decide_loop = DecideLoop(a_program(), [a_balance_of(left_ucr=10**9)], a_server())
+    decide_loop.asks("acme", 1, 600)
+    first = decide_loop.cycle()
+    assert [(d.rule, d.verb) for d in first.decisions] == [("request", "fulfil")]
     assert 30 + 600 in first.edges
-    later = desk.until(900)
+    later = decide_loop.until(900)
     said = [(d.verb, d.reason) for each in later for d in each.decisions if d.rule == "request"]
-    assert said == [("end", "its 00:10:00 are over")]
-    assert desk.requests[1].ended_s == 630
+    assert said == [("finish", "its 00:10:00 are over")]
+    assert decide_loop.requests[1].ended_s == 630

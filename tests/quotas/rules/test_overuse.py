@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from quotas.decisions.snapshot import Excess, Snapshot
+from quotas.decisions.snapshot import Overuse, Snapshot
 from quotas.enforcement.decide import decide
 from quotas.model.program import Pool
-from quotas.queue.claims import owners_waiting
+from quotas.queue.claims import find_waiting_owners
 from quotas.queue.requests import Request
-from quotas.rules.overuse import excesses, moved
+from quotas.rules.overuse import changed_overuse, overuses
 from quotas.shares.allocation import Share
 from tests.builders import (
     BIG_FLAVOR,
@@ -25,7 +25,7 @@ from tests.builders import (
     a_snapshot,
     a_startup,
 )
-from tests.quotas.decide_loop import Desk
+from tests.quotas.decide_loop import DecideLoop
 
 HOUR_S = 3600
 NOTICE_S = 1800
@@ -51,31 +51,36 @@ def shares_of(snapshot: Snapshot) -> tuple[Share, ...]:
     return decide(snapshot).shares
 
 
-def standing(snapshot: Snapshot) -> tuple[Excess, ...]:
+def current_overuses(snapshot: Snapshot) -> tuple[Overuse, ...]:
     """The excesses that `decide` finds."""
-    return decide(snapshot).standing
+    return decide(snapshot).current_overuses
 
 
 def in_line(snapshot: Snapshot) -> dict[str, list[str]]:
     """The owners who wait in each pool, in order."""
-    lines = owners_waiting(snapshot, shares_of(snapshot))
+    lines = find_waiting_owners(snapshot, shares_of(snapshot))
     return {pool: list(line.missing) for pool, line in lines.items()}
 
 
 def test_lent_quota_is_nobodys_excess_until_its_owner_asks() -> None:
     """Acme borrows all of birch's idle quota: no excess; birch asks for 4: an excess of 4."""
-    assert standing(full()) == ()
-    (excess,) = standing(full(10 * HOUR_S, asks("birch", 4)))
-    assert (excess.startup, excess.pool, excess.gpus, excess.owner) == ("acme", "h100", 4, "birch")
-    assert "4 above its share of 4; birch waits for its nominal quota" in excess.reason
+    assert current_overuses(full()) == ()
+    (overuse,) = current_overuses(full(10 * HOUR_S, asks("birch", 4)))
+    assert (overuse.startup, overuse.pool, overuse.gpus, overuse.owner) == (
+        "acme",
+        "h100",
+        4,
+        "birch",
+    )
+    assert "4 above its share of 4; birch waits for its nominal quota" in overuse.reason
 
 
 def test_the_deadline_is_a_full_notice_after_the_minimum_runtime() -> None:
     """Old servers get the notice; the newest of those concerned first ends its first hour."""
-    (old,) = standing(full(10 * HOUR_S, asks("birch", 4)))
+    (old,) = current_overuses(full(10 * HOUR_S, asks("birch", 4)))
     assert old.deadline_s == 10 * HOUR_S + NOTICE_S
     young_s = 7 * HOUR_S + 600
-    (young,) = standing(full(young_s, asks("birch", 4)))
+    (young,) = current_overuses(full(young_s, asks("birch", 4)))
     assert young.deadline_s == 8 * HOUR_S + NOTICE_S
 
 
@@ -87,35 +92,35 @@ def test_the_minimum_runtime_is_the_policys(runtime_s: int, from_s: int) -> None
     made = full(7 * HOUR_S + 600, asks("birch", 4))
     policy = replace(made.program.policy, minimum_runtime_s=runtime_s)
     made = replace(made, program=replace(made.program, policy=policy))
-    (excess,) = standing(made)
-    assert excess.deadline_s == 7 * HOUR_S + from_s + NOTICE_S
+    (overuse,) = current_overuses(made)
+    assert overuse.deadline_s == 7 * HOUR_S + from_s + NOTICE_S
 
 
 def test_a_deadline_stands_while_its_excess_does() -> None:
     """Later cycles, another size, a newer server: beginning and deadline stay as promised."""
     before = full(10 * HOUR_S, asks("birch", 4))
-    (first,) = standing(before)
-    later = full(11 * HOUR_S, asks("birch", 3), excesses=(first,))
-    (then,) = standing(later)
+    (first,) = current_overuses(before)
+    later = full(11 * HOUR_S, asks("birch", 3), overuses=(first,))
+    (then,) = current_overuses(later)
     assert (then.since_s, then.deadline_s) == (first.since_s, first.deadline_s)
     assert then.gpus == 3
-    assert moved(later, (then,)) == (then,)
-    assert moved(later, (first,)) == ()
+    assert changed_overuse(later, (then,)) == (then,)
+    assert changed_overuse(later, (first,)) == ()
 
 
 def test_a_deadline_moves_later_once_when_an_owner_begins_to_wait() -> None:
     """What nobody wanted had no urgency: the full notice begins when somebody does."""
-    idle = Excess("acme", "h100", 4, None, 0, NOTICE_S, "the pool shrank")
-    (wanted,) = standing(full(10 * HOUR_S, asks("birch", 4), excesses=(idle,)))
+    idle = Overuse("acme", "h100", 4, None, 0, NOTICE_S, "the pool shrank")
+    (wanted,) = current_overuses(full(10 * HOUR_S, asks("birch", 4), overuses=(idle,)))
     assert (wanted.since_s, wanted.deadline_s) == (0, 10 * HOUR_S + NOTICE_S)
 
 
 def test_an_excess_that_is_over_is_written_as_ended() -> None:
     """Birch withdraws: the stored excess ends now, and none stands."""
-    (was,) = standing(full(10 * HOUR_S, asks("birch", 4)))
-    decided = decide(full(11 * HOUR_S, excesses=(was,)))
-    assert decided.standing == ()
-    assert decided.excesses == (replace(was, ended_s=11 * HOUR_S),)
+    (was,) = current_overuses(full(10 * HOUR_S, asks("birch", 4)))
+    decided = decide(full(11 * HOUR_S, overuses=(was,)))
+    assert decided.current_overuses == ()
+    assert decided.overuses == (replace(was, ended_s=11 * HOUR_S),)
 
 
 def test_less_than_the_smallest_server_is_left_alone_until_an_owner_waits() -> None:
@@ -129,10 +134,10 @@ def test_less_than_the_smallest_server_is_left_alone_until_an_owner_waits() -> N
     short = a_snapshot(9 * HOUR_S, a_program(acme, birch, pools=(pool,)), runs, grants)
     (share, _) = shares_of(short)
     assert (share.usage, share.share) == (8, 7)
-    assert standing(short) == ()
+    assert current_overuses(short) == ()
     waited = replace(short, requests=(asks("birch", 3),))
-    (excess,) = standing(waited)
-    assert (excess.gpus, excess.owner) == (4, "birch")
+    (overuse,) = current_overuses(waited)
+    assert (overuse.gpus, overuse.owner) == (4, "birch")
 
 
 def test_nobody_waits_while_free_gpus_are_enough() -> None:
@@ -163,7 +168,7 @@ def test_a_limit_of_the_policy_is_its_own_rules_matter() -> None:
     limited = a_startup("acme", limit={"h100": 2})
     runs = [a_run(f"s{n}") for n in range(4)]
     snapshot = a_snapshot(100, a_program(limited), runs, [a_balance_of()])
-    assert excesses(snapshot, shares_of(snapshot), {}) == ()
+    assert overuses(snapshot, shares_of(snapshot), {}) == ()
 
 
 def test_an_excess_is_told_once_and_ends_when_its_owner_is_served() -> None:
@@ -172,14 +177,14 @@ def test_an_excess_is_told_once_and_ends_when_its_owner_is_served() -> None:
     pool = Pool("h100", ((0, 4),), flavors=(FLAVOR, BIG_FLAVOR))
     grants = [a_balance_of(left_ucr=10**9), a_balance_of("g2", 10**9, startup="birch")]
     servers = [a_server(f"s{n}", commercial_type=BIG_TYPE) for n in range(2)]
-    desk = Desk(a_program(acme, birch, pools=(pool,)), grants, *servers)
-    desk.until(300)
-    desk.asks("birch", 2)
-    desk.until(900)
-    told = [n for n in desk.notices.values() if n.rule == "excess"]
+    decide_loop = DecideLoop(a_program(acme, birch, pools=(pool,)), grants, *servers)
+    decide_loop.until(300)
+    decide_loop.asks("birch", 2)
+    decide_loop.until(900)
+    told = [n for n in decide_loop.notices.values() if n.rule == "overuse"]
     assert [(n.startup, n.state, n.deadline_s) for n in told] == [
-        ("acme", "told", desk.excesses["acme", "h100"].deadline_s)
+        ("acme", "announced", decide_loop.overuses["acme", "h100"].deadline_s)
     ]
-    desk.servers["s1"] = replace(servers[1], state="stopped", modified_s=desk.now_s)
-    desk.cycle()
-    assert desk.excesses == {}
+    decide_loop.servers["s1"] = replace(servers[1], state="stopped", modified_s=decide_loop.now_s)
+    decide_loop.cycle()
+    assert decide_loop.overuses == {}

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quotas.decisions.snapshot import Snapshot
-from quotas.enforcement.decide import Decided, decide
+from quotas.enforcement.decide import DecideResult, decide
 from quotas.model.program import Policy, Pool
 from quotas.model.units import DAY_S, HOUR_S, day_start_s
 from quotas.queue.requests import Request
@@ -39,9 +39,9 @@ def pace_in(snapshot: Snapshot) -> Pace:
     return paces(snapshot)["acme"]
 
 
-def told(decided: Decided) -> list[str]:
+def announced(decided: DecideResult) -> list[str]:
     """The causes of what is said of paces."""
-    return [d.cause for d in decided.decisions if d.rule == "pace"]
+    return [d.episode for d in decided.decisions if d.rule == "pace"]
 
 
 @pytest.mark.parametrize(("spent", "is_ahead"), [(100, False), (101, False), (102, True)])
@@ -72,10 +72,10 @@ def test_burn_is_of_runs_open_and_ended() -> None:
 def test_informed_once_for_each_threshold() -> None:
     """At 130% it is told 125; told that, nothing more until 150; falling back says nothing."""
     first = decide(spending(130))
-    assert told(first) == [f"pace:125:{GRANTED}"]
+    assert announced(first) == [f"pace:125:{GRANTED}"]
     known = frozenset({("acme", f"pace:125:{GRANTED}")})
     for spent, causes in ((130, []), (110, []), (140, []), (150, [f"pace:150:{GRANTED}"])):
-        assert told(decide(replace(spending(spent), told=known))) == causes
+        assert announced(decide(replace(spending(spent), announced=known))) == causes
     assert first.levels["acme"][0] == "open"
     assert {s.limited_by for s in first.shares} == {"demand"}
 
@@ -83,7 +83,7 @@ def test_informed_once_for_each_threshold() -> None:
 def test_within_its_pace_nothing_is_said() -> None:
     """No notice, no limit, level open."""
     decided = decide(spending(100, 4, pacing_action="borrow-no-more"))
-    assert (told(decided), decided.levels["acme"][0]) == ([], "open")
+    assert (announced(decided), decided.levels["acme"][0]) == ([], "open")
     assert decided.shares[0].share == 4
 
 
@@ -93,10 +93,10 @@ def test_borrow_no_more_ends_the_share_at_nominal_and_stops_nothing() -> None:
     (share,) = decided.shares
     assert (share.share, share.ceiling, share.limited_by) == (2, 2, "pace")
     assert decided.levels["acme"][0] == "paced"
-    assert [(e.gpus, e.owner) for e in decided.standing] == [(2, None)]
+    assert [(e.gpus, e.owner) for e in decided.current_overuses] == [(2, None)]
     assert [n for n in decided.notices if n.server_id] == []
     within = decide(spending(130, 2, pacing_action="borrow-no-more"))
-    assert (within.shares[0].share, within.standing) == (2, ())
+    assert (within.shares[0].share, within.current_overuses) == (2, ())
 
 
 def a_day_of(limit_ucr: int, *starts_s: int) -> Snapshot:
@@ -114,8 +114,8 @@ def test_a_daily_limit_holds_what_started_after_it_was_reached() -> None:
     assert pace.reached_s == NOW_S + HOUR_S
     share = decided.shares[0]
     assert (share.share, share.limited_by, decided.levels["acme"][0]) == (1, "daily-burn", "paced")
-    assert [e.gpus for e in decided.standing] == [1]
-    assert told(decided) == [f"pace:daily:{NOW_S}"]
+    assert [e.gpus for e in decided.current_overuses] == [1]
+    assert announced(decided) == [f"pace:daily:{NOW_S}"]
     assert [n for n in decided.notices if n.server_id] == []
 
 
@@ -135,7 +135,7 @@ def test_a_daily_limit_takes_back_from_borrowers_and_not_within_nominal() -> Non
     decided = decide(a_snapshot(NOW_S + 6 * HOUR_S, program, runs, grants, requests=(asks,)))
     assert decided.paces["acme"].reached_s == NOW_S + HOUR_S
     assert {s.startup: (s.share, s.ceiling) for s in decided.shares}["acme"] == (2, 2)
-    given = {n.server_id for n in decided.notices if n.rule == "borrowed"}
+    given = {n.server_id for n in decided.notices if n.rule == "reclaim"}
     assert given == {"c0", "c1"}
 
 

@@ -7,16 +7,16 @@ from typing import Any
 
 import pytest
 
-from quotas.decisions.levels import exhausted_cause
+from quotas.decisions.levels import exhaustion_episode
 from quotas.decisions.notices import Notice
-from quotas.decisions.overrides import EVERYONE, Word
+from quotas.decisions.overrides import EVERYONE, Override
 from quotas.decisions.snapshot import UNREAD, Snapshot
-from quotas.enforcement.decide import Decided, decide
+from quotas.enforcement.decide import DecideResult, decide
 from quotas.ledger.balance import balance
 from quotas.model.program import Pool, Startup
 from quotas.model.units import DAY_S
-from quotas.queue.claims import owners_waiting
-from quotas.rules.reclaim import suspended
+from quotas.queue.claims import find_waiting_owners
+from quotas.rules.reclaim import suspended_episodes
 from tests.builders import BIG_FLAVOR, FLAVOR, a_balance_of, a_program, a_run, a_snapshot, a_startup
 from tests.quotas.rules.test_overuse import HOUR_S, asks
 
@@ -43,18 +43,20 @@ def own(name: str, gpus: int = 4, **changes: Any) -> Startup:
     return a_startup(name, nominal={"h100": gpus}, **changes)
 
 
-def give_way(decided: Decided) -> dict[str, str]:
+def give_way(decided: DecideResult) -> dict[str, str]:
     """The owner for whom each server is told to give way."""
-    told = [d for d in decided.decisions if (d.rule, d.verb) == ("borrowed", "notify")]
-    return {d.server_id: str(d.inputs["owner"]) for d in told}
+    announced = [d for d in decided.decisions if (d.rule, d.verb) == ("reclaim", "notify")]
+    return {d.server_id: str(d.inputs["owner"]) for d in announced}
 
 
-def after(snapshot: Snapshot, decided: Decided) -> Snapshot:
+def after(snapshot: Snapshot, decided: DecideResult) -> Snapshot:
     """The next cycle, which knows of what the last one gave and found."""
     given: list[Notice] = [n for n in decided.notices if n.server_id and n.state == "open"]
     notices = tuple(replace(n, id=at) for at, n in enumerate(given, 1))
-    told = frozenset((d.startup, d.cause) for d in decided.decisions if d.verb == "tell")
-    return replace(snapshot, notices=notices, excesses=decided.standing, told=told)
+    announced = frozenset((d.startup, d.episode) for d in decided.decisions if d.verb == "announce")
+    return replace(
+        snapshot, notices=notices, overuses=decided.current_overuses, announced=announced
+    )
 
 
 def test_who_can_be_served_is_served_though_another_is_first_in_line() -> None:
@@ -62,10 +64,10 @@ def test_who_can_be_served_is_served_though_another_is_first_in_line() -> None:
     wishes = (asks("one", 4, 10, 1), asks("two", 4, 20, 2))
     snapshot = borrowing(own("one", flavors=TWO), own("two", flavors=ONE), requests=wishes)
     decided = decide(snapshot)
-    assert [e.owner for e in decided.standing] == ["two"]
+    assert [e.owner for e in decided.current_overuses] == ["two"]
     assert give_way(decided) == dict.fromkeys(("a4", "a5", "a6", "a7"), "two")
     again = decide(after(snapshot, decided))
-    assert (again.decisions, again.excesses) == ((), ())
+    assert (again.decisions, again.overuses) == ((), ())
 
 
 def test_an_owner_is_not_left_while_it_is_served() -> None:
@@ -77,9 +79,9 @@ def test_an_owner_is_not_left_while_it_is_served() -> None:
     del runs["a7@7"]
     snapshot = replace(snapshot, runs=runs)
     first = decide(snapshot)
-    assert [e.owner for e in first.standing] == ["two"]
+    assert [e.owner for e in first.current_overuses] == ["two"]
     second = decide(replace(after(snapshot, first), stock={}))
-    assert [e.owner for e in second.standing] == ["two"]
+    assert [e.owner for e in second.current_overuses] == ["two"]
     assert not [d for d in second.decisions if d.verb == "cancelled"]
 
 
@@ -88,8 +90,8 @@ def test_nobody_is_served_the_first_is_deferred() -> None:
     owners = (own("one", flavors=TWO), own("two", flavors=TWO))
     snapshot = borrowing(*owners, requests=(asks("one", 4, 10, 1), asks("two", 4, 20, 2)))
     decided = decide(snapshot)
-    told = {d.startup: d.inputs["owner"] for d in decided.decisions if d.rule == "deferred"}
-    assert told == {"acme": "one", "one": "one"}
+    announced = {d.startup: d.inputs["owner"] for d in decided.decisions if d.rule == "deferral"}
+    assert announced == {"acme": "one", "one": "one"}
     assert decided.deferred_gpus == {"h100": 8}
 
 
@@ -98,8 +100,8 @@ def test_no_more_is_taken_back_than_its_owner_misses() -> None:
     wishes = (asks("own", 1, 10, 1), asks("dune", 8, 20, 2))
     snapshot = borrowing(own("own", 1), a_startup("dune"), requests=wishes)
     decided = decide(snapshot)
-    (excess,) = decided.standing
-    assert excess.gpus > 1
+    (overuse,) = decided.current_overuses
+    assert overuse.gpus > 1
     assert give_way(decided) == {"a7": "own"}
     assert decide(after(snapshot, decided)).decisions == ()
 
@@ -109,7 +111,7 @@ def test_who_is_most_above_its_share_gives_first_and_who_was_told_goes_on() -> N
     wishes = (asks("own", 1, 10, 1), asks("dune", 8, 20, 2))
     snapshot = borrowing(own("own", 1), a_startup("dune"), by=(5, 3), requests=wishes)
     decided = decide(snapshot)
-    assert [e.startup for e in decided.standing] == ["acme", "cara"]
+    assert [e.startup for e in decided.current_overuses] == ["acme", "cara"]
     assert give_way(decided) == {"a4": "own"}
     kept = decide(replace(snapshot, notices=(a_notice_for(snapshot, "cara", "c0"),)))
     assert give_way(kept) == {}
@@ -118,20 +120,20 @@ def test_who_is_most_above_its_share_gives_first_and_who_was_told_goes_on() -> N
 
 def a_notice_for(snapshot: Snapshot, startup: str, server_id: str) -> Notice:
     """An open notice of a reclaim."""
-    cause, due_s = "borrowed:h100:own", snapshot.now_s + HOUR_S
+    episode, due_s = "reclaim:h100:own", snapshot.now_s + HOUR_S
     name, zone = f"name-{server_id}", "fr-par-2"
     return Notice(
-        startup, server_id, name, zone, "borrowed", cause, "enforce", 0, due_s, "it stops", id=1
+        startup, server_id, name, zone, "reclaim", episode, "enforce", 0, due_s, "it stops", id=1
     )
 
 
 def test_whoever_is_let_off_is_no_reason_to_wait() -> None:
     """Acme would give the 2; while it is exempt, or frozen, cara gives them."""
     for family in ("exempt", "freeze"):
-        word = Word(family, "acme", "on", 0, None, "op", "a demo", id=1)
+        override = Override(family, "acme", "on", 0, None, "op", "a demo", id=1)
         wishes = (asks("own", 2, 10, 1), asks("dune", 8, 20, 2))
         snapshot = borrowing(own("own", 2), a_startup("dune"), by=(4, 4), requests=wishes)
-        enforcement = replace(snapshot.enforcement, words=(word,))
+        enforcement = replace(snapshot.enforcement, overrides=(override,))
         given = give_way(decide(replace(snapshot, enforcement=enforcement)))
         assert given.keys() - {"a2", "a3"} == {"c2", "c3"}
         assert (family == "freeze") == ({"a2", "a3"} <= given.keys())
@@ -139,10 +141,10 @@ def test_whoever_is_let_off_is_no_reason_to_wait() -> None:
 
 def test_in_a_maintenance_no_more_are_told_than_are_missing() -> None:
     """It holds back everybody's stop: nobody else frees the GPUs sooner."""
-    word = Word("maintenance", EVERYONE, "on", 0, None, "op", "an upgrade", id=1)
+    override = Override("maintenance", EVERYONE, "on", 0, None, "op", "an upgrade", id=1)
     wishes = (asks("own", 2, 10, 1), asks("dune", 8, 20, 2))
     snapshot = borrowing(own("own", 2), a_startup("dune"), by=(4, 4), requests=wishes)
-    enforcement = replace(snapshot.enforcement, words=(word,))
+    enforcement = replace(snapshot.enforcement, overrides=(override,))
     given = give_way(decide(replace(snapshot, enforcement=enforcement)))
     assert given.keys() == {"a2", "a3"}
 
@@ -156,9 +158,9 @@ def test_a_flavor_that_could_not_be_read_may_be_there(unread: str) -> None:
     snapshot = replace(
         asked, program=replace(asked.program, pools=(pool,)), stock={**sold, unread: UNREAD}
     )
-    waiting = owners_waiting(snapshot, decide(snapshot).shares)
-    assert suspended(snapshot, waiting) == {"borrowed:h100:own"}
-    assert suspended(replace(snapshot, stock=sold), waiting) == frozenset()
+    waiting = find_waiting_owners(snapshot, decide(snapshot).shares)
+    assert suspended_episodes(snapshot, waiting) == {"reclaim:h100:own"}
+    assert suspended_episodes(replace(snapshot, stock=sold), waiting) == frozenset()
 
 
 def test_what_runs_outside_the_cohorts_is_not_free() -> None:
@@ -172,31 +174,31 @@ def test_what_runs_outside_the_cohorts_is_not_free() -> None:
 
 def free_where_waited(snapshot: Snapshot) -> dict[str, int]:
     """How many GPUs are free where somebody waits."""
-    lines = owners_waiting(snapshot, decide(snapshot).shares)
+    lines = find_waiting_owners(snapshot, decide(snapshot).shares)
     return {pool: line.free for pool, line in lines.items()}
 
 
-def closed_by(cause: str, **changes: Any) -> Snapshot:
+def closed_by(episode: str, **changes: Any) -> Snapshot:
     """Acme runs all 8; own, who was met and has 4 of them nominal, may start nothing."""
     kept = replace(asks("own", 4), state="met", met_s=60, duration_s=30 * DAY_S)
     full = borrowing(own("own", 4), requests=(changes.pop("request", kept),))
-    if cause == "operator":
-        word = Word("level", "own", "stopped", 0, None, "op", "a pause", id=1)
-        return replace(full, enforcement=replace(full.enforcement, words=(word,)))
-    if cause == "time":
+    if episode == "operator":
+        override = Override("level", "own", "stopped", 0, None, "op", "a pause", id=1)
+        return replace(full, enforcement=replace(full.enforcement, overrides=(override,)))
+    if episode == "time":
         cohort = replace(full.program.cohorts[0], ends_s=NOW_S + 60)
         return replace(full, program=replace(full.program, cohorts=(cohort,)))
     broke = {**full.balances, "own": balance("own", NOW_S, [], [], {}, 0)}
-    return replace(full, balances=broke, told=frozenset({("own", exhausted_cause(0))}))
+    return replace(full, balances=broke, announced=frozenset({("own", exhaustion_episode(0))}))
 
 
-@pytest.mark.parametrize("cause", ["operator", "time", "credits"])
-def test_who_may_start_nothing_takes_nothing_back(cause: str) -> None:
+@pytest.mark.parametrize("episode", ["operator", "time", "credits"])
+def test_who_may_start_nothing_takes_nothing_back(episode: str) -> None:
     """Its request lives on, and what others borrow of its quota stays theirs."""
-    snapshot = closed_by(cause)
+    snapshot = closed_by(episode)
     decided = decide(snapshot)
     assert decided.levels["own"][0] in {"closed", "stopped"}
-    assert (give_way(decided), decided.standing) == ({}, ())
+    assert (give_way(decided), decided.current_overuses) == ({}, ())
     shares = {each.startup: each for each in decided.shares}
     assert (shares["own"].demand, shares["acme"].share) == (0, 8)
     assert free_where_waited(snapshot) == {}
@@ -212,5 +214,5 @@ def test_who_may_start_nothing_says_nothing_of_the_providers_quota() -> None:
 def test_who_was_closed_takes_back_again_once_it_is_open() -> None:
     """Without the word the same request, still met, is demand as before."""
     snapshot = closed_by("operator")
-    again = replace(snapshot, enforcement=replace(snapshot.enforcement, words=()))
+    again = replace(snapshot, enforcement=replace(snapshot.enforcement, overrides=()))
     assert give_way(decide(again)) == dict.fromkeys(("a4", "a5", "a6", "a7"), "own")

@@ -16,14 +16,14 @@ HOUR_S = 3_600
 KEY = ("acme", "h100")
 
 
-def shared(credits_ucr: int, runtime_s: int, usage: int = 0, asked: int = 40) -> Share:
+def shared(credits_ucr: int, runtime_s: int, usage: int = 0, requested: int = 40) -> Share:
     """Acme's share of 40 GPUs with so many credits, where it asks for all of them."""
     policy = Policy(minimum_runtime_s=runtime_s)
     program = a_program(a_startup(flavors={"h100": (FLAVOR,)}), policy=policy)
     catalogue = Catalogue(gpus={FLAVOR: 1}, rates_ucr_per_h={FLAVOR: RATE})
     grant = a_balance_of(left_ucr=credits_ucr, granted_ucr=credits_ucr)
     own = balance("acme", 0, [grant], [], {}, 0)
-    (share,) = divide(program, catalogue, {"acme": own}, {KEY: usage}, 0, {KEY: asked})
+    (share,) = divide(program, catalogue, {"acme": own}, {KEY: usage}, 0, {KEY: requested})
     return share
 
 
@@ -60,7 +60,7 @@ def test_credits_beyond_a_pool_are_no_limit(monkeypatch: pytest.MonkeyPatch) -> 
         return allocate(problem)
 
     monkeypatch.setattr(allocation, "allocate", noted)
-    one, other = (shared(gpus * RATE, HOUR_S, asked=60) for gpus in (1_000, 900_000))
+    one, other = (shared(gpus * RATE, HOUR_S, requested=60) for gpus in (1_000, 900_000))
     assert one == other
     assert (one.share, one.ceiling, one.limited_by) == (40, 40, "capacity")
     assert asked_of_shares[0] == asked_of_shares[1]

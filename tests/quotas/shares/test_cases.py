@@ -14,8 +14,8 @@ import pytest
 
 from tests.quotas.shares.problems import divided, node, problem
 
-BESIDE = Path(__file__).resolve().parents[4] / "shared"
-SHARED = Path(os.environ.get("COHORTD_SHARED", BESIDE))
+DEFAULT_SHARED = Path(__file__).resolve().parents[4] / "shared"
+SHARED = Path(os.environ.get("COHORTD_SHARED", DEFAULT_SHARED))
 CASES = SHARED / "fairshare" / "cases.jsonl"
 
 OVER_COMMITTED = "the peer's shares sum above the capacity; ours keep I9"

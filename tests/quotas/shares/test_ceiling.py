@@ -30,7 +30,7 @@ def test_in_a_flat_pool_the_query_rounds_the_exact_ceiling_down(stated: dict[str
 def test_in_a_tree_the_query_never_passes_the_exact_ceiling(stated: dict[str, Any]) -> None:
     """A query is at most the exact ceiling or the share, and short by less than the depth."""
     made, exact = division(stated), division(stated | {"divisible": True})
-    depth = len(made.planted.forest.levels)
+    depth = len(made.layout.forest.levels)
     for row, bound in lower_bounds(made).items():
         top = ceiling(exact, row)
         assert top - depth < bound <= max(made.shares[row], top)

@@ -22,14 +22,14 @@ def division(stated: dict[str, Any]) -> Division:
 
 def subtree_quota(made: Division) -> list[Fraction]:
     quota = [Fraction(made.unscaled(x)) for x in made.amounts.nominal]
-    for row in sorted(made.planted.parent_of, reverse=True):
-        quota[made.planted.parent_of[row]] += quota[row]
+    for row in sorted(made.layout.parent_of, reverse=True):
+        quota[made.layout.parent_of[row]] += quota[row]
     return quota
 
 
 def assert_within_limits(made: Division) -> None:
     quota = subtree_quota(made)
-    for row, entry in enumerate(made.planted.nodes):
+    for row, entry in enumerate(made.layout.nodes):
         share = made.shares[row]
         assert share >= 0
         assert all(share <= at_most for at_most in entry.limit.get(POOL, {}).values())
@@ -37,7 +37,7 @@ def assert_within_limits(made: Division) -> None:
             assert share <= quota[row] + entry.borrowing_limit[POOL]
         if not entry.weight:
             assert share <= quota[row]
-        if not made.planted.forest.has_children[row]:
+        if not made.layout.forest.has_children[row]:
             assert share <= entry.demand.get(POOL, 0)
             if made.given is not None:
                 assert share % entry.step.get(POOL, 1) == 0
@@ -60,13 +60,13 @@ def test_no_limit_is_passed(stated: dict[str, Any], divisible: bool) -> None:
 def test_what_is_borrowed_is_lent(stated: dict[str, Any], divisible: bool) -> None:
     """I9: what is borrowed equals what startups lend plus what the pool and groups lend."""
     made = division(stated | {"divisible": divisible})
-    leaves = made.planted.leaves
+    leaves = made.layout.leaves
     quota = sum(Fraction(made.unscaled(made.amounts.nominal[row])) for row in leaves)
     borrowed = sum(max(0, made.shares[r] - made.unscaled(made.amounts.nominal[r])) for r in leaves)
     rest = borrowed - sum(made.flows.lent[row] for row in leaves)
     assert rest >= 0
     idle = sum(max(0, made.unscaled(made.amounts.nominal[r]) - made.shares[r]) for r in leaves)
-    assert rest <= max(0, made.planted.problem.pools[POOL] - quota + idle)
+    assert rest <= max(0, made.layout.problem.pools[POOL] - quota + idle)
 
 
 @settings(max_examples=100, deadline=None)
@@ -115,21 +115,21 @@ def test_a_leaver_takes_from_nobody(stated: dict[str, Any], data: Any) -> None:
 def test_nothing_idle_could_be_used(stated: dict[str, Any], divisible: bool) -> None:
     """Pareto: GPUs are idle only if every startup is at a bound, or lenders keep the rest."""
     made = division(stated | {"divisible": divisible})
-    kept = any(POOL in entry.lending_limit for entry in made.planted.nodes)
+    kept = any(POOL in entry.lending_limit for entry in made.layout.nodes)
     if kept or not made.unallocated:
         return
     step = 0 if divisible else 1
     quota = subtree_quota(made)
-    for row in made.planted.leaves:
+    for row in made.layout.leaves:
         at: int | None = row
-        bound = made.shares[row] >= made.planted.nodes[row].demand.get(POOL, 0)
+        bound = made.shares[row] >= made.layout.nodes[row].demand.get(POOL, 0)
         while at is not None and not bound:
-            entry, share = made.planted.nodes[at], made.shares[at]
+            entry, share = made.layout.nodes[at], made.shares[at]
             tops = list(entry.limit.get(POOL, {}).values())
             tops += [quota[at] + x for pool, x in entry.borrowing_limit.items() if pool == POOL]
             bound = any(share + step > top or share >= top for top in tops) or not entry.weight
-            at = made.planted.parent_of.get(at)
-        assert bound, made.planted.nodes[row].name
+            at = made.layout.parent_of.get(at)
+        assert bound, made.layout.nodes[row].name
 
 
 @settings(max_examples=150, deadline=None)

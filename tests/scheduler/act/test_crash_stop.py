@@ -24,7 +24,7 @@ from quotas.book.cycle.commit import commit
 from quotas.book.verify.verify import verify
 from scheduler import cycle as cycle_module
 
-from ..harness import T0, Rig, program, server
+from ..harness import T0, Harness, program, server
 
 OFFSETS = (0, 30, 3_700, 3_760, 3_790, 3_820)
 """Cycles: before the server, its start and notice, an hourly charge, the stop, its end, rest."""
@@ -37,48 +37,48 @@ class Daemon:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self.rig = Rig(program(limit=0, notice_s=NOTICE_S), Book.open(folder))
-        self.rig.cloud.on_stop = self._stopped
-        self.rig.cloud.add(server(since_s=T0 + 10))
+        self.harness = Harness(program(limit=0, notice_s=NOTICE_S), Book.open(folder))
+        self.harness.cloud.on_stop = self._stopped
+        self.harness.cloud.add(server(since_s=T0 + 10))
         file = folder / "stopped_s"
         if file.exists():
-            self.rig.clock.move_to(int(file.read_text()))
-            self.rig.cloud.turn_off("s1")
+            self.harness.clock.move_to(int(file.read_text()))
+            self.harness.cloud.turn_off("s1")
 
     def _stopped(self, _: str) -> None:
         file = self._folder / "stopped_s"
         if not file.exists():
-            file.write_text(str(self.rig.clock.now_s()))
+            file.write_text(str(self.harness.clock.now_s()))
 
     def run(self, offsets: tuple[int, ...]) -> None:
         """Run the cycles, noting in a file which one is under way."""
         for offset in offsets:
             (self._folder / "at").write_text(str(offset))
-            self.rig.clock.move_to(T0 + offset)
+            self.harness.clock.move_to(T0 + offset)
             if offset == 0:
-                hidden = dict(self.rig.cloud.servers)
-                self.rig.cloud.servers.clear()
-                self.rig.cycle.run()
-                self.rig.cloud.servers = hidden
+                hidden = dict(self.harness.cloud.servers)
+                self.harness.cloud.servers.clear()
+                self.harness.cycle.run()
+                self.harness.cloud.servers = hidden
             else:
-                self.rig.cycle.run()
+                self.harness.cycle.run()
 
     def state(self) -> dict[str, Any]:
         """What a crash must not change: the ledger, runs, notices, intents, the cloud."""
-        rig = self.rig
+        harness = self.harness
         names = ("key", "kind", "startup", "at_s", "reason", "detail")
         return {
-            "transfers": [[row[n] for n in names] for row in rig.all("transfer")],
-            "entries": rig.all("entry"),
-            "balances": rig.rows("balance"),
-            "runs": rig.all("run"),
+            "transfers": [[row[n] for n in names] for row in harness.all("transfer")],
+            "entries": harness.all("entry"),
+            "balances": harness.rows("balance"),
+            "runs": harness.all("run"),
             # When a server was first seen off depends on when somebody looked.
             "notices": [
-                {k: v for k, v in row.items() if k != "off_s"} for row in rig.all("notice")
+                {k: v for k, v in row.items() if k != "off_s"} for row in harness.all("notice")
             ],
-            "decisions": [[row["verb"], row["reason"]] for row in rig.all("decision")],
-            "intents": [[row["server_id"], row["state"]] for row in rig.all("intent")],
-            "server": rig.cloud.servers["s1"].state,
+            "decisions": [[row["verb"], row["reason"]] for row in harness.all("decision")],
+            "intents": [[row["server_id"], row["state"]] for row in harness.all("intent")],
+            "server": harness.cloud.servers["s1"].state,
             "stopped_s": (self._folder / "stopped_s").read_text(),
         }
 
@@ -89,24 +89,24 @@ class Daemon:
             if not text.startswith(("SELECT", "PRAGMA")):
                 hook(text.split("(")[0].strip())
 
-        event.listen(self.rig.book.engine, "before_cursor_execute", statement)
-        event.listen(self.rig.book.engine, "commit", lambda _: hook("COMMIT"))
-        power_off = self.rig.cloud.power_off
+        event.listen(self.harness.book.engine, "before_cursor_execute", statement)
+        event.listen(self.harness.book.engine, "commit", lambda _: hook("COMMIT"))
+        power_off = self.harness.cloud.power_off
 
         def call(zone: str, server_id: str) -> None:
             hook("before power_off")
             power_off(zone, server_id)
             hook("after power_off")
 
-        self.rig.cloud.power_off = call  # type: ignore[method-assign]  # a wrapped call
-        run = self.rig.cycle.run
+        self.harness.cloud.power_off = call  # type: ignore[method-assign]  # a wrapped call
+        run = self.harness.cycle.run
 
         def whole() -> Any:
             report = run()
             hook("after the cycle")
             return report
 
-        self.rig.cycle.run = whole  # type: ignore[method-assign]  # a wrapped cycle
+        self.harness.cycle.run = whole  # type: ignore[method-assign]  # a wrapped cycle
 
 
 def numbered(act_at: int, then: Callable[[], None]) -> tuple[Hook, list[str]]:
@@ -146,7 +146,7 @@ def killed_at(
 def blank(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a book that knows its program and nothing else."""
     folder = tmp_path_factory.mktemp("crash") / "blank"
-    Daemon(folder).rig.book.close()
+    Daemon(folder).harness.book.close()
     return folder
 
 
@@ -160,7 +160,7 @@ def uncrashed(blank: Path) -> tuple[dict[str, Any], list[str]]:
     daemon.run(OFFSETS)
     points = list(names)
     state = daemon.state()
-    daemon.rig.book.close()
+    daemon.harness.book.close()
     return state, points
 
 
@@ -176,20 +176,20 @@ def test_a_kill_at_any_point_changes_nothing_in_the_end(blank: Path) -> None:
         daemon = Daemon(folder)
         daemon.run(tuple(offset for offset in OFFSETS if offset >= died_at))
         where = f"killed at point {point} ({name}) of the cycle at {died_at} s"
-        assert verify(daemon.rig.book).fault is None, where
+        assert verify(daemon.harness.book).fault is None, where
         state = daemon.state()
         assert json.dumps(state, default=str) == json.dumps(expected, default=str), where
-        daemon.rig.book.close()
+        daemon.harness.book.close()
 
 
 def test_a_commit_that_succeeded_with_an_error_is_not_repeated(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The database says it failed, and it did not: the next cycle finds it done."""
-    plain, torn = (Rig(program(limit=0)) for _ in range(2))
-    for rig in (plain, torn):
-        rig.cloud.add(server())
-        rig.run()
+    plain, torn = (Harness(program(limit=0)) for _ in range(2))
+    for harness in (plain, torn):
+        harness.cloud.add(server())
+        harness.run()
 
     def ambiguous(*args: Any) -> None:
         commit(*args)

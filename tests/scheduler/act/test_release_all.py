@@ -8,17 +8,17 @@ from dataclasses import asdict
 import pytest
 
 from quotas.book.cycle.lease import acquire, seize
-from quotas.book.cycle.revoked_rules import withhold
-from quotas.book.cycle.state import load
+from quotas.book.cycle.revoked_rules import record_revocation
+from quotas.book.cycle.state import load_state
 from quotas.book.schema import NOTICE
 from quotas.iam.closing import RULE
-from quotas.iam.narrowing import Taken, Withheld
+from quotas.iam.narrowing import NarrowedRule, RevokedRules
 from quotas.iam.policies import Rule
 from scheduler.act.release_all import LEASE_S, preview_release, release_all
 from scheduler.clouds.base import CloudError, Forbidden, Unreachable
 from tests.builders import a_notice
 
-from ..harness import PROJECT, Rig
+from ..harness import PROJECT, Harness
 from ..iam_harness import intents
 
 FULL = Rule(("InstancesFullAccess",), (PROJECT,), "", "")
@@ -28,9 +28,9 @@ SLOW_S = 25
 class SlowIam:
     """Policies in memory; each call takes its time. `before` a call of a policy, it may fail."""
 
-    def __init__(self, rig: Rig, call_s: int = SLOW_S) -> None:
-        self._clock, self._call_s = rig.clock, call_s
-        self.given: dict[str, tuple[Rule, ...]] = {}
+    def __init__(self, harness: Harness, call_s: int = SLOW_S) -> None:
+        self._clock, self._call_s = harness.clock, call_s
+        self.restored: dict[str, tuple[Rule, ...]] = {}
         self.before: dict[str, Callable[[], None]] = {}
 
     def _call(self, policy_id: str) -> None:
@@ -40,12 +40,12 @@ class SlowIam:
     def rules(self, policy_id: str) -> tuple[Rule, ...]:
         """The rules of a policy, none before they were given back."""
         self._call(policy_id)
-        return self.given.get(policy_id, ())
+        return self.restored.get(policy_id, ())
 
     def set_rules(self, policy_id: str, rules: Iterable[Rule]) -> None:
         """Replace them."""
         self._call(policy_id)
-        self.given[policy_id] = tuple(rules)
+        self.restored[policy_id] = tuple(rules)
 
     def policies(self) -> tuple[()]:
         """Nobody who gives back asks for them."""
@@ -55,25 +55,33 @@ class SlowIam:
         """Nobody who gives back asks for them."""
         raise NotImplementedError
 
-    def bearer(self) -> str:
+    def key_holder(self) -> str:
         """Nobody who gives back asks for it."""
         raise NotImplementedError
 
 
-def closed(*policies: str) -> Rig:
+def closed(*policies: str) -> Harness:
     """A book in which a rule is withheld from each policy: "acme/p1" is p1 of acme's."""
-    rig = Rig()
-    lease = seize(rig.book, "a daemon", rig.clock.now_s(), 180)
+    harness = Harness()
+    lease = seize(harness.book, "a daemon", harness.clock.now_s(), 180)
     for each in policies:
         startup, _, id = each.partition("/")
-        taken = (Taken(FULL, None),)
-        withhold(rig.book, Withheld(startup, id, id, (FULL,), taken, rig.clock.now_s()), lease)
-        told = a_notice("", startup=startup, rule=RULE, cause="close:credits:1", state="told")
-        with rig.book.writing() as connection:
+        revoked = (NarrowedRule(FULL, None),)
+        record_revocation(
+            harness.book,
+            RevokedRules(startup, id, id, (FULL,), revoked, harness.clock.now_s()),
+            lease,
+        )
+        told = a_notice(
+            "", startup=startup, rule=RULE, episode="close:credits:1", state="announced"
+        )
+        with harness.book.writing() as connection:
             row = {k: v for k, v in asdict(told).items() if k != "id"}
             connection.execute(NOTICE.insert().values(row))
-    assert len(load(rig.book).enforcement.closed) == len({p.partition("/")[0] for p in policies})
-    return rig
+    assert len(load_state(harness.book).enforcement.closed) == len(
+        {p.partition("/")[0] for p in policies}
+    )
+    return harness
 
 
 def failing(error: CloudError) -> Callable[[], None]:
@@ -85,77 +93,86 @@ def failing(error: CloudError) -> Callable[[], None]:
     return fail
 
 
-def is_free(rig: Rig) -> bool:
+def is_free(harness: Harness) -> bool:
     """Whether a daemon may lead at once."""
-    return acquire(rig.book, "another", rig.clock.now_s(), 180) is not None
+    return acquire(harness.book, "another", harness.clock.now_s(), 180) is not None
 
 
-def withheld(rig: Rig) -> list[object]:
+def withheld(harness: Harness) -> list[object]:
     """The policies to which something is still to be given back."""
-    return [row["policy_id"] for row in rig.all("withheld") if row["state"] == "withheld"]
+    return [row["policy_id"] for row in harness.all("revoked_rules") if row["state"] == "revoked"]
 
 
 def test_a_slow_iam_does_not_outlast_the_lease() -> None:
     """Four policies at a hundred seconds each: the lease is renewed for each, then let go."""
-    rig = closed("acme/p0", "acme/p1", "acme/p2", "acme/p3")
-    iam = SlowIam(rig)
-    (dry,) = preview_release(rig.book, iam, rig.clock)
-    assert len(dry.given) == 4 and not dry.error
-    (found,) = release_all(rig.book, iam, rig.clock, "why", "ann")
-    assert [each.policy_id for each in found.given] == ["p0", "p1", "p2", "p3"] and not found.error
-    assert intents(rig) == [("reopen", "confirmed")]
-    assert withheld(rig) == [] and is_free(rig)
-    assert load(rig.book).enforcement.closed == {}, "who starts something now may"
+    harness = closed("acme/p0", "acme/p1", "acme/p2", "acme/p3")
+    iam = SlowIam(harness)
+    (dry,) = preview_release(harness.book, iam, harness.clock)
+    assert len(dry.restored) == 4 and not dry.error
+    (found,) = release_all(harness.book, iam, harness.clock, "why", "ann")
+    assert [each.policy_id for each in found.restored] == [
+        "p0",
+        "p1",
+        "p2",
+        "p3",
+    ] and not found.error
+    assert intents(harness) == [("reopen", "confirmed")]
+    assert withheld(harness) == [] and is_free(harness)
+    assert load_state(harness.book).enforcement.closed == {}, "who starts something now may"
 
 
 def test_every_policy_is_tried_and_every_error_told() -> None:
     """Unreachable, forbidden, slower than a lease: told by policy; the others come back."""
-    rig = closed("acme/down", "acme/slow", "acme/fine", "birch/shut", "birch/good", "cedar/last")
-    iam = SlowIam(rig)
+    harness = closed(
+        "acme/down", "acme/slow", "acme/fine", "birch/shut", "birch/good", "cedar/last"
+    )
+    iam = SlowIam(harness)
     iam.before = {
         "down": failing(Unreachable("no answer in time")),
-        "slow": lambda: rig.clock.move_to(rig.clock.now_s() + LEASE_S - 30),
+        "slow": lambda: harness.clock.move_to(harness.clock.now_s() + LEASE_S - 30),
         "shut": failing(Forbidden("403")),
     }
-    acme, birch, cedar = release_all(rig.book, iam, rig.clock, "why", "ann")
+    acme, birch, cedar = release_all(harness.book, iam, harness.clock, "why", "ann")
     assert acme.error.startswith("down: no answer in time; slow: IAM is so slow that only")
-    assert [each.policy_id for each in acme.given] == ["fine"] and not acme.is_refused
+    assert [each.policy_id for each in acme.restored] == ["fine"] and not acme.is_refused
     assert birch.error == "shut: 403" and birch.is_refused
-    assert [each.policy_id for each in birch.given] == ["good"]
-    assert cedar.given and not cedar.error
-    assert [state for _, state in intents(rig)] == ["failed", "failed", "confirmed"]
-    assert "shut: 403; restored good" in str(rig.all("intent")[1]["detail"])
-    assert withheld(rig) == ["down", "slow", "shut"] and is_free(rig)
-    assert not any(each.error for each in release_all(rig.book, SlowIam(rig), rig.clock, "w", "a"))
+    assert [each.policy_id for each in birch.restored] == ["good"]
+    assert cedar.restored and not cedar.error
+    assert [state for _, state in intents(harness)] == ["failed", "failed", "confirmed"]
+    assert "shut: 403; restored good" in str(harness.all("intent")[1]["detail"])
+    assert withheld(harness) == ["down", "slow", "shut"] and is_free(harness)
+    assert not any(
+        each.error for each in release_all(harness.book, SlowIam(harness), harness.clock, "w", "a")
+    )
 
 
 def test_a_daemon_that_took_the_lease_is_told_by_startup_and_leads_on() -> None:
     """A call that hung for longer than the lease: nothing more is written under it."""
-    rig = closed("acme/p0", "birch/p1")
+    harness = closed("acme/p0", "birch/p1")
 
     def hang() -> None:
-        rig.clock.move_to(rig.clock.now_s() + LEASE_S)
-        acquire(rig.book, "a daemon", rig.clock.now_s(), 180)
+        harness.clock.move_to(harness.clock.now_s() + LEASE_S)
+        acquire(harness.book, "a daemon", harness.clock.now_s(), 180)
 
-    iam = SlowIam(rig)
+    iam = SlowIam(harness)
     iam.before["p0"] = hang
-    acme, birch = release_all(rig.book, iam, rig.clock, "why", "ann")
+    acme, birch = release_all(harness.book, iam, harness.clock, "why", "ann")
     assert acme.error and "a daemon took the lease" in birch.error and "run it again" in birch.error
-    assert [row["holder"] for row in rig.all("lease")] == ["a daemon"] and not is_free(rig)
-    assert withheld(rig) == ["p0", "p1"]
-    assert {state for _, state in intents(rig)} == {"pending"}, "the daemon ends them"
+    assert [row["holder"] for row in harness.all("lease")] == ["a daemon"] and not is_free(harness)
+    assert withheld(harness) == ["p0", "p1"]
+    assert {state for _, state in intents(harness)} == {"pending"}, "the daemon ends them"
 
 
 def test_an_interruption_leaves_no_order_open_and_no_lease() -> None:
     """Ctrl-C in the second of three startups: what was not done is abandoned."""
-    rig = closed("acme/p0", "birch/p1", "cedar/p2")
+    harness = closed("acme/p0", "birch/p1", "cedar/p2")
 
     def interrupt() -> None:
         raise KeyboardInterrupt
 
-    iam = SlowIam(rig)
+    iam = SlowIam(harness)
     iam.before["p1"] = interrupt
     with pytest.raises(KeyboardInterrupt):
-        release_all(rig.book, iam, rig.clock, "why", "ann")
-    assert [state for _, state in intents(rig)] == ["confirmed", "abandoned", "abandoned"]
-    assert withheld(rig) == ["p1", "p2"] and is_free(rig)
+        release_all(harness.book, iam, harness.clock, "why", "ann")
+    assert [state for _, state in intents(harness)] == ["confirmed", "abandoned", "abandoned"]
+    assert withheld(harness) == ["p1", "p2"] and is_free(harness)

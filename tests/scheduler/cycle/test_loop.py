@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 
 from scheduler.clock import SystemClock
-from scheduler.cycle import Cycle, Report
-from scheduler.jobs.maintenance import Chore
+from scheduler.cycle import Cycle, CycleReport
+from scheduler.jobs.maintenance import MaintenanceJob
 from scheduler.loop import Loop, sd_notify
 from scheduler.timing import Timing
 
-from ..harness import Rig
+from ..harness import Harness
 
 WAIT_S = 20
 """Far more than any step needs; a test that is right never waits so long."""
@@ -28,28 +28,28 @@ FAR_S = 3_600
 class Scripted(Cycle):
     """A cycle whose outcomes are given: each run takes the next one and tells the test."""
 
-    def __init__(self, rig: Rig, *runs: Callable[[], Report]) -> None:
+    def __init__(self, harness: Harness, *runs: Callable[[], CycleReport]) -> None:
         super().__init__(
-            cloud=rig.cloud,
-            book=rig.book,
+            cloud=harness.cloud,
+            book=harness.book,
             clock=SystemClock(),  # type: ignore[arg-type]  # a Clock, at real speed
             holder="a",
             timing=Timing(cycle_s=FAR_S),
-            publish=rig.views.append,
+            publish=harness.views.append,
         )
         self.left = list(runs)
         self.edges_s: list[int] = []
 
-    def run(self) -> Report:
+    def run(self) -> CycleReport:
         """The next outcome; a good one when all were taken."""
-        return self.left.pop(0)() if self.left else Report("done", "all is well")
+        return self.left.pop(0)() if self.left else CycleReport("done", "all is well")
 
-    def next_s(self, report: Report) -> int:
+    def next_due_s(self, report: CycleReport) -> int:
         """The next edge that the test planned, or an hour from now."""
         return self.clock.now_s() + (self.edges_s.pop(0) if self.edges_s else FAR_S)
 
 
-class Heard:
+class RecordedMetrics:
     """What the loop said: outcomes of cycles and messages to the service manager, in order."""
 
     def __init__(self) -> None:
@@ -65,18 +65,18 @@ class Heard:
 @contextmanager
 def beating(
     cycle: Cycle,
-    heard: Heard,
+    recorded_metrics: RecordedMetrics,
     ping: Callable[[str], None] | None = None,
     of: type[Loop] = Loop,
-    chores: Iterable[Chore] = (),
+    maintenance: Iterable[MaintenanceJob] = (),
 ) -> Iterator[Loop]:
     """A loop on its own thread, stopped and joined at the end."""
     loop = of(
         cycle,
-        on_cycle=heard.cycle,
+        on_cycle=recorded_metrics.cycle,
         on_missed=lambda: None,
-        ping=ping or heard.pings.put,
-        chores=chores,
+        ping=ping or recorded_metrics.pings.put,
+        maintenance=maintenance,
     )
     thread = threading.Thread(target=loop.run)
     thread.start()
@@ -88,18 +88,18 @@ def beating(
         assert not thread.is_alive(), "the loop did not return"
 
 
-def broken() -> Report:
+def broken() -> CycleReport:
     """A cycle that fails as a database would."""
     raise OSError("disk full")
 
 
 def test_an_edge_moves_the_next_run_earlier() -> None:
     """With an hour between cycles, an edge a second away is met: one job, moved."""
-    cycle, heard = Scripted(Rig()), Heard()
+    cycle, recorded_metrics = Scripted(Harness()), RecordedMetrics()
     cycle.edges_s = [1, 1]
-    with beating(cycle, heard):
-        assert [heard.cycles.get(timeout=WAIT_S) for _ in range(3)] == ["done"] * 3
-    assert heard.cycles.empty(), "no edge, no fourth cycle"
+    with beating(cycle, recorded_metrics):
+        assert [recorded_metrics.cycles.get(timeout=WAIT_S) for _ in range(3)] == ["done"] * 3
+    assert recorded_metrics.cycles.empty(), "no edge, no fourth cycle"
 
 
 def test_a_wall_clock_that_steps_back_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,64 +113,73 @@ def test_a_wall_clock_that_steps_back_stops_nothing(monkeypatch: pytest.MonkeyPa
             return datetime.now(tz) + cls.ahead
 
     class Stepped(Loop):
-        def _move(self, report: Report) -> None:
+        def _move(self, report: CycleReport) -> None:
             super()._move(report)
             Wall.ahead = timedelta()
 
     monkeypatch.setattr("apscheduler.schedulers.base.datetime", Wall)
-    monkeypatch.setattr("scheduler.loop.wall", lambda: Wall.now(UTC))
-    monkeypatch.setattr("scheduler.loop.LOOK_EVERY_S", 0.1)
-    cycle, heard, ran = Scripted(Rig()), Heard(), threading.Event()
-    with beating(cycle, heard, of=Stepped, chores=[Chore("chore", FAR_S, ran.set)]):
-        assert [heard.cycles.get(timeout=WAIT_S) for _ in range(2)] == ["done"] * 2
+    monkeypatch.setattr("scheduler.loop.utc_now", lambda: Wall.now(UTC))
+    monkeypatch.setattr("scheduler.loop.CLOCK_CHECK_EVERY_S", 0.1)
+    cycle, recorded_metrics, ran = Scripted(Harness()), RecordedMetrics(), threading.Event()
+    with beating(
+        cycle, recorded_metrics, of=Stepped, maintenance=[MaintenanceJob("chore", FAR_S, ran.set)]
+    ):
+        assert [recorded_metrics.cycles.get(timeout=WAIT_S) for _ in range(2)] == ["done"] * 2
         assert ran.wait(WAIT_S)
-    assert heard.cycles.empty(), "once brought back, it waits for its hour again"
+    assert recorded_metrics.cycles.empty(), "once brought back, it waits for its hour again"
 
 
 def test_a_failing_cycle_does_not_end_the_loop() -> None:
     """Whatever was raised, the next cycle runs; only the failed one gets no watchdog ping."""
-    cycle, heard = Scripted(Rig(), broken, broken), Heard()
+    cycle, recorded_metrics = Scripted(Harness(), broken, broken), RecordedMetrics()
     cycle.edges_s = [1, 1]
-    with beating(cycle, heard):
-        outcomes = [heard.cycles.get(timeout=WAIT_S) for _ in range(3)]
+    with beating(cycle, recorded_metrics):
+        outcomes = [recorded_metrics.cycles.get(timeout=WAIT_S) for _ in range(3)]
         assert outcomes == ["failed", "failed", "done"]
-        assert heard.pings.get(timeout=WAIT_S) == "READY=1"
-        assert heard.pings.get(timeout=WAIT_S).startswith("WATCHDOG=1\nSTATUS=all is well")
-    assert list(heard.pings.queue) == ["STOPPING=1"]
+        assert recorded_metrics.pings.get(timeout=WAIT_S) == "READY=1"
+        assert recorded_metrics.pings.get(timeout=WAIT_S).startswith(
+            "WATCHDOG=1\nSTATUS=all is well"
+        )
+    assert list(recorded_metrics.pings.queue) == ["STOPPING=1"]
 
 
 def test_stopping_waits_for_the_running_cycle_and_gives_the_lease_back() -> None:
     """SIGTERM finishes the running step: `run` returns after it, and the lease is free."""
-    rig = Rig()
-    cycle, heard = Scripted(rig), Heard()
+    harness = Harness()
+    cycle, recorded_metrics = Scripted(harness), RecordedMetrics()
     entered, let_go = threading.Event(), threading.Event()
 
-    def slow() -> Report:
+    def slow() -> CycleReport:
         report = Cycle.run(cycle)
         entered.set()
         assert let_go.wait(WAIT_S)
         return report
 
     cycle.left = [slow]
-    loop = Loop(cycle, on_cycle=heard.cycle, on_missed=lambda: None, ping=heard.pings.put)
+    loop = Loop(
+        cycle,
+        on_cycle=recorded_metrics.cycle,
+        on_missed=lambda: None,
+        ping=recorded_metrics.pings.put,
+    )
     thread = threading.Thread(target=loop.run)
     thread.start()
     assert entered.wait(WAIT_S)
     loop.stop()
-    while heard.pings.get(timeout=WAIT_S) != "STOPPING=1":
+    while recorded_metrics.pings.get(timeout=WAIT_S) != "STOPPING=1":
         pass
-    assert thread.is_alive() and heard.cycles.empty()
+    assert thread.is_alive() and recorded_metrics.cycles.empty()
     let_go.set()
     thread.join(WAIT_S)
-    assert not thread.is_alive() and heard.cycles.get_nowait() == "done"
-    assert [row["expires_s"] for row in rig.all("lease")] == [0]
+    assert not thread.is_alive() and recorded_metrics.cycles.get_nowait() == "done"
+    assert [row["expires_s"] for row in harness.all("lease")] == [0]
 
 
 def test_a_slow_start_is_ready_only_once_the_loop_runs() -> None:
     """READY=1 is the first thing said."""
-    cycle, heard = Scripted(Rig()), Heard()
-    with beating(cycle, heard):
-        assert heard.pings.get(timeout=WAIT_S) == "READY=1"
+    cycle, recorded_metrics = Scripted(Harness()), RecordedMetrics()
+    with beating(cycle, recorded_metrics):
+        assert recorded_metrics.pings.get(timeout=WAIT_S) == "READY=1"
 
 
 @pytest.fixture
@@ -186,13 +195,13 @@ def manager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.
 
 def test_the_service_manager_hears_ready_watchdog_and_stopping(manager: socket.socket) -> None:
     """Over a real unix socket: READY, WATCHDOG after the good cycle only, STOPPING."""
-    cycle, heard = Scripted(Rig(), broken), Heard()
+    cycle, recorded_metrics = Scripted(Harness(), broken), RecordedMetrics()
     cycle.edges_s = [1]
-    with beating(cycle, heard, sd_notify):
+    with beating(cycle, recorded_metrics, sd_notify):
         assert manager.recv(4096) == b"READY=1"
         assert manager.recv(4096) == b"WATCHDOG=1\nSTATUS=all is well"
     assert manager.recv(4096) == b"STOPPING=1"
-    assert list(heard.cycles.queue) == ["failed", "done"]
+    assert list(recorded_metrics.cycles.queue) == ["failed", "done"]
 
 
 def test_an_abstract_socket_is_reached_too(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -211,10 +220,10 @@ def test_a_manager_that_went_away_does_not_end_the_loop(
 ) -> None:
     """A notification that cannot be delivered is no reason to stop metering."""
     monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "nobody"))
-    cycle, heard = Scripted(Rig()), Heard()
+    cycle, recorded_metrics = Scripted(Harness()), RecordedMetrics()
     cycle.edges_s = [1]
-    with beating(cycle, heard, sd_notify):
-        assert [heard.cycles.get(timeout=WAIT_S) for _ in range(2)] == ["done"] * 2
+    with beating(cycle, recorded_metrics, sd_notify):
+        assert [recorded_metrics.cycles.get(timeout=WAIT_S) for _ in range(2)] == ["done"] * 2
 
 
 def test_without_a_service_manager_nothing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,15 +16,15 @@ from exporters.metrics import Metrics
 from exporters.notify.deliver import Deliverer
 from exporters.notify.settings import Settings
 from quotas.book import Book
-from quotas.book.cycle.outbox import MOST_ATTEMPTS, retry_after_s
+from quotas.book.cycle.outbox import MAX_ATTEMPTS, retry_delay_s
 from quotas.book.verify.verify import verify
 from quotas.ledger.chain_heads import hashes_in
-from quotas.messages.routing import Parcel, Receipt
+from quotas.messages.routing import Delivery, DeliveryResult
 from quotas.model.program import Program
-from scheduler.jobs.deliver import SEND_BUDGET_S, Deliver, Deliveries
+from scheduler.jobs.deliver import SEND_BUDGET_S, Deliver, DeliveryWorker
 from tests.exporters.receivers import Mailbox, smtp_server
 
-from ..harness import DAY_S, T0, Rig, program, server
+from ..harness import DAY_S, T0, Harness, program, server
 
 CTO, OPS = "mailto://cto@example.com", "mailto://ops@example.com"
 NOTICE_S = 3_600
@@ -55,14 +55,16 @@ def mailer(mailbox: Mailbox) -> Deliverer:
     return Deliverer(replace(settings, **where))  # type: ignore[arg-type]
 
 
-def deliveries(rig: Rig, deliver: Deliver, metrics: Metrics | None = None) -> Deliveries:
+def deliveries(
+    harness: Harness, deliver: Deliver, metrics: Metrics | None = None
+) -> DeliveryWorker:
     """The deliveries of the rig's first daemon."""
-    return Deliveries(
-        book=rig.book,
-        clock=rig.clock,
-        lease=lambda: rig.cycle.lease,
+    return DeliveryWorker(
+        book=harness.book,
+        clock=harness.clock,
+        lease=lambda: harness.cycle.lease,
         deliver=deliver,
-        heard=metrics or Metrics(),
+        metrics=metrics or Metrics(),
     )
 
 
@@ -73,17 +75,17 @@ def subjects(mailbox: Mailbox, to: str) -> list[str]:
 
 def test_a_startup_hears_of_a_stop_before_it_and_after_it(mailbox: Mailbox) -> None:
     """Notice, reminder and end reach the startup; the operator's copy comes before the stop."""
-    rig = Rig(told())
-    post = deliveries(rig, mailer(mailbox))
+    harness = Harness(told())
+    post = deliveries(harness, mailer(mailbox))
     before_stop: list[list[str]] = []
-    rig.cloud.on_stop = lambda _: before_stop.append(subjects(mailbox, OPS))
-    rig.cloud.add(server())
-    while rig.clock.now_s() < T0 + NOTICE_S + 300:
-        rig.run(30)
+    harness.cloud.on_stop = lambda _: before_stop.append(subjects(mailbox, OPS))
+    harness.cloud.add(server())
+    while harness.clock.now_s() < T0 + NOTICE_S + 300:
+        harness.run(30)
         post.run()
     startup, operator = subjects(mailbox, CTO), subjects(mailbox, OPS)
-    heads = [subject.split(" ", 1)[1][:12] for subject in startup]
-    assert heads == ["s1 stops Fri", "reminder: s1", "s1 was stopp"]
+    chain_heads = [subject.split(" ", 1)[1][:12] for subject in startup]
+    assert chain_heads == ["s1 stops Fri", "reminder: s1", "s1 was stopp"]
     assert before_stop == [operator[:1]] and "s1 stops" in operator[0]
     assert [s.rpartition("s1 ")[2] for s in operator[1:]] == ["is being stopped now", "was stopped"]
     text = mailbox.mails[0].get_content()
@@ -96,10 +98,10 @@ def test_what_is_not_enforced_reaches_no_startup(
     mailbox: Mailbox, mode: str, startup: int, operator: int
 ) -> None:
     """Shadow: the operator alone; off: nobody."""
-    rig = Rig(told(mode=mode))
-    rig.cloud.add(server())
-    rig.run(30)
-    deliveries(rig, mailer(mailbox)).run()
+    harness = Harness(told(mode=mode))
+    harness.cloud.add(server())
+    harness.run(30)
+    deliveries(harness, mailer(mailbox)).run()
     assert (len(subjects(mailbox, CTO)), len(subjects(mailbox, OPS))) == (startup, operator)
 
 
@@ -107,36 +109,36 @@ def test_a_mail_killed_after_sending_comes_again_as_the_same_mail(
     mailbox: Mailbox, tmp_path: Path
 ) -> None:
     """kill -9 between the server's OK and the record: sent again, with the same Message-ID."""
-    rig = Rig(told(operators=()), Book.open(tmp_path))
-    rig.cloud.add(server())
-    rig.run(30)
-    rig.book.close()
+    harness = Harness(told(operators=()), Book.open(tmp_path))
+    harness.cloud.add(server())
+    harness.run(30)
+    harness.book.close()
     send = mailer(mailbox)
 
-    def send_and_die(parcel: Parcel) -> Receipt:
-        assert send(parcel).outcome == "sent"
+    def send_and_die(delivery: Delivery) -> DeliveryResult:
+        assert send(delivery).outcome == "sent"
         os.kill(os.getpid(), signal.SIGKILL)
         raise AssertionError("unreachable")
 
     child = os.fork()
     if child == 0:
         try:
-            rig.book = Book.open(tmp_path)
-            deliveries(rig, send_and_die).run()
+            harness.book = Book.open(tmp_path)
+            deliveries(harness, send_and_die).run()
         finally:
             os._exit(1)
     _, status = os.waitpid(child, 0)
     assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
     assert len(mailbox.mails) == 1
 
-    rig.book = rig.cycle.book = Book.open(tmp_path)
-    post = deliveries(rig, send)
+    harness.book = harness.cycle.book = Book.open(tmp_path)
+    post = deliveries(harness, send)
     assert post.run() == 0, "the claim may still be somebody's"
-    rig.run(200)  # the lease ran out in between: a new epoch
+    harness.run(200)  # the lease ran out in between: a new epoch
     assert post.run() == 1 and post.run() == 0
     first, second = (mail["Message-ID"] for mail in mailbox.mails)
     assert first == second
-    assert [row["state"] for row in rig.all("outbox")] == ["sent"]
+    assert [row["state"] for row in harness.all("outbox")] == ["sent"]
 
 
 def test_a_channel_that_is_down_ends_as_a_dead_letter_and_a_broken_promise(
@@ -144,24 +146,24 @@ def test_a_channel_that_is_down_ends_as_a_dead_letter_and_a_broken_promise(
 ) -> None:
     """Tried a bounded number of times, then failed; the notice counts as not given."""
     mailbox.to_mail = "452 disk full"
-    rig, metrics = Rig(told(operators=())), Metrics()
-    rig.cycle.publish = metrics.publish
+    harness, metrics = Harness(told(operators=())), Metrics()
+    harness.cycle.publish = metrics.publish
     tries: list[int] = []
     send = mailer(mailbox)
 
-    def counted(parcel: Parcel) -> Receipt:
-        tries.append(rig.clock.now_s())
-        return send(parcel)
+    def counted(delivery: Delivery) -> DeliveryResult:
+        tries.append(harness.clock.now_s())
+        return send(delivery)
 
-    post = deliveries(rig, counted, metrics)
-    rig.cloud.add(server())
-    while rig.clock.now_s() < T0 + 3 * NOTICE_S:
-        rig.run(30)
+    post = deliveries(harness, counted, metrics)
+    harness.cloud.add(server())
+    while harness.clock.now_s() < T0 + 3 * NOTICE_S:
+        harness.run(30)
         post.run()
     metrics.render()  # a scrape, in which each series is at 0
     first = tries[0]
     gaps = [later - earlier for earlier, later in pairwise(tries)]
-    assert gaps[0] == retry_after_s(1) and max(gaps) >= retry_after_s(6)
+    assert gaps[0] == retry_delay_s(1) and max(gaps) >= retry_delay_s(6)
     assert len([each for each in tries if each < first + 3600]) <= 16, "no storm"
     found = {
         (sample.name, *sorted(sample.labels.values())): sample.value
@@ -169,49 +171,51 @@ def test_a_channel_that_is_down_ends_as_a_dead_letter_and_a_broken_promise(
         for sample in family.samples
     }
     assert found["cohortd_deliveries_total", "failed"] >= 1
-    assert found["cohortd_deliveries_total", "retried"] >= MOST_ATTEMPTS - 1
+    assert found["cohortd_deliveries_total", "retried"] >= MAX_ATTEMPTS - 1
     assert found["cohortd_deliveries_failed",] >= 1
     assert found["cohortd_promises_broken_total", "acme"] == 1
-    broken = [row for row in rig.all("decision") if row["verb"] == "break-promise"]
+    broken = [row for row in harness.all("decision") if row["verb"] == "breach"]
     assert len(broken) == 1 and "no channel of acme" in str(broken[0]["reason"])
-    amends = [row["reason"] for row in rig.all("transfer") if row["actor"] == "amends"]
+    amends = [
+        row["reason"] for row in harness.all("transfer") if row["actor"] == "notice-compensation"
+    ]
     assert amends == ["notice 1 was short of 01:00:00"], "the whole of it"
 
 
 def test_nothing_is_sent_under_a_lease_that_only_the_wall_clock_prolongs(mailbox: Mailbox) -> None:
     """The clock stepped back: by our own monotonic time another may lead already."""
-    rig = Rig(told())
-    rig.cloud.add(server())
-    rig.run(30)
-    post = deliveries(rig, mailer(mailbox))
-    rig.clock.move_to(rig.clock.now_s() + 170)
-    rig.clock.step(-170)
+    harness = Harness(told())
+    harness.cloud.add(server())
+    harness.run(30)
+    post = deliveries(harness, mailer(mailbox))
+    harness.clock.move_to(harness.clock.now_s() + 170)
+    harness.clock.step(-170)
     assert post.run() == 0
-    rig.run(30)
-    rig.run(30)
+    harness.run(30)
+    harness.run(30)
     assert post.run() > 0
 
 
 def test_operators_hear_of_a_broken_promise_at_once_and_once(mailbox: Mailbox) -> None:
     """No channel of the startup takes the notice; whoever answers for it is mailed."""
-    rig = Rig(told())
+    harness = Harness(told())
     send = mailer(mailbox)
 
-    def half_down(parcel: Parcel) -> Receipt:
-        return Receipt("retry", "no route") if parcel.startup else send(parcel)
+    def half_down(delivery: Delivery) -> DeliveryResult:
+        return DeliveryResult("retry", "no route") if delivery.startup else send(delivery)
 
-    post = deliveries(rig, half_down)
-    rig.cloud.add(server())
+    post = deliveries(harness, half_down)
+    harness.cloud.add(server())
     at_s: list[int] = []
-    while rig.clock.now_s() < T0 + 2 * NOTICE_S:
-        rig.run(30)
+    while harness.clock.now_s() < T0 + 2 * NOTICE_S:
+        harness.run(30)
         post.run()
         if not at_s and any("broken promise" in each for each in subjects(mailbox, OPS)):
-            at_s.append(rig.clock.now_s())
-    heads = [each.partition("] ")[2].partition(" Fri")[0] for each in subjects(mailbox, OPS)]
+            at_s.append(harness.clock.now_s())
+    chain_heads = [each.partition("] ")[2].partition(" Fri")[0] for each in subjects(mailbox, OPS)]
     broken = "broken promise: s1 had less notice than was promised"
-    assert sorted(heads) == [broken, "s1 is being stopped now", "s1 stops", "s1 was stopped"]
-    (notice,) = rig.all("notice")
+    assert sorted(chain_heads) == [broken, "s1 is being stopped now", "s1 stops", "s1 was stopped"]
+    (notice,) = harness.all("notice")
     assert 0 <= at_s[0] - int(str(notice["deadline_s"])) <= 30
     assert subjects(mailbox, CTO) == []
 
@@ -219,83 +223,88 @@ def test_operators_hear_of_a_broken_promise_at_once_and_once(mailbox: Mailbox) -
 def test_the_daily_heads_are_mailed_once_a_day_and_prove_the_book(mailbox: Mailbox) -> None:
     """Only if the policy says so, to operators alone; `verify` finds the mailed hash."""
     base = told(mode="off")
-    quiet, loud = Rig(base), Rig(replace(base, policy=replace(base.policy, mails_heads=True)))
-    for rig in (quiet, loud):
-        post = deliveries(rig, mailer(mailbox))
-        rig.cloud.add(server())
-        rig.run()
-        while rig.clock.now_s() < T0 + 2 * DAY_S:
-            rig.run(DAY_S // 8)
+    quiet, loud = (
+        Harness(base),
+        Harness(replace(base, policy=replace(base.policy, mails_chain_heads=True))),
+    )
+    for harness in (quiet, loud):
+        post = deliveries(harness, mailer(mailbox))
+        harness.cloud.add(server())
+        harness.run()
+        while harness.clock.now_s() < T0 + 2 * DAY_S:
+            harness.run(DAY_S // 8)
             post.run()
     assert subjects(mailbox, CTO) == []
     days = [f"p: heads of the books, 2027-01-{day}" for day in (15, 16, 17)]
     assert subjects(mailbox, OPS) == days
     text = mailbox.mails[-1].get_content()
-    assert verify(loud.book, given=hashes_in(text)).fault is None
-    assert verify(quiet.book, given=hashes_in(text)).fault is None, "the same world, the same book"
+    assert verify(loud.book, expected_heads=hashes_in(text)).fault is None
+    assert verify(quiet.book, expected_heads=hashes_in(text)).fault is None, (
+        "the same world, the same book"
+    )
     assert len(hashes_in(text)) == 1 and quiet.all("outbox") == []
 
 
 def test_the_daily_heads_wait_for_the_end_of_quiet_hours() -> None:
     """They are not urgent: written in the day's first commit, due when the quiet hours end."""
     base = told(mode="off")
-    policy = replace(base.policy, mails_heads=True, quiet_hours_s=(22 * 3600, 9 * 3600))
-    rig = Rig(replace(base, policy=policy))  # T0 is 08:00 UTC
-    rig.run()
-    rig.run(30)
-    (row,) = rig.all("outbox")
+    policy = replace(base.policy, mails_chain_heads=True, quiet_hours_s=(22 * 3600, 9 * 3600))
+    harness = Harness(replace(base, policy=policy))  # T0 is 08:00 UTC
+    harness.run()
+    harness.run(30)
+    (row,) = harness.all("outbox")
     assert (row["is_urgent"], row["due_s"], row["created_s"]) == (0, T0 + 3600, T0)
     assert (row["recipient"], row["audience"], row["startup"]) == (OPS, "operator", "")
 
 
 def test_a_standby_sends_nothing(mailbox: Mailbox) -> None:
     """Only the leader delivers: with the lease elsewhere nothing is claimed."""
-    rig = Rig(told())
-    rig.cloud.add(server())
-    rig.run(30)
-    other = rig.daemon("b")
+    harness = Harness(told())
+    harness.cloud.add(server())
+    harness.run(30)
+    other = harness.daemon("b")
     other.run()
-    idle = Deliveries(
-        book=rig.book,
-        clock=rig.clock,
+    idle = DeliveryWorker(
+        book=harness.book,
+        clock=harness.clock,
         lease=lambda: other.lease,
         deliver=mailer(mailbox),
-        heard=Metrics(),
+        metrics=Metrics(),
     )
     assert idle.run() == 0 and mailbox.mails == []
 
 
 def test_a_lease_that_ends_soon_begins_no_sending(mailbox: Mailbox) -> None:
     """A sending needs more lease than it may take."""
-    rig = Rig(told())
-    rig.cloud.add(server())
-    rig.run(30)
-    rig.clock.step(150)
-    assert deliveries(rig, mailer(mailbox)).run() == 0 and mailbox.mails == []
+    harness = Harness(told())
+    harness.cloud.add(server())
+    harness.run(30)
+    harness.clock.step(150)
+    assert deliveries(harness, mailer(mailbox)).run() == 0 and mailbox.mails == []
 
 
 def test_a_sending_holds_no_transaction() -> None:
     """While a channel hangs, another connection writes: no lock is held over the network."""
-    rig = Rig(told())
-    rig.cloud.add(server())
-    rig.run(30)
+    harness = Harness(told())
+    harness.cloud.add(server())
+    harness.run(30)
     written: list[str] = []
 
-    def slow(parcel: Parcel) -> Receipt:
-        rig.run(1)
-        written.append(parcel.recipient)
-        return Receipt("sent")
+    def slow(delivery: Delivery) -> DeliveryResult:
+        harness.run(1)
+        written.append(delivery.recipient)
+        return DeliveryResult("sent")
 
-    assert deliveries(rig, slow).run() == 2
+    assert deliveries(harness, slow).run() == 2
     assert sorted(written) == [CTO, OPS]
 
 
 def test_what_waits_is_told_while_a_sending_hangs() -> None:
     """The gauges count the parcel under way and what waits behind it, and fall as each ends."""
-    rig, metrics = Rig(told()), Metrics()
-    rig.cycle.publish = metrics.publish
-    rig.cloud.add(server())
-    rig.run(30)
+    harness, metrics = Harness(told()), Metrics()
+    harness.cycle.publish = metrics.publish
+    harness.cloud.add(server())
+    harness.run(30)
     waiting: list[float] = []
 
     def shown() -> float:
@@ -303,11 +312,11 @@ def test_what_waits_is_told_while_a_sending_hangs() -> None:
         found = {sample.name: sample.value for family in families for sample in family.samples}
         return found["cohortd_deliveries_pending"]
 
-    def slow(_: Parcel) -> Receipt:
+    def slow(_: Delivery) -> DeliveryResult:
         waiting.append(shown())
-        return Receipt("sent")
+        return DeliveryResult("sent")
 
-    assert deliveries(rig, slow, metrics).run() == 2
+    assert deliveries(harness, slow, metrics).run() == 2
     assert [*waiting, shown()] == [2, 1, 0]
 
 
@@ -318,15 +327,15 @@ def test_a_sending_is_over_before_its_lease_may_be() -> None:
 
 def test_stopping_ends_after_the_sending_under_way() -> None:
     """SIGTERM: the one parcel in hand is finished and recorded, the next is not begun."""
-    rig = Rig(told())
-    rig.cloud.add(server())
-    rig.run(30)
-    post = deliveries(rig, lambda _: Receipt("sent"))
+    harness = Harness(told())
+    harness.cloud.add(server())
+    harness.run(30)
+    post = deliveries(harness, lambda _: DeliveryResult("sent"))
 
-    def stop_then_sent(_: Parcel) -> Receipt:
+    def stop_then_sent(_: Delivery) -> DeliveryResult:
         post.stop()
-        return Receipt("sent")
+        return DeliveryResult("sent")
 
     post.deliver = stop_then_sent
     assert post.run() == 1
-    assert sorted(str(row["state"]) for row in rig.all("outbox")) == ["sent", "waiting"]
+    assert sorted(str(row["state"]) for row in harness.all("outbox")) == ["sent", "waiting"]

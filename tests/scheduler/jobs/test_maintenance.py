@@ -10,25 +10,25 @@ import pytest
 from exporters.heartbeat import Heartbeat
 from quotas.book import Address, Book
 from quotas.book.session import FILE_NAME
-from scheduler.jobs.maintenance import bypass_count, verification
+from scheduler.jobs.maintenance import bypass_job, verification_job
 from tests.exporters.prometheus_server import Receiver, listening
-from tests.scheduler.harness import Rig, server
+from tests.scheduler.harness import Harness, server
 
 
 def verdicts(state: Path | Address) -> list[int]:
     """What one run of the verification tells."""
     told: list[int] = []
-    verification(state, told.append).run()
+    verification_job(state, told.append).run()
     return told
 
 
 def charged(state: Path) -> None:
     """A book in which something was charged."""
-    rig = Rig(book=Book.open(state))
-    rig.cloud.add(server())
+    harness = Harness(book=Book.open(state))
+    harness.cloud.add(server())
     for _ in range(3):
-        rig.run(3600)
-    rig.book.close()
+        harness.run(3600)
+    harness.book.close()
 
 
 def test_a_sound_book_is_told_sound_and_a_forged_one_is_not(tmp_path: Path) -> None:
@@ -58,8 +58,8 @@ def test_a_database_that_is_away_has_no_verdict(tmp_path: Path) -> None:
 
 def test_without_a_key_for_iam_there_is_nothing_to_get_round() -> None:
     """Nobody is closed by IAM, so that nobody gets round it."""
-    rig, told = Rig(), []
-    bypass_count(rig.book, rig.clock, lambda: None, told.append).run()
+    harness, told = Harness(), []
+    bypass_job(harness.book, harness.clock, lambda: None, told.append).run()
     assert told == [0]
 
 

@@ -12,12 +12,12 @@ import pytest
 
 from quotas.book.actions.requests import open_request
 from quotas.model.program import DEFAULT_ZONES, Cohort, Grant, Program, Startup, Tenure
-from quotas.queue.requests import Ask
+from quotas.queue.requests import RequestSpec
 from scheduler.clouds.base import CloudError, Unreachable
-from scheduler.observe.zones import FIRST_PAUSE_S, LONGEST_PAUSE_S, Reader
+from scheduler.observe.zones import FIRST_PAUSE_S, LONGEST_PAUSE_S, ZoneReader
 from scheduler.timing import Timing
 
-from ..harness import DAY_S, END, NOTICE_S, OTHER, T0, TYPE, ZONE, Rig, program, server
+from ..harness import DAY_S, END, NOTICE_S, OTHER, T0, TYPE, ZONE, Harness, program, server
 from ..test_way_back import ask_back, lending
 
 CYCLE_S = 30
@@ -31,42 +31,42 @@ PATIENCE_S = 20
 class Hanging:
     """A read that answers nobody until it is let go; to wait for it would cost a minute each."""
 
-    rig: Rig
+    harness: Harness
     let_go: threading.Event = field(default_factory=threading.Event)
     zones: list[str] = field(default_factory=list)
 
     def __call__(self, zone: str) -> NoReturn:
         self.zones.append(zone)
         if not self.let_go.wait(PATIENCE_S):
-            self.rig.clock.move_to(self.rig.clock.now_s() + 60)
+            self.harness.clock.move_to(self.harness.clock.now_s() + 60)
         raise Unreachable("no answer in time")
 
 
 @contextmanager
-def hanging(rig: Rig, name: str) -> Iterator[Hanging]:
+def hanging(harness: Harness, name: str) -> Iterator[Hanging]:
     """Within it one of the cloud's reads hangs, in every zone."""
-    good, hang = getattr(rig.cloud, name), Hanging(rig)
-    setattr(rig.cloud, name, hang)
+    good, hang = getattr(harness.cloud, name), Hanging(harness)
+    setattr(harness.cloud, name, hang)
     try:
         yield hang
     finally:
         hang.let_go.set()
-        setattr(rig.cloud, name, good)
+        setattr(harness.cloud, name, good)
 
 
 def test_a_catalogue_that_hangs_holds_up_no_stop() -> None:
     """All zones are waited for once, together; the stop is sent at its time."""
-    rig = Rig(program(limit=0))
-    rig.run()
-    rig.cloud.add(server())
-    rig.clock.move_to(T0 + CYCLE_S)
-    daemon = rig.daemon("a", QUICK)
-    with hanging(rig, "offers") as hang:
+    harness = Harness(program(limit=0))
+    harness.run()
+    harness.cloud.add(server())
+    harness.clock.move_to(T0 + CYCLE_S)
+    daemon = harness.daemon("a", QUICK)
+    with hanging(harness, "offers") as hang:
         daemon.run()
-        assert any(f"prices of {ZONE} are not known" in text for text in rig.views[-1].alarms)
-        rig.clock.move_to(rig.clock.now_s() + NOTICE_S)
+        assert any(f"prices of {ZONE} are not known" in text for text in harness.views[-1].alarms)
+        harness.clock.move_to(harness.clock.now_s() + NOTICE_S)
         daemon.run()
-        assert rig.cloud.stops == ["s1"], "the lease is long enough"
+        assert harness.cloud.stops == ["s1"], "the lease is long enough"
         assert sorted(hang.zones) == sorted(DEFAULT_ZONES), "who is busy is not asked again"
 
 
@@ -82,19 +82,19 @@ def waiting() -> Program:
 
 def test_a_stock_that_hangs_holds_up_no_stop() -> None:
     """An owner waits, and Scaleway does not say what it has: a limit is kept all the same."""
-    rig = Rig(waiting())
-    rig.cloud.add(server())
-    open_request(rig.book, Ask("birch", "h100", 8, DAY_S, "training", "birch", T0))
-    daemon = rig.daemon("a", QUICK)
-    with hanging(rig, "stock") as hang:
+    harness = Harness(waiting())
+    harness.cloud.add(server())
+    open_request(harness.book, RequestSpec("birch", "h100", 8, DAY_S, "training", "birch", T0))
+    daemon = harness.daemon("a", QUICK)
+    with hanging(harness, "stock") as hang:
         daemon.run()
-        rig.clock.move_to(rig.clock.now_s() + NOTICE_S)
+        harness.clock.move_to(harness.clock.now_s() + NOTICE_S)
         daemon.run()
-        assert rig.cloud.stops == ["s1"], "the lease is long enough"
+        assert harness.cloud.stops == ["s1"], "the lease is long enough"
         assert sorted(hang.zones) == sorted(DEFAULT_ZONES), "who is busy is not asked again"
 
 
-def asked_at(reader: Reader[str], failing: bool, from_s: int, for_s: int) -> list[int]:
+def asked_at(reader: ZoneReader[str], failing: bool, from_s: int, for_s: int) -> list[int]:
     """At which instants, counted from the first, a zone is asked by cycles that follow another."""
     asked: list[int] = []
 
@@ -112,7 +112,7 @@ def asked_at(reader: Reader[str], failing: bool, from_s: int, for_s: int) -> lis
 
 def test_a_zone_that_fails_is_asked_ever_more_seldom_until_it_answers() -> None:
     """After 1, 2, 4 and then every 5 minutes; one answer, and the next failure pauses anew."""
-    reader: Reader[str] = Reader("test", PATIENCE_S)
+    reader: ZoneReader[str] = ZoneReader("test", PATIENCE_S)
     assert (FIRST_PAUSE_S, LONGEST_PAUSE_S) == (60, 300)
     assert asked_at(reader, True, T0, 1200) == [0, 60, 180, 420, 720, 1020]
     assert asked_at(reader, False, T0 + 1320, 120) == [0, 30, 60, 90]
@@ -121,14 +121,14 @@ def test_a_zone_that_fails_is_asked_ever_more_seldom_until_it_answers() -> None:
 
 def test_a_clock_that_stepped_back_ends_a_pause() -> None:
     """A failure that lies in the future says nothing of now."""
-    reader: Reader[str] = Reader("test", PATIENCE_S)
+    reader: ZoneReader[str] = ZoneReader("test", PATIENCE_S)
     assert asked_at(reader, True, T0, CYCLE_S) == [0]
     assert asked_at(reader, True, T0 - DAY_S, CYCLE_S) == [0]
 
 
 def test_a_late_answer_is_dropped_and_the_zone_asked_anew() -> None:
     """What comes after the deadline is of an instant nobody knows."""
-    reader: Reader[str] = Reader("test", 0.05)
+    reader: ZoneReader[str] = ZoneReader("test", 0.05)
     let_go = threading.Event()
 
     def late(_zone: str) -> str:
@@ -144,7 +144,7 @@ def test_a_late_answer_is_dropped_and_the_zone_asked_anew() -> None:
 
 def test_a_mistake_of_ours_is_no_failure_of_the_cloud() -> None:
     """Only a CloudError is an answer; the loop hears of anything else."""
-    reader: Reader[str] = Reader("test", PATIENCE_S)
+    reader: ZoneReader[str] = ZoneReader("test", PATIENCE_S)
 
     def mistaken(_zone: str) -> str:
         raise KeyError("ours")
@@ -161,10 +161,10 @@ def test_a_cloud_that_hangs_leaves_the_lease_a_stop() -> None:
 
 def test_a_stock_read_by_a_clock_that_was_ahead_is_read_again() -> None:
     """What it said then is not fresh for as long as the clock stepped back."""
-    rig = lending()
-    ask_back(rig)
-    rig.run(30)
-    rig.clock.step(-DAY_S)
-    before = rig.cloud.stock_reads
-    rig.run(30)
-    assert rig.cloud.stock_reads > before > 0
+    harness = lending()
+    ask_back(harness)
+    harness.run(30)
+    harness.clock.step(-DAY_S)
+    before = harness.cloud.stock_reads
+    harness.run(30)
+    assert harness.cloud.stock_reads > before > 0

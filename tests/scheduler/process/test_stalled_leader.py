@@ -20,13 +20,13 @@ PASSED_ON = ("X-Auth-Token", "Content-Type")
 PASSED_BACK = ("Content-Type", "X-Total-Count", "Retry-After")
 
 
-class Gate(ThreadingHTTPServer):
+class PausingProxy(ThreadingHTTPServer):
     """Passes requests on to a region, and keeps those for servers waiting while it is shut."""
 
     daemon_threads = True
 
     def __init__(self, to: str) -> None:
-        super().__init__(("127.0.0.1", 0), Passing)
+        super().__init__(("127.0.0.1", 0), ProxyHandler)
         self.to = to
         self.is_shut, self.is_asked, self.may_pass = (threading.Event() for _ in range(3))
 
@@ -35,10 +35,10 @@ class Gate(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_port}"
 
 
-class Passing(BaseHTTPRequestHandler):
+class ProxyHandler(BaseHTTPRequestHandler):
     """One request through the gate."""
 
-    server: Gate
+    server: PausingProxy
 
     def do_GET(self) -> None:
         if self.server.is_shut.is_set() and "/servers" in self.path:
@@ -66,9 +66,9 @@ class Passing(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def gate(to: str) -> Iterator[Gate]:
+def pausing_proxy(to: str) -> Iterator[PausingProxy]:
     """A gate before a region, on a free port."""
-    with Gate(to) as made:
+    with PausingProxy(to) as made:
         thread = threading.Thread(target=made.serve_forever)
         thread.start()
         try:
@@ -94,7 +94,7 @@ def test_a_daemon_stopped_inside_its_cycle_writes_nothing_when_it_goes_on(tmp_pa
     That the lease runs out is written into its row: it would take three minutes.
     """
     state, program = tmp_path / "state", tmp_path / "program.toml"
-    with region() as paris, gate(paris.about["url"]) as shut:
+    with region() as paris, pausing_proxy(paris.about["url"]) as shut:
         paris.start_server()
         program.write_text(paris.program(limit=8))
         with daemon({**paris.env, "SCW_API_URL": shut.url}, state, program) as first:
@@ -112,7 +112,7 @@ def test_a_daemon_stopped_inside_its_cycle_writes_nothing_when_it_goes_on(tmp_pa
                 refused = first.wait_for("cycle.failed")
                 assert "StaleEpoch" in str(refused) and "superseded" in str(refused)
                 assert first.wait_for("cycle")["outcome"] == "failed"
-                assert first.wait_for("cycle")["outcome"] == "standby"
+                assert first.wait_for("cycle")["outcome"] == "follower"
                 assert second.wait_for("cycle")["outcome"] == "done"
                 assert (led[0], lease_of(state)) == (before + 1, led)
                 assert second.end() == 0

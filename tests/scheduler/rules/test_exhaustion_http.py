@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 
 from quotas.book import Book
-from quotas.book.actions.overrides import say
+from quotas.book.actions.overrides import set_override
 from quotas.book.cycle.commit import apply_program
 from quotas.book.schema import NOTICE
 from quotas.book.verify.verify import verify
-from quotas.decisions.overrides import Word
+from quotas.decisions.overrides import Override
 from quotas.model.program import Cohort, Grant, Policy, Pool, Program, Startup, Tenure
 from quotas.view import View
 from scheduler.clock import ManualClock
@@ -42,7 +42,7 @@ def process() -> Iterator[Running]:
         yield region
 
 
-class Bench:
+class HttpHarness:
     """One startup in the region, a book on disk, a daemon's cycle; time stands unless moved."""
 
     def __init__(self, region: Running, folder: Path, project: int, stop_latency_s: int) -> None:
@@ -50,9 +50,9 @@ class Bench:
         self.client.project = region.projects[project]
         self.clock = ManualClock(int(datetime.fromisoformat(region.start).timestamp()))
         self.clock.move_to(max(self.clock.now_s(), self.client.now_s()))
-        self.began_s = self.clock.now_s()
+        self.up_since_s = self.clock.now_s()
         self.book = Book.open(folder)
-        apply_program(self.book, self._program(stop_latency_s), self.began_s, "test")
+        apply_program(self.book, self._program(stop_latency_s), self.up_since_s, "test")
         self.view: View | None = None
         self.cycle = Cycle(
             cloud=ScalewayCloud.connect(
@@ -80,7 +80,7 @@ class Bench:
             minimum_notice_s=60,
             stop_latency_s=stop_latency_s,
             exhaustion_notices_s=(60, 10),
-            guard_part_ppm=1_000_000,
+            disruption_budget_ppm=1_000_000,
         )
         return Program(
             "p",
@@ -113,7 +113,7 @@ class Bench:
     def run_to_the_end(self, name: str) -> None:
         """A cycle at every edge until the server was stopped; then until all of it is posted."""
         for _ in range(90):
-            self.run(self.cycle.next_s(self.report) - self.clock.now_s())
+            self.run(self.cycle.next_due_s(self.report) - self.clock.now_s())
             if self.client.state(name) == "stopped":
                 break
         assert self.client.state(name) == "stopped", self.report.sentence
@@ -124,8 +124,8 @@ class Bench:
         names = [self.start() for _ in range(3)]
         self.run(60)
         for value in ("stopped", "open"):
-            word = Word("level", "acme", value, self.clock.now_s(), None, "ann", "a test")
-            say(self.book, word)
+            override = Override("level", "acme", value, self.clock.now_s(), None, "ann", "a test")
+            set_override(self.book, override)
             while value == "stopped" and {self.client.state(n) for n in names} != {"stopped"}:
                 self.run(STOP_S)
         self.run(STOP_S)
@@ -149,12 +149,12 @@ class Bench:
         with self.book.reading() as connection:
             rows = connection.execute(NOTICE.select().order_by(NOTICE.c.id)).mappings().all()
         of = [row for row in rows if row["rule"] in ("runway", "credits")]
-        return [(str(row["rule"]), row["deadline_s"] - row["given_s"]) for row in of]
+        return [(str(row["rule"]), row["deadline_s"] - row["opened_s"]) for row in of]
 
 
 def test_one_server_lands_at_zero(process: Running, tmp_path: Path) -> None:
     """Within +0.45 and -0.02 credits, by the book and by the region's truth, told at each step."""
-    bench = Bench(process, tmp_path, 0, STOP_S)
+    bench = HttpHarness(process, tmp_path, 0, STOP_S)
     bench.run_to_the_end(bench.start())
     assert -20_000 <= bench.landed_ucr() <= 450_000
     assert -20_000 <= GRANTED_UCR - bench.truth_ucr() <= 450_000
@@ -166,7 +166,7 @@ def test_it_lands_closer_once_its_stops_were_measured(process: Running, tmp_path
     """The policy reserves a minute for a stop; after three that took 5 s, 7 s are reserved."""
     landed = []
     for project, is_measured in ((1, False), (2, True)):
-        bench = Bench(process, tmp_path / str(project), project, 60)
+        bench = HttpHarness(process, tmp_path / str(project), project, 60)
         if is_measured:
             bench.measure()
             assert bench.view is not None

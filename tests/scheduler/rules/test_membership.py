@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 
 from quotas.book import Book
-from quotas.book.actions.commands import Deed, PriceOrder
-from quotas.book.actions.execute import perform
+from quotas.book.actions.commands import OperatorAction, PriceCommand
+from quotas.book.actions.execute import perform_action
 from quotas.book.cycle.commit import apply_program
 from quotas.book.verify.verify import verify
 from quotas.config.load import parse_program
 from quotas.model.program import Cohort, Grant, Program, Startup, Tenure
 from quotas.model.units import HOUR_S, Period, cost_ucr, parse_credits
 from scheduler.views.status import status_of
-from tests.cli.command import Ran, here
+from tests.cli.command import CommandResult, run_in_process
 from tests.scheduler.harness import (
     DAY_S,
     NOTICE_S,
@@ -27,7 +27,7 @@ from tests.scheduler.harness import (
     T0,
     TYPE,
     ZONE,
-    Rig,
+    Harness,
     program,
     server,
 )
@@ -57,16 +57,16 @@ grants = [ {{ id = "acme-1", credits = "1000" }} ]
 """
 
 
-class Office:
+class OffboardingScenario:
     """A folder with a program file and a book, a daemon on it, and an operator's commands."""
 
     def __init__(self, folder: Path) -> None:
         self.file, self.state = folder / "program.toml", folder / "state"
-        self.rig = Rig(parse_program(BOTH, "program.toml"), Book.open(self.state))
+        self.harness = Harness(parse_program(BOTH, "program.toml"), Book.open(self.state))
 
-    def run(self, *words: object) -> Ran:
+    def run(self, *words: object) -> CommandResult:
         """A command on this book."""
-        return here(*words, "--state", self.state)
+        return run_in_process(*words, "--state", self.state)
 
     def leaves(self) -> None:
         """Acme is taken out of the program file, which needs the program's name."""
@@ -77,17 +77,17 @@ class Office:
 
     def acme(self) -> Mapping[str, Any]:
         """What status says of acme now."""
-        found = status_of(self.rig.book, self.rig.clock.now_s())["startups"]
+        found = status_of(self.harness.book, self.harness.clock.now_s())["startups"]
         return next(line for line in found if line["name"] == "acme")
 
 
 @pytest.fixture
-def office(tmp_path: Path) -> Office:
+def scenario(tmp_path: Path) -> OffboardingScenario:
     """Acme has run a server for two hours."""
-    made = Office(tmp_path)
-    made.rig.cloud.add(server())
-    made.rig.run()
-    made.rig.run_until(T0 + 2 * HOUR_S, 600)
+    made = OffboardingScenario(tmp_path)
+    made.harness.cloud.add(server())
+    made.harness.run()
+    made.harness.run_until(T0 + 2 * HOUR_S, 600)
     return made
 
 
@@ -96,43 +96,48 @@ def ran_ucr(seconds: int) -> int:
     return cost_ucr(RATE, T0, Period(T0, T0 + seconds))
 
 
-def test_who_leaves_keeps_the_books_and_pays_what_runs_on(office: Office) -> None:
+def test_who_leaves_keeps_the_books_and_pays_what_runs_on(scenario: OffboardingScenario) -> None:
     """Not one transfer changes; each later second of the server is charged to the same grant."""
-    before, statement = office.rig.all("transfer"), office.run("statement", "acme", "--json")
+    before, statement = (
+        scenario.harness.all("transfer"),
+        scenario.run("statement", "acme", "--json"),
+    )
     assert statement.code == 0
-    office.leaves()
-    assert office.rig.all("transfer")[: len(before)] == before
-    office.rig.run_until(T0 + 5 * HOUR_S, 600)
-    office.rig.cloud.turn_off("s1")
-    office.rig.run(30)
+    scenario.leaves()
+    assert scenario.harness.all("transfer")[: len(before)] == before
+    scenario.harness.run_until(T0 + 5 * HOUR_S, 600)
+    scenario.harness.cloud.turn_off("s1")
+    scenario.harness.run(30)
     cost = ran_ucr(5 * HOUR_S)
-    assert office.rig.charged_ucr() == cost
-    assert office.rig.rows("balance")["grant:acme:acme-1"] == 1_000_000_000 - cost
-    told = office.run("statement", "acme", "--json")
+    assert scenario.harness.charged_ucr() == cost
+    assert scenario.harness.rows("balance")["grant:acme:acme-1"] == 1_000_000_000 - cost
+    told = scenario.run("statement", "acme", "--json")
     assert told.code == 0 and len(told.out) >= len(statement.out)
-    assert office.run("journal", "--startup", "acme", "--format", "csv").code == 0
-    assert verify(office.rig.book).fault is None
+    assert scenario.run("journal", "--startup", "acme", "--format", "csv").code == 0
+    assert verify(scenario.harness.book).fault is None
 
 
-def test_status_says_what_was_granted_after_leaving_and_after_a_void(office: Office) -> None:
+def test_status_says_what_was_granted_after_leaving_and_after_a_void(
+    scenario: OffboardingScenario,
+) -> None:
     """`granted` is what took effect, also after leaving; a void lowers what is left, not that."""
-    assert office.acme()["granted"] == "1000.00"
-    office.leaves()
-    office.rig.run(600)
-    gone = office.acme()
+    assert scenario.acme()["granted"] == "1000.00"
+    scenario.leaves()
+    scenario.harness.run(600)
+    gone = scenario.acme()
     cost = ran_ucr(2 * HOUR_S + 600)
     assert gone["granted"] == "1000.00" and parse_credits(gone["charged"]) <= cost
     assert parse_credits(gone["posted"]) + parse_credits(gone["charged"]) == 10**9
-    assert office.run("void", "acme", "acme-1", "--reason", "it left").code == 0
-    after = office.acme()
+    assert scenario.run("void", "acme", "acme-1", "--reason", "it left").code == 0
+    after = scenario.acme()
     assert (after["granted"], after["posted"], after["charged"]) == (
         "1000.00",
         "0.00",
         gone["charged"],
     )
-    office.rig.run_until(T0 + 4 * HOUR_S, 600)
-    assert office.rig.charged_ucr() == ran_ucr(4 * HOUR_S)
-    assert verify(office.rig.book).fault is None
+    scenario.harness.run_until(T0 + 4 * HOUR_S, 600)
+    assert scenario.harness.charged_ucr() == ran_ucr(4 * HOUR_S)
+    assert verify(scenario.harness.book).fault is None
 
 
 MONTH_END_S = 1_801_440_000
@@ -151,18 +156,18 @@ def handed_over(at_s: int) -> Program:
     return replace(program(), timezone="Europe/Paris", cohorts=(cohort,))
 
 
-def near(at_s: int) -> Rig:
+def near(at_s: int) -> Harness:
     """A rig whose clock stands two hours before the handover, every zone known until then."""
-    rig = Rig(handed_over(at_s))
-    rig.run()
-    rig.run(at_s - 2 * HOUR_S - T0)
-    return rig
+    harness = Harness(handed_over(at_s))
+    harness.run()
+    harness.run(at_s - 2 * HOUR_S - T0)
+    return harness
 
 
-def seconds(rig: Rig) -> dict[str, list[tuple[int, int]]]:
+def seconds(harness: Harness) -> dict[str, list[tuple[int, int]]]:
     """What each startup was charged for, as stretches in order."""
     found: dict[str, list[tuple[int, int]]] = {}
-    for run in rig.all("run"):
+    for run in harness.all("run"):
         stretch = (int(str(run["start_s"])), int(str(run["posted_until_s"])))
         found.setdefault(str(run["startup"]), []).append(stretch)
     return found
@@ -174,65 +179,69 @@ def test_each_second_is_charged_to_whose_the_project_was(edge: str, gap_s: int) 
     """Across the edge, swept often or once in hours: to the second, and to the micro-credit."""
     at_s = EDGES[edge]
     from_s, until_s = at_s - 2 * HOUR_S + 7, at_s + HOUR_S + 11
-    rig = near(at_s)
-    rig.clock.move_to(from_s)
-    rig.cloud.add(server("s1", from_s))
-    rig.run(13)
-    rig.run_until(until_s - 40, gap_s)
-    rig.clock.move_to(until_s)
-    rig.cloud.turn_off("s1")
-    rig.run(30)
-    assert seconds(rig) == {"acme": [(from_s, at_s)], "birch": [(at_s, until_s)]}
-    amounts = rig.rows("balance")
+    harness = near(at_s)
+    harness.clock.move_to(from_s)
+    harness.cloud.add(server("s1", from_s))
+    harness.run(13)
+    harness.run_until(until_s - 40, gap_s)
+    harness.clock.move_to(until_s)
+    harness.cloud.turn_off("s1")
+    harness.run(30)
+    assert seconds(harness) == {"acme": [(from_s, at_s)], "birch": [(at_s, until_s)]}
+    amounts = harness.rows("balance")
     assert amounts["usage:acme"] == cost_ucr(RATE, from_s, Period(from_s, at_s))
     assert amounts["usage:birch"] == cost_ucr(RATE, at_s, Period(at_s, until_s))
-    assert verify(rig.book).fault is None
+    assert verify(harness.book).fault is None
 
 
 @pytest.mark.parametrize("edge", EDGES)
 def test_a_server_that_began_or_ended_in_the_gap_of_the_handover_is_cut_too(edge: str) -> None:
     """Begun 10 s before it and seen 20 s after; ended 20 s after it and seen off later still."""
     at_s = EDGES[edge]
-    rig = near(at_s)
-    rig.clock.move_to(at_s - 2 * HOUR_S + 7)
-    rig.cloud.add(server("old", at_s - 2 * HOUR_S + 7))
-    rig.run_until(at_s - 20, 600)
-    rig.clock.move_to(at_s - 10)
-    rig.cloud.add(server("new", at_s - 10))
-    rig.clock.move_to(at_s + 20)
-    rig.cloud.turn_off("old")
-    rig.run(10)
-    rig.clock.move_to(at_s + 60)
-    rig.cloud.turn_off("new")
-    rig.run(30)
-    assert {name: sorted(own) for name, own in seconds(rig).items()} == {
+    harness = near(at_s)
+    harness.clock.move_to(at_s - 2 * HOUR_S + 7)
+    harness.cloud.add(server("old", at_s - 2 * HOUR_S + 7))
+    harness.run_until(at_s - 20, 600)
+    harness.clock.move_to(at_s - 10)
+    harness.cloud.add(server("new", at_s - 10))
+    harness.clock.move_to(at_s + 20)
+    harness.cloud.turn_off("old")
+    harness.run(10)
+    harness.clock.move_to(at_s + 60)
+    harness.cloud.turn_off("new")
+    harness.run(30)
+    assert {name: sorted(own) for name, own in seconds(harness).items()} == {
         "acme": [(at_s - 2 * HOUR_S + 7, at_s), (at_s - 10, at_s)],
         "birch": [(at_s, at_s + 20), (at_s, at_s + 60)],
     }
-    assert verify(rig.book).fault is None
+    assert verify(harness.book).fault is None
 
 
-def test_a_server_started_after_leaving_is_charged_to_who_left(office: Office) -> None:
+def test_a_server_started_after_leaving_is_charged_to_who_left(
+    scenario: OffboardingScenario,
+) -> None:
     """Stopped, gone from the file, started again, and a new one: every second on its account."""
-    office.rig.cloud.turn_off("s1")
-    office.rig.run(600)
-    office.leaves()
-    office.rig.run(600)
-    again_s = office.rig.clock.now_s() + 10
-    office.rig.clock.move_to(again_s)
-    office.rig.cloud.power_on("", "s1")
-    office.rig.cloud.add(server("s2", again_s))
-    office.rig.run_until(again_s + 2 * HOUR_S, 600)
+    scenario.harness.cloud.turn_off("s1")
+    scenario.harness.run(600)
+    scenario.leaves()
+    scenario.harness.run(600)
+    again_s = scenario.harness.clock.now_s() + 10
+    scenario.harness.clock.move_to(again_s)
+    scenario.harness.cloud.power_on("", "s1")
+    scenario.harness.cloud.add(server("s2", again_s))
+    scenario.harness.run_until(again_s + 2 * HOUR_S, 600)
     cost = cost_ucr(RATE, again_s, Period(again_s, again_s + 2 * HOUR_S))
     total = ran_ucr(2 * HOUR_S) + 2 * cost
-    assert office.rig.charged_ucr() == total
-    assert office.rig.rows("balance")["grant:acme:acme-1"] == 1_000_000_000 - total
-    assert office.acme()["level"] == "stopped"
-    assert {n["server_id"] for n in office.rig.all("notice") if n["rule"] == "membership"} == {
+    assert scenario.harness.charged_ucr() == total
+    assert scenario.harness.rows("balance")["grant:acme:acme-1"] == 1_000_000_000 - total
+    assert scenario.acme()["level"] == "stopped"
+    assert {
+        n["server_id"] for n in scenario.harness.all("notice") if n["rule"] == "membership"
+    } == {
         "s1",
         "s2",
     }
-    assert verify(office.rig.book).fault is None
+    assert verify(scenario.harness.book).fault is None
 
 
 def test_who_left_with_its_cohort_and_without_a_grant_is_metered_too() -> None:
@@ -240,33 +249,35 @@ def test_who_left_with_its_cohort_and_without_a_grant_is_metered_too() -> None:
     whole = program(mode="shadow")
     (cohort,) = whole.cohorts
     poor = replace(cohort, startups=(replace(cohort.startups[0], grants=()),))
-    rig = Rig(replace(whole, cohorts=(poor,)))
-    rig.run()
-    apply_program(rig.book, replace(whole, cohorts=()), rig.clock.now_s(), "tests")
-    rig.clock.move_to(T0 + 40)
-    rig.cloud.add(server("s1", T0 + 40))
-    rig.run_until(T0 + HOUR_S + 40, 600)
+    harness = Harness(replace(whole, cohorts=(poor,)))
+    harness.run()
+    apply_program(harness.book, replace(whole, cohorts=()), harness.clock.now_s(), "tests")
+    harness.clock.move_to(T0 + 40)
+    harness.cloud.add(server("s1", T0 + 40))
+    harness.run_until(T0 + HOUR_S + 40, 600)
     cost = cost_ucr(RATE, T0 + 40, Period(T0 + 40, T0 + HOUR_S + 40))
-    assert rig.rows("balance") == {"usage:acme": cost, "overdraft:c": -cost}
-    assert [line.name for line in rig.views[-1].startups] == ["acme"]
-    assert [s["name"] for s in status_of(rig.book, rig.clock.now_s())["startups"]] == ["acme"]
-    assert verify(rig.book).fault is None
+    assert harness.rows("balance") == {"usage:acme": cost, "overdraft:c": -cost}
+    assert [line.name for line in harness.views[-1].startups] == ["acme"]
+    assert [s["name"] for s in status_of(harness.book, harness.clock.now_s())["startups"]] == [
+        "acme"
+    ]
+    assert verify(harness.book).fault is None
 
 
 def test_the_rate_of_who_left_is_still_that_of_its_cohorts_start() -> None:
     """A version that its cohort started under is not undone by its leaving."""
     whole = program(mode="shadow")
     late = replace(whole.cohorts[0], starts_s=T0 + 1000)
-    rig = Rig(replace(whole, cohorts=(late,)))
-    rig.run()
-    dearer = PriceOrder(f"{TYPE}@{ZONE}", 2 * RATE, T0 + 500)
-    perform(rig.book, Deed(dearer, "dearer", "op", T0 + 60))
-    rig.clock.move_to(T0 + 1000)
-    rig.cloud.add(server("s1", T0 + 1000))
-    rig.run()
-    apply_program(rig.book, replace(whole, cohorts=()), T0 + 1000, "tests")
-    rig.run_until(T0 + 1000 + 2 * HOUR_S, 600)
-    assert rig.charged_ucr() == cost_ucr(2 * RATE, 0, Period(0, 2 * HOUR_S))
+    harness = Harness(replace(whole, cohorts=(late,)))
+    harness.run()
+    dearer = PriceCommand(f"{TYPE}@{ZONE}", 2 * RATE, T0 + 500)
+    perform_action(harness.book, OperatorAction(dearer, "dearer", "op", T0 + 60))
+    harness.clock.move_to(T0 + 1000)
+    harness.cloud.add(server("s1", T0 + 1000))
+    harness.run()
+    apply_program(harness.book, replace(whole, cohorts=()), T0 + 1000, "tests")
+    harness.run_until(T0 + 1000 + 2 * HOUR_S, 600)
+    assert harness.charged_ucr() == cost_ucr(2 * RATE, 0, Period(0, 2 * HOUR_S))
 
 
 def test_whoever_left_is_told_of_a_stop_at_its_own_contacts() -> None:
@@ -274,13 +285,13 @@ def test_whoever_left_is_told_of_a_stop_at_its_own_contacts() -> None:
     whole = program()
     (cohort,) = whole.cohorts
     told = replace(cohort.startups[0], contacts=("mailto://cto@acme.example",))
-    rig = Rig(replace(whole, cohorts=(replace(cohort, startups=(told,)),)))
-    apply_program(rig.book, replace(whole, cohorts=()), T0, "tests")
-    rig.run()
-    rig.clock.move_to(T0 + 40)
-    rig.cloud.add(server("s1", T0 + 40))
-    rig.run()
-    assert [m["recipient"] for m in rig.all("outbox")] == ["mailto://cto@acme.example"]
-    assert rig.cloud.stops == []
-    rig.run_until(T0 + 40 + NOTICE_S + 30)
-    assert rig.cloud.stops == ["s1"]
+    harness = Harness(replace(whole, cohorts=(replace(cohort, startups=(told,)),)))
+    apply_program(harness.book, replace(whole, cohorts=()), T0, "tests")
+    harness.run()
+    harness.clock.move_to(T0 + 40)
+    harness.cloud.add(server("s1", T0 + 40))
+    harness.run()
+    assert [m["recipient"] for m in harness.all("outbox")] == ["mailto://cto@acme.example"]
+    assert harness.cloud.stops == []
+    harness.run_until(T0 + 40 + NOTICE_S + 30)
+    assert harness.cloud.stops == ["s1"]

@@ -16,9 +16,9 @@ from .evidence import Evidence, evidence_of
 from .ledger import books, held, leftovers
 from .metering import metering
 from .milestones import milestones
-from .reclaim import lent
-from .rules import Looks, rules
-from .stops import owed
+from .reclaim import unserved_owners
+from .rules import CleanCycles, rules
+from .stops import overdue_stops
 
 CHECKS: tuple[Callable[[Evidence], Iterator[str]], ...] = (
     books,
@@ -27,7 +27,7 @@ CHECKS: tuple[Callable[[Evidence], Iterator[str]], ...] = (
     milestones,
     metering,
     conduct,
-    owed,
+    overdue_stops,
     iam.iam,
 )
 QUIET_CYCLES = M_CYCLES
@@ -36,10 +36,10 @@ QUIET_CYCLES = M_CYCLES
 def faults_of(play: Play, found: Evidence | None = None) -> list[str]:
     """Everything that is wrong with a finished play, a sentence each."""
     found = found or evidence_of(play)
-    wrong = [*found.watched, *play.rest.wrong, *play.watch.kept()]
+    wrong = [*found.watched, *play.quiescence.wrong, *play.cycle_checks.kept()]
     wrong += [text for check in CHECKS for text in check(found)]
-    looks = Looks(found)
-    wrong += [*rules(looks), *lent(looks)]
+    clean_cycles = CleanCycles(found)
+    wrong += [*rules(clean_cycles), *unserved_owners(clean_cycles)]
     if play.count >= play.most_cycles:
         wrong.append(f"I17 {play.count} cycles, and still something to do at once")
     return wrong
@@ -52,7 +52,7 @@ def faults_early(play: Play) -> list[str]:
     return [
         *stormy,
         *found.watched,
-        *play.rest.wrong,
+        *play.quiescence.wrong,
         *books(found),
         *deeds(found),
         *iam.changes(found),
@@ -60,10 +60,10 @@ def faults_early(play: Play) -> list[str]:
     ]
 
 
-def unrest_of(play: Play) -> list[str]:
+def instability_of(play: Play) -> list[str]:
     """I17: healed and at its fixpoint, ten more cycles write nothing."""
     before = _counts(play)
-    play.watch.checks["I17"] += len(play.settle(QUIET_CYCLES))
+    play.cycle_checks.checks["I17"] += len(play.settle(QUIET_CYCLES))
     after = _counts(play)
     stirred = [name for name, count in after.items() if count != before[name]]
     return [f"I17 ten quiet cycles wrote {', '.join(stirred)}"] if stirred else []
@@ -71,7 +71,7 @@ def unrest_of(play: Play) -> list[str]:
 
 def _counts(play: Play) -> dict[str, int]:
     found = evidence_of(play)
-    names = ("transfers", "decisions", "notices", "intents", "disputes", "requests")
+    names = ("transfers", "decisions", "notices", "intents", "unconfirmed_periods", "requests")
     counts = {name: len(getattr(found, name)) for name in names}
     # A closed startup's rules are read again each hour: that is written, and changes nothing.
     counts["intents"] -= sum(i["detail"] == "nothing to change" for i in found.intents)
@@ -80,25 +80,27 @@ def _counts(play: Play) -> dict[str, int]:
 
 def checks_of(play: Play, found: Evidence) -> Counter[str]:
     """How often each invariant was judged of a play, by whoever judged it; excuses do not count."""
-    rests = Counter({"I17": play.rest.held * (N_CYCLES + M_CYCLES)})
-    return found.judged + rests + play.watch.checks
+    rests = Counter({"I17": play.quiescence.held * (N_CYCLES + M_CYCLES)})
+    return found.judged + rests + play.cycle_checks.checks
 
 
-def marks_of(play: Play, found: Evidence) -> set[str]:
+def coverage_marks_of(play: Play, found: Evidence) -> set[str]:
     """What happened at all in this play: a batch in which one never does is too tame."""
-    marks = {f"intent {i['state']}" for i in found.intents}
-    marks |= {f"notice {n['rule']} {n['state']}" for n in found.notices}
+    coverage_marks = {f"intent {i['state']}" for i in found.intents}
+    coverage_marks |= {f"notice {n['rule']} {n['state']}" for n in found.notices}
     # A notice whose server runs again is over in the end: what came of it is in the decisions.
-    ended = (d for d in found.decisions if d["verb"] in ("executed", "restored"))
-    marks |= {f"notice {d['rule']} {d['verb']}" for d in ended}
-    marks |= {s.outcome for sweeps in found.swept.values() for s in sweeps}
-    marks |= {"dispute"} if found.disputes else set()
-    marks |= {"rest"} if play.rest.held else set()
-    marks |= {row["kind"] for row in found.transfers}
-    marks |= {f"call {call.answer}" for call in found.calls}
-    marks |= iam.marks(found)
-    marks |= {f"decision {d['verb']}" for d in found.decisions}
+    ended = (d for d in found.decisions if d["verb"] in ("executed", "restarted"))
+    coverage_marks |= {f"notice {d['rule']} {d['verb']}" for d in ended}
+    coverage_marks |= {s.outcome for sweeps in found.swept.values() for s in sweeps}
+    coverage_marks |= {"unconfirmed"} if found.unconfirmed_periods else set()
+    coverage_marks |= {"rest"} if play.quiescence.held else set()
+    coverage_marks |= {row["kind"] for row in found.transfers}
+    coverage_marks |= {f"call {call.answer}" for call in found.calls}
+    coverage_marks |= iam.coverage_marks(found)
+    coverage_marks |= {f"decision {d['verb']}" for d in found.decisions}
     if any(a.startswith("overdraft:") for row in found.transfers for a, _ in row["entries"]):
-        marks.add("overdraft")
-    marks |= {f"deed {verb}" for verb in play.office.done if "refused" not in verb}
-    return marks | {f"fault {kind}" for kind, count in play.injected.items() if count}
+        coverage_marks.add("overdraft")
+    coverage_marks |= {
+        f"deed {verb}" for verb in play.program_operator.done if "refused" not in verb
+    }
+    return coverage_marks | {f"fault {kind}" for kind, count in play.injected.items() if count}

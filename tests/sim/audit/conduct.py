@@ -17,9 +17,9 @@ NOTICE_S = 1_800
 STOP_S = 2 * 30 + 300 + 188
 """T_stop, and the longest that a stop takes."""
 TERMINAL = {"confirmed", "failed", "expired", "abandoned"}
-GOES_ON = ("credits", "cohort-end", "membership", "operator")
+NOTICE_SURVIVES_RESTART = ("credits", "cohort-end", "membership", "operator")
 """Rules whose notice is the startup's once, not once for each start."""
-SUBJECT = ("startup", "server_id", "rule", "cause")
+SUBJECT = ("startup", "server_id", "rule", "episode")
 
 
 def conduct(found: Evidence) -> Iterator[str]:
@@ -52,7 +52,7 @@ def _calls(found: Evidence) -> Iterator[str]:
         last = sweeps[-1]
         if last.outcome != "Complete":
             yield f"I12 {call.server_id} was stopped at {call.at_s} on a {last.outcome} zone"
-        is_slow = any(last.at_s <= at_s <= call.at_s for at_s in found.befell)
+        is_slow = any(last.at_s <= at_s <= call.at_s for at_s in found.incidents)
         if call.at_s - last.at_s > FRESH_S + SLOW_S * is_slow:
             yield f"I12 {call.server_id} was stopped at {call.at_s} on a sweep of {last.at_s}"
         if both([(call.at_s, call.at_s + 1)], off):
@@ -71,9 +71,9 @@ def _stood_s(found: Evidence, notice: Row, at_s: int) -> Any:
     if notice["deadline_s"] <= at_s:
         return notice["deadline_s"]
     of = [notice[name] for name in SUBJECT]
-    later = (d for d in found.decisions if d["verb"] == "renew" and d["at_s"] > at_s)
+    later = (d for d in found.decisions if d["verb"] == "extend" and d["at_s"] > at_s)
     was = (d["inputs"]["was_due_s"] for d in later if [d[name] for name in SUBJECT] == of)
-    return min([notice["deadline_s"], *(was_s for was_s in was if was_s >= notice["given_s"])])
+    return min([notice["deadline_s"], *(was_s for was_s in was if was_s >= notice["opened_s"])])
 
 
 def _reclaims(found: Evidence) -> Iterator[str]:
@@ -81,7 +81,7 @@ def _reclaims(found: Evidence) -> Iterator[str]:
 
     It was when that was decided, and still was at the last sweep before the call.
     """
-    lent = {n["id"]: n for n in found.notices if n["rule"] == "borrowed"}
+    lent = {n["id"]: n for n in found.notices if n["rule"] == "reclaim"}
     stops = [i for i in found.intents if i["action"] == "poweroff"]
     for intent in (i for i in stops if i["notice_id"] in lent):
         for zone in _pool_zones(found, lent[intent["notice_id"]], intent["decided_s"]):
@@ -105,7 +105,7 @@ def _reclaims(found: Evidence) -> Iterator[str]:
 
 def _pool_zones(found: Evidence, notice: Row, at_s: int) -> list[str]:
     """The zones in which the pool of a reclaim may have servers, by the program then."""
-    name = notice["cause"].split(":")[1]
+    name = notice["episode"].split(":")[1]
     program = [p for from_s, p in found.programs if from_s <= at_s or p is found.programs[0][1]][-1]
     pool = next(each for each in program.pools if each.name == name)
     return sorted({flavor.partition("@")[2] for flavor in pool.flavors})
@@ -115,7 +115,9 @@ def _brought_back(found: Evidence, call: Call, told: list[Row]) -> Iterator[str]
     """I13: what we power on is what we stopped, and somebody asked for it back."""
     undone = any(w.family == "undo" and w.subject == call.server_id for w in found.said)
     names = {
-        n["startup"] for n in told if n["state"] in ("executed", "returning", "restored", "over")
+        n["startup"]
+        for n in told
+        if n["state"] in ("executed", "restarting", "restarted", "finished")
     }
     asks = [name for name, does in zip(NAMES, found.script.resumes, strict=False) if does]
     if not names or not (undone or names & set(asks)):
@@ -128,11 +130,11 @@ def _held_back(found: Evidence, call: Call) -> Iterator[str]:
     owner = program.owner(found.projects[call.server_id], call.at_s)
     named = ("*", call.server_id, owner.name if owner else "")
     newest: dict[tuple[str, str], Any] = {}
-    for word in found.said:
-        if word.at_s <= call.at_s - SLOW_S:
-            newest[word.family, word.subject] = word
-    for (family, subject), word in newest.items():
-        stands = subject in named and word.until_s and word.until_s > call.at_s + SLOW_S
+    for override in found.said:
+        if override.at_s <= call.at_s - SLOW_S:
+            newest[override.family, override.subject] = override
+    for (family, subject), override in newest.items():
+        stands = subject in named and override.until_s and override.until_s > call.at_s + SLOW_S
         if stands and family in ("freeze", "maintenance", "exempt"):
             yield f"I12 {call.server_id} was stopped at {call.at_s}, {family} of {subject}"
 
@@ -144,11 +146,11 @@ def _notices(found: Evidence) -> Iterator[str]:
         if not notice["server_id"]:
             continue
         subject = (notice["startup"], notice["server_id"], notice["rule"])
-        left_s = notice["deadline_s"] - notice["given_s"]
+        left_s = notice["deadline_s"] - notice["opened_s"]
         found.judged["notices"] += subject not in given
         if subject not in given and left_s < NOTICE_S:
             yield f"notice {notice['id']} of {notice['server_name']} leaves only {left_s} s"
-        if notice["is_broken"]:
+        if notice["is_breached"]:
             yield f"notice {notice['id']} of {notice['server_name']} counts as broken"
         given[subject] = notice["id"]
     yield from _go_on(found)
@@ -165,9 +167,16 @@ def _go_on(found: Evidence) -> Iterator[str]:
     past: dict[tuple[str, str, str], Row] = {}
     for notice in found.notices:
         before = past.get((notice["startup"], notice["server_id"], notice["rule"]))
-        same = before and before["cause"] == notice["cause"] and before["mode"] == notice["mode"]
-        if before and same and notice["rule"] in GOES_ON and before["state"] != "restored":
-            is_new = before["off_s"] <= notice["given_s"]
+        same = (
+            before and before["episode"] == notice["episode"] and before["mode"] == notice["mode"]
+        )
+        if (
+            before
+            and same
+            and notice["rule"] in NOTICE_SURVIVES_RESTART
+            and before["state"] != "restarted"
+        ):
+            is_new = before["off_s"] <= notice["opened_s"]
             # Beside a start or a stop a sweep may have shown either: the doubt is the daemon's.
             sure_s = 0 if is_new else FRESH_S
             free_s = _ran_free_s(found, before, told[notice["id"]], sure_s)
@@ -192,12 +201,12 @@ def _told_s(found: Evidence) -> dict[int, int]:
     }
 
 
-def _ran_free_s(found: Evidence, before: Row, told_s: int, sure_s: int) -> int | None:
+def _ran_free_s(found: Evidence, before: Row, announced_s: int, sure_s: int) -> int | None:
     """When a server was first seen running after it had been off, in a cycle before a notice."""
     spans = found.truth[before["server_id"]]
     for sweep in found.complete[before["zone"]]:
         around = (sweep.asked_s - sure_s, sweep.at_s + sure_s)
-        if sweep.is_stale or not before["off_s"] < sweep.cycle_s < told_s:
+        if sweep.is_stale or not before["off_s"] < sweep.cycle_s < announced_s:
             continue
         if any(start_s <= around[0] and around[1] <= end_s for start_s, end_s in spans):
             return sweep.asked_s

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import text
 
 from ..play.cloud import Call, Swept
-from ..play.iam import Look, Organization
-from ..play.memory_book import Memory
+from ..play.iam import CycleRecord, Organization
+from ..play.memory_book import InMemoryBook
 from ..scenario.script import Script
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class Evidence:
     runs: list[Row]
     notices: list[Row]
     intents: list[Row]
-    disputes: list[Row]
+    unconfirmed_periods: list[Row]
     requests: list[Row]
     decisions: list[Row]
     balances: dict[str, int]
@@ -46,7 +46,7 @@ class Evidence:
     deleted: dict[str, int]
     calls: list[Call]
     offsets: list[tuple[int, int]]
-    befell: list[int]
+    incidents: list[int]
     rates: dict[tuple[str, str], int]
     listed: dict[str, set[int]]
     believed: list[tuple[str, int, int]]
@@ -60,7 +60,7 @@ class Evidence:
     committed: set[int]
     withheld: list[Row]
     organization: Organization
-    looks: list[Look]
+    cycle_records: list[CycleRecord]
     confirmed: list[tuple[int, str, str]]
     judged: Counter[str] = field(default_factory=Counter)
     """How often each invariant was asked and had to hold: counted where it is judged, after
@@ -69,7 +69,7 @@ class Evidence:
     @property
     def approved(self) -> set[str]:
         """The ids of notices whose stop somebody approved."""
-        return {word.subject for word in self.said if word.family == "approve"}
+        return {override.subject for override in self.said if override.family == "approve"}
 
     @cached_property
     def complete(self) -> Mapping[str, list[Swept]]:
@@ -93,7 +93,7 @@ class Evidence:
 
 def evidence_of(play: Play) -> Evidence:
     """Everything a play left behind."""
-    rows = _of_memory(play.book) if isinstance(play.book, Memory) else _of_sql(play.book)
+    rows = _of_memory(play.book) if isinstance(play.book, InMemoryBook) else _of_sql(play.book)
     truth: dict[str, list[Interval]] = defaultdict(list)
     kinds = {}
     projects = {}
@@ -113,24 +113,24 @@ def evidence_of(play: Play) -> Evidence:
         deleted=play.region.deleted,
         calls=play.cloud.calls,
         offsets=play.offsets,
-        befell=play.befell,
+        incidents=play.incidents,
         rates=play.region.rates(),
         listed=play.region.listed(),
-        programs=play.office.applied,
+        programs=play.program_operator.applied,
         in_place=play.region.stood_in_place(),
         unstoppable=play.region.unstoppable(),
-        said=play.office.said,
-        accepted=play.office.accepted,
-        watched=play.watch.wrong,
-        committed=play.watch.committed,
+        said=play.program_operator.said,
+        accepted=play.program_operator.accepted,
+        watched=play.cycle_checks.wrong,
+        committed=play.cycle_checks.committed,
         organization=play.organization,
-        looks=play.looks,
-        confirmed=play.office.confirmed,
+        cycle_records=play.cycle_records,
+        confirmed=play.program_operator.confirmed,
         **rows,
     )
 
 
-def _of_memory(book: Memory) -> dict[str, Any]:
+def _of_memory(book: InMemoryBook) -> dict[str, Any]:
     transfers, listings = [], book.prices.listings.items()
     for number, posted in enumerate(book.posted.values(), 1):
         moved = posted.transfer
@@ -154,15 +154,15 @@ def _of_memory(book: Memory) -> dict[str, Any]:
         "runs": [_row(run) for run in book.runs.values()],
         "notices": [_row(notice) for notice in book.notices.values()],
         "intents": [_row(intent) for intent in book.intents.values()],
-        "disputes": [
+        "unconfirmed_periods": [
             {**asdict(d), "start_s": d.period.start_s, "end_s": d.period.end_s}
-            for d in book.disputes.values()
+            for d in book.unconfirmed_periods.values()
         ],
         "decisions": [{**_row(d), "at_s": s, "mode": m} for s, m, d in book.decisions],
         "balances": dict(book.balances),
         "believed": [(f, s.rate_ucr_per_h, s.from_s) for f, steps in listings for s in steps],
         "other_terms": {},
-        "withheld": [],
+        "revoked_rules": [],
         "requests": [_row(request) for request in book.requests.values()],
     }
 
@@ -189,14 +189,14 @@ def _of_sql(book: Any) -> dict[str, Any]:
             "runs": rows("SELECT * FROM run"),
             "notices": rows("SELECT * FROM notice ORDER BY id"),
             "intents": rows("SELECT * FROM intent ORDER BY id"),
-            "disputes": rows("SELECT * FROM dispute"),
+            "unconfirmed_periods": rows("SELECT * FROM dispute"),
             "requests": rows("SELECT * FROM request ORDER BY id"),
             "decisions": [
                 {**row, "inputs": json.loads(row["inputs"])}
                 for row in rows("SELECT * FROM decision ORDER BY id")
             ],
             "believed": [tuple(r.values()) for r in rows(f"SELECT {BELIEVED}")],
-            "withheld": rows("SELECT * FROM withheld ORDER BY id"),
+            "revoked_rules": rows("SELECT * FROM withheld ORDER BY id"),
             "other_terms": {
                 f"grant:{r['startup']}:{r['grant_id']}": tuple(
                     r[name] for name in ("effective_s", "expires_s", "priority")

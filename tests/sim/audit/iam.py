@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from quotas.iam.policies import Rule
-from simulator.world.iam.permission_sets import SETS
+from simulator.world.iam.permission_sets import PERMISSION_SETS
 
 from ..play.iam import US, Change, Rules
 from ..scenario.events import HAND
@@ -34,7 +34,7 @@ def rights(rules: Iterable[Rule]) -> set[Right]:
         (what, where, rule.condition)
         for rule in rules
         for name in rule.sets
-        for what in (SETS[name][1] or {name})
+        for what in (PERMISSION_SETS[name][1] or {name})
         for where in (rule.project_ids or (rule.organization_id,))
     }
 
@@ -102,7 +102,7 @@ def _given(found: Evidence, change: Change, gained: set[Right], name: str) -> It
     own = [row for row in change.withheld if row["policy_id"] == change.policy_id]
     names = set()
     for row in own:  # each record by itself: a policy may have been one startup's, then another's
-        taken = tuple(_rule(each["rule"]) for each in json.loads(row["taken"]))
+        taken = tuple(_rule(each["rule"]) for each in json.loads(row["revoked"]))
         names |= _owners(found, taken, change.now_s) or {row["startup"]}
     if not any(_asked(found, "reopen", who, change) for who in names):
         yield f"I21 {name} was given back, and nobody asked to reopen {sorted(names)}"
@@ -111,8 +111,8 @@ def _given(found: Evidence, change: Change, gained: set[Right], name: str) -> It
 def _left_alone(change: Change, name: str) -> Iterator[str]:
     """What starts nothing is left as it is: also what a person added while it was closed."""
     own = [row for row in change.withheld if row["policy_id"] == change.policy_id]
-    taken = [each for row in own for each in json.loads(row["taken"])]
-    lefts = [_rule(each["left"]) for each in taken if each["left"]]
+    taken = [each for row in own for each in json.loads(row["revoked"])]
+    lefts = [_rule(each["remaining"]) for each in taken if each["remaining"]]
     for rule in change.read:
         if rule not in (change.after or ()) and not _starts(rule) and rule not in lefts:
             yield f"IAM {name} lost a rule that starts nothing: {rule}"
@@ -134,8 +134,8 @@ def _recorded(rows: Iterable[Mapping[str, Any]], policy_id: str) -> set[Right]:
     return rights(
         _rule(each["rule"])
         for row in rows
-        if row["policy_id"] == policy_id and row["state"] == "withheld"
-        for each in json.loads(row["taken"])
+        if row["policy_id"] == policy_id and row["state"] == "revoked"
+        for each in json.loads(row["revoked"])
     )
 
 
@@ -173,7 +173,7 @@ def _standing(found: Evidence) -> Iterator[str]:
     """Who is closed for some untroubled cycles can start nothing; who is open has it all back."""
     truth = _Truth(found)
     streaks: dict[str, tuple[tuple[object, ...], int, int]] = {}
-    for look in found.looks:
+    for look in found.cycle_records:
         truth.play(look.changes)
         clean = look.is_clean and not _maintained(found, look.now_s)
         program = _programs(found, look.now_s)[-1] if clean else None
@@ -195,8 +195,8 @@ def _standing(found: Evidence) -> Iterator[str]:
 def _maintained(found: Evidence, now_s: int) -> bool:
     """Whether nothing may be sent: maintenance of everything."""
     return any(
-        word.family == "maintenance" and word.at_s <= now_s <= (word.until_s or now_s)
-        for word in found.said
+        override.family == "maintenance" and override.at_s <= now_s <= (override.until_s or now_s)
+        for override in found.said
     )
 
 
@@ -270,7 +270,7 @@ def _looks_apart(found: Evidence) -> Iterator[str]:
                 yield f"IAM {intent['startup']} is closed again at {intent['decided_s']}"
 
 
-def marks(found: Evidence) -> set[str]:
+def coverage_marks(found: Evidence) -> set[str]:
     """What happened between the daemon and IAM in this play."""
     log = found.organization.log
     seen = {f"closing {d['verb']}" for d in found.decisions if d["rule"] == "closing"}

@@ -28,22 +28,22 @@ SLOW_S = 250
 def metering(found: Evidence) -> Iterator[str]:
     """Every server whose charges are not what ran."""
     charges = charges_by(found, "server")
-    disputed: dict[str, list[Interval]] = defaultdict(list)
+    unconfirmed: dict[str, list[Interval]] = defaultdict(list)
     known = {zone: _known(sweeps) for zone, sweeps in found.complete.items()}
-    for row in found.disputes:
-        disputed[row["server_id"]].append((row["start_s"], row["end_s"]))
+    for row in found.unconfirmed_periods:
+        unconfirmed[row["server_id"]].append((row["start_s"], row["end_s"]))
         yield from _disputed(found, row, known.get(row["flavor"].partition("@")[2], []))
     for server in sorted(found.truth.keys() | charges.keys()):
         real = _in_program(found, server)
         charged = [(c["start_s"], c["end_s"]) for c in charges.get(server, [])]
         wrong = union([*minus(real, charged), *minus(charged, real)])
-        unsure = union([*disputed[server], *_excused(found, server)])
+        unsure = union([*unconfirmed[server], *_tolerated(found, server)])
         rest = minus(wrong, unsure)
         found.judged["I4"] += bool(minus(union([*real, *charged]), unsure))
         if rest:
             verb = "charged, did not run" if both(rest, charged) else "ran, was not charged"
             yield f"I4 {server} {verb}: {rest[:3]} ({seconds(rest)} s)"
-        if twice := both(charged, disputed[server]):
+        if twice := both(charged, unconfirmed[server]):
             yield f"I4 {server} is charged for what is disputed: {twice[:3]}"
     yield from _prices(found)
 
@@ -61,7 +61,7 @@ def _in_program(found: Evidence, server: str) -> list[Interval]:
     return both(own, [(START_S, until_s)])
 
 
-def _excused(found: Evidence, server: str) -> Iterator[Interval]:
+def _tolerated(found: Evidence, server: str) -> Iterator[Interval]:
     """Where the daemon could not know better."""
     spans = found.truth.get(server, [])
     edges = sorted({edge for span in spans for edge in span})
@@ -166,7 +166,7 @@ def _disputed(found: Evidence, row: Row, known: list[Swept]) -> Iterator[str]:
         return
     before, after = known[at - 1], known[min(at, len(known) - 1)]
     read_s = after.cycle_s + after.at_s - after.asked_s
-    is_slow = any(after.asked_s <= at_s <= after.at_s for at_s in found.befell)
+    is_slow = any(after.asked_s <= at_s <= after.at_s for at_s in found.incidents)
     last_s = read_s + SLOW_S * is_slow
     if not 0 < at < len(known) or end_s > last_s:
         yield f"{of}: it does not lie between two sweeps"

@@ -17,7 +17,7 @@ from typing import Any
 from .conduct import FRESH_S, NOTICE_S, STOP_S
 from .evidence import Row
 from .metering import SLACK_S
-from .rules import DAY_S, Looks, gpus_of
+from .rules import DAY_S, CleanCycles, gpus_of
 
 RUNTIME_S = 3_600
 R_S = RUNTIME_S + NOTICE_S + 2 * FRESH_S
@@ -27,7 +27,7 @@ CARRIES_UCR = 100_000_000
 POOL = "h100"
 TOLD_FOR_S = 3 * DAY_S
 """How long a reclaim that was recorded as deferred may stay so: longer than a request lasts."""
-OVER = ("cancelled", "executed", "restored", "shadow", "over")
+OVER = ("cancelled", "executed", "restarted", "shadow", "finished")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,24 +40,24 @@ class Wait:
     """Servers of everybody who does not wait, with their GPUs."""
 
 
-def lent(looks: Looks) -> Iterator[str]:
+def unserved_owners(clean_cycles: CleanCycles) -> Iterator[str]:
     """Every owner that waits, and for whom too little is on its way, or who waited too long."""
-    audit = _Lent(looks)
-    waits = {at_s: audit.waits(at_s) for at_s in looks.at if audit.asks(at_s)}
+    audit = _ReclaimAudit(clean_cycles)
+    waits = {at_s: audit.waits(at_s) for at_s in clean_cycles.at if audit.asks(at_s)}
     for at_s, own in waits.items():
         for wait in own:
             yield from audit.on_its_way(wait, at_s)
-            if looks.found.script.mode == "enforce":  # in shadow nobody is made to give way
+            if clean_cycles.found.script.mode == "enforce":  # in shadow nobody is made to give way
                 yield from audit.comes_true(wait, at_s, waits)
 
 
-class _Lent:
-    def __init__(self, looks: Looks) -> None:
-        self.looks, self.found = looks, looks.found
+class _ReclaimAudit:
+    def __init__(self, clean_cycles: CleanCycles) -> None:
+        self.clean_cycles, self.found = clean_cycles, clean_cycles.found
         self.requests = [r for r in self.found.requests if r["pool"] == POOL]
         self.recorded = [row["recorded_s"] for row in self.found.transfers]
         self.ends: dict[tuple[str, str], list[int]] = defaultdict(list)
-        self.holds = [made for made in self.found.decisions if made["verb"] == "hold"]
+        self.holds = [made for made in self.found.decisions if made["verb"] == "defer"]
         for made in self.found.decisions:
             if made["verb"] in OVER:
                 self.ends[made["server_id"], made["rule"]].append(made["at_s"])
@@ -73,10 +73,10 @@ class _Lent:
 
     def waits(self, at_s: int) -> list[Wait]:
         """Owners whose asked-for nominal quota others run on; together, they need what is said."""
-        program = self.looks.program(at_s)
+        program = self.clean_cycles.program(at_s)
         if program is None or self._says(at_s, "shortage", POOL):
             return []
-        used, sure = self._used(program, at_s), dict(self.looks.running(at_s))
+        used, sure = self._used(program, at_s), dict(self.clean_cycles.running(at_s))
         capacity = program.pools[0].gpus_at(at_s)
         nominal = {s.name: s.nominal.get(POOL, 0) for s in program.startups()}
         if sum(nominal.values()) > capacity or set(used) - set(nominal):
@@ -125,9 +125,9 @@ class _Lent:
         if missing <= 0 or self._says(at_s, "level", startup.name):
             return 0
         told = (
-            n["cause"].split(":")[3] == startup.name
+            n["episode"].split(":")[3] == startup.name
             for n in self.found.notices
-            if n["rule"] == "deferred" and at_s - TOLD_FOR_S <= n["given_s"] <= at_s + FRESH_S
+            if n["rule"] == "deferral" and at_s - TOLD_FOR_S <= n["opened_s"] <= at_s + FRESH_S
         )
         return missing if self._carries(startup.name, most, at_s) and not any(told) else 0
 
@@ -143,7 +143,7 @@ class _Lent:
 
     def _is_let_off(self, name: str, servers: dict[str, int], at_s: int) -> bool:
         """Whether something of a borrower is frozen, exempt, undone, or was refused to stop."""
-        return self.looks.is_troubled(at_s, f"startup:{name}", *servers) or self._says(
+        return self.clean_cycles.is_troubled(at_s, f"startup:{name}", *servers) or self._says(
             at_s, "level", name
         )
 
@@ -165,7 +165,7 @@ class _Lent:
         due = sum(
             gpus
             for server, gpus in wait.others.items()
-            if any(self._gives_way(n, at_s) for n in self.looks.notices[server])
+            if any(self._gives_way(n, at_s) for n in self.clean_cycles.notices[server])
         )
         if due < wait.owed:
             yield (
@@ -175,20 +175,20 @@ class _Lent:
 
     def _gives_way(self, notice: Row, at_s: int) -> bool:
         """Whether a notice stands and ends within R; snoozes and the guard may make it later."""
-        if notice["given_s"] > at_s + FRESH_S:
+        if notice["opened_s"] > at_s + FRESH_S:
             return False
         ended = self.ends[notice["server_id"], notice["rule"]]
-        since = bisect_right(ended, notice["given_s"])
+        since = bisect_right(ended, notice["opened_s"])
         if notice["state"] in OVER and ended[since : since + 1] and ended[since] <= at_s:
             return False
         due_s = notice["deadline_s"] - notice["snoozed_s"]
-        return bool(due_s <= max(notice["given_s"], at_s) + R_S)
+        return bool(due_s <= max(notice["opened_s"], at_s) + R_S)
 
     def comes_true(self, wait: Wait, at_s: int, waits: dict[int, list[Wait]]) -> Iterator[str]:
         """After R and a stop, with nothing new in its way, the owner does not wait any more."""
-        looks = self.looks
-        first = bisect_left(looks.at, at_s + R_S + STOP_S)
-        for later_s in looks.at[first : first + 1]:
+        clean_cycles = self.clean_cycles
+        first = bisect_left(clean_cycles.at, at_s + R_S + STOP_S)
+        for later_s in clean_cycles.at[first : first + 1]:
             still = {each.owner: each for each in waits.get(later_s, ())}
             if self._is_disturbed(wait, at_s, later_s):
                 continue
@@ -203,18 +203,18 @@ class _Lent:
         ]
         asked = any(from_s - FRESH_S <= r["opened_s"] <= to_s for r in self.requests)
         changed = any(from_s - FRESH_S <= s <= to_s for s, _ in self.found.programs)
-        held = any(self._is_held(d, wait, from_s, to_s) for d in self.holds)
+        held = any(self._is_uninterruptible(d, wait, from_s, to_s) for d in self.holds)
         late = any(
             n["snoozed_s"] and n["deadline_s"] >= from_s
             for server in wait.others
-            for n in self.looks.notices[server]
+            for n in self.clean_cycles.notices[server]
         )
         said = any(from_s - FRESH_S <= w.at_s <= to_s for w in self.found.said)
         names = ("", *self.found.swept, *wait.others)
-        troubled = self.looks.is_troubled(from_s, *names, until_s=to_s)
+        troubled = self.clean_cycles.is_troubled(from_s, *names, until_s=to_s)
         return bool(began) or asked or changed or held or late or said or troubled
 
-    def _is_held(self, made: Row, wait: Wait, from_s: int, to_s: int) -> bool:
+    def _is_uninterruptible(self, made: Row, wait: Wait, from_s: int, to_s: int) -> bool:
         """Whether the guard held one of its lenders' servers then: it may hold it for hours."""
         if made["server_id"] not in wait.others or made["at_s"] > to_s:
             return False

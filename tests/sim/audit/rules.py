@@ -26,12 +26,12 @@ GUARD_PART = 4
 """A quarter of what runs may be stopped unexpectedly within an hour."""
 
 
-def rules(looks: Looks) -> Iterator[str]:
+def rules(clean_cycles: CleanCycles) -> Iterator[str]:
     """Every server that may not go on and was not told, and every stop too many."""
-    found = looks.found
-    yield from _limits(looks)
-    yield from _leaks(looks)
-    yield from _members(looks)
+    found = clean_cycles.found
+    yield from _limits(clean_cycles)
+    yield from _leaks(clean_cycles)
+    yield from _members(clean_cycles)
     yield from _guarded(found)
     yield from _confirmed(found)
     yield from _seen(found)
@@ -43,7 +43,7 @@ def gpus_of(zone: str, kind: str) -> int:
     return OFFERS[zone][kind].gpus
 
 
-class Looks:
+class CleanCycles:
     """The instants of untroubled cycles that saw every zone, and what ran at each."""
 
     def __init__(self, found: Evidence) -> None:
@@ -100,22 +100,22 @@ class Looks:
     def is_told(self, server: str, rule: str, from_s: int, at_s: int) -> bool:
         """Whether a server had a notice by a rule."""
         return any(
-            n["rule"] == rule and from_s <= n["given_s"] <= at_s + FRESH_S
+            n["rule"] == rule and from_s <= n["opened_s"] <= at_s + FRESH_S
             for n in self.notices[server]
         )
 
 
-def _limits(looks: Looks) -> Iterator[str]:
+def _limits(clean_cycles: CleanCycles) -> Iterator[str]:
     """Who runs more than its limit has a notice for a server that runs."""
-    found = looks.found
+    found = clean_cycles.found
     limited = any(limit is not None for limit in found.script.limits)
-    for at_s in looks.at if limited else ():
-        program = looks.program(at_s)
+    for at_s in clean_cycles.at if limited else ():
+        program = clean_cycles.program(at_s)
         if program is None:
             continue
         used: dict[str, list[tuple[str, int]]] = defaultdict(list)
-        for server, gpus in looks.running(at_s):
-            owner = program.owner(looks.found.projects[server], at_s)
+        for server, gpus in clean_cycles.running(at_s):
+            owner = program.owner(clean_cycles.found.projects[server], at_s)
             if owner is not None:
                 used[owner.name].append((server, gpus))
         for name, servers in used.items():
@@ -125,42 +125,50 @@ def _limits(looks: Looks) -> Iterator[str]:
             found.judged["limit"] += limit is not None
             if limit is None or total <= limit:
                 continue
-            if looks.is_troubled(at_s, f"startup:{name}", *(server for server, _ in servers)):
+            if clean_cycles.is_troubled(
+                at_s, f"startup:{name}", *(server for server, _ in servers)
+            ):
                 continue
-            if not any(looks.is_told(server, "limit", 0, at_s) for server, _ in servers):
+            if not any(clean_cycles.is_told(server, "limit", 0, at_s) for server, _ in servers):
                 yield f"limit: {name} runs {total} GPUs of {limit} at {at_s}, and nobody was told"
 
 
-def _leaks(looks: Looks) -> Iterator[str]:
+def _leaks(clean_cycles: CleanCycles) -> Iterator[str]:
     """What has been stopped in place for long has a notice."""
-    for server, spans in looks.found.in_place.items():
+    for server, spans in clean_cycles.found.in_place.items():
         for since_s, until_s in spans:
-            first = bisect_right(looks.at, since_s + LEAK_S)
-            for at_s in looks.at[first : first + 1]:
-                mine = both(looks.found.owned(server), [(since_s, at_s + 1)])
+            first = bisect_right(clean_cycles.at, since_s + LEAK_S)
+            for at_s in clean_cycles.at[first : first + 1]:
+                mine = both(clean_cycles.found.owned(server), [(since_s, at_s + 1)])
                 leaks = at_s < until_s and mine == [(since_s, at_s + 1)]
-                leaks = leaks and not looks.is_troubled(at_s, server, *looks.names(server, at_s))
-                looks.found.judged["leak"] += leaks
-                if leaks and not looks.is_told(server, "leaked", since_s, at_s):
+                leaks = leaks and not clean_cycles.is_troubled(
+                    at_s, server, *clean_cycles.names(server, at_s)
+                )
+                clean_cycles.found.judged["leak"] += leaks
+                if leaks and not clean_cycles.is_told(server, "standby", since_s, at_s):
                     yield f"leak: {server} is stopped in place since {since_s}, and not told"
 
 
-def _members(looks: Looks) -> Iterator[str]:
+def _members(clean_cycles: CleanCycles) -> Iterator[str]:
     """What runs on after its startup left has a notice."""
     for (_, before), (left_s, after) in zip(
-        looks.found.programs, looks.found.programs[1:], strict=False
+        clean_cycles.found.programs, clean_cycles.found.programs[1:], strict=False
     ):
         gone = {s.name for s in before.startups()} - {s.name for s in after.startups()}
-        last = looks.at[max(0, bisect_right(looks.at, left_s) - 1)] if looks.at else 0
-        first = bisect_right(looks.at, left_s + FRESH_S)
-        for at_s in looks.at[first : first + 1] if gone else ():
-            for server, spans in looks.found.truth.items():
-                owner = before.owner(looks.found.projects[server], left_s - 1)
+        last = (
+            clean_cycles.at[max(0, bisect_right(clean_cycles.at, left_s) - 1)]
+            if clean_cycles.at
+            else 0
+        )
+        first = bisect_right(clean_cycles.at, left_s + FRESH_S)
+        for at_s in clean_cycles.at[first : first + 1] if gone else ():
+            for server, spans in clean_cycles.found.truth.items():
+                owner = before.owner(clean_cycles.found.projects[server], left_s - 1)
                 ran = any(s <= last and e > at_s + SLACK_S for s, e in spans)
                 ours = owner is not None and owner.name in gone and last < left_s
-                ours = ours and not looks.is_troubled(at_s, server, f"startup:{owner.name}")
-                looks.found.judged["member"] += ours and ran
-                if ours and ran and not looks.is_told(server, "membership", left_s, at_s):
+                ours = ours and not clean_cycles.is_troubled(at_s, server, f"startup:{owner.name}")
+                clean_cycles.found.judged["member"] += ours and ran
+                if ours and ran and not clean_cycles.is_told(server, "membership", left_s, at_s):
                     yield f"member: {server} runs on at {at_s}, and its startup left"
 
 
@@ -170,8 +178,8 @@ def _guarded(found: Evidence) -> Iterator[str]:
     told: dict[tuple[str, str], int] = {}
     for notice in found.notices:
         if notice["rule"] == "runway" and notice["mode"] == "enforce":
-            key = (notice["startup"], notice["cause"].rpartition(":")[2])
-            told[key] = min(notice["given_s"], told.get(key, notice["given_s"]))
+            key = (notice["startup"], notice["episode"].rpartition(":")[2])
+            told[key] = min(notice["opened_s"], told.get(key, notice["opened_s"]))
     counted: list[Row] = []
     for intent in found.intents:
         notice = notices.get(intent["notice_id"])
@@ -197,7 +205,7 @@ def _guarded(found: Evidence) -> Iterator[str]:
         )
         if len(window) < 2 or both(off, [(at_s, at_s + 1)]):
             continue  # one server may always be stopped
-        found.judged["guard"] += 1
+        found.judged["disruption_budget"] += 1
         if stopped * GUARD_PART > ran:
             yield f"guard: {stopped} of {ran} GPUs were stopped in the hour before {at_s}"
 
@@ -211,9 +219,9 @@ def _is_expected(found: Evidence, notice: Row, told: dict[tuple[str, str], int])
     """Whether somebody asked for a stop, or it was told a day ahead."""
     if notice["rule"] == "operator" or str(notice["id"]) in found.approved:
         return True
-    granted = notice["cause"].removeprefix("credits:")
+    granted = notice["episode"].removeprefix("credits:")
     first_s = told.get((notice["startup"], granted)) if notice["rule"] == "credits" else None
-    since_s = min(notice["given_s"], first_s if first_s is not None else notice["given_s"])
+    since_s = min(notice["opened_s"], first_s if first_s is not None else notice["opened_s"])
     return bool(notice["deadline_s"] - since_s >= DAY_S)
 
 

@@ -10,7 +10,7 @@ from .conduct import FRESH_S, NOTICE_S, STOP_S
 from .evidence import Evidence, Row
 from .intervals import both
 from .ledger import is_overdraft
-from .tolerances import NO_STOCK, Excuses, held_back, troubled, went_on
+from .tolerances import NO_STOCK, Tolerances, held_back, lasted_too_long, troubled
 
 UNFORESEEN = ("void", "refund", "correction", "hold", "expiry", "rollover", "repayment", "transfer")
 """Transfers that take credits away at once; what runs in the notice of an expiry is overdrawn."""
@@ -21,27 +21,27 @@ LANDS_S = NOTICE_S + 30 + 300
 """What the reserve pays for: the notice, a cycle, and a stop of the policy's latency."""
 
 
-def owed(found: Evidence) -> Iterator[str]:
+def overdue_stops(found: Evidence) -> Iterator[str]:
     """Every server that ran on though it was to stop, and every overdraft that need not be."""
     if found.script.mode == "enforce":
-        excuses, held = troubled(found), held_back(found)
-        yield from _stops(found, excuses, held)
-        yield from _overspent(found, excuses, held)
-        yield from _landings(found, excuses, held)
+        tolerances, held = troubled(found), held_back(found)
+        yield from _stops(found, tolerances, held)
+        yield from _overspent(found, tolerances, held)
+        yield from _landings(found, tolerances, held)
         yield from _after_the_end(found, held)
 
 
-def _looks(found: Evidence) -> dict[str, list[int]]:
+def _sweeps_by_zone(found: Evidence) -> dict[str, list[int]]:
     """When each zone answered Complete."""
     return {zone: [s.asked_s for s in found.complete[zone]] for zone in ZONES}
 
 
-def _stops(found: Evidence, excuses: Excuses, held: Excuses) -> Iterator[str]:
+def _stops(found: Evidence, tolerances: Tolerances, held: Tolerances) -> Iterator[str]:
     """I11: a server whose notice ran out is off within T_stop, faults apart.
 
     Where a fault hindered that: T_stop after the first Complete look that nothing hindered.
     """
-    looks = _looks(found)
+    sweeps_by_zone = _sweeps_by_zone(found)
     for notice in found.notices:
         server, deadline_s = notice["server_id"], notice["deadline_s"]
         if not server or notice["state"] in ("cancelled", "shadow"):
@@ -50,20 +50,20 @@ def _stops(found: Evidence, excuses: Excuses, held: Excuses) -> Iterator[str]:
         from_s = deadline_s if notice["off_s"] is None else min(deadline_s, notice["off_s"])
         spans = [s for s in found.truth[server] if s[0] < from_s and s[1] > deadline_s]
         # What is lent is taken back only while every zone of the pool is known, and the stock.
-        zones = (*ZONES, NO_STOCK) if notice["rule"] == "borrowed" else (notice["zone"],)
+        zones = (*ZONES, NO_STOCK) if notice["rule"] == "reclaim" else (notice["zone"],)
         names = (*zones, "", server, f"startup:{notice['startup']}")
-        own = [span for name in names for span in excuses[name]]
+        own = [span for name in names for span in tolerances[name]]
         own += held[f"{notice['rule']}:{server}"]
         hindered = bool(both([(deadline_s - FRESH_S, deadline_s + STOP_S)], own))
         for _, end_s in spans:
             found.judged["I11"] += not hindered or end_s > deadline_s + STOP_S
-            if went_on(looks[notice["zone"]], deadline_s, STOP_S, end_s, own):
+            if lasted_too_long(sweeps_by_zone[notice["zone"]], deadline_s, STOP_S, end_s, own):
                 yield f"I11 {server} was to stop at {deadline_s}, ran to {end_s}"
 
 
-def _overspent(found: Evidence, excuses: Excuses, held: Excuses) -> Iterator[str]:
+def _overspent(found: Evidence, tolerances: Tolerances, held: Tolerances) -> Iterator[str]:
     """Promise 4: once credits are seen to be gone, servers run no longer than their notice."""
-    looks = _looks(found)
+    sweeps_by_zone = _sweeps_by_zone(found)
     gone: dict[str, list[int]] = defaultdict(list)
     last: dict[tuple[str, int], tuple[int, bool]] = {}
     relief: dict[str, list[int]] = defaultdict(list)
@@ -91,8 +91,8 @@ def _overspent(found: Evidence, excuses: Excuses, held: Excuses) -> Iterator[str
         if until_s <= seen_s + PAYS_S:
             continue
         names = (run["zone"], "", server, f"startup:{startup}")
-        own = [span for name in names for span in excuses[name]] + held[server]
-        if went_on(looks[run["zone"]], seen_s, PAYS_S, until_s, own):
+        own = [span for name in names for span in tolerances[name]] + held[server]
+        if lasted_too_long(sweeps_by_zone[run["zone"]], seen_s, PAYS_S, until_s, own):
             yield f"P4 {server} of {startup} ran to {end_s} on an overdraft posted at {seen_s}"
 
 
@@ -102,7 +102,7 @@ def _gives(row: Row) -> bool:
     return any(account.startswith(mine) and ucr > 0 for account, ucr in row["entries"])
 
 
-def _landings(found: Evidence, excuses: Excuses, held: Excuses) -> Iterator[str]:
+def _landings(found: Evidence, tolerances: Tolerances, held: Tolerances) -> Iterator[str]:
     """Promise 4: where burn was known and did not rise, credits pay for all of the notice."""
     clean = sorted(s.asked_s for zone in found.swept for s in found.complete[zone])
     moved: dict[str, list[int]] = defaultdict(list)
@@ -135,7 +135,7 @@ def _landings(found: Evidence, excuses: Excuses, held: Excuses) -> Iterator[str]
         )
         detail = row["detail"]
         names = (*zones[row["startup"]], "", detail["server"], f"startup:{row['startup']}")
-        own = [span for name in names for span in (*excuses[name], *held[name])]
+        own = [span for name in names for span in (*tolerances[name], *held[name])]
         # Blind until it was recorded, the daemon let others use the same credits up.
         found.judged["P4"] += not rose and not shaken
         if not rose and not shaken and not both(own, [(look_s - HOUR_S, row["recorded_s"])]):
@@ -145,7 +145,7 @@ def _landings(found: Evidence, excuses: Excuses, held: Excuses) -> Iterator[str]
             )
 
 
-def _after_the_end(found: Evidence, held: Excuses) -> Iterator[str]:
+def _after_the_end(found: Evidence, held: Tolerances) -> Iterator[str]:
     """After the cohort's end nothing of ours runs longer than a notice and a stop take."""
     for server, spans in found.truth.items():
         # Started after its startup had left, it is nobody's of ours: it may not be touched.

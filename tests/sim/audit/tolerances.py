@@ -16,7 +16,7 @@ from .evidence import Evidence, Interval, Row
 from .intervals import both, union
 from .metering import clock_trouble
 
-Excuses = dict[str, list[Interval]]
+Tolerances = dict[str, list[Interval]]
 HOUR_S, DAY_S = 3_600, 86_400
 LONGEST_PAUSE_S = 900
 """Before a stop that came to nothing is tried again."""
@@ -30,9 +30,9 @@ HOLDS_BACK = ("freeze", "maintenance", "exempt", "undo")
 """Words for which a stop waits, or is not asked for."""
 
 
-def troubled(found: Evidence) -> Excuses:
+def troubled(found: Evidence) -> Tolerances:
     """Stretches of trouble by zone, by server, by startup, of the stock, and ("") of everything."""
-    troubles: Excuses = defaultdict(list)
+    troubles: Tolerances = defaultdict(list)
     for window in found.script.windows:
         span = (window.from_s - STOP_S, window.until_s + STOP_S)
         if window.kind == NO_STOCK:
@@ -41,13 +41,13 @@ def troubled(found: Evidence) -> Excuses:
             troubles[window.zone].append(span)
     troubles[""] += clock_trouble(found)
     if found.script.dice:
-        troubles[""] += [(at_s - STOP_S, at_s + 2 * STOP_S) for at_s in found.befell]
-    for word in found.said:
-        if word.family in HOLDS_BACK:
-            until_s = word.until_s if word.until_s is not None else word.at_s + DAY_S
-            whose = f"startup:{word.subject}" if word.subject in NAMES else word.subject
-            span = (word.at_s - STOP_S, until_s + NOTICE_S + STOP_S)
-            troubles["" if word.subject == "*" else whose].append(span)
+        troubles[""] += [(at_s - STOP_S, at_s + 2 * STOP_S) for at_s in found.incidents]
+    for override in found.said:
+        if override.family in HOLDS_BACK:
+            until_s = override.until_s if override.until_s is not None else override.at_s + DAY_S
+            whose = f"startup:{override.subject}" if override.subject in NAMES else override.subject
+            span = (override.at_s - STOP_S, until_s + NOTICE_S + STOP_S)
+            troubles["" if override.subject == "*" else whose].append(span)
     for server, spans in found.unstoppable.items():
         troubles[server] += [(from_s - STOP_S, until_s + STOP_S) for from_s, until_s in spans]
     for server, tries in _in_vain(found, troubles).items():
@@ -55,9 +55,9 @@ def troubled(found: Evidence) -> Excuses:
     return troubles
 
 
-def _in_vain(found: Evidence, troubles: Excuses) -> Excuses:
+def _in_vain(found: Evidence, troubles: Tolerances) -> Tolerances:
     """Stops that trouble brought to nothing, and the pause before the next try."""
-    tries: Excuses = defaultdict(list)
+    tries: Tolerances = defaultdict(list)
     for intent in found.intents:
         server, ended_s = intent["server_id"], intent["ended_s"]
         if intent["state"] not in ("failed", "expired") or intent["action"] != "poweroff":
@@ -69,17 +69,17 @@ def _in_vain(found: Evidence, troubles: Excuses) -> Excuses:
     return tries
 
 
-def held_back(found: Evidence) -> Excuses:
+def held_back(found: Evidence) -> Tolerances:
     """While the guard held stops back: by rule and server, by server, and by startup.
 
     One server may always be stopped: nobody is held but for a stop of the last hour.
     """
-    held: Excuses = defaultdict(list)
+    held: Tolerances = defaultdict(list)
     since: dict[tuple[str, str, str], int] = {}
     spans: list[tuple[tuple[str, str, str], Interval]] = []
     for row in found.decisions:
         key = (row["startup"], row["server_id"], row["rule"])
-        if row["verb"] == "hold":
+        if row["verb"] == "defer":
             since.setdefault(key, row["at_s"])
         elif row["verb"] in ("stop", "cancelled") and key in since:
             spans.append((key, (since.pop(key), row["at_s"] + 1)))
@@ -99,20 +99,20 @@ def _counted(intent: Row) -> Interval:
     return from_s, until_s + 1
 
 
-def went_on(
-    looks: list[int], due_s: int, takes_s: int, until_s: int, excused: Iterable[Interval]
+def lasted_too_long(
+    sweeps: list[int], due_s: int, takes_s: int, until_s: int, tolerated: Iterable[Interval]
 ) -> bool:
     """Whether something lasted longer than it takes, from when it was due or could be done.
 
     Where trouble touched that time, the next look at which there is none counts anew.
     """
-    spans = union(excused)
+    spans = union(tolerated)
     while due_s + takes_s < until_s:
         ends = [b for a, b in spans if a < due_s + takes_s and b > due_s - FRESH_S]
         if not ends:
             return True
-        at = bisect_right(looks, max(due_s, *ends))
-        if at == len(looks):
+        at = bisect_right(sweeps, max(due_s, *ends))
+        if at == len(sweeps):
             return False
-        due_s = looks[at]
+        due_s = sweeps[at]
     return False

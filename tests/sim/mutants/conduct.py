@@ -17,25 +17,25 @@ from quotas.rules import reclaim
 from scheduler.act import intents
 
 from ..scenario.script import NAMES, ZONES, Event, Script, Window
-from .registry import locked_often, planted, shut_down_inside, with_events
+from .registry import locked_often, mutant_of, shut_down_inside, with_events
 
 
 def _without(patch: pytest.MonkeyPatch, name: str) -> None:
-    rules = tuple(rule for rule in decide.RULES if rule.__name__ != name)
-    assert len(rules) == len(decide.RULES) - 1, "the rule has another name now"
-    patch.setattr(decide, "RULES", rules)
+    rules = tuple(rule for rule in decide.STOP_RULES if rule.__name__ != name)
+    assert len(rules) == len(decide.STOP_RULES) - 1, "the rule has another name now"
+    patch.setattr(decide, "STOP_RULES", rules)
 
 
-@planted()
+@mutant_of()
 def credits_never_end(patch: pytest.MonkeyPatch) -> None:
     """No rule asks whether credits are used up."""
     _without(patch, "out_of_credits")
 
 
-@planted()
+@mutant_of()
 def the_end_of_the_cohort_is_forgotten(patch: pytest.MonkeyPatch) -> None:
     """No rule asks whether the cohort has ended."""
-    _without(patch, "past_the_end")
+    _without(patch, "past_cohort_end")
 
 
 def _limited(script: Script) -> Script:
@@ -43,16 +43,16 @@ def _limited(script: Script) -> Script:
     return replace(script, limits=(1,) * len(script.limits))
 
 
-@planted(needs=_limited)
+@mutant_of(needs=_limited)
 def limits_are_forgotten(patch: pytest.MonkeyPatch) -> None:
     """No rule asks whether a startup runs more than its limit."""
     _without(patch, "over_limit")
 
 
-@planted(needs=shut_down_inside)
+@mutant_of(needs=shut_down_inside)
 def leaks_are_forgotten(patch: pytest.MonkeyPatch) -> None:
     """No rule asks whether a server is stopped in place and billed."""
-    _without(patch, "leaked")
+    _without(patch, "standby_servers")
 
 
 def _leaves_running(script: Script) -> Script:
@@ -66,41 +66,41 @@ def _leaves_running(script: Script) -> Script:
     )
 
 
-@planted(needs=_leaves_running)
+@mutant_of(needs=_leaves_running)
 def who_left_runs_on(patch: pytest.MonkeyPatch) -> None:
     """No rule asks whether a startup is still in the program."""
-    _without(patch, "no_longer_members")
+    _without(patch, "removed_from_program")
 
 
-@planted()
+@mutant_of()
 def never_stops(patch: pytest.MonkeyPatch) -> None:
     """A due notice is left as it is."""
-    patch.setattr(stop_lifecycle.Promises, "_due", lambda *_: None)
+    patch.setattr(stop_lifecycle.StopLifecycle, "_at_deadline", lambda *_: None)
 
 
-@planted()
+@mutant_of()
 def notices_are_short(patch: pytest.MonkeyPatch) -> None:
     """Every notice falls due ten minutes after it is given."""
-    right = stop_lifecycle.Promises._record
+    right = stop_lifecycle.StopLifecycle._record
 
     def wrong(work: Any, notice: Notice, verb: str, inputs: Any) -> None:
         if verb == "notify":
-            notice = replace(notice, deadline_s=notice.given_s + 600)
+            notice = replace(notice, deadline_s=notice.opened_s + 600)
         right(work, notice, verb, inputs)
 
-    patch.setattr(stop_lifecycle.Promises, "_record", wrong)
+    patch.setattr(stop_lifecycle.StopLifecycle, "_record", wrong)
 
 
-@planted()
+@mutant_of()
 def a_due_notice_is_not_waited_for(patch: pytest.MonkeyPatch) -> None:
     """Every server that may not go on is stopped in the cycle after its notice."""
-    right = stop_lifecycle.Promises.follow
+    right = stop_lifecycle.StopLifecycle.follow
 
     def wrong(work: Any, notice: Notice, violation: Any) -> None:
         now_s = work.snapshot.now_s
         right(work, replace(notice, deadline_s=min(notice.deadline_s, now_s)), violation)
 
-    patch.setattr(stop_lifecycle.Promises, "follow", wrong)
+    patch.setattr(stop_lifecycle.StopLifecycle, "follow", wrong)
 
 
 def _started_again(script: Script) -> Script:
@@ -116,10 +116,10 @@ def _started_again(script: Script) -> Script:
     return replace(script, events=tuple(e for e in events if e.at_s < script.end_s), credits=poor)
 
 
-@planted(needs=_started_again)
+@mutant_of(needs=_started_again)
 def every_start_has_a_notice_of_its_own(patch: pytest.MonkeyPatch) -> None:
     """A server that is started again has the whole notice once more."""
-    patch.setattr(stop_lifecycle, "GOES_ON", frozenset())
+    patch.setattr(stop_lifecycle, "NOTICE_SURVIVES_RESTART", frozenset())
 
 
 def _let_off_at_times(script: Script) -> Script:
@@ -134,31 +134,35 @@ def _let_off_at_times(script: Script) -> Script:
     return with_events(_started_again(script), words)
 
 
-@planted(needs=_let_off_at_times)
+@mutant_of(needs=_let_off_at_times)
 def a_notice_outlives_its_cause(patch: pytest.MonkeyPatch) -> None:
     """Who ran with nothing against it is stopped on what an old notice left."""
-    patch.setattr(stop_lifecycle.Promises, "look_back", lambda *_: None)
+    patch.setattr(stop_lifecycle.StopLifecycle, "close_finished", lambda *_: None)
 
 
-@planted(needs=_limited)
+@mutant_of(needs=_limited)
 def the_guard_sleeps(patch: pytest.MonkeyPatch) -> None:
     """Any number of servers may be stopped unexpectedly within an hour."""
-    patch.setattr(disruption_budget.Guard, "lets", lambda *_: True)
+    patch.setattr(disruption_budget.DisruptionBudget, "allows", lambda *_: True)
 
 
-@planted()
+@mutant_of()
 def the_guard_lets_nobody_pass(patch: pytest.MonkeyPatch) -> None:
     """Only expected stops are ever made."""
-    patch.setattr(disruption_budget.Guard, "lets", lambda self, notice, _: self.is_expected(notice))
+    patch.setattr(
+        disruption_budget.DisruptionBudget,
+        "allows",
+        lambda self, notice, _: self.is_expected(notice),
+    )
 
 
-@planted()
+@mutant_of()
 def intents_never_settle(patch: pytest.MonkeyPatch) -> None:
     """No observation ends an intent."""
-    patch.setattr(decide, "settle", lambda *_: ())
+    patch.setattr(decide, "resolve_intents", lambda *_: ())
 
 
-@planted()
+@mutant_of()
 def an_intent_is_confirmed_by_being_sent(patch: pytest.MonkeyPatch) -> None:
     """A call that was made is taken for a server that is off."""
     right = intents._send
@@ -177,7 +181,7 @@ def _shadowed(script: Script) -> Script:
     return replace(script, mode="shadow")
 
 
-@planted(needs=_shadowed)
+@mutant_of(needs=_shadowed)
 def shadow_stops_too(patch: pytest.MonkeyPatch) -> None:
     """Shadow mode only says that it touches nothing."""
     right = decide.decide
@@ -187,7 +191,9 @@ def shadow_stops_too(patch: pytest.MonkeyPatch) -> None:
         return right(replace(snapshot, program=program))
 
     patch.setattr("scheduler.cycle.decide", wrong)
-    patch.setattr("scheduler.cycle.sendable", lambda book, *_: intents.pending_intents(book))
+    patch.setattr(
+        "scheduler.cycle.sendable_intents", lambda book, *_: intents.pending_intents(book)
+    )
 
 
 def _crowded(script: Script) -> Script:
@@ -195,7 +201,7 @@ def _crowded(script: Script) -> Script:
     return replace(script, capacity=4)
 
 
-@planted(needs=_crowded)
+@mutant_of(needs=_crowded)
 def more_is_given_than_there_is(patch: pytest.MonkeyPatch) -> None:
     """Every share is what is asked for, whatever the pool has."""
     right = demand.divide
@@ -226,10 +232,10 @@ def _lent_out(script: Script) -> Script:
     )
 
 
-@planted(needs=_lent_out)
+@mutant_of(needs=_lent_out)
 def what_is_lent_is_kept(patch: pytest.MonkeyPatch) -> None:
     """Nobody gives back what an owner waits for."""
-    patch.setattr(decide, "borrowed", lambda *_: [])
+    patch.setattr(decide, "reclaims", lambda *_: [])
 
 
 def _half_known(script: Script) -> Script:
@@ -240,11 +246,11 @@ def _half_known(script: Script) -> Script:
     return replace(lent, windows=(*lent.windows, *dark))
 
 
-@planted(needs=_half_known)
+@mutant_of(needs=_half_known)
 def reclaims_go_on_when_a_zone_of_the_pool_is_not_known(patch: pytest.MonkeyPatch) -> None:
     """No pool is ever blind."""
     for module in (decide, reclaim):
-        patch.setattr(module, "blind_pools", lambda _: frozenset())
+        patch.setattr(module, "pools_with_unknown_zones", lambda _: frozenset())
 
 
 def _lost_stops(script: Script) -> Script:
@@ -257,28 +263,28 @@ def _lost_stops(script: Script) -> Script:
     return replace(script, credits=poor, windows=(*script.windows, *lost))
 
 
-@planted(needs=_lost_stops)
+@mutant_of(needs=_lost_stops)
 def never_tried_again_after_a_failed_stop(patch: pytest.MonkeyPatch) -> None:
     """A notice has one intent, whatever becomes of it."""
-    right = stop_lifecycle.Promises._waits
+    right = stop_lifecycle.StopLifecycle._is_retrying
 
     def wrong(work: Any, notice: Notice) -> bool:
         tried = any(i.notice_id == notice.id and i.state == "failed" for i in work.intents)
         return tried or right(work, notice)
 
-    patch.setattr(stop_lifecycle.Promises, "_waits", wrong)
+    patch.setattr(stop_lifecycle.StopLifecycle, "_is_retrying", wrong)
 
 
-@planted(needs=locked_often)
+@mutant_of(needs=locked_often)
 def nobody_is_stopped_while_a_server_is_locked(patch: pytest.MonkeyPatch) -> None:
     """One server that cannot be stopped keeps all others on."""
-    right = stop_lifecycle.Promises._due
+    right = stop_lifecycle.StopLifecycle._due
 
     def wrong(work: Any, *of: Any) -> None:
         if all(server.state != "locked" for server in work.seen.values()):
             right(work, *of)
 
-    patch.setattr(stop_lifecycle.Promises, "_due", wrong)
+    patch.setattr(stop_lifecycle.StopLifecycle, "_at_deadline", wrong)
 
 
 def _two_leaders(script: Script) -> Script:
@@ -286,7 +292,7 @@ def _two_leaders(script: Script) -> Script:
     return replace(script, daemons=2, dice={**script.dice, "stall": 0.05})
 
 
-@planted(sql=True, needs=_two_leaders)
+@mutant_of(sql=True, needs=_two_leaders)
 def nothing_is_fenced(patch: pytest.MonkeyPatch) -> None:
     """A commit does not ask whether its epoch was superseded."""
     patch.setattr(book_commit, "fence", lambda *_: None)
@@ -297,7 +303,7 @@ def _stalled(script: Script) -> Script:
     return replace(script, dice={"stall": 0.3})
 
 
-@planted(needs=_stalled)
+@mutant_of(needs=_stalled)
 def a_call_does_not_ask_for_the_lease(patch: pytest.MonkeyPatch) -> None:
     """Calls are made however little of the lease is left."""
     patch.setattr(intents, "CALL_BUDGET_S", -(10**9))

@@ -17,7 +17,7 @@ from types import TracebackType
 
 import pytest
 
-from ..audit.auditor import faults_early, faults_of, unrest_of
+from ..audit.auditor import faults_early, faults_of, instability_of
 from ..play.play import Play
 from ..play.wiring import wired
 from ..scenario.script import Script, draw
@@ -25,12 +25,12 @@ from . import conduct, iam_closing, ledger, metering, quiescence
 from .registry import MUTANTS, Mutant
 
 __all__ = ["MUTANTS", "Mutant", "killed_by"]
-PLANTED_IN = (ledger, iam_closing, conduct, metering, quiescence)
+MUTANT_MODULES = (ledger, iam_closing, conduct, metering, quiescence)
 GUARDS = (ArithmeticError, AssertionError, ValueError)
 """What the product raises where an amount, a period or a transfer is no such thing."""
 MOST_CYCLES_A_DAY = 150
 MOST_CPU_S = 30.0
-LOOKS = 4
+STAGES = 4
 """How often a mutant's play is audited before its end: most bugs show early."""
 UNCLEAN = "baseline"
 """What a kill is called that is none: the same script fails without the bug."""
@@ -41,27 +41,27 @@ def killed_by(mutant: Mutant, seed: int, days: int) -> str:
     script = draw(seed, days)
     script = mutant.needs(script) if mutant.needs else script
     patch = pytest.MonkeyPatch()
-    mutant.plant(patch)
-    looks = Looks(script, mutant.sql)
+    mutant.apply(patch)
+    stages = StagedAudit(script, mutant.sql)
     try:
-        found = looks.first_fault()
+        found = stages.first_fault()
     finally:
         patch.undo()
     needs = mutant.needs if found not in ("", "crash") else None
-    if needs is not None and unplanted(needs, mutant.sql, seed, days, looks.at):
+    if needs is not None and baseline_fault(needs, mutant.sql, seed, days, stages.at):
         return UNCLEAN
     return found and invariant_of(found)
 
 
 @lru_cache(maxsize=1_000)
-def unplanted(
-    needs: Callable[[Script], Script], sql: bool, seed: int, days: int, looks: int = LOOKS
+def baseline_fault(
+    needs: Callable[[Script], Script], sql: bool, seed: int, days: int, stages: int = STAGES
 ) -> str:
     """What is wrong with a script of mutants when no bug is planted in it, up to a look."""
-    return Looks(needs(draw(seed, days)), sql).first_fault(looks)
+    return StagedAudit(needs(draw(seed, days)), sql).first_fault(stages)
 
 
-class Looks:
+class StagedAudit:
     """A play that is audited at each part of it, until something is wrong."""
 
     def __init__(self, script: Script, sql: bool) -> None:
@@ -69,13 +69,13 @@ class Looks:
         self.at = 0
         """The look that it has come to; the last is after its end."""
 
-    def first_fault(self, looks: int = LOOKS) -> str:
+    def first_fault(self, stages: int = STAGES) -> str:
         """The first sentence of what is wrong, "guard", "crash", or "" where nothing is."""
         try:
             with bounded(MOST_CPU_S), wired():
                 play = Play(self.script, sql=self.sql)
                 play.most_cycles = MOST_CYCLES_A_DAY * self.script.days
-                for self.at in range(1, looks + 1):
+                for self.at in range(1, stages + 1):
                     if wrong := self._look(play):
                         return wrong[0]
         except GUARDS as error:
@@ -85,12 +85,12 @@ class Looks:
         return ""
 
     def _look(self, play: Play) -> list[str]:
-        if self.at < LOOKS:
+        if self.at < STAGES:
             script = self.script
-            play.run_to(script.start_s + self.at * (script.end_s - script.start_s) // LOOKS)
+            play.run_to(script.start_s + self.at * (script.end_s - script.start_s) // STAGES)
             return faults_early(play)
         play.run()
-        return faults_of(play) or unrest_of(play)
+        return faults_of(play) or instability_of(play)
 
 
 class Endless(Exception):

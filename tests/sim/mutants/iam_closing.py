@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from quotas.iam import closing as rules_of_closing
-from quotas.iam.narrowing import starting
+from quotas.iam.narrowing import start_rules
 from quotas.model.units import DAY_S, HOUR_S
 from scheduler.act import access
 
 from ..scenario.events import HAND, NAMES, Event
 from ..scenario.script import Script
-from .registry import planted
+from .registry import mutant_of
 
 
 def closed_by_word(script: Script) -> Script:
@@ -51,43 +51,43 @@ def passes_on(script: Script) -> Script:
     return replace(script, events=tuple(sorted((*kept, *events), key=lambda e: e.at_s)))
 
 
-@planted(sql=True, needs=closed_by_word)
+@mutant_of(sql=True, needs=closed_by_word)
 def rules_are_taken_before_they_are_recorded(patch: pytest.MonkeyPatch) -> None:
     """Nothing is written down before a policy is narrowed."""
-    patch.setattr(access, "withhold", lambda *_: None)
+    patch.setattr(access, "record_revocation", lambda *_: None)
 
 
-@planted(sql=True, needs=closed_by_word)
+@mutant_of(sql=True, needs=closed_by_word)
 def reopening_forgets_a_rule(patch: pytest.MonkeyPatch) -> None:
     """The last of the rules that were taken from a policy is not put back."""
-    right = access.given_back
-    patch.setattr(access, "given_back", lambda now, taken: right(now, list(taken)[:-1]))
+    right = access.restore_rules
+    patch.setattr(access, "restore_rules", lambda now, revoked: right(now, list(revoked)[:-1]))
 
 
-@planted(sql=True, needs=closed_by_word)
+@mutant_of(sql=True, needs=closed_by_word)
 def reopening_overwrites(patch: pytest.MonkeyPatch) -> None:
     """A policy is set to what was taken from it, whatever people did meanwhile."""
-    patch.setattr(access, "given_back", lambda _, taken: tuple(each.rule for each in taken))
+    patch.setattr(access, "restore_rules", lambda _, revoked: tuple(each.rule for each in revoked))
 
 
-@planted(sql=True, needs=closed_by_word)
+@mutant_of(sql=True, needs=closed_by_word)
 def any_policy_that_reaches_a_project_is_narrowed(patch: pytest.MonkeyPatch) -> None:
     """A policy counts as a startup's where one of its rules names its project."""
 
     def wrong(policy: Any, own: Any) -> bool:
-        return any(set(rule.project_ids) & set(own) for rule in starting(policy.rules))
+        return any(set(rule.project_ids) & set(own) for rule in start_rules(policy.rules))
 
     patch.setattr(access, "is_own", wrong)
 
 
-@planted(sql=True, needs=closed_by_word)
+@mutant_of(sql=True, needs=closed_by_word)
 def closed_rules_are_never_read_again(patch: pytest.MonkeyPatch) -> None:
     """What a person gives back to a closed startup stays."""
-    patch.setattr(rules_of_closing, "LOOK_AGAIN_S", 10**9)
+    patch.setattr(rules_of_closing, "RECHECK_AFTER_S", 10**9)
 
 
-@planted(sql=True, needs=passes_on)
+@mutant_of(sql=True, needs=passes_on)
 def what_is_withheld_never_passes_on(patch: pytest.MonkeyPatch) -> None:
     """Rules stay withheld from a project whose new owner is open."""
     for module in (access, rules_of_closing):
-        patch.setattr(module, "heir_of", lambda startup, *_: startup)
+        patch.setattr(module, "successor_of", lambda startup, *_: startup)

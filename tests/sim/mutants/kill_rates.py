@@ -48,7 +48,7 @@ def _killed(name: str, seed: int) -> str:
     return killed_by(mutant, seed, days_of(mutant))
 
 
-def told(mutant: Mutant, found: Sequence[str]) -> str:
+def describe(mutant: Mutant, found: Sequence[str]) -> str:
     """A sentence on one mutant: killed by how many, by what, and why not by more."""
     by = Counter(found)
     crashes, unclean, _ = by.pop("crash", 0), by.pop(UNCLEAN, 0), by.pop("", 0)

@@ -20,10 +20,10 @@ from scheduler.views import assemble, snapshot
 from ..scenario.events import NOBODY
 from ..scenario.people import STRANGER
 from ..scenario.script import NAMES, SMALL, ZONES, Event, Script
-from .registry import planted
+from .registry import mutant_of
 
 
-@planted()
+@mutant_of()
 def charges_an_hour_too_much(patch: pytest.MonkeyPatch) -> None:
     """Every charge's period begins an hour earlier than it should."""
 
@@ -34,7 +34,7 @@ def charges_an_hour_too_much(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(posting, "charge_transfer", wrong)
 
 
-@planted()
+@mutant_of()
 def every_charge_is_rounded_up(patch: pytest.MonkeyPatch) -> None:
     """A period costs its own seconds, rounded up: many small ones cost more than one."""
 
@@ -44,19 +44,19 @@ def every_charge_is_rounded_up(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(transfers, "cost_ucr", wrong)
 
 
-@planted()
+@mutant_of()
 def the_newest_month_is_not_charged(patch: pytest.MonkeyPatch) -> None:
     """Of a period that is cut, the last part is forgotten and never posted."""
-    right = posting.due
+    right = posting._due_periods
 
     def wrong(run: Run, confirmed_s: int, edges: Iterable[int]) -> tuple[Period, ...]:
         periods = right(run, confirmed_s, edges)
         return periods[:-1] if run.end_s is not None else periods
 
-    patch.setattr(posting, "due", wrong)
+    patch.setattr(posting, "_due_periods", wrong)
 
 
-@planted()
+@mutant_of()
 def a_charge_leaves_its_period_open(patch: pytest.MonkeyPatch) -> None:
     """What was charged is not marked as posted."""
     right = posting._Work.charge
@@ -69,13 +69,13 @@ def a_charge_leaves_its_period_open(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(posting._Work, "charge", wrong)
 
 
-@planted()
+@mutant_of()
 def grants_never_pay(patch: pytest.MonkeyPatch) -> None:
     """Every charge goes to the sponsor's overdraft."""
     patch.setattr(transfers, "burn_order", lambda *_: [])
 
 
-@planted()
+@mutant_of()
 def the_last_grant_to_end_pays_first(patch: pytest.MonkeyPatch) -> None:
     """Grants are drawn in the wrong order of their ends."""
     right = transfers.burn_order
@@ -86,21 +86,21 @@ def the_last_grant_to_end_pays_first(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(transfers, "burn_order", wrong)
 
 
-@planted()
+@mutant_of()
 def an_ended_grant_still_pays(patch: pytest.MonkeyPatch) -> None:
     """A period is not cut at a grant's end, and the grant pays for all of it."""
-    right = posting.due
-    patch.setattr(posting, "due", lambda run, confirmed_s, _: right(run, confirmed_s, ()))
+    right = posting._due_periods
+    patch.setattr(posting, "_due_periods", lambda run, confirmed_s, _: right(run, confirmed_s, ()))
     patch.setattr(GrantBalance, "covers", lambda self, p: self.effective_s <= p.start_s)
 
 
-@planted()
+@mutant_of()
 def a_grant_pays_before_it_begins(patch: pytest.MonkeyPatch) -> None:
     """A grant covers what ran before it took effect."""
     patch.setattr(GrantBalance, "covers", lambda self, p: p.end_s <= self.expires_s)
 
 
-@planted()
+@mutant_of()
 def a_neighbour_pays(patch: pytest.MonkeyPatch) -> None:
     """The grants of one startup are taken for another's."""
     right = posting._Work.__init__
@@ -112,14 +112,14 @@ def a_neighbour_pays(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(posting._Work, "__init__", wrong)
 
 
-@planted()
+@mutant_of()
 def what_is_left_never_expires(patch: pytest.MonkeyPatch) -> None:
     """Nothing happens to a grant's rest at its end."""
     patch.setattr(posting, "end_transfers", lambda _: [])
     patch.setattr(posting._Work, "end", lambda *_: None)
 
 
-@planted()
+@mutant_of()
 def grants_expire_a_day_early(patch: pytest.MonkeyPatch) -> None:
     """What is left of a grant is forfeited a day before its end."""
     right = posting._Work.__init__
@@ -131,7 +131,7 @@ def grants_expire_a_day_early(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(posting._Work, "__init__", wrong)
 
 
-@planted()
+@mutant_of()
 def half_of_what_is_left_expires(patch: pytest.MonkeyPatch) -> None:
     """At its end a grant loses half of its rest; the other half stays for good."""
 
@@ -177,13 +177,13 @@ KEPT = ("clock", NOBODY, STRANGER)
 """Who does in every world what the script says."""
 
 
-@planted(needs=_runs_out)
+@mutant_of(needs=_runs_out)
 def what_accrued_is_not_counted(patch: pytest.MonkeyPatch) -> None:
     """Credits that are spent and not yet posted still seem to be there."""
     patch.setattr(Run, "accrued_ucr", lambda *_: 0)
 
 
-@planted(needs=_runs_out)
+@mutant_of(needs=_runs_out)
 def the_reserve_is_not_counted(patch: pytest.MonkeyPatch) -> None:
     """Nothing is set aside for the notice: it begins when the credits have ended."""
     right = snapshot.reserves_s
@@ -206,7 +206,7 @@ def _holding(script: Script) -> Script:
     return replace(script, events=events, credits=((90_000, 900),) * len(NAMES))
 
 
-@planted(needs=_holding)
+@mutant_of(needs=_holding)
 def holds_never_run_out(patch: pytest.MonkeyPatch) -> None:
     """What is set aside stays aside after its end."""
     right = posting.post_due
@@ -217,7 +217,7 @@ def holds_never_run_out(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(assemble, "post_due", wrong)
 
 
-@planted(needs=_holding)
+@mutant_of(needs=_holding)
 def a_hold_returns_to_the_wrong_grant(patch: pytest.MonkeyPatch) -> None:
     """What was set aside comes back to a neighbour."""
     right = posting.end_hold
@@ -250,7 +250,7 @@ def with_milestones(script: Script) -> Script:
     )
 
 
-@planted(sql=True, needs=with_milestones)
+@mutant_of(sql=True, needs=with_milestones)
 def a_milestone_pays_before_it_is_confirmed(patch: pytest.MonkeyPatch) -> None:
     """A tranche that waits for a milestone is credited when the program is applied."""
     right = book_commit.parts
@@ -262,7 +262,7 @@ def a_milestone_pays_before_it_is_confirmed(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(book_commit, "parts", wrong)
 
 
-@planted(sql=True, needs=with_milestones)
+@mutant_of(sql=True, needs=with_milestones)
 def a_milestone_is_never_too_late(patch: pytest.MonkeyPatch) -> None:
     """Nobody asks until when a milestone had to be reached."""
     right = grants.milestones

@@ -9,17 +9,17 @@ from typing import Any
 import pytest
 
 from quotas.metering import runs
-from quotas.metering.runs import Dispute, Run
+from quotas.metering.runs import Run, UnconfirmedPeriod
 from quotas.model import observation
 from quotas.model.observation import Complete, Partial, Unknown
 from quotas.model.units import DAY_S, HOUR_S, Period
 from scheduler.views import assemble
 
 from ..scenario.script import SMALL, ZONES, Script, Window
-from .registry import locked_often, planted, shut_down_inside, with_events
+from .registry import locked_often, mutant_of, shut_down_inside, with_events
 
 
-@planted()
+@mutant_of()
 def runs_end_at_the_sweep(patch: pytest.MonkeyPatch) -> None:
     """Metering ends every run at the sweep, not where the change is dated."""
     right = runs._Zone._ended
@@ -30,7 +30,7 @@ def runs_end_at_the_sweep(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(runs._Zone, "_ended", wrong)
 
 
-@planted()
+@mutant_of()
 def a_gone_server_runs_on(patch: pytest.MonkeyPatch) -> None:
     """What is off is taken to end where the gap began."""
     right = runs._Zone._ended
@@ -41,7 +41,7 @@ def a_gone_server_runs_on(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(runs._Zone, "_ended", wrong)
 
 
-@planted()
+@mutant_of()
 def starts_are_dated_where_they_are_seen(patch: pytest.MonkeyPatch) -> None:
     """Every run begins at the sweep that first showed it, with no error stated."""
     right = runs._Zone._opened
@@ -52,7 +52,7 @@ def starts_are_dated_where_they_are_seen(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(runs._Zone, "_opened", wrong)
 
 
-@planted()
+@mutant_of()
 def runs_begin_an_hour_early(patch: pytest.MonkeyPatch) -> None:
     """Every run begins an hour before its server did."""
     right = runs._Zone._opened
@@ -63,13 +63,13 @@ def runs_begin_an_hour_early(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(runs._Zone, "_opened", wrong)
 
 
-@planted()
+@mutant_of()
 def never_disputes(patch: pytest.MonkeyPatch) -> None:
     """A server that is on at both sweeps is taken to have run all the while."""
     patch.setattr(runs._Zone, "_may_have_bounced", lambda *_: False)
 
 
-@planted()
+@mutant_of()
 def every_gap_is_disputed(patch: pytest.MonkeyPatch) -> None:
     """A server that runs is taken to have been off until the very sweep that shows it."""
     right = runs._Zone._changed_s
@@ -80,7 +80,7 @@ def every_gap_is_disputed(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(runs._Zone, "_changed_s", wrong)
 
 
-@planted()
+@mutant_of()
 def every_change_is_disputed(patch: pytest.MonkeyPatch) -> None:
     """What began in a gap is not dated by its change: all before that is set aside."""
     right = runs._Zone._began
@@ -91,36 +91,38 @@ def every_change_is_disputed(patch: pytest.MonkeyPatch) -> None:
             if from_s < run.start_s:
                 period = Period(from_s, run.start_s)
                 set_aside.append(
-                    Dispute(server.id, run.startup, run.flavor, period, run.rate_ucr_per_h)
+                    UnconfirmedPeriod(
+                        server.id, run.startup, run.flavor, period, run.rate_ucr_per_h
+                    )
                 )
             yield run
 
-    set_aside: list[Dispute] = []
+    set_aside: list[UnconfirmedPeriod] = []
     meter = assemble.meter
 
     def metered(*args: Any) -> Any:
         set_aside.clear()
         answer = meter(*args)
-        return replace(answer, disputes=(*answer.disputes, *set_aside))
+        return replace(answer, unconfirmed_periods=(*answer.unconfirmed_periods, *set_aside))
 
     patch.setattr(runs._Zone, "_began", wrong)
     patch.setattr(assemble, "meter", metered)
 
 
-@planted()
+@mutant_of()
 def what_is_off_at_both_sweeps_never_ran(patch: pytest.MonkeyPatch) -> None:
     """A server that is off at both sweeps, and was modified late, is not disputed."""
     patch.setattr(runs._Zone, "_may_have_run", lambda *_: ())
 
 
-@planted(needs=shut_down_inside)
+@mutant_of(needs=shut_down_inside)
 def stopped_in_place_is_free(patch: pytest.MonkeyPatch) -> None:
     """A server that is stopped in place is taken for one that is off."""
     free = observation.FREE_STATES | {"stopped in place", "stopped_in_place"}
     patch.setattr(observation, "FREE_STATES", free)
 
 
-@planted(needs=locked_often)
+@mutant_of(needs=locked_often)
 def a_locked_server_is_free(patch: pytest.MonkeyPatch) -> None:
     """A server that the provider locked is taken for one that is off."""
     patch.setattr(observation, "FREE_STATES", observation.FREE_STATES | {"locked"})
@@ -150,13 +152,13 @@ def _dark(kind: str) -> Callable[[Script], Script]:
     return needs
 
 
-@planted(needs=_dark("outage"))
+@mutant_of(needs=_dark("outage"))
 def an_unknown_zone_is_empty(patch: pytest.MonkeyPatch) -> None:
     """What did not answer is taken to run nothing."""
     _sweeps_as(patch, Unknown, lambda _: ())
 
 
-@planted(needs=_dark("partial"))
+@mutant_of(needs=_dark("partial"))
 def a_part_is_taken_for_the_whole(patch: pytest.MonkeyPatch) -> None:
     """Servers that a partial answer left out are taken to be gone."""
     _sweeps_as(patch, Partial, lambda sweep: sweep.servers)
@@ -174,7 +176,7 @@ def _resized(script: Script) -> Script:
     )
 
 
-@planted(needs=_resized)
+@mutant_of(needs=_resized)
 def a_resized_server_keeps_its_price(patch: pytest.MonkeyPatch) -> None:
     """A server is metered for ever as what it was when it was first seen."""
     right = runs._Zone._opened

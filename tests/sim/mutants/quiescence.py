@@ -15,7 +15,7 @@ from scheduler.views import assemble
 
 from ..scenario.events import NOBODY, Event
 from ..scenario.script import Script
-from .registry import planted
+from .registry import mutant_of
 
 CYCLE_S = 30
 
@@ -30,7 +30,7 @@ def _rests_when_reminded(script: Script) -> Script:
     return replace(script, events=tuple(sorted(events, key=lambda e: e.at_s)))
 
 
-@planted(needs=_rests_when_reminded)
+@mutant_of(needs=_rests_when_reminded)
 def what_was_reminded_is_reminded_again(patch: pytest.MonkeyPatch) -> None:
     """Nobody asks whether a startup was reminded already: every cycle reminds it once more."""
     right = stop_lifecycle.reminder_due
@@ -41,7 +41,7 @@ def what_was_reminded_is_reminded_again(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(stop_lifecycle, "reminder_due", wrong)
 
 
-@planted()
+@mutant_of()
 def every_open_notice_is_reminded_of(patch: pytest.MonkeyPatch) -> None:
     """Every cycle reminds of every notice that is open, however far its deadline is."""
     right = stop_lifecycle.reminder_due
@@ -58,10 +58,13 @@ def _is_odd(work: Any) -> bool:
     return bool(work.snapshot.now_s // CYCLE_S % 2)
 
 
-@planted()
+@mutant_of()
 def a_notice_comes_and_goes(patch: pytest.MonkeyPatch) -> None:
     """What lets go and what takes hold differ: a notice is cancelled, and given anew after it."""
-    follow, give = stop_lifecycle.Promises.follow, stop_lifecycle.Promises.give
+    follow, open_notice = (
+        stop_lifecycle.StopLifecycle.follow,
+        stop_lifecycle.StopLifecycle.open_notice,
+    )
 
     def follow_wrong(work: Any, notice: Notice, violation: Any) -> None:
         far = notice.state == "open" and notice.deadline_s - work.snapshot.now_s > 10 * CYCLE_S
@@ -69,13 +72,13 @@ def a_notice_comes_and_goes(patch: pytest.MonkeyPatch) -> None:
 
     def give_wrong(work: Any, violation: Any) -> None:
         if not _is_odd(work):
-            give(work, violation)
+            open_notice(work, violation)
 
-    patch.setattr(stop_lifecycle.Promises, "follow", follow_wrong)
-    patch.setattr(stop_lifecycle.Promises, "give", give_wrong)
+    patch.setattr(stop_lifecycle.StopLifecycle, "follow", follow_wrong)
+    patch.setattr(stop_lifecycle.StopLifecycle, "open_notice", give_wrong)
 
 
-@planted()
+@mutant_of()
 def what_runs_is_written_anew(patch: pytest.MonkeyPatch) -> None:
     """Every cycle takes every run that goes on for one that has changed."""
     right = assemble.meter

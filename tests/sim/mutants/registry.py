@@ -11,7 +11,7 @@ from quotas.model.units import DAY_S, HOUR_S
 
 from ..scenario.script import NAMES, Event, Script
 
-Plant = Callable[[pytest.MonkeyPatch], None]
+ApplyMutant = Callable[[pytest.MonkeyPatch], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class Mutant:
     """
 
     name: str
-    plant: Plant
+    apply: ApplyMutant
     weak: str = ""
     sql: bool = False
     needs: Callable[[Script], Script] | None = None
@@ -39,14 +39,14 @@ def days_of(mutant: Mutant) -> int:
     return 12 if mutant.sql else 24
 
 
-def planted(
+def mutant_of(
     *, weak: str = "", sql: bool = False, needs: Callable[[Script], Script] | None = None
-) -> Callable[[Plant], Plant]:
+) -> Callable[[ApplyMutant], ApplyMutant]:
     """Put a bug on the list, under its function's name."""
 
-    def keep(plant: Plant) -> Plant:
-        MUTANTS.append(Mutant(plant.__name__.replace("_", " "), plant, weak, sql, needs))
-        return plant
+    def keep(apply: ApplyMutant) -> ApplyMutant:
+        MUTANTS.append(Mutant(apply.__name__.replace("_", " "), apply, weak, sql, needs))
+        return apply
 
     return keep
 

@@ -9,7 +9,7 @@ import pytest
 
 from ..scenario.script import Script
 from . import hunt
-from .hunt import MUTANTS, UNCLEAN, Mutant, killed_by, unplanted
+from .hunt import MUTANTS, UNCLEAN, Mutant, baseline_fault, killed_by
 from .kill_rates import NOBODY, kills, undecided
 from .registry import days_of
 
@@ -49,7 +49,7 @@ def test_what_a_mutant_needs_breaks_nothing_by_itself(
     needs: Callable[[Script], Script], seed: int
 ) -> None:
     """The scripts that are hunted, as long and with the same cap, are in order without a bug."""
-    assert unplanted(needs, NEEDS[needs].sql, seed, days_of(NEEDS[needs])) == ""
+    assert baseline_fault(needs, NEEDS[needs].sql, seed, days_of(NEEDS[needs])) == ""
 
 
 def test_a_find_does_not_count_where_the_script_fails_without_the_bug(
@@ -72,7 +72,7 @@ def test_every_bug_has_a_place_to_be_planted(
     mutant: Mutant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A rule that moved to another module takes its mutant along, or the hunt would fall over."""
-    mutant.plant(monkeypatch)
+    mutant.apply(monkeypatch)
 
 
 def test_the_list_is_long_and_each_weak_one_says_why() -> None:

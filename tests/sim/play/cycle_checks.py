@@ -15,7 +15,7 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
-from exporters.metrics.views import Views
+from exporters.metrics.views import ViewCollector
 from quotas.decisions.snapshot import Snapshot
 from quotas.shares import allocation
 
@@ -26,7 +26,7 @@ ONE_IN = 24
 """So many cycles are looked into."""
 
 
-class Watch:
+class CycleChecks:
     """What was found wrong in the cycles of one play, and how often each thing was looked at."""
 
     def __init__(
@@ -42,7 +42,7 @@ class Watch:
         """The cycles whose results are in the book, by the daemon's time."""
         self.wrote: Any = None
         """The result that was committed last."""
-        self._chance = random.Random(f"{seed}/watch")
+        self._rng = random.Random(f"{seed}/watch")
         self._rows, self._balances = rows, balances
         self._stood: list[tuple[int, str]] = []
         self._is_looking = False
@@ -50,7 +50,7 @@ class Watch:
     def decided(self, decide: Callable[[Snapshot], Any], snapshot: Snapshot) -> Any:
         """The decisions of a cycle, looked into in one of some."""
         answer = decide(snapshot)
-        if not self._is_looking and self._chance.randrange(ONE_IN) == 0:
+        if not self._is_looking and self._rng.randrange(ONE_IN) == 0:
             self._is_looking = True
             try:
                 self._look(decide, snapshot, answer)
@@ -66,7 +66,7 @@ class Watch:
 
     def published(self, view: Any) -> None:
         """I22: what the metrics say is what the book has, in one of some cycles."""
-        if self._chance.randrange(ONE_IN):
+        if self._rng.randrange(ONE_IN):
             return
         self.checks["I22"] += 1
         has: Counter[tuple[str, str]] = Counter()
@@ -95,7 +95,7 @@ class Watch:
         rows = self._rows(stood)
         self._stood.append((stood + len(rows), _head(rows)))
         self.checks["I15"] += 1
-        if decide(shuffled(snapshot, self._chance)) != answer:
+        if decide(shuffled(snapshot, self._rng)) != answer:
             self.wrong.append(f"I15 another order decides otherwise at {snapshot.now_s}")
         self.checks["I20"] += 1
         forget()
@@ -142,7 +142,7 @@ class Watch:
 
 def _samples(view: Any) -> Iterator[tuple[str, str, int]]:
     """What the metrics say of accounts: kind, whose, ucr."""
-    views = Views()
+    views = ViewCollector()
     views.view = view
     for family in views.collect():
         for sample in family.samples:
@@ -179,12 +179,12 @@ FREE = frozenset({"demand", "capacity"})
 """What limits a share where no limit and no step does."""
 
 
-def shuffled(snapshot: Snapshot, chance: random.Random) -> Snapshot:
+def shuffled(snapshot: Snapshot, rng: random.Random) -> Snapshot:
     """The same snapshot with its parts in another order."""
 
     def mixed(items: Any) -> Any:
         parts = list(items.items()) if isinstance(items, dict) else list(items)
-        chance.shuffle(parts)
+        rng.shuffle(parts)
         return dict(parts) if isinstance(items, dict) else tuple(parts)
 
     sweeps = {
@@ -193,10 +193,10 @@ def shuffled(snapshot: Snapshot, chance: random.Random) -> Snapshot:
     }
     enforcement = replace(
         snapshot.enforcement,
-        words=mixed(snapshot.enforcement.words),
+        overrides=mixed(snapshot.enforcement.overrides),
         stops=mixed(snapshot.enforcement.stops),
     )
-    names = ("notices", "intents", "requests", "excesses", "recent")
+    names = ("notices", "intents", "requests", "overuses", "recent")
     parts = {name: mixed(getattr(snapshot, name)) for name in names}
     parts |= {name: mixed(dict(getattr(snapshot, name))) for name in ("runs", "balances")}
     return replace(snapshot, sweeps=mixed(sweeps), enforcement=enforcement, **parts)

@@ -50,7 +50,7 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class CycleRecord:
     """A cycle as it ended: levels by startup, how many changes of IAM there were by then."""
 
     at_s: int
@@ -141,7 +141,7 @@ class RegionPermissions:
     withheld: Callable[[], list[dict[str, Any]]]
     edits: Edits
     later: Callable[[Event], None]
-    hands: tuple[float, random.Random]
+    manual_iam_edits: tuple[float, random.Random]
     """The chance that a person edits a policy soon after we took from it, and the stream."""
     is_calm: Callable[[], bool] = lambda: False
     _read: dict[str, tuple[int, Rules]] = field(default_factory=dict)
@@ -211,8 +211,8 @@ class RegionPermissions:
             raise Unreachable("the answer was lost")
 
     def _stir(self, policy_id: str, times: float, after_s: tuple[int, ...]) -> None:
-        chance, stream = self.hands
-        if chance and not self.is_calm() and stream.random() < chance * times:
+        rng, stream = self.manual_iam_edits
+        if rng and not self.is_calm() and stream.random() < rng * times:
             at_s = self.organization.region.now_s + stream.choice(after_s)
             event = self.edits(policy_id, at_s)
             if event is not None:
@@ -222,6 +222,6 @@ class RegionPermissions:
         """Nobody asks for them within a cycle."""
         raise NotImplementedError(kind)
 
-    def bearer(self) -> str:
+    def key_holder(self) -> str:
         """Nobody asks for it within a cycle."""
         raise NotImplementedError

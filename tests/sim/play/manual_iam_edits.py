@@ -19,16 +19,16 @@ from .iam import Organization, Rules, specs_of
 JOINS = "fir"
 
 
-class Hands:
+class ManualIamEdits:
     """The people who edit policies, and the policies as they find them."""
 
     def __init__(self, organization: Organization, seed: int, until_s: int) -> None:
         self.organization, self.until_s = organization, until_s
-        self._chance = random.Random(f"{seed}/hasty edits")
-        self._furnish(random.Random(f"{seed}/policies"))
+        self._rng = random.Random(f"{seed}/hasty edits")
+        self._add_policies(random.Random(f"{seed}/policies"))
         organization.begin()
 
-    def _furnish(self, chance: random.Random) -> None:
+    def _add_policies(self, rng: random.Random) -> None:
         """Policies beside those that projects are born with."""
         region = self.organization.region
         project_of = region.project_of
@@ -44,7 +44,7 @@ class Hands:
             wide, part = Rule(STARTING[:1], own), Rule((*STARTING[1:], "InstancesServerStop"), own)
             when = replace(part, condition="request.ip == '192.0.2.1'")
             plain = Rule(OTHER[:1], own)
-            drawn = chance.choice([(), (wide,), (plain, part), (wide, when, plain), (part, part)])
+            drawn = rng.choice([(), (wide,), (plain, part), (wide, when, plain), (part, part)])
             if drawn:
                 add(f"{name}-ops", name, *drawn)
         acme, cedar, delta, elder = (project_of[n] for n in ("acme", "cedar", "delta", "elder"))
@@ -58,7 +58,7 @@ class Hands:
         """Somebody notices that a policy was narrowed, and edits it."""
         if at_s >= self.until_s:
             return None
-        return edit_of(self._chance, self.organization.names[policy_id], at_s)
+        return edit_of(self._rng, self.organization.names[policy_id], at_s)
 
     def does(self, event: Event) -> None:
         """What the event says, where the policy is still there."""

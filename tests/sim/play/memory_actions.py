@@ -5,31 +5,31 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import islice
 
-from quotas.book.cycle.state import State
-from quotas.decisions.overrides import Word
-from quotas.enforcement.reminders import snoozed
+from quotas.book.cycle.state import BookState
+from quotas.decisions.overrides import Override
+from quotas.enforcement.reminders import snooze_notice
 from quotas.ledger.balance import CYCLE_S, balance
-from quotas.ledger.corrections import Refused, forfeits
-from quotas.ledger.holds import Ending, Hold, draws, end_hold, hold_transfer, outliving
+from quotas.ledger.corrections import Refused, expire_refunds
+from quotas.ledger.holds import Hold, HoldEnding, draws, end_hold, grants_outliving, hold_transfer
 from quotas.metering.stop_latency import reserves_s
 
-from .memory_book import Memory
+from .memory_book import InMemoryBook
 
 
-def say(book: Memory, word: Word) -> None:
+def say(book: InMemoryBook, override: Override) -> None:
     """Keep an operator's word."""
-    book.words.append(replace(word, id=len(book.words) + 1))
+    book.overrides.append(replace(override, id=len(book.overrides) + 1))
 
 
-def spoken(book: Memory, state: State) -> bool:
+def spoken(book: InMemoryBook, state: BookState) -> bool:
     """Whether anybody said, applied or posted something since a state was read."""
     fresh = islice(reversed(book.posted.values()), len(book.posted) - state.newest_transfer)
-    said = max((word.id or 0 for word in state.enforcement.words), default=0)
+    said = max((override.id or 0 for override in state.enforcement.overrides), default=0)
     moved = any(posted.epoch == 0 for posted in fresh)
-    return moved or len(book.words) > said or book.version > state.program_version
+    return moved or len(book.overrides) > said or book.version > state.program_version
 
 
-def place(book: Memory, startup: str, amount_ucr: int, length_s: int, now_s: int) -> None:
+def place(book: InMemoryBook, startup: str, amount_ucr: int, length_s: int, now_s: int) -> None:
     """Set available credits aside. Raises Refused."""
     state = book.state()
     assert state.program is not None
@@ -46,7 +46,7 @@ def place(book: Memory, startup: str, amount_ucr: int, length_s: int, now_s: int
         state.owed.get(startup, 0),
     )
     mine = [grant for grant in state.grants if grant.startup == startup]
-    lasting = outliving(mine, now_s, now_s + length_s)
+    lasting = grants_outliving(mine, now_s, now_s + length_s)
     if amount_ucr > min(own.available_ucr, sum(grant.left_ucr for grant in lasting)):
         raise Refused("more than there is")
     id = f"h{len(book.posted) + 1}"
@@ -56,22 +56,22 @@ def place(book: Memory, startup: str, amount_ucr: int, length_s: int, now_s: int
     book.holds[id] = hold
 
 
-def end(book: Memory, id: str, kind: Ending, settled_ucr: int, now_s: int) -> None:
+def end(book: InMemoryBook, id: str, kind: HoldEnding, settled_ucr: int, now_s: int) -> None:
     """Settle a hold, or give it back; what returns to an ended grant is forfeited."""
     hold = book.holds[id]
     if not hold.placed_s <= now_s < hold.expires_s:
         raise Refused("it ran out")
     ended = end_hold(hold, kind, now_s, "done", settled_ucr)
     grants = {grant.account: grant for grant in book.state().grants}
-    book.post([ended, *forfeits(ended, grants, now_s)], now_s, 0, "operator")
+    book.post([ended, *expire_refunds(ended, grants, now_s)], now_s, 0, "operator")
 
 
-def answer(book: Memory, id: int, for_s: int, now_s: int) -> None:
+def answer(book: InMemoryBook, id: int, for_s: int, now_s: int) -> None:
     """Move a notice's deadline, or (0 s) know it to be read. Raises Refused."""
     notice = book.notices[id]
     assert book.program is not None
     if for_s:
-        moved = snoozed(notice, book.program.policy, for_s, now_s)
+        moved = snooze_notice(notice, book.program.policy, for_s, now_s)
     else:
         moved = replace(notice, acknowledged_s=now_s, acknowledged_by="cto")
     book.notices[id] = moved

@@ -12,23 +12,23 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from quotas.book.cycle.commit import MOVING, Overtaken, Result
+from quotas.book.cycle.commit import UPDATED_COLUMNS, CycleResult, StaleNotice
 from quotas.book.cycle.lease import Lease, StaleEpoch
-from quotas.book.cycle.state import LATEST_STOPS, State
-from quotas.book.transfers import OVERDRAWABLE, Overdrawn
-from quotas.decisions.disruption_budget import COUNTED, WINDOW_S, Enforcement, Stop
+from quotas.book.cycle.state import MAX_STOPS, BookState
+from quotas.book.transfers import OVERDRAWABLE, StaleBalance
+from quotas.decisions.disruption_budget import COUNTED_STATES, WINDOW_S, CountedStop, Enforcement
 from quotas.decisions.levels import CREDITS
-from quotas.decisions.notices import KEPT_NOTICES, LIVE_NOTICES, Intent, Notice
-from quotas.decisions.overrides import Word
-from quotas.decisions.snapshot import Decision, Excess
-from quotas.iam.closing import RULE, closed_since
+from quotas.decisions.notices import LIVE_NOTICES, NOTICES_WITH_INTENTS, Intent, Notice
+from quotas.decisions.overrides import Override
+from quotas.decisions.snapshot import Decision, Overuse
+from quotas.iam.closing import RULE, known_closings
 from quotas.ledger.forecast import WINDOWS_S
 from quotas.ledger.holds import Hold
 from quotas.ledger.tranches import parts
 from quotas.ledger.transfers import GrantBalance, Transfer, grant_account, grant_transfer
 from quotas.metering.prices import STARTUP, Prices, Step, Version
-from quotas.metering.runs import Catalogue, Dispute, Run
-from quotas.metering.stop_latency import Stop as Took
+from quotas.metering.runs import Catalogue, Run, UnconfirmedPeriod
+from quotas.metering.stop_latency import MeasuredStop
 from quotas.model.observation import Offer
 from quotas.model.program import Program
 from quotas.model.units import cost_ucr
@@ -37,11 +37,11 @@ from quotas.queue.requests import Request
 MAX_ID = chr(0x10FFFF)
 """Sorts after every id."""
 ENDS_A_HOLD = frozenset({"settle", "hold-void", "hold-expiry"})
-TOLD_BY_CREDITS = frozenset({"executing", "executed", "returning"})
+TOLD_BY_CREDITS = frozenset({"executing", "executed", "restarting"})
 
 
 @dataclass(frozen=True, slots=True)
-class Posted:
+class PostedTransfer:
     """A transfer as it stands in the book."""
 
     transfer: Transfer
@@ -50,7 +50,7 @@ class Posted:
     actor: str
 
 
-class Memory:
+class InMemoryBook:
     """Rows by what finds them again. Nothing is ever deleted."""
 
     def __init__(self) -> None:
@@ -65,34 +65,34 @@ class Memory:
         self.recent: dict[str, Run] = {}
         self.grants: dict[str, GrantBalance] = {}
         self.balances: dict[str, int] = defaultdict(int)
-        self.posted: dict[str, Posted] = {}
+        self.posted: dict[str, PostedTransfer] = {}
         self.decisions: list[tuple[int, str, Decision]] = []
         self.notices: dict[int, Notice] = {}
         self.live: dict[int, Notice] = {}
         self.past: dict[tuple[str, str, str], Notice] = {}
-        self.told: dict[str, set[tuple[str, str]]] = defaultdict(set)
+        self.announced: dict[str, set[tuple[str, str]]] = defaultdict(set)
         self.stopped: dict[int, tuple[str, str]] = {}
-        self.announced: dict[tuple[str, str], int] = {}
-        self.closings: list[Notice] = []
+        self.first_announced_s: dict[tuple[str, str], int] = {}
+        self.closing_history: list[Notice] = []
         self.intents: dict[int, Intent] = {}
         self.active: dict[int, Intent] = {}
         self.requests: dict[int, Request] = {}
-        self.excesses: dict[tuple[str, str], Excess] = {}
-        self.disputes: dict[tuple[str, int], Dispute] = {}
-        self.disputed: dict[str, int] = defaultdict(int)
+        self.overuses: dict[tuple[str, str], Overuse] = {}
+        self.unconfirmed_periods: dict[tuple[str, int], UnconfirmedPeriod] = {}
+        self.unconfirmed: dict[str, int] = defaultdict(int)
         self.gpus_of: dict[str, int] = {}
         self.runs_of: dict[str, list[tuple[int, str]]] = defaultdict(list)
-        self.words: list[Word] = []
+        self.overrides: list[Override] = []
         self.holds: dict[str, Hold] = {}
         self.lease: Lease | None = None
-        self.took: tuple[Took, ...] | None = None
+        self.took: tuple[MeasuredStop, ...] | None = None
         self.halted: set[str] = set()
 
     # -- reading ------------------------------------------------------------------------
 
-    def state(self) -> State:
+    def state(self) -> BookState:
         """What `quotas.book.cycle.state.load` would answer."""
-        return State(
+        return BookState(
             program=self.program,
             program_version=self.version,
             catalogue=self._catalogue(),
@@ -102,17 +102,17 @@ class Memory:
             notices=tuple(n for n in self.live.values() if n.state in LIVE_NOTICES),
             intents=tuple(self._known_intents()),
             # Only in enforce mode a notice stops anything.
-            told={m: frozenset(told) for m, told in self.told.items()}
-            | {"enforce": frozenset(self.told["enforce"].union(self.stopped.values()))},
+            announced={m: frozenset(announced) for m, announced in self.announced.items()}
+            | {"enforce": frozenset(self.announced["enforce"].union(self.stopped.values()))},
             charged=self._sums("usage:"),
-            disputed=dict(self.disputed),
+            unconfirmed=dict(self.unconfirmed),
             overdraft=self._overdraft(),
             owed=self._owed(),
             holds=tuple(self.holds[id] for id in sorted(self.holds)),
             stops=self._measured() if self.took is None else self.took,
             requests=tuple(r for r in self.requests.values() if r.is_live),
-            excesses=tuple(self.excesses[key] for key in sorted(self.excesses)),
-            closings={},
+            overuses=tuple(self.overuses[key] for key in sorted(self.overuses)),
+            closing_history={},
             recent=self._recent(),
             enforcement=self._enforcement(),
             newest_transfer=len(self.posted),
@@ -160,15 +160,15 @@ class Memory:
         sums = self._sums("overdraft:").items()
         return {name.partition(":")[2]: -ucr for name, ucr in sums if ":" in name and ucr}
 
-    def _measured(self) -> tuple[Took, ...]:
-        found: list[Took] = []
+    def _measured(self) -> tuple[MeasuredStop, ...]:
+        found: list[MeasuredStop] = []
         for intent in reversed(self.intents.values()):
             if intent.state == "confirmed" and intent.sent_s and intent.ended_s is not None:
                 last = self._ended_by(intent.server_id, intent.sent_s)
                 if last is not None:
                     took_s = intent.ended_s - intent.sent_s
-                    found.append(Took(last.flavor, took_s, last.end_error_s))
-            if len(found) == LATEST_STOPS:
+                    found.append(MeasuredStop(last.flavor, took_s, last.end_error_s))
+            if len(found) == MAX_STOPS:
                 break
         self.took = tuple(found)
         return self.took
@@ -191,24 +191,28 @@ class Memory:
         return tuple(self.recent[id] for id in sorted(self.recent))
 
     def _enforcement(self) -> Enforcement:
-        newest = {(word.family, word.subject): word for word in self.words}
+        newest = {(override.family, override.subject): override for override in self.overrides}
         return Enforcement(
-            words=tuple(newest.values()),
+            overrides=tuple(newest.values()),
             stops=self._stops(),
-            announced=dict(self.announced),
+            first_announced_s=dict(self.first_announced_s),
             past=tuple(sorted(self.past.values(), key=lambda n: n.id or 0)),
-            closed=closed_since((n.startup, n.mode, n.cause, n.given_s) for n in self.closings),
+            closed=known_closings(
+                (n.startup, n.mode, n.episode, n.opened_s) for n in self.closing_history
+            ),
         )
 
-    def _stops(self) -> tuple[Stop, ...]:
+    def _stops(self) -> tuple[CountedStop, ...]:
         found: list[Intent] = []
         for intent in reversed(self.intents.values()):
-            if intent.action == "poweroff" and intent.state in COUNTED:
+            if intent.action == "poweroff" and intent.state in COUNTED_STATES:
                 if found and intent.decided_s <= found[0].decided_s - WINDOW_S:
                     break
                 found.append(intent)
         return tuple(
-            Stop(self.notices[i.notice_id or 0], self.gpus_of.get(i.server_id, 0), i.decided_s)
+            CountedStop(
+                self.notices[i.notice_id or 0], self.gpus_of.get(i.server_id, 0), i.decided_s
+            )
             for i in reversed(found)
         )
 
@@ -221,25 +225,30 @@ class Memory:
             raise StaleEpoch(f"epoch {lease.epoch} was superseded by {self.lease.epoch}")
 
     def acquire(
-        self, holder: str, now_s: int, length_s: int, dead: Lease | None = None
+        self, holder: str, now_s: int, length_s: int, expired_lease: Lease | None = None
     ) -> Lease | None:
         """The lease, taken or renewed; None while another holds it that is not dead."""
         old = self.lease
-        if old is not None and old.holder != holder and old.expires_s > now_s and old != dead:
+        if (
+            old is not None
+            and old.holder != holder
+            and old.expires_s > now_s
+            and old != expired_lease
+        ):
             return None
         renewed = old is not None and old.holder == holder and old.expires_s > now_s
         self.lease = Lease(holder, (old.epoch if old else 0) + (not renewed), now_s + length_s)
         return self.lease
 
-    def commit(self, result: Result, lease: Lease, now_s: int) -> tuple[Any, ...]:
+    def commit(self, result: CycleResult, lease: Lease, now_s: int) -> tuple[Any, ...]:
         """All of a cycle's result, or nothing."""
         self.fence(lease)
         self._refuse_overtaken(result.notices)
         self.post(result.transfers, now_s, lease.epoch, "cohortd")
         for run in result.runs:
             self._keep_run(run)
-        for dispute in result.disputes:
-            self._keep_dispute(dispute)
+        for unconfirmed_period in result.unconfirmed_periods:
+            self._keep_dispute(unconfirmed_period)
         self.confirmed |= result.confirmed
         self.decisions += [(now_s, result.mode, each) for each in result.decisions]
         self._save_notices(result.notices)
@@ -247,19 +256,19 @@ class Memory:
         for request in result.requests:
             assert request.id is not None
             self.requests[request.id] = _moved(self.requests[request.id], request)
-        for excess in result.excesses:
-            self.excesses[excess.startup, excess.pool] = excess
-            if excess.ended_s is not None:
-                del self.excesses[excess.startup, excess.pool]
+        for overuse in result.overuses:
+            self.overuses[overuse.startup, overuse.pool] = overuse
+            if overuse.ended_s is not None:
+                del self.overuses[overuse.startup, overuse.pool]
         return ()
 
     def _refuse_overtaken(self, notices: Iterable[Notice]) -> None:
         for notice in notices:
             known = self.notices.get(notice.id or 0)
             if known and notice.state == "executing" and known.deadline_s > notice.deadline_s:
-                raise Overtaken(f"notice {notice.id} was snoozed while this cycle decided")
+                raise StaleNotice(f"notice {notice.id} was snoozed while this cycle decided")
 
-    def mark(self, intents: Iterable[Intent], lease: Lease) -> None:
+    def save_intents(self, intents: Iterable[Intent], lease: Lease) -> None:
         """What became of intents that were acted on."""
         self.fence(lease)
         self._save_intents(intents)
@@ -274,11 +283,11 @@ class Memory:
         for account, ucr in moved.items():
             falls = ucr < 0 and self.balances[account] + ucr < 0
             if falls and not account.startswith(OVERDRAWABLE):
-                raise Overdrawn(f"{account} would fall below zero")
+                raise StaleBalance(f"{account} would fall below zero")
         for account, ucr in moved.items():
             self.balances[account] += ucr
         for transfer in fresh:
-            self.posted[transfer.key] = Posted(transfer, now_s, epoch, actor)
+            self.posted[transfer.key] = PostedTransfer(transfer, now_s, epoch, actor)
             if transfer.kind in ENDS_A_HOLD:
                 self.holds.pop(str(transfer.detail["hold"]), None)
 
@@ -313,7 +322,7 @@ class Memory:
             self.grants[new.account] = new
             self.post([made], now_s, 0, "operator")
 
-    def keep_offers(
+    def save_catalogue(
         self, offers: Sequence[Offer], believed: Iterable[Offer], now_s: int, source: str
     ) -> None:
         """Remember what is sold and listed, and the first rate of each flavor."""
@@ -331,13 +340,13 @@ class Memory:
         if (versions, listings) != (self.prices.versions, self.prices.listings):
             self.prices = Prices(versions, listings)
 
-    def _keep_dispute(self, dispute: Dispute) -> None:
-        key = (dispute.server_id, dispute.period.start_s)
-        for each, sign in ((self.disputes.get(key), -1), (dispute, 1)):
+    def _keep_dispute(self, unconfirmed_period: UnconfirmedPeriod) -> None:
+        key = (unconfirmed_period.server_id, unconfirmed_period.period.start_s)
+        for each, sign in ((self.unconfirmed_periods.get(key), -1), (unconfirmed_period, 1)):
             if each is not None:
                 cost = cost_ucr(each.rate_ucr_per_h or 0, each.period.start_s, each.period)
-                self.disputed[each.startup] += sign * cost
-        self.disputes[key] = dispute
+                self.unconfirmed[each.startup] += sign * cost
+        self.unconfirmed_periods[key] = unconfirmed_period
 
     def _keep_run(self, run: Run) -> None:
         if run.id not in self.runs:
@@ -362,19 +371,21 @@ class Memory:
                 kept = replace(kept, deadline_s=notice.deadline_s, text=notice.text)
             self.notices[id] = kept
             self.live.pop(id, None)
-            if kept.state in KEPT_NOTICES:
+            if kept.state in NOTICES_WITH_INTENTS:
                 self.live[id] = kept
-            if kept.state == "told":
-                self.told[kept.mode].add((kept.startup, kept.cause))
+            if kept.state == "announced":
+                self.announced[kept.mode].add((kept.startup, kept.episode))
             if kept.rule == RULE and known is None:
-                self.closings.append(kept)
+                self.closing_history.append(kept)
             if kept.rule == CREDITS:
                 self.stopped.pop(id, None)
                 if kept.state in TOLD_BY_CREDITS:
-                    self.stopped[id] = (kept.startup, kept.cause)
-            if kept.rule == "runway" and kept.state == "told" and kept.mode == "enforce":
-                key = (kept.startup, kept.cause.rpartition(":")[2])
-                self.announced[key] = min(kept.given_s, self.announced.get(key, kept.given_s))
+                    self.stopped[id] = (kept.startup, kept.episode)
+            if kept.rule == "runway" and kept.state == "announced" and kept.mode == "enforce":
+                key = (kept.startup, kept.episode.rpartition(":")[2])
+                self.first_announced_s[key] = min(
+                    kept.opened_s, self.first_announced_s.get(key, kept.opened_s)
+                )
             last = self.past.get(kept.subject)
             if kept.off_s is not None and (last is None or (last.id or 0) <= id):
                 self.past[kept.subject] = kept
@@ -393,5 +404,5 @@ class Memory:
 
 def _moved(before: Any, after: Any) -> Any:
     """What an UPDATE moves, and nothing else."""
-    named = {name: getattr(after, name) for name in MOVING if hasattr(before, name)}
+    named = {name: getattr(after, name) for name in UPDATED_COLUMNS if hasattr(before, name)}
     return replace(before, **named)

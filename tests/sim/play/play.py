@@ -17,11 +17,11 @@ from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
 from quotas.book import Book
-from quotas.book.cycle.commit import Overtaken
+from quotas.book.cycle.commit import StaleNotice
 from quotas.book.cycle.lease import StaleEpoch
-from quotas.book.transfers import Overdrawn
+from quotas.book.transfers import StaleBalance
 from scheduler.clock import ManualClock
-from scheduler.cycle import Cycle, Report
+from scheduler.cycle import Cycle, CycleReport
 from scheduler.timing import Timing
 
 from ..scenario.events import HAND, IAM, IAM_POINTS, NOBODY, OFTEN
@@ -29,19 +29,19 @@ from ..scenario.iam_edits import LAST_EDIT_S
 from ..scenario.people import STRANGER
 from ..scenario.script import NAMES, POINTS, START_S, Event, Script
 from .cloud import RegionCloud
-from .cycle_checks import Watch
-from .iam import Look, Organization, RegionPermissions
-from .manual_iam_edits import Hands
-from .memory_book import Memory
-from .program_operator import Office, program_of
-from .quiescence import Rest
+from .cycle_checks import CycleChecks
+from .iam import CycleRecord, Organization, RegionPermissions
+from .manual_iam_edits import ManualIamEdits
+from .memory_book import InMemoryBook
+from .program_operator import ProgramOperator, program_of
+from .quiescence import Quiescence
 from .region import Region
 from .wiring import POINTS as NOW
 
 AFTER_A_STOP_S = 60
 AFTER_AN_ERROR_S = 30
 LONGER_THAN_THE_LEASE_S = 200
-DUE = ("open", "executing", "held")
+DUE = ("open", "executing", "deferred")
 MOST_CYCLES = 12_000
 
 
@@ -64,22 +64,24 @@ class Play:
         self.cloud = RegionCloud(self.region, script.windows, later=self.plan)
         self.cloud.point = self.at_point
         self.cloud.offset_s = lambda: self.offset_s
-        self.rest = Rest(self)
-        self.cloud.is_calm = lambda: self.rest.is_on
+        self.quiescence = Quiescence(self)
+        self.cloud.is_calm = lambda: self.quiescence.is_on
         self.clock = ManualClock(START_S)
         self.offset_s = 0
         self.offsets: list[tuple[int, int]] = []
-        self.book: Any = book or (Book.in_memory() if sql else Memory())
-        self.office = Office(self.book, program_of(script, self.region), self.region)
+        self.book: Any = book or (Book.in_memory() if sql else InMemoryBook())
+        self.program_operator = ProgramOperator(
+            self.book, program_of(script, self.region), self.region
+        )
         self.injected: Counter[str] = self.cloud.injected
         self._dice = random.Random(f"{script.seed}/cycles")
         self._polls = random.Random(f"{script.seed}/polls")
         self._answers = random.Random(f"{script.seed}/answers")
         self._read: set[tuple[str, str, int]] = set()
         self._held: set[int | None] = set()
-        self.watch = Watch(script.seed, self._transfers, self._balances)
+        self.cycle_checks = CycleChecks(script.seed, self._transfers, self._balances)
         self._is_nested = False
-        self.looks: list[Look] = []
+        self.cycle_records: list[CycleRecord] = []
         self.organization = Organization(self.region)
         self.permissions = self._permissions() if self.is_keyed else None
         self.cycles = [self._daemon(holder) for holder in "ab"[: script.daemons]]
@@ -88,9 +90,9 @@ class Play:
         self.most_cycles = MOST_CYCLES
         self._due: set[tuple[str, str, str]] = set()
         self.views: list[Any] = []
-        self.report: Report | None = None
+        self.report: CycleReport | None = None
         self.is_healed = False
-        self.befell: list[int] = []
+        self.incidents: list[int] = []
 
     def _daemon(self, holder: str) -> Cycle:
         return Cycle(
@@ -107,7 +109,9 @@ class Play:
         """IAM as the daemon reaches it, and people who edit it from now on."""
         script = self.script
         self.region.is_guarded = True
-        self.hands = Hands(self.organization, script.seed, script.end_s + LAST_EDIT_S)
+        self.manual_iam_edits = ManualIamEdits(
+            self.organization, script.seed, script.end_s + LAST_EDIT_S
+        )
         return RegionPermissions(
             self.organization,
             script.windows,
@@ -115,10 +119,10 @@ class Play:
             now_s=self.clock.now_s,
             point=self.at_point,
             withheld=self._withheld,
-            edits=self.hands.hasty,
+            edits=self.manual_iam_edits.hasty,
             later=self.plan,
-            hands=(script.hasty, random.Random(f"{script.seed}/hasty edits")),
-            is_calm=lambda: self.rest.is_on,
+            manual_iam_edits=(script.hasty, random.Random(f"{script.seed}/hasty edits")),
+            is_calm=lambda: self.quiescence.is_on,
         )
 
     def _withheld(self) -> list[dict[str, Any]]:
@@ -159,17 +163,17 @@ class Play:
 
     def _happens(self, event: Event) -> None:
         if event.who == "operator":
-            self.office.does(event, self.clock.now_s())
+            self.program_operator.does(event, self.clock.now_s())
         elif event.who == NOBODY:
-            self.rest.plan(event.at_s, *event.args)
+            self.quiescence.plan(event.at_s, *event.args)
         elif event.who == "clock":
             (step_s,) = event.args
             self._step(step_s)
         elif event.who == HAND and event.verb == "level":
             said = replace(event, verb="say", args=("level", *event.args))
-            self.office.does(said, self.clock.now_s())
+            self.program_operator.does(said, self.clock.now_s())
         elif event.who == HAND:
-            self.hands.does(event)
+            self.manual_iam_edits.does(event)
         else:
             self.region.play(event)
 
@@ -187,7 +191,7 @@ class Play:
         # Who polls twice a day may have given a notice only just now, and the guard holds some.
         for _ in range(24):
             notices = self.report.view.notices if self.report and self.report.view else ()
-            if not any(notice.state in ("open", "held") for notice in notices):
+            if not any(notice.state in ("open", "deferred") for notice in notices):
                 break
             self.run_to(self.region.now_s + 3600)
         self.settle(3)
@@ -200,7 +204,7 @@ class Play:
             now_s = self.region.now_s
             pause_s = self.once()
             self._are_answered()
-            self.rest.perhaps()
+            self.quiescence.rest_if_due()
             due_s = now_s + (pause_s or self._polls.randint(*self.script.poll_s))
             edges = self.report.view.edges if self.report and self.report.view else ()
             soon = [e - self.offset_s for e in edges if e - self.offset_s > self.region.now_s]
@@ -214,7 +218,7 @@ class Play:
         notices = self.report.view.notices if self.report and self.report.view else ()
         for notice in notices:
             key = (notice.server_id, notice.rule, notice.deadline_s)
-            if notice.state == "held" and notice.id not in self._held:
+            if notice.state == "deferred" and notice.id not in self._held:
                 self._held.add(notice.id)
                 if self._answers.random() < self.script.answers:
                     self.plan(Event(self.region.now_s + 600, "operator", "approve"))
@@ -230,11 +234,11 @@ class Play:
     def _published(self, view: Any) -> None:
         """The view of a cycle in which no time passed: nobody did anything meanwhile."""
         if view.at_s - self.offset_s == self.region.now_s and not self._is_nested:
-            self.watch.published(view)
+            self.cycle_checks.published(view)
 
     def _balances(self) -> dict[str, int]:
         """What each account has, in the book."""
-        if isinstance(self.book, Memory):
+        if isinstance(self.book, InMemoryBook):
             return dict(self.book.balances)
         with self.book.reading() as connection:
             rows = connection.execute(text("SELECT account, amount_ucr FROM balance"))
@@ -242,7 +246,7 @@ class Play:
 
     def _transfers(self, from_: int) -> list[Any]:
         """The transfers of the book from the n-th on, as they stand."""
-        if isinstance(self.book, Memory):
+        if isinstance(self.book, InMemoryBook):
             return list(islice(self.book.posted.values(), from_, None))
         query = text(
             "SELECT t.*, e.account, e.amount_ucr FROM "
@@ -259,8 +263,8 @@ class Play:
         """One cycle of one of the daemons; seconds after which to look again, 0 for a poll."""
         self.count += 1
         which = self._dice.randrange(len(self.cycles))
-        which = which if self.rest.leader is None else self.rest.leader
-        NOW.hit, NOW.watch = self.at_point, self.watch
+        which = which if self.quiescence.leader is None else self.quiescence.leader
+        NOW.hit, NOW.cycle_checks = self.at_point, self.cycle_checks
         self._acting = self.cycles[which]
         trouble = self._trouble()
         try:
@@ -269,13 +273,13 @@ class Play:
             self._looked(None)
             self.cycles[which] = self._daemon("ab"[which])
             return AFTER_AN_ERROR_S
-        except (OperationalError, StaleEpoch, Overdrawn, Overtaken) as error:
+        except (OperationalError, StaleEpoch, StaleBalance, StaleNotice) as error:
             self.injected[f"heard {type(error).__name__}"] += 1
             self._looked(None)
             return AFTER_AN_ERROR_S
-        if report.outcome != "standby":
+        if report.outcome != "follower":
             self._looked(report.view if trouble == self._trouble() else None)
-        if report.outcome in ("observed", "standby"):
+        if report.outcome in ("observed", "follower"):
             self.injected[report.outcome] += 1
             return AFTER_AN_ERROR_S
         return AFTER_A_STOP_S if report.sent else self._pause_s(report)
@@ -287,16 +291,18 @@ class Play:
 
     def _trouble(self) -> int:
         """How much has befallen cycles, and calls to IAM, so far."""
-        return len(self.befell) + sum(self.injected[kind] for kind in IAM)
+        return len(self.incidents) + sum(self.injected[kind] for kind in IAM)
 
     def _looked(self, view: Any) -> None:
         """A cycle has ended, with a view of it where nothing went wrong."""
         if self.is_keyed:
             levels = {s.name: s.level for s in view.startups} if view else {}
             now_s, changes = self.clock.now_s(), len(self.organization.log)
-            self.looks.append(Look(self.region.now_s, now_s, levels, changes, view is not None))
+            self.cycle_records.append(
+                CycleRecord(self.region.now_s, now_s, levels, changes, view is not None)
+            )
 
-    def _pause_s(self, report: Report) -> int:
+    def _pause_s(self, report: CycleReport) -> int:
         """Soon, and later each time, while something is due; else 0: the next poll."""
         now_s = self.clock.now_s()
         notices = report.view.notices if report.view else ()
@@ -309,21 +315,21 @@ class Play:
         """The cycle has come to a point: does anything befall it there?"""
         if name == "before call":
             lease = self._acting.lease
-            self.watch.called(self.clock.now_s(), lease.expires_s if lease else None)
-        if not self.script.dice or self.is_healed or self._is_nested or self.rest.is_on:
+            self.cycle_checks.called(self.clock.now_s(), lease.expires_s if lease else None)
+        if not self.script.dice or self.is_healed or self._is_nested or self.quiescence.is_on:
             return
         if name not in POINTS and name not in IAM_POINTS:
             return
         drawn = self._dice.random() / (OFTEN if name in IAM_POINTS else 1)
-        for kind, chance in sorted(self.script.dice.items()):
-            if drawn < chance:
-                self._befall(kind, name)
+        for kind, rng in sorted(self.script.dice.items()):
+            if drawn < rng:
+                self._inject(kind, name)
                 return
-            drawn -= chance
+            drawn -= rng
 
-    def _befall(self, kind: str, name: str) -> None:
+    def _inject(self, kind: str, name: str) -> None:
         self.injected[f"{kind} {name}"] += 1
-        self.befell.append(self.region.now_s)
+        self.incidents.append(self.region.now_s)
         if kind == "crash":
             raise Died(name)
         if kind == "error":
@@ -345,7 +351,7 @@ class Play:
         if self.offset_s:
             self._step(-self.offset_s)
 
-    def settle(self, cycles: int) -> list[Report]:
+    def settle(self, cycles: int) -> list[CycleReport]:
         """Cycles at the daemon's own pace, after everything is healed."""
         reports = []
         for _ in range(cycles):

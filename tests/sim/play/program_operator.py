@@ -9,40 +9,40 @@ from typing import Any
 from sqlalchemy import text
 
 from quotas.book.actions.commands import (
-    AdvanceOrder,
-    Deed,
-    GrantOrder,
-    HoldOrder,
-    HoldVoidOrder,
-    MilestoneOrder,
-    Order,
-    PriceOrder,
-    RefundOrder,
-    SettleOrder,
-    TransferOrder,
-    VoidOrder,
+    AdvanceCommand,
+    Command,
+    GrantCommand,
+    HoldCommand,
+    MilestoneCommand,
+    OperatorAction,
+    PriceCommand,
+    RefundCommand,
+    SettleCommand,
+    TransferCommand,
+    VoidCommand,
+    VoidHoldCommand,
 )
-from quotas.book.actions.execute import perform
+from quotas.book.actions.execute import perform_action
 from quotas.book.actions.notices import acknowledge, snooze
-from quotas.book.actions.overrides import say
+from quotas.book.actions.overrides import set_override
 from quotas.book.actions.requests import open_request
 from quotas.book.cycle.commit import apply_program
-from quotas.book.cycle.state import load
+from quotas.book.cycle.state import load_state
 from quotas.decisions.notices import Notice
-from quotas.decisions.overrides import Word
+from quotas.decisions.overrides import Override
 from quotas.enforcement.reminders import SNOOZABLE
 from quotas.ledger.corrections import Refused, void_transfer
 from quotas.ledger.holds import Hold
-from quotas.model.former_members import with_leavers
+from quotas.model.former_members import with_former_members
 from quotas.model.program import Cohort, Grant, Pool, Program, Rollover, Startup, Tenure, Tranche
 from quotas.model.units import DAY_S
-from quotas.queue.requests import Ask, open_by
+from quotas.queue.requests import RequestSpec, request_from
 from quotas.shares.allocation import step_of
 
 from ..scenario import milestones
 from ..scenario.script import BIG, NAMES, SMALL, START_S, ZONES, Event, Script
 from . import memory_actions
-from .memory_book import Memory
+from .memory_book import InMemoryBook
 from .region import Region
 
 REAL_ONLY = ("refund", "move", "advance", "accept", "confirm")
@@ -102,13 +102,13 @@ def _thirds(amount_ucr: int, script: Script) -> tuple[Tranche, ...]:
     return (Tranche(part_ucr, START_S), Tranche(part_ucr, START_S + third_s), last)
 
 
-class Office:
+class ProgramOperator:
     """The operator's side of a play, over either book."""
 
     def __init__(self, book: Any, program: Program, region: Region) -> None:
         self.book, self.program, self.region = book, program, region
         self.applied: list[tuple[int, Program]] = []
-        self.said: list[Word] = []
+        self.said: list[Override] = []
         self.done: Counter[str] = Counter()
         self.accepted: set[tuple[str, int]] = set()
         """Rates that reach cohorts with fixed prices: of their start, or mended downwards."""
@@ -127,26 +127,29 @@ class Office:
 
     def _apply(self, program: Program, now_s: int) -> None:
         self.program = program
-        in_force = with_leavers(program, (before for _, before in self.applied))
+        in_force = with_former_members(program, (before for _, before in self.applied))
         self.applied.append((now_s, in_force))
-        if isinstance(self.book, Memory):
+        if isinstance(self.book, InMemoryBook):
             self.book.apply(in_force, now_s)
         else:
             apply_program(self.book, program, now_s, "operator")
 
     def _grant(self, now_s: int, name: str, id: str, credits: int, days: int) -> None:
         ends_s = min(now_s + days * DAY_S, self.program.cohort("spring").ends_s)
-        order = GrantOrder(name, id, credits * 1_000_000, effective_s=now_s, expires_s=ends_s)
+        command = GrantCommand(name, id, credits * 1_000_000, effective_s=now_s, expires_s=ends_s)
         if self.program.startup(name) is None:
             raise Refused("it left")
-        if isinstance(self.book, Memory):
-            self.book.grant("spring", name, id, order.amount_ucr, (0, now_s, ends_s), now_s)
+        if isinstance(self.book, InMemoryBook):
+            self.book.grant("spring", name, id, command.amount_ucr, (0, now_s, ends_s), now_s)
         else:
-            perform(self.book, Deed(order, "more", "operator", now_s, id))
+            perform_action(self.book, OperatorAction(command, "more", "operator", now_s, id))
 
     def _void(self, now_s: int, name: str, id: str) -> None:
-        if not isinstance(self.book, Memory):
-            perform(self.book, Deed(VoidOrder(name, id), "less", "operator", now_s, f"void-{id}"))
+        if not isinstance(self.book, InMemoryBook):
+            perform_action(
+                self.book,
+                OperatorAction(VoidCommand(name, id), "less", "operator", now_s, f"void-{id}"),
+            )
             return
         grants = {(g.startup, g.id): g for g in self.book.state().grants}
         if (name, id) not in grants:
@@ -155,37 +158,40 @@ class Office:
         self.book.post([void], now_s, 0, "operator")
 
     def _refund(self, now_s: int, name: str, back_s: int) -> None:
-        if isinstance(self.book, Memory):
+        if isinstance(self.book, InMemoryBook):
             raise Refused("only the real book does that")
         from_s = max(now_s - back_s, START_S)
-        perform(self.book, Deed(RefundOrder(from_s, now_s, startup=name), "back", "op", now_s))
+        perform_action(
+            self.book,
+            OperatorAction(RefundCommand(from_s, now_s, startup=name), "back", "op", now_s),
+        )
 
     def _request(self, now_s: int, name: str, gpus: int, duration_s: int) -> None:
-        ask = Ask(name, "h100", gpus, duration_s, "", "cto", now_s)
-        if not isinstance(self.book, Memory):
+        ask = RequestSpec(name, "h100", gpus, duration_s, "", "cto", now_s)
+        if not isinstance(self.book, InMemoryBook):
             open_request(self.book, ask)
             return
         catalogue = self.book.state().catalogue
         startup = self.program.startup(name)
         step = step_of(startup, self.program.pools[0], catalogue) if startup else 1
         live = [r for r in self.book.requests.values() if r.is_live and r.startup == name]
-        made = open_by(self.program, ask, step, live)
+        made = request_from(self.program, ask, step, live)
         id = len(self.book.requests) + 1
         self.book.requests[id] = replace(made, id=id)
 
     def _say(self, now_s: int, family: str, subject: str, value: str, length_s: int) -> None:
-        self._keep(Word(family, subject, value, now_s, now_s + length_s, "operator", "because"))
+        self._keep(Override(family, subject, value, now_s, now_s + length_s, "operator", "because"))
 
-    def _keep(self, word: Word) -> None:
-        self.said.append(word)
-        if isinstance(self.book, Memory):
-            memory_actions.say(self.book, word)
+    def _keep(self, override: Override) -> None:
+        self.said.append(override)
+        if isinstance(self.book, InMemoryBook):
+            memory_actions.say(self.book, override)
         else:
-            say(self.book, word)
+            set_override(self.book, override)
 
     def _notices(self, *states: str) -> list[Notice]:
         """The notices of servers in some states, the newest first."""
-        if isinstance(self.book, Memory):
+        if isinstance(self.book, InMemoryBook):
             found = list(self.book.notices.values())
         else:
             with self.book.reading() as connection:
@@ -199,18 +205,22 @@ class Office:
         if not stopped or stopped[0].mode != "enforce":
             raise Refused("nothing was stopped")
         last = stopped[0]
-        word = Word("undo", last.server_id, str(last.id), now_s, None, "operator", "an error")
-        self._keep(word)
+        override = Override(
+            "undo", last.server_id, str(last.id), now_s, None, "operator", "an error"
+        )
+        self._keep(override)
 
     def _approve(self, now_s: int) -> None:
         """What the guard holds back may go on."""
-        held = self._notices("held")
+        held = self._notices("deferred")
         if not held:
             raise Refused("the guard holds nothing back")
         for notice in held:
             until_s = now_s + DAY_S
-            word = Word("approve", str(notice.id), "on", now_s, until_s, "operator", "known")
-            self._keep(word)
+            override = Override(
+                "approve", str(notice.id), "on", now_s, until_s, "operator", "known"
+            )
+            self._keep(override)
 
     def _acknowledge(self, now_s: int, name: str) -> None:
         self._answer(now_s, name, 0)
@@ -223,7 +233,7 @@ class Office:
         last = next((n for n in own if n.rule in SNOOZABLE), own[0] if own else None)
         if last is None or last.id is None:
             raise Refused("there is no notice")
-        if isinstance(self.book, Memory):
+        if isinstance(self.book, InMemoryBook):
             memory_actions.answer(self.book, last.id, for_s, now_s)
         elif for_s:
             snooze(self.book, last.id, for_s, "busy", "cto", now_s)
@@ -231,57 +241,63 @@ class Office:
             acknowledge(self.book, last.id, "cto", now_s)
 
     def _hold(self, now_s: int, name: str, credits: int, length_s: int) -> None:
-        if isinstance(self.book, Memory):
+        if isinstance(self.book, InMemoryBook):
             memory_actions.place(self.book, name, credits * 1_000_000, length_s, now_s)
         else:
-            order = HoldOrder(name, credits * 1_000_000, length_s)
-            perform(self.book, Deed(order, "aside", "operator", now_s))
+            command = HoldCommand(name, credits * 1_000_000, length_s)
+            perform_action(self.book, OperatorAction(command, "aside", "operator", now_s))
 
     def _settle(self, now_s: int, name: str, percent: int) -> None:
         hold = self._open_hold(name)
         settled_ucr = hold.amount_ucr * percent // 100
-        if isinstance(self.book, Memory):
+        if isinstance(self.book, InMemoryBook):
             memory_actions.end(self.book, hold.id, "settle", settled_ucr, now_s)
         else:
-            order = SettleOrder(hold.id, settled_ucr)
-            perform(self.book, Deed(order, "done", "operator", now_s))
+            command = SettleCommand(hold.id, settled_ucr)
+            perform_action(self.book, OperatorAction(command, "done", "operator", now_s))
 
     def _release(self, now_s: int, name: str, _: int) -> None:
         hold = self._open_hold(name)
-        if isinstance(self.book, Memory):
+        if isinstance(self.book, InMemoryBook):
             memory_actions.end(self.book, hold.id, "hold-void", 0, now_s)
         else:
-            perform(self.book, Deed(HoldVoidOrder(hold.id), "done", "operator", now_s))
+            perform_action(
+                self.book, OperatorAction(VoidHoldCommand(hold.id), "done", "operator", now_s)
+            )
 
     def _open_hold(self, name: str) -> Hold:
-        holds = self.book.state().holds if isinstance(self.book, Memory) else load(self.book).holds
+        holds = (
+            self.book.state().holds
+            if isinstance(self.book, InMemoryBook)
+            else load_state(self.book).holds
+        )
         own = [hold for hold in holds if hold.startup == name]
         if not own:
             raise Refused("there is no hold")
         return min(own, key=lambda hold: hold.placed_s)
 
-    def _move(self, now_s: int, giver: str, to: str, credits: int) -> None:
-        self._real(TransferOrder(giver, to, credits * 1_000_000), now_s)
+    def _move(self, now_s: int, sender: str, to: str, credits: int) -> None:
+        self._real(TransferCommand(sender, to, credits * 1_000_000), now_s)
 
     def _advance(self, now_s: int, name: str, credits: int) -> None:
-        self._real(AdvanceOrder(name, f"{name}-1", credits * 1_000_000), now_s)
+        self._real(AdvanceCommand(name, f"{name}-1", credits * 1_000_000), now_s)
 
     def _confirm(self, now_s: int, name: str, milestone: str) -> None:
         self.confirmed.append((now_s, name, milestone))
-        self._real(MilestoneOrder(name, f"{name}-3", milestone), now_s)
+        self._real(MilestoneCommand(name, f"{name}-3", milestone), now_s)
 
     def _accept(self, now_s: int, kind: str, percent: int, back_s: int) -> None:
         rate = self.region.rate_ucr_per_h("fr-par-2", kind, START_S) * percent // 100
-        order = PriceOrder(f"{kind}@fr-par-2", rate, max(START_S, now_s - back_s))
-        self._real(order, now_s)
-        if order.from_s == START_S or (order.from_s < now_s and percent < 100):
-            self.accepted.add((order.flavor, rate))
+        command = PriceCommand(f"{kind}@fr-par-2", rate, max(START_S, now_s - back_s))
+        self._real(command, now_s)
+        if command.from_s == START_S or (command.from_s < now_s and percent < 100):
+            self.accepted.add((command.flavor, rate))
 
-    def _real(self, order: Order, now_s: int) -> None:
+    def _real(self, command: Command, now_s: int) -> None:
         """A deed that a book in Python does not know."""
-        if isinstance(self.book, Memory):
+        if isinstance(self.book, InMemoryBook):
             raise Refused("only the real book does that")
-        perform(self.book, Deed(order, "because", "operator", now_s))
+        perform_action(self.book, OperatorAction(command, "because", "operator", now_s))
 
     def _cut(self, now_s: int, gpus: int) -> None:
         (pool,) = self.program.pools
@@ -308,11 +324,11 @@ class Office:
         """The fourth startup's project becomes the first one's."""
         (cohort,) = self.program.cohorts
         startups = {s.name: s for s in cohort.startups}
-        giver, heir = startups.get("delta"), startups.get("acme")
-        if giver is None or heir is None or not giver.projects:
+        sender, successor = startups.get("delta"), startups.get("acme")
+        if sender is None or successor is None or not sender.projects:
             raise Refused("it has no project")
-        (tenure,) = giver.projects
-        startups["delta"] = replace(giver, projects=(replace(tenure, until_s=now_s),))
+        (tenure,) = sender.projects
+        startups["delta"] = replace(sender, projects=(replace(tenure, until_s=now_s),))
         passed = Tenure(tenure.project_id, now_s)
-        startups["acme"] = replace(heir, projects=(*heir.projects, passed))
+        startups["acme"] = replace(successor, projects=(*successor.projects, passed))
         self._with(now_s, tuple(startups.values()))

@@ -18,16 +18,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from quotas.book.cycle.state import State, load
-from quotas.decisions.snapshot import heard
+from quotas.book.cycle.state import BookState, load_state
+from quotas.decisions.snapshot import announced_in_mode
 from quotas.model.units import HOUR_S, month_start_s
 
 from ..audit.evidence import evidence_of
 from ..audit.metering import metering
-from .memory_book import Memory
+from .memory_book import InMemoryBook
 
 if TYPE_CHECKING:
-    from scheduler.cycle import Report
+    from scheduler.cycle import CycleReport
 
     from .play import Play
 
@@ -37,22 +37,22 @@ STOP_S = 2 * 30 + 300 + 188
 LEASE_S = 180
 RETRIES_S = (60, 120, 240, 480, 900)
 """How long after a failure something may be tried again."""
-LIVE = ("open", "held", "executing")
+LIVE = ("open", "deferred", "executing")
 WRITES = (
     "transfers",
     "runs",
-    "disputes",
+    "unconfirmed_periods",
     "decisions",
     "notices",
     "intents",
     "requests",
-    "excesses",
-    "drafts",
+    "overuses",
+    "pending_messages",
 )
 """What a cycle's result may hold that is news. How far each zone is known is none."""
 
 
-class Rest:
+class Quiescence:
     """The rests of one play: when one begins, and what is wrong in it."""
 
     def __init__(self, play: Play) -> None:
@@ -72,7 +72,7 @@ class Rest:
         """A rest is due, and waits for a notice that is open, or reminded of."""
         self.due.append((at_s + wait_s, for_))
 
-    def perhaps(self) -> None:
+    def rest_if_due(self) -> None:
         """Rest, if a rest is due and there is something to look at."""
         if not self.due or self.play.is_healed or not self._may_begin(*self.due[0]):
             return
@@ -87,9 +87,9 @@ class Rest:
         """Clocks agree, and something of ours runs; what it waits for is there, or too late."""
         play = self.play
         now_s, view = play.region.now_s, play.report.view if play.report else None
-        if play.offset_s or max(play.watch.committed, default=now_s) > now_s or view is None:
+        if play.offset_s or max(play.cycle_checks.committed, default=now_s) > now_s or view is None:
             return False
-        program = play.office.program
+        program = play.program_operator.program
         ours = (s for s in self._servers() if program.owner(s.project_id, now_s))
         if not any(server.is_billable for server in ours):
             return False
@@ -130,7 +130,7 @@ class Rest:
         state = self._state()
         return any(i.is_live for i in state.intents) or bool(self._executing(state))
 
-    def _executing(self, state: State) -> list[Any]:
+    def _executing(self, state: BookState) -> list[Any]:
         """Notices whose servers are to be stopped now and can be, and no call has failed."""
         may = {s.id for s in self._servers() if s.state in ("running", "stopped in place")}
         failed = {i.notice_id for i in state.intents if i.state in ("failed", "expired")}
@@ -143,7 +143,7 @@ class Rest:
     def _unlike_the_truth(self) -> Iterator[str]:
         """Where the book is not what the region is, after the last cycle."""
         play, state = self.play, self._state()
-        now_s, program = play.region.now_s, play.office.applied[-1][1]
+        now_s, program = play.region.now_s, play.program_operator.applied[-1][1]
         runs = {run.server_id: run for run in state.runs if run.end_s is None}
         real = {run.server_id: run for run in play.region.truth() if run.end_s is None}
         for id, run in sorted(real.items()):
@@ -161,20 +161,20 @@ class Rest:
                 yield f"{run.server_id} is charged to {run.posted_until_s}"
         yield from self._overdue(state)
 
-    def _overdue(self, state: State) -> Iterator[str]:
+    def _overdue(self, state: BookState) -> Iterator[str]:
         """I11: what fell due and was neither done nor held back."""
         now_s = self.play.region.now_s
         if self.play.script.mode != "enforce":
             return
-        words = {
+        overrides = {
             (w.family, w.subject)
-            for w in state.enforcement.words
-            if w.stands_at(now_s) and w.value != "off"
+            for w in state.enforcement.overrides
+            if w.is_active_at(now_s) and w.value != "off"
         }
         stopping = [notice.id for notice in self._executing(state)]
         for notice in state.notices:
             names = ("*", notice.startup)
-            if any((f, n) in words for f in ("freeze", "maintenance") for n in names):
+            if any((f, n) in overrides for f in ("freeze", "maintenance") for n in names):
                 continue
             if notice.state == "open" and notice.deadline_s <= now_s:
                 yield f"notice {notice.id} of {notice.server_name} is due, and open"
@@ -200,16 +200,19 @@ class Rest:
                 else:
                     yield f"nothing had happened at {now_s}, and it wrote {news}"
 
-    def _only_tells(self, before: State) -> bool:
+    def _only_tells(self, before: BookState) -> bool:
         """Whether all that was written says for the first time what time has brought.
 
         Who is ahead of its pace, or near the end of its credits, may be so at any instant.
         """
-        wrote = self.play.watch.wrote
-        others = [name for name in WRITES if name not in ("decisions", "notices", "drafts")]
-        told = heard(before.told, wrote.mode)
+        wrote = self.play.cycle_checks.wrote
+        others = [
+            name for name in WRITES if name not in ("decisions", "notices", "pending_messages")
+        ]
+        announced = announced_in_mode(before.announced, wrote.mode)
         return not any(getattr(wrote, name) for name in others) and all(
-            d.verb == "tell" and (d.startup, d.cause) not in told for d in wrote.decisions
+            d.verb == "announce" and (d.startup, d.episode) not in announced
+            for d in wrote.decisions
         )
 
     def _repeated(self, times: int) -> Iterator[str]:
@@ -224,13 +227,13 @@ class Rest:
 
     def _news(self) -> str:
         """What the last cycle had to write."""
-        wrote = self.play.watch.wrote
+        wrote = self.play.cycle_checks.wrote
         parts = ((name, getattr(wrote, name)) for name in WRITES)
-        told = [f"{len(part)} {name}" for name, part in parts if part]
+        announced = [f"{len(part)} {name}" for name, part in parts if part]
         verbs = sorted({f"{d.rule} {d.verb}" for d in wrote.decisions})
-        return ", ".join(told) + (f" ({', '.join(verbs)})" if verbs else "")
+        return ", ".join(announced) + (f" ({', '.join(verbs)})" if verbs else "")
 
-    def _due(self, state: State) -> set[int]:
+    def _due(self, state: BookState) -> set[int]:
         """Every instant at which something falls due by time itself."""
         report = self.play.report
         due = set(report.view.edges) if report and report.view else set()
@@ -241,7 +244,7 @@ class Rest:
             due |= {(intent.ended_s or 0) + pause_s for pause_s in RETRIES_S}
             due |= {intent.not_after_s + 1, (intent.sent_s or 0) + _latency_s(state) + 1}
         due |= {stop.decided_s + HOUR_S for stop in state.enforcement.stops}
-        for past in state.closings.values():
+        for past in state.closing_history.values():
             for intent in past.intents[:1]:
                 due |= {(intent.ended_s or 0) + s for s in (*RETRIES_S, HOUR_S)}
         return due
@@ -254,10 +257,10 @@ class Rest:
         now_s = play.region.now_s
         next_s = now_s + play.cycles[0].timing.cycle_s
         if report is not None and report.outcome == "done":
-            next_s = min(next_s, play.cycles[0].next_s(report))
+            next_s = min(next_s, play.cycles[0].next_due_s(report))
         return max(1, next_s - now_s)
 
-    def _cycle(self, after_s: int) -> Report | None:
+    def _cycle(self, after_s: int) -> CycleReport | None:
         """A cycle after some seconds in which nobody does anything; None where none was done."""
         play = self.play
         play.wait(play.region.now_s + after_s)
@@ -267,18 +270,20 @@ class Rest:
         report = play.report
         return report if report is not before and report and report.outcome == "done" else None
 
-    def _state(self) -> State:
+    def _state(self) -> BookState:
         """The book as it stands."""
         book = self.play.book
-        return book.state() if isinstance(book, Memory) else load(book)
+        return book.state() if isinstance(book, InMemoryBook) else load_state(book)
 
     def _servers(self) -> Iterator[Any]:
         return (
-            s for zone in self.play.office.program.zones for s in self.play.region.servers(zone)
+            s
+            for zone in self.play.program_operator.program.zones
+            for s in self.play.region.servers(zone)
         )
 
 
-def _latency_s(state: State) -> int:
+def _latency_s(state: BookState) -> int:
     """How long a stop that was sent may take before it has failed."""
     assert state.program is not None
     return state.program.policy.stop_latency_s

@@ -25,14 +25,14 @@ def _with(*more: Event) -> Script:
 def _rest(script: Script) -> tuple[Play, list[int]]:
     """The play after its rest, and when it began and ended."""
     play, bounds = Play(script), []
-    rested = play.rest._rested
+    rested = play.quiescence._rested
 
     def noted() -> Iterator[None]:
         bounds.append(play.region.now_s)
         yield from rested()
         bounds.append(play.region.now_s)
 
-    play.rest._rested = noted  # type: ignore[method-assign]  # the same, with a look at the clock
+    play.quiescence._rested = noted  # type: ignore[method-assign]  # the same, with a look at the clock
     play.run_to(script.healed_s)
     return play, bounds
 
@@ -46,7 +46,7 @@ def test_what_falls_into_a_rest_happens_after_it() -> None:
     assert ended_s - began_s >= 30 * (N_CYCLES + M_CYCLES)
     more = Event((began_s + ended_s) // 2, "operator", "grant", ("acme", "late", 50, 30))
     play, again = _rest(_with(REST, more))
-    assert again == [began_s, ended_s] and play.rest.wrong == []
+    assert again == [began_s, ended_s] and play.quiescence.wrong == []
     made = play.book.posted["grant:acme:late"]
     assert ended_s <= made.recorded_s <= ended_s + 60
 
@@ -54,4 +54,4 @@ def test_what_falls_into_a_rest_happens_after_it() -> None:
 def test_a_script_without_rests_has_none() -> None:
     """A rest is an event like any other: a script that shrinks may lose it."""
     play, bounds = _rest(_with())
-    assert bounds == [] and play.rest.held == 0
+    assert bounds == [] and play.quiescence.held == 0

@@ -19,9 +19,9 @@ from scheduler import cycle, leadership
 from scheduler.act import access, intents
 from scheduler.observe import catalogue, zones
 
-from .cycle_checks import Watch
+from .cycle_checks import CycleChecks
 from .memory_actions import spoken
-from .memory_book import Memory
+from .memory_book import InMemoryBook
 
 
 class Points:
@@ -29,13 +29,13 @@ class Points:
 
     def __init__(self) -> None:
         self.hit: Callable[[str], None] = lambda _: None
-        self.watch: Watch | None = None
+        self.cycle_checks: CycleChecks | None = None
 
 
 POINTS = Points()
 
 
-class InTurn:
+class SequentialReader:
     """Asks zones one after the other: no threads, and always in the same order."""
 
     def __init__(self, _name: str, _deadline_s: float) -> None:
@@ -49,7 +49,7 @@ class InTurn:
         """Nothing to end."""
 
 
-class Pointed(zones.Observer):
+class ObserverWithCrashPoint(zones.Observer):
     """The observer, and a point after it."""
 
     def observe(self, zones: Iterable[str], now_s: int) -> dict[str, Sweep]:
@@ -59,10 +59,12 @@ class Pointed(zones.Observer):
         return sweeps
 
 
-def _door(name: str, memory: Callable[..., Any], real: Callable[..., Any]) -> Callable[..., Any]:
+def _entry_point(
+    name: str, memory: Callable[..., Any], real: Callable[..., Any]
+) -> Callable[..., Any]:
     def through(book: Any, *args: Any, **named: Any) -> Any:
         POINTS.hit(f"before {name}")
-        chosen = memory if isinstance(book, Memory) else real
+        chosen = memory if isinstance(book, InMemoryBook) else real
         answer = chosen(book, *args, **named)
         POINTS.hit(f"after {name}")
         return answer
@@ -74,35 +76,51 @@ def _door(name: str, memory: Callable[..., Any], real: Callable[..., Any]) -> Ca
 def wired() -> Iterator[None]:
     """Within it every Cycle is deterministic and takes a Memory for a book."""
     patch = pytest.MonkeyPatch()
-    patch.setattr(zones, "SideBySide", InTurn)
-    patch.setattr(cycle, "Observer", Pointed)
-    patch.setattr(leadership, "acquire", _door("acquire", Memory.acquire, leadership.acquire))
-    patch.setattr(leadership, "leading", _leading(leadership.leading))
-    patch.setattr(cycle, "load", _door("load", Memory.state, cycle.load))
-    kept_of = _door("commit", _noted(Memory.commit), _noted(cycle.commit))
+    patch.setattr(zones, "ZoneExecutor", SequentialReader)
+    patch.setattr(cycle, "Observer", ObserverWithCrashPoint)
+    patch.setattr(
+        leadership, "acquire", _entry_point("acquire", InMemoryBook.acquire, leadership.acquire)
+    )
+    patch.setattr(leadership, "current_lease", _leading(leadership.current_lease))
+    patch.setattr(cycle, "load_state", _entry_point("load", InMemoryBook.state, cycle.load_state))
+    kept_of = _entry_point("commit", _noted(InMemoryBook.commit), _noted(cycle.commit))
     patch.setattr(cycle, "commit", kept_of)
     patch.setattr(
-        intents, "pending_intents", _door("pending", Memory.pending, intents.pending_intents)
+        intents,
+        "pending_intents",
+        _entry_point("pending", InMemoryBook.pending, intents.pending_intents),
     )
-    patch.setattr(intents, "spoken_since", _door("spoken", spoken, intents.spoken_since))
-    patch.setattr(catalogue, "load", _door("load", Memory.state, catalogue.load))
-    patch.setattr(intents, "mark", _door("mark", Memory.mark, intents.mark))
-    kept = catalogue.keep_offers
-    patch.setattr(catalogue, "keep_offers", _door("offers", Memory.keep_offers, kept))
-    patch.setattr(access, "withhold", _door("withhold", _unknown, access.withhold))
-    patch.setattr(access, "end_withheld", _door("restore", _unknown, access.end_withheld))
+    patch.setattr(intents, "changed_since", _entry_point("spoken", spoken, intents.changed_since))
+    patch.setattr(
+        catalogue, "load_state", _entry_point("load", InMemoryBook.state, catalogue.load_state)
+    )
+    patch.setattr(
+        intents,
+        "save_intents",
+        _entry_point("mark", InMemoryBook.save_intents, intents.save_intents),
+    )
+    kept = catalogue.save_catalogue
+    patch.setattr(
+        catalogue, "save_catalogue", _entry_point("offers", InMemoryBook.save_catalogue, kept)
+    )
+    patch.setattr(
+        access, "record_revocation", _entry_point("withhold", _unknown, access.record_revocation)
+    )
+    patch.setattr(
+        access, "end_revocations", _entry_point("restore", _unknown, access.end_revocations)
+    )
     patch.setattr(allocation, "allocate", _remembered(allocation.allocate))
     patch.setattr(cycle, "decide", _watched(cycle.decide))
     try:
         yield
     finally:
         patch.undo()
-        POINTS.hit, POINTS.watch = lambda _: None, None
+        POINTS.hit, POINTS.cycle_checks = lambda _: None, None
 
 
 def _leading(real: Callable[..., Any]) -> Callable[..., Any]:
     """Whose lease it is, for who stands by: no point, for nothing is done there."""
-    return lambda book: book.lease if isinstance(book, Memory) else real(book)
+    return lambda book: book.lease if isinstance(book, InMemoryBook) else real(book)
 
 
 def _unknown(*_: Any) -> None:
@@ -115,9 +133,9 @@ def _noted(commit: Callable[..., Any]) -> Callable[..., Any]:
 
     def through(book: Any, result: Any, lease: Any, now_s: int) -> Any:
         answer = commit(book, result, lease, now_s)
-        if POINTS.watch is not None:
-            POINTS.watch.committed.add(now_s)
-            POINTS.watch.wrote = result
+        if POINTS.cycle_checks is not None:
+            POINTS.cycle_checks.committed.add(now_s)
+            POINTS.cycle_checks.wrote = result
         return answer
 
     return through
@@ -127,8 +145,8 @@ def _watched(decide: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """The decisions, looked into by the watch of the play that runs now."""
 
     def through(snapshot: Any) -> Any:
-        watch = POINTS.watch
-        return decide(snapshot) if watch is None else watch.decided(decide, snapshot)
+        cycle_checks = POINTS.cycle_checks
+        return decide(snapshot) if cycle_checks is None else cycle_checks.decided(decide, snapshot)
 
     return through
 

@@ -23,14 +23,14 @@ def windows(seed: int, events: Iterable[Event], healed_s: int) -> Iterator[Windo
     changes = (e.at_s for e in events if e.verb == "price")
     changed_s = min([healed_s, *changes])
     for kind in LISTINGS:
-        chance = random.Random(f"{seed}/windows/{kind}")
-        if chance.random() < 0.5:
+        rng = random.Random(f"{seed}/windows/{kind}")
+        if rng.random() < 0.5:
             continue
         for zone in ZONES[1:]:
-            for _ in range(chance.randint(1, max(2, (healed_s - START_S) // DAY_S // 12))):
-                from_s = chance.randrange(START_S, healed_s)
-                until_s = from_s + int(3_600 * 2 ** chance.uniform(0, 5.6))
+            for _ in range(rng.randint(1, max(2, (healed_s - START_S) // DAY_S // 12))):
+                from_s = rng.randrange(START_S, healed_s)
+                until_s = from_s + int(3_600 * 2 ** rng.uniform(0, 5.6))
                 yield Window(kind, zone, from_s, min(until_s, healed_s))
-            if kind in AT_FIRST and chance.random() < 0.2:
-                until_s = START_S + int(60 * 2 ** chance.uniform(2, 10))
+            if kind in AT_FIRST and rng.random() < 0.2:
+                until_s = START_S + int(60 * 2 ** rng.uniform(2, 10))
                 yield Window(kind, zone, START_S, min(until_s, changed_s))

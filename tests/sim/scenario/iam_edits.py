@@ -32,52 +32,52 @@ def windows(seed: int, healed_s: int) -> Iterator[Window]:
     levels = [e for e in edits(seed, healed_s, healed_s) if e.verb == "level"]
     changes = [at_s for e in levels for at_s in (e.at_s, e.at_s + e.args[2])]
     for kind in IAM if has_key(seed) else ():
-        chance = random.Random(f"{seed}/windows/{kind}")
-        if chance.random() < 0.5:
+        rng = random.Random(f"{seed}/windows/{kind}")
+        if rng.random() < 0.5:
             continue
         days = (healed_s - START_S) // DAY_S
-        for _ in range(chance.randint(1, max(3, days // 6))):
-            from_s = chance.randrange(START_S, healed_s)
-            length_s = int(60 * 2 ** chance.uniform(4, 11))
-            if changes and chance.random() < 0.5:
-                from_s = max(START_S, chance.choice(changes) - chance.randrange(length_s))
+        for _ in range(rng.randint(1, max(3, days // 6))):
+            from_s = rng.randrange(START_S, healed_s)
+            length_s = int(60 * 2 ** rng.uniform(4, 11))
+            if changes and rng.random() < 0.5:
+                from_s = max(START_S, rng.choice(changes) - rng.randrange(length_s))
             yield Window(kind, IAM_PLACE, from_s, min(from_s + length_s, healed_s))
 
 
 def edits(seed: int, healed_s: int, end_s: int) -> Iterator[Event]:
     """Levels by word, so that some are closed and reopened; edits at any time and at the end."""
-    chance = random.Random(f"{seed}/hands")
-    for _ in range(chance.choice([0, 2, 5])):
-        at_s = chance.randrange(START_S + DAY_S, healed_s)
-        length_s = min(chance.choice([2, 9, 40]) * HOUR_S, healed_s - at_s)
-        level = chance.choice(["closed", "closed", "stopped"])
-        yield Event(at_s, HAND, "level", (chance.choice(NAMES), level, length_s))
-        if chance.random() < 0.5:
-            yield edit_of(chance, _any(chance), at_s + chance.randrange(length_s))
-    for _ in range(chance.choice([0, 3, 9])):
-        yield edit_of(chance, _any(chance), chance.randrange(START_S, healed_s))
-    for _ in range(chance.choice([0, 2, 4])):
-        yield edit_of(chance, _any(chance), end_s + chance.randrange(LAST_EDIT_S))
+    rng = random.Random(f"{seed}/hands")
+    for _ in range(rng.choice([0, 2, 5])):
+        at_s = rng.randrange(START_S + DAY_S, healed_s)
+        length_s = min(rng.choice([2, 9, 40]) * HOUR_S, healed_s - at_s)
+        level = rng.choice(["closed", "closed", "stopped"])
+        yield Event(at_s, HAND, "level", (rng.choice(NAMES), level, length_s))
+        if rng.random() < 0.5:
+            yield edit_of(rng, _any(rng), at_s + rng.randrange(length_s))
+    for _ in range(rng.choice([0, 3, 9])):
+        yield edit_of(rng, _any(rng), rng.randrange(START_S, healed_s))
+    for _ in range(rng.choice([0, 2, 4])):
+        yield edit_of(rng, _any(rng), end_s + rng.randrange(LAST_EDIT_S))
 
 
-def _any(chance: random.Random) -> str:
-    name = chance.choice(NAMES)
-    return chance.choice([name, name, f"{name}-ops", chance.choice(SHARED)])
+def _any(rng: random.Random) -> str:
+    name = rng.choice(NAMES)
+    return rng.choice([name, name, f"{name}-ops", rng.choice(SHARED)])
 
 
 VERBS = ("give", "give", "give", "add", "add", "take", "trim", "restore", "delete", "widen")
 
 
-def edit_of(chance: random.Random, policy: str, at_s: int) -> Event:
+def edit_of(rng: random.Random, policy: str, at_s: int) -> Event:
     """One edit of a policy, by its name."""
-    verb = chance.choice(VERBS)
+    verb = rng.choice(VERBS)
     args: tuple[object, ...] = (policy,)
     if verb == "give":
-        args += (chance.choice(STARTING),)
+        args += (rng.choice(STARTING),)
     elif verb == "add":
-        args += (chance.choice(OTHER),)
+        args += (rng.choice(OTHER),)
     elif verb in ("take", "trim"):
-        args += (chance.randrange(3),)
+        args += (rng.randrange(3),)
     elif verb == "widen":
-        args += (chance.choice(NAMES),)
+        args += (rng.choice(NAMES),)
     return Event(at_s, HAND, verb, args)

@@ -19,7 +19,7 @@ def lendings(
     seed: int, capacity: int, nominal: tuple[int, ...], limits: tuple[int | None, ...], until_s: int
 ) -> Iterator[Event]:
     """In a third of the scripts, now and then, where the pool can hold all that is promised."""
-    chance = random.Random(f"{seed}/lending")
+    rng = random.Random(f"{seed}/lending")
     owners = [
         (name, own)
         for name, own, limit in zip(NAMES, nominal, limits, strict=True)
@@ -27,18 +27,18 @@ def lendings(
     ]
     free = [name for name, limit in zip(NAMES, limits, strict=True) if limit is None]
     last_s = until_s - 2 * DAY_S
-    if chance.random() < 2 / 3 or sum(nominal) > capacity or last_s <= START_S + DAY_S:
+    if rng.random() < 2 / 3 or sum(nominal) > capacity or last_s <= START_S + DAY_S:
         return
-    for number in range(chance.randint(1, max(2, (until_s - START_S) // DAY_S // 20))):
-        owner, own = chance.choice(owners or [("", 0)])
+    for number in range(rng.randint(1, max(2, (until_s - START_S) // DAY_S // 20))):
+        owner, own = rng.choice(owners or [("", 0)])
         others = [name for name in free if name != owner]
         if owner and others:
-            at_s = chance.randrange(START_S + DAY_S, last_s)
-            yield from _lent(chance, (owner, own), chance.choice(others), at_s, capacity, number)
+            at_s = rng.randrange(START_S + DAY_S, last_s)
+            yield from _lent(rng, (owner, own), rng.choice(others), at_s, capacity, number)
 
 
 def _lent(
-    chance: random.Random, whose: tuple[str, int], other: str, at_s: int, capacity: int, number: int
+    rng: random.Random, whose: tuple[str, int], other: str, at_s: int, capacity: int, number: int
 ) -> Iterator[Event]:
     """Both have credit; one fills the pool, the other asks for its quota, and uses it later."""
     owner, own = whose
@@ -46,10 +46,10 @@ def _lent(
         yield Event(at_s - HOUR_S, "operator", "grant", (name, f"lent-{number}", 5_000, 5))
     slots = [(ZONES[1], FIRST_SLOT + n) for n in range(-(-capacity // 8))]
     for n, slot in enumerate(slots):
-        yield Event(at_s + 60 * n, other, "on", (*slot, chance.choice(BIG[1:])))
-    asks_s = at_s + chance.choice([HOUR_S // 2, 2 * HOUR_S, 5 * HOUR_S])
+        yield Event(at_s + 60 * n, other, "on", (*slot, rng.choice(BIG[1:])))
+    asks_s = at_s + rng.choice([HOUR_S // 2, 2 * HOUR_S, 5 * HOUR_S])
     yield Event(asks_s, "operator", "request", (owner, own, DAY_S))
-    uses_s = asks_s + chance.choice([1, 4]) * HOUR_S
+    uses_s = asks_s + rng.choice([1, 4]) * HOUR_S
     yield Event(uses_s, owner, "on", (ZONES[1], FIRST_SLOT + 20, SMALL[-1]))
     yield Event(uses_s + 9 * HOUR_S, owner, "off", (ZONES[1], FIRST_SLOT + 20))
     for slot in slots:

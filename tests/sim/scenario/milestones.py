@@ -23,26 +23,26 @@ Terms = tuple[int, ...]
 
 def terms(seed: int, end_s: int) -> tuple[Terms, ...]:
     """For each startup the terms of its milestones, or none."""
-    chance = random.Random(f"{seed}/milestones")
-    if chance.random() < 0.5:
+    rng = random.Random(f"{seed}/milestones")
+    if rng.random() < 0.5:
         return ()
-    return tuple(_terms(chance, end_s) if chance.random() < 0.6 else () for _ in NAMES)
+    return tuple(_terms(rng, end_s) if rng.random() < 0.6 else () for _ in NAMES)
 
 
-def _terms(chance: random.Random, end_s: int) -> Terms:
-    credits = chance.choice([40, 900]), chance.choice([40, 900])
-    return (*credits, chance.randrange(BEGINS_S + DAY_S, end_s))
+def _terms(rng: random.Random, end_s: int) -> Terms:
+    credits = rng.choice([40, 900]), rng.choice([40, 900])
+    return (*credits, rng.randrange(BEGINS_S + DAY_S, end_s))
 
 
 def confirmations(seed: int, end_s: int, healed_s: int) -> Iterator[Event]:
     """When somebody says that a milestone was reached, rightly or not."""
-    chance = random.Random(f"{seed}/confirmations")
+    rng = random.Random(f"{seed}/confirmations")
     for name, own in zip(NAMES, terms(seed, end_s), strict=False):
         for milestone in REACHED if own else ():
-            how = chance.choice(["never", "early", "some day", "some day", "twice", "late"])
-            at_s = chance.randrange(BEGINS_S, healed_s)
-            early_s, late_s = chance.randrange(START_S, BEGINS_S), own[2] + chance.choice([0, 99])
-            again_s = at_s + chance.choice([0, DAY_S])
+            how = rng.choice(["never", "early", "some day", "some day", "twice", "late"])
+            at_s = rng.randrange(BEGINS_S, healed_s)
+            early_s, late_s = rng.randrange(START_S, BEGINS_S), own[2] + rng.choice([0, 99])
+            again_s = at_s + rng.choice([0, DAY_S])
             moments = {"never": [], "early": [early_s, at_s], "late": [late_s]}
             for moment_s in moments.get(how, [at_s, again_s] if how == "twice" else [at_s]):
                 yield Event(moment_s, "operator", "confirm", (name, milestone))

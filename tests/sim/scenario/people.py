@@ -31,44 +31,44 @@ def people(seed: int, healed_s: int) -> Iterator[Event]:
         yield from (e for e in draw(random.Random(f"{seed}/{name}"), healed_s) if e.at_s < healed_s)
 
 
-def _words(chance: random.Random, healed_s: int) -> Iterator[Event]:
+def _words(rng: random.Random, healed_s: int) -> Iterator[Event]:
     """Freezes, maintenance, exemptions, levels, shortages, each with its end; undone stops."""
     families = ("freeze", "maintenance", "exempt", "level", "shortage")
-    for _ in range(chance.choice([0, 2, 5])):
-        family, name = chance.choice(families), chance.choice(NAMES)
-        at_s = chance.randrange(START_S + DAY_S, healed_s)
-        length_s = min(chance.choice([1, 5, 30]) * HOUR_S, healed_s - at_s)
+    for _ in range(rng.choice([0, 2, 5])):
+        family, name = rng.choice(families), rng.choice(NAMES)
+        at_s = rng.randrange(START_S + DAY_S, healed_s)
+        length_s = min(rng.choice([1, 5, 30]) * HOUR_S, healed_s - at_s)
         subject = {"maintenance": "*", "shortage": "h100"}.get(family, name)
         if family == "freeze":
-            subject = chance.choice([name, "*"])
-        value = chance.choice(["closed", "stopped"]) if family == "level" else "on"
+            subject = rng.choice([name, "*"])
+        value = rng.choice(["closed", "stopped"]) if family == "level" else "on"
         yield Event(at_s, "operator", "say", (family, subject, value, length_s))
-    for _ in range(chance.choice([0, 3])):
-        at_s = chance.randrange(START_S + DAY_S, healed_s)
-        yield Event(at_s, "operator", "undo", (chance.choice(NAMES),))
+    for _ in range(rng.choice([0, 3])):
+        at_s = rng.randrange(START_S + DAY_S, healed_s)
+        yield Event(at_s, "operator", "undo", (rng.choice(NAMES),))
 
 
-def _holds(chance: random.Random, healed_s: int) -> Iterator[Event]:
+def _holds(rng: random.Random, healed_s: int) -> Iterator[Event]:
     """Credits set aside, and most of them settled or given back in time."""
-    for _ in range(chance.choice([0, 2, 6])):
-        at_s, name = chance.randrange(START_S, healed_s), chance.choice(NAMES)
-        length_s = chance.choice([6, 60]) * HOUR_S
-        yield Event(at_s, "operator", "hold", (name, chance.choice([5, 60, 900]), length_s))
-        later_s = at_s + chance.randrange(length_s)
-        ending = chance.choice(["settle", "settle", "release", ""])
+    for _ in range(rng.choice([0, 2, 6])):
+        at_s, name = rng.randrange(START_S, healed_s), rng.choice(NAMES)
+        length_s = rng.choice([6, 60]) * HOUR_S
+        yield Event(at_s, "operator", "hold", (name, rng.choice([5, 60, 900]), length_s))
+        later_s = at_s + rng.randrange(length_s)
+        ending = rng.choice(["settle", "settle", "release", ""])
         if ending:
-            yield Event(later_s, "operator", ending, (name, chance.choice([30, 100])))
+            yield Event(later_s, "operator", ending, (name, rng.choice([30, 100])))
 
 
-def _owners(chance: random.Random, healed_s: int) -> Iterator[Event]:
+def _owners(rng: random.Random, healed_s: int) -> Iterator[Event]:
     """A neighbour fills the pool; hours later an owner asks for its quota, and uses it."""
-    for number in range(chance.choice([0, 1, 2])):
-        owner, other = chance.sample(NAMES, 2)
-        at_s = chance.randrange(START_S, healed_s)
+    for number in range(rng.choice([0, 1, 2])):
+        owner, other = rng.sample(NAMES, 2)
+        at_s = rng.randrange(START_S, healed_s)
         big = [(ZONES[1], 40 + 10 * number + slot) for slot in range(5)]
         for slot in big:
             yield Event(at_s, other, "on", (*slot, BIG[-1]))
-        asks_s = at_s + chance.choice([2, 5, 20]) * HOUR_S
+        asks_s = at_s + rng.choice([2, 5, 20]) * HOUR_S
         yield Event(asks_s, "operator", "request", (owner, 4, 2 * DAY_S))
         yield Event(asks_s + 4 * HOUR_S, owner, "on", (ZONES[1], 30 + number, SMALL[-1]))
         yield Event(asks_s + 9 * HOUR_S, owner, "off", (ZONES[1], 30 + number))
@@ -76,38 +76,38 @@ def _owners(chance: random.Random, healed_s: int) -> Iterator[Event]:
             yield Event(asks_s + 12 * HOUR_S, other, "off", slot)
 
 
-def _strangers(chance: random.Random, healed_s: int) -> Iterator[Event]:
+def _strangers(rng: random.Random, healed_s: int) -> Iterator[Event]:
     """Servers in a project that is none of ours come and go."""
-    for slot in range(chance.choice([1, 2])):
-        at_s = START_S + chance.randrange(DAY_S)
+    for slot in range(rng.choice([1, 2])):
+        at_s = START_S + rng.randrange(DAY_S)
         while at_s < healed_s:
-            zone = chance.choice(ZONES[1:])
+            zone = rng.choice(ZONES[1:])
             yield Event(at_s, STRANGER, "on", (zone, slot, SMALL[0]))
-            at_s += chance.randrange(HOUR_S, 5 * DAY_S)
+            at_s += rng.randrange(HOUR_S, 5 * DAY_S)
             yield Event(at_s, STRANGER, "off", (zone, slot))
-            at_s += chance.randrange(HOUR_S, 5 * DAY_S)
+            at_s += rng.randrange(HOUR_S, 5 * DAY_S)
 
 
-def _deeds(chance: random.Random, healed_s: int) -> Iterator[Event]:
+def _deeds(rng: random.Random, healed_s: int) -> Iterator[Event]:
     """What only the real book takes: credits moved, tranches advanced, prices accepted."""
-    for _ in range(chance.choice([0, 2, 5])):
-        giver, to = chance.sample(NAMES, 2)
-        at_s = chance.randrange(START_S, healed_s)
-        yield Event(at_s, "operator", "move", (giver, to, chance.choice([5, 200])))
-    for _ in range(chance.choice([0, 3])):
-        at_s, name = chance.randrange(START_S, healed_s), chance.choice(NAMES)
-        yield Event(at_s, "operator", "advance", (name, chance.choice([1, 50])))
-    for _ in range(chance.choice([0, 0, 2])):
-        at_s, back_s = chance.randrange(START_S, healed_s), chance.choice([0, 7_200, 3 * DAY_S])
-        kind, percent = chance.choice(SMALL + BIG), chance.choice([80, 120])
+    for _ in range(rng.choice([0, 2, 5])):
+        sender, to = rng.sample(NAMES, 2)
+        at_s = rng.randrange(START_S, healed_s)
+        yield Event(at_s, "operator", "move", (sender, to, rng.choice([5, 200])))
+    for _ in range(rng.choice([0, 3])):
+        at_s, name = rng.randrange(START_S, healed_s), rng.choice(NAMES)
+        yield Event(at_s, "operator", "advance", (name, rng.choice([1, 50])))
+    for _ in range(rng.choice([0, 0, 2])):
+        at_s, back_s = rng.randrange(START_S, healed_s), rng.choice([0, 7_200, 3 * DAY_S])
+        kind, percent = rng.choice(SMALL + BIG), rng.choice([80, 120])
         yield Event(at_s, "operator", "accept", (kind, percent, back_s))
 
 
-def _rests(chance: random.Random, healed_s: int) -> Iterator[Event]:
+def _rests(rng: random.Random, healed_s: int) -> Iterator[Event]:
     """When everybody rests; most rests wait up to some days for a notice that is open."""
     for _ in range(max(1, (healed_s - START_S) // DAY_S // DAYS_PER_REST)):
         if healed_s > START_S + HOUR_S:
-            at_s = chance.randrange(START_S + HOUR_S, healed_s)
-            days, for_ = chance.choice([(0, "open"), *[(20, "open"), (20, "reminded")] * 2])
+            at_s = rng.randrange(START_S + HOUR_S, healed_s)
+            days, for_ = rng.choice([(0, "open"), *[(20, "open"), (20, "reminded")] * 2])
             wait_s = max(0, min(days * DAY_S, healed_s - DAY_S - at_s))
             yield Event(at_s, NOBODY, "rest", (wait_s, for_))

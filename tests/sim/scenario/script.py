@@ -121,7 +121,7 @@ def _tupled(value: Any) -> Any:
 
 def draw(seed: int, days: int = 183, *, calm: bool = False) -> Script:
     """The script of a seed; seed 0, or a calm one, has no faults."""
-    chance = random.Random(f"{seed}/program")
+    rng = random.Random(f"{seed}/program")
     until_s = START_S + days * DAY_S
     healed_s = until_s - HEALED_S
     poor = days / 183
@@ -131,15 +131,15 @@ def draw(seed: int, days: int = 183, *, calm: bool = False) -> Script:
     script = Script(
         seed=seed,
         days=days,
-        mode="shadow" if chance.random() < 0.06 else "enforce",
-        capacity=chance.choice([12, 24, 40, 40]),
-        limits=tuple(chance.choice([None, None, None, 8, 4]) for _ in NAMES),
-        nominal=tuple(chance.choice([0, 4, 8]) for _ in NAMES),
+        mode="shadow" if rng.random() < 0.06 else "enforce",
+        capacity=rng.choice([12, 24, 40, 40]),
+        limits=tuple(rng.choice([None, None, None, 8, 4]) for _ in NAMES),
+        nominal=tuple(rng.choice([0, 4, 8]) for _ in NAMES),
         credits=tuple(
-            tuple(int(chance.choice([900, 4_000, 20_000, 90_000]) * poor) + 20 for _ in range(2))
+            tuple(int(rng.choice([900, 4_000, 20_000, 90_000]) * poor) + 20 for _ in range(2))
             for _ in NAMES
         ),
-        poll_s=chance.choice([(6 * HOUR_S, 12 * HOUR_S), (6 * HOUR_S, 9 * HOUR_S)]),
+        poll_s=rng.choice([(6 * HOUR_S, 12 * HOUR_S), (6 * HOUR_S, 9 * HOUR_S)]),
         daemons=2 if random.Random(f"{seed}/daemons").random() < 0.2 else 1,
         dice=_dice(seed),
         windows=(*_windows(seed, healed_s), *iam_edits.windows(seed, healed_s), *last),
@@ -159,34 +159,32 @@ def draw(seed: int, days: int = 183, *, calm: bool = False) -> Script:
 
 def _dice(seed: int) -> dict[str, float]:
     """Each chance is 0 for half of the seeds."""
-    chance = random.Random(f"{seed}/dice")
-    return {kind: chance.choice([0.0, chance.choice([0.002, 0.01])]) for kind in DICE}
+    rng = random.Random(f"{seed}/dice")
+    return {kind: rng.choice([0.0, rng.choice([0.002, 0.01])]) for kind in DICE}
 
 
 def _windows(seed: int, healed_s: int) -> Iterator[Window]:
     """Each kind is off for half of the seeds; the windows last minutes to hours."""
     for kind in (*READS, *CALLS):
-        chance = random.Random(f"{seed}/windows/{kind}")
-        if chance.random() < 0.5:
+        rng = random.Random(f"{seed}/windows/{kind}")
+        if rng.random() < 0.5:
             continue
         days = (healed_s - START_S) // DAY_S
         # A key is one for every zone: where it is refused, it is refused in all of them.
         for zones in (ZONES,) if kind == "key-refused" else ((zone,) for zone in ZONES):
-            for _ in range(chance.randint(1, max(2, days // 12))):
-                from_s = chance.randrange(START_S, healed_s)
-                length_s = int(60 * 2 ** chance.uniform(2, 11))
+            for _ in range(rng.randint(1, max(2, days // 12))):
+                from_s = rng.randrange(START_S, healed_s)
+                length_s = int(60 * 2 ** rng.uniform(2, 11))
                 until_s = min(from_s + length_s, healed_s)
                 yield from (Window(kind, zone, from_s, until_s) for zone in zones)
 
 
 def _across_the_end(seed: int, end_s: int) -> Iterator[Window]:
     """In some scripts a zone is out when the program ends, and for hours after."""
-    chance = random.Random(f"{seed}/windows/end")
-    if chance.random() < 0.25:
-        from_s = end_s - chance.randrange(600, 12 * HOUR_S)
-        yield Window(
-            "outage", chance.choice(ZONES[1:]), from_s, end_s + chance.randrange(3 * HOUR_S)
-        )
+    rng = random.Random(f"{seed}/windows/end")
+    if rng.random() < 0.25:
+        from_s = end_s - rng.randrange(600, 12 * HOUR_S)
+        yield Window("outage", rng.choice(ZONES[1:]), from_s, end_s + rng.randrange(3 * HOUR_S))
 
 
 def _events(seed: int, until_s: int, healed_s: int) -> Iterator[Event]:
@@ -205,94 +203,94 @@ def _events(seed: int, until_s: int, healed_s: int) -> Iterator[Event]:
 HABITS = ("steady", "bursts", "bounces", "resizes", "cheats", "guest", "recreates")
 
 
-def _of_startup(chance: random.Random, name: str, until_s: int) -> Iterator[Event]:
+def _of_startup(rng: random.Random, name: str, until_s: int) -> Iterator[Event]:
     """A startup's way of using servers; each stretch on is some hours to days long."""
-    habit = chance.choice(HABITS)
-    slots = chance.randint(1, 3)
-    busy = chance.choice([1, 2])
+    habit = rng.choice(HABITS)
+    slots = rng.randint(1, 3)
+    busy = rng.choice([1, 2])
     for slot in range(slots):
-        kind = chance.choice(SMALL if slot or habit in ("bursts", "guest") else SMALL + BIG)
-        zone = chance.choice([ZONES[1], ZONES[1], ZONES[2]]) if kind in SMALL else ZONES[1]
-        at_s = START_S + chance.randrange(-DAY_S, 9 * DAY_S)
+        kind = rng.choice(SMALL if slot or habit in ("bursts", "guest") else SMALL + BIG)
+        zone = rng.choice([ZONES[1], ZONES[1], ZONES[2]]) if kind in SMALL else ZONES[1]
+        at_s = START_S + rng.randrange(-DAY_S, 9 * DAY_S)
         while at_s < until_s:
-            on_s = int(HOUR_S * 2 ** chance.uniform(0, 6.5))
+            on_s = int(HOUR_S * 2 ** rng.uniform(0, 6.5))
             yield Event(max(at_s, START_S), name, "on", (zone, slot, kind))
-            yield from _while_on(chance, habit, name, (zone, slot), at_s, on_s)
+            yield from _while_on(rng, habit, name, (zone, slot), at_s, on_s)
             at_s += on_s
-            last = "guest" if habit == "guest" and chance.random() < 0.5 else "off"
+            last = "guest" if habit == "guest" and rng.random() < 0.5 else "off"
             yield Event(max(at_s, START_S) + 1, name, last, (zone, slot))
             if last == "guest":
-                at_s += int(HOUR_S * 2 ** chance.uniform(-2, 4))
+                at_s += int(HOUR_S * 2 ** rng.uniform(-2, 4))
                 yield Event(max(at_s, START_S) + 2, name, "off", (zone, slot))
             if habit == "resizes":
-                kind = chance.choice(SMALL)
+                kind = rng.choice(SMALL)
                 yield Event(max(at_s, START_S) + 900, name, "resize", (zone, slot, kind))
-            if habit == "recreates" and chance.random() < 0.5:
+            if habit == "recreates" and rng.random() < 0.5:
                 yield Event(max(at_s, START_S) + 600, name, "delete", (zone, slot))
-            at_s += int(HOUR_S * 2 ** chance.uniform(1.5, 8) / busy)
+            at_s += int(HOUR_S * 2 ** rng.uniform(1.5, 8) / busy)
 
 
 def _while_on(
-    chance: random.Random, habit: str, name: str, slot: tuple[str, int], at_s: int, on_s: int
+    rng: random.Random, habit: str, name: str, slot: tuple[str, int], at_s: int, on_s: int
 ) -> Iterator[Event]:
     """What a startup does with a server that runs: bounces it, or starts it once more."""
-    moments = [at_s + chance.randrange(on_s) for _ in range(3 if habit == "cheats" else 1)]
+    moments = [at_s + rng.randrange(on_s) for _ in range(3 if habit == "cheats" else 1)]
     for moment_s in moments:
         if moment_s <= START_S + 120:
             continue
         if habit == "bounces":
             yield Event(moment_s, name, "off", slot)
-            yield Event(moment_s + chance.choice([60, 200, 1_200, 5_000]), name, "again", slot)
+            yield Event(moment_s + rng.choice([60, 200, 1_200, 5_000]), name, "again", slot)
         elif habit == "cheats":
             yield Event(moment_s, name, "again", slot)
-        elif chance.random() < 0.1:
-            yield Event(moment_s, name, chance.choice(["touch", "reboot"]), slot)
+        elif rng.random() < 0.1:
+            yield Event(moment_s, name, rng.choice(["touch", "reboot"]), slot)
 
 
-def _of_provider(chance: random.Random, healed_s: int) -> Iterator[Event]:
+def _of_provider(rng: random.Random, healed_s: int) -> Iterator[Event]:
     """Shortages, prices, servers that are locked or stick in stopping."""
-    for _ in range(chance.choice([0, 1, 3])):
-        at_s = chance.randrange(START_S, healed_s)
-        yield Event(at_s, "provider", "shortage", (chance.choice([0, 4]),))
-        yield Event(min(at_s + chance.randint(1, 72) * HOUR_S, healed_s), "provider", "plenty")
-    for _ in range(chance.choice([0, 2])):
-        kind, times = chance.choice(SMALL + BIG), chance.choice([80, 105, 130])
-        yield Event(chance.randrange(START_S, healed_s), "provider", "price", (kind, times))
-    for _ in range(chance.choice([0, 2, 5])):
-        at_s, length_s = chance.randrange(START_S, healed_s), chance.randint(300, 9 * HOUR_S)
-        name = chance.choice(NAMES)
+    for _ in range(rng.choice([0, 1, 3])):
+        at_s = rng.randrange(START_S, healed_s)
+        yield Event(at_s, "provider", "shortage", (rng.choice([0, 4]),))
+        yield Event(min(at_s + rng.randint(1, 72) * HOUR_S, healed_s), "provider", "plenty")
+    for _ in range(rng.choice([0, 2])):
+        kind, times = rng.choice(SMALL + BIG), rng.choice([80, 105, 130])
+        yield Event(rng.randrange(START_S, healed_s), "provider", "price", (kind, times))
+    for _ in range(rng.choice([0, 2, 5])):
+        at_s, length_s = rng.randrange(START_S, healed_s), rng.randint(300, 9 * HOUR_S)
+        name = rng.choice(NAMES)
         yield Event(at_s, "provider", "lock", (name,))
         yield Event(min(at_s + length_s, healed_s), "provider", "unlock", (name,))
-    for _ in range(chance.choice([0, 3])):
-        at_s = chance.randrange(START_S, healed_s)
-        until_s = min(at_s + chance.randint(600, 4 * HOUR_S), healed_s)
-        yield Event(at_s, "provider", "stick", (chance.choice(ZONES), until_s))
+    for _ in range(rng.choice([0, 3])):
+        at_s = rng.randrange(START_S, healed_s)
+        until_s = min(at_s + rng.randint(600, 4 * HOUR_S), healed_s)
+        yield Event(at_s, "provider", "stick", (rng.choice(ZONES), until_s))
 
 
-def _of_operator(chance: random.Random, healed_s: int) -> Iterator[Event]:
+def _of_operator(rng: random.Random, healed_s: int) -> Iterator[Event]:
     """Grants, voids, requests, words, and changed program files."""
-    for number in range(chance.choice([0, 2, 6])):
-        at_s, name = chance.randrange(START_S, healed_s), chance.choice(NAMES)
-        days, credits = chance.choice([5, 30, 400]), chance.choice([50, 800, 9_000])
+    for number in range(rng.choice([0, 2, 6])):
+        at_s, name = rng.randrange(START_S, healed_s), rng.choice(NAMES)
+        days, credits = rng.choice([5, 30, 400]), rng.choice([50, 800, 9_000])
         yield Event(at_s, "operator", "grant", (name, f"extra-{number}", credits, days))
-        if chance.random() < 0.3:
+        if rng.random() < 0.3:
             yield Event(at_s + DAY_S, "operator", "void", (name, f"extra-{number}"))
-    for _ in range(chance.choice([0, 1, 3])):
-        at_s, name = chance.randrange(START_S, healed_s), chance.choice(NAMES)
-        back_s = chance.choice([2 * HOUR_S, 3 * DAY_S])
+    for _ in range(rng.choice([0, 1, 3])):
+        at_s, name = rng.randrange(START_S, healed_s), rng.choice(NAMES)
+        back_s = rng.choice([2 * HOUR_S, 3 * DAY_S])
         yield Event(at_s, "operator", "refund", (name, back_s))
-    for _ in range(chance.choice([0, 3, 8])):
-        at_s, name = chance.randrange(START_S, healed_s), chance.choice(NAMES)
-        yield Event(at_s, "operator", "request", (name, chance.choice([4, 8, 16]), 2 * DAY_S))
+    for _ in range(rng.choice([0, 3, 8])):
+        at_s, name = rng.randrange(START_S, healed_s), rng.choice(NAMES)
+        yield Event(at_s, "operator", "request", (name, rng.choice([4, 8, 16]), 2 * DAY_S))
     for verb, args in (("cut", (8,)), ("join", ("fir",)), ("leave", ("elder",)), ("pass", ())):
-        if chance.random() < 0.2:
-            yield Event(chance.randrange(START_S + DAY_S, healed_s), "operator", verb, args)
+        if rng.random() < 0.2:
+            yield Event(rng.randrange(START_S + DAY_S, healed_s), "operator", verb, args)
 
 
-def _of_clock(chance: random.Random, healed_s: int) -> Iterator[Event]:
+def _of_clock(rng: random.Random, healed_s: int) -> Iterator[Event]:
     """Steps of the daemon's wall clock, taken back some hours later."""
-    for _ in range(chance.choice([0, 0, 1, 3])):
-        at_s = chance.randrange(START_S + DAY_S, healed_s - DAY_S)
-        step_s = chance.choice([-3_600, -90, 30, 600, 3_600])
+    for _ in range(rng.choice([0, 0, 1, 3])):
+        at_s = rng.randrange(START_S + DAY_S, healed_s - DAY_S)
+        step_s = rng.choice([-3_600, -90, 30, 600, 3_600])
         yield Event(at_s, "clock", "step", (step_s,))
-        yield Event(at_s + chance.randint(1, 20) * HOUR_S, "clock", "step", (-step_s,))
+        yield Event(at_s + rng.randint(1, 20) * HOUR_S, "clock", "step", (-step_s,))

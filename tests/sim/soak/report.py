@@ -16,25 +16,25 @@ CLASSES = {
     "faults of IAM": IAM,
     "what the provider did": ("provider ",),
     "what people did": ("operator ", "hand "),
-    "what came of it": ("heard ", "observed", "standby"),
+    "what came of it": ("heard ", "observed", "follower"),
 }
 """Which counts are of which class, by what their names begin with: only the first are faults."""
-MARKS = (
-    *("Complete", "Partial", "Unknown", "dispute", "overdraft"),
+COVERAGE_MARKS = (
+    *("Complete", "Partial", "Unknown", "unconfirmed", "overdraft"),
     *("charge", "grant", "expiry", "void", "rollover", "repayment"),
     *("hold", "settle", "hold-void", "hold-expiry"),
     *(f"intent {state}" for state in ("confirmed", "failed", "expired")),
     *(f"call {answer}" for answer in ("done", "Conflict", "Throttled", "Unreachable")),
     *("call KeyRefused", "call Forbidden"),
-    *(f"notice {rule} executed" for rule in ("credits", "limit", "leaked", "cohort-end")),
-    *(f"notice {rule} executed" for rule in ("borrowed", "membership", "operator")),
+    *(f"notice {rule} executed" for rule in ("credits", "limit", "standby", "cohort-end")),
+    *(f"notice {rule} executed" for rule in ("reclaim", "membership", "operator")),
     *("notice credits restored", "notice excess told", "notice runway told"),
-    *(f"decision {verb}" for verb in ("hold", "meet", "renew", "remind", "would-stop")),
+    *(f"decision {verb}" for verb in ("hold", "fulfil", "extend", "remind", "would-stop")),
     *(f"deed {verb}" for verb in ("acknowledge", "snooze", "undo", "approve", "say", "request")),
     *(f"deed {verb}" for verb in ("cut", "join", "leave", "pass")),
 )
 """What has to happen in a batch of a hundred seeds."""
-REAL_MARKS = (
+SQL_COVERAGE_MARKS = (
     *("refund", "deed refund", "deed move", "deed advance", "deed accept", "deed confirm"),
     *("closing close", "closing reopen", "iam narrowed", "iam restored", "iam edited"),
     *("withheld withheld", "withheld ended"),
@@ -49,14 +49,14 @@ FAULTS += tuple(f"{die} {point}" for die in DICE for point in POINTS)
 
 
 def silent(
-    marks: Mapping[str, int], injected: Mapping[str, int], seeds: int, *, real: bool
+    coverage_marks: Mapping[str, int], injected: Mapping[str, int], seeds: int, *, real: bool
 ) -> list[str]:
     """Marks that never fired, and faults that never befell, in a batch that is large enough."""
     if seeds < ENOUGH:
         return []
-    wanted = (*MARKS, *REAL_MARKS) if real else MARKS
+    wanted = (*COVERAGE_MARKS, *SQL_COVERAGE_MARKS) if real else COVERAGE_MARKS
     faults = (*FAULTS, *IAM) if real else FAULTS
-    tame = [mark for mark in wanted if not marks.get(mark)]
+    tame = [mark for mark in wanted if not coverage_marks.get(mark)]
     return tame + [f"fault {kind}" for kind in faults if not injected.get(kind)]
 
 
@@ -78,7 +78,7 @@ def lines(
     of: str,
     checks: Mapping[str, int],
     injected: Mapping[str, int],
-    marks: Mapping[str, int],
+    coverage_marks: Mapping[str, int],
 ) -> list[str]:
     """The report, a line for each thing."""
     rate = 60 * seeds / seconds if seconds else 0
@@ -91,7 +91,7 @@ def lines(
     for name in (*CLASSES, "other"):
         kinds = classes.get(name, {})
         told += [f"{name}: {sum(kinds.values())} ({counted(kinds)})"] if kinds else []
-    told.append(f"marks, by seeds in which they fired: {counted(marks)}")
+    told.append(f"marks, by seeds in which they fired: {counted(coverage_marks)}")
     return told
 
 

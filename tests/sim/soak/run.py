@@ -33,10 +33,10 @@ from quotas.book import Address, Book
 from quotas.book.verify.verify import verify
 from scheduler.clock import monotonic
 
-from ..audit.auditor import checks_of, faults_of, marks_of, unrest_of
+from ..audit.auditor import checks_of, coverage_marks_of, faults_of, instability_of
 from ..audit.evidence import Evidence, evidence_of
 from ..mutants.hunt import MUTANTS
-from ..mutants.kill_rates import hunted, survivors, told
+from ..mutants.kill_rates import describe, hunted, survivors
 from ..play.play import Play
 from ..play.wiring import wired
 from ..scenario.events import HAND
@@ -60,7 +60,7 @@ class Tally:
     seconds: float = 0.0
     broken: dict[str, list[str]] = field(default_factory=dict)
     injected: Counter[str] = field(default_factory=Counter)
-    marks: Counter[str] = field(default_factory=Counter)
+    coverage_marks: Counter[str] = field(default_factory=Counter)
     checks: Counter[str] = field(default_factory=Counter)
     first: int = 0
     commit: str = UNKNOWN
@@ -77,7 +77,7 @@ class Tally:
         self.seconds += other.seconds
         self.broken |= other.broken
         self.injected.update(other.injected)
-        self.marks.update(other.marks)
+        self.coverage_marks.update(other.coverage_marks)
         self.checks.update(other.checks)
 
     @classmethod
@@ -118,7 +118,7 @@ def tally_of(seed: int, *, days: int = 183, sql: bool = False, database: str = "
         play.run()
         found = evidence_of(play)
         wrong = wrong_with(play, found)
-        marks = Counter(m for m in marks_of(play, found) if m[:6] != "fault ")
+        coverage_marks = Counter(m for m in coverage_marks_of(play, found) if m[:6] != "fault ")
     return Tally(
         "",
         1,
@@ -126,7 +126,7 @@ def tally_of(seed: int, *, days: int = 183, sql: bool = False, database: str = "
         monotonic() - began,
         {str(seed): wrong} if wrong else {},
         play.injected + done(play),
-        marks,
+        coverage_marks,
         checks_of(play, found),
     )
 
@@ -136,13 +136,13 @@ def wrong_with(play: Play, found: Evidence) -> list[str]:
     wrong = faults_of(play, found)
     if isinstance(play.book, Book) and (fault := verify(play.book).fault):
         wrong.append(f"verify: {fault}")
-    return wrong + unrest_of(play)
+    return wrong + instability_of(play)
 
 
 def done(play: Play) -> Counter[str]:
     """What provider and people did in a play; what was refused, or changed nothing, is not done."""
     deeds = {f"provider {verb}": count for verb, count in play.region.done().items()}
-    for verb, count in play.office.done.items():
+    for verb, count in play.program_operator.done.items():
         if not verb.endswith(" refused"):
             deeds[f"operator {verb}"] = count
     edits = sum(change.by == HAND for change in play.organization.log)
@@ -216,7 +216,7 @@ def keep(path: Path, body: object) -> None:
 
 def report(whole: Tally) -> str:
     """What a person wants to read of a soak."""
-    told = lines(
+    describe = lines(
         whole.seeds,
         len(whole.broken),
         whole.cycles,
@@ -224,9 +224,9 @@ def report(whole: Tally) -> str:
         of=whole.of,
         checks=whole.checks,
         injected=whole.injected,
-        marks=whole.marks,
+        coverage_marks=whole.coverage_marks,
     )
-    return "\n".join(told)
+    return "\n".join(describe)
 
 
 def hunt(options: argparse.Namespace) -> list[str]:
@@ -241,7 +241,7 @@ def hunt(options: argparse.Namespace) -> list[str]:
         )
     known = state["by"]
     for mutant in hunted(known, options.mutants, options.jobs):
-        print(f"mutant {told(mutant, known[mutant.name])}", flush=True)
+        print(f"mutant {describe(mutant, known[mutant.name])}", flush=True)
         if path:
             keep(path, state)
     alive = survivors(known)
@@ -272,7 +272,7 @@ def main() -> int:
     if whole.seeds:
         print(report(whole))
     real = bool(options.sql or options.book)
-    tame = silent(whole.marks, whole.injected, whole.seeds, real=real)
+    tame = silent(whole.coverage_marks, whole.injected, whole.seeds, real=real)
     if tame:
         print(f"never happened: {', '.join(tame)}")
     if options.mutants is None:  # on a real book the pure soak has hunted them already

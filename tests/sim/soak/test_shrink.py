@@ -19,7 +19,7 @@ from ..play.wiring import wired
 from ..scenario.events import CALLS, DICE, IAM, IAM_POINTS, LISTINGS, POINTS, READS
 from ..scenario.script import Script, draw
 from . import run
-from .report import FAULTS, MARKS, by_class, silent
+from .report import COVERAGE_MARKS, FAULTS, by_class, silent
 from .run import Tally
 from .shrink import Kept, faults_in, least, shrink
 
@@ -56,7 +56,7 @@ def test_it_shrinks_on_what_it_broke_first_and_slips_to_nothing_else() -> None:
 
 def test_unrest_and_what_verify_says_are_faults_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """As in a soak: a play that the auditor accepts may break only there, and is shrunk there."""
-    monkeypatch.setattr(run, "unrest_of", lambda _: ["I17 unrest"])
+    monkeypatch.setattr(run, "instability_of", lambda _: ["I17 unrest"])
     monkeypatch.setattr(run, "verify", lambda _: Verdict(0, {}, "a forged entry"))
     script = replace(draw(0, 20), days=1, events=(), windows=())
     assert faults_in(script, sql=True) == ["verify: a forged entry", "I17 unrest"]
@@ -72,19 +72,22 @@ def test_what_failed_once_passes_now(path: Path) -> None:
 
 def test_a_batch_in_which_a_mark_never_fires_is_named() -> None:
     """A hundred seeds without a borrowed server taken back prove little; ten may lack it."""
-    marks = dict.fromkeys(MARKS, 1) | {"notice borrowed executed": 0}
+    coverage_marks = dict.fromkeys(COVERAGE_MARKS, 1) | {"notice borrowed executed": 0}
     faults = dict.fromkeys(FAULTS, 1)
-    assert silent(marks, faults, 100, real=False) == ["notice borrowed executed"]
-    assert silent(marks, faults, 10, real=False) == []
-    assert set(silent(marks, faults, 100, real=True)) > {"deed advance", "fault iam-lost"}
+    assert silent(coverage_marks, faults, 100, real=False) == ["notice borrowed executed"]
+    assert silent(coverage_marks, faults, 10, real=False) == []
+    assert set(silent(coverage_marks, faults, 100, real=True)) > {"deed advance", "fault iam-lost"}
 
 
 def test_a_batch_that_a_fault_never_befell_is_named() -> None:
     """A hundred seeds without a stale read, or a crash at some point, are told apart."""
     faults = dict.fromkeys(FAULTS, 1) | {"stale": 0}
     del faults["crash after call"]
-    marks = dict.fromkeys(MARKS, 1)
-    assert silent(marks, faults, 100, real=False) == ["fault stale", "fault crash after call"]
+    coverage_marks = dict.fromkeys(COVERAGE_MARKS, 1)
+    assert silent(coverage_marks, faults, 100, real=False) == [
+        "fault stale",
+        "fault crash after call",
+    ]
 
 
 def test_every_fault_that_a_play_injects_has_a_class() -> None:

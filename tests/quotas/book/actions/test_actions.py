@@ -6,10 +6,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quotas.book.actions.commands import GrantOrder, Order, RefundOrder, TransferOrder, VoidOrder
-from quotas.book.actions.execute import perform, preview
+from quotas.book.actions.commands import (
+    Command,
+    GrantCommand,
+    RefundCommand,
+    TransferCommand,
+    VoidCommand,
+)
+from quotas.book.actions.execute import perform_action, preview_action
 from quotas.book.cycle.commit import apply_program
-from quotas.book.cycle.state import load
+from quotas.book.cycle.state import load_state
 from quotas.book.schema import RUN, ZONE
 from quotas.book.session import Book
 from quotas.book.verify.verify import verify
@@ -26,7 +32,7 @@ from ..action_builders import (
     TRANSFER,
     VOID,
     a_book,
-    a_deed,
+    an_action,
     charge,
     conserves,
     the_program,
@@ -34,52 +40,55 @@ from ..action_builders import (
 from ..book_builders import amounts, digest
 
 
-@pytest.mark.parametrize("order", ORDERS, ids=lambda o: type(o).__name__)
-def test_each_deed_conserves_and_verifies(order: Order) -> None:
+@pytest.mark.parametrize("command", ORDERS, ids=lambda o: type(o).__name__)
+def test_each_deed_conserves_and_verifies(command: Command) -> None:
     """The formula of the tie-out holds, and verify finds no fault."""
     book = a_book()
-    perform(book, a_deed(order))
+    perform_action(book, an_action(command))
     assert conserves(book)
     assert verify(book).fault is None
 
 
-@pytest.mark.parametrize("order", ORDERS, ids=lambda o: type(o).__name__)
-def test_a_preview_says_the_same_and_writes_nothing(order: Order) -> None:
+@pytest.mark.parametrize("command", ORDERS, ids=lambda o: type(o).__name__)
+def test_a_preview_says_the_same_and_writes_nothing(command: Command) -> None:
     """A dry run is the deed's own answer over an unchanged book."""
     book = a_book()
     before = digest(book)
-    shown = preview(book, a_deed(order))
+    shown = preview_action(book, an_action(command))
     assert digest(book) == before
-    assert perform(book, a_deed(order)) == shown
+    assert perform_action(book, an_action(command)) == shown
 
 
-@pytest.mark.parametrize("order", ORDERS, ids=lambda o: type(o).__name__)
-def test_a_key_repeats_its_first_answer(order: Order) -> None:
+@pytest.mark.parametrize("command", ORDERS, ids=lambda o: type(o).__name__)
+def test_a_key_repeats_its_first_answer(command: Command) -> None:
     """The second time nothing is written, by whomever and whenever it is asked."""
     book = a_book()
-    first = perform(book, a_deed(order, "k"))
+    first = perform_action(book, an_action(command, "k"))
     before = digest(book)
-    assert perform(book, a_deed(order, "k", actor="omar", now_s=NOW_S + 60)) == first
-    assert preview(book, a_deed(order, "k")) == first
+    assert perform_action(book, an_action(command, "k", actor="omar", now_s=NOW_S + 60)) == first
+    assert preview_action(book, an_action(command, "k")) == first
     assert digest(book) == before
 
 
-@pytest.mark.parametrize("order", ORDERS, ids=lambda o: type(o).__name__)
-def test_a_key_is_not_used_for_two_things(order: Order) -> None:
+@pytest.mark.parametrize("command", ORDERS, ids=lambda o: type(o).__name__)
+def test_a_key_is_not_used_for_two_things(command: Command) -> None:
     """Another order, or only another reason, is refused, and the book stays."""
     book = a_book()
-    perform(book, a_deed(order, "k"))
+    perform_action(book, an_action(command, "k"))
     before = digest(book)
-    for other in (a_deed(GrantOrder("birch", "b9", 1), "k"), a_deed(order, "k", reason="else")):
+    for other in (
+        an_action(GrantCommand("birch", "b9", 1), "k"),
+        an_action(command, "k", reason="else"),
+    ):
         with pytest.raises(Refused, match="--key k was used"):
-            perform(book, other)
+            perform_action(book, other)
     assert digest(book) == before
 
 
 def test_a_deed_keeps_its_actor_and_reason_and_no_epoch() -> None:
     """The book says who did it and why; a deed is outside the fencing of cycles."""
     book = a_book()
-    perform(book, a_deed(VOID))
+    perform_action(book, an_action(VOID))
     with book.reading() as connection:
         query = "SELECT actor, reason, epoch, recorded_s FROM transfer ORDER BY id DESC"
         row = connection.exec_driver_sql(query).first()
@@ -89,17 +98,17 @@ def test_a_deed_keeps_its_actor_and_reason_and_no_epoch() -> None:
 def test_a_void_lowers_the_grant_and_says_what_was_used() -> None:
     """What was charged stays charged; the rest is the sponsor's again."""
     book = a_book()
-    answer = perform(book, a_deed(VOID))
+    answer = perform_action(book, an_action(VOID))
     assert (answer["used"], answer["voided"]) == ("0.0008", "0.0042")
-    assert {g.id: g.left_ucr for g in load(book).grants} == {"g1": 0, "g2": 0}
+    assert {g.id: g.left_ucr for g in load_state(book).grants} == {"g1": 0, "g2": 0}
     assert amounts(book)["sponsor:spring"] == -15_000 + 4_200
 
 
 def test_a_granted_id_is_posted_once_by_command_and_by_file() -> None:
     """The file may take up a grant that was made by command: apply adds nothing."""
     book = a_book()
-    perform(book, a_deed(GRANT))
-    known = {grant.id: grant for grant in load(book).grants}["b1"]
+    perform_action(book, an_action(GRANT))
+    known = {grant.id: grant for grant in load_state(book).grants}["b1"]
     assert (known.left_ucr, known.effective_s, known.expires_s) == (7_000, NOW_S, YEAR_S)
     acme = the_program().startup("acme")
     assert acme is not None
@@ -111,7 +120,7 @@ def test_a_granted_id_is_posted_once_by_command_and_by_file() -> None:
 def test_a_file_with_other_terms_than_the_command_is_refused() -> None:
     """Apply names the term that differs, and changes nothing."""
     book = a_book()
-    perform(book, a_deed(GRANT))
+    perform_action(book, an_action(GRANT))
     before = digest(book)
     acme = the_program().startup("acme")
     assert acme is not None
@@ -124,7 +133,7 @@ def test_a_file_with_other_terms_than_the_command_is_refused() -> None:
 def test_a_refund_returns_to_the_grants_it_was_drawn_from() -> None:
     """1,800 s: 800 to g2, drawn last, and 1,000 to g1, which has ended and forfeits them."""
     book = a_book()
-    answer = perform(book, a_deed(REFUND))
+    answer = perform_action(book, an_action(REFUND))
     assert answer["to"] == {"grant:acme:g1": "0.001", "grant:acme:g2": "0.0008"}
     assert (answer["seconds"], answer["forfeited"]) == (1_800, "0.001")
     held = amounts(book)
@@ -135,13 +144,13 @@ def test_a_refund_returns_to_the_grants_it_was_drawn_from() -> None:
 def test_no_second_is_refunded_twice() -> None:
     """A wider refund returns the rest only; then there is nothing left to refund."""
     book = a_book()
-    perform(book, a_deed(REFUND))
-    rest = RefundOrder(0, 20_000, startup="acme")
-    assert perform(book, a_deed(rest))["seconds"] == 9_000
+    perform_action(book, an_action(REFUND))
+    rest = RefundCommand(0, 20_000, startup="acme")
+    assert perform_action(book, an_action(rest))["seconds"] == 9_000
     assert amounts(book)["usage:acme"] == 0
     before = digest(book)
     with pytest.raises(Refused, match="is left to refund"):
-        perform(book, a_deed(rest))
+        perform_action(book, an_action(rest))
     assert digest(book) == before and verify(book).fault is None
 
 
@@ -160,7 +169,7 @@ def two_zones() -> Book:
 def test_a_zone_is_refunded_for_everyone_in_it() -> None:
     """Each startup's seconds there come back; a server in another zone stays charged."""
     book = two_zones()
-    answer = perform(book, a_deed(RefundOrder(1_800, 5_400, zone=Z)))
+    answer = perform_action(book, an_action(RefundCommand(1_800, 5_400, zone=Z)))
     assert {n: s["seconds"] for n, s in answer["startups"].items()} == {
         "acme": 3_600,
         "birch": 1_800,
@@ -185,7 +194,7 @@ def test_refunds_of_zone_server_and_startup_return_each_second_once(
         names = ({"zone": Z}, {"server": "s1"}, {"startup": "acme"})[kind]
         window = range(from_s, min(from_s + length_s, 10_800))
         try:
-            perform(book, a_deed(RefundOrder(from_s, from_s + length_s, **names)))
+            perform_action(book, an_action(RefundCommand(from_s, from_s + length_s, **names)))
         except Refused:
             of_birch = kind == 0 and from_s < 3_600
             assert set(window) <= gone or of_birch
@@ -197,42 +206,42 @@ def test_refunds_of_zone_server_and_startup_return_each_second_once(
 def test_a_transfer_arrives_as_a_grant_with_the_same_end() -> None:
     """Birch can spend it at once, until the end that acme's grant had."""
     book = a_book()
-    perform(book, a_deed(TRANSFER))
-    grants = {(g.startup, g.id.partition(".")[0]): g for g in load(book).grants}
+    perform_action(book, an_action(TRANSFER))
+    grants = {(g.startup, g.id.partition(".")[0]): g for g in load_state(book).grants}
     assert grants["acme", "g2"].left_ucr == 200
     arrived = grants["birch", "g2"]
     assert (arrived.left_ucr, arrived.expires_s, arrived.effective_s) == (4_000, YEAR_S, NOW_S)
 
 
 @pytest.mark.parametrize(
-    ("order", "why"),
+    ("command", "why"),
     [
-        (GrantOrder("nobody", "b1", 1), "no startup 'nobody'"),
-        (GrantOrder("birch", "g1", 1), "grant of acme already"),
-        (GrantOrder("birch", "b1", 10**12), "budget"),
-        (GrantOrder("birch", "b1", 1, effective_s=-1), "before cohort spring starts"),
-        (GrantOrder("birch", "b1", 1, expires_s=NOW_S), "give a later --expires"),
-        (GrantOrder("birch", "b1", 1, effective_s=9, expires_s=9), "give a later --expires"),
-        (VoidOrder("nobody", "g1"), "no startup 'nobody'"),
-        (VoidOrder("acme", "g9"), "no grant g9; it has g1, g2"),
-        (VoidOrder("acme", "g1"), "nothing left to void"),
-        (RefundOrder(-1, 60, startup="acme"), "before cohort spring starts"),
-        (RefundOrder(0, 60, startup="nobody"), "no startup 'nobody'"),
-        (RefundOrder(0, 60, server="s9"), "no server s9"),
-        (RefundOrder(0, 60, zone="fr-par-9"), "servers ran in fr-par-2"),
-        (RefundOrder(10_800, 20_000, server="s1"), "is left to refund"),
-        (TransferOrder("acme", "birch", 4_201), "more than the 0.0042"),
-        (TransferOrder("acme", "acme", 1), "to itself"),
-        (TransferOrder("acme", "nobody", 1), "no startup 'nobody'"),
-        (TransferOrder("birch", "acme", 1), "more than the 0.00"),
+        (GrantCommand("nobody", "b1", 1), "no startup 'nobody'"),
+        (GrantCommand("birch", "g1", 1), "grant of acme already"),
+        (GrantCommand("birch", "b1", 10**12), "budget"),
+        (GrantCommand("birch", "b1", 1, effective_s=-1), "before cohort spring starts"),
+        (GrantCommand("birch", "b1", 1, expires_s=NOW_S), "give a later --expires"),
+        (GrantCommand("birch", "b1", 1, effective_s=9, expires_s=9), "give a later --expires"),
+        (VoidCommand("nobody", "g1"), "no startup 'nobody'"),
+        (VoidCommand("acme", "g9"), "no grant g9; it has g1, g2"),
+        (VoidCommand("acme", "g1"), "nothing left to void"),
+        (RefundCommand(-1, 60, startup="acme"), "before cohort spring starts"),
+        (RefundCommand(0, 60, startup="nobody"), "no startup 'nobody'"),
+        (RefundCommand(0, 60, server="s9"), "no server s9"),
+        (RefundCommand(0, 60, zone="fr-par-9"), "servers ran in fr-par-2"),
+        (RefundCommand(10_800, 20_000, server="s1"), "is left to refund"),
+        (TransferCommand("acme", "birch", 4_201), "more than the 0.0042"),
+        (TransferCommand("acme", "acme", 1), "to itself"),
+        (TransferCommand("acme", "nobody", 1), "no startup 'nobody'"),
+        (TransferCommand("birch", "acme", 1), "more than the 0.00"),
     ],
 )
-def test_a_refused_deed_changes_nothing(order: Order, why: str) -> None:
+def test_a_refused_deed_changes_nothing(command: Command, why: str) -> None:
     """One sentence says why, and the book's digest is what it was."""
     book = a_book()
     before = digest(book)
     with pytest.raises(Refused, match=why):
-        perform(book, a_deed(order))
+        perform_action(book, an_action(command))
     assert digest(book) == before
 
 
@@ -244,7 +253,7 @@ def test_a_transfer_sets_aside_what_ran_and_is_not_charged() -> None:
         connection.execute(ZONE.insert().values(**swept, outcome="complete", detail=""))
     before = digest(book)
     with pytest.raises(Refused, match=r"more than the 0\.00197 "):
-        perform(book, a_deed(TransferOrder("acme", "birch", 1_971), now_s=10_900))
+        perform_action(book, an_action(TransferCommand("acme", "birch", 1_971), now_s=10_900))
     assert digest(book) == before
-    perform(book, a_deed(TransferOrder("acme", "birch", 1_970), now_s=10_900))
+    perform_action(book, an_action(TransferCommand("acme", "birch", 1_970), now_s=10_900))
     assert amounts(book)["grant:acme:g2"] == 4_200 - 1_970

@@ -13,55 +13,66 @@ from hypothesis import strategies as st
 from sqlalchemy import create_engine
 
 from quotas import migrations
-from quotas.book.actions.commands import GrantOrder, Order, RefundOrder, TransferOrder, VoidOrder
-from quotas.book.actions.execute import perform
+from quotas.book.actions.commands import (
+    Command,
+    GrantCommand,
+    RefundCommand,
+    TransferCommand,
+    VoidCommand,
+)
+from quotas.book.actions.execute import perform_action
 from quotas.book.cycle.commit import apply_program, commit
-from quotas.book.cycle.state import load
+from quotas.book.cycle.state import load_state
 from quotas.book.schema import TRANSFER as TRANSFERS
 from quotas.book.session import FILE_NAME, Book
-from quotas.book.transfers import Overdrawn, canonical, post
+from quotas.book.transfers import StaleBalance, canonical_json, post
 from quotas.book.verify.verify import verify
 from quotas.ledger.corrections import Refused
 from quotas.ledger.transfers import Entry, Transfer, expiry_transfer
 from quotas.model.units import Period, format_credits
 from tests.builders import a_grant, a_program, a_run, a_startup
-from tests.scheduler.harness import T0, Rig, program, server
+from tests.scheduler.harness import T0, Harness, program, server
 
-from ..action_builders import GRANT, NOW_S, REFUND, VOID, a_book, a_deed, charge, conserves
+from ..action_builders import GRANT, NOW_S, REFUND, VOID, a_book, an_action, charge, conserves
 from ..book_builders import amounts, charges, digest, filled, lease_of, result_of
 
 
 def test_no_program_no_deed() -> None:
     """A book without a program refuses every deed."""
     with pytest.raises(Refused, match="cohortd apply"):
-        perform(Book.in_memory(), a_deed(GRANT))
+        perform_action(Book.in_memory(), an_action(GRANT))
 
 
 def test_a_cycle_that_read_a_grant_before_its_void_is_rolled_back() -> None:
     """Its charge would overdraw the grant: nothing of the cycle is written, the next reads anew."""
     book = filled(Book.in_memory(), 1)
     stale = charges(1, first=1)
-    perform(book, a_deed(VoidOrder("acme", "g1")))
+    perform_action(book, an_action(VoidCommand("acme", "g1")))
     before = digest(book)
-    with pytest.raises(Overdrawn, match="grant:acme:g1"):
+    with pytest.raises(StaleBalance, match="grant:acme:g1"):
         commit(book, result_of(transfers=stale), lease_of(book), 7_200)
     assert digest(book) == before
 
 
 def test_cycles_go_on_after_each_deed() -> None:
     """Charges after a void go to overdraft, after a grant to it; all of it verifies."""
-    rig = Rig(program(mode="shadow"))
-    rig.cloud.add(server())
-    rig.run()
-    rig.run_until(T0 + 7_200, 600)
-    perform(rig.book, a_deed(VoidOrder("acme", "g1"), now_s=rig.clock.now_s()))
-    rig.run_until(T0 + 14_400, 600)
-    assert rig.rows("balance")["overdraft:c"] < 0
-    perform(rig.book, a_deed(GrantOrder("acme", "g2", 90_000_000), now_s=rig.clock.now_s()))
-    perform(rig.book, a_deed(RefundOrder(T0, T0 + 60, server="s1"), now_s=rig.clock.now_s()))
-    rig.run_until(T0 + 21_600, 600)
-    assert rig.rows("balance")["grant:acme:g2"] < 90_000_000
-    assert verify(rig.book).fault is None and conserves(rig.book)
+    harness = Harness(program(mode="shadow"))
+    harness.cloud.add(server())
+    harness.run()
+    harness.run_until(T0 + 7_200, 600)
+    perform_action(harness.book, an_action(VoidCommand("acme", "g1"), now_s=harness.clock.now_s()))
+    harness.run_until(T0 + 14_400, 600)
+    assert harness.rows("balance")["overdraft:c"] < 0
+    perform_action(
+        harness.book, an_action(GrantCommand("acme", "g2", 90_000_000), now_s=harness.clock.now_s())
+    )
+    perform_action(
+        harness.book,
+        an_action(RefundCommand(T0, T0 + 60, server="s1"), now_s=harness.clock.now_s()),
+    )
+    harness.run_until(T0 + 21_600, 600)
+    assert harness.rows("balance")["grant:acme:g2"] < 90_000_000
+    assert verify(harness.book).fault is None and conserves(harness.book)
 
 
 @pytest.mark.parametrize(
@@ -75,7 +86,7 @@ def test_cycles_go_on_after_each_deed() -> None:
 def test_verify_finds_a_refund_that_is_not_due(change: dict[str, int | str], fault: str) -> None:
     """A well-chained refund that no rule allows is named: the sums alone would not show it."""
     book = a_book()
-    perform(book, a_deed(REFUND))
+    perform_action(book, an_action(REFUND))
     of: dict[str, int | str] = {"charge": "charge:s1@0:7200", "start_s": 9_000, "end_s": 9_100}
     forged = Transfer(
         "refund:forged",
@@ -112,7 +123,7 @@ def test_two_operators_granting_one_id_at_once(tmp_path: Path) -> None:
         book = Book.open_existing(tmp_path)
         gate.wait()
         try:
-            perform(book, a_deed(GrantOrder("birch", "b1", amount_ucr)))
+            perform_action(book, an_action(GrantCommand("birch", "b1", amount_ucr)))
         except Refused as error:
             refused.append((amount_ucr, str(error)))
         finally:
@@ -142,12 +153,14 @@ def test_the_worked_example_of_the_page() -> None:
     for hour in range(20, 26):
         charge(book, run, Period(hour * 3600, (hour + 1) * 3600))
         if hour == 23:
-            (bonus,) = [grant for grant in load(book).grants if grant.id == "acme-bonus"]
+            (bonus,) = [grant for grant in load_state(book).grants if grant.id == "acme-bonus"]
             with book.writing() as connection:
                 ended = [expiry_transfer(bonus)]
                 post(connection, ended, recorded_s=end_s, epoch=1, actor="cohortd")
     before = amounts(book)
-    perform(book, a_deed(RefundOrder(end_s - 1800, end_s + 1800, startup="acme"), now_s=200_000))
+    perform_action(
+        book, an_action(RefundCommand(end_s - 1800, end_s + 1800, startup="acme"), now_s=200_000)
+    )
     after = amounts(book)
     page = (Path(__file__).parents[4] / "docs" / "credits.md").read_text()
     for told, ucr in {
@@ -174,19 +187,19 @@ steps = st.one_of(
 )
 
 
-def order_of(step: str, value: int, number: int, book: Book) -> Order:
+def order_of(step: str, value: int, number: int, book: Book) -> Command:
     """The order that a random step stands for."""
     if step == "grant":
         ends_s = NOW_S + 1 + value * 10
-        return GrantOrder(("acme", "birch")[value % 2], f"n{number}", value, expires_s=ends_s)
+        return GrantCommand(("acme", "birch")[value % 2], f"n{number}", value, expires_s=ends_s)
     if step == "refund":
-        return RefundOrder(value, value + 1 + value % 2_500, startup="acme")
+        return RefundCommand(value, value + 1 + value % 2_500, startup="acme")
     if step == "transfer":
         pair = ("acme", "birch") if value % 3 else ("birch", "acme")
-        return TransferOrder(*pair, value)
-    grants = load(book).grants
+        return TransferCommand(*pair, value)
+    grants = load_state(book).grants
     grant = grants[value % len(grants)]
-    return VoidOrder(grant.startup, grant.id)
+    return VoidCommand(grant.startup, grant.id)
 
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
@@ -200,13 +213,13 @@ def test_whatever_is_done_the_book_conserves(history: list[tuple[str, int]]) -> 
             charge(book, a_run(), Period(until_s, until_s + value))
             until_s, charged_ucr = until_s + value, charged_ucr + value
         elif step == "expire":
-            ended = [g for g in load(book).grants if g.left_ucr and g.expires_s <= NOW_S]
+            ended = [g for g in load_state(book).grants if g.left_ucr and g.expires_s <= NOW_S]
             with book.writing() as connection:
                 made = [expiry_transfer(grant) for grant in ended]
                 post(connection, made, recorded_s=NOW_S, epoch=1, actor="cohortd")
         else:
             try:
-                perform(book, a_deed(order_of(step, value, number, book)))
+                perform_action(book, an_action(order_of(step, value, number, book)))
             except Refused:
                 continue
         assert conserves(book)
@@ -214,9 +227,9 @@ def test_whatever_is_done_the_book_conserves(history: list[tuple[str, int]]) -> 
     assert 0 <= held["usage:acme"] <= charged_ucr
     assert all(ucr >= 0 for account, ucr in held.items() if account.startswith("grant:"))
     assert verify(book).fault is None
-    perform_all = RefundOrder(0, until_s, startup="acme")
+    perform_all = RefundCommand(0, until_s, startup="acme")
     if held["usage:acme"]:
-        perform(book, a_deed(perform_all))
+        perform_action(book, an_action(perform_all))
     assert amounts(book)["usage:acme"] == 0
     assert amounts(book).get("overdraft:spring", 0) == 0
     assert conserves(book) and verify(book).fault is None
@@ -224,9 +237,13 @@ def test_whatever_is_done_the_book_conserves(history: list[tuple[str, int]]) -> 
 
 def test_a_deed_of_an_older_book_still_answers_to_its_key(tmp_path: Path) -> None:
     """I23: a book of the first schema gets its deeds indexed, and repeats their answers."""
-    deed = a_deed(GRANT, "k")
+    operator_action = an_action(GRANT, "k")
     answer = {"sentence": "granted"}
-    detail = {"deed": "k", "order": deed.body, "answer": canonical(answer)}
+    detail = {
+        "operator_action": "k",
+        "command": operator_action.body,
+        "answer": canonical_json(answer),
+    }
     old = create_engine(f"sqlite:///{tmp_path / FILE_NAME}")
     with old.begin() as connection:
         config = Config()
@@ -234,11 +251,11 @@ def test_a_deed_of_an_older_book_still_answers_to_its_key(tmp_path: Path) -> Non
         config.attributes["connection"] = connection
         command.upgrade(config, "0001")
         row = dict.fromkeys(("kind", "cohort", "startup", "actor", "reason", "hash"), "")
-        row |= {"previous_hash": "", "key": "grant:b1", "detail": canonical(detail)}
+        row |= {"previous_hash": "", "key": "grant:b1", "detail": canonical_json(detail)}
         connection.execute(TRANSFERS.insert().values(**row, at_s=0, recorded_s=0, epoch=0))
     old.dispose()
     book = Book.open(tmp_path)
-    assert perform(book, deed) == answer
+    assert perform_action(book, operator_action) == answer
     with pytest.raises(Refused, match="--key k was used"):
-        perform(book, a_deed(VOID, "k"))
+        perform_action(book, an_action(VOID, "k"))
     book.close()

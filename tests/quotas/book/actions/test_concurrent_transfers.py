@@ -26,7 +26,7 @@ CLERKS, TIMES, LIMIT_S = ("ann", "bob"), 40, 100
 GRANTED = 1_000_000
 
 
-class Clerk:
+class TransferWorker:
     """A process that moves credits when it is told to."""
 
     def __init__(self, folder: Path, name: str) -> None:
@@ -57,13 +57,13 @@ class Clerk:
 
 def at_once(folder: Path) -> list[dict[str, Any]]:
     """What two clerks were answered that were told at the same time, again and again."""
-    clerks = [Clerk(folder, name) for name in CLERKS]
+    clerks = [TransferWorker(folder, name) for name in CLERKS]
     answers = []
     for _ in range(TIMES):
-        for clerk in clerks:
-            clerk.told()
-        answers += [clerk.answer() for clerk in clerks]
-    assert [clerk.leaves() for clerk in clerks] == [0, 0]
+        for worker in clerks:
+            worker.told()
+        answers += [worker.answer() for worker in clerks]
+    assert [worker.leaves() for worker in clerks] == [0, 0]
     return answers
 
 

@@ -6,8 +6,13 @@ from collections.abc import Sequence
 
 import pytest
 
-from quotas.book.actions.commands import GrantOrder, MilestoneOrder, TransferOrder, VoidOrder
-from quotas.book.actions.execute import perform
+from quotas.book.actions.commands import (
+    GrantCommand,
+    MilestoneCommand,
+    TransferCommand,
+    VoidCommand,
+)
+from quotas.book.actions.execute import perform_action
 from quotas.book.cycle import commit
 from quotas.book.cycle.commit import apply_program
 from quotas.book.session import Book
@@ -16,7 +21,7 @@ from quotas.ledger.corrections import Refused
 from quotas.model.program import Grant, Program, ProgramError, Tranche
 from tests.builders import Z, a_grant, a_program, a_startup
 
-from ..action_builders import a_deed
+from ..action_builders import an_action
 from ..book_builders import amounts, digest
 
 BY_S = 60_000
@@ -56,7 +61,7 @@ def granted(book: Book) -> int:
 def test_a_file_adds_no_more_than_command_and_file_have_left() -> None:
     """60 by file and 40 by command are the whole budget; a dearer file is told both figures."""
     book = book_of(a_grant("g1", 60))
-    perform(book, a_deed(GrantOrder("birch", "b1", 40)))
+    perform_action(book, an_action(GrantCommand("birch", "b1", 40)))
     more = (a_grant("g1", 60), a_grant("g2", 40))
     with pytest.raises(
         ProgramError,
@@ -71,7 +76,7 @@ def test_a_file_adds_no_more_than_command_and_file_have_left() -> None:
 def test_a_file_that_changes_nothing_is_taken_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     """A book of before, above its budget: a restart with the same file starts."""
     book, file = Book.in_memory(), having(a_grant("g1", 140))
-    monkeypatch.setattr(commit, "refuse_grants", lambda *_: None)
+    monkeypatch.setattr(commit, "check_program_grants", lambda *_: None)
     apply(book, file, 0)
     monkeypatch.undo()
     before = digest(book)
@@ -82,7 +87,7 @@ def test_a_file_that_changes_nothing_is_taken_as_it_was(monkeypatch: pytest.Monk
 def test_what_a_command_granted_may_be_written_into_the_file() -> None:
     """It is counted once."""
     book = book_of(a_grant("g1", 60))
-    perform(book, a_deed(GrantOrder("birch", "b1", 40)))
+    perform_action(book, an_action(GrantCommand("birch", "b1", 40)))
     apply(book, having(a_grant("g1", 60), birch=[a_grant("b1", 40, effective_s=50_000)]))
     assert granted(book) == 100
 
@@ -90,8 +95,8 @@ def test_what_a_command_granted_may_be_written_into_the_file() -> None:
 def test_what_is_voided_can_be_granted_again() -> None:
     """The room that it took is there for a file."""
     book = book_of(a_grant("g1", 60))
-    perform(book, a_deed(GrantOrder("birch", "b1", 40)))
-    perform(book, a_deed(VoidOrder("birch", "b1")))
+    perform_action(book, an_action(GrantCommand("birch", "b1", 40)))
+    perform_action(book, an_action(VoidCommand("birch", "b1")))
     apply(book, having(a_grant("g1", 60), a_grant("g2", 40)))
     assert granted(book) == 100
 
@@ -99,7 +104,7 @@ def test_what_is_voided_can_be_granted_again() -> None:
 def test_a_budget_below_what_is_granted_is_refused() -> None:
     """Lowering it takes nothing back."""
     book = book_of(a_grant("g1", 30))
-    perform(book, a_deed(GrantOrder("birch", "b1", 40)))
+    perform_action(book, an_action(GrantCommand("birch", "b1", 40)))
     with pytest.raises(ProgramError, match=r"below the 0\.00007 credits of all grants"):
         apply(book, having(a_grant("g1", 30), budget_ucr=69))
     apply(book, having(a_grant("g1", 30), budget_ucr=70))
@@ -110,28 +115,28 @@ def test_room_is_kept_for_a_milestone() -> None:
     waits = a_grant("m", 40, tranches=REACHED)
     book = book_of(a_grant("g1", 50), waits)
     with pytest.raises(Refused, match=r"at most 0\.00001 remain, with 0\.00004 kept for milest"):
-        perform(book, a_deed(GrantOrder("birch", "b1", 11)))
-    perform(book, a_deed(GrantOrder("birch", "b1", 10)))
+        perform_action(book, an_action(GrantCommand("birch", "b1", 11)))
+    perform_action(book, an_action(GrantCommand("birch", "b1", 10)))
     with pytest.raises(ProgramError, match=r"0\.00006 in the book, and 0\.000041 that this file"):
         apply(book, having(a_grant("g1", 50), waits, birch=[a_grant("b2", 1)]))
     for name in ("demo", "launch"):
-        perform(book, a_deed(MilestoneOrder("acme", "m", name)))
+        perform_action(book, an_action(MilestoneCommand("acme", "m", name)))
     assert granted(book) == 100 and verify(book).fault is None
 
 
 def test_no_room_is_kept_for_a_milestone_that_cannot_be_reached() -> None:
     """After its `by`, and after a void of its grant, nothing comes of it."""
     book = book_of(a_grant("g1", 60), a_grant("m", 40, tranches=REACHED))
-    perform(book, a_deed(GrantOrder("birch", "b1", 15), now_s=BY_S))
+    perform_action(book, an_action(GrantCommand("birch", "b1", 15), now_s=BY_S))
     with pytest.raises(Refused, match=r"at most 0\.00 remain"):
-        perform(book, a_deed(GrantOrder("birch", "b2", 1), now_s=BY_S))
-    perform(book, a_deed(MilestoneOrder("acme", "m", "demo"), now_s=BY_S))
-    perform(book, a_deed(VoidOrder("acme", "m"), now_s=BY_S))
-    perform(book, a_deed(GrantOrder("birch", "b2", 25), now_s=BY_S))
+        perform_action(book, an_action(GrantCommand("birch", "b2", 1), now_s=BY_S))
+    perform_action(book, an_action(MilestoneCommand("acme", "m", "demo"), now_s=BY_S))
+    perform_action(book, an_action(VoidCommand("acme", "m"), now_s=BY_S))
+    perform_action(book, an_action(GrantCommand("birch", "b2", 25), now_s=BY_S))
     early = book_of(a_grant("g1", 60), a_grant("m", 40, tranches=REACHED))
-    perform(early, a_deed(MilestoneOrder("acme", "m", "demo")))
-    perform(early, a_deed(VoidOrder("acme", "m")))
-    perform(early, a_deed(GrantOrder("birch", "b1", 40)))
+    perform_action(early, an_action(MilestoneCommand("acme", "m", "demo")))
+    perform_action(early, an_action(VoidCommand("acme", "m")))
+    perform_action(early, an_action(GrantCommand("birch", "b1", 40)))
     assert granted(book) == granted(early) == 100
 
 
@@ -144,7 +149,7 @@ def test_a_command_does_not_take_the_id_of_a_grant_in_tranches(
     whole_ucr = sum(tranche.amount_ucr for tranche in tranches)
     book = book_of(a_grant("t", whole_ucr, tranches=tranches))
     with pytest.raises(Refused, match="--id t is a grant of acme already; choose a new id"):
-        perform(book, a_deed(GrantOrder(name, "t", 1)))
+        perform_action(book, an_action(GrantCommand(name, "t", 1)))
 
 
 @pytest.mark.parametrize("tranches", [SOME, REACHED], ids=["dated", "milestones"])
@@ -154,7 +159,7 @@ def test_a_file_does_not_take_the_id_of_a_grant_by_command(
 ) -> None:
     """A grant in tranches whose id is taken is refused, whoever has it."""
     book = book_of()
-    perform(book, a_deed(GrantOrder(name, "t", 1)))
+    perform_action(book, an_action(GrantCommand(name, "t", 1)))
     whole_ucr = sum(tranche.amount_ucr for tranche in tranches)
     says = f"grant t of acme has the id of a grant without tranches of {name} in the book; choose"
     with pytest.raises(ProgramError, match=says):
@@ -175,6 +180,6 @@ def test_a_file_does_not_take_the_id_of_a_grant_in_tranches(name: str) -> None:
 def test_what_was_transferred_takes_no_id() -> None:
     """A part of acme's tranche is birch's now, and acme's file is applied as before."""
     book = book_of(a_grant("t", 50, tranches=SOME))
-    perform(book, a_deed(TransferOrder("acme", "birch", 5)))
+    perform_action(book, an_action(TransferCommand("acme", "birch", 5)))
     apply(book, having(a_grant("t", 50, tranches=SOME), birch=[a_grant("b1", 50)]))
     assert granted(book) == 100

@@ -8,16 +8,16 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
-from quotas.book.cycle.commit import apply_program, commit, mark
+from quotas.book.cycle.commit import apply_program, commit, save_intents
 from quotas.book.cycle.lease import StaleEpoch, acquire
-from quotas.book.cycle.state import load
+from quotas.book.cycle.state import load_state
 from quotas.book.session import Book
 from quotas.book.transfers import post
 from quotas.book.verify.verify import verify
 from quotas.decisions.snapshot import Decision
 from quotas.ledger.corrections import Refused
 from quotas.ledger.transfers import Entry, Transfer, grant_transfer
-from quotas.metering.runs import Dispute
+from quotas.metering.runs import UnconfirmedPeriod
 from quotas.model.units import LARGEST_UCR, Period
 from tests.builders import (
     FLAVOR,
@@ -42,14 +42,19 @@ def test_a_result_is_read_back_as_it_was() -> None:
     book = filled(Book.in_memory(), 0)
     lease = lease_of(book)
     run = a_run(posted_until_s=3600)
-    dispute = Dispute("s1", "acme", FLAVOR, Period(5, 25), RATE)
+    unconfirmed_period = UnconfirmedPeriod("s1", "acme", FLAVOR, Period(5, 25), RATE)
     notice, intent = a_notice(id=None, state="executing"), an_intent(id=None)
-    commit(book, result_of(runs=[run], disputes=[dispute], notices=[notice]), lease, 3600)
+    commit(
+        book,
+        result_of(runs=[run], unconfirmed_periods=[unconfirmed_period], notices=[notice]),
+        lease,
+        3600,
+    )
     commit(book, result_of(transfers=[], intents=[intent]), lease, 3630)
-    state = load(book)
+    state = load_state(book)
     assert state.runs == (run,)
     assert state.confirmed == {Z: 3600}
-    assert state.disputed == {"acme": 20}
+    assert state.unconfirmed == {"acme": 20}
     assert state.notices == (replace(notice, id=1),)
     assert state.intents == (replace(intent, id=1),)
     assert (state.charged, state.grants[0].left_ucr) == ({"acme": 3600}, 1_000_000 - 3600)
@@ -59,20 +64,20 @@ def test_a_zone_that_is_unknown_keeps_its_confirmed_instant() -> None:
     """A failed sweep is recorded, and confirms nothing."""
     book = filled(Book.in_memory(), 0)
     commit(book, result_of(sweeps=[unknown(9000)], confirmed={Z: 3600}), lease_of(book), 9000)
-    assert load(book).confirmed == {Z: 3600}
+    assert load_state(book).confirmed == {Z: 3600}
 
 
 def test_replaying_a_commit_adds_nothing_to_the_books() -> None:
     """I6: the same transfers again, under a later instant and epoch, move nothing."""
     book = filled(Book.in_memory(), 0)
     commit(book, result_of(), lease_of(book), 3600)
-    before, told = digest(book), amounts(book)
+    before, announced = digest(book), amounts(book)
     lease = acquire(book, "b", 99_999, 180)
     assert lease is not None
     with book.writing() as connection:
         assert post(connection, charges(1), recorded_s=9, epoch=2, actor="again") == 0
     commit(book, result_of(), lease, 3600)
-    assert amounts(book) == told
+    assert amounts(book) == announced
     assert verify(book).fault is None
     assert digest(book) != before  # the lease moved on, and nothing else
     with book.reading() as connection:
@@ -97,11 +102,21 @@ def test_a_stale_epoch_writes_nothing() -> None:
     with pytest.raises(StaleEpoch, match="superseded by 2"):
         commit(book, result_of(decisions=[DECISION], notices=[a_notice(id=None)]), old, 3600)
     with pytest.raises(StaleEpoch):
-        mark(book, [an_intent(id=None)], old)
+        save_intents(book, [an_intent(id=None)], old)
     assert digest(book) == before
 
 
-STEPS = ("transfer", "entry", "balance", "run", "dispute", "zone", "decision", "notice", "intent")
+STEPS = (
+    "transfer",
+    "entry",
+    "balance",
+    "run",
+    "unconfirmed",
+    "zone",
+    "decision",
+    "notice",
+    "intent",
+)
 
 
 @pytest.mark.parametrize("table", STEPS)
@@ -111,7 +126,7 @@ def test_a_commit_that_fails_midway_leaves_the_book_as_it_was(table: str) -> Non
     lease = lease_of(book)
     whole = result_of(
         transfers=charges(1, 1),
-        disputes=[Dispute("s1", "acme", FLAVOR, Period(5, 25), RATE)],
+        unconfirmed_periods=[UnconfirmedPeriod("s1", "acme", FLAVOR, Period(5, 25), RATE)],
         decisions=[DECISION],
         notices=[a_notice(id=None)],
         intents=[an_intent(id=None)],
@@ -152,16 +167,16 @@ def test_notices_and_intents_move_their_state_only() -> None:
     lease = lease_of(book)
     commit(book, result_of(notices=[a_notice(id=None)]), lease, 1)
     commit(book, result_of(intents=[an_intent(id=None)]), lease, 2)
-    mark(book, [an_intent(state="sent", sent_s=1900, detail="done")], lease)
+    save_intents(book, [an_intent(state="sent", sent_s=1900, detail="done")], lease)
     commit(book, result_of(notices=[a_notice(state="executing", server_name="other")]), lease, 3)
-    state = load(book)
+    state = load_state(book)
     assert state.intents == (an_intent(state="sent", sent_s=1900, detail="done"),)
     assert state.notices == (a_notice(state="executing"),)
-    assert state.told == {"enforce": {("acme", "credits:0")}}
+    assert state.announced == {"enforce": {("acme", "credits:0")}}
     commit(book, result_of(notices=[a_notice(state="executing", deadline_s=9999)]), lease, 4)
-    assert load(book).notices == (a_notice(state="executing", deadline_s=9999),)
+    assert load_state(book).notices == (a_notice(state="executing", deadline_s=9999),)
     commit(book, result_of(notices=[a_notice(state="open", deadline_s=9)]), lease, 5)
-    assert load(book).notices == (a_notice(state="open", deadline_s=9999),)
+    assert load_state(book).notices == (a_notice(state="open", deadline_s=9999),)
 
 
 def test_applying_a_program_grants_once() -> None:
@@ -185,7 +200,7 @@ def test_a_changed_program_is_a_new_version_with_its_new_grants_only() -> None:
     wider = a_program(a_startup(grants=(a_grant(), a_grant("g2", 5))))
     assert apply_program(book, wider, 9, "ann") == 2
     assert amounts(book)["sponsor:spring"] == -1_000_005
-    state = load(book)
+    state = load_state(book)
     assert (state.program, state.program_version) == (wider, 2)
     assert [(g.id, g.created) for g in state.grants] == [("g1", 1), ("g2", 2)]
 

@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quotas.book.cycle.lease import (
-    LONGEST_S,
+    MAX_LEASE_S,
     Lease,
     StaleEpoch,
     acquire,
+    current_lease,
     fence,
-    leading,
     release,
     seize,
 )
@@ -55,25 +55,25 @@ def test_a_renewal_moves_the_end_on_a_clock_that_stepped_back_too() -> None:
     """Whole from the instant of the renewal, under the same epoch: who waits sees it renewed."""
     book = Book.in_memory()
     lease_of(book, "a", 1000)
-    assert acquire(book, "a", 500, 180) == leading(book) == Lease("a", 1, 680)
+    assert acquire(book, "a", 500, 180) == current_lease(book) == Lease("a", 1, 680)
 
 
 def test_a_dead_lease_is_taken_however_far_its_end_is() -> None:
     """Days before it runs out, under the next epoch; not once its holder has renewed it."""
     book = Book.in_memory()
-    assert leading(book) is None
+    assert current_lease(book) is None
     lease_of(book, "a", 10**6)
-    dead = leading(book)
+    expired_lease = current_lease(book)
     assert acquire(book, "b", 100, 180) is None
     lease_of(book, "a", 10**6 + 30)
-    assert acquire(book, "b", 100, 180, dead) is None
-    assert acquire(book, "b", 100, 180, leading(book)) == Lease("b", 2, 280)
+    assert acquire(book, "b", 100, 180, expired_lease) is None
+    assert acquire(book, "b", 100, 180, current_lease(book)) == Lease("b", 2, 280)
 
 
 def test_no_lease_is_longer_than_others_wait() -> None:
     """Else one that is alive could be taken for dead."""
     with pytest.raises(AssertionError, match="no lease of 301 s"):
-        acquire(Book.in_memory(), "a", 100, LONGEST_S + 1)
+        acquire(Book.in_memory(), "a", 100, MAX_LEASE_S + 1)
 
 
 def test_a_holder_counts_on_a_lease_by_both_of_its_clocks() -> None:

@@ -9,84 +9,90 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quotas.book.actions.balances import read_balance
-from quotas.book.actions.commands import Deed, GrantOrder, Order, RefundOrder, VoidOrder
-from quotas.book.actions.execute import perform
+from quotas.book.actions.commands import (
+    Command,
+    GrantCommand,
+    OperatorAction,
+    RefundCommand,
+    VoidCommand,
+)
+from quotas.book.actions.execute import perform_action
 from quotas.book.cycle.state import read_program
-from quotas.book.reads.history import NotKnown, Past, as_of
+from quotas.book.reads.history import BookAt, InstantNotKnown, read_book_at
 from quotas.book.schema import BALANCE
 from quotas.book.session import Book
 from quotas.model.units import Period, cost_ucr
 from tests.builders import unknown
-from tests.scheduler.harness import RATE, T0, ZONE, Rig, offer, server
+from tests.scheduler.harness import RATE, T0, ZONE, Harness, offer, server
 
 from ..test_book_stateful import Books
 
 HOUR_S = 3600
 
 
-def deed(rig: Rig, order: Order) -> None:
+def operator_action(harness: Harness, command: Command) -> None:
     """An operator's deed at the rig's clock."""
-    perform(rig.book, Deed(order, "because", "ann", rig.clock.now_s()))
+    perform_action(harness.book, OperatorAction(command, "because", "ann", harness.clock.now_s()))
 
 
-def asked(rig: Rig, at_s: int) -> Past:
+def asked(harness: Harness, at_s: int) -> BookAt:
     """The books as of an instant, asked for now."""
-    return as_of(rig.book, at_s, rig.clock.now_s())
+    return read_book_at(harness.book, at_s, harness.clock.now_s())
 
 
-def a_day() -> Rig:
+def a_day() -> Harness:
     """A server runs for five hours; a grant, a refund and a void in between."""
-    rig = Rig()
-    rig.cloud.add(server())
-    rig.run()
-    rig.run_until(T0 + 2 * HOUR_S, 600)
-    deed(rig, GrantOrder("acme", "extra", 5_000_000))
-    rig.run_until(T0 + 3 * HOUR_S, 600)
-    deed(rig, RefundOrder(T0, T0 + 1800, startup="acme"))
-    rig.run_until(T0 + 5 * HOUR_S, 600)
-    deed(rig, VoidOrder("acme", "extra"))
-    rig.run(600)
-    return rig
+    harness = Harness()
+    harness.cloud.add(server())
+    harness.run()
+    harness.run_until(T0 + 2 * HOUR_S, 600)
+    operator_action(harness, GrantCommand("acme", "extra", 5_000_000))
+    harness.run_until(T0 + 3 * HOUR_S, 600)
+    operator_action(harness, RefundCommand(T0, T0 + 1800, startup="acme"))
+    harness.run_until(T0 + 5 * HOUR_S, 600)
+    operator_action(harness, VoidCommand("acme", "extra"))
+    harness.run(600)
+    return harness
 
 
 @settings(max_examples=25, deadline=None)
 @given(st.data())
 def test_an_answer_never_changes(data: st.DataObject) -> None:
     """I20: whatever happens later, and without the projection too, as of then is as it was."""
-    rig = Rig()
-    rig.cloud.add(server())
-    rig.run()
-    kept: dict[int, Past] = {}
+    harness = Harness()
+    harness.cloud.add(server())
+    harness.run()
+    kept: dict[int, BookAt] = {}
     for number in range(6):
-        rig.run(data.draw(st.integers(10, 3000), "seconds"))
+        harness.run(data.draw(st.integers(10, 3000), "seconds"))
         match data.draw(st.sampled_from(["grant", "refund", "off", "dark", "nothing"]), "deed"):
             case "grant":
-                deed(rig, GrantOrder("acme", f"g{number}x", 1_000_000 + number))
-            case "refund" if rig.charged_ucr():
-                deed(rig, RefundOrder(T0, T0 + 60 * (number + 1), startup="acme"))
+                operator_action(harness, GrantCommand("acme", f"g{number}x", 1_000_000 + number))
+            case "refund" if harness.charged_ucr():
+                operator_action(harness, RefundCommand(T0, T0 + 60 * (number + 1), startup="acme"))
             case "off":
-                rig.cloud.turn_off("s1")
+                harness.cloud.turn_off("s1")
             case "dark":
-                rig.cloud.answers = {ZONE: unknown}
+                harness.cloud.answers = {ZONE: unknown}
             case _:
-                rig.cloud.answers = {}
-        at_s = data.draw(st.integers(T0, rig.clock.now_s() - 1), "as of")
+                harness.cloud.answers = {}
+        at_s = data.draw(st.integers(T0, harness.clock.now_s() - 1), "as of")
         try:
-            kept[at_s] = asked(rig, at_s)
-        except NotKnown as refused:
+            kept[at_s] = asked(harness, at_s)
+        except InstantNotKnown as refused:
             assert "known only until" in str(refused)
         for then_s, was in kept.items():
-            assert asked(rig, then_s) == was
-    with rig.book.writing() as connection:
+            assert asked(harness, then_s) == was
+    with harness.book.writing() as connection:
         connection.execute(BALANCE.delete())
-    assert {then_s: asked(rig, then_s) for then_s in kept} == kept
+    assert {then_s: asked(harness, then_s) for then_s in kept} == kept
 
 
 def test_what_ran_and_was_not_charged_is_accrued() -> None:
     """Posted less accrued falls with every second that ran, charged later or not yet."""
-    rig = a_day()
+    harness = a_day()
     for after_s in (1, 1799, 3600, 3601, 5 * HOUR_S, 5 * HOUR_S + 300):
-        own = asked(rig, T0 + after_s).standings[0]
+        own = asked(harness, T0 + after_s).balances[0]
         refunded = cost_ucr(RATE, T0, Period(T0, T0 + 1800)) * (after_s >= 3 * HOUR_S)
         ran = cost_ucr(RATE, T0, Period(T0, T0 + after_s))
         assert own.charged_ucr + own.balance.accrued_ucr == ran - refunded
@@ -95,23 +101,23 @@ def test_what_ran_and_was_not_charged_is_accrued() -> None:
 
 def test_only_what_was_recorded_by_then_counts() -> None:
     """A grant counts from the second of its recording on, and the voided one until its void."""
-    rig = a_day()
+    harness = a_day()
     granted = {
-        after_s: asked(rig, T0 + after_s).standings[0].balance.granted_ucr - 10_000_000_000
+        after_s: asked(harness, T0 + after_s).balances[0].balance.granted_ucr - 10_000_000_000
         for after_s in (2 * HOUR_S - 1, 2 * HOUR_S, 5 * HOUR_S)
     }
     assert list(granted.values()) == [0, 5_000_000, 5_000_000]
-    before, after = (asked(rig, T0 + 5 * HOUR_S - n).standings[0].balance for n in (1, 0))
+    before, after = (asked(harness, T0 + 5 * HOUR_S - n).balances[0].balance for n in (1, 0))
     second_ucr = cost_ucr(RATE, T0, Period(T0 + 5 * HOUR_S - 1, T0 + 5 * HOUR_S))
     assert before.available_ucr - after.available_ucr == 5_000_000 + second_ucr
 
 
 def test_what_ends_next() -> None:
     """What the next end would forfeit if nothing more burned: what is accrued is spent."""
-    rig = Rig()
-    deed(rig, GrantOrder("acme", "short", 5_000_000, expires_s=T0 + 2 * HOUR_S))
-    rig.run(3 * HOUR_S)
-    first, second = (asked(rig, T0 + n * HOUR_S).standings[0].balance for n in (0, 2))
+    harness = Harness()
+    operator_action(harness, GrantCommand("acme", "short", 5_000_000, expires_s=T0 + 2 * HOUR_S))
+    harness.run(3 * HOUR_S)
+    first, second = (asked(harness, T0 + n * HOUR_S).balances[0].balance for n in (0, 2))
     assert first.expiring is not None and second.expiring is not None
     assert (first.expiring.grant, first.expiring.amount_ucr) == ("short", 5_000_000)
     assert first.expiring.at_s == T0 + 2 * HOUR_S
@@ -121,12 +127,12 @@ def test_what_ends_next() -> None:
 
 def test_a_dispute_and_a_later_stop_do_not_reach_back() -> None:
     """A server that stopped after the instant still burns as of it; one that stopped before not."""
-    rig = a_day()
-    rig.cloud.turn_off("s1")
-    rig.run(600)
-    off_s = rig.clock.now_s() - 600
-    assert asked(rig, off_s - 1).standings[0].gpus == 8
-    assert asked(rig, off_s).standings[0].gpus == 0
+    harness = a_day()
+    harness.cloud.turn_off("s1")
+    harness.run(600)
+    off_s = harness.clock.now_s() - 600
+    assert asked(harness, off_s - 1).balances[0].gpus == 8
+    assert asked(harness, off_s).balances[0].gpus == 0
 
 
 @pytest.mark.parametrize(
@@ -139,40 +145,40 @@ def test_a_dispute_and_a_later_stop_do_not_reach_back() -> None:
 )
 def test_an_instant_without_an_answer_is_refused(at_s: int, says: str) -> None:
     """Before the cohort, now, and the future: one sentence each."""
-    with pytest.raises(NotKnown, match=says):
+    with pytest.raises(InstantNotKnown, match=says):
         asked(a_day(), at_s)
 
 
 def test_what_a_dark_zone_may_still_tell_is_not_answered() -> None:
     """While a zone is unknown, only instants up to which it is known have a final answer."""
-    rig = a_day()
-    rig.cloud.answers = {ZONE: unknown}
-    rig.run(7200)
+    harness = a_day()
+    harness.cloud.answers = {ZONE: unknown}
+    harness.run(7200)
     known_s = T0 + 5 * HOUR_S + 600
-    assert asked(rig, known_s).as_of_s == known_s
-    with pytest.raises(NotKnown, match="fr-par-2 is known only until"):
-        asked(rig, known_s + 1)
-    rig.cloud.answers = {}
-    rig.run(600)
-    assert asked(rig, known_s + 1).standings[0].balance.accrued_ucr > 0
+    assert asked(harness, known_s).as_of_s == known_s
+    with pytest.raises(InstantNotKnown, match="fr-par-2 is known only until"):
+        asked(harness, known_s + 1)
+    harness.cloud.answers = {}
+    harness.run(600)
+    assert asked(harness, known_s + 1).balances[0].balance.accrued_ucr > 0
 
 
 def test_a_run_without_a_price_is_not_answered() -> None:
     """What ran without an accepted price will cost something: until then it is refused."""
-    rig = Rig()
-    rig.cloud.add(replace(server(), commercial_type="NEW-8-80G"))
-    rig.cloud.offers_of[ZONE] = (offer(None, "NEW-8-80G"),)
-    rig.run()
-    rig.run(600)
-    with pytest.raises(NotKnown, match="without an accepted price"):
-        asked(rig, T0 + 300)
-    assert asked(rig, T0).through_id == 1
+    harness = Harness()
+    harness.cloud.add(replace(server(), commercial_type="NEW-8-80G"))
+    harness.cloud.offers_of[ZONE] = (offer(None, "NEW-8-80G"),)
+    harness.run()
+    harness.run(600)
+    with pytest.raises(InstantNotKnown, match="without an accepted price"):
+        asked(harness, T0 + 300)
+    assert asked(harness, T0).through_id == 1
 
 
 def test_no_program_no_answer() -> None:
     """An empty book says what to do."""
-    with pytest.raises(NotKnown, match="cohortd apply"):
-        as_of(Book.in_memory(), 5, 10)
+    with pytest.raises(InstantNotKnown, match="cohortd apply"):
+        read_book_at(Book.in_memory(), 5, 10)
 
 
 def test_the_past_is_what_the_book_said_then() -> None:
@@ -182,17 +188,17 @@ def test_the_past_is_what_the_book_said_then() -> None:
     played.starts(name="birch")
     played.holds(name="acme", amount=7_000_000, lasts_s=2 * 86_400)
     played.hours_pass(hours=4)
-    with played.rig.book.reading() as connection:
+    with played.harness.book.reading() as connection:
         _, program = read_program(connection)
         assert program is not None
         then = {n: read_balance(connection, program, n, played.now_s) for n in ("acme", "birch")}
     assert then["acme"].held_ucr == 7_000_000 and then["birch"].owed_ucr > 0
     at_s = played.now_s
     played.time_passes(after_s=6 * 86_400, is_dark=False)
-    past = {s.balance.startup: s.balance for s in asked(played.rig, at_s).standings}
+    past = {s.balance.startup: s.balance for s in asked(played.harness, at_s).balances}
     names = ("posted", "accrued", "held", "reserve", "owed", "later", "available")
     for name, stood in then.items():
         for amount in (f"{each}_ucr" for each in names):
             assert getattr(past[name], amount) == getattr(stood, amount), (name, amount)
         assert past[name].exhausted_s == stood.exhausted_s
-    played.rig.book.close()
+    played.harness.book.close()

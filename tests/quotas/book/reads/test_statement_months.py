@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from quotas.book.actions.commands import AdvanceOrder, GrantOrder, VoidOrder
-from quotas.book.actions.execute import perform
+from quotas.book.actions.commands import AdvanceCommand, GrantCommand, VoidCommand
+from quotas.book.actions.execute import perform_action
 from quotas.book.cycle.commit import apply_program
-from quotas.book.cycle.state import load
+from quotas.book.cycle.state import load_state
 from quotas.book.reads.statements import close_months, read_statement, read_statements
 from quotas.book.session import Book
 from quotas.book.transfers import post
@@ -20,7 +20,7 @@ from quotas.model.program import Program, Tranche
 from quotas.model.units import DAY_S, Period, month_start_s
 from tests.builders import a_grant, a_program, a_run, a_startup
 
-from ..action_builders import a_deed, charge
+from ..action_builders import an_action, charge
 
 JAN_S, FEB_S, MAR_S, APR_S = (month_start_s(0, n) for n in range(4))
 CREDIT = 1_000_000
@@ -65,8 +65,8 @@ def test_what_a_late_startup_is_granted_from_the_start_is_a_late_line(how: str) 
         grant = a_grant("b1", 5 * CREDIT)
         apply_program(book, acme_and(grants=(grant,)), MAR_S + 2 * DAY_S, "tests")
     else:
-        order = GrantOrder("birch", "b1", 5 * CREDIT, effective_s=JAN_S + 1)
-        perform(book, a_deed(order, now_s=MAR_S + 2 * DAY_S))
+        order = GrantCommand("birch", "b1", 5 * CREDIT, effective_s=JAN_S + 1)
+        perform_action(book, an_action(order, now_s=MAR_S + 2 * DAY_S))
     (march,) = months(book, "birch", MAR_S)
     assert (march["month"], march["closed"], march["closing"]) == ("1970-03", None, "5.00")
     assert [line["late"] for line in march["lines"]] == [True]
@@ -113,7 +113,7 @@ def in_tranches(*starts_s: int) -> Book:
 def test_a_void_takes_from_each_tranche_when_it_would_begin() -> None:
     """Voided in January, the grant is worth nothing in any month, open or closed."""
     book = in_tranches(JAN_S, FEB_S, MAR_S)
-    perform(book, a_deed(VoidOrder("acme", "t"), now_s=SOON_S))
+    perform_action(book, an_action(VoidCommand("acme", "t"), now_s=SOON_S))
     assert closings(book) == ["0.00", "0.00", "0.00"]
     assert lines(book, 1) == [("grant", "100.00"), ("void", "-100.00")]
     close(book, APR_S)
@@ -125,7 +125,7 @@ def test_a_void_after_a_month_closed_leaves_that_month() -> None:
     """What is left of January's tranche counts when it was voided, in February."""
     book = in_tranches(JAN_S, FEB_S, MAR_S)
     close(book, FEB_S)
-    perform(book, a_deed(VoidOrder("acme", "t"), now_s=FEB_S + DAY_S))
+    perform_action(book, an_action(VoidCommand("acme", "t"), now_s=FEB_S + DAY_S))
     close(book, APR_S)
     assert closings(book) == ["100.00", "0.00", "0.00"]
     assert verify(book).fault is None
@@ -134,7 +134,7 @@ def test_a_void_after_a_month_closed_leaves_that_month() -> None:
 def test_an_advance_counts_at_once() -> None:
     """Half of February's tranche is January's credit, and February's tranche is the rest."""
     book = in_tranches(JAN_S, FEB_S)
-    perform(book, a_deed(AdvanceOrder("acme", "t", 50 * CREDIT), now_s=SOON_S))
+    perform_action(book, an_action(AdvanceCommand("acme", "t", 50 * CREDIT), now_s=SOON_S))
     run = a_run(start_s=2 * DAY_S, rate_ucr_per_h=120 * CREDIT)
     charge(book, run, Period(2 * DAY_S, 2 * DAY_S + 3600))
     assert lines(book, 0) == [("grant", "100.00"), ("advance", "50.00"), ("charge", "-120.00")]
@@ -147,7 +147,7 @@ def test_an_advance_counts_at_once() -> None:
 def test_a_void_of_before_this_rule_counts_as_its_statements_say() -> None:
     """It says nothing of its parts, and counts with the last: what was closed so stays right."""
     book = in_tranches(JAN_S, FEB_S, MAR_S)
-    void = void_transfer("t", load(book).grants, "#9", SOON_S, "because")
+    void = void_transfer("t", load_state(book).grants, "#9", SOON_S, "because")
     void = replace(void, detail={"grant": "t"})
     with book.writing() as connection:
         post(connection, [void], recorded_s=SOON_S, epoch=0, actor="olga")

@@ -12,7 +12,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from quotas.book import Book
-from quotas.book.actions.commands import VoidOrder
+from quotas.book.actions.commands import VoidCommand
 from quotas.book.schema import ENTRY, TRANSFER
 from quotas.book.verify.verify import verify
 
@@ -34,13 +34,13 @@ def book() -> Iterator[Book]:
     played.refunds(name="acme", share=0, for_s=6 * 3600)
     played.transfers(name="birch", amount=25_330_801)
     played.holds(name="acme", amount=7_000_000, lasts_s=3600)
-    played.did(VoidOrder("birch", "birch-1"), played.model.void("birch", "birch-1"))
+    played.did(VoidCommand("birch", "birch-1"), played.model.void("birch", "birch-1"))
     played.time_passes(after_s=20 * 86_400, is_dark=False)
-    kinds = {row["kind"] for row in played.rig.all("transfer")}
+    kinds = {row["kind"] for row in played.harness.all("transfer")}
     assert kinds >= {"grant", "charge", "refund", "expiry", "transfer", "void", "hold"}
-    thaw(played.rig.book)
-    yield played.rig.book
-    played.rig.book.close()
+    thaw(played.harness.book)
+    yield played.harness.book
+    played.harness.book.close()
 
 
 def rows_of(raw: sqlite3.Connection, table: str, column: str) -> list[tuple[int, int, Value]]:

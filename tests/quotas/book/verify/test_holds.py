@@ -6,8 +6,8 @@ import pytest
 from sqlalchemy import text
 
 from quotas.book import Book
-from quotas.book.actions.commands import Deed, HoldOrder, HoldVoidOrder, SettleOrder
-from quotas.book.actions.execute import perform
+from quotas.book.actions.commands import HoldCommand, OperatorAction, SettleCommand, VoidHoldCommand
+from quotas.book.actions.execute import perform_action
 from quotas.book.transfers import post
 from quotas.book.verify.verify import verify
 from quotas.ledger.transfers import Entry, Transfer
@@ -19,11 +19,11 @@ GRANT, HELD, SETTLED = "grant:acme:g1", "held:acme:h3", "settled:acme"
 HOLD_ID = "h3"
 
 
-def held(*orders: HoldVoidOrder | SettleOrder) -> Book:
+def held(*orders: VoidHoldCommand | SettleCommand) -> Book:
     """A book in which acme set 50 ucr aside for 1000 s, and did something with it."""
     book = filled(Book.in_memory(), 1)
-    for number, order in enumerate((HoldOrder("acme", 50, 1000), *orders)):
-        answer = perform(book, Deed(order, "r", "ann", 4000 + number))
+    for number, command in enumerate((HoldCommand("acme", 50, 1000), *orders)):
+        answer = perform_action(book, OperatorAction(command, "r", "ann", 4000 + number))
         assert answer["hold"] == HOLD_ID
     return book
 
@@ -45,8 +45,8 @@ def fault_of(book: Book, *forged: Transfer) -> str:
 
 def test_every_way_to_end_is_right() -> None:
     """Settled in part, settled whole and voided: the audit agrees with the book."""
-    for order in (SettleOrder(HOLD_ID, 20), SettleOrder(HOLD_ID), HoldVoidOrder(HOLD_ID)):
-        assert verify(held(order)).fault is None
+    for command in (SettleCommand(HOLD_ID, 20), SettleCommand(HOLD_ID), VoidHoldCommand(HOLD_ID)):
+        assert verify(held(command)).fault is None
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_a_second_end_is_found() -> None:
     """What ended once cannot end again, even with credits slipped into its account."""
     slipped = moves("manual", 4001, (GRANT, -50), (HELD, 50))
     again = moves("hold-void", 4002, (HELD, -50), (GRANT, 50))
-    assert "which was settled already" in fault_of(held(SettleOrder(HOLD_ID)), slipped, again)
+    assert "which was settled already" in fault_of(held(SettleCommand(HOLD_ID)), slipped, again)
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_a_second_end_is_found() -> None:
 )
 def test_a_table_that_tells_otherwise_is_found(change: str, fault: str) -> None:
     """The transfers are the truth."""
-    book = held(SettleOrder(HOLD_ID, 20))
+    book = held(SettleCommand(HOLD_ID, 20))
     thaw(book)
     with book.writing() as connection:
         connection.execute(text(change))

@@ -12,13 +12,13 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import select
 
-from quotas.book.actions.commands import Deed, PriceOrder
-from quotas.book.actions.execute import perform
-from quotas.book.cycle.commit import apply_program, commit, keep_offers
-from quotas.book.cycle.state import load
+from quotas.book.actions.commands import OperatorAction, PriceCommand
+from quotas.book.actions.execute import perform_action
+from quotas.book.cycle.commit import apply_program, commit, save_catalogue
+from quotas.book.cycle.state import load_state
 from quotas.book.schema import RUN, TRANSFER
 from quotas.book.session import Book
-from quotas.book.transfers import Overdrawn, post
+from quotas.book.transfers import StaleBalance, post
 from quotas.book.verify.verify import verify
 from quotas.ledger.between import repayments
 from quotas.ledger.repricing import differences
@@ -100,7 +100,7 @@ def saying(**detail: int | str) -> Forged:
 
 def ending(book: Book) -> list[Transfer]:
     """The end of the first tranche: 500 roll over, 500 are forfeited."""
-    first = next(grant for grant in load(book).grants if grant.account == FIRST)
+    first = next(grant for grant in load_state(book).grants if grant.account == FIRST)
     return end_transfers(first)
 
 
@@ -139,7 +139,7 @@ def test_an_ordinary_grant_rolls_over_to_nothing() -> None:
 def test_a_forfeit_of_what_was_to_roll_over_is_found() -> None:
     """All of the rest is forfeited, and no rollover came before it."""
     book = a_book()
-    first = next(grant for grant in load(book).grants if grant.account == FIRST)
+    first = next(grant for grant in load_state(book).grants if grant.account == FIRST)
     add(book, expiry_transfer(first))
     assert "forfeits 500 ucr of grant:acme:g1/1 that were to roll over" in fault(book)
 
@@ -172,7 +172,7 @@ def indebted() -> Book:
 
 def paying(book: Book, at_s: int, owed_ucr: int = 1_200) -> list[Transfer]:
     """What the tranches in force at an instant repay."""
-    return repayments(owed_ucr, load(book).grants, at_s, "")
+    return repayments(owed_ucr, load_state(book).grants, at_s, "")
 
 
 def test_repayments_are_right_in_burn_order_and_back() -> None:
@@ -224,20 +224,20 @@ def test_a_repayment_of_nothing_is_found() -> None:
 def test_a_cycle_that_a_deed_overtook_repays_and_forfeits_nothing(what: str) -> None:
     """Both are exact: computed before a refund was posted, they are computed anew."""
     book = indebted() if what == "a debt" else a_book()
-    lease, known = lease_of(book), load(book).newest_transfer
+    lease, known = lease_of(book), load_state(book).newest_transfer
     moves = paying(book, END_S) if what == "a debt" else ending(book)
     made = result_of(transfers=moves, newest_transfer=known, runs=[])
     add(book, Transfer("m", "manual", "spring", "acme", 0, GIVEN, ""))
-    with pytest.raises(Overdrawn, match="a deed was posted"):
+    with pytest.raises(StaleBalance, match="a deed was posted"):
         commit(book, made, lease, END_S)
-    commit(book, replace(made, newest_transfer=load(book).newest_transfer), lease, END_S)
+    commit(book, replace(made, newest_transfer=load_state(book).newest_transfer), lease, END_S)
     assert fault(book) == ""
 
 
 def listed(book: Book, rate_ucr_per_h: int, at_s: int) -> None:
     """The catalogue has a price from an instant on."""
     offer = Offer(Z, TYPE, 1, rate_ucr_per_h, 0)
-    keep_offers(book, [offer], [offer], at_s, "catalogue")
+    save_catalogue(book, [offer], [offer], at_s, "catalogue")
 
 
 def charged() -> tuple[Book, Transfer]:
@@ -249,9 +249,9 @@ def charged() -> tuple[Book, Transfer]:
     with book.writing() as connection:
         values = {name: getattr(run, name) for name in run.__slots__}
         connection.execute(RUN.insert().values(**{**values, "posted_until_s": 3_600}))
-    made = charge_transfer("spring", run, Period(0, 3_600), load(book).grants)
+    made = charge_transfer("spring", run, Period(0, 3_600), load_state(book).grants)
     assert made is not None
-    (difference,) = differences([made], load(book).catalogue.prices)
+    (difference,) = differences([made], load_state(book).catalogue.prices)
     add(book, made)
     return book, difference
 
@@ -265,8 +265,8 @@ def test_a_price_difference_is_right_as_it_was_known() -> None:
     listed(book, 3 * RATE, 3_000)
     assert fault(book) == ""
     for factor in (2, 3, 1):
-        order = PriceOrder(FLAVOR, factor * RATE, 900, confirm=FLAVOR)
-        perform(book, Deed(order, "they erred", "op", 4_000 + factor))
+        command = PriceCommand(FLAVOR, factor * RATE, 900, confirm=FLAVOR)
+        perform_action(book, OperatorAction(command, "they erred", "op", 4_000 + factor))
         assert fault(book) == ""
     with book.reading() as connection:
         kinds = connection.scalars(select(TRANSFER.c.kind).where(TRANSFER.c.kind == "difference"))

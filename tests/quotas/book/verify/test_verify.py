@@ -11,7 +11,7 @@ from quotas.book import transfers
 from quotas.book.cycle.commit import apply_program, commit
 from quotas.book.schema import ENTRY, TRANSFER
 from quotas.book.session import Book
-from quotas.book.transfers import link, post
+from quotas.book.transfers import chain_hash, post
 from quotas.book.verify.verify import verify
 from quotas.ledger.transfers import Entry, Transfer, charge_transfer, expiry_transfer
 from quotas.metering.runs import Run
@@ -52,7 +52,7 @@ def test_a_true_book_is_true() -> None:
     assert (verdict.transfers, verdict.fault, heard) == (6, None, [6])
     with book.reading() as connection:
         newest = connection.scalar(text("SELECT hash FROM transfer ORDER BY id DESC"))
-    assert verdict.heads == {"spring": newest}
+    assert verdict.chain_heads == {"spring": newest}
 
 
 @pytest.mark.parametrize("row", [1, 2, 4])
@@ -137,7 +137,7 @@ def test_a_rehashed_forgery_still_breaks_the_chain() -> None:
         ]
         fields = {name: getattr(row, name) for name in names} | {"reason": "forged"}
         sides = [("grant:acme:g1", -3600), ("usage:acme", 3600)]
-        forged = link(row.previous_hash, fields, sides)
+        forged = chain_hash(row.previous_hash, fields, sides)
         connection.execute(
             TRANSFER.update().where(TRANSFER.c.id == 2).values(reason="forged", hash=forged)
         )
