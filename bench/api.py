@@ -22,7 +22,7 @@ from fastapi import FastAPI
 
 from quotas.book import Book
 from quotas.book.cycle.commit import apply_program
-from quotas.book.schema import TOKEN
+from quotas.book.schema.tables import TOKEN
 from quotas.model.program import Cohort, Grant, Pool, Program, Startup, Tenure
 from quotas.model.tokens import fingerprint, write_token
 

@@ -19,7 +19,7 @@ from time import perf_counter
 from quotas.book import Book
 from quotas.book.cycle.commit import apply_program
 from quotas.book.cycle.state import read_startup_grants
-from quotas.book.schema import GRANT
+from quotas.book.schema.tables import GRANT
 from quotas.book.session import FILE_NAME
 from quotas.book.transfers import post, rebuild_balances
 from quotas.ledger.transfers import Entry, Transfer, grant_transfer

@@ -52,6 +52,7 @@ def load_fallback(at_s: int, text: str) -> Fallback | None:
     try:
         values = {name: adapter.validate_python(body[name]) for name, adapter in _STATE.items()}
         tokens = _TOKENS.validate_python(body["tokens"])
-    except (KeyError, ValidationError):
+        program = Program.from_json(body["program"])
+    except (KeyError, TypeError, ValidationError):
         return None
-    return Fallback(at_s, BookState(program=Program.from_json(body["program"]), **values), tokens)
+    return Fallback(at_s, BookState(program=program, **values), tokens)

@@ -167,13 +167,12 @@ class DecisionExplanation(Answer):
 
     decision: int
     rule: str = Field(examples=["limit"])
-    version: int = Field(examples=[2], description="of the rule")
     verb: str = Field(examples=["announce"])
     at: Instant
     reason: str
     inputs: dict[str, int | str] = Field(examples=[{"used_gpus": 9, "limit_gpus": 8}])
     is_recomputed: bool = Field(description="whether the inputs lead to the same reason again")
-    check: str = Field(description="the same in words; an earlier version of a rule is told apart")
+    check: str = Field(description="the same in words")
     counterfactual: str = Field(examples=["with at most 8 GPUs in h100 nothing would be stopped"])
     next: str = Field(examples=["its stop follows at 2027-01-05T00:30:00Z, unless the cause ends"])
     changed_by: str = Field(description="who may change it, and how")

@@ -91,7 +91,6 @@ def explanation_of(id: int, found: Explanation) -> DecisionExplanation:
     return DecisionExplanation(
         decision=id,
         rule=found.rule,
-        version=found.version,
         verb=found.verb,
         at=format_instant(found.at_s),
         reason=found.reason,

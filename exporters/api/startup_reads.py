@@ -47,7 +47,7 @@ from exporters.program_status import ProgramStatus, StartupStatus
 from quotas.book import Book
 from quotas.book.cycle import state as book_state
 from quotas.book.reads.statements import read_statement, read_statements
-from quotas.book.schema import DECISION, ENTRY, NOTICE, REQUEST, TRANSFER
+from quotas.book.schema.tables import DECISION, ENTRY, NOTICE, REQUEST, TRANSFER
 from quotas.decisions.explain import explain
 from quotas.decisions.notices import LIVE_NOTICES
 from quotas.ledger.transfers import grant_account, usage_account

@@ -46,7 +46,10 @@ def credits_text(answer: Answer) -> str:
 def usage_text(answer: Answer) -> str:
     """What runs, by pool, and what it has cost."""
     rows = [(each["pool"], each["gpus"], each["burn_per_hour"]) for each in answer["pools"]]
-    cost = f"{answer['charged']} charged, {answer['accrued']} accrued, {answer['unconfirmed']} disputed"
+    cost = (
+        f"{answer['charged']} charged, {answer['accrued']} accrued, "
+        f"{answer['unconfirmed']} unconfirmed"
+    )
     return f"{answer['gpus']} GPUs; {cost}\n{table(('pool', 'GPUs', 'per hour'), rows)}"
 
 
@@ -129,7 +132,7 @@ def explanation_text(answer: Answer) -> str:
     """A decision taken apart."""
     inputs = ", ".join(f"{name} {value}" for name, value in sorted(answer["inputs"].items()))
     lines = [
-        f"{answer['decision']}: {answer['at']} {answer['verb']} (rule {answer['rule']} v{answer['version']})",
+        f"{answer['decision']}: {answer['at']} {answer['verb']} (rule {answer['rule']})",
         f"because {answer['reason']}",
         f"from {inputs or 'nothing written down'}; {answer['check']}",
         answer["counterfactual"],

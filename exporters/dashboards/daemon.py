@@ -168,4 +168,5 @@ def _cloud_request_panels() -> list[Panel]:
 
 
 def _quantile(quantile: float, histogram: str) -> str:
-    return f"histogram_quantile({quantile}, sum by (le) (rate({histogram}_bucket{{{SELECTOR}}}{RATE})))"
+    rate = f"rate({histogram}_bucket{{{SELECTOR}}}{RATE})"
+    return f"histogram_quantile({quantile}, sum by (le) ({rate}))"

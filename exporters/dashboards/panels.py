@@ -273,7 +273,8 @@ def _dashboard_links() -> build.DashboardLink:
 
 
 def _stop_annotations() -> build.AnnotationQuery:
-    expr = f'sum by (startup, rule) (increase(cohortd_decisions_total{{{SELECTOR}, verb="stop"}}[2m])) > 0'
+    stops = f'cohortd_decisions_total{{{SELECTOR}, verb="stop"}}'
+    expr = f"sum by (startup, rule) (increase({stops}[2m])) > 0"
     return (
         build.AnnotationQuery()
         .name("Stops")

@@ -47,7 +47,8 @@ def _stats() -> list[Panel]:
         stat_panel(
             "Runway",
             "Time until available credits are used up at the present burn.",
-            f"sum by (startup) (cohortd_exhaustion_timestamp_seconds{{{STARTUP_SELECTOR}}} - time())",
+            "sum by (startup) "
+            f"(cohortd_exhaustion_timestamp_seconds{{{STARTUP_SELECTOR}}} - time())",
             "dtdurations",
             RUNWAY,
             width=6,

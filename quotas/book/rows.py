@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Column, Table
 
-from quotas.book.schema import INTENT, NOTICE, OVERUSE, REQUEST, RUN
+from quotas.book.schema.tables import INTENT, NOTICE, OVERUSE, REQUEST, RUN
 from quotas.decisions.notices import Intent, Notice
 from quotas.decisions.snapshot import Overuse
 from quotas.metering.runs import Run

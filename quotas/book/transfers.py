@@ -10,7 +10,7 @@ from functools import cache
 
 from sqlalchemy import Connection, Dialect, Table, bindparam, func, select
 
-from quotas.book.schema import BALANCE, ENTRY, TRANSFER
+from quotas.book.schema.tables import BALANCE, ENTRY, TRANSFER
 from quotas.book.upserts import insert_or_add
 from quotas.ledger.corrections import Refused
 from quotas.ledger.transfers import Transfer

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from quotas.decisions.causes import lendable_ucr
 from quotas.decisions.notices import LIVE_NOTICES, Notice
-from quotas.decisions.reasons import REASONS, rule_of, version_of
+from quotas.decisions.reasons import REASONS, rule_of
 from quotas.decisions.sentences import Inputs
 from quotas.decisions.snapshot import Decision
 from quotas.model.units import format_credits, format_instant
@@ -50,14 +50,13 @@ ANYONE = "the operator, by 'cohortd exempt' or 'cohortd undo'"
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """A decision taken apart. `is_recomputed` says that its inputs lead to it again.
+    """A decision taken apart.
 
-    `check` says so in words, and where they do not, whether they lead to something else or
-    another version of the rule recorded it, whose inputs today's rule cannot judge.
+    `is_recomputed` says whether its inputs lead to it again. `check` says the same in words,
+    and what they lead to instead.
     """
 
     rule: str
-    version: int
     verb: str
     at_s: int
     reason: str
@@ -74,13 +73,12 @@ def explain(decision: Decision, at_s: int, notices: Iterable[Notice], now_s: int
     rule, again = rule_of(decision.rule, decision.verb), recompute(decision)
     return Explanation(
         rule=decision.rule,
-        version=decision.version,
         verb=decision.verb,
         at_s=at_s,
         reason=decision.reason,
         inputs=decision.inputs,
         is_recomputed=again == decision.reason,
-        check=_check(decision, again),
+        check=_check(decision.reason, again),
         counterfactual=counterfactual(rule, decision.inputs),
         next_step=_next(decision, notices, now_s),
         who_may_change_it=who_may_change(rule),
@@ -89,28 +87,14 @@ def explain(decision: Decision, at_s: int, notices: Iterable[Notice], now_s: int
 
 def recompute(decision: Decision) -> str | None:
     """The reason that the stored inputs lead to; None where they lead to none."""
-    name = rule_of(decision.rule, decision.verb)
-    rule = REASONS.get(name)
-    if rule is None or decision.version != version_of(name):
-        return None
     try:
-        return rule(decision.inputs)
+        return REASONS[rule_of(decision.rule, decision.verb)](decision.inputs)
     except (KeyError, ValueError):
         return None
 
 
-def _check(decision: Decision, again: str | None) -> str:
-    name = rule_of(decision.rule, decision.verb)
-    now, then = version_of(name), decision.version
-    if name not in REASONS:
-        return f"there is no rule {name} today to recompute it"
-    if then != now:
-        when = "an earlier" if then < now else "a later"
-        return (
-            f"it was recorded by {when} version of its rule ({then}, this is {now}) and is "
-            "not recomputed"
-        )
-    if again == decision.reason:
+def _check(reason: str, again: str | None) -> str:
+    if again == reason:
         return "its inputs lead to it again"
     if again is None:
         return "its inputs differ: they lead to no such decision"

@@ -13,29 +13,6 @@ from quotas.decisions.causes import lendable_ucr, level_from
 from quotas.decisions.sentences import Inputs, deferral, override_text, overuse, pace, request
 from quotas.model.units import HOUR_S, format_credits, format_duration, format_instant
 
-VERSION = 3
-"""The newest of any rule here. Decisions of version 1 stored too little to be recomputed."""
-RULES_AT_VERSION_2 = frozenset(
-    {
-        "limit",
-        "credits",
-        "cohort-end",
-        "membership",
-        "standby",
-        "reclaim",
-        "runway",
-        "end",
-        "expiry",
-        "disruption-budget",
-        "extend",
-        "remind",
-        "acknowledge",
-        "snooze",
-        "test",
-    }
-)
-"""Rules whose inputs are the same since version 2; the others then stored a sentence ready made."""
-
 
 def _limit(i: Inputs) -> str | None:
     if int(i["used_gpus"]) <= int(i["limit_gpus"]):
@@ -310,8 +287,3 @@ def rule_of(rule: str, verb: str) -> str:
     if verb == "announce" and rule == "cohort-end":
         return "end"
     return by_verb.get(verb, rule)
-
-
-def version_of(rule: str) -> int:
-    """The version of a rule, as `rule_of` names it, that decides today."""
-    return 2 if rule in RULES_AT_VERSION_2 else VERSION

@@ -30,7 +30,8 @@ SHORT = "the pool has no more to give"
 def override_text(i: Inputs) -> str:
     """What an operator said: who, when, until when and why."""
     until = f" until {format_instant(int(i['until_s']))}" if "until_s" in i else ""
-    return f"{i['actor']} said so at {format_instant(int(i['override_s']))}{until}: {i['override_reason']}"
+    at = format_instant(int(i["override_s"]))
+    return f"{i['actor']} said so at {at}{until}: {i['override_reason']}"
 
 
 def pace(i: Inputs) -> str | None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from quotas.decisions.disruption_budget import NO_ENFORCEMENT, Enforcement
 from quotas.decisions.notices import Intent, Notice
 from quotas.decisions.overrides import Overrides
-from quotas.decisions.reasons import conclude, rule_of, version_of
+from quotas.decisions.reasons import conclude, rule_of
 from quotas.ledger.balance import Balance
 from quotas.metering.runs import Catalogue, Run
 from quotas.model.observation import Complete, Server, Sweep
@@ -121,10 +121,7 @@ class Violation:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What was decided of whom, why, and from which inputs; explained by recomputing.
-
-    `version` is the rule's; where none is given, that of today's rule.
-    """
+    """What was decided of whom, why, and from which inputs; explained by recomputing."""
 
     startup: str
     server_id: str
@@ -133,12 +130,6 @@ class Decision:
     episode: str
     reason: str
     inputs: Mapping[str, int | str]
-    version: int = 0
-
-    def __post_init__(self) -> None:
-        """Note which version of its rule decided."""
-        version = self.version or version_of(rule_of(self.rule, self.verb))
-        object.__setattr__(self, "version", version)
 
     @classmethod
     def from_inputs(

@@ -128,7 +128,8 @@ class StopLifecycle:
         text = (
             f"{run.server_name} ({run.flavor}) will be powered off at "
             f"{format_instant(deadline_s)}: {violation.reason}. "
-            f"{_sentence(counterfactual(violation.rule, violation.inputs))} {self._data_loss_text(run)}"
+            f"{_sentence(counterfactual(violation.rule, violation.inputs))} "
+            f"{self._data_loss_text(run)}"
         )
         if before is not None:
             text += f" This goes on with the notice of {format_instant(opened_s)}."

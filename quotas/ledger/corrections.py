@@ -17,7 +17,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from quotas.ledger.recorded import BY_PART
 from quotas.ledger.transfers import (
     Entry,
     GrantBalance,
@@ -207,7 +206,7 @@ def void_transfer(
             Entry(sponsor_account(cohort), back_ucr),
         ),
         reason=reason,
-        detail={"grant": name, "effect": BY_PART},
+        detail={"grant": name},
     )
 
 
@@ -283,5 +282,5 @@ def move_transfer(
         at_s=at_s,
         entries=(*out, *into),
         reason=reason,
-        detail={"to": receiver.startup, "effect": BY_PART},
+        detail={"to": receiver.startup},
     )

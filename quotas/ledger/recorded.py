@@ -9,8 +9,6 @@ from typing import Any, NamedTuple
 CREDITS_IN = ("grant", "held")
 """Accounts of these kinds, KIND:STARTUP:…, are a startup's credits."""
 USAGE = "usage"
-BY_PART = "by part"
-"""The `effect` of a transfer of which each entry takes effect when its account may be spent."""
 OF_STARTUPS = frozenset({*CREDITS_IN, USAGE, "settled"})
 
 

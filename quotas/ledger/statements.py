@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from quotas.ledger.recorded import BY_PART, USAGE, PostedTransfer, credits_ucr
+from quotas.ledger.recorded import USAGE, PostedTransfer, credits_ucr
 from quotas.model.units import format_credits, format_instant, month_start_s
 
 COLUMNS = (
@@ -41,12 +41,11 @@ def month_s(name: str) -> int:
 
 
 class Effects:
-    """When transfers take effect, told in the book's order.
+    """The instants at which transfers take effect; transfers are given in the book's order.
 
-    A charge takes effect when its seconds ran, a grant when it may be spent. What moves a
-    grant that is not in force yet takes effect with it: a void of tranches and an advance
-    entry by entry; those of before `BY_PART` as a whole, with the last, as the statements
-    that were closed then say.
+    A charge takes effect when its seconds ran, a grant when it may be spent. An entry that
+    moves a grant which is not in force yet takes effect with that grant: the void of a grant
+    in tranches has several instants.
     """
 
     def __init__(self) -> None:
@@ -65,8 +64,6 @@ class Effects:
         for account, ucr in posted.entries:
             effect_s = max(at_s, self._effective.get(account, at_s))
             parts.setdefault(effect_s, []).append((account, ucr))
-        if len(parts) == 1 or detail.get("effect") != BY_PART:
-            return [(max(parts), posted)]
         return [(s, posted._replace(entries=tuple(own))) for s, own in sorted(parts.items())]
 
 

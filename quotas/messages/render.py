@@ -87,7 +87,9 @@ _STATE_TEXTS = {
         "Too many servers were due at once: it runs on until the stops of the last hour leave "
         "room for it, or an operator approves it."
     ),
-    "restarting": "Scaleway is asked to power it on; where it has no such server free, again later.",
+    "restarting": (
+        "Scaleway is asked to power it on; where it has no such server free, again later."
+    ),
     "restarted": "It is charged again from now on. Its scratch disk, where it has one, is empty.",
 }
 

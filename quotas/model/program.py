@@ -262,10 +262,10 @@ class Program:
         """The program that `to_json` wrote."""
         body = json.loads(text)
         body["zones"] = tuple(body["zones"])
-        body["operators"] = tuple(body.get("operators", ()))
+        body["operators"] = tuple(body["operators"])
         body["pools"] = tuple(_pool(pool) for pool in body["pools"])
         body["cohorts"] = tuple(_cohort(cohort) for cohort in body["cohorts"])
-        body["former"] = tuple(_cohort(cohort) for cohort in body.get("former", ()))
+        body["former"] = tuple(_cohort(cohort) for cohort in body["former"])
         body["policy"] = Policy(**_tuples(body["policy"]))
         return cls(**body)
 
@@ -306,7 +306,7 @@ def _startup(body: dict[str, Any]) -> Startup:
 
 def _grant(body: dict[str, Any]) -> Grant:
     nested = {
-        "tranches": tuple(Tranche(**each) for each in body.get("tranches", ())),
-        "rollover": Rollover(**body["rollover"]) if body.get("rollover") else None,
+        "tranches": tuple(Tranche(**each) for each in body["tranches"]),
+        "rollover": body["rollover"] and Rollover(**body["rollover"]),
     }
     return Grant(**{**body, **nested})

@@ -237,8 +237,8 @@ def _refuse_beyond_limit(startup: Startup, spec: RequestSpec, live: Iterable[Req
     if limit is not None and requested + spec.gpus > limit:
         beside = f" beside the {requested} it asks for already" if requested else ""
         raise Refused(
-            f"{spec.gpus} GPUs{beside} is more than {spec.startup}'s limit of {limit} in {spec.pool}; "
-            f"ask for at most {max(0, limit - requested)}"
+            f"{spec.gpus} GPUs{beside} is more than {spec.startup}'s limit of {limit} in "
+            f"{spec.pool}; ask for at most {max(0, limit - requested)}"
         )
     if len(own) >= MOST_LIVE:
         raise Refused(

@@ -85,8 +85,8 @@ class Scenarios:
         if scenario is None or scenario.stopped_s is None:
             return f"{title}: none in this program; give it more days"
         line = (
-            f"{title}: {scenario.server} of {scenario.startup}, notice {_at(scenario.noticed_s)}, due "
-            f"{_at(scenario.deadline_s)}, stopped {_at(scenario.stopped_s)}"
+            f"{title}: {scenario.server} of {scenario.startup}, notice {_at(scenario.noticed_s)}, "
+            f"due {_at(scenario.deadline_s)}, stopped {_at(scenario.stopped_s)}"
         )
         if scenario.undone_s is not None and scenario.back_s is not None:
             line += f", undone {_at(scenario.undone_s)}, back {_at(scenario.back_s)}"

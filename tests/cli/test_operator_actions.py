@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from quotas.book.cycle.commit import apply_program
-from quotas.book.schema import RUN
+from quotas.book.schema.tables import RUN
 from quotas.book.session import FILE_NAME, Book
 from quotas.book.transfers import post
 from quotas.ledger.transfers import charge_transfer

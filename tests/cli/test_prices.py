@@ -10,7 +10,7 @@ import pytest
 
 from quotas.book.cycle.commit import apply_program, save_catalogue
 from quotas.book.cycle.state import load_state
-from quotas.book.schema import RUN
+from quotas.book.schema.tables import RUN
 from quotas.book.session import Book
 from quotas.book.transfers import post
 from quotas.ledger.transfers import charge_transfer

@@ -128,7 +128,7 @@ def test_a_policy_that_is_gone_is_reported(iam_env: IamEnv, tmp_path: Path) -> N
     harness = closed(iam_env, tmp_path)
     gone = "11111111-1111-4111-8111-111111111111"
     with harness.book.writing() as connection:
-        connection.exec_driver_sql(f"UPDATE withheld SET policy_id = '{gone}'")
+        connection.exec_driver_sql(f"UPDATE revoked_rules SET policy_id = '{gone}'")
     ran = release(iam_env, tmp_path)
     assert ran.code == 0 and "is gone" in ran.out
     assert "nothing is withheld" in release(iam_env, tmp_path).out

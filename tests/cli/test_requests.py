@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from quotas.book.cycle.commit import apply_program
-from quotas.book.schema import OFFER, REQUEST, RUN
+from quotas.book.schema.tables import OFFER, REQUEST, RUN
 from quotas.book.session import Book
 from quotas.model.observation import Offer
 from quotas.model.program import Pool

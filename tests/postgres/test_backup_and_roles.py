@@ -11,7 +11,7 @@ from quotas.book import Book, postgresql
 from quotas.book.cycle.commit import commit
 from quotas.book.cycle.state import load_state
 from quotas.book.reads.changes import open_watch
-from quotas.book.schema import BALANCE, TRANSFER
+from quotas.book.schema.tables import BALANCE, TRANSFER
 from quotas.book.verify.verify import verify
 from tests.quotas.book.book_builders import charges, digest, filled, lease_of, result_of
 

@@ -18,7 +18,7 @@ from sqlmodel import SQLModel
 from quotas.book import Address, Book, BookError, BookUnreachable, postgresql
 from quotas.book.cycle.lease import Lease, StaleEpoch, acquire, fence
 from quotas.book.reads.changes import open_watch
-from quotas.book.schema import BALANCE
+from quotas.book.schema.tables import BALANCE
 from quotas.book.verify import verify as verification
 from quotas.book.verify.verify import verify
 from quotas.migrations.guards import behave_as_sqlite
@@ -179,7 +179,7 @@ def schema_of(connection: Connection) -> list[list[tuple[object, ...]]]:
 
 def test_a_number_is_one_above_the_highest(book: Book) -> None:
     """As in SQLite: no gap after a rollback, and many rows of one statement are numbered on."""
-    insert = "INSERT INTO word (family, subject, value, at_s, actor, reason, before) VALUES "
+    insert = "INSERT INTO override (family, subject, value, at_s, actor, reason, before) VALUES "
     row = "('f', 's', 'v', 0, 'a', 'r', '')"
     with suppress(ZeroDivisionError), book.writing() as connection:
         connection.execute(text(insert + row))
@@ -187,7 +187,7 @@ def test_a_number_is_one_above_the_highest(book: Book) -> None:
     with book.writing() as connection:
         connection.execute(text(f"{insert}{row}, {row}, {row}"))
     with book.reading() as connection:
-        assert connection.scalars(text("SELECT id FROM word ORDER BY id")).all() == [1, 2, 3]
+        assert connection.scalars(text("SELECT id FROM override ORDER BY id")).all() == [1, 2, 3]
 
 
 def test_a_newer_book_is_refused_and_left_alone(address: Address, book: Book) -> None:

@@ -7,11 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from sqlalchemy import select
+from sqlmodel import SQLModel
 
 from quotas.book import Book
 from quotas.book.actions.overrides import set_override
 from quotas.book.cycle.commit import apply_program
-from quotas.book.schema import LEASE, SQLModel
+from quotas.book.schema.tables import LEASE
 from quotas.decisions.overrides import Override
 from quotas.model.observation import Complete, Offer, Server, Sweep
 from quotas.model.program import Cohort, Grant, Mode, Policy, Pool, Program, Startup, Tenure

@@ -12,7 +12,7 @@ from quotas.book.actions.commands import Command, GrantCommand, OperatorAction, 
 from quotas.book.actions.execute import perform_action
 from quotas.book.actions.requests import open_request
 from quotas.book.cycle.commit import apply_program
-from quotas.book.schema import INTENT
+from quotas.book.schema.tables import INTENT
 from quotas.book.verify.verify import verify
 from quotas.decisions.overrides import EVERYONE
 from quotas.model.observation import Cause, Complete, Sweep, Unknown

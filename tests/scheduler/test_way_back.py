@@ -93,7 +93,6 @@ def decisions(harness: Harness) -> list[Decision]:
         Decision(
             *(str(row[name]) for name in names),
             inputs=json.loads(str(row["inputs"])),
-            version=int(str(row["version"])),
         )
         for row in harness.all("decision")
     ]

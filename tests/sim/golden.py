@@ -46,11 +46,11 @@ def of_play(seed: int, days: int, sql: bool) -> Iterator[Line]:
             named = [row[name] for name in ("key", "kind", "cohort", "startup", "at_s")]
             yield ["transfer", *named, row["recorded_s"], entries]
         for row in found.decisions:
-            named = ("at_s", "mode", "startup", "server_id", "rule", "verb", "cause")
+            named = ("at_s", "mode", "startup", "server_id", "rule", "verb", "episode")
             yield ["decision", *(row[name] for name in named)]
         for row in found.notices:
-            named = ("startup", "rule", "server_id", "cause", "mode", "state")
-            instants = ("given_s", "deadline_s", "off_s", "reminded_s", "snoozed_s")
+            named = ("startup", "rule", "server_id", "episode", "mode", "state")
+            instants = ("opened_s", "deadline_s", "off_s", "reminded_s", "snoozed_s")
             yield ["notice", *(row[name] for name in (*named, *instants))]
         for call in found.calls:
             yield ["call", call.at_s, call.zone, call.server_id, call.action, call.answer]
@@ -59,9 +59,9 @@ def of_play(seed: int, days: int, sql: bool) -> Iterator[Line]:
 QUERIES = {
     "transfer": "SELECT key, kind, cohort, startup, at_s, recorded_s FROM transfer ORDER BY id",
     "entry": "SELECT transfer_id, account, amount_ucr FROM entry ORDER BY transfer_id, position",
-    "decision": "SELECT at_s, mode, startup, server_id, rule, verb, cause FROM decision"
+    "decision": "SELECT at_s, mode, startup, server_id, rule, verb, episode FROM decision"
     " ORDER BY id",
-    "notice": "SELECT startup, rule, server_id, cause, mode, state, given_s, deadline_s, off_s,"
+    "notice": "SELECT startup, rule, server_id, episode, mode, state, opened_s, deadline_s, off_s,"
     " reminded_s, snoozed_s FROM notice ORDER BY id",
     "call": "SELECT sent_s, zone, server_id, action, state FROM intent ORDER BY id",
 }

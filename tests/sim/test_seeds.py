@@ -65,7 +65,7 @@ def test_every_decision_is_recomputed(
     for play in (*pure.values(), *real.values()):
         for row in evidence_of(play).decisions:
             of = (row["startup"], row["server_id"], row["rule"], row["verb"], row["episode"])
-            made = Decision(*of, row["reason"], row["inputs"], row["version"])
+            made = Decision(*of, row["reason"], row["inputs"])
             assert recompute(made) == made.reason, made
             rules.add(rule_of(made.rule, made.verb))
     assert rules > {"pace", "overuse", "request", "outcome", "credits", "runway", "end"}

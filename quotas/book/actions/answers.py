@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 
 from sqlalchemy import select
 
-from quotas.book.schema import INBOX_ANSWER
+from quotas.book.schema.tables import INBOX_ANSWER
 from quotas.book.session import Book
 
 

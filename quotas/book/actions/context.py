@@ -10,7 +10,7 @@ from sqlalchemy import Connection, func, select
 
 from quotas.book.actions.commands import OperatorAction
 from quotas.book.cycle.state import read_grants
-from quotas.book.schema import GRANT, TRANSFER
+from quotas.book.schema.tables import GRANT, TRANSFER
 from quotas.ledger.corrections import Refused, TransferPart
 from quotas.ledger.transfers import GrantBalance, Transfer
 from quotas.model.program import Program, Startup

@@ -17,7 +17,7 @@ from quotas.book.actions.commands import OperatorAction
 from quotas.book.actions.context import ActionAnswer, action_key
 from quotas.book.actions.handlers import handle_action
 from quotas.book.reads.holds import close_holds
-from quotas.book.schema import GRANT, HOLD, OPERATOR_ACTION, PRICE, TRANSFER
+from quotas.book.schema.tables import GRANT, HOLD, OPERATOR_ACTION, PRICE, TRANSFER
 from quotas.book.session import Book
 from quotas.book.transfers import canonical_json, post
 from quotas.ledger.corrections import Refused

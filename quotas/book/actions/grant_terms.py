@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, or_, select
 
 from quotas.book.cycle.state import read_program
-from quotas.book.schema import BALANCE, GRANT, TRANSFER
+from quotas.book.schema.tables import BALANCE, GRANT, TRANSFER
 from quotas.ledger.tranches import is_tranche, milestones, parts
 from quotas.ledger.transfers import sponsor_account
 from quotas.model.program import Program, ProgramError, Startup

@@ -20,7 +20,7 @@ from quotas.book.actions.context import (
     require_grants,
     require_startup,
 )
-from quotas.book.schema import GRANT, TRANSFER
+from quotas.book.schema.tables import GRANT, TRANSFER
 from quotas.ledger.corrections import Refused, move_transfer, split_grants, void_transfer
 from quotas.ledger.tranches import belongs_to, milestones
 from quotas.ledger.transfers import grant_transfer

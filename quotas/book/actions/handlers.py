@@ -35,7 +35,7 @@ from quotas.book.actions.grants import handle_advance, handle_milestone, handle_
 from quotas.book.actions.holds import handle_hold_end, hold
 from quotas.book.actions.prices import accept_price
 from quotas.book.cycle.state import read_grants, read_program
-from quotas.book.schema import RUN
+from quotas.book.schema.tables import RUN
 from quotas.book.verify.refunds import read_charges
 from quotas.ledger.corrections import (
     Refused,

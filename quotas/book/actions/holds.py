@@ -14,7 +14,7 @@ from quotas.book.actions.context import (
 )
 from quotas.book.cycle.state import read_grants
 from quotas.book.reads.holds import read_holds
-from quotas.book.schema import HOLD
+from quotas.book.schema.tables import HOLD
 from quotas.ledger.corrections import Refused, expire_refunds
 from quotas.ledger.holds import Hold, HoldEnding, draws, end_hold, grants_outliving, hold_transfer
 from quotas.ledger.transfers import Entry

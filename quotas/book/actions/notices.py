@@ -16,7 +16,7 @@ from sqlalchemy import Connection, func, select, update
 from quotas.book.cycle.commit import decision_row
 from quotas.book.cycle.outbox import enqueue, list_deliveries
 from quotas.book.cycle.state import read_program
-from quotas.book.schema import DECISION, NOTICE
+from quotas.book.schema.tables import DECISION, NOTICE
 from quotas.book.session import Book
 from quotas.decisions.notices import LIVE_NOTICES, Notice
 from quotas.decisions.snapshot import Decision

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, func, select
 
 from quotas.book.rows import NOTICE_FIELDS, columns_of
-from quotas.book.schema import DECISION, INTENT, NOTICE, OVERRIDE, PROGRAM, RUN, TRANSFER
+from quotas.book.schema.tables import DECISION, INTENT, NOTICE, OVERRIDE, PROGRAM, RUN, TRANSFER
 from quotas.book.session import Book
 from quotas.decisions.disruption_budget import (
     COUNTED_STATES,

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, select
 
 from quotas.book.actions.commands import OperatorAction, PriceCommand
 from quotas.book.cycle.state import read_grants, read_prices
-from quotas.book.schema import OFFER, RUN
+from quotas.book.schema.tables import OFFER, RUN
 from quotas.book.verify.refunds import read_charges, read_differences
 from quotas.ledger.corrections import Refused, expire_refunds
 from quotas.ledger.repricing import (

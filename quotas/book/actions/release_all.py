@@ -10,7 +10,7 @@ from sqlalchemy import select, update
 
 from quotas.book.cycle.commit import decision_row, save_intents
 from quotas.book.cycle.lease import Lease, fence
-from quotas.book.schema import DECISION, INTENT, NOTICE
+from quotas.book.schema.tables import DECISION, INTENT, NOTICE
 from quotas.book.session import Book
 from quotas.decisions.notices import LIVE_INTENTS, SEND_WITHIN_S, Intent, Notice
 from quotas.decisions.snapshot import Decision

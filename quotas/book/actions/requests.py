@@ -11,7 +11,7 @@ from dataclasses import asdict, replace
 from sqlalchemy import Connection, func, select, update
 
 from quotas.book.cycle.state import read_catalogue, read_program
-from quotas.book.schema import REQUEST, RUN
+from quotas.book.schema.tables import REQUEST, RUN
 from quotas.book.session import Book
 from quotas.ledger.corrections import Refused
 from quotas.queue.requests import LIVE_REQUESTS, Request, RequestSpec, request_from, withdraw

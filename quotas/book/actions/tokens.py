@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import RowMapping, select, update
 
 from quotas.book.cycle.state import read_program
-from quotas.book.schema import TOKEN
+from quotas.book.schema.tables import TOKEN
 from quotas.book.session import Book
 from quotas.ledger.corrections import Refused
 from quotas.model.tokens import Token, id_of

@@ -14,7 +14,7 @@ from quotas.book.actions.commands import OperatorAction, RefundCommand
 from quotas.book.actions.execute import perform_in_transaction
 from quotas.book.actions.overrides import save_override
 from quotas.book.cycle.state import read_program
-from quotas.book.schema import DECISION, NOTICE, OVERRIDE
+from quotas.book.schema.tables import DECISION, NOTICE, OVERRIDE
 from quotas.book.session import Book
 from quotas.decisions.notices import Notice
 from quotas.decisions.overrides import Override

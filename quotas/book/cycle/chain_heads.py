@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 from sqlalchemy import Connection, func, select
 
-from quotas.book.schema import CHAIN_HEAD, ENTRY, TRANSFER
+from quotas.book.schema.tables import CHAIN_HEAD, ENTRY, TRANSFER
 from quotas.ledger.chain_heads import ChainHead
 from quotas.ledger.recorded import PostedTransfer
 from quotas.model.units import format_instant

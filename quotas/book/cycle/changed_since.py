@@ -6,7 +6,7 @@ from sqlalchemy import func, select
 
 from quotas.book.cycle.notice_compensation import ACTOR as COMPENSATION_ACTOR
 from quotas.book.cycle.state import BookState
-from quotas.book.schema import OVERRIDE, PROGRAM, TRANSFER
+from quotas.book.schema.tables import OVERRIDE, PROGRAM, TRANSFER
 from quotas.book.session import Book
 
 _NEWEST_OVERRIDE = select(func.max(OVERRIDE.c.id))

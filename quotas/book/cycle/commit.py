@@ -18,7 +18,7 @@ from quotas.book.cycle.state import read_prices, read_program
 from quotas.book.reads.holds import close_holds
 from quotas.book.reads.statements import close_months
 from quotas.book.reads.transfers import newest_transfer_id
-from quotas.book.schema import (
+from quotas.book.schema.tables import (
     DECISION,
     GRANT,
     INTENT,

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, bindparam, select, update
 
-from quotas.book.schema import LEASE
+from quotas.book.schema.tables import LEASE
 from quotas.book.session import Book
 
 NAME = "cycle"

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, func, select
 
 from quotas.book.actions.commands import OperatorAction, RefundCommand
 from quotas.book.actions.execute import perform_in_transaction
-from quotas.book.schema import DECISION, RUN
+from quotas.book.schema.tables import DECISION, RUN
 from quotas.decisions.notices import Notice
 from quotas.enforcement.reminders import BREACH
 from quotas.ledger.corrections import Refused

@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, and_, case, false, func, or_, select, update
 
 from quotas.book.cycle.lease import Lease, fence
-from quotas.book.schema import NOTICE, OUTBOX
+from quotas.book.schema.tables import NOTICE, OUTBOX
 from quotas.book.session import Book
 from quotas.book.upserts import insert_or_ignore
 from quotas.decisions.notices import LIVE_NOTICES, Notice

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, func, select, update
 
 from quotas.book.cycle.lease import Lease, fence
 from quotas.book.rows import INTENT_FIELDS
-from quotas.book.schema import INTENT, REVOKED_RULES
+from quotas.book.schema.tables import INTENT, REVOKED_RULES
 from quotas.book.session import Book
 from quotas.decisions.notices import Intent
 from quotas.iam.closing import ACTIONS, ClosingHistory, closing_histories

@@ -27,7 +27,7 @@ from quotas.book.rows import (
     RUN_FIELDS,
     columns_of,
 )
-from quotas.book.schema import (
+from quotas.book.schema.tables import (
     BALANCE,
     DECISION,
     GRANT,
@@ -389,7 +389,7 @@ def last_decisions(
 def decision_from_row(row: Mapping[str, Any]) -> Decision:
     """A row of the decisions as the value that was decided."""
     of = (row["startup"], row["server_id"], row["rule"], row["verb"], row["episode"])
-    return Decision(*of, row["reason"], json.loads(row["inputs"]), row["version"])
+    return Decision(*of, row["reason"], json.loads(row["inputs"]))
 
 
 def read_zones(book: Book) -> list[Mapping[str, Any]]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from sqlalchemy import func, select
 
-from quotas.book.schema import ENTRY, RUN, TRANSFER, UNCONFIRMED
+from quotas.book.schema.tables import ENTRY, RUN, TRANSFER, UNCONFIRMED
 from quotas.book.session import Book
 from quotas.metering.runs import Run, UnconfirmedPeriod
 from quotas.model.units import Period

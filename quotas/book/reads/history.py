@@ -16,7 +16,7 @@ from sqlalchemy import JSON, BigInteger, ColumnElement, Connection, cast, func, 
 
 from quotas.book.cycle.state import read_grants, read_program
 from quotas.book.reads.transfers import transfer_id_as_of
-from quotas.book.schema import ENTRY, PROGRAM, RUN, TRANSFER, UNCONFIRMED, ZONE
+from quotas.book.schema.tables import ENTRY, PROGRAM, RUN, TRANSFER, UNCONFIRMED, ZONE
 from quotas.book.session import Book
 from quotas.ledger.balance import CYCLE_S, Balance, balance, exhaustion_s
 from quotas.ledger.recorded import holder

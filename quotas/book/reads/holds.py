@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select, update
 
-from quotas.book.schema import ENTRY, HOLD, TRANSFER
+from quotas.book.schema.tables import ENTRY, HOLD, TRANSFER
 from quotas.ledger.holds import Hold
 from quotas.ledger.transfers import Entry, Transfer
 

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Row, func, or_, select
 
 from quotas.book.cycle.state import read_startups
 from quotas.book.reads.transfers import moves_startup_accounts, newest_transfer_id, stream_transfers
-from quotas.book.schema import GRANT, STATEMENT, TRANSFER
+from quotas.book.schema.tables import GRANT, STATEMENT, TRANSFER
 from quotas.book.transfers import canonical_json
 from quotas.ledger.recorded import PostedTransfer
 from quotas.ledger.statements import (

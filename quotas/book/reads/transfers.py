@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from sqlalchemy import ColumnElement, Connection, func, or_, select
 
-from quotas.book.schema import ENTRY, TRANSFER
+from quotas.book.schema.tables import ENTRY, TRANSFER
 from quotas.ledger.recorded import CREDITS_IN, USAGE, PostedTransfer
 
 BATCH_ROWS = 2_000

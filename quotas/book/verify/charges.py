@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from quotas.book.schema import GRANT
+from quotas.book.schema.tables import GRANT
 from quotas.ledger.recorded import PostedTransfer
 from quotas.ledger.transfers import between_account, grant_account, overdraft_account, usage_account
 from quotas.model.units import Period, cost_ucr, format_instant, month_start_s

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from quotas.book.schema import HOLD
+from quotas.book.schema.tables import HOLD
 from quotas.ledger.holds import held_account, settled_account
 from quotas.ledger.recorded import PostedTransfer
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, select
 
-from quotas.book.schema import DECISION, INTENT, NOTICE, PROGRAM
+from quotas.book.schema.tables import DECISION, INTENT, NOTICE, PROGRAM
 from quotas.model.units import format_duration
 
 MAX_CYCLE_S = 120

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, func, select
 
 from quotas.book.cycle.state import read_prices
-from quotas.book.schema import ENTRY, TRANSFER
+from quotas.book.schema.tables import ENTRY, TRANSFER
 from quotas.book.verify.refunds import RefundAudit, charge_from
 from quotas.ledger.corrections import Charge
 from quotas.ledger.recorded import PostedTransfer
@@ -43,15 +43,13 @@ class DifferenceAudit:
 
     def fault(self, posted: PostedTransfer, detail: Mapping[str, Any]) -> str | None:
         """The first thing that is wrong with a price difference, or None."""
-        key, version = detail["charge"], detail.get("version")
+        key, version = detail["charge"], detail["version"]
         if posted.key == f"difference:{key}" and key in self._recent:
             charge: Charge | None = self._recent.pop(key)
         else:
             charge = self._amended.charge(key, posted)
         if charge is None or (charge.startup, charge.cohort) != (posted.startup, posted.cohort):
             return f"is of {key}, which is no earlier charge of {posted.startup}"
-        if version is None:
-            return None  # written before a difference said which prices it was computed from
         if version > self._prices.newest:
             return f"is computed from version {version} of the prices, which there is not"
         paid = self._steps(charge.flavor, version, detail["listed_s"])

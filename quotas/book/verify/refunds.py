@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, select
 
-from quotas.book.schema import ENTRY, TRANSFER
+from quotas.book.schema.tables import ENTRY, TRANSFER
 from quotas.ledger.corrections import Charge, CorrectedPeriod, RefundedPeriod
 from quotas.ledger.recorded import PostedTransfer
 from quotas.ledger.transfers import Entry, usage_account

@@ -17,7 +17,7 @@ from sqlalchemy.exc import DatabaseError
 from quotas.book.cycle.chain_heads import ChainHeadAudit, read_chain_heads
 from quotas.book.reads.statements import StatementAudit
 from quotas.book.reads.transfers import newest_transfer_id, stream_transfers
-from quotas.book.schema import BALANCE, ENTRY, TRANSFER
+from quotas.book.schema.tables import BALANCE, ENTRY, TRANSFER
 from quotas.book.session import Book
 from quotas.book.transfers import GENESIS, OVERDRAWABLE, chain_hash
 from quotas.book.verify.charges import ChargeAudit

@@ -116,7 +116,7 @@ def explain(
         typer.echo(
             f"{row['id']}: {format_instant(row['at_s'])} {row['mode']} {row['verb']} "
             f"{row['startup']}{server}\n   because {row['reason']}\n"
-            f"   rule {row['rule']} v{row['version']}, inputs {json.dumps(row['inputs'])}\n"
+            f"   rule {row['rule']}, inputs {json.dumps(row['inputs'])}\n"
             f"   {row['check']}\n   {row['counterfactual']}\n"
             f"   next: {row['next_step']}\n   to change it: {row['changed_by']}"
         )

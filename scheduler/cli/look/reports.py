@@ -14,7 +14,7 @@ from quotas.book.reads.transfers import (
     stream_transfers,
     transfer_id_as_of,
 )
-from quotas.book.schema import TRANSFER
+from quotas.book.schema.tables import TRANSFER
 from quotas.ledger.export import FORMATS
 from scheduler.cli.actions import BAD_INPUT, REFUSED, fail, parse_instant_option
 from scheduler.cli.as_of import AsOf, parse_past_instant

@@ -152,7 +152,8 @@ def apply(
         )
         if override is not None and override.value != parsed.mode != "off":
             typer.echo(
-                f"note: the file says {parsed.mode}, and {override.value} is in force: {override.text}; "
+                f"note: the file says {parsed.mode}, and {override.value} is in force: "
+                f"{override.text}; "
                 f"'cohortd {'disarm' if override.value == 'enforce' else 'arm'}' changes that"
             )
 

@@ -148,17 +148,17 @@ def audit(
     limit: Annotated[int, typer.Option(min=1, max=10_000)] = 100,
     as_json: Json = False,
 ) -> None:
-    """List every operator's deed, newest first: who, when, what, why, before and after."""
+    """List every operator action, newest first: who, when, what, why, before and after."""
     actions = read_operator_actions(Book.open_existing(state), limit)
     if as_json:
         print_json(actions)
         return
-    for operator_action in actions:
-        before = f" (before: {operator_action['before']})" if operator_action["before"] else ""
-        why = f" because {operator_action['reason']}" if operator_action["reason"] else ""
+    for each in actions:
+        before = f" (before: {each['before']})" if each["before"] else ""
+        why = f" because {each['reason']}" if each["reason"] else ""
         typer.echo(
-            f"{operator_action['at']} {operator_action['actor']} {operator_action['command']} {operator_action['subject']}: "
-            f"{operator_action['after']}{before}{why}"
+            f"{each['at']} {each['actor']} {each['command']} {each['subject']}: "
+            f"{each['after']}{before}{why}"
         )
 
 

@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, sync_playwright
 from exporters.api.app import build_app
 from exporters.api.server import listener
 from tests.exporters.api.api_fixture import PLENTY, ApiFixture
-from tests.exporters.api.conftest import reading
+from tests.exporters.api.conftest import fresh_api, reading
 
 __all__ = ["fresh_api", "reading"]
 

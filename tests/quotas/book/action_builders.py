@@ -15,7 +15,7 @@ from quotas.book.actions.commands import (
 from quotas.book.cycle.commit import apply_program
 from quotas.book.cycle.state import load_state
 from quotas.book.reads.audit import account_sums
-from quotas.book.schema import RUN
+from quotas.book.schema.tables import RUN
 from quotas.book.session import Book
 from quotas.book.transfers import post
 from quotas.ledger.transfers import charge_transfer

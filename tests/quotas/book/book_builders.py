@@ -10,7 +10,7 @@ from sqlmodel import SQLModel
 
 from quotas.book.cycle.commit import CycleResult, apply_program
 from quotas.book.cycle.lease import Lease, acquire
-from quotas.book.schema import BALANCE
+from quotas.book.schema.tables import BALANCE
 from quotas.book.session import Book
 from quotas.book.transfers import post
 from quotas.ledger.transfers import GrantBalance, Transfer, charge_transfer

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from quotas.decisions.explain import explain, recompute
-from quotas.decisions.reasons import REASONS, RULES_AT_VERSION_2, VERSION, rule_of, version_of
+from quotas.decisions.reasons import REASONS, rule_of
 from quotas.decisions.sentences import Inputs
 from quotas.decisions.snapshot import Decision
 from quotas.model.units import DAY_S, HOUR_S
@@ -184,7 +184,6 @@ def forgeries(value: int | str) -> list[int | str]:
 def test_the_table_has_every_rule() -> None:
     """A rule that is added is added here."""
     assert {rule_of(rule, verb) for rule, verb, _ in CASES} == set(REASONS)
-    assert set(REASONS) >= RULES_AT_VERSION_2
 
 
 @pytest.mark.parametrize(("rule", "verb", "inputs"), CASES, ids=NAMES)
@@ -238,19 +237,3 @@ UNREAD = {
     *(("closing", name) for name in (*EMPTY, *LOAN, *PACE)),
 }
 """Figures that only another case of the same rule reads."""
-
-
-def test_an_older_version_is_told_apart() -> None:
-    """What an earlier version recorded is explained, and neither confirmed nor doubted."""
-    old = Decision("acme", "", "pace", "announce", "pace:100:1", "spent", {"text": "spent"}, 2)
-    told = explain(old, 0, (), 0)
-    assert not told.is_recomputed and told.reason == "spent"
-    assert told.check == (
-        f"it was recorded by an earlier version of its rule (2, this is {VERSION}) and is not "
-        "recomputed"
-    )
-    assert told.counterfactual and told.who_may_change_it
-    kept = replace(made("limit", "notify", CASES[0][2]), version=2)
-    assert version_of("limit") == 2 and explain(kept, 0, (), 0).is_recomputed
-    newer = explain(replace(old, version=9), 0, (), 0)
-    assert newer.check.startswith("it was recorded by a later version of its rule (9")

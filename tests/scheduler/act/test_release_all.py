@@ -10,7 +10,7 @@ import pytest
 from quotas.book.cycle.lease import acquire, seize
 from quotas.book.cycle.revoked_rules import record_revocation
 from quotas.book.cycle.state import load_state
-from quotas.book.schema import NOTICE
+from quotas.book.schema.tables import NOTICE
 from quotas.iam.closing import RULE
 from quotas.iam.narrowing import NarrowedRule, RevokedRules
 from quotas.iam.policies import Rule

@@ -6,7 +6,7 @@ from sqlalchemy import update
 
 from quotas.book.cycle.changed_since import changed_since
 from quotas.book.cycle.state import load_state
-from quotas.book.schema import NOTICE
+from quotas.book.schema.tables import NOTICE
 from quotas.book.verify.verify import verify
 from quotas.model.observation import Cause, Unknown
 from quotas.model.units import Period, cost_ucr

@@ -17,7 +17,7 @@ import pytest
 from quotas.book import Book
 from quotas.book.actions.overrides import set_override
 from quotas.book.cycle.commit import apply_program
-from quotas.book.schema import NOTICE
+from quotas.book.schema.tables import NOTICE
 from quotas.book.verify.verify import verify
 from quotas.decisions.overrides import Override
 from quotas.model.program import Cohort, Grant, Policy, Pool, Program, Startup, Tenure

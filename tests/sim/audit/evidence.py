@@ -189,14 +189,14 @@ def _of_sql(book: Any) -> dict[str, Any]:
             "runs": rows("SELECT * FROM run"),
             "notices": rows("SELECT * FROM notice ORDER BY id"),
             "intents": rows("SELECT * FROM intent ORDER BY id"),
-            "unconfirmed_periods": rows("SELECT * FROM dispute"),
+            "unconfirmed_periods": rows("SELECT * FROM unconfirmed"),
             "requests": rows("SELECT * FROM request ORDER BY id"),
             "decisions": [
                 {**row, "inputs": json.loads(row["inputs"])}
                 for row in rows("SELECT * FROM decision ORDER BY id")
             ],
             "believed": [tuple(r.values()) for r in rows(f"SELECT {BELIEVED}")],
-            "revoked_rules": rows("SELECT * FROM withheld ORDER BY id"),
+            "revoked_rules": rows("SELECT * FROM revoked_rules ORDER BY id"),
             "other_terms": {
                 f"grant:{r['startup']}:{r['grant_id']}": tuple(
                     r[name] for name in ("effective_s", "expires_s", "priority")

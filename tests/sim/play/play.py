@@ -127,7 +127,7 @@ class Play:
 
     def _withheld(self) -> list[dict[str, Any]]:
         """What the book says is withheld now."""
-        query = text("SELECT * FROM withheld WHERE state = 'withheld' ORDER BY id")
+        query = text("SELECT * FROM revoked_rules WHERE state = 'revoked' ORDER BY id")
         with self.book.reading() as connection:
             return [dict(row) for row in connection.execute(query).mappings()]
 

@@ -16,7 +16,7 @@ from quotas.book.actions.commands import (
 from quotas.book.actions.execute import perform_action, preview_action
 from quotas.book.cycle.commit import apply_program
 from quotas.book.cycle.state import load_state
-from quotas.book.schema import RUN, ZONE
+from quotas.book.schema.tables import RUN, ZONE
 from quotas.book.session import Book
 from quotas.book.verify.verify import verify
 from quotas.ledger.corrections import Refused

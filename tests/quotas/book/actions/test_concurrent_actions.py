@@ -1,4 +1,4 @@
-"""Deeds beside cycles, beside each other and after an upgrade: the book stays whole."""
+"""Deeds beside cycles and beside each other: the book stays whole."""
 
 from __future__ import annotations
 
@@ -6,13 +6,9 @@ import threading
 from pathlib import Path
 
 import pytest
-from alembic import command
-from alembic.config import Config
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import create_engine
 
-from quotas import migrations
 from quotas.book.actions.commands import (
     Command,
     GrantCommand,
@@ -23,9 +19,8 @@ from quotas.book.actions.commands import (
 from quotas.book.actions.execute import perform_action
 from quotas.book.cycle.commit import apply_program, commit
 from quotas.book.cycle.state import load_state
-from quotas.book.schema import TRANSFER as TRANSFERS
-from quotas.book.session import FILE_NAME, Book
-from quotas.book.transfers import StaleBalance, canonical_json, post
+from quotas.book.session import Book
+from quotas.book.transfers import StaleBalance, post
 from quotas.book.verify.verify import verify
 from quotas.ledger.corrections import Refused
 from quotas.ledger.transfers import Entry, Transfer, expiry_transfer
@@ -33,7 +28,7 @@ from quotas.model.units import Period, format_credits
 from tests.builders import a_grant, a_program, a_run, a_startup
 from tests.scheduler.harness import T0, Harness, program, server
 
-from ..action_builders import GRANT, NOW_S, REFUND, VOID, a_book, an_action, charge, conserves
+from ..action_builders import GRANT, NOW_S, REFUND, a_book, an_action, charge, conserves
 from ..book_builders import amounts, charges, digest, filled, lease_of, result_of
 
 
@@ -233,29 +228,3 @@ def test_whatever_is_done_the_book_conserves(history: list[tuple[str, int]]) -> 
     assert amounts(book)["usage:acme"] == 0
     assert amounts(book).get("overdraft:spring", 0) == 0
     assert conserves(book) and verify(book).fault is None
-
-
-def test_a_deed_of_an_older_book_still_answers_to_its_key(tmp_path: Path) -> None:
-    """I23: a book of the first schema gets its deeds indexed, and repeats their answers."""
-    operator_action = an_action(GRANT, "k")
-    answer = {"sentence": "granted"}
-    detail = {
-        "operator_action": "k",
-        "command": operator_action.body,
-        "answer": canonical_json(answer),
-    }
-    old = create_engine(f"sqlite:///{tmp_path / FILE_NAME}")
-    with old.begin() as connection:
-        config = Config()
-        config.set_main_option("script_location", str(Path(migrations.__file__).parent))
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0001")
-        row = dict.fromkeys(("kind", "cohort", "startup", "actor", "reason", "hash"), "")
-        row |= {"previous_hash": "", "key": "grant:b1", "detail": canonical_json(detail)}
-        connection.execute(TRANSFERS.insert().values(**row, at_s=0, recorded_s=0, epoch=0))
-    old.dispose()
-    book = Book.open(tmp_path)
-    assert perform_action(book, operator_action) == answer
-    with pytest.raises(Refused, match="--key k was used"):
-        perform_action(book, an_action(VOID, "k"))
-    book.close()

@@ -78,7 +78,8 @@ def test_two_clerks_lose_and_make_nothing(tmp_path: Path) -> None:
     assert len(moved) > TIMES, "the clerks were refused too often to prove anything"
 
     with book.reading() as connection:
-        query = "SELECT deed.key, detail, actor FROM deed JOIN transfer ON id = transfer_id"
+        columns = "operator_action.key, detail, actor"
+        query = f"SELECT {columns} FROM operator_action JOIN transfer ON id = transfer_id"
         rows = connection.execute(text(f"{query} ORDER BY id")).all()
         kinds = connection.execute(text("SELECT kind FROM transfer")).scalars().all()
         sums = "SELECT account, sum(amount_ucr) AS ucr FROM entry GROUP BY account"

@@ -16,7 +16,7 @@ from quotas.book.cycle.lease import (
     release,
     seize,
 )
-from quotas.book.schema import LEASE
+from quotas.book.schema.tables import LEASE
 from quotas.book.session import Book
 
 from ..book_builders import lease_of

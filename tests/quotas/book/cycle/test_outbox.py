@@ -17,7 +17,7 @@ from quotas.book.cycle.outbox import (
     record_delivery,
     retry_delay_s,
 )
-from quotas.book.schema import NOTICE, OUTBOX
+from quotas.book.schema.tables import NOTICE, OUTBOX
 from quotas.book.session import Book
 from quotas.messages.routing import Delivery, DeliveryResult, PendingMessage
 from tests.builders import a_notice

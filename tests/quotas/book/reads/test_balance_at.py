@@ -19,7 +19,7 @@ from quotas.book.actions.commands import (
 from quotas.book.actions.execute import perform_action
 from quotas.book.cycle.state import read_program
 from quotas.book.reads.history import BookAt, InstantNotKnown, read_book_at
-from quotas.book.schema import BALANCE
+from quotas.book.schema.tables import BALANCE
 from quotas.book.session import Book
 from quotas.model.units import Period, cost_ucr
 from tests.builders import unknown

@@ -6,7 +6,7 @@ import pytest
 
 from quotas.book.cycle.commit import apply_program
 from quotas.book.cycle.state import read_grants, read_startup_grants
-from quotas.book.schema import BALANCE
+from quotas.book.schema.tables import BALANCE
 from quotas.book.session import Book
 from quotas.book.transfers import post, rebuild_balances
 from quotas.book.verify.verify import verify

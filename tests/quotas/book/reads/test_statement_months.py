@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,12 +9,9 @@ import pytest
 from quotas.book.actions.commands import AdvanceCommand, GrantCommand, VoidCommand
 from quotas.book.actions.execute import perform_action
 from quotas.book.cycle.commit import apply_program
-from quotas.book.cycle.state import load_state
 from quotas.book.reads.statements import close_months, read_statement, read_statements
 from quotas.book.session import Book
-from quotas.book.transfers import post
 from quotas.book.verify.verify import verify
-from quotas.ledger.corrections import void_transfer
 from quotas.model.program import Program, Tranche
 from quotas.model.units import DAY_S, Period, month_start_s
 from tests.builders import a_grant, a_program, a_run, a_startup
@@ -141,17 +137,4 @@ def test_an_advance_counts_at_once() -> None:
     assert closings(book) == ["30.00", "80.00", "80.00"]
     close(book, MAR_S)
     assert closings(book) == ["30.00", "80.00", "80.00"]
-    assert verify(book).fault is None
-
-
-def test_a_void_of_before_this_rule_counts_as_its_statements_say() -> None:
-    """It says nothing of its parts, and counts with the last: what was closed so stays right."""
-    book = in_tranches(JAN_S, FEB_S, MAR_S)
-    void = void_transfer("t", load_state(book).grants, "#9", SOON_S, "because")
-    void = replace(void, detail={"grant": "t"})
-    with book.writing() as connection:
-        post(connection, [void], recorded_s=SOON_S, epoch=0, actor="olga")
-    close(book, APR_S)
-    assert closings(book) == ["100.00", "200.00", "0.00"]
-    assert lines(book, 2) == [("grant", "100.00"), ("void", "-300.00")]
     assert verify(book).fault is None

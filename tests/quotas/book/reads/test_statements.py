@@ -173,7 +173,11 @@ def closed_book() -> Harness:
 def test_a_statement_cannot_be_changed_or_deleted() -> None:
     """The database itself refuses."""
     harness = closed_book()
-    for forgery in ("UPDATE statement SET body = ''", "DELETE FROM statement", "DELETE FROM head"):
+    for forgery in (
+        "UPDATE statement SET body = ''",
+        "DELETE FROM statement",
+        "DELETE FROM chain_head",
+    ):
         with (
             pytest.raises(DatabaseError, match="append-only"),
             harness.book.writing() as connection,

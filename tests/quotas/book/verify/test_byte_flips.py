@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from quotas.book import Book
 from quotas.book.actions.commands import VoidCommand
-from quotas.book.schema import ENTRY, TRANSFER
+from quotas.book.schema.tables import ENTRY, TRANSFER
 from quotas.book.verify.verify import verify
 
 from ..book_builders import thaw

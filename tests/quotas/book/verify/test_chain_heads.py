@@ -8,7 +8,7 @@ from sqlalchemy import text
 from structlog.testing import capture_logs
 
 from quotas.book.cycle.chain_heads import read_chain_heads
-from quotas.book.schema import ENTRY, TRANSFER
+from quotas.book.schema.tables import ENTRY, TRANSFER
 from quotas.book.session import Book
 from quotas.book.transfers import GENESIS, chain_hash
 from quotas.book.verify.verify import verify

@@ -16,7 +16,7 @@ from quotas.book.actions.commands import OperatorAction, PriceCommand
 from quotas.book.actions.execute import perform_action
 from quotas.book.cycle.commit import apply_program, commit, save_catalogue
 from quotas.book.cycle.state import load_state
-from quotas.book.schema import RUN, TRANSFER
+from quotas.book.schema.tables import RUN, TRANSFER
 from quotas.book.session import Book
 from quotas.book.transfers import StaleBalance, post
 from quotas.book.verify.verify import verify

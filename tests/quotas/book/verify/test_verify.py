@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from quotas.book import transfers
 from quotas.book.cycle.commit import apply_program, commit
-from quotas.book.schema import ENTRY, TRANSFER
+from quotas.book.schema.tables import ENTRY, TRANSFER
 from quotas.book.session import Book
 from quotas.book.transfers import chain_hash, post
 from quotas.book.verify.verify import verify
