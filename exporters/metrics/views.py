@@ -137,7 +137,6 @@ def _shares(view: View) -> Iterable[Metric]:
         "borrowed": "GPUs of the share above nominal.",
         "lent": "GPUs of the nominal quota that others use.",
         "demand": "GPUs that run or are asked for, whichever is more.",
-        "(delete the row)": "GPUs of billable servers in the pool.",
         "overuse": "GPUs that run above the share.",
     }
     labelled = [({"startup": each.startup, "pool": each.pool}, each) for each in view.shares]

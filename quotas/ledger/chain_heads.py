@@ -32,7 +32,8 @@ def chain_head_message(program: str, chain_heads: Sequence[ChainHead]) -> tuple[
     days = sorted({chain_head.day for chain_head in chain_heads})
     lines = [
         f"{chain_head.cohort}: {chain_head.transfers} transfers, "
-        f"{format_credits(chain_head.moved_ucr)} credits moved, the newest is transfer {chain_head.transfer_id}\n  {chain_head.hash}"
+        f"{format_credits(chain_head.moved_ucr)} credits moved, "
+        f"the newest is transfer {chain_head.transfer_id}\n  {chain_head.hash}"
         for chain_head in chain_heads
     ]
     text = (

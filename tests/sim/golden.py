@@ -125,36 +125,43 @@ def read(path: Path) -> list[Line]:
 
 
 class Names:
-    """Old values and what they are called now: whole words of a value between separators."""
+    """Old values and what they are called now, by the column that holds them."""
 
-    def __init__(self, values: dict[str, str]) -> None:
-        self._values = values
-        self._known: dict[str, str] = {}
+    def __init__(self, values: dict[str, dict[str, str]]) -> None:
+        self._rules = values.get("decision.rule", {})
+        self._verbs = values.get("decision.verb", {})
+        self._states = values.get("notice.state", {})
+        self._episodes = values.get("episode", {})
+        self._kinds = values.get("transfer.kind", {})
 
-    def of(self, value: Any) -> Any:
-        """The value in today's words."""
-        if isinstance(value, list):
-            return [self.of(each) for each in value]
-        if not isinstance(value, str):
-            return value
-        if value not in self._known:
-            whole = self._values.get(value)
-            parts = value.split(":")
-            self._known[value] = whole or ":".join(self._values.get(p, p) for p in parts)
-        return self._known[value]
+    def of(self, line: Line) -> Line:
+        """The line in today's words."""
+        if line[0] == "decision":
+            *head, rule, verb, episode = line
+            found = (self._rules.get(rule, rule), self._verbs.get(verb, verb))
+            return [*head, *found, self._episode(episode)]
+        if line[0] == "notice":
+            kind, startup, rule, server, episode, mode, state, *instants = line
+            found = (self._rules.get(rule, rule), server, self._episode(episode), mode)
+            return [kind, startup, *found, self._states.get(state, state), *instants]
+        return line
+
+    def _episode(self, episode: str) -> str:
+        first, colon, rest = episode.partition(":")
+        return self._episodes.get(first, first) + colon + rest
 
 
 def differences(old: Iterable[Line], new: Iterable[Line]) -> Iterator[str]:
     """The first lines in which two records differ, and how many of each kind there are."""
     old, new = list(old), list(new)
-    if old == new:
-        return
+    gone = Counter(json.dumps(line) for line in old)
+    gone.subtract(Counter(json.dumps(line) for line in new))
+    if not any(gone.values()):
+        return  # within an instant, decisions are ordered by the names of their rules
     for before, after in zip_longest(old, new):
         if before != after:
             yield f"  was {before}\n  is  {after}"
             break
-    gone = Counter(json.dumps(line) for line in old)
-    gone.subtract(Counter(json.dumps(line) for line in new))
     kinds = Counter((json.loads(line)[0], n > 0) for line, n in gone.items() if n)
     yield "  " + ", ".join(f"{n} {k} {'gone' if g else 'new'}" for (k, g), n in kinds.items())
 
@@ -168,7 +175,7 @@ def compare(options: argparse.Namespace) -> int:
         if options.no_tranches and old[0] == ["with tranches", True]:
             continue
         known = Names(names)
-        shown = list(differences(([known.of(x) for x in line] for line in old), new))
+        shown = list(differences((known.of(line) for line in old), new))
         wrong, same = wrong + bool(shown), same + (not shown)
         if shown:
             print(path.name, *shown, sep="\n")

@@ -58,7 +58,7 @@ class Evidence:
     other_terms: dict[str, tuple[int, int, int]]
     watched: list[str]
     committed: set[int]
-    withheld: list[Row]
+    revoked_rules: list[Row]
     organization: Organization
     cycle_records: list[CycleRecord]
     confirmed: list[tuple[int, str, str]]

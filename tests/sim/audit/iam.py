@@ -86,7 +86,7 @@ def _taken(found: Evidence, change: Change, lost: set[Right], name: str) -> Iter
         return
     if not any(_asked(found, "close", who, change) for who in owners):
         yield f"I21 {name} was narrowed, and nobody asked to close {sorted(owners)}"
-    recorded = _recorded(change.withheld, change.policy_id)
+    recorded = _recorded(change.revoked_rules, change.policy_id)
     if not lost <= recorded:
         yield f"IAM {name} lost what was not recorded before: {sorted(lost - recorded)}"
 
@@ -96,10 +96,10 @@ def _given(found: Evidence, change: Change, gained: set[Right], name: str) -> It
     if not gained:
         return
     found.judged["I21"] += 1
-    recorded = _recorded(change.withheld, change.policy_id)
+    recorded = _recorded(change.revoked_rules, change.policy_id)
     if not gained <= recorded:
         yield f"IAM {name} was given what was never taken: {sorted(gained - recorded)}"
-    own = [row for row in change.withheld if row["policy_id"] == change.policy_id]
+    own = [row for row in change.revoked_rules if row["policy_id"] == change.policy_id]
     names = set()
     for row in own:  # each record by itself: a policy may have been one startup's, then another's
         taken = tuple(_rule(each["rule"]) for each in json.loads(row["revoked"]))
@@ -110,7 +110,7 @@ def _given(found: Evidence, change: Change, gained: set[Right], name: str) -> It
 
 def _left_alone(change: Change, name: str) -> Iterator[str]:
     """What starts nothing is left as it is: also what a person added while it was closed."""
-    own = [row for row in change.withheld if row["policy_id"] == change.policy_id]
+    own = [row for row in change.revoked_rules if row["policy_id"] == change.policy_id]
     taken = [each for row in own for each in json.loads(row["revoked"])]
     lefts = [_rule(each["remaining"]) for each in taken if each["remaining"]]
     for rule in change.read:
@@ -250,7 +250,7 @@ def _kept(found: Evidence) -> Iterator[str]:
     truth = _Truth(found)
     truth.play(len(found.organization.log))
     for id, owed in truth.owed.items():
-        forgotten = owed - _recorded(found.withheld, id)
+        forgotten = owed - _recorded(found.revoked_rules, id)
         if forgotten:
             yield f"IAM {found.organization.names[id]} lacks {sorted(forgotten)}, on no record"
 
@@ -279,4 +279,4 @@ def coverage_marks(found: Evidence) -> set[str]:
     seen |= {"iam narrowed"} if any(rights(c.read) - rights(c.after or ()) for c in ours) else set()
     seen |= {"iam restored"} if any(rights(c.after or ()) - rights(c.read) for c in ours) else set()
     seen |= {"iam edit lost"} if any(c.before != c.read for c in ours) else set()
-    return seen | {f"withheld {row['state']}" for row in found.withheld}
+    return seen | {f"revoked {row['state']}" for row in found.revoked_rules}

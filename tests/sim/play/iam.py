@@ -35,7 +35,7 @@ class Change:
     """The rules of a policy before and after, by whom, and of ours what it rests on.
 
     `now_s` is the daemon's time; `read` are the rules that it read last, at `read_s`;
-    `withheld` are the rows of the book that stood open when it asked.
+    `revoked_rules` are the rows of the book that stood open when it asked.
     """
 
     at_s: int
@@ -46,7 +46,7 @@ class Change:
     after: Rules | None
     read: Rules = ()
     read_s: int = 0
-    withheld: tuple[dict[str, Any], ...] = ()
+    revoked_rules: tuple[dict[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +138,7 @@ class RegionPermissions:
     injected: Counter[str]
     now_s: Callable[[], int]
     point: Callable[[str], None]
-    withheld: Callable[[], list[dict[str, Any]]]
+    revoked_rules: Callable[[], list[dict[str, Any]]]
     edits: Edits
     later: Callable[[Event], None]
     manual_iam_edits: tuple[float, random.Random]
@@ -199,12 +199,12 @@ class RegionPermissions:
         if self._has("iam-conflict"):
             raise Conflict("another change is under way")
         read_s, read = self._read.get(policy_id, (0, ()))
-        at_s, withheld = self.organization.region.now_s, tuple(self.withheld())
+        at_s, revoked_rules = self.organization.region.now_s, tuple(self.revoked_rules())
         try:
             before, after = self.organization.replace(policy_id, rules)
         except Refusal as error:
             raise Conflict(str(error.body)) from None
-        change = Change(at_s, self.now_s(), US, policy_id, before, after, read, read_s, withheld)
+        change = Change(at_s, self.now_s(), US, policy_id, before, after, read, read_s, revoked_rules)
         self.organization.log.append(change)
         self._stir(policy_id, 1.0, (5, 600, 5_000))
         if self._has("iam-lost"):

@@ -118,15 +118,15 @@ class Play:
             self.injected,
             now_s=self.clock.now_s,
             point=self.at_point,
-            withheld=self._withheld,
+            revoked_rules=self._revoked_rules,
             edits=self.manual_iam_edits.hasty,
             later=self.plan,
             manual_iam_edits=(script.hasty, random.Random(f"{script.seed}/hasty edits")),
             is_calm=lambda: self.quiescence.is_on,
         )
 
-    def _withheld(self) -> list[dict[str, Any]]:
-        """What the book says is withheld now."""
+    def _revoked_rules(self) -> list[dict[str, Any]]:
+        """What the book says is revoked_rules now."""
         query = text("SELECT * FROM revoked_rules WHERE state = 'revoked' ORDER BY id")
         with self.book.reading() as connection:
             return [dict(row) for row in connection.execute(query).mappings()]

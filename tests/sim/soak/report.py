@@ -37,7 +37,7 @@ COVERAGE_MARKS = (
 SQL_COVERAGE_MARKS = (
     *("refund", "deed refund", "deed move", "deed advance", "deed accept", "deed confirm"),
     *("closing close", "closing reopen", "iam narrowed", "iam restored", "iam edited"),
-    *("withheld withheld", "withheld ended"),
+    *("revoked revoked", "revoked ended"),
 )
 """What only the real book can do."""
 ENOUGH = 100
