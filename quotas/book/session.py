@@ -18,12 +18,13 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.pool import StaticPool
+from sqlmodel import Session
 
 import quotas.migrations
 from quotas.book import postgresql, sqlite
 from quotas.book.address import FILE_NAME, Address, BookError, BookUnreachable
 
-__all__ = ["FILE_NAME", "Address", "Book", "BookError", "BookUnreachable"]
+__all__ = ["FILE_NAME", "Address", "Book", "BookError", "BookUnreachable", "rows_of"]
 
 
 class Book:
@@ -148,6 +149,18 @@ class Book:
     def close(self) -> None:
         """Give the connections back."""
         self.engine.dispose()
+
+
+@contextmanager
+def rows_of(connection: Connection) -> Iterator[Session]:
+    """Single rows as objects, within a transaction; what is added or changed is written at the end.
+
+    The transaction stays the connection's. Statements that the connection executes meanwhile
+    see what the session has flushed.
+    """
+    with Session(connection, join_transaction_mode="rollback_only") as rows:
+        yield rows
+        rows.flush()
 
 
 def _refusal(address: Address, verb: str, error: SQLAlchemyError) -> BookError:

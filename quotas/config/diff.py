@@ -127,19 +127,13 @@ def _layout(program: Program) -> Layout:
         "program.zones": ", ".join(program.zones),
         "program.operators": ", ".join(program.operators),
         "policy.notice.minimum": format_duration(policy.minimum_notice_s),
-        "policy.notice.limit": format_duration(policy.limit_notice_s),
         "policy.notice.exhaustion": ", ".join(map(format_duration, policy.exhaustion_notices_s)),
         "policy.notice.end": ", ".join(map(format_duration, policy.end_notices_s)),
-        "policy.forfeit_notices": ", ".join(map(format_duration, policy.expiry_notices_s)),
         "policy.between_tranches": policy.between_tranches,
-        "policy.notice.reminders": ", ".join(map(format_duration, policy.reminders_s)),
         "policy.notice.quiet_hours": "-".join(map(format_of_day, policy.quiet_hours_s)),
-        "policy.notice.digest": format_duration(policy.digest_s),
         "policy.notice.snooze_max": format_duration(policy.snooze_max_s),
         "policy.notice.heads": str(policy.mails_chain_heads).lower(),
         "policy.stop.latency": format_duration(policy.stop_latency_s),
-        "policy.price.factor_max": str(policy.price_factor_max),
-        "policy.request.longest_wait": format_duration(policy.longest_wait_s),
         "policy.pacing.curve": policy.pacing_curve,
         "policy.pacing.action": policy.pacing_action,
         "policy.pacing.daily_burn": _or_none(policy.daily_burn_ucr),
@@ -268,26 +262,18 @@ def _guards(old: Program, new: Program) -> Iterator[tuple[str, str]]:
     was, now, notice = old.policy, new.policy, "policy.notice"
     if now.minimum_notice_s < was.minimum_notice_s:
         yield f"{notice}.minimum", "stops come with less notice"
-    if now.limit_notice_s < was.limit_notice_s:
-        yield f"{notice}.limit", "stops above a limit come with less notice"
     if set(was.exhaustion_notices_s) - set(now.exhaustion_notices_s):
         yield f"{notice}.exhaustion", "a warning of exhaustion falls away"
     if set(was.end_notices_s) - set(now.end_notices_s):
         yield f"{notice}.end", "a warning of the cohort's end falls away"
-    if set(was.expiry_notices_s) - set(now.expiry_notices_s):
-        yield "policy.forfeit_notices", "a warning of credits that are forfeited falls away"
     if now.between_tranches == "stop" != was.between_tranches:
         yield "policy.between_tranches", "servers are stopped where a tranche runs out"
-    if set(was.reminders_s) - set(now.reminders_s):
-        yield f"{notice}.reminders", "a reminder before a stop falls away"
     if was.mails_chain_heads and not now.mails_chain_heads:
         yield f"{notice}.heads", "the daily heads of the books are mailed no more"
     if set(old.operators) - set(new.operators):
         yield "program.operators", "an operator is told no more"
     if now.stop_latency_s < was.stop_latency_s:
         yield "policy.stop.latency", "less is kept in reserve for the time a stop takes"
-    if now.price_factor_max > was.price_factor_max:
-        yield "policy.price.factor_max", "larger jumps of a price pass without an alarm"
     if now.disruption_budget_ppm > was.disruption_budget_ppm:
         yield "policy.guard.part", "more GPUs may be stopped unexpectedly within an hour"
     if now.standby_stop_after_s < was.standby_stop_after_s:

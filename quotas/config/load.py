@@ -181,23 +181,17 @@ def _policy(table: PolicyTable) -> Policy:
     notice = table.notice
     return Policy(
         minimum_notice_s=notice.minimum,
-        limit_notice_s=notice.minimum if notice.limit is None else notice.limit,
         exhaustion_notices_s=tuple(notice.exhaustion),
         end_notices_s=tuple(notice.end),
         stop_latency_s=table.stop.latency,
-        price_factor_max=table.price.factor_max,
-        longest_wait_s=table.request.longest_wait,
         pacing_curve=table.pacing.curve,
         pacing_action=table.pacing.action,
         daily_burn_ucr=table.pacing.daily_burn,
         disruption_budget_ppm=table.disruption_budget.part,
         standby_stop_after_s=table.standby.stop_after,
         minimum_runtime_s=table.reclaim.minimum_runtime,
-        expiry_notices_s=tuple(table.expiry_notices),
         between_tranches=table.between_tranches,
-        reminders_s=tuple(sorted(set(notice.reminders), reverse=True)),
         quiet_hours_s=tuple(notice.quiet_hours),
-        digest_s=notice.digest,
         snooze_max_s=notice.snooze_max,
         mails_chain_heads=notice.chain_heads,
     )

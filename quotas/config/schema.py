@@ -291,12 +291,9 @@ class NoticeTable(_Table):
     """`[policy.notice]`."""
 
     minimum: Seconds = Policy().minimum_notice_s
-    limit: Seconds | None = None
     exhaustion: list[Seconds] = list(Policy().exhaustion_notices_s)
     end: list[Seconds] = Field(default=list(Policy().end_notices_s), min_length=1)
-    reminders: list[Seconds] = list(Policy().reminders_s)
     quiet_hours: QuietHours = list(Policy().quiet_hours_s)
-    digest: Pause = Policy().digest_s
     snooze_max: Pause = Policy().snooze_max_s
     chain_heads: bool = Policy().mails_chain_heads
 
@@ -305,18 +302,6 @@ class StopTable(_Table):
     """`[policy.stop]`."""
 
     latency: Seconds = Policy().stop_latency_s
-
-
-class PriceTable(_Table):
-    """`[policy.price]`."""
-
-    factor_max: int = Field(default=Policy().price_factor_max, ge=2, le=1000)
-
-
-class RequestTable(_Table):
-    """`[policy.request]`."""
-
-    longest_wait: Seconds = Policy().longest_wait_s
 
 
 class PacingTable(_Table):
@@ -356,13 +341,10 @@ class PolicyTable(_Table):
 
     notice: NoticeTable = NoticeTable()
     stop: StopTable = StopTable()
-    price: PriceTable = PriceTable()
-    request: RequestTable = RequestTable()
     pacing: PacingTable = PacingTable()
     disruption_budget: DisruptionBudgetTable = DisruptionBudgetTable()
     standby: StandbyTable = StandbyTable()
     reclaim: ReclaimTable = ReclaimTable()
-    expiry_notices: list[Seconds] = list(Policy().expiry_notices_s)
     between_tranches: Between = Policy().between_tranches
 
 

@@ -41,8 +41,6 @@ def _policy(program: Program) -> Iterator[Fault]:
     minimum = format_duration(policy.minimum_notice_s)
     if policy.minimum_notice_s < LEAST_NOTICE_S:
         yield (*notice, "minimum"), "is too short to act on; write 1m or more"
-    if policy.limit_notice_s < policy.minimum_notice_s:
-        yield (*notice, "limit"), f"is below the minimum notice of {minimum}; write that or more"
     for index, notice_s in enumerate(policy.end_notices_s):
         if notice_s < policy.minimum_notice_s:
             problem = f"is below the minimum notice of {minimum}; write that or more"

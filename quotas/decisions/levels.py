@@ -15,7 +15,7 @@ from quotas.decisions.sentences import Inputs
 from quotas.decisions.snapshot import Snapshot, Violation
 from quotas.metering.runs import Run
 from quotas.model.program import Policy
-from quotas.model.units import HOUR_S, spent_after_s
+from quotas.model.units import DAY_S, HOUR_S, spent_after_s
 from quotas.shares.allocation import Share, step_of
 
 CREDITS = "credits"
@@ -27,6 +27,11 @@ LEVELS = ("open", "paced", "closed", "stopped")
 Announcement = tuple[str, str, Mapping[str, int | str], int]
 
 
+FORFEITS_TOLD_S = (30 * DAY_S, 7 * DAY_S, DAY_S)
+"""How long ahead a forfeit is announced: a month to plan a training run, then a week and a day.
+An announcement moves nothing, and one that is longer than its grant falls away, so the three
+fit every grant.
+"""
 CARRY_S = HOUR_S
 """Credits have to carry what starts again for so long, beyond its notice and its stop."""
 
@@ -315,8 +320,7 @@ def expiry_announcements(snapshot: Snapshot) -> list[Announcement]:
         for expiry in balance.expiries:
             left_s = expiry.at_s - snapshot.now_s
             term_s = expiry.at_s - expiry.effective_s
-            thresholds = snapshot.program.policy.expiry_notices_s
-            passed = [each for each in thresholds if left_s <= each < term_s]
+            passed = [each for each in FORFEITS_TOLD_S if left_s <= each < term_s]
             episode = f"expiry:{expiry.grant}:{min(passed, default=0)}"
             if passed and (name, episode) not in snapshot.announced:
                 inputs: dict[str, int | str] = {

@@ -241,10 +241,10 @@ def _edges(
     program = snapshot.program
     notices = list(notices)
     edges = {notice.deadline_s for notice in notices if notice.state == "open"}
-    edges |= reminder_edges(notices, program.policy)
+    edges |= reminder_edges(notices)
     if any(intent.is_live for intent in intents):
         edges.add(snapshot.now_s + CONFIRM_AFTER_S)
-    edges |= set(request_edges(requests, program.policy.longest_wait_s))
+    edges |= set(request_edges(requests))
     edges |= {overuse.deadline_s for overuse in current_overuses}
     for cohort in program.cohorts:
         edges |= {cohort.starts_s, cohort.ends_s, cohort.ends_s - program.policy.end_notice_s}

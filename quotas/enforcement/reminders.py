@@ -13,41 +13,46 @@ from quotas.decisions.notices import Intent, Notice
 from quotas.decisions.sentences import Inputs
 from quotas.ledger.corrections import Refused
 from quotas.model.program import Policy
-from quotas.model.units import format_duration, format_instant
+from quotas.model.units import HOUR_S, format_duration, format_instant
 from quotas.rules.limit import RULE as LIMIT
 
 SNOOZABLE = frozenset({LIMIT, "standby"})
 """Rules whose deadline nobody else's claim, credits or calendar depends on."""
 SHORTEST_SNOOZE_S = 60
+REMINDERS_S = (HOUR_S, 600)
+"""How long before a deadline a startup is reminded. An hour is enough to end work in calm, ten
+minutes are enough to save it. A reminder that is longer than its notice falls away, so the two
+fit every program.
+"""
 BREACH = "breach"
 """The verb of the decision that finds a promise broken."""
 
 
-def reminder_due(notice: Notice, policy: Policy, now_s: int) -> int | None:
+def reminder_due(notice: Notice, now_s: int) -> int | None:
     """The nearest reminder that an open notice has passed and was not yet reminded of."""
     if notice.state != "open" or now_s >= notice.deadline_s or notice.id is None:
         return None
-    passed = [each for each in _reminders(notice, policy) if notice.deadline_s - now_s <= each]
+    passed = [each for each in _reminders(notice) if notice.deadline_s - now_s <= each]
     nearest = min(passed, default=None)
     if nearest is None or (notice.reminded_s is not None and notice.reminded_s <= nearest):
         return None
     return nearest
 
 
-def reminder_edges(notices: Iterable[Notice], policy: Policy) -> set[int]:
+def reminder_edges(notices: Iterable[Notice]) -> set[int]:
     """The instants at which reminders of open notices fall due."""
     return {
         notice.deadline_s - before_s
         for notice in notices
         if notice.state == "open"
-        for before_s in _reminders(notice, policy)
+        for before_s in _reminders(notice)
     }
 
 
-def _reminders(notice: Notice, policy: Policy) -> list[int]:
+def _reminders(notice: Notice) -> list[int]:
     """Those that lie inside the notice: the notice itself tells what is nearer than they are."""
     length_s = notice.deadline_s - notice.opened_s
-    return [before_s for before_s in policy.reminders_s if before_s < length_s]
+    return [before_s for before_s in REMINDERS_S if before_s < length_s]
 
 
 def snooze_notice(notice: Notice, policy: Policy, for_s: int, now_s: int) -> Notice:

@@ -95,7 +95,7 @@ class StopLifecycle:
         """Remind of what is near, and own up to promises that were not kept."""
         policy, now_s = self.snapshot.program.policy, self.snapshot.now_s
         for notice in list(self.current.values()):
-            nearest = reminder_due(notice, policy, now_s)
+            nearest = reminder_due(notice, now_s)
             if nearest is not None:
                 notice = replace(notice, reminded_s=nearest)
                 self._record(notice, "remind", {"left_s": notice.deadline_s - now_s})

@@ -27,6 +27,10 @@ NOT_FOR_STARTUPS = frozenset({"stopping", BREACHED})
 """A stop in progress is the operators' to watch: the startup hears when it is done. A broken
 promise they own up to in person: the startup's channels are often what failed."""
 CHAIN_HEADS = "chain-heads"
+DIGEST_S = 900
+"""What is not urgent waits so long, and goes out as one message. A quarter of an hour gathers
+what a few cycles say. Nobody acts on it sooner, and urgent messages never wait.
+"""
 """The rule of a message that is of no notice: it carries the heads of the books."""
 
 
@@ -203,7 +207,7 @@ def _local_instant_s(now: datetime, days: int, of_day_s: int) -> int:
 
 def not_before_s(program: Program, now_s: int) -> int:
     """When what is not urgent is sent: after the digest's window, outside of quiet hours."""
-    due_s = now_s + program.policy.digest_s
+    due_s = now_s + DIGEST_S
     return quiet_hours_end_s(program, due_s) if is_quiet(program, due_s) else due_s
 
 

@@ -21,6 +21,11 @@ from quotas.model.units import Period, cost_ucr
 
 STARTUP, SPONSOR = "startup", "sponsor"
 MINUTE_S = 60
+FACTOR_MAX = 2
+"""A price that more than doubles, or falls below half, is absurd: an alarm, and accepted only if
+an operator confirms it. Scaleway's changes are far smaller, and its mistakes (a missing digit,
+a unit) far larger.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,9 +171,9 @@ def split_at_steps(steps: Sequence[Step], period: Period) -> list[tuple[Period, 
     return [(Period(a, b), step_at(steps, a)) for a, b in pairwise(points)]
 
 
-def is_absurd(rate_ucr_per_h: int, last_ucr_per_h: int, factor_max: int) -> bool:
-    """Whether a price is more than `factor_max` times the last one, or less than that part."""
-    return not last_ucr_per_h <= rate_ucr_per_h * factor_max <= last_ucr_per_h * factor_max**2
+def is_absurd(rate_ucr_per_h: int, last_ucr_per_h: int) -> bool:
+    """Whether a price is more than FACTOR_MAX times the last one, or less than that part."""
+    return not last_ucr_per_h <= rate_ucr_per_h * FACTOR_MAX <= last_ucr_per_h * FACTOR_MAX**2
 
 
 def minute_rounding_ucr(rate_ucr_per_h: int, run: Period) -> int:

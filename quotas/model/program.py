@@ -136,29 +136,23 @@ class Pool:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Every threshold is data, with a safe default.
+    """What programs decide differently, with safe defaults. Other thresholds are constants.
 
     `quiet_hours_s` is empty, or (from, until) in seconds of the program's local day.
     """
 
     minimum_notice_s: int = HOUR_S // 2
-    limit_notice_s: int = HOUR_S // 2
     exhaustion_notices_s: tuple[int, ...] = (7 * DAY_S, DAY_S, HOUR_S, 600)
     end_notices_s: tuple[int, ...] = (7 * DAY_S, DAY_S)
     stop_latency_s: int = 300
-    price_factor_max: int = 2
-    longest_wait_s: int = 7 * DAY_S
     pacing_curve: Curve = "flat"
     pacing_action: PaceAction = "inform"
     daily_burn_ucr: int | None = None
     disruption_budget_ppm: int = 250_000
     standby_stop_after_s: int = HOUR_S // 2
     minimum_runtime_s: int = HOUR_S
-    expiry_notices_s: tuple[int, ...] = (30 * DAY_S, 7 * DAY_S, DAY_S)
     between_tranches: Between = "close"
-    reminders_s: tuple[int, ...] = (HOUR_S, 600)
     quiet_hours_s: tuple[int, ...] = ()
-    digest_s: int = 900
     snooze_max_s: int = 2 * HOUR_S
     mails_chain_heads: bool = False
 

@@ -260,7 +260,7 @@ def _reserved(context: QueueContext, request: Request) -> Iterable[FutureCapacit
         share = context.shares.get(other.startup)
         if share is not None and other.startup != request.startup:
             idle = max(0, share.share - share.usage)
-            yield other.ends_s(context.program.policy.longest_wait_s), min(other.gpus, idle)
+            yield other.ends_s, min(other.gpus, idle)
 
 
 def _ends(context: QueueContext, request: Request, field: str) -> Iterable[FutureCapacity]:

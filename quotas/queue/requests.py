@@ -15,13 +15,17 @@ from quotas.decisions.reasons import conclude
 from quotas.decisions.sentences import Inputs
 from quotas.ledger.corrections import Refused
 from quotas.model.program import Program, Startup
-from quotas.model.units import format_duration, format_instant
+from quotas.model.units import DAY_S, format_duration, format_instant
 
 RULE = "request"
 LIVE_REQUESTS = frozenset({"open", "met"})
 QUOTA = "quota"
 """What `refused` may say: the organization's quota at the provider is used up."""
 MOST_LIVE = 100
+LONGEST_WAIT_S = 7 * DAY_S
+"""A request that is not met within a week ends. It keeps others from borrowing until then, and a
+startup that still needs the GPUs can ask again.
+"""
 """Live requests that one startup may have: each is read in every cycle."""
 
 
@@ -74,11 +78,12 @@ class Request:
         """Whether its GPUs are demand."""
         return self.state in LIVE_REQUESTS
 
-    def ends_s(self, longest_wait_s: int) -> int:
+    @property
+    def ends_s(self) -> int:
         """When it ends if nothing else happens."""
         if self.met_s is not None:
             return self.met_s + self.duration_s
-        return self.opened_s + longest_wait_s
+        return self.opened_s + LONGEST_WAIT_S
 
 
 def refused_at(requests: Iterable[Request]) -> dict[str, int]:
@@ -180,9 +185,9 @@ def in_order(requests: Iterable[Request]) -> list[Request]:
     return sorted(requests, key=lambda r: (r.opened_s, r.id is None, r.id or 0))
 
 
-def edges(requests: Iterable[Request], longest_wait_s: int) -> Iterator[int]:
+def edges(requests: Iterable[Request]) -> Iterator[int]:
     """When live requests end."""
-    return (request.ends_s(longest_wait_s) for request in requests if request.is_live)
+    return (request.ends_s for request in requests if request.is_live)
 
 
 def _outcome(program: Program, request: Request, usage: int, now_s: int) -> Inputs | None:
@@ -197,13 +202,14 @@ def _outcome(program: Program, request: Request, usage: int, now_s: int) -> Inpu
         return _inputs(request, now_s, outcome="pool")
     if request.met_s is None and usage >= request.gpus:
         return _inputs(request, now_s, outcome="met", used_gpus=usage)
-    wait_s = program.policy.longest_wait_s
-    if now_s < request.ends_s(wait_s):
+    if now_s < request.ends_s:
         return None
     if request.met_s is not None:
         over = {"since_s": request.met_s, "length_s": request.duration_s}
         return _inputs(request, now_s, outcome="over", **over)
-    return _inputs(request, now_s, outcome="unmet", since_s=request.opened_s, length_s=wait_s)
+    return _inputs(
+        request, now_s, outcome="unmet", since_s=request.opened_s, length_s=LONGEST_WAIT_S
+    )
 
 
 def _inputs(request: Request, now_s: int, **figures: int | str) -> Inputs:

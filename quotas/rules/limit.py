@@ -40,7 +40,7 @@ def over_limit(snapshot: Snapshot) -> list[Violation]:
                     "limit_gpus": limit,
                     "pool": pool_name,
                 }
-                deadline_s = now_s + program.policy.limit_notice_s
+                deadline_s = now_s + program.policy.minimum_notice_s
                 episode = f"limit:{pool_name}"
                 found.append(Violation(run, RULE, episode, deadline_s, inputs))
     return found

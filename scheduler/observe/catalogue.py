@@ -46,17 +46,14 @@ class PriceWatch:
         assert state.program is not None
         self.has_unpriced_runs = any(run.rate_ucr_per_h is None for run in state.runs)
         program = state.program
-        factor_max = program.policy.price_factor_max
         catalogue = state.catalogue.at(now_s)
-        if self.refresh(program.zones, catalogue, factor_max, now_s):
+        if self.refresh(program.zones, catalogue, now_s):
             state = load_state(self._book)
             catalogue = state.catalogue.at(now_s)
         program = with_effective_mode(program, Overrides(state.enforcement.overrides, now_s))
         return replace(state, program=program, catalogue=catalogue)
 
-    def refresh(
-        self, zones: Iterable[str], catalogue: Catalogue, factor_max: int, now_s: int
-    ) -> bool:
+    def refresh(self, zones: Iterable[str], catalogue: Catalogue, now_s: int) -> bool:
         """Read the catalogues that are old, or all while something is not priced; True if any."""
         patience_s = UNPRICED_REFRESH_S if self.has_unpriced_runs else REFRESH_S
         # Read ahead of now: the clock stepped back, and would be waited for.
@@ -69,8 +66,8 @@ class PriceWatch:
                 continue
             self._read_s[zone] = now_s
             rates = catalogue.rates_ucr_per_h
-            believable = [o for o in offers if o.gpus and is_believable(o, rates, factor_max)]
-            self._alarms[zone] = tuple(_alarms(offers, rates, factor_max))
+            believable = [o for o in offers if o.gpus and is_believable(o, rates)]
+            self._alarms[zone] = tuple(_alarms(offers, rates))
             save_catalogue(self._book, offers, believable, now_s, "catalogue")
         return bool(found)
 
@@ -110,21 +107,21 @@ def price_fault(offer: Offer) -> str | None:
     return None
 
 
-def is_believable(offer: Offer, rates: Mapping[str, int], factor_max: int) -> bool:
+def is_believable(offer: Offer, rates: Mapping[str, int]) -> bool:
     """Whether a listed price can be true: neither missing, zero nor far from the rate in force."""
     listed, rate = offer.rate_ucr_per_h, rates.get(offer.flavor)
     if listed is None or price_fault(offer) is not None:
         return False
-    return rate is None or not is_absurd(listed, rate, factor_max)
+    return rate is None or not is_absurd(listed, rate)
 
 
-def _alarms(offers: Iterable[Offer], rates: Mapping[str, int], factor_max: int) -> Iterable[str]:
+def _alarms(offers: Iterable[Offer], rates: Mapping[str, int]) -> Iterable[str]:
     """What is wrong with a listing: no believable price, or not the rate in force."""
     for offer in sorted((o for o in offers if o.gpus), key=lambda each: each.flavor):
         wrong, listed, rate = price_fault(offer), offer.rate_ucr_per_h, rates.get(offer.flavor)
         if wrong is not None or listed is None:
             yield wrong or f"{offer.flavor} has no price"
-        elif rate is not None and is_absurd(listed, rate, factor_max):
+        elif rate is not None and is_absurd(listed, rate):
             yield (
                 f"{offer.flavor} is listed at an absurd {format_credits(listed)} an hour, "
                 f"charged at {format_credits(rate)}"

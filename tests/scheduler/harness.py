@@ -65,7 +65,7 @@ def program(
         mode=mode,
         pools=(Pool("h100", ((0, 40),), "on-demand", (f"{TYPE}@{ZONE}",)),),
         cohorts=(Cohort("c", T0, END, (acme,)),),
-        policy=Policy(minimum_notice_s=notice_s, limit_notice_s=notice_s),
+        policy=Policy(minimum_notice_s=notice_s),
     )
 
 

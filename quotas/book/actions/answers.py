@@ -7,8 +7,9 @@ from dataclasses import asdict, dataclass
 
 from sqlalchemy import select
 
+from quotas.book.schema.records import InboxAnswerRow
 from quotas.book.schema.tables import INBOX_ANSWER
-from quotas.book.session import Book
+from quotas.book.session import Book, rows_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,5 +37,5 @@ def read_answers(book: Book, ids: Collection[str]) -> dict[str, InboxAnswer]:
 
 def write_answer(book: Book, answer: InboxAnswer) -> None:
     """Write an answer down, once."""
-    with book.writing() as connection:
-        connection.execute(INBOX_ANSWER.insert().values(**asdict(answer)))
+    with book.writing() as connection, rows_of(connection) as rows:
+        rows.add(InboxAnswerRow(**asdict(answer)))

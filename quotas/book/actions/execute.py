@@ -17,8 +17,9 @@ from quotas.book.actions.commands import OperatorAction
 from quotas.book.actions.context import ActionAnswer, action_key
 from quotas.book.actions.handlers import handle_action
 from quotas.book.reads.holds import close_holds
-from quotas.book.schema.tables import GRANT, HOLD, OPERATOR_ACTION, PRICE, TRANSFER
-from quotas.book.session import Book
+from quotas.book.schema.records import HoldRow, PriceRow
+from quotas.book.schema.tables import GRANT, OPERATOR_ACTION, PRICE, TRANSFER
+from quotas.book.session import Book, rows_of
 from quotas.book.transfers import canonical_json, post
 from quotas.ledger.corrections import Refused
 
@@ -44,26 +45,27 @@ def perform_in_transaction(connection: Connection, operator_action: OperatorActi
     if known is not None:
         return known
     effects = handle_action(connection, operator_action)
-    if effects.price is not None:
-        recorded = {
-            "operator_action": operator_action.key,
-            "body": operator_action.body,
-            "answer": canonical_json(effects.answer),
-        }
-        connection.execute(PRICE.insert().values(**effects.price, **recorded))
+    body, answer = operator_action.body, canonical_json(effects.answer)
+    with rows_of(connection) as rows:
+        if effects.price is not None:
+            rows.add(
+                PriceRow(
+                    **effects.price, operator_action=operator_action.key, body=body, answer=answer
+                )
+            )
+        if effects.hold is not None:
+            rows.add(HoldRow(**effects.hold))
     if not effects.transfers:
         return effects.answer
     first, *rest = effects.transfers
     kept = {
         "operator_action": action_key(connection, operator_action),
-        "command": operator_action.body,
+        "command": body,
+        "answer": answer,
     }
-    kept |= {"answer": canonical_json(effects.answer)}
     first = replace(first, detail={**first.detail, **kept})
     if effects.grants:
         connection.execute(GRANT.insert(), list(effects.grants))
-    if effects.hold:
-        connection.execute(HOLD.insert().values(**effects.hold))
     close_holds(connection, effects.transfers)
     posted = post(
         connection,

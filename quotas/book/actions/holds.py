@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
 from quotas.book.actions.balances import read_balance
 from quotas.book.actions.commands import HoldCommand, OperatorAction, SettleCommand, VoidHoldCommand
@@ -14,7 +14,8 @@ from quotas.book.actions.context import (
 )
 from quotas.book.cycle.state import read_grants
 from quotas.book.reads.holds import read_holds
-from quotas.book.schema.tables import HOLD
+from quotas.book.schema.records import HoldRow
+from quotas.book.session import rows_of
 from quotas.ledger.corrections import Refused, expire_refunds
 from quotas.ledger.holds import Hold, HoldEnding, draws, end_hold, grants_outliving, hold_transfer
 from quotas.ledger.transfers import Entry
@@ -112,12 +113,13 @@ def handle_hold_end(
 
 
 def _find_open_hold(connection: Connection, hold_id: str) -> Hold:
-    row = connection.execute(select(HOLD).where(HOLD.c.id == hold_id)).one_or_none()
-    if row is None:
-        raise Refused(f"there is no hold {hold_id}; 'cohortd hold list' names them")
-    if row.state != "open":
-        at = format_instant(row.ended_s)
-        raise Refused(f"hold {hold_id} was {row.state} at {at}; a hold ends once")
+    with rows_of(connection) as rows:
+        row = rows.get(HoldRow, hold_id)
+        if row is None:
+            raise Refused(f"there is no hold {hold_id}; 'cohortd hold list' names them")
+        if row.ended_s is not None:
+            at = format_instant(row.ended_s)
+            raise Refused(f"hold {hold_id} was {row.state} at {at}; a hold ends once")
     (open_hold,) = read_holds(connection, hold_id)
     return open_hold
 

@@ -11,14 +11,17 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, func, select
+from sqlmodel import Session
 
 from quotas.book.cycle.commit import decision_row
 from quotas.book.cycle.outbox import enqueue, list_deliveries
 from quotas.book.cycle.state import read_program
+from quotas.book.schema.records import DecisionRow, NoticeRow
 from quotas.book.schema.tables import DECISION, NOTICE
-from quotas.book.session import Book
+from quotas.book.session import Book, rows_of
 from quotas.decisions.notices import LIVE_NOTICES, Notice
+from quotas.decisions.sentences import Inputs
 from quotas.decisions.snapshot import Decision
 from quotas.enforcement.reminders import snooze_notice
 from quotas.ledger.corrections import Refused
@@ -35,17 +38,13 @@ def acknowledge(
 
     `of` is the startup whose it must be.
     """
-    with book.writing() as connection:
-        notice = _notice(connection, notice_id, owner)
-        if notice.acknowledged_s is not None:
-            return notice
-        known = replace(notice, acknowledged_s=now_s, acknowledged_by=actor)
-        values = {"acknowledged_s": now_s, "acknowledged_by": actor}
-        connection.execute(update(NOTICE).where(NOTICE.c.id == notice_id).values(**values))
-        _record_decision(
-            connection, known, "acknowledge", {"actor": actor, "notice": notice_id}, now_s
-        )
-        return known
+    with book.writing() as connection, rows_of(connection) as rows:
+        row = _row(rows, notice_id, owner)
+        if row.acknowledged_s is None:
+            row.acknowledged_s, row.acknowledged_by = now_s, actor
+            inputs: Inputs = {"actor": actor, "notice": notice_id}
+            _record_decision(rows, _notice(row), "acknowledge", inputs, now_s)
+        return _notice(row)
 
 
 def snooze(
@@ -63,13 +62,13 @@ def snooze(
 
     `of` is the startup whose it must be; with a key the same snooze moves it once.
     """
-    with book.writing() as connection:
-        program, notice = _program(connection), _notice(connection, notice_id, owner)
+    with book.writing() as connection, rows_of(connection) as rows:
+        program, row = _program(connection), _row(rows, notice_id, owner)
+        notice = _notice(row)
         if key is not None and _was_snoozed(connection, notice, key):
             return notice
         moved = snooze_notice(notice, program.policy, for_s, now_s)
-        values = {name: getattr(moved, name) for name in ("deadline_s", "snoozed_s", "reminded_s")}
-        connection.execute(update(NOTICE).where(NOTICE.c.id == notice_id).values(**values))
+        row.sqlmodel_update(asdict(moved))
         inputs: dict[str, int | str] = {
             "actor": actor,
             "from_s": notice.deadline_s,
@@ -78,7 +77,7 @@ def snooze(
         }
         if key is not None:
             inputs["key"] = key
-        why = _record_decision(connection, moved, "snooze", inputs, now_s)
+        why = _record_decision(rows, moved, "snooze", inputs, now_s)
         told = replace(moved, text=f"{why}. {notice.text}")
         pending_messages = messages_for_notice(program, told, "snoozed", now_s)
         enqueue(connection, pending_messages, now_s)
@@ -90,7 +89,7 @@ def send_test_notice(book: Book, startup: str, actor: str, now_s: int) -> Notice
 
     It is sent in every mode but off: before anything is enforced is when it is needed.
     """
-    with book.writing() as connection:
+    with book.writing() as connection, rows_of(connection) as rows:
         program = _program(connection)
         entry = program.startup(startup)
         if entry is None:
@@ -108,11 +107,11 @@ def send_test_notice(book: Book, startup: str, actor: str, now_s: int) -> Notice
         notice = Notice(
             startup, "", "", "", TEST, episode, "enforce", now_s, now_s, text, "announced"
         )
-        row = {name: value for name, value in asdict(notice).items() if name != "id"}
-        made = connection.execute(NOTICE.insert().values(**row)).inserted_primary_key
-        assert made is not None, "an insert of one row answers its key"
-        given = replace(notice, id=made[0])
-        _record_decision(connection, given, "test", {"actor": actor}, now_s)
+        row = NoticeRow(**asdict(notice))
+        rows.add(row)
+        rows.flush()
+        given = replace(notice, id=row.id)
+        _record_decision(rows, given, "test", {"actor": actor}, now_s)
         enqueue(connection, messages_for_notice(program, given, TEST, now_s), now_s)
         return given
 
@@ -151,24 +150,22 @@ def _was_snoozed(connection: Connection, notice: Notice, key: str) -> bool:
     return any(json.loads(row.inputs).get("key") == key for row in connection.execute(mine))
 
 
-def _notice(connection: Connection, notice_id: int, owner: str | None = None) -> Notice:
-    row = connection.execute(select(NOTICE).where(NOTICE.c.id == notice_id)).mappings().first()
-    if owner is not None and (row is None or row["startup"] != owner):
+def _row(rows: Session, notice_id: int, owner: str | None) -> NoticeRow:
+    row = rows.get(NoticeRow, notice_id)
+    if owner is not None and (row is None or row.startup != owner):
         raise Refused(f"{owner} has no notice {notice_id}; its notices are listed beside this")
     if row is None:
         raise Refused(f"no notice {notice_id} is in the book; 'cohortd notice list' shows them")
-    return Notice(**row)
+    return row
 
 
-def _record_decision(
-    connection: Connection,
-    notice: Notice,
-    verb: str,
-    inputs: Mapping[str, int | str],
-    now_s: int,
-) -> str:
+def _notice(row: NoticeRow) -> Notice:
+    return Notice(**row.model_dump())
+
+
+def _record_decision(rows: Session, notice: Notice, verb: str, inputs: Inputs, now_s: int) -> str:
     """Record a person's deed as a decision; answers its reason."""
     owner = (notice.startup, notice.server_id)
     decision = Decision.from_inputs(owner, notice.rule, verb, notice.episode, inputs)
-    connection.execute(DECISION.insert().values(**decision_row(decision, notice.mode, now_s)))
+    rows.add(DecisionRow(**decision_row(decision, notice.mode, now_s)))
     return decision.reason

@@ -9,8 +9,9 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, func, select
 
 from quotas.book.rows import NOTICE_FIELDS, columns_of
+from quotas.book.schema.records import OverrideRow
 from quotas.book.schema.tables import DECISION, INTENT, NOTICE, OVERRIDE, PROGRAM, RUN, TRANSFER
-from quotas.book.session import Book
+from quotas.book.session import Book, rows_of
 from quotas.decisions.disruption_budget import (
     COUNTED_STATES,
     WINDOW_S,
@@ -33,18 +34,19 @@ def set_override(book: Book, override: Override) -> Override:
 
 def save_override(connection: Connection, override: Override) -> Override:
     """The same within a transaction that writes more."""
-    newest = select(OVERRIDE).where(
-        OVERRIDE.c.family == override.family, OVERRIDE.c.subject == override.subject
-    )
-    row = connection.execute(newest.order_by(OVERRIDE.c.id.desc()).limit(1)).mappings().first()
-    old = Override(**row) if row else None
-    if old and old.is_active_at(override.at_s) and _same(old, override):
-        return old
-    before = f"{old.value} by {old.actor}: {old.reason}" if old else ""
-    values = {k: v for k, v in asdict(replace(override, before=before)).items() if k != "id"}
-    done = connection.execute(OVERRIDE.insert().values(**values))
-    assert done.inserted_primary_key is not None, "an insert has a key"
-    return replace(override, before=before, id=done.inserted_primary_key[0])
+    newest = select(OverrideRow).filter_by(family=override.family, subject=override.subject)
+    with rows_of(connection) as rows:
+        found = rows.scalars(newest.order_by(OVERRIDE.c.id.desc()).limit(1)).first()
+        old = Override(**found.model_dump()) if found else None
+        if old and old.is_active_at(override.at_s) and _same(old, override):
+            return old
+        override = replace(
+            override, before=f"{old.value} by {old.actor}: {old.reason}" if old else ""
+        )
+        row = OverrideRow(**asdict(override))
+        rows.add(row)
+        rows.flush()
+        return replace(override, id=row.id)
 
 
 def _same(old: Override, new: Override) -> bool:

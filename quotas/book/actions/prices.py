@@ -23,6 +23,7 @@ from quotas.ledger.repricing import (
 )
 from quotas.ledger.transfers import GrantBalance, Transfer
 from quotas.metering.prices import (
+    FACTOR_MAX,
     STARTUP,
     Prices,
     Step,
@@ -94,16 +95,15 @@ def _refuse(
             f"{format_instant(earliest_s)} or later"
         )
     last = prices.in_force(command.flavor, command.from_s)
-    factor = program.policy.price_factor_max
     if (
         last is not None
-        and is_absurd(command.rate_ucr_per_h, last.rate_ucr_per_h, factor)
+        and is_absurd(command.rate_ucr_per_h, last.rate_ucr_per_h)
         and command.confirm != command.flavor
     ):
         raise Refused(
-            f"{format_credits(command.rate_ucr_per_h)} credits an hour is more than {factor} times "
-            f"away from the {format_credits(last.rate_ucr_per_h)} in force; check it, then give "
-            f"--confirm {command.flavor}"
+            f"{format_credits(command.rate_ucr_per_h)} credits an hour is more than {FACTOR_MAX} "
+            f"times away from the {format_credits(last.rate_ucr_per_h)} in force; check it, then "
+            f"give --confirm {command.flavor}"
         )
 
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import asdict, replace
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, func, select
+from sqlmodel import Session
 
 from quotas.book.cycle.state import read_catalogue, read_program
+from quotas.book.schema.records import RequestRow
 from quotas.book.schema.tables import REQUEST, RUN
-from quotas.book.session import Book
+from quotas.book.session import Book, rows_of
 from quotas.ledger.corrections import Refused
 from quotas.queue.requests import LIVE_REQUESTS, Request, RequestSpec, request_from, withdraw
 from quotas.shares.allocation import step_of
@@ -23,21 +25,21 @@ def open_request(book: Book, spec: RequestSpec) -> Request:
 
     The same key with the same ask answers the request as it stands; with another, it refuses.
     """
-    with book.writing() as connection:
-        known = _known(connection, spec)
+    with book.writing() as connection, rows_of(connection) as rows:
+        known = _known(rows, spec)
         if known is not None:
             return known
         request = _checked(connection, spec)
-        row = {k: v for k, v in asdict(request).items() if k != "id"}
-        made = connection.execute(REQUEST.insert().values(**row)).inserted_primary_key
-        assert made is not None
-        return replace(request, id=made[0])
+        row = RequestRow(**asdict(request))
+        rows.add(row)
+        rows.flush()
+        return replace(request, id=row.id)
 
 
 def preview_request(book: Book, spec: RequestSpec) -> Request:
     """The request that would be written. Raises Refused."""
-    with book.reading() as connection:
-        return _known(connection, spec) or _checked(connection, spec)
+    with book.reading() as connection, rows_of(connection) as rows:
+        return _known(rows, spec) or _checked(connection, spec)
 
 
 def withdraw_request(
@@ -47,13 +49,12 @@ def withdraw_request(
 
     `of` names the startup whose request it must be, where the asker speaks for one only.
     """
-    with book.writing() as connection:
-        row = connection.execute(select(REQUEST).where(REQUEST.c.id == number)).mappings().first()
-        if row is None or owner not in (None, row["startup"]):
+    with book.writing() as connection, rows_of(connection) as rows:
+        row = rows.get(RequestRow, number)
+        if row is None or owner not in (None, row.startup):
             raise Refused(f"there is no request {number}; 'cohortd request list' shows them")
-        request = withdraw(Request(**row), now_s, why)
-        changed = {"state": request.state, "ended_s": request.ended_s, "detail": request.detail}
-        connection.execute(update(REQUEST).where(REQUEST.c.id == number).values(**changed))
+        request = withdraw(Request(**row.model_dump()), now_s, why)
+        row.sqlmodel_update(asdict(request))
         return request
 
 
@@ -64,13 +65,13 @@ def read_requests(book: Book, limit: int) -> Iterable[Request]:
         return [Request(**row) for row in connection.execute(query).mappings()]
 
 
-def _known(connection: Connection, spec: RequestSpec) -> Request | None:
+def _known(rows: Session, spec: RequestSpec) -> Request | None:
     if spec.key is None:
         return None
-    row = connection.execute(select(REQUEST).where(REQUEST.c.key == spec.key)).mappings().first()
+    row = rows.scalars(select(RequestRow).filter_by(key=spec.key)).one_or_none()
     if row is None:
         return None
-    request = Request(**row)
+    request = Request(**row.model_dump())
     same = ("startup", "pool", "gpus", "duration_s", "reason", "refused")
     if any(getattr(request, name) != getattr(spec, name) for name in same):
         raise Refused(f"--key {spec.key} was used for another request; choose a new key")

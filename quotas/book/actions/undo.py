@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
+from sqlmodel import col, select
 
 from quotas.book.actions.commands import OperatorAction, RefundCommand
 from quotas.book.actions.execute import perform_in_transaction
 from quotas.book.actions.overrides import save_override
 from quotas.book.cycle.state import read_program
-from quotas.book.schema.tables import DECISION, NOTICE, OVERRIDE
-from quotas.book.session import Book
+from quotas.book.schema.records import DecisionRow, NoticeRow, OverrideRow
+from quotas.book.session import Book, rows_of
 from quotas.decisions.notices import Notice
 from quotas.decisions.overrides import Override
 from quotas.ledger.corrections import Refused
@@ -50,31 +51,26 @@ def undo(book: Book, decision: int, actor: str, reason: str, now_s: int) -> Undo
 
 def notice_of_stop(connection: Connection, decision: int) -> Notice | None:
     """The notice of a decision to stop a server; None where it decided no stop."""
-    row = connection.execute(select(DECISION).where(DECISION.c.id == decision)).first()
-    if row is None or row.verb != "stop" or row.mode != "enforce":
-        return None
-    same = (
-        (NOTICE.c.startup == row.startup)
-        & (NOTICE.c.server_id == row.server_id)
-        & (NOTICE.c.rule == row.rule)
-        & (NOTICE.c.deadline_s <= row.at_s)
-    )
-    last = select(NOTICE).where(same).order_by(NOTICE.c.id.desc()).limit(1)
-    found = connection.execute(last).mappings().first()
-    return Notice(**found) if found else None
+    with rows_of(connection) as rows:
+        row = rows.get(DecisionRow, decision)
+        if row is None or row.verb != "stop" or row.mode != "enforce":
+            return None
+        own = select(NoticeRow).filter_by(
+            startup=row.startup, server_id=row.server_id, rule=row.rule
+        )
+        due = own.where(NoticeRow.deadline_s <= row.at_s)
+        found = rows.exec(due.order_by(col(NoticeRow.id).desc()).limit(1)).first()
+        return Notice(**found.model_dump()) if found else None
 
 
 def _earlier_undo(
     connection: Connection, family: str, server_id: str, notice: str
 ) -> Override | None:
     """The word that undid this very stop before; None where nobody did."""
-    of = (
-        (OVERRIDE.c.family == family)
-        & (OVERRIDE.c.subject == server_id)
-        & (OVERRIDE.c.value == notice)
-    )
-    row = connection.execute(select(OVERRIDE).where(of)).mappings().first()
-    return Override(**row) if row else None
+    query = select(OverrideRow).filter_by(family=family, subject=server_id, value=notice)
+    with rows_of(connection) as rows:
+        row = rows.exec(query).first()
+        return Override(**row.model_dump()) if row else None
 
 
 def _refunded(connection: Connection, notice: Notice, override: Override, notice_s: int) -> str:

@@ -18,6 +18,7 @@ from quotas.book.cycle.state import read_prices, read_program
 from quotas.book.reads.holds import close_holds
 from quotas.book.reads.statements import close_months
 from quotas.book.reads.transfers import newest_transfer_id
+from quotas.book.schema.records import ProgramVersionRow
 from quotas.book.schema.tables import (
     DECISION,
     GRANT,
@@ -33,7 +34,7 @@ from quotas.book.schema.tables import (
     UNCONFIRMED,
     ZONE,
 )
-from quotas.book.session import Book
+from quotas.book.session import Book, rows_of
 from quotas.book.transfers import StaleBalance, canonical_json, post
 from quotas.book.upserts import insert_or_ignore, insert_or_replace
 from quotas.decisions.notices import Intent, Notice
@@ -178,8 +179,9 @@ def apply_program(book: Book, program: Program, now_s: int, actor: str) -> int:
         version, current = read_program(connection)
         if current is None or current.digest != program.digest:
             check_program_grants(connection, file, now_s)
-            row = {"digest": program.digest, "body": program.to_json()}
-            connection.execute(PROGRAM.insert().values(**row, applied_s=now_s, actor=actor))
+            body, digest = program.to_json(), program.digest
+            with rows_of(connection) as rows:
+                rows.add(ProgramVersionRow(digest=digest, body=body, applied_s=now_s, actor=actor))
             version += 1
         _grants(connection, program.startups())
         transfers = [

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import Connection, select
+from sqlmodel import Session
 
+from quotas.book.schema.records import LeaseRow
 from quotas.book.schema.tables import LEASE
-from quotas.book.session import Book
+from quotas.book.session import Book, rows_of
 
 NAME = "cycle"
 MAX_LEASE_S = 300
@@ -36,13 +38,7 @@ class Lease:
         return left_s if self.ends_s is None else min(left_s, self.ends_s - monotonic_s)
 
 
-_ROW = select(LEASE.c.holder, LEASE.c.epoch, LEASE.c.expires_s).where(LEASE.c.name == NAME)
 _EPOCH = select(LEASE.c.epoch).where(LEASE.c.name == NAME)
-_RENEW = (
-    update(LEASE)
-    .where(LEASE.c.name == NAME)
-    .values(holder=bindparam("by"), epoch=bindparam("under_epoch"), expires_s=bindparam("until_s"))
-)
 
 
 def acquire(
@@ -55,29 +51,24 @@ def acquire(
     own lease had run out.
     """
     assert length_s <= MAX_LEASE_S, f"no lease of {length_s} s: others wait {MAX_LEASE_S} s"
-    with book.writing() as connection:
-        row = connection.execute(_ROW).one_or_none()
+    with book.writing() as connection, rows_of(connection) as rows:
+        row = rows.get(LeaseRow, NAME)
         if row is None:
-            lease = Lease(holder, 1, now_s + length_s)
-            values = {"holder": holder, "epoch": 1, "expires_s": lease.expires_s}
-            connection.execute(LEASE.insert().values(name=NAME, **values))
-            return lease
-        if row.holder != holder and row.expires_s > now_s and Lease(*row) != expired_lease:
+            return _take(rows, Lease(holder, 1, now_s + length_s))
+        has_ended = row.expires_s <= now_s
+        if row.holder != holder and not has_ended and _lease(row) != expired_lease:
             return None
-        renewed = row.holder == holder and row.expires_s > now_s
-        epoch = row.epoch if renewed else row.epoch + 1
+        renewed = row.holder == holder and not has_ended
         # Earlier after a step back: the end moves all the same, and others see it renewed.
-        lease = Lease(holder, epoch, now_s + length_s)
-        taken = {"by": holder, "under_epoch": epoch, "until_s": lease.expires_s}
-        connection.execute(_RENEW, taken)
-        return lease
+        epoch = row.epoch if renewed else row.epoch + 1
+        return _take(rows, Lease(holder, epoch, now_s + length_s))
 
 
 def current_lease(book: Book) -> Lease | None:
     """The lease as it stands in the book, whether it has run out or not; None before the first."""
-    with book.reading() as connection:
-        row = connection.execute(_ROW).one_or_none()
-        return None if row is None else Lease(*row)
+    with book.reading() as connection, rows_of(connection) as rows:
+        row = rows.get(LeaseRow, NAME)
+        return None if row is None else _lease(row)
 
 
 def seize(book: Book, holder: str, now_s: int, length_s: int) -> Lease:
@@ -85,15 +76,9 @@ def seize(book: Book, holder: str, now_s: int, length_s: int) -> Lease:
 
     Whatever a living daemon still meant to write under its epoch is refused.
     """
-    with book.writing() as connection:
-        epoch = connection.scalar(_EPOCH) or 0
-        lease = Lease(holder, epoch + 1, now_s + length_s)
-        values = {"holder": holder, "epoch": lease.epoch, "expires_s": lease.expires_s}
-        if epoch:
-            connection.execute(update(LEASE).where(LEASE.c.name == NAME).values(**values))
-        else:
-            connection.execute(LEASE.insert().values(name=NAME, **values))
-        return lease
+    with book.writing() as connection, rows_of(connection) as rows:
+        row = rows.get(LeaseRow, NAME)
+        return _take(rows, Lease(holder, row.epoch + 1 if row else 1, now_s + length_s))
 
 
 def fence(connection: Connection, lease: Lease) -> None:
@@ -105,9 +90,18 @@ def fence(connection: Connection, lease: Lease) -> None:
 
 def release(book: Book, lease: Lease) -> None:
     """Let another take over at once, if we still lead."""
-    with book.writing() as connection:
-        connection.execute(
-            update(LEASE)
-            .where(LEASE.c.name == NAME, LEASE.c.epoch == lease.epoch)
-            .values(expires_s=0)
-        )
+    with book.writing() as connection, rows_of(connection) as rows:
+        row = rows.get(LeaseRow, NAME)
+        if row is not None and row.epoch == lease.epoch:
+            row.expires_s = 0
+
+
+def _lease(row: LeaseRow) -> Lease:
+    return Lease(row.holder, row.epoch, row.expires_s)
+
+
+def _take(rows: Session, lease: Lease) -> Lease:
+    rows.merge(
+        LeaseRow(name=NAME, holder=lease.holder, epoch=lease.epoch, expires_s=lease.expires_s)
+    )
+    return lease

@@ -64,8 +64,8 @@ BAD: dict[str, tuple[str, str, str]] = {
     "an unknown key like no other lists what is known": (
         'minimum = "30m"',
         "zzz = 1",
-        "policy.notice.zzz = 1 is no known key; known are minimum, limit, exhaustion, end, "
-        "reminders, quiet_hours, digest, snooze_max, heads.",
+        "policy.notice.zzz = 1 is no known key; known are minimum, exhaustion, end, quiet_hours, "
+        "snooze_max, heads.",
     ),
     "a missing key is named": (
         'budget = "350000"',
@@ -401,10 +401,17 @@ BAD: dict[str, tuple[str, str, str]] = {
         'minimum = "30"',
         'policy.notice.minimum = "30" is not a duration; write it such as 90s, 30m, 1h30m or 7d.',
     ),
-    "a notice of a limit is no shorter than the minimum": (
+    "a threshold that is the same for every program is no key": (
         'minimum = "30m"',
-        'limit = "10m"',
-        'policy.notice.limit = "10m" is below the minimum notice of 00:30:00; write that or more.',
+        'reminders = ["1h"]',
+        'policy.notice.reminders = ["1h"] is no known key; known are minimum, exhaustion, end, '
+        "quiet_hours, snooze_max, heads.",
+    ),
+    "nor is a table of such thresholds": (
+        "[policy.notice]",
+        "[policy.price]\nfactor_max = 3\n[policy.notice]",
+        "policy.price is no known key; known are notice, stop, pacing, guard, standby, reclaim, "
+        "between_tranches.",
     ),
     "a notice of the end is no shorter than the minimum": (
         'minimum = "30m"',

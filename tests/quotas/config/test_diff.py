@@ -125,12 +125,6 @@ CONFIRMED: dict[str, tuple[str, str, str, str]] = {
         "policy.notice.minimum",
         "stops come with less notice",
     ),
-    "a shorter notice of a limit": (
-        'minimum = "30m"',
-        'minimum = "29m"',
-        "policy.notice.limit",
-        "stops above a limit come with less notice",
-    ),
     "a warning less": (
         'minimum = "30m"',
         'exhaustion = ["1d", "1h", "10m"]',
@@ -148,12 +142,6 @@ CONFIRMED: dict[str, tuple[str, str, str, str]] = {
         'minimum = "30m"\n[policy.stop]\nlatency = "1m"',
         "policy.stop.latency",
         "less is kept in reserve for the time a stop takes",
-    ),
-    "a wider price alarm": (
-        'minimum = "30m"',
-        'minimum = "30m"\n[policy.price]\nfactor_max = 3',
-        "policy.price.factor_max",
-        "larger jumps of a price pass without an alarm",
     ),
     "a zone less": (
         'budget = "350000"',

@@ -71,7 +71,7 @@ def test_example_of_the_docs_is_a_program() -> None:
     assert [len(grant.tranches) for grant in acme.grants] == [0, 7, 2, 0]
     assert acme.flavors["l40s"] == ("L40S-1-48G@fr-par-2",)
     assert len(bright.projects) == 2
-    assert program.policy.limit_notice_s == 3600
+    assert program.policy.daily_burn_ucr == 600 * UCR_PER_CREDIT
 
 
 def test_docs_name_every_key() -> None:
@@ -91,11 +91,9 @@ def test_docs_name_every_key() -> None:
         "policy",
         "notice",
         "stop",
-        "price",
         "disruption_budget",
         "standby",
         "reclaim",
-        "request",
         "pacing",
     }
     assert keys - documented == sections | {"until"}
@@ -119,11 +117,6 @@ def test_values_are_read_as_written() -> None:
     assert format_instant(acme.grants[0].expires_s) == "2027-07-04T22:00:00Z"
     assert acme.projects[0].from_s == acme.grants[0].effective_s
     assert acme.limit == {"h100": 24} and acme.flavors["l4"] == ("L4-1-24G@fr-par-2",)
-
-
-def test_limit_notice_follows_the_minimum() -> None:
-    """A notice of a limit that is not written is as long as the minimum."""
-    assert good('minimum = "30m"', 'minimum = "45m"').policy.limit_notice_s == 2700
 
 
 MIDNIGHTS = {

@@ -27,7 +27,7 @@ CTO, CHAT, OPS = "mailto://cto@example.com", "slack://a/b/c", "mailto://ops@exam
 
 def of_paris(**policy: Any) -> Program:
     """Acme with two channels, an operator, and quiet hours from ten to eight."""
-    rules = Policy(**{"quiet_hours_s": (22 * 3600, 8 * 3600), "digest_s": 900, **policy})
+    rules = Policy(**{"quiet_hours_s": (22 * 3600, 8 * 3600), **policy})
     acme = a_startup(contacts=(CTO, CHAT))
     return a_program(acme, policy=rules, operators=(OPS,), timezone="Europe/Paris")
 

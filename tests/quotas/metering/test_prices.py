@@ -164,7 +164,7 @@ def cut_at(prices: Prices, first: int) -> list[tuple[int, int | None, int | None
 )
 def test_a_price_far_from_the_last_is_absurd(rate: int, absurd: bool) -> None:
     """Beyond twice 100 and below half of it, with a factor of 2; the bounds are believed."""
-    assert is_absurd(rate, 100, 2) is absurd
+    assert is_absurd(rate, 100) is absurd
 
 
 @given(st.integers(0, 10**9), st.integers(0, 10**9), st.integers(0, 10**6))

@@ -9,9 +9,9 @@ import pytest
 
 from quotas.enforcement.decide import decide
 from quotas.ledger.corrections import Refused
-from quotas.model.program import Policy, Program
-from quotas.model.units import DAY_S
+from quotas.model.program import Program
 from quotas.queue.requests import (
+    LONGEST_WAIT_S,
     MOST_LIVE,
     Request,
     RequestSpec,
@@ -121,12 +121,11 @@ def test_usage_meets_the_oldest_request_first() -> None:
 
 
 def test_an_unmet_request_ends_after_the_longest_wait() -> None:
-    """The policy bounds how long a request may keep others from lending."""
-    program = a_program(policy=Policy(longest_wait_s=DAY_S))
-    assert moved(program, [a_request()], {}, DAY_S - 1) == ()
-    over = one(moved(program, [a_request()], {}, DAY_S))
+    """A week bounds how long a request may keep others from lending."""
+    assert moved(a_program(), [a_request()], {}, LONGEST_WAIT_S - 1) == ()
+    over = one(moved(a_program(), [a_request()], {}, LONGEST_WAIT_S))
     assert over.state == "ended"
-    assert "it was not met within 1 d 00:00:00" in over.detail
+    assert "it was not met within 7 d 00:00:00" in over.detail
 
 
 @pytest.mark.parametrize(

@@ -35,9 +35,7 @@ def told(**changes: object) -> Program:
     of = program(limit=4, notice_s=NOTICE_S)
     (cohort,) = of.cohorts
     acme = replace(cohort.startups[0], contacts=(CTO,))
-    policy = replace(of.policy, reminders_s=(600,), digest_s=0)
-    cohorts = (replace(cohort, startups=(acme,)),)
-    made = replace(of, cohorts=cohorts, policy=policy, operators=(OPS,))
+    made = replace(of, cohorts=(replace(cohort, startups=(acme,)),), operators=(OPS,))
     return replace(made, **changes)  # type: ignore[arg-type]  # the fields of a Program
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from quotas.decisions.notices import Notice
 from quotas.enforcement import stop_lifecycle
-from quotas.model.program import Policy
+from quotas.enforcement.reminders import REMINDERS_S
 from quotas.model.units import DAY_S
 from scheduler.views import assemble
 
@@ -35,8 +35,8 @@ def what_was_reminded_is_reminded_again(patch: pytest.MonkeyPatch) -> None:
     """Nobody asks whether a startup was reminded already: every cycle reminds it once more."""
     right = stop_lifecycle.reminder_due
 
-    def wrong(notice: Notice, policy: Policy, now_s: int) -> int | None:
-        return right(replace(notice, reminded_s=None), policy, now_s)
+    def wrong(notice: Notice, now_s: int) -> int | None:
+        return right(replace(notice, reminded_s=None), now_s)
 
     patch.setattr(stop_lifecycle, "reminder_due", wrong)
 
@@ -46,10 +46,10 @@ def every_open_notice_is_reminded_of(patch: pytest.MonkeyPatch) -> None:
     """Every cycle reminds of every notice that is open, however far its deadline is."""
     right = stop_lifecycle.reminder_due
 
-    def wrong(notice: Notice, policy: Policy, now_s: int) -> int | None:
-        nearest = right(notice, policy, now_s)
+    def wrong(notice: Notice, now_s: int) -> int | None:
+        nearest = right(notice, now_s)
         is_live = notice.state == "open" and now_s < notice.deadline_s
-        return max(policy.reminders_s) if is_live and nearest is None else nearest
+        return max(REMINDERS_S) if is_live and nearest is None else nearest
 
     patch.setattr(stop_lifecycle, "reminder_due", wrong)
 
