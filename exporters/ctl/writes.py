@@ -1,4 +1,4 @@
-"""The commands that ask for something: GPUs, and answers to notices."""
+"""The commands that ask for something: GPUs, credits ahead of time, and answers to notices."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Number = Annotated[int, typer.Argument(min=1, help="As the list numbers it.")]
 
 
 def register(app: typer.Typer) -> None:
-    """Add both groups."""
+    """Add these commands."""
     request_group = typer.Typer(cls=default_command("open"), no_args_is_help=True)
     request_group.command("open")(open_request)
     request_group.command("list")(list_requests)
@@ -23,6 +23,7 @@ def register(app: typer.Typer) -> None:
     app.add_typer(
         request_group, name="request", help="Ask for GPUs: POOL GPUS --for 2h; list; withdraw N."
     )
+    app.command("advance")(advance)
     notice_group = typer.Typer(invoke_without_command=True)
     notice_group.callback()(notices)
     notice_group.command("ack")(acknowledge)
@@ -67,6 +68,31 @@ def withdraw(number: Number, key: Key = None, wait: Wait = False, as_json: Json 
     path = f"requests/{number}"
     send_write(
         client, lambda sent_key: client.delete(path, sent_key), key, wait=wait, as_json=as_json
+    )
+
+
+def advance(
+    grant: Annotated[
+        str | None,
+        typer.Argument(help="The grant; by default the one whose next tranche begins first."),
+    ] = None,
+    amount: Annotated[
+        str | None, typer.Option(help="Credits; by default all that the program lets you take.")
+    ] = None,
+    key: Key = None,
+    wait: Wait = False,
+    as_json: Json = False,
+) -> None:
+    """Take a part of your next tranche ahead, to spend it now; once for each tranche."""
+    client = connect()
+    asked = {"grant": grant, "amount": amount}
+    body = {name: value for name, value in asked.items() if value is not None}
+    send_write(
+        client,
+        lambda sent_key: client.post("advance", body, sent_key),
+        key,
+        wait=wait,
+        as_json=as_json,
     )
 
 

@@ -74,12 +74,12 @@ def _credits(view: View) -> Iterable[Metric]:
             _add(exhausted, labels, balance.exhausted_s)
     overdraft = _family(
         "overdraft_credits",
-        "Usage that the sponsor paid beyond grants, or lends between tranches.",
+        "Usage that the sponsor paid beyond grants.",
         ["cohort"],
     )
     by_cohort = Tally({startup.cohort: 0 for startup in view.startups if startup.cohort})
-    for account, amount_ucr in view.overdraft.items():
-        by_cohort[account.partition(":")[0]] += amount_ucr
+    for cohort, amount_ucr in view.overdraft.items():
+        by_cohort[cohort] += amount_ucr
     for cohort, amount_ucr in sorted(by_cohort.items()):
         overdraft.add_metric([cohort], amount_ucr / UCR_PER_CREDIT)
     return [balances, granted, charged, burn, exhausted, overdraft, *_expiring(view)]

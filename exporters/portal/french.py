@@ -204,6 +204,7 @@ FRENCH = {
     "expiry": "expiration",
     "refund": "remboursement",
     "void": "annulation d'attribution",
+    "advance": "avance",
     # Decisions
     "What was decided, and why": "Ce qui a été décidé, et pourquoi",
     "When": "Quand",

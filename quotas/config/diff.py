@@ -129,7 +129,7 @@ def _layout(program: Program) -> Layout:
         "policy.notice.minimum": format_duration(policy.minimum_notice_s),
         "policy.notice.exhaustion": ", ".join(map(format_duration, policy.exhaustion_notices_s)),
         "policy.notice.end": ", ".join(map(format_duration, policy.end_notices_s)),
-        "policy.between_tranches": policy.between_tranches,
+        "policy.self_advance": format_credits(policy.self_advance_ppm),
         "policy.notice.quiet_hours": "-".join(map(format_of_day, policy.quiet_hours_s)),
         "policy.notice.snooze_max": format_duration(policy.snooze_max_s),
         "policy.notice.heads": str(policy.mails_chain_heads).lower(),
@@ -266,8 +266,8 @@ def _guards(old: Program, new: Program) -> Iterator[tuple[str, str]]:
         yield f"{notice}.exhaustion", "a warning of exhaustion falls away"
     if set(was.end_notices_s) - set(now.end_notices_s):
         yield f"{notice}.end", "a warning of the cohort's end falls away"
-    if now.between_tranches == "stop" != was.between_tranches:
-        yield "policy.between_tranches", "servers are stopped where a tranche runs out"
+    if now.self_advance_ppm < was.self_advance_ppm:
+        yield "policy.self_advance", "startups may take less of their next tranche ahead"
     if was.mails_chain_heads and not now.mails_chain_heads:
         yield f"{notice}.heads", "the daily heads of the books are mailed no more"
     if set(old.operators) - set(new.operators):

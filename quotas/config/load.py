@@ -190,7 +190,7 @@ def _policy(table: PolicyTable) -> Policy:
         disruption_budget_ppm=table.disruption_budget.part,
         standby_stop_after_s=table.standby.stop_after,
         minimum_runtime_s=table.reclaim.minimum_runtime,
-        between_tranches=table.between_tranches,
+        self_advance_ppm=table.self_advance,
         quiet_hours_s=tuple(notice.quiet_hours),
         snooze_max_s=notice.snooze_max,
         mails_chain_heads=notice.chain_heads,

@@ -22,16 +22,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from quotas.model.program import (
-    DEFAULT_ZONES,
-    Backing,
-    Between,
-    Curve,
-    Mode,
-    PaceAction,
-    Policy,
-    Prices,
-)
+from quotas.model.program import DEFAULT_ZONES, Backing, Curve, Mode, PaceAction, Policy, Prices
 from quotas.model.units import DAY_S, parse_credits, parse_duration
 
 MOST_GPUS = 10_000_000
@@ -314,14 +305,17 @@ class PacingTable(_Table):
 
 def _part_ppm(value: object) -> int:
     if not isinstance(value, str) or not re.fullmatch(r"0(\.[0-9]{1,6})?|1(\.0{1,6})?", value):
-        raise ValueError('is no part of one; write it in quotes, such as "0.25"')
+        raise ValueError('is no part from "0" to "1"; write it in quotes, such as "0.5"')
     return parse_credits(value)
+
+
+Part = Annotated[int, BeforeValidator(_part_ppm)]
 
 
 class DisruptionBudgetTable(_Table):
     """`[policy.guard]`."""
 
-    part: Annotated[int, BeforeValidator(_part_ppm)] = Policy().disruption_budget_ppm
+    part: Part = Policy().disruption_budget_ppm
 
 
 class StandbyTable(_Table):
@@ -345,7 +339,7 @@ class PolicyTable(_Table):
     disruption_budget: DisruptionBudgetTable = DisruptionBudgetTable()
     standby: StandbyTable = StandbyTable()
     reclaim: ReclaimTable = ReclaimTable()
-    between_tranches: Between = Policy().between_tranches
+    self_advance: Part = Policy().self_advance_ppm
 
 
 class ProgramTable(_Table):

@@ -40,22 +40,11 @@ def _time(i: Inputs) -> LevelReason:
 
 def _credits(i: Inputs) -> LevelReason:
     why = "its credits are used up"
-    if "to_come_ucr" in i:
-        why = "its tranche is used up, and as much is lent to it as its later ones can repay"
     if int(i["stopped_before"]):
         return "stopped", why
-    if _available_ucr(i) + lendable_ucr(i) <= 0 < int(i["burn_ucr_per_h"]):
+    if _available_ucr(i) <= 0 < int(i["burn_ucr_per_h"]):
         return "closed", f"{why}: the final notice runs"
     return None
-
-
-def _tranche(i: Inputs) -> LevelReason:
-    if _available_ucr(i) > 0 and not int(i["stopped_before"]):
-        return None
-    return "closed", (
-        f"its tranche is used up, and the next begins at {format_instant(int(i['later_s']))}: what "
-        "runs goes on, and the next tranche repays it"
-    )
 
 
 def _limits(i: Inputs) -> LevelReason:
@@ -77,18 +66,12 @@ def _available_ucr(i: Inputs) -> int:
     return int(i["posted_ucr"]) - gone_ucr
 
 
-def lendable_ucr(i: Inputs) -> int:
-    """What might still be lent; 0 where no tranche is to come."""
-    return max(0, int(i.get("to_come_ucr", 0)) - int(i.get("owed_ucr", 0)))
-
-
 RESTRICTION_LEVELS: Mapping[str, Callable[[Inputs], LevelReason]] = {
     "nothing": _nothing,
     "membership": _membership,
     "operator": _operator,
     "time": _time,
     "credits": _credits,
-    "tranche": _tranche,
     "limits": _limits,
     "pace": _pace,
 }

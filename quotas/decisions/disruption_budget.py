@@ -32,31 +32,19 @@ class CountedStop:
 
 
 @dataclass(frozen=True, slots=True)
-class KnownClosing:
-    """Since when a startup knows that it may start nothing, and by which words it was told."""
-
-    since_s: int
-    episodes: frozenset[str]
-
-    def is_by(self, episode: str) -> bool:
-        """Whether that cause was among the words."""
-        return any(each.partition(":")[0] == episode for each in self.episodes)
-
-
-@dataclass(frozen=True, slots=True)
 class Enforcement:
     """What was said and done before that a cycle's deeds depend on.
 
     `announced` is when the end of (startup, credits granted) was first told; `past` are
-    the last notices whose servers went off; `closed` is what each (startup, mode) knows
-    of being closed (see quotas.iam.closing.closed_since).
+    the last notices whose servers went off; `closed` is what each (startup, mode) was told
+    of being closed (see quotas.iam.closing.closed_by).
     """
 
     overrides: tuple[Override, ...] = ()
     stops: tuple[CountedStop, ...] = ()
     first_announced_s: Mapping[tuple[str, str], int] = field(default_factory=dict)
     past: tuple[Notice, ...] = ()
-    closed: Mapping[tuple[str, str], KnownClosing] = field(default_factory=dict)
+    closed: Mapping[tuple[str, str], frozenset[str]] = field(default_factory=dict)
 
 
 NO_ENFORCEMENT = Enforcement()

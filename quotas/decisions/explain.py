@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from quotas.decisions.causes import lendable_ucr
 from quotas.decisions.notices import LIVE_NOTICES, Notice
 from quotas.decisions.reasons import REASONS, rule_of
 from quotas.decisions.sentences import Inputs
@@ -26,12 +25,17 @@ COUNTERFACTUALS: Mapping[str, str] = {
     "extend": "without the freeze or maintenance it would have been stopped when it was due",
     "pace": "with less spent by now nothing would be held back",
     "request": "it moves no server by itself",
+    "advance": "left where they were, the credits would have come with their tranche",
     "disruption-budget": "with a wider policy.guard.part, or an approval, it would be stopped",
 }
+MORE_CREDIT = (
+    "the startup, by stopping servers, or by 'cohortctl advance' if a tranche is to come; the "
+    "operator, by 'cohortd grant'"
+)
 WHO_MAY_CHANGE: Mapping[str, str] = {
     "limit": "the startup, by stopping servers; the operator, by its limit in the program file",
-    "credits": "the startup, by stopping servers; the operator, by 'cohortd grant'",
-    "runway": "the startup, by stopping servers; the operator, by 'cohortd grant'",
+    "credits": MORE_CREDIT,
+    "runway": MORE_CREDIT,
     "cohort-end": "the operator, by the program file",
     "end": "the operator, by the program file",
     "operator": "the operator, by 'cohortd level STARTUP open'",
@@ -42,6 +46,7 @@ WHO_MAY_CHANGE: Mapping[str, str] = {
     "pace": "the startup, by spending less; the operator, by 'cohortd grant'",
     "overuse": "the startup, by stopping servers; the owner, by withdrawing its request",
     "request": "the startup, by 'cohortd request withdraw'",
+    "advance": "nobody any more; the operator, by policy.self_advance, for the next tranche",
     "disruption-budget": "the operator, by 'cohortd approve'",
 }
 OBSERVED = "it follows from what was observed"
@@ -120,7 +125,6 @@ def _changed(rule: str, inputs: Inputs) -> str:
         if "reserve_ucr" not in inputs:
             return f"with less than {burn} credits an hour they would last longer"
         left = int(inputs["posted_ucr"]) - int(inputs["accrued_ucr"]) - int(inputs["held_ucr"])
-        left += lendable_ucr(inputs)
         short = format_credits(max(1, int(inputs["reserve_ucr"]) - left + 1))
         return f"with {short} credits more nothing would be stopped yet, at {burn} an hour"
     text = COUNTERFACTUALS.get(rule)

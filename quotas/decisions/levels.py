@@ -15,7 +15,7 @@ from quotas.decisions.sentences import Inputs
 from quotas.decisions.snapshot import Snapshot, Violation
 from quotas.metering.runs import Run
 from quotas.model.program import Policy
-from quotas.model.units import DAY_S, HOUR_S, spent_after_s
+from quotas.model.units import DAY_S, HOUR_S
 from quotas.shares.allocation import Share, step_of
 
 CREDITS = "credits"
@@ -51,27 +51,13 @@ def is_exhausted(snapshot: Snapshot, startup: str) -> bool:
 
     The latter lasts until more is granted, or something runs again that the credits carry,
     or what came back (a refund, a hold that ended) carries the cheapest server for a while:
-    what a stop leaves over does not. Before a dated tranche what may be lent is left too.
+    what a stop leaves over does not. A tranche that begins is more that is granted.
     """
     balance = snapshot.balances[startup]
-    left_ucr = balance.available_ucr + lendable_ucr(snapshot, startup)
     if balance.burn_ucr_per_h > 0:
-        return left_ucr <= 0
+        return balance.available_ucr <= 0
     announced = (startup, exhaustion_episode(balance.granted_ucr)) in snapshot.announced
-    return announced and not _carries(snapshot, left_ucr)
-
-
-def lendable_ucr(snapshot: Snapshot, startup: str) -> int:
-    """What the sponsor may lend beyond what is owed: as much as tranches to come can repay."""
-    return max(0, _to_come_ucr(snapshot, startup) - snapshot.balances[startup].owed_ucr)
-
-
-def _to_come_ucr(snapshot: Snapshot, startup: str) -> int:
-    """What is in dated tranches of its cohort, where the policy is to wait for them."""
-    entry = snapshot.program.startup(startup)
-    if entry is None or next_tranche_s(snapshot, startup) is None:
-        return 0
-    return snapshot.balances[startup].to_come_ucr(snapshot.program.cohort(entry.cohort).ends_s)
+    return announced and not _carries(snapshot, balance.available_ucr)
 
 
 def _carries(snapshot: Snapshot, left_ucr: int) -> bool:
@@ -86,55 +72,23 @@ def _cheapest(snapshot: Snapshot) -> int:
     return min(found, default=0)
 
 
-def next_tranche_s(snapshot: Snapshot, startup: str) -> int | None:
-    """When the next dated tranche begins, where the policy is to wait for it; else None."""
-    entry, later_s = snapshot.program.startup(startup), snapshot.balances[startup].later_s
-    if entry is None or later_s is None or snapshot.program.policy.between_tranches == "stop":
-        return None
-    return later_s if later_s < snapshot.program.cohort(entry.cohort).ends_s else None
-
-
 def out_of_credits(snapshot: Snapshot) -> list[Violation]:
     """Every running server of a startup whose available credits are used up.
 
-    The final notice starts when available reaches zero; the reserve pays for it. Where a
-    tranche is still to come, only what was started after that was told is on the list, until
-    as much is lent as is to come.
+    The final notice starts when available reaches zero; the reserve pays for it.
     """
     program, found = snapshot.program, []
     for run, _ in snapshot.running():
-        inputs = _used_up(snapshot, run)
-        if inputs is None:
+        if run.startup not in snapshot.balances or not is_exhausted(snapshot, run.startup):
             continue
         ends_s = _ends_s(snapshot, run)
         if ends_s is not None and snapshot.now_s >= ends_s:
             continue  # its grants ended with its cohort: `past_the_end` says so
         episode = exhaustion_episode(snapshot.balances[run.startup].granted_ucr)
         deadline_s = snapshot.now_s + program.policy.minimum_notice_s
+        inputs = _figures(snapshot, run.startup)
         found.append(Violation(run, CREDITS, episode, deadline_s, inputs))
     return sorted(found, key=lambda each: (-each.run.up_since_s, each.run.id))
-
-
-def _used_up(snapshot: Snapshot, run: Run) -> dict[str, int | str] | None:
-    """Why a server is to stop for want of credits; None where it may run on."""
-    if run.startup not in snapshot.balances:
-        return None
-    if is_exhausted(snapshot, run.startup):
-        return _exhaustion(snapshot, run.startup)
-    closed = _tranche(snapshot, run.startup, ())
-    known = snapshot.enforcement.closed.get((run.startup, snapshot.program.mode))
-    if closed is None or known is None or not run.was_started_after(known.since_s):
-        return None
-    return {**closed, "closed_s": known.since_s, "started_s": run.up_since_s}
-
-
-def _exhaustion(snapshot: Snapshot, startup: str) -> dict[str, int | str]:
-    """The figures of an exhaustion; where tranches are to come, of what they will repay too."""
-    found = _figures(snapshot, startup)
-    if next_tranche_s(snapshot, startup) is None:
-        return found
-    owed_ucr = snapshot.balances[startup].owed_ucr
-    return {**found, "owed_ucr": owed_ucr, "to_come_ucr": _to_come_ucr(snapshot, startup)}
 
 
 def _figures(snapshot: Snapshot, startup: str) -> dict[str, int | str]:
@@ -232,27 +186,7 @@ def _time(snapshot: Snapshot, startup: str, shares: Iterable[Share]) -> Restrict
 
 
 def _credits(snapshot: Snapshot, startup: str, shares: Iterable[Share]) -> RestrictionFacts:
-    return _exhaustion(snapshot, startup) if is_exhausted(snapshot, startup) else None
-
-
-def _tranche(
-    snapshot: Snapshot, startup: str, shares: Iterable[Share]
-) -> dict[str, int | str] | None:
-    """Used up until a dated tranche begins: nothing new, and what runs goes on.
-
-    As with an exhaustion, what a stop leaves over does not open who was told of it.
-    """
-    later_s, balance = next_tranche_s(snapshot, startup), snapshot.balances[startup]
-    if later_s is None:
-        return None
-    found = {**_figures(snapshot, startup), "later_s": later_s}
-    if balance.available_ucr <= 0:
-        return found
-    known = snapshot.enforcement.closed.get((startup, snapshot.program.mode))
-    is_told = known is not None and known.is_by("tranche")
-    if not is_told or balance.burn_ucr_per_h > 0 or _carries(snapshot, balance.available_ucr):
-        return None
-    return {**found, "stopped_before": 1}
+    return _figures(snapshot, startup) if is_exhausted(snapshot, startup) else None
 
 
 def _limits(snapshot: Snapshot, startup: str, shares: Iterable[Share]) -> RestrictionFacts:
@@ -285,7 +219,6 @@ RESTRICTION_FINDERS: tuple[
     ("operator", _operator),
     ("time", _time),
     ("credits", _credits),
-    ("tranche", _tranche),
     ("limits", _limits),
 )
 """Every cause that can hold a startup below open; the strictest wins, of equals the first."""
@@ -342,10 +275,9 @@ def runway_announcements(snapshot: Snapshot) -> list[Announcement]:
     """
     found: list[Announcement] = []
     for name, balance in sorted(snapshot.balances.items()):
-        is_lent = balance.available_ucr <= 0
-        empty_s = lent_until_s(snapshot, name) if is_lent else balance.exhausted_s
-        if empty_s is None:
-            continue
+        empty_s = balance.exhausted_s
+        if empty_s is None or balance.available_ucr <= 0:
+            continue  # nothing burns, or the final notice runs
         startup = snapshot.program.startup(name)
         if startup and empty_s >= snapshot.program.cohort(startup.cohort).ends_s:
             continue  # they last to the end of the cohort, which has notices of its own
@@ -353,34 +285,23 @@ def runway_announcements(snapshot: Snapshot) -> list[Announcement]:
         passed = [t for t in snapshot.program.policy.exhaustion_notices_s if runway_s <= t]
         if not passed:
             continue
-        episode = f"{'loan' if is_lent else 'runway'}:{min(passed)}:{balance.granted_ucr}"
+        episode = f"runway:{min(passed)}:{balance.granted_ucr}"
         if (name, episode) not in snapshot.announced:
             inputs: dict[str, int | str] = {
                 "available_ucr": balance.available_ucr,
                 "runway_s": runway_s,
                 "burn_ucr_per_h": balance.burn_ucr_per_h,
             }
-            if is_lent:
-                inputs["lendable_ucr"] = lendable_ucr(snapshot, name)
             found.append((name, episode, inputs, empty_s))
     return found
 
 
-def lent_until_s(snapshot: Snapshot, startup: str) -> int | None:
-    """When as much is lent as is to come, at the present burn; None where nothing is lent."""
-    balance = snapshot.balances[startup]
-    left_ucr = balance.available_ucr + lendable_ucr(snapshot, startup)
-    if balance.available_ucr > 0 or left_ucr <= 0 or balance.burn_ucr_per_h == 0:
-        return None
-    return snapshot.now_s + spent_after_s(balance.burn_ucr_per_h, left_ucr)
-
-
 def runway_edges(snapshot: Snapshot, startup: str) -> set[int]:
     """The exhaustion, and when each threshold before it is passed, at the present burn."""
-    policy, balance = snapshot.program.policy, snapshot.balances[startup]
-    ends = {balance.exhausted_s, lent_until_s(snapshot, startup)}
-    found = {end_s for end_s in ends if end_s is not None}
-    return found | {end_s - each for end_s in found for each in policy.exhaustion_notices_s}
+    empty_s = snapshot.balances[startup].exhausted_s
+    if empty_s is None:
+        return set()
+    return {empty_s, *(empty_s - t for t in snapshot.program.policy.exhaustion_notices_s)}
 
 
 def end_announcements(snapshot: Snapshot) -> list[Announcement]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from quotas.decisions.causes import lendable_ucr, level_from
+from quotas.decisions.causes import level_from
 from quotas.decisions.sentences import Inputs, deferral, override_text, overuse, pace, request
 from quotas.model.units import HOUR_S, format_credits, format_duration, format_instant
 
@@ -26,33 +26,12 @@ def _limit(i: Inputs) -> str | None:
 def _credits(i: Inputs) -> str | None:
     left_ucr = int(i["posted_ucr"]) - int(i["accrued_ucr"]) - int(i["held_ucr"])
     short_ucr = int(i["reserve_ucr"]) - left_ucr
-    if short_ucr < lendable_ucr(i) and not i["stopped_before"]:
+    if short_ucr < 0 and not i["stopped_before"]:
         return None
-    if "closed_s" in i:
-        return _after_closing(i)
-    if "to_come_ucr" in i:
-        return (
-            f"{i['startup']} owes {format_credits(int(i['owed_ucr']))} credits for what ran before "
-            f"its next tranche, and {format_credits(short_ucr)} more with what is to be charged "
-            "and what giving notice and stopping costs at "
-            f"{format_credits(int(i['burn_ucr_per_h']))} an hour: its later tranches can repay no "
-            f"more than {format_credits(int(i['to_come_ucr']))}"
-        )
     return (
         f"{i['startup']} has {format_credits(left_ucr)} credits left, and needs "
         f"{format_credits(int(i['reserve_ucr']))} to give notice and stop at "
         f"{format_credits(int(i['burn_ucr_per_h']))} an hour"
-    )
-
-
-def _after_closing(i: Inputs) -> str | None:
-    if int(i["started_s"]) <= int(i["closed_s"]):
-        return None
-    return (
-        f"{i['startup']} has used its tranche up, and was told at "
-        f"{format_instant(int(i['closed_s']))} to start nothing until the next begins at "
-        f"{format_instant(int(i['later_s']))}: this was started afterwards, and all that it runs "
-        f"costs {format_credits(int(i['burn_ucr_per_h']))} an hour"
     )
 
 
@@ -129,6 +108,17 @@ def _test(i: Inputs) -> str | None:
     return f"{i['actor']} tries the channels"
 
 
+def _advance(i: Inputs) -> str | None:
+    if int(i["amount_ucr"]) <= 0:
+        return None
+    return (
+        f"{i['actor']} took {format_credits(int(i['amount_ucr']))} credits of tranche "
+        f"{i['tranche']} of {i['startup']} ahead, of {format_credits(int(i['most_ucr']))} at most; "
+        f"{format_credits(int(i['left_ucr']))} remain in it, to be spent from "
+        f"{format_instant(int(i['begins_s']))} on"
+    )
+
+
 def _extend(i: Inputs) -> str | None:
     if int(i["resumed_s"]) <= int(i["was_due_s"]):
         return None
@@ -151,9 +141,10 @@ def _closing(i: Inputs) -> str | None:
     if i["action"] == "inherit" and level in {"open", "paced"}:
         return f"{i['startup']} may start and create servers in what passed to it: {why}."
     if i["action"] == "forbid" and level in {"closed", "stopped"}:
-        # Between two tranches what runs, and what starts, goes on: the next one repays it.
-        after = "" if i["by"] == "tranche" else " What it starts is powered off after its notice."
-        return f"{i['startup']} may start no servers from now on: {why}.{after}"
+        return (
+            f"{i['startup']} may start no servers from now on: {why}. What it starts is powered "
+            "off after its notice."
+        )
     if i["action"] == "permit" and level in {"open", "paced"}:
         return f"{i['startup']} may start servers again: {why}."
     return None
@@ -180,13 +171,6 @@ def _resumed(i: Inputs) -> str | None:
 
 
 def _runway(i: Inputs) -> str | None:
-    if "lendable_ucr" in i:
-        left_ucr = int(i["available_ucr"]) + int(i["lendable_ucr"])
-        return (
-            f"the tranche is used up, and {format_credits(left_ucr)} credits can still be lent, "
-            f"which last {format_duration(int(i['runway_s']))} at "
-            f"{format_credits(int(i['burn_ucr_per_h']))} an hour"
-        )
     return (
         f"{format_credits(int(i['available_ucr']))} credits are available and last "
         f"{format_duration(int(i['runway_s']))} at "
@@ -239,6 +223,7 @@ REASONS: Mapping[str, Callable[[Inputs], str | None]] = {
     "runway": _runway,
     "end": _ending,
     "expiry": _expiry,
+    "advance": _advance,
     "overuse": overuse,
     "pace": pace,
     "request": request,

@@ -10,7 +10,6 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from quotas.decisions.causes import level_from
-from quotas.decisions.disruption_budget import KnownClosing
 from quotas.decisions.notices import SEND_WITHIN_S, Intent, Notice
 from quotas.decisions.sentences import Inputs
 from quotas.decisions.snapshot import Decision
@@ -101,27 +100,26 @@ def decide_closings(
 
 
 FORBID, PERMIT = "forbid", "permit"
-_KEYS = {"credits": "granted_ucr", "operator": "override_s", "time": "ends_s", "tranche": "later_s"}
+_KEYS = {"credits": "granted_ucr", "operator": "override_s", "time": "ends_s"}
 """What names one closing of each cause: it is announced once, until the startup is open again."""
 _AND = "+"
 
 
 def announce_closings(
     restrictions: Mapping[str, Inputs],
-    closed: Mapping[tuple[str, str], KnownClosing],
+    closed: Mapping[tuple[str, str], frozenset[str]],
     members: Collection[str],
     mode: str,
     now_s: int,
 ) -> Closings:
     """Tell who may start nothing from now on, and who may again, where IAM does not say it.
 
-    `closed` is what each (startup, mode) was told before (see `closed_since`).
+    `closed` is what each (startup, mode) was told before (see `closed_by`).
     """
     decisions: list[Decision] = []
     for startup in sorted(set(restrictions) & set(members)):
         own, by = restrictions[startup], str(restrictions[startup]["by"])
-        known = closed.get((startup, mode))
-        was = known.episodes if known else frozenset()
+        was = closed.get((startup, mode), frozenset())
         if level_from(own)[0] in CLOSED_LEVELS:
             key = f"{by}:{own.get(_KEYS.get(by, ''), 0)}"
             causes = [f"{FORBID}:{key}"] if key not in was else []
@@ -140,23 +138,22 @@ def announce_closings(
     return Closings((), tuple(decisions), tuple(notices))
 
 
-def known_closings(
-    announcements: Iterable[tuple[str, str, str, int]],
-) -> dict[tuple[str, str], KnownClosing]:
-    """Each (startup, mode) that knows that it may start nothing, and since when.
+def closed_by(
+    announcements: Iterable[tuple[str, str, str]],
+) -> dict[tuple[str, str], frozenset[str]]:
+    """The closings that each (startup, mode) was told of and that still count.
 
-    `told` are startup, mode, cause and instant of what was told under this rule, oldest
-    first. What was told in shadow no startup has heard: it counts in shadow only.
+    `told` are startup, mode and cause of what was told under this rule, oldest first. What
+    was told in shadow no startup has heard: it counts in shadow only.
     """
-    found: dict[tuple[str, str], KnownClosing] = {}
-    for startup, mode, episode, at_s in announcements:
+    found: dict[tuple[str, str], frozenset[str]] = {}
+    for startup, mode, episode in announcements:
         verb, _, key = episode.partition(":")
-        anew = KnownClosing(at_s, frozenset())
-        before = found.pop((startup, mode), anew)
+        before = found.pop((startup, mode), frozenset())
         if verb == CLOSE:  # told on a change of direction only: it was open before
-            found[startup, mode] = replace(anew, episodes=frozenset({key}))
+            found[startup, mode] = frozenset({key})
         elif verb == FORBID:
-            found[startup, mode] = replace(before, episodes=before.episodes | {key})
+            found[startup, mode] = before | {key}
     return found
 
 

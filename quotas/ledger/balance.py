@@ -13,7 +13,6 @@ from quotas.ledger.expiry import (
     draw_down,
     expire_grants,
     forecast_expiries,
-    repay,
     stop_run,
 )
 from quotas.ledger.holds import Hold
@@ -23,7 +22,6 @@ from quotas.metering.runs import Run
 from quotas.model.units import HOUR_S, Period, cost_ucr, spent_after_s
 
 Owned = TypeVar("Owned", GrantBalance, Run, Hold)
-NOBODY_OWES: Mapping[str, int] = {}
 CYCLE_S = 30
 """The daemon's time between cycles unless it is told another: part of every reserve."""
 
@@ -35,8 +33,7 @@ class Balance:
     available = posted - accrued - held - reserve. `exhausted_s` is None where nothing
     burns, and `as_of_s` where available is already used up. `forfeits` are those at the
     present burn, `idle_forfeits` those if nothing more burned. `later_ucr` is in grants
-    that begin after `as_of_s`, the next tranche among them at `later_s`; `owed_ucr` is what
-    tranches repay, and `tranches` is when each one to come begins, with its ucr.
+    that begin after `as_of_s`, the next tranche among them at `later_s`.
     """
 
     startup: str
@@ -48,17 +45,11 @@ class Balance:
     reserve_ucr: int
     burn_ucr_per_h: int
     exhausted_s: int | None
-    owed_ucr: int = 0
     later_ucr: int = 0
     later_s: int | None = None
     expiries: tuple[Expiry, ...] = ()
     idle_expiries: tuple[Expiry, ...] = ()
     next_edge_s: int | None = None
-    tranches: tuple[tuple[int, int], ...] = ()
-
-    def to_come_ucr(self, until_s: int) -> int:
-        """What is in tranches that begin after `as_of_s` and before another instant."""
-        return sum(ucr for begins_s, ucr in self.tranches if begins_s < until_s)
 
     @property
     def available_ucr(self) -> int:
@@ -86,7 +77,6 @@ def balances_of(
     runs: Iterable[Run],
     confirmed: Mapping[str, int],
     holds: Iterable[Hold] = (),
-    owed: Mapping[str, int] = NOBODY_OWES,
 ) -> dict[str, Balance]:
     """The balance of each startup that has a reserve, from one reading of the books."""
     own_grants, own_runs, own_holds = _by_startup(grants), _by_startup(runs), _by_startup(holds)
@@ -99,7 +89,6 @@ def balances_of(
             confirmed,
             reserve_s[name],
             own_holds.get(name, ()),
-            owed.get(name, 0),
         )
         for name in sorted(reserve_s)
     }
@@ -113,7 +102,6 @@ def balance(
     confirmed: Mapping[str, int],
     reserve_s: int,
     holds: Iterable[Hold] = (),
-    owed_ucr: int = 0,
 ) -> Balance:
     """Balance of a startup now; `reserve_s` = minimum notice + cycle + stop latency.
 
@@ -129,13 +117,13 @@ def balance(
     accrued = sum(run.accrued_ucr(confirmed.get(run.zone, run.start_s)) for run in mine) - paid
     burn = sum(run.rate_ucr_per_h or 0 for run in mine if run.end_s is None)
     reserve = -(-burn * reserve_s // HOUR_S)
-    later = [g for g in own if is_tranche(g.id) and g.left_ucr > 0 and g.effective_s > now_s]
+    later = [g for g in own if g.left_ucr > 0 and g.effective_s > now_s]
     edges = {e for g in own if g.left_ucr > 0 for e in (g.effective_s, g.expires_s)}
     edges |= {hold.expires_s for hold in set_aside}
-    expiries = idle = forecast_expiries(now_s, own, mine, confirmed, owed_ucr)
+    expiries = idle = forecast_expiries(now_s, own, mine, confirmed)
     if any(run.end_s is None for run in mine):
         off = [stop_run(run, confirmed) for run in mine]
-        idle = forecast_expiries(now_s, own, off, confirmed, owed_ucr)
+        idle = forecast_expiries(now_s, own, off, confirmed)
     return Balance(
         startup=startup,
         as_of_s=now_s,
@@ -145,14 +133,12 @@ def balance(
         held_ucr=held,
         reserve_ucr=reserve,
         burn_ucr_per_h=burn,
-        exhausted_s=exhaustion_s(now_s, usable, accrued + reserve, burn, owed_ucr),
-        owed_ucr=owed_ucr,
-        later_ucr=sum(g.left_ucr for g in own if g.effective_s > now_s),
-        later_s=min((g.effective_s for g in later), default=None),
+        exhausted_s=exhaustion_s(now_s, usable, accrued + reserve, burn),
+        later_ucr=sum(g.left_ucr for g in later),
+        later_s=min((g.effective_s for g in later if is_tranche(g.id)), default=None),
         expiries=expiries,
         idle_expiries=idle,
         next_edge_s=min((edge for edge in edges if edge > now_s), default=None),
-        tranches=tuple(sorted((g.effective_s, g.left_ucr) for g in later)),
     )
 
 
@@ -174,17 +160,13 @@ def _granted_ucr(own: Sequence[GrantBalance], now_s: int) -> int:
 
 
 def exhaustion_s(
-    now_s: int,
-    grants: Sequence[GrantBalance],
-    set_aside_ucr: int,
-    burn_ucr_per_h: int,
-    owed_ucr: int = 0,
+    now_s: int, grants: Sequence[GrantBalance], set_aside_ucr: int, burn_ucr_per_h: int
 ) -> int | None:
     """First instant at which the grants no longer cover the burn and what is set aside.
 
-    Burn is constant until the next change, and grants begin and end at known instants:
-    walk from edge to edge, spending in burn order, forfeiting what is left at each end. A
-    tranche that begins repays first what is owed, and what rolls over moves on.
+    This is the only forecast of an exhaustion. Burn is constant until the next change, and
+    grants begin and end at known instants: walk from edge to edge, spending in burn order.
+    At each edge a tranche may begin, what rolls over moves on, and the rest is forfeited.
     """
     if burn_ucr_per_h == 0:
         return None
@@ -192,7 +174,6 @@ def exhaustion_s(
     left = list(grants)
     start_s = now_s
     for end_s in [*edges, None]:
-        left, owed_ucr = repay(left, start_s, owed_ucr)
         usable_ucr = sum(g.left_ucr for g in left if g.effective_s <= start_s < g.expires_s)
         spare_ucr = usable_ucr - set_aside_ucr
         if spare_ucr <= 0:

@@ -7,11 +7,10 @@ that charging uses: where nothing changes, what is foretold here is what is post
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from quotas.ledger.between import awaits_tranche, repayments
-from quotas.ledger.transfers import GrantBalance, apply_transfer, burn_order
+from quotas.ledger.transfers import GrantBalance, burn_order, rolling
 from quotas.metering.runs import Run
 from quotas.model.units import Period, cost_ucr
 
@@ -31,7 +30,6 @@ def forecast_expiries(
     grants: Sequence[GrantBalance],
     runs: Sequence[Run],
     confirmed: Mapping[str, int],
-    owed_ucr: int = 0,
 ) -> tuple[Expiry, ...]:
     """Every forfeit to come at the present burn, in order of time; what is held is left out."""
     left = [grant for grant in grants if grant.expires_s > now_s and grant.left_ucr > 0]
@@ -41,12 +39,8 @@ def forecast_expiries(
     found: list[Expiry] = []
     start_s, so_far_ucr = now_s, 0
     for end_s in edges:
-        left, owed_ucr = repay(left, start_s, owed_ucr)
         cost_so_far_ucr = sum(_cost_ucr(run, end_s, confirmed) for run in runs)
-        period = Period(start_s, end_s)
-        left, uncovered_ucr = draw_down(left, cost_so_far_ucr - so_far_ucr, period)
-        if awaits_tranche(left, period):
-            owed_ucr += uncovered_ucr
+        left, _ = draw_down(left, cost_so_far_ucr - so_far_ucr, Period(start_s, end_s))
         left, over = expire_grants(left, end_s)
         found += over
         start_s, so_far_ucr = end_s, cost_so_far_ucr
@@ -79,15 +73,16 @@ def expire_grants(
     over = [grant for grant in grants if grant.expires_s == at_s and grant.left_ucr > 0]
     if not over:
         return list(grants), []
+    parts = rolling(over)
     moved: dict[str | None, int] = defaultdict(int)
-    for grant in over:
-        moved[grant.rolls_to] += grant.rolling_ucr
+    for grant, rolling_ucr in parts:
+        moved[grant.rolls_to] += rolling_ucr
     over_ids = {grant.id for grant in over}
     after = [_adjust(g, -g.left_ucr if g.id in over_ids else moved.get(g.id, 0)) for g in grants]
     expiries = [
-        Expiry(g.id, at_s, g.left_ucr - g.rolling_ucr, g.effective_s)
-        for g in over
-        if g.left_ucr > g.rolling_ucr
+        Expiry(g.id, at_s, g.left_ucr - rolling_ucr, g.effective_s)
+        for g, rolling_ucr in parts
+        if g.left_ucr > rolling_ucr
     ]
     return after, expiries
 
@@ -120,17 +115,6 @@ def _before_ucr(run: Run, at_s: int, confirmed: Mapping[str, int]) -> int:
 def _adjust(grant: GrantBalance, by_ucr: int) -> GrantBalance:
     """The grant with more or less left; most walks leave most grants as they are."""
     return replace(grant, left_ucr=grant.left_ucr + by_ucr) if by_ucr else grant
-
-
-def repay(
-    grants: Iterable[GrantBalance], at_s: int, owed_ucr: int
-) -> tuple[list[GrantBalance], int]:
-    """The grants after those in force repaid what is owed, and what is owed still."""
-    after = list(grants)
-    for transfer in repayments(owed_ucr, after, at_s, "") if owed_ucr > 0 else ():
-        after = apply_transfer(after, transfer)
-        owed_ucr -= transfer.entries[1].amount_ucr
-    return after, owed_ucr
 
 
 def _cost_ucr(run: Run, until_s: int, confirmed: Mapping[str, int]) -> int:

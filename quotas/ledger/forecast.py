@@ -1,4 +1,4 @@
-"""How fast do credits burn, how long do they last, and how many will be left over?
+"""How fast do credits burn, and how many will be left over?
 
 Pacing informs by default. At its strictest it says "borrow no more": that never stops a
 server within nominal quota, and a daily limit refuses new starts only.
@@ -78,19 +78,6 @@ def burn_rates_ucr_per_h(history: Sequence[Spend], since_s: int, now_s: int) -> 
         spent = spent_ucr(history, Period(start_s, now_s)) if known_s > 0 else 0
         rates.append(spent * HOUR_S // known_s if known_s > 0 else 0)
     return tuple(rates)
-
-
-def runway_s(available_ucr: int, burn_ucr_per_h: int) -> int | None:
-    """Whole seconds that the credits last at this burn; None where nothing burns."""
-    if burn_ucr_per_h <= 0:
-        return None
-    return max(0, available_ucr) * HOUR_S // burn_ucr_per_h
-
-
-def exhausted_at_s(available_ucr: int, burn_ucr_per_h: int, now_s: int) -> int | None:
-    """The instant at which the credits run out at this burn; None where they do not."""
-    lasts_s = runway_s(available_ucr, burn_ucr_per_h)
-    return None if lasts_s is None else now_s + lasts_s
 
 
 def allowance_ucr(granted_ucr: int, term: Period, now_s: int, curve: Curve) -> int:

@@ -1,23 +1,21 @@
 """What is posted now? Holds that ran out, charges that fell due, what ends and rolls over.
 
 All of it in the order of time, startup by startup, so that a day caught up at once posts
-what a day of cycles would have: a tranche ends, its part moves on, the next one repays
-what ran before it, and only then is drawn from.
+what a day of cycles would have: a tranche ends, its part moves on, and only then is the
+next one drawn from.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
-from quotas.ledger.between import awaits_tranche, repayments
 from quotas.ledger.holds import Hold, end_hold
 from quotas.ledger.transfers import (
     GrantBalance,
     Transfer,
     apply_transfer,
-    between_account,
     charge_transfer,
     end_transfers,
 )
@@ -27,73 +25,58 @@ from quotas.model.units import Period
 
 
 @dataclass(frozen=True, slots=True)
-class Aside:
-    """What stands beside the grants at `now_s`: open holds, and what each startup owes."""
-
-    now_s: int = 0
-    holds: tuple[Hold, ...] = ()
-    owed: Mapping[str, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
 class Posting:
-    """Transfers to write, and the runs, grants, holds and debts as they stand after them."""
+    """Transfers to write, and the runs, grants and holds as they stand after them."""
 
     transfers: tuple[Transfer, ...]
     runs: Mapping[str, Run]
     changed: tuple[Run, ...]
     grants: tuple[GrantBalance, ...]
     holds: tuple[Hold, ...] = ()
-    owed: Mapping[str, int] = field(default_factory=dict)
-
-
-NOTHING = Aside()
 
 
 def post_due(
     program: Program,
     grants: Sequence[GrantBalance],
     metered: Metered,
-    aside: Aside = NOTHING,
+    now_s: int = 0,
+    holds: Sequence[Hold] = (),
 ) -> Posting:
     """Charge every period that is due, in the order of time; forfeit what ended.
+
+    `holds` are the open ones; those that ran out by `now_s` end first.
 
     A grant is forfeited once every zone is known past its end, so that usage before
     the end has drawn on it first.
     """
-    work = _Work(program, grants, metered, aside)
-    for hold in aside.holds:
-        if hold.expires_s <= aside.now_s:
+    work = _Work(program, grants, metered)
+    for hold in holds:
+        if hold.expires_s <= now_s:
             work.post(end_hold(hold, "hold-expiry", hold.expires_s))
     for period, run_id in sorted(_due_periods(metered, work.book)):
         work.charge(period, run_id)
     for name in sorted(work.book):
         work.end(name, work.known_s)
-        work.repay(name, work.known_s, "")
     return Posting(
         tuple(work.transfers),
         work.runs,
         tuple(work.changed.values()),
         tuple(grant for _, own in sorted(work.book.items()) for grant in own),
-        tuple(hold for hold in aside.holds if hold.expires_s > aside.now_s),
-        {name: owed_ucr for name, owed_ucr in sorted(work.owed.items()) if owed_ucr},
+        tuple(hold for hold in holds if hold.expires_s > now_s),
     )
 
 
 class _Work:
     """The books of every startup as the transfers of one cycle move them."""
 
-    def __init__(
-        self, program: Program, grants: Sequence[GrantBalance], metered: Metered, aside: Aside
-    ) -> None:
-        self.metered, self.policy = metered, program.policy
+    def __init__(self, program: Program, grants: Sequence[GrantBalance], metered: Metered) -> None:
+        self.metered = metered
         self.runs = dict(metered.runs)
         self.changed = {run.id: run for run in metered.changed}
         self.cohorts = _cohorts(program, grants)
         self.book: dict[str, list[GrantBalance]] = defaultdict(list)
         for grant in grants:
             self.book[grant.startup].append(grant)
-        self.owed = defaultdict(int, aside.owed)
         self.transfers: list[Transfer] = []
         zones = program.zones
         self.known_s = min((metered.confirmed.get(zone, 0) for zone in zones), default=0)
@@ -102,24 +85,18 @@ class _Work:
             self.of[run.startup].append(run.id)
 
     def post(self, transfer: Transfer) -> None:
-        """Add a transfer, and move the grants and the debt that it moves."""
-        name = transfer.startup
+        """Add a transfer, and move the grants that it moves."""
         self.transfers.append(transfer)
-        self.book[name] = apply_transfer(self.book[name], transfer)
-        account = between_account(transfer.cohort, name)
-        self.owed[name] -= sum(e.amount_ucr for e in transfer.entries if e.account == account)
+        self.book[transfer.startup] = apply_transfer(self.book[transfer.startup], transfer)
 
     def charge(self, period: Period, run_id: str) -> None:
-        """Charge one period of a run, after what ended and what is owed before it."""
+        """Charge one period of a run, after what ended before it."""
         run = self.runs[run_id]
         if run.startup not in self.cohorts:
             return  # neither in the program nor ever granted: unposted until it is again
         self.end(run.startup, period.start_s)
-        self.repay(run.startup, period.start_s, run_id)
         own, cohort = self.book.get(run.startup, []), self.cohorts[run.startup]
-        lent = self.policy.between_tranches == "close" and awaits_tranche(own, period)
-        uncovered = between_account(cohort, run.startup) if lent else None
-        transfer = charge_transfer(cohort, run, period, own, uncovered)
+        transfer = charge_transfer(cohort, run, period, own)
         if transfer is not None:
             self.post(transfer)
         self.runs[run_id] = self.changed[run_id] = replace(run, posted_until_s=period.end_s)
@@ -131,16 +108,10 @@ class _Work:
             for grant in self.book.get(name, ())
             if grant.left_ucr > 0 and grant.expires_s <= min(until_s, self.known_s)
         ]:
-            first = min(over, key=lambda grant: (grant.expires_s, grant.created, grant.id))
-            if first.expires_s > self._charged_until_s(name):
+            first_s = min(grant.expires_s for grant in over)
+            if first_s > self._charged_until_s(name):
                 return
-            for transfer in end_transfers(first):
-                self.post(transfer)
-
-    def repay(self, name: str, at_s: int, cause: str) -> None:
-        """Let the tranches in force repay what is owed."""
-        if self.owed.get(name):
-            for transfer in repayments(self.owed[name], self.book[name], at_s, cause):
+            for transfer in end_transfers(grant for grant in over if grant.expires_s == first_s):
                 self.post(transfer)
 
     def _charged_until_s(self, name: str) -> int:

@@ -7,12 +7,14 @@ other: to the next tranche's start, when the allowed part moves on and the rest 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, time
 from zoneinfo import ZoneInfo
 
+from quotas.ledger.transfers import GrantBalance
 from quotas.model.program import Grant, Rollover, Tranche
+from quotas.model.units import Period
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,16 @@ def belongs_to(part: str, grant_id: str) -> bool:
     if is_tranche(grant_id) and part.startswith(f"{grant_id}."):
         return True
     return part == grant_id or part.startswith(f"{grant_id}/")
+
+
+def next_tranches(own: Iterable[GrantBalance], within: Period) -> list[GrantBalance]:
+    """The first tranche of each grant that begins within a period, the next to begin first."""
+    first_s, end_s = within.start_s, within.end_s
+    later = [e for e in own if is_tranche(e.id) and first_s < e.effective_s < end_s]
+    found: dict[str, GrantBalance] = {}
+    for each in sorted(later, key=lambda grant: (grant.effective_s, grant.id)):
+        found.setdefault(each.id.partition("/")[0], each)
+    return list(found.values())
 
 
 def monthly(

@@ -7,6 +7,7 @@ and persisted by `quotas.book`; none is ever changed afterwards.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -59,10 +60,14 @@ class GrantBalance:
     rolls_to: str | None = None
     rollover: Rollover | None = None
 
-    @property
-    def rolling_ucr(self) -> int:
-        """What of it moves to the next tranche at its end; the rest is forfeited."""
-        return self.rollover.allowed_ucr(self.left_ucr) if self.rolls_to and self.rollover else 0
+    def rolling_ucr(self, moved_ucr: int = 0) -> int:
+        """What of it moves to the next tranche at its end; the rest is forfeited.
+
+        `moved_ucr` moved there already of the same tranche, or of what was advanced from it.
+        """
+        if self.rolls_to is None or self.rollover is None:
+            return 0
+        return self.rollover.allowed_ucr(self.left_ucr, moved_ucr)
 
     @property
     def account(self) -> str:
@@ -92,11 +97,6 @@ def usage_account(startup: str) -> str:
 def overdraft_account(cohort: str) -> str:
     """The sponsor's account for usage that no grant covered."""
     return f"overdraft:{cohort}"
-
-
-def between_account(cohort: str, startup: str) -> str:
-    """The sponsor's account for what a startup ran between two tranches; the next repays it."""
-    return f"overdraft:{cohort}:{startup}"
 
 
 def expired_account(cohort: str) -> str:
@@ -130,15 +130,9 @@ def burn_order(grants: Iterable[GrantBalance], period: Period) -> list[GrantBala
 
 
 def charge_transfer(
-    cohort: str,
-    run: Run,
-    period: Period,
-    grants: Sequence[GrantBalance],
-    uncovered: str | None = None,
+    cohort: str, run: Run, period: Period, grants: Sequence[GrantBalance]
 ) -> Transfer | None:
     """Charge a period of a run to the startup's grants in burn order, the rest to overdraft.
-
-    `uncovered` is the account for that rest, where it is not the cohort's overdraft.
 
     None where the period costs less than a micro-credit. The key is the run's id and
     the period's start, so that no second is ever charged twice.
@@ -156,7 +150,7 @@ def charge_transfer(
         if left_ucr == 0:
             break
     if left_ucr:
-        entries.append(Entry(uncovered or overdraft_account(cohort), -left_ucr))
+        entries.append(Entry(overdraft_account(cohort), -left_ucr))
     return Transfer(
         key=f"charge:{run.id}:{period.start_s}",
         kind="charge",
@@ -178,12 +172,32 @@ def charge_transfer(
     )
 
 
-def end_transfers(grant: GrantBalance) -> list[Transfer]:
-    """What becomes of a grant's rest at its end, once: the allowed part moves on, then expiry."""
-    rolling_ucr = grant.rolling_ucr
-    rest = replace(grant, left_ucr=grant.left_ucr - rolling_ucr)
-    moved = [_rollover_transfer(grant, rolling_ucr)] if rolling_ucr else []
-    return [*moved, *([expiry_transfer(rest)] if rest.left_ucr else [])]
+def rolling(ending: Iterable[GrantBalance]) -> list[tuple[GrantBalance, int]]:
+    """The grants of a startup that end at one instant, each with what of it moves on.
+
+    A tranche and what was advanced from it end together, and together they move no more than
+    the tranche may.
+    """
+    moved: dict[str | None, int] = defaultdict(int)
+    found = []
+    for grant in sorted(ending, key=lambda each: (each.created, each.id)):
+        part_ucr = grant.rolling_ucr(moved[grant.rolls_to])
+        moved[grant.rolls_to] += part_ucr
+        found.append((grant, part_ucr))
+    return found
+
+
+def end_transfers(ending: Iterable[GrantBalance]) -> list[Transfer]:
+    """What becomes of the rests of grants that end at one instant, once each.
+
+    The allowed part moves on, then the rest expires.
+    """
+    transfers = []
+    for grant, rolling_ucr in rolling(ending):
+        rest = replace(grant, left_ucr=grant.left_ucr - rolling_ucr)
+        transfers += [_rollover_transfer(grant, rolling_ucr)] if rolling_ucr else []
+        transfers += [expiry_transfer(rest)] if rest.left_ucr else []
+    return transfers
 
 
 def _rollover_transfer(grant: GrantBalance, amount_ucr: int) -> Transfer:

@@ -19,7 +19,6 @@ Backing = Literal["reserved", "on-demand"]
 Prices = Literal["fixed", "follow"]
 Curve = Literal["flat", "front-loaded", "none"]
 PaceAction = Literal["inform", "borrow-no-more"]
-Between = Literal["close", "stop"]
 DEFAULT_ZONES = ("fr-par-1", "fr-par-2", "pl-waw-2")
 """The zones that sell GPUs today; all are swept, whether a pool names them or not."""
 
@@ -45,10 +44,10 @@ class Rollover:
     ppm: int
     most_ucr: int | None = None
 
-    def allowed_ucr(self, left_ucr: int) -> int:
-        """What moves on of what is left, rounded down."""
+    def allowed_ucr(self, left_ucr: int, moved_ucr: int = 0) -> int:
+        """What moves on of what is left, rounded down; `moved_ucr` moved of the same tranche."""
         moving_ucr = left_ucr * self.ppm // 1_000_000
-        return moving_ucr if self.most_ucr is None else min(moving_ucr, self.most_ucr)
+        return moving_ucr if self.most_ucr is None else min(moving_ucr, self.most_ucr - moved_ucr)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +150,7 @@ class Policy:
     disruption_budget_ppm: int = 250_000
     standby_stop_after_s: int = HOUR_S // 2
     minimum_runtime_s: int = HOUR_S
-    between_tranches: Between = "close"
+    self_advance_ppm: int = 500_000
     quiet_hours_s: tuple[int, ...] = ()
     snooze_max_s: int = 2 * HOUR_S
     mails_chain_heads: bool = False

@@ -187,9 +187,10 @@ def _closed(context: QueueContext, request: Request) -> tuple[str, int | None, s
     """Its startup may start nothing, so that nothing is kept or taken back for it."""
     found = context.restrictions[request.startup]
     level, why = level_from(found)
-    kinds = {"credits": "credits", "tranche": "credits", "time": "cohort"}
-    until = found.get("later_s", found.get("until_s"))
-    kind = kinds.get(str(found["by"]), "limit")
+    kind = {"credits": "credits", "time": "cohort"}.get(str(found["by"]), "limit")
+    until = found.get("until_s")
+    if kind == "credits":
+        until = context.snapshot.balances[request.startup].later_s
     return kind, None if until is None else int(until), f"it is {level} and asks for nothing: {why}"
 
 

@@ -26,7 +26,6 @@ from quotas.ledger.forecast import (
     burn_rates_ucr_per_h,
     forecast_unused,
     reached_s,
-    runway_s,
     spent_ucr,
 )
 from quotas.metering.runs import Run
@@ -50,7 +49,6 @@ class Pace:
 
     startup: str
     burn_ucr_per_h: tuple[int, ...]
-    runway_s: int | None
     spent_ucr: int
     allowance_ucr: int
     plan: Plan
@@ -145,7 +143,6 @@ def pace_of(
     return Pace(
         startup=startup.name,
         burn_ucr_per_h=burn_rates_ucr_per_h(history, cohort.starts_s, known_s),
-        runway_s=runway_s(own.available_ucr, own.burn_ucr_per_h),
         spent_ucr=spent,
         allowance_ucr=allowance_ucr(granted, term, now_s, curve),
         plan=plan,

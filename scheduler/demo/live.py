@@ -211,8 +211,7 @@ def _summary(result: TieOut, played: RehearsalResult, keep: Path | None) -> None
     typer.echo(f"charges within the recorded bounds: {'yes' if result.matches else 'NO'}")
     if result.overdraft_ucr:
         typer.echo(
-            "overdraft: what ran between two tranches and was not repaid, and what started "
-            "after the credits were gone, until seen and noticed"
+            "overdraft: what ran after the credits were gone: until it was seen, and in its notice"
         )
     typer.echo(f"disputed (for the bill to decide): {format_credits(result.unconfirmed_ucr)}")
     typer.echo(f"book: {'verified' if result.fault is None else result.fault}")

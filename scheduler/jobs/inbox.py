@@ -18,13 +18,15 @@ from pydantic_core import from_json
 
 from quotas.book import Book, BookError
 from quotas.book.actions.answers import InboxAnswer, read_answers, write_answer
+from quotas.book.actions.commands import SelfAdvanceCommand
 from quotas.book.actions.notices import acknowledge, snooze
 from quotas.book.actions.requests import open_request, withdraw_request
+from quotas.book.actions.self_advance import take_ahead
 from quotas.book.actions.tokens import list_tokens
 from quotas.book.inbox import waiting_messages
 from quotas.ledger.corrections import Refused
 from quotas.model.tokens import Token
-from quotas.model.units import format_instant
+from quotas.model.units import LARGEST_UCR, format_instant
 from quotas.queue.requests import RequestSpec
 
 log = structlog.get_logger()
@@ -60,6 +62,11 @@ class _Snooze(_Shape):
     notice: Count
     for_s: Count
     reason: Annotated[Text, StringConstraints(min_length=1)]
+
+
+class _Advance(_Shape):
+    grant: Text | None = None
+    amount_ucr: Annotated[StrictInt, Field(ge=-LARGEST_UCR, le=LARGEST_UCR)] | None = None
 
 
 class _Envelope(_Shape):
@@ -126,11 +133,19 @@ def _snooze(book: Book, write: _InboxWrite) -> tuple[str, int | None]:
     return f"notice {parsed.notice} is due {format_instant(moved.deadline_s)}", parsed.notice
 
 
+def _advance(book: Book, write: _InboxWrite) -> tuple[str, int | None]:
+    parsed = _Advance.model_validate(write.body)
+    order = SelfAdvanceCommand(write.startup, parsed.grant, parsed.amount_ucr)
+    answer = take_ahead(book, order, write.actor, write.now_s, f"inbox:{write.id}")
+    return str(answer["sentence"]), int(answer["number"])
+
+
 KINDS: Mapping[str, Callable[[Book, _InboxWrite], tuple[str, int | None]]] = {
     "request.open": _open,
     "request.withdraw": _withdraw,
     "notice.acknowledge": _acknowledge,
     "notice.snooze": _snooze,
+    "credits.advance": _advance,
 }
 
 

@@ -10,7 +10,7 @@ from quotas.book.cycle.state import BookState
 from quotas.decisions.zones import with_open_zones
 from quotas.enforcement.decide import DecideResult
 from quotas.iam.closing import Closings
-from quotas.ledger.posting import Aside, Posting, post_due
+from quotas.ledger.posting import Posting, post_due
 from quotas.ledger.repricing import with_differences
 from quotas.messages.routing import chain_head_recipients, messages_for_changes
 from quotas.metering.rating import split_by_rate
@@ -34,10 +34,9 @@ def meter_runs(state: BookState, sweeps: Mapping[str, Sweep], read_s: int) -> Me
 
 
 def post_charges(state: BookState, metered: Metered, now_s: int) -> Posting:
-    """What is posted now, with the holds and debts that the book has."""
+    """What is posted now, with the holds that the book has."""
     assert state.program is not None
-    aside = Aside(now_s, state.holds, state.owed)
-    return post_due(state.program, state.grants, metered, aside)
+    return post_due(state.program, state.grants, metered, now_s, state.holds)
 
 
 def assemble_result(

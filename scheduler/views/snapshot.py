@@ -54,7 +54,6 @@ def build_snapshot(
             posting.runs.values(),
             confirmed,
             posting.holds,
-            posting.owed,
         ),
         notices=state.notices,
         intents=state.intents,
@@ -144,9 +143,8 @@ def _overdraft(state: BookState, posting: Posting) -> dict[str, int]:
     """What the sponsor paid beyond grants, by cohort, this cycle's charges included."""
     total = defaultdict(int, state.overdraft)
     for transfer in posting.transfers:
-        prefix = overdraft_account(transfer.cohort)
         for entry in transfer.entries:
-            if entry.account == prefix or entry.account.startswith(f"{prefix}:"):
+            if entry.account == overdraft_account(transfer.cohort):
                 total[transfer.cohort] -= entry.amount_ucr
     return dict(total)
 

@@ -1,4 +1,4 @@
-"""Tranches, rollover, repayment, holds and forfeits, cycle by cycle and to the second."""
+"""Tranches, rollover, holds and forfeits, cycle by cycle and to the second."""
 
 from __future__ import annotations
 
@@ -16,17 +16,15 @@ from quotas.decisions.levels import (
     out_of_credits,
     runway_announcements,
 )
-from quotas.decisions.reasons import conclude
 from quotas.decisions.snapshot import Snapshot
 from quotas.enforcement.decide import decide
 from quotas.ledger.balance import balance
-from quotas.ledger.between import repayments
 from quotas.ledger.expiry import forecast_expiries
 from quotas.ledger.holds import Hold, draws, end_hold, grants_outliving, hold_transfer
-from quotas.ledger.posting import Aside, Posting, post_due
+from quotas.ledger.posting import Posting, post_due
 from quotas.ledger.transfers import Entry, GrantBalance
 from quotas.metering.runs import Run
-from quotas.model.program import Policy, Program, Rollover
+from quotas.model.program import Policy, Rollover
 from tests.builders import Z, a_balance_of, a_program, a_run, a_snapshot, a_startup, metered
 
 DAY_S = 86_400
@@ -75,6 +73,22 @@ def test_an_unused_tranche_rolls_over_what_is_allowed(
     assert post_due(a_program(), posting.grants, metered([], {Z: 1000})).transfers == ()
 
 
+@pytest.mark.parametrize(
+    ("rollover", "kept"), [(Rollover(10**6, 30), 30), (Rollover(10**6, 130), 130), (HALF, 75)]
+)
+def test_what_was_advanced_of_a_tranche_rolls_over_no_more_with_it(
+    rollover: Rollover, kept: int
+) -> None:
+    """A tranche and the part advanced from it move what the tranche alone might have moved."""
+    first, second = a_pair(rollover)
+    ahead = replace(first, id="g/1.7", created=2, left_ucr=50, granted_ucr=50)
+    grants = [first, second, ahead]
+    posting = post_due(a_program(), grants, metered([], {Z: 1000}))
+    assert left(posting) == {"g/1": 0, "g/2": 100 + kept, "g/1.7": 0}
+    assert amounts(posting)["expired:spring"] == 150 - kept
+    assert sum(f.amount_ucr for f in forecast_expiries(0, grants, [], {Z: 0})[:-1]) == 150 - kept
+
+
 def test_a_tranche_does_not_end_a_second_early() -> None:
     """I18: at 999 all of it is there; at 1000 usage before has drawn on it first."""
     early = post_due(a_program(), a_pair(HALF), metered([], {Z: 999}))
@@ -85,42 +99,13 @@ def test_a_tranche_does_not_end_a_second_early() -> None:
     assert left(posting) == {"g/1": 0, "g/2": 150}
 
 
-def test_what_ran_between_tranches_is_repaid_by_the_next() -> None:
-    """The sponsor lends it to the second, and the tranche that begins repays it: exactly once."""
-    run = a_run(end_s=500)
+def test_what_no_tranche_covers_is_the_sponsors() -> None:
+    """The first is used up before the second begins: nobody pays that back later."""
     pair = a_pair(first=100, second=1000)
-    lent = post_due(a_program(), pair, metered([run], {Z: 500}))
-    assert amounts(lent)["overdraft:spring:acme"] == -400
-    assert lent.owed == {"acme": 400}
-    later = metered([], {Z: 1000})
-    repaid = post_due(a_program(), lent.grants, later, Aside(1000, (), lent.owed))
-    (repayment,) = repaid.transfers
-    assert (repayment.kind, repayment.at_s) == ("repayment", 1000)
-    assert (left(repaid)["g/2"], repaid.owed) == (600, {})
-    again = post_due(a_program(), repaid.grants, later, Aside(1000, (), repaid.owed))
-    assert again.transfers == ()
-
-
-def test_a_tranche_too_small_repays_what_it_can() -> None:
-    """The rest is owed still; nothing goes below zero."""
-    (first,) = repayments(500, a_pair(second=300)[1:], 1000, "")
-    assert [entry.amount_ucr for entry in first.entries] == [-300, 300]
-
-
-def test_a_surplus_returns_to_the_tranche_in_force() -> None:
-    """A refund of what was repaid comes back to the startup, not to the sponsor."""
-    (back,) = repayments(-50, a_pair(second=0)[1:], 1000, "")
-    assert [entry.amount_ucr for entry in back.entries] == [50, -50]
-
-
-@pytest.mark.parametrize(
-    ("policy", "account"), [("close", "overdraft:spring:acme"), ("stop", "overdraft:spring")]
-)
-def test_the_policy_says_who_bears_it(policy: str, account: str) -> None:
-    """Where servers are stopped between tranches, nothing is lent."""
-    program = a_program(policy=Policy(between_tranches=policy))  # type: ignore[arg-type]
-    posting = post_due(program, a_pair(), metered([a_run(end_s=500)], {Z: 500}))
-    assert amounts(posting)[account] == -400
+    posting = post_due(a_program(), pair, metered([a_run(end_s=500)], {Z: 500}))
+    assert amounts(posting)["overdraft:spring"] == -400
+    later = post_due(a_program(), posting.grants, metered([], {Z: 1000}))
+    assert (later.transfers, left(later)["g/2"]) == ((), 1000)
 
 
 @settings(max_examples=60)
@@ -138,7 +123,7 @@ def test_any_cycles_post_the_same(
     start_s = min(start_s, until_s)
 
     def play(cuts: list[int]) -> Counter[str]:
-        runs, grants, owed = [a_run(start_s=start_s, rate_ucr_per_h=rate)], a_pair(rollover), {}
+        runs, grants = [a_run(start_s=start_s, rate_ucr_per_h=rate)], a_pair(rollover)
         total: Counter[str] = Counter()
         now_s = 0
         for cut in cuts:
@@ -146,11 +131,9 @@ def test_any_cycles_post_the_same(
             if now_s == until_s:
                 runs = [Run(**{**_fields(run), "end_s": until_s}) for run in runs]
             known = [run for run in runs if run.start_s <= now_s]
-            posting = post_due(
-                a_program(), grants, metered(known, {Z: now_s}), Aside(now_s, (), owed)
-            )
+            posting = post_due(a_program(), grants, metered(known, {Z: now_s}), now_s)
             runs = list(posting.runs.values()) or runs
-            grants, owed = list(posting.grants), dict(posting.owed)
+            grants = list(posting.grants)
             total.update(amounts(posting))
         assert sum(total.values()) == 0
         return Counter({account: ucr for account, ucr in total.items() if ucr})
@@ -165,82 +148,66 @@ def _fields(run: Run) -> dict[str, object]:
 # Levels and what is told ahead.
 
 
-def between(policy: str = "close", **changes: int) -> tuple[Snapshot, Program]:
-    """Acme at 500 with its first tranche used up, and a server running."""
-    program = a_program(policy=Policy(between_tranches=policy))  # type: ignore[arg-type]
-    pair = a_pair(first=0, **{"second": 5000, **changes})
-    snapshot = a_snapshot(500, program, [a_run(posted_until_s=500)], pair)
-    return snapshot, program
-
-
-def test_running_out_of_a_tranche_closes_and_never_stops() -> None:
-    """No notice is given for credits while a later tranche is dated within the cohort."""
-    snapshot, _ = between()
-    assert level(snapshot, "acme")[0] == "closed"
-    assert "next begins at" in level(snapshot, "acme")[1]
-    assert out_of_credits(snapshot) == []
-
-
-def lending(owed_ucr: int, *runs: Run, to_come: int = 5000, **changes: object) -> Snapshot:
-    """Acme at 500 between two tranches of which the second is to come, with so much owed."""
-    snapshot = a_snapshot(500, a_program(), runs, a_pair(first=0, second=to_come), **changes)
-    own = replace(snapshot.balances["acme"], owed_ucr=owed_ucr)
-    return replace(snapshot, balances={"acme": own})
-
-
-def test_no_more_is_lent_than_is_to_come() -> None:
-    """What is owed, with the cost of a stop, may be what later tranches hold, and not more."""
-    run = a_run(posted_until_s=500)
-    stop_ucr = 1800 + 30 + 300
-    within, at = lending(5000 - stop_ucr - 1, run), lending(5000 - stop_ucr, run)
-    assert level(within, "acme") == level(between()[0], "acme")
-    assert out_of_credits(within) == []
-    assert level(at, "acme")[0] == "closed" and "the final notice runs" in level(at, "acme")[1]
-    (violation,) = out_of_credits(at)
+@pytest.mark.parametrize("second", [5000, 0])
+def test_a_used_up_tranche_is_an_exhaustion(second: int) -> None:
+    """Whatever is dated later: every server has its final notice, and the level is closed."""
+    pair = a_pair(first=0, second=second)
+    snapshot = a_snapshot(500, a_program(), [a_run(posted_until_s=500)], pair)
+    (violation,) = out_of_credits(snapshot)
     assert (violation.rule, violation.deadline_s) == ("credits", 500 + 1800)
-    assert "can repay no more than" in violation.reason
-
-
-def test_a_tranche_after_the_cohort_lends_nothing() -> None:
-    """Nobody will run then: what is dated past the end of the cohort is not lent on."""
-    program = a_program(ends_s=9_000)
-    later = a_balance_of("g/3", 10**9, effective_s=9_000, expires_s=20_000)
-    snapshot = a_snapshot(
-        500, program, [a_run(posted_until_s=500)], [*a_pair(first=0, second=100), later]
+    assert level(snapshot, "acme") == (
+        "closed",
+        "its credits are used up: the final notice runs",
     )
-    assert len(out_of_credits(snapshot)) == 1
 
 
-def test_who_was_stopped_for_the_loan_does_not_flap() -> None:
-    """What the stop left of it opens nothing, and lowers no level: it carries no server."""
+def test_who_was_stopped_at_a_used_up_tranche_is_open_at_the_next() -> None:
+    """Stopped until the second before, though nothing burns; what begins is more granted."""
     announced = frozenset({("acme", exhaustion_episode(0))})
-    assert level(lending(4999, announced=announced), "acme")[0] == "stopped"
-    assert level(lending(4999), "acme")[0] == "closed"
-    # Told for a server that it started after its closing, it has the loan still.
-    assert level(lending(10, to_come=10**9, announced=announced), "acme")[0] == "closed"
+    pair = a_pair(first=0, second=5000)
+    early, then = (
+        a_snapshot(at_s, a_program(), [], pair, announced=announced) for at_s in (999, 1000)
+    )
+    assert level(early, "acme") == ("stopped", "its credits are used up")
+    assert level(then, "acme")[0] == "open"
 
 
-def test_the_end_of_the_loan_is_told_ahead() -> None:
-    """At the runways of the policy, once for each, and to the second an edge of the cycle."""
-    run, stop_ucr = a_run(posted_until_s=500), 1800 + 30 + 300
-    snapshot = lending(1000, run, to_come=1000 + stop_ucr + 3600)
-    ((name, episode, inputs, at_s),) = runway_announcements(snapshot)
-    assert (name, episode, at_s) == ("acme", "loan:3600:0", 500 + 3600)
-    assert conclude("runway", inputs).startswith("the tranche is used up")
-    assert {at_s, at_s - 600} <= set(decide(snapshot).edges)
-    assert runway_announcements(replace(snapshot, announced=frozenset({(name, episode)}))) == []
+RESERVE = 1800 + 30 + 300
+"""What a notice, a cycle and a stop cost at 1 ucr a second."""
 
 
-def test_the_file_may_say_stop() -> None:
-    """Then it is as if there were no later tranche."""
-    snapshot, _ = between("stop")
-    assert [violation.rule for violation in out_of_credits(snapshot)] == ["credits"]
+def running_out(first: int, second: int) -> Snapshot:
+    """Acme runs one server at 1 ucr a second on a tranche of 0 and one of a day later."""
+    pair = [
+        a_balance_of("g/1", first, expires_s=90 * DAY_S),
+        a_balance_of("g/2", second, effective_s=DAY_S, expires_s=90 * DAY_S, created=1),
+    ]
+    return a_snapshot(0, a_program(), [a_run()], pair)
 
 
-def test_an_empty_later_tranche_does_not_keep_servers() -> None:
-    """A tranche that was voided is nothing to wait for."""
-    snapshot, _ = between(second=0)
-    assert [violation.rule for violation in out_of_credits(snapshot)] == ["credits"]
+@pytest.mark.parametrize(
+    ("first", "second", "exhausted_s"),
+    [
+        (DAY_S + RESERVE - 1, 5000, DAY_S - 1),
+        (DAY_S + RESERVE, 5000, DAY_S + 5000),
+        (RESERVE + 3600, 10**6, 3600),
+    ],
+)
+def test_the_runway_goes_on_through_a_tranche_that_arrives_first(
+    first: int, second: int, exhausted_s: int
+) -> None:
+    """A second too short, the first tranche's end is the exhaustion; else the second's is.
+
+    It is told at the thresholds of the policy, and to the second an edge of the cycle.
+    """
+    snapshot = running_out(first, second)
+    assert snapshot.balances["acme"].exhausted_s == exhausted_s
+    assert {exhausted_s, exhausted_s - 600} <= set(decide(snapshot).edges)
+    announced = runway_announcements(snapshot)
+    passed = [t for t in Policy().exhaustion_notices_s if exhausted_s <= t]
+    assert [(name, episode, at_s) for name, episode, _, at_s in announced] == [
+        ("acme", f"runway:{min(passed)}:{first}", exhausted_s)
+    ] * bool(passed)
 
 
 def test_a_forfeit_is_told_once_for_each_threshold() -> None:
@@ -283,12 +250,10 @@ def test_what_is_foretold_is_what_is_posted(
 ) -> None:
     """Where the burn stays as it is, the forecast is the forfeit to the micro-credit."""
     grants, run = a_pair(rollover, first=first, second=700), a_run(rate_ucr_per_h=rate)
-    posting = post_due(a_program(), grants, metered([run], {Z: now_s}), Aside(now_s))
+    posting = post_due(a_program(), grants, metered([run], {Z: now_s}), now_s)
     runs = list(posting.runs.values())
-    ahead = forecast_expiries(now_s, posting.grants, runs, {Z: now_s}, posting.owed.get("acme", 0))
-    last = post_due(
-        a_program(), posting.grants, metered(runs, {Z: 2000}), Aside(2000, (), posting.owed)
-    )
+    ahead = forecast_expiries(now_s, posting.grants, runs, {Z: now_s})
+    last = post_due(a_program(), posting.grants, metered(runs, {Z: 2000}), 2000)
     assert sum(f.amount_ucr for f in ahead) == amounts(last)["expired:spring"]
 
 
@@ -339,9 +304,9 @@ def test_a_hold_expires_at_its_instant_and_then_the_grant() -> None:
     """I8, I18: it returns by one transfer; a grant that ends then forfeits it too."""
     grants = [a_balance_of("g1", 10, expires_s=900)]
     hold = a_hold(("g1", 40))
-    early = post_due(a_program(), grants, metered([], {Z: 899}), Aside(899, (hold,)))
+    early = post_due(a_program(), grants, metered([], {Z: 899}), 899, (hold,))
     assert (early.transfers, early.holds) == ((), (hold,))
-    posting = post_due(a_program(), grants, metered([], {Z: 900}), Aside(900, (hold,)))
+    posting = post_due(a_program(), grants, metered([], {Z: 900}), 900, (hold,))
     assert [transfer.kind for transfer in posting.transfers] == ["hold-expiry", "expiry"]
     assert posting.transfers[0].key == hold.end_key
     assert (posting.holds, amounts(posting)["expired:spring"]) == ((), 50)
@@ -358,5 +323,5 @@ def test_a_hold_outlasts_its_startups_place_in_the_file() -> None:
     """A hold of a startup that left the program still expires."""
     program = a_program(a_startup("birch"))
     hold = a_hold(("g1", 40))
-    posting = post_due(program, [a_balance_of("g1", 0)], metered([], {Z: 900}), Aside(900, (hold,)))
+    posting = post_due(program, [a_balance_of("g1", 0)], metered([], {Z: 900}), 900, (hold,))
     assert left(posting) == {"g1": 40}

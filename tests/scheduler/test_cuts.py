@@ -19,8 +19,7 @@ from quotas.model.observation import Cause, Unknown
 from quotas.model.program import Startup, Tenure
 from quotas.model.units import format_instant
 from scheduler.views.status import status_of
-from tests.scheduler.harness import DAY_S, PROJECT, RATE, T0, TYPE, ZONE, Harness, program, server
-from tests.scheduler.test_between_tranches import NEXT_S, in_two_tranches
+from tests.scheduler.harness import PROJECT, RATE, T0, TYPE, ZONE, Harness, program, server
 
 
 def cheaper(harness: Harness) -> None:
@@ -86,21 +85,6 @@ def test_closed_by_an_operator_what_ran_before_goes_on(
     assert threatened(harness) == ["s2"]
     harness.run_until(harness.clock.now_s() + 600, 300)
     assert "s1" not in harness.cloud.stops
-
-
-@pytest.mark.parametrize("cut", [cheaper, renamed])
-def test_between_tranches_what_ran_before_goes_on(cut: Callable[[Harness], None]) -> None:
-    """The tranche is used up, and the server's run is cut: it runs to the next tranche."""
-    harness = Harness(in_two_tranches())
-    harness.cloud.add(server())
-    harness.run_until(T0 + DAY_S, 3600)
-    cut(harness)
-    harness.run_until(NEXT_S - DAY_S, 3600)
-    assert len(harness.all("run")) == 2
-    assert (threatened(harness), harness.cloud.stops) == ([], [])
-    harness.cloud.add(server("s2", harness.clock.now_s() + 1))
-    harness.run(30)
-    assert threatened(harness) == ["s2"]
 
 
 def test_people_are_shown_since_when_a_server_is_on() -> None:

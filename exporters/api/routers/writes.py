@@ -23,7 +23,7 @@ from exporters.api.routers.startup import Paging, conditional_response, with_eta
 from quotas.book.actions.answers import read_answers
 from quotas.book.inbox import Inbox, InboxFull, InboxMessage, KeyReused
 from quotas.model.tokens import Token
-from quotas.model.units import format_instant, parse_duration
+from quotas.model.units import format_instant, parse_credits, parse_duration
 
 router = APIRouter(prefix="/v1", tags=["startup"])
 NO_QUERY = [Depends(no_query)]
@@ -68,6 +68,37 @@ class NewSnooze(BaseModel):
     def for_s(self) -> int:
         """The time in seconds. Raises Problem."""
         return _seconds("body.for", self.duration)
+
+
+class NewAdvance(BaseModel):
+    """A part of your next tranche that you want to spend now."""
+
+    model_config = ConfigDict(extra="forbid")
+    grant: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=63,
+        examples=["acme-1"],
+        description="the grant; by default the one whose next tranche begins first",
+    )
+    amount: str | None = Field(
+        default=None,
+        max_length=40,
+        examples=["2500"],
+        description="credits; by default all that the program lets you take",
+    )
+
+    def amount_ucr(self) -> int | None:
+        """The amount in micro-credits. Raises Problem."""
+        if self.amount is None:
+            return None
+        try:
+            amount_ucr = parse_credits(self.amount)
+        except ValueError as error:
+            raise Problem(422, "invalid", f"body.amount: {error}.") from None
+        if amount_ucr <= 0:
+            raise Problem(422, "invalid", "body.amount: it must be above zero.")
+        return amount_ucr
 
 
 class EmptyBody(BaseModel):
@@ -148,6 +179,19 @@ async def snooze(
     """Ask for a later deadline, within the policy's bounds. The next cycle decides."""
     submitted = {"notice": number, "for_s": body.for_s(), "reason": body.reason}
     return await _accept(request, token, key, "notice.snooze", submitted)
+
+
+@router.post("/advance", status_code=202, response_model=Accepted, dependencies=NO_QUERY)
+async def advance(
+    request: Request,
+    token: Requester,
+    body: Annotated[NewAdvance | None, Body()] = None,
+    key: IdempotencyKey = None,
+) -> Response:
+    """Take a part of your next tranche ahead, once for each. The next cycle decides."""
+    body = body or NewAdvance()
+    submitted = {"grant": body.grant, "amount_ucr": body.amount_ucr()}
+    return await _accept(request, token, key, "credits.advance", submitted)
 
 
 @router.get("/writes/{id}", response_model=WriteAnswer, dependencies=NO_QUERY)

@@ -4,13 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Connection
 
-from quotas.book.cycle.state import (
-    read_confirmed,
-    read_grants,
-    read_owed,
-    read_stops,
-    read_unposted_runs,
-)
+from quotas.book.cycle.state import read_confirmed, read_grants, read_stops, read_unposted_runs
 from quotas.book.reads.holds import read_holds
 from quotas.ledger.balance import CYCLE_S, Balance, balance
 from quotas.metering.stop_latency import reserves_s
@@ -29,5 +23,4 @@ def read_balance(connection: Connection, program: Program, startup: str, now_s: 
         read_confirmed(connection),
         reserved_s[startup],
         read_holds(connection),
-        read_owed(connection).get(startup, 0),
     )

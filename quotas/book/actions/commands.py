@@ -1,4 +1,4 @@
-"""What may an operator ask for? Orders as frozen values, and the deed that carries one."""
+"""What may be asked of the books? Orders as frozen values, and the deed that carries one."""
 
 from __future__ import annotations
 
@@ -77,6 +77,18 @@ class AdvanceCommand:
 
 
 @dataclass(frozen=True, slots=True)
+class SelfAdvanceCommand:
+    """A part of the next tranche of a grant, asked for by its startup, to be spent now.
+
+    Without a grant it is the tranche that begins first; without an amount, all that is allowed.
+    """
+
+    startup: str
+    grant: str | None = None
+    amount_ucr: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class HoldCommand:
     """Credit to be set aside for so long."""
 
@@ -109,6 +121,7 @@ Command = (
     | PriceCommand
     | MilestoneCommand
     | AdvanceCommand
+    | SelfAdvanceCommand
     | HoldCommand
     | SettleCommand
     | VoidHoldCommand

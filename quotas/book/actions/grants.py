@@ -1,4 +1,7 @@
-"""What do a void, a confirmed milestone and an advance come to? Reads only; writes nothing."""
+"""What do a void, a milestone and an advance come to? Reads only; writes nothing.
+
+An operator advances what he likes. A startup takes a part of its next tranche ahead, once.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from quotas.book.actions.commands import (
     AdvanceCommand,
     MilestoneCommand,
     OperatorAction,
+    SelfAdvanceCommand,
     VoidCommand,
 )
 from quotas.book.actions.context import (
@@ -20,12 +24,15 @@ from quotas.book.actions.context import (
     require_grants,
     require_startup,
 )
+from quotas.book.cycle.state import read_startup_grants
 from quotas.book.schema.tables import GRANT, TRANSFER
 from quotas.ledger.corrections import Refused, move_transfer, split_grants, void_transfer
-from quotas.ledger.tranches import belongs_to, milestones
-from quotas.ledger.transfers import grant_transfer
+from quotas.ledger.tranches import belongs_to, milestones, next_tranches
+from quotas.ledger.transfers import GrantBalance, grant_transfer
 from quotas.model.program import Grant, Program
-from quotas.model.units import format_credits, format_instant
+from quotas.model.units import Period, format_credits, format_instant
+
+PPM = 1_000_000
 
 
 def handle_void(
@@ -133,18 +140,114 @@ def handle_advance(
             f"{format_credits(amount_ucr)} credits are more than the "
             f"{format_credits(source.left_ucr)} in tranche {source.id}; advance at most that"
         )
+    return advanced(connection, operator_action, source, amount_ucr)
+
+
+def self_advance(
+    connection: Connection,
+    program: Program,
+    operator_action: OperatorAction,
+    command: SelfAdvanceCommand,
+) -> ActionEffects:
+    """A part of the next tranche, as far as the policy lets its startup take it; once for each.
+
+    The transfer's key names the tranche, so that the book takes no second one either.
+    """
+    term = _term(program, command.startup, operator_action.now_s)
+    if command.amount_ucr is not None and command.amount_ucr <= 0:
+        raise Refused(
+            f"{format_credits(command.amount_ucr)} credits cannot be taken ahead: give an amount "
+            "above zero, or none for all that is allowed"
+        )
+    source, most_ucr = _takeable(connection, program, term, command)
+    amount_ucr = most_ucr if command.amount_ucr is None else command.amount_ucr
+    if amount_ucr > most_ucr:
+        raise Refused(
+            f"{format_credits(amount_ucr)} credits are more than the {format_credits(most_ucr)} "
+            f"of tranche {source.id} that can be taken ahead; take at most that"
+        )
+    made = advanced(connection, operator_action, source, amount_ucr)
+    (moved,), left_ucr = made.transfers, source.left_ucr - amount_ucr
+    taken, left = format_credits(amount_ucr), format_credits(left_ucr)
+    begins, ends = format_instant(source.effective_s), made.answer["expires"]
+    answer = {
+        **made.answer,
+        "most": format_credits(most_ucr),
+        "remaining": left,
+        "number": next_transfer_id(connection),
+        "begins": begins,
+        "sentence": f"{taken} credits of tranche {source.id} can be spent now, until {ends}; "
+        f"{left} remain in the tranche, which begins at {begins}",
+    }
+    return replace(made, transfers=(replace(moved, key=_ahead_key(source)),), answer=answer)
+
+
+def _term(program: Program, name: str, now_s: int) -> Period:
+    """From now to the end of a startup's cohort. Raises Refused where it may take nothing ahead."""
+    startup = program.startup(name)
+    if startup is None:
+        raise Refused(f"{name} is not in the program any more: ask its operators")
+    cohort = program.cohort(startup.cohort)
+    if not program.policy.self_advance_ppm:
+        raise Refused("this program lets startups take nothing ahead: ask its operators")
+    if now_s < cohort.starts_s:
+        starts = format_instant(cohort.starts_s)
+        raise Refused(f"nothing can be taken ahead before your cohort starts, at {starts}")
+    return Period(now_s, max(now_s, cohort.ends_s))
+
+
+def _takeable(
+    connection: Connection, program: Program, term: Period, command: SelfAdvanceCommand
+) -> tuple[GrantBalance, int]:
+    """The tranche to take from, and how much at most. Raises Refused."""
+    own = read_startup_grants(connection, command.startup)
+    known = dict.fromkeys(grant.id.partition("/")[0] for grant in own)
+    if command.grant is not None and command.grant not in known:
+        names = ", ".join(known) or "none"
+        raise Refused(f"{command.startup} has no grant {command.grant}; it has {names}")
+    problem = (
+        f"no tranche of {command.grant or command.startup} is to come: ask the operators for more"
+    )
+    problems = []
+    for source in next_tranches(own, term):
+        if command.grant not in (None, source.id.partition("/")[0]):
+            continue
+        allowed_ucr = source.granted_ucr * program.policy.self_advance_ppm // PPM
+        most_ucr = min(source.left_ucr, allowed_ucr)
+        same = TRANSFER.c.key == _ahead_key(source)
+        if connection.scalar(select(TRANSFER.c.id).where(same)) is not None:
+            problems.append(
+                f"a part of tranche {source.id} was taken ahead before, and that is possible "
+                "once for each tranche: ask the operators for more"
+            )
+        elif most_ucr == 0:
+            problems.append(f"nothing of tranche {source.id} is left to take ahead")
+        else:
+            return source, most_ucr
+    raise Refused([*problems, problem][0])
+
+
+def _ahead_key(source: GrantBalance) -> str:
+    """The key of what a startup takes ahead of a tranche."""
+    return f"self-advance:{source.startup}:{source.id}"
+
+
+def advanced(
+    connection: Connection, operator_action: OperatorAction, source: GrantBalance, amount_ucr: int
+) -> ActionEffects:
+    """A part of a tranche as a grant of its own from now on; it ends and rolls over as that."""
     number = next_transfer_id(connection)
-    parts = split_grants([source], command.startup, amount_ucr, operator_action.now_s, number)
+    parts = split_grants([source], source.startup, amount_ucr, operator_action.now_s, number)
     key = action_key(connection, operator_action)
     moved = move_transfer(parts, key, operator_action.now_s, operator_action.reason, kind="advance")
     destination = parts[0].destination
     answer = {
-        "startup": command.startup,
+        "startup": source.startup,
         "from_grant": source.id,
         "to_grant": destination.id,
         "advanced": format_credits(amount_ucr),
         "expires": format_instant(destination.expires_s),
-        "sentence": f"{format_credits(amount_ucr)} credits of {source.id} of {command.startup} "
+        "sentence": f"{format_credits(amount_ucr)} credits of {source.id} of {source.startup} "
         f"can be spent now, as {destination.id}, instead of from "
         f"{format_instant(source.effective_s)}",
     }

@@ -1,4 +1,4 @@
-"""What would an operator's deed write, and what is its answer? Reads only; writes nothing."""
+"""What would a deed write, and what is its answer? Reads only; writes nothing."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from quotas.book.actions.commands import (
     OperatorAction,
     PriceCommand,
     RefundCommand,
+    SelfAdvanceCommand,
     SettleCommand,
     TransferCommand,
     VoidCommand,
@@ -31,7 +32,7 @@ from quotas.book.actions.context import (
     require_startup,
 )
 from quotas.book.actions.grant_terms import future_grants_ucr, granted_total_ucr, startup_with_grant
-from quotas.book.actions.grants import handle_advance, handle_milestone, handle_void
+from quotas.book.actions.grants import handle_advance, handle_milestone, handle_void, self_advance
 from quotas.book.actions.holds import handle_hold_end, hold
 from quotas.book.actions.prices import accept_price
 from quotas.book.cycle.state import read_grants, read_program
@@ -69,6 +70,8 @@ def handle_action(connection: Connection, operator_action: OperatorAction) -> Ac
             return handle_milestone(connection, program, operator_action, operator_action.command)
         case AdvanceCommand():
             return handle_advance(connection, program, operator_action, operator_action.command)
+        case SelfAdvanceCommand():
+            return self_advance(connection, program, operator_action, operator_action.command)
         case HoldCommand():
             return hold(connection, program, operator_action, operator_action.command)
         case SettleCommand() | VoidHoldCommand():

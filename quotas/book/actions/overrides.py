@@ -21,7 +21,7 @@ from quotas.decisions.disruption_budget import (
 )
 from quotas.decisions.notices import Notice
 from quotas.decisions.overrides import Override, shadow_start_s
-from quotas.iam.closing import RULE, known_closings
+from quotas.iam.closing import RULE, closed_by
 from quotas.model.program import Program
 from quotas.model.units import format_instant
 
@@ -67,7 +67,7 @@ _FORECASTS = select(NOTICE.c.startup, NOTICE.c.episode, NOTICE.c.opened_s).where
 )
 """What startups were told, and not what only operators heard in shadow: that stops nobody."""
 _CLOSINGS = (
-    select(NOTICE.c.startup, NOTICE.c.mode, NOTICE.c.episode, NOTICE.c.opened_s)
+    select(NOTICE.c.startup, NOTICE.c.mode, NOTICE.c.episode)
     .where(NOTICE.c.rule == RULE, NOTICE.c.state == "announced")
     .order_by(NOTICE.c.id)
 )
@@ -89,9 +89,8 @@ def read_enforcement(connection: Connection) -> Enforcement:
             for startup, episode, opened_s in connection.execute(_FORECASTS)
         ),
         past=tuple(Notice(*row) for row in connection.execute(_PAST)),
-        closed=known_closings(
-            (startup, mode, episode, opened_s)
-            for startup, mode, episode, opened_s in connection.execute(_CLOSINGS)
+        closed=closed_by(
+            (startup, mode, episode) for startup, mode, episode in connection.execute(_CLOSINGS)
         ),
     )
 

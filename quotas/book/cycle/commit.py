@@ -89,8 +89,8 @@ class CycleResult:
 _NEWEST_PRICE = select(func.max(PRICE.c.id))
 
 
-EXACT_KINDS = frozenset({"expiry", "rollover", "repayment"})
-"""Kinds of transfers that move all of what is left or owed."""
+EXACT_KINDS = frozenset({"expiry", "rollover"})
+"""Kinds of transfers that move all of what is left."""
 
 
 class StaleNotice(Exception):
@@ -139,7 +139,7 @@ def commit(book: Book, result: CycleResult, lease: Lease, now_s: int) -> tuple[C
 
 
 def _refuse_stale_balances(connection: Connection, result: CycleResult) -> None:
-    """Refuse a rest or a debt that a person changed meanwhile: each is to be moved exactly.
+    """Refuse a rest that a person changed meanwhile: it is to be moved exactly.
 
     What came back to a grant after its rest was read would stay there for ever: it expires once.
     """
@@ -147,7 +147,7 @@ def _refuse_stale_balances(connection: Connection, result: CycleResult) -> None:
     if known is None or not any(each.kind in EXACT_KINDS for each in result.transfers):
         return
     if newest_transfer_id(connection) != known:
-        raise StaleBalance("a deed was posted while this cycle computed a rest or a repayment")
+        raise StaleBalance("a deed was posted while this cycle computed the rest of a grant")
 
 
 def _refuse_stale_notices(connection: Connection, notices: Iterable[Notice]) -> None:

@@ -88,7 +88,6 @@ class BookState:
     overdraft: Mapping[str, int]
     closing_history: Mapping[str, ClosingHistory]
     holds: tuple[Hold, ...]
-    owed: Mapping[str, int]
     requests: tuple[Request, ...] = ()
     overuses: tuple[Overuse, ...] = ()
     recent: tuple[Run, ...] = ()
@@ -123,7 +122,6 @@ def load_state(book: Book) -> BookState:
             enforcement=read_enforcement(connection),
             stops=read_stops(connection),
             holds=read_holds(connection),
-            owed=_owed(balances),
             undelivered=undelivered(connection),
             newest_transfer=newest_transfer_id(connection),
         )
@@ -191,22 +189,9 @@ def read_startups(connection: Connection) -> tuple[str, ...]:
     return tuple(sorted(name for name in holders if name is not None))
 
 
-def read_owed(connection: Connection) -> dict[str, int]:
-    """What each startup ran between tranches and no tranche has repaid; below 0: a surplus."""
-    return _owed(_balances(connection))
-
-
-def _owed(balances: Mapping[str, int]) -> dict[str, int]:
-    sums = _sums(balances, overdraft_account(""))
-    return {name.partition(":")[2]: -ucr for name, ucr in sums.items() if ":" in name and ucr}
-
-
 def _overdraft(balances: Mapping[str, int]) -> dict[str, int]:
-    """What the sponsor paid beyond grants, by cohort, what a next tranche repays among it."""
-    total: dict[str, int] = defaultdict(int)
-    for name, amount_ucr in _sums(balances, overdraft_account("")).items():
-        total[name.partition(":")[0]] -= amount_ucr
-    return dict(total)
+    """What the sponsor paid beyond grants, by cohort."""
+    return {cohort: -ucr for cohort, ucr in _sums(balances, overdraft_account("")).items()}
 
 
 _CONFIRMED = select(ZONE.c.name, ZONE.c.confirmed_until_s).where(

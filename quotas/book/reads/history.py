@@ -20,7 +20,7 @@ from quotas.book.schema.tables import ENTRY, PROGRAM, RUN, TRANSFER, UNCONFIRMED
 from quotas.book.session import Book
 from quotas.ledger.balance import CYCLE_S, Balance, balance, exhaustion_s
 from quotas.ledger.recorded import holder
-from quotas.ledger.transfers import GrantBalance, between_account, usage_account
+from quotas.ledger.transfers import GrantBalance, usage_account
 from quotas.metering.runs import Run
 from quotas.model.program import Program
 from quotas.model.units import Period, cost_ucr, format_instant
@@ -186,9 +186,7 @@ def _balance_at(
     mine = [run for run in runs if run.startup == name]
     reserve_s = program.policy.minimum_notice_s + CYCLE_S + program.policy.stop_latency_s
     confirmed = {run.zone: as_of_s for run in mine}
-    lenders = {between_account(grant.cohort, name) for grant in own}
-    owed_ucr = -sum(sums.get(account, 0) for account in sorted(lenders))
-    stands = balance(name, as_of_s, own, mine, confirmed, reserve_s, owed_ucr=owed_ucr)
+    stands = balance(name, as_of_s, own, mine, confirmed, reserve_s)
     held = sum(
         ucr
         for account, ucr in sums.items()
@@ -196,7 +194,7 @@ def _balance_at(
     )
     aside_ucr = accrued_ucr + stands.reserve_ucr
     posted_ucr = stands.posted_ucr + held
-    ends_s = exhaustion_s(as_of_s, own, aside_ucr, stands.burn_ucr_per_h, owed_ucr)
+    ends_s = exhaustion_s(as_of_s, own, aside_ucr, stands.burn_ucr_per_h)
     return BalanceAt(
         balance=replace(
             stands,

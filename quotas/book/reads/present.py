@@ -69,7 +69,6 @@ def compute_book_status(state: BookState, now_s: int, cycle_s: int = CYCLE_S) ->
         state.runs,
         state.confirmed,
         state.holds,
-        state.owed,
     )
     snapshot = Snapshot(
         now_s=now_s,

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, select
 
 from quotas.book.schema.tables import GRANT
 from quotas.ledger.recorded import PostedTransfer
-from quotas.ledger.transfers import between_account, grant_account, overdraft_account, usage_account
+from quotas.ledger.transfers import grant_account, overdraft_account, usage_account
 from quotas.model.units import Period, cost_ucr, format_instant, month_start_s
 
 
@@ -70,13 +70,12 @@ class ChargeAudit:
 
     def _draws(self, posted: PostedTransfer, period: Period) -> str | None:
         """I18: only grants that were in force for the whole period, or the overdraft."""
-        lent = between_account(posted.cohort, posted.startup)
-        overdrafts = (overdraft_account(posted.cohort), lent)
+        overdraft = overdraft_account(posted.cohort)
         for account, _ in posted.entries[:-1]:
             terms = self.terms.get(account)
             if terms is not None and not (terms[0] <= period.start_s and period.end_s <= terms[1]):
                 return f"draws on {account} for seconds at which it could not be spent"
-            if terms is None and account not in overdrafts:
+            if terms is None and account != overdraft:
                 return f"draws on {account}, which is no grant"
         return None
 

@@ -13,9 +13,11 @@ import pytest
 
 from exporters.ctl.cli import main
 from quotas.book import Book
+from quotas.book.cycle.commit import apply_program
 from scheduler.jobs.inbox import InboxDrain
 from tests.cli.command import CommandResult, environment, run_in_process
 from tests.exporters.api.api_fixture import NOW_S, fill, mint_all
+from tests.exporters.api.test_advance import tranched
 from tests.exporters.api.test_serve import serving
 
 
@@ -175,3 +177,42 @@ def test_it_starts_without_what_the_daemon_needs() -> None:
             [sys.executable, "-c", look], env=environment(), capture_output=True, text=True
         )
         assert ran.stdout.strip() == "set()", ran.stdout + ran.stderr
+
+
+def test_credits_are_taken_ahead(served: Served) -> None:
+    """All that is allowed, or a part of it; --wait tells how much, of which tranche, what remains.
+
+    As every write it needs the scope request, and a refusal exits with 1.
+    """
+    apply_program(served.book, tranched(), NOW_S, "tests")
+    kept = served.run("advance", "acme-t", "--amount", "2.5", "--key", "ahead")
+    assert kept.out == "credits.advance is kept; the next cycle decides\n"
+    assert served.decide() == 1
+    done = served.run("advance", "acme-t", "--amount", "2.5", "--key", "ahead", "--wait")
+    assert done.code == 0
+    assert done.out.startswith("done: 2.50 credits of tranche acme-t/2 can be spent now, until ")
+    assert "; 17.50 remain in the tranche, which begins at " in done.out
+    assert served.run("advance", "--key", "more", "--json").json["kind"] == "credits.advance"
+    served.decide()
+    again = served.run("advance", "--key", "more", "--wait", "--json")
+    assert (again.code, again.json["state"]) == (1, "refused")
+    assert "taken ahead before" in again.json["text"]
+
+
+@pytest.mark.parametrize(
+    ("line", "changed_by", "code", "says"),
+    [
+        ("advance --amount many", "acme", 2, "body.amount"),
+        ("advance --amount=-5", "acme", 2, "above zero"),
+        ("advance --amount 0", "acme", 2, "above zero"),
+        ("advance", "acme-read", 1, "--scope request"),
+        ("advance acme-t 5", "acme", 2, "unexpected extra argument"),
+    ],
+)
+def test_what_cannot_be_taken_ahead_is_refused_at_once(
+    served: Served, line: str, who: str, code: int, says: str
+) -> None:
+    """One sentence and nothing kept, as for every command."""
+    ran = served.run(*line.split(), who=who)
+    assert (ran.code, ran.out) == (code, "")
+    assert says in ran.err and ran.err.count("\n") == 1

@@ -301,38 +301,13 @@ class Model:
         cost = ran.cost(from_s, to_s)
         draws = self.drawn(self.usable(ran.startup, from_s, to_s), cost)
         lacks = cost - sum(ucr for _, ucr in draws)
-        draws += [(self._lender(ran.startup, from_s, to_s), lacks)] if lacks else []
+        draws += [(f"overdraft:{self.cohort}", lacks)] if lacks else []
         ran.charged_s = to_s
         (run_s, rate) = [each for each in ran.rates if each[0] <= from_s][-1]
         made = Charged(ran.startup, detail["server"], from_s, to_s, draws, run_s=run_s)
         made.priced = [(from_s, to_s, rate, run_s)]
         self.charges[row["key"]] = made
         return [*((a, -ucr) for a, ucr in draws), (f"usage:{ran.startup}", cost)]
-
-    def _lender(self, startup: str, from_s: int, to_s: int) -> str:
-        """Who pays what no grant does: where a tranche is to come, it will pay that back."""
-        waits = any(
-            self.accounts[lot.account] > 0
-            and ((lot.is_tranche and lot.from_s >= to_s) or (lot.rolls and lot.to_s <= from_s))
-            for lot in self.lots.values()
-            if lot.startup == startup
-        )
-        return f"overdraft:{self.cohort}:{startup}" if waits else f"overdraft:{self.cohort}"
-
-    def _repayment(self, row: dict[str, Any]) -> list[Side]:
-        """The first tranche that burns pays back what was lent, or gets back a surplus."""
-        lender, at_s = f"overdraft:{self.cohort}:{row['startup']}", row["at_s"]
-        owed = -self.accounts[lender]
-        lots = [
-            lot
-            for lot in self.lots.values()
-            if lot.startup == row["startup"] and lot.is_tranche and lot.from_s <= at_s < lot.to_s
-        ]
-        lots.sort(key=lambda lot: (lot.priority, lot.to_s, lot.order, lot.id))
-        if owed > 0:
-            lots = [lot for lot in lots if self.accounts[lot.account] > 0]
-        part = min(owed, self.accounts[lots[0].account]) if owed > 0 else owed
-        return [(lots[0].account, -part), (lender, part)]
 
     def _rollover(self, row: dict[str, Any]) -> list[Side]:
         """The allowed part of what is left moves on at the end of a tranche."""

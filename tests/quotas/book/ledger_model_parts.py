@@ -33,10 +33,6 @@ class Lot:
     def account(self) -> str:
         return f"grant:{self.startup}:{self.id}"
 
-    @property
-    def is_tranche(self) -> bool:
-        return "/" in self.id
-
 
 @dataclass
 class CommandResult:

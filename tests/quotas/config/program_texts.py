@@ -325,6 +325,15 @@ BAD: dict[str, tuple[str, str, str]] = {
         'rollover = { share = "0.5" }',
         f"{ACME}.grants[0].rollover has no tranches to roll over between; take it out.",
     ),
+    **{
+        f"what a startup may take ahead is a part: {text}": (
+            "[policy.notice]",
+            f"[policy]\nself_advance = {text}\n[policy.notice]",
+            f'policy.self_advance = {text} is no part from "0" to "1"; write it in quotes, such as'
+            ' "0.5".',
+        )
+        for text in ('"1.5"', '"-0.5"', "0.5", '"half"', "1")
+    },
     "a rollover is of a known kind": (
         'tranches = "none"',
         'rollover = "some"',

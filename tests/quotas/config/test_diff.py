@@ -37,10 +37,21 @@ HARMLESS: dict[str, tuple[str, str, str]] = {
         "starts = 2027-05-31",
         "cohort.summer.startup.cleo.projects",
     ),
+    "more may be taken ahead": (
+        "[policy.notice]",
+        '[policy]\nself_advance = "0.75"\n[policy.notice]',
+        "policy.self_advance",
+    ),
     "heads are mailed": ('minimum = "30m"', 'minimum = "30m"\nheads = true', "policy.notice.heads"),
 }
 
 CONFIRMED: dict[str, tuple[str, str, str, str]] = {
+    "less may be taken ahead": (
+        "[policy.notice]",
+        '[policy]\nself_advance = "0"\n[policy.notice]',
+        "policy.self_advance",
+        "startups may take less of their next tranche ahead",
+    ),
     "enforcing": (
         'budget = "350000"',
         'budget = "350000"\nmode = "enforce"',

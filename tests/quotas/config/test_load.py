@@ -152,3 +152,21 @@ def test_date_is_local_midnight(claim: str) -> None:
     )
     program = parse_program(text, "program.toml")
     assert format_instant(program.cohort("c").starts_s) == instant
+
+
+@pytest.mark.parametrize(
+    ("written", "part_ppm"),
+    [
+        ("", 500_000),
+        ('self_advance = "0.25"', 250_000),
+        ('self_advance = "0"', 0),
+        ('self_advance = "1"', 1_000_000),
+    ],
+)
+def test_half_may_be_taken_ahead_unless_the_file_says_otherwise(
+    written: str, part_ppm: int
+) -> None:
+    """A decimal from 0 to 1; it is read back from the book."""
+    program = good("[policy.notice]", f"[policy]\n{written}\n[policy.notice]")
+    assert program.policy.self_advance_ppm == part_ppm
+    assert Program.from_json(program.to_json()) == program

@@ -16,7 +16,6 @@ SERVER = {"startup": "acme", "server": "train"}
 OVERRIDE = {"actor": "ann", "override_s": 60, "until_s": HOUR_S, "override_reason": "a fire drill"}
 SPENT = {"posted_ucr": 5_000_000, "accrued_ucr": 1_000_000, "held_ucr": 500_000}
 EMPTY = {**SPENT, "reserve_ucr": 3_500_000, "burn_ucr_per_h": 9_000_000, "stopped_before": 0}
-LOAN = {"owed_ucr": 4_000_000, "to_come_ucr": 4_000_000}
 LENT = {"startup": "acme", "owner": "birch", "pool": "h100", "overuse_gpus": 4}
 ABOVE = {
     "startup": "acme",
@@ -43,6 +42,16 @@ REOPEN = {"startup": "acme", "action": "reopen"}
 FULL = {"pool": "h100", "used_gpus": 8, "ceiling_gpus": 8, "limited_by": "policy"}
 NOTICE = {"startup": "acme", "server": "train", "notice": 3, "deadline_s": HOUR_S}
 
+REVOKED_SETS = {
+    "startup": "acme",
+    "actor": "token:tok-5f1c0a9b3d2e",
+    "tranche": "g1/2",
+    "amount_ucr": 5_000_000,
+    "most_ucr": 6_000_000,
+    "left_ucr": 7_000_000,
+    "begins_s": DAY_S,
+}
+
 CASES: list[tuple[str, str, Inputs]] = [
     (
         "limit",
@@ -50,12 +59,6 @@ CASES: list[tuple[str, str, Inputs]] = [
         {**SERVER, "pool": "h100", "used_gpus": 9, "limit_gpus": 8, "gpus": 1},
     ),
     ("credits", "stop", {"startup": "acme", "granted_ucr": 9_000_000, **EMPTY}),
-    (
-        "credits",
-        "notify",
-        {**EMPTY, "startup": "acme", "later_s": DAY_S, "closed_s": 60, "started_s": 61},
-    ),
-    ("credits", "notify", {**EMPTY, **LOAN, "startup": "acme"}),
     (
         "cohort-end",
         "notify",
@@ -76,16 +79,6 @@ CASES: list[tuple[str, str, Inputs]] = [
         {"available_ucr": 7_000_000, "runway_s": 3600, "burn_ucr_per_h": 7_000_000},
     ),
     (
-        "runway",
-        "announce",
-        {
-            "available_ucr": -7_000_000,
-            "lendable_ucr": 9_000_000,
-            "runway_s": 3600,
-            "burn_ucr_per_h": 2_000_000,
-        },
-    ),
-    (
         "expiry",
         "announce",
         {
@@ -96,6 +89,7 @@ CASES: list[tuple[str, str, Inputs]] = [
             "burn_ucr_per_h": 1_000_000,
         },
     ),
+    ("advance", "advance", REVOKED_SETS),
     ("overuse", "announce", ABOVE),
     ("overuse", "announce", {**ABOVE, "owner": "birch"}),
     ("pace", "announce", PACE),
@@ -136,9 +130,6 @@ CASES: list[tuple[str, str, Inputs]] = [
     ),
     ("closing", "close", {**CLOSE, "by": "credits", **EMPTY}),
     ("closing", "close", {**CLOSE, "by": "credits", **EMPTY, "stopped_before": 1}),
-    ("closing", "close", {**CLOSE, "by": "credits", **EMPTY, **LOAN}),
-    ("closing", "close", {**CLOSE, "by": "credits", **EMPTY, **LOAN, "stopped_before": 1}),
-    ("closing", "close", {**CLOSE, "by": "tranche", **EMPTY, "later_s": DAY_S}),
     ("closing", "close", {**CLOSE, "by": "operator", "level": "stopped", **OVERRIDE}),
     ("closing", "close", {**CLOSE, "by": "time", "ends_s": 90, "now_s": 80, "notice_s": 60}),
     ("closing", "close", {**CLOSE, "by": "membership", "members": 0}),
@@ -148,11 +139,6 @@ CASES: list[tuple[str, str, Inputs]] = [
     ("closing", "reopen", {**REOPEN, "action": "inherit", "by": "nothing"}),
     ("closing", "reopen", {**REOPEN, "by": "pace", **PACE, **DAILY}),
     ("closing", "announce", {**CLOSE, "action": "forbid", "by": "credits", **EMPTY}),
-    (
-        "closing",
-        "announce",
-        {**CLOSE, "action": "forbid", "by": "tranche", **EMPTY, "later_s": DAY_S},
-    ),
     ("closing", "announce", {**CLOSE, "action": "permit", "by": "nothing"}),
     ("closing", "release", {"startup": "acme", "actor": "ann", "override_reason": "wrong prices"}),
     ("limit", "remind", {"left_s": 600}),
@@ -234,6 +220,6 @@ UNREAD = {
     ("pace", "spent_ucr"),
     ("pace", "granted_ucr"),
     ("request", "now_s"),
-    *(("closing", name) for name in (*EMPTY, *LOAN, *PACE)),
+    *(("closing", name) for name in (*EMPTY, *PACE)),
 }
 """Figures that only another case of the same rule reads."""

@@ -17,10 +17,10 @@ from quotas.iam.closing import (
     ClosingHistory,
     Closings,
     assign_to_successors,
+    closed_by,
     closing_alarms,
     closing_views,
     decide_closings,
-    known_closings,
     projects_at,
     with_ended_intents,
 )
@@ -170,40 +170,23 @@ def test_projects_are_those_of_the_instant() -> None:
     assert projects_at(program, 50) == {"acme": ("p-2",), "birch": ("p-1",)}
 
 
-def since_s(announcements: list[tuple[str, str, str, int]]) -> dict[tuple[str, str], int]:
-    """Since when each (startup, mode) knows that it is closed."""
-    return {key: known.since_s for key, known in known_closings(announcements).items()}
-
-
 def test_a_startup_knows_that_it_is_closed_until_it_is_told_otherwise() -> None:
     """The newest word counts, by IAM or ours; what was told in shadow counts in shadow only."""
     announcements = [
-        ("acme", "enforce", "forbid:tranche:900", 10),
-        ("birch", "enforce", "close:20", 20),
-        ("cedar", "shadow", "forbid:tranche:900", 30),
+        ("acme", "enforce", "forbid:credits:900"),
+        ("birch", "enforce", "close:20"),
+        ("cedar", "shadow", "forbid:credits:900"),
     ]
-    closed = {("acme", "enforce"): 10, ("birch", "enforce"): 20, ("cedar", "shadow"): 30}
-    assert since_s(announcements) == closed
-    announcements += [("acme", "enforce", "forbid:operator:35", 35)]
-    assert since_s(announcements) == closed, "another cause closes nobody anew"
-    assert known_closings(announcements)["acme", "enforce"].episodes == {
-        "tranche:900",
-        "operator:35",
-    }
-    announcements += [
-        ("acme", "enforce", "permit:tranche:900", 40),
-        ("birch", "enforce", "reopen:50", 50),
-    ]
-    assert since_s(announcements) == {("cedar", "shadow"): 30}
-    closed = known_closings(
-        [("acme", "enforce", f"close:{by}", s) for by, s in (("a:1", 1), ("b:9", 9))]
-    )
-    assert closed["acme", "enforce"].since_s == 9, "IAM's word is told of a change only"
-    announcements += [
-        ("acme", "enforce", "forbid:operator:60", 60),
-        ("cedar", "enforce", "permit:x:0", 70),
-    ]
-    assert since_s(announcements) == {("acme", "enforce"): 60, ("cedar", "shadow"): 30}
+    acme, birch, cedar = ("acme", "enforce"), ("birch", "enforce"), ("cedar", "shadow")
+    assert set(closed_by(announcements)) == {acme, birch, cedar}
+    announcements += [("acme", "enforce", "forbid:operator:35")]
+    assert closed_by(announcements)[acme] == {"credits:900", "operator:35"}
+    announcements += [("acme", "enforce", "permit:credits:900"), ("birch", "enforce", "reopen:50")]
+    assert set(closed_by(announcements)) == {cedar}
+    closed = closed_by([("acme", "enforce", f"close:{by}") for by in ("a:1", "b:9")])
+    assert closed[acme] == {"b:9"}, "IAM's word is told of a change only"
+    announcements += [("acme", "enforce", "forbid:operator:60"), ("cedar", "enforce", "permit:x:0")]
+    assert closed_by(announcements) == {acme: {"operator:60"}, cedar: {"credits:900"}}
 
 
 def test_what_is_withheld_goes_back_to_who_has_the_project_now() -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from quotas.ledger.balance import Balance, balance, exhaustion_s
 from quotas.ledger.transfers import GrantBalance, burn_order
+from quotas.model.program import Rollover
 from quotas.model.units import Period
 from tests.builders import Z, a_balance_of, a_run
 
@@ -88,6 +89,55 @@ def test_a_gap_between_grants_is_exhaustion() -> None:
     assert exhaustion_s(1000, grants, 0, HOUR_S) == 2000
     joined = [grants[0], replace(grants[1], effective_s=2000)]
     assert exhaustion_s(1000, joined, 0, HOUR_S) == 12_000
+
+
+def tranches(first: int, kept: Rollover | None = None) -> list[GrantBalance]:
+    """Three tranches, of 1000 each but the first, that begin at 0, 1000 and 2000, to 9000."""
+    ends = (9000, 9000, 9000) if kept is None else (1000, 2000, 9000)
+    return [
+        a_balance_of(
+            f"g/{n}",
+            first if n == 1 else 1000,
+            effective_s=(n - 1) * 1000,
+            expires_s=end_s,
+            created=n,
+            rolls_to=None if kept is None or n == 3 else f"g/{n + 1}",
+            rollover=kept,
+        )
+        for n, end_s in enumerate(ends, 1)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("first", "set_aside", "kept", "exhausted_s"),
+    [
+        (999, 0, None, 999),
+        (1000, 0, None, 3000),
+        (1500, 0, None, 3500),
+        (1500, 60, None, 3440),
+        (1500, 500, None, 3000),
+        (1500, 501, None, 999),
+        (1500, 0, Rollover(0), 3000),
+        (1500, 0, Rollover(500_000), 3125),
+        (1500, 0, Rollover(1_000_000, 100), 3100),
+    ],
+)
+def test_the_forecast_walks_over_dated_tranches(
+    first: int, set_aside: int, kept: Rollover | None, exhausted_s: int
+) -> None:
+    """Each is there from its first second: used up before that, the runway ends before it.
+
+    What a tranche leaves is kept whole without a rollover. With one, the allowed part moves
+    on when the next tranche begins, and the rest is lost.
+    """
+    assert exhaustion_s(0, tranches(first, kept), set_aside, HOUR_S) == exhausted_s
+
+
+def test_the_balance_has_that_forecast_and_says_what_comes_later() -> None:
+    """The first of three is used up in a second, whatever begins later: not all of it together."""
+    seen = of(tranches(1060), 999, start_s=998)
+    assert (seen.later_ucr, seen.later_s, seen.next_edge_s) == (2000, 1000, 1000)
+    assert seen.exhausted_s == 999 + 1000 + 1000 + 1060 - 1 - 60
 
 
 # Against a model that lives second by second.

@@ -1,4 +1,4 @@
-"""Burn, runway, allowance and forecast are exact, and pacing stops nothing."""
+"""Burn, allowance and forecast are exact, and pacing stops nothing."""
 
 from __future__ import annotations
 
@@ -13,10 +13,8 @@ from quotas.ledger.forecast import (
     allowance_ucr,
     burn_rates_ucr_per_h,
     credits_limit_gpus,
-    exhausted_at_s,
     forecast_unused,
     reached_s,
-    runway_s,
     spent_ucr,
 )
 from quotas.model.units import DAY_S, HOUR_S, Period
@@ -45,15 +43,6 @@ def test_spending_is_counted_by_overlap() -> None:
     assert spent_ucr(history, Period(50, 200)) == 500
     odd = [Spend(Period(0, 100), 3607)]
     assert sum(spent_ucr(odd, Period(n, n + 1)) for n in range(100)) == 100
-
-
-def test_runway_is_none_where_nothing_burns() -> None:
-    """Runway is whole seconds, 0 below zero, and None without burn."""
-    assert runway_s(25_330_000, 25_330_000) == HOUR_S
-    assert runway_s(-5, 100) == 0
-    assert runway_s(5, 0) is None
-    assert exhausted_at_s(100, 100, 50) == 50 + HOUR_S
-    assert exhausted_at_s(100, 0, 50) is None
 
 
 @pytest.mark.parametrize(

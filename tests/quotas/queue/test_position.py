@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from quotas.decisions.disruption_budget import NO_ENFORCEMENT
+from quotas.decisions.levels import exhaustion_episode
 from quotas.decisions.overrides import Override
 from quotas.decisions.snapshot import Overuse
 from quotas.model.program import Cohort, Pool, Program
@@ -261,3 +262,19 @@ def test_who_may_start_nothing_is_told_so(met_s: int | None) -> None:
         assert "it is stopped and asks for nothing: op said so at" in acme.text
     else:
         assert acme.text.startswith("met; nothing is kept for it: it is stopped and asks for")
+
+
+@pytest.mark.parametrize(("tranche", "expected_s"), [("g/2", NOW_S + HOUR_S), ("g2", None)])
+def test_who_is_out_of_credits_waits_for_its_next_tranche(
+    tranche: str, expected_s: int | None
+) -> None:
+    """Stopped with credits used up: from its next dated tranche on it may start servers again."""
+    grants = [
+        a_balance_of("g/1", 0),
+        a_balance_of(tranche, 10**9, effective_s=NOW_S + HOUR_S, created=1),
+    ]
+    told = frozenset({("acme", exhaustion_episode(0))})
+    snapshot = a_snapshot(NOW_S, a_pool_of(), [], grants, told=told)
+    (acme,) = queue_positions(snapshot, [a_wish()], [a_share("acme", 0)], [], [])
+    assert (acme.waits_for, acme.expected_s) == ("credits", expected_s)
+    assert "it is stopped and asks for nothing: its credits are used up" in acme.text

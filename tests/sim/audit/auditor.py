@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 
+from ..ahead_audit import ahead
 from ..play.play import Play
 from ..play.quiescence import M_CYCLES, N_CYCLES
 from . import iam
@@ -25,6 +26,7 @@ CHECKS: tuple[Callable[[Evidence], Iterator[str]], ...] = (
     held,
     leftovers,
     milestones,
+    ahead,
     metering,
     conduct,
     overdue_stops,
@@ -57,6 +59,7 @@ def faults_early(play: Play) -> list[str]:
         *deeds(found),
         *iam.changes(found),
         *milestones(found),
+        *ahead(found),
     ]
 
 

@@ -160,8 +160,8 @@ def held(found: Evidence) -> Iterator[str]:
 
 
 def is_overdraft(account: str) -> bool:
-    """Whether an account is what no grant will ever pay: not what the next tranche repays."""
-    return account.startswith("overdraft:") and account.count(":") == 1
+    """Whether an account is what no grant pays."""
+    return account.startswith("overdraft:")
 
 
 def leftovers(found: Evidence) -> Iterator[str]:

@@ -12,7 +12,7 @@ from .intervals import both
 from .ledger import is_overdraft
 from .tolerances import NO_STOCK, Tolerances, held_back, lasted_too_long, troubled
 
-UNFORESEEN = ("void", "refund", "correction", "hold", "expiry", "rollover", "repayment", "transfer")
+UNFORESEEN = ("void", "refund", "correction", "hold", "expiry", "rollover", "transfer")
 """Transfers that take credits away at once; what runs in the notice of an expiry is overdrawn."""
 HOUR_S = 3_600
 PAYS_S = NOTICE_S + STOP_S + FRESH_S

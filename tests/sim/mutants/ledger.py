@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from itertools import count
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ from scheduler.views import assemble, snapshot
 from ..scenario.events import NOBODY
 from ..scenario.people import STRANGER
 from ..scenario.script import NAMES, SMALL, ZONES, Event, Script
-from .registry import mutant_of
+from .registry import mutant_of, with_events
 
 
 @mutant_of()
@@ -124,9 +125,9 @@ def grants_expire_a_day_early(patch: pytest.MonkeyPatch) -> None:
     """What is left of a grant is forfeited a day before its end."""
     right = posting._Work.__init__
 
-    def wrong(work: Any, program: Any, grants: Any, metered: Any, aside: Any) -> None:
+    def wrong(work: Any, program: Any, grants: Any, metered: Any) -> None:
         early = [replace(g, expires_s=g.expires_s - DAY_S) for g in grants]
-        right(work, program, early, metered, aside)
+        right(work, program, early, metered)
 
     patch.setattr(posting._Work, "__init__", wrong)
 
@@ -211,8 +212,8 @@ def holds_never_run_out(patch: pytest.MonkeyPatch) -> None:
     """What is set aside stays aside after its end."""
     right = posting.post_due
 
-    def wrong(program: Any, grants: Any, metered: Any, aside: Any) -> Any:
-        return right(program, grants, metered, replace(aside, now_s=0))
+    def wrong(program: Any, grants: Any, metered: Any, now_s: int, holds: Any) -> Any:
+        return right(program, grants, metered, 0, holds)
 
     patch.setattr(assemble, "post_due", wrong)
 
@@ -271,3 +272,23 @@ def a_milestone_is_never_too_late(patch: pytest.MonkeyPatch) -> None:
         return {name: (part, replace(t, by_s=None)) for name, (part, t) in right(grant).items()}
 
     patch.setattr(grants, "milestones", wrong)
+
+
+def impatient(script: Script) -> Script:
+    """Everybody has tranches, and tries to take some of the next one ahead each day."""
+    days = range(script.start_s + HOUR_S, script.healed_s, DAY_S)
+    tries = [Event(at_s, "operator", "ahead", (name, 0)) for at_s in days for name in NAMES]
+    return with_events(replace(script, tranches=("half",) * len(NAMES)), tries)
+
+
+@mutant_of(sql=True, needs=impatient)
+def a_tranche_is_taken_ahead_again_and_again(patch: pytest.MonkeyPatch) -> None:
+    """Nobody remembers that a part of the tranche was taken before."""
+    names = count()
+    patch.setattr(grants, "_ahead_key", lambda _: f"self-advance:{next(names)}")
+
+
+@mutant_of(sql=True, needs=impatient)
+def all_of_a_tranche_is_taken_ahead(patch: pytest.MonkeyPatch) -> None:
+    """The policy's part is not looked at."""
+    patch.setattr(grants, "PPM", 1)

@@ -204,7 +204,9 @@ class RegionPermissions:
             before, after = self.organization.replace(policy_id, rules)
         except Refusal as error:
             raise Conflict(str(error.body)) from None
-        change = Change(at_s, self.now_s(), US, policy_id, before, after, read, read_s, revoked_rules)
+        change = Change(
+            at_s, self.now_s(), US, policy_id, before, after, read, read_s, revoked_rules
+        )
         self.organization.log.append(change)
         self._stir(policy_id, 1.0, (5, 600, 5_000))
         if self._has("iam-lost"):

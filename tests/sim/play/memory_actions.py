@@ -43,7 +43,6 @@ def place(book: InMemoryBook, startup: str, amount_ucr: int, length_s: int, now_
         state.confirmed,
         reserved_s[startup],
         state.holds,
-        state.owed.get(startup, 0),
     )
     mine = [grant for grant in state.grants if grant.startup == startup]
     lasting = grants_outliving(mine, now_s, now_s + length_s)

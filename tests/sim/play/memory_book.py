@@ -21,7 +21,7 @@ from quotas.decisions.levels import CREDITS
 from quotas.decisions.notices import LIVE_NOTICES, NOTICES_WITH_INTENTS, Intent, Notice
 from quotas.decisions.overrides import Override
 from quotas.decisions.snapshot import Decision, Overuse
-from quotas.iam.closing import RULE, known_closings
+from quotas.iam.closing import RULE, closed_by
 from quotas.ledger.forecast import WINDOWS_S
 from quotas.ledger.holds import Hold
 from quotas.ledger.tranches import parts
@@ -106,8 +106,7 @@ class InMemoryBook:
             | {"enforce": frozenset(self.announced["enforce"].union(self.stopped.values()))},
             charged=self._sums("usage:"),
             unconfirmed=dict(self.unconfirmed),
-            overdraft=self._overdraft(),
-            owed=self._owed(),
+            overdraft={cohort: -ucr for cohort, ucr in self._sums("overdraft:").items()},
             holds=tuple(self.holds[id] for id in sorted(self.holds)),
             stops=self._measured() if self.took is None else self.took,
             requests=tuple(r for r in self.requests.values() if r.is_live),
@@ -150,16 +149,6 @@ class InMemoryBook:
         rates = {flavor: version.rate_ucr_per_h for flavor, version in newest.items()}
         return Catalogue(rates, dict(self.gpus), self.prices, dict(self.scratch_bytes))
 
-    def _overdraft(self) -> dict[str, int]:
-        total: dict[str, int] = defaultdict(int)
-        for name, ucr in self._sums("overdraft:").items():
-            total[name.partition(":")[0]] -= ucr
-        return dict(total)
-
-    def _owed(self) -> dict[str, int]:
-        sums = self._sums("overdraft:").items()
-        return {name.partition(":")[2]: -ucr for name, ucr in sums if ":" in name and ucr}
-
     def _measured(self) -> tuple[MeasuredStop, ...]:
         found: list[MeasuredStop] = []
         for intent in reversed(self.intents.values()):
@@ -197,9 +186,7 @@ class InMemoryBook:
             stops=self._stops(),
             first_announced_s=dict(self.first_announced_s),
             past=tuple(sorted(self.past.values(), key=lambda n: n.id or 0)),
-            closed=known_closings(
-                (n.startup, n.mode, n.episode, n.opened_s) for n in self.closing_history
-            ),
+            closed=closed_by((n.startup, n.mode, n.episode) for n in self.closing_history),
         )
 
     def _stops(self) -> tuple[CountedStop, ...]:

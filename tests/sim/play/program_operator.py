@@ -17,6 +17,7 @@ from quotas.book.actions.commands import (
     OperatorAction,
     PriceCommand,
     RefundCommand,
+    SelfAdvanceCommand,
     SettleCommand,
     TransferCommand,
     VoidCommand,
@@ -26,6 +27,7 @@ from quotas.book.actions.execute import perform_action
 from quotas.book.actions.notices import acknowledge, snooze
 from quotas.book.actions.overrides import set_override
 from quotas.book.actions.requests import open_request
+from quotas.book.actions.self_advance import take_ahead
 from quotas.book.cycle.commit import apply_program
 from quotas.book.cycle.state import load_state
 from quotas.decisions.notices import Notice
@@ -45,7 +47,7 @@ from . import memory_actions
 from .memory_book import InMemoryBook
 from .region import Region
 
-REAL_ONLY = ("refund", "move", "advance", "accept", "confirm")
+REAL_ONLY = ("refund", "move", "advance", "ahead", "accept", "confirm")
 """Verbs that a book in Python does not know: drawn in every seed, done on the real book."""
 FLAVORS = tuple(f"{kind}@{ZONES[1]}" for kind in (*SMALL, *BIG))
 FLAVORS += tuple(f"{kind}@{ZONES[2]}" for kind in SMALL)
@@ -281,6 +283,13 @@ class ProgramOperator:
 
     def _advance(self, now_s: int, name: str, credits: int) -> None:
         self._real(AdvanceCommand(name, f"{name}-1", credits * 1_000_000), now_s)
+
+    def _ahead(self, now_s: int, name: str, credits: int) -> None:
+        """A startup takes credits of its next tranche ahead; 0 for all that it may."""
+        if isinstance(self.book, InMemoryBook):
+            raise Refused("only the real book does that")
+        command = SelfAdvanceCommand(name, amount_ucr=credits * 1_000_000 or None)
+        take_ahead(self.book, command, "token:cto", now_s)
 
     def _confirm(self, now_s: int, name: str, milestone: str) -> None:
         self.confirmed.append((now_s, name, milestone))

@@ -15,6 +15,7 @@ from typing import Any
 
 from quotas.model.units import DAY_S, HOUR_S
 
+from ..ahead import aheads
 from . import catalogue_faults, iam_edits, milestones
 from .events import (
     BIG,
@@ -152,7 +153,8 @@ def draw(seed: int, days: int = 183, *, calm: bool = False) -> Script:
         hasty=iam_edits.hasty(seed),
     )
     lent = lendings(seed, script.capacity, script.nominal, script.limits, healed_s)
-    events = tuple(sorted((*script.events, *lent), key=lambda e: e.at_s))
+    taken = aheads(seed, script.tranches, healed_s)
+    events = tuple(sorted((*script.events, *lent, *taken), key=lambda e: e.at_s))
     script = replace(script, events=events)
     return script.without_faults() if calm or seed == 0 else script
 

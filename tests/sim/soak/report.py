@@ -21,7 +21,7 @@ CLASSES = {
 """Which counts are of which class, by what their names begin with: only the first are faults."""
 COVERAGE_MARKS = (
     *("Complete", "Partial", "Unknown", "unconfirmed", "overdraft"),
-    *("charge", "grant", "expiry", "void", "rollover", "repayment"),
+    *("charge", "grant", "expiry", "void", "rollover"),
     *("hold", "settle", "hold-void", "hold-expiry"),
     *(f"intent {state}" for state in ("confirmed", "failed", "expired")),
     *(f"call {answer}" for answer in ("done", "Conflict", "Throttled", "Unreachable")),
@@ -36,6 +36,7 @@ COVERAGE_MARKS = (
 """What has to happen in a batch of a hundred seeds."""
 SQL_COVERAGE_MARKS = (
     *("refund", "deed refund", "deed move", "deed advance", "deed accept", "deed confirm"),
+    "deed ahead",
     *("closing close", "closing reopen", "iam narrowed", "iam restored", "iam edited"),
     *("revoked revoked", "revoked ended"),
 )

@@ -1,4 +1,4 @@
-"""Verification recomputes what a rule moved: rollovers, forfeits, repayments, differences.
+"""Verification recomputes what a rule moved: rollovers, forfeits, price differences.
 
 Each test posts what the rules say, which is found right, or the same with one thing wrong
 in it, well-formed and hashed like any other transfer.
@@ -12,7 +12,7 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import select
 
-from quotas.book.actions.commands import OperatorAction, PriceCommand
+from quotas.book.actions.commands import AdvanceCommand, OperatorAction, PriceCommand
 from quotas.book.actions.execute import perform_action
 from quotas.book.cycle.commit import apply_program, commit, save_catalogue
 from quotas.book.cycle.state import load_state
@@ -20,7 +20,6 @@ from quotas.book.schema.tables import RUN, TRANSFER
 from quotas.book.session import Book
 from quotas.book.transfers import StaleBalance, post
 from quotas.book.verify.verify import verify
-from quotas.ledger.between import repayments
 from quotas.ledger.repricing import differences
 from quotas.ledger.transfers import (
     Entry,
@@ -41,7 +40,6 @@ END_S = 10_000
 HALF = Rollover(500_000)
 FIRST, SECOND, THIRD = (grant_account("acme", f"g1/{n}") for n in (1, 2, 3))
 
-OWED = "overdraft:spring:acme"
 GIVEN = (Entry("sponsor:spring", -1), Entry("grant:acme:g2", 1))
 
 Forged = Callable[[Transfer], Transfer]
@@ -101,7 +99,7 @@ def saying(**detail: int | str) -> Forged:
 def ending(book: Book) -> list[Transfer]:
     """The end of the first tranche: 500 roll over, 500 are forfeited."""
     first = next(grant for grant in load_state(book).grants if grant.account == FIRST)
-    return end_transfers(first)
+    return end_transfers([first])
 
 
 def test_what_rolls_over_and_what_is_forfeited_is_right() -> None:
@@ -126,6 +124,25 @@ def test_a_rollover_against_its_rule_is_found(forged: Forged, found: str) -> Non
     rolls, _ = ending(book)
     add(book, forged(rolls))
     assert found in fault(book)
+
+
+def test_what_was_advanced_rolls_over_within_its_tranches_bound() -> None:
+    """Of a tranche and its advanced part 300 may move on; each of them moving 300 is found."""
+    book = a_book(Rollover(1_000_000, 300))
+    perform_action(book, OperatorAction(AdvanceCommand("acme", "g1", 500), "a demo", "ann", 1))
+    second, ahead = (
+        grant
+        for grant in load_state(book).grants
+        if grant.id.startswith("g1/2") and grant.expires_s == 2 * END_S
+    )
+    together = end_transfers([second, ahead])
+    assert [t.entries[1].amount_ucr for t in together] == [300, 200, 500]
+    add(book, *end_transfers([second]), *end_transfers([ahead]))
+    assert "rolls over 300 ucr of grant:acme:g1/2." in fault(book) and "where 0 may" in fault(book)
+    right = a_book(Rollover(1_000_000, 300))
+    perform_action(right, OperatorAction(AdvanceCommand("acme", "g1", 500), "a demo", "ann", 1))
+    add(right, *together)
+    assert fault(right) == ""
 
 
 def test_an_ordinary_grant_rolls_over_to_nothing() -> None:
@@ -160,73 +177,11 @@ def test_a_forfeit_against_its_rule_is_found(forged: Forged, found: str) -> None
     assert found in fault(book)
 
 
-def indebted() -> Book:
-    """Acme owes 1,200 that it ran before its tranches, which last to their grant's end."""
-    book = a_book(None)
-    detail = {"run": "r", "server": "s", "flavor": FLAVOR, "run_start_s": 0}
-    detail |= {"start_s": 0, "end_s": 1_200, "rate_ucr_per_h": RATE}
-    sides = (Entry(OWED, -1_200), Entry("usage:acme", 1_200))
-    add(book, Transfer("lent", "charge", "spring", "acme", END_S, sides, "", detail))
-    return book
-
-
-def paying(book: Book, at_s: int, owed_ucr: int = 1_200) -> list[Transfer]:
-    """What the tranches in force at an instant repay."""
-    return repayments(owed_ucr, load_state(book).grants, at_s, "")
-
-
-def test_repayments_are_right_in_burn_order_and_back() -> None:
-    """1,000 of the first tranche and 200 of the second; a surplus of 50 returns to the first."""
-    book = indebted()
-    found = paying(book, 2 * END_S)
-    drawn = [(t.entries[0].account, t.entries[0].amount_ucr) for t in found]
-    assert drawn == [(FIRST, -1_000), (SECOND, -200)]
-    add(book, *found)
-    back = (Entry("usage:acme", -50), Entry(OWED, 50))
-    add(book, Transfer("back", "manual", "spring", "acme", END_S, back, ""))
-    surplus = paying(book, 2 * END_S + 1, -50)
-    assert surplus[0].entries == (Entry(FIRST, 50), Entry(OWED, -50))
-    add(book, *surplus)
-    assert fault(book) == ""
-
-
-@pytest.mark.parametrize(
-    ("forged", "found"),
-    [
-        (by(-1), "repays 999 ucr out of grant:acme:g1/1, where 1200 were owed"),
-        (to("overdraft:spring"), "repays overdraft:spring, which lends acme nothing"),
-        (at(-1), "repays 1000 ucr out of grant:acme:g1/1"),
-        (out_of(SECOND), "repays 1000 ucr out of grant:acme:g1/2"),
-        (out_of("grant:acme:g2"), "repays 1000 ucr out of grant:acme:g2"),
-        (out_of("expired:spring"), "which is no grant of acme"),
-    ],
-)
-def test_a_repayment_against_its_rule_is_found(forged: Forged, found: str) -> None:
-    """Too little, to others, before it is in force, out of turn, or out of what is no tranche."""
-    book = indebted()
-    given = (Entry("sponsor:spring", -5_000), Entry("grant:acme:g2", 4_000))
-    sides = (*given, Entry("expired:spring", 1_000))
-    add(book, Transfer("more", "manual", "spring", "acme", 0, sides, ""))
-    add(book, forged(paying(book, END_S)[0]))
-    assert found in fault(book)
-
-
-def test_a_repayment_of_nothing_is_found() -> None:
-    """What is repaid already is not owed."""
-    book = indebted()
-    first, second = paying(book, 2 * END_S)
-    again = replace(second, key="again", at_s=second.at_s + 1)
-    add(book, first, second, again)
-    assert "repays 200 ucr out of grant:acme:g1/2, where 0 were owed" in fault(book)
-
-
-@pytest.mark.parametrize("what", ["a debt", "a rest"])
-def test_a_cycle_that_a_deed_overtook_repays_and_forfeits_nothing(what: str) -> None:
-    """Both are exact: computed before a refund was posted, they are computed anew."""
-    book = indebted() if what == "a debt" else a_book()
+def test_a_cycle_that_a_deed_overtook_forfeits_nothing() -> None:
+    """A rest is exact: computed before a refund was posted, it is computed anew."""
+    book = a_book()
     lease, known = lease_of(book), load_state(book).newest_transfer
-    moves = paying(book, END_S) if what == "a debt" else ending(book)
-    made = result_of(transfers=moves, newest_transfer=known, runs=[])
+    made = result_of(transfers=ending(book), newest_transfer=known, runs=[])
     add(book, Transfer("m", "manual", "spring", "acme", 0, GIVEN, ""))
     with pytest.raises(StaleBalance, match="a deed was posted"):
         commit(book, made, lease, END_S)

@@ -1,0 +1,190 @@
+"""A tranche is used up before the next begins: an exhaustion like any other, until it begins."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from quotas.book.actions.commands import GrantCommand, OperatorAction, SelfAdvanceCommand
+from quotas.book.actions.execute import perform_action
+from quotas.book.actions.self_advance import take_ahead
+from quotas.book.cycle.state import load_state
+from quotas.decisions.overrides import EVERYONE
+from quotas.model.program import Program, Tranche
+from tests.scheduler.act.test_release_all import SlowIam
+from tests.scheduler.harness import DAY_S, NOTICE_S, T0, Harness, override, program, server
+
+HOUR_S = 3600
+NEXT_S = T0 + 5 * DAY_S
+SHUT, FREE = "acme may start no servers", "acme may start servers"
+
+
+def in_two_tranches(first: int = 1, *, auto_resume: bool = False) -> Program:
+    """Some credits now, and 9,000 in five days."""
+    made = program(credits=first + 9_000)
+    (cohort,) = made.cohorts
+    (acme,) = cohort.startups
+    (grant,) = acme.grants
+    tranches = (Tranche(first * 10**6, T0), Tranche(9_000 * 10**6, NEXT_S))
+    acme = replace(acme, grants=(replace(grant, tranches=tranches),), auto_resume=auto_resume)
+    return replace(made, cohorts=(replace(cohort, startups=(acme,)),))
+
+
+def told(harness: Harness) -> list[str]:
+    """What the startup was told of its level, each in its first words."""
+    rows = [str(row["text"]) for row in harness.all("notice") if row["rule"] == "closing"]
+    return [text.partition(" from now on")[0].partition(" again")[0] for text in rows]
+
+
+def notices(harness: Harness) -> list[str]:
+    """The states of the notices for credits, oldest first."""
+    return [str(row["state"]) for row in harness.all("notice") if row["rule"] == "credits"]
+
+
+def level(harness: Harness) -> str:
+    """The level of acme in the last view."""
+    (own,) = harness.views[-1].startups
+    return own.level
+
+
+def left_ucr(harness: Harness, tranche: int) -> int:
+    """What is left of a tranche."""
+    return next(g.left_ucr for g in load_state(harness.book).grants if g.id.endswith(f"/{tranche}"))
+
+
+@pytest.mark.parametrize("resumed", [[], ["old"]])
+def test_from_the_announcement_over_the_stop_to_the_next_tranche(resumed: list[str]) -> None:
+    """200 credits last eight hours: announced, a final notice, a stop at zero; open in five days.
+
+    Nothing is overdrawn. Only a startup that asked for it has its server powered on again.
+    """
+    harness = Harness(in_two_tranches(200, auto_resume=bool(resumed)))
+    harness.cloud.add(server("old"))
+    harness.run_until(T0 + 9 * HOUR_S, every_s=150)
+    episodes = [str(row["episode"]) for row in harness.all("notice") if row["rule"] == "runway"]
+    assert [episode.split(":")[1] for episode in episodes] == ["86400", "3600", "600"]
+    assert (harness.cloud.stops, notices(harness), told(harness)) == (["old"], ["executed"], [SHUT])
+    assert level(harness) == "stopped"
+    assert 0 <= left_ucr(harness, 1) < 5 * 10**6 and "overdraft:c" not in harness.rows("balance")
+    harness.cloud.add(replace(harness.cloud.servers["old"], state="stopped"))
+    harness.run_until(NEXT_S - 1, every_s=6 * HOUR_S)
+    assert (level(harness), harness.cloud.starts) == ("stopped", [])
+    harness.run_until(NEXT_S + 600, every_s=60)
+    assert (level(harness), told(harness)) == ("open", [SHUT, FREE])
+    assert harness.cloud.starts == resumed
+    assert harness.cloud.stops == ["old"]
+
+
+def test_what_starts_before_the_next_tranche_is_stopped_after_its_notice() -> None:
+    """Closed or not: a new server has its full notice, and then it goes."""
+    harness = Harness(in_two_tranches())
+    harness.cloud.add(server("old"))
+    harness.run_until(T0 + HOUR_S, every_s=60)
+    assert harness.cloud.stops == ["old"]
+    harness.cloud.add(server("new", harness.clock.now_s() + 1))
+    harness.run(30)
+    harness.run(NOTICE_S - 1)
+    assert harness.cloud.stops == ["old"]
+    harness.run_until(T0 + DAY_S, every_s=600)
+    assert harness.cloud.stops == ["old", "new"]
+
+
+def test_who_turns_its_own_server_off_is_not_stopped_and_may_try_again() -> None:
+    """Its notice is cancelled; with next to nothing left, its next server has one at once."""
+    harness = Harness(in_two_tranches())
+    harness.cloud.add(server("old"))
+    harness.run(30)
+    assert notices(harness) == ["open"]
+    now_s = harness.clock.now_s()
+    harness.cloud.add(replace(harness.cloud.servers["old"], state="stopped", modified_s=now_s))
+    harness.run_until(now_s + HOUR_S, every_s=600)
+    assert (notices(harness), left_ucr(harness, 1) > 0) == (["cancelled"], True)
+    harness.cloud.add(server("new", harness.clock.now_s() + 1))
+    harness.run(30)
+    harness.run(NOTICE_S - 1)
+    assert harness.cloud.stops == []
+    harness.run_until(T0 + DAY_S, every_s=3600)
+    assert harness.cloud.stops == ["new"]
+
+
+def test_each_closing_is_told_and_each_opening() -> None:
+    """Closed, opened by a grant, and closed again: each of the three is told."""
+    harness = Harness(in_two_tranches())
+    harness.cloud.add(server("old"))
+    harness.run_until(T0 + 60, every_s=30)
+    again = GrantCommand("acme", "again", 30 * 10**6)
+    perform_action(harness.book, OperatorAction(again, "a test", "ann", harness.clock.now_s()))
+    harness.run_until(T0 + DAY_S, every_s=600)
+    assert told(harness) == [SHUT, FREE, SHUT]
+
+
+def test_with_a_key_that_came_later_the_opening_is_told_all_the_same() -> None:
+    """Closed by our words, opened when IAM could say it: IAM took nothing, and says nothing."""
+    harness = Harness(in_two_tranches())
+    harness.cloud.add(server("old"))
+    harness.run_until(T0 + 1800, every_s=150)
+    harness.cycle.reconnect(harness.cloud, SlowIam(harness))
+    perform_action(
+        harness.book,
+        OperatorAction(GrantCommand("acme", "g", 10**9), "a test", "ann", harness.clock.now_s()),
+    )
+    harness.run(30)
+    harness.run(30)
+    assert told(harness) == [SHUT, FREE]
+
+
+def test_what_was_told_in_shadow_is_told_once_armed() -> None:
+    """In shadow the operators heard it: the startup hears it when it counts."""
+    harness = Harness(in_two_tranches())
+    override(harness, "mode", EVERYONE, "shadow")
+    harness.cloud.add(server("old"))
+    harness.run_until(T0 + DAY_S, every_s=3600)
+    override(harness, "mode", EVERYONE, "enforce")
+    harness.run(30)
+    harness.run(30)
+    rows = [row["mode"] for row in harness.all("notice") if row["rule"] == "closing"]
+    assert rows == ["shadow", "enforce"]
+
+
+def test_the_next_tranche_lifts_the_notice() -> None:
+    """With credits again the promise of a stop is withdrawn, and whoever starts may."""
+    harness = Harness(in_two_tranches())
+    harness.run_until(NEXT_S - NOTICE_S // 2, every_s=DAY_S)
+    harness.cloud.add(server("old", harness.clock.now_s() + 1))
+    harness.run(10)
+    assert notices(harness) == ["open"]
+    harness.run_until(NEXT_S + 600)
+    assert (notices(harness), told(harness)) == (["cancelled"], [SHUT, FREE])
+    harness.cloud.add(server("newer", harness.clock.now_s() + 1))
+    harness.run_until(NEXT_S + DAY_S, every_s=3600)
+    assert (harness.cloud.stops, notices(harness)) == ([], ["cancelled"])
+
+
+@pytest.mark.parametrize("resumed", [[], ["old"]])
+def test_the_startup_takes_a_part_of_the_next_ahead_while_everybody_sleeps(
+    resumed: list[str],
+) -> None:
+    """Stopped, it is open from the next cycle on, until that is used up as well.
+
+    Nothing is powered on but for a startup that asked for it, as after any grant.
+    """
+    harness = Harness(in_two_tranches(20, auto_resume=bool(resumed)))
+    harness.cloud.add(server("old"))
+    harness.run_until(T0 + HOUR_S, every_s=60)
+    harness.cloud.add(replace(harness.cloud.servers["old"], state="stopped"))
+    harness.run(60)
+    assert (harness.cloud.stops, level(harness)) == (["old"], "stopped")
+    order = SelfAdvanceCommand("acme", amount_ucr=100 * 10**6)
+    take_ahead(harness.book, order, "token:t", harness.clock.now_s())
+    harness.run(30)
+    harness.run(30)
+    assert (level(harness), told(harness), harness.cloud.starts) == ("open", [SHUT, FREE], resumed)
+    harness.cloud.add(server("old", harness.clock.now_s() + 1))
+    harness.run_until(T0 + 8 * HOUR_S, every_s=60)
+    assert (harness.cloud.stops, level(harness)) == (["old", "old"], "stopped")
+    assert "overdraft:c" not in harness.rows("balance")
+    harness.run_until(NEXT_S - 1, every_s=6 * HOUR_S)
+    assert level(harness) == "stopped"
+    harness.run(1)
+    assert (level(harness), left_ucr(harness, 2)) == ("open", 8_900 * 10**6)
