@@ -109,7 +109,7 @@ async def _sync_inbox(read_model: ReadModel, access: Access, inbox: Inbox) -> No
             await asyncio.to_thread(_settle, read_model, inbox)
             _write_uses(access, inbox)
         except (sqlite3.Error, SQLAlchemyError, Problem) as error:
-            log.warning("inbox.behind", error=str(error))  # the next round catches up
+            log.warning("inbox.sync_failed", error=str(error))  # the next round retries
 
 
 def _settle(read_model: ReadModel, inbox: Inbox) -> None:

@@ -174,7 +174,9 @@ class DecisionExplanation(Answer):
     is_recomputed: bool = Field(description="whether the inputs lead to the same reason again")
     check: str = Field(description="the same in words")
     counterfactual: str = Field(examples=["with at most 8 GPUs in h100 nothing would be stopped"])
-    next: str = Field(examples=["its stop follows at 2027-01-05T00:30:00Z, unless the cause ends"])
+    next_step: str = Field(
+        examples=["its stop follows at 2027-01-05T00:30:00Z, unless the cause ends"]
+    )
     changed_by: str = Field(description="who may change it, and how")
 
 
@@ -249,12 +251,14 @@ class StartupRequest(Answer):
     gpus: int
     duration_s: int
     reason: str
-    state: str = Field(examples=["open"], description="open, met, withdrawn or ended")
+    state: str = Field(examples=["open"], description="open, fulfilled, withdrawn or closed")
     opened: Instant
     fulfilled: Instant | None
     closed: Instant | None
     detail: str
-    refused: str | None = Field(description="what Scaleway refused its servers for, as you said")
+    refused_for: str | None = Field(
+        description="why Scaleway refused its servers, as the startup says: quota, or null"
+    )
 
 
 class Accepted(Answer):

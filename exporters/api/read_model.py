@@ -191,7 +191,7 @@ class ReadModel:
         return self._opened
 
     def _disconnect(self, error: Exception) -> None:
-        log.warning("book.lost", error=str(error))
+        log.warning("book.connection_lost", error=str(error))
         self.close()
 
 

@@ -82,7 +82,7 @@ def request_of(row: RowMapping) -> StartupRequest:
         fulfilled=None if fulfilled_s is None else format_instant(fulfilled_s),
         closed=None if closed_s is None else format_instant(closed_s),
         detail=row["detail"],
-        refused=None if row["quota_gpus"] is None else QUOTA,
+        refused_for=None if row["quota_gpus"] is None else QUOTA,
     )
 
 
@@ -98,7 +98,7 @@ def explanation_of(id: int, found: Explanation) -> DecisionExplanation:
         is_recomputed=found.is_recomputed,
         check=found.check,
         counterfactual=found.counterfactual,
-        next=found.next_step,
+        next_step=found.next_step,
         changed_by=found.who_may_change_it,
     )
 

@@ -1,4 +1,4 @@
-"""The commands that look: credits, usage, servers, quota, why, statement, events."""
+"""The commands that look: credits, usage, servers, quota, explain, statement, events."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def explain(
 ) -> None:
     """Take a decision apart: from what it follows, and what would change it."""
     client = connect()
-    ask = f"decisions/{decision}/why"
+    ask = f"decisions/{decision}/explanation"
     show(lambda: client.get(ask), formatting.explanation_text, as_json=as_json, watch=False)
 
 

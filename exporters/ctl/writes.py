@@ -36,8 +36,8 @@ def open_request(
     gpus: Annotated[int, typer.Argument(min=1, help="GPUs in all, those that run among them.")],
     for_: Annotated[str, typer.Option("--for", help="How long, once they run: such as 2h.")],
     reason: Annotated[str, typer.Option(help="Why; it is kept in the book.")] = "",
-    refused: Annotated[
-        str, typer.Option(help="quota: Scaleway refused your start for its quota.")
+    refused_for: Annotated[
+        str, typer.Option(help="quota: Scaleway refused your start for the organization's quota.")
     ] = "",
     key: Key = None,
     wait: Wait = False,
@@ -46,7 +46,7 @@ def open_request(
     """Ask for GPUs of a pool; an owner asks its lent quota back in this way."""
     client = connect()
     body = {"pool": pool, "gpus": gpus, "duration": for_, "reason": reason}
-    body |= {"refused": refused} if refused else {}
+    body |= {"refused_for": refused_for} if refused_for else {}
     send_write(
         client,
         lambda sent_key: client.post("requests", body, sent_key),

@@ -1,7 +1,6 @@
-"""How do our panels look? One builder for each kind, so that all of them look alike.
+"""Builders of panels, one for each kind, so that all panels look alike.
 
-Every panel has a title, a sentence that says what it answers, a unit, and the data source
-that the reader chose. Widths are of Grafana's grid of 24 columns.
+Every panel has a title, a description, a unit, and the data source that the reader chose. Widths are of Grafana's grid of 24 columns.
 """
 
 from __future__ import annotations

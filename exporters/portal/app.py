@@ -180,7 +180,7 @@ async def sign_out(signed_in_request: SignedInRequest) -> Response:
     await signed_in_request.services.sessions.form(
         signed_in_request.request, signed_in_request.session
     )
-    response = _redirect(f"{SIGN_IN}?why=signed-out")
+    response = _redirect(f"{SIGN_IN}?reason=signed-out")
     _clear_session(response, signed_in_request.request)
     return response
 
@@ -189,7 +189,7 @@ async def request_gpus(signed_in_request: SignedInRequest) -> Response:
     """Ask for GPUs; a form that makes no sense comes back with what is wrong."""
     fields, key = await _form(signed_in_request)
     try:
-        texts = {name: fields.get(name, "") for name in ("pool", "reason", "refused")}
+        texts = {name: fields.get(name, "") for name in ("pool", "reason", "refused_for")}
         length = fields.get("length", "") + fields.get("unit", "")
         form_values = {**texts, "gpus": int(fields.get("gpus", "")), "duration": length}
         wanted = NewRequest.model_validate(form_values)
@@ -270,7 +270,7 @@ async def on_problem(request: Request, error: Exception) -> Response:
     """A refusal as a page; who is not signed in is sent to the form."""
     assert isinstance(error, Problem)
     if error.status == 401:
-        url = f"{SIGN_IN}?why={error.kind}"
+        url = f"{SIGN_IN}?reason={error.kind}"
         if "hx-request" in request.headers:
             return Response(status_code=204, headers={**HEADERS, "HX-Redirect": url})
         response = _redirect(url)

@@ -128,7 +128,7 @@ def _description(
     status: StartupStatus, translator: Translator, now_ucr: int, granted_ucr: int
 ) -> str:
     sentence = translator(
-        "{left} of {granted} credits are left.",
+        "{remaining} of {granted} credits are left.",
         remaining=translator.credits(now_ucr),
         granted=translator.credits(granted_ucr),
     )

@@ -49,7 +49,7 @@ class NewRequest(BaseModel):
     gpus: StrictInt = Field(ge=1, le=1_000_000, examples=[8])
     duration: str = Field(max_length=40, examples=["12h"], description="such as 90m, 12h or 7d")
     reason: str = Field("", max_length=500, examples=["fine-tuning run 4"])
-    refused: Literal["", "quota"] = Field(
+    refused_for: Literal["", "quota"] = Field(
         "", description="quota: Scaleway refused your start for the organization's quota"
     )
 
@@ -135,7 +135,7 @@ async def open_request(
 ) -> Response:
     """Ask for GPUs. The next cycle decides: follow `link`."""
     submitted = {"pool": body.pool, "gpus": body.gpus, "duration_s": body.duration_s()}
-    details = {"reason": body.reason, "refused": body.refused}
+    details = {"reason": body.reason, "refused_for": body.refused_for}
     return await _accept(request, token, key, "request.open", {**submitted, **details})
 
 

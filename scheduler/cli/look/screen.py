@@ -54,10 +54,10 @@ def _shares(found: Mapping[str, Any]) -> Iterator[str]:
     for request in found["requests"]:
         yield (
             f"request {request['id']}: {request['startup']} asks for {request['gpus']} GPUs of "
-            f"{request['pool']}: {request['position']}"
+            f"{request['pool']}: {request['text']}"
         )
-    for overuse in found["overuses"]:
-        yield f"excess: {overuse['reason']}, not before {overuse['deadline']}"
+    for overuse in found["overuse"]:
+        yield f"overuse: {overuse['reason']}, not before {overuse['deadline']}"
 
 
 def _notices_and_overrides(found: Mapping[str, Any]) -> Iterator[str]:
@@ -71,7 +71,7 @@ def _notices_and_overrides(found: Mapping[str, Any]) -> Iterator[str]:
         said = f"{override['actor']}: {override['reason']}"
         yield f"{override['kind']} {override['subject']}: {override['value']}{until}, {said}"
     if found["deferred"]:
-        yield f"{found['deferred']} stops are held by the guard: 'cohortd approve' lets them pass"
+        yield f"{found['deferred']} stops wait for the disruption budget; 'cohortd approve' lets them pass"
     messages = found["messages"]
     if messages["unsent"] or messages["failed"]:
         yield (

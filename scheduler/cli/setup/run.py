@@ -159,12 +159,12 @@ def apply(
 
 
 def _refuse_risky(changes: Iterable[Change], fix: str) -> None:
-    """End the command where a change needs a person's word."""
+    """End the command where a change needs the operator's confirmation."""
     risky = [change.path for change in changes if change.needs_confirm]
     if risky:
         typer.echo(
             f"cohortd: refused: {', '.join(risky)} would stop servers, lower a share in use or "
-            f"loosen a guard: {fix}",
+            f"loosen a bound: {fix}",
             err=True,
         )
         raise typer.Exit(1)
@@ -193,7 +193,7 @@ def _change(change: Change) -> dict[str, object]:
         "path": change.path,
         "before": change.before,
         "after": change.after,
-        "needs_confirm": change.needs_confirm,
+        "needs_confirmation": change.needs_confirm,
         "reason": change.why,
     }
 
@@ -216,7 +216,7 @@ def run(
     if program is not None:
         parsed = parse_program(read_text(program), str(program))
         if load_state(book).program is not None:
-            # A restart is nobody's word: what `apply` would ask about is not done by it.
+            # A restart confirms nothing, so it makes no change that `apply` asks to confirm.
             fix = f"apply it with 'cohortd apply --confirm {parsed.name}' first"
             _refuse_risky(_changes(state, program), fix)
         apply_program(book, parsed, clock.now_s(), actor())

@@ -57,7 +57,7 @@ def open_command(
     gpus: Annotated[int, typer.Argument(help="GPUs in all, those that run already among them.")],
     for_: Annotated[str, typer.Option("--for", help="How long, once they run: such as 2h.")],
     reason: Annotated[str, typer.Option(help="Why; it is kept in the book.")] = "asked for",
-    refused: Refusal = "",
+    refused_for: Refusal = "",
     state: State = DEFAULT_STATE,
     dry_run: DryRun = False,
     as_json: Json = False,
@@ -68,7 +68,9 @@ def open_command(
     length_s = parse_duration_option("--for", for_, LONGEST_S)
     now_s = SystemClock().now_s()
     book = Book.open_existing(state)
-    ask = RequestSpec(startup, pool, gpus, length_s, reason.strip(), actor(), now_s, key, refused)
+    ask = RequestSpec(
+        startup, pool, gpus, length_s, reason.strip(), actor(), now_s, key, refused_for
+    )
     try:
         request = preview_request(book, ask) if dry_run else open_request(book, ask)
     except Refused as refused:
@@ -79,7 +81,7 @@ def open_command(
         print_json({**line, "dry_run": dry_run})
         return
     did = "would ask" if dry_run else f"request {request.id}: {startup} asks"
-    typer.echo(f"{did} for {gpus} GPUs of {pool} for {for_}; {line.get('position', 'not written')}")
+    typer.echo(f"{did} for {gpus} GPUs of {pool} for {for_}; {line.get('text', 'not written')}")
 
 
 def list_command(
@@ -100,7 +102,7 @@ def list_command(
     for line in found:
         typer.echo(
             f"{line['id']:>5} {line['startup']:24} {line['pool']:8} {line['gpus']:>4} GPUs "
-            f"{line['state']:9} {line.get('position') or line['detail']}"
+            f"{line['state']:9} {line.get('text') or line['detail']}"
         )
     if not found:
         typer.echo("nobody waits: no request is open")

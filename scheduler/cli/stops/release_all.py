@@ -66,7 +66,7 @@ def _print_results(found: list[ReleaseResult], verb: str) -> None:
             for rule in restored.rules:
                 typer.echo(f"  {verb}: {', '.join(rule.sets)} in {_where(rule)}")
     if not found:
-        typer.echo("nothing is withheld from any startup")
+        typer.echo("no rule of any startup is revoked")
     elif verb == "got back":
         typer.echo("a daemon in enforce mode closes again whoever is out of credits or time")
 
