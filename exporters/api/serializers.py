@@ -1,4 +1,4 @@
-"""How does a row of the book look in the API?"""
+"""Rows of the book as response models of the API."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def request_of(row: RowMapping) -> StartupRequest:
 
 
 def explanation_of(id: int, found: Explanation) -> DecisionExplanation:
-    """A decision that was taken apart."""
+    """The explanation of a decision."""
     return DecisionExplanation(
         decision=id,
         rule=found.rule,
@@ -109,7 +109,7 @@ def statement_summary(found: Mapping[str, Any]) -> StatementSummary:
 
 
 def statement_of(found: Mapping[str, Any]) -> StatementAnswer:
-    """A whole statement. Keys stay inside: that of a transfer names who gave."""
+    """A whole statement, without the keys of transfers, which name the operator who acted."""
     lines = [StatementEntry(**_fields(StatementEntry, line)) for line in found["lines"]]
     return StatementAnswer(**_fields(StatementSummary, found), lines=lines)
 

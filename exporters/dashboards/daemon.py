@@ -1,4 +1,4 @@
-"""Daemon: can I trust it? Cycles, zones, the API, the lease, the book and its intents."""
+"""The dashboard of the daemon: cycles, zones, requests to the cloud, the lease and the book."""
 
 from __future__ import annotations
 

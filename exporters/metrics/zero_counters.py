@@ -15,7 +15,7 @@ Series = tuple[Counter, tuple[str, ...]]
 
 
 class ZeroInitializedCounters:
-    """Counts by labels. Events of a series that no scrape has shown yet wait for its first scrape."""
+    """Counts by labels. Events of a new series wait until a scrape has shown it at 0."""
 
     def __init__(self) -> None:
         self._lock = Lock()

@@ -1,6 +1,6 @@
-"""How does each sentence of the portal read in French? The English sentence is the key.
+"""The French texts of the portal, keyed by their English sentence.
 
-Reasons and texts that the book keeps are English, and the pages mark them as such.
+Reasons and texts from the book are English, and the pages mark them as such.
 """
 
 from __future__ import annotations

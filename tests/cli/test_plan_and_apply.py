@@ -76,9 +76,8 @@ def test_a_risky_change_needs_the_programs_name(case: str, operator_env: Operato
     operator_env.write(text)
     planned = operator_env.run("plan")
     assert planned.code == 0 and f"! {path}: " in planned.out
-    assert [c["path"] for c in operator_env.run("plan", "--json").json if c["needs_confirmation"]] == [
-        path
-    ]
+    changes = operator_env.run("plan", "--json").json
+    assert [c["path"] for c in changes if c["needs_confirmation"]] == [path]
     book = operator_env.in_force()
     for refused in (operator_env.run("apply"), operator_env.run("apply", "--confirm", "other")):
         assert refused.code == 1 and refused.out == ""

@@ -60,7 +60,7 @@ def status(
 
 
 def _past(book: Book, as_of_s: int, now_s: int, *, as_json: bool) -> None:
-    """What every startup had at a past instant."""
+    """Show the credits of every startup at a past instant."""
     try:
         found = status_at(book, as_of_s, now_s)
     except InstantNotKnown as refused:
@@ -83,7 +83,7 @@ def explain(
     as_of: AsOf = None,
     as_json: Json = False,
 ) -> None:
-    """Say why: the newest decisions about a startup, a server or one decision, with inputs."""
+    """Explain the newest decisions about a startup or a server, or one decision, with inputs."""
     book = Book.open_existing(state)
     found: list[Mapping[str, Any]] = []
     until_s = None if as_of is None else parse_past_instant(book, as_of)
@@ -125,7 +125,7 @@ def explain(
 def _current_shares_and_pace(
     found: Mapping[str, Any], subject: str
 ) -> tuple[list[Mapping[str, Any]], Mapping[str, Any] | None]:
-    """A startup's shares and its pace as they are now; nothing for another subject."""
+    """A startup's shares and its pace now; empty for another subject."""
     shares = [share for share in found["shares"] if share["startup"] == subject]
     paces = [line["pace"] for line in found["startups"] if line["name"] == subject]
     return shares, next(iter(paces), None)
@@ -194,7 +194,7 @@ def verify(
 
 
 def _expected_hashes(chain_head: str) -> frozenset[str]:
-    """The hashes in the option itself, or else in the file of that name."""
+    """The hashes in the option itself, or in the file of that name."""
     if not hashes_in(chain_head) and not Path(chain_head).is_file():
         fail(
             f"--chain-head {chain_head}: neither a hash of 64 hexadecimal digits nor a file",

@@ -52,7 +52,9 @@ def test_why_recomputes_a_decision(fresh_api: ApiFixture) -> None:
     assert found["check"] == "its inputs lead to it again"
     assert "acme uses 16 GPUs in h100, its limit is 8" in found["reason"]
     assert found["counterfactual"] == "with at most 8 GPUs in h100 nothing would be stopped"
-    assert found["next_step"] == "its stop follows at 1970-01-01T02:30:00Z, unless the cause ends before"
+    assert found["next_step"] == (
+        "its stop follows at 1970-01-01T02:30:00Z, unless the cause ends before"
+    )
     assert found["changed_by"].startswith("the startup, by stopping servers")
 
 
