@@ -20,7 +20,7 @@ from quotas.decisions.snapshot import Snapshot
 from quotas.enforcement.decide import decide
 from quotas.ledger.balance import balance
 from quotas.ledger.expiry import forecast_expiries
-from quotas.ledger.holds import Hold, draws, end_hold, grants_outliving, hold_transfer
+from quotas.ledger.holds import Hold, HoldEnding, draws, end_hold, grants_outliving, hold_transfer
 from quotas.ledger.posting import Posting, post_due
 from quotas.ledger.transfers import Entry, GrantBalance
 from quotas.metering.runs import Run
@@ -291,7 +291,7 @@ def test_the_rest_of_a_hold_returns_last_drawn_first(drawn: list[int], data: st.
     """What is settled is spent in draw order; with the rest it is the hold, exactly."""
     hold = a_hold(*((f"g{n}", amount) for n, amount in enumerate(drawn)))
     settled = data.draw(st.integers(0, sum(drawn)))
-    ended = end_hold(hold, "settle", 5, "why", settled)
+    ended = end_hold(hold, HoldEnding.SETTLE, 5, "why", settled)
     back = {e.account: e.amount_ucr for e in ended.entries if e.account.startswith("grant:")}
     kept = [amount - back.get(f"grant:acme:g{n}", 0) for n, amount in enumerate(drawn)]
     assert sum(kept) == settled

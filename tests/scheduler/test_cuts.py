@@ -9,9 +9,10 @@ import pytest
 
 from exporters.api.startup_reads import StartupReads
 from exporters.program_status import ProgramStatus
-from quotas.book.actions.commands import OperatorAction, PriceCommand
+from quotas.book.actions.action import OperatorAction
 from quotas.book.actions.execute import perform_action
 from quotas.book.actions.overrides import set_override
+from quotas.book.actions.prices import PriceCommand
 from quotas.book.cycle.commit import apply_program
 from quotas.book.cycle.state import load_state
 from quotas.decisions.overrides import Override

@@ -8,8 +8,10 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import update
 
-from quotas.book.actions.commands import Command, GrantCommand, OperatorAction, RefundCommand
+from quotas.book.actions.action import Command, OperatorAction
 from quotas.book.actions.execute import perform_action
+from quotas.book.actions.grants import GrantCommand
+from quotas.book.actions.refunds import RefundCommand
 from quotas.book.actions.requests import open_request
 from quotas.book.cycle.commit import apply_program
 from quotas.book.schema.tables import INTENT

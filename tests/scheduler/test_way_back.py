@@ -7,8 +7,8 @@ from dataclasses import asdict, replace
 
 import pytest
 
+from quotas.book.actions.overrides import undo as take_back
 from quotas.book.actions.requests import open_request
-from quotas.book.actions.undo import undo as take_back
 from quotas.book.cycle.commit import apply_program
 from quotas.book.cycle.state import load_state
 from quotas.decisions.explain import explain, recompute

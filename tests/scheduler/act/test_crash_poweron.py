@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from quotas.book import Book
-from quotas.book.actions.overrides import set_override
-from quotas.book.actions.undo import undo
+from quotas.book.actions.overrides import set_override, undo
 from quotas.book.verify.verify import verify
 from quotas.decisions.overrides import Override
 
