@@ -22,8 +22,7 @@ from exporters.api.read_model import ReadModel
 from exporters.api.routers import admin, documents, startup, writes
 from exporters.portal.app import build_portal
 from quotas.book import Address
-from quotas.book.actions.answers import read_answers
-from quotas.book.inbox import Inbox
+from quotas.book.inbox import Inbox, read_answers
 
 log = structlog.get_logger()
 TITLE = "cohortd"

@@ -17,7 +17,7 @@ from typing import Annotated, NoReturn, get_type_hints
 import typer
 
 from quotas.book import Address, Book
-from quotas.book.actions.commands import Command, OperatorAction
+from quotas.book.actions.action import Command, OperatorAction
 from quotas.book.actions.execute import perform_action, preview_action
 from quotas.ledger.corrections import Refused
 from quotas.model.units import (

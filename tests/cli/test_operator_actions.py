@@ -114,7 +114,7 @@ def test_a_zone_is_refunded_startup_by_startup(state: Path) -> None:
     shown = on(state, *zone, *WHY, "--dry-run")
     assert shown.out.endswith("go back to where they were drawn: acme 3.60\n")
     done = on(state, *zone, *WHY, "--json").json
-    acme = {"charges": 1, "seconds": HOUR_S, "refunded": "3.60", "forfeited": "0.00"}
+    acme = {"charges": 1, "seconds": HOUR_S, "refunded": "3.60", "expired": "0.00"}
     assert done["startups"] == {"acme": acme}
     again = on(state, *zone, *WHY)
     assert again.code == 1 and "is left to refund" in again.sentence

@@ -13,8 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from quotas.book.actions.commands import GrantCommand, OperatorAction, RefundCommand
+from quotas.book.actions.action import OperatorAction
 from quotas.book.actions.execute import perform_action
+from quotas.book.actions.grants import GrantCommand
+from quotas.book.actions.refunds import RefundCommand
 from quotas.book.reads.statements import close_months
 from quotas.book.session import Book
 from quotas.model.units import format_instant, month_start_s, parse_instant

@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 from quotas.book import Book
-from quotas.book.actions import undo as undo_module
-from quotas.book.actions.overrides import set_override
-from quotas.book.actions.undo import undo
+from quotas.book.actions import overrides as override_actions
+from quotas.book.actions.overrides import set_override, undo
 from quotas.book.verify.verify import verify
 from quotas.decisions.overrides import Override
 from scheduler.cli.stops import overrides
@@ -78,7 +77,7 @@ def test_word_and_refund_are_one_transaction(
     def fail(*_: object) -> None:
         raise OSError("the disk is full")
 
-    monkeypatch.setattr(undo_module, "perform_in_transaction", fail)
+    monkeypatch.setattr(override_actions, "perform_in_transaction", fail)
     words = len(stopped.all("override"))
     with pytest.raises(OSError, match="full"):
         undo(stopped.book, number(stopped), "ann", "a mistake", stopped.clock.now_s())

@@ -23,7 +23,7 @@ from exporters.api.problems import Problem
 from exporters.api.read_model import CachedStatus, ReadModel
 from exporters.api.routers.startup import NO_QUERY, Paging, conditional_response, with_etag
 from exporters.api.startup_reads import StartupReads, runway_s
-from quotas.book.actions.overrides import read_operator_actions
+from quotas.book.reads.overrides import read_operator_actions
 from quotas.model.tokens import OPERATOR_SCOPES
 from quotas.model.units import format_credits, format_instant
 

@@ -20,8 +20,7 @@ from exporters.api.models import Accepted, PageOf, StartupRequest, WriteAnswer
 from exporters.api.problems import Problem
 from exporters.api.read_model import ReadModel
 from exporters.api.routers.startup import Paging, conditional_response, with_etag
-from quotas.book.actions.answers import read_answers
-from quotas.book.inbox import Inbox, InboxFull, InboxMessage, KeyReused
+from quotas.book.inbox import Inbox, InboxFull, InboxMessage, KeyReused, read_answers
 from quotas.model.tokens import Token
 from quotas.model.units import format_instant, parse_credits, parse_duration
 

@@ -14,10 +14,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, func, or_, select
 
-from quotas.book.actions.overrides import read_enforcement
 from quotas.book.cycle.outbox import undelivered
 from quotas.book.cycle.revoked_rules import read_closing_history
 from quotas.book.reads.holds import read_holds
+from quotas.book.reads.overrides import read_enforcement
 from quotas.book.reads.transfers import newest_transfer_id
 from quotas.book.rows import (
     INTENT_FIELDS,

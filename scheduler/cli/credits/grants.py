@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from quotas.book.actions.commands import AdvanceCommand, GrantCommand, MilestoneCommand, VoidCommand
+from quotas.book.actions.advances import AdvanceCommand
+from quotas.book.actions.grants import GrantCommand, MilestoneCommand, VoidCommand
 from scheduler.cli.actions import (
     BAD_INPUT,
     Credits,

@@ -11,7 +11,7 @@ import typer
 
 from exporters.ctl.default_command import default_command
 from quotas.book import Book
-from quotas.book.actions.commands import HoldCommand, SettleCommand, VoidHoldCommand
+from quotas.book.actions.holds import HoldCommand, SettleCommand, VoidHoldCommand
 from quotas.book.reads.holds import list_holds
 from quotas.model.units import DAY_S, format_credits, format_instant
 from scheduler.cli.actions import (

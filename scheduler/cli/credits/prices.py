@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from quotas.book import Book
-from quotas.book.actions.commands import PriceCommand
+from quotas.book.actions.prices import PriceCommand
 from quotas.book.cycle.state import read_prices
 from quotas.metering.prices import SPONSOR, STARTUP, Prices
 from quotas.model.units import format_credits, format_instant

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from quotas.book.actions.commands import RefundCommand, TransferCommand
+from quotas.book.actions.refunds import RefundCommand, TransferCommand
 from scheduler.cli.actions import (
     BAD_INPUT,
     Credits,

@@ -9,8 +9,9 @@ import typer
 
 from quotas.book import Book
 from quotas.book.actions.notices import last_tested_s
-from quotas.book.actions.overrides import read_shadow_stops, set_override, shadow_since_s
+from quotas.book.actions.overrides import set_override
 from quotas.book.cycle.state import load_state
+from quotas.book.reads.overrides import read_shadow_stops, shadow_since_s
 from quotas.decisions.overrides import EVERYONE, Overrides, with_effective_mode
 from quotas.model.program import Program
 from quotas.model.units import DAY_S, format_duration, format_instant

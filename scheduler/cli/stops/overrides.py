@@ -13,9 +13,10 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from quotas.book import Book
-from quotas.book.actions.overrides import read_operator_actions, set_override
-from quotas.book.actions.undo import undo as undo_stop
+from quotas.book.actions.overrides import set_override
+from quotas.book.actions.overrides import undo as undo_stop
 from quotas.book.cycle.state import BookState, last_decisions, load_state
+from quotas.book.reads.overrides import read_operator_actions
 from quotas.decisions.overrides import EVERYONE, UNDONE_FOR_S, Override, Overrides
 from quotas.ledger.corrections import Refused
 from quotas.model.units import format_instant, parse_duration
