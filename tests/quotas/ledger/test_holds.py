@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quotas.ledger.holds import draws, end_hold, grants_outliving, hold_transfer
+from quotas.ledger.holds import HoldEnding, draws, end_hold, grants_outliving, hold_transfer
 from quotas.ledger.posting import post_due
 from quotas.ledger.transfers import Entry
 from tests.builders import Z, a_balance_of, a_program, a_startup, metered
