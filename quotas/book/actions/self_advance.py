@@ -20,7 +20,8 @@ from quotas.book.reads.transfers import newest_transfer_id
 from quotas.book.schema.records import DecisionRow, NoticeRow
 from quotas.book.session import Book, rows_of
 from quotas.decisions.notices import Notice
-from quotas.decisions.snapshot import Decision
+from quotas.decisions.record import make_decision
+from quotas.decisions.verbs import SelfAdvance
 from quotas.messages.routing import messages_for_notice
 from quotas.model.units import parse_credits, parse_instant
 
@@ -49,17 +50,17 @@ def _announce(connection: Connection, answer: ActionAnswer, actor: str, now_s: i
     _, program = read_program(connection)
     assert program is not None, "an operator action needs a program"
     begins_s = parse_instant(answer["begins"])
-    inputs: dict[str, int | str] = {
-        "startup": answer["startup"],
-        "actor": actor,
-        "tranche": answer["from_grant"],
-        "amount_ucr": parse_credits(answer["advanced"]),
-        "most_ucr": parse_credits(answer["most"]),
-        "left_ucr": parse_credits(answer["remaining"]),
-        "begins_s": begins_s,
-    }
+    facts = SelfAdvance(
+        startup=answer["startup"],
+        actor=actor,
+        tranche=answer["from_grant"],
+        amount_ucr=parse_credits(answer["advanced"]),
+        most_ucr=parse_credits(answer["most"]),
+        left_ucr=parse_credits(answer["remaining"]),
+        begins_s=begins_s,
+    )
     episode = f"{RULE}:{answer['from_grant']}"
-    decision = Decision.from_inputs((answer["startup"], ""), RULE, RULE, episode, inputs)
+    decision = make_decision((answer["startup"], ""), RULE, RULE, episode, facts)
     with rows_of(connection) as rows:
         rows.add(DecisionRow(**decision_row(decision, "enforce", now_s)))
         if program.mode == "off":
