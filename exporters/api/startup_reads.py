@@ -51,6 +51,7 @@ from quotas.book.schema.tables import DECISION, ENTRY, NOTICE, REQUEST, TRANSFER
 from quotas.decisions.explain import explain
 from quotas.decisions.notices import LIVE_NOTICES
 from quotas.ledger.transfers import grant_account, usage_account
+from quotas.messages.catalogue import text_of
 from quotas.metering.runs import Run
 from quotas.model.units import DAY_S, format_credits, format_instant
 
@@ -107,7 +108,7 @@ class StartupReads:
                 allowance=format_credits(status.pace.allowance_ucr),
                 spent=format_credits(status.pace.spent_ucr),
                 is_ahead=status.pace.is_ahead,
-                text=status.pace.text,
+                text=text_of("pace", status.pace.facts),
             ),
             level=status.level,
             level_reason=status.level_reason,

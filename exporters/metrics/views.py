@@ -10,8 +10,8 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
 
-from quotas.decisions.levels import LEVELS
 from quotas.model.units import UCR_PER_CREDIT
+from quotas.rules.context import Level
 from quotas.view import StartupView, View
 
 BALANCES = ("posted", "accrued", "held", "reserve", "available", "unconfirmed")
@@ -196,7 +196,7 @@ def _states(view: View) -> Iterable[Metric]:
     )
     for startup in view.startups:
         labels = _labels_of(startup)
-        for name in LEVELS:
+        for name in Level:
             _add(level, {**labels, "level": name}, 1 if startup.level == name else 0)
     zone = _family("zone_complete", "1 if the last sweep was Complete, else 0.", ["cloud_zone"])
     known = _family(

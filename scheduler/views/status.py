@@ -16,10 +16,13 @@ from quotas.decisions.snapshot import Overuse, Snapshot
 from quotas.decisions.zones import known_until_s
 from quotas.iam.closing import ClosingView, closing_views
 from quotas.ledger.balance import Balance
+from quotas.messages.catalogue import text_of
+from quotas.messages.catalogue.requests import request_detail
 from quotas.metering.runs import Run
 from quotas.model.units import format_credits, format_duration, format_instant
 from quotas.queue.position import QueuePosition, queue_positions
 from quotas.queue.requests import Request
+from quotas.rules.overuse import facts_of
 from quotas.rules.pace import Pace
 from scheduler.views.status_at import expiring_line
 
@@ -49,7 +52,7 @@ def status_of(book: Book, now_s: int) -> dict[str, Any]:
         )
         for name, own in snapshot.balances.items()
     ]
-    waiting = queue_positions(snapshot, state.requests, shares, state.overuses, state.notices)
+    waiting = queue_positions(book_status.context, state.requests, state.notices)
     gpus = sum(run.gpus for run in open_runs if program.pool_of(run.flavor))
     capacity = sum(pool.gpus_at(now_s) for pool in program.pools)
     return {
@@ -120,7 +123,7 @@ def _pace(pace: Pace | None) -> dict[str, Any] | None:
     limit = pace.daily_burn_ucr
     windows = zip(("1h", "24h", "7d"), pace.burn_ucr_per_h, strict=True)
     return {
-        "text": pace.text,
+        "text": text_of("pace", pace.facts),
         "is_ahead": pace.is_ahead,
         "action": pace.action.value,
         "spent": format_credits(pace.spent_ucr),
@@ -160,7 +163,7 @@ def request_line(request: Request) -> dict[str, Any]:
         "opened": format_instant(request.opened_s),
         "fulfilled": _instant_text(request.met_s),
         "closed": _instant_text(request.ended_s),
-        "detail": request.detail,
+        "detail": request_detail(request),
         "refused_for": request.refused or None,
         "reason": request.reason,
         "actor": request.actor,
@@ -187,7 +190,7 @@ def _overuse(overuse: Overuse) -> dict[str, Any]:
         "owner": overuse.owner,
         "since": format_instant(overuse.since_s),
         "deadline": format_instant(overuse.deadline_s),
-        "reason": overuse.reason,
+        "reason": text_of("overuse", facts_of(overuse)),
     }
 
 

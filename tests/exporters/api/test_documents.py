@@ -8,13 +8,13 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from quotas.decisions.reasons import conclude
 
 from quotas.book.actions.overrides import set_override
 from quotas.book.cycle.commit import commit
 from quotas.book.cycle.lease import acquire
 from quotas.book.reads.statements import close_months
 from quotas.decisions.overrides import Override
-from quotas.decisions.reasons import conclude
 from quotas.decisions.snapshot import Decision
 from quotas.model.units import month_start_s
 from tests.quotas.book.book_builders import result_of

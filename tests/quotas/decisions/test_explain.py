@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-
-from quotas.decisions.explain import explain, recompute
 from quotas.decisions.reasons import REASONS, rule_of
 from quotas.decisions.sentences import Inputs
+
+from quotas.decisions.explain import explain, recompute
 from quotas.decisions.snapshot import Decision
 from quotas.model.units import DAY_S, HOUR_S
 

@@ -22,13 +22,13 @@ from quotas.book.cycle.commit import apply_program
 from quotas.book.cycle.state import load_state
 from quotas.decisions.notices import Notice
 from quotas.decisions.overrides import Override
-from quotas.enforcement.reminders import SNOOZABLE
 from quotas.ledger.corrections import Refused, void_transfer
 from quotas.ledger.holds import Hold, HoldEnding
 from quotas.model.former_members import with_former_members
 from quotas.model.program import Cohort, Grant, Pool, Program, Rollover, Startup, Tenure, Tranche
 from quotas.model.units import DAY_S
 from quotas.queue.requests import RequestSpec, request_from
+from quotas.rules.registry import SNOOZABLE
 from quotas.shares.allocation import step_of
 
 from ..scenario import milestones
