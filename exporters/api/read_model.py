@@ -81,8 +81,8 @@ class ReadModel:
         """The book, for reads of single rows. Raises Problem while the book is unreadable."""
         if self.version() is None or self._opened is None:
             detail = (
-                "The book cannot be read now: me, credits, usage, servers, quota and live notices "
-                "are answered from the last snapshot; try the rest again in a minute."
+                "The book cannot be read now: me, credits, usage, servers and quota are answered "
+                "from the last snapshot; try the rest again in a minute."
             )
             raise Problem(503, "book-unavailable", detail, {"Retry-After": "60"})
         return self._opened[0]

@@ -148,7 +148,7 @@ def test_states_are_one_hot_and_zones_say_what_they_are(published: tuple[Harness
 
 
 def test_counters_count_what_happened(published: tuple[Harness, Metrics]) -> None:
-    """Cycles by outcome, decisions by verb, requests and their failures by cause."""
+    """Cycles by outcome, decisions by verb, requests and their failures by reason."""
     harness, metrics = published
     metrics.cycle("failed", 0.5, T0)
     metrics.request("sweep", "ok", 0.1)
@@ -161,7 +161,7 @@ def test_counters_count_what_happened(published: tuple[Harness, Metrics]) -> Non
     assert value(found, "last_successful_cycle_timestamp_seconds") == T0 + HOUR_S + 600
     assert value(found, "leader") == 0
     assert value(found, "cloud_requests_total", operation="sweep") == 2
-    failed = value(found, "cloud_request_failures_total", operation="sweep", cause="key_refused")
+    failed = value(found, "cloud_request_failures_total", operation="sweep", reason="key_refused")
     assert failed == 1
     assert value(found, "cycles_missed_total") == 1
     decided = sum(len(view.decisions) for view in harness.views)
@@ -191,7 +191,7 @@ def test_names_and_labels_follow_the_conventions(published: tuple[Harness, Metri
     """One prefix, base units, help on all, and no label that grows with servers."""
     _, metrics = published
     allowed = {"startup", "cohort", "pool", "flavor"}
-    own = {"state", "level", "cloud_zone", "outcome", "operation", "cause", "rule", "verb"}
+    own = {"state", "level", "cloud_zone", "outcome", "operation", "reason", "rule", "verb"}
     own |= {"mode", "le", "version", "window", "bound"}
     for family in text_string_to_metric_families(metrics.render().decode()):
         assert family.name.startswith("cohortd_") and family.documentation
@@ -236,7 +236,7 @@ def test_who_stands_by_shows_no_figure_of_the_program(published: tuple[Harness, 
     harness, metrics = published
     metrics.outbox(OutboxBacklog(3, T0, 1), T0 + 60)
     before = {name for name, _ in samples(metrics)}
-    metrics.cycle("standby", 0.1, T0 + HOUR_S + 630)
+    metrics.cycle("follower", 0.1, T0 + HOUR_S + 630)
     found = samples(metrics)
     assert [value(found, f"deliveries_{name}") for name in WAITING] == [0, 0, 0]
     lost = {name.removeprefix("cohortd_") for name in before - {name for name, _ in found}}
@@ -261,9 +261,9 @@ def test_who_fails_longer_than_a_lease_shows_none_either(
 
 
 def test_a_cycle_that_asked_for_no_lease_says_nothing_of_it() -> None:
-    """After a jump of the clock a leader leads on, and a standby does not begin to."""
+    """After a jump of the clock a leader still leads, and a follower does not begin to lead."""
     metrics = Metrics()
-    for outcome, leads in (("standby", 0), ("observed", 0), ("done", 1), ("observed", 1)):
+    for outcome, leads in (("follower", 0), ("observed", 0), ("done", 1), ("observed", 1)):
         metrics.cycle(outcome, 0.1, T0)
         assert value(samples(metrics), "leader") == leads
 

@@ -59,6 +59,7 @@ CALLS = {
     ("POST", "/v1/notices/{number}/snooze"): Call(
         "/v1/notices/1/snooze", "acme", "acme-read", "POST", {"for": "1h", "reason": "r"}, 202
     ),
+    ("POST", "/v1/advance"): Call("/v1/advance", "acme", "acme-read", "POST", None, 202),
     ("GET", "/v1/writes/{id}"): Call("/v1/writes/" + "0" * 32, status=404),
     ("GET", "/v1/admin/startups"): Call("/v1/admin/startups", "admin", "acme"),
     ("GET", "/v1/admin/startups/{name}/credits"): Call(
