@@ -23,7 +23,7 @@ BAD = {
     "a wrong type": ("gpus = 8", 'gpus = "8"', "pool.h100.gpus", '"8"'),
     "an unknown key": ("budget =", "budgte =", "program.budgte", "did you mean budget?"),
     "a startup twice": (".birch]", ".acme]", ACME, "declared twice"),
-    "a project of two": (PROJECTS[1], PROJECTS[0], f"{KEYS}.birch.project_id", "owned by acme"),
+    "a project of two": (PROJECTS[1], PROJECTS[0], f"{KEYS}.birch.project_id", "belongs to acme"),
     "nominal above the pool": ("gpus = 8", "gpus = 7", f"{KEYS}.birch.nominal.h100", "8 GPUs"),
     "an end before its start": ("2027-07-05", "2026-07-05", "cohort.spring.ends", "2026-07-05"),
     "a negative grant": ('"1000"', '"-1000"', f"{ACME}.grants[0].credits", '"-1000"'),

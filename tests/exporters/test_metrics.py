@@ -11,10 +11,10 @@ from dataclasses import replace
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from quotas.decisions.levels import LEVELS
 
 from exporters.metrics import BALANCES, Metrics, MetricsServer
 from quotas.book.cycle.outbox import OutboxBacklog
-from quotas.decisions.levels import LEVELS
 from quotas.decisions.snapshot import Decision
 from quotas.iam.closing import ClosingView
 from quotas.model.observation import Cause, Unknown
