@@ -221,3 +221,8 @@ def shuffled(snapshot: Snapshot, random: Random) -> Snapshot:
         notices=tuple(notices),
         intents=tuple(intents),
     )
+
+
+def a_cut_run(server_id: str, cut_s: int, up_since_s: int = 0, **changes: Any) -> Run:
+    """A run cut at an instant, of a server that is on for longer."""
+    return a_run(server_id, cut_s, **{"up_since_s": up_since_s, **changes})

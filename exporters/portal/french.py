@@ -1,6 +1,6 @@
-"""How does each sentence of the portal read in French? The English sentence is the key.
+"""The French texts of the portal, keyed by their English sentence.
 
-Reasons and texts that the book keeps are English, and the pages mark them as such.
+Reasons and texts from the book are English, and the pages mark them as such.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ FRENCH = {
     "At this rate nothing is left before the end of the cohort.": (
         "À ce rythme, il ne reste rien avant la fin de la cohorte."
     ),
-    "{left} of {granted} credits are left.": "Il reste {left} crédits sur {granted}.",
+    "{remaining} of {granted} credits are left.": "Il reste {remaining} crédits sur {granted}.",
     "No credits have been granted yet. Ask the people who run your program.": (
         "Aucun crédit n'a encore été accordé. Adressez-vous à l'équipe de votre programme."
     ),
@@ -212,7 +212,6 @@ FRENCH = {
     "Nothing has been decided about you yet.": "Rien n'a encore été décidé à votre sujet.",
     "notify": "préavis",
     "announce": "annonce",
-    "tell": "information",
     "stop": "arrêt",
     "close": "fermeture",
     "reopen": "réouverture",

@@ -1,4 +1,4 @@
-"""What does a founder's page show? Everything of one startup, from one instant."""
+"""The contexts of a founder's page: everything about one startup, from one instant."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LEVELS = {
 
 
 def live_context(viewer: Viewer, translator: Translator) -> dict[str, Any]:
-    """What changes by itself: credits, runway, GPUs, servers."""
+    """The part of the page that refreshes: credits, runway, GPUs, servers."""
     reads = viewer.reads
     status, credits = reads.status(), reads.credits()
     book = _book(viewer)
@@ -50,7 +50,7 @@ def live_context(viewer: Viewer, translator: Translator) -> dict[str, Any]:
 def page_context(
     viewer: Viewer, translator: Translator, form_values: Mapping[str, str]
 ) -> dict[str, Any]:
-    """The whole page; `asked` is what a refused form had in its fields."""
+    """The whole page. `form_values` are the fields of a refused form."""
     reads, book = viewer.reads, _book(viewer)
     found = live_context(viewer, translator) | {
         "may_ask": "request" in viewer.token.scopes,
@@ -100,12 +100,12 @@ def runway(viewer: Viewer, translator: Translator) -> str:
 
 
 def new_key() -> str:
-    """What makes one form one write, however often it is sent."""
+    """The key of a form, which makes it one write however often it is sent."""
     return secrets.token_hex(16)
 
 
 def _book(viewer: Viewer) -> Book | None:
-    """The book; None while it cannot be read and a snapshot is shown."""
+    """The book; None while it is unreadable and the snapshot is shown."""
     try:
         return viewer.read_model.book()
     except Problem:

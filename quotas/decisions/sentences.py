@@ -100,7 +100,7 @@ def deferral(i: Inputs) -> str | None:
 def request(i: Inputs) -> str | None:
     """What became of a request, where its figures say so."""
     outcome, now_s = str(i["outcome"]), int(i["now_s"])
-    if outcome == "met":
+    if outcome == "fulfilled":
         enough = int(i["used_gpus"]) >= int(i["gpus"])
         return f"{i['startup']} runs what it asked for" if enough else None
     if outcome in _GONE:

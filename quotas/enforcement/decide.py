@@ -224,7 +224,7 @@ def _announce_all(
 
 def _request_decision(request: Request, outcome: Inputs) -> Decision:
     """A request was met, or ended."""
-    verb = "fulfil" if request.state == "met" else "finish"
+    verb = "fulfil" if request.state == "fulfilled" else "finish"
     return Decision.from_inputs(
         (request.startup, ""), REQUEST, verb, f"request:{request.id}", outcome
     )

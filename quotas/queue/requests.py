@@ -18,7 +18,7 @@ from quotas.model.program import Program, Startup
 from quotas.model.units import DAY_S, format_duration, format_instant
 
 RULE = "request"
-LIVE_REQUESTS = frozenset({"open", "met"})
+LIVE_REQUESTS = frozenset({"open", "fulfilled"})
 QUOTA = "quota"
 """What `refused` may say: the organization's quota at the provider is used up."""
 MOST_LIVE = 100
@@ -201,7 +201,7 @@ def _outcome(program: Program, request: Request, usage: int, now_s: int) -> Inpu
     if request.pool not in {pool.name for pool in program.pools}:
         return _inputs(request, now_s, outcome="pool")
     if request.met_s is None and usage >= request.gpus:
-        return _inputs(request, now_s, outcome="met", used_gpus=usage)
+        return _inputs(request, now_s, outcome="fulfilled", used_gpus=usage)
     if now_s < request.ends_s:
         return None
     if request.met_s is not None:
@@ -224,9 +224,9 @@ def _inputs(request: Request, now_s: int, **figures: int | str) -> Inputs:
 
 
 def _after(request: Request, outcome: Inputs, now_s: int) -> Request:
-    if outcome["outcome"] == "met":
-        return replace(request, state="met", met_s=now_s)
-    return replace(request, state="ended", ended_s=now_s, detail=conclude(RULE, outcome))
+    if outcome["outcome"] == "fulfilled":
+        return replace(request, state="fulfilled", met_s=now_s)
+    return replace(request, state="closed", ended_s=now_s, detail=conclude(RULE, outcome))
 
 
 def _startup(program: Program, spec: RequestSpec) -> Startup:

@@ -45,7 +45,7 @@ class _Open(_Shape):
     gpus: Count
     duration_s: Count
     reason: Text
-    refused: Text = ""
+    refused_for: Text = ""
 
 
 class _Withdraw(_Shape):
@@ -98,7 +98,7 @@ def _open(book: Book, write: _InboxWrite) -> tuple[str, int | None]:
         write.actor,
         write.now_s,
         f"inbox:{write.id}",
-        parsed.refused,
+        parsed.refused_for,
     )
     request = open_request(book, ask)
     return f"request {request.id} for {request.gpus} GPUs of {request.pool} is open", request.id

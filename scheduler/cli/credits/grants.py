@@ -60,7 +60,7 @@ def grant(
 
 
 def void(startup: Startup, grant_id: GrantId) -> VoidCommand:
-    """Return what is left of a grant to the sponsor, and say how much was used."""
+    """Return the rest of a grant to the sponsor, and print how much was used."""
     return VoidCommand(startup, grant_id)
 
 

@@ -50,7 +50,7 @@ CALLS = {
     ("DELETE", "/v1/requests/{number}"): Call(
         "/v1/requests/1", "acme", "acme-read", "DELETE", None, 202
     ),
-    ("GET", "/v1/decisions/{number}/why"): Call("/v1/decisions/1/why"),
+    ("GET", "/v1/decisions/{number}/explanation"): Call("/v1/decisions/1/explanation"),
     ("GET", "/v1/statements"): Call("/v1/statements"),
     ("GET", "/v1/statements/{month}"): Call("/v1/statements/1970-01"),
     ("POST", "/v1/notices/{number}/acknowledge"): Call(
@@ -136,8 +136,8 @@ def test_a_startup_sees_its_own_rows_only(reading: ApiFixture, method: str, path
 
 def test_a_number_of_another_startup_opens_nothing(reading: ApiFixture) -> None:
     """Decision 2 is birch's: acme hears that it has none of that number, birch reads it."""
-    assert reading.ask("/v1/decisions/2/why").status_code == 404
-    assert "why birch" in reading.ask("/v1/decisions/2/why", "birch").text
+    assert reading.ask("/v1/decisions/2/explanation").status_code == 404
+    assert "why birch" in reading.ask("/v1/decisions/2/explanation", "birch").text
 
 
 def test_who_audits_changes_nothing(reading: ApiFixture) -> None:

@@ -220,11 +220,11 @@ def test_a_token_that_may_only_read_is_shown_no_form(reading: ApiFixture) -> Non
 def test_a_start_refused_for_quota_is_said_in_the_form(fresh_api: ApiFixture) -> None:
     """It is kept with the request; another word comes back as a form that makes no sense."""
     portal_client = signed_in(fresh_api)
-    asked(portal_client, refused="quota")
+    asked(portal_client, refused_for="quota")
     decide(fresh_api)
     (item,) = fresh_api.json("/v1/requests")["items"]
-    assert item["refused"] == "quota"
-    odd = portal_client.post(ASK, {**portal_client.form(ASK), **GOOD, "refused": "luck"})
+    assert item["refused_for"] == "quota"
+    odd = portal_client.post(ASK, {**portal_client.form(ASK), **GOOD, "refused_for": "luck"})
     assert odd.status_code == 422
 
 

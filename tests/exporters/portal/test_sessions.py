@@ -147,9 +147,9 @@ def test_a_revocation_holds_at_the_next_request(fresh_api: ApiFixture) -> None:
     assert token_hash is not None
     revoke_token(fresh_api.book, id_of(token_hash), NOW_S)
     refresh = portal_client.ask("/portal/now", headers={"HX-Request": "true"})
-    assert refresh.headers["hx-redirect"] == "/portal/sign-in?why=token-ended"
-    assert portal_client.ask("/portal/").headers["location"] == "/portal/sign-in?why=token-ended"
-    assert "no longer in force" in portal_client.page("/portal/sign-in?why=token-ended")
+    assert refresh.headers["hx-redirect"] == "/portal/sign-in?reason=token-ended"
+    assert portal_client.ask("/portal/").headers["location"] == "/portal/sign-in?reason=token-ended"
+    assert "no longer in force" in portal_client.page("/portal/sign-in?reason=token-ended")
     assert other.ask("/portal/").status_code == 200
 
 
@@ -157,7 +157,7 @@ def test_signing_out_ends_it_in_this_browser(fresh_api: ApiFixture) -> None:
     """The cookie is taken back."""
     portal_client = signed_in(fresh_api)
     answer = portal_client.post("/portal/sign-out", portal_client.form("/portal/sign-out"))
-    assert answer.headers["location"] == "/portal/sign-in?why=signed-out"
+    assert answer.headers["location"] == "/portal/sign-in?reason=signed-out"
     assert "Max-Age=0" in answer.headers["set-cookie"]
 
 

@@ -96,7 +96,7 @@ CASES: list[tuple[str, str, Inputs]] = [
     ("pace", "announce", {**PACE, **AHEAD}),
     ("pace", "announce", {**PACE, **AHEAD, "pacing": "borrow-no-more"}),
     ("pace", "announce", {**PACE, **DAILY}),
-    ("request", "fulfil", {**ASKED, "outcome": "met", "used_gpus": 4}),
+    ("request", "fulfil", {**ASKED, "outcome": "fulfilled", "used_gpus": 4}),
     ("request", "finish", {**ASKED, "outcome": "startup"}),
     ("request", "finish", {**ASKED, "outcome": "pool"}),
     ("request", "finish", {**ASKED, "outcome": "cohort", "ends_s": HOUR_S}),

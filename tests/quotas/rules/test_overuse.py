@@ -188,3 +188,30 @@ def test_an_excess_is_told_once_and_ends_when_its_owner_is_served() -> None:
     decide_loop.servers["s1"] = replace(servers[1], state="stopped", modified_s=decide_loop.now_s)
     decide_loop.cycle()
     assert decide_loop.overuses == {}
+
+
+def with_a_cut(snapshot: Snapshot, cut_s: int) -> Snapshot:
+    """The same with acme's oldest server's run cut at an instant."""
+    runs = dict(snapshot.runs)
+    runs["s0@0"] = replace(runs["s0@0"], start_s=cut_s, posted_until_s=cut_s)
+    return replace(snapshot, runs=runs)
+
+
+def test_a_cut_gives_no_second_minimum_runtime() -> None:
+    """A price changed ten minutes ago: the excess's deadline is that of the servers' own ages."""
+    plain = full(10 * HOUR_S, asks("birch", 8))
+    nominal = a_startup("birch", nominal={"h100": 8})
+    program = a_program(a_startup("acme"), nominal, pools=plain.program.pools)
+    plain = replace(plain, program=program)
+    recut = with_a_cut(plain, 10 * HOUR_S - 600)
+    found = [decide(each).current_overuses for each in (plain, recut)]
+    assert found[0] == found[1] != ()
+    assert found[0][0].deadline_s == 10 * HOUR_S + NOTICE_S
+
+
+def test_an_excess_waits_for_the_last_started_not_the_last_cut() -> None:
+    """One GPU above its share: whose minimum runtime counts is the newest server's."""
+    made = full(7 * HOUR_S + 600, asks("birch", 1))
+    for snapshot in (made, with_a_cut(made, 7 * HOUR_S + 300)):
+        (overuse,) = decide(snapshot).current_overuses
+        assert overuse.deadline_s == 8 * HOUR_S + NOTICE_S

@@ -10,15 +10,15 @@ import pytest
 from quotas.decisions.levels import exhaustion_episode
 from quotas.decisions.notices import Notice
 from quotas.decisions.overrides import EVERYONE, Override
-from quotas.decisions.snapshot import UNREAD, Snapshot
+from quotas.decisions.snapshot import UNREAD, Overuse, Snapshot
 from quotas.enforcement.decide import DecideResult, decide
 from quotas.ledger.balance import balance
 from quotas.model.program import Pool, Startup
 from quotas.model.units import DAY_S
-from quotas.queue.claims import find_waiting_owners
-from quotas.rules.reclaim import suspended_episodes
+from quotas.queue.claims import WaitingOwners, find_waiting_owners
+from quotas.rules.reclaim import reclaims, suspended_episodes
 from tests.builders import BIG_FLAVOR, FLAVOR, a_balance_of, a_program, a_run, a_snapshot, a_startup
-from tests.quotas.rules.test_overuse import HOUR_S, asks
+from tests.quotas.rules.test_overuse import HOUR_S, NOTICE_S, asks, full, with_a_cut
 
 NOW_S = 10 * HOUR_S
 ONE, TWO = {"h100": (FLAVOR,)}, {"h100": (BIG_FLAVOR,)}
@@ -180,7 +180,7 @@ def free_where_waited(snapshot: Snapshot) -> dict[str, int]:
 
 def closed_by(episode: str, **changes: Any) -> Snapshot:
     """Acme runs all 8; own, who was met and has 4 of them nominal, may start nothing."""
-    kept = replace(asks("own", 4), state="met", met_s=60, duration_s=30 * DAY_S)
+    kept = replace(asks("own", 4), state="fulfilled", met_s=60, duration_s=30 * DAY_S)
     full = borrowing(own("own", 4), requests=(changes.pop("request", kept),))
     if episode == "operator":
         override = Override("level", "own", "stopped", 0, None, "op", "a pause", id=1)
@@ -216,3 +216,15 @@ def test_who_was_closed_takes_back_again_once_it_is_open() -> None:
     snapshot = closed_by("operator")
     again = replace(snapshot, enforcement=replace(snapshot.enforcement, overrides=()))
     assert give_way(decide(again)) == dict.fromkeys(("a4", "a5", "a6", "a7"), "own")
+
+
+def test_a_reclaim_takes_the_last_started_not_the_last_cut() -> None:
+    """And its deadline has no minimum runtime counted from a cut."""
+    snapshot = with_a_cut(full(10 * HOUR_S, asks("birch", 1)), 10 * HOUR_S - 600)
+    overuse = Overuse("acme", "h100", 1, "birch", 0, 10 * HOUR_S + NOTICE_S, "waits")
+    waiting = {"h100": WaitingOwners({"birch": 1}, 0)}
+    (found,) = reclaims(snapshot, [overuse], waiting)
+    assert found.run.server_id == "s7"
+    alone = replace(snapshot, runs={"s0@0": snapshot.runs["s0@0"]})
+    (last,) = reclaims(alone, [overuse], waiting)
+    assert (last.run.server_id, last.deadline_s) == ("s0", overuse.deadline_s)

@@ -32,6 +32,7 @@ from tests.scheduler.harness import (
     program,
     server,
 )
+from tests.scheduler.scenarios import last_notice, notice_length_s, turn
 
 BIRCH = f"""\
 [program]
@@ -296,3 +297,21 @@ def test_whoever_left_is_told_of_a_stop_at_its_own_contacts() -> None:
     assert harness.cloud.stops == []
     harness.run_until(T0 + 40 + NOTICE_S + 30)
     assert harness.cloud.stops == ["s1"]
+
+
+def test_who_leaves_twice_has_two_notices() -> None:
+    """Out of the program, in again for days, and out: the second time is told like the first."""
+    base = program(notice_s=1800)
+    gone = replace(base, cohorts=(replace(base.cohorts[0], startups=()),))
+    harness = Harness(base)
+    harness.cloud.add(server())
+    harness.run()
+    apply_program(harness.book, gone, harness.clock.now_s(), "ann")
+    harness.run_until(T0 + HOUR_S, 150)
+    turn(harness, "s1", "stopped")
+    apply_program(harness.book, base, harness.clock.now_s(), "ann")
+    turn(harness, "s1", "running")
+    harness.run_until(T0 + 2 * DAY_S, HOUR_S)
+    apply_program(harness.book, gone, harness.clock.now_s(), "ann")
+    harness.run(30)
+    assert last_notice(harness)["state"] == "open" and notice_length_s(harness) == 1800

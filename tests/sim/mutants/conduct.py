@@ -278,7 +278,7 @@ def never_tried_again_after_a_failed_stop(patch: pytest.MonkeyPatch) -> None:
 @mutant_of(needs=locked_often)
 def nobody_is_stopped_while_a_server_is_locked(patch: pytest.MonkeyPatch) -> None:
     """One server that cannot be stopped keeps all others on."""
-    right = stop_lifecycle.StopLifecycle._due
+    right = stop_lifecycle.StopLifecycle._at_deadline
 
     def wrong(work: Any, *of: Any) -> None:
         if all(server.state != "locked" for server in work.seen.values()):

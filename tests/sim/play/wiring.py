@@ -109,7 +109,7 @@ def wired() -> Iterator[None]:
     patch.setattr(
         access, "end_revocations", _entry_point("restore", _unknown, access.end_revocations)
     )
-    patch.setattr(allocation, "allocate", _remembered(allocation.allocate))
+    patch.setattr(allocation, "solve", _remembered(allocation.solve))
     patch.setattr(cycle, "decide", _watched(cycle.decide))
     try:
         yield
@@ -151,7 +151,7 @@ def _watched(decide: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return through
 
 
-def _remembered(allocate: Callable[[Any], Any]) -> Callable[[Any], Any]:
+def _remembered(solve: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """The division, remembered by its problem: it is pure, and problems recur.
 
     To clear it is to compute the next problem anew: what is known of the others stays, for
@@ -165,7 +165,7 @@ def _remembered(allocate: Callable[[Any], Any]) -> Callable[[Any], Any]:
         text = repr(problem)
         if text not in known or doubted:
             doubted.clear()
-            known[text] = allocate(problem)
+            known[text] = solve(problem)
         return known[text]
 
     # As functools names it; a function has no such attribute of its own.

@@ -230,7 +230,7 @@ def report(whole: Tally) -> str:
 
 
 def hunt(options: argparse.Namespace) -> list[str]:
-    """Play the mutants, going on from the state; the names of those that too few seeds find."""
+    """Play the mutants from the saved state on; the names of those that fail the hunt."""
     path: Path | None = options.state and options.state.with_suffix(".mutants")
     now = commit()
     state = json.loads(path.read_text()) if path and path.exists() else {"commit": now, "by": {}}
@@ -279,7 +279,7 @@ def main() -> int:
         options.mutants = 0 if real else min(MUTANT_SEEDS, options.seeds // 5)
     alive = hunt(options) if options.mutants else []
     if alive:
-        print(f"mutants that too few seeds find: {', '.join(alive)}")
+        print(f"mutants that too few seeds find, or that are inert: {', '.join(alive)}")
     return 1 if whole.broken or alive or tame else 0
 
 

@@ -1,4 +1,4 @@
-"""A stop that cannot be done ends in a state that is seen, and never in a storm of calls."""
+"""Stops that cannot be done: an alarm, a metric and few calls."""
 
 from __future__ import annotations
 
@@ -8,15 +8,45 @@ from dataclasses import replace
 import pytest
 
 from exporters.metrics import Metrics
+from quotas.enforcement.stop_lifecycle import FIRST_RETRY_S
+from quotas.model.units import HOUR_S
 from scheduler.clouds.base import Conflict, Forbidden, KeyRefused, ServerFault, Throttled
-from tests.scheduler.harness import NOTICE_S, RATE, T0, Harness, program, server
+from tests.scheduler.harness import NOTICE_S, RATE, T0, Harness, override, program, server
 
-HOUR_S = 3_600
+
+def test_a_server_that_cannot_be_stopped_is_visible_and_not_hammered() -> None:
+    """Locked: each refusal is a failed intent, tried again ever later; an alarm names it."""
+    harness = Harness()
+    harness.cloud.add(server())
+    override(harness, "level", "acme", "stopped")
+
+    def refuse(_: str) -> None:
+        raise Conflict("locked")
+
+    harness.cloud.on_stop = refuse
+    harness.run_until(T0 + 2 * HOUR_S, every_s=60)
+    assert 5 <= len(harness.cloud.stops) <= 14
+    assert harness.views[-1].stops_failing == 1
+    assert any("s1 of acme cannot be stopped: tried" in each for each in harness.views[-1].alarms)
+    assert {row["state"] for row in harness.all("intent")} <= {"failed", "pending", "sent"}
+    assert FIRST_RETRY_S > 30
+
+
+def test_a_state_that_allows_no_poweroff_is_not_asked_for_one() -> None:
+    """`allowed_actions` without poweroff: no call, an alarm."""
+    harness = Harness()
+    harness.cloud.add(server(state="locked", allowed_actions=("backup",)))
+    override(harness, "level", "acme", "stopped")
+    harness.run_until(T0 + 600)
+    assert harness.cloud.stops == []
+    assert any("allows no poweroff" in each for each in harness.views[-1].alarms)
+
+
 MOST_CALLS = 12
 """Of an hour: a minute after the first failure, then twice as long each time, up to 15."""
 
 
-def raising(error: Exception) -> Callable[[Harness], None]:
+def failing(error: Exception) -> Callable[[Harness], None]:
     """Every poweroff ends in this error."""
 
     def spoil(harness: Harness) -> None:
@@ -28,22 +58,24 @@ def raising(error: Exception) -> Callable[[Harness], None]:
     return spoil
 
 
-def locked(harness: Harness) -> None:
+def lock(harness: Harness) -> None:
     """Scaleway locked the server: billed, and no action is allowed."""
     held = replace(harness.cloud.servers["s1"], state="locked", allowed_actions=("reboot",))
     harness.cloud.servers["s1"] = held
 
 
-DAYS: list[tuple[str, Callable[[Harness], None], int, int]] = [
-    ("locked, no poweroff among its actions", locked, 0, 0),
-    ("a precondition fails (400)", raising(Conflict("precondition failed")), 2, MOST_CALLS),
-    ("the key lacks the permission", raising(Forbidden("insufficient permissions")), 2, MOST_CALLS),
-    ("the key is refused", raising(KeyRefused("denied")), 2, MOST_CALLS),
-    ("Scaleway fails", raising(ServerFault("an HTML page")), 2, MOST_CALLS),
+OBSTACLES: list[tuple[str, Callable[[Harness], None], int, int]] = [
+    ("locked, no poweroff among its actions", lock, 0, 0),
+    ("a precondition fails (400)", failing(Conflict("precondition failed")), 2, MOST_CALLS),
+    ("the key lacks the permission", failing(Forbidden("insufficient permissions")), 2, MOST_CALLS),
+    ("the key is refused", failing(KeyRefused("denied")), 2, MOST_CALLS),
+    ("Scaleway fails", failing(ServerFault("an HTML page")), 2, MOST_CALLS),
 ]
 
 
-@pytest.mark.parametrize(("day", "spoil", "fewest", "most"), DAYS, ids=[day[0] for day in DAYS])
+@pytest.mark.parametrize(
+    ("day", "spoil", "fewest", "most"), OBSTACLES, ids=[day[0] for day in OBSTACLES]
+)
 def test_a_server_that_cannot_be_stopped_is_seen_and_left_in_peace(
     day: str, spoil: Callable[[Harness], None], fewest: int, most: int
 ) -> None:
@@ -66,7 +98,7 @@ def test_a_throttled_stop_is_tried_in_each_cycle_and_expires() -> None:
     """429 says nothing of the server: once a cycle, no more, and the intent ends by itself."""
     harness = Harness(program(limit=4))
     harness.cloud.add(server())
-    raising(Throttled("429"))(harness)
+    failing(Throttled("429"))(harness)
     harness.run_until(T0 + NOTICE_S + HOUR_S)
     assert len(harness.cloud.stops) <= HOUR_S // 30 + 1
     assert {row["state"] for row in harness.all("intent")} <= {"expired", "pending"}
@@ -87,7 +119,7 @@ def test_once_the_obstacle_is_gone_the_stop_is_done() -> None:
     """The permission comes back: the next try ends the notice, the alarm and the metric."""
     harness = Harness(program(limit=4))
     harness.cloud.add(server())
-    raising(Forbidden("insufficient permissions"))(harness)
+    failing(Forbidden("insufficient permissions"))(harness)
     harness.run_until(T0 + NOTICE_S + 900)
     harness.cloud.on_stop = lambda _: None
     harness.run_until(T0 + NOTICE_S + 2 * HOUR_S)
