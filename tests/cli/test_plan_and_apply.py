@@ -205,6 +205,6 @@ def test_verify_names_the_transfer_that_was_tampered_with(operator_env: Operator
         key = book.execute("SELECT key FROM transfer WHERE id = 2").fetchone()[0]
     ran = cohortd("verify", "--state", operator_env.state)
     assert ran.code == 1 and f"the book is wrong: transfer 2 ({key}): " in ran.err
-    told = operator_env.run("verify", "--json")
-    assert told.code == 1 and told.json["ok"] is False
-    assert told.json["fault"].startswith("transfer 2 ")
+    verified = operator_env.run("verify", "--json")
+    assert verified.code == 1 and verified.json["ok"] is False
+    assert verified.json["fault"].startswith("transfer 2 ")

@@ -321,7 +321,7 @@ def test_promtool_finds_nothing_to_say(published: tuple[Harness, Metrics]) -> No
 
 
 def test_a_closing_that_fails_is_counted_by_startup(published: tuple[Harness, Metrics]) -> None:
-    """Failures in a row and withheld rules, for each startup that was closed at least once."""
+    """Failures in a row and revoked rules, for each startup that was closed at least once."""
     harness, metrics = published
     stuck = ClosingView("acme", "closing", T0, "403", 3, True)
     metrics.publish(replace(harness.views[-1], closings=(stuck,)))

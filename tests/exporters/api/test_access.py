@@ -172,7 +172,7 @@ def test_each_startup_has_rows_to_see(reading: ApiFixture, path: str) -> None:
     ],
 )
 def test_what_is_no_token_is_refused(reading: ApiFixture, header: str) -> None:
-    """A header of another shape, or a token with a typing error, is told apart offline."""
+    """A header of another shape, or a token with a typing error, is recognized offline."""
     answer = reading.client.get("/v1/me", headers={"Authorization": header})
     assert answer.status_code == 401
     assert "typing error" in answer.json()["detail"]

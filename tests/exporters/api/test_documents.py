@@ -60,8 +60,8 @@ def test_why_recomputes_a_decision(fresh_api: ApiFixture) -> None:
 
 def test_a_reason_that_does_not_follow_is_shown_as_such(fresh_api: ApiFixture) -> None:
     """A decision whose inputs lead elsewhere, or are lacking, says so and breaks nothing."""
-    told = decide(fresh_api, reason="because")
-    found = fresh_api.json(f"/v1/decisions/{told}/explanation")
+    number = decide(fresh_api, reason="because")
+    found = fresh_api.json(f"/v1/decisions/{number}/explanation")
     assert found["is_recomputed"] is False and found["check"].startswith("its inputs differ: ")
     bare = fresh_api.json("/v1/decisions/1/explanation")
     assert bare["inputs"] == {} and bare["is_recomputed"] is False

@@ -60,7 +60,7 @@ def test_a_startup_sees_its_own(reading: ApiFixture, who: str, other: str, path:
 
 
 def test_the_page_agrees_with_the_api(reading: ApiFixture) -> None:
-    """Credits to the cent, rounded down, and the instant of the same board."""
+    """Credits to the cent, rounded down, and the instant of the same status."""
     text, credits = signed_in(reading).page(), reading.json("/v1/credits")
     assert credits["available"] == "0.99067"
     assert '<p class="figure">0.99 ' in text
@@ -322,7 +322,7 @@ def test_every_sentence_has_its_french() -> None:
     ],
 )
 def test_durations_are_never_rounded_up(seconds: int, english: str, french: str) -> None:
-    """Two units at most, and no promise of time that is not there."""
+    """Two units at most, and never more time than there is."""
     assert Translator("en").duration(seconds) == english
     assert Translator("fr").duration(seconds).replace("\u202f", " ").replace("\xa0", " ") == french
 
