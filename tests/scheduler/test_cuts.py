@@ -8,12 +8,12 @@ from dataclasses import replace
 import pytest
 
 from exporters.api.startup_reads import StartupReads
-from exporters.program_status import ProgramStatus
 from quotas.book.actions.commands import OperatorAction, PriceCommand
 from quotas.book.actions.execute import perform_action
 from quotas.book.actions.overrides import set_override
 from quotas.book.cycle.commit import apply_program
 from quotas.book.cycle.state import load_state
+from quotas.book.reads.status import read_status
 from quotas.decisions.overrides import Override
 from quotas.model.observation import Cause, Unknown
 from quotas.model.program import Startup, Tenure
@@ -96,7 +96,7 @@ def test_people_are_shown_since_when_a_server_is_on() -> None:
     harness.run(30)
     now_s = harness.clock.now_s()
     (line,) = status_of(harness.book, now_s)["startups"][0]["servers"]
-    program_status = ProgramStatus(load_state(harness.book), now_s, 30)
+    program_status = read_status(load_state(harness.book), now_s, 30)
     (item,) = StartupReads("acme", program_status).servers().items
     assert len(harness.all("run")) == 2
     assert line["since"] == item.since == format_instant(T0)

@@ -121,7 +121,7 @@ def test_who_turns_off_in_time_has_a_whole_notice_the_next_time() -> None:
         )
     harness.run(60)
     turned(harness, "s1", "running")
-    assert harness.views[-1].startups[0].level == "open"
+    assert harness.views[-1].status.startups[0].level == "open"
     while not harness.cloud.stops:
         harness.run(60)
     assert length_s(harness) == 1800
@@ -169,10 +169,10 @@ def test_what_was_refunded_may_be_spent() -> None:
     harness.cloud.add(server())
     harness.run_until(T0 + 5 * HOUR_S, 60)
     turned(harness, "s1", "stopped")
-    assert harness.views[-1].startups[0].level == "stopped"
+    assert harness.views[-1].status.startups[0].level == "stopped"
     operator_action(harness, RefundCommand(T0, T0 + 2 * HOUR_S, zone=ZONE))
     harness.run(30)
-    assert harness.views[-1].startups[0].level == "open"
+    assert harness.views[-1].status.startups[0].level == "open"
     turned(harness, "s1", "running")
     harness.run_until(harness.clock.now_s() + HOUR_S, 150)
     assert harness.cloud.stops == ["s1"], "the one of before"
@@ -181,8 +181,8 @@ def test_what_was_refunded_may_be_spent() -> None:
 def test_what_a_stop_leaves_over_opens_nothing() -> None:
     """A few micro-credits above zero, and nothing runs: used up all the same (no flapping)."""
     harness = exhausted()
-    assert harness.views[-1].startups[0].balance.available_ucr > 0
-    assert harness.views[-1].startups[0].level == "stopped"
+    assert harness.views[-1].status.startups[0].balance.available_ucr > 0
+    assert harness.views[-1].status.startups[0].level == "stopped"
 
 
 def _rolling(ppm: int) -> Program:
@@ -201,16 +201,18 @@ def test_what_waits_to_roll_over_is_no_less_its_startups(ppm: int) -> None:
     harness.run()
     harness.cloud.add(server("s1", edge_s - HOUR_S + 10))
     harness.run_until(edge_s - 120, 870)
-    before_ucr = harness.views[-1].startups[0].balance.available_ucr * ppm // 1_000_000
+    before_ucr = harness.views[-1].status.startups[0].balance.available_ucr * ppm // 1_000_000
     harness.cloud.answers["pl-waw-2"] = lambda at: Unknown(
         "pl-waw-2", at, Cause.UNREACHABLE, "down"
     )
     harness.run_until(edge_s + HOUR_S, 120)
-    assert harness.views[-1].startups[0].level == "open" and harness.cloud.stops == []
+    assert harness.views[-1].status.startups[0].level == "open" and harness.cloud.stops == []
     del harness.cloud.answers["pl-waw-2"]
-    known = harness.views[-1].startups[0].balance.available_ucr
+    known = harness.views[-1].status.startups[0].balance.available_ucr
     harness.run()
-    assert harness.views[-1].startups[0].balance.available_ucr == known, "posted now, and the same"
+    assert harness.views[-1].status.startups[0].balance.available_ucr == known, (
+        "posted now, and the same"
+    )
     assert before_ucr - 26 * CREDIT * 2 < known < before_ucr
 
 

@@ -262,8 +262,8 @@ def test_who_was_stopped_takes_nothing_back_and_status_says_the_same() -> None:
     assert harness.cloud.stops == []
     assert [n["state"] for n in harness.all("notice") if n["rule"] == "reclaim"] == ["cancelled"]
     view, shown = harness.views[-1], status_of(harness.book, harness.clock.now_s())
-    assert shown["shares"] == [asdict(share) for share in view.shares]
-    (told,), (line,) = view.requests, shown["requests"]
+    assert shown["shares"] == [asdict(share) for share in view.status.shares]
+    (told,), (line,) = view.status.requests, shown["requests"]
     assert told.text == line["position"]
     assert "it is stopped and asks for nothing: ann said so at" in told.text
 
@@ -330,10 +330,10 @@ def test_a_cut_pool_is_divided_anew_and_only_a_waiting_owner_takes_back() -> Non
     cut_s = harness.clock.now_s() + 600
     recut(harness, cut_s, 8)
     harness.run_until(cut_s - 1, every_s=60)
-    assert {each.startup: each.share for each in harness.views[-1].shares}["acme"] == 16
+    assert {each.startup: each.share for each in harness.views[-1].status.shares}["acme"] == 16
     assert harness.all("notice") == []
     harness.run(1)
-    assert {each.startup: each.share for each in harness.views[-1].shares}["acme"] == 8
+    assert {each.startup: each.share for each in harness.views[-1].status.shares}["acme"] == 8
     (told,) = harness.all("notice")
     assert "acme runs 16 GPUs in h100, 8 above its share of 8" in str(told["text"])
     harness.run_until(cut_s + 3 * HOUR_S, every_s=600)
@@ -378,7 +378,7 @@ def test_an_explanation_says_what_follows_and_who_may_change_it() -> None:
     harness.cloud.add(server())
     harness.run()
     (notify,) = decisions(harness)
-    told = explain(notify, T0, harness.views[-1].notices, T0)
+    told = explain(notify, T0, harness.views[-1].status.notices, T0)
     assert told.is_recomputed
     assert told.counterfactual == "with at most 4 GPUs in h100 nothing would be stopped"
     assert told.next_step.startswith("its stop follows at ")
