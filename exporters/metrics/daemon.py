@@ -111,10 +111,12 @@ class Metrics:
     def publish(self, view: View) -> None:
         """Show this view from now on, and count its decisions."""
         self._view_collector.view, self._is_ready = view, True
-        for startup in view.startups:
+        for startup in view.status.startups:
             self._counters.initialize(self._breached, startup.name)
         for each in view.decisions:
-            self._counters.count(self._decisions, each.startup, each.rule, each.verb, view.mode)
+            self._counters.count(
+                self._decisions, each.startup, each.rule, each.verb, view.status.program.mode
+            )
             if each.verb == BREACH:
                 self._counters.count(self._breached, each.startup)
         ended = {i.id: i.state for i in view.intents if not i.is_live and i.id is not None}
@@ -136,7 +138,7 @@ class Metrics:
         if outcome == "done":
             self._last_success.set(at_s)
         view = self._view_collector.view
-        is_old = view is not None and at_s - view.at_s > VIEW_MAX_AGE_S
+        is_old = view is not None and at_s - view.status.at_s > VIEW_MAX_AGE_S
         if outcome == "follower" or (outcome == "failed" and is_old):
             self._view_collector.view = None
         if outcome == "follower":

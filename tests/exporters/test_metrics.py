@@ -70,7 +70,7 @@ def test_each_view_is_rendered_once_and_counters_each_time(
     assert metrics.render() == before, "nothing changed between two scrapes"
     metrics.missed()
     assert value(samples(metrics), "cycles_missed_total") == 1, "a count is never from memory"
-    own = view.startups[0]
+    own = view.status.startups[0]
     metrics.publish(replace(view, startups=(replace(own, charged_ucr=own.charged_ucr + 10**6),)))
     was = own.charged_ucr / UCR_PER_CREDIT
     assert value(samples(metrics), "charged_credits", **ACME) == was + 1
@@ -99,7 +99,7 @@ def test_metrics_agree_with_the_view(published: tuple[Harness, Metrics]) -> None
     """Every balance of every startup, to the last digit that a float shows (I22)."""
     harness, metrics = published
     found, view = samples(metrics), harness.views[-1]
-    own = view.startups[0]
+    own = view.status.startups[0]
     amounts = {
         "posted": own.balance.posted_ucr,
         "accrued": own.balance.accrued_ucr,
@@ -181,7 +181,7 @@ def test_only_what_stands_by_counts_as_standing_by(published: tuple[Harness, Met
     """A running server is no leak; the same one stopped in place is, GPU for GPU."""
     harness, metrics = published
     assert value(samples(metrics), "standby_gpus", **ACME) == 0
-    (own,) = harness.views[-1].startups
+    (own,) = harness.views[-1].status.startups
     standing = replace(own, runs=tuple(replace(r, state="stopped in place") for r in own.runs))
     metrics.publish(replace(harness.views[-1], startups=(standing,)))
     assert value(samples(metrics), "standby_gpus", **ACME) == 8

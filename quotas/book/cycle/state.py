@@ -239,8 +239,8 @@ def read_prices(connection: Connection) -> Prices:
     )
 
 
-_IS_UNPOSTED = or_(RUN.c.end_s.is_(None), RUN.c.end_s > RUN.c.posted_until_s)
-_UNPOSTED = select(*RUN_FIELDS).where(_IS_UNPOSTED).order_by(RUN.c.id)
+IS_UNPOSTED = or_(RUN.c.end_s.is_(None), RUN.c.end_s > RUN.c.posted_until_s)
+_UNPOSTED = select(*RUN_FIELDS).where(IS_UNPOSTED).order_by(RUN.c.id)
 
 
 def read_unposted_runs(connection: Connection) -> tuple[Run, ...]:

@@ -45,7 +45,7 @@ def notices(harness: Harness) -> list[str]:
 
 def level(harness: Harness) -> str:
     """The level of acme in the last view."""
-    (own,) = harness.views[-1].startups
+    (own,) = harness.views[-1].status.startups
     return own.level
 
 

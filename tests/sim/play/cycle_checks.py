@@ -77,7 +77,7 @@ class CycleChecks:
             if said_ucr != has[kind, name]:
                 self.wrong.append(
                     f"I22 {kind} of {name} is {said_ucr} in the metrics, {has[kind, name]} in "
-                    f"the book at {view.at_s}"
+                    f"the book at {view.status.at_s}"
                 )
 
     def kept(self) -> list[str]:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from quotas.book.cycle.catalogues import CatalogueNeeds
 from quotas.book.cycle.commit import UPDATED_COLUMNS, CycleResult, StaleNotice
 from quotas.book.cycle.lease import Lease, StaleEpoch
 from quotas.book.cycle.state import MAX_STOPS, BookState
@@ -20,12 +21,13 @@ from quotas.decisions.disruption_budget import COUNTED_STATES, WINDOW_S, Counted
 from quotas.decisions.notices import LIVE_NOTICES, NOTICES_WITH_INTENTS, Intent, Notice
 from quotas.decisions.overrides import Override
 from quotas.decisions.snapshot import Decision, Overuse
+from quotas.decisions.zones import open_zones, with_zones
 from quotas.iam.closing import RULE, closed_by
 from quotas.ledger.forecast import WINDOWS_S
 from quotas.ledger.holds import Hold
 from quotas.ledger.tranches import parts
 from quotas.ledger.transfers import GrantBalance, Transfer, grant_account, grant_transfer
-from quotas.metering.prices import STARTUP, Prices, Step, Version
+from quotas.metering.prices import STARTUP, Prices, Step, Version, is_believable
 from quotas.metering.runs import Catalogue, Run, UnconfirmedPeriod
 from quotas.metering.stop_latency import MeasuredStop
 from quotas.model.observation import Offer
@@ -308,20 +310,32 @@ class InMemoryBook:
             self.grants[new.account] = new
             self.post([made], now_s, 0, "operator")
 
-    def save_catalogue(
-        self, offers: Sequence[Offer], believed: Iterable[Offer], now_s: int, source: str
-    ) -> None:
+    def catalogue_needs(self) -> CatalogueNeeds:
+        """What `quotas.book.cycle.catalogues.read_catalogue_needs` would answer."""
+        if self.program is None:
+            return CatalogueNeeds()
+        runs = self.unposted.values()
+        notices = [n for n in self.live.values() if n.state in LIVE_NOTICES]
+        zones = open_zones(runs, notices, self.active.values())
+        is_unpriced = any(run.rate_ucr_per_h is None for run in runs)
+        return CatalogueNeeds(with_zones(self.program, zones).zones, is_unpriced)
+
+    def save_catalogue(self, lease: Lease, offers: Sequence[Offer], now_s: int) -> None:
         """Remember what is sold and listed, and the first rate of each flavor."""
+        self.fence(lease)
+        rates = self._catalogue().at(now_s).rates_ucr_per_h
         self.gpus |= {offer.flavor: offer.gpus for offer in offers}
         self.scratch_bytes |= {offer.flavor: offer.scratch_bytes for offer in offers}
         versions, listings = dict(self.prices.versions), dict(self.prices.listings)
-        for offer in believed:
+        for offer in offers:
+            if not is_believable(offer, rates):
+                continue
             rate, last = offer.rate_ucr_per_h, listings.get(offer.flavor, ())
             is_news = not last or (last[-1].rate_ucr_per_h != rate and now_s > last[-1].from_s)
             if rate is None or not is_news:
                 continue
             listings[offer.flavor] = (*last, Step(now_s, rate))
-            first = Version(len(versions) + 1, now_s, rate, now_s, STARTUP, source)
+            first = Version(len(versions) + 1, now_s, rate, now_s, STARTUP)
             versions.setdefault(offer.flavor, (first,))
         if (versions, listings) != (self.prices.versions, self.prices.listings):
             self.prices = Prices(versions, listings)

@@ -190,7 +190,7 @@ class Play:
         self.run_to(self.script.end_s + 12 * 3600)
         # Who polls twice a day may have given a notice only just now, and the guard holds some.
         for _ in range(24):
-            notices = self.report.view.notices if self.report and self.report.view else ()
+            notices = self.report.view.status.notices if self.report and self.report.view else ()
             if not any(notice.state in ("open", "deferred") for notice in notices):
                 break
             self.run_to(self.region.now_s + 3600)
@@ -215,7 +215,7 @@ class Play:
 
         Operators approve some of what the guard holds.
         """
-        notices = self.report.view.notices if self.report and self.report.view else ()
+        notices = self.report.view.status.notices if self.report and self.report.view else ()
         for notice in notices:
             key = (notice.server_id, notice.rule, notice.deadline_s)
             if notice.state == "deferred" and notice.id not in self._held:
@@ -233,7 +233,7 @@ class Play:
 
     def _published(self, view: Any) -> None:
         """The view of a cycle in which no time passed: nobody did anything meanwhile."""
-        if view.at_s - self.offset_s == self.region.now_s and not self._is_nested:
+        if view.status.at_s - self.offset_s == self.region.now_s and not self._is_nested:
             self.cycle_checks.published(view)
 
     def _balances(self) -> dict[str, int]:
@@ -296,7 +296,7 @@ class Play:
     def _looked(self, view: Any) -> None:
         """A cycle has ended, with a view of it where nothing went wrong."""
         if self.is_keyed:
-            levels = {s.name: s.level for s in view.startups} if view else {}
+            levels = {s.name: s.level for s in view.status.startups} if view else {}
             now_s, changes = self.clock.now_s(), len(self.organization.log)
             self.cycle_records.append(
                 CycleRecord(self.region.now_s, now_s, levels, changes, view is not None)
@@ -305,7 +305,7 @@ class Play:
     def _pause_s(self, report: CycleReport) -> int:
         """Soon, and later each time, while something is due; else 0: the next poll."""
         now_s = self.clock.now_s()
-        notices = report.view.notices if report.view else ()
+        notices = report.view.status.notices if report.view else ()
         due = {n.subject for n in notices if n.state in DUE and n.deadline_s <= now_s}
         self._waits = self._waits + 1 if due == self._due else 0
         self._due = due

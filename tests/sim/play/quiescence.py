@@ -93,7 +93,7 @@ class Quiescence:
         ours = (s for s in self._servers() if program.owner(s.project_id, now_s))
         if not any(server.is_billable for server in ours):
             return False
-        live = [n for n in view.notices if n.server_id and n.state == "open"]
+        live = [n for n in view.status.notices if n.server_id and n.state == "open"]
         return now_s >= patience_s or any(for_ == "open" or n.reminded_s for n in live)
 
     def _rested(self) -> Iterator[str]:

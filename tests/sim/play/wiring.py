@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from quotas.model.observation import Sweep
+from quotas.model.observation import Offer, Sweep
 from quotas.shares import allocation
 from scheduler import cycle, leadership
 from scheduler.act import access, intents
@@ -59,6 +59,18 @@ class ObserverWithCrashPoint(zones.Observer):
         return sweeps
 
 
+class CatalogueReaderWithCrashPoint(catalogue.CatalogueReader):
+    """The reader of catalogues, and a point between its reads and their save."""
+
+    def read(self, zones: Iterable[str], now_s: int) -> dict[str, tuple[Offer, ...]]:
+        """Each zone's offers; there is no point where no catalogue is due."""
+        due = list(zones)
+        answers = super().read(due, now_s)
+        if due:
+            POINTS.hit("after catalogues")
+        return answers
+
+
 def _entry_point(
     name: str, memory: Callable[..., Any], real: Callable[..., Any]
 ) -> Callable[..., Any]:
@@ -78,10 +90,12 @@ def wired() -> Iterator[None]:
     patch = pytest.MonkeyPatch()
     patch.setattr(zones, "ZoneExecutor", SequentialReader)
     patch.setattr(cycle, "Observer", ObserverWithCrashPoint)
+    patch.setattr(cycle, "CatalogueReader", CatalogueReaderWithCrashPoint)
     patch.setattr(
         leadership, "acquire", _entry_point("acquire", InMemoryBook.acquire, leadership.acquire)
     )
-    patch.setattr(leadership, "current_lease", _leading(leadership.current_lease))
+    lease_of = _either(lambda book: book.lease, leadership.current_lease)
+    patch.setattr(leadership, "current_lease", lease_of)
     patch.setattr(cycle, "load_state", _entry_point("load", InMemoryBook.state, cycle.load_state))
     kept_of = _entry_point("commit", _noted(InMemoryBook.commit), _noted(cycle.commit))
     patch.setattr(cycle, "commit", kept_of)
@@ -92,17 +106,14 @@ def wired() -> Iterator[None]:
     )
     patch.setattr(intents, "changed_since", _entry_point("spoken", spoken, intents.changed_since))
     patch.setattr(
-        catalogue, "load_state", _entry_point("load", InMemoryBook.state, catalogue.load_state)
-    )
-    patch.setattr(
         intents,
         "save_intents",
         _entry_point("mark", InMemoryBook.save_intents, intents.save_intents),
     )
-    kept = catalogue.save_catalogue
-    patch.setattr(
-        catalogue, "save_catalogue", _entry_point("offers", InMemoryBook.save_catalogue, kept)
-    )
+    saved_by = _entry_point("offers", InMemoryBook.save_catalogue, cycle.save_catalogue)
+    patch.setattr(cycle, "save_catalogue", saved_by)
+    needs_of = _either(InMemoryBook.catalogue_needs, cycle.read_catalogue_needs)
+    patch.setattr(cycle, "read_catalogue_needs", needs_of)
     patch.setattr(
         access, "record_revocation", _entry_point("withhold", _unknown, access.record_revocation)
     )
@@ -118,9 +129,9 @@ def wired() -> Iterator[None]:
         POINTS.hit, POINTS.cycle_checks = lambda _: None, None
 
 
-def _leading(real: Callable[..., Any]) -> Callable[..., Any]:
-    """Whose lease it is, for who stands by: no point, for nothing is done there."""
-    return lambda book: book.lease if isinstance(book, InMemoryBook) else real(book)
+def _either(memory: Callable[..., Any], real: Callable[..., Any]) -> Callable[..., Any]:
+    """A read of one or the other book. It is no point: nothing is done there."""
+    return lambda book: memory(book) if isinstance(book, InMemoryBook) else real(book)
 
 
 def _unknown(*_: Any) -> None:

@@ -29,6 +29,7 @@ WHEN = ("before", "after")
 POINTS = (
     "before acquire",
     "after acquire",
+    "after catalogues",
     "after load",
     "after observe",
     "before commit",
