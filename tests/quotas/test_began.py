@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from quotas.decisions.disruption_budget import Enforcement
-from quotas.decisions.levels import out_of_credits, stopped_by_operator
 from quotas.decisions.overrides import Override
 from quotas.decisions.snapshot import Overuse, Snapshot
 from quotas.enforcement.decide import decide
@@ -19,9 +18,9 @@ from quotas.model.observation import Server
 from quotas.model.program import Policy, Pool, Program, Tenure
 from quotas.model.units import DAY_S, HOUR_S
 from quotas.queue.claims import WaitingOwners
-from quotas.rules.limit import over_limit
-from quotas.rules.pace import pace_limits, paces
-from quotas.rules.reclaim import reclaims, standby_servers
+from quotas.rules import credits, limit, operator, reclaim, standby
+from quotas.rules.context import Violation
+from quotas.rules.pace import pace_limits
 from tests.builders import (
     BIG_TYPE,
     CATALOGUE,
@@ -36,6 +35,7 @@ from tests.builders import (
     metered,
     seen,
 )
+from tests.quotas.rules.rule_env import context_of, violations
 from tests.quotas.rules.test_overuse import NOTICE_S, asks, full
 
 SWEPT_S, NEXT_S = 1000, 2000
@@ -151,7 +151,7 @@ def closed_at(at_s: int, *runs: Run, program: Program | None = None) -> list[tup
     snapshot = a_snapshot(
         5 * HOUR_S, program or a_program(), runs, enforcement=Enforcement(overrides=overrides)
     )
-    return [(v.run.server_id, v.inputs["started_s"]) for v in stopped_by_operator(snapshot)]
+    return [(v.run.server_id, v.facts.started_s) for v in violations(operator.RULE, snapshot)]
 
 
 def test_closed_stops_what_was_started_afterwards_and_nothing_that_was_cut() -> None:
@@ -173,14 +173,16 @@ def test_a_limit_takes_the_last_started_not_the_last_cut() -> None:
     """Two servers, one too many: the one that was started later, whatever was cut since."""
     program = a_program(a_startup(limit={"h100": 1}))
     runs = [cut_run("old", 900), a_run("new", 500)]
-    assert [v.run.server_id for v in over_limit(a_snapshot(NEXT_S, program, runs))] == ["new"]
+    assert [v.run.server_id for v in violations(limit.RULE, a_snapshot(NEXT_S, program, runs))] == [
+        "new"
+    ]
 
 
 def test_used_up_credits_name_the_last_started_first() -> None:
     """The guard lets the first of them pass first: not the one with the newest rate."""
     runs = [cut_run("old", 900), a_run("new", 500)]
     snapshot = a_snapshot(NEXT_S, a_program(), runs, [a_balance_of(left_ucr=1)])
-    assert [v.run.server_id for v in out_of_credits(snapshot)] == ["new", "old"]
+    assert [v.run.server_id for v in violations(credits.RULE, snapshot)] == ["new", "old"]
 
 
 def cut_in(snapshot: Snapshot, cut_s: int) -> Snapshot:
@@ -213,12 +215,17 @@ def test_an_excess_waits_for_the_last_started_not_the_last_cut() -> None:
 def test_a_reclaim_takes_the_last_started_not_the_last_cut() -> None:
     """And its deadline has no minimum runtime counted from a cut."""
     snapshot = cut_in(full(10 * HOUR_S, asks("birch", 1)), 10 * HOUR_S - 600)
-    overuse = Overuse("acme", "h100", 1, "birch", 0, 10 * HOUR_S + NOTICE_S, "waits")
-    waiting = {"h100": WaitingOwners({"birch": 1}, 0)}
-    (found,) = reclaims(snapshot, [overuse], waiting)
+    overuse = Overuse("acme", "h100", 1, "birch", 0, 10 * HOUR_S + NOTICE_S, 7, 4, "capacity")
+
+    def reclaims(snapshot: Snapshot) -> list[Violation]:
+        waiting = {"h100": WaitingOwners({"birch": 1}, 0)}
+        context = replace(context_of(snapshot), waiting=waiting, overuses=(overuse,))
+        return list(reclaim.RULE.find(context))
+
+    (found,) = reclaims(snapshot)
     assert found.run.server_id == "s7"
     alone = replace(snapshot, runs={"s0@0": snapshot.runs["s0@0"]})
-    (last,) = reclaims(alone, [overuse], waiting)
+    (last,) = reclaims(alone)
     assert (last.run.server_id, last.deadline_s) == ("s0", overuse.deadline_s)
 
 
@@ -227,7 +234,7 @@ def test_a_cut_is_no_new_leak() -> None:
     in_place = a_server(state="stopped in place", modified_s=100)
     for run in (a_run(), cut_run("s1", 2000)):
         snapshot = a_snapshot(2100, a_program(), [run], sweeps={Z: seen(2100, in_place)})
-        assert [v.episode for v in standby_servers(snapshot)] == ["standby:100"]
+        assert [v.episode for v in violations(standby.RULE, snapshot)] == ["standby:100"]
 
 
 def daily_limit(*runs: Run) -> int:
@@ -237,7 +244,7 @@ def daily_limit(*runs: Run) -> int:
         policy=Policy(daily_burn_ucr=3600), pools=(Pool("h100", ((0, 8),), flavors=(FLAVOR,)),)
     )
     snapshot = a_snapshot(day_s + 6 * HOUR_S, program, runs, [a_balance_of(left_ucr=10**9)])
-    return pace_limits(snapshot, paces(snapshot))["acme", "h100"]["daily-burn"]
+    return pace_limits(context_of(snapshot))["acme", "h100"]["daily-burn"]
 
 
 def test_a_daily_limit_holds_what_was_started_since_and_nothing_that_was_cut() -> None:

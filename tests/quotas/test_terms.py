@@ -9,13 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quotas.decisions.levels import (
-    exhaustion_episode,
-    expiry_announcements,
-    level,
-    out_of_credits,
-    runway_announcements,
-)
 from quotas.decisions.snapshot import Snapshot
 from quotas.enforcement.decide import decide
 from quotas.ledger.balance import balance
@@ -25,7 +18,10 @@ from quotas.ledger.posting import Posting, post_due
 from quotas.ledger.transfers import Entry, GrantBalance
 from quotas.metering.runs import Run
 from quotas.model.program import Policy, Rollover
+from quotas.rules import credits, expiry
+from quotas.rules.credits import exhaustion_episode
 from tests.builders import Z, a_balance_of, a_program, a_run, a_snapshot, a_startup, metered
+from tests.quotas.rules.rule_env import announcements, level, violations
 
 DAY_S = 86_400
 HALF = Rollover(500_000)
@@ -153,7 +149,7 @@ def test_a_used_up_tranche_is_an_exhaustion(second: int) -> None:
     """Whatever is dated later: every server has its final notice, and the level is closed."""
     pair = a_pair(first=0, second=second)
     snapshot = a_snapshot(500, a_program(), [a_run(posted_until_s=500)], pair)
-    (violation,) = out_of_credits(snapshot)
+    (violation,) = violations(credits.RULE, snapshot)
     assert (violation.rule, violation.deadline_s) == ("credits", 500 + 1800)
     assert level(snapshot, "acme") == (
         "closed",
@@ -203,9 +199,9 @@ def test_the_runway_goes_on_through_a_tranche_that_arrives_first(
     snapshot = running_out(first, second)
     assert snapshot.balances["acme"].exhausted_s == exhausted_s
     assert {exhausted_s, exhausted_s - 600} <= set(decide(snapshot).edges)
-    announced = runway_announcements(snapshot)
+    announced = announcements(credits.RUNWAY, snapshot)
     passed = [t for t in Policy().exhaustion_notices_s if exhausted_s <= t]
-    assert [(name, episode, at_s) for name, episode, _, at_s in announced] == [
+    assert [(each.startup, each.episode, each.at_s) for each in announced] == [
         ("acme", f"runway:{min(passed)}:{first}", exhausted_s)
     ] * bool(passed)
 
@@ -222,10 +218,10 @@ def test_a_forfeit_is_told_once_for_each_threshold() -> None:
         snapshot = a_snapshot(
             day * DAY_S, a_program(), [run], [own], announced=frozenset(announced)
         )
-        for startup, episode, inputs, at_s in expiry_announcements(snapshot):
-            announced.add((startup, episode))
+        for found in announcements(expiry.RULE, snapshot):
+            announced.add((found.startup, found.episode))
             heard.append(day)
-            assert (at_s, inputs["amount_ucr"]) == (end_s, 864_000)
+            assert (found.at_s, found.facts.amount_ucr) == (end_s, 864_000)
     assert heard == [10, 33, 39]
 
 

@@ -11,7 +11,8 @@ from quotas.book.actions.requests import open_request
 from quotas.book.actions.undo import undo as take_back
 from quotas.book.cycle.commit import apply_program
 from quotas.book.cycle.state import load_state
-from quotas.decisions.explain import explain, recompute
+from quotas.decisions.explain import explain
+from quotas.decisions.record import recompute
 from quotas.decisions.snapshot import Decision
 from quotas.model.program import Cohort, Grant, Program, Startup, Tenure
 from quotas.queue.requests import RequestSpec

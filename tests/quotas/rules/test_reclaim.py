@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from quotas.decisions.levels import exhaustion_episode
 from quotas.decisions.notices import Notice
 from quotas.decisions.overrides import EVERYONE, Override
 from quotas.decisions.snapshot import UNREAD, Snapshot
@@ -15,9 +14,10 @@ from quotas.enforcement.decide import DecideResult, decide
 from quotas.ledger.balance import balance
 from quotas.model.program import Pool, Startup
 from quotas.model.units import DAY_S
-from quotas.queue.claims import find_waiting_owners
+from quotas.rules.credits import exhaustion_episode
 from quotas.rules.reclaim import suspended_episodes
 from tests.builders import BIG_FLAVOR, FLAVOR, a_balance_of, a_program, a_run, a_snapshot, a_startup
+from tests.quotas.rules.rule_env import context_of
 from tests.quotas.rules.test_overuse import HOUR_S, asks
 
 NOW_S = 10 * HOUR_S
@@ -158,9 +158,8 @@ def test_a_flavor_that_could_not_be_read_may_be_there(unread: str) -> None:
     snapshot = replace(
         asked, program=replace(asked.program, pools=(pool,)), stock={**sold, unread: UNREAD}
     )
-    waiting = find_waiting_owners(snapshot, decide(snapshot).shares)
-    assert suspended_episodes(snapshot, waiting) == {"reclaim:h100:own"}
-    assert suspended_episodes(replace(snapshot, stock=sold), waiting) == frozenset()
+    assert suspended_episodes(context_of(snapshot)) == {"reclaim:h100:own"}
+    assert suspended_episodes(context_of(replace(snapshot, stock=sold))) == frozenset()
 
 
 def test_what_runs_outside_the_cohorts_is_not_free() -> None:
@@ -174,7 +173,7 @@ def test_what_runs_outside_the_cohorts_is_not_free() -> None:
 
 def free_where_waited(snapshot: Snapshot) -> dict[str, int]:
     """How many GPUs are free where somebody waits."""
-    lines = find_waiting_owners(snapshot, decide(snapshot).shares)
+    lines = context_of(snapshot).waiting
     return {pool: line.free for pool, line in lines.items()}
 
 

@@ -22,7 +22,7 @@ from quotas.book.cycle.state import decision_from_row, last_decisions, load_stat
 from quotas.book.schema.tables import NOTICE, OUTBOX, TRANSFER
 from quotas.book.session import Book
 from quotas.book.verify.verify import verify
-from quotas.decisions.explain import recompute
+from quotas.decisions.record import recompute
 from quotas.ledger.corrections import Refused
 from quotas.ledger.posting import post_due
 from quotas.ledger.transfers import GrantBalance
