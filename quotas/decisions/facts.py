@@ -8,7 +8,7 @@ them are reasons that people gave.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from typing import Any, TypeVar
 
 FactsJson = Mapping[str, int | str]
@@ -43,6 +43,6 @@ def from_json(kind: type[F], stored: FactsJson) -> F:
     for field in fields(kind):  # type: ignore[arg-type]
         if field.name in stored:
             values[field.name] = stored[field.name]
-        elif field.default is not None:
+        elif field.default is MISSING:
             raise KeyError(field.name)
     return kind(**values)

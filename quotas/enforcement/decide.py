@@ -43,10 +43,10 @@ class DecideResult:
     `edges` are instants at which something falls due; the next cycle moves to the first.
     """
 
-    context: Context
     decisions: tuple[Decision, ...]
     notices: tuple[Notice, ...]
     intents: tuple[Intent, ...]
+    context: Context = field(repr=False, compare=False)
     edges: tuple[int, ...]
     requests: tuple[Request, ...] = ()
     overuses: tuple[Overuse, ...] = ()

@@ -133,7 +133,9 @@ class Facts:
 
 
 def holds(facts: Facts) -> bool:
-    """Whether the figures lead to what was decided from them."""
+    """Whether the cohort runs, and the figures lead to what was decided from them."""
+    if not facts.plan.term.start_s <= facts.now_s < facts.plan.term.end_s:
+        return False
     if facts.reached_s is not None:
         is_reached = (facts.today_ucr or 0) >= (facts.daily_burn_ucr or 0)
         return is_reached and facts.reached_s <= facts.now_s

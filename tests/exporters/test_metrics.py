@@ -11,7 +11,6 @@ from dataclasses import replace
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from quotas.decisions.levels import LEVELS
 
 from exporters.metrics import BALANCES, Metrics, MetricsServer
 from quotas.book.cycle.outbox import OutboxBacklog
@@ -19,6 +18,7 @@ from quotas.decisions.snapshot import Decision
 from quotas.iam.closing import ClosingView
 from quotas.model.observation import Cause, Unknown
 from quotas.model.units import HOUR_S, UCR_PER_CREDIT
+from quotas.rules.context import Level
 from quotas.view import View
 from tests.builders import a_notice
 from tests.scheduler.harness import T0, ZONE, Harness, program, server
@@ -136,7 +136,7 @@ def test_states_are_one_hot_and_zones_say_what_they_are(published: tuple[Harness
     """One level is 1; a zone that did not answer is 0 and keeps its last known instant."""
     harness, metrics = published
     found = samples(metrics)
-    levels = {name: value(found, "level", **ACME, level=name) for name in LEVELS}
+    levels = {name: value(found, "level", **ACME, level=name) for name in Level}
     assert levels == {"open": 0, "paced": 1, "closed": 0, "stopped": 0}
     assert value(found, "zone_complete", cloud_zone=ZONE) == 1
     assert value(found, "zone_complete", cloud_zone="pl-waw-2") == 0

@@ -18,7 +18,7 @@ from quotas.book.reads.overrides import read_operator_actions
 from quotas.book.schema.tables import NOTICE, OUTBOX, TRANSFER
 from quotas.book.session import Book
 from quotas.book.verify.verify import verify
-from quotas.decisions.explain import recompute
+from quotas.decisions.record import recompute
 from quotas.ledger.corrections import Refused
 from quotas.ledger.posting import post_due
 from quotas.ledger.transfers import GrantBalance
