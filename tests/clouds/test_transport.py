@@ -164,7 +164,7 @@ def test_slow_drip_ends_at_the_deadline() -> None:
     assert [outcome for _, outcome, _ in far.calls] == ["deadline"]
 
 
-def test_requests_are_told_of() -> None:
+def test_requests_are_reported() -> None:
     """The caller hears of each request: its operation, outcome and seconds."""
     far = harness(Reply(401, b""))
 

@@ -169,7 +169,7 @@ def test_counters_count_what_happened(published: tuple[Harness, Metrics]) -> Non
     assert total == decided >= 1
 
 
-def test_what_the_sponsor_paid_is_told_by_cohort(published: tuple[Harness, Metrics]) -> None:
+def test_what_the_sponsor_paid_is_shown_by_cohort(published: tuple[Harness, Metrics]) -> None:
     """A cohort has what ran uncovered; one without any says zero."""
     harness, metrics = published
     assert value(samples(metrics), "overdraft_credits", cohort="c") == 0
