@@ -1,4 +1,4 @@
-"""What do people do to a book in Python? The orders that it knows, as the real one takes them."""
+"""Actions of people on the book in memory, with the rules of the real book."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from quotas.metering.stop_latency import reserves_s
 from .memory_book import InMemoryBook
 
 
-def say(book: InMemoryBook, override: Override) -> None:
-    """Keep an operator's word."""
+def set_override(book: InMemoryBook, override: Override) -> None:
+    """Keep an operator's override."""
     book.overrides.append(replace(override, id=len(book.overrides) + 1))
 
 
-def spoken(book: InMemoryBook, state: BookState) -> bool:
-    """Whether anybody said, applied or posted something since a state was read."""
+def changed_since(book: InMemoryBook, state: BookState) -> bool:
+    """Whether an override, a program or a transfer is newer than a state."""
     fresh = islice(reversed(book.posted.values()), len(book.posted) - state.newest_transfer)
     said = max((override.id or 0 for override in state.enforcement.overrides), default=0)
     moved = any(posted.epoch == 0 for posted in fresh)
@@ -30,7 +30,7 @@ def spoken(book: InMemoryBook, state: BookState) -> bool:
 
 
 def place(book: InMemoryBook, startup: str, amount_ucr: int, length_s: int, now_s: int) -> None:
-    """Set available credits aside. Raises Refused."""
+    """Hold available credits. Raises Refused."""
     state = book.state()
     assert state.program is not None
     policy = state.program.policy
@@ -56,7 +56,7 @@ def place(book: InMemoryBook, startup: str, amount_ucr: int, length_s: int, now_
 
 
 def end(book: InMemoryBook, id: str, kind: HoldEnding, settled_ucr: int, now_s: int) -> None:
-    """Settle a hold, or give it back; what returns to an ended grant is forfeited."""
+    """Settle or void a hold; credits that return to an ended grant expire."""
     hold = book.holds[id]
     if not hold.placed_s <= now_s < hold.expires_s:
         raise Refused("it ran out")
@@ -66,7 +66,7 @@ def end(book: InMemoryBook, id: str, kind: HoldEnding, settled_ucr: int, now_s: 
 
 
 def answer(book: InMemoryBook, id: int, for_s: int, now_s: int) -> None:
-    """Move a notice's deadline, or (0 s) know it to be read. Raises Refused."""
+    """Move a notice's deadline, or acknowledge the notice (0 s). Raises Refused."""
     notice = book.notices[id]
     assert book.program is not None
     if for_s:
