@@ -1,7 +1,7 @@
-"""How long does `/metrics` take, beside prometheus_client rendering the same samples?
+"""Benchmark of `/metrics`: a scrape, and prometheus_client rendering the same samples.
 
-The first scrape of a view makes its samples and their text, the next ones find the text;
-the baseline has the samples made before.
+The first scrape of a view builds its samples and their text, the next ones reuse the text; the
+baseline has the samples built before.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ ROUNDS = 5
 
 
 class Made(Collector):
-    """The same families, made once."""
+    """The same families, built once."""
 
     def __init__(self, families: list[Metric]) -> None:
         self.families = families
@@ -75,7 +75,7 @@ def scrape_new(metrics: Metrics, view: View) -> bytes:
 
 
 def best_s(*renders: Callable[[], bytes]) -> list[float]:
-    """The best of some rounds of each, which take turns."""
+    """The best of some rounds of each, in turns."""
     best = [float("inf")] * len(renders)
     for _ in range(ROUNDS):
         for at, render in enumerate(renders):

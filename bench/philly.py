@@ -1,4 +1,4 @@
-"""How do shares do on a real trace? Philly's 15 virtual clusters, hour by hour.
+"""Shares on a real trace: Philly's 15 virtual clusters, hour by hour.
 
 Demand by hour is Microsoft's Philly trace (CC-BY-4.0), read from beside the repository. Run
 `python -m bench.philly`. Quota is split equally, or in proportion to each one's mean demand;

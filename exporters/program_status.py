@@ -1,7 +1,7 @@
-"""Where does a startup stand, from one instant? What the API, the portal and people are shown.
+"""The status of every startup at one instant, for the API and the portal.
 
-A board is made from one read of the book, through the same rules as the cycle: paces,
-the division, levels. It is made once for each version of the book, never for a request.
+A status is built from one read of the book, by the same rules as the cycle: paces, shares, levels.
+It is built once for each version of the book, never for a request.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from quotas.shares.allocation import Share
 
 @dataclass(frozen=True, slots=True)
 class StartupStatus:
-    """One startup at `balance.as_of_s`. `cohort` is None once it left the program."""
+    """One startup at `balance.as_of_s`. `cohort` is None after it left the program."""
 
     name: str
     cohort: Cohort | None
@@ -53,11 +53,11 @@ class ProgramStatus:
             self._notices[notice.startup].append(notice)
 
     def names(self) -> tuple[str, ...]:
-        """Every startup of the program, and those that left with books of their own."""
+        """Every startup of the program, and former members that still have books."""
         return tuple(self._present.snapshot.balances)
 
     def status(self, name: str) -> StartupStatus:
-        """Where one startup stands."""
+        """The status of one startup."""
         entry = self.program.startup(name)
         word, why = self._present.level(name)
         return StartupStatus(
@@ -75,5 +75,5 @@ class ProgramStatus:
         )
 
     def shares(self, name: str) -> tuple[Share, ...]:
-        """What the division gives one startup in each pool."""
+        """The shares of one startup, one for each pool."""
         return self._present.shares_of(name)

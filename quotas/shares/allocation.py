@@ -1,8 +1,8 @@
-"""What is each startup's share at today's demands? The division that the daemon obeys.
+"""Shares of the program's startups at present demands: the division that the daemon obeys.
 
-The running cohorts and their startups become a problem for `quotas.shares.engine`: demand is
-what runs or is asked for, capacity is what each pool has now, and credits are a limit
-beside the policy's own.
+The running cohorts and their startups become a `Problem` for `quotas.shares.engine`. Demand is
+the larger of usage and requests, capacity is each pool's GPUs now, and what credits can pay for
+is a limit beside the policy's own.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from quotas.ledger.balance import Balance
 from quotas.ledger.forecast import credits_limit_gpus
 from quotas.metering.runs import Catalogue, Run
 from quotas.model.program import Cohort, Pool, Program, Startup
-from quotas.shares.engine import allocate
+from quotas.shares.engine import Node, Problem, solve
 
 Usage = Mapping[tuple[str, str], int]
 """GPUs by startup and pool."""
@@ -25,13 +25,13 @@ NamedLimits = Mapping[tuple[str, str], Mapping[str, int]]
 """Limits in GPUs by cause, by startup and pool."""
 NO_LIMITS: NamedLimits = {}
 Terms = Callable[[tuple[str, ...]], tuple[int, int]]
-"""The dearest price per GPU and hour among some flavors, and their smallest step."""
+"""The highest price per GPU and hour among flavors, and their smallest step."""
 NO_REFUSALS: Mapping[str, int] = {}
 
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """A startup's division of one pool, in GPUs, with what limited it and why."""
+    """A startup's part of one pool in GPUs, with what limits it and why."""
 
     startup: str
     pool: str
@@ -52,7 +52,7 @@ class Share:
 
 
 def usage_of(program: Program, runs: Iterable[Run]) -> dict[tuple[str, str], int]:
-    """GPUs of the open runs by (startup, pool); flavors outside the pools count nowhere."""
+    """GPUs of the open runs by (startup, pool). Flavors outside every pool are left out."""
     used: dict[tuple[str, str], int] = defaultdict(int)
     for run in runs:
         pool = program.pool_of(run.flavor)
@@ -73,51 +73,54 @@ def divide(
 ) -> tuple[Share, ...]:
     """Shares of every startup of a running cohort in every pool, by startup and pool.
 
-    Demand is the larger of what runs and what live requests ask for; `paced` are limits
-    that bind beside the policy's and the credits' own; `refused` is beyond how many GPUs the
-    provider's quota lets none start, by pool.
+    `requested` is the GPUs of live requests. `pace_limits` bind beside the limits of policy and
+    credits. `refused` is, by pool, the GPUs above which the provider's quota allows no start.
     """
     running = [c for c in program.cohorts if c.starts_s <= now_s < c.ends_s and c.startups]
     if not running or not program.pools:
         return ()
     demand = {key: max(usage.get(key, 0), requested.get(key, 0)) for key in {*usage, *requested}}
-    pools = {pool.name: {"gpus": pool.gpus_at(now_s)} for pool in program.pools}
+    capacity = {pool.name: pool.gpus_at(now_s) for pool in program.pools}
     beyond = {
-        pool.name: pools[pool.name]["gpus"] + _beyond(running, pool, catalogue, demand)
+        pool.name: capacity[pool.name] + _beyond(running, pool, catalogue, demand)
         for pool in program.pools
     }
 
     @cache
     def terms(flavors: tuple[str, ...]) -> tuple[int, int]:
-        """Once for each list of flavors: nearly every startup has its pool's."""
+        """Computed once per list of flavors, because nearly every startup has its pool's."""
         return _dearest(flavors, catalogue), _step(flavors, catalogue)
 
     members = [startup for cohort in running for startup in cohort.startups]
-    for name in refused.keys() & pools.keys():
+    for name in refused.keys() & capacity.keys():
         parts = [(s.nominal.get(name, 0), demand.get((s.name, name), 0)) for s in members]
-        pools[name]["gpus"] = refused_gpus(pools[name]["gpus"], refused[name], parts)
-    nodes = [
+        capacity[name] = refused_gpus(capacity[name], refused[name], parts)
+    nodes = tuple(
         node
         for cohort in running
         for node in _nodes(program, cohort, terms, balances, usage, demand, pace_limits, beyond)
-    ]
-    answers = allocate({"pools": pools, "nodes": nodes})["shares"]
-    assert isinstance(answers, dict)
+    )
     return tuple(
         Share(
             startup=name,
             pool=pool,
+            nominal=int(answer.nominal),
+            share=int(answer.share),
+            ceiling=int(answer.ceiling),
             demand=demand.get((name, pool), 0),
             usage=usage.get((name, pool), 0),
-            **answers[name][pool],
+            borrowed=int(answer.borrowed),
+            lent=int(answer.lent),
+            limited_by=answer.limited_by,
+            reason=answer.reason,
         )
-        for name in sorted(answers)
-        for pool in sorted(answers[name])
+        for name, pools in solve(Problem(capacity, nodes)).answers.items()
+        for pool, answer in pools.items()
     )
 
 
 def _beyond(running: Iterable[Cohort], pool: Pool, catalogue: Catalogue, demand: Usage) -> int:
-    """GPUs that, with a pool's own, no startup of it could be given, or ask for, in one step."""
+    """GPUs that, added to the pool's own, exceed any share or request of one startup."""
     nominal = sum(s.nominal.get(pool.name, 0) for c in running for s in c.startups)
     requested = sum(gpus for (_, name), gpus in demand.items() if name == pool.name)
     step = max((catalogue.gpus.get(flavor, 0) for flavor in pool.flavors), default=0)
@@ -125,10 +128,10 @@ def _beyond(running: Iterable[Cohort], pool: Pool, catalogue: Catalogue, demand:
 
 
 def refused_gpus(gpus: int, quota_gpus: int, parts: Iterable[tuple[int, int]]) -> int:
-    """GPUs of a pool in which the provider's quota let none start beyond `quota_gpus`.
+    """GPUs of a pool in which the provider's quota allows no start above `quota_gpus`.
 
-    `parts` are the nominal quota and the demand of each startup. At least every nominal
-    quota in demand is left: nobody's own is taken for another's, only what is borrowed.
+    `parts` are the nominal quota and the demand of each startup. The nominal quota in demand
+    always remains, so that only borrowed GPUs go back and nobody loses its own.
     """
     owed = sum(min(nominal, demand) for nominal, demand in parts)
     return min(gpus, max(quota_gpus, owed))
@@ -143,21 +146,21 @@ def _nodes(
     demand: Usage,
     pace_limits: NamedLimits,
     beyond: Mapping[str, int],
-) -> Iterable[dict[str, object]]:
+) -> Iterable[Node]:
     parent = f"cohort:{cohort.name}"
-    yield {"name": parent, "parent": None}
+    yield Node(parent)
     for startup in cohort.startups:
         used = {pool.name: usage.get((startup.name, pool.name), 0) for pool in program.pools}
         balance = balances.get(startup.name)
         of = {pool.name: terms(_flavors(startup, pool)) for pool in program.pools}
-        yield {
-            "name": startup.name,
-            "parent": parent,
-            "weight": startup.weight,
-            "nominal": dict(startup.nominal),
-            "borrowing_limit": dict(startup.borrowing_limit),
-            "lending_limit": dict(startup.lending_limit),
-            "limit": {
+        yield Node(
+            startup.name,
+            parent,
+            startup.weight,
+            nominal=startup.nominal,
+            borrowing_limit=_bounded(startup.borrowing_limit),
+            lending_limit=_bounded(startup.lending_limit),
+            limit={
                 pool.name: {
                     **_limits(
                         program,
@@ -172,12 +175,15 @@ def _nodes(
                 }
                 for pool in program.pools
             },
-            "demand": {
-                pool.name: demand.get((startup.name, pool.name), 0) for pool in program.pools
-            },
-            "usage": used,
-            "step": {name: step for name, (_, step) in of.items()},
-        }
+            demand={pool.name: demand.get((startup.name, pool.name), 0) for pool in program.pools},
+            usage=used,
+            step={name: step for name, (_, step) in of.items()},
+        )
+
+
+def _bounded(limits: Mapping[str, int | None]) -> dict[str, int]:
+    """The limits that bind; null is no limit."""
+    return {pool: gpus for pool, gpus in limits.items() if gpus is not None}
 
 
 def _limits(
@@ -189,11 +195,10 @@ def _limits(
     used: int,
     beyond: int,
 ) -> dict[str, int]:
-    """The named causes that bind: the policy's limit, and what credits can pay for.
+    """The named limits: the policy's, and the GPUs that credits pay for a minimum runtime.
 
-    GPUs that they could not pay for during a minimum runtime are not given. Credits for
-    more than could be given at all count as `beyond`: so a quiet pool's problem stays the same
-    while its credits burn.
+    Credits for more than any share count as `beyond`, so that the problem of a quiet pool stays
+    the same while its credits burn.
     """
     causes: dict[str, int] = {}
     policy = startup.limit.get(pool.name)
@@ -217,7 +222,7 @@ def _step(flavors: Iterable[str], catalogue: Catalogue) -> int:
 
 
 def _dearest(flavors: Iterable[str], catalogue: Catalogue) -> int:
-    """The dearest price of a GPU among flavors, in ucr per hour; 0 where none is priced."""
+    """The highest price per GPU among flavors, in ucr per hour; 0 if none has a price."""
     rates, gpus = catalogue.rates_ucr_per_h, catalogue.gpus
     priced = (flavor for flavor in flavors if gpus.get(flavor) and rates.get(flavor))
     return max((-(-rates[flavor] // gpus[flavor]) for flavor in priced), default=0)

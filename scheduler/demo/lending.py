@@ -76,7 +76,7 @@ class Lending:
             },
             "requests": {
                 "opened": len(self.requests),
-                "met": sum(request.met_s is not None for request in self.requests),
+                "fulfilled": sum(request.met_s is not None for request in self.requests),
             },
         }
 
@@ -88,8 +88,8 @@ class Lending:
             for name, own in flows["startups"].items():
                 yield f"  {name:20} {pool:8} {own['borrowed']:>12} {own['lent']:>12}"
             yield f"  {'the pool itself':20} {pool:8} {'':>12} {flows['lent_by_pool']:>12}"
-        opened, met = said["requests"]["opened"], said["requests"]["met"]
-        yield f"requests for quota: {opened} opened, {met} met"
+        opened, fulfilled = said["requests"]["opened"], said["requests"]["fulfilled"]
+        yield f"requests for quota: {opened} opened, {fulfilled} fulfilled"
 
     def _count(self, view: View, seconds: int) -> None:
         for share in view.shares:

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from quotas.book import Book
+from quotas.book.actions.overrides import undo
 from quotas.book.actions.requests import open_request, withdraw_request
-from quotas.book.actions.undo import undo
 from quotas.book.cycle.state import last_decisions
 from quotas.decisions.snapshot import Decision
 from quotas.ledger.corrections import Refused

@@ -22,7 +22,7 @@ class CycleLog:
     def log_commit(self, chain_heads: Iterable[ChainHead], decisions: Iterable[Decision]) -> None:
         """Log what a commit wrote."""
         for head in chain_heads:
-            log.info("book.head", **asdict(head))
+            log.info("book.chain_head", **asdict(head))
         for decision in decisions:
             log.info(
                 f"decision.{decision.verb}",
@@ -36,5 +36,5 @@ class CycleLog:
         """Log the alarms that the last view did not have."""
         now = frozenset(alarms)
         for alarm in sorted(now - self._alarms):
-            log.warning("alarm", text=alarm)
+            log.warning("alarm.raised", text=alarm)
         self._alarms = now

@@ -105,9 +105,7 @@ def build_view(
         ),
         shares=decided.shares,
         closings=closings,
-        requests=queue_positions(
-            snapshot, requests.values(), decided.shares, decided.current_overuses, notices
-        ),
+        requests=queue_positions(decided.context, requests.values(), notices),
         overuses=decided.current_overuses,
         deferred_gpus=decided.deferred_gpus,
         notices=notices,

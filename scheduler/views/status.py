@@ -16,10 +16,13 @@ from quotas.decisions.snapshot import Overuse, Snapshot
 from quotas.decisions.zones import known_until_s
 from quotas.iam.closing import ClosingView, closing_views
 from quotas.ledger.balance import Balance
+from quotas.messages.catalogue import text_of
+from quotas.messages.catalogue.requests import request_detail
 from quotas.metering.runs import Run
 from quotas.model.units import format_credits, format_duration, format_instant
 from quotas.queue.position import QueuePosition, queue_positions
 from quotas.queue.requests import Request
+from quotas.rules.overuse import facts_of
 from quotas.rules.pace import Pace
 from scheduler.views.status_at import expiring_line
 
@@ -49,7 +52,7 @@ def status_of(book: Book, now_s: int) -> dict[str, Any]:
         )
         for name, own in snapshot.balances.items()
     ]
-    waiting = queue_positions(snapshot, state.requests, shares, state.overuses, state.notices)
+    waiting = queue_positions(book_status.context, state.requests, state.notices)
     gpus = sum(run.gpus for run in open_runs if program.pool_of(run.flavor))
     capacity = sum(pool.gpus_at(now_s) for pool in program.pools)
     return {
@@ -66,7 +69,7 @@ def status_of(book: Book, now_s: int) -> dict[str, Any]:
         },
         "shares": [asdict(share) for share in shares],
         "closings": [_closing(view) for view in closing_views(state.closing_history)],
-        "overuses": [_overuse(overuse) for overuse in state.overuses],
+        "overuse": [_overuse(overuse) for overuse in state.overuses],
         "requests": [position_line(position) for position in waiting],
         "notices": [_notice(notice) for notice in state.notices],
         "overrides": [_override(override) for override in snapshot.overrides.active()],
@@ -96,7 +99,7 @@ def _startup(
         "charged": format_credits(state.charged.get(own.startup, 0)),
         "posted": format_credits(own.posted_ucr),
         "accrued": format_credits(own.accrued_ucr),
-        "deferred": format_credits(own.held_ucr),
+        "held": format_credits(own.held_ucr),
         "reserve": format_credits(own.reserve_ucr),
         "available": format_credits(own.available_ucr),
         "later_tranches": format_credits(own.later_ucr),
@@ -120,8 +123,8 @@ def _pace(pace: Pace | None) -> dict[str, Any] | None:
     limit = pace.daily_burn_ucr
     windows = zip(("1h", "24h", "7d"), pace.burn_ucr_per_h, strict=True)
     return {
-        "text": pace.text,
-        "ahead": pace.is_ahead,
+        "text": text_of("pace", pace.facts),
+        "is_ahead": pace.is_ahead,
         "action": pace.action.value,
         "spent": format_credits(pace.spent_ucr),
         "burn_per_hour": {window: format_credits(burn) for window, burn in windows},
@@ -158,10 +161,10 @@ def request_line(request: Request) -> dict[str, Any]:
         "duration": format_duration(request.duration_s),
         "state": request.state,
         "opened": format_instant(request.opened_s),
-        "met": _instant_text(request.met_s),
-        "ended": _instant_text(request.ended_s),
-        "detail": request.detail,
-        "refused": request.refused or None,
+        "fulfilled": _instant_text(request.met_s),
+        "closed": _instant_text(request.ended_s),
+        "detail": request_detail(request),
+        "refused_for": request.refused or None,
         "reason": request.reason,
         "actor": request.actor,
     }
@@ -187,7 +190,7 @@ def _overuse(overuse: Overuse) -> dict[str, Any]:
         "owner": overuse.owner,
         "since": format_instant(overuse.since_s),
         "deadline": format_instant(overuse.deadline_s),
-        "reason": overuse.reason,
+        "reason": text_of("overuse", facts_of(overuse)),
     }
 
 

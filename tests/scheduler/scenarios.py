@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from quotas.book.actions.commands import Command, OperatorAction, PriceCommand
+from quotas.book.actions.action import Command, OperatorAction
 from quotas.book.actions.execute import perform_action
+from quotas.book.actions.overrides import undo as take_back
+from quotas.book.actions.prices import PriceCommand
 from quotas.book.actions.requests import open_request
-from quotas.book.actions.undo import undo as take_back
 from quotas.model.program import Cohort, Grant, Program, Startup, Tenure
 from quotas.model.units import DAY_S, HOUR_S
 from quotas.queue.requests import RequestSpec

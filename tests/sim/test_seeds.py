@@ -8,8 +8,7 @@ from dataclasses import replace
 import pytest
 
 from quotas.book.verify.verify import verify
-from quotas.decisions.explain import recompute
-from quotas.decisions.reasons import rule_of
+from quotas.decisions.record import kind_name, recompute
 from quotas.decisions.snapshot import Decision
 
 from .audit.auditor import coverage_marks_of, faults_of
@@ -67,7 +66,7 @@ def test_every_decision_is_recomputed(
             of = (row["startup"], row["server_id"], row["rule"], row["verb"], row["episode"])
             made = Decision(*of, row["reason"], row["inputs"])
             assert recompute(made) == made.reason, made
-            rules.add(rule_of(made.rule, made.verb))
+            rules.add(kind_name(made.rule, made.verb))
     assert rules > {"pace", "overuse", "request", "outcome", "credits", "runway", "end"}
 
 
@@ -153,7 +152,7 @@ def test_the_batch_saw_what_it_should(pure: dict[tuple[int, int], Play]) -> None
         "grant",
         "void",
         "unconfirmed",
-        "rest",
+        "quiescence",
         "overdraft",
         "intent confirmed",
         "notice credits executed",

@@ -1,4 +1,4 @@
-"""What do operators ask over the API? Every startup, any one of them, and their own deeds."""
+"""The routes of operators: every startup, one startup, and the operators' own actions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from exporters.api.problems import Problem
 from exporters.api.read_model import CachedStatus, ReadModel
 from exporters.api.routers.startup import NO_QUERY, Paging, conditional_response, with_etag
 from exporters.api.startup_reads import StartupReads, runway_s
-from quotas.book.actions.overrides import read_operator_actions
+from quotas.book.reads.overrides import read_operator_actions
 from quotas.model.tokens import OPERATOR_SCOPES
 from quotas.model.units import format_credits, format_instant
 
@@ -31,7 +31,7 @@ router = APIRouter(prefix="/v1/admin", tags=["operators"])
 
 
 class NamePaging(BaseModel):
-    """Where to go on in a list by name."""
+    """The position and the length of a list by name."""
 
     model_config = ConfigDict(extra="forbid")
     limit: int = Field(50, ge=1, le=200)
@@ -40,7 +40,7 @@ class NamePaging(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class StartupForOperator:
-    """One startup, as an operator looks at it."""
+    """One startup, as an operator reads it."""
 
     reads: StartupReads
     cached: CachedStatus
@@ -48,7 +48,7 @@ class StartupForOperator:
 
 
 async def operator(request: Request) -> CachedStatus:
-    """The board, for a token with scope admin or audit."""
+    """The status, for a token with scope admin or audit."""
     access: Access = request.app.state.access
     read_model: ReadModel = request.app.state.read_model
     access.token(request, *sorted(OPERATOR_SCOPES))
@@ -56,7 +56,7 @@ async def operator(request: Request) -> CachedStatus:
 
 
 async def auditor(request: Request) -> CachedStatus:
-    """The board, for a token with scope audit: who acts is not who looks it over."""
+    """The status, for a token with scope audit: operators do not audit themselves."""
     access: Access = request.app.state.access
     read_model: ReadModel = request.app.state.read_model
     access.token(request, "audit")
@@ -66,7 +66,7 @@ async def auditor(request: Request) -> CachedStatus:
 async def selected(
     request: Request, cached: Annotated[CachedStatus, Depends(operator)], name: str
 ) -> StartupForOperator:
-    """What one startup is shown, for an operator."""
+    """The reads of one startup, for an operator."""
     if name not in cached.program_status.names():
         raise Problem(404, "no-such-startup", "No startup has that name: see /v1/admin/startups.")
     return StartupForOperator(
@@ -79,7 +79,7 @@ SelectedStartup = Annotated[StartupForOperator, Depends(selected)]
 
 
 class LimitQuery(BaseModel):
-    """How many to answer."""
+    """The number of items."""
 
     model_config = ConfigDict(extra="forbid")
     limit: int = Field(50, ge=1, le=200)
@@ -99,7 +99,7 @@ async def startups(
 
 @router.get("/startups/{name}/credits", response_model=CreditsAnswer, dependencies=NO_QUERY)
 async def startup_credits(request: Request, selected: SelectedStartup) -> Response:
-    """The credits of one startup, as it sees them itself."""
+    """The credits of one startup, as the startup sees them."""
     return conditional_response(request, with_etag(selected.reads.credits()), selected.cached)
 
 
@@ -107,7 +107,7 @@ async def startup_credits(request: Request, selected: SelectedStartup) -> Respon
 async def startup_decisions(
     request: Request, selected: SelectedStartup, paging: Annotated[Paging, Query()]
 ) -> Response:
-    """What was decided about one startup, newest first."""
+    """The decisions about one startup, newest first."""
     found = selected.reads.decisions(selected.read_model.book(), paging.before, paging.limit)
     return conditional_response(request, with_etag(found), selected.cached)
 
@@ -125,7 +125,7 @@ async def actions(
     cached: Annotated[CachedStatus, Depends(auditor)],
     latest: Annotated[LimitQuery, Query()],
 ) -> Response:
-    """What operators did, newest first: who, when, what, why. Needs scope audit."""
+    """Actions of operators, newest first: who, when, what, why. Needs scope audit."""
     read_model: ReadModel = request.app.state.read_model
     found = await asyncio.to_thread(read_operator_actions, read_model.book(), latest.limit)
     items = [

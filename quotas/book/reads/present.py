@@ -6,21 +6,21 @@ with what it has just seen.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from quotas.book.cycle.state import BookState
-from quotas.decisions.causes import level_from
-from quotas.decisions.levels import restriction
 from quotas.decisions.overrides import Overrides, with_effective_mode
+from quotas.decisions.prepare import prepare
 from quotas.decisions.snapshot import Snapshot, announced_in_mode
 from quotas.decisions.zones import with_open_zones
 from quotas.ledger.balance import CYCLE_S, balances_of
+from quotas.messages.catalogue import level_text
 from quotas.metering.stop_latency import reserves_s
 from quotas.model.program import Program
-from quotas.queue.demand import compute_shares
-from quotas.rules.pace import Pace, paces, with_pace
+from quotas.rules.context import Context
+from quotas.rules.pace import Pace
+from quotas.rules.registry import find_restriction
 from quotas.shares.allocation import Share
 
 
@@ -30,26 +30,30 @@ class BookStatus:
 
     state: BookState
     program: Program
-    snapshot: Snapshot
-    paces: Mapping[str, Pace]
-    shares: tuple[Share, ...]
-    _shares: Mapping[str, tuple[Share, ...]] = field(init=False, repr=False, compare=False)
+    context: Context
 
-    def __post_init__(self) -> None:
-        """Sort the shares by startup, once for all who ask."""
-        own: dict[str, list[Share]] = defaultdict(list)
-        for share in self.shares:
-            own[share.startup].append(share)
-        object.__setattr__(self, "_shares", {name: tuple(each) for name, each in own.items()})
+    @property
+    def snapshot(self) -> Snapshot:
+        """What the rules read of the book."""
+        return self.context.snapshot
+
+    @property
+    def paces(self) -> Mapping[str, Pace]:
+        """The pace of each startup."""
+        return self.context.paces
+
+    @property
+    def shares(self) -> tuple[Share, ...]:
+        """The pools as they are divided."""
+        return self.context.shares
 
     def level(self, startup: str) -> tuple[str, str]:
         """Its level, and why; pace counts too."""
-        found = restriction(self.snapshot, startup, self.shares_of(startup))
-        return level_from(with_pace(found, self.paces.get(startup)))
+        return level_text(find_restriction(self.context, startup))
 
     def shares_of(self, startup: str) -> tuple[Share, ...]:
         """What the division gives it in each pool."""
-        return self._shares.get(startup, ())
+        return tuple(self.context.shares_by_startup.get(startup, ()))
 
 
 def compute_book_status(state: BookState, now_s: int, cycle_s: int = CYCLE_S) -> BookStatus:
@@ -89,6 +93,6 @@ def compute_book_status(state: BookState, now_s: int, cycle_s: int = CYCLE_S) ->
         charged=state.charged,
         enforcement=state.enforcement,
     )
-    found = paces(snapshot)
-    shares = compute_shares(snapshot, found, state.requests)
-    return BookStatus(state, program, snapshot, found, shares)
+    # The overuses stay those of the last cycle: the book alone does not show the servers.
+    context = replace(prepare(snapshot, state.requests), overuses=state.overuses)
+    return BookStatus(state, program, context)

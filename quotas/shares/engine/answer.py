@@ -1,57 +1,94 @@
-"""What is every startup's share of every pool? The JSON contract of `cohortd allocate`."""
+"""Answers of the division: typed for the daemon, JSON for `cohortd allocate`."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from fractions import Fraction
 
 from quotas.shares.engine.ceiling import ceilings
 from quotas.shares.engine.explain import explain, limiting
 from quotas.shares.engine.pool import Division, divide_pool, lay_out
-from quotas.shares.engine.problem import Number, read_problem
+from quotas.shares.engine.problem import Number, Problem, read_problem
 
 
-def allocate(problem: object) -> dict[str, object]:
-    """Divide the pools of a problem, given in its JSON form. Raises ProblemError.
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One startup's part of one pool in GPUs, what limits it, and the reason as a sentence."""
 
-    The answer's order is that of the names, whatever the order of the input.
-    """
-    layout = lay_out(read_problem(problem))
-    shares: dict[str, dict[str, dict[str, object]]] = {
-        layout.nodes[row].name: {} for row in layout.leaves
-    }
-    unallocated: dict[str, object] = {}
-    for pool in sorted(layout.problem.pools):
+    share: Number
+    ceiling: Number
+    nominal: Number
+    borrowed: Number
+    lent: Number
+    limited_by: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Solution:
+    """The answers by startup and pool, in the order of the names, whatever the input's order."""
+
+    answers: Mapping[str, Mapping[str, Answer]]
+    unallocated: Mapping[str, Number]
+    """GPUs of each pool that no startup has."""
+
+
+def solve(problem: Problem) -> Solution:
+    """Divide the pools of a well-formed problem."""
+    layout = lay_out(problem)
+    answers: dict[str, dict[str, Answer]] = {layout.nodes[row].name: {} for row in layout.leaves}
+    unallocated: dict[str, Number] = {}
+    for pool in sorted(problem.pools):
         division = divide_pool(layout, pool)
         tops = ceilings(division)
         for row in layout.leaves:
-            shares[layout.nodes[row].name][pool] = _answer(division, row, tops[row])
-        unallocated[pool] = _written(division, division.unallocated)
-    return {"shares": shares, "unallocated": unallocated}
+            answers[layout.nodes[row].name][pool] = _answer(division, row, tops[row])
+        unallocated[pool] = division.unallocated
+    return Solution(answers, unallocated)
 
 
-def _answer(division: Division, row: int, ceiling: Number) -> dict[str, object]:
-    """One startup's answer for one pool."""
-    amounts = {
-        "share": division.shares[row],
-        "ceiling": ceiling,
-        "nominal": division.unscaled(division.amounts.nominal[row]),
-        "borrowed": division.flows.borrowed[row],
-        "lent": division.flows.lent[row],
+def allocate(raw: object) -> dict[str, object]:
+    """Divide a problem in its JSON form and answer in JSON. Raises ProblemError."""
+    problem = read_problem(raw)
+    solution = solve(problem)
+    write = exact_text if problem.divisible else int
+    return {
+        "shares": {
+            name: {
+                pool: {
+                    "share": write(answer.share),
+                    "ceiling": write(answer.ceiling),
+                    "nominal": write(answer.nominal),
+                    "borrowed": write(answer.borrowed),
+                    "lent": write(answer.lent),
+                    "limited_by": answer.limited_by,
+                    "reason": answer.reason,
+                }
+                for pool, answer in pools.items()
+            }
+            for name, pools in solution.answers.items()
+        },
+        "unallocated": {pool: write(gpus) for pool, gpus in solution.unallocated.items()},
     }
-    answer: dict[str, object] = {key: _written(division, x) for key, x in amounts.items()}
+
+
+def _answer(division: Division, row: int, ceiling: Number) -> Answer:
+    """One startup's answer for one pool."""
     cause = limiting(division, row)
-    answer["limited_by"] = cause.name
-    answer["reason"] = explain(division, row, ceiling, cause)
-    return answer
-
-
-def _written(division: Division, amount: Number) -> int | str:
-    """Whole GPUs as a number; exact ones as a decimal or rational string."""
-    return exact_text(amount) if division.given is None else int(amount)
+    return Answer(
+        share=division.shares[row],
+        ceiling=ceiling,
+        nominal=division.unscaled(division.amounts.nominal[row]),
+        borrowed=division.flows.borrowed[row],
+        lent=division.flows.lent[row],
+        limited_by=cause.name,
+        reason=explain(division, row, ceiling, cause),
+    )
 
 
 def exact_text(amount: Number) -> str:
-    """A decimal where it ends, a ratio of integers where it does not."""
+    """A terminating number as a decimal, any other as a ratio of integers."""
     ratio = Fraction(amount)
     for digits in range(19):
         scaled = ratio * 10**digits

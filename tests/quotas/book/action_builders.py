@@ -4,14 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from quotas.book.actions.commands import (
-    Command,
-    GrantCommand,
-    OperatorAction,
-    RefundCommand,
-    TransferCommand,
-    VoidCommand,
-)
+from quotas.book.actions.action import Command, OperatorAction
+from quotas.book.actions.grants import GrantCommand, VoidCommand
+from quotas.book.actions.refunds import RefundCommand, TransferCommand
 from quotas.book.cycle.commit import apply_program
 from quotas.book.cycle.state import load_state
 from quotas.book.reads.audit import account_sums

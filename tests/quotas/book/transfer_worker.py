@@ -8,8 +8,9 @@ from pathlib import Path
 from random import Random
 
 from quotas.book import Book
-from quotas.book.actions.commands import OperatorAction, TransferCommand
+from quotas.book.actions.action import OperatorAction
 from quotas.book.actions.execute import perform_action
+from quotas.book.actions.refunds import TransferCommand
 from quotas.ledger.corrections import Refused
 
 STARTUPS = ("acme", "birch", "cedar", "delta")

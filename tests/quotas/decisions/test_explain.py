@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-
-from quotas.decisions.explain import explain, recompute
 from quotas.decisions.reasons import REASONS, rule_of
 from quotas.decisions.sentences import Inputs
+
+from quotas.decisions.explain import explain, recompute
 from quotas.decisions.snapshot import Decision
 from quotas.model.units import DAY_S, HOUR_S
 
@@ -96,7 +96,7 @@ CASES: list[tuple[str, str, Inputs]] = [
     ("pace", "announce", {**PACE, **AHEAD}),
     ("pace", "announce", {**PACE, **AHEAD, "pacing": "borrow-no-more"}),
     ("pace", "announce", {**PACE, **DAILY}),
-    ("request", "fulfil", {**ASKED, "outcome": "met", "used_gpus": 4}),
+    ("request", "fulfil", {**ASKED, "outcome": "fulfilled", "used_gpus": 4}),
     ("request", "finish", {**ASKED, "outcome": "startup"}),
     ("request", "finish", {**ASKED, "outcome": "pool"}),
     ("request", "finish", {**ASKED, "outcome": "cohort", "ends_s": HOUR_S}),

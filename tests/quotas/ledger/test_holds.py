@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quotas.ledger.holds import draws, end_hold, grants_outliving, hold_transfer
+from quotas.ledger.holds import HoldEnding, draws, end_hold, grants_outliving, hold_transfer
 from quotas.ledger.posting import post_due
 from quotas.ledger.transfers import Entry
 from tests.builders import Z, a_balance_of, a_program, a_startup, metered
@@ -28,7 +28,7 @@ def test_the_rest_of_a_hold_returns_last_drawn_first(drawn: list[int], data: st.
     """What is settled is spent in draw order; with the rest it is the hold, exactly."""
     hold = a_hold(*((f"g{n}", amount) for n, amount in enumerate(drawn)))
     settled = data.draw(st.integers(0, sum(drawn)))
-    ended = end_hold(hold, "settle", 5, "why", settled)
+    ended = end_hold(hold, HoldEnding.SETTLE, 5, "why", settled)
     back = {e.account: e.amount_ucr for e in ended.entries if e.account.startswith("grant:")}
     kept = [amount - back.get(f"grant:acme:g{n}", 0) for n, amount in enumerate(drawn)]
     assert sum(kept) == settled

@@ -6,9 +6,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from quotas.decisions.levels import exhaustion_episode
 
 from quotas.decisions.disruption_budget import NO_ENFORCEMENT
-from quotas.decisions.levels import exhaustion_episode
 from quotas.decisions.overrides import Override
 from quotas.decisions.snapshot import Overuse
 from quotas.model.program import Cohort, Pool, Program
@@ -162,7 +162,7 @@ def test_beyond_the_share_it_says_what_holds_it(
 
 def test_what_another_keeps_unused_comes_free_when_its_request_ends() -> None:
     """Birch was met and runs nothing: its 4 are acme's at the end of its hour."""
-    kept = a_wish("birch", state="met", met_s=NOW_S - 600)
+    kept = a_wish("birch", state="fulfilled", met_s=NOW_S - 600)
     shares = [a_share("acme", 4, 4), a_share("birch", 4)]
     first, met = line(a_pool_of(), [a_wish(gpus=8, opened_s=7), kept], shares, [])
     assert (first.waits_for, first.expected_s) == ("capacity", NOW_S + 3000)
@@ -251,7 +251,8 @@ def test_what_runs_outside_the_cohorts_is_not_free() -> None:
 @pytest.mark.parametrize("met_s", [None, NOW_S - 60])
 def test_who_may_start_nothing_is_told_so(met_s: int | None) -> None:
     """Acme is stopped until an instant: nothing is free for it, or kept; birch is before it."""
-    wishes = [a_wish(met_s=met_s, state="met" if met_s else "open"), a_wish("birch", opened_s=5)]
+    own = a_wish(met_s=met_s, state="fulfilled" if met_s else "open")
+    wishes = [own, a_wish("birch", opened_s=5)]
     shares = [a_share("acme", 0), a_share("birch", 4)]
     enforcement = said("level", "acme", "stopped", NOW_S + 99)
     found = line(a_pool_of(), wishes, shares, [], enforcement=enforcement)

@@ -103,11 +103,11 @@ def test_a_request_is_met_by_usage_and_ends_its_duration_later() -> None:
     program = a_program()
     assert moved(program, [a_request()], {KEY: 3}, 50) == ()
     met = one(moved(program, [a_request()], {KEY: 4}, 50))
-    assert (met.state, met.met_s) == ("met", 50)
+    assert (met.state, met.met_s) == ("fulfilled", 50)
     assert moved(program, [met], {KEY: 0}, 50 + HOUR_S - 1) == ()
     over = one(moved(program, [met], {KEY: 4}, 50 + HOUR_S))
     assert (over.state, over.ended_s, over.detail) == (
-        "ended",
+        "closed",
         50 + HOUR_S,
         "its 01:00:00 are over",
     )
@@ -124,7 +124,7 @@ def test_an_unmet_request_ends_after_the_longest_wait() -> None:
     """A week bounds how long a request may keep others from lending."""
     assert moved(a_program(), [a_request()], {}, LONGEST_WAIT_S - 1) == ()
     over = one(moved(a_program(), [a_request()], {}, LONGEST_WAIT_S))
-    assert over.state == "ended"
+    assert over.state == "closed"
     assert "it was not met within 7 d 00:00:00" in over.detail
 
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-
 from quotas.decisions.levels import exhaustion_episode
+
 from quotas.decisions.notices import Notice
 from quotas.decisions.overrides import EVERYONE, Override
 from quotas.decisions.snapshot import UNREAD, Overuse, Snapshot
@@ -180,7 +180,7 @@ def free_where_waited(snapshot: Snapshot) -> dict[str, int]:
 
 def closed_by(episode: str, **changes: Any) -> Snapshot:
     """Acme runs all 8; own, who was met and has 4 of them nominal, may start nothing."""
-    kept = replace(asks("own", 4), state="met", met_s=60, duration_s=30 * DAY_S)
+    kept = replace(asks("own", 4), state="fulfilled", met_s=60, duration_s=30 * DAY_S)
     full = borrowing(own("own", 4), requests=(changes.pop("request", kept),))
     if episode == "operator":
         override = Override("level", "own", "stopped", 0, None, "op", "a pause", id=1)

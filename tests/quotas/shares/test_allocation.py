@@ -9,7 +9,7 @@ from quotas.metering.runs import Catalogue
 from quotas.model.program import Policy
 from quotas.shares import allocation
 from quotas.shares.allocation import Share, divide
-from quotas.shares.engine import allocate
+from quotas.shares.engine import Problem, Solution, solve
 from tests.builders import FLAVOR, RATE, a_balance_of, a_program, a_startup
 
 HOUR_S = 3_600
@@ -53,13 +53,13 @@ def test_without_a_minimum_runtime_a_second_has_to_be_paid() -> None:
 
 def test_credits_beyond_a_pool_are_no_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     """Credits for more GPUs than there are bind nothing, and their burning leaves the problem."""
-    asked_of_shares: list[object] = []
+    asked_of_shares: list[Problem] = []
 
-    def noted(problem: object) -> dict[str, object]:
+    def noted(problem: Problem) -> Solution:
         asked_of_shares.append(problem)
-        return allocate(problem)
+        return solve(problem)
 
-    monkeypatch.setattr(allocation, "allocate", noted)
+    monkeypatch.setattr(allocation, "solve", noted)
     one, other = (shared(gpus * RATE, HOUR_S, requested=60) for gpus in (1_000, 900_000))
     assert one == other
     assert (one.share, one.ceiling, one.limited_by) == (40, 40, "capacity")

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from quotas.book.actions.commands import GrantCommand
+from quotas.book.actions.grants import GrantCommand
 from quotas.book.cycle.commit import apply_program
 from quotas.decisions.overrides import EVERYONE
 from quotas.model.observation import Complete, Sweep

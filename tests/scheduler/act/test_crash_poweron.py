@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 
 from quotas.book import Book
-from quotas.book.actions.overrides import set_override
-from quotas.book.actions.undo import undo
+from quotas.book.actions.overrides import set_override, undo
 from quotas.book.verify.verify import verify
 from quotas.decisions.overrides import Override
 from tests.scheduler.harness import T0, Harness, program, server

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from exporters.program_status import ProgramStatus
-from quotas.book.actions.balances import read_balance
 from quotas.book.actions.overrides import set_override
 from quotas.book.cycle.state import load_state, read_stops
+from quotas.book.reads.balances import read_balance
 from quotas.decisions.overrides import EVERYONE, Override
 from quotas.metering.stop_latency import MeasuredStop
 from quotas.model.units import format_credits

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from quotas.book.actions.commands import GrantCommand
+from quotas.book.actions.grants import GrantCommand
 from quotas.model.program import Cohort
 from quotas.model.units import DAY_S, HOUR_S
 from scheduler.clouds.base import OutOfStock

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from quotas.book.actions.commands import GrantCommand
+from quotas.book.actions.grants import GrantCommand
 from quotas.book.cycle.commit import apply_program
 from quotas.model.units import DAY_S, HOUR_S
 from tests.scheduler.harness import END, Harness, program, server

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from quotas.book.actions.commands import RefundCommand
+from quotas.book.actions.refunds import RefundCommand
 from quotas.model.observation import Cause, Unknown
 from quotas.model.program import Grant, Program, Rollover, Tranche
 from quotas.model.units import DAY_S, HOUR_S

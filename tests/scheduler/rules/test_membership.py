@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from quotas.book import Book
-from quotas.book.actions.commands import OperatorAction, PriceCommand
+from quotas.book.actions.action import OperatorAction
 from quotas.book.actions.execute import perform_action
+from quotas.book.actions.prices import PriceCommand
 from quotas.book.cycle.commit import apply_program
 from quotas.book.verify.verify import verify
 from quotas.config.load import parse_program

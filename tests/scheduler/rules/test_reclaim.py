@@ -95,7 +95,7 @@ def test_a_pool_with_room_is_reclaimed_only_where_the_quota_refuses(refused: str
     assert bool(given) == bool(refused)
     harness.cloud.add(server("own", harness.clock.now_s(), project_id=OTHER))
     harness.run(60)
-    assert harness.all("request")[0]["state"] == "met"
+    assert harness.all("request")[0]["state"] == "fulfilled"
     harness.run_until(T0 + 4 * HOUR_S, every_s=300)
     assert harness.cloud.stops == (["new"] if refused else [])
 

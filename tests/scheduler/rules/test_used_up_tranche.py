@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from quotas.book.actions.commands import GrantCommand, OperatorAction, SelfAdvanceCommand
+from quotas.book.actions.action import OperatorAction
+from quotas.book.actions.advances import SelfAdvanceCommand, take_ahead
 from quotas.book.actions.execute import perform_action
-from quotas.book.actions.self_advance import take_ahead
+from quotas.book.actions.grants import GrantCommand
 from quotas.book.cycle.state import load_state
 from quotas.decisions.overrides import EVERYONE
 from quotas.model.program import Program, Tranche

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from quotas.book.actions import grants
+from quotas.book.actions import advances, grants
 from quotas.book.cycle import commit as book_commit
 from quotas.ledger import posting, transfers
 from quotas.ledger.transfers import GrantBalance, Transfer, charge_transfer, expiry_transfer
@@ -285,10 +285,10 @@ def impatient(script: Script) -> Script:
 def a_tranche_is_taken_ahead_again_and_again(patch: pytest.MonkeyPatch) -> None:
     """Nobody remembers that a part of the tranche was taken before."""
     names = count()
-    patch.setattr(grants, "_ahead_key", lambda _: f"self-advance:{next(names)}")
+    patch.setattr(advances, "_ahead_key", lambda _: f"self-advance:{next(names)}")
 
 
 @mutant_of(sql=True, needs=impatient)
 def all_of_a_tranche_is_taken_ahead(patch: pytest.MonkeyPatch) -> None:
     """The policy's part is not looked at."""
-    patch.setattr(grants, "PPM", 1)
+    patch.setattr(advances, "PPM", 1)

@@ -160,7 +160,7 @@ def forget() -> None:
     """Drop everything that the product remembers between calls."""
     for kept in _remembering():
         kept.cache_clear()
-    clear = getattr(allocation.allocate, "cache_clear", None)
+    clear = getattr(allocation.solve, "cache_clear", None)
     if clear is not None:  # a play puts its own memory around it
         clear()
 
@@ -171,7 +171,7 @@ def _remembering() -> tuple[Any, ...]:
     modules = [m for name, m in sys.modules.items() if name.split(".")[0] in PRODUCT]
     everything = (value for module in modules for value in vars(module).values())
     kept = {id(v): v for v in everything if callable(getattr(v, "cache_clear", None))}
-    kept.pop(id(allocation.allocate), None)
+    kept.pop(id(allocation.solve), None)
     return tuple(kept.values())
 
 

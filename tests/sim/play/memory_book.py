@@ -17,7 +17,6 @@ from quotas.book.cycle.lease import Lease, StaleEpoch
 from quotas.book.cycle.state import MAX_STOPS, BookState
 from quotas.book.transfers import OVERDRAWABLE, StaleBalance
 from quotas.decisions.disruption_budget import COUNTED_STATES, WINDOW_S, CountedStop, Enforcement
-from quotas.decisions.levels import CREDITS
 from quotas.decisions.notices import LIVE_NOTICES, NOTICES_WITH_INTENTS, Intent, Notice
 from quotas.decisions.overrides import Override
 from quotas.decisions.snapshot import Decision, Overuse
@@ -364,7 +363,7 @@ class InMemoryBook:
                 self.announced[kept.mode].add((kept.startup, kept.episode))
             if kept.rule == RULE and known is None:
                 self.closing_history.append(kept)
-            if kept.rule == CREDITS:
+            if kept.rule == "credits":
                 self.stopped.pop(id, None)
                 if kept.state in TOLD_BY_CREDITS:
                     self.stopped[id] = (kept.startup, kept.episode)

@@ -8,37 +8,27 @@ from typing import Any
 
 from sqlalchemy import text
 
-from quotas.book.actions.commands import (
-    AdvanceCommand,
-    Command,
-    GrantCommand,
-    HoldCommand,
-    MilestoneCommand,
-    OperatorAction,
-    PriceCommand,
-    RefundCommand,
-    SelfAdvanceCommand,
-    SettleCommand,
-    TransferCommand,
-    VoidCommand,
-    VoidHoldCommand,
-)
+from quotas.book.actions.action import Command, OperatorAction
+from quotas.book.actions.advances import AdvanceCommand, SelfAdvanceCommand, take_ahead
 from quotas.book.actions.execute import perform_action
+from quotas.book.actions.grants import GrantCommand, MilestoneCommand, VoidCommand
+from quotas.book.actions.holds import HoldCommand, SettleCommand, VoidHoldCommand
 from quotas.book.actions.notices import acknowledge, snooze
 from quotas.book.actions.overrides import set_override
+from quotas.book.actions.prices import PriceCommand
+from quotas.book.actions.refunds import RefundCommand, TransferCommand
 from quotas.book.actions.requests import open_request
-from quotas.book.actions.self_advance import take_ahead
 from quotas.book.cycle.commit import apply_program
 from quotas.book.cycle.state import load_state
 from quotas.decisions.notices import Notice
 from quotas.decisions.overrides import Override
-from quotas.enforcement.reminders import SNOOZABLE
 from quotas.ledger.corrections import Refused, void_transfer
-from quotas.ledger.holds import Hold
+from quotas.ledger.holds import Hold, HoldEnding
 from quotas.model.former_members import with_former_members
 from quotas.model.program import Cohort, Grant, Pool, Program, Rollover, Startup, Tenure, Tranche
 from quotas.model.units import DAY_S
 from quotas.queue.requests import RequestSpec, request_from
+from quotas.rules.registry import SNOOZABLE
 from quotas.shares.allocation import step_of
 
 from ..scenario import milestones
@@ -253,7 +243,7 @@ class ProgramOperator:
         hold = self._open_hold(name)
         settled_ucr = hold.amount_ucr * percent // 100
         if isinstance(self.book, InMemoryBook):
-            memory_actions.end(self.book, hold.id, "settle", settled_ucr, now_s)
+            memory_actions.end(self.book, hold.id, HoldEnding.SETTLE, settled_ucr, now_s)
         else:
             command = SettleCommand(hold.id, settled_ucr)
             perform_action(self.book, OperatorAction(command, "done", "operator", now_s))
@@ -261,7 +251,7 @@ class ProgramOperator:
     def _release(self, now_s: int, name: str, _: int) -> None:
         hold = self._open_hold(name)
         if isinstance(self.book, InMemoryBook):
-            memory_actions.end(self.book, hold.id, "hold-void", 0, now_s)
+            memory_actions.end(self.book, hold.id, HoldEnding.VOID, 0, now_s)
         else:
             perform_action(
                 self.book, OperatorAction(VoidHoldCommand(hold.id), "done", "operator", now_s)

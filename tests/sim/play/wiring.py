@@ -111,7 +111,7 @@ def wired() -> Iterator[None]:
     patch.setattr(
         access, "end_revocations", _entry_point("restore", _unknown, access.end_revocations)
     )
-    patch.setattr(allocation, "allocate", _remembered(allocation.allocate))
+    patch.setattr(allocation, "solve", _remembered(allocation.solve))
     patch.setattr(cycle, "decide", _watched(cycle.decide))
     try:
         yield
@@ -153,7 +153,7 @@ def _watched(decide: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return through
 
 
-def _remembered(allocate: Callable[[Any], Any]) -> Callable[[Any], Any]:
+def _remembered(solve: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """The division, cached by its problem: it is pure, and problems recur.
 
     Clearing the cache computes only the next problem again. Otherwise a play would take half as
@@ -167,7 +167,7 @@ def _remembered(allocate: Callable[[Any], Any]) -> Callable[[Any], Any]:
         text = repr(problem)
         if text not in known or doubted:
             doubted.clear()
-            known[text] = allocate(problem)
+            known[text] = solve(problem)
         return known[text]
 
     # As functools names it; a function has no such attribute of its own.

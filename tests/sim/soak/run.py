@@ -84,7 +84,7 @@ class Tally:
     def read(cls, path: Path) -> Tally:
         """The tally that a file keeps."""
         body = json.loads(path.read_text())
-        body |= {name: Counter(body[name]) for name in ("injected", "marks", "checks")}
+        body |= {name: Counter(body[name]) for name in ("injected", "coverage_marks", "checks")}
         return cls(**body)
 
 

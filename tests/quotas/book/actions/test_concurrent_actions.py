@@ -9,14 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from quotas.book.actions.commands import (
-    Command,
-    GrantCommand,
-    RefundCommand,
-    TransferCommand,
-    VoidCommand,
-)
+from quotas.book.actions.action import Command
 from quotas.book.actions.execute import perform_action
+from quotas.book.actions.grants import GrantCommand, VoidCommand
+from quotas.book.actions.refunds import RefundCommand, TransferCommand
 from quotas.book.cycle.commit import apply_program, commit
 from quotas.book.cycle.state import load_state
 from quotas.book.session import Book
@@ -159,7 +155,7 @@ def test_the_worked_example_of_the_page() -> None:
     after = amounts(book)
     page = (Path(__file__).parents[4] / "docs" / "credits.md").read_text()
     for told, ucr in {
-        "8.6768 are forfeited": before["expired:spring"],
+        "8.6768 expire": before["expired:spring"],
         "949.3384 |": before["grant:acme:acme-1"],
         "12.6654 return to `acme-1`": after["grant:acme:acme-1"] - before["grant:acme:acme-1"],
         "12.6654 return to `acme-bonus`": after["expired:spring"] - before["expired:spring"],

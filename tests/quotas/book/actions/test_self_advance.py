@@ -8,17 +8,13 @@ from typing import Any
 
 import pytest
 
-from quotas.book.actions.commands import (
-    AdvanceCommand,
-    OperatorAction,
-    SelfAdvanceCommand,
-    VoidCommand,
-)
+from quotas.book.actions.action import OperatorAction
+from quotas.book.actions.advances import AdvanceCommand, SelfAdvanceCommand, take_ahead
 from quotas.book.actions.execute import perform_action
-from quotas.book.actions.overrides import read_operator_actions
-from quotas.book.actions.self_advance import take_ahead
+from quotas.book.actions.grants import VoidCommand
 from quotas.book.cycle.commit import apply_program, commit
 from quotas.book.cycle.state import decision_from_row, last_decisions, load_state
+from quotas.book.reads.overrides import read_operator_actions
 from quotas.book.schema.tables import NOTICE, OUTBOX, TRANSFER
 from quotas.book.session import Book
 from quotas.book.verify.verify import verify

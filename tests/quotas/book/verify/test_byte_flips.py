@@ -12,7 +12,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from quotas.book import Book
-from quotas.book.actions.commands import VoidCommand
+from quotas.book.actions.grants import VoidCommand
 from quotas.book.schema.tables import ENTRY, TRANSFER
 from quotas.book.verify.verify import verify
 

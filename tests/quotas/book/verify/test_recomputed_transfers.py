@@ -12,8 +12,10 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import select
 
-from quotas.book.actions.commands import AdvanceCommand, OperatorAction, PriceCommand
+from quotas.book.actions.action import OperatorAction
+from quotas.book.actions.advances import AdvanceCommand
 from quotas.book.actions.execute import perform_action
+from quotas.book.actions.prices import PriceCommand
 from quotas.book.cycle.commit import apply_program, commit, save_catalogue
 from quotas.book.cycle.state import load_state
 from quotas.book.schema.tables import RUN, TRANSFER

@@ -1,4 +1,4 @@
-"""What may an operator move now? A startup's balance, read inside a deed's transaction."""
+"""A startup's balance, read inside the transaction of an operator action."""
 
 from __future__ import annotations
 
