@@ -1,9 +1,8 @@
-"""May a startup run? Levels follow from credits and time, and forecasts are told once."""
+"""Levels follow from credits and time, and forecasts are announced once."""
 
 from __future__ import annotations
 
 import pytest
-
 from quotas.decisions.levels import (
     LEVELS,
     exhaustion_episode,
@@ -14,6 +13,7 @@ from quotas.decisions.levels import (
     removed_from_program,
     runway_announcements,
 )
+
 from quotas.decisions.snapshot import Snapshot
 from quotas.enforcement.decide import decide
 from quotas.ledger.transfers import GrantBalance

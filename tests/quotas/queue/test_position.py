@@ -1,4 +1,4 @@
-"""A request's place, what it waits for and when: said where it is known, and only there."""
+"""A request's place in the queue, what it waits for, and its expected instant if known."""
 
 from __future__ import annotations
 
