@@ -1,4 +1,4 @@
-"""Every rule that can decide: what it stores leads to its reason again, and nothing else does."""
+"""For every rule, the stored inputs lead to the stored reason, and nothing else does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""May a startup run? Levels follow from credits and time, and forecasts are told once."""
+"""Levels follow from credits and time, and forecasts are announced once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The zones that are swept are the program's, and those it left while something is open there."""
+"""The swept zones: those of the program, and former ones with something open."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A stop is announced, explained, done once, and never concluded from what is not known."""
+"""A stop is announced, explained and done once, and never decided from unknown data."""
 
 from __future__ import annotations
 

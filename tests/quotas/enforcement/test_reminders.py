@@ -1,4 +1,4 @@
-"""How much of a promised notice was missing, and when nothing was."""
+"""Reminders, and how much of a notice was missing."""
 
 from __future__ import annotations
 

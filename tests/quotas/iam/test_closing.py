@@ -1,4 +1,4 @@
-"""Whom to close and reopen: one intent at a time, in the direction of the level, never a storm."""
+"""Which startups to close and reopen: one intent at a time, and never a storm of calls."""
 
 from __future__ import annotations
 

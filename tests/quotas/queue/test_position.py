@@ -1,4 +1,4 @@
-"""A request's place, what it waits for and when: said where it is known, and only there."""
+"""A request's place in the queue, what it waits for, and its expected instant if known."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from quotas.decisions.levels import exhaustion_episode
 
 from quotas.decisions.disruption_budget import NO_ENFORCEMENT
 from quotas.decisions.notices import Notice

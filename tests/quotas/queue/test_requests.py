@@ -1,4 +1,4 @@
-"""A request is refused with its reason, or opens, is met, and ends; its GPUs are demand."""
+"""The life of a request: refused with a reason, or opened, fulfilled and ended."""
 
 from __future__ import annotations
 

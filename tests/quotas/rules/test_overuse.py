@@ -1,4 +1,4 @@
-"""Who runs above its share is told why, for whom and until when; trifles are left alone."""
+"""The overuse announcements: reason, owner and deadline of use above the share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What gives way, and for whom: no more than is missing, and what was chosen stays chosen."""
+"""The reclaim rule: which servers give way, and for which owner."""
 
 from __future__ import annotations
 

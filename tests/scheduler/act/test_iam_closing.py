@@ -1,4 +1,4 @@
-"""A closed startup gets Scaleway's own 403, over HTTP, and everything back afterwards."""
+"""A closed startup gets Scaleway's own 403 over HTTP, and all permissions back afterwards."""
 
 from __future__ import annotations
 

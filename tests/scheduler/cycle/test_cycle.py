@@ -1,4 +1,4 @@
-"""A cycle counts what it knows, once, and does nothing where it knows nothing."""
+"""A cycle charges what it knows, once, and does nothing on unknown data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What our own stops took is what the next one is reserved for."""
+"""The reserve for a stop follows the measured duration of earlier stops."""
 
 from __future__ import annotations
 

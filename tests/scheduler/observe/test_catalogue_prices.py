@@ -1,4 +1,4 @@
-"""A catalogue price is believed once, and only where it can be: then it alarms."""
+"""A catalogue price is believed once, if it is plausible; otherwise it alarms."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A zone that is taken out of the program is swept until what is open in it has ended."""
+"""A removed zone is swept until everything open in it has ended."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""How close to zero do credits end over HTTP? Scaleway's SDK, a simulated region, SQLite.
+"""Credits end close to zero over HTTP: Scaleway's SDK, a simulated region, SQLite.
 
 The cycle is 60 s, a stop takes 5 s that are billed, notices come at 60 s and 10 s, and the
-one server is an SXM-8 at 25.3308 credits an hour. The test moves the region's clock and ours
-together.
+one server is an SXM-8 at 25.3308 credits an hour. The test moves the region's clock and the
+daemon's clock together.
 """
 
 from __future__ import annotations

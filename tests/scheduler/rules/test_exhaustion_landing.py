@@ -1,4 +1,4 @@
-"""How close to zero do credits end? One SXM-8, cycle 60 s, stop 5 s, a minute's notice."""
+"""Credits end close to zero: one SXM-8, cycles of 60 s, stops of 5 s, a minute's notice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who leaves keeps books and debts; who takes a project over pays from that second on."""
+"""The membership rule: former members keep books and debts, new owners pay from then on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A tranche is used up before the next begins: an exhaustion like any other, until it begins."""
+"""A used-up tranche is an exhaustion like any other, until the next tranche begins."""
 
 from __future__ import annotations
 

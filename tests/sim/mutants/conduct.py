@@ -1,4 +1,4 @@
-"""Bugs planted in what is decided and done: levels, notices, guard, shares, deeds, the lease."""
+"""Mutants of decisions and calls: levels, notices, disruption budget, shares, the lease."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def limits_are_forgotten(patch: pytest.MonkeyPatch) -> None:
 
 
 @mutant_of(needs=shut_down_inside)
-def leaks_are_forgotten(patch: pytest.MonkeyPatch) -> None:
+def standby_servers_are_forgotten(patch: pytest.MonkeyPatch) -> None:
     """No rule asks whether a server is stopped in place and billed."""
     _without(patch, "standby")
 
@@ -138,7 +138,7 @@ def _let_off_at_times(script: Script) -> Script:
     days = range(script.start_s + DAY_S, script.healed_s, 2 * DAY_S)
     half = 12 * HOUR_S
     words = [
-        Event(at_s, "operator", "say", ("exempt", name, "on", half))
+        Event(at_s, "operator", "override", ("exempt", name, "on", half))
         for at_s in days
         for name in NAMES
     ]
@@ -152,13 +152,13 @@ def a_notice_outlives_its_cause(patch: pytest.MonkeyPatch) -> None:
 
 
 @mutant_of(needs=_limited)
-def the_guard_sleeps(patch: pytest.MonkeyPatch) -> None:
+def the_disruption_budget_is_ignored(patch: pytest.MonkeyPatch) -> None:
     """Any number of servers may be stopped unexpectedly within an hour."""
     patch.setattr(disruption_budget.DisruptionBudget, "allows", lambda *_: True)
 
 
 @mutant_of()
-def the_guard_lets_nobody_pass(patch: pytest.MonkeyPatch) -> None:
+def the_disruption_budget_allows_nothing(patch: pytest.MonkeyPatch) -> None:
     """Only expected stops are ever made."""
     patch.setattr(
         disruption_budget.DisruptionBudget,

@@ -1,4 +1,4 @@
-"""Bugs planted in the books: charges, grants, what ends, what is set aside."""
+"""Mutants of the ledger: charges, grants, expiry, holds."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def what_is_left_never_expires(patch: pytest.MonkeyPatch) -> None:
 
 @mutant_of()
 def grants_expire_a_day_early(patch: pytest.MonkeyPatch) -> None:
-    """What is left of a grant is forfeited a day before its end."""
+    """What is left of a grant expires a day before its end."""
     right = posting._Work.__init__
 
     def wrong(work: Any, program: Any, grants: Any, metered: Any) -> None:

@@ -1,7 +1,7 @@
-"""A book without SQL: what `quotas.book` keeps, as Python objects, for thousands of plays.
+"""A book in memory: Python objects instead of the SQL of `quotas.book`, for thousands of plays.
 
-It answers the same State and takes the same Result as the real one, so that the same cycle
-runs on both; that both end with the same ledger is a test of its own.
+It returns the same BookState and takes the same CycleResult as the real book, so the same
+cycle runs on both. A test compares the ledgers of both.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ TOLD_BY_CREDITS = frozenset({"executing", "executed", "restarting"})
 
 @dataclass(frozen=True, slots=True)
 class PostedTransfer:
-    """A transfer as it stands in the book."""
+    """A transfer as the book keeps it."""
 
     transfer: Transfer
     recorded_s: int
@@ -52,7 +52,7 @@ class PostedTransfer:
 
 
 class InMemoryBook:
-    """Rows by what finds them again. Nothing is ever deleted."""
+    """Rows by the keys that find them; nothing is ever deleted."""
 
     def __init__(self) -> None:
         self.program: Program | None = None
@@ -92,7 +92,7 @@ class InMemoryBook:
     # -- reading ------------------------------------------------------------------------
 
     def state(self) -> BookState:
-        """What `quotas.book.cycle.state.load` would answer."""
+        """The answer of `quotas.book.cycle.state.load_state`."""
         return BookState(
             program=self.program,
             program_version=self.version,
@@ -119,7 +119,7 @@ class InMemoryBook:
         )
 
     def pending(self) -> tuple[Intent, ...]:
-        """The intents that wait to be sent."""
+        """The intents that wait for their call."""
         return tuple(i for i in self.active.values() if i.state == "pending")
 
     def _grants(self) -> tuple[GrantBalance, ...]:
@@ -164,7 +164,7 @@ class InMemoryBook:
         return self.took
 
     def _ended_by(self, server_id: str, sent_s: int) -> Run | None:
-        """The latest run of a server that began before a stop was sent, and ended after."""
+        """The last run of a server that began before a stop was sent and ended after it."""
         own = self.runs_of[server_id]
         for start_s, id in reversed(own[: bisect_right(own, (sent_s, MAX_ID))]):
             run = self.runs[id]
@@ -215,7 +215,7 @@ class InMemoryBook:
     def acquire(
         self, holder: str, now_s: int, length_s: int, expired_lease: Lease | None = None
     ) -> Lease | None:
-        """The lease, taken or renewed; None while another holds it that is not dead."""
+        """The lease, taken or renewed; None while another daemon holds a live one."""
         old = self.lease
         if (
             old is not None
@@ -229,14 +229,14 @@ class InMemoryBook:
         return self.lease
 
     def commit(self, result: CycleResult, lease: Lease, now_s: int) -> tuple[Any, ...]:
-        """All of a cycle's result, or nothing."""
+        """Keep a cycle's whole result, or nothing."""
         self.fence(lease)
         self._refuse_overtaken(result.notices)
         self.post(result.transfers, now_s, lease.epoch, "cohortd")
         for run in result.runs:
             self._keep_run(run)
         for unconfirmed_period in result.unconfirmed_periods:
-            self._keep_dispute(unconfirmed_period)
+            self._keep_unconfirmed(unconfirmed_period)
         self.confirmed |= result.confirmed
         self.decisions += [(now_s, result.mode, each) for each in result.decisions]
         self._save_notices(result.notices)
@@ -257,12 +257,12 @@ class InMemoryBook:
                 raise StaleNotice(f"notice {notice.id} was snoozed while this cycle decided")
 
     def save_intents(self, intents: Iterable[Intent], lease: Lease) -> None:
-        """What became of intents that were acted on."""
+        """Keep the outcome of intents after their calls."""
         self.fence(lease)
         self._save_intents(intents)
 
     def post(self, transfers: Sequence[Transfer], now_s: int, epoch: int, actor: str) -> None:
-        """Append what is new; refuse to overdraw."""
+        """Append new transfers; refuse to overdraw."""
         fresh = [transfer for transfer in transfers if transfer.key not in self.posted]
         moved: dict[str, int] = defaultdict(int)
         for transfer in fresh:
@@ -280,7 +280,7 @@ class InMemoryBook:
                 self.holds.pop(str(transfer.detail["hold"]), None)
 
     def apply(self, program: Program, now_s: int) -> None:
-        """Put a program in force; post its grants once."""
+        """Put a program in force, and post its grants once."""
         self.program, self.version = program, self.version + 1
         for startup in program.startups():
             for each in startup.grants:
@@ -301,7 +301,7 @@ class InMemoryBook:
         terms: tuple[int, int, int],
         now_s: int,
     ) -> None:
-        """A grant with its priority, first and last instant, once for each id."""
+        """Post a grant with its priority, start and end, once for each id."""
         made = grant_transfer(cohort, startup, id, amount_ucr, terms[1])
         if made.key not in self.posted:
             new = GrantBalance(
@@ -340,7 +340,7 @@ class InMemoryBook:
         if (versions, listings) != (self.prices.versions, self.prices.listings):
             self.prices = Prices(versions, listings)
 
-    def _keep_dispute(self, unconfirmed_period: UnconfirmedPeriod) -> None:
+    def _keep_unconfirmed(self, unconfirmed_period: UnconfirmedPeriod) -> None:
         key = (unconfirmed_period.server_id, unconfirmed_period.period.start_s)
         for each, sign in ((self.unconfirmed_periods.get(key), -1), (unconfirmed_period, 1)):
             if each is not None:
@@ -403,6 +403,6 @@ class InMemoryBook:
 
 
 def _moved(before: Any, after: Any) -> Any:
-    """What an UPDATE moves, and nothing else."""
+    """The row after an UPDATE of the columns that may change."""
     named = {name: getattr(after, name) for name in UPDATED_COLUMNS if hasattr(before, name)}
     return replace(before, **named)

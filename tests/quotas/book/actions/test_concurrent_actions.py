@@ -1,4 +1,4 @@
-"""Deeds beside cycles and beside each other: the book stays whole."""
+"""Actions beside cycles and beside each other: the book stays whole."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A startup takes a part of its next tranche ahead: how much, how often, and who hears of it."""
+"""Self-advances: how much of the next tranche, how often, and who is notified."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was true at a past instant is answered, and the answer never changes."""
+"""Balances at a past instant: the answer never changes."""
 
 from __future__ import annotations
 

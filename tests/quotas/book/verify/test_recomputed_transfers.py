@@ -1,7 +1,7 @@
-"""Verification recomputes what a rule moved: rollovers, forfeits, price differences.
+"""Verification recomputes rollovers, expiries and price differences.
 
-Each test posts what the rules say, which is found right, or the same with one thing wrong
-in it, well-formed and hashed like any other transfer.
+Each test posts what the rules say, which passes, or the same with one error in it,
+well-formed and hashed like any other transfer.
 """
 
 from __future__ import annotations
