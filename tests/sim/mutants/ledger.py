@@ -11,12 +11,13 @@ import pytest
 
 from quotas.book.actions import grants
 from quotas.book.cycle import commit as book_commit
+from quotas.book.reads import snapshot
 from quotas.ledger import posting, transfers
 from quotas.ledger.transfers import GrantBalance, Transfer, charge_transfer, expiry_transfer
 from quotas.metering.runs import Run
 from quotas.model.program import Grant
 from quotas.model.units import DAY_S, HOUR_S, Period
-from scheduler.views import assemble, snapshot
+from scheduler.views import assemble
 
 from ..scenario.events import NOBODY
 from ..scenario.people import STRANGER
