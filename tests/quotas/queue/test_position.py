@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from quotas.decisions.levels import exhaustion_episode
 
 from quotas.decisions.disruption_budget import NO_ENFORCEMENT
 from quotas.decisions.notices import Notice
