@@ -1,4 +1,4 @@
-"""How many requests a second does `GET /v1/credits` answer, beside a route of a constant?
+"""Requests a second of `GET /v1/credits`, compared with a route that returns a constant.
 
 One worker each, over real sockets: `cohortd serve` with authentication, rate limits and
 ETag on a book of 10,000 startups, and a FastAPI application whose route returns a constant.
@@ -28,7 +28,7 @@ from quotas.model.tokens import fingerprint, write_token
 
 STARTUPS = 10_000
 BEARERS = 200
-"""So many tokens take turns that none of them meets its limit of 600 a minute."""
+"""The tokens take turns, so that none reaches its limit of 600 requests a minute."""
 CONNECTIONS = 8
 REQUESTS = 4_000
 ROUNDS = 5
@@ -36,7 +36,7 @@ DAY_S = 86_400
 
 
 def fill(state: Path) -> list[str]:
-    """A book of many startups; the tokens of some of them."""
+    """A book of many startups, and the tokens of some of them."""
     now_s = int(time.time())
     term = (now_s - DAY_S, now_s + 100 * DAY_S)
     startups = tuple(
@@ -73,7 +73,7 @@ def fill(state: Path) -> list[str]:
 
 
 def serve_constant(port: int) -> None:
-    """The baseline: what FastAPI and uvicorn cost by themselves."""
+    """The baseline: the cost of FastAPI and uvicorn by themselves."""
     app = FastAPI()
 
     @app.get("/v1/credits")
@@ -85,7 +85,7 @@ def serve_constant(port: int) -> None:
 
 @contextmanager
 def server(command: list[str], port: int) -> Iterator[None]:
-    """A server in a process of its own, which answers by now."""
+    """A server in a process of its own, ready to answer."""
     child = subprocess.Popen([sys.executable, *command], stderr=subprocess.DEVNULL)
     try:
         while True:
@@ -102,13 +102,13 @@ def server(command: list[str], port: int) -> Iterator[None]:
 
 
 def free_port() -> int:
-    """A port that is free now."""
+    """A free port."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])
 
 
 def rate(port: int, tokens: list[str]) -> float:
-    """Answers a second over a few connections that each wait for theirs."""
+    """Answers a second over a few connections, each of which waits for its answer."""
     links = [socket.create_connection(("127.0.0.1", port)) for _ in range(CONNECTIONS)]
     requests = [
         f"GET /v1/credits HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n".encode()
@@ -127,7 +127,7 @@ def rate(port: int, tokens: list[str]) -> float:
 
 
 def take(link: socket.socket) -> None:
-    """One whole answer, which must be good."""
+    """One whole answer, which must be a success."""
     text = b""
     while b"\r\n\r\n" not in text:
         text += link.recv(65_536)
@@ -139,7 +139,7 @@ def take(link: socket.socket) -> None:
 
 
 def main() -> None:
-    """Print the table: the best of some rounds of each, which take turns."""
+    """Print the table: the best of several rounds, in which the two take turns."""
     cohortd = "from scheduler.cli import main; main()"
     with TemporaryDirectory() as folder:
         tokens = fill(Path(folder))

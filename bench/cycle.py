@@ -1,4 +1,4 @@
-"""What does a cycle cost, beside a bare loop of SDK listings of the same zones?
+"""Cost of a cycle, compared with a bare loop of SDK listings of the same zones.
 
 Time, peak memory and API calls at 5 and at 1,000 servers; the baseline is the official
 SDK listing the same servers over the same HTTP, and doing nothing with them.
@@ -38,7 +38,7 @@ FLAVOR = "H100-1-80G@fr-par-2"
 
 @contextmanager
 def region(servers: int) -> Iterator[dict[str, Any]]:
-    """A region with so many running servers in a process of its own."""
+    """A region with a number of running servers, in a process of its own."""
     command = [sys.executable, "-m", "bench.fleet", str(servers)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None and process.stdin is not None
@@ -49,7 +49,7 @@ def region(servers: int) -> Iterator[dict[str, Any]]:
 
 
 def timed(work: Callable[[], object]) -> tuple[float, int]:
-    """Median seconds of some rounds, and the peak of traced memory in bytes of one more."""
+    """Median seconds of several rounds, and the peak of traced memory in bytes of another one."""
     work()
     seconds = []
     for _ in range(ROUNDS):
@@ -64,7 +64,7 @@ def timed(work: Callable[[], object]) -> tuple[float, int]:
 
 
 def sdk_loop(at: dict[str, Any]) -> Callable[[], object]:
-    """The baseline: list every server of every zone with the SDK as it comes."""
+    """The baseline: list every server of every zone with the plain SDK."""
     client = Client(
         access_key=at["access_key"],
         secret_key=at["secret_key"],
@@ -76,7 +76,7 @@ def sdk_loop(at: dict[str, Any]) -> Callable[[], object]:
 
 
 def our_cycle(at: dict[str, Any], book: Book, calls: list[str]) -> Callable[[], object]:
-    """A quiet cycle of ours, 30 virtual seconds after the one before."""
+    """A quiet cycle of cohortd, 30 virtual seconds after the last one."""
     cloud = ScalewayCloud.connect(
         access_key=at["access_key"],
         secret_key=at["secret_key"],

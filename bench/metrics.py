@@ -1,4 +1,4 @@
-"""How long does `/metrics` take, beside prometheus_client rendering the same samples?
+"""Time of `/metrics`, compared with prometheus_client that renders the same samples.
 
 The first scrape of a view makes its samples and their text, the next ones find the text;
 the baseline has the samples made before.
@@ -24,18 +24,18 @@ ROUNDS = 5
 
 
 class Made(Collector):
-    """The same families, made once."""
+    """The same families, built once."""
 
     def __init__(self, families: list[Metric]) -> None:
         self.families = families
 
     def collect(self) -> Iterable[Metric]:
-        """All of them."""
+        """All families."""
         return self.families
 
 
 def view_of(startups: int) -> View:
-    """A program of so many startups, each with a balance and a share."""
+    """A program of many startups, each with a balance and a share."""
     names = [f"startup-{number}" for number in range(startups)]
     lines = [
         StartupView(
@@ -75,7 +75,7 @@ def scrape_new(metrics: Metrics, view: View) -> bytes:
 
 
 def best_s(*renders: Callable[[], bytes]) -> list[float]:
-    """The best of some rounds of each, which take turns."""
+    """The best of several rounds, in which the two take turns."""
     best = [float("inf")] * len(renders)
     for _ in range(ROUNDS):
         for at, render in enumerate(renders):

@@ -140,7 +140,7 @@ def test_a_file_that_lets_an_old_word_count_again_is_marked(operator_env: Operat
     operator_env.write(PROGRAM)
     (change,) = operator_env.run("plan", "--json").json
     assert change["needs_confirm"] and (change["before"], change["after"]) == ("off", "shadow")
-    assert change["why"].startswith("cohortd will stop servers, for it is armed: ")
+    assert change["why"].startswith("cohortd will stop servers, because it is armed: ")
     assert change["why"].endswith(": the pilot")
     assert operator_env.run("apply").code == 1
     assert operator_env.run("disarm", "--reason", "not yet").code == 0

@@ -196,14 +196,14 @@ def test_check_names_who_could_get_round_a_closing(iam_env: IamEnv, tmp_path: Pa
     client.control("POST", "principals", kind="application", name="deployer", rules=[wide])
     iam_env.startup("AllProductsFullAccess")
     said = checked(iam_env, tmp_path)
-    ways = {detail: ok for ok, detail in said["way round"]}
+    ways = {detail: ok for ok, detail in said["bypass"]}
     named = "\n".join(ways)
     for who in ("user owner@example.com owns", "application deployer keeps InstancesFullAccess"):
         assert who in named
     assert "application cohortd can grant itself any permission: IAMPolicyManager" in named
     own = next(each for each in ways if "AllProductsFullAccess" in each)
     assert own.startswith("application acme-ci") and not ways[own]
-    assert said["IAM rules"] == [(True, "it may set rules")]
+    assert said["IAM rules"] == [(True, "the key may set rules")]
     assert said["closing acme"][0][1].startswith("closing it narrows")
 
 
@@ -212,7 +212,7 @@ def test_check_says_what_the_key_lacks(region: Running, tmp_path: Path) -> None:
     said = checked(IamEnv(region, "IAMPolicyReadOnly"), tmp_path)
     for kind in ("application", "group", "user"):
         assert said[f"IAM {kind}s"][0][0] is False and "403" in said[f"IAM {kind}s"][0][1]
-    assert said["IAM rules"] == [(False, "no policy of its own lets it set rules")]
+    assert said["IAM rules"] == [(False, "no policy of the key lets it set rules")]
     blind = checked(IamEnv(region, "IAMGroupReadOnly"), tmp_path)
     assert blind["IAM policies"][0][0] is False and "IAM rules" not in blind
 
@@ -223,4 +223,4 @@ def test_check_without_the_second_key_says_what_closing_is_then(
     """No key is no fault: it is told what happens instead."""
     said = checked(iam_env, tmp_path, SCW_IAM_ACCESS_KEY="", SCW_IAM_SECRET_KEY="")
     ((ok, detail),) = said["IAM key"]
-    assert ok and "stopped after notice" in detail and "way round" not in said
+    assert ok and "stopped after notice" in detail and "bypass" not in said
