@@ -23,7 +23,7 @@ from quotas.ledger.corrections import Refused
 
 
 def set_override(book: Book, override: Override) -> Override:
-    """Keep a word, with the one it takes the place of. The same word twice is kept once."""
+    """Keep an override and name the one it replaces. The same override twice is kept once."""
     with book.writing() as connection:
         return save_override(connection, override)
 
@@ -54,7 +54,7 @@ def _same(old: Override, new: Override) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class UndoResult:
-    """A stop that was taken back: whose, the word that did it, and what became of the refund."""
+    """A stop that was undone: its notice, the override that did it, and the refund's outcome."""
 
     notice: Notice
     override: Override
@@ -62,16 +62,20 @@ class UndoResult:
 
 
 def undo(book: Book, decision: int, actor: str, reason: str, now_s: int) -> UndoResult:
-    """Take back the stop that a decision ordered. Raises Refused and writes nothing then."""
+    """Undo the stop that a decision ordered. Raises Refused, and then writes nothing.
+
+    Override and refund are one transaction, so neither is ever there without the other. Undoing
+    a stop again repeats the first answer; only a refund that had to wait is tried again.
+    """
     with book.writing() as connection:
         notice = notice_of_stop(connection, decision)
         _, program = read_program(connection)
         if notice is None or program is None:
             raise Refused(f"decision {decision} stopped no server; 'cohortd explain' lists them")
-        said = ("undo", notice.server_id, str(notice.id))
-        override = _earlier_undo(connection, *said)
+        named = ("undo", notice.server_id, str(notice.id))
+        override = _earlier_undo(connection, *named)
         if override is None:
-            override = save_override(connection, Override(*said, now_s, None, actor, reason))
+            override = save_override(connection, Override(*named, now_s, None, actor, reason))
         return UndoResult(
             notice,
             override,
@@ -80,7 +84,7 @@ def undo(book: Book, decision: int, actor: str, reason: str, now_s: int) -> Undo
 
 
 def notice_of_stop(connection: Connection, decision: int) -> Notice | None:
-    """The notice of a decision to stop a server; None where it decided no stop."""
+    """The notice of a decision to stop a server; None if it is no such decision."""
     with rows_of(connection) as rows:
         row = rows.get(DecisionRow, decision)
         if row is None or row.verb != "stop" or row.mode != "enforce":
@@ -96,7 +100,7 @@ def notice_of_stop(connection: Connection, decision: int) -> Notice | None:
 def _earlier_undo(
     connection: Connection, family: str, server_id: str, notice: str
 ) -> Override | None:
-    """The word that undid this very stop before; None where nobody did."""
+    """The override that undid this stop before; None if nobody did."""
     query = select(OverrideRow).filter_by(family=family, subject=server_id, value=notice)
     with rows_of(connection) as rows:
         row = rows.exec(query).first()
@@ -104,7 +108,7 @@ def _earlier_undo(
 
 
 def _refunded(connection: Connection, notice: Notice, override: Override, notice_s: int) -> str:
-    """The minimum notice before the deadline, given back once: the last that it had."""
+    """The seconds of the minimum notice before the deadline, refunded once."""
     window = (notice.deadline_s - notice_s, notice.deadline_s)
     command = RefundCommand(*window, server=notice.server_id)
     operator_action = OperatorAction(
