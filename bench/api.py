@@ -1,7 +1,7 @@
-"""How many requests a second does `GET /v1/credits` answer, beside a route of a constant?
+"""Benchmark of the API: requests a second of `GET /v1/credits` and of a constant route.
 
-One worker each, over real sockets: `cohortd serve` with authentication, rate limits and
-ETag on a book of 10,000 startups, and a FastAPI application whose route returns a constant.
+One worker each, over real sockets: `cohortd serve` with authentication, rate limits and ETag on a
+book of 10,000 startups, and a FastAPI application whose route returns a constant.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from quotas.model.tokens import fingerprint, write_token
 
 STARTUPS = 10_000
 BEARERS = 200
-"""So many tokens take turns that none of them meets its limit of 600 a minute."""
+"""So many tokens take turns that none of them reaches its limit of 600 a minute."""
 CONNECTIONS = 8
 REQUESTS = 4_000
 ROUNDS = 5
@@ -73,7 +73,7 @@ def fill(state: Path) -> list[str]:
 
 
 def serve_constant(port: int) -> None:
-    """The baseline: what FastAPI and uvicorn cost by themselves."""
+    """The baseline: the cost of FastAPI and uvicorn alone."""
     app = FastAPI()
 
     @app.get("/v1/credits")
@@ -85,7 +85,7 @@ def serve_constant(port: int) -> None:
 
 @contextmanager
 def server(command: list[str], port: int) -> Iterator[None]:
-    """A server in a process of its own, which answers by now."""
+    """A server in a process of its own that already answers."""
     child = subprocess.Popen([sys.executable, *command], stderr=subprocess.DEVNULL)
     try:
         while True:
@@ -102,13 +102,13 @@ def server(command: list[str], port: int) -> Iterator[None]:
 
 
 def free_port() -> int:
-    """A port that is free now."""
+    """A free port."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])
 
 
 def rate(port: int, tokens: list[str]) -> float:
-    """Answers a second over a few connections that each wait for theirs."""
+    """Answers a second over a few connections, each of which waits for its answer."""
     links = [socket.create_connection(("127.0.0.1", port)) for _ in range(CONNECTIONS)]
     requests = [
         f"GET /v1/credits HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n".encode()
@@ -127,7 +127,7 @@ def rate(port: int, tokens: list[str]) -> float:
 
 
 def take(link: socket.socket) -> None:
-    """One whole answer, which must be good."""
+    """Read one whole answer, which must be good."""
     text = b""
     while b"\r\n\r\n" not in text:
         text += link.recv(65_536)
@@ -139,7 +139,7 @@ def take(link: socket.socket) -> None:
 
 
 def main() -> None:
-    """Print the table: the best of some rounds of each, which take turns."""
+    """Print the table: the best of some rounds of each, in turns."""
     cohortd = "from scheduler.cli import main; main()"
     with TemporaryDirectory() as folder:
         tokens = fill(Path(folder))
@@ -148,7 +148,7 @@ def main() -> None:
         constant = f"from bench.api import serve_constant; serve_constant({theirs})"
         os.environ.pop("NOTIFY_SOCKET", None)
         with server(["-c", constant], theirs), server(["-c", cohortd, *at], ours):
-            rate(ours, tokens)  # the book is read, the pages are made
+            rate(ours, tokens)  # the book is read, the pages are built
             pairs = [(rate(theirs, tokens), rate(ours, tokens)) for _ in range(ROUNDS)]
     base, own = (max(column) for column in zip(*pairs, strict=True))
     print(f"{'':20} {'requests/s':>11} {'ratio':>7}")

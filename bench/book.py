@@ -1,8 +1,8 @@
-"""How fast is the credit book, beside bare sqlite3 writing the same rows?
+"""Benchmark of the credit book: charges a second, and the balance of one startup.
 
-Charges posted per second in batches through `post`, against the same rows by
-`executemany`; then the balance of one startup among many, and how little it depends on
-the number of transfers. COHORTD_BENCH_LARGE=1 measures the full million.
+Charges are posted in batches through `post`, against the same rows by `executemany`; then the
+balance of one startup among many, at several numbers of transfers. COHORTD_BENCH_LARGE=1 measures
+the full million.
 """
 
 from __future__ import annotations

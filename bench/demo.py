@@ -1,4 +1,4 @@
-"""How long do six months take? The demo's wall time, and what of it is the region's own."""
+"""Benchmark of the demo: the wall time of six months, and the simulated region's part of it."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ TYPE = "H100-1-80G"
 
 
 def fleet(servers: int) -> World:
-    """A world with one startup and so many servers of one H100, running."""
+    """A world with one startup and a number of running servers of one H100."""
     world = World.build(1, START_S, 30, workloads=())
     project = world.add_startup("acme")
     world.market.quota_servers[TYPE] = world.market.stock_gpus[ZONE, "H100-PCIe"] = 10**9

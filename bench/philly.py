@@ -1,4 +1,4 @@
-"""How do shares do on a real trace? Philly's 15 virtual clusters, hour by hour.
+"""Shares on a real trace: Philly's 15 virtual clusters, hour by hour.
 
 Demand by hour is Microsoft's Philly trace (CC-BY-4.0), read from beside the repository. Run
 `python -m bench.philly`. Quota is split equally, or in proportion to each one's mean demand;
@@ -27,7 +27,7 @@ Grid = np.ndarray[Any, Any]
 
 
 def read_demand() -> Grid:
-    """GPUs demanded: a row an hour, a column a virtual cluster."""
+    """GPUs demanded, with a row for each hour and a column for each virtual cluster."""
     table = pq.read_table(TRACE).to_pydict()
     tenants = sorted(set(table["tenant"]))
     column = {name: at for at, name in enumerate(tenants)}
@@ -47,7 +47,7 @@ def quotas(weights: Grid, gpus: int) -> Grid:
 
 
 def lend(demand: Grid, nominal: Grid, gpus: int) -> Grid:
-    """Our shares, hour by hour: weights equal to the quota, so that idle quota follows it."""
+    """cohortd's shares, hour by hour. Weights equal the quota, so idle quota is lent by quota."""
     forest = build_flat_forest(np.maximum(nominal, 1))
     none, ones = np.zeros(len(nominal), np.int64), np.ones(len(nominal), np.int64)
     shares = np.zeros_like(demand)

@@ -1,4 +1,4 @@
-"""How fast are shares? Against textbook progressive filling and a bare sort, in one run.
+"""Benchmark of shares, against textbook progressive filling and a bare sort, in one run.
 
 Run `python -m bench.shares [--large]`; `--large` adds the JSON contract at 100,000 startups.
 """
@@ -53,7 +53,7 @@ def amounts(draw: np.random.Generator, leaves: np.ndarray, gpus: int) -> Amounts
 
 
 def textbook(weights: list[int], nominal: list[int], demand: list[int], gpus: int) -> list[float]:
-    """Progressive filling as books state it: raise all together, fix who is full, repeat."""
+    """Textbook progressive filling: raise all together, fix those that are full, repeat."""
     shares = [float(min(n, d)) for n, d in zip(nominal, demand, strict=True)]
     wants = [d - s for d, s in zip(demand, shares, strict=True)]
     left = gpus - sum(shares)

@@ -1,7 +1,7 @@
-"""How long does `verify` take, beside a bare loop that reads the rows, hashes and sums them?
+"""Benchmark of `verify`, against a bare loop that reads, hashes and sums the same rows.
 
-In the same run, on the same book; then the memory that it takes at two sizes. The target
-is half of the loop's speed, and memory that does not grow with the transfers.
+Both run on the same book; then the memory of verify at two sizes. The target is half of the loop's
+speed, and memory that does not grow with the transfers.
 """
 
 from __future__ import annotations

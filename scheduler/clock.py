@@ -1,4 +1,4 @@
-"""What time is it? The only module that reads a clock; everything else is handed one."""
+"""Clocks: the only module that reads the time. Every other module gets a clock passed in."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Wall time in UTC seconds, and a monotonic time that no step of the wall moves."""
+    """Wall time in UTC seconds, and a monotonic time that wall clock steps do not move."""
 
     def now_s(self) -> int:
         """Whole UTC seconds since the epoch."""
 
     def monotonic(self) -> float:
-        """Seconds that only ever grow, from an arbitrary start."""
+        """Seconds since an arbitrary start, which only grow."""
 
 
 class SystemClock:
@@ -31,14 +31,14 @@ class SystemClock:
 
 
 class ManualClock:
-    """A clock that stands still until it is moved: for the demo and for tests."""
+    """A clock that stands still until it is moved, for the demo and for tests."""
 
     def __init__(self, now_s: int) -> None:
         self._now_s = now_s
         self._monotonic_s = 0.0
 
     def now_s(self) -> int:
-        """Where the clock was last moved to."""
+        """The instant to which the clock was last moved."""
         return self._now_s
 
     def monotonic(self) -> float:
@@ -46,12 +46,12 @@ class ManualClock:
         return self._monotonic_s
 
     def move_to(self, now_s: int) -> None:
-        """Move wall and monotonic time on together."""
+        """Move wall time and monotonic time forward together."""
         self._monotonic_s += max(0, now_s - self._now_s)
         self._now_s = now_s
 
     def step(self, seconds: int) -> None:
-        """Step the wall alone, as an operator or NTP would."""
+        """Step the wall time alone, as an operator or NTP would."""
         self._now_s += seconds
 
 
@@ -61,7 +61,7 @@ def monotonic() -> float:
 
 
 def pause(seconds: float) -> None:
-    """Wait in real time: between retries of a remote call, or views of a screen."""
+    """Wait in real time, between retries of a remote call or updates of a screen."""
     threading.Event().wait(seconds)
 
 

@@ -1,4 +1,4 @@
-"""Which connection and settings does this process use? Environment, credentials, profile."""
+"""Connections and settings of this process, from environment, credentials and profile."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from scaleway_core.profile import Profile
 DEFAULT_URL = "https://api.scaleway.com"
 CREDENTIAL = "scw-secret-key"
 IAM_ACCESS, IAM_SECRET = "iam-access-key", "iam-secret-key"
-"""Credentials of the second key, which only closes and reopens startups."""
+"""Credentials of the second key, which cohortd uses only to close and reopen startups."""
 _ACCESS_KEY = re.compile(r"SCW[A-Z0-9]{17}")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 class ConfigError(ValueError):
-    """A setting is missing or wrong: one sentence with its name and the fix."""
+    """A missing or wrong setting: one sentence with its name and the fix."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +33,9 @@ class Connection:
 
 
 def read_connection(environ: Mapping[str, str] | None = None) -> Connection:
-    """The Scaleway connection; the environment wins over credentials, these over the profile.
+    """The Scaleway connection. The environment beats the credentials, and these the profile.
 
-    Raises ConfigError naming what is missing.
+    Raises ConfigError that names the missing setting.
     """
     env = os.environ if environ is None else environ
     profile = _profile(env)
@@ -56,9 +56,9 @@ def read_connection(environ: Mapping[str, str] | None = None) -> Connection:
 
 
 def read_permissions_connection(environ: Mapping[str, str] | None = None) -> Connection | None:
-    """The connection with the second key, which may change IAM's rules; None without one.
+    """The connection with the second key, which may change IAM rules; None without one.
 
-    Organization and address are those of the first. Raises ConfigError where half is set.
+    Organization and address are those of the first key. Raises ConfigError if only half is set.
     """
     env = os.environ if environ is None else environ
     access = env.get("SCW_IAM_ACCESS_KEY") or _credential(env, IAM_ACCESS)
@@ -79,7 +79,7 @@ def read_permissions_connection(environ: Mapping[str, str] | None = None) -> Con
 def _check_secret(name: str, value: str, credential: str) -> None:
     if not _UUID.fullmatch(value):
         raise ConfigError(
-            f"{name} is missing or no UUID: set it, or give it to systemd as the "
+            f"{name} is missing or not a UUID: set it, or give it to systemd as the "
             f"credential {credential}"
         )
 
@@ -98,7 +98,7 @@ def _credential(env: Mapping[str, str], name: str) -> str:
 
 
 def _profile(env: Mapping[str, str]) -> dict[str, str]:
-    """The named or default profile of Scaleway's own configuration file, where there is one."""
+    """The named or default profile of Scaleway's own configuration file, if it exists."""
     path = Path(env.get("SCW_CONFIG_PATH") or Path.home() / ".config/scw/config.yaml")
     if not path.is_file():
         return {}
@@ -108,15 +108,15 @@ def _profile(env: Mapping[str, str]) -> dict[str, str]:
 
 
 def database_url(environ: Mapping[str, str] | None = None) -> str:
-    """The PostgreSQL database of the book; empty where it is the SQLite file in --state."""
+    """The URL of the book's PostgreSQL database; empty if --state has a SQLite book."""
     env = os.environ if environ is None else environ
     return env.get("COHORTD_DATABASE") or _credential(env, "database-url")
 
 
 def heartbeat_url(environ: Mapping[str, str] | None = None) -> str:
-    """Where to tell of good cycles; empty where nobody listens. Raises ConfigError."""
+    """The URL to call after successful cycles; empty if none is set. Raises ConfigError."""
     env = os.environ if environ is None else environ
     url = env.get("COHORTD_HEARTBEAT_URL") or _credential(env, "heartbeat-url")
     if url and not url.startswith(("https://", "http://")):
-        raise ConfigError("COHORTD_HEARTBEAT_URL begins with neither https:// nor http://")
+        raise ConfigError("COHORTD_HEARTBEAT_URL is not a URL: begin it with https:// or http://")
     return url

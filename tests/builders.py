@@ -1,6 +1,6 @@
-"""Small builders: a program, a server, a run, a grant with defaults; tests name what matters.
+"""Small builders of programs, servers, runs and grants with defaults.
 
-The world they share: one zone Z, flavor H100 at 3600 ucr/h (1 ucr a second), startups
+The shared world: one zone Z, flavor H100 at 3600 ucr/h (1 ucr a second), startups
 "acme" (project "p-acme") and "birch" ("p-birch"), a cohort from 0 to a year.
 """
 

@@ -1,4 +1,4 @@
-"""Does docs/failure-modes.md name only what exists, and a test in each of its lines?"""
+"""docs/failure-modes.md names only what exists, and a test in each of its rows."""
 
 from __future__ import annotations
 

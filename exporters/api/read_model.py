@@ -17,13 +17,14 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from exporters.api.fallback import Fallback, dump_fallback, load_fallback
 from exporters.api.problems import Problem
-from exporters.program_status import ProgramStatus
 from quotas.book import Address, Book, BookError
 from quotas.book.actions.tokens import find_token, hashed_tokens
-from quotas.book.cycle.state import load_state
+from quotas.book.cycle.state import BookState, load_state
 from quotas.book.inbox import Inbox
 from quotas.book.reads.changes import BookWatch, DataVersion, open_watch
+from quotas.book.reads.status import read_status
 from quotas.model.tokens import Token
+from quotas.view import ProgramStatus
 
 log = structlog.get_logger()
 REOPEN_S = 1
@@ -81,8 +82,8 @@ class ReadModel:
         """The book, for reads of single rows. Raises Problem while the book is unreadable."""
         if self.version() is None or self._opened is None:
             detail = (
-                "The book cannot be read now: me, credits, usage, servers, quota and live notices "
-                "are answered from the last snapshot; try the rest again in a minute."
+                "The book cannot be read now: me, credits, usage, servers and quota are answered "
+                "from the last snapshot; try the rest again in a minute."
             )
             raise Problem(503, "book-unavailable", detail, {"Retry-After": "60"})
         return self._opened[0]
@@ -153,16 +154,14 @@ class ReadModel:
         if state.program is None:
             self._cached = None
             return
-        program_status = await asyncio.to_thread(ProgramStatus, state, now_s, self._cycle_s)
+        program_status = await asyncio.to_thread(read_status, state, now_s, self._cycle_s)
         self._cached = CachedStatus(program_status, version, now_s)
         if now_s - self._fallback_written_s >= FALLBACK_EVERY_S:
             self._fallback_written_s = now_s
-            await asyncio.to_thread(self._write_fallback, book, program_status)
+            await asyncio.to_thread(self._write_fallback, book, state, program_status.at_s)
 
-    def _write_fallback(self, book: Book, program_status: ProgramStatus) -> None:
-        self._inbox.save_snapshot(
-            program_status.at_s, dump_fallback(program_status.state, hashed_tokens(book))
-        )
+    def _write_fallback(self, book: Book, state: BookState, at_s: int) -> None:
+        self._inbox.save_snapshot(at_s, dump_fallback(state, hashed_tokens(book)))
 
     def _read_fallback(self) -> Fallback | None:
         if self._fallback is None:
@@ -174,7 +173,7 @@ class ReadModel:
         fallback = self._read_fallback()
         if fallback is None or fallback.state.program is None:
             return None
-        program_status = ProgramStatus(fallback.state, fallback.at_s, self._cycle_s)
+        program_status = read_status(fallback.state, fallback.at_s, self._cycle_s)
         return CachedStatus(program_status, None, now_s, from_snapshot=True)
 
     def _open(self) -> tuple[Book, BookWatch] | None:

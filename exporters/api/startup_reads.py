@@ -43,7 +43,6 @@ from exporters.api.serializers import (
     statement_of,
     statement_summary,
 )
-from exporters.program_status import ProgramStatus, StartupStatus
 from quotas.book import Book
 from quotas.book.cycle import state as book_state
 from quotas.book.reads.statements import read_statement, read_statements
@@ -51,8 +50,10 @@ from quotas.book.schema.tables import DECISION, ENTRY, NOTICE, REQUEST, TRANSFER
 from quotas.decisions.explain import explain
 from quotas.decisions.notices import LIVE_NOTICES
 from quotas.ledger.transfers import grant_account, usage_account
+from quotas.messages.catalogue import text_of
 from quotas.metering.runs import Run
 from quotas.model.units import DAY_S, format_credits, format_instant
+from quotas.view import ProgramStatus, StartupStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,7 @@ class StartupReads:
 
     def status(self) -> StartupStatus:
         """The status of the startup."""
-        return self.program_status.status(self.name)
+        return self.program_status.startup(self.name)
 
     def credits(self) -> CreditsAnswer:
         """Its credits, all from one instant."""
@@ -82,7 +83,7 @@ class StartupReads:
         first = money.expiring
         return CreditsAnswer(
             as_of=format_instant(money.as_of_s),
-            known_until=_instant(status.known_until_s),
+            known_until=_instant(self.program_status.known_until_s),
             granted=format_credits(money.granted_ucr),
             posted=format_credits(money.posted_ucr),
             accrued=format_credits(money.accrued_ucr),
@@ -99,7 +100,7 @@ class StartupReads:
                 expires=format_instant(first.at_s),
             ),
             burn_per_hour=format_credits(money.burn_ucr_per_h),
-            runway_s=runway_s(status),
+            runway_s=status.runway_s,
             exhausted_at=_instant(money.exhausted_s),
             pace=None
             if status.pace is None
@@ -107,7 +108,7 @@ class StartupReads:
                 allowance=format_credits(status.pace.allowance_ucr),
                 spent=format_credits(status.pace.spent_ucr),
                 is_ahead=status.pace.is_ahead,
-                text=status.pace.text,
+                text=text_of("pace", status.pace.facts),
             ),
             level=status.level,
             level_reason=status.level_reason,
@@ -121,8 +122,8 @@ class StartupReads:
             by_pool[self._pool(run)].append(run)
         return UsageAnswer(
             as_of=format_instant(status.balance.as_of_s),
-            known_until=_instant(status.known_until_s),
-            gpus=sum(run.gpus for run in status.runs),
+            known_until=_instant(self.program_status.known_until_s),
+            gpus=status.gpus,
             pools=[
                 PoolUsage(
                     pool=pool,
@@ -188,7 +189,7 @@ class StartupReads:
                     limited_by=share.limited_by,
                     reason=share.reason,
                 )
-                for share in self.program_status.shares(self.name)
+                for share in self.status().shares
             ],
         )
 
@@ -303,12 +304,6 @@ class StartupReads:
     def _pool(self, run: Run) -> str | None:
         pool = self.program_status.program.pool_of(run.flavor)
         return pool.name if pool else None
-
-
-def runway_s(status: StartupStatus) -> int | None:
-    """Seconds until the available credits are used up; None if nothing burns."""
-    until_s = status.balance.exhausted_s
-    return None if until_s is None else max(0, until_s - status.balance.as_of_s)
 
 
 def _instant(at_s: int | None) -> str | None:

@@ -38,8 +38,8 @@ def credits_text(answer: Answer) -> str:
     if answer["pace"]:
         lines.append(f"{'pace':12} {answer['pace']['text']}")
     if (first := answer["expiring_next"]) is not None:
-        ends = f"{first['credits']} of {first['grant']} end at {first['expires']}"
-        lines.append(f"{'ends next':12} {ends}")
+        expiry = f"{first['credits']} of {first['grant']} at {first['expires']}"
+        lines.append(f"{'expires next':12} {expiry}")
     return "\n".join([*map(plain, lines), f"{'as of':12} {answer['as_of']}"])
 
 
@@ -92,7 +92,7 @@ def requests_text(answer: Answer) -> str:
         for r in answer["items"]
     ]
     titles = ("request", "state", "pool", "GPUs", "for", "detail")
-    return table(titles, rows) if rows else "nothing was asked for"
+    return table(titles, rows) if rows else "no request"
 
 
 def statements_text(answer: Answer) -> str:

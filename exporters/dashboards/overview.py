@@ -32,9 +32,9 @@ LEVEL = " + ".join(
 """The level of each startup as a number from 0 (open) to 3 (stopped)."""
 LEVELS = {
     "0": ("open", "green"),
-    "1": ("paced", "yellow"),
-    "2": ("closed", "orange"),
-    "3": ("stopped", "red"),
+    "1": ("at limit", "yellow"),
+    "2": ("no new servers", "orange"),
+    "3": ("powering off", "red"),
 }
 
 

@@ -74,12 +74,10 @@ class Metrics:
             "deliveries_failed", "Messages in the book that were given up."
         )
         self._missed = self._counter("cycles_missed", "Cycles that began late or not at all.")
-        for counter, outcomes in (
-            (self._deliveries, DELIVERY_OUTCOMES),
-            (self._ended_intents, INTENT_OUTCOMES),
-        ):
-            for outcome in outcomes:
-                self._counters.initialize(counter, outcome)
+        for outcome in DELIVERY_OUTCOMES:
+            self._counters.initialize(self._deliveries, outcome)
+        for outcome in INTENT_OUTCOMES:
+            self._counters.initialize(self._ended_intents, outcome)
         self._cycle_time = Histogram(
             "cohortd_cycle_duration_seconds", "Duration of a cycle.", registry=self.registry
         )
@@ -89,14 +87,10 @@ class Metrics:
             ["operation"],
             registry=self.registry,
         )
-        self._last_success = Gauge(
-            "cohortd_last_successful_cycle_timestamp_seconds",
-            "When the last successful cycle ended.",
-            registry=self.registry,
+        self._last_success = self._gauge(
+            "last_successful_cycle_timestamp_seconds", "When the last successful cycle ended."
         )
-        self._leading = Gauge(
-            "cohortd_leader", "1 while this daemon holds the lease.", registry=self.registry
-        )
+        self._leading = self._gauge("leader", "1 while this daemon holds the lease.")
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"cohortd_{name}", text, labels, registry=self.registry)
@@ -117,10 +111,12 @@ class Metrics:
     def publish(self, view: View) -> None:
         """Show this view from now on, and count its decisions."""
         self._view_collector.view, self._is_ready = view, True
-        for startup in view.startups:
+        for startup in view.status.startups:
             self._counters.initialize(self._breached, startup.name)
         for each in view.decisions:
-            self._counters.count(self._decisions, each.startup, each.rule, each.verb, view.mode)
+            self._counters.count(
+                self._decisions, each.startup, each.rule, each.verb, view.status.program.mode
+            )
             if each.verb == BREACH:
                 self._counters.count(self._breached, each.startup)
         ended = {i.id: i.state for i in view.intents if not i.is_live and i.id is not None}
@@ -142,7 +138,7 @@ class Metrics:
         if outcome == "done":
             self._last_success.set(at_s)
         view = self._view_collector.view
-        is_old = view is not None and at_s - view.at_s > VIEW_MAX_AGE_S
+        is_old = view is not None and at_s - view.status.at_s > VIEW_MAX_AGE_S
         if outcome == "follower" or (outcome == "failed" and is_old):
             self._view_collector.view = None
         if outcome == "follower":

@@ -10,9 +10,9 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
 
-from quotas.decisions.levels import LEVELS
 from quotas.model.units import UCR_PER_CREDIT
-from quotas.view import StartupView, View
+from quotas.rules.context import Level
+from quotas.view import StartupStatus, View
 
 BALANCES = ("posted", "accrued", "held", "reserve", "available", "unconfirmed")
 
@@ -55,7 +55,7 @@ def _credits(view: View) -> Iterable[Metric]:
         "When available credits reach zero at this burn.",
         label_names,
     )
-    for startup in view.startups:
+    for startup in view.status.startups:
         balance, labels = startup.balance, _labels_of(startup)
         amounts = (
             balance.posted_ucr,
@@ -77,8 +77,10 @@ def _credits(view: View) -> Iterable[Metric]:
         "Usage that the sponsor paid beyond grants.",
         ["cohort"],
     )
-    by_cohort = Tally({startup.cohort: 0 for startup in view.startups if startup.cohort})
-    for cohort, amount_ucr in view.overdraft.items():
+    by_cohort = Tally(
+        {startup.cohort_name: 0 for startup in view.status.startups if startup.cohort_name}
+    )
+    for cohort, amount_ucr in view.status.overdraft.items():
         by_cohort[cohort] += amount_ucr
     for cohort, amount_ucr in sorted(by_cohort.items()):
         overdraft.add_metric([cohort], amount_ucr / UCR_PER_CREDIT)
@@ -93,7 +95,7 @@ def _expiring(view: View) -> Iterable[Metric]:
         label_names,
     )
     instants = _family("expiry_timestamp_seconds", "When those credits expire.", label_names)
-    for startup in view.startups:
+    for startup in view.status.startups:
         balance, labels = startup.balance, _labels_of(startup)
         first = balance.expiring
         _add(amounts, labels, (first.amount_ucr if first else 0) / UCR_PER_CREDIT)
@@ -107,14 +109,15 @@ def _gpus(view: View) -> Iterable[Metric]:
         "usage_gpus", "GPUs of billable servers.", ["startup", "cohort", "pool", "flavor"]
     )
     capacity = _family("pool_gpus", "GPUs that a pool has now.", ["pool"])
-    for startup in view.startups:
+    for startup in view.status.startups:
         tally: Tally[str] = Tally()
         for run in startup.runs:
             tally[run.flavor] += run.gpus
         for flavor, gpus in sorted(tally.items()):
-            pool = view.pool_of.get(flavor, "")
-            used.add_metric([startup.name, startup.cohort, pool, flavor], gpus)
-    for each in view.pools:
+            pool = view.status.program.pool_of(flavor)
+            name = pool.name if pool else ""
+            used.add_metric([startup.name, startup.cohort_name, name, flavor], gpus)
+    for each in view.status.pools:
         capacity.add_metric([each.name], each.gpus)
     return [used, capacity, _standby(view)]
 
@@ -123,7 +126,7 @@ def _standby(view: View) -> Metric:
     standby = _family(
         "standby_gpus", "GPUs that are stopped in place and billed.", ["startup", "cohort"]
     )
-    for startup in view.startups:
+    for startup in view.status.startups:
         gpus = sum(run.gpus for run in startup.runs if run.state.startswith("stopped"))
         _add(standby, _labels_of(startup), gpus)
     return standby
@@ -139,20 +142,22 @@ def _shares(view: View) -> Iterable[Metric]:
         "demand": "GPUs in use or requested, whichever is more.",
         "overuse": "GPUs that run above the share.",
     }
-    labelled = [({"startup": each.startup, "pool": each.pool}, each) for each in view.shares]
+    labelled = [({"startup": each.startup, "pool": each.pool}, each) for each in view.status.shares]
     for name, text in texts.items():
         family = _family(f"{name}_gpus", text, ["startup", "pool"])
         for labels, share in labelled:
             _add(family, labels, getattr(share, name))
         yield family
     waiting = _family("requests_open", "Requests that wait to be fulfilled.", ["startup", "pool"])
-    tally = Tally((each.request.startup, each.request.pool) for each in view.requests if each.place)
+    tally = Tally(
+        (each.request.startup, each.request.pool) for each in view.status.requests if each.place
+    )
     for (startup, pool), count in sorted(tally.items()):
         waiting.add_metric([startup, pool], count)
     yield waiting
     text = "GPUs that owners wait for and that the provider would keep."
     deferred = _family("reclaim_deferred_gpus", text, ["pool"])
-    for each in view.pools:
+    for each in view.status.pools:
         deferred.add_metric([each.name], view.deferred_gpus.get(each.name, 0))
     yield deferred
 
@@ -175,8 +180,8 @@ def _paces(view: View) -> Iterable[Metric]:
         "1 if a startup has spent more than its allowance for tomorrow.",
         label_names,
     )
-    for startup in view.startups:
-        pace, labels = startup.pace, [startup.name, startup.cohort]
+    for startup in view.status.startups:
+        pace, labels = startup.pace, [startup.name, startup.cohort_name]
         if pace is None:
             continue
         allowance.add_metric(labels, pace.allowance_ucr / UCR_PER_CREDIT)
@@ -194,9 +199,9 @@ def _states(view: View) -> Iterable[Metric]:
     level = _family(
         "level", "1 for the level of a startup, else 0.", ["startup", "cohort", "level"]
     )
-    for startup in view.startups:
+    for startup in view.status.startups:
         labels = _labels_of(startup)
-        for name in LEVELS:
+        for name in Level:
             _add(level, {**labels, "level": name}, 1 if startup.level == name else 0)
     zone = _family("zone_complete", "1 if the last sweep was Complete, else 0.", ["cloud_zone"])
     known = _family(
@@ -207,7 +212,7 @@ def _states(view: View) -> Iterable[Metric]:
         if each.confirmed_until_s is not None:
             known.add_metric([each.name], each.confirmed_until_s)
     latency = _family("stop_latency_seconds", "Measured time of a stop.", ["flavor"])
-    for flavor, seconds in sorted(view.stop_latency_s.items()):
+    for flavor, seconds in sorted(view.status.stop_latency_s.items()):
         latency.add_metric([flavor], seconds)
     return [level, zone, known, latency]
 
@@ -217,8 +222,8 @@ def _notices(view: View) -> Iterable[Metric]:
     stop = _family(
         "next_stop_timestamp_seconds", "Deadline of the first open notice.", ["startup", "cohort"]
     )
-    cohort_of = {startup.name: startup.cohort for startup in view.startups}
-    open_notices = [notice for notice in view.notices if notice.state == "open"]
+    cohort_of = {startup.name: startup.cohort_name for startup in view.status.startups}
+    open_notices = [notice for notice in view.status.notices if notice.state == "open"]
     first_s: dict[str, int] = {}
     for notice in open_notices:
         name = notice.startup
@@ -231,9 +236,12 @@ def _notices(view: View) -> Iterable[Metric]:
         "stops_failing": ("Servers past their deadline that do not stop.", view.stops_failing),
         "stops_deferred": (
             "Stops that wait for the disruption budget.",
-            view.stops_deferred,
+            view.status.stops_deferred,
         ),
-        "maintenance": ("1 while an operator has put cohortd in maintenance.", view.in_maintenance),
+        "maintenance": (
+            "1 while an operator has put cohortd in maintenance.",
+            view.status.in_maintenance,
+        ),
         "intents_live": (
             "Intents that were decided and have not ended.",
             sum(intent.is_live for intent in view.intents),
@@ -250,8 +258,8 @@ def _notices(view: View) -> Iterable[Metric]:
 
 def _closings(view: View) -> Iterable[Metric]:
     label_names = ["startup", "cohort"]
-    cohorts = {startup.name: startup.cohort for startup in view.startups}
-    found = {each.startup: each for each in view.closings}
+    cohorts = {startup.name: startup.cohort_name for startup in view.status.startups}
+    found = {each.startup: each for each in view.status.closings}
     revoked = _family(
         "iam_rules_revoked", "1 while IAM rules of a startup are revoked.", label_names
     )
@@ -267,8 +275,8 @@ def _closings(view: View) -> Iterable[Metric]:
     return [revoked, failures]
 
 
-def _labels_of(startup: StartupView) -> dict[str, str]:
-    return {"startup": startup.name, "cohort": startup.cohort}
+def _labels_of(startup: StartupStatus) -> dict[str, str]:
+    return {"startup": startup.name, "cohort": startup.cohort_name}
 
 
 def _add(family: GaugeMetricFamily, labels: dict[str, str], value: float) -> None:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from exporters.api.startup_reads import CreditMovement
 from exporters.portal.i18n import Translator
-from exporters.program_status import StartupStatus
 from quotas.ledger.forecast import Curve, allowance_ucr
 from quotas.model.units import Period, month_start_s
+from quotas.view import StartupStatus
 
 WIDTH, HEIGHT = 640, 240
 LEFT, RIGHT, TOP, BOTTOM = 8, 632, 22, 208

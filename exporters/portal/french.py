@@ -60,9 +60,9 @@ FRENCH = {
         "Au {instant}. Les heures sont celles de {timezone}."
     ),
     "open": "ouvert",
-    "paced": "ralenti",
-    "closed": "fermé",
-    "stopped": "arrêté",
+    "at limit": "au maximum",
+    "no new servers": "aucun nouveau serveur",
+    "powering off": "extinction",
     "Everything may run.": "Tout peut tourner.",
     "What runs may go on; nothing more may start.": (
         "Ce qui tourne peut continuer ; rien de plus ne peut démarrer."
@@ -178,6 +178,7 @@ FRENCH = {
     "waiting for GPUs": "en attente de GPU",
     "fulfilled": "satisfaite",
     "withdrawn": "retirée",
+    "closed": "close",
     "No requests yet. Ask when you need more GPUs than you have, or want back what you lent.": (
         "Aucune demande. Demandez quand il vous faut plus de GPU que vous n'en avez, ou pour "
         "reprendre ce que vous avez prêté."
@@ -215,13 +216,16 @@ FRENCH = {
     "stop": "arrêt",
     "close": "fermeture",
     "reopen": "réouverture",
-    "cancel": "annulation",
+    "would-stop": "arrêt à l'essai",
+    "extend": "prolongation",
+    "remind": "rappel",
+    "breach": "préavis rompu",
     "defer": "retenue",
     "fulfil": "demande satisfaite",
     "finish": "fin de demande",
     "acknowledge": "préavis lu",
     "snooze": "report",
-    "restore": "rétablissement",
+    "restart": "rétablissement",
     # An answer
     (
         "It is kept, and decided in the next cycle, usually within a minute. This page shows "

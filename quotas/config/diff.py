@@ -1,7 +1,7 @@
-"""What would a new program change, and which of that does an operator have to confirm?
+"""The changes from the program in force to a new one, and which of them need a confirmation.
 
-Both programs are laid out as path -> text, and the paths that differ are the changes.
-What may take something away from somebody is confirmed by name; the rest is shown.
+Both programs are laid out as path -> text. The paths that differ are the changes. A change that
+may take something away from somebody needs a confirmation by name.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from quotas.model.program import (
 from quotas.model.units import format_credits, format_duration, format_instant, format_of_day
 
 Usage = Mapping[str, Mapping[str, int]]
-"""GPUs of billable servers, by startup and flavor: what pool they are in, each program says."""
+"""GPUs of billable servers, by startup and flavor. Each program maps flavors to its own pools."""
 Pooled = Mapping[str, Mapping[str, int]]
 """GPUs of billable servers, by startup and pool of one program."""
 
@@ -34,7 +34,7 @@ Layout = dict[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One path that differs; `before` or `after` is None where it is new or gone."""
+    """One path that differs; `before` is None for a new path, `after` for a removed one."""
 
     path: str
     before: str | None
@@ -48,8 +48,8 @@ def diff(
 ) -> tuple[Change, ...]:
     """Every change from the program in force to a new one, by path.
 
-    `words` are those that stand: the mode in force follows from them too. Raises
-    ProgramError where a grant that is posted would change or disappear: grants are immutable.
+    The mode in force also depends on the `overrides`. Raises ProgramError if a posted grant would
+    change or disappear, because grants are immutable.
     """
     if old is not None:
         _refuse_moved_startups(old, new)
@@ -69,7 +69,7 @@ def diff(
 
 
 def _gone(old: Program | None, new: Program) -> tuple[str, ...]:
-    """What lies below a startup that leaves: its departure is one change, not twenty."""
+    """The paths below removed startups: a removal is shown as one change, not as twenty."""
     left = (s for s in old.startups() if new.startup(s.name) is None) if old else ()
     return tuple(f"{_startup_path(startup)}." for startup in left)
 
@@ -92,13 +92,13 @@ def _refuse_changed_grants(old: Program, new: Program) -> None:
             path = f"{_startup_path(startup)}.grants.{grant.id}"
             if now_posted is None and new.startup(startup.name) is not None:
                 raise ProgramError(
-                    f"{path} = {format_credits(grant.amount_ucr)} credits is gone from the file, "
-                    f"and a posted grant cannot be; put it back, then void {grant.id}."
+                    f"{path} = {format_credits(grant.amount_ucr)} credits is missing in the "
+                    f"file, and a posted grant stays; put it back, then void {grant.id}."
                 )
             if holder is not None and holder.name != startup.name:
                 raise ProgramError(
-                    f"{path} was posted to {startup.name} and is now with {holder.name}; "
-                    "use a new id there."
+                    f"{path} was posted to {startup.name}, and the file gives it to "
+                    f"{holder.name}; use a new id there."
                 )
             if now_posted is not None:
                 _refuse_changed(path, grant, now_posted)
@@ -116,7 +116,7 @@ def _refuse_changed(path: str, before: Grant, after: Grant) -> None:
 
 
 def _layout(program: Program) -> Layout:
-    """The program as path -> text, without what only follows from other paths."""
+    """The program as path -> text, without paths that only follow from other paths."""
     policy = program.policy
     laid = {
         "program.name": program.name,
@@ -132,13 +132,13 @@ def _layout(program: Program) -> Layout:
         "policy.self_advance": format_credits(policy.self_advance_ppm),
         "policy.notice.quiet_hours": "-".join(map(format_of_day, policy.quiet_hours_s)),
         "policy.notice.snooze_max": format_duration(policy.snooze_max_s),
-        "policy.notice.heads": str(policy.mails_chain_heads).lower(),
+        "policy.notice.chain_heads": str(policy.mails_chain_heads).lower(),
         "policy.stop.latency": format_duration(policy.stop_latency_s),
         "policy.pacing.curve": policy.pacing_curve,
         "policy.pacing.action": policy.pacing_action,
         "policy.pacing.daily_burn": _or_none(policy.daily_burn_ucr),
-        "policy.guard.part": format_credits(policy.disruption_budget_ppm),
-        "policy.standby.leak_after": format_duration(policy.standby_stop_after_s),
+        "policy.disruption_budget.part": format_credits(policy.disruption_budget_ppm),
+        "policy.standby.stop_after": format_duration(policy.standby_stop_after_s),
         "policy.reclaim.minimum_runtime": format_duration(policy.minimum_runtime_s),
     }
     for pool in program.pools:
@@ -214,7 +214,7 @@ def _startup_path(startup: Startup) -> str:
 
 
 def _pooled(program: Program | None, usage: Usage) -> Pooled:
-    """The usage by the pools of a program; a flavor of none counts nowhere."""
+    """The usage by the pools of a program; a flavor outside every pool is left out."""
     found: dict[str, dict[str, int]] = defaultdict(dict)
     for startup, by_flavor in usage.items():
         for flavor, gpus in by_flavor.items():
@@ -227,7 +227,7 @@ def _pooled(program: Program | None, usage: Usage) -> Pooled:
 def _reasons(
     old: Program | None, new: Program, usage: Usage, overrides: Overrides
 ) -> Iterator[tuple[str, str]]:
-    """The paths to confirm, each with why; a path that did not change is not looked at."""
+    """The paths that need a confirmation, each with why. Some of them may not have changed."""
     was, now = _pooled(old, usage), _pooled(new, usage)
     yield from _mode(old, new, overrides)
     for startup in new.startups():
@@ -235,7 +235,7 @@ def _reasons(
         yield from _lowered(before, startup, was.get(name, {}), now.get(name, {}))
     if old is None:
         return
-    yield from _guards(old, new)
+    yield from _bounds(old, new)
     yield from _capacity(old, new, was)
     for cohort in old.cohorts:
         yield from _dates(cohort, new)
@@ -243,45 +243,51 @@ def _reasons(
         after = new.startup(startup.name)
         if after is None:
             path = _startup_path(startup)
-            yield path, f"{startup.name} leaves the program: it is off-boarded, its books stay"
+            yield (
+                path,
+                f"{startup.name} leaves the program: its servers are stopped, its books stay",
+            )
         else:
             yield from _taken(startup, after, was.get(startup.name, {}))
 
 
 def _mode(old: Program | None, new: Program, overrides: Overrides) -> Iterator[tuple[str, str]]:
-    """Whether servers will be stopped, by the file or by a word that counts again with it."""
+    """Whether servers will be stopped, by the file or by an override that counts again with it."""
     override = overrides.on("mode", EVERYONE)
     was = with_effective_mode(old, overrides).mode if old else "off"
     if new.mode == "enforce":
         yield "program.mode", "cohortd will stop servers"
     elif override is not None and with_effective_mode(new, overrides).mode == "enforce" != was:
-        yield "program.mode", f"cohortd will stop servers, for it is armed: {override.text}"
+        yield "program.mode", f"cohortd will stop servers, because it is armed: {override.text}"
 
 
-def _guards(old: Program, new: Program) -> Iterator[tuple[str, str]]:
+def _bounds(old: Program, new: Program) -> Iterator[tuple[str, str]]:
     was, now, notice = old.policy, new.policy, "policy.notice"
     if now.minimum_notice_s < was.minimum_notice_s:
-        yield f"{notice}.minimum", "stops come with less notice"
+        yield f"{notice}.minimum", "servers are stopped with less notice"
     if set(was.exhaustion_notices_s) - set(now.exhaustion_notices_s):
-        yield f"{notice}.exhaustion", "a warning of exhaustion falls away"
+        yield f"{notice}.exhaustion", "an announcement of exhaustion is dropped"
     if set(was.end_notices_s) - set(now.end_notices_s):
-        yield f"{notice}.end", "a warning of the cohort's end falls away"
+        yield f"{notice}.end", "an announcement of the cohort's end is dropped"
     if now.self_advance_ppm < was.self_advance_ppm:
         yield "policy.self_advance", "startups may take less of their next tranche ahead"
     if was.mails_chain_heads and not now.mails_chain_heads:
-        yield f"{notice}.heads", "the daily heads of the books are mailed no more"
+        yield f"{notice}.chain_heads", "operators no longer get the daily chain heads"
     if set(old.operators) - set(new.operators):
-        yield "program.operators", "an operator is told no more"
+        yield "program.operators", "an operator no longer gets messages"
     if now.stop_latency_s < was.stop_latency_s:
-        yield "policy.stop.latency", "less is kept in reserve for the time a stop takes"
+        yield "policy.stop.latency", "the reserve for the time of a stop is smaller"
     if now.disruption_budget_ppm > was.disruption_budget_ppm:
-        yield "policy.guard.part", "more GPUs may be stopped unexpectedly within an hour"
+        yield (
+            "policy.disruption_budget.part",
+            "more GPUs may be stopped unexpectedly within an hour",
+        )
     if now.standby_stop_after_s < was.standby_stop_after_s:
-        yield "policy.standby.leak_after", "servers stopped in place are powered off earlier"
+        yield "policy.standby.stop_after", "servers stopped in place are powered off earlier"
     if now.minimum_runtime_s < was.minimum_runtime_s:
-        yield "policy.reclaim.minimum_runtime", "what is borrowed is taken back earlier"
+        yield "policy.reclaim.minimum_runtime", "borrowed GPUs are reclaimed earlier"
     if set(old.zones) - set(new.zones):
-        yield "program.zones", "a server that starts in a zone that is not swept is not metered"
+        yield "program.zones", "a server that starts in a removed zone is not metered"
 
 
 def _capacity(old: Program, new: Program, usage: Pooled) -> Iterator[tuple[str, str]]:
@@ -295,7 +301,7 @@ def _capacity(old: Program, new: Program, usage: Pooled) -> Iterator[tuple[str, 
         if used and set(pool.flavors) - set(after.flavors if after else ()):
             yield f"pool.{pool.name}.flavors", f"a flavor leaves a pool with {used} GPUs in use"
         if after is not None and after.backing == "reserved" != pool.backing:
-            why = "what is lent is taken back even while Scaleway has none"
+            why = "lent GPUs are reclaimed even while Scaleway has no stock"
             yield f"pool.{pool.name}.backing", why
 
 
@@ -304,13 +310,13 @@ def _dates(cohort: Cohort, new: Program) -> Iterator[tuple[str, str]]:
     if after is None or after.ends_s < cohort.ends_s:
         yield f"cohort.{cohort.name}.ends", "its servers are stopped earlier"
     if after is None or after.starts_s > cohort.starts_s:
-        yield f"cohort.{cohort.name}.starts", "what runs before the new start is not charged"
+        yield f"cohort.{cohort.name}.starts", "usage before the new start is not charged"
 
 
 def _lowered(
     before: Startup | None, after: Startup, was: Mapping[str, int], now: Mapping[str, int]
 ) -> Iterator[tuple[str, str]]:
-    """What would hold the startup below the GPUs it uses, by the pools before or those after."""
+    """The quotas below the GPUs in use, counted by the old pools and by the new ones."""
     path = _startup_path(after)
     used = {pool: max(was.get(pool, 0), now.get(pool, 0)) for pool in {*was, *now}}
     for pool, gpus in sorted(used.items()):
@@ -318,7 +324,7 @@ def _lowered(
         if allowed is not None and allowed < gpus:
             why = f"{after.name} uses {gpus} GPUs, above {allowed}"
             yield f"{path}.limit.{pool}", why
-            # A flavor joins the pool, and comes under a limit that stood before.
+            # The limit is not new: a flavor joins the pool and now counts against it.
             if before is not None and gpus > was.get(pool, 0):
                 yield f"pool.{pool}.flavors", why
         nominal = after.nominal.get(pool, 0)
@@ -329,7 +335,7 @@ def _lowered(
             why = f"{after.name} uses {gpus} GPUs, above {nominal} + {borrowing}"
             yield f"{path}.borrowing_limit.{pool}", why
     if after.weight == 0 and before is not None and before.weight > 0 and any(used.values()):
-        yield f"{path}.weight", f"{after.name} may not borrow any more, and has servers"
+        yield f"{path}.weight", f"{after.name} may no longer borrow, and has running servers"
 
 
 def _covers(now: Tenure, was: Tenure) -> bool:
@@ -341,12 +347,12 @@ def _covers(now: Tenure, was: Tenure) -> bool:
 def _taken(before: Startup, after: Startup, used: Mapping[str, int]) -> Iterator[tuple[str, str]]:
     path = _startup_path(after)
     if not all(any(_covers(now, was) for now in after.projects) for was in before.projects):
-        yield f"{path}.projects", "a project, or its dates, leaves the startup"
+        yield f"{path}.projects", "the startup loses a project, or a part of its time"
     if before.contacts and not after.contacts:
-        yield f"{path}.contacts", f"{after.name} has no contact any more, and hears of no stop"
+        yield f"{path}.contacts", f"{after.name} loses its last contact, and gets no notices"
     for pool, names in before.flavors.items():
         if used.get(pool) and set(names) - set(after.flavors.get(pool, ())):
-            why = f"{after.name} has {used[pool]} GPUs in {pool} and loses a flavor there"
+            why = f"{after.name} runs {used[pool]} GPUs in {pool} and loses a flavor there"
             yield f"{path}.flavors.{pool}", why
 
 

@@ -1,4 +1,4 @@
-"""How does the text of a program file become a Program, or one sentence that refuses it?"""
+"""Reads the text of a program file into a Program, or refuses it in one sentence."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from quotas.model.program import (
 )
 
 ALWAYS_S = 0
-"""From when a pool has its GPUs, where the file gives no date."""
+"""The start of a pool's capacity if the file gives no date."""
 
 _TWICE = re.compile(r"Cannot declare \((.+)\) twice (\(at .+\))")
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
@@ -44,11 +44,11 @@ _PROBLEMS = {
     "dict_type": "is not a table; write [{path}] and its keys below it",
     "bool_type": "is not true or false; write one of the two without quotes",
     "model_type": "is not a table; write its keys in a table",
-    "literal_error": "is not known here; write {expected}",
+    "literal_error": "is not a known value; write {expected}",
     "greater_than_equal": "is too small; write {ge} or more",
     "less_than_equal": "is too large; write {le} or less",
     "too_short": "is empty; list at least one",
-    "unknown_key": "is no known key; {hint}",
+    "unknown_key": "is not a known key; {hint}",
     "value_error": "{error}",
 }
 
@@ -77,13 +77,13 @@ def _toml(text: str, file: str) -> dict[str, Any]:
     if twice:
         path = ".".join(re.findall(r"'([^']*)'", twice[1]))
         raise ProgramError(
-            f"{file}: {path} is declared twice {twice[2]}; rename one or take it out."
+            f"{file}: {path} is declared twice {twice[2]}; rename one of the two or remove it."
         )
-    raise ProgramError(f"{file}: this is no valid TOML: {reason}; correct that place.")
+    raise ProgramError(f"{file}: the file is not valid TOML: {reason}; correct it there.")
 
 
 def _shape_fault(error: ErrorDetails) -> Fault:
-    """Pydantic's first complaint as a place and a problem in our words."""
+    """Pydantic's first error as a key and a problem in our words."""
     context = error.get("ctx", {})
     key: Key = tuple(part for part in error["loc"] if part != "[key]")
     if error["type"] == "unknown_key":
@@ -104,7 +104,7 @@ def _stop(problem: str) -> str:
 
 
 def _as_written(document: Mapping[str, Any], key: Key) -> Key:
-    """A project may be written in two ways: rules know one, the reader sees the other."""
+    """The key as the file has it: the rules say `projects`, the file may say `project_id`."""
     if len(key) > 4 and key[4] == "projects":
         startup = document["cohort"][key[1]]["startup"][key[3]]
         if "project_id" in startup:
@@ -125,7 +125,7 @@ def _path(key: Key) -> str:
 
 
 def _value(document: Any, key: Key) -> str:
-    """ " = value" as it stands in the file; empty for a table, or where nothing stands."""
+    """ " = value" as the file has it; empty for a table or a missing key."""
     for part in key:
         try:
             document = document[part]
@@ -144,7 +144,7 @@ def _one_way_to_name_projects(table: FileTable, file: str, document: dict[str, A
         for startup, body in cohort.startup.items():
             key: Key = ("cohort", name, "startup", startup)
             if body.project_id and body.projects:
-                problem = "stands beside projects; keep one of the two"
+                problem = "and projects are both set; keep one of the two"
                 raise _refusal(file, document, ((*key, "project_id"), problem))
             if not body.project_id and not body.projects:
                 problem = "is missing; add the UUID of its Scaleway Project"
@@ -272,7 +272,7 @@ def _tranches(
 
 
 def _instant(moment: date | None, zone: ZoneInfo, default_s: int) -> int:
-    """A date is its local midnight: where DST skips that, the instant of the change."""
+    """The instant of a date is its local midnight; if DST skips it, the instant of the change."""
     if moment is None:
         return default_s
     if isinstance(moment, datetime):

@@ -1,6 +1,6 @@
-"""Which keys may a program file have, and of which type? Tables, as they are written.
+"""The keys of a program file and their types, table by table.
 
-What two values must be to each other is in `quotas.config.validate`.
+Rules between two values are in `quotas.config.validate`.
 """
 
 from __future__ import annotations
@@ -60,9 +60,9 @@ def _amount(value: object) -> int:
     if amount_ucr < 0:
         raise ValueError("is negative; write an amount above zero")
     if amount_ucr == 0:
-        raise ValueError("is zero; write an amount above zero, or leave it out")
-    if not _PLAIN_DECIMAL.fullmatch(value):  # 1e3, and more digits than a Decimal keeps
-        raise ValueError("is no plain decimal with at most six decimals; write such as 12.5")
+        raise ValueError("is zero; write an amount above zero, or remove it")
+    if not _PLAIN_DECIMAL.fullmatch(value):  # refuses 1e3, and more digits than a Decimal keeps
+        raise ValueError("is not a plain decimal with at most six decimals; write it such as 12.5")
     return amount_ucr
 
 
@@ -83,13 +83,13 @@ def _pause(value: object) -> int:
 
 
 def _quiet_hours(value: object) -> list[int]:
-    problem = 'is no stretch of a day; write such as "22:00-08:00"'
+    problem = 'is not a pair of local times; write it such as "22:00-08:00"'
     found = _QUIET.fullmatch(value) if isinstance(value, str) else None
     if found is None:
         raise ValueError(problem)
     hours = [int(h) * 3600 + int(m) * 60 for h, m in (found.groups()[:2], found.groups()[2:])]
     if hours[0] == hours[1]:
-        raise ValueError("ends when it begins; write two times, or leave it out")
+        raise ValueError("ends when it begins; write two different times, or remove it")
     return hours
 
 
@@ -102,7 +102,7 @@ def _moment(value: object) -> date:
         if value.tzinfo is None:
             raise ValueError("has no zone; write a date alone, or add Z or an offset like +01:00")
         if value.microsecond:
-            raise ValueError("is finer than a second; leave the fraction out")
+            raise ValueError("is finer than a second; remove the fraction")
     return value
 
 
@@ -112,19 +112,19 @@ def _known_timezone(name: str) -> str:
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
         near = difflib.get_close_matches(name, sorted(zoneinfo.available_timezones()), n=1)
         example = near[0] if near else "Europe/Paris"
-        raise ValueError(f"is no known timezone; write such as {example}") from None
+        raise ValueError(f"is not a known timezone; write a timezone such as {example}") from None
     return name
 
 
 def _tranches(value: object) -> object:
-    """A list of tranches; what "none" and "monthly" stand for."""
+    """A list of tranches, also for "none" and "monthly"."""
     if value in ("none", "monthly"):
         return [TrancheTable.model_construct()] if value == "monthly" else []
     if not isinstance(value, list) or not value or not all(isinstance(v, dict) for v in value):
-        raise ValueError('is not known here; write "none", "monthly" or a list of tranches')
+        raise ValueError('is not a known value; write "none", "monthly" or a list of tranches')
     kinds = {"milestone" if "milestone" in each else "at" for each in value}
     if any(("at" in each) == ("milestone" in each) for each in value) or len(kinds) > 1:
-        raise ValueError("needs one kind; give each tranche an at, or each a milestone")
+        raise ValueError("mixes two kinds; give every tranche an at, or every one a milestone")
     if len(value) > MOST_TRANCHES:
         raise ValueError(f"is too long; write at most {MOST_TRANCHES} tranches")
     return value
@@ -137,14 +137,14 @@ def _rollover(value: object) -> object:
         return RolloverTable.model_construct(share=0, credits=None)
     if not isinstance(value, dict) or len(value) != 1:
         text = 'write "all", "none", { share = "0.5" } or { credits = "1000" }'
-        raise ValueError(f"is not known here; {text}")
+        raise ValueError(f"is not a known value; {text}")
     return value
 
 
 def _share(value: object) -> int:
-    """A part of what is left, in millionths."""
+    """A part of the rest, in millionths."""
     if not isinstance(value, str) or not _PART.fullmatch(value) or not value.strip("0."):
-        raise ValueError('is no part above 0 and below 1; write it in quotes, such as "0.5"')
+        raise ValueError('is not a part above 0 and below 1; write it in quotes, such as "0.5"')
     return int(value.removeprefix("0.").ljust(6, "0"))
 
 
@@ -152,24 +152,25 @@ def _steps(value: object) -> object:
     if isinstance(value, list):
         return value
     if isinstance(value, bool) or not isinstance(value, int):
-        raise ValueError("is not a whole number of GPUs; write such as 40, or a list of steps")
+        raise ValueError("is not a whole number of GPUs; write one such as 40, or a list of steps")
     if not 0 <= value <= MOST_GPUS:
         raise ValueError(f"is out of range; write 0 to {MOST_GPUS} GPUs")
     return [StepTable.model_construct(from_=None, gpus=value)]
 
 
 Name = Annotated[
-    str, _matching(_NAME, "is no valid name; use up to 63 of a-z, 0-9 and -, no - in front")
+    str,
+    _matching(_NAME, "is not a valid name; write 1 to 63 of a-z, 0-9 and -, and no - at the start"),
 ]
-Zone = Annotated[str, _matching(_ZONE, "is no zone; write such as fr-par-2")]
+Zone = Annotated[str, _matching(_ZONE, "is not a zone; write a zone such as fr-par-2")]
 Flavor = Annotated[
-    str, _matching(_FLAVOR, "is no flavor; write TYPE@zone, such as H100-1-80G@fr-par-2")
+    str, _matching(_FLAVOR, "is not a flavor; write TYPE@zone, such as H100-1-80G@fr-par-2")
 ]
 ProjectId = Annotated[
-    str, _matching(_PROJECT, "is no project id; copy the lower-case UUID from the console")
+    str, _matching(_PROJECT, "is not a project id; copy the lower-case UUID from the console")
 ]
 Contact = Annotated[
-    str, _matching(_CONTACT, "is no contact; write a URL such as mailto://cto@example.com")
+    str, _matching(_CONTACT, "is not a contact; write a URL such as mailto://cto@example.com")
 ]
 QuietHours = Annotated[list[int], BeforeValidator(_quiet_hours)]
 Amount = Annotated[int, BeforeValidator(_amount)]
@@ -181,7 +182,7 @@ Quotas = dict[Name, Gpus]
 
 
 class _Table(BaseModel):
-    """A table that names the nearest key when it meets one that it does not know."""
+    """A table that refuses an unknown key, and suggests the nearest known one."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -225,7 +226,7 @@ class ProjectTable(_Table):
 class TrancheTable(_Table):
     """`{ at = 2027-02-01, credits = "10000" }` or `{ milestone = "demo-day", … }`.
 
-    Without either it stands for "monthly".
+    Without either, it stands for "monthly".
     """
 
     credits: Amount
@@ -305,7 +306,7 @@ class PacingTable(_Table):
 
 def _part_ppm(value: object) -> int:
     if not isinstance(value, str) or not re.fullmatch(r"0(\.[0-9]{1,6})?|1(\.0{1,6})?", value):
-        raise ValueError('is no part from "0" to "1"; write it in quotes, such as "0.5"')
+        raise ValueError('is not a part from "0" to "1"; write it in quotes, such as "0.5"')
     return parse_credits(value)
 
 
@@ -313,7 +314,7 @@ Part = Annotated[int, BeforeValidator(_part_ppm)]
 
 
 class DisruptionBudgetTable(_Table):
-    """`[policy.guard]`."""
+    """`[policy.disruption_budget]`."""
 
     part: Part = Policy().disruption_budget_ppm
 

@@ -1,4 +1,4 @@
-"""Do the values of a program agree with each other? Every rule yields its faults."""
+"""The rules between the values of a program file: each one yields its faults."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from quotas.model.units import format_credits, format_duration, format_instant
 
 Key = tuple[str | int, ...]
 Fault = tuple[Key, str]
-"""Where in the file, and what is wrong there with its fix."""
+"""The key in the file, and the problem with its fix."""
 
 LEAST_NOTICE_S = 60
 
 
 def faults(program: Program) -> Iterator[Fault]:
-    """Every contradiction of a program, in the order in which to mend them."""
+    """Every contradiction of a program, in the order in which to fix them."""
     yield from _policy(program)
     yield from _contacts(program)
     yield from _pools(program)
@@ -40,10 +40,10 @@ def _policy(program: Program) -> Iterator[Fault]:
     policy, notice = program.policy, ("policy", "notice")
     minimum = format_duration(policy.minimum_notice_s)
     if policy.minimum_notice_s < LEAST_NOTICE_S:
-        yield (*notice, "minimum"), "is too short to act on; write 1m or more"
+        yield (*notice, "minimum"), "leaves no time to act; write 1m or more"
     for index, notice_s in enumerate(policy.end_notices_s):
         if notice_s < policy.minimum_notice_s:
-            problem = f"is below the minimum notice of {minimum}; write that or more"
+            problem = f"is shorter than the minimum notice of {minimum}; write that or more"
             yield (*notice, "end", index), problem
 
 
@@ -63,9 +63,12 @@ def _pools(program: Program) -> Iterator[Fault]:
         for index, flavor in enumerate(pool.flavors):
             key = ("pool", pool.name, "flavors", index)
             if flavor in owner:
-                yield key, f"is in pool {owner[flavor]} already; take one of the two out"
+                yield key, f"is also in pool {owner[flavor]}; remove one of the two"
             elif flavor.partition("@")[2] not in program.zones:
-                yield key, "is in a zone that is not swept; add the zone to program.zones"
+                yield (
+                    key,
+                    "is in a zone that cohortd does not observe; add the zone to program.zones",
+                )
             owner[flavor] = pool.name
         for index, (before, after) in enumerate(pairwise(pool.capacity)):
             if after[0] <= before[0]:
@@ -82,7 +85,7 @@ def _cohorts(program: Program) -> Iterator[Fault]:
         for startup in cohort.startups:
             if startup.name in where:
                 problem = (
-                    f"has the name of a startup in cohort {where[startup.name]}; "
+                    f"is also the name of a startup in cohort {where[startup.name]}; "
                     "give one of them another name"
                 )
                 yield startup_key(startup), problem
@@ -104,8 +107,8 @@ def _projects(program: Program) -> Iterator[Fault]:
         for before, after in pairwise(sorted(rows, key=lambda row: row[0])):
             if before[1] is None or before[1] > after[0]:
                 problem = (
-                    f"is owned by {before[3]} too at {format_instant(after[0])}; "
-                    "let one project have one owner, or write projects with from and until"
+                    f"also belongs to {before[3]} at {format_instant(after[0])}; "
+                    "give each project one owner, or write projects with from and until"
                 )
                 yield after[2], problem
 
@@ -117,13 +120,13 @@ def _pools_of(program: Program, startup: Startup) -> Iterator[Fault]:
         for pool in getattr(startup, label):
             if pool not in names:
                 key = (*startup_key(startup), label, pool)
-                yield key, f"names no pool of this program; the pools are {known}"
+                yield key, f"is for a pool that the program does not have; the pools are {known}"
     for pool, flavors in startup.flavors.items():
         for index, flavor in enumerate(flavors):
             of = program.pool_of(flavor)
             if pool in names and (of is None or of.name != pool):
                 key = (*startup_key(startup), "flavors", pool, index)
-                yield key, f"is no flavor of pool {pool}; add it to pool.{pool}.flavors"
+                yield key, f"is not a flavor of pool {pool}; add it to pool.{pool}.flavors"
 
 
 def _grants(program: Program) -> Iterator[Fault]:
@@ -135,7 +138,7 @@ def _grants(program: Program) -> Iterator[Fault]:
                 key = (*startup_key(startup), "grants", index)
                 if grant.id in owner:
                     other = owner[grant.id]
-                    problem = f"is the id of a grant of {other} already; choose a new id"
+                    problem = f"is already the id of a grant of {other}; choose a new id"
                     yield (*key, "id"), problem
                 owner[grant.id] = startup.name
                 if grant.expires_s <= grant.effective_s:
@@ -146,7 +149,7 @@ def _grants(program: Program) -> Iterator[Fault]:
                 sum_ucr += grant.amount_ucr
                 if sum_ucr - grant.amount_ucr <= program.budget_ucr < sum_ucr:
                     problem = (
-                        f"brings the grants to {format_credits(sum_ucr)} credits, above the "
+                        f"raises the grants to {format_credits(sum_ucr)} credits, above the "
                         f"budget of {format_credits(program.budget_ucr)}; "
                         "lower a grant or raise program.budget"
                     )
@@ -157,13 +160,13 @@ def _tranches(key: Key, grant: Grant) -> Iterator[Fault]:
     """Tranches sum to the grant, lie within it in rising order, and have names of their own."""
     if not grant.tranches:
         if grant.rollover is not None:
-            yield (*key, "rollover"), "has no tranches to roll over between; take it out"
+            yield (*key, "rollover"), "needs tranches, and this grant has none; remove it"
         return
     sum_ucr = sum(tranche.amount_ucr for tranche in grant.tranches)
     if sum_ucr != grant.amount_ucr:
         problem = (
             f"is not the {format_credits(sum_ucr)} credits of its tranches; write their sum, "
-            "or mend a tranche"
+            "or correct a tranche"
         )
         yield (*key, "credits"), problem
     if any(tranche.amount_ucr <= 0 for tranche in grant.tranches):
@@ -185,7 +188,7 @@ def _tranches(key: Key, grant: Grant) -> Iterator[Fault]:
 def _milestone(place: Key, grant: Grant, index: int) -> Iterator[Fault]:
     tranche = grant.tranches[index]
     if tranche.milestone in (each.milestone for each in grant.tranches[:index]):
-        yield (*place, "milestone"), "is a milestone of this grant already; give it another name"
+        yield (*place, "milestone"), "is already a milestone of this grant; give it another name"
     if tranche.by_s is not None and not grant.effective_s < tranche.by_s <= grant.expires_s:
         begins, ends = format_instant(grant.effective_s), format_instant(grant.expires_s)
         yield (*place, "by"), f"is outside the grant; write after {begins}, up to {ends}"
@@ -195,9 +198,9 @@ def _milestone(place: Key, grant: Grant, index: int) -> Iterator[Fault]:
 
 
 def _nominal(program: Program, pool: Pool) -> Iterator[Fault]:
-    """The first instant at which the guarantees of a pool pass its GPUs.
+    """The first instant at which the guarantees of a pool exceed its GPUs.
 
-    One sweep over the edges with a running sum, so that it stays linear in the cohorts.
+    One pass over the edges with a running sum, so that the cost is linear in the cohorts.
     """
     change: dict[int, int] = {from_s: 0 for from_s, _ in pool.capacity}
     for cohort in program.cohorts:
@@ -211,7 +214,7 @@ def _nominal(program: Program, pool: Pool) -> Iterator[Fault]:
         if owed > has:
             last = _last_owed(program.cohorts, pool.name, instant_s)
             problem = (
-                f"brings the nominal quotas to {owed} GPUs at {format_instant(instant_s)}, "
+                f"raises the nominal quotas to {owed} GPUs at {format_instant(instant_s)}, "
                 f"and pool {pool.name} has {has}; lower a nominal quota or raise the pool's gpus"
             )
             yield (*startup_key(last), "nominal", pool.name), problem

@@ -1,4 +1,4 @@
-"""Who could get round a closed startup? Principals that closing does not reach, each by name."""
+"""Bypasses: principals that can start servers for a closed startup, each by name."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ SELF_GRANTING = frozenset(
         "OrganizationManager",
     }
 )
-"""Sets whose holder can give itself, or a key that it makes, any other permission."""
+"""Sets whose holder can give any permission to itself, or to a key that it creates."""
 OTHER_PRODUCT_SETS = frozenset({"InferenceFullAccess", "KubernetesFullAccess"})
-"""Sets that start GPUs through another product than Instances."""
+"""Sets that start GPUs through a product other than Instances."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bypass:
     """A principal that can start servers for a closed startup, and how.
 
-    `is_startups` tells a policy of one startup's own, which should be mended, from one
-    of the organization's, which somebody has to know of.
+    `is_startups` is true for a startup's own policy, which should be corrected. It is false for a
+    policy of the organization, which the operator has to know.
     """
 
     who: str
@@ -41,13 +41,14 @@ def bypasses(
     principals: Iterable[Principal],
     projects: Mapping[str, Collection[str]],
 ) -> tuple[Bypass, ...]:
-    """Every principal that could get round the closing of one of these startups.
+    """Every principal that can start servers for one of these startups while it is closed.
 
-    `projects` are those of each startup, by its name. Sorted, one entry for each way.
+    `projects` are the projects of each startup by name. The result is sorted, with one entry for
+    each way.
     """
     known = {each.id: each for each in principals}
     found = {
-        Bypass(_named(each), "owns the organization, and may do everything in it", False)
+        Bypass(_named(each), "owns the organization and may do everything in it", False)
         for each in known.values()
         if each.is_owner
     }
@@ -65,7 +66,7 @@ def _ways(policy: Policy, projects: Mapping[str, Collection[str]]) -> Iterable[t
     reached: dict[tuple[tuple[str, ...], bool], list[str]] = defaultdict(list)
     for startup, own in sorted(projects.items()):
         is_mine = is_own(policy, own)
-        # What closing takes is no way round; what it leaves of an own policy is one.
+        # Closing removes START_SETS from an own policy, so only its other sets are a bypass.
         names = (BROAD_SETS if is_mine else START_SETS) | OTHER_PRODUCT_SETS
         left = {name for rule in policy.rules if _reaches(rule, own) for name in rule.sets}
         if left & names:

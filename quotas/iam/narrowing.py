@@ -1,8 +1,8 @@
-"""What does closing a startup take from which policy, and how is it given back?
+"""Narrowing: the rules without the permission to start servers, and how they are restored.
 
-Closing removes the permission to start and to create servers from the startup's own
-policies: those in which every rule that gives it names only the startup's projects.
-Giving back is a merge of three: what was taken is put back, what is there now is kept.
+Closing removes the permission to start and create servers from the startup's own policies. A policy
+is its own if every rule that gives this permission names only the startup's projects. Restoring is
+a three-way merge: revoked permissions come back, and rules that people added stay.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ NARROWER_SETS = {
         "InstancesServerWrite",
     )
 }
-"""What stands in for a broader set while a startup is closed. It is less than the broad set
-without start and create: volumes, images and addresses can be read, and not changed."""
+"""What replaces a broader set while a startup is closed. It is less than the broad set without
+start and create: volumes, images and addresses can be read, but not changed."""
 BROAD_SETS = frozenset({"AllProductsFullAccess"})
-"""Sets that start servers too, and that no list of other sets replaces."""
+"""Sets that also start servers, and that no list of narrower sets can replace."""
 START_SETS = REVOKED_SETS | frozenset(NARROWER_SETS) | BROAD_SETS
 KEEP_TAG = "cohortd-keep"
-"""A policy with this tag is never changed."""
+"""cohortd never changes a policy with this tag."""
 
 
 @dataclass(frozen=True, slots=True)
 class NarrowedRule:
-    """A rule as it was, and what is left of it while the startup is closed."""
+    """A rule as it was, and its rest while the startup is closed."""
 
     rule: Rule
     remaining: Rule | None
@@ -47,7 +47,7 @@ class NarrowedRule:
 
 @dataclass(frozen=True, slots=True)
 class RevokedRules:
-    """What was taken from one policy, recorded before it was taken."""
+    """The rules revoked from one policy, recorded before they are revoked."""
 
     startup: str
     policy_id: str
@@ -62,28 +62,28 @@ class RevokedRules:
 
     @property
     def project_ids(self) -> frozenset[str]:
-        """The projects in which something was taken."""
+        """The projects of the revoked rules."""
         return frozenset(id for each in self.revoked for id in each.rule.project_ids)
 
 
 def successor_of(
     startup: str, project_ids: Collection[str], projects: Mapping[str, Collection[str]]
 ) -> str:
-    """Whom what was taken from a startup goes back to: who has all those projects now.
+    """The startup that gets revoked rules back: the present owner of all their projects.
 
-    A project may pass to another startup while its rules are withheld.
+    A project may pass to another startup while its rules are revoked.
     """
     owners = (name for name in sorted(projects) if set(project_ids) <= set(projects[name]))
     return next(owners, startup) if project_ids else startup
 
 
 def start_rules(rules: Iterable[Rule]) -> list[Rule]:
-    """The rules that let somebody start or create servers."""
+    """The rules that permit to start or create servers."""
     return [rule for rule in rules if START_SETS.intersection(rule.sets)]
 
 
 def is_own(policy: Policy, project_ids: Collection[str]) -> bool:
-    """Whether a policy is a startup's: what it starts, it starts in these projects only."""
+    """Whether a policy is a startup's own: it permits starts in these projects only."""
     found = start_rules(policy.rules)
     if not found or not policy.is_editable or KEEP_TAG in policy.tags:
         return False
@@ -91,7 +91,7 @@ def is_own(policy: Policy, project_ids: Collection[str]) -> bool:
 
 
 def without_start(rules: Iterable[Rule]) -> tuple[tuple[Rule, ...], tuple[NarrowedRule, ...]]:
-    """The same rules without start and create, and what that takes away."""
+    """The same rules without start and create, and the rules that change."""
     after: list[Rule] = []
     revoked: list[NarrowedRule] = []
     for rule in rules:
@@ -104,7 +104,7 @@ def without_start(rules: Iterable[Rule]) -> tuple[tuple[Rule, ...], tuple[Narrow
 
 
 def _narrow_rule(rule: Rule) -> Rule | None:
-    """What is left of a rule; None where nothing is."""
+    """The rest of a rule; None if nothing is left."""
     kept = {name for name in rule.sets if name not in REVOKED_SETS and name not in NARROWER_SETS}
     for name in rule.sets:
         kept |= set(NARROWER_SETS.get(name, ()))
@@ -115,10 +115,10 @@ def _narrow_rule(rule: Rule) -> Rule | None:
 
 
 def restore_rules(current: Iterable[Rule], revoked: Iterable[NarrowedRule]) -> tuple[Rule, ...]:
-    """The rules as they are now, with what was taken put back where it is missing.
+    """The present rules, with the revoked sets added where they are missing.
 
-    A rule that nobody touched becomes what it was. Where it was changed or removed in
-    between, the sets that were taken come back as a rule of their own.
+    An untouched rule becomes what it was. If somebody changed or removed a rule in between, its
+    revoked sets come back as a rule of their own.
     """
     rules = list(current)
     for each in revoked:
@@ -134,7 +134,7 @@ def restore_rules(current: Iterable[Rule], revoked: Iterable[NarrowedRule]) -> t
 
 
 def _is_given(name: str, wanted: Rule, rules: Iterable[Rule]) -> bool:
-    """Whether a set is there in every project where a rule had it, under its condition."""
+    """Whether the rules give a set in every project of a rule, under its condition."""
     reach = {
         project_id
         for rule in rules
@@ -150,17 +150,17 @@ def rules_to_text(rules: Iterable[Rule]) -> str:
 
 
 def rules_from_text(text: str) -> tuple[Rule, ...]:
-    """Rules from what `to_text` wrote."""
+    """Rules from the text of `rules_to_text`."""
     return tuple(_rule(raw) for raw in json.loads(text))
 
 
 def revoked_to_text(revoked: Iterable[NarrowedRule]) -> str:
-    """What was taken, as JSON text."""
+    """Revoked rules as JSON text."""
     return json.dumps([asdict(each) for each in revoked], sort_keys=True)
 
 
 def revoked_from_text(text: str) -> tuple[NarrowedRule, ...]:
-    """What was taken, from what `taken_text` wrote."""
+    """Revoked rules from the text of `revoked_to_text`."""
     return tuple(
         NarrowedRule(_rule(raw["rule"]), _rule(raw["remaining"]) if raw["remaining"] else None)
         for raw in json.loads(text)
@@ -169,6 +169,6 @@ def revoked_from_text(text: str) -> tuple[NarrowedRule, ...]:
 
 def _rule(raw: dict[str, object]) -> Rule:
     sets, projects = raw["sets"], raw["project_ids"]
-    assert isinstance(sets, list) and isinstance(projects, list), "as to_text writes them"
+    assert isinstance(sets, list) and isinstance(projects, list), "as rules_to_text writes them"
     organization_id, condition = str(raw["organization_id"]), str(raw["condition"])
     return Rule(tuple(sets), tuple(projects), organization_id, condition)

@@ -1,4 +1,4 @@
-"""What did IAM answer? Policies with their rules, and the principals that hold them."""
+"""IAM policies with their rules, and the principals that hold them."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from dataclasses import dataclass
 class Rule:
     """Permission sets in some projects, or (organization_id) in all of an organization.
 
-    Names and ids are sorted, and the rule's own id is left out: setting the rules of a
-    policy gives every rule a new one.
+    Names and ids are sorted. The rule's own id is left out, because setting the rules of a policy
+    gives every rule a new id.
     """
 
     sets: tuple[str, ...]
@@ -21,10 +21,10 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """A policy and its holder ("" where nobody holds it).
+    """A policy and its holder ("" if it has none).
 
-    `is_editable` is false where Scaleway manages it, or where a rule of it has a scope
-    that could not be written back.
+    `is_editable` is false if Scaleway manages the policy, or if cohortd could not write the scope
+    of one of its rules back.
     """
 
     id: str
@@ -38,7 +38,7 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """An application, a user or a group, and of a group the ids of its members."""
+    """An application, a user, or a group with the ids of its members."""
 
     kind: str
     id: str

@@ -1,7 +1,7 @@
-"""Where may a notice go? Which contact addresses are taken, and how they are shown.
+"""Contacts: which addresses a notice may go to, and how they are shown.
 
-A contact names a channel and an address. Channels whose host the contact chooses are mail
-and webhooks only, which check where they connect to; the others are services of fixed name.
+A contact names a channel and an address. Only mail and webhooks let the contact choose the host,
+because they check where they connect. Every other channel is a service with a fixed host.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9-]+(\.[A-Za-z
 
 
 def scheme_of(contact: str) -> str:
-    """The channel of a contact: what stands before its first colon."""
+    """The channel of a contact: the text before its first colon."""
     return contact.partition(":")[0].lower()
 
 
@@ -29,20 +29,22 @@ def mail_address(contact: str) -> str:
 
 
 def contact_problem(contact: str) -> str | None:
-    """What is wrong with a contact, with its fix; None for one that can be used."""
+    """The problem of a contact with its fix; None for a valid contact."""
     scheme = scheme_of(contact)
     if scheme in MAIL:
         return None if _ADDRESS.fullmatch(mail_address(contact)) else _NO_ADDRESS
     if scheme in WEBHOOK:
         return _webhook_problem(contact)
     if scheme not in SCHEMES:
-        return f"goes nowhere cohortd can send to; write one of {', '.join(sorted(SCHEMES))}"
+        return (
+            f"has a channel that cohortd does not know; write one of {', '.join(sorted(SCHEMES))}"
+        )
     if not contact.partition("://")[2]:
-        return f"has nothing after its channel; write {scheme}:// and what the service asks for"
+        return f"has no address after {scheme}:; write {scheme}:// and the service's own notation"
     return None
 
 
-_NO_ADDRESS = "is no mail address; write such as mailto://cto@example.com, without a password"
+_NO_ADDRESS = "is not a mail address; write it such as mailto://cto@example.com, without a password"
 
 
 def _webhook_problem(contact: str) -> str | None:
@@ -50,18 +52,18 @@ def _webhook_problem(contact: str) -> str | None:
         url = urlsplit(contact)
         host, _ = url.hostname, url.port
     except ValueError as error:
-        return f"is no URL ({error}); write such as https://hooks.example.com/cohortd"
+        return f"is not a URL ({error}); write it such as https://hooks.example.com/cohortd"
     if not host:
-        return "names no host; write such as https://hooks.example.com/cohortd"
+        return "has no host; write it such as https://hooks.example.com/cohortd"
     if url.username is not None or url.password is not None:
-        return "holds a password; take it out: each webhook is signed instead"
+        return "contains a password; remove it: cohortd signs each webhook instead"
     if url.fragment:
-        return "has a part after '#', which no server sees; take it out"
+        return "has a part after '#', which the server never gets; remove it"
     return None
 
 
 def mask_contact(contact: str) -> str:
-    """A contact as it may be shown: the address of a mail, else no path, which may be a secret."""
+    """A contact without its secrets: a mail address, or the channel and host without the path."""
     scheme = scheme_of(contact)
     if scheme in MAIL:
         return mail_address(contact)

@@ -1,8 +1,8 @@
-"""Whose is a project once its startup has left the program? Still the startup's.
+"""Former members: startups that left the program, which keep their projects and their books.
 
-It keeps its books, and what its project runs later is charged to its account. So a program
-in force carries, beside its members, those who were members of an earlier version: their
-projects and contacts, until a project passes to somebody else or its tenure ends.
+Usage in their projects is still charged to them. So a program in force also carries the members
+of earlier versions with their projects and contacts, until a project passes to another startup
+or its tenure ends.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from quotas.model.program import Cohort, Program, Startup, Tenure
 
 
 def with_former_members(program: Program, earlier: Iterable[Program]) -> Program:
-    """The program with those who left it; `earlier` are the versions before, oldest first."""
+    """The program with its former members; `earlier` are the earlier versions, oldest first."""
     cohorts: dict[str, Cohort] = {}
     known: dict[str, Startup] = {}
     for version in (*earlier, program):
@@ -32,7 +32,7 @@ def with_former_members(program: Program, earlier: Iterable[Program]) -> Program
 
 
 def _parted(startup: Startup, version: Program) -> Startup:
-    """One who left, with the tenures that no member of a version has taken over."""
+    """A former member, with the tenures that no member of a version has taken over."""
     kept = (_until_passed(tenure, version) for tenure in startup.projects)
     return Startup(
         startup.name,
@@ -43,7 +43,7 @@ def _parted(startup: Startup, version: Program) -> Startup:
 
 
 def _until_passed(tenure: Tenure, version: Program) -> Tenure | None:
-    """The tenure until a member's of the same project begins; None where nothing is left."""
+    """The tenure until a member takes over the project; None if nothing of it is left."""
     taken = [
         other.from_s
         for startup in version.startups()

@@ -1,6 +1,6 @@
-"""What did a sweep of the cloud see? A zone answers Complete, Partial or Unknown.
+"""Observations of a zone (Complete, Partial or Unknown), its servers and its offers.
 
-Unknown is never empty: there is no way to write "no servers" without Complete.
+Only Complete can say "no servers". A zone that did not answer is Unknown, never an empty list.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 FREE_STATES = frozenset({"stopping", "stopped"})
-"""States that Scaleway does not bill. Every other state is billable, unknown ones too."""
+"""States that Scaleway does not bill. Every other state is billable, even one we do not know."""
 
 
 class Cause(StrEnum):
@@ -62,7 +62,7 @@ class Complete:
 
 @dataclass(frozen=True, slots=True)
 class Partial:
-    """Some servers of the zone; what is missing is not known. Nothing is concluded from it."""
+    """Some servers of the zone. Nothing is concluded from it, because others may be missing."""
 
     zone: str
     at_s: int
@@ -88,7 +88,7 @@ Sweep = Complete | Partial | Unknown
 class Offer:
     """What a zone sells: a commercial type with its GPUs and catalogue price.
 
-    `rate_ucr_per_h` is None where the price is missing, zero or not a number.
+    `rate_ucr_per_h` is None if the price is missing, zero or not a number.
     """
 
     zone: str

@@ -1,7 +1,7 @@
-"""What was promised to whom? The program as frozen values, and look-ups over them.
+"""The program as frozen values, with look-ups over them.
 
-Instants are UTC seconds, amounts ucr, durations seconds. `quotas.config.load` reads
-these values from a file and refuses a bad one; here they are taken as right.
+Instants are UTC seconds, amounts ucr, durations seconds. `quotas.config.load` reads these values
+from a file and refuses bad ones, so nothing is checked here.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ Prices = Literal["fixed", "follow"]
 Curve = Literal["flat", "front-loaded", "none"]
 PaceAction = Literal["inform", "borrow-no-more"]
 DEFAULT_ZONES = ("fr-par-1", "fr-par-2", "pl-waw-2")
-"""The zones that sell GPUs today; all are swept, whether a pool names them or not."""
+"""The zones that sell GPUs today. All are observed, even if no pool names them."""
 
 
 class ProgramError(ValueError):
-    """A program that cannot be taken: one sentence naming file, key, value and fix."""
+    """An invalid program: one sentence that names file, key, value and fix."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +39,13 @@ class Tranche:
 
 @dataclass(frozen=True, slots=True)
 class Rollover:
-    """What of an unused tranche moves to the next: so many millionths, `most_ucr` at most."""
+    """How much of an unused tranche moves on: a part in millionths, at most `most_ucr`."""
 
     ppm: int
     most_ucr: int | None = None
 
     def allowed_ucr(self, left_ucr: int, moved_ucr: int = 0) -> int:
-        """What moves on of what is left, rounded down; `moved_ucr` moved of the same tranche."""
+        """What moves on of the rest, rounded down; `moved_ucr` of the tranche has moved before."""
         moving_ucr = left_ucr * self.ppm // 1_000_000
         return moving_ucr if self.most_ucr is None else min(moving_ucr, self.most_ucr - moved_ucr)
 
@@ -54,7 +54,7 @@ class Rollover:
 class Grant:
     """Immutable credit with an id; valid in [effective_s, expires_s).
 
-    Without tranches it is credited whole. Without a rollover, tranches last to its end.
+    Without tranches it is credited at once. Without a rollover, tranches last to its end.
     """
 
     id: str
@@ -69,7 +69,7 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Tenure:
-    """A Scaleway Project is a startup's in [from_s, until_s); None is for good."""
+    """A startup owns a Scaleway Project in [from_s, until_s); None is without end."""
 
     project_id: str
     from_s: int
@@ -101,7 +101,7 @@ class Startup:
     auto_resume: bool = False
 
     def owns_since_s(self, project_id: str, instant_s: int) -> int:
-        """Since when it holds the project that it holds at an instant. Raises KeyError."""
+        """The start of the tenure that holds a project at an instant. Raises KeyError."""
         for tenure in self.projects:
             if tenure.project_id == project_id and tenure.holds_at(instant_s):
                 return tenure.from_s
@@ -135,7 +135,7 @@ class Pool:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What programs decide differently, with safe defaults. Other thresholds are constants.
+    """The thresholds that programs set differently, with safe defaults. Others are constants.
 
     `quiet_hours_s` is empty, or (from, until) in seconds of the program's local day.
     """
@@ -157,7 +157,7 @@ class Policy:
 
     @property
     def end_notice_s(self) -> int:
-        """The last notice before a cohort's end, the one that names each server."""
+        """The shortest lead time before a cohort's end, at which each server gets its notice."""
         return min(self.end_notices_s)
 
 
@@ -176,7 +176,7 @@ class Program:
     policy: Policy = Policy()
     operators: tuple[str, ...] = ()
     former: tuple[Cohort, ...] = ()
-    """Those who left, in their cohorts: the book adds them (see quotas.model.former_members)."""
+    """Former members by cohort. The book adds them (see quotas.model.former_members)."""
     _startups: Mapping[str, Startup] = field(init=False, repr=False, compare=False)
     _tenures: Mapping[str, tuple[tuple[Tenure, Startup], ...]] = field(
         init=False, repr=False, compare=False
@@ -187,11 +187,11 @@ class Program:
 
     def __post_init__(self) -> None:
         """Build the look-ups."""
-        # Built once: a cycle asks for every server, and there may be a million.
+        # Built once, because a cycle looks up every server, and there may be a million.
         everyone = sorted((s for c in self.cohorts for s in c.startups), key=lambda s: s.name)
         former_members = sorted((s for c in self.former for s in c.startups), key=lambda s: s.name)
         tenures: dict[str, tuple[tuple[Tenure, Startup], ...]] = {}
-        # A member's claim to a project stands before that of one who left.
+        # Members come first: a member's claim to a project beats a former member's.
         for startup in (*everyone, *former_members):
             for tenure in startup.projects:
                 of_project = tenures.get(tenure.project_id, ())
@@ -209,36 +209,36 @@ class Program:
         return tuple(self._startups.values())
 
     def startup(self, name: str) -> Startup | None:
-        """The startup of that name; None when it is not, or no longer, in the program."""
+        """The startup of that name; None if it is not in the program, or no longer."""
         return self._startups.get(name)
 
     def former_members(self) -> tuple[Startup, ...]:
-        """Every startup that left, by name: it has its projects and contacts, and no quota."""
+        """Every former member by name, with its projects and contacts, and without quota."""
         return tuple(self._former_members.values())
 
     def known(self, name: str) -> Startup | None:
-        """A startup that is in the program, or was; None for any other name."""
+        """A present or former member; None for any other name."""
         return self._startups.get(name) or self._former_members.get(name)
 
     def owner(self, project_id: str, instant_s: int) -> Startup | None:
-        """Whose a Scaleway Project is at an instant, one who left too; None: nobody's."""
+        """The owner of a Scaleway Project at an instant, present or former; None if it has none."""
         for tenure, startup in self._tenures.get(project_id, ()):
             if tenure.holds_at(instant_s):
                 return startup
         return None
 
     def given_up_s(self, project_id: str, instant_s: int) -> int | None:
-        """When a Scaleway Project was last given up before an instant; None: it never was."""
+        """The last end of a project's tenures up to an instant; None if there is none."""
         tenures = (tenure for tenure, _ in self._tenures.get(project_id, ()))
         ends = [tenure.until_s for tenure in tenures if tenure.until_s is not None]
         return max((end_s for end_s in ends if end_s <= instant_s), default=None)
 
     def pool_of(self, flavor: str) -> Pool | None:
-        """The pool that a flavor belongs to; None for a flavor that is not listed."""
+        """The pool of a flavor; None for an unlisted flavor."""
         return self._pools.get(flavor)
 
     def cohort(self, name: str) -> Cohort:
-        """The cohort of that name, a former one too. Raises KeyError when there is none."""
+        """The cohort of that name, present or former. Raises KeyError."""
         return self._cohorts[name]
 
     @property
@@ -264,7 +264,7 @@ class Program:
 
 
 def _plain(value: Any) -> Any:
-    """A dataclass as what JSON can hold, without its look-ups."""
+    """A dataclass as values that JSON can hold, without its look-ups."""
     if is_dataclass(value):
         return {f.name: _plain(getattr(value, f.name)) for f in fields(value) if f.init}
     if isinstance(value, Mapping):
@@ -275,7 +275,7 @@ def _plain(value: Any) -> Any:
 
 
 def _tuples(body: Mapping[str, Any]) -> dict[str, Any]:
-    """JSON knows no tuples: every list directly in `body` as one."""
+    """The mapping with its lists as tuples, because JSON has no tuples."""
     return {key: tuple(v) if isinstance(v, list) else v for key, v in body.items()}
 
 

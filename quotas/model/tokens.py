@@ -1,7 +1,7 @@
-"""What is a token, and what may its bearer do? Format, checksum and scopes; no secret is kept.
+"""API tokens: their format, checksum and scopes. No secret is stored.
 
-A token reads cohortd_ and 58 letters: 32 random bytes and their CRC-32 in base32. The
-prefix lets a secret scanner find it, the checksum tells a typo without asking anyone.
+A token is cohortd_ and 58 characters: 32 random bytes and their CRC-32 in base32. The prefix lets
+a secret scanner find it. The checksum finds a typo without a look at the book.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from base64 import b32decode, b32encode
 from dataclasses import dataclass
 
 SCOPES = ("read", "request", "admin", "audit")
-"""read and request act for one startup; admin and audit are operators' and for none."""
+"""read and request act for one startup; admin and audit are for operators, without a startup."""
 OPERATOR_SCOPES = frozenset({"admin", "audit"})
 SECRET_BYTES = 32
 _SHAPE = re.compile(r"cohortd_([a-z2-7]{58})")
@@ -22,7 +22,7 @@ _SHAPE = re.compile(r"cohortd_([a-z2-7]{58})")
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """What is known of a token: everything but the token. `startup` is "" for operators."""
+    """A stored token without its secret. `startup` is "" for operators."""
 
     id: str
     name: str
@@ -34,7 +34,7 @@ class Token:
     actor: str
 
     def state(self, now_s: int) -> str:
-        """active, expired or revoked; an instant of revocation may lie ahead (overlap)."""
+        """active, expired or revoked. A revocation may lie in the future (overlap)."""
         if self.revoked_s is not None and self.revoked_s <= now_s:
             return "revoked"
         return "expired" if self.expires_s <= now_s else "active"
@@ -49,7 +49,7 @@ def write_token(secret: bytes) -> str:
 
 
 def fingerprint(text: str) -> str | None:
-    """The SHA-256 that stands for a token in the book; None where the text is no token."""
+    """The SHA-256 of a token, as the book stores it; None for a text that is not a token."""
     found = _SHAPE.fullmatch(text)
     if found is None:
         return None
@@ -63,21 +63,25 @@ def fingerprint(text: str) -> str | None:
 
 
 def digest(text: str) -> str:
-    """The SHA-256 of any text: for looking among fingerprints, before its form is checked."""
+    """The SHA-256 of any text, to look it up among fingerprints before checking its form."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def id_of(token_hash: str) -> str:
-    """The public name of a token: enough of its hash to tell it from the others."""
+    """The public name of a token: the first 12 digits of its hash."""
     return f"tok-{token_hash[:12]}"
 
 
 def check_scopes(startup: str, scopes: tuple[str, ...]) -> None:
-    """Refuse scopes that are unknown, or that do not fit the bearer. Raises ValueError."""
+    """Refuse unknown scopes, and scopes that do not fit the bearer. Raises ValueError."""
     unknown = [scope for scope in scopes if scope not in SCOPES]
     if unknown or not scopes:
-        raise ValueError(f"--scope {','.join(scopes)!r}: name some of {', '.join(SCOPES)}")
+        raise ValueError(
+            f"--scope is {','.join(scopes)!r}: write one or more of {', '.join(SCOPES)}"
+        )
     if startup and OPERATOR_SCOPES & set(scopes):
-        raise ValueError("--scope admin and audit are for operators: leave the startup out")
+        raise ValueError("--scope admin and audit are for operators: remove the startup")
     if not startup and not OPERATOR_SCOPES.issuperset(scopes):
-        raise ValueError("--scope read and request act for a startup: name it before the options")
+        raise ValueError(
+            "--scope read and request act for a startup: write its name before the options"
+        )

@@ -1,7 +1,7 @@
-"""What is an amount, a rate, an instant, a period? Integers, and the only division.
+"""Units: amounts, rates, instants and periods as integers, their text forms, and the price formula.
 
-Amounts are micro-credits (ucr, 1 credit = 1,000,000 ucr), rates are ucr per hour,
-instants are UTC seconds since the epoch. Floats never enter an amount.
+Amounts are micro-credits (ucr, 1 credit = 1,000,000 ucr), rates are ucr per hour, instants are UTC
+seconds since the epoch. Floats never enter an amount.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ UCR_PER_CREDIT = 1_000_000
 HOUR_S = 3600
 DAY_S = 86_400
 LARGEST_UCR = 2**62
-"""Above this an amount is refused: two of them still add up within an int64."""
+"""The largest amount: two of them still add up within an int64."""
 
 _DURATION = re.compile(r"(\d{1,9})([smhd])")
 _UNIT_S = {"s": 1, "m": 60, "h": HOUR_S, "d": DAY_S}
@@ -42,16 +42,16 @@ class Period:
 def cost_ucr(rate_ucr_per_h: int, run_start_s: int, period: Period) -> int:
     """Cost of `period` of a run that began at `run_start_s`, in ucr.
 
-    F(end) - F(start) with F(t) = floor(rate * (t - run start) / 3600), so that any
-    partition of a run costs exactly as much as the whole (invariant I5).
+    F(end) - F(start) with F(t) = floor(rate * (t - run start) / 3600). So any partition of a run
+    costs exactly as much as the whole.
     """
     return cost_between_ucr(rate_ucr_per_h, run_start_s, period.start_s, period.end_s)
 
 
 def cost_between_ucr(rate_ucr_per_h: int, run_start_s: int, start_s: int, end_s: int) -> int:
-    """The same of [start_s, end_s), for sums over so many that a Period each would cost more."""
+    """`cost_ucr` of [start_s, end_s) without a Period, for sums over many charges."""
     if rate_ucr_per_h < 0 or not run_start_s <= start_s <= end_s:
-        raise ValueError("a rate is not negative, and a period lies within its run")
+        raise ValueError("the rate must not be negative, and the period must lie within its run")
     from_s, to_s = start_s - run_start_s, end_s - run_start_s
     return rate_ucr_per_h * to_s // HOUR_S - rate_ucr_per_h * from_s // HOUR_S
 
@@ -59,15 +59,15 @@ def cost_between_ucr(rate_ucr_per_h: int, run_start_s: int, start_s: int, end_s:
 def spent_after_s(rate_ucr_per_h: int, amount_ucr: int) -> int:
     """Seconds after which a cost that grows at a positive rate has reached `amount_ucr`."""
     if rate_ucr_per_h <= 0 or amount_ucr < 0:
-        raise ValueError("needs a positive rate and an amount that is not negative")
+        raise ValueError("the rate must be positive, and the amount must not be negative")
     return -(-amount_ucr * HOUR_S // rate_ucr_per_h)
 
 
 def parse_credits(text: str) -> int:
     """Read a decimal string such as "60000" or "12.5" as ucr.
 
-    Raises ValueError when it is no finite decimal, is finer than a micro-credit,
-    or passes 2**62 ucr.
+    Raises ValueError if it is not a finite decimal, is finer than a micro-credit, or exceeds
+    2**62 ucr.
     """
     try:
         amount = Decimal(text)
@@ -100,7 +100,7 @@ def parse_duration(text: str) -> int:
 
 
 def format_duration(seconds: int) -> str:
-    """Write seconds as [N d ]HH:MM:SS, with a minus where negative."""
+    """Write seconds as [N d ]HH:MM:SS, with a minus if negative."""
     sign = "-" if seconds < 0 else ""
     days, rest = divmod(abs(seconds), DAY_S)
     clock = f"{rest // 3600:02d}:{rest % 3600 // 60:02d}:{rest % 60:02d}"
@@ -115,7 +115,7 @@ def format_of_day(seconds: int) -> str:
 def parse_instant(text: str) -> int:
     """Read an RFC 3339 instant with its offset as UTC seconds, fractions cut off.
 
-    Raises ValueError for anything else, a local time without a zone among it.
+    Raises ValueError for anything else, also for a local time without a zone.
     """
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
@@ -129,7 +129,7 @@ def format_instant(instant_s: int) -> str:
 
 
 def month_start_s(instant_s: int, months_later: int = 0) -> int:
-    """First instant of the UTC calendar month of `instant_s`, or of one N months later."""
+    """First instant of the UTC calendar month of `instant_s`, or of the month N months later."""
     moment = datetime.fromtimestamp(instant_s, UTC)
     year, month = divmod(moment.year * 12 + moment.month - 1 + months_later, 12)
     return int(datetime(year, month + 1, 1, tzinfo=UTC).timestamp())

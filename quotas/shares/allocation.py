@@ -22,7 +22,7 @@ Usage = Mapping[tuple[str, str], int]
 """GPUs by startup and pool."""
 NOTHING: Usage = {}
 NamedLimits = Mapping[tuple[str, str], Mapping[str, int]]
-"""Limits in GPUs by cause, by startup and pool."""
+"""Limits in GPUs by name, by startup and pool."""
 NO_LIMITS: NamedLimits = {}
 Terms = Callable[[tuple[str, ...]], tuple[int, int]]
 """The highest price per GPU and hour among flavors, and their smallest step."""

@@ -1,4 +1,4 @@
-"""Is everything in place? Each check answers with what it found, and a fix where it fails."""
+"""The checks of `cohortd check`: each one says what it found, and the fix if it fails."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from quotas.config.load import parse_program
+from quotas.metering.prices import price_fault
 from quotas.model.observation import Complete, Offer
 from quotas.model.program import Program, ProgramError
 from quotas.model.units import format_credits, format_instant
 from scheduler.clouds.base import Cloud, CloudError
 from scheduler.config import ConfigError
-from scheduler.observe.catalogue import price_fault
 
 ENOUGH_DISK_BYTES = 500_000_000
 CLOCK_TOLERANCE_S = 5
@@ -19,7 +19,7 @@ CLOCK_TOLERANCE_S = 5
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing tried: how it went, and what to do where it is not ok."""
+    """The result of one check, with the fix if it failed."""
 
     name: str
     ok: bool
@@ -30,16 +30,16 @@ class Check:
 def run_checks(
     connect: Callable[[], Cloud], text: str, file: str, free_bytes: int, now_s: int
 ) -> Iterator[Check]:
-    """Try program, key, projects, zones, prices, clock and disk; nothing is changed.
+    """Check program, key, projects, zones, prices, clock and disk, and change nothing.
 
-    `connect` makes the cloud, `text` is the program file's content, `free_bytes` what
-    the state's disk has left, `now_s` this machine's time.
+    `connect` makes the cloud, `text` is the program file's content, `free_bytes` is the free space
+    of the state's disk, and `now_s` is this machine's time.
     """
     yield Check(
         "disk",
         free_bytes >= ENOUGH_DISK_BYTES,
         f"{free_bytes // 1_000_000} MB free",
-        "give --state 500 MB of disk, or move it",
+        "free 500 MB on the disk of --state, or move the folder",
     )
     program = None
     try:
@@ -48,14 +48,14 @@ def run_checks(
         detail = f"{len(program.startups())} startups, {format_credits(total)} credits granted"
         yield Check("program", True, detail)
     except ProgramError as error:
-        yield Check("program", False, str(error), "mend the file, then run this again")
+        yield Check("program", False, str(error), "correct the file, then run this again")
     try:
         cloud = connect()
         projects = cloud.projects()
     except (ConfigError, CloudError, ValueError) as error:
         yield Check("key", False, str(error), "set the SCW_* variables of a working API key")
         return
-    yield Check("key", True, f"it reads {len(projects)} projects")
+    yield Check("key", True, f"the key reads {len(projects)} projects")
     if program is not None:
         yield _projects(program, {project.id for project in projects})
         yield from _zones(cloud, program, now_s)
@@ -64,7 +64,7 @@ def run_checks(
 def _projects(program: Program, seen: set[str]) -> Check:
     owned = {tenure.project_id for s in program.startups() for tenure in s.projects}
     missing = sorted(owned - seen)
-    detail = f"missing {', '.join(missing)}" if missing else f"all {len(owned)} are there"
+    detail = f"missing {', '.join(missing)}" if missing else f"all {len(owned)} exist"
     fix = "correct project_id, or let the key see the project (ProjectReadOnly)"
     return Check("projects", not missing, detail, fix)
 
@@ -89,7 +89,7 @@ def _zones(cloud: Cloud, program: Program, now_s: int) -> Iterator[Check]:
 
 
 def _clock(zone: str, newest_s: int, now_s: int) -> Check:
-    """A change dated in our future means that one of the two clocks is wrong."""
+    """A change that is dated in our future means that one of the two clocks is wrong."""
     detail = f"newest change {format_instant(newest_s)}, our time {format_instant(now_s)}"
     fix = "set this machine's clock (timedatectl set-ntp true)"
     return Check(f"clock {zone}", newest_s <= now_s + CLOCK_TOLERANCE_S, detail, fix)
@@ -100,5 +100,5 @@ def _prices(pool: str, flavors: tuple[str, ...], offers: dict[str, Offer]) -> Ch
     wrong += [
         why for flavor in flavors if flavor in offers and (why := price_fault(offers[flavor]))
     ]
-    fix = "correct [pool] flavors, or wait until the catalogue is right"
-    return Check(f"prices of pool {pool}", not wrong, "; ".join(wrong) or "all believable", fix)
+    fix = "correct the flavors of the pool, or wait until the catalogue is right"
+    return Check(f"prices of pool {pool}", not wrong, "; ".join(wrong) or "all plausible", fix)

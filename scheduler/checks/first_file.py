@@ -1,4 +1,4 @@
-"""What does a first program file look like, for the projects and servers that are there?"""
+"""Writes a first program file from the organization's projects and servers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ COHORT_DAYS = 182
 
 
 def first_program_file(cloud: Cloud, now_s: int) -> str:
-    """TOML of a program in shadow mode, a startup for each project. Raises CloudError."""
+    """TOML of a program in shadow mode, with a startup for each project. Raises CloudError."""
     servers: list[Server] = []
     gpus: dict[str, int] = {}
     for zone in ZONES:
@@ -39,7 +39,7 @@ def first_program_file(cloud: Cloud, now_s: int) -> str:
 
 
 def _pool(flavor: str) -> str:
-    """h100 for H100-1-80G and H100-SXM-8-80G alike: the GPU model is the pool."""
+    """The GPU model is the pool: h100 for H100-1-80G and for H100-SXM-8-80G."""
     return re.sub(r"[^a-z0-9]+", "-", flavor.split("-")[0].lower())
 
 
@@ -63,7 +63,7 @@ def _cohort_text(now_s: int) -> str:
 
 
 def startup_name(project_name: str, taken: set[str]) -> str:
-    """A name that a program file accepts and nobody has; it is added to `taken`."""
+    """A free name that a program file accepts; it is added to `taken`."""
     name = re.sub(r"[^a-z0-9]+", "-", project_name.lower()).strip("-")[:50] or "startup"
     while name in taken:
         name += "-2"

@@ -1,4 +1,4 @@
-"""Can startups be closed, and who could get round it? Checks of IAM, a sentence each."""
+"""The checks of IAM: whether cohortd can close startups, and which principals can bypass that."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ PERMISSION_SETS = {
     "user": "IAMUserReadOnly",
 }
 NO_KEY = (
-    "no key for IAM is set (SCW_IAM_ACCESS_KEY): a closed startup is told, and what it "
-    "starts is stopped after notice"
+    "no key for IAM is set (SCW_IAM_ACCESS_KEY): a closed startup is told, and servers that "
+    "it starts are stopped after notice"
 )
 
 
 def permission_checks(
     connect: Callable[[], Permissions | None], text: str, file: str, now_s: int
 ) -> Iterator[Check]:
-    """Try the key for IAM, and name every way round a closing; nothing is changed."""
+    """Check the key for IAM, and name every bypass of a closing. Nothing is changed."""
     try:
         permissions = connect()
     except ConfigError as error:
@@ -45,7 +45,7 @@ def permission_checks(
         fix = "give the IAM key's application IAMPolicyManager in the organization"
         yield Check("IAM policies", False, str(error), fix)
         return
-    yield Check("IAM policies", True, f"it reads {len(policies)} policies")
+    yield Check("IAM policies", True, f"the key reads {len(policies)} policies")
     principals: list[Principal] = []
     for kind, needed in PERMISSION_SETS.items():
         try:
@@ -62,12 +62,12 @@ def permission_checks(
 def _writing(
     permissions: Permissions, policies: Iterable[Policy], principals: Iterable[Principal]
 ) -> Check:
-    """Whether the key may set rules: seen from its own policies, since a check writes nothing."""
+    """Whether the key may set rules, by its own policies, because a check writes nothing."""
     fix = "give the IAM key's application IAMPolicyManager in the organization"
     try:
         key_holder = permissions.key_holder()
     except CloudError as error:
-        return Check("IAM rules", False, f"cannot tell whether it may set rules: {error}", fix)
+        return Check("IAM rules", False, f"whether the key may set rules is unknown: {error}", fix)
     own = [each for each in principals if each.id == key_holder or key_holder in each.members]
     holders = {key_holder} | {each.id for each in own}
     sets = {
@@ -79,8 +79,8 @@ def _writing(
         for name in rule.sets
     }
     if RULE_WRITING_SETS & sets or any(each.is_owner for each in own):
-        return Check("IAM rules", True, "it may set rules")
-    return Check("IAM rules", False, "no policy of its own lets it set rules", fix)
+        return Check("IAM rules", True, "the key may set rules")
+    return Check("IAM rules", False, "no policy of the key lets it set rules", fix)
 
 
 def _startups(
@@ -94,12 +94,12 @@ def _startups(
             detail = "no policy of its own lets anybody start servers in its projects"
         yield Check(f"closing {startup}", True, detail)
     for each in bypasses(policies, principals, projects):
-        fix = "give InstancesFullAccess or its parts in its projects alone, in place of that"
-        yield Check("way round", not each.is_startups, f"{each.who} {each.how}", fix)
+        fix = "replace it by InstancesFullAccess, or parts of it, in the startup's projects only"
+        yield Check("bypass", not each.is_startups, f"{each.who} {each.how}", fix)
 
 
 def _program(text: str, file: str) -> Program | None:
-    """The program, where the file holds one: `checks` says what is wrong with it."""
+    """The program if the file is valid; `run_checks` reports a file that is not."""
     try:
         return parse_program(text, file)
     except ProgramError:

@@ -1,4 +1,4 @@
-"""What does cohortd ask of a cloud, and in which typed ways can it fail?"""
+"""The interface of a cloud, and the typed errors of its calls."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from quotas.model.observation import Cause, Offer, Server, Sweep
 
 
 class CloudError(Exception):
-    """A cloud did not do what was asked. `cause` says whose fault; the text never holds a key."""
+    """A failed call. `cause` is the kind of fault. The text never contains a key."""
 
     cause: Cause = Cause.FAULT
 
@@ -28,11 +28,11 @@ class Throttled(CloudError):
 
 
 class ServerFault(CloudError):
-    """The cloud failed (5xx), whatever the body."""
+    """The cloud failed (5xx), with any body."""
 
 
 class Malformed(CloudError):
-    """An answer that is no JSON, or lacks keys that it must have."""
+    """An answer that is not JSON, or lacks required keys."""
 
     cause = Cause.MALFORMED
 
@@ -50,7 +50,7 @@ class Forbidden(CloudError):
 
 
 class RequestRejected(CloudError):
-    """The cloud understood and said no (other 4xx)."""
+    """The cloud understood the request and refused it (other 4xx)."""
 
 
 class QuotaExceeded(RequestRejected):
@@ -58,11 +58,11 @@ class QuotaExceeded(RequestRejected):
 
 
 class NotFound(RequestRejected):
-    """The thing named does not exist (404, 410)."""
+    """The named resource does not exist (404, 410)."""
 
 
 class Conflict(RequestRejected):
-    """Its present state does not allow it (400/409/412 precondition or transient state)."""
+    """The resource's present state does not allow it (400, 409 or 412)."""
 
 
 class OutOfStock(RequestRejected):
@@ -81,13 +81,13 @@ class Cloud(Protocol):
     """Everything cohortd reads from a cloud and asks of it."""
 
     def sweep(self, zone: str, at_s: int) -> Sweep:
-        """Read every server of a zone. Never raises CloudError: it answers Unknown."""
+        """Read every server of a zone. Answers Unknown instead of raising CloudError."""
 
     def offers(self, zone: str) -> tuple[Offer, ...]:
-        """Everything the zone sells, with prices, every page. Raises CloudError."""
+        """Every offer of the zone, with prices. Raises CloudError."""
 
     def stock(self, zone: str) -> Mapping[str, str]:
-        """What is left of each type, as the zone words it: "available", "scarce", "shortage".
+        """The stock of each type in the zone's words: "available", "scarce", "shortage".
 
         Raises CloudError.
         """
@@ -96,7 +96,7 @@ class Cloud(Protocol):
         """All projects of the organization, by name. Raises CloudError."""
 
     def server(self, zone: str, server_id: str) -> Server:
-        """One server now. Raises CloudError (NotFound when it is gone)."""
+        """One server now. Raises CloudError (NotFound if it does not exist)."""
 
     def power_off(self, zone: str, server_id: str) -> None:
         """Ask once, without retry, for poweroff. Raises CloudError."""

@@ -1,4 +1,4 @@
-"""How do our transport and our reading get under one SDK object, and under no other?"""
+"""The bridge that puts our transport under one SDK object, and under no other."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ SdkApi = TypeVar("SdkApi", bound=API)
 
 
 class Exchange:
-    """Stands in for the HTTP call of one SDK request, and keeps its raw answer."""
+    """Replaces the HTTP call of one SDK request, and keeps the raw answer."""
 
     def __init__(
         self, client: Client, transport: Transport, operation: str, deadline: Deadline
     ) -> None:
-        """One exchange is for one request of one SDK object."""
+        """An exchange serves one request of one SDK object."""
         self._client = client
         self._transport = transport
         self._operation = operation
@@ -64,7 +64,7 @@ class Exchange:
 
 
 def _nothing_to_read() -> requests.Response:
-    """An empty object for the SDK: it would read gaps as defaults, so we read instead."""
+    """An empty object for the SDK. It would read gaps as defaults, so `parse` reads instead."""
     response = requests.Response()
     response.status_code = 200
     response.raw = io.BytesIO(b"{}")
@@ -72,6 +72,6 @@ def _nothing_to_read() -> requests.Response:
 
 
 def attach_exchange(api: SdkApi, exchange: Exchange) -> SdkApi:
-    """Put our HTTP call under this one SDK object; no class or module is touched."""
+    """Put our HTTP call under this SDK object; no class or module is changed."""
     api._request = exchange.request  # type: ignore[method-assign]  # on this object only
     return api

@@ -1,4 +1,4 @@
-"""Is a listing whole? Pages are separate reads of a list that may change in between."""
+"""Reads listings page by page, and checks that the list did not change in between."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Item = TypeVar("Item")
 
 
 class Inconsistent(CloudError):
-    """Answers that are each well-formed, but cannot all be true."""
+    """Answers that are well-formed, but contradict each other."""
 
     cause = Cause.INCONSISTENT
 
@@ -29,9 +29,9 @@ class Page(Generic[Item]):
 def collect(
     fetch: Callable[[int], Page[Item]], per_page: int, limit: int, into: dict[str, Item]
 ) -> None:
-    """Read every page into `into`, which keeps what was read when this raises CloudError.
+    """Read every page into `into`, which keeps the items read so far if this raises CloudError.
 
-    Returns only if no name repeats, and every page's total equals the number of items.
+    Returns only if no name repeats and every page's total equals the number of items.
     """
     total: int | None = None
     for number in range(1, limit + 1):
@@ -51,8 +51,8 @@ def check_edges(
 ) -> None:
     """Read the last item of each page again, by page and size. Raises CloudError if it moved.
 
-    One that is deleted and another created between two pages leave the count as it was,
-    and push one unseen over the page's edge.
+    If one item is deleted and another one created between two pages, the count stays the same,
+    and an item moves over the page's edge unseen.
     """
     names = tuple(read)
     for position in range(per_page, len(names), per_page):

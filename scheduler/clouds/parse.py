@@ -1,7 +1,7 @@
-"""What does an answer of Scaleway say? Raw JSON in, our values out, or Malformed.
+"""Reads answers of Scaleway: raw JSON in, our values out, or Malformed.
 
-The SDK fills a missing state with RUNNING and a missing price with 0.0; here a required
-key that is missing, or has another type, refuses the whole answer.
+The SDK reads a missing state as RUNNING and a missing price as 0.0. This module refuses the whole
+answer if a required key is missing or has another type.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from scheduler.clouds.replies import Reply
 
 MICRO = Decimal("0.000001")
 HIGHEST_PRICE = Decimal(1_000_000)
-"""Credits per hour above which a price is taken for absurd, and not for a rate."""
+"""A price above this many credits per hour is absurd, and is not used as a rate."""
 
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
-"""JSON can say these, and no database holds all of them: one name must not stop every cycle."""
+"""JSON allows these characters, but no database stores all of them. They are replaced, so that one
+server's name does not stop every cycle."""
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _ZONE = re.compile(r"[a-z]{2}-[a-z]{3}-[0-9]")
 
@@ -54,7 +55,7 @@ def one_server(answer: Reply, zone: str, server_id: str, organization_id: str) -
     """Read get_server. Raises Malformed, or Inconsistent when it is another server."""
     server = _server(json_object(answer.body).get("server"), zone, organization_id)
     if server.id != server_id.lower():
-        raise Inconsistent("asked for one server, the answer shows another")
+        raise Inconsistent("the answer shows another server than the requested one")
     return server
 
 
@@ -79,7 +80,7 @@ def _server(row: object, zone: str, organization_id: str) -> Server:
 
 
 def _zone_of(raw: JsonObject) -> str:
-    """Where the server is; `location` is null while it has no hypervisor."""
+    """The server's zone; `location` is null while it has no hypervisor."""
     if "zone" in raw:
         return text_of(raw, "zone")
     return text_of(json_object(raw.get("location")), "zone_id")
@@ -103,7 +104,7 @@ def _offer(name: str, row: object, zone: str) -> Offer:
     raw = json_object(row)
     gpus = _count_of(raw, "gpu")
     if raw.get("gpu_info") is not None and not gpus:
-        # A GPU type that counts no GPU would be free of every quota.
+        # A GPU type with a count of 0 would escape every quota.
         raise Malformed(f"the offer {name!r} describes a GPU, but counts none")
     return Offer(
         zone=zone,
@@ -115,7 +116,7 @@ def _offer(name: str, row: object, zone: str) -> Offer:
 
 
 def rate_ucr_per_h(price: object) -> int | None:
-    """A catalogue price as a rate, half-even to the micro; None where it is no sane price."""
+    """A catalogue price as a rate, rounded half-even to the micro; None if it is not plausible."""
     if isinstance(price, bool) or not isinstance(price, (int, Decimal)):
         return None
     amount = Decimal(price)
@@ -142,15 +143,15 @@ def _project(raw: JsonObject, organization_id: str) -> Project:
 
 
 def check_task(answer: Reply) -> None:
-    """Check that an action was taken on: 202 with a task. Raises Malformed."""
+    """Check that Scaleway accepted an action: 202 with a task. Raises Malformed."""
     task = json_object(json_object(answer.body).get("task"))
     if answer.status != 202:
-        raise Malformed(f"HTTP {answer.status} in place of 202 for an action")
+        raise Malformed(f"HTTP {answer.status} instead of 202 for an action")
     uuid_of(task, "id")
 
 
 def header_total(answer: Reply) -> int:
-    """X-Total-Count, without which no Instance listing is known to be whole."""
+    """X-Total-Count. Without it, no Instance listing is known to be complete. Raises Malformed."""
     if answer.total_count is None or not re.fullmatch(r"[0-9]{1,9}", answer.total_count):
         raise Malformed("the answer has no X-Total-Count")
     return int(answer.total_count)
@@ -159,7 +160,7 @@ def header_total(answer: Reply) -> int:
 def json_object(value: object) -> JsonObject:
     """The value as a JSON object. Raises Malformed."""
     if not isinstance(value, dict):
-        raise Malformed(f"an object was due, the answer has {type(value).__name__}")
+        raise Malformed(f"the answer has {type(value).__name__} instead of an object")
     return value
 
 
@@ -167,7 +168,7 @@ def text_of(raw: JsonObject, key: str) -> str:
     """A required string. Raises Malformed."""
     value = raw.get(key)
     if not isinstance(value, str):
-        raise Malformed(f"the answer lacks {key!r}, or it is no text")
+        raise Malformed(f"{key!r} is missing or not a text")
     return _UNSTORABLE.sub("\ufffd", value)
 
 
@@ -211,7 +212,7 @@ def _texts_of(raw: JsonObject, key: str) -> tuple[str, ...]:
 
 
 def _count_of(raw: JsonObject, key: str) -> int:
-    """A count that older answers leave out or null: then 0. Raises Malformed."""
+    """A count; 0 if it is missing or null, as in older answers. Raises Malformed."""
     value = raw.get(key)
     if value is None:
         return 0

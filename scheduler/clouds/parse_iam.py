@@ -1,6 +1,6 @@
-"""What does an answer of IAM say? Raw JSON in, our values out, or Malformed.
+"""Reads answers of IAM: raw JSON in, our values out, or Malformed.
 
-A rule that is read wrongly would be written back wrongly: what is not known refuses.
+A rule that is read wrongly would be written back wrongly, so unknown content is refused.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def _policy(raw: JsonObject, organization_id: str) -> Policy:
         raise Inconsistent("the answer shows a policy of another organization")
     kinds = [kind for kind in _HOLDERS if raw.get(f"{kind}_id")]
     if len(kinds) + (raw.get("no_principal") is True) != 1:
-        # Taken for nobody's, it would be left as it is while its holder is closed.
+        # Read as a policy without holder, it would stay as it is while its holder is closed.
         raise Malformed("a policy has one holder, or says that it has none")
     kind = kinds[0] if kinds else ""
     return Policy(
@@ -43,7 +43,7 @@ def _policy(raw: JsonObject, organization_id: str) -> Policy:
 
 
 def rules_page(answer: Reply) -> Page[Rule | None]:
-    """Read a page of list_rules; None stands for a rule of a scope that is not ours to write."""
+    """Read a page of list_rules; None is a rule whose scope cohortd cannot write back."""
     rows, total = _listed(answer, "rules")
     return Page(tuple((uuid_of(row, "id"), _rule(row)) for row in rows), total)
 
@@ -60,7 +60,7 @@ def _rule(raw: JsonObject) -> Rule | None:
 
 
 def check_rules(answer: Reply, wanted: Iterable[Rule]) -> None:
-    """Check that set_rules shows the list that was asked for. Raises Malformed, Inconsistent."""
+    """Check that set_rules answers the wanted rules. Raises Malformed, Inconsistent."""
     rows = json_object(answer.body).get("rules")
     if not isinstance(rows, list):
         raise Malformed("the answer has no list of rules")
@@ -87,7 +87,7 @@ def _principal(raw: JsonObject, kind: str) -> Principal:
 
 
 def key_holder_id(answer: Reply) -> str:
-    """Whose key an answer of get_api_key shows. Raises Malformed."""
+    """The id of the holder in an answer of get_api_key. Raises Malformed."""
     raw = json_object(answer.body)
     return uuid_of(raw, "user_id" if raw.get("user_id") else "application_id")
 

@@ -1,7 +1,7 @@
-"""How does cohortd read and replace the rules of IAM? Through the official SDK, with its own key.
+"""Reads and replaces IAM rules, through the official SDK and with a second key.
 
-The key is apart from the one that meters and stops: a program that closes nobody needs
-none, and the other key never gains the power to grant.
+The key that meters and stops servers must not be able to grant permissions, so IAM has a key of
+its own. A program that closes nobody through IAM needs none.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from scheduler.clouds.transport import Deadline, Limits, Transport
 
 PER_PAGE = 100
 LIMITS = Limits(read_s=10.0, call_s=50.0)
-"""A call and its last read stay below the 70 s of lease that each call must have left."""
+"""A call and its last read together take less than the 70 s of lease that a call needs."""
 
 Item = TypeVar("Item")
 
@@ -41,10 +41,10 @@ class Permissions(Protocol):
         """Every policy of the organization with its rules. Raises CloudError."""
 
     def rules(self, policy_id: str) -> tuple[Rule, ...]:
-        """The rules of one policy now. Raises CloudError (NotFound when it is gone)."""
+        """The rules of one policy now. Raises CloudError (NotFound if it does not exist)."""
 
     def set_rules(self, policy_id: str, rules: Iterable[Rule]) -> None:
-        """Ask once for the whole list to be replaced. Raises CloudError (Conflict for 409)."""
+        """Replace the whole list, without retry. Raises CloudError (Conflict for 409)."""
 
     def principals(self, kind: str) -> tuple[Principal, ...]:
         """Every application, user or group. Raises CloudError."""
@@ -135,7 +135,7 @@ class ScalewayPermissions:
         return tuple(found[name] for name in sorted(found))
 
     def key_holder(self) -> str:
-        """Whose key this is; every key may read itself. Raises CloudError."""
+        """The holder's id; every key may read itself. Raises CloudError."""
         exchange = self._exchange("get_api_key", self._transport.deadline(self._limits.call_s))
         self._api(exchange).get_api_key(access_key=self._client.access_key)
         return key_holder_id(require_ok(exchange.answer))

@@ -1,4 +1,4 @@
-"""What does an HTTP reply of Scaleway mean? JSON that can be read, or a typed error."""
+"""Turns an HTTP reply of Scaleway into JSON or a typed error."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from scheduler.clouds.base import (
 )
 
 MAX_DETAIL_LENGTH = 240
-"""Characters of a cloud's own words that an error repeats."""
+"""Most characters of the cloud's own message in an error."""
 JSON_ERRORS = (ValueError, ArithmeticError, RecursionError)
-"""What reading hostile JSON raises: bad syntax or text, absurd numbers, endless nesting."""
+"""Errors of reading hostile JSON: bad syntax or text, absurd numbers, endless nesting."""
 
 _BY_TYPE: Mapping[str, type[CloudError]] = {
     "denied_authentication": KeyRefused,
@@ -48,7 +48,7 @@ _BY_STATUS: Mapping[int, type[CloudError]] = {
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A reply that succeeded: its JSON with exact numbers, and the X-Total-Count header."""
+    """A successful reply: its JSON with exact numbers, and the X-Total-Count header."""
 
     status: int
     body: object
@@ -56,7 +56,7 @@ class Reply:
 
 
 def read_reply(status: int, headers: Mapping[str, str], content: bytes) -> Reply | CloudError:
-    """Judge a reply by its status first: an error may have any body, or none."""
+    """Read a reply by its status first, because an error may have any body or none."""
     if status >= 400:
         return _failure(status, content)
     if not 200 <= status < 300:
@@ -69,7 +69,7 @@ def read_reply(status: int, headers: Mapping[str, str], content: bytes) -> Reply
 
 
 def _loads(content: bytes) -> object:
-    """Read JSON with every fraction as the Decimal it was written as."""
+    """Read JSON with every fraction as an exact Decimal."""
     loaded: object = json.loads(content, parse_float=Decimal, parse_constant=Decimal)
     return loaded
 
@@ -79,14 +79,14 @@ def _failure(status: int, content: bytes) -> CloudError:
     kind, message = _type_and_message(content)
     words = " ".join(part for part in (f"HTTP {status}", kind, message) if part)
     if status == 403 and "quota exceeded" in message.lower():
-        # The old style, still sent: type invalid_request_error under 403.
+        # Scaleway still sends the old form: 403 with the type invalid_request_error.
         return QuotaExceeded(words)
     by_status = ServerFault if status >= 500 else _BY_STATUS.get(status, RequestRejected)
     return _BY_TYPE.get(kind, by_status)(words)
 
 
 def _type_and_message(content: bytes) -> tuple[str, str]:
-    """What the error body says of itself, where it is a JSON object that says something."""
+    """Type and message of an error body; empty strings if the body has none."""
     try:
         body = _loads(content)
     except JSON_ERRORS:
@@ -98,14 +98,14 @@ def _type_and_message(content: bytes) -> tuple[str, str]:
 
 
 def _printable(value: object) -> str:
-    """A cloud's own words, on one line."""
+    """The cloud's text on one line."""
     if not isinstance(value, str):
         return ""
     return "".join(c if c.isprintable() else " " for c in value)
 
 
 def redact(words: str, secrets: Iterable[str]) -> str:
-    """Blot out header values that a cloud echoes, in whatever case."""
+    """Remove header values that a cloud echoes, in upper or lower case."""
     for secret in secrets:
         if len(secret) >= 32:
             words = re.sub(re.escape(secret), "[concealed]", words, flags=re.IGNORECASE)
@@ -113,7 +113,7 @@ def redact(words: str, secrets: Iterable[str]) -> str:
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """Seconds to wait by Retry-After: a number, or a date beside the reply's own Date."""
+    """Seconds to wait by Retry-After: a number, or a date relative to the reply's own Date."""
     asked = headers.get("Retry-After", "").strip()
     if re.fullmatch(r"[0-9]+", asked):
         return float(asked)

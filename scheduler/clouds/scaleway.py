@@ -1,7 +1,7 @@
-"""How does cohortd read and stop servers at Scaleway? Through the official SDK.
+"""Reads and stops servers at Scaleway, through the official SDK.
 
-The SDK knows paths, parameters and bodies; its own HTTP call is replaced by `transport`,
-and its tolerant reading of answers by `parse`.
+The SDK knows paths, parameters and bodies. `transport` replaces its HTTP call, and `parse` replaces
+its tolerant reading of answers.
 """
 
 from __future__ import annotations
@@ -96,18 +96,18 @@ class ScalewayCloud:
 
     @property
     def call_budget_s(self) -> float:
-        """Longest that a reading call may take."""
+        """The longest time of a reading call."""
         return self._limits.call_s + self._limits.connect_s + self._limits.read_s
 
     @property
     def action_budget_s(self) -> float:
-        """Longest that an action may take, which `act` must have left on its lease."""
+        """The longest time of an action. `act` needs this much of its lease left."""
         return self._limits.action_s + self._limits.read_s
 
     def sweep(self, zone: str, at_s: int) -> Sweep:
-        """Read every server of a zone; answers Partial or Unknown where it cannot.
+        """Read every server of a zone; answer Partial or Unknown if that fails.
 
-        Raises ValueError for text that is no zone, and nothing else.
+        Raises only ValueError, for a text that is not a zone.
         """
         checked_zone(zone)
         seen: dict[str, Server] = {}
@@ -142,7 +142,7 @@ class ScalewayCloud:
         return servers_page(require_ok(exchange.answer), zone, self._organization_id)
 
     def offers(self, zone: str) -> tuple[Offer, ...]:
-        """Everything the zone sells, by type. Raises CloudError, ValueError for no zone."""
+        """Every offer of the zone, by type. Raises CloudError; ValueError for an invalid zone."""
         checked_zone(zone)
         deadline = self._transport.deadline(self._limits.call_s)
 
@@ -158,7 +158,7 @@ class ScalewayCloud:
         return tuple(found[name] for name in sorted(found))
 
     def stock(self, zone: str) -> dict[str, str]:
-        """What is left of each type, in the zone's words. Raises CloudError, ValueError."""
+        """The stock of each type, in the zone's words. Raises CloudError, ValueError."""
         checked_zone(zone)
         deadline = self._transport.deadline(self._limits.call_s)
 
@@ -192,7 +192,7 @@ class ScalewayCloud:
         return tuple(sorted(found.values(), key=lambda project: (project.name, project.id)))
 
     def server(self, zone: str, server_id: str) -> Server:
-        """One server now. Raises CloudError; ValueError for what is no zone or UUID."""
+        """One server now. Raises CloudError; ValueError for an invalid zone or UUID."""
         checked_zone(zone)
         checked_uuid(server_id)
         exchange = self._exchange("get_server", self._transport.deadline(self._limits.call_s))
@@ -228,7 +228,7 @@ def client_of(
     """The SDK's client for one key. Raises ValueError, never quoting a key."""
     url = (api_url or API_URL).rstrip("/")
     _check_settings(access_key, secret_key, url)
-    # No default project: the SDK would add it to every listing and hide the others.
+    # No default project, because the SDK would filter every listing by it.
     return Client(
         access_key=access_key,
         secret_key=secret_key,
@@ -238,14 +238,14 @@ def client_of(
 
 
 def require_ok(answer: Reply) -> Reply:
-    """The answer of a reading call, which is 200 or not to be trusted."""
+    """The answer of a reading call, if its status is 200. Raises Malformed."""
     if answer.status != 200:
-        raise Malformed(f"HTTP {answer.status} in place of 200")
+        raise Malformed(f"HTTP {answer.status} instead of 200")
     return answer
 
 
 def _check_settings(access_key: str, secret_key: str, url: str) -> None:
-    """Check before the SDK does, whose own errors quote the keys. Raises ValueError."""
+    """Check before the SDK does, because its errors quote the keys. Raises ValueError."""
     if not _ACCESS_KEY.fullmatch(access_key):
         raise ValueError("the access key is not SCW and 17 letters or digits")
     if not _URL.fullmatch(url):
@@ -256,5 +256,5 @@ def _check_settings(access_key: str, secret_key: str, url: str) -> None:
         problem = "the secret key is not a UUID"
     else:
         return
-    # Raised outside the handler: a chained error would quote the key.
+    # Raised outside the handler, because a chained error would quote the key.
     raise ValueError(problem)

@@ -1,7 +1,7 @@
-"""How does one HTTP call to a cloud end? In an answer or a typed error, in bounded time.
+"""HTTP calls to a cloud: each ends in an answer or a typed error, in bounded time.
 
-The only layer with timeouts and retries. Failures travel as values until the last line
-raises them, so that no error drags along a request whose headers hold the key.
+This is the only layer with timeouts and retries. Failures are values until the last line raises
+them, so that no error refers to a request, whose headers contain the key.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ CONNECTION_ERRORS = (
     http.client.HTTPException,
     OSError,
 )
-"""All that a connection can raise between the first byte out and the last byte in."""
+"""Everything that a connection can raise between the first byte sent and the last byte read."""
 
 OnRequest = Callable[[str, str, float], None]
-"""Told of each HTTP request: operation, outcome, seconds."""
+"""Called after each HTTP request with operation, outcome and seconds."""
 
 
 class OutOfTime(Unreachable):
-    """The time allowed for the whole call is used up."""
+    """The time limit of the whole call has passed."""
 
     cause = Cause.DEADLINE
 
@@ -55,7 +55,7 @@ class OutOfTime(Unreachable):
 class Limits:
     """Bounds of every call. `call_s` covers all pages, attempts and waits of one call.
 
-    The deadline is looked at between reads, so a call may pass it by its last read.
+    The deadline is checked between reads, so a call may exceed it by its last read.
     """
 
     connect_s: float = 5.0
@@ -67,13 +67,13 @@ class Limits:
 
     @property
     def action_s(self) -> float:
-        """An action is one attempt: it has no time to wait or to repeat."""
+        """The limit of an action, which is one attempt without waiting or retry."""
         return self.connect_s + self.read_s
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request; its headers hold the key and are never shown."""
+    """One request. Its headers contain the key and are never shown."""
 
     operation: str
     method: str
@@ -85,20 +85,20 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
-    """The monotonic instant at which a call must have ended."""
+    """The monotonic instant by which a call must have ended."""
 
     monotonic: Callable[[], float]
     ends_at: float
 
     @property
     def left_s(self) -> float:
-        """Seconds left, negative when it has passed."""
+        """Seconds left; negative after the deadline."""
         return self.ends_at - self.monotonic()
 
 
 @dataclass(frozen=True, slots=True)
 class _Attempt:
-    """How one attempt ended, and how long the cloud asked us to wait."""
+    """The outcome of one attempt, and the wait that the cloud asked for."""
 
     outcome: Reply | CloudError
     wait_s: float | None = None
@@ -134,7 +134,7 @@ class Transport:
         on_request: OnRequest | None = None,
         adapter: Callable[[], BaseAdapter] = HTTPAdapter,
     ) -> None:
-        """`adapter` makes what carries the requests of one thread's session."""
+        """`adapter` creates the carrier of the requests of one thread's session."""
         self._limits = limits
         self._monotonic = monotonic
         self._sleep = sleep
@@ -147,7 +147,7 @@ class Transport:
         return Deadline(self._monotonic, self._monotonic() + after_s)
 
     def send(self, request: Request, deadline: Deadline) -> Reply:
-        """Send, retrying what is safe to repeat. Raises CloudError."""
+        """Send a request; retry it if that is safe. Raises CloudError."""
         attempts = self._limits.attempts if request.method == "GET" else 1
         retrying = tenacity.Retrying(
             sleep=self._sleep,
@@ -172,13 +172,13 @@ class Transport:
         return attempt
 
     def _exchange(self, request: Request, deadline: Deadline) -> _Attempt:
-        """One request and its reply, every failure turned into a value."""
+        """One request and its reply. Every failure becomes a value."""
         try:
             return self._fetch(request, deadline)
         except (requests.Timeout, urllib3.exceptions.TimeoutError, TimeoutError):
             return _Attempt(Unreachable(f"{request.operation}: no answer in time"))
         except CONNECTION_ERRORS as broken:
-            # The type only: the text of a transport error may quote what we sent.
+            # Only the type, because the text of a transport error may quote our request.
             kind = type(broken).__name__
             return _Attempt(Unreachable(f"{request.operation}: the connection failed ({kind})"))
 
@@ -201,7 +201,7 @@ class Transport:
                 return _Attempt(content)
             outcome = read_reply(response.status_code, response.headers, content)
             if isinstance(outcome, CloudError):
-                # Concealed before it is cut: a cut key would no longer be found.
+                # Redact before cutting, because a cut key would no longer be found.
                 message = redact(str(outcome), request.headers.values())[:MAX_DETAIL_LENGTH]
                 outcome = type(outcome)(f"{request.operation}: {message}")
             return _Attempt(outcome, retry_after_s(response.headers))
@@ -209,7 +209,7 @@ class Transport:
     def _content(
         self, response: requests.Response, request: Request, deadline: Deadline
     ) -> bytes | CloudError:
-        """The body, read as it trickles in: a read timeout alone never ends a slow drip."""
+        """The body, read in chunks: a read timeout alone never ends a slow drip."""
         content = bytearray()
         while chunk := response.raw.read1(CHUNK_BYTES, decode_content=True):
             content += chunk
@@ -220,7 +220,7 @@ class Transport:
         return bytes(content)
 
     def _session(self) -> requests.Session:
-        """This thread's session: own pool, no proxies or netrc of the environment, no cookies."""
+        """This thread's session with its own pool, without proxies, netrc and cookies."""
         session = getattr(self._local, "session", None)
         if not isinstance(session, requests.Session):
             session = requests.Session()
@@ -233,14 +233,14 @@ class Transport:
 
 
 def _is_worth_repeating(attempt: _Attempt) -> bool:
-    """Whether a second attempt may end otherwise: 429, 5xx, transport, while time is left."""
+    """Whether a second attempt may succeed: after 429, 5xx or a transport error, in time."""
     return isinstance(attempt.outcome, (Unreachable, Throttled, ServerFault)) and not isinstance(
         attempt.outcome, OutOfTime
     )
 
 
 def _wait_s(state: tenacity.RetryCallState) -> float:
-    """What the cloud asked for, else doubling from half a second."""
+    """The wait that the cloud asked for, or else a doubling from half a second."""
     attempt = _last_attempt(state)
     if attempt.wait_s is not None:
         return attempt.wait_s
@@ -249,7 +249,7 @@ def _wait_s(state: tenacity.RetryCallState) -> float:
 
 
 def _last_attempt(state: tenacity.RetryCallState) -> _Attempt:
-    """The attempt that tenacity has just seen."""
+    """The last attempt."""
     assert state.outcome is not None, "tenacity asks only after an attempt"
     attempt = state.outcome.result()
     assert isinstance(attempt, _Attempt)

@@ -204,7 +204,7 @@ class Rehearsal:
         self.publish(view)
 
     def _is_busy(self) -> bool:
-        return self.view is None or any(startup.runs for startup in self.view.startups)
+        return self.view is None or any(startup.runs for startup in self.view.status.startups)
 
     def _next_s(self, now_s: int) -> int:
         edges = self.view.edges if self.view else ()

@@ -26,7 +26,7 @@ def state(tmp_path: Path) -> Path:
 
 
 def test_words_are_kept_and_audited(state: Path) -> None:
-    """Each deed is in the audit log with actor, subject, reason, and what was before."""
+    """Each operator action is in the audit log with actor, subject, reason, and what was before."""
     at = ("--state", state, "--reason", "fraud")
     assert run_in_process("level", "acme", "stopped", *at).code == 0
     assert run_in_process("level", "acme", "open", *at).code == 0

@@ -23,7 +23,7 @@ BAD = {
     "a wrong type": ("gpus = 8", 'gpus = "8"', "pool.h100.gpus", '"8"'),
     "an unknown key": ("budget =", "budgte =", "program.budgte", "did you mean budget?"),
     "a startup twice": (".birch]", ".acme]", ACME, "declared twice"),
-    "a project of two": (PROJECTS[1], PROJECTS[0], f"{KEYS}.birch.project_id", "owned by acme"),
+    "a project of two": (PROJECTS[1], PROJECTS[0], f"{KEYS}.birch.project_id", "belongs to acme"),
     "nominal above the pool": ("gpus = 8", "gpus = 7", f"{KEYS}.birch.nominal.h100", "8 GPUs"),
     "an end before its start": ("2027-07-05", "2026-07-05", "cohort.spring.ends", "2026-07-05"),
     "a negative grant": ('"1000"', '"-1000"', f"{ACME}.grants[0].credits", '"-1000"'),
@@ -139,8 +139,8 @@ def test_a_file_that_lets_an_old_word_count_again_is_marked(operator_env: Operat
     operator_env.write(PROGRAM)
     (change,) = operator_env.run("plan", "--json").json
     assert change["needs_confirmation"] and (change["before"], change["after"]) == ("off", "shadow")
-    assert change["why"].startswith("cohortd will stop servers, for it is armed: ")
-    assert change["why"].endswith(": the pilot")
+    assert change["reason"].startswith("cohortd will stop servers, for it is armed: ")
+    assert change["reason"].endswith(": the pilot")
     assert operator_env.run("apply").code == 1
     assert operator_env.run("disarm", "--reason", "not yet").code == 0
     assert operator_env.run("apply").code == 0
@@ -205,6 +205,6 @@ def test_verify_names_the_transfer_that_was_tampered_with(operator_env: Operator
         key = book.execute("SELECT key FROM transfer WHERE id = 2").fetchone()[0]
     ran = cohortd("verify", "--state", operator_env.state)
     assert ran.code == 1 and f"the book is wrong: transfer 2 ({key}): " in ran.err
-    told = operator_env.run("verify", "--json")
-    assert told.code == 1 and told.json["ok"] is False
-    assert told.json["fault"].startswith("transfer 2 ")
+    verified = operator_env.run("verify", "--json")
+    assert verified.code == 1 and verified.json["ok"] is False
+    assert verified.json["fault"].startswith("transfer 2 ")

@@ -70,7 +70,7 @@ def test_a_schema_is_one_of_the_draft(name: str) -> None:
 
 
 def test_status(state: Path) -> None:
-    """Status, with a share, a pace, a request, an excess, a server and a zone in it."""
+    """Status, with a share, a pace, a request, an overuse, a server and a zone in it."""
     said = run_in_process("status", "--state", state, "--json").json
     check("status", said)
     for filled in ("startups", "shares", "requests", "overuse", "zones"):

@@ -98,7 +98,7 @@ def test_an_operator_s_token_has_no_startup(operator_env: OperatorEnv) -> None:
     ("arguments", "code", "says"),
     [
         (("create", "nobody", "--name", "x"), 1, "'nobody' is no startup of the program"),
-        (("create", "acme", "--name", "x", "--scope", "all"), 2, "name some of"),
+        (("create", "acme", "--name", "x", "--scope", "all"), 2, "write one or more of"),
         (("create", "acme", "--name", "x", "--scope", "admin"), 2, "for operators"),
         (("create", "--name", "x"), 2, "act for a startup"),
         (("create", "acme", "--name", ""), 2, "--name is ''"),

@@ -14,11 +14,11 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from exporters.metrics import BALANCES, Metrics, MetricsServer
 from quotas.book.cycle.outbox import OutboxBacklog
-from quotas.decisions.levels import LEVELS
 from quotas.decisions.snapshot import Decision
 from quotas.iam.closing import ClosingView
 from quotas.model.observation import Cause, Unknown
 from quotas.model.units import HOUR_S, UCR_PER_CREDIT
+from quotas.rules.context import Level
 from quotas.view import View
 from tests.builders import a_notice
 from tests.scheduler.harness import T0, ZONE, Harness, program, server
@@ -70,7 +70,7 @@ def test_each_view_is_rendered_once_and_counters_each_time(
     assert metrics.render() == before, "nothing changed between two scrapes"
     metrics.missed()
     assert value(samples(metrics), "cycles_missed_total") == 1, "a count is never from memory"
-    own = view.startups[0]
+    own = view.status.startups[0]
     metrics.publish(replace(view, startups=(replace(own, charged_ucr=own.charged_ucr + 10**6),)))
     was = own.charged_ucr / UCR_PER_CREDIT
     assert value(samples(metrics), "charged_credits", **ACME) == was + 1
@@ -99,7 +99,7 @@ def test_metrics_agree_with_the_view(published: tuple[Harness, Metrics]) -> None
     """Every balance of every startup, to the last digit that a float shows (I22)."""
     harness, metrics = published
     found, view = samples(metrics), harness.views[-1]
-    own = view.startups[0]
+    own = view.status.startups[0]
     amounts = {
         "posted": own.balance.posted_ucr,
         "accrued": own.balance.accrued_ucr,
@@ -136,7 +136,7 @@ def test_states_are_one_hot_and_zones_say_what_they_are(published: tuple[Harness
     """One level is 1; a zone that did not answer is 0 and keeps its last known instant."""
     harness, metrics = published
     found = samples(metrics)
-    levels = {name: value(found, "level", **ACME, level=name) for name in LEVELS}
+    levels = {name: value(found, "level", **ACME, level=name) for name in Level}
     assert levels == {"open": 0, "paced": 1, "closed": 0, "stopped": 0}
     assert value(found, "zone_complete", cloud_zone=ZONE) == 1
     assert value(found, "zone_complete", cloud_zone="pl-waw-2") == 0
@@ -148,7 +148,7 @@ def test_states_are_one_hot_and_zones_say_what_they_are(published: tuple[Harness
 
 
 def test_counters_count_what_happened(published: tuple[Harness, Metrics]) -> None:
-    """Cycles by outcome, decisions by verb, requests and their failures by cause."""
+    """Cycles by outcome, decisions by verb, requests and their failures by reason."""
     harness, metrics = published
     metrics.cycle("failed", 0.5, T0)
     metrics.request("sweep", "ok", 0.1)
@@ -161,7 +161,7 @@ def test_counters_count_what_happened(published: tuple[Harness, Metrics]) -> Non
     assert value(found, "last_successful_cycle_timestamp_seconds") == T0 + HOUR_S + 600
     assert value(found, "leader") == 0
     assert value(found, "cloud_requests_total", operation="sweep") == 2
-    failed = value(found, "cloud_request_failures_total", operation="sweep", cause="key_refused")
+    failed = value(found, "cloud_request_failures_total", operation="sweep", reason="key_refused")
     assert failed == 1
     assert value(found, "cycles_missed_total") == 1
     decided = sum(len(view.decisions) for view in harness.views)
@@ -169,7 +169,7 @@ def test_counters_count_what_happened(published: tuple[Harness, Metrics]) -> Non
     assert total == decided >= 1
 
 
-def test_what_the_sponsor_paid_is_told_by_cohort(published: tuple[Harness, Metrics]) -> None:
+def test_what_the_sponsor_paid_is_shown_by_cohort(published: tuple[Harness, Metrics]) -> None:
     """A cohort has what ran uncovered; one without any says zero."""
     harness, metrics = published
     assert value(samples(metrics), "overdraft_credits", cohort="c") == 0
@@ -181,7 +181,7 @@ def test_only_what_stands_by_counts_as_standing_by(published: tuple[Harness, Met
     """A running server is no leak; the same one stopped in place is, GPU for GPU."""
     harness, metrics = published
     assert value(samples(metrics), "standby_gpus", **ACME) == 0
-    (own,) = harness.views[-1].startups
+    (own,) = harness.views[-1].status.startups
     standing = replace(own, runs=tuple(replace(r, state="stopped in place") for r in own.runs))
     metrics.publish(replace(harness.views[-1], startups=(standing,)))
     assert value(samples(metrics), "standby_gpus", **ACME) == 8
@@ -191,7 +191,7 @@ def test_names_and_labels_follow_the_conventions(published: tuple[Harness, Metri
     """One prefix, base units, help on all, and no label that grows with servers."""
     _, metrics = published
     allowed = {"startup", "cohort", "pool", "flavor"}
-    own = {"state", "level", "cloud_zone", "outcome", "operation", "cause", "rule", "verb"}
+    own = {"state", "level", "cloud_zone", "outcome", "operation", "reason", "rule", "verb"}
     own |= {"mode", "le", "version", "window", "bound"}
     for family in text_string_to_metric_families(metrics.render().decode()):
         assert family.name.startswith("cohortd_") and family.documentation
@@ -236,7 +236,7 @@ def test_who_stands_by_shows_no_figure_of_the_program(published: tuple[Harness, 
     harness, metrics = published
     metrics.outbox(OutboxBacklog(3, T0, 1), T0 + 60)
     before = {name for name, _ in samples(metrics)}
-    metrics.cycle("standby", 0.1, T0 + HOUR_S + 630)
+    metrics.cycle("follower", 0.1, T0 + HOUR_S + 630)
     found = samples(metrics)
     assert [value(found, f"deliveries_{name}") for name in WAITING] == [0, 0, 0]
     lost = {name.removeprefix("cohortd_") for name in before - {name for name, _ in found}}
@@ -261,9 +261,9 @@ def test_who_fails_longer_than_a_lease_shows_none_either(
 
 
 def test_a_cycle_that_asked_for_no_lease_says_nothing_of_it() -> None:
-    """After a jump of the clock a leader leads on, and a standby does not begin to."""
+    """After a jump of the clock a leader still leads, and a follower does not begin to lead."""
     metrics = Metrics()
-    for outcome, leads in (("standby", 0), ("observed", 0), ("done", 1), ("observed", 1)):
+    for outcome, leads in (("follower", 0), ("observed", 0), ("done", 1), ("observed", 1)):
         metrics.cycle(outcome, 0.1, T0)
         assert value(samples(metrics), "leader") == leads
 
@@ -321,7 +321,7 @@ def test_promtool_finds_nothing_to_say(published: tuple[Harness, Metrics]) -> No
 
 
 def test_a_closing_that_fails_is_counted_by_startup(published: tuple[Harness, Metrics]) -> None:
-    """Failures in a row and withheld rules, for each startup that was closed at least once."""
+    """Failures in a row and revoked rules, for each startup that was closed at least once."""
     harness, metrics = published
     stuck = ClosingView("acme", "closing", T0, "403", 3, True)
     metrics.publish(replace(harness.views[-1], closings=(stuck,)))

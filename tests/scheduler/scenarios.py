@@ -1,4 +1,4 @@
-"""Scenarios that several tests of the scheduler start from, and steps that move them on."""
+"""Scenarios that several tests of the scheduler start from, and steps that continue them."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from exporters.api.models import (
 from exporters.api.problems import Problem
 from exporters.api.read_model import CachedStatus, ReadModel
 from exporters.api.routers.startup import NO_QUERY, Paging, conditional_response, with_etag
-from exporters.api.startup_reads import StartupReads, runway_s
+from exporters.api.startup_reads import StartupReads
 from quotas.book.reads.overrides import read_operator_actions
 from quotas.model.tokens import OPERATOR_SCOPES
 from quotas.model.units import format_credits, format_instant
@@ -67,7 +67,7 @@ async def selected(
     request: Request, cached: Annotated[CachedStatus, Depends(operator)], name: str
 ) -> StartupForOperator:
     """The reads of one startup, for an operator."""
-    if name not in cached.program_status.names():
+    if name not in cached.program_status.names:
         raise Problem(404, "no-such-startup", "No startup has that name: see /v1/admin/startups.")
     return StartupForOperator(
         StartupReads(name, cached.program_status), cached, request.app.state.read_model
@@ -90,7 +90,7 @@ async def startups(
     request: Request, cached: OperatorStatus, names: Annotated[NamePaging, Query()]
 ) -> Response:
     """Every startup by name: level, credits, burn, runway, GPUs."""
-    after = [name for name in cached.program_status.names() if name > names.cursor]
+    after = [name for name in cached.program_status.names if name > names.cursor]
     page = after[: names.limit]
     following = page[-1] if len(after) > names.limit else None
     answer = PageOf[StartupSummary](items=[_summary(cached, name) for name in page], next=following)
@@ -135,7 +135,7 @@ async def actions(
 
 
 def _summary(cached: CachedStatus, name: str) -> StartupSummary:
-    status = cached.program_status.status(name)
+    status = cached.program_status.startup(name)
     exhausted_s = status.balance.exhausted_s
     return StartupSummary(
         name=name,
@@ -143,7 +143,7 @@ def _summary(cached: CachedStatus, name: str) -> StartupSummary:
         level=status.level,
         available=format_credits(status.balance.available_ucr),
         burn_per_hour=format_credits(status.balance.burn_ucr_per_h),
-        runway_s=runway_s(status),
+        runway_s=status.runway_s,
         exhausted_at=None if exhausted_s is None else format_instant(exhausted_s),
-        gpus=sum(run.gpus for run in status.runs),
+        gpus=status.gpus,
     )

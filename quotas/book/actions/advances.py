@@ -24,7 +24,8 @@ from quotas.book.schema.records import DecisionRow, NoticeRow
 from quotas.book.schema.tables import TRANSFER
 from quotas.book.session import Book, rows_of
 from quotas.decisions.notices import Notice
-from quotas.decisions.snapshot import Decision
+from quotas.decisions.record import make_decision
+from quotas.decisions.verbs import SelfAdvance
 from quotas.ledger.corrections import Refused, move_transfer, split_grants
 from quotas.ledger.tranches import next_tranches
 from quotas.ledger.transfers import GrantBalance
@@ -209,17 +210,17 @@ def _announce(connection: Connection, answer: ActionAnswer, actor: str, now_s: i
     _, program = read_program(connection)
     assert program is not None, "an operator action needs a program"
     begins_s = parse_instant(answer["begins"])
-    inputs: dict[str, int | str] = {
-        "startup": answer["startup"],
-        "actor": actor,
-        "tranche": answer["from_grant"],
-        "amount_ucr": parse_credits(answer["advanced"]),
-        "most_ucr": parse_credits(answer["most"]),
-        "left_ucr": parse_credits(answer["remaining"]),
-        "begins_s": begins_s,
-    }
+    facts = SelfAdvance(
+        startup=answer["startup"],
+        actor=actor,
+        tranche=answer["from_grant"],
+        amount_ucr=parse_credits(answer["advanced"]),
+        most_ucr=parse_credits(answer["most"]),
+        left_ucr=parse_credits(answer["remaining"]),
+        begins_s=begins_s,
+    )
     episode = f"{RULE}:{answer['from_grant']}"
-    decision = Decision.from_inputs((answer["startup"], ""), RULE, RULE, episode, inputs)
+    decision = make_decision((answer["startup"], ""), RULE, RULE, episode, facts)
     with rows_of(connection) as rows:
         rows.add(DecisionRow(**decision_row(decision, "enforce", now_s)))
         if program.mode == "off":

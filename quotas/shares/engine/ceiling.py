@@ -1,4 +1,4 @@
-"""What may each startup run now? Its share if only its own demand were unlimited."""
+"""The ceiling of each startup: its share if only its own demand were unlimited."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from quotas.shares.engine.problem import Number
 from quotas.shares.engine.reach import Reach
 
 EXACT_UP_TO = 256
-"""Startups up to which each ceiling is a division of its own.
+"""Up to this many startups, each ceiling is computed by a division of its own.
 
-Beyond, it is the exact ceiling rounded down in every group on the way (`Reach`): never above
-the definition, at step 1 less than one GPU below it for each level of the tree.
+Above it, `Reach` rounds the exact ceiling down in every group on the way. The result is never too
+high. At step 1 it is too low by less than one GPU for each level of the tree.
 """
 
 
@@ -32,7 +32,7 @@ def ceiling(division: Division, row: int) -> Number:
 
 
 def lower_bounds(division: Division) -> dict[int, Number]:
-    """Every ceiling rounded down, never below the share: one query a startup, no division."""
+    """Every ceiling rounded down, never below the share, by one query for each startup."""
     reach = Reach(division.layout.forest, division.amounts, division.exact.claims)
     bounds: dict[int, Number] = {}
     for row in division.layout.leaves:

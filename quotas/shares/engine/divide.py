@@ -1,8 +1,8 @@
-"""What is each node's exact share? Nominal quota first, then lending, group by group.
+"""The exact share of each node: nominal quota first, then lending, group by group.
 
-Upwards each group finds what its own quota gives its members, what it still wants and what
-it offers; downwards each total is divided by weighted max-min. Amounts stay integers on the
-way up, and become ratios with one denominator per group on the way down.
+On the way up, each group finds what its own quota gives its members, what it still wants, and what
+it offers. On the way down, each total is divided by weighted max-min. Amounts are integers on the
+way up, and ratios with one denominator per group on the way down.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from quotas.shares.engine.forest import SAFE, Amounts, Forest, Ints, Level, as_w
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What each node is owed by its own quota, wants beyond that, and offers to others."""
+    """What each node gets from its own quota, wants in all, and offers to others."""
 
     base: Ints
     """What the node's own quota gives it."""
     most: Ints
-    """What it could use: its demand under all its limits."""
+    """What it could use: its demand within all its limits."""
     offer: Ints
-    """Unused quota that its lending limit lets out."""
+    """Unused quota that its lending limit allows to lend."""
     guarantee: Ints
     total: int
     """What the pool hands out in all."""
@@ -88,7 +88,7 @@ def claim(forest: Forest, amounts: Amounts) -> Claims:
         guarantee[up] = a.nominal[up] + in_guarantee
         reach = np.minimum(a.limit[up], guarantee[up] + a.borrowing_limit[up])
         most[up] = np.where(zero_weight[up], base[up], np.minimum(in_most, reach))
-        # What a group's own limit leaves unused is the group's to give.
+        # Quota that a group cannot use because of its own limit is lent by the group.
         offer[up] = np.minimum(a.lending_limit[up], supply - (base[up] - in_base))
     return Claims(base, most, offer, guarantee, 0)
 
@@ -98,8 +98,8 @@ def share_out(
 ) -> tuple[Ints, Ints]:
     """Divide each group's total among its members: numerators, and one denominator a group.
 
-    A total below the members' bases shrinks these by weighted max-min, whatever their
-    priority; a weight of 0 is about borrowing, so here it counts as 1.
+    If a total is below the members' bases, these shrink by weighted max-min, whatever their
+    priority. A weight of 0 only forbids borrowing, so it counts as 1 here.
     """
     rows = level.rows
     base, most = claims.base[rows], claims.most[rows]
@@ -122,14 +122,14 @@ def share_out(
 
 
 def _pool_total(capacity: int, sums: list[Ints]) -> int:
-    """What the pool hands out: bases, then what is offered and what is nobody's quota."""
+    """The GPUs that the pool hands out: bases first, then offers and unassigned GPUs."""
     base, most, offer, guarantee = (int(x[0]) for x in sums)
     supply = max(0, capacity - guarantee + offer)
     return min(capacity, base + min(supply, most - base))
 
 
 def _largest_sum(a: Amounts) -> int:
-    """A bound on every sum that the way up forms."""
+    """An upper bound of every sum on the way up."""
     fields = (a.nominal, a.borrowing_limit, a.lending_limit, a.limit, a.demand)
     return sum(peak(x) for x in fields) * max(len(a.nominal), 1)
 

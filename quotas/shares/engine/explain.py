@@ -1,4 +1,4 @@
-"""Why this share and not more? What binds, and the smallest change that gives one more step."""
+"""The reason of a share: what limits it, and the smallest change for one more step."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from quotas.shares.engine.problem import Number
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """What keeps a node from one more step.
+    """The bound that keeps a node from one more step.
 
-    `name` is "demand", "step", "weight", "borrowing_limit", "lending_limit", "capacity",
-    "limit", or the limit's own name; `row` is the node that it binds, an ancestor perhaps.
+    `name` is "demand", "step", "weight", "borrowing_limit", "lending_limit", "capacity", "limit", or
+    the limit's own name. `row` is the node that it binds: the node itself or an ancestor.
     """
 
     name: str
@@ -25,7 +25,7 @@ class Cause:
 
 
 def limiting(division: Division, row: int) -> Cause:
-    """The smallest of the bounds that the next step would pass; else what the pool lacks."""
+    """The smallest bound that the next step would exceed, or else the pool's capacity."""
     step = _step(division, row)
     at: int | None = row
     while at is not None:
@@ -47,7 +47,7 @@ def limiting(division: Division, row: int) -> Cause:
 
 
 def explain(division: Division, row: int, ceiling: Number, cause: Cause) -> str:
-    """One sentence on a startup's share of a pool, which that cause keeps from one more step."""
+    """One sentence that explains a startup's share of a pool by its cause."""
     name, pool = division.layout.nodes[row].name, division.pool
     share, borrowed = division.shares[row], division.flows.borrowed[row]
     asked = division.unscaled(division.amounts.demand[row])
@@ -62,7 +62,7 @@ def explain(division: Division, row: int, ceiling: Number, cause: Cause) -> str:
 
 
 def _remedy(division: Division, row: int, ceiling: Number, cause: Cause) -> str:
-    """What binds, and the smallest change that would have given one more step."""
+    """The bound, and the smallest change that would have given one more step."""
     step = _step(division, row)
     whose = "its" if cause.row == row else f"{division.layout.nodes[cause.row].name}'s"
     target = division.shares[cause.row] + step
@@ -93,7 +93,7 @@ def _bound_words(cause: Cause, whose: str) -> str:
 
 
 def _change(division: Division, cause: Cause, target: Number, whose: str) -> tuple[Amounts, str]:
-    """The amounts with the binding bound moved just far enough, and that move in words."""
+    """The amounts with the bound moved just far enough, and that change in words."""
     a, at, goal = division.amounts, cause.row, int(target)
     if cause.name in ("capacity", "lending_limit"):
         return a, ""
@@ -113,7 +113,7 @@ def _change(division: Division, cause: Cause, target: Number, whose: str) -> tup
 
 
 def _enough(division: Division, row: int, changed: Amounts, words: str) -> str:
-    """The change, with the GPUs the pool needs beside it if it is not enough alone."""
+    """The change in words, with the additional GPUs that the pool needs if it is not enough."""
     goal = division.shares[row] + _step(division, row)
     if len(division.layout.leaves) > EXACT_UP_TO:
         return f"{words or 'more GPUs in the pool'} would be needed for {goal}"
@@ -128,7 +128,7 @@ def _enough(division: Division, row: int, changed: Amounts, words: str) -> str:
 
 
 def _missing_gpus(division: Division, row: int, goal: Number) -> int | None:
-    """Fewest GPUs found that, added to the pool, lift the share to `goal`."""
+    """The fewest GPUs found that, added to the pool, raise the share to `goal`."""
     start = division.amounts.capacity
     lacks, high = 0, 1
     ample = 2 * (start + sum(int(x) for x in division.amounts.demand)) + int(goal)
@@ -161,7 +161,7 @@ def _bounds(division: Division, row: int) -> Iterator[Cause]:
 
 
 def _step(division: Division, row: int) -> int:
-    """The node's step; none where GPUs are split."""
+    """The node's step; 0 if GPUs are divisible."""
     return 0 if division.given is None else int(division.amounts.step[row])
 
 

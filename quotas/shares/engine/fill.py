@@ -1,7 +1,7 @@
-"""How is a total divided among siblings? Weighted max-min by progressive filling, exactly.
+"""Divides a total among siblings: weighted max-min by progressive filling, exactly.
 
-Each sibling takes min(cap, level * weight) at the level that spends the total. The level is
-a ratio of integers; every comparison multiplies out, so nothing is rounded.
+Each sibling takes min(cap, level * weight), at the level that spends the total. The level is a
+ratio of integers, and every comparison multiplies out, so nothing is rounded.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Groups:
     caps: Ints
     weights: Ints
     classes: Ints
-    """Siblings of a group with a larger number are served first; they lie in that order."""
+    """A larger number is served first. The siblings of a group are in that order."""
     total_num: Ints
     total_den: Ints
 
@@ -30,7 +30,7 @@ class Groups:
 def fill(groups: Groups) -> tuple[Ints, Ints]:
     """Amounts as numerators by sibling over one denominator by group.
 
-    No total passes the sum of its group's caps; a weight of 0 has a cap of 0.
+    No result exceeds the sum of its group's caps. A weight of 0 has a cap of 0.
     """
     wanted = np.add.reduceat(groups.caps, groups.heads)
     if (groups.total_num >= wanted * groups.total_den).all():
@@ -41,7 +41,7 @@ def fill(groups: Groups) -> tuple[Ints, Ints]:
 
 
 def _fill_by_class(groups: Groups) -> tuple[Ints, Ints]:
-    """Serve the classes of each group in turn: at most one of them is met in part."""
+    """Serve the classes of each group in turn. At most one class is met in part."""
     group_of = np.repeat(np.arange(len(groups.heads)), groups.sizes)
     cuts = np.r_[True, (group_of[1:] != group_of[:-1]) | (np.diff(groups.classes) != 0)]
     heads = np.flatnonzero(cuts)
@@ -56,7 +56,7 @@ def _fill_by_class(groups: Groups) -> tuple[Ints, Ints]:
     sizes = np.diff(np.r_[heads, len(groups.caps)])
     segments = Groups(heads, sizes, groups.caps, groups.weights, groups.classes, num, den)
     amounts, dens = _fill_segments(segments)
-    # Only the class met in part has a denominator other than 1: it becomes its group's.
+    # Only the class met in part has a denominator other than 1, which becomes its group's.
     of_group = np.maximum.reduceat(dens, first)
     return amounts * np.repeat(of_group[owner] // dens, sizes), of_group
 
@@ -85,8 +85,8 @@ def _each(by_group: Ints, groups: Groups) -> Ints:
 def _levels(groups: Groups) -> tuple[Ints, Ints]:
     """The level of each group, as a ratio.
 
-    It rises from below, over those who are not full yet, so that nobody is overfilled: the
-    level that would spend what is left is too low while somebody gets full below it.
+    It rises from below over the members that are not full yet, so that none is overfilled. The
+    level that would spend the rest is too low as long as a member gets full below it.
     """
     caps, weights, sizes, heads = groups.caps, groups.weights, groups.sizes, groups.heads
     num, den = groups.total_num, groups.total_den
@@ -106,7 +106,7 @@ def _levels(groups: Groups) -> tuple[Ints, Ints]:
         sizes = np.add.reduceat(rest, heads, dtype=np.int64)
         caps, weights = caps[rest], weights[rest]
         open_ = sizes > 0
-        # A group that is full keeps the level at which it got full.
+        # A full group keeps the level at which it got full.
         if not open_.all():
             live, num, den, sizes = live[open_], num[open_], den[open_], sizes[open_]
             if not len(live):
@@ -121,7 +121,7 @@ def _reduce(num: Ints, den: Ints) -> tuple[Ints, Ints]:
 
 
 def _widen(groups: Groups) -> Groups:
-    """The same groups in unbounded integers, where a product could leave the int64."""
+    """The same groups in unbounded integers if a product could exceed an int64."""
     # These bounds are floats: they choose the type of the integers, never an amount.
     heaviest = float(np.add.reduceat(groups.weights.astype(float), groups.heads).max())
     most = float(np.add.reduceat(groups.caps.astype(float), groups.heads).max())

@@ -1,7 +1,7 @@
-"""How does a problem lie in arrays? Nodes by level, siblings together, amounts as integers.
+"""A problem as arrays: nodes by level, siblings together, amounts as integers.
 
-Everything is an int64 where every product fits, and a Python integer (dtype object) where
-one might not: the same code runs on both, so no answer depends on the size of a number.
+An array is int64 if every product fits, and Python integers (dtype object) otherwise. The same
+code runs on both, so no answer depends on the size of a number.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Forest:
 
 @dataclass(frozen=True, slots=True)
 class Amounts:
-    """One pool's amounts by row; a limit that is none holds a number that cannot bind."""
+    """One pool's amounts by row. A missing limit is a number too large to bind."""
 
     capacity: int
     nominal: Ints
@@ -110,7 +110,7 @@ def build_flat_forest(weight: Ints) -> Forest:
 
 
 def as_ints(values: list[int]) -> Ints:
-    """An array of int64 where every value is safe, of Python integers otherwise."""
+    """An int64 array if every value is safe, and Python integers otherwise."""
     wide = any(abs(value) >= SAFE for value in values)
     return np.array(values, dtype=object if wide else np.int64)
 
@@ -121,7 +121,7 @@ def as_wide(values: Ints) -> Ints:
 
 
 def peak(values: Ints) -> int:
-    """Largest value of an array of integers that are not negative, 0 where it is empty."""
+    """Largest value of an array of non-negative integers; 0 if it is empty."""
     return int(values.max()) if len(values) else 0
 
 

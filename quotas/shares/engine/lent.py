@@ -1,7 +1,7 @@
-"""Who lent what? Every borrowed GPU is somebody's unused quota, or the pool's own.
+"""Lenders of borrowed GPUs: each one is the unused quota of a node, or the pool's own.
 
-Inside a group first, then between groups. A group's members lend before its own quota does,
-and the pool lends last; among lenders by what they offer, by largest remainder.
+Members of the borrower's group lend first, then the group's own quota, then other groups, and the
+pool last. Several lenders contribute in proportion to what they offer, by largest remainder.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from quotas.shares.engine.problem import Number
 
 @dataclass(frozen=True, slots=True)
 class Flows:
-    """By row: what a node has from outside its own quota, and what it lends to others."""
+    """By row: what a node borrows, and what it lends to others."""
 
     borrowed: list[Number]
     lent: list[Number]
@@ -25,7 +25,7 @@ class Flows:
 
 @dataclass(slots=True)
 class _Side:
-    """What the members of one group borrow and offer, and what the group has of its own."""
+    """What the members of one group borrow and offer, and the group's own quota."""
 
     borrowed: Number = 0
     offered: Number = 0
@@ -40,7 +40,7 @@ def trace(
     lending_limit: Sequence[Number],
     whole: type[int] | None,
 ) -> Flows:
-    """Follow borrowed GPUs back to their lenders; `whole` is int where GPUs are not split."""
+    """Follow borrowed GPUs back to their lenders; `whole` is int if GPUs are whole."""
     size = len(shares)
     borrowed: list[Number] = [max(0, s - n) for s, n in zip(shares, nominal, strict=True)]
     offers: list[Number] = [
@@ -79,7 +79,7 @@ def trace(
 def split(
     total: Number, offers: list[Number], ranks: list[int], whole: type[int] | None
 ) -> list[Number]:
-    """Split a total in proportion to what is offered; whole GPUs by largest remainder."""
+    """Split a total in proportion to the offers; whole GPUs by largest remainder."""
     offered = sum(offers)
     if not total or total == offered:
         return offers if total else [0] * len(offers)

@@ -1,6 +1,6 @@
-"""What does each node of one pool get, and why not more? A problem's pool, divided.
+"""One pool of a problem, divided: the share of each node.
 
-Shares are computed at once; ceilings, lenders and reasons when somebody asks.
+Shares are computed at once; ceilings, lenders and reasons only when they are read.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class ForestLayout:
 
     @cached_property
     def parent_of(self) -> dict[int, int]:
-        """Row of each node's parent, for nodes that have one."""
+        """Row of each node's parent; roots are left out."""
         row = {node.name: at for at, node in enumerate(self.nodes)}
         return {at: row[n.parent] for at, n in enumerate(self.nodes) if n.parent is not None}
 
@@ -66,7 +66,7 @@ class Division:
     amounts: Amounts
     exact: Exact
     given: Ints | None
-    """Whole shares by row, None where the problem is divisible."""
+    """Whole shares by row; None if the problem is divisible."""
     _of_capacity: dict[int, Division] = field(default_factory=dict, compare=False, repr=False)
 
     @cached_property
@@ -84,20 +84,20 @@ class Division:
 
     @cached_property
     def unallocated(self) -> Number:
-        """Capacity that nobody has."""
+        """Capacity that no node has."""
         roots = self.layout.forest.levels[0].stop if self.layout.forest.levels else 0
         capacity = self.layout.problem.pools[self.pool]
         return capacity - sum(self.shares[:roots])
 
     @cached_property
     def is_short(self) -> bool:
-        """Whether the pool cannot meet the nominal quota in demand."""
+        """Whether the pool is smaller than the nominal quota in demand."""
         roots = self.layout.forest.levels[0].rows
         return int(self.exact.claims.base[roots].sum()) > self.amounts.capacity
 
     @cached_property
     def flows(self) -> Flows:
-        """What each node borrows, and who lends it."""
+        """What each node borrows, and which nodes lend it."""
         nominal = [self.unscaled(x) for x in self.amounts.nominal]
         lending = [self.unscaled(x) for x in self.amounts.lending_limit]
         whole = None if self.given is None else int
@@ -114,7 +114,7 @@ class Division:
         return self.again(replace(self.amounts, demand=changed))
 
     def with_capacity(self, capacity: int) -> Division:
-        """The same pool with another (scaled) capacity: all who are short ask for the same."""
+        """The same pool with another (scaled) capacity, computed once for all startups."""
         if capacity not in self._of_capacity:
             self._of_capacity[capacity] = self.again(replace(self.amounts, capacity=capacity))
         return self._of_capacity[capacity]
@@ -137,7 +137,7 @@ def divide_pool(layout: ForestLayout, pool: str) -> Division:
 
 
 def _amounts(layout: ForestLayout, pool: str) -> tuple[int, Amounts]:
-    """One pool's amounts as integers, and what they were multiplied by."""
+    """One pool's amounts as integers, and their common factor."""
     nodes, capacity = layout.nodes, layout.problem.pools[pool]
     none: Number = 0
     nominal = [node.nominal.get(pool, none) for node in nodes]
@@ -164,5 +164,5 @@ def _amounts(layout: ForestLayout, pool: str) -> tuple[int, Amounts]:
 
 
 def _scaled(amounts: list[Number], scale: int) -> list[int]:
-    """Amounts times what makes all of them whole."""
+    """Amounts times the factor that makes all of them whole."""
     return [int(x) for x in amounts] if scale == 1 else [int(x * scale) for x in amounts]

@@ -1,4 +1,4 @@
-"""What is a well-formed problem? The JSON contract of `allocate`, read into nodes and pools.
+"""The problem of a division: its values, and the reader of its JSON form.
 
 A refusal is one sentence that names the node, the field and the value.
 """
@@ -17,11 +17,11 @@ AMOUNTS = (
 """Fields of a node that map a pool to a number; `served_s` (last served, UTC s) orders ties."""
 
 MOST_LEVELS = 250
-"""Groups within groups; a tree that is deeper is refused."""
+"""Groups within groups. A deeper tree is refused."""
 
 Number = int | Fraction
 MOST_DIGITS = 28
-"""Of a number, or of either part of a ratio."""
+"""Most digits of a number, or of either part of a ratio."""
 
 _TOO_LARGE = 10**MOST_DIGITS
 _EXPONENT = re.compile(r"[eE][+-]?([0-9_]+)\s*$")
@@ -31,7 +31,7 @@ _FIELDS = frozenset({"name", "parent", "weight", "priority", *AMOUNTS})
 
 
 class ProblemError(ValueError):
-    """The problem is not one: a sentence that names node, field and value."""
+    """The problem is malformed: one sentence that names node, field and value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ def check_tree(nodes: tuple[Node, ...]) -> None:
     for node in nodes:
         if node.parent is not None and node.parent not in parents:
             raise ProblemError(
-                f"node {node.name!r}: field 'parent' is {node.parent!r}, which is no node"
+                f"node {node.name!r}: field 'parent' is {node.parent!r}, which does not exist"
             )
     _refuse_endless(parents)
     inner = set(parents.values())
@@ -101,12 +101,12 @@ def check_tree(nodes: tuple[Node, ...]) -> None:
             pool, amount = min(node.demand.items())
             raise ProblemError(
                 f"node {node.name!r}: field 'demand' for pool {pool!r} is {amount}, but it has "
-                "children, whose demands are its demand"
+                "children; write the demand on them"
             )
 
 
 def _refuse_endless(parents: Mapping[str, str | None]) -> None:
-    """Walk up from every node once; meeting the walk's own path again is a cycle."""
+    """Walk up from every node once. If the walk meets its own path, there is a cycle."""
     sound: dict[str | None, int] = {None: 0}
     for name in sorted(parents):
         path: dict[str | None, None] = {}
@@ -173,7 +173,9 @@ class Reader:
         for pool, value in _mapping(raw, f"{where}: field {key!r}").items():
             at = f"{where}: field {key!r} for pool {pool!r}"
             if pool not in self.pools:
-                raise ProblemError(f"{where}: field {key!r} is for pool {pool!r}, which is no pool")
+                raise ProblemError(
+                    f"{where}: field {key!r} is for pool {pool!r}, which does not exist"
+                )
             if value is None and key in _LIMITS:
                 continue
             if key == "limit":
@@ -208,13 +210,13 @@ class Reader:
 def number(value: object, at: str) -> Number:
     """A finite number, or a decimal or rational string, exactly as it is written."""
     if type(value) is int and -_TOO_LARGE < value < _TOO_LARGE:
-        return value  # nearly all are: a hundred thousand ratios would take seconds
+        return value  # the common case: a hundred thousand Fractions would take seconds
     if isinstance(value, bool) or not isinstance(value, int | float | str | Fraction):
         raise ProblemError(f"{at} is {value!r}, not a number")
     if isinstance(value, str) and len(value) > 60:
-        raise ProblemError(f"{at} is {value[:60]!r}..., longer than a number needs to be")
+        raise ProblemError(f"{at} is {value[:60]!r}..., longer than 60 characters")
     text = repr(value) if isinstance(value, float) else value
-    # An exponent is refused before it is expanded: a few characters could fill the memory.
+    # Refuse an exponent before expanding it: a few characters could fill the memory.
     if isinstance(text, str) and (far := _EXPONENT.search(text)) and int(far[1]) > MOST_DIGITS:
         raise ProblemError(f"{at} is {value!r}, which has more than {MOST_DIGITS} digits")
     try:
@@ -234,7 +236,9 @@ def _mapping(raw: object, at: str) -> Mapping[str, object]:
 
 
 def _known(entry: Mapping[str, object], fields: set[str] | frozenset[str], at: str) -> None:
-    """Refuse a field that has no meaning: most often it is misspelt."""
+    """Refuse an unknown field: most often it is misspelt."""
     for name in sorted(map(str, entry)):
         if name not in fields:
-            raise ProblemError(f"{at}: field {name!r} is {entry.get(name)!r}, but has no meaning")
+            raise ProblemError(
+                f"{at}: field {name!r} is {entry.get(name)!r}, but there is no such field"
+            )

@@ -1,7 +1,7 @@
-"""How far would one startup get if it alone asked for more? A query, without a new division.
+"""Ceilings without a new division: how much one startup would get if it alone asked for more.
 
-Only the nodes on its path change their claims, and in each group only one member changes:
-its level is found by bisection among its siblings, who are sorted once.
+Only the nodes on its path change their claims, so in each group only one member changes. Its level
+is found by bisection among its siblings, which are sorted once.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from quotas.shares.engine.divide import Claims
 from quotas.shares.engine.forest import Amounts, Forest
 
 _SHIFT = 200
-"""Ratios of integers below 2^99 that differ, differ by more than 2^-200."""
+"""Two different ratios of integers below 2^99 differ by more than 2^-200."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +30,9 @@ class Queue:
     """Sum of the weights after a place."""
 
     def part(self, total: int, weight: int, cap: int) -> int:
-        """What a member of that weight gets of the total, with no cap, if it had `cap` before.
+        """What a member of that weight would get of the total without its cap, rounded down.
 
-        Rounded down; its own entry in the queue is taken out.
+        `cap` is its cap in the queue, whose entry is left out.
         """
         own_key = (cap << _SHIFT) // weight
         low, high = 0, len(self.keys)
@@ -54,7 +54,7 @@ class Queue:
 
 
 def sort_queue(caps: list[int], weights: list[int]) -> Queue:
-    """Members by the level at which they get full; a weight of 0 takes no part."""
+    """Members by the level at which they get full. Members of weight 0 are left out."""
     rows = sorted(((c << _SHIFT) // w, c, w) for c, w in zip(caps, weights, strict=True) if w)
     in_order = [row[2] for row in rows]
     total = sum(in_order)
@@ -66,14 +66,14 @@ def sort_queue(caps: list[int], weights: list[int]) -> Queue:
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """What a node claims once the startup below it asks for everything."""
+    """The claims of a node once the startup below it asks for everything."""
 
     row: int
     base: int
     most: int
     offer: int
     in_base: int
-    """Base of all its members, of the group above the roots too."""
+    """Base of all its members."""
 
 
 @dataclass(slots=True)
@@ -88,7 +88,7 @@ class Reach:
     members: dict[int, range] = field(default_factory=dict)
     queues: dict[tuple[int, int | None], tuple[Queue, int]] = field(default_factory=dict)
     top_guarantee: int = 0
-    """Quota of all roots: summed once, as every startup asks for it."""
+    """Quota of all roots, summed once, because every query needs it."""
 
     def __post_init__(self) -> None:
         self.parent = [-1] * len(self.forest.weight)
@@ -143,7 +143,7 @@ class Reach:
         return Path(row, base, most, offer, in_base)
 
     def _pool(self, root: Path) -> int:
-        """What the pool then hands out."""
+        """The GPUs that the pool then hands out."""
         in_base, in_most, in_offer = self._changed_sums(-1, root)
         capacity = self.amounts.capacity
         supply = max(0, capacity - self.top_guarantee + in_offer)
@@ -160,7 +160,7 @@ class Reach:
         )
 
     def _top_base(self, root: Path) -> int:
-        """Base of all roots, one of them changed."""
+        """Base of all roots after the change of one."""
         return self._changed_sums(-1, root)[0]
 
     def _share(self, step: Path, total: int, in_base: int) -> int:
@@ -179,7 +179,7 @@ class Reach:
         return step.base + min(step.most - step.base, queue.part(left, weight, wanted))
 
     def _queue(self, group: int, priority: int | None) -> tuple[Queue, int]:
-        """A group's class in line for lending, and what is ahead of it; None: for a shrink."""
+        """The queue of a priority class (None: for a shrink), and the GPUs served before it."""
         if (group, priority) not in self.queues:
             rows = self.members[group]
             weights = [int(w) for w in self.forest.weight[rows.start : rows.stop]]

@@ -1,8 +1,8 @@
-"""How do exact shares become whole GPUs? Floors, then one step at a time by what is missing.
+"""Rounds exact shares to whole GPUs, from the top of the tree down.
 
-Top-down: each node gets its exact amount floored to its step; what is left of its group goes
-one step at a time to whoever misses most and can still take a step. What nobody in a group
-can take is offered one level up. Ties: larger bank, least recently served, name.
+Each node gets its exact amount, rounded down to its step. The rest of its group goes one step at
+a time to the member that lacks most and can still take a step. GPUs that no member can take are
+offered one level up. Ties go to the larger bank, then the least recently served, then the name.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def _single_steps(forest: Forest, amounts: Amounts, exact: Exact) -> Ints:
 def _largest_first(
     forest: Forest, amounts: Amounts, level: Level, missing: Ints, left: Ints
 ) -> Ints:
-    """One more GPU for the `left` siblings of each group that miss most, as a 0/1 array."""
+    """One more GPU for the `left` siblings of each group that lack most, as a 0/1 array."""
     extra = np.zeros(len(missing), np.int64)
     near = np.flatnonzero(missing)
     if len(left) == 1:
@@ -63,7 +63,7 @@ def _largest_first(
 
 
 def _split_at(near: Ints, missing: Ints, left: int) -> tuple[Ints, Ints, Ints]:
-    """Of one group: who is sure of a GPU, who ties for what is left, and how much that is."""
+    """For one group: members sure of a GPU, members that tie, and the GPUs left for these."""
     if not 0 < left < len(near):
         return near[:0], near, as_row(left)
     edge = np.partition(missing, len(near) - left)[len(near) - left]
@@ -72,7 +72,7 @@ def _split_at(near: Ints, missing: Ints, left: int) -> tuple[Ints, Ints, Ints]:
 
 
 def _order(keys: list[Ints]) -> Ints:
-    """Stable order by the last key, then the one before, and so on; sorted keys are free."""
+    """Stable order by the last key, then the one before, and so on. Sorted keys cost nothing."""
     order = np.arange(len(keys[0]))
     for key in keys:
         sorted_ = key[order]
@@ -85,7 +85,7 @@ def _order(keys: list[Ints]) -> Ints:
 
 @dataclass(slots=True)
 class StepRounder:
-    """Deals steps of any size. It is built for one deal, and thrown away with it."""
+    """Rounds with steps of any size. An instance rounds one division."""
 
     forest: Forest
     amounts: Amounts
@@ -93,12 +93,12 @@ class StepRounder:
     due: list[Fraction] = field(default_factory=list)
     given: list[int] = field(default_factory=list)
     kept: list[int] = field(default_factory=list)
-    """Nominal quota that rounding leaves a startup unused, and that it does not lend."""
+    """Nominal quota that rounding leaves unused and that the startup does not lend."""
     members: dict[int, list[int]] = field(default_factory=dict)
     where: dict[int, tuple[Level, int]] = field(default_factory=dict)
 
     def round_all(self) -> Ints:
-        """Shares of all nodes: one pass down, each group handing what is left back up."""
+        """Shares of all nodes: one pass down; each group hands its rest back up."""
         self.due = [
             Fraction(int(n), int(d)) for n, d in zip(self.exact.num, self.exact.den, strict=True)
         ]
@@ -115,7 +115,7 @@ class StepRounder:
         return np.array(self.given, dtype=self.exact.claims.base.dtype)
 
     def _round_group(self, parent: int, total: int) -> int:
-        """Deal `total` among the members of a group; returns what they cannot take."""
+        """Distribute `total` among the members of a group; return what they cannot take."""
         members = self.members[parent]
         steps = {row: int(self.amounts.step[row]) for row in members}
         floors = {row: self.due[row] // steps[row] * steps[row] for row in members}
@@ -135,7 +135,7 @@ class StepRounder:
         return self._spread(members, left, self._any_step)
 
     def _kept_back(self, row: int) -> int:
-        """What rounding takes from a startup's nominal use, beyond what it may still lend."""
+        """The nominal quota that rounding takes from a startup, beyond what it may still lend."""
         claims, given = self.exact.claims, self.given[row]
         lost = min(self.due[row].__floor__(), int(claims.base[row])) - given
         if row in self.members or lost <= 0:
@@ -145,7 +145,7 @@ class StepRounder:
         return max(0, lost - more)
 
     def _divide_again(self, parent: int, total: int) -> None:
-        """A group whose own step took from its total divides what it has."""
+        """Divide a group again, after its own step reduced its total."""
         level, index = self.where[parent]
         everyone = np.zeros(len(level.heads), np.int64)
         everyone[index] = total
@@ -156,12 +156,12 @@ class StepRounder:
             self.due[row] = Fraction(int(num[row - level.start]), int(den[index]))
 
     def _spread(self, members: list[int], left: int, take: Callable[[int, int], int]) -> int:
-        """Give steps to whoever misses most until nothing fits; returns what is left."""
+        """Give steps to the node that lacks most until none fits; return the rest."""
         queue = [self._key(row) for row in members] if left else []
         heapq.heapify(queue)
         while queue and left:
             row = heapq.heappop(queue)[-1]
-            # Whoever cannot take a step now never can: what is left only shrinks.
+            # A node that cannot take a step now never can, because the rest only shrinks.
             took = take(row, left)
             if took:
                 left -= took
@@ -169,7 +169,7 @@ class StepRounder:
         return left
 
     def _key(self, row: int) -> tuple[Fraction, int, int, int, int]:
-        """Order of service: most missing, larger bank, least recently served, name."""
+        """Order of service: lacks most, larger bank, least recently served, name."""
         a = self.amounts
         return (
             self.given[row] - self.due[row], -int(a.banked[row]), int(a.served_s[row]),
@@ -177,7 +177,7 @@ class StepRounder:
         )  # fmt: skip
 
     def _own_step(self, row: int, left: int) -> int:
-        """Give the node one step of its own if it fits; returns what it took of `left`."""
+        """Give the node one step if it fits; return what it took of `left`."""
         step = int(self.amounts.step[row])
         cost = step - self.kept[row]
         if cost > left or self.given[row] + step > int(self.exact.claims.most[row]):
@@ -187,7 +187,7 @@ class StepRounder:
         return cost
 
     def _any_step(self, row: int, left: int) -> int:
-        """Give one step to the node, or to whoever below it misses most and can take one."""
+        """Give one step to the node, or to the node below it that lacks most and can take one."""
         if row not in self.members:
             return self._own_step(row, left)
         room = min(left, int(self.exact.claims.most[row]) - self.given[row])

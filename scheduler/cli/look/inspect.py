@@ -38,7 +38,7 @@ def register(app: typer.Typer) -> None:
 def status(
     state: State = DEFAULT_STATE,
     as_of: AsOf = None,
-    watch: Annotated[bool, typer.Option(help="Show it anew every few seconds, until ^C.")] = False,
+    watch: Annotated[bool, typer.Option(help="Refresh it every few seconds, until ^C.")] = False,
     as_json: Json = False,
 ) -> None:
     """Show every startup: credits left, burn, runway, GPUs, level; zones and open notices."""

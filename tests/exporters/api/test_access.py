@@ -59,6 +59,7 @@ CALLS = {
     ("POST", "/v1/notices/{number}/snooze"): Call(
         "/v1/notices/1/snooze", "acme", "acme-read", "POST", {"for": "1h", "reason": "r"}, 202
     ),
+    ("POST", "/v1/advance"): Call("/v1/advance", "acme", "acme-read", "POST", None, 202),
     ("GET", "/v1/writes/{id}"): Call("/v1/writes/" + "0" * 32, status=404),
     ("GET", "/v1/admin/startups"): Call("/v1/admin/startups", "admin", "acme"),
     ("GET", "/v1/admin/startups/{name}/credits"): Call(
@@ -171,7 +172,7 @@ def test_each_startup_has_rows_to_see(reading: ApiFixture, path: str) -> None:
     ],
 )
 def test_what_is_no_token_is_refused(reading: ApiFixture, header: str) -> None:
-    """A header of another shape, or a token with a typing error, is told apart offline."""
+    """A header of another shape, or a token with a typing error, is recognized offline."""
     answer = reading.client.get("/v1/me", headers={"Authorization": header})
     assert answer.status_code == 401
     assert "typing error" in answer.json()["detail"]

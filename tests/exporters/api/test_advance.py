@@ -142,7 +142,7 @@ def test_a_wrong_body_is_refused(reading: ApiFixture, body: object, says: str) -
     assert kept(reading) == 0
 
 
-def test_a_crash_between_deed_and_answer_takes_once(
+def test_a_crash_between_action_and_answer_takes_once(
     at: ApiFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The next cycle finds the transfer under its key, and repeats its answer."""

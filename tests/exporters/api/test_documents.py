@@ -14,9 +14,10 @@ from quotas.book.cycle.commit import commit
 from quotas.book.cycle.lease import acquire
 from quotas.book.reads.statements import close_months
 from quotas.decisions.overrides import Override
-from quotas.decisions.reasons import conclude
 from quotas.decisions.snapshot import Decision
+from quotas.messages.catalogue import text_of
 from quotas.model.units import month_start_s
+from quotas.rules import limit
 from tests.quotas.book.book_builders import result_of
 
 from .api_fixture import NOW_S, ApiFixture
@@ -35,7 +36,7 @@ def decide(at: ApiFixture, **changes: Any) -> int:
     """One more decision of acme, about its server; its number."""
     lease = acquire(at.book, "a", NOW_S, 180)
     assert lease is not None
-    reason = conclude("limit", INPUTS)
+    reason = text_of("limit", limit.Facts(**INPUTS))  # type: ignore[arg-type]
     values = {"verb": "announce", "reason": reason, "inputs": INPUTS, **changes}
     made = Decision("acme", "server-acme", "limit", episode="c", **values)
     none: Any = []
@@ -60,8 +61,8 @@ def test_why_recomputes_a_decision(fresh_api: ApiFixture) -> None:
 
 def test_a_reason_that_does_not_follow_is_shown_as_such(fresh_api: ApiFixture) -> None:
     """A decision whose inputs lead elsewhere, or are lacking, says so and breaks nothing."""
-    told = decide(fresh_api, reason="because")
-    found = fresh_api.json(f"/v1/decisions/{told}/explanation")
+    number = decide(fresh_api, reason="because")
+    found = fresh_api.json(f"/v1/decisions/{number}/explanation")
     assert found["is_recomputed"] is False and found["check"].startswith("its inputs differ: ")
     bare = fresh_api.json("/v1/decisions/1/explanation")
     assert bare["inputs"] == {} and bare["is_recomputed"] is False

@@ -311,7 +311,7 @@ def test_a_token_revoked_in_between_decides_nothing(fresh_api: ApiFixture) -> No
     assert answer["state"] == "refused" and "was revoked before" in answer["text"]
 
 
-def test_a_crash_between_deed_and_answer_repeats_nothing(
+def test_a_crash_between_action_and_answer_repeats_nothing(
     fresh_api: ApiFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The next cycle finds the request under its key, and answers with its number."""

@@ -120,7 +120,7 @@ def test_a_notice_is_answered(served: Served) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "changed_by", "code", "says"),
+    ("line", "who", "code", "says"),
     [
         ("credits", "expired", 1, "is expired: ask the operator"),
         ("request h100 1 --for 2h", "acme-read", 1, "--scope request"),
@@ -200,7 +200,7 @@ def test_credits_are_taken_ahead(served: Served) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "changed_by", "code", "says"),
+    ("line", "who", "code", "says"),
     [
         ("advance --amount many", "acme", 2, "body.amount"),
         ("advance --amount=-5", "acme", 2, "above zero"),

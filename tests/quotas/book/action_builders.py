@@ -1,4 +1,4 @@
-"""A book in which something was charged, the orders of an operator, and whether it conserves."""
+"""A book with charges, operator actions, and a check that credits are conserved."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever people and the calendar do, and wherever it crashes: the book says what must be.
+"""A state machine of people, calendar and crashes: the book equals the model.
 
 Hypothesis plays time, servers, grants, tranches, milestones, prices, holds, crashes on the real
 daemon, clouds in memory. After each step every transfer is what the model of the books says,

@@ -1,4 +1,4 @@
-"""A clerk in a process of its own: moves credits at random and writes down every answer."""
+"""A process that transfers credits at random and writes down every answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does a plan show every change, and ask about each that takes something away?"""
+"""A plan shows every change, and asks before each change that takes something away."""
 
 from __future__ import annotations
 
@@ -42,7 +42,11 @@ HARMLESS: dict[str, tuple[str, str, str]] = {
         '[policy]\nself_advance = "0.75"\n[policy.notice]',
         "policy.self_advance",
     ),
-    "heads are mailed": ('minimum = "30m"', 'minimum = "30m"\nheads = true', "policy.notice.heads"),
+    "chain heads are mailed": (
+        'minimum = "30m"',
+        'minimum = "30m"\nchain_heads = true',
+        "policy.notice.chain_heads",
+    ),
 }
 
 CONFIRMED: dict[str, tuple[str, str, str, str]] = {
@@ -80,25 +84,25 @@ CONFIRMED: dict[str, tuple[str, str, str, str]] = {
         "weight = 1",
         "weight = 0",
         f"{ACME}.weight",
-        "acme may not borrow any more, and has servers",
+        "acme may no longer borrow, and has running servers",
     ),
     "a startup that leaves": (
         BRIGHT_TABLE,
         "",
         BRIGHT,
-        "bright leaves the program: it is off-boarded, its books stay",
+        "bright leaves the program: its servers are stopped, its books stay",
     ),
     "another project": (
         "11111111-1111-4111-8111-111111111111",
         "44444444-4444-4444-8444-444444444444",
         f"{ACME}.projects",
-        "a project, or its dates, leaves the startup",
+        "the startup loses a project, or a part of its time",
     ),
     "a flavor less": (
         "H100-SXM-8-80G@fr-par-2",
         "H100-SXM-4-80G@fr-par-2",
         f"{ACME}.flavors.h100",
-        "acme has 8 GPUs in h100 and loses a flavor there",
+        "acme runs 8 GPUs in h100 and loses a flavor there",
     ),
     "a flavor less in the pool": (
         '"H100-1-80G@fr-par-2", ',
@@ -110,13 +114,13 @@ CONFIRMED: dict[str, tuple[str, str, str, str]] = {
         "gpus = 40",
         'gpus = 40\nbacking = "reserved"',
         "pool.h100.backing",
-        "what is lent is taken back even while Scaleway has none",
+        "lent GPUs are reclaimed even while Scaleway has no stock",
     ),
     "no contact any more": (
         'contacts = ["mailto://cto@example.com"]',
         "contacts = []",
         f"{ACME}.contacts",
-        "acme has no contact any more, and hears of no stop",
+        "acme loses its last contact, and gets no notices",
     ),
     "an earlier end": (
         "ends = 2027-12-01",
@@ -128,37 +132,37 @@ CONFIRMED: dict[str, tuple[str, str, str, str]] = {
         "starts = 2027-06-01",
         "starts = 2027-06-02",
         "cohort.summer.starts",
-        "what runs before the new start is not charged",
+        "usage before the new start is not charged",
     ),
     "a shorter notice": (
         'minimum = "30m"',
         'minimum = "29m"',
         "policy.notice.minimum",
-        "stops come with less notice",
+        "servers are stopped with less notice",
     ),
     "a warning less": (
         'minimum = "30m"',
         'exhaustion = ["1d", "1h", "10m"]',
         "policy.notice.exhaustion",
-        "a warning of exhaustion falls away",
+        "an announcement of exhaustion is dropped",
     ),
     "a warning of the end less": (
         'minimum = "30m"',
         'end = ["1d"]',
         "policy.notice.end",
-        "a warning of the cohort's end falls away",
+        "an announcement of the cohort's end is dropped",
     ),
     "a smaller reserve": (
         'minimum = "30m"',
         'minimum = "30m"\n[policy.stop]\nlatency = "1m"',
         "policy.stop.latency",
-        "less is kept in reserve for the time a stop takes",
+        "the reserve for the time of a stop is smaller",
     ),
     "a zone less": (
         'budget = "350000"',
         'budget = "350000"\nzones = ["fr-par-2"]',
         "program.zones",
-        "a server that starts in a zone that is not swept is not metered",
+        "a server that starts in a removed zone is not metered",
     ),
 }
 
@@ -179,13 +183,14 @@ REFUSED: dict[str, tuple[str, str, str]] = {
     "a grant that is gone": (
         'grants = [ { id = "acme-1", credits = "60000", tranches = "none" } ]',
         "",
-        f"{ACME}.grants.acme-1 = 60000.00 credits is gone from the file, and a posted grant cannot"
-        " be; put it back, then void acme-1.",
+        f"{ACME}.grants.acme-1 = 60000.00 credits is missing in the file, and a posted grant"
+        " stays; put it back, then void acme-1.",
     ),
     "a grant of another startup": (
         BRIGHT_TABLE,
         BRIGHT_TABLE.replace("bright]", "dora]"),
-        f"{BRIGHT}.grants.bright-1 was posted to bright and is now with dora; use a new id there.",
+        f"{BRIGHT}.grants.bright-1 was posted to bright, and the file gives it to dora; use a new"
+        " id there.",
     ),
     "a startup that changes its cohort": (
         "[cohort.summer.startup.cleo]",

@@ -1,4 +1,4 @@
-"""Does a good file become its program, and every bad one its one sentence?"""
+"""A good file becomes its program, and every bad file gives one sentence."""
 
 from __future__ import annotations
 

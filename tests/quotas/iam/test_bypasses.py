@@ -1,4 +1,4 @@
-"""Who gets round a closing: each principal that it does not reach, by name and reason."""
+"""Principals that a closing does not reach, by name and reason."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def found(*policies: Policy) -> list[tuple[str, str, bool]]:
 
 def test_an_owner_is_always_a_way_round() -> None:
     """Even with no policy at all, and even when no name but theirs could be read."""
-    how = "owns the organization, and may do everything in it"
+    how = "owns the organization and may do everything in it"
     assert bypasses((), (OWNER,), PROJECTS) == (Bypass("user owner@example.com", how, False),)
     assert bypasses((), (), PROJECTS) == ()
 

@@ -1,4 +1,4 @@
-"""What a startup has at one instant, and the very second at which it is used up."""
+"""A startup's balance at one instant, and the second at which its credits are used up."""
 
 from __future__ import annotations
 

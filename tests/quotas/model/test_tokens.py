@@ -61,8 +61,8 @@ def test_a_token_s_state_follows_the_clock(now_s: int, revoked_s: int | None, st
 @pytest.mark.parametrize(
     ("startup", "scopes", "says"),
     [
-        ("acme", ("write",), "name some of read, request, admin, audit"),
-        ("acme", (), "name some of"),
+        ("acme", ("write",), "write one or more of read, request, admin, audit"),
+        ("acme", (), "write one or more of"),
         ("acme", ("read", "admin"), "are for operators"),
         ("", ("read",), "act for a startup"),
         ("", ("admin", "request"), "act for a startup"),

@@ -75,7 +75,7 @@ def test_spent_after_is_the_first_second(rate: int, amount: int) -> None:
 @pytest.mark.parametrize(("rate", "amount"), [(0, 1), (-1, 1), (1, -1)])
 def test_spent_after_refuses_what_never_happens(rate: int, amount: int) -> None:
     """Without a burn, or for a negative amount, there is no such second."""
-    with pytest.raises(ValueError, match=r"positive rate"):
+    with pytest.raises(ValueError, match=r"rate must be positive"):
         spent_after_s(rate, amount)
 
 

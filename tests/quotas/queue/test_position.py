@@ -1,4 +1,4 @@
-"""A request's place, what it waits for and when: said where it is known, and only there."""
+"""A request's place in the queue, what it waits for, and its expected instant if known."""
 
 from __future__ import annotations
 
@@ -6,14 +6,17 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from quotas.decisions.levels import exhaustion_episode
 
 from quotas.decisions.disruption_budget import NO_ENFORCEMENT
-from quotas.decisions.levels import exhaustion_episode
+from quotas.decisions.notices import Notice
 from quotas.decisions.overrides import Override
-from quotas.decisions.snapshot import Overuse
+from quotas.decisions.snapshot import Overuse, Snapshot
 from quotas.model.program import Cohort, Pool, Program
-from quotas.queue.position import QueuePosition, queue_positions
+from quotas.queue.position import QueuePosition
+from quotas.queue.position import queue_positions as positions
 from quotas.queue.requests import Request
+from quotas.rules.credits import exhaustion_episode
 from quotas.shares.allocation import Share
 from tests.builders import (
     FLAVOR,
@@ -27,6 +30,7 @@ from tests.builders import (
     as_shadow,
     unknown,
 )
+from tests.quotas.rules.rule_env import context_of
 
 HOUR_S = 3600
 NOW_S = 10 * HOUR_S
@@ -54,7 +58,20 @@ def a_pool_of(gpus: int = 8, **changes: Any) -> Program:
 
 def an_excess(gpus: int = 4, deadline_s: int = NOW_S + 1800) -> Overuse:
     """Birch has acme's quota."""
-    return Overuse("birch", "h100", gpus, "acme", NOW_S, deadline_s, "")
+    return Overuse("birch", "h100", gpus, "acme", NOW_S, deadline_s, 4, 4, "")
+
+
+def queue_positions(
+    snapshot: Snapshot,
+    requests: list[Request],
+    shares: list[Share],
+    overuses: list[Overuse],
+    notices: list[Notice],
+) -> tuple[QueuePosition, ...]:
+    """The positions in a context with those shares and overuses."""
+    context = context_of(snapshot)
+    context = replace(context, shares=tuple(shares), overuses=tuple(overuses))
+    return positions(context, requests, notices)
 
 
 def line(
@@ -211,7 +228,7 @@ KEPT: dict[str, tuple[dict[str, Any], str]] = {
         "not every zone of h100 could be read; expected",
     ),
     "as the book knows it": ({"sweeps": {}, "notices": []}, "no server of birch has a notice"),
-    "held by the guard": (
+    "held by the disruption budget": (
         {
             "notices": [
                 a_notice(
@@ -224,7 +241,7 @@ KEPT: dict[str, tuple[dict[str, Any], str]] = {
                 for n in range(4)
             ]
         },
-        "the guard holds a stop of birch",
+        "the disruption budget defers a stop of birch",
     ),
 }
 
@@ -275,7 +292,7 @@ def test_who_is_out_of_credits_waits_for_its_next_tranche(
         a_balance_of(tranche, 10**9, effective_s=NOW_S + HOUR_S, created=1),
     ]
     told = frozenset({("acme", exhaustion_episode(0))})
-    snapshot = a_snapshot(NOW_S, a_pool_of(), [], grants, told=told)
+    snapshot = a_snapshot(NOW_S, a_pool_of(), [], grants, announced=told)
     (acme,) = queue_positions(snapshot, [a_wish()], [a_share("acme", 0)], [], [])
     assert (acme.waits_for, acme.expected_s) == ("credits", expected_s)
     assert "it is stopped and asks for nothing: its credits are used up" in acme.text

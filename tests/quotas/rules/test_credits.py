@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import pytest
 
-from quotas.decisions.levels import exhaustion_episode, level, out_of_credits, runway_announcements
 from quotas.decisions.snapshot import Snapshot
 from quotas.enforcement.decide import decide
 from quotas.model.program import Policy
 from quotas.model.units import DAY_S
+from quotas.rules import credits
+from quotas.rules.credits import exhaustion_episode
 from tests.builders import a_balance_of, a_cut_run, a_program, a_run, a_snapshot
 from tests.quotas.ledger.tranche_builders import two_tranches
 from tests.quotas.metering.test_run_starts import NEXT_S
+from tests.quotas.rules.rule_env import announcements, level, violations
 
 
 def test_used_up_credits_name_the_last_started_first() -> None:
     """The guard lets the first of them pass first: not the one with the newest rate."""
     runs = [a_cut_run("old", 900), a_run("new", 500)]
     snapshot = a_snapshot(NEXT_S, a_program(), runs, [a_balance_of(left_ucr=1)])
-    assert [v.run.server_id for v in out_of_credits(snapshot)] == ["new", "old"]
+    assert [v.run.server_id for v in violations(credits.RULE, snapshot)] == ["new", "old"]
 
 
 @pytest.mark.parametrize("second", [5000, 0])
@@ -26,7 +28,7 @@ def test_a_used_up_tranche_is_an_exhaustion(second: int) -> None:
     """Whatever is dated later: every server has its final notice, and the level is closed."""
     pair = two_tranches(first=0, second=second)
     snapshot = a_snapshot(500, a_program(), [a_run(posted_until_s=500)], pair)
-    (violation,) = out_of_credits(snapshot)
+    (violation,) = violations(credits.RULE, snapshot)
     assert (violation.rule, violation.deadline_s) == ("credits", 500 + 1800)
     assert level(snapshot, "acme") == (
         "closed",
@@ -76,8 +78,8 @@ def test_the_runway_goes_on_through_a_tranche_that_arrives_first(
     snapshot = burning_two_tranches(first, second)
     assert snapshot.balances["acme"].exhausted_s == exhausted_s
     assert {exhausted_s, exhausted_s - 600} <= set(decide(snapshot).edges)
-    announced = runway_announcements(snapshot)
+    announced = announcements(credits.RUNWAY, snapshot)
     passed = [t for t in Policy().exhaustion_notices_s if exhausted_s <= t]
-    assert [(name, episode, at_s) for name, episode, _, at_s in announced] == [
+    assert [(each.startup, each.episode, each.at_s) for each in announced] == [
         ("acme", f"runway:{min(passed)}:{first}", exhausted_s)
     ] * bool(passed)

@@ -5,14 +5,15 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quotas.decisions.levels import expiry_announcements
 from quotas.enforcement.decide import decide
 from quotas.ledger.expiry import forecast_expiries
 from quotas.ledger.posting import post_due
 from quotas.model.program import Rollover
 from quotas.model.units import DAY_S
+from quotas.rules import expiry
 from tests.builders import Z, a_balance_of, a_program, a_run, a_snapshot, metered
 from tests.quotas.ledger.tranche_builders import HALF, amounts_by_account, two_tranches
+from tests.quotas.rules.rule_env import announcements
 
 
 def test_a_forfeit_is_told_once_for_each_threshold() -> None:
@@ -27,10 +28,10 @@ def test_a_forfeit_is_told_once_for_each_threshold() -> None:
         snapshot = a_snapshot(
             day * DAY_S, a_program(), [run], [own], announced=frozenset(announced)
         )
-        for startup, episode, inputs, at_s in expiry_announcements(snapshot):
-            announced.add((startup, episode))
+        for found in announcements(expiry.RULE, snapshot):
+            announced.add((found.startup, found.episode))
             heard.append(day)
-            assert (at_s, inputs["amount_ucr"]) == (end_s, 864_000)
+            assert (found.at_s, found.facts.amount_ucr) == (end_s, 864_000)
     assert heard == [10, 33, 39]
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from quotas.decisions.disruption_budget import Enforcement
-from quotas.decisions.levels import stopped_by_operator
 from quotas.decisions.overrides import Override
 from quotas.metering.runs import Run
 from quotas.model.program import Program
 from quotas.model.units import HOUR_S
+from quotas.rules import operator
 from tests.builders import a_cut_run, a_program, a_snapshot, a_startup
+from tests.quotas.rules.rule_env import violations
 
 
 def found_after_closing(
@@ -22,7 +23,7 @@ def found_after_closing(
     snapshot = a_snapshot(
         5 * HOUR_S, program or a_program(), runs, enforcement=Enforcement(overrides=overrides)
     )
-    return [(v.run.server_id, v.inputs["started_s"]) for v in stopped_by_operator(snapshot)]
+    return [(v.run.server_id, v.facts.started_s) for v in violations(operator.RULE, snapshot)]
 
 
 def test_closed_stops_what_was_started_afterwards_and_nothing_that_was_cut() -> None:

@@ -1,4 +1,4 @@
-"""Being ahead of pace is told once and holds back borrowing at most; it stops nothing."""
+"""The pace rule: it is announced once, limits borrowing at most, and stops nothing."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "an unknown parent": (problem(4, node("a", "x")), "node 'a': field 'parent' is 'x'"),
     "an unknown pool": (
         problem(4, {"name": "a", "demand": {"b300": 1}}),
-        "node 'a': field 'demand' is for pool 'b300', which is no pool",
+        "node 'a': field 'demand' is for pool 'b300', which does not exist",
     ),
     "a duplicate name": (problem(4, node("a"), node("a")), "node 'a': field 'name' is 'a'"),
     "negative GPUs": (problem(4, node("a", nominal=-1)), "field 'nominal' for pool 'h100' is -1"),

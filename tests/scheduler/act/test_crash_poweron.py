@@ -1,4 +1,4 @@
-"""kill -9 around the poweron of an undone stop: it ends as a run without a crash does."""
+"""kill -9 around the poweron of an undone stop: the end is that of a run without a crash."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ def test_a_server_that_cannot_be_stopped_is_seen_and_left_in_peace(
     assert any("s1" in alarm and "cannot be stopped" in alarm for alarm in view.alarms)
     metrics.publish(view)
     assert view.stops_failing == 1 and b"cohortd_stops_failing 1.0" in metrics.render()
-    assert [notice.state for notice in view.notices] == ["executing"]
+    assert [notice.state for notice in view.status.notices] == ["executing"]
     assert harness.charged_ucr() >= RATE, "the first hour is posted"
 
 

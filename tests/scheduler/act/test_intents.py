@@ -1,4 +1,4 @@
-"""A stop is sent once, while we lead, and ends in one terminal state, whatever the cloud says."""
+"""The leader sends a stop once, and the stop ends in one state, whatever the cloud answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the machine, the calendar and the world do to a daemon, at the edge where they do it."""
+"""Faults of the machine, the calendar and the world, each where it hits the daemon."""
 
 from __future__ import annotations
 

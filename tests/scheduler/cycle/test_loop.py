@@ -1,4 +1,4 @@
-"""APScheduler beats the cycle at real speed; the tests wait for events, never for time."""
+"""APScheduler runs the cycle at real speed; the tests wait for events, never for time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A notice that was cut short is paid for: the missing seconds come back, once."""
+"""Notice compensation: the missing seconds of a short notice are refunded once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a cycle's decision to a mail: at least once, with one name, without a storm."""
+"""From a cycle's decision to a mail: at least once, with one key, without a storm."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What hangs costs a cycle one bounded wait, and what fails is asked ever more seldom."""
+"""A hanging read costs a cycle one bounded wait; a failing one is retried less often."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who leaves keeps books and debts; who takes a project over pays from that second on."""
+"""The membership rule: former members keep books and debts, new owners pay from then on."""
 
 from __future__ import annotations
 
@@ -259,7 +259,7 @@ def test_who_left_with_its_cohort_and_without_a_grant_is_metered_too() -> None:
     harness.run_until(T0 + HOUR_S + 40, 600)
     cost = cost_ucr(RATE, T0 + 40, Period(T0 + 40, T0 + HOUR_S + 40))
     assert harness.rows("balance") == {"usage:acme": cost, "overdraft:c": -cost}
-    assert [line.name for line in harness.views[-1].startups] == ["acme"]
+    assert [line.name for line in harness.views[-1].status.startups] == ["acme"]
     assert [s["name"] for s in status_of(harness.book, harness.clock.now_s())["startups"]] == [
         "acme"
     ]

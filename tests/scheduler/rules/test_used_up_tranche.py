@@ -1,4 +1,4 @@
-"""A tranche is used up before the next begins: an exhaustion like any other, until it begins."""
+"""A used-up tranche is an exhaustion like any other, until the next tranche begins."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def notices(harness: Harness) -> list[str]:
 
 def level(harness: Harness) -> str:
     """The level of acme in the last view."""
-    (own,) = harness.views[-1].startups
+    (own,) = harness.views[-1].status.startups
     return own.level
 
 

@@ -26,7 +26,7 @@ from .registry import MUTANTS, Mutant
 
 __all__ = ["MUTANTS", "Mutant", "killed_by"]
 MUTANT_MODULES = (ledger, iam_closing, conduct, metering, quiescence)
-GUARDS = (ArithmeticError, AssertionError, ValueError)
+CHECKS = (ArithmeticError, AssertionError, ValueError)
 """What the product raises where an amount, a period or a transfer is no such thing."""
 MOST_CYCLES_A_DAY = 150
 MOST_CPU_S = 30.0
@@ -39,7 +39,7 @@ INERT = "inert"
 
 
 def killed_by(mutant: Mutant, seed: int, days: int) -> str:
-    """Who finds the bug in a seed: an invariant, "guard", "crash", "baseline", "inert" or ""."""
+    """Who finds the bug in a seed: an invariant, "check", "crash", "baseline", "inert" or ""."""
     script = draw(seed, days)
     script = mutant.needs(script) if mutant.needs else script
     patch = CountingPatch()
@@ -74,7 +74,7 @@ class StagedAudit:
         """The look that it has come to; the last is after its end."""
 
     def first_fault(self, stages: int = STAGES) -> str:
-        """The first sentence of what is wrong, "guard", "crash", or "" where nothing is."""
+        """The first sentence of what is wrong, "check", "crash", or "" where nothing is."""
         try:
             with bounded(MOST_CPU_S), wired():
                 play = Play(self.script, sql=self.sql)
@@ -82,8 +82,8 @@ class StagedAudit:
                 for self.at in range(1, stages + 1):
                     if wrong := self._look(play):
                         return wrong[0]
-        except GUARDS as error:
-            return "guard" if _is_ours(error.__traceback__) else "crash"
+        except CHECKS as error:
+            return "check" if _is_ours(error.__traceback__) else "crash"
         except Exception:
             return "crash"
         return ""

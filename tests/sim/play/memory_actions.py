@@ -16,12 +16,12 @@ from quotas.metering.stop_latency import reserves_s
 from .memory_book import InMemoryBook
 
 
-def say(book: InMemoryBook, override: Override) -> None:
+def set_override(book: InMemoryBook, override: Override) -> None:
     """Keep an override."""
     book.overrides.append(replace(override, id=len(book.overrides) + 1))
 
 
-def spoken(book: InMemoryBook, state: BookState) -> bool:
+def changed_since(book: InMemoryBook, state: BookState) -> bool:
     """Whether an override, a program or a transfer came after a state was read."""
     fresh = islice(reversed(book.posted.values()), len(book.posted) - state.newest_transfer)
     said = max((override.id or 0 for override in state.enforcement.overrides), default=0)

@@ -1,4 +1,4 @@
-"""A deed is written once, whole or not at all; the book conserves and verifies after each."""
+"""An operator action is written once, whole or not at all, and the book verifies after it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Deeds beside cycles and beside each other: the book stays whole."""
+"""Actions beside cycles and beside each other: the book stays whole."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ def test_the_worked_example_of_the_page() -> None:
     after = amounts(book)
     page = (Path(__file__).parents[4] / "docs" / "credits.md").read_text()
     for told, ucr in {
-        "8.6768 are forfeited": before["expired:spring"],
+        "8.6768 expire": before["expired:spring"],
         "949.3384 |": before["grant:acme:acme-1"],
         "12.6654 return to `acme-1`": after["grant:acme:acme-1"] - before["grant:acme:acme-1"],
         "12.6654 return to `acme-bonus`": after["expired:spring"] - before["expired:spring"],

@@ -1,4 +1,4 @@
-"""No more is promised than the budget, and an id is of one grant: by file and by command."""
+"""Grants stay within the budget, and an id names one grant, by file and by command."""
 
 from __future__ import annotations
 

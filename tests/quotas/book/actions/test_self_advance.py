@@ -1,4 +1,4 @@
-"""A startup takes a part of its next tranche ahead: how much, how often, and who hears of it."""
+"""Self-advances: how much of the next tranche, how often, and who is notified."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from quotas.book.reads.overrides import read_operator_actions
 from quotas.book.schema.tables import NOTICE, OUTBOX, TRANSFER
 from quotas.book.session import Book
 from quotas.book.verify.verify import verify
-from quotas.decisions.explain import recompute
+from quotas.decisions.record import recompute
 from quotas.ledger.corrections import Refused
 from quotas.ledger.posting import post_due
 from quotas.ledger.transfers import GrantBalance

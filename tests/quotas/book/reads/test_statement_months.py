@@ -1,4 +1,4 @@
-"""In which month does a thing count? Who joins late, what is dated back, what is in tranches."""
+"""The month of each transfer: late joiners, back-dated transfers and tranches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A month is closed once, adds up exactly, and carries to the next; a changed one is found."""
+"""A month is closed once, adds up exactly and carries over; a changed one is found."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Flipping any one byte of any row of the ledger is found, and its transfer is named."""
+"""A flip of any byte of any ledger row is found, and its transfer is named."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A head that was kept, logged or mailed shows what was done to the chain before it."""
+"""A chain head that was kept, logged or mailed shows a change of the chain before it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Do the five startups behave as their names promise, and obey refusals?"""
+"""The five workloads behave as their names say, and accept refusals."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ def test_refusals_are_obeyed(obstacle: Callable[[World], None]) -> None:
     assert len({run.project_id for run in world.truth() if run.zone == ZONE}) == 5
 
 
-def test_habits_have_streams_of_their_own() -> None:
+def test_workloads_have_streams_of_their_own() -> None:
     """What one startup does has no effect on another's chances: alone it does the same."""
     whole = played(3, 60)
     for workload in default_workloads(3):
@@ -175,8 +175,8 @@ def test_nobody_plans_after_the_end() -> None:
     assert [server for zone in ZONES for server in world.servers(zone)] == before
 
 
-def test_a_habit_obeys_iam() -> None:
-    """Without start and create a habit starts nothing more; with them again, it goes on."""
+def test_a_workload_obeys_iam() -> None:
+    """Without start and create a workload starts nothing more; with them again, it goes on."""
     world = World.build(1, START_S, 60)
     world.advance(START_S + 20 * DAY_S)
     (project,) = (each for each in world.projects if each.name == "cumulus-bio")
