@@ -1,4 +1,4 @@
-"""What time is it? The only module that reads a clock; everything else is handed one."""
+"""The clock of the process: the only module that reads one; every other is handed one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which connection and settings does this process use? Environment, credentials, profile."""
+"""The settings of a process, from its environment, its credentials and its profile."""
 
 from __future__ import annotations
 

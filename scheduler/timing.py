@@ -1,4 +1,4 @@
-"""How long may a cycle take, and how long does leadership outlast it? Promise 6, checked."""
+"""Timing promises, checked: a lease outlasts a cycle and the timeouts of the database."""
 
 from __future__ import annotations
 

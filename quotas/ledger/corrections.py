@@ -1,4 +1,4 @@
-"""What may a person do to the books? Grant, void, refund and transfer, as new transfers.
+"""Corrections by people: grant, void, refund and transfer, as new transfers.
 
 Nothing posted is ever changed: a correction is a later transfer. Each rule here is pure;
 `quotas.book.actions.execute` reads what they need and persists what they answer.

@@ -1,4 +1,4 @@
-"""What is set aside for a purpose, and how does it end? Settled, voided or expired, once.
+"""Holds: credits set aside for a purpose, then settled, voided or expired, once.
 
 A hold draws in burn order on grants that outlive it, so that none of it can be forfeited
 while it lasts. It ends by one transfer: what is settled is spent in the order it was drawn,

@@ -1,4 +1,4 @@
-"""How does a transfer look once it is in the book? A frozen row with entries, and its owners."""
+"""A transfer as it is in the book: a frozen row with its entries, and its owners."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What does another price change of what is charged, and what does the program pay beside it?
+"""The effects of another price: on what is charged, and on what the program pays.
 
 A price correction brings each charged second that is not refunded to the rate it should
 have had: cheaper, and the difference returns to the accounts that the charge drew from,

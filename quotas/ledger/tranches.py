@@ -1,4 +1,4 @@
-"""Of which parts does a grant consist, from when to when, and what moves from one to the next?
+"""Tranches: the parts of a grant, their terms, and what rolls over to the next one.
 
 Each tranche is a grant account of its own, ID/1, ID/2 and so on: a slash is in no id of a
 program file. Its end follows from the rollover. "All": it lasts to the grant's end. Any

@@ -1,4 +1,4 @@
-"""What did people ask through the API? Read each cycle as untrusted input, and answered.
+"""Writes that came through the API, read each cycle as untrusted input, and answered.
 
 The API process may be anybody's by now: what it left is checked from its shape to its
 token, performed through the book's own functions under the message's id as key, and

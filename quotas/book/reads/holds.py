@@ -1,4 +1,4 @@
-"""Which holds are there, how do they stand, and how does one end in the table?"""
+"""Holds in the book: their rows, their states, and how one ends in the table."""
 
 from __future__ import annotations
 
