@@ -128,8 +128,8 @@ def test_the_first_in_line_gets_what_is_free() -> None:
     wishes = [a_wish("birch", opened_s=5), a_wish("acme", opened_s=9)]
     shares = [a_share("acme", 4), a_share("birch", 4)]
     found = line(program, wishes, shares, [])
-    told = [(s.request.startup, s.place, s.of, s.expected_s) for s in found]
-    assert told == [("birch", 1, 2, NOW_S), ("acme", 2, 2, NOW_S + 99)]
+    listed = [(s.request.startup, s.place, s.of, s.expected_s) for s in found]
+    assert listed == [("birch", 1, 2, NOW_S), ("acme", 2, 2, NOW_S + 99)]
 
 
 def test_nominal_quota_stands_before_borrowing() -> None:
@@ -274,8 +274,8 @@ def test_who_is_out_of_credits_waits_for_its_next_tranche(
         a_balance_of("g/1", 0),
         a_balance_of(tranche, 10**9, effective_s=NOW_S + HOUR_S, created=1),
     ]
-    told = frozenset({("acme", exhaustion_episode(0))})
-    snapshot = a_snapshot(NOW_S, a_pool_of(), [], grants, told=told)
+    announced = frozenset({("acme", exhaustion_episode(0))})
+    snapshot = a_snapshot(NOW_S, a_pool_of(), [], grants, announced=announced)
     (acme,) = queue_positions(snapshot, [a_wish()], [a_share("acme", 0)], [], [])
     assert (acme.waits_for, acme.expected_s) == ("credits", expected_s)
     assert "it is stopped and asks for nothing: its credits are used up" in acme.text
