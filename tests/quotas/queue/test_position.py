@@ -144,8 +144,8 @@ def test_the_first_in_line_gets_what_is_free() -> None:
     wishes = [a_wish("birch", opened_s=5), a_wish("acme", opened_s=9)]
     shares = [a_share("acme", 4), a_share("birch", 4)]
     found = line(program, wishes, shares, [])
-    told = [(s.request.startup, s.place, s.of, s.expected_s) for s in found]
-    assert told == [("birch", 1, 2, NOW_S), ("acme", 2, 2, NOW_S + 99)]
+    listed = [(s.request.startup, s.place, s.of, s.expected_s) for s in found]
+    assert listed == [("birch", 1, 2, NOW_S), ("acme", 2, 2, NOW_S + 99)]
 
 
 def test_nominal_quota_stands_before_borrowing() -> None:
