@@ -37,7 +37,7 @@ soak: $(DEV)  ## many simulated programs with faults: make soak SEEDS=10000
 fuzz: $(FUZZ)  ## fuzz the cloud adapter, guided by coverage (CPython 3.11 to 3.13 on Linux)
 	@$(BIN)/python -m tests.clouds.fuzz $(ARGS)
 
-lock: $(DEV)  ## write the four lock files anew (needs uv)
+lock: $(DEV)  ## write the four lock files again (needs uv)
 	$(UV) pyproject.toml -o requirements.lock
 	$(UV) pyproject.toml --group dev --all-extras -o requirements-dev.lock
 	$(UV) --group build -c requirements-dev.lock -o requirements-build.lock
@@ -46,7 +46,7 @@ lock: $(DEV)  ## write the four lock files anew (needs uv)
 UV := uv pip compile --quiet --upgrade --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--no-annotate --no-header
 
-dashboards: $(DEV)  ## write deploy/grafana/dashboards anew from exporters/dashboards
+dashboards: $(DEV)  ## write deploy/grafana/dashboards from exporters/dashboards
 	@$(BIN)/python -m exporters.dashboards
 
 clean:  ## remove the environment and every cache

@@ -1,7 +1,7 @@
-"""Requests a second of `GET /v1/credits`, compared with a route that returns a constant.
+"""Benchmark of the API: requests a second of `GET /v1/credits` and of a constant route.
 
-One worker each, over real sockets: `cohortd serve` with authentication, rate limits and
-ETag on a book of 10,000 startups, and a FastAPI application whose route returns a constant.
+One worker each, over real sockets: `cohortd serve` with authentication, rate limits and ETag on a
+book of 10,000 startups, and a FastAPI application whose route returns a constant.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from quotas.model.tokens import fingerprint, write_token
 
 STARTUPS = 10_000
 BEARERS = 200
-"""The tokens take turns, so that none reaches its limit of 600 requests a minute."""
+"""So many tokens take turns that none of them reaches its limit of 600 a minute."""
 CONNECTIONS = 8
 REQUESTS = 4_000
 ROUNDS = 5
@@ -36,7 +36,7 @@ DAY_S = 86_400
 
 
 def fill(state: Path) -> list[str]:
-    """A book of many startups, and the tokens of some of them."""
+    """A book of many startups; the tokens of some of them."""
     now_s = int(time.time())
     term = (now_s - DAY_S, now_s + 100 * DAY_S)
     startups = tuple(
@@ -73,7 +73,7 @@ def fill(state: Path) -> list[str]:
 
 
 def serve_constant(port: int) -> None:
-    """The baseline: the cost of FastAPI and uvicorn by themselves."""
+    """The baseline: the cost of FastAPI and uvicorn alone."""
     app = FastAPI()
 
     @app.get("/v1/credits")
@@ -85,7 +85,7 @@ def serve_constant(port: int) -> None:
 
 @contextmanager
 def server(command: list[str], port: int) -> Iterator[None]:
-    """A server in a process of its own, ready to answer."""
+    """A server in a process of its own that already answers."""
     child = subprocess.Popen([sys.executable, *command], stderr=subprocess.DEVNULL)
     try:
         while True:
@@ -127,7 +127,7 @@ def rate(port: int, tokens: list[str]) -> float:
 
 
 def take(link: socket.socket) -> None:
-    """One whole answer, which must be a success."""
+    """Read one whole answer, which must be good."""
     text = b""
     while b"\r\n\r\n" not in text:
         text += link.recv(65_536)
@@ -139,7 +139,7 @@ def take(link: socket.socket) -> None:
 
 
 def main() -> None:
-    """Print the table: the best of several rounds, in which the two take turns."""
+    """Print the table: the best of some rounds of each, in turns."""
     cohortd = "from scheduler.cli import main; main()"
     with TemporaryDirectory() as folder:
         tokens = fill(Path(folder))
@@ -148,7 +148,7 @@ def main() -> None:
         constant = f"from bench.api import serve_constant; serve_constant({theirs})"
         os.environ.pop("NOTIFY_SOCKET", None)
         with server(["-c", constant], theirs), server(["-c", cohortd, *at], ours):
-            rate(ours, tokens)  # the book is read, the pages are made
+            rate(ours, tokens)  # the book is read, the pages are built
             pairs = [(rate(theirs, tokens), rate(ours, tokens)) for _ in range(ROUNDS)]
     base, own = (max(column) for column in zip(*pairs, strict=True))
     print(f"{'':20} {'requests/s':>11} {'ratio':>7}")

@@ -1,8 +1,8 @@
-"""Speed of the credit book, compared with bare sqlite3 that writes the same rows.
+"""Benchmark of the credit book: charges a second, and the balance of one startup.
 
-Charges posted per second in batches through `post`, against the same rows by
-`executemany`; then the balance of one startup among many, and how little it depends on
-the number of transfers. COHORTD_BENCH_LARGE=1 measures the full million.
+Charges are posted in batches through `post`, against the same rows by `executemany`; then the
+balance of one startup among many, at several numbers of transfers. COHORTD_BENCH_LARGE=1 measures
+the full million.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ RATE = 25_330_800
 
 
 def charge(number: int, startup: int) -> Transfer:
-    """A charge of an hour as the cycle posts it, with its detail."""
+    """A charge of an hour as the cycle posts it, with the detail that it keeps."""
     name, server = f"startup-{startup:06d}", f"server-{startup:06d}"
     return Transfer(
         key=f"charge:{server}@0:{number * 3600}",
@@ -58,7 +58,7 @@ def charge(number: int, startup: int) -> Transfer:
 
 
 def filled(folder: Path, startups: int) -> Book:
-    """A book in which each startup has a grant that is never used up."""
+    """A book in which each startup has a grant that nothing uses up."""
     book = Book.open(folder)
     program = Program("bench", 10**18, cohorts=(Cohort("bench", 0, 10**9),))
     apply_program(book, program, 0, "bench")
@@ -119,7 +119,7 @@ def _insert(table: str, width: int) -> str:
 def _batches(
     source: sqlite3.Connection, size: int
 ) -> Iterator[tuple[Sequence[tuple[object, ...]], ...]]:
-    """The rows of each batch as a book has them, and the amounts that they move."""
+    """The rows of each batch, as they stand in a book, and what they move."""
     ids = [row[0] for row in source.execute("SELECT id FROM transfer WHERE kind = 'charge'")]
     for start in range(0, len(ids), size):
         between = (ids[start], ids[start + size - 1])

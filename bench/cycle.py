@@ -1,7 +1,7 @@
-"""Cost of a cycle, compared with a bare loop of SDK listings of the same zones.
+"""Benchmark of a cycle: time, peak memory and API calls at 5 and at 1,000 servers.
 
-Time, peak memory and API calls at 5 and at 1,000 servers; the baseline is the official
-SDK listing the same servers over the same HTTP, and doing nothing with them.
+The baseline is the official SDK listing the same servers over the same HTTP, and doing nothing
+with them.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ FLAVOR = "H100-1-80G@fr-par-2"
 
 @contextmanager
 def region(servers: int) -> Iterator[dict[str, Any]]:
-    """A region with a number of running servers, in a process of its own."""
+    """A region with so many running servers in a process of its own."""
     command = [sys.executable, "-m", "bench.fleet", str(servers)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None and process.stdin is not None
@@ -49,7 +49,7 @@ def region(servers: int) -> Iterator[dict[str, Any]]:
 
 
 def timed(work: Callable[[], object]) -> tuple[float, int]:
-    """Median seconds of several rounds, and the peak of traced memory in bytes of another one."""
+    """Median seconds of some rounds, and the peak of traced memory in bytes of one more."""
     work()
     seconds = []
     for _ in range(ROUNDS):
@@ -76,7 +76,7 @@ def sdk_loop(at: dict[str, Any]) -> Callable[[], object]:
 
 
 def our_cycle(at: dict[str, Any], book: Book, calls: list[str]) -> Callable[[], object]:
-    """A quiet cycle of cohortd, 30 virtual seconds after the last one."""
+    """A quiet cycle of ours, 30 virtual seconds after the one before."""
     cloud = ScalewayCloud.connect(
         access_key=at["access_key"],
         secret_key=at["secret_key"],

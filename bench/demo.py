@@ -1,4 +1,4 @@
-"""Wall time of the demo of six months, and the simulated region's part of it."""
+"""Benchmark of the demo: the wall time of six months, and the simulated region's part of it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ DAYS = (30, 183)
 
 
 def main() -> None:
-    """Print the table; the ratio compares the time per day with the shorter demo."""
+    """Print the table: the ratio is to the shorter demo, day for day."""
     print(f"{'days':>8} {'cycles':>8} {'seconds':>9} {'ms/cycle':>9} {'ratio':>7}")
     base = None
     for days in DAYS:

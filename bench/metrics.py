@@ -1,7 +1,7 @@
-"""Time of `/metrics`, compared with prometheus_client that renders the same samples.
+"""Benchmark of `/metrics`: a scrape, and prometheus_client rendering the same samples.
 
-The first scrape of a view makes its samples and their text, the next ones find the text;
-the baseline has the samples made before.
+The first scrape of a view builds its samples and their text, the next ones reuse the text; the
+baseline has the samples built before.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from prometheus_client.registry import Collector
 
 from exporters.metrics import Metrics
 from quotas.ledger.balance import Balance
+from quotas.model.program import Cohort, Program
 from quotas.shares.allocation import Share
-from quotas.view import PoolView, StartupView, View, ZoneView
+from quotas.view import PoolStatus, ProgramStatus, StartupStatus, View, ZoneView
 
 SIZES = (1_000, 10_000)
 ROUNDS = 5
@@ -30,42 +31,36 @@ class Made(Collector):
         self.families = families
 
     def collect(self) -> Iterable[Metric]:
-        """All families."""
+        """All of them."""
         return self.families
 
 
 def view_of(startups: int) -> View:
-    """A program of many startups, each with a balance and a share."""
+    """A program of so many startups, each with a balance and a share."""
+    cohort = Cohort("c", 0, 1, ())
     names = [f"startup-{number}" for number in range(startups)]
     lines = [
-        StartupView(
+        StartupStatus(
             name=name,
-            cohort="c",
+            cohort=cohort,
             level="open",
-            level_reason="",
             balance=Balance(name, 0, 10**12, 10**11, 10**6, 0, 10**7, 10**7, 10**5),
             charged_ucr=10**10,
             unconfirmed_ucr=0,
-            runs=(),
-            pace=None,
         )
         for name in names
     ]
     shares = [Share(name, "h100", *(8,) * 7, "demand", "") for name in names]
-    return View(
+    status = ProgramStatus(
         at_s=0,
-        mode="enforce",
-        epoch=1,
+        known_until_s=0,
+        program=Program("bench", 0, mode="enforce", cohorts=(cohort,)),
         startups=tuple(lines),
-        pools=(PoolView("h100", 40, 0),),
-        zones=(ZoneView("fr-par-2", "complete", 0),),
-        notices=(),
-        decisions=(),
-        pool_of={},
-        edges=(),
-        alarms=(),
+        pools=(PoolStatus("h100", 40, 0),),
         shares=tuple(shares),
     )
+    zones = (ZoneView("fr-par-2", "complete", 0),)
+    return View(status=status, epoch=1, zones=zones, decisions=(), edges=(), alarms=())
 
 
 def scrape_new(metrics: Metrics, view: View) -> bytes:
@@ -75,7 +70,7 @@ def scrape_new(metrics: Metrics, view: View) -> bytes:
 
 
 def best_s(*renders: Callable[[], bytes]) -> list[float]:
-    """The best of several rounds, in which the two take turns."""
+    """The best of some rounds of each, in turns."""
     best = [float("inf")] * len(renders)
     for _ in range(ROUNDS):
         for at, render in enumerate(renders):

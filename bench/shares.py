@@ -1,4 +1,4 @@
-"""Speed of shares, compared with textbook progressive filling and a bare sort.
+"""Benchmark of shares, against textbook progressive filling and a bare sort, in one run.
 
 Run `python -m bench.shares [--large]`; `--large` adds the JSON contract at 100,000 startups.
 """
@@ -22,7 +22,7 @@ Case = tuple[Forest, list[Amounts]]
 
 
 def flat_case(size: int, pools: int) -> Case:
-    """Startups without groups, with ten GPUs each, a little less than they demand."""
+    """Startups side by side, ten GPUs each, a little less than they demand."""
     draw = np.random.default_rng(size)
     forest = build_flat_forest(draw.integers(1, 9, size))
     return forest, [amounts(draw, np.ones(size, bool), 10 * size) for _ in range(pools)]
@@ -53,7 +53,7 @@ def amounts(draw: np.random.Generator, leaves: np.ndarray, gpus: int) -> Amounts
 
 
 def textbook(weights: list[int], nominal: list[int], demand: list[int], gpus: int) -> list[float]:
-    """Progressive filling as in textbooks: raise all together, fix the full ones, repeat."""
+    """Textbook progressive filling: raise all together, fix those that are full, repeat."""
     shares = [float(min(n, d)) for n, d in zip(nominal, demand, strict=True)]
     wants = [d - s for d, s in zip(demand, shares, strict=True)]
     left = gpus - sum(shares)
@@ -71,7 +71,7 @@ def textbook(weights: list[int], nominal: list[int], demand: list[int], gpus: in
 
 
 def best_s(action: Callable[[], object], budget_s: float = 1.0) -> float:
-    """The shortest of at least three runs."""
+    """Least time of one run, of at least three."""
     best, spent, runs = math.inf, 0.0, 0
     while runs < 3 or (spent < budget_s and runs < 2000):
         start = time.perf_counter()
@@ -82,7 +82,7 @@ def best_s(action: Callable[[], object], budget_s: float = 1.0) -> float:
 
 
 def peak_mib(action: Callable[[], object]) -> float:
-    """Peak memory of one run, in MiB."""
+    """Most memory that one run holds, in MiB."""
     tracemalloc.start()
     action()
     _, peak = tracemalloc.get_traced_memory()
@@ -98,7 +98,7 @@ def divide_all(case: Case) -> None:
 
 
 def measure(name: str, make: Callable[[int, int], Case], pools: int) -> None:
-    """Print a row for each size, and the exponent of growth over the sizes."""
+    """One row a size, and the exponent of growth over the sizes."""
     times = []
     for size in SIZES:
         case = make(size, pools)

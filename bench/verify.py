@@ -1,7 +1,7 @@
-"""Time of `verify`, compared with a bare loop that reads, hashes and sums the same rows.
+"""Benchmark of `verify`, against a bare loop that reads, hashes and sums the same rows.
 
-In the same run, on the same book; then the memory that it takes at two sizes. The target
-is half of the loop's speed, and memory that does not grow with the transfers.
+Both run on the same book; then the memory of verify at two sizes. The target is half of the loop's
+speed, and memory that does not grow with the transfers.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ NAMES = (
 
 
 def book_of_size(folder: Path, transfers: int) -> Book:
-    """A book with many charges, those of a startup one after the other."""
+    """A book with so many charges, those of a startup one after the other."""
     book = filled(folder, STARTUPS)
     for start in range(0, transfers, BATCH):
         batch = [charge(n // STARTUPS, n % STARTUPS) for n in range(start, start + BATCH)]
@@ -46,7 +46,7 @@ def book_of_size(folder: Path, transfers: int) -> Book:
 
 
 def bare(folder: Path) -> int:
-    """Read, hash and sum every row, and do nothing else; return how many are right."""
+    """Read every row, hash it and sum it, and nothing else; returns how many are right."""
     sums: dict[str, int] = defaultdict(int)
     right, at, previous, hash = 0, 0, "", ""
     fields: dict[str, object] = {}
@@ -67,7 +67,7 @@ def bare(folder: Path) -> int:
 
 
 def seconds_of(folder: Path, book: Book, transfers: int) -> tuple[float, float]:
-    """The shortest times of verify and of the loop, which take turns."""
+    """Fewest seconds of verify and of the loop, taken in turns."""
     ours, base = [], []
     for _ in range(ROUNDS):
         began = perf_counter()

@@ -1,4 +1,4 @@
-"""Who outside notices when cohortd falls silent? A URL that is asked for after good cycles."""
+"""The heartbeat: a request to a monitoring URL after successful cycles."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ log = structlog.get_logger()
 
 
 class Heartbeat:
-    """Asks for a URL outside after good cycles, so that silence is noticed there."""
+    """Requests a monitoring URL after successful cycles, so that silence is noticed there."""
 
     def __init__(self, url: str) -> None:
         self._url, self._had_good_cycle = url, False
         self._pool = urllib3.PoolManager(num_pools=1)
 
     def cycle(self, outcome: str) -> None:
-        """Hear how a cycle ended."""
+        """Record the outcome of a cycle."""
         self._had_good_cycle = self._had_good_cycle or outcome == "done"
 
     def run(self) -> None:
-        """Ask for the URL, if a cycle ended well since the last time."""
+        """Request the URL, if a cycle succeeded since the last time."""
         if not self._had_good_cycle:
             return
         self._had_good_cycle = False

@@ -1,9 +1,9 @@
-"""What happens in one cycle? Read this first: it is the map of the program.
+"""One cycle of the daemon, in eleven steps. Read this first: it is the map of the program.
 
-observe the clouds -> meter what ran -> charge the books -> decide -> commit, fenced by
-the lease -> act -> publish. It looks at the whole truth each time and closes the
-distance; there is no second way to the same result. A cycle that dies anywhere leaves
-the book as it was, and the next one catches up.
+cohortd reads catalogues, loads the book, observes the clouds, meters and charges what ran,
+decides, commits under the lease, acts, and publishes. Each cycle starts from the whole truth,
+and there is no second way to the same result. A cycle that dies anywhere leaves the book
+consistent, and the next cycle catches up.
 """
 
 from __future__ import annotations
@@ -11,26 +11,37 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from quotas.book.cycle.catalogues import read_catalogue_needs, save_catalogue
 from quotas.book.cycle.commit import commit
 from quotas.book.cycle.lease import Lease
-from quotas.book.cycle.state import load_state
+from quotas.book.cycle.state import BookState, load_state
+from quotas.book.reads.snapshot import build_snapshot, in_force
+from quotas.book.reads.status import build_status, undecided
 from quotas.book.session import Book
-from quotas.enforcement.decide import decide
+from quotas.decisions.snapshot import Snapshot
+from quotas.enforcement.decide import DecideResult, decide
+from quotas.enforcement.invariants import InvariantBroken
+from quotas.iam.closing import Closings
 from quotas.view import View
-from scheduler.act.access import closing_status, decide_access_changes, make_access_changer
+from scheduler.act.access import (
+    NO_CLOSINGS,
+    closing_status,
+    decide_access_changes,
+    make_access_changer,
+)
 from scheduler.act.intents import act, sendable_intents
 from scheduler.clock import Clock
 from scheduler.clouds.base import Cloud
 from scheduler.clouds.permissions import Permissions
 from scheduler.jobs.cycle_log import CycleLog
 from scheduler.leadership import Leadership
-from scheduler.observe.catalogue import PriceWatch
+from scheduler.observe.catalogue import CatalogueReader
 from scheduler.observe.clock_jump import ClockJumpDetector
 from scheduler.observe.provider_stock import ProviderStock
 from scheduler.observe.zones import Observer
 from scheduler.timing import Timing
-from scheduler.views.assemble import assemble_result, meter_runs, post_charges, with_swept_zones
-from scheduler.views.snapshot import build_snapshot, build_view
+from scheduler.views.assemble import assemble_result, meter_runs, post_charges, with_posting
+from scheduler.views.view import build_view
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,54 +79,77 @@ class Cycle:
 
     def run(self) -> CycleReport:
         """Run one cycle. Raises only what the loop must hear of (database, programming)."""
+        # 1. Read the clocks. After a jump of the wall clock, what happened meanwhile is not known.
         now_s, jump_s = self.clock.now_s(), self.clock_jump.jump_s()
         if jump_s:
             return CycleReport("observed", f"the clock jumped by {jump_s} s: nothing is decided")
+        # 2. Take or renew the lease. Every later write is refused once another daemon leads.
         lease = self.lease = self.leadership.lease(now_s)
         if lease is None:
             self.on_standby(now_s)
             return CycleReport("follower", "another daemon leads: standing by")
+        # 3. Perform what startups asked for through the API, so that this cycle decides with it.
         self.drain_inbox(now_s)
+        # 4. Read the catalogues that are due (network), and save each under the lease.
+        due = self.catalogues.due_zones(read_catalogue_needs(self.book), now_s)
+        for zone, offers in self.catalogues.read(due, now_s).items():
+            save_catalogue(self.book, lease, offers, now_s)
+            self.catalogues.mark_saved(zone, offers, now_s)
+        # 5. Load the state, once. A program that was applied during step 4 is in force from here.
         state = load_state(self.book)
         if state.program is None:
             return CycleReport("idle", "no program is applied yet: run 'cohortd apply'")
-        state = self.prices.apply_prices(with_swept_zones(state), now_s)
-        program = state.program
-        assert program is not None
-
-        seen = self.observer.observe(program.zones, now_s)
-        sweeps = self.prices.mask_unlisted(seen, state, now_s)
-        read_s = self.clock.now_s()
+        state = in_force(state, now_s)
+        assert state.program is not None
+        # 6. Sweep the zones and read the stock (network). What did not answer is Unknown.
+        seen = self.observer.observe(state.program.zones, now_s)
+        sweeps, read_s = self.catalogues.mask_unlisted(seen, state, now_s), self.clock.now_s()
+        stock = self.provider_stock.read_stock(state, now_s)
+        # 7. Meter what ran and post what is due. Both are pure, and never depend on decisions.
         metered = meter_runs(state, sweeps, read_s)
         posting = post_charges(state, metered, now_s)
-        stock, cycle_s = self.provider_stock.read_stock(state, now_s), self.timing.cycle_s
-        snapshot = build_snapshot(state, sweeps, metered, posting, now_s, cycle_s, stock)
-        decided = decide(snapshot)
-        closings = decide_access_changes(
-            self.permissions, state, decided, snapshot.overrides, now_s
-        )
-
+        posted = with_posting(state, metered, posting)
+        # 8. Decide, purely, from the books as the commit will leave them.
+        snapshot = build_snapshot(posted, now_s, self.timing.cycle_s, sweeps, stock)
+        decided, closings, faults = self._decide(state, snapshot)
+        # 9. Commit in one transaction under the lease: a cycle is in the book whole, or not at all.
         result = assemble_result(state, sweeps, metered, posting, decided, closings, now_s)
         chain_heads = commit(self.book, result, lease, now_s)
         self.cycle_log.log_commit(chain_heads, result.decisions)
-
-        access_changer = make_access_changer(
-            self.permissions, self.book, lease, self.clock, program
-        )
-        intents = sendable_intents(self.book, state, snapshot.overrides, sweeps)
-        sent = act(self.cloud, self.book, lease, self.clock, intents, access_changer)
-
-        closing_view = closing_status(self.permissions, state, snapshot.overrides)
-        view = build_view(
-            state, snapshot, posting, decided, lease, self.prices.alarms, *closing_view
-        )
+        # 10. Act (network). Only intents that are in the book are sent, and none after a fault.
+        changer = make_access_changer(self.permissions, self.book, lease, self.clock, state.program)
+        intents = () if faults else sendable_intents(self.book, state, snapshot.overrides, sweeps)
+        sent = act(self.cloud, self.book, lease, self.clock, intents, changer)
+        # 11. Publish the view. Metrics and people are shown what was committed, never a draft.
+        closing_views, alarms = closing_status(self.permissions, state, snapshot.overrides)
+        status = build_status(posted, snapshot, decided, closing_views)
+        prices = self.catalogues.alarms(state.catalogue)
+        view = build_view(status, snapshot, decided, lease, prices, (*faults, *alarms))
         self.cycle_log.log_alarms(view.alarms)
         self.publish(view)
-        return CycleReport("done", view.sentence, view, sent)
+        return CycleReport("undecided" if faults else "done", view.sentence, view, sent)
+
+    def _decide(
+        self, state: BookState, snapshot: Snapshot
+    ) -> tuple[DecideResult, Closings, tuple[str, ...]]:
+        """The decisions, or none and an alarm if `decide` found its own result wrong.
+
+        What ran is charged all the same. The outcome is not "done", so that the operators are
+        paged unless a later cycle decides.
+        """
+        try:
+            decided = decide(snapshot)
+        except InvariantBroken as error:
+            self.cycle_log.log_broken_invariant(error)
+            return undecided(snapshot), NO_CLOSINGS, (f"nothing is decided: {error}",)
+        closings = decide_access_changes(
+            self.permissions, state, decided, snapshot.overrides, snapshot.now_s
+        )
+        return decided, closings, ()
 
     def reconnect(self, cloud: Cloud, permissions: Permissions | None = None) -> None:
         """Talk to the cloud through other connections from the next cycle on."""
-        for reader in (self.observer, self.prices, self.provider_stock):
+        for reader in (self.observer, self.catalogues, self.provider_stock):
             reader.close()
         self._connect(cloud, permissions)
 
@@ -128,5 +162,5 @@ class Cycle:
     def _connect(self, cloud: Cloud, permissions: Permissions | None) -> None:
         self.cloud, self.permissions = cloud, permissions
         self.observer = Observer(cloud, self.timing.sweep_s)
-        self.prices = PriceWatch(cloud, self.book, self.timing.read_s)
+        self.catalogues = CatalogueReader(cloud, self.timing.read_s)
         self.provider_stock = ProviderStock(cloud, self.timing.read_s)

@@ -1,6 +1,6 @@
-"""Run a simulated region: `python -m simulator --listen 127.0.0.1:0 --seed 1 --speed 60`.
+"""Runs a simulated region: `python -m simulator --listen 127.0.0.1:0 --seed 1 --speed 60`.
 
-Prints one line of JSON, with its URL, organization and keys, once it listens.
+It prints one line of JSON, with its URL, organization and keys, when it listens.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def build_world(options: argparse.Namespace) -> World:
 
 
 def announcement(world: World, url: str) -> dict[str, object]:
-    """What the one who started us needs to know."""
+    """The announcement for the parent process."""
     return {
         "url": url,
         "organization_id": world.organization_id,
@@ -99,7 +99,7 @@ def _rfc3339(at_s: int) -> str:
 
 
 def _leave(number: int, frame: FrameType | None) -> None:
-    """Asked to end: before the server takes over signals, and when it hands them back."""
+    """Handle a signal before the server takes signals over, and after it returns them."""
     raise SystemExit(0)
 
 
@@ -115,7 +115,7 @@ def main(arguments: Sequence[str]) -> int:
     speed = None if options.clock == "controller" else (options.speed or 1.0)
     host, _, port = options.listen.rpartition(":")
     listener = socket.create_server((host, int(port)), backlog=512)
-    # asyncio does not set it for a socket it did not make; each answer would wait 40 ms.
+    # asyncio does not set it on a socket that it did not create; each answer would wait 40 ms.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     bound_host, bound_port = listener.getsockname()[:2]
     app = build(world, Clock.starting(world.start_s, speed))

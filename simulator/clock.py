@@ -1,6 +1,6 @@
-"""What time is it in the world? Real time, a multiple of it, or what a controller says.
+"""The clock of the world: real time, a multiple of it, or set by a controller.
 
-The only module here that reads a clock.
+This is the only module of the simulator that reads a clock.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ def real_now_s() -> int:
 
 
 async def pause(seconds: float) -> None:
-    """Wait in real time: how a slow answer is slow."""
+    """Wait in real time, for a slow answer."""
     await asyncio.sleep(seconds)
 
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """World time as a function of real time; `speed` None leaves it to a controller."""
+    """World time as a function of real time; with `speed` None a controller sets it."""
 
     start_s: int
     speed: float | None
@@ -39,7 +39,7 @@ class Clock:
         return self.speed is None
 
     def now_s(self, world_s: int) -> int:
-        """The world's time now, never before `world_s`, the time it is already."""
+        """The world's time now, never before `world_s`, the time that it has already reached."""
         if self.speed is None:
             return world_s
         return max(world_s, self.start_s + int((time.monotonic() - self.began) * self.speed))

@@ -1,4 +1,4 @@
-"""How does a demo or a test run a region beside itself? As a process of its own."""
+"""Runs a region as a process of its own, for demos and tests."""
 
 from __future__ import annotations
 
@@ -38,18 +38,18 @@ class Running:
 
     @property
     def control_url(self) -> str:
-        """Where the controls are."""
+        """The address of the controls."""
         return f"{self.url}/_control"
 
 
 @contextmanager
 def running(*arguments: str) -> Iterator[Running]:
-    """`python -m simulator` with these arguments, on a free port unless they name one.
+    """Run `python -m simulator` with these arguments, on a free port by default.
 
     It ends with the block. A simulator that does not start raises RuntimeError.
     """
     command = [sys.executable, "-m", "simulator", *arguments]
-    # A session of its own: ^C is for whoever started it, and the block ends it.
+    # A session of its own: ^C goes to its parent, and the block ends the process.
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
     try:
         yield _announced(process)
@@ -58,7 +58,7 @@ def running(*arguments: str) -> Iterator[Running]:
 
 
 def _announced(process: subprocess.Popen[str]) -> Running:
-    """What the process says of itself, once it listens."""
+    """The line that the process prints when it listens."""
     line = process.stdout.readline() if process.stdout else ""
     if not line:
         raise RuntimeError(f"the simulator did not start: it ended with {process.wait()}")
@@ -69,7 +69,7 @@ def _announced(process: subprocess.Popen[str]) -> Running:
 
 
 def _end(process: subprocess.Popen[str]) -> None:
-    """Ask it to end, and insist if it does not."""
+    """Terminate it, and kill it if it does not end."""
     process.terminate()
     try:
         process.wait(_END_TIMEOUT_S)

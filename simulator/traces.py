@@ -1,4 +1,4 @@
-"""Where does a replayed demand come from? A parquet file of hourly demand, or a CSV."""
+"""Readers of demand traces: a parquet file of hourly demand, or a CSV."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ HOUR_S = 3600
 
 
 class TraceError(Exception):
-    """A trace cannot be read; the text says why and what to do."""
+    """A trace cannot be read; the text says why, and the fix."""
 
 
 def read(path: Path, start_s: int, days: int) -> Trace:
-    """The trace in a file. Hours of a parquet count from the world's start, and repeat."""
+    """The trace in a file. Hours of a parquet file count from the world's start, and repeat."""
     if path.suffix == ".parquet":
         return _repeated(_parquet(path), start_s, days)
     return _csv(path)
 
 
 def startup_names(seed: int, workloads: Iterable[Workload] | None) -> list[str]:
-    """The names of the startups, as the default world or a trace has them."""
+    """The names of the startups of the default world or of a trace."""
     return [
         workload.name for workload in (default_workloads(seed) if workloads is None else workloads)
     ]
@@ -43,7 +43,7 @@ def _parquet(path: Path) -> list[tuple[str, int, int]]:
 
 
 def _repeated(rows: Sequence[tuple[str, int, int]], start_s: int, days: int) -> Trace:
-    """The rows as points from the world's start, again and again until its end."""
+    """The rows as points from the world's start, repeated until its end."""
     length = 1 + max((hour for _, hour, _ in rows), default=0)
     points = [
         Point(name, start_s + (hour + turn * length) * HOUR_S, max(0, gpus))

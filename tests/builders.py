@@ -1,6 +1,6 @@
-"""Small builders: a program, a server, a run, a grant with defaults; tests name what matters.
+"""Small builders of programs, servers, runs and grants with defaults.
 
-The world they share: one zone Z, flavor H100 at 3600 ucr/h (1 ucr a second), startups
+The shared world: one zone Z, flavor H100 at 3600 ucr/h (1 ucr a second), startups
 "acme" (project "p-acme") and "birch" ("p-birch"), a cohort from 0 to a year.
 """
 
@@ -221,3 +221,8 @@ def shuffled(snapshot: Snapshot, random: Random) -> Snapshot:
         notices=tuple(notices),
         intents=tuple(intents),
     )
+
+
+def a_cut_run(server_id: str, cut_s: int, up_since_s: int = 0, **changes: Any) -> Run:
+    """A run cut at an instant, of a server that is on for longer."""
+    return a_run(server_id, cut_s, **{"up_since_s": up_since_s, **changes})

@@ -1,8 +1,8 @@
-"""What every test may rely on: Hypothesis profiles, the shared folder, and honest skips.
+"""Fixtures for every test: Hypothesis profiles, the shared folder, and honest skips.
 
 A test that needs something of the machine (a program, a folder) skips with a reason that
-begins with "service:". Where COHORTD_REQUIRE_SERVICES or CI is set such a skip is a failure,
-so that a CI that lacks the thing cannot pass by not looking.
+begins with "service:". If COHORTD_REQUIRE_SERVICES or CI is set, this skip is a failure, so
+that a CI without the service cannot pass by not looking.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Is what deploy/ ships accepted by the programs that it is for?"""
+"""The files in deploy/ are accepted by the programs that read them."""
 
 from __future__ import annotations
 

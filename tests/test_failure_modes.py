@@ -1,4 +1,4 @@
-"""Does docs/failure-modes.md name only what exists, and a test in each of its lines?"""
+"""docs/failure-modes.md names only what exists, and a test in each of its rows."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_every_link_leads_somewhere(link: str) -> None:
 def test_every_runbook_is_led_to() -> None:
     """Whatever can page is a failure of some kind: the page names it, but for what is everyday."""
     named = {Path(link).stem for link in LINKS if link.startswith("runbooks/")}
-    ordinary = {"CohortdExhausted", "CohortdWillExhaust", "CohortdStandbyLeak"}
+    ordinary = {"CohortdStartupClosed", "CohortdCreditsEndSoon", "CohortdServerInStandby"}
     assert {path.stem for path in (ROOT / "docs/runbooks").glob("*.md")} - named == ordinary
 
 

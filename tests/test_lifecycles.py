@@ -1,4 +1,4 @@
-"""Recorded lives of real GPU servers, played back at their instants: is the charge the right one?
+"""Recorded lives of real GPU servers, replayed at their instants, cost the right amount.
 
 The far end answers from ../shared/scaleway/recorded; adapter, cycle and book are the real
 ones. `LIVES` was worked out by hand from the recorded `modification_date` of the first

@@ -1,6 +1,6 @@
-"""The style budget, executable: sizes, cycles, clocks, names, docstrings, dead files, stray paths.
+"""Checks of the style budget: sizes, cycles, clocks, names, docstrings, dead files, stray paths.
 
-Each number is a ratchet: lower it when the code allows, never raise it to let a change through.
+Each number is a ratchet: tighten it when the code allows, never loosen it for a change.
 """
 
 from __future__ import annotations
@@ -23,7 +23,11 @@ PACKAGES = ("scheduler", "quotas", "exporters", "simulator")
 
 FILE_LINES = {"median": 150, "p90": 300, "max": 400}
 FUNCTION_LINES = {"median": 8, "p90": 30, "max": 60}
-TEST_LINES_PER_CODE_LINE = 0.85  # the goal is 1.5: raise this as the tests grow
+PACKAGE_ENTRIES = 14
+"""Modules and packages in one package of the product, so that its listing is read at a glance."""
+TEST_LINES_PER_CODE_LINE = 1.14
+ALLOWED = {"large packages": 1, "refused names": 2, "questions": 275}
+"""How many offenders are left of rules that are younger than the code. Lower these to 0."""
 
 REVISIONS = "quotas.migrations.versions."
 """Alembic revisions: frozen lists of tables, loaded by path, exempt from function sizes."""
@@ -75,6 +79,26 @@ BANNED_NAMES = {
     "manager": "the name of what it does: loop, book, observer",
     "tenant": "startup",
     "team": "startup",
+    "amends": "notice compensation",
+    "birth": "labels created when a startup appears",
+    "births": "labels created when a startup appears",
+    "deed": "action",
+    "deeds": "actions",
+    "dispute": "unconfirmed",
+    "disputed": "unconfirmed",
+    "forfeit": "expire",
+    "forfeited": "expired",
+    "guard": "disruption budget",
+    "hall": "queue context",
+    "heard": "announced",
+    "leaked": "standby",
+    "lendable": "nothing: a tranche lends to no other tranche",
+    "loan": "nothing: a tranche lends to no other tranche",
+    "parcel": "delivery",
+    "spoken": "changed",
+    "told": "announced",
+    "untold": "not announced",
+    "withheld": "revoked",
 }
 FLOATLESS_BUT = {
     "quotas.book.session": "'/' joins paths",
@@ -219,6 +243,20 @@ def test_files_are_short() -> None:
     assert not above(measured, FILE_LINES), f"{measured}; the longest is {longest.path}: split it"
 
 
+def test_packages_are_small() -> None:
+    """A package of the product has few entries of its own, so that each is found by looking."""
+    entries: dict[Path, set[str]] = {}
+    for module in product():
+        path = module.path.parent if module.path.name == "__init__.py" else module.path
+        entries.setdefault(path.parent, set()).add(path.name)
+    large = {
+        str(folder.relative_to(REPO)): len(names)
+        for folder, names in entries.items()
+        if len(names) > PACKAGE_ENTRIES and folder != REPO
+    }
+    assert len(large) <= ALLOWED["large packages"], large
+
+
 def test_functions_are_short() -> None:
     """Functions of the product stay within the budget: median, p90, longest."""
     sizes = {
@@ -285,16 +323,28 @@ def test_one_broad_except_in_the_loop() -> None:
     assert [name for name, _ in found] == [LOOP], found
 
 
+def words(name: str) -> list[str]:
+    """The words of an identifier."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower().split("_")
+
+
 def test_names_say_what_a_thing_is() -> None:
-    """No module, class or function is named after nothing or by a refused word."""
+    """No module, class, function or parameter has a refused word in its name."""
     found = []
     for module in product():
-        names = [*module.name.split(".")]
+        names = [(module.tree, part) for part in module.name.split(".")]
         for node in ast.walk(module.tree):
             if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-                names += re.sub(r"(?<=[a-z])(?=[A-Z])", "_", node.name).lower().split("_")
-        found += [f"{module.path}: {n}, use {BANNED_NAMES[n]}" for n in names if n in BANNED_NAMES]
-    assert found == []
+                names.append((node, node.name))
+            elif isinstance(node, ast.arg):
+                names.append((node, node.arg))
+        found += [
+            f"{module.where(node)}: {name}, use {BANNED_NAMES[word]}"
+            for node, name in names
+            for word in words(name)
+            if word in BANNED_NAMES
+        ]
+    assert len(found) <= ALLOWED["refused names"], found
 
 
 def test_no_float_in_what_is_owed() -> None:
@@ -312,10 +362,15 @@ def test_no_float_in_what_is_owed() -> None:
     assert found == []
 
 
-def test_every_module_answers_a_question() -> None:
-    """Every module, of tests and benchmarks too, begins with a docstring."""
-    everything = [*product(), *beside()]
-    assert [str(m.path) for m in everything if not ast.get_docstring(m.tree)] == []
+def test_every_module_says_what_it_contains() -> None:
+    """Every module, of tests and benchmarks too, begins with a statement."""
+    first = {
+        module.path.relative_to(REPO): (ast.get_docstring(module.tree) or "").partition("\n")[0]
+        for module in (*product(), *beside())
+    }
+    assert [str(path) for path, line in first.items() if not line] == []
+    questions = [f"{path}: {line}" for path, line in first.items() if "?" in line]
+    assert len(questions) <= ALLOWED["questions"], "\n".join(questions)
 
 
 def test_every_test_states_its_claim() -> None:

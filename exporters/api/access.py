@@ -1,4 +1,4 @@
-"""Who asks, and may they? Bearer tokens, scopes and rates, before any route reads a thing."""
+"""Authentication and authorization: bearer tokens, scopes and request rates."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ class Access:
         self.uses: dict[str, int] = {}
 
     def token(self, request: Request, *scopes: str) -> Token:
-        """The token of a request, which has one of these scopes. Raises Problem."""
+        """The token of a request, if it has one of these scopes. Raises Problem."""
         token = self.bearer(request.headers.get("authorization"), address_of(request))
         self.admit(token, request.method, *scopes)
         return token
 
     def bearer(self, header: str | None, address: str) -> Token:
-        """The token in force that a header names. Raises Problem, counted by address."""
+        """The valid token that a header carries. Raises Problem; failures count per address."""
         token = self._known(header, address)
         state = token.state(self._read_model.now_s())
         if state != "active":
@@ -51,7 +51,7 @@ class Access:
         return token
 
     def admit(self, token: Token, method: str, *scopes: str) -> None:
-        """Let a token in force through that has one of these scopes. Raises Problem."""
+        """Admit a valid token that has one of these scopes. Raises Problem."""
         if not set(scopes) & set(token.scopes):
             raise Problem(403, "scope-missing", _missing_scope(token, scopes[0]))
         self._count(self._rates.per_token, token.id)
@@ -89,7 +89,7 @@ class Access:
 
 
 def address_of(request: Request) -> str:
-    """Where a request comes from, for its rates."""
+    """The client address of a request, for its rate limit."""
     return request.client.host if request.client else "unknown"
 
 
@@ -117,7 +117,7 @@ Requester = Annotated[Token, Depends(bearer("request"))]
 
 @dataclass(frozen=True, slots=True)
 class Viewer:
-    """What the bearer may see: the reads of its own startup, at one instant."""
+    """The data that the bearer may see: the reads of its own startup, at one instant."""
 
     token: Token
     cached: CachedStatus
@@ -125,12 +125,12 @@ class Viewer:
 
     @property
     def reads(self) -> StartupReads:
-        """Everything that is shown to this startup, and nothing of another's."""
+        """The reads of this startup, and of no other."""
         return StartupReads(self.token.startup, self.cached.program_status)
 
 
 async def viewer(request: Request) -> Viewer:
-    """The one door to a startup's data: whose token it is, and that startup's reads only."""
+    """The only way to a startup's data: its token, and the reads of that startup alone."""
     access: Access = request.app.state.access
     read_model: ReadModel = request.app.state.read_model
     token = access.token(request, "read")
@@ -138,7 +138,7 @@ async def viewer(request: Request) -> Viewer:
 
 
 async def viewer_without_query(request: Request) -> Viewer:
-    """The same for an address without parameters: one dependency, because each costs time."""
+    """The same for an address without parameters, in one dependency because each costs time."""
     found = await viewer(request)
     await no_query(request)
     return found
@@ -149,7 +149,7 @@ ViewerNoQueryDep = Annotated[Viewer, Depends(viewer_without_query)]
 
 
 async def no_query(request: Request) -> None:
-    """Refuse parameters where there are none: a misspelt one must not pass unnoticed."""
+    """Refuse parameters where none are allowed, so that a misspelt one is noticed."""
     if request.scope["query_string"]:
         name = next(iter(request.query_params), "")
         detail = f"query.{name} is no parameter of this address: leave it out."

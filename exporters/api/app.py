@@ -1,4 +1,4 @@
-"""What is `cohortd serve` made of? The application, and what it does beside answering."""
+"""The application of `cohortd serve`: routes, error handlers, and the inbox upkeep."""
 
 from __future__ import annotations
 
@@ -22,8 +22,7 @@ from exporters.api.read_model import ReadModel
 from exporters.api.routers import admin, documents, startup, writes
 from exporters.portal.app import build_portal
 from quotas.book import Address
-from quotas.book.actions.answers import read_answers
-from quotas.book.inbox import Inbox
+from quotas.book.inbox import Inbox, read_answers
 
 log = structlog.get_logger()
 TITLE = "cohortd"
@@ -92,24 +91,24 @@ def build_app(
 
 
 async def healthz() -> Response:
-    """That this process answers."""
+    """Answer that this process is alive."""
     return PlainTextResponse("ok\n")
 
 
 async def to_portal(_request: Request) -> Response:
-    """Where people are meant to go."""
+    """Redirect to the portal."""
     return RedirectResponse("/portal/")
 
 
 async def _sync_inbox(read_model: ReadModel, access: Access, inbox: Inbox) -> None:
-    """Every while: settle what the book has answered, write down who came."""
+    """At intervals: settle the writes that the book has answered, and record token uses."""
     while True:
         await asyncio.sleep(INBOX_SYNC_EVERY_S)
         try:
             await asyncio.to_thread(_settle, read_model, inbox)
             _write_uses(access, inbox)
         except (sqlite3.Error, SQLAlchemyError, Problem) as error:
-            log.warning("inbox.behind", error=str(error))  # the next round catches up
+            log.warning("inbox.sync_failed", error=str(error))  # the next round retries
 
 
 def _settle(read_model: ReadModel, inbox: Inbox) -> None:

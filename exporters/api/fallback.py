@@ -1,4 +1,4 @@
-"""How is what was read of the book kept, for the day it cannot be read? As one JSON text."""
+"""The fallback snapshot: the last state of the book as one JSON text, for outages."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _TOKENS: TypeAdapter[dict[str, Token]] = TypeAdapter(dict[str, Token])
 
 @dataclass(frozen=True, slots=True)
 class Fallback:
-    """The book's state at an instant, and who may see what of it."""
+    """The book's state at an instant, with the tokens that could read it."""
 
     at_s: int
     state: BookState
@@ -47,7 +47,7 @@ def dump_fallback(state: BookState, tokens: Iterable[tuple[str, Token]]) -> str:
 
 
 def load_fallback(at_s: int, text: str) -> Fallback | None:
-    """What was kept; None where another version of cohortd wrote it."""
+    """The stored fallback; None if another version of cohortd wrote it."""
     body = json.loads(text)
     try:
         values = {name: adapter.validate_python(body[name]) for name, adapter in _STATE.items()}

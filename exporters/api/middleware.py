@@ -1,4 +1,4 @@
-"""What holds for every request, before any route is looked up? Sizes, times, headers.
+"""Limits and headers of every request, applied before routing.
 
 Plain ASGI: a middleware that copies requests would cost more than the routes do.
 """
@@ -15,7 +15,7 @@ MAX_BODY_BYTES = 16_384
 MAX_QUERY_BYTES = 2_048
 BODY_TIMEOUT_S = 10
 RESPONSE_TIMEOUT_S = 45
-"""Longer than the longest wait that /v1/events grants."""
+"""Longer than the longest wait of /v1/events."""
 SECURITY_HEADERS = [
     (b"cache-control", b"private, no-cache"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
@@ -31,7 +31,7 @@ _SINGLE_HEADERS = frozenset(
 
 
 class RequestLimitsMiddleware:
-    """Refuses what is too large, too slow or ambiguous, and marks every answer."""
+    """Refuses requests that are too large, too slow or ambiguous, and adds the security headers."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -47,7 +47,7 @@ class RequestLimitsMiddleware:
         async def send_with_headers(message: Message) -> None:
             nonlocal has_started
             if limited_body.problem is not None and not has_started:
-                return  # what a route made of half a body is not the answer
+                return  # a response to a truncated body must not be sent
             if message["type"] == "http.response.start":
                 has_started = True
                 present = {name for name, _ in message["headers"]}

@@ -1,4 +1,4 @@
-"""What do the answers look like? The models behind the OpenAPI document, with examples.
+"""Response models of the API, with examples: the source of the OpenAPI document.
 
 Amounts are decimal strings of credits, instants RFC 3339 in UTC, durations seconds.
 """
@@ -15,13 +15,13 @@ Item = TypeVar("Item")
 
 
 class Answer(BaseModel):
-    """What every answer is: frozen, and exactly its fields."""
+    """The base of every answer: frozen, without extra fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Me(Answer):
-    """Whose token this is and what it may do."""
+    """The owner of this token, and what the token may do."""
 
     token: str = Field(examples=["tok-5f1c0a9b3d2e"])
     name: str = Field(examples=["ci"])
@@ -36,7 +36,7 @@ class Me(Answer):
 
 
 class ExpiringNext(Answer):
-    """What is forfeited next if nothing more burns: what rolls over, or is held, is not."""
+    """Credits that expire next if nothing more burns, without those that roll over or are held."""
 
     grant: str = Field(examples=["acme-1"])
     credits: Credits
@@ -44,7 +44,7 @@ class ExpiringNext(Answer):
 
 
 class Pace(Answer):
-    """Credits paced to date, what was spent of them, and what follows, in a sentence."""
+    """Credits paced to date, credits spent, and a sentence about both."""
 
     allowance: Credits
     spent: Credits
@@ -86,7 +86,7 @@ class PoolUsage(Answer):
 
 
 class UsageAnswer(Answer):
-    """What runs now, and what running has cost to date."""
+    """GPUs that run now, and the cost to date."""
 
     as_of: Instant
     known_until: Instant | None
@@ -98,7 +98,7 @@ class UsageAnswer(Answer):
 
 
 class ServerStop(Answer):
-    """The notice that a server has."""
+    """The notice of a server."""
 
     notice: int = Field(examples=[17])
     rule: str = Field(examples=["credits"])
@@ -151,7 +151,7 @@ class QuotaAnswer(Answer):
 
 
 class Decision(Answer):
-    """Something that was decided, and why."""
+    """A decision with its reason."""
 
     id: int
     at: Instant
@@ -163,7 +163,7 @@ class Decision(Answer):
 
 
 class DecisionExplanation(Answer):
-    """A decision taken apart: recomputed from what it was decided from, and what would change."""
+    """A decision with its inputs, the reason recomputed from them, and what would change it."""
 
     decision: int
     rule: str = Field(examples=["limit"])
@@ -174,12 +174,14 @@ class DecisionExplanation(Answer):
     is_recomputed: bool = Field(description="whether the inputs lead to the same reason again")
     check: str = Field(description="the same in words")
     counterfactual: str = Field(examples=["with at most 8 GPUs in h100 nothing would be stopped"])
-    next: str = Field(examples=["its stop follows at 2027-01-05T00:30:00Z, unless the cause ends"])
+    next_step: str = Field(
+        examples=["its stop follows at 2027-01-05T00:30:00Z, unless the cause ends"]
+    )
     changed_by: str = Field(description="who may change it, and how")
 
 
 class Notice(Answer):
-    """A promise before a stop."""
+    """A notice before a stop."""
 
     id: int
     server: str | None
@@ -194,7 +196,7 @@ class Notice(Answer):
 
 
 class Event(Answer):
-    """A decision or a notice, in the order in which they became known."""
+    """A decision or a notice, in the order in which they were recorded."""
 
     kind: str = Field(examples=["notice"], description="decision or notice")
     at: Instant
@@ -215,14 +217,14 @@ class Charge(Answer):
 
 
 class PageOf(Answer, Generic[Item]):
-    """Part of a list; give `next` as `cursor` for what follows, null at the end."""
+    """A part of a list. `next` is the `cursor` of the next page, null at the end."""
 
     items: list[Item]
     next: str | None
 
 
 class EventsAnswer(Answer):
-    """What is new; give `next` as `cursor` from now on, it is never null."""
+    """New events. `next` is the `cursor` of the next call; it is never null."""
 
     items: list[Event]
     next: str = Field(examples=["12-3"])
@@ -242,23 +244,25 @@ class StartupSummary(Answer):
 
 
 class StartupRequest(Answer):
-    """GPUs that were asked for, and how that stands."""
+    """A request for GPUs and its state."""
 
     id: int
     pool: str = Field(examples=["h100"])
     gpus: int
     duration_s: int
     reason: str
-    state: str = Field(examples=["open"], description="open, met, withdrawn or ended")
+    state: str = Field(examples=["open"], description="open, fulfilled, withdrawn or closed")
     opened: Instant
     fulfilled: Instant | None
     closed: Instant | None
     detail: str
-    refused: str | None = Field(description="what Scaleway refused its servers for, as you said")
+    refused_for: str | None = Field(
+        description="why Scaleway refused its servers, as the startup says: quota, or null"
+    )
 
 
 class Accepted(Answer):
-    """A write that is kept; the next cycle decides it."""
+    """A write that was accepted; the next cycle decides it."""
 
     id: str
     kind: str = Field(examples=["request.open"])
@@ -267,7 +271,7 @@ class Accepted(Answer):
 
 
 class WriteAnswer(Answer):
-    """What became of a write."""
+    """The result of a write."""
 
     id: str
     kind: str
@@ -290,7 +294,7 @@ class StatementSummary(Answer):
 
 
 class StatementEntry(Answer):
-    """One line of a month: what a run cost, or what a person or the calendar did."""
+    """One line of a month: the cost of a run, or a change by a person or the calendar."""
 
     kind: str = Field(examples=["charge"])
     at: Instant
@@ -309,7 +313,7 @@ class StatementEntry(Answer):
 
 
 class StatementAnswer(StatementSummary):
-    """A UTC month: opening, every line, closing; the amounts add up to the closing."""
+    """A UTC month: opening, every line, closing. The amounts add up to the closing."""
 
     lines: list[StatementEntry]
 
@@ -321,7 +325,7 @@ class StatementsAnswer(Answer):
 
 
 class OperatorAction(Answer):
-    """Something an operator did."""
+    """An action of an operator."""
 
     at: Instant
     actor: str = Field(examples=["ana"])
@@ -333,6 +337,6 @@ class OperatorAction(Answer):
 
 
 class OperatorActionsAnswer(Answer):
-    """What operators did, newest first."""
+    """Actions of operators, newest first."""
 
     items: list[OperatorAction]

@@ -1,4 +1,4 @@
-"""How does a refusal look? RFC 9457 problem details whose text says what to do."""
+"""Refusals as RFC 9457 problem details whose text says what to do."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ROUTING_DETAILS = {
 
 
 class FieldError(BaseModel):
-    """One field that was wrong."""
+    """One invalid field."""
 
     field: str = Field(examples=["body.gpus"])
     message: str = Field(examples=["Input should be greater than 0"])
@@ -37,7 +37,7 @@ class ProblemBody(BaseModel):
 
 
 class Problem(Exception):
-    """A refusal on its way to the client; `kind` names it for good."""
+    """A refusal on its way to the client. Its `kind` is stable."""
 
     def __init__(
         self, status: int, kind: str, detail: str, headers: Mapping[str, str] | None = None
@@ -71,7 +71,7 @@ def problem_response(
 
 
 def install(app: FastAPI) -> None:
-    """Let every refusal of this app be a problem document."""
+    """Turn every refusal of this application into a problem document."""
     app.add_exception_handler(Problem, _on_problem)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http)

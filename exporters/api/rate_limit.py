@@ -1,4 +1,4 @@
-"""How often may each of them ask? Counted by the minute, in memory."""
+"""Request rates: a fixed window of one minute, in memory."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ MINUTE_S = 60
 
 
 class FixedWindow:
-    """The requests of one minute of the clock. They are forgotten with it, so it stays small."""
+    """The requests of one minute of the clock. The counts are dropped after it."""
 
     def __init__(self) -> None:
         self._began = 0
         self._counts: dict[Hashable, int] = defaultdict(int)
 
     def admits(self, key: Hashable, limit: int, now_s: int) -> bool:
-        """Count one request; False where it is beyond the most that the minute allows."""
+        """Count one request; False if it exceeds the limit of the minute."""
         began = now_s // MINUTE_S
-        if began != self._began:  # a clock that was set back begins a minute as well
+        if began != self._began:  # a clock that was set back starts a new minute, too
             self._began = began
             self._counts.clear()
         self._counts[key] += 1

@@ -1,8 +1,8 @@
-"""Where does an answer come from? The book as it is now, or what was last read of it.
+"""The read side of the API: a cached status of the book, or the fallback snapshot.
 
-The book is read whole once for each change, in a thread, and never for a request:
-a request asks the database whether anything was committed, which costs microseconds. Tokens
-are looked up again after every commit, so that a revocation holds at once.
+The book is read whole once for each change, in a thread, and never for a request: a request asks
+the database whether anything was committed, which costs microseconds. Tokens are read again after
+every commit, so a revocation holds at once.
 """
 
 from __future__ import annotations
@@ -17,30 +17,31 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from exporters.api.fallback import Fallback, dump_fallback, load_fallback
 from exporters.api.problems import Problem
-from exporters.program_status import ProgramStatus
 from quotas.book import Address, Book, BookError
 from quotas.book.actions.tokens import find_token, hashed_tokens
-from quotas.book.cycle.state import load_state
+from quotas.book.cycle.state import BookState, load_state
 from quotas.book.inbox import Inbox
 from quotas.book.reads.changes import BookWatch, DataVersion, open_watch
+from quotas.book.reads.status import read_status
 from quotas.model.tokens import Token
+from quotas.view import ProgramStatus
 
 log = structlog.get_logger()
 REOPEN_S = 1
 REOPEN_DATABASE_S = 15
-"""A server that does not answer at all holds up everybody for as long as it is tried."""
+"""A database that does not answer delays every request while the connection is tried."""
 STALE_S = 60
-"""A board this old is made anew though nothing was committed: grants begin and end."""
+"""A status this old is built again without a commit, because grants begin and end."""
 FALLBACK_EVERY_S = 60
 WAIT_S = 0.25
-"""How long a request waits for a newer board before it is served the one that is there."""
+"""How long a request waits for a newer status before it is served the cached one."""
 
 TaggedBody = tuple[str, bytes]
 
 
 @dataclass
 class CachedStatus:
-    """A board, which version of the book it shows, and the pages made from it so far."""
+    """A program status, the version of the book that it shows, and the pages built from it."""
 
     program_status: ProgramStatus
     version: DataVersion | None
@@ -60,7 +61,7 @@ class ReadModel:
         self._reopen_s = REOPEN_DATABASE_S if Address.from_path(location).database else REOPEN_S
         self._last_try_s = -self._reopen_s
         self.last_version: DataVersion | None = None
-        """The version that was asked for last."""
+        """The version that was read last."""
         self._cached: CachedStatus | None = None
         self._building: asyncio.Task[None] | None = None
         self._tokens: tuple[DataVersion | None, dict[str, Token | None]] = (None, {})
@@ -68,7 +69,7 @@ class ReadModel:
         self._fallback_written_s = -FALLBACK_EVERY_S
 
     def version(self) -> DataVersion | None:
-        """Changes whenever the book does; None while the book cannot be read."""
+        """The version of the book: every commit changes it. None if the book is unreadable."""
         opened, self.last_version = self._opened or self._open(), None
         if opened is not None:
             try:
@@ -78,24 +79,24 @@ class ReadModel:
         return self.last_version
 
     def book(self) -> Book:
-        """The book, for what is read row by row. Raises Problem while it cannot be read."""
+        """The book, for reads of single rows. Raises Problem while the book is unreadable."""
         if self.version() is None or self._opened is None:
             detail = (
-                "The book cannot be read now: me, credits, usage, servers, quota and live notices "
-                "are answered from the last snapshot; try the rest again in a minute."
+                "The book cannot be read now: me, credits, usage, servers and quota are answered "
+                "from the last snapshot; try the rest again in a minute."
             )
             raise Problem(503, "book-unavailable", detail, {"Retry-After": "60"})
         return self._opened[0]
 
     def cached_token(self, token_hash: str) -> Token | None:
-        """The token of a hash that was looked up since the last commit, if it was."""
+        """The token of a hash, if it was read since the last commit."""
         version = self.version()
         if version is None or self._tokens[0] != version:
             return None
         return self._tokens[1].get(token_hash)
 
     def token(self, token_hash: str) -> Token | None:
-        """The token of a hash as the book has it now, or as the last snapshot had it."""
+        """The token of a hash from the book, or from the fallback snapshot."""
         version = self.version()
         if version is None or self._opened is None:
             fallback = self._read_fallback()
@@ -110,16 +111,16 @@ class ReadModel:
                 self._disconnect(error)
                 return self.token(token_hash)
             if found is None:
-                return None  # not kept: strangers must not fill our memory
+                return None  # not cached: unknown callers must not fill the memory
             known[token_hash] = found
         return known[token_hash]
 
     async def latest(self) -> CachedStatus:
-        """The newest board. Raises Problem where there is neither a book nor a snapshot."""
+        """The newest status. Raises Problem if there is neither a book nor a snapshot."""
         return await self.cached(self.version())
 
     async def cached(self, version: DataVersion | None) -> CachedStatus:
-        """The board of a version that was asked for just now. Raises Problem as above."""
+        """The status of a version that was just read. Raises Problem as above."""
         now_s = self.now_s()
         cached = self._cached
         if cached and cached.version == version and now_s - cached.built_s < STALE_S:
@@ -133,7 +134,7 @@ class ReadModel:
         return self._cached
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Close the connections."""
         if self._opened is not None:
             self._opened[0].close()
             self._opened[1].close()
@@ -153,16 +154,14 @@ class ReadModel:
         if state.program is None:
             self._cached = None
             return
-        program_status = await asyncio.to_thread(ProgramStatus, state, now_s, self._cycle_s)
+        program_status = await asyncio.to_thread(read_status, state, now_s, self._cycle_s)
         self._cached = CachedStatus(program_status, version, now_s)
         if now_s - self._fallback_written_s >= FALLBACK_EVERY_S:
             self._fallback_written_s = now_s
-            await asyncio.to_thread(self._write_fallback, book, program_status)
+            await asyncio.to_thread(self._write_fallback, book, state, program_status.at_s)
 
-    def _write_fallback(self, book: Book, program_status: ProgramStatus) -> None:
-        self._inbox.save_snapshot(
-            program_status.at_s, dump_fallback(program_status.state, hashed_tokens(book))
-        )
+    def _write_fallback(self, book: Book, state: BookState, at_s: int) -> None:
+        self._inbox.save_snapshot(at_s, dump_fallback(state, hashed_tokens(book)))
 
     def _read_fallback(self) -> Fallback | None:
         if self._fallback is None:
@@ -174,7 +173,7 @@ class ReadModel:
         fallback = self._read_fallback()
         if fallback is None or fallback.state.program is None:
             return None
-        program_status = ProgramStatus(fallback.state, fallback.at_s, self._cycle_s)
+        program_status = read_status(fallback.state, fallback.at_s, self._cycle_s)
         return CachedStatus(program_status, None, now_s, from_snapshot=True)
 
     def _open(self) -> tuple[Book, BookWatch] | None:
@@ -191,7 +190,7 @@ class ReadModel:
         return self._opened
 
     def _disconnect(self, error: Exception) -> None:
-        log.warning("book.lost", error=str(error))
+        log.warning("book.connection_lost", error=str(error))
         self.close()
 
 

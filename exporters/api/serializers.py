@@ -1,4 +1,4 @@
-"""How does a row of the book look in the API?"""
+"""Rows of the book as response models of the API."""
 
 from __future__ import annotations
 
@@ -82,12 +82,12 @@ def request_of(row: RowMapping) -> StartupRequest:
         fulfilled=None if fulfilled_s is None else format_instant(fulfilled_s),
         closed=None if closed_s is None else format_instant(closed_s),
         detail=row["detail"],
-        refused=None if row["quota_gpus"] is None else QUOTA,
+        refused_for=None if row["quota_gpus"] is None else QUOTA,
     )
 
 
 def explanation_of(id: int, found: Explanation) -> DecisionExplanation:
-    """A decision that was taken apart."""
+    """The explanation of a decision."""
     return DecisionExplanation(
         decision=id,
         rule=found.rule,
@@ -98,7 +98,7 @@ def explanation_of(id: int, found: Explanation) -> DecisionExplanation:
         is_recomputed=found.is_recomputed,
         check=found.check,
         counterfactual=found.counterfactual,
-        next=found.next_step,
+        next_step=found.next_step,
         changed_by=found.who_may_change_it,
     )
 
@@ -109,7 +109,7 @@ def statement_summary(found: Mapping[str, Any]) -> StatementSummary:
 
 
 def statement_of(found: Mapping[str, Any]) -> StatementAnswer:
-    """A whole statement. Keys stay inside: that of a transfer names who gave."""
+    """A whole statement, without the keys of transfers, which name the operator who acted."""
     lines = [StatementEntry(**_fields(StatementEntry, line)) for line in found["lines"]]
     return StatementAnswer(**_fields(StatementSummary, found), lines=lines)
 

@@ -1,4 +1,4 @@
-"""How does the API listen, and leave? One uvicorn worker in this process."""
+"""The HTTP server of the API: one uvicorn worker in this process."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ GRACE_S = 5
 
 
 def listener(host: str, port: int) -> socket.socket:
-    """A socket that listens. Raises OSError."""
+    """A listening socket. Raises OSError."""
     made = socket.create_server((host, port), backlog=512)
-    # asyncio does not set it for a socket it did not make; each answer would wait 40 ms.
+    # asyncio does not set it on a socket that it did not create; each answer would wait 40 ms.
     made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return made
 
 
 def serve(app: ASGIApp, listening: socket.socket, ping: Callable[[str], None]) -> None:
-    """Answer until SIGTERM or SIGINT, finish what is running, and return."""
-    # uvicorn raises the signal again when it is done: it must not kill us then.
+    """Answer until SIGTERM or SIGINT, finish the running requests, and return."""
+    # uvicorn raises the signal again at its end, and that signal must not kill this process.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
     ping("READY=1")

@@ -1,6 +1,6 @@
-"""What may a startup see? Everything it is shown goes through `StartupReads`, for it alone.
+"""Everything that a startup may see, read through `StartupReads`.
 
-The one place of isolation: a `StartupReads` is made for one name, and none of its methods
+This is the one place of isolation: a `StartupReads` belongs to one name, and none of its methods
 takes another. The API's routes and the portal both read through it.
 """
 
@@ -43,7 +43,6 @@ from exporters.api.serializers import (
     statement_of,
     statement_summary,
 )
-from exporters.program_status import ProgramStatus, StartupStatus
 from quotas.book import Book
 from quotas.book.cycle import state as book_state
 from quotas.book.reads.statements import read_statement, read_statements
@@ -51,13 +50,15 @@ from quotas.book.schema.tables import DECISION, ENTRY, NOTICE, REQUEST, TRANSFER
 from quotas.decisions.explain import explain
 from quotas.decisions.notices import LIVE_NOTICES
 from quotas.ledger.transfers import grant_account, usage_account
+from quotas.messages.catalogue import text_of
 from quotas.metering.runs import Run
 from quotas.model.units import DAY_S, format_credits, format_instant
+from quotas.view import ProgramStatus, StartupStatus
 
 
 @dataclass(frozen=True, slots=True)
 class CreditMovement:
-    """What a startup's grants gained or lost; charges are one a day, at its end."""
+    """A change of a startup's grants. Charges are one movement a day, at the day's end."""
 
     at_s: int
     amount_ucr: int
@@ -66,14 +67,14 @@ class CreditMovement:
 
 @dataclass(frozen=True, slots=True)
 class StartupReads:
-    """What one startup is shown: from the board at one instant, from the book row by row."""
+    """The data of one startup: from the status at one instant, and from rows of the book."""
 
     name: str
     program_status: ProgramStatus
 
     def status(self) -> StartupStatus:
-        """Where it stands, as a value."""
-        return self.program_status.status(self.name)
+        """The status of the startup."""
+        return self.program_status.startup(self.name)
 
     def credits(self) -> CreditsAnswer:
         """Its credits, all from one instant."""
@@ -82,7 +83,7 @@ class StartupReads:
         first = money.expiring
         return CreditsAnswer(
             as_of=format_instant(money.as_of_s),
-            known_until=_instant(status.known_until_s),
+            known_until=_instant(self.program_status.known_until_s),
             granted=format_credits(money.granted_ucr),
             posted=format_credits(money.posted_ucr),
             accrued=format_credits(money.accrued_ucr),
@@ -99,7 +100,7 @@ class StartupReads:
                 expires=format_instant(first.at_s),
             ),
             burn_per_hour=format_credits(money.burn_ucr_per_h),
-            runway_s=runway_s(status),
+            runway_s=status.runway_s,
             exhausted_at=_instant(money.exhausted_s),
             pace=None
             if status.pace is None
@@ -107,22 +108,22 @@ class StartupReads:
                 allowance=format_credits(status.pace.allowance_ucr),
                 spent=format_credits(status.pace.spent_ucr),
                 is_ahead=status.pace.is_ahead,
-                text=status.pace.text,
+                text=text_of("pace", status.pace.facts),
             ),
             level=status.level,
             level_reason=status.level_reason,
         )
 
     def usage(self) -> UsageAnswer:
-        """What it runs now, by pool, and what running has cost it."""
+        """GPUs that run now, by pool, and the cost to date."""
         status = self.status()
         by_pool: dict[str | None, list[Run]] = defaultdict(list)
         for run in status.runs:
             by_pool[self._pool(run)].append(run)
         return UsageAnswer(
             as_of=format_instant(status.balance.as_of_s),
-            known_until=_instant(status.known_until_s),
-            gpus=sum(run.gpus for run in status.runs),
+            known_until=_instant(self.program_status.known_until_s),
+            gpus=status.gpus,
             pools=[
                 PoolUsage(
                     pool=pool,
@@ -137,7 +138,7 @@ class StartupReads:
         )
 
     def servers(self) -> ServersAnswer:
-        """Its billable servers, each with the notice it has."""
+        """Its billable servers, each with its notice."""
         status = self.status()
         at_s = status.balance.as_of_s
         stops = {
@@ -172,7 +173,7 @@ class StartupReads:
         )
 
     def quota(self) -> QuotaAnswer:
-        """Its part of each pool."""
+        """Its share of each pool."""
         return QuotaAnswer(
             as_of=format_instant(self.program_status.at_s),
             items=[
@@ -188,7 +189,7 @@ class StartupReads:
                     limited_by=share.limited_by,
                     reason=share.reason,
                 )
-                for share in self.program_status.shares(self.name)
+                for share in self.status().shares
             ],
         )
 
@@ -201,7 +202,7 @@ class StartupReads:
         )
 
     def explanation(self, book: Book, id: int) -> DecisionExplanation | None:
-        """One of its decisions taken apart; None where it has none of that number."""
+        """The explanation of one of its decisions; None if it has no decision of that number."""
         rows = book_state.last_decisions(book, 1, id=id, startup=self.name)
         if not rows:
             return None
@@ -217,7 +218,7 @@ class StartupReads:
         return StatementsAnswer(items=[statement_summary(each) for each in reversed(found)])
 
     def statement(self, book: Book, month_s: int) -> StatementAnswer | None:
-        """One month of its own; None where it has none that begins then."""
+        """One of its months; None if none begins at that instant."""
         if month_s > self.program_status.at_s:
             return None
         with book.reading() as connection:
@@ -250,7 +251,7 @@ class StartupReads:
         )
 
     def requests(self, book: Book, before: int | None, limit: int) -> PageOf[StartupRequest]:
-        """What it asked for, newest first."""
+        """Its requests, newest first."""
         rows = select(REQUEST).where(REQUEST.c.startup == self.name)
         found = _page(book, rows, REQUEST.c.id, before, limit)
         return PageOf(
@@ -258,7 +259,7 @@ class StartupReads:
         )
 
     def credit_movements(self, book: Book) -> tuple[CreditMovement, ...]:
-        """What moved its credits, in order of time."""
+        """The movements of its credits, in order of time."""
         is_step = TRANSFER.c.kind != "charge"
         day_end_s = TRANSFER.c.at_s - TRANSFER.c.at_s % DAY_S + DAY_S
         at_s = case((is_step, TRANSFER.c.at_s), else_=day_end_s).label("moved_s")
@@ -275,7 +276,7 @@ class StartupReads:
             return tuple(CreditMovement(at_s, int(ucr), is_step) for at_s, ucr, is_step in found)
 
     def events(self, book: Book, after: tuple[int, int], limit: int) -> EventsAnswer:
-        """What was decided and announced since a cursor, oldest first."""
+        """Its decisions and notices after a cursor, oldest first."""
         with book.reading() as connection:
             decisions, notices = (
                 connection.execute(
@@ -305,18 +306,12 @@ class StartupReads:
         return pool.name if pool else None
 
 
-def runway_s(status: StartupStatus) -> int | None:
-    """Seconds until nothing is available at this burn; None where nothing burns."""
-    until_s = status.balance.exhausted_s
-    return None if until_s is None else max(0, until_s - status.balance.as_of_s)
-
-
 def _instant(at_s: int | None) -> str | None:
     return None if at_s is None else format_instant(at_s)
 
 
 def _page(book: Book, rows: Any, key: Any, before: int | None, limit: int) -> list[RowMapping]:
-    """One row more than the limit, newest first, so that the end is known."""
+    """One row more than the limit, newest first, so that the caller sees whether more follow."""
     if before is not None:
         rows = rows.where(key < before)
     with book.reading() as connection:
@@ -328,7 +323,7 @@ def _next_cursor(found: list[RowMapping], limit: int) -> str | None:
 
 
 def _merge_by_instant(decisions: list[Decision], notices: list[Notice]) -> list[Decision | Notice]:
-    """Both by instant, each in its own order: a cursor of two numbers then skips nothing."""
+    """Both by instant, each in its own order, so that a cursor of two numbers skips nothing."""
     merged: list[Decision | Notice] = []
     left, right = list(reversed(decisions)), list(reversed(notices))
     while left or right:

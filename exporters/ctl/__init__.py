@@ -1,1 +1,1 @@
-"""The command `cohortctl`: a startup's own view, anywhere, over the HTTP API alone."""
+"""The command `cohortctl`: a startup's own view, over the HTTP API alone."""

@@ -1,4 +1,4 @@
-"""What can be asked of the API, and how does a command end that got no answer?"""
+"""The port to the API that the commands use, and the error that ends a command."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ REFUSED, BAD_INPUT, UNREACHABLE = 1, 2, 3
 
 
 class ApiError(Exception):
-    """Why there is no answer: a sentence, and the exit code that goes with it."""
+    """A failed call: a sentence, and the exit code of the command."""
 
     def __init__(self, sentence: str, code: int) -> None:
         super().__init__(sentence)
@@ -17,7 +17,7 @@ class ApiError(Exception):
 
 
 class Api(Protocol):
-    """What asks: GETs that are answered, writes that are kept for the next cycle."""
+    """The API: GETs, and writes that the next cycle decides."""
 
     def get(self, path: str, wait_s: int = 0, **query: str | int) -> Any:
         """The answer to a GET, read from JSON. Raises ApiError."""

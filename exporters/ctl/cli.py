@@ -33,12 +33,12 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     except BrokenPipeError:
-        sys.stderr.close()  # whoever read has gone; nobody is there to be told
+        sys.stderr.close()  # the reader has closed the pipe
         sys.exit(0)
 
 
 def _usage(error: typer.TyperException) -> str:
-    """What is wrong with the command line, on one line; empty where its help was shown."""
+    """The usage error on one line; empty if the help was shown."""
     return " ".join(error.format_message().split())
 
 

@@ -1,4 +1,4 @@
-"""How does cohortctl ask the API? One session; every refusal is the API's own sentence."""
+"""The HTTP client of cohortctl: one session; refusals carry the API's own sentence."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from exporters.ctl.api import BAD_INPUT, REFUSED, UNREACHABLE, ApiError
 from exporters.ctl.settings import Settings
 
 CONNECT_TIMEOUT_S, READ_TIMEOUT_S = 10, 20
-"""A long poll may take its own wait on top."""
+"""A long poll adds its own wait to these."""
 MAX_BYTES = 16_000_000
 _BAD_INPUT, _RETRYABLE = {400, 413, 414, 422}, {408, 429}
 
@@ -24,7 +24,7 @@ class Client:
     def __init__(self, settings: Settings) -> None:
         self._url, self._token = settings.url, settings.token
         self._session = Session()
-        self._session.auth = self._authorize  # a netrc's password must not take its place
+        self._session.auth = self._authorize  # or else requests would use a password from netrc
 
     def get(self, path: str, wait_s: int = 0, **query: str | int) -> Any:
         """The answer to a GET, read from JSON. Raises ApiError."""
@@ -40,7 +40,7 @@ class Client:
         return _read(self._ask("POST", path, 0, json=body, headers={"Idempotency-Key": key}))
 
     def delete(self, path: str, key: str) -> Any:
-        """The answer to a write that takes something back. Raises ApiError."""
+        """The answer to a write that withdraws something. Raises ApiError."""
         return _read(self._ask("DELETE", path, 0, headers={"Idempotency-Key": key}))
 
     def _ask(self, method: str, path: str, wait_s: int, **sent: Any) -> Response:
@@ -66,7 +66,7 @@ class Client:
 
 
 def _root_cause(error: BaseException) -> str:
-    """The innermost cause, which is the one that a person can mend."""
+    """The innermost cause, which is the one that a person can fix."""
     if isinstance(error, requests.Timeout):
         return "it did not answer in time"
     while (inner := error.__cause__ or error.__context__) is not None:

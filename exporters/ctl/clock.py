@@ -1,4 +1,4 @@
-"""What time is it on the machine where cohortctl runs? Its only module that reads a clock."""
+"""The clock of cohortctl: the only module of it that reads the time."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Wall time, and a way to let it pass."""
+    """Wall time, and a way to wait."""
 
     def now_s(self) -> int:
         """Whole UTC seconds since the epoch."""
 
     def wait(self, seconds: float) -> None:
-        """Return when so much time has passed."""
+        """Return after so many seconds."""
 
 
 class MachineClock:
-    """This machine's own."""
+    """The clock of this machine."""
 
     def now_s(self) -> int:
         """Whole UTC seconds since the epoch."""
         return int(time.time())
 
     def wait(self, seconds: float) -> None:
-        """Return when so much time has passed; a signal's handler runs meanwhile."""
+        """Return after so many seconds; signal handlers run meanwhile."""
         threading.Event().wait(seconds)

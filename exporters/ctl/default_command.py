@@ -1,4 +1,4 @@
-"""How is the word that is nearly always meant left out? `request h100 8` for `request open …`."""
+"""A command group with a default command: `request h100 8` means `request open h100 8`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typer.core import TyperGroup
 
 
 def default_command(first: str) -> type[TyperGroup]:
-    """A group in which a first word that names no command of it begins this one."""
+    """A group in which an unknown first word starts the default command."""
 
     class Group(TyperGroup):
         def parse_args(self, ctx: Any, args: list[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""How does an answer of the API read in a terminal? Texts; nothing is computed here."""
+"""Answers of the API as text for a terminal; nothing is computed here."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ Answer = Mapping[str, Any]
 
 
 def plain(text: object) -> str:
-    """A text of the API's on one line, without what would steer a terminal."""
+    """A text of the API on one line, without characters that control a terminal."""
     return "".join(c if c.isprintable() else " " for c in str(text))
 
 
 def table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Rows under titles, as wide as they must be."""
+    """Rows under titles, in aligned columns."""
     cells = [list(titles), *([plain("-" if c is None else c) for c in row] for row in rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(titles))]
     lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in cells]
@@ -24,7 +24,7 @@ def table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 
 def credits_text(answer: Answer) -> str:
-    """What is left, in words first."""
+    """Credits left, with the level first."""
     runway = "nothing burns" if answer["runway_s"] is None else format_duration(answer["runway_s"])
     lines = [
         f"{answer['available']} credits available, {answer['level']}: {answer['level_reason']}",
@@ -38,13 +38,13 @@ def credits_text(answer: Answer) -> str:
     if answer["pace"]:
         lines.append(f"{'pace':12} {answer['pace']['text']}")
     if (first := answer["expiring_next"]) is not None:
-        ends = f"{first['credits']} of {first['grant']} end at {first['expires']}"
-        lines.append(f"{'ends next':12} {ends}")
+        expiry = f"{first['credits']} of {first['grant']} at {first['expires']}"
+        lines.append(f"{'expires next':12} {expiry}")
     return "\n".join([*map(plain, lines), f"{'as of':12} {answer['as_of']}"])
 
 
 def usage_text(answer: Answer) -> str:
-    """What runs, by pool, and what it has cost."""
+    """GPUs that run, by pool, and their cost."""
     rows = [(each["pool"], each["gpus"], each["burn_per_hour"]) for each in answer["pools"]]
     cost = (
         f"{answer['charged']} charged, {answer['accrued']} accrued, "
@@ -68,7 +68,7 @@ def servers_text(answer: Answer) -> str:
 
 
 def quota_text(answer: Answer) -> str:
-    """The startup's part of each pool."""
+    """The startup's share of each pool."""
     names = ("pool", "nominal", "share", "ceiling", "usage", "headroom", "limited_by")
     rows = [[each[name] for name in names] for each in answer["items"]]
     reasons = [plain(f"{each['pool']}: {each['reason']}") for each in answer["items"]]
@@ -86,13 +86,13 @@ def notices_text(answer: Answer) -> str:
 
 
 def requests_text(answer: Answer) -> str:
-    """Each request and how it stands."""
+    """Each request and its state."""
     rows = [
         (r["id"], r["state"], r["pool"], r["gpus"], format_duration(r["duration_s"]), r["detail"])
         for r in answer["items"]
     ]
     titles = ("request", "state", "pool", "GPUs", "for", "detail")
-    return table(titles, rows) if rows else "nothing was asked for"
+    return table(titles, rows) if rows else "no request"
 
 
 def statements_text(answer: Answer) -> str:
@@ -129,7 +129,7 @@ def statement_text(answer: Answer) -> str:
 
 
 def explanation_text(answer: Answer) -> str:
-    """A decision taken apart."""
+    """The explanation of a decision."""
     inputs = ", ".join(f"{name} {value}" for name, value in sorted(answer["inputs"].items()))
     lines = [
         f"{answer['decision']}: {answer['at']} {answer['verb']} (rule {answer['rule']})",

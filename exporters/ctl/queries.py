@@ -1,4 +1,4 @@
-"""The commands that look: credits, usage, servers, quota, why, statement, events."""
+"""The commands that read: credits, usage, servers, quota, explain, statement, events."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def credits(
     as_json: Json = False,
     watch: Watch = False,
 ) -> None:
-    """Show what is left, how fast it burns and how long it lasts."""
+    """Show the credits left, the burn and the runway."""
     needed_ucr = None if need is None else _amount(need)
     client = connect()
     found = show(
@@ -44,13 +44,13 @@ def credits(
 
 
 def usage(as_json: Json = False, watch: Watch = False) -> None:
-    """Show the GPUs that run now, by pool, and what running has cost."""
+    """Show the GPUs that run now, by pool, and their cost."""
     client = connect()
     show(lambda: client.get("usage"), formatting.usage_text, as_json=as_json, watch=watch)
 
 
 def servers(as_json: Json = False, watch: Watch = False) -> None:
-    """Show every billable server, what it costs, and when it will be stopped."""
+    """Show every billable server, its cost, and when it will be stopped."""
     client = connect()
     show(lambda: client.get("servers"), formatting.servers_text, as_json=as_json, watch=watch)
 
@@ -65,9 +65,9 @@ def explain(
     decision: Annotated[int, typer.Argument(min=1, help="A decision, as 'events' numbers it.")],
     as_json: Json = False,
 ) -> None:
-    """Take a decision apart: from what it follows, and what would change it."""
+    """Explain a decision: its inputs, and what would change it."""
     client = connect()
-    ask = f"decisions/{decision}/why"
+    ask = f"decisions/{decision}/explanation"
     show(lambda: client.get(ask), formatting.explanation_text, as_json=as_json, watch=False)
 
 
@@ -78,7 +78,7 @@ def statement(
     as_csv: Annotated[bool, typer.Option("--csv", help="Print the lines as CSV.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Show the months, or one line by line."""
+    """Show the months, or one month line by line."""
     client = connect()
     if month is None:
         if as_csv:
@@ -97,7 +97,7 @@ def events(
     as_json: Json = False,
     watch: Watch = False,
 ) -> None:
-    """Show what was decided and announced, oldest first; --watch waits for what comes.
+    """Show decisions and notices, oldest first; --watch waits for new ones.
 
     With --watch, --json prints one event a line.
     """

@@ -1,4 +1,4 @@
-"""What do the commands share? The connection, --json, --watch, and how an answer is shown."""
+"""Shared parts of the commands: the connection, --json, --watch, and printing."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ Key = Annotated[
 WATCH_S = 5
 CLEAR = "\x1b[H\x1b[2J"
 DECISION_POLL_S, MAX_POLLS = 5, 60
-"""How often a write that is waited for is looked at, and how many times."""
+"""How often a write is polled with --wait, and how many times."""
 
 
 def connect() -> Client:
     """The API that the settings name. Raises ApiError."""
-    from exporters.ctl.client import Client  # it is half of the time that a start takes
+    from exporters.ctl.client import Client  # importing it takes half of the time of a start
 
     try:
         return Client(read_settings(os.environ))
@@ -47,7 +47,7 @@ def to_json_text(value: object) -> str:
 def show(
     ask: Callable[[], Any], render: Callable[[Any], str], *, as_json: bool, watch: bool
 ) -> Any:
-    """Print what is answered; with `watch` again at every change, until interrupted."""
+    """Print an answer; with `watch` print every change until interrupted."""
     found = ask()
     printed = _print(found, render, "", as_json=as_json, watch=watch)
     while watch:
@@ -74,7 +74,7 @@ def _print(
 
 
 def new_key(key: str | None) -> str:
-    """The key of a write: the one given, or one that nobody had."""
+    """The key of a write: the given one, or a new random one."""
     return key or secrets.token_hex(16)
 
 
@@ -86,7 +86,7 @@ def send_write(
     wait: bool,
     as_json: bool,
 ) -> None:
-    """Send a write, and say what became of it so far; with `wait`, what was decided."""
+    """Send a write and print that it was accepted; with `wait`, print the decision."""
     sent_key = new_key(key)
     try:
         accepted = send(sent_key)

@@ -1,4 +1,4 @@
-"""Where is the API, and with which token? The environment first, then one small file."""
+"""The address and the token of the API: from the environment, or from a small file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _REMEDY = 'write url = "…" and token_file = "…" there, or set COHORTCTL_URL 
 
 
 class SettingsError(Exception):
-    """Settings that cannot be used: one sentence with the fix."""
+    """Invalid settings: one sentence with the fix."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Settings:
 
 
 def config_path(environment: Mapping[str, str]) -> Path:
-    """The settings' file: $COHORTCTL_CONFIG, or cohortctl.toml in the user's configuration."""
+    """The settings file: $COHORTCTL_CONFIG, or cohortctl.toml in the user's configuration."""
     named = environment.get("COHORTCTL_CONFIG")
     if named:
         return Path(named)
@@ -35,7 +35,7 @@ def config_path(environment: Mapping[str, str]) -> Path:
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
-    """What to use. Raises BadSettings."""
+    """The settings in force. Raises SettingsError."""
     path = config_path(environment)
     found = _file(path)
     if "token" in found:

@@ -1,4 +1,4 @@
-"""The commands that ask for something: GPUs, credits ahead of time, and answers to notices."""
+"""The commands that write: requests for GPUs, advances, and answers to notices."""
 
 from __future__ import annotations
 
@@ -36,17 +36,17 @@ def open_request(
     gpus: Annotated[int, typer.Argument(min=1, help="GPUs in all, those that run among them.")],
     for_: Annotated[str, typer.Option("--for", help="How long, once they run: such as 2h.")],
     reason: Annotated[str, typer.Option(help="Why; it is kept in the book.")] = "",
-    refused: Annotated[
-        str, typer.Option(help="quota: Scaleway refused your start for its quota.")
+    refused_for: Annotated[
+        str, typer.Option(help="quota: Scaleway refused your start for the organization's quota.")
     ] = "",
     key: Key = None,
     wait: Wait = False,
     as_json: Json = False,
 ) -> None:
-    """Ask for GPUs of a pool; an owner asks its lent quota back in this way."""
+    """Ask for GPUs of a pool; the owner of lent quota gets it back in this way."""
     client = connect()
     body = {"pool": pool, "gpus": gpus, "duration": for_, "reason": reason}
-    body |= {"refused": refused} if refused else {}
+    body |= {"refused_for": refused_for} if refused_for else {}
     send_write(
         client,
         lambda sent_key: client.post("requests", body, sent_key),
@@ -57,13 +57,13 @@ def open_request(
 
 
 def list_requests(as_json: Json = False, watch: Watch = False) -> None:
-    """Show what was asked for and what became of it, newest first."""
+    """Show your requests and their states, newest first."""
     client = connect()
     show(lambda: client.get("requests"), formatting.requests_text, as_json=as_json, watch=watch)
 
 
 def withdraw(number: Number, key: Key = None, wait: Wait = False, as_json: Json = False) -> None:
-    """Take a request back."""
+    """Withdraw a request."""
     client = connect()
     path = f"requests/{number}"
     send_write(
@@ -83,7 +83,7 @@ def advance(
     wait: Wait = False,
     as_json: Json = False,
 ) -> None:
-    """Take a part of your next tranche ahead, to spend it now; once for each tranche."""
+    """Take a part of your next tranche ahead; once for each tranche."""
     client = connect()
     asked = {"grant": grant, "amount": amount}
     body = {name: value for name, value in asked.items() if value is not None}
@@ -102,7 +102,7 @@ def notices(
     as_json: Json = False,
     watch: Watch = False,
 ) -> None:
-    """Show the notices that hold."""
+    """Show the live notices."""
     if context.invoked_subcommand is not None:
         return
     client = connect()
@@ -116,7 +116,7 @@ def notices(
 
 
 def acknowledge(number: Number, key: Key = None, wait: Wait = False, as_json: Json = False) -> None:
-    """Say that a notice was read, so that nobody is reminded of it."""
+    """Acknowledge a notice, so that no reminder follows."""
     client = connect()
     path = f"notices/{number}/acknowledge"
     send_write(
@@ -132,7 +132,7 @@ def snooze(
     wait: Wait = False,
     as_json: Json = False,
 ) -> None:
-    """Ask for a later deadline, within what the program's policy allows."""
+    """Ask for a later deadline, within the program's policy."""
     client = connect()
     path, body = f"notices/{number}/snooze", {"for": for_, "reason": reason}
     send_write(

@@ -1,4 +1,4 @@
-"""What does Grafana show an operator? Four dashboards as code, written to deploy/grafana."""
+"""The Grafana dashboards as code: four dashboards, written to deploy/grafana."""
 
 from exporters.dashboards.daemon import daemon
 from exporters.dashboards.decisions import decisions
@@ -11,6 +11,6 @@ DASHBOARDS = {
     "decisions": decisions,
     "daemon": daemon,
 }
-"""File name without its ending, and what builds it."""
+"""The file name of each dashboard without its ending, and its builder."""
 
 __all__ = ["DASHBOARDS"]

@@ -1,4 +1,4 @@
-"""Daemon: can I trust it? Cycles, zones, the API, the lease, the book and its intents."""
+"""The dashboard of the daemon: cycles, zones, requests to the cloud, the lease and the book."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ RATE = "[$__rate_interval]"
 
 
 def daemon() -> build.Dashboard:
-    """Rate, errors and duration of what the daemon does, and the age of what it knows."""
+    """Rate, errors and duration of cycles and requests, and the age of the zones' data."""
     empty = empty_dashboard("cohortd-daemon", "cohortd / Daemon", "Can I trust it?")
     return with_panels(empty, [*_stats(), *_cycle_panels(), *_cloud_request_panels()])
 
 
 def _stats() -> list[Panel]:
-    """What is to be seen at a glance."""
+    """The figures at the top."""
     return [
         stat_panel(
             "Leaders",
@@ -36,13 +36,13 @@ def _stats() -> list[Panel]:
         ),
         stat_panel(
             "Book verified",
-            "1 when the last check of the hash chain and the sums found nothing wrong.",
+            "1 if the last check of the hash chain and the sums found nothing wrong.",
             f"min(cohortd_book_verified{{{SELECTOR}}})",
             "short",
             ((None, "red"), (1, "green")),
         ),
         stat_panel(
-            "Zones not known",
+            "Zones unknown",
             "Zones whose last sweep was not Complete: nothing is stopped or charged there.",
             f"count(cohortd_zone_complete{{{SELECTOR}}} == 0) or vector(0)",
             "short",
@@ -50,7 +50,7 @@ def _stats() -> list[Panel]:
         ),
         stat_panel(
             "Intents waiting",
-            "Calls to the cloud that were decided and have not ended.",
+            "Intents that were decided and have not ended.",
             f"sum(cohortd_intents_live{{{SELECTOR}}})",
             "short",
         ),
@@ -62,7 +62,7 @@ def _stats() -> list[Panel]:
         ),
         stat_panel(
             "Disk free",
-            "Bytes left where the book lies.",
+            "Bytes free on the disk of the book.",
             f"min(cohortd_book_free_bytes{{{SELECTOR}}})",
             "bytes",
             ((None, "red"), (1e9, "green")),
@@ -71,11 +71,11 @@ def _stats() -> list[Panel]:
 
 
 def _cycle_panels() -> list[Panel]:
-    """Cycles, and the age of what is known."""
+    """Cycles, and the age of the data of each zone."""
     return [
         timeseries_panel(
             "Cycles",
-            "Cycles a second, by outcome: done, standby, observed, failed.",
+            "Cycles a second, by outcome: done, follower, observed, failed.",
             [
                 Query(
                     f"sum by (outcome) (rate(cohortd_cycles_total{{{SELECTOR}}}{RATE}))",
@@ -86,15 +86,15 @@ def _cycle_panels() -> list[Panel]:
         ),
         timeseries_panel(
             "Cycle duration",
-            "How long a cycle takes: the median, and 99 of 100.",
+            "The median and the 99th percentile.",
             [
                 Query(_quantile(0.5, "cohortd_cycle_duration_seconds"), "median"),
-                Query(_quantile(0.99, "cohortd_cycle_duration_seconds"), "99 of 100"),
+                Query(_quantile(0.99, "cohortd_cycle_duration_seconds"), "99th percentile"),
             ],
             "s",
         ),
         timeseries_panel(
-            "Age of what is known",
+            "Zone data age",
             "How long ago each zone was last read completely.",
             [
                 Query(
@@ -106,8 +106,8 @@ def _cycle_panels() -> list[Panel]:
             "s",
         ),
         timeseries_panel(
-            "Calls to Scaleway",
-            "Calls a second, by operation.",
+            "Cloud requests",
+            "Requests a second, by operation.",
             [
                 Query(
                     f"sum by (operation) (rate(cohortd_cloud_requests_total{{{SELECTOR}}}{RATE}))",
@@ -121,23 +121,23 @@ def _cycle_panels() -> list[Panel]:
 
 
 def _cloud_request_panels() -> list[Panel]:
-    """Calls to the cloud, and what became of them."""
+    """Requests to the cloud, and their outcomes."""
     return [
         timeseries_panel(
-            "Failures of calls",
-            "Failed calls a second, by operation and cause.",
+            "Cloud request failures",
+            "Failed requests a second, by operation and reason.",
             [
                 Query(
-                    f"sum by (operation, cause) "
+                    f"sum by (operation, reason) "
                     f"(rate(cohortd_cloud_request_failures_total{{{SELECTOR}}}{RATE}))",
-                    "{{operation}}: {{cause}}",
+                    "{{operation}}: {{reason}}",
                 )
             ],
             "reqps",
         ),
         timeseries_panel(
-            "Duration of calls",
-            "95 of 100 calls are quicker, by operation.",
+            "Cloud request duration",
+            "The 95th percentile, by operation.",
             [
                 Query(
                     f"histogram_quantile(0.95, sum by (le, operation) "
@@ -149,7 +149,7 @@ def _cloud_request_panels() -> list[Panel]:
         ),
         timeseries_panel(
             "Intents ended",
-            "Calls to the cloud by how they ended: confirmed, failed, expired, abandoned.",
+            "Intents by their end: confirmed, failed, expired, abandoned.",
             [
                 Query(
                     f"sum by (outcome) (increase(cohortd_intents_ended_total{{{SELECTOR}}}{RATE}))",

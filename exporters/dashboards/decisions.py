@@ -1,4 +1,4 @@
-"""Decisions: what was stopped, why, and was the notice kept?"""
+"""The dashboard of decisions: stops, their rules, and whether each notice held."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from exporters.dashboards.panels import (
 )
 
 ZERO_BY_STARTUP = f"0 * cohortd_granted_credits{{{SELECTOR}}}"
-"""A zero for each startup: where nothing was decided there is no series."""
+"""A zero for each startup: a startup without decisions has no series."""
 DECISIONS = f"cohortd_decisions_total{{{SELECTOR}"
 
 
 def decisions() -> build.Dashboard:
-    """Every decision by its verb and rule, and what became of the promises."""
+    """Every decision by its verb and rule, and what became of the notices."""
     empty = empty_dashboard(
         "cohortd-decisions", "cohortd / Decisions", "What was stopped, why, notice kept?"
     )
@@ -31,34 +31,34 @@ def decisions() -> build.Dashboard:
 
 
 def _stats() -> list[Panel]:
-    """What is to be seen at a glance."""
+    """The figures at the top."""
     return [
         stat_panel(
             "Stops",
-            "Servers that were told to stop in the time shown.",
+            "Servers that cohortd stopped in the time shown.",
             f'sum(increase({DECISIONS}, verb="stop"}}[$__range])) or vector(0)',
             "short",
             width=6,
         ),
         stat_panel(
-            "Would have stopped",
+            "Would stop (shadow)",
             "Stops that shadow mode only recorded in the time shown.",
             f'sum(increase({DECISIONS}, verb="would-stop"}}[$__range])) or vector(0)',
             "short",
             width=6,
         ),
         stat_panel(
-            "Promises broken",
-            "Stops before their notice's deadline, or notices that reached nobody.",
-            f"sum(increase(cohortd_promises_broken_total{{{SELECTOR}}}[$__range])) or vector(0)",
+            "Notices breached",
+            "Notices that were cut short, or reached no channel.",
+            f"sum(increase(cohortd_notices_breached_total{{{SELECTOR}}}[$__range])) or vector(0)",
             "short",
             ZERO_IS_GOOD,
             width=6,
         ),
         stat_panel(
-            "Held by the guard",
-            "Stops that wait until the guard's hour is over, or for cohortd approve.",
-            f"sum(cohortd_guard_holding{{{SELECTOR}}})",
+            "Stops deferred",
+            "Stops that wait for the disruption budget or for cohortd approve.",
+            f"sum(cohortd_stops_deferred{{{SELECTOR}}})",
             "short",
             ZERO_IS_GOOD,
             width=6,
@@ -67,24 +67,24 @@ def _stats() -> list[Panel]:
 
 
 def _decision_panels() -> list[Panel]:
-    """What was decided, by verb and rule, and of whom."""
+    """Decisions by verb, rule and startup."""
     return [
         timeseries_panel(
             "Decisions by verb",
-            "Notices given, cancelled, carried out.",
+            "Notices opened, cancelled and executed.",
             [Query(f"sum by (verb) (increase({DECISIONS}}}[$__rate_interval]))", "{{verb}}")],
             "short",
             stacked=True,
         ),
         timeseries_panel(
             "Decisions by rule",
-            "Which rule they came from.",
+            "The rules that led to them.",
             [Query(f"sum by (rule) (increase({DECISIONS}}}[$__rate_interval]))", "{{rule}}")],
             "short",
             stacked=True,
         ),
         table_panel(
-            "Who was affected",
+            "Decisions by startup",
             "Notices, stops and cancellations of each startup in the time shown.",
             ["startup"],
             [
@@ -107,7 +107,7 @@ def _decision_panels() -> list[Panel]:
 
 
 def _notice_panels() -> list[Panel]:
-    """What became of the promises."""
+    """What became of the notices."""
     return [
         timeseries_panel(
             "Deliveries",
@@ -123,17 +123,17 @@ def _notice_panels() -> list[Panel]:
         ),
         timeseries_panel(
             "Open notices",
-            "Promises of a stop that are running.",
+            "Notices before a stop that are open.",
             [Query(f"sum(cohortd_notices_open{{{SELECTOR}}})", "open")],
             "short",
         ),
         timeseries_panel(
             "GPUs above share",
-            "What runs above the share: borrowed capacity that an owner may ask back.",
+            "GPUs that run above the share, which an owner may reclaim.",
             [
                 Query(
                     f"sum by (startup) (clamp_min(sum by (startup, pool) "
-                    f'(cohortd_used_gpus{{{SELECTOR}, pool!=""}}) - sum by (startup, pool) '
+                    f'(cohortd_usage_gpus{{{SELECTOR}, pool!=""}}) - sum by (startup, pool) '
                     f"(cohortd_share_gpus{{{SELECTOR}}}), 0))"
                 )
             ],

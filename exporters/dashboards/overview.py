@@ -1,4 +1,4 @@
-"""Program overview: is every startup all right, and who needs me?"""
+"""The dashboard of the whole program: every startup, its credits and its GPUs."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ LEVEL = " + ".join(
 """The level of each startup as a number from 0 (open) to 3 (stopped)."""
 LEVELS = {
     "0": ("open", "green"),
-    "1": ("paced", "yellow"),
-    "2": ("closed", "orange"),
-    "3": ("stopped", "red"),
+    "1": ("at limit", "yellow"),
+    "2": ("no new servers", "orange"),
+    "3": ("powering off", "red"),
 }
 
 
 def overview() -> build.Dashboard:
-    """Every startup on one page: credits, pace, runway, GPUs by share, and the next edges."""
+    """Every startup on one page: credits, pace, runway, GPUs by share, and the next deadlines."""
     empty = empty_dashboard(
         "cohortd-overview", "cohortd / Program overview", "Is everyone all right?"
     )
@@ -47,7 +47,7 @@ def overview() -> build.Dashboard:
 
 
 def _stats() -> list[Panel]:
-    """What is to be seen at a glance."""
+    """The figures at the top."""
     return [
         stat_panel(
             "Startups at risk",
@@ -65,28 +65,28 @@ def _stats() -> list[Panel]:
             ZERO_IS_GOOD,
         ),
         stat_panel(
-            "Alarms",
-            "What cohortd status asks an operator to look at.",
-            f"sum(cohortd_alarms{{{SELECTOR}}})",
+            "Active alarms",
+            "Alarms that cohortd status shows now.",
+            f"sum(cohortd_active_alarms{{{SELECTOR}}})",
             "short",
             ZERO_IS_GOOD,
         ),
         stat_panel(
             "GPUs in use",
             "GPUs of billable servers in the pools.",
-            f'sum(cohortd_used_gpus{{{SELECTOR}, pool!=""}}) or vector(0)',
+            f'sum(cohortd_usage_gpus{{{SELECTOR}, pool!=""}}) or vector(0)',
             GPUS,
         ),
         stat_panel(
             "Credits available",
-            "What all startups may still spend, the cost of orderly stops set aside.",
+            "Credits that all startups may still spend, without the reserve for orderly stops.",
             f"sum({AVAILABLE})",
             CREDITS,
         ),
         stat_panel(
-            "Last good cycle",
-            "How long ago the books were last brought up to date.",
-            f"time() - max(cohortd_last_good_cycle_timestamp_seconds{{{SELECTOR}}})",
+            "Last successful cycle",
+            "Time since the last successful cycle.",
+            f"time() - max(cohortd_last_successful_cycle_timestamp_seconds{{{SELECTOR}}})",
             "s",
             ((None, "green"), (120, "orange"), (900, "red")),
         ),
@@ -94,14 +94,14 @@ def _stats() -> list[Panel]:
 
 
 def _graphs() -> list[Panel]:
-    """Who uses what, over time."""
+    """Use of the pools over time."""
     return [
         _startups(),
         timeseries_panel(
             "GPUs in use by startup",
-            "Who uses the pools, against the capacity that they have.",
+            "Use of the pools by startup, against their capacity.",
             [
-                Query(f'sum by (startup) (cohortd_used_gpus{{{SELECTOR}, pool!=""}})'),
+                Query(f'sum by (startup) (cohortd_usage_gpus{{{SELECTOR}, pool!=""}})'),
                 Query(f"sum(cohortd_pool_gpus{{{SELECTOR}}})", "capacity"),
             ],
             GPUS,
@@ -115,7 +115,7 @@ def _graphs() -> list[Panel]:
                 Query(f"sum by (pool) (cohortd_lent_gpus{{{SELECTOR}}})", "lent in {{pool}}"),
                 Query(
                     f"sum by (pool) (cohortd_pool_gpus{{{SELECTOR}}}) - (sum by (pool) "
-                    f'(cohortd_used_gpus{{{SELECTOR}, pool!=""}}) or '
+                    f'(cohortd_usage_gpus{{{SELECTOR}, pool!=""}}) or '
                     f"0 * sum by (pool) (cohortd_pool_gpus{{{SELECTOR}}}))",
                     "unused in {{pool}}",
                 ),
@@ -126,7 +126,7 @@ def _graphs() -> list[Panel]:
 
 
 def _credits() -> list[Panel]:
-    """How credits burn, and what falls due."""
+    """Burn of credits, and the next deadlines."""
     return [
         timeseries_panel(
             "Credits available",
@@ -149,14 +149,14 @@ def _startups() -> table.Panel:
     share = "cohortd_{}_gpus{{" + SELECTOR + "}}"
     return table_panel(
         "Startups",
-        "One line each: what is left, how long it lasts at this burn, and GPUs by share.",
+        "Credits left, runway at this burn, and GPUs by share.",
         ["startup"],
         [
             Column("Level", LEVEL, "short", value_mappings=LEVELS),
             Column("Available", AVAILABLE, CREDITS),
             Column("Runway", RUNWAY_S, "dtdurations", RUNWAY),
             Column("Burn an hour", f"cohortd_burn_credits_per_hour{{{SELECTOR}}}", CREDITS),
-            Column("In use", f'cohortd_used_gpus{{{SELECTOR}, pool!=""}}', "short"),
+            Column("In use", f'cohortd_usage_gpus{{{SELECTOR}, pool!=""}}', "short"),
             Column("Nominal", share.format("nominal"), "short"),
             Column("Share", share.format("share"), "short"),
             Column("Ceiling", share.format("ceiling"), "short"),
@@ -168,12 +168,14 @@ def _startups() -> table.Panel:
 
 def _next_deadlines() -> table.Panel:
     return table_panel(
-        "Next edges",
-        "What falls due, and when: credits used up, a stop announced, credits that expire.",
+        "Next deadlines",
+        "When credits are exhausted, when a stop is due, and when credits expire.",
         ["startup"],
         [
-            Column("Used up", f"1000 * cohortd_exhaustion_timestamp_seconds{{{SELECTOR}}}", _DATE),
-            Column("Stop", f"1000 * cohortd_stop_timestamp_seconds{{{SELECTOR}}}", _DATE),
+            Column(
+                "Exhausted at", f"1000 * cohortd_exhaustion_timestamp_seconds{{{SELECTOR}}}", _DATE
+            ),
+            Column("Stop", f"1000 * cohortd_next_stop_timestamp_seconds{{{SELECTOR}}}", _DATE),
             Column("Expiry", f"1000 * cohortd_expiry_timestamp_seconds{{{SELECTOR}}}", _DATE),
             Column("Would expire", f"cohortd_expiring_credits{{{SELECTOR}}}", CREDITS),
         ],

@@ -1,7 +1,7 @@
-"""How do our panels look? One builder for each kind, so that all of them look alike.
+"""Builders of panels, one for each kind, so that all panels look alike.
 
-Every panel has a title, a sentence that says what it answers, a unit, and the data source
-that the reader chose. Widths are of Grafana's grid of 24 columns.
+Every panel has a title, a description, a unit, and the data source that the reader chose. Widths
+are in Grafana's grid of 24 columns.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def bar_gauge_panel(
     *,
     width: int = 8,
 ) -> bargauge.Panel:
-    """One bar for each series, as it stands now."""
+    """One bar for each series, at its current value."""
     panel = (
         bargauge.Panel()
         .orientation(options.VizOrientation.HORIZONTAL)
@@ -123,14 +123,14 @@ def bar_gauge_panel(
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of a table: its expression, one value for each row, and how it is shown."""
+    """A column of a table: its expression with one value for each row, and its display."""
 
     title: str
     expr: str
     unit: str
     threshold_steps: ThresholdSteps = NO_COLOUR
     value_mappings: Mapping[str, tuple[str, str]] = field(default_factory=dict)
-    """Shown text and colour in place of a value."""
+    """Text and colour in place of a value."""
 
 
 def table_panel(
@@ -247,7 +247,7 @@ def _column_overrides(column: Column) -> list[model.DynamicConfigValue]:
 
 
 def _query_variable(name: str, series: str, label: str) -> build.QueryVariable:
-    """One value of a label, the first in order until the reader chooses."""
+    """A variable with one value of a label, the first one by default."""
     query = f"label_values({series}, {name})"
     return (
         build.QueryVariable(name)
@@ -262,7 +262,7 @@ def _query_variable(name: str, series: str, label: str) -> build.QueryVariable:
 
 
 def _with_all_option(choice: build.QueryVariable) -> build.QueryVariable:
-    """The same variable, with every value chosen until the reader says otherwise."""
+    """The same variable, with every value selected by default."""
     everything = model.VariableOption(selected=True, text="All", value="$__all")
     return choice.include_all(True).current(everything)
 

@@ -1,4 +1,4 @@
-"""Startup: how much is left, how long will it last, and what will be stopped?"""
+"""The dashboard of one startup: credits, runway and GPUs."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ def startup() -> build.Dashboard:
 
 
 def _stats() -> list[Panel]:
-    """What is to be seen at a glance."""
+    """The figures at the top."""
     return [
         stat_panel(
             "Available",
-            "Credits that may still be spent, the cost of an orderly stop set aside.",
+            "Credits that may still be spent, without the reserve for an orderly stop.",
             f'sum by (startup) ({BALANCE}"available"}})',
             CREDITS,
             width=6,
@@ -64,7 +64,7 @@ def _stats() -> list[Panel]:
         ),
         stat_panel(
             "Would expire next",
-            "What would be forfeited at the next end of a grant if nothing more burned.",
+            "Credits that the next end of a grant takes if nothing more burns.",
             f"sum by (startup) (cohortd_expiring_credits{{{STARTUP_SELECTOR}}})",
             CREDITS,
             width=6,
@@ -78,7 +78,7 @@ def _credits() -> list[Panel]:
     return [
         timeseries_panel(
             "Credits",
-            "Burn-down: what is available, and what is set aside for holds and a stop.",
+            "Credits available, held, and reserved for a stop.",
             [
                 Query(f'sum by (startup) ({BALANCE}"available"}})', "available {{startup}}"),
                 Query(f'sum by (startup) ({BALANCE}"held"}})', "held {{startup}}"),
@@ -104,10 +104,10 @@ def _credits() -> list[Panel]:
         ),
         timeseries_panel(
             "GPUs against share",
-            "What runs, what is guaranteed, the share at present demands, and the ceiling.",
+            "GPUs in use, guaranteed, in the share at current demands, and the ceiling.",
             [
                 Query(
-                    f'sum by (startup) (cohortd_used_gpus{{{STARTUP_SELECTOR}, pool!=""}})',
+                    f'sum by (startup) (cohortd_usage_gpus{{{STARTUP_SELECTOR}, pool!=""}})',
                     "in use",
                 ),
                 Query(f"sum by (startup) (cohortd_nominal_gpus{{{STARTUP_SELECTOR}}})", "nominal"),
@@ -125,8 +125,8 @@ def _gpus() -> list[Panel]:
     return [
         timeseries_panel(
             "GPUs by flavor",
-            "Which machines run.",
-            [Query(f"sum by (flavor) (cohortd_used_gpus{{{STARTUP_SELECTOR}}})", "{{flavor}}")],
+            "GPUs of billable servers, by flavor.",
+            [Query(f"sum by (flavor) (cohortd_usage_gpus{{{STARTUP_SELECTOR}}})", "{{flavor}}")],
             GPUS,
             stacked=True,
         ),
@@ -148,7 +148,7 @@ def _gpus() -> list[Panel]:
         ),
         timeseries_panel(
             "Borrowed and lent",
-            "GPUs above nominal that others lend, and nominal quota that others use.",
+            "GPUs of the share above nominal, and GPUs of the nominal quota that others use.",
             [
                 Query(
                     f"sum by (startup) (cohortd_borrowed_gpus{{{STARTUP_SELECTOR}}})",

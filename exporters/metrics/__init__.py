@@ -1,4 +1,4 @@
-"""What do Prometheus and the service manager read? /metrics, /healthz and /readyz."""
+"""Prometheus metrics and the health endpoints: /metrics, /healthz and /readyz."""
 
 from exporters.metrics.daemon import Metrics
 from exporters.metrics.server import MetricsServer

@@ -1,4 +1,4 @@
-"""What does the daemon count of itself? Cycles, calls, decisions; and the last view beside."""
+"""Metrics of the daemon: cycles, cloud requests, decisions, deliveries, and the last view."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ DELIVERY_OUTCOMES = ("sent", "retried", "failed")
 INTENT_OUTCOMES = ("confirmed", "failed", "expired", "abandoned")
 NO_PENDING = OutboxBacklog(0, None, 0)
 VIEW_MAX_AGE_S = 180
-"""A lease's length: who had no good cycle for longer may not lead any more."""
+"""The length of a lease. A daemon without a successful cycle for longer may have lost it."""
 
 
 class Metrics:
-    """The registry of one daemon, and the port that the cycle publishes to."""
+    """The registry of one daemon. The cycle publishes its view to it."""
 
     def __init__(self, book: Path | None = None) -> None:
-        """`book` is the file whose size and free space are shown; None: there is none."""
+        """`book` is the SQLite file whose size is shown; None on PostgreSQL."""
         disable_created_metrics()  # type: ignore[no-untyped-call]  # its stub lacks a return
         self.registry = CollectorRegistry()
         self._view_collector, self._is_ready = ViewCollector(), False
@@ -47,22 +47,22 @@ class Metrics:
         self._verified: Gauge | None = None
         self._bypasses: Gauge | None = None
         self._ended_intents = self._counter(
-            "intents_ended", "Calls to the cloud by their end.", "outcome"
+            "intents_ended", "Intents that ended, by outcome.", "outcome"
         )
         self._ended_ids: set[int] = set()
-        self._cycles = self._counter("cycles", "Cycles run, by outcome.", "outcome")
+        self._cycles = self._counter("cycles", "Cycles, by outcome.", "outcome")
         self._decisions = self._counter(
             "decisions", "Decisions recorded.", "startup", "rule", "verb", "mode"
         )
-        self._requests = self._counter("cloud_requests", "Calls to the cloud.", "operation")
+        self._requests = self._counter("cloud_requests", "Requests to the cloud.", "operation")
         self._failures = self._counter(
-            "cloud_request_failures", "Calls to the cloud that failed.", "operation", "reason"
+            "cloud_request_failures", "Requests to the cloud that failed.", "operation", "reason"
         )
         self._deliveries = self._counter(
-            "deliveries", "Sendings of notices that ended, by outcome.", "outcome"
+            "deliveries", "Deliveries that ended, by outcome.", "outcome"
         )
         self._breached = self._counter(
-            "notices_breached", "Notices that were not kept, or reached no channel.", "startup"
+            "notices_breached", "Notices that were cut short, or reached no channel.", "startup"
         )
         self._pending_deliveries = self._gauge(
             "deliveries_pending", "Messages that are due and not sent."
@@ -74,29 +74,23 @@ class Metrics:
             "deliveries_failed", "Messages in the book that were given up."
         )
         self._missed = self._counter("cycles_missed", "Cycles that began late or not at all.")
-        for counter, outcomes in (
-            (self._deliveries, DELIVERY_OUTCOMES),
-            (self._ended_intents, INTENT_OUTCOMES),
-        ):
-            for outcome in outcomes:
-                self._counters.initialize(counter, outcome)
+        for outcome in DELIVERY_OUTCOMES:
+            self._counters.initialize(self._deliveries, outcome)
+        for outcome in INTENT_OUTCOMES:
+            self._counters.initialize(self._ended_intents, outcome)
         self._cycle_time = Histogram(
-            "cohortd_cycle_duration_seconds", "Time a cycle took.", registry=self.registry
+            "cohortd_cycle_duration_seconds", "Duration of a cycle.", registry=self.registry
         )
         self._request_time = Histogram(
             "cohortd_cloud_request_duration_seconds",
-            "Time a call to the cloud took.",
+            "Duration of a request to the cloud.",
             ["operation"],
             registry=self.registry,
         )
-        self._last_success = Gauge(
-            "cohortd_last_successful_cycle_timestamp_seconds",
-            "When the last cycle ended well.",
-            registry=self.registry,
+        self._last_success = self._gauge(
+            "last_successful_cycle_timestamp_seconds", "When the last successful cycle ended."
         )
-        self._leading = Gauge(
-            "cohortd_leader", "1 while this daemon holds the lease.", registry=self.registry
-        )
+        self._leading = self._gauge("leader", "1 while this daemon holds the lease.")
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"cohortd_{name}", text, labels, registry=self.registry)
@@ -105,11 +99,11 @@ class Metrics:
         return Gauge(f"cohortd_{name}", text, registry=self.registry)
 
     def delivery(self, outcome: str) -> None:
-        """Count a sending that ended: sent, retried or failed."""
+        """Count a delivery that ended: sent, retried or failed."""
         self._counters.count(self._deliveries, outcome)
 
     def outbox(self, found: OutboxBacklog, now_s: int) -> None:
-        """Show what is due and unsent, and what was given up."""
+        """Show the messages that are due and unsent, and those that were given up."""
         self._pending_deliveries.set(found.count)
         self._pending_age.set(0 if found.since_s is None else max(0, now_s - found.since_s))
         self._failed_deliveries.set(found.failed)
@@ -117,10 +111,12 @@ class Metrics:
     def publish(self, view: View) -> None:
         """Show this view from now on, and count its decisions."""
         self._view_collector.view, self._is_ready = view, True
-        for startup in view.startups:
+        for startup in view.status.startups:
             self._counters.initialize(self._breached, startup.name)
         for each in view.decisions:
-            self._counters.count(self._decisions, each.startup, each.rule, each.verb, view.mode)
+            self._counters.count(
+                self._decisions, each.startup, each.rule, each.verb, view.status.program.mode
+            )
             if each.verb == BREACH:
                 self._counters.count(self._breached, each.startup)
         ended = {i.id: i.state for i in view.intents if not i.is_live and i.id is not None}
@@ -130,35 +126,35 @@ class Metrics:
         self._ended_ids |= ended.keys()
 
     def cycle(self, outcome: str, seconds: float, at_s: int) -> None:
-        """Count a cycle; "done" is the outcome of a good one of the leader.
+        """Count a cycle; "done" is the outcome of a successful cycle of the leader.
 
-        The view goes where another leads, or may: its figures, and what waits to be sent, are
-        the other's to show.
+        A daemon drops its view when another daemon leads, or may lead: only the leader shows
+        the figures of the program and the pending messages.
         """
         self._cycles.labels(outcome).inc()
         self._cycle_time.observe(seconds)
-        if outcome != "observed":  # that one did not ask who leads
+        if outcome != "observed":  # an observing daemon holds no lease
             self._leading.set(0 if outcome in {"follower", "failed"} else 1)
         if outcome == "done":
             self._last_success.set(at_s)
         view = self._view_collector.view
-        is_old = view is not None and at_s - view.at_s > VIEW_MAX_AGE_S
+        is_old = view is not None and at_s - view.status.at_s > VIEW_MAX_AGE_S
         if outcome == "follower" or (outcome == "failed" and is_old):
             self._view_collector.view = None
         if outcome == "follower":
             self.outbox(NO_PENDING, at_s)
 
     def request(self, operation: str, outcome: str, seconds: float) -> None:
-        """Count a call to the cloud; any outcome but "ok" is the cause of a failure."""
+        """Count a request to the cloud; any outcome but "ok" is the reason of a failure."""
         self._requests.labels(operation).inc()
         self._request_time.labels(operation).observe(seconds)
         if outcome != "ok":
             self._counters.count(self._failures, operation, outcome)
 
     def verified(self, sound: int) -> None:
-        """Show how the last check of the book ended: 1 sound, 0 not; before it, no sample."""
+        """Show the result of the last check of the book; there is no sample before the first."""
         if self._verified is None:
-            text = "1 when the last check of the book found nothing wrong, else 0."
+            text = "1 if the last check of the book found nothing wrong, else 0."
             self._verified = self._gauge("book_verified", text)
         self._verified.set(sound)
 
@@ -175,7 +171,7 @@ class Metrics:
 
     @property
     def is_ready(self) -> bool:
-        """Whether a view was ever published: who stands by after that is no less ready."""
+        """Whether a view was ever published; a follower stays ready."""
         return self._is_ready
 
     def collect(self) -> Iterator[Metric]:

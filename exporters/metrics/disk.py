@@ -1,4 +1,4 @@
-"""How large is the book, and how much room is left beside it? Asked of the disk at each scrape."""
+"""Metrics of the book's size and of the free disk space, measured at each scrape."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class DiskCollector(Collector):
         self.book = book
 
     def collect(self) -> Iterable[Metric]:
-        """Both figures; none while the file is not there."""
+        """Both figures; nothing while the file does not exist."""
         if not self.book.exists():
             return
         book_files = (self.book, self.book.with_name(self.book.name + "-wal"))
@@ -25,5 +25,7 @@ class DiskCollector(Collector):
         yield GaugeMetricFamily("cohortd_book_bytes", "Bytes of the book; SQLite only.", value=size)
         free = shutil.disk_usage(self.book.parent).free
         yield GaugeMetricFamily(
-            "cohortd_book_free_bytes", "Bytes free beside the book; SQLite only.", value=free
+            "cohortd_book_free_bytes",
+            "Bytes free on the disk of the book; SQLite only.",
+            value=free,
         )

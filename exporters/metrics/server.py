@@ -1,4 +1,4 @@
-"""Who answers /metrics, /healthz and /readyz? A small server on a thread of its own."""
+"""The HTTP server of /metrics, /healthz and /readyz, on a thread of its own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from exporters.metrics.daemon import Metrics
 
 
 class MetricsServer:
-    """A small HTTP server on its own thread; it reads no table and takes no write."""
+    """A small HTTP server on its own thread. It reads no table and accepts no write."""
 
     def __init__(self, metrics: Metrics, host: str, port: int) -> None:
         handler = type("Handler", (_Handler,), {"metrics": metrics})
@@ -20,7 +20,7 @@ class MetricsServer:
 
     @property
     def address(self) -> str:
-        """host:port it listens on; the port was chosen free where 0 was asked for."""
+        """The host:port it listens on; port 0 picks a free port."""
         host, port = self._server.server_address[:2]
         return f"{host!s}:{port}"
 
@@ -51,7 +51,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(404, b"try /metrics, /healthz or /readyz\n", "text/plain")
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing of each scrape."""
+        """Log no scrape."""
 
     def _answer(self, status: int, body: bytes, kind: str) -> None:
         self.send_response(status)

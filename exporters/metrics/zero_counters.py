@@ -1,7 +1,7 @@
-"""How does Prometheus see the first of its kind? Each labelled series is shown at 0 once first.
+"""Counters whose new series are exported at 0 once before they count.
 
-A series that begins with 1 has not risen: increase() and the alerts on it would miss the
-first failed message of a daemon, and the first broken promise of each startup.
+A series that begins with 1 has not risen, so increase() and the alerts on it would miss the
+first failed message of a daemon and the first breached notice of each startup.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ Series = tuple[Counter, tuple[str, ...]]
 
 
 class ZeroInitializedCounters:
-    """Counts by labels; what is counted of a series before it was shown waits for that."""
+    """Counts by labels. Events of a new series wait until a scrape has shown it at 0."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -23,15 +23,15 @@ class ZeroInitializedCounters:
         self._pending: dict[Series, int] = {}
 
     def initialize(self, counter: Counter, *labels: str) -> None:
-        """Show a series at 0 from the next scrape on, if it is new."""
+        """Export a new series at 0 from the next scrape on."""
         self._add(0, counter, labels)
 
     def count(self, counter: Counter, *labels: str) -> None:
-        """Count one."""
+        """Count one event."""
         self._add(1, counter, labels)
 
     def render_scrape(self, render: Callable[[], bytes]) -> bytes:
-        """What a scrape reads; what waited for it counts from then on."""
+        """Render a scrape, then add the events that waited for it."""
         with self._lock:
             pending, self._pending = self._pending, {}
         text = render()

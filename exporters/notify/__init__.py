@@ -1,1 +1,1 @@
-"""How does a notice reach a person? Mail, signed webhooks, and chat services."""
+"""Delivery of messages: mail, signed webhooks, and chat services."""

@@ -1,6 +1,6 @@
-"""What ends a sending whose other side answers for ever? Its connection is cut.
+"""The deadline of a delivery: it closes a connection whose peer is too slow.
 
-A socket's timeout is for one read: an end that sends a byte now and then never meets it.
+A socket's timeout covers one read: a peer that sends a byte now and then never exceeds it.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from contextlib import suppress
 
 
 class Deadline:
-    """So long a sending may take; what it has connected by then is cut, and it has failed.
+    """The time limit of one delivery. At the limit the connection is cut and the delivery fails.
 
-    Use it in `with`. Raises TimeoutError at its end if the time was over before.
+    Use it in `with`. It raises TimeoutError at the end of the block if the limit was exceeded.
     """
 
     def __init__(self, limit_s: int) -> None:
@@ -30,7 +30,7 @@ class Deadline:
 
     def __exit__(self, *_: object) -> None:
         self._timer.cancel()
-        # It may be cutting just now: the handle must not be closed, and its number reused.
+        # The timer may be cutting it now: closing it here could free its number for reuse.
         self._timer.join()
         if self._sock is not None:
             self._sock.close()
@@ -38,13 +38,10 @@ class Deadline:
             raise TimeoutError(f"no end within {self._limit_s} s")
 
     def connect(self, host: str, port: int, timeout_s: float) -> socket.socket:
-        """A connection that is cut when the time is over; `timeout_s` for each step of it.
-
-        Raises OSError.
-        """
+        """A connection with the deadline; `timeout_s` limits each step. Raises OSError."""
         sock = socket.create_connection((host, port), timeout_s)
         with self._lock:
-            # TLS takes the socket over before it shakes hands; this handle of it stays.
+            # TLS takes the socket over before its handshake, so keep this handle of it.
             self._sock = sock.dup()
             if self._has_expired:
                 self._shut_down()
@@ -57,5 +54,5 @@ class Deadline:
 
     def _shut_down(self) -> None:
         if self._sock is not None:
-            with suppress(OSError):  # the other side may have gone already
+            with suppress(OSError):  # the peer may have closed it already
                 self._sock.shutdown(socket.SHUT_RDWR)

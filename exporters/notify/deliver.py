@@ -1,4 +1,4 @@
-"""Which channel takes a parcel? Mail and webhooks are ours, chat services apprise's."""
+"""Dispatch of a delivery to its channel: mail, webhook, or a chat service by apprise."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from quotas.model.contacts import MAIL, WEBHOOK, scheme_of
 
 
 class Deliverer:
-    """The port that the scheduler delivers through; `settings` may be replaced at any time."""
+    """The port that the scheduler delivers through. `settings` may be replaced at any time."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
 
     def __call__(self, delivery: Delivery) -> DeliveryResult:
-        """Send a parcel once over its recipient's channel."""
+        """Send a delivery once over its recipient's channel."""
         scheme = scheme_of(delivery.recipient)
         if scheme in MAIL:
             return send_mail(delivery, self.settings)
@@ -29,14 +29,14 @@ class Deliverer:
 
 
 def _send_chat(delivery: Delivery, settings: Settings) -> DeliveryResult:
-    """Send through apprise, which says only whether it went."""
+    """Send through apprise, which answers only whether it succeeded."""
     channel = apprise.Apprise()
     if not channel.add(delivery.recipient):
         return DeliveryResult(
             "refused", "apprise cannot read this contact; see its page for the service"
         )
     for service in channel:
-        # By default what is longer than the service takes is left to it, and it refuses.
+        # By default apprise sends text that is too long as it is, and the service refuses it.
         service.overflow_mode = OverflowMode.SPLIT
     taken = channel.notify(
         title=delivery.subject, body=delivery.text, body_format="text", timeout=settings.total_s

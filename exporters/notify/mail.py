@@ -1,7 +1,7 @@
-"""How does a parcel become a mail? Plain text over SMTP, with a Message-ID that stays.
+"""Mail: plain text over SMTP, with a stable Message-ID.
 
-The Message-ID is made from the parcel's batch, so that a mail that is sent again after a
-crash is the same mail to whoever receives it.
+The Message-ID is derived from the delivery's batch, so a mail that is sent again after a crash is
+the same mail to its recipient.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ PERMANENT = 500
 
 
 def message_id(delivery: Delivery, sender: str) -> str:
-    """The same for the same batch to the same recipient, whoever sends it and whenever."""
+    """The Message-ID, which depends on the batch and the recipient only."""
     seed = f"{delivery.batch} {delivery.recipient} {delivery.messages[0].created_s}"
     return f"<{hashlib.sha256(seed.encode()).hexdigest()[:40]}@{sender.rpartition('@')[2]}>"
 
 
 def build_mail(delivery: Delivery, sender: str) -> EmailMessage:
-    """The mail, whole: the same parcel gives the same mail but for its Date."""
+    """The whole mail. The same delivery gives the same mail except for its Date."""
     mail = EmailMessage()
     mail["From"], mail["To"] = sender, mail_address(delivery.recipient)
-    # A name from a cloud may hold anything; a header is one line.
+    # A name from the cloud may contain anything; a header is one line.
     one_line = "".join(c if c.isprintable() else " " for c in delivery.subject)
     mail["Subject"] = " ".join(one_line.split())
     mail["Date"] = formatdate(delivery.claimed_s)
@@ -42,7 +42,7 @@ def build_mail(delivery: Delivery, sender: str) -> EmailMessage:
 
 
 def send_mail(delivery: Delivery, settings: Settings) -> DeliveryResult:
-    """Hand the mail to the SMTP server; a refusal of the recipient is for good."""
+    """Send the mail to the SMTP server. A refusal of the recipient is permanent."""
     if not settings.smtp_host or not settings.mail_from:
         return DeliveryResult("retry", "COHORTD_SMTP_HOST and COHORTD_MAIL_FROM are not set")
     try:
@@ -55,8 +55,8 @@ def send_mail(delivery: Delivery, settings: Settings) -> DeliveryResult:
             "refused" if code >= PERMANENT else "retry", f"{code} {_decoded(text)}"
         )
     except smtplib.SMTPResponseException as error:
-        # The server refuses us, not the recipient (a wrong password, a full disk): mended by
-        # its operator, so it is worth another try.
+        # The server refuses us, not the recipient (a wrong password, a full disk). An operator
+        # can repair that, so it is worth another try.
         return DeliveryResult("retry", f"{error.smtp_code} {_decoded(error.smtp_error)}")
     except (OSError, smtplib.SMTPException) as error:
         return DeliveryResult("retry", f"{type(error).__name__}: {error}")
@@ -70,14 +70,14 @@ def _decoded(reply: bytes | str) -> str:
 
 
 class _Session(smtplib.SMTP):
-    """A session over a connection that the deadline ends; with "tls" encrypted from the start."""
+    """A session over a connection with a deadline; "tls" encrypts it from the start."""
 
     def __init__(self, settings: Settings, deadline: Deadline) -> None:
         self._deadline, self._has_tls = deadline, settings.smtp_encryption == "tls"
         super().__init__(settings.smtp_host, settings.smtp_port, timeout=settings.timeout_s)
 
     def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
-        # The one place where smtplib connects, which its SMTP_SSL overrides in the same way.
+        # The one place where smtplib connects; its SMTP_SSL overrides it in the same way.
         sock = self._deadline.connect(host, port, timeout)
         if self._has_tls:
             return ssl.create_default_context().wrap_socket(sock, server_hostname=host)

@@ -1,6 +1,6 @@
-"""Which server, address and secrets does the delivery use? Environment and credentials.
+"""Settings of the delivery: server, sender and secrets, from the environment and credentials.
 
-None of it comes from the book: what a program file names is where, never with which key.
+None of them comes from the book: a program file names recipients, and no key.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ MIN_SECRET_LENGTH = 16
 
 
 class SettingsError(ValueError):
-    """A setting that cannot be used: one sentence with its name and the fix."""
+    """An invalid setting: one sentence with its name and the fix."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How this process delivers. Secrets are never shown."""
+    """The delivery settings of this process. Secrets are never shown."""
 
     smtp_host: str = ""
     smtp_port: int = 587
@@ -35,18 +35,18 @@ class Settings:
     webhook_secret: str = field(default="", repr=False)
     webhook_allow: tuple[Network, ...] = ()
     timeout_s: int = 10
-    """The longest for one step of a sending: to connect, or to read something."""
+    """The limit of one step of a delivery: to connect, or to read."""
     total_s: int = 45
-    """The longest for a whole sending; the scheduler's SEND_BUDGET_S is longer."""
+    """The limit of a whole delivery; the scheduler's SEND_BUDGET_S is longer."""
 
     def secret_of(self, startup: str) -> str:
-        """The webhook secret of one startup ("" for the operators), made from the deployment's."""
+        """The webhook secret of one startup ("" for operators), from the deployment's secret."""
         made = hmac.new(self.webhook_secret.encode(), f"webhook:{startup}".encode(), hashlib.sha256)
         return made.hexdigest()
 
 
 def read_settings(environ: Mapping[str, str]) -> Settings:
-    """The settings of this process; all of them may be missing. Raises SettingsError."""
+    """The settings of this process; all of them are optional. Raises SettingsError."""
     encryption = environ.get("COHORTD_SMTP_ENCRYPTION") or "starttls"
     if encryption not in ENCRYPTIONS:
         known = ", ".join(ENCRYPTIONS)

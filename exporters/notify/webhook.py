@@ -1,9 +1,9 @@
-"""How does a parcel reach a startup's own server? A signed POST, to public addresses only.
+"""Webhooks: a signed POST to public addresses only.
 
-The name is resolved here, every address it has is checked, and the connection is made to
-the checked address: a name that means something else a moment later changes nothing. No
-redirect is followed, the body of the answer is not read, every step has a timeout, and the
-whole has a deadline.
+The name is resolved here, each of its addresses is checked, and the connection goes to a checked
+address: a name that resolves differently a moment later changes nothing. No redirect is followed,
+the body of the answer is not read, every step has a timeout, and the whole delivery has a
+deadline.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def signature(secret: str, at_s: int, body: bytes) -> str:
 
 
 def send_webhook(delivery: Delivery, settings: Settings) -> DeliveryResult:
-    """POST the parcel; 2xx is taken, a plain 4xx is a refusal, all else is tried again."""
+    """POST the delivery: 2xx is success, a plain 4xx is a refusal, anything else is retried."""
     if not settings.webhook_secret:
         return DeliveryResult(
             "retry", "COHORTD_WEBHOOK_SECRET is not set: nothing goes out unsigned"
@@ -75,7 +75,7 @@ def send_webhook(delivery: Delivery, settings: Settings) -> DeliveryResult:
 
 
 def resolve(url: SplitResult, settings: Settings) -> str:
-    """The address to connect to. Raises Forbidden where any of the name's may not be reached."""
+    """The address to connect to. Raises Forbidden if any address of the name is not allowed."""
     host = url.hostname or ""
     found = socket.getaddrinfo(host, _port(url), type=socket.SOCK_STREAM)
     addresses = [ipaddress.ip_address(str(row[4][0]).partition("%")[0]) for row in found]
@@ -92,7 +92,7 @@ def resolve(url: SplitResult, settings: Settings) -> str:
 
 
 def is_public(address: Address) -> bool:
-    """Whether an address is reachable from anywhere; one inside another counts as that one."""
+    """Whether an address is public; an embedded address counts as itself."""
     if isinstance(address, ipaddress.IPv6Address):
         inner = address.ipv4_mapped or address.sixtofour or _nat64(address)
         if inner is not None:
@@ -120,12 +120,12 @@ def _port(url: SplitResult) -> int:
 
 
 def _post(url: SplitResult, sock: socket.socket, body: bytes, headers: dict[str, str]) -> int:
-    """The status of one POST over a connection to the address that stands for the name."""
+    """The status of one POST over a connection to the checked address."""
     if url.scheme == "https":
         sock = ssl.create_default_context().wrap_socket(sock, server_hostname=url.hostname)
     with closing(HTTPConnection(url.netloc)) as connection:
         connection.sock = sock
         connection.request("POST", parse_url(url.geturl()).request_uri, body, headers)
-        # The status says it all: whoever sends a body without end is not waited for.
+        # The status is enough: a peer that sends an endless body is not read.
         with connection.getresponse() as answer:
             return answer.status

@@ -1,4 +1,4 @@
-"""What are the portal's addresses? A page, its fragment, a form for each write."""
+"""The routes of the portal: the page, the part that refreshes, and a form for each write."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from quotas.model.tokens import fingerprint
 SIGN_IN = f"{PATH}/sign-in"
 YEAR_S = 365 * 86_400
 STATEMENT_LINES_SHOWN = 200
-"""Lines of a statement that a page shows, the newest; the API has them all."""
+"""The number of statement lines that a page shows, the newest ones; the API has them all."""
 HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": (
@@ -54,7 +54,7 @@ HEADERS = {
 
 
 class Number(IntegerConvertor):
-    """The number of a row in an address; starlette's own takes digits that int() refuses."""
+    """The number of a row in an address; starlette's own accepts digits that int() refuses."""
 
     regex = "[0-9]{1,18}"
 
@@ -64,7 +64,7 @@ register_url_convertor("number", Number())
 
 @dataclass(frozen=True)
 class PortalServices:
-    """What the handlers share."""
+    """The services that the handlers share."""
 
     read_model: ReadModel
     access: Access
@@ -74,7 +74,7 @@ class PortalServices:
 
 @dataclass(frozen=True)
 class SignedInRequest:
-    """A request of somebody who has signed in."""
+    """A request of a signed-in browser."""
 
     request: Request
     services: PortalServices
@@ -87,7 +87,7 @@ Handler = Callable[[Request], Awaitable[Response]]
 
 
 def build_portal(state: Path, read_model: ReadModel, access: Access, inbox: Inbox) -> Starlette:
-    """The portal over the same source, rates and inbox as the API."""
+    """The portal over the same read model, rate limits and inbox as the API."""
     templates = Environment(
         loader=PackageLoader("exporters.portal"),
         autoescape=True,
@@ -118,7 +118,7 @@ def build_portal(state: Path, read_model: ReadModel, access: Access, inbox: Inbo
 
 
 def signed_in(handler: Callable[[SignedInRequest], Awaitable[Response]]) -> Handler:
-    """Let a request through whose token is in force now, with that startup's reads only."""
+    """Admit a request whose token is valid now, with the reads of that startup only."""
 
     async def authenticated(request: Request) -> Response:
         services: PortalServices = request.app.state.services
@@ -138,12 +138,12 @@ def signed_in(handler: Callable[[SignedInRequest], Awaitable[Response]]) -> Hand
 
 
 async def page(signed_in_request: SignedInRequest) -> Response:
-    """Everything a founder sees."""
+    """The whole page of a founder."""
     return _page(signed_in_request)
 
 
 async def now(signed_in_request: SignedInRequest) -> Response:
-    """The part of the page that is refreshed by itself."""
+    """The part of the page that refreshes."""
     context = _base_context(signed_in_request.request, signed_in_request.translator) | live_context(
         signed_in_request.viewer, signed_in_request.translator
     )
@@ -157,7 +157,7 @@ async def sign_in_form(request: Request) -> Response:
 
 
 async def sign_in(request: Request) -> Response:
-    """Trade a token for a session."""
+    """Exchange a token for a session."""
     services: PortalServices = request.app.state.services
     now_s = services.read_model.now_s()
     session = services.sessions.read(request, now_s)
@@ -180,16 +180,16 @@ async def sign_out(signed_in_request: SignedInRequest) -> Response:
     await signed_in_request.services.sessions.form(
         signed_in_request.request, signed_in_request.session
     )
-    response = _redirect(f"{SIGN_IN}?why=signed-out")
+    response = _redirect(f"{SIGN_IN}?reason=signed-out")
     _clear_session(response, signed_in_request.request)
     return response
 
 
 async def request_gpus(signed_in_request: SignedInRequest) -> Response:
-    """Ask for GPUs; a form that makes no sense comes back with what is wrong."""
+    """Ask for GPUs; an invalid form comes back with its values and a hint."""
     fields, key = await _form(signed_in_request)
     try:
-        texts = {name: fields.get(name, "") for name in ("pool", "reason", "refused")}
+        texts = {name: fields.get(name, "") for name in ("pool", "reason", "refused_for")}
         length = fields.get("length", "") + fields.get("unit", "")
         form_values = {**texts, "gpus": int(fields.get("gpus", "")), "duration": length}
         wanted = NewRequest.model_validate(form_values)
@@ -201,21 +201,21 @@ async def request_gpus(signed_in_request: SignedInRequest) -> Response:
 
 
 async def withdraw(signed_in_request: SignedInRequest) -> Response:
-    """Take a request back."""
+    """Withdraw a request."""
     _, key = await _form(signed_in_request)
     number = signed_in_request.request.path_params["number"]
     return await _enqueue(signed_in_request, key, "request.withdraw", {"request": number})
 
 
 async def acknowledge(signed_in_request: SignedInRequest) -> Response:
-    """Say that a notice was read."""
+    """Acknowledge a notice."""
     _, key = await _form(signed_in_request)
     number = signed_in_request.request.path_params["number"]
     return await _enqueue(signed_in_request, key, "notice.acknowledge", {"notice": number})
 
 
 async def snooze(signed_in_request: SignedInRequest) -> Response:
-    """Ask for a later deadline; one of the lengths that the form offers, with a reason."""
+    """Ask for a later deadline: one of the offered lengths, with a reason."""
     fields, key = await _form(signed_in_request)
     for_s, reason = SNOOZE_CHOICES_S.get(fields.get("length", "")), fields.get("reason", "").strip()
     if for_s is None or not 1 <= len(reason) <= 500:
@@ -229,7 +229,7 @@ async def snooze(signed_in_request: SignedInRequest) -> Response:
 
 
 async def write(signed_in_request: SignedInRequest) -> Response:
-    """What became of something that was asked: waiting, done or refused."""
+    """The result of a write: waiting, done or refused."""
     found = write_result(
         signed_in_request.request,
         signed_in_request.viewer,
@@ -267,10 +267,10 @@ async def statement(signed_in_request: SignedInRequest) -> Response:
 
 
 async def on_problem(request: Request, error: Exception) -> Response:
-    """A refusal as a page; who is not signed in is sent to the form."""
+    """A refusal as a page; a browser without a session goes to the sign-in form."""
     assert isinstance(error, Problem)
     if error.status == 401:
-        url = f"{SIGN_IN}?why={error.kind}"
+        url = f"{SIGN_IN}?reason={error.kind}"
         if "hx-request" in request.headers:
             return Response(status_code=204, headers={**HEADERS, "HX-Redirect": url})
         response = _redirect(url)
@@ -280,7 +280,7 @@ async def on_problem(request: Request, error: Exception) -> Response:
 
 
 async def on_http_error(request: Request, error: Exception) -> Response:
-    """An address or a method that is not there."""
+    """An unknown address or method."""
     assert isinstance(error, HTTPException)
     return _problem_page(request, error.status_code, "not-found", error.detail, error.headers or {})
 
@@ -329,14 +329,14 @@ def _problem_page(
 def _base_context(
     request: Request, translator: Translator, session: Session | None = None
 ) -> dict[str, Any]:
-    """What every template is given."""
+    """The context of every template."""
     services: PortalServices = request.app.state.services
     form = services.sessions.form_token(session) if session else ""
     return {"_": translator, "path": request.url.path, "root": PATH, "form": form}
 
 
 def _remember_language(request: Request, response: Response) -> Response:
-    """Remember a language that was chosen by its link."""
+    """Remember the language that a link chose."""
     if request.query_params.get("lang") in languages.LANGUAGES:
         set_cookie(response, request, languages.COOKIE, language(request), YEAR_S)
     return response

@@ -1,4 +1,4 @@
-"""How does the burn-down curve look? Points in a fixed frame, and what they say in words."""
+"""The burn-down chart: its points in a fixed frame, and its description in words."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from exporters.api.startup_reads import CreditMovement
 from exporters.portal.i18n import Translator
-from exporters.program_status import StartupStatus
 from quotas.ledger.forecast import Curve, allowance_ucr
 from quotas.model.units import Period, month_start_s
+from quotas.view import StartupStatus
 
 WIDTH, HEIGHT = 640, 240
 LEFT, RIGHT, TOP, BOTTOM = 8, 632, 22, 208
@@ -18,7 +18,7 @@ PACE_STEPS = 32
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """The lines of the picture as SVG points, its scales as (place, label)."""
+    """The lines of the chart as SVG points, and its scales as (position, label)."""
 
     remaining: str
     pace: str
@@ -32,7 +32,7 @@ class Chart:
 
 @dataclass(frozen=True, slots=True)
 class _Frame:
-    """Where an instant and an amount are in the picture."""
+    """The position of an instant and an amount in the chart."""
 
     term: Period
     most_ucr: int
@@ -55,7 +55,7 @@ def burn_down(
     curve: str,
     translator: Translator,
 ) -> Chart | None:
-    """The picture of one startup's credits; None without a cohort or a credit."""
+    """The chart of one startup's credits; None without a cohort or without credits."""
     money, cohort = status.balance, status.cohort
     granted = money.granted_ucr + money.later_ucr
     if cohort is None or granted <= 0:
@@ -85,11 +85,11 @@ def burn_down(
 def _remaining_points(
     credit_movements: Sequence[CreditMovement], term: Period, now_s: int
 ) -> Iterable[tuple[int, int]]:
-    """What was left over time: charges slope, grants and what is forfeited step."""
+    """Credits left over time: charges are slopes, grants and expiries are steps."""
     total = 0
     for each in credit_movements:
         if each.at_s > now_s and each.is_step:
-            continue  # a grant to come
+            continue  # a grant that begins later
         if each.is_step and total:
             yield each.at_s, total
         total += each.amount_ucr
@@ -97,20 +97,20 @@ def _remaining_points(
 
 
 def _pace_points(granted_ucr: int, term: Period, curve: Curve) -> Iterable[tuple[int, int]]:
-    """What would be left if every day spent its allowance."""
+    """Credits left if every day spent exactly its allowance."""
     for step in range(PACE_STEPS + 1):
         at_s = term.start_s + term.seconds * step // PACE_STEPS
         yield at_s, granted_ucr - allowance_ucr(granted_ucr, term, at_s, curve)
 
 
 def _forecast(frame: _Frame, status: StartupStatus, now_ucr: int) -> tuple[str, str]:
-    """The range that is to be expected, and its middle; nothing while the cohort is not on."""
+    """The expected range and its middle; nothing outside the cohort's time."""
     if status.pace is None:
         return "", ""
     unused, now_s, end_s = status.pace.unused, status.balance.as_of_s, frame.term.end_s
     here = (now_s, now_ucr)
     band = frame.points([here, (end_s, unused.high_ucr), (end_s, unused.low_ucr)])
-    # The middle runs to zero where it gets there before the end.
+    # The middle ends at zero if it gets there before the end.
     exhausted_s = status.balance.exhausted_s
     ends = unused.expected_ucr == 0 and exhausted_s is not None and exhausted_s < end_s
     last = (exhausted_s or end_s, 0) if ends else (end_s, unused.expected_ucr)
@@ -128,7 +128,7 @@ def _description(
     status: StartupStatus, translator: Translator, now_ucr: int, granted_ucr: int
 ) -> str:
     sentence = translator(
-        "{left} of {granted} credits are left.",
+        "{remaining} of {granted} credits are left.",
         remaining=translator.credits(now_ucr),
         granted=translator.credits(granted_ucr),
     )
@@ -136,7 +136,7 @@ def _description(
 
 
 def outlook(status: StartupStatus, translator: Translator) -> str:
-    """What will be left at the end, in a sentence; nothing while the cohort is not on."""
+    """The expected credits at the end, in a sentence; empty outside the cohort's time."""
     if status.pace is None:
         return ""
     unused = status.pace.unused

@@ -1,6 +1,6 @@
-"""How does each sentence of the portal read in French? The English sentence is the key.
+"""The French texts of the portal, keyed by their English sentence.
 
-Reasons and texts that the book keeps are English, and the pages mark them as such.
+Reasons and texts from the book are English, and the pages mark them as such.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ FRENCH = {
     "At this rate nothing is left before the end of the cohort.": (
         "À ce rythme, il ne reste rien avant la fin de la cohorte."
     ),
-    "{left} of {granted} credits are left.": "Il reste {left} crédits sur {granted}.",
+    "{remaining} of {granted} credits are left.": "Il reste {remaining} crédits sur {granted}.",
     "No credits have been granted yet. Ask the people who run your program.": (
         "Aucun crédit n'a encore été accordé. Adressez-vous à l'équipe de votre programme."
     ),
@@ -60,9 +60,9 @@ FRENCH = {
         "Au {instant}. Les heures sont celles de {timezone}."
     ),
     "open": "ouvert",
-    "paced": "ralenti",
-    "closed": "fermé",
-    "stopped": "arrêté",
+    "at limit": "au maximum",
+    "no new servers": "aucun nouveau serveur",
+    "powering off": "extinction",
     "Everything may run.": "Tout peut tourner.",
     "What runs may go on; nothing more may start.": (
         "Ce qui tourne peut continuer ; rien de plus ne peut démarrer."
@@ -178,6 +178,7 @@ FRENCH = {
     "waiting for GPUs": "en attente de GPU",
     "fulfilled": "satisfaite",
     "withdrawn": "retirée",
+    "closed": "close",
     "No requests yet. Ask when you need more GPUs than you have, or want back what you lent.": (
         "Aucune demande. Demandez quand il vous faut plus de GPU que vous n'en avez, ou pour "
         "reprendre ce que vous avez prêté."
@@ -212,17 +213,19 @@ FRENCH = {
     "Nothing has been decided about you yet.": "Rien n'a encore été décidé à votre sujet.",
     "notify": "préavis",
     "announce": "annonce",
-    "tell": "information",
     "stop": "arrêt",
     "close": "fermeture",
     "reopen": "réouverture",
-    "cancel": "annulation",
+    "would-stop": "arrêt à l'essai",
+    "extend": "prolongation",
+    "remind": "rappel",
+    "breach": "préavis rompu",
     "defer": "retenue",
     "fulfil": "demande satisfaite",
     "finish": "fin de demande",
     "acknowledge": "préavis lu",
     "snooze": "report",
-    "restore": "rétablissement",
+    "restart": "rétablissement",
     # An answer
     (
         "It is kept, and decided in the next cycle, usually within a minute. This page shows "

@@ -1,4 +1,4 @@
-"""How is it said in the reader's language? Sentences, amounts, instants, durations."""
+"""Translation and formatting for the portal: sentences, amounts, instants, durations."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Translator:
         return {code: name for code, name in LANGUAGES.items() if code != self.code}
 
     def credits(self, amount: str | int) -> str:
-        """Credits to the cent, rounded down: never more than there are."""
+        """Credits to the cent, rounded down, so that a page never shows more than there is."""
         exact = Decimal(format_credits(amount) if isinstance(amount, int) else amount)
         cents = exact.quantize(_CENT, ROUND_FLOOR)
         return format_decimal(cents, format="#,##0.00", locale=self._locale)
@@ -98,18 +98,18 @@ class Translator:
 
 
 def language(request: Request) -> str:
-    """The language that was chosen by a link or before, or that the browser prefers."""
+    """The language that a link or a cookie chose, or else the browser's preference."""
     for chosen in (request.query_params.get("lang"), request.cookies.get(COOKIE)):
         if chosen in LANGUAGES:
             return chosen
     ranges = request.headers.get("accept-language", "").split(",")[:20]
-    # Tags are the same in any case, and a tag that is found comes back as it was written.
+    # Language tags ignore case, and negotiate_locale answers a tag as it was written.
     wanted = [each.partition(";")[0].strip().lower() for each in sorted(ranges, key=_rank)]
     return negotiate_locale(wanted, list(LANGUAGES), sep="-") or "en"
 
 
 def _rank(language_range: str) -> Decimal:
-    """The best first: what has no quality has 1."""
+    """The accepted tags, best first; a tag without a quality has quality 1."""
     _, _, quality = language_range.partition(";q=")
     text = quality.strip()
     return -Decimal(text) if text.replace(".", "", 1).isdecimal() else Decimal(-1)

@@ -1,4 +1,4 @@
-"""What does a founder's page show? Everything of one startup, from one instant."""
+"""The contexts of a founder's page: everything about one startup, from one instant."""
 
 from __future__ import annotations
 
@@ -12,25 +12,27 @@ from exporters.portal.chart import burn_down, outlook
 from exporters.portal.i18n import Translator
 from quotas.book import Book
 from quotas.decisions.notices import LIVE_NOTICES
-from quotas.enforcement.reminders import SNOOZABLE
 from quotas.queue.requests import LIVE_REQUESTS
+from quotas.rules.registry import SNOOZABLE
 
 ROWS_SHOWN, MAX_LIVE = 10, 100
 SNOOZE_CHOICES_S = {"30m": 1800, "1h": 3600, "2h": 7200}
 LEVELS = {
-    "open": "Everything may run.",
-    "paced": "What runs may go on; nothing more may start.",
-    "closed": "Nothing new may start.",
-    "stopped": "What runs is powered off after its notice.",
+    "open": ("open", "Everything may run."),
+    "paced": ("at limit", "What runs may go on; nothing more may start."),
+    "closed": ("no new servers", "Nothing new may start."),
+    "stopped": ("powering off", "What runs is powered off after its notice."),
 }
+"""The name and the meaning of each level, as people read them."""
 
 
 def live_context(viewer: Viewer, translator: Translator) -> dict[str, Any]:
-    """What changes by itself: credits, runway, GPUs, servers."""
+    """The part of the page that refreshes: credits, runway, GPUs, servers."""
     reads = viewer.reads
     status, credits = reads.status(), reads.credits()
     book = _book(viewer)
     credit_movements = () if book is None else reads.credit_movements(book)
+    level, about_level = LEVELS[status.level]
     curve = viewer.cached.program_status.program.policy.pacing_curve
     return {
         "status": status,
@@ -40,7 +42,8 @@ def live_context(viewer: Viewer, translator: Translator) -> dict[str, Any]:
         "credits": credits,
         "runway": runway(viewer, translator),
         "outlook": outlook(status, translator),
-        "about_level": translator(LEVELS.get(status.level, "")),
+        "level": translator(level),
+        "about_level": translator(about_level),
         "chart": None if book is None else burn_down(status, credit_movements, curve, translator),
         "quota": reads.quota().items,
         "servers": reads.servers().items,
@@ -50,7 +53,7 @@ def live_context(viewer: Viewer, translator: Translator) -> dict[str, Any]:
 def page_context(
     viewer: Viewer, translator: Translator, form_values: Mapping[str, str]
 ) -> dict[str, Any]:
-    """The whole page; `asked` is what a refused form had in its fields."""
+    """The whole page. `form_values` are the fields of a refused form."""
     reads, book = viewer.reads, _book(viewer)
     found = live_context(viewer, translator) | {
         "may_ask": "request" in viewer.token.scopes,
@@ -100,12 +103,12 @@ def runway(viewer: Viewer, translator: Translator) -> str:
 
 
 def new_key() -> str:
-    """What makes one form one write, however often it is sent."""
+    """The key of a form, which makes it one write however often it is sent."""
     return secrets.token_hex(16)
 
 
 def _book(viewer: Viewer) -> Book | None:
-    """The book; None while it cannot be read and a snapshot is shown."""
+    """The book; None while it is unreadable and the snapshot is shown."""
     try:
         return viewer.read_model.book()
     except Problem:

@@ -1,8 +1,7 @@
-"""Who is this browser? A signed cookie names a token by its hash, and never carries it.
+"""Sessions: a signed cookie that names a token by its hash and never contains it.
 
-What a token may do is looked up at each request, so that a revocation holds at the next
-one. Each form carries a signature over the session's own nonce, and must come from a page
-of this host.
+The rights of a token are read at each request, so a revocation holds at the next one. Each form
+carries a signature over the session's own nonce, and must come from a page of this host.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ _SIGNED: dict[str, Any] = {"digest_method": hashlib.sha256, "key_derivation": "h
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A browser until an instant; `token_hash` is "" before it signs in."""
+    """A session until an instant; `token_hash` is "" before the sign-in."""
 
     token_hash: str
     nonce: str
@@ -40,14 +39,14 @@ class Session:
 
 
 class Sessions:
-    """Signs and reads the cookies and form tokens of one `serve`."""
+    """Signs and reads the cookies and form tokens of one `serve` process."""
 
     def __init__(self, key: bytes) -> None:
         self._cookies = URLSafeSerializer(key, salt="cohortd.session", signer_kwargs=_SIGNED)
         self._forms = Signer(key, salt="cohortd.form", **_SIGNED)
 
     def read(self, request: Request, now_s: int) -> Session | None:
-        """The session of a request; None where there is none, or it ended, or is not ours."""
+        """The session of a request; None if it is missing, ended or not signed by us."""
         try:
             session = Session(*self._cookies.loads(request.cookies.get(COOKIE, "")))
         except BadSignature:
@@ -59,16 +58,16 @@ class Sessions:
         return Session(token_hash, secrets.token_hex(16), ends_s)
 
     def write(self, response: Response, session: Session, request: Request, now_s: int) -> None:
-        """Give the browser its session."""
+        """Set the session's cookie."""
         text = self._cookies.dumps(astuple(session))
         set_cookie(response, request, COOKIE, str(text), max(0, session.ends_s - now_s))
 
     def form_token(self, session: Session) -> str:
-        """What a form of this session carries."""
+        """The form token of this session."""
         return self._forms.get_signature(session.nonce).decode()
 
     async def form(self, request: Request, session: Session | None) -> dict[str, str]:
-        """The fields of a form that this session was given by this host. Raises Problem."""
+        """The fields of a form of this session and this host. Raises Problem."""
         fields = await _fields(request)
         given = fields.pop("form", "")
         signed = session is not None and self._forms.verify_signature(
@@ -94,7 +93,7 @@ def set_cookie(response: Response, request: Request, name: str, text: str, max_a
 
 
 def signing_key(state: Path) -> bytes:
-    """The key of a state folder's cookies, made at the first start. Raises BookError."""
+    """The signing key of a state folder, created at the first start. Raises BookError."""
     path = state.joinpath(FOLDER, KEY_NAME)
     try:
         flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW
@@ -114,7 +113,7 @@ def signing_key(state: Path) -> bytes:
 
 
 async def _fields(request: Request) -> dict[str, str]:
-    """A form's fields; none where the body is no form."""
+    """The fields of a form; empty if the body is no form."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/x-www-form-urlencoded":
         return {}
@@ -126,15 +125,15 @@ async def _fields(request: Request) -> dict[str, str]:
 
 
 def _is_same_origin(request: Request) -> bool:
-    """Whether a page of this host sent the request: every browser says so with a form."""
+    """Whether a page of this host sent the request; browsers state the origin of a form."""
     origin, host = request.headers.get("origin", ""), request.headers.get("host", "")
     return bool(host) and urlsplit(origin).netloc.lower() == host.lower()
 
 
 def _over_tls(request: Request) -> bool:
-    """Whether the browser speaks TLS, to us or to the proxy before us.
+    """Whether the browser uses TLS, to this process or to the proxy before it.
 
-    A header that lies can only make a cookie stricter.
+    A false header can only make a cookie stricter.
     """
     proxied = request.headers.get("x-forwarded-proto", "")
     origin = request.headers.get("origin", "")

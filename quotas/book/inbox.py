@@ -1,8 +1,9 @@
-"""What did people ask through the API, and when was each token last used? `inbox.db`.
+"""The inbox: what people asked through the API, in `inbox.db`, and the answers in the book.
 
-The API process alone writes this file; the scheduler only reads it, as untrusted input,
-and answers in the book. It lies in a folder of its own, so that the API needs no right
-to write beside the book.
+The API process alone writes this file, which also holds each token's last use and the last
+good snapshot. The scheduler only reads the file, as untrusted input, and writes its answers
+into the book. The file is in a folder of its own, so that the API needs no right to write
+beside the book.
 """
 
 from __future__ import annotations
@@ -11,14 +12,18 @@ import json
 import os
 import sqlite3
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from sqlmodel import col, select
+
 from quotas.book.address import BookError
+from quotas.book.schema.records import InboxAnswerRow
+from quotas.book.session import Book, rows_of
 
 FOLDER, INBOX_NAME = "inbox", "inbox.db"
 MAX_WAITING = 100
@@ -175,6 +180,34 @@ def read_rows(state: Path, query: str, values: tuple[Any, ...] = ()) -> list[tup
             return connection.execute(query, values).fetchall()
     except sqlite3.Error as error:
         raise BookError(f"the inbox {path} cannot be read: {error}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class InboxAnswer:
+    """The answer to a write: done or refused, a sentence, and the number of what was changed."""
+
+    id: str
+    startup: str
+    kind: str
+    at_s: int
+    state: str
+    text: str
+    reference: int | None = None
+
+
+def read_answers(book: Book, ids: Collection[str]) -> dict[str, InboxAnswer]:
+    """The answers that the book has to these writes."""
+    if not ids:
+        return {}
+    query = select(InboxAnswerRow).where(col(InboxAnswerRow.id).in_(sorted(ids)))
+    with book.reading() as connection, rows_of(connection) as rows:
+        return {row.id: InboxAnswer(**row.model_dump()) for row in rows.exec(query)}
+
+
+def write_answer(book: Book, answer: InboxAnswer) -> None:
+    """Write an answer into the book, once."""
+    with book.writing() as connection, rows_of(connection) as rows:
+        rows.add(InboxAnswerRow(**asdict(answer)))
 
 
 def _message(row: tuple[Any, ...]) -> InboxMessage:

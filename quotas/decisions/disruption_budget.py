@@ -1,19 +1,25 @@
-"""How much may be stopped unexpectedly within an hour? A part of what runs, or one server.
+"""Disruption budget: how much may be stopped unexpectedly within an hour.
+
+The budget is a part of what runs, or one server.
 
 A stop is expected where an operator asked for it or approved it, or where it was told a
 day ahead. Every other one counts, each server once, until an hour after it was decided. One
 that came to nothing stopped nobody: it does not count, and is let pass anew.
-What the guard holds back waits; nothing is lost.
+A stop beyond the budget is deferred; nothing is lost.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from quotas.decisions.notices import LIVE_INTENTS, Notice
 from quotas.decisions.overrides import Override, Overrides
 from quotas.model.units import DAY_S, HOUR_S
+
+if TYPE_CHECKING:
+    from quotas.rules.context import StopRule
 
 WINDOW_S = HOUR_S
 EXPECTED_AFTER_S = DAY_S
@@ -60,7 +66,9 @@ class DisruptionBudget:
         running: Mapping[str, int],
         part_ppm: int,
         now_s: int,
+        rules: Mapping[str, StopRule],
     ) -> None:
+        self.rules = rules
         self.first_announced_s, self.overrides, self.now_s = (
             enforcement.first_announced_s,
             overrides,
@@ -74,14 +82,15 @@ class DisruptionBudget:
         self.most_gpus = ran * part_ppm // PPM
 
     def is_expected(self, notice: Notice) -> bool:
-        """Whether somebody asked for this stop, or it was told a day ahead."""
-        if notice.rule == "operator" or self.overrides.on("approve", str(notice.id)):
+        """Whether somebody asked for this stop, or it was announced a day ahead."""
+        rule = self.rules[notice.rule]
+        if rule.is_ordered or self.overrides.on("approve", str(notice.id)):
             return True
         if notice.deadline_s - notice.opened_s >= EXPECTED_AFTER_S:
             return True
-        granted = notice.episode.removeprefix("credits:")
+        granted = notice.episode.rpartition(":")[2]
         announced_s = self.first_announced_s.get((notice.startup, granted))
-        return notice.rule == "credits" and announced_s is not None and _a_day(announced_s, notice)
+        return bool(rule.forecast) and announced_s is not None and _a_day(announced_s, notice)
 
     def allows(self, notice: Notice, gpus: int) -> bool:
         """Whether a stop may be decided now; if so it counts from now on."""

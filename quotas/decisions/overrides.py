@@ -12,9 +12,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import get_args
 
-from quotas.decisions.sentences import override_text
+from quotas.decisions.facts import OverrideFacts
 from quotas.model.program import Mode, Program
-from quotas.model.units import DAY_S
+from quotas.model.units import DAY_S, format_instant
 
 EVERYONE = "*"
 UNDONE_FOR_S = DAY_S
@@ -41,20 +41,26 @@ class Override:
         return self.until_s is None or now_s < self.until_s
 
     @property
-    def text(self) -> str:
-        """Who said it, until when and why."""
-        return override_text(self.inputs)
+    def facts(self) -> OverrideFacts:
+        """What a decision that follows from it stores of it."""
+        return OverrideFacts(
+            actor=self.actor,
+            override_s=self.at_s,
+            override_reason=self.reason,
+            until_s=self.until_s,
+        )
 
     @property
-    def inputs(self) -> dict[str, int | str]:
-        """What a decision that follows from it stores of it."""
-        until: dict[str, int | str] = {} if self.until_s is None else {"until_s": self.until_s}
-        return {
-            "actor": self.actor,
-            "override_s": self.at_s,
-            "override_reason": self.reason,
-            **until,
-        }
+    def text(self) -> str:
+        """Who gave the override, until when and why."""
+        return override_text(self.facts)
+
+
+def override_text(facts: OverrideFacts) -> str:
+    """An operator's order in words: who gave it, when, until when and why."""
+    until = "" if facts.until_s is None else f" until {format_instant(facts.until_s)}"
+    at = format_instant(facts.override_s)
+    return f"{facts.actor} said so at {at}{until}: {facts.override_reason}"
 
 
 class Overrides:
@@ -105,14 +111,14 @@ class Overrides:
 
 
 def shadow_start_s(
-    files: Iterable[tuple[int, str]], override_text: Iterable[tuple[int, str]]
+    files: Iterable[tuple[int, str]], overrides: Iterable[tuple[int, str]]
 ) -> int | None:
     """Since when the mode is shadow, from (instant, mode) of each program and each word.
 
     The newest word counts over the file, but for a file that says off.
     """
     changes = [(at_s, "file", mode) for at_s, mode in files]
-    changes += [(at_s, "override", mode) for at_s, mode in override_text]
+    changes += [(at_s, "override", mode) for at_s, mode in overrides]
     newest, since_s = {"file": "off", "override": ""}, None
     for at_s, kind, mode in sorted(changes, key=lambda change: change[0]):
         newest[kind] = mode

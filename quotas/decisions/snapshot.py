@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from quotas.decisions.disruption_budget import NO_ENFORCEMENT, Enforcement
 from quotas.decisions.notices import Intent, Notice
 from quotas.decisions.overrides import Overrides
-from quotas.decisions.reasons import conclude, rule_of
 from quotas.ledger.balance import Balance
 from quotas.metering.runs import Catalogue, Run
 from quotas.model.observation import Complete, Server, Sweep
@@ -27,6 +26,7 @@ UNREAD = "unread"
 class Overuse:
     """GPUs that a startup runs above its share of a pool, since when, and why.
 
+    `share_gpus`, `nominal_gpus` and `limited_by` are those of the share.
     `owner` is the startup whose nominal quota waits for them, None while nobody's does:
     only then may they be taken back, and not before `deadline_s`, which never moves earlier.
     """
@@ -37,7 +37,9 @@ class Overuse:
     owner: str | None
     since_s: int
     deadline_s: int
-    reason: str
+    share_gpus: int
+    nominal_gpus: int
+    limited_by: str
     ended_s: int | None = None
 
 
@@ -104,24 +106,8 @@ def announced_in_mode(announced: AnnouncedByMode, mode: str) -> frozenset[tuple[
 
 
 @dataclass(frozen=True, slots=True)
-class Violation:
-    """Why a server may not go on, from one rule: stop it, not before `deadline_s`."""
-
-    run: Run
-    rule: str
-    episode: str
-    deadline_s: int
-    inputs: Mapping[str, int | str]
-
-    @property
-    def reason(self) -> str:
-        """What the rule concludes from the inputs."""
-        return conclude(self.rule, self.inputs)
-
-
-@dataclass(frozen=True, slots=True)
 class Decision:
-    """What was decided of whom, why, and from which inputs; explained by recomputing."""
+    """A decision as the book keeps it; `inputs` are its facts (see `quotas.decisions.record`)."""
 
     startup: str
     server_id: str
@@ -130,19 +116,3 @@ class Decision:
     episode: str
     reason: str
     inputs: Mapping[str, int | str]
-
-    @classmethod
-    def from_inputs(
-        cls,
-        of: tuple[str, str],
-        rule: str,
-        verb: str,
-        episode: str,
-        inputs: Mapping[str, int | str],
-    ) -> Decision:
-        """The decision on a startup and server to which the inputs lead. Raises NotConcludedError.
-
-        This is the only way to decide: what is stored is what it was concluded from.
-        """
-        reason = conclude(rule_of(rule, verb), inputs)
-        return cls(*of, rule, verb, episode, reason, inputs)

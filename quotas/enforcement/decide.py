@@ -1,255 +1,216 @@
-"""What is to be done, of whom, and why? The stages in their fixed order, purely.
-
-1. intents that this cycle's observation ended are settled;
-2. requests that are met, or over, move on; the pools are divided at what runs and what
-   is still asked for by those who may start something: shares, ceilings, and who runs more
-   than its share;
-3. each rule names the servers that may not go on (limits, credits, cohort end, an
-   operator's word, leaks), but for those that are exempt;
-4. notices: a new one for each new violation, cancelled where the cause ended;
-5. a notice past its deadline becomes an intent (enforce), waits for the guard or for an
-   operator, or is marked (shadow);
-6. forecasts and excesses are told; levels and the next edges follow.
-"""
+"""Decide: one cycle's decisions, from rules to notices and from notices to intents."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from quotas.decisions.causes import level_from
-from quotas.decisions.exemptions import drop_exempt
-from quotas.decisions.levels import (
-    END,
-    end_announcements,
-    expiry_announcements,
-    out_of_credits,
-    past_cohort_end,
-    removed_from_program,
-    restriction,
-    runway_announcements,
-    runway_edges,
-    stopped_by_operator,
-)
+from quotas.decisions.exemptions import exemption
 from quotas.decisions.notices import LIVE_NOTICES, Intent, Notice, resolve_intents
+from quotas.decisions.prepare import prepare
+from quotas.decisions.record import make_decision
 from quotas.decisions.restart import restarts
-from quotas.decisions.sentences import Inputs
-from quotas.decisions.snapshot import Decision, Overuse, Snapshot, Violation
+from quotas.decisions.snapshot import Decision, Overuse, Snapshot
+from quotas.enforcement.invariants import InvariantBroken, check
 from quotas.enforcement.reminders import reminder_edges
 from quotas.enforcement.stop_lifecycle import StopLifecycle, stop_problems
-from quotas.queue.claims import find_waiting_owners
-from quotas.queue.demand import compute_shares
+from quotas.messages.catalogue import level_text
 from quotas.queue.requests import RULE as REQUEST
-from quotas.queue.requests import Request, advance_requests
+from quotas.queue.requests import Outcome, Request, advance_requests
 from quotas.queue.requests import edges as request_edges
-from quotas.rules.limit import over_limit
-from quotas.rules.overuse import RULE as OVERUSE
-from quotas.rules.overuse import changed_overuse, overuses, unannounced_overuse
-from quotas.rules.pace import RULE as PACE
-from quotas.rules.pace import Pace, paces, with_pace
-from quotas.rules.pace import pace_announcements as pace_news
-from quotas.rules.reclaim import (
-    DEFERRAL,
-    RECLAIM,
-    deferral_announcements,
-    deferred_gpus,
-    pools_with_unknown_zones,
-    reclaims,
-    standby_edges,
-    standby_servers,
-    suspended_episodes,
-)
+from quotas.rules import reclaim
+from quotas.rules.context import Context, Restriction, Violation
+from quotas.rules.deferral import deferred_gpus
+from quotas.rules.overuse import changed_overuse
+from quotas.rules.pace import Pace
+from quotas.rules.registry import ANNOUNCEMENT_RULES, STOP_RULES
+from quotas.rules.registry import edges as rule_edges
 from quotas.shares.allocation import Share, usage_of
+
+__all__ = ["DecideResult", "InvariantBroken", "decide"]
 
 CONFIRM_AFTER_S = 60
 """When to look again after an intent: most servers are off by then."""
+
+Violations = Mapping[tuple[str, str, str], Violation]
 
 
 @dataclass(frozen=True, slots=True)
 class DecideResult:
     """What changes: decisions, notices and intents to write, and what follows from them.
 
-    `requests` and `excesses` are those that changed; `standing` are all excesses of now.
-    `held` is what holds each startup, in figures: its level and the reason follow from it.
+    `requests` and `overuses` are those that changed. `context` is what the rules read.
     `edges` are instants at which something falls due; the next cycle moves to the first.
     """
 
     decisions: tuple[Decision, ...]
     notices: tuple[Notice, ...]
     intents: tuple[Intent, ...]
-    restrictions: Mapping[str, Inputs]
-    shares: tuple[Share, ...]
+    context: Context = field(repr=False, compare=False)
     edges: tuple[int, ...]
     requests: tuple[Request, ...] = ()
     overuses: tuple[Overuse, ...] = ()
-    current_overuses: tuple[Overuse, ...] = ()
-    paces: Mapping[str, Pace] = field(default_factory=dict)
     deferred_gpus: Mapping[str, int] = field(default_factory=dict)
     stop_problems: tuple[str, ...] = ()
 
     @property
+    def restrictions(self) -> Mapping[str, Restriction]:
+        """What restricts each startup."""
+        return self.context.restrictions
+
+    @property
+    def shares(self) -> tuple[Share, ...]:
+        """The pools as they are divided."""
+        return self.context.shares
+
+    @property
+    def current_overuses(self) -> tuple[Overuse, ...]:
+        """Every current overuse."""
+        return self.context.overuses
+
+    @property
+    def paces(self) -> Mapping[str, Pace]:
+        """The pace of each startup."""
+        return self.context.paces
+
+    @property
     def levels(self) -> Mapping[str, tuple[str, str]]:
-        """Each startup's level, and why."""
-        return {name: level_from(inputs) for name, inputs in self.restrictions.items()}
-
-
-STOP_RULES = (
-    over_limit,
-    out_of_credits,
-    past_cohort_end,
-    removed_from_program,
-    stopped_by_operator,
-    standby_servers,
-)
+        """Each startup's level, and the reason for it."""
+        return {name: level_text(each) for name, each in self.restrictions.items()}
 
 
 def decide(snapshot: Snapshot) -> DecideResult:
-    """Decide one cycle. Same snapshot, same decisions, whatever the order of its parts."""
-    pace_by_startup = paces(snapshot)
-    usage = usage_of(snapshot.program, snapshot.runs.values())
-    request_changes = advance_requests(snapshot.program, snapshot.requests, usage, snapshot.now_s)
-    requests = tuple(request for request, _ in request_changes)
-    live = {each.id: each for each in (*snapshot.requests, *requests)}
-    shares = compute_shares(snapshot, pace_by_startup, live.values())
+    """Decide one cycle. Raises InvariantBroken.
+
+    The same snapshot leads to the same decisions, whatever the order of its parts.
+    """
+    # 1. Settle the intents that this cycle's observation ends. This comes first, so that no
+    #    later step waits for a stop that is done.
     intents = sorted(snapshot.intents, key=lambda each: each.id or 0)
+    latency_s = snapshot.stop_latency_s
     resolved = {
         intent.id: intent
-        for intent in resolve_intents(
-            intents, snapshot.sweeps, snapshot.stop_latency_s, snapshot.now_s
-        )
+        for intent in resolve_intents(intents, snapshot.sweeps, latency_s, snapshot.now_s)
     }
-    work = StopLifecycle(snapshot, resolved)
+
+    # 2. Advance the requests at what runs now. Requests that ended are no demand any more.
+    usage = usage_of(snapshot.program, snapshot.runs.values())
+    outcomes = advance_requests(snapshot.program, snapshot.requests, usage, snapshot.now_s)
+    requests = tuple(request for request, _ in outcomes)
+    live = {each.id: each for each in (*snapshot.requests, *requests)}
+
+    # 3. Compute once what every rule reads: paces, shares, overuses, restrictions.
+    context = prepare(snapshot, live.values(), usage)
+    work = StopLifecycle(context, resolved)
     if snapshot.program.mode == "off":
-        return _withdraw_all(work, shares, pace_by_startup)
-    waiting = find_waiting_owners(snapshot, shares)
-    current_overuses = overuses(snapshot, shares, waiting)
-    found_violations = [v for rule in STOP_RULES for v in rule(snapshot)]
-    found_violations += reclaims(snapshot, current_overuses, waiting)
+        return _checked(_withdraw_all(work), work)
+
+    # 4. Ask each stop rule which servers may not go on, and leave out the exempt ones.
+    found = [violation for rule in STOP_RULES for violation in rule.find(context)]
     violations = {
-        (v.run.startup, v.run.server_id, v.rule): v for v in drop_exempt(snapshot, found_violations)
+        v.subject: v for v in found if not exemption(snapshot, v.run.startup, v.run.server_id)
     }
-    _follow_notices(work, violations, suspended_episodes(snapshot, waiting))
-    _announce_all(work, snapshot, current_overuses, shares, pace_by_startup)
-    work.decisions += [_request_decision(request, outcome) for request, outcome in request_changes]
+
+    # 5. Follow each notice to its end, its deadline or its intent, and open the new ones.
+    _follow_notices(work, violations)
+
+    # 6. Announce what moves nothing yet, record the requests, and power servers on again.
+    for rule in ANNOUNCEMENT_RULES:
+        for announcement in rule.find(context):
+            work.announce(rule, announcement)
+    work.decisions += [_request_decision(request, outcome) for request, outcome in outcomes]
     if snapshot.program.mode == "enforce":
-        work.restart(restarts(snapshot, work.seen))
-    restrictions = {
-        name: with_pace(restriction(snapshot, name, shares), pace_by_startup.get(name))
-        for name in sorted(snapshot.balances)
-    }
+        work.restart(restarts(context, work.seen))
+
+    # 7. Say when something falls due next, and check the result before anybody acts on it.
     current = tuple(work.current.values())
-    return DecideResult(
-        tuple(work.decisions),
-        tuple(work.changed),
-        (*resolved.values(), *work.new_intents),
-        restrictions,
-        shares,
-        _edges(snapshot, current, work.intents, live.values(), current_overuses),
-        requests,
-        changed_overuse(snapshot, current_overuses),
-        current_overuses,
-        pace_by_startup,
-        deferred_gpus(snapshot, current_overuses, waiting),
-        stop_problems((*current, *snapshot.enforcement.past), work.intents, work.seen),
+    result = DecideResult(
+        context=context,
+        decisions=tuple(work.decisions),
+        notices=work.changed,
+        intents=(*resolved.values(), *work.new_intents),
+        edges=_edges(context, current, work.intents, live.values()),
+        requests=requests,
+        overuses=changed_overuse(snapshot, context.overuses),
+        deferred_gpus=deferred_gpus(context),
+        stop_problems=stop_problems(
+            (*current, *snapshot.enforcement.past), work.intents, work.seen
+        ),
     )
+    return _checked(result, work)
 
 
-def _follow_notices(
-    work: StopLifecycle,
-    violations: Mapping[tuple[str, str, str], Violation],
-    unread_episodes: Collection[str],
-) -> None:
-    """Follow each notice, and give one for each violation that has none.
+def _checked(result: DecideResult, work: StopLifecycle) -> DecideResult:
+    check(result.context, work.intents, result.overuses)
+    return result
 
-    While a zone of its pool, or the stock (the causes in `unread`), is not known, a reclaim is
-    suspended: nothing is sent for it, and its notice stands.
+
+def _follow_notices(work: StopLifecycle, violations: Violations) -> None:
+    """Follow each notice, and open one for each violation that has none.
+
+    While a zone of its pool or the stock is not known, a reclaim is suspended: nothing is sent
+    for it, and its notice stays open.
     """
+    context = work.context
+    suspended = reclaim.suspended_episodes(context)
     work.close_finished(violations)
-    snapshot, blind = work.snapshot, pools_with_unknown_zones(work.snapshot)
     order = {subject: place for place, subject in enumerate(violations)}
-    for notice in sorted(snapshot.notices, key=lambda n: (order.get(n.subject, -1), n.id or 0)):
+    notices = context.snapshot.notices
+    for notice in sorted(notices, key=lambda n: (order.get(n.subject, -1), n.id or 0)):
         violation = violations.get(notice.subject)
-        if notice.rule == RECLAIM and notice.episode.split(":")[1] in blind:
-            work.abandon(notice, "a zone of its pool is not known")
-        elif violation is not None and violation.episode in unread_episodes:
-            work.abandon(notice, "what Scaleway has left could not be read")
+        if _is_blind(context, notice):
+            work.abandon(notice, "zone-unknown")
+        elif violation is not None and violation.episode in suspended:
+            work.abandon(notice, "stock-unread")
         else:
             work.follow(notice, violation)
     work.remind()
     noticed = {n.subject for n in work.current.values() if n.state in LIVE_NOTICES}
     for subject in sorted(violations.keys() - noticed):
-        if violations[subject].episode not in unread_episodes:
+        if violations[subject].episode not in suspended:
             work.open_notice(violations[subject])
 
 
-def _withdraw_all(
-    work: StopLifecycle, shares: tuple[Share, ...], pace_by_startup: Mapping[str, Pace]
-) -> DecideResult:
-    """In mode off nothing is asked of anybody: what was promised is taken back."""
+def _is_blind(context: Context, notice: Notice) -> bool:
+    """Whether a notice is of a reclaim in a pool with a zone that is not known."""
+    if notice.rule != reclaim.RULE.name:
+        return False
+    return reclaim.pool_of_episode(notice.episode) in context.pools_with_unknown_zones
+
+
+def _withdraw_all(work: StopLifecycle) -> DecideResult:
+    """In mode off nothing is asked of anybody: every notice is cancelled."""
     work.close_finished({})
-    for notice in sorted(work.snapshot.notices, key=lambda n: n.id or 0):
+    for notice in sorted(work.context.snapshot.notices, key=lambda n: n.id or 0):
         work.follow(notice, None)
-    intents = (*work.resolved.values(), *work.new_intents)
-    edges = _edges(work.snapshot, (), ())
     return DecideResult(
-        tuple(work.decisions),
-        tuple(work.changed),
-        intents,
-        {},
-        shares,
-        edges,
-        paces=pace_by_startup,
+        context=work.context,
+        decisions=tuple(work.decisions),
+        notices=work.changed,
+        intents=(*work.resolved.values(), *work.new_intents),
+        edges=_edges(work.context, (), (), ()),
     )
 
 
-def _announce_all(
-    work: StopLifecycle,
-    snapshot: Snapshot,
-    current_overuses: Iterable[Overuse],
-    shares: Iterable[Share],
-    pace_by_startup: Mapping[str, Pace],
-) -> None:
-    """Say what moves nothing yet, each once: runways, ends, deferred reclaims, excesses."""
-    for rule, announced in (
-        ("runway", runway_announcements(snapshot)),
-        (END, end_announcements(snapshot)),
-        ("expiry", expiry_announcements(snapshot)),
-        (PACE, pace_news(snapshot, pace_by_startup)),
-        (DEFERRAL, deferral_announcements(snapshot, current_overuses)),
-        (OVERUSE, unannounced_overuse(snapshot, current_overuses, shares)),
-    ):
-        for startup, episode, inputs, at_s in announced:
-            work.announce(startup, episode, rule, inputs, at_s)
-
-
-def _request_decision(request: Request, outcome: Inputs) -> Decision:
+def _request_decision(request: Request, outcome: Outcome) -> Decision:
     """A request was met, or ended."""
-    verb = "fulfil" if request.state == "met" else "finish"
-    return Decision.from_inputs(
-        (request.startup, ""), REQUEST, verb, f"request:{request.id}", outcome
-    )
+    verb = "fulfil" if request.state == "fulfilled" else "finish"
+    return make_decision((request.startup, ""), REQUEST, verb, f"request:{request.id}", outcome)
 
 
 def _edges(
-    snapshot: Snapshot,
+    context: Context,
     notices: Iterable[Notice],
     intents: Iterable[Intent],
-    requests: Iterable[Request] = (),
-    current_overuses: Iterable[Overuse] = (),
+    requests: Iterable[Request],
 ) -> tuple[int, ...]:
     """Instants after now at which something falls due, in order."""
-    program = snapshot.program
-    notices = list(notices)
+    snapshot, notices = context.snapshot, list(notices)
     edges = {notice.deadline_s for notice in notices if notice.state == "open"}
     edges |= reminder_edges(notices)
     if any(intent.is_live for intent in intents):
         edges.add(snapshot.now_s + CONFIRM_AFTER_S)
-    edges |= set(request_edges(requests))
-    edges |= {overuse.deadline_s for overuse in current_overuses}
-    for cohort in program.cohorts:
-        edges |= {cohort.starts_s, cohort.ends_s, cohort.ends_s - program.policy.end_notice_s}
-    edges |= standby_edges(snapshot) | set(snapshot.overrides.ends())
-    for name, balance in snapshot.balances.items():
-        edges |= runway_edges(snapshot, name)
-        edges |= set() if balance.next_edge_s is None else {balance.next_edge_s}
+    edges |= set(request_edges(requests)) | set(rule_edges(context))
+    edges |= set(snapshot.overrides.ends())
+    edges |= {b.next_edge_s for b in snapshot.balances.values() if b.next_edge_s is not None}
     return tuple(sorted(edge for edge in edges if edge > snapshot.now_s))

@@ -1,7 +1,7 @@
-"""What of a notice falls due between its beginning and its deadline, and was it kept?
+"""Reminders: what falls due between a notice's beginning and its deadline.
 
-Reminders before the deadline; a snooze, which moves it later within bounds; a promise
-that was broken, and by how many seconds.
+Reminders before the deadline; a snooze, which moves the deadline later within bounds; and the
+check whether the startup had the notice that it was promised.
 """
 
 from __future__ import annotations
@@ -10,14 +10,12 @@ from collections.abc import Collection, Iterable
 from dataclasses import replace
 
 from quotas.decisions.notices import Intent, Notice
-from quotas.decisions.sentences import Inputs
+from quotas.decisions.verbs import Breach
 from quotas.ledger.corrections import Refused
 from quotas.model.program import Policy
 from quotas.model.units import HOUR_S, format_duration, format_instant
-from quotas.rules.limit import RULE as LIMIT
+from quotas.rules.registry import SNOOZABLE
 
-SNOOZABLE = frozenset({LIMIT, "standby"})
-"""Rules whose deadline nobody else's claim, credits or calendar depends on."""
 SHORTEST_SNOOZE_S = 60
 REMINDERS_S = (HOUR_S, 600)
 """How long before a deadline a startup is reminded. An hour is enough to end work in calm, ten
@@ -84,7 +82,7 @@ def notice_shortfall(
     undelivered: Collection[int],
     promised_s: int,
     now_s: int,
-) -> Inputs | None:
+) -> Breach | None:
     """What was missing of the notice that a startup was promised; None where nothing was.
 
     A stop that we sent before the deadline took the seconds in between; one that failed took
@@ -94,17 +92,17 @@ def notice_shortfall(
     """
     if notice.id is None or notice.is_breached or notice.mode != "enforce":
         return None
-    of: dict[str, int | str] = {
-        "startup": notice.startup,
-        "server": notice.server_name,
-        "notice": notice.id,
-        "deadline_s": notice.deadline_s,
-    }
+    breach = Breach(
+        startup=notice.startup,
+        server=notice.server_name,
+        notice=notice.id,
+        deadline_s=notice.deadline_s,
+        short_s=promised_s,
+    )
     own = [i for i in intents if i.notice_id == notice.id and i.state in {"sent", "confirmed"}]
     sent = [i.sent_s for i in own if i.sent_s is not None]
     if sent and min(sent) < notice.deadline_s:
         short_s = notice.deadline_s - max(min(sent), notice.opened_s)
-        return {**of, "sent_s": min(sent), "opened_s": notice.opened_s, "short_s": short_s}
-    if notice.id in undelivered and now_s >= notice.deadline_s:
-        return {**of, "short_s": promised_s} if promised_s > 0 else None
-    return None
+        return replace(breach, sent_s=min(sent), opened_s=notice.opened_s, short_s=short_s)
+    is_late = notice.id in undelivered and now_s >= notice.deadline_s
+    return breach if is_late and promised_s > 0 else None

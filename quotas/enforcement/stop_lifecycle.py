@@ -1,32 +1,61 @@
-"""What becomes of each promise in one cycle: given, kept, held back, or taken back?
+"""Stop lifecycle: what becomes of each notice in one cycle, from its opening to its end.
 
-A notice goes on where it stopped when its server is started again under the same cause:
-the notice is the startup's once, not once for each start.
+Theory of operation
+-------------------
+A notice is a promise to a startup: this server will be powered off, not before this deadline,
+for this reason. `StopLifecycle` collects the decisions of one cycle. `decide` calls its methods
+in a fixed order: `close_finished`, `follow` for each live notice, `remind`, `open_notice` for
+each violation without a notice, `announce`, `restart`.
+
+The model. A live notice is open, deferred, executing or shadow. Each cycle compares it with two
+facts: what the sweep saw of its server, and whether its rule still finds a violation.
+
+- The server is off: the notice ends as executed where we sent the stop, else as cancelled.
+- The violation is gone: the notice is cancelled, unless the stop was sent already.
+- The deadline has passed: the notice becomes an intent (enforce) or is marked (shadow). A freeze
+  makes it wait, and it has the minimum notice again afterwards. The disruption budget defers it.
+- The zone is not Complete: nothing happens. Unknown is not empty.
+
+Invariants (`quotas.enforcement.invariants` checks the first two in every cycle):
+
+- A stop is sent only for a notice that an earlier cycle recorded, and after its deadline.
+- A server has at most one live intent, and a failed one is tried again after a pause.
+- A deadline moves later, never earlier. The exception is a restarted server under the same
+  episode: its new notice has what was left of the old one, so that restarting gains nothing.
+- A server that runs again with nothing against it finishes its old notice: the next violation
+  has a whole notice.
+
+Rejected alternatives. Timers per notice would have to survive a crash and a failover; a cycle
+that compares the book with the world needs no memory of its own. Marking a notice executed when
+the call returns would believe the provider's answer instead of the next observation.
+
+Warning. The order of the calls matters. `close_finished` comes before `follow`, because a
+finished notice must not lend its rest to a new one. `follow` goes by the order of the
+violations, so that the disruption budget lets the stops pass that the rules named first.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import Any
 
 from quotas.decisions.disruption_budget import DisruptionBudget
-from quotas.decisions.explain import counterfactual
 from quotas.decisions.notices import SEND_WITHIN_S, Intent, Notice, servers_seen
-from quotas.decisions.reasons import conclude, rule_of
-from quotas.decisions.sentences import Inputs
-from quotas.decisions.snapshot import Decision, Snapshot, Violation
+from quotas.decisions.record import make_decision
+from quotas.decisions.snapshot import Decision
+from quotas.decisions.verbs import Deferral, Extension, Outcome, Reminder, Restart
 from quotas.enforcement.reminders import BREACH, notice_shortfall, reminder_due
+from quotas.messages.catalogue import remedy_text, text_of
+from quotas.messages.catalogue.notices import Loss, extended_text, notice_text
 from quotas.metering.runs import Run
 from quotas.model.observation import Complete, Server
-from quotas.model.units import format_instant
+from quotas.rules.context import Announcement, AnnouncementRule, Context, Violation
+from quotas.rules.registry import STOP_BY_NAME, stop_rule
 
 FIRST_RETRY_S = 60
 LAST_RETRY_S = 900
-NOTICE_SURVIVES_RESTART = frozenset({"credits", "cohort-end", "membership", "operator"})
-"""Rules whose cause outlasts a server's stop: a restart finds the notice where it was."""
-
-ONE_NOTICE_PER_EPISODE = frozenset({"standby", "cohort-end"})
-"""Rules of which each cause has a notice of its own: a new leak, an end that was moved."""
 ENDED_STATES = frozenset({"executed", "cancelled"})
 """What a notice is when its server went off, as long as nothing came after."""
 
@@ -34,22 +63,40 @@ ENDED_STATES = frozenset({"executed", "cancelled"})
 class StopLifecycle:
     """The decisions of one cycle as they are collected."""
 
-    def __init__(self, snapshot: Snapshot, resolved: Mapping[int | None, Intent]) -> None:
-        self.snapshot, self.resolved = snapshot, resolved
+    def __init__(self, context: Context, resolved: Mapping[int | None, Intent]) -> None:
+        self.context, self.snapshot, self.resolved = context, context.snapshot, resolved
+        snapshot = context.snapshot
         # By id, whatever the order they were read in: so is what becomes of them.
         self.intents = [resolved.get(i.id, i) for i in sorted(snapshot.intents, key=_by_id)]
+        self._places_by_notice: dict[int | None, list[int]] = defaultdict(list)
+        self._places_by_server: dict[str, list[int]] = defaultdict(list)
+        for place, intent in enumerate(self.intents):
+            self._index(place, intent)
         self.seen = servers_seen(snapshot.sweeps.values())
         self.decisions: list[Decision] = []
-        self.changed: list[Notice] = []
+        self._changed: dict[object, Notice] = {}
         self.new_intents: list[Intent] = []
         self.past = list(snapshot.enforcement.past)
+        self._past_places: dict[tuple[str, str, str], list[int]] = defaultdict(list)
+        for place, notice in enumerate(self.past):
+            self._past_places[notice.subject].append(place)
         self.current = {each.subject: each for each in sorted(snapshot.notices, key=_by_id)}
         open_runs = [run for run in snapshot.runs.values() if run.end_s is None]
         self.gpus = {run.server_id: run.gpus for run in open_runs}
         part_ppm = snapshot.program.policy.disruption_budget_ppm
         self.disruption_budget = DisruptionBudget(
-            snapshot.enforcement, snapshot.overrides, self.gpus, part_ppm, snapshot.now_s
+            snapshot.enforcement,
+            snapshot.overrides,
+            self.gpus,
+            part_ppm,
+            snapshot.now_s,
+            STOP_BY_NAME,
         )
+
+    @property
+    def changed(self) -> tuple[Notice, ...]:
+        """The notices to write, in the order of their last change."""
+        return tuple(self._changed.values())
 
     def follow(self, notice: Notice, violation: Violation | None) -> None:
         """Move a live notice on: executed, cancelled, due, or left as it is."""
@@ -68,9 +115,10 @@ class StopLifecycle:
             self._at_deadline(notice, violation, server)
 
     def abandon(self, notice: Notice, why: str) -> None:
-        """Do not send what was decided for a notice and not sent yet: it is decided anew."""
-        for place, intent in enumerate(self.intents):
-            if intent.notice_id == notice.id and intent.state == "pending":
+        """Do not send what was decided for a notice and not sent yet: it is decided again."""
+        for place in self._places_by_notice[notice.id]:
+            intent = self.intents[place]
+            if intent.state == "pending":
                 ended = replace(intent, state="abandoned", ended_s=self.snapshot.now_s, detail=why)
                 self.intents[place] = ended
                 self.new_intents.append(ended)
@@ -81,7 +129,7 @@ class StopLifecycle:
         It is not brought back when its owner stops it later, and has a whole notice next time.
         """
         mode = self.snapshot.program.mode
-        running = {(run.startup, run.server_id) for run, _ in self.snapshot.running()}
+        running = {(run.startup, run.server_id) for run, _ in self.context.running}
         for place, notice in enumerate(self.past):
             server, violation = self.seen.get(notice.server_id), violations.get(notice.subject)
             if notice.state not in ENDED_STATES or server is None or not server.is_billable:
@@ -89,7 +137,7 @@ class StopLifecycle:
             same = violation is not None and violation.episode == notice.episode
             if (notice.startup, notice.server_id) in running and not (same and notice.mode == mode):
                 self.past[place] = replace(notice, state="finished")
-                self.changed.append(self.past[place])
+                self._changed[notice.id, notice.subject] = self.past[place]
 
     def remind(self) -> None:
         """Remind of what is near, and own up to promises that were not kept."""
@@ -98,18 +146,17 @@ class StopLifecycle:
             nearest = reminder_due(notice, now_s)
             if nearest is not None:
                 notice = replace(notice, reminded_s=nearest)
-                self._record(notice, "remind", {"left_s": notice.deadline_s - now_s})
+                self._record(notice, "remind", Reminder(left_s=notice.deadline_s - now_s))
             promised_s = min(policy.minimum_notice_s, self._notice_length_s(notice))
-            missing = notice_shortfall(
-                notice, self.intents, self.snapshot.undelivered, promised_s, now_s
-            )
+            own = self._intents_of(notice)
+            missing = notice_shortfall(notice, own, self.snapshot.undelivered, promised_s, now_s)
             if missing is not None:
                 self._record(replace(notice, is_breached=True), BREACH, missing)
 
     def _notice_length_s(self, notice: Notice) -> int:
         """How long a notice was: of one that goes on, what was left of the older one."""
-        for before in self.past:
-            same = before.subject == notice.subject and before.opened_s == notice.opened_s
+        for before in self._past_of(notice.subject):
+            same = before.opened_s == notice.opened_s
             if same and before.id != notice.id and before.off_s is not None:
                 return max(0, before.deadline_s - before.off_s)
         return notice.deadline_s - notice.opened_s
@@ -125,14 +172,14 @@ class StopLifecycle:
             # What was left of it, and never more than a new one: the end does not wait.
             opened_s = before.opened_s
             deadline_s = min(deadline_s, now_s + max(0, before.deadline_s - before.off_s))
-        text = (
-            f"{run.server_name} ({run.flavor}) will be powered off at "
-            f"{format_instant(deadline_s)}: {violation.reason}. "
-            f"{_sentence(counterfactual(violation.rule, violation.inputs))} "
-            f"{self._data_loss_text(run)}"
+        text = notice_text(
+            f"{run.server_name} ({run.flavor})",
+            deadline_s,
+            text_of(violation.rule, violation.facts),
+            remedy_text(violation.rule, violation.facts),
+            self._loss(run),
+            None if before is None else opened_s,
         )
-        if before is not None:
-            text += f" This goes on with the notice of {format_instant(opened_s)}."
         notice = Notice(
             startup=run.startup,
             server_id=run.server_id,
@@ -145,20 +192,19 @@ class StopLifecycle:
             deadline_s=deadline_s,
             text=text,
         )
-        self._record(notice, "notify", violation.inputs)
+        self._record(notice, "notify", violation.facts)
 
-    def announce(self, startup: str, episode: str, rule: str, inputs: Inputs, at_s: int) -> None:
-        """Tell a forecast or an excess once; it moves nothing."""
+    def announce(self, rule: AnnouncementRule, found: Announcement) -> None:
+        """Announce a fact once; it moves nothing."""
         mode, now_s = self.snapshot.program.mode, self.snapshot.now_s
-        text = conclude(rule_of(rule, "announce"), inputs)
-        notice = Notice(
-            startup, "", "", "", rule, episode, mode, now_s, at_s, text, state="announced"
-        )
-        # Two of one rule share their subject, and each is said.
-        self.changed.append(notice)
-        self._decide(notice, "announce", inputs)
+        text = text_of(rule.name, found.facts)
+        of = (found.startup, "", "", "", rule.name, found.episode, mode, now_s, found.at_s, text)
+        notice = Notice(*of, state="announced")
+        # Two of one rule share their subject, and each is announced.
+        self._changed[rule.name, found.startup, found.episode] = notice
+        self._decide(notice, "announce", found.facts)
 
-    def restart(self, wanted: Mapping[int, Inputs]) -> None:
+    def restart(self, wanted: Mapping[int, Restart]) -> None:
         """Power on the servers of ended notices that are to come back, one intent at a time."""
         for notice in self.past:
             server = self.seen.get(notice.server_id)
@@ -171,12 +217,11 @@ class StopLifecycle:
                 continue
             if why is None:
                 if notice.state == "restarting":
-                    self._finish(notice, "executed", server.state, why="unwanted")
+                    self._finish(notice, "executed", server.state, ended_by="unwanted")
                 continue
             if notice.state != "restarting":
                 notice = replace(notice, state="restarting")
-                named = {"server": notice.server_name, "startup": notice.startup}
-                self._record(notice, "restart", {**named, **why})
+                self._record(notice, "restart", why)
             if (
                 notice.id is not None
                 and server.state == "stopped"
@@ -184,21 +229,30 @@ class StopLifecycle:
             ):
                 self._intend(notice, server, "poweron")
 
-    def _data_loss_text(self, run: Run) -> str:
-        """What the stop of a server takes from its startup, and what it leaves."""
+    def _loss(self, run: Run) -> Loss:
+        """What the stop of a server takes from its startup."""
         pool = self.snapshot.program.pool_of(run.flavor)
-        is_ours = pool is not None and pool.backing == "reserved"
-        slot = "stays the program's" if is_ours else "goes back to Scaleway"
-        scratch = _scratch(self.snapshot.catalogue.scratch_bytes.get(run.flavor))
-        return f"{scratch}; its slot {slot}; volumes stay."
+        return Loss(
+            scratch_bytes=self.snapshot.catalogue.scratch_bytes.get(run.flavor),
+            is_reserved=pool is not None and pool.backing == "reserved",
+        )
+
+    def _intents_of(self, notice: Notice) -> list[Intent]:
+        return [self.intents[place] for place in self._places_by_notice[notice.id]]
+
+    def _past_of(self, subject: tuple[str, str, str]) -> list[Notice]:
+        return [self.past[place] for place in self._past_places[subject]]
+
+    def _index(self, place: int, intent: Intent) -> None:
+        self._places_by_notice[intent.notice_id].append(place)
+        self._places_by_server[intent.server_id].append(place)
 
     def _earlier_notice(self, violation: Violation) -> Notice | None:
         """The notice that a restarted server had under the same cause, in the same mode."""
-        if violation.rule not in NOTICE_SURVIVES_RESTART:
+        if not stop_rule(violation.rule).notice_survives_restart:
             return None
-        subject = (violation.run.startup, violation.run.server_id, violation.rule)
-        for notice in self.past:
-            same = notice.subject == subject and notice.episode == violation.episode
+        for notice in self._past_of(violation.subject):
+            same = notice.episode == violation.episode
             lasts = notice.state not in {"restarted", "finished"}
             if same and lasts and notice.mode == self.snapshot.program.mode:
                 return notice
@@ -206,10 +260,10 @@ class StopLifecycle:
 
     def _at_deadline(self, notice: Notice, violation: Violation, server: Server) -> None:
         if self.snapshot.program.mode == "shadow":
-            self._record(replace(notice, state="shadow"), "would-stop", violation.inputs)
+            self._record(replace(notice, state="shadow"), "would-stop", violation.facts)
             return
         if self.snapshot.overrides.stop_freeze(notice.startup):
-            self.abandon(notice, "stops wait: it is frozen, or in maintenance")
+            self.abandon(notice, "stops-wait")
             return  # it has its minimum notice when that ends
         waited = self.snapshot.overrides.resumed_s(notice.startup) > notice.deadline_s
         if waited and not self._is_sent(notice):
@@ -223,7 +277,7 @@ class StopLifecycle:
             return
         if not begun:
             notice = replace(notice, state="executing")
-            self._record(notice, "stop", violation.inputs)
+            self._record(notice, "stop", violation.facts)
         if notice.id is None or self._is_retrying(notice) or not may_stop(server):
             return
         self._intend(notice, server, "poweroff")
@@ -231,17 +285,17 @@ class StopLifecycle:
     def _extend(self, notice: Notice, violation: Violation) -> None:
         """A notice that fell due while stops waited has the policy's minimum again."""
         now_s, minimum_s = self.snapshot.now_s, self.snapshot.program.policy.minimum_notice_s
-        inputs: dict[str, int | str] = {
-            "server": notice.server_name,
-            "was_due_s": notice.deadline_s,
-            "resumed_s": self.snapshot.overrides.resumed_s(notice.startup),
-            "deadline_s": now_s + minimum_s,
-        }
-        why = conclude("extend", inputs)
-        self.abandon(notice, why)
+        facts = Extension(
+            server=notice.server_name,
+            was_due_s=notice.deadline_s,
+            resumed_s=self.snapshot.overrides.resumed_s(notice.startup),
+            deadline_s=now_s + minimum_s,
+        )
+        self.abandon(notice, "extended")
         again = replace(notice, state="open", deadline_s=now_s + minimum_s, reminded_s=minimum_s)
-        text = f"{why}: {violation.reason}. {self._data_loss_text(violation.run)}"
-        self._record(replace(again, text=text), "extend", inputs)
+        reason = text_of(violation.rule, violation.facts)
+        text = extended_text(text_of("extend", facts), reason, self._loss(violation.run))
+        self._record(replace(again, text=text), "extend", facts)
 
     def _intend(self, notice: Notice, server: Server, action: str) -> None:
         now_s = self.snapshot.now_s
@@ -254,27 +308,28 @@ class StopLifecycle:
             not_after_s=now_s + SEND_WITHIN_S,
             action=action,
         )
+        self._index(len(self.intents), intent)
         self.intents.append(intent)
         self.new_intents.append(intent)
 
     def _defer(self, notice: Notice) -> None:
         if notice.state == "deferred":
             return
-        inputs: dict[str, int | str] = {
-            "server": notice.server_name,
-            "gpus": self.gpus.get(notice.server_id, 0),
-            "counted_gpus": sum(self.disruption_budget.counted.values()),
-            "most_gpus": self.disruption_budget.most_gpus,
-        }
-        self._record(replace(notice, state="deferred"), "defer", inputs)
+        facts = Deferral(
+            server=notice.server_name,
+            gpus=self.gpus.get(notice.server_id, 0),
+            counted_gpus=sum(self.disruption_budget.counted.values()),
+            most_gpus=self.disruption_budget.most_gpus,
+        )
+        self._record(replace(notice, state="deferred"), "defer", facts)
 
     def _is_sent(self, notice: Notice) -> bool:
         """Whether a stop is on its way that nobody can take back."""
-        return any(i.notice_id == notice.id and i.state == "sent" for i in self.intents)
+        return any(intent.state == "sent" for intent in self._intents_of(notice))
 
     def _is_retrying(self, notice: Notice) -> bool:
         """Whether an intent for the server is under way, or failed too recently."""
-        own = [i for i in self.intents if i.server_id == notice.server_id]
+        own = [self.intents[place] for place in self._places_by_server[notice.server_id]]
         if any(intent.is_live for intent in own):
             return True
         action = "poweron" if notice.state == "restarting" else "poweroff"
@@ -285,53 +340,39 @@ class StopLifecycle:
         pause_s = min(FIRST_RETRY_S << min(len(failed) - 1, 8), LAST_RETRY_S)
         return self.snapshot.now_s < max(failed) + pause_s
 
-    def _released_by(self, notice: Notice) -> Mapping[str, str]:
+    def _released_by(self, notice: Notice) -> dict[str, str]:
         """Why a server that runs needs its notice no more."""
         mode = self.snapshot.program.mode
         if notice.mode == mode:
             return {"ended_by": "resolved"}
         return {"ended_by": "mode", "mode": mode, "was": notice.mode}
 
-    def _finish(self, notice: Notice, verb: str, state: str, **why: str) -> None:
-        self.abandon(notice, f"its server is {state}")
-        self._record(
-            replace(notice, state=verb), verb, {"server": notice.server_name, "state": state, **why}
-        )
+    def _finish(self, notice: Notice, verb: str, state: str, **released: str) -> None:
+        self.abandon(notice, "server-ended")
+        facts = Outcome(server=notice.server_name, state=state, **released)
+        self._record(replace(notice, state=verb), verb, facts)
 
-    def _record(self, notice: Notice, verb: str, inputs: Inputs) -> None:
+    def _record(self, notice: Notice, verb: str, facts: Any) -> None:
         # A notice that ends and its successor share their subject: both are written.
-        same = (notice.id, notice.subject)
-        self.changed = [n for n in self.changed if (n.id, n.subject) != same] + [notice]
+        self._changed.pop((notice.id, notice.subject), None)
+        self._changed[notice.id, notice.subject] = notice
         self.current[notice.subject] = notice
-        self._decide(notice, verb, inputs)
+        self._decide(notice, verb, facts)
 
-    def _decide(self, notice: Notice, verb: str, inputs: Inputs) -> None:
+    def _decide(self, notice: Notice, verb: str, facts: Any) -> None:
         of = (notice.startup, notice.server_id)
-        self.decisions.append(Decision.from_inputs(of, notice.rule, verb, notice.episode, inputs))
+        self.decisions.append(make_decision(of, notice.rule, verb, notice.episode, facts))
 
 
 def _is_superseded(notice: Notice, violation: Violation, mode: str) -> bool:
     """Whether a violation is not the one that a notice was given for."""
     return notice.mode != mode or (
-        notice.rule in ONE_NOTICE_PER_EPISODE and notice.episode != violation.episode
+        stop_rule(notice.rule).one_notice_per_episode and notice.episode != violation.episode
     )
 
 
 def _by_id(each: Notice | Intent) -> int:
     return each.id or 0
-
-
-def _scratch(size_bytes: int | None) -> str:
-    """What becomes of the scratch disk; None where the flavor is not known from the catalogue."""
-    if size_bytes is None:
-        return "A scratch disk, where it has one, is erased"
-    if not size_bytes:
-        return "It has no scratch disk"
-    return f"Its scratch disk of {size_bytes // 10**9} GB is erased"
-
-
-def _sentence(text: str) -> str:
-    return f"{text[:1].upper()}{text[1:]}."
 
 
 def may_stop(server: Server) -> bool:

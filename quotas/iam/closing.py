@@ -1,7 +1,35 @@
-"""Which startups are to lose the permission to start servers, and which get it back?
+"""Closing: which startups lose the permission to start servers, and which get it back.
 
-One intent for a startup at a time: close while its level is closed or stopped, reopen
-when it is open or paced again. A newer intent abandons the older one.
+Theory of operation
+-------------------
+Closing is prevention: Scaleway itself refuses what the rules would stop anyway. It takes start
+and create from the IAM rules of a startup's projects, and gives them back later. This module
+decides; `scheduler.act.access` reads and writes the policies.
+
+The model. Each startup has a history of closing intents, newest first. The wanted direction
+follows from its restriction: close while its level forbids starts, else reopen. An intent is due
+where the direction changed, where the last one failed and its pause is over, or where a closed
+startup was not looked at for an hour, because somebody may have edited its rules meanwhile.
+
+Invariants:
+
+- A startup has at most one live closing intent; a newer one abandons the older one.
+- Revoked rules are recorded before they are taken, so that a crash loses none.
+- A project that passes to another startup takes its revoked rules along: the new owner gets
+  them back, although it was never closed itself (`assign_to_successors`).
+- A startup that left the program stays as it is until `release-all`.
+
+Where IAM says nothing (mode shadow, no key, a startup without policies of its own), the startup
+is told instead: `announce_closings` announces each closing once, named by its rule and that
+rule's key fact, and the permission once all of them are over.
+
+Rejected alternatives. Deleting the startup's keys would also stop its storage and its cleanup.
+One intent for each policy would make the state of a startup a set of states; reading all of its
+policies in each attempt makes every attempt repeatable from any crash.
+
+Warning. What was told in shadow mode no startup has heard: closings announced in shadow count in
+shadow only (`closed_by`). And an intent confirmed is what we wrote, not what holds now: the
+hourly look and the bypass check see what people changed since.
 """
 
 from __future__ import annotations
@@ -9,18 +37,20 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from quotas.decisions.causes import level_from
+from quotas.decisions.facts import to_json
 from quotas.decisions.notices import SEND_WITHIN_S, Intent, Notice
-from quotas.decisions.sentences import Inputs
+from quotas.decisions.record import make_decision
 from quotas.decisions.snapshot import Decision
+from quotas.decisions.verbs import Closing
 from quotas.iam.narrowing import successor_of
 from quotas.model.program import Program
+from quotas.rules.context import OPEN, Restriction
+from quotas.rules.registry import restricts
 
 CLOSE, REOPEN, RELEASE = "close", "reopen", "release"
 INHERIT = "inherit"
 ACTIONS = (CLOSE, REOPEN)
 RULE = "closing"
-CLOSED_LEVELS = ("closed", "stopped")
 FAILED = ("failed", "expired")
 FIRST_PAUSE_S, LAST_PAUSE_S = 60, 900
 RECHECK_AFTER_S = 3600
@@ -66,7 +96,7 @@ class ClosingHistory:
 
 
 def decide_closings(
-    restrictions: Mapping[str, Inputs],
+    restrictions: Mapping[str, Restriction],
     past: Mapping[str, ClosingHistory],
     members: Collection[str],
     now_s: int,
@@ -80,7 +110,8 @@ def decide_closings(
     notices: list[Notice] = []
     for startup in sorted(set(restrictions) & set(members)):
         own = past.get(startup, ClosingHistory())
-        wanted = CLOSE if level_from(restrictions[startup])[0] in CLOSED_LEVELS else REOPEN
+        found = restrictions[startup]
+        wanted = CLOSE if found.level.forbids_starts else REOPEN
         if not _is_due(wanted, own, now_s):
             continue
         last = own.last
@@ -89,24 +120,22 @@ def decide_closings(
             intents.append(ended)
         intents.append(_intent(wanted, startup, now_s))
         if last is None or last.action != wanted:
-            episode = f"{wanted}:{restrictions[startup]['by']}:{now_s}"
+            episode = f"{wanted}:{found.rule}:{now_s}"
             # What was never closed itself has the rules of a project that passed to it.
             action = INHERIT if last is None and wanted == REOPEN else wanted
-            inputs = {"startup": startup, "action": action, **restrictions[startup]}
-            decision = Decision.from_inputs((startup, ""), RULE, wanted, episode, inputs)
+            facts = _facts(startup, action, found)
+            decision = make_decision((startup, ""), RULE, wanted, episode, facts)
             decisions.append(decision)
             notices.append(_announcement(startup, episode, decision.reason, now_s))
     return Closings(tuple(intents), tuple(decisions), tuple(notices))
 
 
 FORBID, PERMIT = "forbid", "permit"
-_KEYS = {"credits": "granted_ucr", "operator": "override_s", "time": "ends_s"}
-"""What names one closing of each cause: it is announced once, until the startup is open again."""
 _AND = "+"
 
 
 def announce_closings(
-    restrictions: Mapping[str, Inputs],
+    restrictions: Mapping[str, Restriction],
     closed: Mapping[tuple[str, str], frozenset[str]],
     members: Collection[str],
     mode: str,
@@ -118,24 +147,34 @@ def announce_closings(
     """
     decisions: list[Decision] = []
     for startup in sorted(set(restrictions) & set(members)):
-        own, by = restrictions[startup], str(restrictions[startup]["by"])
+        own = restrictions[startup]
         was = closed.get((startup, mode), frozenset())
-        if level_from(own)[0] in CLOSED_LEVELS:
-            key = f"{by}:{own.get(_KEYS.get(by, ''), 0)}"
+        if own.level.forbids_starts:
+            key = _key(own)
             causes = [f"{FORBID}:{key}"] if key not in was else []
             action = FORBID
         else:
             causes = [f"{PERMIT}:{_AND.join(sorted(was))}"] if was else []
             action = PERMIT
-        inputs = {"startup": startup, "action": action, **own}
+        facts = _facts(startup, action, own)
         decisions += [
-            Decision.from_inputs((startup, ""), RULE, "announce", each, inputs) for each in causes
+            make_decision((startup, ""), RULE, "announce", each, facts) for each in causes
         ]
     notices = [
         replace(_announcement(each.startup, each.episode, each.reason, now_s), mode=mode)
         for each in decisions
     ]
     return Closings((), tuple(decisions), tuple(notices))
+
+
+def _facts(startup: str, action: str, own: Restriction) -> Closing:
+    return Closing(startup=startup, action=action, by=own.rule, restriction=own.facts)
+
+
+def _key(own: Restriction) -> str:
+    """Names one closing: it is announced once, until the startup is open again."""
+    key = "" if own.rule == OPEN.rule else restricts(own.rule).key
+    return f"{own.rule}:{to_json(own.facts).get(key, 0)}"
 
 
 def closed_by(

@@ -1,11 +1,11 @@
-"""What does a startup have, from one instant: posted, accrued, held, reserve, available?"""
+"""Balances: what a startup has at one instant, posted, accrued, held, reserved, available."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from quotas.ledger.expiry import (
     Expiry,
@@ -21,9 +21,19 @@ from quotas.ledger.transfers import GrantBalance
 from quotas.metering.runs import Run
 from quotas.model.units import HOUR_S, Period, cost_ucr, spent_after_s
 
-Owned = TypeVar("Owned", GrantBalance, Run, Hold)
 CYCLE_S = 30
 """The daemon's time between cycles unless it is told another: part of every reserve."""
+
+
+class Owned(Protocol):
+    """A row that belongs to one startup."""
+
+    @property
+    def startup(self) -> str:
+        """The name of the startup."""
+
+
+Row = TypeVar("Row", bound=Owned)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +89,7 @@ def balances_of(
     holds: Iterable[Hold] = (),
 ) -> dict[str, Balance]:
     """The balance of each startup that has a reserve, from one reading of the books."""
-    own_grants, own_runs, own_holds = _by_startup(grants), _by_startup(runs), _by_startup(holds)
+    own_grants, own_runs, own_holds = by_startup(grants), by_startup(runs), by_startup(holds)
     return {
         name: balance(
             name,
@@ -142,8 +152,9 @@ def balance(
     )
 
 
-def _by_startup(rows: Iterable[Owned]) -> dict[str, list[Owned]]:
-    found: dict[str, list[Owned]] = defaultdict(list)
+def by_startup(rows: Iterable[Row]) -> dict[str, list[Row]]:
+    """Rows grouped by their startup, each in its order."""
+    found: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         found[row.startup].append(row)
     return found

@@ -1,20 +1,50 @@
-"""What is set aside for a purpose, and how does it end? Settled, voided or expired, once.
+"""Holds: credits set aside for a purpose, until they are settled, voided or expired, once.
 
-A hold draws in burn order on grants that outlive it, so that none of it can be forfeited
-while it lasts. It ends by one transfer: what is settled is spent in the order it was drawn,
-and the rest returns to the grants it came from, the last drawn first.
+A hold draws in burn order on grants that outlive it, so nothing of it can expire while the
+hold lasts. One transfer ends it: what is settled is spent in the order in which it was drawn,
+and the rest returns to the grants that it came from, the last drawn first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from enum import StrEnum
 
 from quotas.ledger.transfers import Entry, GrantBalance, Transfer, burn_order
 from quotas.model.units import Period, format_credits
 
-HoldEnding = Literal["settle", "hold-void", "hold-expiry"]
+
+class HoldState(StrEnum):
+    """How a hold stands."""
+
+    OPEN = "open"
+    SETTLED = "settled"
+    VOIDED = "voided"
+    EXPIRED = "expired"
+
+
+class HoldEnding(StrEnum):
+    """What ends a hold: the kind of the transfer that does it."""
+
+    SETTLE = "settle"
+    VOID = "hold-void"
+    EXPIRY = "hold-expiry"
+
+
+HOLD_TRANSITIONS: Mapping[tuple[HoldState, HoldEnding], HoldState] = {
+    (HoldState.OPEN, HoldEnding.SETTLE): HoldState.SETTLED,
+    (HoldState.OPEN, HoldEnding.VOID): HoldState.VOIDED,
+    (HoldState.OPEN, HoldEnding.EXPIRY): HoldState.EXPIRED,
+}
+"""Every change that a hold can undergo: it ends once."""
+
+
+def hold_after(state: HoldState, ending: HoldEnding) -> HoldState:
+    """The state that an ending leads to. Raises ValueError if the table has no such change."""
+    if (state, ending) not in HOLD_TRANSITIONS:
+        raise ValueError(f"a hold that is {state} cannot end by {ending}")
+    return HOLD_TRANSITIONS[state, ending]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +60,7 @@ class Hold:
 
     @property
     def amount_ucr(self) -> int:
-        """All that it holds."""
+        """All credits that the hold has."""
         return sum(draw.amount_ucr for draw in self.draws)
 
     @property
@@ -40,17 +70,17 @@ class Hold:
 
     @property
     def end_key(self) -> str:
-        """The key of the transfer that ends it: whatever that is, there is one."""
+        """The key of the transfer that ends the hold. One key for every ending allows one end."""
         return f"hold-end:{self.startup}:{self.id}"
 
 
 def held_account(startup: str, hold_id: str) -> str:
-    """Account that has what a hold sets aside."""
+    """The account of the credits that a hold sets aside."""
     return f"held:{startup}:{hold_id}"
 
 
 def settled_account(startup: str) -> str:
-    """Account that settled holds go to: spent, but not on servers that are metered."""
+    """The account of settled holds: credits spent, but not on metered servers."""
     return f"settled:{startup}"
 
 
@@ -89,7 +119,7 @@ def hold_transfer(hold: Hold, reason: str) -> Transfer:
 
 
 def end_hold(
-    hold: Hold, kind: HoldEnding, at_s: int, reason: str = "", settled_ucr: int = 0
+    hold: Hold, ending: HoldEnding, at_s: int, reason: str = "", settled_ucr: int = 0
 ) -> Transfer:
     """End a hold: settle a part of it, or none, and return the rest."""
     assert 0 <= settled_ucr <= hold.amount_ucr, "no more is settled than is held"
@@ -102,7 +132,7 @@ def end_hold(
     spent = [Entry(settled_account(hold.startup), settled_ucr)] if settled_ucr else []
     return Transfer(
         key=hold.end_key,
-        kind=kind,
+        kind=ending.value,
         cohort=hold.cohort,
         startup=hold.startup,
         at_s=at_s,

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from quotas.ledger.holds import Hold, end_hold
+from quotas.ledger.holds import Hold, HoldEnding, end_hold
 from quotas.ledger.transfers import (
     GrantBalance,
     Transfer,
@@ -52,7 +52,7 @@ def post_due(
     work = _Work(program, grants, metered)
     for hold in holds:
         if hold.expires_s <= now_s:
-            work.post(end_hold(hold, "hold-expiry", hold.expires_s))
+            work.post(end_hold(hold, HoldEnding.EXPIRY, hold.expires_s))
     for period, run_id in sorted(_due_periods(metered, work.book)):
         work.charge(period, run_id)
     for name in sorted(work.book):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-from quotas.decisions.explain import who_may_change
 from quotas.decisions.notices import Notice
+from quotas.messages.catalogue import changed_by_text
 from quotas.messages.routing import BREACHED, OPERATOR, TEST, PendingMessage
 from quotas.model.units import format_duration, format_instant
 
@@ -77,7 +77,7 @@ def _closing_lines(kind: str, notice: Notice, notice_id: int) -> list[str]:
         return [_STATE_TEXTS[kind]]
     lines = []
     if notice.rule != TEST:
-        lines.append(f"Who may change it: {who_may_change(notice.rule)}.")
+        lines.append(f"Who may change it: {changed_by_text(notice.rule)}.")
     lines.append(f"To acknowledge: cohortd notice ack {notice_id}, or tell your operator.")
     return lines
 

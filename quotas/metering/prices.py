@@ -17,7 +17,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
-from quotas.model.units import Period, cost_ucr
+from quotas.model.observation import Offer
+from quotas.model.units import Period, cost_ucr, format_credits
 
 STARTUP, SPONSOR = "startup", "sponsor"
 MINUTE_S = 60
@@ -26,6 +27,8 @@ FACTOR_MAX = 2
 an operator confirms it. Scaleway's changes are far smaller, and its mistakes (a missing digit,
 a unit) far larger.
 """
+LOWEST_UCR_PER_H, HIGHEST_UCR_PER_H = 100_000, 30_000_000
+"""A GPU-hour outside 0.10 to 30 credits is a mistake: Scaleway once listed 0.01."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +177,39 @@ def split_at_steps(steps: Sequence[Step], period: Period) -> list[tuple[Period, 
 def is_absurd(rate_ucr_per_h: int, last_ucr_per_h: int) -> bool:
     """Whether a price is more than FACTOR_MAX times the last one, or less than that part."""
     return not last_ucr_per_h <= rate_ucr_per_h * FACTOR_MAX <= last_ucr_per_h * FACTOR_MAX**2
+
+
+def price_fault(offer: Offer) -> str | None:
+    """Why a listed price cannot be put in force; None if it can."""
+    if offer.rate_ucr_per_h is None:
+        return f"{offer.flavor} has no price"
+    per_gpu = offer.rate_ucr_per_h // offer.gpus
+    if not LOWEST_UCR_PER_H <= per_gpu <= HIGHEST_UCR_PER_H:
+        return f"{offer.flavor} costs an absurd {format_credits(per_gpu)} per GPU and hour"
+    return None
+
+
+def is_believable(offer: Offer, rates_ucr_per_h: Mapping[str, int]) -> bool:
+    """Whether a GPU type's listed price can be true: not missing, zero or far from its rate."""
+    listed, rate = offer.rate_ucr_per_h, rates_ucr_per_h.get(offer.flavor)
+    if not offer.gpus or listed is None or price_fault(offer) is not None:
+        return False
+    return rate is None or not is_absurd(listed, rate)
+
+
+def price_alarms(offers: Iterable[Offer], rates_ucr_per_h: Mapping[str, int]) -> Iterable[str]:
+    """What is wrong with listed prices: not believable, or not the rate in force."""
+    for offer in sorted((o for o in offers if o.gpus), key=lambda each: each.flavor):
+        fault, listed = price_fault(offer), offer.rate_ucr_per_h
+        rate = rates_ucr_per_h.get(offer.flavor)
+        if fault is not None or listed is None:
+            yield fault or f"{offer.flavor} has no price"
+        elif rate is not None and rate != listed:
+            absurd = "an absurd " if is_absurd(listed, rate) else ""
+            yield (
+                f"{offer.flavor} is listed at {absurd}{format_credits(listed)} an hour, "
+                f"charged at {format_credits(rate)}"
+            )
 
 
 def minute_rounding_ucr(rate_ucr_per_h: int, run: Period) -> int:

@@ -1,15 +1,15 @@
-"""Whose nominal quota waits, for how many GPUs each, and what of the pool is free?"""
+"""Claims: the owners whose nominal quota waits, how many GPUs each misses, and what is free."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from quotas.decisions.snapshot import Snapshot
 from quotas.queue.demand import requests_in_demand
 from quotas.queue.requests import Request, in_order, refused_at
-from quotas.shares.allocation import Share, refused_gpus, usage_of
+from quotas.shares.allocation import Share, Usage, refused_gpus
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,9 @@ class WaitingOwners:
     free: int
 
 
-def find_waiting_owners(snapshot: Snapshot, shares: Iterable[Share]) -> dict[str, WaitingOwners]:
+def find_waiting_owners(
+    snapshot: Snapshot, shares: Iterable[Share], usage: Usage, blocked: Collection[str]
+) -> dict[str, WaitingOwners]:
     """Startups whose nominal demand waits, by pool.
 
     Nobody waits while the pool's free GPUs are enough for all of them, and the provider's
@@ -38,7 +40,7 @@ def find_waiting_owners(snapshot: Snapshot, shares: Iterable[Share]) -> dict[str
             missing_by_pool[share.pool][share.startup] = missing
     requests = list(enumerate(in_order(snapshot.requests)))
     order = {(r.startup, r.pool): at for at, r in reversed(requests)}
-    free = free_gpus(snapshot, shares, snapshot.requests)
+    free = free_gpus(snapshot, shares, usage, requests_in_demand(snapshot.requests, blocked))
     found = {}
     for pool, own in missing_by_pool.items():
         names = sorted(own, key=lambda name: (order.get((name, pool), len(order)), name))
@@ -48,19 +50,20 @@ def find_waiting_owners(snapshot: Snapshot, shares: Iterable[Share]) -> dict[str
 
 
 def free_gpus(
-    snapshot: Snapshot, shares: Iterable[Share], requests: Iterable[Request]
+    snapshot: Snapshot, shares: Iterable[Share], usage: Usage, demanding: Iterable[Request]
 ) -> dict[str, int]:
     """GPUs of each pool that nobody runs, and that the provider's quota lets start.
 
-    Whoever runs counts: those whose cohort ended, or who left the program, too.
+    Every running server counts, also of startups whose cohort ended or that left the program.
+    `demanding` are the requests that are demand.
     """
     parts: dict[str, list[tuple[int, int]]] = defaultdict(list)
     used: dict[str, int] = defaultdict(int)
     for share in shares:
         parts[share.pool].append((share.nominal, share.demand))
-    for (_, pool_name), gpus in usage_of(snapshot.program, snapshot.runs.values()).items():
+    for (_, pool_name), gpus in usage.items():
         used[pool_name] += gpus
-    refused, found = refused_at(requests_in_demand(snapshot, requests)), {}
+    refused, found = refused_at(demanding), {}
     for pool in snapshot.program.pools:
         gpus = pool.gpus_at(snapshot.now_s)
         if pool.name in refused:

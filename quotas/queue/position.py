@@ -1,4 +1,4 @@
-"""What does a request wait for, at which place in line, and when can it be expected to be met?
+"""Position: what each request waits for, its place in the queue, and when it may be met.
 
 Nothing is promised here that is not known: an instant is given where GPUs are free now, or
 will be by notices, ends and steps of capacity that stand today; else it is not known, and
@@ -11,17 +11,17 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from quotas.decisions.causes import level_from
 from quotas.decisions.notices import Notice
-from quotas.decisions.sentences import BOUNDS, SHORT, Inputs
-from quotas.decisions.sentences import obstacle as obstacle_text
 from quotas.decisions.snapshot import Overuse, Snapshot
+from quotas.messages.catalogue import level_text
+from quotas.messages.catalogue.rules import BOUNDS, SHORT, obstacle_text
 from quotas.model.program import Program
 from quotas.model.units import format_instant
 from quotas.queue.claims import free_gpus
-from quotas.queue.demand import blocking_restriction
+from quotas.queue.demand import requests_in_demand
 from quotas.queue.requests import Request, in_order
-from quotas.rules.reclaim import RECLAIM, obstacle
+from quotas.rules import reclaim
+from quotas.rules.context import Context
 from quotas.shares.allocation import Share
 
 FutureCapacity = tuple[int, int]
@@ -52,18 +52,22 @@ class QueuePosition:
 class QueueContext:
     """What the requests of one pool are measured against.
 
-    `free` are GPUs that nobody runs, `notices` those of the pool's reclaims that live, `held`
-    is what lets a startup start nothing.
+    `cycle` is the context of the cycle, `free` are GPUs that nobody runs, and `notices` the
+    live ones of the pool's reclaims.
     """
 
-    snapshot: Snapshot
+    cycle: Context
     pool: str
     shares: Mapping[str, Share]
     requests: Sequence[Request]
     overuses: Sequence[Overuse]
     notices: Sequence[Notice]
-    restrictions: Mapping[str, Inputs]
     free: int
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """What the cycle knew."""
+        return self.cycle.snapshot
 
     @property
     def program(self) -> Program:
@@ -77,31 +81,29 @@ class QueueContext:
 
 
 def queue_positions(
-    snapshot: Snapshot,
-    requests: Iterable[Request],
-    shares: Iterable[Share],
-    overuses: Iterable[Overuse],
-    notices: Iterable[Notice],
+    cycle: Context, requests: Iterable[Request], notices: Iterable[Notice]
 ) -> tuple[QueuePosition, ...]:
     """Every live request with its standing: pool by pool in the order of the line, met last.
 
-    All but the snapshot are as its cycle leaves them; `notices` are the live ones.
+    Requests and `notices` are as the cycle leaves them; the notices are the live ones.
     """
     by_pool: dict[str, list[Request]] = defaultdict(list)
     for request in in_order(each for each in requests if each.is_live):
         by_pool[request.pool].append(request)
-    shares, overuses, notices = tuple(shares), tuple(overuses), tuple(notices)
-    names = {each.startup for own in by_pool.values() for each in own}
-    closed = {
-        name: why for name in names if (why := blocking_restriction(snapshot, name)) is not None
-    }
-    free = free_gpus(snapshot, shares, [each for own in by_pool.values() for each in own])
+    notices = tuple(notices)
+    live = [each for own in by_pool.values() for each in own]
+    demanding = requests_in_demand(live, cycle.blocked)
+    free = free_gpus(cycle.snapshot, cycle.shares, cycle.usage, demanding)
     found: list[QueuePosition] = []
     for pool, asked in sorted(by_pool.items()):
-        own = {share.startup: share for share in shares if share.pool == pool}
-        given = [overuse for overuse in overuses if overuse.pool == pool]
-        of = [n for n in notices if n.rule == RECLAIM and n.episode.split(":")[1] == pool]
-        context = QueueContext(snapshot, pool, own, asked, given, of, closed, free.get(pool, 0))
+        own = {share.startup: share for share in cycle.shares if share.pool == pool}
+        given = [overuse for overuse in cycle.overuses if overuse.pool == pool]
+        of = [
+            n
+            for n in notices
+            if n.rule == reclaim.RULE.name and reclaim.pool_of_episode(n.episode) == pool
+        ]
+        context = QueueContext(cycle, pool, own, asked, given, of, free.get(pool, 0))
         found += _queue_of_pool(context)
     return tuple(found)
 
@@ -117,7 +119,7 @@ def _queue_of_pool(context: QueueContext) -> Iterable[QueuePosition]:
     waiting = sorted(
         (each for each in asked if each.met_s is None),
         key=lambda e: (
-            e.startup in context.restrictions,
+            e.startup in context.cycle.blocked,
             _beyond_nominal(context, e, targets[e.id]),
         ),
     )
@@ -136,7 +138,7 @@ def _queue_of_pool(context: QueueContext) -> Iterable[QueuePosition]:
         if request.met_s is not None:
             until = format_instant(request.met_s + request.duration_s)
             text = f"met; its GPUs are kept for it until {until}"
-            if request.startup in context.restrictions:
+            if request.startup in context.cycle.blocked:
                 text = f"met; nothing is kept for it: {_closed(context, request)[2]}"
             yield QueuePosition(request, 0, len(waiting), "nothing", request.met_s, text)
 
@@ -151,7 +153,7 @@ def _waits(
 ) -> tuple[str, int | None, str]:
     """Kind, instant and words of what an open request waits for."""
     startup = context.program.startup(request.startup)
-    if request.startup in context.restrictions:
+    if request.startup in context.cycle.blocked:
         return _closed(context, request)
     if share is None:
         starts_s = context.program.cohort(startup.cohort).starts_s if startup else context.now_s
@@ -185,13 +187,13 @@ def _waits(
 
 def _closed(context: QueueContext, request: Request) -> tuple[str, int | None, str]:
     """Its startup may start nothing, so that nothing is kept or taken back for it."""
-    found = context.restrictions[request.startup]
-    level, why = level_from(found)
-    kind = {"credits": "credits", "time": "cohort"}.get(str(found["by"]), "limit")
-    until = found.get("until_s")
+    found = context.cycle.blocked[request.startup]
+    level, why = level_text(found)
+    kind = {"credits": "credits", "cohort-end": "cohort"}.get(found.rule, "limit")
+    until = getattr(found.facts, "until_s", None)
     if kind == "credits":
         until = context.snapshot.balances[request.startup].later_s
-    return kind, None if until is None else int(until), f"it is {level} and asks for nothing: {why}"
+    return kind, until, f"it is {level} and asks for nothing: {why}"
 
 
 def _why_kept(context: QueueContext, overuse: Overuse, owner: str) -> str:
@@ -207,10 +209,10 @@ def _why_kept(context: QueueContext, overuse: Overuse, owner: str) -> str:
         return f"{startup} is exempt: {override.text}"
     against = _against(context, startup, owner)
     if against is not None:
-        return obstacle_text({"pool": context.pool, "owner": owner, **against})
+        return obstacle_text(context.pool, owner, against)
     own = [notice for notice in context.notices if notice.startup == startup]
     if any(notice.state == "deferred" for notice in own):
-        return f"the guard holds a stop of {startup}"
+        return f"the disruption budget defers a stop of {startup}"
     return "" if own else f"no server of {startup} has a notice"
 
 
@@ -246,10 +248,10 @@ def _given_back(context: QueueContext, owner: str) -> Iterable[FutureCapacity]:
             yield max(notice.deadline_s, context.now_s), gpus.get(notice.server_id, 0)
 
 
-def _against(context: QueueContext, borrower: str, owner: str) -> Inputs | None:
+def _against(context: QueueContext, borrower: str, owner: str) -> reclaim.Obstacle | None:
     """Why a borrower's servers would not serve the owner; of the book alone it is not known."""
     return (
-        obstacle(context.snapshot, context.pool, borrower, owner)
+        reclaim.obstacle(context.cycle, context.pool, borrower, owner)
         if context.snapshot.sweeps
         else None
     )

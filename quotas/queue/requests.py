@@ -11,14 +11,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from quotas.decisions.reasons import conclude
-from quotas.decisions.sentences import Inputs
 from quotas.ledger.corrections import Refused
 from quotas.model.program import Program, Startup
 from quotas.model.units import DAY_S, format_duration, format_instant
 
 RULE = "request"
-LIVE_REQUESTS = frozenset({"open", "met"})
+LIVE_REQUESTS = frozenset({"open", "fulfilled"})
 QUOTA = "quota"
 """What `refused` may say: the organization's quota at the provider is used up."""
 MOST_LIVE = 100
@@ -46,7 +44,9 @@ class RequestSpec:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request as it stands; `detail` says how it ended.
+    """A request as it stands.
+
+    `detail` says how it ended: the outcome's code, or why a person withdrew it.
 
     `quota_gpus` is how many GPUs of the pool ran when the provider's quota let its startup
     start no more, as that says: the API shows it to whoever starts a server, and to nobody
@@ -84,6 +84,35 @@ class Request:
         if self.met_s is not None:
             return self.met_s + self.duration_s
         return self.opened_s + LONGEST_WAIT_S
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of a request: the outcome's code, and the figures that it follows from."""
+
+    startup: str
+    request: int
+    pool: str
+    gpus: int
+    now_s: int
+    outcome: str
+    used_gpus: int | None = None
+    ends_s: int | None = None
+    since_s: int | None = None
+    length_s: int | None = None
+
+
+def outcome_holds(facts: Outcome) -> bool:
+    """Whether the figures lead to the outcome."""
+    if facts.outcome == "fulfilled":
+        return facts.used_gpus is not None and facts.used_gpus >= facts.gpus
+    if facts.outcome == "cohort":
+        return facts.ends_s is not None and facts.now_s >= facts.ends_s
+    if facts.outcome in {"over", "unmet"}:
+        if facts.since_s is None or facts.length_s is None:
+            return False
+        return facts.now_s >= facts.since_s + facts.length_s
+    return facts.outcome in {"startup", "pool"}
 
 
 def refused_at(requests: Iterable[Request]) -> dict[str, int]:
@@ -162,7 +191,7 @@ def advance_requests(
     requests: Iterable[Request],
     usage: Mapping[tuple[str, str], int],
     now_s: int,
-) -> tuple[tuple[Request, Inputs], ...]:
+) -> tuple[tuple[Request, Outcome], ...]:
     """The live requests that now are met, or end, each with why; in order of opening.
 
     Of several in one pool the oldest is met first, by what usage is left for it.
@@ -190,43 +219,43 @@ def edges(requests: Iterable[Request]) -> Iterator[int]:
     return (request.ends_s for request in requests if request.is_live)
 
 
-def _outcome(program: Program, request: Request, usage: int, now_s: int) -> Inputs | None:
+def _outcome(program: Program, request: Request, usage: int, now_s: int) -> Outcome | None:
     """What has become of a live request now, in figures; None where it goes on as it is."""
     startup = program.startup(request.startup)
     if startup is None:
-        return _inputs(request, now_s, outcome="startup")
+        return _facts(request, now_s, "startup")
     ends_s = program.cohort(startup.cohort).ends_s
     if now_s >= ends_s:
-        return _inputs(request, now_s, outcome="cohort", ends_s=ends_s)
+        return _facts(request, now_s, "cohort", ends_s=ends_s)
     if request.pool not in {pool.name for pool in program.pools}:
-        return _inputs(request, now_s, outcome="pool")
+        return _facts(request, now_s, "pool")
     if request.met_s is None and usage >= request.gpus:
-        return _inputs(request, now_s, outcome="met", used_gpus=usage)
+        return _facts(request, now_s, "fulfilled", used_gpus=usage)
     if now_s < request.ends_s:
         return None
     if request.met_s is not None:
-        over = {"since_s": request.met_s, "length_s": request.duration_s}
-        return _inputs(request, now_s, outcome="over", **over)
-    return _inputs(
-        request, now_s, outcome="unmet", since_s=request.opened_s, length_s=LONGEST_WAIT_S
+        since_s, length_s = request.met_s, request.duration_s
+        return _facts(request, now_s, "over", since_s=since_s, length_s=length_s)
+    since_s = request.opened_s
+    return _facts(request, now_s, "unmet", since_s=since_s, length_s=LONGEST_WAIT_S)
+
+
+def _facts(request: Request, now_s: int, outcome: str, **figures: int) -> Outcome:
+    return Outcome(
+        startup=request.startup,
+        request=request.id or 0,
+        pool=request.pool,
+        gpus=request.gpus,
+        now_s=now_s,
+        outcome=outcome,
+        **figures,
     )
 
 
-def _inputs(request: Request, now_s: int, **figures: int | str) -> Inputs:
-    return {
-        "startup": request.startup,
-        "request": request.id or 0,
-        "pool": request.pool,
-        "gpus": request.gpus,
-        "now_s": now_s,
-        **figures,
-    }
-
-
-def _after(request: Request, outcome: Inputs, now_s: int) -> Request:
-    if outcome["outcome"] == "met":
-        return replace(request, state="met", met_s=now_s)
-    return replace(request, state="ended", ended_s=now_s, detail=conclude(RULE, outcome))
+def _after(request: Request, outcome: Outcome, now_s: int) -> Request:
+    if outcome.outcome == "fulfilled":
+        return replace(request, state="fulfilled", met_s=now_s)
+    return replace(request, state="closed", ended_s=now_s, detail=outcome.outcome)
 
 
 def _startup(program: Program, spec: RequestSpec) -> Startup:

@@ -1,49 +1,60 @@
-"""Is a startup above a hard limit of GPUs? Then its newest servers may not go on."""
+"""Limit: stop the newest servers of a startup that runs more than its hard limit of a pool."""
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable
+from dataclasses import dataclass
 
-from quotas.decisions.snapshot import Snapshot, Violation
 from quotas.metering.runs import Run
+from quotas.rules.context import Context, Level, Restricts, StopRule, Violation
+from quotas.shares.allocation import Share, step_of
 
-RULE = "limit"
+BINDING = ("policy", "credits", "pace")
+"""The bounds of a share that the startup itself can widen; others follow from other startups."""
 
 
-def over_limit(snapshot: Snapshot) -> list[Violation]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """A startup's usage of a pool against its limit, and the server that is above it."""
+
+    startup: str
+    server: str
+    gpus: int
+    used_gpus: int
+    limit_gpus: int
+    pool: str
+
+
+def holds(facts: Facts) -> bool:
+    """Whether usage is above the limit."""
+    return facts.used_gpus > facts.limit_gpus
+
+
+def find(context: Context) -> Iterable[Violation]:
     """The fewest newest servers above each startup's limit in each pool.
 
     Every open run counts, also in zones that are not Complete, and has its place in the
-    order; one that was not seen in this cycle is left alone, and none is named instead.
+    order. A run that was not seen in this cycle is left alone, and no other is named instead.
     """
-    program, now_s = snapshot.program, snapshot.now_s
-    usage: dict[tuple[str, str], list[Run]] = defaultdict(list)
-    for run in snapshot.runs.values():
-        pool = program.pool_of(run.flavor)
-        if run.end_s is None and pool is not None:
-            usage[run.startup, pool.name].append(run)
-    seen = {run.id for run, _ in snapshot.running()}
-    found = []
+    program, now_s = context.snapshot.program, context.now_s
+    seen = {run.id for run, _ in context.running}
     for startup in program.startups():
         for pool_name, limit in sorted(startup.limit.items()):
-            runs = usage[startup.name, pool_name]
             if limit is None:
                 continue
+            runs = context.open_runs.get((startup.name, pool_name), [])
             used = sum(run.gpus for run in runs)
             for run in _newest_above(runs, seen, used - limit):
-                inputs: dict[str, int | str] = {
-                    "startup": startup.name,
-                    "server": run.server_name,
-                    "gpus": run.gpus,
-                    "used_gpus": used,
-                    "limit_gpus": limit,
-                    "pool": pool_name,
-                }
+                facts = Facts(
+                    startup=startup.name,
+                    server=run.server_name,
+                    gpus=run.gpus,
+                    used_gpus=used,
+                    limit_gpus=limit,
+                    pool=pool_name,
+                )
                 deadline_s = now_s + program.policy.minimum_notice_s
-                episode = f"limit:{pool_name}"
-                found.append(Violation(run, RULE, episode, deadline_s, inputs))
-    return found
+                yield Violation(run, RULE.name, f"limit:{pool_name}", deadline_s, facts)
 
 
 def _newest_above(runs: list[Run], seen: set[str], above: int) -> Iterable[Run]:
@@ -53,3 +64,77 @@ def _newest_above(runs: list[Run], seen: set[str], above: int) -> Iterable[Run]:
         above -= run.gpus
         if run.id in seen:
             yield run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Full:
+    """A pool in which nothing more fits under the bound named `limited_by`."""
+
+    pool: str
+    used_gpus: int
+    ceiling_gpus: int
+    limited_by: str
+    step_gpus: int = 1
+
+
+def full_level(facts: Full) -> Level | None:
+    """At limit, once the smallest server that the startup can use no longer fits."""
+    fits = facts.used_gpus + facts.step_gpus <= facts.ceiling_gpus
+    if facts.used_gpus <= 0 or fits or facts.limited_by not in BINDING:
+        return None
+    return Level.PACED
+
+
+def find_full(context: Context, startup: str) -> Full | None:
+    """The first pool in which the startup runs something and nothing more fits."""
+    for share in context.shares_by_startup.get(startup, ()):
+        if share.usage > 0:
+            full = _full(context, share)
+            if full is not None:
+                return full
+    return None
+
+
+def _full(context: Context, share: Share) -> Full | None:
+    """The program's limit binds first, before more is requested; then the share's ceiling."""
+    program = context.snapshot.program
+    entry = program.startup(share.startup)
+    limit = entry.limit.get(share.pool) if entry else None
+    if entry is not None and limit is not None:
+        pool = next(each for each in program.pools if each.name == share.pool)
+        step = step_of(entry, pool, context.snapshot.catalogue)
+        if share.usage + step > limit:
+            return Full(
+                pool=share.pool,
+                used_gpus=share.usage,
+                ceiling_gpus=limit,
+                limited_by="policy",
+                step_gpus=step,
+            )
+    if share.usage >= share.ceiling and share.limited_by in BINDING:
+        return Full(
+            pool=share.pool,
+            used_gpus=share.usage,
+            ceiling_gpus=share.ceiling,
+            limited_by=share.limited_by,
+        )
+    return None
+
+
+RULE = StopRule(
+    name="limit",
+    facts=Facts,
+    find=find,
+    holds=holds,
+    message="limit.notice",
+    remedy="limit.remedy",
+    changed_by="limit.changed_by",
+    restricts=Restricts(
+        facts=Full,
+        find=find_full,
+        level=full_level,
+        message="limit.restriction",
+        reads_shares=True,
+    ),
+    snoozable=True,
+)

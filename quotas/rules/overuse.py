@@ -1,56 +1,79 @@
-"""Who runs more than its share, for whom would it have to give way, and not before when?
+"""Overuse: announce that a startup runs more than its share, and who waits for the difference.
 
-An excess is recorded while it is at least as large as the startup's smallest running server
+An overuse is recorded while it is at least as large as the startup's smallest running server
 of the pool, or an owner's nominal demand waits for it. Its deadline leaves the newest of its
-servers their minimum runtime and the startup its notice. Carrying it out is not done here.
+servers their minimum runtime and the startup its notice. The rule reclaim stops servers.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
-from quotas.decisions.levels import Announcement
-from quotas.decisions.reasons import conclude
-from quotas.decisions.sentences import Inputs
 from quotas.decisions.snapshot import Overuse, Snapshot
 from quotas.metering.runs import Run
 from quotas.queue.claims import WaitingOwners
+from quotas.rules.context import Announcement, AnnouncementRule, Context
 from quotas.rules.reclaim import obstacle
 from quotas.shares.allocation import Share
 
-RULE = "overuse"
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """A startup's usage of a pool against its share, what bounds the share, and who waits."""
+
+    startup: str
+    pool: str
+    used_gpus: int
+    share_gpus: int
+    nominal_gpus: int
+    limited_by: str
+    owner: str | None = None
 
 
-def overuses(
-    snapshot: Snapshot, shares: Iterable[Share], waiting: Mapping[str, WaitingOwners]
-) -> tuple[Overuse, ...]:
-    """Every excess that stands now, by startup and pool.
+def holds(facts: Facts) -> bool:
+    """Whether usage is above the share."""
+    return facts.used_gpus > facts.share_gpus
 
-    One that stood in the last cycle keeps its beginning and its deadline. The deadline
-    moves later once: when an owner begins to wait for what nobody wanted until then.
+
+def facts_of(overuse: Overuse) -> Facts:
+    """The facts of a recorded overuse."""
+    return Facts(
+        startup=overuse.startup,
+        pool=overuse.pool,
+        used_gpus=overuse.share_gpus + overuse.gpus,
+        share_gpus=overuse.share_gpus,
+        nominal_gpus=overuse.nominal_gpus,
+        limited_by=overuse.limited_by,
+        owner=overuse.owner,
+    )
+
+
+def overuses(context: Context) -> tuple[Overuse, ...]:
+    """Every current overuse, by startup and pool.
+
+    An overuse of the last cycle keeps its beginning and its deadline. The deadline moves later
+    once: when an owner begins to wait for what nobody wanted until then.
     """
-    known = {(each.startup, each.pool): each for each in snapshot.overuses}
-    runs = _open_runs(snapshot)
+    known = {(each.startup, each.pool): each for each in context.snapshot.overuses}
     found = []
-    for share in sorted(shares, key=lambda each: (each.startup, each.pool)):
-        own = runs.get((share.startup, share.pool), [])
-        waiting_owners = waiting.get(share.pool)
+    for share in sorted(context.shares, key=lambda each: (each.startup, each.pool)):
+        own = context.open_runs.get((share.startup, share.pool), [])
+        waiting_owners = context.waiting.get(share.pool)
         smallest = min((run.gpus for run in own), default=0)
         is_worth_it = waiting_owners is not None or share.overuse >= smallest
         # A limit of the policy has a rule of its own, which gives notice.
         if share.overuse > 0 and own and is_worth_it and share.limited_by != "policy":
             before = known.get((share.startup, share.pool))
             owner = (
-                None if waiting_owners is None else _owner(snapshot, share, waiting_owners, before)
+                None if waiting_owners is None else _owner(context, share, waiting_owners, before)
             )
-            found.append(_overuse(snapshot, share, owner, own, before))
+            found.append(_overuse(context.snapshot, share, owner, own, before))
     return tuple(found)
 
 
 def changed_overuse(snapshot: Snapshot, current_overuses: Iterable[Overuse]) -> tuple[Overuse, ...]:
-    """What of the excesses has to be written: those that are new, changed, or over."""
+    """What has to be written: the overuses that are new, changed, or over."""
     now = {(each.startup, each.pool): each for each in current_overuses}
     before = {(each.startup, each.pool): each for each in snapshot.overuses}
     changed = [each for key, each in now.items() if before.get(key) != each]
@@ -58,48 +81,40 @@ def changed_overuse(snapshot: Snapshot, current_overuses: Iterable[Overuse]) -> 
     return tuple(sorted([*changed, *over], key=lambda e: (e.startup, e.pool)))
 
 
-def unannounced_overuse(
-    snapshot: Snapshot, current_overuses: Iterable[Overuse], shares: Iterable[Share]
-) -> list[Announcement]:
-    """(startup, cause, inputs, deadline) of excesses that nobody was told of.
-
-    Those are the new ones, and the ones that an owner now waits for.
-    """
-    of = {(share.startup, share.pool): share for share in shares}
-    return [
-        (
-            each.startup,
-            overuse_episode(each),
-            overuse_inputs(of[each.startup, each.pool], each.owner),
-            each.deadline_s,
-        )
-        for each in current_overuses
-        if (each.startup, overuse_episode(each)) not in snapshot.announced
-    ]
+def find(context: Context) -> Iterable[Announcement]:
+    """Overuses that nobody was told of: new ones, and those that an owner now waits for."""
+    for each in context.overuses:
+        episode = overuse_episode(each)
+        if (each.startup, episode) not in context.snapshot.announced:
+            yield Announcement(each.startup, episode, facts_of(each), each.deadline_s)
 
 
 def overuse_episode(overuse: Overuse) -> str:
-    """Names one excess: told once when it begins, and once more when an owner waits for it."""
+    """Names one overuse: announced when it begins, and again when an owner waits for it."""
     return f"overuse:{overuse.pool}:{overuse.since_s}:{'reclaim' if overuse.owner else ''}"
 
 
-def _owner(
-    snapshot: Snapshot, share: Share, waiting_owners: WaitingOwners, before: Overuse | None
-) -> str:
-    """For whom an excess is taken back: the first in line whom that would serve now.
+def edges(context: Context) -> Iterable[int]:
+    """The deadlines of the current overuses."""
+    return (overuse.deadline_s for overuse in context.overuses)
 
-    Whom it was taken back for goes first while it waits: no notice is taken back for another
-    whose turn comes again. Where it would serve nobody it is for the first all the same.
+
+def _owner(
+    context: Context, share: Share, waiting_owners: WaitingOwners, before: Overuse | None
+) -> str:
+    """For whom an overuse is taken back: the first in the queue whom that would serve now.
+
+    The owner it was taken back for goes first while it waits, so that no notice is taken back
+    for another whose turn comes again. Where it would serve nobody it is for the first owner.
     """
     owners = sorted(waiting_owners.missing, key=lambda name: before is None or name != before.owner)
-    served = (o for o in owners if obstacle(snapshot, share.pool, share.startup, o) is None)
+    served = (o for o in owners if obstacle(context, share.pool, share.startup, o) is None)
     return next(served, owners[0])
 
 
 def _overuse(
     snapshot: Snapshot, share: Share, owner: str | None, runs: list[Run], before: Overuse | None
 ) -> Overuse:
-    now_s = snapshot.now_s
     deadline_s = _deadline_s(snapshot, share.overuse, runs)
     if before is not None and (before.owner is not None or owner is None):
         deadline_s = before.deadline_s
@@ -110,24 +125,12 @@ def _overuse(
         pool=share.pool,
         gpus=share.overuse,
         owner=owner,
-        since_s=before.since_s if before else now_s,
+        since_s=before.since_s if before else snapshot.now_s,
         deadline_s=deadline_s,
-        reason=conclude(RULE, overuse_inputs(share, owner)),
+        share_gpus=share.share,
+        nominal_gpus=share.nominal,
+        limited_by=share.limited_by,
     )
-
-
-def overuse_inputs(share: Share, owner: str | None) -> Inputs:
-    """The figures of an excess: what its sentence is made from."""
-    own: dict[str, int | str] = {} if owner is None else {"owner": owner}
-    return {
-        "startup": share.startup,
-        "pool": share.pool,
-        "used_gpus": share.usage,
-        "share_gpus": share.share,
-        "nominal_gpus": share.nominal,
-        "limited_by": share.limited_by,
-        **own,
-    }
 
 
 def _deadline_s(snapshot: Snapshot, gpus: int, runs: list[Run]) -> int:
@@ -141,10 +144,13 @@ def _deadline_s(snapshot: Snapshot, gpus: int, runs: list[Run]) -> int:
     return oldest_enough_s + policy.minimum_notice_s
 
 
-def _open_runs(snapshot: Snapshot) -> Mapping[tuple[str, str], list[Run]]:
-    runs: dict[tuple[str, str], list[Run]] = defaultdict(list)
-    for run in snapshot.runs.values():
-        pool = snapshot.program.pool_of(run.flavor)
-        if run.end_s is None and pool is not None:
-            runs[run.startup, pool.name].append(run)
-    return runs
+RULE = AnnouncementRule(
+    name="overuse",
+    facts=Facts,
+    find=find,
+    holds=holds,
+    message="overuse.announcement",
+    remedy="overuse.remedy",
+    changed_by="overuse.changed_by",
+    edges=edges,
+)

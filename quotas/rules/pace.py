@@ -1,20 +1,18 @@
-"""How does each startup keep pace: what it burnt, may have spent by now, and will have left?
+"""Pace: announce that a startup spends ahead of its pace, and restrict it where the policy says so.
 
 A startup is ahead of its pace once it has spent more than its allowance of this time
-tomorrow: a day of grace, so that a busy first day is no alarm. It stays ahead until midnight,
-so that one on the line is told, and held, at most once a day. What follows is the policy's:
-it is told, or it may borrow no more. A daily burn limit lets nothing new start until midnight.
+tomorrow. The day of grace keeps a busy first day from being an alarm. The startup stays ahead
+until midnight, so that one on the line is told, and restricted, at most once a day. The policy
+decides what follows: the startup is told, or it may borrow no more. A daily burn limit lets
+nothing new start until midnight.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from quotas.decisions.levels import Announcement
-from quotas.decisions.reasons import conclude
-from quotas.decisions.sentences import Inputs
 from quotas.decisions.snapshot import Snapshot
 from quotas.ledger.balance import Balance
 from quotas.ledger.forecast import (
@@ -31,9 +29,8 @@ from quotas.ledger.forecast import (
 from quotas.metering.runs import Run
 from quotas.model.program import Startup
 from quotas.model.units import DAY_S, Period, day_start_s
-from quotas.shares.allocation import usage_of
+from quotas.rules.context import Announcement, AnnouncementRule, Context, Level, Restricts
 
-RULE = "pace"
 ANNOUNCE_AT_PERCENT = (100, 125, 150, 200)
 """Parts of the allowance at which a startup ahead of its pace is told so, once each."""
 MOST_DAYS = 7
@@ -76,28 +73,73 @@ class Pace:
         return self.borrows_no_more or self.reached_s is not None
 
     @property
-    def text(self) -> str:
-        """The pace in one sentence."""
-        return conclude(RULE, self.inputs)
+    def facts(self) -> Facts:
+        """What a decision about the pace stores."""
+        at_s, spent_then_ucr = self.ahead or (None, None)
+        is_reached = self.reached_s is not None and self.daily_burn_ucr is not None
+        return Facts(
+            spent_ucr=self.spent_ucr,
+            granted_ucr=self.plan.granted_ucr,
+            starts_s=self.plan.term.start_s,
+            ends_s=self.plan.term.end_s,
+            now_s=self.as_of_s,
+            curve=str(self.plan.curve),
+            pacing=str(self.action),
+            ahead_s=at_s,
+            spent_then_ucr=spent_then_ucr,
+            reached_s=self.reached_s if is_reached else None,
+            today_ucr=self.today_ucr if is_reached else None,
+            daily_burn_ucr=self.daily_burn_ucr if is_reached else None,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What is spent, against what may be spent by now.
+
+    `ahead_s` and `spent_then_ucr` are there for a startup that was ahead today, the last three
+    for one that reached its daily limit.
+    """
+
+    spent_ucr: int
+    granted_ucr: int
+    starts_s: int
+    ends_s: int
+    now_s: int
+    curve: str
+    pacing: str
+    ahead_s: int | None = None
+    spent_then_ucr: int | None = None
+    reached_s: int | None = None
+    today_ucr: int | None = None
+    daily_burn_ucr: int | None = None
 
     @property
-    def inputs(self) -> Inputs:
-        """What a decision about it stores: enough to say it again."""
-        found: dict[str, int | str] = {
-            "spent_ucr": self.spent_ucr,
-            "granted_ucr": self.plan.granted_ucr,
-            "starts_s": self.plan.term.start_s,
-            "ends_s": self.plan.term.end_s,
-            "now_s": self.as_of_s,
-            "curve": str(self.plan.curve),
-            "pacing": str(self.action),
-        }
-        if self.ahead is not None:
-            found |= {"ahead_s": self.ahead[0], "spent_then_ucr": self.ahead[1]}
-        if self.reached_s is not None and self.daily_burn_ucr is not None:
-            found |= {"reached_s": self.reached_s, "today_ucr": self.today_ucr}
-            found["daily_burn_ucr"] = self.daily_burn_ucr
-        return found
+    def plan(self) -> Plan:
+        """What was meant to be spent, and when."""
+        return Plan(self.granted_ucr, Period(self.starts_s, self.ends_s), Curve(self.curve))
+
+    @property
+    def allowance_ucr(self) -> int:
+        """What may be spent by now."""
+        return allowance_ucr(self.granted_ucr, self.plan.term, self.now_s, self.plan.curve)
+
+    @property
+    def is_ahead(self) -> bool:
+        """Whether the spending was ahead of the plan at the instant that is named."""
+        if self.ahead_s is None or self.spent_then_ucr is None:
+            return False
+        return self.spent_then_ucr > self.plan.allowed_tomorrow_ucr(self.ahead_s)
+
+
+def holds(facts: Facts) -> bool:
+    """Whether the cohort runs, and the figures lead to what was decided from them."""
+    if not facts.plan.term.start_s <= facts.now_s < facts.plan.term.end_s:
+        return False
+    if facts.reached_s is not None:
+        is_reached = (facts.today_ucr or 0) >= (facts.daily_burn_ucr or 0)
+        return is_reached and facts.reached_s <= facts.now_s
+    return facts.pacing != Action.BORROW_NO_MORE or facts.is_ahead
 
 
 def paces(snapshot: Snapshot) -> dict[str, Pace]:
@@ -192,9 +234,7 @@ def ahead_at(
     return None
 
 
-def pace_limits(
-    snapshot: Snapshot, found: Mapping[str, Pace]
-) -> dict[tuple[str, str], dict[str, int]]:
+def pace_limits(context: Context) -> dict[tuple[str, str], dict[str, int]]:
     """The limits that paces put on shares, in GPUs by cause, by startup and pool.
 
     None stops a server within nominal: "pace" is the nominal quota, "daily-burn" what ran
@@ -202,54 +242,56 @@ def pace_limits(
     lent to others meanwhile, it could not be taken back from them.
     """
     causes: dict[tuple[str, str], dict[str, int]] = {}
-    used = usage_of(snapshot.program, snapshot.runs.values())
-    for name, pace in found.items():
-        startup = snapshot.program.startup(name)
+    for name, pace in context.paces.items():
+        startup = context.snapshot.program.startup(name)
         if startup is None or not pace.is_paced:
             continue
-        for pool in snapshot.program.pools:
+        for pool in context.snapshot.program.pools:
             own = causes[name, pool.name] = {}
             nominal = startup.nominal.get(pool.name, 0)
             if pace.borrows_no_more:
                 own["pace"] = nominal
             if pace.reached_s is not None:
-                began = _runs_started_by(snapshot, name, pool.name, pace.reached_s)
-                own_gpus = min(nominal, used.get((name, pool.name), 0))
+                runs = context.open_runs.get((name, pool.name), [])
+                began = [run for run in runs if not run.was_started_after(pace.reached_s)]
+                own_gpus = min(nominal, context.usage.get((name, pool.name), 0))
                 own["daily-burn"] = max(own_gpus, sum(run.gpus for run in began))
     return causes
 
 
-def pace_announcements(snapshot: Snapshot, found: Mapping[str, Pace]) -> list[Announcement]:
-    """(startup, cause, inputs, instant) of thresholds newly passed, each told once.
+def find(context: Context) -> Iterable[Announcement]:
+    """Thresholds newly passed, each announced once.
 
-    Only the largest is told; falling back and passing one again tells nothing new, until
-    more is granted. A daily limit is told once a day.
+    Only the largest is announced. A startup that falls back and passes one again is told
+    nothing new until more is granted. A daily limit is announced once a day.
     """
-    announced, now_s = snapshot.announced, snapshot.now_s
-    fresh: list[Announcement] = []
-    for name, pace in sorted(found.items()):
-        granted = snapshot.balances[name].granted_ucr
+    announced, now_s = context.snapshot.announced, context.now_s
+    for name, pace in sorted(context.paces.items()):
+        granted = context.snapshot.balances[name].granted_ucr
         percents = [
             p for p in ANNOUNCE_AT_PERCENT if pace.spent_ucr * 100 >= pace.allowance_ucr * p
         ]
         if pace.action is not Action.NOTHING and percents:
             largest = max(percents)
-            known = [f"{RULE}:{p}:{granted}" for p in ANNOUNCE_AT_PERCENT if p >= largest]
+            known = [f"pace:{p}:{granted}" for p in ANNOUNCE_AT_PERCENT if p >= largest]
             if not any((name, episode) in announced for episode in known):
-                fresh.append((name, f"{RULE}:{largest}:{granted}", pace.inputs, now_s))
+                yield Announcement(name, f"pace:{largest}:{granted}", pace.facts, now_s)
         if pace.reached_s is not None:
-            midnight_s = day_start_s(now_s, snapshot.program.timezone)
-            episode = f"{RULE}:daily:{midnight_s}"
+            midnight_s = day_start_s(now_s, context.snapshot.program.timezone)
+            episode = f"pace:daily:{midnight_s}"
             if (name, episode) not in announced:
-                fresh.append((name, episode, pace.inputs, now_s))
-    return fresh
+                yield Announcement(name, episode, pace.facts, now_s)
 
 
-def with_pace(restriction: Inputs, pace: Pace | None) -> Inputs:
-    """What holds a startup, with its pace: where nothing else does, the pace may."""
-    if pace is None or not pace.is_paced or restriction["by"] != "nothing":
-        return restriction
-    return {"by": RULE, **pace.inputs}
+def find_paced(context: Context, startup: str) -> Facts | None:
+    """The pace of a startup that it holds back."""
+    pace = context.paces.get(startup)
+    return pace.facts if pace is not None and pace.is_paced else None
+
+
+def level(facts: Facts) -> Level | None:
+    """At limit, where the figures hold."""
+    return Level.PACED if holds(facts) else None
 
 
 def _spend(run: Run, known_s: int) -> Spend:
@@ -267,10 +309,13 @@ def _days(history: Sequence[Spend], since_s: int, now_s: int) -> list[int]:
     return [spent_ucr(history, Period(end_s - DAY_S, end_s)) for end_s in ends]
 
 
-def _runs_started_by(snapshot: Snapshot, startup: str, pool: str, until_s: int) -> Iterable[Run]:
-    """The startup's open runs in a pool that it did not start after an instant."""
-    for run in snapshot.runs.values():
-        of = snapshot.program.pool_of(run.flavor)
-        is_its = run.startup == startup and of is not None and of.name == pool
-        if is_its and run.end_s is None and not run.was_started_after(until_s):
-            yield run
+RULE = AnnouncementRule(
+    name="pace",
+    facts=Facts,
+    find=find,
+    holds=holds,
+    message="pace.announcement",
+    remedy="pace.remedy",
+    changed_by="pace.changed_by",
+    restricts=Restricts(facts=Facts, find=find_paced, level=level, message="pace.restriction"),
+)

@@ -49,6 +49,8 @@ from scheduler.clouds.permissions import Permissions
 CALL_BUDGET_S = 70
 """The longest that one call may take; each needs that much lease left."""
 
+NO_CLOSINGS = Closings((), (), ())
+
 log = structlog.get_logger()
 
 
@@ -229,7 +231,7 @@ def decide_access_changes(
             decided.restrictions, state.enforcement.closed, members, mode, now_s
         )
     if overrides.on("maintenance", EVERYONE):
-        return Closings((), (), ())
+        return NO_CLOSINGS
     past = with_ended_intents(state.closing_history, decided.intents)
     past = assign_to_successors(past, projects_at(state.program, now_s))
     made = decide_closings(decided.restrictions, past, members, now_s)

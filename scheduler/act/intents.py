@@ -47,7 +47,7 @@ def sendable_intents(
     if state.program.mode != "enforce" or overrides.on("maintenance", EVERYONE):
         return ()
     if changed_since(book, state):
-        log.info("act.overtaken", reason="somebody spoke while this cycle decided")
+        log.info("act.state_changed", reason="an operator changed the state during this cycle")
         return ()
     return tuple(
         intent

@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from quotas.config.load import parse_program
+from quotas.metering.prices import price_fault
 from quotas.model.observation import Complete, Offer
 from quotas.model.program import Program, ProgramError
 from quotas.model.units import format_credits, format_instant
 from scheduler.clouds.base import Cloud, CloudError
 from scheduler.config import ConfigError
-from scheduler.observe.catalogue import price_fault
 
 ENOUGH_DISK_BYTES = 500_000_000
 CLOCK_TOLERANCE_S = 5

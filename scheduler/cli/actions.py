@@ -1,9 +1,9 @@
-"""How is a command that changes the books asked for, carried out and answered?
+"""Shared parts of the commands that change the books: options, execution, answers.
 
-A command here is a function of its own options that answers an order. `add` gives it the
-options that all of them share, carries the order out once for each key, and prints what
-was done, or with --dry-run what would be. A deed that the books refuse ends with exit 1,
-a value that cannot be read with exit 2; neither writes anything.
+A command here is a function of its own options that returns a command for the book. `add` adds the
+options that all of them share, executes the command once for each key, and prints what was done,
+or with --dry-run what would be done. A refusal by the book ends with exit 1, an invalid value with
+exit 2; neither writes anything.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Annotated, NoReturn, get_type_hints
 import typer
 
 from quotas.book import Address, Book
-from quotas.book.actions.commands import Command, OperatorAction
+from quotas.book.actions.action import Command, OperatorAction
 from quotas.book.actions.execute import perform_action, preview_action
 from quotas.ledger.corrections import Refused
 from quotas.model.units import (
@@ -42,12 +42,14 @@ Key = Annotated[
     typer.Option("--key", help="Repeating a command with its key repeats its first answer."),
 ]
 
-_KEY = re.compile(r"[!$-~][!-~]{0,99}")  # printable; '#' in front is ours
+_KEY = re.compile(
+    r"[!$-~][!-~]{0,99}"
+)  # printable; '# printable; keys that begin with '#' are cohortd's own
 
 
 @dataclass(frozen=True, slots=True)
 class CallOptions:
-    """How a command is carried out: on which book, under which key, for show or for good."""
+    """How a command is executed: on which book, under which key, and whether it is a dry run."""
 
     state: Address
     key: str | None
@@ -85,7 +87,7 @@ def add_command(app: typer.Typer, ask: Callable[..., Command], name: str | None 
 
 
 def _parameters(function: Callable[..., object]) -> list[inspect.Parameter]:
-    """Its parameters with their annotations resolved, all of them by keyword."""
+    """Its parameters with their annotations resolved, all of them keyword-only."""
     hints = get_type_hints(function, include_extras=True)
     return [
         each.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[each.name])
@@ -94,7 +96,7 @@ def _parameters(function: Callable[..., object]) -> list[inspect.Parameter]:
 
 
 def run_command(command: Command, reason: str, options: CallOptions) -> None:
-    """Do what was ordered, or show it, and print the answer; exit 1 where it is refused."""
+    """Execute or preview the command, and print the answer; a refusal ends with exit 1."""
     check_printable(reason, options.key)
     for name in filter(None, (v for v in asdict(command).values() if isinstance(v, str))):
         if not name.isprintable():
@@ -120,7 +122,7 @@ def run_command(command: Command, reason: str, options: CallOptions) -> None:
 
 
 def check_printable(reason: str, key: str | None) -> None:
-    """A reason and a key that the book can keep; anything else ends with exit 2."""
+    """Check that the book can store a reason and a key; anything else ends with exit 2."""
     if not reason.strip() or len(reason) > MAX_REASON_LENGTH or not reason.isprintable():
         fail(f"--reason is one line of 1 to {MAX_REASON_LENGTH} characters", BAD_INPUT)
     if key is not None and not _KEY.fullmatch(key):
@@ -142,7 +144,7 @@ def parse_instant_option(option: str, text: str) -> int:
     """An instant with its zone; anything else ends with exit 2."""
     try:
         instant = parse_instant(text)
-        format_instant(instant)  # an offset may carry year 9999 past what can be written
+        format_instant(instant)  # an offset can move year 9999 past the last instant
     except (ValueError, OverflowError) as error:
         fail(f"{option} {text}: {error}", BAD_INPUT)
     return instant
@@ -161,6 +163,6 @@ def parse_duration_option(option: str, text: str, most_s: int) -> int:
 
 
 def fail(sentence: str, code: int) -> NoReturn:
-    """Say what is wrong in one sentence, and end."""
+    """Print one sentence and exit."""
     typer.echo(f"cohortd: {sentence}", err=True)
     raise typer.Exit(code)

@@ -1,4 +1,4 @@
-"""As of which past instant is the book to be read? The option of every command that reads."""
+"""The option --as-of of every command that reads: the past instant at which to read."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ AsOf = Annotated[
 
 
 def parse_past_instant(book: Book, as_of: str) -> int:
-    """The UTC seconds of a past instant of a cohort; any other ends the command."""
+    """The UTC seconds of a past instant within a cohort; any other ends the command."""
     asked_s = parse_instant_option("--as-of", as_of)
     try:
         with book.reading() as connection:

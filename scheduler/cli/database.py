@@ -1,4 +1,4 @@
-"""Which database? `--database URL` beside `--state`, on every command that has a book."""
+"""The option `--database URL`, beside `--state` on every command that opens a book."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Database = Annotated[
 
 
 def with_database(app: typer.Typer) -> None:
-    """Give the option to every command of an application that takes `state`."""
+    """Add the option to every command of an application that takes `state`."""
     for info in app.registered_commands:
         if info.callback is not None and "state" in inspect.signature(info.callback).parameters:
             info.callback = _with_database(info.callback)
@@ -35,7 +35,7 @@ def with_database(app: typer.Typer) -> None:
 
 
 def _with_database(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The command, told an address with the database that the option or the environment names."""
+    """The command, called with the address that the options or the environment name."""
     signature = inspect.signature(command)
     hints = get_type_hints(command, include_extras=True)
 
@@ -45,7 +45,7 @@ def _with_database(command: Callable[..., Any]) -> Callable[..., Any]:
         url = database or database_url()
         if url:
             state = replace(state, database=url)
-            _ = state.url  # a URL that makes no sense is refused before anything else
+            _ = state.url  # an invalid URL is refused before anything else happens
         return command(state=state, **values)
 
     own = [

@@ -1,4 +1,4 @@
-"""The options that several commands share, and how their answers are printed."""
+"""Options that several commands share, and the printing of answers."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def read_text(path: Path) -> str:
 
 
 def actor() -> str:
-    """Who runs this command, for the book's records."""
+    """The user who runs this command, for the book's records."""
     return os.environ.get("SUDO_USER") or os.environ.get("USER") or f"uid-{os.getuid()}"
 
 
@@ -78,7 +78,7 @@ def connect(on_request: Callable[[str, str, float], None] | None = None) -> Scal
 def connect_permissions(
     on_request: Callable[[str, str, float], None] | None = None,
 ) -> ScalewayPermissions | None:
-    """IAM with its own key; None where the environment names none. Raises ConfigError."""
+    """IAM with its own key; None if the environment names none. Raises ConfigError."""
     connection = read_permissions_connection()
     if connection is None:
         return None
@@ -96,7 +96,7 @@ def connect_permissions(
 
 
 def log_to_stderr(*, as_json: bool) -> None:
-    """JSON lines under a service manager, readable lines on a terminal; stdout stays clean."""
+    """Log JSON lines under a service manager, readable lines on a terminal; stdout stays clean."""
     render = structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer()
     structlog.configure(
         processors=[
@@ -110,12 +110,14 @@ def log_to_stderr(*, as_json: bool) -> None:
 
 
 MAX_CYCLE_S = 30
-"""With what a cycle takes itself, less than quotas.metering.runs.SHORTEST_BOUNCE_S: an edit of a
-server in a longer gap would make its time free."""
+"""Together with the duration of a cycle it is below quotas.metering.runs.SHORTEST_BOUNCE_S.
+
+In a longer gap an edit of a server would make its time free.
+"""
 
 
 def cycle_s(text: str) -> int:
-    """The time between cycles, from an option's text."""
+    """The time between cycles, parsed from an option."""
     try:
         seconds = parse_duration(text)
     except ValueError as error:
@@ -127,7 +129,7 @@ def cycle_s(text: str) -> int:
 
 
 def parse_address(text: str) -> tuple[str, int]:
-    """Host and port, from an option's text."""
+    """Host and port, parsed from an option."""
     host, _, port = text.rpartition(":")
     if not host or not port.isdigit() or int(port) > 65_535:
         raise typer.BadParameter(f"--listen is {text!r}: write host:port such as 127.0.0.1:9464")

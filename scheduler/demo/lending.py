@@ -40,11 +40,11 @@ class Lending:
     def follow(self, view: View | None, now_s: int) -> None:
         """Count what the last cycle's shares lent until now; ask back if it is the hour to."""
         if self._last is not None:
-            self._count(self._last, now_s - self._last.at_s)
+            self._count(self._last, now_s - self._last.status.at_s)
         self._last = view
         if view is None:
             return
-        for share in view.shares:
+        for share in view.status.shares:
             key = (share.startup, share.pool)
             most = min(share.usage, share.nominal)
             self._most_run[key] = max(self._most_run.get(key, 0), most)
@@ -76,7 +76,7 @@ class Lending:
             },
             "requests": {
                 "opened": len(self.requests),
-                "met": sum(request.met_s is not None for request in self.requests),
+                "fulfilled": sum(request.met_s is not None for request in self.requests),
             },
         }
 
@@ -88,11 +88,11 @@ class Lending:
             for name, own in flows["startups"].items():
                 yield f"  {name:20} {pool:8} {own['borrowed']:>12} {own['lent']:>12}"
             yield f"  {'the pool itself':20} {pool:8} {'':>12} {flows['lent_by_pool']:>12}"
-        opened, met = said["requests"]["opened"], said["requests"]["met"]
-        yield f"requests for quota: {opened} opened, {met} met"
+        opened, fulfilled = said["requests"]["opened"], said["requests"]["fulfilled"]
+        yield f"requests for quota: {opened} opened, {fulfilled} fulfilled"
 
     def _count(self, view: View, seconds: int) -> None:
-        for share in view.shares:
+        for share in view.status.shares:
             self._borrowed[share.pool][share.startup] += share.borrowed * seconds
             self._lent[share.pool][share.startup] += share.lent * seconds
 
@@ -102,8 +102,10 @@ class Lending:
 
     def _request_back(self, view: View, now_s: int) -> None:
         """Ask for the quota of whoever runs nothing in a pool now, and did before."""
-        may = {startup.name for startup in view.startups if startup.level in ("open", "paced")}
-        for share in view.shares:
+        may = {
+            startup.name for startup in view.status.startups if startup.level in ("open", "paced")
+        }
+        for share in view.status.shares:
             gpus = self._most_run[share.startup, share.pool]
             if share.usage or not gpus or share.startup not in may:
                 continue
@@ -117,7 +119,7 @@ class Lending:
 
 def borrowed_and_lent(view: View | None, startup: str) -> tuple[int, int]:
     """GPUs that a startup borrows and lends now, over all pools."""
-    own: Iterable[Any] = [s for s in view.shares if s.startup == startup] if view else []
+    own: Iterable[Any] = [s for s in view.status.shares if s.startup == startup] if view else []
     return sum(share.borrowed for share in own), sum(share.lent for share in own)
 
 

@@ -163,7 +163,7 @@ def _event_lines(frame: Frame) -> list[str]:
             asked.request.startup,
             f"{asked.request.gpus} GPUs of {asked.request.pool}: {asked.text}",
         )
-        for asked in frame.view.requests
+        for asked in frame.view.status.requests
         if frame.earlier_s <= asked.request.opened_s < frame.now_s
     ]
     when = format_instant(frame.now_s)
@@ -177,7 +177,7 @@ def _screen(frame: Frame, latest: deque[str]) -> RenderableType:
     table = Table(expand=True)
     for heading in _HEADINGS:
         table.add_column(heading, justify="left" if heading in {"startup", "level"} else "right")
-    for startup in frame.view.startups if frame.view else ():
+    for startup in frame.view.status.startups if frame.view else ():
         own = startup.balance
         left = f"{(own.posted_ucr - own.accrued_ucr) // 1_000_000:,}"
         empty = format_instant(own.exhausted_s)[:16] if own.exhausted_s else "-"

@@ -13,14 +13,10 @@ from dataclasses import dataclass
 import requests
 
 from quotas.book import Book
-from quotas.book.actions.commands import (
-    Command,
-    HoldCommand,
-    OperatorAction,
-    RefundCommand,
-    SettleCommand,
-)
+from quotas.book.actions.action import Command, OperatorAction
 from quotas.book.actions.execute import perform_action
+from quotas.book.actions.holds import HoldCommand, SettleCommand
+from quotas.book.actions.refunds import RefundCommand
 from quotas.book.cycle.commit import apply_program
 from quotas.book.cycle.state import load_state
 from quotas.config.load import parse_program
@@ -208,7 +204,7 @@ class Rehearsal:
         self.publish(view)
 
     def _is_busy(self) -> bool:
-        return self.view is None or any(startup.runs for startup in self.view.startups)
+        return self.view is None or any(startup.runs for startup in self.view.status.startups)
 
     def _next_s(self, now_s: int) -> int:
         edges = self.view.edges if self.view else ()

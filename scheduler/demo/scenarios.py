@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from quotas.book import Book
+from quotas.book.actions.overrides import undo
 from quotas.book.actions.requests import open_request, withdraw_request
-from quotas.book.actions.undo import undo
 from quotas.book.cycle.state import last_decisions
 from quotas.decisions.snapshot import Decision
 from quotas.ledger.corrections import Refused
@@ -96,7 +96,7 @@ class Scenarios:
         key = (decision.startup, decision.server_id, decision.rule)
         scenario = self._open.get(key)
         if decision.verb == "notify":
-            notice = next((n for n in view.notices if n.subject == key), None)
+            notice = next((n for n in view.status.notices if n.subject == key), None)
             if notice is not None:
                 self._open[key] = Scenario(
                     decision.startup,
@@ -135,10 +135,12 @@ class Scenarios:
         """While somebody borrows, ask for every owner's whole quota: more than is free."""
         if self._asked_s is not None and now_s < self._asked_s + ASK_AGAIN_S:
             return
-        lent = {share.pool for share in view.shares if share.usage > share.nominal > 0}
-        may = {startup.name for startup in view.startups if startup.level in ("open", "paced")}
+        lent = {share.pool for share in view.status.shares if share.usage > share.nominal > 0}
+        may = {
+            startup.name for startup in view.status.startups if startup.level in ("open", "paced")
+        }
         self._withdraw_requests(now_s)
-        for share in view.shares:
+        for share in view.status.shares:
             if share.pool not in lent or share.usage >= share.nominal or share.startup not in may:
                 continue
             why = "an urgent training run"

@@ -1,4 +1,4 @@
-"""What does the log say of a cycle? Heads of the book, decisions, and alarms that are new."""
+"""The log of a cycle: chain heads, decisions, and the alarms that are new."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from dataclasses import asdict
 import structlog
 
 from quotas.decisions.snapshot import Decision
+from quotas.enforcement.invariants import InvariantBroken
 from quotas.ledger.chain_heads import ChainHead
 
 log = structlog.get_logger()
 
 
 class CycleLog:
-    """Remembers which alarms were sounded in the cycle before."""
+    """Logs what a cycle did, and remembers the alarms of the cycle before."""
 
     def __init__(self) -> None:
         self._alarms: frozenset[str] = frozenset()
@@ -22,7 +23,7 @@ class CycleLog:
     def log_commit(self, chain_heads: Iterable[ChainHead], decisions: Iterable[Decision]) -> None:
         """Log what a commit wrote."""
         for head in chain_heads:
-            log.info("book.head", **asdict(head))
+            log.info("book.chain_head", **asdict(head))
         for decision in decisions:
             log.info(
                 f"decision.{decision.verb}",
@@ -32,9 +33,13 @@ class CycleLog:
                 reason=decision.reason,
             )
 
+    def log_broken_invariant(self, error: InvariantBroken) -> None:
+        """Log that `decide` refused its own result: a defect of cohortd, to be reported."""
+        log.error("decide.invariant_broken", invariant=str(error))
+
     def log_alarms(self, alarms: Iterable[str]) -> None:
-        """Log the alarms that the last view did not have."""
+        """Log the alarms that the cycle before did not have."""
         now = frozenset(alarms)
         for alarm in sorted(now - self._alarms):
-            log.warning("alarm", text=alarm)
+            log.warning("alarm.raised", text=alarm)
         self._alarms = now

@@ -17,13 +17,11 @@ from pydantic import BaseModel, ConfigDict, Field, StrictInt, StringConstraints,
 from pydantic_core import from_json
 
 from quotas.book import Book, BookError
-from quotas.book.actions.answers import InboxAnswer, read_answers, write_answer
-from quotas.book.actions.commands import SelfAdvanceCommand
+from quotas.book.actions.advances import SelfAdvanceCommand, take_ahead
 from quotas.book.actions.notices import acknowledge, snooze
 from quotas.book.actions.requests import open_request, withdraw_request
-from quotas.book.actions.self_advance import take_ahead
 from quotas.book.actions.tokens import list_tokens
-from quotas.book.inbox import waiting_messages
+from quotas.book.inbox import InboxAnswer, read_answers, waiting_messages, write_answer
 from quotas.ledger.corrections import Refused
 from quotas.model.tokens import Token
 from quotas.model.units import LARGEST_UCR, format_instant
@@ -47,7 +45,7 @@ class _Open(_Shape):
     gpus: Count
     duration_s: Count
     reason: Text
-    refused: Text = ""
+    refused_for: Text = ""
 
 
 class _Withdraw(_Shape):
@@ -100,7 +98,7 @@ def _open(book: Book, write: _InboxWrite) -> tuple[str, int | None]:
         write.actor,
         write.now_s,
         f"inbox:{write.id}",
-        parsed.refused,
+        parsed.refused_for,
     )
     request = open_request(book, ask)
     return f"request {request.id} for {request.gpus} GPUs of {request.pool} is open", request.id

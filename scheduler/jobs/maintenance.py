@@ -79,7 +79,7 @@ def bypass_job(
             policies = reached.policies()
             principals = [each for kind in PERMISSION_SETS for each in reached.principals(kind)]
         except CloudError as error:
-            log.warning("bypasses.unknown", error=str(error))
+            log.warning("iam.bypasses_unknown", error=str(error))
             return
         projects = projects_at(program, clock.now_s())
         ways = bypasses(policies, principals, projects)

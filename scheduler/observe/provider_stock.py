@@ -47,7 +47,7 @@ class ProviderStock:
         old = [zone for zone in zones if zone not in self._read]
         for zone, stock in self._reader.read(old, self._cloud.stock, now_s).items():
             if isinstance(stock, CloudError):
-                log.warning("stock.unread", zone=zone, error=str(stock))
+                log.warning("provider_stock.unreadable", zone=zone, error=str(stock))
             else:
                 self._read[zone] = (now_s, stock)
 

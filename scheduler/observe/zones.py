@@ -79,13 +79,17 @@ class ZoneReader(Generic[Answer]):
             except CloudError as error:
                 return error
 
-        due = [zone for zone in sorted(set(zones)) if not self._is_pausing(zone, now_s)]
+        due = self.askable(zones, now_s)
         found = {zone: Unreachable(TOO_LATE) for zone in due} | self._zones.answers(due, tried)
         for zone, answer in found.items():
             _, pause_s = self._failed.pop(zone, (0, FIRST_PAUSE_S // 2))
             if isinstance(answer, CloudError):
                 self._failed[zone] = (now_s, min(2 * pause_s, LONGEST_PAUSE_S))
         return found
+
+    def askable(self, zones: Iterable[str], now_s: int) -> list[str]:
+        """The zones whose last failure is not too recent."""
+        return [zone for zone in sorted(set(zones)) if not self._is_pausing(zone, now_s)]
 
     def close(self) -> None:
         """Let the threads end."""

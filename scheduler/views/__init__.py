@@ -1,1 +1,1 @@
-"""Values built for the cycle and for people: snapshot, result, view and status."""
+"""Values of the cycle and for people: posted state, result, view and status."""

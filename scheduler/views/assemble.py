@@ -1,32 +1,26 @@
-"""How do the parts of a cycle become what the book is charged, and what is committed?"""
+"""Pure steps of a cycle: meter the runs, post their charges, assemble what is committed."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
 
 from quotas.book.cycle.commit import CycleResult
 from quotas.book.cycle.state import BookState
-from quotas.decisions.zones import with_open_zones
 from quotas.enforcement.decide import DecideResult
 from quotas.iam.closing import Closings
 from quotas.ledger.posting import Posting, post_due
 from quotas.ledger.repricing import with_differences
+from quotas.ledger.transfers import overdraft_account, usage_account
 from quotas.messages.routing import chain_head_recipients, messages_for_changes
 from quotas.metering.rating import split_by_rate
 from quotas.metering.runs import Metered, meter
 from quotas.model.observation import Sweep
 
 
-def with_swept_zones(state: BookState) -> BookState:
-    """The state, its program with every zone that is to be swept."""
-    assert state.program is not None
-    program = with_open_zones(state.program, state.runs, state.notices, state.intents)
-    return replace(state, program=program)
-
-
 def meter_runs(state: BookState, sweeps: Mapping[str, Sweep], read_s: int) -> Metered:
-    """What ran, each run at its rate; the sweeps had been read at `read_s`."""
+    """The runs as the sweeps show them, each at its rate; the last sweep was read at `read_s`."""
     assert state.program is not None
     program, catalogue = state.program, state.catalogue
     seen = meter(program, catalogue, state.runs, state.confirmed, sweeps.values(), read_s)
@@ -34,9 +28,30 @@ def meter_runs(state: BookState, sweeps: Mapping[str, Sweep], read_s: int) -> Me
 
 
 def post_charges(state: BookState, metered: Metered, now_s: int) -> Posting:
-    """What is posted now, with the holds that the book has."""
+    """The charges that are due now, with the holds that the book has."""
     assert state.program is not None
     return post_due(state.program, state.grants, metered, now_s, state.holds)
+
+
+def with_posting(state: BookState, metered: Metered, posting: Posting) -> BookState:
+    """The state as the commit of this cycle will leave the books."""
+    charged = dict(state.charged)
+    overdraft = defaultdict(int, state.overdraft)
+    for transfer in posting.transfers:
+        for entry in transfer.entries:
+            if entry.account == usage_account(transfer.startup):
+                charged[transfer.startup] = charged.get(transfer.startup, 0) + entry.amount_ucr
+            elif entry.account == overdraft_account(transfer.cohort):
+                overdraft[transfer.cohort] -= entry.amount_ucr
+    return replace(
+        state,
+        confirmed=dict(metered.confirmed),
+        runs=tuple(posting.runs.values()),
+        grants=tuple(posting.grants),
+        holds=tuple(posting.holds),
+        charged=charged,
+        overdraft=dict(overdraft),
+    )
 
 
 def assemble_result(

@@ -1,1 +1,1 @@
-"""The HTTP face of a simulated region: what the official SDK talks to."""
+"""The HTTP API of a simulated region, for the official SDK."""

@@ -9,7 +9,7 @@ from simulator.world.model import not_found, permission_denied
 
 
 def list_projects(call: Call) -> Answer:
-    """GET projects: those the caller may see, a page of them, and how many there are."""
+    """GET projects: a page of those that the caller may see, and their number."""
     page, size = call.page("page_size", 20)
     chosen = sorted(
         (project for project in call.world.projects if _matches(call, project)),
@@ -43,5 +43,5 @@ def get_project(call: Call) -> Answer:
 
 
 def _may_see(call: Call, project_id: str) -> bool:
-    """With ProjectReadOnly, or with anything in the project."""
+    """Allowed with ProjectReadOnly, or with any permission in the project."""
     return call.caller.may("projects:read") or call.caller.may("server:read", project_id)

@@ -1,7 +1,7 @@
-"""Which request goes where? The routes, and what happens around every one of them.
+"""The application: the routes, and the handling around each of them.
 
-Each request drains its body (the SDK sends one with GET and DELETE too), moves the world to
-the present, meets the faults in force, is authenticated, and then answered.
+Each request drains its body (the SDK sends one with GET and DELETE too), moves the world to the
+present, meets the faults in force, is authenticated, and then answered.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def _scaleway(
 
 
 def _control(region_app: RegionApp, method: str, path: str, endpoint: Endpoint) -> Route:
-    """A route for the one who runs the simulation: no key, and no faults."""
+    """A route for the controller of the simulation: no key, and no faults."""
 
     async def serve(request: Request) -> Response:
         body = await request.body()
@@ -174,7 +174,7 @@ def _with_gateway_headers(region_app: RegionApp, response: Response) -> Response
 
 
 def _no_route(region_app: RegionApp) -> Callable[[Request, Exception], Response]:
-    """404 for a path that is no endpoint here."""
+    """404 for an unknown path."""
 
     def serve(request: Request, error: Exception) -> Response:
         body = {"message": f"{request.url.path} is not served", "type": "unknown_resource"}

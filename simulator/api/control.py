@@ -1,6 +1,6 @@
-"""What may a test or a demo do to the world? Move its clock, read the truth, break things.
+"""Controls for tests and demos: move the clock, read the ground truth, inject faults.
 
-Served under /_control, without a key: this is no part of Scaleway.
+Served under /_control, without a key: Scaleway has nothing like it.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def move_clock(call: Call) -> Answer:
 
 
 def read_truth(call: Call) -> Answer:
-    """GET truth: what really ran, and every price."""
+    """GET truth: the true runs, and every price."""
     world = call.world
     body = {
         "now_s": world.now_s,
@@ -45,7 +45,7 @@ def read_truth(call: Call) -> Answer:
 
 
 def _prices(world: World) -> dict[str, list[tuple[int, int]]]:
-    """TYPE@zone: [[since_s, micro-euros per hour], ...], for GPUs and for what has run."""
+    """TYPE@zone: [[since_s, micro-euros per hour], ...], for GPUs and for every type that ran."""
     ran = {(run.zone, run.commercial_type) for run in world.truth()}
     return {
         f"{offer.commercial_type}@{zone}": world.market.history(offer)
@@ -107,7 +107,7 @@ def guest_shutdown(call: Call) -> Answer:
 def script_action(call: Call) -> Answer:
     """POST script {"server_id", "action", "moves": [[after_s, state, detail], ...]}.
 
-    The next such action on the server takes that course; the first move is at once.
+    The next such action on the server follows these moves; the first one happens at once.
     """
     try:
         moves = tuple(Move(*move) for move in call.body.get("moves") or ())
@@ -122,7 +122,7 @@ def script_action(call: Call) -> Answer:
 def add_principal(call: Call) -> Answer:
     """POST principals {"kind", "name", "rules"?, "project_id"?, "member_ids"?, "owner"?}.
 
-    An application or a user gets a key, which is answered; with rules, a policy too.
+    An application or a user gets a key, which is in the answer; with rules, a policy too.
     """
     world, body = call.world, call.body
     made = world.iam.add(
@@ -144,7 +144,7 @@ def add_principal(call: Call) -> Answer:
 
 
 def edit_rules(call: Call) -> Answer:
-    """POST rules {"policy_id", "rules"}: as a person does in the console, never refused."""
+    """POST rules {"policy_id", "rules"}: an edit in the console, which is never refused."""
     world, body = call.world, call.body
     world.iam.set_rules(str(body.get("policy_id")), body.get("rules") or (), world.now_s)
     return answer({"policy_id": body.get("policy_id")})

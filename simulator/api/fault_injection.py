@@ -1,4 +1,4 @@
-"""Which requests never reach their endpoint? Those that a fault strikes first."""
+"""Faults that strike a request before its endpoint answers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _GATEWAY = "<html><head><title>502 Bad Gateway</title></head><body>Bad Gateway</
 
 @dataclass(frozen=True, slots=True)
 class _RequestTarget:
-    """Where a request goes."""
+    """The target of a request."""
 
     world: World
     zone: str | None
@@ -26,13 +26,13 @@ class _RequestTarget:
     method: str
 
     def take_fault(self, kind: FaultKind) -> Fault | None:
-        """The fault of this kind that strikes it, if any."""
+        """The fault of this kind that strikes the request, if any."""
         faults = self.world.faults
         return faults.take(kind, self.world.now_s, self.zone, self.path, self.method)
 
 
 async def inject_fault(world: World, request: Request, zone: str | None) -> Response | None:
-    """The answer of the first fault that strikes, or None when the request may go on."""
+    """The answer of the first fault that strikes, or None if the request may go on."""
     if not world.faults.listed:
         return None
     target = _RequestTarget(world, zone, request.url.path, request.method)
@@ -45,7 +45,7 @@ async def inject_fault(world: World, request: Request, zone: str | None) -> Resp
 
 
 def _fault_response(target: _RequestTarget) -> Response | None:
-    """What answers in place of the endpoint."""
+    """The answer in place of the endpoint's."""
     if target.zone is not None and target.take_fault(FaultKind.ZONE_OUTAGE):
         return Response(_OUTAGE, 503, media_type="text/plain")
     if target.take_fault(FaultKind.RATE_LIMITED):

@@ -21,7 +21,7 @@ def _check(call: Call, resource: str, action: str) -> None:
 
 
 def _in_organization(call: Call) -> str:
-    """The organization asked about, which every listing of IAM must name."""
+    """The organization of the request, which every listing of IAM must name."""
     named = call.query.get("organization_id")
     if not named:
         raise invalid("organization_id", "")
@@ -74,7 +74,7 @@ def create_application(call: Call) -> Answer:
 
 
 def create_group(call: Call) -> Answer:
-    """POST groups; here members may be given at once, as user_ids and application_ids."""
+    """POST groups; members may be given at once, as user_ids and application_ids."""
     _check(call, "group", "write")
     ids = [*(call.body.get("user_ids") or ()), *(call.body.get("application_ids") or ())]
     name, now_s = str(call.body.get("name")), call.world.now_s
@@ -168,7 +168,7 @@ def list_rules(call: Call) -> Answer:
 
 
 def set_rules(call: Call) -> Answer:
-    """PUT rules: the whole list is replaced, or 409 while another change is under way."""
+    """PUT rules: it replaces the whole list, or answers 409 during another change."""
     _check(call, "policy", "write")
     policy = call.world.iam.policy(str(call.body.get("policy_id")))
     faults, now_s = call.world.faults, call.world.now_s

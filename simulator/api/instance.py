@@ -23,7 +23,7 @@ _RESOURCE = "compute_servers"
 
 
 def list_servers(call: Call) -> Answer:
-    """GET servers: a page of those the caller may see and the filters let through."""
+    """GET servers: a page of those that the caller may see and the filters match."""
     page, size = call.page("per_page", 50)
     _check_filters(call)
     shown = [call.world.shown(server) for server in call.world.servers(call.zone)]
@@ -47,7 +47,7 @@ def _ordered(call: Call, servers: list[Server]) -> list[Server]:
 
 
 def _matches(call: Call, server: Server) -> bool:
-    """Whether every filter of the query lets the server through."""
+    """Whether the server matches every filter of the query."""
     query = call.query
     state = query.get("state")
     return (
@@ -62,7 +62,7 @@ def _matches(call: Call, server: Server) -> bool:
 
 
 def _check_filters(call: Call) -> None:
-    """The API knows no spaced state as a filter, although it answers with one."""
+    """The state by which the API filters: it accepts no spaces, although it answers with them."""
     state = call.query.get("state")
     if state is not None and state not in _STATES:
         raise invalid("state", "state does not respect constraint, not a valid value")
@@ -75,7 +75,7 @@ def _list_parameter(call: Call, name: str) -> list[str]:
 def _with_faults(
     call: Call, part: list[Server], headers: dict[str, str]
 ) -> tuple[list[Server], dict[str, str]]:
-    """The page as the faults in force make it look."""
+    """The page as the faults in force distort it."""
     if part and _take_fault(call, FaultKind.PARTIAL_PAGE):
         part = part[: len(part) // 2]
     if part and _take_fault(call, FaultKind.DUPLICATE_SERVER):
@@ -101,7 +101,7 @@ def get_server(call: Call) -> Answer:
 
 
 def create_server(call: Call) -> Answer:
-    """POST servers: 201 and where it is."""
+    """POST servers: 201 and its location."""
     name, commercial_type = call.body.get("name"), call.body.get("commercial_type")
     if not isinstance(commercial_type, str):
         raise invalid("commercial_type", "commercial_type is required")
@@ -129,7 +129,7 @@ def delete_server(call: Call) -> Answer:
 
 
 def list_actions(call: Call) -> Answer:
-    """GET what may be done with a server."""
+    """GET the actions that a server allows."""
     server = call.world.shown(_owned(call, "read"))
     return answer({"actions": list(allowed_actions(server.state, server.state_detail))})
 
@@ -143,7 +143,7 @@ def act(call: Call) -> Answer:
 
 
 def _owned(call: Call, action: str, permission: str = "") -> Server:
-    """The server in the path, if the caller may do this with it."""
+    """The server in the path, if the caller has this permission on it."""
     server = call.world.server(call.zone, call.path["server_id"])
     call.caller.check(permission or f"server:{action}", server.project_id, _RESOURCE, action)
     return server

@@ -1,4 +1,4 @@
-"""Instance v1, products: what a zone sells, and what is left of it."""
+"""Instance v1, products: the types that a zone sells, and their availability."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from simulator.world import FaultKind, Offer
 
 
 def list_types(call: Call) -> Answer:
-    """GET products/servers: fifty types on a page, which is less than a zone sells."""
+    """GET products/servers: fifty types on a page, fewer than a zone sells."""
     page, size = call.page("per_page", 50)
     offers = call.world.offers(call.zone)
     headers = page_headers(call, "products/servers", page, size, len(offers))
@@ -22,7 +22,7 @@ def list_types(call: Call) -> Answer:
 
 
 def _types(call: Call, offers: tuple[Offer, ...], page: int, size: int) -> bytes:
-    """A page, written once for as long as prices stay the same."""
+    """A page, rendered once for as long as prices stay the same."""
     key = (call.zone, page, size, call.world.market.changes_in_force(call.world.now_s))
     if key not in call.region_app.pages:
         part = offers[(page - 1) * size : page * size]
@@ -32,7 +32,7 @@ def _types(call: Call, offers: tuple[Offer, ...], page: int, size: int) -> bytes
 
 
 def _without_prices(body: bytes) -> bytes:
-    """The same page, with no price for the types that have GPUs."""
+    """The same page, without a price for the types that have GPUs."""
     page = json.loads(body)
     for listed in page["servers"].values():
         if listed["gpu"]:

@@ -1,4 +1,4 @@
-"""How does the API write a server, an offer, a project? As the newest recordings do."""
+"""Servers, offers and projects as the API's JSON, as in the newest recordings."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def account_instant(at_s: int) -> str:
 
 
 def _derived(server_id: str, part: str) -> str:
-    """The id of something that belongs to a server: the same each time."""
+    """The id of a part of a server, the same each time."""
     return str(uuid.uuid5(_NAMESPACE, f"{server_id}/{part}"))
 
 
@@ -225,7 +225,7 @@ def project(owned: Project, organization_id: str) -> Json:
 
 
 class ServerJsonCache:
-    """Servers already written as JSON; a server that did not change is not written again."""
+    """Servers as JSON; a server that did not change is not rendered again."""
 
     def __init__(self, organization_id: str) -> None:
         self._organization_id = organization_id

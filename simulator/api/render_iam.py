@@ -1,4 +1,4 @@
-"""How does IAM v1alpha1 write what it knows? JSON as recorded, key for key."""
+"""IAM v1alpha1 as JSON, as recorded, key for key."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def api_key(seen: ApiKey, bearer: Principal) -> Json:
 
 
 def policy(seen: Policy, principal: Principal | None, organization_id: str) -> Json:
-    """A policy; its rules are listed apart."""
+    """A policy; its rules are listed separately."""
     holder: Json = {"no_principal": True}
     if principal is not None:
         holder = {f"{principal.kind}_id": principal.id}
@@ -123,7 +123,7 @@ def rule(seen: Rule) -> Json:
 
 
 def permission_set(name: str) -> Json:
-    """A permission set; its id is its name's place in the alphabet."""
+    """A permission set; its id is the position of its name in the alphabet."""
     number = sorted(PERMISSION_SETS).index(name)
     return {
         "id": f"00000000-0000-4000-8000-{number:012x}",

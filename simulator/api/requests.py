@@ -1,4 +1,4 @@
-"""What is asked, by whom, and what is answered? A request as the endpoints see it."""
+"""A request and its answer as the endpoints see them, with the caller's identity."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LARGEST_PAGE = 100
 
 @dataclass(slots=True)
 class RegionApp:
-    """One simulated region as it is served: the world, its clock, and what is cached."""
+    """One simulated region as it is served: the world, its clock, and the caches."""
 
     world: World
     clock: Clock
@@ -30,18 +30,18 @@ class RegionApp:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks, and what IAM lets them do; a bearer of None is the simulation itself."""
+    """The caller and its permissions; a bearer of None is the simulation itself."""
 
     iam: Iam
     bearer: Principal | None
     default_project_id: str = ""
 
     def may_see(self, project_id: str, permission: str = "server:read") -> bool:
-        """Whether it may see what is in this project."""
+        """Whether it may see the contents of this project."""
         return self.may(permission, project_id)
 
     def may(self, permission: str, project_id: str = "") -> bool:
-        """Whether a policy's rule gives it this permission there."""
+        """Whether a rule of a policy gives it this permission there."""
         return self.bearer is None or self.iam.may(self.bearer, permission, project_id)
 
     def check(self, permission: str, project_id: str, resource: str, action: str) -> None:
@@ -63,7 +63,7 @@ class Call:
 
     @property
     def world(self) -> World:
-        """The world it is about."""
+        """The world of the request."""
         return self.region_app.world
 
     @property
@@ -72,7 +72,7 @@ class Call:
         return self.path["zone"]
 
     def page(self, size_name: str, default_size: int) -> tuple[int, int]:
-        """Which page, and of which size: too large a size is capped in silence."""
+        """The number and the size of the page; a size that is too large is capped silently."""
         size = min(self._whole(size_name, default_size), LARGEST_PAGE)
         return self._whole("page", 1), size
 
@@ -85,7 +85,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What an endpoint answers: JSON as bytes, a status, and headers of its own."""
+    """The answer of an endpoint: JSON as bytes, a status, and its own headers."""
 
     body: bytes
     status: int = 200
@@ -98,7 +98,7 @@ def answer(body: Mapping[str, Any], status: int = 200) -> Answer:
 
 
 def identify(world: World, token: str | None) -> Caller:
-    """Who a key belongs to, or Refusal 401."""
+    """The principal of a key, or Refusal 401."""
     bearer = world.iam.bearer(token)
     if bearer is None or token is None:
         raise denied("not_found")

@@ -1,6 +1,6 @@
-"""The model of a region: servers, prices, quotas, workloads and faults, and what is true.
+"""The model of a region: servers, prices, quotas, workloads, faults, and the ground truth.
 
-Pure: time is passed in, randomness is seeded, and nothing is read or written outside.
+Pure: the time is passed in, randomness is seeded, and nothing is read or written outside.
 """
 
 from __future__ import annotations

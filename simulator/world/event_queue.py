@@ -1,4 +1,4 @@
-"""What happens next? A queue of future events, in order of instant and then of planning."""
+"""A queue of future events, in order of instant and then of planning."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Wake:
-    """A startup looks at its servers and does what its habit says."""
+    """A startup looks at its servers and follows its workload."""
 
     startup: str
 
@@ -34,15 +34,15 @@ class EventQueue:
         self._sequence = 0
 
     def schedule(self, at_s: int, event: Event) -> None:
-        """Put an event on the agenda."""
+        """Plan an event."""
         heapq.heappush(self._heap, (at_s, self._sequence, event))
         self._sequence += 1
 
     def next_s(self) -> int | None:
-        """The instant of the next event; None when nothing is planned."""
+        """The instant of the next event; None if nothing is planned."""
         return self._heap[0][0] if self._heap else None
 
     def pop(self) -> tuple[int, Event]:
-        """Take the next event off the agenda, with its instant."""
+        """Take the next event, with its instant."""
         at_s, _, event = heapq.heappop(self._heap)
         return at_s, event

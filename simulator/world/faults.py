@@ -1,4 +1,4 @@
-"""What goes wrong, where, how often and until when? Faults on demand and by a seeded plan."""
+"""Faults of the region: on demand, or by a seeded plan."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ DAY_S = 86_400
 
 
 class FaultKind(StrEnum):
-    """Ways in which the region misbehaves; all of them were seen or reported."""
+    """Ways in which the region misbehaves; all of them were observed or reported."""
 
     RATE_LIMITED = "rate_limited"
     BAD_GATEWAY = "bad_gateway"
@@ -32,15 +32,15 @@ class FaultKind(StrEnum):
 
 ON_DEMAND = (FaultKind.HANG, FaultKind.TRANSIENT_STATE)
 PLANNED = tuple(kind for kind in FaultKind if kind not in ON_DEMAND)
-"""Kinds that a plan may draw: hanging costs real time, and few worlds edit rules."""
+"""Kinds that a plan may draw. Hanging costs real time, and few worlds edit rules."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One misbehaviour and its limits; a limit that is None does not limit.
+    """One fault and its limits; a limit that is None does not limit.
 
-    `path` is a part of the request path; `count` how many times it strikes (for
-    stuck_stopping: how many servers); it strikes in [from_s, until_s).
+    `path` is a part of the request path; `count` how many times it strikes (for stuck_stopping:
+    how many servers); it strikes in [from_s, until_s).
     """
 
     kind: FaultKind
@@ -51,7 +51,7 @@ class Fault:
     from_s: int | None = None
     until_s: int | None = None
     delay_s: int = 2
-    """How long slow answers take, in real seconds; how long reads are stale, in world ones."""
+    """How long slow answers take, in real seconds; how old stale reads are, in world seconds."""
 
     def covers(self, zone: str | None, path: str, method: str, now_s: int) -> bool:
         """Whether a request falls within its limits."""
@@ -72,13 +72,13 @@ class Faults:
         self._stuck: dict[str, Fault] = {}
 
     def add(self, fault: Fault) -> None:
-        """Put one more fault in force."""
+        """Add a fault."""
         if fault.count is not None and fault.count < 1:
             raise ValueError("a fault strikes at least once")
         self._faults.append(fault)
 
     def add_all(self, faults: Iterable[Fault]) -> None:
-        """Put several faults in force."""
+        """Add several faults."""
         for fault in faults:
             self.add(fault)
 
@@ -89,13 +89,13 @@ class Faults:
 
     @property
     def listed(self) -> tuple[Fault, ...]:
-        """The faults in force, used up ones excluded."""
+        """The faults in force, without used-up ones."""
         return tuple(self._faults)
 
     def take(
         self, kind: FaultKind, now_s: int, zone: str | None = None, path: str = "", method: str = ""
     ) -> Fault | None:
-        """The first fault of this kind that strikes here and now, counted as one strike."""
+        """The first fault of this kind that strikes now, counted as one strike."""
         for index, fault in enumerate(self._faults):
             if fault.kind is kind and fault.covers(zone, path, method, now_s):
                 self._count_down(index, fault)
@@ -103,7 +103,7 @@ class Faults:
         return None
 
     def _count_down(self, index: int, fault: Fault) -> None:
-        """One strike less; the last one removes the fault."""
+        """Count a strike; the last one removes the fault."""
         if fault.count == 1:
             del self._faults[index]
         elif fault.count is not None:

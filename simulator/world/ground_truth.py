@@ -1,4 +1,4 @@
-"""What really ran? The truth that metering is compared with: runs, and scratch that was lost."""
+"""The ground truth that metering is compared with: true runs, and erased scratch disks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class GroundTruth:
         self.scratch_lost: list[ScratchLost] = []
 
     def note(self, before: Server, after: Server, at_s: int) -> None:
-        """Write down what a change of state means."""
+        """Record the effect of a change of state."""
         if after.is_billable and before.id not in self._open:
             self._begin(after, at_s)
         elif not after.is_billable and before.id in self._open:

@@ -1,7 +1,7 @@
-"""How does a server move between states? The sequences and durations Scaleway shows.
+"""The states of a server: the sequences and durations that Scaleway shows.
 
-A GPU server takes 10 to 31 s to run and 37 to 47 s to stop, at worst 188 s. Details change
-within a state without moving its modification date.
+A GPU server takes 10 to 31 s to run and 37 to 47 s to stop, at worst 188 s. Details change within
+a state without moving its modification date.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import random
 from dataclasses import dataclass
 
 STANDBY = "stopped in place"
-"""Spelled with spaces, as the API answers, and not as its SDK believes."""
+"""Spelled with spaces, as the API answers it, and unlike its SDK."""
 GONE = "gone"
 """Not a state of the API: the server no longer exists."""
 
@@ -44,7 +44,7 @@ def allowed_actions(state: str, detail: str) -> tuple[str, ...]:
 
 
 def moves(action: str, state: str, gpus: int, rng: random.Random) -> tuple[Move, ...]:
-    """The states that follow an action, from the state it is taken in. The first is at once."""
+    """The states that follow an action, from the current state. The first is entered at once."""
     if action == "poweron":
         return _poweron(state, _start_s(gpus, rng), rng)
     if action == "poweroff":
@@ -60,7 +60,7 @@ def moves(action: str, state: str, gpus: int, rng: random.Random) -> tuple[Move,
 
 
 def _poweron(state: str, whole_s: int, rng: random.Random) -> tuple[Move, ...]:
-    """From stopped through a new node; from standby on the node it still holds."""
+    """From stopped through a new node; from standby on the node that it still holds."""
     booted = Move(whole_s + rng.randint(15, 60), "running", "booted")
     running = Move(whole_s, "running", "booting kernel")
     if state == STANDBY:

@@ -1,4 +1,4 @@
-"""What are the things of this world? Servers, projects, truth, and how it says no."""
+"""The entities of the world: servers, projects, true runs, and refusals."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ UNBILLED_STATES = frozenset({"stopping", "stopped"})
 
 
 class Refusal(Exception):
-    """The region said no: the HTTP status and the body that Scaleway would answer."""
+    """A refusal of the region: the HTTP status and the body that Scaleway would answer."""
 
     def __init__(self, status: int, body: dict[str, Any]) -> None:
         super().__init__(f"{status} {body.get('type')}: {body}")
@@ -20,7 +20,7 @@ class Refusal(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """A Scaleway Project with one API key. `repr` keeps the secret to itself."""
+    """A Scaleway Project with one API key. `repr` hides the secret."""
 
     id: str
     name: str
@@ -31,7 +31,7 @@ class Project:
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A server as it is at one moment; every change makes a new one."""
+    """A server at one moment; every change makes a new value."""
 
     id: str
     name: str
@@ -47,7 +47,7 @@ class Server:
     node: int | None = None
     scratch_bytes: int = 0
     serial: int = 0
-    """How many servers were made before it: the order of creation within a second."""
+    """How many servers were created before it, for the order within a second."""
     epoch: int = 0
     """Counts actions; a planned step of an older action is void."""
 
@@ -59,7 +59,7 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class TruthRun:
-    """An uninterrupted billable stretch of a server, [start_s, end_s); None: still open."""
+    """An uninterrupted billable interval of a server, [start_s, end_s); None: still open."""
 
     server_id: str
     project_id: str
@@ -79,7 +79,7 @@ class ScratchLost:
 
 
 def not_found(resource: str, resource_id: str) -> Refusal:
-    """404: there is no such thing."""
+    """404: the resource does not exist."""
     body = {"resource": resource, "resource_id": resource_id}
     return Refusal(404, {"message": "resource is not found", "type": "not_found"} | body)
 
@@ -118,7 +118,7 @@ def invalid(argument: str, help_message: str) -> Refusal:
 
 
 def quota_exceeded(resource: str, quota: int, current: int) -> Refusal:
-    """403: the organization may not have more of these."""
+    """403: the organization's quota is used up."""
     detail = {"current": current, "quota": quota, "resource": resource}
     message = "quota(s) exceeded for this resource"
     return Refusal(403, {"details": [detail], "message": message, "type": "quotas_exceeded"})
@@ -131,14 +131,14 @@ def out_of_stock(commercial_type: str) -> Refusal:
 
 
 def transient(resource: str, resource_id: str) -> Refusal:
-    """409: somebody else's change to it is under way."""
+    """409: a concurrent change is in progress."""
     body = {"message": "resource is in a transient state", "type": "transient_state"}
     named = {"resource": resource, "resource_id": resource_id, "current_state": "updating"}
     return Refusal(409, body | named)
 
 
 def permission_denied(resource: str, action: str) -> Refusal:
-    """403: the key may not do this."""
+    """403: the key has no permission."""
     details = [{"resource": resource, "action": action}]
     body = {"message": "insufficient permissions", "type": "permissions_denied"}
     return Refusal(403, body | {"details": details})

@@ -1,7 +1,7 @@
-"""What is the state of the region, and what is true about it? Servers, played event by event.
+"""The state of the region and its ground truth: servers, played event by event.
 
-The world never moves by itself: `advance` plays all that is due up to an instant, and the
-result does not depend on the number of steps in which one gets there.
+The world never moves by itself: `advance` plays every event up to an instant, and the result does
+not depend on the number of calls.
 """
 
 from __future__ import annotations
@@ -70,14 +70,14 @@ class World:
         workloads: Iterable[Workload] | None = None,
         price_changes: Iterable[PriceChange] = (),
     ) -> World:
-        """A new world with its startups: five with different habits unless others are given."""
+        """A new world with its startups: five with different workloads unless others are given."""
         world = cls(seed, start_s, days, Market(seed, price_changes))
         for workload in default_workloads(seed) if workloads is None else workloads:
             world.add_startup(workload.name, workload)
         return world
 
     def add_startup(self, name: str, workload: Workload | None = None) -> Project:
-        """One more project, with a habit or without any servers of its own."""
+        """Add a project, with a workload or without any servers of its own."""
         project = new_project(self.seed, name, self.start_s)
         self.projects.append(project)
         self.iam.add_startup(project, self.start_s)
@@ -124,7 +124,7 @@ class World:
             self._enter(server, step.state, step.state_detail)
 
     def _may_leave(self, server: Server, step: Step) -> bool:
-        """Whether a server that stops goes on; while it is stuck, all its later steps wait too."""
+        """Whether a stopping server continues; while it is stuck, all its later steps wait too."""
         stuck_steps = self._stuck_steps.get(server.id, [])
         if stuck_steps and stuck_steps[0][1].epoch == step.epoch and stuck_steps[0][1] != step:
             stuck_steps.append((self.now_s, step))
@@ -152,7 +152,7 @@ class World:
         return found
 
     def shown(self, server: Server) -> Server:
-        """The server as a reader sees it: as it was before its last change if reads are stale."""
+        """The server as a reader sees it: with stale reads, as it was before its last change."""
         before, changed_s = self._previous.get(server.id, (server, 0))
         if before is server or not self.faults.listed:
             return server
@@ -176,7 +176,7 @@ class World:
         return self.market.rate_ucr_per_h(OFFERS[zone][commercial_type], at_s)
 
     def truth(self) -> list[TruthRun]:
-        """Every billable interval there was, and the open ones, by start."""
+        """Every billable interval so far, with the open ones, by start."""
         return self._ground_truth.runs()
 
     @property
@@ -194,7 +194,7 @@ class World:
         name: str,
         tags: Iterable[str] = (),
     ) -> Server:
-        """A new, stopped server. Refused for an unknown type or project, or a used-up quota."""
+        """Create a stopped server. Refused for an unknown type or project, or a used-up quota."""
         offer = OFFERS.get(zone, {}).get(commercial_type)
         if offer is None:
             raise invalid("commercial_type", f"{commercial_type} is not sold in {zone}")
@@ -229,7 +229,7 @@ class World:
         return self._store(replace(server, modified_s=self.now_s, **wanted))
 
     def delete_server(self, zone: str, server_id: str) -> None:
-        """Remove a stopped server. Refused in any other state, or when protected."""
+        """Remove a stopped server. Refused in any other state, or if the server is protected."""
         server = self.server(zone, server_id)
         if server.protected:
             raise protected(server_id)
@@ -238,7 +238,7 @@ class World:
         self._remove(server)
 
     def act(self, zone: str, server_id: str, action: str) -> Server:
-        """Start an action. The server enters the first state of it at once."""
+        """Start an action. The server enters its first state at once."""
         server = self.server(zone, server_id)
         self._check_action(server, action)
         offer = OFFERS[zone][server.commercial_type]
@@ -257,11 +257,11 @@ class World:
         return self._enter(server, schedule[0].state, schedule[0].detail)
 
     def script(self, server_id: str, action: str, moves: tuple[lifecycle.Move, ...]) -> None:
-        """Let the next action of this kind take a given course: how a recording is replayed."""
+        """Let the next action of this kind follow the given steps, to replay a recording."""
         self._scripts[server_id, action] = moves
 
     def guest_shutdown(self, zone: str, server_id: str) -> Server:
-        """What `shutdown -h` inside the guest does: stopped in place, and still billed."""
+        """`shutdown -h` inside the guest: the server is stopped in place, and still billed."""
         server = self.server(zone, server_id)
         if server.state != "running":
             raise precondition("server should be running")
@@ -283,12 +283,12 @@ class World:
         return next((zone[server_id] for zone in self._servers.values() if server_id in zone), None)
 
     def _rng(self, server_id: str) -> random.Random:
-        """A server's own stream, so that one server's luck does not depend on another's."""
+        """A server's own random stream, so that servers do not influence each other."""
         stream = f"{self.seed}/{server_id}"
         return self._rngs.setdefault(server_id, random.Random(stream))
 
     def _used_gpus(self, zone: str, family: str) -> int:
-        """GPUs that hold hardware in a zone: those of every server that is not stopped."""
+        """GPUs that occupy hardware in a zone: those of every server that is not stopped."""
         offers = OFFERS[zone]
         return sum(
             offers[server.commercial_type].gpus
@@ -297,7 +297,7 @@ class World:
         )
 
     def _enter(self, server: Server, state: str, detail: str) -> Server:
-        """Put a server into a state; its modification date moves with the state only."""
+        """Put a server into a state; only a change of state moves its modification date."""
         moved = state != server.state
         entered = replace(
             server,
@@ -310,7 +310,7 @@ class World:
         return self._store(entered)
 
     def _node(self, server: Server, state: str, detail: str) -> int | None:
-        """Where it runs: on no node while stopped or while one is being found."""
+        """The node of a server; none while the server is stopped or while a node is sought."""
         if state == "stopped" or detail == "allocating node":
             return None
         return server.node if server.node is not None else self._rng(server.id).randint(1, 999)

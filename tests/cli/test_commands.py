@@ -158,7 +158,7 @@ def test_a_missing_setting_is_named(name: str, region: Running, tmp_path: Path) 
 
 
 def test_an_api_that_cannot_be_reached_is_exit_3(region: Running, tmp_path: Path) -> None:
-    """A closed port is told from a bad setting by its exit code, and nothing is written."""
+    """A closed port and a bad setting have different exit codes, and nothing is written."""
     with socket.socket() as unheard:  # bound, but nobody listens: connecting is refused
         unheard.bind(("127.0.0.1", 0))
         env = settings(region, SCW_API_URL=f"http://127.0.0.1:{unheard.getsockname()[1]}")

@@ -52,7 +52,7 @@ def test_a_notice_is_acknowledged_once(state: Path) -> None:
 
 
 def test_a_snooze_moves_the_deadline_later_within_its_bounds(state: Path) -> None:
-    """Two hours in all: 90 minutes are taken, 31 more are not, 30 are; told and recorded."""
+    """Two hours in all: 90 minutes are taken, 31 more are not, 30 are; both are recorded."""
     number, due = first(state)["id"], load_state(Book.open_existing(state)).notices[0].deadline_s
     args = ["notice", "snooze", number, "--reason", "demo", "--state", state, "--for"]
     assert run_in_process(*args, "90m").code == 0

@@ -75,7 +75,7 @@ COMMANDS: list[tuple[str, ...]] = [
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
 def test_a_dry_run_previews_and_changes_nothing(state: Path, command: tuple[str, ...]) -> None:
-    """The same sentence as the deed's, announced as what would be; exit 0."""
+    """The sentence of the action, as what it would do; exit 0."""
     before = digest_of(state)
     shown = on(state, *command, *WHY, "--dry-run")
     assert (shown.code, digest_of(state)) == (0, before)
@@ -88,7 +88,7 @@ def test_a_dry_run_previews_and_changes_nothing(state: Path, command: tuple[str,
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
 def test_a_key_makes_it_safe_to_repeat(state: Path, command: tuple[str, ...]) -> None:
-    """Same key and command: the first answer again. Another command: exit 1. One deed in all."""
+    """Same key and command: the first answer again. Another command: exit 1. One action in all."""
     first = on(state, *command, *WHY, "--key", "k1", "--json")
     before = digest_of(state)
     again = on(state, *command, *WHY, "--key", "k1", "--json")
@@ -114,7 +114,7 @@ def test_a_zone_is_refunded_startup_by_startup(state: Path) -> None:
     shown = on(state, *zone, *WHY, "--dry-run")
     assert shown.out.endswith("go back to where they were drawn: acme 3.60\n")
     done = on(state, *zone, *WHY, "--json").json
-    acme = {"charges": 1, "seconds": HOUR_S, "refunded": "3.60", "forfeited": "0.00"}
+    acme = {"charges": 1, "seconds": HOUR_S, "refunded": "3.60", "expired": "0.00"}
     assert done["startups"] == {"acme": acme}
     again = on(state, *zone, *WHY)
     assert again.code == 1 and "is left to refund" in again.sentence
@@ -189,7 +189,7 @@ def test_a_reason_is_required(state: Path, command: tuple[str, ...]) -> None:
     assert digest_of(state) == before
 
 
-def test_no_book_is_made_by_a_deed(tmp_path: Path) -> None:
+def test_an_operator_action_creates_no_book(tmp_path: Path) -> None:
     """A folder without a book is refused, and stays empty."""
     assert on(tmp_path, *COMMANDS[0], *WHY).code == 2
     assert not (tmp_path / FILE_NAME).exists()

@@ -26,7 +26,7 @@ def state(tmp_path: Path) -> Path:
 
 
 def test_words_are_kept_and_audited(state: Path) -> None:
-    """Each deed is in the audit log with actor, subject, reason, and what was before."""
+    """Each operator action is in the audit log with actor, subject, reason, and what was before."""
     at = ("--state", state, "--reason", "fraud")
     assert run_in_process("level", "acme", "stopped", *at).code == 0
     assert run_in_process("level", "acme", "open", *at).code == 0
@@ -44,7 +44,7 @@ def test_words_are_kept_and_audited(state: Path) -> None:
     assert reopened["before"].startswith("stopped by")
     assert "fraud" in run_in_process("audit", "--state", state).out
     shown = run_in_process("status", "--state", state, "--json").json
-    assert [override["about"] for override in shown["overrides"]] == [
+    assert [override["kind"] for override in shown["overrides"]] == [
         "exempt",
         "freeze",
         "maintenance",
@@ -72,8 +72,8 @@ def test_a_freeze_can_be_ended(state: Path) -> None:
         (("exempt", "acme", "--reason", "x", "--for", "900d"), 2, "at most 366d"),
         (("exempt", "s9", "--reason", "x", "--for", "1d"), 1, "no startup of the program"),
         (("approve", "--reason", "x"), 2, "--all"),
-        (("approve", "7", "--reason", "x"), 1, "nothing of that is held"),
-        (("approve", "--all", "--reason", "x"), 1, "nothing of that is held"),
+        (("approve", "7", "--reason", "x"), 1, "no such stop is deferred"),
+        (("approve", "--all", "--reason", "x"), 1, "no such stop is deferred"),
     ],
 )
 def test_refusals_name_the_fix_and_keep_nothing(

@@ -76,9 +76,8 @@ def test_a_risky_change_needs_the_programs_name(case: str, operator_env: Operato
     operator_env.write(text)
     planned = operator_env.run("plan")
     assert planned.code == 0 and f"! {path}: " in planned.out
-    assert [c["path"] for c in operator_env.run("plan", "--json").json if c["needs_confirm"]] == [
-        path
-    ]
+    changes = operator_env.run("plan", "--json").json
+    assert [c["path"] for c in changes if c["needs_confirmation"]] == [path]
     book = operator_env.in_force()
     for refused in (operator_env.run("apply"), operator_env.run("apply", "--confirm", "other")):
         assert refused.code == 1 and refused.out == ""
@@ -118,7 +117,7 @@ def test_what_runs_is_asked_about_by_the_pools_in_force(
     """A server runs: what takes its flavor or pool away is marked, and not applied unasked."""
     text, paths = IN_USE[case]
     operator_env.write(text)
-    unused = [c["path"] for c in operator_env.run("plan", "--json").json if c["needs_confirm"]]
+    unused = [c["path"] for c in operator_env.run("plan", "--json").json if c["needs_confirmation"]]
     assert unused == []
     book = Book.open_existing(operator_env.state)
     harness = Harness(parse_program(PROGRAM, "program.toml"), book)
@@ -126,7 +125,7 @@ def test_what_runs_is_asked_about_by_the_pools_in_force(
     harness.cloud.add(server(project_id=PROJECTS[0], commercial_type=H100))
     harness.run()
     book.close()
-    marked = {c["path"] for c in operator_env.run("plan", "--json").json if c["needs_confirm"]}
+    marked = {c["path"] for c in operator_env.run("plan", "--json").json if c["needs_confirmation"]}
     assert marked == paths
     refused = operator_env.run("apply")
     assert refused.code == 1 and all(path in refused.err for path in paths)
@@ -139,9 +138,9 @@ def test_a_file_that_lets_an_old_word_count_again_is_marked(operator_env: Operat
     assert operator_env.run("apply").code == 0
     operator_env.write(PROGRAM)
     (change,) = operator_env.run("plan", "--json").json
-    assert change["needs_confirm"] and (change["before"], change["after"]) == ("off", "shadow")
-    assert change["why"].startswith("cohortd will stop servers, because it is armed: ")
-    assert change["why"].endswith(": the pilot")
+    assert change["needs_confirmation"] and (change["before"], change["after"]) == ("off", "shadow")
+    assert change["reason"].startswith("cohortd will stop servers, because it is armed: ")
+    assert change["reason"].endswith(": the pilot")
     assert operator_env.run("apply").code == 1
     assert operator_env.run("disarm", "--reason", "not yet").code == 0
     assert operator_env.run("apply").code == 0
@@ -206,6 +205,6 @@ def test_verify_names_the_transfer_that_was_tampered_with(operator_env: Operator
         key = book.execute("SELECT key FROM transfer WHERE id = 2").fetchone()[0]
     ran = cohortd("verify", "--state", operator_env.state)
     assert ran.code == 1 and f"the book is wrong: transfer 2 ({key}): " in ran.err
-    told = operator_env.run("verify", "--json")
-    assert told.code == 1 and told.json["ok"] is False
-    assert told.json["fault"].startswith("transfer 2 ")
+    verified = operator_env.run("verify", "--json")
+    assert verified.code == 1 and verified.json["ok"] is False
+    assert verified.json["fault"].startswith("transfer 2 ")

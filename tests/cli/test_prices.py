@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from quotas.book.cycle.commit import apply_program, save_catalogue
+from quotas.book.cycle.catalogues import save_catalogue
+from quotas.book.cycle.commit import apply_program
+from quotas.book.cycle.lease import seize
 from quotas.book.cycle.state import load_state
 from quotas.book.schema.tables import RUN
 from quotas.book.session import Book
@@ -38,7 +40,7 @@ def state(tmp_path: Path) -> Path:
     )
     apply_program(book, whole, START_S, "tests")
     offer = Offer(Z, TYPE, 1, RATE, 0)
-    save_catalogue(book, [offer], [offer], START_S, "catalogue")
+    save_catalogue(book, seize(book, "tests", START_S, 60), [offer], START_S)
     run = a_run(start_s=START_S, rate_ucr_per_h=RATE)
     with book.writing() as connection:
         values = {name: getattr(run, name) for name in run.__slots__}

@@ -79,7 +79,7 @@ def test_everything_comes_back_with_the_daemon_dead(iam_env: IamEnv, tmp_path: P
     assert "the sponsor asked" in str(harness.all("intent")[-1]["detail"])
     assert [row["verb"] for row in harness.all("decision")][-1] == "release"
     again = release(iam_env, tmp_path)
-    assert again.code == 0 and "nothing is withheld" in again.out
+    assert again.code == 0 and "no rule of any startup is revoked" in again.out
     assert iam_env.rules(made["policy_id"]) == [sorted(GRANULAR), list(FULL)]
     harness.book.close()
 
@@ -131,7 +131,7 @@ def test_a_policy_that_is_gone_is_reported(iam_env: IamEnv, tmp_path: Path) -> N
         connection.exec_driver_sql(f"UPDATE revoked_rules SET policy_id = '{gone}'")
     ran = release(iam_env, tmp_path)
     assert ran.code == 0 and "is gone" in ran.out
-    assert "nothing is withheld" in release(iam_env, tmp_path).out
+    assert "no rule of any startup is revoked" in release(iam_env, tmp_path).out
     harness.book.close()
 
 
@@ -220,7 +220,7 @@ def test_check_says_what_the_key_lacks(region: Running, tmp_path: Path) -> None:
 def test_check_without_the_second_key_says_what_closing_is_then(
     iam_env: IamEnv, tmp_path: Path
 ) -> None:
-    """No key is no fault: it is told what happens instead."""
+    """A missing key is no fault: the check says what happens instead."""
     said = checked(iam_env, tmp_path, SCW_IAM_ACCESS_KEY="", SCW_IAM_SECRET_KEY="")
     ((ok, detail),) = said["IAM key"]
     assert ok and "stopped after notice" in detail and "bypass" not in said

@@ -13,8 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from quotas.book.actions.commands import GrantCommand, OperatorAction, RefundCommand, VoidCommand
+from quotas.book.actions.action import OperatorAction
 from quotas.book.actions.execute import perform_action
+from quotas.book.actions.grants import GrantCommand, VoidCommand
+from quotas.book.actions.refunds import RefundCommand
 from quotas.book.reads.audit import account_sums
 from quotas.book.session import Book
 from quotas.ledger.export import ledger_account

@@ -69,15 +69,15 @@ def ask(state: Path, *words: object) -> CommandResult:
 
 
 def test_a_start_that_was_refused_for_quota_is_said(state: Path) -> None:
-    """With --refused quota the request says so, in both forms; nothing else is known there."""
-    ran = ask(state, "birch", "h100", 4, "--for", "2h", "--refused", "quota", "--json")
-    assert ran.code == 0 and ran.json["refused"] == "quota"
+    """With --refused-for quota the request says so, in both forms; nothing else is known there."""
+    ran = ask(state, "birch", "h100", 4, "--for", "2h", "--refused-for", "quota", "--json")
+    assert ran.code == 0 and ran.json["refused_for"] == "quota"
     with Book.open_existing(state).reading() as connection:
         (row,) = connection.execute(REQUEST.select()).mappings()
     assert row["quota_gpus"] == 8, "what runs in the pool when it is said"
     plain = ask(state, "birch", "h100", 4, "--for", "2h", "--json")
-    assert plain.json["refused"] is None
-    other = ask(state, "acme", "h100", 4, "--for", "2h", "--refused", "luck")
+    assert plain.json["refused_for"] is None
+    other = ask(state, "acme", "h100", 4, "--for", "2h", "--refused-for", "luck")
     assert other.code == 1 and "only 'quota' is said here" in other.sentence
 
 
@@ -88,7 +88,7 @@ def test_a_request_opens_and_stands_in_line(state: Path) -> None:
     assert "request 1: birch asks for 4 GPUs of h100 for 2h; place 1 of 1" in ran.out
     (line,) = ask(state, "list", "--json").json["requests"]
     assert (line["id"], line["startup"], line["gpus"], line["state"]) == (1, "birch", 4, "open")
-    assert (line["place"], line["waits_for"], line["reason"]) == (1, "capacity", "a deadline")
+    assert (line["position"], line["waits_for"], line["reason"]) == (1, "capacity", "a deadline")
     status = run_in_process("status", "--state", state, "--json").json
     assert status["requests"] == [line]
     (birch,) = [s for s in status["shares"] if s["startup"] == "birch"]

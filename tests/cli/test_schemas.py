@@ -70,10 +70,10 @@ def test_a_schema_is_one_of_the_draft(name: str) -> None:
 
 
 def test_status(state: Path) -> None:
-    """Status, with a share, a pace, a request, an excess, a server and a zone in it."""
+    """Status, with a share, a pace, a request, an overuse, a server and a zone in it."""
     said = run_in_process("status", "--state", state, "--json").json
     check("status", said)
-    for filled in ("startups", "shares", "requests", "overuses", "zones"):
+    for filled in ("startups", "shares", "requests", "overuse", "zones"):
         assert said[filled], filled
     assert said["startups"][0]["servers"] and said["startups"][0]["pace"]["daily_burn"]
     assert all(share.keys() >= {"nominal", "share", "ceiling"} for share in said["shares"])
@@ -107,7 +107,7 @@ def test_plan(tmp_path: Path) -> None:
     operator_env.write(PROGRAM.partition("[cohort.spring.startup.birch]")[0])
     changed = operator_env.run("plan", "--json").json
     check("plan", changed)
-    assert any(change["needs_confirm"] and change["after"] is None for change in changed)
+    assert any(change["needs_confirmation"] and change["after"] is None for change in changed)
 
 
 def test_credits(tmp_path: Path) -> None:

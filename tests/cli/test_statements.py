@@ -13,8 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from quotas.book.actions.commands import GrantCommand, OperatorAction, RefundCommand
+from quotas.book.actions.action import OperatorAction
 from quotas.book.actions.execute import perform_action
+from quotas.book.actions.grants import GrantCommand
+from quotas.book.actions.refunds import RefundCommand
 from quotas.book.reads.statements import close_months
 from quotas.book.session import Book
 from quotas.model.units import format_instant, month_start_s, parse_instant
@@ -142,8 +144,8 @@ def test_a_head_that_is_none_is_bad_usage(state: Path, tmp_path: Path) -> None:
     empty = tmp_path / "mail.txt"
     empty.write_text("no hash in here")
     for head in ("abc", tmp_path, empty):
-        ran = run_in_process("verify", "--head", head, "--state", state)
-        assert (ran.code, ran.out) == (2, "") and f"--head {head}: n" in ran.sentence
+        ran = run_in_process("verify", "--chain-head", head, "--state", state)
+        assert (ran.code, ran.out) == (2, "") and f"--chain-head {head}: n" in ran.sentence
 
 
 def test_a_head_is_looked_for_in_the_chain(state: Path, tmp_path: Path) -> None:
@@ -151,11 +153,9 @@ def test_a_head_is_looked_for_in_the_chain(state: Path, tmp_path: Path) -> None:
     (head,) = run_in_process("verify", "--json", "--state", state).json["chain_heads"].values()
     mail = tmp_path / "mail.txt"
     mail.write_text(f"the newest is\n  {head}\n")
-    assert [run_in_process("verify", "--head", h, "--state", state).code for h in (head, mail)] == [
-        0,
-        0,
-    ]
-    ran = run_in_process("verify", "--head", "0" * 64, "--state", state)
+    for given in (head, mail):
+        assert run_in_process("verify", "--chain-head", given, "--state", state).code == 0
+    ran = run_in_process("verify", "--chain-head", "0" * 64, "--state", state)
     assert ran.code == 1 and "is in no chain of this book" in ran.sentence
 
 

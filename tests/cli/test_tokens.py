@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from freezegun import freeze_time
 
 from quotas.book import Book
 from quotas.book.actions.tokens import find_token, list_tokens
@@ -68,6 +69,23 @@ def test_a_revoked_token_stays_in_the_list(operator_env: OperatorEnv) -> None:
     assert [each["state"] for each in operator_env.token("list", "--json").json] == ["revoked"]
     again = operator_env.token("revoke", made["id"])
     assert again.code == 1 and "is revoked already" in again.err
+
+
+def test_a_token_ends_when_its_time_is_over(operator_env: OperatorEnv) -> None:
+    """An hour after its creation a token of 1h is expired, and nobody can rotate or revoke it."""
+    with freeze_time("2027-02-01T10:00:00Z") as clock:
+        made = created(operator_env, "acme", "--expires", "1h")
+        assert (made["created"], made["expires"]) == (
+            "2027-02-01T10:00:00Z",
+            "2027-02-01T11:00:00Z",
+        )
+        for later_s, state in ((3599, "active"), (1, "expired")):
+            clock.tick(later_s)
+            listed = operator_env.token("list", "--json").json
+            assert [each["state"] for each in listed] == [state]
+        for command in ("rotate", "revoke"):
+            ran = operator_env.token(command, made["id"])
+            assert ran.code == 1 and "is expired already" in ran.err
 
 
 def test_an_operator_s_token_has_no_startup(operator_env: OperatorEnv) -> None:

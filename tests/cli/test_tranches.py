@@ -109,7 +109,7 @@ def test_a_hold_is_set_aside_and_settles_in_part(state: Path) -> None:
     own = line(state)
     assert (own["held"], own["available"], own["posted"]) == ("30.00", "10.00", "40.00")
     done = on(state, "hold", "settle", placed["hold"], "--credits", "4.5", *WHY, "--json").json
-    assert (done["settled"], done["returned"], done["forfeited"]) == ("4.50", "25.50", "0.00")
+    assert (done["settled"], done["returned"], done["expired"]) == ("4.50", "25.50", "0.00")
     assert done["to"] == {"grant:acme:acme-1/1": "25.50"}
     assert line(state)["available"] == "35.50"
     for again in (("settle", placed["hold"]), ("void", placed["hold"])):

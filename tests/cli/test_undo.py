@@ -1,20 +1,20 @@
-"""A stop that was a mistake, taken back with the command: word, refund and a day in peace."""
+"""A stop that was a mistake, undone by the command: override, refund and a day of exemption."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from freezegun import freeze_time
 
 from quotas.book import Book
-from quotas.book.actions import undo as undo_module
-from quotas.book.actions.overrides import set_override
-from quotas.book.actions.undo import undo
+from quotas.book.actions import overrides as override_actions
+from quotas.book.actions.overrides import set_override, undo
 from quotas.book.verify.verify import verify
 from quotas.decisions.overrides import Override
-from scheduler.cli.stops import overrides
 from tests.cli.command import CommandResult, run_in_process
 from tests.scheduler.harness import NOTICE_S, RATE, T0, Harness, server
 
@@ -23,10 +23,9 @@ GRANT = "grant:acme:g1"
 
 
 @pytest.fixture
-def stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Harness]:
-    """A book on disk in which an operator's word stopped acme's one server, seen off."""
+def stopped(tmp_path: Path) -> Iterator[Harness]:
+    """A book on disk in which an operator's override stopped acme's one server, seen off."""
     harness = Harness(book=Book.open(tmp_path))
-    monkeypatch.setattr(overrides, "SystemClock", lambda: harness.clock)
     harness.cloud.add(server())
     harness.run()
     set_override(
@@ -46,8 +45,9 @@ def number(harness: Harness) -> int:
 
 
 def typed(harness: Harness, state: Path) -> CommandResult:
-    """An operator types it."""
-    return run_in_process("undo", number(harness), "--state", state, "--reason", "a mistake")
+    """An operator types it while the machine's clock shows the harness's time."""
+    with freeze_time(datetime.fromtimestamp(harness.clock.now_s(), UTC)):
+        return run_in_process("undo", number(harness), "--state", state, "--reason", "a mistake")
 
 
 def test_the_command_refunds_exactly_the_minimum_notice(stopped: Harness, tmp_path: Path) -> None:
@@ -62,7 +62,7 @@ def test_the_command_refunds_exactly_the_minimum_notice(stopped: Harness, tmp_pa
 
 
 def test_a_second_undo_repeats_the_first(stopped: Harness, tmp_path: Path) -> None:
-    """One word, one refund, the same sentence, however often it is typed."""
+    """One override, one refund, the same sentence, however often it is typed."""
     first = typed(stopped, tmp_path)
     rows = [len(stopped.all(table)) for table in ("override", "transfer")]
     stopped.clock.move_to(stopped.clock.now_s() + 600)
@@ -70,23 +70,23 @@ def test_a_second_undo_repeats_the_first(stopped: Harness, tmp_path: Path) -> No
     assert [len(stopped.all(table)) for table in ("override", "transfer")] == rows
 
 
-def test_word_and_refund_are_one_transaction(
+def test_override_and_refund_are_one_transaction(
     stopped: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A database that fails at the refund has not kept the word either."""
+    """A database that fails at the refund has not kept the override either."""
 
     def fail(*_: object) -> None:
         raise OSError("the disk is full")
 
-    monkeypatch.setattr(undo_module, "perform_in_transaction", fail)
-    words = len(stopped.all("override"))
+    monkeypatch.setattr(override_actions, "perform_in_transaction", fail)
+    before = len(stopped.all("override"))
     with pytest.raises(OSError, match="full"):
         undo(stopped.book, number(stopped), "ann", "a mistake", stopped.clock.now_s())
-    assert len(stopped.all("override")) == words
+    assert len(stopped.all("override")) == before
 
 
 def test_the_undone_server_is_back_and_exempt_for_a_day(stopped: Harness, tmp_path: Path) -> None:
-    """The wrong word still stands: nothing is said to the server for a day, then a full notice."""
+    """The wrong override still stands: the server gets no notice for a day, then a full one."""
     typed(stopped, tmp_path)
     at_s = stopped.clock.now_s()
     stopped.run_until(at_s + 300)

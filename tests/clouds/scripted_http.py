@@ -89,7 +89,7 @@ class Harness:
     cloud: ScalewayCloud
     adapter: ScriptedAdapter
     clock: Clock
-    told: list[tuple[str, str, float]]
+    calls: list[tuple[str, str, float]]
 
 
 def harness(
@@ -101,16 +101,16 @@ def harness(
     """A cloud whose every request is answered by a function, or by one reply."""
     fixed = reply_function
     adapter = ScriptedAdapter((lambda request: fixed) if isinstance(fixed, Reply) else fixed)
-    clock, told = Clock(), list[tuple[str, str, float]]()
+    clock, calls = Clock(), list[tuple[str, str, float]]()
     cloud = connect(
         "https://api.scaleway.test",
         organization=organization,
         clock=clock,
-        on_request=lambda *what: told.append(what),
+        on_request=lambda *what: calls.append(what),
         limits=limits or Limits(),
         adapter=lambda: adapter,
     )
-    return Harness(cloud, adapter, clock, told)
+    return Harness(cloud, adapter, clock, calls)
 
 
 def connect(

@@ -125,7 +125,7 @@ def far_ends(draw: st.DrawFn, kind: str) -> FakeListing:
 
 
 def names(rows: Any, kind: str) -> set[str]:
-    """By what the things of a kind are told apart."""
+    """The key that distinguishes the things of a kind."""
     return {row["_name" if kind == "offers" else "id"] for row in rows}
 
 
@@ -226,16 +226,16 @@ READERS: dict[str, Callable[[FakeListing], Iterator[Row]]] = {
 
 def agrees(row: Row, said: Row) -> bool:
     """Whether a row that was read is one that was said."""
-    told = dict(said)
+    expected = dict(said)
     if "members" in row:
-        lists = [told.get("user_ids", 0), told.get("application_ids", 0)]
+        lists = [expected.get("user_ids", 0), expected.get("application_ids", 0)]
         # A list that is null is an empty one; one that is not there is not known.
         both = all(each is None or isinstance(each, list) for each in lists)
-        told["members"] = tuple(m for each in lists for m in each or ()) if both else None
+        expected["members"] = tuple(m for each in lists for m in each or ()) if both else None
     if "permission_set_names" in row:
-        sets = told.get("permission_set_names")
-        told["permission_set_names"] = sorted(set(sets)) if isinstance(sets, list) else sets
-    return all(told.get(key) == value for key, value in row.items())
+        sets = expected.get("permission_set_names")
+        expected["permission_set_names"] = sorted(set(sets)) if isinstance(sets, list) else sets
+    return all(expected.get(key) == value for key, value in row.items())
 
 
 def judge_iam(far: FakeListing) -> None:
@@ -307,7 +307,7 @@ def test_rules_that_were_set_are_those_that_come_back(
     ]
     body: Row = {"rules": rows}
     change(body, Corruption(0, verb, tuple(place), value))
-    told = [row for row in _rows(body) if set(row) >= {"permission_set_names", "condition"}]
+    sent = [row for row in _rows(body) if set(row) >= {"permission_set_names", "condition"}]
     reply = Reply(200, json.dumps(body).encode())
     try:
         iam(lambda request: reply).set_rules(server_id(9), wanted)
@@ -315,7 +315,7 @@ def test_rules_that_were_set_are_those_that_come_back(
         assert str(refused)
         return
     shown = {
-        (*sorted({*r["permission_set_names"]}), r["condition"], *r["project_ids"]) for r in told
+        (*sorted({*r["permission_set_names"]}), r["condition"], *r["project_ids"]) for r in sent
     }
     assert shown == {(*rule.sets, rule.condition, *rule.project_ids) for rule in wanted}
 

@@ -1,4 +1,4 @@
-"""The same promises over a real socket: timeouts, pooling, redirects, threads."""
+"""The same behaviour over a real socket: timeouts, pooling, redirects, threads."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ def test_empty_429_is_throttled_after_bounded_retries() -> None:
     with pytest.raises(Throttled):
         far.cloud.server(ZONE, server_id(1))
     assert far.clock.slept == [0.5, 1.0, 2.0]
-    assert [outcome for _, outcome, _ in far.told] == ["throttled"] * 4
+    assert [outcome for _, outcome, _ in far.calls] == ["throttled"] * 4
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_a_passing_failure_is_retried(bad: Reply) -> None:
     replies = iter([bad, listing([])])
     far = harness(lambda request: next(replies))
     assert far.cloud.sweep(ZONE, 7) == Complete(ZONE, 7, ())
-    assert far.told[-1][:2] == ("list_servers", "ok")
+    assert far.calls[-1][:2] == ("list_servers", "ok")
 
 
 @pytest.mark.parametrize(
@@ -161,10 +161,10 @@ def test_slow_drip_ends_at_the_deadline() -> None:
     sweep = far.cloud.sweep(ZONE, 7)
     assert isinstance(sweep, Unknown) and sweep.cause is Cause.DEADLINE
     assert far.clock.now == 1_060.0
-    assert [outcome for _, outcome, _ in far.told] == ["deadline"]
+    assert [outcome for _, outcome, _ in far.calls] == ["deadline"]
 
 
-def test_requests_are_told_of() -> None:
+def test_requests_are_reported() -> None:
     """The caller hears of each request: its operation, outcome and seconds."""
     far = harness(Reply(401, b""))
 
@@ -175,7 +175,7 @@ def test_requests_are_told_of() -> None:
     far.adapter.reply_function = answer
     with pytest.raises(CloudError):
         far.cloud.power_off(ZONE, server_id(1))
-    assert far.told == [("server_poweroff", "key_refused", 0.25)]
+    assert far.calls == [("server_poweroff", "key_refused", 0.25)]
 
 
 @pytest.mark.parametrize(

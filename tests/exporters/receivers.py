@@ -1,4 +1,4 @@
-"""Real receivers on free ports: an SMTP server, and an HTTP server that answers as told."""
+"""Real receivers on free ports: an SMTP server, and an HTTP server with scripted answers."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Mailbox:
 @contextmanager
 def smtp_server() -> Iterator[Mailbox]:
     """A running SMTP server."""
-    # The controller connects to its own port to see it up, and must be told which it is.
+    # The controller connects to its own port to see it up, so it must know the port.
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         mailbox = Mailbox(port=free.getsockname()[1])

@@ -50,8 +50,8 @@ def test_a_digest_longer_than_a_chat_takes_arrives_whole(discord: HttpReceiver) 
     assert Deliverer(Settings())(delivery).outcome == "sent"
     said = heard(discord)
     assert len(said) > 1 and max(map(len, said)) <= MOST
-    told = " ".join(said).split()
-    assert [each for each in told if each.startswith("word")] == [
+    words = " ".join(said).split()
+    assert [each for each in words if each.startswith("word")] == [
         f"word{n}" for n in range(5) for _ in range(130)
     ]
     assert delivery.subject in said[0]

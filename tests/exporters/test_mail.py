@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
+from freezegun import freeze_time
 
 from exporters.notify.deliver import Deliverer
+from exporters.notify.mail import build_mail
 from exporters.notify.settings import Settings
 
 from .deliveries import a_delivery, a_message
@@ -45,6 +47,14 @@ def test_a_mail_arrives_as_written(mailbox: Mailbox) -> None:
     assert mail["Auto-Submitted"] == "auto-generated"
     assert mail.get_content_type() == "text/plain"
     assert mail.get_content().replace("\r", "") == "Startup: acme\n4.20 credits — left\n"
+
+
+def test_the_date_of_a_mail_is_that_of_its_claim() -> None:
+    """Whatever the machine's clock says when the mail is built, and in whatever zone."""
+    for machine in ("2019-03-01", "2031-12-31T23:59:59Z"):
+        with freeze_time(machine, tz_offset=9):
+            mail = build_mail(a_delivery(claimed_s=1_800_000_000), "cohortd@program.example")
+        assert mail["Date"] == "Fri, 15 Jan 2027 08:00:00 -0000"
 
 
 def test_a_mail_sent_again_has_the_same_message_id(mailbox: Mailbox) -> None:

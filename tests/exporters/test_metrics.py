@@ -8,17 +8,18 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from exporters.metrics import BALANCES, Metrics, MetricsServer
 from quotas.book.cycle.outbox import OutboxBacklog
-from quotas.decisions.levels import LEVELS
 from quotas.decisions.snapshot import Decision
 from quotas.iam.closing import ClosingView
 from quotas.model.observation import Cause, Unknown
 from quotas.model.units import HOUR_S, UCR_PER_CREDIT
+from quotas.rules.context import Level
 from quotas.view import View
 from tests.builders import a_notice
 from tests.scheduler.harness import T0, ZONE, Harness, program, server
@@ -34,6 +35,11 @@ def samples(metrics: Metrics) -> Samples:
         for family in text_string_to_metric_families(metrics.render().decode())
         for each in family.samples
     }
+
+
+def with_status(view: View, **changes: Any) -> View:
+    """The view with changes of its status."""
+    return replace(view, status=replace(view.status, **changes))
 
 
 def value(of: Samples, name: str, **labels: str) -> float:
@@ -69,9 +75,11 @@ def test_each_view_is_rendered_once_and_counters_each_time(
     before, view = metrics.render(), harness.views[-1]
     assert metrics.render() == before, "nothing changed between two scrapes"
     metrics.missed()
-    assert value(samples(metrics), "jobs_missed_total") == 1, "a count is never from memory"
-    own = view.startups[0]
-    metrics.publish(replace(view, startups=(replace(own, charged_ucr=own.charged_ucr + 10**6),)))
+    assert value(samples(metrics), "cycles_missed_total") == 1, "a count is never from memory"
+    own = view.status.startups[0]
+    metrics.publish(
+        with_status(view, startups=(replace(own, charged_ucr=own.charged_ucr + 10**6),))
+    )
     was = own.charged_ucr / UCR_PER_CREDIT
     assert value(samples(metrics), "charged_credits", **ACME) == was + 1
     shown = {family.name for family in metrics.collect()}
@@ -89,17 +97,17 @@ def test_the_first_of_several_open_notices_is_shown(published: tuple[Harness, Me
         for name, instants in deadlines_s.items()
         for at_s in instants
     )
-    metrics.publish(replace(view, notices=notices))
+    metrics.publish(with_status(view, notices=notices))
     found = samples(metrics)
-    assert value(found, "stop_timestamp_seconds", **ACME) == T0 + 300
-    assert value(found, "stop_timestamp_seconds", startup="birch", cohort="") == T0 + 100
+    assert value(found, "next_stop_timestamp_seconds", **ACME) == T0 + 300
+    assert value(found, "next_stop_timestamp_seconds", startup="birch", cohort="") == T0 + 100
 
 
 def test_metrics_agree_with_the_view(published: tuple[Harness, Metrics]) -> None:
     """Every balance of every startup, to the last digit that a float shows (I22)."""
     harness, metrics = published
     found, view = samples(metrics), harness.views[-1]
-    own = view.startups[0]
+    own = view.status.startups[0]
     amounts = {
         "posted": own.balance.posted_ucr,
         "accrued": own.balance.accrued_ucr,
@@ -116,7 +124,7 @@ def test_metrics_agree_with_the_view(published: tuple[Harness, Metrics]) -> None
     assert value(found, "burn_credits_per_hour", **ACME) == 25.3308
     assert value(found, "exhaustion_timestamp_seconds", **ACME) == own.balance.exhausted_s
     gpus = {"pool": "h100", "flavor": f"H100-SXM-8-80G@{ZONE}"}
-    assert value(found, "used_gpus", **ACME, **gpus) == 8
+    assert value(found, "usage_gpus", **ACME, **gpus) == 8
     assert value(found, "pool_gpus", pool="h100") == 40
 
 
@@ -136,7 +144,7 @@ def test_states_are_one_hot_and_zones_say_what_they_are(published: tuple[Harness
     """One level is 1; a zone that did not answer is 0 and keeps its last known instant."""
     harness, metrics = published
     found = samples(metrics)
-    levels = {name: value(found, "level", **ACME, level=name) for name in LEVELS}
+    levels = {name: value(found, "level", **ACME, level=name) for name in Level}
     assert levels == {"open": 0, "paced": 1, "closed": 0, "stopped": 0}
     assert value(found, "zone_complete", cloud_zone=ZONE) == 1
     assert value(found, "zone_complete", cloud_zone="pl-waw-2") == 0
@@ -148,7 +156,7 @@ def test_states_are_one_hot_and_zones_say_what_they_are(published: tuple[Harness
 
 
 def test_counters_count_what_happened(published: tuple[Harness, Metrics]) -> None:
-    """Cycles by outcome, decisions by verb, requests and their failures by cause."""
+    """Cycles by outcome, decisions by verb, requests and their failures by reason."""
     harness, metrics = published
     metrics.cycle("failed", 0.5, T0)
     metrics.request("sweep", "ok", 0.1)
@@ -158,22 +166,22 @@ def test_counters_count_what_happened(published: tuple[Harness, Metrics]) -> Non
     found = samples(metrics)
     assert value(found, "cycles_total", outcome="done") == 1
     assert value(found, "cycles_total", outcome="failed") == 1
-    assert value(found, "last_good_cycle_timestamp_seconds") == T0 + HOUR_S + 600
+    assert value(found, "last_successful_cycle_timestamp_seconds") == T0 + HOUR_S + 600
     assert value(found, "leader") == 0
     assert value(found, "cloud_requests_total", operation="sweep") == 2
-    failed = value(found, "cloud_request_failures_total", operation="sweep", cause="key_refused")
+    failed = value(found, "cloud_request_failures_total", operation="sweep", reason="key_refused")
     assert failed == 1
-    assert value(found, "jobs_missed_total") == 1
+    assert value(found, "cycles_missed_total") == 1
     decided = sum(len(view.decisions) for view in harness.views)
     total = sum(v for (name, _), v in found.items() if name == "cohortd_decisions_total")
     assert total == decided >= 1
 
 
-def test_what_the_sponsor_paid_is_told_by_cohort(published: tuple[Harness, Metrics]) -> None:
+def test_what_the_sponsor_paid_is_shown_by_cohort(published: tuple[Harness, Metrics]) -> None:
     """A cohort has what ran uncovered; one without any says zero."""
     harness, metrics = published
     assert value(samples(metrics), "overdraft_credits", cohort="c") == 0
-    metrics.publish(replace(harness.views[-1], overdraft={"c": 1_500_000}))
+    metrics.publish(with_status(harness.views[-1], overdraft={"c": 1_500_000}))
     assert value(samples(metrics), "overdraft_credits", cohort="c") == 1.5
 
 
@@ -181,9 +189,9 @@ def test_only_what_stands_by_counts_as_standing_by(published: tuple[Harness, Met
     """A running server is no leak; the same one stopped in place is, GPU for GPU."""
     harness, metrics = published
     assert value(samples(metrics), "standby_gpus", **ACME) == 0
-    (own,) = harness.views[-1].startups
+    (own,) = harness.views[-1].status.startups
     standing = replace(own, runs=tuple(replace(r, state="stopped in place") for r in own.runs))
-    metrics.publish(replace(harness.views[-1], startups=(standing,)))
+    metrics.publish(with_status(harness.views[-1], startups=(standing,)))
     assert value(samples(metrics), "standby_gpus", **ACME) == 8
 
 
@@ -191,7 +199,7 @@ def test_names_and_labels_follow_the_conventions(published: tuple[Harness, Metri
     """One prefix, base units, help on all, and no label that grows with servers."""
     _, metrics = published
     allowed = {"startup", "cohort", "pool", "flavor"}
-    own = {"state", "level", "cloud_zone", "outcome", "operation", "cause", "rule", "verb"}
+    own = {"state", "level", "cloud_zone", "outcome", "operation", "reason", "rule", "verb"}
     own |= {"mode", "le", "version", "window", "bound"}
     for family in text_string_to_metric_families(metrics.render().decode()):
         assert family.name.startswith("cohortd_") and family.documentation
@@ -211,7 +219,7 @@ def test_what_counts_from_the_first_is_at_0_before() -> None:
     harness = Harness()
     harness.cycle.publish = metrics.publish
     harness.run()
-    assert value(samples(metrics), "promises_broken_total", startup="acme") == 0
+    assert value(samples(metrics), "notices_breached_total", startup="acme") == 0
 
 
 def test_a_promise_broken_in_the_first_view_is_a_rise() -> None:
@@ -222,10 +230,10 @@ def test_a_promise_broken_in_the_first_view_is_a_rise() -> None:
     metrics.publish(replace(harness.views[-1], decisions=(broken,)))
     labels = {"startup": "acme", "rule": "limit", "verb": "breach", "mode": "enforce"}
     scrapes = [samples(metrics) for _ in range(3)]
-    assert [value(s, "promises_broken_total", startup="acme") for s in scrapes] == [0, 1, 1]
+    assert [value(s, "notices_breached_total", startup="acme") for s in scrapes] == [0, 1, 1]
     assert [value(s, "decisions_total", **labels) for s in scrapes] == [0, 1, 1]
     metrics.publish(replace(harness.views[-1], decisions=(broken,)))
-    assert value(samples(metrics), "promises_broken_total", startup="acme") == 2
+    assert value(samples(metrics), "notices_breached_total", startup="acme") == 2
 
 
 WAITING = ("pending", "pending_age_seconds", "failed")
@@ -236,14 +244,14 @@ def test_who_stands_by_shows_no_figure_of_the_program(published: tuple[Harness, 
     harness, metrics = published
     metrics.outbox(OutboxBacklog(3, T0, 1), T0 + 60)
     before = {name for name, _ in samples(metrics)}
-    metrics.cycle("standby", 0.1, T0 + HOUR_S + 630)
+    metrics.cycle("follower", 0.1, T0 + HOUR_S + 630)
     found = samples(metrics)
     assert [value(found, f"deliveries_{name}") for name in WAITING] == [0, 0, 0]
     lost = {name.removeprefix("cohortd_") for name in before - {name for name, _ in found}}
-    assert {"used_gpus", "zone_complete", "guard_holding", "balance_credits"} <= lost
+    assert {"usage_gpus", "zone_complete", "stops_deferred", "balance_credits"} <= lost
     assert not any(name.endswith("_total") for name in lost)
     assert value(found, "leader") == 0 and metrics.is_ready
-    assert value(found, "last_good_cycle_timestamp_seconds") == T0 + HOUR_S + 600
+    assert value(found, "last_successful_cycle_timestamp_seconds") == T0 + HOUR_S + 600
     metrics.publish(harness.views[-1])
     metrics.cycle("done", 0.1, T0 + HOUR_S + 660)
     assert before <= {name for name, _ in samples(metrics)}
@@ -257,13 +265,13 @@ def test_who_fails_longer_than_a_lease_shows_none_either(
     for after_s, is_shown in ((30, True), (180, True), (210, False)):
         metrics.cycle("failed", 0.1, T0 + HOUR_S + 600 + after_s)
         names = {name for name, _ in samples(metrics)}
-        assert ("cohortd_used_gpus" in names) is is_shown
+        assert ("cohortd_usage_gpus" in names) is is_shown
 
 
 def test_a_cycle_that_asked_for_no_lease_says_nothing_of_it() -> None:
-    """After a jump of the clock a leader leads on, and a standby does not begin to."""
+    """After a jump of the clock a leader still leads, and a follower does not begin to lead."""
     metrics = Metrics()
-    for outcome, leads in (("standby", 0), ("observed", 0), ("done", 1), ("observed", 1)):
+    for outcome, leads in (("follower", 0), ("observed", 0), ("done", 1), ("observed", 1)):
         metrics.cycle(outcome, 0.1, T0)
         assert value(samples(metrics), "leader") == leads
 
@@ -321,10 +329,10 @@ def test_promtool_finds_nothing_to_say(published: tuple[Harness, Metrics]) -> No
 
 
 def test_a_closing_that_fails_is_counted_by_startup(published: tuple[Harness, Metrics]) -> None:
-    """Failures in a row and withheld rules, for each startup that was closed at least once."""
+    """Failures in a row and revoked rules, for each startup that was closed at least once."""
     harness, metrics = published
     stuck = ClosingView("acme", "closing", T0, "403", 3, True)
-    metrics.publish(replace(harness.views[-1], closings=(stuck,)))
+    metrics.publish(with_status(harness.views[-1], closings=(stuck,)))
     found = samples(metrics)
-    assert value(found, "closing_failures", **ACME) == 3
-    assert value(found, "rules_withheld", **ACME) == 1
+    assert value(found, "iam_change_failures", **ACME) == 3
+    assert value(found, "iam_rules_revoked", **ACME) == 1

@@ -1,1 +1,1 @@
-"""The same promises on PostgreSQL: a private server, ended with the tests."""
+"""The same tests on PostgreSQL: a private server, ended with the tests."""

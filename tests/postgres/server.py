@@ -66,7 +66,7 @@ class Server:
         account = _account()
         if account:
             os.chown(server.home, account["user"], account["group"])
-        told = server._run("initdb", "--version").split()[2]
+        version = server._run("initdb", "--version").split()[2]
         icu = ["--locale-provider=icu", "--icu-locale=en-US"]
         server._run(
             "initdb",
@@ -76,7 +76,7 @@ class Server:
             "--encoding=UTF8",
             "--no-sync",
             "--locale=C.UTF-8",
-            *(icu if int(told.split(".")[0]) >= ICU_SINCE else ()),
+            *(icu if int(version.split(".")[0]) >= ICU_SINCE else ()),
         )
         settings = {
             "listen_addresses": "",
@@ -186,6 +186,6 @@ class Server:
                 **_account(),
             )
             output.seek(0)
-            told = output.read()
-        assert done.returncode == 0, f"{name} {arguments}: {told}"
-        return told
+            text = output.read()
+        assert done.returncode == 0, f"{name} {arguments}: {text}"
+        return text

@@ -22,7 +22,7 @@ from tests.scheduler.harness import FakeCloud
 
 from .server import Server
 
-READS = "me credits usage servers quota requests charges decisions decisions/1/why notices"
+READS = "me credits usage servers quota requests charges decisions decisions/1/explanation notices"
 PATHS = [*READS.split(), "statements/1970-01", "events"]
 
 NO_BOARD: Any = None

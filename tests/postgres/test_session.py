@@ -156,16 +156,16 @@ def test_the_migrated_schema_is_that_of_the_tables(server: Server, tmp_path: Pat
     with migrated.reading() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, SQLModel.metadata) == []
-        told = schema_of(connection)
+        schema = schema_of(connection)
     with empty.writing() as connection:
         connection.execute(text("CREATE SCHEMA fresh"))
         connection.execute(text("SET LOCAL search_path = fresh"))
         SQLModel.metadata.create_all(connection, checkfirst=False)
         behave_as_sqlite(connection)
-        assert schema_of(connection) == told
-    collations = {row[4] for row in told[0] if row[2] == "character varying"}
+        assert schema_of(connection) == schema
+    collations = {row[4] for row in schema[0] if row[2] == "character varying"}
     assert collations == {"C"}
-    wide = [row for row in told[0] if re.search("(?<!error)_s$|_ucr", str(row[1]))]
+    wide = [row for row in schema[0] if re.search("(?<!error)_s$|_ucr", str(row[1]))]
     assert {row[2] for row in wide} == {"bigint"} and len(wide) > 50
     for book in (migrated, empty):
         book.close()

@@ -1,4 +1,4 @@
-"""The daemon's log is kept out of these tests: thousands of cycles would render it."""
+"""Silences the daemon's log: thousands of cycles would render it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A daemon without a process: a cloud in memory, a clock that stands, a book, a cycle."""
+"""A daemon without a process: a cloud in memory, a manual clock, a book and a cycle."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""When does a startup take a part of its next tranche ahead? Drawn, as data.
+"""Draws when startups take a part of their next tranche ahead, as data.
 
-Only who has tranches tries, on the real book: once or again, for all or too much.
+Only startups with tranches try, on the real book: once or twice, for all or for too much.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from .scenario.events import NAMES, START_S, Event
 
 
 def aheads(seed: int, tranches: tuple[str, ...], healed_s: int) -> Iterator[Event]:
-    """Up to four tries of each startup with tranches; 0 credits stand for all that is allowed."""
+    """Up to four attempts of each startup with tranches; 0 credits mean all that is allowed."""
     chance = random.Random(f"{seed}/ahead")
     for name, kind in zip(NAMES, tranches, strict=False):
         for _ in range(chance.choice([0, 2, 4]) if kind else 0):

@@ -1,4 +1,4 @@
-"""I18 of what startups took ahead: once for each tranche, before it began, half of it at most."""
+"""I18 for self-advances: one for each tranche, before it begins, and at most half of it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def ahead(found: Evidence) -> Iterator[str]:
 
 
 def _terms(found: Evidence) -> dict[str, tuple[int, int, int]]:
-    """By account of each dated tranche: when it begins, its amount, when the one before begins."""
+    """Start, amount and start of the tranche before, by account of each dated tranche."""
     terms = {}
     for _, program in found.programs:
         for startup in program.startups():

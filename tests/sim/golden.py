@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import gzip
 import json
+import re
 import sqlite3
 import subprocess
 import sys
@@ -133,22 +134,33 @@ class Names:
         self._states = values.get("notice.state", {})
         self._episodes = values.get("episode", {})
         self._kinds = values.get("transfer.kind", {})
+        self._closing_rules = values.get("closing.rule", {})
 
     def of(self, line: Line) -> Line:
         """The line in today's words."""
         if line[0] == "decision":
             *head, rule, verb, episode = line
+            if (rule, verb) == ("cohort-end", "announce") or (rule, verb) == ("cohort-end", "tell"):
+                rule = "end"
             found = (self._rules.get(rule, rule), self._verbs.get(verb, verb))
             return [*head, *found, self._episode(episode)]
         if line[0] == "notice":
             kind, startup, rule, server, episode, mode, state, *instants = line
+            if rule == "cohort-end" and not server:
+                rule = "end"
             found = (self._rules.get(rule, rule), server, self._episode(episode), mode)
             return [kind, startup, *found, self._states.get(state, state), *instants]
         return line
 
     def _episode(self, episode: str) -> str:
         first, colon, rest = episode.partition(":")
+        if first in {"close", "reopen", "forbid", "permit"}:
+            parts = [re.sub(r"^\w+", self._closing_rule, part) for part in rest.split("+")]
+            rest = "+".join(sorted(parts))
         return self._episodes.get(first, first) + colon + rest
+
+    def _closing_rule(self, found: re.Match[str]) -> str:
+        return self._closing_rules.get(found[0], found[0])
 
 
 def differences(old: Iterable[Line], new: Iterable[Line]) -> Iterator[str]:

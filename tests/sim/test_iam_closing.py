@@ -1,4 +1,4 @@
-"""Closing by IAM in plays on the real book: nothing of others touched, nothing taken is lost."""
+"""Closing by IAM in plays on the real book: nothing foreign is touched, nothing is lost."""
 
 from __future__ import annotations
 
@@ -27,25 +27,25 @@ def keyed(deterministic: None) -> dict[int, Play]:
 def test_nothing_is_taken_without_record_and_nothing_is_lost(
     keyed: dict[int, Play], seed: int
 ) -> None:
-    """With edits by hand, and IAM that fails in between; then healed, and quiet."""
+    """Rules survive manual edits and faults of IAM, and the healed daemon is quiet."""
     play = keyed[seed]
     assert play.script.iam and faults_of(play) == [] and instability_of(play) == []
 
 
 def test_the_batch_saw_startups_closed_and_reopened(keyed: dict[int, Play]) -> None:
-    """A batch in which these never happen proves little."""
+    """The batch closes and reopens startups; otherwise it would prove little."""
     seen = set().union(*(coverage_marks_of(play, evidence_of(play)) for play in keyed.values()))
     assert seen >= {"closing close", "closing reopen", "iam narrowed", "iam restored", "iam edited"}
 
 
 def test_a_project_that_passes_on_while_closed_is_its_new_owners() -> None:
-    """Who has the project now, and is open, is given what was taken from who had it before."""
+    """The new, open owner of a project gets the rules that were revoked from the former owner."""
     play = played(passes_on(draw(3, DAYS)), sql=True)
     assert faults_of(play) == [] and play.program_operator.done["pass"] == 1
 
 
 def test_a_book_in_python_has_no_key(keyed: dict[int, Play]) -> None:
-    """Edits by hand are of the script, and only who has a key plays them."""
+    """Manual edits are in every script, and only a daemon with a key plays them."""
     script = keyed[4].script
     play = played(script)
     assert play.permissions is None and play.organization.log == []

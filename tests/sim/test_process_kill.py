@@ -1,9 +1,9 @@
-"""Does a daemon that is really killed leave the book as one that only drops its objects does?
+"""A daemon that is really killed leaves the same book as one that only drops its objects.
 
-Cheap crashes raise an exception at a point of the cycle, in thousands of plays. Here the same
-points of one play are died at with SIGKILL, on a book on disk. The region outlives the daemon:
-at the point the process forks, the one half is killed, and the other goes on with the region
-and with the book as it finds it on disk.
+Thousands of plays use cheap crashes: an exception at a point of the cycle. This test sends
+SIGKILL at the same points of one play, with a book on disk. The region outlives the daemon: at
+the point the process forks, one half is killed, and the other half continues with the region
+and with the book that it finds on disk.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ SEED, DAYS = 3, 5
 
 
 class KillablePlay(Play):
-    """A play whose daemon dies once, when it comes to a point for the n-th time."""
+    """A play whose daemon dies once, at the n-th visit of a point."""
 
     def __init__(self, script: Script, book: Book, point: str = "", nth: int = 0) -> None:
         super().__init__(script, book=book)
@@ -42,7 +42,7 @@ class KillablePlay(Play):
         self.die: Callable[[KillablePlay], None] = lambda _: None
 
     def at_point(self, name: str) -> None:
-        """As any play; and here it dies."""
+        """Behave as in any play, and die here."""
         super().at_point(name)
         self.met[name] += 1
         if name == self.point and self.met[name] == self.nth:
@@ -51,12 +51,12 @@ class KillablePlay(Play):
 
 
 def script() -> Script:
-    """Nothing else befalls the daemon."""
+    """A script in which nothing else happens to the daemon."""
     return replace(draw(SEED, DAYS), dice={}, daemons=1)
 
 
 def outcome(play: KillablePlay) -> str:
-    """What the play came to: the book's rows, the calls that were made, and what is wrong."""
+    """The result of the play: the book's rows, the calls, and what is wrong."""
     play.run()
     found = evidence_of(play)
     rows = [found.transfers, found.runs, found.notices, found.intents, found.decisions]
@@ -85,7 +85,7 @@ def killed(folder: Path, point: str, nth: int) -> str:
 
 
 def outlived(play: KillablePlay, folder: Path) -> None:
-    """Kill this process; its copy goes on with the region, and opens the book anew."""
+    """Kill this process; its copy continues with the region, and opens the book again."""
     read, write = os.pipe()
     if os.fork():
         os.kill(os.getpid(), signal.SIGKILL)
@@ -108,7 +108,7 @@ def visits(deterministic: None) -> Counter[str]:
 def test_a_kill_at_each_point_ends_as_a_cheap_crash_there(
     tmp_path: Path, visits: Counter[str], point: str
 ) -> None:
-    """The book is the same row by row, nothing is wrong with it, and the region saw the same."""
+    """The books are the same row by row and correct, and the region saw the same calls."""
     assert visits[point] > 2, f"no daemon comes to {point!r} often enough"
     nth = visits[point] * 2 // 3
     really = killed(tmp_path, point, nth)

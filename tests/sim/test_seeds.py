@@ -8,8 +8,7 @@ from dataclasses import replace
 import pytest
 
 from quotas.book.verify.verify import verify
-from quotas.decisions.explain import recompute
-from quotas.decisions.reasons import rule_of
+from quotas.decisions.record import kind_name, recompute
 from quotas.decisions.snapshot import Decision
 
 from .audit.auditor import coverage_marks_of, faults_of
@@ -28,7 +27,7 @@ QUIET_CYCLES = 10
 
 @pytest.fixture(scope="module")
 def pure(deterministic: None) -> dict[tuple[int, int], Play]:
-    """Every seed on a book in Python."""
+    """Every seed on the book in memory."""
     return {key: played(draw(*key)) for key in PURE}
 
 
@@ -39,7 +38,7 @@ def real(deterministic: None) -> dict[tuple[int, int], Play]:
 
 
 def counts(play: Play) -> tuple[int, ...]:
-    """How many rows there are that a quiet cycle must not add to."""
+    """The numbers of rows that a quiet cycle must not add to."""
     found = evidence_of(play)
     rows = (
         found.transfers,
@@ -53,27 +52,27 @@ def counts(play: Play) -> tuple[int, ...]:
 
 @pytest.mark.parametrize("key", PURE, ids=str)
 def test_the_auditor_finds_nothing(pure: dict[tuple[int, int], Play], key: tuple[int, int]) -> None:
-    """T1: the invariants hold in every seed of the pure tier."""
+    """T1: the invariants hold in every pure seed."""
     assert faults_of(pure[key]) == []
 
 
 def test_every_decision_is_recomputed(
     pure: dict[tuple[int, int], Play], real: dict[tuple[int, int], Play]
 ) -> None:
-    """Promise 9: what each decision stores leads to its reason again, and many rules decided."""
+    """Promise 9: the stored inputs of each decision lead to its reason, for many rules."""
     rules = set()
     for play in (*pure.values(), *real.values()):
         for row in evidence_of(play).decisions:
             of = (row["startup"], row["server_id"], row["rule"], row["verb"], row["episode"])
             made = Decision(*of, row["reason"], row["inputs"])
             assert recompute(made) == made.reason, made
-            rules.add(rule_of(made.rule, made.verb))
+            rules.add(kind_name(made.rule, made.verb))
     assert rules > {"pace", "overuse", "request", "outcome", "credits", "runway", "end"}
 
 
 @pytest.mark.parametrize("key", SQL, ids=str)
 def test_nor_on_the_real_book(real: dict[tuple[int, int], Play], key: tuple[int, int]) -> None:
-    """T2: the invariants hold on the real book, which agrees with itself."""
+    """T2: the invariants hold on the real book, and `verify` accepts it."""
     assert faults_of(real[key]) == []
     assert verify(real[key].book).fault is None
 
@@ -82,7 +81,7 @@ def test_nor_on_the_real_book(real: dict[tuple[int, int], Play], key: tuple[int,
 def test_both_books_keep_the_same_ledger(
     real: dict[tuple[int, int], Play], key: tuple[int, int]
 ) -> None:
-    """What is proved on a book in Python is proved of the real one: same seed, same rows."""
+    """The same seed leaves the same rows in the book in memory and in the real one."""
     script = draw(*key)
     events = tuple(e for e in script.events if e.verb not in (*REAL_ONLY, "void"))
     script = replace(script, events=events, iam=False, milestones=())
@@ -105,7 +104,7 @@ def test_both_books_keep_the_same_ledger(
 def test_after_healing_it_converges_and_stays_quiet(
     pure: dict[tuple[int, int], Play], key: tuple[int, int]
 ) -> None:
-    """I17: everything is off after the end; ten more cycles write nothing."""
+    """I17: everything is off after the end, and ten more cycles write nothing."""
     play = pure[key]
     play.settle(3)
     before = counts(play)
@@ -116,7 +115,7 @@ def test_after_healing_it_converges_and_stays_quiet(
 
 
 def test_most_plays_rest_while_somebody_has_notice(pure: dict[tuple[int, int], Play]) -> None:
-    """I17 is asked in mid-play too, of nearly every play, and mostly of one that has to act."""
+    """I17 is checked in mid-play in nearly every play, mostly while a notice is open."""
     rested = [play.quiescence for play in pure.values() if play.quiescence.held]
     assert len(rested) >= 0.8 * len(pure)
     assert sum(quiescence.notices > 0 for quiescence in rested) >= 0.5 * len(rested)
@@ -125,7 +124,7 @@ def test_most_plays_rest_while_somebody_has_notice(pure: dict[tuple[int, int], P
 def test_without_faults_nearly_every_second_is_charged(
     pure: dict[tuple[int, int], Play],
 ) -> None:
-    """Seed 0 has no faults: what is neither charged nor disputed is hardly anything."""
+    """In seed 0, which has no faults, hardly any second is neither charged nor unconfirmed."""
     found = evidence_of(pure[0, 30])
     ours = {t.project_id for _, p in found.programs for s in p.startups() for t in s.projects}
     truth = [
@@ -135,14 +134,14 @@ def test_without_faults_nearly_every_second_is_charged(
         if found.projects.get(server) in ours  # a stranger's is nobody's charge
     ]
     charged_s = sum(r["posted_until_s"] - r["start_s"] for r in found.runs)
-    disputed_s = sum(d["end_s"] - d["start_s"] for d in found.unconfirmed_periods)
+    unconfirmed_s = sum(d["end_s"] - d["start_s"] for d in found.unconfirmed_periods)
     real_s = sum(seconds([span]) for _, span in truth)
-    assert charged_s + disputed_s >= 0.9 * real_s
+    assert charged_s + unconfirmed_s >= 0.9 * real_s
     assert both([(0, 2)], [(1, 3)]) == [(1, 2)]
 
 
 def test_the_batch_saw_what_it_should(pure: dict[tuple[int, int], Play]) -> None:
-    """A batch in which these never happen proves little."""
+    """The batch saw every important event; otherwise it would prove little."""
     seen = set().union(*(coverage_marks_of(play, evidence_of(play)) for play in pure.values()))
     expected = {
         "Complete",
@@ -153,18 +152,18 @@ def test_the_batch_saw_what_it_should(pure: dict[tuple[int, int], Play]) -> None
         "grant",
         "void",
         "unconfirmed",
-        "rest",
+        "quiescence",
         "overdraft",
         "intent confirmed",
         "notice credits executed",
         "notice limit executed",
-        "notice leaked executed",
+        "notice standby executed",
         "notice cohort-end executed",
-        "decision hold",
+        "decision defer",
         "fault clock step",
-        "fault standby",
-        "fault heard StaleEpoch",
-        "fault heard OperationalError",
+        "fault follower",
+        "fault cycle failed StaleEpoch",
+        "fault cycle failed OperationalError",
         "call Conflict",
         "call Throttled",
         "call Unreachable",
@@ -173,7 +172,7 @@ def test_the_batch_saw_what_it_should(pure: dict[tuple[int, int], Play]) -> None
 
 
 def test_a_seed_plays_the_same_twice() -> None:
-    """Same seed, same rows: a failing seed can be looked at again."""
+    """The same seed leaves the same rows, so a failing seed can be played again."""
     first, second = (evidence_of(played(draw(3, 10))) for _ in range(2))
     assert first.transfers == second.transfers and len(first.transfers) > 5
     assert first.decisions == second.decisions

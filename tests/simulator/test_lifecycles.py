@@ -30,7 +30,7 @@ class Seen:
     detail: str
 
 
-def told(name: str) -> list[tuple[str, list[Seen]]]:
+def recorded_states(name: str) -> list[tuple[str, list[Seen]]]:
     """The life of the recording's first server: each action, and what was seen after it."""
     if name == ABSENT:
         pytest.skip(f"service: no recordings under {RECORDED}")
@@ -93,7 +93,7 @@ def observed(world: World, zone: str, server_id: str) -> Seen:
 @pytest.mark.parametrize("name", NAMES)
 def test_recorded_lives_play_in_the_same_order(name: str) -> None:
     """The same actions lead through the same states in the same order, and no detail is unknown."""
-    story = told(name)
+    story = recorded_states(name)
     world = World.build(3, START_S, workloads=())
     project = world.add_startup("one")
     kind = "H100-1-80G" if name.startswith("gpu_") else "DEV1-S"
@@ -109,7 +109,7 @@ def test_recorded_lives_play_in_the_same_order(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in NAMES if "2025" in name] or [ABSENT])
 def test_a_recorded_course_is_replayed_second_by_second(name: str) -> None:
     """A scripted action follows the recorded instants, and the truth has their difference."""
-    story = told(name)
+    story = recorded_states(name)
     world = World.build(3, START_S, workloads=())
     project = world.add_startup("one")
     server_id = world.create_server("fr-par-2", project.id, "H100-1-80G", "one").id

@@ -1,1 +1,1 @@
-"""The routes of the API, by who asks: startups and operators."""
+"""The routes of the API: startups and operators."""

@@ -1,4 +1,4 @@
-"""What do operators ask over the API? Every startup, any one of them, and their own deeds."""
+"""The routes of operators: every startup, one startup, and the operators' own actions."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from exporters.api.models import (
 from exporters.api.problems import Problem
 from exporters.api.read_model import CachedStatus, ReadModel
 from exporters.api.routers.startup import NO_QUERY, Paging, conditional_response, with_etag
-from exporters.api.startup_reads import StartupReads, runway_s
-from quotas.book.actions.overrides import read_operator_actions
+from exporters.api.startup_reads import StartupReads
+from quotas.book.reads.overrides import read_operator_actions
 from quotas.model.tokens import OPERATOR_SCOPES
 from quotas.model.units import format_credits, format_instant
 
@@ -31,7 +31,7 @@ router = APIRouter(prefix="/v1/admin", tags=["operators"])
 
 
 class NamePaging(BaseModel):
-    """Where to go on in a list by name."""
+    """The position and the length of a list by name."""
 
     model_config = ConfigDict(extra="forbid")
     limit: int = Field(50, ge=1, le=200)
@@ -40,7 +40,7 @@ class NamePaging(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class StartupForOperator:
-    """One startup, as an operator looks at it."""
+    """One startup, as an operator reads it."""
 
     reads: StartupReads
     cached: CachedStatus
@@ -48,7 +48,7 @@ class StartupForOperator:
 
 
 async def operator(request: Request) -> CachedStatus:
-    """The board, for a token with scope admin or audit."""
+    """The status, for a token with scope admin or audit."""
     access: Access = request.app.state.access
     read_model: ReadModel = request.app.state.read_model
     access.token(request, *sorted(OPERATOR_SCOPES))
@@ -56,7 +56,7 @@ async def operator(request: Request) -> CachedStatus:
 
 
 async def auditor(request: Request) -> CachedStatus:
-    """The board, for a token with scope audit: who acts is not who looks it over."""
+    """The status, for a token with scope audit: operators do not audit themselves."""
     access: Access = request.app.state.access
     read_model: ReadModel = request.app.state.read_model
     access.token(request, "audit")
@@ -66,8 +66,8 @@ async def auditor(request: Request) -> CachedStatus:
 async def selected(
     request: Request, cached: Annotated[CachedStatus, Depends(operator)], name: str
 ) -> StartupForOperator:
-    """What one startup is shown, for an operator."""
-    if name not in cached.program_status.names():
+    """The reads of one startup, for an operator."""
+    if name not in cached.program_status.names:
         raise Problem(404, "no-such-startup", "No startup has that name: see /v1/admin/startups.")
     return StartupForOperator(
         StartupReads(name, cached.program_status), cached, request.app.state.read_model
@@ -79,7 +79,7 @@ SelectedStartup = Annotated[StartupForOperator, Depends(selected)]
 
 
 class LimitQuery(BaseModel):
-    """How many to answer."""
+    """The number of items."""
 
     model_config = ConfigDict(extra="forbid")
     limit: int = Field(50, ge=1, le=200)
@@ -90,7 +90,7 @@ async def startups(
     request: Request, cached: OperatorStatus, names: Annotated[NamePaging, Query()]
 ) -> Response:
     """Every startup by name: level, credits, burn, runway, GPUs."""
-    after = [name for name in cached.program_status.names() if name > names.cursor]
+    after = [name for name in cached.program_status.names if name > names.cursor]
     page = after[: names.limit]
     following = page[-1] if len(after) > names.limit else None
     answer = PageOf[StartupSummary](items=[_summary(cached, name) for name in page], next=following)
@@ -99,7 +99,7 @@ async def startups(
 
 @router.get("/startups/{name}/credits", response_model=CreditsAnswer, dependencies=NO_QUERY)
 async def startup_credits(request: Request, selected: SelectedStartup) -> Response:
-    """The credits of one startup, as it sees them itself."""
+    """The credits of one startup, as the startup sees them."""
     return conditional_response(request, with_etag(selected.reads.credits()), selected.cached)
 
 
@@ -107,7 +107,7 @@ async def startup_credits(request: Request, selected: SelectedStartup) -> Respon
 async def startup_decisions(
     request: Request, selected: SelectedStartup, paging: Annotated[Paging, Query()]
 ) -> Response:
-    """What was decided about one startup, newest first."""
+    """The decisions about one startup, newest first."""
     found = selected.reads.decisions(selected.read_model.book(), paging.before, paging.limit)
     return conditional_response(request, with_etag(found), selected.cached)
 
@@ -125,7 +125,7 @@ async def actions(
     cached: Annotated[CachedStatus, Depends(auditor)],
     latest: Annotated[LimitQuery, Query()],
 ) -> Response:
-    """What operators did, newest first: who, when, what, why. Needs scope audit."""
+    """Actions of operators, newest first: who, when, what, why. Needs scope audit."""
     read_model: ReadModel = request.app.state.read_model
     found = await asyncio.to_thread(read_operator_actions, read_model.book(), latest.limit)
     items = [
@@ -135,7 +135,7 @@ async def actions(
 
 
 def _summary(cached: CachedStatus, name: str) -> StartupSummary:
-    status = cached.program_status.status(name)
+    status = cached.program_status.startup(name)
     exhausted_s = status.balance.exhausted_s
     return StartupSummary(
         name=name,
@@ -143,7 +143,7 @@ def _summary(cached: CachedStatus, name: str) -> StartupSummary:
         level=status.level,
         available=format_credits(status.balance.available_ucr),
         burn_per_hour=format_credits(status.balance.burn_ucr_per_h),
-        runway_s=runway_s(status),
+        runway_s=status.runway_s,
         exhausted_at=None if exhausted_s is None else format_instant(exhausted_s),
-        gpus=sum(run.gpus for run in status.runs),
+        gpus=status.gpus,
     )

@@ -1,4 +1,4 @@
-"""What does a startup hold in its hands? Its monthly statements, and why a thing was decided."""
+"""The routes of monthly statements and of explanations of decisions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Number = Annotated[int, Path(ge=1, le=2**53, examples=[17])]
 
 
 class Shape(BaseModel):
-    """How the answer is written; without it, `Accept` decides."""
+    """The format of the answer; without it, `Accept` decides."""
 
     model_config = ConfigDict(extra="forbid")
     format: Literal["json", "csv"] | None = Field(None, description="json or csv")
@@ -31,7 +31,7 @@ class Shape(BaseModel):
     "/decisions/{number}/explanation", response_model=DecisionExplanation, dependencies=NO_QUERY
 )
 async def explanation(request: Request, viewer: ViewerDep, number: Number) -> Response:
-    """A decision taken apart: its inputs, what would change it, what follows, who may act."""
+    """A decision explained: its inputs, what would change it, what follows, who may act."""
     found = viewer.reads.explanation(viewer.read_model.book(), number)
     if found is None:
         raise Problem(404, "no-such-decision", "You have no such decision: see /v1/decisions.")

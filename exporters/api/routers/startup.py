@@ -1,4 +1,4 @@
-"""What does a startup's API answer? One short function for each resource under /v1."""
+"""The read routes of a startup: one short function for each resource under /v1."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ MAX_LONG_POLLS = 100
 
 
 class Paging(BaseModel):
-    """Where to go on, and how much to answer."""
+    """The position and the length of a list."""
 
     model_config = ConfigDict(extra="forbid")
     limit: int = Field(50, ge=1, le=200)
@@ -50,13 +50,13 @@ class Paging(BaseModel):
 
 
 class NoticePaging(Paging):
-    """The same, for live notices alone where asked."""
+    """The same, with an option for live notices only."""
 
     live: bool = Field(False, description="only notices that still hold")
 
 
 class EventsQuery(BaseModel):
-    """From where on, and how long to wait for news."""
+    """The position in the events, and how long to wait for news."""
 
     model_config = ConfigDict(extra="forbid")
     limit: int = Field(50, ge=1, le=200)
@@ -73,7 +73,7 @@ class EventsQuery(BaseModel):
 def conditional_response(
     request: Request, page: TaggedBody, cached: CachedStatus, media_type: str = "application/json"
 ) -> Response:
-    """The page, or 304 where the client has it already; a snapshot says that it is one."""
+    """The page, or 304 if the client has it; an answer from a snapshot carries a header."""
     tag, body = page
     headers = {"ETag": tag}
     if cached.from_snapshot:
@@ -85,7 +85,7 @@ def conditional_response(
 
 
 def with_etag(answer: BaseModel | str) -> TaggedBody:
-    """An answer's bytes with their tag."""
+    """The bytes of an answer with their ETag."""
     body = (answer if isinstance(answer, str) else answer.model_dump_json()).encode()
     return f'"{hashlib.sha256(body).hexdigest()[:32]}"', body
 
@@ -95,7 +95,7 @@ def _tags(header: str) -> list[str]:
 
 
 def _cached_page(viewer: Viewer, resource: str, make: Callable[[], BaseModel]) -> TaggedBody:
-    """A page made once for each board."""
+    """A page that is built once for each status."""
     key = (viewer.token.startup, resource)
     page = viewer.cached.pages.get(key)
     if page is None:
@@ -105,7 +105,7 @@ def _cached_page(viewer: Viewer, resource: str, make: Callable[[], BaseModel]) -
 
 @router.get("/me", response_model=Me)
 async def me(request: Request, viewer: ViewerNoQueryDep) -> Response:
-    """Whose token this is, what it may do, and until when."""
+    """The owner of this token, its scopes and its expiry."""
     token, status = viewer.token, viewer.reads.status()
     cohort = status.cohort
     answer = Me(
@@ -125,7 +125,7 @@ async def me(request: Request, viewer: ViewerNoQueryDep) -> Response:
 
 @router.get("/credits", response_model=CreditsAnswer)
 async def credits(request: Request, viewer: ViewerNoQueryDep) -> Response:
-    """How much is left, how fast it burns and how long it lasts, all from one instant."""
+    """Credits left, burn and runway, all from one instant."""
     return conditional_response(
         request, _cached_page(viewer, "credits", viewer.reads.credits), viewer.cached
     )
@@ -133,7 +133,7 @@ async def credits(request: Request, viewer: ViewerNoQueryDep) -> Response:
 
 @router.get("/usage", response_model=UsageAnswer)
 async def usage(request: Request, viewer: ViewerNoQueryDep) -> Response:
-    """GPUs of billable servers now, and what running has cost to date."""
+    """GPUs of billable servers now, and the cost to date."""
     return conditional_response(
         request, _cached_page(viewer, "usage", viewer.reads.usage), viewer.cached
     )
@@ -141,7 +141,7 @@ async def usage(request: Request, viewer: ViewerNoQueryDep) -> Response:
 
 @router.get("/servers", response_model=ServersAnswer)
 async def servers(request: Request, viewer: ViewerNoQueryDep) -> Response:
-    """Every billable server, what it costs, and when it will be stopped if it will."""
+    """Every billable server, its cost, and its stop if one is announced."""
     return conditional_response(
         request, _cached_page(viewer, "servers", viewer.reads.servers), viewer.cached
     )
@@ -159,7 +159,7 @@ async def quota(request: Request, viewer: ViewerNoQueryDep) -> Response:
 async def charges(
     request: Request, viewer: ViewerDep, paging: Annotated[Paging, Query()]
 ) -> Response:
-    """What was charged, period by period, newest first."""
+    """Charges, period by period, newest first."""
     found = viewer.reads.charges(viewer.read_model.book(), paging.before, paging.limit)
     return conditional_response(request, with_etag(found), viewer.cached)
 
@@ -168,7 +168,7 @@ async def charges(
 async def decisions(
     request: Request, viewer: ViewerDep, paging: Annotated[Paging, Query()]
 ) -> Response:
-    """What was decided about you and why, newest first."""
+    """Decisions about you with their reasons, newest first."""
     found = viewer.reads.decisions(viewer.read_model.book(), paging.before, paging.limit)
     return conditional_response(request, with_etag(found), viewer.cached)
 
@@ -177,7 +177,7 @@ async def decisions(
 async def notices(
     request: Request, viewer: ViewerDep, paging: Annotated[NoticePaging, Query()]
 ) -> Response:
-    """What was announced to you, newest first."""
+    """Notices to you, newest first."""
     book = viewer.read_model.book()
     found = viewer.reads.notices(book, paging.before, paging.limit, only_live=paging.live)
     return conditional_response(request, with_etag(found), viewer.cached)
@@ -187,7 +187,7 @@ async def notices(
 async def events(
     request: Request, viewer: ViewerDep, query: Annotated[EventsQuery, Query()]
 ) -> Response:
-    """Decisions and notices since a cursor, oldest first; waits up to `wait` seconds for one."""
+    """Decisions and notices after a cursor, oldest first; waits up to `wait` seconds for one."""
     found = viewer.reads.events(viewer.read_model.book(), query.after, query.limit)
     if not found.items and query.wait:
         await _wait_for_change(request.app.state, viewer, query.wait)
@@ -196,7 +196,7 @@ async def events(
 
 
 async def _wait_for_change(state: Any, viewer: Viewer, wait_s: int) -> None:
-    """Return when the book has changed, or the wait is over."""
+    """Return when the book has changed, or when the wait is over."""
     if state.waiting >= MAX_LONG_POLLS:
         detail = "Too many are waiting for events: ask without 'wait', in a minute."
         raise Problem(503, "too-many-waiting", detail, {"Retry-After": "60"})

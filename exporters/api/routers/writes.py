@@ -1,7 +1,7 @@
-"""What may a startup ask for? Writes are kept in the inbox, answered 202, decided next cycle.
+"""The write routes of a startup: writes go to the inbox, and the next cycle decides them.
 
-The id of a write is derived from its bearer and its idempotency key, so that a replay
-names the same write without looking.
+The id of a write is derived from its startup and its idempotency key, so a repeated write has the
+same id.
 """
 
 from __future__ import annotations
@@ -20,8 +20,7 @@ from exporters.api.models import Accepted, PageOf, StartupRequest, WriteAnswer
 from exporters.api.problems import Problem
 from exporters.api.read_model import ReadModel
 from exporters.api.routers.startup import Paging, conditional_response, with_etag
-from quotas.book.actions.answers import read_answers
-from quotas.book.inbox import Inbox, InboxFull, InboxMessage, KeyReused
+from quotas.book.inbox import Inbox, InboxFull, InboxMessage, KeyReused, read_answers
 from quotas.model.tokens import Token
 from quotas.model.units import format_instant, parse_credits, parse_duration
 
@@ -42,14 +41,14 @@ WriteId = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$")]
 
 
 class NewRequest(BaseModel):
-    """GPUs of a pool that you ask for, for a time."""
+    """GPUs of a pool that you ask for, and for how long."""
 
     model_config = ConfigDict(extra="forbid")
     pool: str = Field(min_length=1, max_length=63, examples=["h100"])
     gpus: StrictInt = Field(ge=1, le=1_000_000, examples=[8])
     duration: str = Field(max_length=40, examples=["12h"], description="such as 90m, 12h or 7d")
     reason: str = Field("", max_length=500, examples=["fine-tuning run 4"])
-    refused: Literal["", "quota"] = Field(
+    refused_for: Literal["", "quota"] = Field(
         "", description="quota: Scaleway refused your start for the organization's quota"
     )
 
@@ -102,7 +101,7 @@ class NewAdvance(BaseModel):
 
 
 class EmptyBody(BaseModel):
-    """An empty object: there is nothing to say beside the address."""
+    """An empty object: the address says everything."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -121,7 +120,7 @@ def _seconds(field: str, text: str) -> int:
 async def requests(
     request: Request, viewer: ViewerDep, paging: Annotated[Paging, Query()]
 ) -> Response:
-    """What you asked for and what became of it, newest first."""
+    """Your requests and their states, newest first."""
     found = viewer.reads.requests(viewer.read_model.book(), paging.before, paging.limit)
     return conditional_response(request, with_etag(found), viewer.cached)
 
@@ -135,7 +134,7 @@ async def open_request(
 ) -> Response:
     """Ask for GPUs. The next cycle decides: follow `link`."""
     submitted = {"pool": body.pool, "gpus": body.gpus, "duration_s": body.duration_s()}
-    details = {"reason": body.reason, "refused": body.refused}
+    details = {"reason": body.reason, "refused_for": body.refused_for}
     return await _accept(request, token, key, "request.open", {**submitted, **details})
 
 
@@ -148,7 +147,7 @@ async def open_request(
 async def withdraw_request(
     request: Request, token: Requester, number: Number, key: IdempotencyKey = None
 ) -> Response:
-    """Take a request back. The next cycle decides: follow `link`."""
+    """Withdraw a request. The next cycle decides: follow `link`."""
     return await _accept(request, token, key, "request.withdraw", {"request": number})
 
 
@@ -162,7 +161,7 @@ async def acknowledge(
     body: Annotated[EmptyBody | None, Body()] = None,
     key: IdempotencyKey = None,
 ) -> Response:
-    """Say that a notice was read. The next cycle writes it down: follow `link`."""
+    """Acknowledge a notice. The next cycle records it: follow `link`."""
     return await _accept(request, token, key, "notice.acknowledge", {"notice": number})
 
 
@@ -196,7 +195,7 @@ async def advance(
 
 @router.get("/writes/{id}", response_model=WriteAnswer, dependencies=NO_QUERY)
 async def write(request: Request, viewer: ViewerDep, id: WriteId) -> Response:
-    """What became of a write: waiting, done or refused, with the reason."""
+    """The result of a write: waiting, done or refused, with the reason."""
     return conditional_response(
         request, with_etag(write_result(request, viewer, id)), viewer.cached
     )
@@ -238,7 +237,7 @@ async def _accept(
 async def enqueue(
     request: Request, token: Token, key: str, kind: str, body: dict[str, Any]
 ) -> InboxMessage:
-    """Put a write in the inbox, once for its key. Raises Problem; nothing is kept then."""
+    """Put a write in the inbox, once for its key. Raises Problem and stores nothing if it fails."""
     read_model: ReadModel = request.app.state.read_model
     inbox: Inbox = request.app.state.inbox
     id = hashlib.sha256(f"{token.startup}\n{key}".encode()).hexdigest()[:32]

@@ -44,7 +44,7 @@ def on_notice(
 ) -> None:
     """Run a hook once for each notice that will stop this server, then acknowledge it.
 
-    SIGTERM lets a hook that runs come to its end, and leaves.
+    SIGTERM lets a running hook end, then leaves.
     """
     try:
         before_s = parse_duration(before)
@@ -68,7 +68,7 @@ def on_notice(
 
 
 class GracefulExit:
-    """SIGTERM ends the process at once, or else when the hook that runs has ended."""
+    """SIGTERM ends the process at once, or at the end of a running hook."""
 
     def __init__(self) -> None:
         self._is_uninterruptible, self._is_requested = False, False
@@ -77,7 +77,7 @@ class GracefulExit:
 
     @contextmanager
     def uninterrupted(self) -> Iterator[None]:
-        """Come to the end of this, whoever asks to leave meanwhile."""
+        """Let this block end before a signal ends the process."""
         self._is_uninterruptible = True
         try:
             yield
@@ -85,7 +85,7 @@ class GracefulExit:
             self._is_uninterruptible = False
 
     def exit_if_requested(self) -> None:
-        """Leave where somebody asked while a hook ran."""
+        """Exit if a signal arrived while a hook ran."""
         if self._is_requested:
             raise SystemExit(0)
 
@@ -96,7 +96,7 @@ class GracefulExit:
 
 
 def run_hook(hook: list[str], notice: WatchedNotice) -> int:
-    """Run the command with the notice in its environment; its exit status."""
+    """Run the command with the notice in its environment, and return its exit status."""
     env = {name: value for name, value in os.environ.items() if name not in _SETTINGS}
     env |= {
         "COHORTD_NOTICE_ID": str(notice.id),
@@ -113,7 +113,7 @@ def run_hook(hook: list[str], notice: WatchedNotice) -> int:
 
 
 def _default_state() -> Path:
-    """Where systemd keeps it, or else the user's own folder."""
+    """The state folder of systemd, or else the user's own."""
     folder_name = os.environ.get("STATE_DIRECTORY") or os.environ.get("XDG_STATE_HOME")
     folder = Path(folder_name) if folder_name else Path.home() / ".local" / "state"
     return folder / "cohortctl-on-notice.json"

@@ -1,8 +1,8 @@
-"""Which notices concern this server, and whose hook is due? Values; no clock, no network.
+"""The notices about this server, and the state of the hook of each. Pure values.
 
-A notice is waiting until its hook is begun, then begun, then done or failed. A hook that was
-begun and never ended (the machine died) is run again while its notice holds: a checkpoint
-too many costs less than one too few. One that ended is never run again.
+A notice is waiting until its hook begins, then begun, then done or failed. A hook that began and
+never ended (the machine died) runs again while its notice is live: one checkpoint too many costs
+less than one too few. A hook that ended never runs again.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from quotas.model.units import parse_instant
 
 DUE = frozenset({"waiting", "begun"})
 FINISHED_KEPT = 200
-"""Notices whose end is remembered; live ones always are."""
+"""Notices that ended and are remembered; live ones always are."""
 
 
 @dataclass(frozen=True, slots=True)
 class WatchedNotice:
-    """A notice as this machine knows it, and what became of its hook and its answer here."""
+    """A notice as this machine knows it, with the state of its hook and its acknowledgement."""
 
     id: int
     deadline_s: int
@@ -32,12 +32,12 @@ class WatchedNotice:
 
     @property
     def needs_acknowledgement(self) -> bool:
-        """Whether its hook went well and the API has not heard so."""
+        """Whether its hook succeeded and its acknowledgement is not sent yet."""
         return self.state == "done" and self.acknowledgement == "pending"
 
 
 def concerns(notice: Mapping[str, Any], names: frozenset[str]) -> bool:
-    """Whether a notice will stop a server of these names, or everything of the startup."""
+    """Whether a notice will stop a server of these names, or every server of the startup."""
     if notice["mode"] != "enforce":
         return False  # in shadow mode nothing is stopped
     return notice["server"] is None or bool({notice["server"], notice["server_name"]} & names)
@@ -46,7 +46,7 @@ def concerns(notice: Mapping[str, Any], names: frozenset[str]) -> bool:
 def merge_live(
     known: Iterable[WatchedNotice], live: Iterable[Mapping[str, Any]], names: frozenset[str]
 ) -> tuple[WatchedNotice, ...]:
-    """What is known once the live notices were read: moved deadlines, new ones, ended ones."""
+    """The known notices, updated by the live ones: moved deadlines, new ones, ended ones."""
     before = {each.id: each for each in known}
     found: dict[int, WatchedNotice] = {}
     for notice in live:
@@ -64,17 +64,17 @@ def merge_live(
 
 
 def next_due(known: Iterable[WatchedNotice], before_s: int, now_s: int) -> WatchedNotice | None:
-    """The notice whose hook is to be run now: the one with the first deadline."""
+    """The notice whose hook is due: the one with the earliest deadline."""
     ready = [each for each in known if each.state in DUE and each.deadline_s - before_s <= now_s]
     return min(ready, key=lambda each: (each.deadline_s, each.id), default=None)
 
 
 def quiet_for_s(known: Iterable[WatchedNotice], before_s: int, now_s: int, most_s: int) -> int:
-    """For how long nothing will be due, at most so long."""
+    """Seconds until a hook is due, up to a maximum."""
     ahead = [each.deadline_s - before_s - now_s for each in known if each.state in DUE]
     return max(0, min([most_s, *ahead]))
 
 
 def with_replaced(known: Iterable[WatchedNotice], new: WatchedNotice) -> tuple[WatchedNotice, ...]:
-    """The same, with one replaced."""
+    """The same notices with one replaced."""
     return tuple(new if each.id == new.id else each for each in known)

@@ -1,4 +1,4 @@
-"""What does `on-notice` remember over a restart? One small file, replaced whole."""
+"""The state file of `on-notice`: it survives restarts and is replaced atomically."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from exporters.ctl.on_notice.notice_watch import WatchedNotice
 
 
 class StateFile:
-    """A file of promises. It is on the disk before a hook is begun, and after it ended."""
+    """A file of notices. It is on the disk before a hook begins, and again after it ended."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def read(self) -> tuple[WatchedNotice, ...]:
-        """What was known last. Raises ApiError where the file is not ours."""
+        """The stored notices. Raises ApiError if the file is not one of ours."""
         try:
             found = json.loads(self._path.read_text(encoding="utf-8"))
             return tuple(WatchedNotice(**each) for each in found["notices"])
@@ -30,7 +30,7 @@ class StateFile:
             raise ApiError(message, BAD_INPUT) from None
 
     def write(self, known: Iterable[WatchedNotice]) -> None:
-        """Keep what is known now. Raises ApiError."""
+        """Store the notices. Raises ApiError."""
         temporary = self._path.with_name(f"{self._path.name}.new")
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)

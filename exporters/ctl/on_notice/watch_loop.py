@@ -1,8 +1,8 @@
-"""How does a server hear of its own end in time? The loop of `cohortctl on-notice`.
+"""The loop of `cohortctl on-notice`: it runs a hook before this server is stopped.
 
-A round reads the live notices, runs the hook of each that is due, acknowledges what ended
-well, and waits for news by a long poll. While the API is away the rounds go on with the
-deadlines that are known.
+A round reads the live notices, runs each hook that is due, acknowledges those that succeeded, and
+waits for news by a long poll. While the API is unreachable the rounds go on with the deadlines
+that are known.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ PAGE = 200
 
 @dataclass(frozen=True, slots=True)
 class WatchTarget:
-    """Under which names this server is known, and how long before a deadline the hook runs."""
+    """The names of this server, and how long before a deadline the hook runs."""
 
     names: frozenset[str]
     before_s: int
@@ -39,7 +39,7 @@ class WatchTarget:
 
 @dataclass(frozen=True, slots=True)
 class Hook:
-    """Runs the command of a promise and answers its exit status; `held` lets it end."""
+    """Runs the command for a notice; `uninterrupted` delays signals until the command ends."""
 
     run: Callable[[WatchedNotice], int]
     uninterrupted: Callable[[], AbstractContextManager[None]]
@@ -64,7 +64,7 @@ class WatchLoop:
         self._is_reachable, self._is_outage_logged = False, False
 
     def poll_once(self) -> None:
-        """Look, run what is due, and acknowledge. Raises ApiError where going on is no use."""
+        """Read, run what is due, and acknowledge. Raises ApiError if retrying is useless."""
         self._is_reachable = self._try(self._refresh)
         before_s = self._target.before_s
         while (ready := next_due(self._known, before_s, self._clock.now_s())) is not None:
@@ -75,7 +75,7 @@ class WatchLoop:
                 self._is_reachable = self._try(partial(self._acknowledge, notice))
 
     def wait_for_news(self) -> None:
-        """Wait for news, but no longer than nothing is due."""
+        """Wait for news, at most until the next hook is due."""
         most_s = POLL_S if self._is_reachable else RETRY_S
         quiet_time_s = quiet_for_s(self._known, self._target.before_s, self._clock.now_s(), most_s)
         if quiet_time_s and not (
@@ -106,7 +106,7 @@ class WatchLoop:
         self._log(f"notice {notice.id}: hook {result}")
 
     def _acknowledge(self, notice: WatchedNotice) -> None:
-        """Acknowledge, once; a refusal is an answer too."""
+        """Acknowledge once; a refusal is final, too."""
         acknowledgement = "sent"
         try:
             self._api.post(f"notices/{notice.id}/acknowledge", {}, f"on-notice-{notice.id}")

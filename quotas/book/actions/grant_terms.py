@@ -1,8 +1,9 @@
-"""What may still be granted? Ids that are free, terms that stay, and the program's budget.
+"""Terms of grants: which ids are free, which terms stay, and what the program's budget allows.
 
-A program file and `cohortd grant` ask the same here. What may not pass the budget is all that
-the sponsor gave to the program's cohorts, less what was voided, and what may still come of it:
-parts of grants that are not posted yet, and milestones that can still be confirmed.
+A program file and `cohortd grant` are checked by the same functions. The budget has to cover
+all credits that the sponsor gave to the program's cohorts, less what was voided, and all that
+can still be added: parts of grants that are not posted yet, and milestones that can still be
+confirmed.
 """
 
 from __future__ import annotations
@@ -14,20 +15,19 @@ from sqlalchemy import Connection, or_, select
 
 from quotas.book.cycle.state import read_program
 from quotas.book.schema.tables import BALANCE, GRANT, TRANSFER
-from quotas.ledger.tranches import is_tranche, milestones, parts
+from quotas.ledger.corrections import TransferPart
+from quotas.ledger.tranches import Part, is_tranche, milestones, parts
 from quotas.ledger.transfers import sponsor_account
 from quotas.model.program import Program, ProgramError, Startup
 from quotas.model.units import format_credits
 
 
 def check_program_grants(connection: Connection, program: Program, now_s: int) -> None:
-    """Raises ProgramError, one sentence, where the book does not allow a program's grants."""
+    """Raises ProgramError, one sentence, if the book does not allow a program's grants."""
     _refuse_taken_ids(connection, program)
     _refuse_other_terms(connection, program.startups())
-    granted, coming = (
-        granted_total_ucr(connection, program),
-        future_grants_ucr(connection, program, now_s),
-    )
+    granted = granted_total_ucr(connection, program)
+    coming = future_grants_ucr(connection, program, now_s)
     if granted + coming > program.budget_ucr:
         raise ProgramError(
             f"program.budget = {format_credits(program.budget_ucr)} is below the "
@@ -60,7 +60,7 @@ def future_grants_ucr(connection: Connection, program: Program, now_s: int) -> i
 
 
 def startup_with_grant(connection: Connection, program: Program, grant_id: str) -> str | None:
-    """Who has a grant of an id, whole, in tranches, or waiting for milestones; None: nobody."""
+    """The startup that has a grant of an id: whole, in tranches, or waiting for milestones."""
     known = or_(
         GRANT.c.grant_id == grant_id, GRANT.c.grant_id.startswith(f"{grant_id}/", autoescape=True)
     )
@@ -76,23 +76,44 @@ def startup_with_grant(connection: Connection, program: Program, grant_id: str) 
 def grant_rows(startups: Iterable[Startup]) -> list[dict[str, Any]]:
     """The rows of every part that is credited when a program is applied."""
     return [
-        {
-            "grant_id": part.id,
-            "startup": startup.name,
-            "cohort": startup.cohort,
-            "category": grant.category,
-            "priority": grant.priority,
-            "amount_ucr": part.amount_ucr,
-            "effective_s": part.effective_s,
-            "expires_s": part.expires_s,
-            "rolls_to": part.rolls_to,
-            "roll_ppm": part.rollover.ppm if part.rollover else None,
-            "roll_most_ucr": part.rollover.most_ucr if part.rollover else None,
-        }
+        grant_row(startup.name, startup.cohort, part, grant.category, grant.priority)
         for startup in startups
         for grant in startup.grants
         for part in parts(grant)
     ]
+
+
+def moved_grant_rows(
+    connection: Connection, moved: Iterable[TransferPart]
+) -> tuple[dict[str, Any], ...]:
+    """The rows of the grants that moved credits become. Each has its source's category."""
+    rows = connection.execute(select(GRANT.c.startup, GRANT.c.grant_id, GRANT.c.category))
+    categories = {(startup, grant_id): category for startup, grant_id, category in rows}
+    made = []
+    for each in moved:
+        to, category = each.destination, categories[each.source.startup, each.source.id]
+        terms = (to.granted_ucr, to.effective_s, to.expires_s, to.rolls_to, to.rollover)
+        made.append(grant_row(to.startup, to.cohort, Part(to.id, *terms), category, to.priority))
+    return tuple(made)
+
+
+def grant_row(
+    startup: str, cohort: str, part: Part, category: str, priority: int
+) -> dict[str, Any]:
+    """The row of what is credited as one account."""
+    return {
+        "grant_id": part.id,
+        "startup": startup,
+        "cohort": cohort,
+        "category": category,
+        "priority": priority,
+        "amount_ucr": part.amount_ucr,
+        "effective_s": part.effective_s,
+        "expires_s": part.expires_s,
+        "rolls_to": part.rolls_to,
+        "roll_ppm": part.rollover.ppm if part.rollover else None,
+        "roll_most_ucr": part.rollover.most_ucr if part.rollover else None,
+    }
 
 
 def _refuse_other_terms(connection: Connection, startups: Iterable[Startup]) -> None:
@@ -109,13 +130,13 @@ def _refuse_other_terms(connection: Connection, startups: Iterable[Startup]) -> 
 
 
 def _refuse_taken_ids(connection: Connection, program: Program) -> None:
-    """An id is of one startup, and of a grant in tranches or of one without."""
+    """An id belongs to one startup, and either always or never to a grant in tranches."""
     _, current = read_program(connection)
     members = current.startups() if current else ()
     in_force = {(s.name, g.id, bool(g.tranches)) for s in members for g in s.grants}
     taken: dict[str, set[tuple[str, bool]]] = {}
     for holder, id in connection.execute(select(GRANT.c.startup, GRANT.c.grant_id)):
-        if "." not in id:  # what was moved or advanced has a dot, and is no grant of a file
+        if "." not in id:  # ids of moved or advanced credits have a dot: no file has them
             taken.setdefault(id.partition("/")[0], set()).add((holder, is_tranche(id)))
     for startup in program.startups():
         for grant in startup.grants:

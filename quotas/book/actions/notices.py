@@ -21,8 +21,8 @@ from quotas.book.schema.records import DecisionRow, NoticeRow
 from quotas.book.schema.tables import DECISION, NOTICE
 from quotas.book.session import Book, rows_of
 from quotas.decisions.notices import LIVE_NOTICES, Notice
-from quotas.decisions.sentences import Inputs
-from quotas.decisions.snapshot import Decision
+from quotas.decisions.record import make_decision
+from quotas.decisions.verbs import Acknowledgement, ChannelTest, Snooze
 from quotas.enforcement.reminders import snooze_notice
 from quotas.ledger.corrections import Refused
 from quotas.messages.routing import TEST, messages_for_notice
@@ -42,8 +42,8 @@ def acknowledge(
         row = _row(rows, notice_id, owner)
         if row.acknowledged_s is None:
             row.acknowledged_s, row.acknowledged_by = now_s, actor
-            inputs: Inputs = {"actor": actor, "notice": notice_id}
-            _record_decision(rows, _notice(row), "acknowledge", inputs, now_s)
+            facts = Acknowledgement(actor=actor, notice=notice_id)
+            _record_decision(rows, _notice(row), "acknowledge", facts, now_s)
         return _notice(row)
 
 
@@ -69,15 +69,10 @@ def snooze(
             return notice
         moved = snooze_notice(notice, program.policy, for_s, now_s)
         row.sqlmodel_update(asdict(moved))
-        inputs: dict[str, int | str] = {
-            "actor": actor,
-            "from_s": notice.deadline_s,
-            "to_s": moved.deadline_s,
-            "reason": reason,
-        }
-        if key is not None:
-            inputs["key"] = key
-        why = _record_decision(rows, moved, "snooze", inputs, now_s)
+        facts = Snooze(
+            actor=actor, from_s=notice.deadline_s, to_s=moved.deadline_s, reason=reason, key=key
+        )
+        why = _record_decision(rows, moved, "snooze", facts, now_s)
         told = replace(moved, text=f"{why}. {notice.text}")
         pending_messages = messages_for_notice(program, told, "snoozed", now_s)
         enqueue(connection, pending_messages, now_s)
@@ -111,7 +106,7 @@ def send_test_notice(book: Book, startup: str, actor: str, now_s: int) -> Notice
         rows.add(row)
         rows.flush()
         given = replace(notice, id=row.id)
-        _record_decision(rows, given, "test", {"actor": actor}, now_s)
+        _record_decision(rows, given, "test", ChannelTest(actor=actor), now_s)
         enqueue(connection, messages_for_notice(program, given, TEST, now_s), now_s)
         return given
 
@@ -163,9 +158,9 @@ def _notice(row: NoticeRow) -> Notice:
     return Notice(**row.model_dump())
 
 
-def _record_decision(rows: Session, notice: Notice, verb: str, inputs: Inputs, now_s: int) -> str:
+def _record_decision(rows: Session, notice: Notice, verb: str, facts: object, now_s: int) -> str:
     """Record a person's deed as a decision; answers its reason."""
     owner = (notice.startup, notice.server_id)
-    decision = Decision.from_inputs(owner, notice.rule, verb, notice.episode, inputs)
+    decision = make_decision(owner, notice.rule, verb, notice.episode, facts)
     rows.add(DecisionRow(**decision_row(decision, notice.mode, now_s)))
     return decision.reason

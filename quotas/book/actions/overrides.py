@@ -1,29 +1,25 @@
-"""How does an operator's word enter the book, and which words and stops does a cycle read?"""
+"""Overrides: an operator's standing orders (level, exempt, freeze, maintenance, shortage, …).
+
+An override is an append-only row. It writes no intent: the next cycle reads it and acts.
+An undo is an override that offers a stopped server again, with the refund of its notice.
+"""
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, replace
-from typing import Any
+from dataclasses import asdict, dataclass, replace
 
-from sqlalchemy import Connection, bindparam, func, select
+from sqlalchemy import Connection
+from sqlmodel import col, select
 
-from quotas.book.rows import NOTICE_FIELDS, columns_of
-from quotas.book.schema.records import OverrideRow
-from quotas.book.schema.tables import DECISION, INTENT, NOTICE, OVERRIDE, PROGRAM, RUN, TRANSFER
+from quotas.book.actions.action import OperatorAction
+from quotas.book.actions.execute import perform_in_transaction
+from quotas.book.actions.refunds import RefundCommand
+from quotas.book.cycle.state import read_program
+from quotas.book.schema.records import DecisionRow, NoticeRow, OverrideRow
 from quotas.book.session import Book, rows_of
-from quotas.decisions.disruption_budget import (
-    COUNTED_STATES,
-    WINDOW_S,
-    CountedStop,
-    Enforcement,
-    first_announcements,
-)
 from quotas.decisions.notices import Notice
-from quotas.decisions.overrides import Override, shadow_start_s
-from quotas.iam.closing import RULE, closed_by
-from quotas.model.program import Program
-from quotas.model.units import format_instant
+from quotas.decisions.overrides import Override
+from quotas.ledger.corrections import Refused
 
 
 def set_override(book: Book, override: Override) -> Override:
@@ -36,7 +32,7 @@ def save_override(connection: Connection, override: Override) -> Override:
     """The same within a transaction that writes more."""
     newest = select(OverrideRow).filter_by(family=override.family, subject=override.subject)
     with rows_of(connection) as rows:
-        found = rows.scalars(newest.order_by(OVERRIDE.c.id.desc()).limit(1)).first()
+        found = rows.exec(newest.order_by(col(OverrideRow.id).desc()).limit(1)).first()
         old = Override(**found.model_dump()) if found else None
         if old and old.is_active_at(override.at_s) and _same(old, override):
             return old
@@ -56,127 +52,65 @@ def _same(old: Override, new: Override) -> bool:
     return old.value == new.value and old.reason == new.reason and same_end
 
 
-_NEWEST = select(func.max(OVERRIDE.c.id)).group_by(OVERRIDE.c.family, OVERRIDE.c.subject)
-_OVERRIDES = (
-    select(*columns_of(OVERRIDE, Override))
-    .where(OVERRIDE.c.id.in_(_NEWEST))
-    .order_by(OVERRIDE.c.id)
-)
-_FORECASTS = select(NOTICE.c.startup, NOTICE.c.episode, NOTICE.c.opened_s).where(
-    NOTICE.c.rule == "runway", NOTICE.c.state == "announced", NOTICE.c.mode == "enforce"
-)
-"""What startups were told, and not what only operators heard in shadow: that stops nobody."""
-_CLOSINGS = (
-    select(NOTICE.c.startup, NOTICE.c.mode, NOTICE.c.episode)
-    .where(NOTICE.c.rule == RULE, NOTICE.c.state == "announced")
-    .order_by(NOTICE.c.id)
-)
-_LAST_OFF = (
-    select(func.max(NOTICE.c.id))
-    .where(NOTICE.c.off_s.is_not(None))
-    .group_by(NOTICE.c.startup, NOTICE.c.server_id, NOTICE.c.rule)
-)
-_PAST = select(*NOTICE_FIELDS).where(NOTICE.c.id.in_(_LAST_OFF)).order_by(NOTICE.c.id)
+@dataclass(frozen=True, slots=True)
+class UndoResult:
+    """A stop that was taken back: whose, the word that did it, and what became of the refund."""
+
+    notice: Notice
+    override: Override
+    refund: str
 
 
-def read_enforcement(connection: Connection) -> Enforcement:
-    """The newest words, the stops of the last hour, what was told, and what went off."""
-    return Enforcement(
-        overrides=tuple(Override(*row) for row in connection.execute(_OVERRIDES)),
-        stops=_stops(connection),
-        first_announced_s=first_announcements(
-            (startup, episode, opened_s)
-            for startup, episode, opened_s in connection.execute(_FORECASTS)
-        ),
-        past=tuple(Notice(*row) for row in connection.execute(_PAST)),
-        closed=closed_by(
-            (startup, mode, episode) for startup, mode, episode in connection.execute(_CLOSINGS)
-        ),
+def undo(book: Book, decision: int, actor: str, reason: str, now_s: int) -> UndoResult:
+    """Take back the stop that a decision ordered. Raises Refused and writes nothing then."""
+    with book.writing() as connection:
+        notice = notice_of_stop(connection, decision)
+        _, program = read_program(connection)
+        if notice is None or program is None:
+            raise Refused(f"decision {decision} stopped no server; 'cohortd explain' lists them")
+        said = ("undo", notice.server_id, str(notice.id))
+        override = _earlier_undo(connection, *said)
+        if override is None:
+            override = save_override(connection, Override(*said, now_s, None, actor, reason))
+        return UndoResult(
+            notice,
+            override,
+            _refunded(connection, notice, override, program.policy.minimum_notice_s),
+        )
+
+
+def notice_of_stop(connection: Connection, decision: int) -> Notice | None:
+    """The notice of a decision to stop a server; None where it decided no stop."""
+    with rows_of(connection) as rows:
+        row = rows.get(DecisionRow, decision)
+        if row is None or row.verb != "stop" or row.mode != "enforce":
+            return None
+        own = select(NoticeRow).filter_by(
+            startup=row.startup, server_id=row.server_id, rule=row.rule
+        )
+        due = own.where(NoticeRow.deadline_s <= row.at_s)
+        found = rows.exec(due.order_by(col(NoticeRow.id).desc()).limit(1)).first()
+        return Notice(**found.model_dump()) if found else None
+
+
+def _earlier_undo(
+    connection: Connection, family: str, server_id: str, notice: str
+) -> Override | None:
+    """The word that undid this very stop before; None where nobody did."""
+    query = select(OverrideRow).filter_by(family=family, subject=server_id, value=notice)
+    with rows_of(connection) as rows:
+        row = rows.exec(query).first()
+        return Override(**row.model_dump()) if row else None
+
+
+def _refunded(connection: Connection, notice: Notice, override: Override, notice_s: int) -> str:
+    """The minimum notice before the deadline, given back once: the last that it had."""
+    window = (notice.deadline_s - notice_s, notice.deadline_s)
+    command = RefundCommand(*window, server=notice.server_id)
+    operator_action = OperatorAction(
+        command, override.reason, override.actor, override.at_s, f"undo-{notice.id}"
     )
-
-
-_IS_STOP = (INTENT.c.action == "poweroff") & INTENT.c.state.in_(COUNTED_STATES)
-_LAST_STOP = select(func.max(INTENT.c.decided_s)).where(_IS_STOP)
-_GPUS = select(func.max(RUN.c.gpus)).where(RUN.c.server_id == INTENT.c.server_id)
-_STOPS = (
-    select(_GPUS.scalar_subquery().label("gpus"), INTENT.c.decided_s, *NOTICE_FIELDS)
-    .join(INTENT, INTENT.c.notice_id == NOTICE.c.id)
-    .where(_IS_STOP, INTENT.c.decided_s > bindparam("since_s"))
-    .order_by(INTENT.c.id)
-)
-
-
-def _stops(connection: Connection) -> tuple[CountedStop, ...]:
-    """The poweroffs decided in the hour before the last one, but those that came to nothing."""
-    last_s = connection.scalar(_LAST_STOP)
-    if last_s is None:
-        return ()
-    rows = connection.execute(_STOPS, {"since_s": last_s - WINDOW_S})
-    return tuple(
-        CountedStop(Notice(*notice), gpus or 0, decided_s) for gpus, decided_s, *notice in rows
-    )
-
-
-def read_operator_actions(book: Book, limit: int) -> list[dict[str, Any]]:
-    """Every operator's deed, newest first: words, programs applied, credits moved."""
-    with book.reading() as connection:
-        overrides = connection.execute(select(OVERRIDE).order_by(OVERRIDE.c.id.desc()).limit(limit))
-        found = [_action_of_override(Override(**row)) for row in overrides.mappings()]
-        programs = connection.execute(select(PROGRAM).order_by(PROGRAM.c.id.desc()).limit(limit))
-        for row in programs.mappings():
-            after = f"version {row['id']} ({row['digest'][:12]})"
-            before = f"version {row['id'] - 1}" if row["id"] > 1 else ""
-            found.append(
-                _action_row(row["applied_s"], row["actor"], "apply", "", "", before, after)
-            )
-        moved = select(TRANSFER).where(TRANSFER.c.epoch == 0, TRANSFER.c.reason != "")
-        for row in connection.execute(moved.order_by(TRANSFER.c.id.desc()).limit(limit)).mappings():
-            answer = json.loads(json.loads(row["detail"]).get("answer", "{}"))
-            after = answer.get("sentence", row["key"])
-            at = (row["recorded_s"], row["actor"], row["kind"], row["startup"])
-            found.append(_action_row(*at, row["reason"], "", after))
-    return sorted(found, key=lambda operator_action: operator_action["at_s"], reverse=True)[:limit]
-
-
-def _action_of_override(override: Override) -> dict[str, Any]:
-    until = f" until {format_instant(override.until_s)}" if override.until_s is not None else ""
-    of = (override.at_s, override.actor, override.family, override.subject, override.reason)
-    return _action_row(*of, override.before, f"{override.value}{until}")
-
-
-def _action_row(
-    at_s: int, actor: str, command: str, subject: str, reason: str, before: str, after: str
-) -> dict[str, Any]:
-    return {
-        "at_s": at_s,
-        "at": format_instant(at_s),
-        "actor": actor,
-        "command": command,
-        "subject": subject,
-        "reason": reason,
-        "before": before,
-        "after": after,
-    }
-
-
-def shadow_since_s(book: Book) -> int | None:
-    """Since when the program has been in shadow without a break; None where it is not now."""
-    programs = select(PROGRAM.c.applied_s, PROGRAM.c.body).order_by(PROGRAM.c.id)
-    overrides = select(OVERRIDE).where(OVERRIDE.c.family == "mode").order_by(OVERRIDE.c.id)
-    with book.reading() as connection:
-        files = [
-            (row.applied_s, Program.from_json(row.body).mode)
-            for row in connection.execute(programs)
-        ]
-        said = [(row.at_s, row.value) for row in connection.execute(overrides)]
-    return shadow_start_s(files, said)
-
-
-def read_shadow_stops(book: Book) -> list[dict[str, Any]]:
-    """Every stop that shadow mode only recorded, oldest first."""
-    rows = select(DECISION).where(DECISION.c.verb == "would-stop").order_by(DECISION.c.id)
-    with book.reading() as connection:
-        return [
-            {**row, "at": format_instant(row["at_s"]), "inputs": json.loads(row["inputs"])}
-            for row in connection.execute(rows).mappings()
-        ]
+    try:
+        return str(perform_in_transaction(connection, operator_action)["sentence"])
+    except Refused as refused:
+        return f"no refund yet, undo it again later: {refused}"

@@ -1,18 +1,17 @@
-"""What does a price that an operator accepts change, of what is charged and of what it costs?"""
+"""Prices: put a rate in force, and correct what was charged at another rate since then."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import select
 
-from quotas.book.actions.commands import OperatorAction, PriceCommand
+from quotas.book.actions.action import ActionAnswer, ActionContext, ActionEffects
 from quotas.book.cycle.state import read_grants, read_prices
+from quotas.book.reads.charges import read_charges, read_differences
 from quotas.book.schema.tables import OFFER, RUN
-from quotas.book.verify.refunds import read_charges, read_differences
 from quotas.ledger.corrections import Refused, expire_refunds
 from quotas.ledger.repricing import (
     PriceChange,
@@ -38,73 +37,69 @@ from quotas.model.units import Period, format_credits, format_instant
 
 
 @dataclass(frozen=True, slots=True)
-class AcceptedPrice:
-    """The version that an order puts in force, what it posts, and the answer to it."""
+class PriceCommand:
+    """Put a flavor's rate in force from an instant on.
 
-    version: Version
-    transfers: tuple[Transfer, ...]
-    answer: dict[str, Any]
+    `bearer` pays what the rate adds to time that was charged already.
+    """
 
+    flavor: str
+    rate_ucr_per_h: int
+    from_s: int
+    bearer: str = "sponsor"
+    confirm: str | None = None
 
-def accept_price(
-    connection: Connection, program: Program, operator_action: OperatorAction, command: PriceCommand
-) -> AcceptedPrice:
-    """What accepting a price comes to. Raises Refused."""
-    prices = read_prices(connection)
-    _refuse(connection, program, operator_action, command, prices)
-    version = Version(
-        prices.newest + 1,
-        command.from_s,
-        command.rate_ucr_per_h,
-        operator_action.now_s,
-        command.bearer,
-        operator_action.actor,
-    )
-    own = (*prices.versions.get(command.flavor, ()), version)
-    after = replace(prices, versions={**prices.versions, command.flavor: own})
-    transfers, sums, sponsor_ucr = _corrections(
-        connection, program, operator_action, command, version, after
-    )
-    if not transfers and _prices_equal(program, command.flavor, prices, after):
-        raise Refused(
-            f"{command.flavor} is at {format_credits(command.rate_ucr_per_h)} credits an hour from "
-            f"{format_instant(command.from_s)} already, and nothing is left to correct; give "
-            "another price or instant"
-        )
-    return AcceptedPrice(
-        version, tuple(transfers), _answer(program, command, version, sums, sponsor_ucr)
-    )
+    def effects(self, context: ActionContext) -> ActionEffects:
+        """A price version, and transfers that correct what was charged. Raises Refused."""
+        prices, action = read_prices(context.connection), context.action
+        self._refuse_unlikely(context, prices)
+        terms = (self.from_s, self.rate_ucr_per_h, context.now_s, self.bearer, action.actor)
+        version = Version(prices.newest + 1, *terms)
+        own = (*prices.versions.get(self.flavor, ()), version)
+        after = replace(prices, versions={**prices.versions, self.flavor: own})
+        made = _corrections(context, self, version, after)
+        if not made.transfers and _prices_equal(context.program, self.flavor, prices, after):
+            raise Refused(
+                f"{self.flavor} is at {format_credits(self.rate_ucr_per_h)} credits an hour from "
+                f"{format_instant(self.from_s)} already, and nothing is left to correct; give "
+                "another price or instant"
+            )
+        row = {
+            "id": version.id,
+            "flavor": self.flavor,
+            "from_s": self.from_s,
+            "rate_ucr_per_h": self.rate_ucr_per_h,
+            "recorded_s": context.now_s,
+            "bearer": self.bearer,
+            "source": action.actor,
+            "reason": context.reason,
+        }
+        answer = _answer(context.program, self, version, made)
+        return ActionEffects(tuple(made.transfers), answer, price=row)
 
-
-def _refuse(
-    connection: Connection,
-    program: Program,
-    operator_action: OperatorAction,
-    command: PriceCommand,
-    prices: Prices,
-) -> None:
-    sold = set(connection.scalars(select(OFFER.c.flavor).where(OFFER.c.gpus > 0)))
-    known = sold | set(prices.versions)
-    if command.flavor not in known:
-        listed = ", ".join(sorted(known)) or "none yet: start 'cohortd run' once"
-        raise Refused(f"no flavor {command.flavor!r} is known; known are {listed}")
-    earliest_s = min([operator_action.now_s, *(cohort.starts_s for cohort in program.cohorts)])
-    if command.from_s < earliest_s:
-        raise Refused(
-            f"--from {format_instant(command.from_s)} is before any cohort starts; give "
-            f"{format_instant(earliest_s)} or later"
-        )
-    last = prices.in_force(command.flavor, command.from_s)
-    if (
-        last is not None
-        and is_absurd(command.rate_ucr_per_h, last.rate_ucr_per_h)
-        and command.confirm != command.flavor
-    ):
-        raise Refused(
-            f"{format_credits(command.rate_ucr_per_h)} credits an hour is more than {FACTOR_MAX} "
-            f"times away from the {format_credits(last.rate_ucr_per_h)} in force; check it, then "
-            f"give --confirm {command.flavor}"
-        )
+    def _refuse_unlikely(self, context: ActionContext, prices: Prices) -> None:
+        """Raises Refused for an unknown flavor, a too early instant, or a rate that looks wrong."""
+        sold = select(OFFER.c.flavor).where(OFFER.c.gpus > 0)
+        known = {*context.connection.scalars(sold), *prices.versions}
+        if self.flavor not in known:
+            listed = ", ".join(sorted(known)) or "none yet: start 'cohortd run' once"
+            raise Refused(f"no flavor {self.flavor!r} is known; known are {listed}")
+        starts = (cohort.starts_s for cohort in context.program.cohorts)
+        earliest_s = min([context.now_s, *starts])
+        if self.from_s < earliest_s:
+            raise Refused(
+                f"--from {format_instant(self.from_s)} is before any cohort starts; give "
+                f"{format_instant(earliest_s)} or later"
+            )
+        last, rate_ucr_per_h = prices.in_force(self.flavor, self.from_s), self.rate_ucr_per_h
+        if last is None or self.confirm == self.flavor:
+            return
+        if is_absurd(rate_ucr_per_h, last.rate_ucr_per_h):
+            raise Refused(
+                f"{format_credits(rate_ucr_per_h)} credits an hour is more than {FACTOR_MAX} "
+                f"times away from the {format_credits(last.rate_ucr_per_h)} in force; check it, "
+                f"then give --confirm {self.flavor}"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,51 +113,47 @@ class _Sums:
     expired_ucr: int = 0
 
 
-def _corrections(
-    connection: Connection,
-    program: Program,
-    operator_action: OperatorAction,
-    command: PriceCommand,
-    version: Version,
-    prices: Prices,
-) -> tuple[list[Transfer], dict[str, _Sums], int]:
+@dataclass(frozen=True, slots=True)
+class _Corrections:
     """The transfers that amend what is charged already, sums by startup, and the sponsor's."""
-    window = Period(command.from_s, max(command.from_s, operator_action.now_s))
+
+    transfers: list[Transfer]
+    startups: dict[str, _Sums]
+    sponsor_ucr: int
+
+
+def _corrections(
+    context: ActionContext, command: PriceCommand, version: Version, prices: Prices
+) -> _Corrections:
+    now_s, connection = context.now_s, context.connection
+    window = Period(command.from_s, max(command.from_s, now_s))
     ran = select(RUN.c.startup).where(RUN.c.flavor == command.flavor).distinct()
     startups = sorted(connection.scalars(ran))
-    charges = [
-        each for each in read_charges(connection, startups, window) if each.flavor == command.flavor
-    ]
+    found = read_charges(connection, startups, window)
+    charges = [each for each in found if each.flavor == command.flavor]
     posted = read_differences(connection, startups) if charges else {}
     grants = {grant.account: grant for grant in read_grants(connection)}
-    change = PriceChange(
-        version.id, operator_action.now_s, operator_action.reason, command.bearer == STARTUP
-    )
+    change = PriceChange(version.id, now_s, context.reason, command.bearer == STARTUP)
+    step = Step(version.from_s, version.rate_ucr_per_h, version.id)
     transfers: list[Transfer] = []
     sums: dict[str, _Sums] = defaultdict(_Sums)
     sponsor_ucr = 0
     for charge in charges:
-        steps = prices.charged(command.flavor, fixed_at(program, charge.cohort))
+        steps = prices.charged(command.flavor, fixed_at(context.program, charge.cohort))
         for part in _affected_periods(prices, steps, version, window):
             own = [grant for grant in grants.values() if grant.startup == charge.startup]
-            step = Step(version.from_s, version.rate_ucr_per_h, version.id)
             made = correct_charge(charge, part, step, own, change)
             charge = made.charge
             grants |= {grant.account: grant for grant in made.grants}
-            lost = _expire_returned(made, grants, operator_action.now_s)
+            lost = _expire_returned(made, grants, now_s)
             transfers += [*made.transfers, *lost]
             sums[charge.startup] = _add_sums(sums[charge.startup], made, lost)
         more_ucr = difference_ucr(charge, prices.paid(command.flavor)) - posted.get(charge.key, 0)
         if more_ucr:
-            transfers.append(
-                difference_transfer(charge, more_ucr, operator_action.now_s, prices, version.id)
-            )
+            transfers.append(difference_transfer(charge, more_ucr, now_s, prices, version.id))
             sponsor_ucr += more_ucr
-    return (
-        transfers,
-        {name: each for name, each in sorted(sums.items()) if each.seconds},
-        (sponsor_ucr),
-    )
+    changed = {name: each for name, each in sorted(sums.items()) if each.seconds}
+    return _Corrections(transfers, changed, sponsor_ucr)
 
 
 def _affected_periods(
@@ -181,7 +172,7 @@ def _affected_periods(
 def _expire_returned(
     made: RepricedCharge, grants: dict[str, GrantBalance], now_s: int
 ) -> list[Transfer]:
-    """What came back to grants that have ended is forfeited at once."""
+    """What returns to grants that have ended expires at once."""
     cheaper = [each for each in made.transfers if each.entries[0].amount_ucr < 0]
     return [lost for each in cheaper for lost in expire_refunds(each, grants, now_s)]
 
@@ -211,12 +202,8 @@ def _prices_equal(program: Program, flavor: str, before: Prices, after: Prices) 
 
 
 def _answer(
-    program: Program,
-    command: PriceCommand,
-    version: Version,
-    sums: dict[str, _Sums],
-    sponsor_ucr: int,
-) -> dict[str, Any]:
+    program: Program, command: PriceCommand, version: Version, made: _Corrections
+) -> ActionAnswer:
     rate, from_ = format_credits(command.rate_ucr_per_h), format_instant(command.from_s)
     startups = {
         name: {
@@ -227,7 +214,7 @@ def _answer(
             "posted": format_credits(each.posted_ucr),
             "expired": format_credits(each.expired_ucr),
         }
-        for name, each in sums.items()
+        for name, each in made.startups.items()
     }
     parts = [
         f"{name}: {each['seconds']} s, {each['old']} charged, {each['new']} due, "
@@ -236,15 +223,15 @@ def _answer(
     ]
     if not version.is_correction and program.prices == "fixed" and command.bearer != STARTUP:
         parts.append("cohorts that have started by then keep their fixed rate")
-    if sponsor_ucr:
-        parts.append(f"{format_credits(sponsor_ucr)} to the sponsor's price difference")
+    if made.sponsor_ucr:
+        parts.append(f"{format_credits(made.sponsor_ucr)} to the sponsor's price difference")
     return {
         "flavor": command.flavor,
         "credits_per_hour": rate,
         "from": from_,
         "correction": version.is_correction,
         "startups": startups,
-        "price_difference": format_credits(sponsor_ucr),
+        "price_difference": format_credits(made.sponsor_ucr),
         "sentence": f"{command.flavor} is at {rate} credits an hour from {from_}"
         + "".join(f"; {part}" for part in parts),
     }

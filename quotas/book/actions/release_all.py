@@ -13,7 +13,8 @@ from quotas.book.cycle.lease import Lease, fence
 from quotas.book.schema.tables import DECISION, INTENT, NOTICE
 from quotas.book.session import Book
 from quotas.decisions.notices import LIVE_INTENTS, SEND_WITHIN_S, Intent, Notice
-from quotas.decisions.snapshot import Decision
+from quotas.decisions.record import make_decision
+from quotas.decisions.verbs import Release
 from quotas.iam.closing import ACTIONS, RELEASE, REOPEN, RULE
 
 
@@ -56,6 +57,6 @@ def _opened(startup: str, now_s: int) -> dict[str, Any]:
 
 
 def _decision(startup: str, reason: str, actor: str, now_s: int) -> dict[str, Any]:
-    inputs = {"startup": startup, "actor": actor, "override_reason": reason}
-    decision = Decision.from_inputs((startup, ""), RULE, RELEASE, f"release:{now_s}", inputs)
+    facts = Release(startup=startup, actor=actor, override_reason=reason)
+    decision = make_decision((startup, ""), RULE, RELEASE, f"release:{now_s}", facts)
     return decision_row(decision, "enforce", now_s)

@@ -14,7 +14,7 @@ from quotas.book.cycle.chain_heads import record_chain_heads
 from quotas.book.cycle.lease import Lease, fence
 from quotas.book.cycle.notice_compensation import compensate_breaches
 from quotas.book.cycle.outbox import enqueue, enqueue_chain_heads
-from quotas.book.cycle.state import read_prices, read_program
+from quotas.book.cycle.state import read_program
 from quotas.book.reads.holds import close_holds
 from quotas.book.reads.statements import close_months
 from quotas.book.reads.transfers import newest_transfer_id
@@ -23,9 +23,7 @@ from quotas.book.schema.tables import (
     DECISION,
     GRANT,
     INTENT,
-    LISTING,
     NOTICE,
-    OFFER,
     OVERUSE,
     PRICE,
     PROGRAM,
@@ -43,10 +41,9 @@ from quotas.ledger.chain_heads import ChainHead
 from quotas.ledger.tranches import parts
 from quotas.ledger.transfers import Transfer, grant_transfer
 from quotas.messages.routing import ChainHeadRecipients, PendingMessage
-from quotas.metering.prices import STARTUP, Prices
 from quotas.metering.runs import Run, UnconfirmedPeriod
 from quotas.model.former_members import with_former_members
-from quotas.model.observation import Complete, Offer, Sweep, Unknown
+from quotas.model.observation import Complete, Sweep, Unknown
 from quotas.model.program import Program, Startup
 from quotas.queue.requests import Request
 
@@ -192,43 +189,6 @@ def apply_program(book: Book, program: Program, now_s: int, actor: str) -> int:
         ]
         post(connection, transfers, recorded_s=now_s, epoch=0, actor=actor)
         return version
-
-
-def save_catalogue(
-    book: Book, offers: Sequence[Offer], believable: Iterable[Offer], now_s: int, source: str
-) -> None:
-    """Remember what is sold and what was believably listed; rates of flavors that have none yet."""
-    with book.writing() as connection:
-        sold = [
-            {"flavor": o.flavor, "gpus": o.gpus, "scratch_bytes": o.scratch_bytes} for o in offers
-        ]
-        _upsert(connection, OFFER, sold)
-        prices = read_prices(connection)
-        listed = [
-            {"flavor": o.flavor, "listed_s": now_s, "rate_ucr_per_h": o.rate_ucr_per_h}
-            for o in believable
-            if o.rate_ucr_per_h is not None and _is_changed_price(prices, o, now_s)
-        ]
-        _append(connection, LISTING, listed)
-        rows = [
-            {
-                "flavor": row["flavor"],
-                "from_s": now_s,
-                "rate_ucr_per_h": row["rate_ucr_per_h"],
-                "recorded_s": now_s,
-                "bearer": STARTUP,
-                "source": source,
-            }
-            for row in listed
-            if row["flavor"] not in prices.versions
-        ]
-        _append(connection, PRICE, rows)
-
-
-def _is_changed_price(prices: Prices, offer: Offer, now_s: int) -> bool:
-    """Whether a listed price is another than the one listed last."""
-    last = prices.listings.get(offer.flavor, ())
-    return not last or (last[-1].rate_ucr_per_h != offer.rate_ucr_per_h and now_s > last[-1].from_s)
 
 
 def _grants(connection: Connection, startups: Iterable[Startup]) -> None:

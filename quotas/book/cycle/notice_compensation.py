@@ -10,8 +10,9 @@ from collections.abc import Iterable
 
 from sqlalchemy import Connection, func, select
 
-from quotas.book.actions.commands import OperatorAction, RefundCommand
+from quotas.book.actions.action import OperatorAction
 from quotas.book.actions.execute import perform_in_transaction
+from quotas.book.actions.refunds import RefundCommand
 from quotas.book.schema.tables import DECISION, RUN
 from quotas.decisions.notices import Notice
 from quotas.enforcement.reminders import BREACH

@@ -14,10 +14,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, func, or_, select
 
-from quotas.book.actions.overrides import read_enforcement
 from quotas.book.cycle.outbox import undelivered
 from quotas.book.cycle.revoked_rules import read_closing_history
 from quotas.book.reads.holds import read_holds
+from quotas.book.reads.overrides import read_enforcement
 from quotas.book.reads.transfers import newest_transfer_id
 from quotas.book.rows import (
     INTENT_FIELDS,
@@ -45,7 +45,6 @@ from quotas.book.schema.tables import (
 )
 from quotas.book.session import Book
 from quotas.decisions.disruption_budget import NO_ENFORCEMENT, Enforcement
-from quotas.decisions.levels import CREDITS
 from quotas.decisions.notices import (
     LIVE_INTENTS,
     LIVE_NOTICES,
@@ -65,6 +64,7 @@ from quotas.metering.stop_latency import MeasuredStop
 from quotas.model.program import Program, Rollover
 from quotas.model.units import Period, cost_ucr
 from quotas.queue.requests import LIVE_REQUESTS, Request
+from quotas.rules.credits import RULE as CREDITS
 
 MAX_STOPS = 500
 """So many confirmed stops are read, of all flavors, to measure how long one takes."""
@@ -239,8 +239,8 @@ def read_prices(connection: Connection) -> Prices:
     )
 
 
-_IS_UNPOSTED = or_(RUN.c.end_s.is_(None), RUN.c.end_s > RUN.c.posted_until_s)
-_UNPOSTED = select(*RUN_FIELDS).where(_IS_UNPOSTED).order_by(RUN.c.id)
+IS_UNPOSTED = or_(RUN.c.end_s.is_(None), RUN.c.end_s > RUN.c.posted_until_s)
+_UNPOSTED = select(*RUN_FIELDS).where(IS_UNPOSTED).order_by(RUN.c.id)
 
 
 def read_unposted_runs(connection: Connection) -> tuple[Run, ...]:
@@ -321,7 +321,7 @@ _ANNOUNCED = (
     .where(
         or_(
             NOTICE.c.state == "announced",
-            (NOTICE.c.rule == CREDITS)
+            (NOTICE.c.rule == CREDITS.name)
             & NOTICE.c.state.in_(("executing", "executed", "restarting")),
         )
     )

@@ -9,7 +9,7 @@ instants up to which every zone is known and every run has a price.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sqlalchemy import JSON, BigInteger, ColumnElement, Connection, cast, func, or_, select
@@ -18,26 +18,17 @@ from quotas.book.cycle.state import read_grants, read_program
 from quotas.book.reads.transfers import transfer_id_as_of
 from quotas.book.schema.tables import ENTRY, PROGRAM, RUN, TRANSFER, UNCONFIRMED, ZONE
 from quotas.book.session import Book
-from quotas.ledger.balance import CYCLE_S, Balance, balance, exhaustion_s
+from quotas.ledger.balance import CYCLE_S, Balance, balances_of, by_startup, exhaustion_s
 from quotas.ledger.recorded import holder
 from quotas.ledger.transfers import GrantBalance, usage_account
 from quotas.metering.runs import Run
 from quotas.model.program import Program
 from quotas.model.units import Period, cost_ucr, format_instant
+from quotas.view import StartupStatus
 
 
 class InstantNotKnown(Exception):
     """An instant for which the book has no final answer: one sentence with the fix."""
-
-
-@dataclass(frozen=True, slots=True)
-class BalanceAt:
-    """A startup at a past instant; `charged_ucr` is what its usage had cost by then."""
-
-    balance: Balance
-    charged_ucr: int
-    unconfirmed_ucr: int
-    gpus: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +38,11 @@ class BookAt:
     as_of_s: int
     through_id: int
     program: Program
-    balances: tuple[BalanceAt, ...]
+    startups: tuple[StartupStatus, ...]
 
 
 def read_book_at(book: Book, as_of_s: int, now_s: int) -> BookAt:
-    """Every startup's credits at a past instant. Raises NotKnown."""
+    """Every startup's credits at a past instant. Raises InstantNotKnown."""
     with book.reading() as connection:
         program = program_at(connection, as_of_s, now_s)
         _refuse_unknown(connection, program, as_of_s)
@@ -66,12 +57,27 @@ def read_book_at(book: Book, as_of_s: int, now_s: int) -> BookAt:
         accrued = _accrued(connection, through_id, as_of_s)
         unconfirmed = _unconfirmed(connection, as_of_s)
     names = {s.name for s in program.startups()} | {g.startup for g in grants} | set(accrued)
-    balances = [
-        _balance_at(name, program, as_of_s, grants, runs, sums, accrued.get(name, 0))
-        for name in sorted(names)
-    ]
-    found = (replace(s, unconfirmed_ucr=unconfirmed.get(s.balance.startup, 0)) for s in balances)
-    return BookAt(as_of_s, through_id, program, tuple(found))
+    policy = program.policy
+    reserve_s = policy.minimum_notice_s + CYCLE_S + policy.stop_latency_s
+    confirmed = {run.zone: as_of_s for run in runs}
+    balances = balances_of(dict.fromkeys(names, reserve_s), as_of_s, grants, runs, confirmed)
+    own_grants, own_runs, held = by_startup(grants), by_startup(runs), _held(sums)
+    startups = []
+    for name, own in balances.items():
+        entry = program.startup(name)
+        startups.append(
+            StartupStatus(
+                name=name,
+                cohort=program.cohort(entry.cohort) if entry else None,
+                balance=_with_accrued(
+                    own, own_grants.get(name, []), accrued.get(name, 0), held.get(name, 0)
+                ),
+                charged_ucr=sums.get(usage_account(name), 0),
+                unconfirmed_ucr=unconfirmed.get(name, 0),
+                runs=tuple(own_runs.get(name, ())),
+            )
+        )
+    return BookAt(as_of_s, through_id, program, tuple(startups))
 
 
 def latest_instant_s(connection: Connection, now_s: int) -> int:
@@ -80,7 +86,7 @@ def latest_instant_s(connection: Connection, now_s: int) -> int:
 
 
 def program_at(connection: Connection, as_of_s: int, now_s: int) -> Program:
-    """The program in force at an instant. Raises NotKnown unless it is past, and of a cohort."""
+    """The program in force at a past instant of a cohort. Raises InstantNotKnown for another."""
     now_s = latest_instant_s(connection, now_s)
     asked = f"--as-of {format_instant(as_of_s)}"
     if as_of_s >= now_s:
@@ -173,37 +179,25 @@ def _unconfirmed(connection: Connection, as_of_s: int) -> dict[str, int]:
     return total
 
 
-def _balance_at(
-    name: str,
-    program: Program,
-    as_of_s: int,
-    grants: Iterable[GrantBalance],
-    runs: Iterable[Run],
-    sums: Mapping[str, int],
-    accrued_ucr: int,
-) -> BalanceAt:
-    own = [grant for grant in grants if grant.startup == name]
-    mine = [run for run in runs if run.startup == name]
-    reserve_s = program.policy.minimum_notice_s + CYCLE_S + program.policy.stop_latency_s
-    confirmed = {run.zone: as_of_s for run in mine}
-    stands = balance(name, as_of_s, own, mine, confirmed, reserve_s)
-    held = sum(
-        ucr
-        for account, ucr in sums.items()
-        if account.startswith("held:") and holder(account) == name
-    )
-    aside_ucr = accrued_ucr + stands.reserve_ucr
-    posted_ucr = stands.posted_ucr + held
-    ends_s = exhaustion_s(as_of_s, own, aside_ucr, stands.burn_ucr_per_h)
-    return BalanceAt(
-        balance=replace(
-            stands,
-            posted_ucr=posted_ucr,
-            accrued_ucr=accrued_ucr,
-            held_ucr=held,
-            exhausted_s=ends_s,
-        ),
-        charged_ucr=sums.get(usage_account(name), 0),
-        unconfirmed_ucr=0,
-        gpus=sum(run.gpus for run in mine),
+def _held(sums: Mapping[str, int]) -> dict[str, int]:
+    """The credits on hold, by startup."""
+    total: dict[str, int] = defaultdict(int)
+    for account, ucr in sums.items():
+        name = holder(account) if account.startswith("held:") else None
+        if name is not None:
+            total[name] += ucr
+    return total
+
+
+def _with_accrued(
+    own: Balance, grants: Sequence[GrantBalance], accrued_ucr: int, held_ucr: int
+) -> Balance:
+    """A balance of grants and burn, with what accrued and what was on hold at its instant."""
+    aside_ucr = accrued_ucr + own.reserve_ucr
+    return replace(
+        own,
+        posted_ucr=own.posted_ucr + held_ucr,
+        accrued_ucr=accrued_ucr,
+        held_ucr=held_ucr,
+        exhausted_s=exhaustion_s(own.as_of_s, grants, aside_ucr, own.burn_ucr_per_h),
     )

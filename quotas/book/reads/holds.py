@@ -1,4 +1,4 @@
-"""Which holds are there, how do they stand, and how does one end in the table?"""
+"""Reads of holds, and the row of a hold that ends."""
 
 from __future__ import annotations
 
@@ -9,11 +9,8 @@ from typing import Any
 from sqlalchemy import Connection, select, update
 
 from quotas.book.schema.tables import ENTRY, HOLD, TRANSFER
-from quotas.ledger.holds import Hold
+from quotas.ledger.holds import Hold, HoldEnding, HoldState, hold_after
 from quotas.ledger.transfers import Entry, Transfer
-
-END_STATES = {"settle": "settled", "hold-void": "voided", "hold-expiry": "expired"}
-
 
 _PLACED = TRANSFER.c.key == "hold:" + HOLD.c.startup + ":" + HOLD.c.id
 _HOLDS = (
@@ -23,7 +20,7 @@ _HOLDS = (
     .where(ENTRY.c.amount_ucr < 0)
     .order_by(HOLD.c.id, ENTRY.c.position)
 )
-_OPEN_HOLDS = _HOLDS.where(HOLD.c.state == "open")
+_OPEN_HOLDS = _HOLDS.where(HOLD.c.state == HoldState.OPEN.value)
 
 
 def read_holds(connection: Connection, hold_id: str | None = None) -> tuple[Hold, ...]:
@@ -50,9 +47,11 @@ def list_holds(connection: Connection, startup: str | None = None) -> list[Mappi
 def close_holds(connection: Connection, transfers: Iterable[Transfer]) -> None:
     """Write what became of the holds that these transfers ended, if they were open still."""
     for transfer in transfers:
-        if transfer.kind not in END_STATES:
+        if transfer.kind not in set(HoldEnding):
             continue
         settled = [e.amount_ucr for e in transfer.entries if e.account.startswith("settled:")]
-        ended = update(HOLD).where(HOLD.c.id == transfer.detail["hold"], HOLD.c.state == "open")
-        values = {"state": END_STATES[transfer.kind], "ended_s": transfer.at_s}
+        is_open = HOLD.c.state == HoldState.OPEN.value
+        ended = update(HOLD).where(HOLD.c.id == transfer.detail["hold"], is_open)
+        state = hold_after(HoldState.OPEN, HoldEnding(transfer.kind))
+        values = {"state": state.value, "ended_s": transfer.at_s}
         connection.execute(ended.values(**values, settled_ucr=sum(settled)))

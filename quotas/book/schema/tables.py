@@ -157,7 +157,8 @@ OVERUSE = Table(
     *_int("gpus"),
     *_text("owner", nullable=True),
     *_int64("deadline_s"),
-    *_text("reason"),
+    *_int("share_gpus", "nominal_gpus"),
+    *_text("limited_by"),
     *_int64("ended_s", nullable=True, index=True),
 )
 """Usage above shares, while it lasted (see quotas.decisions.snapshot.Overuse)."""

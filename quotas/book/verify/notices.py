@@ -22,7 +22,7 @@ def notice_fault(connection: Connection) -> str | None:
     columns = (*promised, NOTICE.c.opened_s, NOTICE.c.deadline_s, NOTICE.c.mode, *_EPISODE_COLUMNS)
     joined = select(INTENT, *columns).join(NOTICE, NOTICE.c.id == INTENT.c.notice_id)
     for row in connection.execute(joined.order_by(INTENT.c.id)):
-        if row.mode != "enforce" or row.of != row.server_id:
+        if row.mode != "enforce" or row.notice_server != row.server_id:
             return f"intent {row.id} stops a server that its notice did not name in enforce mode"
         due_s = _due_s(row, extensions)
         if row.decided_s < due_s:
@@ -56,7 +56,7 @@ def _due_s(row: Row[Any], extensions: Extensions) -> int:
 
     A renewal of a later notice of the same cause had a later deadline: it changes nothing.
     """
-    extended = extensions.get((row.whose, row.of, row.rule, row.episode), ())
+    extended = extensions.get((row.notice_startup, row.notice_server, row.rule, row.episode), ())
     stands_s: int = row.deadline_s
     return min([stands_s, *(was_s for at_s, was_s in extended if at_s > row.decided_s)])
 

@@ -8,8 +8,9 @@ from typing import Any
 from sqlalchemy import Connection, func, select
 
 from quotas.book.cycle.state import read_prices
+from quotas.book.reads.charges import charge_from
 from quotas.book.schema.tables import ENTRY, TRANSFER
-from quotas.book.verify.refunds import RefundAudit, charge_from
+from quotas.book.verify.refunds import RefundAudit
 from quotas.ledger.corrections import Charge
 from quotas.ledger.recorded import PostedTransfer
 from quotas.ledger.repricing import difference_ucr, price_difference_account, provider_account

@@ -289,7 +289,8 @@ def _requests() -> None:
         *_int("gpus"),
         *_text("owner", nullable=True),
         *_int64("deadline_s"),
-        *_text("reason"),
+        *_int("share_gpus", "nominal_gpus"),
+        *_text("limited_by"),
         *_int64("ended_s", nullable=True, index=True),
     )
 

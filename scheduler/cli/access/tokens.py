@@ -45,7 +45,7 @@ def create(
     state: State = DEFAULT_STATE,
     as_json: Json = False,
 ) -> None:
-    """Make a token and print it, this once: the book keeps its hash only."""
+    """Create a token and print it once; the book stores only its hash."""
     scopes = tuple(dict.fromkeys(scope.split(",")))
     try:
         check_scopes(startup, scopes)
@@ -67,7 +67,7 @@ def create(
 
 
 def list_all(state: State = DEFAULT_STATE, as_json: Json = False) -> None:
-    """Show every token: whose, for what, until when, last used; never the token."""
+    """Show every token: its startup, scopes, expiry and last use; never the token itself."""
     now_s = SystemClock().now_s()
     tokens, used = list_tokens(Book.open_existing(state)), last_token_uses(state.folder)
     if as_json:
@@ -89,7 +89,7 @@ def rotate(
     state: State = DEFAULT_STATE,
     as_json: Json = False,
 ) -> None:
-    """Make a successor with the same rights; the old token ends after the overlap."""
+    """Create a successor with the same scopes; the old token ends after the overlap."""
     now_s = SystemClock().now_s()
     ends_s = now_s + _seconds("--overlap", overlap, MAX_OVERLAP_S, least=0)
     life_s = _seconds("--expires", expires, MAX_LIFETIME_S)
@@ -116,7 +116,7 @@ def revoke(id: Id, state: State = DEFAULT_STATE, as_json: Json = False) -> None:
 
 
 def new_token() -> tuple[str, str]:
-    """A new token as its holder gets it, and the hash that the book keeps."""
+    """A new token for its holder, and the hash that the book stores."""
     text = write_token(secrets.token_bytes(SECRET_BYTES))
     token_hash = fingerprint(text)
     assert token_hash is not None, "a token just written has a right checksum"

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from quotas.book.actions.commands import AdvanceCommand, GrantCommand, MilestoneCommand, VoidCommand
+from quotas.book.actions.advances import AdvanceCommand
+from quotas.book.actions.grants import GrantCommand, MilestoneCommand, VoidCommand
 from scheduler.cli.actions import (
     BAD_INPUT,
     Credits,
@@ -59,7 +60,7 @@ def grant(
 
 
 def void(startup: Startup, grant_id: GrantId) -> VoidCommand:
-    """Return what is left of a grant to the sponsor, and say how much was used."""
+    """Return the rest of a grant to the sponsor, and print how much was used."""
     return VoidCommand(startup, grant_id)
 
 

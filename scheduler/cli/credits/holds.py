@@ -1,4 +1,4 @@
-"""The commands `cohortd hold …`: set credits aside, settle or void that, and list it.
+"""The commands `cohortd hold …`: set credits aside, settle or void a hold, list holds.
 
 `cohortd hold STARTUP CREDITS --for 7d` is short for `cohortd hold place …`.
 """
@@ -11,7 +11,7 @@ import typer
 
 from exporters.ctl.default_command import default_command
 from quotas.book import Book
-from quotas.book.actions.commands import HoldCommand, SettleCommand, VoidHoldCommand
+from quotas.book.actions.holds import HoldCommand, SettleCommand, VoidHoldCommand
 from quotas.book.reads.holds import list_holds
 from quotas.model.units import DAY_S, format_credits, format_instant
 from scheduler.cli.actions import (
@@ -45,7 +45,7 @@ def place(
     amount: Credits,
     length: Annotated[str, typer.Option("--for", help="How long, such as 7d.")],
 ) -> HoldCommand:
-    """Set credits aside, from grants that last as long; they return when the time is over."""
+    """Set credits aside from grants that last as long; they return at the end of the time."""
     return HoldCommand(
         startup, parse_amount(amount), parse_duration_option("--for", length, MAX_HOLD_S)
     )
@@ -58,7 +58,7 @@ def settle(
         str | None, typer.Option(help="When the usage ended; now by default.")
     ] = None,
 ) -> SettleCommand:
-    """Spend a hold, or a part of it; the rest returns to the grants that it came from."""
+    """Spend a hold or a part of it; the rest returns to its grants."""
     return SettleCommand(
         hold_id,
         None if credits is None else parse_amount(credits),
@@ -67,7 +67,7 @@ def settle(
 
 
 def void(hold_id: HoldId) -> VoidHoldCommand:
-    """Return a hold whole to the grants that it came from."""
+    """Return a whole hold to its grants."""
     return VoidHoldCommand(hold_id)
 
 
@@ -76,7 +76,7 @@ def list_(
     state: State = DEFAULT_STATE,
     as_json: Json = False,
 ) -> None:
-    """Every hold and how it stands, the oldest first."""
+    """Show every hold and its state, the oldest first."""
     book = Book.open_existing(state)
     try:
         with book.reading() as connection:

@@ -1,4 +1,4 @@
-"""Commands about prices: which rate is in force since when, and putting another in force."""
+"""Commands about prices: show the rates in force, and put another rate in force."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from quotas.book import Book
-from quotas.book.actions.commands import PriceCommand
+from quotas.book.actions.prices import PriceCommand
 from quotas.book.cycle.state import read_prices
 from quotas.metering.prices import SPONSOR, STARTUP, Prices
 from quotas.model.units import format_credits, format_instant
@@ -31,7 +31,7 @@ def list_prices(
         str | None, typer.Option("--as-of", help="An instant; what the book said then.")
     ] = None,
 ) -> None:
-    """Show each flavor's rate in force, since when and from whom, and what is listed beside."""
+    """Show each flavor's rate in force, since when and from whom, and its list price."""
     at_s = SystemClock().now_s() if as_of is None else parse_instant_option("--as-of", as_of)
     book = Book.open_existing(state)
     try:
@@ -55,7 +55,7 @@ def list_prices(
 
 
 def rates_at(prices: Prices, at_s: int) -> list[dict[str, Any]]:
-    """The rates in force at an instant, as the book stood then, JSON-ready, by flavor."""
+    """The rates in force at an instant, as the book was then, JSON-ready, by flavor."""
     rows = []
     for flavor, versions in sorted(prices.versions.items()):
         known = tuple(v for v in versions if v.recorded_s <= at_s)
@@ -97,7 +97,7 @@ def accept(
         str | None, typer.Option("--confirm", help="The flavor, for a price far from the last.")
     ] = None,
 ) -> PriceCommand:
-    """Put a rate in force from an instant; for time that is past, correct what was charged."""
+    """Put a rate in force from an instant; charges after a past instant are corrected."""
     if to not in (SPONSOR, STARTUP):
         fail(f"--to {to!r} is not known; write {SPONSOR} or {STARTUP}", BAD_INPUT)
     rate = parse_amount(credits_per_hour)

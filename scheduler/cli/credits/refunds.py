@@ -1,4 +1,4 @@
-"""Commands that give charged credits back, or move credits: refund, transfer."""
+"""Commands that return charged credits or move credits: refund, transfer."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from quotas.book.actions.commands import RefundCommand, TransferCommand
+from quotas.book.actions.refunds import RefundCommand, TransferCommand
 from scheduler.cli.actions import (
     BAD_INPUT,
     Credits,
@@ -30,7 +30,7 @@ def refund(
     startup: Annotated[str | None, typer.Option(help="Every server of this startup.")] = None,
     zone: Annotated[str | None, typer.Option(help="Every server in this zone, whosever.")] = None,
 ) -> RefundCommand:
-    """Return every charged second of an interval to the grants that it was drawn from."""
+    """Return every charged second of an interval to the grants that paid for it."""
     if sum(named is not None for named in (server, startup, zone)) != 1:
         fail("a refund names one of three; give --server, --startup or --zone", BAD_INPUT)
     from_s, to_s = parse_instant_option("--from", from_), parse_instant_option("--to", to)
@@ -44,5 +44,5 @@ def transfer(
     to: Annotated[str, typer.Argument(metavar="TO", help="A startup of the same cohort.")],
     amount: Credits,
 ) -> TransferCommand:
-    """Move credits from one startup to another of its cohort, with the end they have."""
+    """Move credits from one startup to another of its cohort; they keep their expiry."""
     return TransferCommand(sender, to, parse_amount(amount))

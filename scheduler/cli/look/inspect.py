@@ -38,7 +38,7 @@ def register(app: typer.Typer) -> None:
 def status(
     state: State = DEFAULT_STATE,
     as_of: AsOf = None,
-    watch: Annotated[bool, typer.Option(help="Show it anew every few seconds, until ^C.")] = False,
+    watch: Annotated[bool, typer.Option(help="Refresh it every few seconds, until ^C.")] = False,
     as_json: Json = False,
 ) -> None:
     """Show every startup: credits left, burn, runway, GPUs, level; zones and open notices."""
@@ -60,7 +60,7 @@ def status(
 
 
 def _past(book: Book, as_of_s: int, now_s: int, *, as_json: bool) -> None:
-    """What every startup had at a past instant."""
+    """Show the credits of every startup at a past instant."""
     try:
         found = status_at(book, as_of_s, now_s)
     except InstantNotKnown as refused:
@@ -83,7 +83,7 @@ def explain(
     as_of: AsOf = None,
     as_json: Json = False,
 ) -> None:
-    """Say why: the newest decisions about a startup, a server or one decision, with inputs."""
+    """Explain the newest decisions about a startup or a server, or one decision, with inputs."""
     book = Book.open_existing(state)
     found: list[Mapping[str, Any]] = []
     until_s = None if as_of is None else parse_past_instant(book, as_of)
@@ -125,7 +125,7 @@ def explain(
 def _current_shares_and_pace(
     found: Mapping[str, Any], subject: str
 ) -> tuple[list[Mapping[str, Any]], Mapping[str, Any] | None]:
-    """A startup's shares and its pace as they are now; nothing for another subject."""
+    """A startup's shares and its pace now; empty for another subject."""
     shares = [share for share in found["shares"] if share["startup"] == subject]
     paces = [line["pace"] for line in found["startups"] if line["name"] == subject]
     return shares, next(iter(paces), None)
@@ -145,9 +145,9 @@ def _explained(row: Mapping[str, Any], notices: Iterable[Notice]) -> dict[str, A
 
 
 def verify(
-    head: Annotated[
+    chain_head: Annotated[
         str | None,
-        typer.Option(help="A hash, or a file with one: a head that was logged or mailed."),
+        typer.Option(help="A hash, or a file with one: a chain head that was logged or mailed."),
     ] = None,
     rebuild: Annotated[
         bool,
@@ -158,11 +158,11 @@ def verify(
 ) -> None:
     """Check the book against itself: chain, sums, charges, statements, notices; exit 1: the fault.
 
-    With --head it checks too that nothing before that head was changed or taken away. With
-    --rebuild it first drops the balances and makes them again: no transfer is touched.
+    With --chain-head it also checks that no transfer before that chain head was changed or
+    removed. With --rebuild it first drops the balances and computes them again.
     """
     book = Book.open_existing(state)
-    expected_heads = frozenset[str]() if head is None else _expected_hashes(head)
+    expected_heads = frozenset[str]() if chain_head is None else _expected_hashes(chain_head)
     if rebuild:
         with book.writing() as connection:
             rebuild_balances(connection)
@@ -186,18 +186,21 @@ def verify(
     elif verdict.fault is None:
         typer.echo(f"{verdict.transfers} transfers are right")
         for cohort, head in sorted(verdict.chain_heads.items()):
-            typer.echo(f"head of {cohort}: {head}")
+            typer.echo(f"chain head of {cohort}: {head}")
     else:
         typer.echo(f"cohortd: the book is wrong: {verdict.fault}", err=True)
     if verdict.fault is not None:
         raise typer.Exit(REFUSED)
 
 
-def _expected_hashes(head: str) -> frozenset[str]:
-    """The hashes in the option itself, or else in the file of that name."""
-    if not hashes_in(head) and not Path(head).is_file():
-        fail(f"--head {head}: neither a hash of 64 hexadecimal digits nor a file", BAD_INPUT)
-    found = hashes_in(head) or hashes_in(read_text(Path(head)))
+def _expected_hashes(chain_head: str) -> frozenset[str]:
+    """The hashes in the option itself, or in the file of that name."""
+    if not hashes_in(chain_head) and not Path(chain_head).is_file():
+        fail(
+            f"--chain-head {chain_head}: neither a hash of 64 hexadecimal digits nor a file",
+            BAD_INPUT,
+        )
+    found = hashes_in(chain_head) or hashes_in(read_text(Path(chain_head)))
     if not found:
-        fail(f"--head {head}: no hash of 64 hexadecimal digits is in it", BAD_INPUT)
+        fail(f"--chain-head {chain_head}: no hash of 64 hexadecimal digits is in it", BAD_INPUT)
     return found

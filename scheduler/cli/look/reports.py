@@ -1,4 +1,4 @@
-"""Commands that hand the books on: the journal, as a spreadsheet or an accountant reads it."""
+"""Commands that export the books: the journal, for a spreadsheet or an accountant."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How does `cohortd status` read on a terminal? The sentence on top, then what stands out."""
+"""The text of `cohortd status` on a terminal: the sentence first, then the details."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ REFRESH_EVERY_S = 5
 
 
 def watch_live(read: Callable[[], Sequence[str]]) -> None:
-    """Show what is read anew every few seconds, until the reader has seen enough (^C)."""
+    """Show the text again every few seconds, until ^C."""
     console = Console()
     try:
         with Live(console=console, auto_refresh=False, screen=console.is_terminal) as live:
@@ -54,10 +54,10 @@ def _shares(found: Mapping[str, Any]) -> Iterator[str]:
     for request in found["requests"]:
         yield (
             f"request {request['id']}: {request['startup']} asks for {request['gpus']} GPUs of "
-            f"{request['pool']}: {request['position']}"
+            f"{request['pool']}: {request['text']}"
         )
-    for overuse in found["overuses"]:
-        yield f"excess: {overuse['reason']}, not before {overuse['deadline']}"
+    for overuse in found["overuse"]:
+        yield f"overuse: {overuse['reason']}, not before {overuse['deadline']}"
 
 
 def _notices_and_overrides(found: Mapping[str, Any]) -> Iterator[str]:
@@ -68,10 +68,10 @@ def _notices_and_overrides(found: Mapping[str, Any]) -> Iterator[str]:
         yield f"notice: {notice['text']}"
     for override in found["overrides"]:
         until = f" until {override['until']}" if override["until"] else ""
-        said = f"{override['actor']}: {override['reason']}"
-        yield f"{override['kind']} {override['subject']}: {override['value']}{until}, {said}"
+        by = f"{override['actor']}: {override['reason']}"
+        yield f"{override['kind']} {override['subject']}: {override['value']}{until}, {by}"
     if found["deferred"]:
-        yield f"{found['deferred']} stops are held by the guard: 'cohortd approve' lets them pass"
+        yield f"{found['deferred']} stops are deferred; 'cohortd approve' lets them pass"
     messages = found["messages"]
     if messages["unsent"] or messages["failed"]:
         yield (

@@ -1,4 +1,4 @@
-"""Commands that move a program from shadow to enforce and back, and show what that does."""
+"""Commands that move a program from shadow to enforce and back, and report the effect."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import typer
 
 from quotas.book import Book
 from quotas.book.actions.notices import last_tested_s
-from quotas.book.actions.overrides import read_shadow_stops, set_override, shadow_since_s
+from quotas.book.actions.overrides import set_override
 from quotas.book.cycle.state import load_state
+from quotas.book.reads.overrides import read_shadow_stops, shadow_since_s
 from quotas.decisions.overrides import EVERYONE, Overrides, with_effective_mode
 from quotas.model.program import Program
 from quotas.model.units import DAY_S, format_duration, format_instant
@@ -42,7 +43,7 @@ def arm(
     state: State = DEFAULT_STATE,
     as_json: Json = False,
 ) -> None:
-    """Go from shadow to enforce: print what would be stopped; each gets its full notice first."""
+    """Switch from shadow to enforce, and print the stops; each gets its full notice first."""
     book = Book.open_existing(state)
     current, now_s = load_state(book), SystemClock().now_s()
     if current.program is None:
@@ -68,7 +69,7 @@ def arm(
 
 
 def _missing_preconditions(book: Book, program: Program, now_s: int) -> list[str]:
-    """What arming wants to see and does not: a week of shadow, and notices that are read."""
+    """The conditions of arming that are not met: a week of shadow, and notices that are read."""
     since_s, found = shadow_since_s(book), []
     short_s = SHADOW_FIRST_S - (now_s - (now_s if since_s is None else since_s))
     if short_s > 0:
@@ -87,7 +88,7 @@ def _missing_preconditions(book: Book, program: Program, now_s: int) -> list[str
 
 
 def disarm(reason: Reason, state: State = DEFAULT_STATE, as_json: Json = False) -> None:
-    """Go back to shadow: decide and record, touch nothing; every notice is cancelled."""
+    """Switch back to shadow: decide and record, act on nothing; every notice is cancelled."""
     book = Book.open_existing(state)
     set_and_print(book, "mode", EVERYONE, "shadow", reason, None, as_json)
 
@@ -96,7 +97,7 @@ def shadow(
     state: State = DEFAULT_STATE,
     as_json: Json = False,
 ) -> None:
-    """Report which stops would have hit whom while the program was in shadow."""
+    """Report the stops that would have happened while the program was in shadow."""
     rows = read_shadow_stops(Book.open_existing(state))
     if as_json:
         print_json(rows)

@@ -81,9 +81,9 @@ def init(program: ProgramFile = Path("program.toml")) -> None:
 def check(
     state: State = DEFAULT_STATE, program: ProgramFile = Path("program.toml"), as_json: Json = False
 ) -> None:
-    """Try program, key, permissions, prices, clock and disk: a line and a fix each."""
+    """Check program, key, permissions, prices, clock and disk: a line and a fix each."""
     try:
-        # Asked of the nearest folder that is there: a check makes nothing.
+        # Ask the nearest folder that exists, because a check creates nothing.
         there = next(
             each for each in (state.folder, *state.folder.resolve().parents) if each.exists()
         )
@@ -106,7 +106,7 @@ def check(
 
 
 def _book_check(state: Address) -> Iterable[Check]:
-    """Whether the database is reached; the disk of a SQLite book is asked about elsewhere."""
+    """Whether the database is reachable; the disk of a SQLite book is another check."""
     if state.file is None:
         try:
             there = "a book is there" if Book.exists_at(state) else "no book is there yet"
@@ -159,12 +159,12 @@ def apply(
 
 
 def _refuse_risky(changes: Iterable[Change], fix: str) -> None:
-    """End the command where a change needs a person's word."""
+    """End the command where a change needs the operator's confirmation."""
     risky = [change.path for change in changes if change.needs_confirm]
     if risky:
         typer.echo(
             f"cohortd: refused: {', '.join(risky)} would stop servers, lower a share in use or "
-            f"loosen a guard: {fix}",
+            f"loosen a bound: {fix}",
             err=True,
         )
         raise typer.Exit(1)
@@ -193,7 +193,7 @@ def _change(change: Change) -> dict[str, object]:
         "path": change.path,
         "before": change.before,
         "after": change.after,
-        "needs_confirm": change.needs_confirm,
+        "needs_confirmation": change.needs_confirm,
         "reason": change.why,
     }
 
@@ -216,7 +216,7 @@ def run(
     if program is not None:
         parsed = parse_program(read_text(program), str(program))
         if load_state(book).program is not None:
-            # A restart is nobody's word: what `apply` would ask about is not done by it.
+            # A restart confirms nothing, so it makes no change that `apply` asks to confirm.
             fix = f"apply it with 'cohortd apply --confirm {parsed.name}' first"
             _refuse_risky(_changes(state, program), fix)
         apply_program(book, parsed, clock.now_s(), actor())
@@ -225,13 +225,13 @@ def run(
         cloud=cloud,
         book=book,
         clock=clock,
-        # Random too: containers on two hosts may share a name and be process 1 in each.
+        # Random, too: containers on two hosts may share a name and both be process 1.
         holder=f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}",
         timing=timing,
         publish=metrics.publish,
         permissions=connect_permissions(metrics.request),
         drain_inbox=drain,
-        # On PostgreSQL another host may lead, and only we can read this one's inbox.
+        # On PostgreSQL another host may lead, and only this process can read its inbox.
         on_standby=drain if state.file is None else lambda _now_s: 0,
     )
     deliverer = Deliverer(_delivery_settings())
@@ -257,7 +257,7 @@ def _serve(metrics: Metrics, host: str, port: int) -> MetricsServer:
 
 
 def _loop(cycle_runner: Cycle, metrics: Metrics, deliverer: Deliverer, state: Address) -> Loop:
-    """The pacemaker of the cycle, and of the deliveries and chores beside it."""
+    """The loop of cycles, with deliveries and maintenance beside it."""
     deliveries = DeliveryWorker(
         book=cycle_runner.book,
         clock=cycle_runner.clock,
@@ -295,7 +295,7 @@ def _loop(cycle_runner: Cycle, metrics: Metrics, deliverer: Deliverer, state: Ad
 
 
 def _delivery_settings() -> Settings:
-    """How notices are sent. Raises ConfigError."""
+    """The settings of the delivery. Raises ConfigError."""
     try:
         return read_settings(os.environ)
     except (SettingsError, OSError, UnicodeDecodeError) as error:
@@ -303,7 +303,7 @@ def _delivery_settings() -> Settings:
 
 
 def _reload(cycle_runner: Cycle, metrics: Metrics, deliverer: Deliverer) -> None:
-    """Read the connection again; a bad one leaves the old one in force."""
+    """Read the connection settings again; invalid ones leave the old ones in force."""
     try:
         deliverer.settings = _delivery_settings()
         cycle_runner.reconnect(connect(metrics.request), connect_permissions(metrics.request))

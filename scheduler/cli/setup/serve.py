@@ -1,4 +1,4 @@
-"""The command that serves the API: without a key to the cloud, the book read-only."""
+"""The command that serves the API, without a key to the cloud and with the book read-only."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def serve(
     cycle: Annotated[str, typer.Option(help="The daemon's time between cycles.")] = "30s",
 ) -> None:
     """Serve the API until SIGTERM. Needs no Scaleway key; writes only its inbox."""
-    # Here and not above: FastAPI takes longer to import than most commands to run.
+    # Imported here: FastAPI takes longer to import than most commands take to run.
     from exporters.api.app import build_app
     from exporters.api.server import listener
     from exporters.api.server import serve as serve_until_told

@@ -21,14 +21,14 @@ def register(app: typer.Typer) -> None:
 
 
 def allocate_command() -> None:
-    """Divide pools among a tree of startups: JSON in, JSON out; exit 2 names what is wrong."""
+    """Divide pools among a tree of startups: JSON in, JSON out; exit 2 names an error."""
     try:
         problem = json.load(sys.stdin, object_pairs_hook=_without_doubles)
     except ProblemError as error:
         _refuse(str(error))
     except RecursionError:
         _refuse("standard input is no JSON that could be a problem: it is nested without end")
-    except ValueError as error:  # no JSON, no text, or a number of thousands of digits
+    except ValueError as error:  # not JSON, not text, or a number of thousands of digits
         _refuse(f"standard input is no JSON: {error}")
     try:
         answer = allocate(problem)
@@ -38,7 +38,7 @@ def allocate_command() -> None:
 
 
 def _without_doubles(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """An object of which no field is written twice: one of the two would be lost."""
+    """An object without duplicate fields: one of two values would be lost."""
     made = dict(pairs)
     if len(made) != len(pairs):
         double = Counter(key for key, _ in pairs).most_common(1)[0][0]

@@ -1,7 +1,7 @@
-"""The command `cohortd request`: ask for GPUs, list who waits for what, take a request back.
+"""The command `cohortd request`: ask for GPUs, list the queue, withdraw a request.
 
-`cohortd request STARTUP POOL GPUS --for 2h` opens one; `open` may be written before it,
-where a startup is called list or withdraw.
+`cohortd request STARTUP POOL GPUS --for 2h` opens one; write `open` before it if a startup is
+called list or withdraw.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ Refusal = Annotated[
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command and what stands below it. A number of GPUs may begin with '-'."""
+    """Add the command and its subcommands. A number of GPUs may begin with '-'."""
     group = typer.Typer(cls=default_command("open"), no_args_is_help=True)
     group.command("open", context_settings={"ignore_unknown_options": True})(open_command)
     group.command("list")(list_command)
@@ -57,18 +57,20 @@ def open_command(
     gpus: Annotated[int, typer.Argument(help="GPUs in all, those that run already among them.")],
     for_: Annotated[str, typer.Option("--for", help="How long, once they run: such as 2h.")],
     reason: Annotated[str, typer.Option(help="Why; it is kept in the book.")] = "asked for",
-    refused: Refusal = "",
+    refused_for: Refusal = "",
     state: State = DEFAULT_STATE,
     dry_run: DryRun = False,
     as_json: Json = False,
     key: Key = None,
 ) -> None:
-    """Ask for GPUs of a pool; an owner asks its lent quota back in this way."""
+    """Ask for GPUs of a pool; the owner of lent quota gets it back in this way."""
     check_printable(reason, key)
     length_s = parse_duration_option("--for", for_, LONGEST_S)
     now_s = SystemClock().now_s()
     book = Book.open_existing(state)
-    ask = RequestSpec(startup, pool, gpus, length_s, reason.strip(), actor(), now_s, key, refused)
+    ask = RequestSpec(
+        startup, pool, gpus, length_s, reason.strip(), actor(), now_s, key, refused_for
+    )
     try:
         request = preview_request(book, ask) if dry_run else open_request(book, ask)
     except Refused as refused:
@@ -79,7 +81,7 @@ def open_command(
         print_json({**line, "dry_run": dry_run})
         return
     did = "would ask" if dry_run else f"request {request.id}: {startup} asks"
-    typer.echo(f"{did} for {gpus} GPUs of {pool} for {for_}; {line.get('position', 'not written')}")
+    typer.echo(f"{did} for {gpus} GPUs of {pool} for {for_}; {line.get('text', 'not written')}")
 
 
 def list_command(
@@ -88,7 +90,7 @@ def list_command(
     limit: Annotated[int, typer.Option(min=1, max=1000)] = 100,
     as_json: Json = False,
 ) -> None:
-    """Show who asks for what, its place in line, what it waits for and when it can be met."""
+    """Show each request, its position, what it waits for and when it can be fulfilled."""
     book = Book.open_existing(state)
     found: list[dict[str, Any]] = status_of(book, SystemClock().now_s())["requests"]
     if ended:
@@ -100,7 +102,7 @@ def list_command(
     for line in found:
         typer.echo(
             f"{line['id']:>5} {line['startup']:24} {line['pool']:8} {line['gpus']:>4} GPUs "
-            f"{line['state']:9} {line.get('position') or line['detail']}"
+            f"{line['state']:9} {line.get('text') or line['detail']}"
         )
     if not found:
         typer.echo("nobody waits: no request is open")
@@ -112,7 +114,7 @@ def withdraw_command(
     state: State = DEFAULT_STATE,
     as_json: Json = False,
 ) -> None:
-    """Take a request back: its GPUs are no demand any more."""
+    """Withdraw a request: its GPUs no longer count as demand."""
     check_printable(reason, None)
     book = Book.open_existing(state)
     try:

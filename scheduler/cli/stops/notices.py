@@ -1,4 +1,4 @@
-"""Commands about notices: list them, acknowledge, snooze, try the channels, show a secret."""
+"""Commands about notices: list, acknowledge, snooze, test the channels, show a secret."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def list_(
 
 @app.command()
 def ack(notice: Number, state: State = DEFAULT_STATE, as_json: Json = False) -> None:
-    """Acknowledge a notice: somebody has read it. The first one stays."""
+    """Acknowledge a notice: somebody has read it. Only the first acknowledgement counts."""
     _respond(state, as_json, lambda book, now_s: acknowledge(book, notice, actor(), now_s))
 
 
@@ -91,13 +91,13 @@ def send_test(
     state: State = DEFAULT_STATE,
     as_json: Json = False,
 ) -> None:
-    """Send a test notice to every channel of a startup; it is to be acknowledged."""
+    """Send a test notice to every channel of a startup, to be acknowledged."""
     _respond(state, as_json, lambda book, now_s: send_test_notice(book, startup, actor(), now_s))
 
 
 @app.command()
 def secret(startup: Annotated[str, typer.Argument(help='A startup; "" for operators.')]) -> None:
-    """Print the secret that signs a startup's webhooks, to be handed to it."""
+    """Print the secret that signs a startup's webhooks, to be given to the startup."""
     try:
         settings = read_settings(os.environ)
     except SettingsError as error:

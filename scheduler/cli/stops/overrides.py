@@ -1,7 +1,7 @@
-"""Commands with which an operator steers what is stopped: each says one word, with a reason.
+"""Commands with which an operator steers stops: each sets one override, with a reason.
 
-Every word is kept in the audit log. None of them writes an intent or an instant: the next
-cycle reads the words and acts.
+Every override is kept in the audit log. No command writes an intent or an instant: the next cycle
+reads the overrides and acts.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from quotas.book import Book
-from quotas.book.actions.overrides import read_operator_actions, set_override
-from quotas.book.actions.undo import undo as undo_stop
+from quotas.book.actions.overrides import set_override
+from quotas.book.actions.overrides import undo as undo_stop
 from quotas.book.cycle.state import BookState, last_decisions, load_state
+from quotas.book.reads.overrides import read_operator_actions
 from quotas.decisions.overrides import EVERYONE, UNDONE_FOR_S, Override, Overrides
 from quotas.ledger.corrections import Refused
 from quotas.model.units import format_instant, parse_duration
@@ -57,9 +58,9 @@ def level(
 
 @dataclass(frozen=True, slots=True)
 class TimedOverride:
-    """A word that stands for a while: what it is called, and of whom or what it may be said.
+    """An override with a duration: its name, and its possible subjects.
 
-    `subject` is the help of the argument, None where the word is always of everyone.
+    `subject` is the help of the argument; None if the override always applies to everyone.
     """
 
     name: str
@@ -69,7 +70,7 @@ class TimedOverride:
     default: Any = ...
 
     def command(self) -> Callable[..., None]:
-        """The command that says it: all have the same options."""
+        """The command that sets it; all of them have the same options."""
 
         def of_one(
             reason: Reason,
@@ -104,10 +105,10 @@ def undo(
     state: State = DEFAULT_STATE,
     as_json: Json = False,
 ) -> None:
-    """Take a stop back: offer the server again, refund its notice, exempt it for a day."""
-    said = make_override("undo", "", "", reason, None)
+    """Undo a stop: offer the server back, refund its notice, exempt it for a day."""
+    given = make_override("undo", "", "", reason, None)
     try:
-        done = undo_stop(Book.open_existing(state), decision, said.actor, said.reason, said.at_s)
+        done = undo_stop(Book.open_existing(state), decision, given.actor, given.reason, given.at_s)
     except Refused as refused:
         refuse(str(refused), REFUSED)
     sentence = (
@@ -119,27 +120,27 @@ def undo(
 
 def approve(
     reason: Reason,
-    decision: Annotated[int | None, typer.Argument(help="Number of a held decision.")] = None,
-    all_: Annotated[bool, typer.Option("--all", help="Everything held now.")] = False,
+    decision: Annotated[int | None, typer.Argument(help="Number of a deferred decision.")] = None,
+    all_: Annotated[bool, typer.Option("--all", help="Every deferred stop.")] = False,
     state: State = DEFAULT_STATE,
     as_json: Json = False,
 ) -> None:
-    """Let stops pass that the guard holds back."""
+    """Let stops pass that wait for the disruption budget."""
     if (decision is None) == (not all_):
-        refuse("name one held decision, or give --all", BAD_INPUT)
+        refuse("name one deferred decision, or give --all", BAD_INPUT)
     book = Book.open_existing(state)
-    held = [notice for notice in load_state(book).notices if notice.state == "deferred"]
+    deferred = [notice for notice in load_state(book).notices if notice.state == "deferred"]
     if decision is not None:
         row = next(iter(last_decisions(book, 1, id=decision)), None)
         subject = (row["startup"], row["server_id"], row["rule"]) if row else None
-        held = [notice for notice in held if notice.subject == subject]
-    if not held:
-        refuse("nothing of that is held by the guard; 'cohortd status' lists what is", REFUSED)
+        deferred = [notice for notice in deferred if notice.subject == subject]
+    if not deferred:
+        refuse("no such stop is deferred; 'cohortd status' lists those that are", REFUSED)
     kept = [
         set_override(book, make_override("approve", str(n.id), "approved", reason, None))
-        for n in held
+        for n in deferred
     ]
-    names = ", ".join(f"{notice.server_name} of {notice.startup}" for notice in held)
+    names = ", ".join(f"{notice.server_name} of {notice.startup}" for notice in deferred)
     print_answer(f"approved: {names} will be stopped in the next cycle", kept, as_json)
 
 
@@ -208,7 +209,7 @@ TIMED_OVERRIDES = (
 
 
 class _OverridePeriod:
-    """How long a word is to stand: --for, or --end for not any more."""
+    """How long an override lasts: --for, or --end to end it now."""
 
     def __init__(self, for_: str | None, end: bool) -> None:  # typer's flag
         if (for_ is None) == (not end):
@@ -246,7 +247,7 @@ def set_and_print(
     until_s: int | None,
     as_json: bool,
 ) -> None:
-    """Say one word, and print it."""
+    """Set one override and print it."""
     override = set_override(book, make_override(family, subject, value, reason, until_s))
     of = "" if subject == EVERYONE else f" of {subject}"
     print_answer(f"{family}{of}: {value}; {override.text}", [override], as_json)
@@ -255,7 +256,7 @@ def set_and_print(
 def make_override(
     family: str, subject: str, value: str, reason: str, until_s: int | None
 ) -> Override:
-    """A word of who runs this command, said now. Ends with exit 2 without a real reason."""
+    """An override by the user of this command, set now. Ends with exit 2 without a reason."""
     if not reason.strip() or len(reason) > MAX_REASON_LENGTH or not reason.isprintable():
         refuse(f"--reason is one line of 1 to {MAX_REASON_LENGTH} characters", BAD_INPUT)
     now_s = SystemClock().now_s()
@@ -263,7 +264,7 @@ def make_override(
 
 
 def print_answer(sentence: str, overrides: list[Override], as_json: bool) -> None:
-    """Print what was said, as a sentence or as JSON."""
+    """Print the answer, as a sentence or as JSON."""
     if as_json:
         print_json(
             {"sentence": sentence, "overrides": [_plain(override) for override in overrides]}
@@ -291,6 +292,6 @@ def _member(state: BookState, name: str) -> None:
 
 
 def refuse(sentence: str, code: int) -> NoReturn:
-    """End with one sentence and an exit code."""
+    """Print one sentence and exit with a code."""
     typer.echo(f"cohortd: {sentence}", err=True)
     raise typer.Exit(code)

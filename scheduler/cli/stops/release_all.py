@@ -1,4 +1,4 @@
-"""The command that gives everything back: release-all, for the day on which nothing else works."""
+"""The command `cohortd release-all`: it restores every revoked rule, without the daemon."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def release_all_command(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Give every closed startup its IAM rules back. Needs no daemon and no program file."""
+    """Restore the IAM rules of every closed startup. Needs no daemon and no program file."""
     if not reason.strip() or len(reason) > MAX_REASON_LENGTH or not reason.isprintable():
         raise typer.BadParameter(f"--reason is one line of 1 to {MAX_REASON_LENGTH} characters")
     permissions = connect_permissions()
@@ -66,7 +66,7 @@ def _print_results(found: list[ReleaseResult], verb: str) -> None:
             for rule in restored.rules:
                 typer.echo(f"  {verb}: {', '.join(rule.sets)} in {_where(rule)}")
     if not found:
-        typer.echo("nothing is withheld from any startup")
+        typer.echo("no rule of any startup is revoked")
     elif verb == "got back":
         typer.echo("a daemon in enforce mode closes again whoever is out of credits or time")
 

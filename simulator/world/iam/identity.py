@@ -1,4 +1,4 @@
-"""Who is who? Ids and keys, drawn from the seed so that a world is the same each time."""
+"""Ids and keys, drawn from the seed, so that a world is the same each time."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Which permissions are in a permission set? The sets that matter to Instances and IAM.
+"""The permission sets that matter to Instances and IAM, and their permissions.
 
-Names and scopes as Scaleway documents them; the permissions inside are ours to name.
+Names and scopes are as Scaleway documents them; the names of the permissions inside are ours.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ STARTUP_PERMISSION_SETS = (
     "InstancesServerStop",
     "InstancesServerWrite",
 )
-"""What a startup's own key may do in its project, until somebody changes its rules."""
+"""The permission sets of a startup's own key in its project at the start."""
 
 _REQUIRED = {
     "poweron": "server:start",

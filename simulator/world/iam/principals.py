@@ -1,7 +1,7 @@
-"""Who may do what in the organization? Principals, keys, policies and their rules.
+"""The IAM of the organization: principals, keys, policies and their rules.
 
-A key belongs to a user or an application. It may do what the rules of its own policies
-and of its groups' policies allow; an owner of the organization may do everything.
+A key belongs to a user or an application. It may do what the rules of its own policies and of its
+groups' policies allow; an owner of the organization may do everything.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from simulator.world.model import Project, invalid, not_found
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """An application, a user or a group: `kind` says which."""
+    """An application, a user or a group, by `kind`."""
 
     kind: str
     id: str
@@ -30,12 +30,12 @@ class Principal:
     created_s: int
     is_owner: bool = False
     members: tuple[str, ...] = ()
-    """Of a group: the ids of its users and applications."""
+    """The ids of a group's users and applications."""
 
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """A key of a user or an application. `repr` keeps the secret to itself."""
+    """A key of a user or an application. `repr` hides the secret."""
 
     access_key: str
     secret_key: str = field(repr=False)
@@ -56,11 +56,11 @@ class Rule:
 
     @property
     def scope_type(self) -> str:
-        """What its sets apply to; the sets of one rule share it."""
+        """The type of resource that its sets apply to; the sets of one rule share it."""
         return PERMISSION_SETS[self.permission_set_names[0]][0]
 
     def allows(self, permission: str, project_id: str) -> bool:
-        """Whether it lets its principal do this there. Conditions are taken for true."""
+        """Whether it allows its principal this action there. Conditions count as true."""
         if not any(permission in PERMISSION_SETS[name][1] for name in self.permission_set_names):
             return False
         return bool(self.organization_id) or project_id in self.project_ids
@@ -98,7 +98,7 @@ class Iam:
     # -- who ----------------------------------------------------------------------------
 
     def add(self, kind: str, name: str, now_s: int, **more: Any) -> Principal:
-        """One more user, application or group."""
+        """Add a user, application or group."""
         made = Principal(kind, new_uuid(self._ids), name, now_s, **more)
         self.principals[made.id] = made
         return made
@@ -128,12 +128,12 @@ class Iam:
         return key
 
     def bearer(self, secret_key: str | None) -> Principal | None:
-        """Whose key this is."""
+        """The principal of a key."""
         key = self._keys.get(secret_key or "")
         return None if key is None else self.principals[key.bearer_id]
 
     def default_project(self, secret_key: str) -> str:
-        """Where this key creates things unless told otherwise."""
+        """The project in which this key creates things by default."""
         return self._keys[secret_key].default_project_id
 
     # -- what ---------------------------------------------------------------------------

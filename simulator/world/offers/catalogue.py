@@ -1,4 +1,4 @@
-"""What does each zone sell? Offers, parsed once from the table of facts."""
+"""The offers of each zone, parsed once from the table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What does it cost, is there any left, and how many may we have? Prices, stock, quotas."""
+"""Prices with their history, stock and quotas of the region."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _QUOTA_SERVERS_ELSEWHERE = 100
 
 @dataclass(frozen=True, slots=True)
 class PriceChange:
-    """From an instant on, a type has a new price in a zone (None: in every zone)."""
+    """A new price of a type in a zone from an instant on (None: in every zone)."""
 
     commercial_type: str
     at_s: int
@@ -51,7 +51,7 @@ class PriceChange:
 
 
 class Market:
-    """Prices with their history, and what is left of the hardware."""
+    """Prices with their history, and the free hardware."""
 
     def __init__(self, seed: int, changes: Iterable[PriceChange] = ()) -> None:
         self._seed = seed
@@ -69,7 +69,7 @@ class Market:
                 history.append((change.at_s, change.rate_ucr_per_h))
 
     def history(self, offer: Offer) -> list[tuple[int, int]]:
-        """Every price the offer had or will have: (from instant, micro-euros per hour)."""
+        """Every past and future price of the offer: (from instant, micro-euros per hour)."""
         first = [(0, offer.rate_ucr_per_h)]
         if offer.commercial_type in _BEFORE_2026:
             before = _BEFORE_2026[offer.commercial_type]
@@ -82,22 +82,22 @@ class Market:
         return [rate for since_s, rate in self.history(offer) if since_s <= at_s][-1]
 
     def changes_in_force(self, at_s: int) -> int:
-        """How many price changes there were: listings made at equal counts show equal prices."""
+        """How many price changes there were: listings with equal counts show equal prices."""
         added = sum(since_s <= at_s for changes in self._changes.values() for since_s, _ in changes)
         return added + (at_s >= _RISE_OF_2026_S)
 
     def free_gpus(self, offer: Offer, used_gpus: int, at_s: int) -> int:
-        """GPUs of this family that the zone could still start, other customers served."""
+        """GPUs of this family that the zone could still start, after the use of other customers."""
         stock = self.stock_gpus.get((offer.zone, offer.family), _STOCK_ELSEWHERE)
         return max(0, stock - used_gpus - self._taken(offer, stock, at_s))
 
     def _taken(self, offer: Offer, stock: int, at_s: int) -> int:
-        """What others took: on one day in ten a part of the stock, the same for one seed."""
+        """GPUs that others use: on one day in ten a part of the stock, fixed by the seed."""
         rng = random.Random(f"{self._seed}/{offer.zone}/{offer.family}/{at_s // DAY_S}")
         return rng.randint(stock // 4, stock) if rng.randrange(10) == 0 else 0
 
     def availability(self, offer: Offer, used_gpus: int, at_s: int) -> str:
-        """How the API words what is left."""
+        """The API's word for the free stock."""
         if not offer.gpus:
             return "available"
         free = self.free_gpus(offer, used_gpus, at_s)
@@ -106,7 +106,7 @@ class Market:
         return "scarce" if free < 2 * offer.gpus + 4 else "available"
 
     def check_quota(self, offer: Offer, owned: int) -> Refusal | None:
-        """Why the organization may not create one more, if so."""
+        """The refusal if the organization may not create one more server."""
         general = _QUOTA_GPU_SERVERS if offer.gpus else _QUOTA_SERVERS_ELSEWHERE
         quota = self.quota_servers.get(offer.commercial_type, general)
         if owned < quota:
@@ -115,7 +115,7 @@ class Market:
         return quota_exceeded(f"cp_servers_type_{name}", quota, owned)
 
     def check_stock(self, offer: Offer, used_gpus: int, at_s: int) -> Refusal | None:
-        """Why the zone cannot start one more now, if so."""
+        """The refusal if the zone cannot start one more server now."""
         if not offer.gpus or self.free_gpus(offer, used_gpus, at_s) >= offer.gpus:
             return None
         return out_of_stock(offer.commercial_type)

@@ -1,8 +1,8 @@
-"""Which server types does the region sell, and at what price? Facts, one row each.
+"""The server types that the region sells, with their prices: one row each.
 
-Columns: type, vCPUs, RAM in GiB, price in micro-euros per hour, scratch in GB, internet
-bandwidth in Mbit/s, block bandwidth in MiB/s, and the zones that sell it, one letter each.
-As listed by Scaleway in August 2026 (the price of fr-par-2 where zones differ).
+Columns: type, vCPUs, RAM in GiB, price in micro-euros per hour, scratch in GB, internet bandwidth
+in Mbit/s, block bandwidth in MiB/s, and the zones that sell it, one letter each. As listed by
+Scaleway in August 2026 (the price of fr-par-2 where zones differ).
 """
 
 from __future__ import annotations

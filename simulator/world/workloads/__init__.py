@@ -1,1 +1,1 @@
-"""What the startups of the region do with their servers."""
+"""The workloads of the region's startups."""

@@ -1,7 +1,7 @@
-"""What do startups do? Five habits, each with its own stream of chance.
+"""Five workloads of startups, each with its own random stream.
 
-A habit wakes at an instant, acts on its project's servers as its owner would, obeys every
-refusal, and says when it will look again. A server that someone else stopped stays stopped
+A workload wakes at an instant, acts on its project's servers as their owner would, accepts every
+refusal, and names the instant of its next wake. A server that somebody else stopped stays stopped
 until the next plan.
 """
 
@@ -37,7 +37,7 @@ class Region(Protocol):
 
 
 class Workload(Protocol):
-    """A startup's way of using servers. `first_s`: its first wake, seconds after the start."""
+    """A startup's way of using servers. `first_s`: its first wake, in seconds after the start."""
 
     name: str
     first_s: int
@@ -64,7 +64,7 @@ class Fleet:
         return next(found, None)
 
     def on(self, zone: str, name: str, commercial_type: str) -> bool:
-        """Whether the server is on or starting now; it is created if need be."""
+        """Whether the server is on or starting now; it is created if it does not exist."""
         try:
             server = self.named(zone, name) or self._region.create_server(
                 zone, self._project_id, commercial_type, name
@@ -86,7 +86,7 @@ class Fleet:
         return True
 
     def off_named(self, zone: str, names: list[str]) -> None:
-        """Switch servers off, those that exist."""
+        """Switch off those servers that exist."""
         for server in self.servers(zone):
             if server.name in names:
                 self.off(server)
@@ -116,7 +116,7 @@ class SteadyTraining:
 
 
 class Bursts:
-    """Works in bursts: several middle-sized servers for some hours, then nothing."""
+    """Works in bursts: several medium-sized servers for some hours, then nothing."""
 
     def __init__(self, name: str, seed: int) -> None:
         self.name = name
@@ -166,7 +166,7 @@ class IdleWeekends:
 
 
 class Overspends:
-    """Adds a server every few days, restarts what was stopped, and then gives up for weeks."""
+    """Adds a server every few days, restarts what was stopped, and at last gives up for weeks."""
 
     def __init__(self, name: str, seed: int) -> None:
         self.name = name
@@ -178,9 +178,9 @@ class Overspends:
         self._stopped_before = 0
 
     def wake(self, region: Region, project_id: str, now_s: int) -> int | None:
-        """Everything wanted is switched on again; sometimes one more is wanted.
+        """Switch every wanted server on, and sometimes add one.
 
-        Found stopped for the third time, it takes the hint and comes back weeks later.
+        If its servers are stopped for the third time, it gives up and comes back weeks later.
         """
         fleet = Fleet(region, project_id)
         first = fleet.named(_PARIS, "arm-0")
@@ -199,7 +199,7 @@ class Overspends:
 
 
 class GuestShutdown:
-    """Shuts down inside the guest, which keeps paying, and comes back a day or so later."""
+    """Shuts down inside the guest, which stays billed, and comes back a day or so later."""
 
     def __init__(self, name: str, seed: int) -> None:
         self.name = name

@@ -1,4 +1,4 @@
-"""What may a startup's habit do with the region? Only what IAM lets its key do."""
+"""The region as a startup's workload sees it: only what IAM allows its key."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from simulator.world.workloads.behaviours import Region
 
 
 class StartupRegion:
-    """The region as one startup reaches it: a closed one is refused as its key would be."""
+    """The region for one startup: a closed startup is refused as its key would be."""
 
     def __init__(self, region: Region, iam: Iam, project: Project) -> None:
         """Act on this region, within this project."""

@@ -1,4 +1,4 @@
-"""How is a recorded demand replayed? Points of demand, turned into whole servers."""
+"""Replay of a recorded demand: points of demand, turned into whole servers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _ZONE = "fr-par-2"
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """From an instant on, a startup wants so many GPUs."""
+    """The GPUs that a startup wants from an instant on."""
 
     startup: str
     at_s: int
@@ -27,7 +27,7 @@ class Trace:
     points: tuple[Point, ...]
 
     def top(self, startups: int) -> Trace:
-        """Only those who asked for most, by the sum of their points."""
+        """Only the startups with the highest sums of demand."""
         sums: dict[str, int] = {}
         for point in self.points:
             sums[point.startup] = sums.get(point.startup, 0) + point.gpus
@@ -35,7 +35,7 @@ class Trace:
         return Trace(tuple(point for point in self.points if point.startup in chosen))
 
     def scaled(self, pool_gpus: int) -> Trace:
-        """The same shape with its highest total demand at `pool_gpus`, if it is above that."""
+        """The same shape, scaled down to a highest total demand of `pool_gpus`."""
         peak = self.peak()
         if peak <= pool_gpus:
             return self
@@ -56,7 +56,7 @@ class Trace:
         return highest
 
     def workloads(self) -> tuple[Workload, ...]:
-        """One habit for each startup, that follows its points."""
+        """One workload for each startup, which follows its points."""
         names = sorted({point.startup for point in self.points})
         return tuple(
             TraceWorkload(name, _changes(point for point in self.points if point.startup == name))
@@ -74,7 +74,7 @@ def _changes(points: Iterable[Point]) -> tuple[Point, ...]:
 
 
 def whole_servers(gpus: int) -> list[tuple[str, str]]:
-    """Names and types of the servers that hold so many GPUs: the large ones first."""
+    """Names and types of the servers that hold so many GPUs, large ones first."""
     wanted: list[tuple[str, str]] = []
     for commercial_type, size in _SIZES:
         count, gpus = divmod(gpus, size)
@@ -83,7 +83,7 @@ def whole_servers(gpus: int) -> list[tuple[str, str]]:
 
 
 class TraceWorkload:
-    """Runs just the servers that its trace asks for."""
+    """Runs exactly the servers that its trace asks for."""
 
     first_s = 0
 

@@ -50,7 +50,7 @@ CALLS = {
     ("DELETE", "/v1/requests/{number}"): Call(
         "/v1/requests/1", "acme", "acme-read", "DELETE", None, 202
     ),
-    ("GET", "/v1/decisions/{number}/why"): Call("/v1/decisions/1/why"),
+    ("GET", "/v1/decisions/{number}/explanation"): Call("/v1/decisions/1/explanation"),
     ("GET", "/v1/statements"): Call("/v1/statements"),
     ("GET", "/v1/statements/{month}"): Call("/v1/statements/1970-01"),
     ("POST", "/v1/notices/{number}/acknowledge"): Call(
@@ -59,6 +59,7 @@ CALLS = {
     ("POST", "/v1/notices/{number}/snooze"): Call(
         "/v1/notices/1/snooze", "acme", "acme-read", "POST", {"for": "1h", "reason": "r"}, 202
     ),
+    ("POST", "/v1/advance"): Call("/v1/advance", "acme", "acme-read", "POST", None, 202),
     ("GET", "/v1/writes/{id}"): Call("/v1/writes/" + "0" * 32, status=404),
     ("GET", "/v1/admin/startups"): Call("/v1/admin/startups", "admin", "acme"),
     ("GET", "/v1/admin/startups/{name}/credits"): Call(
@@ -136,8 +137,8 @@ def test_a_startup_sees_its_own_rows_only(reading: ApiFixture, method: str, path
 
 def test_a_number_of_another_startup_opens_nothing(reading: ApiFixture) -> None:
     """Decision 2 is birch's: acme hears that it has none of that number, birch reads it."""
-    assert reading.ask("/v1/decisions/2/why").status_code == 404
-    assert "why birch" in reading.ask("/v1/decisions/2/why", "birch").text
+    assert reading.ask("/v1/decisions/2/explanation").status_code == 404
+    assert "why birch" in reading.ask("/v1/decisions/2/explanation", "birch").text
 
 
 def test_who_audits_changes_nothing(reading: ApiFixture) -> None:
@@ -171,7 +172,7 @@ def test_each_startup_has_rows_to_see(reading: ApiFixture, path: str) -> None:
     ],
 )
 def test_what_is_no_token_is_refused(reading: ApiFixture, header: str) -> None:
-    """A header of another shape, or a token with a typing error, is told apart offline."""
+    """A header of another shape, or a token with a typing error, is recognized offline."""
     answer = reading.client.get("/v1/me", headers={"Authorization": header})
     assert answer.status_code == 401
     assert "typing error" in answer.json()["detail"]

@@ -76,7 +76,7 @@ def test_half_of_the_tranche_is_available_after_the_next_cycle(at: ApiFixture) -
     assert (available(at), available(at, "birch")) == (before + 10, before)
     (news,) = (e for e in at.json("/v1/decisions")["items"] if e["rule"] == "advance")
     assert "took 10.00 credits of tranche acme-t/2 of acme ahead" in news["reason"]
-    assert at.json(f"/v1/decisions/{news['id']}/why")["is_recomputed"]
+    assert at.json(f"/v1/decisions/{news['id']}/explanation")["is_recomputed"]
     assert at.json("/v1/notices?live=false")["items"][0]["rule"] == "advance"
 
 
@@ -142,7 +142,7 @@ def test_a_wrong_body_is_refused(reading: ApiFixture, body: object, says: str) -
     assert kept(reading) == 0
 
 
-def test_a_crash_between_deed_and_answer_takes_once(
+def test_a_crash_between_action_and_answer_takes_once(
     at: ApiFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The next cycle finds the transfer under its key, and repeats its answer."""

@@ -14,9 +14,10 @@ from quotas.book.cycle.commit import commit
 from quotas.book.cycle.lease import acquire
 from quotas.book.reads.statements import close_months
 from quotas.decisions.overrides import Override
-from quotas.decisions.reasons import conclude
 from quotas.decisions.snapshot import Decision
+from quotas.messages.catalogue import text_of
 from quotas.model.units import month_start_s
+from quotas.rules import limit
 from tests.quotas.book.book_builders import result_of
 
 from .api_fixture import NOW_S, ApiFixture
@@ -35,7 +36,7 @@ def decide(at: ApiFixture, **changes: Any) -> int:
     """One more decision of acme, about its server; its number."""
     lease = acquire(at.book, "a", NOW_S, 180)
     assert lease is not None
-    reason = conclude("limit", INPUTS)
+    reason = text_of("limit", limit.Facts(**INPUTS))  # type: ignore[arg-type]
     values = {"verb": "announce", "reason": reason, "inputs": INPUTS, **changes}
     made = Decision("acme", "server-acme", "limit", episode="c", **values)
     none: Any = []
@@ -47,21 +48,23 @@ def decide(at: ApiFixture, **changes: Any) -> int:
 def test_why_recomputes_a_decision(fresh_api: ApiFixture) -> None:
     """Inputs lead to the reason again; what would change it, what follows, and who may act."""
     number = decide(fresh_api)
-    found = fresh_api.json(f"/v1/decisions/{number}/why")
+    found = fresh_api.json(f"/v1/decisions/{number}/explanation")
     assert found["is_recomputed"] and found["inputs"] == INPUTS
     assert found["check"] == "its inputs lead to it again"
     assert "acme uses 16 GPUs in h100, its limit is 8" in found["reason"]
     assert found["counterfactual"] == "with at most 8 GPUs in h100 nothing would be stopped"
-    assert found["next"] == "its stop follows at 1970-01-01T02:30:00Z, unless the cause ends before"
+    assert found["next_step"] == (
+        "its stop follows at 1970-01-01T02:30:00Z, unless the cause ends before"
+    )
     assert found["changed_by"].startswith("the startup, by stopping servers")
 
 
 def test_a_reason_that_does_not_follow_is_shown_as_such(fresh_api: ApiFixture) -> None:
     """A decision whose inputs lead elsewhere, or are lacking, says so and breaks nothing."""
-    told = decide(fresh_api, reason="because")
-    found = fresh_api.json(f"/v1/decisions/{told}/why")
+    number = decide(fresh_api, reason="because")
+    found = fresh_api.json(f"/v1/decisions/{number}/explanation")
     assert found["is_recomputed"] is False and found["check"].startswith("its inputs differ: ")
-    bare = fresh_api.json("/v1/decisions/1/why")
+    bare = fresh_api.json("/v1/decisions/1/explanation")
     assert bare["inputs"] == {} and bare["is_recomputed"] is False
     assert bare["counterfactual"] == "it follows from what was observed"
 
@@ -136,6 +139,6 @@ def test_an_auditor_reads_what_operators_did(fresh_api: ApiFixture) -> None:
     """A word said by an operator is there with who, what and why; the newest first."""
     override = Override("freeze", "acme", "on", NOW_S, NOW_S + 60, "ana", "a holiday")
     set_override(fresh_api.book, override)
-    first = fresh_api.json("/v1/admin/deeds?limit=1", "audit")["items"][0]
+    first = fresh_api.json("/v1/admin/actions?limit=1", "audit")["items"][0]
     assert (first["actor"], first["command"], first["subject"]) == ("ana", "freeze", "acme")
     assert first["reason"] == "a holiday" and first["at"] == "1970-01-01T02:00:00Z"

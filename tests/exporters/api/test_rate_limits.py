@@ -24,7 +24,7 @@ def test_a_minute_counts_each_apart_and_is_forgotten() -> None:
 
 
 def test_after_a_minute_a_token_goes_on(tmp_path: Path) -> None:
-    """What a 429 promises: wait a minute, then go on. Writes have a rate beside their token's."""
+    """A 429 says to wait a minute. Writes have a rate beside their token's."""
     with api_fixture(tmp_path, RateLimits(per_token=3, writes=1)) as made:
         wrote = [made.ask("/v1/requests", method="POST").status_code for _ in range(2)]
         assert wrote == [422, 429]
@@ -64,7 +64,7 @@ def test_a_served_request_asks_the_book_once(
 
 
 def test_a_query_is_refused_after_the_token(reading: ApiFixture) -> None:
-    """A stranger learns nothing of the parameters; a bearer is told which one is none."""
+    """An unknown caller learns nothing of the parameters; a bearer learns which one is unknown."""
     assert reading.ask("/v1/credits?limt=1", None).status_code == 401
     answer = reading.ask("/v1/credits?limt=1")
     assert answer.status_code == 422 and "query.limt" in answer.json()["detail"]

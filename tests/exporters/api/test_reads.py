@@ -153,7 +153,7 @@ def test_a_token_has_its_rate_and_no_other_pays_for_it(tmp_path: Path) -> None:
 
 
 def test_guessing_tokens_is_slowed(tmp_path: Path) -> None:
-    """An address that fails too often is told to wait, whatever it sends."""
+    """An address that fails too often must wait, whatever it sends."""
     with api_fixture(tmp_path, RateLimits(failures=2)) as made:
         statuses = [made.ask("/v1/me", None).status_code for _ in range(4)]
     assert statuses == [401, 401, 429, 429]

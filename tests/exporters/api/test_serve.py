@@ -68,7 +68,7 @@ def filled(tmp_path: Path) -> Iterator[tuple[Path, dict[str, str]]]:
 def test_it_serves_without_a_key_and_leaves_cleanly(
     filled: tuple[Path, dict[str, str]], tmp_path: Path
 ) -> None:
-    """READY is told once it listens; credits are answered; SIGTERM ends it with status 0."""
+    """READY is sent when it listens; credits are answered; SIGTERM ends it with status 0."""
     state, tokens = filled
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
         notify.bind(str(tmp_path / "notify"))

@@ -62,11 +62,11 @@ def test_a_request_is_opened_by_the_next_cycle(fresh_api: ApiFixture) -> None:
 
 def test_a_start_refused_for_quota_is_kept_with_its_request(fresh_api: ApiFixture) -> None:
     """`refused` says what Scaleway answered; anything but quota is refused at the door."""
-    assert post(fresh_api, {**GOOD, "refused": "luck"}).status_code == 422
-    assert post(fresh_api, {**GOOD, "refused": "quota"}, "k2").status_code == 202
+    assert post(fresh_api, {**GOOD, "refused_for": "luck"}).status_code == 422
+    assert post(fresh_api, {**GOOD, "refused_for": "quota"}, "k2").status_code == 202
     assert decide(fresh_api) == 1
     (item,) = fresh_api.json("/v1/requests")["items"]
-    assert item["refused"] == "quota"
+    assert item["refused_for"] == "quota"
 
 
 def test_a_request_is_withdrawn_by_its_owner_only(fresh_api: ApiFixture) -> None:
@@ -112,7 +112,7 @@ def test_a_replay_gives_the_same_answer(fresh_api: ApiFixture) -> None:
     [
         ("DELETE", "requests/{}"),
         ("POST", "notices/{}/acknowledge"),
-        ("GET", "decisions/{}/why"),
+        ("GET", "decisions/{}/explanation"),
     ],
 )
 @pytest.mark.parametrize("digits", [20, 5000])
@@ -311,7 +311,7 @@ def test_a_token_revoked_in_between_decides_nothing(fresh_api: ApiFixture) -> No
     assert answer["state"] == "refused" and "was revoked before" in answer["text"]
 
 
-def test_a_crash_between_deed_and_answer_repeats_nothing(
+def test_a_crash_between_action_and_answer_repeats_nothing(
     fresh_api: ApiFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The next cycle finds the request under its key, and answers with its number."""

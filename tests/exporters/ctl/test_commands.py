@@ -57,7 +57,7 @@ QUERIES = {
     "usage": "1 GPUs",
     "servers": "train-acme",
     "quota": "headroom",
-    "why 1": "because why acme",
+    "explain 1": "because why acme",
     "statement": "1970-01",
     "statement 1970-01": "closing",
     "notices": "acme stops",
@@ -120,14 +120,14 @@ def test_a_notice_is_answered(served: Served) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "changed_by", "code", "says"),
+    ("line", "who", "code", "says"),
     [
         ("credits", "expired", 1, "is expired: ask the operator"),
         ("request h100 1 --for 2h", "acme-read", 1, "--scope request"),
         ("request h100 1 --for soon", "acme", 2, "body.duration"),
         ("request h100 0 --for 1h", "acme", 2, "gpus"),
-        ("why 2", "acme", 1, "no such decision"),
-        ("why x", "acme", 2, "valid integer"),
+        ("explain 2", "acme", 1, "no such decision"),
+        ("explain x", "acme", 2, "valid integer"),
         ("statement 2999-01", "acme", 1, "none for 2999-01"),
         ("statement ../me", "acme", 2, "write it as 2027-01"),
         ("statement --csv", "acme", 2, "of one month"),
@@ -200,7 +200,7 @@ def test_credits_are_taken_ahead(served: Served) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "changed_by", "code", "says"),
+    ("line", "who", "code", "says"),
     [
         ("advance --amount many", "acme", 2, "body.amount"),
         ("advance --amount=-5", "acme", 2, "above zero"),

@@ -109,9 +109,9 @@ def test_the_hook_hears_which_notice_and_the_api_hears_that_it_ran(
     api: Api, tmp_path: Path
 ) -> None:
     """Id, deadline and reason are in its environment, the token is not; SIGTERM ends with 0."""
-    told = fifo(tmp_path, "told")
-    with on_notice(api, tmp_path, f"env > {told}") as child:
-        env = dict(line.split("=", 1) for line in told.read_text().splitlines() if "=" in line)
+    output = fifo(tmp_path, "output")
+    with on_notice(api, tmp_path, f"env > {output}") as child:
+        env = dict(line.split("=", 1) for line in output.read_text().splitlines() if "=" in line)
         assert api.wait_for("POST") == "POST /v1/notices/7/acknowledge on-notice-7"
         api.wait_for("wait=")
         child.send_signal(signal.SIGTERM)
@@ -148,15 +148,15 @@ def test_sigterm_waits_for_the_hook(api: Api, tmp_path: Path) -> None:
 
 def test_a_known_deadline_is_kept_though_the_api_is_gone(api: Api, tmp_path: Path) -> None:
     """The API closes its door after the first look; the hook runs when it is due."""
-    api.live = [{**notice(7), "deadline": format_instant(int(time.time()) + 604)}]
-    told = fifo(tmp_path, "told")
-    with on_notice(api, tmp_path, f"echo $COHORTD_NOTICE_ID > {told}") as child:
+    api.live = [{**notice(7), "deadline": format_instant(int(time.time()) + 610)}]
+    output = fifo(tmp_path, "output")
+    with on_notice(api, tmp_path, f"echo $COHORTD_NOTICE_ID > {output}") as child:
         api.wait_for("live=true")
         api.wait_for("events")
         api.shutdown()
         api.socket.close()
         api.news.set()
-        assert told.read_text() == "7\n"
+        assert output.read_text() == "7\n"
         child.send_signal(signal.SIGTERM)
         assert child.wait(LIMIT_S) == 0
 

@@ -1,4 +1,4 @@
-"""When the hook of a notice is run, told with a clock that is moved: once, in time, and whose."""
+"""When the hook of a notice is run, on a clock that the test moves: once, in time, and whose."""
 
 from __future__ import annotations
 
@@ -84,9 +84,9 @@ class WatchHarness:
         """Waiting without the API moves the clock too."""
         self.clock.move_to(self.clock.now_s() + int(seconds))
 
-    def hook(self, promise: WatchedNotice) -> int:
+    def hook(self, notice: WatchedNotice) -> int:
         """The hook: notes when it ran."""
-        self.ran.append((promise.id, self.now_s()))
+        self.ran.append((notice.id, self.now_s()))
         self.on_hook()
         return self.status
 
@@ -189,7 +189,7 @@ def test_a_hook_that_fails_is_not_acknowledged(tmp_path: Path) -> None:
 
 
 def test_a_refused_answer_is_said_once(tmp_path: Path) -> None:
-    """A token without scope request: the hook runs, the sentence is told, and that is all."""
+    """A token without scope request: the hook runs, the sentence is logged, and that is all."""
     watch_harness = WatchHarness(
         live=[notice(deadline_s=500)], answer=ApiError("needs request", REFUSED)
     )
@@ -201,7 +201,7 @@ def test_a_refused_answer_is_said_once(tmp_path: Path) -> None:
 
 
 def test_a_refusal_ends_the_command_unless_a_deadline_is_known(tmp_path: Path) -> None:
-    """A wrong token is told at once; one revoked under way does not cost the checkpoint."""
+    """A wrong token ends the command; one revoked later does not cost the checkpoint."""
     watch_harness = WatchHarness(fault=ApiError("is revoked", REFUSED))
     with pytest.raises(ApiError, match="is revoked"):
         watch_harness.watch_loop(tmp_path).poll_once()

@@ -53,9 +53,9 @@ def opened(browser: Browser, address: str, **settings: Any) -> Iterator[Page]:
     context = browser.new_context(**settings)
     page = context.new_page()
     said: list[str] = []
-    page.on("console", lambda told: said.append(told.text) if told.type == "error" else None)
-    page.on("pageerror", lambda told: said.append(str(told)))
-    page.on("dialog", lambda told: said.append(told.message))
+    page.on("console", lambda event: said.append(event.text) if event.type == "error" else None)
+    page.on("pageerror", lambda event: said.append(str(event)))
+    page.on("dialog", lambda event: said.append(event.message))
     page.goto(address)
     yield page
     context.close()
@@ -150,7 +150,7 @@ def test_the_page_keeps_itself_fresh(
         enter(page, fresh_api.tokens["acme"])
         expect(page.locator(".alarm")).to_have_text("in 30 minutes")
         fresh_api.clock.move_to(NOW_S + 600)
-        for _ in range(20):  # a busy machine may serve the board before once more
+        for _ in range(20):  # a busy machine may serve the older status once more
             page.evaluate(REFRESH)
             if page.locator(".alarm").text_content() == "in 20 minutes":
                 break

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from freezegun import freeze_time
 from itsdangerous import URLSafeSerializer
 from starlette.routing import Mount, Route
+from starlette.testclient import TestClient
 
 from exporters.api.access import RateLimits
+from exporters.api.app import build_app
 from exporters.portal.sessions import COOKIE, SESSION_MAX_AGE_S, Sessions, signing_key
 from quotas.book import BookError
 from quotas.book.actions.tokens import revoke_token
 from quotas.book.inbox import FOLDER, waiting_messages
 from quotas.model.tokens import fingerprint, id_of, write_token
-from tests.exporters.api.api_fixture import NOW_S, ApiFixture, api_fixture
+from scheduler.clock import SystemClock
+from tests.exporters.api.api_fixture import NOW_S, PLENTY, ApiFixture, api_fixture
 
 from .portal_client import ORIGIN, Page, PortalClient, signed_in
 
@@ -124,6 +130,16 @@ def test_a_session_ends(fresh_api: ApiFixture) -> None:
     assert portal_client.ask("/portal/").status_code == 303
 
 
+def test_the_machine_s_clock_ends_a_session(fresh_api: ApiFixture) -> None:
+    """With the clock of `cohortd serve`, too, the cookie opens nothing twelve hours later."""
+    with freeze_time(datetime.fromtimestamp(NOW_S, UTC), real_asyncio=True) as wall:
+        app = build_app(fresh_api.state, fresh_api.inbox, SystemClock().now_s, rates=PLENTY)
+        portal_client = signed_in(replace(fresh_api, client=TestClient(app)))
+        for later_s, status in ((SESSION_MAX_AGE_S - 1, 200), (1, 303)):
+            wall.tick(later_s)
+            assert portal_client.ask("/portal/").status_code == status
+
+
 def test_a_revocation_holds_at_the_next_request(fresh_api: ApiFixture) -> None:
     """The page after `token revoke` is the form; a refresh in the page is sent there too."""
     portal_client, other = signed_in(fresh_api), signed_in(fresh_api, "acme-read")
@@ -131,9 +147,9 @@ def test_a_revocation_holds_at_the_next_request(fresh_api: ApiFixture) -> None:
     assert token_hash is not None
     revoke_token(fresh_api.book, id_of(token_hash), NOW_S)
     refresh = portal_client.ask("/portal/now", headers={"HX-Request": "true"})
-    assert refresh.headers["hx-redirect"] == "/portal/sign-in?why=token-ended"
-    assert portal_client.ask("/portal/").headers["location"] == "/portal/sign-in?why=token-ended"
-    assert "no longer in force" in portal_client.page("/portal/sign-in?why=token-ended")
+    assert refresh.headers["hx-redirect"] == "/portal/sign-in?reason=token-ended"
+    assert portal_client.ask("/portal/").headers["location"] == "/portal/sign-in?reason=token-ended"
+    assert "no longer in force" in portal_client.page("/portal/sign-in?reason=token-ended")
     assert other.ask("/portal/").status_code == 200
 
 
@@ -141,7 +157,7 @@ def test_signing_out_ends_it_in_this_browser(fresh_api: ApiFixture) -> None:
     """The cookie is taken back."""
     portal_client = signed_in(fresh_api)
     answer = portal_client.post("/portal/sign-out", portal_client.form("/portal/sign-out"))
-    assert answer.headers["location"] == "/portal/sign-in?why=signed-out"
+    assert answer.headers["location"] == "/portal/sign-in?reason=signed-out"
     assert "Max-Age=0" in answer.headers["set-cookie"]
 
 

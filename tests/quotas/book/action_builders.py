@@ -1,17 +1,12 @@
-"""A book in which something was charged, the orders of an operator, and whether it conserves."""
+"""A book with charges, operator actions, and a check that credits are conserved."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from quotas.book.actions.commands import (
-    Command,
-    GrantCommand,
-    OperatorAction,
-    RefundCommand,
-    TransferCommand,
-    VoidCommand,
-)
+from quotas.book.actions.action import Command, OperatorAction
+from quotas.book.actions.grants import GrantCommand, VoidCommand
+from quotas.book.actions.refunds import RefundCommand, TransferCommand
 from quotas.book.cycle.commit import apply_program
 from quotas.book.cycle.state import load_state
 from quotas.book.reads.audit import account_sums

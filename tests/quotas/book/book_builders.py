@@ -1,4 +1,4 @@
-"""What the tests of the book share: a filled book, and a digest of every row in it."""
+"""Shared builders of the book's tests: a filled book, and a digest of every row."""
 
 from __future__ import annotations
 

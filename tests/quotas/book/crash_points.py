@@ -1,4 +1,4 @@
-"""How does a process end in the middle of a transaction? At a point that a fuse counts to."""
+"""Ends a process in the middle of a transaction, at a point that a counter selects."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The books as a careful person would keep them by hand: dictionaries and fractions.
+"""A model of the ledger in dictionaries and fractions, as kept by hand.
 
-Nothing here comes from `quotas`. It is told what people asked for and what really ran, and
-says which transfers must appear; those that a cycle wrote it computes anew, one by one.
+Nothing here comes from `quotas`. The model learns what people asked for and what really ran,
+and says which transfers must appear. It recomputes the transfers that a cycle wrote one by one.
 """
 
 from __future__ import annotations

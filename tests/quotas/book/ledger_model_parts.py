@@ -1,4 +1,4 @@
-"""What a careful person keeps in the books: grants, servers, charges and holds, in fractions.
+"""The parts of the ledger model: grants, servers, charges and holds, in fractions.
 
 Nothing here comes from `quotas`.
 """

@@ -1,4 +1,4 @@
-"""Whatever people and the calendar do, and wherever it crashes: the book says what must be.
+"""A state machine of people, calendar and crashes: the book equals the model.
 
 Hypothesis plays time, servers, grants, tranches, milestones, prices, holds, crashes on the real
 daemon, clouds in memory. After each step every transfer is what the model of the books says,
@@ -24,21 +24,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from sqlalchemy import Engine, text
 
 from quotas.book import Book
-from quotas.book.actions.commands import (
-    AdvanceCommand,
-    Command,
-    GrantCommand,
-    HoldCommand,
-    MilestoneCommand,
-    OperatorAction,
-    PriceCommand,
-    RefundCommand,
-    SettleCommand,
-    TransferCommand,
-    VoidCommand,
-    VoidHoldCommand,
-)
+from quotas.book.actions.action import Command, OperatorAction
+from quotas.book.actions.advances import AdvanceCommand
 from quotas.book.actions.execute import perform_action, preview_action
+from quotas.book.actions.grants import GrantCommand, MilestoneCommand, VoidCommand
+from quotas.book.actions.holds import HoldCommand, SettleCommand, VoidHoldCommand
+from quotas.book.actions.prices import PriceCommand
+from quotas.book.actions.refunds import RefundCommand, TransferCommand
 from quotas.book.cycle.state import load_state
 from quotas.book.reads.history import BookAt, InstantNotKnown, read_book_at
 from quotas.book.reads.statements import read_closed_statements

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,9 @@ from sqlalchemy import select, text, update
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import SQLModel
 
-from quotas.book.schema.tables import BALANCE
-from quotas.book.session import FILE_NAME, Book, BookError
+from quotas.book.schema.records import LeaseRow
+from quotas.book.schema.tables import BALANCE, LEASE
+from quotas.book.session import FILE_NAME, Book, BookError, rows_of
 
 from .book_builders import amounts, digest, filled
 
@@ -70,6 +72,24 @@ def test_a_transaction_that_fails_writes_nothing() -> None:
     with pytest.raises(IntegrityError, match="UNIQUE"), book.writing() as connection:
         connection.execute(BALANCE.insert(), 2 * [{"account": "n", "amount_ucr": 0}])
     assert digest(book) == before
+
+
+def test_single_rows_are_written_with_their_transaction() -> None:
+    """What a session adds or changes is there after it, and gone if the transaction fails."""
+    book = Book.in_memory()
+    with book.writing() as connection:
+        with rows_of(connection) as rows:
+            rows.add(LeaseRow(name="a", holder="one", epoch=1, expires_s=0))
+        assert connection.scalar(select(LEASE.c.epoch)) == 1
+    with suppress(ZeroDivisionError), book.writing() as connection:
+        with rows_of(connection) as rows:
+            row = rows.get(LeaseRow, "a")
+            assert row is not None
+            row.epoch = 2
+        assert connection.scalar(select(LEASE.c.epoch)) == 2
+        raise ZeroDivisionError
+    with book.reading() as connection:
+        assert connection.scalar(select(LEASE.c.epoch)) == 1
 
 
 def test_nothing_is_written_through_a_read() -> None:

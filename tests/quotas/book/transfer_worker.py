@@ -1,4 +1,4 @@
-"""A clerk in a process of its own: moves credits at random and writes down every answer."""
+"""A process that transfers credits at random and writes down every answer."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from pathlib import Path
 from random import Random
 
 from quotas.book import Book
-from quotas.book.actions.commands import OperatorAction, TransferCommand
+from quotas.book.actions.action import OperatorAction
 from quotas.book.actions.execute import perform_action
+from quotas.book.actions.refunds import TransferCommand
 from quotas.ledger.corrections import Refused
 
 STARTUPS = ("acme", "birch", "cedar", "delta")

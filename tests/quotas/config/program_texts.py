@@ -1,4 +1,4 @@
-"""A good program file, and each way to spoil it with the sentence that it earns."""
+"""A good program file, and each way to spoil it with the error sentence that follows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does a plan show every change, and ask about each that takes something away?"""
+"""A plan shows every change, and asks before each change that takes something away."""
 
 from __future__ import annotations
 

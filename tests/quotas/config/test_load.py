@@ -1,4 +1,4 @@
-"""Does a good file become its program, and every bad one its one sentence?"""
+"""A good file becomes its program, and every bad file gives one sentence."""
 
 from __future__ import annotations
 
@@ -170,3 +170,13 @@ def test_half_may_be_taken_ahead_unless_the_file_says_otherwise(
     program = good("[policy.notice]", f"[policy]\n{written}\n[policy.notice]")
     assert program.policy.self_advance_ppm == part_ppm
     assert Program.from_json(program.to_json()) == program
+
+
+def test_the_policy_has_safe_defaults() -> None:
+    """A quarter of the GPUs an hour, half an hour in place, an hour for what is borrowed."""
+    made = Policy()
+    assert (made.disruption_budget_ppm, made.standby_stop_after_s, made.minimum_runtime_s) == (
+        250_000,
+        1800,
+        3600,
+    )

@@ -1,4 +1,4 @@
-"""Every rule that can decide: what it stores leads to its reason again, and nothing else does."""
+"""For every rule, the stored inputs lead to the stored reason, and nothing else does."""
 
 from __future__ import annotations
 
@@ -6,16 +6,23 @@ from dataclasses import replace
 
 import pytest
 
-from quotas.decisions.explain import explain, recompute
-from quotas.decisions.reasons import REASONS, rule_of
-from quotas.decisions.sentences import Inputs
+from quotas.decisions.explain import explain
+from quotas.decisions.facts import FactsJson as Inputs
+from quotas.decisions.record import all_kinds, facts_from, kind_name, make_decision, recompute
 from quotas.decisions.snapshot import Decision
 from quotas.model.units import DAY_S, HOUR_S
 
 SERVER = {"startup": "acme", "server": "train"}
 OVERRIDE = {"actor": "ann", "override_s": 60, "until_s": HOUR_S, "override_reason": "a fire drill"}
 SPENT = {"posted_ucr": 5_000_000, "accrued_ucr": 1_000_000, "held_ucr": 500_000}
-EMPTY = {**SPENT, "reserve_ucr": 3_500_000, "burn_ucr_per_h": 9_000_000, "stopped_before": 0}
+EMPTY = {
+    **SPENT,
+    "startup": "acme",
+    "granted_ucr": 9_000_000,
+    "reserve_ucr": 3_500_000,
+    "burn_ucr_per_h": 9_000_000,
+    "stopped_before": 0,
+}
 LENT = {"startup": "acme", "owner": "birch", "pool": "h100", "overuse_gpus": 4}
 ABOVE = {
     "startup": "acme",
@@ -64,7 +71,7 @@ CASES: list[tuple[str, str, Inputs]] = [
         "notify",
         {"startup": "acme", "ends_s": DAY_S, "now_s": 23 * HOUR_S, "notice_s": 2 * HOUR_S},
     ),
-    ("cohort-end", "announce", {"ends_s": DAY_S, "now_s": 3600}),
+    ("end", "announce", {"ends_s": DAY_S, "now_s": 3600}),
     ("membership", "notify", {"startup": "acme", "members": 0}),
     ("operator", "notify", {"startup": "acme", "level": "closed", "started_s": 90, **OVERRIDE}),
     ("operator", "notify", {"startup": "acme", "level": "stopped", "started_s": 9, **OVERRIDE}),
@@ -96,7 +103,7 @@ CASES: list[tuple[str, str, Inputs]] = [
     ("pace", "announce", {**PACE, **AHEAD}),
     ("pace", "announce", {**PACE, **AHEAD, "pacing": "borrow-no-more"}),
     ("pace", "announce", {**PACE, **DAILY}),
-    ("request", "fulfil", {**ASKED, "outcome": "met", "used_gpus": 4}),
+    ("request", "fulfil", {**ASKED, "outcome": "fulfilled", "used_gpus": 4}),
     ("request", "finish", {**ASKED, "outcome": "startup"}),
     ("request", "finish", {**ASKED, "outcome": "pool"}),
     ("request", "finish", {**ASKED, "outcome": "cohort", "ends_s": HOUR_S}),
@@ -131,11 +138,11 @@ CASES: list[tuple[str, str, Inputs]] = [
     ("closing", "close", {**CLOSE, "by": "credits", **EMPTY}),
     ("closing", "close", {**CLOSE, "by": "credits", **EMPTY, "stopped_before": 1}),
     ("closing", "close", {**CLOSE, "by": "operator", "level": "stopped", **OVERRIDE}),
-    ("closing", "close", {**CLOSE, "by": "time", "ends_s": 90, "now_s": 80, "notice_s": 60}),
+    ("closing", "close", {**CLOSE, "by": "cohort-end", "ends_s": 90, "now_s": 80, "notice_s": 60}),
     ("closing", "close", {**CLOSE, "by": "membership", "members": 0}),
     ("closing", "reopen", {**REOPEN, "by": "nothing"}),
-    ("closing", "reopen", {**REOPEN, "by": "limits", **FULL}),
-    ("closing", "reopen", {**REOPEN, "by": "limits", **FULL, "used_gpus": 7, "step_gpus": 2}),
+    ("closing", "reopen", {**REOPEN, "by": "limit", **FULL}),
+    ("closing", "reopen", {**REOPEN, "by": "limit", **FULL, "used_gpus": 7, "step_gpus": 2}),
     ("closing", "reopen", {**REOPEN, "action": "inherit", "by": "nothing"}),
     ("closing", "reopen", {**REOPEN, "by": "pace", **PACE, **DAILY}),
     ("closing", "announce", {**CLOSE, "action": "forbid", "by": "credits", **EMPTY}),
@@ -152,12 +159,13 @@ CASES: list[tuple[str, str, Inputs]] = [
         {**NOTICE, "sent_s": 3000, "opened_s": 60, "short_s": 600},
     ),
 ]
-NAMES = [f"{rule_of(rule, verb)}-{number}" for number, (rule, verb, _) in enumerate(CASES)]
+NAMES = [f"{kind_name(rule, verb)}-{number}" for number, (rule, verb, _) in enumerate(CASES)]
 
 
 def made(rule: str, verb: str, inputs: Inputs) -> Decision:
     """The decision that the inputs lead to."""
-    return Decision.from_inputs(("acme", "s1"), rule, verb, "resolved", inputs)
+    facts = facts_from(rule, verb, inputs)
+    return make_decision(("acme", "s1"), rule, verb, "resolved", facts)
 
 
 def forgeries(value: int | str) -> list[int | str]:
@@ -169,7 +177,7 @@ def forgeries(value: int | str) -> list[int | str]:
 
 def test_the_table_has_every_rule() -> None:
     """A rule that is added is added here."""
-    assert {rule_of(rule, verb) for rule, verb, _ in CASES} == set(REASONS)
+    assert {kind_name(rule, verb) for rule, verb, _ in CASES} == all_kinds()
 
 
 @pytest.mark.parametrize(("rule", "verb", "inputs"), CASES, ids=NAMES)
@@ -196,7 +204,7 @@ def test_no_input_is_the_reason_ready_made(rule: str, verb: str, inputs: Inputs)
 @pytest.mark.parametrize(("rule", "verb", "inputs"), CASES, ids=NAMES)
 def test_a_forged_input_is_found_out(rule: str, verb: str, inputs: Inputs) -> None:
     """A figure written over leads elsewhere, and `explain` says so; names may be left out."""
-    decision, rule = made(rule, verb, inputs), rule_of(rule, verb)
+    decision, rule = made(rule, verb, inputs), kind_name(rule, verb)
     for name, value in inputs.items():
         others = [other for other in forgeries(value) if other != value]
         told = [explain(replace(decision, inputs={**inputs, name: o}), 0, (), 0) for o in others]

@@ -1,25 +1,20 @@
-"""May a startup run? Levels follow from credits and time, and forecasts are told once."""
+"""Levels follow from credits and time, and forecasts are announced once."""
 
 from __future__ import annotations
 
 import pytest
 
-from quotas.decisions.levels import (
-    LEVELS,
-    exhaustion_episode,
-    is_exhausted,
-    level,
-    out_of_credits,
-    past_cohort_end,
-    removed_from_program,
-    runway_announcements,
-)
 from quotas.decisions.snapshot import Snapshot
 from quotas.enforcement.decide import decide
 from quotas.ledger.transfers import GrantBalance
+from quotas.messages.catalogue import text_of
 from quotas.model.units import DAY_S
-from quotas.rules.limit import over_limit
+from quotas.rules import cohort_end, credits, membership
+from quotas.rules.context import Level
+from quotas.rules.credits import exhaustion_episode, is_exhausted
+from quotas.rules.limit import RULE as LIMIT
 from tests.builders import YEAR_S, Z, a_balance_of, a_program, a_run, a_snapshot, a_startup, unknown
+from tests.quotas.rules.rule_env import announcements, context_of, level, violations
 
 RESERVE_S = 1800 + 30 + 300
 """The minimum notice, a cycle and the stop latency, as the builders reckon them."""
@@ -39,7 +34,7 @@ def test_closed_begins_where_available_reaches_zero(left_ucr: int, expected: str
     """The final notice starts while the reserve is left to pay for it, not after."""
     snapshot = with_credits(left_ucr)
     assert level(snapshot, "acme")[0] == expected
-    assert bool(out_of_credits(snapshot)) == (expected == "closed")
+    assert bool(violations(credits.RULE, snapshot)) == (expected == "closed")
 
 
 def test_stopped_lasts_until_more_is_granted() -> None:
@@ -50,7 +45,7 @@ def test_stopped_lasts_until_more_is_granted() -> None:
     more = [a_balance_of(left_ucr=500), a_balance_of("g2", 9_000_000, created=1)]
     granted = a_snapshot(100, a_program(), [], more, announced=announced)
     assert level(granted, "acme")[0] == "open"
-    assert not is_exhausted(granted, "acme")
+    assert not is_exhausted(context_of(granted), "acme")
 
 
 def test_without_credits_and_without_servers_a_startup_is_open() -> None:
@@ -72,12 +67,12 @@ def test_stopped_at_the_cohorts_end_and_when_not_in_the_program() -> None:
 def test_every_level_has_a_name_on_the_list() -> None:
     """No rule invents a level."""
     for snapshot in (with_credits(0), with_credits(10**6)):
-        assert level(snapshot, "acme")[0] in LEVELS
+        assert level(snapshot, "acme")[0] in set(Level)
 
 
 def test_more_credit_never_gives_a_stricter_level() -> None:
     """I16: levels are monotone in credit."""
-    order = [LEVELS.index(level(with_credits(ucr), "acme")[0]) for ucr in range(0, 5000, 100)]
+    order = [Level(level(with_credits(ucr), "acme")[0]).strictness for ucr in range(0, 5000, 100)]
     assert order == sorted(order, reverse=True)
     assert len(set(order)) == 2
 
@@ -86,20 +81,20 @@ def test_the_end_of_a_cohort_names_each_server_a_day_ahead() -> None:
     """From one final notice before the end on, each running server has the end as deadline."""
     program = a_program()
     early = a_snapshot(YEAR_S - DAY_S - 1, program, [a_run()])
-    assert past_cohort_end(early) == []
-    (found,) = past_cohort_end(a_snapshot(YEAR_S - DAY_S, program, [a_run()]))
+    assert violations(cohort_end.RULE, early) == []
+    (found,) = violations(cohort_end.RULE, a_snapshot(YEAR_S - DAY_S, program, [a_run()]))
     assert found.deadline_s == YEAR_S
-    (late,) = past_cohort_end(a_snapshot(YEAR_S + 5, program, [a_run()]))
+    (late,) = violations(cohort_end.RULE, a_snapshot(YEAR_S + 5, program, [a_run()]))
     assert late.deadline_s == YEAR_S + 5 + 1800
 
 
 def test_servers_of_a_startup_that_left_have_the_full_notice() -> None:
     """Taken out of the program: each running server is announced by the policy's minimum."""
     program = a_program(a_startup("birch"))
-    (found,) = removed_from_program(a_snapshot(100, program, [a_run()]))
+    (found,) = violations(membership.RULE, a_snapshot(100, program, [a_run()]))
     assert found.deadline_s == 100 + program.policy.minimum_notice_s
-    assert found.reason == "acme is no longer in the program"
-    assert removed_from_program(a_snapshot(100, a_program(), [a_run()])) == []
+    assert text_of("membership", found.facts) == "acme is no longer in the program"
+    assert violations(membership.RULE, a_snapshot(100, a_program(), [a_run()])) == []
 
 
 def test_nothing_is_concluded_of_a_zone_that_is_not_complete() -> None:
@@ -108,16 +103,16 @@ def test_nothing_is_concluded_of_a_zone_that_is_not_complete() -> None:
     runs = [a_run()]
     lit = a_snapshot(100, limited, runs)
     dark = a_snapshot(100, limited, runs, sweeps={Z: unknown(100)})
-    for rule in (over_limit, out_of_credits, past_cohort_end):
-        assert len(rule(lit)) == 1
-        assert rule(dark) == []
+    for rule in (LIMIT, credits.RULE, cohort_end.RULE):
+        assert len(violations(rule, lit)) == 1
+        assert violations(rule, dark) == []
 
 
 def limited_to(limit: int | None, *runs: tuple[str, int, int]) -> list[str]:
     """Servers that are above acme's limit, of runs (server, start, gpus)."""
     program = a_program(a_startup(limit={"h100": limit}))
     made = [a_run(name, start_s, gpus=gpus) for name, start_s, gpus in runs]
-    return [v.run.server_id for v in over_limit(a_snapshot(100, program, made))]
+    return [v.run.server_id for v in violations(LIMIT, a_snapshot(100, program, made))]
 
 
 @pytest.mark.parametrize(
@@ -154,13 +149,14 @@ def test_paced_as_soon_as_nothing_more_fits_under_the_limit(
 def test_a_flavor_of_no_pool_counts_towards_no_limit() -> None:
     """A GPU of an unlisted flavor is metered, and is under no pool's limit."""
     program = a_program(a_startup(limit={"h100": 0}), pools=())
-    assert over_limit(a_snapshot(100, program, [a_run()])) == []
+    assert violations(LIMIT, a_snapshot(100, program, [a_run()])) == []
 
 
 def lasting(seconds: int, **changes: object) -> list[str]:
     """Causes told when acme's credits last so long beyond the reserve."""
     return [
-        found[1] for found in runway_announcements(with_credits(RESERVE_S + seconds, **changes))
+        found.episode
+        for found in announcements(credits.RUNWAY, with_credits(RESERVE_S + seconds, **changes))
     ]
 
 
@@ -187,12 +183,12 @@ def test_a_forecast_is_told_once_for_each_sum_granted() -> None:
 def test_no_forecast_without_burn_or_after_the_fact() -> None:
     """Idle, nothing is forecast; used up, the final notice speaks instead."""
     idle: list[GrantBalance] = [a_balance_of(left_ucr=10)]
-    assert runway_announcements(a_snapshot(100, a_program(), [], idle)) == []
+    assert announcements(credits.RUNWAY, a_snapshot(100, a_program(), [], idle)) == []
     assert lasting(0) == []
 
 
 def test_after_the_end_the_end_is_the_only_reason() -> None:
     """Grants end with the cohort: its servers are then told of the end, not of credits."""
     snapshot = a_snapshot(2000, a_program(ends_s=1000), [a_run()])
-    assert out_of_credits(snapshot) == []
-    assert len(past_cohort_end(snapshot)) == 1
+    assert violations(credits.RULE, snapshot) == []
+    assert len(violations(cohort_end.RULE, snapshot)) == 1

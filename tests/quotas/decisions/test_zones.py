@@ -1,4 +1,4 @@
-"""The zones that are swept are the program's, and those it left while something is open there."""
+"""The swept zones: those of the program, and former ones with something open."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from quotas.decisions.notices import Intent, Notice
-from quotas.decisions.zones import known_until_s, with_open_zones
+from quotas.decisions.zones import known_until_s, open_zones, with_zones
 from quotas.metering.runs import Run
 from tests.builders import Z, a_notice, a_program, a_run
 
@@ -35,7 +35,7 @@ def test_a_zone_that_was_left_is_swept_while_something_is_open_there(
 ) -> None:
     """A run that is open or waits for its price, a live notice, a live intent: no more."""
     program = a_program()
-    swept = with_open_zones(program, runs, notices, intents).zones
+    swept = with_zones(program, open_zones(runs, notices, intents)).zones
     assert swept == ((*program.zones, FAR) if is_swept else program.zones)
 
 
@@ -43,5 +43,5 @@ def test_a_zone_that_is_swept_no_more_does_not_hold_back_what_is_known() -> None
     """Nor does one that never answered; before any did, nothing is known."""
     program = a_program()
     assert known_until_s(program, {Z: 2000, FAR: 1000}) == 2000
-    assert known_until_s(with_open_zones(program, [a_run(zone=FAR)], (), ()), {FAR: 7}) == 7
+    assert known_until_s(with_zones(program, open_zones([a_run(zone=FAR)], (), ())), {FAR: 7}) == 7
     assert known_until_s(program, {}) is None

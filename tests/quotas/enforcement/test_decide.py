@@ -1,4 +1,4 @@
-"""A stop is announced, explained, done once, and never concluded from what is not known."""
+"""A stop is announced, explained and done once, and never decided from unknown data."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from quotas.enforcement.decide import decide
 from quotas.enforcement.stop_lifecycle import FIRST_RETRY_S, LAST_RETRY_S
 from quotas.model.program import Program
 from quotas.model.units import DAY_S
-from quotas.rules.limit import over_limit
+from quotas.rules import limit
 from tests.builders import (
     TYPE,
     YEAR_S,
@@ -35,6 +35,7 @@ from tests.builders import (
     unknown,
 )
 from tests.quotas.decide_loop import DecideLoop
+from tests.quotas.rules.rule_env import violations
 
 NOTICE_S = 1800
 DARK_FLAVOR = f"{TYPE}@pl-waw-2"
@@ -381,7 +382,10 @@ def test_what_is_in_an_unknown_zone_gives_nobody_elses_place() -> None:
     dark = {Z: seen(100, a_server("old")), "pl-waw-2": unknown(100, "pl-waw-2")}
     lit = {**dark, "pl-waw-2": seen(100, a_server("new", zone="pl-waw-2"), zone="pl-waw-2")}
     named = [
-        [v.run.server_id for v in over_limit(a_snapshot(100, program, runs, sweeps=sweeps))]
+        [
+            v.run.server_id
+            for v in violations(limit.RULE, a_snapshot(100, program, runs, sweeps=sweeps))
+        ]
         for sweeps in (lit, dark)
     ]
     assert named == [["new"], []]

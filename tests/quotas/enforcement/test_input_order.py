@@ -1,4 +1,4 @@
-"""I15 where it was wrong once: what is decided follows ids, not the order of reading."""
+"""I15 regressions: decisions follow ids, not the order of reading."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much of a promised notice was missing, and when nothing was."""
+"""Reminders, and how much of a notice was missing."""
 
 from __future__ import annotations
 
@@ -30,4 +30,4 @@ def test_a_stop_before_the_deadline_took_what_was_left(
     """A stop that failed, or was never sent, took nothing."""
     notice = a_notice(opened_s=GIVEN_S, deadline_s=DUE_S)
     found = notice_shortfall(notice, [an_intent(**how)], (), 1800, DUE_S)
-    assert (found and found["short_s"]) == short_s
+    assert (found and found.short_s) == short_s

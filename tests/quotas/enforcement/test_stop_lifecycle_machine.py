@@ -1,7 +1,7 @@
-"""Whatever startups, operators and outages do: what holds of notices, intents and the guard?
+"""A state machine of startups, operators and outages against `decide`.
 
-A machine plays them against `decide`, and an oracle that knows none of its rules looks
-at every cycle: what was promised, what was sent, and how much within an hour.
+An oracle that uses none of the rules of `decide` checks every cycle: notices, calls, and how
+many stops happen within an hour.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Who gets round a closing: each principal that it does not reach, by name and reason."""
+"""Principals that a closing does not reach, by name and reason."""
 
 from __future__ import annotations
 

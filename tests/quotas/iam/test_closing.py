@@ -1,4 +1,4 @@
-"""Whom to close and reopen: one intent at a time, in the direction of the level, never a storm."""
+"""Which startups to close and reopen: one intent at a time, and never a storm of calls."""
 
 from __future__ import annotations
 
@@ -25,15 +25,24 @@ from quotas.iam.closing import (
     with_ended_intents,
 )
 from quotas.model.program import Tenure
+from quotas.rules import credits, limit
+from quotas.rules.context import OPEN, Level, Restriction
 from tests.builders import a_program, a_startup
 
-Held = dict[str, int | str]
-OPEN: Held = {"by": "nothing"}
-SPENT: Held = {"posted_ucr": 1, "accrued_ucr": 1, "held_ucr": 0, "reserve_ucr": 0}
-SHUT: Held = {"by": "credits", "burn_ucr_per_h": 1, "stopped_before": 1, **SPENT}
-WARNED: Held = {**SHUT, "stopped_before": 0}
-FULL: Held = {"by": "limits", "pool": "h100", "used_gpus": 8, "ceiling_gpus": 8}
-PACED: Held = {**FULL, "limited_by": "policy"}
+SPENT = credits.Facts(
+    startup="acme",
+    posted_ucr=1,
+    accrued_ucr=1,
+    held_ucr=0,
+    reserve_ucr=0,
+    granted_ucr=9,
+    burn_ucr_per_h=1,
+    stopped_before=1,
+)
+SHUT = Restriction("credits", Level.STOPPED, SPENT)
+WARNED = Restriction("credits", Level.CLOSED, replace(SPENT, stopped_before=0))
+FULL = limit.Full(pool="h100", used_gpus=8, ceiling_gpus=8, limited_by="policy")
+PACED = Restriction("limit", Level.PACED, FULL)
 
 
 def closing(state: str, action: str = CLOSE, at_s: int = 0, **changes: object) -> Intent:
@@ -44,7 +53,7 @@ def closing(state: str, action: str = CLOSE, at_s: int = 0, **changes: object) -
     return replace(made, **changes)  # type: ignore[arg-type]  # the fields of an Intent
 
 
-def decided(level: Held, *newest_first: Intent, now_s: int = 1) -> Closings:
+def decided(level: Restriction, *newest_first: Intent, now_s: int = 1) -> Closings:
     """What is decided of acme at its level, after these intents."""
     past = {"acme": ClosingHistory(newest_first, False)} if newest_first else {}
     return decide_closings({"acme": level}, past, {"acme"}, now_s)
@@ -56,7 +65,7 @@ def actions(of: Closings) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("level", [WARNED, SHUT], ids=["closed", "stopped"])
-def test_a_closed_level_closes_once_and_says_so(level: Held) -> None:
+def test_a_closed_level_closes_once_and_says_so(level: Restriction) -> None:
     """One intent, one decision, one notice that says why and what stays allowed."""
     made = decided(level)
     assert actions(made) == [("close", "pending")]
@@ -66,7 +75,7 @@ def test_a_closed_level_closes_once_and_says_so(level: Held) -> None:
 
 
 @pytest.mark.parametrize("level", [OPEN, PACED], ids=["open", "paced"])
-def test_who_was_never_closed_is_not_reopened(level: Held) -> None:
+def test_who_was_never_closed_is_not_reopened(level: Restriction) -> None:
     """Nothing was taken: nothing is asked of IAM."""
     assert decided(level) == Closings((), (), ())
 

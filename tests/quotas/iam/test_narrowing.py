@@ -1,4 +1,4 @@
-"""What closing takes, and that giving back is exact, idempotent, and keeps what people did."""
+"""What closing revokes; restoring is exact, idempotent, and keeps manual edits."""
 
 from __future__ import annotations
 

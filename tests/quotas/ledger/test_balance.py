@@ -1,4 +1,4 @@
-"""What a startup has at one instant, and the very second at which it is used up."""
+"""A startup's balance at one instant, and the second at which its credits are used up."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from quotas.ledger.transfers import GrantBalance, burn_order
 from quotas.model.program import Rollover
 from quotas.model.units import Period
 from tests.builders import Z, a_balance_of, a_run
+from tests.quotas.ledger.tranche_builders import HALF, a_hold, two_tranches
 
 HOUR_S = 3600
 
@@ -215,3 +216,18 @@ def test_more_credit_never_ends_sooner(
     assert before is not None
     assert after is not None
     assert before <= after
+
+
+def test_a_balance_says_what_expires_next_and_what_comes_later() -> None:
+    """If nothing more burned: of the first tranche what is not kept, at the second's start."""
+    own = balance("acme", 500, two_tranches(HALF), [], {Z: 500}, 0)
+    assert own.expiring is not None
+    assert (own.expiring.at_s, own.expiring.amount_ucr) == (1000, 50)
+    assert (own.later_s, own.later_ucr, own.next_edge_s) == (1000, 100, 1000)
+
+
+def test_held_credits_are_posted_and_not_available() -> None:
+    """available = posted - accrued - held - reserve, with a hold among it."""
+    own = balance("acme", 0, [a_balance_of(left_ucr=60)], [], {}, 0, [a_hold(("g1", 40))])
+    assert (own.posted_ucr, own.held_ucr, own.available_ucr) == (100, 40, 60)
+    assert own.next_edge_s == 900

@@ -1,4 +1,4 @@
-"""What is posted when, on which grant, and what a grant forfeits at its end."""
+"""Posting: which charge is due when, on which grant, and what expires at a grant's end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Of which parts is a grant, to the micro-credit and to the second?"""
+"""The parts of a grant, to the micro-credit and to the second."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who is told what, and when: channels, urgency, quiet hours and the digest's window."""
+"""Routing of messages: channels, urgency, quiet hours and the digest's window."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which rate is in force, and which of them is a startup charged? Versions and their steps."""
+"""Price versions and their steps: which rate is in force, and which one is charged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ran is dated by the evidence alone, and doubt is in the startup's favour."""
+"""Runs are dated by the evidence alone, and doubt is in the startup's favour."""
 
 from __future__ import annotations
 

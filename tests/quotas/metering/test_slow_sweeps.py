@@ -1,4 +1,4 @@
-"""A sweep takes time: what began while it was read is charged from its date, once."""
+"""Slow sweeps: a server that starts during a sweep is charged from its date, once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who left keeps its projects until somebody else has them."""
+"""A startup that left keeps its projects until another startup has them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Do the look-ups of a program answer, and does the book get back what it was given?"""
+"""The look-ups of a program, and its round trip through the book."""
 
 from __future__ import annotations
 

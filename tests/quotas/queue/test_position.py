@@ -1,4 +1,4 @@
-"""A request's place, what it waits for and when: said where it is known, and only there."""
+"""A request's place in the queue, what it waits for, and its expected instant if known."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from typing import Any
 import pytest
 
 from quotas.decisions.disruption_budget import NO_ENFORCEMENT
-from quotas.decisions.levels import exhaustion_episode
+from quotas.decisions.notices import Notice
 from quotas.decisions.overrides import Override
-from quotas.decisions.snapshot import Overuse
+from quotas.decisions.snapshot import Overuse, Snapshot
 from quotas.model.program import Cohort, Pool, Program
-from quotas.queue.position import QueuePosition, queue_positions
+from quotas.queue.position import QueuePosition
+from quotas.queue.position import queue_positions as positions
 from quotas.queue.requests import Request
+from quotas.rules.credits import exhaustion_episode
 from quotas.shares.allocation import Share
 from tests.builders import (
     FLAVOR,
@@ -27,6 +29,7 @@ from tests.builders import (
     as_shadow,
     unknown,
 )
+from tests.quotas.rules.rule_env import context_of
 
 HOUR_S = 3600
 NOW_S = 10 * HOUR_S
@@ -54,7 +57,20 @@ def a_pool_of(gpus: int = 8, **changes: Any) -> Program:
 
 def an_excess(gpus: int = 4, deadline_s: int = NOW_S + 1800) -> Overuse:
     """Birch has acme's quota."""
-    return Overuse("birch", "h100", gpus, "acme", NOW_S, deadline_s, "")
+    return Overuse("birch", "h100", gpus, "acme", NOW_S, deadline_s, 4, 4, "")
+
+
+def queue_positions(
+    snapshot: Snapshot,
+    requests: list[Request],
+    shares: list[Share],
+    overuses: list[Overuse],
+    notices: list[Notice],
+) -> tuple[QueuePosition, ...]:
+    """The positions in a context with those shares and overuses."""
+    context = context_of(snapshot)
+    context = replace(context, shares=tuple(shares), overuses=tuple(overuses))
+    return positions(context, requests, notices)
 
 
 def line(
@@ -162,7 +178,7 @@ def test_beyond_the_share_it_says_what_holds_it(
 
 def test_what_another_keeps_unused_comes_free_when_its_request_ends() -> None:
     """Birch was met and runs nothing: its 4 are acme's at the end of its hour."""
-    kept = a_wish("birch", state="met", met_s=NOW_S - 600)
+    kept = a_wish("birch", state="fulfilled", met_s=NOW_S - 600)
     shares = [a_share("acme", 4, 4), a_share("birch", 4)]
     first, met = line(a_pool_of(), [a_wish(gpus=8, opened_s=7), kept], shares, [])
     assert (first.waits_for, first.expected_s) == ("capacity", NOW_S + 3000)
@@ -211,7 +227,7 @@ KEPT: dict[str, tuple[dict[str, Any], str]] = {
         "not every zone of h100 could be read; expected",
     ),
     "as the book knows it": ({"sweeps": {}, "notices": []}, "no server of birch has a notice"),
-    "held by the guard": (
+    "held by the disruption budget": (
         {
             "notices": [
                 a_notice(
@@ -224,7 +240,7 @@ KEPT: dict[str, tuple[dict[str, Any], str]] = {
                 for n in range(4)
             ]
         },
-        "the guard holds a stop of birch",
+        "the disruption budget defers a stop of birch",
     ),
 }
 
@@ -251,7 +267,8 @@ def test_what_runs_outside_the_cohorts_is_not_free() -> None:
 @pytest.mark.parametrize("met_s", [None, NOW_S - 60])
 def test_who_may_start_nothing_is_told_so(met_s: int | None) -> None:
     """Acme is stopped until an instant: nothing is free for it, or kept; birch is before it."""
-    wishes = [a_wish(met_s=met_s, state="met" if met_s else "open"), a_wish("birch", opened_s=5)]
+    own = a_wish(met_s=met_s, state="fulfilled" if met_s else "open")
+    wishes = [own, a_wish("birch", opened_s=5)]
     shares = [a_share("acme", 0), a_share("birch", 4)]
     enforcement = said("level", "acme", "stopped", NOW_S + 99)
     found = line(a_pool_of(), wishes, shares, [], enforcement=enforcement)
@@ -274,7 +291,7 @@ def test_who_is_out_of_credits_waits_for_its_next_tranche(
         a_balance_of(tranche, 10**9, effective_s=NOW_S + HOUR_S, created=1),
     ]
     told = frozenset({("acme", exhaustion_episode(0))})
-    snapshot = a_snapshot(NOW_S, a_pool_of(), [], grants, told=told)
+    snapshot = a_snapshot(NOW_S, a_pool_of(), [], grants, announced=told)
     (acme,) = queue_positions(snapshot, [a_wish()], [a_share("acme", 0)], [], [])
     assert (acme.waits_for, acme.expected_s) == ("credits", expected_s)
     assert "it is stopped and asks for nothing: its credits are used up" in acme.text

@@ -1,4 +1,4 @@
-"""A request is refused with its reason, or opens, is met, and ends; its GPUs are demand."""
+"""The life of a request: refused with a reason, or opened, fulfilled and ended."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 
 from quotas.enforcement.decide import decide
 from quotas.ledger.corrections import Refused
+from quotas.messages.catalogue.requests import request_detail
 from quotas.model.program import Program
 from quotas.queue.requests import (
     LONGEST_WAIT_S,
@@ -103,14 +104,15 @@ def test_a_request_is_met_by_usage_and_ends_its_duration_later() -> None:
     program = a_program()
     assert moved(program, [a_request()], {KEY: 3}, 50) == ()
     met = one(moved(program, [a_request()], {KEY: 4}, 50))
-    assert (met.state, met.met_s) == ("met", 50)
+    assert (met.state, met.met_s) == ("fulfilled", 50)
     assert moved(program, [met], {KEY: 0}, 50 + HOUR_S - 1) == ()
     over = one(moved(program, [met], {KEY: 4}, 50 + HOUR_S))
     assert (over.state, over.ended_s, over.detail) == (
-        "ended",
+        "closed",
         50 + HOUR_S,
-        "its 01:00:00 are over",
+        "over",
     )
+    assert request_detail(over) == "its 01:00:00 are over"
 
 
 def test_usage_meets_the_oldest_request_first() -> None:
@@ -124,8 +126,8 @@ def test_an_unmet_request_ends_after_the_longest_wait() -> None:
     """A week bounds how long a request may keep others from lending."""
     assert moved(a_program(), [a_request()], {}, LONGEST_WAIT_S - 1) == ()
     over = one(moved(a_program(), [a_request()], {}, LONGEST_WAIT_S))
-    assert over.state == "ended"
-    assert "it was not met within 7 d 00:00:00" in over.detail
+    assert over.state == "closed"
+    assert "it was not met within 7 d 00:00:00" in request_detail(over)
 
 
 @pytest.mark.parametrize(
@@ -138,7 +140,7 @@ def test_an_unmet_request_ends_after_the_longest_wait() -> None:
 )
 def test_a_request_ends_with_what_it_was_made_to(program: Program, now_s: int, why: str) -> None:
     """A startup, a cohort or a pool that is gone leaves no demand behind."""
-    assert one(moved(program, [a_request()], {}, now_s)).detail == why
+    assert request_detail(one(moved(program, [a_request()], {}, now_s))) == why
 
 
 def test_a_withdrawn_request_stays_withdrawn() -> None:

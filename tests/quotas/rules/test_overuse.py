@@ -1,4 +1,4 @@
-"""Who runs above its share is told why, for whom and until when; trifles are left alone."""
+"""The overuse announcements: reason, owner and deadline of use above the share."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import pytest
 
 from quotas.decisions.snapshot import Overuse, Snapshot
 from quotas.enforcement.decide import decide
+from quotas.messages.catalogue import text_of
 from quotas.model.program import Pool
-from quotas.queue.claims import find_waiting_owners
 from quotas.queue.requests import Request
-from quotas.rules.overuse import changed_overuse, overuses
+from quotas.rules.overuse import changed_overuse, facts_of, overuses
 from quotas.shares.allocation import Share
 from tests.builders import (
     BIG_FLAVOR,
@@ -26,6 +26,7 @@ from tests.builders import (
     a_startup,
 )
 from tests.quotas.decide_loop import DecideLoop
+from tests.quotas.rules.rule_env import context_of
 
 HOUR_S = 3600
 NOTICE_S = 1800
@@ -58,7 +59,7 @@ def current_overuses(snapshot: Snapshot) -> tuple[Overuse, ...]:
 
 def in_line(snapshot: Snapshot) -> dict[str, list[str]]:
     """The owners who wait in each pool, in order."""
-    lines = find_waiting_owners(snapshot, shares_of(snapshot))
+    lines = context_of(snapshot).waiting
     return {pool: list(line.missing) for pool, line in lines.items()}
 
 
@@ -72,7 +73,9 @@ def test_lent_quota_is_nobodys_excess_until_its_owner_asks() -> None:
         4,
         "birch",
     )
-    assert "4 above its share of 4; birch waits for its nominal quota" in overuse.reason
+    assert "4 above its share of 4; birch waits for its nominal quota" in text_of(
+        "overuse", facts_of(overuse)
+    )
 
 
 def test_the_deadline_is_a_full_notice_after_the_minimum_runtime() -> None:
@@ -110,7 +113,7 @@ def test_a_deadline_stands_while_its_excess_does() -> None:
 
 def test_a_deadline_moves_later_once_when_an_owner_begins_to_wait() -> None:
     """What nobody wanted had no urgency: the full notice begins when somebody does."""
-    idle = Overuse("acme", "h100", 4, None, 0, NOTICE_S, "the pool shrank")
+    idle = Overuse("acme", "h100", 4, None, 0, NOTICE_S, 4, 4, "capacity")
     (wanted,) = current_overuses(full(10 * HOUR_S, asks("birch", 4), overuses=(idle,)))
     assert (wanted.since_s, wanted.deadline_s) == (0, 10 * HOUR_S + NOTICE_S)
 
@@ -168,7 +171,7 @@ def test_a_limit_of_the_policy_is_its_own_rules_matter() -> None:
     limited = a_startup("acme", limit={"h100": 2})
     runs = [a_run(f"s{n}") for n in range(4)]
     snapshot = a_snapshot(100, a_program(limited), runs, [a_balance_of()])
-    assert overuses(snapshot, shares_of(snapshot), {}) == ()
+    assert overuses(context_of(snapshot)) == ()
 
 
 def test_an_excess_is_told_once_and_ends_when_its_owner_is_served() -> None:
@@ -188,3 +191,30 @@ def test_an_excess_is_told_once_and_ends_when_its_owner_is_served() -> None:
     decide_loop.servers["s1"] = replace(servers[1], state="stopped", modified_s=decide_loop.now_s)
     decide_loop.cycle()
     assert decide_loop.overuses == {}
+
+
+def with_a_cut(snapshot: Snapshot, cut_s: int) -> Snapshot:
+    """The same with acme's oldest server's run cut at an instant."""
+    runs = dict(snapshot.runs)
+    runs["s0@0"] = replace(runs["s0@0"], start_s=cut_s, posted_until_s=cut_s)
+    return replace(snapshot, runs=runs)
+
+
+def test_a_cut_gives_no_second_minimum_runtime() -> None:
+    """A price changed ten minutes ago: the excess's deadline is that of the servers' own ages."""
+    plain = full(10 * HOUR_S, asks("birch", 8))
+    nominal = a_startup("birch", nominal={"h100": 8})
+    program = a_program(a_startup("acme"), nominal, pools=plain.program.pools)
+    plain = replace(plain, program=program)
+    recut = with_a_cut(plain, 10 * HOUR_S - 600)
+    found = [decide(each).current_overuses for each in (plain, recut)]
+    assert found[0] == found[1] != ()
+    assert found[0][0].deadline_s == 10 * HOUR_S + NOTICE_S
+
+
+def test_an_excess_waits_for_the_last_started_not_the_last_cut() -> None:
+    """One GPU above its share: whose minimum runtime counts is the newest server's."""
+    made = full(7 * HOUR_S + 600, asks("birch", 1))
+    for snapshot in (made, with_a_cut(made, 7 * HOUR_S + 300)):
+        (overuse,) = decide(snapshot).current_overuses
+        assert overuse.deadline_s == 8 * HOUR_S + NOTICE_S

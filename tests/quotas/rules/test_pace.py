@@ -1,4 +1,4 @@
-"""Being ahead of pace is told once and holds back borrowing at most; it stops nothing."""
+"""The pace rule: it is announced once, limits borrowing at most, and stops nothing."""
 
 from __future__ import annotations
 
@@ -11,11 +11,21 @@ from hypothesis import strategies as st
 
 from quotas.decisions.snapshot import Snapshot
 from quotas.enforcement.decide import DecideResult, decide
+from quotas.metering.runs import Run
 from quotas.model.program import Policy, Pool
 from quotas.model.units import DAY_S, HOUR_S, day_start_s
 from quotas.queue.requests import Request
-from quotas.rules.pace import Pace, paces
-from tests.builders import FLAVOR, YEAR_S, a_balance_of, a_program, a_run, a_snapshot, a_startup
+from quotas.rules.pace import Pace, pace_limits, paces
+from tests.builders import (
+    FLAVOR,
+    YEAR_S,
+    a_balance_of,
+    a_cut_run,
+    a_program,
+    a_run,
+    a_snapshot,
+    a_startup,
+)
 
 GRANTED = 365 * 1_000_000
 """A credit for each day of the year."""
@@ -205,3 +215,26 @@ def test_a_grant_ends_being_ahead_at_once() -> None:
     program = snapshot.program
     richer = a_snapshot(NOW_S, program, [], [more], charged={"acme": 130 * 10**6})
     assert not pace_in(richer).borrows_no_more
+
+
+def gpus_under_daily_limit(*runs: Run) -> int:
+    """GPUs under the day's limit of 3600 ucr, which the first run reaches in an hour."""
+    day_s = 100 * DAY_S
+    program = a_program(
+        policy=Policy(daily_burn_ucr=3600), pools=(Pool("h100", ((0, 8),), flavors=(FLAVOR,)),)
+    )
+    snapshot = a_snapshot(day_s + 6 * HOUR_S, program, runs, [a_balance_of(left_ucr=10**9)])
+    return pace_limits(snapshot, paces(snapshot))["acme", "h100"]["daily-burn"]
+
+
+def test_a_daily_limit_holds_what_was_started_since_and_nothing_that_was_cut() -> None:
+    """Reached an hour after midnight: cut or taken over since, a server counts as before."""
+    day_s = 100 * DAY_S
+    first = a_run("s0", day_s)
+    later_s = day_s + 3 * HOUR_S
+    assert gpus_under_daily_limit(first, a_cut_run("s1", later_s, day_s)) == 2
+    assert gpus_under_daily_limit(first, a_cut_run("s1", later_s, later_s)) == 1
+    assert (
+        gpus_under_daily_limit(first, a_cut_run("s1", later_s, later_s - 60, started_by="birch"))
+        == 2
+    )

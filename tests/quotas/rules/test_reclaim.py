@@ -1,4 +1,4 @@
-"""What gives way, and for whom: no more than is missing, and what was chosen stays chosen."""
+"""The reclaim rule: which servers give way, and for which owner."""
 
 from __future__ import annotations
 
@@ -7,18 +7,21 @@ from typing import Any
 
 import pytest
 
-from quotas.decisions.levels import exhaustion_episode
 from quotas.decisions.notices import Notice
 from quotas.decisions.overrides import EVERYONE, Override
-from quotas.decisions.snapshot import UNREAD, Snapshot
+from quotas.decisions.snapshot import UNREAD, Overuse, Snapshot
 from quotas.enforcement.decide import DecideResult, decide
 from quotas.ledger.balance import balance
 from quotas.model.program import Pool, Startup
 from quotas.model.units import DAY_S
-from quotas.queue.claims import find_waiting_owners
+from quotas.queue.claims import WaitingOwners
+from quotas.rules import reclaim
+from quotas.rules.context import Violation
+from quotas.rules.credits import exhaustion_episode
 from quotas.rules.reclaim import suspended_episodes
 from tests.builders import BIG_FLAVOR, FLAVOR, a_balance_of, a_program, a_run, a_snapshot, a_startup
-from tests.quotas.rules.test_overuse import HOUR_S, asks
+from tests.quotas.rules.rule_env import context_of
+from tests.quotas.rules.test_overuse import HOUR_S, NOTICE_S, asks, full, with_a_cut
 
 NOW_S = 10 * HOUR_S
 ONE, TWO = {"h100": (FLAVOR,)}, {"h100": (BIG_FLAVOR,)}
@@ -158,9 +161,8 @@ def test_a_flavor_that_could_not_be_read_may_be_there(unread: str) -> None:
     snapshot = replace(
         asked, program=replace(asked.program, pools=(pool,)), stock={**sold, unread: UNREAD}
     )
-    waiting = find_waiting_owners(snapshot, decide(snapshot).shares)
-    assert suspended_episodes(snapshot, waiting) == {"reclaim:h100:own"}
-    assert suspended_episodes(replace(snapshot, stock=sold), waiting) == frozenset()
+    assert suspended_episodes(context_of(snapshot)) == {"reclaim:h100:own"}
+    assert suspended_episodes(context_of(replace(snapshot, stock=sold))) == frozenset()
 
 
 def test_what_runs_outside_the_cohorts_is_not_free() -> None:
@@ -174,13 +176,13 @@ def test_what_runs_outside_the_cohorts_is_not_free() -> None:
 
 def free_where_waited(snapshot: Snapshot) -> dict[str, int]:
     """How many GPUs are free where somebody waits."""
-    lines = find_waiting_owners(snapshot, decide(snapshot).shares)
+    lines = context_of(snapshot).waiting
     return {pool: line.free for pool, line in lines.items()}
 
 
 def closed_by(episode: str, **changes: Any) -> Snapshot:
     """Acme runs all 8; own, who was met and has 4 of them nominal, may start nothing."""
-    kept = replace(asks("own", 4), state="met", met_s=60, duration_s=30 * DAY_S)
+    kept = replace(asks("own", 4), state="fulfilled", met_s=60, duration_s=30 * DAY_S)
     full = borrowing(own("own", 4), requests=(changes.pop("request", kept),))
     if episode == "operator":
         override = Override("level", "own", "stopped", 0, None, "op", "a pause", id=1)
@@ -216,3 +218,20 @@ def test_who_was_closed_takes_back_again_once_it_is_open() -> None:
     snapshot = closed_by("operator")
     again = replace(snapshot, enforcement=replace(snapshot.enforcement, overrides=()))
     assert give_way(decide(again)) == dict.fromkeys(("a4", "a5", "a6", "a7"), "own")
+
+
+def test_a_reclaim_takes_the_last_started_not_the_last_cut() -> None:
+    """And its deadline has no minimum runtime counted from a cut."""
+    snapshot = with_a_cut(full(10 * HOUR_S, asks("birch", 1)), 10 * HOUR_S - 600)
+    overuse = Overuse("acme", "h100", 1, "birch", 0, 10 * HOUR_S + NOTICE_S, 7, 4, "capacity")
+
+    def reclaims(snapshot: Snapshot) -> list[Violation]:
+        waiting = {"h100": WaitingOwners({"birch": 1}, 0)}
+        context = replace(context_of(snapshot), waiting=waiting, overuses=(overuse,))
+        return list(reclaim.RULE.find(context))
+
+    (found,) = reclaims(snapshot)
+    assert found.run.server_id == "s7"
+    alone = replace(snapshot, runs={"s0@0": snapshot.runs["s0@0"]})
+    (last,) = reclaims(alone)
+    assert (last.run.server_id, last.deadline_s) == ("s0", overuse.deadline_s)

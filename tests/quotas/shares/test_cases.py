@@ -1,6 +1,6 @@
-"""The peers' cases: every one that a generic allocator must meet, and those ours covers.
+"""The cases of comparable allocators that a generic allocator must meet.
 
-The cases lie outside the repository; without them this file skips, and says so.
+The cases lie outside the repository; without them these tests skip with a reason.
 """
 
 from __future__ import annotations

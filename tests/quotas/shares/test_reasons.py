@@ -1,4 +1,4 @@
-"""What a reason promises is true: make the change that it names, and look."""
+"""A reason is true: the change that it names has the effect that it promises."""
 
 from __future__ import annotations
 

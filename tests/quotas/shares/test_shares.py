@@ -1,4 +1,4 @@
-"""What the division promises, one small problem each."""
+"""The properties of a division, one small problem each."""
 
 from __future__ import annotations
 

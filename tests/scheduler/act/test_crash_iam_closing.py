@@ -1,4 +1,4 @@
-"""kill -9 around set_rules: whatever was done, the next daemon ends where an uncrashed one ends.
+"""kill -9 around set_rules: the next daemon ends where an uncrashed one ends.
 
 A child process runs the cycle and kills itself at one point; IAM is a region over HTTP,
 which outlives it as Scaleway would. The parent then runs the cycle again.

@@ -1,4 +1,4 @@
-"""kill -9 around the poweron of an undone stop: it ends as a run without a crash does."""
+"""kill -9 around the poweron of an undone stop: the end is that of a run without a crash."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from quotas.book import Book
-from quotas.book.actions.overrides import set_override
-from quotas.book.actions.undo import undo
+from quotas.book.actions.overrides import set_override, undo
 from quotas.book.verify.verify import verify
 from quotas.decisions.overrides import Override
+from tests.scheduler.harness import T0, Harness, program, server
+from tests.scheduler.scenarios import stopped_harness, undo_last_stop
 
-from ..harness import T0, Harness, program, server
 from .test_crash_stop import Daemon, Hook, killed_at, numbered
 
 OFFSETS = (300, 330, 360, 3_900)
@@ -103,3 +105,24 @@ def test_a_kill_at_any_point_around_poweron_changes_nothing_in_the_end(tmp_path:
         assert verify(daemon.harness.book).fault is None, where
         assert json.dumps(daemon.state()) == json.dumps(expected), where
         daemon.harness.book.close()
+
+
+@pytest.mark.parametrize("cut", ["before", "after"])
+def test_a_crash_around_poweron_ends_as_without_it(cut: str) -> None:
+    """The daemon dies before or after the call: another one finds the intent and goes on."""
+    harness = stopped_harness()
+    undo_last_stop(harness)
+
+    def die(_: str) -> None:
+        if cut == "after":
+            harness.cloud.servers["s1"] = replace(harness.cloud.servers["s1"], state="starting")
+        harness.cloud.on_start = lambda _: None
+        raise KeyboardInterrupt
+
+    harness.cloud.on_start = die
+    with pytest.raises(KeyboardInterrupt):
+        harness.run(30)
+    harness.cycle = harness.daemon("a")
+    harness.run_until(harness.clock.now_s() + 300)
+    assert harness.cloud.servers["s1"].state == "starting"
+    assert [n["state"] for n in harness.all("notice") if n["server_id"]] == ["restarted"]

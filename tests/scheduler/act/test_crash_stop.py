@@ -1,4 +1,4 @@
-"""kill -9 at each commit and each call: the next cycles end where an uncrashed run ends.
+"""kill -9 at each commit and each call: the end is that of a run without a crash.
 
 A child process runs the daemon on a book on disk and kills itself at one point; the
 parent then runs the same cycles on from the one that died. The cloud's truth is a

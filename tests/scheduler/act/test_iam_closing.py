@@ -1,4 +1,4 @@
-"""A closed startup gets Scaleway's own 403, over HTTP, and everything back afterwards."""
+"""A closed startup gets Scaleway's own 403 over HTTP, and all permissions back afterwards."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ def test_without_the_second_key_nothing_is_decided(iam_env: IamEnv) -> None:
     harness = iam_env.harness()
     harness.cycle.permissions = None
     iam_env.closed(harness)
-    assert not intents(harness) and harness.views[-1].startups[0].level == "stopped"
+    assert not intents(harness) and harness.views[-1].status.startups[0].level == "stopped"
 
 
 def test_a_transient_state_is_tried_in_the_next_cycle(iam_env: IamEnv) -> None:
@@ -192,7 +192,7 @@ def test_a_conflict_that_never_ends_is_visible_and_no_storm(iam_env: IamEnv) -> 
     assert len(called) == len(set(called)) <= 2 * SEND_WITHIN_S // 30
     harness.run_until(END + 8 * SEND_WITHIN_S)
     view = harness.views[-1]
-    assert view.closings[0].failures >= 2
+    assert view.status.closings[0].failures >= 2
     assert any("acme is still closing after" in alarm for alarm in view.alarms)
     live = [state for _, state in intents(harness) if state in ("pending", "sent")]
     assert len(live) <= 1
@@ -200,7 +200,7 @@ def test_a_conflict_that_never_ends_is_visible_and_no_storm(iam_env: IamEnv) -> 
     harness.run_until(END + 8 * SEND_WITHIN_S + 1200)
     assert (
         intents(harness)[-1] == ("close", "confirmed")
-        and not harness.views[-1].closings[0].failures
+        and not harness.views[-1].status.closings[0].failures
     )
     assert verify(harness.book).fault is None
 
@@ -253,7 +253,7 @@ def test_in_maintenance_nobody_is_closed_or_reopened_and_after_it_both_are_at_on
         change(harness)
         harness.run_until(harness.clock.now_s() + HOUR_S - 30)
         assert intents(harness) == before and not any(
-            v.failures for v in harness.views[-1].closings
+            v.failures for v in harness.views[-1].status.closings
         )
         override(harness, "maintenance", EVERYONE, "off")
         harness.run(30)

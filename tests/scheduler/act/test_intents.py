@@ -1,4 +1,4 @@
-"""A stop is sent once, while we lead, and ends in one terminal state, whatever the cloud says."""
+"""The leader sends a stop once, and the stop ends in one state, whatever the cloud answers."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from quotas.model.program import Mode
 from scheduler.act.intents import CALL_BUDGET_S
 from scheduler.clouds.base import Conflict, KeyRefused, ServerFault, Throttled, Unreachable
 from scheduler.timing import Timing
-
-from ..harness import DAY_S, NOTICE_S, T0, Harness, program, server
+from tests.scheduler.harness import DAY_S, NOTICE_S, T0, Harness, override, program, server
+from tests.scheduler.scenarios import last_notice
 
 
 def over_limit(mode: Mode = "enforce") -> Harness:
@@ -235,3 +235,23 @@ def test_a_server_started_again_gets_a_notice_of_its_own() -> None:
     harness.run_until(T0 + 300 + 2 * NOTICE_S + 60)
     assert len(harness.cloud.stops) == 2
     assert states(harness) == ["confirmed", "confirmed"]
+
+
+def test_a_stop_that_is_under_way_is_taken_back_when_it_is_done() -> None:
+    """Sent, and then nothing asks for it any more: executed, not cancelled, if it happens."""
+    harness = Harness()
+    harness.cloud.add(server())
+    override(harness, "level", "acme", "stopped")
+    slow = harness.cloud.turn_off
+    harness.cloud.turn_off = lambda _: None  # type: ignore[method-assign]  # a read that is stale
+    harness.run_until(T0 + 90)
+    assert harness.all("intent")[0]["state"] == "sent"
+    override(harness, "level", "acme", "open")
+    harness.run(15)
+    assert last_notice(harness)["state"] == "executing"
+    slow("s1")
+    harness.run(15)
+    assert (
+        last_notice(harness)["state"] == "executed"
+        and harness.all("intent")[0]["state"] == "confirmed"
+    )

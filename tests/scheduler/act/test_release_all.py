@@ -1,4 +1,4 @@
-"""release-all tries every policy, ends every order and lets the lease go, whatever IAM does."""
+"""release-all tries every policy, ends every order and releases the lease."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A cycle counts what it knows, once, and does nothing where it knows nothing."""
+"""A cycle charges what it knows, once, and does nothing on unknown data."""
 
 from __future__ import annotations
 
@@ -193,7 +193,7 @@ def test_credits_run_out_and_the_stop_lands_above_zero() -> None:
         report = harness.run()
         assert harness.clock.now_s() < T0 + 5 * HOUR_S
     harness.run(30)
-    view = harness.views[-1].startups[0]
+    view = harness.views[-1].status.startups[0]
     assert view.level == "stopped" and 0 <= view.balance.available_ucr < 5_000_000
     given = next(row for row in harness.all("notice") if row["rule"] == "credits")
     assert int(str(given["deadline_s"])) - int(str(given["opened_s"])) >= NOTICE_S

@@ -1,4 +1,4 @@
-"""What the machine, the calendar and the world do to a daemon, at the edge where they do it."""
+"""Faults of the machine, the calendar and the world, each where it hits the daemon."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from sqlalchemy import text
 from sqlalchemy.exc import DatabaseError, OperationalError
 
 from quotas.book import Book
-from quotas.book.actions.commands import HoldCommand, OperatorAction, VoidCommand
+from quotas.book.actions.action import OperatorAction
 from quotas.book.actions.execute import perform_action
+from quotas.book.actions.grants import VoidCommand
+from quotas.book.actions.holds import HoldCommand
 from quotas.book.session import FILE_NAME
 from quotas.book.transfers import StaleBalance
 from quotas.book.verify.verify import verify

@@ -144,6 +144,6 @@ def test_two_daemons_in_turn_charge_each_second_once() -> None:
         harness.clock.move_to(T0 + step * 240)
         reports = [daemons[(step + turn) % 3].run() for turn in range(3)]
         assert [report.outcome for report in reports] == ["done", "follower", "follower"]
-    view = harness.views[-1].startups[0]
+    view = harness.views[-1].status.startups[0]
     assert view.charged_ucr + view.balance.accrued_ucr == 25_330_800 * 59 * 240 // 3600
     assert verify(harness.book).fault is None

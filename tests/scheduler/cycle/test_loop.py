@@ -1,4 +1,4 @@
-"""APScheduler beats the cycle at real speed; the tests wait for events, never for time."""
+"""APScheduler runs the cycle at real speed; the tests wait for events, never for time."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from freezegun import freeze_time
 
 from scheduler.clock import SystemClock
 from scheduler.cycle import Cycle, CycleReport
@@ -104,28 +105,21 @@ def test_an_edge_moves_the_next_run_earlier() -> None:
 
 def test_a_wall_clock_that_steps_back_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Thirty days back between two cycles: the next one runs all the same, and so does a chore."""
-
-    class Wall(datetime):
-        ahead = timedelta(days=30)
-
-        @classmethod
-        def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]  # a datetime
-            return datetime.now(tz) + cls.ahead
-
-    class Stepped(Loop):
-        def _move(self, report: CycleReport) -> None:
-            super()._move(report)
-            Wall.ahead = timedelta()
-
-    monkeypatch.setattr("apscheduler.schedulers.base.datetime", Wall)
-    monkeypatch.setattr("scheduler.loop.utc_now", lambda: Wall.now(UTC))
+    today = datetime.now(UTC)
     monkeypatch.setattr("scheduler.loop.CLOCK_CHECK_EVERY_S", 0.1)
     cycle, recorded_metrics, ran = Scripted(Harness()), RecordedMetrics(), threading.Event()
-    with beating(
-        cycle, recorded_metrics, of=Stepped, maintenance=[MaintenanceJob("chore", FAR_S, ran.set)]
-    ):
-        assert [recorded_metrics.cycles.get(timeout=WAIT_S) for _ in range(2)] == ["done"] * 2
-        assert ran.wait(WAIT_S)
+    chore = MaintenanceJob("chore", FAR_S, ran.set)
+    with freeze_time(today + timedelta(days=30), tick=True) as wall:
+
+        class Stepped(Loop):
+            def _move(self, report: CycleReport) -> None:
+                super()._move(report)
+                if datetime.now(UTC) > today + timedelta(days=1):
+                    wall.move_to(today)
+
+        with beating(cycle, recorded_metrics, of=Stepped, maintenance=[chore]):
+            assert [recorded_metrics.cycles.get(timeout=WAIT_S) for _ in range(2)] == ["done"] * 2
+            assert ran.wait(WAIT_S)
     assert recorded_metrics.cycles.empty(), "once brought back, it waits for its hour again"
 
 

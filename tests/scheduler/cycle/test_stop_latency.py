@@ -1,13 +1,13 @@
-"""What our own stops took is what the next one is reserved for."""
+"""The reserve for a stop follows the measured duration of earlier stops."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from exporters.program_status import ProgramStatus
-from quotas.book.actions.balances import read_balance
 from quotas.book.actions.overrides import set_override
 from quotas.book.cycle.state import load_state, read_stops
+from quotas.book.reads.balances import read_balance
+from quotas.book.reads.status import read_status
 from quotas.decisions.overrides import EVERYONE, Override
 from quotas.metering.stop_latency import MeasuredStop
 from quotas.model.units import format_credits
@@ -37,9 +37,9 @@ def test_measured_stops_replace_the_default_in_the_reserve() -> None:
     with harness.book.reading() as connection:
         assert read_stops(connection) == (MeasuredStop(FLAVOR, 30, 30),) * 3
     view = harness.views[-1]
-    assert view.stop_latency_s == {FLAVOR: 38}
+    assert view.status.stop_latency_s == {FLAVOR: 38}
     reserve_s = NOTICE_S + harness.cycle.timing.cycle_s + 38
-    assert view.startups[0].balance.reserve_ucr == -(-RATE * reserve_s // 3_600)
+    assert view.status.startups[0].balance.reserve_ucr == -(-RATE * reserve_s // 3_600)
     shown = status_of(harness.book, harness.clock.now_s())
     assert shown["stop_latency_s"] == {"default": 300, "measured": {FLAVOR: 38}}
 
@@ -51,8 +51,8 @@ def test_everyone_is_told_the_same_balance() -> None:
     with harness.book.reading() as connection:
         own = read_balance(connection, program(), "acme", now_s)
     assert own.reserve_ucr == -(-RATE * (NOTICE_S + cycle_s + 38) // 3_600)
-    assert own == harness.views[-1].startups[0].balance
-    assert own == ProgramStatus(load_state(harness.book), now_s, cycle_s).status("acme").balance
+    assert own == harness.views[-1].status.startups[0].balance
+    assert own == read_status(load_state(harness.book), now_s, cycle_s).startup("acme").balance
     (shown,) = status_of(harness.book, now_s)["startups"]
     assert format_credits(own.available_ucr) == shown["available"]
 
@@ -64,16 +64,16 @@ def test_a_board_says_the_mode_that_counts() -> None:
         harness.book,
         Override("mode", EVERYONE, "enforce", T0, None, "ann", "seven days were right"),
     )
-    program_status = ProgramStatus(load_state(harness.book), T0 + 60, 30)
+    program_status = read_status(load_state(harness.book), T0 + 60, 30)
     assert program_status.program.mode == status_of(harness.book, T0 + 60)["mode"] == "enforce"
 
 
 def test_two_stops_are_too_few() -> None:
     """The policy's default stays in the reserve."""
     harness = stopped(2)
-    assert harness.views[-1].stop_latency_s == {}
+    assert harness.views[-1].status.stop_latency_s == {}
     reserve_s = NOTICE_S + harness.cycle.timing.cycle_s + 300
-    assert harness.views[-1].startups[0].balance.reserve_ucr == -(-RATE * reserve_s // 3_600)
+    assert harness.views[-1].status.startups[0].balance.reserve_ucr == -(-RATE * reserve_s // 3_600)
 
 
 def test_two_rates_burn_to_an_exact_instant_that_moves_the_next_cycle() -> None:
@@ -87,13 +87,15 @@ def test_two_rates_burn_to_an_exact_instant_that_moves_the_next_cycle() -> None:
     harness.run()
     harness.cloud.turn_off("s1")
     report = harness.run(3_600)
-    own = harness.views[-1].startups[0].balance
+    own = harness.views[-1].status.startups[0].balance
     assert own.burn_ucr_per_h == 5_733_000 and own.exhausted_s is not None
     lasts_s = own.exhausted_s - harness.clock.now_s()
     assert own.available_ucr <= own.burn_ucr_per_h * lasts_s // 3_600
     assert own.available_ucr > own.burn_ucr_per_h * (lasts_s - 1) // 3_600
     harness.clock.move_to(own.exhausted_s - 7)
     assert harness.cycle.next_due_s(report) == own.exhausted_s
-    assert harness.run().view is not None and harness.views[-1].startups[0].level == "open"
-    assert harness.run(7).view is not None and harness.views[-1].startups[0].level == "closed"
+    assert harness.run().view is not None and harness.views[-1].status.startups[0].level == "open"
+    assert (
+        harness.run(7).view is not None and harness.views[-1].status.startups[0].level == "closed"
+    )
     assert harness.clock.now_s() == own.exhausted_s > T0

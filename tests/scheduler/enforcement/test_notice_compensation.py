@@ -1,7 +1,10 @@
-"""A notice that was cut short is paid for: the missing seconds come back, once."""
+"""Notice compensation: the missing seconds of a short notice are refunded once."""
 
 from __future__ import annotations
 
+import json
+
+import pytest
 from sqlalchemy import update
 
 from quotas.book.cycle.changed_since import changed_since
@@ -9,8 +12,9 @@ from quotas.book.cycle.state import load_state
 from quotas.book.schema.tables import NOTICE
 from quotas.book.verify.verify import verify
 from quotas.model.observation import Cause, Unknown
-from quotas.model.units import Period, cost_ucr
-from tests.scheduler.harness import RATE, T0, ZONE, Harness, program, server
+from quotas.model.units import HOUR_S, Period, cost_ucr
+from tests.scheduler.harness import RATE, T0, ZONE, Harness, override, program, server
+from tests.scheduler.scenarios import last_notice, turn, with_acme
 
 SHORT_S = 600
 
@@ -86,3 +90,42 @@ def test_a_kept_promise_returns_nothing() -> None:
     harness.cloud.add(server())
     harness.run_until(T0 + 5400, 600)
     assert harness.cloud.stops == ["s1"] and refunds(harness) == []
+
+
+def test_a_stop_that_failed_before_a_freeze_broke_no_promise() -> None:
+    """It had its whole notice then; what it has again after the freeze was taken by nobody."""
+    harness = Harness(program(limit=0))
+    harness.cloud.add(server())
+    harness.cloud.turn_off = lambda _: None  # type: ignore[method-assign]  # it does not stop
+    while [row["state"] for row in harness.all("intent")] != ["failed"]:
+        harness.run(30)
+    override(harness, "freeze", "acme", for_s=HOUR_S)
+    harness.run_until(harness.clock.now_s() + HOUR_S, 300)
+    while last_notice(harness)["state"] == "executing":
+        harness.run(10)
+    assert last_notice(harness)["state"] == "open" and not last_notice(harness)["is_breached"]
+    del harness.cloud.turn_off
+    harness.run_until(harness.clock.now_s() + 300)
+    assert last_notice(harness)["state"] == "executed" and verify(harness.book).fault is None
+    assert not [row for row in harness.all("transfer") if row["kind"] == "refund"]
+
+
+@pytest.mark.parametrize("left_s", [0, 600])
+def test_no_more_can_be_missing_than_was_left_of_an_older_notice(left_s: int) -> None:
+    """No channel takes a word: the first notice is short of all of it, the next of its rest."""
+    told = with_acme(program(credits=50, notice_s=1800), contacts=("mailto://cto@example.com",))
+    harness = Harness(told)
+    harness.cloud.add(server())
+    while not [row for row in harness.all("notice") if row["server_id"]]:
+        harness.run(30)
+    harness.run_until(harness.clock.now_s() + 1800 - left_s if left_s else T0 + 2 * HOUR_S, 150)
+    turn(harness, "s1", "stopped")
+    turn(harness, "s1", "running")
+    harness.run_until(harness.clock.now_s() + left_s + 600, 60)
+    turn(harness, "s1", "stopped")
+    rows = [row for row in harness.all("decision") if row["verb"] == "breach"]
+    short = [json.loads(str(row["inputs"]))["short_s"] for row in rows]
+    if left_s:  # off before its deadline, the first was cancelled: the rest was due, and untold
+        assert len(short) == 1 and 0 < short[0] <= left_s
+    else:
+        assert short == [1800], "of the second nothing was left"

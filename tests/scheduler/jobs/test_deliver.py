@@ -1,4 +1,4 @@
-"""From a cycle's decision to a mail: at least once, with one name, without a storm."""
+"""From a cycle's decision to a mail: at least once, with one key, without a storm."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ def test_a_channel_that_is_down_ends_as_a_dead_letter_and_a_broken_promise(
     assert found["cohortd_deliveries_total", "failed"] >= 1
     assert found["cohortd_deliveries_total", "retried"] >= MAX_ATTEMPTS - 1
     assert found["cohortd_deliveries_failed",] >= 1
-    assert found["cohortd_promises_broken_total", "acme"] == 1
+    assert found["cohortd_notices_breached_total", "acme"] == 1
     broken = [row for row in harness.all("decision") if row["verb"] == "breach"]
     assert len(broken) == 1 and "no channel of acme" in str(broken[0]["reason"])
     amends = [

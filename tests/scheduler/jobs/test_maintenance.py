@@ -1,4 +1,4 @@
-"""Beside its cycles the daemon checks its book, counts ways round, and tells outside it lives."""
+"""Maintenance jobs: verify the book, count IAM bypasses, report that the daemon lives."""
 
 from __future__ import annotations
 

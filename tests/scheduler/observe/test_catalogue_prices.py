@@ -1,4 +1,4 @@
-"""A catalogue price is believed once, and only where it can be: then it alarms."""
+"""A catalogue price is believed once, if it is plausible; otherwise it alarms."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from dataclasses import replace
 import pytest
 
 from quotas.book.cycle.state import load_state
+from quotas.metering.prices import HIGHEST_UCR_PER_H, LOWEST_UCR_PER_H, price_fault
 from quotas.model.observation import Offer
 from quotas.model.units import HOUR_S, Period, cost_ucr, format_credits
 from scheduler.clouds.base import Unreachable
-from scheduler.observe.catalogue import HIGHEST_UCR_PER_H, LOWEST_UCR_PER_H, REFRESH_S, price_fault
+from scheduler.observe.catalogue import REFRESH_S
 from scheduler.observe.zones import FIRST_PAUSE_S
 
 from ..harness import RATE, T0, TYPE, ZONE, Harness, offer, server

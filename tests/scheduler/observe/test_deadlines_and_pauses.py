@@ -1,4 +1,4 @@
-"""What hangs costs a cycle one bounded wait, and what fails is asked ever more seldom."""
+"""A hanging read costs a cycle one bounded wait; a failing one is retried less often."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from scheduler.observe.zones import FIRST_PAUSE_S, LONGEST_PAUSE_S, ZoneReader
 from scheduler.timing import Timing
 
 from ..harness import DAY_S, END, NOTICE_S, OTHER, T0, TYPE, ZONE, Harness, program, server
-from ..test_way_back import ask_back, lending
+from ..scenarios import lending_harness, request_back
 
 CYCLE_S = 30
 QUICK = Timing(cycle_max_s=8)
@@ -161,8 +161,8 @@ def test_a_cloud_that_hangs_leaves_the_lease_a_stop() -> None:
 
 def test_a_stock_read_by_a_clock_that_was_ahead_is_read_again() -> None:
     """What it said then is not fresh for as long as the clock stepped back."""
-    harness = lending()
-    ask_back(harness)
+    harness = lending_harness()
+    request_back(harness)
     harness.run(30)
     harness.clock.step(-DAY_S)
     before = harness.cloud.stock_reads

@@ -1,4 +1,4 @@
-"""A zone that is taken out of the program is swept until what is open in it has ended."""
+"""A removed zone is swept until everything open in it has ended."""
 
 from __future__ import annotations
 
@@ -55,7 +55,10 @@ def test_a_zone_taken_out_is_swept_until_its_run_ends() -> None:
     """The run is charged to its end; then the zone is swept no more, and a tranche rolls over."""
     harness = left()
     harness.run_until(T0 + 2 * HOUR_S, 600)
-    assert FAR in swept(harness) and harness.views[-1].startups[0].balance.burn_ucr_per_h == RATE
+    assert (
+        FAR in swept(harness)
+        and harness.views[-1].status.startups[0].balance.burn_ucr_per_h == RATE
+    )
     harness.cloud.turn_off("x")
     harness.run(30)
     harness.run(30)

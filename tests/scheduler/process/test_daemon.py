@@ -24,11 +24,11 @@ FAMILIES = (
     "notices_open",
     "cycles_total",
     "cycle_duration_seconds_bucket",
-    "last_good_cycle_timestamp_seconds",
+    "last_successful_cycle_timestamp_seconds",
     "leader",
     "cloud_requests_total",
     "cloud_request_duration_seconds_bucket",
-    "jobs_missed_total",
+    "cycles_missed_total",
 )
 
 

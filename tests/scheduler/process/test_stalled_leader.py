@@ -1,4 +1,4 @@
-"""SIGSTOP of a real daemon inside its cycle: what another wrote meanwhile stands, and no more."""
+"""SIGSTOP of a real daemon inside its cycle: only the other daemon's writes stand."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""How close to zero do credits end over HTTP? Scaleway's SDK, a simulated region, SQLite.
+"""Credits end close to zero over HTTP: Scaleway's SDK, a simulated region, SQLite.
 
 The cycle is 60 s, a stop takes 5 s that are billed, notices come at 60 s and 10 s, and the
-one server is an SXM-8 at 25.3308 credits an hour. The test moves the region's clock and ours
-together.
+one server is an SXM-8 at 25.3308 credits an hour. The test moves the region's clock and the
+daemon's clock together.
 """
 
 from __future__ import annotations
@@ -140,9 +140,9 @@ class HttpHarness:
     def landed_ucr(self) -> int:
         """Credits left of the grant, below zero what the sponsor paid, by the book."""
         assert self.view is not None
-        (own,) = self.view.startups
+        (own,) = self.view.status.startups
         assert own.balance.accrued_ucr == 0
-        return own.balance.posted_ucr - sum(self.view.overdraft.values())
+        return own.balance.posted_ucr - sum(self.view.status.overdraft.values())
 
     def told(self) -> list[tuple[str, int]]:
         """What the startup was told of its credits, in order, and how long before it happens."""
@@ -170,7 +170,7 @@ def test_it_lands_closer_once_its_stops_were_measured(process: Running, tmp_path
         if is_measured:
             bench.measure()
             assert bench.view is not None
-            assert bench.view.stop_latency_s == {f"{TYPE}@{ZONE}": 7}
+            assert bench.view.status.stop_latency_s == {f"{TYPE}@{ZONE}": 7}
         bench.run_to_the_end(bench.start())
         landed.append(bench.landed_ucr())
         assert abs(GRANTED_UCR - bench.truth_ucr() - landed[-1]) <= RATE // HOUR_S

@@ -1,4 +1,4 @@
-"""Who leaves keeps books and debts; who takes a project over pays from that second on."""
+"""The membership rule: former members keep books and debts, new owners pay from then on."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from quotas.book import Book
-from quotas.book.actions.commands import OperatorAction, PriceCommand
+from quotas.book.actions.action import OperatorAction
 from quotas.book.actions.execute import perform_action
+from quotas.book.actions.prices import PriceCommand
 from quotas.book.cycle.commit import apply_program
 from quotas.book.verify.verify import verify
 from quotas.config.load import parse_program
@@ -31,6 +32,7 @@ from tests.scheduler.harness import (
     program,
     server,
 )
+from tests.scheduler.scenarios import last_notice, notice_length_s, turn
 
 BIRCH = f"""\
 [program]
@@ -257,7 +259,7 @@ def test_who_left_with_its_cohort_and_without_a_grant_is_metered_too() -> None:
     harness.run_until(T0 + HOUR_S + 40, 600)
     cost = cost_ucr(RATE, T0 + 40, Period(T0 + 40, T0 + HOUR_S + 40))
     assert harness.rows("balance") == {"usage:acme": cost, "overdraft:c": -cost}
-    assert [line.name for line in harness.views[-1].startups] == ["acme"]
+    assert [line.name for line in harness.views[-1].status.startups] == ["acme"]
     assert [s["name"] for s in status_of(harness.book, harness.clock.now_s())["startups"]] == [
         "acme"
     ]
@@ -295,3 +297,21 @@ def test_whoever_left_is_told_of_a_stop_at_its_own_contacts() -> None:
     assert harness.cloud.stops == []
     harness.run_until(T0 + 40 + NOTICE_S + 30)
     assert harness.cloud.stops == ["s1"]
+
+
+def test_who_leaves_twice_has_two_notices() -> None:
+    """Out of the program, in again for days, and out: the second time is told like the first."""
+    base = program(notice_s=1800)
+    gone = replace(base, cohorts=(replace(base.cohorts[0], startups=()),))
+    harness = Harness(base)
+    harness.cloud.add(server())
+    harness.run()
+    apply_program(harness.book, gone, harness.clock.now_s(), "ann")
+    harness.run_until(T0 + HOUR_S, 150)
+    turn(harness, "s1", "stopped")
+    apply_program(harness.book, base, harness.clock.now_s(), "ann")
+    turn(harness, "s1", "running")
+    harness.run_until(T0 + 2 * DAY_S, HOUR_S)
+    apply_program(harness.book, gone, harness.clock.now_s(), "ann")
+    harness.run(30)
+    assert last_notice(harness)["state"] == "open" and notice_length_s(harness) == 1800

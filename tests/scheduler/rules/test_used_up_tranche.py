@@ -1,4 +1,4 @@
-"""A tranche is used up before the next begins: an exhaustion like any other, until it begins."""
+"""A used-up tranche is an exhaustion like any other, until the next tranche begins."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from quotas.book.actions.commands import GrantCommand, OperatorAction, SelfAdvanceCommand
+from quotas.book.actions.action import OperatorAction
+from quotas.book.actions.advances import SelfAdvanceCommand, take_ahead
 from quotas.book.actions.execute import perform_action
-from quotas.book.actions.self_advance import take_ahead
+from quotas.book.actions.grants import GrantCommand
 from quotas.book.cycle.state import load_state
 from quotas.decisions.overrides import EVERYONE
 from quotas.model.program import Program, Tranche
@@ -44,7 +45,7 @@ def notices(harness: Harness) -> list[str]:
 
 def level(harness: Harness) -> str:
     """The level of acme in the last view."""
-    (own,) = harness.views[-1].startups
+    (own,) = harness.views[-1].status.startups
     return own.level
 
 

@@ -1,4 +1,4 @@
-"""Is what the daemon did right? Judged from the region's own truth and the book's rows.
+"""The auditor judges the daemon from the region's own truth and the book's rows.
 
 The auditor uses none of the rules of `quotas`, so that a fault there cannot hide itself.
 """
@@ -12,7 +12,7 @@ from ..ahead_audit import ahead
 from ..play.play import Play
 from ..play.quiescence import M_CYCLES, N_CYCLES
 from . import iam
-from .conduct import conduct, deeds
+from .conduct import calls, conduct
 from .evidence import Evidence, evidence_of
 from .ledger import books, held, leftovers
 from .metering import metering
@@ -36,7 +36,7 @@ QUIET_CYCLES = M_CYCLES
 
 
 def faults_of(play: Play, found: Evidence | None = None) -> list[str]:
-    """Everything that is wrong with a finished play, a sentence each."""
+    """Everything that is wrong with a finished play, one sentence each."""
     found = found or evidence_of(play)
     wrong = [*found.watched, *play.quiescence.wrong, *play.cycle_checks.kept()]
     wrong += [text for check in CHECKS for text in check(found)]
@@ -48,7 +48,7 @@ def faults_of(play: Play, found: Evidence | None = None) -> list[str]:
 
 
 def faults_early(play: Play) -> list[str]:
-    """What is wrong already, in the middle of a play: of what no later row could excuse."""
+    """Everything that is wrong in the middle of a play, and that no later row could tolerate."""
     found = evidence_of(play)
     stormy = [f"I17 a storm of {play.count} cycles"] if play.count >= play.most_cycles else []
     return [
@@ -56,7 +56,7 @@ def faults_early(play: Play) -> list[str]:
         *found.watched,
         *play.quiescence.wrong,
         *books(found),
-        *deeds(found),
+        *calls(found),
         *iam.changes(found),
         *milestones(found),
         *ahead(found),
@@ -64,7 +64,7 @@ def faults_early(play: Play) -> list[str]:
 
 
 def instability_of(play: Play) -> list[str]:
-    """I17: healed and at its fixpoint, ten more cycles write nothing."""
+    """I17: at its fixpoint, a healed daemon writes nothing in ten more cycles."""
     before = _counts(play)
     play.cycle_checks.checks["I17"] += len(play.settle(QUIET_CYCLES))
     after = _counts(play)
@@ -82,13 +82,13 @@ def _counts(play: Play) -> dict[str, int]:
 
 
 def checks_of(play: Play, found: Evidence) -> Counter[str]:
-    """How often each invariant was judged of a play, by whoever judged it; excuses do not count."""
+    """How often each invariant was judged in a play; tolerated cases do not count."""
     rests = Counter({"I17": play.quiescence.held * (N_CYCLES + M_CYCLES)})
     return found.judged + rests + play.cycle_checks.checks
 
 
 def coverage_marks_of(play: Play, found: Evidence) -> set[str]:
-    """What happened at all in this play: a batch in which one never does is too tame."""
+    """What happened in this play: a batch in which some mark never fires proves little."""
     coverage_marks = {f"intent {i['state']}" for i in found.intents}
     coverage_marks |= {f"notice {n['rule']} {n['state']}" for n in found.notices}
     # A notice whose server runs again is over in the end: what came of it is in the decisions.
@@ -96,7 +96,7 @@ def coverage_marks_of(play: Play, found: Evidence) -> set[str]:
     coverage_marks |= {f"notice {d['rule']} {d['verb']}" for d in ended}
     coverage_marks |= {s.outcome for sweeps in found.swept.values() for s in sweeps}
     coverage_marks |= {"unconfirmed"} if found.unconfirmed_periods else set()
-    coverage_marks |= {"rest"} if play.quiescence.held else set()
+    coverage_marks |= {"quiescence"} if play.quiescence.held else set()
     coverage_marks |= {row["kind"] for row in found.transfers}
     coverage_marks |= {f"call {call.answer}" for call in found.calls}
     coverage_marks |= iam.coverage_marks(found)
@@ -104,6 +104,6 @@ def coverage_marks_of(play: Play, found: Evidence) -> set[str]:
     if any(a.startswith("overdraft:") for row in found.transfers for a, _ in row["entries"]):
         coverage_marks.add("overdraft")
     coverage_marks |= {
-        f"deed {verb}" for verb in play.program_operator.done if "refused" not in verb
+        f"action {verb}" for verb in play.program_operator.done if "refused" not in verb
     }
     return coverage_marks | {f"fault {kind}" for kind, count in play.injected.items() if count}

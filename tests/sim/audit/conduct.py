@@ -1,4 +1,4 @@
-"""Did the daemon do only what it may? I12, I13, I21 and the notices, from outside."""
+"""I12, I13, I21 and the notices: the daemon makes only calls that are allowed."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ SUBJECT = ("startup", "server_id", "rule", "episode")
 
 
 def conduct(found: Evidence) -> Iterator[str]:
-    """Every deed that was not allowed, and every intent that came to nothing."""
-    yield from deeds(found)
+    """Every call that was not allowed, and every intent that has no end."""
+    yield from calls(found)
     yield from _intents(found)
 
 
-def deeds(found: Evidence) -> Iterator[str]:
+def calls(found: Evidence) -> Iterator[str]:
     """Every call and every notice that was wrong when it was made."""
     yield from _calls(found)
     yield from _reclaims(found)
@@ -39,9 +39,9 @@ def _calls(found: Evidence) -> Iterator[str]:
     """I12, I13: each call follows a fresh Complete sweep and a notice that ran out."""
     ours = {t.project_id for _, p in found.programs for s in p.startups() for t in s.projects}
     off = list(clock_trouble(found))
-    told: dict[str, list[Row]] = defaultdict(list)
+    given: dict[str, list[Row]] = defaultdict(list)
     for notice in found.notices:
-        told[notice["server_id"]].append(notice)
+        given[notice["server_id"]].append(notice)
     for call in found.calls:
         found.judged.update(("I12", "I13"))
         if found.script.mode != "enforce":
@@ -58,16 +58,16 @@ def _calls(found: Evidence) -> Iterator[str]:
         if both([(call.at_s, call.at_s + 1)], off):
             continue
         if call.action == "poweron":
-            yield from _brought_back(found, call, told[call.server_id])
+            yield from _brought_back(found, call, given[call.server_id])
             continue
         yield from _held_back(found, call)
-        mine = [n for n in told[call.server_id] if n["mode"] == "enforce"]
+        mine = [n for n in given[call.server_id] if n["mode"] == "enforce"]
         if not any(_stood_s(found, n, call.at_s) <= call.at_s for n in mine):
             yield f"I12 {call.server_id} was stopped at {call.at_s} without notice"
 
 
 def _stood_s(found: Evidence, notice: Row, at_s: int) -> Any:
-    """The deadline that a notice had at an instant: one that waited had its minimum again."""
+    """The deadline of a notice at an instant; a deferred one had its minimum again."""
     if notice["deadline_s"] <= at_s:
         return notice["deadline_s"]
     of = [notice[name] for name in SUBJECT]
@@ -77,9 +77,9 @@ def _stood_s(found: Evidence, notice: Row, at_s: int) -> Any:
 
 
 def _reclaims(found: Evidence) -> Iterator[str]:
-    """I12: what is lent is taken back only while every zone of the pool is known.
+    """I12: lent GPUs are taken back only while every zone of the pool is known.
 
-    It was when that was decided, and still was at the last sweep before the call.
+    Every zone was known at the decision, and still was at the last sweep before the call.
     """
     lent = {n["id"]: n for n in found.notices if n["rule"] == "reclaim"}
     stops = [i for i in found.intents if i["action"] == "poweroff"]
@@ -87,8 +87,8 @@ def _reclaims(found: Evidence) -> Iterator[str]:
         for zone in _pool_zones(found, lent[intent["notice_id"]], intent["decided_s"]):
             seen = {s.outcome for s in found.swept[zone] if s.cycle_s == intent["decided_s"]}
             if "Complete" not in seen:
-                told = f"decided at {intent['decided_s']}, and {zone} was {min(seen, default='')}"
-                yield f"I12 a reclaim of {intent['server_id']} was {told}"
+                when = f"decided at {intent['decided_s']}, and {zone} was {min(seen, default='')}"
+                yield f"I12 a reclaim of {intent['server_id']} was {when}"
     off = list(clock_trouble(found))
     for call in found.calls if lent else ():
         own = [i for i in stops if i["server_id"] == call.server_id]
@@ -99,24 +99,24 @@ def _reclaims(found: Evidence) -> Iterator[str]:
         for zone in _pool_zones(found, lent[last["notice_id"]], call.at_s):
             outcome = [s.outcome for s in found.swept[zone] if s.at_s <= call.at_s][-1]
             if call.action == "poweroff" and outcome != "Complete":
-                told = f"at {call.at_s}, and {zone} was {outcome}"
-                yield f"I12 {call.server_id} was stopped for an owner {told}"
+                when = f"at {call.at_s}, and {zone} was {outcome}"
+                yield f"I12 {call.server_id} was stopped for an owner {when}"
 
 
 def _pool_zones(found: Evidence, notice: Row, at_s: int) -> list[str]:
-    """The zones in which the pool of a reclaim may have servers, by the program then."""
+    """The zones in which the pool of a reclaim may have servers, by the program at that time."""
     name = notice["episode"].split(":")[1]
     program = [p for from_s, p in found.programs if from_s <= at_s or p is found.programs[0][1]][-1]
     pool = next(each for each in program.pools if each.name == name)
     return sorted({flavor.partition("@")[2] for flavor in pool.flavors})
 
 
-def _brought_back(found: Evidence, call: Call, told: list[Row]) -> Iterator[str]:
-    """I13: what we power on is what we stopped, and somebody asked for it back."""
-    undone = any(w.family == "undo" and w.subject == call.server_id for w in found.said)
+def _brought_back(found: Evidence, call: Call, given: list[Row]) -> Iterator[str]:
+    """I13: cohortd powers on only servers that it stopped and that somebody asked for."""
+    undone = any(w.family == "undo" and w.subject == call.server_id for w in found.overrides)
     names = {
         n["startup"]
-        for n in told
+        for n in given
         if n["state"] in ("executed", "restarting", "restarted", "finished")
     }
     asks = [name for name, does in zip(NAMES, found.script.resumes, strict=False) if does]
@@ -125,12 +125,12 @@ def _brought_back(found: Evidence, call: Call, told: list[Row]) -> Iterator[str]
 
 
 def _held_back(found: Evidence, call: Call) -> Iterator[str]:
-    """I12: nothing of a startup is stopped while it is frozen, exempt, or in maintenance."""
+    """I12: nothing of a startup is stopped while it is frozen, exempt or in maintenance."""
     program = [p for at_s, p in found.programs if at_s <= call.at_s][-1]
     owner = program.owner(found.projects[call.server_id], call.at_s)
     named = ("*", call.server_id, owner.name if owner else "")
     newest: dict[tuple[str, str], Any] = {}
-    for override in found.said:
+    for override in found.overrides:
         if override.at_s <= call.at_s - SLOW_S:
             newest[override.family, override.subject] = override
     for (family, subject), override in newest.items():
@@ -140,7 +140,7 @@ def _held_back(found: Evidence, call: Call) -> Iterator[str]:
 
 
 def _notices(found: Evidence) -> Iterator[str]:
-    """A promise leaves at least the minimum notice, unless it goes on with an older one."""
+    """Every notice leaves at least the minimum, unless it continues an older one."""
     given: dict[tuple[str, str, str], int] = {}
     for notice in found.notices:
         if not notice["server_id"]:
@@ -157,12 +157,11 @@ def _notices(found: Evidence) -> Iterator[str]:
 
 
 def _go_on(found: Evidence) -> Iterator[str]:
-    """Started again under the same cause a server has no notice of its own, unless it was free.
+    """A server that is started again in the same episode gets no second notice, unless it was free.
 
-    Free is who was seen running in an earlier cycle: nothing was asked of it then, and it has
-    a whole notice the next time.
+    A server was free if an earlier cycle saw it running with no notice. Its next notice is whole.
     """
-    told = _told_s(found)
+    written_s = _announced_s(found)
     off = list(clock_trouble(found))
     past: dict[tuple[str, str, str], Row] = {}
     for notice in found.notices:
@@ -179,7 +178,7 @@ def _go_on(found: Evidence) -> Iterator[str]:
             is_new = before["off_s"] <= notice["opened_s"]
             # Beside a start or a stop a sweep may have shown either: the doubt is the daemon's.
             sure_s = 0 if is_new else FRESH_S
-            free_s = _ran_free_s(found, before, told[notice["id"]], sure_s)
+            free_s = _ran_free_s(found, before, written_s[notice["id"]], sure_s)
             if is_new and free_s is None:
                 yield f"notice {notice['id']} of {notice['server_name']} begins anew"
             elif not is_new and free_s is not None and not both([(free_s, free_s + 1)], off):
@@ -188,8 +187,8 @@ def _go_on(found: Evidence) -> Iterator[str]:
             past[notice["startup"], notice["server_id"], notice["rule"]] = notice
 
 
-def _told_s(found: Evidence) -> dict[int, int]:
-    """When each notice of a server was written, whatever instant it says that it is of."""
+def _announced_s(found: Evidence) -> dict[int, int]:
+    """When each notice of a server was written, whatever instant the notice names."""
     at: dict[tuple[str, str, str], list[int]] = defaultdict(list)
     for each in found.decisions:
         if each["verb"] == "notify":
@@ -202,7 +201,7 @@ def _told_s(found: Evidence) -> dict[int, int]:
 
 
 def _ran_free_s(found: Evidence, before: Row, announced_s: int, sure_s: int) -> int | None:
-    """When a server was first seen running after it had been off, in a cycle before a notice."""
+    """When a server was first seen running after it was off, in a cycle before a notice."""
     spans = found.truth[before["server_id"]]
     for sweep in found.complete[before["zone"]]:
         around = (sweep.asked_s - sure_s, sweep.at_s + sure_s)
@@ -214,7 +213,7 @@ def _ran_free_s(found: Evidence, before: Row, announced_s: int, sure_s: int) -> 
 
 
 def _intents(found: Evidence) -> Iterator[str]:
-    """I21: each intent is terminal, each call has one, and confirmed means that it was off."""
+    """I21: each intent ends, each call has an intent, and a confirmed server was off."""
     by_server: dict[str, list[Row]] = defaultdict(list)
     for intent in found.intents:
         by_server[intent["server_id"]].append(intent)

@@ -1,4 +1,4 @@
-"""What is left of a play to judge it by? Rows of either book, and the region's own truth."""
+"""The evidence of a play: the rows of either book, and the region's own truth."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ BELIEVED = "flavor, rate_ucr_per_h, listed_s FROM listing"
 
 @dataclass(frozen=True)
 class Evidence:
-    """Rows as dictionaries; `truth` is what ran, `kinds` the zone and type of each stretch."""
+    """Rows as dictionaries; `truth` is what ran, `kinds` the zone and type of each interval."""
 
     script: Script
     now_s: int
@@ -53,7 +53,7 @@ class Evidence:
     programs: list[tuple[int, Any]]
     in_place: dict[str, list[Interval]]
     unstoppable: dict[str, list[Interval]]
-    said: list[Any]
+    overrides: list[Any]
     accepted: set[tuple[str, int]]
     other_terms: dict[str, tuple[int, int, int]]
     watched: list[str]
@@ -68,12 +68,12 @@ class Evidence:
 
     @property
     def approved(self) -> set[str]:
-        """The ids of notices whose stop somebody approved."""
-        return {override.subject for override in self.said if override.family == "approve"}
+        """The ids of notices whose stop an operator approved."""
+        return {override.subject for override in self.overrides if override.family == "approve"}
 
     @cached_property
     def complete(self) -> Mapping[str, list[Swept]]:
-        """By zone: the sweeps that answered Complete, in order, of cycles that were committed."""
+        """By zone: the sweeps of committed cycles that answered Complete, in order."""
         kept: dict[str, list[Swept]] = defaultdict(list)
         for zone, sweeps in self.swept.items():
             complete = (each for each in sweeps if each.outcome == "Complete")
@@ -81,7 +81,7 @@ class Evidence:
         return kept
 
     def owned(self, server: str) -> list[Interval]:
-        """When the server's project was somebody's, by the programs as they were applied."""
+        """When the server's project belonged to a startup, by the programs as they were applied."""
         project = self.projects.get(server, "")
         ends = [*(at_s for at_s, _ in self.programs[1:]), self.now_s]
         return [
@@ -92,7 +92,7 @@ class Evidence:
 
 
 def evidence_of(play: Play) -> Evidence:
-    """Everything a play left behind."""
+    """Everything that a play left behind."""
     rows = _of_memory(play.book) if isinstance(play.book, InMemoryBook) else _of_sql(play.book)
     truth: dict[str, list[Interval]] = defaultdict(list)
     kinds = {}
@@ -119,7 +119,7 @@ def evidence_of(play: Play) -> Evidence:
         programs=play.program_operator.applied,
         in_place=play.region.stood_in_place(),
         unstoppable=play.region.unstoppable(),
-        said=play.program_operator.said,
+        overrides=play.program_operator.overrides,
         accepted=play.program_operator.accepted,
         watched=play.cycle_checks.wrong,
         committed=play.cycle_checks.committed,
@@ -168,7 +168,7 @@ def _of_memory(book: InMemoryBook) -> dict[str, Any]:
 
 
 def _row(value: Any) -> Row:
-    """A frozen value's fields; nobody changes what they hold."""
+    """The fields of a frozen value; nobody changes what they hold."""
     return {name: getattr(value, name) for name in value.__slots__}
 
 

@@ -1,7 +1,7 @@
-"""Did closing by IAM take what it may, record it first, and give it all back? Truth and rows.
+"""IAM: closing revokes only what it may, records it first, and gives all of it back.
 
-What a rule lets somebody do is read from the simulator's own permission sets; whose a policy
-is, from the programs as they were applied. No rule of `quotas.iam.narrowing` is asked.
+The simulator's permission sets say what a rule lets a principal do. The programs as they were
+applied say whose a policy is. The auditor does not use `quotas.iam.narrowing`.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def _starts(rule: Rule) -> bool:
 
 
 def iam(found: Evidence) -> Iterator[str]:
-    """Every change of ours that was not allowed, and everything owed and not done."""
+    """Every change by cohortd that was not allowed, and every change that it owed."""
     if not found.organization.first:
         return
     yield from changes(found)
@@ -74,7 +74,7 @@ def changes(found: Evidence) -> Iterator[str]:
 
 
 def _taken(found: Evidence, change: Change, lost: set[Right], name: str) -> Iterator[str]:
-    """I13, and record before taking: only start and create go, of who is closed, and written."""
+    """I13: only start and create permissions of closed startups are revoked, after a record."""
     if not lost:
         return
     if any(what not in STARTS for what, _, _ in lost):
@@ -92,7 +92,7 @@ def _taken(found: Evidence, change: Change, lost: set[Right], name: str) -> Iter
 
 
 def _given(found: Evidence, change: Change, gained: set[Right], name: str) -> Iterator[str]:
-    """What is given is what was taken, to somebody who is reopened."""
+    """A startup that is reopened gets back exactly what was revoked."""
     if not gained:
         return
     found.judged["I21"] += 1
@@ -109,7 +109,7 @@ def _given(found: Evidence, change: Change, gained: set[Right], name: str) -> It
 
 
 def _left_alone(change: Change, name: str) -> Iterator[str]:
-    """What starts nothing is left as it is: also what a person added while it was closed."""
+    """Rules that start nothing stay, also rules that a person added in the meantime."""
     own = [row for row in change.revoked_rules if row["policy_id"] == change.policy_id]
     taken = [each for row in own for each in json.loads(row["revoked"])]
     lefts = [_rule(each["remaining"]) for each in taken if each["remaining"]]
@@ -119,7 +119,7 @@ def _left_alone(change: Change, name: str) -> Iterator[str]:
 
 
 def _asked(found: Evidence, action: str, startup: str, change: Change) -> bool:
-    """Whether an intent of that action stood when a change was made."""
+    """Whether an intent of that action was open when a change was made."""
     return any(
         intent["action"] == action
         and intent["startup"] == startup
@@ -130,7 +130,7 @@ def _asked(found: Evidence, action: str, startup: str, change: Change) -> bool:
 
 
 def _recorded(rows: Iterable[Mapping[str, Any]], policy_id: str) -> set[Right]:
-    """Everything that the rules allowed which the book says are withheld from a policy."""
+    """Everything allowed by the rules that the book says are revoked from a policy."""
     return rights(
         _rule(each["rule"])
         for row in rows
@@ -145,7 +145,7 @@ def _rule(raw: Mapping[str, Any]) -> Rule:
 
 
 def _owners(found: Evidence, rules: Rules, at_s: int) -> set[str]:
-    """Whose alone is what these rules start, by the programs of that time? Empty for nobody's."""
+    """The only owner of what these rules start, by the programs at that time; empty for nobody."""
     starting = [rule for rule in rules if _starts(rule)]
     if not starting or any(not rule.project_ids for rule in starting):
         return set()
@@ -158,19 +158,19 @@ def _owners(found: Evidence, rules: Rules, at_s: int) -> set[str]:
 
 
 def _owner(program: Any, project: str, at_s: int) -> str:
-    """The member that a project belongs to; "" for nobody of ours."""
+    """The member that a project belongs to; an empty string if it belongs to nobody."""
     owner = program.owner(project, at_s)
     return owner.name if owner is not None and program.startup(owner.name) else ""
 
 
 def _programs(found: Evidence, at_s: int) -> list[Any]:
-    """The programs in force at an instant, and a slow cycle before."""
+    """The programs in force at an instant, and a slow cycle before it."""
     past = [program for from_s, program in found.programs if from_s <= at_s - SLOW_S]
     return past[-1:] + [p for from_s, p in found.programs if at_s - SLOW_S < from_s <= at_s]
 
 
 def _standing(found: Evidence) -> Iterator[str]:
-    """Who is closed for some untroubled cycles can start nothing; who is open has it all back."""
+    """After some clean cycles a closed startup can start nothing, and an open one has all back."""
     truth = _Truth(found)
     streaks: dict[str, tuple[tuple[object, ...], int, int]] = {}
     for look in found.cycle_records:
@@ -193,15 +193,15 @@ def _standing(found: Evidence) -> Iterator[str]:
 
 
 def _maintained(found: Evidence, now_s: int) -> bool:
-    """Whether nothing may be sent: maintenance of everything."""
+    """Whether maintenance of everything forbids any call."""
     return any(
         override.family == "maintenance" and override.at_s <= now_s <= (override.until_s or now_s)
-        for override in found.said
+        for override in found.overrides
     )
 
 
 class _Truth:
-    """The policies as they were after so many changes, and what we owe of each."""
+    """The policies after a number of changes, and what cohortd owes of each."""
 
     def __init__(self, found: Evidence) -> None:
         self.found = found
@@ -211,7 +211,7 @@ class _Truth:
         self._done = 0
 
     def play(self, until: int) -> None:
-        """Change by change, up to the n-th."""
+        """The changes up to the n-th, one after the other."""
         log = self.found.organization.log
         while self._done < until:
             change = log[self._done]
@@ -232,7 +232,7 @@ class _Truth:
     def wrong(
         self, startup: str, own: tuple[str, ...], at_s: int, *, is_shut: bool
     ) -> Iterator[str]:
-        """What a startup that is closed may still start, or one that is open has not back."""
+        """What a closed startup may still start, or what an open startup still lacks."""
         for id, rules in self.rules.items():
             name = self.found.organization.names[id]
             starting = [rule for rule in rules if _starts(rule)]
@@ -246,7 +246,7 @@ class _Truth:
 
 
 def _kept(found: Evidence) -> Iterator[str]:
-    """Nothing that was taken is forgotten: what is still owed, the book says is withheld."""
+    """The book still names every revoked rule that is owed."""
     truth = _Truth(found)
     truth.play(len(found.organization.log))
     for id, owed in truth.owed.items():
@@ -256,7 +256,7 @@ def _kept(found: Evidence) -> Iterator[str]:
 
 
 def _looks_apart(found: Evidence) -> Iterator[str]:
-    """Rules that are in order are read again each hour, and no sooner."""
+    """Rules that are in order are read again after an hour, and not earlier."""
     last: dict[str, Row] = {}
     for intent in found.intents:
         if intent["action"] not in ("close", "reopen"):

@@ -1,4 +1,4 @@
-"""What is the sum, the difference, the overlap of stretches of time? Half-open intervals."""
+"""Sums, differences and overlaps of half-open intervals of time."""
 
 from __future__ import annotations
 
@@ -53,5 +53,5 @@ def both(left: Iterable[Interval], right: Iterable[Interval]) -> list[Interval]:
 
 
 def seconds(of: Iterable[Interval]) -> int:
-    """How long together."""
+    """The total length in seconds."""
     return sum(end_s - start_s for start_s, end_s in union(of))

@@ -1,4 +1,4 @@
-"""Are the books of a play in order? I1-I3, I5, I6, I8, I14, I18, I19 from the rows alone."""
+"""I1-I3, I5, I6, I8, I14, I18, I19: the books of a play, judged from their rows alone."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NEVER_BELOW_ZERO = ("grant:", "held:", "usage:", "settled:", "expired:")
 
 
 def books(found: Evidence) -> Iterator[str]:
-    """Every fault of the ledger, a sentence each."""
+    """Every fault of the ledger, one sentence each."""
     yield from _sums(found)
     yield from _prefixes(found)
     yield from _keys(found)
@@ -24,7 +24,7 @@ def books(found: Evidence) -> Iterator[str]:
 
 
 def charges_by(found: Evidence, name: str) -> dict[str, list[Row]]:
-    """The details of every charge, with its cost and place, by server or run."""
+    """The details of every charge, with its cost and position, by server or run."""
     by: dict[str, list[Row]] = defaultdict(list)
     for row in found.transfers:
         if row["kind"] == "charge":
@@ -37,7 +37,7 @@ def charges_by(found: Evidence, name: str) -> dict[str, list[Row]]:
 
 
 def _sums(found: Evidence) -> Iterator[str]:
-    """I1, I2, I19: each transfer is zero, balances are sums, and fit in 64 bits."""
+    """I1, I2, I19: each transfer sums to zero, balances are sums, and all fit in 64 bits."""
     sums: dict[str, int] = defaultdict(int)
     for row in found.transfers:
         found.judged["I1"] += 1
@@ -54,7 +54,7 @@ def _sums(found: Evidence) -> Iterator[str]:
 
 
 def _prefixes(found: Evidence) -> Iterator[str]:
-    """I8: what was given, held or used is never below zero at any moment."""
+    """I8: no grant, hold or usage account is ever below zero."""
     stands: dict[str, int] = defaultdict(int)
     for row in found.transfers:
         for account, ucr in row["entries"]:
@@ -68,7 +68,7 @@ def _prefixes(found: Evidence) -> Iterator[str]:
 
 
 def _keys(found: Evidence) -> Iterator[str]:
-    """I6, I14: keys are unique, epochs do not fall, and cycles post under one."""
+    """I6, I14: keys are unique, epochs do not fall, and a cycle posts under one epoch."""
     keys = [row["key"] for row in found.transfers]
     found.judged["I6"] += len(keys)
     if len(keys) != len(set(keys)):
@@ -80,7 +80,7 @@ def _keys(found: Evidence) -> Iterator[str]:
 
 
 def _runs(found: Evidence) -> Iterator[str]:
-    """I3, I5: the charges of a run touch, and cost what the whole costs."""
+    """I3, I5: the charges of a run touch each other, and cost what the whole run costs."""
     runs = {row["id"]: row for row in found.runs}
     by_run = charges_by(found, "run")
     for id, charges in by_run.items():
@@ -113,7 +113,7 @@ def _cost(rate: int, run_start_s: int, from_s: int, to_s: int) -> int:
 
 
 def _grants(found: Evidence) -> Iterator[str]:
-    """I18: no grant pays outside its time, none expires early, the nearest end pays first."""
+    """I18: a grant pays and expires in its time, and the one that ends first pays first."""
     terms = terms_of(found)
     for charges in charges_by(found, "run").values():
         for charge in charges:
@@ -136,7 +136,7 @@ def _grants(found: Evidence) -> Iterator[str]:
 
 
 def held(found: Evidence) -> Iterator[str]:
-    """I8: a hold ends once, in time, and gives back what is left to what it was drawn from."""
+    """I8: a hold ends once, in time, and gives the rest back to its grants."""
     placed: dict[str, Row] = {}
     ended: set[str] = set()
     for row in found.transfers:
@@ -160,12 +160,12 @@ def held(found: Evidence) -> Iterator[str]:
 
 
 def is_overdraft(account: str) -> bool:
-    """Whether an account is what no grant pays."""
+    """Whether an account is an overdraft, which no grant pays."""
     return account.startswith("overdraft:")
 
 
 def leftovers(found: Evidence) -> Iterator[str]:
-    """I18: at the end of a play, which is past every grant's, nothing is left of any."""
+    """I18: a play ends after every grant, so nothing is left of any grant."""
     for account, (_, until_s, _) in terms_of(found).items():
         left_ucr = found.balances.get(account, 0)
         found.judged["I18"] += until_s < found.now_s
@@ -174,7 +174,7 @@ def leftovers(found: Evidence) -> Iterator[str]:
 
 
 def _covered(found: Evidence, terms: dict[str, tuple[int, int, int]]) -> Iterator[str]:
-    """No charge goes to overdraft while a grant in force has credit left."""
+    """No charge goes to overdraft while a grant in force has credits left."""
     left: dict[str, int] = defaultdict(int)
     for row in found.transfers:
         if row["kind"] == "charge":
@@ -207,7 +207,7 @@ def _covered(found: Evidence, terms: dict[str, tuple[int, int, int]]) -> Iterato
 
 
 def terms_of(found: Evidence) -> dict[str, tuple[int, int, int]]:
-    """First and last instant, and priority, of each grant: from the script where it has them."""
+    """Start, end and priority of each grant, from the script if the script has them."""
     terms, waiting = {}, {}
     for _, program in found.programs:
         for startup in program.startups():
@@ -230,9 +230,9 @@ def terms_of(found: Evidence) -> dict[str, tuple[int, int, int]]:
 
 
 def _parts(grant: Any) -> dict[str, tuple[int | None, int]]:
-    """The tranches of a grant by what their account's name ends in, with their instants.
+    """The tranches of a grant by the end of their account's name, with their instants.
 
-    None is from the confirmation of a milestone on.
+    None means from the confirmation of a milestone on.
     """
     if not grant.tranches:
         return {"": (grant.effective_s, grant.expires_s)}

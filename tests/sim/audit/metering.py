@@ -1,9 +1,9 @@
-"""Is what was charged what ran? I4: every second, against the region's own truth.
+"""I4: every charged second ran, and every second that ran is charged.
 
-Seconds charged and not run, or run and not charged, are wrong unless the evidence that the
-daemon had excuses them: a transition takes seconds, one gap between sweeps may hide several
-transitions, an answer may be stale, the daemon's clock may be off. What is set aside as
-disputed is neither charged nor free, and needs a reason that the region knows of.
+Some differences are tolerated, because the daemon could not know better: a transition takes
+seconds, one gap between sweeps may hide several transitions, an answer may be stale, and the
+daemon's clock may be off. Unconfirmed time is neither charged nor free, and needs a cause in
+the region.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ SLOW_S = 250
 
 
 def metering(found: Evidence) -> Iterator[str]:
-    """Every server whose charges are not what ran."""
+    """Every server whose charges differ from what ran."""
     charges = charges_by(found, "server")
     unconfirmed: dict[str, list[Interval]] = defaultdict(list)
     known = {zone: _known(sweeps) for zone, sweeps in found.complete.items()}
     for row in found.unconfirmed_periods:
         unconfirmed[row["server_id"]].append((row["start_s"], row["end_s"]))
-        yield from _disputed(found, row, known.get(row["flavor"].partition("@")[2], []))
+        yield from _unconfirmed(found, row, known.get(row["flavor"].partition("@")[2], []))
     for server in sorted(found.truth.keys() | charges.keys()):
         real = _in_program(found, server)
         charged = [(c["start_s"], c["end_s"]) for c in charges.get(server, [])]
@@ -44,14 +44,14 @@ def metering(found: Evidence) -> Iterator[str]:
             verb = "charged, did not run" if both(rest, charged) else "ran, was not charged"
             yield f"I4 {server} {verb}: {rest[:3]} ({seconds(rest)} s)"
         if twice := both(charged, unconfirmed[server]):
-            yield f"I4 {server} is charged for what is disputed: {twice[:3]}"
+            yield f"I4 {server} is charged for unconfirmed time: {twice[:3]}"
     yield from _prices(found)
 
 
 def _in_program(found: Evidence, server: str) -> list[Interval]:
-    """What ran within the cohort, while its project was somebody's, as far as it is posted.
+    """What ran within the cohort while a startup owned the project, as far as it is posted.
 
-    What runs is posted to the last hour; what has no price yet is not posted at all.
+    A run that continues is posted to the last full hour. A run without a price is not posted.
     """
     own_runs = [r for r in found.runs if r["server_id"] == server]
     priced = {flavor for flavor, _, _ in found.believed}
@@ -62,7 +62,7 @@ def _in_program(found: Evidence, server: str) -> list[Interval]:
 
 
 def _tolerated(found: Evidence, server: str) -> Iterator[Interval]:
-    """Where the daemon could not know better."""
+    """Intervals in which the daemon could not know better."""
     spans = found.truth.get(server, [])
     edges = sorted({edge for span in spans for edge in span})
     zone = next((found.kinds[server, s][0] for s, _ in spans), "")
@@ -122,7 +122,7 @@ def _gap(found: Evidence, asked: list[int], at: int) -> Interval:
 
 
 def _handed_over(found: Evidence, server: str, asked: list[int]) -> Iterator[Interval]:
-    """A new program counts from the next sweep; what runs on after leaving is still charged."""
+    """A new program counts from the next sweep; runs that continue after leaving are charged."""
     project = found.projects.get(server, "")
     for (_, before), (at_s, after) in pairwise(found.programs):
         if before.owner(project, at_s - 1) is not after.owner(project, at_s):
@@ -132,7 +132,7 @@ def _handed_over(found: Evidence, server: str, asked: list[int]) -> Iterator[Int
 
 
 def _stated(found: Evidence, server: str) -> list[Interval]:
-    """How far off the book itself says that its edges may be."""
+    """The errors that the book itself states for its edges."""
     own = [r for r in found.runs if r["server_id"] == server]
     starts = [(r["start_s"] - r["start_error_s"], r["start_s"]) for r in own]
     ends = [
@@ -144,7 +144,7 @@ def _stated(found: Evidence, server: str) -> list[Interval]:
 
 
 def clock_trouble(found: Evidence) -> Iterator[Interval]:
-    """While the daemon's clock was off, and as long again around it."""
+    """While the daemon's clock was off, and the same time around it."""
     offset_s, since_s = 0, 0
     for at_s, off_s in [*found.offsets, (found.now_s, 0)]:
         if offset_s:
@@ -152,14 +152,14 @@ def clock_trouble(found: Evidence) -> Iterator[Interval]:
         offset_s, since_s = off_s, at_s
 
 
-def _disputed(found: Evidence, row: Row, known: list[Swept]) -> Iterator[str]:
-    """A dispute lies within one gap, and ends where somebody changed the server.
+def _unconfirmed(found: Evidence, row: Row, known: list[Swept]) -> Iterator[str]:
+    """Unconfirmed time lies within one gap, and ends where somebody changed the server.
 
-    Where a change fell into the next sweep's own seconds, or the clock was off, it ends there.
-    What was on before and off after, or off and on, is dated by its change: that needs none.
+    It ends at the next sweep if the change fell into that sweep's seconds, or if the clock was off.
+    A change of state between two sweeps dates itself, so it leaves no unconfirmed time.
     """
     server, start_s, end_s = row["server_id"], row["start_s"], row["end_s"]
-    of = f"I4 {server} of {row['startup']} has a dispute from {start_s} to {end_s}"
+    of = f"I4 {server} of {row['startup']} has unconfirmed time from {start_s} to {end_s}"
     at = bisect_right(known, start_s, key=lambda sweep: sweep.cycle_s)
     if not start_s < end_s:
         yield f"{of}: it is empty"
@@ -186,7 +186,7 @@ def _disputed(found: Evidence, row: Row, known: list[Swept]) -> Iterator[str]:
 
 
 def _known(sweeps: list[Swept]) -> list[Swept]:
-    """Those that told something new: the daemon's clock may have been behind."""
+    """The sweeps that brought something new: the daemon's clock may have been behind."""
     known: list[Swept] = []
     for sweep in sweeps:
         if not known or sweep.cycle_s > known[-1].cycle_s:
@@ -195,7 +195,7 @@ def _known(sweeps: list[Swept]) -> list[Swept]:
 
 
 def _ran_at(found: Evidence, server: str, sweep: Swept) -> bool | None:
-    """Whether a sweep showed a server running; None where it may have shown either."""
+    """Whether a sweep showed a server running; None if it may have shown either."""
     seen = (sweep.asked_s - STALE_S * sweep.is_stale, sweep.at_s + 1)
     spans = found.truth.get(server, [])
     if any(seen[0] - 1 <= edge <= seen[1] for span in spans for edge in span):
@@ -204,9 +204,9 @@ def _ran_at(found: Evidence, server: str, sweep: Swept) -> bool | None:
 
 
 def _prices(found: Evidence) -> Iterator[str]:
-    """Every run is charged at the price of the cohort's start: listed, or accepted for it.
+    """Every run is charged at the listed or accepted price of the cohort's start.
 
-    Where the provider changed it before anybody could read one, at the first that was read.
+    If the provider changed the price before anybody read one, the first one that was read counts.
     """
     first = {of: rate for of, rate, _ in sorted(found.believed, key=lambda b: b[2], reverse=True)}
     for id, charges in charges_by(found, "run").items():

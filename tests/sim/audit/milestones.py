@@ -1,4 +1,4 @@
-"""I18 of milestones: a tranche is credited when it was confirmed in time, once, and as agreed."""
+"""I18 for milestones: a tranche is credited once, as agreed, if it was confirmed in time."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .evidence import Evidence, Row
 
 
 def milestones(found: Evidence) -> Iterator[str]:
-    """Every tranche that was credited wrongly, or was confirmed rightly and not credited."""
+    """Every tranche that was wrongly credited, or rightly confirmed and not credited."""
     credited: dict[str, list[Row]] = defaultdict(list)
     for row in found.transfers:
         if row["kind"] == "grant":
@@ -25,7 +25,7 @@ def milestones(found: Evidence) -> Iterator[str]:
 
 
 def _terms(found: Evidence) -> dict[str, tuple[int, int, int, str]]:
-    """By account of each milestone's tranche: from when, until when, how much, and its name."""
+    """By account of each milestone's tranche: start, latest confirmation, amount and name."""
     return {
         f"grant:{startup.name}:{grant.id}/{number}": (
             grant.effective_s,

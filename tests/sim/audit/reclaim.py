@@ -1,9 +1,9 @@
-"""I10: does an owner that asks get its nominal quota back, as far as anybody runs above theirs?
+"""I10: an owner that asks gets its nominal quota back, as far as others run above theirs.
 
-At each untroubled look, an owner that asks for nominal quota which is not free is waited for:
-notices that end within R then free as many GPUs as are missing, or all that others run above
-their own quota. And where it waited, and nobody began to run meanwhile, it waits no longer
-once R and a stop have passed, unless it is recorded why not.
+The auditor looks at each clean cycle. If an owner asks for nominal quota that is not free,
+notices that end within R must free as many GPUs as are missing, or all that others run above
+their own quota. The owner must have its quota once R and a stop have passed, unless somebody
+began to run in the meantime, or the book records why not.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ OVER = ("cancelled", "executed", "restarted", "shadow", "finished")
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """An owner waits at a look; others owe it, or all that wait together, so many GPUs."""
+    """An owner that waits at a look, and how many GPUs others owe it or all waiting owners."""
 
     owner: str
     owed: int
@@ -41,7 +41,7 @@ class Wait:
 
 
 def unserved_owners(clean_cycles: CleanCycles) -> Iterator[str]:
-    """Every owner that waits, and for whom too little is on its way, or who waited too long."""
+    """Every owner for which too little is on its way, or which waited too long."""
     audit = _ReclaimAudit(clean_cycles)
     waits = {at_s: audit.waits(at_s) for at_s in clean_cycles.at if audit.asks(at_s)}
     for at_s, own in waits.items():
@@ -66,13 +66,13 @@ class _ReclaimAudit:
         )
 
     def asks(self, at_s: int) -> bool:
-        """Whether anybody asks for anything."""
+        """Whether any owner asks for its quota."""
         return any(r["opened_s"] < at_s and _lasts(r, at_s) for r in self.requests)
 
     # -- who waits ----------------------------------------------------------------------
 
     def waits(self, at_s: int) -> list[Wait]:
-        """Owners whose asked-for nominal quota others run on; together, they need what is said."""
+        """Owners whose requested nominal quota others use, and what all of them need together."""
         program = self.clean_cycles.program(at_s)
         if program is None or self._says(at_s, "shortage", POOL):
             return []
@@ -99,7 +99,7 @@ class _ReclaimAudit:
         return [Wait(n, owed, others) for n in missing if owed > 0]
 
     def _used(self, program: Any, at_s: int) -> dict[str, dict[str, int]]:
-        """GPUs of every server that runs about now, by startup."""
+        """GPUs of all servers that run at about this time, by startup."""
         used: dict[str, dict[str, int]] = defaultdict(dict)
         for server, spans in self.found.truth.items():
             for start_s, end_s in spans:
@@ -110,7 +110,7 @@ class _ReclaimAudit:
         return used
 
     def _missing(self, startup: Any, capacity: int, used: int, at_s: int) -> int:
-        """How many GPUs of its nominal quota a startup asks for and does not run on."""
+        """How many GPUs of its nominal quota a startup asks for and does not use."""
         asks = sum(
             r["gpus"]
             for r in self.requests
@@ -124,31 +124,31 @@ class _ReclaimAudit:
         missing = min(asks, most) - used
         if missing <= 0 or self._says(at_s, "level", startup.name):
             return 0
-        told = (
+        let_off = (
             n["episode"].split(":")[3] == startup.name
             for n in self.found.notices
             if n["rule"] == "deferral" and at_s - TOLD_FOR_S <= n["opened_s"] <= at_s + FRESH_S
         )
-        return missing if self._carries(startup.name, most, at_s) and not any(told) else 0
+        return missing if self._carries(startup.name, most, at_s) and not any(let_off) else 0
 
     def _says(self, at_s: int, family: str, *subjects: str) -> bool:
-        """Whether a word of a family stands on one of these."""
+        """Whether an override of a family applies to one of these subjects."""
         return any(
             w.family == family
             and w.subject in subjects
             and w.at_s <= at_s + FRESH_S
             and (w.until_s is None or w.until_s > at_s - FRESH_S)
-            for w in self.found.said
+            for w in self.found.overrides
         )
 
     def _is_let_off(self, name: str, servers: dict[str, int], at_s: int) -> bool:
-        """Whether something of a borrower is frozen, exempt, undone, or was refused to stop."""
+        """Whether something of a borrower is frozen, exempt, undone, or refused to stop."""
         return self.clean_cycles.is_troubled(at_s, f"startup:{name}", *servers) or self._says(
             at_s, "level", name
         )
 
     def _carries(self, name: str, gpus: int, at_s: int) -> bool:
-        """Whether the owner has so much credit that it limits nothing."""
+        """Whether the owner has enough credits, so that they limit nothing."""
         left = sum(
             ucr
             for row in self.found.transfers[: bisect_right(self.recorded, at_s)]
@@ -160,7 +160,7 @@ class _ReclaimAudit:
     # -- what is done for it ------------------------------------------------------------
 
     def on_its_way(self, wait: Wait, at_s: int) -> Iterator[str]:
-        """What falls due within R frees what is missing, as far as others run above theirs."""
+        """Notices that end within R free what is missing and what others run above their quota."""
         self.found.judged["I10"] += 1
         due = sum(
             gpus
@@ -170,11 +170,11 @@ class _ReclaimAudit:
         if due < wait.owed:
             yield (
                 f"I10 {wait.owner} waits at {at_s}, others run {wait.owed} GPUs of what it needs "
-                f"above theirs, and {due} are told to give way"
+                f"above theirs, and {due} have a notice"
             )
 
     def _gives_way(self, notice: Row, at_s: int) -> bool:
-        """Whether a notice stands and ends within R; snoozes and the guard may make it later."""
+        """Whether a notice is open and ends within R; snoozes and the budget may defer it."""
         if notice["opened_s"] > at_s + FRESH_S:
             return False
         ended = self.ends[notice["server_id"], notice["rule"]]
@@ -185,7 +185,7 @@ class _ReclaimAudit:
         return bool(due_s <= max(notice["opened_s"], at_s) + R_S)
 
     def comes_true(self, wait: Wait, at_s: int, waits: dict[int, list[Wait]]) -> Iterator[str]:
-        """After R and a stop, with nothing new in its way, the owner does not wait any more."""
+        """After R and a stop, an undisturbed owner does not wait any more."""
         clean_cycles = self.clean_cycles
         first = bisect_left(clean_cycles.at, at_s + R_S + STOP_S)
         for later_s in clean_cycles.at[first : first + 1]:
@@ -197,7 +197,7 @@ class _ReclaimAudit:
                 yield f"I10 {wait.owner} waits at {later_s} for what it waited for at {at_s}"
 
     def _is_disturbed(self, wait: Wait, from_s: int, to_s: int) -> bool:
-        """Whether anything between two looks may make the wait longer, as is on record."""
+        """Whether something on record between two looks may make the wait longer."""
         began = self.starts[
             bisect_left(self.starts, (from_s - SLACK_S, "")) : bisect_left(self.starts, (to_s, ""))
         ]
@@ -209,13 +209,13 @@ class _ReclaimAudit:
             for server in wait.others
             for n in self.clean_cycles.notices[server]
         )
-        said = any(from_s - FRESH_S <= w.at_s <= to_s for w in self.found.said)
+        said = any(from_s - FRESH_S <= w.at_s <= to_s for w in self.found.overrides)
         names = ("", *self.found.swept, *wait.others)
         troubled = self.clean_cycles.is_troubled(from_s, *names, until_s=to_s)
         return bool(began) or asked or changed or held or late or said or troubled
 
     def _is_uninterruptible(self, made: Row, wait: Wait, from_s: int, to_s: int) -> bool:
-        """Whether the guard held one of its lenders' servers then: it may hold it for hours."""
+        """Whether the disruption budget deferred a stop of a borrower, perhaps for hours."""
         if made["server_id"] not in wait.others or made["at_s"] > to_s:
             return False
         ended = self.ends[made["server_id"], made["rule"]]

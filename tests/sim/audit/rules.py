@@ -1,7 +1,7 @@
-"""Was every rule obeyed, by the region's truth? Limits, leaks, who left, the guard.
+"""The rules limit, standby and membership, and the disruption budget, by the region's truth.
 
-Looked at are the instants at which every zone answered truly and nothing went wrong around:
-whoever may not go on then has a notice by the end of that cycle.
+The auditor looks at the cycles in which every zone answered truly and nothing went wrong. A
+server that must stop has a notice by the end of such a cycle.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ GUARD_PART = 4
 
 
 def rules(clean_cycles: CleanCycles) -> Iterator[str]:
-    """Every server that may not go on and was not told, and every stop too many."""
+    """Every server that must stop and has no notice, and every stop above the budget."""
     found = clean_cycles.found
     yield from _limits(clean_cycles)
-    yield from _leaks(clean_cycles)
+    yield from _standby(clean_cycles)
     yield from _members(clean_cycles)
-    yield from _guarded(found)
+    yield from _within_budget(found)
     yield from _confirmed(found)
     yield from _seen(found)
     yield from _believed(found)
@@ -44,7 +44,7 @@ def gpus_of(zone: str, kind: str) -> int:
 
 
 class CleanCycles:
-    """The instants of untroubled cycles that saw every zone, and what ran at each."""
+    """The instants of clean cycles that saw every zone, and what ran at each."""
 
     def __init__(self, found: Evidence) -> None:
         self.found = found
@@ -69,7 +69,7 @@ class CleanCycles:
             self.notices[notice["server_id"]].append(notice)
 
     def is_troubled(self, at_s: int, *names: str, until_s: int = 0) -> bool:
-        """Whether trouble of these servers or startups touches an instant, or up to another one."""
+        """Whether trouble of these servers or startups touches an instant or an interval."""
         for name in names:
             spans = self._troubles.get(name, ())
             last = bisect_right(spans, (max(at_s, until_s) + FRESH_S, 0)) - 1
@@ -78,18 +78,18 @@ class CleanCycles:
         return False
 
     def program(self, at_s: int) -> Any | None:
-        """The program in force; None just after it changed."""
+        """The program in force; None just after a change."""
         past = [(s, p) for s, p in self.found.programs if s <= at_s]
         return past[-1][1] if past and (past[-1][0] < at_s - FRESH_S or len(past) == 1) else None
 
     def names(self, server: str, at_s: int) -> list[str]:
-        """What the trouble of the startup that has a server is called."""
+        """The names under which trouble of a server's startup is kept."""
         program = self.program(at_s)
         owner = program.owner(self.found.projects[server], at_s) if program else None
         return [f"startup:{owner.name}"] if owner is not None else []
 
     def running(self, at_s: int) -> list[tuple[str, int]]:
-        """Servers that surely run, with their GPUs."""
+        """Servers that run for certain, with their GPUs."""
         return [
             (server, gpus_of(*self.found.kinds[server, start_s]))
             for server, spans in self.found.truth.items()
@@ -97,7 +97,7 @@ class CleanCycles:
             if start_s < at_s and end_s > at_s + SLACK_S
         ]
 
-    def is_told(self, server: str, rule: str, from_s: int, at_s: int) -> bool:
+    def has_notice(self, server: str, rule: str, from_s: int, at_s: int) -> bool:
         """Whether a server had a notice by a rule."""
         return any(
             n["rule"] == rule and from_s <= n["opened_s"] <= at_s + FRESH_S
@@ -106,7 +106,7 @@ class CleanCycles:
 
 
 def _limits(clean_cycles: CleanCycles) -> Iterator[str]:
-    """Who runs more than its limit has a notice for a server that runs."""
+    """A startup above its limit has a notice for a server that runs."""
     found = clean_cycles.found
     limited = any(limit is not None for limit in found.script.limits)
     for at_s in clean_cycles.at if limited else ():
@@ -119,7 +119,7 @@ def _limits(clean_cycles: CleanCycles) -> Iterator[str]:
             if owner is not None:
                 used[owner.name].append((server, gpus))
         for name, servers in used.items():
-            member = program.startup(name)  # who left has no limit: it is told to stop
+            member = program.startup(name)  # a startup that left has no limit, but must stop
             limit = member.limit.get("h100") if member is not None else None
             total = sum(gpus for _, gpus in servers)
             found.judged["limit"] += limit is not None
@@ -129,28 +129,28 @@ def _limits(clean_cycles: CleanCycles) -> Iterator[str]:
                 at_s, f"startup:{name}", *(server for server, _ in servers)
             ):
                 continue
-            if not any(clean_cycles.is_told(server, "limit", 0, at_s) for server, _ in servers):
-                yield f"limit: {name} runs {total} GPUs of {limit} at {at_s}, and nobody was told"
+            if not any(clean_cycles.has_notice(server, "limit", 0, at_s) for server, _ in servers):
+                yield f"limit: {name} runs {total} GPUs of {limit} at {at_s}, without a notice"
 
 
-def _leaks(clean_cycles: CleanCycles) -> Iterator[str]:
-    """What has been stopped in place for long has a notice."""
+def _standby(clean_cycles: CleanCycles) -> Iterator[str]:
+    """A server that has long been stopped in place has a notice."""
     for server, spans in clean_cycles.found.in_place.items():
         for since_s, until_s in spans:
             first = bisect_right(clean_cycles.at, since_s + LEAK_S)
             for at_s in clean_cycles.at[first : first + 1]:
                 mine = both(clean_cycles.found.owned(server), [(since_s, at_s + 1)])
-                leaks = at_s < until_s and mine == [(since_s, at_s + 1)]
-                leaks = leaks and not clean_cycles.is_troubled(
+                in_standby = at_s < until_s and mine == [(since_s, at_s + 1)]
+                in_standby = in_standby and not clean_cycles.is_troubled(
                     at_s, server, *clean_cycles.names(server, at_s)
                 )
-                clean_cycles.found.judged["leak"] += leaks
-                if leaks and not clean_cycles.is_told(server, "standby", since_s, at_s):
-                    yield f"leak: {server} is stopped in place since {since_s}, and not told"
+                clean_cycles.found.judged["standby"] += in_standby
+                if in_standby and not clean_cycles.has_notice(server, "standby", since_s, at_s):
+                    yield f"standby: {server} is stopped in place since {since_s}, without a notice"
 
 
 def _members(clean_cycles: CleanCycles) -> Iterator[str]:
-    """What runs on after its startup left has a notice."""
+    """A server that runs on after its startup left has a notice."""
     for (_, before), (left_s, after) in zip(
         clean_cycles.found.programs, clean_cycles.found.programs[1:], strict=False
     ):
@@ -168,23 +168,23 @@ def _members(clean_cycles: CleanCycles) -> Iterator[str]:
                 ours = owner is not None and owner.name in gone and last < left_s
                 ours = ours and not clean_cycles.is_troubled(at_s, server, f"startup:{owner.name}")
                 clean_cycles.found.judged["member"] += ours and ran
-                if ours and ran and not clean_cycles.is_told(server, "membership", left_s, at_s):
+                if ours and ran and not clean_cycles.has_notice(server, "membership", left_s, at_s):
                     yield f"member: {server} runs on at {at_s}, and its startup left"
 
 
-def _guarded(found: Evidence) -> Iterator[str]:
-    """No more than a quarter of what runs is stopped unexpectedly within an hour."""
+def _within_budget(found: Evidence) -> Iterator[str]:
+    """At most a quarter of the running GPUs are stopped unexpectedly within an hour."""
     notices = {notice["id"]: notice for notice in found.notices}
-    told: dict[tuple[str, str], int] = {}
+    announced: dict[tuple[str, str], int] = {}
     for notice in found.notices:
         if notice["rule"] == "runway" and notice["mode"] == "enforce":
             key = (notice["startup"], notice["episode"].rpartition(":")[2])
-            told[key] = min(notice["opened_s"], told.get(key, notice["opened_s"]))
+            announced[key] = min(notice["opened_s"], announced.get(key, notice["opened_s"]))
     counted: list[Row] = []
     for intent in found.intents:
         notice = notices.get(intent["notice_id"])
         is_stop = intent["action"] == "poweroff" and notice is not None
-        if is_stop and not _is_expected(found, notice, told):
+        if is_stop and not _is_expected(found, notice, announced):
             counted.append(intent)
     off = list(clock_trouble(found))
     for intent in counted:
@@ -207,33 +207,33 @@ def _guarded(found: Evidence) -> Iterator[str]:
             continue  # one server may always be stopped
         found.judged["disruption_budget"] += 1
         if stopped * GUARD_PART > ran:
-            yield f"guard: {stopped} of {ran} GPUs were stopped in the hour before {at_s}"
+            yield f"disruption-budget: {stopped} of {ran} GPUs were stopped before {at_s}"
 
 
 def _came_to_nothing(intent: Row, at_s: int) -> bool:
-    """Whether a stop had ended by then, and stopped nobody."""
+    """Whether a stop had ended by then, and stopped no server."""
     return intent["state"] in IN_VAIN and bool(intent["ended_s"] <= at_s)
 
 
-def _is_expected(found: Evidence, notice: Row, told: dict[tuple[str, str], int]) -> bool:
-    """Whether somebody asked for a stop, or it was told a day ahead."""
+def _is_expected(found: Evidence, notice: Row, announced: dict[tuple[str, str], int]) -> bool:
+    """Whether a stop was requested, or announced a day before."""
     if notice["rule"] == "operator" or str(notice["id"]) in found.approved:
         return True
     granted = notice["episode"].removeprefix("credits:")
-    first_s = told.get((notice["startup"], granted)) if notice["rule"] == "credits" else None
+    first_s = announced.get((notice["startup"], granted)) if notice["rule"] == "credits" else None
     since_s = min(notice["opened_s"], first_s if first_s is not None else notice["opened_s"])
     return bool(notice["deadline_s"] - since_s >= DAY_S)
 
 
 def _gpus_at(found: Evidence, server: str, at_s: int) -> int:
-    """The GPUs of a server as it ran last before an instant, or first after it."""
+    """The GPUs of a server in its last run before an instant, or the first after it."""
     starts = [start_s for start_s, _ in found.truth[server]]
     before = [start_s for start_s in starts if start_s <= at_s]
     return gpus_of(*found.kinds[server, max(before) if before else min(starts)])
 
 
 def _confirmed(found: Evidence) -> Iterator[str]:
-    """I21: what is confirmed was seen, by a sweep after it was sent."""
+    """I21: a sweep after the call saw every confirmed stop."""
     off = list(clock_trouble(found))
     for intent in found.intents:
         if intent["state"] != "confirmed" or not intent["server_id"] or intent["sent_s"] is None:
@@ -247,7 +247,7 @@ def _confirmed(found: Evidence) -> Iterator[str]:
 
 
 def _seen(found: Evidence) -> Iterator[str]:
-    """P3: nothing is charged beyond what a Complete sweep has shown by then."""
+    """P3: nothing is charged beyond the last Complete sweep."""
     off = list(clock_trouble(found))
     shown = {zone: sorted(s.cycle_s for s in sweeps) for zone, sweeps in found.complete.items()}
     for row in found.transfers:
@@ -264,7 +264,7 @@ def _seen(found: Evidence) -> Iterator[str]:
 
 
 def _believed(found: Evidence) -> Iterator[str]:
-    """No price is believed that the provider never asked for, whatever it listed."""
+    """cohortd believes no price that the provider never asked for."""
     for flavor, rate, _ in found.believed:
         found.judged["price"] += 1
         if rate not in found.listed[flavor]:

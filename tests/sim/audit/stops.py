@@ -1,4 +1,4 @@
-"""Did the daemon do what it owed, in time? I11 and promise 4, from outside."""
+"""I11 and promise 4: the daemon stops in time what it must stop."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LANDS_S = NOTICE_S + 30 + 300
 
 
 def overdue_stops(found: Evidence) -> Iterator[str]:
-    """Every server that ran on though it was to stop, and every overdraft that need not be."""
+    """Every server that ran on after its deadline, and every avoidable overdraft."""
     if found.script.mode == "enforce":
         tolerances, held = troubled(found), held_back(found)
         yield from _stops(found, tolerances, held)
@@ -37,9 +37,9 @@ def _sweeps_by_zone(found: Evidence) -> dict[str, list[int]]:
 
 
 def _stops(found: Evidence, tolerances: Tolerances, held: Tolerances) -> Iterator[str]:
-    """I11: a server whose notice ran out is off within T_stop, faults apart.
+    """I11: a server is off within T_stop after its notice ended, unless a fault prevented it.
 
-    Where a fault hindered that: T_stop after the first Complete look that nothing hindered.
+    After a fault, T_stop counts from the first Complete sweep that nothing prevented.
     """
     sweeps_by_zone = _sweeps_by_zone(found)
     for notice in found.notices:
@@ -62,7 +62,7 @@ def _stops(found: Evidence, tolerances: Tolerances, held: Tolerances) -> Iterato
 
 
 def _overspent(found: Evidence, tolerances: Tolerances, held: Tolerances) -> Iterator[str]:
-    """Promise 4: once credits are seen to be gone, servers run no longer than their notice."""
+    """Promise 4: after credits are seen to be gone, servers run no longer than their notice."""
     sweeps_by_zone = _sweeps_by_zone(found)
     gone: dict[str, list[int]] = defaultdict(list)
     last: dict[tuple[str, int], tuple[int, bool]] = {}
@@ -103,7 +103,7 @@ def _gives(row: Row) -> bool:
 
 
 def _landings(found: Evidence, tolerances: Tolerances, held: Tolerances) -> Iterator[str]:
-    """Promise 4: where burn was known and did not rise, credits pay for all of the notice."""
+    """Promise 4: if the burn was known and did not rise, credits pay for the whole notice."""
     clean = sorted(s.asked_s for zone in found.swept for s in found.complete[zone])
     moved: dict[str, list[int]] = defaultdict(list)
     for row in found.transfers:
@@ -146,7 +146,7 @@ def _landings(found: Evidence, tolerances: Tolerances, held: Tolerances) -> Iter
 
 
 def _after_the_end(found: Evidence, held: Tolerances) -> Iterator[str]:
-    """After the cohort's end nothing of ours runs longer than a notice and a stop take."""
+    """After the cohort's end, servers run no longer than a notice and a stop take."""
     for server, spans in found.truth.items():
         # Started after its startup had left, it is nobody's of ours: it may not be touched.
         owned = found.owned(server)
@@ -161,7 +161,7 @@ def _after_the_end(found: Evidence, held: Tolerances) -> Iterator[str]:
 
 
 def _seen_after_the_end(found: Evidence, server: str) -> int:
-    """The cohort's end; if the server's zone was out then, when it first answered after that."""
+    """The cohort's end, or the first answer of the server's zone after an outage at the end."""
     end_s = found.script.end_s
     zone = next(found.kinds[server, start_s][0] for start_s, _ in found.truth[server])
     outages = [w for w in found.script.windows if w.kind == "outage" and w.zone == zone]

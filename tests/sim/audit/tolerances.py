@@ -1,6 +1,7 @@
-"""When could the daemon not do what it owes? Trouble in the region, words, the guard.
+"""Tolerances: intervals in which the daemon could not do what it owes.
 
-Each stretch ends: once it has, and the daemon has looked again, what is owed is owed as before.
+They come from trouble in the region, overrides and the disruption budget. Each interval ends.
+After the daemon's next look it owes the same as before.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ HOLDS_BACK = ("freeze", "maintenance", "exempt", "undo")
 
 
 def troubled(found: Evidence) -> Tolerances:
-    """Stretches of trouble by zone, by server, by startup, of the stock, and ("") of everything."""
+    """Intervals of trouble by zone, server and startup, of the stock, and ("") of everything."""
     troubles: Tolerances = defaultdict(list)
     for window in found.script.windows:
         span = (window.from_s - STOP_S, window.until_s + STOP_S)
@@ -42,7 +43,7 @@ def troubled(found: Evidence) -> Tolerances:
     troubles[""] += clock_trouble(found)
     if found.script.dice:
         troubles[""] += [(at_s - STOP_S, at_s + 2 * STOP_S) for at_s in found.incidents]
-    for override in found.said:
+    for override in found.overrides:
         if override.family in HOLDS_BACK:
             until_s = override.until_s if override.until_s is not None else override.at_s + DAY_S
             whose = f"startup:{override.subject}" if override.subject in NAMES else override.subject
@@ -56,7 +57,7 @@ def troubled(found: Evidence) -> Tolerances:
 
 
 def _in_vain(found: Evidence, troubles: Tolerances) -> Tolerances:
-    """Stops that trouble brought to nothing, and the pause before the next try."""
+    """Stops that trouble prevented, and the pause before the next attempt."""
     tries: Tolerances = defaultdict(list)
     for intent in found.intents:
         server, ended_s = intent["server_id"], intent["ended_s"]
@@ -70,9 +71,9 @@ def _in_vain(found: Evidence, troubles: Tolerances) -> Tolerances:
 
 
 def held_back(found: Evidence) -> Tolerances:
-    """While the guard held stops back: by rule and server, by server, and by startup.
+    """While the budget deferred stops: by rule and server, by server, and by startup.
 
-    One server may always be stopped: nobody is held but for a stop of the last hour.
+    One server may always be stopped, so a stop is deferred only because of one in the last hour.
     """
     held: Tolerances = defaultdict(list)
     since: dict[tuple[str, str, str], int] = {}
@@ -92,7 +93,7 @@ def held_back(found: Evidence) -> Tolerances:
 
 
 def _counted(intent: Row) -> Interval:
-    """How long the guard counts a stop: one that came to nothing as long as it might be done."""
+    """How long the budget counts a stop; a failed one counts as long as it might still happen."""
     from_s, until_s = intent["decided_s"], intent["decided_s"] + HOUR_S
     if intent["state"] in IN_VAIN:
         until_s = min(until_s, intent["ended_s"] + FRESH_S)
@@ -102,9 +103,9 @@ def _counted(intent: Row) -> Interval:
 def lasted_too_long(
     sweeps: list[int], due_s: int, takes_s: int, until_s: int, tolerated: Iterable[Interval]
 ) -> bool:
-    """Whether something lasted longer than it takes, from when it was due or could be done.
+    """Whether something took longer than it may, from when it was due or possible.
 
-    Where trouble touched that time, the next look at which there is none counts anew.
+    If trouble touched that time, the time counts from the next look without trouble.
     """
     spans = union(tolerated)
     while due_s + takes_s < until_s:

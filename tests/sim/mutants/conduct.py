@@ -1,4 +1,4 @@
-"""Bugs planted in what is decided and done: levels, notices, guard, shares, deeds, the lease."""
+"""Mutants of decisions and calls: levels, notices, disruption budget, shares, the lease."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from quotas.decisions.notices import Notice
 from quotas.enforcement import decide, stop_lifecycle
 from quotas.model.units import DAY_S, HOUR_S
 from quotas.queue import demand
-from quotas.rules import reclaim
+from quotas.rules.context import Context
 from scheduler.act import intents
 
 from ..scenario.script import NAMES, ZONES, Event, Script, Window
@@ -21,21 +21,26 @@ from .registry import locked_often, mutant_of, shut_down_inside, with_events
 
 
 def _without(patch: pytest.MonkeyPatch, name: str) -> None:
-    rules = tuple(rule for rule in decide.STOP_RULES if rule.__name__ != name)
+    rules = tuple(rule for rule in decide.STOP_RULES if rule.name != name)
     assert len(rules) == len(decide.STOP_RULES) - 1, "the rule has another name now"
     patch.setattr(decide, "STOP_RULES", rules)
+
+
+def _unchecked(patch: pytest.MonkeyPatch) -> None:
+    """The check at the end of `decide` would find the bug; the hunt measures the auditor."""
+    patch.setattr(decide, "check", lambda *_: None)
 
 
 @mutant_of()
 def credits_never_end(patch: pytest.MonkeyPatch) -> None:
     """No rule asks whether credits are used up."""
-    _without(patch, "out_of_credits")
+    _without(patch, "credits")
 
 
 @mutant_of()
 def the_end_of_the_cohort_is_forgotten(patch: pytest.MonkeyPatch) -> None:
     """No rule asks whether the cohort has ended."""
-    _without(patch, "past_cohort_end")
+    _without(patch, "cohort-end")
 
 
 def _limited(script: Script) -> Script:
@@ -46,13 +51,13 @@ def _limited(script: Script) -> Script:
 @mutant_of(needs=_limited)
 def limits_are_forgotten(patch: pytest.MonkeyPatch) -> None:
     """No rule asks whether a startup runs more than its limit."""
-    _without(patch, "over_limit")
+    _without(patch, "limit")
 
 
 @mutant_of(needs=shut_down_inside)
-def leaks_are_forgotten(patch: pytest.MonkeyPatch) -> None:
+def standby_servers_are_forgotten(patch: pytest.MonkeyPatch) -> None:
     """No rule asks whether a server is stopped in place and billed."""
-    _without(patch, "standby_servers")
+    _without(patch, "standby")
 
 
 def _leaves_running(script: Script) -> Script:
@@ -69,7 +74,7 @@ def _leaves_running(script: Script) -> Script:
 @mutant_of(needs=_leaves_running)
 def who_left_runs_on(patch: pytest.MonkeyPatch) -> None:
     """No rule asks whether a startup is still in the program."""
-    _without(patch, "removed_from_program")
+    _without(patch, "membership")
 
 
 @mutant_of()
@@ -83,10 +88,10 @@ def notices_are_short(patch: pytest.MonkeyPatch) -> None:
     """Every notice falls due ten minutes after it is given."""
     right = stop_lifecycle.StopLifecycle._record
 
-    def wrong(work: Any, notice: Notice, verb: str, inputs: Any) -> None:
+    def wrong(work: Any, notice: Notice, verb: str, facts: Any) -> None:
         if verb == "notify":
             notice = replace(notice, deadline_s=notice.opened_s + 600)
-        right(work, notice, verb, inputs)
+        right(work, notice, verb, facts)
 
     patch.setattr(stop_lifecycle.StopLifecycle, "_record", wrong)
 
@@ -101,6 +106,7 @@ def a_due_notice_is_not_waited_for(patch: pytest.MonkeyPatch) -> None:
         right(work, replace(notice, deadline_s=min(notice.deadline_s, now_s)), violation)
 
     patch.setattr(stop_lifecycle.StopLifecycle, "follow", wrong)
+    _unchecked(patch)
 
 
 def _started_again(script: Script) -> Script:
@@ -119,7 +125,12 @@ def _started_again(script: Script) -> Script:
 @mutant_of(needs=_started_again)
 def every_start_has_a_notice_of_its_own(patch: pytest.MonkeyPatch) -> None:
     """A server that is started again has the whole notice once more."""
-    patch.setattr(stop_lifecycle, "NOTICE_SURVIVES_RESTART", frozenset())
+    right = stop_lifecycle.stop_rule
+    patch.setattr(
+        stop_lifecycle,
+        "stop_rule",
+        lambda name: replace(right(name), notice_survives_restart=False),
+    )
 
 
 def _let_off_at_times(script: Script) -> Script:
@@ -127,7 +138,7 @@ def _let_off_at_times(script: Script) -> Script:
     days = range(script.start_s + DAY_S, script.healed_s, 2 * DAY_S)
     half = 12 * HOUR_S
     words = [
-        Event(at_s, "operator", "say", ("exempt", name, "on", half))
+        Event(at_s, "operator", "override", ("exempt", name, "on", half))
         for at_s in days
         for name in NAMES
     ]
@@ -141,13 +152,13 @@ def a_notice_outlives_its_cause(patch: pytest.MonkeyPatch) -> None:
 
 
 @mutant_of(needs=_limited)
-def the_guard_sleeps(patch: pytest.MonkeyPatch) -> None:
+def the_disruption_budget_is_ignored(patch: pytest.MonkeyPatch) -> None:
     """Any number of servers may be stopped unexpectedly within an hour."""
     patch.setattr(disruption_budget.DisruptionBudget, "allows", lambda *_: True)
 
 
 @mutant_of()
-def the_guard_lets_nobody_pass(patch: pytest.MonkeyPatch) -> None:
+def the_disruption_budget_allows_nothing(patch: pytest.MonkeyPatch) -> None:
     """Only expected stops are ever made."""
     patch.setattr(
         disruption_budget.DisruptionBudget,
@@ -210,6 +221,7 @@ def more_is_given_than_there_is(patch: pytest.MonkeyPatch) -> None:
         return tuple(replace(s, share=s.demand, ceiling=s.demand) for s in right(*args))
 
     patch.setattr(demand, "divide", wrong)
+    _unchecked(patch)
 
 
 def _lent_out(script: Script) -> Script:
@@ -235,7 +247,7 @@ def _lent_out(script: Script) -> Script:
 @mutant_of(needs=_lent_out)
 def what_is_lent_is_kept(patch: pytest.MonkeyPatch) -> None:
     """Nobody gives back what an owner waits for."""
-    patch.setattr(decide, "reclaims", lambda *_: [])
+    _without(patch, "reclaim")
 
 
 def _half_known(script: Script) -> Script:
@@ -249,8 +261,7 @@ def _half_known(script: Script) -> Script:
 @mutant_of(needs=_half_known)
 def reclaims_go_on_when_a_zone_of_the_pool_is_not_known(patch: pytest.MonkeyPatch) -> None:
     """No pool is ever blind."""
-    for module in (decide, reclaim):
-        patch.setattr(module, "pools_with_unknown_zones", lambda _: frozenset())
+    patch.setattr(Context, "pools_with_unknown_zones", frozenset())
 
 
 def _lost_stops(script: Script) -> Script:
@@ -278,7 +289,7 @@ def never_tried_again_after_a_failed_stop(patch: pytest.MonkeyPatch) -> None:
 @mutant_of(needs=locked_often)
 def nobody_is_stopped_while_a_server_is_locked(patch: pytest.MonkeyPatch) -> None:
     """One server that cannot be stopped keeps all others on."""
-    right = stop_lifecycle.StopLifecycle._due
+    right = stop_lifecycle.StopLifecycle._at_deadline
 
     def wrong(work: Any, *of: Any) -> None:
         if all(server.state != "locked" for server in work.seen.values()):

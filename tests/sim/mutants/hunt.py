@@ -1,8 +1,9 @@
-"""Which bugs, planted on purpose, does a seed find, and who noticed? Stops at the first fault.
+"""The hunt for mutants: plays a seed with a planted bug until somebody notices the bug.
 
-A bug is found by the auditor's invariants, or by the product's own guards: an exception that
-a module of `quotas` or `scheduler` raises on purpose. A play that falls over in any other
-way has crashed: that finds nothing, and is counted by itself.
+A bug is found by the auditor's invariants, or by the product's own checks: an exception that
+a module of `quotas` or `scheduler` raises on purpose. A play that fails in any other way has
+crashed. A crash finds nothing, and is counted separately. A mutant whose planted code never
+runs is inert: the product no longer asks the rule that the mutant breaks.
 """
 
 from __future__ import annotations
@@ -15,32 +16,33 @@ from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
 
-import pytest
-
 from ..audit.auditor import faults_early, faults_of, instability_of
 from ..play.play import Play
 from ..play.wiring import wired
 from ..scenario.script import Script, draw
 from . import conduct, iam_closing, ledger, metering, quiescence
+from .patch import CountingPatch
 from .registry import MUTANTS, Mutant
 
 __all__ = ["MUTANTS", "Mutant", "killed_by"]
 MUTANT_MODULES = (ledger, iam_closing, conduct, metering, quiescence)
-GUARDS = (ArithmeticError, AssertionError, ValueError)
+CHECKS = (ArithmeticError, AssertionError, ValueError)
 """What the product raises where an amount, a period or a transfer is no such thing."""
 MOST_CYCLES_A_DAY = 150
 MOST_CPU_S = 30.0
 STAGES = 4
 """How often a mutant's play is audited before its end: most bugs show early."""
 UNCLEAN = "baseline"
-"""What a kill is called that is none: the same script fails without the bug."""
+"""A kill that does not count: the same script fails without the bug."""
+INERT = "inert"
+"""A play that nobody found fault with, and in which the planted code never ran."""
 
 
 def killed_by(mutant: Mutant, seed: int, days: int) -> str:
-    """Who finds the bug in a seed: an invariant, "guard", "crash", "baseline" or "" for nobody."""
+    """Who finds the bug in a seed: an invariant, "check", "crash", "baseline", "inert" or ""."""
     script = draw(seed, days)
     script = mutant.needs(script) if mutant.needs else script
-    patch = pytest.MonkeyPatch()
+    patch = CountingPatch()
     mutant.apply(patch)
     stages = StagedAudit(script, mutant.sql)
     try:
@@ -50,6 +52,8 @@ def killed_by(mutant: Mutant, seed: int, days: int) -> str:
     needs = mutant.needs if found not in ("", "crash") else None
     if needs is not None and baseline_fault(needs, mutant.sql, seed, days, stages.at):
         return UNCLEAN
+    if not found and not patch.uses:
+        return INERT
     return found and invariant_of(found)
 
 
@@ -70,7 +74,7 @@ class StagedAudit:
         """The look that it has come to; the last is after its end."""
 
     def first_fault(self, stages: int = STAGES) -> str:
-        """The first sentence of what is wrong, "guard", "crash", or "" where nothing is."""
+        """The first sentence of what is wrong, "check", "crash", or "" where nothing is."""
         try:
             with bounded(MOST_CPU_S), wired():
                 play = Play(self.script, sql=self.sql)
@@ -78,8 +82,8 @@ class StagedAudit:
                 for self.at in range(1, stages + 1):
                     if wrong := self._look(play):
                         return wrong[0]
-        except GUARDS as error:
-            return "guard" if _is_ours(error.__traceback__) else "crash"
+        except CHECKS as error:
+            return "check" if _is_ours(error.__traceback__) else "crash"
         except Exception:
             return "crash"
         return ""

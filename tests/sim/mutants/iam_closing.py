@@ -1,4 +1,4 @@
-"""Bugs planted in closing by IAM: what is recorded, taken, given back, and looked at again."""
+"""Mutants of closing by IAM: records, revoked and restored rules, and the second look."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..scenario.script import Script
 from .registry import mutant_of
 
 
-def closed_by_word(script: Script) -> Script:
+def closed_by_override(script: Script) -> Script:
     """Everybody with credits is closed for a day and a half by an operator, and edits rules."""
     events = [e for e in script.events if e.who not in (HAND, "operator")]
     for number, name in enumerate(NAMES):
@@ -41,7 +41,7 @@ def closed_by_word(script: Script) -> Script:
 
 def passes_on(script: Script) -> Script:
     """A closed startup's project becomes somebody's who is open."""
-    script = closed_by_word(script)
+    script = closed_by_override(script)
     at_s = script.start_s + 3 * DAY_S
     events = (
         Event(at_s, HAND, "level", ("delta", "closed", script.healed_s - at_s)),
@@ -51,26 +51,26 @@ def passes_on(script: Script) -> Script:
     return replace(script, events=tuple(sorted((*kept, *events), key=lambda e: e.at_s)))
 
 
-@mutant_of(sql=True, needs=closed_by_word)
-def rules_are_taken_before_they_are_recorded(patch: pytest.MonkeyPatch) -> None:
+@mutant_of(sql=True, needs=closed_by_override)
+def rules_are_revoked_before_they_are_recorded(patch: pytest.MonkeyPatch) -> None:
     """Nothing is written down before a policy is narrowed."""
     patch.setattr(access, "record_revocation", lambda *_: None)
 
 
-@mutant_of(sql=True, needs=closed_by_word)
+@mutant_of(sql=True, needs=closed_by_override)
 def reopening_forgets_a_rule(patch: pytest.MonkeyPatch) -> None:
     """The last of the rules that were taken from a policy is not put back."""
     right = access.restore_rules
     patch.setattr(access, "restore_rules", lambda now, revoked: right(now, list(revoked)[:-1]))
 
 
-@mutant_of(sql=True, needs=closed_by_word)
+@mutant_of(sql=True, needs=closed_by_override)
 def reopening_overwrites(patch: pytest.MonkeyPatch) -> None:
     """A policy is set to what was taken from it, whatever people did meanwhile."""
     patch.setattr(access, "restore_rules", lambda _, revoked: tuple(each.rule for each in revoked))
 
 
-@mutant_of(sql=True, needs=closed_by_word)
+@mutant_of(sql=True, needs=closed_by_override)
 def any_policy_that_reaches_a_project_is_narrowed(patch: pytest.MonkeyPatch) -> None:
     """A policy counts as a startup's where one of its rules names its project."""
 
@@ -80,14 +80,14 @@ def any_policy_that_reaches_a_project_is_narrowed(patch: pytest.MonkeyPatch) -> 
     patch.setattr(access, "is_own", wrong)
 
 
-@mutant_of(sql=True, needs=closed_by_word)
+@mutant_of(sql=True, needs=closed_by_override)
 def closed_rules_are_never_read_again(patch: pytest.MonkeyPatch) -> None:
     """What a person gives back to a closed startup stays."""
     patch.setattr(rules_of_closing, "RECHECK_AFTER_S", 10**9)
 
 
 @mutant_of(sql=True, needs=passes_on)
-def what_is_withheld_never_passes_on(patch: pytest.MonkeyPatch) -> None:
+def revoked_rules_never_pass_on(patch: pytest.MonkeyPatch) -> None:
     """Rules stay withheld from a project whose new owner is open."""
     for module in (access, rules_of_closing):
         patch.setattr(module, "successor_of", lambda startup, *_: startup)

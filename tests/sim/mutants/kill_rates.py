@@ -1,4 +1,4 @@
-"""How many seeds find each planted bug, and who notices? For the soak; it can be gone on with."""
+"""Kill rates: how many seeds find each mutant, and by what. The soak can continue them."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from math import ceil
 
-from .hunt import MUTANTS, UNCLEAN, Mutant, killed_by
+from .hunt import INERT, MUTANTS, UNCLEAN, Mutant, killed_by
 from .registry import HALF, days_of
 
 Kills = dict[str, list[str]]
 """By mutant, who found it in each seed from 1 on; "" where nobody did."""
-NOBODY = ("", "crash", UNCLEAN)
+NOBODY = ("", "crash", UNCLEAN, INERT)
 
 
 def hunted(known: Kills, seeds: int, jobs: int) -> Iterator[Mutant]:
@@ -49,23 +49,27 @@ def _killed(name: str, seed: int) -> str:
 
 
 def describe(mutant: Mutant, found: Sequence[str]) -> str:
-    """A sentence on one mutant: killed by how many, by what, and why not by more."""
+    """A sentence on one mutant: killed by how many, and by what."""
     by = Counter(found)
     crashes, unclean, _ = by.pop("crash", 0), by.pop(UNCLEAN, 0), by.pop("", 0)
+    unused = by.pop(INERT, 0)
     who = ", ".join(f"{name} {count}" for name, count in by.most_common(4))
-    crashed = f", {crashes} fell over" * bool(crashes)
+    crashed = f", {crashes} crashed" * bool(crashes)
     crashed += f", {unclean} fail without it" * bool(unclean)
-    weak = f"; {mutant.weak}" if mutant.weak else ""
-    return f"{mutant.name}: {kills(found)} of {len(found)} ({who}{crashed}){weak}"
+    crashed += f", {unused} inert" * bool(unused)
+    return f"{mutant.name}: {kills(found)} of {len(found)} ({who}{crashed})"
+
+
+def inert(known: Kills) -> list[str]:
+    """Mutants whose planted code ran in none of their seeds."""
+    return [name for name, found in known.items() if found and set(found) == {INERT}]
 
 
 def survivors(known: Kills) -> list[str]:
-    """Mutants that fewer than half of their seeds find, and that do not say why."""
-    return [
-        mutant.name
-        for mutant in MUTANTS
-        if not mutant.weak and _rate(known.get(mutant.name, [])) < HALF
-    ]
+    """Mutants that fail the hunt: fewer than half of their seeds find them, or they are inert."""
+    unused = inert(known)
+    few = [m.name for m in MUTANTS if _rate(known.get(m.name, [])) < HALF]
+    return [*(name for name in few if name not in unused), *(f"{name} (inert)" for name in unused)]
 
 
 def _rate(found: list[str]) -> float:

@@ -1,4 +1,4 @@
-"""Bugs planted in the books: charges, grants, what ends, what is set aside."""
+"""Mutants of the ledger: charges, grants, expiry, holds."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from typing import Any
 
 import pytest
 
-from quotas.book.actions import grants
+from quotas.book.actions import advances, grants
 from quotas.book.cycle import commit as book_commit
+from quotas.book.reads import snapshot
 from quotas.ledger import posting, transfers
 from quotas.ledger.transfers import GrantBalance, Transfer, charge_transfer, expiry_transfer
 from quotas.metering.runs import Run
 from quotas.model.program import Grant
 from quotas.model.units import DAY_S, HOUR_S, Period
-from scheduler.views import assemble, snapshot
+from scheduler.views import assemble
 
 from ..scenario.events import NOBODY
 from ..scenario.people import STRANGER
@@ -122,7 +123,7 @@ def what_is_left_never_expires(patch: pytest.MonkeyPatch) -> None:
 
 @mutant_of()
 def grants_expire_a_day_early(patch: pytest.MonkeyPatch) -> None:
-    """What is left of a grant is forfeited a day before its end."""
+    """What is left of a grant expires a day before its end."""
     right = posting._Work.__init__
 
     def wrong(work: Any, program: Any, grants: Any, metered: Any) -> None:
@@ -285,10 +286,10 @@ def impatient(script: Script) -> Script:
 def a_tranche_is_taken_ahead_again_and_again(patch: pytest.MonkeyPatch) -> None:
     """Nobody remembers that a part of the tranche was taken before."""
     names = count()
-    patch.setattr(grants, "_ahead_key", lambda _: f"self-advance:{next(names)}")
+    patch.setattr(advances, "_ahead_key", lambda _: f"self-advance:{next(names)}")
 
 
 @mutant_of(sql=True, needs=impatient)
 def all_of_a_tranche_is_taken_ahead(patch: pytest.MonkeyPatch) -> None:
     """The policy's part is not looked at."""
-    patch.setattr(grants, "PPM", 1)
+    patch.setattr(advances, "PPM", 1)

@@ -1,4 +1,4 @@
-"""Bugs planted in what ran: dates, states, gaps between sweeps."""
+"""Mutants of metering: dates, states, gaps between sweeps."""
 
 from __future__ import annotations
 
@@ -64,13 +64,13 @@ def runs_begin_an_hour_early(patch: pytest.MonkeyPatch) -> None:
 
 
 @mutant_of()
-def never_disputes(patch: pytest.MonkeyPatch) -> None:
+def unconfirmed_time_is_never_set_aside(patch: pytest.MonkeyPatch) -> None:
     """A server that is on at both sweeps is taken to have run all the while."""
     patch.setattr(runs._Zone, "_may_have_bounced", lambda *_: False)
 
 
 @mutant_of()
-def every_gap_is_disputed(patch: pytest.MonkeyPatch) -> None:
+def every_gap_is_unconfirmed(patch: pytest.MonkeyPatch) -> None:
     """A server that runs is taken to have been off until the very sweep that shows it."""
     right = runs._Zone._changed_s
 
@@ -81,7 +81,7 @@ def every_gap_is_disputed(patch: pytest.MonkeyPatch) -> None:
 
 
 @mutant_of()
-def every_change_is_disputed(patch: pytest.MonkeyPatch) -> None:
+def every_change_is_unconfirmed(patch: pytest.MonkeyPatch) -> None:
     """What began in a gap is not dated by its change: all before that is set aside."""
     right = runs._Zone._began
 
@@ -111,7 +111,7 @@ def every_change_is_disputed(patch: pytest.MonkeyPatch) -> None:
 
 @mutant_of()
 def what_is_off_at_both_sweeps_never_ran(patch: pytest.MonkeyPatch) -> None:
-    """A server that is off at both sweeps, and was modified late, is not disputed."""
+    """A server that is off at both sweeps, and was modified late, leaves no unconfirmed time."""
     patch.setattr(runs._Zone, "_may_have_run", lambda *_: ())
 
 

@@ -1,4 +1,4 @@
-"""Bugs planted in what a daemon does once nothing happens any more: it does not rest."""
+"""Mutants that keep a daemon from becoming quiet."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from .registry import mutant_of
 CYCLE_S = 30
 
 
-def _rests_when_reminded(script: Script) -> Script:
+def _quiescent_when_reminded(script: Script) -> Script:
     """Everybody rests again and again, each time as soon as somebody was reminded."""
     often = [
-        Event(at_s, NOBODY, "rest", (3 * DAY_S, "reminded"))
+        Event(at_s, NOBODY, "quiesce", (3 * DAY_S, "reminded"))
         for at_s in range(script.start_s + DAY_S, script.healed_s - 3 * DAY_S, 3 * DAY_S)
     ]
     events = [*often, *(e for e in script.events if e.who != NOBODY)]
     return replace(script, events=tuple(sorted(events, key=lambda e: e.at_s)))
 
 
-@mutant_of(needs=_rests_when_reminded)
+@mutant_of(needs=_quiescent_when_reminded)
 def what_was_reminded_is_reminded_again(patch: pytest.MonkeyPatch) -> None:
     """Nobody asks whether a startup was reminded already: every cycle reminds it once more."""
     right = stop_lifecycle.reminder_due

@@ -1,4 +1,4 @@
-"""What is a planted bug? One wrong rule of the product, and what a seed needs to know of it."""
+"""The list of mutants: each breaks one rule of the product, and says what a seed needs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ApplyMutant = Callable[[pytest.MonkeyPatch], None]
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """A planted bug; `weak` says why few seeds can find it.
+    """A planted bug.
 
     `sql` plays it on the real book, where the rule that it breaks lives; `needs` changes
     each seed's script to what the bug can show itself in at all.
@@ -24,7 +24,6 @@ class Mutant:
 
     name: str
     apply: ApplyMutant
-    weak: str = ""
     sql: bool = False
     needs: Callable[[Script], Script] | None = None
 
@@ -40,12 +39,12 @@ def days_of(mutant: Mutant) -> int:
 
 
 def mutant_of(
-    *, weak: str = "", sql: bool = False, needs: Callable[[Script], Script] | None = None
+    *, sql: bool = False, needs: Callable[[Script], Script] | None = None
 ) -> Callable[[ApplyMutant], ApplyMutant]:
     """Put a bug on the list, under its function's name."""
 
     def keep(apply: ApplyMutant) -> ApplyMutant:
-        MUTANTS.append(Mutant(apply.__name__.replace("_", " "), apply, weak, sql, needs))
+        MUTANTS.append(Mutant(apply.__name__.replace("_", " "), apply, sql, needs))
         return apply
 
     return keep

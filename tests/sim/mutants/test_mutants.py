@@ -1,4 +1,4 @@
-"""Does the auditor see? Bugs planted in the rules must be found from the region's truth."""
+"""The auditor finds bugs that are planted in the rules, from the region's own truth."""
 
 from __future__ import annotations
 
@@ -7,10 +7,14 @@ from dataclasses import replace
 
 import pytest
 
+from quotas.enforcement.decide import decide
+from scheduler.act import access, intents
+
 from ..scenario.script import Script
 from . import hunt
-from .hunt import MUTANTS, UNCLEAN, Mutant, baseline_fault, killed_by
-from .kill_rates import NOBODY, kills, undecided
+from .hunt import INERT, MUTANTS, UNCLEAN, Mutant, baseline_fault, killed_by
+from .kill_rates import NOBODY, kills, survivors, undecided
+from .patch import CountingPatch
 from .registry import days_of
 
 SEEDS = (1, 2, 3)
@@ -19,15 +23,15 @@ QUICK = {
     "runs end at the sweep",
     "charges an hour too much",
     "never stops",
-    "never disputes",
+    "unconfirmed time is never set aside",
     "credits never end",
     "a neighbour pays",
     "what is left never expires",
     "limits are forgotten",
-    "the guard sleeps",
+    "the disruption budget is ignored",
     "shadow stops too",
     "notices are short",
-    "rules are taken before they are recorded",
+    "rules are revoked before they are recorded",
     "every open notice is reminded of",
     "a notice comes and goes",
 }
@@ -36,7 +40,12 @@ QUICK = {
 @pytest.mark.parametrize("mutant", [m for m in MUTANTS if m.name in QUICK], ids=lambda m: m.name)
 def test_a_planted_bug_is_found(mutant: Mutant) -> None:
     """With the bug planted, at least one of three seeds breaks an invariant."""
-    assert any(killed_by(mutant, seed, DAYS) not in NOBODY for seed in SEEDS)
+    found = []
+    for seed in SEEDS:
+        found.append(killed_by(mutant, seed, DAYS))
+        if found[-1] not in NOBODY:
+            return
+    pytest.fail("inert: the planted code never ran" if set(found) == {INERT} else str(found))
 
 
 NEEDS = {mutant.needs: mutant for mutant in MUTANTS if mutant.needs is not None}
@@ -63,23 +72,63 @@ def test_a_find_does_not_count_where_the_script_fails_without_the_bug(
     assert kills([UNCLEAN, "I17"]) == 1
 
 
+def _plant_where_nobody_calls(patch: pytest.MonkeyPatch) -> None:
+    """Break the rules of IAM, which a play on the book in memory never asks."""
+    patch.setattr(access, "record_revocation", lambda *_: None)
+
+
+def _plant_a_harmless_call(patch: pytest.MonkeyPatch) -> None:
+    """Replace `decide` with itself, which runs in every cycle."""
+    patch.setattr("scheduler.cycle.decide", decide)
+
+
+def _plant_a_harmless_constant(patch: pytest.MonkeyPatch) -> None:
+    """Replace a constant with its own value, which every call reads."""
+    patch.setattr(intents, "CALL_BUDGET_S", intents.CALL_BUDGET_S)
+
+
+@pytest.mark.parametrize(
+    ("apply", "found"),
+    [
+        (_plant_where_nobody_calls, INERT),
+        (_plant_a_harmless_call, ""),
+        (_plant_a_harmless_constant, ""),
+    ],
+)
+def test_a_mutant_whose_code_never_ran_is_inert(
+    apply: Callable[[pytest.MonkeyPatch], None], found: str
+) -> None:
+    """A miss of code that ran is a miss; a miss of code that never ran says nothing."""
+    assert killed_by(Mutant("harmless", apply), 2, 4) == found
+
+
+def test_an_inert_mutant_fails_the_hunt() -> None:
+    """One mutant that never ran fails a hunt that found all others."""
+    known = {mutant.name: ["I4"] for mutant in MUTANTS}
+    assert survivors(known) == []
+    name = MUTANTS[0].name
+    assert survivors(known | {name: [INERT, INERT]}) == [f"{name} (inert)"]
+    assert survivors(known | {name: [INERT, "I4"]}) == []
+
+
 def _as_it_is(script: Script) -> Script:
     return script
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda m: m.name)
-def test_every_bug_has_a_place_to_be_planted(
-    mutant: Mutant, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A rule that moved to another module takes its mutant along, or the hunt would fall over."""
-    mutant.apply(monkeypatch)
+def test_every_bug_has_a_place_to_be_planted(mutant: Mutant) -> None:
+    """A rule that moved to another module takes its mutant along, or the hunt would crash."""
+    patch = CountingPatch()
+    try:
+        mutant.apply(patch)
+    finally:
+        patch.undo()
 
 
-def test_the_list_is_long_and_each_weak_one_says_why() -> None:
-    """At least forty bugs, no name twice; what few seeds find says why."""
+def test_the_list_is_long() -> None:
+    """There are at least forty mutants, and no name occurs twice."""
     names = [mutant.name for mutant in MUTANTS]
     assert len(set(names)) == len(names) >= 40 and set(names) >= QUICK
-    assert all(len(m.weak.split()) >= 4 for m in MUTANTS if m.weak)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The region of a play as the daemon's cloud, in-process, with faults at its face."""
+"""The region of a play as an in-process cloud for the daemon, with faults."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ABSURD = 100
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A call to the provider: when, by the region's clock, on what, and how it was answered."""
+    """A call to the provider: its instant by the region's clock, its subject and its answer."""
 
     at_s: int
     zone: str
@@ -42,7 +42,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """How a zone answered: when, by the region's clock, as of when, and how truly.
+    """A zone's answer: when it was given, which instant it describes, and its outcome.
 
     `cycle_s` is the daemon's time of the cycle that asked.
     """
@@ -56,7 +56,7 @@ class Swept:
 
 @dataclass
 class RegionCloud:
-    """Reads and acts on a region, and keeps a log of both for the auditor."""
+    """Reads a region and acts on it, and keeps a log of both for the auditor."""
 
     region: Region
     windows: Iterable[Window] = ()
@@ -86,7 +86,7 @@ class RegionCloud:
         return False
 
     def sweep(self, zone: str, at_s: int) -> Sweep:
-        """The zone's servers; something less, or something old, within such a window."""
+        """The zone's servers; a part of them or an old state in a window of that kind."""
         stale = self.injected["stale"]
         answer = self._answer(zone, at_s)
         is_stale = self.injected["stale"] > stale
@@ -118,7 +118,7 @@ class RegionCloud:
         return Complete(zone, at_s, servers)
 
     def _refusal(self) -> CloudError:
-        """How a key is refused, as the second falls: it is not known, or lacks a permission."""
+        """A refusal of the key: it is unknown in some seconds, and lacks a permission in others."""
         refusal = KeyRefused if self.region.now_s % 2 else Forbidden
         return refusal("simulated")
 
@@ -129,7 +129,7 @@ class RegionCloud:
         return known[1]
 
     def offers(self, zone: str) -> tuple[Offer, ...]:
-        """The catalogue of today; none, or one that cannot be true, within such a window."""
+        """Today's catalogue; none or an impossible one in a window of that kind."""
         self._answers("no-offers", zone)
         listed = self._listed(zone)
         self.listed.add(zone)
@@ -143,7 +143,7 @@ class RegionCloud:
         return listed
 
     def _answers(self, fault: str, zone: str) -> None:
-        """Raise what a window of the catalogue says, or a refused key."""
+        """Raise the fault of a window of the catalogue, or a refused key."""
         if self._has(fault, zone):
             raise Unreachable("simulated")
         if self._has("key-refused", zone):
@@ -160,7 +160,7 @@ class RegionCloud:
         return self._offers[key]
 
     def stock(self, zone: str) -> dict[str, str]:
-        """What is left of each type, as the region words it, if it answers."""
+        """The stock of each type in the region's words, if the region answers."""
         self._answers("no-stock", zone)
         return {o.commercial_type: self.region.availability(o) for o in OFFERS[zone].values()}
 

@@ -1,7 +1,7 @@
-"""What must hold inside a cycle? I7, I9, I14, I15, I16, I20, I22, looked at in some of them.
+"""Checks inside a cycle: I7, I9, I14, I15, I16, I20 and I22, in some of the cycles.
 
-A watch hears of every decision, call and view of a play; which cycles it looks into follows
-from the script, so that a seed looks into the same ones again.
+The checks see every decision, call and view of a play. The script decides which cycles are
+checked, so that a seed always checks the same ones.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ ONE_IN = 24
 
 
 class CycleChecks:
-    """What was found wrong in the cycles of one play, and how often each thing was looked at."""
+    """The faults found in the cycles of one play, and how often each invariant was checked."""
 
     def __init__(
         self,
@@ -35,7 +35,7 @@ class CycleChecks:
         rows: Callable[[int], list[Any]],
         balances: Callable[[], Mapping[str, int]],
     ) -> None:
-        """`rows` answers the transfers of the book from the n-th on, `balances` its accounts."""
+        """`rows` returns the transfers of the book from the n-th on, `balances` its accounts."""
         self.wrong: list[str] = []
         self.checks: Counter[str] = Counter()
         self.committed: set[int] = set()
@@ -48,7 +48,7 @@ class CycleChecks:
         self._is_looking = False
 
     def decided(self, decide: Callable[[Snapshot], Any], snapshot: Snapshot) -> Any:
-        """The decisions of a cycle, looked into in one of some."""
+        """The decisions of a cycle, checked in some cycles."""
         answer = decide(snapshot)
         if not self._is_looking and self._rng.randrange(ONE_IN) == 0:
             self._is_looking = True
@@ -59,13 +59,13 @@ class CycleChecks:
         return answer
 
     def called(self, now_s: int, expires_s: int | None) -> None:
-        """A call is about to be made: only while the lease lasts."""
+        """I14: a call is made only while the lease lasts."""
         self.checks["I14"] += 1
         if expires_s is None or now_s >= expires_s:
             self.wrong.append(f"I14 a call at {now_s}, and the lease ended at {expires_s}")
 
     def published(self, view: Any) -> None:
-        """I22: what the metrics say is what the book has, in one of some cycles."""
+        """I22: the metrics equal the book, in some cycles."""
         if self._rng.randrange(ONE_IN):
             return
         self.checks["I22"] += 1
@@ -77,11 +77,11 @@ class CycleChecks:
             if said_ucr != has[kind, name]:
                 self.wrong.append(
                     f"I22 {kind} of {name} is {said_ucr} in the metrics, {has[kind, name]} in "
-                    f"the book at {view.at_s}"
+                    f"the book at {view.status.at_s}"
                 )
 
     def kept(self) -> list[str]:
-        """I7: what was once in the book is still there, and as it was."""
+        """I7: everything that was once in the book is still there, unchanged."""
         rows, from_ = self._rows(0), 0
         for until, head in self._stood:
             self.checks["I7"] += 1
@@ -95,11 +95,12 @@ class CycleChecks:
         rows = self._rows(stood)
         self._stood.append((stood + len(rows), _head(rows)))
         self.checks["I15"] += 1
-        if decide(shuffled(snapshot, self._rng)) != answer:
+        expected = _decided(answer)
+        if _decided(decide(shuffled(snapshot, self._rng))) != expected:
             self.wrong.append(f"I15 another order decides otherwise at {snapshot.now_s}")
         self.checks["I20"] += 1
         forget()
-        if decide(snapshot) != answer:
+        if _decided(decide(snapshot)) != expected:
             self.wrong.append(
                 f"I20 with nothing remembered it decides otherwise at {snapshot.now_s}"
             )
@@ -107,7 +108,7 @@ class CycleChecks:
         self.wrong += self._richer(decide, snapshot, answer)
 
     def _divided(self, snapshot: Snapshot, answer: Any) -> Iterator[str]:
-        """I9: shares are within the pool, use it up where asked, and borrowing balances."""
+        """I9: shares fit the pool, use it up if requested, and borrowing is fair."""
         pools = {pool.name: pool.gpus_at(snapshot.now_s) for pool in snapshot.program.pools}
         by: dict[str, list[Any]] = defaultdict(list)
         for share in answer.shares:
@@ -128,7 +129,7 @@ class CycleChecks:
     def _richer(
         self, decide: Callable[[Snapshot], Any], snapshot: Snapshot, answer: Any
     ) -> Iterator[str]:
-        """I16: with more credit nobody's level is stricter."""
+        """I16: more credits never make a level stricter."""
         self.checks["I16"] += 1
         more = {
             name: replace(own, posted_ucr=own.posted_ucr + MUCH_UCR)
@@ -141,7 +142,7 @@ class CycleChecks:
 
 
 def _samples(view: Any) -> Iterator[tuple[str, str, int]]:
-    """What the metrics say of accounts: kind, whose, ucr."""
+    """What the metrics report of accounts: kind, owner and micro-credits."""
     views = ViewCollector()
     views.view = view
     for family in views.collect():
@@ -157,7 +158,7 @@ def _samples(view: Any) -> Iterator[tuple[str, str, int]]:
 
 
 def forget() -> None:
-    """Drop whatever the product remembers between calls, and what its division is asked."""
+    """Drop everything that the product remembers between calls."""
     for kept in _remembering():
         kept.cache_clear()
     clear = getattr(allocation.solve, "cache_clear", None)
@@ -167,7 +168,7 @@ def forget() -> None:
 
 @cache
 def _remembering() -> tuple[Any, ...]:
-    """Every function of the product with a cache; looked for once, in some hundred modules."""
+    """Every function of the product with a cache, found once in some hundred modules."""
     modules = [m for name, m in sys.modules.items() if name.split(".")[0] in PRODUCT]
     everything = (value for module in modules for value in vars(module).values())
     kept = {id(v): v for v in everything if callable(getattr(v, "cache_clear", None))}
@@ -200,6 +201,12 @@ def shuffled(snapshot: Snapshot, rng: random.Random) -> Snapshot:
     parts = {name: mixed(getattr(snapshot, name)) for name in names}
     parts |= {name: mixed(dict(getattr(snapshot, name))) for name in ("runs", "balances")}
     return replace(snapshot, sweeps=mixed(sweeps), enforcement=enforcement, **parts)
+
+
+def _decided(answer: Any) -> tuple[Any, ...]:
+    """Everything that a cycle decided, without the snapshot that the context repeats."""
+    context = answer.context
+    return replace(answer, context=None), context.restrictions, context.shares, context.overuses
 
 
 def _head(rows: list[Any]) -> str:

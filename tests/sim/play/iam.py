@@ -1,7 +1,7 @@
-"""IAM of the region of a play: its truth with a log of changes, and the daemon's door to it.
+"""IAM of the region of a play: the policies with a log of changes, and the daemon's access.
 
-Policies live in the simulator's world. Whoever changes one is written down, with what the
-book had recorded at that moment; faults are windows of the script at the place "iam".
+Policies live in the simulator's world. Each change is kept together with what the book had
+recorded at that moment. Faults are windows of the script at the place "iam".
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ Rules = tuple[Rule, ...]
 
 
 class Edits(Protocol):
-    """What a person may do to a policy by its id: the event of it, or None."""
+    """What a person may do to a policy by its id: an event, or None."""
 
     def __call__(self, policy_id: str, at_s: int) -> Event | None:
-        """An edit that is to happen at an instant."""
+        """An edit that will happen at an instant."""
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """The rules of a policy before and after, by whom, and of ours what it rests on.
+    """The rules of a policy before and after a change, its author, and its grounds.
 
     `now_s` is the daemon's time; `read` are the rules that it read last, at `read_s`;
-    `revoked_rules` are the rows of the book that stood open when it asked.
+    `revoked_rules` are the open rows of the book at that moment.
     """
 
     at_s: int
@@ -51,7 +51,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class CycleRecord:
-    """A cycle as it ended: levels by startup, how many changes of IAM there were by then."""
+    """A finished cycle: levels by startup, and how many changes of IAM preceded its end."""
 
     at_s: int
     now_s: int
@@ -63,7 +63,7 @@ class CycleRecord:
 
 @dataclass
 class Organization:
-    """The policies of a region as they were at first, and every change since."""
+    """The first state of the policies of a region, and every change since."""
 
     region: Region
     first: dict[str, Rules] = field(default_factory=dict)
@@ -72,7 +72,7 @@ class Organization:
     log: list[Change] = field(default_factory=list)
 
     def begin(self) -> None:
-        """From now on changes are written down."""
+        """Record changes from now on."""
         for policy in self.region.iam.policies.values():
             self.first[policy.id] = self.rules(policy.id)
             self.names[policy.id] = policy.name
@@ -80,7 +80,7 @@ class Organization:
                 self.tagged.add(policy.id)
 
     def rules(self, policy_id: str) -> Rules:
-        """The rules of a policy now. Raises NotFound."""
+        """The current rules of a policy. Raises NotFound."""
         policy = self.region.iam.policies.get(policy_id)
         if policy is None:
             raise NotFound(f"no policy {policy_id}")
@@ -95,12 +95,12 @@ class Organization:
         )
 
     def named(self, name: str) -> str | None:
-        """The id of the policy of a name, while there is one."""
+        """The id of the policy with a name, while the policy exists."""
         found = self.region.iam.policies.values()
         return next((policy.id for policy in found if policy.name == name), None)
 
     def replace(self, policy_id: str, rules: Iterable[Rule]) -> tuple[Rules, Rules]:
-        """Put a list of rules in the place of another; both. Raises NotFound, Refusal."""
+        """Replace a policy's rules; returns both lists. Raises NotFound, Refusal."""
         before = self.rules(policy_id)
         self.region.iam.set_rules(policy_id, specs_of(rules), self.region.now_s)
         return before, self.rules(policy_id)
@@ -117,7 +117,7 @@ class Organization:
 
 
 def specs_of(rules: Iterable[Rule]) -> list[dict[str, Any]]:
-    """Rules as the region's IAM takes them."""
+    """Rules in the form that the region's IAM accepts."""
     return [
         {
             "permission_set_names": rule.sets,
@@ -131,7 +131,7 @@ def specs_of(rules: Iterable[Rule]) -> list[dict[str, Any]]:
 
 @dataclass
 class RegionPermissions:
-    """Implements `Permissions` on an organization, with faults at its face."""
+    """Implements `Permissions` on an organization, with faults."""
 
     organization: Organization
     windows: Iterable[Window]
@@ -221,9 +221,9 @@ class RegionPermissions:
                 self.later(event)
 
     def principals(self, kind: str) -> tuple[Principal, ...]:
-        """Nobody asks for them within a cycle."""
+        """No cycle asks for them."""
         raise NotImplementedError(kind)
 
     def key_holder(self) -> str:
-        """Nobody asks for it within a cycle."""
+        """No cycle asks for it."""
         raise NotImplementedError

@@ -1,7 +1,8 @@
-"""What do people do to the rules of IAM by hand? Policies of a play, edits as data.
+"""Manual IAM edits: the policies of a play, and what people do to them, as data.
 
-Each startup has the policy that its project was born with, and some have one more; a few are
-of more than one startup, and are nobody's to touch. Only plays with a key for IAM see them.
+Each startup has the policy that its project was created with, and some have another one. A few
+policies belong to several startups; cohortd must not touch those. Only plays with a key for IAM
+see any policy.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ JOINS = "fir"
 
 
 class ManualIamEdits:
-    """The people who edit policies, and the policies as they find them."""
+    """The people who edit policies, and the policies that they find."""
 
     def __init__(self, organization: Organization, seed: int, until_s: int) -> None:
         self.organization, self.until_s = organization, until_s
@@ -29,7 +30,7 @@ class ManualIamEdits:
         organization.begin()
 
     def _add_policies(self, rng: random.Random) -> None:
-        """Policies beside those that projects are born with."""
+        """Policies beyond those that projects are created with."""
         region = self.organization.region
         project_of = region.project_of
         holder = {p.id: region.iam.bearer(p.secret_key) for p in region.projects}
@@ -61,7 +62,7 @@ class ManualIamEdits:
         return edit_of(self._rng, self.organization.names[policy_id], at_s)
 
     def does(self, event: Event) -> None:
-        """What the event says, where the policy is still there."""
+        """Carry out the event, if the policy still exists."""
         name, *args = event.args
         policy_id = self.organization.named(name)
         if policy_id is None:
@@ -72,19 +73,19 @@ class ManualIamEdits:
             self.organization.edit(policy_id, after)
 
     def _give(self, policy_id: str, rules: Rules, name: str) -> Rules:
-        """One more permission set, in the projects that the policy was made for."""
+        """Add a permission set in the policy's projects."""
         scope = self.organization.first[policy_id][0]
         return (*rules, replace(scope, sets=(name,), condition=""))
 
     _add = _give
 
     def _take(self, _: str, rules: Rules, number: int) -> Rules:
-        """One rule less."""
+        """Remove one rule."""
         gone = number % len(rules) if rules else 0
         return rules[:gone] + rules[gone + 1 :]
 
     def _trim(self, _: str, rules: Rules, number: int) -> Rules:
-        """One permission set less in a rule of several."""
+        """Remove one permission set from a rule with several."""
         return tuple(
             replace(rule, sets=rule.sets[:number] + rule.sets[number + 1 :])
             if len(rule.sets) > 1
@@ -93,12 +94,12 @@ class ManualIamEdits:
         )
 
     def _restore(self, policy_id: str, _: Iterable[Rule]) -> Rules:
-        """The rules as they were at first."""
+        """Set the rules as they were at first."""
         return self.organization.first[policy_id]
 
     def _delete(self, _: str, __: Rules) -> None:
-        """No such policy any more."""
+        """Delete the policy."""
 
     def _widen(self, _: str, rules: Rules, other: str) -> Rules:
-        """From now on it starts servers of somebody else too."""
+        """Let the policy start servers of another startup too."""
         return (*rules, Rule(STARTING[1:2], (self.organization.region.project_of[other],)))

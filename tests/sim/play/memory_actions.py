@@ -1,4 +1,4 @@
-"""What do people do to a book in Python? The orders that it knows, as the real one takes them."""
+"""Operator actions on the book in memory: the commands that it knows, as the real one does."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from quotas.metering.stop_latency import reserves_s
 from .memory_book import InMemoryBook
 
 
-def say(book: InMemoryBook, override: Override) -> None:
-    """Keep an operator's word."""
+def set_override(book: InMemoryBook, override: Override) -> None:
+    """Keep an override."""
     book.overrides.append(replace(override, id=len(book.overrides) + 1))
 
 
-def spoken(book: InMemoryBook, state: BookState) -> bool:
-    """Whether anybody said, applied or posted something since a state was read."""
+def changed_since(book: InMemoryBook, state: BookState) -> bool:
+    """Whether an override, a program or a transfer came after a state was read."""
     fresh = islice(reversed(book.posted.values()), len(book.posted) - state.newest_transfer)
     said = max((override.id or 0 for override in state.enforcement.overrides), default=0)
     moved = any(posted.epoch == 0 for posted in fresh)
@@ -55,18 +55,18 @@ def place(book: InMemoryBook, startup: str, amount_ucr: int, length_s: int, now_
     book.holds[id] = hold
 
 
-def end(book: InMemoryBook, id: str, kind: HoldEnding, settled_ucr: int, now_s: int) -> None:
-    """Settle a hold, or give it back; what returns to an ended grant is forfeited."""
+def end(book: InMemoryBook, id: str, ending: HoldEnding, settled_ucr: int, now_s: int) -> None:
+    """Settle or void a hold. What returns to an ended grant expires at once."""
     hold = book.holds[id]
     if not hold.placed_s <= now_s < hold.expires_s:
         raise Refused("it ran out")
-    ended = end_hold(hold, kind, now_s, "done", settled_ucr)
+    ended = end_hold(hold, ending, now_s, "done", settled_ucr)
     grants = {grant.account: grant for grant in book.state().grants}
     book.post([ended, *expire_refunds(ended, grants, now_s)], now_s, 0, "operator")
 
 
 def answer(book: InMemoryBook, id: int, for_s: int, now_s: int) -> None:
-    """Move a notice's deadline, or (0 s) know it to be read. Raises Refused."""
+    """Snooze a notice, or acknowledge it if `for_s` is 0. Raises Refused."""
     notice = book.notices[id]
     assert book.program is not None
     if for_s:

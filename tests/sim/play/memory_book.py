@@ -1,7 +1,7 @@
-"""A book without SQL: what `quotas.book` keeps, as Python objects, for thousands of plays.
+"""A book in memory: Python objects instead of the SQL of `quotas.book`, for thousands of plays.
 
-It answers the same State and takes the same Result as the real one, so that the same cycle
-runs on both; that both end with the same ledger is a test of its own.
+It returns the same BookState and takes the same CycleResult as the real book, so the same
+cycle runs on both. A test compares the ledgers of both.
 """
 
 from __future__ import annotations
@@ -12,21 +12,22 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from quotas.book.cycle.catalogues import CatalogueNeeds
 from quotas.book.cycle.commit import UPDATED_COLUMNS, CycleResult, StaleNotice
 from quotas.book.cycle.lease import Lease, StaleEpoch
 from quotas.book.cycle.state import MAX_STOPS, BookState
 from quotas.book.transfers import OVERDRAWABLE, StaleBalance
 from quotas.decisions.disruption_budget import COUNTED_STATES, WINDOW_S, CountedStop, Enforcement
-from quotas.decisions.levels import CREDITS
 from quotas.decisions.notices import LIVE_NOTICES, NOTICES_WITH_INTENTS, Intent, Notice
 from quotas.decisions.overrides import Override
 from quotas.decisions.snapshot import Decision, Overuse
+from quotas.decisions.zones import open_zones, with_zones
 from quotas.iam.closing import RULE, closed_by
 from quotas.ledger.forecast import WINDOWS_S
 from quotas.ledger.holds import Hold
 from quotas.ledger.tranches import parts
 from quotas.ledger.transfers import GrantBalance, Transfer, grant_account, grant_transfer
-from quotas.metering.prices import STARTUP, Prices, Step, Version
+from quotas.metering.prices import STARTUP, Prices, Step, Version, is_believable
 from quotas.metering.runs import Catalogue, Run, UnconfirmedPeriod
 from quotas.metering.stop_latency import MeasuredStop
 from quotas.model.observation import Offer
@@ -42,7 +43,7 @@ TOLD_BY_CREDITS = frozenset({"executing", "executed", "restarting"})
 
 @dataclass(frozen=True, slots=True)
 class PostedTransfer:
-    """A transfer as it stands in the book."""
+    """A transfer as the book keeps it."""
 
     transfer: Transfer
     recorded_s: int
@@ -51,7 +52,7 @@ class PostedTransfer:
 
 
 class InMemoryBook:
-    """Rows by what finds them again. Nothing is ever deleted."""
+    """Rows by the keys that find them; nothing is ever deleted."""
 
     def __init__(self) -> None:
         self.program: Program | None = None
@@ -91,7 +92,7 @@ class InMemoryBook:
     # -- reading ------------------------------------------------------------------------
 
     def state(self) -> BookState:
-        """What `quotas.book.cycle.state.load` would answer."""
+        """The answer of `quotas.book.cycle.state.load_state`."""
         return BookState(
             program=self.program,
             program_version=self.version,
@@ -118,7 +119,7 @@ class InMemoryBook:
         )
 
     def pending(self) -> tuple[Intent, ...]:
-        """The intents that wait to be sent."""
+        """The intents that wait for their call."""
         return tuple(i for i in self.active.values() if i.state == "pending")
 
     def _grants(self) -> tuple[GrantBalance, ...]:
@@ -163,7 +164,7 @@ class InMemoryBook:
         return self.took
 
     def _ended_by(self, server_id: str, sent_s: int) -> Run | None:
-        """The latest run of a server that began before a stop was sent, and ended after."""
+        """The last run of a server that began before a stop was sent and ended after it."""
         own = self.runs_of[server_id]
         for start_s, id in reversed(own[: bisect_right(own, (sent_s, MAX_ID))]):
             run = self.runs[id]
@@ -214,7 +215,7 @@ class InMemoryBook:
     def acquire(
         self, holder: str, now_s: int, length_s: int, expired_lease: Lease | None = None
     ) -> Lease | None:
-        """The lease, taken or renewed; None while another holds it that is not dead."""
+        """The lease, taken or renewed; None while another daemon holds a live one."""
         old = self.lease
         if (
             old is not None
@@ -228,14 +229,14 @@ class InMemoryBook:
         return self.lease
 
     def commit(self, result: CycleResult, lease: Lease, now_s: int) -> tuple[Any, ...]:
-        """All of a cycle's result, or nothing."""
+        """Keep a cycle's whole result, or nothing."""
         self.fence(lease)
         self._refuse_overtaken(result.notices)
         self.post(result.transfers, now_s, lease.epoch, "cohortd")
         for run in result.runs:
             self._keep_run(run)
         for unconfirmed_period in result.unconfirmed_periods:
-            self._keep_dispute(unconfirmed_period)
+            self._keep_unconfirmed(unconfirmed_period)
         self.confirmed |= result.confirmed
         self.decisions += [(now_s, result.mode, each) for each in result.decisions]
         self._save_notices(result.notices)
@@ -256,12 +257,12 @@ class InMemoryBook:
                 raise StaleNotice(f"notice {notice.id} was snoozed while this cycle decided")
 
     def save_intents(self, intents: Iterable[Intent], lease: Lease) -> None:
-        """What became of intents that were acted on."""
+        """Keep the outcome of intents after their calls."""
         self.fence(lease)
         self._save_intents(intents)
 
     def post(self, transfers: Sequence[Transfer], now_s: int, epoch: int, actor: str) -> None:
-        """Append what is new; refuse to overdraw."""
+        """Append new transfers; refuse to overdraw."""
         fresh = [transfer for transfer in transfers if transfer.key not in self.posted]
         moved: dict[str, int] = defaultdict(int)
         for transfer in fresh:
@@ -279,7 +280,7 @@ class InMemoryBook:
                 self.holds.pop(str(transfer.detail["hold"]), None)
 
     def apply(self, program: Program, now_s: int) -> None:
-        """Put a program in force; post its grants once."""
+        """Put a program in force, and post its grants once."""
         self.program, self.version = program, self.version + 1
         for startup in program.startups():
             for each in startup.grants:
@@ -300,7 +301,7 @@ class InMemoryBook:
         terms: tuple[int, int, int],
         now_s: int,
     ) -> None:
-        """A grant with its priority, first and last instant, once for each id."""
+        """Post a grant with its priority, start and end, once for each id."""
         made = grant_transfer(cohort, startup, id, amount_ucr, terms[1])
         if made.key not in self.posted:
             new = GrantBalance(
@@ -309,25 +310,37 @@ class InMemoryBook:
             self.grants[new.account] = new
             self.post([made], now_s, 0, "operator")
 
-    def save_catalogue(
-        self, offers: Sequence[Offer], believed: Iterable[Offer], now_s: int, source: str
-    ) -> None:
+    def catalogue_needs(self) -> CatalogueNeeds:
+        """What `quotas.book.cycle.catalogues.read_catalogue_needs` would answer."""
+        if self.program is None:
+            return CatalogueNeeds()
+        runs = self.unposted.values()
+        notices = [n for n in self.live.values() if n.state in LIVE_NOTICES]
+        zones = open_zones(runs, notices, self.active.values())
+        is_unpriced = any(run.rate_ucr_per_h is None for run in runs)
+        return CatalogueNeeds(with_zones(self.program, zones).zones, is_unpriced)
+
+    def save_catalogue(self, lease: Lease, offers: Sequence[Offer], now_s: int) -> None:
         """Remember what is sold and listed, and the first rate of each flavor."""
+        self.fence(lease)
+        rates = self._catalogue().at(now_s).rates_ucr_per_h
         self.gpus |= {offer.flavor: offer.gpus for offer in offers}
         self.scratch_bytes |= {offer.flavor: offer.scratch_bytes for offer in offers}
         versions, listings = dict(self.prices.versions), dict(self.prices.listings)
-        for offer in believed:
+        for offer in offers:
+            if not is_believable(offer, rates):
+                continue
             rate, last = offer.rate_ucr_per_h, listings.get(offer.flavor, ())
             is_news = not last or (last[-1].rate_ucr_per_h != rate and now_s > last[-1].from_s)
             if rate is None or not is_news:
                 continue
             listings[offer.flavor] = (*last, Step(now_s, rate))
-            first = Version(len(versions) + 1, now_s, rate, now_s, STARTUP, source)
+            first = Version(len(versions) + 1, now_s, rate, now_s, STARTUP)
             versions.setdefault(offer.flavor, (first,))
         if (versions, listings) != (self.prices.versions, self.prices.listings):
             self.prices = Prices(versions, listings)
 
-    def _keep_dispute(self, unconfirmed_period: UnconfirmedPeriod) -> None:
+    def _keep_unconfirmed(self, unconfirmed_period: UnconfirmedPeriod) -> None:
         key = (unconfirmed_period.server_id, unconfirmed_period.period.start_s)
         for each, sign in ((self.unconfirmed_periods.get(key), -1), (unconfirmed_period, 1)):
             if each is not None:
@@ -364,7 +377,7 @@ class InMemoryBook:
                 self.announced[kept.mode].add((kept.startup, kept.episode))
             if kept.rule == RULE and known is None:
                 self.closing_history.append(kept)
-            if kept.rule == CREDITS:
+            if kept.rule == "credits":
                 self.stopped.pop(id, None)
                 if kept.state in TOLD_BY_CREDITS:
                     self.stopped[id] = (kept.startup, kept.episode)
@@ -390,6 +403,6 @@ class InMemoryBook:
 
 
 def _moved(before: Any, after: Any) -> Any:
-    """What an UPDATE moves, and nothing else."""
+    """The row after an UPDATE of the columns that may change."""
     named = {name: getattr(after, name) for name in UPDATED_COLUMNS if hasattr(before, name)}
     return replace(before, **named)

@@ -1,7 +1,7 @@
-"""One script's play: a region, a program over its startups, a daemon or two, in lock-step.
+"""A play of one script: a region, a program, a book, and one or two daemons in lock-step.
 
 Cycles run at polls some hours apart, at each edge that the daemon names, and a minute after
-a stop. The book is a `Memory` or the real one; the cycle is `scheduler.cycle` in both.
+a stop. The book is the one in memory or the real one; both run the same `scheduler.cycle`.
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ MOST_CYCLES = 12_000
 
 
 class Died(Exception):
-    """The daemon is killed at a point of its cycle: every object of it is dropped."""
+    """The daemon is killed at a point of its cycle; all its objects are dropped."""
 
 
 class Play:
-    """A script's region, book and daemons; `run` plays it to its end."""
+    """The region, book and daemons of a script; `run` plays the script to its end."""
 
     def __init__(self, script: Script, *, sql: bool = False, book: Book | None = None) -> None:
         is_real = sql or book is not None
@@ -106,9 +106,9 @@ class Play:
         )
 
     def _permissions(self) -> RegionPermissions:
-        """IAM as the daemon reaches it, and people who edit it from now on."""
+        """The daemon's access to IAM, and the people who edit IAM from now on."""
         script = self.script
-        self.region.is_guarded = True
+        self.region.checks_permissions = True
         self.manual_iam_edits = ManualIamEdits(
             self.organization, script.seed, script.end_s + LAST_EDIT_S
         )
@@ -126,7 +126,7 @@ class Play:
         )
 
     def _revoked_rules(self) -> list[dict[str, Any]]:
-        """What the book says is revoked_rules now."""
+        """The rules that the book names as revoked now."""
         query = text("SELECT * FROM revoked_rules WHERE state = 'revoked' ORDER BY id")
         with self.book.reading() as connection:
             return [dict(row) for row in connection.execute(query).mappings()]
@@ -134,12 +134,12 @@ class Play:
     # -- time ---------------------------------------------------------------------------
 
     def plan(self, event: Event) -> None:
-        """Something more will happen."""
+        """Add an event."""
         self._planned += 1
         heapq.heappush(self.events, (event.at_s, self._planned, event))
 
     def move(self, to_s: int) -> None:
-        """Time passes: every event up to then, each at its instant, then the clocks."""
+        """Let time pass: every event up to then at its instant, then the clocks."""
         while self.events and self.events[0][0] <= to_s:
             at_s, _, event = heapq.heappop(self.events)
             self._move_clocks(max(at_s, self.region.now_s))
@@ -147,7 +147,7 @@ class Play:
         self._move_clocks(to_s)
 
     def wait(self, to_s: int) -> None:
-        """Time passes, and nobody does anything: only what was set off already happens."""
+        """Let time pass without any event but the results of earlier calls."""
         late = sorted(e for e in self.events if e[0] <= to_s and e[2].verb == "late_stop")
         for each in late:
             self.events.remove(each)
@@ -170,8 +170,8 @@ class Play:
             (step_s,) = event.args
             self._step(step_s)
         elif event.who == HAND and event.verb == "level":
-            said = replace(event, verb="say", args=("level", *event.args))
-            self.program_operator.does(said, self.clock.now_s())
+            overridden = replace(event, verb="override", args=("level", *event.args))
+            self.program_operator.does(overridden, self.clock.now_s())
         elif event.who == HAND:
             self.manual_iam_edits.does(event)
         else:
@@ -186,36 +186,36 @@ class Play:
     # -- cycles -------------------------------------------------------------------------
 
     def run(self) -> None:
-        """The whole play, to half a day past the end: the guard lets a few stop each hour."""
+        """Play to half a day past the end, because the disruption budget defers some stops."""
         self.run_to(self.script.end_s + 12 * 3600)
-        # Who polls twice a day may have given a notice only just now, and the guard holds some.
+        # A daemon that polls twice a day may have given a notice just now, or deferred some stops.
         for _ in range(24):
-            notices = self.report.view.notices if self.report and self.report.view else ()
+            notices = self.report.view.status.notices if self.report and self.report.view else ()
             if not any(notice.state in ("open", "deferred") for notice in notices):
                 break
             self.run_to(self.region.now_s + 3600)
         self.settle(3)
 
     def run_to(self, until_s: int) -> None:
-        """The play as far as an instant, from where it stands."""
+        """Play on to an instant."""
         while self.region.now_s < until_s and self.count < self.most_cycles:
             if not self.is_healed and self.region.now_s >= self.script.healed_s:
                 self._heal()
             now_s = self.region.now_s
             pause_s = self.once()
             self._are_answered()
-            self.quiescence.rest_if_due()
+            self.quiescence.run_if_due()
             due_s = now_s + (pause_s or self._polls.randint(*self.script.poll_s))
             edges = self.report.view.edges if self.report and self.report.view else ()
             soon = [e - self.offset_s for e in edges if e - self.offset_s > self.region.now_s]
             self.move(max(self.region.now_s + 1, min([until_s, due_s, *soon[:1]])))
 
     def _are_answered(self) -> None:
-        """People read the notices that the last cycle gave, and some ask for more time.
+        """People read the notices of the last cycle, and some ask for more time.
 
-        Operators approve some of what the guard holds.
+        Operators approve some of the deferred stops.
         """
-        notices = self.report.view.notices if self.report and self.report.view else ()
+        notices = self.report.view.status.notices if self.report and self.report.view else ()
         for notice in notices:
             key = (notice.server_id, notice.rule, notice.deadline_s)
             if notice.state == "deferred" and notice.id not in self._held:
@@ -233,11 +233,11 @@ class Play:
 
     def _published(self, view: Any) -> None:
         """The view of a cycle in which no time passed: nobody did anything meanwhile."""
-        if view.at_s - self.offset_s == self.region.now_s and not self._is_nested:
+        if view.status.at_s - self.offset_s == self.region.now_s and not self._is_nested:
             self.cycle_checks.published(view)
 
     def _balances(self) -> dict[str, int]:
-        """What each account has, in the book."""
+        """The balance of each account of the book."""
         if isinstance(self.book, InMemoryBook):
             return dict(self.book.balances)
         with self.book.reading() as connection:
@@ -245,7 +245,7 @@ class Play:
             return {row.account: row.amount_ucr for row in rows}
 
     def _transfers(self, from_: int) -> list[Any]:
-        """The transfers of the book from the n-th on, as they stand."""
+        """The transfers of the book from the n-th on."""
         if isinstance(self.book, InMemoryBook):
             return list(islice(self.book.posted.values(), from_, None))
         query = text(
@@ -260,7 +260,7 @@ class Play:
             return list(rows.values())
 
     def once(self) -> int:
-        """One cycle of one of the daemons; seconds after which to look again, 0 for a poll."""
+        """Run one cycle of one daemon; returns the pause before the next, or 0 for a poll."""
         self.count += 1
         which = self._dice.randrange(len(self.cycles))
         which = which if self.quiescence.leader is None else self.quiescence.leader
@@ -274,7 +274,7 @@ class Play:
             self.cycles[which] = self._daemon("ab"[which])
             return AFTER_AN_ERROR_S
         except (OperationalError, StaleEpoch, StaleBalance, StaleNotice) as error:
-            self.injected[f"heard {type(error).__name__}"] += 1
+            self.injected[f"cycle failed {type(error).__name__}"] += 1
             self._looked(None)
             return AFTER_AN_ERROR_S
         if report.outcome != "follower":
@@ -286,33 +286,33 @@ class Play:
 
     @property
     def acting(self) -> int:
-        """Which daemon's cycle was the last."""
+        """The daemon whose cycle was the last."""
         return self.cycles.index(self._acting)
 
     def _trouble(self) -> int:
-        """How much has befallen cycles, and calls to IAM, so far."""
+        """How many faults have hit cycles and calls to IAM so far."""
         return len(self.incidents) + sum(self.injected[kind] for kind in IAM)
 
     def _looked(self, view: Any) -> None:
-        """A cycle has ended, with a view of it where nothing went wrong."""
+        """Record a finished cycle, with its view if nothing went wrong."""
         if self.is_keyed:
-            levels = {s.name: s.level for s in view.startups} if view else {}
+            levels = {s.name: s.level for s in view.status.startups} if view else {}
             now_s, changes = self.clock.now_s(), len(self.organization.log)
             self.cycle_records.append(
                 CycleRecord(self.region.now_s, now_s, levels, changes, view is not None)
             )
 
     def _pause_s(self, report: CycleReport) -> int:
-        """Soon, and later each time, while something is due; else 0: the next poll."""
+        """A pause that grows while something is due; 0 for the next poll."""
         now_s = self.clock.now_s()
-        notices = report.view.notices if report.view else ()
+        notices = report.view.status.notices if report.view else ()
         due = {n.subject for n in notices if n.state in DUE and n.deadline_s <= now_s}
         self._waits = self._waits + 1 if due == self._due else 0
         self._due = due
         return AFTER_A_STOP_S << min(self._waits, 4) if due else 0
 
     def at_point(self, name: str) -> None:
-        """The cycle has come to a point: does anything befall it there?"""
+        """Throw the dice for the point that the cycle has come to."""
         if name == "before call":
             lease = self._acting.lease
             self.cycle_checks.called(self.clock.now_s(), lease.expires_s if lease else None)
@@ -352,7 +352,7 @@ class Play:
             self._step(-self.offset_s)
 
     def settle(self, cycles: int) -> list[CycleReport]:
-        """Cycles at the daemon's own pace, after everything is healed."""
+        """Run cycles at the daemon's own pace after everything is healed."""
         reports = []
         for _ in range(cycles):
             self.move(self.region.now_s + self.cycles[0].timing.cycle_s)
@@ -363,12 +363,12 @@ class Play:
 
 
 def played(script: Script, *, sql: bool = False) -> Play:
-    """The play of a script, at its end."""
+    """The finished play of a script."""
     play = Play(script, sql=sql)
     play.run()
     return play
 
 
 def calm(script: Script) -> Script:
-    """The script without what goes wrong."""
+    """The script without its faults."""
     return replace(script.without_faults(), dice={})

@@ -1,4 +1,4 @@
-"""What does the operator of a play put in force, and what does he do to the books?"""
+"""The operator of a play: programs that it puts in force, and actions on the books."""
 
 from __future__ import annotations
 
@@ -8,37 +8,27 @@ from typing import Any
 
 from sqlalchemy import text
 
-from quotas.book.actions.commands import (
-    AdvanceCommand,
-    Command,
-    GrantCommand,
-    HoldCommand,
-    MilestoneCommand,
-    OperatorAction,
-    PriceCommand,
-    RefundCommand,
-    SelfAdvanceCommand,
-    SettleCommand,
-    TransferCommand,
-    VoidCommand,
-    VoidHoldCommand,
-)
+from quotas.book.actions.action import Command, OperatorAction
+from quotas.book.actions.advances import AdvanceCommand, SelfAdvanceCommand, take_ahead
 from quotas.book.actions.execute import perform_action
+from quotas.book.actions.grants import GrantCommand, MilestoneCommand, VoidCommand
+from quotas.book.actions.holds import HoldCommand, SettleCommand, VoidHoldCommand
 from quotas.book.actions.notices import acknowledge, snooze
 from quotas.book.actions.overrides import set_override
+from quotas.book.actions.prices import PriceCommand
+from quotas.book.actions.refunds import RefundCommand, TransferCommand
 from quotas.book.actions.requests import open_request
-from quotas.book.actions.self_advance import take_ahead
 from quotas.book.cycle.commit import apply_program
 from quotas.book.cycle.state import load_state
 from quotas.decisions.notices import Notice
 from quotas.decisions.overrides import Override
-from quotas.enforcement.reminders import SNOOZABLE
 from quotas.ledger.corrections import Refused, void_transfer
-from quotas.ledger.holds import Hold
+from quotas.ledger.holds import Hold, HoldEnding
 from quotas.model.former_members import with_former_members
 from quotas.model.program import Cohort, Grant, Pool, Program, Rollover, Startup, Tenure, Tranche
 from quotas.model.units import DAY_S
 from quotas.queue.requests import RequestSpec, request_from
+from quotas.rules.registry import SNOOZABLE
 from quotas.shares.allocation import step_of
 
 from ..scenario import milestones
@@ -54,7 +44,7 @@ FLAVORS += tuple(f"{kind}@{ZONES[2]}" for kind in SMALL)
 
 
 def program_of(script: Script, region: Region) -> Program:
-    """The program that the script begins with: a startup for each project."""
+    """The program at the script's start: one startup for each project."""
     startups = tuple(_startup(script, region, number) for number in range(len(NAMES)))
     return Program(
         "sim",
@@ -98,19 +88,19 @@ def _startup(script: Script, region: Region, number: int) -> Startup:
 
 
 def _thirds(amount_ucr: int, script: Script) -> tuple[Tranche, ...]:
-    """Three parts, from the start and after each third of the cohort."""
+    """Three tranches, from the start and after each third of the cohort."""
     third_s, part_ucr = (script.end_s - START_S) // 3, amount_ucr // 3
     last = Tranche(amount_ucr - 2 * part_ucr, START_S + 2 * third_s)
     return (Tranche(part_ucr, START_S), Tranche(part_ucr, START_S + third_s), last)
 
 
 class ProgramOperator:
-    """The operator's side of a play, over either book."""
+    """The operator's side of a play, on either book."""
 
     def __init__(self, book: Any, program: Program, region: Region) -> None:
         self.book, self.program, self.region = book, program, region
         self.applied: list[tuple[int, Program]] = []
-        self.said: list[Override] = []
+        self.overrides: list[Override] = []
         self.done: Counter[str] = Counter()
         self.accepted: set[tuple[str, int]] = set()
         """Rates that reach cohorts with fixed prices: of their start, or mended downwards."""
@@ -119,7 +109,7 @@ class ProgramOperator:
         self._apply(program, START_S)
 
     def does(self, event: Event, now_s: int) -> None:
-        """What the event says; what the books refuse is not done."""
+        """Carry out the event; an action that the books refuse is counted as refused."""
         try:
             getattr(self, f"_{event.verb}")(now_s, *event.args)
         except Refused:
@@ -181,18 +171,18 @@ class ProgramOperator:
         id = len(self.book.requests) + 1
         self.book.requests[id] = replace(made, id=id)
 
-    def _say(self, now_s: int, family: str, subject: str, value: str, length_s: int) -> None:
+    def _override(self, now_s: int, family: str, subject: str, value: str, length_s: int) -> None:
         self._keep(Override(family, subject, value, now_s, now_s + length_s, "operator", "because"))
 
     def _keep(self, override: Override) -> None:
-        self.said.append(override)
+        self.overrides.append(override)
         if isinstance(self.book, InMemoryBook):
-            memory_actions.say(self.book, override)
+            memory_actions.set_override(self.book, override)
         else:
             set_override(self.book, override)
 
     def _notices(self, *states: str) -> list[Notice]:
-        """The notices of servers in some states, the newest first."""
+        """The notices of servers in some states, newest first."""
         if isinstance(self.book, InMemoryBook):
             found = list(self.book.notices.values())
         else:
@@ -202,7 +192,7 @@ class ProgramOperator:
         return [n for n in reversed(found) if n.server_id and n.state in states]
 
     def _undo(self, now_s: int, name: str) -> None:
-        """The last stop of a startup is taken back."""
+        """Take back the last stop of a startup."""
         stopped = [n for n in self._notices("executed") if n.startup == name]
         if not stopped or stopped[0].mode != "enforce":
             raise Refused("nothing was stopped")
@@ -213,10 +203,10 @@ class ProgramOperator:
         self._keep(override)
 
     def _approve(self, now_s: int) -> None:
-        """What the guard holds back may go on."""
+        """Let the stops go on that the disruption budget deferred."""
         held = self._notices("deferred")
         if not held:
-            raise Refused("the guard holds nothing back")
+            raise Refused("no stop is deferred")
         for notice in held:
             until_s = now_s + DAY_S
             override = Override(
@@ -253,7 +243,7 @@ class ProgramOperator:
         hold = self._open_hold(name)
         settled_ucr = hold.amount_ucr * percent // 100
         if isinstance(self.book, InMemoryBook):
-            memory_actions.end(self.book, hold.id, "settle", settled_ucr, now_s)
+            memory_actions.end(self.book, hold.id, HoldEnding.SETTLE, settled_ucr, now_s)
         else:
             command = SettleCommand(hold.id, settled_ucr)
             perform_action(self.book, OperatorAction(command, "done", "operator", now_s))
@@ -261,7 +251,7 @@ class ProgramOperator:
     def _release(self, now_s: int, name: str, _: int) -> None:
         hold = self._open_hold(name)
         if isinstance(self.book, InMemoryBook):
-            memory_actions.end(self.book, hold.id, "hold-void", 0, now_s)
+            memory_actions.end(self.book, hold.id, HoldEnding.VOID, 0, now_s)
         else:
             perform_action(
                 self.book, OperatorAction(VoidHoldCommand(hold.id), "done", "operator", now_s)
@@ -285,7 +275,7 @@ class ProgramOperator:
         self._real(AdvanceCommand(name, f"{name}-1", credits * 1_000_000), now_s)
 
     def _ahead(self, now_s: int, name: str, credits: int) -> None:
-        """A startup takes credits of its next tranche ahead; 0 for all that it may."""
+        """Take credits of the next tranche ahead; 0 means all that is allowed."""
         if isinstance(self.book, InMemoryBook):
             raise Refused("only the real book does that")
         command = SelfAdvanceCommand(name, amount_ucr=credits * 1_000_000 or None)
@@ -303,7 +293,7 @@ class ProgramOperator:
             self.accepted.add((command.flavor, rate))
 
     def _real(self, command: Command, now_s: int) -> None:
-        """A deed that a book in Python does not know."""
+        """Perform an action that only the real book knows."""
         if isinstance(self.book, InMemoryBook):
             raise Refused("only the real book does that")
         perform_action(self.book, OperatorAction(command, "because", "operator", now_s))
@@ -330,7 +320,7 @@ class ProgramOperator:
         self._with(now_s, tuple(s for s in cohort.startups if s.name != name))
 
     def _pass(self, now_s: int) -> None:
-        """The fourth startup's project becomes the first one's."""
+        """Pass the fourth startup's project on to the first startup."""
         (cohort,) = self.program.cohorts
         startups = {s.name: s for s in cohort.startups}
         sender, successor = startups.get("delta"), startups.get("acme")

@@ -1,16 +1,15 @@
-"""Does a healed daemon find its way while servers run, and then rest? I17, in mid-play.
+"""I17 in mid-play: a healed daemon converges while servers run, and is then quiet.
 
-A rest begins at the first chance from an instant of the script on: a server runs and, if the
-script would wait for it, has an open notice. Nothing goes wrong in it, and nobody does
-anything: what falls into it happens afterwards, but for what a call has set off already.
+A quiescence begins at the first chance after an instant of the script: a server runs and, if the
+script waits for it, has an open notice. Nothing goes wrong in a quiescence, and nobody does
+anything. Events that fall into it happen afterwards, except the results of earlier calls.
 
-Convergence: after three cycles, and T_stop where a stop is under way, the book has as
-running what runs, each server as whose and what it is; what is charged is what ran (I4);
-nothing that fell due waits.
+Convergence: after three cycles, and T_stop while a stop is under way, the book and the region
+agree on what runs, whose it is and of which type. What is charged is what ran (I4), and nothing
+due waits.
 
-Quiet, for ten cycles more: a cycle in which nothing moved and nothing fell due writes
-nothing at all; one after which something did fall due writes nothing when it is repeated
-at the same instant.
+Quiet: ten more cycles follow. A cycle writes nothing if nothing moved and nothing fell due. If
+something fell due, the same cycle writes nothing when it is repeated at the same instant.
 """
 
 from __future__ import annotations
@@ -53,7 +52,7 @@ WRITES = (
 
 
 class Quiescence:
-    """The rests of one play: when one begins, and what is wrong in it."""
+    """The quiescences of one play: when one begins, and what is wrong in it."""
 
     def __init__(self, play: Play) -> None:
         self.play = play
@@ -69,11 +68,11 @@ class Quiescence:
         self.wrong: list[str] = []
 
     def plan(self, at_s: int, wait_s: int, for_: str) -> None:
-        """A rest is due, and waits for a notice that is open, or reminded of."""
+        """Plan a quiescence, which waits for an open or a reminded notice."""
         self.due.append((at_s + wait_s, for_))
 
-    def rest_if_due(self) -> None:
-        """Rest, if a rest is due and there is something to look at."""
+    def run_if_due(self) -> None:
+        """Run a quiescence if one is due and its conditions hold."""
         if not self.due or self.play.is_healed or not self._may_begin(*self.due[0]):
             return
         self.due.pop(0)
@@ -84,7 +83,7 @@ class Quiescence:
             self.is_on, self.leader = False, None
 
     def _may_begin(self, patience_s: int, for_: str) -> bool:
-        """Clocks agree, and something of ours runs; what it waits for is there, or too late."""
+        """Whether clocks agree, a server runs, and the awaited notice is there or late."""
         play = self.play
         now_s, view = play.region.now_s, play.report.view if play.report else None
         if play.offset_s or max(play.cycle_checks.committed, default=now_s) > now_s or view is None:
@@ -93,7 +92,7 @@ class Quiescence:
         ours = (s for s in self._servers() if program.owner(s.project_id, now_s))
         if not any(server.is_billable for server in ours):
             return False
-        live = [n for n in view.notices if n.server_id and n.state == "open"]
+        live = [n for n in view.status.notices if n.server_id and n.state == "open"]
         return now_s >= patience_s or any(for_ == "open" or n.reminded_s for n in live)
 
     def _rested(self) -> Iterator[str]:
@@ -104,7 +103,7 @@ class Quiescence:
     # -- convergence --------------------------------------------------------------------
 
     def _converges(self) -> Any:
-        """Cycles at the daemon's pace until it has had its time, and what is wrong then."""
+        """Run cycles at the daemon's pace for its time to converge; returns what is wrong then."""
         play, done, began_s = self.play, 0, self.play.region.now_s
         until_s = began_s + LEASE_S + N_CYCLES * 30 + STOP_S
         while play.region.now_s < until_s and not (done >= N_CYCLES and not self._under_way()):
@@ -123,7 +122,7 @@ class Quiescence:
         return True
 
     def _under_way(self) -> bool:
-        """Whether something moves in the region, or is on its way there."""
+        """Whether something moves in the region, or is about to."""
         passing = ("starting", "stopping")
         if any(s.state in passing for s in self._servers()):
             return True
@@ -131,7 +130,7 @@ class Quiescence:
         return any(i.is_live for i in state.intents) or bool(self._executing(state))
 
     def _executing(self, state: BookState) -> list[Any]:
-        """Notices whose servers are to be stopped now and can be, and no call has failed."""
+        """Notices whose servers can be stopped now, and for which no call has failed."""
         may = {s.id for s in self._servers() if s.state in ("running", "stopped in place")}
         failed = {i.notice_id for i in state.intents if i.state in ("failed", "expired")}
         return [
@@ -141,7 +140,7 @@ class Quiescence:
         ]
 
     def _unlike_the_truth(self) -> Iterator[str]:
-        """Where the book is not what the region is, after the last cycle."""
+        """Where the book differs from the region after the last cycle."""
         play, state = self.play, self._state()
         now_s, program = play.region.now_s, play.program_operator.applied[-1][1]
         runs = {run.server_id: run for run in state.runs if run.end_s is None}
@@ -162,7 +161,7 @@ class Quiescence:
         yield from self._overdue(state)
 
     def _overdue(self, state: BookState) -> Iterator[str]:
-        """I11: what fell due and was neither done nor held back."""
+        """I11: what fell due and was neither done nor deferred."""
         now_s = self.play.region.now_s
         if self.play.script.mode != "enforce":
             return
@@ -201,9 +200,9 @@ class Quiescence:
                     yield f"nothing had happened at {now_s}, and it wrote {news}"
 
     def _only_tells(self, before: BookState) -> bool:
-        """Whether all that was written says for the first time what time has brought.
+        """Whether the cycle wrote only announcements that time alone brought about.
 
-        Who is ahead of its pace, or near the end of its credits, may be so at any instant.
+        A startup may pass its pace, or come near the end of its credits, at any instant.
         """
         wrote = self.play.cycle_checks.wrote
         others = [
@@ -216,7 +215,7 @@ class Quiescence:
         )
 
     def _repeated(self, times: int) -> Iterator[str]:
-        """The same cycle at the same instant: nothing is new, unless it made a call."""
+        """The same cycle at the same instant writes nothing new, unless it made a call."""
         for _ in range(times):
             if self.play.report is None or self.play.report.sent:
                 return
@@ -226,7 +225,7 @@ class Quiescence:
                 yield f"repeated at {self.play.region.now_s}, the cycle wrote {news}"
 
     def _news(self) -> str:
-        """What the last cycle had to write."""
+        """What the last cycle wrote."""
         wrote = self.play.cycle_checks.wrote
         parts = ((name, getattr(wrote, name)) for name in WRITES)
         announced = [f"{len(part)} {name}" for name, part in parts if part]
@@ -234,7 +233,7 @@ class Quiescence:
         return ", ".join(announced) + (f" ({', '.join(verbs)})" if verbs else "")
 
     def _due(self, state: BookState) -> set[int]:
-        """Every instant at which something falls due by time itself."""
+        """Every instant at which something falls due by time alone."""
         report = self.play.report
         due = set(report.view.edges) if report and report.view else set()
         now_s = self.play.region.now_s
@@ -252,7 +251,7 @@ class Quiescence:
     # -- cycles -------------------------------------------------------------------------
 
     def _pause_s(self) -> int:
-        """To the next cycle: the ordinary time, or as far as the first edge before it."""
+        """The pause to the next cycle: the ordinary one, or up to the next edge."""
         play, report = self.play, self.play.report
         now_s = play.region.now_s
         next_s = now_s + play.cycles[0].timing.cycle_s
@@ -261,7 +260,7 @@ class Quiescence:
         return max(1, next_s - now_s)
 
     def _cycle(self, after_s: int) -> CycleReport | None:
-        """A cycle after some seconds in which nobody does anything; None where none was done."""
+        """Run a cycle after some seconds in which nobody acts; None if it was not done."""
         play = self.play
         play.wait(play.region.now_s + after_s)
         self.saw = [(s.id, s.state, s.modified_s) for s in self._servers()]
@@ -271,7 +270,7 @@ class Quiescence:
         return report if report is not before and report and report.outcome == "done" else None
 
     def _state(self) -> BookState:
-        """The book as it stands."""
+        """The current state of the book."""
         book = self.play.book
         return book.state() if isinstance(book, InMemoryBook) else load_state(book)
 
@@ -284,6 +283,6 @@ class Quiescence:
 
 
 def _latency_s(state: BookState) -> int:
-    """How long a stop that was sent may take before it has failed."""
+    """How long a stop may take before it has failed."""
     assert state.program is not None
     return state.program.policy.stop_latency_s

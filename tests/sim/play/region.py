@@ -1,4 +1,4 @@
-"""The region of a play: the simulator's world, its startups' deeds by name, and its log."""
+"""The region of a play: the simulator's world, actions of its startups by name, and its log."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ END = ("plenty", "unlock", "late_stop")
 
 
 class Region(World):
-    """A world whose startups do what a script says; what is refused is not done."""
+    """A world whose startups follow a script; refused actions are not done."""
 
     def __init__(self, seed: int, days: int, names: tuple[str, ...]) -> None:
         super().__init__(seed, START_S, days + 9, Market(seed))
         self.project_of = {name: self.add_startup(name).id for name in names}
-        self.is_guarded = False
+        self.checks_permissions = False
         """Whether startups may only do what their policies in IAM let them."""
         self.slots: dict[tuple[str, str, int], str] = {}
         self.stock = dict(self.market.stock_gpus)
@@ -37,7 +37,7 @@ class Region(World):
         self._states: dict[str, list[tuple[int, str]]] = {}
 
     def play(self, event: Event) -> None:
-        """Do what the event says, if the region lets it."""
+        """Carry out the event, if the region allows it."""
         try:
             is_idle = getattr(self, f"do_{event.verb}")(event.who, *event.args)
         except Refusal:
@@ -46,7 +46,7 @@ class Region(World):
             self._done[event.verb] += 1
 
     def done(self) -> Counter[str]:
-        """What the provider did that changed anything; servers that stuck, not waits for one."""
+        """How often the provider changed something, by action."""
         return +(self._done - Counter(stick=len(self.faults.listed)))
 
     def _store(self, server: Server) -> Server:
@@ -83,7 +83,7 @@ class Region(World):
         super()._remove(server)
 
     def unstoppable(self) -> dict[str, list[tuple[int, int]]]:
-        """While each server was locked, or stuck in a passing state: nobody could stop it."""
+        """Intervals in which each server was locked or stuck, so that nobody could stop it."""
         found: dict[str, list[tuple[int, int]]] = {}
         for server_id, states in self._states.items():
             ends = [*(at_s for at_s, _ in states[1:]), self.now_s]
@@ -96,7 +96,7 @@ class Region(World):
         return self._servers[zone].get(self.slots.get((who, zone, slot), ""))
 
     def do_on(self, who: str, zone: str, slot: int, kind: str) -> None:
-        """Start the server of a slot; make it if there is none."""
+        """Start the server of a slot; create it if there is none."""
         server = self._named(who, zone, slot)
         if server is None:
             self._check(who, "server:create")
@@ -106,14 +106,14 @@ class Region(World):
         self.act(zone, server.id, "poweron")
 
     def _check(self, who: str, permission: str) -> None:
-        """Raise Refusal where somebody's policies do not let him."""
-        if self.is_guarded:
+        """Raise Refusal if a startup's policies do not allow the action."""
+        if self.checks_permissions:
             project = next(p for p in self.projects if p.name == who)
             if not self.iam.startup_may(project, permission):
                 raise permission_denied("compute_servers", permission.partition(":")[2])
 
     def do_again(self, who: str, zone: str, slot: int) -> None:
-        """Start it once more, whoever stopped it."""
+        """Start the server again, whoever stopped it."""
         server = self._named(who, zone, slot)
         if server is not None:
             self._check(who, "server:start")
@@ -126,19 +126,19 @@ class Region(World):
             self.act(zone, server.id, "poweroff")
 
     def do_reboot(self, who: str, zone: str, slot: int) -> None:
-        """Down and up again."""
+        """Reboot the server."""
         server = self._named(who, zone, slot)
         if server is not None:
             self.act(zone, server.id, "reboot")
 
     def do_guest(self, who: str, zone: str, slot: int) -> None:
-        """Shut down from inside: still billed."""
+        """Shut the server down from inside; it is still billed."""
         server = self._named(who, zone, slot)
         if server is not None:
             self.guest_shutdown(zone, server.id)
 
     def do_touch(self, who: str, zone: str, slot: int) -> None:
-        """Rename it: a PATCH moves the modification date."""
+        """Rename the server: a PATCH moves the modification date."""
         server = self._named(who, zone, slot)
         if server is not None:
             self.patch_server(zone, server.id, {"tags": ["touched"]})
@@ -157,22 +157,22 @@ class Region(World):
             self._store(replace(server, commercial_type=kind, modified_s=self.now_s))
 
     def do_shortage(self, _: str, gpus: int) -> None:
-        """Almost nothing is left of any kind."""
+        """Leave almost no stock of any type."""
         self.market.stock_gpus = dict.fromkeys(self.stock, gpus)
 
     def do_plenty(self, _: str) -> None:
-        """The stock is as it was."""
+        """Restore the stock."""
         self.market.stock_gpus = dict(self.stock)
 
     def do_price(self, _: str, kind: str, percent: int) -> None:
-        """The list price of a type changes."""
+        """Change the list price of a type."""
         rate = self.rate_ucr_per_h("fr-par-2", kind, START_S)
         self.market.change_price(PriceChange(kind, self.now_s, rate * percent // 100))
 
     def do_lock(self, _: str, who: str) -> bool:
-        """The first running server of a startup is locked: billed, and nothing may be done.
+        """Lock the first running server of a startup: it is billed, and no action is allowed.
 
-        True where there is none.
+        Returns True if there is none.
         """
         for server in self._of(who):
             if server.state == "running":
@@ -182,18 +182,18 @@ class Region(World):
         return True
 
     def do_unlock(self, _: str, who: str) -> None:
-        """Its locked servers run again."""
+        """Let the startup's locked servers run again."""
         for server in self._of(who):
             if server.state == "locked":
                 self._enter(server, "running", "booted")
 
     def do_stick(self, _: str, zone: str, until_s: int) -> None:
-        """The next server that stops in a zone stays in stopping until an instant."""
+        """Let the next server that stops in a zone stay in stopping until an instant."""
         fault = Fault(FaultKind.STUCK_STOPPING, zone, count=1, from_s=self.now_s, until_s=until_s)
         self.faults.add(fault)
 
     def do_late_stop(self, _: str, zone: str, server_id: str) -> None:
-        """A call that was answered with an error, and is carried out all the same."""
+        """Carry out a call that was answered with an error."""
         self.act(zone, server_id, "poweroff")
 
     def _of(self, who: str) -> list[Server]:

@@ -1,4 +1,4 @@
-"""Does everybody rest in mid-play, and does what falls into a rest happen afterwards?"""
+"""Quiescence in mid-play, and events that fall into it."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ pytestmark = pytest.mark.usefixtures("deterministic")
 
 
 def _with(*more: Event) -> Script:
-    """A script with other rests, and with more events."""
+    """A script with other quiescences, and with more events."""
     script = draw(5, 10)
     kept = [e for e in script.events if e.who != NOBODY]
     return replace(script, events=tuple(sorted((*kept, *more), key=lambda e: e.at_s)))
 
 
 def _rest(script: Script) -> tuple[Play, list[int]]:
-    """The play after its rest, and when it began and ended."""
+    """The play after its quiescence, and when that began and ended."""
     play, bounds = Play(script), []
     rested = play.quiescence._rested
 
@@ -37,11 +37,11 @@ def _rest(script: Script) -> tuple[Play, list[int]]:
     return play, bounds
 
 
-REST = Event(_with().start_s + 3 * 86_400, NOBODY, "rest", (0, "open"))
+REST = Event(_with().start_s + 3 * 86_400, NOBODY, "quiesce", (0, "open"))
 
 
 def test_what_falls_into_a_rest_happens_after_it() -> None:
-    """A grant that is due in the middle of a rest is made by the first cycle after it."""
+    """The first cycle after a quiescence makes a grant that was due in the middle of it."""
     _, (began_s, ended_s) = _rest(_with(REST))
     assert ended_s - began_s >= 30 * (N_CYCLES + M_CYCLES)
     more = Event((began_s + ended_s) // 2, "operator", "grant", ("acme", "late", 50, 30))
@@ -52,6 +52,6 @@ def test_what_falls_into_a_rest_happens_after_it() -> None:
 
 
 def test_a_script_without_rests_has_none() -> None:
-    """A rest is an event like any other: a script that shrinks may lose it."""
+    """A quiescence is an event like any other: a script that shrinks may lose it."""
     play, bounds = _rest(_with())
     assert bounds == [] and play.quiescence.held == 0

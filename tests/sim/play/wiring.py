@@ -1,8 +1,8 @@
-"""How does the daemon's cycle run without threads, without SQL, and through points of trouble?
+"""Wiring of the daemon's cycle for plays: no threads, no SQL, and points where faults happen.
 
-The cycle's own modules are handed other doors to the book: a `Memory` answers where one is
-given, the real functions where a `Book` is. Around each door lies a point at which a play
-may let the daemon die, hear an error, be overtaken, or be slow.
+The modules of the cycle get other functions for the book. Each calls the book in memory or the
+real one, by the kind of book that it is given. Around each call lies a point at which a play
+may let the daemon die, get an error, be overtaken, or be slow.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from typing import Any
 
 import pytest
 
-from quotas.model.observation import Sweep
+from quotas.model.observation import Offer, Sweep
 from quotas.shares import allocation
 from scheduler import cycle, leadership
 from scheduler.act import access, intents
 from scheduler.observe import catalogue, zones
 
 from .cycle_checks import CycleChecks
-from .memory_actions import spoken
+from .memory_actions import changed_since
 from .memory_book import InMemoryBook
 
 
 class Points:
-    """Where the cycle of the play that runs now has come to."""
+    """Where the cycle of the current play has come to."""
 
     def __init__(self) -> None:
         self.hit: Callable[[str], None] = lambda _: None
@@ -39,24 +39,36 @@ class SequentialReader:
     """Asks zones one after the other: no threads, and always in the same order."""
 
     def __init__(self, _name: str, _deadline_s: float) -> None:
-        """Nobody is late."""
+        """No zone is late."""
 
     def answers(self, zones: Iterable[str], ask: Callable[[str], Any]) -> dict[str, Any]:
         """Each zone's answer."""
         return {zone: ask(zone) for zone in sorted(set(zones))}
 
     def close(self) -> None:
-        """Nothing to end."""
+        """There is nothing to close."""
 
 
 class ObserverWithCrashPoint(zones.Observer):
-    """The observer, and a point after it."""
+    """The observer, with a point after it."""
 
     def observe(self, zones: Iterable[str], now_s: int) -> dict[str, Sweep]:
         """Each zone's answer."""
         sweeps = super().observe(zones, now_s)
         POINTS.hit("after observe")
         return sweeps
+
+
+class CatalogueReaderWithCrashPoint(catalogue.CatalogueReader):
+    """The reader of catalogues, and a point between its reads and their save."""
+
+    def read(self, zones: Iterable[str], now_s: int) -> dict[str, tuple[Offer, ...]]:
+        """Each zone's offers; there is no point where no catalogue is due."""
+        due = list(zones)
+        answers = super().read(due, now_s)
+        if due:
+            POINTS.hit("after catalogues")
+        return answers
 
 
 def _entry_point(
@@ -74,14 +86,16 @@ def _entry_point(
 
 @contextmanager
 def wired() -> Iterator[None]:
-    """Within it every Cycle is deterministic and takes a Memory for a book."""
+    """Within this context every Cycle is deterministic and accepts a book in memory."""
     patch = pytest.MonkeyPatch()
     patch.setattr(zones, "ZoneExecutor", SequentialReader)
     patch.setattr(cycle, "Observer", ObserverWithCrashPoint)
+    patch.setattr(cycle, "CatalogueReader", CatalogueReaderWithCrashPoint)
     patch.setattr(
         leadership, "acquire", _entry_point("acquire", InMemoryBook.acquire, leadership.acquire)
     )
-    patch.setattr(leadership, "current_lease", _leading(leadership.current_lease))
+    lease_of = _either(lambda book: book.lease, leadership.current_lease)
+    patch.setattr(leadership, "current_lease", lease_of)
     patch.setattr(cycle, "load_state", _entry_point("load", InMemoryBook.state, cycle.load_state))
     kept_of = _entry_point("commit", _noted(InMemoryBook.commit), _noted(cycle.commit))
     patch.setattr(cycle, "commit", kept_of)
@@ -90,21 +104,20 @@ def wired() -> Iterator[None]:
         "pending_intents",
         _entry_point("pending", InMemoryBook.pending, intents.pending_intents),
     )
-    patch.setattr(intents, "changed_since", _entry_point("spoken", spoken, intents.changed_since))
     patch.setattr(
-        catalogue, "load_state", _entry_point("load", InMemoryBook.state, catalogue.load_state)
+        intents, "changed_since", _entry_point("changed", changed_since, intents.changed_since)
     )
     patch.setattr(
         intents,
         "save_intents",
         _entry_point("mark", InMemoryBook.save_intents, intents.save_intents),
     )
-    kept = catalogue.save_catalogue
+    saved_by = _entry_point("offers", InMemoryBook.save_catalogue, cycle.save_catalogue)
+    patch.setattr(cycle, "save_catalogue", saved_by)
+    needs_of = _either(InMemoryBook.catalogue_needs, cycle.read_catalogue_needs)
+    patch.setattr(cycle, "read_catalogue_needs", needs_of)
     patch.setattr(
-        catalogue, "save_catalogue", _entry_point("offers", InMemoryBook.save_catalogue, kept)
-    )
-    patch.setattr(
-        access, "record_revocation", _entry_point("withhold", _unknown, access.record_revocation)
+        access, "record_revocation", _entry_point("revoke", _unknown, access.record_revocation)
     )
     patch.setattr(
         access, "end_revocations", _entry_point("restore", _unknown, access.end_revocations)
@@ -118,18 +131,18 @@ def wired() -> Iterator[None]:
         POINTS.hit, POINTS.cycle_checks = lambda _: None, None
 
 
-def _leading(real: Callable[..., Any]) -> Callable[..., Any]:
-    """Whose lease it is, for who stands by: no point, for nothing is done there."""
-    return lambda book: book.lease if isinstance(book, InMemoryBook) else real(book)
+def _either(memory: Callable[..., Any], real: Callable[..., Any]) -> Callable[..., Any]:
+    """A read of one or the other book. It is no point: nothing is done there."""
+    return lambda book: memory(book) if isinstance(book, InMemoryBook) else real(book)
 
 
 def _unknown(*_: Any) -> None:
-    """A book in Python has no rules that are withheld, and no daemon of it a key for IAM."""
+    """A book in memory has no revoked rules, and its daemon has no key for IAM."""
     raise NotImplementedError
 
 
 def _noted(commit: Callable[..., Any]) -> Callable[..., Any]:
-    """A commit of which the watch is told when it is done."""
+    """A commit that the cycle checks learn of."""
 
     def through(book: Any, result: Any, lease: Any, now_s: int) -> Any:
         answer = commit(book, result, lease, now_s)
@@ -142,7 +155,7 @@ def _noted(commit: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _watched(decide: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """The decisions, looked into by the watch of the play that runs now."""
+    """The decisions of a cycle, with the checks of the current play."""
 
     def through(snapshot: Any) -> Any:
         cycle_checks = POINTS.cycle_checks
@@ -152,10 +165,10 @@ def _watched(decide: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 
 def _remembered(solve: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """The division, remembered by its problem: it is pure, and problems recur.
+    """The division, cached by its problem: it is pure, and problems recur.
 
-    To clear it is to compute the next problem anew: what is known of the others stays, for
-    their sake the play would be half as long again.
+    Clearing the cache computes only the next problem again. Otherwise a play would take half as
+    long again.
     """
 
     known: dict[str, Any] = {}

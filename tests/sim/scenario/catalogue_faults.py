@@ -1,4 +1,4 @@
-"""When does the catalogue of a play fail, or list prices that cannot be? Drawn, as data."""
+"""Draws when the catalogue of a play fails or lists impossible prices, as data."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ AT_FIRST = ("no-offers", "null-price", "absurd-price")
 def windows(seed: int, events: Iterable[Event], healed_s: int) -> Iterator[Window]:
     """Each kind is off for half of the seeds; the windows last an hour to two days.
 
-    The catalogue is read twice a day: shorter ones would hardly be seen. One from the start
-    ends before the first change of a price: the first price that is believed is mostly the
-    cohort's, unless whoever reads twice a day comes too late for it.
+    The catalogue is read twice a day, so shorter windows would hardly be seen. A window from the
+    start ends before the first change of a price. So the first price that is believed is mostly the
+    cohort's, unless the daemon reads too late.
     """
     changes = (e.at_s for e in events if e.verb == "price")
     changed_s = min([healed_s, *changes])

@@ -1,4 +1,4 @@
-"""What is an event of a play, and who are its people? Shared by all who draw scripts."""
+"""Events, people, places and kinds of faults that all scripts share."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ WHEN = ("before", "after")
 POINTS = (
     "before acquire",
     "after acquire",
+    "after catalogues",
     "after load",
     "after observe",
     "before commit",
@@ -38,7 +39,7 @@ POINTS = (
     "before mark",
     "after mark",
 )
-IAM_POINTS = tuple(f"{when} {what}" for what in ("withhold", "rules", "restore") for when in WHEN)
+IAM_POINTS = tuple(f"{when} {what}" for what in ("revoke", "rules", "restore") for when in WHEN)
 """Around the record, the call, and the end of the record: few cycles come there."""
 OFTEN = 8
 """How much likelier trouble is at those points."""
@@ -48,7 +49,7 @@ DICE = ("crash", "error", "stall", "slow")
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Somebody does something at an instant; `args` are what the verb needs."""
+    """An action of somebody at an instant; `args` are what the verb needs."""
 
     at_s: int
     who: str

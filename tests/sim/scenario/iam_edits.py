@@ -1,4 +1,4 @@
-"""Who has a key for IAM, when does IAM fail, and which edits by hand are there? Drawn, as data."""
+"""Draws which seeds have a key for IAM, when IAM fails, and manual edits, as data."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LAST_EDIT_S = 8 * HOUR_S
 
 
 def has_key(seed: int) -> bool:
-    """Whether the daemon of a seed has a key for IAM: half of them do."""
+    """Whether the daemon of a seed has a key for IAM; half of them do."""
     return random.Random(f"{seed}/closings").random() < 0.5
 
 
@@ -28,7 +28,7 @@ def hasty(seed: int) -> float:
 
 
 def windows(seed: int, healed_s: int) -> Iterator[Window]:
-    """Trouble with IAM: each kind is off for half of the seeds; often when a level changes."""
+    """Faults of IAM: each kind is off for half of the seeds, and many follow a change of level."""
     levels = [e for e in edits(seed, healed_s, healed_s) if e.verb == "level"]
     changes = [at_s for e in levels for at_s in (e.at_s, e.at_s + e.args[2])]
     for kind in IAM if has_key(seed) else ():
@@ -45,7 +45,7 @@ def windows(seed: int, healed_s: int) -> Iterator[Window]:
 
 
 def edits(seed: int, healed_s: int, end_s: int) -> Iterator[Event]:
-    """Levels by word, so that some are closed and reopened; edits at any time and at the end."""
+    """Overrides of levels that close and reopen startups, and edits at any time and at the end."""
     rng = random.Random(f"{seed}/hands")
     for _ in range(rng.choice([0, 2, 5])):
         at_s = rng.randrange(START_S + DAY_S, healed_s)

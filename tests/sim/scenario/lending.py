@@ -1,6 +1,6 @@
-"""When does somebody borrow the whole pool, and its owner ask for it? Drawn, as data.
+"""Draws when a startup borrows the whole pool and the owner asks for it, as data.
 
-Chance alone hardly brings it about: both need credit, and the pool must be full.
+Chance alone hardly brings it about: both need credits, and the pool must be full.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ FIRST_SLOT = 60
 def lendings(
     seed: int, capacity: int, nominal: tuple[int, ...], limits: tuple[int | None, ...], until_s: int
 ) -> Iterator[Event]:
-    """In a third of the scripts, now and then, where the pool can hold all that is promised."""
+    """In a third of the scripts, sometimes, if the pool can hold all nominal quotas."""
     rng = random.Random(f"{seed}/lending")
     owners = [
         (name, own)
@@ -40,7 +40,7 @@ def lendings(
 def _lent(
     rng: random.Random, whose: tuple[str, int], other: str, at_s: int, capacity: int, number: int
 ) -> Iterator[Event]:
-    """Both have credit; one fills the pool, the other asks for its quota, and uses it later."""
+    """Both get credits; one fills the pool, the other asks for its quota and uses it later."""
     owner, own = whose
     for name in (owner, other):
         yield Event(at_s - HOUR_S, "operator", "grant", (name, f"lent-{number}", 5_000, 5))

@@ -1,6 +1,6 @@
-"""Grants that wait for milestones, on the real book: their terms, and who confirms them when.
+"""Grants that wait for milestones, on the real book, and their confirmations.
 
-Half of the seeds have none. Some milestones are reached in time, some too late or too early,
+Half of the seeds have none. Some milestones are confirmed in time, some too early or too late,
 some twice, and some never.
 """
 
@@ -22,7 +22,7 @@ Terms = tuple[int, ...]
 
 
 def terms(seed: int, end_s: int) -> tuple[Terms, ...]:
-    """For each startup the terms of its milestones, or none."""
+    """The terms of each startup's milestones, or none."""
     rng = random.Random(f"{seed}/milestones")
     if rng.random() < 0.5:
         return ()
@@ -35,7 +35,7 @@ def _terms(rng: random.Random, end_s: int) -> Terms:
 
 
 def confirmations(seed: int, end_s: int, healed_s: int) -> Iterator[Event]:
-    """When somebody says that a milestone was reached, rightly or not."""
+    """When somebody confirms a milestone, rightly or wrongly."""
     rng = random.Random(f"{seed}/confirmations")
     for name, own in zip(NAMES, terms(seed, end_s), strict=False):
         for milestone in REACHED if own else ():

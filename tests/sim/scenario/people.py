@@ -1,7 +1,7 @@
-"""What do people do in a play beside starting servers? Events as data, a stream for each kind.
+"""Draws what people do beside starting servers, as events, from one stream for each kind.
 
-Operators speak words, hold credits and take stops back; owners ask for lent quota while a
-neighbour fills the pool; somebody else's servers run next door.
+Operators set overrides, hold credits and undo stops. Owners ask for lent quota while a
+neighbour fills the pool. Servers of an unknown project run beside them.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ from .events import BIG, NAMES, NOBODY, SMALL, START_S, ZONES, Event
 
 STRANGER = "stranger"
 """Whose project is in the organization, and in no program."""
-DAYS_PER_REST = 45
+DAYS_PER_QUIESCENCE = 45
 
 
 def people(seed: int, healed_s: int) -> Iterator[Event]:
     """Everything that people do up to an instant."""
     for name, draw in (
-        ("words", _words),
+        ("words", _overrides),
         ("holds", _holds),
         ("owners", _owners),
         ("strangers", _strangers),
-        ("deeds", _deeds),
-        ("rests", _rests),
+        ("deeds", _actions),
+        ("rests", _quiescences),
     ):
         yield from (e for e in draw(random.Random(f"{seed}/{name}"), healed_s) if e.at_s < healed_s)
 
 
-def _words(rng: random.Random, healed_s: int) -> Iterator[Event]:
-    """Freezes, maintenance, exemptions, levels, shortages, each with its end; undone stops."""
+def _overrides(rng: random.Random, healed_s: int) -> Iterator[Event]:
+    """Freezes, maintenance, exemptions, levels and shortages, each with its end; undone stops."""
     families = ("freeze", "maintenance", "exempt", "level", "shortage")
     for _ in range(rng.choice([0, 2, 5])):
         family, name = rng.choice(families), rng.choice(NAMES)
@@ -42,14 +42,14 @@ def _words(rng: random.Random, healed_s: int) -> Iterator[Event]:
         if family == "freeze":
             subject = rng.choice([name, "*"])
         value = rng.choice(["closed", "stopped"]) if family == "level" else "on"
-        yield Event(at_s, "operator", "say", (family, subject, value, length_s))
+        yield Event(at_s, "operator", "override", (family, subject, value, length_s))
     for _ in range(rng.choice([0, 3])):
         at_s = rng.randrange(START_S + DAY_S, healed_s)
         yield Event(at_s, "operator", "undo", (rng.choice(NAMES),))
 
 
 def _holds(rng: random.Random, healed_s: int) -> Iterator[Event]:
-    """Credits set aside, and most of them settled or given back in time."""
+    """Holds of credits; most of them are settled or voided in time."""
     for _ in range(rng.choice([0, 2, 6])):
         at_s, name = rng.randrange(START_S, healed_s), rng.choice(NAMES)
         length_s = rng.choice([6, 60]) * HOUR_S
@@ -77,7 +77,7 @@ def _owners(rng: random.Random, healed_s: int) -> Iterator[Event]:
 
 
 def _strangers(rng: random.Random, healed_s: int) -> Iterator[Event]:
-    """Servers in a project that is none of ours come and go."""
+    """Servers in a project of no startup come and go."""
     for slot in range(rng.choice([1, 2])):
         at_s = START_S + rng.randrange(DAY_S)
         while at_s < healed_s:
@@ -88,8 +88,8 @@ def _strangers(rng: random.Random, healed_s: int) -> Iterator[Event]:
             at_s += rng.randrange(HOUR_S, 5 * DAY_S)
 
 
-def _deeds(rng: random.Random, healed_s: int) -> Iterator[Event]:
-    """What only the real book takes: credits moved, tranches advanced, prices accepted."""
+def _actions(rng: random.Random, healed_s: int) -> Iterator[Event]:
+    """Actions that only the real book knows: transfers, advances and accepted prices."""
     for _ in range(rng.choice([0, 2, 5])):
         sender, to = rng.sample(NAMES, 2)
         at_s = rng.randrange(START_S, healed_s)
@@ -103,11 +103,11 @@ def _deeds(rng: random.Random, healed_s: int) -> Iterator[Event]:
         yield Event(at_s, "operator", "accept", (kind, percent, back_s))
 
 
-def _rests(rng: random.Random, healed_s: int) -> Iterator[Event]:
-    """When everybody rests; most rests wait up to some days for a notice that is open."""
-    for _ in range(max(1, (healed_s - START_S) // DAY_S // DAYS_PER_REST)):
+def _quiescences(rng: random.Random, healed_s: int) -> Iterator[Event]:
+    """Quiescences; most wait up to some days for an open notice."""
+    for _ in range(max(1, (healed_s - START_S) // DAY_S // DAYS_PER_QUIESCENCE)):
         if healed_s > START_S + HOUR_S:
             at_s = rng.randrange(START_S + HOUR_S, healed_s)
             days, for_ = rng.choice([(0, "open"), *[(20, "open"), (20, "reminded")] * 2])
             wait_s = max(0, min(days * DAY_S, healed_s - DAY_S - at_s))
-            yield Event(at_s, NOBODY, "rest", (wait_s, for_))
+            yield Event(at_s, NOBODY, "quiesce", (wait_s, for_))

@@ -1,8 +1,8 @@
-"""What happens in a play, as data? Drawn from a seed, one stream of chance for each actor.
+"""Scripts: everything that happens in a play, as data, drawn from a seed.
 
-A script is the whole play before it begins: program, events, windows of trouble, dice for
-the crashes. It is JSON both ways, and any part of it may be dropped: that is how a failing
-seed shrinks to a small regression.
+Each actor has its own stream of chance. A script is the whole play before it begins: program,
+events, windows of faults, and dice for crashes. It is JSON both ways, and any part of it may be
+dropped: that is how a failing seed shrinks to a small regression.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class Script:
 
     @property
     def start_s(self) -> int:
-        """When the cohort starts, and the play with it."""
+        """When the cohort and the play start."""
         return START_S
 
     @property
@@ -87,11 +87,11 @@ class Script:
 
     @property
     def healed_s(self) -> int:
-        """From when on nothing goes wrong any more."""
+        """The instant after which nothing goes wrong."""
         return self.end_s - HEALED_S
 
     def days_of(self, grant: str) -> int:
-        """For how many days an operator's grant counts."""
+        """For how many days an operator's grant lasts."""
         return next(e.args[3] for e in self.events if e.verb == "grant" and e.args[1] == grant)
 
     def to_json(self) -> str:
@@ -111,7 +111,7 @@ class Script:
         return cls(**body)
 
     def without_faults(self) -> Script:
-        """The same world and people, and nothing goes wrong."""
+        """The same world and people without faults."""
         calm = tuple(e for e in self.events if e.who != "clock")
         return replace(self, dice={}, windows=(), events=calm, daemons=1)
 
@@ -182,7 +182,7 @@ def _windows(seed: int, healed_s: int) -> Iterator[Window]:
 
 
 def _across_the_end(seed: int, end_s: int) -> Iterator[Window]:
-    """In some scripts a zone is out when the program ends, and for hours after."""
+    """In some scripts a zone is out when the program ends, and for hours after that."""
     rng = random.Random(f"{seed}/windows/end")
     if rng.random() < 0.25:
         from_s = end_s - rng.randrange(600, 12 * HOUR_S)
@@ -206,7 +206,7 @@ HABITS = ("steady", "bursts", "bounces", "resizes", "cheats", "guest", "recreate
 
 
 def _of_startup(rng: random.Random, name: str, until_s: int) -> Iterator[Event]:
-    """A startup's way of using servers; each stretch on is some hours to days long."""
+    """How a startup uses servers; each runs for some hours to days."""
     habit = rng.choice(HABITS)
     slots = rng.randint(1, 3)
     busy = rng.choice([1, 2])
@@ -235,7 +235,7 @@ def _of_startup(rng: random.Random, name: str, until_s: int) -> Iterator[Event]:
 def _while_on(
     rng: random.Random, habit: str, name: str, slot: tuple[str, int], at_s: int, on_s: int
 ) -> Iterator[Event]:
-    """What a startup does with a server that runs: bounces it, or starts it once more."""
+    """What a startup does with a running server: it reboots or starts it again."""
     moments = [at_s + rng.randrange(on_s) for _ in range(3 if habit == "cheats" else 1)]
     for moment_s in moments:
         if moment_s <= START_S + 120:
@@ -250,7 +250,7 @@ def _while_on(
 
 
 def _of_provider(rng: random.Random, healed_s: int) -> Iterator[Event]:
-    """Shortages, prices, servers that are locked or stick in stopping."""
+    """Shortages, prices, and servers that are locked or stuck in stopping."""
     for _ in range(rng.choice([0, 1, 3])):
         at_s = rng.randrange(START_S, healed_s)
         yield Event(at_s, "provider", "shortage", (rng.choice([0, 4]),))
@@ -270,7 +270,7 @@ def _of_provider(rng: random.Random, healed_s: int) -> Iterator[Event]:
 
 
 def _of_operator(rng: random.Random, healed_s: int) -> Iterator[Event]:
-    """Grants, voids, requests, words, and changed program files."""
+    """Grants, voids, requests, overrides and changed program files."""
     for number in range(rng.choice([0, 2, 6])):
         at_s, name = rng.randrange(START_S, healed_s), rng.choice(NAMES)
         days, credits = rng.choice([5, 30, 400]), rng.choice([50, 800, 9_000])
@@ -290,7 +290,7 @@ def _of_operator(rng: random.Random, healed_s: int) -> Iterator[Event]:
 
 
 def _of_clock(rng: random.Random, healed_s: int) -> Iterator[Event]:
-    """Steps of the daemon's wall clock, taken back some hours later."""
+    """Steps of the daemon's wall clock, reversed some hours later."""
     for _ in range(rng.choice([0, 0, 1, 3])):
         at_s = rng.randrange(START_S + DAY_S, healed_s - DAY_S)
         step_s = rng.choice([-3_600, -90, 30, 600, 3_600])

@@ -1,4 +1,4 @@
-"""What does a person read of a soak? Checks by invariant, faults by class, marks that fired."""
+"""The report of a soak: checks by invariant, faults by class, and coverage marks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CLASSES = {
     "faults of IAM": IAM,
     "what the provider did": ("provider ",),
     "what people did": ("operator ", "hand "),
-    "what came of it": ("heard ", "observed", "follower"),
+    "what came of it": ("cycle failed ", "observed", "follower"),
 }
 """Which counts are of which class, by what their names begin with: only the first are faults."""
 COVERAGE_MARKS = (
@@ -28,15 +28,25 @@ COVERAGE_MARKS = (
     *("call KeyRefused", "call Forbidden"),
     *(f"notice {rule} executed" for rule in ("credits", "limit", "standby", "cohort-end")),
     *(f"notice {rule} executed" for rule in ("reclaim", "membership", "operator")),
-    *("notice credits restored", "notice excess told", "notice runway told"),
-    *(f"decision {verb}" for verb in ("hold", "fulfil", "extend", "remind", "would-stop")),
-    *(f"deed {verb}" for verb in ("acknowledge", "snooze", "undo", "approve", "say", "request")),
-    *(f"deed {verb}" for verb in ("cut", "join", "leave", "pass")),
+    *("notice credits restarted", "notice overuse announced", "notice runway announced"),
+    *(f"decision {verb}" for verb in ("defer", "fulfil", "extend", "remind", "would-stop")),
+    *(
+        f"action {verb}"
+        for verb in ("acknowledge", "snooze", "undo", "approve", "override", "request")
+    ),
+    *(f"action {verb}" for verb in ("cut", "join", "leave", "pass")),
 )
 """What has to happen in a batch of a hundred seeds."""
 SQL_COVERAGE_MARKS = (
-    *("refund", "deed refund", "deed move", "deed advance", "deed accept", "deed confirm"),
-    "deed ahead",
+    *(
+        "refund",
+        "action refund",
+        "action move",
+        "action advance",
+        "action accept",
+        "action confirm",
+    ),
+    "action ahead",
     *("closing close", "closing reopen", "iam narrowed", "iam restored", "iam edited"),
     *("revoked revoked", "revoked ended"),
 )
@@ -52,7 +62,7 @@ FAULTS += tuple(f"{die} {point}" for die in DICE for point in POINTS)
 def silent(
     coverage_marks: Mapping[str, int], injected: Mapping[str, int], seeds: int, *, real: bool
 ) -> list[str]:
-    """Marks that never fired, and faults that never befell, in a batch that is large enough."""
+    """Marks that never fired and faults that never happened, in a batch that is large enough."""
     if seeds < ENOUGH:
         return []
     wanted = (*COVERAGE_MARKS, *SQL_COVERAGE_MARKS) if real else COVERAGE_MARKS
@@ -62,7 +72,7 @@ def silent(
 
 
 def by_class(injected: Mapping[str, int]) -> dict[str, dict[str, int]]:
-    """What befell, counted by class; what has no class stands under "other"."""
+    """What happened, counted by class; the rest is under "other"."""
     found: dict[str, dict[str, int]] = {}
     for kind, count in sorted(injected.items()):
         of = next((c for c, names in CLASSES.items() if kind.startswith(names)), "other")
@@ -81,9 +91,9 @@ def lines(
     injected: Mapping[str, int],
     coverage_marks: Mapping[str, int],
 ) -> list[str]:
-    """The report, a line for each thing."""
+    """The lines of the report."""
     rate = 60 * seeds / seconds if seconds else 0
-    told = [
+    text = [
         f"{of}: {seeds} played, {broken} broken, {cycles} cycles, "
         f"{rate:.1f} seeds per minute and core",
         f"invariants judged: {counted(checks)}",
@@ -91,9 +101,9 @@ def lines(
     classes = by_class(injected)
     for name in (*CLASSES, "other"):
         kinds = classes.get(name, {})
-        told += [f"{name}: {sum(kinds.values())} ({counted(kinds)})"] if kinds else []
-    told.append(f"marks, by seeds in which they fired: {counted(coverage_marks)}")
-    return told
+        text += [f"{name}: {sum(kinds.values())} ({counted(kinds)})"] if kinds else []
+    text.append(f"marks, by seeds in which they fired: {counted(coverage_marks)}")
+    return text
 
 
 def counted(of: Mapping[str, int]) -> str:

@@ -52,7 +52,7 @@ UNKNOWN = "unknown"
 
 @dataclass
 class Tally:
-    """What came of the seeds so far; it adds up, and is JSON."""
+    """The results of the seeds so far; tallies add up, and are JSON."""
 
     tier: str = ""
     seeds: int = 0
@@ -67,7 +67,7 @@ class Tally:
 
     @property
     def of(self) -> str:
-        """Which seeds they are, and of which code."""
+        """The seeds and the code that the tally is about."""
         return f"seeds {self.tier}, from {self.first} on, at commit {self.commit}"
 
     def add(self, other: Tally) -> None:
@@ -84,18 +84,18 @@ class Tally:
     def read(cls, path: Path) -> Tally:
         """The tally that a file keeps."""
         body = json.loads(path.read_text())
-        body |= {name: Counter(body[name]) for name in ("injected", "marks", "checks")}
+        body |= {name: Counter(body[name]) for name in ("injected", "coverage_marks", "checks")}
         return cls(**body)
 
 
 def commit() -> str:
-    """The code that plays: a commit, "+changes" where files differ from it, or "unknown"."""
+    """The commit of the code, "+changes" if files differ from it, or "unknown"."""
     head = _git("rev-parse", "--short", "HEAD")
     return head + "+changes" * bool(_git("status", "--porcelain", "-uno")) if head else UNKNOWN
 
 
 def _git(*args: str) -> str:
-    """What git says of the checkout that this file is in; "" where there is none, or no git."""
+    """The answer of git about this checkout; an empty string if there is none."""
     command = ("git", "-C", str(Path(__file__).parent), *args)
     try:
         return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
@@ -104,7 +104,7 @@ def _git(*args: str) -> str:
 
 
 def quiet() -> None:
-    """Thousands of cycles log too much, and leave too little garbage to look for it so often."""
+    """Turn off logs and frequent garbage collection: thousands of cycles need neither."""
     gc.set_threshold(50_000, 20, 100)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
 
@@ -132,7 +132,7 @@ def tally_of(seed: int, *, days: int = 183, sql: bool = False, database: str = "
 
 
 def wrong_with(play: Play, found: Evidence) -> list[str]:
-    """All that is broken in a play that has ended: its audit, `verify` on a real book, unrest."""
+    """Everything wrong in a finished play: audit, `verify` on a real book, and instability."""
     wrong = faults_of(play, found)
     if isinstance(play.book, Book) and (fault := verify(play.book).fault):
         wrong.append(f"verify: {fault}")
@@ -140,13 +140,13 @@ def wrong_with(play: Play, found: Evidence) -> list[str]:
 
 
 def done(play: Play) -> Counter[str]:
-    """What provider and people did in a play; what was refused, or changed nothing, is not done."""
-    deeds = {f"provider {verb}": count for verb, count in play.region.done().items()}
+    """What provider and people did in a play, without refused or empty actions."""
+    actions = {f"provider {verb}": count for verb, count in play.region.done().items()}
     for verb, count in play.program_operator.done.items():
         if not verb.endswith(" refused"):
-            deeds[f"operator {verb}"] = count
+            actions[f"operator {verb}"] = count
     edits = sum(change.by == HAND for change in play.organization.log)
-    return +Counter({**deeds, "hand edit": edits})
+    return +Counter({**actions, "hand edit": edits})
 
 
 @contextmanager
@@ -183,7 +183,7 @@ def tallies(
 
 
 def soak(options: argparse.Namespace, tier: str) -> Tally:
-    """Play the seeds that are not played yet; the whole tally."""
+    """Play the remaining seeds; returns the whole tally."""
     path: Path | None = options.state
     fresh = Tally(tier=tier, first=options.first, commit=commit())
     whole = Tally.read(path) if path and path.exists() else fresh
@@ -208,14 +208,14 @@ def soak(options: argparse.Namespace, tier: str) -> Tally:
 
 
 def keep(path: Path, body: object) -> None:
-    """Write a state whole or not at all: an interrupted soak must not lose its seeds."""
+    """Write a state whole or not at all, so that an interrupted soak keeps its seeds."""
     beside = path.with_suffix(path.suffix + ".new")
     beside.write_text(json.dumps(body))
     os.replace(beside, path)
 
 
 def report(whole: Tally) -> str:
-    """What a person wants to read of a soak."""
+    """The report of a soak as text."""
     describe = lines(
         whole.seeds,
         len(whole.broken),
@@ -230,7 +230,7 @@ def report(whole: Tally) -> str:
 
 
 def hunt(options: argparse.Namespace) -> list[str]:
-    """Play the mutants, going on from the state; the names of those that too few seeds find."""
+    """Play the mutants from the saved state on; the names of those that fail the hunt."""
     path: Path | None = options.state and options.state.with_suffix(".mutants")
     now = commit()
     state = json.loads(path.read_text()) if path and path.exists() else {"commit": now, "by": {}}
@@ -279,7 +279,7 @@ def main() -> int:
         options.mutants = 0 if real else min(MUTANT_SEEDS, options.seeds // 5)
     alive = hunt(options) if options.mutants else []
     if alive:
-        print(f"mutants that too few seeds find: {', '.join(alive)}")
+        print(f"mutants that too few seeds find, or that are inert: {', '.join(alive)}")
     return 1 if whole.broken or alive or tame else 0
 
 

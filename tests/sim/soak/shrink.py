@@ -1,9 +1,9 @@
-"""Which events of a failing script are needed for it to fail? Drops parts while it still does.
+"""Shrinks a failing script to the events that it needs to fail.
 
-`python -m tests.sim.soak.shrink SEED DAYS FILE` writes the least script it finds that breaks
-what the whole one breaks first; one that lies in tests/sim/soak/regressions/ is played again by
-every run of the tests. `--sql` after FILE plays on the real book, which alone has IAM and
-milestones, and so does every play of the file.
+`python -m tests.sim.soak.shrink SEED DAYS FILE` writes the smallest script it finds that breaks
+the same invariant as the whole script. Every test run plays the scripts in
+tests/sim/soak/regressions/ again. `--sql` after FILE plays on the real book, which alone has IAM
+and milestones.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from .run import quiet, wrong_with
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A script that broke an invariant once; `sql` says that it did so on the real book."""
+    """A script that once broke an invariant; `sql` means on the real book."""
 
     script: Script
     invariant: str
@@ -43,7 +43,7 @@ class Kept:
 
 
 def faults_in(script: Script, *, sql: bool) -> list[str]:
-    """All that a soak would call broken in a script's play: audit, `verify` and unrest."""
+    """Everything that a soak would report for a script: audit, `verify` and instability."""
     with wired():
         play = Play(script, sql=sql)
         play.run()
@@ -53,9 +53,9 @@ def faults_in(script: Script, *, sql: bool) -> list[str]:
 def least(
     script: Script, *, sql: bool = False, faults: Callable[..., list[str]] = faults_in
 ) -> Kept:
-    """The script without what it does not need to break the invariant that it breaks first.
+    """The script without the parts that it does not need to break the same invariant.
 
-    Raises ValueError where it breaks none.
+    Raises ValueError if the script breaks none.
     """
 
     def broken(each: Script) -> list[str]:
@@ -87,7 +87,7 @@ def shrink(script: Script, still: Callable[[Script], bool]) -> Script:
 
 
 def _least(parts: tuple[Any, ...], still: Callable[[tuple[Any, ...]], bool]) -> tuple[Any, ...]:
-    """Halves, then quarters, and so on down to single parts, are dropped where they may be."""
+    """Drop halves, then quarters, and so on down to single parts, if the script still fails."""
     size = len(parts)
     while size:
         at = 0

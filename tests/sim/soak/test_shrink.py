@@ -1,4 +1,4 @@
-"""Does a failing script shrink to what it needs, and do the kept ones still pass?"""
+"""Shrinking of failing scripts, kept regressions, and the reports of a soak."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ KEPT = sorted((Path(__file__).parent / "regressions").glob("*.json"))
 
 
 def test_a_script_shrinks_to_the_events_it_fails_for() -> None:
-    """Of hundreds of events the two that matter are left, and no fault."""
+    """Of hundreds of events only the two that matter are left, and no fault."""
     script = draw(5, 60)
     needed = {script.events[7], script.events[100]}
     least = shrink(script, lambda each: needed <= set(each.events))
@@ -35,7 +35,7 @@ def test_a_script_shrinks_to_the_events_it_fails_for() -> None:
 
 
 def test_it_shrinks_on_what_it_broke_first_and_slips_to_nothing_else() -> None:
-    """Less of it breaks I3, none of it falls over, half of it breaks I7: it stays with I12."""
+    """Smaller scripts break I3, crash, or break I7: the shrinking keeps to I12."""
     script = draw(5, 60)
     needed, more = script.events[7], script.events[100]
 
@@ -55,7 +55,7 @@ def test_it_shrinks_on_what_it_broke_first_and_slips_to_nothing_else() -> None:
 
 
 def test_unrest_and_what_verify_says_are_faults_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As in a soak: a play that the auditor accepts may break only there, and is shrunk there."""
+    """A play that the auditor accepts may fail `verify` or be unstable, and shrinks on that."""
     monkeypatch.setattr(run, "instability_of", lambda _: ["I17 unrest"])
     monkeypatch.setattr(run, "verify", lambda _: Verdict(0, {}, "a forged entry"))
     script = replace(draw(0, 20), days=1, events=(), windows=())
@@ -65,22 +65,25 @@ def test_unrest_and_what_verify_says_are_faults_too(monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize("path", KEPT, ids=lambda path: path.stem)
 def test_what_failed_once_passes_now(path: Path) -> None:
-    """Each script that once broke an invariant is played again, on the book it broke it on."""
+    """Each script that once broke an invariant passes on the book it broke it on."""
     kept = Kept.from_json(path.read_text())
     assert faults_in(kept.script, sql=kept.sql) == []
 
 
 def test_a_batch_in_which_a_mark_never_fires_is_named() -> None:
-    """A hundred seeds without a borrowed server taken back prove little; ten may lack it."""
-    coverage_marks = dict.fromkeys(COVERAGE_MARKS, 1) | {"notice borrowed executed": 0}
+    """A hundred seeds without a reclaimed server prove little; ten may lack it."""
+    coverage_marks = dict.fromkeys(COVERAGE_MARKS, 1) | {"notice reclaim executed": 0}
     faults = dict.fromkeys(FAULTS, 1)
-    assert silent(coverage_marks, faults, 100, real=False) == ["notice borrowed executed"]
+    assert silent(coverage_marks, faults, 100, real=False) == ["notice reclaim executed"]
     assert silent(coverage_marks, faults, 10, real=False) == []
-    assert set(silent(coverage_marks, faults, 100, real=True)) > {"deed advance", "fault iam-lost"}
+    assert set(silent(coverage_marks, faults, 100, real=True)) > {
+        "action advance",
+        "fault iam-lost",
+    }
 
 
 def test_a_batch_that_a_fault_never_befell_is_named() -> None:
-    """A hundred seeds without a stale read, or a crash at some point, are told apart."""
+    """A hundred seeds without a stale read, or without a crash at some point, are reported."""
     faults = dict.fromkeys(FAULTS, 1) | {"stale": 0}
     del faults["crash after call"]
     coverage_marks = dict.fromkeys(COVERAGE_MARKS, 1)
@@ -91,7 +94,7 @@ def test_a_batch_that_a_fault_never_befell_is_named() -> None:
 
 
 def test_every_fault_that_a_play_injects_has_a_class() -> None:
-    """The report counts faults by class, and leaves none over."""
+    """The report assigns a class to every fault."""
     kinds = [
         *READS,
         *CALLS,
@@ -99,9 +102,9 @@ def test_every_fault_that_a_play_injects_has_a_class() -> None:
         *IAM,
         "clock step",
         "observed",
-        "standby",
-        "heard StaleEpoch",
-        "heard OperationalError",
+        "follower",
+        "cycle failed StaleEpoch",
+        "cycle failed OperationalError",
         "operator grant",
         "provider stick",
         "hand edit",
@@ -109,13 +112,13 @@ def test_every_fault_that_a_play_injects_has_a_class() -> None:
     kinds += [f"{die} {point}" for die in DICE for point in (*POINTS, *IAM_POINTS)]
     classes = by_class(dict.fromkeys(kinds, 1))
     assert "other" not in classes
-    assert "heard OperationalError" not in classes["faults of the database"]
+    assert "cycle failed OperationalError" not in classes["faults of the database"]
 
 
 def test_a_state_of_another_commit_or_of_other_seeds_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One report is of one code and of one row of seeds: a mix is refused, with what to do."""
+    """A report covers one commit and one range of seeds: a mix is refused, with a way out."""
     path = tmp_path / "state"
     monkeypatch.setattr(run, "commit", lambda: "abc1234")
     options = Namespace(state=path, first=5, seeds=0, days=30, jobs=1)
@@ -131,19 +134,19 @@ def test_a_state_of_another_commit_or_of_other_seeds_is_refused(
 
 
 def test_a_count_is_of_what_was_judged() -> None:
-    """A notice that is cancelled, or whose server was off by itself, is not asked for I11."""
+    """I11 does not count a cancelled notice, nor a server that was off by itself."""
     with wired():
         play = Play(draw(2, 12))
         play.run()
     found = evidence_of(play)
     assert faults_of(play, found) == []
-    told = [n for n in found.notices if n["server_id"] and n["state"] != "cancelled"]
-    assert 0 < found.judged["I11"] < len(told)
+    stopped = [n for n in found.notices if n["server_id"] and n["state"] != "cancelled"]
+    assert 0 < found.judged["I11"] < len(stopped)
     assert checks_of(play, found)["I1"] == len(found.transfers)
 
 
 def test_a_soak_goes_on_where_it_was_interrupted(tmp_path: Path) -> None:
-    """The state file keeps the tally, counts and all."""
+    """The state file keeps the whole tally."""
     whole = Tally("pure", 2, 30, 1.5, {"7": ["I4"]}, Counter(crash=3), Counter(charge=2))
     (tmp_path / "state").write_text(json.dumps(vars(whole)))
     assert Tally.read(tmp_path / "state") == whole

@@ -1,4 +1,4 @@
-"""A deed is written once, whole or not at all; the book conserves and verifies after each."""
+"""An operator action is written once, whole or not at all, and the book verifies after it."""
 
 from __future__ import annotations
 
@@ -6,14 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quotas.book.actions.commands import (
-    Command,
-    GrantCommand,
-    RefundCommand,
-    TransferCommand,
-    VoidCommand,
-)
+from quotas.book.actions.action import Command
 from quotas.book.actions.execute import perform_action, preview_action
+from quotas.book.actions.grants import GrantCommand, VoidCommand
+from quotas.book.actions.refunds import RefundCommand, TransferCommand
 from quotas.book.cycle.commit import apply_program
 from quotas.book.cycle.state import load_state
 from quotas.book.schema.tables import RUN, ZONE
@@ -135,7 +131,7 @@ def test_a_refund_returns_to_the_grants_it_was_drawn_from() -> None:
     book = a_book()
     answer = perform_action(book, an_action(REFUND))
     assert answer["to"] == {"grant:acme:g1": "0.001", "grant:acme:g2": "0.0008"}
-    assert (answer["seconds"], answer["forfeited"]) == (1_800, "0.001")
+    assert (answer["seconds"], answer["expired"]) == (1_800, "0.001")
     held = amounts(book)
     assert held["usage:acme"] == 9_000 and held["expired:spring"] == 1_000
     assert (held["grant:acme:g1"], held["grant:acme:g2"]) == (0, 5_000)

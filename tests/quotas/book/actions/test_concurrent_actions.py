@@ -1,4 +1,4 @@
-"""Deeds beside cycles and beside each other: the book stays whole."""
+"""Actions beside cycles and beside each other: the book stays whole."""
 
 from __future__ import annotations
 
@@ -9,14 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from quotas.book.actions.commands import (
-    Command,
-    GrantCommand,
-    RefundCommand,
-    TransferCommand,
-    VoidCommand,
-)
+from quotas.book.actions.action import Command
 from quotas.book.actions.execute import perform_action
+from quotas.book.actions.grants import GrantCommand, VoidCommand
+from quotas.book.actions.refunds import RefundCommand, TransferCommand
 from quotas.book.cycle.commit import apply_program, commit
 from quotas.book.cycle.state import load_state
 from quotas.book.session import Book

@@ -1,4 +1,4 @@
-"""The bank check: two processes write to one book, and nothing is lost or made."""
+"""Two processes write to one book, and no credits are lost or made."""
 
 from __future__ import annotations
 

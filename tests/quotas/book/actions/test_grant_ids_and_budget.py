@@ -1,4 +1,4 @@
-"""No more is promised than the budget, and an id is of one grant: by file and by command."""
+"""Grants stay within the budget, and an id names one grant, by file and by command."""
 
 from __future__ import annotations
 
@@ -6,13 +6,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from quotas.book.actions.commands import (
-    GrantCommand,
-    MilestoneCommand,
-    TransferCommand,
-    VoidCommand,
-)
 from quotas.book.actions.execute import perform_action
+from quotas.book.actions.grants import GrantCommand, MilestoneCommand, VoidCommand
+from quotas.book.actions.refunds import TransferCommand
 from quotas.book.cycle import commit
 from quotas.book.cycle.commit import apply_program
 from quotas.book.session import Book

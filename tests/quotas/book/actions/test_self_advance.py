@@ -1,4 +1,4 @@
-"""A startup takes a part of its next tranche ahead: how much, how often, and who hears of it."""
+"""Self-advances: how much of the next tranche, how often, and who is notified."""
 
 from __future__ import annotations
 
@@ -8,21 +8,17 @@ from typing import Any
 
 import pytest
 
-from quotas.book.actions.commands import (
-    AdvanceCommand,
-    OperatorAction,
-    SelfAdvanceCommand,
-    VoidCommand,
-)
+from quotas.book.actions.action import OperatorAction
+from quotas.book.actions.advances import AdvanceCommand, SelfAdvanceCommand, take_ahead
 from quotas.book.actions.execute import perform_action
-from quotas.book.actions.overrides import read_operator_actions
-from quotas.book.actions.self_advance import take_ahead
+from quotas.book.actions.grants import VoidCommand
 from quotas.book.cycle.commit import apply_program, commit
 from quotas.book.cycle.state import decision_from_row, last_decisions, load_state
+from quotas.book.reads.overrides import read_operator_actions
 from quotas.book.schema.tables import NOTICE, OUTBOX, TRANSFER
 from quotas.book.session import Book
 from quotas.book.verify.verify import verify
-from quotas.decisions.explain import recompute
+from quotas.decisions.record import recompute
 from quotas.ledger.corrections import Refused
 from quotas.ledger.posting import post_due
 from quotas.ledger.transfers import GrantBalance

@@ -1,4 +1,4 @@
-"""What was true at a past instant is answered, and the answer never changes."""
+"""Balances at a past instant: the answer never changes."""
 
 from __future__ import annotations
 
@@ -8,16 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quotas.book.actions.balances import read_balance
-from quotas.book.actions.commands import (
-    Command,
-    GrantCommand,
-    OperatorAction,
-    RefundCommand,
-    VoidCommand,
-)
+from quotas.book.actions.action import Command, OperatorAction
 from quotas.book.actions.execute import perform_action
+from quotas.book.actions.grants import GrantCommand, VoidCommand
+from quotas.book.actions.refunds import RefundCommand
 from quotas.book.cycle.state import read_program
+from quotas.book.reads.balances import read_balance
 from quotas.book.reads.history import BookAt, InstantNotKnown, read_book_at
 from quotas.book.schema.tables import BALANCE
 from quotas.book.session import Book
@@ -92,7 +88,7 @@ def test_what_ran_and_was_not_charged_is_accrued() -> None:
     """Posted less accrued falls with every second that ran, charged later or not yet."""
     harness = a_day()
     for after_s in (1, 1799, 3600, 3601, 5 * HOUR_S, 5 * HOUR_S + 300):
-        own = asked(harness, T0 + after_s).balances[0]
+        own = asked(harness, T0 + after_s).startups[0]
         refunded = cost_ucr(RATE, T0, Period(T0, T0 + 1800)) * (after_s >= 3 * HOUR_S)
         ran = cost_ucr(RATE, T0, Period(T0, T0 + after_s))
         assert own.charged_ucr + own.balance.accrued_ucr == ran - refunded
@@ -103,11 +99,11 @@ def test_only_what_was_recorded_by_then_counts() -> None:
     """A grant counts from the second of its recording on, and the voided one until its void."""
     harness = a_day()
     granted = {
-        after_s: asked(harness, T0 + after_s).balances[0].balance.granted_ucr - 10_000_000_000
+        after_s: asked(harness, T0 + after_s).startups[0].balance.granted_ucr - 10_000_000_000
         for after_s in (2 * HOUR_S - 1, 2 * HOUR_S, 5 * HOUR_S)
     }
     assert list(granted.values()) == [0, 5_000_000, 5_000_000]
-    before, after = (asked(harness, T0 + 5 * HOUR_S - n).balances[0].balance for n in (1, 0))
+    before, after = (asked(harness, T0 + 5 * HOUR_S - n).startups[0].balance for n in (1, 0))
     second_ucr = cost_ucr(RATE, T0, Period(T0 + 5 * HOUR_S - 1, T0 + 5 * HOUR_S))
     assert before.available_ucr - after.available_ucr == 5_000_000 + second_ucr
 
@@ -117,7 +113,7 @@ def test_what_ends_next() -> None:
     harness = Harness()
     operator_action(harness, GrantCommand("acme", "short", 5_000_000, expires_s=T0 + 2 * HOUR_S))
     harness.run(3 * HOUR_S)
-    first, second = (asked(harness, T0 + n * HOUR_S).balances[0].balance for n in (0, 2))
+    first, second = (asked(harness, T0 + n * HOUR_S).startups[0].balance for n in (0, 2))
     assert first.expiring is not None and second.expiring is not None
     assert (first.expiring.grant, first.expiring.amount_ucr) == ("short", 5_000_000)
     assert first.expiring.at_s == T0 + 2 * HOUR_S
@@ -131,8 +127,8 @@ def test_a_dispute_and_a_later_stop_do_not_reach_back() -> None:
     harness.cloud.turn_off("s1")
     harness.run(600)
     off_s = harness.clock.now_s() - 600
-    assert asked(harness, off_s - 1).balances[0].gpus == 8
-    assert asked(harness, off_s).balances[0].gpus == 0
+    assert asked(harness, off_s - 1).startups[0].gpus == 8
+    assert asked(harness, off_s).startups[0].gpus == 0
 
 
 @pytest.mark.parametrize(
@@ -160,7 +156,7 @@ def test_what_a_dark_zone_may_still_tell_is_not_answered() -> None:
         asked(harness, known_s + 1)
     harness.cloud.answers = {}
     harness.run(600)
-    assert asked(harness, known_s + 1).balances[0].balance.accrued_ucr > 0
+    assert asked(harness, known_s + 1).startups[0].balance.accrued_ucr > 0
 
 
 def test_a_run_without_a_price_is_not_answered() -> None:
@@ -195,7 +191,7 @@ def test_the_past_is_what_the_book_said_then() -> None:
     assert then["acme"].held_ucr == 7_000_000 and then["birch"].later_ucr > 0
     at_s = played.now_s
     played.time_passes(after_s=6 * 86_400, is_dark=False)
-    past = {s.balance.startup: s.balance for s in asked(played.harness, at_s).balances}
+    past = {s.balance.startup: s.balance for s in asked(played.harness, at_s).startups}
     names = ("posted", "accrued", "held", "reserve", "later", "available")
     for name, stood in then.items():
         for amount in (f"{each}_ucr" for each in names):

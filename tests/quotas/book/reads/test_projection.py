@@ -1,4 +1,4 @@
-"""The balances are a projection: dropped and made again, they answer the same (I20)."""
+"""The balances are a projection: rebuilt from transfers, they are the same (I20)."""
 
 from __future__ import annotations
 

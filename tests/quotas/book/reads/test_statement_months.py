@@ -1,4 +1,4 @@
-"""In which month does a thing count? Who joins late, what is dated back, what is in tranches."""
+"""The month of each transfer: late joiners, back-dated transfers and tranches."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from quotas.book.actions.commands import AdvanceCommand, GrantCommand, VoidCommand
+from quotas.book.actions.advances import AdvanceCommand
 from quotas.book.actions.execute import perform_action
+from quotas.book.actions.grants import GrantCommand, VoidCommand
 from quotas.book.cycle.commit import apply_program
 from quotas.book.reads.statements import close_months, read_statement, read_statements
 from quotas.book.session import Book

@@ -1,4 +1,4 @@
-"""A month is closed once, adds up exactly, and carries to the next; a changed one is found."""
+"""A month is closed once, adds up exactly and carries over; a changed one is found."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DatabaseError
 
-from quotas.book.actions.commands import GrantCommand, OperatorAction, RefundCommand, VoidCommand
+from quotas.book.actions.action import OperatorAction
 from quotas.book.actions.execute import perform_action
+from quotas.book.actions.grants import GrantCommand, VoidCommand
+from quotas.book.actions.refunds import RefundCommand
 from quotas.book.reads.statements import close_months, read_statements
 from quotas.book.verify.verify import verify
 from quotas.model.units import format_instant

@@ -1,4 +1,4 @@
-"""Flipping any one byte of any row of the ledger is found, and its transfer is named."""
+"""A flip of any byte of any ledger row is found, and its transfer is named."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from quotas.book import Book
-from quotas.book.actions.commands import VoidCommand
+from quotas.book.actions.grants import VoidCommand
 from quotas.book.schema.tables import ENTRY, TRANSFER
 from quotas.book.verify.verify import verify
 

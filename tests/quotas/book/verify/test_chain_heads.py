@@ -1,4 +1,4 @@
-"""A head that was kept, logged or mailed shows what was done to the chain before it."""
+"""A chain head that was kept, logged or mailed shows a change of the chain before it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_each_day_has_one_head_and_logs_it() -> None:
         harness = three_days()
     chain_heads = kept(harness.book)
     assert [head.day for head in chain_heads] == ["2027-01-15", "2027-01-16", "2027-01-17"]
-    logged = [line for line in logs if line["event"] == "book.head"]
+    logged = [line for line in logs if line["event"] == "book.chain_head"]
     assert [line["hash"] for line in logged] == [head.hash for head in chain_heads]
     with harness.book.reading() as connection:
         query = "SELECT count(*), sum(moved) FROM (SELECT sum(max(amount_ucr, 0)) AS moved "

@@ -6,8 +6,9 @@ import pytest
 from sqlalchemy import text
 
 from quotas.book import Book
-from quotas.book.actions.commands import HoldCommand, OperatorAction, SettleCommand, VoidHoldCommand
+from quotas.book.actions.action import OperatorAction
 from quotas.book.actions.execute import perform_action
+from quotas.book.actions.holds import HoldCommand, SettleCommand, VoidHoldCommand
 from quotas.book.transfers import post
 from quotas.book.verify.verify import verify
 from quotas.ledger.transfers import Entry, Transfer

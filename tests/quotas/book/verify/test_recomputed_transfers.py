@@ -1,7 +1,7 @@
-"""Verification recomputes what a rule moved: rollovers, forfeits, price differences.
+"""Verification recomputes rollovers, expiries and price differences.
 
-Each test posts what the rules say, which is found right, or the same with one thing wrong
-in it, well-formed and hashed like any other transfer.
+Each test posts what the rules say, which passes, or the same with one error in it,
+well-formed and hashed like any other transfer.
 """
 
 from __future__ import annotations
@@ -12,9 +12,12 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import select
 
-from quotas.book.actions.commands import AdvanceCommand, OperatorAction, PriceCommand
+from quotas.book.actions.action import OperatorAction
+from quotas.book.actions.advances import AdvanceCommand
 from quotas.book.actions.execute import perform_action
-from quotas.book.cycle.commit import apply_program, commit, save_catalogue
+from quotas.book.actions.prices import PriceCommand
+from quotas.book.cycle.catalogues import save_catalogue
+from quotas.book.cycle.commit import apply_program, commit
 from quotas.book.cycle.state import load_state
 from quotas.book.schema.tables import RUN, TRANSFER
 from quotas.book.session import Book
@@ -192,7 +195,7 @@ def test_a_cycle_that_a_deed_overtook_forfeits_nothing() -> None:
 def listed(book: Book, rate_ucr_per_h: int, at_s: int) -> None:
     """The catalogue has a price from an instant on."""
     offer = Offer(Z, TYPE, 1, rate_ucr_per_h, 0)
-    save_catalogue(book, [offer], [offer], at_s, "catalogue")
+    save_catalogue(book, lease_of(book), [offer], at_s)
 
 
 def charged() -> tuple[Book, Transfer]:

@@ -1,4 +1,4 @@
-"""Verification finds whatever was changed behind the book's back."""
+"""Verification finds every change made outside cohortd."""
 
 from __future__ import annotations
 

@@ -1,0 +1,110 @@
+"""The status of the program: built once, for the cycle's view, `cohortd status`, API and portal.
+
+A cycle passes what it decided. Every other reader passes `undecided`: the same shares, paces
+and levels, and nothing that changes.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import replace
+
+from quotas.book.cycle.state import BookState
+from quotas.book.reads.snapshot import build_snapshot, in_force
+from quotas.decisions.notices import LIVE_NOTICES, Notice
+from quotas.decisions.prepare import prepare
+from quotas.decisions.snapshot import Snapshot
+from quotas.decisions.zones import known_until_s
+from quotas.enforcement.decide import DecideResult
+from quotas.iam.closing import ClosingView, closing_views
+from quotas.ledger.balance import CYCLE_S, by_startup
+from quotas.metering.runs import Run
+from quotas.queue.position import queue_positions
+from quotas.view import PoolStatus, ProgramStatus, StartupStatus
+
+OFF = ("open", "the program's mode is off")
+
+
+def read_status(state: BookState, now_s: int, cycle_s: int = CYCLE_S) -> ProgramStatus:
+    """The program as the book has it, at an instant or where the book lies ahead, at its own."""
+    now_s = max([now_s, *state.confirmed.values()])  # a kept demo's book lies in the future
+    state = in_force(state, now_s)
+    snapshot = build_snapshot(state, now_s, cycle_s, {}, {})
+    closings = closing_views(state.closing_history)
+    return build_status(state, snapshot, undecided(snapshot), closings)
+
+
+def undecided(snapshot: Snapshot) -> DecideResult:
+    """A result that changes nothing: what follows from the snapshot as it is.
+
+    The overuses stay those of the last cycle, because the book alone does not show the servers.
+    """
+    context = replace(prepare(snapshot, snapshot.requests), overuses=snapshot.overuses)
+    return DecideResult(context=context, decisions=(), notices=(), intents=(), edges=())
+
+
+def build_status(
+    state: BookState,
+    snapshot: Snapshot,
+    decided: DecideResult,
+    closings: tuple[ClosingView, ...],
+) -> ProgramStatus:
+    """The program as a decision leaves it."""
+    program, now_s = snapshot.program, snapshot.now_s
+    requests = {each.id: each for each in (*snapshot.requests, *decided.requests)}
+    current = {n.subject: n for n in (*snapshot.notices, *decided.notices)}
+    notices = tuple(n for n in current.values() if n.state in LIVE_NOTICES)
+    running = [r for r in sorted(snapshot.runs.values(), key=lambda r: r.id) if r.end_s is None]
+    used: Counter[str] = Counter()
+    for run in running:
+        pool = program.pool_of(run.flavor)
+        if pool is not None:
+            used[pool.name] += run.gpus
+    return ProgramStatus(
+        at_s=now_s,
+        known_until_s=known_until_s(program, snapshot.confirmed),
+        program=program,
+        startups=_startups(state, snapshot, decided, running, notices),
+        pools=tuple(PoolStatus(p.name, p.gpus_at(now_s), used[p.name]) for p in program.pools),
+        shares=decided.shares,
+        requests=queue_positions(decided.context, requests.values(), notices),
+        overuses=decided.current_overuses,
+        notices=notices,
+        overrides=snapshot.overrides.active(),
+        closings=closings,
+        stop_latency_s=snapshot.measured_latency_s,
+        overdraft=state.overdraft,
+    )
+
+
+def _startups(
+    state: BookState,
+    snapshot: Snapshot,
+    decided: DecideResult,
+    running: Iterable[Run],
+    notices: Iterable[Notice],
+) -> tuple[StartupStatus, ...]:
+    program, levels = snapshot.program, decided.levels
+    runs, own_notices = by_startup(running), by_startup(notices)
+    shares = by_startup(decided.shares)
+    found = []
+    for name, balance in snapshot.balances.items():
+        entry = program.startup(name)
+        level, why = levels.get(name, OFF)
+        found.append(
+            StartupStatus(
+                name=name,
+                cohort=program.cohort(entry.cohort) if entry else None,
+                balance=balance,
+                charged_ucr=snapshot.charged.get(name, 0),
+                unconfirmed_ucr=state.unconfirmed.get(name, 0),
+                runs=tuple(runs.get(name, ())),
+                level=level,
+                level_reason=why,
+                pace=decided.paces.get(name),
+                shares=tuple(shares.get(name, ())),
+                notices=tuple(own_notices.get(name, ())),
+            )
+        )
+    return tuple(found)

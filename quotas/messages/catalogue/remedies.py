@@ -1,0 +1,100 @@
+"""Remedies: what would avoid each decision, and who may change it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from quotas.model.units import format_credits
+from quotas.rules import credits
+
+
+def observed(_: object) -> str:
+    """The remedy of what only records an observation: there is none."""
+    return "it follows from what was observed"
+
+
+def _credits(f: credits.Facts) -> str:
+    short = format_credits(max(1, f.reserve_ucr - f.left_ucr + 1))
+    burn = format_credits(f.burn_ucr_per_h)
+    return f"with {short} credits more nothing would be stopped yet, at {burn} an hour"
+
+
+def _runway(f: credits.RunwayFacts) -> str:
+    burn = format_credits(f.burn_ucr_per_h)
+    return f"with less than {burn} credits an hour they would last longer"
+
+
+TEXTS: Mapping[str, Callable[[Any], str]] = {
+    "limit.remedy": lambda f: (
+        f"with at most {f.limit_gpus} GPUs in {f.pool} nothing would be stopped"
+    ),
+    "credits.remedy": _credits,
+    "runway.remedy": _runway,
+    "cohort-end.remedy": lambda _: (
+        "with a later end of the cohort in the program file nothing would be stopped"
+    ),
+    "end.remedy": lambda _: "with a later end of the cohort in the program file nothing would end",
+    "membership.remedy": lambda _: (
+        "in the program file again, with its project, nothing would be stopped"
+    ),
+    "operator.remedy": lambda _: "without that order nothing would be stopped",
+    "standby.remedy": lambda _: "powered off or started by its owner, it would not be touched",
+    "reclaim.remedy": lambda f: (
+        f"if {f.owner} withdraws its request, {f.startup} keeps what it borrowed"
+    ),
+    "deferral.remedy": lambda f: (
+        f"without that obstacle the newest servers of {f.startup} would have a notice"
+    ),
+    "overuse.remedy": lambda _: "within its share nothing would be asked back",
+    "expiry.remedy": observed,
+    "pace.remedy": lambda _: "with less spent by now nothing would be restricted",
+    "closing.remedy": lambda _: (
+        "with credits, time and the operator's permission to go on it would be open"
+    ),
+    "extend.remedy": lambda _: (
+        "without the freeze or maintenance it would have been stopped when it was due"
+    ),
+    "request.remedy": lambda _: "it moves no server by itself",
+    "advance.remedy": lambda _: (
+        "left where they were, the credits would have come with their tranche"
+    ),
+    "disruption-budget.remedy": lambda _: (
+        "with a wider policy.disruption_budget.part, or an approval, it would be stopped"
+    ),
+}
+
+MORE_CREDIT = (
+    "the startup, by stopping servers, or by 'cohortctl advance' if a tranche is to come; the "
+    "operator, by 'cohortd grant'"
+)
+CHANGED_BY: Mapping[str, str] = {
+    "limit.changed_by": (
+        "the startup, by stopping servers; the operator, by its limit in the program file"
+    ),
+    "credits.changed_by": MORE_CREDIT,
+    "runway.changed_by": MORE_CREDIT,
+    "cohort-end.changed_by": "the operator, by the program file",
+    "end.changed_by": "the operator, by the program file",
+    "operator.changed_by": "the operator, by 'cohortd level STARTUP open'",
+    "standby.changed_by": "the startup, by powering the server off or on",
+    "reclaim.changed_by": (
+        "the owner, by withdrawing its request; the startup, by stopping servers"
+    ),
+    "deferral.changed_by": "the operator, by 'cohortd shortage POOL --end'; the startups",
+    "closing.changed_by": (
+        "the startup, by spending less; the operator, by 'cohortd grant' or 'level'"
+    ),
+    "pace.changed_by": "the startup, by spending less; the operator, by 'cohortd grant'",
+    "overuse.changed_by": (
+        "the startup, by stopping servers; the owner, by withdrawing its request"
+    ),
+    "request.changed_by": "the startup, by 'cohortd request withdraw'",
+    "advance.changed_by": (
+        "nobody any more; the operator, by policy.self_advance, for the next tranche"
+    ),
+    "disruption-budget.changed_by": "the operator, by 'cohortd approve'",
+    "membership.changed_by": "the operator, by 'cohortd exempt' or 'cohortd undo'",
+    "expiry.changed_by": "the operator, by 'cohortd exempt' or 'cohortd undo'",
+}
+ANYONE = "the operator, by 'cohortd exempt' or 'cohortd undo'"

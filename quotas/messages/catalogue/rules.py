@@ -1,0 +1,190 @@
+"""Texts of rules: why a server may not go on, what is announced, and why a level holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from quotas.decisions.overrides import override_text
+from quotas.ledger.forecast import Action
+from quotas.model.units import format_credits, format_duration, format_instant
+from quotas.rules import (
+    cohort_end,
+    credits,
+    deferral,
+    expiry,
+    limit,
+    membership,
+    operator,
+    overuse,
+    pace,
+    reclaim,
+    standby,
+)
+
+BOUNDS: Mapping[str, str] = {
+    "credits": "its credits pay for no more",
+    "pace": "it spends ahead of its pace and may borrow no more",
+    "daily-burn": "it has spent its credits of the day",
+    "policy": "its limit of the program",
+    "limit": "a limit above it",
+    "borrowing_limit": "its borrowing limit",
+    "weight": "its weight of 0, which never borrows",
+    "lending_limit": "quota that its owners do not lend",
+}
+"""What a share is limited by, in words; for what is not listed, the pool is."""
+SHORT = "the pool has no more to give"
+LIMITED = {
+    "policy": "its limit allows",
+    "credits": "its credits pay for",
+    "pace": "its pace allows",
+}
+
+
+def _limit(f: limit.Facts) -> str:
+    return (
+        f"{f.startup} uses {f.used_gpus} GPUs in {f.pool}, its limit is {f.limit_gpus}: "
+        f"{f.server} ({f.gpus}) is its newest server there"
+    )
+
+
+def _full(f: limit.Full) -> str:
+    return f"{LIMITED[f.limited_by]} no more than {f.ceiling_gpus} GPUs in {f.pool}"
+
+
+def _credits(f: credits.Facts) -> str:
+    return (
+        f"{f.startup} has {format_credits(f.left_ucr)} credits left, and needs "
+        f"{format_credits(f.reserve_ucr)} to give notice and stop at "
+        f"{format_credits(f.burn_ucr_per_h)} an hour"
+    )
+
+
+def _used_up(f: credits.Facts) -> str:
+    why = "its credits are used up"
+    return why if f.stopped_before else f"{why}: the final notice runs"
+
+
+def _runway(f: credits.RunwayFacts) -> str:
+    return (
+        f"{format_credits(f.available_ucr)} credits are available and last "
+        f"{format_duration(f.runway_s)} at {format_credits(f.burn_ucr_per_h)} an hour"
+    )
+
+
+def _cohort_end(f: cohort_end.Facts) -> str:
+    return f"the cohort of {f.startup} ends at {format_instant(f.ends_s)}"
+
+
+def _ending(f: cohort_end.Ending) -> str:
+    if f.now_s >= f.ends_s:
+        return f"its cohort ended at {format_instant(f.ends_s)}"
+    return f"its cohort ends at {format_instant(f.ends_s)}, within the minimum notice"
+
+
+def _end(f: cohort_end.EndFacts) -> str:
+    left = format_duration(f.ends_s - f.now_s)
+    return f"the cohort ends at {format_instant(f.ends_s)}, in {left}"
+
+
+def _membership(f: membership.Facts) -> str:
+    return f"{f.startup} is no longer in the program"
+
+
+def _operator(f: operator.Facts) -> str:
+    since = " and was started afterwards" if f.level == "closed" else ""
+    return f"{f.startup} is {f.level}{since}: {override_text(f)}"
+
+
+def _standby(f: standby.Facts) -> str:
+    return (
+        f"{f.server} of {f.startup} is stopped in place since {format_instant(f.since_s)} and "
+        f"still billed, for longer than {format_duration(f.standby_stop_after_s)}"
+    )
+
+
+def _reclaim(f: reclaim.Facts) -> str:
+    return (
+        f"{f.owner} waits for its nominal quota in {f.pool}, and {f.startup} runs "
+        f"{f.overuse_gpus} GPUs above its share there: {f.server} ({f.gpus}) is among the fewest "
+        f"and newest that {f.owner} can use"
+    )
+
+
+def _deferral(f: deferral.Facts) -> str:
+    return (
+        f"{f.owner} waits for its nominal quota in {f.pool}, lent to {f.startup}, but "
+        f"{obstacle_text(f.pool, f.owner, deferral.obstacle_of(f))}: {f.startup} keeps running"
+    )
+
+
+def obstacle_text(pool: str, owner: str, found: reclaim.Obstacle) -> str:
+    """Why evicting a borrower would not serve the owner now."""
+    if found.shortage is not None:
+        why = override_text(found.shortage)
+        return f"Scaleway is short of {pool} and would keep the slot ({why})"
+    return {
+        "unknown-zone": f"not every zone of {pool} could be read",
+        "stock": f"Scaleway says {found.stock!r} of what {owner} can use in {pool}, and would "
+        "keep the slot",
+        "flavor": f"none of its servers is of a flavor that {owner} can use",
+    }[found.code]
+
+
+def _expiry(f: expiry.Facts) -> str:
+    left = format_duration(f.at_s - f.now_s)
+    return (
+        f"{format_credits(f.amount_ucr)} credits of {f.grant} will be forfeited at "
+        f"{format_instant(f.at_s)}, in {left}, at {format_credits(f.burn_ucr_per_h)} credits an "
+        "hour"
+    )
+
+
+def _overuse(f: overuse.Facts) -> str:
+    above = f.used_gpus - f.share_gpus
+    bound = BOUNDS.get(f.limited_by, SHORT)
+    why = (
+        f"{f.owner} waits for its nominal quota"
+        if f.owner
+        else f"of the {f.nominal_gpus} that are its own and what it may borrow it has no more: "
+        f"{bound}"
+    )
+    return (
+        f"{f.startup} runs {f.used_gpus} GPUs in {f.pool}, {above} above its share of "
+        f"{f.share_gpus}; {why}"
+    )
+
+
+def _pace(f: pace.Facts) -> str:
+    if f.reached_s is not None:
+        limit_text = format_credits(f.daily_burn_ucr or 0)
+        return f"its limit of {limit_text} credits a day is reached: nothing new until midnight"
+    spent, allowed = format_credits(f.spent_ucr), format_credits(f.allowance_ucr)
+    if f.pacing == Action.BORROW_NO_MORE:
+        return f"{spent} credits are spent, {allowed} were paced to date: no more borrowing"
+    verb = "ahead of" if f.is_ahead else "within"
+    return f"{spent} credits are spent, {verb} the {allowed} paced to date"
+
+
+TEXTS: Mapping[str, Callable[[Any], str]] = {
+    "limit.notice": _limit,
+    "limit.restriction": _full,
+    "credits.notice": _credits,
+    "credits.restriction": _used_up,
+    "runway.announcement": _runway,
+    "cohort-end.notice": _cohort_end,
+    "cohort-end.restriction": _ending,
+    "end.announcement": _end,
+    "membership.notice": _membership,
+    "membership.restriction": lambda _: "it is no longer in the program",
+    "operator.notice": _operator,
+    "operator.restriction": override_text,
+    "standby.notice": _standby,
+    "reclaim.notice": _reclaim,
+    "deferral.announcement": _deferral,
+    "expiry.announcement": _expiry,
+    "overuse.announcement": _overuse,
+    "pace.announcement": _pace,
+    "pace.restriction": _pace,
+    "open": lambda _: "credits and time are left",
+}

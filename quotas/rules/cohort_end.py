@@ -1,0 +1,139 @@
+"""Cohort end: stop every server when its cohort ends; announce the end before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from quotas.rules.context import (
+    Announcement,
+    AnnouncementRule,
+    Context,
+    Level,
+    Restricts,
+    StopRule,
+    Violation,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """The end of a startup's cohort, and how long before it the final notice begins."""
+
+    startup: str
+    ends_s: int
+    notice_s: int
+    now_s: int
+
+
+def holds(facts: Facts) -> bool:
+    """Whether the final notice before the end has begun."""
+    return facts.now_s >= facts.ends_s - facts.notice_s
+
+
+def find(context: Context) -> Iterable[Violation]:
+    """Every running server of a cohort that ends within the final notice, or has ended."""
+    policy, now_s = context.snapshot.program.policy, context.now_s
+    for run, _ in context.running:
+        ends_s = context.ends_s(run.startup)
+        if ends_s is None:
+            continue
+        facts = Facts(startup=run.startup, ends_s=ends_s, notice_s=policy.end_notice_s, now_s=now_s)
+        if holds(facts):
+            deadline_s = max(ends_s, now_s + policy.minimum_notice_s)
+            yield Violation(run, RULE.name, f"cohort-end:{ends_s}", deadline_s, facts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """The end of a cohort, and the minimum notice within which nothing new may start."""
+
+    ends_s: int
+    now_s: int
+    notice_s: int
+
+
+def ending_level(facts: Ending) -> Level | None:
+    """Stopped after the end; closed within the minimum notice before it."""
+    if facts.now_s >= facts.ends_s:
+        return Level.STOPPED
+    return Level.CLOSED if facts.now_s >= facts.ends_s - facts.notice_s else None
+
+
+def find_ending(context: Context, startup: str) -> Ending | None:
+    """The end of a startup's cohort, once it is within the minimum notice."""
+    ends_s, notice_s = context.ends_s(startup), context.snapshot.program.policy.minimum_notice_s
+    if ends_s is None:
+        return None
+    facts = Ending(ends_s=ends_s, now_s=context.now_s, notice_s=notice_s)
+    return facts if ending_level(facts) is not None else None
+
+
+def edges(context: Context) -> Iterable[int]:
+    """When each cohort starts and ends, and when its final notice begins."""
+    for cohort in context.snapshot.program.cohorts:
+        yield cohort.starts_s
+        yield cohort.ends_s
+        yield cohort.ends_s - context.snapshot.program.policy.end_notice_s
+
+
+RULE = StopRule(
+    name="cohort-end",
+    facts=Facts,
+    find=find,
+    holds=holds,
+    message="cohort-end.notice",
+    remedy="cohort-end.remedy",
+    changed_by="cohort-end.changed_by",
+    restricts=Restricts(
+        facts=Ending,
+        find=find_ending,
+        level=ending_level,
+        message="cohort-end.restriction",
+        key="ends_s",
+    ),
+    edges=edges,
+    notice_survives_restart=True,
+    one_notice_per_episode=True,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndFacts:
+    """A cohort's end, and the instant of the announcement."""
+
+    ends_s: int
+    now_s: int
+
+
+def end_holds(facts: EndFacts) -> bool:
+    """Whether the end lies ahead."""
+    return facts.now_s < facts.ends_s
+
+
+def find_ends(context: Context) -> Iterable[Announcement]:
+    """End thresholds newly passed, the nearest of several.
+
+    The last threshold is not among them: `find` gives that notice to each server by name.
+    """
+    snapshot = context.snapshot
+    policy = snapshot.program.policy
+    for startup in snapshot.program.startups():
+        ends_s = snapshot.program.cohort(startup.cohort).ends_s
+        left_s = ends_s - context.now_s
+        passed = [t for t in policy.end_notices_s if policy.end_notice_s < left_s <= t]
+        episode = f"end:{min(passed, default=0)}:{ends_s}"
+        if passed and (startup.name, episode) not in snapshot.announced:
+            facts = EndFacts(ends_s=ends_s, now_s=context.now_s)
+            yield Announcement(startup.name, episode, facts, ends_s)
+
+
+END = AnnouncementRule(
+    name="end",
+    facts=EndFacts,
+    find=find_ends,
+    holds=end_holds,
+    message="end.announcement",
+    remedy="end.remedy",
+    changed_by="end.changed_by",
+)

@@ -1,0 +1,206 @@
+"""Credits: stop every server of a startup whose credits are used up; announce the runway.
+
+The final notice starts when the available credits reach zero. The reserve that `balance` sets
+aside pays for the notice and the stop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from quotas.ledger.balance import Balance
+from quotas.model.program import Policy
+from quotas.model.units import HOUR_S
+from quotas.rules.context import (
+    Announcement,
+    AnnouncementRule,
+    Context,
+    Level,
+    Restricts,
+    StopRule,
+    Violation,
+)
+
+CARRY_S = HOUR_S
+"""Credits have to carry what starts again for so long, beyond its notice and its stop."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """A startup's balance, and whether its servers were stopped before for want of credits."""
+
+    startup: str
+    posted_ucr: int
+    accrued_ucr: int
+    held_ucr: int
+    reserve_ucr: int
+    granted_ucr: int
+    burn_ucr_per_h: int
+    stopped_before: int
+
+    @property
+    def left_ucr(self) -> int:
+        """Credits that are left, with the reserve."""
+        return self.posted_ucr - self.accrued_ucr - self.held_ucr
+
+
+def holds(facts: Facts) -> bool:
+    """Whether nothing is left beyond the reserve, or was not when servers were stopped."""
+    return facts.left_ucr <= facts.reserve_ucr or bool(facts.stopped_before)
+
+
+def level(facts: Facts) -> Level | None:
+    """Stopped after a stop; closed while the final notice runs."""
+    if facts.stopped_before:
+        return Level.STOPPED
+    if facts.left_ucr - facts.reserve_ucr <= 0 < facts.burn_ucr_per_h:
+        return Level.CLOSED
+    return None
+
+
+def exhaustion_episode(granted_ucr: int) -> str:
+    """Names one exhaustion: it does not end because burn falls to 0 (see `is_exhausted`)."""
+    return f"credits:{granted_ucr}"
+
+
+def carry_s(policy: Policy) -> int:
+    """For how long credits have to carry a server that starts again."""
+    return policy.minimum_notice_s + policy.stop_latency_s + CARRY_S
+
+
+def is_exhausted(context: Context, startup: str) -> bool:
+    """Whether nothing is left to spend, or was not when its servers were last stopped.
+
+    The latter lasts until more is granted, or something runs again that the credits carry, or
+    a refund or an ended hold carries the cheapest server for a while. The small remainder left
+    after a stop does not reopen the startup. A tranche that begins is more that is granted.
+    """
+    own = context.snapshot.balances[startup]
+    if own.burn_ucr_per_h > 0:
+        return own.available_ucr <= 0
+    return _was_stopped(context, own, startup) and not _carries(context, own.available_ucr)
+
+
+def _was_stopped(context: Context, own: Balance, startup: str) -> bool:
+    return (startup, exhaustion_episode(own.granted_ucr)) in context.snapshot.announced
+
+
+def _carries(context: Context, left_ucr: int) -> bool:
+    """Whether so many credits carry the cheapest server for a while."""
+    needed_s = carry_s(context.snapshot.program.policy)
+    return left_ucr * HOUR_S > context.lowest_rate_ucr_per_h * needed_s
+
+
+def find_exhausted(context: Context, startup: str) -> Facts | None:
+    """The figures of a startup whose credits are used up."""
+    if startup not in context.snapshot.balances or not is_exhausted(context, startup):
+        return None
+    own = context.snapshot.balances[startup]
+    return Facts(
+        startup=startup,
+        posted_ucr=own.posted_ucr,
+        accrued_ucr=own.accrued_ucr,
+        held_ucr=own.held_ucr,
+        reserve_ucr=own.reserve_ucr,
+        granted_ucr=own.granted_ucr,
+        burn_ucr_per_h=own.burn_ucr_per_h,
+        stopped_before=int(_was_stopped(context, own, startup)),
+    )
+
+
+def find(context: Context) -> Iterable[Violation]:
+    """Every running server of a startup whose available credits are used up, newest first."""
+    deadline_s = context.now_s + context.snapshot.program.policy.minimum_notice_s
+    found = []
+    for startup, runs in context.running_by_startup.items():
+        ends_s = context.ends_s(startup)
+        if ends_s is not None and context.now_s >= ends_s:
+            continue  # its grants ended with its cohort: the rule cohort-end stops its servers
+        facts = find_exhausted(context, startup)
+        if facts is not None:
+            episode = exhaustion_episode(facts.granted_ucr)
+            found += [Violation(run, RULE.name, episode, deadline_s, facts) for run in runs]
+    return sorted(found, key=lambda each: (-each.run.up_since_s, each.run.id))
+
+
+RULE = StopRule(
+    name="credits",
+    facts=Facts,
+    find=find,
+    holds=holds,
+    message="credits.notice",
+    remedy="credits.remedy",
+    changed_by="credits.changed_by",
+    restricts=Restricts(
+        facts=Facts,
+        find=find_exhausted,
+        level=level,
+        message="credits.restriction",
+        key="granted_ucr",
+    ),
+    notice_survives_restart=True,
+    resumable=True,
+    forecast="runway",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunwayFacts:
+    """How long the available credits last at the present burn."""
+
+    available_ucr: int
+    runway_s: int
+    burn_ucr_per_h: int
+
+
+def runway_holds(facts: RunwayFacts) -> bool:
+    """Whether credits are left, and something spends them."""
+    return facts.available_ucr > 0 and facts.burn_ucr_per_h > 0
+
+
+def find_runways(context: Context) -> Iterable[Announcement]:
+    """Runway thresholds newly passed, for the instant at which the credits are used up.
+
+    Each threshold is announced once for each sum granted; a new grant arms the thresholds
+    again. Of several passed at once, only the nearest is announced.
+    """
+    snapshot = context.snapshot
+    for name, own in sorted(snapshot.balances.items()):
+        empty_s = own.exhausted_s
+        if empty_s is None or own.available_ucr <= 0:
+            continue  # nothing burns, or the final notice runs
+        ends_s = context.ends_s(name)
+        if ends_s is not None and empty_s >= ends_s:
+            continue  # they last to the end of the cohort, which has notices of its own
+        runway_s = empty_s - context.now_s
+        passed = [t for t in snapshot.program.policy.exhaustion_notices_s if runway_s <= t]
+        episode = f"runway:{min(passed, default=0)}:{own.granted_ucr}"
+        if passed and (name, episode) not in snapshot.announced:
+            facts = RunwayFacts(
+                available_ucr=own.available_ucr,
+                runway_s=runway_s,
+                burn_ucr_per_h=own.burn_ucr_per_h,
+            )
+            yield Announcement(name, episode, facts, empty_s)
+
+
+def runway_edges(context: Context) -> Iterable[int]:
+    """Each exhaustion, and when each threshold before it is passed, at the present burn."""
+    for own in context.snapshot.balances.values():
+        if own.exhausted_s is not None:
+            yield own.exhausted_s
+            for before_s in context.snapshot.program.policy.exhaustion_notices_s:
+                yield own.exhausted_s - before_s
+
+
+RUNWAY = AnnouncementRule(
+    name="runway",
+    facts=RunwayFacts,
+    find=find_runways,
+    holds=runway_holds,
+    message="runway.announcement",
+    remedy="runway.remedy",
+    changed_by="runway.changed_by",
+    edges=runway_edges,
+)

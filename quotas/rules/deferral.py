@@ -1,0 +1,103 @@
+"""Deferral: announce that a reclaim waits, because stopping the borrower would serve nobody."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from quotas.decisions.facts import OverrideFacts, to_json
+from quotas.decisions.snapshot import Overuse
+from quotas.rules.context import Announcement, AnnouncementRule, Context
+from quotas.rules.reclaim import Obstacle, obstacle
+
+OBSTACLES = frozenset({"unknown-zone", "stock", "shortage", "flavor"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """Who waits for lent quota, who runs it, and the obstacle to taking it back.
+
+    `stock` is the provider's word; the last four describe an operator's override.
+    """
+
+    startup: str
+    owner: str
+    pool: str
+    overuse_gpus: int
+    obstacle: str
+    stock: str | None = None
+    actor: str | None = None
+    override_s: int | None = None
+    override_reason: str | None = None
+    until_s: int | None = None
+
+
+def holds(facts: Facts) -> bool:
+    """Whether the borrower runs more than its share, and the obstacle is known and complete."""
+    complete = facts.obstacle != "stock" or facts.stock is not None
+    complete = complete and (facts.obstacle != "shortage" or facts.actor is not None)
+    return facts.overuse_gpus > 0 and facts.obstacle in OBSTACLES and complete
+
+
+def obstacle_of(facts: Facts) -> Obstacle:
+    """The obstacle that the facts describe."""
+    if facts.actor is None or facts.override_s is None:
+        return Obstacle(facts.obstacle, stock=facts.stock)
+    override = OverrideFacts(
+        actor=facts.actor,
+        override_s=facts.override_s,
+        override_reason=facts.override_reason or "",
+        until_s=facts.until_s,
+    )
+    return Obstacle(facts.obstacle, shortage=override)
+
+
+def find(context: Context) -> Iterable[Announcement]:
+    """Reclaims that wait, once to the borrower and once to the owner."""
+    for overuse in context.overuses:
+        against = _against(context, overuse)
+        if overuse.owner is None or against is None:
+            continue
+        facts = Facts(
+            startup=overuse.startup,
+            owner=overuse.owner,
+            pool=overuse.pool,
+            overuse_gpus=overuse.gpus,
+            obstacle=against.code,
+            stock=against.stock,
+            **(to_json(against.shortage) if against.shortage else {}),  # type: ignore[arg-type]
+        )
+        key = f"{overuse.pool}:{overuse.startup}:{overuse.owner}:{overuse.since_s}"
+        for name in (overuse.startup, overuse.owner):
+            if (name, f"deferral:{key}") not in context.snapshot.announced:
+                yield Announcement(name, f"deferral:{key}", facts, context.now_s)
+
+
+def deferred_gpus(context: Context) -> dict[str, int]:
+    """GPUs by pool that owners wait for, and that are not taken back for want of a use."""
+    found: dict[str, int] = {}
+    for overuse in context.overuses:
+        if _against(context, overuse) is not None:
+            waiting_owners = context.waiting[overuse.pool]
+            missing = sum(waiting_owners.missing.values()) - waiting_owners.free
+            found[overuse.pool] = min(found.get(overuse.pool, 0) + overuse.gpus, missing)
+    return found
+
+
+def _against(context: Context, overuse: Overuse) -> Obstacle | None:
+    """Why an overuse that an owner waits for is deferred; None where it is not, or for a while."""
+    if overuse.owner is None:
+        return None
+    against = obstacle(context, overuse.pool, overuse.startup, overuse.owner)
+    return None if against is None or against.code == "unknown-zone" else against
+
+
+RULE = AnnouncementRule(
+    name="deferral",
+    facts=Facts,
+    find=find,
+    holds=holds,
+    message="deferral.announcement",
+    remedy="deferral.remedy",
+    changed_by="deferral.changed_by",
+)

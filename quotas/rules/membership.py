@@ -1,0 +1,53 @@
+"""Membership: stop every server of a startup that was taken out of the program."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from quotas.rules.context import Context, Level, Restricts, StopRule, Violation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """How many entries of the program file are the startup's: 0 once it has left."""
+
+    members: int
+    startup: str | None = None
+
+
+def holds(facts: Facts) -> bool:
+    """Whether the startup has left the program."""
+    return facts.members == 0
+
+
+def level(facts: Facts) -> Level | None:
+    """A startup that left is stopped."""
+    return Level.STOPPED if holds(facts) else None
+
+
+def find(context: Context) -> Iterable[Violation]:
+    """Every running server of a startup that was taken out of the program."""
+    deadline_s = context.now_s + context.snapshot.program.policy.minimum_notice_s
+    for run, _ in context.running:
+        if find_left(context, run.startup) is not None:
+            facts = Facts(startup=run.startup, members=0)
+            yield Violation(run, RULE.name, f"left:{run.startup}", deadline_s, facts)
+
+
+def find_left(context: Context, startup: str) -> Facts | None:
+    """The facts of a startup that is not in the program."""
+    return Facts(members=0) if context.snapshot.program.startup(startup) is None else None
+
+
+RULE = StopRule(
+    name="membership",
+    facts=Facts,
+    find=find,
+    holds=holds,
+    message="membership.notice",
+    remedy="membership.remedy",
+    changed_by="membership.changed_by",
+    restricts=Restricts(facts=Facts, find=find_left, level=level, message="membership.restriction"),
+    notice_survives_restart=True,
+)

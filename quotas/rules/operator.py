@@ -1,0 +1,85 @@
+"""Operator: stop the servers of a startup that an operator stopped, or closed before they started.
+
+The operator's override has the family `level`. It closes or stops the startup until it ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from quotas.decisions.facts import OverrideFacts, to_json
+from quotas.rules.context import Context, Level, Restricts, StopRule, Violation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts(OverrideFacts):
+    """The override, its level, and when the server was started."""
+
+    startup: str
+    level: str
+    started_s: int
+
+
+def holds(facts: Facts) -> bool:
+    """Whether the startup is stopped, or is closed and the server was started afterwards."""
+    return facts.level == Level.STOPPED or facts.started_s > facts.override_s
+
+
+def find(context: Context) -> Iterable[Violation]:
+    """Servers of a startup that an operator stopped, or started after one closed it."""
+    deadline_s = context.now_s + context.snapshot.program.policy.minimum_notice_s
+    for run, _ in context.running:
+        override = context.snapshot.overrides.level_of(run.startup)
+        if override is None:
+            continue
+        if override.value == Level.CLOSED and not run.was_started_after(override.at_s):
+            continue
+        facts = Facts(
+            startup=run.startup,
+            level=override.value,
+            started_s=run.up_since_s,
+            **to_json(override.facts),  # type: ignore[arg-type]
+        )
+        yield Violation(run, RULE.name, f"operator:{override.id}", deadline_s, facts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ordered(OverrideFacts):
+    """The override that closed or stopped a startup."""
+
+    level: str
+
+
+def ordered_level(facts: Ordered) -> Level | None:
+    """The level that the operator ordered."""
+    return Level(facts.level) if facts.level in set(Level) else None
+
+
+def find_ordered(context: Context, startup: str) -> Ordered | None:
+    """The override that closed or stopped the startup."""
+    override = context.snapshot.overrides.level_of(startup)
+    if override is None:
+        return None
+    return Ordered(level=override.value, **to_json(override.facts))  # type: ignore[arg-type]
+
+
+RULE = StopRule(
+    name="operator",
+    facts=Facts,
+    find=find,
+    holds=holds,
+    message="operator.notice",
+    remedy="operator.remedy",
+    changed_by="operator.changed_by",
+    restricts=Restricts(
+        facts=Ordered,
+        find=find_ordered,
+        level=ordered_level,
+        message="operator.restriction",
+        key="override_s",
+    ),
+    notice_survives_restart=True,
+    resumable=True,
+    is_ordered=True,
+)

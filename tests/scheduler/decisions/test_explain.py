@@ -1,0 +1,65 @@
+"""Explanations of stored decisions, recomputed from their inputs."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+from quotas.decisions.explain import explain, recompute
+from quotas.decisions.snapshot import Decision
+from quotas.model.units import HOUR_S
+from tests.scheduler.harness import T0, Harness, program, server
+from tests.scheduler.scenarios import lending_harness, request_back, stopped_harness, undo_last_stop
+
+
+def decisions_of(harness: Harness) -> list[Decision]:
+    """Every decision of the book."""
+    names = ("startup", "server_id", "rule", "verb", "episode", "reason")
+    return [
+        Decision(
+            *(str(row[name]) for name in names),
+            inputs=json.loads(str(row["inputs"])),
+        )
+        for row in harness.all("decision")
+    ]
+
+
+def test_every_decision_is_recomputed_from_its_inputs() -> None:
+    """Promise 9: stored inputs lead each rule to the stored reason again, in every story."""
+    exhausted = Harness(program(credits=1))
+    exhausted.cloud.add(server("a"), server("b"))
+    exhausted.run_until(T0 + 600)
+    lent, undone = lending_harness(), stopped_harness()
+    request_back(lent)
+    lent.run_until(T0 + 2 * HOUR_S, every_s=120)
+    undo_last_stop(undone)
+    undone.run_until(T0 + 900)
+    limited = Harness(program(limit=0))
+    limited.cloud.add(server("s1"), server("leak", state="stopped in place"))
+    limited.run_until(T0 + HOUR_S, every_s=60)
+    found = [d for harness in (exhausted, lent, undone, limited) for d in decisions_of(harness)]
+    assert {d.verb for d in found} >= {
+        "notify",
+        "stop",
+        "executed",
+        "defer",
+        "restart",
+        "restarted",
+    }
+    for each in found:
+        assert recompute(each) == each.reason, each
+
+
+def test_an_explanation_says_what_follows_and_who_may_change_it() -> None:
+    """The same text for command and API: counterfactual, next step, who."""
+    harness = Harness(program(limit=4))
+    harness.cloud.add(server())
+    harness.run()
+    (notify,) = decisions_of(harness)
+    told = explain(notify, T0, harness.views[-1].notices, T0)
+    assert told.is_recomputed
+    assert told.counterfactual == "with at most 4 GPUs in h100 nothing would be stopped"
+    assert told.next_step.startswith("its stop follows at ")
+    assert "program file" in told.who_may_change_it
+    forged = replace(notify, inputs={**notify.inputs, "used_gpus": 3})
+    assert not explain(forged, T0, (), T0).is_recomputed

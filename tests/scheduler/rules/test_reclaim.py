@@ -1,0 +1,243 @@
+"""The reclaim rule on a real book: lent GPUs go back to a waiting owner."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+
+import pytest
+
+from quotas.book.actions.requests import open_request
+from quotas.book.cycle.commit import apply_program
+from quotas.book.cycle.state import load_state
+from quotas.model.observation import Cause, Unknown
+from quotas.model.program import Cohort, Grant, Startup, Tenure
+from quotas.model.units import DAY_S, HOUR_S
+from quotas.queue.requests import RequestSpec
+from scheduler.clouds.base import CloudError, Unreachable
+from scheduler.views.status import status_of
+from tests.scheduler.harness import (
+    END,
+    NOTICE_S,
+    OTHER,
+    T0,
+    TYPE,
+    ZONE,
+    Harness,
+    override,
+    program,
+    server,
+)
+from tests.scheduler.scenarios import lending_harness, request_back, throttle
+
+
+def test_a_reclaim_that_was_not_sent_yet_waits_for_every_zone_of_the_pool() -> None:
+    """Throttled, then another zone of the pool does not answer: the borrower runs on."""
+    base = program()
+    lender = Startup("birch", "c", (Tenure(OTHER, 0),), nominal={"h100": 8})
+    lender = replace(lender, grants=(Grant("g2", 10**10, T0, END),))
+    borrower = replace(base.cohorts[0].startups[0], limit={})
+    flavors = (f"{TYPE}@{ZONE}", f"{TYPE}@fr-par-1")
+    pool = replace(base.pools[0], capacity=((0, 16),), flavors=flavors)
+    policy = replace(base.policy, disruption_budget_ppm=1_000_000, minimum_runtime_s=60)
+    cohort = Cohort("c", T0, END, (borrower, lender))
+    harness = Harness(replace(base, pools=(pool,), cohorts=(cohort,), policy=policy))
+    harness.cloud.add(server("old"))
+    harness.run()
+    harness.cloud.add(server("new", T0 + 20))
+    harness.run(30)
+    open_request(
+        harness.book, RequestSpec("birch", "h100", 8, DAY_S, "t", "birch", harness.clock.now_s())
+    )
+    throttle(harness, harness.cloud.stops, 1)
+    while not harness.cloud.stops:
+        harness.run(30)
+    harness.cloud.answers["fr-par-1"] = lambda at: Unknown(
+        "fr-par-1", at, Cause.UNREACHABLE, "down"
+    )
+    harness.run_until(harness.clock.now_s() + 300)
+    assert len(harness.cloud.stops) == 1
+    del harness.cloud.answers["fr-par-1"]
+    harness.run_until(harness.clock.now_s() + 90)
+    assert len(harness.cloud.stops) == 2
+
+
+def set_capacity(harness: Harness, from_s: int, gpus: int) -> None:
+    """The program's file says that the pool has another number of GPUs from an instant on."""
+    found = load_state(harness.book).program
+    assert found is not None
+    (pool,) = found.pools
+    pools = (replace(pool, capacity=(*pool.capacity, (from_s, gpus))),)
+    apply_program(harness.book, replace(found, pools=pools), harness.clock.now_s(), "tests")
+
+
+def test_an_owner_gets_its_quota_back_from_the_newest_server() -> None:
+    """Minimum runtime, then notice, then one server, the newest; the other keeps running."""
+    harness = lending_harness()
+    request_back(harness)
+    harness.run_until(T0 + HOUR_S + 20)
+    assert harness.cloud.stops == []
+    harness.run_until(T0 + HOUR_S + 300)
+    assert harness.cloud.stops == ["new"]
+    notice = next(n for n in harness.all("notice") if n["rule"] == "reclaim")
+    assert int(str(notice["deadline_s"])) >= T0 + 20 + HOUR_S
+    harness.run_until(T0 + 3 * HOUR_S, every_s=600)
+    assert harness.cloud.stops == ["new"]
+
+
+@pytest.mark.parametrize("refused", ["", "quota"])
+def test_a_pool_with_room_is_reclaimed_only_where_the_quota_refuses(refused: str) -> None:
+    """16 of 24 GPUs run: the owner may start its 8, unless Scaleway's quota refused it that."""
+    harness = lending_harness(gpus=24)
+    request_back(harness, refused)
+    harness.run_until(T0 + 2 * HOUR_S, every_s=120)
+    assert harness.cloud.stops == (["new"] if refused else [])
+    given = [n for n in harness.all("notice") if n["rule"] == "reclaim"]
+    assert bool(given) == bool(refused)
+    harness.cloud.add(server("own", harness.clock.now_s(), project_id=OTHER))
+    harness.run(60)
+    assert harness.all("request")[0]["state"] == "fulfilled"
+    harness.run_until(T0 + 4 * HOUR_S, every_s=300)
+    assert harness.cloud.stops == (["new"] if refused else [])
+
+
+def test_a_refusal_for_quota_takes_nothing_of_what_is_an_owners_own() -> None:
+    """What a startup runs within its nominal quota stays, whatever another says."""
+    harness = lending_harness(gpus=24, nominal=16)
+    request_back(harness, "quota")
+    harness.run_until(T0 + 3 * HOUR_S, every_s=300)
+    assert harness.cloud.stops == [] and not any(n["server_id"] for n in harness.all("notice"))
+
+
+def test_a_refusal_for_quota_in_a_shortage_is_deferred() -> None:
+    """The slot would go to Scaleway: an owner's word on its quota changes nothing of that."""
+    harness = lending_harness(gpus=24)
+    override(harness, "shortage", "h100", for_s=DAY_S)
+    request_back(harness, "quota")
+    harness.run_until(T0 + 3 * HOUR_S, every_s=300)
+    assert harness.cloud.stops == [] and any(n["rule"] == "deferral" for n in harness.all("notice"))
+
+
+def test_a_reclaim_is_deferred_in_a_shortage_and_both_are_told() -> None:
+    """The slot would go to Scaleway, not to the owner: nobody is evicted."""
+    harness = lending_harness()
+    override(harness, "shortage", "h100", for_s=DAY_S)
+    request_back(harness)
+    harness.run_until(T0 + 3 * HOUR_S, every_s=300)
+    assert harness.cloud.stops == []
+    told = {str(n["startup"]) for n in harness.all("notice") if n["rule"] == "deferral"}
+    assert told == {"acme", "birch"}
+
+
+@pytest.mark.parametrize("stock", ["shortage", "sold out", Unreachable("no answer")])
+def test_a_reclaim_is_deferred_while_scaleway_lists_none(stock: str | CloudError) -> None:
+    """Its catalogue says shortage, another word, or nothing: nobody is evicted, both are told."""
+    harness = lending_harness()
+    harness.cloud.in_stock = stock
+    assert harness.cloud.stock_reads == 0, "nobody waits"
+    request_back(harness)
+    harness.run_until(T0 + 3 * HOUR_S, every_s=300)
+    assert harness.cloud.stops == []
+    told = {
+        str(n["startup"]): str(n["text"]) for n in harness.all("notice") if n["rule"] == "deferral"
+    }
+    assert harness.views[-1].deferred_gpus == {"h100": 8}
+    override = stock if isinstance(stock, str) else "unread"
+    assert set(told) == {"acme", "birch"} and f"Scaleway says {override!r} of what" in told["acme"]
+    harness.cloud.in_stock = "scarce"
+    harness.run_until(T0 + 4 * HOUR_S, every_s=60)
+    assert harness.cloud.stops == ["new"] and harness.views[-1].deferred_gpus == {}
+
+
+def test_who_was_stopped_takes_nothing_back_and_status_says_the_same() -> None:
+    """Birch is stopped within the notice: acme's is cancelled, and birch reads why it waits."""
+    harness = lending_harness()
+    request_back(harness)
+    harness.run_until(T0 + HOUR_S, every_s=60)
+    assert [n["state"] for n in harness.all("notice") if n["rule"] == "reclaim"] == ["open"]
+    override(harness, "level", "birch", "stopped")
+    harness.run_until(T0 + 3 * HOUR_S, every_s=300)
+    assert harness.cloud.stops == []
+    assert [n["state"] for n in harness.all("notice") if n["rule"] == "reclaim"] == ["cancelled"]
+    view, shown = harness.views[-1], status_of(harness.book, harness.clock.now_s())
+    assert shown["shares"] == [asdict(share) for share in view.shares]
+    (told,), (line,) = view.requests, shown["requests"]
+    assert told.text == line["position"]
+    assert "it is stopped and asks for nothing: ann said so at" in told.text
+
+
+def test_a_shortage_that_begins_inside_the_notice_cancels_it() -> None:
+    """Never in a shortage: not even where the notice was given before it."""
+    harness = lending_harness()
+    request_back(harness)
+    harness.run_until(T0 + HOUR_S, every_s=60)
+    assert [n["state"] for n in harness.all("notice") if n["rule"] == "reclaim"] == ["open"]
+    harness.cloud.in_stock = "shortage"
+    harness.run_until(T0 + 2 * HOUR_S, every_s=60)
+    assert harness.cloud.stops == []
+    assert [n["state"] for n in harness.all("notice") if n["rule"] == "reclaim"] == ["cancelled"]
+
+
+@pytest.mark.parametrize("others", ["available", "shortage"])
+def test_a_stock_that_cannot_be_read_suspends_a_notice(others: str) -> None:
+    """Neither yes nor no: nothing is sent, the notice stands; only a real shortage cancels it."""
+    harness = lending_harness()
+    request_back(harness)
+    harness.run_until(T0 + HOUR_S, every_s=60)
+    (given,) = [n for n in harness.all("notice") if n["rule"] == "reclaim"]
+    harness.cloud.in_stock = Unreachable("no answer")
+    harness.run_until(T0 + 2 * HOUR_S, every_s=60)
+    assert harness.cloud.stops == [] and harness.views[-1].deferred_gpus == {"h100": 8}
+    assert [n for n in harness.all("notice") if n["rule"] == "reclaim"] == [given]
+    harness.cloud.in_stock = others
+    harness.run_until(T0 + 2 * HOUR_S + 600, every_s=60)
+    (after,) = [n for n in harness.all("notice") if n["rule"] == "reclaim"]
+    assert after["deadline_s"] == given["deadline_s"]
+    shortage = others == "shortage"
+    assert harness.cloud.stops == ([] if shortage else ["new"])
+    assert after["state"] == ("cancelled" if shortage else "executed")
+
+
+def test_a_suspended_notice_ends_with_its_cause() -> None:
+    """The borrower turns its server off while the stock cannot be read: the notice is over."""
+    harness = lending_harness()
+    request_back(harness)
+    harness.run_until(T0 + HOUR_S, every_s=60)
+    harness.cloud.in_stock = Unreachable("no answer")
+    harness.run_until(T0 + 2 * HOUR_S, every_s=60)
+    harness.cloud.turn_off("new")
+    harness.run(60)
+    assert [n["state"] for n in harness.all("notice") if n["rule"] == "reclaim"] == ["cancelled"]
+
+
+def test_reserved_capacity_is_reclaimed_whatever_scaleway_has() -> None:
+    """With backing reserved an evicted GPU is ours to give."""
+    harness = lending_harness("reserved")
+    harness.cloud.in_stock = "shortage"
+    override(harness, "shortage", "h100", for_s=DAY_S)
+    request_back(harness)
+    harness.run_until(T0 + 2 * HOUR_S, every_s=60)
+    assert harness.cloud.stops == ["new"]
+    (text,) = [str(n["text"]) for n in harness.all("notice") if n["server_id"]]
+    assert "is erased; its slot stays the program's; volumes stay." in text
+
+
+def test_a_cut_pool_is_divided_anew_and_only_a_waiting_owner_takes_back() -> None:
+    """From 24 GPUs to 8: acme, with 16, is told at once, and stopped only once birch asks."""
+    harness = lending_harness(gpus=24)
+    cut_s = harness.clock.now_s() + 600
+    set_capacity(harness, cut_s, 8)
+    harness.run_until(cut_s - 1, every_s=60)
+    assert {each.startup: each.share for each in harness.views[-1].shares}["acme"] == 16
+    assert harness.all("notice") == []
+    harness.run(1)
+    assert {each.startup: each.share for each in harness.views[-1].shares}["acme"] == 8
+    (told,) = harness.all("notice")
+    assert "acme runs 16 GPUs in h100, 8 above its share of 8" in str(told["text"])
+    harness.run_until(cut_s + 3 * HOUR_S, every_s=600)
+    assert harness.cloud.stops == [], "nobody waits"
+    request_back(harness)
+    asked_s = harness.clock.now_s()
+    harness.run_until(asked_s + NOTICE_S - 1, every_s=30)
+    assert harness.cloud.stops == []
+    harness.run_until(asked_s + HOUR_S, every_s=30)
+    assert harness.cloud.stops == ["new", "old"], "birch's nominal 8 are all that the pool has"
