@@ -124,10 +124,10 @@ def test_every_closed_month_is_shown(tmp_path: Path) -> None:
     ("arguments", "code", "says"),
     [
         (["nobody"], 1, "no startup 'nobody' is in the book; it has acme"),
-        (["acme", "2026-1"], 2, "'2026-1' is no month; write it as 2027-01"),
+        (["acme", "2026-1"], 2, "'2026-1' is not a month: write it as 2027-01"),
         (["acme", "2999-01"], 1, "2999-01 has not begun yet"),
         (["acme", "2025-01"], 1, "acme has no statement for 2025-01"),
-        ([], 2, "which startup? Name one, or give --list"),
+        ([], 2, "STARTUP is missing: name a startup, or add --list"),
         (["acme", "--as-of", "2026-03-01"], 2, "has no zone"),
     ],
 )
