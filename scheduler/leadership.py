@@ -1,4 +1,4 @@
-"""When does this daemon lead? While its lease lasts, by the wall and by its own monotonic clock.
+"""Leadership of one daemon: it lasts while its lease does, by wall and monotonic clock.
 
 A lease ends at an instant of the wall, which after a step of the clock may be days away. So
 its holder counts on it for its length of monotonic time at most, and who stands by takes one

@@ -1,4 +1,4 @@
-"""What keeps the cycle beating, and how does the daemon start, reload and leave?"""
+"""The loop of the daemon: it starts each cycle, reloads the settings, and stops in order."""
 
 from __future__ import annotations
 

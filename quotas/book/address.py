@@ -1,4 +1,4 @@
-"""Where is the book? A SQLite file in the state folder, or a PostgreSQL database beside it."""
+"""The address of the book: a SQLite file in the state folder, or a PostgreSQL database."""
 
 from __future__ import annotations
 

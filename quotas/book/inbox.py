@@ -27,7 +27,7 @@ from quotas.book.session import Book, rows_of
 
 FOLDER, INBOX_NAME = "inbox", "inbox.db"
 MAX_WAITING = 100
-"""Writes of one bearer that may wait; a scheduler that is back decides them all."""
+"""The most writes of one bearer that may wait for the scheduler."""
 BUSY_S = 5
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS message (
@@ -42,16 +42,16 @@ CREATE TABLE IF NOT EXISTS snapshot (id INTEGER PRIMARY KEY, at_s INTEGER NOT NU
 
 
 class InboxFull(Exception):
-    """So many writes of this bearer wait already that no more are taken."""
+    """Too many writes of this bearer wait already."""
 
 
 class KeyReused(Exception):
-    """The idempotency key came with another write before."""
+    """The idempotency key was used for another write before."""
 
 
 @dataclass(frozen=True, slots=True)
 class InboxMessage:
-    """A write as it was asked for, before anybody judged it."""
+    """A write as the API received it, before the scheduler checked it."""
 
     id: str
     kind: str
@@ -62,14 +62,14 @@ class InboxMessage:
 
 
 class Inbox:
-    """The API's own store: writes that wait, last uses, the last good snapshot."""
+    """The API's own store: waiting writes, last uses of tokens, the last good snapshot."""
 
     def __init__(self, state: Path) -> None:
         folder = state.joinpath(FOLDER)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             path = folder.joinpath(INBOX_NAME)
-            # The group reads and writes it, whoever came first and whatever the umask.
+            # The group may read and write the file, whoever creates it and whatever the umask.
             os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o660))
             self._connection = sqlite3.connect(
                 path, timeout=BUSY_S, isolation_level=None, check_same_thread=False
@@ -81,9 +81,9 @@ class Inbox:
         self._lock = threading.Lock()
 
     def put(self, message: InboxMessage, key: str) -> InboxMessage:
-        """Keep a write, or answer with the same one that came under this key before.
+        """Keep a write, or return the same one that came with this key before.
 
-        Raises KeyReused and InboxFull; nothing is kept then.
+        Raises KeyReused and InboxFull, and then keeps nothing.
         """
         bearer, body = message.startup or message.token, _canonical(message.body)
         with self._lock, self._connection as inbox:
@@ -116,39 +116,39 @@ class Inbox:
         return None if row is None else _message(row)
 
     def waiting_ids(self) -> tuple[str, ...]:
-        """Ids of the writes without an answer that we know of, as many as one look takes."""
+        """Ids of writes without a known answer, at most 500."""
         rows = self._connection.execute("SELECT id FROM message WHERE waits = 1 LIMIT 500")
         return tuple(id for (id,) in rows)
 
     def mark_answered(self, ids: tuple[str, ...]) -> None:
-        """Let writes wait no longer: the book has their answers."""
+        """Mark writes as answered: the book has their answers."""
         with self._lock, self._connection as inbox:
             inbox.execute("BEGIN IMMEDIATE")
             inbox.executemany("UPDATE message SET waits = 0 WHERE id = ?", [(id,) for id in ids])
 
     def record_token_uses(self, uses: Mapping[str, int]) -> None:
-        """Write down when tokens were last used."""
+        """Record when tokens were last used."""
         with self._lock, self._connection as inbox:
             inbox.execute("BEGIN IMMEDIATE")
             inbox.executemany("INSERT OR REPLACE INTO token_use VALUES (?, ?)", uses.items())
 
     def save_snapshot(self, at_s: int, body: str) -> None:
-        """Keep what was last read of the book, for the day it cannot be read."""
+        """Keep the last snapshot of the book, for times when the book cannot be read."""
         with self._lock, self._connection as inbox:
             inbox.execute("INSERT OR REPLACE INTO snapshot VALUES (1, ?, ?)", (at_s, body))
 
     def snapshot(self) -> tuple[int, str] | None:
-        """What was kept last, and when."""
+        """The last snapshot that was kept, and its instant."""
         row = self._connection.execute("SELECT at_s, body FROM snapshot WHERE id = 1").fetchone()
         return None if row is None else (int(row[0]), str(row[1]))
 
     def close(self) -> None:
-        """Give the connection back."""
+        """Close the connection."""
         self._connection.close()
 
 
 def waiting_messages(state: Path, limit: int) -> list[tuple[Any, ...]]:
-    """The oldest writes that wait, as raw columns: whoever reads them must check each one."""
+    """The oldest waiting writes, as raw columns. The caller must check each one."""
     return read_rows(
         state,
         "SELECT id, kind, startup, body, token, at_s FROM message WHERE waits = 1 "
@@ -158,7 +158,7 @@ def waiting_messages(state: Path, limit: int) -> list[tuple[Any, ...]]:
 
 
 def last_token_uses(state: Path) -> dict[str, int]:
-    """When each token was last used, by id; empty where the API never ran here."""
+    """When each token was last used, by id. Empty if the API never ran here."""
     rows = read_rows(state, "SELECT token, at_s FROM token_use")
     return {token: at_s for token, at_s in rows if isinstance(token, str) and type(at_s) is int}
 
@@ -166,13 +166,13 @@ def last_token_uses(state: Path) -> dict[str, int]:
 def read_rows(state: Path, query: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     """Rows of the inbox as another process left them: untrusted, and never written here.
 
-    Raises BookError where the file cannot be read.
+    Raises BookError if the file cannot be read.
     """
     path = state.joinpath(FOLDER, INBOX_NAME)
     if not path.exists():
         return []
     if path.is_symlink() or not path.is_file():
-        raise BookError(f"the inbox {path} is no file of its own: remove it")
+        raise BookError(f"the inbox {path} is not a regular file: remove it")
     uri = f"file:{quote(str(path))}?mode=ro"
     try:
         with closing(sqlite3.connect(uri, uri=True, timeout=1)) as connection:

@@ -1,12 +1,11 @@
-"""How does the book stand on PostgreSQL? One writer at a time, and readers of one instant.
+"""The book on PostgreSQL: one writer at a time, and readers that see one instant.
 
-The same promise as BEGIN IMMEDIATE: a transaction that writes takes one lock of the whole
-book before it reads anything, and gives it back with its end. So writers follow one
-another, each sees all that the one before committed, and a lease that was read is still
-the newest when the transaction commits. The lock is of the transaction, not of the
-session: it dies with its backend, and what it protected is rolled back with it.
-READ COMMITTED is enough under that lock, and cannot fail to serialise. Readers take
-REPEATABLE READ: one instant for as long as they read, without a lock.
+A transaction that writes takes one lock of the whole book before it reads anything, and
+releases it at its end, as BEGIN IMMEDIATE does on SQLite. So writers follow one another, each
+sees all that the one before committed, and a lease that was read is still the newest when the
+transaction commits. The lock belongs to the transaction, not to the session: it dies with its
+backend, and the database rolls back what it protected. READ COMMITTED is enough under that
+lock, and cannot fail to serialise. Readers take REPEATABLE READ, without a lock.
 
 Nothing is set for the length of a session, so that a pooler may stand in between.
 """
@@ -20,11 +19,11 @@ from sqlalchemy import URL, Connection, Engine, Integer, create_engine, event
 from quotas.book.address import BookError
 
 WRITE_LOCK = 7_164_016_203_388_301_412
-"""The key of the one advisory lock that writers hold; of no meaning but to be ours."""
+"""The key of the one advisory lock that writers hold. An arbitrary number."""
 LOCK_TIMEOUT_MS = 10_000
 STATEMENT_TIMEOUT_MS = 60_000
 IDLE_TIMEOUT_MS = 30_000
-"""A writer that falls silent is ended by the server: a host that died must not hold the lock."""
+"""The server ends a writer that falls silent: a host that died must not hold the lock."""
 BEGIN_WRITING = (
     f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}; "
     f"SET LOCAL statement_timeout = {STATEMENT_TIMEOUT_MS}; "
@@ -42,13 +41,13 @@ DEFAULTS = {
 }
 WRITER_SETTINGS = {"target_session_attrs": "read-write"}
 READER_SETTINGS = {"connect_timeout": "2", "tcp_user_timeout": "3000"}
-"""What the address may say otherwise. A server that is gone is noticed within seconds: by
-readers sooner, for the API asks on each request and has a snapshot to answer from."""
+"""Defaults that the address may override. Everyone notices a dead server within seconds. Readers
+notice it sooner, because the API reads on each request and can answer from a snapshot."""
 MIN_SERVER_VERSION = 130_000
 
 
 def make_engine(url: URL, *, writes: bool) -> Engine:
-    """An engine on a database; one that does not write takes a standby too. Raises BookError."""
+    """An engine on a database. One that does not write accepts a standby too. Raises BookError."""
     wanted = {**DEFAULTS, **(WRITER_SETTINGS if writes else READER_SETTINGS)}
     missing = {name: value for name, value in wanted.items() if name not in url.query}
     try:
@@ -56,7 +55,7 @@ def make_engine(url: URL, *, writes: bool) -> Engine:
             url.update_query_dict(missing),
             isolation_level="READ COMMITTED",
             pool_pre_ping=True,
-            # Prepared statements are of a session: a pooler gives each transaction another.
+            # A prepared statement belongs to a session; a pooler gives each transaction another.
             connect_args={"prepare_threshold": None},
             execution_options={} if writes else {"postgresql_readonly": True},
         )
@@ -65,7 +64,7 @@ def make_engine(url: URL, *, writes: bool) -> Engine:
             "--database: this environment has no driver for PostgreSQL: "
             "pip install 'cohortd[postgres]'"
         ) from None
-    # No cast to 32 bits: a number that no row can have is not found, and is no error.
+    # Without a cast to 32 bits, a number that no row can have is not found instead of an error.
     engine.dialect.colspecs = {**engine.dialect.colspecs, Integer: Integer}
     event.listen(engine, "connect", _check)
     event.listen(engine, "begin", _begin)
@@ -73,7 +72,7 @@ def make_engine(url: URL, *, writes: bool) -> Engine:
 
 
 def _check(connection: Any, _record: object) -> None:
-    """Refuse a server on which the book would not be what it is on SQLite."""
+    """Refuse a server on which the book would behave otherwise than on SQLite."""
     version, encoding = connection.info.server_version, connection.info.parameter_status
     if version < MIN_SERVER_VERSION:
         raise BookError(f"PostgreSQL {version // 10_000} is too old: the book needs 13 or newer")

@@ -1,4 +1,4 @@
-"""How does a row become a frozen value? Its fields are selected in order, and fill it by place."""
+"""Rows as frozen values: the fields of a value are selected in order, and fill it by place."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""How is the book opened, and how does a transaction begin and end?
+"""The book: open it, migrate it, and read or write it in transactions.
 
-What differs between the two databases is in `quotas.book.sqlite` and
-`quotas.book.postgresql`; both promise that a transaction that writes holds the book's one
-write lock from its start.
+`quotas.book.sqlite` and `quotas.book.postgresql` hold what differs between the databases.
+Both promise that a transaction that writes holds the book's one write lock from its start.
 """
 
 from __future__ import annotations
@@ -49,7 +48,7 @@ class Book:
 
     @classmethod
     def open_existing(cls, location: Path | Address) -> Book:
-        """Open a book that must be there already. Raises BookError."""
+        """Open a book that exists already. Raises BookError."""
         address = Address.from_path(location)
         if not cls.exists_at(address):
             raise BookError(
@@ -59,7 +58,7 @@ class Book:
 
     @classmethod
     def exists_at(cls, location: Path | Address) -> bool:
-        """Whether there is a book at an address; makes none. Raises BookError."""
+        """Whether a book exists at an address. Creates none. Raises BookError."""
         address = Address.from_path(location)
         if address.file is not None:
             return address.file.is_file()
@@ -73,7 +72,7 @@ class Book:
     def open_read_only(cls, location: Path | Address) -> Book:
         """Open a book that another process writes; the database refuses every write here.
 
-        Raises BookError where it is not there, not readable, or of another schema.
+        Raises BookError if it does not exist, cannot be read, or has another schema.
         """
         address = Address.from_path(location)
         file = address.file
@@ -142,21 +141,21 @@ class Book:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """A consistent view of the book, which nothing is written through."""
+        """A consistent view of the book. Nothing can be written through it."""
         with self.engine.connect().execution_options(**self._reading) as connection:
             yield connection
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Close all connections."""
         self.engine.dispose()
 
 
 @contextmanager
 def rows_of(connection: Connection) -> Iterator[Session]:
-    """Single rows as objects, within a transaction; what is added or changed is written at the end.
+    """Single rows as objects within a transaction. The end of the block writes every change.
 
-    The transaction stays the connection's. Statements that the connection executes meanwhile
-    see what the session has flushed.
+    The transaction belongs to the connection. Statements that the connection executes inside
+    the block see what the session has flushed.
     """
     with Session(connection, join_transaction_mode="rollback_only") as rows:
         yield rows
@@ -164,7 +163,7 @@ def rows_of(connection: Connection) -> Iterator[Session]:
 
 
 def _refusal(address: Address, verb: str, error: SQLAlchemyError) -> BookError:
-    """What the database said, as one sentence."""
+    """The database's error as one sentence."""
     why = " ".join(str(error.args[0]).split())
     gone = address.file is None and isinstance(error, OperationalError | InterfaceError)
     kind = BookUnreachable if gone else BookError

@@ -1,8 +1,8 @@
-"""How does the book stand on SQLite? WAL, `synchronous=FULL`, and BEGIN IMMEDIATE.
+"""The book on SQLite: WAL, `synchronous=FULL`, and BEGIN IMMEDIATE.
 
-The driver's own transactions are off and every write begins with BEGIN IMMEDIATE: with
-SQLAlchemy's defaults a SELECT opens no transaction, and two writers that read and then
-write lose half of their updates.
+The driver's own transactions are off, and every write begins with BEGIN IMMEDIATE. With
+SQLAlchemy's defaults a SELECT opens no transaction: two writers that read and then write
+would lose half of their updates.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How are transfers written, once each, and chained so that none can change unseen?"""
+"""Transfers in the book: written once each, and chained by hash so that no change goes unseen."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ HASHED_FIELDS = (
     "reason",
     "detail",
 )
-"""What the hash of a transfer covers, beside its entries."""
+"""The fields that the hash of a transfer covers, beside its entries."""
 LARGEST_INT64 = 2**63 - 1
 OVERDRAWABLE = ("sponsor:", "overdraft:", "price-difference:", "provider:")
-"""Accounts that may fall below zero; every other one is checked as it is written."""
+"""Accounts that may fall below zero. Every other account is checked when it is written."""
 
 
-# Made once: json.dumps with options makes an encoder for each call.
+# Built once, because json.dumps with options builds an encoder for each call.
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 class StaleBalance(Exception):
-    """What is to be posted was computed from a balance that has changed since: read again."""
+    """A transfer was computed from a balance that has changed since. Read again and repeat."""
 
 
 def canonical_json(value: object) -> str:
@@ -67,10 +67,10 @@ def post(
 ) -> int:
     """Append the transfers whose keys are not in the book yet; returns how many were.
 
-    A key already there is left as it is: replaying a commit adds nothing (I6). The
-    caller passes transfers that differ in key. Raises Overdrawn, for the transaction to
-    be rolled back, where an account would fall below zero: a cycle that read a grant
-    before a person voided it.
+    A transfer whose key the book has stays as it is: replaying a commit adds nothing (I6).
+    The caller passes transfers that differ in key. Raises StaleBalance if an account would
+    fall below zero, so that the transaction is rolled back: a person may have voided a grant
+    after a cycle read it.
     """
     known = _known_keys(connection, [transfer.key for transfer in transfers])
     fresh = [transfer for transfer in transfers if transfer.key not in known]
@@ -99,7 +99,7 @@ def post(
 def _append(
     connection: Connection, table: Table, columns: tuple[str, ...], rows: list[tuple[object, ...]]
 ) -> None:
-    """Insert rows through the driver itself: half of a large batch went into naming parameters."""
+    """Insert rows through the driver, because naming parameters took half of a large batch."""
     statement = _insert_text(table, columns, connection.dialect)
     if statement is None:
         connection.execute(table.insert(), [dict(zip(columns, row, strict=True)) for row in rows])
@@ -109,7 +109,7 @@ def _append(
 
 @cache
 def _insert_text(table: Table, columns: tuple[str, ...], dialect: Dialect) -> str | None:
-    """The INSERT in the driver's words, built once; None where it takes no values by place."""
+    """The INSERT as the driver reads it, built once. None if it takes no values by place."""
     statement = table.insert().compile(dialect=dialect, column_keys=list(columns))
     if statement.positiontup is None:
         return None
@@ -159,7 +159,7 @@ def _update_balances(connection: Connection, moved: Mapping[str, int]) -> None:
     stood = _balances(connection, sorted(moved))
     after = {account: stood.get(account, 0) + ucr for account, ucr in sorted(moved.items())}
     for account, amount_ucr in after.items():
-        # SQLite would turn such a sum into a float, and say nothing.
+        # SQLite would silently turn such a sum into a float.
         if abs(amount_ucr) > LARGEST_INT64:
             raise Refused(f"{account} would pass 2^63 micro-credits; move a smaller amount")
     _refuse_overdrawn({a: ucr for a, ucr in after.items() if moved[a] < 0})
@@ -187,7 +187,7 @@ def _refuse_overdrawn(lowered: Mapping[str, int]) -> None:
 
 
 def rebuild_balances(connection: Connection) -> None:
-    """Drop the projection and make it again from the entries: it changes cost, never an answer."""
+    """Drop the projection and build it again from the entries. No answer changes."""
     connection.execute(BALANCE.delete())
     sums = select(ENTRY.c.account, func.sum(ENTRY.c.amount_ucr)).group_by(ENTRY.c.account)
     connection.execute(BALANCE.insert().from_select(["account", "amount_ucr"], sums))

@@ -1,6 +1,6 @@
-"""How is a row inserted that may be there already? Both dialects know it, each by its own class.
+"""Inserts of rows that may exist already, in the dialect of each database.
 
-Each statement is built once for a table: building it costs more than a few rows do.
+Each statement is built once for a table, because building it costs more than a few rows do.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 
 def insert_or_ignore(connection: Connection, table: Table) -> Insert:
-    """An insert that leaves a row alone that is there already."""
+    """An insert that leaves an existing row as it is."""
     return _insert_or_ignore(connection.dialect.name, table)
 
 
 def insert_or_replace(connection: Connection, table: Table) -> Insert:
-    """An insert of whole rows; one that is there already becomes what is inserted."""
+    """An insert of whole rows that replaces existing ones."""
     return _insert_or_replace(connection.dialect.name, table)
 
 
 def insert_or_add(connection: Connection, table: Table, key: str, amount: str) -> Insert:
-    """An insert of the parameters `a` and `m`; where key `a` is there already, `m` is added."""
+    """An insert of the parameters `a` and `m`. If key `a` exists, `m` is added to its amount."""
     return _insert_or_add(connection.dialect.name, table, key, amount)
 
 

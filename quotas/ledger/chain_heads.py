@@ -1,4 +1,4 @@
-"""Where does a chain stand, in words that can be kept elsewhere and compared later?
+"""The head of a chain, in words that can be kept elsewhere and compared later.
 
 A head that is logged or mailed lies outside the book: who rewrites the book, or cuts off
 its newest transfers, cannot rewrite what was sent. `cohortd verify --head` compares.

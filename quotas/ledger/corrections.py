@@ -1,12 +1,12 @@
-"""What may a person do to the books? Grant, void, refund and transfer, as new transfers.
+"""Corrections by people: void, refund and move credits, as new transfers.
 
-Nothing posted is ever changed: a correction is a later transfer. Each rule here is pure;
-`quotas.book.actions.execute` reads what they need and persists what they answer.
+Nothing posted is ever changed: a correction is a later transfer. The functions here are pure;
+the families of `quotas.book.actions` read what they need, and `execute` writes the results.
 
 * A void returns what is left of a grant to the sponsor.
 * A refund returns seconds of a charge, by F(end) - F(start) of its run, to the accounts
-  that the charge drew from: the last drawn first, none more than it gave. No second is
-  returned twice. Where the grant has ended, the credit is forfeited right after.
+  that the charge drew from: the last drawn first, and to none more than it gave. No second
+  is returned twice. If the grant has ended, the returned credits expire at once.
 * A transfer draws on the giver's grants in burn order. Each part arrives as a grant of
   its own with the category, priority and end of the grant that it came from.
 """
@@ -31,12 +31,12 @@ from quotas.model.units import Period, cost_ucr, format_credits
 
 
 class Refused(Exception):
-    """A deed that the books do not allow: one sentence with the fix."""
+    """The books do not allow an action: one sentence with the fix."""
 
 
 @dataclass(frozen=True, slots=True)
 class RefundedPeriod:
-    """Seconds of a charge that were returned, and what each account got."""
+    """Seconds of a charge that were refunded, and what each account got back."""
 
     period: Period
     entries: tuple[Entry, ...]
@@ -44,7 +44,7 @@ class RefundedPeriod:
 
 @dataclass(frozen=True, slots=True)
 class CorrectedPeriod:
-    """Open seconds of a charge at another rate, F counted from `origin_s`; what that moved."""
+    """Seconds of a charge at another rate, with F counted from `origin_s`; what that moved."""
 
     period: Period
     rate_ucr_per_h: int
@@ -54,7 +54,7 @@ class CorrectedPeriod:
 
 @dataclass(frozen=True, slots=True)
 class Charge:
-    """A charge in the book: what it drew from whom, in draw order, and what amended it so far."""
+    """A charge in the book: its draws on accounts in order, and what amended it so far."""
 
     key: str
     cohort: str
@@ -83,25 +83,25 @@ class Charge:
         return found
 
     def rate_at(self, instant_s: int) -> tuple[int, int]:
-        """The rate of a second of it, and from where F counts: as the last correction says."""
+        """The rate of a second of the charge, and from where F counts, after all corrections."""
         for each in reversed(self.corrections):
             if each.period.start_s <= instant_s < each.period.end_s:
                 return each.rate_ucr_per_h, each.origin_s
         return self.rate_ucr_per_h, self.run_start_s
 
     def split_at_corrections(self, period: Period) -> list[Period]:
-        """A period of it, cut where corrections begin and end."""
+        """A period of the charge, cut where corrections begin and end."""
         edges = {e for c in self.corrections for e in (c.period.start_s, c.period.end_s)}
         inner = {edge for edge in edges if period.start_s < edge < period.end_s}
         points = sorted({period.start_s, period.end_s} | inner)
         return [Period(a, b) for a, b in pairwise(points)]
 
     def cost_ucr(self, period: Period) -> int:
-        """What seconds of it cost, as corrected so far."""
+        """What seconds of the charge cost, as corrected so far."""
         return sum(cost_ucr(*self.rate_at(p.start_s), p) for p in self.split_at_corrections(period))
 
     def refund_entries(self, period: Period) -> tuple[Entry, ...]:
-        """What each account gets back for open seconds: the last drawn first."""
+        """What each account gets back for seconds not refunded yet: the last drawn first."""
         return self.return_entries(self.cost_ucr(period))
 
     def return_entries(self, amount_ucr: int) -> tuple[Entry, ...]:
@@ -127,7 +127,7 @@ class Charge:
 
 
 def refund_transfers(charge: Charge, window: Period, at_s: int, reason: str) -> list[Transfer]:
-    """Return every open second of a charge within a window; seconds that cost nothing stay."""
+    """Return every second of a charge within a window that cost credits and is not refunded yet."""
     transfers = []
     for period in charge.refundable_periods(window):
         return_entries = charge.refund_entries(period)
@@ -159,7 +159,7 @@ def refund_transfers(charge: Charge, window: Period, at_s: int, reason: str) -> 
 def expire_refunds(
     refund: Transfer, grants: Mapping[str, GrantBalance], now_s: int
 ) -> list[Transfer]:
-    """Forfeit at once what a refund returned to grants that have ended."""
+    """Expire at once what a refund returned to grants that have ended."""
     return_entries = [
         (grants[e.account], e.amount_ucr) for e in refund.entries if e.account in grants
     ]
@@ -185,14 +185,14 @@ def expire_refunds(
 def void_transfer(
     name: str, grants: Sequence[GrantBalance], operator_action: str, at_s: int, reason: str
 ) -> Transfer:
-    """Return to the sponsor what is left of a grant's parts. Raises Refused where nothing is."""
+    """Return to the sponsor what is left of a grant's parts. Raises Refused if nothing is."""
     startup, cohort = grants[0].startup, grants[0].cohort
     unused = [grant for grant in grants if grant.left_ucr > 0]
     if not unused:
         raise Refused(
             f"grant {name} of {startup} has nothing left to void; all "
             f"{format_credits(sum(grant.granted_ucr for grant in grants))} credits are used, "
-            "voided or forfeited"
+            "voided or expired"
         )
     back_ucr = sum(grant.left_ucr for grant in unused)
     return Transfer(
@@ -221,10 +221,10 @@ class TransferPart:
 def transfer_parts(
     grants: Iterable[GrantBalance], to: str, amount_ucr: int, now_s: int, number: int
 ) -> list[TransferPart]:
-    """Draw an amount on grants in burn order. Raises Refused where they hold less.
+    """Draw an amount on grants in burn order. Raises Refused if they hold less.
 
-    Each part becomes the grant ID.NUMBER of the receiver: a dot is in no grant id of a
-    program file, so that the two never meet.
+    Each part becomes the grant ID.NUMBER of the receiver. No grant id of a program file has a
+    dot, so the ids never collide.
     """
     usable = burn_order(grants, Period(now_s, now_s + 1))
     held_ucr = sum(grant.left_ucr for grant in usable)
@@ -267,7 +267,7 @@ def move_transfer(
     reason: str,
     kind: str = "transfer",
 ) -> Transfer:
-    """One transfer for all parts, so that they move together or not at all."""
+    """One transfer of all parts, so that they move together or not at all."""
     sender, receiver = parts[0].source, parts[0].destination
     out = tuple(Entry(part.source.account, -part.destination.granted_ucr) for part in parts)
     into = tuple(

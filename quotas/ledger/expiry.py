@@ -1,4 +1,4 @@
-"""What will be forfeited, and when, if the servers that run now go on as they do?
+"""Forecasts of expiry: the credits that will expire if the running servers go on.
 
 The burn order is walked from edge to edge to the end of every grant, with the same sums
 that charging uses: where nothing changes, what is foretold here is what is posted then.

@@ -1,4 +1,4 @@
-"""How are the books handed on? Each transfer as CSV, JSON or plain-text accounting lines.
+"""Export of the books: each transfer as CSV, JSON or plain-text accounting lines.
 
 The accounting text is what hledger reads. Every account keeps its name below a top-level
 account that says its type, so that `hledger bal` shows a balance sheet.

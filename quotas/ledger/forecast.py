@@ -1,4 +1,4 @@
-"""How fast do credits burn, and how many will be left over?
+"""Forecasts: how fast credits burn, and how many will be left over.
 
 Pacing informs by default. At its strictest it says "borrow no more": that never stops a
 server within nominal quota, and a daily limit refuses new starts only.

@@ -1,8 +1,33 @@
-"""What is posted now? Holds that ran out, charges that fell due, what ends and rolls over.
+"""Posting: holds that ran out, charges that fell due, and grants that end or roll over.
 
-All of it in the order of time, startup by startup, so that a day caught up at once posts
-what a day of cycles would have: a tranche ends, its part moves on, and only then is the
-next one drawn from.
+Theory of operation
+
+`post_due` takes the grants, the open holds and the metered runs, and returns the transfers to
+write with the books as they are afterwards. It reads nothing else, so the same input gives the
+same transfers. A charge falls due when a run has ended, when an hour is unposted, or when an
+edge has passed: the end of a month, or the beginning or end of a grant (see `periods_due`).
+Until then its cost is accrued: the balance already counts it, and no transfer exists.
+
+Everything is posted in the order of time, startup by startup. A charge first ends what ended
+before its period, so a day that is caught up at once posts what a day of cycles would have
+posted. In that order a tranche ends, its part moves on, and only then is the next one charged.
+
+Invariants
+
+* A period of a run is charged once: `posted_until_s` moves to its end in the same commit.
+* Each transfer sums to zero. Its key follows from its content, so a repeated cycle posts
+  nothing twice.
+* A grant expires only when every zone is known past its end, and when everything that its
+  startup ran before that is charged. Usage before the end therefore draws on it first.
+* An expiry moves all that is left. The commit refuses it if a person posted a transfer
+  meanwhile, and the next cycle computes it again.
+* Usage that no grant covers goes to the overdraft of the cohort: a charge is never refused.
+
+Rejected: to post each cycle (the ledger would grow by a row for every server and cycle), and to
+expire a grant by the clock alone (an outage would take credits that pay for earlier usage).
+
+Warning: a zone that is never Complete again holds back every expiry. That is why a zone that
+the program left is swept until nothing is open in it (`quotas.decisions.zones`).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How does a transfer look once it is in the book? A frozen row with entries, and its owners."""
+"""Transfers as the book has them: frozen rows with their entries, and the startups they concern."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ class PostedTransfer(NamedTuple):
 
     @property
     def details(self) -> Mapping[str, Any]:
-        """The detail, read."""
+        """The detail, parsed."""
         found: Mapping[str, Any] = json.loads(self.detail)
         return found
 
     @property
     def fields(self) -> dict[str, object]:
-        """What is hashed, beside the predecessor's hash and the entries."""
+        """The hashed fields, beside the predecessor's hash and the entries."""
         return dict(zip(HASHED, self[1:11], strict=True))
 
     @property
     def holders(self) -> frozenset[str]:
-        """Every startup whose accounts it moves."""
+        """Every startup whose accounts the transfer moves."""
         found = (holder(account) for account, _ in self.entries)
         return frozenset(name for name in found if name is not None)
 
@@ -52,7 +52,7 @@ HASHED = PostedTransfer._fields[1:11]
 
 
 def holder(account: str) -> str | None:
-    """The startup whose account it is; None for a cohort's."""
+    """The startup that an account belongs to; None for an account of a cohort."""
     kind, _, rest = account.partition(":")
     return rest.partition(":")[0] if kind in OF_STARTUPS else None
 

@@ -1,13 +1,13 @@
-"""What does another price change of what is charged, and what does the program pay beside it?
+"""Repricing: correct charges to another rate, and post what the program pays above charges.
 
-A price correction brings each charged second that is not refunded to the rate it should
-have had: cheaper, and the difference returns to the accounts that the charge drew from,
-the last drawn first; dearer, and it is drawn from the startup's grants only where the
-operator says so. F counts as if the run had been cut at the change, so that the sum is
-what a price known in time would have charged.
+A price correction brings each charged second that is not refunded to the rate that it should
+have had. If that is cheaper, the difference returns to the accounts that the charge drew from,
+the last drawn first. If it is dearer, it is drawn from the startup's grants only if the
+operator says so. F counts as if the run had been cut at the change, so that the sum is what a
+price known in time would have charged.
 
-What the program pays at the newest accepted or believably listed price, above what the
-startup is charged, is the sponsor's: price-difference:COHORT, against provider:COHORT.
+The sponsor bears what the program pays at the newest accepted or believably listed price
+above what the startup is charged: price-difference:COHORT, against provider:COHORT.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def price_difference_account(cohort: str) -> str:
 
 
 def provider_account(cohort: str) -> str:
-    """The counter account of what differs from charges on the provider's side."""
+    """The counter account of price differences, on the provider's side."""
     return f"provider:{cohort}"
 
 
@@ -54,7 +54,7 @@ class RepricedCharge:
 def correct_charge(
     charge: Charge, window: Period, step: Step, grants: Sequence[GrantBalance], change: PriceChange
 ) -> RepricedCharge:
-    """Bring the open seconds of a charge within a window to a step's rate, once."""
+    """Bring the seconds of a charge within a window that are not refunded to a step's rate."""
     origin_s = max(charge.run_start_s, step.from_s)
     transfers: list[Transfer] = []
     left, seconds, old_ucr, new_ucr = tuple(grants), 0, 0, 0
@@ -94,7 +94,7 @@ class PriceChange:
 def _sides(
     charge: Charge, part: Period, more_ucr: int, grants: Iterable[GrantBalance]
 ) -> tuple[Entry, ...]:
-    """Who gets back what a period costs less, or gives what it costs more."""
+    """The accounts that get back what a period costs less, or pay what it costs more."""
     if more_ucr <= 0:
         return charge.return_entries(-more_ucr)
     entries = []
@@ -153,8 +153,8 @@ def difference_transfer(
 ) -> Transfer:
     """Post to the sponsor's account what the program pays above (or below) a charge.
 
-    `prices` are those it was computed from, for whoever checks it; `version` is the one
-    that was accepted, where that and not the charge is why it is posted.
+    `prices` are those it was computed from, for later checks. `version` is the accepted one if
+    that version, and not the charge, is the cause.
     """
     named = charge.key if version is None else f"{charge.key}:{version}"
     return Transfer(
@@ -180,7 +180,7 @@ def difference_transfer(
 
 
 def charge_of(transfer: Transfer) -> Charge:
-    """A charge as it was just posted, which nothing has amended."""
+    """A charge that was just posted, before anything amended it."""
     detail = transfer.detail
     return Charge(
         key=transfer.key,

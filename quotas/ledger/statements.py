@@ -1,4 +1,4 @@
-"""What did a month bring a startup? Opening balance, every line, closing balance; to the ucr.
+"""The statement of a month: opening balance, every line, closing balance, to the ucr.
 
 A month is a UTC calendar month, whatever the program's time zone. What a transfer moves
 belongs to the month in which it takes effect; where that month is closed already, it is a

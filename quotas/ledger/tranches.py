@@ -1,8 +1,12 @@
-"""Of which parts does a grant consist, from when to when, and what moves from one to the next?
+"""Tranches: the parts of a grant, their start and end, and what moves from one to the next.
 
-Each tranche is a grant account of its own, ID/1, ID/2 and so on: a slash is in no id of a
-program file. Its end follows from the rollover. "All": it lasts to the grant's end. Any
-other: to the next tranche's start, when the allowed part moves on and the rest is forfeited.
+Each tranche is a grant account of its own, ID/1, ID/2 and so on; no id of a program file has a
+slash. Its end follows from the rollover. With "all", a tranche lasts to the grant's end. With
+any other rollover it lasts to the next tranche's start: then the allowed part moves on, and
+the rest expires.
+
+A tranche has no stored state. It waits for its milestone while only the program has it; once
+it is posted, its two instants and its account's balance say everything.
 """
 
 from __future__ import annotations
@@ -19,7 +23,7 @@ from quotas.model.units import Period
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What is credited as one account: a tranche, or a grant that has none."""
+    """Credits with an account of their own: a tranche, or a grant without tranches."""
 
     id: str
     amount_ucr: int
@@ -30,7 +34,7 @@ class Part:
 
 
 def parts(grant: Grant) -> tuple[Part, ...]:
-    """Every part that is credited when the program is applied: all but milestones."""
+    """Every part that is credited when the program is applied: all except milestones."""
     if not grant.tranches:
         return (Part(grant.id, grant.amount_ucr, grant.effective_s, grant.expires_s),)
     found = []
@@ -52,7 +56,7 @@ def parts(grant: Grant) -> tuple[Part, ...]:
 
 
 def milestones(grant: Grant) -> dict[str, tuple[str, Tranche]]:
-    """The milestones of a grant: by name, the id of the part and its terms."""
+    """The milestones of a grant by name, each with the id of its part and its terms."""
     return {
         tranche.milestone: (part_id(grant.id, number), tranche)
         for number, tranche in enumerate(grant.tranches, 1)
@@ -61,24 +65,24 @@ def milestones(grant: Grant) -> dict[str, tuple[str, Tranche]]:
 
 
 def part_id(grant_id: str, number: int) -> str:
-    """Id of a grant's n-th tranche."""
+    """The id of a grant's n-th tranche."""
     return f"{grant_id}/{number}"
 
 
 def is_tranche(part: str) -> bool:
-    """Whether the id is of a tranche, or of what was advanced from one."""
+    """Whether an id belongs to a tranche, or to credits that were advanced from one."""
     return "/" in part
 
 
 def belongs_to(part: str, grant_id: str) -> bool:
-    """Whether a part is the grant or tranche named, or a tranche of it, or advanced from it."""
+    """Whether a part is the named grant or tranche, a tranche of it, or advanced from it."""
     if is_tranche(grant_id) and part.startswith(f"{grant_id}."):
         return True
     return part == grant_id or part.startswith(f"{grant_id}/")
 
 
 def next_tranches(own: Iterable[GrantBalance], within: Period) -> list[GrantBalance]:
-    """The first tranche of each grant that begins within a period, the next to begin first."""
+    """The first tranche of each grant that begins within a period, in order of their starts."""
     first_s, end_s = within.start_s, within.end_s
     later = [e for e in own if is_tranche(e.id) and first_s < e.effective_s < end_s]
     found: dict[str, GrantBalance] = {}

@@ -1,4 +1,4 @@
-"""Who owes what to whom? Transfers that sum to zero, between accounts named by strings.
+"""Transfers that sum to zero, between accounts that are named by strings.
 
 Every grant is an account of its own, so that a charge's entries say which grants it
 drew from, and a refund can return to exactly those. Transfers are built here, purely,

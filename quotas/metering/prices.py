@@ -1,4 +1,4 @@
-"""What does a second of a flavor cost, to the program and to a startup? Versions of its rate.
+"""Prices of a flavor, to the program and to a startup: versions of its rate.
 
 A version is in force from its instant until the next one's; time before the first is
 priced by the first. What the program pays follows every version and every believable

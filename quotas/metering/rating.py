@@ -1,4 +1,4 @@
-"""At which rate is each second of a run charged? A run is cut where its rate changes.
+"""The rate of each second of a run: a run is cut where its rate changes.
 
 So a charge, which is of one run, never straddles two rates: on each side of the change
 F(end) - F(start) counts from the run that begins there.

@@ -1,18 +1,38 @@
-"""What ran, from when to when? Complete sweeps in; runs, disputes and charges due out.
+"""Runs: the stretches in which servers were billable, from complete sweeps of their zones.
 
-One rule covers quiet cycles and outages alike. Between the last Complete sweep of a
-zone (`confirmed_s`) and this one (`at_s`) the only evidence is the state seen now and
-its `modified_s`:
+Theory of operation
 
-* a transition is dated `modified_s` where that lies between the two sweeps, else at
-  the bound in the startup's favour (start = first seen, end = last confirmed);
-* a sweep takes time: what began after `at_s`, and was seen before the last answer was
-  read (`read_s`), is first seen at its `modified_s`, and charged from then;
-* a server that is billable at both sweeps ran all the while, unless it was modified
-  so late after the first that it may have been off and on again: then the stretch
-  from `confirmed_s` to `modified_s` is disputed until the provider's bill decides;
-* a server that is off at both, but was modified so late, may have run: disputed too;
-* a server that is gone ended at the last confirmed instant.
+A zone is known up to its last Complete sweep (`confirmed_s`). `meter` moves a zone to the next
+Complete sweep (`at_s`) and skips a zone that is Partial or Unknown. A quiet cycle and the first
+sweep after an outage of a day follow the same rules. The only evidence about the time between
+two sweeps is the state that the second one shows, and the instant of its last change
+(`modified_s`):
+
+* A transition happened at `modified_s` if that lies between the two sweeps. Otherwise it is
+  dated at the bound in the startup's favour: a start when it was first seen, an end when the
+  server was last confirmed.
+* A sweep takes time. If a server starts after `at_s` and before its answer was read (`read_s`),
+  it is first seen at its `modified_s`, and it is charged from then.
+* A server that is billable at both sweeps ran all the while, unless it was modified so late
+  that it may have been off and on again. The time from `confirmed_s` to `modified_s` is then
+  unconfirmed, until the provider's bill decides.
+* A server that is off at both sweeps, but was modified so late, may have run: unconfirmed too.
+* A server that is gone ended when it was last confirmed.
+
+Invariants
+
+* A second of a server is in one run at most, and a run has one owner and one rate. If the owner
+  or the rate changes, the run is cut, and `up_since_s` and `started_by` keep the real start.
+* A zone's `confirmed_s` never moves back, and nothing later than it is charged. If the clock
+  steps back, nothing is metered until time passes `confirmed_s` again.
+* A run without an accepted rate is metered. It is charged from its start once it has a rate.
+* The result does not depend on how time is divided into cycles.
+
+Rejected: to count samples (a charge would depend on the cycle), and to charge unconfirmed time
+and refund it later (a startup would be stopped for credits that it still has).
+
+Warning: the cases of `_Zone._follow` are ordered. An end, a new flavor and a new project come
+before the doubt about a bounce.
 """
 
 from __future__ import annotations

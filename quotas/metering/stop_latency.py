@@ -1,4 +1,4 @@
-"""How long does a stop take, by flavor? Measured from our own intents, or the policy's word.
+"""Stop latency by flavor: measured from our own intents, or the default of the policy.
 
 A stop is measured from when it was sent to when it was seen off, so that it counts the
 wait for that sweep too. From three stops of a flavor on, the longest of its last twenty

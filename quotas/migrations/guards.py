@@ -1,4 +1,4 @@
-"""What keeps rows as they were written? Triggers, in the words of each database."""
+"""Triggers that keep rows as they were written, in the SQL of each database."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ ORDER BY table_name
 
 
 def append_only(tables: Iterable[str]) -> None:
-    """Refuse every change of these tables' rows but a new one; also to empty one at once."""
+    """Refuse every change of these tables except new rows; also refuse to truncate them."""
     for table in tables:
         if op.get_context().dialect.name == "sqlite":
             for verb in ("UPDATE", "DELETE"):
@@ -60,9 +60,9 @@ def append_only(tables: Iterable[str]) -> None:
 def behave_as_sqlite(connection: Connection) -> None:
     """Let new columns of PostgreSQL's tables compare and number as SQLite's do.
 
-    Text compares by code point, whatever the database's locale: ranges and orders of names
-    are the same in both. An id is one above the highest, not a sequence's: a transaction
-    that was rolled back leaves no gap, and an id that was given is never given again.
+    Text compares by code point, whatever the database's locale, so ranges and orders of names
+    are the same in both. An id is one above the highest, not the next of a sequence: a
+    transaction that is rolled back leaves no gap, and no id is given twice.
     """
     if connection.dialect.name == "sqlite":
         return

@@ -1,4 +1,4 @@
-"""How is a startup closed, and reopened? Its policies' rules, recorded before they are replaced.
+"""Closing and reopening by IAM: rules are recorded before they are replaced.
 
 Closing: read, record what is about to be taken, replace the list, read it back. Reopening:
 read, put back what is missing, read it back, forget the record. Each step may be the last

@@ -1,4 +1,4 @@
-"""How are intents carried out? Each at most once, while we lead, confirmed by observation."""
+"""Sending of intents: each at most once, while we lead, and confirmed by observation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How is everybody reopened without a daemon? From the book's records, policy by policy.
+"""Reopening of every startup without a daemon, from the book's records, policy by policy.
 
 Each policy is tried under a lease renewed for it, whatever became of the one before; at the
 end every order has ended, and the lease is anybody's again.

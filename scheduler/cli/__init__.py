@@ -1,4 +1,4 @@
-"""The command line `cohortd`: the composition root, where both sides are put together."""
+"""The command line `cohortd`: the only package that joins scheduler and exporters."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Compute-credit scheduler and GPU quota daemon for startup programs on Scaleway.",
+    help="Share GPUs and charge credits for startup programs on Scaleway.",
 )
 STEERING = (overrides, arm, release_all, notices, requests)
 BOOKS = (grants, holds, prices, refunds, reports, statements)
@@ -54,7 +54,7 @@ def main() -> None:
 
 
 def _usage(error: typer.TyperException) -> str:
-    """What is wrong with the command line, on one line; empty where its help was shown."""
+    """The usage error on one line; empty if the help was shown."""
     ours = isinstance(error, typer.BadParameter) and error.param is None
     return " ".join((error.message if ours else error.format_message()).split())
 

@@ -1,4 +1,4 @@
-"""Where can the demo be looked at? Its portal with a token for each startup, and its metrics."""
+"""The demo's endpoints: its portal, with a token for each startup, and its metrics."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Who lent GPUs to whom in a rehearsal, and who asked its quota back?
+"""A tally of a rehearsal's lending: which startup lent GPUs to which, and who asked them back.
 
-The tally follows the shares of each cycle's view. On Sunday evenings an operator asks, through
-the book, for what each startup that went home for the weekend will want on Monday morning.
+The tally follows the shares of each cycle's view. On Sunday evenings an operator opens requests
+for what each startup that went home for the weekend will want on Monday morning.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""How are six months played in a minute? The real cycle and a simulated region, in lock-step.
+"""The rehearsal: six months in a minute, with the real cycle and a simulated region in step.
 
-Both share one clock: the region is moved to an instant, then one cycle runs there. A
-cycle runs at every poll and at every edge that cohortd itself predicts; nothing is
-learnt from the simulator but what the API answers.
+Both share one clock: the region is moved to an instant, then one cycle runs there. A cycle runs
+at every poll and at every edge that cohortd itself predicts. cohortd learns nothing from the
+simulator except what the API answers.
 """
 
 from __future__ import annotations

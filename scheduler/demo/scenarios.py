@@ -1,8 +1,8 @@
-"""Which four stories does a rehearsal tell of enforcement, and how does each of them go?
+"""The four scenarios of enforcement in a rehearsal, and the outcome of each.
 
-A borrowed server goes back to its owner, a leak in standby is ended, credits run out, and
-a mistake is undone. Leaks and the end of credits happen by themselves. For the others an
-operator does what operators do: asks owners' quota back, and takes one stop back.
+A borrowed server goes back to its owner, a server in standby is ended, credits run out, and a
+mistake is undone. Standby and the end of credits happen by themselves. For the others an
+operator acts: it asks for owners' quota, and undoes one stop.
 """
 
 from __future__ import annotations

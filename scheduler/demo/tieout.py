@@ -1,4 +1,4 @@
-"""Do the books equal the world? What was charged, against the region's own seconds."""
+"""The tie-out: compares what was charged with the seconds that the region itself counted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When are messages sent? By the leader, one claimed parcel at a time, beside the cycle.
+"""Delivery of messages by the leader, one claimed delivery at a time, beside the cycle.
 
 The port that is handed in does the sending; here is what precedes and follows it. Between
 claim and result there is no transaction open, and a crash there sends the same batch again.

@@ -1,8 +1,9 @@
-"""What did people ask through the API? Read each cycle as untrusted input, and answered.
+"""The inbox job: performs what people asked through the API, and answers it in the book.
 
-The API process may be anybody's by now: what it left is checked from its shape to its
-token, performed through the book's own functions under the message's id as key, and
-answered in the book. A crash in between repeats the deed, which its key makes harmless.
+The API process may be compromised, so its file is untrusted input. Each message is checked
+from its shape to its token, performed through the book's own functions with the message's id
+as key, and answered in the book. A crash in between repeats the action, and its key makes the
+repetition harmless.
 """
 
 from __future__ import annotations
@@ -29,11 +30,11 @@ from quotas.queue.requests import RequestSpec
 
 log = structlog.get_logger()
 MAX_READ, MAX_HANDLED = 1_000, 50
-"""Writes looked at and performed in one cycle; the rest waits for the next."""
+"""The most writes read, and performed, in one cycle. The rest waits for the next cycle."""
 
 Text = Annotated[str, StringConstraints(max_length=500, pattern=r"^[^\x00]*$")]
 Count = Annotated[StrictInt, Field(ge=1, le=2**31 - 1)]
-"""What a row of either database can hold: PostgreSQL's text has no NUL."""
+"""Values that a row of either database can hold: PostgreSQL's text has no NUL."""
 
 
 class _Shape(BaseModel):
@@ -78,7 +79,7 @@ class _Envelope(_Shape):
 
 @dataclass(frozen=True, slots=True)
 class _InboxWrite:
-    """A write whose envelope and token are in order."""
+    """A write whose envelope and token were accepted."""
 
     id: str
     startup: str
@@ -148,13 +149,13 @@ KINDS: Mapping[str, Callable[[Book, _InboxWrite], tuple[str, int | None]]] = {
 
 
 class InboxDrain:
-    """Performs what waits in a state folder's inbox."""
+    """Performs the waiting writes of a state folder's inbox."""
 
     def __init__(self, book: Book, state: Path) -> None:
         self._book, self._state = book, state
 
     def __call__(self, now_s: int) -> int:
-        """Answer what waits, within bounds; how many were answered."""
+        """Answer waiting writes, within bounds. Returns how many were answered."""
         try:
             rows = waiting_messages(self._state, MAX_READ)
         except BookError as error:
@@ -177,7 +178,7 @@ def _envelope(row: tuple[Any, ...]) -> _Envelope | None:
     try:
         return _Envelope.model_validate(dict(zip(_Envelope.model_fields, row, strict=True)))
     except ValidationError:
-        return None  # not written by our API: nobody waits for an answer to it
+        return None  # our API did not write it, so nobody waits for an answer
 
 
 def _answer(book: Book, parsed: _Envelope, token: Token | None, now_s: int) -> InboxAnswer:
@@ -199,7 +200,7 @@ def _answer(book: Book, parsed: _Envelope, token: Token | None, now_s: int) -> I
 
 
 def _check_token(parsed: _Envelope, token: Token | None, now_s: int) -> None:
-    """The token must be that startup's, with its scope, good when asked and not revoked since."""
+    """Raises Refused unless the token is the startup's, with the scope, in force and unrevoked."""
     if token is None or token.startup != parsed.startup or "request" not in token.scopes:
         raise Refused(f"token {parsed.token} may not ask for {parsed.startup}")
     asked_s = min(max(parsed.at_s, token.created_s), now_s)

@@ -1,4 +1,4 @@
-"""What does the daemon do beside its cycles? It checks its book, and who could get round it.
+"""Jobs beside the cycle: they verify the book, and look for ways around a closing.
 
 Each is a chore in one worker of its own, so that none delays a cycle. None writes the book.
 """

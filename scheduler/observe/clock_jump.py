@@ -1,4 +1,4 @@
-"""Did the wall clock step? Compared with monotonic time since the cycle before."""
+"""Detection of a step of the wall clock, by monotonic time since the cycle before."""
 
 from __future__ import annotations
 

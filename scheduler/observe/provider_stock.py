@@ -1,4 +1,4 @@
-"""What does the provider still have of what an owner waits for? Asked only while one waits."""
+"""Reads of what the provider has left, only of flavors that an owner waits for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How are all zones read within the cycle's deadlines? In bounded pools; late is unknown."""
+"""Reads of all zones within the cycle's deadlines; a late answer leaves a zone Unknown."""
 
 from __future__ import annotations
 

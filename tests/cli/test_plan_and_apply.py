@@ -139,7 +139,7 @@ def test_a_file_that_lets_an_old_word_count_again_is_marked(operator_env: Operat
     operator_env.write(PROGRAM)
     (change,) = operator_env.run("plan", "--json").json
     assert change["needs_confirmation"] and (change["before"], change["after"]) == ("off", "shadow")
-    assert change["reason"].startswith("cohortd will stop servers, for it is armed: ")
+    assert change["reason"].startswith("cohortd will stop servers, because it is armed: ")
     assert change["reason"].endswith(": the pilot")
     assert operator_env.run("apply").code == 1
     assert operator_env.run("disarm", "--reason", "not yet").code == 0

@@ -212,7 +212,7 @@ def test_check_says_what_the_key_lacks(region: Running, tmp_path: Path) -> None:
     said = checked(IamEnv(region, "IAMPolicyReadOnly"), tmp_path)
     for kind in ("application", "group", "user"):
         assert said[f"IAM {kind}s"][0][0] is False and "403" in said[f"IAM {kind}s"][0][1]
-    assert said["IAM rules"] == [(False, "no policy of its own lets it set rules")]
+    assert said["IAM rules"] == [(False, "no policy of the key lets it set rules")]
     blind = checked(IamEnv(region, "IAMGroupReadOnly"), tmp_path)
     assert blind["IAM policies"][0][0] is False and "IAM rules" not in blind
 

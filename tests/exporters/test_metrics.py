@@ -8,6 +8,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -34,6 +35,11 @@ def samples(metrics: Metrics) -> Samples:
         for family in text_string_to_metric_families(metrics.render().decode())
         for each in family.samples
     }
+
+
+def with_status(view: View, **changes: Any) -> View:
+    """The view with changes of its status."""
+    return replace(view, status=replace(view.status, **changes))
 
 
 def value(of: Samples, name: str, **labels: str) -> float:
@@ -71,7 +77,9 @@ def test_each_view_is_rendered_once_and_counters_each_time(
     metrics.missed()
     assert value(samples(metrics), "cycles_missed_total") == 1, "a count is never from memory"
     own = view.status.startups[0]
-    metrics.publish(replace(view, startups=(replace(own, charged_ucr=own.charged_ucr + 10**6),)))
+    metrics.publish(
+        with_status(view, startups=(replace(own, charged_ucr=own.charged_ucr + 10**6),))
+    )
     was = own.charged_ucr / UCR_PER_CREDIT
     assert value(samples(metrics), "charged_credits", **ACME) == was + 1
     shown = {family.name for family in metrics.collect()}
@@ -89,7 +97,7 @@ def test_the_first_of_several_open_notices_is_shown(published: tuple[Harness, Me
         for name, instants in deadlines_s.items()
         for at_s in instants
     )
-    metrics.publish(replace(view, notices=notices))
+    metrics.publish(with_status(view, notices=notices))
     found = samples(metrics)
     assert value(found, "next_stop_timestamp_seconds", **ACME) == T0 + 300
     assert value(found, "next_stop_timestamp_seconds", startup="birch", cohort="") == T0 + 100
@@ -173,7 +181,7 @@ def test_what_the_sponsor_paid_is_shown_by_cohort(published: tuple[Harness, Metr
     """A cohort has what ran uncovered; one without any says zero."""
     harness, metrics = published
     assert value(samples(metrics), "overdraft_credits", cohort="c") == 0
-    metrics.publish(replace(harness.views[-1], overdraft={"c": 1_500_000}))
+    metrics.publish(with_status(harness.views[-1], overdraft={"c": 1_500_000}))
     assert value(samples(metrics), "overdraft_credits", cohort="c") == 1.5
 
 
@@ -183,7 +191,7 @@ def test_only_what_stands_by_counts_as_standing_by(published: tuple[Harness, Met
     assert value(samples(metrics), "standby_gpus", **ACME) == 0
     (own,) = harness.views[-1].status.startups
     standing = replace(own, runs=tuple(replace(r, state="stopped in place") for r in own.runs))
-    metrics.publish(replace(harness.views[-1], startups=(standing,)))
+    metrics.publish(with_status(harness.views[-1], startups=(standing,)))
     assert value(samples(metrics), "standby_gpus", **ACME) == 8
 
 
@@ -324,7 +332,7 @@ def test_a_closing_that_fails_is_counted_by_startup(published: tuple[Harness, Me
     """Failures in a row and revoked rules, for each startup that was closed at least once."""
     harness, metrics = published
     stuck = ClosingView("acme", "closing", T0, "403", 3, True)
-    metrics.publish(replace(harness.views[-1], closings=(stuck,)))
+    metrics.publish(with_status(harness.views[-1], closings=(stuck,)))
     found = samples(metrics)
     assert value(found, "iam_change_failures", **ACME) == 3
     assert value(found, "iam_rules_revoked", **ACME) == 1

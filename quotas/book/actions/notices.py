@@ -1,7 +1,7 @@
-"""What do people answer to a notice? Acknowledged, snoozed, a test of the channels.
+"""Answers to a notice: acknowledge it, snooze it; and a test notice to every channel.
 
-Each answer is written once, with who gave it and as a decision. The command line and the
-inbox of the API call the same functions.
+Each answer is written once, as a decision with its actor. The command line and the inbox of
+the API call the same functions.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ MAX_LISTED = 1000
 def acknowledge(
     book: Book, notice_id: int, actor: str, now_s: int, *, owner: str | None = None
 ) -> Notice:
-    """The notice, known to be read; the first acknowledgement stays. Raises Refused.
+    """Acknowledge a notice; the first acknowledgement stays. Raises Refused.
 
-    `of` is the startup whose it must be.
+    `owner` is the startup that the notice must belong to.
     """
     with book.writing() as connection, rows_of(connection) as rows:
         row = _row(rows, notice_id, owner)
@@ -58,9 +58,10 @@ def snooze(
     owner: str | None = None,
     key: str | None = None,
 ) -> Notice:
-    """The notice with a later deadline, within the policy's bounds. Raises Refused.
+    """Move a notice's deadline later, within the policy's bounds. Raises Refused.
 
-    `of` is the startup whose it must be; with a key the same snooze moves it once.
+    `owner` is the startup that the notice must belong to. With a key, the same snooze moves the
+    deadline once.
     """
     with book.writing() as connection, rows_of(connection) as rows:
         program, row = _program(connection), _row(rows, notice_id, owner)
@@ -80,9 +81,9 @@ def snooze(
 
 
 def send_test_notice(book: Book, startup: str, actor: str, now_s: int) -> Notice:
-    """A test notice to every channel of a startup and of the operators. Raises Refused.
+    """Send a test notice to every channel of a startup and of the operators. Raises Refused.
 
-    It is sent in every mode but off: before anything is enforced is when it is needed.
+    Every mode except off sends it, because people need the test before anything is enforced.
     """
     with book.writing() as connection, rows_of(connection) as rows:
         program = _program(connection)
@@ -112,7 +113,7 @@ def send_test_notice(book: Book, startup: str, actor: str, now_s: int) -> Notice
 
 
 def last_tested_s(book: Book, startup: str) -> int | None:
-    """When the startup last acknowledged a test notice; None when it never did."""
+    """When the startup last acknowledged a test notice; None if it never did."""
     newest = select(func.max(NOTICE.c.acknowledged_s))
     with book.reading() as connection:
         at_s = connection.scalar(newest.where(NOTICE.c.startup == startup, NOTICE.c.rule == TEST))
@@ -120,7 +121,7 @@ def last_tested_s(book: Book, startup: str) -> int | None:
 
 
 def list_notices(book: Book, limit: int, startup: str | None = None) -> list[Mapping[str, Any]]:
-    """The newest notices, the live ones first, each with what became of its messages."""
+    """The newest notices, live ones first, each with the delivery of its messages."""
     is_live = NOTICE.c.state.in_(LIVE_NOTICES)
     rows = select(NOTICE).order_by(is_live.desc(), NOTICE.c.id.desc())
     if startup is not None:
@@ -159,7 +160,7 @@ def _notice(row: NoticeRow) -> Notice:
 
 
 def _record_decision(rows: Session, notice: Notice, verb: str, facts: object, now_s: int) -> str:
-    """Record a person's deed as a decision; answers its reason."""
+    """Record a person's answer as a decision; returns its reason."""
     owner = (notice.startup, notice.server_id)
     decision = make_decision(owner, notice.rule, verb, notice.episode, facts)
     rows.add(DecisionRow(**decision_row(decision, notice.mode, now_s)))

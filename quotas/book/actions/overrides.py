@@ -14,18 +14,70 @@ from sqlmodel import col, select
 from quotas.book.actions.action import OperatorAction
 from quotas.book.actions.execute import perform_in_transaction
 from quotas.book.actions.refunds import RefundCommand
-from quotas.book.cycle.state import read_program
+from quotas.book.cycle.state import read_program, read_unposted_runs
+from quotas.book.reads.overrides import read_enforcement
 from quotas.book.schema.records import DecisionRow, NoticeRow, OverrideRow
 from quotas.book.session import Book, rows_of
 from quotas.decisions.notices import Notice
-from quotas.decisions.overrides import Override
+from quotas.decisions.overrides import EVERYONE, Override, Overrides
 from quotas.ledger.corrections import Refused
+
+FOR_EVERYONE = frozenset({"freeze", "maintenance", "mode"})
+"""The families that may apply to everyone."""
 
 
 def set_override(book: Book, override: Override) -> Override:
-    """Keep a word, with the one it takes the place of. The same word twice is kept once."""
+    """Keep an override and name the one it replaces. The same override twice is kept once."""
     with book.writing() as connection:
         return save_override(connection, override)
+
+
+def order_override(book: Book, override: Override) -> Override:
+    """Keep an override whose subject exists. Raises Refused, and then writes nothing."""
+    with book.writing() as connection:
+        _check_subject(connection, override)
+        if override.value == "off":
+            standing = Overrides(read_enforcement(connection).overrides, override.at_s)
+            if standing.on(override.family, override.subject) is None:
+                raise Refused(f"there is no {override.family} of {override.subject} to end")
+        return save_override(connection, override)
+
+
+def approve_stops(
+    book: Book, decision: int | None, actor: str, reason: str, now_s: int
+) -> list[tuple[Notice, Override]]:
+    """Approve the deferred stop of a decision, or every deferred stop. Raises Refused."""
+    approved = ("approved", now_s, None, actor, reason)
+    with book.writing() as connection, rows_of(connection) as rows:
+        found = rows.exec(select(NoticeRow).filter_by(state="deferred").order_by(col(NoticeRow.id)))
+        deferred = [Notice(**row.model_dump()) for row in found]
+        if decision is not None:
+            row = rows.get(DecisionRow, decision)
+            subject = (row.startup, row.server_id, row.rule) if row else None
+            deferred = [notice for notice in deferred if notice.subject == subject]
+        if not deferred:
+            raise Refused("no such stop is deferred; 'cohortd status' lists the deferred stops")
+        return [
+            (each, save_override(connection, Override("approve", str(each.id), *approved)))
+            for each in deferred
+        ]
+
+
+def _check_subject(connection: Connection, override: Override) -> None:
+    """Raises Refused if the family cannot have the subject."""
+    _, program = read_program(connection)
+    family, subject = override.family, override.subject
+    if family == "shortage":
+        pools = [pool.name for pool in program.pools] if program else []
+        if subject not in pools:
+            raise Refused(f"{subject!r} is no pool of the program; it has {', '.join(pools)}")
+        return
+    known = [startup.name for startup in program.startups()] if program else []
+    if subject in known or (subject == EVERYONE and family in FOR_EVERYONE):
+        return
+    is_run = family == "exempt" and subject in {r.server_id for r in read_unposted_runs(connection)}
+    if not is_run:
+        raise Refused(f"{subject!r} is no startup of the program; it has {', '.join(known)}")
 
 
 def save_override(connection: Connection, override: Override) -> Override:
@@ -54,7 +106,7 @@ def _same(old: Override, new: Override) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class UndoResult:
-    """A stop that was taken back: whose, the word that did it, and what became of the refund."""
+    """A stop that was undone: its notice, the override that did it, and the refund's outcome."""
 
     notice: Notice
     override: Override
@@ -62,16 +114,20 @@ class UndoResult:
 
 
 def undo(book: Book, decision: int, actor: str, reason: str, now_s: int) -> UndoResult:
-    """Take back the stop that a decision ordered. Raises Refused and writes nothing then."""
+    """Undo the stop that a decision ordered. Raises Refused, and then writes nothing.
+
+    Override and refund are one transaction, so neither is ever there without the other. Undoing
+    a stop again repeats the first answer; only a refund that had to wait is tried again.
+    """
     with book.writing() as connection:
         notice = notice_of_stop(connection, decision)
         _, program = read_program(connection)
         if notice is None or program is None:
             raise Refused(f"decision {decision} stopped no server; 'cohortd explain' lists them")
-        said = ("undo", notice.server_id, str(notice.id))
-        override = _earlier_undo(connection, *said)
+        named = ("undo", notice.server_id, str(notice.id))
+        override = _earlier_undo(connection, *named)
         if override is None:
-            override = save_override(connection, Override(*said, now_s, None, actor, reason))
+            override = save_override(connection, Override(*named, now_s, None, actor, reason))
         return UndoResult(
             notice,
             override,
@@ -80,7 +136,7 @@ def undo(book: Book, decision: int, actor: str, reason: str, now_s: int) -> Undo
 
 
 def notice_of_stop(connection: Connection, decision: int) -> Notice | None:
-    """The notice of a decision to stop a server; None where it decided no stop."""
+    """The notice of a decision to stop a server; None if it is no such decision."""
     with rows_of(connection) as rows:
         row = rows.get(DecisionRow, decision)
         if row is None or row.verb != "stop" or row.mode != "enforce":
@@ -96,7 +152,7 @@ def notice_of_stop(connection: Connection, decision: int) -> Notice | None:
 def _earlier_undo(
     connection: Connection, family: str, server_id: str, notice: str
 ) -> Override | None:
-    """The word that undid this very stop before; None where nobody did."""
+    """The override that undid this stop before; None if nobody did."""
     query = select(OverrideRow).filter_by(family=family, subject=server_id, value=notice)
     with rows_of(connection) as rows:
         row = rows.exec(query).first()
@@ -104,7 +160,7 @@ def _earlier_undo(
 
 
 def _refunded(connection: Connection, notice: Notice, override: Override, notice_s: int) -> str:
-    """The minimum notice before the deadline, given back once: the last that it had."""
+    """The seconds of the minimum notice before the deadline, refunded once."""
     window = (notice.deadline_s - notice_s, notice.deadline_s)
     command = RefundCommand(*window, server=notice.server_id)
     operator_action = OperatorAction(

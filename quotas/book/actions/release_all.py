@@ -1,4 +1,4 @@
-"""How does an operator's order to reopen everybody enter the book? Before it is carried out."""
+"""Release all: an operator's order to reopen every startup, recorded before it is carried out."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from quotas.iam.closing import ACTIONS, RELEASE, REOPEN, RULE
 def begin_release(
     book: Book, startups: Iterable[str], reason: str, actor: str, now_s: int, lease: Lease
 ) -> tuple[Intent, ...]:
-    """An operator's order to reopen startups: closing intents end, new ones are recorded."""
+    """Record an operator's order to reopen startups: closing intents end, new ones begin."""
     names = sorted(startups)
     detail = f"release-all by {actor}: {reason}"
     with book.writing() as connection:
@@ -32,7 +32,7 @@ def begin_release(
         if names:
             rows = [_decision(name, reason, actor, now_s) for name in names]
             connection.execute(DECISION.insert(), rows)
-            # From here on nobody starts anything against a closing.
+            # From here on no startup counts as closed, so its starts are not stopped.
             connection.execute(NOTICE.insert(), [_opened(name, now_s) for name in names])
     save_intents(book, [_reopening(name, detail, now_s) for name in names], lease)
     with book.reading() as connection:

@@ -1,6 +1,6 @@
-"""How does a request enter the book? One way for the command and for the inbox alike.
+"""Requests for GPUs: open, withdraw and list them, for the command line and the inbox alike.
 
-It only writes a row: the next cycle counts it as demand and decides what follows.
+A request is only a row here. The next cycle counts it as demand and decides what follows.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from quotas.shares.allocation import step_of
 
 
 def open_request(book: Book, spec: RequestSpec) -> Request:
-    """Write the request that is asked for, once for each key; raises Refused, writing nothing.
+    """Write a request, once for each key. Raises Refused, and then writes nothing.
 
-    The same key with the same ask answers the request as it stands; with another, it refuses.
+    The same key with the same request returns it as it stands. With another request it is refused.
     """
     with book.writing() as connection, rows_of(connection) as rows:
         known = _known(rows, spec)
@@ -45,9 +45,9 @@ def preview_request(book: Book, spec: RequestSpec) -> Request:
 def withdraw_request(
     book: Book, number: int, now_s: int, why: str, owner: str | None = None
 ) -> Request:
-    """Take a live request back. Raises Refused.
+    """Withdraw a live request. Raises Refused.
 
-    `of` names the startup whose request it must be, where the asker speaks for one only.
+    `owner` is the startup that the request must belong to, if the caller acts for one startup.
     """
     with book.writing() as connection, rows_of(connection) as rows:
         row = rows.get(RequestRow, number)
@@ -59,7 +59,7 @@ def withdraw_request(
 
 
 def read_requests(book: Book, limit: int) -> Iterable[Request]:
-    """The newest requests, ended ones too, newest first."""
+    """The newest requests, ended ones included, newest first."""
     query = select(REQUEST).order_by(REQUEST.c.id.desc()).limit(limit)
     with book.reading() as connection:
         return [Request(**row) for row in connection.execute(query).mappings()]
@@ -81,7 +81,7 @@ def _known(rows: Session, spec: RequestSpec) -> Request | None:
 def _checked(connection: Connection, spec: RequestSpec) -> Request:
     _, program = read_program(connection)
     if program is None:
-        raise Refused("no program is applied yet: 'cohortd apply --program FILE' does")
+        raise Refused("no program is applied yet; run 'cohortd apply --program FILE' first")
     startup = program.startup(spec.startup)
     pools = [pool for pool in program.pools if pool.name == spec.pool]
     catalogue = read_catalogue(connection).at(spec.now_s)

@@ -1,6 +1,6 @@
-"""Which tokens are in force? Rows with a hash each; the token itself is nowhere.
+"""Tokens of the API: create, list, rotate and revoke them. The book has a hash of each, no token.
 
-Every change is one transaction. A token is never deleted: its id stays in what it did.
+Every change is one transaction. A token is never deleted, because other rows name its id.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from quotas.model.tokens import Token, id_of
 
 
 def create_token(book: Book, token: Token, token_hash: str) -> Token:
-    """Write a token down under its hash. Raises Refused for a startup that is not there."""
+    """Write a token under its hash. Raises Refused for an unknown startup."""
     made = replace(token, id=id_of(token_hash))
     with book.writing() as connection, rows_of(connection) as rows:
         _, program = read_program(connection)
@@ -28,14 +28,14 @@ def create_token(book: Book, token: Token, token_hash: str) -> Token:
 
 
 def list_tokens(book: Book) -> tuple[Token, ...]:
-    """Every token that ever was, in the order of making."""
+    """Every token ever created, in order of creation."""
     query = select(TokenRow).order_by(col(TokenRow.created_s), col(TokenRow.id))
     with book.reading() as connection, rows_of(connection) as rows:
         return tuple(_token(row) for row in rows.exec(query))
 
 
 def rotate_token(book: Book, id: str, successor: Token, token_hash: str, ends_s: int) -> Token:
-    """Put a successor beside a token, which ends at `ends_s`. Raises Refused."""
+    """Create a successor of a token, and end the token at `ends_s`. Raises Refused."""
     with book.writing() as connection, rows_of(connection) as rows:
         row = _live(rows, id, successor.created_s)
         old = _token(row)
@@ -52,7 +52,7 @@ def rotate_token(book: Book, id: str, successor: Token, token_hash: str, ends_s:
 
 
 def revoke_token(book: Book, id: str, now_s: int) -> Token:
-    """End a token now. Raises Refused where there is none in force."""
+    """Revoke a token now. Raises Refused if it is not in force."""
     with book.writing() as connection, rows_of(connection) as rows:
         row = _live(rows, id, now_s)
         row.revoked_s = now_s
@@ -60,7 +60,7 @@ def revoke_token(book: Book, id: str, now_s: int) -> Token:
 
 
 def find_token(book: Book, token_hash: str) -> Token | None:
-    """The token of a hash, in force or not; None where there is none."""
+    """The token with a hash, in force or not; None if there is none."""
     query = select(TokenRow).where(TokenRow.hash == token_hash)
     with book.reading() as connection, rows_of(connection) as rows:
         row = rows.exec(query).one_or_none()
@@ -68,7 +68,7 @@ def find_token(book: Book, token_hash: str) -> Token | None:
 
 
 def hashed_tokens(book: Book) -> list[tuple[str, Token]]:
-    """Every token with its hash, for a copy that answers while the book cannot."""
+    """Every token with its hash, for the API's copy when the book cannot be read."""
     query = select(TokenRow).order_by(col(TokenRow.id))
     with book.reading() as connection, rows_of(connection) as rows:
         return [(row.hash, _token(row)) for row in rows.exec(query)]

@@ -1,4 +1,4 @@
-"""Where did each chain stand at the first cycle of each UTC day? Kept once, never changed."""
+"""Chain heads: each chain at the first cycle of a UTC day, kept once and never changed."""
 
 from __future__ import annotations
 

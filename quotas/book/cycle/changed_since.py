@@ -1,4 +1,4 @@
-"""Has a person spoken since a cycle read the book? Then what it decided is not sent yet."""
+"""Detection of actions by people since a cycle read the book; it sends nothing after one."""
 
 from __future__ import annotations
 

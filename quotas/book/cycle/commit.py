@@ -1,4 +1,4 @@
-"""How does a cycle's result enter the book? In one transaction, fenced by the lease."""
+"""The commit of a cycle's result, in one transaction that the lease fences."""
 
 from __future__ import annotations
 

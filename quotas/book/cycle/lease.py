@@ -1,4 +1,4 @@
-"""Who leads? One row with a holder, an epoch and an end; every write of a cycle checks it."""
+"""The lease: one row with a holder, an epoch and an end. Every write of a cycle checks it."""
 
 from __future__ import annotations
 

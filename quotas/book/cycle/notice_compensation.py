@@ -1,4 +1,4 @@
-"""What is given back for a promise that was broken? As many seconds as the notice was short.
+"""Compensation for a breached notice: as many seconds as the notice was short.
 
 They are the last that the server was charged for, refunded in the commit that sees it off.
 """

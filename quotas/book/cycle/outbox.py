@@ -1,4 +1,4 @@
-"""Which messages wait, who sends them now, and what became of each?
+"""The outbox: messages that wait, the claims of them, and how each sending ended.
 
 A message is enqueued in the transaction that decided it, claimed under the lease's epoch
 before it is sent, and ends sent or failed. A claim whose sender died is taken up again as

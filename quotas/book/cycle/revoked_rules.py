@@ -1,4 +1,4 @@
-"""What does the book know of closed startups? Rules that were withheld, and intents."""
+"""Records of closed startups: the rules that were revoked, and the intents."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What does a cycle read? Everything it needs in one read, as frozen values.
+"""The state that a cycle reads: all that it needs, in one read, as frozen values.
 
 The statements are built once, not once a cycle: building one costs more than running it.
 """

@@ -1,4 +1,4 @@
-"""What do the whole books say? Sums and runs from the first to the last, for audits."""
+"""Sums and runs of the whole books, from the first to the last, for audits."""
 
 from __future__ import annotations
 

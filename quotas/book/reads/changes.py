@@ -1,4 +1,4 @@
-"""Has the book changed since it was last read? Asked on every request, in microseconds."""
+"""A watch on the book: whether it changed since it was read, in microseconds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What did each startup have at a past instant? An answer that never changes afterwards.
+"""Each startup's credits at a past instant: an answer that never changes afterwards.
 
 Posted is what the book knew then: the transfers recorded by that instant. Accrued is
 what had run by then and was in no charge yet: the part before the instant of charges

@@ -1,4 +1,4 @@
-"""When is a month closed, and what does a statement say? Closed ones are kept as they were."""
+"""Monthly statements: when a month is closed, and what its statement says from then on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which transfers are in the book? Read in the order of writing, in batches, with entries.
+"""Transfers in the book, read in the order of writing, in batches, with their entries.
 
 What the book knew at an instant is the transfers before the first that was recorded
 later: a prefix of the chain. It never changes once the instant is past.

@@ -1,1 +1,1 @@
-"""Proofs of the book: every invariant that its rows alone can show."""
+"""The proofs of `cohortd verify`: each module recomputes one part of the book from its rows."""

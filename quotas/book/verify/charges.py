@@ -1,4 +1,4 @@
-"""Is every charge what it must be: its seconds, its price, and the grants that it drew on?"""
+"""Verify charges: their seconds, their price, and the grants that they drew on."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from quotas.model.units import Period, cost_ucr, format_instant, month_start_s
 
 
 class ChargeAudit:
-    """Checks charges in the book's order; memory grows with servers and runs.
+    """Checks charges in the order of writing; memory grows with servers and runs.
 
-    That is not the order of time: a run without a price is charged once there is one, after
-    what its server ran later.
+    That is not the order of time: a run without a price is charged when it has one, which may
+    be after later runs of its server were charged.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -29,7 +29,7 @@ class ChargeAudit:
         }
         self._charged_until: dict[str, int] = {}
         self._charged: dict[str, list[int]] = defaultdict(list)
-        """Charged stretches of each server, as rising edges: start, end, start, …; none touch."""
+        """Charged periods of each server, as rising edges: start, end, start, …; no two touch."""
         self._month = (0, 0)
 
     def fault(self, posted: PostedTransfer, detail: Mapping[str, Any]) -> str | None:
@@ -81,7 +81,7 @@ class ChargeAudit:
 
 
 def _add_period(edges: list[int], period: Period) -> bool:
-    """Add a period to the stretches that rising edges bound, unless it shares a second with one."""
+    """Add a period to those that rising edges bound, unless it shares a second with one."""
     at = bisect_right(edges, period.start_s)
     if at % 2 or at != bisect_left(edges, period.end_s):
         return False

@@ -1,7 +1,7 @@
-"""Is what became of a grant's rest what the rules say?
+"""Verify expiries and rollovers: what became of the credits that a grant had at its end.
 
-It is a function of what the grant had just before, which the transfers tell: the sums of
-the entries so far.
+The right amount follows from what the grant had just before, which is the sum of its entries
+so far.
 """
 
 from __future__ import annotations

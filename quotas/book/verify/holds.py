@@ -1,4 +1,4 @@
-"""Was every hold placed on credits that outlive it, and ended exactly once? (I8)"""
+"""Verify holds: each was placed on credits that outlive it, and ended exactly once (I8)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Was every stop promised, to that server, as long before as the policy said then?"""
+"""Verify notices: every stop had one, for that server, with the minimum notice in force then."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from quotas.book.schema.tables import DECISION, INTENT, NOTICE, PROGRAM
 from quotas.model.units import format_duration
 
 MAX_CYCLE_S = 120
-"""A cycle reads the program this much after the instant that it gives its notices."""
+"""The most seconds from the instant of a cycle's notices until the cycle reads the program."""
 
 
 def notice_fault(connection: Connection) -> str | None:
     """The first stop that was not announced as it had to be, or None."""
     minimums, extensions = _minimums(connection), _extensions(connection)
-    promised = (NOTICE.c.startup.label("notice_startup"), NOTICE.c.server_id.label("notice_server"))
-    columns = (*promised, NOTICE.c.opened_s, NOTICE.c.deadline_s, NOTICE.c.mode, *_EPISODE_COLUMNS)
+    named = (NOTICE.c.startup.label("notice_startup"), NOTICE.c.server_id.label("notice_server"))
+    columns = (*named, NOTICE.c.opened_s, NOTICE.c.deadline_s, NOTICE.c.mode, *_EPISODE_COLUMNS)
     joined = select(INTENT, *columns).join(NOTICE, NOTICE.c.id == INTENT.c.notice_id)
     for row in connection.execute(joined.order_by(INTENT.c.id)):
         if row.mode != "enforce" or row.notice_server != row.server_id:
@@ -38,11 +38,11 @@ def notice_fault(connection: Connection) -> str | None:
 
 _EPISODE_COLUMNS = (NOTICE.c.rule, NOTICE.c.episode)
 Extensions = dict[tuple[str, ...], list[tuple[int, int]]]
-"""When each notice was renewed, and when it had been due until then, in order."""
+"""When each notice was extended, and its deadline until then, in order."""
 
 
 def _extensions(connection: Connection) -> Extensions:
-    """What fell due while stops waited, and had its minimum notice again."""
+    """Notices that fell due while stops waited, and got their minimum notice again."""
     of = (DECISION.c.startup, DECISION.c.server_id, DECISION.c.rule, DECISION.c.episode)
     rows = select(*of, DECISION.c.at_s, DECISION.c.inputs).where(DECISION.c.verb == "extend")
     found: Extensions = defaultdict(list)
@@ -52,9 +52,9 @@ def _extensions(connection: Connection) -> Extensions:
 
 
 def _due_s(row: Row[Any], extensions: Extensions) -> int:
-    """The deadline that stood when an intent was decided: a later renewal moved it since.
+    """The deadline in force when an intent was decided, before later extensions moved it.
 
-    A renewal of a later notice of the same cause had a later deadline: it changes nothing.
+    An extension of a later notice of the same episode has a later deadline, so it does not count.
     """
     extended = extensions.get((row.notice_startup, row.notice_server, row.rule, row.episode), ())
     stands_s: int = row.deadline_s
@@ -62,13 +62,13 @@ def _due_s(row: Row[Any], extensions: Extensions) -> int:
 
 
 def _minimums(connection: Connection) -> list[tuple[int, int]]:
-    """Since when which minimum was in force, in the order in which programs were applied."""
+    """Each minimum notice with the instant since which it was in force, in order."""
     rows = connection.execute(select(PROGRAM.c.applied_s, PROGRAM.c.body).order_by(PROGRAM.c.id))
     return [(row.applied_s, json.loads(row.body)["policy"]["minimum_notice_s"]) for row in rows]
 
 
 def _minimum_s(minimums: list[tuple[int, int]], opened_s: int) -> int:
-    """The minimum in force at an instant; of two that a cycle may have read, the smaller."""
+    """The minimum in force at an instant; the smaller of two if a cycle may have read either."""
     before = [least_s for applied_s, least_s in minimums if applied_s < opened_s][-1:]
     since = [
         least_s

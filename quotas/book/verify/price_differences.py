@@ -1,4 +1,4 @@
-"""Is each price difference what the program pays above a charge, at the prices then known?"""
+"""Verify price differences: what the program pays above a charge, at the prices known then."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from quotas.ledger.repricing import difference_ucr, price_difference_account, pr
 from quotas.metering.prices import Step
 
 MAX_REMEMBERED_CHARGES = 20_000
-"""So many charges are kept for the differences behind them; those of one commit are few."""
+"""The most charges kept for differences that follow them. One commit has few."""
 MAX_REMEMBERED_PRICES = 1_000
-"""So many lists of prices paid are kept; they are few, and each is used by many charges."""
+"""The most price lists kept. They are few, and many charges use each."""
 
 
 class DifferenceAudit:
@@ -36,7 +36,7 @@ class DifferenceAudit:
         self._recent: dict[str, Charge] = {}
 
     def remember(self, posted: PostedTransfer, detail: Mapping[str, Any]) -> None:
-        """Keep a charge that a difference may follow soon: not to read it once more."""
+        """Keep a charge that a difference may follow soon, so that it is not read again."""
         if detail["flavor"] in self._moved:
             if len(self._recent) >= MAX_REMEMBERED_CHARGES:
                 self._recent.clear()

@@ -1,7 +1,12 @@
-"""Is the book true to itself? Every invariant that can be checked from its rows alone.
+"""Verify the book: check every invariant that its rows alone can show.
 
-One pass over the transfers in the order of writing. Memory grows with the number of
-accounts, servers, grants and refunds, not with that of transfers.
+Theory of operation. One pass reads the transfers in the order of writing. It recomputes the
+hash chain, the balances and the content of every transfer, and returns the first fault as one
+sentence. Charges and holds are recomputed here. Refunds, corrections and price differences
+are recomputed by the functions of `quotas.ledger`, from charges as the book has them; the
+auditors of the simulation do not use those. After the pass the whole book is compared with
+its tables of holds, balances, statements and chain heads, and every stop with its notice.
+Memory grows with the number of accounts, servers, grants and refunds, not of transfers.
 """
 
 from __future__ import annotations
@@ -51,9 +56,9 @@ def verify(
     progress: Callable[[int], None] = lambda _: None,
     expected_heads: Collection[str] = (),
 ) -> Verdict:
-    """Check everything; `given` are hashes that the chains must pass through.
+    """Check everything. The chains must pass through the hashes in `expected_heads`.
 
-    `progress` hears the number of transfers checked so far.
+    `progress` is called with the number of transfers checked so far.
     """
     with book.reading() as connection:
         audit: _Audit | None = None
@@ -62,7 +67,7 @@ def verify(
             fault = _first_fault(connection, audit, progress)
         except DatabaseError as error:
             if error.connection_invalidated:
-                raise  # the server went away: that says nothing about the book
+                raise  # the server went away, which is no fault of the book
             connection.rollback()
             fault = _unreadable(connection, audit.count if audit else 0, error)
         return Verdict(audit.count, audit.chain_heads, fault) if audit else Verdict(0, {}, fault)
@@ -71,7 +76,7 @@ def verify(
 def _first_fault(
     connection: Connection, audit: _Audit, progress: Callable[[int], None]
 ) -> str | None:
-    """What is wrong with a transfer, else with the whole; raises where a row cannot be read."""
+    """The first fault of a transfer, else of the whole book. Raises if a row cannot be read."""
     for posted in stream_transfers(connection, until_id=newest_transfer_id(connection)):
         fault = audit.transfer(posted)
         if fault:
@@ -84,7 +89,7 @@ def _first_fault(
 
 
 class _Audit:
-    """Sums as they grow, transfer by transfer."""
+    """The audits of all kinds of transfers, with the sums of the accounts so far."""
 
     def __init__(self, connection: Connection, expected_heads: Collection[str]) -> None:
         self._charges = ChargeAudit(connection)
@@ -152,7 +157,7 @@ class _Audit:
         return found or self._statements.fault(posted, detail)
 
     def whole_book(self, connection: Connection) -> str | None:
-        """What is wrong with the whole, once every transfer is right."""
+        """The first fault of the whole book, if every transfer is right."""
         return (
             self._chain_heads.missing()
             or self._statements.missing(self.count)
@@ -173,7 +178,7 @@ class _Audit:
         return None if sum(self._sums.values()) == 0 else "all accounts do not sum to zero"
 
     def _entries_fault(self, connection: Connection) -> str | None:
-        """Whether every entry is of a transfer, in a place of its own."""
+        """The first entry without a transfer, or with a wrong position."""
         places = select(ENTRY.c.transfer_id).group_by(ENTRY.c.transfer_id)
         last, count = func.max(ENTRY.c.position), func.count()
         wrong = or_(func.min(ENTRY.c.position) != 0, last != count - 1)
@@ -191,7 +196,7 @@ def _duplicate_key(connection: Connection) -> str | None:
 
 
 def _unreadable(connection: Connection, after_id: int, found: DatabaseError) -> str:
-    """Which transfer it is that the database cannot read; if none, what it says of the rest."""
+    """The transfer that the database cannot read, or else its error about the rest."""
     last_id = after_id
     try:
         for posted in stream_transfers(

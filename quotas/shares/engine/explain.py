@@ -15,8 +15,8 @@ from quotas.shares.engine.problem import Number
 class Cause:
     """The bound that keeps a node from one more step.
 
-    `name` is "demand", "step", "weight", "borrowing_limit", "lending_limit", "capacity", "limit", or
-    the limit's own name. `row` is the node that it binds: the node itself or an ancestor.
+    `name` is "demand", "step", "weight", "borrowing_limit", "lending_limit", "capacity", "limit",
+    or the limit's own name. `row` is the node that it binds: the node itself or an ancestor.
     """
 
     name: str

@@ -28,10 +28,10 @@ def register(app: typer.Typer) -> None:
 def statement(
     startup: Annotated[str | None, typer.Argument(help="A startup of the book.")] = None,
     month: Annotated[
-        str | None, typer.Argument(help="A UTC month such as 2027-01; the open one by default.")
+        str | None, typer.Argument(help="A UTC month such as 2027-01; by default the open one.")
     ] = None,
     listed: Annotated[
-        bool, typer.Option("--list", help="Every closed statement, of every startup or of one.")
+        bool, typer.Option("--list", help="List every closed statement, of all startups or of one.")
     ] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print the lines as CSV.")] = False,
     as_of: AsOf = None,
@@ -49,7 +49,7 @@ def statement(
             _list(read_closed_statements(connection, startup, as_of_s), as_json=as_json)
             return
         if startup is None:
-            fail("which startup? Name one, or give --list", BAD_INPUT)
+            fail("STARTUP is missing: name a startup, or add --list", BAD_INPUT)
         found = _one(connection, startup, month, as_of_s)
     if as_json:
         print_json(found)
@@ -66,14 +66,14 @@ def _one(
     try:
         start_s = now_s if month is None else month_s(month)
     except ValueError:
-        fail(f"{month!r} is no month; write it as 2027-01", BAD_INPUT)
+        fail(f"{month!r} is not a month: write it as 2027-01", BAD_INPUT)
     as_of = None if as_of_s is None else (as_of_s, transfer_id_as_of(connection, as_of_s))
     name = month_name(start_s)
     if start_s > now_s:
         fail(f"{name} has not begun yet; the open month is {month_name(now_s)}", REFUSED)
     found = read_statement(connection, startup, start_s, as_of)
     if found is None:
-        fail(f"{startup} has no statement for {name}: that is before its first month", REFUSED)
+        fail(f"{startup} has no statement for {name}, which is before its first month", REFUSED)
     return found
 
 

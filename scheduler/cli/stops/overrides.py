@@ -13,11 +13,10 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from quotas.book import Book
-from quotas.book.actions.overrides import set_override
+from quotas.book.actions.overrides import approve_stops, order_override
 from quotas.book.actions.overrides import undo as undo_stop
-from quotas.book.cycle.state import BookState, last_decisions, load_state
 from quotas.book.reads.overrides import read_operator_actions
-from quotas.decisions.overrides import EVERYONE, UNDONE_FOR_S, Override, Overrides
+from quotas.decisions.overrides import EVERYONE, UNDONE_FOR_S, Override
 from quotas.ledger.corrections import Refused
 from quotas.model.units import format_instant, parse_duration
 from scheduler.cli.options import DEFAULT_STATE, Json, State, actor, print_json
@@ -27,7 +26,7 @@ REFUSED, BAD_INPUT = 1, 2
 MAX_REASON_LENGTH = 500
 MAX_OVERRIDE_S = 366 * 86_400
 
-Reason = Annotated[str, typer.Option("--reason", help="Why; it is kept in the audit log.")]
+Reason = Annotated[str, typer.Option("--reason", help="Why. The audit log keeps it.")]
 For = Annotated[str | None, typer.Option("--for", help="How long, such as 2h or 1d.")]
 End = Annotated[bool, typer.Option("--end", help="End it now.")]
 
@@ -52,7 +51,6 @@ def level(
     if to not in {"open", "closed", "stopped"}:
         refuse(f"{to!r} is no level to set; write open, closed or stopped", BAD_INPUT)
     book = Book.open_existing(state)
-    _member(load_state(book), startup)
     set_and_print(book, "level", startup, to, reason, None, as_json)
 
 
@@ -66,7 +64,6 @@ class TimedOverride:
     name: str
     help: str
     subject: str | None
-    check: Callable[[BookState, str], None]
     default: Any = ...
 
     def command(self) -> Callable[..., None]:
@@ -81,8 +78,9 @@ class TimedOverride:
             as_json: Json = False,
         ) -> None:
             book = Book.open_existing(state)
-            self.check(load_state(book), subject)
-            _set_for_a_while(book, self.name, subject, reason, _OverridePeriod(for_, end), as_json)
+            period = _OverridePeriod(for_, end)
+            until_s = None if period.seconds is None else SystemClock().now_s() + period.seconds
+            set_and_print(book, self.name, subject, period.value, reason, until_s, as_json)
 
         def of_everyone(
             reason: Reason,
@@ -128,20 +126,15 @@ def approve(
     """Let stops pass that wait for the disruption budget."""
     if (decision is None) == (not all_):
         refuse("name one deferred decision, or give --all", BAD_INPUT)
-    book = Book.open_existing(state)
-    deferred = [notice for notice in load_state(book).notices if notice.state == "deferred"]
-    if decision is not None:
-        row = next(iter(last_decisions(book, 1, id=decision)), None)
-        subject = (row["startup"], row["server_id"], row["rule"]) if row else None
-        deferred = [notice for notice in deferred if notice.subject == subject]
-    if not deferred:
-        refuse("no such stop is deferred; 'cohortd status' lists those that are", REFUSED)
-    kept = [
-        set_override(book, make_override("approve", str(n.id), "approved", reason, None))
-        for n in deferred
-    ]
-    names = ", ".join(f"{notice.server_name} of {notice.startup}" for notice in deferred)
-    print_answer(f"approved: {names} will be stopped in the next cycle", kept, as_json)
+    given = make_override("approve", "", "", reason, None)
+    by = (given.actor, given.reason, given.at_s)
+    try:
+        kept = approve_stops(Book.open_existing(state), decision, *by)
+    except Refused as refused:
+        refuse(str(refused), REFUSED)
+    names = ", ".join(f"{notice.server_name} of {notice.startup}" for notice, _ in kept)
+    overrides = [override for _, override in kept]
+    print_answer(f"approved: {names} will be stopped in the next cycle", overrides, as_json)
 
 
 def audit(
@@ -163,47 +156,27 @@ def audit(
         )
 
 
-def _anyone(state: BookState, subject: str) -> None:
-    if subject != EVERYONE:
-        _member(state, subject)
-
-
-def _member_or_server(state: BookState, subject: str) -> None:
-    if subject not in {run.server_id for run in state.runs}:
-        _member(state, subject)
-
-
-def _pool(state: BookState, subject: str) -> None:
-    pools = [each.name for each in state.program.pools] if state.program else []
-    if subject not in pools:
-        refuse(f"{subject!r} is no pool of the program; it has {', '.join(pools)}", REFUSED)
-
-
 TIMED_OVERRIDES = (
     TimedOverride(
         "exempt",
         "Let no rule stop a startup or a server for a while; its notices are cancelled.",
         "A startup, or the id of a server.",
-        _member_or_server,
     ),
     TimedOverride(
         "freeze",
-        "Hold every stop for a while: notices are given, what is due waits for the end.",
-        "A startup; everyone where left out.",
-        _anyone,
+        "Delay every stop for a while. Notices are still given.",
+        "A startup; everyone by default.",
         EVERYONE,
     ),
     TimedOverride(
         "maintenance",
-        "Observe, meter and charge for a while, and act on nothing.",
+        "Only observe, meter and charge for a while: act on nothing.",
         None,
-        _anyone,
     ),
     TimedOverride(
         "shortage",
-        "Say that Scaleway has no GPUs of a pool: nothing in it is reclaimed for an owner.",
+        "Record that Scaleway has no GPUs of a pool: cohortd reclaims nothing in it for owners.",
         "A pool with backing on-demand.",
-        _pool,
     ),
 )
 
@@ -213,7 +186,7 @@ class _OverridePeriod:
 
     def __init__(self, for_: str | None, end: bool) -> None:  # typer's flag
         if (for_ is None) == (not end):
-            refuse("say how long with --for 2h, or --end to end it now", BAD_INPUT)
+            refuse("give --for 2h to say how long, or --end to end it now", BAD_INPUT)
         self.value = "off" if end else "on"
         self.seconds: int | None = None
         if for_ is not None:
@@ -223,19 +196,6 @@ class _OverridePeriod:
                 refuse(f"--for: {error}", BAD_INPUT)
             if not 0 < self.seconds <= MAX_OVERRIDE_S:
                 refuse(f"--for {for_}: give more than 0s and at most 366d", BAD_INPUT)
-
-
-def _set_for_a_while(
-    book: Book, family: str, subject: str, reason: str, period: _OverridePeriod, as_json: bool
-) -> None:
-    now_s = SystemClock().now_s()
-    if period.value == "off":
-        if Overrides(load_state(book).enforcement.overrides, now_s).on(family, subject) is None:
-            refuse(f"there is no {family} of {subject} to end", REFUSED)
-        set_and_print(book, family, subject, "off", reason, None, as_json)
-        return
-    assert period.seconds is not None, "a span that is on has a length"
-    set_and_print(book, family, subject, "on", reason, now_s + period.seconds, as_json)
 
 
 def set_and_print(
@@ -248,7 +208,10 @@ def set_and_print(
     as_json: bool,
 ) -> None:
     """Set one override and print it."""
-    override = set_override(book, make_override(family, subject, value, reason, until_s))
+    try:
+        override = order_override(book, make_override(family, subject, value, reason, until_s))
+    except Refused as refused:
+        refuse(str(refused), REFUSED)
     of = "" if subject == EVERYONE else f" of {subject}"
     print_answer(f"{family}{of}: {value}; {override.text}", [override], as_json)
 
@@ -283,12 +246,6 @@ def _plain(override: Override) -> Mapping[str, Any]:
         "at_s": override.at_s,
         "until_s": override.until_s,
     }
-
-
-def _member(state: BookState, name: str) -> None:
-    known = [each.name for each in state.program.startups()] if state.program else []
-    if name not in known:
-        refuse(f"{name!r} is no startup of the program; it has {', '.join(known)}", REFUSED)
 
 
 def refuse(sentence: str, code: int) -> NoReturn:
