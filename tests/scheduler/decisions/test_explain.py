@@ -56,7 +56,7 @@ def test_an_explanation_says_what_follows_and_who_may_change_it() -> None:
     harness.cloud.add(server())
     harness.run()
     (notify,) = decisions_of(harness)
-    told = explain(notify, T0, harness.views[-1].notices, T0)
+    told = explain(notify, T0, harness.views[-1].status.notices, T0)
     assert told.is_recomputed
     assert told.counterfactual == "with at most 4 GPUs in h100 nothing would be stopped"
     assert told.next_step.startswith("its stop follows at ")

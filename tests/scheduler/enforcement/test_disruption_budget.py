@@ -23,7 +23,7 @@ def test_the_budget_allows_one_stop_and_defers_the_others() -> None:
     harness.run_until(T0 + 300)
     assert len(harness.cloud.stops) == 1
     view = harness.views[-1]
-    assert (view.stops_deferred, verbs_of(harness).count("defer")) == (2, 2)
+    assert (view.status.stops_deferred, verbs_of(harness).count("defer")) == (2, 2)
     assert "2 stops held by the guard" in view.sentence
     harness.run_until(T0 + 300 + HOUR_S)
     assert len(harness.cloud.stops) == 2, "an hour later the next one passes: nothing is lost"
@@ -38,7 +38,7 @@ def test_an_approved_stop_is_not_deferred() -> None:
     override(harness, "approve", str(stops_deferred[0]["id"]), "approved")
     harness.run(30)
     assert sorted(harness.cloud.stops[1:]) == [stops_deferred[0]["server_id"]]
-    assert harness.views[-1].stops_deferred == 1
+    assert harness.views[-1].status.stops_deferred == 1
 
 
 def test_a_server_that_cannot_be_stopped_uses_no_budget() -> None:
@@ -55,7 +55,7 @@ def test_a_server_that_cannot_be_stopped_uses_no_budget() -> None:
     assert set(harness.cloud.stops) == {"a", "b"} and harness.cloud.stops.count("b") == 1
     harness.cloud.on_stop = lambda _: None
     harness.run_until(T0 + HOUR_S)
-    assert running_servers(harness) == {"a", "c"} and harness.views[-1].stops_deferred == 2
+    assert running_servers(harness) == {"a", "c"} and harness.views[-1].status.stops_deferred == 2
     harness.run_until(T0 + HOUR_S + 600)
     assert len(running_servers(harness)) == 1
 
@@ -95,7 +95,7 @@ def test_a_deferred_stop_has_its_notice_again_after_a_freeze() -> None:
     harness.run(NOTICE_S - 1)
     assert len(running_servers(harness)) == 2
     harness.run(1)
-    assert (len(running_servers(harness)), harness.views[-1].stops_deferred) == (1, 1)
+    assert (len(running_servers(harness)), harness.views[-1].status.stops_deferred) == (1, 1)
 
 
 def test_a_wider_budget_allows_all_stops() -> None:

@@ -69,7 +69,7 @@ def test_arming_overrides_a_file_that_says_shadow() -> None:
     assert harness.cloud.stops == ["s1"]
     override(harness, "mode", EVERYONE, "shadow")
     harness.run(30)
-    assert harness.views[-1].mode == "shadow"
+    assert harness.views[-1].status.program.mode == "shadow"
 
 
 def test_shadow_announcements_are_repeated_after_arming() -> None:
@@ -83,4 +83,4 @@ def test_shadow_announcements_are_repeated_after_arming() -> None:
     assert [mode for mode, _ in told].count("shadow") == 2
     heard = [episode.split(":")[1] for mode, episode in told if mode == "enforce"]
     assert heard == ["86400", "3600", "600"], "the day's threshold was told in shadow too"
-    assert (len(harness.cloud.stops), harness.views[-1].stops_deferred) == (1, 2)
+    assert (len(harness.cloud.stops), harness.views[-1].status.stops_deferred) == (1, 2)

@@ -35,7 +35,7 @@ def test_a_startup_that_stops_in_time_has_a_whole_notice_next_time() -> None:
         )
     harness.run(60)
     turn(harness, "s1", "running")
-    assert harness.views[-1].startups[0].level == "open"
+    assert harness.views[-1].status.startups[0].level == "open"
     while not harness.cloud.stops:
         harness.run(60)
     assert notice_length_s(harness) == 1800
@@ -48,10 +48,10 @@ def test_refunded_credits_can_be_spent() -> None:
     harness.cloud.add(server())
     harness.run_until(T0 + 5 * HOUR_S, 60)
     turn(harness, "s1", "stopped")
-    assert harness.views[-1].startups[0].level == "stopped"
+    assert harness.views[-1].status.startups[0].level == "stopped"
     run_command(harness, RefundCommand(T0, T0 + 2 * HOUR_S, zone=ZONE))
     harness.run(30)
-    assert harness.views[-1].startups[0].level == "open"
+    assert harness.views[-1].status.startups[0].level == "open"
     turn(harness, "s1", "running")
     harness.run_until(harness.clock.now_s() + HOUR_S, 150)
     assert harness.cloud.stops == ["s1"], "the one of before"
@@ -60,8 +60,8 @@ def test_refunded_credits_can_be_spent() -> None:
 def test_the_remainder_after_a_stop_does_not_reopen_the_startup() -> None:
     """A startup with a few micro-credits and no server stays stopped (no flapping)."""
     harness = exhausted_harness()
-    assert harness.views[-1].startups[0].balance.available_ucr > 0
-    assert harness.views[-1].startups[0].level == "stopped"
+    assert harness.views[-1].status.startups[0].balance.available_ucr > 0
+    assert harness.views[-1].status.startups[0].level == "stopped"
 
 
 def rolling_program(ppm: int) -> Program:
@@ -80,14 +80,16 @@ def test_credits_that_wait_to_roll_over_can_be_spent(ppm: int) -> None:
     harness.run()
     harness.cloud.add(server("s1", edge_s - HOUR_S + 10))
     harness.run_until(edge_s - 120, 870)
-    before_ucr = harness.views[-1].startups[0].balance.available_ucr * ppm // 1_000_000
+    before_ucr = harness.views[-1].status.startups[0].balance.available_ucr * ppm // 1_000_000
     harness.cloud.answers["pl-waw-2"] = lambda at: Unknown(
         "pl-waw-2", at, Cause.UNREACHABLE, "down"
     )
     harness.run_until(edge_s + HOUR_S, 120)
-    assert harness.views[-1].startups[0].level == "open" and harness.cloud.stops == []
+    assert harness.views[-1].status.startups[0].level == "open" and harness.cloud.stops == []
     del harness.cloud.answers["pl-waw-2"]
-    known = harness.views[-1].startups[0].balance.available_ucr
+    known = harness.views[-1].status.startups[0].balance.available_ucr
     harness.run()
-    assert harness.views[-1].startups[0].balance.available_ucr == known, "posted now, and the same"
+    assert harness.views[-1].status.startups[0].balance.available_ucr == known, (
+        "posted now, and the same"
+    )
     assert before_ucr - 26 * CREDIT * 2 < known < before_ucr

@@ -24,8 +24,8 @@ def test_an_operator_stops_a_startup_after_a_notice() -> None:
     harness.run()
     override(harness, "level", "acme", "stopped")
     harness.run(30)
-    assert harness.views[-1].startups[0].level == "stopped"
-    assert "ann said so" in harness.views[-1].startups[0].level_reason
+    assert harness.views[-1].status.startups[0].level == "stopped"
+    assert "ann said so" in harness.views[-1].status.startups[0].level_reason
     harness.run(NOTICE_S - 1)
     assert harness.cloud.stops == []
     harness.run(1)
@@ -44,7 +44,7 @@ def test_a_closed_startup_keeps_what_runs_and_loses_what_starts() -> None:
     assert harness.cloud.stops == ["new"]
     override(harness, "level", "acme", "open")
     harness.run(30)
-    assert harness.views[-1].startups[0].level == "open"
+    assert harness.views[-1].status.startups[0].level == "open"
 
 
 def test_a_closing_is_announced_once_and_so_is_its_end() -> None:

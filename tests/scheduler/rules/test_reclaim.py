@@ -159,8 +159,8 @@ def test_a_stopped_owner_reclaims_nothing_and_status_agrees() -> None:
     assert harness.cloud.stops == []
     assert [n["state"] for n in harness.all("notice") if n["rule"] == "reclaim"] == ["cancelled"]
     view, shown = harness.views[-1], status_of(harness.book, harness.clock.now_s())
-    assert shown["shares"] == [asdict(share) for share in view.shares]
-    (told,), (line,) = view.requests, shown["requests"]
+    assert shown["shares"] == [asdict(share) for share in view.status.shares]
+    (told,), (line,) = view.status.requests, shown["requests"]
     assert told.text == line["position"]
     assert "it is stopped and asks for nothing: ann said so at" in told.text
 
@@ -227,10 +227,10 @@ def test_a_smaller_pool_is_divided_again_and_only_a_waiting_owner_reclaims() -> 
     cut_s = harness.clock.now_s() + 600
     set_capacity(harness, cut_s, 8)
     harness.run_until(cut_s - 1, every_s=60)
-    assert {each.startup: each.share for each in harness.views[-1].shares}["acme"] == 16
+    assert {each.startup: each.share for each in harness.views[-1].status.shares}["acme"] == 16
     assert harness.all("notice") == []
     harness.run(1)
-    assert {each.startup: each.share for each in harness.views[-1].shares}["acme"] == 8
+    assert {each.startup: each.share for each in harness.views[-1].status.shares}["acme"] == 8
     (told,) = harness.all("notice")
     assert "acme runs 16 GPUs in h100, 8 above its share of 8" in str(told["text"])
     harness.run_until(cut_s + 3 * HOUR_S, every_s=600)
