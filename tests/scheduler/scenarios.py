@@ -30,19 +30,19 @@ CREDIT = 1_000_000
 
 
 def run_command(harness: Harness, command: Command) -> None:
-    """An operator moves credits now."""
+    """An operator performs a command now."""
     perform_action(harness.book, OperatorAction(command, "a test", "ann", harness.clock.now_s()))
 
 
 def turn(harness: Harness, name: str, state: str) -> None:
-    """Somebody turns a server on or off now, and a cycle sees it."""
+    """A startup turns a server on or off now, and a cycle sees it."""
     now_s = harness.clock.now_s()
     harness.cloud.add(replace(harness.cloud.servers[name], state=state, modified_s=now_s))
     harness.run(30)
 
 
 def with_acme(base: Program, **changes: object) -> Program:
-    """The rig's program with another acme."""
+    """The harness's program with changes to acme."""
     (cohort,) = base.cohorts
     startups = (replace(cohort.startups[0], **changes),)  # type: ignore[arg-type]  # its fields
     return replace(base, cohorts=(replace(cohort, startups=startups),))
@@ -54,12 +54,12 @@ def last_notice(harness: Harness) -> dict[str, object]:
 
 
 def notice_length_s(harness: Harness) -> int:
-    """How long the newest notice of a server is."""
+    """The length of the newest notice of a server."""
     return int(str(last_notice(harness)["deadline_s"])) - int(str(last_notice(harness)["opened_s"]))
 
 
 def exhausted_harness(of: Program | None = None) -> Harness:
-    """A rig whose one server was stopped for want of credits, seen off."""
+    """A harness whose one server was stopped by the credits rule and seen off."""
     harness = Harness(of or program(credits=50, notice_s=1800))
     harness.cloud.add(server())
     harness.run_until(T0 + 2 * HOUR_S, 150)
@@ -78,7 +78,7 @@ def throttle(harness: Harness, calls: list[str], times: int) -> None:
 
 
 def stopped_harness(of: Program | None = None) -> Harness:
-    """A rig whose one server an operator's word stopped, seen off."""
+    """A harness whose one server was stopped by an override and seen off."""
     harness = Harness(of)
     harness.cloud.add(server())
     override(harness, "level", "acme", "stopped")
@@ -89,7 +89,7 @@ def stopped_harness(of: Program | None = None) -> Harness:
 
 
 def finish_stopping(harness: Harness) -> None:
-    """What was stopping is stopped, and seen so."""
+    """Every stopping server is now stopped, and a cycle sees it."""
     for each in list(harness.cloud.servers.values()):
         if each.state == "stopping":
             harness.cloud.add(replace(each, state="stopped"))
@@ -103,7 +103,7 @@ def undo_last_stop(harness: Harness) -> None:
 
 
 def lending_harness(backing: str = "on-demand", gpus: int = 16, nominal: int = 0) -> Harness:
-    """Acme runs 16 GPUs, which fill a pool of 16; birch, 8 of whose they are, has none."""
+    """Acme's 16 GPUs fill a pool of 16; 8 of them are birch's nominal quota."""
     base = program()
     acme = replace(base.cohorts[0].startups[0], nominal={"h100": nominal}, limit={})
     birch = Startup(
@@ -125,24 +125,24 @@ def lending_harness(backing: str = "on-demand", gpus: int = 16, nominal: int = 0
 
 
 def request_back(harness: Harness, refused: str = "") -> None:
-    """Birch asks for its nominal quota, and says what its start was refused for."""
+    """Birch requests its nominal quota, and names what its start was refused for."""
     now_s = harness.clock.now_s()
     ask = RequestSpec("birch", "h100", 8, DAY_S, "training", "birch", now_s, refused=refused)
     open_request(harness.book, ask)
 
 
 def with_policy(**changes: int) -> Program:
-    """The rig's program with other thresholds."""
+    """The harness's program with changes to its policy."""
     base = program()
     return replace(base, policy=replace(base.policy, **changes))
 
 
 def verbs_of(harness: Harness) -> list[str]:
-    """What was decided of servers, in order."""
+    """The verbs of all decisions on servers, in order."""
     return [str(row["verb"]) for row in harness.all("decision") if row["server_id"]]
 
 
 def accept_lower_price(harness: Harness) -> None:
-    """A cheaper price is accepted for the last ten minutes."""
+    """An operator accepts a lower price for the last ten minutes."""
     command = PriceCommand(f"{TYPE}@{ZONE}", RATE - 1_000_000, harness.clock.now_s() - 600)
     perform_action(harness.book, OperatorAction(command, "listed", "ann", harness.clock.now_s()))

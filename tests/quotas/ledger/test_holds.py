@@ -13,7 +13,7 @@ from tests.quotas.ledger.tranche_builders import a_hold, amounts_by_account, lef
 
 
 def test_a_hold_draws_only_on_grants_that_outlive_it() -> None:
-    """In burn order: one that ends a second before is left alone, one that ends with it is not."""
+    """A hold draws in burn order, and skips a grant that ends a second before it."""
     grants = [
         a_balance_of("short", 50, expires_s=899),
         a_balance_of("exact", 50, expires_s=900),
@@ -25,7 +25,7 @@ def test_a_hold_draws_only_on_grants_that_outlive_it() -> None:
 
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=4), st.data())
 def test_the_rest_of_a_hold_returns_last_drawn_first(drawn: list[int], data: st.DataObject) -> None:
-    """What is settled is spent in draw order; with the rest it is the hold, exactly."""
+    """A settlement spends in draw order, and settled part and rest add up to the hold."""
     hold = a_hold(*((f"g{n}", amount) for n, amount in enumerate(drawn)))
     settled = data.draw(st.integers(0, sum(drawn)))
     ended = end_hold(hold, HoldEnding.SETTLE, 5, "why", settled)
@@ -38,7 +38,7 @@ def test_the_rest_of_a_hold_returns_last_drawn_first(drawn: list[int], data: st.
 
 
 def test_a_hold_expires_at_its_instant_and_then_the_grant() -> None:
-    """I8, I18: it returns by one transfer; a grant that ends then forfeits it too."""
+    """I8, I18: the hold returns by one transfer, and expires with a grant that ends then."""
     grants = [a_balance_of("g1", 10, expires_s=900)]
     hold = a_hold(("g1", 40))
     early = post_due(a_program(), grants, metered([], {Z: 899}), 899, (hold,))

@@ -29,7 +29,7 @@ from tests.quotas.ledger.tranche_builders import (
 def test_an_unused_tranche_rolls_over_what_is_allowed(
     rollover: Rollover, second: int, expired: int
 ) -> None:
-    """At the next one's start: the allowed part moves, the rest is forfeited, once."""
+    """At the start of the next tranche the allowed part moves, and the rest expires, once."""
     posting = post_due(a_program(), two_tranches(rollover), metered([], {Z: 1000}))
     assert left_by_grant(posting) == {"g/1": 0, "g/2": second}
     assert amounts_by_account(posting)["expired:spring"] == expired
@@ -43,7 +43,7 @@ def test_an_unused_tranche_rolls_over_what_is_allowed(
 def test_what_was_advanced_of_a_tranche_rolls_over_no_more_with_it(
     rollover: Rollover, kept: int
 ) -> None:
-    """A tranche and the part advanced from it move what the tranche alone might have moved."""
+    """A tranche and its advanced part roll over what the tranche alone might have."""
     first, second = two_tranches(rollover)
     ahead = replace(first, id="g/1.7", created=2, left_ucr=50, granted_ucr=50)
     grants = [first, second, ahead]
@@ -54,7 +54,7 @@ def test_what_was_advanced_of_a_tranche_rolls_over_no_more_with_it(
 
 
 def test_a_tranche_does_not_end_a_second_early() -> None:
-    """I18: at 999 all of it is there; at 1000 usage before has drawn on it first."""
+    """I18: at 999 the whole tranche is there; at 1000 earlier usage has drawn on it first."""
     early = post_due(a_program(), two_tranches(HALF), metered([], {Z: 999}))
     assert early.transfers == ()
     run = a_run(start_s=900)
@@ -64,7 +64,7 @@ def test_a_tranche_does_not_end_a_second_early() -> None:
 
 
 def test_what_no_tranche_covers_is_the_sponsors() -> None:
-    """The first is used up before the second begins: nobody pays that back later."""
+    """Usage between two tranches is overdraft, and no later tranche repays it."""
     pair = two_tranches(first=100, second=1000)
     posting = post_due(a_program(), pair, metered([a_run(end_s=500)], {Z: 500}))
     assert amounts_by_account(posting)["overdraft:spring"] == -400

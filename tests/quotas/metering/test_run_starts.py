@@ -30,7 +30,7 @@ CHEAPER = Prices({FLAVOR: (Version(1, 0, 3600, 0), Version(2, 1500, 1800, 1500))
 
 
 def handed_over_to_birch(at_s: int, **of_birch: Any) -> Program:
-    """Acme's project is birch's from an instant on."""
+    """Acme's project belongs to birch from an instant on."""
     acme = a_startup("acme", projects=(Tenure("p-acme", 0, at_s),))
     projects = (Tenure("p-acme", at_s), Tenure("p-birch", 0))
     return a_program(acme, a_startup("birch", projects=projects, **of_birch))
@@ -43,7 +43,7 @@ def one_sweep(server: Server, *runs: Run, program: Program | None = None) -> Met
 
 
 def newest_run(found: Metered) -> tuple[str, int, int, str]:
-    """Startup and start of the newest run, since when its server is on, and who started it."""
+    """Startup, start, uptime start and starter of the newest run."""
     run = max(found.runs.values(), key=lambda run: run.start_s)
     return run.startup, run.start_s, run.up_since_s, run.started_by
 
@@ -99,13 +99,13 @@ STARTS = {
 
 @pytest.mark.parametrize("case", STARTS.values(), ids=STARTS)
 def test_a_real_stop_and_start_is_a_new_start(case: tuple[Run, dict[str, Any]]) -> None:
-    """Whose server was surely off is on since it was started again."""
+    """A server that was certainly off is on since its new start."""
     before, changes = case
     assert newest_run(one_sweep(a_server(**changes), before)) == ("acme", 1500, 1500, "acme")
 
 
 def test_a_server_seen_off_begins_anew() -> None:
-    """Off in one sweep, on in the next: the start is the one that the provider dates."""
+    """A server seen off, then on, starts at the provider's date."""
     off = one_sweep(a_server(state="stopped", modified_s=1500), a_run())
     on = meter(
         a_program(),
@@ -118,7 +118,7 @@ def test_a_server_seen_off_begins_anew() -> None:
 
 
 def test_what_ran_in_nobodys_project_was_started_by_nobody() -> None:
-    """A project comes into the program: what runs there its new owner did not start."""
+    """A new member did not start what already ran in its project."""
     acme = a_startup("acme", projects=(Tenure("p-acme", 1600),))
     found = one_sweep(a_server(modified_s=5), program=a_program(acme))
     assert newest_run(found) == ("acme", NEXT_S, 5, "")

@@ -17,7 +17,7 @@ from tests.quotas.rules.rule_env import announcements, level, violations
 
 
 def test_used_up_credits_name_the_last_started_first() -> None:
-    """The guard lets the first of them pass first: not the one with the newest rate."""
+    """The budget allows the last started server first, not the one with the newest rate."""
     runs = [a_cut_run("old", 900), a_run("new", 500)]
     snapshot = a_snapshot(NEXT_S, a_program(), runs, [a_balance_of(left_ucr=1)])
     assert [v.run.server_id for v in violations(credits.RULE, snapshot)] == ["new", "old"]
@@ -25,7 +25,7 @@ def test_used_up_credits_name_the_last_started_first() -> None:
 
 @pytest.mark.parametrize("second", [5000, 0])
 def test_a_used_up_tranche_is_an_exhaustion(second: int) -> None:
-    """Whatever is dated later: every server has its final notice, and the level is closed."""
+    """Later tranches do not help: every server has its final notice, and the level is closed."""
     pair = two_tranches(first=0, second=second)
     snapshot = a_snapshot(500, a_program(), [a_run(posted_until_s=500)], pair)
     (violation,) = violations(credits.RULE, snapshot)
@@ -37,7 +37,7 @@ def test_a_used_up_tranche_is_an_exhaustion(second: int) -> None:
 
 
 def test_who_was_stopped_at_a_used_up_tranche_is_open_at_the_next() -> None:
-    """Stopped until the second before, though nothing burns; what begins is more granted."""
+    """The startup is stopped until the next tranche begins, which counts as a new grant."""
     announced = frozenset({("acme", exhaustion_episode(0))})
     pair = two_tranches(first=0, second=5000)
     early, then = (

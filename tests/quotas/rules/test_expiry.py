@@ -16,8 +16,8 @@ from tests.quotas.ledger.tranche_builders import HALF, amounts_by_account, two_t
 from tests.quotas.rules.rule_env import announcements
 
 
-def test_a_forfeit_is_told_once_for_each_threshold() -> None:
-    """At 30, 7 and 1 days, the nearest of several, for the sum at the present burn."""
+def test_an_expiry_is_announced_once_for_each_threshold() -> None:
+    """At 30, 7 and 1 days the nearest threshold is announced, for the sum at the present burn."""
     end_s = 40 * DAY_S
     grant = a_balance_of(left_ucr=50 * DAY_S, expires_s=end_s)
     announced: set[tuple[str, str]] = set()
@@ -35,8 +35,8 @@ def test_a_forfeit_is_told_once_for_each_threshold() -> None:
     assert heard == [10, 33, 39]
 
 
-def test_two_forfeits_at_once_are_both_told() -> None:
-    """Each in a notice of its own, in the cycle that decides it."""
+def test_two_expiries_at_once_are_both_announced() -> None:
+    """Each expiry has a notice of its own in the same cycle."""
     grants = [a_balance_of(name, expires_s=40 * DAY_S) for name in ("g1", "g2")]
     decided = decide(a_snapshot(39 * DAY_S, a_program(), [], grants))
     announced = [notice.episode for notice in decided.notices if notice.rule == "expiry"]
@@ -51,10 +51,10 @@ def test_two_forfeits_at_once_are_both_told() -> None:
     st.integers(0, 9000),
     st.integers(0, 2000),
 )
-def test_what_is_foretold_is_what_is_posted(
+def test_the_forecast_is_what_expires(
     now_s: int, rollover: Rollover | None, rate: int, first: int
 ) -> None:
-    """Where the burn stays as it is, the forecast is the forfeit to the micro-credit."""
+    """If the burn stays as it is, the forecast equals the expiry to the micro-credit."""
     grants, run = two_tranches(rollover, first=first, second=700), a_run(rate_ucr_per_h=rate)
     posting = post_due(a_program(), grants, metered([run], {Z: now_s}), now_s)
     runs = list(posting.runs.values())

@@ -9,7 +9,7 @@ from tests.quotas.rules.rule_env import violations
 
 
 def test_a_limit_takes_the_last_started_not_the_last_cut() -> None:
-    """Two servers, one too many: the one that was started later, whatever was cut since."""
+    """Of two servers, one too many, the one that was started later stops."""
     program = a_program(a_startup(limit={"h100": 1}))
     runs = [a_cut_run("old", 900), a_run("new", 500)]
     assert [v.run.server_id for v in violations(limit.RULE, a_snapshot(NEXT_S, program, runs))] == [

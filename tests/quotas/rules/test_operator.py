@@ -15,7 +15,7 @@ from tests.quotas.rules.rule_env import violations
 def found_after_closing(
     at_s: int, *runs: Run, program: Program | None = None
 ) -> list[tuple[str, object]]:
-    """Who is to stop, and since when each is on, after an operator closed all at an instant."""
+    """The servers to stop, with their starts, after an operator closed everybody at an instant."""
     overrides = tuple(
         Override("level", name, "closed", at_s, None, "ann", "late report", id=number)
         for number, name in enumerate(("acme", "birch"), 1)
@@ -27,13 +27,13 @@ def found_after_closing(
 
 
 def test_closed_stops_what_was_started_afterwards_and_nothing_that_was_cut() -> None:
-    """Cut after the closing: it goes on. Started after it, and cut again: it stops."""
+    """A cut after the closing stops nothing; a start after the closing does."""
     runs = [a_cut_run("cut", 200), a_cut_run("fresh", 200, 150), a_cut_run("exact", 200, 100)]
     assert found_after_closing(100, *runs) == [("fresh", 150)]
 
 
 def test_what_passed_to_a_closed_startup_was_not_started_by_it() -> None:
-    """Birch is closed, and takes over what acme started since: it runs on; birch's own stops."""
+    """Closed birch keeps what acme had started since, and loses what it started itself."""
     of_birch = {"startup": "birch", "project_id": "p-birch"}
     taken = a_cut_run("taken", 200, 150, started_by="acme", **of_birch)
     own = a_cut_run("own", 200, 150, started_by="birch", **of_birch)

@@ -7,8 +7,8 @@ from tests.builders import Z, a_cut_run, a_program, a_run, a_server, a_snapshot,
 from tests.quotas.rules.rule_env import violations
 
 
-def test_a_cut_is_no_new_leak() -> None:
-    """Stopped in place since 100: a new rate at 2000 puts neither the leak nor its cause off."""
+def test_a_cut_starts_no_new_standby() -> None:
+    """A new rate at 2000 delays neither the standby since 100 nor its episode."""
     in_place = a_server(state="stopped in place", modified_s=100)
     for run in (a_run(), a_cut_run("s1", 2000)):
         snapshot = a_snapshot(2100, a_program(), [run], sweeps={Z: seen(2100, in_place)})

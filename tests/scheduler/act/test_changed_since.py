@@ -18,8 +18,8 @@ CHANGES = ("freeze", "exempt", "grant", "disarm", "off", "open")
 
 
 @pytest.mark.parametrize("what", CHANGES)
-def test_what_is_said_while_a_cycle_looks_is_heard_before_it_acts(what: str) -> None:
-    """A sweep may take a minute: what was decided from before it is not sent."""
+def test_a_change_during_a_cycle_counts_before_its_calls(what: str) -> None:
+    """A decision from before the change is not sent, even if the sweep takes a minute."""
     bases = {"grant": program(credits=20), "open": program()}
     base = bases.get(what, program(limit=0))
     harness = Harness(base)

@@ -15,7 +15,7 @@ from tests.scheduler.harness import NOTICE_S, RATE, T0, Harness, override, progr
 
 
 def test_a_server_that_cannot_be_stopped_is_visible_and_not_hammered() -> None:
-    """Locked: each refusal is a failed intent, tried again ever later; an alarm names it."""
+    """Each refusal of a locked server is a failed intent, retried ever later, with an alarm."""
     harness = Harness()
     harness.cloud.add(server())
     override(harness, "level", "acme", "stopped")
@@ -33,7 +33,7 @@ def test_a_server_that_cannot_be_stopped_is_visible_and_not_hammered() -> None:
 
 
 def test_a_state_that_allows_no_poweroff_is_not_asked_for_one() -> None:
-    """`allowed_actions` without poweroff: no call, an alarm."""
+    """Without poweroff in `allowed_actions` there is no call, but an alarm."""
     harness = Harness()
     harness.cloud.add(server(state="locked", allowed_actions=("backup",)))
     override(harness, "level", "acme", "stopped")
@@ -47,7 +47,7 @@ MOST_CALLS = 12
 
 
 def failing(error: Exception) -> Callable[[Harness], None]:
-    """Every poweroff ends in this error."""
+    """Every poweroff fails with this error."""
 
     def spoil(harness: Harness) -> None:
         def refuse(_: str) -> None:
@@ -59,7 +59,7 @@ def failing(error: Exception) -> Callable[[Harness], None]:
 
 
 def lock(harness: Harness) -> None:
-    """Scaleway locked the server: billed, and no action is allowed."""
+    """Scaleway locks the server: it is billed, and no action is allowed."""
     held = replace(harness.cloud.servers["s1"], state="locked", allowed_actions=("reboot",))
     harness.cloud.servers["s1"] = held
 
@@ -76,10 +76,10 @@ OBSTACLES: list[tuple[str, Callable[[Harness], None], int, int]] = [
 @pytest.mark.parametrize(
     ("day", "spoil", "fewest", "most"), OBSTACLES, ids=[day[0] for day in OBSTACLES]
 )
-def test_a_server_that_cannot_be_stopped_is_seen_and_left_in_peace(
+def test_a_failing_stop_is_visible_and_retried_slowly(
     day: str, spoil: Callable[[Harness], None], fewest: int, most: int
 ) -> None:
-    """An alarm that names it, the metric above zero, few calls an hour; it is charged all along."""
+    """A failing stop raises alarm and metric, costs few calls an hour, and is charged."""
     harness, metrics = Harness(program(limit=4)), Metrics()
     harness.cloud.add(server())
     harness.run(30)
@@ -95,7 +95,7 @@ def test_a_server_that_cannot_be_stopped_is_seen_and_left_in_peace(
 
 
 def test_a_throttled_stop_is_tried_in_each_cycle_and_expires() -> None:
-    """429 says nothing of the server: once a cycle, no more, and the intent ends by itself."""
+    """429 says nothing about the server: one call a cycle, and the intent expires."""
     harness = Harness(program(limit=4))
     harness.cloud.add(server())
     failing(Throttled("429"))(harness)
@@ -104,8 +104,8 @@ def test_a_throttled_stop_is_tried_in_each_cycle_and_expires() -> None:
     assert {row["state"] for row in harness.all("intent")} <= {"expired", "pending"}
 
 
-def test_a_deleted_project_ends_the_promise() -> None:
-    """The server is gone with its project: the notice ends, nothing is called."""
+def test_a_deleted_project_ends_the_notice() -> None:
+    """A server that is gone with its project ends the notice, and nothing is called."""
     harness = Harness(program(limit=4))
     harness.cloud.add(server())
     harness.run(30)
@@ -116,7 +116,7 @@ def test_a_deleted_project_ends_the_promise() -> None:
 
 
 def test_once_the_obstacle_is_gone_the_stop_is_done() -> None:
-    """The permission comes back: the next try ends the notice, the alarm and the metric."""
+    """When the permission returns, the next call ends the notice, the alarm and the metric."""
     harness = Harness(program(limit=4))
     harness.cloud.add(server())
     failing(Forbidden("insufficient permissions"))(harness)

@@ -25,7 +25,7 @@ def decisions_of(harness: Harness) -> list[Decision]:
 
 
 def test_every_decision_is_recomputed_from_its_inputs() -> None:
-    """Promise 9: stored inputs lead each rule to the stored reason again, in every story."""
+    """Promise 9: the stored inputs of each rule lead to the stored reason, in every scenario."""
     exhausted = Harness(program(credits=1))
     exhausted.cloud.add(server("a"), server("b"))
     exhausted.run_until(T0 + 600)
@@ -51,12 +51,12 @@ def test_every_decision_is_recomputed_from_its_inputs() -> None:
 
 
 def test_an_explanation_says_what_follows_and_who_may_change_it() -> None:
-    """The same text for command and API: counterfactual, next step, who."""
+    """The explanation names the counterfactual, the next step and who may change it."""
     harness = Harness(program(limit=4))
     harness.cloud.add(server())
     harness.run()
     (notify,) = decisions_of(harness)
-    told = explain(notify, T0, harness.views[-1].notices, T0)
+    told = explain(notify, T0, harness.views[-1].status.notices, T0)
     assert told.is_recomputed
     assert told.counterfactual == "with at most 4 GPUs in h100 nothing would be stopped"
     assert told.next_step.startswith("its stop follows at ")

@@ -16,21 +16,21 @@ def running_servers(harness: Harness) -> set[str]:
     return {each.id for each in harness.cloud.servers.values() if each.state == "running"}
 
 
-def test_the_guard_lets_one_server_pass_and_holds_the_others() -> None:
-    """Three of three servers over the end of credits: one an hour, the others held, visible."""
+def test_the_budget_allows_one_stop_and_defers_the_others() -> None:
+    """Three servers at the end of credits: one stop an hour, the others visibly deferred."""
     harness = Harness(program(credits=1))
     harness.cloud.add(server("a"), server("b"), server("c"))
     harness.run_until(T0 + 300)
     assert len(harness.cloud.stops) == 1
     view = harness.views[-1]
-    assert (view.stops_deferred, verbs_of(harness).count("defer")) == (2, 2)
+    assert (view.status.stops_deferred, verbs_of(harness).count("defer")) == (2, 2)
     assert "2 stops held by the guard" in view.sentence
     harness.run_until(T0 + 300 + HOUR_S)
     assert len(harness.cloud.stops) == 2, "an hour later the next one passes: nothing is lost"
 
 
-def test_an_approval_lets_what_is_held_pass() -> None:
-    """An operator's word on a held notice, and it is stopped in the next cycle."""
+def test_an_approved_stop_is_not_deferred() -> None:
+    """An approved notice is executed in the next cycle."""
     harness = Harness(program(credits=1))
     harness.cloud.add(server("a"), server("b"), server("c"))
     harness.run_until(T0 + 300)
@@ -38,11 +38,11 @@ def test_an_approval_lets_what_is_held_pass() -> None:
     override(harness, "approve", str(stops_deferred[0]["id"]), "approved")
     harness.run(30)
     assert sorted(harness.cloud.stops[1:]) == [stops_deferred[0]["server_id"]]
-    assert harness.views[-1].stops_deferred == 1
+    assert harness.views[-1].status.stops_deferred == 1
 
 
-def test_a_server_that_cannot_be_stopped_takes_no_room_of_the_guard() -> None:
-    """Locked for an hour: another one passes at once; set free, it waits for room as any."""
+def test_a_server_that_cannot_be_stopped_uses_no_budget() -> None:
+    """While one server is locked another is stopped; once unlocked, it waits like any other."""
     harness = Harness(program(credits=1))
     harness.cloud.add(server("a"), server("b"), server("c"))
 
@@ -55,21 +55,21 @@ def test_a_server_that_cannot_be_stopped_takes_no_room_of_the_guard() -> None:
     assert set(harness.cloud.stops) == {"a", "b"} and harness.cloud.stops.count("b") == 1
     harness.cloud.on_stop = lambda _: None
     harness.run_until(T0 + HOUR_S)
-    assert running_servers(harness) == {"a", "c"} and harness.views[-1].stops_deferred == 2
+    assert running_servers(harness) == {"a", "c"} and harness.views[-1].status.stops_deferred == 2
     harness.run_until(T0 + HOUR_S + 600)
     assert len(running_servers(harness)) == 1
 
 
-def test_a_state_that_allows_no_poweroff_takes_no_room_of_the_guard() -> None:
-    """Nothing can be sent for it: the others are stopped, one an hour."""
+def test_a_state_that_allows_no_poweroff_uses_no_budget() -> None:
+    """No call can be made for such a server, so the others are stopped, one an hour."""
     harness = Harness(program(credits=1))
     harness.cloud.add(server("a", state="locked", allowed_actions=("backup",)), server("b"))
     harness.run_until(T0 + 600)
     assert harness.cloud.stops == ["b"]
 
 
-def test_stops_that_all_failed_pass_the_guard_again() -> None:
-    """A key that may not stop: when it may again, one server an hour is stopped, not all."""
+def test_failed_stops_need_the_budget_again() -> None:
+    """After a key regains its permission, one server an hour is stopped, not all."""
     harness = Harness(program(credits=1))
     harness.cloud.add(server("a"), server("b"), server("c"))
 
@@ -84,8 +84,8 @@ def test_stops_that_all_failed_pass_the_guard_again() -> None:
     assert len(running_servers(harness)) == 2
 
 
-def test_what_the_guard_held_before_a_freeze_has_its_notice_again() -> None:
-    """Two of three held, then a freeze: told again when it ends, and guarded as before."""
+def test_a_deferred_stop_has_its_notice_again_after_a_freeze() -> None:
+    """Deferred stops get a new minimum notice after a freeze, and the budget still applies."""
     harness = Harness(program(credits=1))
     harness.cloud.add(server("a"), server("b"), server("c"))
     harness.run_until(T0 + 300)
@@ -95,11 +95,11 @@ def test_what_the_guard_held_before_a_freeze_has_its_notice_again() -> None:
     harness.run(NOTICE_S - 1)
     assert len(running_servers(harness)) == 2
     harness.run(1)
-    assert (len(running_servers(harness)), harness.views[-1].stops_deferred) == (1, 1)
+    assert (len(running_servers(harness)), harness.views[-1].status.stops_deferred) == (1, 1)
 
 
-def test_a_wider_guard_lets_all_pass() -> None:
-    """`part = "1"`: nothing is held."""
+def test_a_wider_budget_allows_all_stops() -> None:
+    """With the whole fleet as budget nothing is deferred."""
     base = program(credits=1)
     harness = Harness(replace(base, policy=replace(base.policy, disruption_budget_ppm=1_000_000)))
     harness.cloud.add(server("a"), server("b"), server("c"))

@@ -17,8 +17,8 @@ from tests.scheduler.scenarios import (
 )
 
 
-def test_armed_again_everybody_has_a_whole_notice() -> None:
-    """A stop of before the program was disarmed is past: nobody is stopped on it."""
+def test_after_rearming_every_server_has_a_whole_notice() -> None:
+    """A stop before the program was disarmed does not shorten a later notice."""
     harness = exhausted_harness()
     override(harness, "mode", EVERYONE, "shadow")
     turn(harness, "s1", "running")
@@ -37,8 +37,8 @@ def test_armed_again_everybody_has_a_whole_notice() -> None:
     assert harness.cloud.stops == ["s1"], "only the one of before"
 
 
-def test_mode_off_takes_back_what_was_promised() -> None:
-    """A notice given before the program was off is none after it is on again."""
+def test_mode_off_cancels_notices() -> None:
+    """A notice from before mode off does not count after it."""
     base = program(limit=0, notice_s=1800)
     harness = Harness(base)
     harness.cloud.add(server())
@@ -55,8 +55,8 @@ def test_mode_off_takes_back_what_was_promised() -> None:
     )
 
 
-def test_armed_over_a_file_that_says_shadow() -> None:
-    """The word on the mode counts, and the promise of shadow starts anew in full."""
+def test_arming_overrides_a_file_that_says_shadow() -> None:
+    """The override of the mode counts, and the shadow notice starts again in full."""
     harness = Harness(program(credits=1, mode="shadow"))
     harness.cloud.add(server())
     harness.run_until(T0 + 300)
@@ -69,11 +69,11 @@ def test_armed_over_a_file_that_says_shadow() -> None:
     assert harness.cloud.stops == ["s1"]
     override(harness, "mode", EVERYONE, "shadow")
     harness.run(30)
-    assert harness.views[-1].mode == "shadow"
+    assert harness.views[-1].status.program.mode == "shadow"
 
 
-def test_what_only_operators_heard_in_shadow_is_told_when_it_is_armed() -> None:
-    """A runway foretold a day ahead, in shadow alone: startups hear it, and stops are guarded."""
+def test_shadow_announcements_are_repeated_after_arming() -> None:
+    """A runway announced in shadow is announced again, and its stops need the budget."""
     harness = Harness(program(credits=2000, mode="shadow"))
     harness.cloud.add(server("a"), server("b"), server("c"))
     harness.run_until(T0 + 25 * HOUR_S, every_s=HOUR_S)
@@ -83,4 +83,4 @@ def test_what_only_operators_heard_in_shadow_is_told_when_it_is_armed() -> None:
     assert [mode for mode, _ in told].count("shadow") == 2
     heard = [episode.split(":")[1] for mode, episode in told if mode == "enforce"]
     assert heard == ["86400", "3600", "600"], "the day's threshold was told in shadow too"
-    assert (len(harness.cloud.stops), harness.views[-1].stops_deferred) == (1, 2)
+    assert (len(harness.cloud.stops), harness.views[-1].status.stops_deferred) == (1, 2)

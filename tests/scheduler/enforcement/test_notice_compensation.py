@@ -38,7 +38,7 @@ def refunds(harness: Harness) -> list[dict[str, object]]:
 
 
 def returned_ucr(harness: Harness) -> int:
-    """What they return to acme."""
+    """The micro-credits that the refunds return to acme."""
     entries = {
         row["transfer_id"]: row for row in harness.all("entry") if row["account"] == "usage:acme"
     }
@@ -46,7 +46,7 @@ def returned_ucr(harness: Harness) -> int:
 
 
 def test_the_missing_seconds_are_refunded_when_the_server_is_off() -> None:
-    """Ten minutes short: the last ten minutes it was charged for return, exactly, and once."""
+    """The last ten minutes that were charged are refunded exactly, and once."""
     harness = stopped_too_early()
     harness.run(30)
     del harness.cloud.turn_off
@@ -60,7 +60,7 @@ def test_the_missing_seconds_are_refunded_when_the_server_is_off() -> None:
 
 
 def test_an_outage_after_the_stop_takes_nothing_from_the_refund() -> None:
-    """Off at once, and seen off an hour later: the seconds before it was off return."""
+    """The seconds before the server was off are refunded, even if it is seen off an hour later."""
     harness = stopped_too_early()
     harness.run(30)
     del harness.cloud.turn_off
@@ -73,8 +73,8 @@ def test_an_outage_after_the_stop_takes_nothing_from_the_refund() -> None:
     assert returned_ucr(harness) == cost_ucr(RATE, 0, Period(0, SHORT_S))
 
 
-def test_amends_are_nobodys_word() -> None:
-    """The refund is the daemon's own: it does not hold back what the same cycle is to send."""
+def test_a_compensation_is_no_change_by_an_operator() -> None:
+    """The refund is cohortd's own, so it overtakes no call of the same cycle."""
     harness = stopped_too_early()
     harness.run(30)
     del harness.cloud.turn_off
@@ -84,7 +84,7 @@ def test_amends_are_nobodys_word() -> None:
     assert refunds(harness) and not changed_since(harness.book, before)
 
 
-def test_a_kept_promise_returns_nothing() -> None:
+def test_a_whole_notice_is_not_compensated() -> None:
     """A stop after its whole notice is charged to the end."""
     harness = Harness(program(limit=4, notice_s=3600))
     harness.cloud.add(server())
@@ -92,8 +92,8 @@ def test_a_kept_promise_returns_nothing() -> None:
     assert harness.cloud.stops == ["s1"] and refunds(harness) == []
 
 
-def test_a_stop_that_failed_before_a_freeze_broke_no_promise() -> None:
-    """It had its whole notice then; what it has again after the freeze was taken by nobody."""
+def test_a_stop_that_failed_before_a_freeze_breaches_no_notice() -> None:
+    """The notice was whole before the freeze, so the notice after it is no breach."""
     harness = Harness(program(limit=0))
     harness.cloud.add(server())
     harness.cloud.turn_off = lambda _: None  # type: ignore[method-assign]  # it does not stop
@@ -112,7 +112,7 @@ def test_a_stop_that_failed_before_a_freeze_broke_no_promise() -> None:
 
 @pytest.mark.parametrize("left_s", [0, 600])
 def test_no_more_can_be_missing_than_was_left_of_an_older_notice(left_s: int) -> None:
-    """No channel takes a word: the first notice is short of all of it, the next of its rest."""
+    """Without any channel the first notice lacks all its seconds, the next only its rest."""
     told = with_acme(program(credits=50, notice_s=1800), contacts=("mailto://cto@example.com",))
     harness = Harness(told)
     harness.cloud.add(server())

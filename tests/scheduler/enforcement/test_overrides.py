@@ -21,7 +21,7 @@ from tests.scheduler.scenarios import (
 
 
 def test_after_an_exemption_there_is_a_whole_notice() -> None:
-    """What ran in peace for a day is told anew, and goes on with no notice of before."""
+    """A server that was exempt for a day gets a new, whole notice."""
     harness = exhausted_harness()
     override(harness, "exempt", "acme", for_s=DAY_S)
     turn(harness, "s1", "running")
@@ -29,8 +29,8 @@ def test_after_an_exemption_there_is_a_whole_notice() -> None:
     assert notice_length_s(harness) == 1800 and harness.all("notice")[-1]["opened_s"] > T0 + DAY_S
 
 
-def test_a_freeze_holds_a_stop_that_was_not_sent_yet() -> None:
-    """Throttled, then frozen: nothing is sent, and after the freeze there is a notice again."""
+def test_a_freeze_defers_a_stop_that_was_not_sent_yet() -> None:
+    """A throttled stop is not sent in a freeze, and a new notice follows the freeze."""
     harness = Harness(program(limit=0))
     harness.cloud.add(server())
     throttle(harness, harness.cloud.stops, 1)
@@ -50,8 +50,8 @@ def test_a_freeze_holds_a_stop_that_was_not_sent_yet() -> None:
     assert "intent 1 was decided before its notice's deadline" in str(verify(harness.book).fault)
 
 
-def test_a_freeze_holds_what_is_due_until_its_end() -> None:
-    """Notices are given during a freeze; at its end one has the minimum again, told as such."""
+def test_a_freeze_defers_due_stops_until_its_end() -> None:
+    """Notices are given in a freeze; at its end each has the minimum again, and says so."""
     harness = Harness()
     harness.cloud.add(server())
     override(harness, "freeze", EVERYONE, for_s=600)
@@ -70,7 +70,7 @@ def test_a_freeze_holds_what_is_due_until_its_end() -> None:
 
 
 def test_a_freeze_that_is_ended_early_renews_from_that_instant() -> None:
-    """--end counts, not what the freeze was said to last; what is not yet due stays as it was."""
+    """The early end counts; a notice that is not yet due stays as it was."""
     harness = Harness()
     harness.cloud.add(server())
     override(harness, "freeze", EVERYONE, for_s=DAY_S)
@@ -106,7 +106,7 @@ def test_an_exemption_ends_by_itself(subject: str) -> None:
 
 
 def test_maintenance_meters_and_acts_on_nothing() -> None:
-    """A stop that was due is not sent, a pending intent neither; charges go on."""
+    """In maintenance no stop and no pending intent is sent, and charges continue."""
     harness = Harness()
     harness.cloud.add(server())
     override(harness, "level", "acme", "stopped")
@@ -122,8 +122,8 @@ def test_maintenance_meters_and_acts_on_nothing() -> None:
     assert harness.cloud.stops == ["s1"]
 
 
-def test_a_word_is_kept_once_and_never_changed() -> None:
-    """The same word again is the same row; another one names what it replaces."""
+def test_an_override_is_kept_once_and_never_changed() -> None:
+    """The same override again is the same row; another one names what it replaces."""
     harness = Harness()
     first, again = (
         override(harness, "level", "acme", "closed"),

@@ -22,7 +22,7 @@ from tests.scheduler.scenarios import (
 
 
 def test_a_start_that_was_not_sent_yet_is_given_up_when_nothing_asks_for_it() -> None:
-    """Throttled, then stopped by an operator: it is not powered on after all."""
+    """A throttled start is abandoned when an operator stops the startup."""
     harness = Harness(with_acme(program(), auto_resume=True))
     harness.cloud.add(server())
     override(harness, "level", "acme", "stopped")
@@ -38,7 +38,7 @@ def test_a_start_that_was_not_sent_yet_is_given_up_when_nothing_asks_for_it() ->
 
 
 def test_a_server_its_owner_started_is_its_owners_to_stop() -> None:
-    """`auto_resume` brings back what cohortd stopped last, not what was turned off since."""
+    """`auto_resume` restarts what cohortd stopped, not what its owner turned off since."""
     base = with_acme(program(credits=50, notice_s=1800), auto_resume=True)
     harness = exhausted_harness(base)
     run_command(harness, GrantCommand("acme", "g2", 30 * CREDIT))
@@ -53,7 +53,7 @@ def test_a_server_its_owner_started_is_its_owners_to_stop() -> None:
 
 
 def test_an_undone_stop_is_offered_back_and_exempt_for_a_day() -> None:
-    """Powered on once, though the cause lasts; after a day the rule counts again."""
+    """The server is restarted once although the reason lasts; after a day the rule counts."""
     harness = stopped_harness()
     undo_last_stop(harness)
     harness.run_until(harness.clock.now_s() + 600)
@@ -64,8 +64,8 @@ def test_an_undone_stop_is_offered_back_and_exempt_for_a_day() -> None:
     assert harness.all("intent")[1]["action"] == "poweron"
 
 
-def test_without_a_word_nothing_comes_back() -> None:
-    """Open again: permission returns, and no server is powered on."""
+def test_an_open_startup_is_not_restarted_by_itself() -> None:
+    """Opening a startup returns permissions, and powers no server on."""
     harness = stopped_harness()
     override(harness, "level", "acme", "open")
     harness.run_until(T0 + 2000)
@@ -73,7 +73,7 @@ def test_without_a_word_nothing_comes_back() -> None:
 
 
 def test_auto_resume_brings_back_exactly_what_was_stopped() -> None:
-    """The startup asked for it: its own stopped server is not touched, ours is powered on."""
+    """cohortd restarts only the server that it stopped, if the startup asked for that."""
     base = program()
     acme = replace(base.cohorts[0].startups[0], auto_resume=True)
     harness = stopped_harness(replace(base, cohorts=(Cohort("c", T0, END, (acme,)),)))
@@ -86,7 +86,7 @@ def test_auto_resume_brings_back_exactly_what_was_stopped() -> None:
 
 
 def test_a_shortage_at_poweron_is_visible_and_no_storm() -> None:
-    """Out of stock for two hours: a handful of calls, an alarm, then the server is back."""
+    """Two hours without stock cost a few calls and an alarm, then the server restarts."""
     harness = stopped_harness()
 
     def none_left(_: str) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from tests.scheduler.harness import NOTICE_S, T0, Harness, override, server
 
 
-def test_a_restart_under_the_same_cause_finds_its_notice_where_it_was() -> None:
-    """A stopped startup that starts its server again and again gets one notice, not many."""
+def test_a_restart_in_the_same_episode_continues_its_notice() -> None:
+    """A stopped startup that starts its server again and again gets one notice."""
     harness = Harness()
     harness.cloud.add(server())
     override(harness, "level", "acme", "stopped")
@@ -22,7 +22,7 @@ def test_a_restart_under_the_same_cause_finds_its_notice_where_it_was() -> None:
 
 
 def test_the_notice_of_a_server_that_was_off_has_what_was_left() -> None:
-    """Off after 20 of 60 s and on again later: 40 s are left, not 60 and not none."""
+    """A server that is off after 20 of 60 s has 40 s left when it is on again."""
     harness = Harness()
     harness.cloud.add(server())
     override(harness, "level", "acme", "stopped")

@@ -12,7 +12,7 @@ from tests.scheduler.scenarios import CREDIT, last_notice, run_command
 
 
 def test_a_cohort_that_is_prolonged_in_its_last_day_runs_on() -> None:
-    """The notice of the old end is cancelled, and one of the new end is given."""
+    """The notice of the old end is cancelled, and a notice of the new end follows."""
     base = program(notice_s=1800)
     harness = Harness(base)
     harness.cloud.add(server())

@@ -18,14 +18,14 @@ from tests.scheduler.scenarios import accept_lower_price, verbs_of
 
 
 def test_an_operator_stops_a_startup_after_a_notice() -> None:
-    """`stopped`: notice with the minimum, poweroff after it; the level says who said so."""
+    """`stopped` gives the minimum notice, then powers off; the level names the operator."""
     harness = Harness()
     harness.cloud.add(server())
     harness.run()
     override(harness, "level", "acme", "stopped")
     harness.run(30)
-    assert harness.views[-1].startups[0].level == "stopped"
-    assert "ann said so" in harness.views[-1].startups[0].level_reason
+    assert harness.views[-1].status.startups[0].level == "stopped"
+    assert "ann said so" in harness.views[-1].status.startups[0].level_reason
     harness.run(NOTICE_S - 1)
     assert harness.cloud.stops == []
     harness.run(1)
@@ -33,7 +33,7 @@ def test_an_operator_stops_a_startup_after_a_notice() -> None:
 
 
 def test_a_closed_startup_keeps_what_runs_and_loses_what_starts() -> None:
-    """`closed`: a server from before goes on; one started afterwards has a notice."""
+    """`closed` keeps an earlier server; a later one gets a notice."""
     harness = Harness()
     harness.cloud.add(server("old"))
     harness.run()
@@ -44,11 +44,11 @@ def test_a_closed_startup_keeps_what_runs_and_loses_what_starts() -> None:
     assert harness.cloud.stops == ["new"]
     override(harness, "level", "acme", "open")
     harness.run(30)
-    assert harness.views[-1].startups[0].level == "open"
+    assert harness.views[-1].status.startups[0].level == "open"
 
 
 def test_a_closing_is_announced_once_and_so_is_its_end() -> None:
-    """Without a key for IAM too: told with the cause when it begins, and when it is over."""
+    """A closing is announced with its reason, and its end too, also without a key for IAM."""
     harness = Harness()
     harness.run()
     for value in ("closed", "stopped", "open"):
@@ -67,7 +67,7 @@ def test_a_closing_is_announced_once_and_so_is_its_end() -> None:
 
 
 def test_open_again_cancels_the_notice_and_powers_nothing_on() -> None:
-    """Going back restores permission: the promise of a stop is withdrawn."""
+    """Opening a startup again cancels its notice."""
     harness = Harness()
     harness.cloud.add(server())
     override(harness, "level", "acme", "stopped")
@@ -78,7 +78,7 @@ def test_open_again_cancels_the_notice_and_powers_nothing_on() -> None:
 
 
 def rename_in_outage(harness: Harness) -> None:
-    """The zone does not answer for twenty minutes, in which somebody renames the server."""
+    """The zone does not answer for twenty minutes, and the server is renamed meanwhile."""
     harness.cloud.answers[ZONE] = lambda at_s: Unknown(ZONE, at_s, Cause.UNREACHABLE, "down")
     began_s = harness.clock.now_s()
     harness.run_until(began_s + 1200, 300)
@@ -89,7 +89,7 @@ def rename_in_outage(harness: Harness) -> None:
 
 
 def hand_over_project(harness: Harness) -> None:
-    """Its project passes to birch, which is closed too."""
+    """The project passes to birch, which is closed too."""
     close_startup(harness, "birch")
     now_s, before = harness.clock.now_s(), load_state(harness.book).program
     assert before is not None
@@ -110,7 +110,7 @@ def close_startup(harness: Harness, name: str) -> None:
 
 
 def noticed_as_started_later(harness: Harness) -> list[object]:
-    """Every server that had a notice that it was started after a closing."""
+    """Every server with a notice because it was started after a closing."""
     return [n["server_id"] for n in harness.all("notice") if "started afterwards" in str(n["text"])]
 
 
@@ -119,7 +119,7 @@ def noticed_as_started_later(harness: Harness) -> list[object]:
 def test_closed_by_an_operator_what_ran_before_goes_on(
     cut: Callable[[Harness], None], prices: str
 ) -> None:
-    """A price, an outage and a new owner cut the run; a real start afterwards is told."""
+    """A price, an outage and a new owner split the run, and only a real start gets a notice."""
     harness = Harness(replace(program(), prices=prices))
     harness.cloud.add(server())
     harness.run_until(T0 + 900, 300)

@@ -31,7 +31,7 @@ from tests.scheduler.scenarios import lending_harness, request_back, throttle
 
 
 def test_a_reclaim_that_was_not_sent_yet_waits_for_every_zone_of_the_pool() -> None:
-    """Throttled, then another zone of the pool does not answer: the borrower runs on."""
+    """A throttled reclaim is not sent while another zone of the pool does not answer."""
     base = program()
     lender = Startup("birch", "c", (Tenure(OTHER, 0),), nominal={"h100": 8})
     lender = replace(lender, grants=(Grant("g2", 10**10, T0, END),))
@@ -62,7 +62,7 @@ def test_a_reclaim_that_was_not_sent_yet_waits_for_every_zone_of_the_pool() -> N
 
 
 def set_capacity(harness: Harness, from_s: int, gpus: int) -> None:
-    """The program's file says that the pool has another number of GPUs from an instant on."""
+    """The program file gives the pool another number of GPUs from an instant on."""
     found = load_state(harness.book).program
     assert found is not None
     (pool,) = found.pools
@@ -71,7 +71,7 @@ def set_capacity(harness: Harness, from_s: int, gpus: int) -> None:
 
 
 def test_an_owner_gets_its_quota_back_from_the_newest_server() -> None:
-    """Minimum runtime, then notice, then one server, the newest; the other keeps running."""
+    """After minimum runtime and notice the newest server stops; the other keeps running."""
     harness = lending_harness()
     request_back(harness)
     harness.run_until(T0 + HOUR_S + 20)
@@ -86,7 +86,7 @@ def test_an_owner_gets_its_quota_back_from_the_newest_server() -> None:
 
 @pytest.mark.parametrize("refused", ["", "quota"])
 def test_a_pool_with_room_is_reclaimed_only_where_the_quota_refuses(refused: str) -> None:
-    """16 of 24 GPUs run: the owner may start its 8, unless Scaleway's quota refused it that."""
+    """With 16 of 24 GPUs in use the owner may start its 8, unless Scaleway's quota refused."""
     harness = lending_harness(gpus=24)
     request_back(harness, refused)
     harness.run_until(T0 + 2 * HOUR_S, every_s=120)
@@ -101,7 +101,7 @@ def test_a_pool_with_room_is_reclaimed_only_where_the_quota_refuses(refused: str
 
 
 def test_a_refusal_for_quota_takes_nothing_of_what_is_an_owners_own() -> None:
-    """What a startup runs within its nominal quota stays, whatever another says."""
+    """A startup keeps the servers within its nominal quota, whatever another startup reports."""
     harness = lending_harness(gpus=24, nominal=16)
     request_back(harness, "quota")
     harness.run_until(T0 + 3 * HOUR_S, every_s=300)
@@ -109,7 +109,7 @@ def test_a_refusal_for_quota_takes_nothing_of_what_is_an_owners_own() -> None:
 
 
 def test_a_refusal_for_quota_in_a_shortage_is_deferred() -> None:
-    """The slot would go to Scaleway: an owner's word on its quota changes nothing of that."""
+    """In a shortage the GPUs would go to Scaleway, also if an owner reports a refusal."""
     harness = lending_harness(gpus=24)
     override(harness, "shortage", "h100", for_s=DAY_S)
     request_back(harness, "quota")
@@ -117,8 +117,8 @@ def test_a_refusal_for_quota_in_a_shortage_is_deferred() -> None:
     assert harness.cloud.stops == [] and any(n["rule"] == "deferral" for n in harness.all("notice"))
 
 
-def test_a_reclaim_is_deferred_in_a_shortage_and_both_are_told() -> None:
-    """The slot would go to Scaleway, not to the owner: nobody is evicted."""
+def test_a_reclaim_is_deferred_in_a_shortage_and_announced_to_both() -> None:
+    """The GPUs would go to Scaleway, not to the owner, so nobody is evicted."""
     harness = lending_harness()
     override(harness, "shortage", "h100", for_s=DAY_S)
     request_back(harness)
@@ -130,7 +130,7 @@ def test_a_reclaim_is_deferred_in_a_shortage_and_both_are_told() -> None:
 
 @pytest.mark.parametrize("stock", ["shortage", "sold out", Unreachable("no answer")])
 def test_a_reclaim_is_deferred_while_scaleway_lists_none(stock: str | CloudError) -> None:
-    """Its catalogue says shortage, another word, or nothing: nobody is evicted, both are told."""
+    """If the catalogue says shortage, another word or nothing, nobody is evicted."""
     harness = lending_harness()
     harness.cloud.in_stock = stock
     assert harness.cloud.stock_reads == 0, "nobody waits"
@@ -148,8 +148,8 @@ def test_a_reclaim_is_deferred_while_scaleway_lists_none(stock: str | CloudError
     assert harness.cloud.stops == ["new"] and harness.views[-1].deferred_gpus == {}
 
 
-def test_who_was_stopped_takes_nothing_back_and_status_says_the_same() -> None:
-    """Birch is stopped within the notice: acme's is cancelled, and birch reads why it waits."""
+def test_a_stopped_owner_reclaims_nothing_and_status_agrees() -> None:
+    """Stopping birch cancels acme's notice, and birch reads why it waits."""
     harness = lending_harness()
     request_back(harness)
     harness.run_until(T0 + HOUR_S, every_s=60)
@@ -159,14 +159,14 @@ def test_who_was_stopped_takes_nothing_back_and_status_says_the_same() -> None:
     assert harness.cloud.stops == []
     assert [n["state"] for n in harness.all("notice") if n["rule"] == "reclaim"] == ["cancelled"]
     view, shown = harness.views[-1], status_of(harness.book, harness.clock.now_s())
-    assert shown["shares"] == [asdict(share) for share in view.shares]
-    (told,), (line,) = view.requests, shown["requests"]
+    assert shown["shares"] == [asdict(share) for share in view.status.shares]
+    (told,), (line,) = view.status.requests, shown["requests"]
     assert told.text == line["position"]
     assert "it is stopped and asks for nothing: ann said so at" in told.text
 
 
 def test_a_shortage_that_begins_inside_the_notice_cancels_it() -> None:
-    """Never in a shortage: not even where the notice was given before it."""
+    """No reclaim happens in a shortage, even if the notice was given before it."""
     harness = lending_harness()
     request_back(harness)
     harness.run_until(T0 + HOUR_S, every_s=60)
@@ -179,7 +179,7 @@ def test_a_shortage_that_begins_inside_the_notice_cancels_it() -> None:
 
 @pytest.mark.parametrize("others", ["available", "shortage"])
 def test_a_stock_that_cannot_be_read_suspends_a_notice(others: str) -> None:
-    """Neither yes nor no: nothing is sent, the notice stands; only a real shortage cancels it."""
+    """An unknown stock sends nothing and keeps the notice; only a shortage cancels it."""
     harness = lending_harness()
     request_back(harness)
     harness.run_until(T0 + HOUR_S, every_s=60)
@@ -198,7 +198,7 @@ def test_a_stock_that_cannot_be_read_suspends_a_notice(others: str) -> None:
 
 
 def test_a_suspended_notice_ends_with_its_cause() -> None:
-    """The borrower turns its server off while the stock cannot be read: the notice is over."""
+    """The notice ends if the borrower turns its server off while the stock cannot be read."""
     harness = lending_harness()
     request_back(harness)
     harness.run_until(T0 + HOUR_S, every_s=60)
@@ -210,7 +210,7 @@ def test_a_suspended_notice_ends_with_its_cause() -> None:
 
 
 def test_reserved_capacity_is_reclaimed_whatever_scaleway_has() -> None:
-    """With backing reserved an evicted GPU is ours to give."""
+    """With reserved backing an evicted GPU stays the program's."""
     harness = lending_harness("reserved")
     harness.cloud.in_stock = "shortage"
     override(harness, "shortage", "h100", for_s=DAY_S)
@@ -221,16 +221,16 @@ def test_reserved_capacity_is_reclaimed_whatever_scaleway_has() -> None:
     assert "is erased; its slot stays the program's; volumes stay." in text
 
 
-def test_a_cut_pool_is_divided_anew_and_only_a_waiting_owner_takes_back() -> None:
-    """From 24 GPUs to 8: acme, with 16, is told at once, and stopped only once birch asks."""
+def test_a_smaller_pool_is_divided_again_and_only_a_waiting_owner_reclaims() -> None:
+    """From 24 GPUs to 8: acme, with 16, is notified, and stopped only after birch's request."""
     harness = lending_harness(gpus=24)
     cut_s = harness.clock.now_s() + 600
     set_capacity(harness, cut_s, 8)
     harness.run_until(cut_s - 1, every_s=60)
-    assert {each.startup: each.share for each in harness.views[-1].shares}["acme"] == 16
+    assert {each.startup: each.share for each in harness.views[-1].status.shares}["acme"] == 16
     assert harness.all("notice") == []
     harness.run(1)
-    assert {each.startup: each.share for each in harness.views[-1].shares}["acme"] == 8
+    assert {each.startup: each.share for each in harness.views[-1].status.shares}["acme"] == 8
     (told,) = harness.all("notice")
     assert "acme runs 16 GPUs in h100, 8 above its share of 8" in str(told["text"])
     harness.run_until(cut_s + 3 * HOUR_S, every_s=600)

@@ -7,8 +7,8 @@ from tests.scheduler.harness import NOTICE_S, T0, Harness, server
 from tests.scheduler.scenarios import verbs_of, with_policy
 
 
-def test_a_leak_is_announced_and_ended_and_a_running_server_is_none() -> None:
-    """Stopped in place for the policy's 30 minutes: notice, then poweroff; running: never."""
+def test_a_standby_server_is_stopped_after_its_notice() -> None:
+    """After 30 minutes in place a server gets a notice and is stopped; a running one is not."""
     harness = Harness(with_policy(standby_stop_after_s=1800))
     harness.cloud.add(server("busy"), server("s1", state="stopped in place"))
     harness.run()
@@ -21,8 +21,8 @@ def test_a_leak_is_announced_and_ended_and_a_running_server_is_none() -> None:
     assert harness.cloud.stops == ["s1"]
 
 
-def test_a_leak_that_is_used_again_is_left_alone() -> None:
-    """Powered on within the notice: it is cancelled."""
+def test_a_standby_server_that_is_used_again_is_left_alone() -> None:
+    """A power-on within the notice cancels it."""
     harness = Harness(with_policy(standby_stop_after_s=1800))
     harness.cloud.add(server("s1", state="stopped in place"))
     harness.run_until(T0 + 1830)
@@ -31,8 +31,8 @@ def test_a_leak_that_is_used_again_is_left_alone() -> None:
     assert (verbs_of(harness), harness.cloud.stops) == (["notify", "cancelled"], [])
 
 
-def test_what_ran_between_two_sweeps_and_leaks_again_has_a_notice_of_its_own() -> None:
-    """The deadline of the first leak passed unseen: nothing is stopped on it, and all is told."""
+def test_a_second_standby_has_a_notice_of_its_own() -> None:
+    """A server that ran unseen between two standbys is not stopped on the first one's notice."""
     harness = Harness(with_policy(standby_stop_after_s=1800))
     harness.cloud.add(server("s1", state="stopped in place"))
     harness.run_until(T0 + 1830)

@@ -33,7 +33,7 @@ def in_two_tranches(first: int = 1, *, auto_resume: bool = False) -> Program:
 
 
 def told(harness: Harness) -> list[str]:
-    """What the startup was told of its level, each in its first words."""
+    """The first words of each message to the startup about its level."""
     rows = [str(row["text"]) for row in harness.all("notice") if row["rule"] == "closing"]
     return [text.partition(" from now on")[0].partition(" again")[0] for text in rows]
 
@@ -78,7 +78,7 @@ def test_from_the_announcement_over_the_stop_to_the_next_tranche(resumed: list[s
 
 
 def test_what_starts_before_the_next_tranche_is_stopped_after_its_notice() -> None:
-    """Closed or not: a new server has its full notice, and then it goes."""
+    """A new server gets its full notice, and is then stopped."""
     harness = Harness(in_two_tranches())
     harness.cloud.add(server("old"))
     harness.run_until(T0 + HOUR_S, every_s=60)
@@ -92,7 +92,7 @@ def test_what_starts_before_the_next_tranche_is_stopped_after_its_notice() -> No
 
 
 def test_who_turns_its_own_server_off_is_not_stopped_and_may_try_again() -> None:
-    """Its notice is cancelled; with next to nothing left, its next server has one at once."""
+    """Its notice is cancelled, and its next server gets a notice at once."""
     harness = Harness(in_two_tranches())
     harness.cloud.add(server("old"))
     harness.run(30)
@@ -109,8 +109,8 @@ def test_who_turns_its_own_server_off_is_not_stopped_and_may_try_again() -> None
     assert harness.cloud.stops == ["new"]
 
 
-def test_each_closing_is_told_and_each_opening() -> None:
-    """Closed, opened by a grant, and closed again: each of the three is told."""
+def test_each_closing_and_each_opening_is_announced() -> None:
+    """Closed, opened by a grant, and closed again: each change is announced."""
     harness = Harness(in_two_tranches())
     harness.cloud.add(server("old"))
     harness.run_until(T0 + 60, every_s=30)
@@ -120,8 +120,8 @@ def test_each_closing_is_told_and_each_opening() -> None:
     assert told(harness) == [SHUT, FREE, SHUT]
 
 
-def test_with_a_key_that_came_later_the_opening_is_told_all_the_same() -> None:
-    """Closed by our words, opened when IAM could say it: IAM took nothing, and says nothing."""
+def test_the_opening_is_announced_also_with_a_key_that_came_later() -> None:
+    """The closing was announced without IAM, so its end is announced too."""
     harness = Harness(in_two_tranches())
     harness.cloud.add(server("old"))
     harness.run_until(T0 + 1800, every_s=150)
@@ -135,8 +135,8 @@ def test_with_a_key_that_came_later_the_opening_is_told_all_the_same() -> None:
     assert told(harness) == [SHUT, FREE]
 
 
-def test_what_was_told_in_shadow_is_told_once_armed() -> None:
-    """In shadow the operators heard it: the startup hears it when it counts."""
+def test_shadow_closings_are_repeated_after_arming() -> None:
+    """Only operators read shadow announcements; the startup gets them when they count."""
     harness = Harness(in_two_tranches())
     override(harness, "mode", EVERYONE, "shadow")
     harness.cloud.add(server("old"))
@@ -149,7 +149,7 @@ def test_what_was_told_in_shadow_is_told_once_armed() -> None:
 
 
 def test_the_next_tranche_lifts_the_notice() -> None:
-    """With credits again the promise of a stop is withdrawn, and whoever starts may."""
+    """The next tranche cancels the notice, and the startup may start servers again."""
     harness = Harness(in_two_tranches())
     harness.run_until(NEXT_S - NOTICE_S // 2, every_s=DAY_S)
     harness.cloud.add(server("old", harness.clock.now_s() + 1))
