@@ -8,14 +8,15 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from quotas.decisions.reasons import conclude
 
 from quotas.book.actions.overrides import set_override
 from quotas.book.cycle.commit import commit
 from quotas.book.cycle.lease import acquire
 from quotas.book.reads.statements import close_months
 from quotas.decisions.overrides import Override
+from quotas.decisions.record import facts_from
 from quotas.decisions.snapshot import Decision
+from quotas.messages.catalogue import text_of
 from quotas.model.units import month_start_s
 from tests.quotas.book.book_builders import result_of
 
@@ -35,7 +36,7 @@ def decide(at: ApiFixture, **changes: Any) -> int:
     """One more decision of acme, about its server; its number."""
     lease = acquire(at.book, "a", NOW_S, 180)
     assert lease is not None
-    reason = conclude("limit", INPUTS)
+    reason = text_of("limit", facts_from("limit", "notify", INPUTS))
     values = {"verb": "announce", "reason": reason, "inputs": INPUTS, **changes}
     made = Decision("acme", "server-acme", "limit", episode="c", **values)
     none: Any = []
