@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
@@ -177,30 +178,30 @@ def test_an_intent_throttled_past_its_hour_expires_and_is_decided_anew() -> None
 def test_nothing_is_called_with_too_little_lease_left() -> None:
     """A cycle that took so long that a call might outlive the lease sends nothing."""
     harness = over_limit()
-    publish = harness.cycle.prices.refresh
+    publish = harness.cycle.catalogues.read
 
-    def slow(*args: object) -> bool:
+    def slow(*args: Any) -> Any:
         harness.clock.move_to(harness.clock.now_s() + Timing().lease_s - CALL_BUDGET_S + 1)
-        return publish(*args)  # type: ignore[arg-type]  # passed through as they came
+        return publish(*args)
 
-    harness.cycle.prices.refresh = slow  # type: ignore[method-assign]  # stands for a slow read
+    harness.cycle.catalogues.read = slow  # type: ignore[method-assign]  # stands for a slow read
     assert harness.run(NOTICE_S).sent == 0
     assert states(harness) == ["pending"] and not harness.cloud.stops
-    harness.cycle.prices.refresh = publish  # type: ignore[method-assign]  # fast again
+    harness.cycle.catalogues.read = publish  # type: ignore[method-assign]  # fast again
     assert harness.run(1).sent == 1
 
 
 def test_a_step_back_inside_a_cycle_makes_the_lease_no_longer() -> None:
     """By the wall it lasts for a month, by monotonic time too short for a call: none is made."""
     harness = over_limit()
-    read = harness.cycle.prices.refresh
+    read = harness.cycle.catalogues.read
 
-    def slow(*args: object) -> bool:
+    def slow(*args: Any) -> Any:
         harness.clock.move_to(harness.clock.now_s() + Timing().lease_s - CALL_BUDGET_S + 1)
         harness.clock.step(-30 * DAY_S)
-        return read(*args)  # type: ignore[arg-type]  # passed through as they came
+        return read(*args)
 
-    harness.cycle.prices.refresh = slow  # type: ignore[method-assign]  # stands for a slow read
+    harness.cycle.catalogues.read = slow  # type: ignore[method-assign]  # stands for a slow read
     assert harness.run(NOTICE_S).sent == 0
     assert states(harness) == ["pending"] and not harness.cloud.stops
 
