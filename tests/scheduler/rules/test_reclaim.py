@@ -161,7 +161,7 @@ def test_a_stopped_owner_reclaims_nothing_and_status_agrees() -> None:
     view, shown = harness.views[-1], status_of(harness.book, harness.clock.now_s())
     assert shown["shares"] == [asdict(share) for share in view.status.shares]
     (told,), (line,) = view.status.requests, shown["requests"]
-    assert told.text == line["position"]
+    assert (told.text, told.place) == (line["text"], line["position"])
     assert "it is stopped and asks for nothing: ann said so at" in told.text
 
 
