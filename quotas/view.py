@@ -15,11 +15,11 @@ from quotas.decisions.overrides import Override
 from quotas.decisions.snapshot import Decision, Overuse
 from quotas.iam.closing import ClosingView
 from quotas.ledger.balance import Balance
+from quotas.ledger.forecast import Pace
 from quotas.metering.runs import Run
 from quotas.model.program import Cohort, Program
 from quotas.model.units import format_credits, format_duration
 from quotas.queue.position import QueuePosition
-from quotas.rules.pace import Pace
 from quotas.shares.allocation import Share
 
 STOP_WITHIN_S = 360

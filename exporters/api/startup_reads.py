@@ -53,6 +53,7 @@ from quotas.ledger.transfers import grant_account, usage_account
 from quotas.messages.catalogue import text_of
 from quotas.metering.runs import Run
 from quotas.model.units import DAY_S, format_credits, format_instant
+from quotas.rules.pace import pace_facts
 from quotas.view import ProgramStatus, StartupStatus
 
 
@@ -108,7 +109,7 @@ class StartupReads:
                 allowance=format_credits(status.pace.allowance_ucr),
                 spent=format_credits(status.pace.spent_ucr),
                 is_ahead=status.pace.is_ahead,
-                text=text_of("pace", status.pace.facts),
+                text=text_of("pace", pace_facts(status.pace)),
             ),
             level=status.level,
             level_reason=status.level_reason,

@@ -12,20 +12,27 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from quotas.decisions.notices import LIVE_INTENTS, Notice
 from quotas.decisions.overrides import Override, Overrides
 from quotas.model.units import DAY_S, HOUR_S
-
-if TYPE_CHECKING:
-    from quotas.rules.context import StopRule
 
 WINDOW_S = HOUR_S
 EXPECTED_AFTER_S = DAY_S
 PPM = 1_000_000
 COUNTED_STATES = LIVE_INTENTS | {"confirmed"}
 """What a stop is that was done, or still may be; the others failed, expired or were abandoned."""
+
+
+class BudgetTerms(Protocol):
+    """What the budget asks of a stop rule (see `quotas.rules.context.StopRule`)."""
+
+    @property
+    def is_ordered(self) -> bool: ...  # noqa: D102  (the rule documents it)
+
+    @property
+    def forecast(self) -> str: ...  # noqa: D102  (the rule documents it)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +73,7 @@ class DisruptionBudget:
         running: Mapping[str, int],
         part_ppm: int,
         now_s: int,
-        rules: Mapping[str, StopRule],
+        rules: Mapping[str, BudgetTerms],
     ) -> None:
         self.rules = rules
         self.first_announced_s, self.overrides, self.now_s = (

@@ -14,6 +14,7 @@ from quotas.decisions.snapshot import Decision, Overuse, Snapshot
 from quotas.enforcement.invariants import InvariantBroken, check
 from quotas.enforcement.reminders import reminder_edges
 from quotas.enforcement.stop_lifecycle import StopLifecycle, stop_problems
+from quotas.ledger.forecast import Pace
 from quotas.messages.catalogue import level_text
 from quotas.queue.requests import RULE as REQUEST
 from quotas.queue.requests import Outcome, Request, advance_requests
@@ -22,7 +23,6 @@ from quotas.rules import reclaim
 from quotas.rules.context import Context, Restriction, Violation
 from quotas.rules.deferral import deferred_gpus
 from quotas.rules.overuse import changed_overuse
-from quotas.rules.pace import Pace
 from quotas.rules.registry import ANNOUNCEMENT_RULES, STOP_RULES
 from quotas.rules.registry import edges as rule_edges
 from quotas.shares.allocation import Share, usage_of

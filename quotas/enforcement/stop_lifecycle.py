@@ -4,11 +4,10 @@ Theory of operation
 -------------------
 A notice is a promise to a startup: this server will be powered off, not before this deadline,
 for this reason. `StopLifecycle` collects the decisions of one cycle. `decide` calls its methods
-in a fixed order: `close_finished`, `follow` for each live notice, `remind`, `open_notice` for
-each violation without a notice, `announce`, `restart`.
+in a fixed order: `close_finished`, `follow`, `remind`, `open_notice`, `announce`, `restart`.
 
-The model. A live notice is open, deferred, executing or shadow. Each cycle compares it with two
-facts: what the sweep saw of its server, and whether its rule still finds a violation.
+A live notice is open, deferred, executing or shadow. Each cycle compares it with the sweep of its
+server, and with what its rule still finds.
 
 - The server is off: the notice ends as executed where we sent the stop, else as cancelled.
 - The violation is gone: the notice is cancelled, unless the stop was sent already.
@@ -22,16 +21,13 @@ Invariants (`quotas.enforcement.invariants` checks the first two in every cycle)
 - A server has at most one live intent, and a failed one is tried again after a pause.
 - A deadline moves later, never earlier. The exception is a restarted server under the same
   episode: its new notice has what was left of the old one, so that restarting gains nothing.
-- A server that runs again with nothing against it finishes its old notice: the next violation
-  has a whole notice.
+- A server that runs with nothing against it finishes its old notice: the next one is whole.
 
-Rejected alternatives. Timers per notice would have to survive a crash and a failover; a cycle
-that compares the book with the world needs no memory of its own. Marking a notice executed when
-the call returns would believe the provider's answer instead of the next observation.
+Rejected alternatives. Timers per notice would have to survive a crash and a failover. Marking a
+notice executed when the call returns would believe the answer instead of the next observation.
 
-Warning. The order of the calls matters. `close_finished` comes before `follow`, because a
-finished notice must not lend its rest to a new one. `follow` goes by the order of the
-violations, so that the disruption budget lets the stops pass that the rules named first.
+Warning. `close_finished` comes before `follow`, because a finished notice must not lend its rest
+to a new one. `follow` goes by the order of the violations: the budget lets the first ones pass.
 """
 
 from __future__ import annotations

@@ -145,3 +145,54 @@ def credits_limit_gpus(
         raise ValueError("a price per GPU and a minimum runtime are above 0")
     affordable = max(0, available_ucr) * HOUR_S // (dearest_ucr_per_gpu_h * minimum_runtime_s)
     return max(usage, affordable)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is meant to be spent, and when."""
+
+    granted_ucr: int
+    term: Period
+    curve: Curve
+
+    def allowed_tomorrow_ucr(self, at_s: int) -> int:
+        """The allowance a day after an instant, or at the end if that is sooner."""
+        at_s = min(at_s + DAY_S, self.term.end_s)
+        return allowance_ucr(self.granted_ucr, self.term, at_s, self.curve)
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """One startup's pace. `burn_ucr_per_h` is over 1 h, 24 h and 7 d.
+
+    `ahead` is an instant of today at which it was ahead, and what it had spent by then, in ucr;
+    `reached_s` is when today's burn reached the daily limit, None while it has not.
+    """
+
+    startup: str
+    burn_ucr_per_h: tuple[int, ...]
+    spent_ucr: int
+    allowance_ucr: int
+    plan: Plan
+    as_of_s: int
+    ahead: tuple[int, int] | None
+    action: Action
+    today_ucr: int
+    daily_burn_ucr: int | None
+    reached_s: int | None
+    unused: Forecast
+
+    @property
+    def is_ahead(self) -> bool:
+        """Whether it was ahead of its pace today."""
+        return self.ahead is not None
+
+    @property
+    def borrows_no_more(self) -> bool:
+        """Whether its share ends at its nominal quota."""
+        return self.action is Action.BORROW_NO_MORE
+
+    @property
+    def is_paced(self) -> bool:
+        """Whether the pace holds anything back."""
+        return self.borrows_no_more or self.reached_s is not None

@@ -12,16 +12,14 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from quotas.decisions.snapshot import Overuse, Snapshot
+from quotas.ledger.forecast import Pace
 from quotas.metering.runs import Run
 from quotas.model.observation import Complete, Server
 from quotas.queue.claims import WaitingOwners
 from quotas.shares.allocation import Share, Usage
-
-if TYPE_CHECKING:
-    from quotas.rules.pace import Pace
 
 
 class Level(StrEnum):

@@ -18,7 +18,8 @@ from quotas.ledger.balance import Balance
 from quotas.ledger.forecast import (
     Action,
     Curve,
-    Forecast,
+    Pace,
+    Plan,
     Spend,
     allowance_ucr,
     burn_rates_ucr_per_h,
@@ -34,63 +35,6 @@ from quotas.rules.context import Announcement, AnnouncementRule, Context, Level,
 ANNOUNCE_AT_PERCENT = (100, 125, 150, 200)
 """Parts of the allowance at which a startup ahead of its pace is told so, once each."""
 MOST_DAYS = 7
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """One startup's pace. `burn_ucr_per_h` is over 1 h, 24 h and 7 d.
-
-    `ahead` is an instant of today at which it was ahead, and what it had spent by then, in ucr;
-    `reached_s` is when today's burn reached the daily limit, None while it has not.
-    """
-
-    startup: str
-    burn_ucr_per_h: tuple[int, ...]
-    spent_ucr: int
-    allowance_ucr: int
-    plan: Plan
-    as_of_s: int
-    ahead: tuple[int, int] | None
-    action: Action
-    today_ucr: int
-    daily_burn_ucr: int | None
-    reached_s: int | None
-    unused: Forecast
-
-    @property
-    def is_ahead(self) -> bool:
-        """Whether it was ahead of its pace today."""
-        return self.ahead is not None
-
-    @property
-    def borrows_no_more(self) -> bool:
-        """Whether its share ends at its nominal quota."""
-        return self.action is Action.BORROW_NO_MORE
-
-    @property
-    def is_paced(self) -> bool:
-        """Whether the pace holds anything back."""
-        return self.borrows_no_more or self.reached_s is not None
-
-    @property
-    def facts(self) -> Facts:
-        """What a decision about the pace stores."""
-        at_s, spent_then_ucr = self.ahead or (None, None)
-        is_reached = self.reached_s is not None and self.daily_burn_ucr is not None
-        return Facts(
-            spent_ucr=self.spent_ucr,
-            granted_ucr=self.plan.granted_ucr,
-            starts_s=self.plan.term.start_s,
-            ends_s=self.plan.term.end_s,
-            now_s=self.as_of_s,
-            curve=str(self.plan.curve),
-            pacing=str(self.action),
-            ahead_s=at_s,
-            spent_then_ucr=spent_then_ucr,
-            reached_s=self.reached_s if is_reached else None,
-            today_ucr=self.today_ucr if is_reached else None,
-            daily_burn_ucr=self.daily_burn_ucr if is_reached else None,
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +74,26 @@ class Facts:
         if self.ahead_s is None or self.spent_then_ucr is None:
             return False
         return self.spent_then_ucr > self.plan.allowed_tomorrow_ucr(self.ahead_s)
+
+
+def pace_facts(pace: Pace) -> Facts:
+    """What a decision about the pace stores."""
+    at_s, spent_then_ucr = pace.ahead or (None, None)
+    is_reached = pace.reached_s is not None and pace.daily_burn_ucr is not None
+    return Facts(
+        spent_ucr=pace.spent_ucr,
+        granted_ucr=pace.plan.granted_ucr,
+        starts_s=pace.plan.term.start_s,
+        ends_s=pace.plan.term.end_s,
+        now_s=pace.as_of_s,
+        curve=str(pace.plan.curve),
+        pacing=str(pace.action),
+        ahead_s=at_s,
+        spent_then_ucr=spent_then_ucr,
+        reached_s=pace.reached_s if is_reached else None,
+        today_ucr=pace.today_ucr if is_reached else None,
+        daily_burn_ucr=pace.daily_burn_ucr if is_reached else None,
+    )
 
 
 def holds(facts: Facts) -> bool:
@@ -200,20 +164,6 @@ def pace_of(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What is meant to be spent, and when."""
-
-    granted_ucr: int
-    term: Period
-    curve: Curve
-
-    def allowed_tomorrow_ucr(self, at_s: int) -> int:
-        """The allowance a day after an instant, or at the end if that is sooner."""
-        at_s = min(at_s + DAY_S, self.term.end_s)
-        return allowance_ucr(self.granted_ucr, self.term, at_s, self.curve)
-
-
 def ahead_at(
     plan: Plan, spent: int, history: Sequence[Spend], today: Period
 ) -> tuple[int, int] | None:
@@ -275,18 +225,18 @@ def find(context: Context) -> Iterable[Announcement]:
             largest = max(percents)
             known = [f"pace:{p}:{granted}" for p in ANNOUNCE_AT_PERCENT if p >= largest]
             if not any((name, episode) in announced for episode in known):
-                yield Announcement(name, f"pace:{largest}:{granted}", pace.facts, now_s)
+                yield Announcement(name, f"pace:{largest}:{granted}", pace_facts(pace), now_s)
         if pace.reached_s is not None:
             midnight_s = day_start_s(now_s, context.snapshot.program.timezone)
             episode = f"pace:daily:{midnight_s}"
             if (name, episode) not in announced:
-                yield Announcement(name, episode, pace.facts, now_s)
+                yield Announcement(name, episode, pace_facts(pace), now_s)
 
 
 def find_paced(context: Context, startup: str) -> Facts | None:
     """The pace of a startup that it holds back."""
     pace = context.paces.get(startup)
-    return pace.facts if pace is not None and pace.is_paced else None
+    return pace_facts(pace) if pace is not None and pace.is_paced else None
 
 
 def level(facts: Facts) -> Level | None:

@@ -14,6 +14,7 @@ from quotas.decisions.notices import Notice
 from quotas.decisions.overrides import Override
 from quotas.decisions.snapshot import Overuse
 from quotas.iam.closing import ClosingView
+from quotas.ledger.forecast import Pace
 from quotas.messages.catalogue import text_of
 from quotas.messages.catalogue.requests import request_detail
 from quotas.metering.runs import Run
@@ -21,7 +22,7 @@ from quotas.model.units import format_credits, format_duration, format_instant
 from quotas.queue.position import QueuePosition
 from quotas.queue.requests import Request
 from quotas.rules.overuse import facts_of
-from quotas.rules.pace import Pace
+from quotas.rules.pace import pace_facts
 from quotas.view import StartupStatus
 from scheduler.views.status_at import expiring_line
 
@@ -97,7 +98,7 @@ def _pace(pace: Pace | None) -> dict[str, Any] | None:
     limit = pace.daily_burn_ucr
     windows = zip(("1h", "24h", "7d"), pace.burn_ucr_per_h, strict=True)
     return {
-        "text": text_of("pace", pace.facts),
+        "text": text_of("pace", pace_facts(pace)),
         "is_ahead": pace.is_ahead,
         "action": pace.action.value,
         "spent": format_credits(pace.spent_ucr),
