@@ -11,12 +11,11 @@ server, and with what its rule still finds.
 
 - The server is off: the notice ends as executed where we sent the stop, else as cancelled.
 - The violation is gone: the notice is cancelled, unless the stop was sent already.
-- The deadline has passed: the notice becomes an intent (enforce) or is marked (shadow). A freeze
-  makes it wait, and it has the minimum notice again afterwards. The disruption budget defers it.
+- The deadline has passed: the notice becomes an intent, or in shadow mode is marked. A freeze and
+  the disruption budget defer it; after a freeze it has the minimum notice again.
 - The zone is not Complete: nothing happens. Unknown is not empty.
 
-Invariants (`quotas.enforcement.invariants` checks the first two in every cycle):
-
+Invariants (`invariants` checks the first two in every cycle):
 - A stop is sent only for a notice that an earlier cycle recorded, and after its deadline.
 - A server has at most one live intent, and a failed one is tried again after a pause.
 - A deadline moves later, never earlier. The exception is a restarted server under the same

@@ -27,6 +27,7 @@ from tests.builders import (
     a_snapshot,
     a_startup,
 )
+from tests.quotas.rules.rule_env import context_of
 
 GRANTED = 365 * 1_000_000
 """A credit for each day of the year."""
@@ -225,7 +226,7 @@ def gpus_under_daily_limit(*runs: Run) -> int:
         policy=Policy(daily_burn_ucr=3600), pools=(Pool("h100", ((0, 8),), flavors=(FLAVOR,)),)
     )
     snapshot = a_snapshot(day_s + 6 * HOUR_S, program, runs, [a_balance_of(left_ucr=10**9)])
-    return pace_limits(snapshot, paces(snapshot))["acme", "h100"]["daily-burn"]
+    return pace_limits(context_of(snapshot))["acme", "h100"]["daily-burn"]
 
 
 def test_a_daily_limit_holds_what_was_started_since_and_nothing_that_was_cut() -> None:
