@@ -198,7 +198,7 @@ def test_killed_it_comes_back_and_its_book_is_whole(installed_host: InstalledHos
     machine.ask("systemctl kill --signal=KILL cohortd")
     machine.until("cohortd", since, "Failed with result 'signal'")
     machine.until("cohortd", since, "Started cohortd.service")
-    machine.until("cohortd", since, CYCLE, '"outcome": "standby"')
+    machine.until("cohortd", since, CYCLE, '"outcome": "follower"')
     assert installed_host.process() != process
     assert "are right" in installed_host.reader.type(VERIFY)
 

@@ -33,7 +33,7 @@ class FakeLog:
 
 def broken(_: Snapshot) -> DecideResult:
     """A planted fault: `decide` refuses its own result."""
-    raise InvariantBroken(FAULT)
+    raise InvariantBroken([FAULT])
 
 
 def test_a_broken_invariant_charges_and_sends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,7 @@ FAMILIES = (
     "zone_complete",
     "zone_confirmed_timestamp_seconds",
     "lease_epoch",
-    "alarms",
+    "active_alarms",
     "notices_open",
     "cycles_total",
     "cycle_duration_seconds_bucket",
@@ -125,7 +125,7 @@ def test_a_wrong_key_is_a_distinct_cause_and_stops_nothing(
         sentence = running.wait_for("cycle")["sentence"]
         assert "not known" in sentence
         text = fetch(f"{url}/metrics")[1]
-        assert 'cohortd_cloud_request_failures_total{cause="key_refused"' in text
+        assert 'cohortd_cloud_request_failures_total{reason="key_refused"' in text
         assert 'cohortd_zone_complete{cloud_zone="fr-par-2"} 0.0' in text
         assert running.end() == 0
     assert [run["end_s"] for run in paris.runs()] == [None]

@@ -16,10 +16,9 @@ from quotas.book.actions.action import OperatorAction
 from quotas.book.actions.advances import AdvanceCommand
 from quotas.book.actions.execute import perform_action
 from quotas.book.actions.prices import PriceCommand
-from quotas.book.cycle.catalogues import save_catalogue
 from quotas.book.cycle.commit import apply_program, commit
 from quotas.book.cycle.state import load_state
-from quotas.book.schema.tables import RUN, TRANSFER
+from quotas.book.schema.tables import LISTING, PRICE, RUN, TRANSFER
 from quotas.book.session import Book
 from quotas.book.transfers import StaleBalance, post
 from quotas.book.verify.verify import verify
@@ -32,10 +31,9 @@ from quotas.ledger.transfers import (
     expiry_transfer,
     grant_account,
 )
-from quotas.model.observation import Offer
 from quotas.model.program import Rollover, Tranche
 from quotas.model.units import Period
-from tests.builders import FLAVOR, RATE, TYPE, Z, a_grant, a_program, a_run, a_startup
+from tests.builders import FLAVOR, RATE, a_grant, a_program, a_run, a_startup
 
 from ..book_builders import lease_of, result_of
 
@@ -193,9 +191,14 @@ def test_a_cycle_that_a_deed_overtook_forfeits_nothing() -> None:
 
 
 def listed(book: Book, rate_ucr_per_h: int, at_s: int) -> None:
-    """The catalogue has a price from an instant on."""
-    offer = Offer(Z, TYPE, 1, rate_ucr_per_h, 0)
-    save_catalogue(book, lease_of(book), [offer], at_s)
+    """The catalogue has a price from an instant on; the first one is the flavor's rate."""
+    price = {"flavor": FLAVOR, "rate_ucr_per_h": rate_ucr_per_h}
+    terms = {"from_s": at_s, "recorded_s": at_s, "bearer": "startup", "source": "catalogue"}
+    with book.writing() as connection:
+        connection.execute(LISTING.insert().values(**price, listed_s=at_s))
+        if not at_s:
+            texts = {"reason": "", "body": "", "answer": ""}
+            connection.execute(PRICE.insert().values(**price, **terms, **texts))
 
 
 def charged() -> tuple[Book, Transfer]:
