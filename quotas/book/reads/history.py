@@ -140,10 +140,14 @@ def _sums(connection: Connection, through_id: int) -> dict[str, int]:
 
 
 def _runs_at(connection: Connection, as_of_s: int) -> list[Run]:
-    """The runs that were on at an instant, as open ones of which nothing is unposted."""
+    """The runs that were on at an instant, as open ones of which nothing is unposted.
+
+    Their state at that instant is not known. The row has the newest one, which still changes.
+    """
     on = (RUN.c.start_s <= as_of_s) & or_(RUN.c.end_s.is_(None), RUN.c.end_s > as_of_s)
     rows = connection.execute(select(RUN).where(on).order_by(RUN.c.id)).mappings()
-    return [replace(Run(**row), end_s=None, posted_until_s=as_of_s) for row in rows]
+    then = {"end_s": None, "end_error_s": 0, "posted_until_s": as_of_s, "state": ""}
+    return [Run(**{**row, **then}) for row in rows]
 
 
 def _accrued(connection: Connection, through_id: int, as_of_s: int) -> dict[str, int]:
