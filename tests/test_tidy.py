@@ -26,7 +26,7 @@ FUNCTION_LINES = {"median": 8, "p90": 30, "max": 60}
 PACKAGE_ENTRIES = 14
 """Modules and packages in one package of the product, so that its listing is read at a glance."""
 TEST_LINES_PER_CODE_LINE = 1.14
-ALLOWED = {"large packages": 1, "refused names": 2, "questions": 275}
+ALLOWED = {"large packages": 0, "refused names": 0, "questions": 24}
 """How many offenders are left of rules that are younger than the code. Lower these to 0."""
 
 REVISIONS = "quotas.migrations.versions."

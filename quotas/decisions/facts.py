@@ -40,7 +40,7 @@ def to_json(facts: Any) -> dict[str, int | str]:
 def from_json(kind: type[F], stored: FactsJson) -> F:
     """Facts of a kind from their stored form. Raises KeyError where one is missing."""
     values: dict[str, Any] = {}
-    for field in fields(kind):  # type: ignore[arg-type]
+    for field in fields(kind):  # type: ignore[arg-type]  # a dataclass
         if field.name in stored:
             values[field.name] = stored[field.name]
         elif field.default is MISSING:

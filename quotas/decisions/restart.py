@@ -36,7 +36,7 @@ def restarts(context: Context, seen: dict[str, Server]) -> dict[int, Restart]:
                 startup=notice.startup,
                 server=notice.server_name,
                 by="undo",
-                **to_json(override.facts),  # type: ignore[arg-type]
+                **to_json(override.facts),  # type: ignore[arg-type]  # JSON
             )
         elif _resumes(context, notice):
             server = seen.get(notice.server_id)

@@ -68,7 +68,7 @@ class Closings:
 
 @dataclass(frozen=True, slots=True)
 class ClosingHistory:
-    """The newest closing intents of one startup, newest first, and whether rules are withheld.
+    """The newest closing intents of one startup, newest first, and whether rules are revoked.
 
     `places` are the projects of each record of what was taken from it.
     """
@@ -233,14 +233,14 @@ def _announcement(startup: str, episode: str, text: str, now_s: int) -> Notice:
 
 
 def closing_histories(
-    intents: Iterable[Intent], withheld: Mapping[str, Collection[frozenset[str]]]
+    intents: Iterable[Intent], revoked: Mapping[str, Collection[frozenset[str]]]
 ) -> dict[str, ClosingHistory]:
     """What is known of each startup, from its closing intents in the order they were decided."""
-    found: dict[str, list[Intent]] = {name: [] for name in withheld}
+    found: dict[str, list[Intent]] = {name: [] for name in revoked}
     for intent in intents:
         found.setdefault(intent.startup, []).insert(0, intent)
     return {
-        name: ClosingHistory(tuple(own), name in withheld, tuple(withheld.get(name, ())))
+        name: ClosingHistory(tuple(own), name in revoked, tuple(revoked.get(name, ())))
         for name, own in found.items()
     }
 
@@ -248,7 +248,7 @@ def closing_histories(
 def assign_to_successors(
     past: Mapping[str, ClosingHistory], projects: Mapping[str, Collection[str]]
 ) -> dict[str, ClosingHistory]:
-    """The same past, with what is withheld counted for who has the projects of it now."""
+    """The same past, with revoked rules counted for the present owner of their projects."""
     successors = {
         successor_of(name, project_sets, projects)
         for name, own in past.items()
@@ -335,7 +335,7 @@ def closing_alarms(views: Iterable[ClosingView], *, has_key: bool, mode: str) ->
         if view.has_revoked_rules and (mode != "enforce" or not has_key):
             why = f"the mode is {mode}" if mode != "enforce" else "there is no key for IAM"
             found.append(
-                f"rules of {view.startup} stay withheld, since {why}: 'cohortd release-all' "
+                f"rules of {view.startup} stay revoked, because {why}: 'cohortd release-all' "
                 "gives them back"
             )
     return found

@@ -65,7 +65,7 @@ def find(context: Context) -> Iterable[Announcement]:
             overuse_gpus=overuse.gpus,
             obstacle=against.code,
             stock=against.stock,
-            **(to_json(against.shortage) if against.shortage else {}),  # type: ignore[arg-type]
+            **(to_json(against.shortage) if against.shortage else {}),  # type: ignore[arg-type]  # JSON
         )
         key = f"{overuse.pool}:{overuse.startup}:{overuse.owner}:{overuse.since_s}"
         for name in (overuse.startup, overuse.owner):

@@ -39,7 +39,7 @@ def find(context: Context) -> Iterable[Violation]:
             startup=run.startup,
             level=override.value,
             started_s=run.up_since_s,
-            **to_json(override.facts),  # type: ignore[arg-type]
+            **to_json(override.facts),  # type: ignore[arg-type]  # JSON
         )
         yield Violation(run, RULE.name, f"operator:{override.id}", deadline_s, facts)
 
@@ -61,7 +61,7 @@ def find_ordered(context: Context, startup: str) -> Ordered | None:
     override = context.snapshot.overrides.level_of(startup)
     if override is None:
         return None
-    return Ordered(level=override.value, **to_json(override.facts))  # type: ignore[arg-type]
+    return Ordered(level=override.value, **to_json(override.facts))  # type: ignore[arg-type]  # JSON
 
 
 RULE = StopRule(

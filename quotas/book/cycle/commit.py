@@ -114,7 +114,10 @@ def commit(book: Book, result: CycleResult, lease: Lease, now_s: int) -> tuple[C
         _upsert(
             connection,
             UNCONFIRMED,
-            [_dispute(unconfirmed_period) for unconfirmed_period in result.unconfirmed_periods],
+            [
+                _unconfirmed_row(unconfirmed_period)
+                for unconfirmed_period in result.unconfirmed_periods
+            ],
         )
         _upsert(connection, ZONE, [_zone(s, result.confirmed) for s in result.sweeps])
         _append(
@@ -249,7 +252,7 @@ def _postpone(connection: Connection, notices: Iterable[Notice]) -> None:
         connection.execute(_POSTPONE_DEADLINE, rows)
 
 
-def _dispute(unconfirmed_period: UnconfirmedPeriod) -> dict[str, Any]:
+def _unconfirmed_row(unconfirmed_period: UnconfirmedPeriod) -> dict[str, Any]:
     row = asdict(unconfirmed_period)
     period = row.pop("period")
     return {**row, "start_s": period["start_s"], "end_s": period["end_s"]}

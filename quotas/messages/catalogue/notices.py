@@ -50,10 +50,4 @@ def _scratch(size_bytes: int | None) -> str:
     return f"Its scratch disk of {size_bytes // 10**9} GB is erased"
 
 
-ABANDONED = {
-    "zone-unknown": "a zone of its pool is not known",
-    "stock-unread": "what Scaleway has left could not be read",
-    "stops-wait": "stops wait: it is frozen, or in maintenance",
-}
-"""Why an intent was abandoned before it was sent."""
 TEXTS: Mapping[str, Callable[[Any], str]] = {}

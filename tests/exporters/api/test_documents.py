@@ -36,7 +36,7 @@ def decide(at: ApiFixture, **changes: Any) -> int:
     """One more decision of acme, about its server; its number."""
     lease = acquire(at.book, "a", NOW_S, 180)
     assert lease is not None
-    reason = text_of("limit", limit.Facts(**INPUTS))  # type: ignore[arg-type]
+    reason = text_of("limit", limit.Facts(**INPUTS))  # type: ignore[arg-type]  # JSON
     values = {"verb": "announce", "reason": reason, "inputs": INPUTS, **changes}
     made = Decision("acme", "server-acme", "limit", episode="c", **values)
     none: Any = []
