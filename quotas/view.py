@@ -10,17 +10,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from quotas.decisions.notices import Intent, Notice
-from quotas.decisions.overrides import Override
-from quotas.decisions.snapshot import Decision, Overuse
+from quotas.decisions.queue_position import QueuePosition
 from quotas.iam.closing import ClosingView
 from quotas.ledger.balance import Balance
 from quotas.ledger.forecast import Pace
 from quotas.metering.runs import Run
 from quotas.model.program import Cohort, Program
 from quotas.model.units import format_credits, format_duration
-from quotas.queue.position import QueuePosition
 from quotas.shares.allocation import Share
+from quotas.state.notices import Intent, Notice
+from quotas.state.overrides import Override
+from quotas.state.snapshot import Decision, Overuse
 
 STOP_WITHIN_S = 360
 """Two cycles and five minutes: the longest that a stop takes when nothing fails."""

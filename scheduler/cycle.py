@@ -18,10 +18,10 @@ from quotas.book.cycle.state import BookState, load_state
 from quotas.book.reads.snapshot import build_snapshot, in_force
 from quotas.book.reads.status import build_status, undecided
 from quotas.book.session import Book
-from quotas.decisions.snapshot import Snapshot
 from quotas.enforcement.decide import DecideResult, decide
 from quotas.enforcement.invariants import InvariantBroken
 from quotas.iam.closing import Closings
+from quotas.state.snapshot import Snapshot
 from quotas.view import View
 from scheduler.act.access import (
     NO_CLOSINGS,

@@ -11,13 +11,13 @@ from dataclasses import replace
 from random import Random
 from typing import Any
 
-from quotas.decisions.notices import Intent, Notice
-from quotas.decisions.snapshot import Snapshot
 from quotas.ledger.balance import balance
 from quotas.ledger.transfers import GrantBalance
 from quotas.metering.runs import Catalogue, Metered, Run
 from quotas.model.observation import Cause, Complete, Server, Sweep, Unknown
 from quotas.model.program import Cohort, Grant, Policy, Pool, Program, Startup, Tenure
+from quotas.state.notices import Intent, Notice
+from quotas.state.snapshot import Snapshot
 
 Z = "fr-par-2"
 TYPE = "H100-1-80G"

@@ -21,7 +21,7 @@ from exporters.api.models import (
 )
 from quotas.decisions.explain import Explanation
 from quotas.model.units import format_credits, format_instant
-from quotas.queue.requests import QUOTA
+from quotas.state.requests import QUOTA
 
 
 def decision_of(row: RowMapping) -> Decision:

@@ -48,12 +48,12 @@ from quotas.book.cycle import state as book_state
 from quotas.book.reads.statements import read_statement, read_statements
 from quotas.book.schema.tables import DECISION, ENTRY, NOTICE, REQUEST, TRANSFER
 from quotas.decisions.explain import explain
-from quotas.decisions.notices import LIVE_NOTICES
 from quotas.ledger.transfers import grant_account, usage_account
 from quotas.messages.catalogue import text_of
 from quotas.metering.runs import Run
 from quotas.model.units import DAY_S, format_credits, format_instant
 from quotas.rules.pace import pace_facts
+from quotas.state.notices import LIVE_NOTICES
 from quotas.view import ProgramStatus, StartupStatus
 
 

@@ -11,9 +11,9 @@ from exporters.api.problems import Problem
 from exporters.portal.chart import burn_down, outlook
 from exporters.portal.i18n import Translator
 from quotas.book import Book
-from quotas.decisions.notices import LIVE_NOTICES
-from quotas.queue.requests import LIVE_REQUESTS
 from quotas.rules.registry import SNOOZABLE
+from quotas.state.notices import LIVE_NOTICES
+from quotas.state.requests import LIVE_REQUESTS
 
 ROWS_SHOWN, MAX_LIVE = 10, 100
 SNOOZE_CHOICES_S = {"30m": 1800, "1h": 3600, "2h": 7200}

@@ -8,10 +8,10 @@ from typing import Any
 from sqlalchemy import Column, Table
 
 from quotas.book.schema.tables import INTENT, NOTICE, OVERUSE, REQUEST, RUN
-from quotas.decisions.notices import Intent, Notice
-from quotas.decisions.snapshot import Overuse
 from quotas.metering.runs import Run
-from quotas.queue.requests import Request
+from quotas.state.notices import Intent, Notice
+from quotas.state.requests import Request
+from quotas.state.snapshot import Overuse
 
 
 def columns_of(table: Table, kind: type[Any]) -> tuple[Column[Any], ...]:

@@ -10,7 +10,6 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from quotas.decisions.overrides import EVERYONE, NO_OVERRIDES, Overrides, with_effective_mode
 from quotas.model.program import (
     Cohort,
     Grant,
@@ -23,6 +22,7 @@ from quotas.model.program import (
     Tranche,
 )
 from quotas.model.units import format_credits, format_duration, format_instant, format_of_day
+from quotas.state.overrides import EVERYONE, NO_OVERRIDES, Overrides, with_effective_mode
 
 Usage = Mapping[str, Mapping[str, int]]
 """GPUs of billable servers, by startup and flavor. Each program maps flavors to its own pools."""

@@ -10,57 +10,16 @@ A stop beyond the budget is deferred; nothing is lost.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Protocol
+from collections.abc import Mapping
 
-from quotas.decisions.notices import LIVE_INTENTS, Notice
-from quotas.decisions.overrides import Override, Overrides
-from quotas.model.units import DAY_S, HOUR_S
+from quotas.model.units import DAY_S
+from quotas.rules.registry import stop_rule
+from quotas.state.notices import Notice
+from quotas.state.overrides import Overrides
+from quotas.state.snapshot import WINDOW_S, Enforcement
 
-WINDOW_S = HOUR_S
 EXPECTED_AFTER_S = DAY_S
 PPM = 1_000_000
-COUNTED_STATES = LIVE_INTENTS | {"confirmed"}
-"""What a stop is that was done, or still may be; the others failed, expired or were abandoned."""
-
-
-class BudgetTerms(Protocol):
-    """What the budget asks of a stop rule (see `quotas.rules.context.StopRule`)."""
-
-    @property
-    def is_ordered(self) -> bool: ...  # noqa: D102  (the rule documents it)
-
-    @property
-    def forecast(self) -> str: ...  # noqa: D102  (the rule documents it)
-
-
-@dataclass(frozen=True, slots=True)
-class CountedStop:
-    """A poweroff that was done, or still may be: for which notice, of how many GPUs, when."""
-
-    notice: Notice
-    gpus: int
-    decided_s: int
-
-
-@dataclass(frozen=True, slots=True)
-class Enforcement:
-    """What was said and done before that a cycle's deeds depend on.
-
-    `announced` is when the end of (startup, credits granted) was first told; `past` are
-    the last notices whose servers went off; `closed` is what each (startup, mode) was told
-    of being closed (see quotas.iam.closing.closed_by).
-    """
-
-    overrides: tuple[Override, ...] = ()
-    stops: tuple[CountedStop, ...] = ()
-    first_announced_s: Mapping[tuple[str, str], int] = field(default_factory=dict)
-    past: tuple[Notice, ...] = ()
-    closed: Mapping[tuple[str, str], frozenset[str]] = field(default_factory=dict)
-
-
-NO_ENFORCEMENT = Enforcement()
 
 
 class DisruptionBudget:
@@ -73,14 +32,8 @@ class DisruptionBudget:
         running: Mapping[str, int],
         part_ppm: int,
         now_s: int,
-        rules: Mapping[str, BudgetTerms],
     ) -> None:
-        self.rules = rules
-        self.first_announced_s, self.overrides, self.now_s = (
-            enforcement.first_announced_s,
-            overrides,
-            now_s,
-        )
+        self.first_announced_s, self.overrides = enforcement.first_announced_s, overrides
         self.counted: dict[str, int] = {}
         for stop in enforcement.stops:
             if stop.decided_s > now_s - WINDOW_S and not self.is_expected(stop.notice):
@@ -90,7 +43,7 @@ class DisruptionBudget:
 
     def is_expected(self, notice: Notice) -> bool:
         """Whether somebody asked for this stop, or it was announced a day ahead."""
-        rule = self.rules[notice.rule]
+        rule = stop_rule(notice.rule)
         if rule.is_ordered or self.overrides.on("approve", str(notice.id)):
             return True
         if notice.deadline_s - notice.opened_s >= EXPECTED_AFTER_S:
@@ -112,14 +65,3 @@ class DisruptionBudget:
 
 def _a_day(announced_s: int, notice: Notice) -> bool:
     return notice.deadline_s - announced_s >= EXPECTED_AFTER_S
-
-
-def first_announcements(
-    runway_announcements: Iterable[tuple[str, str, int]],
-) -> dict[tuple[str, str], int]:
-    """From (startup, cause, given) of runway forecasts, when each end was first told."""
-    found: dict[tuple[str, str], int] = {}
-    for startup, episode, opened_s in runway_announcements:
-        key = (startup, episode.rpartition(":")[2])
-        found[key] = min(opened_s, found.get(key, opened_s))
-    return found

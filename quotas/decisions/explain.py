@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from quotas.decisions.facts import FactsJson
-from quotas.decisions.notices import LIVE_NOTICES, Notice
 from quotas.decisions.record import facts_from, kind_name, recompute
-from quotas.decisions.snapshot import Decision
 from quotas.messages.catalogue import changed_by_text, remedy_text
 from quotas.messages.catalogue.remedies import observed
 from quotas.model.units import format_instant
+from quotas.state.facts import FactsJson
+from quotas.state.notices import LIVE_NOTICES, Notice
+from quotas.state.snapshot import Decision
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from quotas.decisions.facts import FactsJson, from_json, to_json
-from quotas.decisions.snapshot import Decision
 from quotas.decisions.verbs import BY_VERB, KINDS, Closing, Kind
 from quotas.messages.catalogue import text_of
-from quotas.queue.requests import Outcome as RequestOutcome
-from quotas.queue.requests import outcome_holds
 from quotas.rules.context import OPEN, Restriction
 from quotas.rules.registry import RULES, restriction_from, restricts
+from quotas.state.facts import FactsJson, from_json, to_json
+from quotas.state.requests import Outcome as RequestOutcome
+from quotas.state.requests import outcome_holds
+from quotas.state.snapshot import Decision
 
 CLOSINGS = {
     "close": True,

@@ -7,15 +7,15 @@ once that rule no longer applies and the credits carry them.
 
 from __future__ import annotations
 
-from quotas.decisions.facts import to_json
-from quotas.decisions.notices import Notice
-from quotas.decisions.overrides import UNDONE_FOR_S
 from quotas.decisions.verbs import Restart
 from quotas.model.observation import Server
 from quotas.model.units import DAY_S, HOUR_S
 from quotas.rules.context import Context
 from quotas.rules.credits import carry_s, is_exhausted
 from quotas.rules.registry import stop_rule
+from quotas.state.facts import to_json
+from quotas.state.notices import Notice
+from quotas.state.overrides import UNDONE_FOR_S
 
 RESUME_WITHIN_S = 30 * DAY_S
 STOPPED_BY_US = frozenset({"executed", "restarting"})

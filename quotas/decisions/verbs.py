@@ -11,8 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from quotas.decisions.facts import OverrideFacts
 from quotas.model.units import HOUR_S
+from quotas.state.facts import OverrideFacts
 
 
 def always(facts: object) -> bool:

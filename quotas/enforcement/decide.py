@@ -5,27 +5,27 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from quotas.decisions.exemptions import exemption
-from quotas.decisions.notices import LIVE_NOTICES, Intent, Notice, resolve_intents
-from quotas.decisions.prepare import prepare
 from quotas.decisions.record import make_decision
 from quotas.decisions.restart import restarts
-from quotas.decisions.snapshot import Decision, Overuse, Snapshot
 from quotas.enforcement.invariants import InvariantBroken, check
 from quotas.enforcement.reminders import reminder_edges
 from quotas.enforcement.stop_lifecycle import StopLifecycle, stop_problems
 from quotas.ledger.forecast import Pace
 from quotas.messages.catalogue import level_text
-from quotas.queue.requests import RULE as REQUEST
-from quotas.queue.requests import Outcome, Request, advance_requests
-from quotas.queue.requests import edges as request_edges
 from quotas.rules import reclaim
 from quotas.rules.context import Context, Restriction, Violation
 from quotas.rules.deferral import deferred_gpus
 from quotas.rules.overuse import changed_overuse
+from quotas.rules.prepare import prepare
 from quotas.rules.registry import ANNOUNCEMENT_RULES, STOP_RULES
 from quotas.rules.registry import edges as rule_edges
 from quotas.shares.allocation import Share, usage_of
+from quotas.state.exemptions import exemption
+from quotas.state.notices import LIVE_NOTICES, Intent, Notice, resolve_intents
+from quotas.state.requests import RULE as REQUEST
+from quotas.state.requests import Outcome, Request, advance_requests
+from quotas.state.requests import edges as request_edges
+from quotas.state.snapshot import Decision, Overuse, Snapshot
 
 __all__ = ["DecideResult", "InvariantBroken", "decide"]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 
-from quotas.decisions.notices import Intent
-from quotas.decisions.snapshot import Overuse
 from quotas.rules.context import Context
+from quotas.state.notices import Intent
+from quotas.state.snapshot import Overuse
 
 
 class InvariantBroken(Exception):

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import replace
 
-from quotas.decisions.notices import Intent, Notice
 from quotas.decisions.verbs import Breach
 from quotas.ledger.corrections import Refused
 from quotas.model.program import Policy
 from quotas.model.units import HOUR_S, format_duration, format_instant
 from quotas.rules.registry import SNOOZABLE
+from quotas.state.notices import Intent, Notice
 
 SHORTEST_SNOOZE_S = 60
 REMINDERS_S = (HOUR_S, 600)

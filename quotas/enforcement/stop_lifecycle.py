@@ -37,9 +37,7 @@ from dataclasses import replace
 from typing import Any
 
 from quotas.decisions.disruption_budget import DisruptionBudget
-from quotas.decisions.notices import SEND_WITHIN_S, Intent, Notice, servers_seen
 from quotas.decisions.record import make_decision
-from quotas.decisions.snapshot import Decision
 from quotas.decisions.verbs import Deferral, Extension, Outcome, Reminder, Restart
 from quotas.enforcement.reminders import BREACH, notice_shortfall, reminder_due
 from quotas.messages.catalogue import remedy_text, text_of
@@ -47,7 +45,9 @@ from quotas.messages.catalogue.notices import Loss, extended_text, notice_text
 from quotas.metering.runs import Run
 from quotas.model.observation import Complete, Server
 from quotas.rules.context import Announcement, AnnouncementRule, Context, Violation
-from quotas.rules.registry import STOP_BY_NAME, stop_rule
+from quotas.rules.registry import stop_rule
+from quotas.state.notices import SEND_WITHIN_S, Intent, Notice, servers_seen
+from quotas.state.snapshot import Decision
 
 FIRST_RETRY_S = 60
 LAST_RETRY_S = 900
@@ -85,7 +85,6 @@ class StopLifecycle:
             self.gpus,
             part_ppm,
             snapshot.now_s,
-            STOP_BY_NAME,
         )
 
     @property

@@ -37,15 +37,15 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from quotas.decisions.facts import to_json
-from quotas.decisions.notices import SEND_WITHIN_S, Intent, Notice
 from quotas.decisions.record import make_decision
-from quotas.decisions.snapshot import Decision
 from quotas.decisions.verbs import Closing
 from quotas.iam.narrowing import successor_of
 from quotas.model.program import Program
 from quotas.rules.context import OPEN, Restriction
 from quotas.rules.registry import restricts
+from quotas.state.facts import to_json
+from quotas.state.notices import SEND_WITHIN_S, Intent, Notice
+from quotas.state.snapshot import Decision
 
 CLOSE, REOPEN, RELEASE = "close", "reopen", "release"
 INHERIT = "inherit"

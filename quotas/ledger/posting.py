@@ -27,7 +27,7 @@ Rejected: to post each cycle (the ledger would grow by a row for every server an
 expire a grant by the clock alone (an outage would take credits that pay for earlier usage).
 
 Warning: a zone that is never Complete again holds back every expiry. That is why a zone that
-the program left is swept until nothing is open in it (`quotas.decisions.zones`).
+the program left is swept until nothing is open in it (`quotas.state.zones`).
 """
 
 from __future__ import annotations

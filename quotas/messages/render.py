@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-from quotas.decisions.notices import Notice
 from quotas.messages.catalogue import changed_by_text
 from quotas.messages.routing import BREACHED, OPERATOR, TEST, PendingMessage
 from quotas.model.units import format_duration, format_instant
+from quotas.state.notices import Notice
 
 
 def render_message(pending_message: PendingMessage, notice_id: int, now_s: int) -> tuple[str, str]:

@@ -14,9 +14,9 @@ from datetime import datetime, timedelta
 from typing import Literal
 from zoneinfo import ZoneInfo
 
-from quotas.decisions.notices import Notice
 from quotas.model.program import Program
 from quotas.model.units import DAY_S
+from quotas.state.notices import Notice
 
 STARTUP, OPERATOR = "startup", "operator"
 TEST = "test"

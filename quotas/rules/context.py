@@ -1,6 +1,6 @@
 """Context: everything a rule may read in one cycle, and the two kinds of rule.
 
-`quotas.decisions.prepare` computes a context once per cycle. A rule reads the context and
+`quotas.rules.prepare` computes a context once per cycle. A rule reads the context and
 recomputes nothing that another rule needs too, so that a cycle takes time in proportion to
 the number of startups and servers.
 """
@@ -14,12 +14,12 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Any
 
-from quotas.decisions.snapshot import Overuse, Snapshot
 from quotas.ledger.forecast import Pace
 from quotas.metering.runs import Run
 from quotas.model.observation import Complete, Server
-from quotas.queue.claims import WaitingOwners
 from quotas.shares.allocation import Share, Usage
+from quotas.shares.claims import WaitingOwners
+from quotas.state.snapshot import Overuse, Snapshot
 
 
 class Level(StrEnum):

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from quotas.decisions.facts import OverrideFacts, to_json
-from quotas.decisions.snapshot import Overuse
 from quotas.rules.context import Announcement, AnnouncementRule, Context
 from quotas.rules.reclaim import Obstacle, obstacle
+from quotas.state.facts import OverrideFacts, to_json
+from quotas.state.snapshot import Overuse
 
 OBSTACLES = frozenset({"unknown-zone", "stock", "shortage", "flavor"})
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from quotas.decisions.facts import OverrideFacts, to_json
 from quotas.rules.context import Context, Level, Restricts, StopRule, Violation
+from quotas.state.facts import OverrideFacts, to_json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from quotas.decisions.snapshot import Overuse, Snapshot
 from quotas.metering.runs import Run
-from quotas.queue.claims import WaitingOwners
 from quotas.rules.context import Announcement, AnnouncementRule, Context
 from quotas.rules.reclaim import obstacle
 from quotas.shares.allocation import Share
+from quotas.shares.claims import WaitingOwners
+from quotas.state.snapshot import Overuse, Snapshot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from quotas.decisions.snapshot import Snapshot
 from quotas.ledger.balance import Balance
 from quotas.ledger.forecast import (
     Action,
@@ -31,6 +30,7 @@ from quotas.metering.runs import Run
 from quotas.model.program import Startup
 from quotas.model.units import DAY_S, Period, day_start_s
 from quotas.rules.context import Announcement, AnnouncementRule, Context, Level, Restricts
+from quotas.state.snapshot import Snapshot
 
 ANNOUNCE_AT_PERCENT = (100, 125, 150, 200)
 """Parts of the allowance at which a startup ahead of its pace is told so, once each."""

@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from quotas.decisions.exemptions import exemption
-from quotas.decisions.facts import OverrideFacts
-from quotas.decisions.snapshot import UNREAD, Overuse
 from quotas.metering.runs import Run
 from quotas.model.program import Pool
-from quotas.queue.claims import WaitingOwners
 from quotas.rules.context import Context, StopRule, Violation
+from quotas.shares.claims import WaitingOwners
+from quotas.state.exemptions import exemption
+from quotas.state.facts import OverrideFacts
+from quotas.state.snapshot import UNREAD, Overuse
 
 IN_STOCK = ("available", "scarce")
 """The provider's words for a type that it has; any other is taken for a shortage."""

@@ -16,8 +16,6 @@ from quotas.book.cycle.lease import Lease
 from quotas.book.cycle.revoked_rules import end_revocations, read_revoked_rules, record_revocation
 from quotas.book.cycle.state import BookState
 from quotas.book.session import Book
-from quotas.decisions.notices import Intent
-from quotas.decisions.overrides import EVERYONE, Overrides
 from quotas.enforcement.decide import DecideResult
 from quotas.iam.closing import (
     CLOSE,
@@ -35,6 +33,8 @@ from quotas.iam.closing import (
 from quotas.iam.narrowing import RevokedRules, is_own, restore_rules, successor_of, without_start
 from quotas.iam.policies import Policy, Rule
 from quotas.model.program import Program
+from quotas.state.notices import Intent
+from quotas.state.overrides import EVERYONE, Overrides
 from scheduler.clock import Clock
 from scheduler.clouds.base import (
     CloudError,

@@ -12,10 +12,10 @@ from quotas.book.cycle.commit import save_intents
 from quotas.book.cycle.lease import Lease
 from quotas.book.cycle.state import BookState, pending_intents
 from quotas.book.session import Book
-from quotas.decisions.notices import Intent
-from quotas.decisions.overrides import EVERYONE, Overrides
 from quotas.iam.closing import ACTIONS as CLOSINGS
 from quotas.model.observation import Complete, Sweep
+from quotas.state.notices import Intent
+from quotas.state.overrides import EVERYONE, Overrides
 from scheduler.act.access import AccessChanger
 from scheduler.clock import Clock
 from scheduler.clouds.base import (

@@ -15,8 +15,8 @@ from quotas.book.cycle.commit import save_intents
 from quotas.book.cycle.lease import MAX_LEASE_S, Lease, StaleEpoch, acquire, release, seize
 from quotas.book.cycle.revoked_rules import read_revoked_rules
 from quotas.book.session import Book
-from quotas.decisions.notices import Intent
 from quotas.iam.narrowing import RevokedRules
+from quotas.state.notices import Intent
 from scheduler.act.access import AccessChanger, LeaseTooShort, RestoredRules, group_by_policy
 from scheduler.clock import Clock
 from scheduler.clouds.base import CloudError, Forbidden, KeyRefused, RequestRejected

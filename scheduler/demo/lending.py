@@ -14,7 +14,7 @@ from quotas.book import Book
 from quotas.book.actions.requests import open_request, read_requests
 from quotas.ledger.corrections import Refused
 from quotas.model.units import DAY_S, HOUR_S
-from quotas.queue.requests import Request, RequestSpec
+from quotas.state.requests import Request, RequestSpec
 from quotas.view import View
 
 Tally = dict[str, dict[str, int]]

@@ -15,10 +15,10 @@ from quotas.book import Book
 from quotas.book.actions.overrides import undo
 from quotas.book.actions.requests import open_request, withdraw_request
 from quotas.book.cycle.state import last_decisions
-from quotas.decisions.snapshot import Decision
 from quotas.ledger.corrections import Refused
 from quotas.model.units import DAY_S, HOUR_S, format_instant
-from quotas.queue.requests import RequestSpec
+from quotas.state.requests import RequestSpec
+from quotas.state.snapshot import Decision
 from quotas.view import View
 
 TITLES: Mapping[str, str] = {

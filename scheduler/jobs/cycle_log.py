@@ -7,9 +7,9 @@ from dataclasses import asdict
 
 import structlog
 
-from quotas.decisions.snapshot import Decision
 from quotas.enforcement.invariants import InvariantBroken
 from quotas.ledger.chain_heads import ChainHead
+from quotas.state.snapshot import Decision
 
 log = structlog.get_logger()
 

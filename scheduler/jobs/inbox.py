@@ -26,7 +26,7 @@ from quotas.book.inbox import InboxAnswer, read_answers, waiting_messages, write
 from quotas.ledger.corrections import Refused
 from quotas.model.tokens import Token
 from quotas.model.units import LARGEST_UCR, format_instant
-from quotas.queue.requests import RequestSpec
+from quotas.state.requests import RequestSpec
 
 log = structlog.get_logger()
 MAX_READ, MAX_HANDLED = 1_000, 50

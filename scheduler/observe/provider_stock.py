@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 import structlog
 
 from quotas.book.cycle.state import BookState
-from quotas.decisions.snapshot import UNREAD
-from quotas.queue.requests import requested_gpus
 from quotas.shares.allocation import usage_of
+from quotas.state.requests import requested_gpus
+from quotas.state.snapshot import UNREAD
 from scheduler.clouds.base import Cloud, CloudError
 from scheduler.observe.zones import ZoneReader
 

@@ -10,19 +10,19 @@ from quotas.book import Book, BookError
 from quotas.book.cycle.outbox import OutboxBacklog, read_backlog
 from quotas.book.cycle.state import load_state, read_zones
 from quotas.book.reads.status import read_status
-from quotas.decisions.notices import Notice
-from quotas.decisions.overrides import Override
-from quotas.decisions.snapshot import Overuse
+from quotas.decisions.queue_position import QueuePosition
 from quotas.iam.closing import ClosingView
 from quotas.ledger.forecast import Pace
 from quotas.messages.catalogue import text_of
 from quotas.messages.catalogue.requests import request_detail
 from quotas.metering.runs import Run
 from quotas.model.units import format_credits, format_duration, format_instant
-from quotas.queue.position import QueuePosition
-from quotas.queue.requests import Request
 from quotas.rules.overuse import facts_of
 from quotas.rules.pace import pace_facts
+from quotas.state.notices import Notice
+from quotas.state.overrides import Override
+from quotas.state.requests import Request
+from quotas.state.snapshot import Overuse
 from quotas.view import StartupStatus
 from scheduler.views.status_at import expiring_line
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from quotas.book.cycle.lease import Lease
-from quotas.decisions.notices import servers_seen
-from quotas.decisions.snapshot import Snapshot
 from quotas.enforcement.decide import DecideResult
+from quotas.state.notices import servers_seen
+from quotas.state.snapshot import Snapshot
 from quotas.view import ProgramStatus, View, ZoneView
 from scheduler.observe.zones import sweep_outcomes
 

@@ -10,7 +10,7 @@ import pytest
 from quotas.book import Book
 from quotas.book.actions.notices import acknowledge, send_test_notice
 from quotas.book.cycle.commit import apply_program
-from quotas.decisions.overrides import shadow_start_s
+from quotas.state.overrides import shadow_start_s
 from scheduler.clock import SystemClock
 from tests.builders import YEAR_S, a_program, a_startup
 from tests.cli.command import run_in_process

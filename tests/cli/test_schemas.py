@@ -15,7 +15,7 @@ from exporters.api.models import CreditsAnswer
 from quotas.book import Book
 from quotas.book.actions.requests import open_request
 from quotas.model.program import Startup, Tenure
-from quotas.queue.requests import RequestSpec
+from quotas.state.requests import RequestSpec
 from tests.cli.command import REPO, run_in_process
 from tests.cli.operator_env import PROGRAM, OperatorEnv
 from tests.exporters.api.api_fixture import api_fixture

@@ -14,7 +14,7 @@ from quotas.book import Book
 from quotas.book.actions import overrides as override_actions
 from quotas.book.actions.overrides import set_override, undo
 from quotas.book.verify.verify import verify
-from quotas.decisions.overrides import Override
+from quotas.state.overrides import Override
 from tests.cli.command import CommandResult, run_in_process
 from tests.scheduler.harness import NOTICE_S, RATE, T0, Harness, server
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from exporters.metrics import Metrics
-from quotas.decisions.snapshot import Decision
+from quotas.state.snapshot import Decision
 from quotas.view import View
 from tests.scheduler.harness import Harness, program, server
 

@@ -15,11 +15,11 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from exporters.metrics import BALANCES, Metrics, MetricsServer
 from quotas.book.cycle.outbox import OutboxBacklog
-from quotas.decisions.snapshot import Decision
 from quotas.iam.closing import ClosingView
 from quotas.model.observation import Cause, Unknown
 from quotas.model.units import HOUR_S, UCR_PER_CREDIT
 from quotas.rules.context import Level
+from quotas.state.snapshot import Decision
 from quotas.view import View
 from tests.builders import a_notice
 from tests.scheduler.harness import T0, ZONE, Harness, program, server

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from quotas.decisions.disruption_budget import Enforcement
-from quotas.decisions.notices import LIVE_NOTICES, Intent, Notice
-from quotas.decisions.snapshot import Overuse, Snapshot
 from quotas.enforcement.decide import DecideResult, decide
 from quotas.ledger.balance import balance
 from quotas.ledger.posting import post_due
@@ -14,7 +11,9 @@ from quotas.ledger.transfers import GrantBalance
 from quotas.metering.runs import Run, meter
 from quotas.model.observation import Server
 from quotas.model.program import Program
-from quotas.queue.requests import Request
+from quotas.state.notices import LIVE_NOTICES, Intent, Notice
+from quotas.state.requests import Request
+from quotas.state.snapshot import Enforcement, Overuse, Snapshot
 from tests.builders import CATALOGUE, TO_DIVIDE, Z, seen, unknown
 
 

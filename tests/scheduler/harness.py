@@ -13,9 +13,9 @@ from quotas.book import Book
 from quotas.book.actions.overrides import set_override
 from quotas.book.cycle.commit import apply_program
 from quotas.book.schema.tables import LEASE
-from quotas.decisions.overrides import Override
 from quotas.model.observation import Complete, Offer, Server, Sweep
 from quotas.model.program import Cohort, Grant, Mode, Policy, Pool, Program, Startup, Tenure
+from quotas.state.overrides import Override
 from quotas.view import View
 from scheduler.clock import ManualClock
 from scheduler.clouds.base import CloudError, Project

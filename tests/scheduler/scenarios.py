@@ -11,7 +11,7 @@ from quotas.book.actions.prices import PriceCommand
 from quotas.book.actions.requests import open_request
 from quotas.model.program import Cohort, Grant, Program, Startup, Tenure
 from quotas.model.units import DAY_S, HOUR_S
-from quotas.queue.requests import RequestSpec
+from quotas.state.requests import RequestSpec
 from scheduler.clouds.base import Throttled
 from tests.scheduler.harness import (
     END,

@@ -9,7 +9,7 @@ import pytest
 
 from quotas.book.verify.verify import verify
 from quotas.decisions.record import kind_name, recompute
-from quotas.decisions.snapshot import Decision
+from quotas.state.snapshot import Decision
 
 from .audit.auditor import coverage_marks_of, faults_of
 from .audit.evidence import evidence_of

@@ -23,20 +23,14 @@ from quotas.book.reads.transfers import newest_transfer_id
 from quotas.book.schema.records import DecisionRow, NoticeRow
 from quotas.book.schema.tables import TRANSFER
 from quotas.book.session import Book, rows_of
-from quotas.decisions.notices import Notice
 from quotas.decisions.record import make_decision
 from quotas.decisions.verbs import SelfAdvance
 from quotas.ledger.corrections import Refused, move_transfer, split_grants
 from quotas.ledger.tranches import next_tranches
 from quotas.ledger.transfers import GrantBalance
 from quotas.messages.routing import messages_for_notice
-from quotas.model.units import (
-    Period,
-    format_credits,
-    format_instant,
-    parse_credits,
-    parse_instant,
-)
+from quotas.model.units import Period, format_credits, format_instant, parse_credits, parse_instant
+from quotas.state.notices import Notice
 
 PPM = 1_000_000
 RULE = "advance"

@@ -20,13 +20,13 @@ from quotas.book.cycle.state import read_program
 from quotas.book.schema.records import DecisionRow, NoticeRow
 from quotas.book.schema.tables import DECISION, NOTICE
 from quotas.book.session import Book, rows_of
-from quotas.decisions.notices import LIVE_NOTICES, Notice
 from quotas.decisions.record import make_decision
 from quotas.decisions.verbs import Acknowledgement, ChannelTest, Snooze
 from quotas.enforcement.reminders import snooze_notice
 from quotas.ledger.corrections import Refused
 from quotas.messages.routing import TEST, messages_for_notice
 from quotas.model.program import Program
+from quotas.state.notices import LIVE_NOTICES, Notice
 
 MAX_LISTED = 1000
 

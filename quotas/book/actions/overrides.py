@@ -18,9 +18,9 @@ from quotas.book.cycle.state import read_program, read_unposted_runs
 from quotas.book.reads.overrides import read_enforcement
 from quotas.book.schema.records import DecisionRow, NoticeRow, OverrideRow
 from quotas.book.session import Book, rows_of
-from quotas.decisions.notices import Notice
-from quotas.decisions.overrides import EVERYONE, Override, Overrides
 from quotas.ledger.corrections import Refused
+from quotas.state.notices import Notice
+from quotas.state.overrides import EVERYONE, Override, Overrides
 
 FOR_EVERYONE = frozenset({"freeze", "maintenance", "mode"})
 """The families that may apply to everyone."""

@@ -12,10 +12,10 @@ from quotas.book.cycle.commit import decision_row, save_intents
 from quotas.book.cycle.lease import Lease, fence
 from quotas.book.schema.tables import DECISION, INTENT, NOTICE
 from quotas.book.session import Book
-from quotas.decisions.notices import LIVE_INTENTS, SEND_WITHIN_S, Intent, Notice
 from quotas.decisions.record import make_decision
 from quotas.decisions.verbs import Release
 from quotas.iam.closing import ACTIONS, RELEASE, REOPEN, RULE
+from quotas.state.notices import LIVE_INTENTS, SEND_WITHIN_S, Intent, Notice
 
 
 def begin_release(

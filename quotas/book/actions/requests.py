@@ -16,8 +16,8 @@ from quotas.book.schema.records import RequestRow
 from quotas.book.schema.tables import REQUEST, RUN
 from quotas.book.session import Book, rows_of
 from quotas.ledger.corrections import Refused
-from quotas.queue.requests import LIVE_REQUESTS, Request, RequestSpec, request_from, withdraw
 from quotas.shares.allocation import step_of
+from quotas.state.requests import LIVE_REQUESTS, Request, RequestSpec, request_from, withdraw
 
 
 def open_request(book: Book, spec: RequestSpec) -> Request:

@@ -12,10 +12,10 @@ from quotas.book.cycle.state import IS_UNPOSTED, read_catalogue, read_program
 from quotas.book.schema.tables import INTENT, LISTING, NOTICE, OFFER, PRICE, RUN
 from quotas.book.session import Book
 from quotas.book.upserts import insert_or_replace
-from quotas.decisions.notices import LIVE_INTENTS, LIVE_NOTICES
-from quotas.decisions.zones import with_zones
 from quotas.metering.prices import STARTUP, Prices, is_believable
 from quotas.model.observation import Offer
+from quotas.state.notices import LIVE_INTENTS, LIVE_NOTICES
+from quotas.state.zones import with_zones
 
 SOURCE = "catalogue"
 

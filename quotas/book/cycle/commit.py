@@ -35,8 +35,6 @@ from quotas.book.schema.tables import (
 from quotas.book.session import Book, rows_of
 from quotas.book.transfers import StaleBalance, canonical_json, post
 from quotas.book.upserts import insert_or_ignore, insert_or_replace
-from quotas.decisions.notices import Intent, Notice
-from quotas.decisions.snapshot import Decision, Overuse
 from quotas.ledger.chain_heads import ChainHead
 from quotas.ledger.tranches import parts
 from quotas.ledger.transfers import Transfer, grant_transfer
@@ -45,7 +43,9 @@ from quotas.metering.runs import Run, UnconfirmedPeriod
 from quotas.model.former_members import with_former_members
 from quotas.model.observation import Complete, Sweep, Unknown
 from quotas.model.program import Program, Startup
-from quotas.queue.requests import Request
+from quotas.state.notices import Intent, Notice
+from quotas.state.requests import Request
+from quotas.state.snapshot import Decision, Overuse
 
 UPDATED_COLUMNS = (
     "state",

@@ -14,10 +14,10 @@ from quotas.book.actions.action import OperatorAction
 from quotas.book.actions.execute import perform_in_transaction
 from quotas.book.actions.refunds import RefundCommand
 from quotas.book.schema.tables import DECISION, RUN
-from quotas.decisions.notices import Notice
 from quotas.enforcement.reminders import BREACH
 from quotas.ledger.corrections import Refused
 from quotas.model.units import format_duration
+from quotas.state.notices import Notice
 
 ACTOR = "notice-compensation"
 

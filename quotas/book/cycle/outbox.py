@@ -18,7 +18,6 @@ from quotas.book.cycle.lease import Lease, fence
 from quotas.book.schema.tables import NOTICE, OUTBOX
 from quotas.book.session import Book
 from quotas.book.upserts import insert_or_ignore
-from quotas.decisions.notices import LIVE_NOTICES, Notice
 from quotas.ledger.chain_heads import ChainHead, chain_head_message
 from quotas.messages.render import render_message
 from quotas.messages.routing import (
@@ -32,6 +31,7 @@ from quotas.messages.routing import (
     PendingMessage,
 )
 from quotas.model.contacts import CHAT, mask_contact, scheme_of
+from quotas.state.notices import LIVE_NOTICES, Notice
 
 CLAIM_TIMEOUT_S = 300
 """After that long a claim counts as dead: far longer than any sending may take."""

@@ -12,7 +12,6 @@ from quotas.book.cycle.lease import Lease, fence
 from quotas.book.rows import INTENT_FIELDS
 from quotas.book.schema.tables import INTENT, REVOKED_RULES
 from quotas.book.session import Book
-from quotas.decisions.notices import Intent
 from quotas.iam.closing import ACTIONS, ClosingHistory, closing_histories
 from quotas.iam.narrowing import (
     RevokedRules,
@@ -21,6 +20,7 @@ from quotas.iam.narrowing import (
     rules_from_text,
     rules_to_text,
 )
+from quotas.state.notices import Intent
 
 REMEMBERED_INTENTS = 12
 """Closing intents of each startup that a cycle reads: enough to time the retries."""

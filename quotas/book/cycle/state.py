@@ -44,15 +44,6 @@ from quotas.book.schema.tables import (
     ZONE,
 )
 from quotas.book.session import Book
-from quotas.decisions.disruption_budget import NO_ENFORCEMENT, Enforcement
-from quotas.decisions.notices import (
-    LIVE_INTENTS,
-    LIVE_NOTICES,
-    NOTICES_WITH_INTENTS,
-    Intent,
-    Notice,
-)
-from quotas.decisions.snapshot import AnnouncedByMode, Decision, Overuse
 from quotas.iam.closing import ClosingHistory
 from quotas.ledger.forecast import WINDOWS_S
 from quotas.ledger.holds import Hold
@@ -63,8 +54,10 @@ from quotas.metering.runs import Catalogue, Run
 from quotas.metering.stop_latency import MeasuredStop
 from quotas.model.program import Program, Rollover
 from quotas.model.units import Period, cost_ucr
-from quotas.queue.requests import LIVE_REQUESTS, Request
 from quotas.rules.credits import RULE as CREDITS
+from quotas.state.notices import LIVE_INTENTS, LIVE_NOTICES, NOTICES_WITH_INTENTS, Intent, Notice
+from quotas.state.requests import LIVE_REQUESTS, Request
+from quotas.state.snapshot import NO_ENFORCEMENT, AnnouncedByMode, Decision, Enforcement, Overuse
 
 MAX_STOPS = 500
 """So many confirmed stops are read, of all flavors, to measure how long one takes."""

@@ -10,18 +10,18 @@ from sqlalchemy import Connection, bindparam, func, select
 from quotas.book.rows import NOTICE_FIELDS, columns_of
 from quotas.book.schema.tables import DECISION, INTENT, NOTICE, OVERRIDE, PROGRAM, RUN, TRANSFER
 from quotas.book.session import Book
-from quotas.decisions.disruption_budget import (
+from quotas.iam.closing import RULE, closed_by
+from quotas.model.program import Program
+from quotas.model.units import format_instant
+from quotas.state.notices import Notice
+from quotas.state.overrides import Override, shadow_start_s
+from quotas.state.snapshot import (
     COUNTED_STATES,
     WINDOW_S,
     CountedStop,
     Enforcement,
     first_announcements,
 )
-from quotas.decisions.notices import Notice
-from quotas.decisions.overrides import Override, shadow_start_s
-from quotas.iam.closing import RULE, closed_by
-from quotas.model.program import Program
-from quotas.model.units import format_instant
 
 _NEWEST = select(func.max(OVERRIDE.c.id)).group_by(OVERRIDE.c.family, OVERRIDE.c.subject)
 _OVERRIDES = (

@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from quotas.book.cycle.state import BookState
-from quotas.decisions.overrides import Overrides, with_effective_mode
-from quotas.decisions.snapshot import Snapshot, announced_in_mode
-from quotas.decisions.zones import open_zones, with_zones
 from quotas.ledger.balance import balances_of
 from quotas.metering.stop_latency import reserves_s
 from quotas.model.observation import Sweep
+from quotas.state.overrides import Overrides, with_effective_mode
+from quotas.state.snapshot import Snapshot, announced_in_mode
+from quotas.state.zones import open_zones, with_zones
 
 
 def in_force(state: BookState, now_s: int) -> BookState:

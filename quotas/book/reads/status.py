@@ -12,15 +12,15 @@ from dataclasses import replace
 
 from quotas.book.cycle.state import BookState
 from quotas.book.reads.snapshot import build_snapshot, in_force
-from quotas.decisions.notices import LIVE_NOTICES, Notice
-from quotas.decisions.prepare import prepare
-from quotas.decisions.snapshot import Snapshot
-from quotas.decisions.zones import known_until_s
+from quotas.decisions.queue_position import queue_positions
 from quotas.enforcement.decide import DecideResult
 from quotas.iam.closing import ClosingView, closing_views
 from quotas.ledger.balance import CYCLE_S, by_startup
 from quotas.metering.runs import Run
-from quotas.queue.position import queue_positions
+from quotas.rules.prepare import prepare
+from quotas.state.notices import LIVE_NOTICES, Notice
+from quotas.state.snapshot import Snapshot
+from quotas.state.zones import known_until_s
 from quotas.view import PoolStatus, ProgramStatus, StartupStatus
 
 OFF = ("open", "the program's mode is off")

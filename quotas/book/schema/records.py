@@ -98,7 +98,7 @@ class DecisionRow(Row, table=True):
 
 
 class NoticeRow(Row, table=True):
-    """A promise made before a stop, with its deadline (see quotas.decisions.notices.Notice)."""
+    """A promise made before a stop, with its deadline (see quotas.state.notices.Notice)."""
 
     id: Number = None
     startup: Indexed
@@ -121,7 +121,7 @@ class NoticeRow(Row, table=True):
 
 
 class RequestRow(Row, table=True):
-    """GPUs that a startup asks for, and what became of it (see quotas.queue.requests.Request)."""
+    """GPUs that a startup asks for, and what became of it (see quotas.state.requests.Request)."""
 
     id: Number = None
     key: UniqueOrNone = None
@@ -140,7 +140,7 @@ class RequestRow(Row, table=True):
 
 
 class OverrideRow(Row, table=True):
-    """What an operator said: append-only (see quotas.decisions.overrides.Override)."""
+    """What an operator said: append-only (see quotas.state.overrides.Override)."""
 
     id: Number = None
     family: str

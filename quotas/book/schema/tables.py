@@ -161,7 +161,7 @@ OVERUSE = Table(
     *_text("limited_by"),
     *_int64("ended_s", nullable=True, index=True),
 )
-"""Usage above shares, while it lasted (see quotas.decisions.snapshot.Overuse)."""
+"""Usage above shares, while it lasted (see quotas.state.snapshot.Overuse)."""
 INTENT = Table(
     "intent",
     METADATA,
@@ -175,7 +175,7 @@ INTENT = Table(
     *_int64("sent_s", "ended_s", nullable=True),
     *_text("detail"),
 )
-"""Actions to be done, once, before `not_after_s` (see quotas.decisions.notices.Intent)."""
+"""Actions to be done, once, before `not_after_s` (see quotas.state.notices.Intent)."""
 REVOKED_RULES = Table(
     "revoked_rules",
     METADATA,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from quotas.model.units import format_duration
-from quotas.queue.requests import LONGEST_WAIT_S, Outcome, Request
+from quotas.state.requests import LONGEST_WAIT_S, Outcome, Request
 
 
 def request_detail(request: Request) -> str:

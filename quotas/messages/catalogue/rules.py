@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from quotas.decisions.overrides import override_text
 from quotas.ledger.forecast import Action
 from quotas.model.units import format_credits, format_duration, format_instant
 from quotas.rules import (
@@ -21,6 +20,7 @@ from quotas.rules import (
     reclaim,
     standby,
 )
+from quotas.state.overrides import override_text
 
 BOUNDS: Mapping[str, str] = {
     "credits": "its credits pay for no more",

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from quotas.decisions import verbs
-from quotas.decisions.overrides import override_text
 from quotas.model.units import format_credits, format_duration, format_instant
+from quotas.state.overrides import override_text
 
 
 def _outcome(f: verbs.Outcome) -> str:

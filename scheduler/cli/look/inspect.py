@@ -17,9 +17,9 @@ from quotas.book.reads.history import InstantNotKnown
 from quotas.book.transfers import rebuild_balances
 from quotas.book.verify.verify import verify as verify_book
 from quotas.decisions.explain import explain as explanation
-from quotas.decisions.notices import Notice
 from quotas.ledger.chain_heads import hashes_in
 from quotas.model.units import format_instant
+from quotas.state.notices import Notice
 from scheduler.cli.actions import BAD_INPUT, REFUSED, fail, parse_instant_option
 from scheduler.cli.as_of import AsOf, parse_past_instant
 from scheduler.cli.look.screen import status_lines, watch_live

@@ -12,9 +12,9 @@ from quotas.book.actions.notices import last_tested_s
 from quotas.book.actions.overrides import set_override
 from quotas.book.cycle.state import load_state
 from quotas.book.reads.overrides import read_shadow_stops, shadow_since_s
-from quotas.decisions.overrides import EVERYONE, Overrides, with_effective_mode
 from quotas.model.program import Program
 from quotas.model.units import DAY_S, format_duration, format_instant
+from quotas.state.overrides import EVERYONE, Overrides, with_effective_mode
 from scheduler.cli.options import DEFAULT_STATE, Json, State, print_json
 from scheduler.cli.stops.overrides import (
     REFUSED,

@@ -25,7 +25,7 @@ from quotas.book.cycle.commit import apply_program
 from quotas.book.cycle.state import load_state
 from quotas.config.diff import Change, diff
 from quotas.config.load import parse_program
-from quotas.decisions.overrides import EVERYONE, Overrides
+from quotas.state.overrides import EVERYONE, Overrides
 from scheduler.checks.check import Check, run_checks
 from scheduler.checks.first_file import first_program_file
 from scheduler.checks.permissions import permission_checks

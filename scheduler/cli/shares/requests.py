@@ -20,7 +20,7 @@ from quotas.book.actions.requests import (
 )
 from quotas.config.schema import LONGEST_S
 from quotas.ledger.corrections import Refused
-from quotas.queue.requests import RequestSpec
+from quotas.state.requests import RequestSpec
 from scheduler.cli.actions import (
     REFUSED,
     DryRun,

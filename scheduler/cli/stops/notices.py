@@ -17,9 +17,9 @@ from quotas.book.actions.notices import (
     send_test_notice,
     snooze,
 )
-from quotas.decisions.notices import Notice
 from quotas.ledger.corrections import Refused
 from quotas.model.units import format_instant, parse_duration
+from quotas.state.notices import Notice
 from scheduler.cli.options import DEFAULT_STATE, Json, State, actor, print_json
 from scheduler.clock import SystemClock
 

@@ -16,9 +16,9 @@ from quotas.book import Book
 from quotas.book.actions.overrides import approve_stops, order_override
 from quotas.book.actions.overrides import undo as undo_stop
 from quotas.book.reads.overrides import read_operator_actions
-from quotas.decisions.overrides import EVERYONE, UNDONE_FOR_S, Override
 from quotas.ledger.corrections import Refused
 from quotas.model.units import format_instant, parse_duration
+from quotas.state.overrides import EVERYONE, UNDONE_FOR_S, Override
 from scheduler.cli.options import DEFAULT_STATE, Json, State, actor, print_json
 from scheduler.clock import SystemClock
 

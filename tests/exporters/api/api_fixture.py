@@ -16,12 +16,12 @@ from quotas.book import Address, Book
 from quotas.book.actions.tokens import create_token, revoke_token
 from quotas.book.cycle.commit import apply_program, commit
 from quotas.book.inbox import Inbox
-from quotas.decisions.snapshot import Decision
 from quotas.ledger.transfers import charge_transfer
 from quotas.metering.runs import Run
 from quotas.model.program import Program
 from quotas.model.tokens import Token, fingerprint, write_token
 from quotas.model.units import Period
+from quotas.state.snapshot import Decision
 from scheduler.clock import ManualClock
 from tests.builders import Z, a_balance_of, a_grant, a_notice, a_program, a_run, a_startup, seen
 from tests.quotas.book.book_builders import lease_of, result_of

@@ -13,11 +13,11 @@ from quotas.book.actions.overrides import set_override
 from quotas.book.cycle.commit import commit
 from quotas.book.cycle.lease import acquire
 from quotas.book.reads.statements import close_months
-from quotas.decisions.overrides import Override
-from quotas.decisions.snapshot import Decision
 from quotas.messages.catalogue import text_of
 from quotas.model.units import month_start_s
 from quotas.rules import limit
+from quotas.state.overrides import Override
+from quotas.state.snapshot import Decision
 from tests.quotas.book.book_builders import result_of
 
 from .api_fixture import NOW_S, ApiFixture

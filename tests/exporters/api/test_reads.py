@@ -16,7 +16,7 @@ from exporters.api.access import RateLimits
 from exporters.api.middleware import SECURITY_HEADERS
 from quotas.book.cycle.commit import commit
 from quotas.book.cycle.lease import acquire
-from quotas.decisions.snapshot import Decision
+from quotas.state.snapshot import Decision
 from tests.quotas.book.book_builders import result_of
 
 from .api_fixture import NOW_S, ApiFixture, api_fixture

@@ -16,9 +16,9 @@ from exporters.portal.page import LEVELS
 from quotas.book.actions.requests import read_requests
 from quotas.book.cycle.commit import commit
 from quotas.book.inbox import waiting_messages
-from quotas.decisions.notices import LIVE_NOTICES
-from quotas.decisions.snapshot import Decision
-from quotas.queue.requests import LIVE_REQUESTS
+from quotas.state.notices import LIVE_NOTICES
+from quotas.state.requests import LIVE_REQUESTS
+from quotas.state.snapshot import Decision
 from scheduler.jobs.inbox import InboxDrain
 from tests.builders import Z, a_notice, seen
 from tests.exporters.api.api_fixture import NOW_S, ApiFixture, run_of

@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 
 from quotas.decisions.explain import explain
-from quotas.decisions.facts import FactsJson as Inputs
 from quotas.decisions.record import all_kinds, facts_from, kind_name, make_decision, recompute
-from quotas.decisions.snapshot import Decision
 from quotas.model.units import DAY_S, HOUR_S
+from quotas.state.facts import FactsJson as Inputs
+from quotas.state.snapshot import Decision
 
 SERVER = {"startup": "acme", "server": "train"}
 OVERRIDE = {"actor": "ann", "override_s": 60, "until_s": HOUR_S, "override_reason": "a fire drill"}

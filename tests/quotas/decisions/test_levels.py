@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from quotas.decisions.snapshot import Snapshot
 from quotas.enforcement.decide import decide
 from quotas.ledger.transfers import GrantBalance
 from quotas.messages.catalogue import text_of
@@ -13,6 +12,7 @@ from quotas.rules import cohort_end, credits, membership
 from quotas.rules.context import Level
 from quotas.rules.credits import exhaustion_episode, is_exhausted
 from quotas.rules.limit import RULE as LIMIT
+from quotas.state.snapshot import Snapshot
 from tests.builders import YEAR_S, Z, a_balance_of, a_program, a_run, a_snapshot, a_startup, unknown
 from tests.quotas.rules.rule_env import announcements, context_of, level, violations
 

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quotas.decisions.notices import SEND_WITHIN_S, Intent, resolve_intents
-from quotas.decisions.snapshot import Snapshot
 from quotas.enforcement.decide import decide
 from quotas.enforcement.stop_lifecycle import FIRST_RETRY_S, LAST_RETRY_S
 from quotas.model.program import Program
 from quotas.model.units import DAY_S
 from quotas.rules import limit
+from quotas.state.notices import SEND_WITHIN_S, Intent, resolve_intents
+from quotas.state.snapshot import Snapshot
 from tests.builders import (
     TYPE,
     YEAR_S,

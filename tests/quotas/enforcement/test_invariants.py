@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from quotas.decisions.notices import Intent
-from quotas.decisions.overrides import Override
-from quotas.decisions.snapshot import Overuse
 from quotas.enforcement.decide import InvariantBroken, decide
 from quotas.enforcement.invariants import check
 from quotas.rules.context import Context
 from quotas.shares.allocation import Share
+from quotas.state.notices import Intent
+from quotas.state.overrides import Override
+from quotas.state.snapshot import Overuse
 from tests.builders import a_notice, a_program, a_run, a_snapshot
 from tests.quotas.rules.rule_env import context_of
 from tests.sim.mutants.conduct import a_due_notice_is_not_waited_for

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from quotas.decisions.snapshot import Snapshot
 from quotas.enforcement.decide import decide
 from quotas.model.program import Pool
-from quotas.queue.requests import Request
 from quotas.rules import registry
 from quotas.rules.context import Context
+from quotas.state.requests import Request
+from quotas.state.snapshot import Snapshot
 from tests.builders import BIG_FLAVOR, FLAVOR, a_balance_of, a_program, a_run, a_snapshot, a_startup
 
 MOST = 4.5
@@ -50,9 +50,9 @@ def calls_of(count: int, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     snapshot = a_program_of(count)
     with monkeypatch.context() as patch:
         for module in ("decide", "prepare"):
-            where = f"quotas.{'enforcement' if module == 'decide' else 'decisions'}.{module}"
+            where = f"quotas.{'enforcement' if module == 'decide' else 'rules'}.{module}"
             patch.setattr(f"{where}.usage_of", counted("usage_of", _attr(where, "usage_of")))
-        prepare = "quotas.decisions.prepare"
+        prepare = "quotas.rules.prepare"
         for name in ("compute_shares", "find_restriction", "find_waiting_owners", "paces"):
             patch.setattr(f"{prepare}.{name}", counted(name, _attr(prepare, name)))
         patch.setattr(Snapshot, "running", counted("running", Snapshot.running))

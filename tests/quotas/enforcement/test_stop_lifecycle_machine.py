@@ -13,11 +13,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from quotas.decisions.disruption_budget import CountedStop, Enforcement, first_announcements
-from quotas.decisions.notices import LIVE_INTENTS, Notice
-from quotas.decisions.overrides import EVERYONE, Override
 from quotas.enforcement.decide import DecideResult
 from quotas.model.program import Policy, Program
+from quotas.state.notices import LIVE_INTENTS, Notice
+from quotas.state.overrides import EVERYONE, Override
+from quotas.state.snapshot import CountedStop, Enforcement, first_announcements
 from tests.builders import BIG_TYPE, TYPE, a_balance_of, a_program, a_server, a_startup, as_shadow
 from tests.quotas.decide_loop import DecideLoop
 

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quotas.decisions.notices import Intent
 from quotas.iam.closing import (
     CLOSE,
     LAST_PAUSE_S,
@@ -27,6 +26,7 @@ from quotas.iam.closing import (
 from quotas.model.program import Tenure
 from quotas.rules import credits, limit
 from quotas.rules.context import OPEN, Level, Restriction
+from quotas.state.notices import Intent
 from tests.builders import a_program, a_startup
 
 SPENT = credits.Facts(

@@ -9,7 +9,6 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from quotas.decisions.notices import Notice
 from quotas.messages.render import render_message
 from quotas.messages.routing import (
     PendingMessage,
@@ -19,6 +18,7 @@ from quotas.messages.routing import (
     quiet_hours_end_s,
 )
 from quotas.model.program import Policy, Program
+from quotas.state.notices import Notice
 from tests.builders import a_notice, a_program, a_startup
 
 PARIS = ZoneInfo("Europe/Paris")

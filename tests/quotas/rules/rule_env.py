@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from quotas.decisions.prepare import prepare
-from quotas.decisions.snapshot import Snapshot
 from quotas.messages.catalogue import level_text
 from quotas.rules.context import Announcement, AnnouncementRule, Context, StopRule, Violation
+from quotas.rules.prepare import prepare
 from quotas.rules.registry import find_restriction
+from quotas.state.snapshot import Snapshot
 
 
 def context_of(snapshot: Snapshot) -> Context:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from quotas.decisions.snapshot import Snapshot
 from quotas.enforcement.decide import decide
 from quotas.model.program import Policy
 from quotas.model.units import DAY_S
 from quotas.rules import credits
 from quotas.rules.credits import exhaustion_episode
+from quotas.state.snapshot import Snapshot
 from tests.builders import a_balance_of, a_cut_run, a_program, a_run, a_snapshot
 from tests.quotas.ledger.tranche_builders import two_tranches
 from tests.quotas.metering.test_run_starts import NEXT_S

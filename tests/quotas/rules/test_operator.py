@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from quotas.decisions.disruption_budget import Enforcement
-from quotas.decisions.overrides import Override
 from quotas.metering.runs import Run
 from quotas.model.program import Program
 from quotas.model.units import HOUR_S
 from quotas.rules import operator
+from quotas.state.overrides import Override
+from quotas.state.snapshot import Enforcement
 from tests.builders import a_cut_run, a_program, a_snapshot, a_startup
 from tests.quotas.rules.rule_env import violations
 

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from quotas.decisions.snapshot import Overuse, Snapshot
 from quotas.enforcement.decide import decide
 from quotas.messages.catalogue import text_of
 from quotas.model.program import Pool
-from quotas.queue.requests import Request
 from quotas.rules.overuse import changed_overuse, facts_of, overuses
 from quotas.shares.allocation import Share
+from quotas.state.requests import Request
+from quotas.state.snapshot import Overuse, Snapshot
 from tests.builders import (
     BIG_FLAVOR,
     BIG_TYPE,

@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quotas.decisions.snapshot import Snapshot
 from quotas.enforcement.decide import DecideResult, decide
 from quotas.ledger.forecast import Pace
 from quotas.metering.runs import Run
 from quotas.model.program import Policy, Pool
 from quotas.model.units import DAY_S, HOUR_S, day_start_s
-from quotas.queue.requests import Request
 from quotas.rules.pace import pace_limits, paces
+from quotas.state.requests import Request
+from quotas.state.snapshot import Snapshot
 from tests.builders import (
     FLAVOR,
     YEAR_S,

@@ -7,18 +7,18 @@ from typing import Any
 
 import pytest
 
-from quotas.decisions.notices import Notice
-from quotas.decisions.overrides import EVERYONE, Override
-from quotas.decisions.snapshot import UNREAD, Overuse, Snapshot
 from quotas.enforcement.decide import DecideResult, decide
 from quotas.ledger.balance import balance
 from quotas.model.program import Pool, Startup
 from quotas.model.units import DAY_S
-from quotas.queue.claims import WaitingOwners
 from quotas.rules import reclaim
 from quotas.rules.context import Violation
 from quotas.rules.credits import exhaustion_episode
 from quotas.rules.reclaim import suspended_episodes
+from quotas.shares.claims import WaitingOwners
+from quotas.state.notices import Notice
+from quotas.state.overrides import EVERYONE, Override
+from quotas.state.snapshot import UNREAD, Overuse, Snapshot
 from tests.builders import BIG_FLAVOR, FLAVOR, a_balance_of, a_program, a_run, a_snapshot, a_startup
 from tests.quotas.rules.rule_env import context_of
 from tests.quotas.rules.test_overuse import HOUR_S, NOTICE_S, asks, full, with_a_cut

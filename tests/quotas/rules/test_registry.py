@@ -16,7 +16,7 @@ from quotas.rules.registry import ALL_RULES, RESTRICTING, RULES, STOP_BY_NAME
 from tests.quotas.decisions.test_explain import CASES
 
 DOCS = (Path(__file__).parents[3] / "docs" / "enforcement.md").read_text()
-NO_RULES = {"__init__", "context", "registry"}
+NO_RULES = {"__init__", "context", "prepare", "registry"}
 
 
 @pytest.mark.parametrize("rule", ALL_RULES, ids=lambda rule: rule.name)
@@ -37,7 +37,7 @@ def test_a_rule_has_a_row_in_the_docs_and_a_test_table(
 
 
 def test_rules_holds_rules_and_nothing_else() -> None:
-    """Each file of the package defines a registered rule, but the context and the registry."""
+    """Each file of the package defines a registered rule, but the context, its preparation and the registry."""
     folder = Path(str(quotas.rules.__file__)).parent
     files = {path.stem for path in folder.glob("*.py")} - NO_RULES
     homes = {Path(inspect.getfile(rule.find)).stem for rule in ALL_RULES}

@@ -8,9 +8,9 @@ import pytest
 
 from quotas.book.actions.grants import GrantCommand
 from quotas.book.cycle.commit import apply_program
-from quotas.decisions.overrides import EVERYONE
 from quotas.model.observation import Complete, Sweep
 from quotas.model.units import DAY_S
+from quotas.state.overrides import EVERYONE
 from tests.scheduler.harness import ZONE, Harness, override, program, server
 from tests.scheduler.scenarios import CREDIT, last_notice, run_command
 

@@ -13,7 +13,7 @@ import pytest
 from quotas.book import Book
 from quotas.book.actions.overrides import set_override, undo
 from quotas.book.verify.verify import verify
-from quotas.decisions.overrides import Override
+from quotas.state.overrides import Override
 from tests.scheduler.harness import T0, Harness, program, server
 from tests.scheduler.scenarios import stopped_harness, undo_last_stop
 

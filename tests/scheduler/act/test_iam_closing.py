@@ -9,10 +9,10 @@ import pytest
 from scaleway.instance.v1.types import ServerAction  # type: ignore[import-untyped]
 
 from quotas.book.verify.verify import verify
-from quotas.decisions.notices import SEND_WITHIN_S
-from quotas.decisions.overrides import EVERYONE
 from quotas.iam.closing import RECHECK_AFTER_S
 from quotas.model.units import HOUR_S
+from quotas.state.notices import SEND_WITHIN_S
+from quotas.state.overrides import EVERYONE
 from scheduler.views.status import status_of
 from simulator.process import Running, running
 from tests.simulator.client import Client

@@ -8,9 +8,9 @@ from quotas.book.actions.overrides import set_override
 from quotas.book.cycle.state import load_state, read_stops
 from quotas.book.reads.balances import read_balance
 from quotas.book.reads.status import read_status
-from quotas.decisions.overrides import EVERYONE, Override
 from quotas.metering.stop_latency import MeasuredStop
 from quotas.model.units import format_credits
+from quotas.state.overrides import EVERYONE, Override
 from scheduler.views.status import status_of
 
 from ..harness import NOTICE_S, RATE, T0, TYPE, ZONE, Harness, program, server

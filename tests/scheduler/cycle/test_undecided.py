@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from exporters.metrics import Metrics
-from quotas.decisions.snapshot import Snapshot
 from quotas.enforcement.decide import DecideResult
 from quotas.enforcement.invariants import InvariantBroken
 from quotas.model.units import HOUR_S, Period, cost_ucr
+from quotas.state.snapshot import Snapshot
 from scheduler import cycle
 from scheduler.jobs import cycle_log
 

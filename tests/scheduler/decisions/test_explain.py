@@ -6,8 +6,8 @@ import json
 from dataclasses import replace
 
 from quotas.decisions.explain import explain, recompute
-from quotas.decisions.snapshot import Decision
 from quotas.model.units import HOUR_S
+from quotas.state.snapshot import Decision
 from tests.scheduler.harness import T0, Harness, program, server
 from tests.scheduler.scenarios import lending_harness, request_back, stopped_harness, undo_last_stop
 

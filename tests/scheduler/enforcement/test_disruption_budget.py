@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from quotas.decisions.overrides import EVERYONE
 from quotas.model.units import HOUR_S
+from quotas.state.overrides import EVERYONE
 from scheduler.clouds.base import Conflict, Forbidden
 from tests.scheduler.harness import NOTICE_S, T0, Harness, override, program, server
 from tests.scheduler.scenarios import verbs_of

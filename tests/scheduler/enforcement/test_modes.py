@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from quotas.book.cycle.commit import apply_program
-from quotas.decisions.overrides import EVERYONE
 from quotas.model.units import DAY_S, HOUR_S
+from quotas.state.overrides import EVERYONE
 from tests.scheduler.harness import NOTICE_S, T0, Harness, override, program, server
 from tests.scheduler.scenarios import (
     exhausted_harness,

@@ -7,8 +7,8 @@ from sqlalchemy import update
 
 from quotas.book.schema.tables import INTENT
 from quotas.book.verify.verify import verify
-from quotas.decisions.overrides import EVERYONE
 from quotas.model.units import DAY_S, HOUR_S
+from quotas.state.overrides import EVERYONE
 from tests.scheduler.harness import NOTICE_S, T0, Harness, override, program, server
 from tests.scheduler.scenarios import (
     exhausted_harness,

@@ -12,7 +12,7 @@ import pytest
 
 from quotas.book.actions.requests import open_request
 from quotas.model.program import DEFAULT_ZONES, Cohort, Grant, Program, Startup, Tenure
-from quotas.queue.requests import RequestSpec
+from quotas.state.requests import RequestSpec
 from scheduler.clouds.base import CloudError, Unreachable
 from scheduler.observe.zones import FIRST_PAUSE_S, LONGEST_PAUSE_S, ZoneReader
 from scheduler.timing import Timing

@@ -19,8 +19,8 @@ from quotas.book.actions.overrides import set_override
 from quotas.book.cycle.commit import apply_program
 from quotas.book.schema.tables import NOTICE
 from quotas.book.verify.verify import verify
-from quotas.decisions.overrides import Override
 from quotas.model.program import Cohort, Grant, Policy, Pool, Program, Startup, Tenure
+from quotas.state.overrides import Override
 from quotas.view import View
 from scheduler.clock import ManualClock
 from scheduler.clouds.scaleway import ScalewayCloud

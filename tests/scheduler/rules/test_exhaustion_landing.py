@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from quotas.book.actions.overrides import set_override
-from quotas.decisions.overrides import Override
 from quotas.model.program import Program
+from quotas.state.overrides import Override
 from tests.scheduler.harness import NOTICE_S, RATE, T0, Harness, program, server
 
 STOP_S = 5

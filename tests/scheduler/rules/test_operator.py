@@ -10,9 +10,9 @@ import pytest
 from quotas.book.actions.overrides import set_override
 from quotas.book.cycle.commit import apply_program
 from quotas.book.cycle.state import load_state
-from quotas.decisions.overrides import Override
 from quotas.model.observation import Cause, Unknown
 from quotas.model.program import Startup, Tenure
+from quotas.state.overrides import Override
 from tests.scheduler.harness import NOTICE_S, PROJECT, T0, ZONE, Harness, override, program, server
 from tests.scheduler.scenarios import accept_lower_price, verbs_of
 

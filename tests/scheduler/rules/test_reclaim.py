@@ -12,7 +12,7 @@ from quotas.book.cycle.state import load_state
 from quotas.model.observation import Cause, Unknown
 from quotas.model.program import Cohort, Grant, Startup, Tenure
 from quotas.model.units import DAY_S, HOUR_S
-from quotas.queue.requests import RequestSpec
+from quotas.state.requests import RequestSpec
 from scheduler.clouds.base import CloudError, Unreachable
 from scheduler.views.status import status_of
 from tests.scheduler.harness import (

@@ -11,8 +11,8 @@ from quotas.book.actions.advances import SelfAdvanceCommand, take_ahead
 from quotas.book.actions.execute import perform_action
 from quotas.book.actions.grants import GrantCommand
 from quotas.book.cycle.state import load_state
-from quotas.decisions.overrides import EVERYONE
 from quotas.model.program import Program, Tranche
+from quotas.state.overrides import EVERYONE
 from tests.scheduler.act.test_release_all import SlowIam
 from tests.scheduler.harness import DAY_S, NOTICE_S, T0, Harness, override, program, server
 

@@ -9,11 +9,11 @@ import pytest
 
 from quotas.book.cycle import commit as book_commit
 from quotas.decisions import disruption_budget
-from quotas.decisions.notices import Notice
 from quotas.enforcement import decide, stop_lifecycle
 from quotas.model.units import DAY_S, HOUR_S
-from quotas.queue import demand
 from quotas.rules.context import Context
+from quotas.shares import demand
+from quotas.state.notices import Notice
 from scheduler.act import intents
 
 from ..scenario.script import NAMES, ZONES, Event, Script, Window

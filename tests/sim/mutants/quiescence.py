@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from quotas.decisions.notices import Notice
 from quotas.enforcement import stop_lifecycle
 from quotas.enforcement.reminders import REMINDERS_S
 from quotas.model.units import DAY_S
+from quotas.state.notices import Notice
 from scheduler.views import assemble
 
 from ..scenario.events import NOBODY, Event

@@ -16,8 +16,8 @@ from functools import cache
 from typing import Any
 
 from exporters.metrics.views import ViewCollector
-from quotas.decisions.snapshot import Snapshot
 from quotas.shares import allocation
+from quotas.state.snapshot import Snapshot
 
 PRODUCT = ("quotas", "scheduler")
 LEVELS = ("open", "paced", "closed", "stopped")

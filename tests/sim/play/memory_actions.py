@@ -6,12 +6,12 @@ from dataclasses import replace
 from itertools import islice
 
 from quotas.book.cycle.state import BookState
-from quotas.decisions.overrides import Override
 from quotas.enforcement.reminders import snooze_notice
 from quotas.ledger.balance import CYCLE_S, balance
 from quotas.ledger.corrections import Refused, expire_refunds
 from quotas.ledger.holds import Hold, HoldEnding, draws, end_hold, grants_outliving, hold_transfer
 from quotas.metering.stop_latency import reserves_s
+from quotas.state.overrides import Override
 
 from .memory_book import InMemoryBook
 

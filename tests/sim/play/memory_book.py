@@ -17,11 +17,6 @@ from quotas.book.cycle.commit import UPDATED_COLUMNS, CycleResult, StaleNotice
 from quotas.book.cycle.lease import Lease, StaleEpoch
 from quotas.book.cycle.state import MAX_STOPS, BookState
 from quotas.book.transfers import OVERDRAWABLE, StaleBalance
-from quotas.decisions.disruption_budget import COUNTED_STATES, WINDOW_S, CountedStop, Enforcement
-from quotas.decisions.notices import LIVE_NOTICES, NOTICES_WITH_INTENTS, Intent, Notice
-from quotas.decisions.overrides import Override
-from quotas.decisions.snapshot import Decision, Overuse
-from quotas.decisions.zones import open_zones, with_zones
 from quotas.iam.closing import RULE, closed_by
 from quotas.ledger.forecast import WINDOWS_S
 from quotas.ledger.holds import Hold
@@ -33,7 +28,18 @@ from quotas.metering.stop_latency import MeasuredStop
 from quotas.model.observation import Offer
 from quotas.model.program import Program
 from quotas.model.units import cost_ucr
-from quotas.queue.requests import Request
+from quotas.state.notices import LIVE_NOTICES, NOTICES_WITH_INTENTS, Intent, Notice
+from quotas.state.overrides import Override
+from quotas.state.requests import Request
+from quotas.state.snapshot import (
+    COUNTED_STATES,
+    WINDOW_S,
+    CountedStop,
+    Decision,
+    Enforcement,
+    Overuse,
+)
+from quotas.state.zones import open_zones, with_zones
 
 MAX_ID = chr(0x10FFFF)
 """Sorts after every id."""

@@ -20,16 +20,16 @@ from quotas.book.actions.refunds import RefundCommand, TransferCommand
 from quotas.book.actions.requests import open_request
 from quotas.book.cycle.commit import apply_program
 from quotas.book.cycle.state import load_state
-from quotas.decisions.notices import Notice
-from quotas.decisions.overrides import Override
 from quotas.ledger.corrections import Refused, void_transfer
 from quotas.ledger.holds import Hold, HoldEnding
 from quotas.model.former_members import with_former_members
 from quotas.model.program import Cohort, Grant, Pool, Program, Rollover, Startup, Tenure, Tranche
 from quotas.model.units import DAY_S
-from quotas.queue.requests import RequestSpec, request_from
 from quotas.rules.registry import SNOOZABLE
 from quotas.shares.allocation import step_of
+from quotas.state.notices import Notice
+from quotas.state.overrides import Override
+from quotas.state.requests import RequestSpec, request_from
 
 from ..scenario import milestones
 from ..scenario.script import BIG, NAMES, SMALL, START_S, ZONES, Event, Script

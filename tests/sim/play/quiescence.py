@@ -18,8 +18,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from quotas.book.cycle.state import BookState, load_state
-from quotas.decisions.snapshot import announced_in_mode
 from quotas.model.units import HOUR_S, month_start_s
+from quotas.state.snapshot import announced_in_mode
 
 from ..audit.evidence import evidence_of
 from ..audit.metering import metering

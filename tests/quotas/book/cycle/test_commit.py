@@ -14,11 +14,11 @@ from quotas.book.cycle.state import load_state
 from quotas.book.session import Book
 from quotas.book.transfers import post
 from quotas.book.verify.verify import verify
-from quotas.decisions.snapshot import Decision
 from quotas.ledger.corrections import Refused
 from quotas.ledger.transfers import Entry, Transfer, grant_transfer
 from quotas.metering.runs import UnconfirmedPeriod
 from quotas.model.units import LARGEST_UCR, Period
+from quotas.state.snapshot import Decision
 from tests.builders import (
     FLAVOR,
     RATE,

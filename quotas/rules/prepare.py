@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from quotas.decisions.snapshot import Snapshot
-from quotas.queue.claims import find_waiting_owners
-from quotas.queue.demand import compute_shares
-from quotas.queue.requests import Request
 from quotas.rules.context import Context
 from quotas.rules.overuse import overuses
 from quotas.rules.pace import pace_limits, paces
 from quotas.rules.registry import find_restriction
 from quotas.shares.allocation import Usage, usage_of
+from quotas.shares.claims import find_waiting_owners
+from quotas.shares.demand import compute_shares
+from quotas.state.requests import Request
+from quotas.state.snapshot import Snapshot
 
 
 def prepare(snapshot: Snapshot, requests: Iterable[Request], usage: Usage | None = None) -> Context:

@@ -11,7 +11,7 @@ from quotas.enforcement.decide import decide
 from quotas.ledger.corrections import Refused
 from quotas.messages.catalogue.requests import request_detail
 from quotas.model.program import Program
-from quotas.queue.requests import (
+from quotas.state.requests import (
     LONGEST_WAIT_S,
     MOST_LIVE,
     Request,

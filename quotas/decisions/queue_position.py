@@ -11,18 +11,18 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from quotas.decisions.notices import Notice
-from quotas.decisions.snapshot import Overuse, Snapshot
 from quotas.messages.catalogue import level_text
 from quotas.messages.catalogue.rules import BOUNDS, SHORT, obstacle_text
 from quotas.model.program import Program
 from quotas.model.units import format_instant
-from quotas.queue.claims import free_gpus
-from quotas.queue.demand import requests_in_demand
-from quotas.queue.requests import Request, in_order
 from quotas.rules import reclaim
 from quotas.rules.context import Context
 from quotas.shares.allocation import Share
+from quotas.shares.claims import free_gpus
+from quotas.shares.demand import requests_in_demand
+from quotas.state.notices import Notice
+from quotas.state.requests import Request, in_order
+from quotas.state.snapshot import Overuse, Snapshot
 
 FutureCapacity = tuple[int, int]
 """An instant, and GPUs that are free from then on."""

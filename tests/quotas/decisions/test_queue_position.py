@@ -7,16 +7,15 @@ from typing import Any
 
 import pytest
 
-from quotas.decisions.disruption_budget import NO_ENFORCEMENT
-from quotas.decisions.notices import Notice
-from quotas.decisions.overrides import Override
-from quotas.decisions.snapshot import Overuse, Snapshot
+from quotas.decisions.queue_position import QueuePosition
+from quotas.decisions.queue_position import queue_positions as positions
 from quotas.model.program import Cohort, Pool, Program
-from quotas.queue.position import QueuePosition
-from quotas.queue.position import queue_positions as positions
-from quotas.queue.requests import Request
 from quotas.rules.credits import exhaustion_episode
 from quotas.shares.allocation import Share
+from quotas.state.notices import Notice
+from quotas.state.overrides import Override
+from quotas.state.requests import Request
+from quotas.state.snapshot import NO_ENFORCEMENT, Overuse, Snapshot
 from tests.builders import (
     FLAVOR,
     a_balance_of,

@@ -12,9 +12,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import get_args
 
-from quotas.decisions.facts import OverrideFacts
 from quotas.model.program import Mode, Program
 from quotas.model.units import DAY_S, format_instant
+from quotas.state.facts import OverrideFacts
 
 EVERYONE = "*"
 UNDONE_FOR_S = DAY_S

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from quotas.decisions.notices import Intent, Notice
-from quotas.decisions.zones import known_until_s, open_zones, with_zones
 from quotas.metering.runs import Run
+from quotas.state.notices import Intent, Notice
+from quotas.state.zones import known_until_s, open_zones, with_zones
 from tests.builders import Z, a_notice, a_program, a_run
 
 FAR = "nl-ams-1"

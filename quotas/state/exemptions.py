@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from quotas.decisions.overrides import UNDONE_FOR_S, Override
-from quotas.decisions.snapshot import Snapshot
+from quotas.state.overrides import UNDONE_FOR_S, Override
+from quotas.state.snapshot import Snapshot
 
 
 def exemption(snapshot: Snapshot, startup: str, server_id: str) -> Override | None:

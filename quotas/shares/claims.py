@@ -6,10 +6,10 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from quotas.decisions.snapshot import Snapshot
-from quotas.queue.demand import requests_in_demand
-from quotas.queue.requests import Request, in_order, refused_at
 from quotas.shares.allocation import Share, Usage, refused_gpus
+from quotas.shares.demand import requests_in_demand
+from quotas.state.requests import Request, in_order, refused_at
+from quotas.state.snapshot import Snapshot
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from quotas.decisions.notices import Intent, Notice
 from quotas.metering.runs import Run
 from quotas.model.program import Program
+from quotas.state.notices import Intent, Notice
 
 
 def open_zones(

@@ -2,24 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
-from quotas.decisions.disruption_budget import NO_ENFORCEMENT, Enforcement
-from quotas.decisions.notices import Intent, Notice
-from quotas.decisions.overrides import Overrides
 from quotas.ledger.balance import Balance
 from quotas.metering.runs import Catalogue, Run
 from quotas.model.observation import Complete, Server, Sweep
 from quotas.model.program import Program
-from quotas.queue.requests import Request
+from quotas.model.units import HOUR_S
+from quotas.state.notices import LIVE_INTENTS, Intent, Notice
+from quotas.state.overrides import Override, Overrides
+from quotas.state.requests import Request
 
 AnnouncedByMode = Mapping[str, AbstractSet[tuple[str, str]]]
 """The (startup, cause) said once for all, by the mode in which it was said."""
 EMPTY_CATALOGUE = Catalogue({}, {})
 UNREAD = "unread"
 """A stock that the provider was asked for, and did not tell."""
+WINDOW_S = HOUR_S
+"""How long an unexpected stop counts against the disruption budget."""
+COUNTED_STATES = LIVE_INTENTS | {"confirmed"}
+"""What a stop is that was done, or still may be; the others failed, expired or were abandoned."""
+
+
+@dataclass(frozen=True, slots=True)
+class CountedStop:
+    """A poweroff that was done, or still may be: for which notice, of how many GPUs, when."""
+
+    notice: Notice
+    gpus: int
+    decided_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class Enforcement:
+    """What was said and done before that a cycle's deeds depend on.
+
+    `announced` is when the end of (startup, credits granted) was first told; `past` are
+    the last notices whose servers went off; `closed` is what each (startup, mode) was told
+    of being closed (see quotas.iam.closing.closed_by).
+    """
+
+    overrides: tuple[Override, ...] = ()
+    stops: tuple[CountedStop, ...] = ()
+    first_announced_s: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    past: tuple[Notice, ...] = ()
+    closed: Mapping[tuple[str, str], frozenset[str]] = field(default_factory=dict)
+
+
+NO_ENFORCEMENT = Enforcement()
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +135,17 @@ def announced_in_mode(announced: AnnouncedByMode, mode: str) -> frozenset[tuple[
     if mode == "enforce":
         return frozenset(announced.get(mode, ()))
     return frozenset().union(*announced.values())
+
+
+def first_announcements(
+    runway_announcements: Iterable[tuple[str, str, int]],
+) -> dict[tuple[str, str], int]:
+    """From (startup, cause, given) of runway forecasts, when each end was first told."""
+    found: dict[tuple[str, str], int] = {}
+    for startup, episode, opened_s in runway_announcements:
+        key = (startup, episode.rpartition(":")[2])
+        found[key] = min(opened_s, found.get(key, opened_s))
+    return found
 
 
 @dataclass(frozen=True, slots=True)

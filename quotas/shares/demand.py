@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from quotas.decisions.snapshot import Snapshot
-from quotas.queue.requests import Request, refused_at, requested_gpus
 from quotas.shares.allocation import NamedLimits, Share, Usage, divide
+from quotas.state.requests import Request, refused_at, requested_gpus
+from quotas.state.snapshot import Snapshot
 
 
 def requests_in_demand(
