@@ -37,7 +37,7 @@ def test_a_rule_has_a_row_in_the_docs_and_a_test_table(
 
 
 def test_rules_holds_rules_and_nothing_else() -> None:
-    """Each file of the package defines a registered rule, but the context, its preparation and the registry."""
+    """Each file of the package defines a registered rule, except context, prepare, registry."""
     folder = Path(str(quotas.rules.__file__)).parent
     files = {path.stem for path in folder.glob("*.py")} - NO_RULES
     homes = {Path(inspect.getfile(rule.find)).stem for rule in ALL_RULES}
