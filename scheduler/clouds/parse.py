@@ -44,23 +44,20 @@ def checked_zone(text: str) -> str:
 
 def servers_page(answer: Reply, zone: str, organization_id: str) -> Page[Server]:
     """Read a page of list_servers. Raises Malformed, or Inconsistent for a foreign server."""
-    rows = json_object(answer.body).get("servers")
-    if not isinstance(rows, list):
-        raise Malformed("the answer has no list of servers")
+    rows = list_of(json_object(answer.body), "servers")
     servers = (_server(row, zone, organization_id) for row in rows)
     return Page(tuple((server.id, server) for server in servers), header_total(answer))
 
 
 def one_server(answer: Reply, zone: str, server_id: str, organization_id: str) -> Server:
     """Read get_server. Raises Malformed, or Inconsistent when it is another server."""
-    server = _server(json_object(answer.body).get("server"), zone, organization_id)
+    server = _server(json_object(json_object(answer.body).get("server")), zone, organization_id)
     if server.id != server_id.lower():
         raise Inconsistent("the answer shows another server than the requested one")
     return server
 
 
-def _server(row: object, zone: str, organization_id: str) -> Server:
-    raw = json_object(row)
+def _server(raw: JsonObject, zone: str, organization_id: str) -> Server:
     if uuid_of(raw, "organization") != organization_id:
         raise Inconsistent("the answer shows a server of another organization")
     if _zone_of(raw) != zone:
@@ -75,7 +72,7 @@ def _server(row: object, zone: str, organization_id: str) -> Server:
         state_detail=_optional_text(raw, "state_detail"),
         created_s=_instant_of(raw, "creation_date"),
         modified_s=_instant_of(raw, "modification_date"),
-        allowed_actions=_texts_of(raw, "allowed_actions"),
+        allowed_actions=texts_of(raw, "allowed_actions"),
     )
 
 
@@ -128,11 +125,8 @@ def rate_ucr_per_h(price: object) -> int | None:
 
 def projects_page(answer: Reply, organization_id: str) -> Page[Project]:
     """Read a page of list_projects. Raises Malformed, or Inconsistent for a foreign one."""
-    body = json_object(answer.body)
-    rows, total = body.get("projects"), body.get("total_count")
-    if not isinstance(rows, list) or isinstance(total, bool) or not isinstance(total, int):
-        raise Malformed("the answer has no list of projects with its total_count")
-    projects = (_project(json_object(row), organization_id) for row in rows)
+    rows, total = counted_list(answer, "projects")
+    projects = (_project(row, organization_id) for row in rows)
     return Page(tuple((project.id, project) for project in projects), total)
 
 
@@ -143,11 +137,8 @@ def _project(raw: JsonObject, organization_id: str) -> Project:
 
 
 def check_task(answer: Reply) -> None:
-    """Check that Scaleway accepted an action: 202 with a task. Raises Malformed."""
-    task = json_object(json_object(answer.body).get("task"))
-    if answer.status != 202:
-        raise Malformed(f"HTTP {answer.status} instead of 202 for an action")
-    uuid_of(task, "id")
+    """Check that Scaleway accepted an action and answers its task. Raises Malformed."""
+    uuid_of(json_object(json_object(answer.body).get("task")), "id")
 
 
 def header_total(answer: Reply) -> int:
@@ -162,6 +153,23 @@ def json_object(value: object) -> JsonObject:
     if not isinstance(value, dict):
         raise Malformed(f"the answer has {type(value).__name__} instead of an object")
     return value
+
+
+def list_of(raw: JsonObject, key: str) -> list[JsonObject]:
+    """A required list of objects. Raises Malformed."""
+    rows = raw.get(key)
+    if not isinstance(rows, list):
+        raise Malformed(f"the answer has no list of {key}")
+    return [json_object(row) for row in rows]
+
+
+def counted_list(answer: Reply, key: str) -> tuple[list[JsonObject], int]:
+    """A page of a listing, and its total_count. Raises Malformed."""
+    body = json_object(answer.body)
+    total = body.get("total_count")
+    if isinstance(total, bool) or not isinstance(total, int):
+        raise Malformed(f"the list of {key} has no total_count")
+    return list_of(body, key), total
 
 
 def text_of(raw: JsonObject, key: str) -> str:
@@ -202,7 +210,8 @@ def _instant_of(raw: JsonObject, key: str) -> int:
     return instant_s
 
 
-def _texts_of(raw: JsonObject, key: str) -> tuple[str, ...]:
+def texts_of(raw: JsonObject, key: str) -> tuple[str, ...]:
+    """A list of strings; empty if it is missing or null. Raises Malformed."""
     values = raw.get(key)
     if values is None:
         return ()

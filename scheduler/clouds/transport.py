@@ -20,8 +20,6 @@ from requests.adapters import BaseAdapter, HTTPAdapter
 from quotas.model.observation import Cause
 from scheduler.clouds.base import (
     CloudError,
-    Forbidden,
-    KeyRefused,
     Malformed,
     RequestRejected,
     ServerFault,
@@ -104,22 +102,11 @@ class _Attempt:
     wait_s: float | None = None
 
 
-_OUTCOMES: tuple[tuple[type[CloudError], str], ...] = (
-    (OutOfTime, "deadline"),
-    (Unreachable, "unreachable"),
-    (Throttled, "throttled"),
-    (ServerFault, "fault"),
-    (Malformed, "malformed"),
-    (KeyRefused, "key_refused"),
-    (Forbidden, "forbidden"),
-    (RequestRejected, "refused"),
-)
-
-
 def outcome_name(outcome: Reply | CloudError) -> str:
     """One word for a metric label: ok, or the kind of failure."""
-    names = (name for kind, name in _OUTCOMES if isinstance(outcome, kind))
-    return "ok" if isinstance(outcome, Reply) else next(names, "fault")
+    if isinstance(outcome, Reply):
+        return "ok"
+    return "refused" if isinstance(outcome, RequestRejected) else outcome.cause.value
 
 
 class Transport:
@@ -166,9 +153,8 @@ class Transport:
     def _attempt(self, request: Request, deadline: Deadline) -> _Attempt:
         began = self._monotonic()
         attempt = self._exchange(request, deadline)
-        self._on_request(
-            request.operation, outcome_name(attempt.outcome), self._monotonic() - began
-        )
+        seconds = self._monotonic() - began
+        self._on_request(request.operation, outcome_name(attempt.outcome), seconds)
         return attempt
 
     def _exchange(self, request: Request, deadline: Deadline) -> _Attempt:

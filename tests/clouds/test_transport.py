@@ -203,12 +203,6 @@ def test_senseless_settings_are_refused(change: dict[str, str]) -> None:
     assert caught.value.__context__ is None
 
 
-def test_budgets_bound_a_call() -> None:
-    """`act` can ask how long an action may take at worst: its deadline and one last read."""
-    cloud = harness(Reply(), limits=Limits(connect_s=5, read_s=30, call_s=60)).cloud
-    assert (cloud.action_budget_s, cloud.call_budget_s) == (65, 95)
-
-
 def test_action_has_its_own_shorter_deadline() -> None:
     """An action whose answer trickles in ends after its connect and read time."""
     far = harness(Reply())
