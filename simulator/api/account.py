@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from simulator.api import render
-from simulator.api.requests import Answer, Call, answer
+from simulator.api.requests import Answer, Call, answer, counted_page
 from simulator.world import Project
 from simulator.world.model import not_found, permission_denied
 
 
 def list_projects(call: Call) -> Answer:
     """GET projects: a page of those that the caller may see, and their number."""
-    page, size = call.page("page_size", 20)
     chosen = sorted(
         (project for project in call.world.projects if _matches(call, project)),
         key=lambda project: (project.created_s, project.name),
         reverse=call.query.get("order_by", "").endswith("_desc"),
     )
-    part = chosen[(page - 1) * size : page * size]
-    listed = [render.project(project, call.world.organization_id) for project in part]
-    return answer({"projects": listed, "total_count": len(chosen)})
+    organization_id = call.world.organization_id
+    return counted_page(
+        call, "projects", chosen, lambda project: render.project(project, organization_id)
+    )
 
 
 def _matches(call: Call, project: Project) -> bool:

@@ -19,8 +19,7 @@ from starlette.routing import Route
 
 from simulator.api import account, control, iam, instance, products
 from simulator.api.fault_injection import inject_fault
-from simulator.api.render import ServerJsonCache
-from simulator.api.requests import Answer, Call, Caller, RegionApp, identify
+from simulator.api.requests import Answer, Call, Caller, RegionApp, answer, identify
 from simulator.clock import Clock
 from simulator.world import ZONES, Refusal, World
 from simulator.world.model import invalid
@@ -77,33 +76,25 @@ _CONTROL: tuple[tuple[str, str, Endpoint], ...] = (
 
 def build(world: World, clock: Clock) -> Starlette:
     """The application that serves a world."""
-    region_app = RegionApp(world, clock, ServerJsonCache(world.organization_id))
-    routes = [_scaleway(region_app, *entry, authenticate=_by_key) for entry in _API]
-    routes += [_scaleway(region_app, *entry, authenticate=_anyone) for entry in _PUBLIC]
+    region_app = RegionApp(world, clock)
+    routes = [_scaleway(region_app, *entry, is_public=False) for entry in _API]
+    routes += [_scaleway(region_app, *entry, is_public=True) for entry in _PUBLIC]
     routes += [_control(region_app, *entry) for entry in _CONTROL]
     return Starlette(routes=routes, exception_handlers={404: _no_route(region_app)})
 
 
 def _scaleway(
-    region_app: RegionApp,
-    method: str,
-    path: str,
-    endpoint: Endpoint,
-    authenticate: Callable[[RegionApp, Request], Caller],
+    region_app: RegionApp, method: str, path: str, endpoint: Endpoint, is_public: bool
 ) -> Route:
-    """A route of Scaleway's API."""
+    """A route of Scaleway's API. A public one, such as the prices, needs no key."""
+    world = region_app.world
 
     async def serve(request: Request) -> Response:
         body = await request.body()
-        region_app.world.advance(region_app.clock.now_s(region_app.world.now_s))
-        zone = request.path_params.get("zone")
-        response = await inject_fault(region_app.world, request, zone)
+        world.advance(region_app.clock.now_s(world.now_s))
+        response = await inject_fault(world, request, request.path_params.get("zone"))
         if response is None:
-            response = _response_of(
-                lambda: endpoint(
-                    _call(region_app, request, authenticate(region_app, request), body)
-                )
-            )
+            response = _response_to(region_app, request, body, endpoint, is_public)
         return _with_gateway_headers(region_app, response)
 
     return Route(path, serve, methods=[method])
@@ -115,20 +106,24 @@ def _control(region_app: RegionApp, method: str, path: str, endpoint: Endpoint) 
     async def serve(request: Request) -> Response:
         body = await request.body()
         region_app.world.advance(region_app.clock.now_s(region_app.world.now_s))
-        return _response_of(
-            lambda: endpoint(_call(region_app, request, Caller(region_app.world.iam, None), body))
-        )
+        return _response_to(region_app, request, body, endpoint, is_public=True)
 
     return Route(path, serve, methods=[method])
 
 
-def _by_key(region_app: RegionApp, request: Request) -> Caller:
-    return identify(region_app.world, request.headers.get("x-auth-token"))
-
-
-def _anyone(region_app: RegionApp, request: Request) -> Caller:
-    """Prices are public."""
-    return Caller(region_app.world.iam, None)
+def _response_to(
+    region_app: RegionApp, request: Request, body: bytes, endpoint: Endpoint, is_public: bool
+) -> Response:
+    """The endpoint's answer, or its refusal, as a response."""
+    world = region_app.world
+    try:
+        token = request.headers.get("x-auth-token")
+        caller = Caller(world.iam, None) if is_public else identify(world, token)
+        result = endpoint(_call(region_app, request, caller, body))
+    except Refusal as refusal:
+        result = answer(refusal.body, refusal.status)
+    headers = {"Content-Type": "application/json", **result.headers}
+    return Response(result.body, result.status, headers)
 
 
 def _call(region_app: RegionApp, request: Request, caller: Caller, body: bytes) -> Call:
@@ -151,16 +146,6 @@ def _object(body: bytes) -> dict[str, Any]:
     if not isinstance(sent, dict):
         raise invalid("body", "not a JSON object")
     return sent
-
-
-def _response_of(endpoint: Callable[[], Answer]) -> Response:
-    """The endpoint's answer, or its refusal, as a response."""
-    try:
-        result = endpoint()
-    except Refusal as refusal:
-        result = Answer(json.dumps(refusal.body).encode(), refusal.status)
-    headers = {"Content-Type": "application/json", **result.headers}
-    return Response(result.body, result.status, headers)
 
 
 def _with_gateway_headers(region_app: RegionApp, response: Response) -> Response:

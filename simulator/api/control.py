@@ -5,7 +5,6 @@ Served under /_control, without a key: Scaleway has nothing like it.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
@@ -86,7 +85,6 @@ def change_price(call: Call) -> Answer:
     except TypeError as error:
         raise _bad(400, str(error)) from error
     call.world.market.change_price(change)
-    call.region_app.pages.clear()
     return answer(asdict(change))
 
 
@@ -101,7 +99,7 @@ def guest_shutdown(call: Call) -> Answer:
     """POST guest-shutdown {"zone", "server_id"}: as if by `shutdown -h` in the guest."""
     zone, server_id = str(call.body.get("zone")), str(call.body.get("server_id"))
     server = call.world.guest_shutdown(zone, server_id)
-    return Answer(json.dumps({"state": server.state}).encode())
+    return answer({"state": server.state})
 
 
 def script_action(call: Call) -> Answer:
@@ -151,4 +149,4 @@ def edit_rules(call: Call) -> Answer:
 
 
 def _bad(status: int, message: str) -> Refusal:
-    return Refusal(status, {"message": message, "type": "control"})
+    return Refusal(status, "control", message)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from starlette.requests import Request
 from starlette.responses import Response
 
-from simulator.api.requests import denied
 from simulator.clock import pause
 from simulator.world import Fault, FaultKind, World
+from simulator.world.model import authentication_denied
 
 _OUTAGE = "upstream connect error or disconnect/reset before headers"
 _GATEWAY = "<html><head><title>502 Bad Gateway</title></head><body>Bad Gateway</body></html>"
@@ -53,8 +53,8 @@ def _fault_response(target: _RequestTarget) -> Response | None:
     if target.take_fault(FaultKind.BAD_GATEWAY):
         return Response(_GATEWAY, 502, media_type="text/html")
     if target.take_fault(FaultKind.REVOKED_KEY):
-        refusal = denied("not_found")
-        return Response(json.dumps(refusal.body), 401, media_type="application/json")
+        body = json.dumps(authentication_denied().body)
+        return Response(body, 401, media_type="application/json")
     if target.take_fault(FaultKind.EMPTY_OBJECT):
         return Response(b"{}", 200, media_type="application/json")
     return None

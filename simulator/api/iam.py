@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from typing import Any
 
 from simulator.api import render_iam as render
-from simulator.api.requests import Answer, Call, answer
+from simulator.api.requests import Answer, Call, answer, counted_page
 from simulator.world import FaultKind
 from simulator.world.iam.permission_sets import PERMISSION_SETS
 from simulator.world.iam.principals import ApiKey, Policy, Principal
 from simulator.world.model import invalid, not_found, transient
 
-Listed = TypeVar("Listed")
 _PRINCIPALS = {"application_id": "application", "user_id": "user", "group_id": "group"}
 
 
@@ -30,15 +28,6 @@ def _in_organization(call: Call) -> str:
     return named
 
 
-def _page(
-    call: Call, name: str, found: Iterable[Listed], write: Callable[[Listed], dict[str, Any]]
-) -> Answer:
-    page, size = call.page("page_size", 20)
-    every = list(found)
-    part = every[(page - 1) * size : page * size]
-    return answer({name: [write(item) for item in part], "total_count": len(every)})
-
-
 def _principals(call: Call, kind: str) -> list[Principal]:
     _check(call, kind, "read")
     _in_organization(call)
@@ -48,13 +37,15 @@ def _principals(call: Call, kind: str) -> list[Principal]:
 def list_applications(call: Call) -> Answer:
     """GET applications."""
     found = _principals(call, "application")
-    return _page(call, "applications", found, lambda each: render.application(each, call.world.iam))
+    return counted_page(
+        call, "applications", found, lambda each: render.application(each, call.world.iam)
+    )
 
 
 def list_groups(call: Call) -> Answer:
     """GET groups, with their members."""
     found = _principals(call, "group")
-    return _page(call, "groups", found, lambda each: render.group(each, call.world.iam))
+    return counted_page(call, "groups", found, lambda each: render.group(each, call.world.iam))
 
 
 def list_users(call: Call) -> Answer:
@@ -63,7 +54,9 @@ def list_users(call: Call) -> Answer:
     wanted = call.query.get("type", "unknown_type")
     if wanted != "unknown_type":
         found = [each for each in found if each.is_owner == (wanted == "owner")]
-    return _page(call, "users", found, lambda each: render.user(each, call.world.organization_id))
+    return counted_page(
+        call, "users", found, lambda each: render.user(each, call.world.organization_id)
+    )
 
 
 def create_application(call: Call) -> Answer:
@@ -86,7 +79,7 @@ def list_keys(call: Call) -> Answer:
     """GET api-keys: no secret is ever listed."""
     _check(call, "api_key", "read")
     _in_organization(call)
-    return _page(call, "api_keys", call.world.iam.keys, lambda each: _key(call, each))
+    return counted_page(call, "api_keys", call.world.iam.keys, lambda each: _key(call, each))
 
 
 def get_key(call: Call) -> Answer:
@@ -122,7 +115,7 @@ def list_permission_sets(call: Call) -> Answer:
     """GET permission-sets."""
     _check(call, "permission_set", "read")
     _in_organization(call)
-    return _page(call, "permission_sets", sorted(PERMISSION_SETS), render.permission_set)
+    return counted_page(call, "permission_sets", sorted(PERMISSION_SETS), render.permission_set)
 
 
 def list_policies(call: Call) -> Answer:
@@ -132,7 +125,7 @@ def list_policies(call: Call) -> Answer:
     name = call.query.get("policy_name", "")
     found = [each for each in call.world.iam.policies.values() if name in each.name]
     found.sort(key=lambda each: (each.name, each.id))
-    return _page(call, "policies", found, lambda each: _policy(call, each))
+    return counted_page(call, "policies", found, lambda each: _policy(call, each))
 
 
 def get_policy(call: Call) -> Answer:
@@ -164,7 +157,7 @@ def list_rules(call: Call) -> Answer:
     """GET rules of one policy."""
     _check(call, "policy", "read")
     policy = call.world.iam.policy(call.query.get("policy_id", ""))
-    return _page(call, "rules", policy.rules, render.rule)
+    return counted_page(call, "rules", policy.rules, render.rule)
 
 
 def set_rules(call: Call) -> Answer:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from simulator.api import render
-from simulator.api.requests import Answer, Call, answer, page_headers
+from simulator.api.requests import Answer, Call, answer, instance_page
 from simulator.world import FaultKind, Server
 from simulator.world.iam.permission_sets import required_permission
 from simulator.world.lifecycle import allowed_actions
@@ -24,18 +24,17 @@ _RESOURCE = "compute_servers"
 
 def list_servers(call: Call) -> Answer:
     """GET servers: a page of those that the caller may see and the filters match."""
-    page, size = call.page("per_page", 50)
     _check_filters(call)
     shown = [call.world.shown(server) for server in call.world.servers(call.zone)]
-    visible = [server for server in shown if call.caller.may_see(server.project_id)]
+    visible = [server for server in shown if call.caller.may("server:read", server.project_id)]
     if call.query.keys() - {"page", "per_page", "order"}:
         visible = [server for server in visible if _matches(call, server)]
-    chosen = _ordered(call, visible)
-    headers = page_headers(call, "servers", page, size, len(chosen))
-    part = chosen[(page - 1) * size : page * size]
+    part, headers = instance_page(call, "servers", _ordered(call, visible))
     if call.world.faults.listed:
         part, headers = _with_faults(call, part, headers)
-    return Answer(call.region_app.json_cache.server_list(part), headers=headers)
+    organization_id = call.world.organization_id
+    listed = b", ".join(render.server_json(server, organization_id) for server in part)
+    return Answer(b'{"servers": [' + listed + b"]}", headers=headers)
 
 
 def _ordered(call: Call, servers: list[Server]) -> list[Server]:
@@ -73,29 +72,24 @@ def _list_parameter(call: Call, name: str) -> list[str]:
 
 
 def _with_faults(
-    call: Call, part: list[Server], headers: dict[str, str]
-) -> tuple[list[Server], dict[str, str]]:
+    call: Call, part: Sequence[Server], headers: dict[str, str]
+) -> tuple[Sequence[Server], dict[str, str]]:
     """The page as the faults in force distort it."""
-    if part and _take_fault(call, FaultKind.PARTIAL_PAGE):
+    if part and call.take_fault(FaultKind.PARTIAL_PAGE, "servers"):
         part = part[: len(part) // 2]
-    if part and _take_fault(call, FaultKind.DUPLICATE_SERVER):
+    if part and call.take_fault(FaultKind.DUPLICATE_SERVER, "servers"):
         part = [*part, part[0]]
-    if part and _take_fault(call, FaultKind.UNKNOWN_STATE):
+    if part and call.take_fault(FaultKind.UNKNOWN_STATE, "servers"):
         part = [replace(part[0], state="hibernated", state_detail="hibernated"), *part[1:]]
-    if _take_fault(call, FaultKind.COUNT_MISMATCH):
+    if call.take_fault(FaultKind.COUNT_MISMATCH, "servers"):
         headers = headers | {"X-Total-Count": str(int(headers["X-Total-Count"]) + 1)}
     return part, headers
-
-
-def _take_fault(call: Call, kind: FaultKind) -> bool:
-    world, path = call.world, f"/instance/v1/zones/{call.zone}/servers"
-    return world.faults.take(kind, world.now_s, call.zone, path, "GET") is not None
 
 
 def get_server(call: Call) -> Answer:
     """GET one server."""
     server = call.world.shown(_owned(call, "read"))
-    if call.world.faults.listed and _take_fault(call, FaultKind.UNKNOWN_STATE):
+    if call.world.faults.listed and call.take_fault(FaultKind.UNKNOWN_STATE, "servers"):
         server = replace(server, state="hibernated", state_detail="hibernated")
     return _one(call, server)
 
@@ -150,4 +144,4 @@ def _owned(call: Call, action: str, permission: str = "") -> Server:
 
 
 def _one(call: Call, server: Server) -> Answer:
-    return Answer(b'{"server": ' + call.region_app.json_cache.server(server) + b"}")
+    return Answer(b'{"server": ' + render.server_json(server, call.world.organization_id) + b"}")

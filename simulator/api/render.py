@@ -224,22 +224,7 @@ def project(owned: Project, organization_id: str) -> Json:
     }
 
 
-class ServerJsonCache:
-    """Servers as JSON; a server that did not change is not rendered again."""
-
-    def __init__(self, organization_id: str) -> None:
-        self._organization_id = organization_id
-        self._cached: dict[str, tuple[Server, bytes]] = {}
-
-    def server(self, seen: Server) -> bytes:
-        """The server's JSON."""
-        kept = self._cached.get(seen.id)
-        if kept is not None and kept[0] is seen:
-            return kept[1]
-        text = json.dumps(server(seen, self._organization_id)).encode()
-        self._cached[seen.id] = (seen, text)
-        return text
-
-    def server_list(self, seen: list[Server]) -> bytes:
-        """A page of servers."""
-        return b'{"servers": [' + b", ".join(map(self.server, seen)) + b"]}"
+@lru_cache(maxsize=32_768)
+def server_json(seen: Server, organization_id: str) -> bytes:
+    """A server as text; a server that did not change is not rendered again."""
+    return json.dumps(server(seen, organization_id)).encode()

@@ -11,13 +11,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from simulator.world import ground_truth, lifecycle
-from simulator.world.event_queue import Event, EventQueue, Step, Wake
+from simulator.world import lifecycle
+from simulator.world.event_queue import EventQueue, Step, Wake
 from simulator.world.faults import FaultKind, Faults
+from simulator.world.ground_truth import GroundTruth
 from simulator.world.iam.identity import new_access_key, new_project, new_uuid
 from simulator.world.iam.principals import Iam
 from simulator.world.model import (
     Project,
+    ScratchLost,
     Server,
     TruthRun,
     invalid,
@@ -28,7 +30,7 @@ from simulator.world.model import (
 from simulator.world.offers.catalogue import OFFERS, Offer
 from simulator.world.offers.market import DAY_S, Market, PriceChange
 from simulator.world.workloads.behaviours import Workload, default_workloads
-from simulator.world.workloads.startup_region import StartupRegion
+from simulator.world.workloads.fleet import Fleet
 
 _STUCK_LOOK_S = 30
 
@@ -59,7 +61,8 @@ class World:
         self._stuck_steps: dict[str, list[tuple[int, Step]]] = {}
         self._scripts: dict[tuple[str, str], tuple[lifecycle.Move, ...]] = {}
         self._servers_created = 0
-        self._ground_truth = ground_truth.GroundTruth()
+        self._offers: dict[tuple[str, int], tuple[Offer, ...]] = {}
+        self._ground_truth = GroundTruth()
 
     @classmethod
     def build(
@@ -93,21 +96,17 @@ class World:
         if now_s < self.now_s:
             raise ValueError(f"time does not go back from {self.now_s} to {now_s}")
         while (due_s := self._event_queue.next_s()) is not None and due_s <= now_s:
-            at_s, event = self._event_queue.pop()
-            self.now_s = at_s
-            self._play(event)
+            self.now_s, event = self._event_queue.pop()
+            if isinstance(event, Step):
+                self._step(event)
+            else:
+                self._wake(event)
         self.now_s = now_s
-
-    def _play(self, event: Event) -> None:
-        if isinstance(event, Step):
-            self._step(event)
-        else:
-            self._wake(event)
 
     def _wake(self, event: Wake) -> None:
         project = next(project for project in self.projects if project.name == event.startup)
-        region = StartupRegion(self, self.iam, project)
-        next_s = self._workloads[event.startup].wake(region, project.id, self.now_s)
+        fleet = Fleet(self, self.iam, project)
+        next_s = self._workloads[event.startup].wake(fleet, self.now_s)
         if next_s is not None and next_s < self.ends_s:
             self._event_queue.schedule(max(next_s, self.now_s + 1), event)
 
@@ -124,7 +123,7 @@ class World:
             self._enter(server, step.state, step.state_detail)
 
     def _may_leave(self, server: Server, step: Step) -> bool:
-        """Whether a stopping server continues; while it is stuck, all its later steps wait too."""
+        """Whether a stopping server continues. While it is stuck, all its later steps wait too."""
         stuck_steps = self._stuck_steps.get(server.id, [])
         if stuck_steps and stuck_steps[0][1].epoch == step.epoch and stuck_steps[0][1] != step:
             stuck_steps.append((self.now_s, step))
@@ -161,10 +160,13 @@ class World:
 
     def offers(self, zone: str) -> tuple[Offer, ...]:
         """What a zone sells, by name, at today's prices."""
-        return tuple(
-            replace(offer, rate_ucr_per_h=self.market.rate_ucr_per_h(offer, self.now_s))
-            for offer in OFFERS.get(zone, {}).values()
-        )
+        key = (zone, self.market.changes_in_force(self.now_s))
+        if key not in self._offers:
+            self._offers[key] = tuple(
+                replace(offer, rate_ucr_per_h=self.market.rate_ucr_per_h(offer, self.now_s))
+                for offer in OFFERS.get(zone, {}).values()
+            )
+        return self._offers[key]
 
     def availability(self, offer: Offer) -> str:
         """available, scarce or shortage."""
@@ -180,19 +182,14 @@ class World:
         return self._ground_truth.runs()
 
     @property
-    def scratch_lost(self) -> tuple[ground_truth.ScratchLost, ...]:
+    def scratch_lost(self) -> tuple[ScratchLost, ...]:
         """Every erasure of scratch disks so far."""
         return tuple(self._ground_truth.scratch_lost)
 
     # -- changing -----------------------------------------------------------------------
 
     def create_server(
-        self,
-        zone: str,
-        project_id: str,
-        commercial_type: str,
-        name: str,
-        tags: Iterable[str] = (),
+        self, zone: str, project_id: str, commercial_type: str, name: str, tags: Iterable[str] = ()
     ) -> Server:
         """Create a stopped server. Refused for an unknown type or project, or a used-up quota."""
         offer = OFFERS.get(zone, {}).get(commercial_type)
@@ -202,8 +199,7 @@ class World:
             raise not_found("project", project_id)
         zone_servers = self._servers[zone].values()
         owned = sum(server.commercial_type == commercial_type for server in zone_servers)
-        if refusal := self.market.check_quota(offer, owned):
-            raise refusal
+        self.market.check_quota(offer, owned)
         self._servers_created += 1
         server = Server(
             id=new_uuid(self._ids),
@@ -243,9 +239,7 @@ class World:
         self._check_action(server, action)
         offer = OFFERS[zone][server.commercial_type]
         if action == "poweron" and server.state == "stopped":
-            used = self._used_gpus(zone, offer.family)
-            if refusal := self.market.check_stock(offer, used, self.now_s):
-                raise refusal
+            self.market.check_stock(offer, self._used_gpus(zone, offer.family), self.now_s)
         self._previous[server.id] = (server, self.now_s)
         schedule = self._scripts.pop((server_id, action), None) or lifecycle.moves(
             action, server.state, offer.gpus, self._rng(server.id)
@@ -284,8 +278,7 @@ class World:
 
     def _rng(self, server_id: str) -> random.Random:
         """A server's own random stream, so that servers do not influence each other."""
-        stream = f"{self.seed}/{server_id}"
-        return self._rngs.setdefault(server_id, random.Random(stream))
+        return self._rngs.setdefault(server_id, random.Random(f"{self.seed}/{server_id}"))
 
     def _used_gpus(self, zone: str, family: str) -> int:
         """GPUs that occupy hardware in a zone: those of every server that is not stopped."""

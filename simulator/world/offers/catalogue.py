@@ -1,12 +1,20 @@
-"""The offers of each zone, parsed once from the table."""
+"""The server types that each zone sells, with their prices, read once from `offers.csv`.
+
+The table is what Scaleway listed in August 2026, with the price of fr-par-2 where zones differ.
+`rate_ucr_per_h` is in micro-euros per hour; the last column names the zones that sell the type.
+"""
 
 from __future__ import annotations
 
+import csv
+from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import resources
 
-from simulator.world.offers.offer_table import ROWS, ZONE_LETTERS
-
-ZONES = tuple(ZONE_LETTERS.values())
+ZONES = (
+    *("fr-par-1", "fr-par-2", "fr-par-3", "nl-ams-1", "nl-ams-2", "nl-ams-3"),
+    *("pl-waw-1", "pl-waw-2", "pl-waw-3", "it-mil-1"),
+)
 GIB = 2**30
 
 _GPU_NAMES = {"H100-SXM": "H100-SXM", "H100": "H100-PCIe", "L4": "L4", "L40S": "L40S"}
@@ -46,36 +54,35 @@ def _gpu(commercial_type: str) -> tuple[int, str, int]:
     return int(count), _GPU_NAMES[family], int(rest.removesuffix("G")) * GIB
 
 
-def _parse(row: str) -> list[Offer]:
-    """One row of the table as an offer in each of its zones."""
-    name, ncpus, ram_gib, rate, scratch_gb, mbps, block_mib, letters = row.split()
-    gpus, gpu_name, gpu_memory = _gpu(name)
-    return [
-        Offer(
-            commercial_type=name,
-            zone=ZONE_LETTERS[letter],
-            ncpus=int(ncpus),
-            ram_bytes=int(float(ram_gib) * GIB),
-            rate_ucr_per_h=int(rate),
-            scratch_bytes=int(scratch_gb) * 10**9,
-            internet_bps=int(mbps) * 10**6,
-            block_bps=int(block_mib) * 2**20,
-            gpus=gpus,
-            gpu_name=gpu_name,
-            gpu_memory_bytes=gpu_memory,
-        )
-        for letter in letters
-    ]
+def _offer(row: Mapping[str, str], zone: str) -> Offer:
+    """A row of the table as the offer of a zone."""
+    gpus, gpu_name, gpu_memory_bytes = _gpu(row["commercial_type"])
+    return Offer(
+        commercial_type=row["commercial_type"],
+        zone=zone,
+        ncpus=int(row["vcpus"]),
+        ram_bytes=int(row["ram_gib"]) * GIB,
+        rate_ucr_per_h=int(row["rate_ucr_per_h"]),
+        scratch_bytes=int(row["scratch_gb"]) * 10**9,
+        internet_bps=int(row["internet_mbps"]) * 10**6,
+        block_bps=int(row["block_mibps"]) * 2**20,
+        gpus=gpus,
+        gpu_name=gpu_name,
+        gpu_memory_bytes=gpu_memory_bytes,
+    )
 
 
 def _by_zone() -> dict[str, dict[str, Offer]]:
     """Every offer, by zone and then by type, types in alphabetical order as the API lists."""
-    offers = [offer for row in ROWS.strip().splitlines() for offer in _parse(row)]
+    table = resources.files("simulator.world.offers") / "offers.csv"
+    rows = sorted(
+        csv.DictReader(table.read_text().splitlines()), key=lambda row: row["commercial_type"]
+    )
     return {
         zone: {
-            offer.commercial_type: offer
-            for offer in sorted(offers, key=lambda offer: offer.commercial_type)
-            if offer.zone == zone
+            row["commercial_type"]: _offer(row, zone)
+            for row in rows
+            if zone in row["zones"].split()
         }
         for zone in ZONES
     }

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from simulator.world.workloads.behaviours import Fleet, Region, Workload
+from simulator.world.workloads.behaviours import Workload
+from simulator.world.workloads.fleet import Fleet
 
 _SIZES = (("H100-SXM-8-80G", 8), ("H100-SXM-4-80G", 4), ("H100-2-80G", 2), ("H100-1-80G", 1))
 _ZONE = "fr-par-2"
@@ -28,9 +30,9 @@ class Trace:
 
     def top(self, startups: int) -> Trace:
         """Only the startups with the highest sums of demand."""
-        sums: dict[str, int] = {}
+        sums: Counter[str] = Counter()
         for point in self.points:
-            sums[point.startup] = sums.get(point.startup, 0) + point.gpus
+            sums[point.startup] += point.gpus
         chosen = set(sorted(sums, key=lambda name: (-sums[name], name))[:startups])
         return Trace(tuple(point for point in self.points if point.startup in chosen))
 
@@ -40,10 +42,7 @@ class Trace:
         if peak <= pool_gpus:
             return self
         return Trace(
-            tuple(
-                Point(point.startup, point.at_s, -(-point.gpus * pool_gpus // peak))
-                for point in self.points
-            )
+            tuple(replace(each, gpus=-(-each.gpus * pool_gpus // peak)) for each in self.points)
         )
 
     def peak(self) -> int:
@@ -92,12 +91,12 @@ class TraceWorkload:
         self._points = points
         self._next = 0
 
-    def wake(self, region: Region, project_id: str, now_s: int) -> int | None:
+    def wake(self, fleet: Fleet, now_s: int) -> int | None:
         """Switch servers on and off to meet the demand at this instant."""
         while self._next < len(self._points) and self._points[self._next].at_s <= now_s:
             self._next += 1
         gpus = self._points[self._next - 1].gpus if self._next else 0
-        is_met = self._meet(Fleet(region, project_id), gpus)
+        is_met = self._meet(fleet, gpus)
         soon_s = None if is_met else now_s + 1800
         due = self._points[self._next].at_s if self._next < len(self._points) else None
         return min((at_s for at_s in (soon_s, due) if at_s is not None), default=None)
