@@ -11,6 +11,7 @@ import signal
 import socket
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
@@ -20,7 +21,7 @@ import uvicorn
 from simulator import traces
 from simulator.api.app import build
 from simulator.clock import Clock, real_now_s
-from simulator.world import ZONES, FaultPlan, World
+from simulator.world import ZONES, World, draw_faults
 
 DEFAULT_START_S = 1_799_107_200
 """2027-01-05T00:00:00Z."""
@@ -47,9 +48,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 def start_s(options: argparse.Namespace) -> int:
     """The world's first instant."""
     if options.start is not None:
-        instant = datetime.fromisoformat(options.start)
-        aware = instant if instant.tzinfo else instant.replace(tzinfo=UTC)
-        return int(aware.timestamp())
+        return traces.instant_s(options.start)
     return real_now_s() if options.clock == "real" else DEFAULT_START_S
 
 
@@ -67,8 +66,7 @@ def build_world(options: argparse.Namespace) -> World:
     else:
         world = World.build(options.seed, begins_s, options.days, workloads)
     if options.faults:
-        plan = FaultPlan.draw(options.seed, begins_s, options.days, ZONES)
-        world.faults.add_all(plan.faults)
+        world.faults.add(*draw_faults(options.seed, begins_s, options.days, ZONES))
     return world
 
 
@@ -81,15 +79,7 @@ def announcement(world: World, url: str) -> dict[str, object]:
         "secret_key": world.operator_key,
         "start": _rfc3339(world.start_s),
         "ends": _rfc3339(world.ends_s),
-        "projects": [
-            {
-                "id": project.id,
-                "name": project.name,
-                "access_key": project.access_key,
-                "secret_key": project.secret_key,
-            }
-            for project in world.projects
-        ],
+        "projects": [asdict(project) for project in world.projects],
         "zones": list(ZONES),
     }
 

@@ -25,9 +25,8 @@ def read(path: Path, start_s: int, days: int) -> Trace:
 
 def startup_names(seed: int, workloads: Iterable[Workload] | None) -> list[str]:
     """The names of the startups of the default world or of a trace."""
-    return [
-        workload.name for workload in (default_workloads(seed) if workloads is None else workloads)
-    ]
+    chosen = default_workloads(seed) if workloads is None else workloads
+    return [workload.name for workload in chosen]
 
 
 def _parquet(path: Path) -> list[tuple[str, int, int]]:
@@ -68,12 +67,13 @@ def _csv(path: Path) -> Trace:
 def _csv_point(path: Path, number: int, row: list[str]) -> Point:
     try:
         startup, instant, gpus = (cell.strip() for cell in row)
-        return Point(startup, _instant_s(instant), int(gpus))
+        return Point(startup, instant_s(instant), int(gpus))
     except ValueError as error:
         raise TraceError(f"{path}, line {number}: wants startup,instant,GPUs: {error}") from error
 
 
-def _instant_s(text: str) -> int:
+def instant_s(text: str) -> int:
+    """UTC seconds from digits or RFC 3339; without an offset the time is in UTC."""
     if text.isdecimal():
         return int(text)
     instant = datetime.fromisoformat(text)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from simulator.api import render_iam as render
-from simulator.api.requests import Answer, Call, answer, counted_page
+from simulator.api.requests import Answer, Call, Item, answer, counted_page
 from simulator.world import FaultKind
 from simulator.world.iam.permission_sets import PERMISSION_SETS
-from simulator.world.iam.principals import ApiKey, Policy, Principal
+from simulator.world.iam.principals import Iam, Principal
 from simulator.world.model import invalid, not_found, transient
 
 _PRINCIPALS = {"application_id": "application", "user_id": "user", "group_id": "group"}
@@ -28,6 +29,12 @@ def _in_organization(call: Call) -> str:
     return named
 
 
+def _page(
+    call: Call, name: str, found: Sequence[Item], write: Callable[[Item, Iam], dict[str, Any]]
+) -> Answer:
+    return counted_page(call, name, found, lambda each: write(each, call.world.iam))
+
+
 def _principals(call: Call, kind: str) -> list[Principal]:
     _check(call, kind, "read")
     _in_organization(call)
@@ -36,16 +43,12 @@ def _principals(call: Call, kind: str) -> list[Principal]:
 
 def list_applications(call: Call) -> Answer:
     """GET applications."""
-    found = _principals(call, "application")
-    return counted_page(
-        call, "applications", found, lambda each: render.application(each, call.world.iam)
-    )
+    return _page(call, "applications", _principals(call, "application"), render.application)
 
 
 def list_groups(call: Call) -> Answer:
     """GET groups, with their members."""
-    found = _principals(call, "group")
-    return counted_page(call, "groups", found, lambda each: render.group(each, call.world.iam))
+    return _page(call, "groups", _principals(call, "group"), render.group)
 
 
 def list_users(call: Call) -> Answer:
@@ -54,9 +57,7 @@ def list_users(call: Call) -> Answer:
     wanted = call.query.get("type", "unknown_type")
     if wanted != "unknown_type":
         found = [each for each in found if each.is_owner == (wanted == "owner")]
-    return counted_page(
-        call, "users", found, lambda each: render.user(each, call.world.organization_id)
-    )
+    return _page(call, "users", found, render.user)
 
 
 def create_application(call: Call) -> Answer:
@@ -79,21 +80,19 @@ def list_keys(call: Call) -> Answer:
     """GET api-keys: no secret is ever listed."""
     _check(call, "api_key", "read")
     _in_organization(call)
-    return counted_page(call, "api_keys", call.world.iam.keys, lambda each: _key(call, each))
+    return _page(call, "api_keys", call.world.iam.keys, render.api_key)
 
 
 def get_key(call: Call) -> Answer:
     """GET one key by its access key."""
     wanted = call.path["access_key"]
     found = [key for key in call.world.iam.keys if key.access_key == wanted]
-    own = call.caller.bearer is not None and any(
-        key.bearer_id == call.caller.bearer.id for key in found
-    )
-    if not own:
+    bearer = call.caller.bearer
+    if bearer is None or all(key.bearer_id != bearer.id for key in found):
         _check(call, "api_key", "read")
     if not found:
         raise not_found("access_key", wanted)
-    return answer(_key(call, found[0]))
+    return answer(render.api_key(found[0], call.world.iam))
 
 
 def create_key(call: Call) -> Answer:
@@ -104,11 +103,7 @@ def create_key(call: Call) -> Answer:
         raise not_found("application", bearer_id)
     project_id = str(call.body.get("default_project_id") or call.world.organization_id)
     made = call.world.iam.add_key(bearer_id, project_id, call.world.now_s)
-    return answer(_key(call, made) | {"secret_key": made.secret_key})
-
-
-def _key(call: Call, key: ApiKey) -> dict[str, Any]:
-    return render.api_key(key, call.world.iam.principals[key.bearer_id])
+    return answer(render.api_key(made, call.world.iam) | {"secret_key": made.secret_key})
 
 
 def list_permission_sets(call: Call) -> Answer:
@@ -125,13 +120,13 @@ def list_policies(call: Call) -> Answer:
     name = call.query.get("policy_name", "")
     found = [each for each in call.world.iam.policies.values() if name in each.name]
     found.sort(key=lambda each: (each.name, each.id))
-    return counted_page(call, "policies", found, lambda each: _policy(call, each))
+    return _page(call, "policies", found, render.policy)
 
 
 def get_policy(call: Call) -> Answer:
     """GET one policy."""
     _check(call, "policy", "read")
-    return answer(_policy(call, call.world.iam.policy(call.path["policy_id"])))
+    return answer(render.policy(call.world.iam.policy(call.path["policy_id"]), call.world.iam))
 
 
 def create_policy(call: Call) -> Answer:
@@ -145,12 +140,7 @@ def create_policy(call: Call) -> Answer:
         call.world.now_s,
         call.body.get("tags") or (),
     )
-    return answer(_policy(call, made))
-
-
-def _policy(call: Call, policy: Policy) -> dict[str, Any]:
-    principal = call.world.iam.principals.get(policy.principal_id)
-    return render.policy(policy, principal, call.world.organization_id)
+    return answer(render.policy(made, call.world.iam))
 
 
 def list_rules(call: Call) -> Answer:

@@ -5,7 +5,7 @@ Pure: the time is passed in, randomness is seeded, and nothing is read or writte
 
 from __future__ import annotations
 
-from simulator.world.faults import Fault, FaultKind, FaultPlan, Faults
+from simulator.world.faults import Fault, FaultKind, Faults, draw_faults
 from simulator.world.model import Project, Refusal, Server, TruthRun
 from simulator.world.offers.catalogue import GPU_ZONES, ZONES, Offer
 from simulator.world.offers.market import PriceChange
@@ -18,7 +18,6 @@ __all__ = [
     "ZONES",
     "Fault",
     "FaultKind",
-    "FaultPlan",
     "Faults",
     "Workload",
     "Offer",
@@ -31,4 +30,5 @@ __all__ = [
     "TruthRun",
     "World",
     "default_workloads",
+    "draw_faults",
 ]
