@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from decimal import ROUND_HALF_EVEN, Decimal
+from typing import TypeVar
 
 from quotas.model.observation import Offer, Server
 from quotas.model.units import UCR_PER_CREDIT, parse_instant
@@ -26,19 +27,22 @@ _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _ZONE = re.compile(r"[a-z]{2}-[a-z]{3}-[0-9]")
 
 JsonObject = dict[str, object]
+Value = TypeVar("Value")
 
 
 def checked_uuid(text: str) -> str:
     """The same text if it may enter a path as an id. Raises ValueError."""
-    if not isinstance(text, str) or not _UUID.fullmatch(text):
-        raise ValueError(f"{text!r} is not a UUID")
-    return text
+    return _matching(_UUID, text, "a UUID")
 
 
 def checked_zone(text: str) -> str:
     """The same text if it may enter a path as a zone. Raises ValueError."""
-    if not isinstance(text, str) or not _ZONE.fullmatch(text):
-        raise ValueError(f"{text!r} is not a zone such as fr-par-2")
+    return _matching(_ZONE, text, "a zone such as fr-par-2")
+
+
+def _matching(pattern: re.Pattern[str], text: str, what: str) -> str:
+    if not isinstance(text, str) or not pattern.fullmatch(text):
+        raise ValueError(f"{text!r} is not {what}")
     return text
 
 
@@ -51,15 +55,14 @@ def servers_page(answer: Reply, zone: str, organization_id: str) -> Page[Server]
 
 def one_server(answer: Reply, zone: str, server_id: str, organization_id: str) -> Server:
     """Read get_server. Raises Malformed, or Inconsistent when it is another server."""
-    server = _server(json_object(json_object(answer.body).get("server")), zone, organization_id)
+    server = _server(object_of(json_object(answer.body), "server"), zone, organization_id)
     if server.id != server_id.lower():
         raise Inconsistent("the answer shows another server than the requested one")
     return server
 
 
 def _server(raw: JsonObject, zone: str, organization_id: str) -> Server:
-    if uuid_of(raw, "organization") != organization_id:
-        raise Inconsistent("the answer shows a server of another organization")
+    check_organization(raw, "organization", organization_id)
     if _zone_of(raw) != zone:
         raise Inconsistent("the answer shows a server of another zone")
     return Server(
@@ -80,19 +83,19 @@ def _zone_of(raw: JsonObject) -> str:
     """The server's zone; `location` is null while it has no hypervisor."""
     if "zone" in raw:
         return text_of(raw, "zone")
-    return text_of(json_object(raw.get("location")), "zone_id")
+    return text_of(object_of(raw, "location"), "zone_id")
 
 
 def offers_page(answer: Reply, zone: str) -> Page[Offer]:
     """Read a page of products/servers. Raises Malformed."""
-    rows = json_object(json_object(answer.body).get("servers"))
+    rows = object_of(json_object(answer.body), "servers")
     offers = (_offer(name, row, zone) for name, row in rows.items())
     return Page(tuple((offer.commercial_type, offer) for offer in offers), header_total(answer))
 
 
 def stock_page(answer: Reply) -> Page[str]:
     """Read a page of products/servers/availability. Raises Malformed."""
-    rows = json_object(json_object(answer.body).get("servers"))
+    rows = object_of(json_object(answer.body), "servers")
     items = ((name, text_of(json_object(row), "availability")) for name, row in rows.items())
     return Page(tuple(items), header_total(answer))
 
@@ -131,14 +134,13 @@ def projects_page(answer: Reply, organization_id: str) -> Page[Project]:
 
 
 def _project(raw: JsonObject, organization_id: str) -> Project:
-    if uuid_of(raw, "organization_id") != organization_id:
-        raise Inconsistent("the answer shows a project of another organization")
+    check_organization(raw, "organization_id", organization_id)
     return Project(id=uuid_of(raw, "id"), name=text_of(raw, "name"))
 
 
 def check_task(answer: Reply) -> None:
     """Check that Scaleway accepted an action and answers its task. Raises Malformed."""
-    uuid_of(json_object(json_object(answer.body).get("task")), "id")
+    uuid_of(object_of(json_object(answer.body), "task"), "id")
 
 
 def header_total(answer: Reply) -> int:
@@ -148,6 +150,12 @@ def header_total(answer: Reply) -> int:
     return int(answer.total_count)
 
 
+def check_organization(raw: JsonObject, key: str, organization_id: str) -> None:
+    """Check that the answer shows nothing of another organization. Raises Inconsistent."""
+    if uuid_of(raw, key) != organization_id:
+        raise Inconsistent("the answer shows something of another organization")
+
+
 def json_object(value: object) -> JsonObject:
     """The value as a JSON object. Raises Malformed."""
     if not isinstance(value, dict):
@@ -155,29 +163,33 @@ def json_object(value: object) -> JsonObject:
     return value
 
 
+def _value_of(raw: JsonObject, key: str, kind: type[Value], what: str) -> Value:
+    """A required value of a type. No JSON type here is a boolean. Raises Malformed."""
+    value = raw.get(key)
+    if isinstance(value, bool) or not isinstance(value, kind):
+        raise Malformed(f"{key!r} is missing or not {what}")
+    return value
+
+
+def object_of(raw: JsonObject, key: str) -> JsonObject:
+    """A required object. Raises Malformed."""
+    return _value_of(raw, key, dict, "an object")
+
+
 def list_of(raw: JsonObject, key: str) -> list[JsonObject]:
     """A required list of objects. Raises Malformed."""
-    rows = raw.get(key)
-    if not isinstance(rows, list):
-        raise Malformed(f"the answer has no list of {key}")
-    return [json_object(row) for row in rows]
+    return [json_object(row) for row in _value_of(raw, key, list, "a list")]
 
 
 def counted_list(answer: Reply, key: str) -> tuple[list[JsonObject], int]:
     """A page of a listing, and its total_count. Raises Malformed."""
     body = json_object(answer.body)
-    total = body.get("total_count")
-    if isinstance(total, bool) or not isinstance(total, int):
-        raise Malformed(f"the list of {key} has no total_count")
-    return list_of(body, key), total
+    return list_of(body, key), _value_of(body, "total_count", int, "a count")
 
 
 def text_of(raw: JsonObject, key: str) -> str:
     """A required string. Raises Malformed."""
-    value = raw.get(key)
-    if not isinstance(value, str):
-        raise Malformed(f"{key!r} is missing or not a text")
-    return _UNSTORABLE.sub("\ufffd", value)
+    return _UNSTORABLE.sub("\ufffd", _value_of(raw, key, str, "a text"))
 
 
 def nonempty_text_of(raw: JsonObject, key: str) -> str:
@@ -212,19 +224,15 @@ def _instant_of(raw: JsonObject, key: str) -> int:
 
 def texts_of(raw: JsonObject, key: str) -> tuple[str, ...]:
     """A list of strings; empty if it is missing or null. Raises Malformed."""
-    values = raw.get(key)
-    if values is None:
-        return ()
-    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+    values = [] if raw.get(key) is None else _value_of(raw, key, list, "a list of texts")
+    if not all(isinstance(value, str) for value in values):
         raise Malformed(f"{key!r} is not a list of texts")
     return tuple(values)
 
 
 def _count_of(raw: JsonObject, key: str) -> int:
     """A count; 0 if it is missing or null, as in older answers. Raises Malformed."""
-    value = raw.get(key)
-    if value is None:
-        return 0
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+    value = 0 if raw.get(key) is None else _value_of(raw, key, int, "a count")
+    if value < 0:
         raise Malformed(f"{key!r} is not a count")
     return value

@@ -12,6 +12,7 @@ from scheduler.clouds.base import Malformed
 from scheduler.clouds.pages import Inconsistent, Page
 from scheduler.clouds.parse import (
     JsonObject,
+    check_organization,
     counted_list,
     json_object,
     list_of,
@@ -33,8 +34,7 @@ def policies_page(answer: Reply, organization_id: str) -> Page[Policy]:
 
 
 def _policy(raw: JsonObject, organization_id: str) -> Policy:
-    if uuid_of(raw, "organization_id") != organization_id:
-        raise Inconsistent("the answer shows a policy of another organization")
+    check_organization(raw, "organization_id", organization_id)
     kinds = [kind for kind in _HOLDERS if raw.get(f"{kind}_id")]
     if len(kinds) + (raw.get("no_principal") is True) != 1:
         # Read as a policy without holder, it would stay as it is while its holder is closed.

@@ -29,8 +29,7 @@ from scheduler.clouds.base import (
 from scheduler.clouds.replies import MAX_DETAIL_LENGTH, Reply, read_reply, redact, retry_after_s
 
 CHUNK_BYTES = 65_536
-FIRST_WAIT_S = 0.5
-MAX_WAIT_S = 8.0
+_BACKOFF = tenacity.wait_exponential(multiplier=0.5, max=8.0)
 CONNECTION_ERRORS = (
     requests.RequestException,
     urllib3.exceptions.HTTPError,
@@ -220,18 +219,15 @@ class Transport:
 
 def _is_worth_repeating(attempt: _Attempt) -> bool:
     """Whether a second attempt may succeed: after 429, 5xx or a transport error, in time."""
-    return isinstance(attempt.outcome, (Unreachable, Throttled, ServerFault)) and not isinstance(
-        attempt.outcome, OutOfTime
-    )
+    outcome = attempt.outcome
+    may_succeed = isinstance(outcome, (Unreachable, Throttled, ServerFault))
+    return may_succeed and not isinstance(outcome, OutOfTime)
 
 
 def _wait_s(state: tenacity.RetryCallState) -> float:
     """The wait that the cloud asked for, or else a doubling from half a second."""
-    attempt = _last_attempt(state)
-    if attempt.wait_s is not None:
-        return attempt.wait_s
-    doubled: float = FIRST_WAIT_S * 2 ** (state.attempt_number - 1)
-    return min(MAX_WAIT_S, doubled)
+    asked_s = _last_attempt(state).wait_s
+    return _BACKOFF(state) if asked_s is None else asked_s
 
 
 def _last_attempt(state: tenacity.RetryCallState) -> _Attempt:

@@ -28,8 +28,9 @@ Endpoint = Callable[[Call], Answer]
 
 _ZONE = "/instance/v1/zones/{zone}"
 _IAM = "/iam/v1alpha1"
+_CONTROL = "/_control"
 _ONE = _ZONE + "/servers/{server_id}"
-_API: tuple[tuple[str, str, Endpoint], ...] = (
+_ROUTES: tuple[tuple[str, str, Endpoint], ...] = (
     ("GET", _ZONE + "/servers", instance.list_servers),
     ("POST", _ZONE + "/servers", instance.create_server),
     ("GET", _ONE, instance.get_server),
@@ -37,6 +38,7 @@ _API: tuple[tuple[str, str, Endpoint], ...] = (
     ("DELETE", _ONE, instance.delete_server),
     ("GET", _ONE + "/action", instance.list_actions),
     ("POST", _ONE + "/action", instance.act),
+    ("GET", _ZONE + "/products/servers", products.list_types),
     ("GET", _ZONE + "/products/servers/availability", products.list_availability),
     ("GET", "/account/v3/projects", account.list_projects),
     ("GET", "/account/v3/projects/{project_id}", account.get_project),
@@ -54,59 +56,43 @@ _API: tuple[tuple[str, str, Endpoint], ...] = (
     ("GET", _IAM + "/api-keys", iam.list_keys),
     ("POST", _IAM + "/api-keys", iam.create_key),
     ("GET", _IAM + "/api-keys/{access_key}", iam.get_key),
+    ("GET", _CONTROL + "/clock", control.read_clock),
+    ("POST", _CONTROL + "/clock", control.move_clock),
+    ("GET", _CONTROL + "/truth", control.read_truth),
+    ("GET", _CONTROL + "/faults", control.list_faults),
+    ("POST", _CONTROL + "/faults", control.add_fault),
+    ("DELETE", _CONTROL + "/faults", control.clear_faults),
+    ("POST", _CONTROL + "/prices", control.change_price),
+    ("POST", _CONTROL + "/stock", control.set_stock),
+    ("POST", _CONTROL + "/guest-shutdown", control.guest_shutdown),
+    ("POST", _CONTROL + "/script", control.script_action),
+    ("POST", _CONTROL + "/principals", control.add_principal),
+    ("POST", _CONTROL + "/rules", control.edit_rules),
 )
-_PUBLIC: tuple[tuple[str, str, Endpoint], ...] = (
-    ("GET", _ZONE + "/products/servers", products.list_types),
-)
-_CONTROL: tuple[tuple[str, str, Endpoint], ...] = (
-    ("GET", "/_control/clock", control.read_clock),
-    ("POST", "/_control/clock", control.move_clock),
-    ("GET", "/_control/truth", control.read_truth),
-    ("GET", "/_control/faults", control.list_faults),
-    ("POST", "/_control/faults", control.add_fault),
-    ("DELETE", "/_control/faults", control.clear_faults),
-    ("POST", "/_control/prices", control.change_price),
-    ("POST", "/_control/stock", control.set_stock),
-    ("POST", "/_control/guest-shutdown", control.guest_shutdown),
-    ("POST", "/_control/script", control.script_action),
-    ("POST", "/_control/principals", control.add_principal),
-    ("POST", "/_control/rules", control.edit_rules),
-)
+_PUBLIC = frozenset({products.list_types})
+"""Endpoints of Scaleway that need no key."""
 
 
 def build(world: World, clock: Clock) -> Starlette:
     """The application that serves a world."""
     region_app = RegionApp(world, clock)
-    routes = [_scaleway(region_app, *entry, is_public=False) for entry in _API]
-    routes += [_scaleway(region_app, *entry, is_public=True) for entry in _PUBLIC]
-    routes += [_control(region_app, *entry) for entry in _CONTROL]
+    routes = [_route(region_app, *entry) for entry in _ROUTES]
     return Starlette(routes=routes, exception_handlers={404: _no_route(region_app)})
 
 
-def _scaleway(
-    region_app: RegionApp, method: str, path: str, endpoint: Endpoint, is_public: bool
-) -> Route:
-    """A route of Scaleway's API. A public one, such as the prices, needs no key."""
-    world = region_app.world
+def _route(region_app: RegionApp, method: str, path: str, endpoint: Endpoint) -> Route:
+    """A route of Scaleway's API, or of the controls, which need no key and meet no faults."""
+    world, is_control = region_app.world, path.startswith(_CONTROL)
+    is_public = is_control or endpoint in _PUBLIC
 
     async def serve(request: Request) -> Response:
         body = await request.body()
         world.advance(region_app.clock.now_s(world.now_s))
-        response = await inject_fault(world, request, request.path_params.get("zone"))
+        zone = request.path_params.get("zone")
+        response = None if is_control else await inject_fault(world, request, zone)
         if response is None:
             response = _response_to(region_app, request, body, endpoint, is_public)
-        return _with_gateway_headers(region_app, response)
-
-    return Route(path, serve, methods=[method])
-
-
-def _control(region_app: RegionApp, method: str, path: str, endpoint: Endpoint) -> Route:
-    """A route for the controller of the simulation: no key, and no faults."""
-
-    async def serve(request: Request) -> Response:
-        body = await request.body()
-        region_app.world.advance(region_app.clock.now_s(region_app.world.now_s))
-        return _response_to(region_app, request, body, endpoint, is_public=True)
+        return response if is_control else _with_gateway_headers(region_app, response)
 
     return Route(path, serve, methods=[method])
 

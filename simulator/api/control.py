@@ -5,7 +5,8 @@ Served under /_control, without a key: Scaleway has nothing like it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
@@ -34,13 +35,11 @@ def move_clock(call: Call) -> Answer:
 def read_truth(call: Call) -> Answer:
     """GET truth: the true runs, and every price."""
     world = call.world
-    body = {
-        "now_s": world.now_s,
-        "runs": [asdict(run) for run in world.truth()],
-        "prices": _prices(world),
-        "scratch_lost": [asdict(loss) for loss in world.scratch_lost],
-    }
-    return answer(body)
+    runs = [asdict(run) for run in world.truth()]
+    lost = [asdict(loss) for loss in world.scratch_lost]
+    return answer(
+        {"now_s": world.now_s, "runs": runs, "prices": _prices(world), "scratch_lost": lost}
+    )
 
 
 def _prices(world: World) -> dict[str, list[tuple[int, int]]]:
@@ -61,15 +60,10 @@ def list_faults(call: Call) -> Answer:
 
 def add_fault(call: Call) -> Answer:
     """POST faults: one fault, by the names of `Fault`'s fields."""
-    call.world.faults.add(_fault(call.body))
+    with _checked():
+        kind = FaultKind(call.body.get("kind", ""))
+        call.world.faults.add(Fault(**{**call.body, "kind": kind}))
     return list_faults(call)
-
-
-def _fault(body: Mapping[str, Any]) -> Fault:
-    try:
-        return Fault(**{**body, "kind": FaultKind(body.get("kind", ""))})
-    except (TypeError, ValueError) as error:
-        raise _bad(400, str(error)) from error
 
 
 def clear_faults(call: Call) -> Answer:
@@ -80,10 +74,8 @@ def clear_faults(call: Call) -> Answer:
 
 def change_price(call: Call) -> Answer:
     """POST prices {"commercial_type", "at_s", "rate_ucr_per_h", "zone"?}."""
-    try:
+    with _checked():
         change = PriceChange(**call.body)
-    except TypeError as error:
-        raise _bad(400, str(error)) from error
     call.world.market.change_price(change)
     return answer(asdict(change))
 
@@ -107,10 +99,8 @@ def script_action(call: Call) -> Answer:
 
     The next such action on the server follows these moves; the first one happens at once.
     """
-    try:
+    with _checked():
         moves = tuple(Move(*move) for move in call.body.get("moves") or ())
-    except TypeError as error:
-        raise _bad(400, str(error)) from error
     if not moves:
         raise _bad(400, "moves is a list of [after_s, state, detail]")
     call.world.script(str(call.body.get("server_id")), str(call.body.get("action")), moves)
@@ -146,6 +136,15 @@ def edit_rules(call: Call) -> Answer:
     world, body = call.world, call.body
     world.iam.set_rules(str(body.get("policy_id")), body.get("rules") or (), world.now_s)
     return answer({"policy_id": body.get("policy_id")})
+
+
+@contextmanager
+def _checked() -> Iterator[None]:
+    """Refuse a body whose fields do not fit with 400."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        raise _bad(400, str(error)) from error
 
 
 def _bad(status: int, message: str) -> Refusal:

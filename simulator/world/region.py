@@ -6,13 +6,14 @@ not depend on the number of calls.
 
 from __future__ import annotations
 
+import heapq
 import random
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from itertools import count
 from typing import Any
 
 from simulator.world import lifecycle
-from simulator.world.event_queue import EventQueue, Step, Wake
 from simulator.world.faults import FaultKind, Faults
 from simulator.world.ground_truth import GroundTruth
 from simulator.world.iam.identity import new_access_key, new_project, new_uuid
@@ -35,6 +36,23 @@ from simulator.world.workloads.fleet import Fleet
 _STUCK_LOOK_S = 30
 
 
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """A server enters a state, unless a newer action has changed its course."""
+
+    server_id: str
+    epoch: int
+    state: str
+    state_detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Wake:
+    """A startup looks at its servers and follows its workload."""
+
+    startup: str
+
+
 class World:
     """A region of Scaleway with one organization in it."""
 
@@ -53,12 +71,13 @@ class World:
         self.market = market
         self.faults = Faults()
         self._workloads: dict[str, Workload] = {}
-        self._event_queue = EventQueue()
+        self._events: list[tuple[int, int, _Step | _Wake]] = []
+        self._sequence = count()
         self._ids = random.Random(f"{seed}/servers")
         self._rngs: dict[str, random.Random] = {}
         self._servers: dict[str, dict[str, Server]] = {zone: {} for zone in OFFERS}
         self._previous: dict[str, tuple[Server, int]] = {}
-        self._stuck_steps: dict[str, list[tuple[int, Step]]] = {}
+        self._stuck_steps: dict[str, list[tuple[int, _Step]]] = {}
         self._scripts: dict[tuple[str, str], tuple[lifecycle.Move, ...]] = {}
         self._servers_created = 0
         self._offers: dict[tuple[str, int], tuple[Offer, ...]] = {}
@@ -86,7 +105,7 @@ class World:
         self.iam.add_startup(project, self.start_s)
         if workload is not None:
             self._workloads[name] = workload
-            self._event_queue.schedule(self.now_s + workload.first_s, Wake(name))
+            self._schedule(self.now_s + workload.first_s, _Wake(name))
         return project
 
     # -- time ---------------------------------------------------------------------------
@@ -95,22 +114,26 @@ class World:
         """Play every event up to and including an instant, in order."""
         if now_s < self.now_s:
             raise ValueError(f"time does not go back from {self.now_s} to {now_s}")
-        while (due_s := self._event_queue.next_s()) is not None and due_s <= now_s:
-            self.now_s, event = self._event_queue.pop()
-            if isinstance(event, Step):
+        while self._events and self._events[0][0] <= now_s:
+            self.now_s, _, event = heapq.heappop(self._events)
+            if isinstance(event, _Step):
                 self._step(event)
             else:
                 self._wake(event)
         self.now_s = now_s
 
-    def _wake(self, event: Wake) -> None:
+    def _schedule(self, at_s: int, event: _Step | _Wake) -> None:
+        """Plan an event. Equal instants play in the order in which they were planned."""
+        heapq.heappush(self._events, (at_s, next(self._sequence), event))
+
+    def _wake(self, event: _Wake) -> None:
         project = next(project for project in self.projects if project.name == event.startup)
         fleet = Fleet(self, self.iam, project)
         next_s = self._workloads[event.startup].wake(fleet, self.now_s)
         if next_s is not None and next_s < self.ends_s:
-            self._event_queue.schedule(max(next_s, self.now_s + 1), event)
+            self._schedule(max(next_s, self.now_s + 1), event)
 
-    def _step(self, step: Step) -> None:
+    def _step(self, step: _Step) -> None:
         server = self._find(step.server_id)
         if server is None or server.epoch != step.epoch:
             return
@@ -122,7 +145,7 @@ class World:
         else:
             self._enter(server, step.state, step.state_detail)
 
-    def _may_leave(self, server: Server, step: Step) -> bool:
+    def _may_leave(self, server: Server, step: _Step) -> bool:
         """Whether a stopping server continues. While it is stuck, all its later steps wait too."""
         stuck_steps = self._stuck_steps.get(server.id, [])
         if stuck_steps and stuck_steps[0][1].epoch == step.epoch and stuck_steps[0][1] != step:
@@ -131,10 +154,10 @@ class World:
         if self.faults.is_stuck(server.id, server.zone, self.now_s):
             if not stuck_steps or stuck_steps[0][1] != step:
                 self._stuck_steps[server.id] = [(self.now_s, step)]
-            self._event_queue.schedule(self.now_s + _STUCK_LOOK_S, step)
+            self._schedule(self.now_s + _STUCK_LOOK_S, step)
             return False
         for due_s, later in self._stuck_steps.pop(server.id, [])[1:]:
-            self._event_queue.schedule(self.now_s + due_s - stuck_steps[0][0], later)
+            self._schedule(self.now_s + due_s - stuck_steps[0][0], later)
         return True
 
     # -- reading ------------------------------------------------------------------------
@@ -246,8 +269,8 @@ class World:
         )
         server = self._store(replace(server, epoch=server.epoch + 1))
         for move in schedule[1:]:
-            step = Step(server.id, server.epoch, move.state, move.detail)
-            self._event_queue.schedule(self.now_s + move.after_s, step)
+            step = _Step(server.id, server.epoch, move.state, move.detail)
+            self._schedule(self.now_s + move.after_s, step)
         return self._enter(server, schedule[0].state, schedule[0].detail)
 
     def script(self, server_id: str, action: str, moves: tuple[lifecycle.Move, ...]) -> None:
