@@ -14,7 +14,7 @@ import uvicorn
 
 from simulator.api.app import build
 from simulator.clock import Clock
-from simulator.world import World
+from simulator.world.region import World
 
 START_S = 1_799_103_600
 ZONE = "fr-par-2"

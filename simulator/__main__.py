@@ -21,7 +21,9 @@ import uvicorn
 from simulator import traces
 from simulator.api.app import build
 from simulator.clock import Clock, real_now_s
-from simulator.world import ZONES, World, draw_faults
+from simulator.world.faults import draw_faults
+from simulator.world.offers.catalogue import ZONES
+from simulator.world.region import World
 
 DEFAULT_START_S = 1_799_107_200
 """2027-01-05T00:00:00Z."""
@@ -34,7 +36,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="simulator", description="A simulated Scaleway region.")
     parser.add_argument("--listen", default="127.0.0.1:0", help="HOST:PORT, port 0: a free one")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--start", help="the world's first instant, RFC 3339")
+    parser.add_argument("--start", help="the first instant: RFC 3339 or UTC seconds")
     parser.add_argument("--days", type=int, default=183)
     clock = parser.add_mutually_exclusive_group()
     clock.add_argument("--speed", type=float, help="world seconds in a real second")

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from simulator.world import Point, Trace, Workload, default_workloads
+from simulator.world.workloads.behaviours import Workload, default_workloads
+from simulator.world.workloads.trace import Point, Trace
 
 HOUR_S = 3600
 

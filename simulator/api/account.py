@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from simulator.api import render
 from simulator.api.requests import Answer, Call, answer, counted_page
-from simulator.world import Project
-from simulator.world.model import not_found, permission_denied
+from simulator.world.model import Project, not_found, permission_denied
 
 
 def list_projects(call: Call) -> Answer:

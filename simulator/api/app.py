@@ -21,8 +21,9 @@ from simulator.api import account, control, iam, instance, products
 from simulator.api.fault_injection import inject_fault
 from simulator.api.requests import Answer, Call, Caller, RegionApp, answer, identify
 from simulator.clock import Clock
-from simulator.world import ZONES, Refusal, World
-from simulator.world.model import invalid
+from simulator.world.model import Refusal, invalid
+from simulator.world.offers.catalogue import ZONES
+from simulator.world.region import World
 
 Endpoint = Callable[[Call], Answer]
 

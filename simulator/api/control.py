@@ -11,9 +11,12 @@ from dataclasses import asdict
 from typing import Any
 
 from simulator.api.requests import Answer, Call, answer
-from simulator.world import Fault, FaultKind, PriceChange, Refusal, World
+from simulator.world.faults import Fault, FaultKind
 from simulator.world.lifecycle import Move
+from simulator.world.model import Refusal
 from simulator.world.offers.catalogue import OFFERS
+from simulator.world.offers.market import PriceChange
+from simulator.world.region import World
 
 
 def read_clock(call: Call) -> Answer:

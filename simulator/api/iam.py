@@ -7,7 +7,7 @@ from typing import Any
 
 from simulator.api import render_iam as render
 from simulator.api.requests import Answer, Call, Item, answer, counted_page
-from simulator.world import FaultKind
+from simulator.world.faults import FaultKind
 from simulator.world.iam.permission_sets import PERMISSION_SETS
 from simulator.world.iam.principals import Iam, Principal
 from simulator.world.model import invalid, not_found, transient
@@ -19,14 +19,14 @@ def _check(call: Call, resource: str, action: str) -> None:
     call.caller.check(f"{resource}:{action}", "", resource, action)
 
 
-def _in_organization(call: Call) -> str:
-    """The organization of the request, which every listing of IAM must name."""
+def _check_listing(call: Call, resource: str) -> None:
+    """Check a listing: every listing of IAM must name the organization."""
+    _check(call, resource, "read")
     named = call.query.get("organization_id")
     if not named:
         raise invalid("organization_id", "")
     if named != call.world.organization_id:
         raise not_found("organization", named)
-    return named
 
 
 def _page(
@@ -36,8 +36,7 @@ def _page(
 
 
 def _principals(call: Call, kind: str) -> list[Principal]:
-    _check(call, kind, "read")
-    _in_organization(call)
+    _check_listing(call, kind)
     return [each for each in call.world.iam.principals.values() if each.kind == kind]
 
 
@@ -78,8 +77,7 @@ def create_group(call: Call) -> Answer:
 
 def list_keys(call: Call) -> Answer:
     """GET api-keys: no secret is ever listed."""
-    _check(call, "api_key", "read")
-    _in_organization(call)
+    _check_listing(call, "api_key")
     return _page(call, "api_keys", call.world.iam.keys, render.api_key)
 
 
@@ -108,15 +106,13 @@ def create_key(call: Call) -> Answer:
 
 def list_permission_sets(call: Call) -> Answer:
     """GET permission-sets."""
-    _check(call, "permission_set", "read")
-    _in_organization(call)
+    _check_listing(call, "permission_set")
     return counted_page(call, "permission_sets", sorted(PERMISSION_SETS), render.permission_set)
 
 
 def list_policies(call: Call) -> Answer:
     """GET policies, without their rules."""
-    _check(call, "policy", "read")
-    _in_organization(call)
+    _check_listing(call, "policy")
     name = call.query.get("policy_name", "")
     found = [each for each in call.world.iam.policies.values() if name in each.name]
     found.sort(key=lambda each: (each.name, each.id))

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 from simulator.api import render
 from simulator.api.requests import Answer, Call, answer, instance_page
-from simulator.world import FaultKind, Server
+from simulator.world.faults import FaultKind
 from simulator.world.iam.permission_sets import required_permission
 from simulator.world.lifecycle import allowed_actions
-from simulator.world.model import invalid
+from simulator.world.model import Server, invalid
 
 _STATES = ("running", "stopped", "stopping", "starting", "locked", "stopped_in_place")
 _ORDERS: dict[str, tuple[Callable[[Server], tuple[int, int]], bool]] = {

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from simulator.api import render
 from simulator.api.requests import Answer, Call, answer, instance_page
-from simulator.world import FaultKind
+from simulator.world.faults import FaultKind
 
 
 def list_types(call: Call) -> Answer:

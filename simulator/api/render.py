@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
-from simulator.world import Offer, Project, Server
 from simulator.world.lifecycle import allowed_actions
+from simulator.world.model import Project, Server
+from simulator.world.offers.catalogue import Offer
 
 Json = dict[str, Any]
 HOURS_IN_MONTH = 730

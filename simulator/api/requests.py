@@ -9,9 +9,10 @@ from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 from simulator.clock import Clock
-from simulator.world import FaultKind, World
+from simulator.world.faults import FaultKind
 from simulator.world.iam.principals import Iam, Principal
 from simulator.world.model import authentication_denied, invalid, permission_denied
+from simulator.world.region import World
 
 LARGEST_PAGE = 100
 Item = TypeVar("Item")
@@ -98,10 +99,10 @@ def answer(body: Mapping[str, Any], status: int = 200) -> Answer:
 
 def identify(world: World, token: str | None) -> Caller:
     """The principal of a key, or Refusal 401."""
-    bearer = world.iam.bearer(token)
-    if bearer is None or token is None:
+    key = world.iam.key(token)
+    if key is None:
         raise authentication_denied()
-    return Caller(world.iam, bearer, world.iam.default_project(token))
+    return Caller(world.iam, world.iam.principals[key.bearer_id], key.default_project_id)
 
 
 def counted_page(

@@ -12,7 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simulator.world import ZONES, World, draw_faults
+from simulator.world.faults import draw_faults
+from simulator.world.offers.catalogue import ZONES
+from simulator.world.region import World
 
 START_S = 1_799_107_200
 DAY_S = 86_400

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import requests
 
-from simulator.world import Fault, FaultKind, Faults
+from simulator.world.faults import Fault, FaultKind, Faults
 
 from .client import ZONE, Client
 from .recorded import newest

@@ -7,8 +7,9 @@ from datetime import datetime
 
 import pytest
 
-from simulator.world import Refusal, World
 from simulator.world.lifecycle import Move
+from simulator.world.model import Refusal
+from simulator.world.region import World
 
 from .recorded import RECORDED, Recording, load_lifecycle
 

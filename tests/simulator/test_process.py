@@ -16,7 +16,7 @@ import requests
 
 from simulator.clock import Clock, real_now_s
 from simulator.process import running
-from simulator.world import ZONES
+from simulator.world.offers.catalogue import ZONES
 
 from .client import H100, ZONE, Client
 

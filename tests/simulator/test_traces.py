@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from simulator import traces
-from simulator.world import Point, Trace, World
 from simulator.world.offers.catalogue import OFFERS
-from simulator.world.workloads.trace import whole_servers
+from simulator.world.region import World
+from simulator.world.workloads.trace import Point, Trace, whole_servers
 
 from .recorded import SHARED
 

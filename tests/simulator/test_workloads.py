@@ -7,8 +7,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from simulator.world import ZONES, Server, TruthRun, World, default_workloads
-from simulator.world.offers.catalogue import OFFERS
+from simulator.world.model import Server, TruthRun
+from simulator.world.offers.catalogue import OFFERS, ZONES
+from simulator.world.region import World
+from simulator.world.workloads.behaviours import default_workloads
 
 START_S = 1_799_107_200
 DAY_S = 86_400

@@ -4,19 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from simulator.world import (
-    ZONES,
-    Fault,
-    FaultKind,
-    PriceChange,
-    Project,
-    Refusal,
-    Server,
-    TruthRun,
-    World,
-)
+from simulator.world.faults import Fault, FaultKind
 from simulator.world.lifecycle import allowed_actions
-from simulator.world.offers.catalogue import OFFERS
+from simulator.world.model import Project, Refusal, Server, TruthRun
+from simulator.world.offers.catalogue import OFFERS, ZONES
+from simulator.world.offers.market import PriceChange
+from simulator.world.region import World
 
 START_S = 1_799_107_200
 DAY_S = 86_400

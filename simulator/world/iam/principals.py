@@ -99,42 +99,39 @@ class Iam:
 
     def add(self, kind: str, name: str, now_s: int, **more: Any) -> Principal:
         """Add a user, application or group."""
-        made = Principal(kind, new_uuid(self._ids), name, now_s, **more)
-        self.principals[made.id] = made
-        return made
+        return self._keep(Principal(kind, new_uuid(self._ids), name, now_s, **more))
 
     def add_key(self, bearer_id: str, project_id: str, now_s: int) -> ApiKey:
         """A new key of a user or an application."""
         access_key, secret_key = new_access_key(self._ids), new_uuid(self._ids)
-        return self._keep(ApiKey(access_key, secret_key, bearer_id, project_id, now_s))
+        key = ApiKey(access_key, secret_key, bearer_id, project_id, now_s)
+        self._keys[secret_key] = key
+        return key
 
     def add_owner(self, access_key: str, secret_key: str, now_s: int) -> None:
         """The owner of the organization, whose key may do everything."""
         owner = self.add("user", "owner@example.com", now_s, is_owner=True)
-        self._keep(ApiKey(access_key, secret_key, owner.id, self.organization_id, now_s))
+        self._keys[secret_key] = ApiKey(
+            access_key, secret_key, owner.id, self.organization_id, now_s
+        )
 
     def add_startup(self, project: Project, now_s: int) -> None:
         """A startup's application with the project's key, and a policy for its project."""
         rng = random.Random(f"{self._seed}/iam/{project.name}")
-        made = Principal("application", new_uuid(rng), project.name, now_s)
-        self.principals[made.id] = made
-        self._keep(ApiKey(project.access_key, project.secret_key, made.id, project.id, now_s))
+        made = self._keep(Principal("application", new_uuid(rng), project.name, now_s))
+        key = ApiKey(project.access_key, project.secret_key, made.id, project.id, now_s)
+        self._keys[key.secret_key] = key
         rules = (Rule(new_uuid(rng), STARTUP_PERMISSION_SETS, (project.id,)),)
         policy = Policy(new_uuid(rng), project.name, made.id, now_s, now_s, rules)
         self.policies[policy.id] = policy
 
-    def _keep(self, key: ApiKey) -> ApiKey:
-        self._keys[key.secret_key] = key
-        return key
+    def _keep(self, made: Principal) -> Principal:
+        self.principals[made.id] = made
+        return made
 
-    def bearer(self, secret_key: str | None) -> Principal | None:
-        """The principal of a key."""
-        key = self._keys.get(secret_key or "")
-        return None if key is None else self.principals[key.bearer_id]
-
-    def default_project(self, secret_key: str) -> str:
-        """The project in which this key creates things by default."""
-        return self._keys[secret_key].default_project_id
+    def key(self, secret_key: str | None) -> ApiKey | None:
+        """The key with this secret."""
+        return self._keys.get(secret_key or "")
 
     # -- what ---------------------------------------------------------------------------
 
@@ -150,8 +147,8 @@ class Iam:
 
     def startup_may(self, project: Project, permission: str) -> bool:
         """Whether a startup's own key may do this in its project."""
-        bearer = self.bearer(project.secret_key)
-        return bearer is not None and self.may(bearer, permission, project.id)
+        key = self._keys[project.secret_key]
+        return self.may(self.principals[key.bearer_id], permission, project.id)
 
     # -- policies -----------------------------------------------------------------------
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from simulator.world.workloads.behaviours import Workload
@@ -55,21 +54,13 @@ class Trace:
         return highest
 
     def workloads(self) -> tuple[Workload, ...]:
-        """One workload for each startup, which follows its points."""
-        names = sorted({point.startup for point in self.points})
-        return tuple(
-            TraceWorkload(name, _changes(point for point in self.points if point.startup == name))
-            for name in names
-        )
-
-
-def _changes(points: Iterable[Point]) -> tuple[Point, ...]:
-    """Only the points at which the demand differs from the one before."""
-    kept: list[Point] = []
-    for point in sorted(points, key=lambda point: point.at_s):
-        if not kept or kept[-1].gpus != point.gpus:
-            kept.append(point)
-    return tuple(kept)
+        """One workload for each startup, which follows the changes of its demand."""
+        changes: dict[str, list[Point]] = {}
+        for point in sorted(self.points, key=lambda point: (point.startup, point.at_s)):
+            kept = changes.setdefault(point.startup, [])
+            if not kept or kept[-1].gpus != point.gpus:
+                kept.append(point)
+        return tuple(TraceWorkload(name, tuple(points)) for name, points in changes.items())
 
 
 def whole_servers(gpus: int) -> list[tuple[str, str]]:

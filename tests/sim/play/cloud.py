@@ -16,9 +16,9 @@ from scheduler.clouds.base import (
     Throttled,
     Unreachable,
 )
-from simulator.world import Refusal
-from simulator.world import Server as WorldServer
 from simulator.world.lifecycle import allowed_actions
+from simulator.world.model import Refusal
+from simulator.world.model import Server as WorldServer
 from simulator.world.offers.catalogue import OFFERS
 
 from ..scenario.script import Event, Window

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 
-from simulator.world import Fault, FaultKind, PriceChange, Refusal, Server, World
+from simulator.world.faults import Fault, FaultKind
 from simulator.world.lifecycle import SLOWEST_STOP_S, STANDBY
-from simulator.world.model import permission_denied
+from simulator.world.model import Refusal, Server, permission_denied
 from simulator.world.offers.catalogue import OFFERS
-from simulator.world.offers.market import Market
+from simulator.world.offers.market import Market, PriceChange
+from simulator.world.region import World
 
 from ..scenario.script import START_S, Event
 
