@@ -13,36 +13,62 @@ from simulator.world.lifecycle import allowed_actions
 from simulator.world.model import Server, invalid
 
 _STATES = ("running", "stopped", "stopping", "starting", "locked", "stopped_in_place")
-_ORDERS: dict[str, tuple[Callable[[Server], tuple[int, int]], bool]] = {
-    "creation_date_desc": (lambda server: (server.created_s, server.serial), True),
-    "creation_date_asc": (lambda server: (server.created_s, server.serial), False),
-    "modification_date_desc": (lambda server: (server.modified_s, server.serial), True),
-    "modification_date_asc": (lambda server: (server.modified_s, server.serial), False),
+_ORDERS: dict[str, Callable[[Server], tuple[int, int]]] = {
+    "creation_date": lambda server: (server.created_s, server.serial),
+    "modification_date": lambda server: (server.modified_s, server.serial),
 }
+_INDEXED = {"page", "per_page", "order", "project"}
+"""Parameters of a listing that the world's index answers, without a look at every server."""
 _RESOURCE = "compute_servers"
 
 
 def list_servers(call: Call) -> Answer:
     """GET servers: a page of those that the caller may see and the filters match."""
-    _check_filters(call)
-    shown = [call.world.shown(server) for server in call.world.servers(call.zone)]
-    visible = [server for server in shown if call.caller.may("server:read", server.project_id)]
-    if call.query.keys() - {"page", "per_page", "order"}:
-        visible = [server for server in visible if _matches(call, server)]
-    part, headers = instance_page(call, "servers", _ordered(call, visible))
-    if call.world.faults.listed:
+    order, _, direction = call.query.get("order", "creation_date_desc").rpartition("_")
+    if order not in _ORDERS or direction not in ("asc", "desc"):
+        raise invalid("order", f"{call.query.get('order')} is not an order")
+    state = call.query.get("state")
+    if state is not None and state not in _STATES:
+        # The API accepts no spaces here, although it answers with them.
+        raise invalid("state", "state does not respect constraint, not a valid value")
+    world, is_newest_first = call.world, direction == "desc"
+    part: Sequence[Server]
+    ids = _indexed_ids(call) if order == "creation_date" else None
+    if ids is None:
+        chosen = sorted(_matching(call), key=_ORDERS[order], reverse=is_newest_first)
+        part, headers = instance_page(call, "servers", chosen)
+    else:
+        positions = range(len(ids))[:: -1 if is_newest_first else 1]
+        places, headers = instance_page(call, "servers", positions)
+        part = [world.server(call.zone, ids[place]) for place in places]
+    if world.faults.listed:
         part, headers = _with_faults(call, part, headers)
-    organization_id = call.world.organization_id
-    listed = b", ".join(render.server_json(server, organization_id) for server in part)
+    listed = b", ".join(render.server_json(server, world.organization_id) for server in part)
     return Answer(b'{"servers": [' + listed + b"]}", headers=headers)
 
 
-def _ordered(call: Call, servers: list[Server]) -> list[Server]:
-    order = call.query.get("order", "creation_date_desc")
-    if order not in _ORDERS:
-        raise invalid("order", f"{order} is not an order")
-    key, is_descending = _ORDERS[order]
-    return sorted(servers, key=key, reverse=is_descending)
+def _indexed_ids(call: Call) -> Sequence[str] | None:
+    """The ids that the world's index lists for a query, oldest first.
+
+    None if every server must be looked at: for a filter, stale reads, or a caller that may see
+    several projects of the zone but not all of them.
+    """
+    world, zone = call.world, call.zone
+    if world.faults.listed or call.query.keys() - _INDEXED:
+        return None
+    present = [each.id for each in world.projects if world.server_ids(zone, each.id)]
+    wanted = [each for each in present if call.query.get("project") in (None, each)]
+    visible = [each for each in wanted if call.caller.may("server:read", each)]
+    if len(visible) > 1:
+        return world.server_ids(zone) if visible == present else None
+    return world.server_ids(zone, visible[0]) if visible else ()
+
+
+def _matching(call: Call) -> list[Server]:
+    """The servers that the caller may see and that match every filter, as they are shown."""
+    shown = [call.world.shown(server) for server in call.world.servers(call.zone)]
+    visible = [each for each in shown if call.caller.may("server:read", each.project_id)]
+    return [server for server in visible if _matches(call, server)]
 
 
 def _matches(call: Call, server: Server) -> bool:
@@ -58,13 +84,6 @@ def _matches(call: Call, server: Server) -> bool:
         and ("tags" not in query or set(_list_parameter(call, "tags")) <= set(server.tags))
         and ("servers" not in query or server.id in _list_parameter(call, "servers"))
     )
-
-
-def _check_filters(call: Call) -> None:
-    """The state by which the API filters: it accepts no spaces, although it answers with them."""
-    state = call.query.get("state")
-    if state is not None and state not in _STATES:
-        raise invalid("state", "state does not respect constraint, not a valid value")
 
 
 def _list_parameter(call: Call, name: str) -> list[str]:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import heapq
 import random
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
@@ -76,6 +77,8 @@ class World:
         self._ids = random.Random(f"{seed}/servers")
         self._rngs: dict[str, random.Random] = {}
         self._servers: dict[str, dict[str, Server]] = {zone: {} for zone in OFFERS}
+        self._ids_in: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+        """The ids in a zone, and in a zone of a project, in the order of creation."""
         self._previous: dict[str, tuple[Server, int]] = {}
         self._stuck_steps: dict[str, list[tuple[int, _Step]]] = {}
         self._scripts: dict[tuple[str, str], tuple[lifecycle.Move, ...]] = {}
@@ -166,6 +169,10 @@ class World:
         """Every server in a zone, oldest first."""
         return tuple(self._servers[zone].values()) if zone in self._servers else ()
 
+    def server_ids(self, zone: str, project_id: str = "") -> Sequence[str]:
+        """The ids of the servers in a zone, or of one project there, oldest first."""
+        return self._ids_in.get((zone, project_id), ())
+
     def server(self, zone: str, server_id: str) -> Server:
         """One server, or Refusal 404."""
         found = self._servers.get(zone, {}).get(server_id)
@@ -237,6 +244,8 @@ class World:
             serial=self._servers_created,
         )
         self._servers[zone][server.id] = server
+        for owner in ("", project_id):
+            self._ids_in[zone, owner].append(server.id)
         return server
 
     def patch_server(self, zone: str, server_id: str, changes: Mapping[str, Any]) -> Server:
@@ -338,5 +347,7 @@ class World:
     def _remove(self, server: Server) -> None:
         self._ground_truth.note(server, replace(server, state="stopped"), self.now_s)
         del self._servers[server.zone][server.id]
+        for owner in ("", server.project_id):
+            self._ids_in[server.zone, owner].remove(server.id)
         self._rngs.pop(server.id, None)
         self._previous.pop(server.id, None)
