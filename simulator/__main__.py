@@ -24,6 +24,7 @@ from simulator.clock import Clock, real_now_s
 from simulator.world.faults import draw_faults
 from simulator.world.offers.catalogue import ZONES
 from simulator.world.region import World
+from simulator.world.workloads.behaviours import default_workloads
 
 DEFAULT_START_S = 1_799_107_200
 """2027-01-05T00:00:00Z."""
@@ -47,24 +48,19 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def start_s(options: argparse.Namespace) -> int:
-    """The world's first instant."""
-    if options.start is not None:
-        return traces.instant_s(options.start)
-    return real_now_s() if options.clock == "real" else DEFAULT_START_S
-
-
 def build_world(options: argparse.Namespace) -> World:
     """The world that the options describe."""
-    begins_s = start_s(options)
-    workloads = None
+    begins_s = real_now_s() if options.clock == "real" else DEFAULT_START_S
+    if options.start is not None:
+        begins_s = traces.instant_s(options.start)
+    workloads = default_workloads(options.seed)
     if options.trace is not None:
         trace = traces.read(options.trace, begins_s, options.days)
         workloads = trace.top(TRACE_STARTUPS).scaled(POOL_GPUS).workloads()
     if options.no_workload:
         world = World.build(options.seed, begins_s, options.days, workloads=())
-        for name in traces.startup_names(options.seed, workloads):
-            world.add_startup(name)
+        for workload in workloads:
+            world.add_startup(workload.name)
     else:
         world = World.build(options.seed, begins_s, options.days, workloads)
     if options.faults:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from simulator.world.workloads.behaviours import Workload, default_workloads
 from simulator.world.workloads.trace import Point, Trace
 
 HOUR_S = 3600
@@ -22,12 +21,6 @@ def read(path: Path, start_s: int, days: int) -> Trace:
     if path.suffix == ".parquet":
         return _repeated(_parquet(path), start_s, days)
     return _csv(path)
-
-
-def startup_names(seed: int, workloads: Iterable[Workload] | None) -> list[str]:
-    """The names of the startups of the default world or of a trace."""
-    chosen = default_workloads(seed) if workloads is None else workloads
-    return [workload.name for workload in chosen]
 
 
 def _parquet(path: Path) -> list[tuple[str, int, int]]:

@@ -23,7 +23,7 @@ HIGHEST_PRICE = Decimal(1_000_000)
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 """JSON allows these characters, but no database stores all of them. They are replaced, so that one
 server's name does not stop every cycle."""
-_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _ZONE = re.compile(r"[a-z]{2}-[a-z]{3}-[0-9]")
 
 JsonObject = dict[str, object]
@@ -32,7 +32,7 @@ Value = TypeVar("Value")
 
 def checked_uuid(text: str) -> str:
     """The same text if it may enter a path as an id. Raises ValueError."""
-    return _matching(_UUID, text, "a UUID")
+    return _matching(UUID, text, "a UUID")
 
 
 def checked_zone(text: str) -> str:
@@ -72,7 +72,7 @@ def _server(raw: JsonObject, zone: str, organization_id: str) -> Server:
         name=text_of(raw, "name"),
         commercial_type=nonempty_text_of(raw, "commercial_type"),
         state=nonempty_text_of(raw, "state"),
-        state_detail=_optional_text(raw, "state_detail"),
+        state_detail="" if raw.get("state_detail") is None else text_of(raw, "state_detail"),
         created_s=_instant_of(raw, "creation_date"),
         modified_s=_instant_of(raw, "modification_date"),
         allowed_actions=texts_of(raw, "allowed_actions"),
@@ -129,13 +129,10 @@ def rate_ucr_per_h(price: object) -> int | None:
 def projects_page(answer: Reply, organization_id: str) -> Page[Project]:
     """Read a page of list_projects. Raises Malformed, or Inconsistent for a foreign one."""
     rows, total = counted_list(answer, "projects")
-    projects = (_project(row, organization_id) for row in rows)
+    for row in rows:
+        check_organization(row, "organization_id", organization_id)
+    projects = (Project(id=uuid_of(row, "id"), name=text_of(row, "name")) for row in rows)
     return Page(tuple((project.id, project) for project in projects), total)
-
-
-def _project(raw: JsonObject, organization_id: str) -> Project:
-    check_organization(raw, "organization_id", organization_id)
-    return Project(id=uuid_of(raw, "id"), name=text_of(raw, "name"))
 
 
 def check_task(answer: Reply) -> None:
@@ -203,13 +200,9 @@ def nonempty_text_of(raw: JsonObject, key: str) -> str:
 def uuid_of(raw: JsonObject, key: str) -> str:
     """A required UUID, in lower case. Raises Malformed."""
     value = text_of(raw, key)
-    if not _UUID.fullmatch(value):
+    if not UUID.fullmatch(value):
         raise Malformed(f"{key!r} is not a UUID")
     return value.lower()
-
-
-def _optional_text(raw: JsonObject, key: str) -> str:
-    return text_of(raw, key) if raw.get(key) is not None else ""
 
 
 def _instant_of(raw: JsonObject, key: str) -> int:

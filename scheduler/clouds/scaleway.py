@@ -28,6 +28,7 @@ from scheduler.clouds.base import CloudError, Project
 from scheduler.clouds.bridge import Item, Sdk
 from scheduler.clouds.pages import Page
 from scheduler.clouds.parse import (
+    UUID,
     check_task,
     checked_uuid,
     checked_zone,
@@ -189,15 +190,10 @@ def client_of(
 
 def _check_settings(access_key: str, secret_key: str, url: str) -> None:
     """Check before the SDK does, because its errors quote the keys. Raises ValueError."""
-    if not _ACCESS_KEY.fullmatch(access_key):
-        raise ValueError("the access key is not SCW and 17 letters or digits")
-    if not _URL.fullmatch(url):
-        raise ValueError("the API's URL is not http(s)://HOST[:PORT][/PREFIX]")
-    try:
-        checked_uuid(secret_key)
-    except ValueError:
-        problem = "the secret key is not a UUID"
-    else:
-        return
-    # Raised outside the handler, because a chained error would quote the key.
-    raise ValueError(problem)
+    for pattern, text, problem in (
+        (_ACCESS_KEY, access_key, "the access key is not SCW and 17 letters or digits"),
+        (_URL, url, "the API's URL is not http(s)://HOST[:PORT][/PREFIX]"),
+        (UUID, secret_key, "the secret key is not a UUID"),
+    ):
+        if not pattern.fullmatch(text):
+            raise ValueError(problem)

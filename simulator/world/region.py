@@ -30,7 +30,7 @@ from simulator.world.model import (
     protected,
 )
 from simulator.world.offers.catalogue import OFFERS, Offer
-from simulator.world.offers.market import DAY_S, Market, PriceChange
+from simulator.world.offers.market import DAY_S, Market
 from simulator.world.workloads.behaviours import Workload, default_workloads
 from simulator.world.workloads.fleet import Fleet
 
@@ -41,6 +41,7 @@ _STUCK_LOOK_S = 30
 class _Step:
     """A server enters a state, unless a newer action has changed its course."""
 
+    zone: str
     server_id: str
     epoch: int
     state: str
@@ -88,15 +89,10 @@ class World:
 
     @classmethod
     def build(
-        cls,
-        seed: int,
-        start_s: int,
-        days: int = 183,
-        workloads: Iterable[Workload] | None = None,
-        price_changes: Iterable[PriceChange] = (),
+        cls, seed: int, start_s: int, days: int = 183, workloads: Iterable[Workload] | None = None
     ) -> World:
         """A new world with its startups: five with different workloads unless others are given."""
-        world = cls(seed, start_s, days, Market(seed, price_changes))
+        world = cls(seed, start_s, days, Market(seed))
         for workload in default_workloads(seed) if workloads is None else workloads:
             world.add_startup(workload.name, workload)
         return world
@@ -137,7 +133,7 @@ class World:
             self._schedule(max(next_s, self.now_s + 1), event)
 
     def _step(self, step: _Step) -> None:
-        server = self._find(step.server_id)
+        server = self._servers[step.zone].get(step.server_id)
         if server is None or server.epoch != step.epoch:
             return
         leaves = server.state == "stopping" and step.state != "stopping"
@@ -202,10 +198,6 @@ class World:
         """available, scarce or shortage."""
         used = self._used_gpus(offer.zone, offer.family)
         return self.market.availability(offer, used, self.now_s)
-
-    def rate_ucr_per_h(self, zone: str, commercial_type: str, at_s: int) -> int:
-        """The list price of an offer at an instant, in micro-euros per hour."""
-        return self.market.rate_ucr_per_h(OFFERS[zone][commercial_type], at_s)
 
     def truth(self) -> list[TruthRun]:
         """Every billable interval so far, with the open ones, by start."""
@@ -278,7 +270,7 @@ class World:
         )
         server = self._store(replace(server, epoch=server.epoch + 1))
         for move in schedule[1:]:
-            step = _Step(server.id, server.epoch, move.state, move.detail)
+            step = _Step(zone, server.id, server.epoch, move.state, move.detail)
             self._schedule(self.now_s + move.after_s, step)
         return self._enter(server, schedule[0].state, schedule[0].detail)
 
@@ -304,9 +296,6 @@ class World:
         if action not in lifecycle.allowed_actions(server.state, server.state_detail):
             wanted = "stopped" if action == "poweron" else "running"
             raise precondition(f"server should be {wanted}")
-
-    def _find(self, server_id: str) -> Server | None:
-        return next((zone[server_id] for zone in self._servers.values() if server_id in zone), None)
 
     def _rng(self, server_id: str) -> random.Random:
         """A server's own random stream, so that servers do not influence each other."""

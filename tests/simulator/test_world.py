@@ -230,14 +230,15 @@ def test_availability_follows_the_stock() -> None:
 def test_prices_change_on_a_date() -> None:
     """A price holds from its instant on, in its zone only, and the past keeps the old one."""
     change = PriceChange(H100, START_S + DAY_S, 3_000_000, ZONE)
-    world = World.build(1, START_S, workloads=(), price_changes=[change])
-    assert world.rate_ucr_per_h(ZONE, H100, START_S + DAY_S - 1) == 2_866_500
-    assert world.rate_ucr_per_h(ZONE, H100, START_S + DAY_S) == 3_000_000
-    assert world.rate_ucr_per_h("pl-waw-2", H100, START_S + DAY_S) == 2_866_500
+    world = World.build(1, START_S, workloads=())
+    world.market.change_price(change)
+    assert world.market.rate_ucr_per_h(OFFERS[ZONE][H100], START_S + DAY_S - 1) == 2_866_500
+    assert world.market.rate_ucr_per_h(OFFERS[ZONE][H100], START_S + DAY_S) == 3_000_000
+    assert world.market.rate_ucr_per_h(OFFERS["pl-waw-2"][H100], START_S + DAY_S) == 2_866_500
     world.advance(START_S + 2 * DAY_S)
     offer = next(o for o in world.offers(ZONE) if o.commercial_type == H100)
     assert offer.rate_ucr_per_h == 3_000_000
-    assert world.rate_ucr_per_h(ZONE, H100, START_S) == 2_866_500
+    assert world.market.rate_ucr_per_h(OFFERS[ZONE][H100], START_S) == 2_866_500
 
 
 def test_gpus_are_sold_where_they_are() -> None:

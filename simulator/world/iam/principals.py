@@ -19,6 +19,9 @@ from simulator.world.iam.permission_sets import (
 )
 from simulator.world.model import Project, invalid, not_found
 
+Specs = Iterable[Mapping[str, Any]]
+"""Rules as a caller of the API writes them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Principal:
@@ -159,12 +162,7 @@ class Iam:
         return self.policies[policy_id]
 
     def add_policy(
-        self,
-        name: str,
-        principal_id: str,
-        specs: Iterable[Mapping[str, Any]],
-        now_s: int,
-        tags: Iterable[str] = (),
+        self, name: str, principal_id: str, specs: Specs, now_s: int, tags: Iterable[str] = ()
     ) -> Policy:
         """A new policy with its rules."""
         if principal_id and principal_id not in self.principals:
@@ -174,14 +172,14 @@ class Iam:
         self.policies[made.id] = made
         return made
 
-    def set_rules(self, policy_id: str, specs: Iterable[Mapping[str, Any]], now_s: int) -> Policy:
+    def set_rules(self, policy_id: str, specs: Specs, now_s: int) -> Policy:
         """Replace the whole list of rules; every rule gets a new id."""
         kept = self.policy(policy_id)
         rules = tuple(self._rules(specs))
         self.policies[policy_id] = replace(kept, rules=rules, updated_s=now_s)
         return self.policies[policy_id]
 
-    def _rules(self, specs: Iterable[Mapping[str, Any]]) -> Iterator[Rule]:
+    def _rules(self, specs: Specs) -> Iterator[Rule]:
         for spec in specs:
             names = tuple(spec.get("permission_set_names") or ())
             projects = tuple(spec.get("project_ids") or ())

@@ -17,9 +17,6 @@ ZONES = (
 )
 GIB = 2**30
 
-_GPU_NAMES = {"H100-SXM": "H100-SXM", "H100": "H100-PCIe", "L4": "L4", "L40S": "L40S"}
-_GPU_NAMES |= {"B300-SXM": "B300-SXM", "RENDER": "P100"}
-
 
 @dataclass(frozen=True, slots=True)
 class Offer:
@@ -43,20 +40,8 @@ class Offer:
         return self.gpu_name or self.commercial_type.split("-")[0]
 
 
-def _gpu(commercial_type: str) -> tuple[int, str, int]:
-    """GPU count, GPU name and memory of one GPU, all read from the type's name."""
-    if commercial_type == "RENDER-S":
-        return 1, "P100", 16 * GIB
-    family, _, rest = commercial_type.rpartition("-")
-    family, _, count = family.rpartition("-")
-    if family not in _GPU_NAMES:
-        return 0, "", 0
-    return int(count), _GPU_NAMES[family], int(rest.removesuffix("G")) * GIB
-
-
 def _offer(row: Mapping[str, str], zone: str) -> Offer:
     """A row of the table as the offer of a zone."""
-    gpus, gpu_name, gpu_memory_bytes = _gpu(row["commercial_type"])
     return Offer(
         commercial_type=row["commercial_type"],
         zone=zone,
@@ -66,9 +51,9 @@ def _offer(row: Mapping[str, str], zone: str) -> Offer:
         scratch_bytes=int(row["scratch_gb"]) * 10**9,
         internet_bps=int(row["internet_mbps"]) * 10**6,
         block_bps=int(row["block_mibps"]) * 2**20,
-        gpus=gpus,
-        gpu_name=gpu_name,
-        gpu_memory_bytes=gpu_memory_bytes,
+        gpus=int(row["gpus"]),
+        gpu_name=row["gpu_name"],
+        gpu_memory_bytes=int(row["gpu_gib"]) * GIB,
     )
 
 
@@ -89,4 +74,3 @@ def _by_zone() -> dict[str, dict[str, Offer]]:
 
 
 OFFERS = _by_zone()
-GPU_ZONES = tuple(zone for zone in ZONES if any(offer.gpus for offer in OFFERS[zone].values()))

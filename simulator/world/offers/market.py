@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from simulator.world.model import out_of_stock, quota_exceeded
@@ -53,13 +52,11 @@ class PriceChange:
 class Market:
     """Prices with their history, and the free hardware."""
 
-    def __init__(self, seed: int, changes: Iterable[PriceChange] = ()) -> None:
+    def __init__(self, seed: int) -> None:
         self._seed = seed
         self._changes: dict[tuple[str, str], list[tuple[int, int]]] = {}
         self.stock_gpus = dict(_STOCK_GPUS)
         self.quota_servers = dict(_QUOTA_SERVERS)
-        for change in changes:
-            self.change_price(change)
 
     def change_price(self, change: PriceChange) -> None:
         """Set a price from an instant on."""

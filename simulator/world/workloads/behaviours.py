@@ -34,10 +34,12 @@ class Workload(Protocol):
 class _Seeded:
     """A workload with a name, a random stream of its own, and a first wake within some hours."""
 
-    def __init__(self, name: str, seed: int, first_h: tuple[int, int]) -> None:
+    first_h: tuple[int, int]
+
+    def __init__(self, name: str, seed: int) -> None:
         self.name = name
         self._rng = random.Random(f"{seed}/{name}")
-        self.first_s = self._rng.randint(*first_h) * HOUR_S
+        self.first_s = self._rng.randint(*self.first_h) * HOUR_S
 
     def _between_h(self, least_h: int, most_h: int) -> int:
         """A random duration in seconds, between two numbers of hours."""
@@ -56,8 +58,7 @@ class _Sessions(_Seeded):
     def wake(self, fleet: Fleet, now_s: int) -> int | None:
         """Begin or end a session; without a server, try again after about an hour."""
         if self._is_working:
-            server = fleet.named(_PARIS, self.server_name)
-            if server is not None:
+            if server := fleet.named(_PARIS, self.server_name):
                 self._stop(fleet, server)
             self._is_working = False
             return now_s + self._between_h(*self.rest_h)
@@ -73,21 +74,18 @@ class _Sessions(_Seeded):
 class SteadyTraining(_Sessions):
     """Trains for days on one large server, pauses for hours, and trains again."""
 
-    server_name, work_h, rest_h = "trainer", (48, 144), (3, 20)
+    server_name, first_h, work_h, rest_h = "trainer", (1, 12), (48, 144), (3, 20)
 
     def __init__(self, name: str, seed: int) -> None:
-        super().__init__(name, seed, (1, 12))
+        super().__init__(name, seed)
         self._type = self._rng.choice(["H100-SXM-4-80G", "H100-SXM-8-80G"])
 
 
 class GuestShutdown(_Sessions):
     """Shuts down inside the guest, which stays billed, and comes back a day or so later."""
 
-    server_name, work_h, rest_h = "agent", (5, 14), (16, 40)
+    server_name, first_h, work_h, rest_h = "agent", (2, 20), (5, 14), (16, 40)
     _type = "H100-1-80G"
-
-    def __init__(self, name: str, seed: int) -> None:
-        super().__init__(name, seed, (2, 20))
 
     def _stop(self, fleet: Fleet, server: Server) -> None:
         """Mostly from inside the guest; one time in five through the console."""
@@ -102,18 +100,17 @@ class GuestShutdown(_Sessions):
 class Bursts(_Seeded):
     """Works in bursts: several medium-sized servers for some hours, then nothing."""
 
-    def __init__(self, name: str, seed: int) -> None:
-        super().__init__(name, seed, (2, 30))
-        self._burst: list[str] = []
+    first_h = (2, 30)
+    _burst: tuple[str, ...] = ()
 
     def wake(self, fleet: Fleet, now_s: int) -> int | None:
         """Begin a burst, or end it. Its small development server is on from the first day."""
         fleet.on("fr-par-1", "notebook", "L4-1-24G")
         if self._burst:
             fleet.off_named(_PARIS, self._burst)
-            self._burst = []
+            self._burst = ()
             return now_s + self._between_h(5, 40)
-        self._burst = [f"burst-{index}" for index in range(self._rng.randint(1, 4))]
+        self._burst = tuple(f"burst-{index}" for index in range(self._rng.randint(1, 4)))
         for index, name in enumerate(self._burst):
             fleet.on(_PARIS, name, "H100-1-80G" if index % 2 else "H100-2-80G")
         return now_s + self._rng.randint(90 * 60, 9 * HOUR_S)
@@ -122,8 +119,7 @@ class Bursts(_Seeded):
 class IdleWeekends(_Seeded):
     """Powers everything off on Friday evening and back on at Monday morning."""
 
-    def __init__(self, name: str, seed: int) -> None:
-        super().__init__(name, seed, (1, 6))
+    first_h = (1, 6)
 
     def wake(self, fleet: Fleet, now_s: int) -> int | None:
         """On during the week, off from Friday evening."""
@@ -146,12 +142,11 @@ class IdleWeekends(_Seeded):
 class Overspends(_Seeded):
     """Adds a server every few days, restarts what was stopped, and at last gives up for weeks."""
 
-    def __init__(self, name: str, seed: int) -> None:
-        super().__init__(name, seed, (1, 5))
-        self._wanted = 1
-        self._grows_s: int | None = None
-        self._was_on = False
-        self._stopped_before = 0
+    first_h = (1, 5)
+    _wanted = 1
+    _grows_s: int | None = None
+    _was_on = False
+    _stopped_before = 0
 
     def wake(self, fleet: Fleet, now_s: int) -> int | None:
         """Switch every wanted server on, and sometimes add one.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from contextlib import suppress
 from typing import Protocol
 
@@ -60,7 +61,7 @@ class Fleet:
             with suppress(Refusal):
                 self._act(server, "poweroff")
 
-    def off_named(self, zone: str, names: list[str]) -> None:
+    def off_named(self, zone: str, names: Container[str]) -> None:
         """Switch off those servers that exist."""
         for server in self.servers(zone):
             if server.name in names:

@@ -30,6 +30,7 @@ from quotas.shares.allocation import step_of
 from quotas.state.notices import Notice
 from quotas.state.overrides import Override
 from quotas.state.requests import RequestSpec, request_from
+from simulator.world.offers.catalogue import OFFERS
 
 from ..scenario import milestones
 from ..scenario.script import BIG, NAMES, SMALL, START_S, ZONES, Event, Script
@@ -286,7 +287,8 @@ class ProgramOperator:
         self._real(MilestoneCommand(name, f"{name}-3", milestone), now_s)
 
     def _accept(self, now_s: int, kind: str, percent: int, back_s: int) -> None:
-        rate = self.region.rate_ucr_per_h("fr-par-2", kind, START_S) * percent // 100
+        listed = self.region.market.rate_ucr_per_h(OFFERS["fr-par-2"][kind], START_S)
+        rate = listed * percent // 100
         command = PriceCommand(f"{kind}@fr-par-2", rate, max(START_S, now_s - back_s))
         self._real(command, now_s)
         if command.from_s == START_S or (command.from_s < now_s and percent < 100):

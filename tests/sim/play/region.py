@@ -167,7 +167,7 @@ class Region(World):
 
     def do_price(self, _: str, kind: str, percent: int) -> None:
         """Change the list price of a type."""
-        rate = self.rate_ucr_per_h("fr-par-2", kind, START_S)
+        rate = self.market.rate_ucr_per_h(OFFERS["fr-par-2"][kind], START_S)
         self.market.change_price(PriceChange(kind, self.now_s, rate * percent // 100))
 
     def do_lock(self, _: str, who: str) -> bool:
