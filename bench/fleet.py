@@ -34,7 +34,7 @@ def fleet(servers: int) -> World:
 
 
 def main() -> None:
-    """Serve it."""
+    """Serve the region."""
     world = fleet(int(sys.argv[1]))
     # Named as TCP, or asyncio leaves Nagle on and every answer waits 40 ms for an ACK.
     with socket.socket(proto=socket.IPPROTO_TCP) as listener:

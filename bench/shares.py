@@ -53,7 +53,7 @@ def amounts(draw: np.random.Generator, leaves: np.ndarray, gpus: int) -> Amounts
 
 
 def textbook(weights: list[int], nominal: list[int], demand: list[int], gpus: int) -> list[float]:
-    """Textbook progressive filling: raise all together, fix those that are full, repeat."""
+    """Textbook progressive filling: raise all shares together, fix the full ones, repeat."""
     shares = [float(min(n, d)) for n, d in zip(nominal, demand, strict=True)]
     wants = [d - s for d, s in zip(demand, shares, strict=True)]
     left = gpus - sum(shares)
@@ -98,7 +98,7 @@ def divide_all(case: Case) -> None:
 
 
 def measure(name: str, make: Callable[[int, int], Case], pools: int) -> None:
-    """One row a size, and the exponent of growth over the sizes."""
+    """One row for each size, and the exponent of growth over the sizes."""
     times = []
     for size in SIZES:
         case = make(size, pools)

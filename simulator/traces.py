@@ -54,16 +54,13 @@ def _csv(path: Path) -> Trace:
         for number, row in enumerate(csv.reader(lines), start=1):
             if not row or (number == 1 and row[0].strip().lower() == "startup"):
                 continue
-            points.append(_csv_point(path, number, row))
+            try:
+                startup, instant, gpus = (cell.strip() for cell in row)
+                points.append(Point(startup, instant_s(instant), int(gpus)))
+            except ValueError as error:
+                wanted = "wants startup,instant,GPUs"
+                raise TraceError(f"{path}, line {number}: {wanted}: {error}") from error
     return Trace(tuple(points))
-
-
-def _csv_point(path: Path, number: int, row: list[str]) -> Point:
-    try:
-        startup, instant, gpus = (cell.strip() for cell in row)
-        return Point(startup, instant_s(instant), int(gpus))
-    except ValueError as error:
-        raise TraceError(f"{path}, line {number}: wants startup,instant,GPUs: {error}") from error
 
 
 def instant_s(text: str) -> int:

@@ -23,10 +23,13 @@ Item = TypeVar("Item")
 
 
 class Sdk:
-    """The SDK with one client's key. Safe to share between threads."""
+    """One API of the SDK with one client's key. Safe to share between threads."""
 
-    def __init__(self, client: Client, transport: Transport, limits: Limits) -> None:
-        """Send the calls of this client through this transport."""
+    def __init__(
+        self, api: type[Any], client: Client, transport: Transport, limits: Limits
+    ) -> None:
+        """Send the calls of this client to this API through this transport."""
+        self._api = api
         self.client = client
         self._transport = transport
         self._limits = limits
@@ -35,20 +38,17 @@ class Sdk:
         """The deadline of a reading call that begins now, with all its pages."""
         return self._transport.deadline(self._limits.call_s)
 
-    def change(
-        self, api: type[Any], method: str, *, label: str = "", status: int = 200, **arguments: Any
-    ) -> Reply:
+    def change(self, method: str, *, label: str = "", status: int = 200, **arguments: Any) -> Reply:
         """The answer of a call that changes something: one attempt. Raises CloudError."""
         deadline = self._transport.deadline(self._limits.action_s)
-        return self._call(api, method, arguments, deadline, label, status)
+        return self._call(method, arguments, deadline, label, status)
 
-    def read(self, api: type[Any], method: str, **arguments: Any) -> Reply:
+    def read(self, method: str, **arguments: Any) -> Reply:
         """The answer of a call that reads one thing. Raises CloudError."""
-        return self._call(api, method, arguments, self.deadline())
+        return self._call(method, arguments, self.deadline())
 
     def read_pages(
         self,
-        api: type[Any],
         method: str,
         parse: Callable[[Reply], Page[Item]],
         per_page: int,
@@ -64,11 +64,11 @@ class Sdk:
         """
         found = {} if into is None else into
         ends = deadline or self.deadline()
-        size_name = "per_page" if api is InstanceV1API else "page_size"
+        size_name = "per_page" if self._api is InstanceV1API else "page_size"
 
         def fetch(number: int, size: int = per_page) -> Page[Item]:
             sent = {"page": number, size_name: size, **arguments}
-            return parse(self._call(api, method, sent, ends))
+            return parse(self._call(method, sent, ends))
 
         collect(fetch, per_page, self._limits.pages, found)
         if checks_edges:
@@ -77,10 +77,9 @@ class Sdk:
 
     def _call(
         self,
-        api: type[Any],
         method: str,
-        arguments: Mapping[str, Any],
-        deadline: Deadline,
+        sent: Mapping[str, Any],
+        ends: Deadline,
         label: str = "",
         status: int = 200,
     ) -> Reply:
@@ -108,12 +107,12 @@ class Sdk:
                 },
                 body=None if body is None else json.dumps(body),
             )
-            answers.append(self._transport.send(request, deadline))
+            answers.append(self._transport.send(request, ends))
             return _nothing_to_read()
 
-        sdk_object = api(self.client)
+        sdk_object = self._api(self.client)
         sdk_object._request = send
-        getattr(sdk_object, method)(**arguments)
+        getattr(sdk_object, method)(**sent)
         if answers[0].status != status:
             raise Malformed(f"HTTP {answers[0].status} instead of {status}")
         return answers[0]

@@ -6,18 +6,17 @@ its own. A program that closes nobody through IAM needs none.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
-from typing import Any, Protocol
+from typing import Protocol
 
 from scaleway import Client  # type: ignore[import-untyped]  # ships no py.typed
 from scaleway.iam.v1alpha1 import IamV1Alpha1API  # type: ignore[import-untyped]  # the same
 from scaleway.iam.v1alpha1.types import RuleSpecs  # type: ignore[import-untyped]  # the same
 
 from quotas.iam.policies import Policy, Principal, Rule
-from scheduler.clouds.bridge import Item, Sdk
-from scheduler.clouds.pages import Page
+from scheduler.clouds.bridge import Sdk
 from scheduler.clouds.parse import checked_uuid
 from scheduler.clouds.parse_iam import (
     check_rules,
@@ -26,7 +25,6 @@ from scheduler.clouds.parse_iam import (
     principals_page,
     rules_page,
 )
-from scheduler.clouds.replies import Reply
 from scheduler.clouds.transport import Deadline, Limits, Transport
 
 PER_PAGE = 100
@@ -58,7 +56,7 @@ class ScalewayPermissions:
 
     def __init__(self, client: Client, transport: Transport, limits: Limits = LIMITS) -> None:
         """Read and write with this client's key."""
-        self._sdk = Sdk(client, transport, limits)
+        self._sdk = Sdk(IamV1Alpha1API, client, transport, limits)
 
     def __repr__(self) -> str:
         """Name the organization and no key."""
@@ -68,7 +66,7 @@ class ScalewayPermissions:
         """Every policy with its rules, in one bounded time. Raises CloudError."""
         deadline = self._sdk.deadline()
         parse = partial(policies_page, organization_id=self._sdk.client.default_organization_id)
-        found = self._listed("list_policies", parse, deadline)
+        found = self._sdk.read_pages("list_policies", parse, PER_PAGE, deadline=deadline)
         return tuple(self._with_rules(found[name], deadline) for name in sorted(found))
 
     def _with_rules(self, policy: Policy, deadline: Deadline) -> Policy:
@@ -82,7 +80,9 @@ class ScalewayPermissions:
     def _rules(self, policy_id: str, deadline: Deadline) -> tuple[tuple[Rule, ...], bool]:
         """The rules that cohortd can write back, and whether these are all."""
         checked_uuid(policy_id)
-        found = self._listed("list_rules", rules_page, deadline, policy_id=policy_id)
+        found = self._sdk.read_pages(
+            "list_rules", rules_page, PER_PAGE, deadline=deadline, policy_id=policy_id
+        )
         known = tuple(rule for rule in found.values() if rule is not None)
         return known, len(known) == len(found)
 
@@ -90,30 +90,19 @@ class ScalewayPermissions:
         """Replace the whole list, without retry. Raises CloudError."""
         wanted, policy_id = tuple(rules), checked_uuid(policy_id)
         specs = [_specs(rule) for rule in wanted]
-        answer = self._sdk.change(IamV1Alpha1API, "set_rules", policy_id=policy_id, rules=specs)
+        answer = self._sdk.change("set_rules", policy_id=policy_id, rules=specs)
         check_rules(answer, wanted)
 
     def principals(self, kind: str) -> tuple[Principal, ...]:
         """Every application, user or group, by id. Raises CloudError."""
         parse = partial(principals_page, kind=kind)
-        found = self._listed(f"list_{kind}s", parse, self._sdk.deadline())
+        found = self._sdk.read_pages(f"list_{kind}s", parse, PER_PAGE)
         return tuple(found[name] for name in sorted(found))
 
     def key_holder(self) -> str:
         """The holder's id; every key may read itself. Raises CloudError."""
         access_key = self._sdk.client.access_key
-        return key_holder_id(self._sdk.read(IamV1Alpha1API, "get_api_key", access_key=access_key))
-
-    def _listed(
-        self,
-        method: str,
-        parse: Callable[[Reply], Page[Item]],
-        deadline: Deadline,
-        **arguments: Any,
-    ) -> dict[str, Item]:
-        return self._sdk.read_pages(
-            IamV1Alpha1API, method, parse, PER_PAGE, deadline=deadline, **arguments
-        )
+        return key_holder_id(self._sdk.read("get_api_key", access_key=access_key))
 
 
 def _specs(rule: Rule) -> RuleSpecs:

@@ -56,7 +56,8 @@ class ScalewayCloud:
 
     def __init__(self, client: Client, transport: Transport, limits: Limits) -> None:
         """Use `connect`, which checks its arguments."""
-        self._sdk = Sdk(client, transport, limits)
+        self._instance = Sdk(InstanceV1API, client, transport, limits)
+        self._account = Sdk(AccountV3ProjectAPI, client, transport, limits)
         self._organization_id: str = client.default_organization_id
 
     @classmethod
@@ -87,7 +88,7 @@ class ScalewayCloud:
 
     def __repr__(self) -> str:
         """Name the organization and the API, and no key."""
-        return f"ScalewayCloud({self._organization_id} at {self._sdk.client.api_url})"
+        return f"ScalewayCloud({self._organization_id} at {self._instance.client.api_url})"
 
     def sweep(self, zone: str, at_s: int) -> Sweep:
         """Read every server of a zone; answer Partial or Unknown if that fails.
@@ -96,15 +97,11 @@ class ScalewayCloud:
         """
         checked_zone(zone)
         seen: dict[str, Server] = {}
+        parse = partial(servers_page, zone=zone, organization_id=self._organization_id)
+        order = ListServersRequestOrder.CREATION_DATE_ASC
         try:
-            self._sdk.read_pages(
-                InstanceV1API,
-                "list_servers",
-                partial(servers_page, zone=zone, organization_id=self._organization_id),
-                SERVERS_PER_PAGE,
-                into=seen,
-                zone=zone,
-                order=ListServersRequestOrder.CREATION_DATE_ASC,
+            self._instance.read_pages(
+                "list_servers", parse, SERVERS_PER_PAGE, into=seen, zone=zone, order=order
             )
         except CloudError as failure:
             cause, detail = failure.cause, str(failure)
@@ -127,27 +124,23 @@ class ScalewayCloud:
         self, method: str, parse: Callable[[Reply], Page[Item]], zone: str
     ) -> dict[str, Item]:
         """A listing by type. Types do not move between pages as servers do."""
-        return self._sdk.read_pages(
-            InstanceV1API, method, parse, OFFERS_PER_PAGE, checks_edges=False, zone=zone
+        return self._instance.read_pages(
+            method, parse, OFFERS_PER_PAGE, checks_edges=False, zone=zone
         )
 
     def projects(self) -> tuple[Project, ...]:
         """All projects of the organization, by name. Raises CloudError."""
-        found = self._sdk.read_pages(
-            AccountV3ProjectAPI,
-            "list_projects",
-            partial(projects_page, organization_id=self._organization_id),
-            PROJECTS_PER_PAGE,
-            checks_edges=False,
-            order_by=ListProjectsRequestOrderBy.CREATED_AT_ASC,
+        parse = partial(projects_page, organization_id=self._organization_id)
+        order = ListProjectsRequestOrderBy.CREATED_AT_ASC
+        found = self._account.read_pages(
+            "list_projects", parse, PROJECTS_PER_PAGE, checks_edges=False, order_by=order
         )
         return tuple(sorted(found.values(), key=lambda project: (project.name, project.id)))
 
     def server(self, zone: str, server_id: str) -> Server:
         """One server now. Raises CloudError; ValueError for an invalid zone or UUID."""
-        checked_zone(zone)
-        checked_uuid(server_id)
-        answer = self._sdk.read(InstanceV1API, "get_server", zone=zone, server_id=server_id)
+        target = {"zone": checked_zone(zone), "server_id": checked_uuid(server_id)}
+        answer = self._instance.read("get_server", **target)
         return one_server(answer, zone, server_id, self._organization_id)
 
     def power_off(self, zone: str, server_id: str) -> None:
@@ -159,16 +152,9 @@ class ScalewayCloud:
         self._act(zone, server_id, ServerAction.POWERON)
 
     def _act(self, zone: str, server_id: str, action: ServerAction) -> None:
-        checked_zone(zone)
-        checked_uuid(server_id)
-        answer = self._sdk.change(
-            InstanceV1API,
-            "server_action",
-            label=f"server_{action}",
-            status=202,
-            zone=zone,
-            server_id=server_id,
-            action=action,
+        target = {"zone": checked_zone(zone), "server_id": checked_uuid(server_id)}
+        answer = self._instance.change(
+            "server_action", label=f"server_{action}", status=202, action=action, **target
         )
         check_task(answer)
 

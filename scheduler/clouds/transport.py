@@ -231,7 +231,6 @@ def _wait_s(state: tenacity.RetryCallState) -> float:
 
 
 def _last_attempt(state: tenacity.RetryCallState) -> _Attempt:
-    """The last attempt."""
     assert state.outcome is not None, "tenacity asks only after an attempt"
     attempt = state.outcome.result()
     assert isinstance(attempt, _Attempt)

@@ -21,7 +21,7 @@ def list_projects(call: Call) -> Answer:
 
 
 def _matches(call: Call, project: Project) -> bool:
-    wanted = [value for name, value in call.query_items if name == "project_ids"]
+    wanted = call.query.getlist("project_ids")
     return (
         _may_see(call, project.id)
         and call.query.get("organization_id") in (None, call.world.organization_id)

@@ -117,9 +117,7 @@ def _call(region_app: RegionApp, request: Request, caller: Caller, body: bytes) 
     zone = request.path_params.get("zone", ZONES[0])
     if zone not in ZONES:
         raise invalid("zone", f"{zone} is not a zone")
-    query = request.query_params
-    items = tuple(query.multi_items())
-    return Call(region_app, caller, request.path_params, query, items, _object(body))
+    return Call(region_app, caller, request.path_params, request.query_params, _object(body))
 
 
 def _object(body: bytes) -> dict[str, Any]:

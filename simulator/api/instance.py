@@ -148,7 +148,7 @@ def list_actions(call: Call) -> Answer:
 
 
 def act(call: Call) -> Answer:
-    """POST an action: 202 and a task that nobody needs to watch."""
+    """POST an action: 202 and a task, which never progresses."""
     action = str(call.body.get("action", ""))
     server = _owned(call, "write", required_permission(action))
     call.world.act(call.zone, server.id, action)

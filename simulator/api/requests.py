@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from urllib.parse import urlencode
 
+from starlette.datastructures import QueryParams
+
 from simulator.clock import Clock
 from simulator.world.faults import FaultKind
 from simulator.world.iam.principals import Iam, Principal
@@ -52,8 +54,7 @@ class Call:
     region_app: RegionApp
     caller: Caller
     path: Mapping[str, str]
-    query: Mapping[str, str]
-    query_items: tuple[tuple[str, str], ...]
+    query: QueryParams
     body: Mapping[str, Any]
 
     @property
@@ -123,7 +124,8 @@ def instance_page(
     links = [("first", 1), ("previous", page - 1)] if page > 1 else []
     links += [("next", page + 1)] if page < last else []
     links += [("last", last)]
-    rest = urlencode([item for item in call.query_items if item[0] not in ("page", "per_page")])
+    sent = call.query.multi_items()
+    rest = urlencode([item for item in sent if item[0] not in ("page", "per_page")])
     text = ",".join(
         f'</{name}?page={number}&per_page={size}&{rest}>; rel="{rel}"' for rel, number in links
     )

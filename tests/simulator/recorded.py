@@ -1,4 +1,4 @@
-"""Which recording is the newest of its kind, and how do two JSON values differ in shape?"""
+"""The newest recording of a kind, and the differences in shape between two JSON values."""
 
 from __future__ import annotations
 

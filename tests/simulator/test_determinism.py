@@ -1,4 +1,4 @@
-"""Is a world a function of its seed and of what is done to it, and of nothing else?"""
+"""A world depends on its seed and on the calls made to it, and on nothing else."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SEEDS = [1, 2, 3, 42]
 
 
 def digest(world: World) -> str:
-    """A fingerprint of everything that was and is true."""
+    """A fingerprint of the whole history and state of a world."""
     servers = [server for zone in ZONES for server in world.servers(zone)]
     text = repr((world.truth(), servers, world.scratch_lost, world.projects))
     return hashlib.sha256(text.encode()).hexdigest()
@@ -66,7 +66,7 @@ def test_any_steps_lead_to_the_same_world(steps_s: list[int], seed: int) -> None
 
 @given(st.integers(0, 2**31), st.integers(0, 5))
 def test_actions_from_outside_do_not_depend_on_steps(luck: int, seed: int) -> None:
-    """A stop from outside at an instant has the same effects, however one got there."""
+    """A stop at an instant has the same effects, by whatever steps time was moved there."""
     at_s = START_S + random.Random(luck).randrange(10 * DAY_S)
     digests = set()
     for step_s in (DAY_S, 3600):

@@ -1,4 +1,4 @@
-"""Does the region refuse as Scaleway does? Bodies and statuses, against recorded errors."""
+"""Refusals of the region: bodies and statuses, compared with recorded errors."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_an_unknown_key_is_denied(client: Client) -> None:
 
 
 def test_prices_need_no_key(client: Client) -> None:
-    """products/servers answers whoever asks."""
+    """products/servers answers without a key."""
     path = f"/instance/v1/zones/{ZONE}/products/servers"
     assert client.ask("GET", path, key=None).status_code == 200
 

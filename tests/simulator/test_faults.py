@@ -1,4 +1,4 @@
-"""Does the region misbehave as asked: in that way, there, so often, and until then?"""
+"""Faults strike in the requested way and place, and within their limits."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ def test_bad_gateway_is_html(client: Client) -> None:
 
 
 def test_empty_object_is_a_200(client: Client) -> None:
-    """A success that says nothing."""
+    """A 200 with an empty object."""
     fault(client, "empty_object", count=1)
     answer = client.servers()
     assert (answer.status_code, answer.json()) == (200, {})
 
 
 def test_hang_never_answers(client: Client) -> None:
-    """A request that hangs ends with the client's patience; the next one is answered."""
+    """A request that hangs ends at the client's timeout; the next one is answered."""
     fault(client, "hang", count=1)
     with pytest.raises(requests.Timeout):
         requests.get(client.region.url + LIST, timeout=0.2)
@@ -109,7 +109,7 @@ def test_a_missing_price_is_no_zero(client: Client) -> None:
 
 
 def test_a_stale_read_shows_the_time_before(client: Client) -> None:
-    """After an action reads go on showing the former state, for a while."""
+    """For a while after an action, reads show the state before it."""
     server_id = client.created()
     fault(client, "stale_read", delay_s=5)
     client.act(server_id, "poweron")
@@ -120,7 +120,7 @@ def test_a_stale_read_shows_the_time_before(client: Client) -> None:
 
 
 def test_a_stuck_server_is_shown_stopping(client: Client) -> None:
-    """It stays in stopping for as long as the fault lasts."""
+    """The server stays in stopping until the fault ends."""
     server_id = client.created()
     client.act(server_id, "poweron")
     client.pass_time(60)
@@ -142,7 +142,7 @@ def test_faults_can_be_bad(client: Client) -> None:
 
 
 def test_a_fault_keeps_to_its_limits() -> None:
-    """Zone, path, method, count and instants all bind."""
+    """Zone, path, method, count and instants all limit a fault."""
     faults = Faults()
     kind = FaultKind.SLOW
     limits = Fault(kind, zone=ZONE, path="/servers", method="GET", count=2, from_s=10, until_s=20)

@@ -1,4 +1,4 @@
-"""Does the region answer as Scaleway did? Shapes, statuses and headers, against recordings."""
+"""Shapes, statuses and headers of the region's answers, compared with recordings."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_get_answers_as_recorded(client: Client) -> None:
 
 
 def test_newest_server_of_any_type_has_the_same_keys(client: Client) -> None:
-    """Whatever the type, the newest recorded server has the keys that ours has."""
+    """The newest recorded server of any type has the same keys as ours."""
     recorded = newest("instance/server_get/*.json", ok)
     ours = client.one(running(client)).json()["server"]
     assert set(ours) == set(recorded.body["server"])
@@ -88,7 +88,7 @@ def test_list_answers_as_recorded(client: Client) -> None:
 
 
 def test_an_empty_list_links_to_page_zero(client: Client) -> None:
-    """Where there is nothing the last page is page 0, as recorded in five zones."""
+    """The last page of an empty list is page 0, as recorded in five zones."""
     is_empty = lambda each: not each.body["servers"] and "project" not in each.url  # noqa: E731
     recorded = newest("instance/servers_list/*.json", is_empty)
     answer = client.servers("?" + recorded.url.partition("?")[2], zone="fr-par-3")

@@ -1,4 +1,4 @@
-"""Does IAM decide what a key may do? Through the official SDK, and against recordings."""
+"""IAM decides what a key may do: through the official SDK, and against recordings."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def create(client: Client, key: str) -> requests.Response:
 
 
 def test_each_verb_needs_its_own_permission_set(client: Client) -> None:
-    """Start, create and stop are apart; what is not granted is the recorded 403."""
+    """Start, create and stop are separate permissions; a missing one is the recorded 403."""
     server_id = client.created()
     reads = principal(client, "InstancesReadOnly")["secret_key"]
     for answer in (act(client, reads, server_id, "poweron"), create(client, reads)):
@@ -82,7 +82,7 @@ def test_a_rule_of_the_organization_reaches_every_project(client: Client) -> Non
 
 
 def test_the_sdk_replaces_the_whole_list_of_rules(client: Client, iam: IamV1Alpha1API) -> None:
-    """set_rules through the SDK: what is not in the new list is gone, and the 403 appears."""
+    """set_rules through the SDK removes the rules that the new list lacks, and the 403 appears."""
     server_id = client.created()
     made = principal(client, "InstancesReadOnly", "InstancesServerStart")
     narrowed = RuleSpecs(
@@ -137,7 +137,7 @@ def test_iam_itself_needs_permissions(client: Client) -> None:
 
 
 def test_a_concurrent_edit_is_a_transient_state(client: Client) -> None:
-    """409 as recorded, as often as the fault says, and nothing is changed by it."""
+    """The recorded 409 is answered as often as the fault says, and changes nothing."""
     made = principal(client, "InstancesReadOnly")
     client.control("POST", "faults", kind="transient_state", count=1)
     path, body = IAM + "/rules", {"policy_id": made["policy_id"], "rules": []}
@@ -177,7 +177,7 @@ def test_iam_answers_as_recorded(client: Client) -> None:
     ],
 )
 def test_a_rule_that_cannot_be_is_refused(client: Client, rule: dict[str, object]) -> None:
-    """Unknown, empty, without scope, of a wrong scope, or mixed: 400, and the rules stay."""
+    """Unknown, empty, unscoped, wrongly scoped or mixed rules are a 400, and the old rules stay."""
     made = principal(client, "InstancesReadOnly")
     answer = client.ask("PUT", IAM + "/rules", {"policy_id": made["policy_id"], "rules": [rule]})
     assert (answer.status_code, answer.json()["type"]) == (400, "invalid_arguments")

@@ -1,4 +1,4 @@
-"""Do recorded lives of servers play through the region in the same order of states?"""
+"""Recorded lives of servers go through the same states in the region, in the same order."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LONGEST_S = 240
 
 @dataclass(frozen=True)
 class Seen:
-    """What a recording shows: a server's state, or that it is gone."""
+    """The state of a server in a recording, or that the server is gone."""
 
     at_s: int
     state: str
@@ -32,7 +32,7 @@ class Seen:
 
 
 def recorded_states(name: str) -> list[tuple[str, list[Seen]]]:
-    """The life of the recording's first server: each action, and what was seen after it."""
+    """The life of the recording's first server: each action, and the states after it."""
     if name == ABSENT:
         pytest.skip(f"service: no recordings under {RECORDED}")
     story: list[tuple[str, list[Seen]]] = []
@@ -73,7 +73,7 @@ def distinct(states: list[str]) -> list[str]:
 
 
 def played(world: World, server_id: str, zone: str, action: str) -> list[Seen]:
-    """Every second of what follows an action."""
+    """The server in each second after an action."""
     seen = []
     world.act(zone, server_id, action)
     for _ in range(LONGEST_S):

@@ -6,6 +6,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
+from starlette.datastructures import QueryParams
 
 from simulator.api import instance, render
 from simulator.api.requests import Answer, Call, RegionApp, identify
@@ -32,10 +33,8 @@ def fleet(servers: int) -> World:
 def listed(world: World, key: str, **query: str) -> Answer:
     """The answer of a listing."""
     region_app = RegionApp(world, Clock.starting(world.now_s, None))
-    items = tuple(query.items())
-    return instance.list_servers(
-        Call(region_app, identify(world, key), {"zone": ZONE}, query, items, {})
-    )
+    caller = identify(world, key)
+    return instance.list_servers(Call(region_app, caller, {"zone": ZONE}, QueryParams(query), {}))
 
 
 def work(world: World, key: str, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:

@@ -1,4 +1,4 @@
-"""Does the region run alone: announced in one line, controlled, and ended cleanly?"""
+"""The region as a process: its announcement, its controls and its end."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ COMMAND = [sys.executable, "-m", "simulator", "--listen", "127.0.0.1:0"]
 
 
 def test_it_says_who_it_is_and_ends_on_sigterm() -> None:
-    """One line of JSON with every field; SIGTERM ends it with 0, and it says nothing more."""
+    """It prints one line of JSON with every field, and SIGTERM ends it with 0."""
     with subprocess.Popen([*COMMAND, "--seed", "4"], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         said = json.loads(process.stdout.readline())
@@ -62,7 +62,7 @@ def test_start_and_days_are_as_asked() -> None:
 
 
 def test_a_clock_with_a_speed_takes_no_orders() -> None:
-    """Only a controller's clock can be moved; the other answers 409, and moves by itself."""
+    """Only a controller's clock can be moved; any other clock answers 409 and moves by itself."""
     with running("--speed", "100000") as one:
         url = f"{one.control_url}/clock"
         refused = requests.post(url, json={"now_s": 2**33}, timeout=10)
@@ -157,7 +157,7 @@ def test_a_bad_trace_is_one_sentence(tmp_path: Path, text: str | None) -> None:
 
 
 def test_a_clock_never_runs_back() -> None:
-    """Where the world is already ahead of real time, it stays there."""
+    """A world that is ahead of real time stays where it is."""
     clock = Clock.starting(1000, 1.0)
     assert clock.now_s(5000) == 5000
     assert 1000 <= clock.now_s(0) < 1100

@@ -1,4 +1,4 @@
-"""Does the official SDK work with the region, with only its address changed?"""
+"""The official SDK works with the region; only its address changes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .client import H100, ZONE, Client
 
 
 def sdk(region: Running, secret_key: str | None = None) -> Sdk:
-    """The SDK's client with nothing changed but the address and the key."""
+    """The SDK's client; only the address and the key are ours."""
     made = Sdk(
         access_key=region.access_key,
         secret_key=secret_key or region.secret_key,

@@ -1,4 +1,4 @@
-"""Is a recorded demand replayed as whole servers, from either kind of file?"""
+"""Demand traces from both kinds of file are replayed as whole servers."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_a_csv_is_followed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("line", ["a,b", "a,yesterday,3", "a,5,many", "a,5,3,4"])
 def test_a_bad_csv_names_its_line(tmp_path: Path, line: str) -> None:
-    """A line that is no point is refused, by file and number."""
+    """An invalid line is refused; the error names the file and the line."""
     file = tmp_path / "demand.csv"
     file.write_text(f"a,5,3\n{line}\n")
     with pytest.raises(traces.TraceError, match=r"demand\.csv, line 2"):
@@ -68,7 +68,7 @@ def test_demand_is_scaled_to_the_pool() -> None:
 
 
 def test_the_largest_are_chosen() -> None:
-    """Those with the highest sums stay."""
+    """The startups with the highest sums stay."""
     trace = Trace(
         tuple(
             Point(name, at_s, gpus)
@@ -97,7 +97,7 @@ def test_a_real_trace_drives_the_world() -> None:
 
 
 def test_parquet_without_pyarrow_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The optional dependency is named."""
+    """The error names the optional dependency."""
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(traces.TraceError, match=r"cohortd\[traces\]"):
         traces.read(Path("x.parquet"), START_S, 1)

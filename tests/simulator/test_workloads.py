@@ -1,4 +1,4 @@
-"""The five workloads behave as their names say, and accept refusals."""
+"""The five workloads do what their names say, and accept refusals."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_echo_shuts_down_in_the_guest() -> None:
 
 
 def test_delta_grows_and_insists() -> None:
-    """It adds servers over time, and restarts within hours what was stopped."""
+    """It adds servers over time, and restarts stopped servers within hours."""
     world = World.build(1, START_S)
     world.advance(START_S + 60 * DAY_S)
     mine = servers_of(world, "delta-robotics")
@@ -121,7 +121,7 @@ def servers_of(world: World, name: str) -> list[Server]:
 
 
 def test_acme_leaves_a_stopped_server_until_its_next_plan() -> None:
-    """A steady training that someone stopped is not restarted at once, but with the next one."""
+    """A steady training that was stopped restarts at its next planned start, and not at once."""
     world = World.build(1, START_S)
     world.advance(START_S + 2 * DAY_S)
     (trainer,) = servers_of(world, "acme-speech")
@@ -147,7 +147,7 @@ def forbidden(world: World) -> None:
 
 @pytest.mark.parametrize("obstacle", [full, forbidden])
 def test_refusals_are_obeyed(obstacle: Callable[[World], None]) -> None:
-    """Without stock or quota nobody runs in the zone, nobody fails, and all come once there is."""
+    """Without stock or quota no startup runs in the zone or fails; with them, all of them run."""
     world = World.build(1, START_S)
     stock, quota = dict(world.market.stock_gpus), dict(world.market.quota_servers)
     obstacle(world)
@@ -159,7 +159,7 @@ def test_refusals_are_obeyed(obstacle: Callable[[World], None]) -> None:
 
 
 def test_workloads_have_streams_of_their_own() -> None:
-    """What one startup does has no effect on another's chances: alone it does the same."""
+    """A startup does the same alone as among others: each has its own random stream."""
     whole = played(3, 60)
     for workload in default_workloads(3):
         alone = World.build(3, START_S, 60, [workload])
@@ -169,7 +169,7 @@ def test_workloads_have_streams_of_their_own() -> None:
 
 
 def test_nobody_plans_after_the_end() -> None:
-    """After its last day a world changes no more; what runs goes on running."""
+    """After its last day a world no longer changes; running servers keep running."""
     world = played(1, 30)
     world.advance(world.now_s + DAY_S)
     before = [server for zone in ZONES for server in world.servers(zone)]
@@ -178,7 +178,7 @@ def test_nobody_plans_after_the_end() -> None:
 
 
 def test_a_workload_obeys_iam() -> None:
-    """Without start and create a workload starts nothing more; with them again, it goes on."""
+    """A workload starts nothing while it lacks the permissions to start and create."""
     world = World.build(1, START_S, 60)
     world.advance(START_S + 20 * DAY_S)
     (project,) = (each for each in world.projects if each.name == "cumulus-bio")

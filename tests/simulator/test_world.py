@@ -1,4 +1,4 @@
-"""Does the world keep its own laws? States, billing, quotas, stock, prices."""
+"""The laws of the world: states, billing, quotas, stock and prices."""
 
 from __future__ import annotations
 
@@ -200,7 +200,7 @@ def test_quota_counts_every_server_that_exists() -> None:
 
 
 def test_stock_is_held_until_stopped() -> None:
-    """Standby holds its GPU; a stopped server gives it back to whoever asks first."""
+    """A server in standby holds its GPU; a stopped server frees it for the next one."""
     world, project = empty()
     world.market.stock_gpus[ZONE, "H100-PCIe"] = 1
     first, second = make(world, project), make(world, project)
@@ -217,7 +217,7 @@ def test_stock_is_held_until_stopped() -> None:
 
 
 def test_availability_follows_the_stock() -> None:
-    """What is left is worded as available, scarce or shortage; on some days others take it."""
+    """The free stock reads available, scarce or shortage; on some days other customers take it."""
     world, _ = empty()
     words = set()
     for _ in range(120):
@@ -228,7 +228,7 @@ def test_availability_follows_the_stock() -> None:
 
 
 def test_prices_change_on_a_date() -> None:
-    """A price holds from its instant on, in its zone only, and the past keeps the old one."""
+    """A price holds from its instant on, in its zone only; earlier instants keep the old price."""
     change = PriceChange(H100, START_S + DAY_S, 3_000_000, ZONE)
     world = World.build(1, START_S, workloads=())
     world.market.change_price(change)
@@ -267,7 +267,7 @@ def test_a_stuck_server_stays_in_stopping() -> None:
 
 @pytest.mark.parametrize("stuck_s", range(7_200, 7_260, 7))
 def test_a_server_stuck_in_a_reboot_comes_up_in_the_end(stuck_s: int) -> None:
-    """What follows on stopping waits with it, and then comes in its order and at its distance."""
+    """The steps after stopping wait with it, and then follow in order at their intervals."""
     world, project = empty()
     server_id = started(world, project)
     until_s = world.now_s + stuck_s

@@ -71,7 +71,7 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Rules of one principal ("": of nobody)."""
+    """The rules of one principal; an empty `principal_id` means that the policy has none."""
 
     id: str
     name: str

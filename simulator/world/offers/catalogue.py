@@ -58,19 +58,13 @@ def _offer(row: Mapping[str, str], zone: str) -> Offer:
 
 
 def _by_zone() -> dict[str, dict[str, Offer]]:
-    """Every offer, by zone and then by type, types in alphabetical order as the API lists."""
+    """Every offer, by zone and then by type, types in alphabetical order as in the table."""
     table = resources.files("simulator.world.offers") / "offers.csv"
-    rows = sorted(
-        csv.DictReader(table.read_text().splitlines()), key=lambda row: row["commercial_type"]
-    )
-    return {
-        zone: {
-            row["commercial_type"]: _offer(row, zone)
-            for row in rows
-            if zone in row["zones"].split()
-        }
-        for zone in ZONES
-    }
+    offers: dict[str, dict[str, Offer]] = {zone: {} for zone in ZONES}
+    for row in csv.DictReader(table.read_text().splitlines()):
+        for zone in row["zones"].split():
+            offers[zone][row["commercial_type"]] = _offer(row, zone)
+    return offers
 
 
 OFFERS = _by_zone()

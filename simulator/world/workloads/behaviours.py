@@ -140,7 +140,7 @@ class IdleWeekends(_Seeded):
 
 
 class Overspends(_Seeded):
-    """Adds a server every few days, restarts what was stopped, and at last gives up for weeks."""
+    """Adds a server every few days, restarts stopped servers, and finally gives up for weeks."""
 
     first_h = (1, 5)
     _wanted = 1
