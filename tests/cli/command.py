@@ -1,4 +1,4 @@
-"""How does a test run cohortd? As a process of its own, or its main function in this one."""
+"""Runs cohortd for a test: as a process of its own, or as its main function in this one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where does an operator sit? At a folder with a program file, and the book beside it."""
+"""The folder that an operator works in: a program file, and the book beside it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How does a test ask the region? Plain HTTP with a key, and the controls."""
+"""A client of the simulated region: plain HTTP with a key, and the control addresses."""
 
 from __future__ import annotations
 

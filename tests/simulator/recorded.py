@@ -1,4 +1,4 @@
-"""Which recording is the newest of its kind, and how do two JSON values differ in shape?"""
+"""Finds the newest recording of each kind, and compares the shapes of two JSON values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is a world a function of its seed and of what is done to it, and of nothing else?"""
+"""Determinism: the same seed and the same calls give the same simulated world."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does the region refuse as Scaleway does? Bodies and statuses, against recorded errors."""
+"""Errors: the region refuses a call with the body and status that Scaleway gave."""
 
 from __future__ import annotations
 

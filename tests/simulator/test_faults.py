@@ -1,4 +1,4 @@
-"""Does the region misbehave as asked: in that way, there, so often, and until then?"""
+"""Faults: the region fails in the way, at the place and as often as the test asks."""
 
 from __future__ import annotations
 

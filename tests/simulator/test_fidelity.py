@@ -1,4 +1,4 @@
-"""Does the region answer as Scaleway did? Shapes, statuses and headers, against recordings."""
+"""Fidelity: answers have the shapes, statuses and headers of Scaleway's recordings."""
 
 from __future__ import annotations
 

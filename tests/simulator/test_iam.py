@@ -1,4 +1,4 @@
-"""Does IAM decide what a key may do? Through the official SDK, and against recordings."""
+"""IAM: what a key may do, through the official SDK and against recordings."""
 
 from __future__ import annotations
 

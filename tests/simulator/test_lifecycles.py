@@ -1,4 +1,4 @@
-"""Do recorded lives of servers play through the region in the same order of states?"""
+"""Lifecycles: simulated servers pass through the states of recorded ones, in order."""
 
 from __future__ import annotations
 

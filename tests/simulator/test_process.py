@@ -1,4 +1,4 @@
-"""Does the region run alone: announced in one line, controlled, and ended cleanly?"""
+"""The region as a process: it announces its address, takes commands and ends cleanly."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does the official SDK work with the region, with only its address changed?"""
+"""Scaleway's SDK works with the region when only the address changes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is a recorded demand replayed as whole servers, from either kind of file?"""
+"""Traces: the region replays a recorded demand as whole servers, from both file formats."""
 
 from __future__ import annotations
 

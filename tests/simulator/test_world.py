@@ -1,4 +1,4 @@
-"""Does the world keep its own laws? States, billing, quotas, stock, prices."""
+"""The simulated world keeps its own rules: states, billing, quotas, stock and prices."""
 
 from __future__ import annotations
 

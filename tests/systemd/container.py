@@ -1,4 +1,4 @@
-"""How does a test get a systemd of its own? systemd-nspawn boots one on this machine's /usr.
+"""Boots a systemd of its own for a test: systemd-nspawn on this machine's /usr.
 
 The container has its own processes, mounts, network (loopback alone), /etc, /var and /opt; /usr is
 this machine's, read-only, so that nothing is downloaded and a boot takes a second. Everything has

@@ -1,4 +1,4 @@
-"""What does docs/install.md tell its reader to type? Its code blocks, section by section."""
+"""Reads the commands that docs/install.md tells its reader to type, section by section."""
 
 from __future__ import annotations
 
