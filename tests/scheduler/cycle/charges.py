@@ -8,5 +8,5 @@ from ..harness import RATE, T0
 
 
 def ran_ucr(seconds: int) -> int:
-    """What a server costs from T0 on."""
+    """The cost of a server for some seconds from T0 on."""
     return cost_ucr(RATE, T0, Period(T0, T0 + seconds))

@@ -23,7 +23,7 @@ from .charges import ran_ucr
 
 
 class NoAnswer:
-    """Metrics and deliveries of a reload that needs neither."""
+    """Stands in for metrics and deliveries, which this reload does not use."""
 
     settings = None
 
@@ -31,14 +31,14 @@ class NoAnswer:
 
 
 def reload(harness: Harness) -> None:
-    """What SIGHUP does."""
+    """Reload the settings, as SIGHUP does."""
     run._reload(harness.cycle, NoAnswer(), NoAnswer())  # type: ignore[arg-type]  # neither is used
 
 
 def test_a_key_that_was_rotated_is_refused_until_the_settings_are_read_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """401 for the old key: nothing stopped or charged; SIGHUP brings the new one, and all since."""
+    """A 401 stops and charges nothing; after SIGHUP the new key charges all the time since."""
     harness = Harness(program(limit=0))
     harness.cloud.add(server())
     harness.run()
@@ -58,7 +58,7 @@ def test_a_key_that_was_rotated_is_refused_until_the_settings_are_read_again(
 def test_settings_that_cannot_be_read_leave_the_old_ones_in_force(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A SIGHUP with half a key: told in the log, and the cycle keeps its connection."""
+    """A SIGHUP with half a key logs a refusal, and the cycle keeps its connection."""
     harness = Harness(program())
     before = harness.cycle.cloud
     monkeypatch.delenv("SCW_SECRET_KEY", raising=False)

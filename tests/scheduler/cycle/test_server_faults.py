@@ -20,7 +20,7 @@ from .charges import ran_ucr
 
 
 def test_a_server_made_again_under_its_old_name_is_another_server() -> None:
-    """Deleted and made again between two sweeps: two runs by id, none longer than was seen."""
+    """A server deleted and created again between two sweeps is two runs, neither too long."""
     harness = Harness(program(mode="shadow"))
     harness.cloud.add(replace(server("id-1"), name="trainer"))
     harness.run()
@@ -34,7 +34,7 @@ def test_a_server_made_again_under_its_old_name_is_another_server() -> None:
 
 
 def test_what_is_of_nobody_or_has_no_gpu_is_never_touched() -> None:
-    """Where acme may run nothing: only its GPU server has a notice, a stop and a charge (I13)."""
+    """If acme may run nothing, only its GPU server has a notice, a stop and a charge (I13)."""
     harness = Harness(program(limit=0))
     strangers = replace(server("x"), project_id=OTHER)
     harness.cloud.add(server(), strangers, replace(server("cpu"), commercial_type="DEV1-S"))
@@ -47,7 +47,7 @@ def test_what_is_of_nobody_or_has_no_gpu_is_never_touched() -> None:
 
 
 def stopping() -> Harness:
-    """A server over its limit whose notice is over: the stop was asked for."""
+    """A harness with a server over its limit, whose notice has ended and whose stop was sent."""
     harness = Harness(program(limit=0))
     harness.cloud.add(server())
     harness.run()
@@ -57,7 +57,7 @@ def stopping() -> Harness:
 
 
 def test_a_read_that_is_stale_after_a_stop_asks_for_no_second_one() -> None:
-    """For two minutes the list still says running: one call; then the end is the true one."""
+    """While the list says running for two minutes, one call is made; then the true end counts."""
     harness = stopping()
     true = harness.cloud.servers["s1"]
     harness.cloud.servers["s1"] = replace(true, state="running", modified_s=T0)
@@ -72,7 +72,7 @@ def test_a_read_that_is_stale_after_a_stop_asks_for_no_second_one() -> None:
 
 
 def test_a_server_stuck_in_stopping_is_free_and_its_promise_is_kept() -> None:
-    """It is billed no more from the poweroff on: nothing is charged, asked again or alarmed."""
+    """A server in stopping is free: cohortd neither charges it, nor calls again, nor alarms."""
     harness = stopping()
     harness.run_until(T0 + DAY_S, 600)
     assert harness.cloud.stops == ["s1"] and harness.cloud.servers["s1"].state == "stopping"

@@ -35,7 +35,7 @@ from .charges import ran_ucr
 
 @pytest.fixture
 def harness(tmp_path: Path) -> Harness:
-    """A book on disk; acme has run a server for two hours, and may run no more than that one."""
+    """A book on disk. acme has run a server for two hours, and its limit allows no more."""
     made = Harness(program(limit=8), Book.open(tmp_path))
     made.cloud.add(server())
     made.run()
@@ -45,7 +45,7 @@ def harness(tmp_path: Path) -> Harness:
 
 @contextmanager
 def pragma(harness: Harness, name: str, hard: object, soft: object) -> Iterator[None]:
-    """The book's one connection under a setting of SQLite's, and again without it."""
+    """Set a pragma on the book's only connection, and set it back afterwards."""
     for value in (hard, soft):
         with harness.book.reading() as connection:
             connection.execute(text(f"PRAGMA {name} = {value}"))
@@ -55,7 +55,7 @@ def pragma(harness: Harness, name: str, hard: object, soft: object) -> Iterator[
 
 @contextmanager
 def full(harness: Harness) -> Iterator[None]:
-    """No page more fits on the disk."""
+    """The disk has no room for another page."""
     with harness.book.reading() as connection:
         pages = connection.scalar(text("PRAGMA page_count"))
     with pragma(harness, "max_page_count", pages, 10**9):
@@ -64,7 +64,7 @@ def full(harness: Harness) -> Iterator[None]:
 
 @contextmanager
 def locked(harness: Harness) -> Iterator[None]:
-    """Another program writes, for longer than a cycle waits."""
+    """Another program holds the write lock for longer than a cycle waits."""
     file = str(harness.book.engine.url.database)
     other = sqlite3.connect(file, isolation_level=None)
     with closing(other), pragma(harness, "busy_timeout", 0, 10_000):
@@ -81,7 +81,7 @@ def read_only(harness: Harness) -> Iterator[None]:
 
 
 def crowd(harness: Harness) -> None:
-    """So many servers beyond the limit that a cycle's commit needs pages."""
+    """Add so many servers beyond the limit that the cycle's commit needs new pages."""
     now_s = harness.clock.now_s()
     harness.cloud.add(*(server(f"n{n}", now_s) for n in range(300)))
 
@@ -94,7 +94,7 @@ def crowd(harness: Harness) -> None:
 def test_a_database_that_takes_no_write_costs_nothing_and_is_caught_up(
     harness: Harness, trouble: Callable[[Harness], object], word: str
 ) -> None:
-    """Each cycle fails as a whole and changes nothing; afterwards every second is charged once."""
+    """Each cycle fails as a whole and changes nothing; later, every second is charged once."""
     before = digest(harness)
     crowd(harness)
     with trouble(harness):  # type: ignore[attr-defined]  # a context manager
@@ -110,7 +110,7 @@ def test_a_database_that_takes_no_write_costs_nothing_and_is_caught_up(
 
 
 def spoil(harness: Harness, file: Path, table: str) -> None:
-    """The first page of a table is garbage on the disk; the daemon starts again."""
+    """Overwrite the first page of a table with garbage, then start the daemon again."""
     with harness.book.reading() as connection:
         size = connection.scalar(text("PRAGMA page_size"))
         page = text("SELECT rootpage FROM sqlite_master WHERE name = :table")
@@ -129,7 +129,7 @@ def spoil(harness: Harness, file: Path, table: str) -> None:
 def test_any_corrupt_table_is_told_of_in_a_sentence(
     harness: Harness, tmp_path: Path, table: str
 ) -> None:
-    """`cohortd verify` reads the transfers, and what was computed of them: exit 1, no traceback."""
+    """`cohortd verify` names a corrupt table in one sentence, with exit 1 and no traceback."""
     spoil(harness, tmp_path / FILE_NAME, table)
     harness.book.close()
     found = run_in_process("verify", "--state", tmp_path)
@@ -138,7 +138,7 @@ def test_any_corrupt_table_is_told_of_in_a_sentence(
 
 
 def test_a_corrupt_page_is_named_and_charges_nothing(harness: Harness, tmp_path: Path) -> None:
-    """No charge is committed on it: the cycle fails whole, and `cohortd verify` exits 1."""
+    """A cycle on a corrupt page fails as a whole, charges nothing, and `verify` exits 1."""
     kept = ("balance", "run", "zone", "notice", "intent", "decision")
     spoil(harness, tmp_path / FILE_NAME, "entry")
     before = [harness.all(each) for each in kept]
@@ -155,7 +155,7 @@ def test_a_corrupt_page_is_named_and_charges_nothing(harness: Harness, tmp_path:
 def test_a_grant_voided_inside_a_cycle_rolls_it_back_and_the_next_reads_anew(
     harness: Harness,
 ) -> None:
-    """Read, then voided, then drawn on: refused whole; then the overdraft pays what ran since."""
+    """A grant voided between a cycle's read and its charge refuses the whole cycle."""
 
     def voided(at_s: int) -> Sweep:
         del harness.cloud.answers[ZONE]

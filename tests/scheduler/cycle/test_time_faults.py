@@ -30,7 +30,7 @@ def dark(at_s: int) -> Sweep:
 
 
 def test_a_clock_that_is_slewed_or_steps_by_seconds_loses_and_doubles_nothing() -> None:
-    """Up to 5 s ahead or behind in each cycle: every one decides, and all the time is charged."""
+    """With a clock up to 5 s off, every cycle decides, and every second is charged once."""
     harness = Harness(program())
     harness.cloud.add(server())
     harness.run()
@@ -49,7 +49,7 @@ def test_a_clock_that_is_slewed_or_steps_by_seconds_loses_and_doubles_nothing() 
 
 
 def test_a_daemon_that_was_down_at_a_deadline_stops_in_its_first_cycle() -> None:
-    """Three hours late, never early; what ran beyond the credits is the sponsor's overdraft."""
+    """The stop is three hours late, never early; the sponsor pays the use beyond the credits."""
     harness = Harness(program(credits=100))
     harness.cloud.add(server())
     report = harness.run()
@@ -71,7 +71,7 @@ def test_a_daemon_that_was_down_at_a_deadline_stops_in_its_first_cycle() -> None
 
 
 def test_a_machine_that_slept_for_thirty_days_catches_up_exactly() -> None:
-    """The wall is 30 days ahead, monotonic time is not: first observed, then charged whole."""
+    """After a sleep of 30 days the first cycle only observes; the next ones charge every second."""
     long = program(mode="shadow")
     (cohort,) = long.cohorts
     harness = Harness(replace(long, cohorts=(replace(cohort, ends_s=T0 + 90 * DAY_S),)))
@@ -92,7 +92,7 @@ def test_a_machine_that_slept_for_thirty_days_catches_up_exactly() -> None:
 
 
 def test_a_program_that_ends_in_an_outage_stops_when_it_is_over() -> None:
-    """Nothing is stopped in the dark; then at once, for it was told; all of it is charged."""
+    """Nothing is stopped in the outage; the announced stop follows at once after it."""
     harness = Harness(program(credits=100_000))
     harness.cloud.add(server())
     harness.run()
@@ -112,7 +112,7 @@ def test_a_program_that_ends_in_an_outage_stops_when_it_is_over() -> None:
 
 
 def test_a_program_that_ends_with_its_holds_keeps_none_of_them() -> None:
-    """A hold may last to the grant's last second, and no longer: then it and the grant end."""
+    """A hold that lasts to the grant's last second ends with the grant."""
     harness = Harness(program(mode="shadow"))
     harness.run()
     harness.run_until(END - HOUR_S, 12 * HOUR_S)

@@ -51,7 +51,7 @@ def test_a_freeze_defers_a_stop_that_was_not_sent_yet() -> None:
 
 
 def test_a_freeze_defers_due_stops_until_its_end() -> None:
-    """Notices are given in a freeze; at its end each has the minimum again, and says so."""
+    """Notices are given in a freeze; at its end each has the minimum again and announces it."""
     harness = Harness()
     harness.cloud.add(server())
     override(harness, "freeze", EVERYONE, for_s=600)
@@ -70,7 +70,7 @@ def test_a_freeze_defers_due_stops_until_its_end() -> None:
 
 
 def test_a_freeze_that_is_ended_early_renews_from_that_instant() -> None:
-    """The early end counts; a notice that is not yet due stays as it was."""
+    """A freeze that ends early frees its stops; a notice that is not yet due does not change."""
     harness = Harness()
     harness.cloud.add(server())
     override(harness, "freeze", EVERYONE, for_s=DAY_S)

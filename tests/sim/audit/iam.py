@@ -256,7 +256,7 @@ def _kept(found: Evidence) -> Iterator[str]:
 
 
 def _looks_apart(found: Evidence) -> Iterator[str]:
-    """Rules that are in order are read again after an hour, and not earlier."""
+    """Unchanged rules are read again after an hour, and not earlier."""
     last: dict[str, Row] = {}
     for intent in found.intents:
         if intent["action"] not in ("close", "reopen"):

@@ -48,7 +48,7 @@ WRITES = (
     "overuses",
     "pending_messages",
 )
-"""What a cycle's result may hold that is news. How far each zone is known is none."""
+"""The parts of a cycle's result that count as written. The known instants of zones do not."""
 
 
 class Quiescence:
@@ -57,14 +57,14 @@ class Quiescence:
     def __init__(self, play: Play) -> None:
         self.play = play
         self.due: list[tuple[int, str]] = []
-        """Until when each rest that is due waits, and for what."""
+        """The end of the wait of each due quiescence, and what it waits for."""
         self.is_on = False
         self.leader: int | None = None
         """The daemon that acts, once one of them leads."""
         self.saw: list[tuple[str, str, int]] = []
         """The servers as the last cycle saw them."""
         self.held = self.notices = 0
-        """How many rests there were, and notices that were open when one was quiet."""
+        """The number of quiescences, and of notices that were open during one."""
         self.wrong: list[str] = []
 
     def plan(self, at_s: int, wait_s: int, for_: str) -> None:

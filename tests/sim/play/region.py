@@ -15,7 +15,7 @@ from ..scenario.script import START_S, Event
 
 PASSING = ("starting", "stopping")
 END = ("plenty", "unlock", "late_stop")
-"""What ends or follows from something else: no trouble of its own."""
+"""Actions that end another one or follow from it: no trouble of their own."""
 
 
 class Region(World):

@@ -132,7 +132,7 @@ def wired() -> Iterator[None]:
 
 
 def _either(memory: Callable[..., Any], real: Callable[..., Any]) -> Callable[..., Any]:
-    """A read of one or the other book. It is no point: nothing is done there."""
+    """A read of either book. It is no point for faults, because it changes nothing."""
     return lambda book: memory(book) if isinstance(book, InMemoryBook) else real(book)
 
 
