@@ -44,17 +44,16 @@ def test_empty_object_is_a_200(client: Client) -> None:
     assert (answer.status_code, answer.json()) == (200, {})
 
 
-def test_hang_never_answers(client: Client) -> None:
-    """A request that hangs ends with the client's timeout; the next request is answered."""
-    fault(client, "hang", count=1)
-    with pytest.raises(requests.Timeout):
-        requests.get(client.region.url + LIST, timeout=0.2)
-    assert client.servers().status_code == 200
-
-
-def test_slow_answers_in_the_end(client: Client) -> None:
-    """A slow request is answered, but after an impatient client's timeout."""
-    fault(client, "slow", count=2, delay_s=1)
+@pytest.mark.parametrize(
+    ("kind", "detail"),
+    [
+        pytest.param("hang", {"count": 1}, id="one request hangs and the next is answered"),
+        pytest.param("slow", {"count": 2, "delay_s": 1}, id="two requests are answered slowly"),
+    ],
+)
+def test_an_impatient_client_times_out(client: Client, kind: str, detail: dict[str, int]) -> None:
+    """A request that hangs or is slow ends in the client's timeout; a later one is answered."""
+    fault(client, kind, **detail)
     with pytest.raises(requests.Timeout):
         requests.get(client.region.url + LIST, timeout=0.2)
     assert client.servers().status_code == 200
