@@ -71,12 +71,34 @@ def test_a_snooze_moves_the_deadline_later_within_its_bounds(state: Path) -> Non
 @pytest.mark.parametrize(
     ("arguments", "code", "sentence"),
     [
-        (["ack", "99"], 1, "no notice 99 is in the book"),
-        (["snooze", "99", "--for", "1h", "--reason", "x"], 1, "no notice 99"),
-        (["snooze", "1", "--for", "soon", "--reason", "x"], 2, "is not a duration"),
-        (["snooze", "1", "--for", "1h", "--reason", " "], 2, "--reason is one line"),
-        (["snooze", "1", "--for", "1s", "--reason", "x"], 1, "out of bounds"),
-        (["test", "nobody"], 1, "no startup 'nobody'"),
+        pytest.param(
+            ["ack", "99"], 1, "no notice 99 is in the book", id="the acknowledged notice is unknown"
+        ),
+        pytest.param(
+            ["snooze", "99", "--for", "1h", "--reason", "x"],
+            1,
+            "no notice 99",
+            id="the snoozed notice is unknown",
+        ),
+        pytest.param(
+            ["snooze", "1", "--for", "soon", "--reason", "x"],
+            2,
+            "is not a duration",
+            id="the duration cannot be read",
+        ),
+        pytest.param(
+            ["snooze", "1", "--for", "1h", "--reason", " "],
+            2,
+            "--reason is one line",
+            id="the reason is blank",
+        ),
+        pytest.param(
+            ["snooze", "1", "--for", "1s", "--reason", "x"],
+            1,
+            "out of bounds",
+            id="the snooze is too short",
+        ),
+        pytest.param(["test", "nobody"], 1, "no startup 'nobody'", id="the startup is unknown"),
     ],
 )
 def test_a_refused_answer_changes_nothing(

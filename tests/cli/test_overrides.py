@@ -64,16 +64,58 @@ def test_a_freeze_can_be_ended(state: Path) -> None:
 @pytest.mark.parametrize(
     ("command", "code", "says"),
     [
-        (("level", "nobody", "closed", "--reason", "x"), 1, "no startup of the program"),
-        (("level", "acme", "ajar", "--reason", "x"), 2, "open, closed or stopped"),
-        (("level", "acme", "closed", "--reason", " "), 2, "--reason is one line"),
-        (("exempt", "acme", "--reason", "x"), 2, "--for 2h"),
-        (("exempt", "acme", "--reason", "x", "--for", "soon"), 2, "not a duration"),
-        (("exempt", "acme", "--reason", "x", "--for", "900d"), 2, "at most 366d"),
-        (("exempt", "s9", "--reason", "x", "--for", "1d"), 1, "no startup of the program"),
-        (("approve", "--reason", "x"), 2, "--all"),
-        (("approve", "7", "--reason", "x"), 1, "no such stop is deferred"),
-        (("approve", "--all", "--reason", "x"), 1, "no such stop is deferred"),
+        pytest.param(
+            ("level", "nobody", "closed", "--reason", "x"),
+            1,
+            "no startup of the program",
+            id="the startup is unknown",
+        ),
+        pytest.param(
+            ("level", "acme", "ajar", "--reason", "x"),
+            2,
+            "open, closed or stopped",
+            id="the level is unknown",
+        ),
+        pytest.param(
+            ("level", "acme", "closed", "--reason", " "),
+            2,
+            "--reason is one line",
+            id="the reason is blank",
+        ),
+        pytest.param(
+            ("exempt", "acme", "--reason", "x"), 2, "--for 2h", id="the duration is missing"
+        ),
+        pytest.param(
+            ("exempt", "acme", "--reason", "x", "--for", "soon"),
+            2,
+            "not a duration",
+            id="the duration cannot be read",
+        ),
+        pytest.param(
+            ("exempt", "acme", "--reason", "x", "--for", "900d"),
+            2,
+            "at most 366d",
+            id="the duration is too long",
+        ),
+        pytest.param(
+            ("exempt", "s9", "--reason", "x", "--for", "1d"),
+            1,
+            "no startup of the program",
+            id="the server is unknown",
+        ),
+        pytest.param(("approve", "--reason", "x"), 2, "--all", id="no decision is named"),
+        pytest.param(
+            ("approve", "7", "--reason", "x"),
+            1,
+            "no such stop is deferred",
+            id="the decision deferred no stop",
+        ),
+        pytest.param(
+            ("approve", "--all", "--reason", "x"),
+            1,
+            "no such stop is deferred",
+            id="no stop is deferred",
+        ),
     ],
 )
 def test_refusals_name_the_fix_and_keep_nothing(
@@ -130,14 +172,41 @@ def test_arming_after_a_week_wants_every_test_notice_acknowledged(tmp_path: Path
 @pytest.mark.parametrize(
     ("files", "said", "since_s"),
     [
-        ([(10, "shadow")], [], 10),
-        ([(10, "shadow"), (20, "shadow")], [], 10),
-        ([(10, "shadow"), (20, "off"), (30, "shadow")], [], 30),
-        ([(10, "shadow")], [(20, "enforce")], None),
-        ([(10, "shadow")], [(20, "enforce"), (30, "shadow")], 30),
-        ([(10, "enforce")], [(30, "shadow")], 30),
-        ([(10, "shadow"), (40, "off")], [(30, "shadow")], None),
-        ([], [], None),
+        pytest.param([(10, "shadow")], [], 10, id="shadow by file counts from its application"),
+        pytest.param(
+            [(10, "shadow"), (20, "shadow")], [], 10, id="a second file in shadow changes nothing"
+        ),
+        pytest.param(
+            [(10, "shadow"), (20, "off"), (30, "shadow")],
+            [],
+            30,
+            id="mode off starts the days again",
+        ),
+        pytest.param(
+            [(10, "shadow")],
+            [(20, "enforce")],
+            None,
+            id="while an override says enforce nothing counts",
+        ),
+        pytest.param(
+            [(10, "shadow")],
+            [(20, "enforce"), (30, "shadow")],
+            30,
+            id="an override back to shadow starts the days again",
+        ),
+        pytest.param(
+            [(10, "enforce")],
+            [(30, "shadow")],
+            30,
+            id="an override to shadow counts over a file in enforce",
+        ),
+        pytest.param(
+            [(10, "shadow"), (40, "off")],
+            [(30, "shadow")],
+            None,
+            id="a later file that says off ends the days",
+        ),
+        pytest.param([], [], None, id="without a program nothing counts"),
     ],
 )
 def test_shadow_counts_without_a_break(

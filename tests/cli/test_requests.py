@@ -106,15 +106,60 @@ def test_options_may_come_first_and_open_may_be_written(state: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "code", "says"),
     [
-        (("ghost", "h100", 2, "--for", "1h"), 1, "ghost is no startup of the program"),
-        (("birch", "b300", 2, "--for", "1h"), 1, "pool b300 is not in the program"),
-        (("birch", "h100", 3, "--for", "1h"), 1, "3 GPUs is no multiple of 2"),
-        (("birch", "h100", 10, "--for", "1h"), 1, "more than birch's limit of 8 in h100"),
-        (("birch", "h100", -2, "--for", "1h"), 1, "-2 GPUs is not above 0"),
-        (("birch", "h100", 2, "--for", "200d"), 1, "is beyond the end of the cohort at"),
-        (("birch", "h100", 2, "--for", "soon"), 2, "--for 'soon' is not a duration"),
-        (("birch", "h100", 2, "--for", "1h", "--reason", ""), 2, "--reason is one line"),
-        (("withdraw", 7), 1, "there is no request 7; 'cohortd request list' shows them"),
+        pytest.param(
+            ("ghost", "h100", 2, "--for", "1h"),
+            1,
+            "ghost is no startup of the program",
+            id="the startup is unknown",
+        ),
+        pytest.param(
+            ("birch", "b300", 2, "--for", "1h"),
+            1,
+            "pool b300 is not in the program",
+            id="the pool is unknown",
+        ),
+        pytest.param(
+            ("birch", "h100", 3, "--for", "1h"),
+            1,
+            "3 GPUs is no multiple of 2",
+            id="the GPUs are no whole servers",
+        ),
+        pytest.param(
+            ("birch", "h100", 10, "--for", "1h"),
+            1,
+            "more than birch's limit of 8 in h100",
+            id="the GPUs are above the limit",
+        ),
+        pytest.param(
+            ("birch", "h100", -2, "--for", "1h"),
+            1,
+            "-2 GPUs is not above 0",
+            id="the GPUs are negative",
+        ),
+        pytest.param(
+            ("birch", "h100", 2, "--for", "200d"),
+            1,
+            "is beyond the end of the cohort at",
+            id="the time is beyond the cohort",
+        ),
+        pytest.param(
+            ("birch", "h100", 2, "--for", "soon"),
+            2,
+            "--for 'soon' is not a duration",
+            id="the duration cannot be read",
+        ),
+        pytest.param(
+            ("birch", "h100", 2, "--for", "1h", "--reason", ""),
+            2,
+            "--reason is one line",
+            id="the reason is empty",
+        ),
+        pytest.param(
+            ("withdraw", 7),
+            1,
+            "there is no request 7; 'cohortd request list' shows them",
+            id="the withdrawn request is unknown",
+        ),
     ],
 )
 def test_a_refusal_is_one_sentence_and_changes_nothing(

@@ -123,12 +123,33 @@ def test_every_closed_month_is_shown(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
-        (["nobody"], 1, "no startup 'nobody' is in the book; it has acme"),
-        (["acme", "2026-1"], 2, "'2026-1' is not a month: write it as 2027-01"),
-        (["acme", "2999-01"], 1, "2999-01 has not begun yet"),
-        (["acme", "2025-01"], 1, "acme has no statement for 2025-01"),
-        ([], 2, "STARTUP is missing: name a startup, or add --list"),
-        (["acme", "--as-of", "2026-03-01"], 2, "has no zone"),
+        pytest.param(
+            ["nobody"],
+            1,
+            "no startup 'nobody' is in the book; it has acme",
+            id="the startup is unknown",
+        ),
+        pytest.param(
+            ["acme", "2026-1"],
+            2,
+            "'2026-1' is not a month: write it as 2027-01",
+            id="the month cannot be read",
+        ),
+        pytest.param(
+            ["acme", "2999-01"], 1, "2999-01 has not begun yet", id="the month has not begun"
+        ),
+        pytest.param(
+            ["acme", "2025-01"],
+            1,
+            "acme has no statement for 2025-01",
+            id="the month is before the cohort",
+        ),
+        pytest.param(
+            [], 2, "STARTUP is missing: name a startup, or add --list", id="no startup is named"
+        ),
+        pytest.param(
+            ["acme", "--as-of", "2026-03-01"], 2, "has no zone", id="the instant has no zone"
+        ),
     ],
 )
 def test_what_there_is_no_statement_of(

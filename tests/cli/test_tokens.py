@@ -97,18 +97,70 @@ def test_an_operator_s_token_has_no_startup(operator_env: OperatorEnv) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
-        (("create", "nobody", "--name", "x"), 1, "'nobody' is no startup of the program"),
-        (("create", "acme", "--name", "x", "--scope", "all"), 2, "write one or more of"),
-        (("create", "acme", "--name", "x", "--scope", "admin"), 2, "for operators"),
-        (("create", "--name", "x"), 2, "act for a startup"),
-        (("create", "acme", "--name", ""), 2, "--name is ''"),
-        (("create", "acme", "--name", "x" * 101), 2, "1 to 100 printable"),
-        (("create", "acme", "--name", "x", "--expires", "10y"), 2, "--expires: '10y'"),
-        (("create", "acme", "--name", "x", "--expires", "400d"), 2, "at most 366d"),
-        (("create", "acme", "--name", "x", "--expires", "0s"), 2, "--expires is 0s"),
-        (("revoke", "tok-none"), 1, "there is no token tok-none"),
-        (("rotate", "tok-none"), 1, "there is no token tok-none"),
-        (("rotate", "tok-none", "--overlap", "60d"), 2, "at most 30d"),
+        pytest.param(
+            ("create", "nobody", "--name", "x"),
+            1,
+            "'nobody' is no startup of the program",
+            id="the startup is unknown",
+        ),
+        pytest.param(
+            ("create", "acme", "--name", "x", "--scope", "all"),
+            2,
+            "write one or more of",
+            id="the scope is unknown",
+        ),
+        pytest.param(
+            ("create", "acme", "--name", "x", "--scope", "admin"),
+            2,
+            "for operators",
+            id="a startup may have no operator scope",
+        ),
+        pytest.param(
+            ("create", "--name", "x"), 2, "act for a startup", id="a startup scope needs a startup"
+        ),
+        pytest.param(("create", "acme", "--name", ""), 2, "--name is ''", id="the name is empty"),
+        pytest.param(
+            ("create", "acme", "--name", "x" * 101),
+            2,
+            "1 to 100 printable",
+            id="the name is too long",
+        ),
+        pytest.param(
+            ("create", "acme", "--name", "x", "--expires", "10y"),
+            2,
+            "--expires: '10y'",
+            id="the expiry cannot be read",
+        ),
+        pytest.param(
+            ("create", "acme", "--name", "x", "--expires", "400d"),
+            2,
+            "at most 366d",
+            id="the expiry is too late",
+        ),
+        pytest.param(
+            ("create", "acme", "--name", "x", "--expires", "0s"),
+            2,
+            "--expires is 0s",
+            id="the expiry is at once",
+        ),
+        pytest.param(
+            ("revoke", "tok-none"),
+            1,
+            "there is no token tok-none",
+            id="the revoked token is unknown",
+        ),
+        pytest.param(
+            ("rotate", "tok-none"),
+            1,
+            "there is no token tok-none",
+            id="the rotated token is unknown",
+        ),
+        pytest.param(
+            ("rotate", "tok-none", "--overlap", "60d"),
+            2,
+            "at most 30d",
+            id="the overlap is too long",
+        ),
     ],
 )
 def test_what_cannot_be_is_refused(

@@ -169,11 +169,21 @@ def test_iam_answers_as_recorded(client: Client) -> None:
 @pytest.mark.parametrize(
     "rule",
     [
-        {"permission_set_names": ["NoSuchSet"], "project_ids": ["p"]},
-        {"permission_set_names": [], "project_ids": ["p"]},
-        {"permission_set_names": ["InstancesReadOnly"]},
-        {"permission_set_names": ["IAMManager"], "project_ids": ["p"]},
-        {"permission_set_names": ["IAMManager", "InstancesReadOnly"], "project_ids": ["p"]},
+        pytest.param(
+            {"permission_set_names": ["NoSuchSet"], "project_ids": ["p"]}, id="the set is unknown"
+        ),
+        pytest.param(
+            {"permission_set_names": [], "project_ids": ["p"]}, id="the list of sets is empty"
+        ),
+        pytest.param({"permission_set_names": ["InstancesReadOnly"]}, id="the scope is missing"),
+        pytest.param(
+            {"permission_set_names": ["IAMManager"], "project_ids": ["p"]},
+            id="the scope does not fit the set",
+        ),
+        pytest.param(
+            {"permission_set_names": ["IAMManager", "InstancesReadOnly"], "project_ids": ["p"]},
+            id="sets of two scopes are mixed",
+        ),
     ],
 )
 def test_a_rule_that_cannot_be_is_refused(client: Client, rule: dict[str, object]) -> None:

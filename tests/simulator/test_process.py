@@ -144,7 +144,7 @@ def test_a_region_that_cannot_start_is_an_error() -> None:
         pass
 
 
-@pytest.mark.parametrize("text", [None, "a,b"])
+@pytest.mark.parametrize("text", [None, "a,b"], ids=["the file is missing", "the file is no trace"])
 def test_a_bad_trace_is_one_sentence(tmp_path: Path, text: str | None) -> None:
     """A missing or invalid trace exits 2 with a line that names it."""
     file = tmp_path / "demand.csv"

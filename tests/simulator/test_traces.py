@@ -49,7 +49,11 @@ def test_a_csv_is_followed(tmp_path: Path) -> None:
     assert running_gpus(world) == 9
 
 
-@pytest.mark.parametrize("line", ["a,b", "a,yesterday,3", "a,5,many", "a,5,3,4"])
+@pytest.mark.parametrize(
+    "line",
+    ["a,b", "a,yesterday,3", "a,5,many", "a,5,3,4"],
+    ids=["a field is missing", "no instant", "no number of GPUs", "a field too many"],
+)
 def test_a_bad_csv_names_its_line(tmp_path: Path, line: str) -> None:
     """An invalid line is refused, with file and line number."""
     file = tmp_path / "demand.csv"

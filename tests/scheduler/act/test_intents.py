@@ -77,7 +77,11 @@ def test_a_refused_stop_fails_and_is_tried_again_with_growing_pauses() -> None:
     assert verify(harness.book).fault is None
 
 
-@pytest.mark.parametrize("error", [Unreachable("reset"), ServerFault("502")])
+@pytest.mark.parametrize(
+    "error",
+    [Unreachable("reset"), ServerFault("502")],
+    ids=["no answer came", "the answer was a 502"],
+)
 def test_a_stop_that_may_have_been_done_is_left_to_observation(error: Exception) -> None:
     """A stop that was done but answered with an error is not called again, and is confirmed."""
     harness = over_limit()

@@ -87,7 +87,7 @@ def test_a_quiet_cycle_posts_nothing() -> None:
     assert {row["confirmed_until_s"] for row in harness.all("zone")} == {T0 + 30}
 
 
-@pytest.mark.parametrize("answer", [unknown, partial])
+@pytest.mark.parametrize("answer", [unknown, partial], ids=["no answer", "a part of the servers"])
 def test_a_zone_that_is_not_known_stops_and_charges_nothing(answer: Callable[[str], Sweep]) -> None:
     """Past a notice's deadline, an Unknown or Partial zone keeps the server running."""
     harness = Harness(program(limit=0))

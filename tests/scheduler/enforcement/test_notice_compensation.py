@@ -110,7 +110,9 @@ def test_a_stop_that_failed_before_a_freeze_breaches_no_notice() -> None:
     assert not [row for row in harness.all("transfer") if row["kind"] == "refund"]
 
 
-@pytest.mark.parametrize("left_s", [0, 600])
+@pytest.mark.parametrize(
+    "left_s", [0, 600], ids=["stopped at the deadline", "off ten minutes before it"]
+)
 def test_no_more_can_be_missing_than_was_left_of_an_older_notice(left_s: int) -> None:
     """Without any channel the first notice lacks all its seconds, the next only its rest."""
     told = with_acme(program(credits=50, notice_s=1800), contacts=("mailto://cto@example.com",))

@@ -89,7 +89,7 @@ def test_a_freeze_that_is_ended_early_renews_from_that_instant() -> None:
     assert (verbs_of(short), short.cloud.stops) == (["notify", "stop"], ["s1"])
 
 
-@pytest.mark.parametrize("subject", ["acme", "s1"])
+@pytest.mark.parametrize("subject", ["acme", "s1"], ids=["of a startup", "of a server"])
 def test_an_exemption_ends_by_itself(subject: str) -> None:
     """No rule names an exempt server or startup; afterwards it gets its full notice."""
     harness = Harness()

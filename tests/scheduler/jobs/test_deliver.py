@@ -91,7 +91,11 @@ def test_a_startup_hears_of_a_stop_before_it_and_after_it(mailbox: Mailbox) -> N
     assert post.run() == 0
 
 
-@pytest.mark.parametrize(("mode", "startup", "operator"), [("shadow", 0, 1), ("off", 0, 0)])
+@pytest.mark.parametrize(
+    ("mode", "startup", "operator"),
+    [("shadow", 0, 1), ("off", 0, 0)],
+    ids=["shadow mode mails operators", "mode off mails nobody"],
+)
 def test_what_is_not_enforced_reaches_no_startup(
     mailbox: Mailbox, mode: str, startup: int, operator: int
 ) -> None:

@@ -20,10 +20,10 @@ from ..harness import RATE, T0, TYPE, ZONE, Harness, offer, server
 @pytest.mark.parametrize(
     ("rate", "why"),
     [
-        (None, "no price"),
-        (0, "absurd"),
-        (8 * LOWEST_UCR_PER_H - 1, "absurd"),
-        (8 * HIGHEST_UCR_PER_H + 8, "absurd"),
+        pytest.param(None, "no price", id="the price is missing"),
+        pytest.param(0, "absurd", id="the price is zero"),
+        pytest.param(8 * LOWEST_UCR_PER_H - 1, "absurd", id="the price is below the lowest"),
+        pytest.param(8 * HIGHEST_UCR_PER_H + 8, "absurd", id="the price is above the highest"),
     ],
 )
 def test_a_price_that_cannot_be_is_refused_and_alarmed(rate: int | None, why: str) -> None:

@@ -78,7 +78,7 @@ def measure(harness: Harness) -> None:
     harness.run(30)
 
 
-@pytest.mark.parametrize("at_s", [10, 50])
+@pytest.mark.parametrize("at_s", [10, 50], ids=["early in the notice", "late in the notice"])
 def test_burn_that_rises_inside_the_notice_has_its_bound(at_s: int) -> None:
     """A server started in the final notice has its own notice: the end is within one reserve."""
     harness = slow(short(10, STOP_S))
@@ -103,7 +103,11 @@ def test_burn_that_rises_inside_the_notice_has_its_bound(at_s: int) -> None:
     assert -RATE * (60 + 60 + STOP_S) // HOUR_S <= left_ucr < 450_000
 
 
-@pytest.mark.parametrize(("measured_s", "most_ucr"), [(5, 450_000), (60, 850_000)])
+@pytest.mark.parametrize(
+    ("measured_s", "most_ucr"),
+    [(5, 450_000), (60, 850_000)],
+    ids=["stops were measured", "only the policy is known"],
+)
 def test_exhaustion_lands_at_zero(measured_s: int, most_ucr: int) -> None:
     """An SXM-8 ends within 0.45 above and 0.02 below zero, and closer if stops were measured."""
     base = program(credits=10)

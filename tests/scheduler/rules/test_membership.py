@@ -176,7 +176,9 @@ def seconds(harness: Harness) -> dict[str, list[tuple[int, int]]]:
 
 
 @pytest.mark.parametrize("edge", EDGES)
-@pytest.mark.parametrize("gap_s", [30, 600, 3 * HOUR_S])
+@pytest.mark.parametrize(
+    "gap_s", [30, 600, 3 * HOUR_S], ids=["every 30 s", "every ten minutes", "every 3 h"]
+)
 def test_each_second_is_charged_to_whose_the_project_was(edge: str, gap_s: int) -> None:
     """Across the handover each second is charged once, whether swept often or once in hours."""
     at_s = EDGES[edge]

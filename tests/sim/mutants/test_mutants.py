@@ -90,9 +90,11 @@ def _plant_a_harmless_constant(patch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("apply", "found"),
     [
-        (_plant_where_nobody_calls, INERT),
-        (_plant_a_harmless_call, ""),
-        (_plant_a_harmless_constant, ""),
+        pytest.param(_plant_where_nobody_calls, INERT, id="code that never ran is inert"),
+        pytest.param(_plant_a_harmless_call, "", id="a harmless function that ran is a miss"),
+        pytest.param(
+            _plant_a_harmless_constant, "", id="a harmless constant that was read is a miss"
+        ),
     ],
 )
 def test_a_mutant_whose_code_never_ran_is_inert(
@@ -134,12 +136,18 @@ def test_the_list_is_long() -> None:
 @pytest.mark.parametrize(
     ("found", "next_"),
     [
-        ([], range(1, 5)),
-        (["I4", "", "I4"], range(4, 6)),
-        (["I4"] * 4, range(0)),
-        (["", "crash", "", "", "I4"], range(6, 9)),
-        (["", "crash", "", "", "I4", ""], range(0)),
-        (["", "", "", "", "I4", "I4", "I4"], range(8, 9)),
+        pytest.param([], range(1, 5), id="at first four seeds may settle it"),
+        pytest.param(["I4", "", "I4"], range(4, 6), id="after two finds two more may settle it"),
+        pytest.param(["I4"] * 4, range(0), id="four finds settle it"),
+        pytest.param(
+            ["", "crash", "", "", "I4"], range(6, 9), id="after four misses each seed may settle it"
+        ),
+        pytest.param(["", "crash", "", "", "I4", ""], range(0), id="five misses settle it"),
+        pytest.param(
+            ["", "", "", "", "I4", "I4", "I4"],
+            range(8, 9),
+            id="after three finds and four misses one seed settles it",
+        ),
     ],
 )
 def test_a_mutant_is_played_until_half_of_its_seeds_is_settled(
