@@ -47,10 +47,10 @@ Seen = tuple[int, dict[str, Any] | None]
 
 @dataclass(frozen=True)
 class Life:
-    """A recorded life, and by hand: where its charge begins and ends, its errors, its cost.
+    """A recorded life, with its charge computed by hand: start, end, errors and cost.
 
-    `late_s` is how far the start lies behind the date of `starting`: 0 where that dates
-    it, 1 where the very second of the date had been swept before.
+    `late_s` is the distance of the start from the date of `starting`. It is 0 if that date is the
+    start, and 1 if a sweep had already seen the second of that date.
     """
 
     name: str

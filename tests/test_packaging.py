@@ -1,4 +1,4 @@
-"""A fresh clone installs what was locked, and documents what it installs."""
+"""Packaging: a fresh clone installs the locked versions, and each dependency is documented."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ def script() -> Script:
 
 
 def outcome(play: KillablePlay) -> str:
-    """The result of the play: the book's rows, the calls, and what is wrong."""
+    """The result of the play: the book's rows, the calls, and the faults."""
     play.run()
     found = evidence_of(play)
     rows = [found.transfers, found.runs, found.notices, found.intents, found.decisions]

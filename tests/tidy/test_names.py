@@ -79,7 +79,7 @@ def test_every_module_says_what_it_contains() -> None:
 
 
 def test_every_test_states_its_claim() -> None:
-    """Every test has a docstring that says what must hold."""
+    """Every test has a docstring with its claim."""
     assert [
         f"{module.where(each)} {each.name}"
         for module in beside()

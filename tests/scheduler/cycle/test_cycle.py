@@ -1,4 +1,4 @@
-"""A cycle charges what it knows, once, and does nothing on unknown data."""
+"""Cycles: each charges known time once, and does nothing on unknown data."""
 
 from __future__ import annotations
 

@@ -123,7 +123,7 @@ def test_maintenance_meters_and_acts_on_nothing() -> None:
 
 
 def test_an_override_is_kept_once_and_never_changed() -> None:
-    """The same override again is the same row; another one names what it replaces."""
+    """The same override again adds no row; a different one names the override that it replaces."""
     harness = Harness()
     first, again = (
         override(harness, "level", "acme", "closed"),

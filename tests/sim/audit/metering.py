@@ -26,7 +26,7 @@ SLOW_S = 250
 
 
 def metering(found: Evidence) -> Iterator[str]:
-    """Every server whose charges differ from what ran."""
+    """Every server whose charges differ from its true runs."""
     charges = charges_by(found, "server")
     unconfirmed: dict[str, list[Interval]] = defaultdict(list)
     known = {zone: _known(sweeps) for zone, sweeps in found.complete.items()}

@@ -160,7 +160,7 @@ class _ReclaimAudit:
     # -- what is done for it ------------------------------------------------------------
 
     def on_its_way(self, wait: Wait, at_s: int) -> Iterator[str]:
-        """Notices that end within R free what is missing and what others run above their quota."""
+        """Notices that end within R free the missing GPUs, and all that others run above quota."""
         self.found.judged["I10"] += 1
         due = sum(
             gpus

@@ -1,4 +1,4 @@
-"""I11 and promise 4: the daemon stops in time what it must stop."""
+"""I11 and promise 4: the daemon stops servers in time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .ledger import is_overdraft
 from .tolerances import NO_STOCK, Tolerances, held_back, lasted_too_long, troubled
 
 UNFORESEEN = ("void", "refund", "correction", "hold", "expiry", "rollover", "transfer")
-"""Transfers that take credits away at once; what runs in the notice of an expiry is overdrawn."""
+"""Transfers that take credits away at once; usage in the notice after an expiry is overdraft."""
 HOUR_S = 3_600
 PAYS_S = NOTICE_S + STOP_S + FRESH_S
 """From an overdraft that is seen to the last stop."""

@@ -1,4 +1,4 @@
-"""Tolerances: intervals in which the daemon could not do what it owes.
+"""Tolerances: intervals in which a fault kept the daemon from its duties.
 
 They come from trouble in the region, overrides and the disruption budget. Each interval ends.
 After the daemon's next look it owes the same as before.

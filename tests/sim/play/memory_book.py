@@ -151,7 +151,7 @@ class InMemoryBook(InMemoryRows):
         return CatalogueNeeds(with_zones(self.program, zones).zones, is_unpriced)
 
     def save_catalogue(self, lease: Lease, offers: Sequence[Offer], now_s: int) -> None:
-        """Remember what is sold and listed, and the first rate of each flavor."""
+        """Keep the offers and listings, and the first rate of each flavor."""
         self.fence(lease)
         rates = self._catalogue().at(now_s).rates_ucr_per_h
         self.gpus |= {offer.flavor: offer.gpus for offer in offers}

@@ -113,7 +113,7 @@ class Region(World):
                 raise permission_denied("compute_servers", permission.partition(":")[2])
 
     def do_again(self, who: str, zone: str, slot: int) -> None:
-        """Start the server again, whoever stopped it."""
+        """Start the server again after any stop."""
         server = self._named(who, zone, slot)
         if server is not None:
             self._check(who, "server:start")

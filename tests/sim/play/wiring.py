@@ -63,7 +63,7 @@ class CatalogueReaderWithCrashPoint(catalogue.CatalogueReader):
     """The reader of catalogues, and a point between its reads and their save."""
 
     def read(self, zones: Iterable[str], now_s: int) -> dict[str, tuple[Offer, ...]]:
-        """Each zone's offers; there is no point where no catalogue is due."""
+        """Each zone's offers; no fault happens here if no catalogue is due."""
         due = list(zones)
         answers = super().read(due, now_s)
         if due:
