@@ -96,7 +96,7 @@ def a_run(server_id: str = "s1", start_s: int = 0, **changes: Any) -> Run:
 
 
 def a_balance_of(id: str = "g1", left_ucr: int = 1_000_000, **changes: Any) -> GrantBalance:
-    """A grant of acme as it stands, in force the whole year."""
+    """A grant of acme, in force the whole year."""
     values: dict[str, Any] = {
         "startup": "acme",
         "cohort": "spring",
@@ -121,7 +121,7 @@ def unknown(at_s: int, zone: str = Z) -> Unknown:
 
 
 def metered(runs: Iterable[Run], confirmed: Mapping[str, int]) -> Metered:
-    """Runs as metering leaves them, none of them changed by it."""
+    """Runs after metering, none of them changed by it."""
     return Metered({run.id: run for run in runs}, (), (), dict(confirmed))
 
 
@@ -204,7 +204,7 @@ def as_shadow(program: Program) -> Program:
 
 
 def shuffled(snapshot: Snapshot, random: Random) -> Snapshot:
-    """The same snapshot, with every mapping and tuple in another order."""
+    """The same snapshot, with every mapping and tuple in random order."""
 
     def mixed(mapping: Mapping[str, Any]) -> dict[str, Any]:
         keys = list(mapping)
@@ -224,5 +224,5 @@ def shuffled(snapshot: Snapshot, random: Random) -> Snapshot:
 
 
 def a_cut_run(server_id: str, cut_s: int, up_since_s: int = 0, **changes: Any) -> Run:
-    """A run cut at an instant, of a server that is on for longer."""
+    """A run that was cut at an instant, of a server that has been on for longer."""
     return a_run(server_id, cut_s, **{"up_since_s": up_since_s, **changes})

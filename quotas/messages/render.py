@@ -1,4 +1,4 @@
-"""What does a message say? Subject and plain text, from a notice and the local time."""
+"""Message texts: the subject and plain text of a notice, in the startup's local time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who is told of a notice, on which channel, and how soon? Drafts for the outbox.
+"""Message routing: who receives a notice, on which channel, and how soon.
 
 A notice that is given, reminded of, stopping, ended or told becomes one draft for each
 channel of its startup and of the operators; in shadow mode of the operators alone. So is a

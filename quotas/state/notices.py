@@ -1,4 +1,4 @@
-"""What was promised before a stop, and what is being done about it? Notices and intents.
+"""Notices and intents: each announced stop, and the provider calls that carry it out.
 
 A notice is open until its cause ends (cancelled), its deadline passes in shadow mode
 (shadow), or its server is confirmed stopped (executed). One that is due and that the

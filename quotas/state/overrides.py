@@ -1,4 +1,4 @@
-"""What has an operator said that stands? Words, and what each means for whom.
+"""Operator overrides: the standing orders of operators, and what each changes for whom.
 
 A word is never changed: the newest of its family on a subject stands, until its end.
 `level` speaks of a startup, `mode` of the program, `exempt` of a startup or a server,

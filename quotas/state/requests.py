@@ -1,4 +1,4 @@
-"""What does a startup ask for, and what becomes of it? Requests for GPUs of a pool, for a time.
+"""GPU requests: what a startup asks of a pool for a time, and the states of a request.
 
 A request is open from its opening until usage reaches it, met from then on, and ends when
 its duration has passed since; or it is withdrawn, or ends unmet after the policy's longest

@@ -1,4 +1,4 @@
-"""What does a cycle know when it decides? One frozen value, the same for every rule."""
+"""The snapshot: everything that a cycle knows when it decides, in one frozen value."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ def program(
     mode: Mode = "enforce",
     notice_s: int = NOTICE_S,
 ) -> Program:
-    """A cohort of one startup with a grant, short notices, and perhaps a limit of GPUs."""
+    """A cohort of one startup with a grant, short notices and, if given, a limit of GPUs."""
     acme = Startup(
         "acme",
         "c",
@@ -89,7 +89,7 @@ class FakeCloud:
         self.servers |= {each.id: each for each in servers}
 
     def sweep(self, zone: str, at_s: int) -> Sweep:
-        """Every server of the zone, unless another answer was asked for."""
+        """Return every server of the zone, unless the test set another answer."""
         if zone in self.answers:
             return self.answers[zone](at_s)
         return Complete(zone, at_s, tuple(s for s in self.servers.values() if s.zone == zone))
@@ -99,28 +99,28 @@ class FakeCloud:
         return self.offers_of.get(zone, ())
 
     def stock(self, zone: str) -> dict[str, str]:
-        """What is left, or the error that it is to fail with."""
+        """Return the stock, or raise the error that the test set."""
         self.stock_reads += 1
         if isinstance(self.in_stock, CloudError):
             raise self.in_stock
         return {TYPE: self.in_stock}
 
     def projects(self) -> tuple[Project, ...]:
-        """No cycle asks for them."""
+        """Unused: no cycle lists projects."""
         raise NotImplementedError
 
     def server(self, zone: str, server_id: str) -> Server:
-        """No cycle asks for one server."""
+        """Unused: no cycle reads one server."""
         raise NotImplementedError
 
     def power_off(self, zone: str, server_id: str) -> None:
-        """Count the call, let it fail if it is to, then stop the server."""
+        """Count the call, raise the error that the test set, or stop the server."""
         self.stops.append(server_id)
         self.on_stop(server_id)
         self.turn_off(server_id)
 
     def power_on(self, zone: str, server_id: str) -> None:
-        """Count the call, let it fail if it is to, then start the server."""
+        """Count the call, raise the error that the test set, or start the server."""
         self.starts.append(server_id)
         self.on_start(server_id)
         self.servers[server_id] = replace(
@@ -169,11 +169,11 @@ class Harness:
         return reports
 
     def charged_ucr(self) -> int:
-        """What the usage account of acme says after one more read of the view."""
+        """The charges of acme after one more read of the view."""
         return self.rows("balance").get("usage:acme", 0)
 
     def rows(self, table: str) -> dict[str, int]:
-        """A table's first column to its second."""
+        """Map a table's first column to its second."""
         with self.book.reading() as connection:
             found = connection.execute(select(SQLModel.metadata.tables[table])).all()
         return {row[0]: row[1] for row in found}
@@ -189,7 +189,7 @@ class Harness:
 def override(
     harness: Harness, family: str, subject: str, value: str = "on", for_s: int | None = None
 ) -> Override:
-    """An operator says something now."""
+    """An operator performs a command now."""
     now_s = harness.clock.now_s()
     until_s = None if for_s is None else now_s + for_s
     return set_override(
@@ -198,6 +198,6 @@ def override(
 
 
 def digest(harness: Harness) -> str:
-    """Every row of every table but the lease, as one hash."""
+    """The hash of every row of every table except the lease."""
     tables = sorted(set(SQLModel.metadata.tables) - {LEASE.name})
     return hashlib.sha256(repr([harness.all(table) for table in tables]).encode()).hexdigest()

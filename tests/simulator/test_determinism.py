@@ -29,7 +29,7 @@ def digest(world: World) -> str:
 
 
 def played(seed: int, days: int, steps_s: Iterable[int] = ()) -> World:
-    """A world played to its end, stopping at these offsets on the way."""
+    """A world that was played to its end, with pauses at these offsets."""
     world = World.build(seed, START_S, days)
     for step_s in steps_s:
         world.advance(START_S + step_s)
@@ -52,7 +52,7 @@ def test_other_seed_other_world() -> None:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_one_step_equals_many(seed: int) -> None:
-    """Getting somewhere in one step, in polls of three hours, or minute by minute is the same."""
+    """One step, polls of three hours and single minutes lead to the same world."""
     whole = digest(played(seed, 60))
     assert whole == digest(played(seed, 60, range(0, 60 * DAY_S, 3 * 3600)))
     assert whole == digest(played(seed, 60, range(0, 60 * DAY_S, 60)))
@@ -60,7 +60,7 @@ def test_one_step_equals_many(seed: int) -> None:
 
 @given(st.lists(st.integers(0, 20 * DAY_S), max_size=20), st.integers(0, 5))
 def test_any_steps_lead_to_the_same_world(steps_s: list[int], seed: int) -> None:
-    """No choice of steps changes what happens."""
+    """Any choice of steps leads to the same world."""
     assert digest(played(seed, 20)) == digest(played(seed, 20, sorted(steps_s)))
 
 
@@ -82,7 +82,7 @@ def test_actions_from_outside_do_not_depend_on_steps(luck: int, seed: int) -> No
 
 
 def test_another_process_plays_the_same_world() -> None:
-    """Nothing depends on the process: hash seeds, order of sets, or the machine's clock."""
+    """Worlds do not depend on the process: hash seeds, order of sets, the machine's clock."""
     code = (
         "from tests.simulator.test_determinism import digest, played; print(digest(played(1, 30)))"
     )

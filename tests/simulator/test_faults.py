@@ -19,7 +19,7 @@ def fault(client: Client, kind: str, **limits: object) -> None:
 
 
 def test_rate_limited_is_an_empty_429(client: Client) -> None:
-    """As recorded: no body, no Retry-After, and Envoy's header."""
+    """A 429 is as recorded: no body, no Retry-After, and Envoy's header."""
     recorded = newest("errors/429/block_GET_*.json")
     fault(client, "rate_limited", count=1)
     answer = client.servers()
@@ -30,7 +30,7 @@ def test_rate_limited_is_an_empty_429(client: Client) -> None:
 
 
 def test_bad_gateway_is_html(client: Client) -> None:
-    """A 502 is a page of HTML and no JSON."""
+    """A 502 has an HTML page as its body, not JSON."""
     fault(client, "bad_gateway", count=1)
     answer = client.servers()
     assert answer.status_code == 502
@@ -61,7 +61,7 @@ def test_slow_answers_in_the_end(client: Client) -> None:
 
 
 def test_zone_outage_is_of_that_zone(client: Client) -> None:
-    """One zone fails, for reads and prices, while the others and the account answer."""
+    """One zone fails for reads and prices, while other zones and the account answer."""
     fault(client, "zone_outage", zone=ZONE)
     assert client.servers().status_code == 503
     assert client.ask("GET", f"/instance/v1/zones/{ZONE}/products/servers").status_code == 503
@@ -79,7 +79,7 @@ def test_a_revoked_key_is_denied(client: Client) -> None:
 
 
 def test_lists_can_lie(client: Client) -> None:
-    """Partial pages, duplicates, wrong counts and unknown states, one request each."""
+    """Partial pages, duplicates, wrong counts and unknown states each last one request."""
     ids = {client.created("DEV1-S"), client.created("DEV1-S")}
     fault(client, "partial_page", count=1)
     partial = client.servers()
@@ -99,7 +99,7 @@ def test_lists_can_lie(client: Client) -> None:
 
 
 def test_a_missing_price_is_no_zero(client: Client) -> None:
-    """The key is absent, for types with GPUs only."""
+    """The price key is absent, for GPU types only."""
     fault(client, "missing_price", count=1)
     path = f"/instance/v1/zones/{ZONE}/products/servers"
     types = client.ask("GET", path).json()["servers"]
@@ -134,7 +134,7 @@ def test_a_stuck_server_is_shown_stopping(client: Client) -> None:
 
 
 def test_faults_can_be_bad(client: Client) -> None:
-    """An unknown kind or limit is a 400, and no fault."""
+    """An unknown kind or limit of a fault is a 400, and adds no fault."""
     for body in ({"kind": "fire"}, {"kind": "slow", "colour": 1}, {}):
         url = f"{client.region.control_url}/faults"
         assert requests.post(url, json=body, timeout=10).status_code == 400
@@ -160,6 +160,6 @@ def test_a_fault_keeps_to_its_limits() -> None:
 
 
 def test_a_fault_that_never_strikes_is_refused() -> None:
-    """A count below one is an error."""
+    """A count below one is refused."""
     with pytest.raises(ValueError, match="at least once"):
         Faults().add(Fault(FaultKind.SLOW, count=0))

@@ -62,7 +62,7 @@ def _seen(each: Recording, server: dict[str, str] | None) -> Seen:
 
 
 def inferred(action: str, seen: list[Seen]) -> str:
-    """An action whose body was not recorded shows in the state that follows."""
+    """An action without a recorded body is known from the state that follows."""
     by_state = {"starting": "poweron", "stopping": "poweroff"}
     return action or by_state[seen[0].state]
 
@@ -83,7 +83,7 @@ def played(world: World, server_id: str, zone: str, action: str) -> list[Seen]:
 
 
 def observed(world: World, zone: str, server_id: str) -> Seen:
-    """The server as it is now."""
+    """The server's current state."""
     try:
         server = world.server(zone, server_id)
     except Refusal:
@@ -93,7 +93,7 @@ def observed(world: World, zone: str, server_id: str) -> Seen:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_recorded_lives_play_in_the_same_order(name: str) -> None:
-    """The same actions lead through the same states in the same order, and no detail is unknown."""
+    """The same actions lead through the same states in the same order, with known details."""
     story = recorded_states(name)
     world = World.build(3, START_S, workloads=())
     project = world.add_startup("one")
@@ -109,7 +109,7 @@ def test_recorded_lives_play_in_the_same_order(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in NAMES if "2025" in name] or [ABSENT])
 def test_a_recorded_course_is_replayed_second_by_second(name: str) -> None:
-    """A scripted action follows the recorded instants, and the truth has their difference."""
+    """A scripted action follows the recorded instants, and the run lasts as recorded."""
     story = recorded_states(name)
     world = World.build(3, START_S, workloads=())
     project = world.add_startup("one")

@@ -28,7 +28,7 @@ def played(seed: int, days: int = 183) -> World:
 
 
 def runs_of(world: World, name: str) -> list[TruthRun]:
-    """The truth of one startup."""
+    """The true runs of one startup."""
     (project,) = (project for project in world.projects if project.name == name)
     return [run for run in world.truth() if run.project_id == project.id]
 
@@ -39,7 +39,7 @@ def gpus(run: TruthRun) -> int:
 
 
 def h100_peak(world: World) -> int:
-    """The most H100 that ran at one instant."""
+    """The most H100 GPUs that ran at one instant."""
     changes = [
         change
         for run in world.truth()
@@ -60,7 +60,7 @@ def on_at(run: TruthRun, at_s: int) -> bool:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_cohort_fits_its_pool(seed: int) -> None:
-    """The five never need more than 40 H100, and need more than 16 at their highest."""
+    """The highest demand of the five startups is above 16 and at most 40 H100 GPUs."""
     assert 16 < h100_peak(played(seed)) <= 40
 
 
@@ -74,7 +74,7 @@ def test_everyone_runs_something(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_cumulus_is_idle_over_weekends(seed: int) -> None:
-    """On Saturdays and Sundays nothing of it runs; on Wednesdays something does."""
+    """The office-hours startup runs nothing on weekends, and something on Wednesdays."""
     runs = runs_of(played(seed), "cumulus-bio")
     noons = [START_S + day * DAY_S + 12 * HOUR_S for day in range(1, 180)]
     for noon_s in noons:
@@ -86,7 +86,7 @@ def test_cumulus_is_idle_over_weekends(seed: int) -> None:
 
 
 def test_echo_shuts_down_in_the_guest() -> None:
-    """Its server is found stopped in place for about a day at a time, and is billed."""
+    """The forgetful startup's server is stopped in place for about a day, and is billed."""
     world = World.build(1, START_S)
     standby_h = 0
     for _ in range(60 * 24):
@@ -134,13 +134,13 @@ def test_acme_leaves_a_stopped_server_until_its_next_plan() -> None:
 
 
 def full(world: World) -> None:
-    """No GPU is left."""
+    """Leave no GPU in stock."""
     for offer in OFFERS[ZONE].values():
         world.market.stock_gpus[ZONE, offer.family] = 0
 
 
 def forbidden(world: World) -> None:
-    """No server may be created."""
+    """Allow no server by quota."""
     for offer in OFFERS[ZONE].values():
         world.market.quota_servers[offer.commercial_type] = 0
 

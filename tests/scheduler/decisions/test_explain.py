@@ -51,7 +51,7 @@ def test_every_decision_is_recomputed_from_its_inputs() -> None:
 
 
 def test_an_explanation_says_what_follows_and_who_may_change_it() -> None:
-    """The explanation names the counterfactual, the next step and who may change it."""
+    """The explanation names what would change the decision, what follows and who may change it."""
     harness = Harness(program(limit=4))
     harness.cloud.add(server())
     harness.run()

@@ -78,7 +78,7 @@ def test_open_again_cancels_the_notice_and_powers_nothing_on() -> None:
 
 
 def rename_in_outage(harness: Harness) -> None:
-    """The zone does not answer for twenty minutes, and the server is renamed meanwhile."""
+    """The zone does not answer for twenty minutes, and the server is renamed in that time."""
     harness.cloud.answers[ZONE] = lambda at_s: Unknown(ZONE, at_s, Cause.UNREACHABLE, "down")
     began_s = harness.clock.now_s()
     harness.run_until(began_s + 1200, 300)

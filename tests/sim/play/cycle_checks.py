@@ -177,7 +177,7 @@ def _remembering() -> tuple[Any, ...]:
 
 
 FREE = frozenset({"demand", "capacity"})
-"""What limits a share where no limit and no step does."""
+"""The reasons of shares that no limit and no step bounds."""
 
 
 def shuffled(snapshot: Snapshot, rng: random.Random) -> Snapshot:

@@ -56,7 +56,7 @@ class ManualIamEdits:
         add("mixed", "stranger", Rule(STARTING[:1], (delta,)), Rule(STARTING[1:2], (elder,)))
 
     def hasty(self, policy_id: str, at_s: int) -> Event | None:
-        """Somebody notices that a policy was narrowed, and edits it."""
+        """A person notices that a policy was narrowed, and edits it."""
         if at_s >= self.until_s:
             return None
         return edit_of(self._rng, self.organization.names[policy_id], at_s)

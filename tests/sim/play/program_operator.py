@@ -39,7 +39,7 @@ from .memory_book import InMemoryBook
 from .region import Region
 
 REAL_ONLY = ("refund", "move", "advance", "ahead", "accept", "confirm")
-"""Verbs that a book in Python does not know: drawn in every seed, done on the real book."""
+"""Verbs that the book in memory does not know: drawn in every seed, done on the real book."""
 FLAVORS = tuple(f"{kind}@{ZONES[1]}" for kind in (*SMALL, *BIG))
 FLAVORS += tuple(f"{kind}@{ZONES[2]}" for kind in SMALL)
 
@@ -104,9 +104,9 @@ class ProgramOperator:
         self.overrides: list[Override] = []
         self.done: Counter[str] = Counter()
         self.accepted: set[tuple[str, int]] = set()
-        """Rates that reach cohorts with fixed prices: of their start, or mended downwards."""
+        """Rates for cohorts with fixed prices: those of their start, or corrected downwards."""
         self.confirmed: list[tuple[int, str, str]] = []
-        """When somebody said that a milestone of a startup was reached, refused or not."""
+        """When the operator confirmed a milestone, whether it was refused or not."""
         self._apply(program, START_S)
 
     def does(self, event: Event, now_s: int) -> None:

@@ -16,7 +16,7 @@ from ..scenario.script import START_S, Event
 
 PASSING = ("starting", "stopping")
 END = ("plenty", "unlock", "late_stop")
-"""What ends or follows from something else: no trouble of its own."""
+"""Actions that end another one or follow from it: no trouble of their own."""
 
 
 class Region(World):
@@ -114,7 +114,7 @@ class Region(World):
                 raise permission_denied("compute_servers", permission.partition(":")[2])
 
     def do_again(self, who: str, zone: str, slot: int) -> None:
-        """Start the server again, whoever stopped it."""
+        """Start the server again after any stop."""
         server = self._named(who, zone, slot)
         if server is not None:
             self._check(who, "server:start")
