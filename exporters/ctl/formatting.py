@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from quotas.messages.levels import LEVELS
 from quotas.model.units import format_duration
 
 Answer = Mapping[str, Any]
@@ -26,8 +27,9 @@ def table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 def credits_text(answer: Answer) -> str:
     """Credits left, with the level first."""
     runway = "nothing burns" if answer["runway_s"] is None else format_duration(answer["runway_s"])
+    level = LEVELS[answer["level"]].name
     lines = [
-        f"{answer['available']} credits available, {answer['level']}: {answer['level_reason']}",
+        f"{answer['available']} credits available, {level}: {answer['level_reason']}",
         f"{'burn':12} {answer['burn_per_hour']} an hour; runway {runway}",
         f"{'granted':12} {answer['granted']}",
         f"{'posted':12} {answer['posted']}",

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from exporters.ctl.cli import main
+from exporters.ctl.formatting import credits_text
 from quotas.book import Book
 from quotas.book.cycle.commit import apply_program
 from scheduler.jobs.inbox import InboxDrain
@@ -74,6 +75,12 @@ def test_every_look_reads_well_and_as_json(served: Served, line: str, says: str)
     assert (text.code, as_json.code) == (0, 0), text.err + as_json.err
     assert says in text.out and as_json.json
     assert "birch" not in text.out + as_json.out
+
+
+def test_a_level_reads_as_words(served: Served) -> None:
+    """People read the name of a level, programs its code."""
+    answer = {**served.run("credits", "--json").json, "level": "paced"}
+    assert " credits available, at limit: " in credits_text(answer)
 
 
 def test_need_is_an_exit_code_for_pipelines(served: Served) -> None:
