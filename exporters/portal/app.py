@@ -192,11 +192,9 @@ async def request_gpus(signed_in_request: SignedInRequest) -> Response:
         texts = {name: fields.get(name, "") for name in ("pool", "reason", "refused_for")}
         length = fields.get("length", "") + fields.get("unit", "")
         form_values = {**texts, "gpus": int(fields.get("gpus", "")), "duration": length}
-        wanted = NewRequest.model_validate(form_values)
-        duration_s = wanted.duration_s()
+        body = NewRequest.model_validate(form_values).submitted()
     except (ValidationError, ValueError, Problem):
         return _page(signed_in_request, 422, fields)
-    body = {**wanted.model_dump(exclude={"duration"}), "duration_s": duration_s}
     return await _enqueue(signed_in_request, key, "request.open", body)
 
 
