@@ -19,9 +19,7 @@ def _from_integer(to_text: Callable[[int], str]) -> BeforeValidator:
 
 
 Credits = Annotated[
-    str,
-    Field(pattern=r"^-?\d+\.\d{2,6}$", examples=["41.20"]),
-    _from_integer(format_credits),
+    str, Field(pattern=r"^-?\d+\.\d{2,6}$", examples=["41.20"]), _from_integer(format_credits)
 ]
 Instant = Annotated[str, Field(examples=["2027-01-05T00:00:00Z"]), _from_integer(format_instant)]
 NonEmpty = Annotated[str | None, BeforeValidator(lambda text: text or None)]

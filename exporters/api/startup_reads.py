@@ -39,13 +39,7 @@ from exporters.api.models import (
     StatementSummary,
     UsageAnswer,
 )
-from exporters.api.serializers import (
-    charge_of,
-    decision_of,
-    notice_of,
-    request_of,
-    statement_of,
-)
+from exporters.api.serializers import charge_of, decision_of, notice_of, request_of, statement_of
 from quotas.book import Book
 from quotas.book.cycle import state as book_state
 from quotas.book.reads.statements import read_statement, read_statements

@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Watch = Annotated[bool, typer.Option("--watch", help="Go on, and show every change.")]
 Key = Annotated[
-    str | None,
-    typer.Option(help="Makes the write safe to repeat: the same key asks once."),
+    str | None, typer.Option(help="Makes the write safe to repeat: the same key asks once.")
 ]
 WATCH_S = 5
 CLEAR = "\x1b[H\x1b[2J"

@@ -95,10 +95,7 @@ def _graphs() -> list[Panel]:
         timeseries_panel(
             "GPUs in use by startup",
             "Use of the pools by startup, against their capacity.",
-            {
-                "{{startup}}": sum_by("startup", IN_USE),
-                "capacity": f"sum({metric('pool_gpus')})",
-            },
+            {"{{startup}}": sum_by("startup", IN_USE), "capacity": f"sum({metric('pool_gpus')})"},
             GPUS,
             stacked=True,
             dashed=["capacity"],
