@@ -53,12 +53,12 @@ def show(
 ) -> Any:
     """Print and return an answer; with `watch` print every change until interrupted."""
     client = connect()
-    found = client.get(path, **query)
+    found = client.get(path, 0, **query)
     printed = _print(found, render, "", as_json=as_json, watch=watch)
     while watch:
         MachineClock().wait(WATCH_S)
         try:
-            found = client.get(path, **query)
+            found = client.get(path, 0, **query)
         except ApiError as error:
             if error.code != UNREACHABLE:
                 raise
@@ -79,11 +79,17 @@ def _print(
 
 
 def send_write(
-    path: str, body: Mapping[str, Any] | None, key: str | None, *, wait: bool, as_json: bool
+    what: str,
+    path: str,
+    body: Mapping[str, Any] | None,
+    key: str | None,
+    *,
+    wait: bool,
+    as_json: bool,
 ) -> None:
-    """Send a write (without a body: withdraw what the path names) and print what became of it.
+    """Send a write and print that it was accepted; with `wait`, print the decision.
 
-    With `wait` that is the decision, or else that the write was accepted.
+    A write without a body withdraws what the path names.
     """
     client, key = connect(), key or secrets.token_hex(16)
     try:
@@ -94,7 +100,7 @@ def send_write(
         again = f"{error}; it may be kept: repeat it with --key {key}"
         raise ApiError(again, UNREACHABLE) from None
     if not wait:
-        kept = f"{accepted['kind']} is kept; the next cycle decides"
+        kept = f"{what} is kept; the next cycle decides"
         typer.echo(to_json_text(accepted) if as_json else kept)
         return
     link = f"writes/{accepted['id']}"

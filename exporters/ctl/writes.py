@@ -46,7 +46,7 @@ def open_request(
     """Ask for GPUs of a pool; the owner of lent quota gets it back in this way."""
     body = {"pool": pool, "gpus": gpus, "duration": for_, "reason": reason}
     body |= {"refused_for": refused_for} if refused_for else {}
-    send_write("requests", body, key, wait=wait, as_json=as_json)
+    send_write("the request", "requests", body, key, wait=wait, as_json=as_json)
 
 
 def list_requests(as_json: Json = False, watch: Watch = False) -> None:
@@ -56,7 +56,7 @@ def list_requests(as_json: Json = False, watch: Watch = False) -> None:
 
 def withdraw(number: Number, key: Key = None, wait: Wait = False, as_json: Json = False) -> None:
     """Withdraw a request."""
-    send_write(f"requests/{number}", None, key, wait=wait, as_json=as_json)
+    send_write("the withdrawal", f"requests/{number}", None, key, wait=wait, as_json=as_json)
 
 
 def advance(
@@ -74,7 +74,7 @@ def advance(
     """Take a part of your next tranche ahead; once for each tranche."""
     options = {"grant": grant, "amount": amount}
     body = {name: value for name, value in options.items() if value is not None}
-    send_write("advance", body, key, wait=wait, as_json=as_json)
+    send_write("the advance", "advance", body, key, wait=wait, as_json=as_json)
 
 
 def notices(
@@ -92,7 +92,9 @@ def notices(
 
 def acknowledge(number: Number, key: Key = None, wait: Wait = False, as_json: Json = False) -> None:
     """Acknowledge a notice, so that no reminder follows."""
-    send_write(f"notices/{number}/acknowledge", {}, key, wait=wait, as_json=as_json)
+    send_write(
+        "the acknowledgement", f"notices/{number}/acknowledge", {}, key, wait=wait, as_json=as_json
+    )
 
 
 def snooze(
@@ -105,4 +107,4 @@ def snooze(
 ) -> None:
     """Ask for a later deadline, within the program's policy."""
     body = {"for": for_, "reason": reason}
-    send_write(f"notices/{number}/snooze", body, key, wait=wait, as_json=as_json)
+    send_write("the snooze", f"notices/{number}/snooze", body, key, wait=wait, as_json=as_json)

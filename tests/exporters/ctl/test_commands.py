@@ -103,7 +103,7 @@ def test_a_month_comes_as_csv(served: Served) -> None:
 def test_a_request_is_kept_decided_and_taken_back(served: Served) -> None:
     """The same key is one request; --wait tells what was decided, and exits with it."""
     ask = ["request", "h100", 1, "--for", "2h", "--key", "run-4"]
-    assert served.run(*ask).out == "request.open is kept; the next cycle decides\n"
+    assert served.run(*ask).out == "the request is kept; the next cycle decides\n"
     assert served.decide() == 1
     done = served.run(*ask, "--wait")
     assert done.code == 0 and done.out.startswith("done: request 1 for 1 GPUs of h100 is open")
@@ -193,7 +193,7 @@ def test_credits_are_taken_ahead(served: Served) -> None:
     """
     apply_program(served.book, tranched(), NOW_S, "tests")
     kept = served.run("advance", "acme-t", "--amount", "2.5", "--key", "ahead")
-    assert kept.out == "credits.advance is kept; the next cycle decides\n"
+    assert kept.out == "the advance is kept; the next cycle decides\n"
     assert served.decide() == 1
     done = served.run("advance", "acme-t", "--amount", "2.5", "--key", "ahead", "--wait")
     assert done.code == 0
