@@ -23,6 +23,7 @@ Credits = Annotated[
 ]
 Instant = Annotated[str, Field(examples=["2027-01-05T00:00:00Z"]), _from_integer(format_instant)]
 NonEmpty = Annotated[str | None, BeforeValidator(lambda text: text or None)]
+"""A text that the book stores as "" where there is none."""
 Item = TypeVar("Item")
 
 

@@ -28,7 +28,8 @@ def table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 def credits_text(answer: Answer) -> str:
     """Credits left, with the level first."""
     runway = "nothing burns" if answer["runway_s"] is None else format_duration(answer["runway_s"])
-    level = LEVELS[answer["level"]].name
+    code = answer["level"]
+    level = LEVELS[code].name if code in LEVELS else code  # a newer API may have more levels
     lines = [
         f"{answer['available']} credits available, {level}: {answer['level_reason']}",
         f"{'burn':12} {answer['burn_per_hour']} an hour; runway {runway}",
