@@ -5,12 +5,25 @@ Amounts are decimal strings of credits, instants RFC 3339 in UTC, durations seco
 
 from __future__ import annotations
 
-from typing import Annotated, Generic, TypeVar
+from collections.abc import Callable, Mapping
+from itertools import product
+from typing import Annotated, Generic, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-Credits = Annotated[str, Field(pattern=r"^-?\d+\.\d{2,6}$", examples=["41.20"])]
-Instant = Annotated[str, Field(examples=["2027-01-05T00:00:00Z"])]
+from quotas.model.units import format_credits, format_instant
+
+
+def _from_integer(to_text: Callable[[int], str]) -> BeforeValidator:
+    return BeforeValidator(lambda value: to_text(value) if isinstance(value, int) else value)
+
+
+Credits = Annotated[
+    str, Field(pattern=r"^-?\d+\.\d{2,6}$", examples=["41.20"]), _from_integer(format_credits)
+]
+Instant = Annotated[str, Field(examples=["2027-01-05T00:00:00Z"]), _from_integer(format_instant)]
+NonEmpty = Annotated[str | None, BeforeValidator(lambda text: text or None)]
+"""A text that the book stores as "" where there is none."""
 Item = TypeVar("Item")
 
 
@@ -18,6 +31,21 @@ class Answer(BaseModel):
     """The base of every answer: frozen, without extra fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @classmethod
+    def of(cls, *sources: object, **values: object) -> Self:
+        """The answer with these values, and the other fields from objects or rows of the book.
+
+        A field `left` is read from the first source that has `left`, or `left_ucr` (credits) or
+        `left_s` (an instant).
+        """
+        for name in cls.model_fields.keys() - values.keys():
+            for source, key in product(sources, (name, f"{name}_ucr", f"{name}_s")):
+                if key in source if isinstance(source, Mapping) else hasattr(source, key):
+                    found = source[key] if isinstance(source, Mapping) else getattr(source, key)
+                    values[name] = found
+                    break
+        return cls.model_validate(values)
 
 
 class Me(Answer):
@@ -157,7 +185,7 @@ class Decision(Answer):
     at: Instant
     mode: str = Field(examples=["enforce"])
     verb: str = Field(examples=["notify"])
-    server: str | None
+    server: NonEmpty
     rule: str = Field(examples=["limit"])
     reason: str
 
@@ -184,8 +212,8 @@ class Notice(Answer):
     """A notice before a stop."""
 
     id: int
-    server: str | None
-    server_name: str | None
+    server: NonEmpty
+    server_name: NonEmpty
     rule: str = Field(examples=["credits"])
     mode: str = Field(examples=["enforce"], description="in shadow nothing will be stopped")
     state: str = Field(examples=["open"])

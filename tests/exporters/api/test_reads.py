@@ -105,6 +105,12 @@ def test_a_feed_skips_nothing_and_repeats_nothing(fresh_api: ApiFixture) -> None
     assert news["decision"]["reason"] == "acme 0"
 
 
+def test_a_long_poll_without_news_ends_empty(fresh_api: ApiFixture) -> None:
+    """After the wait, the answer has no events and repeats the cursor."""
+    page = fresh_api.json("/v1/events")
+    assert fresh_api.json(f"/v1/events?cursor={page['next']}&wait=1") == {**page, "items": []}
+
+
 @pytest.mark.parametrize(
     "query",
     ["limit=0", "limit=201", "limit=x", "cursor=-1", "cursor=abc", "cursor=" + "9" * 19, "limt=5"],

@@ -10,12 +10,11 @@ import pytest
 from jinja2 import Environment
 from starlette.requests import Request
 
-from exporters.portal.french import FRENCH
-from exporters.portal.i18n import Translator, language
-from exporters.portal.page import LEVELS
+from exporters.portal.i18n import FRENCH, Translator, language
 from quotas.book.actions.requests import read_requests
 from quotas.book.cycle.commit import commit
 from quotas.book.inbox import waiting_messages
+from quotas.messages.levels import LEVELS
 from quotas.state.notices import LIVE_NOTICES
 from quotas.state.requests import LIVE_REQUESTS
 from quotas.state.snapshot import Decision

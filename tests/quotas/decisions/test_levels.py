@@ -7,6 +7,7 @@ import pytest
 from quotas.enforcement.decide import decide
 from quotas.ledger.transfers import GrantBalance
 from quotas.messages.catalogue import text_of
+from quotas.messages.levels import LEVELS
 from quotas.model.units import DAY_S
 from quotas.rules import cohort_end, credits, membership
 from quotas.rules.context import Level
@@ -192,3 +193,8 @@ def test_after_the_end_the_end_is_the_only_reason() -> None:
     snapshot = a_snapshot(2000, a_program(ends_s=1000), [a_run()])
     assert violations(credits.RULE, snapshot) == []
     assert len(violations(cohort_end.RULE, snapshot)) == 1
+
+
+def test_every_level_has_a_text() -> None:
+    """The codes of the texts are the levels, from the mildest to the strictest."""
+    assert list(LEVELS) == list(Level)
