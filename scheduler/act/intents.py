@@ -7,8 +7,7 @@ from dataclasses import replace
 
 import structlog
 
-from quotas.book.cycle.changed_since import changed_since
-from quotas.book.cycle.commit import save_intents
+from quotas.book.cycle.commit import changed_since, save_intents
 from quotas.book.cycle.lease import Lease
 from quotas.book.cycle.state import BookState, pending_intents
 from quotas.book.session import Book

@@ -24,7 +24,7 @@ _OPEN_HOLDS = _HOLDS.where(HOLD.c.state == HoldState.OPEN.value)
 
 
 def read_holds(connection: Connection, hold_id: str | None = None) -> tuple[Hold, ...]:
-    """The open holds, or the one named whatever its state, with what they were drawn from."""
+    """The open holds, or one hold in any state, with the accounts that they were drawn from."""
     query = _OPEN_HOLDS if hold_id is None else _HOLDS.where(HOLD.c.id == hold_id)
     rows, draws = {}, defaultdict(list)
     for row in connection.execute(query):
@@ -45,7 +45,7 @@ def list_holds(connection: Connection, startup: str | None = None) -> list[Mappi
 
 
 def close_holds(connection: Connection, transfers: Iterable[Transfer]) -> None:
-    """Write what became of the holds that these transfers ended, if they were open still."""
+    """End the rows of the holds that these transfers end, if they are still open."""
     for transfer in transfers:
         if transfer.kind not in set(HoldEnding):
             continue

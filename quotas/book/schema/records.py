@@ -40,7 +40,7 @@ class ProgramVersionRow(Row, table=True):
 
 
 class HoldRow(Row, table=True):
-    """How a hold stands; its transfers are the truth, and its account has what it holds."""
+    """The state of a hold. Its transfers are the truth, and its account has its credits."""
 
     id: Key
     startup: Indexed
@@ -140,7 +140,7 @@ class RequestRow(Row, table=True):
 
 
 class OverrideRow(Row, table=True):
-    """What an operator said: append-only (see quotas.state.overrides.Override)."""
+    """An operator's standing order: append-only (see quotas.state.overrides.Override)."""
 
     id: Number = None
     family: str
@@ -168,7 +168,7 @@ class TokenRow(Row, table=True):
 
 
 class InboxAnswerRow(Row, table=True):
-    """What became of a write that came through the inbox: append-only."""
+    """The answer to a write that came through the inbox: append-only."""
 
     id: Key
     startup: str

@@ -94,22 +94,17 @@ CHAIN_HEAD = Table(
     *_int64("moved_ucr"),
     *_text("hash"),
 )
-"""Where each cohort's chain stood at the first cycle of a UTC day: append-only."""
+"""Each cohort's newest transfer at the first cycle of a UTC day: append-only."""
 RUN = Table(
     "run",
     METADATA,
     *_text("id", primary_key=True),
-    *_text("server_id", "server_name", "zone", "project_id"),
     *_text("startup", index=True),
-    *_text("flavor"),
-    *_int("gpus"),
+    *_text("server_id", "server_name", "zone", "project_id", "flavor", "started_by", "state"),
+    *_int("gpus", "start_error_s", "end_error_s"),
+    *_int64("start_s", "up_since_s", "posted_until_s"),
     *_int64("rate_ucr_per_h", nullable=True),
-    *_int64("start_s", "up_since_s"),
-    *_text("started_by"),
-    *_int64("posted_until_s"),
-    *_text("state"),
     *_int64("end_s", nullable=True, index=True),
-    *_int("start_error_s", "end_error_s"),
     Index("ix_run_server_start", "server_id", "start_s"),
 )
 """Runs of servers (see quotas.metering.runs.Run)."""
@@ -142,11 +137,7 @@ LISTING = Table(
 )
 """Believable prices that the catalogue listed, from when each was first seen: append-only."""
 OFFER = Table(
-    "offer",
-    METADATA,
-    *_text("flavor", primary_key=True),
-    *_int("gpus"),
-    *_int64("scratch_bytes"),
+    "offer", METADATA, *_text("flavor", primary_key=True), *_int("gpus"), *_int64("scratch_bytes")
 )
 """What the zones sell, as last listed, believable price or not."""
 OVERUSE = Table(
@@ -154,11 +145,10 @@ OVERUSE = Table(
     METADATA,
     *_text("startup", "pool", primary_key=True),
     *_int64("since_s", primary_key=True),
-    *_int("gpus"),
+    *_int("gpus", "share_gpus", "nominal_gpus"),
     *_text("owner", nullable=True),
-    *_int64("deadline_s"),
-    *_int("share_gpus", "nominal_gpus"),
     *_text("limited_by"),
+    *_int64("deadline_s"),
     *_int64("ended_s", nullable=True, index=True),
 )
 """Usage above shares, while it lasted (see quotas.state.snapshot.Overuse)."""
@@ -218,5 +208,3 @@ DECISION = METADATA.tables["decision"]
 NOTICE = METADATA.tables["notice"]
 REQUEST = METADATA.tables["request"]
 OVERRIDE = METADATA.tables["override"]
-TOKEN = METADATA.tables["token"]
-INBOX_ANSWER = METADATA.tables["inbox_answer"]

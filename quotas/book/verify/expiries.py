@@ -1,7 +1,6 @@
-"""Verify expiries and rollovers: what became of the credits that a grant had at its end.
+"""Verify expiries and rollovers of the credits that a grant had at its end.
 
-The right amount follows from what the grant had just before, which is the sum of its entries
-so far.
+The right amount follows from the sum of the grant's entries before the transfer.
 """
 
 from __future__ import annotations
@@ -70,7 +69,7 @@ class ExpiryAudit:
         return None
 
     def _rolling_ucr(self, grant: GrantBalance) -> int:
-        """What of it may move on, less what moved of the same tranche."""
+        """The credits that may roll over, less those of the same tranche that did already."""
         return grant.rolling_ucr(self._moved[grant.startup, grant.rolls_to])
 
 

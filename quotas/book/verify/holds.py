@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 from sqlalchemy import Connection, select
@@ -25,6 +26,9 @@ class _AuditedHold:
     amount_ucr: int
     state: str = "open"
     settled_ucr: int = 0
+
+
+_COMPARED = attrgetter("startup", "amount_ucr", "state", "settled_ucr")
 
 
 class HoldAudit:
@@ -81,14 +85,10 @@ class HoldAudit:
         return None
 
     def missing(self, connection: Connection) -> str | None:
-        """The first hold that the table tells otherwise than its transfers, or None."""
+        """The first hold whose row differs from its transfers, or None."""
         for row in connection.execute(select(HOLD).order_by(HOLD.c.id)):
             hold = self._holds.pop(row.id, None)
-            told = (row.startup, row.amount_ucr, row.state, row.settled_ucr)
-            if hold is None or told != (
-                *(hold.startup, hold.amount_ucr),
-                *(hold.state, hold.settled_ucr),
-            ):
+            if hold is None or _COMPARED(row) != _COMPARED(hold):
                 return f"the hold {row.id} is not as its transfers say"
         return f"the hold {min(self._holds)} is not in the table" if self._holds else None
 

@@ -70,9 +70,6 @@ def _minimums(connection: Connection) -> list[tuple[int, int]]:
 def _minimum_s(minimums: list[tuple[int, int]], opened_s: int) -> int:
     """The minimum in force at an instant; the smaller of two if a cycle may have read either."""
     before = [least_s for applied_s, least_s in minimums if applied_s < opened_s][-1:]
-    since = [
-        least_s
-        for applied_s, least_s in minimums
-        if opened_s <= applied_s <= opened_s + MAX_CYCLE_S
-    ]
+    until_s = opened_s + MAX_CYCLE_S
+    since = [least_s for applied_s, least_s in minimums if opened_s <= applied_s <= until_s]
     return min([*before, *since], default=0)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from quotas.book.actions.action import read_balance
 from quotas.book.actions.overrides import set_override
 from quotas.book.cycle.state import load_state, read_stops
-from quotas.book.reads.balances import read_balance
 from quotas.book.reads.status import read_status
 from quotas.metering.stop_latency import MeasuredStop
 from quotas.model.units import format_credits

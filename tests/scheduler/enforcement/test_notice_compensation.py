@@ -7,7 +7,7 @@ import json
 import pytest
 from sqlalchemy import update
 
-from quotas.book.cycle.changed_since import changed_since
+from quotas.book.cycle.commit import changed_since
 from quotas.book.cycle.state import load_state
 from quotas.book.schema.tables import NOTICE
 from quotas.book.verify.verify import verify

@@ -184,7 +184,7 @@ def test_a_cycle_that_a_deed_overtook_forfeits_nothing() -> None:
     lease, known = lease_of(book), load_state(book).newest_transfer
     made = result_of(transfers=ending(book), newest_transfer=known, runs=[])
     add(book, Transfer("m", "manual", "spring", "acme", 0, GIVEN, ""))
-    with pytest.raises(StaleBalance, match="a deed was posted"):
+    with pytest.raises(StaleBalance, match="credits moved"):
         commit(book, made, lease, END_S)
     commit(book, replace(made, newest_transfer=load_state(book).newest_transfer), lease, END_S)
     assert fault(book) == ""
