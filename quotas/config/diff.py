@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from quotas.config.schema import POLICY_KEYS
 from quotas.model.program import (
     Cohort,
     Grant,
@@ -21,7 +22,7 @@ from quotas.model.program import (
     Tenure,
     Tranche,
 )
-from quotas.model.units import format_credits, format_duration, format_instant, format_of_day
+from quotas.model.units import format_credits, format_instant
 from quotas.state.overrides import EVERYONE, NO_OVERRIDES, Overrides, with_effective_mode
 
 Usage = Mapping[str, Mapping[str, int]]
@@ -117,7 +118,6 @@ def _refuse_changed(path: str, before: Grant, after: Grant) -> None:
 
 def _layout(program: Program) -> Layout:
     """The program as path -> text, without paths that only follow from other paths."""
-    policy = program.policy
     laid = {
         "program.name": program.name,
         "program.timezone": program.timezone,
@@ -126,21 +126,9 @@ def _layout(program: Program) -> Layout:
         "program.budget": format_credits(program.budget_ucr),
         "program.zones": ", ".join(program.zones),
         "program.operators": ", ".join(program.operators),
-        "policy.notice.minimum": format_duration(policy.minimum_notice_s),
-        "policy.notice.exhaustion": ", ".join(map(format_duration, policy.exhaustion_notices_s)),
-        "policy.notice.end": ", ".join(map(format_duration, policy.end_notices_s)),
-        "policy.self_advance": format_credits(policy.self_advance_ppm),
-        "policy.notice.quiet_hours": "-".join(map(format_of_day, policy.quiet_hours_s)),
-        "policy.notice.snooze_max": format_duration(policy.snooze_max_s),
-        "policy.notice.chain_heads": str(policy.mails_chain_heads).lower(),
-        "policy.stop.latency": format_duration(policy.stop_latency_s),
-        "policy.pacing.curve": policy.pacing_curve,
-        "policy.pacing.action": policy.pacing_action,
-        "policy.pacing.daily_burn": _or_none(policy.daily_burn_ucr),
-        "policy.disruption_budget.part": format_credits(policy.disruption_budget_ppm),
-        "policy.standby.stop_after": format_duration(policy.standby_stop_after_s),
-        "policy.reclaim.minimum_runtime": format_duration(policy.minimum_runtime_s),
     }
+    for key in POLICY_KEYS:
+        laid[f"policy.{key.path}"] = key.show(getattr(program.policy, key.field))
     for pool in program.pools:
         laid |= {f"pool.{pool.name}.{key}": text for key, text in _pool_layout(pool).items()}
     for cohort in program.cohorts:
@@ -262,30 +250,11 @@ def _mode(old: Program | None, new: Program, overrides: Overrides) -> Iterator[t
 
 
 def _bounds(old: Program, new: Program) -> Iterator[tuple[str, str]]:
-    was, now, notice = old.policy, new.policy, "policy.notice"
-    if now.minimum_notice_s < was.minimum_notice_s:
-        yield f"{notice}.minimum", "servers are stopped with less notice"
-    if set(was.exhaustion_notices_s) - set(now.exhaustion_notices_s):
-        yield f"{notice}.exhaustion", "an announcement of exhaustion is dropped"
-    if set(was.end_notices_s) - set(now.end_notices_s):
-        yield f"{notice}.end", "an announcement of the cohort's end is dropped"
-    if now.self_advance_ppm < was.self_advance_ppm:
-        yield "policy.self_advance", "startups may take less of their next tranche ahead"
-    if was.mails_chain_heads and not now.mails_chain_heads:
-        yield f"{notice}.chain_heads", "operators no longer get the daily chain heads"
+    for key in POLICY_KEYS:
+        if key.takes_away(getattr(old.policy, key.field), getattr(new.policy, key.field)):
+            yield f"policy.{key.path}", key.why
     if set(old.operators) - set(new.operators):
         yield "program.operators", "an operator no longer gets messages"
-    if now.stop_latency_s < was.stop_latency_s:
-        yield "policy.stop.latency", "the reserve for the time of a stop is smaller"
-    if now.disruption_budget_ppm > was.disruption_budget_ppm:
-        yield (
-            "policy.disruption_budget.part",
-            "more GPUs may be stopped unexpectedly within an hour",
-        )
-    if now.standby_stop_after_s < was.standby_stop_after_s:
-        yield "policy.standby.stop_after", "servers stopped in place are powered off earlier"
-    if now.minimum_runtime_s < was.minimum_runtime_s:
-        yield "policy.reclaim.minimum_runtime", "borrowed GPUs are reclaimed earlier"
     if set(old.zones) - set(new.zones):
         yield "program.zones", "a server that starts in a removed zone is not metered"
 
@@ -354,7 +323,3 @@ def _taken(before: Startup, after: Startup, used: Mapping[str, int]) -> Iterator
         if used.get(pool) and set(names) - set(after.flavors.get(pool, ())):
             why = f"{after.name} runs {used[pool]} GPUs in {pool} and loses a flavor there"
             yield f"{path}.flavors.{pool}", why
-
-
-def _or_none(amount_ucr: int | None) -> str:
-    return "none" if amount_ucr is None else format_credits(amount_ucr)

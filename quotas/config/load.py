@@ -13,13 +13,12 @@ from zoneinfo import ZoneInfo
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from quotas.config.schema import CohortTable, FileTable, GrantTable, PolicyTable, StartupTable
+from quotas.config.schema import CohortTable, FileTable, GrantTable, StartupTable
 from quotas.config.validate import Fault, Key, faults
 from quotas.ledger.tranches import monthly
 from quotas.model.program import (
     Cohort,
     Grant,
-    Policy,
     Pool,
     Program,
     ProgramError,
@@ -173,27 +172,7 @@ def _program(table: FileTable) -> Program:
         operators=tuple(head.operators),
         pools=pools,
         cohorts=tuple(_cohort(n, cohort, pools, zone) for n, cohort in table.cohort.items()),
-        policy=_policy(table.policy),
-    )
-
-
-def _policy(table: PolicyTable) -> Policy:
-    notice = table.notice
-    return Policy(
-        minimum_notice_s=notice.minimum,
-        exhaustion_notices_s=tuple(notice.exhaustion),
-        end_notices_s=tuple(notice.end),
-        stop_latency_s=table.stop.latency,
-        pacing_curve=table.pacing.curve,
-        pacing_action=table.pacing.action,
-        daily_burn_ucr=table.pacing.daily_burn,
-        disruption_budget_ppm=table.disruption_budget.part,
-        standby_stop_after_s=table.standby.stop_after,
-        minimum_runtime_s=table.reclaim.minimum_runtime,
-        self_advance_ppm=table.self_advance,
-        quiet_hours_s=tuple(notice.quiet_hours),
-        snooze_max_s=notice.snooze_max,
-        mails_chain_heads=notice.chain_heads,
+        policy=table.policy,
     )
 
 
