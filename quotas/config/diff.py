@@ -130,15 +130,19 @@ def _layout(program: Program) -> Layout:
     for key in POLICY_KEYS:
         laid[f"policy.{key.path}"] = key.show(getattr(program.policy, key.field))
     for pool in program.pools:
-        laid |= {f"pool.{pool.name}.{key}": text for key, text in _pool_layout(pool).items()}
+        laid |= _below(f"pool.{pool.name}", _pool_layout(pool))
     for cohort in program.cohorts:
         laid[f"cohort.{cohort.name}.starts"] = format_instant(cohort.starts_s)
         laid[f"cohort.{cohort.name}.ends"] = format_instant(cohort.ends_s)
         for startup in cohort.startups:
             path = _startup_path(startup)
             laid[path] = startup.name
-            laid |= {f"{path}.{key}": text for key, text in _startup_layout(startup).items()}
+            laid |= _below(path, _startup_layout(startup))
     return laid
+
+
+def _below(path: str, laid: Layout) -> Layout:
+    return {f"{path}.{key}": text for key, text in laid.items()}
 
 
 def _pool_layout(pool: Pool) -> Layout:
@@ -163,7 +167,7 @@ def _startup_layout(startup: Startup) -> Layout:
         laid |= {f"{label}.{pool}": str(gpus) for pool, gpus in quotas.items() if gpus is not None}
     laid |= {f"flavors.{pool}": ", ".join(names) for pool, names in startup.flavors.items()}
     for grant in startup.grants:
-        laid |= {f"grants.{grant.id}.{k}": v for k, v in _grant_layout(grant).items()}
+        laid |= _below(f"grants.{grant.id}", _grant_layout(grant))
     return laid
 
 
@@ -230,11 +234,8 @@ def _reasons(
     for startup in old.startups():
         after = new.startup(startup.name)
         if after is None:
-            path = _startup_path(startup)
-            yield (
-                path,
-                f"{startup.name} leaves the program: its servers are stopped, its books stay",
-            )
+            why = f"{startup.name} leaves the program: its servers are stopped, its books stay"
+            yield _startup_path(startup), why
         else:
             yield from _taken(startup, after, was.get(startup.name, {}))
 

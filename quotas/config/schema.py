@@ -96,10 +96,9 @@ def _pause(value: object) -> int:
 
 
 def _quiet_hours(value: object) -> tuple[int, ...]:
-    problem = 'is not a pair of local times; write it such as "22:00-08:00"'
     found = _QUIET.fullmatch(value) if isinstance(value, str) else None
     if found is None:
-        raise ValueError(problem)
+        raise ValueError('is not a pair of local times; write it such as "22:00-08:00"')
     from_h, from_m, until_h, until_m = map(int, found.groups())
     from_s, until_s = from_h * HOUR_S + from_m * 60, until_h * HOUR_S + until_m * 60
     if from_s == until_s:
@@ -238,10 +237,7 @@ class ProjectTable(_Table):
 
 
 class TrancheTable(_Table):
-    """`{ at = 2027-02-01, credits = "10000" }` or `{ milestone = "demo-day", … }`.
-
-    Without either, it stands for "monthly".
-    """
+    """`{ at = 2027-02-01, credits = "10000" }`, or a milestone; without both it is "monthly"."""
 
     credits: Amount
     at: Moment | None = None
