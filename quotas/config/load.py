@@ -221,7 +221,7 @@ def _grant(table: GrantTable, cohort: Cohort, zone: ZoneInfo) -> Grant:
         category=table.category,
         priority=table.priority,
         tranches=_tranches(table, effective_s, expires_s, zone),
-        rollover=table.rollover and _rollover(table.rollover),
+        rollover=None if table.rollover is None else _rollover(table.rollover),
     )
 
 
