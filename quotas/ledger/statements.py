@@ -104,10 +104,10 @@ class Tally:
             self._others.append(_line(posted, effect_s, amount, cost, late))
 
     def _charge(
-        self, detail: Mapping[str, Any], amount_ucr: int, cost_ucr: int, late: object
+        self, detail: Mapping[str, Any], amount_ucr: int, cost_ucr: int, late: bool
     ) -> None:
         start_s, end_s = detail["start_s"], detail["end_s"]
-        key = (detail["run"], detail["rate_ucr_per_h"], bool(late))
+        key = (detail["run"], detail["rate_ucr_per_h"], late)
         ran = self._runs.setdefault(key, _Ran(detail, start_s, end_s))
         ran.from_s, ran.to_s = min(ran.from_s, start_s), max(ran.to_s, end_s)
         ran.charges += 1
@@ -122,7 +122,7 @@ class Tally:
 
 
 def _line(
-    posted: PostedTransfer, effect_s: int, amount_ucr: int, cost_ucr: int, late: object
+    posted: PostedTransfer, effect_s: int, amount_ucr: int, cost_ucr: int, late: bool
 ) -> dict[str, Any]:
     return {
         "kind": posted.kind,
@@ -130,14 +130,14 @@ def _line(
         "recorded": format_instant(posted.recorded_s),
         "amount": format_credits(amount_ucr),
         "overdraft": format_credits(cost_ucr + amount_ucr if cost_ucr else 0),
-        "late": bool(late),
+        "late": late,
         "by": posted.actor,
         "reason": posted.reason,
         "key": posted.key,
     }
 
 
-def _run_line(ran: _Ran, late: object) -> dict[str, Any]:
+def _run_line(ran: _Ran, late: bool) -> dict[str, Any]:
     detail = ran.detail
     return {
         "kind": "charge",
@@ -153,7 +153,7 @@ def _run_line(ran: _Ran, late: object) -> dict[str, Any]:
         "cost": format_credits(ran.cost_ucr),
         "amount": format_credits(ran.amount_ucr),
         "overdraft": format_credits(ran.cost_ucr + ran.amount_ucr),
-        "late": bool(late),
+        "late": late,
     }
 
 
@@ -193,17 +193,10 @@ def statement_of(
     tally: Tally, opening_ucr: int, through_id: int, carried_from: str, closed_s: int | None
 ) -> Statement:
     """The statement that a tally comes to."""
-    return Statement(
-        startup=tally.startup,
-        month=month_name(tally.start_s),
-        opening_ucr=opening_ucr,
-        closing_ucr=opening_ucr + tally.amount_ucr,
-        charged_ucr=tally.charged_ucr,
-        lines=tuple(tally.lines()),
-        through_id=through_id,
-        carried_from=carried_from,
-        closed_s=closed_s,
-    )
+    month, closing_ucr = month_name(tally.start_s), opening_ucr + tally.amount_ucr
+    sums = (opening_ucr, closing_ucr, tally.charged_ucr)
+    chain = (through_id, carried_from, closed_s)
+    return Statement(tally.startup, month, *sums, tuple(tally.lines()), *chain)
 
 
 def digest(body: str) -> str:
