@@ -23,7 +23,8 @@ def shared(credits_ucr: int, runtime_s: int, usage: int = 0, requested: int = 40
     catalogue = Catalogue(gpus={FLAVOR: 1}, rates_ucr_per_h={FLAVOR: RATE})
     grant = a_balance_of(left_ucr=credits_ucr, granted_ucr=credits_ucr)
     own = balance("acme", 0, [grant], [], {}, 0)
-    (share,) = divide(program, catalogue, {"acme": own}, {KEY: usage}, 0, {KEY: requested})
+    demand = {KEY: requested}
+    (share,) = divide(program, catalogue, {"acme": own}, {KEY: usage}, 0, demand, {}, {})
     return share
 
 
