@@ -82,7 +82,7 @@ def divide(
         if pool.name in refused:
             capacity[pool.name] = refused_gpus(gpus, refused[pool.name], parts)
         # More GPUs than any share or request of one startup.
-        in_demand = sum(gpus for (_, name), gpus in demand.items() if name == pool.name)
+        in_demand = sum(asked for (_, name), asked in demand.items() if name == pool.name)
         step = max((catalogue.gpus.get(flavor, 0) for flavor in pool.flavors), default=0)
         beyond[pool.name] = gpus + sum(nominal for nominal, _ in parts) + in_demand + step
     inputs = _Inputs(program, catalogue, balances, usage, demand, pace_limits, beyond)

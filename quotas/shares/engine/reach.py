@@ -96,16 +96,11 @@ class Reach:
         if self.forest.levels:
             self.top_guarantee = int(c.guarantee[self.forest.levels[0].rows].sum())
         for level in self.forest.levels:
-            parents = [int(p) for p in level.parents] or [-1]
-            for parent, head, size in zip(parents, level.heads, level.sizes, strict=True):
-                group = range(level.start + int(head), level.start + int(head + size))
+            for parent, group in level.groups():
                 span = slice(group.start, group.stop)
                 self.members[parent] = group
-                self.sums[parent] = (
-                    int(c.base[span].sum()),
-                    int(c.most[span].sum()),
-                    int(c.offer[span].sum()),
-                )
+                base, most, offer = (int(x[span].sum()) for x in (c.base, c.most, c.offer))
+                self.sums[parent] = base, most, offer
                 if parent >= 0:
                     self.parent[span] = [parent] * len(group)
 
@@ -114,11 +109,9 @@ class Reach:
         path = [self._leaf(row)]
         while self.parent[path[-1].row] >= 0:
             path.append(self._inner(path[-1]))
-        total = self._pool(path[-1])
-        for at, step in enumerate(reversed(path)):
-            above = len(path) - 1 - at
-            in_base = path[above + 1].in_base if above + 1 < len(path) else self._top_base(step)
-            total = self._share(step, total, in_base)
+        total, in_base = self._pool(path[-1])
+        for step in reversed(path):
+            total, in_base = self._share(step, total, in_base), step.in_base
         return total
 
     def _leaf(self, row: int) -> Path:
@@ -142,12 +135,12 @@ class Reach:
         offer = min(int(a.lending_limit[row]), supply - (base - in_base))
         return Path(row, base, most, offer, in_base)
 
-    def _pool(self, root: Path) -> int:
-        """The GPUs that the pool then hands out."""
+    def _pool(self, root: Path) -> tuple[int, int]:
+        """The GPUs that the pool then hands out, and the base of all roots."""
         in_base, in_most, in_offer = self._changed_sums(-1, root)
         capacity = self.amounts.capacity
         supply = max(0, capacity - self.top_guarantee + in_offer)
-        return min(capacity, in_base + min(supply, in_most - in_base))
+        return min(capacity, in_base + min(supply, in_most - in_base)), in_base
 
     def _changed_sums(self, parent: int, below: Path) -> tuple[int, int, int]:
         """Sums over a group in which one member changed."""
@@ -158,10 +151,6 @@ class Reach:
             most + below.most - int(c.most[row]),
             offer + below.offer - int(c.offer[row]),
         )
-
-    def _top_base(self, root: Path) -> int:
-        """Base of all roots after the change of one."""
-        return self._changed_sums(-1, root)[0]
 
     def _share(self, step: Path, total: int, in_base: int) -> int:
         """What the changed member gets of its group's total."""
@@ -182,13 +171,13 @@ class Reach:
         """The queue of a priority class (None: for a shrink), and the GPUs served before it."""
         if (group, priority) not in self.queues:
             rows = self.members[group]
-            weights = [int(w) for w in self.forest.weight[rows.start : rows.stop]]
-            base = [int(x) for x in self.claims.base[rows.start : rows.stop]]
-            most = [int(x) for x in self.claims.most[rows.start : rows.stop]]
+            span = slice(rows.start, rows.stop)
+            weights = self.forest.weight[span].tolist()
+            base, most = self.claims.base[span].tolist(), self.claims.most[span].tolist()
             if priority is None:
                 entry = sort_queue(base, [max(1, w) for w in weights]), 0
             else:
-                classes = [int(p) for p in self.forest.priority[rows.start : rows.stop]]
+                classes = self.forest.priority[span].tolist()
                 want = [m - b for m, b in zip(most, base, strict=True)]
                 ahead = sum(w for w, p in zip(want, classes, strict=True) if p > priority)
                 same = [w if p == priority else 0 for w, p in zip(weights, classes, strict=True)]
