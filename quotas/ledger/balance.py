@@ -130,10 +130,10 @@ def balance(
     later = [g for g in own if g.left_ucr > 0 and g.effective_s > now_s]
     edges = {e for g in own if g.left_ucr > 0 for e in (g.effective_s, g.expires_s)}
     edges |= {hold.expires_s for hold in set_aside}
-    expiries = idle = forecast_expiries(now_s, own, mine, confirmed)
+    expiries = idle = forecast_expiries(now_s, own, mine)
     if any(run.end_s is None for run in mine):
         off = [stop_run(run, confirmed) for run in mine]
-        idle = forecast_expiries(now_s, own, off, confirmed)
+        idle = forecast_expiries(now_s, own, off)
     return Balance(
         startup=startup,
         as_of_s=now_s,

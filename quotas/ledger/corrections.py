@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
 from quotas.ledger.transfers import (
     Entry,
@@ -92,10 +91,7 @@ class Charge:
 
     def split_at_corrections(self, period: Period) -> list[Period]:
         """A period of the charge, cut where corrections begin and end."""
-        edges = {e for c in self.corrections for e in (c.period.start_s, c.period.end_s)}
-        inner = {edge for edge in edges if period.start_s < edge < period.end_s}
-        points = sorted({period.start_s, period.end_s} | inner)
-        return [Period(a, b) for a, b in pairwise(points)]
+        return period.split(e for c in self.corrections for e in (c.period.start_s, c.period.end_s))
 
     def cost_ucr(self, period: Period) -> int:
         """What seconds of the charge cost, as corrected so far."""

@@ -41,17 +41,14 @@ def parts(grant: Grant) -> tuple[Part, ...]:
     for number, tranche in enumerate(grant.tranches, 1):
         if tranche.effective_s is None:
             continue
+        own = part_id(grant.id, number), tranche.amount_ucr, tranche.effective_s
         last = grant.rollover is None or number == len(grant.tranches)
         next_s = None if last else grant.tranches[number].effective_s
-        part = Part(
-            part_id(grant.id, number),
-            tranche.amount_ucr,
-            tranche.effective_s,
-            grant.expires_s if next_s is None else next_s,
-            None if next_s is None else part_id(grant.id, number + 1),
-            None if next_s is None else grant.rollover,
-        )
-        found.append(part)
+        if next_s is None:
+            found.append(Part(*own, grant.expires_s))
+        else:
+            to = part_id(grant.id, number + 1)
+            found.append(Part(*own, next_s, to, grant.rollover))
     return tuple(found)
 
 

@@ -39,7 +39,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
 
 from quotas.metering.prices import Prices
 from quotas.model.observation import Complete, Server, Sweep
@@ -197,9 +196,7 @@ class _Zone:
     def _follow(
         self, run: Run, server: Server | None, unconfirmed_periods: list[UnconfirmedPeriod]
     ) -> Iterable[Run]:
-        if server is None:
-            yield self._ended(run, None)
-        elif not server.is_billable:
+        if server is None or not server.is_billable:
             yield self._ended(run, server)
         elif server.flavor != run.flavor:
             yield self._ended(run, None)
@@ -209,13 +206,9 @@ class _Zone:
             yield from (_continue_run(run, each) for each in self._began(server))
         elif self._may_have_bounced(run, server):
             yield replace(self._ended(run, None), end_error_s=0)
-            on_s = self._on_s(server)
-            unconfirmed = Period(self._last_sure_s(run), on_s)
-            unconfirmed_periods.append(
-                UnconfirmedPeriod(
-                    run.server_id, run.startup, run.flavor, unconfirmed, run.rate_ucr_per_h
-                )
-            )
+            on_s, whose = self._on_s(server), (run.server_id, run.startup, run.flavor)
+            doubt = Period(self._last_sure_s(run), on_s)
+            unconfirmed_periods.append(UnconfirmedPeriod(*whose, doubt, run.rate_ucr_per_h))
             yield _continue_run(run, self._opened(server, run.startup, on_s, error_s=0))
         else:
             yield replace(self._with_rate(run), state=server.state)
@@ -265,9 +258,8 @@ class _Zone:
         error_s = max(0, up_since_s - earliest_s)
         first = self.program.owner(server.project_id, up_since_s)
         if first is None:
-            up_since_s = max(
-                up_since_s, _ownership_since_s(owner, server.project_id, self.sweep.at_s)
-            )
+            owned_s = _ownership_since_s(owner, server.project_id, self.sweep.at_s)
+            up_since_s = max(up_since_s, owned_s)
         yield self._opened(server, (first or owner).name, up_since_s, error_s=error_s)
 
     def _may_have_run(self, server: Server) -> Iterable[UnconfirmedPeriod]:
@@ -308,7 +300,7 @@ class _Zone:
         """The run, ended where its new state dates the end, else at the last sure instant."""
         sure_s = self._last_sure_s(run)
         dated_s = self._dated_s(server) if server else None
-        if dated_s is None or server is None:
+        if dated_s is None:
             end_s, error_s = sure_s, self.sweep.at_s - sure_s
         else:
             end_s, error_s = max(dated_s, sure_s), dated_s - sure_s
@@ -335,13 +327,17 @@ class _Zone:
         return self._changed_s(server) - self._last_sure_s(run) > SHORTEST_BOUNCE_S
 
     def _changed_s(self, server: Server) -> int:
-        """The latest instant before the sweep at which it may have been off: a change of the
-        sweep's own seconds, or by a clock ahead of ours, hides what was before it."""
+        """The latest instant before the sweep at which the server may have been off.
+
+        A change later than the sweep began, or by a clock ahead of ours, hides earlier ones.
+        """
         return min(server.modified_s, self.sweep.at_s)
 
     def _on_s(self, server: Server) -> int:
-        """Since when a server that was seen on is: its date, and where that is by a clock
-        ahead of ours, when its answer had been read at the latest."""
+        """The instant since which a server that was seen on is on.
+
+        If a clock ahead of ours dated the start, the answer was read at the latest then.
+        """
         return min(server.modified_s, self.read_s)
 
     def _gpus(self, server: Server) -> int:
@@ -349,12 +345,9 @@ class _Zone:
 
 
 def _ownership_since_s(successor: Startup, project_id: str, instant_s: int) -> int:
-    """When the project became the heir's, of whom it is at an instant."""
-    return max(
-        tenure.from_s
-        for tenure in successor.projects
-        if tenure.project_id == project_id and tenure.holds_at(instant_s)
-    )
+    """The start of the tenure by which a startup owns a project at an instant."""
+    own = (tenure for tenure in successor.projects if tenure.project_id == project_id)
+    return max(tenure.from_s for tenure in own if tenure.holds_at(instant_s))
 
 
 def _continue_run(before: Run, after: Run) -> Run:
@@ -371,13 +364,13 @@ def periods_due(run: Run, confirmed_s: int, edges: Iterable[int]) -> tuple[Perio
     period = run.unposted(confirmed_s)
     if run.rate_ucr_per_h is None or period.seconds == 0:
         return ()
-    cuts = {edge for edge in edges if period.start_s < edge < period.end_s}
-    edge_s = month_start_s(period.start_s, 1)
-    while edge_s < period.end_s:
-        cuts.add(edge_s)
-        edge_s = month_start_s(edge_s, 1)
-    at_edge = period.end_s in set(edges) or period.end_s == month_start_s(period.end_s)
-    if run.end_s is None and period.seconds < HOUR_S and not cuts and not at_edge:
+    cuts = set(edges)
+    month_s = month_start_s(period.start_s, 1)
+    while month_s <= period.end_s:
+        cuts.add(month_s)
+        month_s = month_start_s(month_s, 1)
+    parts = period.split(cuts)
+    passed = len(parts) > 1 or period.end_s in cuts
+    if run.end_s is None and period.seconds < HOUR_S and not passed:
         return ()
-    points = [period.start_s, *sorted(cuts), period.end_s]
-    return tuple(Period(a, b) for a, b in pairwise(points))
+    return tuple(parts)

@@ -88,8 +88,7 @@ def build_forest(
         by_depth.setdefault(at, []).append(place)
     for at in sorted(by_depth):
         members = sorted(
-            by_depth[at],
-            key=lambda i: (row_of[parents[i]] if at else -1, -priorities[i], ranks[i]),
+            by_depth[at], key=lambda i: (row_of[parents[i]] if at else -1, -priorities[i], ranks[i])
         )
         start = len(order)
         for row, place in enumerate(members, start):
