@@ -1,14 +1,13 @@
 """Corrections by people: void, refund and move credits, as new transfers.
 
-Nothing posted is ever changed: a correction is a later transfer. The functions here are pure;
-the families of `quotas.book.actions` read what they need, and `execute` writes the results.
+Nothing posted is ever changed: a correction is a later transfer.
 
 * A void returns what is left of a grant to the sponsor.
-* A refund returns seconds of a charge, by F(end) - F(start) of its run, to the accounts
-  that the charge drew from: the last drawn first, and to none more than it gave. No second
-  is returned twice. If the grant has ended, the returned credits expire at once.
-* A transfer draws on the giver's grants in burn order. Each part arrives as a grant of
-  its own with the category, priority and end of the grant that it came from.
+* A refund returns seconds of a charge, by F(end) - F(start) of its run, to the accounts that the
+  charge drew from: the last drawn first, and to none more than it gave. No second is returned
+  twice. If the grant has ended, the returned credits expire at once.
+* A transfer draws on the giver's grants in burn order. Each part arrives as a grant of its own,
+  with the category, priority and end of its source.
 """
 
 from __future__ import annotations
@@ -72,26 +71,21 @@ class Charge:
     def refundable_periods(self, window: Period) -> list[Period]:
         """The charge's seconds within a window that are not refunded yet, in order."""
         start_s = max(self.period.start_s, window.start_s)
-        end_s = min(self.period.end_s, window.end_s)
-        found = []
-        for taken in sorted(refund.period for refund in self.refunds):
-            if start_s < min(taken.start_s, end_s):
-                found.append(Period(start_s, min(taken.start_s, end_s)))
-            start_s = max(start_s, taken.end_s)
-        if start_s < end_s:
-            found.append(Period(start_s, end_s))
-        return found
+        end_s = max(start_s, min(self.period.end_s, window.end_s))
+        taken = [refund.period for refund in self.refunds]
+        parts = Period(start_s, end_s).split(_edges(taken))
+        return [part for part in parts if not any(each.holds(part.start_s) for each in taken)]
 
     def rate_at(self, instant_s: int) -> tuple[int, int]:
         """The rate of a second of the charge, and from where F counts, after all corrections."""
         for each in reversed(self.corrections):
-            if each.period.start_s <= instant_s < each.period.end_s:
+            if each.period.holds(instant_s):
                 return each.rate_ucr_per_h, each.origin_s
         return self.rate_ucr_per_h, self.run_start_s
 
     def split_at_corrections(self, period: Period) -> list[Period]:
         """A period of the charge, cut where corrections begin and end."""
-        return period.split(e for c in self.corrections for e in (c.period.start_s, c.period.end_s))
+        return period.split(_edges(each.period for each in self.corrections))
 
     def cost_ucr(self, period: Period) -> int:
         """What seconds of the charge cost, as corrected so far."""
@@ -100,8 +94,8 @@ class Charge:
     def return_entries(self, amount_ucr: int) -> tuple[Entry, ...]:
         """What each account gets back of an amount: the last drawn first, none above its part."""
         drawn: dict[str, int] = {}
-        moved = [entry for amended in self.corrections for entry in amended.entries]
-        moved += [entry for amended in self.refunds for entry in amended.entries]
+        amended: Iterable[CorrectedPeriod | RefundedPeriod] = (*self.corrections, *self.refunds)
+        moved = [entry for each in amended for entry in each.entries]
         later = [Entry(e.account, -e.amount_ucr) for e in moved if e.amount_ucr < 0]
         for draw in (*self.draws, *later):
             drawn[draw.account] = drawn.pop(draw.account, 0) + draw.amount_ucr
@@ -117,6 +111,10 @@ class Charge:
     def references(self) -> dict[str, int | str]:
         """The charge, its run and its server, for the detail of a transfer that amends it."""
         return {"charge": self.key, "run": self.run, "server": self.server}
+
+
+def _edges(periods: Iterable[Period]) -> Iterable[int]:
+    return (edge for each in periods for edge in (each.start_s, each.end_s))
 
 
 def refund_transfers(charge: Charge, window: Period, at_s: int, reason: str) -> list[Transfer]:

@@ -4,19 +4,16 @@ Theory of operation
 
 A zone is known up to its last Complete sweep (`confirmed_s`). `meter` moves a zone to the next
 Complete sweep (`at_s`) and skips a zone that is Partial or Unknown. A quiet cycle and the first
-sweep after an outage of a day follow the same rules. The only evidence about the time between
-two sweeps is the state that the second one shows, and the instant of its last change
-(`modified_s`):
+sweep after an outage of a day follow the same rules. The only evidence about the time between two
+sweeps is the state in the second one, and the instant of its last change (`modified_s`):
 
-* A transition happened at `modified_s` if that lies between the two sweeps. Otherwise it is
-  dated at the bound in the startup's favour: a start when it was first seen, an end when the
-  server was last confirmed.
-* A sweep takes time. If a server starts after `at_s` and before its answer was read (`read_s`),
-  it is first seen at its `modified_s`, and it is charged from then.
-* A server that is billable at both sweeps ran all the while, unless it was modified so late
-  that it may have been off and on again. The time from `confirmed_s` to `modified_s` is then
-  unconfirmed, until the provider's bill decides.
-* A server that is off at both sweeps, but was modified so late, may have run: unconfirmed too.
+* A transition happened at `modified_s` if that lies between the two sweeps. Otherwise it is dated
+  in the startup's favour: a start when it was first seen, an end when it was last confirmed.
+* A server that starts after `at_s` and before its answer was read (`read_s`) is first seen, and
+  charged, from its `modified_s`.
+* A server that is billable at both sweeps ran all the while, unless it was modified so late that
+  it may have been off and on again. The time from `confirmed_s` to `modified_s` is then
+  unconfirmed, until the provider's bill decides. So it is for one that is off at both sweeps.
 * A server that is gone ended when it was last confirmed.
 
 Invariants
@@ -56,9 +53,9 @@ class Run:
     `rate_ucr_per_h` is None while no accepted price is known: metered, not yet charged.
     `start_error_s` and `end_error_s` bound how far the true edges may lie outside.
 
-    A rate, an owner or an outage that cuts a run moves only `start_s`, from which it is
-    charged. Rules ask since when the server is on (`began_s`, as far as is known) and whose
-    it was when it was started (`began_by`; empty: nobody's of the program).
+    A rate, an owner or an outage that cuts a run moves only `start_s`, from which it is charged.
+    Rules read since when the server is on (`up_since_s`, as far as is known), and who owned it
+    then (`started_by`; empty if nobody of the program).
     """
 
     id: str

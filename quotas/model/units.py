@@ -40,6 +40,10 @@ class Period:
         """Length in seconds; the end is not part of it."""
         return self.end_s - self.start_s
 
+    def holds(self, instant_s: int) -> bool:
+        """Whether an instant lies in the period."""
+        return self.start_s <= instant_s < self.end_s
+
     def split(self, edges: Iterable[int]) -> list[Period]:
         """The parts of the period, cut at each edge inside it; none of an empty period."""
         inner = {edge for edge in edges if self.start_s < edge < self.end_s}
