@@ -1,9 +1,8 @@
 """The statement of a month: opening balance, every line, closing balance, to the ucr.
 
-A month is a UTC calendar month, whatever the program's time zone. What a transfer moves
-belongs to the month in which it takes effect; where that month is closed already, it is a
-late line of the month that is still open. So each entry is in exactly one statement, opening
-plus lines is closing, and the closing of a month is the opening of the next.
+A month is a UTC calendar month. An entry belongs to the month in which it takes effect; if that
+month is closed, the entry is a late line of the open month. So each entry is in one statement,
+opening plus lines is closing, and the closing of a month is the opening of the next.
 """
 
 from __future__ import annotations

@@ -39,10 +39,7 @@ def split_by_rate(program: Program, catalogue: Catalogue, metered: Metered) -> M
 
 
 def _parts(program: Program, catalogue: Catalogue, run: Run, confirmed_s: int) -> Iterable[Run]:
-    """The run, cut where its rate changes: a run has one rate, so no charge straddles two.
-
-    What is posted stays as it was charged: there a correction amends it, if anything does.
-    """
+    """The run, cut where its rate changes. Posted time keeps its charge: corrections amend it."""
     startup = program.known(run.startup)
     fixed_at_s = fixed_at(program, startup.cohort if startup else None)
     steps = catalogue.prices.charged(run.flavor, fixed_at_s)
