@@ -8,6 +8,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date, datetime, time
+from functools import partial
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
@@ -183,17 +184,17 @@ def _cohort(name: str, table: CohortTable, pools: tuple[Pool, ...], zone: ZoneIn
 def _startup(
     name: str, table: StartupTable, cohort: Cohort, pools: tuple[Pool, ...], zone: ZoneInfo
 ) -> Startup:
-    listed = {pool: tuple(flavors) for pool, flavors in table.flavors.items()}
+    all_flavors = {pool.name: pool.flavors for pool in pools}
     return Startup(
         name=name,
         cohort=cohort.name,
         projects=_tenures(table, cohort, zone),
         weight=table.weight,
         nominal=table.nominal,
-        borrowing_limit={**table.borrowing_limit},
-        lending_limit={**table.lending_limit},
-        limit={**table.limit},
-        flavors={pool.name: pool.flavors for pool in pools} | listed,
+        borrowing_limit=table.borrowing_limit,
+        lending_limit=table.lending_limit,
+        limit=table.limit,
+        flavors=all_flavors | {pool: tuple(own) for pool, own in table.flavors.items()},
         contacts=tuple(table.contacts),
         grants=tuple(_grant(grant, cohort, zone) for grant in table.grants),
         auto_resume=table.auto_resume,
@@ -234,13 +235,9 @@ def _tranches(
 ) -> tuple[Tranche, ...]:
     if any(each.at is None and each.milestone is None for each in table.tranches):
         return monthly(table.credits, effective_s, expires_s, zone)
+    instant = partial(_instant, zone=zone, default_s=None)
     return tuple(
-        Tranche(
-            each.credits,
-            _instant(each.at, zone, None),
-            each.milestone or "",
-            _instant(each.by, zone, None),
-        )
+        Tranche(each.credits, instant(each.at), each.milestone or "", instant(each.by))
         for each in table.tranches
     )
 

@@ -13,7 +13,7 @@ Nothing posted is ever changed: a correction is a later transfer.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 from quotas.ledger.transfers import (
     Entry,
@@ -126,7 +126,7 @@ def refund_transfers(charge: Charge, window: Period, at_s: int, reason: str) -> 
             continue
         usage = Entry(usage_account(charge.startup), -sum(entry.amount_ucr for entry in returned))
         key, entries = f"refund:{charge.key}:{period.start_s}", (usage, *returned)
-        detail = {**charge.references, "start_s": period.start_s, "end_s": period.end_s}
+        detail = {**charge.references, **asdict(period)}
         owner = (charge.cohort, charge.startup)
         transfers.append(Transfer(key, "refund", *owner, at_s, entries, reason, detail))
         charge = replace(charge, refunds=(*charge.refunds, RefundedPeriod(period, returned)))

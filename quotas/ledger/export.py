@@ -91,22 +91,14 @@ def json_lines(transfers: Iterable[PostedTransfer]) -> Iterator[str]:
 
 def as_json(posted: PostedTransfer) -> dict[str, Any]:
     """A transfer for a machine; amounts as decimal strings."""
+    named = ("key", "kind", "cohort", "startup", "actor", "reason", "hash")
     return {
         "transfer": posted.id,
-        "key": posted.key,
-        "kind": posted.kind,
-        "cohort": posted.cohort,
-        "startup": posted.startup,
+        **{name: getattr(posted, name) for name in named},
         "effective": format_instant(posted.at_s),
         "recorded": format_instant(posted.recorded_s),
-        "actor": posted.actor,
-        "reason": posted.reason,
         "detail": posted.details,
-        "hash": posted.hash,
-        "entries": [
-            {"account": account, "credits": decimal(amount_ucr)}
-            for account, amount_ucr in posted.entries
-        ],
+        "entries": [{"account": a, "credits": decimal(ucr)} for a, ucr in posted.entries],
     }
 
 

@@ -13,7 +13,7 @@ above what the startup is charged: price-difference:COHORT, against provider:COH
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 from quotas.ledger.corrections import Charge, CorrectedPeriod
 from quotas.ledger.transfers import (
@@ -104,8 +104,7 @@ def _transfer(charge: Charge, made: CorrectedPeriod, change: PriceChange) -> Tra
     detail = {
         **charge.references,
         "flavor": charge.flavor,
-        "start_s": made.period.start_s,
-        "end_s": made.period.end_s,
+        **asdict(made.period),
         "rate_ucr_per_h": made.rate_ucr_per_h,
         "origin_s": made.origin_s,
         "version": change.version,
@@ -138,16 +137,11 @@ def difference_transfer(
     that version, and not the charge, is the cause.
     """
     key = f"difference:{charge.key}" + ("" if version is None else f":{version}")
-    cohort, more, period = charge.cohort, format_credits(more_ucr), charge.period
+    cohort, more = charge.cohort, format_credits(more_ucr)
     entries = moving(price_difference_account(cohort), provider_account(cohort), more_ucr)
     reason = f"the program pays {more} more than is charged for {charge.flavor}"
-    detail: dict[str, int | str] = {
-        "charge": charge.key,
-        "start_s": period.start_s,
-        "end_s": period.end_s,
-        "version": prices.newest,
-        "listed_s": prices.listed_s(charge.flavor),
-    }
+    detail = {"charge": charge.key, **asdict(charge.period), "version": prices.newest}
+    detail["listed_s"] = prices.listed_s(charge.flavor)
     return Transfer(key, "difference", cohort, charge.startup, at_s, entries, reason, detail)
 
 

@@ -11,11 +11,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from quotas.ledger.balance import Balance
 from quotas.ledger.forecast import credits_limit_gpus
 from quotas.metering.runs import Catalogue, Run
 from quotas.model.program import Pool, Program, Startup
 from quotas.shares.engine import Node, Problem, solve
+from quotas.state.snapshot import Snapshot
 
 Usage = Mapping[tuple[str, str], int]
 """GPUs by startup and pool."""
@@ -56,11 +56,8 @@ def usage_of(program: Program, runs: Iterable[Run]) -> dict[tuple[str, str], int
 
 
 def divide(
-    program: Program,
-    catalogue: Catalogue,
-    balances: Mapping[str, Balance],
+    snapshot: Snapshot,
     usage: Usage,
-    now_s: int,
     requested: Usage,
     pace_limits: NamedLimits,
     refused: Mapping[str, int],
@@ -70,6 +67,7 @@ def divide(
     `requested` is the GPUs of live requests. `pace_limits` bind beside the limits of policy and
     credits. `refused` is, by pool, the GPUs above which the provider's quota allows no start.
     """
+    program, now_s, gpus_of = snapshot.program, snapshot.now_s, snapshot.catalogue.gpus
     running = [c for c in program.cohorts if c.starts_s <= now_s < c.ends_s and c.startups]
     if not running or not program.pools:
         return ()
@@ -83,9 +81,9 @@ def divide(
             capacity[pool.name] = refused_gpus(gpus, refused[pool.name], parts)
         # More GPUs than any share or request of one startup.
         in_demand = sum(asked for (_, name), asked in demand.items() if name == pool.name)
-        step = max((catalogue.gpus.get(flavor, 0) for flavor in pool.flavors), default=0)
+        step = max((gpus_of.get(flavor, 0) for flavor in pool.flavors), default=0)
         beyond[pool.name] = gpus + sum(nominal for nominal, _ in parts) + in_demand + step
-    inputs = _Inputs(program, catalogue, balances, usage, demand, pace_limits, beyond)
+    inputs = _Inputs(snapshot, usage, demand, pace_limits, beyond)
     nodes = []
     for cohort in running:
         parent = f"cohort:{cohort.name}"
@@ -117,9 +115,7 @@ def refused_gpus(gpus: int, quota_gpus: int, parts: Iterable[tuple[int, int]]) -
 class _Inputs:
     """What the node of each startup is made of."""
 
-    program: Program
-    catalogue: Catalogue
-    balances: Mapping[str, Balance]
+    snapshot: Snapshot
     usage: Usage
     demand: Usage
     pace_limits: NamedLimits
@@ -131,11 +127,11 @@ class _Inputs:
     def node(self, startup: Startup, parent: str) -> Node:
         """A startup with its demand, its quotas, and all its limits by name."""
         demand, limit, step = {}, {}, {}
-        for pool in self.program.pools:
+        catalogue = self.snapshot.catalogue
+        for pool in self.snapshot.program.pools:
             key, flavors = (startup.name, pool.name), _flavors(startup, pool)
             if flavors not in self.terms:
-                terms = _dearest(flavors, self.catalogue), _step(flavors, self.catalogue)
-                self.terms[flavors] = terms
+                self.terms[flavors] = _dearest(flavors, catalogue), _step(flavors, catalogue)
             dearest, step[pool.name] = self.terms[flavors]
             limits = self._limits(startup, pool, dearest)
             limit[pool.name] = {**limits, **self.pace_limits.get(key, {})}
@@ -159,11 +155,11 @@ class _Inputs:
         stays the same while its credits burn.
         """
         causes: dict[str, int] = {}
-        policy, balance = startup.limit.get(pool.name), self.balances.get(startup.name)
+        policy, balance = startup.limit.get(pool.name), self.snapshot.balances.get(startup.name)
         if policy is not None:
             causes["policy"] = policy
         if balance is not None and dearest:
-            runtime_s = max(1, self.program.policy.minimum_runtime_s)
+            runtime_s = max(1, self.snapshot.program.policy.minimum_runtime_s)
             used = self.usage.get((startup.name, pool.name), 0)
             affordable = credits_limit_gpus(balance.available_ucr, dearest, runtime_s, used)
             causes["credits"] = min(affordable, self.beyond[pool.name])
