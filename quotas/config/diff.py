@@ -57,22 +57,15 @@ def diff(
         _refuse_changed_grants(old, new)
     before, after = _layout(old) if old else {}, _layout(new)
     reasons = dict(_reasons(old, new, usage, overrides))
-    gone = _gone(old, new)
-    paths = sorted(
-        path
-        for path in before.keys() | after.keys()
-        if before.get(path) != after.get(path) and not path.startswith(gone)
-    )
-    return tuple(
-        Change(path, before.get(path), after.get(path), path in reasons, reasons.get(path, ""))
-        for path in paths
-    )
-
-
-def _gone(old: Program | None, new: Program) -> tuple[str, ...]:
-    """The paths below removed startups: a removal is shown as one change, not as twenty."""
-    left = (s for s in old.startups() if new.startup(s.name) is None) if old else ()
-    return tuple(f"{_startup_path(startup)}." for startup in left)
+    # The removal of a startup is shown as one change, not as twenty.
+    left = [s for s in old.startups() if new.startup(s.name) is None] if old else []
+    gone = tuple(f"{_startup_path(startup)}." for startup in left)
+    changes = []
+    for path in sorted(before.keys() | after.keys()):
+        was, now = before.get(path), after.get(path)
+        if was != now and not path.startswith(gone):
+            changes.append(Change(path, was, now, path in reasons, reasons.get(path, "")))
+    return tuple(changes)
 
 
 def _refuse_moved_startups(old: Program, new: Program) -> None:
@@ -118,15 +111,9 @@ def _refuse_changed(path: str, before: Grant, after: Grant) -> None:
 
 def _layout(program: Program) -> Layout:
     """The program as path -> text, without paths that only follow from other paths."""
-    laid = {
-        "program.name": program.name,
-        "program.timezone": program.timezone,
-        "program.mode": program.mode,
-        "program.prices": program.prices,
-        "program.budget": format_credits(program.budget_ucr),
-        "program.zones": ", ".join(program.zones),
-        "program.operators": ", ".join(program.operators),
-    }
+    laid = {f"program.{k}": getattr(program, k) for k in ("name", "timezone", "mode", "prices")}
+    laid["program.budget"] = format_credits(program.budget_ucr)
+    laid |= {f"program.{k}": ", ".join(getattr(program, k)) for k in ("zones", "operators")}
     for key in POLICY_KEYS:
         laid[f"policy.{key.path}"] = key.show(getattr(program.policy, key.field))
     for pool in program.pools:

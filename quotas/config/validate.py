@@ -211,13 +211,8 @@ def _nominal(program: Program, pool: Pool) -> Iterator[Fault]:
         owed += change[instant_s]
         has = capacity.get(instant_s, has)
         if owed > has:
-            last = [
-                startup
-                for cohort in program.cohorts
-                if cohort.starts_s <= instant_s < cohort.ends_s
-                for startup in cohort.startups
-                if startup.nominal.get(pool.name, 0)
-            ][-1]
+            here = (c for c in program.cohorts if c.starts_s <= instant_s < c.ends_s)
+            last = [s for c in here for s in c.startups if s.nominal.get(pool.name, 0)][-1]
             problem = (
                 f"raises the nominal quotas to {owed} GPUs at {format_instant(instant_s)}, "
                 f"and pool {pool.name} has {has}; lower a nominal quota or raise the pool's gpus"

@@ -76,12 +76,8 @@ def expire_grants(
         moved[grant.rolls_to] += rolling_ucr
     over_ids = {grant.id for grant in over}
     after = [_adjust(g, -g.left_ucr if g.id in over_ids else moved.get(g.id, 0)) for g in grants]
-    expiries = [
-        Expiry(g.id, at_s, g.left_ucr - rolling_ucr, g.effective_s)
-        for g, rolling_ucr in parts
-        if g.left_ucr > rolling_ucr
-    ]
-    return after, expiries
+    rests = [(g, g.left_ucr - rolling_ucr) for g, rolling_ucr in parts]
+    return after, [Expiry(g.id, at_s, rest, g.effective_s) for g, rest in rests if rest > 0]
 
 
 def apply_rollovers(

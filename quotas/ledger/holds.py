@@ -1,8 +1,8 @@
 """Holds: credits set aside for a purpose, until they are settled, voided or expired, once.
 
-A hold draws in burn order on grants that outlive it, so nothing of it can expire while the
-hold lasts. One transfer ends it: what is settled is spent in the order in which it was drawn,
-and the rest returns to the grants that it came from, the last drawn first.
+A hold draws in burn order on grants that outlive it, so its credits cannot expire meanwhile. One
+transfer ends it: the settled part is spent, and the rest returns to its grants, the last drawn
+first.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from quotas.model.units import Period, format_credits
 
 
 class HoldState(StrEnum):
-    """How a hold stands."""
+    """The state of a hold."""
 
     OPEN = "open"
     SETTLED = "settled"
@@ -25,7 +25,7 @@ class HoldState(StrEnum):
 
 
 class HoldEnding(StrEnum):
-    """What ends a hold: the kind of the transfer that does it."""
+    """The end of a hold: the kind of the transfer that ends it."""
 
     SETTLE = "settle"
     VOID = "hold-void"
@@ -37,7 +37,7 @@ HOLD_TRANSITIONS: Mapping[tuple[HoldState, HoldEnding], HoldState] = {
     (HoldState.OPEN, HoldEnding.VOID): HoldState.VOIDED,
     (HoldState.OPEN, HoldEnding.EXPIRY): HoldState.EXPIRED,
 }
-"""Every change that a hold can undergo: it ends once."""
+"""Every transition of a hold. A hold ends once."""
 
 
 def hold_after(state: HoldState, ending: HoldEnding) -> HoldState:
@@ -87,7 +87,7 @@ def settled_account(startup: str) -> str:
 def grants_outliving(
     grants: Iterable[GrantBalance], now_s: int, until_s: int
 ) -> list[GrantBalance]:
-    """The grants in force with credit left that last at least as long, in burn order."""
+    """The grants in force with credit left that last until an instant, in burn order."""
     return burn_order(grants, Period(now_s, max(until_s, now_s + 1)))
 
 

@@ -132,25 +132,18 @@ class _Work:
                 self.post(transfer)
 
     def _charged_until_s(self, name: str) -> int:
-        """Until when all that the startup ran, as far as it is known, has been charged."""
-        confirmed = self.metered.confirmed
-        waiting = [
-            run.posted_until_s
-            for run in map(self.runs.__getitem__, self.of.get(name, ()))
-            if run.unposted(confirmed.get(run.zone, run.start_s)).seconds
-        ]
-        return min(waiting, default=self.known_s)
+        """The instant up to which the known usage of a startup has been charged."""
+        confirmed, own = self.metered.confirmed, (self.runs[id] for id in self.of.get(name, ()))
+        waiting = (run for run in own if run.unposted(confirmed.get(run.zone, run.start_s)).seconds)
+        return min((run.posted_until_s for run in waiting), default=self.known_s)
 
 
 def _due_periods(
     metered: Metered, book: Mapping[str, list[GrantBalance]]
 ) -> Iterable[tuple[Period, str]]:
     for run in metered.runs.values():
-        edges = {
-            edge
-            for grant in book.get(run.startup, [])
-            for edge in (grant.effective_s, grant.expires_s)
-        }
+        own = book.get(run.startup, [])
+        edges = {edge for grant in own for edge in (grant.effective_s, grant.expires_s)}
         for period in periods_due(run, metered.confirmed.get(run.zone, run.start_s), edges):
             yield period, run.id
 

@@ -1,13 +1,12 @@
 """Repricing: correct charges to another rate, and post what the program pays above charges.
 
-A price correction brings each charged second that is not refunded to the rate that it should
-have had. If that is cheaper, the difference returns to the accounts that the charge drew from,
-the last drawn first. If it is dearer, it is drawn from the startup's grants only if the
-operator says so. F counts as if the run had been cut at the change, so that the sum is what a
-price known in time would have charged.
+A price correction brings each charged second that is not refunded to its right rate. If that is
+cheaper, the difference returns to the accounts that the charge drew from, the last drawn first. If
+it is dearer, the startup's grants pay only if the operator says so. F counts as if the run had been
+cut at the change, so the sum is what a price known in time would have charged.
 
-The sponsor bears what the program pays at the newest accepted or believably listed price
-above what the startup is charged: price-difference:COHORT, against provider:COHORT.
+The sponsor bears what the program pays (at the newest accepted or believably listed price) above
+what the startup is charged: price-difference:COHORT, against provider:COHORT.
 """
 
 from __future__ import annotations

@@ -1,12 +1,11 @@
 """Tranches: the parts of a grant, their start and end, and what moves from one to the next.
 
 Each tranche is a grant account of its own, ID/1, ID/2 and so on; no id of a program file has a
-slash. Its end follows from the rollover. With "all", a tranche lasts to the grant's end. With
-any other rollover it lasts to the next tranche's start: then the allowed part moves on, and
-the rest expires.
+slash. With the rollover "all", a tranche lasts to the grant's end. With any other rollover it lasts
+to the next tranche's start: then the allowed part moves on, and the rest expires.
 
-A tranche has no stored state. It waits for its milestone while only the program has it; once
-it is posted, its two instants and its account's balance say everything.
+A tranche has no stored state: its two instants and its account's balance say everything. A tranche
+that waits for its milestone is in the program only.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Transfers that sum to zero, between accounts that are named by strings.
 
-Every grant is an account of its own, so that a charge's entries say which grants it
-drew from, and a refund can return to exactly those. Transfers are built here, purely,
-and persisted by `quotas.book`; none is ever changed afterwards.
+Every grant is an account of its own, so a charge's entries name the grants that it drew from, and
+a refund returns to exactly those. `quotas.book` stores transfers; none is ever changed afterwards.
 """
 
 from __future__ import annotations
@@ -190,10 +189,9 @@ def charge_transfer(
 
 
 def rolling(ending: Iterable[GrantBalance]) -> list[tuple[GrantBalance, int]]:
-    """The grants of a startup that end at one instant, each with what of it moves on.
+    """The grants of a startup that end at one instant, each with the part that moves on.
 
-    A tranche and what was advanced from it end together, and together they move no more than
-    the tranche may.
+    A tranche and the grants advanced from it together move no more than the tranche may.
     """
     moved: dict[str | None, int] = defaultdict(int)
     found = []

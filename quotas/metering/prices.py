@@ -1,14 +1,13 @@
 """Prices of a flavor, to the program and to a startup: versions of its rate.
 
-A version is in force from its instant until the next one's; time before the first is
-priced by the first. What the program pays follows every version and every believable
-listed price. What a startup is charged follows the program's `prices`:
+A version is in force until the next one. The first one also prices the time before it. What the
+program pays follows every version and every believable listed price. What a startup is charged
+follows the program's `prices`:
 
-* fixed: the rate in force at the start of its cohort. A later version reaches it only as
-  a correction (accepted from a past instant) in its favour, or where the operator says
-  that startups bear it;
-* follow: the rate in force at each second. A dearer version that is accepted late
-  begins when it is recorded, unless the operator says that startups bear it.
+* fixed: the rate in force at the start of its cohort. A later version counts only if it is a
+  correction (accepted from a past instant) in the startup's favour, or if startups bear it;
+* follow: the rate in force at each second. A dearer version that is accepted late begins when it
+  is recorded, unless startups bear it.
 """
 
 from __future__ import annotations
@@ -69,7 +68,7 @@ class Prices:
         return past[-1] if past else next(iter(versions), None)
 
     def charged(self, flavor: str, fixed_at_s: int | None) -> tuple[Step, ...]:
-        """What a startup is charged; `fixed_at_s` is its cohort's start, None to follow."""
+        """What a startup is charged; `fixed_at_s` is its cohort's start, None if prices follow."""
         return charged_steps(self.versions.get(flavor, ()), fixed_at_s)
 
     def accepted(self, version: Version) -> tuple[Step, ...]:

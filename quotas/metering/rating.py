@@ -1,7 +1,6 @@
 """The rate of each second of a run: a run is cut where its rate changes.
 
-So a charge, which is of one run, never straddles two rates: on each side of the change
-F(end) - F(start) counts from the run that begins there.
+A charge is of one run, so it has one rate. After a change, F counts from the run that begins there.
 """
 
 from __future__ import annotations

@@ -77,11 +77,11 @@ class Run:
     end_error_s: int = 0
 
     def was_started_after(self, instant_s: int) -> bool:
-        """Whether its startup started it after an instant: not what passed to it running."""
+        """Whether the owner itself started the server after an instant."""
         return self.up_since_s > instant_s and self.started_by == self.startup
 
     def unposted(self, confirmed_s: int) -> Period:
-        """What ran and is in no charge yet, as far as the zone is known."""
+        """The time that ran and is in no charge yet, as far as the zone is known."""
         until_s = self.end_s if self.end_s is not None else confirmed_s
         return Period(self.posted_until_s, max(until_s, self.posted_until_s))
 
@@ -94,7 +94,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class UnconfirmedPeriod:
-    """A stretch that may or may not have been billable; only the bill can tell."""
+    """A stretch that may have been billable; only the bill can tell."""
 
     server_id: str
     startup: str
@@ -105,7 +105,7 @@ class UnconfirmedPeriod:
 
 @dataclass(frozen=True, slots=True)
 class Metered:
-    """What one set of sweeps changes: runs by id (new, moved on or ended), disputes, zones."""
+    """The result of one set of sweeps: runs by id, unconfirmed periods, and zones."""
 
     runs: Mapping[str, Run]
     changed: tuple[Run, ...]
@@ -211,10 +211,7 @@ class _Zone:
             yield replace(self._with_rate(run), state=server.state)
 
     def _by_owner(self, run: Run) -> Iterable[Run]:
-        """The run, cut where its project passed to another startup: each second is its owner's.
-
-        It ends where the project was given up and is nobody's since.
-        """
+        """The run, cut where its project passed to another owner, ended where it has none since."""
         until_s = max(self.sweep.at_s, run.start_s) if run.end_s is None else run.end_s - 1
         successor = self.program.owner(run.project_id, until_s)
         if successor is None:

@@ -104,8 +104,8 @@ def divide(
 def refused_gpus(gpus: int, quota_gpus: int, parts: Iterable[tuple[int, int]]) -> int:
     """GPUs of a pool in which the provider's quota allows no start above `quota_gpus`.
 
-    `parts` are the nominal quota and the demand of each startup. The nominal quota in demand
-    always remains, so that only borrowed GPUs go back and nobody loses its own.
+    `parts` are the nominal quota and the demand of each startup. The nominal quota in demand always
+    remains, so that only borrowed GPUs go back.
     """
     owed = sum(min(nominal, demand) for nominal, demand in parts)
     return min(gpus, max(quota_gpus, owed))

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from fractions import Fraction
 
 import numpy as np
@@ -78,29 +77,25 @@ def _order(keys: list[Ints]) -> Ints:
     return order
 
 
-@dataclass(slots=True)
 class StepRounder:
     """Rounds with steps of any size. An instance rounds one division."""
 
-    forest: Forest
-    amounts: Amounts
-    exact: Exact
-    due: list[Fraction] = field(default_factory=list)
-    given: list[int] = field(default_factory=list)
-    kept: list[int] = field(default_factory=list)
-    """Nominal quota that rounding leaves unused and that the startup does not lend."""
-    members: dict[int, range] = field(default_factory=dict)
-    where: dict[int, tuple[Level, int]] = field(default_factory=dict)
-
-    def round_all(self) -> Ints:
-        """Shares of all nodes: one pass down; each group hands its rest back up."""
-        pairs = zip(self.exact.num, self.exact.den, strict=True)
+    def __init__(self, forest: Forest, amounts: Amounts, exact: Exact) -> None:
+        self.forest, self.amounts, self.exact = forest, amounts, exact
+        pairs = zip(exact.num, exact.den, strict=True)
         self.due = [Fraction(int(n), int(d)) for n, d in pairs]
-        self.given, self.kept = [0] * len(self.due), [0] * len(self.due)
-        for level in self.forest.levels:
+        self.given = [0] * len(self.due)
+        # Nominal quota that rounding leaves unused and that the startup does not lend.
+        self.kept = [0] * len(self.due)
+        self.members: dict[int, range] = {}
+        self.where: dict[int, tuple[Level, int]] = {}
+        for level in forest.levels:
             for index, (parent, members) in enumerate(level.groups()):
                 self.members[parent] = members
                 self.where[parent] = (level, index)
+
+    def round_all(self) -> Ints:
+        """Shares of all nodes: one pass down; each group hands its rest back up."""
         self._round_group(-1, self.exact.claims.total)
         for parent in reversed([row for row in self.members if row >= 0]):
             self.given[parent] = sum(self.given[row] for row in self.members[parent])
