@@ -23,7 +23,7 @@ COLUMNS = (
     *("rate_per_hour", "cost", "overdraft", "amount", "late", "by", "reason", "key"),
 )
 FIRST = "0" * 64
-"""What the first statement of a startup is carried from."""
+"""`carried_from` of the first statement of a startup."""
 
 
 def month_name(instant_s: int) -> str:
@@ -32,7 +32,7 @@ def month_name(instant_s: int) -> str:
 
 
 def month_s(name: str) -> int:
-    """First instant of the UTC month that is named so. Raises ValueError."""
+    """First instant of a UTC month such as "2027-01". Raises ValueError."""
     moment = datetime.strptime(name, "%Y-%m").replace(tzinfo=UTC)
     if f"{moment:%Y-%m}" != name:
         raise ValueError(f"{name!r} is not a month such as 2027-01")
@@ -42,9 +42,9 @@ def month_s(name: str) -> int:
 class Effects:
     """The instants at which transfers take effect; transfers are given in the book's order.
 
-    A charge takes effect when its seconds ran, a grant when it may be spent. An entry that
-    moves a grant which is not in force yet takes effect with that grant: the void of a grant
-    in tranches has several instants.
+    A charge takes effect when its seconds ran, a grant when it may be spent. An entry that moves a
+    later grant takes effect with that grant, so the void of a grant in tranches has several
+    instants.
     """
 
     def __init__(self) -> None:
@@ -115,7 +115,7 @@ class Tally:
         ran.cost_ucr += cost_ucr
 
     def lines(self) -> list[dict[str, Any]]:
-        """Every line: what a person or the calendar did, then what each run cost."""
+        """Every line: first the events, then the cost of each run."""
         runs = sorted(self._runs.items(), key=lambda item: (item[1].from_s, item[0]))
         return self._others + [_run_line(ran, late) for (_, _, late), ran in runs]
 
@@ -174,7 +174,7 @@ class Statement:
     closed_s: int | None = None
 
     def as_json(self) -> dict[str, Any]:
-        """What a closed statement is hashed over; amounts as decimal strings."""
+        """The hashed body of a closed statement; amounts are decimal strings."""
         return {
             "startup": self.startup,
             "month": self.month,
@@ -191,11 +191,18 @@ class Statement:
 def statement_of(
     tally: Tally, opening_ucr: int, through_id: int, carried_from: str, closed_s: int | None
 ) -> Statement:
-    """The statement that a tally comes to."""
-    month, closing_ucr = month_name(tally.start_s), opening_ucr + tally.amount_ucr
-    sums = (opening_ucr, closing_ucr, tally.charged_ucr)
-    chain = (through_id, carried_from, closed_s)
-    return Statement(tally.startup, month, *sums, tuple(tally.lines()), *chain)
+    """The statement of a tally."""
+    return Statement(
+        startup=tally.startup,
+        month=month_name(tally.start_s),
+        opening_ucr=opening_ucr,
+        closing_ucr=opening_ucr + tally.amount_ucr,
+        charged_ucr=tally.charged_ucr,
+        lines=tuple(tally.lines()),
+        through_id=through_id,
+        carried_from=carried_from,
+        closed_s=closed_s,
+    )
 
 
 def digest(body: str) -> str:

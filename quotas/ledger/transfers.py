@@ -48,7 +48,7 @@ class Transfer:
 
 @dataclass(frozen=True, slots=True)
 class GrantBalance:
-    """A grant as it stands: what is left of it, and when it may be spent [effective, expires)."""
+    """A grant with what is left of it; it may be spent in [effective_s, expires_s)."""
 
     startup: str
     cohort: str

@@ -153,8 +153,8 @@ def _amounts(layout: ForestLayout, pool: str) -> tuple[int, Amounts]:
     # Banks and instants of service only order ties, so each may have a scale of its own.
     banks = [node.banked.get(pool, none) for node in nodes]
     served = [node.served_s.get(pool, none) for node in nodes]
-    columns = [_scaled(each, scale) for each in fields]
-    columns += [steps, *(_scaled(x, lcm(*(y.denominator for y in x))) for x in (banks, served))]
+    ties = [_scaled(each, lcm(*(x.denominator for x in each))) for each in (banks, served)]
+    columns = [*(_scaled(each, scale) for each in fields), steps, *ties]
     return scale, Amounts(int(capacity * scale), *columns)
 
 
