@@ -1,7 +1,7 @@
-"""The head of a chain, in words that can be kept elsewhere and compared later.
+"""Chain heads: the newest transfer of a cohort, in a text that can be kept outside the book.
 
-A head that is logged or mailed lies outside the book: who rewrites the book, or cuts off
-its newest transfers, cannot rewrite what was sent. `cohortd verify --head` compares.
+Somebody who rewrites the book, or cuts off its newest transfers, cannot rewrite a head that was
+logged or mailed. `cohortd verify --head` compares.
 """
 
 from __future__ import annotations
@@ -29,12 +29,11 @@ class ChainHead:
 
 def chain_head_message(program: str, chain_heads: Sequence[ChainHead]) -> tuple[str, str]:
     """Subject and text of the message that carries a day's heads."""
-    days = sorted({chain_head.day for chain_head in chain_heads})
+    days = sorted({head.day for head in chain_heads})
     lines = [
-        f"{chain_head.cohort}: {chain_head.transfers} transfers, "
-        f"{format_credits(chain_head.moved_ucr)} credits moved, "
-        f"the newest is transfer {chain_head.transfer_id}\n  {chain_head.hash}"
-        for chain_head in chain_heads
+        f"{head.cohort}: {head.transfers} transfers, {format_credits(head.moved_ucr)} credits "
+        f"moved, the newest is transfer {head.transfer_id}\n  {head.hash}"
+        for head in chain_heads
     ]
     text = (
         f"The books of {program}, as they stood:\n\n"

@@ -89,6 +89,7 @@ def test_docs_name_every_key() -> None:
         if isinstance(table, type) and issubclass(table, BaseModel)
     ]
     keys = {key for table in tables for key in table.model_fields if key not in {"id", "from_"}}
+    keys |= {part for key in schema.POLICY_KEYS for part in key.path.split(".")}
     sections = {
         "program",
         "pool",

@@ -22,7 +22,7 @@ from quotas.book.schema.tables import LISTING, PRICE, RUN, TRANSFER
 from quotas.book.session import Book
 from quotas.book.transfers import StaleBalance, post
 from quotas.book.verify.verify import verify
-from quotas.ledger.repricing import differences
+from quotas.ledger.repricing import with_differences
 from quotas.ledger.transfers import (
     Entry,
     Transfer,
@@ -212,7 +212,7 @@ def charged() -> tuple[Book, Transfer]:
         connection.execute(RUN.insert().values(**{**values, "posted_until_s": 3_600}))
     made = charge_transfer("spring", run, Period(0, 3_600), load_state(book).grants)
     assert made is not None
-    (difference,) = differences([made], load_state(book).catalogue.prices)
+    _, difference = with_differences([made], load_state(book).catalogue.prices)
     add(book, made)
     return book, difference
 
