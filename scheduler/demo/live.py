@@ -37,11 +37,10 @@ _HEADINGS = (
 )  # fmt: skip
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command()(demo)
+app = typer.Typer()
 
 
+@app.command()
 def demo(
     seed: Annotated[int, typer.Option(help="The same seed plays the same program.")] = 1,
     days: Annotated[int, typer.Option(min=1, max=730, help="Length of the cohort.")] = 183,

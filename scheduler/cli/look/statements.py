@@ -14,33 +14,38 @@ from quotas.book.reads.history import latest_instant_s
 from quotas.book.reads.statements import read_closed_statements, read_statement
 from quotas.book.reads.transfers import transfer_id_as_of
 from quotas.ledger.statements import csv_text, month_name, month_s
-from scheduler.cli.actions import BAD_INPUT, REFUSED, fail
-from scheduler.cli.as_of import AsOf, parse_past_instant
-from scheduler.cli.options import DEFAULT_STATE, Json, State, print_json
+from scheduler.cli.options import (
+    DEFAULT_STATE,
+    REFUSED,
+    AsOf,
+    Json,
+    State,
+    fail,
+    parse_past_instant,
+    print_json,
+)
 from scheduler.clock import SystemClock
 
-
-def register(app: typer.Typer) -> None:
-    """Add this command."""
-    app.command()(statement)
+app = typer.Typer()
 
 
+@app.command()
 def statement(
-    startup: Annotated[str | None, typer.Argument(help="A startup of the book.")] = None,
+    startup: Annotated[str | None, typer.Argument(help="A startup that the book knows.")] = None,
     month: Annotated[
-        str | None, typer.Argument(help="A UTC month such as 2027-01; by default the open one.")
+        str | None, typer.Argument(help="A UTC month such as 2027-01. Default: this month.")
     ] = None,
     listed: Annotated[
-        bool, typer.Option("--list", help="List every closed statement, of all startups or of one.")
+        bool, typer.Option("--list", help="List the closed statements of one or all startups.")
     ] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print the lines as CSV.")] = False,
     as_of: AsOf = None,
     state: State = DEFAULT_STATE,
     as_json: Json = False,
 ) -> None:
-    """Show a month of a startup: opening balance, every line, closing balance."""
+    """Show a startup's month: the opening balance, every line, and the closing balance."""
     book = Book.open_existing(state)
-    as_of_s = None if as_of is None else parse_past_instant(book, as_of)
+    as_of_s = parse_past_instant(book, as_of)
     with book.reading() as connection:
         known = read_startups(connection)
         if startup is not None and startup not in known:
@@ -49,7 +54,7 @@ def statement(
             _list(read_closed_statements(connection, startup, as_of_s), as_json=as_json)
             return
         if startup is None:
-            fail("STARTUP is missing: name a startup, or add --list", BAD_INPUT)
+            fail("STARTUP is missing: name a startup, or add --list")
         found = _one(connection, startup, month, as_of_s)
     if as_json:
         print_json(found)
@@ -66,7 +71,7 @@ def _one(
     try:
         start_s = now_s if month is None else month_s(month)
     except ValueError:
-        fail(f"{month!r} is not a month: write it as 2027-01", BAD_INPUT)
+        fail(f"{month!r} is not a month: write it as 2027-01")
     as_of = None if as_of_s is None else (as_of_s, transfer_id_as_of(connection, as_of_s))
     name = month_name(start_s)
     if start_s > now_s:

@@ -15,56 +15,48 @@ from quotas.book.reads.overrides import read_shadow_stops, shadow_since_s
 from quotas.model.program import Program
 from quotas.model.units import DAY_S, format_duration, format_instant
 from quotas.state.overrides import EVERYONE, Overrides, with_effective_mode
-from scheduler.cli.options import DEFAULT_STATE, Json, State, print_json
-from scheduler.cli.stops.overrides import (
-    REFUSED,
-    Reason,
-    make_override,
-    print_answer,
-    refuse,
-    set_and_print,
-)
+from scheduler.cli.options import DEFAULT_STATE, REFUSED, Json, Reason, State, fail, print_json
+from scheduler.cli.stops.overrides import make_override, order_and_print, print_answer
 from scheduler.clock import SystemClock
 
 SHADOW_FIRST_S = 7 * DAY_S
 
-
-def register(app: typer.Typer) -> None:
-    """Add these commands."""
-    for command in (arm, disarm, shadow):
-        app.command()(command)
+app = typer.Typer()
 
 
+@app.command()
 def arm(
     reason: Reason,
     force: Annotated[
-        bool, typer.Option("--force", help="Without what arming wants to see.")
+        bool, typer.Option("--force", help="Arm even if a condition of arming is not met.")
     ] = False,
     state: State = DEFAULT_STATE,
     as_json: Json = False,
 ) -> None:
-    """Switch from shadow to enforce, and print the stops; each gets its full notice first."""
+    """Switch from shadow to enforce mode, and list the servers that will be stopped.
+
+    Each server gets its full notice first. Conditions: seven days of shadow mode without a
+    break, and a test notice that each startup acknowledged.
+    """
     book = Book.open_existing(state)
     current, now_s = load_state(book), SystemClock().now_s()
     if current.program is None:
-        refuse("no program is applied yet: 'cohortd apply --program FILE' does", REFUSED)
+        fail("no program is applied yet: 'cohortd apply --program FILE' does", REFUSED)
     if current.program.mode == "off":
-        refuse('the program file says mode = "off": write "shadow" and apply it first', REFUSED)
-    if (
-        with_effective_mode(current.program, Overrides(current.enforcement.overrides, now_s)).mode
-        == "enforce"
-    ):
-        refuse("it is armed already; 'cohortd disarm' goes back to shadow", REFUSED)
+        fail('the program file says mode = "off": write "shadow" and apply it first', REFUSED)
+    overrides = Overrides(current.enforcement.overrides, now_s)
+    if with_effective_mode(current.program, overrides).mode == "enforce":
+        fail("it is armed already; 'cohortd disarm' goes back to shadow", REFUSED)
     missing = _missing_preconditions(book, current.program, now_s)
     if missing and not force:
-        refuse(f"{'; '.join(missing)}; or give --force", REFUSED)
+        fail(f"{'; '.join(missing)}; or give --force", REFUSED)
     due = [notice for notice in current.notices if notice.server_id]
     minimum = format_duration(current.program.policy.minimum_notice_s)
     if not as_json:
         for notice in due:
             typer.echo(f"would stop {notice.server_name} of {notice.startup}: {notice.text}")
         typer.echo(f"{len(due)} servers; each gets a notice of at least {minimum} from now")
-    override = set_override(book, make_override("mode", EVERYONE, "enforce", reason, None))
+    override = set_override(book, make_override("mode", EVERYONE, "enforce", reason))
     print_answer("armed: the next cycle enforces", [override], as_json)
 
 
@@ -87,17 +79,15 @@ def _missing_preconditions(book: Book, program: Program, now_s: int) -> list[str
     return found
 
 
+@app.command()
 def disarm(reason: Reason, state: State = DEFAULT_STATE, as_json: Json = False) -> None:
-    """Switch back to shadow: decide and record, act on nothing; every notice is cancelled."""
-    book = Book.open_existing(state)
-    set_and_print(book, "mode", EVERYONE, "shadow", reason, None, as_json)
+    """Switch back to shadow mode: cohortd cancels every notice and acts on nothing."""
+    order_and_print(state, make_override("mode", EVERYONE, "shadow", reason), as_json)
 
 
-def shadow(
-    state: State = DEFAULT_STATE,
-    as_json: Json = False,
-) -> None:
-    """Report the stops that would have happened while the program was in shadow."""
+@app.command()
+def shadow(state: State = DEFAULT_STATE, as_json: Json = False) -> None:
+    """List the stops that enforce mode would have made while the program was in shadow mode."""
     rows = read_shadow_stops(Book.open_existing(state))
     if as_json:
         print_json(rows)
