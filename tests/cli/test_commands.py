@@ -246,9 +246,9 @@ def test_explain_knows_nothing_of_a_stranger(operator_env: OperatorEnv) -> None:
     ("arguments", "sentence"),
     [
         (["verfy"], "No such command 'verfy'. Did you mean 'verify'?"),
-        (["run", "--cycle", "0s"], "--cycle is 0s: choose between 1s and 30s"),
-        (["run", "--cycle", "1m"], "--cycle is 1m: choose between 1s and 30s; what may have"),
-        (["run", "--cycle", "soon"], "--cycle: 'soon' is not a duration"),
+        (["run", "--cycle", "0s"], "--cycle 0s is out of range; give 1s to 30s"),
+        (["run", "--cycle", "1m"], "--cycle 1m is out of range; give 1s to 30s, because"),
+        (["run", "--cycle", "soon"], "--cycle 'soon' is not a duration"),
         (["run", "--listen", "nonsense"], "--listen is 'nonsense': write host:port such as"),
         (["explain", "acme", "--limit", "0"], "'--limit': Input should be greater than or equal"),
         (["status", "--jsn"], "No such option: --jsn"),

@@ -49,7 +49,7 @@ def test_words_are_kept_and_audited(state: Path) -> None:
         "freeze",
         "maintenance",
     ]
-    assert "freeze *: on until" in run_in_process("status", "--state", state).out
+    assert "freeze: on until" in run_in_process("status", "--state", state).out
 
 
 def test_a_freeze_can_be_ended(state: Path) -> None:
@@ -69,7 +69,7 @@ def test_a_freeze_can_be_ended(state: Path) -> None:
         (("level", "acme", "closed", "--reason", " "), 2, "--reason is one line"),
         (("exempt", "acme", "--reason", "x"), 2, "--for 2h"),
         (("exempt", "acme", "--reason", "x", "--for", "soon"), 2, "not a duration"),
-        (("exempt", "acme", "--reason", "x", "--for", "900d"), 2, "at most 366d"),
+        (("exempt", "acme", "--reason", "x", "--for", "900d"), 2, "give 1s to 366d"),
         (("exempt", "s9", "--reason", "x", "--for", "1d"), 1, "no startup of the program"),
         (("approve", "--reason", "x"), 2, "--all"),
         (("approve", "7", "--reason", "x"), 1, "no such stop is deferred"),

@@ -103,12 +103,12 @@ def test_an_operator_s_token_has_no_startup(operator_env: OperatorEnv) -> None:
         (("create", "--name", "x"), 2, "act for a startup"),
         (("create", "acme", "--name", ""), 2, "--name is ''"),
         (("create", "acme", "--name", "x" * 101), 2, "1 to 100 printable"),
-        (("create", "acme", "--name", "x", "--expires", "10y"), 2, "--expires: '10y'"),
-        (("create", "acme", "--name", "x", "--expires", "400d"), 2, "at most 366d"),
-        (("create", "acme", "--name", "x", "--expires", "0s"), 2, "--expires is 0s"),
+        (("create", "acme", "--name", "x", "--expires", "10y"), 2, "--expires '10y'"),
+        (("create", "acme", "--name", "x", "--expires", "400d"), 2, "give 1s to 366d"),
+        (("create", "acme", "--name", "x", "--expires", "0s"), 2, "--expires 0s is"),
         (("revoke", "tok-none"), 1, "there is no token tok-none"),
         (("rotate", "tok-none"), 1, "there is no token tok-none"),
-        (("rotate", "tok-none", "--overlap", "60d"), 2, "at most 30d"),
+        (("rotate", "tok-none", "--overlap", "60d"), 2, "give 0s to 30d"),
     ],
 )
 def test_what_cannot_be_is_refused(
