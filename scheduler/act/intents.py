@@ -39,9 +39,9 @@ def sendable_intents(
 ) -> tuple[Intent, ...]:
     """The intents that may be sent: none outside enforce, none in maintenance.
 
-    One that an earlier cycle left waits while its zone is not Complete: what it was
-    decided from may no longer be so. All wait where a person spoke since the state was
-    read: the next cycle has heard it, and decides anew.
+    An intent of an earlier cycle waits while its zone is not Complete, because what it was
+    decided from may have changed. All intents wait if an operator or startup changed something
+    since the state was read: the next cycle reads that change and decides with it.
     """
     assert state.program is not None
     if state.program.mode != "enforce" or overrides.on("maintenance", EVERYONE):
@@ -64,12 +64,11 @@ def act(
     intents: Iterable[Intent],
     access_changer: AccessChanger | None = None,
 ) -> int:
-    """Send the pending intents that may still be sent; returns how many were.
+    """Send the pending intents that may still be sent; returns how many were sent.
 
-    Without a closer (no key for IAM), intents to close or reopen wait until they expire.
-
-    What became of each is written at once, under the lease's epoch. A crash in between
-    leaves it pending: it is replayed, and poweroff is idempotent.
+    Without a key for IAM, intents to close or reopen wait until they expire. The outcome of each
+    intent is written at once, under the lease's epoch. A crash in between leaves the intent
+    pending, and the next cycle repeats it: poweroff is idempotent.
     """
     sent = 0
     pending = [intent for intent in intents if intent.state == "pending"]
@@ -82,7 +81,7 @@ def act(
             log.warning("act.lease_too_short", left_s=left_s)
             break
         if now_s > intent.not_after_s:
-            continue  # decide ends it as expired, and may decide anew
+            continue  # decide ends it as expired, and may order another
         outcome = _carry_out(cloud, access_changer, intent, now_s)
         if outcome is not None:
             save_intents(book, [outcome], lease)
@@ -93,14 +92,14 @@ def act(
 def _carry_out(
     cloud: Cloud, access_changer: AccessChanger | None, intent: Intent, now_s: int
 ) -> Intent | None:
-    """The intent after its action; None where it is to be tried again in the next cycle."""
+    """The intent after its action; None if the next cycle has to try again."""
     if intent.action in CLOSINGS:
         return access_changer.carry_out(intent) if access_changer is not None else None
     return _send(cloud, intent, now_s)
 
 
 def _send(cloud: Cloud, intent: Intent, now_s: int) -> Intent | None:
-    """The intent after one call; None where it is to be tried again in the next cycle."""
+    """The intent after one call; None if the next cycle has to try again."""
     try:
         call = cloud.power_on if intent.action == "poweron" else cloud.power_off
         call(intent.zone, intent.server_id)
@@ -110,7 +109,7 @@ def _send(cloud: Cloud, intent: Intent, now_s: int) -> Intent | None:
         log.warning(f"server.{intent.action}_refused", server=intent.server_id, error=str(error))
         return replace(intent, state="failed", ended_s=now_s, detail=str(error))
     except CloudError as error:
-        # It may have been done all the same: only the next observation can tell.
+        # It may have been done nevertheless: only the next observation can tell.
         log.warning(f"server.{intent.action}_unsure", server=intent.server_id, error=str(error))
         return replace(intent, state="sent", sent_s=now_s, detail=f"unsure: {error}")
     log.info(f"server.{intent.action}_sent", server=intent.server_id, zone=intent.zone)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import requests
 
@@ -200,20 +201,21 @@ class Rehearsal:
         polls_s = self.starts_s + ((now_s - self.starts_s) // self.poll_s + 1) * self.poll_s
         return min([polls_s, *(edge for edge in edges if edge > now_s)])
 
-    def _move(self, now_s: int) -> None:
-        answer = self.http.post(
-            f"{self.region.control_url}/clock", json={"now_s": now_s}, timeout=CONTROL_TIMEOUT_S
-        )
+    def _control(self, method: str, path: str, **body: int) -> Any:
+        """One call of the region's control API, which only the demo may use."""
+        url = f"{self.region.control_url}/{path}"
+        answer = self.http.request(method, url, json=body or None, timeout=CONTROL_TIMEOUT_S)
         answer.raise_for_status()
+        return answer.json()
+
+    def _move(self, now_s: int) -> None:
+        self._control("POST", "clock", now_s=now_s)
         self.clock.move_to(now_s)
 
     def _truth(self) -> tuple[Truth, ...]:
-        answer = self.http.get(f"{self.region.control_url}/truth", timeout=CONTROL_TIMEOUT_S)
-        answer.raise_for_status()
-        body = answer.json()
+        body = self._control("GET", "truth")
         return tuple(
             Truth(
-                run["server_id"],
                 run["project_id"],
                 f"{run['commercial_type']}@{run['zone']}",
                 run["start_s"],

@@ -100,11 +100,7 @@ class Scenarios:
             notice = next((n for n in view.status.notices if n.subject == key), None)
             if notice is not None:
                 self._open[key] = Scenario(
-                    decision.startup,
-                    notice.server_name,
-                    decision.reason,
-                    now_s,
-                    notice.deadline_s,
+                    decision.startup, notice.server_name, decision.reason, now_s, notice.deadline_s
                 )
         elif scenario is None:
             return

@@ -26,7 +26,6 @@ from scheduler.views.json_fields import json_fields
 class Truth:
     """A billable stretch of a server as the simulated region itself knows it."""
 
-    server_id: str
     project_id: str
     flavor: str
     start_s: int

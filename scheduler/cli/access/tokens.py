@@ -12,6 +12,7 @@ from quotas.book.actions.tokens import create_token, list_tokens, revoke_token, 
 from quotas.book.inbox import last_token_uses
 from quotas.model.tokens import SECRET_BYTES, Token, check_scopes, fingerprint, write_token
 from quotas.model.units import format_instant
+from scheduler.cli.commands import Answer, answer_command
 from scheduler.cli.options import (
     DEFAULT_STATE,
     Json,
@@ -94,14 +95,11 @@ def rotate(
     _print_once(made, text, as_json=as_json)
 
 
-@app.command()
-def revoke(id: Id, state: State = DEFAULT_STATE, as_json: Json = False) -> None:
+@answer_command(app)
+def revoke(book: Book, id: Id) -> Answer:
     """End a token at once. The next request with it is refused."""
-    ended = revoke_token(Book.open_existing(state), id, SystemClock().now_s())
-    if as_json:
-        print_json(_described(ended))
-    else:
-        typer.echo(f"{id} of {ended.startup or 'operators'} is revoked")
+    ended = revoke_token(book, id, SystemClock().now_s())
+    return _described(ended), [f"{id} of {ended.startup or 'operators'} is revoked"]
 
 
 def new_token() -> tuple[str, str]:

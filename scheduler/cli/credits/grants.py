@@ -9,7 +9,7 @@ import typer
 
 from quotas.book.actions.advances import AdvanceCommand
 from quotas.book.actions.grants import GrantCommand, MilestoneCommand, VoidCommand
-from scheduler.cli.actions import book_command
+from scheduler.cli.commands import book_command
 from scheduler.cli.options import (
     Credits,
     CreditsPart,

@@ -13,19 +13,15 @@ from exporters.ctl.default_command import default_command
 from quotas.book import Book
 from quotas.book.actions.holds import HoldCommand, SettleCommand, VoidHoldCommand
 from quotas.book.reads.holds import list_holds
-from scheduler.cli.actions import book_command
+from scheduler.cli.commands import Answer, answer_command, book_command
 from scheduler.cli.options import (
-    DEFAULT_STATE,
     Credits,
     CreditsPart,
-    Json,
     OfStartup,
     Startup,
-    State,
     parse_amount,
     parse_duration_option,
     parse_instant_option,
-    print_json,
 )
 from scheduler.views.json_fields import json_fields
 
@@ -69,21 +65,15 @@ def void(hold_id: HoldId) -> VoidHoldCommand:
     return VoidHoldCommand(hold_id)
 
 
-@app.command("list")
-def list_(startup: OfStartup = None, state: State = DEFAULT_STATE, as_json: Json = False) -> None:
+@answer_command(app, "list")
+def list_(book: Book, startup: OfStartup = None) -> Answer:
     """List every hold with its state, oldest first."""
-    with Book.open_existing(state).reading() as connection:
+    with book.reading() as connection:
         found = list_holds(connection, startup)
-    renamed = {"held": "amount_ucr", "settled": "settled_ucr"}
-    rows = [
-        json_fields(row, "id startup state placed_s expires_s ended_s reason", **renamed)
-        for row in found
-    ]
-    if as_json:
-        print_json({"holds": rows})
-        return
-    for row in rows:
-        typer.echo(
-            f"{row['id']:8} {row['startup']:20} {row['held']:>16} {row['state']:8} "
-            f"until {row['expires']}  {row['reason']}"
-        )
+    names = "id startup state placed_s expires_s ended_s reason"
+    rows = [json_fields(row, names, held="amount_ucr", settled="settled_ucr") for row in found]
+    return {"holds": rows}, (
+        f"{row['id']:8} {row['startup']:20} {row['held']:>16} {row['state']:8} "
+        f"until {row['expires']}  {row['reason']}"
+        for row in rows
+    )

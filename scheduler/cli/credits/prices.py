@@ -11,17 +11,8 @@ from quotas.book.actions.prices import PriceCommand
 from quotas.book.cycle.state import read_prices
 from quotas.metering.prices import SPONSOR, STARTUP, Prices
 from quotas.model.units import format_credits, format_instant
-from scheduler.cli.actions import book_command
-from scheduler.cli.options import (
-    DEFAULT_STATE,
-    AsOf,
-    Json,
-    State,
-    fail,
-    parse_amount,
-    parse_instant_option,
-    print_json,
-)
+from scheduler.cli.commands import Answer, answer_command, book_command
+from scheduler.cli.options import AsOf, fail, parse_amount, parse_instant_option
 from scheduler.clock import SystemClock
 from scheduler.views.json_fields import json_fields
 
@@ -30,24 +21,19 @@ app = typer.Typer(
 )
 
 
-@app.command("list")
-def list_prices(state: State = DEFAULT_STATE, as_json: Json = False, as_of: AsOf = None) -> None:
+@answer_command(app, "list")
+def list_prices(book: Book, as_of: AsOf = None) -> Answer:
     """Show each flavor's rate in force, its start, its source and Scaleway's list price."""
     at_s = SystemClock().now_s() if as_of is None else parse_instant_option("--as-of", as_of)
-    with Book.open_existing(state).reading() as connection:
+    with book.reading() as connection:
         rows = rates_at(read_prices(connection), at_s)
-    if as_json:
-        print_json(rows)
-        return
+    lines = []
     for row in rows:
+        rate = f"{row['flavor']:28} {row['credits_per_hour']:>12} an hour since {row['since']}"
         differs = f"; listed at {row['listed']} since {row['listed_since']}" * row["differs"]
         planned = "".join(f"; {p['credits_per_hour']} from {p['from']}" for p in row["planned"])
-        typer.echo(
-            f"{row['flavor']:28} {row['credits_per_hour']:>12} an hour since {row['since']} "
-            f"({row['source']}){differs}{planned}"
-        )
-    if not rows:
-        typer.echo("no price was known at that instant")
+        lines.append(f"{rate} ({row['source']}){differs}{planned}")
+    return rows, lines or ["no price was known at that instant"]
 
 
 def rates_at(prices: Prices, at_s: int) -> list[dict[str, Any]]:

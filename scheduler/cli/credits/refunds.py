@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from quotas.book.actions.refunds import RefundCommand, TransferCommand
-from scheduler.cli.actions import book_command
+from scheduler.cli.commands import book_command
 from scheduler.cli.options import Credits, fail, parse_amount, parse_instant_option
 
 app = typer.Typer()

@@ -19,6 +19,7 @@ from quotas.book.verify.verify import verify as verify_book
 from quotas.decisions.explain import explain as explanation
 from quotas.ledger.chain_heads import hashes_in
 from quotas.model.units import format_instant
+from scheduler.cli.commands import Answer, answer_command
 from scheduler.cli.look.screen import past_lines, status_lines, watch_live
 from scheduler.cli.options import (
     DEFAULT_STATE,
@@ -63,16 +64,15 @@ def status(
         typer.echo(line)
 
 
-@app.command()
+@answer_command(app)
 def explain(
+    book: Book,
     subject: Annotated[str, typer.Argument(help="A startup, a server id or a decision number.")],
-    state: State = DEFAULT_STATE,
     limit: Limit = 10,
     as_of: AsOf = None,
-    as_json: Json = False,
-) -> None:
+) -> Answer:
     """Explain the newest decisions about a startup or a server, or one decision by its number."""
-    book, now_s = Book.open_existing(state), SystemClock().now_s()
+    now_s = SystemClock().now_s()
     found: list[Mapping[str, Any]] = []
     until_s = parse_past_instant(book, as_of)
     if subject.isdigit():
@@ -89,24 +89,24 @@ def explain(
         names = ("inputs", "is_recomputed", "check", "counterfactual", "next_step")
         fields = {name: getattr(why, name) for name in names}
         rows.append({**row, **fields, "changed_by": why.who_may_change_it})
-    if as_json:
-        decisions = [{**row, "at": format_instant(row["at_s"])} for row in rows]
-        print_json({"subject": subject, "shares": shares, "pace": pace, "decisions": decisions})
-        return
-    for share in shares:
-        use = f"It runs {share['usage']} and may run {share['ceiling']}."
-        typer.echo(f"now: {share['reason']} {use}")
+    lines = [
+        f"now: {share['reason']} It runs {share['usage']} and may run {share['ceiling']}."
+        for share in shares
+    ]
     if pace is not None:
-        typer.echo(f"pace: {pace['text']}")
+        lines.append(f"pace: {pace['text']}")
     for row in rows:
         server = f" server {row['server_id']}" if row["server_id"] else ""
-        typer.echo(
+        lines.append(
             f"{row['id']}: {format_instant(row['at_s'])} {row['mode']} {row['verb']} "
             f"{row['startup']}{server}\n   because {row['reason']}\n"
             f"   rule {row['rule']}, inputs {json.dumps(row['inputs'])}\n"
             f"   {row['check']}\n   {row['counterfactual']}\n"
             f"   next: {row['next_step']}\n   to change it: {row['changed_by']}"
         )
+    decisions = [{**row, "at": format_instant(row["at_s"])} for row in rows]
+    answer = {"subject": subject, "shares": shares, "pace": pace, "decisions": decisions}
+    return answer, lines
 
 
 def _shares_and_pace(
@@ -125,16 +125,17 @@ def verify(
         typer.Option(help="A chain head that was logged or mailed: its hash, or a file with it."),
     ] = None,
     rebuild: Annotated[
-        bool,
-        typer.Option("--rebuild", help="First compute all balances again from the transfers."),
+        bool, typer.Option("--rebuild", help="First compute all balances again from the transfers.")
     ] = False,
     state: State = DEFAULT_STATE,
     as_json: Json = False,
 ) -> None:
     """Verify that nobody changed the book, and that its sums, charges and notices are right.
 
-    It exits with 1 and names the first fault. With --chain-head it also verifies that no
-    transfer before that chain head was changed or removed.
+    It names the first fault, and exits with 1.
+
+    With --chain-head it also verifies that nobody changed or
+    removed a transfer before that chain head.
     """
     book = Book.open_existing(state)
     expected_heads = frozenset[str]() if chain_head is None else _expected_hashes(chain_head)

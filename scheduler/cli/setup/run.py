@@ -85,7 +85,7 @@ def check(
 ) -> None:
     """Check the program file, both keys, permissions, prices, the clock and the disk.
 
-    Each check prints one line, and how to mend what it found. A failed check exits with 1.
+    Each check prints one line. A failed check prints its fix, and exits with 1.
     """
     try:
         # Ask the nearest folder that exists, because a check creates nothing.
@@ -254,11 +254,7 @@ def _loop(cycle_runner: Cycle, metrics: Metrics, deliverer: Deliverer, state: Ad
     """The loop of cycles, with deliveries and maintenance beside it."""
     book, clock = cycle_runner.book, cycle_runner.clock
     deliveries = DeliveryWorker(
-        book=book,
-        clock=clock,
-        lease=lambda: cycle_runner.lease,
-        deliver=deliverer,
-        metrics=metrics,
+        book=book, clock=clock, lease=lambda: cycle_runner.lease, deliver=deliverer, metrics=metrics
     )
     maintenance = [
         verification_job(state, metrics.verified),

@@ -19,20 +19,16 @@ from quotas.book.actions.requests import (
     withdraw_request,
 )
 from quotas.state.requests import RequestSpec
-from scheduler.cli.actions import check_key
+from scheduler.cli.commands import Answer, answer_command, check_key
 from scheduler.cli.options import (
-    DEFAULT_STATE,
     DryRun,
-    Json,
     Key,
     Limit,
     Reason,
     Startup,
-    State,
     actor,
     parse_duration_option,
     parse_reason,
-    print_json,
 )
 from scheduler.clock import SystemClock
 from scheduler.views.status import request_line, status_of
@@ -45,8 +41,9 @@ app = typer.Typer(
 )
 
 
-@app.command("open", context_settings={"ignore_unknown_options": True})  # "-1" is a number of GPUs
+@answer_command(app, "open")
 def open_command(
+    book: Book,
     startup: Startup,
     pool: Annotated[str, typer.Argument(help="A pool of the program.")],
     gpus: Annotated[int, typer.Argument(help="GPUs in all, including those that run already.")],
@@ -55,63 +52,48 @@ def open_command(
     refused_for: Annotated[
         str, typer.Option(help="'quota' if Scaleway's quota of the organization is too low.")
     ] = "",
-    state: State = DEFAULT_STATE,
     dry_run: DryRun = False,
-    as_json: Json = False,
     key: Key = None,
-) -> None:
+) -> Answer:
     """Request GPUs of a pool. A startup that lent its quota gets it back this way."""
     why = parse_reason(reason)
     check_key(key)
     length_s, now_s = parse_duration_option("--for", for_), SystemClock().now_s()
-    book = Book.open_existing(state)
     ask = RequestSpec(startup, pool, gpus, length_s, why, actor(), now_s, key, refused_for)
     request = preview_request(book, ask) if dry_run else open_request(book, ask)
     line = next((r for r in status_of(book, now_s)["requests"] if r["id"] == request.id), None)
     line = line or request_line(request)
-    if as_json:
-        print_json({**line, "dry_run": dry_run})
-        return
     did = "would ask" if dry_run else f"request {request.id}: {startup} asks"
-    typer.echo(f"{did} for {gpus} GPUs of {pool} for {for_}; {line.get('text', 'not written')}")
+    sentence = f"{did} for {gpus} GPUs of {pool} for {for_}; {line.get('text', 'not written')}"
+    return {**line, "dry_run": dry_run}, [sentence]
 
 
-@app.command("list")
+@answer_command(app, "list")
 def list_command(
-    state: State = DEFAULT_STATE,
+    book: Book,
     ended: Annotated[bool, typer.Option("--all", help="Also those that have ended.")] = False,
     limit: Limit = 100,
-    as_json: Json = False,
-) -> None:
+) -> Answer:
     """List the requests: position, what each waits for, and when it can be fulfilled."""
-    book = Book.open_existing(state)
     found: list[dict[str, Any]] = status_of(book, SystemClock().now_s())["requests"]
     if ended:
         live = {line["id"] for line in found}
         found += [request_line(r) for r in read_requests(book, limit) if r.id not in live]
-    if as_json:
-        print_json({"requests": found})
-        return
-    for line in found:
-        typer.echo(
-            f"{line['id']:>5} {line['startup']:24} {line['pool']:8} {line['gpus']:>4} GPUs "
-            f"{line['state']:9} {line.get('text') or line['detail']}"
-        )
-    if not found:
-        typer.echo("no request is open")
+    lines = [
+        f"{line['id']:>5} {line['startup']:24} {line['pool']:8} {line['gpus']:>4} GPUs "
+        f"{line['state']:9} {line.get('text') or line['detail']}"
+        for line in found
+    ]
+    return {"requests": found}, lines or ["no request is open"]
 
 
-@app.command("withdraw")
+@answer_command(app, "withdraw")
 def withdraw_command(
+    book: Book,
     number: Annotated[int, typer.Argument(metavar="ID", help="Number of the request.")],
     reason: Reason = "no longer needed",
-    state: State = DEFAULT_STATE,
-    as_json: Json = False,
-) -> None:
+) -> Answer:
     """Withdraw a request. Its GPUs no longer count as demand."""
     why = f"withdrawn by {actor()}: {parse_reason(reason)}"
-    request = withdraw_request(Book.open_existing(state), number, SystemClock().now_s(), why)
-    if as_json:
-        print_json(request_line(request))
-    else:
-        typer.echo(f"request {number} of {request.startup} is withdrawn")
+    request = withdraw_request(book, number, SystemClock().now_s(), why)
+    return request_line(request), [f"request {number} of {request.startup} is withdrawn"]

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
 
 from exporters.notify.settings import SettingsError, read_settings
-from quotas.book import Address, Book
+from quotas.book import Book
 from quotas.book.actions.notices import (
     acknowledge,
     last_tested_s,
@@ -20,19 +19,16 @@ from quotas.book.actions.notices import (
 )
 from quotas.model.units import format_instant
 from quotas.state.notices import Notice
+from scheduler.cli.commands import Answer, answer_command
 from scheduler.cli.options import (
-    DEFAULT_STATE,
-    Json,
     Limit,
     OfStartup,
     Reason,
     Startup,
-    State,
     actor,
     fail,
     parse_duration_option,
     parse_reason,
-    print_json,
 )
 from scheduler.clock import SystemClock
 from scheduler.views.json_fields import json_fields
@@ -45,52 +41,42 @@ app = typer.Typer(
 Number = Annotated[int, typer.Argument(metavar="ID", help="The notice's number.")]
 
 
-@app.command("list")
-def list_(
-    startup: OfStartup = None,
-    limit: Limit = 20,
-    state: State = DEFAULT_STATE,
-    as_json: Json = False,
-) -> None:
+@answer_command(app, "list")
+def list_(book: Book, startup: OfStartup = None, limit: Limit = 20) -> Answer:
     """List the newest notices, live ones first, and whether each message was delivered."""
-    found = [_shown(row) for row in list_notices(Book.open_existing(state), limit, startup)]
-    if as_json:
-        print_json(found)
-        return
+    lines, found = [], [_shown(row) for row in list_notices(book, limit, startup)]
     for row in found:
         by = f", acknowledged by {row['acknowledged_by']}" if row["acknowledged"] else ""
-        typer.echo(
-            f"{row['id']}: {row['state']} {row['startup']} {row['server_name']} {row['rule']}, "
-            f"due {row['deadline']}{by}"
-        )
+        what = f"{row['state']} {row['startup']} {row['server_name']} {row['rule']}"
+        lines.append(f"{row['id']}: {what}, due {row['deadline']}{by}")
         for sent in row["messages"]:
             detail = f" ({sent['detail']})" if sent["detail"] else ""
-            typer.echo(f"   {sent['kind']} to {sent['to']}: {sent['state']}{detail}")
+            lines.append(f"   {sent['kind']} to {sent['to']}: {sent['state']}{detail}")
+    return found, lines
 
 
-@app.command()
-def ack(notice: Number, state: State = DEFAULT_STATE, as_json: Json = False) -> None:
+@answer_command(app)
+def ack(book: Book, notice: Number) -> Answer:
     """Record that somebody has read a notice. Only the first acknowledgement counts."""
-    _respond(state, as_json, lambda book, now_s: acknowledge(book, notice, actor(), now_s))
+    return _answer(book, acknowledge(book, notice, actor(), SystemClock().now_s()))
 
 
-@app.command("snooze")
+@answer_command(app, "snooze")
 def snooze_(
+    book: Book,
     notice: Number,
     for_: Annotated[str, typer.Option("--for", help="How much later: 30m, 1h.")],
     reason: Reason,
-    state: State = DEFAULT_STATE,
-    as_json: Json = False,
-) -> None:
+) -> Answer:
     """Move a notice's deadline later, within the policy's bounds."""
     for_s, why = parse_duration_option("--for", for_), parse_reason(reason)
-    _respond(state, as_json, lambda book, now_s: snooze(book, notice, for_s, why, actor(), now_s))
+    return _answer(book, snooze(book, notice, for_s, why, actor(), SystemClock().now_s()))
 
 
-@app.command("test")
-def send_test(startup: Startup, state: State = DEFAULT_STATE, as_json: Json = False) -> None:
+@answer_command(app, "test")
+def send_test(book: Book, startup: Startup) -> Answer:
     """Send a test notice through every channel of a startup, which should acknowledge it."""
-    _respond(state, as_json, lambda book, now_s: send_test_notice(book, startup, actor(), now_s))
+    return _answer(book, send_test_notice(book, startup, actor(), SystemClock().now_s()))
 
 
 @app.command()
@@ -105,20 +91,12 @@ def secret(startup: Annotated[str, typer.Argument(help='A startup; "" for operat
     typer.echo(settings.secret_of(startup))
 
 
-def _respond(state: Address, as_json: bool, operator_action: Callable[[Book, int], Notice]) -> None:
-    book = Book.open_existing(state)
-    try:
-        notice = operator_action(book, SystemClock().now_s())
-        when_tested = last_tested_s(book, notice.startup)
-    finally:
-        book.close()
-    row = _shown(asdict(notice))
-    row["tested"] = None if when_tested is None else format_instant(when_tested)
-    if as_json:
-        print_json(row)
-    else:
-        by = row["acknowledged_by"] or "nobody yet"
-        typer.echo(f"notice {row['id']}: due {row['deadline']}, acknowledged by {by}")
+def _answer(book: Book, notice: Notice) -> Answer:
+    """A notice as it is now, and when its startup last acknowledged a test."""
+    row, tested_s = _shown(asdict(notice)), last_tested_s(book, notice.startup)
+    row["tested"] = None if tested_s is None else format_instant(tested_s)
+    by = row["acknowledged_by"] or "nobody yet"
+    return row, [f"notice {row['id']}: due {row['deadline']}, acknowledged by {by}"]
 
 
 def _shown(row: Any) -> dict[str, Any]:
