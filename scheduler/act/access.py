@@ -47,7 +47,7 @@ from scheduler.clouds.base import (
 from scheduler.clouds.permissions import Permissions
 
 CALL_BUDGET_S = 70
-"""The longest that one call may take; each needs that much lease left."""
+"""The longest that one call to the cloud takes, all timeouts added up; it needs as much lease."""
 
 NO_CLOSINGS = Closings((), (), ())
 
@@ -234,9 +234,9 @@ def decide_access_changes(
         for name in members - {intent.startup for intent in made.intents}
         if past.get(name, ClosingHistory()).last is None
     }
-    told = announce_closings(decided.restrictions, state.enforcement.closed, free, mode, now_s)
+    announced = announce_closings(decided.restrictions, state.enforcement.closed, free, mode, now_s)
     return Closings(
-        made.intents, (*made.decisions, *told.decisions), (*made.notices, *told.notices)
+        made.intents, (*made.decisions, *announced.decisions), (*made.notices, *announced.notices)
     )
 
 

@@ -1,4 +1,4 @@
-"""Sending of intents: each at most once, while we lead, and confirmed by observation."""
+"""Sends intents: each at most once, under the lease. Observation confirms them later."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from quotas.iam.closing import ACTIONS as CLOSINGS
 from quotas.model.observation import Complete, Sweep
 from quotas.state.notices import Intent
 from quotas.state.overrides import EVERYONE, Overrides
-from scheduler.act.access import AccessChanger
+from scheduler.act.access import CALL_BUDGET_S, AccessChanger
 from scheduler.clock import Clock
 from scheduler.clouds.base import (
     Cloud,
@@ -27,8 +27,6 @@ from scheduler.clouds.base import (
     Throttled,
 )
 
-CALL_BUDGET_S = 70
-"""The longest a call may take, its timeouts added up; a call needs that much lease left."""
 INTENTS_PER_CYCLE = 200
 
 log = structlog.get_logger()

@@ -67,7 +67,7 @@ def demo(
         scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="cohortd-demo-"))
         try:
             region = stack.enter_context(running(*_arguments(seed, days, trace)))
-        except RuntimeError as error:  # it said why on stderr
+        except RuntimeError as error:  # the simulator wrote the cause to stderr
             fail(str(error))
         folder = keep or Path(scratch)
         book = Book.open(folder)

@@ -126,7 +126,7 @@ class Scenarios:
         self._has_undone = True
 
     def _request_back(self, view: View, now_s: int) -> None:
-        """While somebody borrows, ask for every owner's whole quota: more than is free."""
+        """While a startup borrows, request every owner's whole quota, which is not free."""
         if self._asked_s is not None and now_s < self._asked_s + ASK_AGAIN_S:
             return
         lent = {share.pool for share in view.status.shares if share.usage > share.nominal > 0}

@@ -1,4 +1,4 @@
-"""Fields of dataclasses and rows as JSON: the suffix of a name tells the unit of its value."""
+"""Fields of dataclasses and rows as JSON. The suffix of a field's name is its unit."""
 
 from __future__ import annotations
 
