@@ -231,7 +231,11 @@ def run(
     deliverer = Deliverer(_delivery_settings())
     loop = _loop(cycle_runner, metrics, deliverer, state)
     handle_signals(loop, lambda: _reload(cycle_runner, metrics, deliverer))
-    server = _serve(metrics, host, port)
+    try:
+        server = MetricsServer(metrics, host, port)
+    except OSError as error:
+        fail(f"--listen {host}:{port}: {error.strerror}")
+    server.start()
     log.info("daemon.started", metrics=server.address, book=str(state))
     try:
         loop.run()
@@ -239,15 +243,6 @@ def run(
         server.close()
         book.close()
     log.info("daemon.stopped")
-
-
-def _serve(metrics: Metrics, host: str, port: int) -> MetricsServer:
-    try:
-        server = MetricsServer(metrics, host, port)
-    except OSError as error:
-        fail(f"--listen {host}:{port}: {error.strerror}")
-    server.start()
-    return server
 
 
 def _loop(cycle_runner: Cycle, metrics: Metrics, deliverer: Deliverer, state: Address) -> Loop:
