@@ -44,7 +44,7 @@ Function = TypeVar("Function", bound=Callable[..., object])
 Decorator = Callable[[Function], Function]
 
 _KEY = re.compile(r"[!$-~][!-~]{0,99}")  # printable; keys that begin with '#' are cohortd's own
-_OPTIONS = {"ignore_unknown_options": True}
+NEGATIVE_NUMBERS = {"ignore_unknown_options": True}
 """An argument may begin with '-', so that a negative amount is refused as an amount."""
 
 
@@ -58,13 +58,16 @@ def book_command(app: typer.Typer, name: str | None = None) -> Decorator[Any]:
             options = {each.name: values.pop(each.name) for each in shared}
             _execute(make(**values), **options)
 
-        _register(app, name, make, run, [*keyword_parameters(make), *shared])
+        _imitate(make, run, [*keyword_parameters(make), *shared])
+        app.command(name, context_settings=NEGATIVE_NUMBERS)(run)
         return make
 
     return add
 
 
-def answer_command(app: typer.Typer, name: str | None = None) -> Decorator[Any]:
+def answer_command(
+    app: typer.Typer, name: str | None = None, settings: dict[str, bool] | None = None
+) -> Decorator[Any]:
     """Add a command that reads or writes the book and answers: its own options, and two more."""
 
     def add(find: Callable[..., Answer]) -> Callable[..., Answer]:
@@ -80,23 +83,19 @@ def answer_command(app: typer.Typer, name: str | None = None) -> Decorator[Any]:
                 book.close()
 
         own = [each for each in keyword_parameters(find) if each.name != "book"]
-        _register(app, name, find, run, [*own, *keyword_parameters(run)[:2]])
+        _imitate(find, run, [*own, *keyword_parameters(run)[:2]])
+        app.command(name, context_settings=settings)(run)
         return find
 
     return add
 
 
-def _register(
-    app: typer.Typer,
-    name: str | None,
-    function: Callable[..., object],
-    run: Callable[..., None],
-    parameters: list[inspect.Parameter],
+def _imitate(
+    function: Callable[..., object], run: Callable[..., None], parameters: list[inspect.Parameter]
 ) -> None:
-    """Add `run` as the command that the function declares."""
+    """Give `run` the function's name and help, and these parameters."""
     run.__name__, run.__doc__ = function.__name__, function.__doc__
     declare_parameters(run, parameters)
-    app.command(name, context_settings=_OPTIONS)(run)
 
 
 def _execute(

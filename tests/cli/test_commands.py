@@ -252,6 +252,7 @@ def test_explain_knows_nothing_of_a_stranger(operator_env: OperatorEnv) -> None:
         (["run", "--listen", "nonsense"], "--listen is 'nonsense': write host:port such as"),
         (["explain", "acme", "--limit", "0"], "'--limit': Input should be greater than or equal"),
         (["status", "--jsn"], "No such option: --jsn"),
+        (["explain", "--jsn"], "No such option: --jsn"),
         (["explain"], "Missing argument 'subject'"),
         (["grant", "acme", "5"], "Missing option '--id'"),
     ],

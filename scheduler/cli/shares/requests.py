@@ -19,7 +19,7 @@ from quotas.book.actions.requests import (
     withdraw_request,
 )
 from quotas.state.requests import RequestSpec
-from scheduler.cli.commands import Answer, answer_command, check_key
+from scheduler.cli.commands import NEGATIVE_NUMBERS, Answer, answer_command, check_key
 from scheduler.cli.options import (
     DryRun,
     Key,
@@ -41,7 +41,7 @@ app = typer.Typer(
 )
 
 
-@answer_command(app, "open")
+@answer_command(app, "open", NEGATIVE_NUMBERS)
 def open_command(
     book: Book,
     startup: Startup,
