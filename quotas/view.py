@@ -169,7 +169,7 @@ class View:
         if blind:
             parts.append(f"{', '.join(blind)} not known")
         if status.stops_deferred:
-            parts.append(f"{status.stops_deferred} stops held by the guard")
+            parts.append(f"{status.stops_deferred} stops deferred")
         if status.in_maintenance:
             parts.append("in maintenance")
         due = [n for n in status.notices if n.state == "open"]

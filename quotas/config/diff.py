@@ -40,8 +40,8 @@ class Change:
     path: str
     before: str | None
     after: str | None
-    needs_confirm: bool
-    why: str
+    needs_confirmation: bool
+    reason: str
 
 
 def diff(

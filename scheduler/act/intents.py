@@ -1,4 +1,4 @@
-"""Sending of intents: each at most once, while we lead, and confirmed by observation."""
+"""Sends intents: each at most once, under the lease. Observation confirms them later."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from quotas.iam.closing import ACTIONS as CLOSINGS
 from quotas.model.observation import Complete, Sweep
 from quotas.state.notices import Intent
 from quotas.state.overrides import EVERYONE, Overrides
-from scheduler.act.access import AccessChanger
+from scheduler.act.access import CALL_BUDGET_S, AccessChanger
 from scheduler.clock import Clock
 from scheduler.clouds.base import (
     Cloud,
@@ -26,8 +26,6 @@ from scheduler.clouds.base import (
     Throttled,
 )
 
-CALL_BUDGET_S = 70
-"""The longest a call may take, its timeouts added up; a call needs that much lease left."""
 INTENTS_PER_CYCLE = 200
 
 log = structlog.get_logger()
@@ -38,9 +36,9 @@ def sendable_intents(
 ) -> tuple[Intent, ...]:
     """The intents that may be sent: none outside enforce, none in maintenance.
 
-    One that an earlier cycle left waits while its zone is not Complete: what it was
-    decided from may no longer be so. All wait where a person spoke since the state was
-    read: the next cycle has heard it, and decides anew.
+    An intent of an earlier cycle waits while its zone is not Complete, because what it was
+    decided from may have changed. All intents wait if an operator or startup changed something
+    since the state was read: the next cycle reads that change and decides with it.
     """
     assert state.program is not None
     if state.program.mode != "enforce" or overrides.on("maintenance", EVERYONE):
@@ -63,12 +61,11 @@ def act(
     intents: Iterable[Intent],
     access_changer: AccessChanger | None = None,
 ) -> int:
-    """Send the pending intents that may still be sent; returns how many were.
+    """Send the pending intents that may still be sent; returns how many were sent.
 
-    Without a closer (no key for IAM), intents to close or reopen wait until they expire.
-
-    What became of each is written at once, under the lease's epoch. A crash in between
-    leaves it pending: it is replayed, and poweroff is idempotent.
+    Without a key for IAM, intents to close or reopen wait until they expire. The outcome of each
+    intent is written at once, under the lease's epoch. A crash in between leaves the intent
+    pending, and the next cycle repeats it: poweroff is idempotent.
     """
     sent = 0
     pending = [intent for intent in intents if intent.state == "pending"]
@@ -81,7 +78,7 @@ def act(
             log.warning("act.lease_too_short", left_s=left_s)
             break
         if now_s > intent.not_after_s:
-            continue  # decide ends it as expired, and may decide anew
+            continue  # decide ends it as expired, and may order another
         outcome = _carry_out(cloud, access_changer, intent, now_s)
         if outcome is not None:
             save_intents(book, [outcome], lease)
@@ -92,14 +89,14 @@ def act(
 def _carry_out(
     cloud: Cloud, access_changer: AccessChanger | None, intent: Intent, now_s: int
 ) -> Intent | None:
-    """The intent after its action; None where it is to be tried again in the next cycle."""
+    """The intent after its action; None if the next cycle has to try again."""
     if intent.action in CLOSINGS:
         return access_changer.carry_out(intent) if access_changer is not None else None
     return _send(cloud, intent, now_s)
 
 
 def _send(cloud: Cloud, intent: Intent, now_s: int) -> Intent | None:
-    """The intent after one call; None where it is to be tried again in the next cycle."""
+    """The intent after one call; None if the next cycle has to try again."""
     try:
         call = cloud.power_on if intent.action == "poweron" else cloud.power_off
         call(intent.zone, intent.server_id)
@@ -109,7 +106,7 @@ def _send(cloud: Cloud, intent: Intent, now_s: int) -> Intent | None:
         log.warning(f"server.{intent.action}_refused", server=intent.server_id, error=str(error))
         return replace(intent, state="failed", ended_s=now_s, detail=str(error))
     except CloudError as error:
-        # It may have been done all the same: only the next observation can tell.
+        # It may have been done nevertheless: only the next observation can tell.
         log.warning(f"server.{intent.action}_unsure", server=intent.server_id, error=str(error))
         return replace(intent, state="sent", sent_s=now_s, detail=f"unsure: {error}")
     log.info(f"server.{intent.action}_sent", server=intent.server_id, zone=intent.zone)

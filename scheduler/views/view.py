@@ -9,7 +9,6 @@ from quotas.enforcement.decide import DecideResult
 from quotas.state.notices import servers_seen
 from quotas.state.snapshot import Snapshot
 from quotas.view import ProgramStatus, View, ZoneView
-from scheduler.observe.zones import sweep_outcomes
 
 
 def build_view(
@@ -26,8 +25,8 @@ def build_view(
         status=status,
         epoch=lease.epoch,
         zones=tuple(
-            ZoneView(zone, outcome, snapshot.confirmed.get(zone))
-            for zone, outcome in sweep_outcomes(snapshot.sweeps).items()
+            ZoneView(zone, type(sweep).__name__.lower(), snapshot.confirmed.get(zone))
+            for zone, sweep in sorted(snapshot.sweeps.items())
         ),
         decisions=decided.decisions,
         edges=decided.edges,

@@ -72,11 +72,11 @@ def ties_out(ran: CommandResult) -> dict[str, Any]:
     assert granted + overdraft == charged + settled + left + held + expired
     assert abs(charged + refunded - truth) <= bound < truth
     assert charged > 0 and min(overdraft, left, expired) >= 0
-    for story in filter(None, said["scenarios"].values()):
+    for scenario in filter(None, said["scenarios"].values()):
         noticed, due, stopped = (
-            parse_instant(story[at]) for at in ("notice", "deadline", "stopped")
+            parse_instant(scenario[at]) for at in ("notice", "deadline", "stopped")
         )
-        assert noticed + MINIMUM_NOTICE_S <= due <= stopped and story["reason"]
+        assert noticed + MINIMUM_NOTICE_S <= due <= stopped and scenario["reason"]
     return said
 
 
@@ -91,7 +91,7 @@ def test_each_seed_ties_out_to_the_micro_credit(
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_the_demo_tells_its_stories(seed: int, demos: dict[str, Future[CommandResult]]) -> None:
+def test_the_demo_ends_its_scenarios(seed: int, demos: dict[str, Future[CommandResult]]) -> None:
     """A server in standby, an exhaustion and an undone mistake each happen once, with a notice.
 
     A week is short for a reclaim: only one of the seeds has that scenario, too.
@@ -225,7 +225,7 @@ def test_without_a_terminal_the_demo_speaks_in_plain_lines() -> None:
     ("arguments", "sentence"),
     [
         (["--poll", "x"], "--poll: 'x' is not a duration such as 90s, 30m, 1h30m or 7d"),
-        (["--poll", "5s"], "--poll is 5s: choose between 30s and 1d"),
+        (["--poll", "5s"], "--poll 5s is out of range; give 30s to 1d"),
         (["--days", "0"], "Invalid value for '--days': Input should be greater than or equal to 1"),
         (["--trace", "nowhere.csv"], "'--trace': file 'nowhere.csv' does not exist."),
     ],

@@ -208,8 +208,12 @@ def test_check_names_who_could_get_round_a_closing(iam_env: IamEnv, tmp_path: Pa
 
 
 def test_check_says_what_the_key_lacks(region: Running, tmp_path: Path) -> None:
-    """Each missing permission gets a sentence, with the set that grants it."""
+    """A sentence for each permission that is missing, and which set gives it.
+
+    The permissions to stop and start are named, because a check cannot try them.
+    """
     said = checked(IamEnv(region, "IAMPolicyReadOnly"), tmp_path)
+    assert "InstancesServerStart for 'undo' and auto_resume" in said["stops and starts"][0][1]
     for kind in ("application", "group", "user"):
         assert said[f"IAM {kind}s"][0][0] is False and "403" in said[f"IAM {kind}s"][0][1]
     assert said["IAM rules"] == [(False, "no policy of the key lets it set rules")]

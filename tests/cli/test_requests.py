@@ -193,7 +193,7 @@ def test_a_request_is_withdrawn_once(state: Path) -> None:
     """A withdrawn request leaves the queue at once, stays listed, and is not withdrawn twice."""
     ask(state, "birch", "h100", 4, "--for", "2h")
     assert ask(state, "withdraw", 1).code == 0
-    assert "nobody waits" in ask(state, "list").out
+    assert "no request is open" in ask(state, "list").out
     (line,) = ask(state, "list", "--all", "--json").json["requests"]
     assert line["state"] == "withdrawn"
     again = ask(state, "withdraw", 1)

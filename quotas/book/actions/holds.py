@@ -131,7 +131,7 @@ def _end(
         "to": _by_account(back),
         "sentence": f"hold {hold.id} of {hold.startup}: {settled} credits are settled, "
         f"{returned} return to the grants they came from"
-        + f"; {expired} of them have ended and are forfeited"
+        + f"; {expired} of them expire, because their grants have ended"
         * bool(lost),
     }
     return ActionEffects((ended, *lost), answer)

@@ -64,8 +64,7 @@ class RefundCommand:
             "to": _returned_by_account(refunds),
             "sentence": f"{whole['refunded']} credits for {whole['seconds']} s of {what} go back "
             "to where they were drawn"
-            + f"; {whole['expired']} of them to grants that have ended, which forfeit them"
-            * bool(lost)
+            + f"; {whole['expired']} of them expire, because their grants have ended" * bool(lost)
             + f": {parts}" * (self.zone is not None),
         }
         return ActionEffects((*refunds, *lost), answer)

@@ -44,14 +44,14 @@ class ExpiryAudit:
 
     def _expiry(self, posted: PostedTransfer, grant: GrantBalance, other: str) -> str | None:
         if other != expired_account(grant.cohort):
-            return f"forfeits {grant.account} to {other}"
+            return f"expires {grant.account} to {other}"
         if posted.key != f"expiry:{grant.startup}:{grant.id}":
             return None if posted.at_s >= grant.expires_s else _expired_early(grant)
         if posted.at_s != grant.expires_s:
             return _expired_early(grant)
         rolling_ucr = self._rolling_ucr(grant)
         if grant.account not in self._rolled and rolling_ucr:
-            return f"forfeits {rolling_ucr} ucr of {grant.account} that were to roll over"
+            return f"expires {rolling_ucr} ucr of {grant.account} that were to roll over"
         if self._sums[grant.account] != 0:
             return f"leaves {self._sums[grant.account]} ucr in {grant.account} after its end"
         return None
@@ -74,4 +74,4 @@ class ExpiryAudit:
 
 
 def _expired_early(grant: GrantBalance) -> str:
-    return f"forfeits {grant.account} before its end at {format_instant(grant.expires_s)}"
+    return f"expires {grant.account} before its end at {format_instant(grant.expires_s)}"

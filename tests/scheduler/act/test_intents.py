@@ -12,7 +12,7 @@ from quotas.book.cycle.commit import apply_program
 from quotas.book.verify.verify import verify
 from quotas.model.observation import Cause, Partial
 from quotas.model.program import Mode
-from scheduler.act.intents import CALL_BUDGET_S
+from scheduler.act.access import CALL_BUDGET_S
 from scheduler.clouds.base import Conflict, KeyRefused, ServerFault, Throttled, Unreachable
 from scheduler.timing import Timing
 from tests.scheduler.harness import DAY_S, NOTICE_S, T0, Harness, override, program, server

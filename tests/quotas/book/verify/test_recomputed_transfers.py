@@ -159,14 +159,14 @@ def test_a_forfeit_of_what_was_to_roll_over_is_found() -> None:
     book = a_book()
     first = next(grant for grant in load_state(book).grants if grant.account == FIRST)
     add(book, expiry_transfer(first))
-    assert "forfeits 500 ucr of grant:acme:g1/1 that were to roll over" in fault(book)
+    assert "expires 500 ucr of grant:acme:g1/1 that were to roll over" in fault(book)
 
 
 @pytest.mark.parametrize(
     ("forged", "found"),
     [
         (by(-1), "leaves 1 ucr in grant:acme:g1/1 after its end"),
-        (to("usage:acme"), "forfeits grant:acme:g1/1 to usage:acme"),
+        (to("usage:acme"), "expires grant:acme:g1/1 to usage:acme"),
         (at(END_S + 1), "before its end"),
     ],
 )
