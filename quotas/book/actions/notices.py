@@ -25,8 +25,8 @@ from quotas.decisions.verbs import Acknowledgement, ChannelTest, Snooze
 from quotas.enforcement.reminders import snooze_notice
 from quotas.ledger.corrections import Refused
 from quotas.messages.routing import TEST, messages_for_notice
-from quotas.model.program import Program
-from quotas.state.notices import LIVE_NOTICES, Notice
+from quotas.model.program import Mode, Program
+from quotas.state.notices import LIVE_NOTICES, Notice, NoticeState
 
 MAX_LISTED = 1000
 
@@ -93,16 +93,15 @@ def send_test_notice(book: Book, startup: str, actor: str, now_s: int) -> Notice
             raise Refused(f"no startup {startup!r} is in the program; it has {known}")
         if not entry.contacts:
             raise Refused(f"{startup} has no contacts; add some to the program file and apply it")
-        if program.mode == "off":
+        if program.mode is Mode.OFF:
             raise Refused("program.mode is off, in which nothing is sent; apply shadow first")
         text = (
             f"This is a test by {actor}: notices about servers of {startup} arrive here. Nothing "
             "is stopped. Please acknowledge it, so that we know that somebody reads them."
         )
         episode = f"test:{now_s}"
-        notice = Notice(
-            startup, "", "", "", TEST, episode, "enforce", now_s, now_s, text, "announced"
-        )
+        of = (startup, "", "", "", TEST, episode, Mode.ENFORCE, now_s, now_s, text)
+        notice = Notice(*of, NoticeState.ANNOUNCED)
         row = NoticeRow(**asdict(notice))
         rows.add(row)
         rows.flush()
