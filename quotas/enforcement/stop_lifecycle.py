@@ -87,14 +87,7 @@ class StopLifecycle:
         self.current = {each.subject: each for each in sorted(snapshot.notices, key=_by_id)}
         open_runs = [run for run in snapshot.runs.values() if run.end_s is None]
         self.gpus = {run.server_id: run.gpus for run in open_runs}
-        part_ppm = snapshot.program.policy.disruption_budget_ppm
-        self.disruption_budget = DisruptionBudget(
-            snapshot.enforcement,
-            snapshot.overrides,
-            self.gpus,
-            part_ppm,
-            snapshot.now_s,
-        )
+        self.disruption_budget = DisruptionBudget(snapshot, self.gpus)
 
     @property
     def changed(self) -> tuple[Notice, ...]:
@@ -228,11 +221,8 @@ class StopLifecycle:
             if notice.state is not NoticeState.RESTARTING:
                 notice = notice.to(NoticeState.RESTARTING)
                 self._record(notice, "restart", why)
-            if (
-                notice.id is not None
-                and server.state == "stopped"
-                and not self._is_retrying(notice)
-            ):
+            may_start = notice.id is not None and server.state == "stopped"
+            if may_start and not self._is_retrying(notice):
                 self._intend(notice, server, "poweron")
 
     def _loss(self, run: Run) -> Loss:
@@ -306,15 +296,8 @@ class StopLifecycle:
 
     def _intend(self, notice: Notice, server: Server, action: str) -> None:
         now_s = self.snapshot.now_s
-        intent = Intent(
-            notice_id=notice.id,
-            server_id=notice.server_id,
-            zone=notice.zone,
-            replaces=server.state,
-            decided_s=now_s,
-            not_after_s=now_s + SEND_WITHIN_S,
-            action=action,
-        )
+        of = (notice.id, notice.server_id, notice.zone, server.state)
+        intent = Intent(*of, now_s, now_s + SEND_WITHIN_S, action=action)
         self._index(len(self.intents), intent)
         self.intents.append(intent)
         self.new_intents.append(intent)

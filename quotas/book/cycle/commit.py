@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Table, Update, bindparam, func, select, update
+from sqlalchemy import Connection, Table, Update, bindparam, func, or_, select, update
 
 from quotas.book.actions.grant_terms import check_program_grants, grant_rows
 from quotas.book.cycle.chain_heads import record_chain_heads
@@ -238,7 +238,8 @@ def _updated_columns(table: Table) -> list[str]:
 
 @cache
 def _update_statement(table: Table, allowed: frozenset[str]) -> Update:
-    is_allowed = table.c.state.in_(sorted(allowed))
+    # A list for IN cannot be expanded in a statement that is executed for many rows.
+    is_allowed = or_(*(table.c.state == state for state in sorted(allowed)))
     statement = update(table).where(table.c.id == bindparam("row_id"), is_allowed)
     return statement.values({name: bindparam(f"new_{name}") for name in _updated_columns(table)})
 

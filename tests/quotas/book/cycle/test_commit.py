@@ -186,11 +186,11 @@ def test_a_request_that_was_withdrawn_meanwhile_stays_withdrawn() -> None:
     book = filled(Book.in_memory(), 0)
     lease = lease_of(book)
     asked = Request("acme", "h100", 2, 3600, "", "cto", 5)
-    commit(book, result_of(requests=[asked]), lease, 1)
-    decided = replace(asked, id=1).to(RequestState.FULFILLED, met_s=9)
+    commit(book, result_of(requests=[asked, asked]), lease, 1)
+    decided = [replace(asked, id=id).to(RequestState.FULFILLED, met_s=9) for id in (1, 2)]
     withdrawn = withdraw_request(book, 1, 8, "not needed")
-    commit(book, result_of(requests=[decided]), lease, 9)
-    assert read_requests(book, 9) == [withdrawn]
+    commit(book, result_of(requests=decided), lease, 9)
+    assert read_requests(book, 9) == [decided[1], withdrawn]
 
 
 def test_applying_a_program_grants_once() -> None:
