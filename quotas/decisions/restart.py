@@ -7,6 +7,8 @@ once that rule no longer applies and the credits carry them.
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from quotas.decisions.verbs import Restart
 from quotas.model.observation import Server
 from quotas.model.program import Mode
@@ -14,7 +16,6 @@ from quotas.model.units import DAY_S, HOUR_S
 from quotas.rules.context import Context
 from quotas.rules.credits import carry_s, is_exhausted
 from quotas.rules.registry import stop_rule
-from quotas.state.facts import to_json
 from quotas.state.notices import Notice, NoticeState
 from quotas.state.overrides import UNDONE_FOR_S
 
@@ -38,7 +39,7 @@ def restarts(context: Context, seen: dict[str, Server]) -> dict[int, Restart]:
                 startup=notice.startup,
                 server=notice.server_name,
                 by="undo",
-                **to_json(override.facts),  # type: ignore[arg-type]  # JSON
+                **asdict(override.facts),
             )
         elif _resumes(context, notice):
             server = seen.get(notice.server_id)

@@ -21,7 +21,6 @@ from quotas.rules.prepare import prepare
 from quotas.rules.registry import ANNOUNCEMENT_RULES, STOP_RULES
 from quotas.rules.registry import edges as rule_edges
 from quotas.shares.allocation import Share, usage_of
-from quotas.state.exemptions import exemption
 from quotas.state.notices import LIVE_NOTICES, Intent, Notice, NoticeState, resolve_intents
 from quotas.state.requests import RULE as REQUEST
 from quotas.state.requests import Outcome, Request, RequestState, advance_requests
@@ -109,7 +108,7 @@ def decide(snapshot: Snapshot) -> DecideResult:
     # 4. Ask each stop rule which servers may not go on, and leave out the exempt ones.
     found = [violation for rule in STOP_RULES for violation in rule.find(context)]
     violations = {
-        v.subject: v for v in found if not exemption(snapshot, v.run.startup, v.run.server_id)
+        v.subject: v for v in found if not snapshot.exemption(v.run.startup, v.run.server_id)
     }
 
     # 5. Follow each notice to its end, its deadline or its intent, and open the new ones.

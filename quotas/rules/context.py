@@ -18,6 +18,7 @@ from quotas.ledger.forecast import Pace
 from quotas.metering.runs import Run
 from quotas.model.machine import Machine
 from quotas.model.observation import Complete, Server
+from quotas.model.program import Policy
 from quotas.shares.allocation import Share, Usage
 from quotas.shares.claims import WaitingOwners
 from quotas.state.snapshot import Overuse, Snapshot
@@ -122,6 +123,20 @@ class Context:
         """The instant of the cycle."""
         return self.snapshot.now_s
 
+    @property
+    def policy(self) -> Policy:
+        """The policy of the program in force."""
+        return self.snapshot.program.policy
+
+    @property
+    def earliest_deadline_s(self) -> int:
+        """The deadline of a notice that begins now and lasts the minimum."""
+        return self.now_s + self.policy.minimum_notice_s
+
+    def was_announced(self, startup: str, episode: str) -> bool:
+        """Whether the startup was told of the episode before."""
+        return (startup, episode) in self.snapshot.announced
+
     @cached_property
     def running(self) -> list[tuple[Run, Server]]:
         """Open runs whose server a Complete sweep showed billable, by run id."""
@@ -206,12 +221,36 @@ def _no_edges(context: Context) -> Iterable[int]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StopRule:
-    """A rule that ends in a notice and a stop.
+class Rule:
+    """What every rule has.
 
-    `holds` repeats the rule's condition on stored facts. `message`, `remedy` and `changed_by`
-    are ids of the message catalogue. The flags say how `quotas.enforcement` and the actions
-    of people treat the rule's notices:
+    `holds` repeats the rule's condition on stored facts. `edges` are the instants at which the
+    rule finds something new. The ids of its messages follow from its name.
+    """
+
+    name: str
+    facts: type
+    find: Callable[[Context], Iterable[Any]]
+    holds: Callable[[Any], bool]
+    restricts: Restricts | None = None
+    edges: Callable[[Context], Iterable[int]] = _no_edges
+
+    @property
+    def remedy(self) -> str:
+        """The message id of what avoids the rule's decision."""
+        return f"{self.name}.remedy"
+
+    @property
+    def changed_by(self) -> str:
+        """The message id of who may change the rule's decision."""
+        return f"{self.name}.changed_by"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopRule(Rule):
+    """A rule that ends in a notice and a stop: it finds violations.
+
+    The flags say how `quotas.enforcement` and the actions of people treat the rule's notices:
 
     - notice_survives_restart: a restarted server continues with what was left of its notice;
     - one_notice_per_episode: a new episode cancels the notice of the old one;
@@ -221,15 +260,6 @@ class StopRule:
     - forecast: the announcement rule whose early announcement makes the stop expected.
     """
 
-    name: str
-    facts: type
-    find: Callable[[Context], Iterable[Violation]]
-    holds: Callable[[Any], bool]
-    message: str
-    remedy: str
-    changed_by: str
-    restricts: Restricts | None = None
-    edges: Callable[[Context], Iterable[int]] = _no_edges
     notice_survives_restart: bool = False
     one_notice_per_episode: bool = False
     snoozable: bool = False
@@ -237,17 +267,17 @@ class StopRule:
     is_ordered: bool = False
     forecast: str = ""
 
+    @property
+    def message(self) -> str:
+        """The message id of the rule's reason."""
+        return f"{self.name}.notice"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AnnouncementRule:
-    """A rule that tells a startup something once, and stops nothing."""
+class AnnouncementRule(Rule):
+    """A rule that stops nothing: it finds announcements, and each is told once."""
 
-    name: str
-    facts: type
-    find: Callable[[Context], Iterable[Announcement]]
-    holds: Callable[[Any], bool]
-    message: str
-    remedy: str
-    changed_by: str
-    restricts: Restricts | None = None
-    edges: Callable[[Context], Iterable[int]] = _no_edges
+    @property
+    def message(self) -> str:
+        """The message id of the announcement."""
+        return f"{self.name}.announcement"

@@ -36,9 +36,8 @@ def find(context: Context) -> Iterable[Violation]:
     Every open run counts, also in zones that are not Complete, and has its place in the
     order. A run that was not seen in this cycle is left alone, and no other is named instead.
     """
-    program, now_s = context.snapshot.program, context.now_s
     seen = {run.id for run, _ in context.running}
-    for startup in program.startups():
+    for startup in context.snapshot.program.startups():
         for pool_name, limit in sorted(startup.limit.items()):
             if limit is None:
                 continue
@@ -53,8 +52,8 @@ def find(context: Context) -> Iterable[Violation]:
                     limit_gpus=limit,
                     pool=pool_name,
                 )
-                deadline_s = now_s + program.policy.minimum_notice_s
-                yield Violation(run, RULE.name, f"limit:{pool_name}", deadline_s, facts)
+                episode = f"limit:{pool_name}"
+                yield Violation(run, RULE.name, episode, context.earliest_deadline_s, facts)
 
 
 def _newest_above(runs: list[Run], seen: set[str], above: int) -> Iterable[Run]:
@@ -126,15 +125,8 @@ RULE = StopRule(
     facts=Facts,
     find=find,
     holds=holds,
-    message="limit.notice",
-    remedy="limit.remedy",
-    changed_by="limit.changed_by",
     restricts=Restricts(
-        facts=Full,
-        find=find_full,
-        level=full_level,
-        message="limit.restriction",
-        reads_shares=True,
+        facts=Full, find=find_full, level=full_level, message="limit.restriction", reads_shares=True
     ),
     snoozable=True,
 )

@@ -85,7 +85,7 @@ def find(context: Context) -> Iterable[Announcement]:
     """Overuses that nobody was told of: new ones, and those that an owner now waits for."""
     for each in context.overuses:
         episode = overuse_episode(each)
-        if (each.startup, episode) not in context.snapshot.announced:
+        if not context.was_announced(each.startup, episode):
             yield Announcement(each.startup, episode, facts_of(each), each.deadline_s)
 
 
@@ -149,8 +149,5 @@ RULE = AnnouncementRule(
     facts=Facts,
     find=find,
     holds=holds,
-    message="overuse.announcement",
-    remedy="overuse.remedy",
-    changed_by="overuse.changed_by",
     edges=edges,
 )

@@ -36,10 +36,7 @@ _RESUMED = "a freeze ended, and the minimum notice runs again"
 NOTICES = Machine(
     "a notice",
     NoticeState,
-    {
-        NoticeState.OPEN: "a stop is announced",
-        NoticeState.ANNOUNCED: "a fact is announced",
-    },
+    {NoticeState.OPEN: "a stop is announced", NoticeState.ANNOUNCED: "a fact is announced"},
     {
         NoticeState.OPEN: {
             NoticeState.OPEN: _RESUMED,
@@ -196,10 +193,7 @@ def servers_seen(sweeps: Iterable[Sweep]) -> dict[str, Server]:
 
 
 def resolve_intents(
-    intents: Iterable[Intent],
-    sweeps: Mapping[str, Sweep],
-    latency_s: int,
-    now_s: int,
+    intents: Iterable[Intent], sweeps: Mapping[str, Sweep], latency_s: int, now_s: int
 ) -> tuple[Intent, ...]:
     """The live intents that this cycle's observation ends.
 

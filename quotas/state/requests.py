@@ -75,13 +75,11 @@ class RequestSpec:
 
 @dataclass(frozen=True, slots=True)
 class Request(Stateful[RequestState]):
-    """A request as it stands.
+    """A request and its state. `met_s` is when it was fulfilled.
 
-    `detail` says how it ended: the outcome's code, or why a person withdrew it.
-
-    `quota_gpus` is how many GPUs of the pool ran when the provider's quota let its startup
-    start no more, as that says: the API shows it to whoever starts a server, and to nobody
-    else. None where nobody said so.
+    `detail` says how it ended: the outcome's code, or why a person withdrew it. `quota_gpus` are
+    the GPUs of the pool that ran when the provider's quota refused a start of the startup, as the
+    startup reports it; None without such a report.
     """
 
     machine: ClassVar = REQUESTS
@@ -102,7 +100,7 @@ class Request(Stateful[RequestState]):
 
     @property
     def refused(self) -> str:
-        """What its servers were refused for."""
+        """What the provider refused its servers for; empty if nobody reported that."""
         return "" if self.quota_gpus is None else QUOTA
 
     @property
@@ -111,11 +109,16 @@ class Request(Stateful[RequestState]):
         return self.state in LIVE_REQUESTS
 
     @property
+    def term(self) -> tuple[int, int]:
+        """Since when its present state lasts, and for how long at most."""
+        if self.met_s is not None:
+            return self.met_s, self.duration_s
+        return self.opened_s, LONGEST_WAIT_S
+
+    @property
     def ends_s(self) -> int:
         """When it ends if nothing else happens."""
-        if self.met_s is not None:
-            return self.met_s + self.duration_s
-        return self.opened_s + LONGEST_WAIT_S
+        return sum(self.term)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,12 +171,14 @@ def requested_gpus(requests: Iterable[Request]) -> dict[tuple[str, str], int]:
 def request_from(
     program: Program, spec: RequestSpec, step: int, live: Iterable[Request], running: int = 0
 ) -> Request:
-    """The request that an ask opens. Raises Refused.
+    """The request that a person opens. Raises Refused.
 
-    `step` is the smallest server of the pool that the startup can use, `live` its own
-    requests that are open or met; `running` are GPUs that run in the pool, whose ever they are.
+    `step` is the smallest server of the pool that the startup can use. `live` are its own live
+    requests. `running` are the GPUs of every startup that run in the pool.
     """
-    startup = _startup(program, spec)
+    startup = program.startup(spec.startup)
+    if startup is None:
+        raise Refused(f"{spec.startup} is no startup of the program; 'cohortd status' lists them")
     if spec.pool not in {pool.name for pool in program.pools}:
         known = ", ".join(sorted(pool.name for pool in program.pools))
         raise Refused(f"pool {spec.pool} is not in the program; its pools are {known}")
@@ -198,17 +203,8 @@ def request_from(
             f"{format_duration(spec.duration_s)} from now is beyond the end of the cohort at "
             f"{format_instant(ends_s)}; ask for at most {left}"
         )
-    return Request(
-        spec.startup,
-        spec.pool,
-        spec.gpus,
-        spec.duration_s,
-        spec.reason,
-        spec.actor,
-        spec.now_s,
-        spec.key,
-        quota_gpus=running if spec.refused else None,
-    )
+    of = (spec.startup, spec.pool, spec.gpus, spec.duration_s, spec.reason, spec.actor, spec.now_s)
+    return Request(*of, spec.key, quota_gpus=running if spec.refused else None)
 
 
 def withdraw(request: Request, now_s: int, why: str) -> Request:
@@ -219,26 +215,23 @@ def withdraw(request: Request, now_s: int, why: str) -> Request:
 
 
 def advance_requests(
-    program: Program,
-    requests: Iterable[Request],
-    usage: Mapping[tuple[str, str], int],
-    now_s: int,
+    program: Program, requests: Iterable[Request], usage: Mapping[tuple[str, str], int], now_s: int
 ) -> tuple[tuple[Request, Outcome], ...]:
-    """The live requests that now are met, or end, each with why; in order of opening.
+    """The live requests that are now fulfilled or end, with the outcome, in order of opening.
 
-    Of several in one pool the oldest is met first, by what usage is left for it.
+    Of several in one pool the oldest is fulfilled first, by the usage that is left for it.
     """
-    left = dict(usage)
-    changed_requests = []
+    left: dict[tuple[str, str], int] = defaultdict(int, usage)
+    changed = []
     for request in in_order(each for each in requests if each.is_live):
         key = (request.startup, request.pool)
-        outcome = _outcome(program, request, left.get(key, 0), now_s)
-        after = request if outcome is None else _after(request, outcome, now_s)
-        if after.is_live:
-            left[key] = left.get(key, 0) - request.gpus
+        outcome = _outcome(program, request, left[key], now_s)
         if outcome is not None:
-            changed_requests.append((after, outcome))
-    return tuple(changed_requests)
+            request = _after(request, outcome, now_s)
+            changed.append((request, outcome))
+        if request.is_live:
+            left[key] -= request.gpus
+    return tuple(changed)
 
 
 def in_order(requests: Iterable[Request]) -> list[Request]:
@@ -265,11 +258,9 @@ def _outcome(program: Program, request: Request, usage: int, now_s: int) -> Outc
         return _facts(request, now_s, "fulfilled", used_gpus=usage)
     if now_s < request.ends_s:
         return None
-    if request.met_s is not None:
-        since_s, length_s = request.met_s, request.duration_s
-        return _facts(request, now_s, "over", since_s=since_s, length_s=length_s)
-    since_s = request.opened_s
-    return _facts(request, now_s, "unmet", since_s=since_s, length_s=LONGEST_WAIT_S)
+    since_s, length_s = request.term
+    outcome = "unmet" if request.met_s is None else "over"
+    return _facts(request, now_s, outcome, since_s=since_s, length_s=length_s)
 
 
 def _facts(request: Request, now_s: int, outcome: str, **figures: int) -> Outcome:
@@ -288,13 +279,6 @@ def _after(request: Request, outcome: Outcome, now_s: int) -> Request:
     if outcome.outcome == "fulfilled":
         return request.to(RequestState.FULFILLED, met_s=now_s)
     return request.to(RequestState.CLOSED, ended_s=now_s, detail=outcome.outcome)
-
-
-def _startup(program: Program, spec: RequestSpec) -> Startup:
-    startup = program.startup(spec.startup)
-    if startup is None:
-        raise Refused(f"{spec.startup} is no startup of the program; 'cohortd status' lists them")
-    return startup
 
 
 def _refuse_beyond_limit(startup: Startup, spec: RequestSpec, live: Iterable[Request]) -> None:
