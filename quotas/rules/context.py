@@ -92,6 +92,20 @@ class Violation:
         return self.run.startup, self.run.server_id, self.rule
 
 
+def newest_first(runs: Iterable[Run]) -> list[Run]:
+    """Runs by their servers' uptime, the newest first."""
+    return sorted(runs, key=lambda run: (-run.up_since_s, run.id))
+
+
+def newest_with(gpus: int, runs: Iterable[Run]) -> Iterable[Run]:
+    """The fewest newest runs that have so many GPUs together; all if they have fewer."""
+    for run in newest_first(runs):
+        if gpus <= 0:
+            return
+        gpus -= run.gpus
+        yield run
+
+
 @dataclass(frozen=True, slots=True)
 class Announcement:
     """A fact that a startup is told once for each episode; `at_s` is when it takes effect."""
@@ -167,11 +181,6 @@ class Context:
         for share in self.shares:
             found[share.startup].append(share)
         return dict(found)
-
-    @cached_property
-    def share_of(self) -> Mapping[tuple[str, str], Share]:
-        """Each share by (startup, pool)."""
-        return {(share.startup, share.pool): share for share in self.shares}
 
     @cached_property
     def pools_with_unknown_zones(self) -> frozenset[str]:

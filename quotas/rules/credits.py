@@ -79,16 +79,13 @@ def is_exhausted(context: Context, startup: str) -> bool:
     own = context.snapshot.balances[startup]
     if own.burn_ucr_per_h > 0:
         return own.available_ucr <= 0
-    return _was_stopped(context, own, startup) and not _carries(context, own.available_ucr)
+    carried_ucr = own.available_ucr * HOUR_S
+    needed_ucr = context.lowest_rate_ucr_per_h * carry_s(context.policy)
+    return _was_stopped(context, own, startup) and carried_ucr <= needed_ucr
 
 
 def _was_stopped(context: Context, own: Balance, startup: str) -> bool:
     return context.was_announced(startup, exhaustion_episode(own.granted_ucr))
-
-
-def _carries(context: Context, left_ucr: int) -> bool:
-    """Whether so many credits carry the cheapest server for a while."""
-    return left_ucr * HOUR_S > context.lowest_rate_ucr_per_h * carry_s(context.policy)
 
 
 def find_exhausted(context: Context, startup: str) -> Facts | None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from quotas.metering.runs import Run
-from quotas.rules.context import Context, Level, Restricts, StopRule, Violation
+from quotas.rules.context import Context, Level, Restricts, StopRule, Violation, newest_with
 from quotas.shares.allocation import Share, step_of
 
 BINDING = ("policy", "credits", "pace")
@@ -43,7 +42,9 @@ def find(context: Context) -> Iterable[Violation]:
                 continue
             runs = context.open_runs.get((startup.name, pool_name), [])
             used = sum(run.gpus for run in runs)
-            for run in _newest_above(runs, seen, used - limit):
+            for run in newest_with(used - limit, runs):
+                if run.id not in seen:
+                    continue
                 facts = Facts(
                     startup=startup.name,
                     server=run.server_name,
@@ -54,15 +55,6 @@ def find(context: Context) -> Iterable[Violation]:
                 )
                 episode = f"limit:{pool_name}"
                 yield Violation(run, RULE.name, episode, context.earliest_deadline_s, facts)
-
-
-def _newest_above(runs: list[Run], seen: set[str], above: int) -> Iterable[Run]:
-    for run in sorted(runs, key=lambda each: (-each.up_since_s, each.id)):
-        if above <= 0:
-            return
-        above -= run.gpus
-        if run.id in seen:
-            yield run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

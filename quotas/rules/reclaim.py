@@ -13,7 +13,7 @@ from itertools import accumulate
 
 from quotas.metering.runs import Run
 from quotas.model.program import Pool
-from quotas.rules.context import Context, StopRule, Violation
+from quotas.rules.context import Context, StopRule, Violation, newest_first
 from quotas.shares.claims import WaitingOwners
 from quotas.state.facts import OverrideFacts
 from quotas.state.snapshot import UNREAD, Overuse
@@ -191,7 +191,7 @@ def _usable(context: Context, pool_name: str, borrower: str, owner: str) -> list
     }
     flavors = startup.flavors.get(pool_name) or pool_flavors
     runs = [r for r in context.running_by_startup.get(borrower, ()) if r.flavor in flavors]
-    return sorted(runs, key=lambda run: (-run.up_since_s, run.id))
+    return newest_first(runs)
 
 
 def _chosen(left: list[Run], need: int) -> list[Run]:

@@ -18,7 +18,6 @@ from quotas.state.facts import OverrideFacts
 EVERYONE = "*"
 UNDONE_FOR_S = DAY_S
 """How long an undone stop's server is exempt, and is offered back."""
-FAMILIES = ("level", "mode", "exempt", "freeze", "maintenance", "approve", "undo", "shortage")
 
 
 @dataclass(frozen=True, slots=True)
