@@ -12,6 +12,7 @@ from prometheus_client.samples import Sample
 
 from quotas.model.units import UCR_PER_CREDIT
 from quotas.rules.context import Level
+from quotas.state.notices import NoticeState
 from quotas.view import StartupStatus, View
 
 BALANCES = ("posted", "accrued", "held", "reserve", "available", "unconfirmed")
@@ -170,7 +171,7 @@ def _stops(view: View) -> Iterator[Metric]:
 
     first_s: dict[str, int] = {}
     for notice in view.status.notices:
-        if notice.state == "open":
+        if notice.state is NoticeState.OPEN:
             name = notice.startup
             first_s[name] = min(notice.deadline_s, first_s.get(name, notice.deadline_s))
     deadlines = ((labels_of(name), at_s) for name, at_s in sorted(first_s.items()))
@@ -190,7 +191,7 @@ def _program(view: View) -> Iterator[Metric]:
     overdraft.update(status.overdraft)
     text = "Usage that the sponsor paid beyond grants."
     yield _by_name("overdraft_credits", text, "cohort", dict(sorted(overdraft.items())))
-    is_open = [notice.state == "open" for notice in status.notices]
+    is_open = [notice.state is NoticeState.OPEN for notice in status.notices]
     is_live = [intent.is_live for intent in view.intents]
     maintenance = "1 while an operator has put cohortd in maintenance."
     for name, text, value in (

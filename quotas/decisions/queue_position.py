@@ -20,13 +20,14 @@ from quotas.rules.context import Context
 from quotas.shares.allocation import Share
 from quotas.shares.claims import free_gpus
 from quotas.shares.demand import requests_in_demand
-from quotas.state.notices import Notice
+from quotas.state.notices import Notice, NoticeState
 from quotas.state.requests import Request, in_order
 from quotas.state.snapshot import Overuse, Snapshot
 
 FutureCapacity = tuple[int, int]
 """An instant, and GPUs that are free from then on."""
 
+_UNDER_WAY = frozenset({NoticeState.OPEN, NoticeState.EXECUTING})
 _KINDS = {"credits": "credits", "lending_limit": "capacity"}
 """What a share is limited by, as a kind of waiting; other bounds are limits."""
 
@@ -211,7 +212,7 @@ def _why_kept(context: QueueContext, overuse: Overuse, owner: str) -> str:
     if against is not None:
         return obstacle_text(context.pool, owner, against)
     own = [notice for notice in context.notices if notice.startup == startup]
-    if any(notice.state == "deferred" for notice in own):
+    if any(notice.state is NoticeState.DEFERRED for notice in own):
         return f"the disruption budget defers a stop of {startup}"
     return "" if own else f"no server of {startup} has a notice"
 
@@ -244,7 +245,7 @@ def _given_back(context: QueueContext, owner: str) -> Iterable[FutureCapacity]:
         and not _against(context, startup, owner)
     }
     for notice in context.notices:
-        if notice.startup in free_to_go and notice.state in {"open", "executing"}:
+        if notice.startup in free_to_go and notice.state in _UNDER_WAY:
             yield max(notice.deadline_s, context.now_s), gpus.get(notice.server_id, 0)
 
 

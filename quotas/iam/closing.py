@@ -40,18 +40,17 @@ from dataclasses import dataclass, replace
 from quotas.decisions.record import make_decision
 from quotas.decisions.verbs import Closing
 from quotas.iam.narrowing import successor_of
-from quotas.model.program import Program
+from quotas.model.program import Mode, Program
 from quotas.rules.context import OPEN, Restriction
 from quotas.rules.registry import restricts
 from quotas.state.facts import to_json
-from quotas.state.notices import SEND_WITHIN_S, Intent, Notice
+from quotas.state.notices import FAILED, SEND_WITHIN_S, Intent, IntentState, Notice, NoticeState
 from quotas.state.snapshot import Decision
 
 CLOSE, REOPEN, RELEASE = "close", "reopen", "release"
 INHERIT = "inherit"
 ACTIONS = (CLOSE, REOPEN)
 RULE = "closing"
-FAILED = ("failed", "expired")
 FIRST_PAUSE_S, LAST_PAUSE_S = 60, 900
 RECHECK_AFTER_S = 3600
 """How often the rules of a closed startup are read again: somebody may have edited them."""
@@ -116,7 +115,7 @@ def decide_closings(
             continue
         last = own.last
         if last is not None and last.is_live:
-            ended = replace(last, state="abandoned", ended_s=now_s, detail=f"{wanted} instead")
+            ended = last.to(IntentState.ABANDONED, ended_s=now_s, detail=f"{wanted} instead")
             intents.append(ended)
         intents.append(_intent(wanted, startup, now_s))
         if last is None or last.action != wanted:
@@ -138,7 +137,7 @@ def announce_closings(
     restrictions: Mapping[str, Restriction],
     closed: Mapping[tuple[str, str], frozenset[str]],
     members: Collection[str],
-    mode: str,
+    mode: Mode,
     now_s: int,
 ) -> Closings:
     """Tell who may start nothing from now on, and who may again, where IAM does not say it.
@@ -227,9 +226,8 @@ def _intent(action: str, startup: str, now_s: int) -> Intent:
 
 
 def _announcement(startup: str, episode: str, text: str, now_s: int) -> Notice:
-    return Notice(
-        startup, "", "", "", RULE, episode, "enforce", now_s, now_s, text, state="announced"
-    )
+    of = (startup, "", "", "", RULE, episode, Mode.ENFORCE, now_s, now_s, text)
+    return Notice(*of, NoticeState.ANNOUNCED)
 
 
 def closing_histories(
@@ -294,10 +292,10 @@ class ClosingView:
 
 
 _STATES = {
-    (CLOSE, "confirmed"): "closed",
-    (REOPEN, "confirmed"): "open",
-    (CLOSE, "abandoned"): "open",
-    (REOPEN, "abandoned"): "closed",
+    (CLOSE, IntentState.CONFIRMED): "closed",
+    (REOPEN, IntentState.CONFIRMED): "open",
+    (CLOSE, IntentState.ABANDONED): "open",
+    (REOPEN, IntentState.ABANDONED): "closed",
 }
 
 
@@ -324,7 +322,7 @@ def closing_views(
     return tuple(found)
 
 
-def closing_alarms(views: Iterable[ClosingView], *, has_key: bool, mode: str) -> list[str]:
+def closing_alarms(views: Iterable[ClosingView], *, has_key: bool, mode: Mode) -> list[str]:
     """What an operator has to know: failures that last, and rules that nobody will give back."""
     found = []
     for view in views:
@@ -332,8 +330,8 @@ def closing_alarms(views: Iterable[ClosingView], *, has_key: bool, mode: str) ->
             found.append(
                 f"{view.startup} is still {view.state} after {view.failures} tries: {view.detail}"
             )
-        if view.has_revoked_rules and (mode != "enforce" or not has_key):
-            why = f"the mode is {mode}" if mode != "enforce" else "there is no key for IAM"
+        if view.has_revoked_rules and (mode is not Mode.ENFORCE or not has_key):
+            why = f"the mode is {mode}" if mode is not Mode.ENFORCE else "there is no key for IAM"
             found.append(
                 f"rules of {view.startup} stay revoked, because {why}: 'cohortd release-all' "
                 "gives them back"

@@ -10,19 +10,42 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Literal
 
 from pydantic import TypeAdapter
 
+from quotas.model.machine import Machine
 from quotas.model.units import DAY_S, HOUR_S
 
-Mode = Literal["off", "shadow", "enforce"]
 Backing = Literal["reserved", "on-demand"]
 Prices = Literal["fixed", "follow"]
 Curve = Literal["flat", "front-loaded", "none"]
 PaceAction = Literal["inform", "borrow-no-more"]
 DEFAULT_ZONES = ("fr-par-1", "fr-par-2", "pl-waw-2")
 """The zones that sell GPUs today. All are observed, even if no pool names them."""
+
+
+class Mode(StrEnum):
+    """What cohortd may do: nothing, decide and record, or also act."""
+
+    OFF = "off"
+    SHADOW = "shadow"
+    ENFORCE = "enforce"
+
+
+_APPLIED = "the applied file says so"
+MODES = Machine(
+    "the mode",
+    Mode,
+    dict.fromkeys(Mode, _APPLIED),
+    {
+        Mode.OFF: {},
+        Mode.SHADOW: {Mode.SHADOW: "disarm", Mode.ENFORCE: "arm"},
+        Mode.ENFORCE: {Mode.SHADOW: "disarm", Mode.ENFORCE: "arm"},
+    },
+)
+"""How the newest order moves the mode that the file says. No order moves a file that says off."""
 
 
 class ProgramError(ValueError):
@@ -163,7 +186,7 @@ class Program:
     name: str
     budget_ucr: int
     timezone: str = "UTC"
-    mode: Mode = "shadow"
+    mode: Mode = Mode.SHADOW
     prices: Prices = "fixed"
     zones: tuple[str, ...] = DEFAULT_ZONES
     pools: tuple[Pool, ...] = ()
@@ -181,7 +204,8 @@ class Program:
     _cohorts: Mapping[str, Cohort] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Build the look-ups."""
+        """Turn the mode's text into the mode, and build the look-ups. Raises ValueError."""
+        object.__setattr__(self, "mode", Mode(self.mode))
         # Built once, because a cycle looks up every server, and there may be a million.
         members, former = _by_name(self.cohorts), _by_name(self.former)
         tenures: dict[str, tuple[tuple[Tenure, Startup], ...]] = {}

@@ -32,8 +32,8 @@ from quotas.iam.closing import (
 )
 from quotas.iam.narrowing import RevokedRules, is_own, restore_rules, successor_of, without_start
 from quotas.iam.policies import Policy, Rule
-from quotas.model.program import Program
-from quotas.state.notices import Intent
+from quotas.model.program import Mode, Program
+from quotas.state.notices import Intent, IntentState
 from quotas.state.overrides import EVERYONE, Overrides
 from scheduler.clock import Clock
 from scheduler.clouds.base import (
@@ -101,7 +101,7 @@ class AccessChanger:
             return None
         except (RequestRejected, KeyRefused, Forbidden) as error:
             log.warning("closing.refused", startup=intent.startup, error=str(error))
-            return replace(intent, state="failed", ended_s=now_s, detail=str(error))
+            return intent.to(IntentState.FAILED, ended_s=now_s, detail=str(error))
         except CloudError as error:
             # Only a read can tell whether it was done, and the next try begins with a read.
             # The other startups wait too, because an API that hangs would hang once for each.
@@ -110,7 +110,7 @@ class AccessChanger:
             return None
         log.info("closing.done", startup=intent.startup, action=intent.action, detail=detail)
         detail = detail or "nothing to change"
-        return replace(intent, state="confirmed", sent_s=now_s, ended_s=now_s, detail=detail)
+        return intent.to(IntentState.CONFIRMED, sent_s=now_s, ended_s=now_s, detail=detail)
 
     def _close(self, startup: str) -> str:
         if self._policies is None:
@@ -191,7 +191,7 @@ def closing_status(
     """The state of every closing, and alarms about closings that fail while they are tried."""
     assert state.program is not None
     mode, has_key = state.program.mode, permissions is not None
-    is_tried = has_key and mode == "enforce" and not overrides.on("maintenance", EVERYONE)
+    is_tried = has_key and mode is Mode.ENFORCE and not overrides.on("maintenance", EVERYONE)
     tried = {s.name for s in state.program.startups()} if is_tried else set()
     views = closing_views(state.closing_history, tried)
     return views, closing_alarms(views, has_key=has_key, mode=mode)
@@ -217,7 +217,7 @@ def decide_access_changes(
     """
     assert state.program is not None
     mode, members = state.program.mode, {s.name for s in state.program.startups()}
-    if permissions is None or mode != "enforce":
+    if permissions is None or mode is not Mode.ENFORCE:
         # A startup whose rules are still revoked has its notice from the closing by IAM.
         members -= {name for name, own in state.closing_history.items() if own.has_revoked_rules}
         return announce_closings(

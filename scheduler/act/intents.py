@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 
 import structlog
 
@@ -13,7 +12,8 @@ from quotas.book.cycle.state import BookState, pending_intents
 from quotas.book.session import Book
 from quotas.iam.closing import ACTIONS as CLOSINGS
 from quotas.model.observation import Complete, Sweep
-from quotas.state.notices import Intent
+from quotas.model.program import Mode
+from quotas.state.notices import Intent, IntentState
 from quotas.state.overrides import EVERYONE, Overrides
 from scheduler.act.access import CALL_BUDGET_S, AccessChanger
 from scheduler.clock import Clock
@@ -41,7 +41,7 @@ def sendable_intents(
     since the state was read: the next cycle reads that change and decides with it.
     """
     assert state.program is not None
-    if state.program.mode != "enforce" or overrides.on("maintenance", EVERYONE):
+    if state.program.mode is not Mode.ENFORCE or overrides.on("maintenance", EVERYONE):
         return ()
     if changed_since(book, state):
         log.info("act.state_changed", reason="an operator changed the state during this cycle")
@@ -68,7 +68,7 @@ def act(
     pending, and the next cycle repeats it: poweroff is idempotent.
     """
     sent = 0
-    pending = [intent for intent in intents if intent.state == "pending"]
+    pending = [intent for intent in intents if intent.state is IntentState.PENDING]
     # Stops first: a slow IAM must not use up the lease that they need.
     pending.sort(key=lambda intent: intent.action in CLOSINGS)
     for intent in pending[:INTENTS_PER_CYCLE]:
@@ -104,10 +104,10 @@ def _send(cloud: Cloud, intent: Intent, now_s: int) -> Intent | None:
         return None
     except (RequestRejected, KeyRefused, Forbidden) as error:
         log.warning(f"server.{intent.action}_refused", server=intent.server_id, error=str(error))
-        return replace(intent, state="failed", ended_s=now_s, detail=str(error))
+        return intent.to(IntentState.FAILED, ended_s=now_s, detail=str(error))
     except CloudError as error:
         # It may have been done nevertheless: only the next observation can tell.
         log.warning(f"server.{intent.action}_unsure", server=intent.server_id, error=str(error))
-        return replace(intent, state="sent", sent_s=now_s, detail=f"unsure: {error}")
+        return intent.to(IntentState.SENT, sent_s=now_s, detail=f"unsure: {error}")
     log.info(f"server.{intent.action}_sent", server=intent.server_id, zone=intent.zone)
-    return replace(intent, state="sent", sent_s=now_s)
+    return intent.to(IntentState.SENT, sent_s=now_s)

@@ -7,7 +7,7 @@ has ended, and the lease is free.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from quotas.book.actions.release_all import begin_release
 from quotas.book.cycle.commit import save_intents
@@ -16,7 +16,7 @@ from quotas.book.cycle.revoked_rules import read_revoked_rules
 from quotas.book.session import Book
 from quotas.iam.narrowing import RevokedRules
 from quotas.ledger.balance import by_startup
-from quotas.state.notices import Intent
+from quotas.state.notices import Intent, IntentState
 from scheduler.act.access import AccessChanger, LeaseTooShort, RestoredRules, group_by_policy
 from scheduler.clock import Clock
 from scheduler.clouds.base import CloudError, Forbidden, KeyRefused, RequestRejected
@@ -68,11 +68,12 @@ def release_all(
         while left:
             name = left[0].startup
             done.append(_restore_startup(name, revoked_rules[name], restore))
-            held_lease.end(left[0], "failed" if done[-1].error else "confirmed", _summary(done[-1]))
+            state = IntentState.FAILED if done[-1].error else IntentState.CONFIRMED
+            held_lease.end(left[0], state, _summary(done[-1]))
             del left[0]
     finally:
         for intent in left:
-            held_lease.end(intent, "abandoned", "release-all was interrupted")
+            held_lease.end(intent, IntentState.ABANDONED, "release-all was interrupted")
         release(book, held_lease.lease)
     return done
 
@@ -92,11 +93,11 @@ class _ReleaseLease:
         self.lease = lease
         return lease
 
-    def end(self, intent: Intent, state: str, summary: str) -> None:
+    def end(self, intent: Intent, state: IntentState, summary: str) -> None:
         """Write how an order ended. If a daemon took the lease, the daemon ends the order."""
         detail, ended_s = f"{intent.detail}: {summary}", self._clock.now_s()
         try:
-            ended = replace(intent, state=state, ended_s=ended_s, detail=detail)
+            ended = intent.to(state, ended_s=ended_s, detail=detail)
             save_intents(self._book, [ended], self.renew())
         except StaleEpoch:
             return

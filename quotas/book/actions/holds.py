@@ -55,7 +55,7 @@ class HoldCommand:
         id, drawn = f"h{context.next_transfer_id}", draws(lasting, self.amount_ucr)
         placed = Hold(id, self.startup, lasting[0].cohort, now_s, until_s, drawn)
         row = asdict(placed) | {"amount_ucr": placed.amount_ucr, "reason": context.reason}
-        row |= {"state": HoldState.OPEN.value, "settled_ucr": 0}
+        row |= {"state": HoldState.OPEN, "settled_ucr": 0}
         del row["draws"]  # the hold's transfer has them
         answer = {
             "hold": id,

@@ -26,7 +26,8 @@ from quotas.decisions.verbs import Acknowledgement, ChannelTest, Snooze
 from quotas.enforcement.reminders import snooze_notice
 from quotas.ledger.corrections import Refused
 from quotas.messages.routing import TEST, messages_for_notice
-from quotas.state.notices import LIVE_NOTICES, Notice
+from quotas.model.program import Mode
+from quotas.state.notices import LIVE_NOTICES, Notice, NoticeState
 
 MAX_LISTED = 1000
 
@@ -88,14 +89,15 @@ def send_test_notice(book: Book, startup: str, actor: str, now_s: int) -> Notice
         program = program_in_force(connection)
         if not startup_of(program, startup).contacts:
             raise Refused(f"{startup} has no contacts; add some to the program file and apply it")
-        if program.mode == "off":
+        if program.mode is Mode.OFF:
             raise Refused("program.mode is off, in which nothing is sent; apply shadow first")
         text = (
             f"This is a test by {actor}: notices about servers of {startup} arrive here. Nothing "
             "is stopped. Please acknowledge it, so that we know that somebody reads them."
         )
-        of = (startup, "", "", "", TEST, f"test:{now_s}", "enforce", now_s, now_s)
-        given = insert_value(connection, NoticeRow, Notice(*of, text, "announced"))
+        of = (startup, "", "", "", TEST, f"test:{now_s}", Mode.ENFORCE, now_s, now_s)
+        notice = Notice(*of, text, NoticeState.ANNOUNCED)
+        given = insert_value(connection, NoticeRow, notice)
         _record_decision(connection, given, "test", ChannelTest(actor=actor), now_s)
         enqueue(connection, messages_for_notice(program, given, TEST, now_s), now_s)
         return given

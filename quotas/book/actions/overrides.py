@@ -20,7 +20,8 @@ from quotas.book.rows import insert_value
 from quotas.book.schema.records import DecisionRow, NoticeRow, OverrideRow
 from quotas.book.session import Book, rows_of
 from quotas.ledger.corrections import Refused
-from quotas.state.notices import Notice
+from quotas.model.program import Mode
+from quotas.state.notices import Notice, NoticeState
 from quotas.state.overrides import EVERYONE, Override, Overrides
 
 FOR_EVERYONE = frozenset({"freeze", "maintenance", "mode"})
@@ -49,7 +50,7 @@ def approve_stops(
 ) -> list[tuple[Notice, Override]]:
     """Approve the deferred stop of a decision, or every deferred stop. Raises Refused."""
     approved = ("approved", now_s, None, actor, reason)
-    query = select(NoticeRow).filter_by(state="deferred").order_by(col(NoticeRow.id))
+    query = select(NoticeRow).filter_by(state=NoticeState.DEFERRED).order_by(col(NoticeRow.id))
     with book.writing() as connection, rows_of(connection) as rows:
         deferred = [Notice(**row.model_dump()) for row in rows.exec(query)]
         if decision is not None:
@@ -138,7 +139,7 @@ def notice_of_stop(connection: Connection, decision: int) -> Notice | None:
     """The notice of a decision to stop a server; None if it is no such decision."""
     with rows_of(connection) as rows:
         row = rows.get(DecisionRow, decision)
-        if row is None or row.verb != "stop" or row.mode != "enforce":
+        if row is None or row.verb != "stop" or row.mode != Mode.ENFORCE:
             return None
         of = {"startup": row.startup, "server_id": row.server_id, "rule": row.rule}
         due = select(NoticeRow).filter_by(**of).where(NoticeRow.deadline_s <= row.at_s)

@@ -11,9 +11,9 @@ from quotas.book.rows import NOTICE_FIELDS, OVERRIDE_FIELDS, read_values
 from quotas.book.schema.tables import DECISION, INTENT, NOTICE, OVERRIDE, PROGRAM, RUN, TRANSFER
 from quotas.book.session import Book
 from quotas.iam.closing import RULE, closed_by
-from quotas.model.program import Program
+from quotas.model.program import Mode, Program
 from quotas.model.units import format_instant
-from quotas.state.notices import Notice
+from quotas.state.notices import Notice, NoticeState
 from quotas.state.overrides import Override, shadow_start_s
 from quotas.state.snapshot import (
     COUNTED_STATES,
@@ -27,12 +27,14 @@ ACTION_TEXTS = ("actor", "command", "subject", "reason", "before", "after")
 _NEWEST = select(func.max(OVERRIDE.c.id)).group_by(OVERRIDE.c.family, OVERRIDE.c.subject)
 _OVERRIDES = select(*OVERRIDE_FIELDS).where(OVERRIDE.c.id.in_(_NEWEST)).order_by(OVERRIDE.c.id)
 _FORECASTS = select(NOTICE.c.startup, NOTICE.c.episode, NOTICE.c.opened_s).where(
-    NOTICE.c.rule == "runway", NOTICE.c.state == "announced", NOTICE.c.mode == "enforce"
+    NOTICE.c.rule == "runway",
+    NOTICE.c.state == NoticeState.ANNOUNCED,
+    NOTICE.c.mode == Mode.ENFORCE,
 )
 """Forecasts that startups received. Those of shadow mode, for operators only, do not count."""
 _CLOSINGS = (
     select(NOTICE.c.startup, NOTICE.c.mode, NOTICE.c.episode)
-    .where(NOTICE.c.rule == RULE, NOTICE.c.state == "announced")
+    .where(NOTICE.c.rule == RULE, NOTICE.c.state == NoticeState.ANNOUNCED)
     .order_by(NOTICE.c.id)
 )
 _LAST_OFF = (

@@ -12,7 +12,7 @@ from quotas.book.actions.notices import last_tested_s
 from quotas.book.actions.overrides import set_override
 from quotas.book.cycle.state import load_state
 from quotas.book.reads.overrides import read_shadow_stops, shadow_since_s
-from quotas.model.program import Program
+from quotas.model.program import Mode, Program
 from quotas.model.units import DAY_S, format_duration, format_instant
 from quotas.state.overrides import EVERYONE, Overrides, with_effective_mode
 from scheduler.cli.commands import Answer, answer_command
@@ -39,10 +39,10 @@ def arm(book: Book, reason: Reason, force: Force = False) -> Answer:
     current, now_s = load_state(book), SystemClock().now_s()
     if current.program is None:
         fail("no program is applied yet: 'cohortd apply --program FILE' does", REFUSED)
-    if current.program.mode == "off":
+    if current.program.mode is Mode.OFF:
         fail('the program file says mode = "off": write "shadow" and apply it first', REFUSED)
     overrides = Overrides(current.enforcement.overrides, now_s)
-    if with_effective_mode(current.program, overrides).mode == "enforce":
+    if with_effective_mode(current.program, overrides).mode is Mode.ENFORCE:
         fail("it is armed already; 'cohortd disarm' goes back to shadow", REFUSED)
     missing = _missing_preconditions(book, current.program, now_s)
     if missing and not force:
@@ -53,7 +53,7 @@ def arm(book: Book, reason: Reason, force: Force = False) -> Answer:
     for notice in due:
         lines.append(f"would stop {notice.server_name} of {notice.startup}: {notice.text}")
     lines.append(f"{len(due)} servers; each gets a notice of at least {minimum} from now")
-    override = set_override(book, make_override("mode", EVERYONE, "enforce", reason))
+    override = set_override(book, make_override("mode", EVERYONE, Mode.ENFORCE, reason))
     answer, sentence = overrides_answer("armed: the next cycle enforces", [override])
     return answer, [*lines, *sentence]
 
@@ -80,7 +80,7 @@ def _missing_preconditions(book: Book, program: Program, now_s: int) -> list[str
 @answer_command(app)
 def disarm(book: Book, reason: Reason) -> Answer:
     """Switch back to shadow mode: cohortd cancels every notice and acts on nothing."""
-    return order(book, make_override("mode", EVERYONE, "shadow", reason))
+    return order(book, make_override("mode", EVERYONE, Mode.SHADOW, reason))
 
 
 @answer_command(app)
