@@ -190,7 +190,7 @@ def test_a_request_that_was_withdrawn_meanwhile_stays_withdrawn() -> None:
     decided = [replace(asked, id=id).to(RequestState.FULFILLED, met_s=9) for id in (1, 2)]
     withdrawn = withdraw_request(book, 1, 8, "not needed")
     commit(book, result_of(requests=decided), lease, 9)
-    assert read_requests(book, 9) == [decided[1], withdrawn]
+    assert read_requests(book, 9) == (decided[1], withdrawn)
 
 
 def test_applying_a_program_grants_once() -> None:
