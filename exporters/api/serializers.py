@@ -19,9 +19,12 @@ from exporters.api.models import (
     StatementEntry,
     StatementSummary,
 )
-from quotas.decisions.explain import Explanation
+from quotas.messages.catalogue import notice_text, reason_text
+from quotas.messages.catalogue.requests import request_detail
+from quotas.messages.explain import Explanation
 from quotas.model.units import format_credits, format_instant
-from quotas.state.requests import QUOTA
+from quotas.state.notices import Notice as StoredNotice
+from quotas.state.requests import QUOTA, Request
 
 
 def decision_of(row: RowMapping) -> Decision:
@@ -33,7 +36,7 @@ def decision_of(row: RowMapping) -> Decision:
         verb=row["verb"],
         server=row["server_id"] or None,
         rule=row["rule"],
-        reason=row["reason"],
+        reason=reason_text(row["rule"], row["verb"], row["inputs"]),
     )
 
 
@@ -50,7 +53,7 @@ def notice_of(row: RowMapping) -> Notice:
         opened=format_instant(row["opened_s"]),
         deadline=format_instant(row["deadline_s"]),
         acknowledged=None if known_s is None else format_instant(known_s),
-        text=row["text"],
+        text=notice_text(StoredNotice(**row)),
     )
 
 
@@ -81,7 +84,7 @@ def request_of(row: RowMapping) -> StartupRequest:
         opened=format_instant(row["opened_s"]),
         fulfilled=None if fulfilled_s is None else format_instant(fulfilled_s),
         closed=None if closed_s is None else format_instant(closed_s),
-        detail=row["detail"],
+        detail=request_detail(Request(**row)),
         refused_for=None if row["quota_gpus"] is None else QUOTA,
     )
 
@@ -100,6 +103,7 @@ def explanation_of(id: int, found: Explanation) -> DecisionExplanation:
         counterfactual=found.counterfactual,
         next_step=found.next_step,
         changed_by=found.who_may_change_it,
+        intents=list(found.intents),
     )
 
 

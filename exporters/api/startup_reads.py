@@ -47,9 +47,9 @@ from quotas.book import Book
 from quotas.book.cycle import state as book_state
 from quotas.book.reads.statements import read_statement, read_statements
 from quotas.book.schema.tables import DECISION, ENTRY, NOTICE, REQUEST, TRANSFER
-from quotas.decisions.explain import explain
 from quotas.ledger.transfers import grant_account, usage_account
 from quotas.messages.catalogue import text_of
+from quotas.messages.explain import explain
 from quotas.metering.runs import Run
 from quotas.model.units import DAY_S, format_credits, format_instant
 from quotas.rules.pace import pace_facts
@@ -208,9 +208,9 @@ class StartupReads:
         if not rows:
             return None
         decided, notices = book_state.decision_from_row(rows[0]), self.status().notices
-        return explanation_of(
-            id, explain(decided, rows[0]["at_s"], notices, self.program_status.at_s)
-        )
+        intents = book_state.intents_of(book, decided)
+        at_s, now_s = rows[0]["at_s"], self.program_status.at_s
+        return explanation_of(id, explain(decided, at_s, notices, now_s, intents))
 
     def statements(self, book: Book) -> StatementsAnswer:
         """Its months, newest first."""

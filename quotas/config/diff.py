@@ -258,7 +258,8 @@ def _mode(old: Program | None, new: Program, overrides: Overrides) -> Iterator[t
     if new.mode == "enforce":
         yield "program.mode", "cohortd will stop servers"
     elif override is not None and with_effective_mode(new, overrides).mode == "enforce" != was:
-        yield "program.mode", f"cohortd will stop servers, because it is armed: {override.text}"
+        armed = f"armed: by {override.actor}: {override.reason}"
+        yield "program.mode", f"cohortd will stop servers, because it is {armed}"
 
 
 def _bounds(old: Program, new: Program) -> Iterator[tuple[str, str]]:

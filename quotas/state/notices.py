@@ -9,10 +9,12 @@ An intent is pending, then sent, and ends confirmed, failed, expired or abandone
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
 
 from quotas.model.observation import Complete, Server, Sweep
+from quotas.state.facts import FactsJson
 
 LIVE_NOTICES = frozenset({"open", "deferred", "executing", "shadow"})
 NOTICES_WITH_INTENTS = LIVE_NOTICES | {"restarting"}
@@ -22,9 +24,29 @@ SEND_WITHIN_S = 300
 """An intent not sent by then expires: the world has moved on, decide again."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopTerms:
+    """What the notice of a stop says beside its rule's facts; both are in the notice's `facts`.
+
+    The stop erases the scratch disk and keeps the slot if it is reserved; `scratch_bytes` is None
+    where the catalogue does not list the flavor. `goes_on_s` is when the older notice began that
+    this one continues. A notice that fell due while stops waited also has `was_due_s` and
+    `resumed_s`.
+    """
+
+    flavor: str
+    scratch_bytes: int | None = None
+    is_reserved: bool
+    goes_on_s: int | None = None
+    was_due_s: int | None = None
+    resumed_s: int | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Notice:
     """A promise to one startup, about one server ("" for the whole startup).
+
+    `facts` are those of the decision that opened it, with `StopTerms` if it announces a stop.
 
     `off_s` is when its server was seen off; a notice that goes on later has what was left.
     `reminded_s` is the last reminder given, in seconds before the deadline; `snoozed_s`
@@ -40,7 +62,7 @@ class Notice:
     mode: str
     opened_s: int
     deadline_s: int
-    text: str
+    facts: FactsJson
     state: str = "open"
     id: int | None = None
     off_s: int | None = None
@@ -54,6 +76,49 @@ class Notice:
     def subject(self) -> tuple[str, str, str]:
         """What makes a live notice unique: startup, server and rule."""
         return (self.startup, self.server_id, self.rule)
+
+
+class IntentCode(StrEnum):
+    """Why an intent is in its state."""
+
+    # Seen in a later observation.
+    SEEN = "seen"
+    STILL_ON = "still-on"
+    STILL_OFF = "still-off"
+    SERVER_GONE = "server-gone"
+    # Never sent.
+    NOT_SENT = "not-sent"
+    ZONE_UNKNOWN = "zone-unknown"
+    STOCK_UNREAD = "stock-unread"
+    STOPS_WAIT = "stops-wait"
+    EXTENDED = "extended"
+    SERVER_ENDED = "server-ended"
+    CLOSE_INSTEAD = "close-instead"
+    REOPEN_INSTEAD = "reopen-instead"
+    # Answered by the provider.
+    REFUSED = "refused"
+    UNSURE = "unsure"
+    POLICIES = "policies"
+    # Ordered by `cohortd release-all`.
+    RELEASE = "release"
+    RELEASE_INTERRUPTED = "release-interrupted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IntentResult:
+    """Why an intent is in its state: a code, and what its text names.
+
+    `error` is what the provider answered, `reason` an operator's own words. `policies` are names
+    of IAM policies by what became of them.
+    """
+
+    code: IntentCode
+    server_state: str = ""
+    after_s: int | None = None
+    error: str = ""
+    policies: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    actor: str = ""
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +137,7 @@ class Intent:
     state: str = "pending"
     sent_s: int | None = None
     ended_s: int | None = None
-    detail: str = ""
+    result: IntentResult | None = None
     action: str = "poweroff"
     startup: str = ""
     id: int | None = None
@@ -120,24 +185,34 @@ def _resolve_intent(
         if intent.action == "poweron":
             return _powered_on(intent, server, latency_s, now_s)
         if server is None or not server.is_billable:
-            state = server.state if server else "gone"
-            return replace(intent, state="confirmed", ended_s=now_s, detail=f"seen {state}")
-        if intent.state == "sent" and now_s > (intent.sent_s or 0) + latency_s:
-            detail = f"still {server.state} {now_s - (intent.sent_s or 0)} s after poweroff"
-            return replace(intent, state="failed", ended_s=now_s, detail=detail)
+            result = IntentResult(
+                code=IntentCode.SEEN, server_state=server.state if server else "gone"
+            )
+            return replace(intent, state="confirmed", ended_s=now_s, result=result)
+        after_s = now_s - (intent.sent_s or 0)
+        if intent.state == "sent" and after_s > latency_s:
+            result = IntentResult(
+                code=IntentCode.STILL_ON, server_state=server.state, after_s=after_s
+            )
+            return replace(intent, state="failed", ended_s=now_s, result=result)
     return _expired(intent, now_s)
 
 
 def _powered_on(intent: Intent, server: Server | None, latency_s: int, now_s: int) -> Intent | None:
-    if server is not None and server.is_billable:
-        return replace(intent, state="confirmed", ended_s=now_s, detail=f"seen {server.state}")
-    if server is None or (intent.sent_s is not None and now_s > intent.sent_s + latency_s):
-        detail = f"still {server.state} after poweron" if server else "the server is gone"
-        return replace(intent, state="failed", ended_s=now_s, detail=detail)
+    if server is None:
+        result = IntentResult(code=IntentCode.SERVER_GONE)
+        return replace(intent, state="failed", ended_s=now_s, result=result)
+    if server.is_billable:
+        result = IntentResult(code=IntentCode.SEEN, server_state=server.state)
+        return replace(intent, state="confirmed", ended_s=now_s, result=result)
+    if intent.sent_s is not None and now_s > intent.sent_s + latency_s:
+        result = IntentResult(code=IntentCode.STILL_OFF, server_state=server.state)
+        return replace(intent, state="failed", ended_s=now_s, result=result)
     return _expired(intent, now_s)
 
 
 def _expired(intent: Intent, now_s: int) -> Intent | None:
     if intent.state == "pending" and now_s > intent.not_after_s:
-        return replace(intent, state="expired", ended_s=now_s, detail="not sent in time")
+        result = IntentResult(code=IntentCode.NOT_SENT)
+        return replace(intent, state="expired", ended_s=now_s, result=result)
     return None

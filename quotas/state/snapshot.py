@@ -11,6 +11,7 @@ from quotas.metering.runs import Catalogue, Run
 from quotas.model.observation import Complete, Server, Sweep
 from quotas.model.program import Program
 from quotas.model.units import HOUR_S
+from quotas.state.facts import FactsJson
 from quotas.state.notices import LIVE_INTENTS, Intent, Notice
 from quotas.state.overrides import Override, Overrides
 from quotas.state.requests import Request
@@ -157,5 +158,4 @@ class Decision:
     rule: str
     verb: str
     episode: str
-    reason: str
-    inputs: Mapping[str, int | str]
+    inputs: FactsJson

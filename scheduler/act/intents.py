@@ -14,7 +14,7 @@ from quotas.book.cycle.state import BookState, pending_intents
 from quotas.book.session import Book
 from quotas.iam.closing import ACTIONS as CLOSINGS
 from quotas.model.observation import Complete, Sweep
-from quotas.state.notices import Intent
+from quotas.state.notices import Intent, IntentCode, IntentResult
 from quotas.state.overrides import EVERYONE, Overrides
 from scheduler.act.access import AccessChanger
 from scheduler.clock import Clock
@@ -108,10 +108,12 @@ def _send(cloud: Cloud, intent: Intent, now_s: int) -> Intent | None:
         return None
     except (RequestRejected, KeyRefused, Forbidden) as error:
         log.warning(f"server.{intent.action}_refused", server=intent.server_id, error=str(error))
-        return replace(intent, state="failed", ended_s=now_s, detail=str(error))
+        result = IntentResult(code=IntentCode.REFUSED, error=str(error))
+        return replace(intent, state="failed", ended_s=now_s, result=result)
     except CloudError as error:
         # It may have been done all the same: only the next observation can tell.
         log.warning(f"server.{intent.action}_unsure", server=intent.server_id, error=str(error))
-        return replace(intent, state="sent", sent_s=now_s, detail=f"unsure: {error}")
+        result = IntentResult(code=IntentCode.UNSURE, error=str(error))
+        return replace(intent, state="sent", sent_s=now_s, result=result)
     log.info(f"server.{intent.action}_sent", server=intent.server_id, zone=intent.zone)
     return replace(intent, state="sent", sent_s=now_s)

@@ -21,6 +21,8 @@ from rich.text import Text
 
 from quotas.book import Book
 from quotas.book.session import FILE_NAME
+from quotas.messages.catalogue import decision_text
+from quotas.messages.catalogue.requests import position_text
 from quotas.model.units import DAY_S, format_credits, format_instant, parse_duration
 from scheduler.cli.options import Json, print_json
 from scheduler.demo.endpoints import serve_endpoints
@@ -155,13 +157,14 @@ def _event_lines(frame: Frame) -> list[str]:
     if frame.view is None:
         return []
     lines = [
-        (decision.verb, decision.startup, decision.reason) for decision in frame.view.decisions
+        (decision.verb, decision.startup, decision_text(decision))
+        for decision in frame.view.decisions
     ]
     lines += [
         (
             "ask",
             asked.request.startup,
-            f"{asked.request.gpus} GPUs of {asked.request.pool}: {asked.text}",
+            f"{asked.request.gpus} GPUs of {asked.request.pool}: {position_text(asked)}",
         )
         for asked in frame.view.status.requests
         if frame.earlier_s <= asked.request.opened_s < frame.now_s

@@ -16,6 +16,7 @@ from quotas.book.actions.overrides import undo
 from quotas.book.actions.requests import open_request, withdraw_request
 from quotas.book.cycle.state import last_decisions
 from quotas.ledger.corrections import Refused
+from quotas.messages.catalogue import decision_text
 from quotas.model.units import DAY_S, HOUR_S, format_instant
 from quotas.state.requests import RequestSpec
 from quotas.state.snapshot import Decision
@@ -101,7 +102,7 @@ class Scenarios:
                 self._open[key] = Scenario(
                     decision.startup,
                     notice.server_name,
-                    decision.reason,
+                    decision_text(decision),
                     now_s,
                     notice.deadline_s,
                 )

@@ -13,8 +13,9 @@ from quotas.book.reads.status import read_status
 from quotas.decisions.queue_position import QueuePosition
 from quotas.iam.closing import ClosingView
 from quotas.ledger.forecast import Pace
-from quotas.messages.catalogue import text_of
-from quotas.messages.catalogue.requests import request_detail
+from quotas.messages.catalogue import notice_text, text_of
+from quotas.messages.catalogue.operators import result_text
+from quotas.messages.catalogue.requests import position_text, request_detail
 from quotas.metering.runs import Run
 from quotas.model.units import format_credits, format_duration, format_instant
 from quotas.rules.overuse import facts_of
@@ -153,7 +154,7 @@ def position_line(position: QueuePosition) -> dict[str, Any]:
         "queue_length": position.of,
         "waits_for": position.waits_for,
         "expected": _instant_text(position.expected_s),
-        "text": position.text,
+        "text": position_text(position),
     }
 
 
@@ -181,7 +182,7 @@ def _notice(notice: Notice) -> dict[str, Any]:
         "state": notice.state,
         "opened": format_instant(notice.opened_s),
         "deadline": format_instant(notice.deadline_s),
-        "text": notice.text,
+        "text": notice_text(notice),
     }
 
 
@@ -192,7 +193,7 @@ def _closing(view: ClosingView) -> dict[str, Any]:
         "since": format_instant(view.since_s),
         "rules_revoked": view.has_revoked_rules,
         "failures": view.failures,
-        "detail": view.detail,
+        "detail": result_text(view.result),
     }
 
 

@@ -220,7 +220,7 @@ def _announce(connection: Connection, answer: ActionAnswer, actor: str, now_s: i
         if program.mode == "off":
             return
         of = (answer["startup"], "", "", "", RULE, episode, "enforce", now_s, begins_s)
-        notice = Notice(*of, decision.reason, "announced")
+        notice = Notice(*of, decision.inputs, "announced")
         row = NoticeRow(**asdict(notice))
         rows.add(row)
         rows.flush()

@@ -13,9 +13,18 @@ from quotas.book.cycle.lease import Lease, fence
 from quotas.book.schema.tables import DECISION, INTENT, NOTICE
 from quotas.book.session import Book
 from quotas.decisions.record import make_decision
-from quotas.decisions.verbs import Release
+from quotas.decisions.verbs import Closing, Release
 from quotas.iam.closing import ACTIONS, RELEASE, REOPEN, RULE
-from quotas.state.notices import LIVE_INTENTS, SEND_WITHIN_S, Intent, Notice
+from quotas.rules.context import OPEN
+from quotas.state.facts import to_json
+from quotas.state.notices import (
+    LIVE_INTENTS,
+    SEND_WITHIN_S,
+    Intent,
+    IntentCode,
+    IntentResult,
+    Notice,
+)
 
 
 def begin_release(
@@ -23,35 +32,36 @@ def begin_release(
 ) -> tuple[Intent, ...]:
     """Record an operator's order to reopen startups: closing intents end, new ones begin."""
     names = sorted(startups)
-    detail = f"release-all by {actor}: {reason}"
+    result = IntentResult(code=IntentCode.RELEASE, actor=actor, reason=reason)
     with book.writing() as connection:
         fence(connection, lease)
         live = INTENT.c.action.in_(ACTIONS) & INTENT.c.state.in_(LIVE_INTENTS)
-        ended = {"state": "abandoned", "ended_s": now_s, "detail": detail}
+        ended = {"state": "abandoned", "ended_s": now_s, "result": result}
         connection.execute(update(INTENT).where(live).values(**ended))
         if names:
             rows = [_decision(name, reason, actor, now_s) for name in names]
             connection.execute(DECISION.insert(), rows)
             # From here on no startup counts as closed, so its starts are not stopped.
             connection.execute(NOTICE.insert(), [_opened(name, now_s) for name in names])
-    save_intents(book, [_reopening(name, detail, now_s) for name in names], lease)
+    save_intents(book, [_reopening(name, result, now_s) for name in names], lease)
     with book.reading() as connection:
         pending = select(INTENT).where(INTENT.c.action == REOPEN, INTENT.c.state == "pending")
         rows_now = connection.execute(pending.order_by(INTENT.c.startup)).mappings()
         return tuple(Intent(**row) for row in rows_now)
 
 
-def _reopening(startup: str, detail: str, now_s: int) -> Intent:
+def _reopening(startup: str, result: IntentResult, now_s: int) -> Intent:
     intent = Intent(None, "", "", "closed", now_s, now_s + SEND_WITHIN_S)
-    return replace(intent, action=REOPEN, startup=startup, detail=detail)
+    return replace(intent, action=REOPEN, startup=startup, result=result)
 
 
 def _opened(startup: str, now_s: int) -> dict[str, Any]:
-    text = f"{startup} may start servers again: an operator gave everything back."
+    facts = Closing(startup=startup, action=RELEASE, by=OPEN.rule, restriction=OPEN.facts)
+    episode = f"{REOPEN}:{RELEASE}:{now_s}"
     told = Notice(
-        startup, "", "", "", RULE, f"{REOPEN}:{RELEASE}:{now_s}", "enforce", now_s, now_s, text
+        startup, "", "", "", RULE, episode, "enforce", now_s, now_s, to_json(facts), "announced"
     )
-    row = asdict(replace(told, state="announced"))
+    row = asdict(told)
     del row["id"]
     return row
 

@@ -5,7 +5,6 @@ They are the last that the server was charged for, refunded in the commit that s
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 
 from sqlalchemy import Connection, func, select
@@ -58,4 +57,4 @@ def _shortfall_s(connection: Connection, notice: Notice) -> int:
         .order_by(DECISION.c.id.desc())
         .limit(1)
     )
-    return int(json.loads(connection.execute(found).scalar_one())["short_s"])
+    return int(connection.execute(found).scalar_one()["short_s"])

@@ -36,7 +36,7 @@ def record_revocation(book: Book, revoked_rules: RevokedRules, lease: Lease) -> 
         "revoked": revoked_to_text(revoked_rules.revoked),
         "recorded_s": revoked_rules.recorded_s,
         "state": revoked_rules.state,
-        "detail": revoked_rules.detail,
+        "outcome": revoked_rules.outcome,
     }
     same = [
         REVOKED_RULES.c[name] == row[name] for name in ("startup", "policy_id", "revoked", "state")
@@ -48,12 +48,12 @@ def record_revocation(book: Book, revoked_rules: RevokedRules, lease: Lease) -> 
             connection.execute(REVOKED_RULES.insert().values(**row))
 
 
-def end_revocations(book: Book, ids: Iterable[int], detail: str, now_s: int, lease: Lease) -> None:
+def end_revocations(book: Book, ids: Iterable[int], outcome: str, now_s: int, lease: Lease) -> None:
     """Mark what was given back, or can be given back no more. Raises StaleEpoch."""
     ended = update(REVOKED_RULES).where(REVOKED_RULES.c.id.in_(list(ids)))
     with book.writing() as connection:
         fence(connection, lease)
-        connection.execute(ended.values(state="ended", ended_s=now_s, detail=detail))
+        connection.execute(ended.values(state="ended", ended_s=now_s, outcome=outcome))
 
 
 def read_revoked_rules(book: Book) -> tuple[RevokedRules, ...]:

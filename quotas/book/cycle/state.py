@@ -5,10 +5,9 @@ The statements are built once, not once a cycle: building one costs more than ru
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Any
 
@@ -44,7 +43,8 @@ from quotas.book.schema.tables import (
     ZONE,
 )
 from quotas.book.session import Book
-from quotas.iam.closing import ClosingHistory
+from quotas.iam.closing import ACTIONS, ClosingHistory
+from quotas.iam.closing import RULE as CLOSING
 from quotas.ledger.forecast import WINDOWS_S
 from quotas.ledger.holds import Hold
 from quotas.ledger.recorded import holder
@@ -59,6 +59,8 @@ from quotas.state.notices import LIVE_INTENTS, LIVE_NOTICES, NOTICES_WITH_INTENT
 from quotas.state.requests import LIVE_REQUESTS, Request
 from quotas.state.snapshot import NO_ENFORCEMENT, AnnouncedByMode, Decision, Enforcement, Overuse
 
+MAX_INTENTS = 10
+"""So many intents of one decision are read, to explain what became of it."""
 MAX_STOPS = 500
 """So many confirmed stops are read, of all flavors, to measure how long one takes."""
 
@@ -366,8 +368,20 @@ def last_decisions(
 
 def decision_from_row(row: Mapping[str, Any]) -> Decision:
     """A row of the decisions as the value that was decided."""
-    of = (row["startup"], row["server_id"], row["rule"], row["verb"], row["episode"])
-    return Decision(*of, row["reason"], json.loads(row["inputs"]))
+    return Decision(**{field.name: row[field.name] for field in fields(Decision)})
+
+
+def intents_of(book: Book, decision: Decision) -> tuple[Intent, ...]:
+    """The newest intents that followed from a decision's notice or closing, newest first."""
+    of = ("startup", "server_id", "rule", "episode")
+    own = select(NOTICE.c.id).where(*(NOTICE.c[name] == getattr(decision, name) for name in of))
+    rows = select(*INTENT_FIELDS).order_by(INTENT.c.id.desc()).limit(MAX_INTENTS)
+    if decision.rule == CLOSING:
+        newest = rows.where(INTENT.c.startup == decision.startup, INTENT.c.action.in_(ACTIONS))
+    else:
+        newest = rows.where(INTENT.c.notice_id.in_(own))
+    with book.reading() as connection:
+        return tuple(Intent(*row) for row in connection.execute(newest))
 
 
 def read_zones(book: Book) -> list[Mapping[str, Any]]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from quotas.ledger.forecast import Action
+from quotas.messages.catalogue.texts import Texts, render
 from quotas.model.units import format_credits, format_duration, format_instant
 from quotas.rules import (
     cohort_end,
@@ -20,7 +21,9 @@ from quotas.rules import (
     reclaim,
     standby,
 )
-from quotas.state.overrides import override_text
+from quotas.rules.context import OPEN, Restriction
+from quotas.rules.registry import restricts
+from quotas.state.facts import OverrideFacts
 
 BOUNDS: Mapping[str, str] = {
     "credits": "its credits pay for no more",
@@ -39,6 +42,22 @@ LIMITED = {
     "credits": "its credits pay for",
     "pace": "its pace allows",
 }
+
+
+def override_text(f: OverrideFacts) -> str:
+    """An operator's order in words: who gave it, when, until when and why."""
+    until = "" if f.until_s is None else f" until {format_instant(f.until_s)}"
+    return f"{f.actor} said so at {format_instant(f.override_s)}{until}: {f.override_reason}"
+
+
+def restriction_text(rule: str, facts: Any) -> str:
+    """Why a startup is restricted, or open."""
+    return render(TEXTS, "open" if rule == OPEN.rule else restricts(rule).message, facts)
+
+
+def level_text(restriction: Restriction) -> tuple[str, str]:
+    """A startup's level and the reason for it, as the read models show them."""
+    return str(restriction.level), restriction_text(restriction.rule, restriction.facts)
 
 
 def _limit(f: limit.Facts) -> str:
@@ -166,7 +185,7 @@ def _pace(f: pace.Facts) -> str:
     return f"{spent} credits are spent, {verb} the {allowed} paced to date"
 
 
-TEXTS: Mapping[str, Callable[[Any], str]] = {
+TEXTS: Texts = {
     "limit.notice": _limit,
     "limit.restriction": _full,
     "credits.notice": _credits,
@@ -176,7 +195,7 @@ TEXTS: Mapping[str, Callable[[Any], str]] = {
     "cohort-end.restriction": _ending,
     "end.announcement": _end,
     "membership.notice": _membership,
-    "membership.restriction": lambda _: "it is no longer in the program",
+    "membership.restriction": "it is no longer in the program",
     "operator.notice": _operator,
     "operator.restriction": override_text,
     "standby.notice": _standby,
@@ -186,5 +205,5 @@ TEXTS: Mapping[str, Callable[[Any], str]] = {
     "overuse.announcement": _overuse,
     "pace.announcement": _pace,
     "pace.restriction": _pace,
-    "open": lambda _: "credits and time are left",
+    "open": "credits and time are left",
 }

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
-
 from quotas.decisions import verbs
+from quotas.messages.catalogue.rules import override_text, restriction_text
+from quotas.messages.catalogue.texts import Texts
 from quotas.model.units import format_credits, format_duration, format_instant
-from quotas.state.overrides import override_text
 
 
 def _outcome(f: verbs.Outcome) -> str:
@@ -69,8 +67,8 @@ def _advance(f: verbs.SelfAdvance) -> str:
     )
 
 
-def closing(f: verbs.Closing, why: str) -> str:
-    """What a startup may start from now on, and why; `why` is the text of its restriction."""
+def _closing(f: verbs.Closing) -> str:
+    why = restriction_text(f.by, f.restriction)
     return {
         "close": f"{f.startup} may start and create no servers from now on: {why}. Scaleway "
         "refuses both with 403; stopping and deleting stay allowed.",
@@ -79,10 +77,11 @@ def closing(f: verbs.Closing, why: str) -> str:
         "forbid": f"{f.startup} may start no servers from now on: {why}. What it starts is "
         "powered off after its notice.",
         "permit": f"{f.startup} may start servers again: {why}.",
+        "release": f"{f.startup} may start servers again: an operator gave everything back.",
     }[f.action]
 
 
-TEXTS: Mapping[str, Callable[[Any], str]] = {
+TEXTS: Texts = {
     "outcome": _outcome,
     "disruption-budget": _deferred,
     "extend": extension,
@@ -91,7 +90,12 @@ TEXTS: Mapping[str, Callable[[Any], str]] = {
     "acknowledge": lambda f: f"{f.actor} acknowledged notice {f.notice}",
     "snooze": _snooze,
     "test": lambda f: f"{f.actor} tries the channels",
+    "test.notice": lambda f: (
+        f"This is a test by {f.actor}: notices about servers of {f.startup} arrive here. Nothing "
+        "is stopped. Please acknowledge it, so that we know that somebody reads them."
+    ),
     "advance": _advance,
+    "closing": _closing,
     "release": lambda f: f"release-all by {f.actor}: {f.override_reason}",
     "breach": _breach,
 }

@@ -201,7 +201,7 @@ def _decisions() -> None:
         *_int64("at_s"),
         *_text("mode", "verb"),
         *_text("startup", "server_id", index=True),
-        *_text("rule", "episode", "reason", "inputs"),
+        *_text("rule", "episode", "inputs"),
     )
     op.create_table(
         "notice",
@@ -210,7 +210,7 @@ def _decisions() -> None:
         *_text("server_id", "server_name", "zone", "rule", "episode", "mode"),
         *_int64("opened_s", "deadline_s"),
         *_text("state", index=True),
-        *_text("text"),
+        *_text("facts"),
         *_int64("off_s", "reminded_s", nullable=True),
         *_int64("snoozed_s"),
         *_int64("acknowledged_s", nullable=True),
@@ -227,7 +227,7 @@ def _decisions() -> None:
         *_int64("decided_s", "not_after_s"),
         *_text("state", index=True),
         *_int64("sent_s", "ended_s", nullable=True),
-        *_text("detail"),
+        *_text("result", nullable=True),
         *_text("startup", index=True),
     )
 
@@ -241,7 +241,7 @@ def _outbox() -> None:
         *_int("notice_id", index=True),
         *_int64("created_s", "due_s", "deadline_s"),
         *_bool("is_urgent"),
-        *_text("subject", "text", "state"),
+        *_text("facts", "state"),
         *_text("batch", index=True),
         *_int("attempts"),
         *_int64("claimed_s", nullable=True),
@@ -262,7 +262,7 @@ def _closing() -> None:
         *_int64("recorded_s"),
         *_text("state", index=True),
         *_int64("ended_s", nullable=True),
-        *_text("detail"),
+        *_text("outcome"),
     )
 
 

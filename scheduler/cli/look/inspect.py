@@ -12,12 +12,12 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn
 
 from quotas.book import Book
-from quotas.book.cycle.state import decision_from_row, last_decisions, load_state
+from quotas.book.cycle.state import decision_from_row, intents_of, last_decisions, load_state
 from quotas.book.reads.history import InstantNotKnown
 from quotas.book.transfers import rebuild_balances
 from quotas.book.verify.verify import verify as verify_book
-from quotas.decisions.explain import explain as explanation
 from quotas.ledger.chain_heads import hashes_in
+from quotas.messages.explain import explain as explanation
 from quotas.model.units import format_instant
 from quotas.state.notices import Notice
 from scheduler.cli.actions import BAD_INPUT, REFUSED, fail, parse_instant_option
@@ -100,7 +100,7 @@ def explain(
         typer.echo(f"cohortd: nothing was decided about {subject!r} yet", err=True)
         raise typer.Exit(REFUSED)
     current = load_state(book)
-    rows = [_explained(row, current.notices) for row in found]
+    rows = [_explained(book, row, current.notices) for row in found]
     if as_json:
         decisions = [{**row, "at": format_instant(row["at_s"])} for row in rows]
         print_json({"subject": subject, "shares": shares, "pace": pace, "decisions": decisions})
@@ -118,7 +118,8 @@ def explain(
             f"{row['startup']}{server}\n   because {row['reason']}\n"
             f"   rule {row['rule']}, inputs {json.dumps(row['inputs'])}\n"
             f"   {row['check']}\n   {row['counterfactual']}\n"
-            f"   next: {row['next_step']}\n   to change it: {row['changed_by']}"
+            + "".join(f"   {intent}\n" for intent in row["intents"])
+            + f"   next: {row['next_step']}\n   to change it: {row['changed_by']}"
         )
 
 
@@ -131,16 +132,20 @@ def _current_shares_and_pace(
     return shares, next(iter(paces), None)
 
 
-def _explained(row: Mapping[str, Any], notices: Iterable[Notice]) -> dict[str, Any]:
-    found = explanation(decision_from_row(row), row["at_s"], notices, SystemClock().now_s())
+def _explained(book: Book, row: Mapping[str, Any], notices: Iterable[Notice]) -> dict[str, Any]:
+    decision = decision_from_row(row)
+    found = explanation(
+        decision, row["at_s"], notices, SystemClock().now_s(), intents_of(book, decision)
+    )
     return {
         **row,
-        "inputs": found.inputs,
+        "reason": found.reason,
         "is_recomputed": found.is_recomputed,
         "check": found.check,
         "counterfactual": found.counterfactual,
         "next_step": found.next_step,
         "changed_by": found.who_may_change_it,
+        "intents": found.intents,
     }
 
 

@@ -12,6 +12,7 @@ from quotas.book.actions.notices import last_tested_s
 from quotas.book.actions.overrides import set_override
 from quotas.book.cycle.state import load_state
 from quotas.book.reads.overrides import read_shadow_stops, shadow_since_s
+from quotas.messages.catalogue import notice_text, reason_text
 from quotas.model.program import Program
 from quotas.model.units import DAY_S, format_duration, format_instant
 from quotas.state.overrides import EVERYONE, Overrides, with_effective_mode
@@ -62,7 +63,9 @@ def arm(
     minimum = format_duration(current.program.policy.minimum_notice_s)
     if not as_json:
         for notice in due:
-            typer.echo(f"would stop {notice.server_name} of {notice.startup}: {notice.text}")
+            typer.echo(
+                f"would stop {notice.server_name} of {notice.startup}: {notice_text(notice)}"
+            )
         typer.echo(f"{len(due)} servers; each gets a notice of at least {minimum} from now")
     override = set_override(book, make_override("mode", EVERYONE, "enforce", reason, None))
     print_answer("armed: the next cycle enforces", [override], as_json)
@@ -98,7 +101,10 @@ def shadow(
     as_json: Json = False,
 ) -> None:
     """Report the stops that would have happened while the program was in shadow."""
-    rows = read_shadow_stops(Book.open_existing(state))
+    rows = [
+        {**row, "reason": reason_text(row["rule"], row["verb"], row["inputs"])}
+        for row in read_shadow_stops(Book.open_existing(state))
+    ]
     if as_json:
         print_json(rows)
         return

@@ -25,6 +25,7 @@ from quotas.book.cycle.commit import apply_program
 from quotas.book.cycle.state import load_state
 from quotas.config.diff import Change, diff
 from quotas.config.load import parse_program
+from quotas.messages.catalogue.rules import override_text
 from quotas.state.overrides import EVERYONE, Overrides
 from scheduler.checks.check import Check, run_checks
 from scheduler.checks.first_file import first_program_file
@@ -153,7 +154,7 @@ def apply(
         if override is not None and override.value != parsed.mode != "off":
             typer.echo(
                 f"note: the file says {parsed.mode}, and {override.value} is in force: "
-                f"{override.text}; "
+                f"{override_text(override.facts)}; "
                 f"'cohortd {'disarm' if override.value == 'enforce' else 'arm'}' changes that"
             )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -18,6 +19,7 @@ from quotas.book.actions.notices import (
     snooze,
 )
 from quotas.ledger.corrections import Refused
+from quotas.messages.catalogue import notice_text
 from quotas.model.units import format_instant, parse_duration
 from quotas.state.notices import Notice
 from scheduler.cli.options import DEFAULT_STATE, Json, State, actor, print_json
@@ -44,7 +46,8 @@ def list_(
     as_json: Json = False,
 ) -> None:
     """Show the newest notices, live ones first, and how each message about them went."""
-    found = [_shown(row) for row in list_notices(Book.open_existing(state), limit, startup)]
+    listed = list_notices(Book.open_existing(state), limit, startup)
+    found = [{**_shown(notice), "messages": messages} for notice, messages in listed]
     if as_json:
         print_json(found)
         return
@@ -116,7 +119,7 @@ def _respond(state: Address, as_json: bool, operator_action: Callable[[Book, int
         _fail(f"refused: {refused}", REFUSED)
     finally:
         book.close()
-    row = _shown({name: getattr(notice, name) for name in Notice.__dataclass_fields__})
+    row = _shown(notice)
     row["tested"] = None if when_tested is None else format_instant(when_tested)
     if as_json:
         print_json(row)
@@ -125,9 +128,11 @@ def _respond(state: Address, as_json: bool, operator_action: Callable[[Book, int
         typer.echo(f"notice {row['id']}: due {row['deadline']}, acknowledged by {by}")
 
 
-def _shown(row: Any) -> dict[str, Any]:
-    """A notice with its instants as text."""
-    shown = {name: value for name, value in row.items() if name not in INSTANTS}
+def _shown(notice: Notice) -> dict[str, Any]:
+    """A notice with its text, and with its instants as text."""
+    row = asdict(notice)
+    shown = {name: value for name, value in row.items() if name not in ("facts", *INSTANTS)}
+    shown["text"] = notice_text(notice)
     for name in INSTANTS:
         value = row[name]
         shown[name.removesuffix("_s")] = None if value is None else format_instant(value)

@@ -17,6 +17,7 @@ from quotas.book.actions.overrides import approve_stops, order_override
 from quotas.book.actions.overrides import undo as undo_stop
 from quotas.book.reads.overrides import read_operator_actions
 from quotas.ledger.corrections import Refused
+from quotas.messages.catalogue.rules import override_text
 from quotas.model.units import format_instant, parse_duration
 from quotas.state.overrides import EVERYONE, UNDONE_FOR_S, Override
 from scheduler.cli.options import DEFAULT_STATE, Json, State, actor, print_json
@@ -213,7 +214,7 @@ def set_and_print(
     except Refused as refused:
         refuse(str(refused), REFUSED)
     of = "" if subject == EVERYONE else f" of {subject}"
-    print_answer(f"{family}{of}: {value}; {override.text}", [override], as_json)
+    print_answer(f"{family}{of}: {value}; {override_text(override.facts)}", [override], as_json)
 
 
 def make_override(
