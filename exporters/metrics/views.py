@@ -12,6 +12,7 @@ from prometheus_client.samples import Sample
 
 from quotas.model.units import UCR_PER_CREDIT
 from quotas.rules.context import Level
+from quotas.state.notices import NoticeState
 from quotas.view import StartupStatus, View
 
 BALANCES = ("posted", "accrued", "held", "reserve", "available", "unconfirmed")
@@ -223,7 +224,7 @@ def _notices(view: View) -> Iterable[Metric]:
         "next_stop_timestamp_seconds", "Deadline of the first open notice.", ["startup", "cohort"]
     )
     cohort_of = {startup.name: startup.cohort_name for startup in view.status.startups}
-    open_notices = [notice for notice in view.status.notices if notice.state == "open"]
+    open_notices = [notice for notice in view.status.notices if notice.state is NoticeState.OPEN]
     first_s: dict[str, int] = {}
     for notice in open_notices:
         name = notice.startup

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from quotas.model.program import (
     Cohort,
     Grant,
+    Mode,
     Pool,
     Program,
     ProgramError,
@@ -254,10 +255,10 @@ def _reasons(
 def _mode(old: Program | None, new: Program, overrides: Overrides) -> Iterator[tuple[str, str]]:
     """Whether servers will be stopped, by the file or by an override that counts again with it."""
     override = overrides.on("mode", EVERYONE)
-    was = with_effective_mode(old, overrides).mode if old else "off"
-    if new.mode == "enforce":
+    was = with_effective_mode(old, overrides).mode if old else Mode.OFF
+    if new.mode is Mode.ENFORCE:
         yield "program.mode", "cohortd will stop servers"
-    elif override is not None and with_effective_mode(new, overrides).mode == "enforce" != was:
+    elif override and with_effective_mode(new, overrides).mode is Mode.ENFORCE is not was:
         armed = f"armed: by {override.actor}: {override.reason}"
         yield "program.mode", f"cohortd will stop servers, because it is {armed}"
 

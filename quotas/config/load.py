@@ -45,6 +45,7 @@ _PROBLEMS = {
     "bool_type": "is not true or false; write one of the two without quotes",
     "model_type": "is not a table; write its keys in a table",
     "literal_error": "is not a known value; write {expected}",
+    "enum": "is not a known value; write {expected}",
     "greater_than_equal": "is too small; write {ge} or more",
     "less_than_equal": "is too large; write {le} or less",
     "too_short": "is empty; list at least one",

@@ -348,7 +348,7 @@ class ProgramTable(_Table):
 
     name: Name
     timezone: Annotated[str, AfterValidator(_known_timezone)] = "UTC"
-    mode: Mode = "shadow"
+    mode: Annotated[Mode, Field(strict=False)] = Mode.SHADOW
     budget: Amount
     prices: Prices = "fixed"
     zones: list[Zone] = Field(default=list(DEFAULT_ZONES), min_length=1)

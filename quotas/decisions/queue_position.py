@@ -12,20 +12,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from quotas.model.program import Program
+from quotas.model.program import Mode, Program
 from quotas.rules import reclaim
 from quotas.rules.context import Context
 from quotas.shares.allocation import Share
 from quotas.shares.claims import free_gpus
 from quotas.shares.demand import requests_in_demand
 from quotas.state.facts import TypedMessage
-from quotas.state.notices import Notice
+from quotas.state.notices import Notice, NoticeState
 from quotas.state.requests import Request, in_order
 from quotas.state.snapshot import Overuse, Snapshot
 
 FutureCapacity = tuple[int, int]
 """An instant, and GPUs that are free from then on."""
 
+_UNDER_WAY = frozenset({NoticeState.OPEN, NoticeState.EXECUTING})
 WAITS_FOR = {
     "credits": "credits",
     "pace": "limit",
@@ -46,7 +47,7 @@ class Kept:
     borrower: str
     owner: str
     pool: str
-    mode: str
+    mode: Mode
     facts: Any = None
 
 
@@ -224,7 +225,7 @@ def _why_kept(context: QueueContext, overuse: Overuse, owner: str) -> TypedMessa
     """Why nothing says when a borrower will give way; None where its servers have notices."""
     snapshot, startup, mode = context.snapshot, overuse.startup, context.program.mode
     kept = Kept(startup, owner, context.pool, mode)
-    if mode != "enforce":
+    if mode is not Mode.ENFORCE:
         return TypedMessage("kept.mode", kept)
     override = snapshot.overrides.stop_freeze(startup)
     if override is not None:
@@ -236,7 +237,7 @@ def _why_kept(context: QueueContext, overuse: Overuse, owner: str) -> TypedMessa
     if against is not None:
         return TypedMessage("kept.obstacle", replace(kept, facts=against))
     own = [notice for notice in context.notices if notice.startup == startup]
-    if any(notice.state == "deferred" for notice in own):
+    if any(notice.state is NoticeState.DEFERRED for notice in own):
         return TypedMessage("kept.deferred", kept)
     return None if own else TypedMessage("kept.no-notice", kept)
 
@@ -267,7 +268,7 @@ def _given_back(context: QueueContext, owner: str) -> Iterable[FutureCapacity]:
         and not _against(context, startup, owner)
     }
     for notice in context.notices:
-        if notice.startup in free_to_go and notice.state in {"open", "executing"}:
+        if notice.startup in free_to_go and notice.state in _UNDER_WAY:
             yield max(notice.deadline_s, context.now_s), gpus.get(notice.server_id, 0)
 
 

@@ -12,6 +12,7 @@ from quotas.enforcement.reminders import reminder_edges
 from quotas.enforcement.stop_lifecycle import StopLifecycle
 from quotas.enforcement.stop_problems import stop_problems
 from quotas.ledger.forecast import Pace
+from quotas.model.program import Mode
 from quotas.rules import reclaim
 from quotas.rules.context import Context, Restriction, Violation
 from quotas.rules.deferral import deferred_gpus
@@ -22,9 +23,16 @@ from quotas.rules.registry import edges as rule_edges
 from quotas.shares.allocation import Share, usage_of
 from quotas.state.exemptions import exemption
 from quotas.state.facts import TypedMessage
-from quotas.state.notices import LIVE_NOTICES, Intent, IntentCode, Notice, resolve_intents
+from quotas.state.notices import (
+    LIVE_NOTICES,
+    Intent,
+    IntentCode,
+    Notice,
+    NoticeState,
+    resolve_intents,
+)
 from quotas.state.requests import RULE as REQUEST
-from quotas.state.requests import Outcome, Request, advance_requests
+from quotas.state.requests import Outcome, Request, RequestState, advance_requests
 from quotas.state.requests import edges as request_edges
 from quotas.state.snapshot import Decision, Overuse, Snapshot
 
@@ -98,7 +106,7 @@ def decide(snapshot: Snapshot) -> DecideResult:
     # 3. Compute once what every rule reads: paces, shares, overuses, restrictions.
     context = prepare(snapshot, live.values(), usage)
     work = StopLifecycle(context, resolved)
-    if snapshot.program.mode == "off":
+    if snapshot.program.mode is Mode.OFF:
         return _checked(_withdraw_all(work), work)
 
     # 4. Ask each stop rule which servers may not go on, and leave out the exempt ones.
@@ -115,7 +123,7 @@ def decide(snapshot: Snapshot) -> DecideResult:
         for announcement in rule.find(context):
             work.announce(rule, announcement)
     work.decisions += [_request_decision(request, outcome) for request, outcome in outcomes]
-    if snapshot.program.mode == "enforce":
+    if snapshot.program.mode is Mode.ENFORCE:
         work.restart(restarts(context, work.seen))
 
     # 7. Say when something falls due next, and check the result before anybody acts on it.
@@ -190,7 +198,7 @@ def _withdraw_all(work: StopLifecycle) -> DecideResult:
 
 def _request_decision(request: Request, outcome: Outcome) -> Decision:
     """A request was met, or ended."""
-    verb = "fulfil" if request.state == "fulfilled" else "finish"
+    verb = "fulfil" if request.state is RequestState.FULFILLED else "finish"
     return make_decision((request.startup, ""), REQUEST, verb, f"request:{request.id}", outcome)
 
 
@@ -202,7 +210,7 @@ def _edges(
 ) -> tuple[int, ...]:
     """Instants after now at which something falls due, in order."""
     snapshot, notices = context.snapshot, list(notices)
-    edges = {notice.deadline_s for notice in notices if notice.state == "open"}
+    edges = {notice.deadline_s for notice in notices if notice.state is NoticeState.OPEN}
     edges |= reminder_edges(notices)
     if any(intent.is_live for intent in intents):
         edges.add(snapshot.now_s + CONFIRM_AFTER_S)

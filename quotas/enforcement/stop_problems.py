@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from quotas.model.observation import Server
 from quotas.state.facts import TypedMessage
-from quotas.state.notices import Intent, IntentResult, Notice
+from quotas.state.notices import FAILED, Intent, IntentResult, Notice, NoticeState
 
 
 def may_stop(server: Server) -> bool:
@@ -33,7 +33,7 @@ def stop_problems(
     """Each server that was to be stopped and could not be, with what stands in the way."""
     failed: dict[int | None, list[Intent]] = defaultdict(list)
     for intent in sorted(intents, key=lambda each: each.id or 0):
-        if intent.state in {"failed", "expired"} and intent.notice_id is not None:
+        if intent.state in FAILED and intent.notice_id is not None:
             failed[intent.notice_id].append(intent)
     found = []
     for notice in sorted(notices, key=lambda each: each.id or 0):
@@ -45,9 +45,9 @@ def stop_problems(
             tries=len(tries),
             last=tries[-1].result if tries else None,
         )
-        if notice.state == "restarting" and tries:
+        if notice.state is NoticeState.RESTARTING and tries:
             found.append(TypedMessage("problem.restart", problem))
-        elif notice.state == "executing" and server is not None and server.is_billable:
+        elif notice.state is NoticeState.EXECUTING and server is not None and server.is_billable:
             if not may_stop(server):
                 found.append(TypedMessage("problem.state", problem))
             elif tries:

@@ -40,18 +40,26 @@ from dataclasses import dataclass, replace
 from quotas.decisions.record import make_decision
 from quotas.decisions.verbs import Closing
 from quotas.iam.narrowing import successor_of
-from quotas.model.program import Program
+from quotas.model.program import Mode, Program
 from quotas.rules.context import OPEN, Restriction
 from quotas.rules.registry import restricts
 from quotas.state.facts import TypedMessage, to_json
-from quotas.state.notices import SEND_WITHIN_S, Intent, IntentCode, IntentResult, Notice
+from quotas.state.notices import (
+    FAILED,
+    SEND_WITHIN_S,
+    Intent,
+    IntentCode,
+    IntentResult,
+    IntentState,
+    Notice,
+    NoticeState,
+)
 from quotas.state.snapshot import Decision
 
 CLOSE, REOPEN, RELEASE = "close", "reopen", "release"
 INHERIT = "inherit"
 ACTIONS = (CLOSE, REOPEN)
 RULE = "closing"
-FAILED = ("failed", "expired")
 FIRST_PAUSE_S, LAST_PAUSE_S = 60, 900
 RECHECK_AFTER_S = 3600
 """How often the rules of a closed startup are read again: somebody may have edited them."""
@@ -116,8 +124,8 @@ def decide_closings(
             continue
         last = own.last
         if last is not None and last.is_live:
-            result = IntentResult(code=IntentCode(f"{wanted}-instead"))
-            intents.append(replace(last, state="abandoned", ended_s=now_s, result=result))
+            code = IntentCode(f"{wanted}-instead")
+            intents.append(last.ended(IntentState.ABANDONED, code, now_s))
         intents.append(_intent(wanted, startup, now_s))
         if last is None or last.action != wanted:
             episode = f"{wanted}:{found.rule}:{now_s}"
@@ -138,7 +146,7 @@ def announce_closings(
     restrictions: Mapping[str, Restriction],
     closed: Mapping[tuple[str, str], frozenset[str]],
     members: Collection[str],
-    mode: str,
+    mode: Mode,
     now_s: int,
 ) -> Closings:
     """Tell who may start nothing from now on, and who may again, where IAM does not say it.
@@ -223,10 +231,10 @@ def _intent(action: str, startup: str, now_s: int) -> Intent:
     )
 
 
-def closing_notice(decision: Decision, now_s: int, mode: str = "enforce") -> Notice:
+def closing_notice(decision: Decision, now_s: int, mode: Mode = Mode.ENFORCE) -> Notice:
     """The announcement of a closing decision."""
     of = (decision.startup, "", "", "", RULE, decision.episode, mode, now_s, now_s)
-    return Notice(*of, decision.inputs, state="announced")
+    return Notice(*of, decision.inputs, NoticeState.ANNOUNCED)
 
 
 def closing_histories(
@@ -291,10 +299,10 @@ class ClosingView:
 
 
 _STATES = {
-    (CLOSE, "confirmed"): "closed",
-    (REOPEN, "confirmed"): "open",
-    (CLOSE, "abandoned"): "open",
-    (REOPEN, "abandoned"): "closed",
+    (CLOSE, IntentState.CONFIRMED): "closed",
+    (REOPEN, IntentState.CONFIRMED): "open",
+    (CLOSE, IntentState.ABANDONED): "open",
+    (REOPEN, IntentState.ABANDONED): "closed",
 }
 
 
@@ -324,15 +332,17 @@ class StillRevoked:
     """A startup whose rules stay revoked. In mode enforce the key for IAM is missing."""
 
     startup: str
-    mode: str
+    mode: Mode
 
 
-def closing_alarms(views: Iterable[ClosingView], *, has_key: bool, mode: str) -> list[TypedMessage]:
+def closing_alarms(
+    views: Iterable[ClosingView], *, has_key: bool, mode: Mode
+) -> list[TypedMessage]:
     """What an operator has to know: failures that last, and rules that nobody will give back."""
     found = []
     for view in views:
         if view.failures:
             found.append(TypedMessage("closing.failing", view))
-        if view.has_revoked_rules and (mode != "enforce" or not has_key):
+        if view.has_revoked_rules and (mode is not Mode.ENFORCE or not has_key):
             found.append(TypedMessage("closing.revoked", StillRevoked(view.startup, mode)))
     return found

@@ -7,11 +7,12 @@ and the rest returns to the grants that it came from, the last drawn first.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
 from quotas.ledger.transfers import Entry, GrantBalance, Transfer, burn_order
+from quotas.model.machine import Machine
 from quotas.model.units import Period, format_credits
 
 
@@ -32,19 +33,19 @@ class HoldEnding(StrEnum):
     EXPIRY = "hold-expiry"
 
 
-HOLD_TRANSITIONS: Mapping[tuple[HoldState, HoldEnding], HoldState] = {
-    (HoldState.OPEN, HoldEnding.SETTLE): HoldState.SETTLED,
-    (HoldState.OPEN, HoldEnding.VOID): HoldState.VOIDED,
-    (HoldState.OPEN, HoldEnding.EXPIRY): HoldState.EXPIRED,
+ENDED_BY = {
+    HoldEnding.SETTLE: HoldState.SETTLED,
+    HoldEnding.VOID: HoldState.VOIDED,
+    HoldEnding.EXPIRY: HoldState.EXPIRED,
 }
-"""Every change that a hold can undergo: it ends once."""
-
-
-def hold_after(state: HoldState, ending: HoldEnding) -> HoldState:
-    """The state that an ending leads to. Raises ValueError if the table has no such change."""
-    if (state, ending) not in HOLD_TRANSITIONS:
-        raise ValueError(f"a hold that is {state} cannot end by {ending}")
-    return HOLD_TRANSITIONS[state, ending]
+HOLDS = Machine(
+    "a hold",
+    HoldState,
+    {HoldState.OPEN: "hold"},
+    {HoldState.OPEN: {state: ending.value for ending, state in ENDED_BY.items()}}
+    | {state: {} for state in ENDED_BY.values()},
+)
+"""A hold ends once. Each change is one transfer, and the table names its kind."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from quotas.messages.catalogue.operators import result_text
 from quotas.messages.catalogue.remedies import OBSERVED
 from quotas.model.units import format_instant
 from quotas.state.facts import FactsJson
-from quotas.state.notices import LIVE_NOTICES, Intent, Notice
+from quotas.state.notices import LIVE_NOTICES, Intent, Notice, NoticeState
 from quotas.state.snapshot import Decision
 
 
@@ -82,11 +82,11 @@ def _next(decision: Decision, notices: Iterable[Notice], now_s: int) -> str:
         if not same or notice.state not in LIVE_NOTICES:
             continue
         at = format_instant(notice.deadline_s)
-        if notice.state == "deferred":
+        if notice.state is NoticeState.DEFERRED:
             return "it is deferred until the stops of the last hour leave room or it is approved"
-        if notice.state == "shadow":
+        if notice.state is NoticeState.SHADOW:
             return f"nothing: in shadow mode its stop, due at {at}, is only recorded"
-        if notice.state == "executing":
+        if notice.state is NoticeState.EXECUTING:
             return "it is being stopped; the next observation confirms it"
         when = "is due now" if notice.deadline_s <= now_s else f"follows at {at}"
         return f"its stop {when}, unless the cause ends before"

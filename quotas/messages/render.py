@@ -14,6 +14,7 @@ from quotas.messages.catalogue.mail import Mail
 from quotas.messages.catalogue.operators import chain_head_text
 from quotas.messages.catalogue.texts import render
 from quotas.messages.routing import BREACHED, CHAIN_HEADS, OPERATOR, TEST
+from quotas.model.program import Mode
 from quotas.model.units import format_duration, format_instant
 from quotas.state.facts import from_json
 from quotas.state.notices import Notice
@@ -43,7 +44,7 @@ def render_message(
         text = f"{text_of('snooze', from_json(Snooze, facts['snooze']))}. {text}"
     lines += [f"Rule: {notice.rule}", "", text, "", *_closing_lines(kind, mail)]
     if audience == OPERATOR:
-        copy = "mail.shadow-copy" if notice.mode == "shadow" else "mail.copy"
+        copy = "mail.shadow-copy" if notice.mode is Mode.SHADOW else "mail.copy"
         lines.append(render(TEXTS, f"mail.{BREACHED}.copy" if kind == BREACHED else copy, mail))
     return subject, "\n".join(lines) + "\n"
 

@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 from quotas.model.program import Program
 from quotas.model.units import DAY_S
 from quotas.state.facts import FactsJson
-from quotas.state.notices import Notice
+from quotas.state.notices import Notice, NoticeState
 
 STARTUP, OPERATOR = "startup", "operator"
 TEST = "test"
@@ -148,15 +148,24 @@ def _message_kinds(before: Notice | None, notice: Notice) -> Iterator[str]:
         yield BREACHED
 
 
+_KIND_OF_STATE = {
+    NoticeState.OPEN: "extended",
+    NoticeState.DEFERRED: "deferred",
+    NoticeState.EXECUTING: "stopping",
+    NoticeState.SHADOW: "would-stop",
+    NoticeState.EXECUTED: "executed",
+    NoticeState.CANCELLED: "cancelled",
+    NoticeState.RESTARTING: "restarting",
+    NoticeState.RESTARTED: "restarted",
+}
+
+
 def _message_kind(before: Notice | None, notice: Notice) -> str | None:
     """What there is to say of a notice's course; None for what nobody has to hear."""
     if before is None:
-        return {"open": "notice", "announced": "announced"}.get(notice.state)
+        return {NoticeState.OPEN: "notice", NoticeState.ANNOUNCED: "announced"}.get(notice.state)
     if notice.state != before.state:
-        kinds = {"executing": "stopping", "executed": "executed", "cancelled": "cancelled"}
-        kinds |= {"deferred": "deferred", "open": "extended"}
-        kinds |= {"restarting": "restarting", "restarted": "restarted"}
-        return kinds.get(notice.state, "would-stop" if notice.state == "shadow" else None)
+        return _KIND_OF_STATE.get(notice.state)
     if notice.deadline_s != before.deadline_s:
         return "extended"
     if notice.reminded_s != before.reminded_s:

@@ -10,17 +10,40 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
+from enum import StrEnum
 from typing import Any, Literal, cast
 
+from quotas.model.machine import Machine
 from quotas.model.units import DAY_S, HOUR_S
 
-Mode = Literal["off", "shadow", "enforce"]
 Backing = Literal["reserved", "on-demand"]
 Prices = Literal["fixed", "follow"]
 Curve = Literal["flat", "front-loaded", "none"]
 PaceAction = Literal["inform", "borrow-no-more"]
 DEFAULT_ZONES = ("fr-par-1", "fr-par-2", "pl-waw-2")
 """The zones that sell GPUs today. All are observed, even if no pool names them."""
+
+
+class Mode(StrEnum):
+    """What cohortd may do: nothing, decide and record, or also act."""
+
+    OFF = "off"
+    SHADOW = "shadow"
+    ENFORCE = "enforce"
+
+
+_APPLIED = "the applied file says so"
+MODES = Machine(
+    "the mode",
+    Mode,
+    dict.fromkeys(Mode, _APPLIED),
+    {
+        Mode.OFF: {},
+        Mode.SHADOW: {Mode.SHADOW: "disarm", Mode.ENFORCE: "arm"},
+        Mode.ENFORCE: {Mode.SHADOW: "disarm", Mode.ENFORCE: "arm"},
+    },
+)
+"""How the newest order moves the mode that the file says. No order moves a file that says off."""
 
 
 class ProgramError(ValueError):
@@ -168,7 +191,7 @@ class Program:
     name: str
     budget_ucr: int
     timezone: str = "UTC"
-    mode: Mode = "shadow"
+    mode: Mode = Mode.SHADOW
     prices: Prices = "fixed"
     zones: tuple[str, ...] = DEFAULT_ZONES
     pools: tuple[Pool, ...] = ()
@@ -186,7 +209,8 @@ class Program:
     _former_members: Mapping[str, Startup] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Build the look-ups."""
+        """Turn the mode's text into the mode, and build the look-ups. Raises ValueError."""
+        object.__setattr__(self, "mode", Mode(self.mode))
         # Built once, because a cycle looks up every server, and there may be a million.
         everyone = sorted((s for c in self.cohorts for s in c.startups), key=lambda s: s.name)
         former_members = sorted((s for c in self.former for s in c.startups), key=lambda s: s.name)

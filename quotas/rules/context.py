@@ -16,6 +16,7 @@ from typing import Any
 
 from quotas.ledger.forecast import Pace
 from quotas.metering.runs import Run
+from quotas.model.machine import Machine
 from quotas.model.observation import Complete, Server
 from quotas.shares.allocation import Share, Usage
 from quotas.shares.claims import WaitingOwners
@@ -39,6 +40,22 @@ class Level(StrEnum):
     def forbids_starts(self) -> bool:
         """Whether a startup at this level may start no server."""
         return self in {Level.CLOSED, Level.STOPPED}
+
+
+LEVELS = Machine(
+    "a level",
+    Level,
+    dict.fromkeys(Level, "the strictest reason of the first cycle"),
+    {
+        old: {
+            new: "a stricter reason" if new.strictness > old.strictness else "the reason ended"
+            for new in Level
+            if new is not old
+        }
+        for old in Level
+    },
+)
+"""Each level may follow any other: a cycle computes levels from the strictest reason of now."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import get_args
 
-from quotas.model.program import Mode, Program
+from quotas.model.program import MODES, Mode, Program
 from quotas.model.units import DAY_S
 from quotas.state.facts import OverrideFacts
 
@@ -107,10 +106,11 @@ def shadow_start_s(
     """
     changes = [(at_s, "file", mode) for at_s, mode in files]
     changes += [(at_s, "override", mode) for at_s, mode in overrides]
-    newest, since_s = {"file": "off", "override": ""}, None
+    newest, since_s = {"file": Mode.OFF.value, "override": ""}, None
     for at_s, kind, mode in sorted(changes, key=lambda change: change[0]):
         newest[kind] = mode
-        is_shadow = newest["file"] != "off" and (newest["override"] or newest["file"]) == "shadow"
+        order = newest["override"] if newest["file"] != Mode.OFF else ""
+        is_shadow = (order or newest["file"]) == Mode.SHADOW
         since_s = (at_s if since_s is None else since_s) if is_shadow else None
     return since_s
 
@@ -125,7 +125,6 @@ def with_effective_mode(program: Program, overrides: Overrides) -> Program:
     again what was disarmed; `apply` says so.
     """
     override = overrides.on("mode", EVERYONE)
-    if override is None or program.mode == "off":
+    if override is None or Mode(override.value) not in MODES.transitions[program.mode]:
         return program
-    modes: dict[str, Mode] = {name: name for name in get_args(Mode)}
-    return replace(program, mode=modes[override.value])
+    return replace(program, mode=Mode(override.value))

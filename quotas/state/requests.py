@@ -1,30 +1,61 @@
-"""What does a startup ask for, and what becomes of it? Requests for GPUs of a pool, for a time.
+"""Requests for GPUs of a pool for a time: their states, and how usage and time move them.
 
-A request is open from its opening until usage reaches it, met from then on, and ends when
-its duration has passed since; or it is withdrawn, or ends unmet after the policy's longest
-wait. While it is open or met its GPUs are demand: this is how an owner asks lent quota back.
+A request is fulfilled once usage reaches it. The table `REQUESTS` has every change. While a
+request is open or fulfilled, its GPUs are demand: this is how an owner asks lent quota back.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import ClassVar
 
 from quotas.ledger.corrections import Refused
+from quotas.model.machine import Machine, Stateful
 from quotas.model.program import Program, Startup
 from quotas.model.units import DAY_S, format_duration, format_instant
 
 RULE = "request"
-LIVE_REQUESTS = frozenset({"open", "fulfilled"})
+
+
+class RequestState(StrEnum):
+    """The states of a request."""
+
+    OPEN = "open"
+    FULFILLED = "fulfilled"
+    WITHDRAWN = "withdrawn"
+    CLOSED = "closed"
+
+
+REQUESTS = Machine(
+    "a request",
+    RequestState,
+    {RequestState.OPEN: "somebody asks for GPUs"},
+    {
+        RequestState.OPEN: {
+            RequestState.FULFILLED: "usage reaches it",
+            RequestState.WITHDRAWN: "a person withdraws it",
+            RequestState.CLOSED: "unfulfilled for a week, or its cohort, startup or pool ended",
+        },
+        RequestState.FULFILLED: {
+            RequestState.WITHDRAWN: "a person withdraws it",
+            RequestState.CLOSED: "its duration passed, or its cohort, startup or pool ended",
+        },
+        RequestState.WITHDRAWN: {},
+        RequestState.CLOSED: {},
+    },
+)
+LIVE_REQUESTS = frozenset({RequestState.OPEN, RequestState.FULFILLED})
 QUOTA = "quota"
 """What `refused` may say: the organization's quota at the provider is used up."""
 MOST_LIVE = 100
-LONGEST_WAIT_S = 7 * DAY_S
-"""A request that is not met within a week ends. It keeps others from borrowing until then, and a
-startup that still needs the GPUs can ask again.
-"""
 """Live requests that one startup may have: each is read in every cycle."""
+LONGEST_WAIT_S = 7 * DAY_S
+"""A request that is not fulfilled within a week ends. It keeps others from borrowing until then,
+and a startup that still needs the GPUs can ask again.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +74,7 @@ class RequestSpec:
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class Request(Stateful[RequestState]):
     """A request as it stands.
 
     `detail` says how it ended: the outcome's code, or why a person withdrew it.
@@ -53,6 +84,7 @@ class Request:
     else. None where nobody said so.
     """
 
+    machine: ClassVar = REQUESTS
     startup: str
     pool: str
     gpus: int
@@ -61,7 +93,7 @@ class Request:
     actor: str
     opened_s: int
     key: str | None = None
-    state: str = "open"
+    state: RequestState = RequestState.OPEN
     met_s: int | None = None
     ended_s: int | None = None
     detail: str = ""
@@ -119,7 +151,7 @@ def refused_at(requests: Iterable[Request]) -> dict[str, int]:
     """GPUs of each pool beyond which the provider's quota refused an open request."""
     found: dict[str, int] = {}
     for request in requests:
-        if request.state == "open" and request.quota_gpus is not None:
+        if request.state is RequestState.OPEN and request.quota_gpus is not None:
             found[request.pool] = min(request.quota_gpus, found.get(request.pool, 10**9))
     return found
 
@@ -183,7 +215,7 @@ def withdraw(request: Request, now_s: int, why: str) -> Request:
     """The request, taken back. Raises Refused where it has ended."""
     if not request.is_live:
         raise Refused(f"request {request.id} is {request.state} already; nothing to withdraw")
-    return replace(request, state="withdrawn", ended_s=now_s, detail=why)
+    return request.to(RequestState.WITHDRAWN, ended_s=now_s, detail=why)
 
 
 def advance_requests(
@@ -254,8 +286,8 @@ def _facts(request: Request, now_s: int, outcome: str, **figures: int) -> Outcom
 
 def _after(request: Request, outcome: Outcome, now_s: int) -> Request:
     if outcome.outcome == "fulfilled":
-        return replace(request, state="fulfilled", met_s=now_s)
-    return replace(request, state="closed", ended_s=now_s, detail=outcome.outcome)
+        return request.to(RequestState.FULFILLED, met_s=now_s)
+    return request.to(RequestState.CLOSED, ended_s=now_s, detail=outcome.outcome)
 
 
 def _startup(program: Program, spec: RequestSpec) -> Startup:

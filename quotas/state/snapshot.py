@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from quotas.ledger.balance import Balance
 from quotas.metering.runs import Catalogue, Run
 from quotas.model.observation import Complete, Server, Sweep
-from quotas.model.program import Program
+from quotas.model.program import Mode, Program
 from quotas.model.units import HOUR_S
 from quotas.state.facts import FactsJson
-from quotas.state.notices import LIVE_INTENTS, Intent, Notice
+from quotas.state.notices import LIVE_INTENTS, Intent, IntentState, Notice
 from quotas.state.overrides import Override, Overrides
 from quotas.state.requests import Request
 
@@ -23,7 +23,7 @@ UNREAD = "unread"
 """A stock that the provider was asked for, and did not tell."""
 WINDOW_S = HOUR_S
 """How long an unexpected stop counts against the disruption budget."""
-COUNTED_STATES = LIVE_INTENTS | {"confirmed"}
+COUNTED_STATES = LIVE_INTENTS | {IntentState.CONFIRMED}
 """What a stop is that was done, or still may be; the others failed, expired or were abandoned."""
 
 
@@ -133,7 +133,7 @@ class Snapshot:
 
 def announced_in_mode(announced: AnnouncedByMode, mode: str) -> frozenset[tuple[str, str]]:
     """What counts as told in a mode. What was told in shadow no startup has heard."""
-    if mode == "enforce":
+    if mode == Mode.ENFORCE:
         return frozenset(announced.get(mode, ()))
     return frozenset().union(*announced.values())
 

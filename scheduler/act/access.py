@@ -34,8 +34,8 @@ from quotas.iam.closing import (
 from quotas.iam.narrowing import RevokedRules, is_own, restore_rules, successor_of, without_start
 from quotas.iam.policies import Policy, Rule
 from quotas.messages.catalogue import render
-from quotas.model.program import Program
-from quotas.state.notices import Intent, IntentCode, IntentResult
+from quotas.model.program import Mode, Program
+from quotas.state.notices import Intent, IntentCode, IntentState
 from quotas.state.overrides import EVERYONE, Overrides
 from scheduler.clock import Clock
 from scheduler.clouds.base import (
@@ -114,8 +114,8 @@ class AccessChanger:
             return None
         except (RequestRejected, KeyRefused, Forbidden) as error:
             log.warning("closing.refused", startup=intent.startup, error=str(error))
-            result = IntentResult(code=IntentCode.REFUSED, error=str(error))
-            return replace(intent, state="failed", ended_s=now_s, result=result)
+            code = IntentCode.REFUSED
+            return intent.ended(IntentState.FAILED, code, now_s, error=str(error))
         except CloudError as error:
             # Done or not, only reading tells, and the next try begins with reading. The
             # others wait with it: an API that does not answer is not asked once for each.
@@ -123,8 +123,9 @@ class AccessChanger:
             log.warning("closing.unsure", startup=intent.startup, error=str(error))
             return None
         log.info("closing.done", startup=intent.startup, action=intent.action, **policies)
-        result = IntentResult(code=IntentCode.POLICIES, policies=policies)
-        return replace(intent, state="confirmed", sent_s=now_s, ended_s=now_s, result=result)
+        sent = replace(intent, sent_s=now_s)
+        code = IntentCode.POLICIES
+        return sent.ended(IntentState.CONFIRMED, code, now_s, policies=policies)
 
     def _close(self, startup: str) -> dict[str, list[str]]:
         if self._policies is None:
@@ -207,7 +208,7 @@ def closing_status(
     """Where closings stand, and what is wrong; nothing fails of what is not tried now."""
     assert state.program is not None
     mode, has_key = state.program.mode, permissions is not None
-    is_tried = has_key and mode == "enforce" and not overrides.on("maintenance", EVERYONE)
+    is_tried = has_key and mode is Mode.ENFORCE and not overrides.on("maintenance", EVERYONE)
     tried = {s.name for s in state.program.startups()} if is_tried else set()
     views = closing_views(state.closing_history, tried)
     alarms = closing_alarms(views, has_key=has_key, mode=mode)
@@ -234,7 +235,7 @@ def decide_access_changes(
     """
     assert state.program is not None
     mode, members = state.program.mode, {s.name for s in state.program.startups()}
-    if permissions is None or mode != "enforce":
+    if permissions is None or mode is not Mode.ENFORCE:
         # What IAM took from is told so by IAM's own words, until it is given back.
         members -= {name for name, own in state.closing_history.items() if own.has_revoked_rules}
         return announce_closings(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 
 import structlog
 
@@ -14,7 +13,8 @@ from quotas.book.cycle.state import BookState, pending_intents
 from quotas.book.session import Book
 from quotas.iam.closing import ACTIONS as CLOSINGS
 from quotas.model.observation import Complete, Sweep
-from quotas.state.notices import Intent, IntentCode, IntentResult
+from quotas.model.program import Mode
+from quotas.state.notices import Intent, IntentCode, IntentResult, IntentState
 from quotas.state.overrides import EVERYONE, Overrides
 from scheduler.act.access import AccessChanger
 from scheduler.clock import Clock
@@ -44,7 +44,7 @@ def sendable_intents(
     read: the next cycle has heard it, and decides anew.
     """
     assert state.program is not None
-    if state.program.mode != "enforce" or overrides.on("maintenance", EVERYONE):
+    if state.program.mode is not Mode.ENFORCE or overrides.on("maintenance", EVERYONE):
         return ()
     if changed_since(book, state):
         log.info("act.state_changed", reason="an operator changed the state during this cycle")
@@ -72,7 +72,7 @@ def act(
     leaves it pending: it is replayed, and poweroff is idempotent.
     """
     sent = 0
-    pending = [intent for intent in intents if intent.state == "pending"]
+    pending = [intent for intent in intents if intent.state is IntentState.PENDING]
     # Stops first: a slow IAM must not use up the lease that they need.
     pending.sort(key=lambda intent: intent.action in CLOSINGS)
     for intent in pending[:INTENTS_PER_CYCLE]:
@@ -108,12 +108,12 @@ def _send(cloud: Cloud, intent: Intent, now_s: int) -> Intent | None:
         return None
     except (RequestRejected, KeyRefused, Forbidden) as error:
         log.warning(f"server.{intent.action}_refused", server=intent.server_id, error=str(error))
-        result = IntentResult(code=IntentCode.REFUSED, error=str(error))
-        return replace(intent, state="failed", ended_s=now_s, result=result)
+        code = IntentCode.REFUSED
+        return intent.ended(IntentState.FAILED, code, now_s, error=str(error))
     except CloudError as error:
         # It may have been done all the same: only the next observation can tell.
         log.warning(f"server.{intent.action}_unsure", server=intent.server_id, error=str(error))
         result = IntentResult(code=IntentCode.UNSURE, error=str(error))
-        return replace(intent, state="sent", sent_s=now_s, result=result)
+        return intent.to(IntentState.SENT, sent_s=now_s, result=result)
     log.info(f"server.{intent.action}_sent", server=intent.server_id, zone=intent.zone)
-    return replace(intent, state="sent", sent_s=now_s)
+    return intent.to(IntentState.SENT, sent_s=now_s)

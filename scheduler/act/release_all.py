@@ -17,7 +17,7 @@ from quotas.book.cycle.lease import MAX_LEASE_S, Lease, StaleEpoch, acquire, rel
 from quotas.book.cycle.revoked_rules import read_revoked_rules
 from quotas.book.session import Book
 from quotas.iam.narrowing import RevokedRules
-from quotas.state.notices import Intent, IntentCode
+from quotas.state.notices import Intent, IntentCode, IntentState
 from scheduler.act.access import (
     AccessChanger,
     LeaseTooShort,
@@ -105,13 +105,13 @@ class _ReleaseLease:
         If a daemon took the lease, the daemon ends it.
         """
         assert intent.result is not None, "a release says whose order it is"
-        state = "abandoned"
+        state = IntentState.ABANDONED
         result = replace(intent.result, code=IntentCode.RELEASE_INTERRUPTED)
         if found is not None:
-            state = "failed" if found.error else "confirmed"
+            state = IntentState.FAILED if found.error else IntentState.CONFIRMED
             policies = outcomes(found.restored)
             result = replace(intent.result, error=found.error, policies=policies)
-        ended = replace(intent, state=state, ended_s=self._clock.now_s(), result=result)
+        ended = intent.to(state, ended_s=self._clock.now_s(), result=result)
         with suppress(StaleEpoch):
             save_intents(self._book, [ended], self.renew())
 

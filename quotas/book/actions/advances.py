@@ -29,8 +29,9 @@ from quotas.ledger.corrections import Refused, move_transfer, split_grants
 from quotas.ledger.tranches import next_tranches
 from quotas.ledger.transfers import GrantBalance
 from quotas.messages.routing import messages_for_notice
+from quotas.model.program import Mode
 from quotas.model.units import Period, format_credits, format_instant, parse_credits, parse_instant
-from quotas.state.notices import Notice
+from quotas.state.notices import Notice, NoticeState
 
 PPM = 1_000_000
 RULE = "advance"
@@ -216,11 +217,11 @@ def _announce(connection: Connection, answer: ActionAnswer, actor: str, now_s: i
     episode = f"{RULE}:{answer['from_grant']}"
     decision = make_decision((answer["startup"], ""), RULE, RULE, episode, facts)
     with rows_of(connection) as rows:
-        rows.add(DecisionRow(**decision_row(decision, "enforce", now_s)))
-        if program.mode == "off":
+        rows.add(DecisionRow(**decision_row(decision, Mode.ENFORCE, now_s)))
+        if program.mode is Mode.OFF:
             return
-        of = (answer["startup"], "", "", "", RULE, episode, "enforce", now_s, begins_s)
-        notice = Notice(*of, decision.inputs, "announced")
+        of = (answer["startup"], "", "", "", RULE, episode, Mode.ENFORCE, now_s, begins_s)
+        notice = Notice(*of, decision.inputs, NoticeState.ANNOUNCED)
         row = NoticeRow(**asdict(notice))
         rows.add(row)
         rows.flush()

@@ -61,7 +61,7 @@ class HoldCommand:
             "amount_ucr": placed.amount_ucr,
             "placed_s": now_s,
             "expires_s": until_s,
-            "state": HoldState.OPEN.value,
+            "state": HoldState.OPEN,
             "settled_ucr": 0,
             "reason": context.reason,
         }

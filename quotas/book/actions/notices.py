@@ -23,9 +23,9 @@ from quotas.decisions.verbs import Acknowledgement, ChannelTest, Snooze
 from quotas.enforcement.reminders import snooze_notice
 from quotas.ledger.corrections import Refused
 from quotas.messages.routing import TEST, messages_for_notice
-from quotas.model.program import Program
+from quotas.model.program import Mode, Program
 from quotas.state.facts import to_json
-from quotas.state.notices import LIVE_NOTICES, Notice
+from quotas.state.notices import LIVE_NOTICES, Notice, NoticeState
 
 MAX_LISTED = 1000
 
@@ -91,11 +91,11 @@ def send_test_notice(book: Book, startup: str, actor: str, now_s: int) -> Notice
             raise Refused(f"no startup {startup!r} is in the program; it has {known}")
         if not entry.contacts:
             raise Refused(f"{startup} has no contacts; add some to the program file and apply it")
-        if program.mode == "off":
+        if program.mode is Mode.OFF:
             raise Refused("program.mode is off, in which nothing is sent; apply shadow first")
         facts = ChannelTest(startup=startup, actor=actor)
-        of = (startup, "", "", "", TEST, f"test:{now_s}", "enforce", now_s, now_s)
-        notice = Notice(*of, to_json(facts), "announced")
+        of = (startup, "", "", "", TEST, f"test:{now_s}", Mode.ENFORCE, now_s, now_s)
+        notice = Notice(*of, to_json(facts), NoticeState.ANNOUNCED)
         row = NoticeRow(**asdict(notice))
         rows.add(row)
         rows.flush()

@@ -19,7 +19,8 @@ from quotas.book.reads.overrides import read_enforcement
 from quotas.book.schema.records import DecisionRow, NoticeRow, OverrideRow
 from quotas.book.session import Book, rows_of
 from quotas.ledger.corrections import Refused
-from quotas.state.notices import Notice
+from quotas.model.program import Mode
+from quotas.state.notices import Notice, NoticeState
 from quotas.state.overrides import EVERYONE, Override, Overrides
 
 FOR_EVERYONE = frozenset({"freeze", "maintenance", "mode"})
@@ -49,7 +50,8 @@ def approve_stops(
     """Approve the deferred stop of a decision, or every deferred stop. Raises Refused."""
     approved = ("approved", now_s, None, actor, reason)
     with book.writing() as connection, rows_of(connection) as rows:
-        found = rows.exec(select(NoticeRow).filter_by(state="deferred").order_by(col(NoticeRow.id)))
+        waiting = select(NoticeRow).filter_by(state=NoticeState.DEFERRED)
+        found = rows.exec(waiting.order_by(col(NoticeRow.id)))
         deferred = [Notice(**row.model_dump()) for row in found]
         if decision is not None:
             row = rows.get(DecisionRow, decision)
@@ -139,7 +141,7 @@ def notice_of_stop(connection: Connection, decision: int) -> Notice | None:
     """The notice of a decision to stop a server; None if it is no such decision."""
     with rows_of(connection) as rows:
         row = rows.get(DecisionRow, decision)
-        if row is None or row.verb != "stop" or row.mode != "enforce":
+        if row is None or row.verb != "stop" or row.mode != Mode.ENFORCE:
             return None
         own = select(NoticeRow).filter_by(
             startup=row.startup, server_id=row.server_id, rule=row.rule

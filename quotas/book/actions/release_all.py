@@ -15,15 +15,18 @@ from quotas.book.session import Book
 from quotas.decisions.record import make_decision
 from quotas.decisions.verbs import Closing, Release
 from quotas.iam.closing import ACTIONS, RELEASE, REOPEN, RULE
+from quotas.model.program import Mode
 from quotas.rules.context import OPEN
 from quotas.state.facts import to_json
 from quotas.state.notices import (
-    LIVE_INTENTS,
+    INTENTS,
     SEND_WITHIN_S,
     Intent,
     IntentCode,
     IntentResult,
+    IntentState,
     Notice,
+    NoticeState,
 )
 
 
@@ -35,8 +38,9 @@ def begin_release(
     result = IntentResult(code=IntentCode.RELEASE, actor=actor, reason=reason)
     with book.writing() as connection:
         fence(connection, lease)
-        live = INTENT.c.action.in_(ACTIONS) & INTENT.c.state.in_(LIVE_INTENTS)
-        ended = {"state": "abandoned", "ended_s": now_s, "result": result}
+        may_end = INTENT.c.state.in_(INTENTS.before(IntentState.ABANDONED))
+        live = INTENT.c.action.in_(ACTIONS) & may_end
+        ended = {"state": IntentState.ABANDONED, "ended_s": now_s, "result": result}
         connection.execute(update(INTENT).where(live).values(**ended))
         if names:
             rows = [_decision(name, reason, actor, now_s) for name in names]
@@ -45,7 +49,9 @@ def begin_release(
             connection.execute(NOTICE.insert(), [_opened(name, now_s) for name in names])
     save_intents(book, [_reopening(name, result, now_s) for name in names], lease)
     with book.reading() as connection:
-        pending = select(INTENT).where(INTENT.c.action == REOPEN, INTENT.c.state == "pending")
+        pending = select(INTENT).where(
+            INTENT.c.action == REOPEN, INTENT.c.state == IntentState.PENDING
+        )
         rows_now = connection.execute(pending.order_by(INTENT.c.startup)).mappings()
         return tuple(Intent(**row) for row in rows_now)
 
@@ -58,10 +64,8 @@ def _reopening(startup: str, result: IntentResult, now_s: int) -> Intent:
 def _opened(startup: str, now_s: int) -> dict[str, Any]:
     facts = Closing(startup=startup, action=RELEASE, by=OPEN.rule, restriction=OPEN.facts)
     episode = f"{REOPEN}:{RELEASE}:{now_s}"
-    told = Notice(
-        startup, "", "", "", RULE, episode, "enforce", now_s, now_s, to_json(facts), "announced"
-    )
-    row = asdict(told)
+    of = (startup, "", "", "", RULE, episode, Mode.ENFORCE, now_s, now_s, to_json(facts))
+    row = asdict(Notice(*of, NoticeState.ANNOUNCED))
     del row["id"]
     return row
 
@@ -69,4 +73,4 @@ def _opened(startup: str, now_s: int) -> dict[str, Any]:
 def _decision(startup: str, reason: str, actor: str, now_s: int) -> dict[str, Any]:
     facts = Release(startup=startup, actor=actor, override_reason=reason)
     decision = make_decision((startup, ""), RULE, RELEASE, f"release:{now_s}", facts)
-    return decision_row(decision, "enforce", now_s)
+    return decision_row(decision, Mode.ENFORCE, now_s)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Table, Update, bindparam, func, select, update
+from sqlalchemy import Connection, Table, Update, bindparam, func, or_, select, update
 
 from quotas.book.actions.grant_terms import check_program_grants, grant_rows
 from quotas.book.cycle.chain_heads import record_chain_heads
@@ -43,7 +44,7 @@ from quotas.metering.runs import Run, UnconfirmedPeriod
 from quotas.model.former_members import with_former_members
 from quotas.model.observation import Complete, Sweep, Unknown
 from quotas.model.program import Program, Startup
-from quotas.state.notices import Intent, Notice
+from quotas.state.notices import Intent, Notice, NoticeState
 from quotas.state.requests import Request
 from quotas.state.snapshot import Decision, Overuse
 
@@ -152,7 +153,8 @@ def _refuse_stale_balances(connection: Connection, result: CycleResult) -> None:
 
 
 def _refuse_stale_notices(connection: Connection, notices: Iterable[Notice]) -> None:
-    decided = {n.id: n.deadline_s for n in notices if n.id is not None and n.state == "executing"}
+    due = [n for n in notices if n.id is not None and n.state is NoticeState.EXECUTING]
+    decided = {notice.id: notice.deadline_s for notice in due}
     if not decided:
         return
     rows = select(NOTICE.c.id, NOTICE.c.deadline_s).where(NOTICE.c.id.in_(decided))
@@ -212,17 +214,23 @@ def _upsert(connection: Connection, table: Table, rows: list[dict[str, Any]]) ->
 
 
 def _save(connection: Connection, table: Table, items: Iterable[Notice | Intent | Request]) -> None:
-    """Insert what has no id yet; move the state of what has one."""
-    rows = [asdict(item) for item in items]
-    new = [{k: v for k, v in row.items() if k != "id"} for row in rows if row["id"] is None]
+    """Insert what has no id yet; move the state of what has one, along its machine's table.
+
+    A row that a person moved meanwhile to where no way leads on keeps its state.
+    """
+    new: list[dict[str, Any]] = []
+    moved: dict[frozenset[str], list[dict[str, Any]]] = defaultdict(list)
+    for item in items:
+        row = asdict(item)
+        row_id = row.pop("id")
+        if row_id is None:
+            new.append(row)
+        else:
+            values = {f"new_{name}": row[name] for name in _updated_columns(table)}
+            moved[item.stored_states].append({"row_id": row_id, **values})
     _append(connection, table, new)
-    moved = [row for row in rows if row["id"] is not None]
-    if moved:
-        columns = _updated_columns(table)
-        connection.execute(
-            _update_statement(table),
-            [{"row_id": row["id"], **{f"new_{n}": row[n] for n in columns}} for row in moved],
-        )
+    for allowed, rows in moved.items():
+        connection.execute(_update_statement(table, allowed), rows)
 
 
 def _updated_columns(table: Table) -> list[str]:
@@ -230,8 +238,10 @@ def _updated_columns(table: Table) -> list[str]:
 
 
 @cache
-def _update_statement(table: Table) -> Update:
-    statement = update(table).where(table.c.id == bindparam("row_id"))
+def _update_statement(table: Table, allowed: frozenset[str]) -> Update:
+    # A list for IN cannot be expanded in a statement that is executed for many rows.
+    is_allowed = or_(*(table.c.state == state for state in sorted(allowed)))
+    statement = update(table).where(table.c.id == bindparam("row_id"), is_allowed)
     return statement.values({name: bindparam(f"new_{name}") for name in _updated_columns(table)})
 
 

@@ -16,7 +16,7 @@ from quotas.book.schema.tables import DECISION, RUN
 from quotas.enforcement.reminders import BREACH
 from quotas.ledger.corrections import Refused
 from quotas.model.units import format_duration
-from quotas.state.notices import Notice
+from quotas.state.notices import Notice, NoticeState
 
 ACTOR = "notice-compensation"
 
@@ -24,7 +24,8 @@ ACTOR = "notice-compensation"
 def compensate_breaches(connection: Connection, notices: Iterable[Notice], now_s: int) -> None:
     """Refund what each broken notice that ended now was short of, once for each notice."""
     for notice in notices:
-        if not notice.is_breached or notice.state != "executed" or notice.off_s is None:
+        is_over = notice.state is NoticeState.EXECUTED and notice.is_breached
+        if not is_over or notice.off_s is None:
             continue
         short_s = _shortfall_s(connection, notice)
         end_s = _charged_until_s(connection, notice.server_id, notice.off_s)

@@ -55,7 +55,15 @@ from quotas.metering.stop_latency import MeasuredStop
 from quotas.model.program import Program, Rollover
 from quotas.model.units import Period, cost_ucr
 from quotas.rules.credits import RULE as CREDITS
-from quotas.state.notices import LIVE_INTENTS, LIVE_NOTICES, NOTICES_WITH_INTENTS, Intent, Notice
+from quotas.state.notices import (
+    LIVE_INTENTS,
+    LIVE_NOTICES,
+    NOTICES_WITH_INTENTS,
+    Intent,
+    IntentState,
+    Notice,
+    NoticeState,
+)
 from quotas.state.requests import LIVE_REQUESTS, Request
 from quotas.state.snapshot import NO_ENFORCEMENT, AnnouncedByMode, Decision, Enforcement, Overuse
 
@@ -255,7 +263,7 @@ _STOPS = (
     select(RUN.c.flavor, INTENT.c.ended_s - INTENT.c.sent_s, RUN.c.end_error_s)
     .select_from(INTENT)
     .join(RUN, RUN.c.id == _STOPPED.correlate(INTENT).scalar_subquery())
-    .where(INTENT.c.state == "confirmed", INTENT.c.sent_s.is_not(None))
+    .where(INTENT.c.state == IntentState.CONFIRMED, INTENT.c.sent_s.is_not(None))
     .order_by(INTENT.c.id.desc())
     .limit(MAX_STOPS)
 )
@@ -311,13 +319,13 @@ def _excesses(connection: Connection) -> tuple[Overuse, ...]:
     return tuple(Overuse(*row) for row in connection.execute(_OPEN_OVERUSE))
 
 
+_STOPPING = (NoticeState.EXECUTING, NoticeState.EXECUTED, NoticeState.RESTARTING)
 _ANNOUNCED = (
     select(NOTICE.c.mode, NOTICE.c.startup, NOTICE.c.episode)
     .where(
         or_(
-            NOTICE.c.state == "announced",
-            (NOTICE.c.rule == CREDITS.name)
-            & NOTICE.c.state.in_(("executing", "executed", "restarting")),
+            NOTICE.c.state == NoticeState.ANNOUNCED,
+            (NOTICE.c.rule == CREDITS.name) & NOTICE.c.state.in_(_STOPPING),
         )
     )
     .distinct()
@@ -391,7 +399,7 @@ def read_zones(book: Book) -> list[Mapping[str, Any]]:
         return [dict(row) for row in rows]
 
 
-_PENDING = select(*INTENT_FIELDS).where(INTENT.c.state == "pending").order_by(INTENT.c.id)
+_PENDING = select(*INTENT_FIELDS).where(INTENT.c.state == IntentState.PENDING).order_by(INTENT.c.id)
 
 
 def pending_intents(book: Book) -> tuple[Intent, ...]:

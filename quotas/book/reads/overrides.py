@@ -11,9 +11,9 @@ from quotas.book.rows import NOTICE_FIELDS, columns_of
 from quotas.book.schema.tables import DECISION, INTENT, NOTICE, OVERRIDE, PROGRAM, RUN, TRANSFER
 from quotas.book.session import Book
 from quotas.iam.closing import RULE, closed_by
-from quotas.model.program import Program
+from quotas.model.program import Mode, Program
 from quotas.model.units import format_instant
-from quotas.state.notices import Notice
+from quotas.state.notices import Notice, NoticeState
 from quotas.state.overrides import Override, shadow_start_s
 from quotas.state.snapshot import (
     COUNTED_STATES,
@@ -30,12 +30,14 @@ _OVERRIDES = (
     .order_by(OVERRIDE.c.id)
 )
 _FORECASTS = select(NOTICE.c.startup, NOTICE.c.episode, NOTICE.c.opened_s).where(
-    NOTICE.c.rule == "runway", NOTICE.c.state == "announced", NOTICE.c.mode == "enforce"
+    NOTICE.c.rule == "runway",
+    NOTICE.c.state == NoticeState.ANNOUNCED,
+    NOTICE.c.mode == Mode.ENFORCE,
 )
 """What startups were told. What only operators heard in shadow mode counts for nothing."""
 _CLOSINGS = (
     select(NOTICE.c.startup, NOTICE.c.mode, NOTICE.c.episode)
-    .where(NOTICE.c.rule == RULE, NOTICE.c.state == "announced")
+    .where(NOTICE.c.rule == RULE, NOTICE.c.state == NoticeState.ANNOUNCED)
     .order_by(NOTICE.c.id)
 )
 _LAST_OFF = (

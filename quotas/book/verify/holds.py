@@ -9,11 +9,10 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from quotas.book.schema.tables import HOLD
-from quotas.ledger.holds import held_account, settled_account
+from quotas.ledger.holds import ENDED_BY, HoldEnding, HoldState, held_account, settled_account
 from quotas.ledger.recorded import PostedTransfer
 
-END_STATES = {"settle": "settled", "hold-void": "voided", "hold-expiry": "expired"}
-HOLD_KINDS = frozenset({"hold", *END_STATES})
+HOLD_KINDS = frozenset({"hold", *HoldEnding})
 
 
 @dataclass(slots=True)
@@ -23,7 +22,7 @@ class _AuditedHold:
     expires_s: int
     draws: tuple[tuple[str, int], ...]
     amount_ucr: int
-    state: str = "open"
+    state: HoldState = HoldState.OPEN
     settled_ucr: int = 0
 
 
@@ -63,21 +62,21 @@ class HoldAudit:
         hold = self._holds.get(id)
         if hold is None or hold.startup != posted.startup:
             return f"ends hold {id}, which was never placed"
-        if hold.state != "open":
+        if hold.state is not HoldState.OPEN:
             return f"ends hold {id}, which was {hold.state} already"
         if posted.at_s < hold.placed_s or (
-            posted.kind == "hold-expiry" and posted.at_s != hold.expires_s
+            posted.kind == HoldEnding.EXPIRY and posted.at_s != hold.expires_s
         ):
             return f"ends hold {id} at an instant at which it could not end so"
         settled = settled_account(hold.startup)
         settled_ucr = sum(ucr for account, ucr in posted.entries if account == settled)
         due = [(held_account(hold.startup, id), -hold.amount_ucr)]
         due += [(settled, settled_ucr)] if settled_ucr else []
-        if settled_ucr < 0 or (settled_ucr and posted.kind != "settle"):
+        if settled_ucr < 0 or (settled_ucr and posted.kind != HoldEnding.SETTLE):
             return f"settles {settled_ucr} ucr of hold {id}"
         if list(posted.entries) != due + _returned(hold, hold.amount_ucr - settled_ucr):
             return f"does not return what hold {id} drew"
-        hold.state, hold.settled_ucr = END_STATES[posted.kind], settled_ucr
+        hold.state, hold.settled_ucr = ENDED_BY[HoldEnding(posted.kind)], settled_ucr
         return None
 
     def missing(self, connection: Connection) -> str | None:

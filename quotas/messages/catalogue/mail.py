@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from quotas.messages.catalogue.texts import Texts
 from quotas.messages.routing import BREACHED
+from quotas.model.program import Mode
 from quotas.state.notices import Notice
 
 
@@ -20,7 +21,7 @@ class Mail:
     @property
     def stops(self) -> str:
         """What happens at the deadline."""
-        verb = "would stop" if self.notice.mode == "shadow" else "stops"
+        verb = "would stop" if self.notice.mode is Mode.SHADOW else "stops"
         return f"{self.what} {verb} {self.when}"
 
 

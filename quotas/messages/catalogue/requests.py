@@ -13,13 +13,14 @@ from quotas.messages.catalogue.rules import (
 from quotas.messages.catalogue.texts import Texts, render
 from quotas.model.units import format_duration, format_instant
 from quotas.rules.context import Restriction
-from quotas.state.requests import LONGEST_WAIT_S, Outcome, Request
+from quotas.state.requests import LONGEST_WAIT_S, Outcome, Request, RequestState
 
 
 def request_detail(request: Request) -> str:
     """How a request ended; what a person wrote, for one that was withdrawn."""
     length_s = request.duration_s if request.met_s is not None else LONGEST_WAIT_S
-    return _ended(request.detail, length_s) if request.state == "closed" else request.detail
+    is_closed = request.state is RequestState.CLOSED
+    return _ended(request.detail, length_s) if is_closed else request.detail
 
 
 def _ended(outcome: str, length_s: int) -> str:

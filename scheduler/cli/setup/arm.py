@@ -13,7 +13,7 @@ from quotas.book.actions.overrides import set_override
 from quotas.book.cycle.state import load_state
 from quotas.book.reads.overrides import read_shadow_stops, shadow_since_s
 from quotas.messages.catalogue import notice_text, reason_text
-from quotas.model.program import Program
+from quotas.model.program import Mode, Program
 from quotas.model.units import DAY_S, format_duration, format_instant
 from quotas.state.overrides import EVERYONE, Overrides, with_effective_mode
 from scheduler.cli.options import DEFAULT_STATE, Json, State, print_json
@@ -49,11 +49,11 @@ def arm(
     current, now_s = load_state(book), SystemClock().now_s()
     if current.program is None:
         refuse("no program is applied yet: 'cohortd apply --program FILE' does", REFUSED)
-    if current.program.mode == "off":
+    if current.program.mode is Mode.OFF:
         refuse('the program file says mode = "off": write "shadow" and apply it first', REFUSED)
     if (
         with_effective_mode(current.program, Overrides(current.enforcement.overrides, now_s)).mode
-        == "enforce"
+        is Mode.ENFORCE
     ):
         refuse("it is armed already; 'cohortd disarm' goes back to shadow", REFUSED)
     missing = _missing_preconditions(book, current.program, now_s)
@@ -67,7 +67,7 @@ def arm(
                 f"would stop {notice.server_name} of {notice.startup}: {notice_text(notice)}"
             )
         typer.echo(f"{len(due)} servers; each gets a notice of at least {minimum} from now")
-    override = set_override(book, make_override("mode", EVERYONE, "enforce", reason, None))
+    override = set_override(book, make_override("mode", EVERYONE, Mode.ENFORCE, reason, None))
     print_answer("armed: the next cycle enforces", [override], as_json)
 
 
@@ -93,7 +93,7 @@ def _missing_preconditions(book: Book, program: Program, now_s: int) -> list[str
 def disarm(reason: Reason, state: State = DEFAULT_STATE, as_json: Json = False) -> None:
     """Switch back to shadow: decide and record, act on nothing; every notice is cancelled."""
     book = Book.open_existing(state)
-    set_and_print(book, "mode", EVERYONE, "shadow", reason, None, as_json)
+    set_and_print(book, "mode", EVERYONE, Mode.SHADOW, reason, None, as_json)
 
 
 def shadow(

@@ -24,7 +24,7 @@ from quotas.iam.closing import (
     projects_at,
     with_ended_intents,
 )
-from quotas.model.program import Tenure
+from quotas.model.program import Mode, Tenure
 from quotas.rules import credits, limit
 from quotas.rules.context import OPEN, Level, Restriction
 from quotas.state.facts import TypedMessage
@@ -161,7 +161,7 @@ def test_views_and_alarms_say_what_lasts() -> None:
     }
     (view,) = closing_views(past)
     assert (view.state, view.failures, view.has_revoked_rules) == ("closing", 1, True)
-    (alarm,) = closing_alarms([view], has_key=True, mode="enforce")
+    (alarm,) = closing_alarms([view], has_key=True, mode=Mode.ENFORCE)
     assert alarm == TypedMessage("closing.failing", view)
     for has_key, mode in ((False, "enforce"), (True, "shadow")):
         alarm = closing_alarms([view], has_key=has_key, mode=mode)[-1]
@@ -170,7 +170,7 @@ def test_views_and_alarms_say_what_lasts() -> None:
     assert idle == replace(view, failures=0), "what is not tried fails no more"
     quiet = {"acme": ClosingHistory((closing("confirmed"),), True)}
     assert closing_views(quiet)[0].state == "closed"
-    assert not closing_alarms(closing_views(quiet), has_key=True, mode="enforce")
+    assert not closing_alarms(closing_views(quiet), has_key=True, mode=Mode.ENFORCE)
 
 
 def test_projects_are_those_of_the_instant() -> None:

@@ -409,6 +409,7 @@ class InMemoryBook:
 
 
 def _moved(before: Any, after: Any) -> Any:
-    """The row after an UPDATE of the columns that may change."""
+    """The row after an UPDATE of the columns that may change. Its state follows its table."""
+    assert before.state in after.stored_states, f"{before} changed to {after.state}"
     named = {name: getattr(after, name) for name in UPDATED_COLUMNS if hasattr(before, name)}
     return replace(before, **named)
