@@ -55,7 +55,7 @@ def test_a_startup_sees_its_own(reading: ApiFixture, who: str, other: str, path:
     assert f"train-{who}" in text
     assert other not in text
     if path == "/portal/":
-        assert f"{who} stops" in text and f"why {who}" in text
+        assert "will be powered off at" in text and f"{who} uses 16 GPUs" in text
         assert "the startup, by stopping servers; the operator, by its limit" in text
 
 
