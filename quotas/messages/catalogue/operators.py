@@ -67,9 +67,9 @@ def chain_head_text(program: str, chain_heads: Sequence[ChainHead]) -> tuple[str
 
 
 RESULTS: Mapping[IntentCode, str | Callable[[IntentResult], str]] = {
-    IntentCode.SEEN: lambda f: f"seen {f.server_state}",
-    IntentCode.STILL_ON: lambda f: f"still {f.server_state} {f.after_s} s after poweroff",
-    IntentCode.STILL_OFF: lambda f: f"still {f.server_state} after poweron",
+    IntentCode.SEEN: "seen {server_state}",
+    IntentCode.STILL_ON: "still {server_state} {after_s} s after powerof",
+    IntentCode.STILL_OFF: "still {server_state} after poweron",
     IntentCode.SERVER_GONE: "the server is gone",
     IntentCode.NOT_SENT: "not sent in time",
     IntentCode.ZONE_UNKNOWN: "a zone of its pool could not be read",
@@ -80,7 +80,7 @@ RESULTS: Mapping[IntentCode, str | Callable[[IntentResult], str]] = {
     IntentCode.CLOSE_INSTEAD: "the startup is to be closed instead",
     IntentCode.REOPEN_INSTEAD: "the startup is to be reopened instead",
     IntentCode.REFUSED: lambda f: f.error,
-    IntentCode.UNSURE: lambda f: f"unsure: {f.error}",
+    IntentCode.UNSURE: "unsure: {error}",
     IntentCode.POLICIES: lambda f: policies_text(f.policies) or "nothing to change",
     IntentCode.RELEASE: _release,
     IntentCode.RELEASE_INTERRUPTED: lambda f: f"{_release(f)}: release-all was interrupted",

@@ -27,9 +27,7 @@ MORE_CREDIT = (
     "operator, by 'cohortd grant'"
 )
 TEXTS: Texts = {
-    "limit.remedy": lambda f: (
-        f"with at most {f.limit_gpus} GPUs in {f.pool} nothing would be stopped"
-    ),
+    "limit.remedy": ("with at most {limit_gpus} GPUs in {pool} nothing would be stopped"),
     "credits.remedy": _credits,
     "runway.remedy": _runway,
     "cohort-end.remedy": (
@@ -39,11 +37,9 @@ TEXTS: Texts = {
     "membership.remedy": ("in the program file again, with its project, nothing would be stopped"),
     "operator.remedy": "without that order nothing would be stopped",
     "standby.remedy": "powered off or started by its owner, it would not be touched",
-    "reclaim.remedy": lambda f: (
-        f"if {f.owner} withdraws its request, {f.startup} keeps what it borrowed"
-    ),
-    "deferral.remedy": lambda f: (
-        f"without that obstacle the newest servers of {f.startup} would have a notice"
+    "reclaim.remedy": ("if {owner} withdraws its request, {startup} keeps what it borrowed"),
+    "deferral.remedy": (
+        "without that obstacle the newest servers of {startup} would have a notice"
     ),
     "overuse.remedy": "within its share nothing would be asked back",
     "expiry.remedy": OBSERVED,

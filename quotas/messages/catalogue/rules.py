@@ -14,12 +14,10 @@ from quotas.rules import (
     deferral,
     expiry,
     limit,
-    membership,
     operator,
     overuse,
     pace,
     reclaim,
-    standby,
 )
 from quotas.rules.context import OPEN, Restriction
 from quotas.rules.registry import restricts
@@ -60,39 +58,13 @@ def level_text(restriction: Restriction) -> tuple[str, str]:
     return str(restriction.level), restriction_text(restriction.rule, restriction.facts)
 
 
-def _limit(f: limit.Facts) -> str:
-    return (
-        f"{f.startup} uses {f.used_gpus} GPUs in {f.pool}, its limit is {f.limit_gpus}: "
-        f"{f.server} ({f.gpus}) is its newest server there"
-    )
-
-
 def _full(f: limit.Full) -> str:
     return f"{LIMITED[f.limited_by]} no more than {f.ceiling_gpus} GPUs in {f.pool}"
-
-
-def _credits(f: credits.Facts) -> str:
-    return (
-        f"{f.startup} has {format_credits(f.left_ucr)} credits left, and needs "
-        f"{format_credits(f.reserve_ucr)} to give notice and stop at "
-        f"{format_credits(f.burn_ucr_per_h)} an hour"
-    )
 
 
 def _used_up(f: credits.Facts) -> str:
     why = "its credits are used up"
     return why if f.stopped_before else f"{why}: the final notice runs"
-
-
-def _runway(f: credits.RunwayFacts) -> str:
-    return (
-        f"{format_credits(f.available_ucr)} credits are available and last "
-        f"{format_duration(f.runway_s)} at {format_credits(f.burn_ucr_per_h)} an hour"
-    )
-
-
-def _cohort_end(f: cohort_end.Facts) -> str:
-    return f"the cohort of {f.startup} ends at {format_instant(f.ends_s)}"
 
 
 def _ending(f: cohort_end.Ending) -> str:
@@ -106,28 +78,9 @@ def _end(f: cohort_end.EndFacts) -> str:
     return f"the cohort ends at {format_instant(f.ends_s)}, in {left}"
 
 
-def _membership(f: membership.Facts) -> str:
-    return f"{f.startup} is no longer in the program"
-
-
 def _operator(f: operator.Facts) -> str:
     since = " and was started afterwards" if f.level == "closed" else ""
     return f"{f.startup} is {f.level}{since}: {override_text(f)}"
-
-
-def _standby(f: standby.Facts) -> str:
-    return (
-        f"{f.server} of {f.startup} is stopped in place since {format_instant(f.since_s)} and "
-        f"still billed, for longer than {format_duration(f.standby_stop_after_s)}"
-    )
-
-
-def _reclaim(f: reclaim.Facts) -> str:
-    return (
-        f"{f.owner} waits for its nominal quota in {f.pool}, and {f.startup} runs "
-        f"{f.overuse_gpus} GPUs above its share there: {f.server} ({f.gpus}) is among the fewest "
-        f"and newest that {f.owner} can use"
-    )
 
 
 def _deferral(f: deferral.Facts) -> str:
@@ -186,20 +139,36 @@ def _pace(f: pace.Facts) -> str:
 
 
 TEXTS: Texts = {
-    "limit.notice": _limit,
+    "limit.notice": (
+        "{startup} uses {used_gpus} GPUs in {pool}, its limit is {limit_gpus}: {server} ({gpus}) "
+        "is its newest server there"
+    ),
     "limit.restriction": _full,
-    "credits.notice": _credits,
+    "credits.notice": (
+        "{startup} has {left_ucr:credits} credits left, and needs {reserve_ucr:credits} to give "
+        "notice and stop at {burn_ucr_per_h:credits} an hour"
+    ),
     "credits.restriction": _used_up,
-    "runway.announcement": _runway,
-    "cohort-end.notice": _cohort_end,
+    "runway.announcement": (
+        "{available_ucr:credits} credits are available and last {runway_s:duration} at "
+        "{burn_ucr_per_h:credits} an hour"
+    ),
+    "cohort-end.notice": "the cohort of {startup} ends at {ends_s:instant}",
     "cohort-end.restriction": _ending,
     "end.announcement": _end,
-    "membership.notice": _membership,
+    "membership.notice": "{startup} is no longer in the program",
     "membership.restriction": "it is no longer in the program",
     "operator.notice": _operator,
     "operator.restriction": override_text,
-    "standby.notice": _standby,
-    "reclaim.notice": _reclaim,
+    "standby.notice": (
+        "{server} of {startup} is stopped in place since {since_s:instant} and still billed, for "
+        "longer than {standby_stop_after_s:duration}"
+    ),
+    "reclaim.notice": (
+        "{owner} waits for its nominal quota in {pool}, and {startup} runs {overuse_gpus} GPUs "
+        "above its share there: {server} ({gpus}) is among the fewest and newest that {owner} can "
+        "use"
+    ),
     "deferral.announcement": _deferral,
     "expiry.announcement": _expiry,
     "overuse.announcement": _overuse,

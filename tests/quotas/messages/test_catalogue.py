@@ -10,12 +10,15 @@ import pytest
 
 import quotas
 from quotas.decisions.queue_position import WAITS_FOR
-from quotas.decisions.record import all_kinds
-from quotas.messages.catalogue import TEXTS, notice_text, reason_text
+from quotas.decisions.record import all_kinds, facts_from, kind_name
+from quotas.enforcement.stop_problems import StopProblem
+from quotas.messages.catalogue import TEXTS, notice_text, reason_text, remedy_text, render
+from quotas.messages.catalogue.mail import Mail
 from quotas.messages.catalogue.rules import BOUNDS
 from quotas.messages.routing import BREACHED
 from quotas.rules.registry import ALL_RULES, RULES
-from quotas.state.notices import IntentCode, NoticeState
+from quotas.state.facts import TypedMessage
+from quotas.state.notices import IntentCode, IntentResult, NoticeState
 from tests.builders import a_notice
 from tests.quotas.decisions.test_explain import CASES, Inputs
 
@@ -60,9 +63,23 @@ def test_every_bound_of_a_share_is_something_to_wait_for() -> None:
 
 @pytest.mark.parametrize(("rule", "verb", "inputs"), CASES)
 def test_every_kind_of_decision_reads_as_a_sentence(rule: str, verb: str, inputs: Inputs) -> None:
-    """The facts of each case fill a text; facts that lack one are said to be incomplete."""
+    """The facts of each case fill a text and a remedy; facts that lack one are said to be so."""
     assert " " in reason_text(rule, verb, inputs)
+    assert " " in remedy_text(kind_name(rule, verb), facts_from(rule, verb, inputs))
     assert reason_text(rule, verb, {}) == "its facts are not complete"
+
+
+FACTS = {
+    "mail": Mail(a_notice(), "s1", "tomorrow"),
+    "intent": IntentResult(code=IntentCode.SEEN, policies={"gone": ["p"]}, error="HTTP 403"),
+    "problem": StopProblem("acme", "s1", "locked", 2, IntentResult(code=IntentCode.NOT_SENT)),
+}
+
+
+@pytest.mark.parametrize("id", [id for id in TEXTS if id.partition(".")[0] in FACTS])
+def test_every_mail_intent_and_problem_has_the_facts_of_its_text(id: str) -> None:
+    """No text names a fact that its dataclass lacks."""
+    assert render(TypedMessage(id, FACTS[id.partition(".")[0]]))
 
 
 @pytest.mark.parametrize(
