@@ -44,7 +44,7 @@ from exporters.api.serializers import (
     statement_summary,
 )
 from quotas.book import Book
-from quotas.book.cycle import state as book_state
+from quotas.book.reads.decisions import decision_from_row, intents_of, last_decisions
 from quotas.book.reads.statements import read_statement, read_statements
 from quotas.book.schema.tables import DECISION, ENTRY, NOTICE, REQUEST, TRANSFER
 from quotas.ledger.transfers import grant_account, usage_account
@@ -204,11 +204,11 @@ class StartupReads:
 
     def explanation(self, book: Book, id: int) -> DecisionExplanation | None:
         """The explanation of one of its decisions; None if it has no decision of that number."""
-        rows = book_state.last_decisions(book, 1, id=id, startup=self.name)
+        rows = last_decisions(book, 1, id=id, startup=self.name)
         if not rows:
             return None
-        decided, notices = book_state.decision_from_row(rows[0]), self.status().notices
-        intents = book_state.intents_of(book, decided)
+        decided, notices = decision_from_row(rows[0]), self.status().notices
+        intents = intents_of(book, decided)
         at_s, now_s = rows[0]["at_s"], self.program_status.at_s
         return explanation_of(id, explain(decided, at_s, notices, now_s, intents))
 

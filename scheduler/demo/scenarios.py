@@ -14,7 +14,7 @@ from typing import Any
 from quotas.book import Book
 from quotas.book.actions.overrides import undo
 from quotas.book.actions.requests import open_request, withdraw_request
-from quotas.book.cycle.state import last_decisions
+from quotas.book.reads.decisions import last_decisions
 from quotas.ledger.corrections import Refused
 from quotas.messages.catalogue import decision_text
 from quotas.model.units import DAY_S, HOUR_S, format_instant

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -28,7 +28,6 @@ from quotas.book.rows import (
 )
 from quotas.book.schema.tables import (
     BALANCE,
-    DECISION,
     GRANT,
     INTENT,
     LISTING,
@@ -43,8 +42,7 @@ from quotas.book.schema.tables import (
     ZONE,
 )
 from quotas.book.session import Book
-from quotas.iam.closing import ACTIONS, ClosingHistory
-from quotas.iam.closing import RULE as CLOSING
+from quotas.iam.closing import ClosingHistory
 from quotas.ledger.forecast import WINDOWS_S
 from quotas.ledger.holds import Hold
 from quotas.ledger.recorded import holder
@@ -65,10 +63,8 @@ from quotas.state.notices import (
     NoticeState,
 )
 from quotas.state.requests import LIVE_REQUESTS, Request
-from quotas.state.snapshot import NO_ENFORCEMENT, AnnouncedByMode, Decision, Enforcement, Overuse
+from quotas.state.snapshot import NO_ENFORCEMENT, AnnouncedByMode, Enforcement, Overuse
 
-MAX_INTENTS = 10
-"""So many intents of one decision are read, to explain what became of it."""
 MAX_STOPS = 500
 """So many confirmed stops are read, of all flavors, to measure how long one takes."""
 
@@ -359,37 +355,6 @@ def _unconfirmed(connection: Connection) -> dict[str, int]:
     for startup, rate_ucr_per_h, start_s, end_s in connection.execute(_UNCONFIRMED):
         total[startup] += cost_ucr(rate_ucr_per_h or 0, start_s, Period(start_s, end_s))
     return dict(total)
-
-
-def last_decisions(
-    book: Book, limit: int, as_of_s: int | None = None, **where: int | str
-) -> list[Mapping[str, Any]]:
-    """The newest decisions, to an instant where one is given, newest first."""
-    query = select(DECISION).order_by(DECISION.c.id.desc()).limit(limit)
-    if as_of_s is not None:
-        query = query.where(DECISION.c.at_s <= as_of_s)
-    for column, value in where.items():
-        query = query.where(DECISION.c[column] == value)
-    with book.reading() as connection:
-        return [dict(row) for row in connection.execute(query).mappings()]
-
-
-def decision_from_row(row: Mapping[str, Any]) -> Decision:
-    """A row of the decisions as the value that was decided."""
-    return Decision(**{field.name: row[field.name] for field in fields(Decision)})
-
-
-def intents_of(book: Book, decision: Decision) -> tuple[Intent, ...]:
-    """The newest intents that followed from a decision's notice or closing, newest first."""
-    of = ("startup", "server_id", "rule", "episode")
-    own = select(NOTICE.c.id).where(*(NOTICE.c[name] == getattr(decision, name) for name in of))
-    rows = select(*INTENT_FIELDS).order_by(INTENT.c.id.desc()).limit(MAX_INTENTS)
-    if decision.rule == CLOSING:
-        newest = rows.where(INTENT.c.startup == decision.startup, INTENT.c.action.in_(ACTIONS))
-    else:
-        newest = rows.where(INTENT.c.notice_id.in_(own))
-    with book.reading() as connection:
-        return tuple(Intent(*row) for row in connection.execute(newest))
 
 
 def read_zones(book: Book) -> list[Mapping[str, Any]]:

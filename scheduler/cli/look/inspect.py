@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn
 
 from quotas.book import Book
-from quotas.book.cycle.state import decision_from_row, intents_of, last_decisions, load_state
+from quotas.book.cycle.state import load_state
+from quotas.book.reads.decisions import decision_from_row, intents_of, last_decisions
 from quotas.book.reads.history import InstantNotKnown
 from quotas.book.transfers import rebuild_balances
 from quotas.book.verify.verify import verify as verify_book

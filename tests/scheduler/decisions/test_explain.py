@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import asdict, is_dataclass, replace
 
-from quotas.book.cycle.state import decision_from_row, intents_of
+from quotas.book.reads.decisions import decision_from_row, intents_of
 from quotas.decisions.record import is_recomputed
 from quotas.messages.explain import explain
 from quotas.model.units import HOUR_S

@@ -13,7 +13,8 @@ from quotas.book.actions.advances import AdvanceCommand, SelfAdvanceCommand, tak
 from quotas.book.actions.execute import perform_action
 from quotas.book.actions.grants import VoidCommand
 from quotas.book.cycle.commit import apply_program, commit
-from quotas.book.cycle.state import decision_from_row, last_decisions, load_state
+from quotas.book.cycle.state import load_state
+from quotas.book.reads.decisions import decision_from_row, last_decisions
 from quotas.book.reads.overrides import read_operator_actions
 from quotas.book.schema.tables import NOTICE, OUTBOX, TRANSFER
 from quotas.book.session import Book
