@@ -67,19 +67,11 @@ class OutboxBacklog:
 
 def enqueue(connection: Connection, pending_messages: Iterable[PendingMessage], now_s: int) -> None:
     """Put drafts into the outbox of the caller's transaction, each once."""
-    pending_messages = list(pending_messages)
-    if not pending_messages:
+    pending = list(pending_messages)
+    if not pending:
         return
-    fresh = {
-        _key_of(pending_message.notice)
-        for pending_message in pending_messages
-        if pending_message.notice.id is None
-    }
-    ids = _new_ids(connection, fresh)
-    rows = [
-        _row(pending_message, _id_of(pending_message.notice, ids), now_s)
-        for pending_message in pending_messages
-    ]
+    ids = _new_ids(connection, {_key_of(p.notice) for p in pending if p.notice.id is None})
+    rows = [_row(each, _id_of(each.notice, ids), now_s) for each in pending]
     connection.execute(insert_or_ignore(connection, OUTBOX), rows)
 
 
