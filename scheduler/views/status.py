@@ -23,7 +23,7 @@ from quotas.view import StartupStatus
 from scheduler.views.json_fields import json_fields
 from scheduler.views.status_at import balance_fields
 
-CLOSING = "startup state since_s failures detail"
+CLOSING = "startup state since_s failures"
 OVERRIDE = "subject value until_s actor reason"
 SERVER = "flavor gpus state"
 
@@ -57,6 +57,7 @@ def status_of(book: Book, now_s: int) -> dict[str, Any]:
         "shares": [asdict(share) for share in status.shares],
         "closings": [
             json_fields(view, CLOSING, rules_revoked="has_revoked_rules")
+            | {"detail": result_text(view.result)}
             for view in status.closings
         ],
         "overuse": [_overuse(overuse) for overuse in status.overuses],
