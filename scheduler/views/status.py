@@ -12,6 +12,7 @@ from quotas.book.reads.status import read_status
 from quotas.decisions.queue_position import QueuePosition
 from quotas.ledger.forecast import Pace
 from quotas.messages.catalogue import notice_text, text_of
+from quotas.messages.catalogue.operators import result_text
 from quotas.messages.catalogue.requests import position_text, request_detail
 from quotas.model.units import format_credits, format_duration, format_instant
 from quotas.rules.overuse import facts_of
