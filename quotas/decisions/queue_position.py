@@ -15,9 +15,8 @@ from typing import Any
 from quotas.model.program import Mode, Program
 from quotas.rules import reclaim
 from quotas.rules.context import Context
-from quotas.shares.allocation import Share
+from quotas.shares.allocation import Share, requests_in_demand
 from quotas.shares.claims import free_gpus
-from quotas.shares.demand import requests_in_demand
 from quotas.state.facts import TypedMessage
 from quotas.state.notices import Notice, NoticeState
 from quotas.state.requests import Request, in_order

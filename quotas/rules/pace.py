@@ -15,8 +15,6 @@ from dataclasses import dataclass
 
 from quotas.ledger.balance import Balance
 from quotas.ledger.forecast import (
-    Action,
-    Curve,
     Pace,
     Plan,
     Spend,
@@ -27,7 +25,7 @@ from quotas.ledger.forecast import (
     spent_ucr,
 )
 from quotas.metering.runs import Run
-from quotas.model.program import Startup
+from quotas.model.program import Curve, PaceAction, Startup
 from quotas.model.units import DAY_S, Period, day_start_s
 from quotas.rules.context import Announcement, AnnouncementRule, Context, Level, Restricts
 from quotas.state.snapshot import Snapshot
@@ -87,7 +85,7 @@ def pace_facts(pace: Pace) -> Facts:
         ends_s=pace.plan.term.end_s,
         now_s=pace.as_of_s,
         curve=str(pace.plan.curve),
-        pacing=str(pace.action),
+        pacing=str(pace.action or "nothing"),
         ahead_s=at_s,
         spent_then_ucr=spent_then_ucr,
         reached_s=pace.reached_s if is_reached else None,
@@ -103,7 +101,7 @@ def holds(facts: Facts) -> bool:
     if facts.reached_s is not None:
         is_reached = (facts.today_ucr or 0) >= (facts.daily_burn_ucr or 0)
         return is_reached and facts.reached_s <= facts.now_s
-    return facts.pacing != Action.BORROW_NO_MORE or facts.is_ahead
+    return facts.pacing != PaceAction.BORROW_NO_MORE or facts.is_ahead
 
 
 def paces(snapshot: Snapshot) -> dict[str, Pace]:
@@ -137,7 +135,7 @@ def pace_of(
     cohort, policy = program.cohort(startup.cohort), program.policy
     if not cohort.starts_s <= now_s < cohort.ends_s:
         return None
-    term, curve = Period(cohort.starts_s, cohort.ends_s), Curve(policy.pacing_curve)
+    term, curve = Period(cohort.starts_s, cohort.ends_s), policy.pacing_curve
     known_s = min(now_s, max(snapshot.confirmed.values(), default=now_s))
     history = [_spend(run, known_s) for run in runs if run.rate_ucr_per_h is not None]
     granted = own.granted_ucr + own.later_ucr
@@ -154,7 +152,7 @@ def pace_of(
         plan=plan,
         as_of_s=now_s,
         ahead=ahead,
-        action=Action.NOTHING if ahead is None else Action(policy.pacing_action),
+        action=None if ahead is None else policy.pacing_action,
         today_ucr=spent_ucr(history, today),
         daily_burn_ucr=limit,
         reached_s=reached_s(history, today, limit),
@@ -221,7 +219,7 @@ def find(context: Context) -> Iterable[Announcement]:
         percents = [
             p for p in ANNOUNCE_AT_PERCENT if pace.spent_ucr * 100 >= pace.allowance_ucr * p
         ]
-        if pace.action is not Action.NOTHING and percents:
+        if pace.action is not None and percents:
             largest = max(percents)
             known = [f"pace:{p}:{granted}" for p in ANNOUNCE_AT_PERCENT if p >= largest]
             if not any(context.was_announced(name, episode) for episode in known):

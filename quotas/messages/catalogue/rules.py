@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from quotas.ledger.forecast import Action
 from quotas.messages.catalogue.texts import Texts, render
+from quotas.model.program import PaceAction
 from quotas.model.units import format_credits, format_duration, format_instant
 from quotas.rules import (
     cohort_end,
@@ -132,7 +132,7 @@ def _pace(f: pace.Facts) -> str:
         limit_text = format_credits(f.daily_burn_ucr or 0)
         return f"its limit of {limit_text} credits a day is reached: nothing new until midnight"
     spent, allowed = format_credits(f.spent_ucr), format_credits(f.allowance_ucr)
-    if f.pacing == Action.BORROW_NO_MORE:
+    if f.pacing == PaceAction.BORROW_NO_MORE:
         return f"{spent} credits are spent, {allowed} were paced to date: no more borrowing"
     verb = "ahead of" if f.is_ahead else "within"
     return f"{spent} credits are spent, {verb} the {allowed} paced to date"

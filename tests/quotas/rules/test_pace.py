@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from quotas.enforcement.decide import DecideResult, decide
 from quotas.ledger.forecast import Pace
 from quotas.metering.runs import Run
-from quotas.model.program import Policy, Pool
+from quotas.model.program import Curve, PaceAction, Policy, Pool
 from quotas.model.units import DAY_S, HOUR_S, day_start_s
 from quotas.rules.pace import pace_limits, paces
 from quotas.state.requests import Request
@@ -63,8 +63,8 @@ def test_a_day_of_grace(spent: int, is_ahead: bool) -> None:
     assert (pace.allowance_ucr, pace.is_ahead) == (100_000_000, is_ahead)
 
 
-@pytest.mark.parametrize(("curve", "is_ahead"), [("front-loaded", False), ("none", False)])
-def test_the_curve_is_the_policys(curve: str, is_ahead: bool) -> None:
+@pytest.mark.parametrize(("curve", "is_ahead"), [(Curve.FRONT_LOADED, False), (Curve.NONE, False)])
+def test_the_curve_is_the_policys(curve: Curve, is_ahead: bool) -> None:
     """What is ahead on a flat curve is within a front-loaded one, and within none at all."""
     assert pace_in(spending(120)).is_ahead
     assert pace_in(spending(120, pacing_curve=curve)).is_ahead is is_ahead
@@ -94,20 +94,20 @@ def test_informed_once_for_each_threshold() -> None:
 
 def test_within_its_pace_nothing_is_said() -> None:
     """No notice, no limit, level open."""
-    decided = decide(spending(100, 4, pacing_action="borrow-no-more"))
+    decided = decide(spending(100, 4, pacing_action=PaceAction.BORROW_NO_MORE))
     assert (announced(decided), decided.restrictions["acme"].level) == ([], "open")
     assert decided.shares[0].share == 4
 
 
 def test_borrow_no_more_ends_the_share_at_nominal_and_stops_nothing() -> None:
     """Ahead: the share is the nominal 2, the excess is told, nothing is stopped; level paced."""
-    decided = decide(spending(130, 4, pacing_action="borrow-no-more"))
+    decided = decide(spending(130, 4, pacing_action=PaceAction.BORROW_NO_MORE))
     (share,) = decided.shares
     assert (share.share, share.ceiling, share.limited_by) == (2, 2, "pace")
     assert decided.restrictions["acme"].level == "paced"
     assert [(e.gpus, e.owner) for e in decided.current_overuses] == [(2, None)]
     assert [n for n in decided.notices if n.server_id] == []
-    within = decide(spending(130, 2, pacing_action="borrow-no-more"))
+    within = decide(spending(130, 2, pacing_action=PaceAction.BORROW_NO_MORE))
     assert (within.shares[0].share, within.current_overuses) == (2, ())
 
 
@@ -215,7 +215,7 @@ def test_on_the_line_it_is_held_back_at_most_once_a_day(bursts: list[tuple[int, 
 
 def test_a_grant_ends_being_ahead_at_once() -> None:
     """Held till midnight is for those who spend near the line; more credit moves the line."""
-    snapshot = spending(130, pacing_action="borrow-no-more")
+    snapshot = spending(130, pacing_action=PaceAction.BORROW_NO_MORE)
     assert pace_in(snapshot).borrows_no_more
     more = a_balance_of(left_ucr=2 * GRANTED - 130 * 10**6, granted_ucr=2 * GRANTED)
     program = snapshot.program

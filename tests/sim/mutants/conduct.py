@@ -12,7 +12,7 @@ from quotas.decisions import disruption_budget
 from quotas.enforcement import decide, stop_lifecycle
 from quotas.model.units import DAY_S, HOUR_S
 from quotas.rules.context import Context
-from quotas.shares import demand
+from quotas.shares import allocation
 from quotas.state.notices import Notice
 from scheduler.act import intents
 
@@ -215,12 +215,12 @@ def _crowded(script: Script) -> Script:
 @mutant_of(needs=_crowded)
 def more_is_given_than_there_is(patch: pytest.MonkeyPatch) -> None:
     """Every share equals the demand, whatever the pool has."""
-    right = demand.divide
+    right = allocation.divide
 
     def wrong(*args: Any) -> Any:
         return tuple(replace(s, share=s.demand, ceiling=s.demand) for s in right(*args))
 
-    patch.setattr(demand, "divide", wrong)
+    patch.setattr(allocation, "divide", wrong)
     _unchecked(patch)
 
 
