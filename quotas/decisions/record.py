@@ -12,13 +12,7 @@ from quotas.state.requests import Outcome as RequestOutcome
 from quotas.state.requests import outcome_holds
 from quotas.state.snapshot import Decision
 
-CLOSINGS = {
-    "close": True,
-    "forbid": True,
-    "reopen": False,
-    "inherit": False,
-    "permit": False,
-}
+CLOSINGS = {"close": True, "forbid": True, "reopen": False, "inherit": False, "permit": False}
 """Whether the restriction behind an action of a closing forbids starts."""
 
 

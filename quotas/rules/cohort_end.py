@@ -124,9 +124,4 @@ def find_ends(context: Context) -> Iterable[Announcement]:
             yield Announcement(startup.name, episode, facts, ends_s)
 
 
-END = AnnouncementRule(
-    name="end",
-    facts=EndFacts,
-    find=find_ends,
-    holds=end_holds,
-)
+END = AnnouncementRule(name="end", facts=EndFacts, find=find_ends, holds=end_holds)

@@ -183,9 +183,5 @@ def runway_edges(context: Context) -> Iterable[int]:
 
 
 RUNWAY = AnnouncementRule(
-    name="runway",
-    facts=RunwayFacts,
-    find=find_runways,
-    holds=runway_holds,
-    edges=runway_edges,
+    name="runway", facts=RunwayFacts, find=find_runways, holds=runway_holds, edges=runway_edges
 )

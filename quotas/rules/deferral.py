@@ -92,9 +92,4 @@ def _against(context: Context, overuse: Overuse) -> Obstacle | None:
     return None if against is None or against.code == "unknown-zone" else against
 
 
-RULE = AnnouncementRule(
-    name="deferral",
-    facts=Facts,
-    find=find,
-    holds=holds,
-)
+RULE = AnnouncementRule(name="deferral", facts=Facts, find=find, holds=holds)

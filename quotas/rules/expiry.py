@@ -54,9 +54,4 @@ def find(context: Context) -> Iterable[Announcement]:
                 yield Announcement(name, episode, facts, expiry.at_s)
 
 
-RULE = AnnouncementRule(
-    name="expiry",
-    facts=Facts,
-    find=find,
-    holds=holds,
-)
+RULE = AnnouncementRule(name="expiry", facts=Facts, find=find, holds=holds)

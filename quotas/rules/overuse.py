@@ -138,10 +138,4 @@ def _deadline_s(snapshot: Snapshot, gpus: int, runs: list[Run]) -> int:
     return max([snapshot.now_s, *ran_s]) + policy.minimum_notice_s
 
 
-RULE = AnnouncementRule(
-    name="overuse",
-    facts=Facts,
-    find=find,
-    holds=holds,
-    edges=edges,
-)
+RULE = AnnouncementRule(name="overuse", facts=Facts, find=find, holds=holds, edges=edges)

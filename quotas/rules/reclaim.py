@@ -214,9 +214,4 @@ def _fewest(sizes: list[int], need: int) -> int:
     return next((count for count, total in enumerate(totals, 1) if total >= need), len(sizes))
 
 
-RULE = StopRule(
-    name="reclaim",
-    facts=Facts,
-    find=find,
-    holds=holds,
-)
+RULE = StopRule(name="reclaim", facts=Facts, find=find, holds=holds)
