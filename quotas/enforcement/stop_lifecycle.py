@@ -44,7 +44,7 @@ from quotas.enforcement.stop_problems import may_stop
 from quotas.model.observation import Complete, Server
 from quotas.model.program import Mode
 from quotas.rules.context import Announcement, AnnouncementRule, Context, Violation
-from quotas.rules.registry import stop_rule
+from quotas.rules.registry import STOP_BY_NAME
 from quotas.state.facts import to_json
 from quotas.state.notices import (
     SEND_WITHIN_S,
@@ -239,7 +239,7 @@ class StopLifecycle:
 
     def _earlier_notice(self, violation: Violation) -> Notice | None:
         """The notice that a restarted server had under the same cause, in the same mode."""
-        if not stop_rule(violation.rule).notice_survives_restart:
+        if not STOP_BY_NAME[violation.rule].notice_survives_restart:
             return None
         for notice in self._past_of(violation.subject):
             same = notice.episode == violation.episode
@@ -350,7 +350,7 @@ class StopLifecycle:
 def _is_superseded(notice: Notice, violation: Violation, mode: Mode) -> bool:
     """Whether a violation is not the one that a notice was given for."""
     return notice.mode != mode or (
-        stop_rule(notice.rule).one_notice_per_episode and notice.episode != violation.episode
+        STOP_BY_NAME[notice.rule].one_notice_per_episode and notice.episode != violation.episode
     )
 
 

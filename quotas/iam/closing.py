@@ -37,8 +37,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from quotas.decisions.record import make_decision
-from quotas.decisions.verbs import Closing
+from quotas.decisions.record import Closing, make_decision
 from quotas.iam.narrowing import successor_of
 from quotas.model.program import Mode, Program
 from quotas.rules.context import OPEN, Restriction

@@ -30,6 +30,7 @@ from quotas.metering.runs import Run
 from quotas.model.program import Startup
 from quotas.model.units import DAY_S, Period, day_start_s
 from quotas.rules.context import Announcement, AnnouncementRule, Context, Level, Restricts
+from quotas.state.facts import DecisionFacts
 from quotas.state.snapshot import Snapshot
 
 ANNOUNCE_AT_PERCENT = (100, 125, 150, 200)
@@ -38,7 +39,7 @@ MOST_DAYS = 7
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class Facts(DecisionFacts):
     """What is spent, against what may be spent by now.
 
     `ahead_s` and `spent_then_ucr` are there for a startup that was ahead today, the last three
@@ -75,6 +76,19 @@ class Facts:
             return False
         return self.spent_then_ucr > self.plan.allowed_tomorrow_ucr(self.ahead_s)
 
+    def holds(self) -> bool:
+        """Whether the cohort runs, and the figures lead to what was decided from them."""
+        if not self.plan.term.start_s <= self.now_s < self.plan.term.end_s:
+            return False
+        if self.reached_s is not None:
+            is_reached = (self.today_ucr or 0) >= (self.daily_burn_ucr or 0)
+            return is_reached and self.reached_s <= self.now_s
+        return self.pacing != Action.BORROW_NO_MORE or self.is_ahead
+
+    def imposes(self) -> Level | None:
+        """At limit, where the figures hold."""
+        return Level.PACED if self.holds() else None
+
 
 def pace_facts(pace: Pace) -> Facts:
     """What a decision about the pace stores."""
@@ -94,16 +108,6 @@ def pace_facts(pace: Pace) -> Facts:
         today_ucr=pace.today_ucr if is_reached else None,
         daily_burn_ucr=pace.daily_burn_ucr if is_reached else None,
     )
-
-
-def holds(facts: Facts) -> bool:
-    """Whether the cohort runs, and the figures lead to what was decided from them."""
-    if not facts.plan.term.start_s <= facts.now_s < facts.plan.term.end_s:
-        return False
-    if facts.reached_s is not None:
-        is_reached = (facts.today_ucr or 0) >= (facts.daily_burn_ucr or 0)
-        return is_reached and facts.reached_s <= facts.now_s
-    return facts.pacing != Action.BORROW_NO_MORE or facts.is_ahead
 
 
 def paces(snapshot: Snapshot) -> dict[str, Pace]:
@@ -239,11 +243,6 @@ def find_paced(context: Context, startup: str) -> Facts | None:
     return pace_facts(pace) if pace is not None and pace.is_paced else None
 
 
-def level(facts: Facts) -> Level | None:
-    """At limit, where the figures hold."""
-    return Level.PACED if holds(facts) else None
-
-
 def _spend(run: Run, known_s: int) -> Spend:
     """A run as spending, as far as it is known."""
     end_s = known_s if run.end_s is None else run.end_s
@@ -263,6 +262,5 @@ RULE = AnnouncementRule(
     name="pace",
     facts=Facts,
     find=find,
-    holds=holds,
-    restricts=Restricts(facts=Facts, find=find_paced, level=level, message="pace.restriction"),
+    restricts=Restricts(facts=Facts, find=find_paced),
 )

@@ -15,7 +15,7 @@ from quotas.metering.runs import Run
 from quotas.model.program import Pool
 from quotas.rules.context import Context, StopRule, Violation, newest_first
 from quotas.shares.claims import WaitingOwners
-from quotas.state.facts import OverrideFacts
+from quotas.state.facts import DecisionFacts, OverrideFacts
 from quotas.state.snapshot import UNREAD, Overuse
 
 IN_STOCK = ("available", "scarce")
@@ -23,7 +23,7 @@ IN_STOCK = ("available", "scarce")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class Facts(DecisionFacts):
     """Who waits for what a borrower runs above its share, and the server that gives way."""
 
     startup: str
@@ -33,10 +33,9 @@ class Facts:
     server: str
     gpus: int
 
-
-def holds(facts: Facts) -> bool:
-    """Whether the borrower runs more than its share."""
-    return facts.overuse_gpus > 0
+    def holds(self) -> bool:
+        """Whether the borrower runs more than its share."""
+        return self.overuse_gpus > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +59,8 @@ def find(context: Context) -> Iterable[Violation]:
         overuses = [each for each in context.overuses if each.pool == pool]
         for overuse, run in _servers_to_reclaim(context, overuses, waiting_owners):
             owner = overuse.owner or ""
-            facts = Facts(
-                startup=overuse.startup,
-                owner=owner,
-                pool=pool,
-                overuse_gpus=overuse.gpus,
-                server=run.server_name,
-                gpus=run.gpus,
-            )
+            server = {"server": run.server_name, "gpus": run.gpus}
+            facts = Facts.of(overuse, owner=owner, overuse_gpus=overuse.gpus, **server)
             deadline_s = max(overuse.deadline_s, run.up_since_s + minimum_s)
             yield Violation(run, RULE.name, episode_of(pool, owner), deadline_s, facts)
 
@@ -214,4 +207,4 @@ def _fewest(sizes: list[int], need: int) -> int:
     return next((count for count, total in enumerate(totals, 1) if total >= need), len(sizes))
 
 
-RULE = StopRule(name="reclaim", facts=Facts, find=find, holds=holds)
+RULE = StopRule(name="reclaim", facts=Facts, find=find)
