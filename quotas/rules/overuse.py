@@ -105,7 +105,10 @@ def _owner(
 def _overuse(
     snapshot: Snapshot, share: Share, owner: str | None, runs: list[Run], before: Overuse | None
 ) -> Overuse:
-    deadline_s = _deadline_s(snapshot, share.overuse, runs)
+    # Minimum notice, after what is left of the minimum runtime of the servers concerned.
+    policy, newest = snapshot.program.policy, newest_with(share.overuse, runs)
+    ran_s = [run.up_since_s + policy.minimum_runtime_s for run in newest]
+    deadline_s = max([snapshot.now_s, *ran_s]) + policy.minimum_notice_s
     if before is not None and (before.owner is not None or owner is None):
         deadline_s = before.deadline_s
     elif before is not None:
@@ -121,13 +124,6 @@ def _overuse(
         nominal_gpus=share.nominal,
         limited_by=share.limited_by,
     )
-
-
-def _deadline_s(snapshot: Snapshot, gpus: int, runs: list[Run]) -> int:
-    """Minimum notice, after what is left of the minimum runtime of the servers concerned."""
-    policy = snapshot.program.policy
-    ran_s = [run.up_since_s + policy.minimum_runtime_s for run in newest_with(gpus, runs)]
-    return max([snapshot.now_s, *ran_s]) + policy.minimum_notice_s
 
 
 RULE = AnnouncementRule(name="overuse", facts=Facts, find=find, edges=edges)

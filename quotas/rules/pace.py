@@ -92,21 +92,20 @@ class Facts(DecisionFacts):
 
 def pace_facts(pace: Pace) -> Facts:
     """What a decision about the pace stores."""
-    at_s, spent_then_ucr = pace.ahead or (None, None)
+    ahead_s, spent_then_ucr = pace.ahead or (None, None)
     is_reached = pace.reached_s is not None and pace.daily_burn_ucr is not None
-    return Facts(
-        spent_ucr=pace.spent_ucr,
+    daily = {} if is_reached else dict.fromkeys(("reached_s", "today_ucr", "daily_burn_ucr"))
+    return Facts.of(
+        pace,
         granted_ucr=pace.plan.granted_ucr,
         starts_s=pace.plan.term.start_s,
         ends_s=pace.plan.term.end_s,
         now_s=pace.as_of_s,
         curve=str(pace.plan.curve),
         pacing=str(pace.action),
-        ahead_s=at_s,
+        ahead_s=ahead_s,
         spent_then_ucr=spent_then_ucr,
-        reached_s=pace.reached_s if is_reached else None,
-        today_ucr=pace.today_ucr if is_reached else None,
-        daily_burn_ucr=pace.daily_burn_ucr if is_reached else None,
+        **daily,
     )
 
 

@@ -163,25 +163,19 @@ def _by_preference(
     order = sorted(fit, key=lambda each: (-each.gpus, each.startup))
     for has_notice in (True, False):
         for overuse in order:
-            yield (
-                overuse,
-                [
-                    run
-                    for run in _usable(context, overuse.pool, overuse.startup, owner)
-                    if (run.server_id in noticed) is has_notice
-                    and not snapshot.exemption(run.startup, run.server_id)
-                ],
-            )
+            runs = _usable(context, overuse.pool, overuse.startup, owner)
+            runs = [run for run in runs if (run.server_id in noticed) is has_notice]
+            free = [run for run in runs if not snapshot.exemption(run.startup, run.server_id)]
+            yield overuse, free
 
 
 def _usable(context: Context, pool_name: str, borrower: str, owner: str) -> list[Run]:
     """The borrower's running servers that would serve the owner, the newest first."""
-    startup = context.snapshot.program.startup(owner)
+    program = context.snapshot.program
+    startup = program.startup(owner)
     if startup is None:
         return []
-    pool_flavors = {
-        f for p in context.snapshot.program.pools if p.name == pool_name for f in p.flavors
-    }
+    pool_flavors = {f for p in program.pools if p.name == pool_name for f in p.flavors}
     flavors = startup.flavors.get(pool_name) or pool_flavors
     runs = [r for r in context.running_by_startup.get(borrower, ()) if r.flavor in flavors]
     return newest_first(runs)

@@ -134,8 +134,8 @@ class CycleChecks:
             name: replace(own, posted_ucr=own.posted_ucr + MUCH_UCR)
             for name, own in snapshot.balances.items()
         }
-        richer = decide(replace(snapshot, balances=more)).restrictions
-        for name, restriction in answer.restrictions.items():
+        richer = decide(replace(snapshot, balances=more)).context.restrictions
+        for name, restriction in answer.context.restrictions.items():
             if richer[name].level.strictness > restriction.level.strictness:
                 yield f"I16 more credit closes {name} at {snapshot.now_s}"
 
