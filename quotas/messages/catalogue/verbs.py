@@ -28,12 +28,12 @@ def _restart(f: verbs.Restart) -> str:
 
 def _breach(f: verbs.Breach) -> str:
     short = format_duration(f.short_s)
-    if f.sent_s is None:
-        return (
-            f"no channel of {f.startup} took notice {f.notice} before its deadline at "
-            f"{format_instant(f.deadline_s)}: all of its {short} were missing"
-        )
-    return f"{f.server} was stopped {short} before its deadline"
+    if f.sent_s is not None:
+        return f"{f.server} was stopped {short} before its deadline"
+    until = f"before its deadline at {format_instant(f.deadline_s)}"
+    return (
+        f"no channel of {f.startup} took notice {f.notice} {until}: all of its {short} were missing"
+    )
 
 
 def _snooze(f: verbs.Snooze) -> str:

@@ -110,7 +110,7 @@ class CycleChecks:
         """I9: shares fit the pool, use it up if requested, and borrowing is fair."""
         pools = {pool.name: pool.gpus_at(snapshot.now_s) for pool in snapshot.program.pools}
         by: dict[str, list[Any]] = defaultdict(list)
-        for share in answer.shares:
+        for share in answer.context.shares:
             by[share.pool].append(share)
         for name, shares in by.items():
             self.checks["I9"] += 1
