@@ -13,8 +13,8 @@ from quotas.book.cycle.lease import Lease, fence
 from quotas.book.rows import INTENT_FIELDS, read_values
 from quotas.book.schema.tables import DECISION, INTENT, NOTICE
 from quotas.book.session import Book
-from quotas.decisions.record import make_decision
-from quotas.decisions.verbs import Closing, Release
+from quotas.decisions.record import Closing, make_decision
+from quotas.decisions.verbs import Release
 from quotas.iam.closing import ACTIONS, RELEASE, REOPEN, RULE
 from quotas.model.program import Mode
 from quotas.rules.context import OPEN

@@ -113,9 +113,9 @@ def build_status(
         program=program,
         startups=_startups(state, snapshot, decided, running, notices),
         pools=tuple(PoolStatus(p.name, p.gpus_at(now_s), used[p.name]) for p in program.pools),
-        shares=decided.shares,
+        shares=decided.context.shares,
         requests=queue_positions(decided.context, requests.values(), notices),
-        overuses=decided.current_overuses,
+        overuses=decided.context.overuses,
         notices=notices,
         overrides=snapshot.overrides.active(),
         closings=closings,
@@ -131,9 +131,9 @@ def _startups(
     running: Iterable[Run],
     notices: Iterable[Notice],
 ) -> tuple[StartupStatus, ...]:
-    program, restrictions = snapshot.program, decided.restrictions
+    program, restrictions = snapshot.program, decided.context.restrictions
     runs, own_notices = by_startup(running), by_startup(notices)
-    shares = by_startup(decided.shares)
+    shares = by_startup(decided.context.shares)
     found = []
     for name, balance in snapshot.balances.items():
         entry = program.startup(name)
@@ -147,7 +147,7 @@ def _startups(
             runs=tuple(runs.get(name, ())),
             level=level,
             level_reason=why,
-            pace=decided.paces.get(name),
+            pace=decided.context.paces.get(name),
             shares=tuple(shares.get(name, ())),
             notices=tuple(own_notices.get(name, ())),
         )

@@ -125,12 +125,7 @@ def _started_again(script: Script) -> Script:
 @mutant_of(needs=_started_again)
 def every_start_has_a_notice_of_its_own(patch: pytest.MonkeyPatch) -> None:
     """A server that is started again gets a whole notice again."""
-    right = stop_lifecycle.stop_rule
-    patch.setattr(
-        stop_lifecycle,
-        "stop_rule",
-        lambda name: replace(right(name), notice_survives_restart=False),
-    )
+    patch.setattr(stop_lifecycle.StopLifecycle, "_earlier_notice", lambda *_: None)
 
 
 def _let_off_at_times(script: Script) -> Script:
