@@ -25,7 +25,7 @@ from quotas.ledger.forecast import (
     spent_ucr,
 )
 from quotas.metering.runs import Run
-from quotas.model.program import Curve, Startup
+from quotas.model.program import Curve, PaceAction, Startup
 from quotas.model.units import DAY_S, Period, day_start_s
 from quotas.rules.context import Announcement, AnnouncementRule, Context, Level, Restricts
 from quotas.state.facts import DecisionFacts
