@@ -44,12 +44,7 @@ def to_json_text(value: object) -> str:
 
 
 def show(
-    path: str,
-    render: Callable[[Any], str],
-    *,
-    as_json: bool,
-    watch: bool = False,
-    **query: str,
+    path: str, render: Callable[[Any], str], *, as_json: bool, watch: bool = False, **query: str
 ) -> Any:
     """Print and return an answer; with `watch` print every change until interrupted."""
     client = connect()
