@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Annotated, NoReturn
 
@@ -117,19 +117,6 @@ def _missing_scope(token: Token, scope: str) -> str:
         f"The token {token.id} has scope {', '.join(token.scopes)}; this needs {scope}: ask the "
         f"operator for a token with --scope {scope}."
     )
-
-
-def bearer(scope: str) -> Callable[[Request], Awaitable[Token]]:
-    """A dependency that answers the token, which must have the scope."""
-
-    async def check(request: Request) -> Token:
-        access: Access = request.app.state.access
-        return access.token(request, scope)
-
-    return check
-
-
-Requester = Annotated[Token, Depends(bearer("request"))]
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,7 +110,6 @@ def events(
 
 
 def _events_until_now(client: Client, cursor: str) -> tuple[list[Any], str]:
-    """Every event from a cursor to now."""
     items: list[Any] = []
     while True:
         page = client.get("events", cursor=cursor, limit=200)

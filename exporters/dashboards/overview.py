@@ -43,7 +43,6 @@ def overview() -> build.Dashboard:
 
 
 def _stats() -> list[Panel]:
-    """The figures at the top."""
     restricted = sum_by("startup", metric("level", 'level!="open"'))
     ends_soon = f"{sum_by('startup', RUNWAY_S)} < {7 * DAY_S}"
     return [
@@ -88,7 +87,6 @@ def _stats() -> list[Panel]:
 
 
 def _graphs() -> list[Panel]:
-    """Use of the pools over time."""
     capacity = sum_by("pool", metric("pool_gpus"))
     return [
         _startups(),
@@ -116,7 +114,6 @@ def _graphs() -> list[Panel]:
 
 
 def _credits() -> list[Panel]:
-    """Burn of credits, and the next deadlines."""
     return [
         timeseries_panel(
             "Credits available",

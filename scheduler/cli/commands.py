@@ -34,7 +34,7 @@ from scheduler.cli.options import (
     fail,
     keyword_parameters,
     parse_reason,
-    print_json,
+    print_answer,
 )
 from scheduler.clock import SystemClock
 
@@ -74,11 +74,7 @@ def answer_command(
         def run(state: State = DEFAULT_STATE, as_json: Json = False, **values: Any) -> None:
             book = Book.open_existing(state)
             try:
-                value, lines = find(book, **values)
-                if as_json:
-                    print_json(value)
-                for line in () if as_json else lines:
-                    typer.echo(line)
+                print_answer(*find(book, **values), as_json=as_json)
             finally:
                 book.close()
 
@@ -119,10 +115,8 @@ def _execute(
         answer = (preview_action if dry_run else perform_action)(book, action)
     finally:
         book.close()
-    if as_json:
-        print_json({**answer, "dry_run": dry_run})
-    else:
-        typer.echo(f"{'would be: ' if dry_run else ''}{answer['sentence']}")
+    sentence = f"{'would be: ' if dry_run else ''}{answer['sentence']}"
+    print_answer({**answer, "dry_run": dry_run}, [sentence], as_json=as_json)
 
 
 def check_key(key: str | None) -> None:

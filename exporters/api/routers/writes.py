@@ -16,7 +16,7 @@ from fastapi import APIRouter, Body, Depends, Header, Path, Query, Request, Resp
 from pydantic import BaseModel, ConfigDict, Field, StrictInt
 from starlette.responses import JSONResponse
 
-from exporters.api.access import Requester, Viewer, ViewerDep, no_query
+from exporters.api.access import Access, Viewer, ViewerDep, no_query
 from exporters.api.models import Accepted, PageOf, StartupRequest, WriteAnswer
 from exporters.api.problems import Problem
 from exporters.api.read_model import ReadModel
@@ -140,9 +140,10 @@ class Submitter:
         return JSONResponse(answer.model_dump(), 202, {"Location": link})
 
 
-async def submitter(request: Request, token: Requester, key: IdempotencyKey = None) -> Submitter:
-    """The dependency of every route that writes."""
-    return Submitter(request, token, key)
+async def submitter(request: Request, key: IdempotencyKey = None) -> Submitter:
+    """The dependency of every route that writes. The token must have the scope `request`."""
+    access: Access = request.app.state.access
+    return Submitter(request, access.token(request, "request"), key)
 
 
 SubmitterDep = Annotated[Submitter, Depends(submitter)]

@@ -20,7 +20,7 @@ from scheduler.cli.options import (
     actor,
     fail,
     parse_duration_option,
-    print_json,
+    print_answer,
 )
 from scheduler.clock import SystemClock
 from scheduler.views.json_fields import json_fields
@@ -67,15 +67,13 @@ def list_all(state: State = DEFAULT_STATE, as_json: Json = False) -> None:
     """List every token: its startup, scopes, expiry and last use. No token is shown itself."""
     tokens, used = list_tokens(Book.open_existing(state)), last_token_uses(state.folder)
     rows = [_described(each, used.get(each.id)) for each in tokens]
-    if as_json:
-        print_json(rows)
-        return
-    for row in rows:
-        typer.echo(
-            f"{row['id']}  {row['state']:8} {row['startup'] or 'operators':20} "
-            f"{','.join(row['scopes']):14} until {row['expires']}  "
-            f"used {row['last_used'] or 'never'}  {row['name']}"
-        )
+    lines = (
+        f"{row['id']}  {row['state']:8} {row['startup'] or 'operators':20} "
+        f"{','.join(row['scopes']):14} until {row['expires']}  "
+        f"used {row['last_used'] or 'never'}  {row['name']}"
+        for row in rows
+    )
+    print_answer(rows, lines, as_json=as_json)
 
 
 @app.command()
@@ -118,12 +116,10 @@ def _unsaved(name: str, startup: str, scopes: tuple[str, ...], expires: str) -> 
 
 
 def _print_once(token: Token, text: str, *, as_json: bool) -> None:
-    if as_json:
-        print_json({**_described(token), "token": text})
-        return
-    typer.echo(text)
-    until = format_instant(token.expires_s)
-    typer.echo(f"{token.id} works until {until}; it is not shown again", err=True)
+    print_answer({**_described(token), "token": text}, [text], as_json=as_json)
+    if not as_json:
+        until = format_instant(token.expires_s)
+        typer.echo(f"{token.id} works until {until}; it is not shown again", err=True)
 
 
 def _described(token: Token, used_s: int | None = None) -> dict[str, Any]:

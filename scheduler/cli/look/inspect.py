@@ -32,6 +32,7 @@ from scheduler.cli.options import (
     fail,
     parse_instant_option,
     parse_past_instant,
+    print_answer,
     print_json,
     read_text,
 )
@@ -54,15 +55,12 @@ def status(
     if watch and as_of is None:
         watch_live(lambda: status_lines(status_of(book, clock.now_s())))
         return
-    if as_of is not None:
-        found = status_at(book, parse_instant_option("--as-of", as_of), clock.now_s())
-    else:
+    if as_of is None:
         found = status_of(book, clock.now_s())
-    if as_json:
-        print_json(found)
-        return
-    for line in status_lines(found) if as_of is None else past_lines(found):
-        typer.echo(line)
+        print_answer(found, status_lines(found), as_json=as_json)
+    else:
+        found = status_at(book, parse_instant_option("--as-of", as_of), clock.now_s())
+        print_answer(found, past_lines(found), as_json=as_json)
 
 
 @answer_command(app)
@@ -80,7 +78,12 @@ def explain(
         found = last_decisions(book, 1, until_s, id=int(subject))
     for column in ("startup", "server_id"):
         found = found or last_decisions(book, limit, until_s, **{column: subject})
-    shares, pace = ([], None) if as_of else _shares_and_pace(status_of(book, now_s), subject)
+    shares, pace = [], None
+    if as_of is None:
+        status_now = status_of(book, now_s)
+        shares = [share for share in status_now["shares"] if share["startup"] == subject]
+        paces = [each["pace"] for each in status_now["startups"] if each["name"] == subject]
+        pace = next(iter(paces), None)
     if not found and not shares and pace is None:
         fail(f"nothing was decided about {subject!r} yet", REFUSED)
     notices = load_state(book).notices
@@ -110,15 +113,6 @@ def explain(
     decisions = [{**row, "at": format_instant(row["at_s"])} for row in rows]
     answer = {"subject": subject, "shares": shares, "pace": pace, "decisions": decisions}
     return answer, lines
-
-
-def _shares_and_pace(
-    found: Mapping[str, Any], subject: str
-) -> tuple[list[Mapping[str, Any]], Mapping[str, Any] | None]:
-    """A startup's shares and its pace now; empty for another subject."""
-    shares = [share for share in found["shares"] if share["startup"] == subject]
-    paces = [line["pace"] for line in found["startups"] if line["name"] == subject]
-    return shares, next(iter(paces), None)
 
 
 @app.command()
@@ -166,7 +160,6 @@ def verify(
 
 
 def _expected_hashes(chain_head: str) -> frozenset[str]:
-    """The hashes in the option itself, or in the file of that name."""
     if not hashes_in(chain_head) and not Path(chain_head).is_file():
         fail(f"--chain-head {chain_head}: neither a hash of 64 hexadecimal digits nor a file")
     found = hashes_in(chain_head) or hashes_in(read_text(Path(chain_head)))

@@ -44,6 +44,7 @@ from scheduler.cli.options import (
     fail,
     parse_address,
     parse_cycle,
+    print_answer,
     print_json,
     read_text,
 )
@@ -101,12 +102,12 @@ def check(
     text, now_s = read_text(program), SystemClock().now_s()
     found = [*_book_check(state), *run_checks(connect, text, str(program), free, now_s)]
     found += permission_checks(connect_permissions, text, str(program), now_s)
-    if as_json:
-        print_json([asdict(each) for each in found])
-    for each in [] if as_json else found:
-        typer.echo(f"{'ok ' if each.ok else 'NO '} {each.name}: {each.detail}")
-        if not each.ok:
-            typer.echo(f"     fix: {each.fix}")
+    lines = (
+        f"{'ok ' if each.ok else 'NO '} {each.name}: {each.detail}"
+        + ("" if each.ok else f"\n     fix: {each.fix}")
+        for each in found
+    )
+    print_answer([asdict(each) for each in found], lines, as_json=as_json)
     if not all(each.ok for each in found):
         raise typer.Exit(1)
 
@@ -128,13 +129,13 @@ def plan(
 ) -> None:
     """Show the changes that 'cohortd apply' would make. Nothing is changed."""
     changes = _changes(state, program)
-    if as_json:
-        print_json([asdict(change) for change in changes])
-        return
-    for change in changes:
-        mark = "!" if change.needs_confirmation else " "
-        typer.echo(f"{mark} {change.path}: {change.before} -> {change.after}  {change.reason}")
-    typer.echo(f"{len(changes)} changes; '!' needs --confirm with the program's name")
+    lines = [
+        f"{'!' if change.needs_confirmation else ' '} {change.path}: "
+        f"{change.before} -> {change.after}  {change.reason}"
+        for change in changes
+    ]
+    lines.append(f"{len(changes)} changes; '!' needs --confirm with the program's name")
+    print_answer([asdict(change) for change in changes], lines, as_json=as_json)
 
 
 @app.command()
@@ -277,7 +278,6 @@ def _loop(cycle_runner: Cycle, metrics: Metrics, deliverer: Deliverer, state: Ad
 
 
 def _delivery_settings() -> Settings:
-    """The settings of the delivery. Raises ConfigError."""
     try:
         return read_settings(os.environ)
     except (SettingsError, OSError, UnicodeDecodeError) as error:

@@ -102,7 +102,6 @@ def _answer(book: Book, notice: Notice) -> Answer:
 
 
 def _shown(notice: Notice) -> dict[str, Any]:
-    """A notice with its text, and with its instants as text."""
     hidden = ("facts", *INSTANTS.split())
     shown = {name: value for name, value in asdict(notice).items() if name not in hidden}
     return shown | {"text": notice_text(notice)} | json_fields(notice, INSTANTS)
