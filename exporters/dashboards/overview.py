@@ -128,7 +128,16 @@ def _credits() -> list[Panel]:
             CREDITS_PER_HOUR,
             stacked=True,
         ),
-        _next_deadlines(),
+        table_panel(
+            "Next deadlines",
+            "When credits are exhausted, when a stop is due, and when credits expire.",
+            [
+                Column("Exhausted at", f"1000 * {metric('exhaustion_timestamp_seconds')}", _DATE),
+                Column("Stop", f"1000 * {metric('next_stop_timestamp_seconds')}", _DATE),
+                Column("Expiry", f"1000 * {metric('expiry_timestamp_seconds')}", _DATE),
+                Column("Would expire", metric("expiring_credits"), CREDITS),
+            ],
+        ),
     ]
 
 
@@ -146,18 +155,5 @@ def _startups() -> Panel:
             Column("Burn an hour", metric("burn_credits_per_hour"), CREDITS),
             Column("In use", IN_USE),
             *(Column(name.capitalize(), metric(f"{name}_gpus")) for name in shares),
-        ],
-    )
-
-
-def _next_deadlines() -> Panel:
-    return table_panel(
-        "Next deadlines",
-        "When credits are exhausted, when a stop is due, and when credits expire.",
-        [
-            Column("Exhausted at", f"1000 * {metric('exhaustion_timestamp_seconds')}", _DATE),
-            Column("Stop", f"1000 * {metric('next_stop_timestamp_seconds')}", _DATE),
-            Column("Expiry", f"1000 * {metric('expiry_timestamp_seconds')}", _DATE),
-            Column("Would expire", metric("expiring_credits"), CREDITS),
         ],
     )

@@ -20,22 +20,9 @@ from quotas.book.verify.verify import verify as verify_book
 from quotas.ledger.chain_heads import hashes_in
 from quotas.messages.explain import explain as explanation
 from quotas.model.units import format_instant
+from scheduler.cli import options
 from scheduler.cli.commands import Answer, answer_command
 from scheduler.cli.look.screen import past_lines, status_lines, watch_live
-from scheduler.cli.options import (
-    DEFAULT_STATE,
-    REFUSED,
-    AsOf,
-    Json,
-    Limit,
-    State,
-    fail,
-    parse_instant_option,
-    parse_past_instant,
-    print_answer,
-    print_json,
-    read_text,
-)
 from scheduler.clock import SystemClock
 from scheduler.views.status import status_of
 from scheduler.views.status_at import status_at
@@ -45,10 +32,10 @@ app = typer.Typer()
 
 @app.command()
 def status(
-    state: State = DEFAULT_STATE,
-    as_of: AsOf = None,
+    state: options.State = options.DEFAULT_STATE,
+    as_of: options.AsOf = None,
     watch: Annotated[bool, typer.Option(help="Refresh every few seconds until ^C.")] = False,
-    as_json: Json = False,
+    as_json: options.Json = False,
 ) -> None:
     """Show every startup: its level, GPUs, credits and runway; then requests and notices."""
     book, clock = Book.open_existing(state), SystemClock()
@@ -57,23 +44,23 @@ def status(
         return
     if as_of is None:
         found = status_of(book, clock.now_s())
-        print_answer(found, status_lines(found), as_json=as_json)
+        options.print_answer(found, status_lines(found), as_json=as_json)
     else:
-        found = status_at(book, parse_instant_option("--as-of", as_of), clock.now_s())
-        print_answer(found, past_lines(found), as_json=as_json)
+        found = status_at(book, options.parse_instant_option("--as-of", as_of), clock.now_s())
+        options.print_answer(found, past_lines(found), as_json=as_json)
 
 
 @answer_command(app)
 def explain(
     book: Book,
     subject: Annotated[str, typer.Argument(help="A startup, a server id or a decision number.")],
-    limit: Limit = 10,
-    as_of: AsOf = None,
+    limit: options.Limit = 10,
+    as_of: options.AsOf = None,
 ) -> Answer:
     """Explain the newest decisions about a startup or a server, or one decision by its number."""
     now_s = SystemClock().now_s()
     found: list[Mapping[str, Any]] = []
-    until_s = parse_past_instant(book, as_of)
+    until_s = options.parse_past_instant(book, as_of)
     if subject.isdigit():
         found = last_decisions(book, 1, until_s, id=int(subject))
     for column in ("startup", "server_id"):
@@ -85,7 +72,7 @@ def explain(
         paces = [each["pace"] for each in status_now["startups"] if each["name"] == subject]
         pace = next(iter(paces), None)
     if not found and not shares and pace is None:
-        fail(f"nothing was decided about {subject!r} yet", REFUSED)
+        options.fail(f"nothing was decided about {subject!r} yet", options.REFUSED)
     notices = load_state(book).notices
     rows = []
     for row in found:
@@ -124,8 +111,8 @@ def verify(
     rebuild: Annotated[
         bool, typer.Option("--rebuild", help="First compute all balances again from the transfers.")
     ] = False,
-    state: State = DEFAULT_STATE,
-    as_json: Json = False,
+    state: options.State = options.DEFAULT_STATE,
+    as_json: options.Json = False,
 ) -> None:
     """Verify that nobody changed the book, and that its sums, charges and notices are right.
 
@@ -148,7 +135,7 @@ def verify(
             book, lambda done: progress.update(task, completed=done), expected_heads
         )
     if as_json:
-        print_json({"ok": verdict.fault is None, **asdict(verdict)})
+        options.print_json({"ok": verdict.fault is None, **asdict(verdict)})
     elif verdict.fault is None:
         typer.echo(f"{verdict.transfers} transfers are right")
         for cohort, head in sorted(verdict.chain_heads.items()):
@@ -156,13 +143,15 @@ def verify(
     else:
         typer.echo(f"cohortd: the book is wrong: {verdict.fault}", err=True)
     if verdict.fault is not None:
-        raise typer.Exit(REFUSED)
+        raise typer.Exit(options.REFUSED)
 
 
 def _expected_hashes(chain_head: str) -> frozenset[str]:
     if not hashes_in(chain_head) and not Path(chain_head).is_file():
-        fail(f"--chain-head {chain_head}: neither a hash of 64 hexadecimal digits nor a file")
-    found = hashes_in(chain_head) or hashes_in(read_text(Path(chain_head)))
+        options.fail(
+            f"--chain-head {chain_head}: neither a hash of 64 hexadecimal digits nor a file"
+        )
+    found = hashes_in(chain_head) or hashes_in(options.read_text(Path(chain_head)))
     if not found:
-        fail(f"--chain-head {chain_head}: no hash of 64 hexadecimal digits is in it")
+        options.fail(f"--chain-head {chain_head}: no hash of 64 hexadecimal digits is in it")
     return found

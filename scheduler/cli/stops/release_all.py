@@ -12,19 +12,8 @@ from quotas.iam.policies import Rule
 from quotas.messages.catalogue.operators import policies_text
 from scheduler.act.access import outcomes
 from scheduler.act.release_all import ReleaseResult, preview_release, release_all
+from scheduler.cli import options
 from scheduler.cli.connections import connect_permissions
-from scheduler.cli.options import (
-    DEFAULT_STATE,
-    REFUSED,
-    UNREACHABLE,
-    DryRun,
-    Json,
-    Reason,
-    State,
-    actor,
-    parse_reason,
-    print_answer,
-)
 from scheduler.clock import SystemClock
 from scheduler.config import ConfigError
 
@@ -33,10 +22,13 @@ app = typer.Typer()
 
 @app.command("release-all")
 def release_all_command(
-    reason: Reason, state: State = DEFAULT_STATE, dry_run: DryRun = False, as_json: Json = False
+    reason: options.Reason,
+    state: options.State = options.DEFAULT_STATE,
+    dry_run: options.DryRun = False,
+    as_json: options.Json = False,
 ) -> None:
     """Give every closed startup its IAM rules back. Works without the daemon and program file."""
-    why = parse_reason(reason)
+    why = options.parse_reason(reason)
     permissions = connect_permissions()
     if permissions is None:
         raise ConfigError(
@@ -48,7 +40,7 @@ def release_all_command(
         if dry_run:
             found = preview_release(book, permissions, clock)
         else:
-            found = release_all(book, permissions, clock, why, actor())
+            found = release_all(book, permissions, clock, why, options.actor())
     finally:
         book.close()
     startups = [
@@ -56,10 +48,12 @@ def release_all_command(
         for r in found
     ]
     lines = _lines(found, "would get back" if dry_run else "got back")
-    print_answer({"dry_run": dry_run, "startups": startups}, lines, as_json=as_json)
+    options.print_answer({"dry_run": dry_run, "startups": startups}, lines, as_json=as_json)
     failed = [each for each in found if each.error]
     if failed:
-        raise typer.Exit(REFUSED if any(each.is_refused for each in failed) else UNREACHABLE)
+        raise typer.Exit(
+            options.REFUSED if any(each.is_refused for each in failed) else options.UNREACHABLE
+        )
 
 
 def _lines(found: list[ReleaseResult], verb: str) -> Iterator[str]:
