@@ -175,7 +175,17 @@ class Rehearsal:
                 break
             earlier_s, now_s = now_s, self._next_s(now_s)
         catalogue, wall_s = load_state(self.book).catalogue, monotonic() - began
-        region = (self.program, catalogue, self._truth())
+        body = self._control("GET", "truth")
+        truth = tuple(
+            Truth(
+                run["project_id"],
+                f"{run['commercial_type']}@{run['zone']}",
+                run["start_s"],
+                body["now_s"] if run["end_s"] is None else run["end_s"],
+            )
+            for run in body["runs"]
+        )
+        region = (self.program, catalogue, truth)
         return RehearsalResult(*region, cycles, wall_s, self.lending.close(), self.scenarios)
 
     def _operate(self, now_s: int) -> None:
@@ -206,15 +216,3 @@ class Rehearsal:
         answer = self.http.request(method, url, json=body or None, timeout=CONTROL_TIMEOUT_S)
         answer.raise_for_status()
         return answer.json()
-
-    def _truth(self) -> tuple[Truth, ...]:
-        body = self._control("GET", "truth")
-        return tuple(
-            Truth(
-                run["project_id"],
-                f"{run['commercial_type']}@{run['zone']}",
-                run["start_s"],
-                body["now_s"] if run["end_s"] is None else run["end_s"],
-            )
-            for run in body["runs"]
-        )
