@@ -32,7 +32,10 @@ def credits(
     watch: Watch = False,
 ) -> None:
     """Show the credits left, the burn and the runway."""
-    needed_ucr = None if need is None else _amount(need)
+    try:
+        needed_ucr = None if need is None else parse_credits(need)
+    except ValueError as error:
+        raise ApiError(f"--need: {error}", BAD_INPUT) from None
     found = show("credits", formatting.credits_text, as_json=as_json, watch=watch)
     short_ucr = 0 if needed_ucr is None else needed_ucr - parse_credits(found["available"])
     if short_ucr > 0:
@@ -110,7 +113,6 @@ def events(
 
 
 def _events_until_now(client: Client, cursor: str) -> tuple[list[Any], str]:
-    """Every event from a cursor to now."""
     items: list[Any] = []
     while True:
         page = client.get("events", cursor=cursor, limit=200)
@@ -118,10 +120,3 @@ def _events_until_now(client: Client, cursor: str) -> tuple[list[Any], str]:
         if not page["items"]:
             return items, cursor
         cursor = str(page["next"])
-
-
-def _amount(text: str) -> int:
-    try:
-        return parse_credits(text)
-    except ValueError as error:
-        raise ApiError(f"--need: {error}", BAD_INPUT) from None

@@ -80,6 +80,15 @@ def print_json(value: object) -> None:
     typer.echo(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False))
 
 
+def print_answer(value: object, lines: Iterable[str], *, as_json: bool) -> None:
+    """Print an answer as JSON, or as the lines that a person reads."""
+    if as_json:
+        print_json(value)
+        return
+    for line in lines:
+        typer.echo(line)
+
+
 def fail(sentence: str, code: int = BAD_INPUT) -> NoReturn:
     """Print one sentence and exit."""
     typer.echo(f"cohortd: {sentence}", err=True)
