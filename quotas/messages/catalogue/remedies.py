@@ -34,24 +34,26 @@ TEXTS: Texts = {
         "with a later end of the cohort in the program file nothing would be stopped"
     ),
     "end.remedy": "with a later end of the cohort in the program file nothing would end",
-    "membership.remedy": ("in the program file again, with its project, nothing would be stopped"),
+    "membership.remedy": (
+        "if it were in the program file again, with its project, nothing would be stopped"
+    ),
     "operator.remedy": "without that order nothing would be stopped",
-    "standby.remedy": "powered off or started by its owner, it would not be touched",
+    "standby.remedy": "if its owner powered it off or started it, it would not be touched",
     "reclaim.remedy": ("if {owner} withdraws its request, {startup} keeps what it borrowed"),
     "deferral.remedy": (
         "without that obstacle the newest servers of {startup} would have a notice"
     ),
-    "overuse.remedy": "within its share nothing would be asked back",
+    "overuse.remedy": "if it ran no more than its share, nothing would be asked back",
     "expiry.remedy": OBSERVED,
-    "pace.remedy": "with less spent by now nothing would be restricted",
-    "closing.remedy": (
-        "with credits, time and the operator's permission to go on it would be open"
-    ),
+    "pace.remedy": "if less were spent by now, nothing would be restricted",
+    "closing.remedy": ("if it had credits, time and the operator's permission, it would be open"),
     "extend.remedy": (
-        "without the freeze or maintenance it would have been stopped when it was due"
+        "without the freeze or maintenance it would have been stopped at its first deadline"
     ),
-    "request.remedy": "it moves no server by itself",
-    "advance.remedy": ("left where they were, the credits would have come with their tranche"),
+    "request.remedy": "a request alone moves no server",
+    "advance.remedy": (
+        "if nobody had taken them ahead, the credits would have come with their tranche"
+    ),
     "disruption-budget.remedy": (
         "with a wider policy.disruption_budget.part, or an approval, it would be stopped"
     ),

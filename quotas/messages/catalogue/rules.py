@@ -106,9 +106,9 @@ def obstacle_text(pool: str, owner: str, found: reclaim.Obstacle) -> str:
 def _expiry(f: expiry.Facts) -> str:
     left = format_duration(f.at_s - f.now_s)
     return (
-        f"{format_credits(f.amount_ucr)} credits of {f.grant} will be forfeited at "
-        f"{format_instant(f.at_s)}, in {left}, at {format_credits(f.burn_ucr_per_h)} credits an "
-        "hour"
+        f"{format_credits(f.amount_ucr)} credits of {f.grant} will expire at "
+        f"{format_instant(f.at_s)}, in {left}, if {format_credits(f.burn_ucr_per_h)} "
+        "credits are spent an hour"
     )
 
 
@@ -118,8 +118,7 @@ def _overuse(f: overuse.Facts) -> str:
     why = (
         f"{f.owner} waits for its nominal quota"
         if f.owner
-        else f"of the {f.nominal_gpus} that are its own and what it may borrow it has no more: "
-        f"{bound}"
+        else f"its nominal quota is {f.nominal_gpus}, and its share is limited: {bound}"
     )
     return (
         f"{f.startup} runs {f.used_gpus} GPUs in {f.pool}, {above} above its share of "
