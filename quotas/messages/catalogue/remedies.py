@@ -77,7 +77,7 @@ TEXTS: Texts = {
     "overuse.changed_by": (
         "the startup, by stopping servers; the owner, by withdrawing its request"
     ),
-    "request.changed_by": "the startup, by 'cohortd request withdraw'",
+    "request.changed_by": "the startup, by 'cohortctl request withdraw'",
     "advance.changed_by": (
         "nobody any more; the operator, by policy.self_advance, for the next tranche"
     ),
