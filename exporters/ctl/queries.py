@@ -26,7 +26,7 @@ def register(app: typer.Typer) -> None:
 
 def credits(
     need: Annotated[
-        str | None, typer.Option(help="Exit 1 unless so many credits are available.")
+        str | None, typer.Option(help="Exit with 1 if fewer credits are available.")
     ] = None,
     as_json: Json = False,
     watch: Watch = False,
@@ -59,7 +59,9 @@ def quota(as_json: Json = False, watch: Watch = False) -> None:
 
 
 def explain(
-    decision: Annotated[int, typer.Argument(min=1, help="A decision, as 'events' numbers it.")],
+    decision: Annotated[
+        int, typer.Argument(min=1, help="The number of a decision, from 'events'.")
+    ],
     as_json: Json = False,
 ) -> None:
     """Explain a decision: its inputs, and what would change it."""
@@ -90,7 +92,7 @@ def statement(
 
 
 def events(
-    since: Annotated[str, typer.Option(help="A cursor, the `next` of a page before.")] = "0-0",
+    since: Annotated[str, typer.Option(help="A cursor: the `next` of an earlier page.")] = "0-0",
     as_json: Json = False,
     watch: Watch = False,
 ) -> None:

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from exporters.ctl.client import Client
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
-Watch = Annotated[bool, typer.Option("--watch", help="Go on, and show every change.")]
+Watch = Annotated[bool, typer.Option("--watch", help="Keep running; show every change.")]
 Key = Annotated[
-    str | None, typer.Option(help="Makes the write safe to repeat: the same key asks once.")
+    str | None, typer.Option(help="An id of your choice: a repetition with it changes nothing.")
 ]
 WATCH_S = 5
 CLEAR = "\x1b[H\x1b[2J"

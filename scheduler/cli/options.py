@@ -51,7 +51,7 @@ ProgramFile = Annotated[Path, typer.Option("--program", help="The program file (
 DEFAULT_PROGRAM = Path("program.toml")
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 Startup = Annotated[str, typer.Argument(help="A startup of the program.")]
-OfStartup = Annotated[str | None, typer.Option("--startup", help="Only of this startup.")]
+OfStartup = Annotated[str | None, typer.Option("--startup", help="Show only this startup.")]
 Credits = Annotated[str, typer.Argument(help="Credits, such as 60000 or 12.50.")]
 CreditsPart = Annotated[
     str | None, typer.Option("--credits", help="Only this many credits. Default: all of them.")

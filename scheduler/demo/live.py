@@ -55,7 +55,7 @@ def demo(
     stay: Annotated[bool, typer.Option(help="Keep the portal open afterwards, until ^C.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Simulate a whole program in a minute, and compare the charges with what really ran.
+    """Simulate a whole program in minutes, and compare the charges with the servers' true use.
 
     The real cycle runs against a simulated Scaleway region, over HTTP.
     """

@@ -56,7 +56,7 @@ def create(
 
 @app.command("list")
 def list_all(state: options.State = options.DEFAULT_STATE, as_json: options.Json = False) -> None:
-    """List every token: its startup, scopes, expiry and last use. No token is shown itself."""
+    """List every token: its startup, scopes, expiry and last use. It shows no token itself."""
     tokens, used = list_tokens(Book.open_existing(state)), last_token_uses(state.folder)
     rows = [_described(each, used.get(each.id)) for each in tokens]
     lines = (
