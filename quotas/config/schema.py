@@ -123,7 +123,12 @@ def _known_timezone(name: str) -> str:
     try:
         zoneinfo.ZoneInfo(name)
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
-        near = difflib.get_close_matches(name, sorted(zoneinfo.available_timezones()), n=1)
+        known = sorted(zoneinfo.available_timezones())
+        if not known:
+            raise ValueError(
+                "cannot be loaded, because this host has no timezones; install the package tzdata"
+            ) from None
+        near = difflib.get_close_matches(name, known, n=1)
         example = near[0] if near else "Europe/Paris"
         raise ValueError(f"is not a known timezone; write a timezone such as {example}") from None
     return name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from zoneinfo import ZoneInfoNotFoundError
 
 import typer
 from sqlalchemy.exc import OperationalError
@@ -61,6 +62,9 @@ def main() -> None:
         _fail(f"the book failed, try again: {' '.join(str(error.args[0]).split())}", UNREACHABLE)
     except (ProgramError, ConfigError, BookError) as error:
         _fail(str(error), BAD_INPUT)
+    except ZoneInfoNotFoundError as error:
+        fix = "install cohortd again with its dependency tzdata"
+        _fail(f"the program cannot be evaluated on this host: {error.args[0]}: {fix}", BAD_INPUT)
     except KeyboardInterrupt:
         _fail("interrupted", 1)
 

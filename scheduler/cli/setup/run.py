@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
+from zoneinfo import ZoneInfo
 
 import structlog
 import typer
@@ -215,6 +216,10 @@ def run(
             fix = f"apply it with 'cohortd apply --confirm {parsed.name}' first"
             _refuse_risky(_changes(state, program), fix)
         apply_program(book, parsed, clock.now_s(), actor())
+    in_force = load_state(book).program
+    if in_force is not None:
+        # Another host may have applied it: refuse here, or each cycle would fail for this reason.
+        ZoneInfo(in_force.timezone)
     drain = InboxDrain(book, state.folder)
     cycle_runner = Cycle(
         cloud=cloud,
