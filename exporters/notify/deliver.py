@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import apprise
 from apprise import OverflowMode
 
@@ -10,6 +12,9 @@ from exporters.notify.settings import Settings
 from exporters.notify.webhook import send_webhook
 from quotas.messages.routing import Delivery, DeliveryResult
 from quotas.model.contacts import MAIL, WEBHOOK, scheme_of
+
+# apprise logs tokens that it cannot read, and Python prints them where no log is configured.
+logging.getLogger("apprise").setLevel(logging.CRITICAL + 1)
 
 
 class Deliverer:
