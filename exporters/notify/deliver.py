@@ -6,6 +6,7 @@ import logging
 
 import apprise
 from apprise import OverflowMode
+from apprise.logger import logger as apprise_logger
 
 from exporters.notify.mail import send_mail
 from exporters.notify.settings import Settings
@@ -14,7 +15,7 @@ from quotas.messages.routing import Delivery, DeliveryResult
 from quotas.model.contacts import MAIL, WEBHOOK, scheme_of
 
 # apprise logs tokens that it cannot read, and Python prints them where no log is configured.
-logging.getLogger("apprise").setLevel(logging.CRITICAL + 1)
+apprise_logger.setLevel(logging.CRITICAL + 1)
 
 
 class Deliverer:
