@@ -59,6 +59,7 @@ from scheduler.jobs.maintenance import (
     bypass_job,
     verification_job,
 )
+from scheduler.leadership import LOCK_NAME, HostLock
 from scheduler.loop import Loop, handle_signals, sd_notify
 from scheduler.timing import Timing
 
@@ -233,6 +234,7 @@ def run(
         drain_inbox=drain,
         # On PostgreSQL another host may lead, and only this process can read its inbox.
         on_standby=drain if state.file is None else lambda _now_s: 0,
+        host_lock=None if state.file is None else HostLock(state.folder / LOCK_NAME),
     )
     deliverer = Deliverer(_delivery_settings())
     loop = _loop(cycle_runner, metrics, deliverer, state)
