@@ -79,7 +79,8 @@ def _check_secret(name: str, value: str, credential: str) -> None:
 
 def _check(name: str, value: str, shape: re.Pattern[str], want: str) -> None:
     if not shape.fullmatch(value):
-        raise ConfigError(f"{name} is {value!r}: set it to the API key's value, {want}")
+        # The value is not shown: the secret may stand in the wrong variable.
+        raise ConfigError(f"{name} is missing or not {want}: set it to the API key's value")
 
 
 def _credential(env: Mapping[str, str], name: str) -> str:

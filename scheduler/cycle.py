@@ -34,7 +34,7 @@ from scheduler.clock import Clock
 from scheduler.clouds.base import Cloud
 from scheduler.clouds.permissions import Permissions
 from scheduler.jobs.cycle_log import CycleLog
-from scheduler.leadership import Leadership
+from scheduler.leadership import HostLock, Leadership
 from scheduler.observe.catalogue import CatalogueReader
 from scheduler.observe.clock_jump import ClockJumpDetector
 from scheduler.observe.provider_stock import ProviderStock
@@ -69,11 +69,12 @@ class Cycle:
         permissions: Permissions | None = None,
         drain_inbox: Callable[[int], int] = lambda _now_s: 0,
         on_standby: Callable[[int], int] = lambda _now_s: 0,
+        host_lock: HostLock | None = None,
     ) -> None:
         self.book, self.clock, self.holder, self.timing = book, clock, holder, timing
         self.publish, self.drain_inbox, self.on_standby = publish, drain_inbox, on_standby
         self.lease: Lease | None = None
-        self.leadership = Leadership(book, clock, holder, timing.lease_s)
+        self.leadership = Leadership(book, clock, holder, timing.lease_s, host_lock)
         self.cycle_log, self.clock_jump = CycleLog(), ClockJumpDetector(clock)
         self._connect(cloud, permissions)
 

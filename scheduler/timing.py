@@ -15,7 +15,8 @@ class Timing:
     cycle_s: int = CYCLE_S
     cycle_max_s: int = 120
     database_timeout_s: int = 10
-    lease_s: int = 180
+    lease_s: int = 161
+    """As short as the inequalities below allow: a standby on another host waits for its end."""
 
     def __post_init__(self) -> None:
         if not self.cycle_max_s + 2 * self.database_timeout_s < self.lease_s:

@@ -45,7 +45,8 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     if not url:
         raise SettingsError(f"no address of the API is set: {path} has no url; {_REMEDY}")
     if not url.startswith(("https://", "http://")):
-        raise SettingsError(f"url is {url!r}: write https://HOST, as the operator gave it to you")
+        # The value is not shown: the token may stand in the wrong setting.
+        raise SettingsError("url is not a URL: write https://HOST, as the operator gave it to you")
     if not token:
         raise SettingsError(f"no token is set: {path} has none; {_REMEDY}")
     if not token.isascii() or not token.isprintable() or " " in token:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import logging
+
 import apprise
 from apprise import OverflowMode
+from apprise.logger import logger as apprise_logger
 
 from exporters.notify.mail import send_mail
 from exporters.notify.settings import Settings
 from exporters.notify.webhook import send_webhook
 from quotas.messages.routing import Delivery, DeliveryResult
 from quotas.model.contacts import MAIL, WEBHOOK, scheme_of
+
+# apprise logs tokens that it cannot read, and Python prints them where no log is configured.
+apprise_logger.setLevel(logging.CRITICAL + 1)
 
 
 class Deliverer:

@@ -62,8 +62,11 @@ def send_webhook(delivery: Delivery, settings: Settings) -> DeliveryResult:
             status = _post(url, sock, body, headers)
     except ForbiddenAddress as error:
         return DeliveryResult("refused", str(error))
-    except (HTTPException, OSError, ValueError) as error:
+    except OSError as error:
         return DeliveryResult("retry", f"{type(error).__name__}: {error}")
+    except (HTTPException, ValueError) as error:
+        # Its text may quote the path of the URL, which is a secret.
+        return DeliveryResult("retry", type(error).__name__)
     if 200 <= status < 300:
         return DeliveryResult("sent", f"status {status}")
     if 300 <= status < 400:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from quotas.config.schema import POLICY_KEYS
+from quotas.model.contacts import mask_contact
 from quotas.model.program import (
     Cohort,
     Grant,
@@ -32,6 +33,7 @@ Pooled = Mapping[str, Mapping[str, int]]
 """GPUs of billable servers, by startup and pool of one program."""
 
 Layout = dict[str, str]
+_CONTACT_KEYS = (".contacts", "program.operators")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +67,19 @@ def diff(
     for path in sorted(before.keys() | after.keys()):
         was, now = before.get(path), after.get(path)
         if was != now and not path.startswith(gone):
+            if path.endswith(_CONTACT_KEYS):
+                was, now = _masked_contacts(was, now)
             changes.append(Change(path, was, now, path in reasons, reasons.get(path, "")))
     return tuple(changes)
+
+
+def _masked_contacts(before: str | None, after: str | None) -> tuple[str | None, str | None]:
+    """Two lists of contacts as a plan shows them. A secret that differs is said, not shown."""
+    was, now = (
+        None if text is None else ", ".join(map(mask_contact, text.split(", ")) if text else ())
+        for text in (before, after)
+    )
+    return was, f"{now} (another address or token)" if was == now else now
 
 
 def _refuse_moved_startups(old: Program, new: Program) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import date, datetime, time
 from functools import partial
@@ -18,6 +19,7 @@ from pydantic_core import ErrorDetails
 from quotas.config.schema import CohortTable, FileTable, GrantTable, RolloverTable, StartupTable
 from quotas.config.validate import Fault, Key, faults
 from quotas.ledger.tranches import monthly
+from quotas.model.contacts import mask_contact, mask_urls
 from quotas.model.program import (
     Cohort,
     Grant,
@@ -37,6 +39,7 @@ ALWAYS_S = 0
 _TWICE = re.compile(r"Cannot declare \((.+)\) twice (\(at .+\))")
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _LONGEST_VALUE = 80
+_CONTACT_KEYS = ("contacts", "operators")
 
 _PROBLEMS = {
     "missing": "is missing; add it",
@@ -119,13 +122,15 @@ def _path(key: Key) -> str:
         if isinstance(part, int):
             text += f"[{part}]"
         else:
-            shown = part if _BARE_KEY.fullmatch(part) else json.dumps(part)
+            shown = part if _BARE_KEY.fullmatch(part) else _quoted(mask_urls(part))
             text += f".{shown}" if text else shown
     return text
 
 
 def _value(document: Any, key: Key) -> str:
-    """ " = value" as the file has it; empty for a table or a missing key."""
+    """ " = value" without the secrets of contacts; empty for a table or a missing key."""
+    near = (difflib.get_close_matches(str(part), _CONTACT_KEYS, n=1) for part in key)
+    mask = mask_contact if any(near) else mask_urls
     for part in key:
         try:
             document = document[part]
@@ -133,10 +138,24 @@ def _value(document: Any, key: Key) -> str:
             return ""
     if isinstance(document, dict):
         return ""
-    shown = (
-        str(document) if isinstance(document, date | time) else json.dumps(document, default=str)
-    )
+    shown = str(document) if isinstance(document, date | time) else _quoted(_masked(document, mask))
     return f" = {shown[:_LONGEST_VALUE]}"
+
+
+def _quoted(value: Any) -> str:
+    """JSON in which only the mark of a masked part is not ASCII."""
+    return json.dumps(value, default=str).replace(r"\u2026", "…")
+
+
+def _masked(value: Any, mask: Callable[[str], str]) -> Any:
+    """A value of the file with every text in it masked."""
+    if isinstance(value, str):
+        return mask(value)
+    if isinstance(value, list):
+        return [_masked(each, mask) for each in value]
+    if isinstance(value, dict):
+        return {mask_urls(name): _masked(each, mask) for name, each in value.items()}
+    return value
 
 
 def _one_way_to_name_projects(table: FileTable, file: str, document: dict[str, Any]) -> None:

@@ -47,7 +47,7 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _ZONE = re.compile(r"[a-z]{2}-[a-z]{3}-[0-9]")
 _FLAVOR = re.compile(r"[A-Z0-9][A-Za-z0-9-]{0,62}@[a-z]{2}-[a-z]{3}-[0-9]")
 _PROJECT = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_CONTACT = re.compile(r"[a-z][a-z0-9+.-]*:[^\s]{1,500}")
+_CONTACT = re.compile(r"[a-z][a-z0-9+.-]*:[^\s\x00-\x1f\x7f-\x9f]{1,500}")
 _PART = re.compile(r"0\.[0-9]{1,6}")
 _QUIET = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])-([01][0-9]|2[0-3]):([0-5][0-9])")
 _PLAIN_DECIMAL = re.compile(r"[0-9]+(\.[0-9]{1,6})?")
@@ -123,7 +123,11 @@ def _known_timezone(name: str) -> str:
     try:
         zoneinfo.ZoneInfo(name)
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
-        near = difflib.get_close_matches(name, sorted(zoneinfo.available_timezones()), n=1)
+        known = sorted(zoneinfo.available_timezones())
+        if not known:
+            problem = "cannot be loaded, because this host has no timezones; install"
+            raise ValueError(f"{problem} the package tzdata") from None
+        near = difflib.get_close_matches(name, known, n=1)
         example = near[0] if near else "Europe/Paris"
         raise ValueError(f"is not a known timezone; write a timezone such as {example}") from None
     return name

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
@@ -202,10 +202,15 @@ def quiet_hours_end_s(program: Program, now_s: int) -> int:
 
 
 def _local_instant_s(now: datetime, days: int, of_day_s: int) -> int:
-    """A local time of a day, `days` after today; where DST skips it, the instant after."""
+    """A local time of the day that is `days` after today.
+
+    Where the clock shows it twice, in the night that DST ends, the instant is the later one:
+    quiet hours last until their end is over for good. Where DST skips it, the instant has
+    the offset from before the change, and so lies after the change.
+    """
     day = now.date() + timedelta(days=days)
-    local = datetime(day.year, day.month, day.day, of_day_s // 3600, of_day_s % 3600 // 60)
-    return int(local.replace(tzinfo=now.tzinfo).timestamp())
+    local = datetime.combine(day, time(of_day_s // 3600, of_day_s % 3600 // 60), now.tzinfo)
+    return max(int(local.replace(fold=fold).timestamp()) for fold in (0, 1))
 
 
 def not_before_s(program: Program, now_s: int) -> int:

@@ -15,6 +15,8 @@ CHAT = frozenset(
     {"discord", "gchat", "opsgenie", "pagerduty", "pover", "slack", "tgram", "wxteams"}
 )
 SCHEMES = MAIL | WEBHOOK | CHAT
+_SCHEME = re.compile(r"[a-z]{1,10}")
+"""What is shown as the scheme of a contact. A longer text may be a token."""
 _ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*")
 
 
@@ -51,8 +53,8 @@ def _webhook_problem(contact: str) -> str | None:
     try:
         url = urlsplit(contact)
         host, _ = url.hostname, url.port
-    except ValueError as error:
-        return f"is not a URL ({error}); write it such as https://hooks.example.com/cohortd"
+    except ValueError:  # its text may quote a part of the URL
+        return "is not a URL; write it such as https://hooks.example.com/cohortd"
     if not host:
         return "has no host; write it such as https://hooks.example.com/cohortd"
     if url.username is not None or url.password is not None:
@@ -63,10 +65,32 @@ def _webhook_problem(contact: str) -> str | None:
 
 
 def mask_contact(contact: str) -> str:
-    """A contact without its secrets: a mail address, or the channel and host without the path."""
-    scheme = scheme_of(contact)
-    if scheme in MAIL:
-        return mail_address(contact)
-    if scheme in WEBHOOK:
-        return f"{scheme}://{urlsplit(contact).netloc}/…"
-    return f"{scheme}://…"
+    """A contact as it may be shown, whether it is valid or mistyped.
+
+    A mail address has no secret. Of a webhook, the scheme and the host are shown. Of every other
+    text only the scheme is shown, because the host of a chat contact is a token.
+    """
+    address = mail_address(contact) if scheme_of(contact) in MAIL else contact
+    if _ADDRESS.fullmatch(address):
+        return address
+    scheme, colon, _ = contact.partition(":")
+    if not colon or not _SCHEME.fullmatch(scheme):
+        return "…"
+    host = _host(contact) if scheme in WEBHOOK else ""
+    return f"{scheme}://{host}/…" if host else f"{scheme}://…"
+
+
+def _host(url: str) -> str:
+    """The host of a URL, without user and password; empty if it has none."""
+    try:
+        parts = urlsplit(url)
+        port = f":{parts.port}" if parts.port else ""
+        return f"{parts.hostname}{port}" if parts.hostname else ""
+    except ValueError:
+        return ""
+
+
+def mask_urls(text: str) -> str:
+    """A text of any kind; it is masked if it looks like a contact with a secret."""
+    is_contact = "//" in text or (":" in text and scheme_of(text) in SCHEMES)
+    return mask_contact(text) if is_contact else text

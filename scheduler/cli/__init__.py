@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
+from collections.abc import Iterable
+from contextlib import suppress
+from zoneinfo import ZoneInfoNotFoundError
 
 import typer
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DataError, OperationalError
 
 from quotas.book import BookError, BookUnreachable
 from quotas.book.reads.history import InstantNotKnown
@@ -48,7 +53,10 @@ with_database(app)
 def main() -> None:
     """Run a command. Exit codes: 0 done, 1 refused, 2 bad usage or file, 3 not reached."""
     try:
-        sys.exit(app(standalone_mode=False))
+        _refuse_odd_arguments(sys.argv[1:])
+        code = app(standalone_mode=False)
+        sys.stdout.flush()  # a full disk is noticed here, and not when Python ends
+        sys.exit(code)
     except typer.TyperException as error:
         _fail(_usage(error), error.exit_code)
     except Refused as error:
@@ -61,8 +69,34 @@ def main() -> None:
         _fail(f"the book failed, try again: {' '.join(str(error.args[0]).split())}", UNREACHABLE)
     except (ProgramError, ConfigError, BookError) as error:
         _fail(str(error), BAD_INPUT)
+    except ZoneInfoNotFoundError as error:
+        fix = "install cohortd again with its dependency tzdata"
+        _fail(f"the program cannot be evaluated on this host: {error.args[0]}: {fix}", BAD_INPUT)
+    except (OverflowError, DataError):
+        _fail("a number is larger than the book can hold: write a smaller one", BAD_INPUT)
+    except BrokenPipeError:  # the reader of a pipe has enough
+        _drop_output()
+        sys.exit(0)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG):
+            raise
+        _drop_output()
+        _fail(f"the output or the book cannot be written: {error.strerror}", REFUSED)
     except KeyboardInterrupt:
         _fail("interrupted", 1)
+
+
+def _refuse_odd_arguments(arguments: Iterable[str]) -> None:
+    """Refuse bytes that are not UTF-8. No column, no message and no JSON can hold them."""
+    for argument in arguments:
+        if not argument.isascii() and any("\ud800" <= c <= "\udfff" for c in argument):
+            _fail(f"the argument {argument!a} is not UTF-8: write it in UTF-8", BAD_INPUT)
+
+
+def _drop_output() -> None:
+    """Discard what is left of the output, or Python would fail on it again at its end."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _usage(error: typer.TyperException) -> str:

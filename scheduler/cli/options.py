@@ -96,9 +96,12 @@ def fail(sentence: str, code: int = BAD_INPUT) -> NoReturn:
 
 
 def read_text(path: Path) -> str:
-    """A text file's content; a file that cannot be read is bad usage (exit 2)."""
+    """A text file's content without a byte order mark, which some editors write.
+
+    A file that cannot be read is bad usage (exit 2).
+    """
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise typer.BadParameter(f"{path}: {error}") from None
 

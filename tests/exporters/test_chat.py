@@ -63,3 +63,10 @@ def test_a_letter_that_fits_is_one_message(discord: HttpReceiver) -> None:
     assert Deliverer(Settings())(delivery).outcome == "sent"
     (said,) = heard(discord)
     assert delivery.subject in said and "4.20 credits" in said
+
+
+def test_a_mistyped_token_is_in_no_log(caplog: pytest.LogCaptureFixture) -> None:
+    """Apprise would print a token that it cannot read, since the daemon configures no log of it."""
+    delivery = a_delivery(a_message("n1.x"), recipient="slack://T1/B2/secret!secret!secret")
+    assert Deliverer(Settings())(delivery).outcome == "refused"
+    assert caplog.messages == []

@@ -1,7 +1,7 @@
 """Terms of grants: which ids are free, which terms stay, and what the program's budget allows.
 
 The same functions check a program file and `cohortd grant`. The budget has to cover all
-credits that the sponsor gave to the program's cohorts, less the voided ones. It also covers
+credits that the sponsor gave to any cohort of the book, less the voided ones. It also covers
 future credits: parts of grants that are not posted yet, and milestones that can be confirmed.
 """
 
@@ -25,7 +25,7 @@ def check_program_grants(connection: Connection, program: Program, now_s: int) -
     """Raises ProgramError, one sentence, if the book does not allow a program's grants."""
     _refuse_taken_ids(connection, program)
     _refuse_other_terms(connection, program.startups())
-    granted = granted_total_ucr(connection, program)
+    granted = granted_total_ucr(connection)
     coming = future_grants_ucr(connection, program, now_s)
     if granted + coming > program.budget_ucr:
         raise ProgramError(
@@ -36,11 +36,13 @@ def check_program_grants(connection: Connection, program: Program, now_s: int) -
         )
 
 
-def granted_total_ucr(connection: Connection, program: Program) -> int:
-    """The credits that the sponsor gave to all cohorts of a program, less the voided ones."""
-    accounts = [sponsor_account(cohort.name) for cohort in program.cohorts]
-    own = select(BALANCE.c.amount_ucr).where(BALANCE.c.account.in_(accounts))
-    given_ucr: int = sum(connection.scalars(own))
+def granted_total_ucr(connection: Connection) -> int:
+    """The credits that the sponsor gave to every cohort in the book, less the voided ones.
+
+    A cohort that the file no longer names counts too: its credits are given.
+    """
+    sponsors = BALANCE.c.account.startswith(sponsor_account(""), autoescape=True)
+    given_ucr: int = sum(connection.scalars(select(BALANCE.c.amount_ucr).where(sponsors)))
     return -given_ucr
 
 

@@ -168,7 +168,7 @@ def parts_of_grant(context: ActionContext, startup: str, grant: str) -> list[Gra
 
 def _refuse_above_budget(context: ActionContext, amount_ucr: int) -> None:
     coming_ucr = future_grants_ucr(context.connection, context.program, context.now_s)
-    granted_ucr = granted_total_ucr(context.connection, context.program)
+    granted_ucr = granted_total_ucr(context.connection)
     left_ucr = context.program.budget_ucr - granted_ucr - coming_ucr
     if amount_ucr > left_ucr:
         kept = f", with {format_credits(coming_ucr)} kept for milestones to come" * bool(coming_ucr)

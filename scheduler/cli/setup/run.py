@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
+from zoneinfo import ZoneInfo
 
 import structlog
 import typer
@@ -45,6 +46,7 @@ from scheduler.jobs.maintenance import (
     bypass_job,
     verification_job,
 )
+from scheduler.leadership import LOCK_NAME, HostLock
 from scheduler.loop import Loop, handle_signals, sd_notify
 from scheduler.timing import Timing
 
@@ -206,6 +208,10 @@ def run(
             fix = f"apply it with 'cohortd apply --confirm {parsed.name}' first"
             _refuse_risky(_changes(state, program), fix)
         apply_program(book, parsed, clock.now_s(), options.actor())
+    in_force = load_state(book).program
+    if in_force is not None:
+        # Another host may have applied it: refuse here, or each cycle would fail for this reason.
+        ZoneInfo(in_force.timezone)
     drain = InboxDrain(book, state.folder)
     cycle_runner = Cycle(
         cloud=cloud,
@@ -219,6 +225,7 @@ def run(
         drain_inbox=drain,
         # On PostgreSQL another host may lead, and only this process can read its inbox.
         on_standby=drain if state.file is None else lambda _now_s: 0,
+        host_lock=None if state.file is None else HostLock(state.folder / LOCK_NAME),
     )
     deliverer = Deliverer(_delivery_settings())
     loop = _loop(cycle_runner, metrics, deliverer, state)

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from .program_texts import ACME
 
+_NO_CONTACT = "is not a contact; write a URL such as mailto://cto@example.com."
+_AS_URL = "write it such as https://hooks.example.com/cohortd."
+_NO_URL = f"not a URL; {_AS_URL}"
+
 POLICY_ERRORS: dict[str, tuple[str, str, str]] = {
     "the minimum notice leaves time to act": (
         'minimum = "30m"',
@@ -42,21 +46,56 @@ POLICY_ERRORS: dict[str, tuple[str, str, str]] = {
     "a contact goes where cohortd can send": (
         "mailto://cto@example.com",
         "gotify://10.0.0.1/token",
-        f'{ACME}.contacts[0] = "gotify://10.0.0.1/token" has a channel that cohortd does not'
+        f'{ACME}.contacts[0] = "gotify://…" has a channel that cohortd does not'
         " know; write one of discord, gchat, http, https, mailto, mailtos, opsgenie,"
         " pagerduty, pover, slack, tgram, wxteams.",
     ),
     "a mail contact holds no password": (
         "mailto://cto@example.com",
         "mailto://cto:secret@example.com",
-        f'{ACME}.contacts[0] = "mailto://cto:secret@example.com" is not a mail address; write'
+        f'{ACME}.contacts[0] = "mailto://…" is not a mail address; write'
         " it such as mailto://cto@example.com, without a password.",
     ),
     "a webhook holds no password": (
         "mailto://cto@example.com",
         "https://me:secret@example.com/hook",
-        f'{ACME}.contacts[0] = "https://me:secret@example.com/hook" contains a password;'
+        f'{ACME}.contacts[0] = "https://example.com/…" contains a password;'
         " remove it: cohortd signs each webhook instead.",
+    ),
+    **{
+        f"a refusal masks the contact {text}": (
+            '"mailto://cto@example.com"',
+            text,
+            f"{ACME}.contacts[0] = {shown} {problem}",
+        )
+        for text, shown, problem in (
+            ('"slack//T1/B2/secret"', '"…"', _NO_CONTACT),
+            ('"slack://T1/B2 /secret"', '"slack://…"', _NO_CONTACT),
+            ('"https://hooks.example.com:secret/x"', '"https://…"', f"is {_NO_URL}"),
+            ('"https://[secret/x"', '"https://…"', f"is {_NO_URL}"),
+            ('"https:/hooks.example.com/secret"', '"https://…"', f"has no host; {_AS_URL}"),
+            (
+                '"https://hooks.example.com/a#secret"',
+                '"https://hooks.example.com/…"',
+                "has a part after '#', which the server never gets; remove it.",
+            ),
+        )
+    },
+    "a refusal masks contacts outside a list": (
+        'contacts = ["mailto://cto@example.com"]',
+        'contacts = "slack://T1/B2/secret"',
+        f'{ACME}.contacts = "slack://…" is not a list; write it in square brackets.',
+    ),
+    "a refusal masks contacts below a mistyped key": (
+        'contacts = ["mailto://cto@example.com"]',
+        'contact = ["slack/T1/B2/secret"]',
+        f'{ACME}.contact = ["…"] is not a known key; did you mean contacts?',
+    ),
+    "a refusal masks a contact below another key": (
+        'minimum = "30m"',
+        'minimum = "slack://T1/B2/secret"',
+        'policy.notice.minimum = "slack://…" is not a duration; write it such as 90s, 30m, 1h30m'
+        " or 7d.",
     ),
     "quiet hours are two times of a day": (
         'minimum = "30m"',

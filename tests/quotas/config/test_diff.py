@@ -247,6 +247,21 @@ def test_startup_that_leaves_is_one_change() -> None:
     assert list(_changes(BRIGHT_TABLE, "")) == [BRIGHT]
 
 
+def test_a_plan_masks_contacts_and_still_shows_that_a_token_changed() -> None:
+    """Mail addresses are shown; of a chat contact, only that its address or token is another."""
+    mail = 'contacts = ["mailto://cto@example.com"]'
+    first = good(mail, f'{mail[:-1]}, "slack://T/B/first"]')
+    other = good(mail, f'{mail[:-1]}, "slack://T/B/other"]')
+    (change,) = diff(first, other, {})
+    shown = "cto@example.com, slack://…"
+    assert (change.path, change.before) == (f"{ACME}.contacts", shown)
+    assert change.after == f"{shown} (another address or token)"
+    (gone,) = [
+        each for each in diff(other, good(mail, "contacts = []"), {}) if each.path == change.path
+    ]
+    assert (gone.before, gone.after) == (shown, "")
+
+
 def test_new_grant_is_a_change_of_its_own() -> None:
     """A second grant under a new id is shown with its credits and needs no word."""
     changes = _changes(

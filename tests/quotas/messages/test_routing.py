@@ -183,6 +183,28 @@ def test_the_nights_of_the_time_change_have_their_own_length() -> None:
         assert not is_quiet(program, begin_s + hours * 3600)
 
 
+@pytest.mark.parametrize("of_day", [(22 * 3600, 9000), (7500, 8400), (9000, 3600)])
+@pytest.mark.parametrize("day", ["2027-03-27", "2027-10-30", "2027-06-01"])
+def test_quiet_hours_end_in_the_night_in_which_they_began(
+    day: str, of_day: tuple[int, int]
+) -> None:
+    """The end lies ahead, is not quiet, and is near, in every minute of a time change too."""
+    program = of_paris(quiet_hours_s=of_day)
+    longest_s = (of_day[1] - of_day[0]) % 86_400 + 3600
+    for now_s in range(at(f"{day}T21:00"), at(f"{day}T21:00") + 86_400, 60):
+        end_s = quiet_hours_end_s(program, now_s)
+        assert now_s < end_s <= now_s + 86_400 + 3600 and not is_quiet(program, end_s)
+        assert not is_quiet(program, now_s) or end_s <= now_s + longest_s
+
+
+def test_quiet_hours_last_until_the_second_of_two_equal_ends() -> None:
+    """Paris shows 02:00 to 03:00 twice: hours that end at 02:30 end at the second 02:30."""
+    program = of_paris(quiet_hours_s=(22 * 3600, 9000))
+    first_s = at("2027-10-31T02:10")
+    assert quiet_hours_end_s(program, first_s) == at("2027-10-31T02:30") + 3600
+    assert quiet_hours_end_s(program, first_s + 3600) == at("2027-10-31T02:30") + 3600
+
+
 def test_without_quiet_hours_a_day_is_what_cannot_wait() -> None:
     """No quiet hours: what is due within a day is urgent, the rest waits for the digest."""
     program = of_paris(quiet_hours_s=())

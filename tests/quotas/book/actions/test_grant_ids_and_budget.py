@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -49,9 +50,9 @@ def book_of(*acme: Grant) -> Book:
     return book
 
 
-def granted(book: Book) -> int:
-    """What the sponsor gave, less what was voided."""
-    return -amounts(book)["sponsor:spring"]
+def granted(book: Book, cohort: str = "spring") -> int:
+    """What the sponsor gave to a cohort, less what was voided."""
+    return -amounts(book)[f"sponsor:{cohort}"]
 
 
 def test_a_file_adds_no_more_than_command_and_file_have_left() -> None:
@@ -104,6 +105,26 @@ def test_a_budget_below_what_is_granted_is_refused() -> None:
     with pytest.raises(ProgramError, match=r"below the 0\.00007 credits of all grants"):
         apply(book, having(a_grant("g1", 30), budget_ucr=69))
     apply(book, having(a_grant("g1", 30), budget_ucr=70))
+
+
+def in_autumn(*grants: Grant) -> Program:
+    """The same program after its cohort: only autumn with cedar is in its file."""
+    cedar = replace(a_startup("cedar", grants=grants), cohort="autumn")
+    (spring,) = having().cohorts
+    return Program("program", 100, cohorts=(replace(spring, name="autumn", startups=(cedar,)),))
+
+
+def test_a_cohort_that_left_the_file_counts_in_the_budget() -> None:
+    """60 of spring leave 40 to autumn, for its file and for a command, until spring's are void."""
+    book = book_of(a_grant("g1", 60))
+    with pytest.raises(ProgramError, match=r"below the 0\.000101 credits of all grants"):
+        apply(book, in_autumn(a_grant("c1", 41)))
+    apply(book, in_autumn(a_grant("c1", 30)))
+    with pytest.raises(Refused, match=r"at most 0\.00001 remain"):
+        perform_action(book, an_action(GrantCommand("cedar", "c2", 11)))
+    perform_action(book, an_action(VoidCommand("acme", "g1")))
+    perform_action(book, an_action(GrantCommand("cedar", "c2", 70)))
+    assert (granted(book), granted(book, "autumn")) == (0, 100)
 
 
 def test_room_is_kept_for_a_milestone() -> None:
