@@ -98,6 +98,10 @@ class World:
             self._play(event)
         self.now_s = now_s
 
+    def next_change_s(self) -> int | None:
+        """The instant at which the world next does something by itself; None if it never does."""
+        return self._event_queue.next_s()
+
     def _play(self, event: Event) -> None:
         if isinstance(event, Step):
             self._step(event)

@@ -96,6 +96,12 @@ class RegionCloud:
         self.swept[zone].append(Swept(self.region.now_s, asked_s, at_s, outcome, is_stale))
         return answer
 
+    def is_unchanged(self, zones: Iterable[str], at_s: int) -> bool:
+        """Whether every zone answers Complete, and as it did the last time."""
+        before = {zone: self._seen_before.get(zone, (0, None))[1] for zone in zones}
+        answers = [self.sweep(zone, at_s) for zone in before]
+        return all(isinstance(a, Complete) and a.servers == before[a.zone] for a in answers)
+
     def _answer(self, zone: str, at_s: int) -> Sweep:
         if self._has("outage", zone):
             return Unknown(zone, at_s, Cause.UNREACHABLE, "simulated")
