@@ -332,13 +332,16 @@ class _Zone:
 
     def _ended(self, run: Run, server: Server | None) -> Run:
         """The run, ended where its new state dates the end, else at the last sure instant."""
-        sure_s, dated_s = self._last_sure_s(run), None
+        sure_s, end_s = self._last_sure_s(run), None
         if server is not None:
-            dated_s = self._dated_s(server) if self._is_close else self._powered_off_s(server)
-        if dated_s is None:
+            end_s = self._dated_s(server) if self._is_close else self._powered_off_s(server)
+        if end_s is None:
             end_s, error_s = sure_s, self.sweep.at_s - sure_s
-        else:
-            end_s, error_s = max(dated_s, sure_s), dated_s - sure_s
+        elif self._is_close:
+            end_s, error_s = max(end_s, sure_s), end_s - sure_s
+        else:  # the call may have been late, but the server was off by its last change
+            end_s = max(end_s, sure_s)
+            error_s = self._changed_s(server) - end_s if server else 0
         # Below 0 where the clock stepped back after a start that was dated after its sweep.
         error_s = max(0, error_s)
         return replace(self._with_rate(run), end_s=end_s, state="ended", end_error_s=error_s)

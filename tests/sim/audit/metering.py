@@ -102,7 +102,13 @@ def _tolerated(found: Evidence, server: str) -> Iterator[Interval]:
         gone = gap[0] < found.deleted.get(server, 0) <= seen_s
         if at in (0, len(complete)) or len(within[at]) > 2:
             yield gap  # on, off and on again: one date cannot tell of three changes
-        elif len(within[at]) > 1 or late or gone or at in unsure:
+        elif (
+            len(within[at]) > 1
+            or late
+            or gone
+            or at in unsure
+            or gap[1] - gap[0] > SHORTEST_BOUNCE_S
+        ):
             yield from both([gap], stated)
         if gone or at in unsure or not _any_in(changed, gap[0] + SLACK_S, gap[1]):
             # A stale read between hides what began before it, and was gone by the next.

@@ -97,10 +97,19 @@ class RegionCloud:
         return answer
 
     def is_unchanged(self, zones: Iterable[str], at_s: int) -> bool:
-        """Whether every zone answers Complete, and as it did the last time."""
-        before = {zone: self._seen_before.get(zone, (0, None))[1] for zone in zones}
+        """Whether every zone answers Complete, and as it did the last time.
+
+        If not, the answers count as never given: a cycle asks again.
+        """
+        before = {zone: self._seen_before.get(zone, (0, None)) for zone in zones}
         answers = [self.sweep(zone, at_s) for zone in before]
-        return all(isinstance(a, Complete) and a.servers == before[a.zone] for a in answers)
+        if all(isinstance(a, Complete) and a.servers == before[a.zone][1] for a in answers):
+            return True
+        for zone, seen in before.items():
+            self.swept[zone].pop()
+            if seen[1] is not None:
+                self._seen_before[zone] = (seen[0], seen[1])
+        return False
 
     def _answer(self, zone: str, at_s: int) -> Sweep:
         if self._has("outage", zone):
