@@ -28,7 +28,7 @@ from quotas.model.tokens import fingerprint, write_token
 
 STARTUPS = 10_000
 BEARERS = 200
-"""So many tokens take turns that none of them reaches its limit of 600 a minute."""
+"""Enough tokens that take turns, so that none reaches its limit of 600 a minute."""
 CONNECTIONS = 8
 REQUESTS = 4_000
 ROUNDS = 5

@@ -58,7 +58,7 @@ def charge(number: int, startup: int) -> Transfer:
 
 
 def filled(folder: Path, startups: int) -> Book:
-    """A book in which each startup has a grant that nothing uses up."""
+    """A book in which each startup has a grant that is never used up."""
     book = Book.open(folder)
     program = Program("bench", 10**18, cohorts=(Cohort("bench", 0, 10**9),))
     apply_program(book, program, 0, "bench")
@@ -119,7 +119,7 @@ def _insert(table: str, width: int) -> str:
 def _batches(
     source: sqlite3.Connection, size: int
 ) -> Iterator[tuple[Sequence[tuple[object, ...]], ...]]:
-    """The rows of each batch, as they stand in a book, and what they move."""
+    """The rows of each batch as in a book, and the amounts that they move."""
     ids = [row[0] for row in source.execute("SELECT id FROM transfer WHERE kind = 'charge'")]
     for start in range(0, len(ids), size):
         between = (ids[start], ids[start + size - 1])

@@ -14,7 +14,7 @@ import uvicorn
 
 from simulator.api.app import build
 from simulator.clock import Clock
-from simulator.world import World
+from simulator.world.region import World
 
 START_S = 1_799_103_600
 ZONE = "fr-par-2"
@@ -34,7 +34,7 @@ def fleet(servers: int) -> World:
 
 
 def main() -> None:
-    """Serve it."""
+    """Serve the region."""
     world = fleet(int(sys.argv[1]))
     # Named as TCP, or asyncio leaves Nagle on and every answer waits 40 ms for an ACK.
     with socket.socket(proto=socket.IPPROTO_TCP) as listener:

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from quotas.shares.engine.forest import Amounts, build_flat_forest
-from quotas.shares.engine.whole import whole_shares
+from quotas.shares.engine.divide import divide
+from quotas.shares.engine.forest import Amounts, build_forest
+from quotas.shares.engine.whole import round_shares
 
 DEFAULT_SHARED = Path(__file__).resolve().parents[2] / "shared"
 TRACE = (
@@ -48,13 +49,15 @@ def quotas(weights: Grid, gpus: int) -> Grid:
 
 def lend(demand: Grid, nominal: Grid, gpus: int) -> Grid:
     """cohortd's shares, hour by hour. Weights equal the quota, so idle quota is lent by quota."""
-    forest = build_flat_forest(np.maximum(nominal, 1))
+    size = len(nominal)
+    weights = np.maximum(nominal, 1).tolist()
+    forest, _ = build_forest([-1] * size, weights, [0] * size, list(range(size)))
     none, ones = np.zeros(len(nominal), np.int64), np.ones(len(nominal), np.int64)
     shares = np.zeros_like(demand)
     for hour, asked in enumerate(demand):
         beyond = np.full(len(nominal), gpus + int(asked.sum()) + int(nominal.sum()))
         pool = Amounts(gpus, nominal, beyond, beyond, beyond, asked, ones, none, none)
-        shares[hour] = whole_shares(forest, pool)
+        shares[hour] = round_shares(forest, pool, divide(forest, pool))
     return shares
 
 

@@ -14,8 +14,9 @@ from collections.abc import Callable
 import numpy as np
 
 from quotas.shares.engine import allocate
-from quotas.shares.engine.forest import Amounts, Forest, build_flat_forest, build_forest
-from quotas.shares.engine.whole import whole_shares
+from quotas.shares.engine.divide import divide
+from quotas.shares.engine.forest import Amounts, Forest, build_forest
+from quotas.shares.engine.whole import round_shares
 
 SIZES = (5, 1_000, 10_000, 30_000, 100_000)
 Case = tuple[Forest, list[Amounts]]
@@ -24,7 +25,8 @@ Case = tuple[Forest, list[Amounts]]
 def flat_case(size: int, pools: int) -> Case:
     """Startups side by side, ten GPUs each, a little less than they demand."""
     draw = np.random.default_rng(size)
-    forest = build_flat_forest(draw.integers(1, 9, size))
+    weights = draw.integers(1, 9, size).tolist()
+    forest, _ = build_forest([-1] * size, weights, [0] * size, list(range(size)))
     return forest, [amounts(draw, np.ones(size, bool), 10 * size) for _ in range(pools)]
 
 
@@ -53,7 +55,7 @@ def amounts(draw: np.random.Generator, leaves: np.ndarray, gpus: int) -> Amounts
 
 
 def textbook(weights: list[int], nominal: list[int], demand: list[int], gpus: int) -> list[float]:
-    """Textbook progressive filling: raise all together, fix those that are full, repeat."""
+    """Textbook progressive filling: raise all shares together, fix the full ones, repeat."""
     shares = [float(min(n, d)) for n, d in zip(nominal, demand, strict=True)]
     wants = [d - s for d, s in zip(demand, shares, strict=True)]
     left = gpus - sum(shares)
@@ -94,11 +96,11 @@ def divide_all(case: Case) -> None:
     """Whole shares of every pool."""
     forest, pools = case
     for pool in pools:
-        whole_shares(forest, pool)
+        round_shares(forest, pool, divide(forest, pool))
 
 
 def measure(name: str, make: Callable[[int, int], Case], pools: int) -> None:
-    """One row a size, and the exponent of growth over the sizes."""
+    """One row for each size, and the exponent of growth over the sizes."""
     times = []
     for size in SIZES:
         case = make(size, pools)

@@ -15,10 +15,10 @@ from quotas.iam.closing import ClosingView
 from quotas.ledger.balance import Balance
 from quotas.ledger.forecast import Pace
 from quotas.metering.runs import Run
-from quotas.model.program import Cohort, Program
+from quotas.model.program import Cohort, Mode, Program
 from quotas.model.units import format_credits, format_duration
 from quotas.shares.allocation import Share
-from quotas.state.notices import Intent, Notice
+from quotas.state.notices import Intent, Notice, NoticeState
 from quotas.state.overrides import Override
 from quotas.state.snapshot import Decision, Overuse
 
@@ -111,7 +111,7 @@ class ProgramStatus:
     @property
     def stops_deferred(self) -> int:
         """Stops that are due and that the disruption budget defers."""
-        return sum(1 for notice in self.notices if notice.state == "deferred")
+        return sum(1 for notice in self.notices if notice.state is NoticeState.DEFERRED)
 
     @property
     def in_maintenance(self) -> bool:
@@ -151,7 +151,7 @@ class View:
         """Servers that still run long after their notice ran out."""
         late_s = self.status.at_s - STOP_WITHIN_S
         notices = self.status.notices
-        return sum(n.state == "executing" and n.deadline_s < late_s for n in notices)
+        return sum(n.state is NoticeState.EXECUTING and n.deadline_s < late_s for n in notices)
 
     @property
     def sentence(self) -> str:
@@ -169,13 +169,13 @@ class View:
         if blind:
             parts.append(f"{', '.join(blind)} not known")
         if status.stops_deferred:
-            parts.append(f"{status.stops_deferred} stops held by the guard")
+            parts.append(f"{status.stops_deferred} stops deferred")
         if status.in_maintenance:
             parts.append("in maintenance")
-        due = [n for n in status.notices if n.state == "open"]
+        due = [n for n in status.notices if n.state is NoticeState.OPEN]
         if due:
             first = min(due, key=lambda n: (n.deadline_s, n.startup))
-            verb = "stopping" if status.program.mode == "enforce" else "would stop"
+            verb = "stopping" if status.program.mode is Mode.ENFORCE else "would stop"
             wait = format_duration(max(0, first.deadline_s - status.at_s))
             parts.append(f"{verb} {first.startup} in {wait}")
         return ", ".join(parts)

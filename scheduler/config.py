@@ -39,20 +39,13 @@ def read_connection(environ: Mapping[str, str] | None = None) -> Connection:
     """
     env = os.environ if environ is None else environ
     profile = _profile(env)
-    secret = (
-        env.get("SCW_SECRET_KEY") or _credential(env, CREDENTIAL) or profile.get("secret_key", "")
-    )
-    connection = Connection(
-        access_key=env.get("SCW_ACCESS_KEY") or profile.get("access_key", ""),
-        secret_key=secret,
-        organization_id=env.get("SCW_DEFAULT_ORGANIZATION_ID")
-        or profile.get("default_organization_id", ""),
-        api_url=env.get("SCW_API_URL") or profile.get("api_url") or DEFAULT_URL,
-    )
-    _check("SCW_ACCESS_KEY", connection.access_key, _ACCESS_KEY, "SCW and 17 letters or digits")
-    _check("SCW_DEFAULT_ORGANIZATION_ID", connection.organization_id, _UUID, "a UUID")
-    _check_secret("SCW_SECRET_KEY", connection.secret_key, CREDENTIAL)
-    return connection
+    access = env.get("SCW_ACCESS_KEY") or profile.get("access_key", "")
+    secret = env.get("SCW_SECRET_KEY") or _credential(env, CREDENTIAL)
+    secret = secret or profile.get("secret_key", "")
+    _check("SCW_ACCESS_KEY", access, _ACCESS_KEY, "SCW and 17 letters or digits")
+    organization_id, url = _organization(env, profile)
+    _check_secret("SCW_SECRET_KEY", secret, CREDENTIAL)
+    return Connection(access, secret, organization_id, url)
 
 
 def read_permissions_connection(environ: Mapping[str, str] | None = None) -> Connection | None:
@@ -67,13 +60,15 @@ def read_permissions_connection(environ: Mapping[str, str] | None = None) -> Con
         return None
     _check("SCW_IAM_ACCESS_KEY", access, _ACCESS_KEY, "SCW and 17 letters or digits")
     _check_secret("SCW_IAM_SECRET_KEY", secret, IAM_SECRET)
-    profile = _profile(env)
-    organization_id = env.get("SCW_DEFAULT_ORGANIZATION_ID") or profile.get(
-        "default_organization_id", ""
-    )
-    _check("SCW_DEFAULT_ORGANIZATION_ID", organization_id, _UUID, "a UUID")
-    url = env.get("SCW_API_URL") or profile.get("api_url") or DEFAULT_URL
-    return Connection(access, secret, organization_id, url)
+    return Connection(access, secret, *_organization(env, _profile(env)))
+
+
+def _organization(env: Mapping[str, str], profile: Mapping[str, str]) -> tuple[str, str]:
+    """The organization's id, and the address of the API. Raises ConfigError."""
+    name = "SCW_DEFAULT_ORGANIZATION_ID"
+    organization_id = env.get(name) or profile.get("default_organization_id", "")
+    _check(name, organization_id, _UUID, "a UUID")
+    return organization_id, env.get("SCW_API_URL") or profile.get("api_url") or DEFAULT_URL
 
 
 def _check_secret(name: str, value: str, credential: str) -> None:

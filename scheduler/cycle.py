@@ -1,9 +1,9 @@
 """One cycle of the daemon, in eleven steps. Read this first: it is the map of the program.
 
-cohortd reads catalogues, loads the book, observes the clouds, meters and charges what ran,
-decides, commits under the lease, acts, and publishes. Each cycle starts from the whole truth,
-and there is no second way to the same result. A cycle that dies anywhere leaves the book
-consistent, and the next cycle catches up.
+cohortd reads catalogues, loads the book, observes the cloud, meters and charges the servers,
+decides, commits under the lease, acts, and publishes. Each cycle starts from the book and the
+cloud as they are now. If a cycle dies anywhere, the book stays consistent, and the next cycle
+catches up.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ from scheduler.views.view import build_view
 
 @dataclass(frozen=True, slots=True)
 class CycleReport:
-    """How a cycle ended: one sentence, what to show, and when the next edge falls."""
+    """How a cycle ended: its outcome in one sentence, its view, and the intents sent."""
 
     outcome: str
     sentence: str
@@ -55,7 +55,7 @@ class CycleReport:
 
 
 class Cycle:
-    """One daemon's cycle over one book and one cloud; `run` is the whole of it."""
+    """One daemon's cycle over one book and one cloud. Start reading at `run`."""
 
     def __init__(
         self,
@@ -78,8 +78,8 @@ class Cycle:
         self._connect(cloud, permissions)
 
     def run(self) -> CycleReport:
-        """Run one cycle. Raises only what the loop must hear of (database, programming)."""
-        # 1. Read the clocks. After a jump of the wall clock, what happened meanwhile is not known.
+        """Run one cycle. Raises only errors of the database and of programming, for the loop."""
+        # 1. Read the clocks. After a jump of the wall clock, nobody knows what ran in between.
         now_s, jump_s = self.clock.now_s(), self.clock_jump.jump_s()
         if jump_s:
             return CycleReport("observed", f"the clock jumped by {jump_s} s: nothing is decided")
@@ -88,7 +88,7 @@ class Cycle:
         if lease is None:
             self.on_standby(now_s)
             return CycleReport("follower", "another daemon leads: standing by")
-        # 3. Perform what startups asked for through the API, so that this cycle decides with it.
+        # 3. Perform the startups' writes to the API, so that this cycle decides with them.
         self.drain_inbox(now_s)
         # 4. Read the catalogues that are due (network), and save each under the lease.
         due = self.catalogues.due_zones(read_catalogue_needs(self.book), now_s)
@@ -101,18 +101,18 @@ class Cycle:
             return CycleReport("idle", "no program is applied yet: run 'cohortd apply'")
         state = in_force(state, now_s)
         assert state.program is not None
-        # 6. Sweep the zones and read the stock (network). What did not answer is Unknown.
+        # 6. Sweep the zones and read the stock (network). A zone without an answer is Unknown.
         seen = self.observer.observe(state.program.zones, now_s)
         sweeps, read_s = self.catalogues.mask_unlisted(seen, state, now_s), self.clock.now_s()
         stock = self.provider_stock.read_stock(state, now_s)
-        # 7. Meter what ran and post what is due. Both are pure, and never depend on decisions.
+        # 7. Meter the servers and post due charges. Both are pure, and never need decisions.
         metered = meter_runs(state, sweeps, read_s)
         posting = post_charges(state, metered, now_s)
         posted = with_posting(state, metered, posting)
         # 8. Decide, purely, from the books as the commit will leave them.
         snapshot = build_snapshot(posted, now_s, self.timing.cycle_s, sweeps, stock)
         decided, closings, faults = self._decide(state, snapshot)
-        # 9. Commit in one transaction under the lease: a cycle is in the book whole, or not at all.
+        # 9. Commit in one transaction under the lease: the book gets the whole cycle or nothing.
         result = assemble_result(state, sweeps, metered, posting, decided, closings, now_s)
         chain_heads = commit(self.book, result, lease, now_s)
         self.cycle_log.log_commit(chain_heads, result.decisions)
@@ -120,7 +120,7 @@ class Cycle:
         changer = make_access_changer(self.permissions, self.book, lease, self.clock, state.program)
         intents = () if faults else sendable_intents(self.book, state, snapshot.overrides, sweeps)
         sent = act(self.cloud, self.book, lease, self.clock, intents, changer)
-        # 11. Publish the view. Metrics and people are shown what was committed, never a draft.
+        # 11. Publish the view. Metrics and people see only what was committed.
         closing_views, alarms = closing_status(self.permissions, state, snapshot.overrides)
         status = build_status(posted, snapshot, decided, closing_views)
         prices = self.catalogues.alarms(state.catalogue)
@@ -132,10 +132,10 @@ class Cycle:
     def _decide(
         self, state: BookState, snapshot: Snapshot
     ) -> tuple[DecideResult, Closings, tuple[str, ...]]:
-        """The decisions, or none and an alarm if `decide` found its own result wrong.
+        """The decisions; none and an alarm if `decide` found its own result wrong.
 
-        What ran is charged all the same. The outcome is not "done", so that the operators are
-        paged unless a later cycle decides.
+        The cycle still charges. Its outcome is not "done", so that the operators are paged
+        unless a later cycle decides.
         """
         try:
             decided = decide(snapshot)
@@ -148,7 +148,7 @@ class Cycle:
         return decided, closings, ()
 
     def reconnect(self, cloud: Cloud, permissions: Permissions | None = None) -> None:
-        """Talk to the cloud through other connections from the next cycle on."""
+        """Use other connections to the cloud from the next cycle on."""
         for reader in (self.observer, self.catalogues, self.provider_stock):
             reader.close()
         self._connect(cloud, permissions)

@@ -1,8 +1,8 @@
-"""Leadership of one daemon: it lasts while its lease does, by wall and monotonic clock.
+"""Leadership of one daemon: it lasts as long as its lease, by wall and monotonic clock.
 
-A lease ends at an instant of the wall, which after a step of the clock may be days away. So
-its holder counts on it for its length of monotonic time at most, and who stands by takes one
-that nobody has renewed for longer than any lease lasts. The epoch fences the book.
+A lease ends at an instant of the wall clock, and a step of that clock can move it by days. So the
+leader relies on its lease only for its length in monotonic time. A standby takes over a lease
+that was not renewed for longer than any lease lasts. The epoch fences the book.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from scheduler.clock import Clock
 
 
 class Leadership:
-    """Takes and renews the lease for one daemon, and remembers whose it saw while it stood by."""
+    """Takes and renews the lease for one daemon. A standby remembers the lease it last saw."""
 
     def __init__(self, book: Book, clock: Clock, holder: str, length_s: int) -> None:
         self._book, self._clock = book, clock
@@ -34,7 +34,7 @@ class Leadership:
         return replace(lease, ends_s=began_s + self._length_s)
 
     def _watch_holder(self) -> None:
-        """Note since when the other's lease stands as it does."""
-        stands = current_lease(self._book)
-        if stands != self._seen:
-            self._seen, self._seen_s = stands, int(self._clock.monotonic())
+        """Note since when the other daemon's lease is unchanged."""
+        current = current_lease(self._book)
+        if current != self._seen:
+            self._seen, self._seen_s = current, int(self._clock.monotonic())

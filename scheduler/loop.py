@@ -26,9 +26,9 @@ DELIVERY = "delivery"
 DELIVER_EVERY_S = 5
 MAINTENANCE = "maintenance"
 CLOCK_CHECK_EVERY_S = 5
-"""How often, in monotonic time, it is asked whether the wall clock stepped back."""
+"""How often, in monotonic time, the loop looks whether the wall clock stepped back."""
 FIRST_MAINTENANCE_S = 5
-"""Chores begin after the first cycle: the book is migrated and a program is there by then."""
+"""Maintenance begins after the first cycle has migrated the book and loaded a program."""
 DEFAULTS = {"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
 FAILED = "failed"
 
@@ -46,9 +46,7 @@ class Loop:
         deliveries: DeliveryWorker | None = None,
         maintenance: Iterable[MaintenanceJob] = (),
     ) -> None:
-        self._cycle = cycle
-        self._on_cycle = on_cycle
-        self._ping = ping
+        self._cycle, self._on_cycle, self._ping = cycle, on_cycle, ping
         self._deliveries, self._maintenance = deliveries, tuple(maintenance)
         self._done = threading.Event()
         self._cycle_lock = threading.Lock()
@@ -64,34 +62,15 @@ class Loop:
         self._scheduler.add_listener(lambda _: on_missed(), events)
 
     def run(self) -> None:
-        """Beat until `stop`; returns after the running cycle has finished."""
+        """Run the jobs until `stop`; returns after the running cycle has finished."""
         self._scheduler.start()
         self._ping("READY=1")
-        self._scheduler.add_job(
-            self._run_cycle,
-            "interval",
-            id=JOB,
-            seconds=self._cycle.timing.cycle_s,
-            next_run_time=utc_now(),
-        )
+        self._add(JOB, self._run_cycle, self._cycle.timing.cycle_s, "default", first_s=0)
         if self._deliveries is not None:
             # Its own worker: a channel that hangs delays no cycle.
-            self._scheduler.add_job(
-                self._deliveries.run,
-                "interval",
-                id=DELIVERY,
-                executor=DELIVERY,
-                seconds=DELIVER_EVERY_S,
-            )
-        for maintenance_job in self._maintenance:
-            self._scheduler.add_job(
-                maintenance_job.run,
-                "interval",
-                id=maintenance_job.name,
-                executor=MAINTENANCE,
-                seconds=maintenance_job.every_s,
-                next_run_time=utc_now() + timedelta(seconds=FIRST_MAINTENANCE_S),
-            )
+            self._add(DELIVERY, self._deliveries.run, DELIVER_EVERY_S, DELIVERY, DELIVER_EVERY_S)
+        for job in self._maintenance:
+            self._add(job.name, job.run, job.every_s, MAINTENANCE, FIRST_MAINTENANCE_S)
         self._clock_thread.start()
         self._done.wait()
         self._ping("STOPPING=1")
@@ -104,6 +83,13 @@ class Loop:
         self._scheduler.shutdown(wait=True)
         if self._cycle.lease is not None:
             release(self._cycle.book, self._cycle.lease)
+
+    def _add(
+        self, id: str, run: Callable[[], object], every_s: int, executor: str, first_s: int
+    ) -> None:
+        first = utc_now() + timedelta(seconds=first_s)
+        every = {"seconds": every_s, "next_run_time": first}
+        self._scheduler.add_job(run, "interval", id=id, executor=executor, **every)
 
     def stop(self) -> None:
         """Let `run` return; a signal handler may call it."""
@@ -119,7 +105,7 @@ class Loop:
         try:
             report = self._cycle.run()
         except Exception:
-            # The outer retry: whatever went wrong, the next cycle starts from the book.
+            # The outer retry: the next cycle starts from the book, whatever failed here.
             log.exception("cycle.failed")
             report = CycleReport(FAILED, "the cycle failed: see the log")
         seconds = self._cycle.clock.monotonic() - started
@@ -137,9 +123,9 @@ class Loop:
         job.modify(next_run_time=utc_now() + timedelta(seconds=wait_s))
 
     def _watch_clock(self) -> None:
-        """Run at once whatever a wall clock that stepped back has moved away.
+        """Run jobs now that a step back of the wall clock would delay.
 
-        APScheduler waits for instants of the wall; this waits by monotonic time.
+        APScheduler waits for instants of the wall clock; this thread waits by monotonic time.
         """
         while not self._done.wait(CLOCK_CHECK_EVERY_S):
             for job in self._scheduler.get_jobs():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from quotas.ledger.balance import CYCLE_S
-from scheduler.act.intents import CALL_BUDGET_S
+from scheduler.act.access import CALL_BUDGET_S
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ import signal
 import socket
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
@@ -20,7 +21,10 @@ import uvicorn
 from simulator import traces
 from simulator.api.app import build
 from simulator.clock import Clock, real_now_s
-from simulator.world import ZONES, FaultPlan, World
+from simulator.world.faults import draw_faults
+from simulator.world.offers.catalogue import ZONES
+from simulator.world.region import World
+from simulator.world.workloads.behaviours import default_workloads
 
 DEFAULT_START_S = 1_799_107_200
 """2027-01-05T00:00:00Z."""
@@ -33,7 +37,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="simulator", description="A simulated Scaleway region.")
     parser.add_argument("--listen", default="127.0.0.1:0", help="HOST:PORT, port 0: a free one")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--start", help="the world's first instant, RFC 3339")
+    parser.add_argument("--start", help="the first instant: RFC 3339 or UTC seconds")
     parser.add_argument("--days", type=int, default=183)
     clock = parser.add_mutually_exclusive_group()
     clock.add_argument("--speed", type=float, help="world seconds in a real second")
@@ -44,31 +48,23 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def start_s(options: argparse.Namespace) -> int:
-    """The world's first instant."""
-    if options.start is not None:
-        instant = datetime.fromisoformat(options.start)
-        aware = instant if instant.tzinfo else instant.replace(tzinfo=UTC)
-        return int(aware.timestamp())
-    return real_now_s() if options.clock == "real" else DEFAULT_START_S
-
-
 def build_world(options: argparse.Namespace) -> World:
     """The world that the options describe."""
-    begins_s = start_s(options)
-    workloads = None
+    begins_s = real_now_s() if options.clock == "real" else DEFAULT_START_S
+    if options.start is not None:
+        begins_s = traces.instant_s(options.start)
+    workloads = default_workloads(options.seed)
     if options.trace is not None:
         trace = traces.read(options.trace, begins_s, options.days)
         workloads = trace.top(TRACE_STARTUPS).scaled(POOL_GPUS).workloads()
     if options.no_workload:
         world = World.build(options.seed, begins_s, options.days, workloads=())
-        for name in traces.startup_names(options.seed, workloads):
-            world.add_startup(name)
+        for workload in workloads:
+            world.add_startup(workload.name)
     else:
         world = World.build(options.seed, begins_s, options.days, workloads)
     if options.faults:
-        plan = FaultPlan.draw(options.seed, begins_s, options.days, ZONES)
-        world.faults.add_all(plan.faults)
+        world.faults.add(*draw_faults(options.seed, begins_s, options.days, ZONES))
     return world
 
 
@@ -81,15 +77,7 @@ def announcement(world: World, url: str) -> dict[str, object]:
         "secret_key": world.operator_key,
         "start": _rfc3339(world.start_s),
         "ends": _rfc3339(world.ends_s),
-        "projects": [
-            {
-                "id": project.id,
-                "name": project.name,
-                "access_key": project.access_key,
-                "secret_key": project.secret_key,
-            }
-            for project in world.projects
-        ],
+        "projects": [asdict(project) for project in world.projects],
         "zones": list(ZONES),
     }
 

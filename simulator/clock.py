@@ -33,11 +33,6 @@ class Clock:
         """A clock that shows `start_s` now."""
         return cls(start_s, speed, time.monotonic())
 
-    @property
-    def is_controlled(self) -> bool:
-        """Whether only a controller moves it."""
-        return self.speed is None
-
     def now_s(self, world_s: int) -> int:
         """The world's time now, never before `world_s`, the time that it has already reached."""
         if self.speed is None:

@@ -9,17 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from simulator.world.model import Project
+
 _END_TIMEOUT_S = 10
-
-
-@dataclass(frozen=True, slots=True)
-class RunningProject:
-    """A startup's project, as the process announced it."""
-
-    id: str
-    name: str
-    access_key: str
-    secret_key: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +24,7 @@ class Running:
     secret_key: str = field(repr=False)
     start: str
     ends: str
-    projects: tuple[RunningProject, ...]
+    projects: tuple[Project, ...]
     zones: tuple[str, ...]
     pid: int
 
@@ -50,11 +42,17 @@ def running(*arguments: str) -> Iterator[Running]:
     """
     command = [sys.executable, "-m", "simulator", *arguments]
     # A session of its own: ^C goes to its parent, and the block ends the process.
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
-    try:
-        yield _announced(process)
-    finally:
-        _end(process)
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        try:
+            yield _announced(process)
+        finally:
+            process.terminate()
+            try:
+                process.wait(_END_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
 
 
 def _announced(process: subprocess.Popen[str]) -> Running:
@@ -63,18 +61,6 @@ def _announced(process: subprocess.Popen[str]) -> Running:
     if not line:
         raise RuntimeError(f"the simulator did not start: it ended with {process.wait()}")
     announced = json.loads(line)
-    projects = tuple(RunningProject(**project) for project in announced.pop("projects"))
+    projects = tuple(Project(**project) for project in announced.pop("projects"))
     zones = tuple(announced.pop("zones"))
     return Running(**announced, projects=projects, zones=zones, pid=process.pid)
-
-
-def _end(process: subprocess.Popen[str]) -> None:
-    """Terminate it, and kill it if it does not end."""
-    process.terminate()
-    try:
-        process.wait(_END_TIMEOUT_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-    if process.stdout:
-        process.stdout.close()

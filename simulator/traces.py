@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from simulator.world import Point, Trace, Workload, default_workloads
+from simulator.world.workloads.trace import Point, Trace
 
 HOUR_S = 3600
 
@@ -21,13 +21,6 @@ def read(path: Path, start_s: int, days: int) -> Trace:
     if path.suffix == ".parquet":
         return _repeated(_parquet(path), start_s, days)
     return _csv(path)
-
-
-def startup_names(seed: int, workloads: Iterable[Workload] | None) -> list[str]:
-    """The names of the startups of the default world or of a trace."""
-    return [
-        workload.name for workload in (default_workloads(seed) if workloads is None else workloads)
-    ]
 
 
 def _parquet(path: Path) -> list[tuple[str, int, int]]:
@@ -61,19 +54,17 @@ def _csv(path: Path) -> Trace:
         for number, row in enumerate(csv.reader(lines), start=1):
             if not row or (number == 1 and row[0].strip().lower() == "startup"):
                 continue
-            points.append(_csv_point(path, number, row))
+            try:
+                startup, instant, gpus = (cell.strip() for cell in row)
+                points.append(Point(startup, instant_s(instant), int(gpus)))
+            except ValueError as error:
+                wanted = "wants startup,instant,GPUs"
+                raise TraceError(f"{path}, line {number}: {wanted}: {error}") from error
     return Trace(tuple(points))
 
 
-def _csv_point(path: Path, number: int, row: list[str]) -> Point:
-    try:
-        startup, instant, gpus = (cell.strip() for cell in row)
-        return Point(startup, _instant_s(instant), int(gpus))
-    except ValueError as error:
-        raise TraceError(f"{path}, line {number}: wants startup,instant,GPUs: {error}") from error
-
-
-def _instant_s(text: str) -> int:
+def instant_s(text: str) -> int:
+    """UTC seconds from digits or RFC 3339; without an offset the time is in UTC."""
     if text.isdecimal():
         return int(text)
     instant = datetime.fromisoformat(text)

@@ -69,7 +69,7 @@ def deterministic() -> Iterator[None]:
     """What a module of plays asks for: cycles without threads, and without their log."""
     from tests.sim.play.wiring import wired
     from tests.sim.soak.run import (
-        quiet,  # only where it plays: it imports all of the product
+        quiet,  # only if plays run, because it imports the whole product
     )
 
     before = structlog.get_config()

@@ -32,7 +32,7 @@ SETTINGS = ("CI", "COHORTD_REQUIRE_SERVICES", "PYTEST_ADDOPTS")
 def test_service_skips_fail_where_required(
     tmp_path: Path, variable: str | None, outcome: str
 ) -> None:
-    """Only skips whose reason begins with "service:" fail, and only where services are required."""
+    """Only skips with a reason of "service:" fail, and only if services are required."""
     shutil.copy(Path(__file__).with_name("conftest.py"), tmp_path)
     (tmp_path / "test_cases.py").write_text(CASES)
     (tmp_path / "test_module.py").write_text(MODULE)

@@ -1,4 +1,4 @@
-"""The files in deploy/ are accepted by the programs that read them."""
+"""promtool accepts the files in deploy/."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""docs/failure-modes.md names only what exists, and a test in each of its rows."""
+"""docs/failure-modes.md names only existing things, and a test in each of its rows."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ def anchors(path: Path) -> set[str]:
 
 @pytest.mark.parametrize("file", sorted({file for file, _ in NAMED}))
 def test_every_named_test_exists(file: str) -> None:
-    """A test that was renamed or deleted is found here, also if docs/evidence.md names it."""
+    """A renamed or deleted test is found here, also if docs/evidence.md names it."""
     assert {name for of, name in NAMED if of == file} <= names_in(file)
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.split("|")[1].strip()[:40])
 def test_every_line_names_a_test_or_says_that_none_does(row: str) -> None:
-    """Four cells, none of them empty, the last of which is tests, or an admission."""
+    """Each row has four filled cells; the last one has tests, or says that there is none."""
     *_, shown = cells = [cell.strip() for cell in row.strip("|").split("|")]
     assert len(cells) == 4 and all(cells)
     rest = re.sub(r"`tests/[\w/]+\.py::\w+`", "", shown)
@@ -57,27 +57,27 @@ def test_every_line_names_a_test_or_says_that_none_does(row: str) -> None:
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_every_named_metric_is_exported(metric: str) -> None:
-    """It is in docs/metrics.md, which is compared with what is exported."""
+    """Each metric is in docs/metrics.md, which another test compares with /metrics."""
     assert f"| `{metric}` |" in (ROOT / "docs/metrics.md").read_text()
 
 
 @pytest.mark.parametrize("link", LINKS)
 def test_every_link_leads_somewhere(link: str) -> None:
-    """A page beside it, and its heading where one is named."""
+    """Each link leads to an existing page and heading."""
     page, _, anchor = link.partition("#")
     assert (ROOT / "docs" / page).is_file()
     assert not anchor or anchor in anchors(ROOT / "docs" / page)
 
 
 def test_every_runbook_is_led_to() -> None:
-    """Whatever can page is a failure of some kind: the page names it, but for what is everyday."""
+    """The page names every alert, except those of everyday events."""
     named = {Path(link).stem for link in LINKS if link.startswith("runbooks/")}
     ordinary = {"CohortdStartupClosed", "CohortdCreditsEndSoon", "CohortdServerInStandby"}
     assert {path.stem for path in (ROOT / "docs/runbooks").glob("*.md")} - named == ordinary
 
 
 def test_every_class_of_faults_has_its_part() -> None:
-    """Problem, rule and a table of what-ifs in each."""
+    """Each runbook has the problem, the rule and a table of cases."""
     parts = re.split(r"^## ", TEXT, flags=re.MULTILINE)[1:]
     assert len(parts) == len(PARTS)
     for part, word in zip(parts, PARTS, strict=True):

@@ -42,15 +42,15 @@ UNTIL_JUNE = "price_history/fr-par-2_20251215"
 SINCE_JUNE = "latest/fr-par-2_20260811"
 
 Seen = tuple[int, dict[str, Any] | None]
-"""An instant, and the server as it was answered then; None: it is not there."""
+"""An instant, and the server as Scaleway answered then; None if it is not there."""
 
 
 @dataclass(frozen=True)
 class Life:
-    """A recorded life, and by hand: where its charge begins and ends, its errors, its cost.
+    """A recorded life, with its charge computed by hand: start, end, errors and cost.
 
-    `late_s` is how far the start lies behind the date of `starting`: 0 where that dates
-    it, 1 where the very second of the date had been swept before.
+    `late_s` is the distance of the start from the date of `starting`. It is 0 if that date is the
+    start, and 1 if a sweep had already seen the second of that date.
     """
 
     name: str
@@ -68,7 +68,7 @@ class Life:
 
     @property
     def end_s(self) -> int:
-        """On the day of its start: none was recorded over midnight."""
+        """The price on the day of the start; no recording runs over midnight."""
         return utc_s(f"{self.start[:10]}T{self.end}")
 
 
@@ -118,7 +118,7 @@ each_life = pytest.mark.parametrize("life", LIVES, ids=[life.name for life in LI
 
 @dataclass
 class FakeListing:
-    """Answers the two listings that a cycle asks for, from the recordings."""
+    """Answers the two listings that a cycle reads, from the recordings."""
 
     catalogue: list[Recording]
     server: dict[str, Any] | None = None
@@ -137,13 +137,13 @@ def utc_s(text: str) -> int:
 
 
 def date_s(recording: Recording) -> int:
-    """When the recorded answer was given, by its Date header."""
+    """The instant of a recorded answer, from its Date header."""
     headers = {name.lower(): value for name, value in recording.headers.items()}
     return int(parsedate_to_datetime(headers["date"]).timestamp())
 
 
 def seen(shared: Path, life: Life) -> list[Seen]:
-    """Every recorded GET of the server, in order, between two sweeps without it."""
+    """Every recorded GET of the server in order, between two sweeps without it."""
     folder = shared / "scaleway" / "recorded" / "lifecycles"
     recorded = read_lifecycle(folder / f"gpu_{life.name}.json")
     lines: list[Seen] = [(date_s(recorded[0]), None)]
@@ -157,7 +157,7 @@ def seen(shared: Path, life: Life) -> list[Seen]:
 
 
 def last_of_each_second(lines: Iterable[Seen]) -> list[Seen]:
-    """What a daemon that sweeps once a second is answered."""
+    """The answers that a daemon with one sweep a second would get."""
     return list(dict(lines).items())
 
 
@@ -209,7 +209,7 @@ def played(shared: Path, life: Life, lines: list[Seen]) -> Book:
 
 
 def only_run(book: Book) -> Run:
-    """The one run of the book, ended and posted, in books that verify and conserve."""
+    """The only run of the book, ended and posted; the books verify and balance."""
     assert verify(book).fault is None
     assert not list(read_unconfirmed_periods(book))
     (run,) = read_runs(book)
@@ -223,7 +223,7 @@ def only_run(book: Book) -> Run:
 def test_a_recorded_life_is_charged_what_its_instants_and_its_price_say(
     life: Life, shared: Path
 ) -> None:
-    """The charge is rate x seconds / 3600, floored, from the dates of starting and stopping."""
+    """The charge is floor(rate x seconds / 3600), from the dates of starting and stopping."""
     lines = last_of_each_second(seen(shared, life))
     assert life.start_s == dated_s(lines, "starting") + life.late_s
     assert life.end_s == dated_s(lines, "stopping")
@@ -242,7 +242,7 @@ def test_a_recorded_life_is_charged_what_its_instants_and_its_price_say(
 def test_the_recorded_errors_bound_how_far_the_edges_lie_from_the_dates(
     life: Life, shared: Path
 ) -> None:
-    """Played GET by GET, seconds with two answers too, the run keeps within its own bounds."""
+    """With every GET played, even two in a second, the run stays within its own bounds."""
     lines = seen(shared, life)
     book = played(shared, life, lines)
     run = only_run(book)
@@ -257,7 +257,7 @@ def test_the_recorded_errors_bound_how_far_the_edges_lie_from_the_dates(
 
 @each_life
 def test_a_server_that_vanishes_is_charged_until_it_was_last_seen(life: Life, shared: Path) -> None:
-    """Where no sweep saw it stop, the run ends at the last that saw it; the gap is its error."""
+    """If no sweep saw the stop, the run ends at the last sweep before, with the gap as error."""
     lines = last_of_each_second(seen(shared, life))
     billable = [at_s for at_s, s in lines if s and s["state"] not in ("stopping", "stopped")]
     unseen = [line for line in lines if line[0] <= billable[-1] or line[1] is None]

@@ -1,4 +1,4 @@
-"""A fresh clone installs what was locked, and documents what it installs."""
+"""Packaging: a fresh clone installs the locked versions, and each dependency is documented."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ TARGETS = ("demo", "test", "lint", "bench", "soak", "fuzz")
 
 
 def pins(lock: str) -> dict[str, tuple[str, str]]:
-    """Name to version and what follows, its hashes."""
+    """Each name with its version and hashes."""
     found = PIN.findall((REPO / lock).read_text())
     return {canonicalize_name(name): (pinned, rest) for name, pinned, rest in found}
 
 
 def documented() -> dict[str, str]:
-    """Name to purpose, from the tables of docs/dependencies.md."""
+    """Each name with its purpose, from the tables of docs/dependencies.md."""
     rows = re.findall(
         r"^\| `([^`]+)` \| (.*) \|$", (REPO / "docs/dependencies.md").read_text(), re.MULTILINE
     )
@@ -60,7 +60,7 @@ def test_lock_is_current(lock: str) -> None:
 
 @pytest.mark.parametrize("lock", WANTED)
 def test_every_pin_has_a_hash_and_no_address(lock: str) -> None:
-    """A lock is pins with hashes and nothing else, so that any index may serve it."""
+    """A lock has only pins with hashes, so that any index can serve it."""
     text = (REPO / lock).read_text()
     lines = [line for line in text.splitlines() if line]
     shape = re.compile(r"[A-Za-z0-9._-]+==\S+( ; .*)? \\|    --hash=sha256:[0-9a-f]{64}( \\)?")
@@ -69,7 +69,7 @@ def test_every_pin_has_a_hash_and_no_address(lock: str) -> None:
 
 
 def test_locks_agree() -> None:
-    """What two locks both pin, they pin to one version."""
+    """A package in two locks has one version."""
     dev = pins("requirements-dev.lock")
     for lock in ("requirements.lock", "requirements-build.lock"):
         mine = pins(lock)
@@ -91,14 +91,14 @@ def test_command_is_installed() -> None:
 
 
 def test_changelog_knows_this_version() -> None:
-    """The newest entry of the changelog is of the version in pyproject.toml, as installed."""
+    """The newest entry of the changelog has the version of pyproject.toml, as installed."""
     newest = re.search(r"^## (\S+)", (REPO / "CHANGELOG.md").read_text(), re.MULTILINE)
     assert newest is not None
     assert newest.group(1) == PROJECT["project"]["version"] == version("cohortd")
 
 
 def test_licence_is_the_one_declared() -> None:
-    """The licence file is the whole text of the licence that the metadata names."""
+    """The licence file is the whole text of the licence in the metadata."""
     text = (REPO / "LICENSE").read_text()
     assert PROJECT["project"]["license"] == "Apache-2.0"
     assert "Version 2.0, January 2004" in text and "END OF TERMS AND CONDITIONS" in text
@@ -106,7 +106,7 @@ def test_licence_is_the_one_declared() -> None:
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_make_target_is_described(target: str) -> None:
-    """`make help` lists the target, and a dry run of it finds all that it is made from."""
+    """`make help` lists the target, and a dry run finds all its inputs."""
     listed = subprocess.run(["make", "help"], cwd=REPO, capture_output=True, text=True, timeout=60)
     assert re.search(rf"^make {target} +\S", listed.stdout, re.MULTILINE), listed.stdout
     dry = subprocess.run(

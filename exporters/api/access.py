@@ -20,7 +20,7 @@ _ASK_OPERATOR = "ask the operator for one ('cohortd token create')."
 
 @dataclass(frozen=True, slots=True)
 class RateLimits:
-    """Requests a minute: of one token, its writes among them, and failures of one address."""
+    """Most requests a minute: of one token, writes of one token, failures of one address."""
 
     per_token: int = 600
     writes: int = 60
@@ -73,9 +73,8 @@ class Access:
             self._refuse(401, "token-malformed", detail, address)
         token = self._read_model.token(token_hash)
         if token is None:
-            self._refuse(
-                401, "token-unknown", f"No such token is known here: {_ASK_OPERATOR}", address
-            )
+            detail = f"No such token is known here: {_ASK_OPERATOR}"
+            self._refuse(401, "token-unknown", detail, address)
         return token
 
     def _refuse(self, status: int, kind: str, detail: str, address: str) -> NoReturn:
@@ -137,8 +136,16 @@ async def viewer(request: Request) -> Viewer:
     return Viewer(token, await read_model.cached(read_model.last_version), read_model)
 
 
+async def no_query(request: Request) -> None:
+    """Refuse parameters where none are allowed, so that a misspelt one is noticed."""
+    if request.scope["query_string"]:
+        name = next(iter(request.query_params), "")
+        detail = f"query.{name} is no parameter of this address: leave it out."
+        raise Problem(422, "invalid", detail)
+
+
 async def viewer_without_query(request: Request) -> Viewer:
-    """The same for an address without parameters, in one dependency because each costs time."""
+    """The viewer at an address without parameters; one dependency, because each costs time."""
     found = await viewer(request)
     await no_query(request)
     return found
@@ -146,11 +153,3 @@ async def viewer_without_query(request: Request) -> Viewer:
 
 ViewerDep = Annotated[Viewer, Depends(viewer)]
 ViewerNoQueryDep = Annotated[Viewer, Depends(viewer_without_query)]
-
-
-async def no_query(request: Request) -> None:
-    """Refuse parameters where none are allowed, so that a misspelt one is noticed."""
-    if request.scope["query_string"]:
-        name = next(iter(request.query_params), "")
-        detail = f"query.{name} is no parameter of this address: leave it out."
-        raise Problem(422, "invalid", detail)

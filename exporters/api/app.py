@@ -73,18 +73,15 @@ def build_app(
         lifespan=run_inbox_sync,
         responses=PROBLEM_RESPONSES,
     )
-    app.state.read_model, app.state.access, app.state.waiting_ids = read_model, access, 0
-    app.state.inbox = inbox
-    app.include_router(startup.router)
-    app.include_router(documents.router)
-    app.include_router(writes.router)
-    app.include_router(admin.router)
+    app.state.read_model, app.state.access, app.state.inbox = read_model, access, inbox
+    app.state.long_polls = 0
+    for module in (startup, documents, writes, admin):
+        app.include_router(module.router)
     app.add_api_route("/healthz", healthz, include_in_schema=False)
     for path in ("/", "/portal"):
         app.add_route(path, to_portal, include_in_schema=False)
-    app.mount(
-        "/portal", build_portal(Address.from_path(location).folder, read_model, access, inbox)
-    )
+    folder = Address.from_path(location).folder
+    app.mount("/portal", build_portal(folder, read_model, access, inbox))
     app.add_middleware(RequestLimitsMiddleware)
     problems.install(app)
     return app

@@ -5,12 +5,25 @@ Amounts are decimal strings of credits, instants RFC 3339 in UTC, durations seco
 
 from __future__ import annotations
 
-from typing import Annotated, Generic, TypeVar
+from collections.abc import Callable, Mapping
+from itertools import product
+from typing import Annotated, Generic, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-Credits = Annotated[str, Field(pattern=r"^-?\d+\.\d{2,6}$", examples=["41.20"])]
-Instant = Annotated[str, Field(examples=["2027-01-05T00:00:00Z"])]
+from quotas.model.units import format_credits, format_instant
+
+
+def _from_integer(to_text: Callable[[int], str]) -> BeforeValidator:
+    return BeforeValidator(lambda value: to_text(value) if isinstance(value, int) else value)
+
+
+Credits = Annotated[
+    str, Field(pattern=r"^-?\d+\.\d{2,6}$", examples=["41.20"]), _from_integer(format_credits)
+]
+Instant = Annotated[str, Field(examples=["2027-01-05T00:00:00Z"]), _from_integer(format_instant)]
+NonEmpty = Annotated[str | None, BeforeValidator(lambda text: text or None)]
+"""A text that the book stores as "" where there is none."""
 Item = TypeVar("Item")
 
 
@@ -18,6 +31,21 @@ class Answer(BaseModel):
     """The base of every answer: frozen, without extra fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @classmethod
+    def of(cls, *sources: object, **values: object) -> Self:
+        """The answer with these values, and the other fields from objects or rows of the book.
+
+        A field `left` is read from the first source that has `left`, or `left_ucr` (credits) or
+        `left_s` (an instant).
+        """
+        for name in cls.model_fields.keys() - values.keys():
+            for source, key in product(sources, (name, f"{name}_ucr", f"{name}_s")):
+                if key in source if isinstance(source, Mapping) else hasattr(source, key):
+                    found = source[key] if isinstance(source, Mapping) else getattr(source, key)
+                    values[name] = found
+                    break
+        return cls.model_validate(values)
 
 
 class Me(Answer):
@@ -157,13 +185,13 @@ class Decision(Answer):
     at: Instant
     mode: str = Field(examples=["enforce"])
     verb: str = Field(examples=["notify"])
-    server: str | None
+    server: NonEmpty
     rule: str = Field(examples=["limit"])
     reason: str
 
 
 class DecisionExplanation(Answer):
-    """A decision with its inputs, the reason recomputed from them, and what would change it."""
+    """A decision with its inputs, whether they lead to it again, and what would change it."""
 
     decision: int
     rule: str = Field(examples=["limit"])
@@ -171,21 +199,25 @@ class DecisionExplanation(Answer):
     at: Instant
     reason: str
     inputs: dict[str, int | str] = Field(examples=[{"used_gpus": 9, "limit_gpus": 8}])
-    is_recomputed: bool = Field(description="whether the inputs lead to the same reason again")
+    is_recomputed: bool = Field(description="whether the inputs lead to the decision again")
     check: str = Field(description="the same in words")
     counterfactual: str = Field(examples=["with at most 8 GPUs in h100 nothing would be stopped"])
     next_step: str = Field(
         examples=["its stop follows at 2027-01-05T00:30:00Z, unless the cause ends"]
     )
     changed_by: str = Field(description="who may change it, and how")
+    intents: list[str] = Field(
+        examples=[["poweroff of 2027-01-05T00:30:00Z failed: still running 360 s after poweroff"]],
+        description="what became of each action that followed, newest first",
+    )
 
 
 class Notice(Answer):
     """A notice before a stop."""
 
     id: int
-    server: str | None
-    server_name: str | None
+    server: NonEmpty
+    server_name: NonEmpty
     rule: str = Field(examples=["credits"])
     mode: str = Field(examples=["enforce"], description="in shadow nothing will be stopped")
     state: str = Field(examples=["open"])

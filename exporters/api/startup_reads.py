@@ -6,8 +6,11 @@ takes another. The API's routes and the portal both read through it.
 
 from __future__ import annotations
 
+import heapq
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from sqlalchemy import RowMapping, case, func, select
@@ -20,6 +23,7 @@ from exporters.api.models import (
     Event,
     EventsAnswer,
     ExpiringNext,
+    Item,
     Notice,
     Pace,
     PageOf,
@@ -32,26 +36,19 @@ from exporters.api.models import (
     StartupRequest,
     StatementAnswer,
     StatementsAnswer,
+    StatementSummary,
     UsageAnswer,
 )
-from exporters.api.serializers import (
-    charge_of,
-    decision_of,
-    explanation_of,
-    notice_of,
-    request_of,
-    statement_of,
-    statement_summary,
-)
+from exporters.api.serializers import charge_of, decision_of, notice_of, request_of, statement_of
 from quotas.book import Book
-from quotas.book.cycle import state as book_state
+from quotas.book.reads.decisions import decision_from_row, intents_of, last_decisions
 from quotas.book.reads.statements import read_statement, read_statements
 from quotas.book.schema.tables import DECISION, ENTRY, NOTICE, REQUEST, TRANSFER
-from quotas.decisions.explain import explain
 from quotas.ledger.transfers import grant_account, usage_account
 from quotas.messages.catalogue import text_of
+from quotas.messages.explain import explain
 from quotas.metering.runs import Run
-from quotas.model.units import DAY_S, format_credits, format_instant
+from quotas.model.units import DAY_S
 from quotas.rules.pace import pace_facts
 from quotas.state.notices import LIVE_NOTICES
 from quotas.view import ProgramStatus, StartupStatus
@@ -78,145 +75,90 @@ class StartupReads:
         return self.program_status.startup(self.name)
 
     def credits(self) -> CreditsAnswer:
-        """Its credits, all from one instant."""
+        """Credits left, burn and runway, all from one instant."""
         status = self.status()
-        money = status.balance
+        money, pace = status.balance, status.pace
         first = money.expiring
-        return CreditsAnswer(
-            as_of=format_instant(money.as_of_s),
-            known_until=_instant(self.program_status.known_until_s),
-            granted=format_credits(money.granted_ucr),
-            posted=format_credits(money.posted_ucr),
-            accrued=format_credits(money.accrued_ucr),
-            held=format_credits(money.held_ucr),
-            reserve=format_credits(money.reserve_ucr),
-            available=format_credits(money.available_ucr),
-            unconfirmed=format_credits(status.unconfirmed_ucr),
-            charged=format_credits(status.charged_ucr),
-            expiring_next=None
-            if first is None
-            else ExpiringNext(
-                grant=first.grant,
-                credits=format_credits(first.amount_ucr),
-                expires=format_instant(first.at_s),
-            ),
-            burn_per_hour=format_credits(money.burn_ucr_per_h),
-            runway_s=status.runway_s,
-            exhausted_at=_instant(money.exhausted_s),
-            pace=None
-            if status.pace is None
-            else Pace(
-                allowance=format_credits(status.pace.allowance_ucr),
-                spent=format_credits(status.pace.spent_ucr),
-                is_ahead=status.pace.is_ahead,
-                text=text_of("pace", pace_facts(status.pace)),
-            ),
-            level=status.level,
-            level_reason=status.level_reason,
+        return CreditsAnswer.of(
+            money,
+            status,
+            self.program_status,
+            burn_per_hour=money.burn_ucr_per_h,
+            exhausted_at=money.exhausted_s,
+            expiring_next=first
+            and ExpiringNext.of(first, credits=first.amount_ucr, expires=first.at_s),
+            pace=pace and Pace.of(pace, text=text_of("pace", pace_facts(pace))),
         )
 
     def usage(self) -> UsageAnswer:
-        """GPUs that run now, by pool, and the cost to date."""
+        """GPUs of billable servers now, and the cost to date."""
         status = self.status()
         by_pool: dict[str | None, list[Run]] = defaultdict(list)
         for run in status.runs:
             by_pool[self._pool(run)].append(run)
-        return UsageAnswer(
-            as_of=format_instant(status.balance.as_of_s),
-            known_until=_instant(self.program_status.known_until_s),
-            gpus=status.gpus,
-            pools=[
-                PoolUsage(
-                    pool=pool,
-                    gpus=sum(run.gpus for run in runs),
-                    burn_per_hour=format_credits(sum(run.rate_ucr_per_h or 0 for run in runs)),
-                )
-                for pool, runs in sorted(by_pool.items(), key=lambda item: item[0] or "")
-            ],
-            charged=format_credits(status.charged_ucr),
-            accrued=format_credits(status.balance.accrued_ucr),
-            unconfirmed=format_credits(status.unconfirmed_ucr),
-        )
+        pools = [
+            PoolUsage.of(
+                pool=pool,
+                gpus=sum(run.gpus for run in runs),
+                burn_per_hour=sum(run.rate_ucr_per_h or 0 for run in runs),
+            )
+            for pool, runs in sorted(by_pool.items(), key=lambda item: item[0] or "")
+        ]
+        return UsageAnswer.of(status, status.balance, self.program_status, pools=pools)
 
     def servers(self) -> ServersAnswer:
-        """Its billable servers, each with its notice."""
+        """Every billable server, its cost, and its stop if one is announced."""
         status = self.status()
         at_s = status.balance.as_of_s
         stops = {
-            notice.server_id: ServerStop(
-                notice=notice.id or 0,
-                rule=notice.rule,
-                deadline=format_instant(notice.deadline_s),
-                seconds_left=max(0, notice.deadline_s - at_s),
+            notice.server_id: ServerStop.of(
+                notice, notice=notice.id or 0, seconds_left=max(0, notice.deadline_s - at_s)
             )
             for notice in sorted(status.notices, key=lambda each: -each.deadline_s)
             if notice.server_id and notice.mode == "enforce"
         }
-        return ServersAnswer(
-            as_of=format_instant(at_s),
-            items=[
-                Server(
-                    id=run.server_id,
-                    name=run.server_name,
-                    zone=run.zone,
-                    flavor=run.flavor,
-                    pool=self._pool(run),
-                    gpus=run.gpus,
-                    state=run.state,
-                    since=format_instant(run.up_since_s),
-                    credits_per_hour=None
-                    if run.rate_ucr_per_h is None
-                    else format_credits(run.rate_ucr_per_h),
-                    stop=stops.get(run.server_id),
-                )
-                for run in sorted(status.runs, key=lambda each: (each.up_since_s, each.id))
-            ],
-        )
+        items = [
+            Server.of(
+                run,
+                id=run.server_id,
+                name=run.server_name,
+                pool=self._pool(run),
+                since=run.up_since_s,
+                credits_per_hour=run.rate_ucr_per_h,
+                stop=stops.get(run.server_id),
+            )
+            for run in sorted(status.runs, key=lambda each: (each.up_since_s, each.id))
+        ]
+        return ServersAnswer.of(as_of=at_s, items=items)
 
     def quota(self) -> QuotaAnswer:
-        """Its share of each pool."""
-        return QuotaAnswer(
-            as_of=format_instant(self.program_status.at_s),
-            items=[
-                PoolQuota(
-                    pool=share.pool,
-                    nominal=share.nominal,
-                    share=share.share,
-                    ceiling=share.ceiling,
-                    usage=share.usage,
-                    headroom=max(0, share.ceiling - share.usage),
-                    borrowed=share.borrowed,
-                    lent=share.lent,
-                    limited_by=share.limited_by,
-                    reason=share.reason,
-                )
-                for share in self.status().shares
-            ],
-        )
+        """GPUs by pool: nominal, share, ceiling, and what limits them."""
+        items = [
+            PoolQuota.of(share, headroom=max(0, share.ceiling - share.usage))
+            for share in self.status().shares
+        ]
+        return QuotaAnswer.of(as_of=self.program_status.at_s, items=items)
 
     def decisions(self, book: Book, before: int | None, limit: int) -> PageOf[Decision]:
         """Its decisions, newest first."""
         rows = select(DECISION).where(DECISION.c.startup == self.name)
-        found = _page(book, rows, DECISION.c.id, before, limit)
-        return PageOf(
-            items=[decision_of(row) for row in found[:limit]], next=_next_cursor(found, limit)
-        )
+        return _page(book, rows, DECISION.c.id, decision_of, before, limit)
 
     def explanation(self, book: Book, id: int) -> DecisionExplanation | None:
         """The explanation of one of its decisions; None if it has no decision of that number."""
-        rows = book_state.last_decisions(book, 1, id=id, startup=self.name)
+        rows = last_decisions(book, 1, id=id, startup=self.name)
         if not rows:
             return None
-        decided, notices = book_state.decision_from_row(rows[0]), self.status().notices
-        return explanation_of(
-            id, explain(decided, rows[0]["at_s"], notices, self.program_status.at_s)
-        )
+        decided, notices = decision_from_row(rows[0]), self.status().notices
+        intents, now_s = intents_of(book, decided), self.program_status.at_s
+        found = explain(decided, rows[0]["at_s"], notices, now_s, intents)
+        return DecisionExplanation.of(found, decision=id, changed_by=found.who_may_change_it)
 
     def statements(self, book: Book) -> StatementsAnswer:
         """Its months, newest first."""
         with book.reading() as connection:
             found = list(read_statements(connection, self.name, self.program_status.at_s, None))
-        return StatementsAnswer(items=[statement_summary(each) for each in reversed(found)])
+        return StatementsAnswer(items=[StatementSummary.of(each) for each in reversed(found)])
 
     def statement(self, book: Book, month_s: int) -> StatementAnswer | None:
         """One of its months; None if none begins at that instant."""
@@ -233,10 +175,7 @@ class StartupReads:
         rows = select(NOTICE).where(NOTICE.c.startup == self.name)
         if only_live:
             rows = rows.where(NOTICE.c.state.in_(LIVE_NOTICES))
-        found = _page(book, rows, NOTICE.c.id, before, limit)
-        return PageOf(
-            items=[notice_of(row) for row in found[:limit]], next=_next_cursor(found, limit)
-        )
+        return _page(book, rows, NOTICE.c.id, notice_of, before, limit)
 
     def charges(self, book: Book, before: int | None, limit: int) -> PageOf[Charge]:
         """Its charges, newest first."""
@@ -246,18 +185,12 @@ class StartupReads:
             .where(TRANSFER.c.startup == self.name, TRANSFER.c.kind == "charge")
             .where(ENTRY.c.account == usage_account(self.name))
         )
-        found = _page(book, rows, TRANSFER.c.id, before, limit)
-        return PageOf(
-            items=[charge_of(row) for row in found[:limit]], next=_next_cursor(found, limit)
-        )
+        return _page(book, rows, TRANSFER.c.id, charge_of, before, limit)
 
     def requests(self, book: Book, before: int | None, limit: int) -> PageOf[StartupRequest]:
         """Its requests, newest first."""
         rows = select(REQUEST).where(REQUEST.c.startup == self.name)
-        found = _page(book, rows, REQUEST.c.id, before, limit)
-        return PageOf(
-            items=[request_of(row) for row in found[:limit]], next=_next_cursor(found, limit)
-        )
+        return _page(book, rows, REQUEST.c.id, request_of, before, limit)
 
     def credit_movements(self, book: Book) -> tuple[CreditMovement, ...]:
         """The movements of its credits, in order of time."""
@@ -285,21 +218,20 @@ class StartupReads:
                     .where(table.c.startup == self.name, table.c.id > seen)
                     .order_by(table.c.id)
                     .limit(limit)
-                ).mappings()
+                )
+                .mappings()
+                .all()
                 for table, seen in zip((DECISION, NOTICE), after, strict=True)
             )
-            merged_rows = _merge_by_instant(
-                [decision_of(r) for r in decisions], [notice_of(r) for r in notices]
-            )
-        decided, noticed = after
-        items: list[Event] = []
-        for each in merged_rows[:limit]:
-            if isinstance(each, Decision):
-                items.append(Event(kind="decision", at=each.at, decision=each))
-                decided = each.id
-            else:
-                items.append(Event(kind="notice", at=each.opened, notice=each))
-                noticed = each.id
+        # Each list keeps its own order, so that a cursor of two numbers skips nothing.
+        merged = heapq.merge(
+            [Event(kind="decision", at=d.at, decision=d) for d in map(decision_of, decisions)],
+            [Event(kind="notice", at=n.opened, notice=n) for n in map(notice_of, notices)],
+            key=lambda event: event.at,
+        )
+        items = list(islice(merged, limit))
+        decided = max([after[0], *(each.decision.id for each in items if each.decision)])
+        noticed = max([after[1], *(each.notice.id for each in items if each.notice)])
         return EventsAnswer(items=items, next=f"{decided}-{noticed}")
 
     def _pool(self, run: Run) -> str | None:
@@ -307,27 +239,20 @@ class StartupReads:
         return pool.name if pool else None
 
 
-def _instant(at_s: int | None) -> str | None:
-    return None if at_s is None else format_instant(at_s)
-
-
-def _page(book: Book, rows: Any, key: Any, before: int | None, limit: int) -> list[RowMapping]:
-    """One row more than the limit, newest first, so that the caller sees whether more follow."""
+def _page(
+    book: Book,
+    rows: Any,
+    key: Any,
+    item_of: Callable[[RowMapping], Item],
+    before: int | None,
+    limit: int,
+) -> PageOf[Item]:
+    """The newest rows before a number, newest first."""
     if before is not None:
         rows = rows.where(key < before)
+    # One row more than the limit shows whether more follow.
+    newest_first = rows.order_by(key.desc()).limit(limit + 1)
     with book.reading() as connection:
-        return list(connection.execute(rows.order_by(key.desc()).limit(limit + 1)).mappings())
-
-
-def _next_cursor(found: list[RowMapping], limit: int) -> str | None:
-    return str(found[limit - 1]["id"]) if len(found) > limit else None
-
-
-def _merge_by_instant(decisions: list[Decision], notices: list[Notice]) -> list[Decision | Notice]:
-    """Both by instant, each in its own order, so that a cursor of two numbers skips nothing."""
-    merged: list[Decision | Notice] = []
-    left, right = list(reversed(decisions)), list(reversed(notices))
-    while left or right:
-        is_decision = bool(left) and (not right or left[-1].at <= right[-1].opened)
-        merged.append(left.pop() if is_decision else right.pop())
-    return merged
+        found = connection.execute(newest_first).mappings().all()
+    cursor = str(found[limit - 1]["id"]) if len(found) > limit else None
+    return PageOf(items=[item_of(row) for row in found[:limit]], next=cursor)

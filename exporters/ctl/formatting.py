@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from quotas.messages.levels import LEVELS
 from quotas.model.units import format_duration
 
 Answer = Mapping[str, Any]
+AMOUNTS = ("granted", "posted", "accrued", "held", "reserve")
 
 
 def plain(text: object) -> str:
@@ -26,14 +28,12 @@ def table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 def credits_text(answer: Answer) -> str:
     """Credits left, with the level first."""
     runway = "nothing burns" if answer["runway_s"] is None else format_duration(answer["runway_s"])
+    code = answer["level"]
+    level = LEVELS[code].name if code in LEVELS else code  # a newer API may have more levels
     lines = [
-        f"{answer['available']} credits available, {answer['level']}: {answer['level_reason']}",
+        f"{answer['available']} credits available, {level}: {answer['level_reason']}",
         f"{'burn':12} {answer['burn_per_hour']} an hour; runway {runway}",
-        f"{'granted':12} {answer['granted']}",
-        f"{'posted':12} {answer['posted']}",
-        f"{'accrued':12} {answer['accrued']}",
-        f"{'held':12} {answer['held']}",
-        f"{'reserve':12} {answer['reserve']}",
+        *(f"{name:12} {answer[name]}" for name in AMOUNTS),
     ]
     if answer["pace"]:
         lines.append(f"{'pace':12} {answer['pace']['text']}")
@@ -46,10 +46,7 @@ def credits_text(answer: Answer) -> str:
 def usage_text(answer: Answer) -> str:
     """GPUs that run, by pool, and their cost."""
     rows = [(each["pool"], each["gpus"], each["burn_per_hour"]) for each in answer["pools"]]
-    cost = (
-        f"{answer['charged']} charged, {answer['accrued']} accrued, "
-        f"{answer['unconfirmed']} unconfirmed"
-    )
+    cost = ", ".join(f"{answer[name]} {name}" for name in ("charged", "accrued", "unconfirmed"))
     return f"{answer['gpus']} GPUs; {cost}\n{table(('pool', 'GPUs', 'per hour'), rows)}"
 
 
@@ -113,19 +110,10 @@ def statement_text(answer: Answer) -> str:
         what = f"{line['flavor']} {line['seconds']} s" if line["server"] else line["kind"]
         why = f"{line['by']}: {line['reason']}" if line["reason"] else ""
         rows.append((line["at"], late + what, line["amount"], why))
-    state = (
-        f"closed {answer['closed']}, hash {answer['hash']}"
-        if answer["closed"]
-        else "may still change"
-    )
-    return "\n".join(
-        [
-            f"{answer['month']} (UTC), {state}",
-            table(
-                ("at", "what", "credits", "why"), [*rows, ("", "closing", answer["closing"], "")]
-            ),
-        ]
-    )
+    rows.append(("", "closing", answer["closing"], ""))
+    closed = f"closed {answer['closed']}, hash {answer['hash']}"
+    state = closed if answer["closed"] else "may still change"
+    return f"{answer['month']} (UTC), {state}\n{table(('at', 'what', 'credits', 'why'), rows)}"
 
 
 def explanation_text(answer: Answer) -> str:
@@ -136,6 +124,7 @@ def explanation_text(answer: Answer) -> str:
         f"because {answer['reason']}",
         f"from {inputs or 'nothing written down'}; {answer['check']}",
         answer["counterfactual"],
+        *answer["intents"],
         f"next: {answer['next_step']}",
         f"to change it: {answer['changed_by']}",
     ]

@@ -33,10 +33,7 @@ def credits(
 ) -> None:
     """Show the credits left, the burn and the runway."""
     needed_ucr = None if need is None else _amount(need)
-    client = connect()
-    found = show(
-        lambda: client.get("credits"), formatting.credits_text, as_json=as_json, watch=watch
-    )
+    found = show("credits", formatting.credits_text, as_json=as_json, watch=watch)
     short_ucr = 0 if needed_ucr is None else needed_ucr - parse_credits(found["available"])
     if short_ucr > 0:
         short = f"{format_credits(short_ucr)} less than the {need} needed"
@@ -45,20 +42,17 @@ def credits(
 
 def usage(as_json: Json = False, watch: Watch = False) -> None:
     """Show the GPUs that run now, by pool, and their cost."""
-    client = connect()
-    show(lambda: client.get("usage"), formatting.usage_text, as_json=as_json, watch=watch)
+    show("usage", formatting.usage_text, as_json=as_json, watch=watch)
 
 
 def servers(as_json: Json = False, watch: Watch = False) -> None:
     """Show every billable server, its cost, and when it will be stopped."""
-    client = connect()
-    show(lambda: client.get("servers"), formatting.servers_text, as_json=as_json, watch=watch)
+    show("servers", formatting.servers_text, as_json=as_json, watch=watch)
 
 
 def quota(as_json: Json = False, watch: Watch = False) -> None:
     """Show nominal, share and ceiling in each pool, and what limits them."""
-    client = connect()
-    show(lambda: client.get("quota"), formatting.quota_text, as_json=as_json, watch=watch)
+    show("quota", formatting.quota_text, as_json=as_json, watch=watch)
 
 
 def explain(
@@ -66,9 +60,8 @@ def explain(
     as_json: Json = False,
 ) -> None:
     """Explain a decision: its inputs, and what would change it."""
-    client = connect()
-    ask = f"decisions/{decision}/explanation"
-    show(lambda: client.get(ask), formatting.explanation_text, as_json=as_json, watch=False)
+    path = f"decisions/{decision}/explanation"
+    show(path, formatting.explanation_text, as_json=as_json)
 
 
 def statement(
@@ -79,17 +72,18 @@ def statement(
     as_json: Json = False,
 ) -> None:
     """Show the months, or one month line by line."""
-    client = connect()
     if month is None:
         if as_csv:
             raise ApiError("--csv is of one month: name it, such as 2027-01", BAD_INPUT)
-        ask, render = "statements", formatting.statements_text
+        show("statements", formatting.statements_text, as_json=as_json)
+        return
+    if not month.replace("-", "").isdigit():
+        raise ApiError(f"{month!r} is no month; write it as 2027-01", BAD_INPUT)
+    path = f"statements/{month}"
+    if as_csv:
+        typer.echo(connect().text(path, format="csv"), nl=False)
     else:
-        ask, render = f"statements/{_month_segment(month)}", formatting.statement_text
-        if as_csv:
-            typer.echo(client.text(ask, format="csv"), nl=False)
-            return
-    show(lambda: client.get(ask), render, as_json=as_json, watch=False)
+        show(path, formatting.statement_text, as_json=as_json)
 
 
 def events(
@@ -131,9 +125,3 @@ def _amount(text: str) -> int:
         return parse_credits(text)
     except ValueError as error:
         raise ApiError(f"--need: {error}", BAD_INPUT) from None
-
-
-def _month_segment(text: str) -> str:
-    if not text.replace("-", "").isdigit():
-        raise ApiError(f"{text!r} is no month; write it as 2027-01", BAD_INPUT)
-    return text

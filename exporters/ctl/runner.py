@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Watch = Annotated[bool, typer.Option("--watch", help="Go on, and show every change.")]
 Key = Annotated[
-    str | None,
-    typer.Option(help="Makes the write safe to repeat: the same key asks once."),
+    str | None, typer.Option(help="Makes the write safe to repeat: the same key asks once.")
 ]
 WATCH_S = 5
 CLEAR = "\x1b[H\x1b[2J"
@@ -45,15 +44,21 @@ def to_json_text(value: object) -> str:
 
 
 def show(
-    ask: Callable[[], Any], render: Callable[[Any], str], *, as_json: bool, watch: bool
+    path: str,
+    render: Callable[[Any], str],
+    *,
+    as_json: bool,
+    watch: bool = False,
+    **query: str,
 ) -> Any:
-    """Print an answer; with `watch` print every change until interrupted."""
-    found = ask()
+    """Print and return an answer; with `watch` print every change until interrupted."""
+    client = connect()
+    found = client.get(path, 0, **query)
     printed = _print(found, render, "", as_json=as_json, watch=watch)
     while watch:
         MachineClock().wait(WATCH_S)
         try:
-            found = ask()
+            found = client.get(path, 0, **query)
         except ApiError as error:
             if error.code != UNREACHABLE:
                 raise
@@ -73,41 +78,36 @@ def _print(
     return text
 
 
-def new_key(key: str | None) -> str:
-    """The key of a write: the given one, or a new random one."""
-    return key or secrets.token_hex(16)
-
-
 def send_write(
-    client: Client,
-    send: Callable[[str], Mapping[str, Any]],
+    what: str,
+    path: str,
+    body: Mapping[str, Any] | None,
     key: str | None,
     *,
     wait: bool,
     as_json: bool,
 ) -> None:
-    """Send a write and print that it was accepted; with `wait`, print the decision."""
-    sent_key = new_key(key)
+    """Send a write and print that it was accepted; with `wait`, print the decision.
+
+    A write without a body withdraws what the path names.
+    """
+    client, key = connect(), key or secrets.token_hex(16)
     try:
-        accepted = send(sent_key)
+        accepted = client.delete(path, key) if body is None else client.post(path, body, key)
     except ApiError as error:
         if error.code != UNREACHABLE:
             raise
-        again = f"{error}; it may be kept: repeat it with --key {sent_key}"
+        again = f"{error}; it may be kept: repeat it with --key {key}"
         raise ApiError(again, UNREACHABLE) from None
     if not wait:
-        typer.echo(
-            to_json_text(accepted)
-            if as_json
-            else f"{accepted['kind']} is kept; the next cycle decides"
-        )
+        kept = f"{what} is kept; the next cycle decides"
+        typer.echo(to_json_text(accepted) if as_json else kept)
         return
+    link = f"writes/{accepted['id']}"
     for _ in range(MAX_POLLS):
-        answer = client.get(f"writes/{accepted['id']}")
+        answer = client.get(link)
         if answer["state"] != "waiting":
             typer.echo(to_json_text(answer) if as_json else f"{answer['state']}: {answer['text']}")
             raise typer.Exit(0 if answer["state"] == "done" else 1)
         MachineClock().wait(DECISION_POLL_S)
-    raise ApiError(
-        f"nothing was decided yet; see it later under writes/{accepted['id']}", UNREACHABLE
-    )
+    raise ApiError(f"nothing was decided yet; see it later under {link}", UNREACHABLE)

@@ -8,7 +8,7 @@ import typer
 
 from exporters.ctl import formatting
 from exporters.ctl.default_command import default_command
-from exporters.ctl.runner import Json, Key, Watch, connect, send_write, show
+from exporters.ctl.runner import Json, Key, Watch, send_write, show
 
 Wait = Annotated[bool, typer.Option("--wait", help="Wait until the next cycle has decided.")]
 Number = Annotated[int, typer.Argument(min=1, help="As the list numbers it.")]
@@ -44,31 +44,19 @@ def open_request(
     as_json: Json = False,
 ) -> None:
     """Ask for GPUs of a pool; the owner of lent quota gets it back in this way."""
-    client = connect()
     body = {"pool": pool, "gpus": gpus, "duration": for_, "reason": reason}
     body |= {"refused_for": refused_for} if refused_for else {}
-    send_write(
-        client,
-        lambda sent_key: client.post("requests", body, sent_key),
-        key,
-        wait=wait,
-        as_json=as_json,
-    )
+    send_write("the request", "requests", body, key, wait=wait, as_json=as_json)
 
 
 def list_requests(as_json: Json = False, watch: Watch = False) -> None:
     """Show your requests and their states, newest first."""
-    client = connect()
-    show(lambda: client.get("requests"), formatting.requests_text, as_json=as_json, watch=watch)
+    show("requests", formatting.requests_text, as_json=as_json, watch=watch)
 
 
 def withdraw(number: Number, key: Key = None, wait: Wait = False, as_json: Json = False) -> None:
     """Withdraw a request."""
-    client = connect()
-    path = f"requests/{number}"
-    send_write(
-        client, lambda sent_key: client.delete(path, sent_key), key, wait=wait, as_json=as_json
-    )
+    send_write("the withdrawal", f"requests/{number}", None, key, wait=wait, as_json=as_json)
 
 
 def advance(
@@ -84,16 +72,9 @@ def advance(
     as_json: Json = False,
 ) -> None:
     """Take a part of your next tranche ahead; once for each tranche."""
-    client = connect()
-    asked = {"grant": grant, "amount": amount}
-    body = {name: value for name, value in asked.items() if value is not None}
-    send_write(
-        client,
-        lambda sent_key: client.post("advance", body, sent_key),
-        key,
-        wait=wait,
-        as_json=as_json,
-    )
+    options = {"grant": grant, "amount": amount}
+    body = {name: value for name, value in options.items() if value is not None}
+    send_write("the advance", "advance", body, key, wait=wait, as_json=as_json)
 
 
 def notices(
@@ -105,22 +86,14 @@ def notices(
     """Show the live notices."""
     if context.invoked_subcommand is not None:
         return
-    client = connect()
     live = "false" if every else "true"
-    show(
-        lambda: client.get("notices", live=live),
-        formatting.notices_text,
-        as_json=as_json,
-        watch=watch,
-    )
+    show("notices", formatting.notices_text, as_json=as_json, watch=watch, live=live)
 
 
 def acknowledge(number: Number, key: Key = None, wait: Wait = False, as_json: Json = False) -> None:
     """Acknowledge a notice, so that no reminder follows."""
-    client = connect()
-    path = f"notices/{number}/acknowledge"
     send_write(
-        client, lambda sent_key: client.post(path, {}, sent_key), key, wait=wait, as_json=as_json
+        "the acknowledgement", f"notices/{number}/acknowledge", {}, key, wait=wait, as_json=as_json
     )
 
 
@@ -133,8 +106,5 @@ def snooze(
     as_json: Json = False,
 ) -> None:
     """Ask for a later deadline, within the program's policy."""
-    client = connect()
-    path, body = f"notices/{number}/snooze", {"for": for_, "reason": reason}
-    send_write(
-        client, lambda sent_key: client.post(path, body, sent_key), key, wait=wait, as_json=as_json
-    )
+    body = {"for": for_, "reason": reason}
+    send_write("the snooze", f"notices/{number}/snooze", body, key, wait=wait, as_json=as_json)

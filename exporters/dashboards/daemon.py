@@ -4,24 +4,22 @@ from __future__ import annotations
 
 from grafana_foundation_sdk.builders import dashboard as build
 
-from exporters.dashboards.overview import ZERO_IS_GOOD
 from exporters.dashboards.panels import (
-    SELECTOR,
+    RATE,
+    ZERO_IS_GOOD,
     Panel,
-    Query,
-    empty_dashboard,
+    dashboard,
+    metric,
     stat_panel,
+    sum_by,
     timeseries_panel,
-    with_panels,
 )
-
-RATE = "[$__rate_interval]"
 
 
 def daemon() -> build.Dashboard:
     """Rate, errors and duration of cycles and requests, and the age of the zones' data."""
-    empty = empty_dashboard("cohortd-daemon", "cohortd / Daemon", "Can I trust it?")
-    return with_panels(empty, [*_stats(), *_cycle_panels(), *_cloud_request_panels()])
+    panels = [*_stats(), *_cycle_panels(), *_cloud_request_panels()]
+    return dashboard("cohortd-daemon", "cohortd / Daemon", "Can I trust it?", panels)
 
 
 def _stats() -> list[Panel]:
@@ -30,90 +28,66 @@ def _stats() -> list[Panel]:
         stat_panel(
             "Leaders",
             "Daemons that hold the lease: one.",
-            f"sum(cohortd_leader{{{SELECTOR}}})",
-            "short",
-            ((None, "red"), (1, "green"), (2, "red")),
+            f"sum({metric('leader')})",
+            thresholds=((None, "red"), (1, "green"), (2, "red")),
         ),
         stat_panel(
             "Book verified",
             "1 if the last check of the hash chain and the sums found nothing wrong.",
-            f"min(cohortd_book_verified{{{SELECTOR}}})",
-            "short",
-            ((None, "red"), (1, "green")),
+            f"min({metric('book_verified')})",
+            thresholds=((None, "red"), (1, "green")),
         ),
         stat_panel(
             "Zones unknown",
             "Zones whose last sweep was not Complete: nothing is stopped or charged there.",
-            f"count(cohortd_zone_complete{{{SELECTOR}}} == 0) or vector(0)",
-            "short",
-            ZERO_IS_GOOD,
+            f"count({metric('zone_complete')} == 0) or vector(0)",
+            thresholds=ZERO_IS_GOOD,
         ),
         stat_panel(
             "Intents waiting",
             "Intents that were decided and have not ended.",
-            f"sum(cohortd_intents_live{{{SELECTOR}}})",
-            "short",
+            f"sum({metric('intents_live')})",
         ),
-        stat_panel(
-            "Book size",
-            "Bytes of the database.",
-            f"max(cohortd_book_bytes{{{SELECTOR}}})",
-            "bytes",
-        ),
+        stat_panel("Book size", "Bytes of the database.", f"max({metric('book_bytes')})", "bytes"),
         stat_panel(
             "Disk free",
             "Bytes free on the disk of the book.",
-            f"min(cohortd_book_free_bytes{{{SELECTOR}}})",
+            f"min({metric('book_free_bytes')})",
             "bytes",
-            ((None, "red"), (1e9, "green")),
+            thresholds=((None, "red"), (1e9, "green")),
         ),
     ]
 
 
 def _cycle_panels() -> list[Panel]:
     """Cycles, and the age of the data of each zone."""
+    confirmed_s = metric("zone_confirmed_timestamp_seconds")
     return [
         timeseries_panel(
             "Cycles",
             "Cycles a second, by outcome: done, follower, observed, failed.",
-            [
-                Query(
-                    f"sum by (outcome) (rate(cohortd_cycles_total{{{SELECTOR}}}{RATE}))",
-                    "{{outcome}}",
-                )
-            ],
+            {"{{outcome}}": _rate_by("outcome", "cycles_total")},
             "cps",
         ),
         timeseries_panel(
             "Cycle duration",
             "The median and the 99th percentile.",
-            [
-                Query(_quantile(0.5, "cohortd_cycle_duration_seconds"), "median"),
-                Query(_quantile(0.99, "cohortd_cycle_duration_seconds"), "99th percentile"),
-            ],
+            {
+                "median": _quantile(0.5, "cycle_duration_seconds"),
+                "99th percentile": _quantile(0.99, "cycle_duration_seconds"),
+            },
             "s",
         ),
         timeseries_panel(
             "Zone data age",
             "How long ago each zone was last read completely.",
-            [
-                Query(
-                    f"time() - max by (cloud_zone) "
-                    f"(cohortd_zone_confirmed_timestamp_seconds{{{SELECTOR}}})",
-                    "{{cloud_zone}}",
-                )
-            ],
+            {"{{cloud_zone}}": f"time() - max by (cloud_zone) ({confirmed_s})"},
             "s",
         ),
         timeseries_panel(
             "Cloud requests",
             "Requests a second, by operation.",
-            [
-                Query(
-                    f"sum by (operation) (rate(cohortd_cloud_requests_total{{{SELECTOR}}}{RATE}))",
-                    "{{operation}}",
-                )
-            ],
+            {"{{operation}}": _rate_by("operation", "cloud_requests_total")},
             "reqps",
             stacked=True,
         ),
@@ -122,51 +96,36 @@ def _cycle_panels() -> list[Panel]:
 
 def _cloud_request_panels() -> list[Panel]:
     """Requests to the cloud, and their outcomes."""
+    failures = _rate_by("operation, reason", "cloud_request_failures_total")
     return [
         timeseries_panel(
             "Cloud request failures",
             "Failed requests a second, by operation and reason.",
-            [
-                Query(
-                    f"sum by (operation, reason) "
-                    f"(rate(cohortd_cloud_request_failures_total{{{SELECTOR}}}{RATE}))",
-                    "{{operation}}: {{reason}}",
-                )
-            ],
+            {"{{operation}}: {{reason}}": failures},
             "reqps",
         ),
         timeseries_panel(
             "Cloud request duration",
             "The 95th percentile, by operation.",
-            [
-                Query(
-                    f"histogram_quantile(0.95, sum by (le, operation) "
-                    f"(rate(cohortd_cloud_request_duration_seconds_bucket{{{SELECTOR}}}{RATE})))",
-                    "{{operation}}",
-                )
-            ],
+            {"{{operation}}": _quantile(0.95, "cloud_request_duration_seconds", "le, operation")},
             "s",
         ),
         timeseries_panel(
             "Intents ended",
             "Intents by their end: confirmed, failed, expired, abandoned.",
-            [
-                Query(
-                    f"sum by (outcome) (increase(cohortd_intents_ended_total{{{SELECTOR}}}{RATE}))",
-                    "{{outcome}}",
-                )
-            ],
-            "short",
+            {"{{outcome}}": sum_by("outcome", f"increase({metric('intents_ended_total')}{RATE})")},
         ),
         timeseries_panel(
             "Lease epoch",
             "It rises by one at each change of leader.",
-            [Query(f"max by (instance) (cohortd_lease_epoch{{{SELECTOR}}})", "{{instance}}")],
-            "short",
+            {"{{instance}}": f"max by (instance) ({metric('lease_epoch')})"},
         ),
     ]
 
 
-def _quantile(quantile: float, histogram: str) -> str:
-    rate = f"rate({histogram}_bucket{{{SELECTOR}}}{RATE})"
-    return f"histogram_quantile({quantile}, sum by (le) ({rate}))"
+def _rate_by(labels: str, counter: str) -> str:
+    return sum_by(labels, f"rate({metric(counter)}{RATE})")
+
+
+def _quantile(quantile: float, histogram: str, labels: str = "le") -> str:
+    return f"histogram_quantile({quantile}, {_rate_by(labels, f'{histogram}_bucket')})"

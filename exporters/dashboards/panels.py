@@ -6,79 +6,79 @@ are in Grafana's grid of 24 columns.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from string import ascii_uppercase
 from typing import TypeVar
 
-from grafana_foundation_sdk.builders import bargauge, common, prometheus, stat, table, timeseries
+from grafana_foundation_sdk.builders import common, prometheus, stat, table, timeseries
 from grafana_foundation_sdk.builders import dashboard as build
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models import common as options
 from grafana_foundation_sdk.models import dashboard as model
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
-Panel = stat.Panel | timeseries.Panel | bargauge.Panel | table.Panel
-_Panel = TypeVar("_Panel", stat.Panel, timeseries.Panel, bargauge.Panel, table.Panel)
+from quotas.model.units import DAY_S
+
+Panel = stat.Panel | timeseries.Panel | table.Panel
+_Panel = TypeVar("_Panel", stat.Panel, timeseries.Panel, table.Panel)
 
 DATASOURCE = model.DataSourceRef(type_val="prometheus", uid="${datasource}")
 SELECTOR = 'job=~"$job", instance=~"$instance"'
 """The matchers that every expression carries."""
+IN_POOLS = 'pool!=""'
+RATE, RANGE = "[$__rate_interval]", "[$__range]"
 TAG = "cohortd"
-CREDITS = "suffix: credits"
-GPUS = "suffix: GPUs"
-ThresholdSteps = Sequence[tuple[float | None, str]]
+CREDITS, CREDITS_PER_HOUR, GPUS = "suffix: credits", "suffix: credits/h", "suffix: GPUs"
+Thresholds = Sequence[tuple[float | None, str]]
 """Thresholds as (from, colour), the first from None: minus infinity."""
-ALWAYS_GREEN: ThresholdSteps = ((None, "green"),)
-NO_COLOUR: ThresholdSteps = ((None, "text"),)
+ALWAYS_GREEN: Thresholds = ((None, "green"),)
+NO_COLOUR: Thresholds = ((None, "text"),)
+ZERO_IS_GOOD: Thresholds = ((None, "green"), (1, "orange"))
+RUNWAY: Thresholds = ((None, "red"), (DAY_S, "orange"), (7 * DAY_S, "green"))
 
 
-@dataclass(frozen=True, slots=True)
-class Query:
-    """A PromQL expression, and the legend of its series."""
+def metric(name: str, *matchers: str, **labels: str) -> str:
+    """The series of one of our metrics that match, for the job and instance that were chosen."""
+    equal = [f'{label}="{value}"' for label, value in labels.items()]
+    return f"cohortd_{name}{{{', '.join((SELECTOR, *matchers, *equal))}}}"
 
-    expr: str
-    legend: str = "{{startup}}"
+
+def sum_by(labels: str, expr: str) -> str:
+    """The sum of an expression for each value of the labels."""
+    return f"sum by ({labels}) ({expr})"
 
 
 def stat_panel(
     title: str,
     summary: str,
     expr: str,
-    unit: str,
-    threshold_steps: ThresholdSteps = NO_COLOUR,
+    unit: str = "short",
+    thresholds: Thresholds = NO_COLOUR,
     *,
     width: int = 4,
     legend: str = "",
 ) -> stat.Panel:
     """One figure, coloured by its thresholds; with a legend, one for each series."""
-    panel = (
-        stat.Panel()
-        .color_mode(_colour_of(threshold_steps))
-        .graph_mode(options.BigValueGraphMode.NONE)
-    )
-    mode = options.BigValueTextMode.AUTO if legend else options.BigValueTextMode.VALUE
-    panel = panel.reduce_options(_last_value()).text_mode(mode)
-    target = _target(Query(expr, legend or "now")).instant()
-    return (
-        _with_frame(panel, title, summary, unit, threshold_steps)
-        .height(4)
-        .span(width)
-        .with_target(target)
-    )
+    colour, text = options.BigValueColorMode, options.BigValueTextMode
+    panel = stat.Panel().graph_mode(options.BigValueGraphMode.NONE)
+    panel = panel.color_mode(colour.NONE if thresholds is NO_COLOUR else colour.VALUE)
+    panel = panel.text_mode(text.AUTO if legend else text.VALUE)
+    panel = panel.reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
+    panel = _with_frame(panel, title, summary, unit, thresholds).height(4).span(width)
+    return panel.with_target(_target(expr, legend or "now").instant())
 
 
 def timeseries_panel(
     title: str,
     summary: str,
-    queries: Sequence[Query],
-    unit: str,
+    queries: Mapping[str, str],
+    unit: str = "short",
     *,
-    width: int = 12,
     stacked: bool = False,
     dashed: Sequence[str] = (),
-    threshold_steps: ThresholdSteps = ALWAYS_GREEN,
 ) -> timeseries.Panel:
-    """Lines over time; `dashed` names series that are a limit rather than a measurement."""
+    """Lines over time, as expressions by legend; `dashed` names limits, which are no figures."""
     legend = common.VizLegendOptions().show_legend(True).calcs([])
     legend = legend.display_mode(options.LegendDisplayMode.LIST)
     panel = timeseries.Panel().legend(legend.placement(options.LegendPlacement.BOTTOM))
@@ -95,58 +95,36 @@ def timeseries_panel(
             model.DynamicConfigValue("color", {"mode": "fixed", "fixedColor": "text"}),
         ]
         panel = panel.override_by_name(name, fixed)
-    panel = _with_frame(panel, title, summary, unit, threshold_steps).height(8).span(width)
-    for query in queries:
-        panel = panel.with_target(_target(query))
+    panel = _with_frame(panel, title, summary, unit, ALWAYS_GREEN).height(8).span(12)
+    for name, expr in queries.items():
+        panel = panel.with_target(_target(expr, name))
     return panel
-
-
-def bar_gauge_panel(
-    title: str,
-    summary: str,
-    query: Query,
-    unit: str,
-    threshold_steps: ThresholdSteps = ALWAYS_GREEN,
-    *,
-    width: int = 8,
-) -> bargauge.Panel:
-    """One bar for each series, at its current value."""
-    panel = (
-        bargauge.Panel()
-        .orientation(options.VizOrientation.HORIZONTAL)
-        .reduce_options(_last_value())
-    )
-    panel = panel.display_mode(options.BarGaugeDisplayMode.BASIC).min(0)
-    panel = _with_frame(panel, title, summary, unit, threshold_steps).height(8).span(width)
-    return panel.with_target(_target(query).instant())
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of a table: its expression with one value for each row, and its display."""
+    """A column of a table: its expression with one value for each startup, and its display."""
 
     title: str
     expr: str
-    unit: str
-    threshold_steps: ThresholdSteps = NO_COLOUR
+    unit: str = "short"
+    thresholds: Thresholds = NO_COLOUR
     value_mappings: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     """Text and colour in place of a value."""
 
 
 def table_panel(
-    title: str, summary: str, by: Sequence[str], columns: Sequence[Column], *, width: int = 24
+    title: str, summary: str, columns: Sequence[Column], *, width: int = 24
 ) -> table.Panel:
-    """A table with one row for each value of the labels `by`, its columns joined on them."""
+    """A table with one row for each startup, its columns joined on the startup's name."""
     panel = table.Panel().show_header(True).cell_height(options.TableCellHeight.SM)
-    panel = (
-        _with_frame(panel, title, summary, "string", NO_COLOUR).height(8).span(width).min_width(60)
-    )
-    column_titles = {label: label.capitalize() for label in by}
-    for index, column in enumerate(columns):
-        ref = chr(ord("A") + index)
-        target = _target(Query(f"sum by ({', '.join(by)}) ({column.expr})", column.title))
+    panel = _with_frame(panel, title, summary, "string", NO_COLOUR).height(8).span(width)
+    panel = panel.min_width(60)
+    column_titles = {"startup": "Startup"}
+    for ref, column in zip(ascii_uppercase, columns, strict=False):
+        target = _target(sum_by("startup", column.expr), column.title)
         panel = panel.with_target(target.instant().format(PromQueryFormat.TABLE).ref_id(ref))
-        column_titles[f"Value #{ref}" if len(columns) > 1 else "Value"] = column.title
+        column_titles[f"Value #{ref}"] = column.title
         panel = panel.override_by_name(column.title, _column_overrides(column))
     arranged = {
         "excludeByName": {"Time": True},
@@ -161,42 +139,30 @@ def table_panel(
     )
 
 
-def empty_dashboard(
-    uid: str, title: str, summary: str, *, variables: Sequence[str] = ()
+def dashboard(
+    uid: str, title: str, summary: str, panels: Iterable[Panel], variables: Sequence[str] = ()
 ) -> build.Dashboard:
-    """An empty dashboard with our variables, links and annotations."""
-    found = (
-        build.Dashboard(title)
-        .uid(uid)
-        .description(summary)
-        .tags([TAG])
-        .timezone("utc")
-        .time("now-7d", "now")
-        .refresh("1m")
-        .readonly()
-        .link(_dashboard_links())
-        .with_variable(
-            build.DatasourceVariable("datasource").label("Data source").type("prometheus")
-        )
-        .with_variable(_with_all_option(_query_variable("job", "cohortd_build_info", "Job")))
-        .with_variable(
-            _with_all_option(
-                _query_variable("instance", 'cohortd_build_info{job=~"$job"}', "Instance")
-            )
-        )
-    )
+    """A dashboard with our variables, links and annotations; panels from left to right, downwards.
+
+    `variables` are labels of startups that the reader may choose by.
+    """
+    found = build.Dashboard(title).uid(uid).description(summary).tags([TAG]).timezone("utc")
+    found = found.time("now-7d", "now").refresh("1m").readonly().link(_dashboard_links())
+    source = build.DatasourceVariable("datasource").label("Data source").type("prometheus")
+    found = found.with_variable(source)
+    everything = model.VariableOption(selected=True, text="All", value="$__all")
+    for name, series in (
+        ("job", "cohortd_build_info"),
+        ("instance", 'cohortd_build_info{job=~"$job"}'),
+    ):
+        variable = _query_variable(name, series).include_all(True).current(everything)
+        found = found.with_variable(variable)
     for name in variables:
-        found = found.with_variable(
-            _query_variable(name, f"cohortd_level{{{SELECTOR}}}", name.capitalize())
-        )
-    return found.annotation(_stop_annotations())
-
-
-def with_panels(empty: build.Dashboard, panels: Sequence[Panel]) -> build.Dashboard:
-    """The dashboard with its panels, from left to right and from top to bottom."""
+        found = found.with_variable(_query_variable(name, metric("level")))
+    found = found.annotation(_stop_annotations())
     for panel in panels:
-        empty = empty.with_panel(panel)
-    return empty
+        found = found.with_panel(panel)
+    return found
 
 
 def to_json(dashboard: build.Dashboard) -> str:
@@ -205,66 +171,40 @@ def to_json(dashboard: build.Dashboard) -> str:
 
 
 def _with_frame(
-    panel: _Panel, title: str, summary: str, unit: str, threshold_steps: ThresholdSteps
+    panel: _Panel, title: str, summary: str, unit: str, thresholds: Thresholds
 ) -> _Panel:
-    steps = [model.Threshold(value=value, color=colour) for value, colour in threshold_steps]
-    thresholds = build.ThresholdsConfig().mode(model.ThresholdsMode.ABSOLUTE).steps(steps)
+    steps = [model.Threshold(value=value, color=colour) for value, colour in thresholds]
+    config = build.ThresholdsConfig().mode(model.ThresholdsMode.ABSOLUTE).steps(steps)
     panel = panel.title(title).description(summary).datasource(DATASOURCE).unit(unit)
-    return panel.thresholds(thresholds)
+    return panel.thresholds(config)
 
 
-def _target(query: Query) -> prometheus.Dataquery:
-    return (
-        prometheus.Dataquery().expr(query.expr).legend_format(query.legend).datasource(DATASOURCE)
-    )
-
-
-def _last_value() -> common.ReduceDataOptions:
-    return common.ReduceDataOptions().calcs(["lastNotNull"])
-
-
-def _colour_of(threshold_steps: ThresholdSteps) -> options.BigValueColorMode:
-    is_plain = threshold_steps is NO_COLOUR
-    return options.BigValueColorMode.NONE if is_plain else options.BigValueColorMode.VALUE
+def _target(expr: str, legend: str) -> prometheus.Dataquery:
+    return prometheus.Dataquery().expr(expr).legend_format(legend).datasource(DATASOURCE)
 
 
 def _column_overrides(column: Column) -> list[model.DynamicConfigValue]:
-    steps = [{"value": value, "color": colour} for value, colour in column.threshold_steps]
-    overrides = [
-        model.DynamicConfigValue("unit", column.unit),
-        model.DynamicConfigValue("thresholds", {"mode": "absolute", "steps": steps}),
-    ]
-    if column.threshold_steps is not NO_COLOUR or column.value_mappings:
-        overrides.append(model.DynamicConfigValue("custom.cellOptions", {"type": "color-text"}))
+    steps = [{"value": value, "color": colour} for value, colour in column.thresholds]
+    thresholds = {"mode": "absolute", "steps": steps}
+    overrides: dict[str, object] = {"unit": column.unit, "thresholds": thresholds}
+    if column.thresholds is not NO_COLOUR or column.value_mappings:
+        overrides["custom.cellOptions"] = {"type": "color-text"}
     if column.value_mappings:
         value_mappings = {
             value: {"text": text, "color": colour, "index": position}
             for position, (value, (text, colour)) in enumerate(column.value_mappings.items())
         }
-        mappings = [{"type": "value", "options": value_mappings}]
-        overrides.append(model.DynamicConfigValue("mappings", mappings))
-    return overrides
+        overrides["mappings"] = [{"type": "value", "options": value_mappings}]
+    return [model.DynamicConfigValue(name, value) for name, value in overrides.items()]
 
 
-def _query_variable(name: str, series: str, label: str) -> build.QueryVariable:
-    """A variable with one value of a label, the first one by default."""
+def _query_variable(name: str, series: str) -> build.QueryVariable:
+    """A variable with the values of a label, the first one by default."""
     query = f"label_values({series}, {name})"
-    return (
-        build.QueryVariable(name)
-        .label(label)
-        .datasource(DATASOURCE)
-        .query({"query": query, "refId": name})
-        .definition(query)
-        .refresh(model.VariableRefresh.ON_TIME_RANGE_CHANGED)
-        .sort(model.VariableSort.ALPHABETICAL_ASC)
-        .multi(True)
-    )
-
-
-def _with_all_option(choice: build.QueryVariable) -> build.QueryVariable:
-    """The same variable, with every value selected by default."""
-    everything = model.VariableOption(selected=True, text="All", value="$__all")
-    return choice.include_all(True).current(everything)
+    variable = build.QueryVariable(name).label(name.capitalize()).datasource(DATASOURCE)
+    variable = variable.query({"query": query, "refId": name}).definition(query)
+    variable = variable.refresh(model.VariableRefresh.ON_TIME_RANGE_CHANGED)
+    return variable.sort(model.VariableSort.ALPHABETICAL_ASC).multi(True)
 
 
 def _dashboard_links() -> build.DashboardLink:
@@ -273,13 +213,6 @@ def _dashboard_links() -> build.DashboardLink:
 
 
 def _stop_annotations() -> build.AnnotationQuery:
-    stops = f'cohortd_decisions_total{{{SELECTOR}, verb="stop"}}'
-    expr = f"sum by (startup, rule) (increase({stops}[2m])) > 0"
-    return (
-        build.AnnotationQuery()
-        .name("Stops")
-        .datasource(DATASOURCE)
-        .enable(True)
-        .icon_color("red")
-        .expr(expr)
-    )
+    stops = f"increase({metric('decisions_total', verb='stop')}[2m])"
+    query = build.AnnotationQuery().name("Stops").datasource(DATASOURCE).enable(True)
+    return query.icon_color("red").expr(f"{sum_by('startup, rule', stops)} > 0")

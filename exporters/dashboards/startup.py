@@ -4,116 +4,94 @@ from __future__ import annotations
 
 from grafana_foundation_sdk.builders import dashboard as build
 
-from exporters.dashboards.overview import RUNWAY
 from exporters.dashboards.panels import (
     CREDITS,
+    CREDITS_PER_HOUR,
     GPUS,
-    SELECTOR,
+    IN_POOLS,
+    RUNWAY,
     Panel,
-    Query,
-    empty_dashboard,
+    dashboard,
+    metric,
     stat_panel,
+    sum_by,
     timeseries_panel,
-    with_panels,
 )
 
-STARTUP_SELECTOR = f'{SELECTOR}, startup=~"$startup"'
-BURN = f"cohortd_burn_credits_per_hour{{{STARTUP_SELECTOR}}}"
-BALANCE = f"cohortd_balance_credits{{{STARTUP_SELECTOR}, state="
+CHOSEN = 'startup=~"$startup"'
+BURN = metric("burn_credits_per_hour", CHOSEN)
 
 
 def startup() -> build.Dashboard:
     """One startup, or a few: credits against their pace, GPUs against their share."""
-    empty = empty_dashboard(
-        "cohortd-startup",
-        "cohortd / Startup",
-        "How much is left, and how long will it last?",
-        variables=["startup"],
-    )
-    return with_panels(empty, [*_stats(), *_credits(), *_gpus()])
+    panels = [*_stats(), *_credits(), *_gpus()]
+    summary = "How much is left, and how long will it last?"
+    return dashboard("cohortd-startup", "cohortd / Startup", summary, panels, ["startup"])
 
 
 def _stats() -> list[Panel]:
     """The figures at the top."""
-    return [
-        stat_panel(
+    runway_s = f"{metric('exhaustion_timestamp_seconds', CHOSEN)} - time()"
+    figures = (
+        (
             "Available",
             "Credits that may still be spent, without the reserve for an orderly stop.",
-            f'sum by (startup) ({BALANCE}"available"}})',
+            _by_startup("balance_credits", state="available"),
             CREDITS,
-            width=6,
-            legend="{{startup}}",
         ),
-        stat_panel(
+        (
             "Runway",
             "Time until available credits are used up at the present burn.",
-            "sum by (startup) "
-            f"(cohortd_exhaustion_timestamp_seconds{{{STARTUP_SELECTOR}}} - time())",
+            sum_by("startup", runway_s),
             "dtdurations",
             RUNWAY,
-            width=6,
-            legend="{{startup}}",
         ),
-        stat_panel(
+        (
             "Burn",
             "Credits an hour that running servers cost.",
-            f"sum by (startup) ({BURN})",
-            "suffix: credits/h",
-            width=6,
-            legend="{{startup}}",
+            sum_by("startup", BURN),
+            CREDITS_PER_HOUR,
         ),
-        stat_panel(
+        (
             "Would expire next",
             "Credits that the next end of a grant takes if nothing more burns.",
-            f"sum by (startup) (cohortd_expiring_credits{{{STARTUP_SELECTOR}}})",
+            _by_startup("expiring_credits"),
             CREDITS,
-            width=6,
-            legend="{{startup}}",
         ),
-    ]
+    )
+    return [stat_panel(*figure, width=6, legend="{{startup}}") for figure in figures]
 
 
 def _credits() -> list[Panel]:
     """Credits over time."""
+    states = ("available", "held", "reserve")
     return [
         timeseries_panel(
             "Credits",
             "Credits available, held, and reserved for a stop.",
-            [
-                Query(f'sum by (startup) ({BALANCE}"available"}})', "available {{startup}}"),
-                Query(f'sum by (startup) ({BALANCE}"held"}})', "held {{startup}}"),
-                Query(f'sum by (startup) ({BALANCE}"reserve"}})', "reserve {{startup}}"),
-            ],
+            {
+                f"{state} {{{{startup}}}}": _by_startup("balance_credits", state=state)
+                for state in states
+            },
             CREDITS,
         ),
         timeseries_panel(
             "Pace",
             "Credits charged to date against the allowance to date of the pacing curve.",
-            [
-                Query(
-                    f"sum by (startup) (cohortd_charged_credits{{{STARTUP_SELECTOR}}})",
-                    "charged {{startup}}",
-                ),
-                Query(
-                    f"sum by (startup) (cohortd_allowance_credits{{{STARTUP_SELECTOR}}})",
-                    "allowance",
-                ),
-            ],
+            {
+                "charged {{startup}}": _by_startup("charged_credits"),
+                "allowance": _by_startup("allowance_credits"),
+            },
             CREDITS,
             dashed=["allowance"],
         ),
         timeseries_panel(
             "GPUs against share",
             "GPUs in use, guaranteed, in the share at current demands, and the ceiling.",
-            [
-                Query(
-                    f'sum by (startup) (cohortd_usage_gpus{{{STARTUP_SELECTOR}, pool!=""}})',
-                    "in use",
-                ),
-                Query(f"sum by (startup) (cohortd_nominal_gpus{{{STARTUP_SELECTOR}}})", "nominal"),
-                Query(f"sum by (startup) (cohortd_share_gpus{{{STARTUP_SELECTOR}}})", "share"),
-                Query(f"sum by (startup) (cohortd_ceiling_gpus{{{STARTUP_SELECTOR}}})", "ceiling"),
-            ],
+            {
+                "in use": _by_startup("usage_gpus", IN_POOLS),
+                **{name: _by_startup(f"{name}_gpus") for name in ("nominal", "share", "ceiling")},
+            },
             GPUS,
             dashed=["nominal", "ceiling"],
         ),
@@ -126,39 +104,31 @@ def _gpus() -> list[Panel]:
         timeseries_panel(
             "GPUs by flavor",
             "GPUs of billable servers, by flavor.",
-            [Query(f"sum by (flavor) (cohortd_usage_gpus{{{STARTUP_SELECTOR}}})", "{{flavor}}")],
+            {"{{flavor}}": sum_by("flavor", metric("usage_gpus", CHOSEN))},
             GPUS,
             stacked=True,
         ),
         timeseries_panel(
             "Burn rate",
             "Credits an hour, and the 24-hour mean.",
-            [
-                Query(
-                    f"sum by (startup) ({BURN})",
-                    "now {{startup}}",
-                ),
-                Query(
-                    f"sum by (startup) (avg_over_time({BURN}[1d]))",
-                    "mean of 24 h",
-                ),
-            ],
-            "suffix: credits/h",
+            {
+                "now {{startup}}": sum_by("startup", BURN),
+                "mean of 24 h": sum_by("startup", f"avg_over_time({BURN}[1d])"),
+            },
+            CREDITS_PER_HOUR,
             dashed=["mean of 24 h"],
         ),
         timeseries_panel(
             "Borrowed and lent",
             "GPUs of the share above nominal, and GPUs of the nominal quota that others use.",
-            [
-                Query(
-                    f"sum by (startup) (cohortd_borrowed_gpus{{{STARTUP_SELECTOR}}})",
-                    "borrowed {{startup}}",
-                ),
-                Query(
-                    f"sum by (startup) (cohortd_lent_gpus{{{STARTUP_SELECTOR}}})",
-                    "lent {{startup}}",
-                ),
-            ],
+            {
+                f"{name} {{{{startup}}}}": _by_startup(f"{name}_gpus")
+                for name in ("borrowed", "lent")
+            },
             GPUS,
         ),
     ]
+
+
+def _by_startup(name: str, *matchers: str, **labels: str) -> str:
+    return sum_by("startup", metric(name, CHOSEN, *matchers, **labels))

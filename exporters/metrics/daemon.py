@@ -37,66 +37,55 @@ class Metrics:
         """`book` is the SQLite file whose size is shown; None on PostgreSQL."""
         disable_created_metrics()  # type: ignore[no-untyped-call]  # its stub lacks a return
         self.registry = CollectorRegistry()
-        self._view_collector, self._is_ready = ViewCollector(), False
+        self._view_collector = ViewCollector()
+        self.is_ready = False
+        """Whether a view was ever published; a follower stays ready."""
         self._counters = ZeroInitializedCounters()
         if book is not None:
             self.registry.register(DiskCollector(book))
-        Gauge(
-            "cohortd_build_info", "1, with the version.", ["version"], registry=self.registry
-        ).labels(version("cohortd")).set(1)
+        info = self._gauge("build_info", "1, with the version.", "version")
+        info.labels(version("cohortd")).set(1)
         self._verified: Gauge | None = None
         self._bypasses: Gauge | None = None
-        self._ended_intents = self._counter(
-            "intents_ended", "Intents that ended, by outcome.", "outcome"
-        )
+        text = "Intents that ended, by outcome."
+        self._ended_intents = self._counter("intents_ended", text, "outcome")
         self._ended_ids: set[int] = set()
         self._cycles = self._counter("cycles", "Cycles, by outcome.", "outcome")
-        self._decisions = self._counter(
-            "decisions", "Decisions recorded.", "startup", "rule", "verb", "mode"
-        )
+        labels = ("startup", "rule", "verb", "mode")
+        self._decisions = self._counter("decisions", "Decisions recorded.", *labels)
         self._requests = self._counter("cloud_requests", "Requests to the cloud.", "operation")
-        self._failures = self._counter(
-            "cloud_request_failures", "Requests to the cloud that failed.", "operation", "reason"
-        )
-        self._deliveries = self._counter(
-            "deliveries", "Deliveries that ended, by outcome.", "outcome"
-        )
-        self._breached = self._counter(
-            "notices_breached", "Notices that were cut short, or reached no channel.", "startup"
-        )
-        self._pending_deliveries = self._gauge(
-            "deliveries_pending", "Messages that are due and not sent."
-        )
-        self._pending_age = self._gauge(
-            "deliveries_pending_age_seconds", "Age of the oldest message that is due."
-        )
-        self._failed_deliveries = self._gauge(
-            "deliveries_failed", "Messages in the book that were given up."
-        )
+        text = "Requests to the cloud that failed."
+        self._failures = self._counter("cloud_request_failures", text, "operation", "reason")
+        text = "Deliveries that ended, by outcome."
+        self._deliveries = self._counter("deliveries", text, "outcome")
+        text = "Notices that were cut short, or reached no channel."
+        self._breached = self._counter("notices_breached", text, "startup")
+        text = "Messages that are due and not sent."
+        self._pending_deliveries = self._gauge("deliveries_pending", text)
+        text = "Age of the oldest message that is due."
+        self._pending_age = self._gauge("deliveries_pending_age_seconds", text)
+        text = "Messages in the book that were given up."
+        self._failed_deliveries = self._gauge("deliveries_failed", text)
         self._missed = self._counter("cycles_missed", "Cycles that began late or not at all.")
         for outcome in DELIVERY_OUTCOMES:
             self._counters.initialize(self._deliveries, outcome)
         for outcome in INTENT_OUTCOMES:
             self._counters.initialize(self._ended_intents, outcome)
-        self._cycle_time = Histogram(
-            "cohortd_cycle_duration_seconds", "Duration of a cycle.", registry=self.registry
-        )
-        self._request_time = Histogram(
-            "cohortd_cloud_request_duration_seconds",
-            "Duration of a request to the cloud.",
-            ["operation"],
-            registry=self.registry,
-        )
-        self._last_success = self._gauge(
-            "last_successful_cycle_timestamp_seconds", "When the last successful cycle ended."
-        )
+        self._cycle_time = self._histogram("cycle_duration_seconds", "Duration of a cycle.")
+        name, text = "cloud_request_duration_seconds", "Duration of a request to the cloud."
+        self._request_time = self._histogram(name, text, "operation")
+        text = "When the last successful cycle ended."
+        self._last_success = self._gauge("last_successful_cycle_timestamp_seconds", text)
         self._leading = self._gauge("leader", "1 while this daemon holds the lease.")
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"cohortd_{name}", text, labels, registry=self.registry)
 
-    def _gauge(self, name: str, text: str) -> Gauge:
-        return Gauge(f"cohortd_{name}", text, registry=self.registry)
+    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        return Gauge(f"cohortd_{name}", text, labels, registry=self.registry)
+
+    def _histogram(self, name: str, text: str, *labels: str) -> Histogram:
+        return Histogram(f"cohortd_{name}", text, labels, registry=self.registry)
 
     def delivery(self, outcome: str) -> None:
         """Count a delivery that ended: sent, retried or failed."""
@@ -110,13 +99,12 @@ class Metrics:
 
     def publish(self, view: View) -> None:
         """Show this view from now on, and count its decisions."""
-        self._view_collector.view, self._is_ready = view, True
+        self._view_collector.view, self.is_ready = view, True
         for startup in view.status.startups:
             self._counters.initialize(self._breached, startup.name)
         for each in view.decisions:
-            self._counters.count(
-                self._decisions, each.startup, each.rule, each.verb, view.status.program.mode
-            )
+            labels = (each.startup, each.rule, each.verb, view.status.program.mode)
+            self._counters.count(self._decisions, *labels)
             if each.verb == BREACH:
                 self._counters.count(self._breached, each.startup)
         ended = {i.id: i.state for i in view.intents if not i.is_live and i.id is not None}
@@ -168,11 +156,6 @@ class Metrics:
     def missed(self) -> None:
         """Count a cycle that the scheduler could not start in time."""
         self._missed.inc()
-
-    @property
-    def is_ready(self) -> bool:
-        """Whether a view was ever published; a follower stays ready."""
-        return self._is_ready
 
     def collect(self) -> Iterator[Metric]:
         """Every family, in the order in which they are rendered."""

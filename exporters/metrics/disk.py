@@ -24,8 +24,5 @@ class DiskCollector(Collector):
         size = sum(path.stat().st_size for path in book_files if path.exists())
         yield GaugeMetricFamily("cohortd_book_bytes", "Bytes of the book; SQLite only.", value=size)
         free = shutil.disk_usage(self.book.parent).free
-        yield GaugeMetricFamily(
-            "cohortd_book_free_bytes",
-            "Bytes free on the disk of the book; SQLite only.",
-            value=free,
-        )
+        text = "Bytes free on the disk of the book; SQLite only."
+        yield GaugeMetricFamily("cohortd_book_free_bytes", text, value=free)

@@ -75,7 +75,7 @@ def send_webhook(delivery: Delivery, settings: Settings) -> DeliveryResult:
 
 
 def resolve(url: SplitResult, settings: Settings) -> str:
-    """The address to connect to. Raises Forbidden if any address of the name is not allowed."""
+    """The address to connect to. Raises ForbiddenAddress unless all of the name are allowed."""
     host = url.hostname or ""
     found = socket.getaddrinfo(host, _port(url), type=socket.SOCK_STREAM)
     addresses = [ipaddress.ip_address(str(row[4][0]).partition("%")[0]) for row in found]

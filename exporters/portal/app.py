@@ -73,7 +73,7 @@ class PortalServices:
 
 
 @dataclass(frozen=True)
-class SignedInRequest:
+class Visit:
     """A request of a signed-in browser."""
 
     request: Request
@@ -81,6 +81,32 @@ class SignedInRequest:
     session: Session
     viewer: Viewer
     translator: Translator
+
+    @property
+    def number(self) -> int:
+        """The number of the row that the address names."""
+        number: int = self.request.path_params["number"]
+        return number
+
+    def render(self, template: str, context: Mapping[str, Any], status: int = 200) -> Response:
+        """A page of this session."""
+        base = _base_context(self.request, self.translator, self.session)
+        text = self.services.templates.get_template(template).render({**base, **context})
+        return _remember_language(self.request, HTMLResponse(text, status, HEADERS))
+
+    async def form(self) -> tuple[dict[str, str], str]:
+        """A form's fields and its key. Raises Problem."""
+        fields = await self.services.sessions.form(self.request, self.session)
+        self.services.access.admit(self.viewer.token, "POST", "request")
+        key = fields.pop("key", "")
+        if len(key) != len(new_key()) or not key.isascii() or not key.isalnum():
+            raise Problem(403, "form", "This form has no key: open the page again.")
+        return fields, f"portal-{key}"
+
+    async def enqueue(self, key: str, kind: str, body: dict[str, Any]) -> Response:
+        """Put a write in the inbox, and go to its page."""
+        enqueued = await enqueue(self.request, self.viewer.token, key, kind, body)
+        return _redirect(f"{PATH}/writes/{enqueued.id}")
 
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -117,7 +143,7 @@ def build_portal(state: Path, read_model: ReadModel, access: Access, inbox: Inbo
     return app
 
 
-def signed_in(handler: Callable[[SignedInRequest], Awaitable[Response]]) -> Handler:
+def signed_in(handler: Callable[[Visit], Awaitable[Response]]) -> Handler:
     """Admit a request whose token is valid now, with the reads of that startup only."""
 
     async def authenticated(request: Request) -> Response:
@@ -132,22 +158,21 @@ def signed_in(handler: Callable[[SignedInRequest], Awaitable[Response]]) -> Hand
         services.access.admit(token, request.method, "read")
         viewer = Viewer(token, await services.read_model.latest(), services.read_model)
         translator = Translator(language(request), viewer.cached.program_status.program.timezone)
-        return await handler(SignedInRequest(request, services, session, viewer, translator))
+        return await handler(Visit(request, services, session, viewer, translator))
 
     return authenticated
 
 
-async def page(signed_in_request: SignedInRequest) -> Response:
+async def page(visit: Visit) -> Response:
     """The whole page of a founder."""
-    return _page(signed_in_request)
+    return _page(visit)
 
 
-async def now(signed_in_request: SignedInRequest) -> Response:
+async def now(visit: Visit) -> Response:
     """The part of the page that refreshes."""
-    context = _base_context(signed_in_request.request, signed_in_request.translator) | live_context(
-        signed_in_request.viewer, signed_in_request.translator
-    )
-    text = render_block(signed_in_request.services.templates, "page.html", "now", **context)
+    context = _base_context(visit.request, visit.translator)
+    context |= live_context(visit.viewer, visit.translator)
+    text = render_block(visit.services.templates, "page.html", "now", **context)
     return HTMLResponse(text, headers=HEADERS)
 
 
@@ -175,95 +200,66 @@ async def sign_in(request: Request) -> Response:
     return response
 
 
-async def sign_out(signed_in_request: SignedInRequest) -> Response:
+async def sign_out(visit: Visit) -> Response:
     """End the session in this browser."""
-    await signed_in_request.services.sessions.form(
-        signed_in_request.request, signed_in_request.session
-    )
+    await visit.services.sessions.form(visit.request, visit.session)
     response = _redirect(f"{SIGN_IN}?reason=signed-out")
-    _clear_session(response, signed_in_request.request)
+    _clear_session(response, visit.request)
     return response
 
 
-async def request_gpus(signed_in_request: SignedInRequest) -> Response:
+async def request_gpus(visit: Visit) -> Response:
     """Ask for GPUs; an invalid form comes back with its values and a hint."""
-    fields, key = await _form(signed_in_request)
+    fields, key = await visit.form()
     try:
         texts = {name: fields.get(name, "") for name in ("pool", "reason", "refused_for")}
         length = fields.get("length", "") + fields.get("unit", "")
         form_values = {**texts, "gpus": int(fields.get("gpus", "")), "duration": length}
-        wanted = NewRequest.model_validate(form_values)
-        duration_s = wanted.duration_s()
+        body = NewRequest.model_validate(form_values).submitted()
     except (ValidationError, ValueError, Problem):
-        return _page(signed_in_request, 422, fields)
-    body = {**wanted.model_dump(exclude={"duration"}), "duration_s": duration_s}
-    return await _enqueue(signed_in_request, key, "request.open", body)
+        return _page(visit, 422, fields)
+    return await visit.enqueue(key, "request.open", body)
 
 
-async def withdraw(signed_in_request: SignedInRequest) -> Response:
+async def withdraw(visit: Visit) -> Response:
     """Withdraw a request."""
-    _, key = await _form(signed_in_request)
-    number = signed_in_request.request.path_params["number"]
-    return await _enqueue(signed_in_request, key, "request.withdraw", {"request": number})
+    _, key = await visit.form()
+    return await visit.enqueue(key, "request.withdraw", {"request": visit.number})
 
 
-async def acknowledge(signed_in_request: SignedInRequest) -> Response:
+async def acknowledge(visit: Visit) -> Response:
     """Acknowledge a notice."""
-    _, key = await _form(signed_in_request)
-    number = signed_in_request.request.path_params["number"]
-    return await _enqueue(signed_in_request, key, "notice.acknowledge", {"notice": number})
+    _, key = await visit.form()
+    return await visit.enqueue(key, "notice.acknowledge", {"notice": visit.number})
 
 
-async def snooze(signed_in_request: SignedInRequest) -> Response:
+async def snooze(visit: Visit) -> Response:
     """Ask for a later deadline: one of the offered lengths, with a reason."""
-    fields, key = await _form(signed_in_request)
+    fields, key = await visit.form()
     for_s, reason = SNOOZE_CHOICES_S.get(fields.get("length", "")), fields.get("reason", "").strip()
     if for_s is None or not 1 <= len(reason) <= 500:
         raise Problem(422, "snooze", "Give a length of the list and a reason.")
-    form_values = {
-        "notice": signed_in_request.request.path_params["number"],
-        "for_s": for_s,
-        "reason": reason,
-    }
-    return await _enqueue(signed_in_request, key, "notice.snooze", form_values)
+    body = {"notice": visit.number, "for_s": for_s, "reason": reason}
+    return await visit.enqueue(key, "notice.snooze", body)
 
 
-async def write(signed_in_request: SignedInRequest) -> Response:
+async def write(visit: Visit) -> Response:
     """The result of a write: waiting, done or refused."""
-    found = write_result(
-        signed_in_request.request,
-        signed_in_request.viewer,
-        signed_in_request.request.path_params["id"],
-    )
-    context = _base_context(
-        signed_in_request.request, signed_in_request.translator, signed_in_request.session
-    ) | {"write": found}
-    text = signed_in_request.services.templates.get_template("write.html").render(context)
-    return _remember_language(signed_in_request.request, HTMLResponse(text, headers=HEADERS))
+    found = write_result(visit.request, visit.viewer, visit.request.path_params["id"])
+    return visit.render("write.html", {"write": found})
 
 
-async def statement(signed_in_request: SignedInRequest) -> Response:
+async def statement(visit: Visit) -> Response:
     """One month: opening, every line, closing."""
-    month = signed_in_request.request.path_params["month"]
     try:
-        start_s = month_s(month)
+        start_s = month_s(visit.request.path_params["month"])
     except ValueError:
         raise HTTPException(404) from None
-    found = signed_in_request.viewer.reads.statement(
-        signed_in_request.viewer.read_model.book(), start_s
-    )
+    found = visit.viewer.reads.statement(visit.viewer.read_model.book(), start_s)
     if found is None:
         raise HTTPException(404)
-    context = _base_context(
-        signed_in_request.request, signed_in_request.translator, signed_in_request.session
-    )
-    context |= {
-        "statement": found,
-        "lines": found.lines[-STATEMENT_LINES_SHOWN:],
-        "most": STATEMENT_LINES_SHOWN,
-    }
-    text = signed_in_request.services.templates.get_template("statement.html").render(context)
-    return _remember_language(signed_in_request.request, HTMLResponse(text, headers=HEADERS))
+    lines, most = found.lines[-STATEMENT_LINES_SHOWN:], STATEMENT_LINES_SHOWN
+    return visit.render("statement.html", {"statement": found, "lines": lines, "most": most})
 
 
 async def on_problem(request: Request, error: Exception) -> Response:
@@ -286,27 +282,17 @@ async def on_http_error(request: Request, error: Exception) -> Response:
 
 
 def _page(
-    signed_in_request: SignedInRequest,
-    status: int = 200,
-    form_values: Mapping[str, str] | None = None,
+    visit: Visit, status: int = 200, form_values: Mapping[str, str] | None = None
 ) -> Response:
-    found = page_context(signed_in_request.viewer, signed_in_request.translator, form_values or {})
-    context = (
-        _base_context(
-            signed_in_request.request, signed_in_request.translator, signed_in_request.session
-        )
-        | found
-    )
-    text = signed_in_request.services.templates.get_template("page.html").render(context)
-    return _remember_language(signed_in_request.request, HTMLResponse(text, status, HEADERS))
+    found = page_context(visit.viewer, visit.translator, form_values or {})
+    return visit.render("page.html", found, status)
 
 
 def _sign_in_page(request: Request, reason: str, status: int = 200) -> Response:
     services: PortalServices = request.app.state.services
     now_s = services.read_model.now_s()
-    session = services.sessions.read(request, now_s) or services.sessions.new_session(
-        "", now_s + SESSION_MAX_AGE_S
-    )
+    session = services.sessions.read(request, now_s)
+    session = session or services.sessions.new_session("", now_s + SESSION_MAX_AGE_S)
     context = _base_context(request, Translator(language(request)), session) | {"reason": reason}
     text = services.templates.get_template("sign_in.html").render(context)
     response = _remember_language(request, HTMLResponse(text, status, HEADERS))
@@ -318,10 +304,8 @@ def _problem_page(
     request: Request, status: int, kind: str, detail: str, headers: Mapping[str, str]
 ) -> Response:
     services: PortalServices = request.app.state.services
-    context = _base_context(request, Translator(language(request))) | {
-        "kind": kind,
-        "detail": detail,
-    }
+    context = _base_context(request, Translator(language(request)))
+    context |= {"kind": kind, "detail": detail}
     text = services.templates.get_template("problem.html").render(context)
     return HTMLResponse(text, status, {**HEADERS, **headers})
 
@@ -340,27 +324,6 @@ def _remember_language(request: Request, response: Response) -> Response:
     if request.query_params.get("lang") in languages.LANGUAGES:
         set_cookie(response, request, languages.COOKIE, language(request), YEAR_S)
     return response
-
-
-async def _form(signed_in_request: SignedInRequest) -> tuple[dict[str, str], str]:
-    """A form's fields and its key. Raises Problem."""
-    fields = await signed_in_request.services.sessions.form(
-        signed_in_request.request, signed_in_request.session
-    )
-    signed_in_request.services.access.admit(signed_in_request.viewer.token, "POST", "request")
-    key = fields.pop("key", "")
-    if len(key) != len(new_key()) or not key.isascii() or not key.isalnum():
-        raise Problem(403, "form", "This form has no key: open the page again.")
-    return fields, f"portal-{key}"
-
-
-async def _enqueue(
-    signed_in_request: SignedInRequest, key: str, kind: str, body: dict[str, Any]
-) -> Response:
-    enqueued = await enqueue(
-        signed_in_request.request, signed_in_request.viewer.token, key, kind, body
-    )
-    return _redirect(f"{PATH}/writes/{enqueued.id}")
 
 
 def _redirect(url: str) -> Response:

@@ -11,8 +11,8 @@ from quotas.ledger.forecast import Curve, allowance_ucr
 from quotas.model.units import Period, month_start_s
 from quotas.view import StartupStatus
 
-WIDTH, HEIGHT = 640, 240
 LEFT, RIGHT, TOP, BOTTOM = 8, 632, 22, 208
+"""The frame of the lines in the drawing, which is 640 by 240."""
 PACE_STEPS = 32
 
 

@@ -6,22 +6,32 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from decimal import ROUND_FLOOR, Decimal
+from importlib.resources import files
 from zoneinfo import ZoneInfo
 
 from babel import Locale, negotiate_locale
 from babel.dates import format_datetime
+from babel.messages.pofile import read_po
 from babel.numbers import format_decimal
 from babel.units import format_unit
 from starlette.requests import Request
 
-from exporters.portal.french import FRENCH
 from quotas.model.units import DAY_S, HOUR_S, format_credits, parse_instant
 
 LANGUAGES = {"en": "English", "fr": "Français"}
 COOKIE = "cohortd_language"
 MINUTES = "d MMM yyyy, HH:mm"
-_CATALOGUES: Mapping[str, Mapping[str, str]] = {"en": {}, "fr": FRENCH}
 _CENT = Decimal("0.01")
+
+
+def _read_texts(language: str) -> Mapping[str, str]:
+    """The texts of a language by their English sentence."""
+    with files("exporters.portal").joinpath("locale", f"{language}.po").open("rb") as file:
+        return {str(each.id): str(each.string) for each in read_po(file) if each.id}
+
+
+FRENCH = _read_texts("fr")
+_CATALOGUES: Mapping[str, Mapping[str, str]] = {"en": {}, "fr": FRENCH}
 
 
 @dataclass(frozen=True, slots=True)

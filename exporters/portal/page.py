@@ -11,19 +11,13 @@ from exporters.api.problems import Problem
 from exporters.portal.chart import burn_down, outlook
 from exporters.portal.i18n import Translator
 from quotas.book import Book
+from quotas.messages.levels import LEVELS
 from quotas.rules.registry import SNOOZABLE
 from quotas.state.notices import LIVE_NOTICES
 from quotas.state.requests import LIVE_REQUESTS
 
 ROWS_SHOWN, MAX_LIVE = 10, 100
 SNOOZE_CHOICES_S = {"30m": 1800, "1h": 3600, "2h": 7200}
-LEVELS = {
-    "open": ("open", "Everything may run."),
-    "paced": ("at limit", "What runs may go on; nothing more may start."),
-    "closed": ("no new servers", "Nothing new may start."),
-    "stopped": ("powering off", "What runs is powered off after its notice."),
-}
-"""The name and the meaning of each level, as people read them."""
 
 
 def live_context(viewer: Viewer, translator: Translator) -> dict[str, Any]:

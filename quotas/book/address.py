@@ -11,7 +11,7 @@ from sqlalchemy.exc import ArgumentError
 FILE_NAME = "cohortd.db"
 DRIVER = "postgresql+psycopg"
 SECRET_PARAMETERS = ("password", "sslpassword")
-"""What a URL may hold behind its question mark, and nobody is shown."""
+"""Parameters of a URL that are never shown."""
 ACCEPTED_SCHEMES = ("postgresql", "postgres", DRIVER)
 
 
@@ -25,7 +25,7 @@ class BookUnreachable(BookError):
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A state folder, which holds the inbox, and the database where the book is not in it.
+    """A state folder, which holds the inbox, and the database of the book.
 
     `database` is a postgresql:// URL, or empty for the SQLite file of the folder. It may
     hold a password and is never shown.

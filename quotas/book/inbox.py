@@ -1,4 +1,4 @@
-"""The inbox: what people asked through the API, in `inbox.db`, and the answers in the book.
+"""The inbox: writes that the API received, in `inbox.db`, and the answers to them in the book.
 
 The API process alone writes this file, which also holds each token's last use and the last
 good snapshot. The scheduler only reads the file, as untrusted input, and writes its answers
@@ -22,8 +22,10 @@ from urllib.parse import quote
 from sqlmodel import col, select
 
 from quotas.book.address import BookError
+from quotas.book.rows import add_row
 from quotas.book.schema.records import InboxAnswerRow
 from quotas.book.session import Book, rows_of
+from quotas.state.facts import canonical_json
 
 FOLDER, INBOX_NAME = "inbox", "inbox.db"
 MAX_WAITING = 100
@@ -39,6 +41,7 @@ CREATE INDEX IF NOT EXISTS ix_message_waits ON message (waits, at_s);
 CREATE TABLE IF NOT EXISTS token_use (token TEXT PRIMARY KEY, at_s INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS snapshot (id INTEGER PRIMARY KEY, at_s INTEGER NOT NULL, body TEXT);
 """
+_SELECT = "SELECT id, kind, startup, body, token, at_s FROM message"
 
 
 class InboxFull(Exception):
@@ -85,13 +88,11 @@ class Inbox:
 
         Raises KeyReused and InboxFull, and then keeps nothing.
         """
-        bearer, body = message.startup or message.token, _canonical(message.body)
+        bearer, body = message.startup or message.token, canonical_json(message.body)
         with self._lock, self._connection as inbox:
             inbox.execute("BEGIN IMMEDIATE")
             known = inbox.execute(
-                "SELECT id, kind, startup, body, token, at_s FROM message "
-                "WHERE bearer = ? AND key = ?",
-                (bearer, key),
+                f"{_SELECT} WHERE bearer = ? AND key = ?", (bearer, key)
             ).fetchone()
             if known is not None:
                 if (known[1], known[3]) != (message.kind, body):
@@ -109,10 +110,8 @@ class Inbox:
 
     def find(self, id: str, startup: str) -> InboxMessage | None:
         """A write of this startup."""
-        row = self._connection.execute(
-            "SELECT id, kind, startup, body, token, at_s FROM message WHERE id = ? AND startup = ?",
-            (id, startup),
-        ).fetchone()
+        query = f"{_SELECT} WHERE id = ? AND startup = ?"
+        row = self._connection.execute(query, (id, startup)).fetchone()
         return None if row is None else _message(row)
 
     def waiting_ids(self) -> tuple[str, ...]:
@@ -184,7 +183,7 @@ def read_rows(state: Path, query: str, values: tuple[Any, ...] = ()) -> list[tup
 
 @dataclass(frozen=True, slots=True)
 class InboxAnswer:
-    """The answer to a write: done or refused, a sentence, and the number of what was changed."""
+    """The answer to a write: done or refused, a sentence, and the number of the changed row."""
 
     id: str
     startup: str
@@ -206,14 +205,10 @@ def read_answers(book: Book, ids: Collection[str]) -> dict[str, InboxAnswer]:
 
 def write_answer(book: Book, answer: InboxAnswer) -> None:
     """Write an answer into the book, once."""
-    with book.writing() as connection, rows_of(connection) as rows:
-        rows.add(InboxAnswerRow(**asdict(answer)))
+    with book.writing() as connection:
+        add_row(connection, InboxAnswerRow(**asdict(answer)))
 
 
 def _message(row: tuple[Any, ...]) -> InboxMessage:
     id, kind, startup, body, token, at_s = row
     return InboxMessage(id, kind, startup, json.loads(body), token, at_s)
-
-
-def _canonical(body: Mapping[str, Any]) -> str:
-    return json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False)

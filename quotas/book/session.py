@@ -7,7 +7,7 @@ Both promise that a transaction that writes holds the book's one write lock from
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from alembic import command
@@ -133,17 +133,13 @@ class Book:
                 config.attributes["connection"] = connection
                 command.upgrade(config, "head")
 
-    @contextmanager
-    def writing(self) -> Iterator[Connection]:
+    def writing(self) -> AbstractContextManager[Connection]:
         """A transaction that holds the write lock from its start, committed at the end."""
-        with self.engine.begin() as connection:
-            yield connection
+        return self.engine.begin()
 
-    @contextmanager
-    def reading(self) -> Iterator[Connection]:
+    def reading(self) -> AbstractContextManager[Connection]:
         """A consistent view of the book. Nothing can be written through it."""
-        with self.engine.connect().execution_options(**self._reading) as connection:
-            yield connection
+        return self.engine.connect().execution_options(**self._reading)
 
     def close(self) -> None:
         """Close all connections."""

@@ -18,36 +18,26 @@ BUSY_TIMEOUT_MS = 10_000
 
 def make_engine(url: str, **options: Any) -> Engine:
     """An engine that reads and writes."""
-    engine = create_engine(url, connect_args={"check_same_thread": False}, **options)
-    event.listen(engine, "connect", _configure)
-    event.listen(engine, "begin", _begin)
-    return engine
+    return _engine(url, ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"), **options)
 
 
 def make_reader_engine(path: Path) -> Engine:
     """An engine on a file that another process writes; SQLite itself refuses every write."""
     url = f"sqlite:///file:{quote(str(path))}?mode=ro&uri=true"
-    engine = create_engine(url, connect_args={"check_same_thread": False})
-    event.listen(engine, "connect", _configure_reader)
+    return _engine(url, ("query_only=ON",))
+
+
+def _engine(url: str, pragmas: tuple[str, ...], **options: Any) -> Engine:
+    engine = create_engine(url, connect_args={"check_same_thread": False}, **options)
+
+    def configure(connection: Any, _record: object) -> None:
+        connection.isolation_level = None
+        for pragma in (*pragmas, f"busy_timeout={BUSY_TIMEOUT_MS}"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    event.listen(engine, "connect", configure)
     event.listen(engine, "begin", _begin)
     return engine
-
-
-def _configure(connection: Any, _record: object) -> None:
-    connection.isolation_level = None
-    for pragma in (
-        "journal_mode=WAL",
-        "synchronous=FULL",
-        "foreign_keys=ON",
-        f"busy_timeout={BUSY_TIMEOUT_MS}",
-    ):
-        connection.execute(f"PRAGMA {pragma}")
-
-
-def _configure_reader(connection: Any, _record: object) -> None:
-    connection.isolation_level = None
-    for pragma in ("query_only=ON", f"busy_timeout={BUSY_TIMEOUT_MS}"):
-        connection.execute(f"PRAGMA {pragma}")
 
 
 def _begin(connection: Connection) -> None:

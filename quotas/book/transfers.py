@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 
 from sqlalchemy import Connection, Dialect, Table, bindparam, func, select
@@ -13,39 +12,19 @@ from sqlalchemy import Connection, Dialect, Table, bindparam, func, select
 from quotas.book.schema.tables import BALANCE, ENTRY, TRANSFER
 from quotas.book.upserts import insert_or_add
 from quotas.ledger.corrections import Refused
+from quotas.ledger.recorded import HASHED
 from quotas.ledger.transfers import Transfer
+from quotas.state.facts import canonical_json
 
 GENESIS = "0" * 64
 BATCH_KEYS = 500
-HASHED_FIELDS = (
-    "key",
-    "kind",
-    "cohort",
-    "startup",
-    "at_s",
-    "recorded_s",
-    "epoch",
-    "actor",
-    "reason",
-    "detail",
-)
-"""The fields that the hash of a transfer covers, beside its entries."""
 LARGEST_INT64 = 2**63 - 1
 OVERDRAWABLE = ("sponsor:", "overdraft:", "price-difference:", "provider:")
 """Accounts that may fall below zero. Every other account is checked when it is written."""
 
 
-# Built once, because json.dumps with options builds an encoder for each call.
-_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-
-
 class StaleBalance(Exception):
     """A transfer was computed from a balance that has changed since. Read again and repeat."""
-
-
-def canonical_json(value: object) -> str:
-    """JSON with sorted keys and no spaces: equal values give equal text."""
-    return _ENCODER.encode(value)
 
 
 def chain_hash(previous: str, fields: dict[str, object], entries: Iterable[tuple[str, int]]) -> str:
@@ -90,7 +69,7 @@ def post(
         for position, (account, amount_ucr) in enumerate(sides):
             entries.append((number, position, account, amount_ucr))
             moved[account] += amount_ucr
-    _append(connection, TRANSFER, ("id", *HASHED_FIELDS, "previous_hash", "hash"), rows)
+    _append(connection, TRANSFER, ("id", *HASHED, "previous_hash", "hash"), rows)
     _append(connection, ENTRY, ("transfer_id", "position", "account", "amount_ucr"), entries)
     _update_balances(connection, moved)
     return len(fresh)
@@ -118,18 +97,11 @@ def _insert_text(table: Table, columns: tuple[str, ...], dialect: Dialect) -> st
 
 
 def _fields(transfer: Transfer, recorded_s: int, epoch: int, actor: str) -> dict[str, object]:
-    return {
-        "key": transfer.key,
-        "kind": transfer.kind,
-        "cohort": transfer.cohort,
-        "startup": transfer.startup,
-        "at_s": transfer.at_s,
-        "recorded_s": recorded_s,
-        "epoch": epoch,
-        "actor": actor,
-        "reason": transfer.reason,
-        "detail": canonical_json(dict(transfer.detail)),
-    }
+    """The fields that the hash of a transfer covers, beside its entries."""
+    of = (transfer.key, transfer.kind, transfer.cohort, transfer.startup, transfer.at_s)
+    detail = canonical_json(dict(transfer.detail))
+    values = (*of, recorded_s, epoch, actor, transfer.reason, detail)
+    return dict(zip(HASHED, values, strict=True))
 
 
 _KNOWN = select(TRANSFER.c.key).where(TRANSFER.c.key.in_(bindparam("keys", expanding=True)))
@@ -137,18 +109,17 @@ _KNOWN = select(TRANSFER.c.key).where(TRANSFER.c.key.in_(bindparam("keys", expan
 
 def _known_keys(connection: Connection, keys: Sequence[str]) -> set[str]:
     known: set[str] = set()
-    for start in range(0, len(keys), BATCH_KEYS):
-        batch = keys[start : start + BATCH_KEYS]
+    for batch in _batches(keys):
         known |= set(connection.scalars(_KNOWN, {"keys": batch}))
     return known
 
 
-_HEAD = (
-    select(TRANSFER.c.hash)
-    .where(TRANSFER.c.cohort == bindparam("of"))
-    .order_by(TRANSFER.c.id.desc())
-    .limit(1)
-)
+def _batches(values: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (values[at : at + BATCH_KEYS] for at in range(0, len(values), BATCH_KEYS))
+
+
+_HEAD = select(TRANSFER.c.hash).where(TRANSFER.c.cohort == bindparam("of"))
+_HEAD = _HEAD.order_by(TRANSFER.c.id.desc()).limit(1)
 
 
 def _head(connection: Connection, cohort: str) -> str:
@@ -174,8 +145,7 @@ _BALANCES_OF = select(BALANCE.c.account, BALANCE.c.amount_ucr).where(
 
 def _balances(connection: Connection, accounts: Sequence[str]) -> dict[str, int]:
     found: dict[str, int] = {}
-    for start in range(0, len(accounts), BATCH_KEYS):
-        batch = accounts[start : start + BATCH_KEYS]
+    for batch in _batches(accounts):
         found |= connection.execute(_BALANCES_OF, {"accounts": batch}).all()
     return found
 

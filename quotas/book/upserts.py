@@ -1,14 +1,25 @@
-"""Inserts of rows that may exist already, in the dialect of each database.
+"""Inserts of many rows, some of which may exist already, in the dialect of each database.
 
 Each statement is built once for a table, because building it costs more than a few rows do.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from functools import cache
+from typing import Any
 
-from sqlalchemy import Connection, Insert, Table, bindparam
+from sqlalchemy import Connection, Executable, Insert, Table, bindparam
 from sqlalchemy.dialects import postgresql, sqlite
+
+
+def execute_rows(
+    connection: Connection, statement: Executable, rows: Iterable[Mapping[str, Any]]
+) -> None:
+    """Execute a statement once for each row. Without rows it does nothing."""
+    each = list(rows)
+    if each:
+        connection.execute(statement, each)
 
 
 def insert_or_ignore(connection: Connection, table: Table) -> Insert:

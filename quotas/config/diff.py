@@ -10,9 +10,11 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from quotas.config.schema import POLICY_KEYS
 from quotas.model.program import (
     Cohort,
     Grant,
+    Mode,
     Pool,
     Program,
     ProgramError,
@@ -21,7 +23,7 @@ from quotas.model.program import (
     Tenure,
     Tranche,
 )
-from quotas.model.units import format_credits, format_duration, format_instant, format_of_day
+from quotas.model.units import format_credits, format_instant
 from quotas.state.overrides import EVERYONE, NO_OVERRIDES, Overrides, with_effective_mode
 
 Usage = Mapping[str, Mapping[str, int]]
@@ -39,8 +41,8 @@ class Change:
     path: str
     before: str | None
     after: str | None
-    needs_confirm: bool
-    why: str
+    needs_confirmation: bool
+    reason: str
 
 
 def diff(
@@ -56,22 +58,15 @@ def diff(
         _refuse_changed_grants(old, new)
     before, after = _layout(old) if old else {}, _layout(new)
     reasons = dict(_reasons(old, new, usage, overrides))
-    gone = _gone(old, new)
-    paths = sorted(
-        path
-        for path in before.keys() | after.keys()
-        if before.get(path) != after.get(path) and not path.startswith(gone)
-    )
-    return tuple(
-        Change(path, before.get(path), after.get(path), path in reasons, reasons.get(path, ""))
-        for path in paths
-    )
-
-
-def _gone(old: Program | None, new: Program) -> tuple[str, ...]:
-    """The paths below removed startups: a removal is shown as one change, not as twenty."""
-    left = (s for s in old.startups() if new.startup(s.name) is None) if old else ()
-    return tuple(f"{_startup_path(startup)}." for startup in left)
+    # The removal of a startup is shown as one change, not as twenty.
+    left = [s for s in old.startups() if new.startup(s.name) is None] if old else []
+    gone = tuple(f"{_startup_path(startup)}." for startup in left)
+    changes = []
+    for path in sorted(before.keys() | after.keys()):
+        was, now = before.get(path), after.get(path)
+        if was != now and not path.startswith(gone):
+            changes.append(Change(path, was, now, path in reasons, reasons.get(path, "")))
+    return tuple(changes)
 
 
 def _refuse_moved_startups(old: Program, new: Program) -> None:
@@ -117,40 +112,25 @@ def _refuse_changed(path: str, before: Grant, after: Grant) -> None:
 
 def _layout(program: Program) -> Layout:
     """The program as path -> text, without paths that only follow from other paths."""
-    policy = program.policy
-    laid = {
-        "program.name": program.name,
-        "program.timezone": program.timezone,
-        "program.mode": program.mode,
-        "program.prices": program.prices,
-        "program.budget": format_credits(program.budget_ucr),
-        "program.zones": ", ".join(program.zones),
-        "program.operators": ", ".join(program.operators),
-        "policy.notice.minimum": format_duration(policy.minimum_notice_s),
-        "policy.notice.exhaustion": ", ".join(map(format_duration, policy.exhaustion_notices_s)),
-        "policy.notice.end": ", ".join(map(format_duration, policy.end_notices_s)),
-        "policy.self_advance": format_credits(policy.self_advance_ppm),
-        "policy.notice.quiet_hours": "-".join(map(format_of_day, policy.quiet_hours_s)),
-        "policy.notice.snooze_max": format_duration(policy.snooze_max_s),
-        "policy.notice.chain_heads": str(policy.mails_chain_heads).lower(),
-        "policy.stop.latency": format_duration(policy.stop_latency_s),
-        "policy.pacing.curve": policy.pacing_curve,
-        "policy.pacing.action": policy.pacing_action,
-        "policy.pacing.daily_burn": _or_none(policy.daily_burn_ucr),
-        "policy.disruption_budget.part": format_credits(policy.disruption_budget_ppm),
-        "policy.standby.stop_after": format_duration(policy.standby_stop_after_s),
-        "policy.reclaim.minimum_runtime": format_duration(policy.minimum_runtime_s),
-    }
+    laid = {f"program.{k}": getattr(program, k) for k in ("name", "timezone", "mode", "prices")}
+    laid["program.budget"] = format_credits(program.budget_ucr)
+    laid |= {f"program.{k}": ", ".join(getattr(program, k)) for k in ("zones", "operators")}
+    for key in POLICY_KEYS:
+        laid[f"policy.{key.path}"] = key.show(getattr(program.policy, key.field))
     for pool in program.pools:
-        laid |= {f"pool.{pool.name}.{key}": text for key, text in _pool_layout(pool).items()}
+        laid |= _below(f"pool.{pool.name}", _pool_layout(pool))
     for cohort in program.cohorts:
         laid[f"cohort.{cohort.name}.starts"] = format_instant(cohort.starts_s)
         laid[f"cohort.{cohort.name}.ends"] = format_instant(cohort.ends_s)
         for startup in cohort.startups:
             path = _startup_path(startup)
             laid[path] = startup.name
-            laid |= {f"{path}.{key}": text for key, text in _startup_layout(startup).items()}
+            laid |= _below(path, _startup_layout(startup))
     return laid
+
+
+def _below(path: str, laid: Layout) -> Layout:
+    return {f"{path}.{key}": text for key, text in laid.items()}
 
 
 def _pool_layout(pool: Pool) -> Layout:
@@ -175,7 +155,7 @@ def _startup_layout(startup: Startup) -> Layout:
         laid |= {f"{label}.{pool}": str(gpus) for pool, gpus in quotas.items() if gpus is not None}
     laid |= {f"flavors.{pool}": ", ".join(names) for pool, names in startup.flavors.items()}
     for grant in startup.grants:
-        laid |= {f"grants.{grant.id}.{k}": v for k, v in _grant_layout(grant).items()}
+        laid |= _below(f"grants.{grant.id}", _grant_layout(grant))
     return laid
 
 
@@ -242,11 +222,8 @@ def _reasons(
     for startup in old.startups():
         after = new.startup(startup.name)
         if after is None:
-            path = _startup_path(startup)
-            yield (
-                path,
-                f"{startup.name} leaves the program: its servers are stopped, its books stay",
-            )
+            why = f"{startup.name} leaves the program: its servers are stopped, its books stay"
+            yield _startup_path(startup), why
         else:
             yield from _taken(startup, after, was.get(startup.name, {}))
 
@@ -254,38 +231,20 @@ def _reasons(
 def _mode(old: Program | None, new: Program, overrides: Overrides) -> Iterator[tuple[str, str]]:
     """Whether servers will be stopped, by the file or by an override that counts again with it."""
     override = overrides.on("mode", EVERYONE)
-    was = with_effective_mode(old, overrides).mode if old else "off"
-    if new.mode == "enforce":
+    was = with_effective_mode(old, overrides).mode if old else Mode.OFF
+    if new.mode is Mode.ENFORCE:
         yield "program.mode", "cohortd will stop servers"
-    elif override is not None and with_effective_mode(new, overrides).mode == "enforce" != was:
-        yield "program.mode", f"cohortd will stop servers, because it is armed: {override.text}"
+    elif override and with_effective_mode(new, overrides).mode is Mode.ENFORCE is not was:
+        armed = f"armed: by {override.actor}: {override.reason}"
+        yield "program.mode", f"cohortd will stop servers, because it is {armed}"
 
 
 def _bounds(old: Program, new: Program) -> Iterator[tuple[str, str]]:
-    was, now, notice = old.policy, new.policy, "policy.notice"
-    if now.minimum_notice_s < was.minimum_notice_s:
-        yield f"{notice}.minimum", "servers are stopped with less notice"
-    if set(was.exhaustion_notices_s) - set(now.exhaustion_notices_s):
-        yield f"{notice}.exhaustion", "an announcement of exhaustion is dropped"
-    if set(was.end_notices_s) - set(now.end_notices_s):
-        yield f"{notice}.end", "an announcement of the cohort's end is dropped"
-    if now.self_advance_ppm < was.self_advance_ppm:
-        yield "policy.self_advance", "startups may take less of their next tranche ahead"
-    if was.mails_chain_heads and not now.mails_chain_heads:
-        yield f"{notice}.chain_heads", "operators no longer get the daily chain heads"
+    for key in POLICY_KEYS:
+        if key.takes_away(getattr(old.policy, key.field), getattr(new.policy, key.field)):
+            yield f"policy.{key.path}", key.why
     if set(old.operators) - set(new.operators):
         yield "program.operators", "an operator no longer gets messages"
-    if now.stop_latency_s < was.stop_latency_s:
-        yield "policy.stop.latency", "the reserve for the time of a stop is smaller"
-    if now.disruption_budget_ppm > was.disruption_budget_ppm:
-        yield (
-            "policy.disruption_budget.part",
-            "more GPUs may be stopped unexpectedly within an hour",
-        )
-    if now.standby_stop_after_s < was.standby_stop_after_s:
-        yield "policy.standby.stop_after", "servers stopped in place are powered off earlier"
-    if now.minimum_runtime_s < was.minimum_runtime_s:
-        yield "policy.reclaim.minimum_runtime", "borrowed GPUs are reclaimed earlier"
     if set(old.zones) - set(new.zones):
         yield "program.zones", "a server that starts in a removed zone is not metered"
 
@@ -354,7 +313,3 @@ def _taken(before: Startup, after: Startup, used: Mapping[str, int]) -> Iterator
         if used.get(pool) and set(names) - set(after.flavors.get(pool, ())):
             why = f"{after.name} runs {used[pool]} GPUs in {pool} and loses a flavor there"
             yield f"{path}.flavors.{pool}", why
-
-
-def _or_none(amount_ucr: int | None) -> str:
-    return "none" if amount_ucr is None else format_credits(amount_ucr)

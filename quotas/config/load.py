@@ -6,20 +6,21 @@ import json
 import re
 import tomllib
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import date, datetime, time
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from quotas.config.schema import CohortTable, FileTable, GrantTable, PolicyTable, StartupTable
+from quotas.config.schema import CohortTable, FileTable, GrantTable, RolloverTable, StartupTable
 from quotas.config.validate import Fault, Key, faults
 from quotas.ledger.tranches import monthly
 from quotas.model.program import (
     Cohort,
     Grant,
-    Policy,
     Pool,
     Program,
     ProgramError,
@@ -29,6 +30,7 @@ from quotas.model.program import (
     Tranche,
 )
 
+Default = TypeVar("Default", int, None)
 ALWAYS_S = 0
 """The start of a pool's capacity if the file gives no date."""
 
@@ -45,6 +47,7 @@ _PROBLEMS = {
     "bool_type": "is not true or false; write one of the two without quotes",
     "model_type": "is not a table; write its keys in a table",
     "literal_error": "is not a known value; write {expected}",
+    "enum": "is not a known value; write {expected}",
     "greater_than_equal": "is too small; write {ge} or more",
     "less_than_equal": "is too large; write {le} or less",
     "too_short": "is empty; list at least one",
@@ -96,11 +99,8 @@ def _refusal(file: str, document: Mapping[str, Any], fault: Fault) -> ProgramErr
     key, problem = fault
     key = _as_written(document, key)
     value = _value(document, key)
-    return ProgramError(f"{file}: {_path(key)}{value} {problem}".rstrip(".?") + _stop(problem))
-
-
-def _stop(problem: str) -> str:
-    return "?" if problem.endswith("?") else "."
+    stop = "?" if problem.endswith("?") else "."
+    return ProgramError(f"{file}: {_path(key)}{value} {problem}".rstrip(".?") + stop)
 
 
 def _as_written(document: Mapping[str, Any], key: Key) -> Key:
@@ -142,13 +142,12 @@ def _value(document: Any, key: Key) -> str:
 def _one_way_to_name_projects(table: FileTable, file: str, document: dict[str, Any]) -> None:
     for name, cohort in table.cohort.items():
         for startup, body in cohort.startup.items():
-            key: Key = ("cohort", name, "startup", startup)
-            if body.project_id and body.projects:
-                problem = "and projects are both set; keep one of the two"
-                raise _refusal(file, document, ((*key, "project_id"), problem))
-            if not body.project_id and not body.projects:
-                problem = "is missing; add the UUID of its Scaleway Project"
-                raise _refusal(file, document, ((*key, "project_id"), problem))
+            if bool(body.project_id) == bool(body.projects):
+                key = ("cohort", name, "startup", startup, "project_id")
+                both = "and projects are both set; keep one of the two"
+                neither = "is missing; add the UUID of its Scaleway Project"
+                fault = key, both if body.project_id else neither
+                raise _refusal(file, document, fault)
 
 
 def _program(table: FileTable) -> Program:
@@ -173,50 +172,30 @@ def _program(table: FileTable) -> Program:
         operators=tuple(head.operators),
         pools=pools,
         cohorts=tuple(_cohort(n, cohort, pools, zone) for n, cohort in table.cohort.items()),
-        policy=_policy(table.policy),
-    )
-
-
-def _policy(table: PolicyTable) -> Policy:
-    notice = table.notice
-    return Policy(
-        minimum_notice_s=notice.minimum,
-        exhaustion_notices_s=tuple(notice.exhaustion),
-        end_notices_s=tuple(notice.end),
-        stop_latency_s=table.stop.latency,
-        pacing_curve=table.pacing.curve,
-        pacing_action=table.pacing.action,
-        daily_burn_ucr=table.pacing.daily_burn,
-        disruption_budget_ppm=table.disruption_budget.part,
-        standby_stop_after_s=table.standby.stop_after,
-        minimum_runtime_s=table.reclaim.minimum_runtime,
-        self_advance_ppm=table.self_advance,
-        quiet_hours_s=tuple(notice.quiet_hours),
-        snooze_max_s=notice.snooze_max,
-        mails_chain_heads=notice.chain_heads,
+        policy=table.policy,
     )
 
 
 def _cohort(name: str, table: CohortTable, pools: tuple[Pool, ...], zone: ZoneInfo) -> Cohort:
     empty = Cohort(name, _instant(table.starts, zone, 0), _instant(table.ends, zone, 0))
     startups = (_startup(n, body, empty, pools, zone) for n, body in table.startup.items())
-    return Cohort(name, empty.starts_s, empty.ends_s, tuple(startups))
+    return replace(empty, startups=tuple(startups))
 
 
 def _startup(
     name: str, table: StartupTable, cohort: Cohort, pools: tuple[Pool, ...], zone: ZoneInfo
 ) -> Startup:
-    listed = {pool: tuple(flavors) for pool, flavors in table.flavors.items()}
+    all_flavors = {pool.name: pool.flavors for pool in pools}
     return Startup(
         name=name,
         cohort=cohort.name,
         projects=_tenures(table, cohort, zone),
         weight=table.weight,
         nominal=table.nominal,
-        borrowing_limit={**table.borrowing_limit},
-        lending_limit={**table.lending_limit},
-        limit={**table.limit},
-        flavors={pool.name: pool.flavors for pool in pools} | listed,
+        borrowing_limit=table.borrowing_limit,
+        lending_limit=table.lending_limit,
+        limit=table.limit,
+        flavors=all_flavors | {pool: tuple(own) for pool, own in table.flavors.items()},
         contacts=tuple(table.contacts),
         grants=tuple(_grant(grant, cohort, zone) for grant in table.grants),
         auto_resume=table.auto_resume,
@@ -227,12 +206,8 @@ def _tenures(table: StartupTable, cohort: Cohort, zone: ZoneInfo) -> tuple[Tenur
     if table.project_id:
         return (Tenure(table.project_id, cohort.starts_s),)
     return tuple(
-        Tenure(
-            project_id=project.id,
-            from_s=_instant(project.from_, zone, cohort.starts_s),
-            until_s=None if project.until is None else _instant(project.until, zone, 0),
-        )
-        for project in table.projects
+        Tenure(p.id, _instant(p.from_, zone, cohort.starts_s), _instant(p.until, zone, None))
+        for p in table.projects
     )
 
 
@@ -240,7 +215,6 @@ def _grant(table: GrantTable, cohort: Cohort, zone: ZoneInfo) -> Grant:
     dated = [_instant(each.at, zone, 0) for each in table.tranches if each.at is not None]
     effective_s = _instant(table.effective, zone, min(dated, default=cohort.starts_s))
     expires_s = _instant(table.expires, zone, cohort.ends_s)
-    rollover = table.rollover
     return Grant(
         id=table.id,
         amount_ucr=table.credits,
@@ -249,10 +223,12 @@ def _grant(table: GrantTable, cohort: Cohort, zone: ZoneInfo) -> Grant:
         category=table.category,
         priority=table.priority,
         tranches=_tranches(table, effective_s, expires_s, zone),
-        rollover=None
-        if rollover is None
-        else Rollover(1_000_000 if rollover.share is None else rollover.share, rollover.credits),
+        rollover=None if table.rollover is None else _rollover(table.rollover),
     )
+
+
+def _rollover(table: RolloverTable) -> Rollover:
+    return Rollover(1_000_000 if table.share is None else table.share, table.credits)
 
 
 def _tranches(
@@ -260,18 +236,14 @@ def _tranches(
 ) -> tuple[Tranche, ...]:
     if any(each.at is None and each.milestone is None for each in table.tranches):
         return monthly(table.credits, effective_s, expires_s, zone)
+    instant = partial(_instant, zone=zone, default_s=None)
     return tuple(
-        Tranche(
-            each.credits,
-            None if each.at is None else _instant(each.at, zone, 0),
-            each.milestone or "",
-            None if each.by is None else _instant(each.by, zone, 0),
-        )
+        Tranche(each.credits, instant(each.at), each.milestone or "", instant(each.by))
         for each in table.tranches
     )
 
 
-def _instant(moment: date | None, zone: ZoneInfo, default_s: int) -> int:
+def _instant(moment: date | None, zone: ZoneInfo, default_s: Default) -> int | Default:
     """The instant of a date is its local midnight; if DST skips it, the instant of the change."""
     if moment is None:
         return default_s

@@ -8,7 +8,10 @@ from __future__ import annotations
 import difflib
 import re
 import zoneinfo
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import date, datetime
+from operator import attrgetter, gt, lt
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -17,13 +20,23 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    GetPydanticSchema,
     PlainValidator,
+    create_model,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
 
 from quotas.model.program import DEFAULT_ZONES, Backing, Curve, Mode, PaceAction, Policy, Prices
-from quotas.model.units import DAY_S, parse_credits, parse_duration
+from quotas.model.units import (
+    DAY_S,
+    HOUR_S,
+    format_credits,
+    format_duration,
+    format_of_day,
+    parse_credits,
+    parse_duration,
+)
 
 MOST_GPUS = 10_000_000
 MOST = 1_000_000
@@ -82,15 +95,15 @@ def _pause(value: object) -> int:
     return 0 if value == "0s" else _duration(value)
 
 
-def _quiet_hours(value: object) -> list[int]:
-    problem = 'is not a pair of local times; write it such as "22:00-08:00"'
+def _quiet_hours(value: object) -> tuple[int, ...]:
     found = _QUIET.fullmatch(value) if isinstance(value, str) else None
     if found is None:
-        raise ValueError(problem)
-    hours = [int(h) * 3600 + int(m) * 60 for h, m in (found.groups()[:2], found.groups()[2:])]
-    if hours[0] == hours[1]:
+        raise ValueError('is not a pair of local times; write it such as "22:00-08:00"')
+    from_h, from_m, until_h, until_m = map(int, found.groups())
+    from_s, until_s = from_h * HOUR_S + from_m * 60, until_h * HOUR_S + until_m * 60
+    if from_s == until_s:
         raise ValueError("ends when it begins; write two different times, or remove it")
-    return hours
+    return from_s, until_s
 
 
 def _moment(value: object) -> date:
@@ -172,7 +185,7 @@ ProjectId = Annotated[
 Contact = Annotated[
     str, _matching(_CONTACT, "is not a contact; write a URL such as mailto://cto@example.com")
 ]
-QuietHours = Annotated[list[int], BeforeValidator(_quiet_hours)]
+QuietHours = Annotated[tuple[int, ...], PlainValidator(_quiet_hours)]
 Amount = Annotated[int, BeforeValidator(_amount)]
 Seconds = Annotated[int, BeforeValidator(_duration)]
 Pause = Annotated[int, BeforeValidator(_pause)]
@@ -224,10 +237,7 @@ class ProjectTable(_Table):
 
 
 class TrancheTable(_Table):
-    """`{ at = 2027-02-01, credits = "10000" }` or `{ milestone = "demo-day", … }`.
-
-    Without either, it stands for "monthly".
-    """
+    """`{ at = 2027-02-01, credits = "10000" }`, or a milestone; without both it is "monthly"."""
 
     credits: Amount
     at: Moment | None = None
@@ -279,68 +289,88 @@ class CohortTable(_Table):
     startup: dict[Name, StartupTable] = {}
 
 
-class NoticeTable(_Table):
-    """`[policy.notice]`."""
-
-    minimum: Seconds = Policy().minimum_notice_s
-    exhaustion: list[Seconds] = list(Policy().exhaustion_notices_s)
-    end: list[Seconds] = Field(default=list(Policy().end_notices_s), min_length=1)
-    quiet_hours: QuietHours = list(Policy().quiet_hours_s)
-    snooze_max: Pause = Policy().snooze_max_s
-    chain_heads: bool = Policy().mails_chain_heads
-
-
-class StopTable(_Table):
-    """`[policy.stop]`."""
-
-    latency: Seconds = Policy().stop_latency_s
-
-
-class PacingTable(_Table):
-    """`[policy.pacing]`."""
-
-    curve: Curve = Policy().pacing_curve
-    action: PaceAction = Policy().pacing_action
-    daily_burn: Amount | None = None
-
-
 def _part_ppm(value: object) -> int:
     if not isinstance(value, str) or not re.fullmatch(r"0(\.[0-9]{1,6})?|1(\.0{1,6})?", value):
         raise ValueError('is not a part from "0" to "1"; write it in quotes, such as "0.5"')
     return parse_credits(value)
 
 
-Part = Annotated[int, BeforeValidator(_part_ppm)]
+def _each(show: Callable[[int], str], between: str) -> Callable[[Iterable[int]], str]:
+    return lambda values: between.join(map(show, values))
 
 
-class DisruptionBudgetTable(_Table):
-    """`[policy.disruption_budget]`."""
-
-    part: Part = Policy().disruption_budget_ppm
+def _drops(before: Iterable[int], after: Iterable[int]) -> bool:
+    return bool(set(before) - set(after))
 
 
-class StandbyTable(_Table):
-    """`[policy.standby]`."""
+@dataclass(frozen=True, slots=True)
+class PolicyKey:
+    """A key below `[policy]`, the field of `Policy` that it sets, and how a plan shows it.
 
-    stop_after: Seconds = Policy().standby_stop_after_s
+    `takes_away` compares the values before and after. If it holds, the change needs a
+    confirmation because of `why`.
+    """
+
+    path: str
+    field: str
+    type: Any
+    show: Callable[[Any], str]
+    takes_away: Callable[[Any, Any], bool] = lambda _before, _after: False
+    why: str = ""
 
 
-class ReclaimTable(_Table):
-    """`[policy.reclaim]`."""
+_Part = Annotated[int, BeforeValidator(_part_ppm)]
+_Notices = Annotated[list[Seconds], AfterValidator(tuple)]
+_EndNotices = Annotated[list[Seconds], Field(min_length=1), AfterValidator(tuple)]
+_durations = _each(format_duration, ", ")
 
-    minimum_runtime: Seconds = Policy().minimum_runtime_s
+POLICY_KEYS = (
+    PolicyKey("notice.minimum", "minimum_notice_s", Seconds, format_duration,
+              gt, "servers are stopped with less notice"),
+    PolicyKey("notice.exhaustion", "exhaustion_notices_s", _Notices, _durations,
+              _drops, "an announcement of exhaustion is dropped"),
+    PolicyKey("notice.end", "end_notices_s", _EndNotices, _durations,
+              _drops, "an announcement of the cohort's end is dropped"),
+    PolicyKey("notice.quiet_hours", "quiet_hours_s", QuietHours, _each(format_of_day, "-")),
+    PolicyKey("notice.snooze_max", "snooze_max_s", Pause, format_duration),
+    PolicyKey("notice.chain_heads", "mails_chain_heads", bool, lambda on: str(on).lower(),
+              gt, "operators no longer get the daily chain heads"),
+    PolicyKey("stop.latency", "stop_latency_s", Seconds, format_duration,
+              gt, "the reserve for the time of a stop is smaller"),
+    PolicyKey("pacing.curve", "pacing_curve", Curve, str),
+    PolicyKey("pacing.action", "pacing_action", PaceAction, str),
+    PolicyKey("pacing.daily_burn", "daily_burn_ucr", Amount | None,
+              lambda amount_ucr: "none" if amount_ucr is None else format_credits(amount_ucr)),
+    PolicyKey("disruption_budget.part", "disruption_budget_ppm", _Part, format_credits,
+              lt, "more GPUs may be stopped unexpectedly within an hour"),
+    PolicyKey("standby.stop_after", "standby_stop_after_s", Seconds, format_duration,
+              gt, "servers stopped in place are powered off earlier"),
+    PolicyKey("reclaim.minimum_runtime", "minimum_runtime_s", Seconds, format_duration,
+              gt, "borrowed GPUs are reclaimed earlier"),
+    PolicyKey("self_advance", "self_advance_ppm", _Part, format_credits,
+              gt, "startups may take less of their next tranche ahead"),
+)  # fmt: skip
 
 
-class PolicyTable(_Table):
-    """`[policy]`."""
+def _policy_table() -> type[_Table]:
+    """The table of `[policy]`, with a table for each first part of a path."""
+    own: dict[str, Any] = {}
+    for key in POLICY_KEYS:
+        section, _, name = key.path.rpartition(".")
+        fields = own.setdefault(section, {}) if section else own
+        fields[name] = (key.type, getattr(Policy(), key.field))
+    for section, fields in own.items():
+        if isinstance(fields, dict):
+            table = create_model(section, __base__=_Table, **fields)
+            own[section] = (table, table())
+    return create_model("policy", __base__=_Table, **own)
 
-    notice: NoticeTable = NoticeTable()
-    stop: StopTable = StopTable()
-    pacing: PacingTable = PacingTable()
-    disruption_budget: DisruptionBudgetTable = DisruptionBudgetTable()
-    standby: StandbyTable = StandbyTable()
-    reclaim: ReclaimTable = ReclaimTable()
-    self_advance: Part = Policy().self_advance_ppm
+
+PolicyTable = _policy_table()
+
+
+def _policy(table: _Table) -> Policy:
+    return Policy(**{key.field: attrgetter(key.path)(table) for key in POLICY_KEYS})
 
 
 class ProgramTable(_Table):
@@ -348,7 +378,7 @@ class ProgramTable(_Table):
 
     name: Name
     timezone: Annotated[str, AfterValidator(_known_timezone)] = "UTC"
-    mode: Mode = "shadow"
+    mode: Annotated[Mode, Field(strict=False)] = Mode.SHADOW
     budget: Amount
     prices: Prices = "fixed"
     zones: list[Zone] = Field(default=list(DEFAULT_ZONES), min_length=1)
@@ -361,4 +391,6 @@ class FileTable(_Table):
     program: ProgramTable
     pool: dict[Name, PoolTable] = {}
     cohort: dict[Name, CohortTable] = {}
-    policy: PolicyTable = PolicyTable()
+    policy: Annotated[
+        Policy, GetPydanticSchema(lambda _, schema: schema(PolicyTable)), AfterValidator(_policy)
+    ] = Policy()

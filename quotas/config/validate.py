@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
 
 from quotas.model.contacts import contact_problem
-from quotas.model.program import Cohort, Grant, Pool, Program, Startup
+from quotas.model.program import Grant, Pool, Program, Startup
 from quotas.model.units import format_credits, format_duration, format_instant
 
 Key = tuple[str | int, ...]
@@ -23,9 +24,8 @@ def faults(program: Program) -> Iterator[Fault]:
     yield from _pools(program)
     yield from _cohorts(program)
     yield from _projects(program)
-    for cohort in program.cohorts:
-        for startup in cohort.startups:
-            yield from _pools_of(program, startup)
+    for startup in _in_file_order(program):
+        yield from _pools_of(program, startup)
     yield from _grants(program)
     for pool in program.pools:
         yield from _nominal(program, pool)
@@ -34,6 +34,10 @@ def faults(program: Program) -> Iterator[Fault]:
 def startup_key(startup: Startup) -> Key:
     """The path of a startup's table."""
     return ("cohort", startup.cohort, "startup", startup.name)
+
+
+def _in_file_order(program: Program) -> Iterator[Startup]:
+    return (startup for cohort in program.cohorts for startup in cohort.startups)
 
 
 def _policy(program: Program) -> Iterator[Fault]:
@@ -59,16 +63,14 @@ def _contacts(program: Program) -> Iterator[Fault]:
 
 def _pools(program: Program) -> Iterator[Fault]:
     owner: dict[str, str] = {}
+    unseen = "is in a zone that cohortd does not observe; add the zone to program.zones"
     for pool in program.pools:
         for index, flavor in enumerate(pool.flavors):
             key = ("pool", pool.name, "flavors", index)
             if flavor in owner:
                 yield key, f"is also in pool {owner[flavor]}; remove one of the two"
             elif flavor.partition("@")[2] not in program.zones:
-                yield (
-                    key,
-                    "is in a zone that cohortd does not observe; add the zone to program.zones",
-                )
+                yield key, unseen
             owner[flavor] = pool.name
         for index, (before, after) in enumerate(pairwise(pool.capacity)):
             if after[0] <= before[0]:
@@ -94,15 +96,14 @@ def _cohorts(program: Program) -> Iterator[Fault]:
 
 def _projects(program: Program) -> Iterator[Fault]:
     tenures: dict[str, list[tuple[int, int | None, Key, str]]] = {}
-    for cohort in program.cohorts:
-        for startup in cohort.startups:
-            for index, tenure in enumerate(startup.projects):
-                key = (*startup_key(startup), "projects", index)
-                if tenure.until_s is not None and tenure.until_s <= tenure.from_s:
-                    begun = format_instant(tenure.from_s)
-                    yield (*key, "until"), f"is not after its start {begun}; write a later end"
-                row = (tenure.from_s, tenure.until_s, (*key, "id"), startup.name)
-                tenures.setdefault(tenure.project_id, []).append(row)
+    for startup in _in_file_order(program):
+        for index, tenure in enumerate(startup.projects):
+            key = (*startup_key(startup), "projects", index)
+            if tenure.until_s is not None and tenure.until_s <= tenure.from_s:
+                begun = format_instant(tenure.from_s)
+                yield (*key, "until"), f"is not after its start {begun}; write a later end"
+            row = (tenure.from_s, tenure.until_s, (*key, "id"), startup.name)
+            tenures.setdefault(tenure.project_id, []).append(row)
     for rows in tenures.values():
         for before, after in pairwise(sorted(rows, key=lambda row: row[0])):
             if before[1] is None or before[1] > after[0]:
@@ -132,28 +133,26 @@ def _pools_of(program: Program, startup: Startup) -> Iterator[Fault]:
 def _grants(program: Program) -> Iterator[Fault]:
     owner: dict[str, str] = {}
     sum_ucr = 0
-    for cohort in program.cohorts:
-        for startup in cohort.startups:
-            for index, grant in enumerate(startup.grants):
-                key = (*startup_key(startup), "grants", index)
-                if grant.id in owner:
-                    other = owner[grant.id]
-                    problem = f"is already the id of a grant of {other}; choose a new id"
-                    yield (*key, "id"), problem
-                owner[grant.id] = startup.name
-                if grant.expires_s <= grant.effective_s:
-                    begun = format_instant(grant.effective_s)
-                    yield (*key, "expires"), f"is not after {begun}; write a later instant"
-                else:
-                    yield from _tranches(key, grant)
-                sum_ucr += grant.amount_ucr
-                if sum_ucr - grant.amount_ucr <= program.budget_ucr < sum_ucr:
-                    problem = (
-                        f"raises the grants to {format_credits(sum_ucr)} credits, above the "
-                        f"budget of {format_credits(program.budget_ucr)}; "
-                        "lower a grant or raise program.budget"
-                    )
-                    yield (*key, "credits"), problem
+    for startup in _in_file_order(program):
+        for index, grant in enumerate(startup.grants):
+            key = (*startup_key(startup), "grants", index)
+            if grant.id in owner:
+                problem = f"is already the id of a grant of {owner[grant.id]}; choose a new id"
+                yield (*key, "id"), problem
+            owner[grant.id] = startup.name
+            if grant.expires_s <= grant.effective_s:
+                begun = format_instant(grant.effective_s)
+                yield (*key, "expires"), f"is not after {begun}; write a later instant"
+            else:
+                yield from _tranches(key, grant)
+            sum_ucr += grant.amount_ucr
+            if sum_ucr - grant.amount_ucr <= program.budget_ucr < sum_ucr:
+                problem = (
+                    f"raises the grants to {format_credits(sum_ucr)} credits, above the "
+                    f"budget of {format_credits(program.budget_ucr)}; "
+                    "lower a grant or raise program.budget"
+                )
+                yield (*key, "credits"), problem
 
 
 def _tranches(key: Key, grant: Grant) -> Iterator[Fault]:
@@ -202,31 +201,21 @@ def _nominal(program: Program, pool: Pool) -> Iterator[Fault]:
 
     One pass over the edges with a running sum, so that the cost is linear in the cohorts.
     """
-    change: dict[int, int] = {from_s: 0 for from_s, _ in pool.capacity}
+    change = Counter({from_s: 0 for from_s, _ in pool.capacity})
     for cohort in program.cohorts:
         gpus = sum(startup.nominal.get(pool.name, 0) for startup in cohort.startups)
-        change[cohort.starts_s] = change.get(cohort.starts_s, 0) + gpus
-        change[cohort.ends_s] = change.get(cohort.ends_s, 0) - gpus
+        change[cohort.starts_s] += gpus
+        change[cohort.ends_s] -= gpus
     capacity, owed, has = dict(pool.capacity), 0, 0
     for instant_s in sorted(change):
         owed += change[instant_s]
         has = capacity.get(instant_s, has)
         if owed > has:
-            last = _last_owed(program.cohorts, pool.name, instant_s)
+            here = (c for c in program.cohorts if c.starts_s <= instant_s < c.ends_s)
+            last = [s for c in here for s in c.startups if s.nominal.get(pool.name, 0)][-1]
             problem = (
                 f"raises the nominal quotas to {owed} GPUs at {format_instant(instant_s)}, "
                 f"and pool {pool.name} has {has}; lower a nominal quota or raise the pool's gpus"
             )
             yield (*startup_key(last), "nominal", pool.name), problem
             return
-
-
-def _last_owed(cohorts: tuple[Cohort, ...], pool: str, instant_s: int) -> Startup:
-    """The last startup in the file with a guarantee in the pool at an instant."""
-    return [
-        startup
-        for cohort in cohorts
-        if cohort.starts_s <= instant_s < cohort.ends_s
-        for startup in cohort.startups
-        if startup.nominal.get(pool, 0)
-    ][-1]

@@ -7,18 +7,20 @@ once that rule no longer applies and the credits carry them.
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from quotas.decisions.verbs import Restart
 from quotas.model.observation import Server
+from quotas.model.program import Mode
 from quotas.model.units import DAY_S, HOUR_S
 from quotas.rules.context import Context
 from quotas.rules.credits import carry_s, is_exhausted
 from quotas.rules.registry import stop_rule
-from quotas.state.facts import to_json
-from quotas.state.notices import Notice
+from quotas.state.notices import Notice, NoticeState
 from quotas.state.overrides import UNDONE_FOR_S
 
 RESUME_WITHIN_S = 30 * DAY_S
-STOPPED_BY_US = frozenset({"executed", "restarting"})
+STOPPED_BY_US = frozenset({NoticeState.EXECUTED, NoticeState.RESTARTING})
 
 
 def restarts(context: Context, seen: dict[str, Server]) -> dict[int, Restart]:
@@ -27,7 +29,8 @@ def restarts(context: Context, seen: dict[str, Server]) -> dict[int, Restart]:
     found: dict[int, Restart] = {}
     restart_ucr_per_h: dict[str, int] = {}
     for notice in snapshot.enforcement.past:
-        if notice.state not in STOPPED_BY_US or notice.mode != "enforce" or notice.id is None:
+        is_ours = notice.state in STOPPED_BY_US and notice.mode is Mode.ENFORCE
+        if not is_ours or notice.id is None:
             continue
         override = snapshot.overrides.on("undo", notice.server_id)
         undone = override is not None and override.value == str(notice.id)
@@ -36,7 +39,7 @@ def restarts(context: Context, seen: dict[str, Server]) -> dict[int, Restart]:
                 startup=notice.startup,
                 server=notice.server_name,
                 by="undo",
-                **to_json(override.facts),  # type: ignore[arg-type]  # JSON
+                **asdict(override.facts),
             )
         elif _resumes(context, notice):
             server = seen.get(notice.server_id)

@@ -9,9 +9,10 @@ from quotas.decisions.record import make_decision
 from quotas.decisions.restart import restarts
 from quotas.enforcement.invariants import InvariantBroken, check
 from quotas.enforcement.reminders import reminder_edges
-from quotas.enforcement.stop_lifecycle import StopLifecycle, stop_problems
+from quotas.enforcement.stop_lifecycle import StopLifecycle
+from quotas.enforcement.stop_problems import stop_problems
 from quotas.ledger.forecast import Pace
-from quotas.messages.catalogue import level_text
+from quotas.model.program import Mode
 from quotas.rules import reclaim
 from quotas.rules.context import Context, Restriction, Violation
 from quotas.rules.deferral import deferred_gpus
@@ -20,10 +21,17 @@ from quotas.rules.prepare import prepare
 from quotas.rules.registry import ANNOUNCEMENT_RULES, STOP_RULES
 from quotas.rules.registry import edges as rule_edges
 from quotas.shares.allocation import Share, usage_of
-from quotas.state.exemptions import exemption
-from quotas.state.notices import LIVE_NOTICES, Intent, Notice, resolve_intents
+from quotas.state.facts import TypedMessage
+from quotas.state.notices import (
+    LIVE_NOTICES,
+    Intent,
+    IntentCode,
+    Notice,
+    NoticeState,
+    resolve_intents,
+)
 from quotas.state.requests import RULE as REQUEST
-from quotas.state.requests import Outcome, Request, advance_requests
+from quotas.state.requests import Outcome, Request, RequestState, advance_requests
 from quotas.state.requests import edges as request_edges
 from quotas.state.snapshot import Decision, Overuse, Snapshot
 
@@ -51,7 +59,7 @@ class DecideResult:
     requests: tuple[Request, ...] = ()
     overuses: tuple[Overuse, ...] = ()
     deferred_gpus: Mapping[str, int] = field(default_factory=dict)
-    stop_problems: tuple[str, ...] = ()
+    stop_problems: tuple[TypedMessage, ...] = ()
 
     @property
     def restrictions(self) -> Mapping[str, Restriction]:
@@ -72,11 +80,6 @@ class DecideResult:
     def paces(self) -> Mapping[str, Pace]:
         """The pace of each startup."""
         return self.context.paces
-
-    @property
-    def levels(self) -> Mapping[str, tuple[str, str]]:
-        """Each startup's level, and the reason for it."""
-        return {name: level_text(each) for name, each in self.restrictions.items()}
 
 
 def decide(snapshot: Snapshot) -> DecideResult:
@@ -102,13 +105,13 @@ def decide(snapshot: Snapshot) -> DecideResult:
     # 3. Compute once what every rule reads: paces, shares, overuses, restrictions.
     context = prepare(snapshot, live.values(), usage)
     work = StopLifecycle(context, resolved)
-    if snapshot.program.mode == "off":
+    if snapshot.program.mode is Mode.OFF:
         return _checked(_withdraw_all(work), work)
 
     # 4. Ask each stop rule which servers may not go on, and leave out the exempt ones.
     found = [violation for rule in STOP_RULES for violation in rule.find(context)]
     violations = {
-        v.subject: v for v in found if not exemption(snapshot, v.run.startup, v.run.server_id)
+        v.subject: v for v in found if not snapshot.exemption(v.run.startup, v.run.server_id)
     }
 
     # 5. Follow each notice to its end, its deadline or its intent, and open the new ones.
@@ -119,7 +122,7 @@ def decide(snapshot: Snapshot) -> DecideResult:
         for announcement in rule.find(context):
             work.announce(rule, announcement)
     work.decisions += [_request_decision(request, outcome) for request, outcome in outcomes]
-    if snapshot.program.mode == "enforce":
+    if snapshot.program.mode is Mode.ENFORCE:
         work.restart(restarts(context, work.seen))
 
     # 7. Say when something falls due next, and check the result before anybody acts on it.
@@ -159,9 +162,9 @@ def _follow_notices(work: StopLifecycle, violations: Violations) -> None:
     for notice in sorted(notices, key=lambda n: (order.get(n.subject, -1), n.id or 0)):
         violation = violations.get(notice.subject)
         if _is_blind(context, notice):
-            work.abandon(notice, "zone-unknown")
+            work.abandon(notice, IntentCode.ZONE_UNKNOWN)
         elif violation is not None and violation.episode in suspended:
-            work.abandon(notice, "stock-unread")
+            work.abandon(notice, IntentCode.STOCK_UNREAD)
         else:
             work.follow(notice, violation)
     work.remind()
@@ -194,7 +197,7 @@ def _withdraw_all(work: StopLifecycle) -> DecideResult:
 
 def _request_decision(request: Request, outcome: Outcome) -> Decision:
     """A request was met, or ended."""
-    verb = "fulfil" if request.state == "fulfilled" else "finish"
+    verb = "fulfil" if request.state is RequestState.FULFILLED else "finish"
     return make_decision((request.startup, ""), REQUEST, verb, f"request:{request.id}", outcome)
 
 
@@ -206,7 +209,7 @@ def _edges(
 ) -> tuple[int, ...]:
     """Instants after now at which something falls due, in order."""
     snapshot, notices = context.snapshot, list(notices)
-    edges = {notice.deadline_s for notice in notices if notice.state == "open"}
+    edges = {notice.deadline_s for notice in notices if notice.state is NoticeState.OPEN}
     edges |= reminder_edges(notices)
     if any(intent.is_live for intent in intents):
         edges.add(snapshot.now_s + CONFIRM_AFTER_S)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 
+from quotas.model.program import Mode
 from quotas.rules.context import Context
 from quotas.state.notices import Intent
 from quotas.state.snapshot import Overuse
@@ -46,7 +47,7 @@ def _stops_without_notice(context: Context, intents: Iterable[Intent]) -> Iterat
         before = known.get(intent.notice_id)
         if before is None or before.server_id != intent.server_id:
             yield f"the stop of {intent.server_id} has no older notice"
-        elif context.now_s < before.deadline_s or before.mode != "enforce":
+        elif context.now_s < before.deadline_s or before.mode is not Mode.ENFORCE:
             yield f"the stop of {intent.server_id} comes before notice {before.id} is due"
 
 

@@ -11,10 +11,10 @@ from dataclasses import replace
 
 from quotas.decisions.verbs import Breach
 from quotas.ledger.corrections import Refused
-from quotas.model.program import Policy
+from quotas.model.program import Mode, Policy
 from quotas.model.units import HOUR_S, format_duration, format_instant
 from quotas.rules.registry import SNOOZABLE
-from quotas.state.notices import Intent, Notice
+from quotas.state.notices import Intent, IntentState, Notice, NoticeState
 
 SHORTEST_SNOOZE_S = 60
 REMINDERS_S = (HOUR_S, 600)
@@ -22,13 +22,14 @@ REMINDERS_S = (HOUR_S, 600)
 minutes are enough to save it. A reminder that is longer than its notice falls away, so the two
 fit every program.
 """
+_EFFECTIVE = frozenset({IntentState.SENT, IntentState.CONFIRMED})
 BREACH = "breach"
 """The verb of the decision that finds a promise broken."""
 
 
 def reminder_due(notice: Notice, now_s: int) -> int | None:
     """The nearest reminder that an open notice has passed and was not yet reminded of."""
-    if notice.state != "open" or now_s >= notice.deadline_s or notice.id is None:
+    if notice.state is not NoticeState.OPEN or now_s >= notice.deadline_s or notice.id is None:
         return None
     passed = [each for each in _reminders(notice) if notice.deadline_s - now_s <= each]
     nearest = min(passed, default=None)
@@ -42,7 +43,7 @@ def reminder_edges(notices: Iterable[Notice]) -> set[int]:
     return {
         notice.deadline_s - before_s
         for notice in notices
-        if notice.state == "open"
+        if notice.state is NoticeState.OPEN
         for before_s in _reminders(notice)
     }
 
@@ -55,7 +56,8 @@ def _reminders(notice: Notice) -> list[int]:
 
 def snooze_notice(notice: Notice, policy: Policy, for_s: int, now_s: int) -> Notice:
     """The notice with a later deadline. Raises Refused; a deadline never moves earlier."""
-    if notice.state != "open" or notice.mode != "enforce" or now_s >= notice.deadline_s:
+    is_open = notice.state is NoticeState.OPEN and notice.mode is Mode.ENFORCE
+    if not is_open or now_s >= notice.deadline_s:
         raise Refused(
             f"notice {notice.id} is {notice.state} in {notice.mode} mode and was due at "
             f"{format_instant(notice.deadline_s)}; only an open one in enforce mode is snoozed"
@@ -90,7 +92,7 @@ def notice_shortfall(
     took before its deadline was none: all `promised_s` are missing. Each notice is found
     short once.
     """
-    if notice.id is None or notice.is_breached or notice.mode != "enforce":
+    if notice.id is None or notice.is_breached or notice.mode is not Mode.ENFORCE:
         return None
     breach = Breach(
         startup=notice.startup,
@@ -99,7 +101,7 @@ def notice_shortfall(
         deadline_s=notice.deadline_s,
         short_s=promised_s,
     )
-    own = [i for i in intents if i.notice_id == notice.id and i.state in {"sent", "confirmed"}]
+    own = [i for i in intents if i.notice_id == notice.id and i.state in _EFFECTIVE]
     sent = [i.sent_s for i in own if i.sent_s is not None]
     if sent and min(sent) < notice.deadline_s:
         short_s = notice.deadline_s - max(min(sent), notice.opened_s)

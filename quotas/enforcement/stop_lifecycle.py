@@ -32,7 +32,7 @@ to a new one. `follow` goes by the order of the violations: the budget lets the 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -40,18 +40,27 @@ from quotas.decisions.disruption_budget import DisruptionBudget
 from quotas.decisions.record import make_decision
 from quotas.decisions.verbs import Deferral, Extension, Outcome, Reminder, Restart
 from quotas.enforcement.reminders import BREACH, notice_shortfall, reminder_due
-from quotas.messages.catalogue import remedy_text, text_of
-from quotas.messages.catalogue.notices import Loss, extended_text, notice_text
-from quotas.metering.runs import Run
+from quotas.enforcement.stop_problems import may_stop
 from quotas.model.observation import Complete, Server
+from quotas.model.program import Mode
 from quotas.rules.context import Announcement, AnnouncementRule, Context, Violation
 from quotas.rules.registry import stop_rule
-from quotas.state.notices import SEND_WITHIN_S, Intent, Notice, servers_seen
+from quotas.state.facts import to_json
+from quotas.state.notices import (
+    SEND_WITHIN_S,
+    Intent,
+    IntentCode,
+    IntentState,
+    Notice,
+    NoticeState,
+    StopTerms,
+    servers_seen,
+)
 from quotas.state.snapshot import Decision
 
 FIRST_RETRY_S = 60
 LAST_RETRY_S = 900
-ENDED_STATES = frozenset({"executed", "cancelled"})
+ENDED_STATES = frozenset({NoticeState.EXECUTED, NoticeState.CANCELLED})
 """What a notice is when its server went off, as long as nothing came after."""
 
 
@@ -78,14 +87,7 @@ class StopLifecycle:
         self.current = {each.subject: each for each in sorted(snapshot.notices, key=_by_id)}
         open_runs = [run for run in snapshot.runs.values() if run.end_s is None]
         self.gpus = {run.server_id: run.gpus for run in open_runs}
-        part_ppm = snapshot.program.policy.disruption_budget_ppm
-        self.disruption_budget = DisruptionBudget(
-            snapshot.enforcement,
-            snapshot.overrides,
-            self.gpus,
-            part_ppm,
-            snapshot.now_s,
-        )
+        self.disruption_budget = DisruptionBudget(snapshot, self.gpus)
 
     @property
     def changed(self) -> tuple[Notice, ...]:
@@ -100,20 +102,22 @@ class StopLifecycle:
         server = self.seen.get(notice.server_id)
         if server is None or not server.is_billable:
             off = replace(notice, off_s=self.snapshot.now_s)
-            verb = "executed" if notice.state == "executing" else "cancelled"
-            self._finish(off, verb, server.state if server else "gone")
+            is_ours = notice.state is NoticeState.EXECUTING
+            end = NoticeState.EXECUTED if is_ours else NoticeState.CANCELLED
+            self._finish(off, end, server.state if server else "gone")
         elif violation is None or _is_superseded(notice, violation, self.snapshot.program.mode):
             if not self._is_sent(notice):  # else what was sent tells how it ends
-                self._finish(notice, "cancelled", server.state, **self._released_by(notice))
-        elif notice.state != "shadow" and self.snapshot.now_s >= notice.deadline_s:
+                released = self._released_by(notice)
+                self._finish(notice, NoticeState.CANCELLED, server.state, **released)
+        elif notice.state is not NoticeState.SHADOW and self.snapshot.now_s >= notice.deadline_s:
             self._at_deadline(notice, violation, server)
 
-    def abandon(self, notice: Notice, why: str) -> None:
+    def abandon(self, notice: Notice, why: IntentCode) -> None:
         """Do not send what was decided for a notice and not sent yet: it is decided again."""
         for place in self._places_by_notice[notice.id]:
             intent = self.intents[place]
-            if intent.state == "pending":
-                ended = replace(intent, state="abandoned", ended_s=self.snapshot.now_s, detail=why)
+            if intent.state is IntentState.PENDING:
+                ended = intent.ended(IntentState.ABANDONED, why, self.snapshot.now_s)
                 self.intents[place] = ended
                 self.new_intents.append(ended)
 
@@ -130,7 +134,7 @@ class StopLifecycle:
                 continue
             same = violation is not None and violation.episode == notice.episode
             if (notice.startup, notice.server_id) in running and not (same and notice.mode == mode):
-                self.past[place] = replace(notice, state="finished")
+                self.past[place] = notice.to(NoticeState.FINISHED)
                 self._changed[notice.id, notice.subject] = self.past[place]
 
     def remind(self) -> None:
@@ -166,14 +170,6 @@ class StopLifecycle:
             # What was left of it, and never more than a new one: the end does not wait.
             opened_s = before.opened_s
             deadline_s = min(deadline_s, now_s + max(0, before.deadline_s - before.off_s))
-        text = notice_text(
-            f"{run.server_name} ({run.flavor})",
-            deadline_s,
-            text_of(violation.rule, violation.facts),
-            remedy_text(violation.rule, violation.facts),
-            self._loss(run),
-            None if before is None else opened_s,
-        )
         notice = Notice(
             startup=run.startup,
             server_id=run.server_id,
@@ -184,16 +180,15 @@ class StopLifecycle:
             mode=self.snapshot.program.mode,
             opened_s=opened_s,
             deadline_s=deadline_s,
-            text=text,
+            facts=self._facts(violation, goes_on_s=None if before is None else opened_s),
         )
         self._record(notice, "notify", violation.facts)
 
     def announce(self, rule: AnnouncementRule, found: Announcement) -> None:
         """Announce a fact once; it moves nothing."""
         mode, now_s = self.snapshot.program.mode, self.snapshot.now_s
-        text = text_of(rule.name, found.facts)
-        of = (found.startup, "", "", "", rule.name, found.episode, mode, now_s, found.at_s, text)
-        notice = Notice(*of, state="announced")
+        of = (found.startup, "", "", "", rule.name, found.episode, mode, now_s, found.at_s)
+        notice = Notice(*of, to_json(found.facts), state=NoticeState.ANNOUNCED)
         # Two of one rule share their subject, and each is announced.
         self._changed[rule.name, found.startup, found.episode] = notice
         self._decide(notice, "announce", found.facts)
@@ -206,30 +201,31 @@ class StopLifecycle:
             if server is None or self.snapshot.overrides.stop_freeze(notice.startup):
                 continue
             if server.is_billable:
-                if notice.state == "restarting":
-                    self._finish(notice, "restarted", server.state)
+                if notice.state is NoticeState.RESTARTING:
+                    self._finish(notice, NoticeState.RESTARTED, server.state)
                 continue
             if why is None:
-                if notice.state == "restarting":
-                    self._finish(notice, "executed", server.state, ended_by="unwanted")
+                if notice.state is NoticeState.RESTARTING:
+                    self._finish(notice, NoticeState.EXECUTED, server.state, ended_by="unwanted")
                 continue
-            if notice.state != "restarting":
-                notice = replace(notice, state="restarting")
+            if notice.state is not NoticeState.RESTARTING:
+                notice = notice.to(NoticeState.RESTARTING)
                 self._record(notice, "restart", why)
-            if (
-                notice.id is not None
-                and server.state == "stopped"
-                and not self._is_retrying(notice)
-            ):
+            may_start = notice.id is not None and server.state == "stopped"
+            if may_start and not self._is_retrying(notice):
                 self._intend(notice, server, "poweron")
 
-    def _loss(self, run: Run) -> Loss:
-        """What the stop of a server takes from its startup."""
-        pool = self.snapshot.program.pool_of(run.flavor)
-        return Loss(
-            scratch_bytes=self.snapshot.catalogue.scratch_bytes.get(run.flavor),
+    def _facts(self, violation: Violation, **course: int | None) -> dict[str, int | str]:
+        """The facts of the notice that a violation opens or extends."""
+        flavor = violation.run.flavor
+        pool = self.snapshot.program.pool_of(flavor)
+        terms = StopTerms(
+            flavor=flavor,
+            scratch_bytes=self.snapshot.catalogue.scratch_bytes.get(flavor),
             is_reserved=pool is not None and pool.backing == "reserved",
+            **course,
         )
+        return to_json(violation.facts) | to_json(terms)
 
     def _intents_of(self, notice: Notice) -> list[Intent]:
         return [self.intents[place] for place in self._places_by_notice[notice.id]]
@@ -247,30 +243,30 @@ class StopLifecycle:
             return None
         for notice in self._past_of(violation.subject):
             same = notice.episode == violation.episode
-            lasts = notice.state not in {"restarted", "finished"}
+            lasts = notice.state not in {NoticeState.RESTARTED, NoticeState.FINISHED}
             if same and lasts and notice.mode == self.snapshot.program.mode:
                 return notice
         return None
 
     def _at_deadline(self, notice: Notice, violation: Violation, server: Server) -> None:
-        if self.snapshot.program.mode == "shadow":
-            self._record(replace(notice, state="shadow"), "would-stop", violation.facts)
+        if self.snapshot.program.mode is Mode.SHADOW:
+            self._record(notice.to(NoticeState.SHADOW), "would-stop", violation.facts)
             return
         if self.snapshot.overrides.stop_freeze(notice.startup):
-            self.abandon(notice, "stops-wait")
+            self.abandon(notice, IntentCode.STOPS_WAIT)
             return  # it has its minimum notice when that ends
         waited = self.snapshot.overrides.resumed_s(notice.startup) > notice.deadline_s
         if waited and not self._is_sent(notice):
             self._extend(notice, violation)
             return
-        begun = notice.state == "executing"
+        begun = notice.state is NoticeState.EXECUTING
         if begun and (self._is_retrying(notice) or not may_stop(server)):
             return  # what cannot be stopped now takes nobody's place with the guard
         if not self.disruption_budget.allows(notice, self.gpus.get(notice.server_id, 0)):
             self._defer(notice)
             return
         if not begun:
-            notice = replace(notice, state="executing")
+            notice = notice.to(NoticeState.EXECUTING)
             self._record(notice, "stop", violation.facts)
         if notice.id is None or self._is_retrying(notice) or not may_stop(server):
             return
@@ -285,29 +281,22 @@ class StopLifecycle:
             resumed_s=self.snapshot.overrides.resumed_s(notice.startup),
             deadline_s=now_s + minimum_s,
         )
-        self.abandon(notice, "extended")
-        again = replace(notice, state="open", deadline_s=now_s + minimum_s, reminded_s=minimum_s)
-        reason = text_of(violation.rule, violation.facts)
-        text = extended_text(text_of("extend", facts), reason, self._loss(violation.run))
-        self._record(replace(again, text=text), "extend", facts)
+        self.abandon(notice, IntentCode.EXTENDED)
+        course = {"was_due_s": facts.was_due_s, "resumed_s": facts.resumed_s}
+        changes = {"deadline_s": facts.deadline_s, "reminded_s": minimum_s}
+        own = self._facts(violation, **course)
+        self._record(notice.to(NoticeState.OPEN, facts=own, **changes), "extend", facts)
 
     def _intend(self, notice: Notice, server: Server, action: str) -> None:
         now_s = self.snapshot.now_s
-        intent = Intent(
-            notice_id=notice.id,
-            server_id=notice.server_id,
-            zone=notice.zone,
-            replaces=server.state,
-            decided_s=now_s,
-            not_after_s=now_s + SEND_WITHIN_S,
-            action=action,
-        )
+        of = (notice.id, notice.server_id, notice.zone, server.state)
+        intent = Intent(*of, now_s, now_s + SEND_WITHIN_S, action=action)
         self._index(len(self.intents), intent)
         self.intents.append(intent)
         self.new_intents.append(intent)
 
     def _defer(self, notice: Notice) -> None:
-        if notice.state == "deferred":
+        if notice.state is NoticeState.DEFERRED:
             return
         facts = Deferral(
             server=notice.server_name,
@@ -315,18 +304,18 @@ class StopLifecycle:
             counted_gpus=sum(self.disruption_budget.counted.values()),
             most_gpus=self.disruption_budget.most_gpus,
         )
-        self._record(replace(notice, state="deferred"), "defer", facts)
+        self._record(notice.to(NoticeState.DEFERRED), "defer", facts)
 
     def _is_sent(self, notice: Notice) -> bool:
         """Whether a stop is on its way that nobody can take back."""
-        return any(intent.state == "sent" for intent in self._intents_of(notice))
+        return any(intent.state is IntentState.SENT for intent in self._intents_of(notice))
 
     def _is_retrying(self, notice: Notice) -> bool:
         """Whether an intent for the server is under way, or failed too recently."""
         own = [self.intents[place] for place in self._places_by_server[notice.server_id]]
         if any(intent.is_live for intent in own):
             return True
-        action = "poweron" if notice.state == "restarting" else "poweroff"
+        action = "poweron" if notice.state is NoticeState.RESTARTING else "poweroff"
         same = [i for i in own if i.notice_id == notice.id and i.action == action]
         failed = [i.ended_s or 0 for i in same]
         if not failed:
@@ -341,10 +330,10 @@ class StopLifecycle:
             return {"ended_by": "resolved"}
         return {"ended_by": "mode", "mode": mode, "was": notice.mode}
 
-    def _finish(self, notice: Notice, verb: str, state: str, **released: str) -> None:
-        self.abandon(notice, "server-ended")
-        facts = Outcome(server=notice.server_name, state=state, **released)
-        self._record(replace(notice, state=verb), verb, facts)
+    def _finish(self, notice: Notice, end: NoticeState, seen: str, **released: str) -> None:
+        self.abandon(notice, IntentCode.SERVER_ENDED)
+        facts = Outcome(server=notice.server_name, state=seen, **released)
+        self._record(notice.to(end), end, facts)  # each end has a verb of its name
 
     def _record(self, notice: Notice, verb: str, facts: Any) -> None:
         # A notice that ends and its successor share their subject: both are written.
@@ -358,7 +347,7 @@ class StopLifecycle:
         self.decisions.append(make_decision(of, notice.rule, verb, notice.episode, facts))
 
 
-def _is_superseded(notice: Notice, violation: Violation, mode: str) -> bool:
+def _is_superseded(notice: Notice, violation: Violation, mode: Mode) -> bool:
     """Whether a violation is not the one that a notice was given for."""
     return notice.mode != mode or (
         stop_rule(notice.rule).one_notice_per_episode and notice.episode != violation.episode
@@ -367,33 +356,3 @@ def _is_superseded(notice: Notice, violation: Violation, mode: str) -> bool:
 
 def _by_id(each: Notice | Intent) -> int:
     return each.id or 0
-
-
-def may_stop(server: Server) -> bool:
-    """Whether the provider lists poweroff among what the server's state allows."""
-    return not server.allowed_actions or "poweroff" in server.allowed_actions
-
-
-def stop_problems(
-    notices: Iterable[Notice], intents: Iterable[Intent], seen: Mapping[str, Server]
-) -> tuple[str, ...]:
-    """Each server that was to be stopped and could not be, with what stands in the way."""
-    failed: dict[int | None, list[Intent]] = {}
-    for intent in sorted(intents, key=_by_id):
-        if intent.state in {"failed", "expired"} and intent.notice_id is not None:
-            failed.setdefault(intent.notice_id, []).append(intent)
-    found = []
-    for notice in sorted(notices, key=_by_id):
-        server = seen.get(notice.server_id)
-        tries = failed.get(notice.id, [])
-        if notice.state == "restarting" and tries:
-            name = f"{notice.server_name} of {notice.startup}"
-            found.append(f"{name} cannot be powered on again yet: {tries[-1].detail}")
-        if notice.state != "executing" or server is None or not server.is_billable:
-            continue
-        why = f"tried {len(tries)} times: {tries[-1].detail}" if tries else ""
-        if not may_stop(server):
-            why = f"its state {server.state} allows no poweroff"
-        if why:
-            found.append(f"{notice.server_name} of {notice.startup} cannot be stopped: {why}")
-    return tuple(found)

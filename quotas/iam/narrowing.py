@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from quotas.iam.policies import Policy, Rule
 
@@ -57,7 +58,7 @@ class RevokedRules:
     recorded_s: int
     state: str = "revoked"
     ended_s: int | None = None
-    detail: str = ""
+    outcome: str = ""
     id: int | None = None
 
     @property
@@ -167,8 +168,5 @@ def revoked_from_text(text: str) -> tuple[NarrowedRule, ...]:
     )
 
 
-def _rule(raw: dict[str, object]) -> Rule:
-    sets, projects = raw["sets"], raw["project_ids"]
-    assert isinstance(sets, list) and isinstance(projects, list), "as rules_to_text writes them"
-    organization_id, condition = str(raw["organization_id"]), str(raw["condition"])
-    return Rule(tuple(sets), tuple(projects), organization_id, condition)
+def _rule(raw: dict[str, Any]) -> Rule:
+    return Rule(**{**raw, "sets": tuple(raw["sets"]), "project_ids": tuple(raw["project_ids"])})

@@ -22,7 +22,7 @@ from quotas.metering.runs import Run
 from quotas.model.units import HOUR_S, Period, cost_ucr, spent_after_s
 
 CYCLE_S = 30
-"""The daemon's time between cycles unless it is told another: part of every reserve."""
+"""The default time between cycles, which is part of every reserve."""
 
 
 class Owned(Protocol):
@@ -38,12 +38,11 @@ Row = TypeVar("Row", bound=Owned)
 
 @dataclass(frozen=True, slots=True)
 class Balance:
-    """Credits of one startup at `as_of_s`, in ucr; `exhausted_s` is when available is 0.
+    """Credits of one startup at `as_of_s`, in ucr.
 
-    available = posted - accrued - held - reserve. `exhausted_s` is None where nothing
-    burns, and `as_of_s` where available is already used up. `forfeits` are those at the
-    present burn, `idle_forfeits` those if nothing more burned. `later_ucr` is in grants
-    that begin after `as_of_s`, the next tranche among them at `later_s`.
+    `available_ucr` reaches 0 at `exhausted_s`: `as_of_s` if it did before, None if nothing burns.
+    `expiries` are those at the present burn, `idle_expiries` those if nothing more burned.
+    `later_ucr` is in grants that begin after `as_of_s`; the next tranche begins at `later_s`.
     """
 
     startup: str
@@ -63,18 +62,15 @@ class Balance:
 
     @property
     def available_ucr(self) -> int:
-        """What may still be spent, the cost of an orderly stop set aside."""
+        """The credits that may still be spent, after the cost of an orderly stop."""
         return self.posted_ucr - self.accrued_ucr - self.held_ucr - self.reserve_ucr
 
     @property
     def expiring(self) -> Expiry | None:
-        """What would be forfeited next if nothing more burned: all that ends at one instant.
-
-        What is accrued is spent, what is held stays, what rolls over moves on. None if none.
-        """
-        first = next(iter(self.idle_expiries), None)
-        if first is None:
+        """All credits that expire at the next instant of expiry, if nothing more burned."""
+        if not self.idle_expiries:
             return None
+        first = self.idle_expiries[0]
         same = [each for each in self.idle_expiries if each.at_s == first.at_s]
         names = ", ".join(each.grant for each in same)
         return replace(first, grant=names, amount_ucr=sum(each.amount_ucr for each in same))
@@ -92,15 +88,9 @@ def balances_of(
     own_grants, own_runs, own_holds = by_startup(grants), by_startup(runs), by_startup(holds)
     return {
         name: balance(
-            name,
-            now_s,
-            own_grants.get(name, ()),
-            own_runs.get(name, ()),
-            confirmed,
-            reserve_s[name],
-            own_holds.get(name, ()),
+            name, now_s, own_grants[name], own_runs[name], confirmed, for_s, own_holds[name]
         )
-        for name in sorted(reserve_s)
+        for name, for_s in sorted(reserve_s.items())
     }
 
 
@@ -115,8 +105,8 @@ def balance(
 ) -> Balance:
     """Balance of a startup now; `reserve_s` = minimum notice + cycle + stop latency.
 
-    Accrued is counted to each zone's confirmed instant: what is not known is not charged.
-    What waits to roll over is counted where it goes.
+    Usage is accrued up to each zone's confirmed instant: unknown time is not charged. Credits that
+    wait to roll over are counted in the next tranche.
     """
     own = sorted((g for g in grants if g.startup == startup), key=lambda g: (g.created, g.id))
     mine = [run for run in runs if run.startup == startup]
@@ -130,10 +120,10 @@ def balance(
     later = [g for g in own if g.left_ucr > 0 and g.effective_s > now_s]
     edges = {e for g in own if g.left_ucr > 0 for e in (g.effective_s, g.expires_s)}
     edges |= {hold.expires_s for hold in set_aside}
-    expiries = idle = forecast_expiries(now_s, own, mine, confirmed)
+    expiries = idle = forecast_expiries(now_s, own, mine)
     if any(run.end_s is None for run in mine):
         off = [stop_run(run, confirmed) for run in mine]
-        idle = forecast_expiries(now_s, own, off, confirmed)
+        idle = forecast_expiries(now_s, own, off)
     return Balance(
         startup=startup,
         as_of_s=now_s,
@@ -152,16 +142,16 @@ def balance(
     )
 
 
-def by_startup(rows: Iterable[Row]) -> dict[str, list[Row]]:
+def by_startup(rows: Iterable[Row]) -> defaultdict[str, list[Row]]:
     """Rows grouped by their startup, each in its order."""
-    found: dict[str, list[Row]] = defaultdict(list)
+    found: defaultdict[str, list[Row]] = defaultdict(list)
     for row in rows:
         found[row.startup].append(row)
     return found
 
 
 def _granted_ucr(own: Sequence[GrantBalance], now_s: int) -> int:
-    """All that took effect; what was advanced is not counted again when its tranche begins."""
+    """All credits that took effect. The part advanced from a tranche counts once."""
     begun = {g.id for g in own if g.effective_s <= now_s}
     return sum(
         g.granted_ucr
@@ -173,11 +163,10 @@ def _granted_ucr(own: Sequence[GrantBalance], now_s: int) -> int:
 def exhaustion_s(
     now_s: int, grants: Sequence[GrantBalance], set_aside_ucr: int, burn_ucr_per_h: int
 ) -> int | None:
-    """First instant at which the grants no longer cover the burn and what is set aside.
+    """The first instant at which the grants no longer cover the burn and `set_aside_ucr`.
 
-    This is the only forecast of an exhaustion. Burn is constant until the next change, and
-    grants begin and end at known instants: walk from edge to edge, spending in burn order.
-    At each edge a tranche may begin, what rolls over moves on, and the rest is forfeited.
+    This is the only forecast of an exhaustion. It spends in burn order from edge to edge of the
+    grants. At each edge a tranche may begin, credits may roll over, and the rest expires.
     """
     if burn_ucr_per_h == 0:
         return None

@@ -1,21 +1,19 @@
 """Corrections by people: void, refund and move credits, as new transfers.
 
-Nothing posted is ever changed: a correction is a later transfer. The functions here are pure;
-the families of `quotas.book.actions` read what they need, and `execute` writes the results.
+Nothing posted is ever changed: a correction is a later transfer.
 
 * A void returns what is left of a grant to the sponsor.
-* A refund returns seconds of a charge, by F(end) - F(start) of its run, to the accounts
-  that the charge drew from: the last drawn first, and to none more than it gave. No second
-  is returned twice. If the grant has ended, the returned credits expire at once.
-* A transfer draws on the giver's grants in burn order. Each part arrives as a grant of
-  its own with the category, priority and end of the grant that it came from.
+* A refund returns seconds of a charge, by F(end) - F(start) of its run, to the accounts that the
+  charge drew from: the last drawn first, and to none more than it gave. No second is returned
+  twice. If the grant has ended, the returned credits expire at once.
+* A transfer draws on the giver's grants in burn order. Each part arrives as a grant of its own,
+  with the category, priority and end of its source.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from itertools import pairwise
+from dataclasses import asdict, dataclass, replace
 
 from quotas.ledger.transfers import (
     Entry,
@@ -23,8 +21,9 @@ from quotas.ledger.transfers import (
     Transfer,
     burn_order,
     expired_account,
-    grant_account,
+    moving,
     sponsor_account,
+    take_in_order,
     usage_account,
 )
 from quotas.model.units import Period, cost_ucr, format_credits
@@ -72,87 +71,65 @@ class Charge:
     def refundable_periods(self, window: Period) -> list[Period]:
         """The charge's seconds within a window that are not refunded yet, in order."""
         start_s = max(self.period.start_s, window.start_s)
-        end_s = min(self.period.end_s, window.end_s)
-        found = []
-        for taken in sorted(refund.period for refund in self.refunds):
-            if start_s < min(taken.start_s, end_s):
-                found.append(Period(start_s, min(taken.start_s, end_s)))
-            start_s = max(start_s, taken.end_s)
-        if start_s < end_s:
-            found.append(Period(start_s, end_s))
-        return found
+        end_s = max(start_s, min(self.period.end_s, window.end_s))
+        taken = [refund.period for refund in self.refunds]
+        parts = Period(start_s, end_s).split(_edges(taken))
+        return [part for part in parts if not any(each.holds(part.start_s) for each in taken)]
 
     def rate_at(self, instant_s: int) -> tuple[int, int]:
         """The rate of a second of the charge, and from where F counts, after all corrections."""
         for each in reversed(self.corrections):
-            if each.period.start_s <= instant_s < each.period.end_s:
+            if each.period.holds(instant_s):
                 return each.rate_ucr_per_h, each.origin_s
         return self.rate_ucr_per_h, self.run_start_s
 
     def split_at_corrections(self, period: Period) -> list[Period]:
         """A period of the charge, cut where corrections begin and end."""
-        edges = {e for c in self.corrections for e in (c.period.start_s, c.period.end_s)}
-        inner = {edge for edge in edges if period.start_s < edge < period.end_s}
-        points = sorted({period.start_s, period.end_s} | inner)
-        return [Period(a, b) for a, b in pairwise(points)]
+        return period.split(_edges(each.period for each in self.corrections))
 
     def cost_ucr(self, period: Period) -> int:
         """What seconds of the charge cost, as corrected so far."""
         return sum(cost_ucr(*self.rate_at(p.start_s), p) for p in self.split_at_corrections(period))
 
-    def refund_entries(self, period: Period) -> tuple[Entry, ...]:
-        """What each account gets back for seconds not refunded yet: the last drawn first."""
-        return self.return_entries(self.cost_ucr(period))
-
     def return_entries(self, amount_ucr: int) -> tuple[Entry, ...]:
         """What each account gets back of an amount: the last drawn first, none above its part."""
         drawn: dict[str, int] = {}
-        moved = [entry for amended in self.corrections for entry in amended.entries]
-        moved += [entry for amended in self.refunds for entry in amended.entries]
+        amended: Iterable[CorrectedPeriod | RefundedPeriod] = (*self.corrections, *self.refunds)
+        moved = [entry for each in amended for entry in each.entries]
         later = [Entry(e.account, -e.amount_ucr) for e in moved if e.amount_ucr < 0]
         for draw in (*self.draws, *later):
             drawn[draw.account] = drawn.pop(draw.account, 0) + draw.amount_ucr
         for entry in moved:
             if entry.amount_ucr > 0:
                 drawn[entry.account] -= entry.amount_ucr
-        entries, left_ucr = [], amount_ucr
-        for account, given_ucr in reversed(drawn.items()):
-            back_ucr = min(left_ucr, given_ucr)
-            if back_ucr:
-                entries.append(Entry(account, back_ucr))
-                left_ucr -= back_ucr
+        back, left_ucr = take_in_order(reversed(drawn.items()), amount_ucr)
         if left_ucr:
             raise ValueError(f"charge {self.key} drew less than is to be returned")
-        return tuple(entries)
+        return tuple(Entry(account, part_ucr) for account, part_ucr in back)
+
+    @property
+    def references(self) -> dict[str, int | str]:
+        """The charge, its run and its server, for the detail of a transfer that amends it."""
+        return {"charge": self.key, "run": self.run, "server": self.server}
+
+
+def _edges(periods: Iterable[Period]) -> Iterable[int]:
+    return (edge for each in periods for edge in (each.start_s, each.end_s))
 
 
 def refund_transfers(charge: Charge, window: Period, at_s: int, reason: str) -> list[Transfer]:
     """Return every second of a charge within a window that cost credits and is not refunded yet."""
     transfers = []
     for period in charge.refundable_periods(window):
-        return_entries = charge.refund_entries(period)
-        if not return_entries:
+        returned = charge.return_entries(charge.cost_ucr(period))
+        if not returned:
             continue
-        amount_ucr = sum(entry.amount_ucr for entry in return_entries)
-        transfers.append(
-            Transfer(
-                key=f"refund:{charge.key}:{period.start_s}",
-                kind="refund",
-                cohort=charge.cohort,
-                startup=charge.startup,
-                at_s=at_s,
-                entries=(Entry(usage_account(charge.startup), -amount_ucr), *return_entries),
-                reason=reason,
-                detail={
-                    "charge": charge.key,
-                    "run": charge.run,
-                    "server": charge.server,
-                    "start_s": period.start_s,
-                    "end_s": period.end_s,
-                },
-            )
-        )
-        charge = replace(charge, refunds=(*charge.refunds, RefundedPeriod(period, return_entries)))
+        usage = Entry(usage_account(charge.startup), -sum(entry.amount_ucr for entry in returned))
+        key, entries = f"refund:{charge.key}:{period.start_s}", (usage, *returned)
+        detail = {**charge.references, **asdict(period)}
+        owner = (charge.cohort, charge.startup)
+        transfers.append(Transfer(key, "refund", *owner, at_s, entries, reason, detail))
+        charge = replace(charge, refunds=(*charge.refunds, RefundedPeriod(period, returned)))
     return transfers
 
 
@@ -160,26 +137,17 @@ def expire_refunds(
     refund: Transfer, grants: Mapping[str, GrantBalance], now_s: int
 ) -> list[Transfer]:
     """Expire at once what a refund returned to grants that have ended."""
-    return_entries = [
-        (grants[e.account], e.amount_ucr) for e in refund.entries if e.account in grants
-    ]
-    return [
-        Transfer(
-            key=f"expiry:{grant.startup}:{grant.id}:{refund.key}",
-            kind="expiry",
-            cohort=grant.cohort,
-            startup=grant.startup,
-            at_s=now_s,
-            entries=(
-                Entry(grant.account, -amount_ucr),
-                Entry(expired_account(grant.cohort), amount_ucr),
-            ),
-            reason=f"grant {grant.id} had ended when {format_credits(amount_ucr)} came back",
-            detail={"grant": grant.id},
-        )
-        for grant, amount_ucr in return_entries
-        if grant.expires_s <= now_s
-    ]
+    transfers = []
+    for entry in refund.entries:
+        grant, amount_ucr = grants.get(entry.account), entry.amount_ucr
+        if grant is None or grant.expires_s > now_s:
+            continue
+        key = f"expiry:{grant.startup}:{grant.id}:{refund.key}"
+        entries = moving(grant.account, expired_account(grant.cohort), amount_ucr)
+        reason = f"grant {grant.id} had ended when {format_credits(amount_ucr)} came back"
+        owner, detail = (grant.cohort, grant.startup), {"grant": grant.id}
+        transfers.append(Transfer(key, "expiry", *owner, now_s, entries, reason, detail))
+    return transfers
 
 
 def void_transfer(
@@ -194,20 +162,10 @@ def void_transfer(
             f"{format_credits(sum(grant.granted_ucr for grant in grants))} credits are used, "
             "voided or expired"
         )
-    back_ucr = sum(grant.left_ucr for grant in unused)
-    return Transfer(
-        key=f"void:{startup}:{name}:{operator_action}",
-        kind="void",
-        cohort=cohort,
-        startup=startup,
-        at_s=at_s,
-        entries=(
-            *(Entry(grant.account, -grant.left_ucr) for grant in unused),
-            Entry(sponsor_account(cohort), back_ucr),
-        ),
-        reason=reason,
-        detail={"grant": name},
-    )
+    out = (Entry(grant.account, -grant.left_ucr) for grant in unused)
+    back = Entry(sponsor_account(cohort), sum(grant.left_ucr for grant in unused))
+    key = f"void:{startup}:{name}:{operator_action}"
+    return Transfer(key, "void", cohort, startup, at_s, (*out, back), reason, {"grant": name})
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,11 +198,10 @@ def split_grants(
     usable: Iterable[GrantBalance], to: str, amount_ucr: int, now_s: int, number: int
 ) -> list[TransferPart]:
     """Draw an amount on grants in the order given; each part is a grant ID.NUMBER from now on."""
-    found, left_ucr = [], amount_ucr
-    for source in usable:
-        part_ucr = min(source.left_ucr, left_ucr)
-        if not part_ucr:
-            break
+    found = []
+    for source, part_ucr in take_in_order(((g, g.left_ucr) for g in usable), amount_ucr)[0]:
+        # A tranche of the giver rolls over to a tranche of the giver, never of another startup.
+        stays = source.startup == to
         destination = replace(
             source,
             startup=to,
@@ -252,35 +209,19 @@ def split_grants(
             effective_s=now_s,
             granted_ucr=part_ucr,
             left_ucr=part_ucr,
-            rolls_to=source.rolls_to if source.startup == to else None,
-            rollover=source.rollover if source.startup == to else None,
+            rolls_to=source.rolls_to if stays else None,
+            rollover=source.rollover if stays else None,
         )
         found.append(TransferPart(source, destination))
-        left_ucr -= part_ucr
     return found
 
 
 def move_transfer(
-    parts: Sequence[TransferPart],
-    operator_action: str,
-    at_s: int,
-    reason: str,
-    kind: str = "transfer",
+    parts: Sequence[TransferPart], action: str, at_s: int, reason: str, kind: str = "transfer"
 ) -> Transfer:
     """One transfer of all parts, so that they move together or not at all."""
-    sender, receiver = parts[0].source, parts[0].destination
-    out = tuple(Entry(part.source.account, -part.destination.granted_ucr) for part in parts)
-    into = tuple(
-        Entry(grant_account(receiver.startup, part.destination.id), part.destination.granted_ucr)
-        for part in parts
-    )
-    return Transfer(
-        key=f"{kind}:{sender.startup}:{operator_action}",
-        kind=kind,
-        cohort=sender.cohort,
-        startup=sender.startup,
-        at_s=at_s,
-        entries=(*out, *into),
-        reason=reason,
-        detail={"to": receiver.startup},
-    )
+    sender, detail = parts[0].source, {"to": parts[0].destination.startup}
+    out = (Entry(part.source.account, -part.destination.granted_ucr) for part in parts)
+    into = (Entry(part.destination.account, part.destination.granted_ucr) for part in parts)
+    key, owner = f"{kind}:{sender.startup}:{action}", (sender.cohort, sender.startup)
+    return Transfer(key, kind, *owner, at_s, (*out, *into), reason, detail)

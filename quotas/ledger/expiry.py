@@ -1,7 +1,7 @@
 """Forecasts of expiry: the credits that will expire if the running servers go on.
 
-The burn order is walked from edge to edge to the end of every grant, with the same sums
-that charging uses: where nothing changes, what is foretold here is what is posted then.
+The burn order is walked from edge to edge to the end of every grant, with the sums that charging
+uses. If nothing changes, the forecast is what is posted later.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from quotas.ledger.transfers import GrantBalance, burn_order, rolling
 from quotas.metering.runs import Run
-from quotas.model.units import Period, cost_ucr
+from quotas.model.units import Period
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +26,9 @@ class Expiry:
 
 
 def forecast_expiries(
-    now_s: int,
-    grants: Sequence[GrantBalance],
-    runs: Sequence[Run],
-    confirmed: Mapping[str, int],
+    now_s: int, grants: Sequence[GrantBalance], runs: Sequence[Run]
 ) -> tuple[Expiry, ...]:
-    """Every forfeit to come at the present burn, in order of time; what is held is left out."""
+    """Every expiry to come at the present burn, in order of time, without credits in holds."""
     left = [grant for grant in grants if grant.expires_s > now_s and grant.left_ucr > 0]
     rolled = {grant.rolls_to for grant in left}
     left += [g for g in grants if g.left_ucr == 0 and g.id in rolled]
@@ -39,7 +36,7 @@ def forecast_expiries(
     found: list[Expiry] = []
     start_s, so_far_ucr = now_s, 0
     for end_s in edges:
-        cost_so_far_ucr = sum(_cost_ucr(run, end_s, confirmed) for run in runs)
+        cost_so_far_ucr = sum(run.accrued_ucr(end_s) for run in runs)
         left, _ = draw_down(left, cost_so_far_ucr - so_far_ucr, Period(start_s, end_s))
         left, over = expire_grants(left, end_s)
         found += over
@@ -69,7 +66,7 @@ def draw_down(
 def expire_grants(
     grants: Sequence[GrantBalance], at_s: int
 ) -> tuple[list[GrantBalance], list[Expiry]]:
-    """The grants after those that end at an instant rolled over, and what these forfeit."""
+    """The grants after those that end at an instant rolled over, and what of these expires."""
     over = [grant for grant in grants if grant.expires_s == at_s and grant.left_ucr > 0]
     if not over:
         return list(grants), []
@@ -79,21 +76,17 @@ def expire_grants(
         moved[grant.rolls_to] += rolling_ucr
     over_ids = {grant.id for grant in over}
     after = [_adjust(g, -g.left_ucr if g.id in over_ids else moved.get(g.id, 0)) for g in grants]
-    expiries = [
-        Expiry(g.id, at_s, g.left_ucr - rolling_ucr, g.effective_s)
-        for g, rolling_ucr in parts
-        if g.left_ucr > rolling_ucr
-    ]
-    return after, expiries
+    rests = [(g, g.left_ucr - rolling_ucr) for g, rolling_ucr in parts]
+    return after, [Expiry(g.id, at_s, rest, g.effective_s) for g, rest in rests if rest > 0]
 
 
 def apply_rollovers(
     grants: Sequence[GrantBalance], runs: Sequence[Run], confirmed: Mapping[str, int], now_s: int
 ) -> tuple[list[GrantBalance], int]:
-    """The grants as if what ended had rolled over, and what of the accrued is paid in that.
+    """The grants as if ended tranches had rolled over, and the accrued cost paid before that.
 
-    A tranche's rest is posted to the next one only when every zone is known past its end,
-    and all that its startup ran before is charged: meanwhile it is no less its startup's.
+    The rollover is posted only when every zone is known past the end and all earlier usage is
+    charged. The credits are the startup's meanwhile too.
     """
     left, paid_ucr = list(grants), 0
     waiting = (g for g in grants if g.rolls_to is not None and g.left_ucr > 0)
@@ -115,16 +108,3 @@ def _before_ucr(run: Run, at_s: int, confirmed: Mapping[str, int]) -> int:
 def _adjust(grant: GrantBalance, by_ucr: int) -> GrantBalance:
     """The grant with more or less left; most walks leave most grants as they are."""
     return replace(grant, left_ucr=grant.left_ucr + by_ucr) if by_ucr else grant
-
-
-def _cost_ucr(run: Run, until_s: int, confirmed: Mapping[str, int]) -> int:
-    """What the unposted part of a run will have cost by an instant."""
-    if run.end_s is not None:
-        return run.accrued_ucr(confirmed.get(run.zone, run.start_s))
-    if run.rate_ucr_per_h is None:
-        return 0
-    return cost_ucr(
-        run.rate_ucr_per_h,
-        run.start_s,
-        Period(run.posted_until_s, max(until_s, run.posted_until_s)),
-    )

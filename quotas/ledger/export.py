@@ -7,7 +7,6 @@ account that says its type, so that `hledger bal` shows a balance sheet.
 from __future__ import annotations
 
 import csv
-import io
 import json
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -27,20 +26,8 @@ TYPES = {
 """Top-level account of each kind of ours; a kind not named here is equity."""
 
 COLUMNS = (
-    "transfer",
-    "position",
-    "account",
-    "credits",
-    "kind",
-    "cohort",
-    "startup",
-    "effective",
-    "recorded",
-    "key",
-    "actor",
-    "reason",
-    "detail",
-    "hash",
+    *("transfer", "position", "account", "credits", "kind", "cohort", "startup"),
+    *("effective", "recorded", "key", "actor", "reason", "detail", "hash"),
 )
 LEDGER_HEAD = """\
 ; Credits of cohortd, one transaction for each transfer, in the order of recording.
@@ -52,9 +39,8 @@ commodity 1000.000000 credits
 
 def decimal(amount_ucr: int) -> str:
     """An amount with all six decimals."""
-    sign = "-" if amount_ucr < 0 else ""
     whole, micro = divmod(abs(amount_ucr), UCR_PER_CREDIT)
-    return f"{sign}{whole}.{micro:06d}"
+    return f"{'-' if amount_ucr < 0 else ''}{whole}.{micro:06d}"
 
 
 def ledger_account(account: str) -> str:
@@ -82,27 +68,19 @@ def ledger(transfers: Iterable[PostedTransfer]) -> Iterator[str]:
 
 def csv_lines(transfers: Iterable[PostedTransfer]) -> Iterator[str]:
     """The journal as CSV: one line for each entry, below one line of names."""
-    yield _csv(COLUMNS)
+    rows = csv.DictWriter(_Echo(), COLUMNS, extrasaction="ignore", lineterminator="\n")
+    yield rows.writeheader()
     for posted in transfers:
-        for position, (account, amount_ucr) in enumerate(posted.entries):
-            yield _csv(
-                (
-                    posted.id,
-                    position,
-                    account,
-                    decimal(amount_ucr),
-                    posted.kind,
-                    posted.cohort,
-                    posted.startup,
-                    format_instant(posted.at_s),
-                    format_instant(posted.recorded_s),
-                    posted.key,
-                    posted.actor,
-                    posted.reason,
-                    posted.detail,
-                    posted.hash,
-                )
-            )
+        of = {**as_json(posted), "detail": posted.detail}
+        for position, entry in enumerate(of["entries"]):
+            yield rows.writerow({**of, **entry, "position": position})
+
+
+class _Echo:
+    """A file that keeps nothing: `writerow` returns the line that it would write."""
+
+    def write(self, line: str) -> str:
+        return line
 
 
 def json_lines(transfers: Iterable[PostedTransfer]) -> Iterator[str]:
@@ -113,22 +91,14 @@ def json_lines(transfers: Iterable[PostedTransfer]) -> Iterator[str]:
 
 def as_json(posted: PostedTransfer) -> dict[str, Any]:
     """A transfer for a machine; amounts as decimal strings."""
+    named = ("key", "kind", "cohort", "startup", "actor", "reason", "hash")
     return {
         "transfer": posted.id,
-        "key": posted.key,
-        "kind": posted.kind,
-        "cohort": posted.cohort,
-        "startup": posted.startup,
+        **{name: getattr(posted, name) for name in named},
         "effective": format_instant(posted.at_s),
         "recorded": format_instant(posted.recorded_s),
-        "actor": posted.actor,
-        "reason": posted.reason,
         "detail": posted.details,
-        "hash": posted.hash,
-        "entries": [
-            {"account": account, "credits": decimal(amount_ucr)}
-            for account, amount_ucr in posted.entries
-        ],
+        "entries": [{"account": a, "credits": decimal(ucr)} for a, ucr in posted.entries],
     }
 
 
@@ -137,12 +107,6 @@ FORMATS: dict[str, Callable[[Iterable[PostedTransfer]], Iterator[str]]] = {
     "ledger": ledger,
     "json": json_lines,
 }
-
-
-def _csv(values: Iterable[object]) -> str:
-    out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerow(values)
-    return out.getvalue()
 
 
 def _one_line(text: str) -> str:

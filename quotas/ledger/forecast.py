@@ -6,6 +6,7 @@ server within nominal quota, and a daily limit refuses new starts only.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -69,15 +70,10 @@ def burn_rates_ucr_per_h(history: Sequence[Spend], since_s: int, now_s: int) -> 
     A window that reaches back beyond `since_s`, the start of the books, is cut there, so that
     a young startup's rate is not thinned by time before it came.
     """
-    if not history:
+    if not history or now_s <= since_s:
         return (0,) * len(WINDOWS_S)
-    rates = []
-    for window_s in WINDOWS_S:
-        start_s = max(since_s, now_s - window_s)
-        known_s = now_s - start_s
-        spent = spent_ucr(history, Period(start_s, now_s)) if known_s > 0 else 0
-        rates.append(spent * HOUR_S // known_s if known_s > 0 else 0)
-    return tuple(rates)
+    windows = [Period(max(since_s, now_s - window_s), now_s) for window_s in WINDOWS_S]
+    return tuple(spent_ucr(history, each) * HOUR_S // each.seconds for each in windows)
 
 
 def allowance_ucr(granted_ucr: int, term: Period, now_s: int, curve: Curve) -> int:
@@ -106,32 +102,26 @@ def forecast_unused(daily_ucr: Sequence[int], available_ucr: int, left_s: int) -
     if not daily_ucr:
         return Forecast(0, available, available)
     days, total = len(daily_ucr), sum(daily_ucr)
-    expected_spend = total * left_s // (days * DAY_S)
+    unused = available - total * left_s // (days * DAY_S)
     if days == 1:
-        return Forecast(0, max(0, available - expected_spend), available)
+        return Forecast(0, max(0, unused), available)
     # The variance of the sum over the days left, kept whole: n * sum(x^2) - (sum x)^2.
     squares = days * sum(x * x for x in daily_ucr) - total * total
-    variance = squares * left_s // (days * (days - 1) * DAY_S)
-    margin = 2 * isqrt(variance)
-    return Forecast(
-        max(0, available - expected_spend - margin),
-        max(0, available - expected_spend),
-        min(available, max(0, available - expected_spend + margin)),
-    )
+    margin = 2 * isqrt(squares * left_s // (days * (days - 1) * DAY_S))
+    high = min(available, max(0, unused + margin))
+    return Forecast(max(0, unused - margin), max(0, unused), high)
 
 
 def reached_s(history: Sequence[Spend], window: Period, limit_ucr: int | None) -> int | None:
-    """The first instant of a window by which so much was spent in it; None where it was not."""
+    """The first instant of a window by which `limit_ucr` was spent in it; None if it was not."""
     if limit_ucr is None or spent_ucr(history, window) < limit_ucr:
         return None
-    low_s, high_s = window.start_s, window.end_s
-    while high_s - low_s > 1:
-        middle_s = (low_s + high_s) // 2
-        if spent_ucr(history, Period(window.start_s, middle_s)) >= limit_ucr:
-            high_s = middle_s
-        else:
-            low_s = middle_s
-    return high_s
+    first_s = window.start_s + 1
+
+    def spent_by(until_s: int) -> int:
+        return spent_ucr(history, Period(window.start_s, until_s))
+
+    return first_s + bisect_left(range(first_s, window.end_s), limit_ucr, key=spent_by)
 
 
 def credits_limit_gpus(

@@ -1,22 +1,23 @@
 """Holds: credits set aside for a purpose, until they are settled, voided or expired, once.
 
-A hold draws in burn order on grants that outlive it, so nothing of it can expire while the
-hold lasts. One transfer ends it: what is settled is spent in the order in which it was drawn,
-and the rest returns to the grants that it came from, the last drawn first.
+A hold draws in burn order on grants that outlive it, so its credits cannot expire meanwhile. One
+transfer ends it: the settled part is spent, and the rest returns to its grants, the last drawn
+first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from quotas.ledger.transfers import Entry, GrantBalance, Transfer, burn_order
+from quotas.ledger.transfers import Entry, GrantBalance, Transfer, burn_order, take_in_order
+from quotas.model.machine import Machine
 from quotas.model.units import Period, format_credits
 
 
 class HoldState(StrEnum):
-    """How a hold stands."""
+    """The state of a hold."""
 
     OPEN = "open"
     SETTLED = "settled"
@@ -25,26 +26,26 @@ class HoldState(StrEnum):
 
 
 class HoldEnding(StrEnum):
-    """What ends a hold: the kind of the transfer that does it."""
+    """The end of a hold: the kind of the transfer that ends it."""
 
     SETTLE = "settle"
     VOID = "hold-void"
     EXPIRY = "hold-expiry"
 
 
-HOLD_TRANSITIONS: Mapping[tuple[HoldState, HoldEnding], HoldState] = {
-    (HoldState.OPEN, HoldEnding.SETTLE): HoldState.SETTLED,
-    (HoldState.OPEN, HoldEnding.VOID): HoldState.VOIDED,
-    (HoldState.OPEN, HoldEnding.EXPIRY): HoldState.EXPIRED,
+ENDED_BY = {
+    HoldEnding.SETTLE: HoldState.SETTLED,
+    HoldEnding.VOID: HoldState.VOIDED,
+    HoldEnding.EXPIRY: HoldState.EXPIRED,
 }
-"""Every change that a hold can undergo: it ends once."""
-
-
-def hold_after(state: HoldState, ending: HoldEnding) -> HoldState:
-    """The state that an ending leads to. Raises ValueError if the table has no such change."""
-    if (state, ending) not in HOLD_TRANSITIONS:
-        raise ValueError(f"a hold that is {state} cannot end by {ending}")
-    return HOLD_TRANSITIONS[state, ending]
+HOLDS = Machine(
+    "a hold",
+    HoldState,
+    {HoldState.OPEN: "hold"},
+    {HoldState.OPEN: {state: ending.value for ending, state in ENDED_BY.items()}}
+    | {state: {} for state in ENDED_BY.values()},
+)
+"""A hold ends once. Each change is one transfer, and the table names its kind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,35 +88,24 @@ def settled_account(startup: str) -> str:
 def grants_outliving(
     grants: Iterable[GrantBalance], now_s: int, until_s: int
 ) -> list[GrantBalance]:
-    """The grants in force with credit left that last at least as long, in burn order."""
+    """The grants in force with credit left that last until an instant, in burn order."""
     return burn_order(grants, Period(now_s, max(until_s, now_s + 1)))
 
 
 def draws(grants: Iterable[GrantBalance], amount_ucr: int) -> tuple[Entry, ...]:
     """What each grant gives to a hold, in the order given; they hold enough together."""
-    found, left_ucr = [], amount_ucr
-    for grant in grants:
-        part_ucr = min(grant.left_ucr, left_ucr)
-        if part_ucr:
-            found.append(Entry(grant.account, part_ucr))
-            left_ucr -= part_ucr
-    assert left_ucr == 0, "a hold is refused above what the grants have"
-    return tuple(found)
+    taken, missing_ucr = take_in_order(((g.account, g.left_ucr) for g in grants), amount_ucr)
+    assert missing_ucr == 0, "a hold is refused above what the grants have"
+    return tuple(Entry(account, part_ucr) for account, part_ucr in taken)
 
 
 def hold_transfer(hold: Hold, reason: str) -> Transfer:
     """Set the credits aside."""
-    out = tuple(Entry(draw.account, -draw.amount_ucr) for draw in hold.draws)
-    return Transfer(
-        key=f"hold:{hold.startup}:{hold.id}",
-        kind="hold",
-        cohort=hold.cohort,
-        startup=hold.startup,
-        at_s=hold.placed_s,
-        entries=(*out, Entry(hold.account, hold.amount_ucr)),
-        reason=reason,
-        detail={"hold": hold.id, "expires_s": hold.expires_s},
-    )
+    key, owner = f"hold:{hold.startup}:{hold.id}", (hold.cohort, hold.startup)
+    out = (Entry(draw.account, -draw.amount_ucr) for draw in hold.draws)
+    entries = (*out, Entry(hold.account, hold.amount_ucr))
+    detail: dict[str, int | str] = {"hold": hold.id, "expires_s": hold.expires_s}
+    return Transfer(key, "hold", *owner, hold.placed_s, entries, reason, detail)
 
 
 def end_hold(
@@ -123,20 +113,11 @@ def end_hold(
 ) -> Transfer:
     """End a hold: settle a part of it, or none, and return the rest."""
     assert 0 <= settled_ucr <= hold.amount_ucr, "no more is settled than is held"
-    back, left_ucr = [], hold.amount_ucr - settled_ucr
-    for draw in reversed(hold.draws):
-        part_ucr = min(draw.amount_ucr, left_ucr)
-        if part_ucr:
-            back.append(Entry(draw.account, part_ucr))
-            left_ucr -= part_ucr
+    drawn = ((draw.account, draw.amount_ucr) for draw in reversed(hold.draws))
+    returned, _ = take_in_order(drawn, hold.amount_ucr - settled_ucr)
     spent = [Entry(settled_account(hold.startup), settled_ucr)] if settled_ucr else []
-    return Transfer(
-        key=hold.end_key,
-        kind=ending.value,
-        cohort=hold.cohort,
-        startup=hold.startup,
-        at_s=at_s,
-        entries=(Entry(hold.account, -hold.amount_ucr), *spent, *back),
-        reason=reason or f"hold {hold.id} of {format_credits(hold.amount_ucr)} credits ran out",
-        detail={"hold": hold.id},
-    )
+    back = (Entry(account, part_ucr) for account, part_ucr in returned)
+    entries = (Entry(hold.account, -hold.amount_ucr), *spent, *back)
+    reason = reason or f"hold {hold.id} of {format_credits(hold.amount_ucr)} credits ran out"
+    owner, detail = (hold.cohort, hold.startup), {"hold": hold.id}
+    return Transfer(hold.end_key, ending.value, *owner, at_s, entries, reason, detail)

@@ -3,14 +3,12 @@
 Theory of operation
 
 `post_due` takes the grants, the open holds and the metered runs, and returns the transfers to
-write with the books as they are afterwards. It reads nothing else, so the same input gives the
-same transfers. A charge falls due when a run has ended, when an hour is unposted, or when an
-edge has passed: the end of a month, or the beginning or end of a grant (see `periods_due`).
-Until then its cost is accrued: the balance already counts it, and no transfer exists.
+write with the books as they are afterwards. The same input gives the same transfers. A charge
+falls due when a run has ended, an hour is unposted, or a month or a grant begins or ends (see
+`periods_due`). Until then its cost is accrued: the balance counts it, and no transfer exists.
 
-Everything is posted in the order of time, startup by startup. A charge first ends what ended
-before its period, so a day that is caught up at once posts what a day of cycles would have
-posted. In that order a tranche ends, its part moves on, and only then is the next one charged.
+Transfers are posted in the order of time. A charge first ends what ended before its period, so a
+day that is caught up at once posts what a day of cycles would have posted.
 
 Invariants
 
@@ -19,12 +17,12 @@ Invariants
   nothing twice.
 * A grant expires only when every zone is known past its end, and when everything that its
   startup ran before that is charged. Usage before the end therefore draws on it first.
-* An expiry moves all that is left. The commit refuses it if a person posted a transfer
-  meanwhile, and the next cycle computes it again.
+* An expiry moves all that is left. If a person posts meanwhile, the commit refuses the expiry, and
+  the next cycle computes it again.
 * Usage that no grant covers goes to the overdraft of the cohort: a charge is never refused.
 
-Rejected: to post each cycle (the ledger would grow by a row for every server and cycle), and to
-expire a grant by the clock alone (an outage would take credits that pay for earlier usage).
+Rejected: to post each cycle (a row for every server and cycle), and to expire a grant by the
+clock alone (an outage would take credits that pay for earlier usage).
 
 Warning: a zone that is never Complete again holds back every expiry. That is why a zone that
 the program left is swept until nothing is open in it (`quotas.state.zones`).
@@ -67,13 +65,7 @@ def post_due(
     now_s: int = 0,
     holds: Sequence[Hold] = (),
 ) -> Posting:
-    """Charge every period that is due, in the order of time; forfeit what ended.
-
-    `holds` are the open ones; those that ran out by `now_s` end first.
-
-    A grant is forfeited once every zone is known past its end, so that usage before
-    the end has drawn on it first.
-    """
+    """End the open holds that ran out by `now_s`, charge what is due, and expire grants."""
     work = _Work(program, grants, metered)
     for hold in holds:
         if hold.expires_s <= now_s:
@@ -140,25 +132,18 @@ class _Work:
                 self.post(transfer)
 
     def _charged_until_s(self, name: str) -> int:
-        """Until when all that the startup ran, as far as it is known, has been charged."""
-        confirmed = self.metered.confirmed
-        waiting = [
-            run.posted_until_s
-            for run in map(self.runs.__getitem__, self.of.get(name, ()))
-            if run.unposted(confirmed.get(run.zone, run.start_s)).seconds
-        ]
-        return min(waiting, default=self.known_s)
+        """The instant up to which the known usage of a startup has been charged."""
+        confirmed, own = self.metered.confirmed, (self.runs[id] for id in self.of.get(name, ()))
+        waiting = (run for run in own if run.unposted(confirmed.get(run.zone, run.start_s)).seconds)
+        return min((run.posted_until_s for run in waiting), default=self.known_s)
 
 
 def _due_periods(
     metered: Metered, book: Mapping[str, list[GrantBalance]]
 ) -> Iterable[tuple[Period, str]]:
     for run in metered.runs.values():
-        edges = {
-            edge
-            for grant in book.get(run.startup, [])
-            for edge in (grant.effective_s, grant.expires_s)
-        }
+        own = book.get(run.startup, [])
+        edges = {edge for grant in own for edge in (grant.effective_s, grant.expires_s)}
         for period in periods_due(run, metered.confirmed.get(run.zone, run.start_s), edges):
             yield period, run.id
 

@@ -57,12 +57,7 @@ def holder(account: str) -> str | None:
     return rest.partition(":")[0] if kind in OF_STARTUPS else None
 
 
-def is_credit_of(account: str, startup: str) -> bool:
-    """Whether an account's balance is a startup's credit."""
-    kind, _, rest = account.partition(":")
-    return kind in CREDITS_IN and rest.partition(":")[0] == startup
-
-
 def credits_ucr(startup: str, entries: Iterable[tuple[str, int]]) -> int:
     """By how much entries change a startup's credits."""
-    return sum(amount for account, amount in entries if is_credit_of(account, startup))
+    own = tuple(f"{kind}:{startup}:" for kind in CREDITS_IN)
+    return sum(amount for account, amount in entries if account.startswith(own))

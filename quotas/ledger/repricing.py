@@ -1,30 +1,29 @@
 """Repricing: correct charges to another rate, and post what the program pays above charges.
 
-A price correction brings each charged second that is not refunded to the rate that it should
-have had. If that is cheaper, the difference returns to the accounts that the charge drew from,
-the last drawn first. If it is dearer, it is drawn from the startup's grants only if the
-operator says so. F counts as if the run had been cut at the change, so that the sum is what a
-price known in time would have charged.
+A price correction brings each charged second that is not refunded to its right rate. If that is
+cheaper, the difference returns to the accounts that the charge drew from, the last drawn first. If
+it is dearer, the startup's grants pay only if the operator says so. F counts as if the run had been
+cut at the change, so the sum is what a price known in time would have charged.
 
-The sponsor bears what the program pays at the newest accepted or believably listed price
-above what the startup is charged: price-difference:COHORT, against provider:COHORT.
+The sponsor bears what the program pays (at the newest accepted or believably listed price) above
+what the startup is charged: price-difference:COHORT, against provider:COHORT.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 from quotas.ledger.corrections import Charge, CorrectedPeriod
 from quotas.ledger.transfers import (
     Entry,
     GrantBalance,
     Transfer,
-    burn_order,
-    overdraft_account,
+    apply_transfer,
+    moving,
+    payments,
     usage_account,
 )
-from quotas.ledger.transfers import apply_transfer as drawn_from
 from quotas.metering.prices import Prices, Step, split_at_steps
 from quotas.model.units import Period, cost_ucr, format_credits
 
@@ -65,11 +64,8 @@ def correct_charge(
                 continue
             was_ucr = charge.cost_ucr(part)
             due_ucr = cost_ucr(step.rate_ucr_per_h, origin_s, part)
-            seconds, old_ucr, new_ucr = (
-                seconds + part.seconds,
-                old_ucr + was_ucr,
-                new_ucr + due_ucr,
-            )
+            seconds += part.seconds
+            old_ucr, new_ucr = old_ucr + was_ucr, new_ucr + due_ucr
             if due_ucr > was_ucr and not change.to_startup:
                 continue
             sides = _sides(charge, part, due_ucr - was_ucr, left)
@@ -77,7 +73,7 @@ def correct_charge(
             charge = replace(charge, corrections=(*charge.corrections, made))
             if due_ucr != was_ucr:
                 transfers.append(_transfer(charge, made, change))
-                left = tuple(drawn_from(left, transfers[-1]))
+                left = tuple(apply_transfer(left, transfers[-1]))
     return RepricedCharge(charge, tuple(transfers), left, seconds, old_ucr, new_ucr)
 
 
@@ -97,39 +93,22 @@ def _sides(
     """The accounts that get back what a period costs less, or pay what it costs more."""
     if more_ucr <= 0:
         return charge.return_entries(-more_ucr)
-    entries = []
-    for grant in burn_order(grants, part):
-        part_ucr = min(grant.left_ucr, more_ucr)
-        if part_ucr:
-            entries.append(Entry(grant.account, -part_ucr))
-            more_ucr -= part_ucr
-    if more_ucr:
-        entries.append(Entry(overdraft_account(charge.cohort), -more_ucr))
-    return tuple(entries)
+    return tuple(payments(charge.cohort, grants, part, more_ucr))
 
 
 def _transfer(charge: Charge, made: CorrectedPeriod, change: PriceChange) -> Transfer:
     usage = Entry(usage_account(charge.startup), -sum(e.amount_ucr for e in made.entries))
-    return Transfer(
-        key=f"correction:{charge.key}:{made.period.start_s}:{change.version}",
-        kind="correction",
-        cohort=charge.cohort,
-        startup=charge.startup,
-        at_s=change.at_s,
-        entries=(usage, *made.entries),
-        reason=change.reason,
-        detail={
-            "charge": charge.key,
-            "run": charge.run,
-            "server": charge.server,
-            "flavor": charge.flavor,
-            "start_s": made.period.start_s,
-            "end_s": made.period.end_s,
-            "rate_ucr_per_h": made.rate_ucr_per_h,
-            "origin_s": made.origin_s,
-            "version": change.version,
-        },
-    )
+    key = f"correction:{charge.key}:{made.period.start_s}:{change.version}"
+    owner, entries = (charge.cohort, charge.startup), (usage, *made.entries)
+    detail = {
+        **charge.references,
+        "flavor": charge.flavor,
+        **asdict(made.period),
+        "rate_ucr_per_h": made.rate_ucr_per_h,
+        "origin_s": made.origin_s,
+        "version": change.version,
+    }
+    return Transfer(key, "correction", *owner, change.at_s, entries, change.reason, detail)
 
 
 def difference_ucr(charge: Charge, paid: Sequence[Step]) -> int:
@@ -156,27 +135,13 @@ def difference_transfer(
     `prices` are those it was computed from, for later checks. `version` is the accepted one if
     that version, and not the charge, is the cause.
     """
-    named = charge.key if version is None else f"{charge.key}:{version}"
-    return Transfer(
-        key=f"difference:{named}",
-        kind="difference",
-        cohort=charge.cohort,
-        startup=charge.startup,
-        at_s=at_s,
-        entries=(
-            Entry(price_difference_account(charge.cohort), -more_ucr),
-            Entry(provider_account(charge.cohort), more_ucr),
-        ),
-        reason=f"the program pays {format_credits(more_ucr)} more than is charged for "
-        f"{charge.flavor}",
-        detail={
-            "charge": charge.key,
-            "start_s": charge.period.start_s,
-            "end_s": charge.period.end_s,
-            "version": prices.newest,
-            "listed_s": prices.listed_s(charge.flavor),
-        },
-    )
+    key = f"difference:{charge.key}" + ("" if version is None else f":{version}")
+    cohort, more = charge.cohort, format_credits(more_ucr)
+    entries = moving(price_difference_account(cohort), provider_account(cohort), more_ucr)
+    reason = f"the program pays {more} more than is charged for {charge.flavor}"
+    detail = {"charge": charge.key, **asdict(charge.period), "version": prices.newest}
+    detail["listed_s"] = prices.listed_s(charge.flavor)
+    return Transfer(key, "difference", cohort, charge.startup, at_s, entries, reason, detail)
 
 
 def charge_of(transfer: Transfer) -> Charge:
@@ -196,8 +161,8 @@ def charge_of(transfer: Transfer) -> Charge:
     )
 
 
-def differences(transfers: Iterable[Transfer], prices: Prices) -> list[Transfer]:
-    """The price differences of charges that are posted now."""
+def with_differences(transfers: Sequence[Transfer], prices: Prices) -> tuple[Transfer, ...]:
+    """Transfers that are posted now, and after them the price differences of their charges."""
     found = []
     for transfer in transfers:
         if transfer.kind == "charge":
@@ -205,9 +170,4 @@ def differences(transfers: Iterable[Transfer], prices: Prices) -> list[Transfer]
             more_ucr = difference_ucr(charge, prices.paid(charge.flavor))
             if more_ucr:
                 found.append(difference_transfer(charge, more_ucr, transfer.at_s, prices))
-    return found
-
-
-def with_differences(transfers: Sequence[Transfer], prices: Prices) -> tuple[Transfer, ...]:
-    """Transfers that are posted now, and after them the price differences of their charges."""
-    return (*transfers, *differences(transfers, prices))
+    return (*transfers, *found)

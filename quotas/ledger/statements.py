@@ -1,9 +1,8 @@
 """The statement of a month: opening balance, every line, closing balance, to the ucr.
 
-A month is a UTC calendar month, whatever the program's time zone. What a transfer moves
-belongs to the month in which it takes effect; where that month is closed already, it is a
-late line of the month that is still open. So each entry is in exactly one statement, opening
-plus lines is closing, and the closing of a month is the opening of the next.
+A month is a UTC calendar month. An entry belongs to the month in which it takes effect; if that
+month is closed, the entry is a late line of the open month. So each entry is in one statement,
+opening plus lines is closing, and the closing of a month is the opening of the next.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ COLUMNS = (
     *("rate_per_hour", "cost", "overdraft", "amount", "late", "by", "reason", "key"),
 )
 FIRST = "0" * 64
-"""What the first statement of a startup is carried from."""
+"""`carried_from` of the first statement of a startup."""
 
 
 def month_name(instant_s: int) -> str:
@@ -33,7 +32,7 @@ def month_name(instant_s: int) -> str:
 
 
 def month_s(name: str) -> int:
-    """First instant of the UTC month that is named so. Raises ValueError."""
+    """First instant of a UTC month such as "2027-01". Raises ValueError."""
     moment = datetime.strptime(name, "%Y-%m").replace(tzinfo=UTC)
     if f"{moment:%Y-%m}" != name:
         raise ValueError(f"{name!r} is not a month such as 2027-01")
@@ -43,9 +42,9 @@ def month_s(name: str) -> int:
 class Effects:
     """The instants at which transfers take effect; transfers are given in the book's order.
 
-    A charge takes effect when its seconds ran, a grant when it may be spent. An entry that
-    moves a grant which is not in force yet takes effect with that grant: the void of a grant
-    in tranches has several instants.
+    A charge takes effect when its seconds ran, a grant when it may be spent. An entry that moves a
+    later grant takes effect with that grant, so the void of a grant in tranches has several
+    instants.
     """
 
     def __init__(self) -> None:
@@ -104,10 +103,10 @@ class Tally:
             self._others.append(_line(posted, effect_s, amount, cost, late))
 
     def _charge(
-        self, detail: Mapping[str, Any], amount_ucr: int, cost_ucr: int, late: object
+        self, detail: Mapping[str, Any], amount_ucr: int, cost_ucr: int, late: bool
     ) -> None:
         start_s, end_s = detail["start_s"], detail["end_s"]
-        key = (detail["run"], detail["rate_ucr_per_h"], bool(late))
+        key = (detail["run"], detail["rate_ucr_per_h"], late)
         ran = self._runs.setdefault(key, _Ran(detail, start_s, end_s))
         ran.from_s, ran.to_s = min(ran.from_s, start_s), max(ran.to_s, end_s)
         ran.charges += 1
@@ -116,13 +115,13 @@ class Tally:
         ran.cost_ucr += cost_ucr
 
     def lines(self) -> list[dict[str, Any]]:
-        """Every line: what a person or the calendar did, then what each run cost."""
+        """Every line: first the events, then the cost of each run."""
         runs = sorted(self._runs.items(), key=lambda item: (item[1].from_s, item[0]))
         return self._others + [_run_line(ran, late) for (_, _, late), ran in runs]
 
 
 def _line(
-    posted: PostedTransfer, effect_s: int, amount_ucr: int, cost_ucr: int, late: object
+    posted: PostedTransfer, effect_s: int, amount_ucr: int, cost_ucr: int, late: bool
 ) -> dict[str, Any]:
     return {
         "kind": posted.kind,
@@ -130,14 +129,14 @@ def _line(
         "recorded": format_instant(posted.recorded_s),
         "amount": format_credits(amount_ucr),
         "overdraft": format_credits(cost_ucr + amount_ucr if cost_ucr else 0),
-        "late": bool(late),
+        "late": late,
         "by": posted.actor,
         "reason": posted.reason,
         "key": posted.key,
     }
 
 
-def _run_line(ran: _Ran, late: object) -> dict[str, Any]:
+def _run_line(ran: _Ran, late: bool) -> dict[str, Any]:
     detail = ran.detail
     return {
         "kind": "charge",
@@ -153,7 +152,7 @@ def _run_line(ran: _Ran, late: object) -> dict[str, Any]:
         "cost": format_credits(ran.cost_ucr),
         "amount": format_credits(ran.amount_ucr),
         "overdraft": format_credits(ran.cost_ucr + ran.amount_ucr),
-        "late": bool(late),
+        "late": late,
     }
 
 
@@ -175,7 +174,7 @@ class Statement:
     closed_s: int | None = None
 
     def as_json(self) -> dict[str, Any]:
-        """What a closed statement is hashed over; amounts as decimal strings."""
+        """The hashed body of a closed statement; amounts are decimal strings."""
         return {
             "startup": self.startup,
             "month": self.month,
@@ -192,7 +191,7 @@ class Statement:
 def statement_of(
     tally: Tally, opening_ucr: int, through_id: int, carried_from: str, closed_s: int | None
 ) -> Statement:
-    """The statement that a tally comes to."""
+    """The statement of a tally."""
     return Statement(
         startup=tally.startup,
         month=month_name(tally.start_s),

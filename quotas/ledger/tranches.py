@@ -1,12 +1,11 @@
 """Tranches: the parts of a grant, their start and end, and what moves from one to the next.
 
 Each tranche is a grant account of its own, ID/1, ID/2 and so on; no id of a program file has a
-slash. Its end follows from the rollover. With "all", a tranche lasts to the grant's end. With
-any other rollover it lasts to the next tranche's start: then the allowed part moves on, and
-the rest expires.
+slash. With the rollover "all", a tranche lasts to the grant's end. With any other rollover it lasts
+to the next tranche's start: then the allowed part moves on, and the rest expires.
 
-A tranche has no stored state. It waits for its milestone while only the program has it; once
-it is posted, its two instants and its account's balance say everything.
+A tranche has no stored state: its two instants and its account's balance say everything. A tranche
+that waits for its milestone is in the program only.
 """
 
 from __future__ import annotations
@@ -41,17 +40,14 @@ def parts(grant: Grant) -> tuple[Part, ...]:
     for number, tranche in enumerate(grant.tranches, 1):
         if tranche.effective_s is None:
             continue
+        own = part_id(grant.id, number), tranche.amount_ucr, tranche.effective_s
         last = grant.rollover is None or number == len(grant.tranches)
         next_s = None if last else grant.tranches[number].effective_s
-        part = Part(
-            part_id(grant.id, number),
-            tranche.amount_ucr,
-            tranche.effective_s,
-            grant.expires_s if next_s is None else next_s,
-            None if next_s is None else part_id(grant.id, number + 1),
-            None if next_s is None else grant.rollover,
-        )
-        found.append(part)
+        if next_s is None:
+            found.append(Part(*own, grant.expires_s))
+        else:
+            to = part_id(grant.id, number + 1)
+            found.append(Part(*own, next_s, to, grant.rollover))
     return tuple(found)
 
 

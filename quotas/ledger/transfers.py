@@ -1,8 +1,7 @@
 """Transfers that sum to zero, between accounts that are named by strings.
 
-Every grant is an account of its own, so that a charge's entries say which grants it
-drew from, and a refund can return to exactly those. Transfers are built here, purely,
-and persisted by `quotas.book`; none is ever changed afterwards.
+Every grant is an account of its own, so a charge's entries name the grants that it drew from, and
+a refund returns to exactly those. `quotas.book` stores transfers; none is ever changed afterwards.
 """
 
 from __future__ import annotations
@@ -10,10 +9,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from quotas.metering.runs import Run
 from quotas.model.program import Rollover
 from quotas.model.units import Period, cost_ucr, format_credits
+
+Source = TypeVar("Source")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +28,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
-    """Entries that sum to zero. `key` makes it idempotent; `at_s` is when it takes effect."""
+    """Entries that sum to zero. `key` is written once at most; `at_s` is the instant of effect."""
 
     key: str
     kind: str
@@ -46,7 +48,7 @@ class Transfer:
 
 @dataclass(frozen=True, slots=True)
 class GrantBalance:
-    """A grant as it stands: what is left of it, and when it may be spent [effective, expires)."""
+    """A grant with what is left of it; it may be spent in [effective_s, expires_s)."""
 
     startup: str
     cohort: str
@@ -61,7 +63,7 @@ class GrantBalance:
     rollover: Rollover | None = None
 
     def rolling_ucr(self, moved_ucr: int = 0) -> int:
-        """What of it moves to the next tranche at its end; the rest is forfeited.
+        """The part that moves to the next tranche at the grant's end; the rest expires.
 
         `moved_ucr` moved there already of the same tranche, or of what was advanced from it.
         """
@@ -104,23 +106,35 @@ def expired_account(cohort: str) -> str:
     return f"expired:{cohort}"
 
 
+def moving(source: str, to: str, amount_ucr: int) -> tuple[Entry, Entry]:
+    """The entries that move an amount from one account to another."""
+    return Entry(source, -amount_ucr), Entry(to, amount_ucr)
+
+
+def take_in_order(
+    sources: Iterable[tuple[Source, int]], amount_ucr: int
+) -> tuple[list[tuple[Source, int]], int]:
+    """Take an amount from sources in their order, from each at most what it has.
+
+    Returns the sources that give something with what they give, and what none of them gave.
+    """
+    taken = []
+    for source, most_ucr in sources:
+        part_ucr = min(most_ucr, amount_ucr)
+        if part_ucr:
+            taken.append((source, part_ucr))
+            amount_ucr -= part_ucr
+    return taken, amount_ucr
+
+
 def grant_transfer(
     cohort: str, startup: str, grant_id: str, amount_ucr: int, effective_s: int
 ) -> Transfer:
     """Credit a grant from its sponsor, once for each grant id."""
-    return Transfer(
-        key=f"grant:{startup}:{grant_id}",
-        kind="grant",
-        cohort=cohort,
-        startup=startup,
-        at_s=effective_s,
-        entries=(
-            Entry(sponsor_account(cohort), -amount_ucr),
-            Entry(grant_account(startup, grant_id), amount_ucr),
-        ),
-        reason=f"grant {grant_id} of {format_credits(amount_ucr)} credits",
-        detail={"grant": grant_id},
-    )
+    key, detail = f"grant:{startup}:{grant_id}", {"grant": grant_id}
+    entries = moving(sponsor_account(cohort), grant_account(startup, grant_id), amount_ucr)
+    reason = f"grant {grant_id} of {format_credits(amount_ucr)} credits"
+    return Transfer(key, "grant", cohort, startup, effective_s, entries, reason, detail)
 
 
 def burn_order(grants: Iterable[GrantBalance], period: Period) -> list[GrantBalance]:
@@ -129,35 +143,37 @@ def burn_order(grants: Iterable[GrantBalance], period: Period) -> list[GrantBala
     return sorted(usable, key=lambda g: (g.priority, g.expires_s, g.created, g.id))
 
 
+def payments(
+    cohort: str, grants: Iterable[GrantBalance], period: Period, amount_ucr: int
+) -> list[Entry]:
+    """What each grant pays of an amount, in burn order; the cohort's overdraft pays the rest."""
+    usable = ((grant.account, grant.left_ucr) for grant in burn_order(grants, period))
+    paid, overdraft_ucr = take_in_order(usable, amount_ucr)
+    paid += [(overdraft_account(cohort), overdraft_ucr)] if overdraft_ucr else []
+    return [Entry(account, -part_ucr) for account, part_ucr in paid]
+
+
 def charge_transfer(
     cohort: str, run: Run, period: Period, grants: Sequence[GrantBalance]
 ) -> Transfer | None:
     """Charge a period of a run to the startup's grants in burn order, the rest to overdraft.
 
-    None where the period costs less than a micro-credit. The key is the run's id and
-    the period's start, so that no second is ever charged twice.
+    None if the period costs less than a micro-credit. The key is the run's id and the period's
+    start, so that no second is ever charged twice.
     """
     if run.rate_ucr_per_h is None:
         raise ValueError(f"run {run.id} has no accepted rate")
     amount_ucr = cost_ucr(run.rate_ucr_per_h, run.start_s, period)
     if amount_ucr == 0:
         return None
-    entries, left_ucr = [], amount_ucr
-    for grant in burn_order(grants, period):
-        drawn_ucr = min(grant.left_ucr, left_ucr)
-        entries.append(Entry(grant.account, -drawn_ucr))
-        left_ucr -= drawn_ucr
-        if left_ucr == 0:
-            break
-    if left_ucr:
-        entries.append(Entry(overdraft_account(cohort), -left_ucr))
+    paid = payments(cohort, grants, period, amount_ucr)
     return Transfer(
         key=f"charge:{run.id}:{period.start_s}",
         kind="charge",
         cohort=cohort,
         startup=run.startup,
         at_s=period.end_s,
-        entries=(*entries, Entry(usage_account(run.startup), amount_ucr)),
+        entries=(*paid, Entry(usage_account(run.startup), amount_ucr)),
         reason=f"{run.server_name} ({run.flavor}) ran {period.seconds} s",
         detail={
             "run": run.id,
@@ -173,10 +189,9 @@ def charge_transfer(
 
 
 def rolling(ending: Iterable[GrantBalance]) -> list[tuple[GrantBalance, int]]:
-    """The grants of a startup that end at one instant, each with what of it moves on.
+    """The grants of a startup that end at one instant, each with the part that moves on.
 
-    A tranche and what was advanced from it end together, and together they move no more than
-    the tranche may.
+    A tranche and the grants advanced from it together move no more than the tranche may.
     """
     moved: dict[str | None, int] = defaultdict(int)
     found = []
@@ -188,10 +203,7 @@ def rolling(ending: Iterable[GrantBalance]) -> list[tuple[GrantBalance, int]]:
 
 
 def end_transfers(ending: Iterable[GrantBalance]) -> list[Transfer]:
-    """What becomes of the rests of grants that end at one instant, once each.
-
-    The allowed part moves on, then the rest expires.
-    """
+    """For grants that end at one instant: the allowed part moves on, then the rest expires."""
     transfers = []
     for grant, rolling_ucr in rolling(ending):
         rest = replace(grant, left_ucr=grant.left_ucr - rolling_ucr)
@@ -201,38 +213,27 @@ def end_transfers(ending: Iterable[GrantBalance]) -> list[Transfer]:
 
 
 def _rollover_transfer(grant: GrantBalance, amount_ucr: int) -> Transfer:
-    assert grant.rolls_to is not None, "only a tranche with a next one rolls over"
-    return Transfer(
-        key=f"rollover:{grant.startup}:{grant.id}",
-        kind="rollover",
-        cohort=grant.cohort,
-        startup=grant.startup,
-        at_s=grant.expires_s,
-        entries=(
-            Entry(grant.account, -amount_ucr),
-            Entry(grant_account(grant.startup, grant.rolls_to), amount_ucr),
-        ),
-        reason=f"{format_credits(amount_ucr)} credits of tranche {grant.id} roll over to "
-        f"{grant.rolls_to}",
-        detail={"grant": grant.id, "to": grant.rolls_to},
-    )
+    to = grant.rolls_to
+    assert to is not None, "only a tranche with a next one rolls over"
+    amount, detail = format_credits(amount_ucr), {"grant": grant.id, "to": to}
+    entries = moving(grant.account, grant_account(grant.startup, to), amount_ucr)
+    reason = f"{amount} credits of tranche {grant.id} roll over to {to}"
+    return _at_end(grant, "rollover", entries, reason, detail)
 
 
 def expiry_transfer(grant: GrantBalance) -> Transfer:
-    """Forfeit exactly what is left of a grant at its end, once."""
-    return Transfer(
-        key=f"expiry:{grant.startup}:{grant.id}",
-        kind="expiry",
-        cohort=grant.cohort,
-        startup=grant.startup,
-        at_s=grant.expires_s,
-        entries=(
-            Entry(grant.account, -grant.left_ucr),
-            Entry(expired_account(grant.cohort), grant.left_ucr),
-        ),
-        reason=f"grant {grant.id} ended with {format_credits(grant.left_ucr)} credits left",
-        detail={"grant": grant.id},
-    )
+    """Expire exactly what is left of a grant at its end, once."""
+    entries = moving(grant.account, expired_account(grant.cohort), grant.left_ucr)
+    reason = f"grant {grant.id} ended with {format_credits(grant.left_ucr)} credits left"
+    return _at_end(grant, "expiry", entries, reason, {"grant": grant.id})
+
+
+def _at_end(
+    grant: GrantBalance, kind: str, entries: tuple[Entry, ...], reason: str, detail: dict[str, str]
+) -> Transfer:
+    key = f"{kind}:{grant.startup}:{grant.id}"
+    startup, at_s = grant.startup, grant.expires_s
+    return Transfer(key, kind, grant.cohort, startup, at_s, entries, reason, detail)
 
 
 def apply_transfer(grants: Iterable[GrantBalance], transfer: Transfer) -> list[GrantBalance]:

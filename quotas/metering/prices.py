@@ -1,27 +1,24 @@
 """Prices of a flavor, to the program and to a startup: versions of its rate.
 
-A version is in force from its instant until the next one's; time before the first is
-priced by the first. What the program pays follows every version and every believable
-listed price. What a startup is charged follows the program's `prices`:
+A version is in force until the next one. The first one also prices the time before it. What the
+program pays follows every version and every believable listed price. What a startup is charged
+follows the program's `prices`:
 
-* fixed: the rate in force at the start of its cohort. A later version reaches it only as
-  a correction (accepted from a past instant) in its favour, or where the operator says
-  that startups bear it;
-* follow: the rate in force at each second. A dearer version that is accepted late
-  begins when it is recorded, unless the operator says that startups bear it.
+* fixed: the rate in force at the start of its cohort. A later version counts only if it is a
+  correction (accepted from a past instant) in the startup's favour, or if startups bear it;
+* follow: the rate in force at each second. A dearer version that is accepted late begins when it
+  is recorded, unless startups bear it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
 
 from quotas.model.observation import Offer
-from quotas.model.units import Period, cost_ucr, format_credits
+from quotas.model.units import Period, format_credits
 
 STARTUP, SPONSOR = "startup", "sponsor"
-MINUTE_S = 60
 FACTOR_MAX = 2
 """A price that more than doubles, or falls below half, is absurd: an alarm, and accepted only if
 an operator confirms it. Scaleway's changes are far smaller, and its mistakes (a missing digit,
@@ -66,37 +63,30 @@ class Prices:
 
     def in_force(self, flavor: str, at_s: int) -> Version | None:
         """The version in force at an instant; the first one before it; None without any."""
-        versions = self.versions.get(flavor, ())
-        return versions[0] if len(versions) == 1 else version_at(versions, at_s)
+        versions = _ordered(self.versions.get(flavor, ()))
+        past = [v for v in versions if v.from_s <= at_s]
+        return past[-1] if past else next(iter(versions), None)
 
     def charged(self, flavor: str, fixed_at_s: int | None) -> tuple[Step, ...]:
-        """What a startup is charged; `fixed_at_s` is its cohort's start, None to follow."""
+        """What a startup is charged; `fixed_at_s` is its cohort's start, None if prices follow."""
         return charged_steps(self.versions.get(flavor, ()), fixed_at_s)
 
     def accepted(self, version: Version) -> tuple[Step, ...]:
         """Every version of the flavor that a version is of, whoever bears it."""
         own = next(each for each in self.versions.values() if version in each)
-        return tuple(Step(v.from_s, v.rate_ucr_per_h, v.id) for v in _ordered(own))
+        return tuple(_steps(own))
 
     def paid(self, flavor: str) -> tuple[Step, ...]:
         """What the program pays: the newest of accepted versions and believable listings."""
-        accepted = [
-            Step(v.from_s, v.rate_ucr_per_h, v.id) for v in _ordered(self.versions.get(flavor, ()))
-        ]
-        steps = [*self.listings.get(flavor, ()), *accepted]
+        steps = [*self.listings.get(flavor, ()), *_steps(self.versions.get(flavor, ()))]
         return tuple(sorted(steps, key=lambda step: (step.from_s, step.version)))
 
     def known(self, version: int, listed_s: int) -> Prices:
         """What was known when version was the newest, and nothing was listed after an instant."""
+        versions, listings = self.versions.items(), self.listings.items()
         return Prices(
-            {
-                flavor: tuple(v for v in each if v.id <= version)
-                for flavor, each in self.versions.items()
-            },
-            {
-                flavor: tuple(step for step in each if step.from_s <= listed_s)
-                for flavor, each in self.listings.items()
-            },
+            {flavor: tuple(v for v in each if v.id <= version) for flavor, each in versions},
+            {flavor: tuple(s for s in each if s.from_s <= listed_s) for flavor, each in listings},
         )
 
     def listed_s(self, flavor: str) -> int:
@@ -118,11 +108,15 @@ def _ordered(versions: Iterable[Version]) -> list[Version]:
     return [last[from_s] for from_s in sorted(last)]
 
 
-def _borne(versions: Sequence[Version]) -> Iterable[Version]:
-    """The versions, but for what a dearer one would add to the past as the first of all.
+def _steps(versions: Iterable[Version]) -> list[Step]:
+    return [Step(v.from_s, v.rate_ucr_per_h, v.id) for v in _ordered(versions)]
 
-    Dated at or before the first, it would replace it: the sponsor bears that, so that it
-    begins when it was recorded, or not at all where a later version stands by then.
+
+def _borne(versions: Sequence[Version]) -> Iterable[Version]:
+    """The versions without what a dearer one would add to the past as the new first version.
+
+    The sponsor bears that, so the version begins when it was recorded, or never if a later
+    version is in force by then.
     """
     kept: list[Version] = []
     for v in sorted(versions, key=lambda each: each.id):
@@ -133,13 +127,6 @@ def _borne(versions: Sequence[Version]) -> Iterable[Version]:
         elif not any(v.from_s < other.from_s <= v.recorded_s for other in versions):
             kept.append(replace(v, from_s=v.recorded_s))
     return kept
-
-
-def version_at(versions: Iterable[Version], at_s: int) -> Version | None:
-    """The version in force at an instant; before all of them the first; None without any."""
-    ordered = _ordered(versions)
-    past = [v for v in ordered if v.from_s <= at_s]
-    return past[-1] if past else next(iter(ordered), None)
 
 
 def charged_steps(versions: Iterable[Version], fixed_at_s: int | None) -> tuple[Step, ...]:
@@ -169,9 +156,8 @@ def step_at(steps: Sequence[Step], at_s: int) -> Step:
 
 def split_at_steps(steps: Sequence[Step], period: Period) -> list[tuple[Period, Step]]:
     """A period cut where its rate changes, each part with its step."""
-    edges = {s.from_s for s in steps if period.start_s < s.from_s < period.end_s}
-    points = sorted({period.start_s, period.end_s} | edges)
-    return [(Period(a, b), step_at(steps, a)) for a, b in pairwise(points)]
+    parts = period.split(step.from_s for step in steps)
+    return [(part, step_at(steps, part.start_s)) for part in parts]
 
 
 def is_absurd(rate_ucr_per_h: int, last_ucr_per_h: int) -> bool:
@@ -210,12 +196,3 @@ def price_alarms(offers: Iterable[Offer], rates_ucr_per_h: Mapping[str, int]) ->
                 f"{offer.flavor} is listed at {absurd}{format_credits(listed)} an hour, "
                 f"charged at {format_credits(rate)}"
             )
-
-
-def minute_rounding_ucr(rate_ucr_per_h: int, run: Period) -> int:
-    """What the provider bills for a whole run above its seconds: it rounds up to the minute."""
-    minutes = -(-run.seconds // MINUTE_S)
-    billed = Period(run.start_s, run.start_s + minutes * MINUTE_S)
-    return cost_ucr(rate_ucr_per_h, run.start_s, billed) - cost_ucr(
-        rate_ucr_per_h, run.start_s, run
-    )

@@ -1,7 +1,6 @@
 """The rate of each second of a run: a run is cut where its rate changes.
 
-So a charge, which is of one run, never straddles two rates: on each side of the change
-F(end) - F(start) counts from the run that begins there.
+A charge is of one run, so it has one rate. After a change, F counts from the run that begins there.
 """
 
 from __future__ import annotations
@@ -39,10 +38,7 @@ def split_by_rate(program: Program, catalogue: Catalogue, metered: Metered) -> M
 
 
 def _parts(program: Program, catalogue: Catalogue, run: Run, confirmed_s: int) -> Iterable[Run]:
-    """The run, cut where its rate changes: a run has one rate, so no charge straddles two.
-
-    What is posted stays as it was charged: there a correction amends it, if anything does.
-    """
+    """The run, cut where its rate changes. Posted time keeps its charge: corrections amend it."""
     startup = program.known(run.startup)
     fixed_at_s = fixed_at(program, startup.cohort if startup else None)
     steps = catalogue.prices.charged(run.flavor, fixed_at_s)

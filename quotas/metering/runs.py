@@ -4,24 +4,22 @@ Theory of operation
 
 A zone is known up to its last Complete sweep (`confirmed_s`). `meter` moves a zone to the next
 Complete sweep (`at_s`) and skips a zone that is Partial or Unknown. A quiet cycle and the first
-sweep after an outage of a day follow the same rules. The only evidence about the time between
-two sweeps is the state that the second one shows, and the instant of its last change
-(`modified_s`):
+sweep after an outage of a day follow the same rules. The only evidence about the time between two
+sweeps is the state in the second one, and the instant of its last change (`modified_s`):
 
 * Two sweeps are close if no server can go off and on again between them (40 s). Between close
-  sweeps, a transition happened at `modified_s`, if that lies between them. Otherwise the
-  transition is dated at the bound in the startup's favour: a start when the server was first
-  seen, an end when the server was last confirmed.
-* Between distant sweeps, `modified_s` only says that something changed, and a rename is enough.
-  A server that is on is charged from `modified_s`, and the time before that is unconfirmed. A
-  server that went off is charged until it was last confirmed, and the time from there to
-  `modified_s` is unconfirmed. If cohortd powered the server off itself, the instant of that call
-  dates the end. The bill, or an operator, decides what is unconfirmed.
-* A sweep takes time. If a server starts after `at_s` and before its answer was read (`read_s`),
-  it is first seen at its `modified_s`, and it is charged from then.
-* A server that is on at both sweeps ran all the while, unless it was modified so late that it
-  may have been off and on again. A server that is off at both sweeps, but was modified so late,
-  may have run.
+  sweeps, a transition happened at `modified_s`, if that lies between them. Otherwise it is dated
+  in the startup's favour: a start when it was first seen, an end when it was last confirmed.
+* Between distant sweeps, `modified_s` only says that something changed, and a rename is enough. A
+  server that is on is charged from `modified_s`, and the time before that is unconfirmed. A server
+  that went off is charged until it was last confirmed, and the time from there to `modified_s` is
+  unconfirmed. If cohortd powered the server off itself, the instant of that call dates the end.
+  The provider's bill or an operator decides about unconfirmed time.
+* A server that starts after `at_s` and before its answer was read (`read_s`) is first seen, and
+  charged, from its `modified_s`.
+* A server that is billable at both sweeps ran all the while, unless it was modified so late that
+  it may have been off and on again. One that is off at both sweeps, but was modified so late, may
+  have run.
 * A server that is gone ended when it was last confirmed.
 
 Invariants
@@ -44,7 +42,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
 from types import MappingProxyType
 
 from quotas.metering.prices import Prices
@@ -64,9 +61,9 @@ class Run:
     `rate_ucr_per_h` is None while no accepted price is known: metered, not yet charged.
     `start_error_s` and `end_error_s` bound how far the true edges may lie outside.
 
-    A rate, an owner or an outage that cuts a run moves only `start_s`, from which it is
-    charged. Rules ask since when the server is on (`began_s`, as far as is known) and whose
-    it was when it was started (`began_by`; empty: nobody's of the program).
+    A rate, an owner or an outage that cuts a run moves only `start_s`, from which it is charged.
+    Rules read since when the server is on (`up_since_s`, as far as is known), and who owned it
+    then (`started_by`; empty if nobody of the program).
     """
 
     id: str
@@ -88,11 +85,11 @@ class Run:
     end_error_s: int = 0
 
     def was_started_after(self, instant_s: int) -> bool:
-        """Whether its startup started it after an instant: not what passed to it running."""
+        """Whether the owner itself started the server after an instant."""
         return self.up_since_s > instant_s and self.started_by == self.startup
 
     def unposted(self, confirmed_s: int) -> Period:
-        """What ran and is in no charge yet, as far as the zone is known."""
+        """The time that ran and is in no charge yet, as far as the zone is known."""
         until_s = self.end_s if self.end_s is not None else confirmed_s
         return Period(self.posted_until_s, max(until_s, self.posted_until_s))
 
@@ -105,7 +102,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class UnconfirmedPeriod:
-    """A stretch that may or may not have been billable; only the bill can tell."""
+    """A stretch that may have been billable; only the bill can tell."""
 
     server_id: str
     startup: str
@@ -116,7 +113,7 @@ class UnconfirmedPeriod:
 
 @dataclass(frozen=True, slots=True)
 class Metered:
-    """What one set of sweeps changes: runs by id (new, moved on or ended), disputes, zones."""
+    """The result of one set of sweeps: runs by id, unconfirmed periods, and zones."""
 
     runs: Mapping[str, Run]
     changed: tuple[Run, ...]
@@ -237,10 +234,7 @@ class _Zone:
             yield replace(self._with_rate(run), state=server.state)
 
     def _by_owner(self, run: Run) -> Iterable[Run]:
-        """The run, cut where its project passed to another startup: each second is its owner's.
-
-        It ends where the project was given up and is nobody's since.
-        """
+        """The run, cut where its project passed to another owner, ended where it has none since."""
         until_s = max(self.sweep.at_s, run.start_s) if run.end_s is None else run.end_s - 1
         successor = self.program.owner(run.project_id, until_s)
         if successor is None:
@@ -286,9 +280,8 @@ class _Zone:
             unconfirmed_periods += self._may_have_run(server, up_since_s, 0)
         first = self.program.owner(server.project_id, up_since_s)
         if first is None:
-            up_since_s = max(
-                up_since_s, _ownership_since_s(owner, server.project_id, self.sweep.at_s)
-            )
+            owned_s = _ownership_since_s(owner, server.project_id, self.sweep.at_s)
+            up_since_s = max(up_since_s, owned_s)
         yield self._opened(server, (first or owner).name, up_since_s, error_s=error_s)
 
     def _may_have_run(
@@ -378,13 +371,17 @@ class _Zone:
         return self._changed_s(server) - self._last_sure_s(run) > SHORTEST_BOUNCE_S
 
     def _changed_s(self, server: Server) -> int:
-        """The latest instant before the sweep at which it may have been off: a change of the
-        sweep's own seconds, or by a clock ahead of ours, hides what was before it."""
+        """The latest instant before the sweep at which the server may have been off.
+
+        A change later than the sweep began, or by a clock ahead of ours, hides earlier ones.
+        """
         return min(server.modified_s, self.sweep.at_s)
 
     def _on_s(self, server: Server) -> int:
-        """Since when a server that was seen on is: its date, and where that is by a clock
-        ahead of ours, when its answer had been read at the latest."""
+        """The instant since which a server that was seen on is on.
+
+        If a clock ahead of ours dated the start, the answer was read at the latest then.
+        """
         return min(server.modified_s, self.read_s)
 
     def _gpus(self, server: Server) -> int:
@@ -392,12 +389,9 @@ class _Zone:
 
 
 def _ownership_since_s(successor: Startup, project_id: str, instant_s: int) -> int:
-    """When the project became the heir's, of whom it is at an instant."""
-    return max(
-        tenure.from_s
-        for tenure in successor.projects
-        if tenure.project_id == project_id and tenure.holds_at(instant_s)
-    )
+    """The start of the tenure by which a startup owns a project at an instant."""
+    own = (tenure for tenure in successor.projects if tenure.project_id == project_id)
+    return max(tenure.from_s for tenure in own if tenure.holds_at(instant_s))
 
 
 def _unconfirmed(run: Run, from_s: int, until_s: int) -> UnconfirmedPeriod:
@@ -420,13 +414,13 @@ def periods_due(run: Run, confirmed_s: int, edges: Iterable[int]) -> tuple[Perio
     period = run.unposted(confirmed_s)
     if run.rate_ucr_per_h is None or period.seconds == 0:
         return ()
-    cuts = {edge for edge in edges if period.start_s < edge < period.end_s}
-    edge_s = month_start_s(period.start_s, 1)
-    while edge_s < period.end_s:
-        cuts.add(edge_s)
-        edge_s = month_start_s(edge_s, 1)
-    at_edge = period.end_s in set(edges) or period.end_s == month_start_s(period.end_s)
-    if run.end_s is None and period.seconds < HOUR_S and not cuts and not at_edge:
+    cuts = set(edges)
+    month_s = month_start_s(period.start_s, 1)
+    while month_s <= period.end_s:
+        cuts.add(month_s)
+        month_s = month_start_s(month_s, 1)
+    parts = period.split(cuts)
+    passed = len(parts) > 1 or period.end_s in cuts
+    if run.end_s is None and period.seconds < HOUR_S and not passed:
         return ()
-    points = [period.start_s, *sorted(cuts), period.end_s]
-    return tuple(Period(a, b) for a, b in pairwise(points))
+    return tuple(parts)

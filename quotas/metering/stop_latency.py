@@ -1,10 +1,9 @@
 """Stop latency by flavor: measured from our own intents, or the default of the policy.
 
-A stop is measured from when it was sent to when it was seen off, so that it counts the
-wait for that sweep too. From three stops of a flavor on, the longest of its last twenty
-and a quarter more replaces the policy's default: the next one of n exceeds the longest
-of n with a chance of 1 in n + 1, and the quarter covers most of those. A stop whose end is
-known less exactly than the default says nothing: its zone did not answer meanwhile.
+A stop lasts from the request to the sweep that saw the server off. From three stops of a flavor
+on, the longest of its last twenty and a quarter more replaces the policy's default: the next stop
+exceeds the longest of n with a chance of 1 in n + 1, and the quarter covers most of those. A stop
+whose end is known less exactly than the default is left out: its zone did not answer.
 """
 
 from __future__ import annotations

@@ -30,11 +30,12 @@ WHERE table_schema = current_schema() AND table_name <> 'alembic_version'
   AND data_type = 'character varying' AND collation_name IS DISTINCT FROM 'C'
 GROUP BY table_name ORDER BY table_name
 """
-_SEQUENCES = """
-SELECT format('ALTER TABLE %1$I ALTER COLUMN id SET DEFAULT next_id(%1$L::regclass);'
-  ' DROP SEQUENCE %2$s', table_name, pg_get_serial_sequence(format('%I', table_name), 'id'))
+_NUMBERS = """
+SELECT format('ALTER TABLE %1$I ALTER COLUMN id SET DEFAULT next_id(%1$L::regclass)', table_name)
+  || coalesce('; DROP SEQUENCE ' || pg_get_serial_sequence(format('%I', table_name), 'id'), '')
 FROM information_schema.columns
-WHERE table_schema = current_schema() AND column_name = 'id' AND column_default LIKE 'nextval(%'
+WHERE table_schema = current_schema() AND column_name = 'id' AND data_type = 'integer'
+  AND (column_default IS NULL OR column_default LIKE 'nextval(%')
 ORDER BY table_name
 """
 
@@ -67,6 +68,6 @@ def behave_as_sqlite(connection: Connection) -> None:
     if connection.dialect.name == "sqlite":
         return
     connection.execute(text(_NEXT_ID))
-    for query in (_TEXTS, _SEQUENCES):
+    for query in (_TEXTS, _NUMBERS):
         for statement in connection.scalars(text(query)).all():
             connection.execute(text(statement))

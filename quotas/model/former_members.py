@@ -34,24 +34,16 @@ def with_former_members(program: Program, earlier: Iterable[Program]) -> Program
 def _parted(startup: Startup, version: Program) -> Startup:
     """A former member, with the tenures that no member of a version has taken over."""
     kept = (_until_passed(tenure, version) for tenure in startup.projects)
-    return Startup(
-        startup.name,
-        startup.cohort,
-        tuple(tenure for tenure in kept if tenure is not None),
-        contacts=startup.contacts,
-    )
+    projects = tuple(tenure for tenure in kept if tenure is not None)
+    return Startup(startup.name, startup.cohort, projects, contacts=startup.contacts)
 
 
 def _until_passed(tenure: Tenure, version: Program) -> Tenure | None:
     """The tenure until a member takes over the project; None if nothing of it is left."""
-    taken = [
-        other.from_s
-        for startup in version.startups()
-        for other in startup.projects
-        if other.project_id == tenure.project_id
-        and (other.until_s is None or other.until_s > tenure.from_s)
-    ]
-    ends = [*taken, *([] if tenure.until_s is None else [tenure.until_s])]
+    others = (other for startup in version.startups() for other in startup.projects)
+    same = [other for other in others if other.project_id == tenure.project_id]
+    ends = [o.from_s for o in same if o.until_s is None or o.until_s > tenure.from_s]
+    ends += [] if tenure.until_s is None else [tenure.until_s]
     until_s = min(ends, default=None)
     if until_s is not None and until_s <= tenure.from_s:
         return None

@@ -9,18 +9,43 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
-from typing import Any, Literal, cast
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Literal
 
+from pydantic import TypeAdapter
+
+from quotas.model.machine import Machine
 from quotas.model.units import DAY_S, HOUR_S
 
-Mode = Literal["off", "shadow", "enforce"]
 Backing = Literal["reserved", "on-demand"]
 Prices = Literal["fixed", "follow"]
 Curve = Literal["flat", "front-loaded", "none"]
 PaceAction = Literal["inform", "borrow-no-more"]
 DEFAULT_ZONES = ("fr-par-1", "fr-par-2", "pl-waw-2")
 """The zones that sell GPUs today. All are observed, even if no pool names them."""
+
+
+class Mode(StrEnum):
+    """What cohortd may do: nothing, decide and record, or also act."""
+
+    OFF = "off"
+    SHADOW = "shadow"
+    ENFORCE = "enforce"
+
+
+_APPLIED = "the applied file says so"
+MODES = Machine(
+    "the mode",
+    Mode,
+    dict.fromkeys(Mode, _APPLIED),
+    {
+        Mode.OFF: {},
+        Mode.SHADOW: {Mode.SHADOW: "disarm", Mode.ENFORCE: "arm"},
+        Mode.ENFORCE: {Mode.SHADOW: "disarm", Mode.ENFORCE: "arm"},
+    },
+)
+"""How the newest order moves the mode that the file says. No order moves a file that says off."""
 
 
 class ProgramError(ValueError):
@@ -100,13 +125,6 @@ class Startup:
     grants: tuple[Grant, ...] = ()
     auto_resume: bool = False
 
-    def owns_since_s(self, project_id: str, instant_s: int) -> int:
-        """The start of the tenure that holds a project at an instant. Raises KeyError."""
-        for tenure in self.projects:
-            if tenure.project_id == project_id and tenure.holds_at(instant_s):
-                return tenure.from_s
-        raise KeyError(project_id)
-
 
 @dataclass(frozen=True, slots=True)
 class Cohort:
@@ -168,7 +186,7 @@ class Program:
     name: str
     budget_ucr: int
     timezone: str = "UTC"
-    mode: Mode = "shadow"
+    mode: Mode = Mode.SHADOW
     prices: Prices = "fixed"
     zones: tuple[str, ...] = DEFAULT_ZONES
     pools: tuple[Pool, ...] = ()
@@ -178,31 +196,33 @@ class Program:
     former: tuple[Cohort, ...] = ()
     """Former members by cohort. The book adds them (see quotas.model.former_members)."""
     _startups: Mapping[str, Startup] = field(init=False, repr=False, compare=False)
+    _former_members: Mapping[str, Startup] = field(init=False, repr=False, compare=False)
     _tenures: Mapping[str, tuple[tuple[Tenure, Startup], ...]] = field(
         init=False, repr=False, compare=False
     )
     _pools: Mapping[str, Pool] = field(init=False, repr=False, compare=False)
     _cohorts: Mapping[str, Cohort] = field(init=False, repr=False, compare=False)
-    _former_members: Mapping[str, Startup] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Build the look-ups."""
+        """Turn the mode's text into the mode, and build the look-ups. Raises ValueError."""
+        object.__setattr__(self, "mode", Mode(self.mode))
         # Built once, because a cycle looks up every server, and there may be a million.
-        everyone = sorted((s for c in self.cohorts for s in c.startups), key=lambda s: s.name)
-        former_members = sorted((s for c in self.former for s in c.startups), key=lambda s: s.name)
+        members, former = _by_name(self.cohorts), _by_name(self.former)
         tenures: dict[str, tuple[tuple[Tenure, Startup], ...]] = {}
         # Members come first: a member's claim to a project beats a former member's.
-        for startup in (*everyone, *former_members):
+        for startup in (*members.values(), *former.values()):
             for tenure in startup.projects:
                 of_project = tenures.get(tenure.project_id, ())
                 tenures[tenure.project_id] = (*of_project, (tenure, startup))
-        pools = {flavor: pool for pool in self.pools for flavor in pool.flavors}
-        object.__setattr__(self, "_startups", {s.name: s for s in everyone})
-        object.__setattr__(self, "_tenures", tenures)
-        object.__setattr__(self, "_pools", pools)
-        cohorts = {cohort.name: cohort for cohort in (*self.former, *self.cohorts)}
-        object.__setattr__(self, "_cohorts", cohorts)
-        object.__setattr__(self, "_former_members", {s.name: s for s in former_members})
+        look_ups = {
+            "_startups": members,
+            "_former_members": former,
+            "_tenures": tenures,
+            "_pools": {flavor: pool for pool in self.pools for flavor in pool.flavors},
+            "_cohorts": {cohort.name: cohort for cohort in (*self.former, *self.cohorts)},
+        }
+        for name, look_up in look_ups.items():
+            object.__setattr__(self, name, look_up)
 
     def startups(self) -> tuple[Startup, ...]:
         """Every startup of every cohort, by name."""
@@ -248,58 +268,20 @@ class Program:
 
     def to_json(self) -> str:
         """Canonical JSON for the book: sorted keys, no spaces, integers only."""
-        return json.dumps(_plain(self), sort_keys=True, separators=(",", ":"))
+        body = _ADAPTER.dump_python(self, mode="json")
+        return json.dumps(body, sort_keys=True, separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: str) -> Program:
         """The program that `to_json` wrote."""
-        body = json.loads(text)
-        body["zones"] = tuple(body["zones"])
-        body["operators"] = tuple(body["operators"])
-        body["pools"] = tuple(_pool(pool) for pool in body["pools"])
-        body["cohorts"] = tuple(_cohort(cohort) for cohort in body["cohorts"])
-        body["former"] = tuple(_cohort(cohort) for cohort in body["former"])
-        body["policy"] = Policy(**_tuples(body["policy"]))
-        return cls(**body)
+        return _ADAPTER.validate_json(text)
 
 
-def _plain(value: Any) -> Any:
-    """A dataclass as values that JSON can hold, without its look-ups."""
-    if is_dataclass(value):
-        return {f.name: _plain(getattr(value, f.name)) for f in fields(value) if f.init}
-    if isinstance(value, Mapping):
-        return {key: _plain(each) for key, each in value.items()}
-    if isinstance(value, tuple):
-        return [_plain(each) for each in value]
-    return value
+_ADAPTER = TypeAdapter(Program)
+"""Reads and writes the fields of a program as JSON; the look-ups are no fields of it."""
 
 
-def _tuples(body: Mapping[str, Any]) -> dict[str, Any]:
-    """The mapping with its lists as tuples, because JSON has no tuples."""
-    return {key: tuple(v) if isinstance(v, list) else v for key, v in body.items()}
-
-
-def _pool(body: dict[str, Any]) -> Pool:
-    capacity = tuple(cast(tuple[int, int], tuple(step)) for step in body["capacity"])
-    return Pool(**_tuples({**body, "capacity": capacity}))
-
-
-def _cohort(body: dict[str, Any]) -> Cohort:
-    return Cohort(**{**body, "startups": tuple(_startup(each) for each in body["startups"])})
-
-
-def _startup(body: dict[str, Any]) -> Startup:
-    nested = {
-        "projects": tuple(Tenure(**tenure) for tenure in body["projects"]),
-        "grants": tuple(_grant(grant) for grant in body["grants"]),
-        "flavors": _tuples(body["flavors"]),
-    }
-    return Startup(**_tuples({**body, **nested}))
-
-
-def _grant(body: dict[str, Any]) -> Grant:
-    nested = {
-        "tranches": tuple(Tranche(**each) for each in body["tranches"]),
-        "rollover": body["rollover"] and Rollover(**body["rollover"]),
-    }
-    return Grant(**{**body, **nested})
+def _by_name(cohorts: tuple[Cohort, ...]) -> dict[str, Startup]:
+    """The startups of cohorts in the order of their names."""
+    startups = (startup for cohort in cohorts for startup in cohort.startups)
+    return {each.name: each for each in sorted(startups, key=lambda each: each.name)}

@@ -7,9 +7,11 @@ seconds since the epoch. Floats never enter an amount.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, time
 from decimal import Decimal, InvalidOperation
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 UCR_PER_CREDIT = 1_000_000
@@ -37,6 +39,15 @@ class Period:
     def seconds(self) -> int:
         """Length in seconds; the end is not part of it."""
         return self.end_s - self.start_s
+
+    def holds(self, instant_s: int) -> bool:
+        """Whether an instant lies in the period."""
+        return self.start_s <= instant_s < self.end_s
+
+    def split(self, edges: Iterable[int]) -> list[Period]:
+        """The parts of the period, cut at each edge inside it; none of an empty period."""
+        inner = {edge for edge in edges if self.start_s < edge < self.end_s}
+        return [Period(a, b) for a, b in pairwise(sorted({self.start_s, *inner, self.end_s}))]
 
 
 def cost_ucr(rate_ucr_per_h: int, run_start_s: int, period: Period) -> int:

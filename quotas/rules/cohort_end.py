@@ -33,14 +33,14 @@ def holds(facts: Facts) -> bool:
 
 def find(context: Context) -> Iterable[Violation]:
     """Every running server of a cohort that ends within the final notice, or has ended."""
-    policy, now_s = context.snapshot.program.policy, context.now_s
+    notice_s, now_s = context.policy.end_notice_s, context.now_s
     for run, _ in context.running:
         ends_s = context.ends_s(run.startup)
         if ends_s is None:
             continue
-        facts = Facts(startup=run.startup, ends_s=ends_s, notice_s=policy.end_notice_s, now_s=now_s)
+        facts = Facts(startup=run.startup, ends_s=ends_s, notice_s=notice_s, now_s=now_s)
         if holds(facts):
-            deadline_s = max(ends_s, now_s + policy.minimum_notice_s)
+            deadline_s = max(ends_s, context.earliest_deadline_s)
             yield Violation(run, RULE.name, f"cohort-end:{ends_s}", deadline_s, facts)
 
 
@@ -62,7 +62,7 @@ def ending_level(facts: Ending) -> Level | None:
 
 def find_ending(context: Context, startup: str) -> Ending | None:
     """The end of a startup's cohort, once it is within the minimum notice."""
-    ends_s, notice_s = context.ends_s(startup), context.snapshot.program.policy.minimum_notice_s
+    ends_s, notice_s = context.ends_s(startup), context.policy.minimum_notice_s
     if ends_s is None:
         return None
     facts = Ending(ends_s=ends_s, now_s=context.now_s, notice_s=notice_s)
@@ -74,7 +74,7 @@ def edges(context: Context) -> Iterable[int]:
     for cohort in context.snapshot.program.cohorts:
         yield cohort.starts_s
         yield cohort.ends_s
-        yield cohort.ends_s - context.snapshot.program.policy.end_notice_s
+        yield cohort.ends_s - context.policy.end_notice_s
 
 
 RULE = StopRule(
@@ -82,9 +82,6 @@ RULE = StopRule(
     facts=Facts,
     find=find,
     holds=holds,
-    message="cohort-end.notice",
-    remedy="cohort-end.remedy",
-    changed_by="cohort-end.changed_by",
     restricts=Restricts(
         facts=Ending,
         find=find_ending,
@@ -116,14 +113,13 @@ def find_ends(context: Context) -> Iterable[Announcement]:
 
     The last threshold is not among them: `find` gives that notice to each server by name.
     """
-    snapshot = context.snapshot
-    policy = snapshot.program.policy
-    for startup in snapshot.program.startups():
-        ends_s = snapshot.program.cohort(startup.cohort).ends_s
+    program, policy = context.snapshot.program, context.policy
+    for startup in program.startups():
+        ends_s = program.cohort(startup.cohort).ends_s
         left_s = ends_s - context.now_s
         passed = [t for t in policy.end_notices_s if policy.end_notice_s < left_s <= t]
         episode = f"end:{min(passed, default=0)}:{ends_s}"
-        if passed and (startup.name, episode) not in snapshot.announced:
+        if passed and not context.was_announced(startup.name, episode):
             facts = EndFacts(ends_s=ends_s, now_s=context.now_s)
             yield Announcement(startup.name, episode, facts, ends_s)
 
@@ -133,7 +129,4 @@ END = AnnouncementRule(
     facts=EndFacts,
     find=find_ends,
     holds=end_holds,
-    message="end.announcement",
-    remedy="end.remedy",
-    changed_by="end.changed_by",
 )

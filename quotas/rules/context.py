@@ -16,7 +16,9 @@ from typing import Any
 
 from quotas.ledger.forecast import Pace
 from quotas.metering.runs import Run
+from quotas.model.machine import Machine
 from quotas.model.observation import Complete, Server
+from quotas.model.program import Policy
 from quotas.shares.allocation import Share, Usage
 from quotas.shares.claims import WaitingOwners
 from quotas.state.snapshot import Overuse, Snapshot
@@ -39,6 +41,22 @@ class Level(StrEnum):
     def forbids_starts(self) -> bool:
         """Whether a startup at this level may start no server."""
         return self in {Level.CLOSED, Level.STOPPED}
+
+
+LEVELS = Machine(
+    "a level",
+    Level,
+    dict.fromkeys(Level, "the strictest reason of the first cycle"),
+    {
+        old: {
+            new: "a stricter reason" if new.strictness > old.strictness else "the reason ended"
+            for new in Level
+            if new is not old
+        }
+        for old in Level
+    },
+)
+"""Each level may follow any other: a cycle computes levels from the strictest reason of now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +92,20 @@ class Violation:
         return self.run.startup, self.run.server_id, self.rule
 
 
+def newest_first(runs: Iterable[Run]) -> list[Run]:
+    """Runs by their servers' uptime, the newest first."""
+    return sorted(runs, key=lambda run: (-run.up_since_s, run.id))
+
+
+def newest_with(gpus: int, runs: Iterable[Run]) -> Iterable[Run]:
+    """The fewest newest runs that have so many GPUs together; all if they have fewer."""
+    for run in newest_first(runs):
+        if gpus <= 0:
+            return
+        gpus -= run.gpus
+        yield run
+
+
 @dataclass(frozen=True, slots=True)
 class Announcement:
     """A fact that a startup is told once for each episode; `at_s` is when it takes effect."""
@@ -105,6 +137,20 @@ class Context:
         """The instant of the cycle."""
         return self.snapshot.now_s
 
+    @property
+    def policy(self) -> Policy:
+        """The policy of the program in force."""
+        return self.snapshot.program.policy
+
+    @property
+    def earliest_deadline_s(self) -> int:
+        """The deadline of a notice that begins now and lasts the minimum."""
+        return self.now_s + self.policy.minimum_notice_s
+
+    def was_announced(self, startup: str, episode: str) -> bool:
+        """Whether the startup was told of the episode before."""
+        return (startup, episode) in self.snapshot.announced
+
     @cached_property
     def running(self) -> list[tuple[Run, Server]]:
         """Open runs whose server a Complete sweep showed billable, by run id."""
@@ -135,11 +181,6 @@ class Context:
         for share in self.shares:
             found[share.startup].append(share)
         return dict(found)
-
-    @cached_property
-    def share_of(self) -> Mapping[tuple[str, str], Share]:
-        """Each share by (startup, pool)."""
-        return {(share.startup, share.pool): share for share in self.shares}
 
     @cached_property
     def pools_with_unknown_zones(self) -> frozenset[str]:
@@ -189,12 +230,36 @@ def _no_edges(context: Context) -> Iterable[int]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StopRule:
-    """A rule that ends in a notice and a stop.
+class Rule:
+    """What every rule has.
 
-    `holds` repeats the rule's condition on stored facts. `message`, `remedy` and `changed_by`
-    are ids of the message catalogue. The flags say how `quotas.enforcement` and the actions
-    of people treat the rule's notices:
+    `holds` repeats the rule's condition on stored facts. `edges` are the instants at which the
+    rule finds something new. The ids of its messages follow from its name.
+    """
+
+    name: str
+    facts: type
+    find: Callable[[Context], Iterable[Any]]
+    holds: Callable[[Any], bool]
+    restricts: Restricts | None = None
+    edges: Callable[[Context], Iterable[int]] = _no_edges
+
+    @property
+    def remedy(self) -> str:
+        """The message id of what avoids the rule's decision."""
+        return f"{self.name}.remedy"
+
+    @property
+    def changed_by(self) -> str:
+        """The message id of who may change the rule's decision."""
+        return f"{self.name}.changed_by"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopRule(Rule):
+    """A rule that ends in a notice and a stop: it finds violations.
+
+    The flags say how `quotas.enforcement` and the actions of people treat the rule's notices:
 
     - notice_survives_restart: a restarted server continues with what was left of its notice;
     - one_notice_per_episode: a new episode cancels the notice of the old one;
@@ -204,15 +269,6 @@ class StopRule:
     - forecast: the announcement rule whose early announcement makes the stop expected.
     """
 
-    name: str
-    facts: type
-    find: Callable[[Context], Iterable[Violation]]
-    holds: Callable[[Any], bool]
-    message: str
-    remedy: str
-    changed_by: str
-    restricts: Restricts | None = None
-    edges: Callable[[Context], Iterable[int]] = _no_edges
     notice_survives_restart: bool = False
     one_notice_per_episode: bool = False
     snoozable: bool = False
@@ -220,17 +276,17 @@ class StopRule:
     is_ordered: bool = False
     forecast: str = ""
 
+    @property
+    def message(self) -> str:
+        """The message id of the rule's reason."""
+        return f"{self.name}.notice"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AnnouncementRule:
-    """A rule that tells a startup something once, and stops nothing."""
+class AnnouncementRule(Rule):
+    """A rule that stops nothing: it finds announcements, and each is told once."""
 
-    name: str
-    facts: type
-    find: Callable[[Context], Iterable[Announcement]]
-    holds: Callable[[Any], bool]
-    message: str
-    remedy: str
-    changed_by: str
-    restricts: Restricts | None = None
-    edges: Callable[[Context], Iterable[int]] = _no_edges
+    @property
+    def message(self) -> str:
+        """The message id of the announcement."""
+        return f"{self.name}.announcement"

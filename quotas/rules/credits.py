@@ -79,17 +79,13 @@ def is_exhausted(context: Context, startup: str) -> bool:
     own = context.snapshot.balances[startup]
     if own.burn_ucr_per_h > 0:
         return own.available_ucr <= 0
-    return _was_stopped(context, own, startup) and not _carries(context, own.available_ucr)
+    carried_ucr = own.available_ucr * HOUR_S
+    needed_ucr = context.lowest_rate_ucr_per_h * carry_s(context.policy)
+    return _was_stopped(context, own, startup) and carried_ucr <= needed_ucr
 
 
 def _was_stopped(context: Context, own: Balance, startup: str) -> bool:
-    return (startup, exhaustion_episode(own.granted_ucr)) in context.snapshot.announced
-
-
-def _carries(context: Context, left_ucr: int) -> bool:
-    """Whether so many credits carry the cheapest server for a while."""
-    needed_s = carry_s(context.snapshot.program.policy)
-    return left_ucr * HOUR_S > context.lowest_rate_ucr_per_h * needed_s
+    return context.was_announced(startup, exhaustion_episode(own.granted_ucr))
 
 
 def find_exhausted(context: Context, startup: str) -> Facts | None:
@@ -111,7 +107,7 @@ def find_exhausted(context: Context, startup: str) -> Facts | None:
 
 def find(context: Context) -> Iterable[Violation]:
     """Every running server of a startup whose available credits are used up, newest first."""
-    deadline_s = context.now_s + context.snapshot.program.policy.minimum_notice_s
+    deadline_s = context.earliest_deadline_s
     found = []
     for startup, runs in context.running_by_startup.items():
         ends_s = context.ends_s(startup)
@@ -129,9 +125,6 @@ RULE = StopRule(
     facts=Facts,
     find=find,
     holds=holds,
-    message="credits.notice",
-    remedy="credits.remedy",
-    changed_by="credits.changed_by",
     restricts=Restricts(
         facts=Facts,
         find=find_exhausted,
@@ -165,8 +158,7 @@ def find_runways(context: Context) -> Iterable[Announcement]:
     Each threshold is announced once for each sum granted; a new grant arms the thresholds
     again. Of several passed at once, only the nearest is announced.
     """
-    snapshot = context.snapshot
-    for name, own in sorted(snapshot.balances.items()):
+    for name, own in sorted(context.snapshot.balances.items()):
         empty_s = own.exhausted_s
         if empty_s is None or own.available_ucr <= 0:
             continue  # nothing burns, or the final notice runs
@@ -174,15 +166,11 @@ def find_runways(context: Context) -> Iterable[Announcement]:
         if ends_s is not None and empty_s >= ends_s:
             continue  # they last to the end of the cohort, which has notices of its own
         runway_s = empty_s - context.now_s
-        passed = [t for t in snapshot.program.policy.exhaustion_notices_s if runway_s <= t]
+        passed = [t for t in context.policy.exhaustion_notices_s if runway_s <= t]
         episode = f"runway:{min(passed, default=0)}:{own.granted_ucr}"
-        if passed and (name, episode) not in snapshot.announced:
-            facts = RunwayFacts(
-                available_ucr=own.available_ucr,
-                runway_s=runway_s,
-                burn_ucr_per_h=own.burn_ucr_per_h,
-            )
-            yield Announcement(name, episode, facts, empty_s)
+        if passed and not context.was_announced(name, episode):
+            spent = {"available_ucr": own.available_ucr, "burn_ucr_per_h": own.burn_ucr_per_h}
+            yield Announcement(name, episode, RunwayFacts(runway_s=runway_s, **spent), empty_s)
 
 
 def runway_edges(context: Context) -> Iterable[int]:
@@ -190,7 +178,7 @@ def runway_edges(context: Context) -> Iterable[int]:
     for own in context.snapshot.balances.values():
         if own.exhausted_s is not None:
             yield own.exhausted_s
-            for before_s in context.snapshot.program.policy.exhaustion_notices_s:
+            for before_s in context.policy.exhaustion_notices_s:
                 yield own.exhausted_s - before_s
 
 
@@ -199,8 +187,5 @@ RUNWAY = AnnouncementRule(
     facts=RunwayFacts,
     find=find_runways,
     holds=runway_holds,
-    message="runway.announcement",
-    remedy="runway.remedy",
-    changed_by="runway.changed_by",
     edges=runway_edges,
 )

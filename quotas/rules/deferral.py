@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from quotas.rules.context import Announcement, AnnouncementRule, Context
 from quotas.rules.reclaim import Obstacle, obstacle
-from quotas.state.facts import OverrideFacts, to_json
+from quotas.state.facts import OverrideFacts
 from quotas.state.snapshot import Overuse
 
 OBSTACLES = frozenset({"unknown-zone", "stock", "shortage", "flavor"})
@@ -65,11 +65,11 @@ def find(context: Context) -> Iterable[Announcement]:
             overuse_gpus=overuse.gpus,
             obstacle=against.code,
             stock=against.stock,
-            **(to_json(against.shortage) if against.shortage else {}),  # type: ignore[arg-type]  # JSON
+            **(asdict(against.shortage) if against.shortage else {}),
         )
         key = f"{overuse.pool}:{overuse.startup}:{overuse.owner}:{overuse.since_s}"
         for name in (overuse.startup, overuse.owner):
-            if (name, f"deferral:{key}") not in context.snapshot.announced:
+            if not context.was_announced(name, f"deferral:{key}"):
                 yield Announcement(name, f"deferral:{key}", facts, context.now_s)
 
 
@@ -97,7 +97,4 @@ RULE = AnnouncementRule(
     facts=Facts,
     find=find,
     holds=holds,
-    message="deferral.announcement",
-    remedy="deferral.remedy",
-    changed_by="deferral.changed_by",
 )

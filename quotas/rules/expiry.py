@@ -43,7 +43,7 @@ def find(context: Context) -> Iterable[Announcement]:
             term_s = expiry.at_s - expiry.effective_s
             passed = [each for each in ANNOUNCED_BEFORE_S if left_s <= each < term_s]
             episode = f"expiry:{expiry.grant}:{min(passed, default=0)}"
-            if passed and (name, episode) not in context.snapshot.announced:
+            if passed and not context.was_announced(name, episode):
                 facts = Facts(
                     amount_ucr=expiry.amount_ucr,
                     grant=expiry.grant,
@@ -59,7 +59,4 @@ RULE = AnnouncementRule(
     facts=Facts,
     find=find,
     holds=holds,
-    message="expiry.announcement",
-    remedy="expiry.remedy",
-    changed_by="expiry.changed_by",
 )

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from quotas.metering.runs import Run
-from quotas.rules.context import Context, Level, Restricts, StopRule, Violation
+from quotas.rules.context import Context, Level, Restricts, StopRule, Violation, newest_with
 from quotas.shares.allocation import Share, step_of
 
 BINDING = ("policy", "credits", "pace")
@@ -36,15 +35,16 @@ def find(context: Context) -> Iterable[Violation]:
     Every open run counts, also in zones that are not Complete, and has its place in the
     order. A run that was not seen in this cycle is left alone, and no other is named instead.
     """
-    program, now_s = context.snapshot.program, context.now_s
     seen = {run.id for run, _ in context.running}
-    for startup in program.startups():
+    for startup in context.snapshot.program.startups():
         for pool_name, limit in sorted(startup.limit.items()):
             if limit is None:
                 continue
             runs = context.open_runs.get((startup.name, pool_name), [])
             used = sum(run.gpus for run in runs)
-            for run in _newest_above(runs, seen, used - limit):
+            for run in newest_with(used - limit, runs):
+                if run.id not in seen:
+                    continue
                 facts = Facts(
                     startup=startup.name,
                     server=run.server_name,
@@ -53,17 +53,8 @@ def find(context: Context) -> Iterable[Violation]:
                     limit_gpus=limit,
                     pool=pool_name,
                 )
-                deadline_s = now_s + program.policy.minimum_notice_s
-                yield Violation(run, RULE.name, f"limit:{pool_name}", deadline_s, facts)
-
-
-def _newest_above(runs: list[Run], seen: set[str], above: int) -> Iterable[Run]:
-    for run in sorted(runs, key=lambda each: (-each.up_since_s, each.id)):
-        if above <= 0:
-            return
-        above -= run.gpus
-        if run.id in seen:
-            yield run
+                episode = f"limit:{pool_name}"
+                yield Violation(run, RULE.name, episode, context.earliest_deadline_s, facts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,15 +117,8 @@ RULE = StopRule(
     facts=Facts,
     find=find,
     holds=holds,
-    message="limit.notice",
-    remedy="limit.remedy",
-    changed_by="limit.changed_by",
     restricts=Restricts(
-        facts=Full,
-        find=find_full,
-        level=full_level,
-        message="limit.restriction",
-        reads_shares=True,
+        facts=Full, find=find_full, level=full_level, message="limit.restriction", reads_shares=True
     ),
     snoozable=True,
 )

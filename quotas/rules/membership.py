@@ -28,10 +28,9 @@ def level(facts: Facts) -> Level | None:
 
 def find(context: Context) -> Iterable[Violation]:
     """Every running server of a startup that was taken out of the program."""
-    deadline_s = context.now_s + context.snapshot.program.policy.minimum_notice_s
     for run, _ in context.running:
         if find_left(context, run.startup) is not None:
-            facts = Facts(startup=run.startup, members=0)
+            facts, deadline_s = Facts(startup=run.startup, members=0), context.earliest_deadline_s
             yield Violation(run, RULE.name, f"left:{run.startup}", deadline_s, facts)
 
 
@@ -45,9 +44,6 @@ RULE = StopRule(
     facts=Facts,
     find=find,
     holds=holds,
-    message="membership.notice",
-    remedy="membership.remedy",
-    changed_by="membership.changed_by",
     restricts=Restricts(facts=Facts, find=find_left, level=level, message="membership.restriction"),
     notice_survives_restart=True,
 )

@@ -6,10 +6,10 @@ The operator's override has the family `level`. It closes or stops the startup u
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from quotas.rules.context import Context, Level, Restricts, StopRule, Violation
-from quotas.state.facts import OverrideFacts, to_json
+from quotas.state.facts import OverrideFacts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,19 +28,15 @@ def holds(facts: Facts) -> bool:
 
 def find(context: Context) -> Iterable[Violation]:
     """Servers of a startup that an operator stopped, or started after one closed it."""
-    deadline_s = context.now_s + context.snapshot.program.policy.minimum_notice_s
     for run, _ in context.running:
         override = context.snapshot.overrides.level_of(run.startup)
         if override is None:
             continue
         if override.value == Level.CLOSED and not run.was_started_after(override.at_s):
             continue
-        facts = Facts(
-            startup=run.startup,
-            level=override.value,
-            started_s=run.up_since_s,
-            **to_json(override.facts),  # type: ignore[arg-type]  # JSON
-        )
+        ordered = {"level": override.value, **asdict(override.facts)}
+        facts = Facts(startup=run.startup, started_s=run.up_since_s, **ordered)
+        deadline_s = context.earliest_deadline_s
         yield Violation(run, RULE.name, f"operator:{override.id}", deadline_s, facts)
 
 
@@ -61,7 +57,7 @@ def find_ordered(context: Context, startup: str) -> Ordered | None:
     override = context.snapshot.overrides.level_of(startup)
     if override is None:
         return None
-    return Ordered(level=override.value, **to_json(override.facts))  # type: ignore[arg-type]  # JSON
+    return Ordered(level=override.value, **asdict(override.facts))
 
 
 RULE = StopRule(
@@ -69,9 +65,6 @@ RULE = StopRule(
     facts=Facts,
     find=find,
     holds=holds,
-    message="operator.notice",
-    remedy="operator.remedy",
-    changed_by="operator.changed_by",
     restricts=Restricts(
         facts=Ordered,
         find=find_ordered,

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from quotas.metering.runs import Run
-from quotas.rules.context import Announcement, AnnouncementRule, Context
+from quotas.rules.context import Announcement, AnnouncementRule, Context, newest_with
 from quotas.rules.reclaim import obstacle
 from quotas.shares.allocation import Share
 from quotas.shares.claims import WaitingOwners
@@ -65,9 +65,7 @@ def overuses(context: Context) -> tuple[Overuse, ...]:
         # A limit of the policy has a rule of its own, which gives notice.
         if share.overuse > 0 and own and is_worth_it and share.limited_by != "policy":
             before = known.get((share.startup, share.pool))
-            owner = (
-                None if waiting_owners is None else _owner(context, share, waiting_owners, before)
-            )
+            owner = _owner(context, share, waiting_owners, before) if waiting_owners else None
             found.append(_overuse(context.snapshot, share, owner, own, before))
     return tuple(found)
 
@@ -82,10 +80,10 @@ def changed_overuse(snapshot: Snapshot, current_overuses: Iterable[Overuse]) -> 
 
 
 def find(context: Context) -> Iterable[Announcement]:
-    """Overuses that nobody was told of: new ones, and those that an owner now waits for."""
+    """Overuses that were not announced: new ones, and those that an owner now waits for."""
     for each in context.overuses:
         episode = overuse_episode(each)
-        if (each.startup, episode) not in context.snapshot.announced:
+        if not context.was_announced(each.startup, episode):
             yield Announcement(each.startup, episode, facts_of(each), each.deadline_s)
 
 
@@ -102,10 +100,10 @@ def edges(context: Context) -> Iterable[int]:
 def _owner(
     context: Context, share: Share, waiting_owners: WaitingOwners, before: Overuse | None
 ) -> str:
-    """For whom an overuse is taken back: the first in the queue whom that would serve now.
+    """The owner for which an overuse is reclaimed: the first in the queue whom it would serve.
 
-    The owner it was taken back for goes first while it waits, so that no notice is taken back
-    for another whose turn comes again. Where it would serve nobody it is for the first owner.
+    The owner of the last cycle goes first while it waits, so that no notice is cancelled for
+    another owner and given again. If the overuse would serve nobody, it is the first owner's.
     """
     owners = sorted(waiting_owners.missing, key=lambda name: before is None or name != before.owner)
     served = (o for o in owners if obstacle(context, share.pool, share.startup, o) is None)
@@ -135,13 +133,9 @@ def _overuse(
 
 def _deadline_s(snapshot: Snapshot, gpus: int, runs: list[Run]) -> int:
     """Minimum notice, after what is left of the minimum runtime of the servers concerned."""
-    oldest_enough_s, left, policy = snapshot.now_s, gpus, snapshot.program.policy
-    for run in sorted(runs, key=lambda each: (-each.up_since_s, each.id)):
-        if left <= 0:
-            break
-        oldest_enough_s = max(oldest_enough_s, run.up_since_s + policy.minimum_runtime_s)
-        left -= run.gpus
-    return oldest_enough_s + policy.minimum_notice_s
+    policy = snapshot.program.policy
+    ran_s = [run.up_since_s + policy.minimum_runtime_s for run in newest_with(gpus, runs)]
+    return max([snapshot.now_s, *ran_s]) + policy.minimum_notice_s
 
 
 RULE = AnnouncementRule(
@@ -149,8 +143,5 @@ RULE = AnnouncementRule(
     facts=Facts,
     find=find,
     holds=holds,
-    message="overuse.announcement",
-    remedy="overuse.remedy",
-    changed_by="overuse.changed_by",
     edges=edges,
 )

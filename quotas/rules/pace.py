@@ -215,7 +215,7 @@ def find(context: Context) -> Iterable[Announcement]:
     Only the largest is announced. A startup that falls back and passes one again is told
     nothing new until more is granted. A daily limit is announced once a day.
     """
-    announced, now_s = context.snapshot.announced, context.now_s
+    now_s = context.now_s
     for name, pace in sorted(context.paces.items()):
         granted = context.snapshot.balances[name].granted_ucr
         percents = [
@@ -224,12 +224,12 @@ def find(context: Context) -> Iterable[Announcement]:
         if pace.action is not Action.NOTHING and percents:
             largest = max(percents)
             known = [f"pace:{p}:{granted}" for p in ANNOUNCE_AT_PERCENT if p >= largest]
-            if not any((name, episode) in announced for episode in known):
+            if not any(context.was_announced(name, episode) for episode in known):
                 yield Announcement(name, f"pace:{largest}:{granted}", pace_facts(pace), now_s)
         if pace.reached_s is not None:
             midnight_s = day_start_s(now_s, context.snapshot.program.timezone)
             episode = f"pace:daily:{midnight_s}"
-            if (name, episode) not in announced:
+            if not context.was_announced(name, episode):
                 yield Announcement(name, episode, pace_facts(pace), now_s)
 
 
@@ -264,8 +264,5 @@ RULE = AnnouncementRule(
     facts=Facts,
     find=find,
     holds=holds,
-    message="pace.announcement",
-    remedy="pace.remedy",
-    changed_by="pace.changed_by",
     restricts=Restricts(facts=Facts, find=find_paced, level=level, message="pace.restriction"),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
+from quotas.model.program import Mode
 from quotas.rules.context import Context
 from quotas.rules.overuse import overuses
 from quotas.rules.pace import pace_limits, paces
@@ -22,7 +23,7 @@ def prepare(snapshot: Snapshot, requests: Iterable[Request], usage: Usage | None
     if usage is None:
         usage = usage_of(snapshot.program, snapshot.runs.values())
     context = Context(snapshot, usage, paces=paces(snapshot))
-    is_off = snapshot.program.mode == "off"
+    is_off = snapshot.program.mode is Mode.OFF
     # 2. Who may start nothing. These rules read no shares, because the shares depend on them.
     if not is_off:
         early = {

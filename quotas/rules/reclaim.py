@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import accumulate
 
 from quotas.metering.runs import Run
 from quotas.model.program import Pool
-from quotas.rules.context import Context, StopRule, Violation
+from quotas.rules.context import Context, StopRule, Violation, newest_first
 from quotas.shares.claims import WaitingOwners
-from quotas.state.exemptions import exemption
 from quotas.state.facts import OverrideFacts
 from quotas.state.snapshot import UNREAD, Overuse
 
@@ -51,11 +51,11 @@ class Obstacle:
 def find(context: Context) -> Iterable[Violation]:
     """The fewest newest servers of borrowers whose GPUs an owner waits for and can use.
 
-    No more than owners miss beyond what is free. Only where every zone of the pool answered
-    Complete, and nothing says that the provider would not give the owner the slot; what waits
-    for its word is named too (see `suspended_episodes`). A server keeps its minimum runtime.
+    They free no more than owners lack beyond the free GPUs, and no obstacle stands against them.
+    A reclaim that waits for the provider's stock is found too (see `suspended_episodes`). A
+    server keeps its minimum runtime.
     """
-    minimum_s = context.snapshot.program.policy.minimum_runtime_s
+    minimum_s = context.policy.minimum_runtime_s
     for pool, waiting_owners in sorted(context.waiting.items()):
         overuses = [each for each in context.overuses if each.pool == pool]
         for overuse, run in _servers_to_reclaim(context, overuses, waiting_owners):
@@ -113,10 +113,10 @@ def obstacle(context: Context, pool_name: str, borrower: str, owner: str) -> Obs
 
 
 def _stock(context: Context, pool: Pool, owner: str) -> str | None:
-    """How the provider words that it has nothing of what the owner can use; None where it has.
+    """The provider's word for having nothing that the owner can use; None if it has something.
 
-    A flavor that nobody asked about is no obstacle. One whose stock could not be read is, and
-    goes before a shortage of others: the provider may have it.
+    A flavor whose stock was not asked for is no obstacle. A flavor whose stock could not be read
+    is one, and goes before a shortage of others, because the provider may have it.
     """
     startup = context.snapshot.program.startup(owner)
     flavors = (startup.flavors.get(pool.name) if startup else None) or pool.flavors
@@ -129,9 +129,9 @@ def _stock(context: Context, pool: Pool, owner: str) -> str | None:
 def _servers_to_reclaim(
     context: Context, overuses: list[Overuse], waiting_owners: WaitingOwners
 ) -> Iterator[tuple[Overuse, Run]]:
-    """The servers that give way, for one owner in line after the other what it misses.
+    """The servers that give way, owner by owner in the order of the queue.
 
-    Of a startup that is frozen nothing is freed for now: others give way as well.
+    A frozen startup frees nothing for now, so other borrowers give way as well.
     """
     left = {each.startup: each.gpus for each in overuses}
     taken: set[str] = set()
@@ -152,7 +152,7 @@ def _servers_to_reclaim(
 
 
 def _may_serve(context: Context, overuse: Overuse) -> bool:
-    """Whether evicting the borrower serves the owner, or may: the provider did not say."""
+    """Whether evicting the borrower serves the owner, or may serve it: the stock is not known."""
     against = obstacle(context, overuse.pool, overuse.startup, overuse.owner or "")
     return against is None or against.stock == UNREAD
 
@@ -160,26 +160,25 @@ def _may_serve(context: Context, overuse: Overuse) -> bool:
 def _by_preference(
     context: Context, fit: list[Overuse], owner: str
 ) -> Iterator[tuple[Overuse, list[Run]]]:
-    """What would serve the owner: first what has a notice, then of who has most above its share.
+    """The servers that would serve the owner: those with a notice first, then the others.
 
-    So what was chosen stays chosen while it is enough. Exempt servers have no turn.
+    Each time the startup most above its share comes first. A server that was chosen thus stays
+    chosen while it is enough. Exempt servers are left out.
     """
-    noticed = {n.server_id for n in context.snapshot.notices if n.rule == RULE.name}
-    usable = [
-        (
-            overuse,
-            [
-                run
-                for run in _usable(context, overuse.pool, overuse.startup, owner)
-                if not exemption(context.snapshot, run.startup, run.server_id)
-            ],
-        )
-        for overuse in sorted(fit, key=lambda each: (-each.gpus, each.startup))
-    ]
-    for overuse, runs in usable:
-        yield overuse, [run for run in runs if run.server_id in noticed]
-    for overuse, runs in usable:
-        yield overuse, [run for run in runs if run.server_id not in noticed]
+    snapshot = context.snapshot
+    noticed = {n.server_id for n in snapshot.notices if n.rule == RULE.name}
+    order = sorted(fit, key=lambda each: (-each.gpus, each.startup))
+    for has_notice in (True, False):
+        for overuse in order:
+            yield (
+                overuse,
+                [
+                    run
+                    for run in _usable(context, overuse.pool, overuse.startup, owner)
+                    if (run.server_id in noticed) is has_notice
+                    and not snapshot.exemption(run.startup, run.server_id)
+                ],
+            )
 
 
 def _usable(context: Context, pool_name: str, borrower: str, owner: str) -> list[Run]:
@@ -192,11 +191,11 @@ def _usable(context: Context, pool_name: str, borrower: str, owner: str) -> list
     }
     flavors = startup.flavors.get(pool_name) or pool_flavors
     runs = [r for r in context.running_by_startup.get(borrower, ()) if r.flavor in flavors]
-    return sorted(runs, key=lambda run: (-run.up_since_s, run.id))
+    return newest_first(runs)
 
 
 def _chosen(left: list[Run], need: int) -> list[Run]:
-    """The fewest that free enough, the first of the order among those; all if none suffice."""
+    """The fewest that free enough, as early in the order as possible; all if none suffice."""
     count = _fewest([run.gpus for run in left], need)
     chosen: list[Run] = []
     while count and left and need > 0:
@@ -210,13 +209,9 @@ def _chosen(left: list[Run], need: int) -> list[Run]:
 
 
 def _fewest(sizes: list[int], need: int) -> int:
-    """How many of the largest it takes; all where they are not enough together."""
-    total = 0
-    for count, size in enumerate(sorted(sizes, reverse=True), 1):
-        total += size
-        if total >= need:
-            return count
-    return len(sizes)
+    """How many of the largest it takes; all if they are not enough together."""
+    totals = accumulate(sorted(sizes, reverse=True))
+    return next((count for count, total in enumerate(totals, 1) if total >= need), len(sizes))
 
 
 RULE = StopRule(
@@ -224,7 +219,4 @@ RULE = StopRule(
     facts=Facts,
     find=find,
     holds=holds,
-    message="reclaim.notice",
-    remedy="reclaim.remedy",
-    changed_by="reclaim.changed_by",
 )

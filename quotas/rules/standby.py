@@ -33,7 +33,6 @@ def holds(facts: Facts) -> bool:
 
 def find(context: Context) -> Iterable[Violation]:
     """Every server that has been stopped in place for longer than the policy allows."""
-    policy, now_s = context.snapshot.program.policy, context.now_s
     for run, server in context.running:
         since_s = in_place_since_s(run, server)
         if since_s is None:
@@ -42,11 +41,11 @@ def find(context: Context) -> Iterable[Violation]:
             startup=run.startup,
             server=run.server_name,
             since_s=since_s,
-            now_s=now_s,
-            standby_stop_after_s=policy.standby_stop_after_s,
+            now_s=context.now_s,
+            standby_stop_after_s=context.policy.standby_stop_after_s,
         )
         if holds(facts):
-            deadline_s = now_s + policy.minimum_notice_s
+            deadline_s = context.earliest_deadline_s
             yield Violation(run, RULE.name, f"standby:{since_s}", deadline_s, facts)
 
 
@@ -60,11 +59,10 @@ def in_place_since_s(run: Run, server: Server) -> int | None:
 
 def edges(context: Context) -> Iterable[int]:
     """When each server that is stopped in place will have been so for too long."""
-    stop_after_s = context.snapshot.program.policy.standby_stop_after_s
     for run, server in context.running:
         since_s = in_place_since_s(run, server)
         if since_s:
-            yield since_s + stop_after_s
+            yield since_s + context.policy.standby_stop_after_s
 
 
 RULE = StopRule(
@@ -72,9 +70,6 @@ RULE = StopRule(
     facts=Facts,
     find=find,
     holds=holds,
-    message="standby.notice",
-    remedy="standby.remedy",
-    changed_by="standby.changed_by",
     edges=edges,
     one_notice_per_episode=True,
     snoozable=True,

@@ -8,25 +8,19 @@ is a limit beside the policy's own.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
-from quotas.ledger.balance import Balance
 from quotas.ledger.forecast import credits_limit_gpus
 from quotas.metering.runs import Catalogue, Run
-from quotas.model.program import Cohort, Pool, Program, Startup
+from quotas.model.program import Pool, Program, Startup
 from quotas.shares.engine import Node, Problem, solve
+from quotas.state.snapshot import Snapshot
 
 Usage = Mapping[tuple[str, str], int]
 """GPUs by startup and pool."""
-NOTHING: Usage = {}
 NamedLimits = Mapping[tuple[str, str], Mapping[str, int]]
 """Limits in GPUs by name, by startup and pool."""
-NO_LIMITS: NamedLimits = {}
-Terms = Callable[[tuple[str, ...]], tuple[int, int]]
-"""The highest price per GPU and hour among flavors, and their smallest step."""
-NO_REFUSALS: Mapping[str, int] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,153 +56,119 @@ def usage_of(program: Program, runs: Iterable[Run]) -> dict[tuple[str, str], int
 
 
 def divide(
-    program: Program,
-    catalogue: Catalogue,
-    balances: Mapping[str, Balance],
+    snapshot: Snapshot,
     usage: Usage,
-    now_s: int,
-    requested: Usage = NOTHING,
-    pace_limits: NamedLimits = NO_LIMITS,
-    refused: Mapping[str, int] = NO_REFUSALS,
+    requested: Usage,
+    pace_limits: NamedLimits,
+    refused: Mapping[str, int],
 ) -> tuple[Share, ...]:
     """Shares of every startup of a running cohort in every pool, by startup and pool.
 
     `requested` is the GPUs of live requests. `pace_limits` bind beside the limits of policy and
     credits. `refused` is, by pool, the GPUs above which the provider's quota allows no start.
     """
+    program, now_s, gpus_of = snapshot.program, snapshot.now_s, snapshot.catalogue.gpus
     running = [c for c in program.cohorts if c.starts_s <= now_s < c.ends_s and c.startups]
     if not running or not program.pools:
         return ()
-    demand = {key: max(usage.get(key, 0), requested.get(key, 0)) for key in {*usage, *requested}}
-    capacity = {pool.name: pool.gpus_at(now_s) for pool in program.pools}
-    beyond = {
-        pool.name: capacity[pool.name] + _beyond(running, pool, catalogue, demand)
-        for pool in program.pools
-    }
-
-    @cache
-    def terms(flavors: tuple[str, ...]) -> tuple[int, int]:
-        """Computed once per list of flavors, because nearly every startup has its pool's."""
-        return _dearest(flavors, catalogue), _step(flavors, catalogue)
-
     members = [startup for cohort in running for startup in cohort.startups]
-    for name in refused.keys() & capacity.keys():
-        parts = [(s.nominal.get(name, 0), demand.get((s.name, name), 0)) for s in members]
-        capacity[name] = refused_gpus(capacity[name], refused[name], parts)
-    nodes = tuple(
-        node
-        for cohort in running
-        for node in _nodes(program, cohort, terms, balances, usage, demand, pace_limits, beyond)
-    )
+    demand = {key: max(usage.get(key, 0), requested.get(key, 0)) for key in {*usage, *requested}}
+    capacity, beyond = {}, {}
+    for pool in program.pools:
+        parts = [(s.nominal.get(pool.name, 0), demand.get((s.name, pool.name), 0)) for s in members]
+        gpus = capacity[pool.name] = pool.gpus_at(now_s)
+        if pool.name in refused:
+            capacity[pool.name] = refused_gpus(gpus, refused[pool.name], parts)
+        # More GPUs than any share or request of one startup.
+        in_demand = sum(asked for (_, name), asked in demand.items() if name == pool.name)
+        step = max((gpus_of.get(flavor, 0) for flavor in pool.flavors), default=0)
+        beyond[pool.name] = gpus + sum(nominal for nominal, _ in parts) + in_demand + step
+    inputs = _Inputs(snapshot, usage, demand, pace_limits, beyond)
+    nodes = []
+    for cohort in running:
+        parent = f"cohort:{cohort.name}"
+        nodes += [Node(parent), *(inputs.node(startup, parent) for startup in cohort.startups)]
     return tuple(
         Share(
             startup=name,
-            pool=pool,
-            nominal=int(answer.nominal),
-            share=int(answer.share),
-            ceiling=int(answer.ceiling),
-            demand=demand.get((name, pool), 0),
-            usage=usage.get((name, pool), 0),
-            borrowed=int(answer.borrowed),
-            lent=int(answer.lent),
-            limited_by=answer.limited_by,
-            reason=answer.reason,
+            pool=pool_name,
+            demand=demand.get((name, pool_name), 0),
+            usage=usage.get((name, pool_name), 0),
+            **answer._asdict(),
         )
-        for name, pools in solve(Problem(capacity, nodes)).answers.items()
-        for pool, answer in pools.items()
+        for name, answers in solve(Problem(capacity, tuple(nodes))).answers.items()
+        for pool_name, answer in answers.items()
     )
-
-
-def _beyond(running: Iterable[Cohort], pool: Pool, catalogue: Catalogue, demand: Usage) -> int:
-    """GPUs that, added to the pool's own, exceed any share or request of one startup."""
-    nominal = sum(s.nominal.get(pool.name, 0) for c in running for s in c.startups)
-    requested = sum(gpus for (_, name), gpus in demand.items() if name == pool.name)
-    step = max((catalogue.gpus.get(flavor, 0) for flavor in pool.flavors), default=0)
-    return nominal + requested + step
 
 
 def refused_gpus(gpus: int, quota_gpus: int, parts: Iterable[tuple[int, int]]) -> int:
     """GPUs of a pool in which the provider's quota allows no start above `quota_gpus`.
 
-    `parts` are the nominal quota and the demand of each startup. The nominal quota in demand
-    always remains, so that only borrowed GPUs go back and nobody loses its own.
+    `parts` are the nominal quota and the demand of each startup. The nominal quota in demand always
+    remains, so that only borrowed GPUs go back.
     """
     owed = sum(min(nominal, demand) for nominal, demand in parts)
     return min(gpus, max(quota_gpus, owed))
 
 
-def _nodes(
-    program: Program,
-    cohort: Cohort,
-    terms: Terms,
-    balances: Mapping[str, Balance],
-    usage: Usage,
-    demand: Usage,
-    pace_limits: NamedLimits,
-    beyond: Mapping[str, int],
-) -> Iterable[Node]:
-    parent = f"cohort:{cohort.name}"
-    yield Node(parent)
-    for startup in cohort.startups:
-        used = {pool.name: usage.get((startup.name, pool.name), 0) for pool in program.pools}
-        balance = balances.get(startup.name)
-        of = {pool.name: terms(_flavors(startup, pool)) for pool in program.pools}
-        yield Node(
+@dataclass(frozen=True, slots=True)
+class _Inputs:
+    """What the node of each startup is made of."""
+
+    snapshot: Snapshot
+    usage: Usage
+    demand: Usage
+    pace_limits: NamedLimits
+    beyond: Mapping[str, int]
+    terms: dict[tuple[str, ...], tuple[int, int]] = field(default_factory=dict)
+    """The highest price per GPU and hour among flavors, and their smallest step. Computed once
+    for each list of flavors, because nearly every startup has its pool's."""
+
+    def node(self, startup: Startup, parent: str) -> Node:
+        """A startup with its demand, its quotas, and all its limits by name."""
+        demand, limit, step = {}, {}, {}
+        catalogue = self.snapshot.catalogue
+        for pool in self.snapshot.program.pools:
+            key, flavors = (startup.name, pool.name), _flavors(startup, pool)
+            if flavors not in self.terms:
+                self.terms[flavors] = _dearest(flavors, catalogue), _step(flavors, catalogue)
+            dearest, step[pool.name] = self.terms[flavors]
+            limits = self._limits(startup, pool, dearest)
+            limit[pool.name] = {**limits, **self.pace_limits.get(key, {})}
+            demand[pool.name] = self.demand.get(key, 0)
+        return Node(
             startup.name,
             parent,
             startup.weight,
             nominal=startup.nominal,
             borrowing_limit=_bounded(startup.borrowing_limit),
             lending_limit=_bounded(startup.lending_limit),
-            limit={
-                pool.name: {
-                    **_limits(
-                        program,
-                        startup,
-                        pool,
-                        of[pool.name][0],
-                        balance,
-                        used[pool.name],
-                        beyond[pool.name],
-                    ),
-                    **pace_limits.get((startup.name, pool.name), {}),
-                }
-                for pool in program.pools
-            },
-            demand={pool.name: demand.get((startup.name, pool.name), 0) for pool in program.pools},
-            usage=used,
-            step={name: step for name, (_, step) in of.items()},
+            limit=limit,
+            demand=demand,
+            step=step,
         )
+
+    def _limits(self, startup: Startup, pool: Pool, dearest: int) -> dict[str, int]:
+        """The named limits: the policy's, and the GPUs that credits pay for a minimum runtime.
+
+        Credits for more than any share count as `beyond`, so that the problem of a quiet pool
+        stays the same while its credits burn.
+        """
+        causes: dict[str, int] = {}
+        policy, balance = startup.limit.get(pool.name), self.snapshot.balances.get(startup.name)
+        if policy is not None:
+            causes["policy"] = policy
+        if balance is not None and dearest:
+            runtime_s = max(1, self.snapshot.program.policy.minimum_runtime_s)
+            used = self.usage.get((startup.name, pool.name), 0)
+            affordable = credits_limit_gpus(balance.available_ucr, dearest, runtime_s, used)
+            causes["credits"] = min(affordable, self.beyond[pool.name])
+        return causes
 
 
 def _bounded(limits: Mapping[str, int | None]) -> dict[str, int]:
     """The limits that bind; null is no limit."""
     return {pool: gpus for pool, gpus in limits.items() if gpus is not None}
-
-
-def _limits(
-    program: Program,
-    startup: Startup,
-    pool: Pool,
-    dearest: int,
-    balance: Balance | None,
-    used: int,
-    beyond: int,
-) -> dict[str, int]:
-    """The named limits: the policy's, and the GPUs that credits pay for a minimum runtime.
-
-    Credits for more than any share count as `beyond`, so that the problem of a quiet pool stays
-    the same while its credits burn.
-    """
-    causes: dict[str, int] = {}
-    policy = startup.limit.get(pool.name)
-    if policy is not None:
-        causes["policy"] = policy
-    if balance is not None and dearest:
-        runtime_s = max(1, program.policy.minimum_runtime_s)
-        affordable = credits_limit_gpus(balance.available_ucr, dearest, runtime_s, used)
-        causes["credits"] = min(affordable, beyond)
-    return causes
 
 
 def step_of(startup: Startup, pool: Pool, catalogue: Catalogue) -> int:

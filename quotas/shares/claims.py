@@ -1,4 +1,4 @@
-"""Claims: the owners whose nominal quota waits, how many GPUs each misses, and what is free."""
+"""Claims: the owners whose nominal quota waits, the GPUs that each misses, and the free GPUs."""
 
 from __future__ import annotations
 
@@ -14,10 +14,9 @@ from quotas.state.snapshot import Snapshot
 
 @dataclass(frozen=True, slots=True)
 class WaitingOwners:
-    """The owners who wait in a pool, with the GPUs that each misses: who asked first is first.
+    """The waiting owners of a pool with the GPUs that each misses, in the order of their requests.
 
-    `free` are the pool's free GPUs, fewer than they miss together; below 0 where more runs
-    than the pool has.
+    `free` are the pool's free GPUs, fewer than they miss together; below 0 if more run than it has.
     """
 
     missing: Mapping[str, int]
@@ -27,11 +26,7 @@ class WaitingOwners:
 def find_waiting_owners(
     snapshot: Snapshot, shares: Iterable[Share], usage: Usage, blocked: Collection[str]
 ) -> dict[str, WaitingOwners]:
-    """Startups whose nominal demand waits, by pool.
-
-    Nobody waits while the pool's free GPUs are enough for all of them, and the provider's
-    quota refuses nobody.
-    """
+    """Startups whose nominal demand waits, by pool; nobody waits if the free GPUs are enough."""
     shares = tuple(shares)
     missing_by_pool: dict[str, dict[str, int]] = defaultdict(dict)
     for share in shares:
@@ -52,10 +47,9 @@ def find_waiting_owners(
 def free_gpus(
     snapshot: Snapshot, shares: Iterable[Share], usage: Usage, demanding: Iterable[Request]
 ) -> dict[str, int]:
-    """GPUs of each pool that nobody runs, and that the provider's quota lets start.
+    """GPUs of each pool that are free and that the provider's quota lets start.
 
-    Every running server counts, also of startups whose cohort ended or that left the program.
-    `demanding` are the requests that are demand.
+    Every running server counts, also of startups that left. `demanding` are requests in demand.
     """
     parts: dict[str, list[tuple[int, int]]] = defaultdict(list)
     used: dict[str, int] = defaultdict(int)

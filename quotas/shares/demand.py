@@ -1,7 +1,6 @@
 """Demand: what startups ask of the pools, and the division of the pools at that demand.
 
-Requests of closed or stopped startups no longer count as demand, so they reclaim nothing:
-nobody gives way for GPUs that would idle.
+Requests of closed or stopped startups no longer count as demand, so they reclaim nothing.
 """
 
 from __future__ import annotations
@@ -27,15 +26,7 @@ def compute_shares(
     blocked: Collection[str],
     limits: NamedLimits,
 ) -> tuple[Share, ...]:
-    """The pools divided at what runs and what is asked for, under the limits of the paces."""
+    """The shares at the usage and the requests in demand, under the limits of the paces."""
     demanding = requests_in_demand(requests, blocked)
-    return divide(
-        snapshot.program,
-        snapshot.catalogue,
-        snapshot.balances,
-        usage,
-        snapshot.now_s,
-        requested_gpus(demanding),
-        limits,
-        refused_at(demanding),
-    )
+    requested, refused = requested_gpus(demanding), refused_at(demanding)
+    return divide(snapshot, usage, requested, limits, refused)

@@ -1,30 +1,28 @@
-"""What has an operator said that stands? Words, and what each means for whom.
+"""Overrides: an operator's standing orders, and which of them are active.
 
-A word is never changed: the newest of its family on a subject stands, until its end.
-`level` speaks of a startup, `mode` of the program, `exempt` of a startup or a server,
-`freeze` and `maintenance` of a startup or of all, `approve` of one notice, `undo` of a
-server, `shortage` of a pool that the provider has no GPUs for.
+An override is never changed. The newest of its family on a subject counts, until its end. Its
+subject depends on the family: `level` a startup, `mode` the program, `exempt` a startup or a
+server, `freeze` a startup or everyone, `maintenance` everyone, `approve` a notice, `undo` a
+server, `shortage` a pool for which the provider has no GPUs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import get_args
 
-from quotas.model.program import Mode, Program
-from quotas.model.units import DAY_S, format_instant
+from quotas.model.program import MODES, Mode, Program
+from quotas.model.units import DAY_S
 from quotas.state.facts import OverrideFacts
 
 EVERYONE = "*"
 UNDONE_FOR_S = DAY_S
 """How long an undone stop's server is exempt, and is offered back."""
-FAMILIES = ("level", "mode", "exempt", "freeze", "maintenance", "approve", "undo", "shortage")
 
 
 @dataclass(frozen=True, slots=True)
 class Override:
-    """What an operator said of a subject: `value` from `at_s`, until `until_s` if not None."""
+    """An operator's order for a subject: `value` from `at_s`, until `until_s` if not None."""
 
     family: str
     subject: str
@@ -37,12 +35,12 @@ class Override:
     id: int | None = None
 
     def is_active_at(self, now_s: int) -> bool:
-        """Whether it still counts, if no newer word does."""
+        """Whether it still counts, if no newer override does."""
         return self.until_s is None or now_s < self.until_s
 
     @property
     def facts(self) -> OverrideFacts:
-        """What a decision that follows from it stores of it."""
+        """The facts that a decision stores of it."""
         return OverrideFacts(
             actor=self.actor,
             override_s=self.at_s,
@@ -50,79 +48,66 @@ class Override:
             until_s=self.until_s,
         )
 
-    @property
-    def text(self) -> str:
-        """Who gave the override, until when and why."""
-        return override_text(self.facts)
-
-
-def override_text(facts: OverrideFacts) -> str:
-    """An operator's order in words: who gave it, when, until when and why."""
-    until = "" if facts.until_s is None else f" until {format_instant(facts.until_s)}"
-    at = format_instant(facts.override_s)
-    return f"{facts.actor} said so at {at}{until}: {facts.override_reason}"
-
 
 class Overrides:
-    """The newest word of each family and subject, as they stand at an instant."""
+    """The newest override of each family and subject, at one instant."""
 
     def __init__(self, overrides: Iterable[Override], now_s: int) -> None:
         newest = {(w.family, w.subject): w for w in sorted(overrides, key=lambda w: w.id or 0)}
-        self._standing = {
+        self._active = {
             key: override for key, override in newest.items() if override.is_active_at(now_s)
         }
-        self._over_s = {
+        self._ended_s = {
             key: override.at_s if override.value == "off" else override.until_s or 0
             for key, override in newest.items()
             if override.value == "off" or not override.is_active_at(now_s)
         }
 
     def on(self, family: str, *subjects: str) -> Override | None:
-        """The word that stands on the first of the subjects that has one."""
+        """The active override of the first of the subjects that has one."""
         for subject in subjects:
-            override = self._standing.get((family, subject))
+            override = self._active.get((family, subject))
             if override is not None and override.value != "off":
                 return override
         return None
 
     def active(self) -> tuple[Override, ...]:
-        """Every word that stands and asks for something, by family and subject."""
-        return tuple(w for _, w in sorted(self._standing.items()) if w.value not in {"off", "open"})
+        """Every active override that orders something, by family and subject."""
+        return tuple(w for _, w in sorted(self._active.items()) if w.value not in {"off", "open"})
 
     def ends(self) -> tuple[int, ...]:
-        """The instants at which words that stand end."""
-        return tuple(w.until_s for w in self._standing.values() if w.until_s is not None)
+        """The instants at which active overrides end."""
+        return tuple(w.until_s for w in self._active.values() if w.until_s is not None)
 
     def stop_freeze(self, startup: str) -> Override | None:
-        """The maintenance or freeze for which nothing of the startup is stopped now."""
+        """The maintenance or freeze under which no server of the startup is stopped now."""
         return self.on("maintenance", EVERYONE) or self.on("freeze", startup, EVERYONE)
 
     def resumed_s(self, startup: str) -> int:
-        """When the last freeze or maintenance that held the startup's stops ended; 0 for never."""
+        """When the startup's last freeze or maintenance ended; 0 if it never had one."""
         held = (("maintenance", EVERYONE), ("freeze", startup), ("freeze", EVERYONE))
-        return max(self._over_s.get(key, 0) for key in held)
+        return max(self._ended_s.get(key, 0) for key in held)
 
     def level_of(self, startup: str) -> Override | None:
-        """The word that closed or stopped the startup; None where it is open."""
+        """The override that closed or stopped the startup; None if there is none."""
         override = self.on("level", startup)
-        return (
-            override if override is not None and override.value in {"closed", "stopped"} else None
-        )
+        return override if override and override.value in {"closed", "stopped"} else None
 
 
 def shadow_start_s(
     files: Iterable[tuple[int, str]], overrides: Iterable[tuple[int, str]]
 ) -> int | None:
-    """Since when the mode is shadow, from (instant, mode) of each program and each word.
+    """Since when the mode is shadow, from (instant, mode) of each program and each override.
 
-    The newest word counts over the file, but for a file that says off.
+    The newest override counts over the file, except over a file that says off.
     """
     changes = [(at_s, "file", mode) for at_s, mode in files]
     changes += [(at_s, "override", mode) for at_s, mode in overrides]
-    newest, since_s = {"file": "off", "override": ""}, None
+    newest, since_s = {"file": Mode.OFF.value, "override": ""}, None
     for at_s, kind, mode in sorted(changes, key=lambda change: change[0]):
         newest[kind] = mode
-        is_shadow = newest["file"] != "off" and (newest["override"] or newest["file"]) == "shadow"
+        order = newest["override"] if newest["file"] != Mode.OFF else ""
+        is_shadow = (order or newest["file"]) == Mode.SHADOW
         since_s = (at_s if since_s is None else since_s) if is_shadow else None
     return since_s
 
@@ -131,13 +116,12 @@ NO_OVERRIDES = Overrides((), 0)
 
 
 def with_effective_mode(program: Program, overrides: Overrides) -> Program:
-    """The program in the mode that counts: the newest word's, except where the file says off.
+    """The program in its effective mode: the newest override's, unless the file says off.
 
-    A file that still says shadow does not disarm, and one that says enforce does not arm
-    again what was disarmed; `apply` says so.
+    A file that still says shadow does not disarm, and a file that says enforce does not arm again
+    after `disarm`; `apply` warns of both.
     """
     override = overrides.on("mode", EVERYONE)
-    if override is None or program.mode == "off":
+    if override is None or Mode(override.value) not in MODES.transitions[program.mode]:
         return program
-    modes: dict[str, Mode] = {name: name for name in get_args(Mode)}
-    return replace(program, mode=modes[override.value])
+    return replace(program, mode=Mode(override.value))

@@ -1,30 +1,61 @@
-"""What does a startup ask for, and what becomes of it? Requests for GPUs of a pool, for a time.
+"""Requests for GPUs of a pool for a time: their states, and how usage and time move them.
 
-A request is open from its opening until usage reaches it, met from then on, and ends when
-its duration has passed since; or it is withdrawn, or ends unmet after the policy's longest
-wait. While it is open or met its GPUs are demand: this is how an owner asks lent quota back.
+A request is fulfilled once usage reaches it. The table `REQUESTS` has every change. While a
+request is open or fulfilled, its GPUs are demand: this is how an owner asks lent quota back.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import ClassVar
 
 from quotas.ledger.corrections import Refused
+from quotas.model.machine import Machine, Stateful
 from quotas.model.program import Program, Startup
 from quotas.model.units import DAY_S, format_duration, format_instant
 
 RULE = "request"
-LIVE_REQUESTS = frozenset({"open", "fulfilled"})
+
+
+class RequestState(StrEnum):
+    """The states of a request."""
+
+    OPEN = "open"
+    FULFILLED = "fulfilled"
+    WITHDRAWN = "withdrawn"
+    CLOSED = "closed"
+
+
+REQUESTS = Machine(
+    "a request",
+    RequestState,
+    {RequestState.OPEN: "somebody asks for GPUs"},
+    {
+        RequestState.OPEN: {
+            RequestState.FULFILLED: "usage reaches it",
+            RequestState.WITHDRAWN: "a person withdraws it",
+            RequestState.CLOSED: "unfulfilled for a week, or its cohort, startup or pool ended",
+        },
+        RequestState.FULFILLED: {
+            RequestState.WITHDRAWN: "a person withdraws it",
+            RequestState.CLOSED: "its duration passed, or its cohort, startup or pool ended",
+        },
+        RequestState.WITHDRAWN: {},
+        RequestState.CLOSED: {},
+    },
+)
+LIVE_REQUESTS = frozenset({RequestState.OPEN, RequestState.FULFILLED})
 QUOTA = "quota"
 """What `refused` may say: the organization's quota at the provider is used up."""
 MOST_LIVE = 100
-LONGEST_WAIT_S = 7 * DAY_S
-"""A request that is not met within a week ends. It keeps others from borrowing until then, and a
-startup that still needs the GPUs can ask again.
-"""
 """Live requests that one startup may have: each is read in every cycle."""
+LONGEST_WAIT_S = 7 * DAY_S
+"""A request that is not fulfilled within a week ends. It keeps others from borrowing until then,
+and a startup that still needs the GPUs can ask again.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,16 +74,15 @@ class RequestSpec:
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
-    """A request as it stands.
+class Request(Stateful[RequestState]):
+    """A request and its state. `met_s` is when it was fulfilled.
 
-    `detail` says how it ended: the outcome's code, or why a person withdrew it.
-
-    `quota_gpus` is how many GPUs of the pool ran when the provider's quota let its startup
-    start no more, as that says: the API shows it to whoever starts a server, and to nobody
-    else. None where nobody said so.
+    `detail` says how it ended: the outcome's code, or why a person withdrew it. `quota_gpus` are
+    the GPUs of the pool that ran when the provider's quota refused a start of the startup, as the
+    startup reports it; None without such a report.
     """
 
+    machine: ClassVar = REQUESTS
     startup: str
     pool: str
     gpus: int
@@ -61,7 +91,7 @@ class Request:
     actor: str
     opened_s: int
     key: str | None = None
-    state: str = "open"
+    state: RequestState = RequestState.OPEN
     met_s: int | None = None
     ended_s: int | None = None
     detail: str = ""
@@ -70,7 +100,7 @@ class Request:
 
     @property
     def refused(self) -> str:
-        """What its servers were refused for."""
+        """What the provider refused its servers for; empty if nobody reported that."""
         return "" if self.quota_gpus is None else QUOTA
 
     @property
@@ -79,11 +109,16 @@ class Request:
         return self.state in LIVE_REQUESTS
 
     @property
+    def term(self) -> tuple[int, int]:
+        """Since when its present state lasts, and for how long at most."""
+        if self.met_s is not None:
+            return self.met_s, self.duration_s
+        return self.opened_s, LONGEST_WAIT_S
+
+    @property
     def ends_s(self) -> int:
         """When it ends if nothing else happens."""
-        if self.met_s is not None:
-            return self.met_s + self.duration_s
-        return self.opened_s + LONGEST_WAIT_S
+        return sum(self.term)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +154,7 @@ def refused_at(requests: Iterable[Request]) -> dict[str, int]:
     """GPUs of each pool beyond which the provider's quota refused an open request."""
     found: dict[str, int] = {}
     for request in requests:
-        if request.state == "open" and request.quota_gpus is not None:
+        if request.state is RequestState.OPEN and request.quota_gpus is not None:
             found[request.pool] = min(request.quota_gpus, found.get(request.pool, 10**9))
     return found
 
@@ -136,12 +171,14 @@ def requested_gpus(requests: Iterable[Request]) -> dict[tuple[str, str], int]:
 def request_from(
     program: Program, spec: RequestSpec, step: int, live: Iterable[Request], running: int = 0
 ) -> Request:
-    """The request that an ask opens. Raises Refused.
+    """The request that a person opens. Raises Refused.
 
-    `step` is the smallest server of the pool that the startup can use, `live` its own
-    requests that are open or met; `running` are GPUs that run in the pool, whose ever they are.
+    `step` is the smallest server of the pool that the startup can use. `live` are its own live
+    requests. `running` are the GPUs of every startup that run in the pool.
     """
-    startup = _startup(program, spec)
+    startup = program.startup(spec.startup)
+    if startup is None:
+        raise Refused(f"{spec.startup} is no startup of the program; 'cohortd status' lists them")
     if spec.pool not in {pool.name for pool in program.pools}:
         known = ", ".join(sorted(pool.name for pool in program.pools))
         raise Refused(f"pool {spec.pool} is not in the program; its pools are {known}")
@@ -166,47 +203,35 @@ def request_from(
             f"{format_duration(spec.duration_s)} from now is beyond the end of the cohort at "
             f"{format_instant(ends_s)}; ask for at most {left}"
         )
-    return Request(
-        spec.startup,
-        spec.pool,
-        spec.gpus,
-        spec.duration_s,
-        spec.reason,
-        spec.actor,
-        spec.now_s,
-        spec.key,
-        quota_gpus=running if spec.refused else None,
-    )
+    of = (spec.startup, spec.pool, spec.gpus, spec.duration_s, spec.reason, spec.actor, spec.now_s)
+    return Request(*of, spec.key, quota_gpus=running if spec.refused else None)
 
 
 def withdraw(request: Request, now_s: int, why: str) -> Request:
     """The request, taken back. Raises Refused where it has ended."""
     if not request.is_live:
         raise Refused(f"request {request.id} is {request.state} already; nothing to withdraw")
-    return replace(request, state="withdrawn", ended_s=now_s, detail=why)
+    return request.to(RequestState.WITHDRAWN, ended_s=now_s, detail=why)
 
 
 def advance_requests(
-    program: Program,
-    requests: Iterable[Request],
-    usage: Mapping[tuple[str, str], int],
-    now_s: int,
+    program: Program, requests: Iterable[Request], usage: Mapping[tuple[str, str], int], now_s: int
 ) -> tuple[tuple[Request, Outcome], ...]:
-    """The live requests that now are met, or end, each with why; in order of opening.
+    """The live requests that are now fulfilled or end, with the outcome, in order of opening.
 
-    Of several in one pool the oldest is met first, by what usage is left for it.
+    Of several in one pool the oldest is fulfilled first, by the usage that is left for it.
     """
-    left = dict(usage)
-    changed_requests = []
+    left: dict[tuple[str, str], int] = defaultdict(int, usage)
+    changed = []
     for request in in_order(each for each in requests if each.is_live):
         key = (request.startup, request.pool)
-        outcome = _outcome(program, request, left.get(key, 0), now_s)
-        after = request if outcome is None else _after(request, outcome, now_s)
-        if after.is_live:
-            left[key] = left.get(key, 0) - request.gpus
+        outcome = _outcome(program, request, left[key], now_s)
         if outcome is not None:
-            changed_requests.append((after, outcome))
-    return tuple(changed_requests)
+            request = _after(request, outcome, now_s)
+            changed.append((request, outcome))
+        if request.is_live:
+            left[key] -= request.gpus
+    return tuple(changed)
 
 
 def in_order(requests: Iterable[Request]) -> list[Request]:
@@ -233,11 +258,9 @@ def _outcome(program: Program, request: Request, usage: int, now_s: int) -> Outc
         return _facts(request, now_s, "fulfilled", used_gpus=usage)
     if now_s < request.ends_s:
         return None
-    if request.met_s is not None:
-        since_s, length_s = request.met_s, request.duration_s
-        return _facts(request, now_s, "over", since_s=since_s, length_s=length_s)
-    since_s = request.opened_s
-    return _facts(request, now_s, "unmet", since_s=since_s, length_s=LONGEST_WAIT_S)
+    since_s, length_s = request.term
+    outcome = "unmet" if request.met_s is None else "over"
+    return _facts(request, now_s, outcome, since_s=since_s, length_s=length_s)
 
 
 def _facts(request: Request, now_s: int, outcome: str, **figures: int) -> Outcome:
@@ -254,15 +277,8 @@ def _facts(request: Request, now_s: int, outcome: str, **figures: int) -> Outcom
 
 def _after(request: Request, outcome: Outcome, now_s: int) -> Request:
     if outcome.outcome == "fulfilled":
-        return replace(request, state="fulfilled", met_s=now_s)
-    return replace(request, state="closed", ended_s=now_s, detail=outcome.outcome)
-
-
-def _startup(program: Program, spec: RequestSpec) -> Startup:
-    startup = program.startup(spec.startup)
-    if startup is None:
-        raise Refused(f"{spec.startup} is no startup of the program; 'cohortd status' lists them")
-    return startup
+        return request.to(RequestState.FULFILLED, met_s=now_s)
+    return request.to(RequestState.CLOSED, ended_s=now_s, detail=outcome.outcome)
 
 
 def _refuse_beyond_limit(startup: Startup, spec: RequestSpec, live: Iterable[Request]) -> None:

@@ -1,4 +1,4 @@
-"""What does a cycle know when it decides? One frozen value, the same for every rule."""
+"""Snapshot: what a cycle knows when it decides, as one frozen value for every rule."""
 
 from __future__ import annotations
 
@@ -8,22 +8,23 @@ from dataclasses import dataclass, field
 
 from quotas.ledger.balance import Balance
 from quotas.metering.runs import Catalogue, Run
-from quotas.model.observation import Complete, Server, Sweep
-from quotas.model.program import Program
+from quotas.model.observation import Server, Sweep
+from quotas.model.program import Mode, Program
 from quotas.model.units import HOUR_S
-from quotas.state.notices import LIVE_INTENTS, Intent, Notice
-from quotas.state.overrides import Override, Overrides
+from quotas.state.facts import FactsJson
+from quotas.state.notices import LIVE_INTENTS, Intent, IntentState, Notice, servers_seen
+from quotas.state.overrides import UNDONE_FOR_S, Override, Overrides
 from quotas.state.requests import Request
 
 AnnouncedByMode = Mapping[str, AbstractSet[tuple[str, str]]]
-"""The (startup, cause) said once for all, by the mode in which it was said."""
+"""The (startup, episode) that were announced, by the mode in which they were announced."""
 EMPTY_CATALOGUE = Catalogue({}, {})
 UNREAD = "unread"
-"""A stock that the provider was asked for, and did not tell."""
+"""The stock of a flavor that the provider was asked for and did not answer."""
 WINDOW_S = HOUR_S
 """How long an unexpected stop counts against the disruption budget."""
-COUNTED_STATES = LIVE_INTENTS | {"confirmed"}
-"""What a stop is that was done, or still may be; the others failed, expired or were abandoned."""
+COUNTED_STATES = LIVE_INTENTS | {IntentState.CONFIRMED}
+"""The states of a stop that was done, or still may be; other stops came to nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +38,11 @@ class CountedStop:
 
 @dataclass(frozen=True, slots=True)
 class Enforcement:
-    """What was said and done before that a cycle's deeds depend on.
+    """What was ordered and done before, and that a cycle's decisions depend on.
 
-    `announced` is when the end of (startup, credits granted) was first told; `past` are
-    the last notices whose servers went off; `closed` is what each (startup, mode) was told
-    of being closed (see quotas.iam.closing.closed_by).
+    `first_announced_s` is when the end of (startup, credits granted) was first announced. `past`
+    are the last notices whose servers went off. `closed` are the closings of each (startup, mode)
+    that were announced (see quotas.iam.closing.closed_by).
     """
 
     overrides: tuple[Override, ...] = ()
@@ -77,12 +78,12 @@ class Overuse:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Everything `decide` may look at. `told` holds (startup, cause) said once for all (`heard`).
+    """Everything that `decide` may read. `announced` are the (startup, episode) told before.
 
-    `requests` are the live ones, `excesses` those that the last cycle found; `recent` are
-    runs that ended in the last week, `charged` is what usage has cost each startup.
-    `stock` is what the provider has left of a flavor that is waited for, in its words.
-    `undelivered` are live notices that no channel of their startup has taken.
+    `requests` are the live ones, `overuses` those that the last cycle found. `recent` are runs
+    that ended in the last week, `charged` is what usage has cost each startup. `stock` is the
+    provider's word for its stock of a flavor that a startup waits for. `undelivered` are live
+    notices that no channel of their startup has taken.
     """
 
     now_s: int
@@ -103,36 +104,41 @@ class Snapshot:
     measured_latency_s: Mapping[str, int] = field(default_factory=dict)
     enforcement: Enforcement = NO_ENFORCEMENT
     stock: Mapping[str, str] = field(default_factory=dict)
+    undelivered: frozenset[int] = frozenset()
     overrides: Overrides = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Find the words that stand now, once for all rules."""
+        """Find the overrides that are active now, once for all rules."""
         object.__setattr__(self, "overrides", Overrides(self.enforcement.overrides, self.now_s))
 
-    undelivered: frozenset[int] = frozenset()
+    def exemption(self, startup: str, server_id: str) -> Override | None:
+        """The override for which no rule applies to a server; an undone stop exempts it for a day.
+
+        A startup that its cohort's end or an operator stopped may still be exempted.
+        """
+        given = self.overrides.on("exempt", server_id, startup)
+        undone = self.overrides.on("undo", server_id)
+        if given is None and undone is not None and self.now_s < undone.at_s + UNDONE_FOR_S:
+            return undone
+        return given
 
     def running(self) -> list[tuple[Run, Server]]:
         """Open runs whose server this cycle's Complete sweep showed billable, by run id.
 
         Runs in a zone that is not Complete are left out: nothing is concluded of them.
         """
-        seen = {
-            server.id: server
-            for sweep in self.sweeps.values()
-            if isinstance(sweep, Complete)
-            for server in sweep.servers
-            if server.is_billable
-        }
-        return [
-            (run, seen[run.server_id])
+        seen = servers_seen(self.sweeps.values())
+        pairs = (
+            (run, seen.get(run.server_id))
             for run in sorted(self.runs.values(), key=lambda each: each.id)
-            if run.end_s is None and run.server_id in seen
-        ]
+            if run.end_s is None
+        )
+        return [(run, server) for run, server in pairs if server and server.is_billable]
 
 
 def announced_in_mode(announced: AnnouncedByMode, mode: str) -> frozenset[tuple[str, str]]:
-    """What counts as told in a mode. What was told in shadow no startup has heard."""
-    if mode == "enforce":
+    """What counts as announced in a mode. Announcements of shadow mode reach no startup."""
+    if mode == Mode.ENFORCE:
         return frozenset(announced.get(mode, ()))
     return frozenset().union(*announced.values())
 
@@ -140,11 +146,10 @@ def announced_in_mode(announced: AnnouncedByMode, mode: str) -> frozenset[tuple[
 def first_announcements(
     runway_announcements: Iterable[tuple[str, str, int]],
 ) -> dict[tuple[str, str], int]:
-    """From (startup, cause, given) of runway forecasts, when each end was first told."""
+    """When each end was first announced, from (startup, episode, instant) of runways."""
     found: dict[tuple[str, str], int] = {}
-    for startup, episode, opened_s in runway_announcements:
-        key = (startup, episode.rpartition(":")[2])
-        found[key] = min(opened_s, found.get(key, opened_s))
+    for startup, episode, opened_s in sorted(runway_announcements, key=lambda each: each[2]):
+        found.setdefault((startup, episode.rpartition(":")[2]), opened_s)
     return found
 
 
@@ -157,5 +162,4 @@ class Decision:
     rule: str
     verb: str
     episode: str
-    reason: str
-    inputs: Mapping[str, int | str]
+    inputs: FactsJson

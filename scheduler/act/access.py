@@ -1,12 +1,13 @@
 """Closing and reopening by IAM: rules are recorded before they are replaced.
 
-Closing: read, record what is about to be taken, replace the list, read it back. Reopening:
-read, put back what is missing, read it back, forget the record. Each step may be the last
-one before a crash, and each repetition finds what is left to do from what it reads.
+Closing: read the rules, record those to revoke, replace the list, read it back. Reopening:
+read the rules, restore what is missing, read them back, end the record. A crash may follow any
+step. A repetition reads the rules again, and so finds what is left to do.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
@@ -32,8 +33,9 @@ from quotas.iam.closing import (
 )
 from quotas.iam.narrowing import RevokedRules, is_own, restore_rules, successor_of, without_start
 from quotas.iam.policies import Policy, Rule
-from quotas.model.program import Program
-from quotas.state.notices import Intent
+from quotas.messages.catalogue import render
+from quotas.model.program import Mode, Program
+from quotas.state.notices import Intent, IntentCode, IntentState
 from quotas.state.overrides import EVERYONE, Overrides
 from scheduler.clock import Clock
 from scheduler.clouds.base import (
@@ -47,7 +49,7 @@ from scheduler.clouds.base import (
 from scheduler.clouds.permissions import Permissions
 
 CALL_BUDGET_S = 70
-"""The longest that one call may take; each needs that much lease left."""
+"""The longest that one call to the cloud takes, all timeouts added up; it needs as much lease."""
 
 NO_CLOSINGS = Closings((), (), ())
 
@@ -55,18 +57,29 @@ log = structlog.get_logger()
 
 
 class LeaseTooShort(Exception):
-    """The next call might outlive our leadership: go on in the next cycle."""
+    """The next call might outlast the lease, so the next cycle has to make it."""
 
 
 @dataclass(frozen=True, slots=True)
 class RestoredRules:
-    """What was, or would be, given back to one policy."""
+    """The rules that were, or would be, restored in one policy.
+
+    `outcome` is restored, complete or gone.
+    """
 
     startup: str
     policy_id: str
     policy_name: str
     rules: tuple[Rule, ...]
-    detail: str
+    outcome: str
+
+
+def outcomes(restored: Iterable[RestoredRules]) -> dict[str, list[str]]:
+    """The names of policies, by what became of them."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for each in restored:
+        found[each.outcome].append(each.policy_name)
+    return dict(found)
 
 
 class AccessChanger:
@@ -81,50 +94,49 @@ class AccessChanger:
         projects: Mapping[str, Collection[str]],
     ) -> None:
         """`projects` are those that each startup owns now."""
-        self._permissions = permissions
-        self._book = book
-        self._lease = lease
-        self._clock = clock
-        self._projects = projects
+        self._permissions, self._book, self._projects = permissions, book, projects
+        self._lease, self._clock = lease, clock
         self._policies: tuple[Policy, ...] | None = None
         self._is_down = False
 
     def carry_out(self, intent: Intent) -> Intent | None:
-        """The intent as it ended; None where it is to be tried again in the next cycle."""
+        """The intent as it ended; None if the next cycle has to try again."""
         if self._is_down:
             return None
         now_s = self._clock.now_s()
         try:
             if intent.action == CLOSE:
-                detail = self._close(intent.startup)
+                policies = self._close(intent.startup)
             else:
-                detail = "; ".join(each.detail for each in self.reopen(intent.startup))
+                policies = outcomes(self.reopen(intent.startup))
         except (Conflict, LeaseTooShort) as error:
             log.warning("closing.delayed", startup=intent.startup, error=str(error))
             return None
         except (RequestRejected, KeyRefused, Forbidden) as error:
             log.warning("closing.refused", startup=intent.startup, error=str(error))
-            return replace(intent, state="failed", ended_s=now_s, detail=str(error))
+            code = IntentCode.REFUSED
+            return intent.ended(IntentState.FAILED, code, now_s, error=str(error))
         except CloudError as error:
-            # Done or not, only reading tells, and the next try begins with reading. The
-            # others wait with it: an API that does not answer is not asked once for each.
+            # Only a read can tell whether it was done, and the next try begins with a read.
+            # The other startups wait too, because an API that hangs would hang once for each.
             self._is_down = True
             log.warning("closing.unsure", startup=intent.startup, error=str(error))
             return None
-        log.info("closing.done", startup=intent.startup, action=intent.action, detail=detail)
-        detail = detail or "nothing to change"
-        return replace(intent, state="confirmed", sent_s=now_s, ended_s=now_s, detail=detail)
+        log.info("closing.done", startup=intent.startup, action=intent.action, **policies)
+        sent = replace(intent, sent_s=now_s)
+        code = IntentCode.POLICIES
+        return sent.ended(IntentState.CONFIRMED, code, now_s, policies=policies)
 
-    def _close(self, startup: str) -> str:
+    def _close(self, startup: str) -> dict[str, list[str]]:
         if self._policies is None:
             self._check_lease()
             self._policies = self._permissions.policies()
         own = self._projects.get(startup, ())
         done = [policy.name for policy in self._policies if self._narrow(startup, policy, own)]
-        return f"narrowed {', '.join(done)}" if done else ""
+        return {"narrowed": done} if done else {}
 
     def _narrow(self, startup: str, policy: Policy, own: Collection[str]) -> bool:
-        """Take start and create from one policy; whether there was anything to take."""
+        """Revoke start and create from one policy. False if it had nothing to revoke."""
         if not is_own(policy, own) or not without_start(policy.rules)[1]:
             return False
         before = self._read(policy.id)
@@ -140,19 +152,15 @@ class AccessChanger:
         return True
 
     def reopen(self, startup: str) -> list[RestoredRules]:
-        """Give back what was taken from every policy of a startup. Raises CloudError."""
-        return [self.restore_policy(rows) for rows in self._by_policy(startup)]
-
-    def _by_policy(self, startup: str) -> Iterator[tuple[RevokedRules, ...]]:
-        """What a startup is to have back, policy by policy, in the order it was taken."""
+        """Restore the revoked rules of every policy of a startup. Raises CloudError."""
         every = read_revoked_rules(self._book)
-        own = [
+        own = (
             r for r in every if successor_of(r.startup, r.project_ids, self._projects) == startup
-        ]
-        return group_by_policy(own)
+        )
+        return [self.restore_policy(rows) for rows in group_by_policy(own)]
 
     def restore_policy(self, rows: tuple[RevokedRules, ...]) -> RestoredRules:
-        """Give back what was taken from one policy. Raises CloudError, LeaseTooShort."""
+        """Restore the revoked rules of one policy. Raises CloudError, LeaseTooShort."""
         found = self.missing_rules(rows)
         revoked = [each for row in rows for each in row.revoked]
         if found.rules:
@@ -161,22 +169,20 @@ class AccessChanger:
             if restore_rules(now, revoked) != now:
                 raise Conflict(f"the rules of {found.policy_name} were changed meanwhile")
         ids = [row.id for row in rows if row.id is not None]
-        end_revocations(self._book, ids, found.detail, self._clock.now_s(), self._lease)
+        end_revocations(self._book, ids, found.outcome, self._clock.now_s(), self._lease)
         return found
 
     def missing_rules(self, rows: tuple[RevokedRules, ...]) -> RestoredRules:
-        """What one policy lacks of what was taken from it. Raises CloudError, LeaseTooShort."""
+        """The revoked rules that one policy still lacks. Raises CloudError, LeaseTooShort."""
         first = rows[0]
-        made = RestoredRules(first.startup, first.policy_id, first.policy_name, (), "")
+        made = RestoredRules(first.startup, first.policy_id, first.policy_name, (), "complete")
         try:
             current = self._read(first.policy_id)
         except NotFound:
-            return replace(made, detail=f"{first.policy_name} is gone: nothing to give back to")
+            return replace(made, outcome="gone")
         after = restore_rules(current, [each for row in rows for each in row.revoked])
         rules = tuple(rule for rule in after if rule not in current)
-        if not rules:
-            return replace(made, detail=f"{first.policy_name} had it all already")
-        return replace(made, rules=rules, detail=f"restored {first.policy_name}")
+        return replace(made, rules=rules, outcome="restored") if rules else made
 
     def _read(self, policy_id: str) -> tuple[Rule, ...]:
         self._check_lease()
@@ -195,17 +201,18 @@ class AccessChanger:
 def closing_status(
     permissions: Permissions | None, state: BookState, overrides: Overrides
 ) -> tuple[tuple[ClosingView, ...], list[str]]:
-    """Where closings stand, and what is wrong; nothing fails of what is not tried now."""
+    """The state of every closing, and alarms about closings that fail while they are tried."""
     assert state.program is not None
     mode, has_key = state.program.mode, permissions is not None
-    is_tried = has_key and mode == "enforce" and not overrides.on("maintenance", EVERYONE)
+    is_tried = has_key and mode is Mode.ENFORCE and not overrides.on("maintenance", EVERYONE)
     tried = {s.name for s in state.program.startups()} if is_tried else set()
     views = closing_views(state.closing_history, tried)
-    return views, closing_alarms(views, has_key=has_key, mode=mode)
+    alarms = closing_alarms(views, has_key=has_key, mode=mode)
+    return views, [render(alarm) for alarm in alarms]
 
 
 def group_by_policy(revoked_rules: Iterable[RevokedRules]) -> Iterator[tuple[RevokedRules, ...]]:
-    """What was taken, policy by policy, in the order it was taken."""
+    """Revoked rules, policy by policy, in the order in which they were revoked."""
     rows = list(revoked_rules)
     for policy_id in dict.fromkeys(row.policy_id for row in rows):
         yield tuple(row for row in rows if row.policy_id == policy_id)
@@ -218,14 +225,14 @@ def decide_access_changes(
     overrides: Overrides,
     now_s: int,
 ) -> Closings:
-    """Whom to close and reopen by IAM; without a key for it, or in shadow mode, whom to tell.
+    """The startups to close and reopen by IAM; without its key or in shadow, announcements.
 
-    Nobody by IAM in maintenance: an order that may not be sent would end as a failed try.
+    In maintenance nothing is ordered, because an order that may not be sent would count as failed.
     """
     assert state.program is not None
     mode, members = state.program.mode, {s.name for s in state.program.startups()}
-    if permissions is None or mode != "enforce":
-        # What IAM took from is told so by IAM's own words, until it is given back.
+    if permissions is None or mode is not Mode.ENFORCE:
+        # A startup whose rules are still revoked has its notice from the closing by IAM.
         members -= {name for name, own in state.closing_history.items() if own.has_revoked_rules}
         return announce_closings(
             decided.restrictions, state.enforcement.closed, members, mode, now_s
@@ -235,22 +242,22 @@ def decide_access_changes(
     past = with_ended_intents(state.closing_history, decided.intents)
     past = assign_to_successors(past, projects_at(state.program, now_s))
     made = decide_closings(decided.restrictions, past, members, now_s)
-    # Who was told so by our own words, before there was a key, is told by them that it is over.
+    # A closing that was only announced, before there was a key, also ends by an announcement.
     free = {
         name
         for name in members - {intent.startup for intent in made.intents}
         if past.get(name, ClosingHistory()).last is None
     }
-    told = announce_closings(decided.restrictions, state.enforcement.closed, free, mode, now_s)
+    announced = announce_closings(decided.restrictions, state.enforcement.closed, free, mode, now_s)
     return Closings(
-        made.intents, (*made.decisions, *told.decisions), (*made.notices, *told.notices)
+        made.intents, (*made.decisions, *announced.decisions), (*made.notices, *announced.notices)
     )
 
 
 def make_access_changer(
     permissions: Permissions | None, book: Book, lease: Lease, clock: Clock, program: Program
 ) -> AccessChanger | None:
-    """What carries closings out in one cycle, with the projects that each startup owns now."""
+    """The access changer of one cycle; None without a key for IAM."""
     if permissions is None:
         return None
     return AccessChanger(permissions, book, lease, clock, projects_at(program, clock.now_s()))

@@ -1,22 +1,21 @@
-"""Sending of intents: each at most once, while we lead, and confirmed by observation."""
+"""Sends intents: each at most once, under the lease. Observation confirms them later."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 
 import structlog
 
-from quotas.book.cycle.changed_since import changed_since
-from quotas.book.cycle.commit import save_intents
+from quotas.book.cycle.commit import changed_since, save_intents
 from quotas.book.cycle.lease import Lease
 from quotas.book.cycle.state import BookState, pending_intents
 from quotas.book.session import Book
 from quotas.iam.closing import ACTIONS as CLOSINGS
 from quotas.model.observation import Complete, Sweep
-from quotas.state.notices import Intent
+from quotas.model.program import Mode
+from quotas.state.notices import Intent, IntentCode, IntentResult, IntentState
 from quotas.state.overrides import EVERYONE, Overrides
-from scheduler.act.access import AccessChanger
+from scheduler.act.access import CALL_BUDGET_S, AccessChanger
 from scheduler.clock import Clock
 from scheduler.clouds.base import (
     Cloud,
@@ -27,8 +26,6 @@ from scheduler.clouds.base import (
     Throttled,
 )
 
-CALL_BUDGET_S = 70
-"""The longest a call may take, its timeouts added up; a call needs that much lease left."""
 INTENTS_PER_CYCLE = 200
 
 log = structlog.get_logger()
@@ -39,12 +36,12 @@ def sendable_intents(
 ) -> tuple[Intent, ...]:
     """The intents that may be sent: none outside enforce, none in maintenance.
 
-    One that an earlier cycle left waits while its zone is not Complete: what it was
-    decided from may no longer be so. All wait where a person spoke since the state was
-    read: the next cycle has heard it, and decides anew.
+    An intent of an earlier cycle waits while its zone is not Complete, because what it was
+    decided from may have changed. All intents wait if an operator or startup changed something
+    since the state was read: the next cycle reads that change and decides with it.
     """
     assert state.program is not None
-    if state.program.mode != "enforce" or overrides.on("maintenance", EVERYONE):
+    if state.program.mode is not Mode.ENFORCE or overrides.on("maintenance", EVERYONE):
         return ()
     if changed_since(book, state):
         log.info("act.state_changed", reason="an operator changed the state during this cycle")
@@ -64,15 +61,14 @@ def act(
     intents: Iterable[Intent],
     access_changer: AccessChanger | None = None,
 ) -> int:
-    """Send the pending intents that may still be sent; returns how many were.
+    """Send the pending intents that may still be sent; returns how many were sent.
 
-    Without a closer (no key for IAM), intents to close or reopen wait until they expire.
-
-    What became of each is written at once, under the lease's epoch. A crash in between
-    leaves it pending: it is replayed, and poweroff is idempotent.
+    Without a key for IAM, intents to close or reopen wait until they expire. The outcome of each
+    intent is written at once, under the lease's epoch. A crash in between leaves the intent
+    pending, and the next cycle repeats it: poweroff is idempotent.
     """
     sent = 0
-    pending = [intent for intent in intents if intent.state == "pending"]
+    pending = [intent for intent in intents if intent.state is IntentState.PENDING]
     # Stops first: a slow IAM must not use up the lease that they need.
     pending.sort(key=lambda intent: intent.action in CLOSINGS)
     for intent in pending[:INTENTS_PER_CYCLE]:
@@ -82,7 +78,7 @@ def act(
             log.warning("act.lease_too_short", left_s=left_s)
             break
         if now_s > intent.not_after_s:
-            continue  # decide ends it as expired, and may decide anew
+            continue  # decide ends it as expired, and may order another
         outcome = _carry_out(cloud, access_changer, intent, now_s)
         if outcome is not None:
             save_intents(book, [outcome], lease)
@@ -93,14 +89,14 @@ def act(
 def _carry_out(
     cloud: Cloud, access_changer: AccessChanger | None, intent: Intent, now_s: int
 ) -> Intent | None:
-    """The intent after its action; None where it is to be tried again in the next cycle."""
+    """The intent after its action; None if the next cycle has to try again."""
     if intent.action in CLOSINGS:
         return access_changer.carry_out(intent) if access_changer is not None else None
     return _send(cloud, intent, now_s)
 
 
 def _send(cloud: Cloud, intent: Intent, now_s: int) -> Intent | None:
-    """The intent after one call; None where it is to be tried again in the next cycle."""
+    """The intent after one call; None if the next cycle has to try again."""
     try:
         call = cloud.power_on if intent.action == "poweron" else cloud.power_off
         call(intent.zone, intent.server_id)
@@ -108,10 +104,12 @@ def _send(cloud: Cloud, intent: Intent, now_s: int) -> Intent | None:
         return None
     except (RequestRejected, KeyRefused, Forbidden) as error:
         log.warning(f"server.{intent.action}_refused", server=intent.server_id, error=str(error))
-        return replace(intent, state="failed", ended_s=now_s, detail=str(error))
+        code = IntentCode.REFUSED
+        return intent.ended(IntentState.FAILED, code, now_s, error=str(error))
     except CloudError as error:
-        # It may have been done all the same: only the next observation can tell.
+        # It may have been done nevertheless: only the next observation can tell.
         log.warning(f"server.{intent.action}_unsure", server=intent.server_id, error=str(error))
-        return replace(intent, state="sent", sent_s=now_s, detail=f"unsure: {error}")
+        result = IntentResult(code=IntentCode.UNSURE, error=str(error))
+        return intent.to(IntentState.SENT, sent_s=now_s, result=result)
     log.info(f"server.{intent.action}_sent", server=intent.server_id, zone=intent.zone)
-    return replace(intent, state="sent", sent_s=now_s)
+    return intent.to(IntentState.SENT, sent_s=now_s)

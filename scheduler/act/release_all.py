@@ -1,13 +1,13 @@
 """Reopening of every startup without a daemon, from the book's records, policy by policy.
 
-Each policy is tried under a lease renewed for it, whatever became of the one before; at the
-end every order has ended, and the lease is anybody's again.
+Each policy is tried under a renewed lease, even if the one before failed. At the end every order
+has ended, and the lease is free.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from quotas.book.actions.release_all import begin_release
@@ -16,8 +16,15 @@ from quotas.book.cycle.lease import MAX_LEASE_S, Lease, StaleEpoch, acquire, rel
 from quotas.book.cycle.revoked_rules import read_revoked_rules
 from quotas.book.session import Book
 from quotas.iam.narrowing import RevokedRules
-from quotas.state.notices import Intent
-from scheduler.act.access import AccessChanger, LeaseTooShort, RestoredRules, group_by_policy
+from quotas.ledger.balance import by_startup
+from quotas.state.notices import Intent, IntentCode, IntentState
+from scheduler.act.access import (
+    AccessChanger,
+    LeaseTooShort,
+    RestoredRules,
+    group_by_policy,
+    outcomes,
+)
 from scheduler.clock import Clock
 from scheduler.clouds.base import CloudError, Forbidden, KeyRefused, RequestRejected
 from scheduler.clouds.permissions import Permissions
@@ -29,17 +36,17 @@ LEASE_S = MAX_LEASE_S
 
 @dataclass(frozen=True, slots=True)
 class ReleaseResult:
-    """What became of one startup: what it got back, and why it did not get the rest."""
+    """The outcome for one startup: the restored rules, and why others were not restored."""
 
     startup: str
     restored: tuple[RestoredRules, ...] = ()
     error: str = ""
     is_refused: bool = False
-    """Whether the cloud said no; else it could not be reached, and may do it later."""
+    """Whether the cloud refused; if not, the cloud did not answer and may do it later."""
 
 
 def preview_release(book: Book, permissions: Permissions, clock: Clock) -> list[ReleaseResult]:
-    """What `release_all` would give back; writes nothing, anywhere."""
+    """What `release_all` would restore. Writes nothing to the book or to IAM."""
 
     def would_restore(rows: tuple[RevokedRules, ...]) -> RestoredRules:
         lease = Lease("release-all", 0, clock.now_s() + LEASE_S)
@@ -51,9 +58,9 @@ def preview_release(book: Book, permissions: Permissions, clock: Clock) -> list[
 def release_all(
     book: Book, permissions: Permissions, clock: Clock, reason: str, actor: str
 ) -> list[ReleaseResult]:
-    """Give back every recorded rule. Repeating it gives back what is still missing.
+    """Restore every recorded rule. A repetition restores what is still missing.
 
-    It takes the lease from whoever has it: what a daemon was about to write is refused.
+    It takes the lease, so that the book refuses what a running daemon was about to write.
     """
     held_lease = _ReleaseLease(book, clock, f"release-all of {actor}")
 
@@ -68,11 +75,11 @@ def release_all(
         while left:
             name = left[0].startup
             done.append(_restore_startup(name, revoked_rules[name], restore))
-            held_lease.end(left[0], "failed" if done[-1].error else "confirmed", _summary(done[-1]))
+            held_lease.end(left[0], done[-1])
             del left[0]
     finally:
         for intent in left:
-            held_lease.end(intent, "abandoned", "release-all was interrupted")
+            held_lease.end(intent, None)
         release(book, held_lease.lease)
     return done
 
@@ -85,35 +92,39 @@ class _ReleaseLease:
         self.lease = seize(book, holder, clock.now_s(), LEASE_S)
 
     def renew(self) -> Lease:
-        """The lease, whole again. Raises StaleEpoch where it ran out, and a daemon took it."""
+        """The lease, renewed. Raises StaleEpoch if it ran out and a daemon took it."""
         lease = acquire(self._book, self._holder, self._clock.now_s(), LEASE_S)
         if lease is None:
             raise StaleEpoch("a daemon took the lease while release-all ran; run it again")
         self.lease = lease
         return lease
 
-    def end(self, intent: Intent, state: str, summary: str) -> None:
-        """Write how an order ended; where a daemon took the lease, the daemon ends it."""
-        detail, ended_s = f"{intent.detail}: {summary}", self._clock.now_s()
-        try:
-            ended = replace(intent, state=state, ended_s=ended_s, detail=detail)
+    def end(self, intent: Intent, found: ReleaseResult | None) -> None:
+        """Write how an order ended; None means that it was interrupted.
+
+        If a daemon took the lease, the daemon ends the order.
+        """
+        assert intent.result is not None, "a release says whose order it is"
+        state = IntentState.ABANDONED
+        result = replace(intent.result, code=IntentCode.RELEASE_INTERRUPTED)
+        if found is not None:
+            state = IntentState.FAILED if found.error else IntentState.CONFIRMED
+            policies = outcomes(found.restored)
+            result = replace(intent.result, error=found.error, policies=policies)
+        ended = intent.to(state, ended_s=self._clock.now_s(), result=result)
+        with suppress(StaleEpoch):
             save_intents(self._book, [ended], self.renew())
-        except StaleEpoch:
-            return
 
 
 def _by_startup(book: Book) -> dict[str, list[RevokedRules]]:
-    """What is withheld from each startup, by name, in the order it was taken."""
-    found: dict[str, list[RevokedRules]] = defaultdict(list)
-    for each in read_revoked_rules(book):
-        found[each.startup].append(each)
-    return dict(sorted(found.items()))
+    """The revoked rules of each startup, by name, in the order in which they were revoked."""
+    return dict(sorted(by_startup(read_revoked_rules(book)).items()))
 
 
 def _restore_startup(
     startup: str, revoked_rules: Iterable[RevokedRules], restore_policy: RestoreRules
 ) -> ReleaseResult:
-    """Every policy of a startup, one after the other, whatever the one before answered."""
+    """Try every policy of a startup, one after the other, even if one fails."""
     restored: list[RestoredRules] = []
     errors: list[str] = []
     is_refused = False
@@ -127,8 +138,3 @@ def _restore_startup(
             errors.append(f"{name}: {error}")
             is_refused |= isinstance(error, (RequestRejected, Forbidden, KeyRefused))
     return ReleaseResult(startup, tuple(restored), "; ".join(errors), is_refused)
-
-
-def _summary(found: ReleaseResult) -> str:
-    """How a startup's order ended, for the book: what failed, then what it got back."""
-    return "; ".join([*filter(None, [found.error]), *(each.detail for each in found.restored)])

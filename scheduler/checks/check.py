@@ -15,6 +15,10 @@ from scheduler.config import ConfigError
 
 ENOUGH_DISK_BYTES = 500_000_000
 CLOCK_TOLERANCE_S = 5
+NEEDED_TO_ACT = (
+    "in enforce mode the key needs InstancesServerStop, and InstancesServerStart for 'undo' and "
+    "auto_resume; a check does not try them, because it changes nothing"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,15 +36,11 @@ def run_checks(
 ) -> Iterator[Check]:
     """Check program, key, projects, zones, prices, clock and disk, and change nothing.
 
-    `connect` makes the cloud, `text` is the program file's content, `free_bytes` is the free space
-    of the state's disk, and `now_s` is this machine's time.
+    `text` is the program file's content, `now_s` this machine's time.
     """
-    yield Check(
-        "disk",
-        free_bytes >= ENOUGH_DISK_BYTES,
-        f"{free_bytes // 1_000_000} MB free",
-        "free 500 MB on the disk of --state, or move the folder",
-    )
+    fix = "free 500 MB on the disk of --state, or move the folder"
+    free = f"{free_bytes // 1_000_000} MB free"
+    yield Check("disk", free_bytes >= ENOUGH_DISK_BYTES, free, fix)
     program = None
     try:
         program = parse_program(text, file)
@@ -56,6 +56,7 @@ def run_checks(
         yield Check("key", False, str(error), "set the SCW_* variables of a working API key")
         return
     yield Check("key", True, f"the key reads {len(projects)} projects")
+    yield Check("stops and starts", True, NEEDED_TO_ACT)
     if program is not None:
         yield _projects(program, {project.id for project in projects})
         yield from _zones(cloud, program, now_s)

@@ -22,8 +22,8 @@ PERMISSION_SETS = {
     "user": "IAMUserReadOnly",
 }
 NO_KEY = (
-    "no key for IAM is set (SCW_IAM_ACCESS_KEY): a closed startup is told, and servers that "
-    "it starts are stopped after notice"
+    "no key for IAM is set (SCW_IAM_ACCESS_KEY): a closing is only announced, and servers "
+    "that the startup starts are stopped after notice"
 )
 
 

@@ -6,11 +6,12 @@ import functools
 import inspect
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any
 
 import typer
 
 from quotas.book import Address
+from scheduler.cli.options import declare_parameters, keyword_parameters
 from scheduler.config import database_url
 
 Database = Annotated[
@@ -19,7 +20,7 @@ Database = Annotated[
         "--database",
         metavar="URL",
         show_default=False,
-        help="The book is in PostgreSQL, as postgresql://USER@HOST/NAME (COHORTD_DATABASE).",
+        help="The book is in PostgreSQL: postgresql://USER@HOST/NAME (COHORTD_DATABASE).",
     ),
 ]
 
@@ -36,11 +37,9 @@ def with_database(app: typer.Typer) -> None:
 
 def _with_database(command: Callable[..., Any]) -> Callable[..., Any]:
     """The command, called with the address that the options or the environment name."""
-    signature = inspect.signature(command)
-    hints = get_type_hints(command, include_extras=True)
 
     @functools.wraps(command)
-    def placed(database: str = "", **values: Any) -> Any:
+    def with_address(database: str = "", **values: Any) -> Any:
         state: Address = values.pop("state")
         url = database or database_url()
         if url:
@@ -48,13 +47,8 @@ def _with_database(command: Callable[..., Any]) -> Callable[..., Any]:
             _ = state.url  # an invalid URL is refused before anything else happens
         return command(state=state, **values)
 
-    own = [
-        each.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[name])
-        for name, each in signature.parameters.items()
-    ]
     option = inspect.Parameter(
         "database", inspect.Parameter.KEYWORD_ONLY, default="", annotation=Database
     )
-    placed.__signature__ = inspect.Signature([*own, option])  # type: ignore[attr-defined]
-    placed.__annotations__ = {**hints, "database": Database}
-    return placed
+    declare_parameters(with_address, [*keyword_parameters(command), option])
+    return with_address

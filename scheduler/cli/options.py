@@ -1,26 +1,35 @@
-"""Options that several commands share, and the printing of answers."""
+"""Options that several commands share: their help, their parsers, and how a command answers."""
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, NoReturn, get_type_hints
 
-import structlog
 import typer
 
-from quotas.book import Address
-from quotas.model.units import parse_duration
-from scheduler.clock import monotonic, pause
-from scheduler.clouds.permissions import LIMITS, ScalewayPermissions
-from scheduler.clouds.scaleway import ScalewayCloud, client_of
-from scheduler.clouds.transport import Transport
-from scheduler.config import ConfigError, read_connection, read_permissions_connection
+from quotas.book import Address, Book
+from quotas.book.reads.history import program_at
+from quotas.model.units import (
+    format_credits,
+    format_instant,
+    parse_credits,
+    parse_duration,
+    parse_instant,
+)
+from scheduler.clock import SystemClock
 
-ProgramFile = Annotated[Path, typer.Option("--program", help="The program file (TOML).")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+REFUSED, BAD_INPUT, UNREACHABLE = 1, 2, 3
+"""Exit codes: the book or the cloud said no, the command was wrong, nothing was reached."""
+MAX_REASON_LENGTH = 500
+MAX_CYCLE = "30s"
+"""Together with the duration of a cycle it is below quotas.metering.runs.SHORTEST_BOUNCE_S.
+
+In a longer gap an edit of a server would make its time free.
+"""
 DEFAULT_STATE = Address(Path("cohortd-state"))
 
 
@@ -35,7 +44,33 @@ State = Annotated[
         parser=_folder,
         metavar="DIRECTORY",
         show_default=str(DEFAULT_STATE.folder),
-        help="Folder that holds the book.",
+        help="The folder that holds the book.",
+    ),
+]
+ProgramFile = Annotated[Path, typer.Option("--program", help="The program file (TOML).")]
+DEFAULT_PROGRAM = Path("program.toml")
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+Startup = Annotated[str, typer.Argument(help="A startup of the program.")]
+OfStartup = Annotated[str | None, typer.Option("--startup", help="Only of this startup.")]
+Credits = Annotated[str, typer.Argument(help="Credits, such as 60000 or 12.50.")]
+CreditsPart = Annotated[
+    str | None, typer.Option("--credits", help="Only this many credits. Default: all of them.")
+]
+Reason = Annotated[str, typer.Option("--reason", help="Why. The book keeps the reason.")]
+Limit = Annotated[int, typer.Option("--limit", min=1, max=1000, help="The most to show.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Print what the command would do. Change nothing.")
+]
+Key = Annotated[
+    str | None,
+    typer.Option(
+        "--key", help="An id of your choice. A repetition with the same key changes nothing."
+    ),
+]
+AsOf = Annotated[
+    str | None,
+    typer.Option(
+        "--as-of", help="Show what the book knew at this past instant: 2027-03-01T09:00+01:00."
     ),
 ]
 
@@ -43,6 +78,12 @@ State = Annotated[
 def print_json(value: object) -> None:
     """Print a value as JSON, sorted and indented."""
     typer.echo(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False))
+
+
+def fail(sentence: str, code: int = BAD_INPUT) -> NoReturn:
+    """Print one sentence and exit."""
+    typer.echo(f"cohortd: {sentence}", err=True)
+    raise typer.Exit(code)
 
 
 def read_text(path: Path) -> str:
@@ -58,74 +99,61 @@ def actor() -> str:
     return os.environ.get("SUDO_USER") or os.environ.get("USER") or f"uid-{os.getuid()}"
 
 
-def connect(on_request: Callable[[str, str, float], None] | None = None) -> ScalewayCloud:
-    """The cloud that the environment names. Raises ConfigError."""
-    connection = read_connection()
+def parse_reason(reason: str) -> str:
+    """A reason that the book can store; anything else ends with exit 2."""
+    if not reason.strip() or len(reason) > MAX_REASON_LENGTH or not reason.isprintable():
+        fail(f"--reason is one line of 1 to {MAX_REASON_LENGTH} characters")
+    return reason.strip()
+
+
+def parse_amount(text: str) -> int:
+    """An amount of credits above zero; anything else ends with exit 2."""
     try:
-        return ScalewayCloud.connect(
-            access_key=connection.access_key,
-            secret_key=connection.secret_key,
-            organization_id=connection.organization_id,
-            api_url=connection.api_url,
-            monotonic=monotonic,
-            sleep=pause,
-            on_request=on_request,
-        )
+        amount = parse_credits(text)
     except ValueError as error:
-        raise ConfigError(f"the Scaleway connection (SCW_*): {error}") from None
+        fail(f"the amount {error}; write such as 60000 or 12.50")
+    if amount <= 0:
+        fail(f"the amount {format_credits(amount)} is not above zero; write more")
+    return amount
 
 
-def connect_permissions(
-    on_request: Callable[[str, str, float], None] | None = None,
-) -> ScalewayPermissions | None:
-    """IAM with its own key; None if the environment names none. Raises ConfigError."""
-    connection = read_permissions_connection()
-    if connection is None:
+def parse_instant_option(option: str, text: str) -> int:
+    """An instant with its zone; anything else ends with exit 2."""
+    try:
+        instant = parse_instant(text)
+        format_instant(instant)  # an offset can move year 9999 past the last instant
+    except (ValueError, OverflowError) as error:
+        fail(f"{option} {text}: {error}")
+    return instant
+
+
+def parse_past_instant(book: Book, as_of: str | None) -> int | None:
+    """The UTC seconds of --as-of, None without it. Raises InstantNotKnown outside a cohort."""
+    if as_of is None:
         return None
-    try:
-        client = client_of(
-            access_key=connection.access_key,
-            secret_key=connection.secret_key,
-            organization_id=connection.organization_id,
-            api_url=connection.api_url,
-        )
-    except ValueError as error:
-        raise ConfigError(f"the IAM connection (SCW_IAM_*): {error}") from None
-    transport = Transport(limits=LIMITS, monotonic=monotonic, sleep=pause, on_request=on_request)
-    return ScalewayPermissions(client, transport)
+    asked_s = parse_instant_option("--as-of", as_of)
+    with book.reading() as connection:
+        program_at(connection, asked_s, SystemClock().now_s())
+    return asked_s
 
 
-def log_to_stderr(*, as_json: bool) -> None:
-    """Log JSON lines under a service manager, readable lines on a terminal; stdout stays clean."""
-    render = structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer()
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            render,
-        ],
-        logger_factory=structlog.WriteLoggerFactory(file=typer.get_text_stream("stderr")),
-    )
-
-
-MAX_CYCLE_S = 30
-"""Together with the duration of a cycle it is below quotas.metering.runs.SHORTEST_BOUNCE_S.
-
-In a longer gap an edit of a server would make its time free.
-"""
-
-
-def cycle_s(text: str) -> int:
-    """The time between cycles, parsed from an option."""
+def parse_duration_option(
+    option: str, text: str, *, least: str = "1s", most: str = "366d", why: str = ""
+) -> int:
+    """A duration in seconds between two bounds, both included; any other ends with exit 2."""
     try:
         seconds = parse_duration(text)
     except ValueError as error:
-        raise typer.BadParameter(f"--cycle: {error}") from None
-    if not 1 <= seconds <= MAX_CYCLE_S:
-        why = "what may have stopped and started between two looks is not charged"
-        raise typer.BadParameter(f"--cycle is {text}: choose between 1s and 30s; {why}")
+        fail(f"{option} {error}")
+    if not parse_duration(least) <= seconds <= parse_duration(most):
+        fail(f"{option} {text} is out of range; give {least} to {most}{why}")
     return seconds
+
+
+def parse_cycle(text: str) -> int:
+    """The time between cycles in seconds; anything else ends with exit 2."""
+    why = ", because a server that stops and starts again between two cycles is not charged"
+    return parse_duration_option("--cycle", text, most=MAX_CYCLE, why=why)
 
 
 def parse_address(text: str) -> tuple[str, int]:
@@ -134,3 +162,18 @@ def parse_address(text: str) -> tuple[str, int]:
     if not host or not port.isdigit() or int(port) > 65_535:
         raise typer.BadParameter(f"--listen is {text!r}: write host:port such as 127.0.0.1:9464")
     return host, int(port)
+
+
+def keyword_parameters(function: Callable[..., object]) -> list[inspect.Parameter]:
+    """A function's parameters with their annotations resolved, all of them keyword-only."""
+    hints = get_type_hints(function, include_extras=True)
+    return [
+        each.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[each.name])
+        for each in inspect.signature(function).parameters.values()
+    ]
+
+
+def declare_parameters(function: Any, parameters: Iterable[inspect.Parameter]) -> None:
+    """Make these the parameters that typer reads from a function of **values."""
+    function.__signature__ = inspect.Signature(list(parameters))
+    function.__annotations__ = {each.name: each.annotation for each in parameters}

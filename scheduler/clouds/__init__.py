@@ -1,1 +1,1 @@
-"""How a cloud is read and told: one port (`base`), one adapter each."""
+"""Cloud adapters: the interface (`base`), and Scaleway's implementation of it."""

@@ -39,7 +39,10 @@ def collect(
         if total not in (None, page.total):
             raise Inconsistent(f"the count went from {total} to {page.total} between pages")
         total = page.total
-        _add(page, into)
+        for name, item in page.items:
+            if name in into:
+                raise Inconsistent(f"{name} is listed twice")
+            into[name] = item
         if len(page.items) < per_page or len(into) >= total:
             break
     if len(into) != total:
@@ -59,10 +62,3 @@ def check_edges(
         edge = fetch(position, 1)
         if [name for name, _ in edge.items] != [names[position - 1]]:
             raise Inconsistent("the list moved between its pages")
-
-
-def _add(page: Page[Item], into: dict[str, Item]) -> None:
-    for name, item in page.items:
-        if name in into:
-            raise Inconsistent(f"{name} is listed twice")
-        into[name] = item

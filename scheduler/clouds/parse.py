@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from decimal import ROUND_HALF_EVEN, Decimal
+from typing import TypeVar
 
 from quotas.model.observation import Offer, Server
 from quotas.model.units import UCR_PER_CREDIT, parse_instant
@@ -22,47 +23,46 @@ HIGHEST_PRICE = Decimal(1_000_000)
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 """JSON allows these characters, but no database stores all of them. They are replaced, so that one
 server's name does not stop every cycle."""
-_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _ZONE = re.compile(r"[a-z]{2}-[a-z]{3}-[0-9]")
 
 JsonObject = dict[str, object]
+Value = TypeVar("Value")
 
 
 def checked_uuid(text: str) -> str:
     """The same text if it may enter a path as an id. Raises ValueError."""
-    if not isinstance(text, str) or not _UUID.fullmatch(text):
-        raise ValueError(f"{text!r} is not a UUID")
-    return text
+    return _matching(UUID, text, "a UUID")
 
 
 def checked_zone(text: str) -> str:
     """The same text if it may enter a path as a zone. Raises ValueError."""
-    if not isinstance(text, str) or not _ZONE.fullmatch(text):
-        raise ValueError(f"{text!r} is not a zone such as fr-par-2")
+    return _matching(_ZONE, text, "a zone such as fr-par-2")
+
+
+def _matching(pattern: re.Pattern[str], text: str, what: str) -> str:
+    if not isinstance(text, str) or not pattern.fullmatch(text):
+        raise ValueError(f"{text!r} is not {what}")
     return text
 
 
 def servers_page(answer: Reply, zone: str, organization_id: str) -> Page[Server]:
     """Read a page of list_servers. Raises Malformed, or Inconsistent for a foreign server."""
-    rows = json_object(answer.body).get("servers")
-    if not isinstance(rows, list):
-        raise Malformed("the answer has no list of servers")
+    rows = list_of(json_object(answer.body), "servers")
     servers = (_server(row, zone, organization_id) for row in rows)
     return Page(tuple((server.id, server) for server in servers), header_total(answer))
 
 
 def one_server(answer: Reply, zone: str, server_id: str, organization_id: str) -> Server:
     """Read get_server. Raises Malformed, or Inconsistent when it is another server."""
-    server = _server(json_object(answer.body).get("server"), zone, organization_id)
+    server = _server(object_of(json_object(answer.body), "server"), zone, organization_id)
     if server.id != server_id.lower():
         raise Inconsistent("the answer shows another server than the requested one")
     return server
 
 
-def _server(row: object, zone: str, organization_id: str) -> Server:
-    raw = json_object(row)
-    if uuid_of(raw, "organization") != organization_id:
-        raise Inconsistent("the answer shows a server of another organization")
+def _server(raw: JsonObject, zone: str, organization_id: str) -> Server:
+    check_organization(raw, "organization", organization_id)
     if _zone_of(raw) != zone:
         raise Inconsistent("the answer shows a server of another zone")
     return Server(
@@ -72,10 +72,10 @@ def _server(row: object, zone: str, organization_id: str) -> Server:
         name=text_of(raw, "name"),
         commercial_type=nonempty_text_of(raw, "commercial_type"),
         state=nonempty_text_of(raw, "state"),
-        state_detail=_optional_text(raw, "state_detail"),
+        state_detail="" if raw.get("state_detail") is None else text_of(raw, "state_detail"),
         created_s=_instant_of(raw, "creation_date"),
         modified_s=_instant_of(raw, "modification_date"),
-        allowed_actions=_texts_of(raw, "allowed_actions"),
+        allowed_actions=texts_of(raw, "allowed_actions"),
     )
 
 
@@ -83,19 +83,19 @@ def _zone_of(raw: JsonObject) -> str:
     """The server's zone; `location` is null while it has no hypervisor."""
     if "zone" in raw:
         return text_of(raw, "zone")
-    return text_of(json_object(raw.get("location")), "zone_id")
+    return text_of(object_of(raw, "location"), "zone_id")
 
 
 def offers_page(answer: Reply, zone: str) -> Page[Offer]:
     """Read a page of products/servers. Raises Malformed."""
-    rows = json_object(json_object(answer.body).get("servers"))
+    rows = object_of(json_object(answer.body), "servers")
     offers = (_offer(name, row, zone) for name, row in rows.items())
     return Page(tuple((offer.commercial_type, offer) for offer in offers), header_total(answer))
 
 
 def stock_page(answer: Reply) -> Page[str]:
     """Read a page of products/servers/availability. Raises Malformed."""
-    rows = json_object(json_object(answer.body).get("servers"))
+    rows = object_of(json_object(answer.body), "servers")
     items = ((name, text_of(json_object(row), "availability")) for name, row in rows.items())
     return Page(tuple(items), header_total(answer))
 
@@ -128,26 +128,16 @@ def rate_ucr_per_h(price: object) -> int | None:
 
 def projects_page(answer: Reply, organization_id: str) -> Page[Project]:
     """Read a page of list_projects. Raises Malformed, or Inconsistent for a foreign one."""
-    body = json_object(answer.body)
-    rows, total = body.get("projects"), body.get("total_count")
-    if not isinstance(rows, list) or isinstance(total, bool) or not isinstance(total, int):
-        raise Malformed("the answer has no list of projects with its total_count")
-    projects = (_project(json_object(row), organization_id) for row in rows)
+    rows, total = counted_list(answer, "projects")
+    for row in rows:
+        check_organization(row, "organization_id", organization_id)
+    projects = (Project(id=uuid_of(row, "id"), name=text_of(row, "name")) for row in rows)
     return Page(tuple((project.id, project) for project in projects), total)
 
 
-def _project(raw: JsonObject, organization_id: str) -> Project:
-    if uuid_of(raw, "organization_id") != organization_id:
-        raise Inconsistent("the answer shows a project of another organization")
-    return Project(id=uuid_of(raw, "id"), name=text_of(raw, "name"))
-
-
 def check_task(answer: Reply) -> None:
-    """Check that Scaleway accepted an action: 202 with a task. Raises Malformed."""
-    task = json_object(json_object(answer.body).get("task"))
-    if answer.status != 202:
-        raise Malformed(f"HTTP {answer.status} instead of 202 for an action")
-    uuid_of(task, "id")
+    """Check that Scaleway accepted an action and answers its task. Raises Malformed."""
+    uuid_of(object_of(json_object(answer.body), "task"), "id")
 
 
 def header_total(answer: Reply) -> int:
@@ -157,6 +147,12 @@ def header_total(answer: Reply) -> int:
     return int(answer.total_count)
 
 
+def check_organization(raw: JsonObject, key: str, organization_id: str) -> None:
+    """Check that the answer shows nothing of another organization. Raises Inconsistent."""
+    if uuid_of(raw, key) != organization_id:
+        raise Inconsistent("the answer shows something of another organization")
+
+
 def json_object(value: object) -> JsonObject:
     """The value as a JSON object. Raises Malformed."""
     if not isinstance(value, dict):
@@ -164,12 +160,33 @@ def json_object(value: object) -> JsonObject:
     return value
 
 
+def _value_of(raw: JsonObject, key: str, kind: type[Value], what: str) -> Value:
+    """A required value of a type. No JSON type here is a boolean. Raises Malformed."""
+    value = raw.get(key)
+    if isinstance(value, bool) or not isinstance(value, kind):
+        raise Malformed(f"{key!r} is missing or not {what}")
+    return value
+
+
+def object_of(raw: JsonObject, key: str) -> JsonObject:
+    """A required object. Raises Malformed."""
+    return _value_of(raw, key, dict, "an object")
+
+
+def list_of(raw: JsonObject, key: str) -> list[JsonObject]:
+    """A required list of objects. Raises Malformed."""
+    return [json_object(row) for row in _value_of(raw, key, list, "a list")]
+
+
+def counted_list(answer: Reply, key: str) -> tuple[list[JsonObject], int]:
+    """A page of a listing, and its total_count. Raises Malformed."""
+    body = json_object(answer.body)
+    return list_of(body, key), _value_of(body, "total_count", int, "a count")
+
+
 def text_of(raw: JsonObject, key: str) -> str:
     """A required string. Raises Malformed."""
-    value = raw.get(key)
-    if not isinstance(value, str):
-        raise Malformed(f"{key!r} is missing or not a text")
-    return _UNSTORABLE.sub("\ufffd", value)
+    return _UNSTORABLE.sub("\ufffd", _value_of(raw, key, str, "a text"))
 
 
 def nonempty_text_of(raw: JsonObject, key: str) -> str:
@@ -183,13 +200,9 @@ def nonempty_text_of(raw: JsonObject, key: str) -> str:
 def uuid_of(raw: JsonObject, key: str) -> str:
     """A required UUID, in lower case. Raises Malformed."""
     value = text_of(raw, key)
-    if not _UUID.fullmatch(value):
+    if not UUID.fullmatch(value):
         raise Malformed(f"{key!r} is not a UUID")
     return value.lower()
-
-
-def _optional_text(raw: JsonObject, key: str) -> str:
-    return text_of(raw, key) if raw.get(key) is not None else ""
 
 
 def _instant_of(raw: JsonObject, key: str) -> int:
@@ -202,20 +215,17 @@ def _instant_of(raw: JsonObject, key: str) -> int:
     return instant_s
 
 
-def _texts_of(raw: JsonObject, key: str) -> tuple[str, ...]:
-    values = raw.get(key)
-    if values is None:
-        return ()
-    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+def texts_of(raw: JsonObject, key: str) -> tuple[str, ...]:
+    """A list of strings; empty if it is missing or null. Raises Malformed."""
+    values = [] if raw.get(key) is None else _value_of(raw, key, list, "a list of texts")
+    if not all(isinstance(value, str) for value in values):
         raise Malformed(f"{key!r} is not a list of texts")
     return tuple(values)
 
 
 def _count_of(raw: JsonObject, key: str) -> int:
     """A count; 0 if it is missing or null, as in older answers. Raises Malformed."""
-    value = raw.get(key)
-    if value is None:
-        return 0
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+    value = 0 if raw.get(key) is None else _value_of(raw, key, int, "a count")
+    if value < 0:
         raise Malformed(f"{key!r} is not a count")
     return value

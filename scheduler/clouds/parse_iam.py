@@ -10,7 +10,17 @@ from collections.abc import Iterable
 from quotas.iam.policies import Policy, Principal, Rule
 from scheduler.clouds.base import Malformed
 from scheduler.clouds.pages import Inconsistent, Page
-from scheduler.clouds.parse import JsonObject, json_object, nonempty_text_of, text_of, uuid_of
+from scheduler.clouds.parse import (
+    JsonObject,
+    check_organization,
+    counted_list,
+    json_object,
+    list_of,
+    nonempty_text_of,
+    text_of,
+    texts_of,
+    uuid_of,
+)
 from scheduler.clouds.replies import Reply
 
 _HOLDERS = ("application", "user", "group")
@@ -18,14 +28,13 @@ _HOLDERS = ("application", "user", "group")
 
 def policies_page(answer: Reply, organization_id: str) -> Page[Policy]:
     """Read a page of list_policies; rules are listed apart. Raises Malformed."""
-    rows, total = _listed(answer, "policies")
+    rows, total = counted_list(answer, "policies")
     policies = (_policy(row, organization_id) for row in rows)
     return Page(tuple((policy.id, policy) for policy in policies), total)
 
 
 def _policy(raw: JsonObject, organization_id: str) -> Policy:
-    if uuid_of(raw, "organization_id") != organization_id:
-        raise Inconsistent("the answer shows a policy of another organization")
+    check_organization(raw, "organization_id", organization_id)
     kinds = [kind for kind in _HOLDERS if raw.get(f"{kind}_id")]
     if len(kinds) + (raw.get("no_principal") is True) != 1:
         # Read as a policy without holder, it would stay as it is while its holder is closed.
@@ -38,22 +47,22 @@ def _policy(raw: JsonObject, organization_id: str) -> Policy:
         holder_id=uuid_of(raw, f"{kind}_id") if kind else "",
         rules=(),
         is_editable=raw.get("editable") is True and raw.get("managed") is not True,
-        tags=_texts(raw, "tags"),
+        tags=texts_of(raw, "tags"),
     )
 
 
 def rules_page(answer: Reply) -> Page[Rule | None]:
     """Read a page of list_rules; None is a rule whose scope cohortd cannot write back."""
-    rows, total = _listed(answer, "rules")
+    rows, total = counted_list(answer, "rules")
     return Page(tuple((uuid_of(row, "id"), _rule(row)) for row in rows), total)
 
 
 def _rule(raw: JsonObject) -> Rule | None:
-    projects = tuple(sorted(_texts(raw, "project_ids")))
+    projects = tuple(sorted(texts_of(raw, "project_ids")))
     organization_id = text_of(raw, "organization_id") if raw.get("organization_id") else ""
     if bool(projects) == bool(organization_id):
         return None
-    sets = tuple(sorted(set(_texts(raw, "permission_set_names"))))
+    sets = tuple(sorted(set(texts_of(raw, "permission_set_names"))))
     if not sets:
         return None
     return Rule(sets, projects, organization_id, text_of(raw, "condition"))
@@ -61,16 +70,14 @@ def _rule(raw: JsonObject) -> Rule | None:
 
 def check_rules(answer: Reply, wanted: Iterable[Rule]) -> None:
     """Check that set_rules answers the wanted rules. Raises Malformed, Inconsistent."""
-    rows = json_object(answer.body).get("rules")
-    if not isinstance(rows, list):
-        raise Malformed("the answer has no list of rules")
-    if {_rule(json_object(row)) for row in rows} != set(wanted):
+    rows = list_of(json_object(answer.body), "rules")
+    if {_rule(row) for row in rows} != set(wanted):
         raise Inconsistent("the answer shows other rules than were set")
 
 
 def principals_page(answer: Reply, kind: str) -> Page[Principal]:
     """Read a page of applications, users or groups. Raises Malformed."""
-    rows, total = _listed(answer, f"{kind}s")
+    rows, total = counted_list(answer, f"{kind}s")
     return Page(tuple((uuid_of(row, "id"), _principal(row, kind)) for row in rows), total)
 
 
@@ -82,7 +89,7 @@ def _principal(raw: JsonObject, kind: str) -> Principal:
     if kind == "group":
         if "user_ids" not in raw or "application_ids" not in raw:
             raise Malformed("a group lists its members")
-        members = _texts(raw, "user_ids") + _texts(raw, "application_ids")
+        members = texts_of(raw, "user_ids") + texts_of(raw, "application_ids")
     return Principal(kind, uuid_of(raw, "id"), text_of(raw, "name"), members=members)
 
 
@@ -90,20 +97,3 @@ def key_holder_id(answer: Reply) -> str:
     """The id of the holder in an answer of get_api_key. Raises Malformed."""
     raw = json_object(answer.body)
     return uuid_of(raw, "user_id" if raw.get("user_id") else "application_id")
-
-
-def _listed(answer: Reply, name: str) -> tuple[list[JsonObject], int]:
-    body = json_object(answer.body)
-    rows, total = body.get(name), body.get("total_count")
-    if not isinstance(rows, list) or isinstance(total, bool) or not isinstance(total, int):
-        raise Malformed(f"the answer has no list of {name} with its total_count")
-    return [json_object(row) for row in rows], total
-
-
-def _texts(raw: JsonObject, key: str) -> tuple[str, ...]:
-    values = raw.get(key)
-    if values is None:
-        return ()
-    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
-        raise Malformed(f"{key!r} is not a list of texts")
-    return tuple(values)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
@@ -87,21 +88,17 @@ def _failure(status: int, content: bytes) -> CloudError:
 
 def _type_and_message(content: bytes) -> tuple[str, str]:
     """Type and message of an error body; empty strings if the body has none."""
-    try:
-        body = _loads(content)
-    except JSON_ERRORS:
-        return "", ""
-    if not isinstance(body, dict):
-        return "", ""
-    kind, message = body.get("type"), body.get("help_message") or body.get("message")
-    return _printable(kind), _printable(message)
+    with suppress(*JSON_ERRORS):
+        if isinstance(body := _loads(content), dict):
+            message = body.get("help_message") or body.get("message")
+            return _printable(body.get("type")), _printable(message)
+    return "", ""
 
 
 def _printable(value: object) -> str:
     """The cloud's text on one line."""
-    if not isinstance(value, str):
-        return ""
-    return "".join(c if c.isprintable() else " " for c in value)
+    text = value if isinstance(value, str) else ""
+    return "".join(c if c.isprintable() else " " for c in text)
 
 
 def redact(words: str, secrets: Iterable[str]) -> str:

@@ -20,8 +20,6 @@ from requests.adapters import BaseAdapter, HTTPAdapter
 from quotas.model.observation import Cause
 from scheduler.clouds.base import (
     CloudError,
-    Forbidden,
-    KeyRefused,
     Malformed,
     RequestRejected,
     ServerFault,
@@ -31,8 +29,7 @@ from scheduler.clouds.base import (
 from scheduler.clouds.replies import MAX_DETAIL_LENGTH, Reply, read_reply, redact, retry_after_s
 
 CHUNK_BYTES = 65_536
-FIRST_WAIT_S = 0.5
-MAX_WAIT_S = 8.0
+_BACKOFF = tenacity.wait_exponential(multiplier=0.5, max=8.0)
 CONNECTION_ERRORS = (
     requests.RequestException,
     urllib3.exceptions.HTTPError,
@@ -104,22 +101,11 @@ class _Attempt:
     wait_s: float | None = None
 
 
-_OUTCOMES: tuple[tuple[type[CloudError], str], ...] = (
-    (OutOfTime, "deadline"),
-    (Unreachable, "unreachable"),
-    (Throttled, "throttled"),
-    (ServerFault, "fault"),
-    (Malformed, "malformed"),
-    (KeyRefused, "key_refused"),
-    (Forbidden, "forbidden"),
-    (RequestRejected, "refused"),
-)
-
-
 def outcome_name(outcome: Reply | CloudError) -> str:
     """One word for a metric label: ok, or the kind of failure."""
-    names = (name for kind, name in _OUTCOMES if isinstance(outcome, kind))
-    return "ok" if isinstance(outcome, Reply) else next(names, "fault")
+    if isinstance(outcome, Reply):
+        return "ok"
+    return "refused" if isinstance(outcome, RequestRejected) else outcome.cause.value
 
 
 class Transport:
@@ -166,9 +152,8 @@ class Transport:
     def _attempt(self, request: Request, deadline: Deadline) -> _Attempt:
         began = self._monotonic()
         attempt = self._exchange(request, deadline)
-        self._on_request(
-            request.operation, outcome_name(attempt.outcome), self._monotonic() - began
-        )
+        seconds = self._monotonic() - began
+        self._on_request(request.operation, outcome_name(attempt.outcome), seconds)
         return attempt
 
     def _exchange(self, request: Request, deadline: Deadline) -> _Attempt:
@@ -234,22 +219,18 @@ class Transport:
 
 def _is_worth_repeating(attempt: _Attempt) -> bool:
     """Whether a second attempt may succeed: after 429, 5xx or a transport error, in time."""
-    return isinstance(attempt.outcome, (Unreachable, Throttled, ServerFault)) and not isinstance(
-        attempt.outcome, OutOfTime
-    )
+    outcome = attempt.outcome
+    may_succeed = isinstance(outcome, (Unreachable, Throttled, ServerFault))
+    return may_succeed and not isinstance(outcome, OutOfTime)
 
 
 def _wait_s(state: tenacity.RetryCallState) -> float:
     """The wait that the cloud asked for, or else a doubling from half a second."""
-    attempt = _last_attempt(state)
-    if attempt.wait_s is not None:
-        return attempt.wait_s
-    doubled: float = FIRST_WAIT_S * 2 ** (state.attempt_number - 1)
-    return min(MAX_WAIT_S, doubled)
+    asked_s = _last_attempt(state).wait_s
+    return _BACKOFF(state) if asked_s is None else asked_s
 
 
 def _last_attempt(state: tenacity.RetryCallState) -> _Attempt:
-    """The last attempt."""
     assert state.outcome is not None, "tenacity asks only after an attempt"
     attempt = state.outcome.result()
     assert isinstance(attempt, _Attempt)

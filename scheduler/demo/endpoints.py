@@ -21,7 +21,7 @@ LOOPBACK = "127.0.0.1"
 
 @dataclass(frozen=True, slots=True)
 class Endpoints:
-    """What is open: the metrics to publish to, and the lines that tell where to look."""
+    """The open endpoints: the metrics to publish to, and a line with each address or token."""
 
     metrics: Metrics
     lines: tuple[str, ...]
@@ -30,7 +30,7 @@ class Endpoints:
 @contextmanager
 def serve_endpoints(book: Book, state: Path, startups: Iterable[str]) -> Iterator[Endpoints]:
     """Serve the portal and the metrics of a book on free ports until the block ends."""
-    # Here and not above: FastAPI takes longer to import than most commands to run.
+    # Imported here: FastAPI takes longer to import than most commands take to run.
     from exporters.api.app import build_app
     from exporters.api.server import listener, serving
 

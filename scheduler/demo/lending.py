@@ -1,4 +1,4 @@
-"""A tally of a rehearsal's lending: which startup lent GPUs to which, and who asked them back.
+"""A tally of a rehearsal's lending: the GPU-hours that startups borrowed and lent, by pool.
 
 The tally follows the shares of each cycle's view. On Sunday evenings an operator opens requests
 for what each startup that went home for the weekend will want on Monday morning.
@@ -6,7 +6,7 @@ for what each startup that went home for the weekend will want on Monday morning
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -17,7 +17,7 @@ from quotas.model.units import DAY_S, HOUR_S
 from quotas.state.requests import Request, RequestSpec
 from quotas.view import View
 
-Tally = dict[str, dict[str, int]]
+Tally = dict[str, Counter[str]]
 """GPU-seconds by pool and startup."""
 ASKED_FOR_S = 2 * HOUR_S
 MAX_REQUESTS = 100_000
@@ -26,19 +26,19 @@ _SUNDAY_EVENING_S = 3 * DAY_S + 18 * HOUR_S
 
 
 class Lending:
-    """The operator's asking, and the GPU-hours that were borrowed and lent."""
+    """The operator's requests, and the GPU-hours that were borrowed and lent."""
 
     def __init__(self, book: Book) -> None:
         self._book = book
         self._last: View | None = None
-        self._borrowed: Tally = defaultdict(lambda: defaultdict(int))
-        self._lent: Tally = defaultdict(lambda: defaultdict(int))
+        self._borrowed: Tally = defaultdict(Counter)
+        self._lent: Tally = defaultdict(Counter)
         self._most_run: dict[tuple[str, str], int] = {}
         self._asked_week: int | None = None
         self.requests: tuple[Request, ...] = ()
 
     def follow(self, view: View | None, now_s: int) -> None:
-        """Count what the last cycle's shares lent until now; ask back if it is the hour to."""
+        """Count what was lent since the last cycle; on Sunday evening, request quota back."""
         if self._last is not None:
             self._count(self._last, now_s - self._last.status.at_s)
         self._last = view
@@ -54,7 +54,7 @@ class Lending:
         self._asked_week = week
 
     def close(self) -> Lending:
-        """Keep what became of every request: the book is about to be closed."""
+        """Read every request before the book is closed."""
         self.requests = tuple(read_requests(self._book, MAX_REQUESTS))
         return self
 
@@ -63,16 +63,17 @@ class Lending:
         return {
             "lending": {
                 pool: {
-                    "lent_by_pool": _hours(self._of_pool(pool)),
+                    # Capacity that is nobody's nominal quota is lent by the pool itself.
+                    "lent_by_pool": _hours(borrowed.total() - self._lent[pool].total()),
                     "startups": {
                         name: {
-                            "borrowed": _hours(self._borrowed[pool][name]),
+                            "borrowed": _hours(borrowed[name]),
                             "lent": _hours(self._lent[pool][name]),
                         }
-                        for name in sorted(self._borrowed[pool])
+                        for name in sorted(borrowed)
                     },
                 }
-                for pool in sorted(self._borrowed)
+                for pool, borrowed in sorted(self._borrowed.items())
             },
             "requests": {
                 "opened": len(self.requests),
@@ -82,29 +83,23 @@ class Lending:
 
     def lines(self) -> Iterator[str]:
         """For the summary."""
-        said = self.as_json()
+        found = self.as_json()
         yield "GPU-hours borrowed and lent:"
-        for pool, flows in said["lending"].items():
+        for pool, flows in found["lending"].items():
             for name, own in flows["startups"].items():
                 yield f"  {name:20} {pool:8} {own['borrowed']:>12} {own['lent']:>12}"
             yield f"  {'the pool itself':20} {pool:8} {'':>12} {flows['lent_by_pool']:>12}"
-        opened, fulfilled = said["requests"]["opened"], said["requests"]["fulfilled"]
-        yield f"requests for quota: {opened} opened, {fulfilled} fulfilled"
+        requests = found["requests"]
+        yield f"requests for quota: {requests['opened']} opened, {requests['fulfilled']} fulfilled"
 
     def _count(self, view: View, seconds: int) -> None:
         for share in view.status.shares:
             self._borrowed[share.pool][share.startup] += share.borrowed * seconds
             self._lent[share.pool][share.startup] += share.lent * seconds
 
-    def _of_pool(self, pool: str) -> int:
-        """What the pool lent itself: capacity that is nobody's nominal quota."""
-        return sum(self._borrowed[pool].values()) - sum(self._lent[pool].values())
-
     def _request_back(self, view: View, now_s: int) -> None:
-        """Ask for the quota of whoever runs nothing in a pool now, and did before."""
-        may = {
-            startup.name for startup in view.status.startups if startup.level in ("open", "paced")
-        }
+        """Request GPUs for each startup that ran some in a pool before and runs none now."""
+        may = names_that_may_request(view)
         for share in view.status.shares:
             gpus = self._most_run[share.startup, share.pool]
             if share.usage or not gpus or share.startup not in may:
@@ -115,6 +110,11 @@ class Lending:
                 open_request(self._book, ask)
             except Refused:
                 continue  # the cohort ends before Monday, or it asks already
+
+
+def names_that_may_request(view: View) -> set[str]:
+    """The startups that may start servers, so that a request can be fulfilled."""
+    return {each.name for each in view.status.startups if each.level in ("open", "paced")}
 
 
 def borrowed_and_lent(view: View | None, startup: str) -> tuple[int, int]:

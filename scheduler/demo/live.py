@@ -21,8 +21,10 @@ from rich.text import Text
 
 from quotas.book import Book
 from quotas.book.session import FILE_NAME
-from quotas.model.units import DAY_S, format_credits, format_instant, parse_duration
-from scheduler.cli.options import Json, print_json
+from quotas.messages.catalogue import decision_text
+from quotas.messages.catalogue.requests import position_text
+from quotas.model.units import DAY_S, format_credits, format_instant
+from scheduler.cli.options import Json, fail, parse_duration_option, print_json
 from scheduler.demo.endpoints import serve_endpoints
 from scheduler.demo.lending import borrowed_and_lent
 from scheduler.demo.rehearsal import Frame, Rehearsal, RehearsalResult
@@ -37,36 +39,38 @@ _HEADINGS = (
 )  # fmt: skip
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command()(demo)
+app = typer.Typer()
 
 
+@app.command()
 def demo(
-    seed: Annotated[int, typer.Option(help="The same seed plays the same program.")] = 1,
+    seed: Annotated[int, typer.Option(help="The same seed simulates the same program.")] = 1,
     days: Annotated[int, typer.Option(min=1, max=730, help="Length of the cohort.")] = 183,
     poll: Annotated[str, typer.Option(help="Virtual time between cycles.")] = "3h",
     trace: Annotated[
         Path | None,
-        typer.Option(exists=True, dir_okay=False, help="Demand from a trace (parquet, CSV)."),
+        typer.Option(exists=True, dir_okay=False, help="Demand from this trace (parquet or CSV)."),
     ] = None,
     keep: Annotated[Path | None, typer.Option(help="Keep the book in this folder.")] = None,
     stay: Annotated[bool, typer.Option(help="Keep the portal open afterwards, until ^C.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Play a whole program against a simulated Scaleway region, over HTTP, and tie it out."""
+    """Simulate a whole program in a minute, and compare the charges with what really ran.
+
+    The real cycle runs against a simulated Scaleway region, over HTTP.
+    """
     structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
-    poll_s = _poll_s(poll)
+    poll_s = parse_duration_option("--poll", poll, least="30s", most="1d")
     if stay and as_json:
-        raise typer.BadParameter("--stay and --json: one keeps a page open, one ends; choose one")
+        fail("--stay and --json: one keeps a page open, one ends; choose one")
     if keep is not None and (keep / FILE_NAME).exists():
-        raise typer.BadParameter(f"--keep: {keep} holds a book already: name another folder")
+        fail(f"--keep: {keep} holds a book already: name another folder")
     with ExitStack() as stack:
         scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="cohortd-demo-"))
         try:
             region = stack.enter_context(running(*_arguments(seed, days, trace)))
-        except RuntimeError as error:  # it said why on stderr
-            raise typer.BadParameter(str(error)) from None
+        except RuntimeError as error:  # the simulator wrote the cause to stderr
+            fail(str(error))
         folder = keep or Path(scratch)
         book = Book.open(folder)
         stack.callback(book.close)
@@ -81,9 +85,8 @@ def demo(
         played = _play_and_show(rehearsal, quiet=as_json)
         result = tie_out(book, played.program, played.catalogue, played.truth)
         if as_json:
-            played_for = {"seed": seed, "days": days, "cycles": played.cycles}
-            finished_scenarios = {**played.lending.as_json(), **played.scenarios.as_json()}
-            print_json({**result.as_json(), **finished_scenarios, **played_for})
+            found = {**result.as_json(), **played.lending.as_json(), **played.scenarios.as_json()}
+            print_json({**found, "seed": seed, "days": days, "cycles": played.cycles})
         else:
             _summary(result, played, keep)
         if stay:
@@ -93,7 +96,7 @@ def demo(
 
 
 def _stay(lines: Iterable[str]) -> None:
-    """Leave the pages open until the reader has seen enough; nothing is decided any more."""
+    """Keep the pages open until ^C. No further cycle runs."""
     for line in ("", *lines, "it stays open until you press ^C"):
         typer.echo(line)
     try:
@@ -103,20 +106,10 @@ def _stay(lines: Iterable[str]) -> None:
 
 
 def _arguments(seed: int, days: int, trace: Path | None) -> list[str]:
-    """What the simulator is started with: its clock is ours to move."""
+    """The simulator's arguments; the rehearsal moves its clock."""
     listen = ["--listen", "127.0.0.1:0", "--clock", "controller"]
     length = ["--seed", str(seed), "--start", STARTS, "--days", str(days)]
     return [*listen, *length, *(["--trace", str(trace)] if trace else [])]
-
-
-def _poll_s(text: str) -> int:
-    try:
-        seconds = parse_duration(text)
-    except ValueError as error:
-        raise typer.BadParameter(f"--poll: {error}") from None
-    if not 30 <= seconds <= DAY_S:
-        raise typer.BadParameter(f"--poll is {text}: choose between 30s and 1d")
-    return seconds
 
 
 def _play_and_show(rehearsal: Rehearsal, *, quiet: bool) -> RehearsalResult:
@@ -137,40 +130,38 @@ def _play_and_show(rehearsal: Rehearsal, *, quiet: bool) -> RehearsalResult:
 
 def _plain_lines() -> Callable[[Frame], None]:
     """A line for each decision, and one for each week."""
-    seen = [-1]
+    shown_week = -1
 
     def watch(frame: Frame) -> None:
+        nonlocal shown_week
         for line in _event_lines(frame):
             typer.echo(line)
         week = (frame.now_s - frame.starts_s) // (7 * DAY_S)
-        if week != seen[0]:
-            seen[0] = week
+        if week != shown_week:
+            shown_week = week
             typer.echo(f"{format_instant(frame.now_s)} {frame.report.sentence}")
 
     return watch
 
 
 def _event_lines(frame: Frame) -> list[str]:
-    """What was decided in this cycle, and who asked for GPUs since the last."""
+    """A line for each decision, new request and finished scenario since the last cycle."""
     if frame.view is None:
         return []
     lines = [
-        (decision.verb, decision.startup, decision.reason) for decision in frame.view.decisions
+        (decision.verb, decision.startup, decision_text(decision))
+        for decision in frame.view.decisions
     ]
-    lines += [
-        (
-            "ask",
-            asked.request.startup,
-            f"{asked.request.gpus} GPUs of {asked.request.pool}: {asked.text}",
-        )
-        for asked in frame.view.status.requests
-        if frame.earlier_s <= asked.request.opened_s < frame.now_s
-    ]
+    for position in frame.view.status.requests:
+        request = position.request
+        if frame.earlier_s <= request.opened_s < frame.now_s:
+            text = f"{request.gpus} GPUs of {request.pool}: {position_text(position)}"
+            lines.append(("request", request.startup, text))
     when = format_instant(frame.now_s)
-    finished_scenarios = [f"{when} {'story':9} {line}" for line in frame.finished_scenarios]
     return [
-        f"{when} {verb:9} {startup}: {text}" for verb, startup, text in lines
-    ] + finished_scenarios
+        *(f"{when} {verb:9} {startup}: {text}" for verb, startup, text in lines),
+        *(f"{when} scenario  {line}" for line in frame.finished_scenarios),
+    ]
 
 
 def _screen(frame: Frame, latest: deque[str]) -> RenderableType:
@@ -210,10 +201,9 @@ def _summary(result: TieOut, played: RehearsalResult, keep: Path | None) -> None
     )
     typer.echo(f"charges within the recorded bounds: {'yes' if result.matches else 'NO'}")
     if result.overdraft_ucr:
-        typer.echo(
-            "overdraft: what ran after the credits were gone: until it was seen, and in its notice"
-        )
-    typer.echo(f"disputed (for the bill to decide): {format_credits(result.unconfirmed_ucr)}")
+        typer.echo("overdraft: what servers used after the credits, until their notice ended")
+    unconfirmed = format_credits(result.unconfirmed_ucr)
+    typer.echo(f"unconfirmed, until Scaleway's bill decides: {unconfirmed}")
     typer.echo(f"book: {'verified' if result.fault is None else result.fault}")
     for line in (*played.lending.lines(), *played.scenarios.lines()):
         typer.echo(line)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import requests
 
@@ -26,7 +27,7 @@ from quotas.model.program import Program
 from quotas.model.units import DAY_S, HOUR_S, UCR_PER_CREDIT, format_instant
 from quotas.view import View
 from scheduler.checks.first_file import startup_name
-from scheduler.clock import ManualClock, monotonic, pause
+from scheduler.clock import ManualClock, monotonic
 from scheduler.clouds.scaleway import ScalewayCloud
 from scheduler.cycle import Cycle, CycleReport
 from scheduler.demo.lending import Lending
@@ -58,10 +59,9 @@ class Frame:
     earlier_s: int
     starts_s: int
     ends_s: int
-    cycles: int
     report: CycleReport
     view: View | None
-    finished_scenarios: tuple[str, ...] = ()
+    finished_scenarios: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,8 +146,6 @@ class Rehearsal:
             secret_key=region.secret_key,
             organization_id=region.organization_id,
             api_url=region.url,
-            monotonic=monotonic,
-            sleep=pause,
         )
         self.cycle = Cycle(
             cloud=cloud,
@@ -159,42 +157,34 @@ class Rehearsal:
         )
 
     def play(self, watch: Callable[[Frame], None]) -> RehearsalResult:
-        """Run every cycle from the cohort's start until all is quiet after its end."""
-        began, cycles, now_s = monotonic(), 0, self.starts_s
-        earlier_s = now_s
+        """Run every cycle from the cohort's start until nothing runs after its end."""
+        began, cycles = monotonic(), 0
+        now_s = earlier_s = self.starts_s
         while True:
             self._move(now_s)
             report = self.cycle.run()
             cycles += 1
             self._operate(now_s)
             self.lending.follow(self.view, now_s)
-            finished_scenarios = tuple(self.scenarios.follow(self.view, now_s))
-            ends = (self.starts_s, self.ends_s)
-            watch(Frame(now_s, earlier_s, *ends, cycles, report, self.view, finished_scenarios))
+            finished = tuple(self.scenarios.follow(self.view, now_s))
+            cohort = (self.starts_s, self.ends_s)
+            watch(Frame(now_s, earlier_s, *cohort, report, self.view, finished))
             if now_s >= self.ends_s + AFTER_THE_END_S and not self._is_busy():
                 break
             earlier_s, now_s = now_s, self._next_s(now_s)
-        catalogue = load_state(self.book).catalogue
-        wall_s = monotonic() - began
-        return RehearsalResult(
-            self.program,
-            catalogue,
-            self._truth(),
-            cycles,
-            wall_s,
-            self.lending.close(),
-            self.scenarios,
-        )
+        catalogue, wall_s = load_state(self.book).catalogue, monotonic() - began
+        region = (self.program, catalogue, self._truth())
+        return RehearsalResult(*region, cycles, wall_s, self.lending.close(), self.scenarios)
 
     def _operate(self, now_s: int) -> None:
-        """What an operator does on the way: a hold, its settlement in part, a refund."""
+        """Act as the operator: place a hold, settle half of it, and give a refund."""
         while self.schedule and now_s >= self.schedule[0][0]:
             _, command = self.schedule.pop(0)
             operator_action = OperatorAction(command, "rehearsed", "demo", now_s)
             try:
                 answer = perform_action(self.book, operator_action)
             except Refused:
-                continue  # a startup that runs nothing, or is out of credits, has none of it
+                continue  # a startup without runs has no refund, one without credits no hold
             if isinstance(command, HoldCommand):
                 half = SettleCommand(answer["hold"], command.amount_ucr // 2)
                 self.schedule.insert(0, (now_s + command.length_s // 2, half))
@@ -211,20 +201,21 @@ class Rehearsal:
         polls_s = self.starts_s + ((now_s - self.starts_s) // self.poll_s + 1) * self.poll_s
         return min([polls_s, *(edge for edge in edges if edge > now_s)])
 
-    def _move(self, now_s: int) -> None:
-        answer = self.http.post(
-            f"{self.region.control_url}/clock", json={"now_s": now_s}, timeout=CONTROL_TIMEOUT_S
-        )
+    def _control(self, method: str, path: str, **body: int) -> Any:
+        """One call of the region's control API, which only the demo may use."""
+        url = f"{self.region.control_url}/{path}"
+        answer = self.http.request(method, url, json=body or None, timeout=CONTROL_TIMEOUT_S)
         answer.raise_for_status()
+        return answer.json()
+
+    def _move(self, now_s: int) -> None:
+        self._control("POST", "clock", now_s=now_s)
         self.clock.move_to(now_s)
 
     def _truth(self) -> tuple[Truth, ...]:
-        answer = self.http.get(f"{self.region.control_url}/truth", timeout=CONTROL_TIMEOUT_S)
-        answer.raise_for_status()
-        body = answer.json()
+        body = self._control("GET", "truth")
         return tuple(
             Truth(
-                run["server_id"],
                 run["project_id"],
                 f"{run['commercial_type']}@{run['zone']}",
                 run["start_s"],

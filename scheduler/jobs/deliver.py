@@ -1,7 +1,7 @@
 """Delivery of messages by the leader, one claimed delivery at a time, beside the cycle.
 
-The port that is handed in does the sending; here is what precedes and follows it. Between
-claim and result there is no transaction open, and a crash there sends the same batch again.
+A claim precedes each sending, and a record follows it. No transaction is open in between, and a
+crash there sends the same batch again.
 """
 
 from __future__ import annotations
@@ -27,27 +27,24 @@ from quotas.model.contacts import mask_contact
 from scheduler.clock import Clock
 
 SEND_BUDGET_S = 60
-"""The longest a sending may take, which `deliver` keeps to; it needs that much lease left."""
+"""The longest that a sending takes; each needs that much lease left."""
 DELIVERIES_PER_RUN = 200
 
 log = structlog.get_logger()
 
 
-class Deliver(Protocol):
-    """How a parcel is sent; it raises nothing, and says how it ended."""
-
-    def __call__(self, delivery: Delivery) -> DeliveryResult:
-        """Send a parcel once."""
+Deliver = Callable[[Delivery], DeliveryResult]
+"""Sends one delivery once; it raises nothing, and returns how the sending ended."""
 
 
 class DeliveryMetrics(Protocol):
-    """Who counts what becomes of messages."""
+    """The counters of deliveries."""
 
     def delivery(self, outcome: str) -> None:
         """A sending ended: sent, retried or failed."""
 
     def outbox(self, found: OutboxBacklog, now_s: int) -> None:
-        """What is due and unsent now."""
+        """The messages that are due and unsent now."""
 
 
 class DeliveryWorker:
@@ -67,7 +64,7 @@ class DeliveryWorker:
         self._stopped = threading.Event()
 
     def run(self) -> int:
-        """Send what is due; returns how many parcels were tried. Raises nothing of the book's."""
+        """Send what is due; returns how many deliveries were tried. Never raises a book's error."""
         try:
             tried = 0
             self._count()
@@ -81,37 +78,34 @@ class DeliveryWorker:
         return tried
 
     def stop(self) -> None:
-        """Begin nothing new; the sending under way ends within its timeouts."""
+        """Start no further sending; the one under way ends within its timeouts."""
         self._stopped.set()
 
     def _count(self) -> None:
-        """Tell what waits, before each sending and after it: one may take its whole budget."""
+        """Count what waits before and after each sending, because one may take a minute."""
         if self._leads() is not None:
             now_s = self.clock.now_s()
             self.metrics.outbox(read_backlog(self.book, now_s), now_s)
 
     def _leads(self) -> Lease | None:
-        """The lease, where enough of it is left for a sending."""
+        """The lease, if enough of it is left for a sending."""
         lease = self.lease()
         now_s, monotonic_s = self.clock.now_s(), int(self.clock.monotonic())
         left_s = lease.left_s(now_s, monotonic_s) if lease else 0
         return lease if left_s >= SEND_BUDGET_S else None
 
     def _next(self) -> bool:
-        """Send one parcel; False when there is none, or we do not lead."""
+        """Send one delivery; False if there is none, or another daemon leads."""
         lease = self._leads()
         delivery = claim(self.book, lease, self.clock.now_s()) if lease else None
         if lease is None or delivery is None:
             return False
-        if delivery.attempts > MAX_ATTEMPTS:
-            delivery_result = DeliveryResult(
-                "refused", "given up: no attempt at it ever came to an end"
-            )
-        else:
-            delivery_result = self.deliver(delivery)
-        outcome = record_delivery(self.book, lease, delivery, delivery_result, self.clock.now_s())
+        result = DeliveryResult("refused", "given up: no attempt at it ever came to an end")
+        if delivery.attempts <= MAX_ATTEMPTS:
+            result = self.deliver(delivery)
+        outcome = record_delivery(self.book, lease, delivery, result, self.clock.now_s())
         self.metrics.delivery(outcome)
         log_outcome = log.info if outcome == "sent" else log.warning
-        to, detail = mask_contact(delivery.recipient), delivery_result.detail
-        log_outcome(f"message.{outcome}", batch=delivery.batch, to=to, detail=detail)
+        to = mask_contact(delivery.recipient)
+        log_outcome(f"message.{outcome}", batch=delivery.batch, to=to, detail=result.detail)
         return True

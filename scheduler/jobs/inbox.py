@@ -1,4 +1,4 @@
-"""The inbox job: performs what people asked through the API, and answers it in the book.
+"""The inbox job: performs the writes that startups sent to the API, and answers them.
 
 The API process may be compromised, so its file is untrusted input. Each message is checked
 from its shape to its token, performed through the book's own functions with the message's id
@@ -8,8 +8,8 @@ repetition harmless.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -41,33 +41,6 @@ class _Shape(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class _Open(_Shape):
-    pool: Text
-    gpus: Count
-    duration_s: Count
-    reason: Text
-    refused_for: Text = ""
-
-
-class _Withdraw(_Shape):
-    request: Count
-
-
-class _Acknowledge(_Shape):
-    notice: Count
-
-
-class _Snooze(_Shape):
-    notice: Count
-    for_s: Count
-    reason: Annotated[Text, StringConstraints(min_length=1)]
-
-
-class _Advance(_Shape):
-    grant: Text | None = None
-    amount_ucr: Annotated[StrictInt, Field(ge=-LARGEST_UCR, le=LARGEST_UCR)] | None = None
-
-
 class _Envelope(_Shape):
     id: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
     kind: Text
@@ -76,75 +49,83 @@ class _Envelope(_Shape):
     token: Text
     at_s: Annotated[StrictInt, Field(ge=0, le=2**40)]
 
+    @property
+    def actor(self) -> str:
+        """The token that asks, as the book names it."""
+        return f"token:{self.token}"
 
-@dataclass(frozen=True, slots=True)
-class _InboxWrite:
-    """A write whose envelope and token were accepted."""
-
-    id: str
-    startup: str
-    body: Any
-    actor: str
-    now_s: int
-
-
-def _open(book: Book, write: _InboxWrite) -> tuple[str, int | None]:
-    parsed = _Open.model_validate(write.body)
-    ask = RequestSpec(
-        write.startup,
-        parsed.pool,
-        parsed.gpus,
-        parsed.duration_s,
-        parsed.reason,
-        write.actor,
-        write.now_s,
-        f"inbox:{write.id}",
-        parsed.refused_for,
-    )
-    request = open_request(book, ask)
-    return f"request {request.id} for {request.gpus} GPUs of {request.pool} is open", request.id
+    @property
+    def key(self) -> str:
+        """The key that makes a repetition of the write harmless."""
+        return f"inbox:{self.id}"
 
 
-def _withdraw(book: Book, write: _InboxWrite) -> tuple[str, int | None]:
-    number = _Withdraw.model_validate(write.body).request
-    withdraw_request(book, number, write.now_s, f"withdrawn by {write.actor}", owner=write.startup)
-    return f"request {number} is withdrawn", number
+class _Body(_Shape, ABC):
+    """The body of one kind of message, which performs what it asks for."""
+
+    @abstractmethod
+    def perform(self, book: Book, write: _Envelope, now_s: int) -> tuple[str, int | None]:
+        """Do it; returns the answer and the number of what was changed. Raises Refused."""
 
 
-def _acknowledge(book: Book, write: _InboxWrite) -> tuple[str, int | None]:
-    number = _Acknowledge.model_validate(write.body).notice
-    acknowledge(book, number, write.actor, write.now_s, owner=write.startup)
-    return f"notice {number} is acknowledged", number
+class _Open(_Body):
+    pool: Text
+    gpus: Count
+    duration_s: Count
+    reason: Text
+    refused_for: Text = ""
+
+    def perform(self, book: Book, write: _Envelope, now_s: int) -> tuple[str, int | None]:
+        asked = (write.startup, self.pool, self.gpus, self.duration_s, self.reason)
+        ask = RequestSpec(*asked, write.actor, now_s, write.key, self.refused_for)
+        request = open_request(book, ask)
+        return f"request {request.id} for {request.gpus} GPUs of {request.pool} is open", request.id
 
 
-def _snooze(book: Book, write: _InboxWrite) -> tuple[str, int | None]:
-    parsed = _Snooze.model_validate(write.body)
-    moved = snooze(
-        book,
-        parsed.notice,
-        parsed.for_s,
-        parsed.reason,
-        write.actor,
-        write.now_s,
-        owner=write.startup,
-        key=f"inbox:{write.id}",
-    )
-    return f"notice {parsed.notice} is due {format_instant(moved.deadline_s)}", parsed.notice
+class _Withdraw(_Body):
+    request: Count
+
+    def perform(self, book: Book, write: _Envelope, now_s: int) -> tuple[str, int | None]:
+        why = f"withdrawn by {write.actor}"
+        withdraw_request(book, self.request, now_s, why, owner=write.startup)
+        return f"request {self.request} is withdrawn", self.request
 
 
-def _advance(book: Book, write: _InboxWrite) -> tuple[str, int | None]:
-    parsed = _Advance.model_validate(write.body)
-    order = SelfAdvanceCommand(write.startup, parsed.grant, parsed.amount_ucr)
-    answer = take_ahead(book, order, write.actor, write.now_s, f"inbox:{write.id}")
-    return str(answer["sentence"]), int(answer["number"])
+class _Acknowledge(_Body):
+    notice: Count
+
+    def perform(self, book: Book, write: _Envelope, now_s: int) -> tuple[str, int | None]:
+        acknowledge(book, self.notice, write.actor, now_s, owner=write.startup)
+        return f"notice {self.notice} is acknowledged", self.notice
 
 
-KINDS: Mapping[str, Callable[[Book, _InboxWrite], tuple[str, int | None]]] = {
-    "request.open": _open,
-    "request.withdraw": _withdraw,
-    "notice.acknowledge": _acknowledge,
-    "notice.snooze": _snooze,
-    "credits.advance": _advance,
+class _Snooze(_Body):
+    notice: Count
+    for_s: Count
+    reason: Annotated[Text, StringConstraints(min_length=1)]
+
+    def perform(self, book: Book, write: _Envelope, now_s: int) -> tuple[str, int | None]:
+        asked = (self.notice, self.for_s, self.reason, write.actor, now_s)
+        moved = snooze(book, *asked, owner=write.startup, key=write.key)
+        return f"notice {self.notice} is due {format_instant(moved.deadline_s)}", self.notice
+
+
+class _Advance(_Body):
+    grant: Text | None = None
+    amount_ucr: Annotated[StrictInt, Field(ge=-LARGEST_UCR, le=LARGEST_UCR)] | None = None
+
+    def perform(self, book: Book, write: _Envelope, now_s: int) -> tuple[str, int | None]:
+        order = SelfAdvanceCommand(write.startup, self.grant, self.amount_ucr)
+        answer = take_ahead(book, order, write.actor, now_s, write.key)
+        return str(answer["sentence"]), int(answer["number"])
+
+
+KINDS: Mapping[str, type[_Body]] = {
+    "request.open": _Open,
+    "request.withdraw": _Withdraw,
+    "notice.acknowledge": _Acknowledge,
+    "notice.snooze": _Snooze,
+    "credits.advance": _Advance,
 }
 
 
@@ -181,33 +162,32 @@ def _envelope(row: tuple[Any, ...]) -> _Envelope | None:
         return None  # our API did not write it, so nobody waits for an answer
 
 
-def _answer(book: Book, parsed: _Envelope, token: Token | None, now_s: int) -> InboxAnswer:
+def _answer(book: Book, write: _Envelope, token: Token | None, now_s: int) -> InboxAnswer:
     state, reference = "refused", None
     try:
-        perform = KINDS.get(parsed.kind)
-        if perform is None:
-            raise Refused(f"{parsed.kind!r} is nothing that can be asked for")
-        _check_token(parsed, token, now_s)
-        body = from_json(parsed.body)
-        write = _InboxWrite(parsed.id, parsed.startup, body, f"token:{parsed.token}", now_s)
-        text, reference = perform(book, write)
+        kind = KINDS.get(write.kind)
+        if kind is None:
+            raise Refused(f"{write.kind!r} is nothing that can be asked for")
+        _check_token(write, token, now_s)
+        body = kind.model_validate(from_json(write.body))
+        text, reference = body.perform(book, write, now_s)
         state = "done"
     except ValidationError as error:
         text = "; ".join(f"{_field_path(each)}: {each['msg']}" for each in error.errors()[:3])
     except (Refused, ValueError) as error:
         text = str(error)
-    return InboxAnswer(parsed.id, parsed.startup, parsed.kind, now_s, state, text[:500], reference)
+    return InboxAnswer(write.id, write.startup, write.kind, now_s, state, text[:500], reference)
 
 
-def _check_token(parsed: _Envelope, token: Token | None, now_s: int) -> None:
+def _check_token(write: _Envelope, token: Token | None, now_s: int) -> None:
     """Raises Refused unless the token is the startup's, with the scope, in force and unrevoked."""
-    if token is None or token.startup != parsed.startup or "request" not in token.scopes:
-        raise Refused(f"token {parsed.token} may not ask for {parsed.startup}")
-    asked_s = min(max(parsed.at_s, token.created_s), now_s)
+    if token is None or token.startup != write.startup or "request" not in token.scopes:
+        raise Refused(f"token {write.token} may not ask for {write.startup}")
+    asked_s = min(max(write.at_s, token.created_s), now_s)
     if token.revoked_s is not None and token.revoked_s <= now_s:
-        raise Refused(f"token {parsed.token} was revoked before this was decided")
+        raise Refused(f"token {write.token} was revoked before this was decided")
     if token.state(asked_s) != "active":
-        raise Refused(f"token {parsed.token} was {token.state(asked_s)} when this was asked")
+        raise Refused(f"token {write.token} was {token.state(asked_s)} when this was asked")
 
 
 def _field_path(error: Mapping[str, Any]) -> str:

@@ -1,6 +1,6 @@
 """Jobs beside the cycle: they verify the book, and look for ways around a closing.
 
-Each is a chore in one worker of its own, so that none delays a cycle. None writes the book.
+They share one worker of their own, so that none delays a cycle. None writes to the book.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class MaintenanceJob:
-    """Something to be run now and then, by its name."""
+    """A job that runs every `every_s` seconds."""
 
     name: str
     every_s: int
@@ -44,7 +44,7 @@ def verification_job(location: Path | Address, report: Callable[[int], None]) ->
         try:
             book = Book.open_read_only(location)
         except BookUnreachable as error:
-            # No verdict on a database that is away: cycles that fail are told of by themselves.
+            # No verdict on a database that does not answer: failed cycles have their own alarm.
             log.error("book.unreachable", error=str(error))
             return
         except BookError as error:
@@ -68,7 +68,7 @@ def bypass_job(
     permissions: Callable[[], Permissions | None],
     report: Callable[[int], None],
 ) -> MaintenanceJob:
-    """Count who could start servers of a closed startup, where there is a key that can tell."""
+    """Count the principals that could start servers of a closed startup; 0 without an IAM key."""
 
     def run() -> None:
         reached, program = permissions(), load_state(book).program
@@ -82,7 +82,6 @@ def bypass_job(
             log.warning("iam.bypasses_unknown", error=str(error))
             return
         projects = projects_at(program, clock.now_s())
-        ways = bypasses(policies, principals, projects)
-        report(sum(not way.is_startups for way in ways))
+        report(sum(not each.is_startups for each in bypasses(policies, principals, projects)))
 
     return MaintenanceJob("bypasses", BYPASSES_EVERY_S, run)

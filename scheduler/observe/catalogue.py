@@ -18,11 +18,11 @@ from scheduler.observe.zones import ZoneReader
 
 REFRESH_S = 12 * 3600
 UNPRICED_REFRESH_S = 600
-"""While a run has no price, every catalogue is read again after so long."""
+"""The same while a run has no price."""
 
 
 class CatalogueReader:
-    """Reads each zone's catalogue now and then; `mark_saved` tells it what is in the book."""
+    """Reads each zone's catalogue every 12 hours; `mark_saved` records what is in the book."""
 
     def __init__(self, cloud: Cloud, deadline_s: float) -> None:
         self._cloud = cloud
@@ -59,8 +59,8 @@ class CatalogueReader:
     ) -> Mapping[str, Sweep]:
         """The sweeps, with Unknown for a zone whose catalogue was never read.
 
-        No server type is known there, so its servers cannot be metered. The zone must not
-        count as known meanwhile, or what runs there would never be charged.
+        No server type is known there, so its servers cannot be metered. If the zone counted as
+        known meanwhile, that time would never be charged.
         """
         listed = {flavor.partition("@")[2] for flavor in state.catalogue.gpus}
         known = listed | self._saved_s.keys() | state.confirmed.keys()
@@ -72,7 +72,7 @@ class CatalogueReader:
         return {**sweeps, **unlisted}
 
     def alarms(self, catalogue: Catalogue) -> tuple[str, ...]:
-        """What is wrong with the catalogues as last read, beside the rates in force."""
+        """What is wrong with the catalogues as last read, compared with the rates in force."""
         texts: list[str] = []
         for zone in sorted(self._failures.keys() | self._offers.keys()):
             if zone in self._failures:

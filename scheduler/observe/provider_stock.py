@@ -1,4 +1,4 @@
-"""Reads of what the provider has left, only of flavors that an owner waits for."""
+"""Reads of the provider's stock, only of flavors that an owner waits for."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from scheduler.clouds.base import Cloud, CloudError
 from scheduler.observe.zones import ZoneReader
 
 FRESH_S = 60
-"""How old an answer may be that a cycle decides from."""
+"""The greatest age of an answer from which a cycle decides."""
 
 log = structlog.get_logger()
 
 
 class ProviderStock:
-    """Reads each zone's stock, in the provider's words, where an on-demand pool is waited for."""
+    """Reads the stock of zones in which a startup waits for GPUs of an on-demand pool."""
 
     def __init__(self, cloud: Cloud, deadline_s: float) -> None:
         self._cloud = cloud
@@ -28,7 +28,7 @@ class ProviderStock:
         self._read: dict[str, tuple[int, Mapping[str, str]]] = {}
 
     def read_stock(self, state: BookState, now_s: int) -> dict[str, str]:
-        """The stock of every flavor of those pools, "unread" where the zone did not answer."""
+        """The provider's word for each flavor's stock; "unread" if the zone did not answer."""
         flavors = tuple(_waited_for(state))
         self._refresh({flavor.partition("@")[2] for flavor in flavors}, now_s)
         found: dict[str, str] = {}
@@ -42,7 +42,7 @@ class ProviderStock:
         self._reader.close()
 
     def _refresh(self, zones: Iterable[str], now_s: int) -> None:
-        """Read what is not fresh; what cannot be read is forgotten."""
+        """Read the zones whose answer is not fresh. An answer that cannot be renewed is dropped."""
         self._read = {z: read for z, read in self._read.items() if 0 <= now_s - read[0] < FRESH_S}
         old = [zone for zone in zones if zone not in self._read]
         for zone, stock in self._reader.read(old, self._cloud.stock, now_s).items():
@@ -53,7 +53,7 @@ class ProviderStock:
 
 
 def _waited_for(state: BookState) -> Iterable[str]:
-    """Flavors of the on-demand pools in which somebody asks for more than it runs."""
+    """Flavors of the on-demand pools in which a startup requests more GPUs than it runs."""
     assert state.program is not None
     runs = usage_of(state.program, state.runs)
     asked = requested_gpus(state.requests)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Generic, TypeVar
 
@@ -11,16 +11,16 @@ from scheduler.clouds.base import Cloud, CloudError, Unreachable
 
 ZONES_AT_ONCE = 8
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 60, 300
-"""How long a zone that failed to answer a Reader is left in peace: doubled at each failure."""
+"""The pause of a ZoneReader after a zone failed to answer; each failure doubles it."""
 TOO_LATE = "no answer within the cycle's deadline"
 
 Answer = TypeVar("Answer")
 
 
 class ZoneExecutor(Generic[Answer]):
-    """Asks many zones at once. A late answer belongs to a future nobody asks any more.
+    """Asks many zones at once, and drops answers that come too late.
 
-    Each kind of question has a pool of its own: one that hangs holds up no other.
+    Each kind of question has its own pool, so that one that hangs delays no other.
     """
 
     def __init__(self, name: str, deadline_s: float) -> None:
@@ -29,7 +29,7 @@ class ZoneExecutor(Generic[Answer]):
         self._late: dict[str, Future[Answer]] = {}
 
     def answers(self, zones: Iterable[str], ask: Callable[[str], Answer]) -> dict[str, Answer]:
-        """What came in time. A zone still busy with an earlier question is not asked again."""
+        """The answers in time. A zone still busy with an earlier question is not asked again."""
         self._late = {zone: future for zone, future in self._late.items() if not future.done()}
         free = sorted(set(zones) - self._late.keys())
         asked = {zone: self._pool.submit(ask, zone) for zone in free}
@@ -38,7 +38,7 @@ class ZoneExecutor(Generic[Answer]):
         return {zone: future.result() for zone, future in asked.items() if future in done}
 
     def close(self) -> None:
-        """Let the threads end; what they still read is dropped."""
+        """Let the threads end, and drop what they still read."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 
@@ -62,7 +62,7 @@ class Observer:
 
 
 class ZoneReader(Generic[Answer]):
-    """Reads of zones what no cycle must have, and asks one that fails ever more seldom."""
+    """Reads of zones what a cycle can do without. A zone that fails is asked ever less often."""
 
     def __init__(self, name: str, deadline_s: float) -> None:
         self._zones: ZoneExecutor[Answer | CloudError] = ZoneExecutor(name, deadline_s)
@@ -71,7 +71,7 @@ class ZoneReader(Generic[Answer]):
     def read(
         self, zones: Iterable[str], ask: Callable[[str], Answer], now_s: int
     ) -> dict[str, Answer | CloudError]:
-        """The answer, or the failure, of every zone that is not left in peace just now."""
+        """The answer, or the failure, of every zone that is not in a pause."""
 
         def tried(zone: str) -> Answer | CloudError:
             try:
@@ -99,8 +99,3 @@ class ZoneReader(Generic[Answer]):
         """Whether its last failure is too recent; a clock that stepped back ends the pause."""
         failed_s, pause_s = self._failed.get(zone, (now_s, 0))
         return 0 <= now_s - failed_s < pause_s
-
-
-def sweep_outcomes(sweeps: Mapping[str, Sweep]) -> dict[str, str]:
-    """complete, partial or unknown, by zone."""
-    return {zone: type(sweep).__name__.lower() for zone, sweep in sorted(sweeps.items())}

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 
 from quotas.book.cycle.lease import Lease
 from quotas.enforcement.decide import DecideResult
+from quotas.messages.catalogue import render
 from quotas.state.notices import servers_seen
 from quotas.state.snapshot import Snapshot
 from quotas.view import ProgramStatus, View, ZoneView
-from scheduler.observe.zones import sweep_outcomes
 
 
 def build_view(
@@ -26,8 +26,8 @@ def build_view(
         status=status,
         epoch=lease.epoch,
         zones=tuple(
-            ZoneView(zone, outcome, snapshot.confirmed.get(zone))
-            for zone, outcome in sweep_outcomes(snapshot.sweeps).items()
+            ZoneView(zone, type(sweep).__name__.lower(), snapshot.confirmed.get(zone))
+            for zone, sweep in sorted(snapshot.sweeps.items())
         ),
         decisions=decided.decisions,
         edges=decided.edges,
@@ -36,7 +36,7 @@ def build_view(
             *other_alarms,
             *_run_alarms(status),
             *_unlisted_types(snapshot),
-            *decided.stop_problems,
+            *map(render, decided.stop_problems),
         ),
         price_alarms=len(price_alarms),
         intents=(*(i for i in snapshot.intents if i.id not in changed), *decided.intents),

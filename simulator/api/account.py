@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 from simulator.api import render
-from simulator.api.requests import Answer, Call, answer
-from simulator.world import Project
-from simulator.world.model import not_found, permission_denied
+from simulator.api.requests import Answer, Call, answer, counted_page
+from simulator.world.model import Project, not_found, permission_denied
 
 
 def list_projects(call: Call) -> Answer:
     """GET projects: a page of those that the caller may see, and their number."""
-    page, size = call.page("page_size", 20)
     chosen = sorted(
         (project for project in call.world.projects if _matches(call, project)),
         key=lambda project: (project.created_s, project.name),
         reverse=call.query.get("order_by", "").endswith("_desc"),
     )
-    part = chosen[(page - 1) * size : page * size]
-    listed = [render.project(project, call.world.organization_id) for project in part]
-    return answer({"projects": listed, "total_count": len(chosen)})
+    organization_id = call.world.organization_id
+    return counted_page(
+        call, "projects", chosen, lambda project: render.project(project, organization_id)
+    )
 
 
 def _matches(call: Call, project: Project) -> bool:
-    wanted = [value for name, value in call.query_items if name == "project_ids"]
+    wanted = call.query.getlist("project_ids")
     return (
         _may_see(call, project.id)
         and call.query.get("organization_id") in (None, call.world.organization_id)

@@ -19,18 +19,19 @@ from starlette.routing import Route
 
 from simulator.api import account, control, iam, instance, products
 from simulator.api.fault_injection import inject_fault
-from simulator.api.render import ServerJsonCache
-from simulator.api.requests import Answer, Call, Caller, RegionApp, identify
+from simulator.api.requests import Answer, Call, Caller, RegionApp, answer, identify
 from simulator.clock import Clock
-from simulator.world import ZONES, Refusal, World
-from simulator.world.model import invalid
+from simulator.world.model import Refusal, invalid
+from simulator.world.offers.catalogue import ZONES
+from simulator.world.region import World
 
 Endpoint = Callable[[Call], Answer]
 
 _ZONE = "/instance/v1/zones/{zone}"
 _IAM = "/iam/v1alpha1"
+_CONTROL = "/_control"
 _ONE = _ZONE + "/servers/{server_id}"
-_API: tuple[tuple[str, str, Endpoint], ...] = (
+_ROUTES: tuple[tuple[str, str, Endpoint], ...] = (
     ("GET", _ZONE + "/servers", instance.list_servers),
     ("POST", _ZONE + "/servers", instance.create_server),
     ("GET", _ONE, instance.get_server),
@@ -38,6 +39,7 @@ _API: tuple[tuple[str, str, Endpoint], ...] = (
     ("DELETE", _ONE, instance.delete_server),
     ("GET", _ONE + "/action", instance.list_actions),
     ("POST", _ONE + "/action", instance.act),
+    ("GET", _ZONE + "/products/servers", products.list_types),
     ("GET", _ZONE + "/products/servers/availability", products.list_availability),
     ("GET", "/account/v3/projects", account.list_projects),
     ("GET", "/account/v3/projects/{project_id}", account.get_project),
@@ -55,89 +57,67 @@ _API: tuple[tuple[str, str, Endpoint], ...] = (
     ("GET", _IAM + "/api-keys", iam.list_keys),
     ("POST", _IAM + "/api-keys", iam.create_key),
     ("GET", _IAM + "/api-keys/{access_key}", iam.get_key),
+    ("GET", _CONTROL + "/clock", control.read_clock),
+    ("POST", _CONTROL + "/clock", control.move_clock),
+    ("GET", _CONTROL + "/truth", control.read_truth),
+    ("GET", _CONTROL + "/faults", control.list_faults),
+    ("POST", _CONTROL + "/faults", control.add_fault),
+    ("DELETE", _CONTROL + "/faults", control.clear_faults),
+    ("POST", _CONTROL + "/prices", control.change_price),
+    ("POST", _CONTROL + "/stock", control.set_stock),
+    ("POST", _CONTROL + "/guest-shutdown", control.guest_shutdown),
+    ("POST", _CONTROL + "/script", control.script_action),
+    ("POST", _CONTROL + "/principals", control.add_principal),
+    ("POST", _CONTROL + "/rules", control.edit_rules),
 )
-_PUBLIC: tuple[tuple[str, str, Endpoint], ...] = (
-    ("GET", _ZONE + "/products/servers", products.list_types),
-)
-_CONTROL: tuple[tuple[str, str, Endpoint], ...] = (
-    ("GET", "/_control/clock", control.read_clock),
-    ("POST", "/_control/clock", control.move_clock),
-    ("GET", "/_control/truth", control.read_truth),
-    ("GET", "/_control/faults", control.list_faults),
-    ("POST", "/_control/faults", control.add_fault),
-    ("DELETE", "/_control/faults", control.clear_faults),
-    ("POST", "/_control/prices", control.change_price),
-    ("POST", "/_control/stock", control.set_stock),
-    ("POST", "/_control/guest-shutdown", control.guest_shutdown),
-    ("POST", "/_control/script", control.script_action),
-    ("POST", "/_control/principals", control.add_principal),
-    ("POST", "/_control/rules", control.edit_rules),
-)
+_PUBLIC = frozenset({products.list_types})
+"""Endpoints of Scaleway that need no key."""
 
 
 def build(world: World, clock: Clock) -> Starlette:
     """The application that serves a world."""
-    region_app = RegionApp(world, clock, ServerJsonCache(world.organization_id))
-    routes = [_scaleway(region_app, *entry, authenticate=_by_key) for entry in _API]
-    routes += [_scaleway(region_app, *entry, authenticate=_anyone) for entry in _PUBLIC]
-    routes += [_control(region_app, *entry) for entry in _CONTROL]
+    region_app = RegionApp(world, clock)
+    routes = [_route(region_app, *entry) for entry in _ROUTES]
     return Starlette(routes=routes, exception_handlers={404: _no_route(region_app)})
 
 
-def _scaleway(
-    region_app: RegionApp,
-    method: str,
-    path: str,
-    endpoint: Endpoint,
-    authenticate: Callable[[RegionApp, Request], Caller],
-) -> Route:
-    """A route of Scaleway's API."""
+def _route(region_app: RegionApp, method: str, path: str, endpoint: Endpoint) -> Route:
+    """A route of Scaleway's API, or of the controls, which need no key and meet no faults."""
+    world, is_control = region_app.world, path.startswith(_CONTROL)
+    is_public = is_control or endpoint in _PUBLIC
 
     async def serve(request: Request) -> Response:
         body = await request.body()
-        region_app.world.advance(region_app.clock.now_s(region_app.world.now_s))
+        world.advance(region_app.clock.now_s(world.now_s))
         zone = request.path_params.get("zone")
-        response = await inject_fault(region_app.world, request, zone)
+        response = None if is_control else await inject_fault(world, request, zone)
         if response is None:
-            response = _response_of(
-                lambda: endpoint(
-                    _call(region_app, request, authenticate(region_app, request), body)
-                )
-            )
-        return _with_gateway_headers(region_app, response)
+            response = _response_to(region_app, request, body, endpoint, is_public)
+        return response if is_control else _with_gateway_headers(region_app, response)
 
     return Route(path, serve, methods=[method])
 
 
-def _control(region_app: RegionApp, method: str, path: str, endpoint: Endpoint) -> Route:
-    """A route for the controller of the simulation: no key, and no faults."""
-
-    async def serve(request: Request) -> Response:
-        body = await request.body()
-        region_app.world.advance(region_app.clock.now_s(region_app.world.now_s))
-        return _response_of(
-            lambda: endpoint(_call(region_app, request, Caller(region_app.world.iam, None), body))
-        )
-
-    return Route(path, serve, methods=[method])
-
-
-def _by_key(region_app: RegionApp, request: Request) -> Caller:
-    return identify(region_app.world, request.headers.get("x-auth-token"))
-
-
-def _anyone(region_app: RegionApp, request: Request) -> Caller:
-    """Prices are public."""
-    return Caller(region_app.world.iam, None)
+def _response_to(
+    region_app: RegionApp, request: Request, body: bytes, endpoint: Endpoint, is_public: bool
+) -> Response:
+    """The endpoint's answer, or its refusal, as a response."""
+    world = region_app.world
+    try:
+        token = request.headers.get("x-auth-token")
+        caller = Caller(world.iam, None) if is_public else identify(world, token)
+        result = endpoint(_call(region_app, request, caller, body))
+    except Refusal as refusal:
+        result = answer(refusal.body, refusal.status)
+    headers = {"Content-Type": "application/json", **result.headers}
+    return Response(result.body, result.status, headers)
 
 
 def _call(region_app: RegionApp, request: Request, caller: Caller, body: bytes) -> Call:
     zone = request.path_params.get("zone", ZONES[0])
     if zone not in ZONES:
         raise invalid("zone", f"{zone} is not a zone")
-    query = request.query_params
-    items = tuple(query.multi_items())
-    return Call(region_app, caller, request.path_params, query, items, _object(body))
+    return Call(region_app, caller, request.path_params, request.query_params, _object(body))
 
 
 def _object(body: bytes) -> dict[str, Any]:
@@ -151,16 +131,6 @@ def _object(body: bytes) -> dict[str, Any]:
     if not isinstance(sent, dict):
         raise invalid("body", "not a JSON object")
     return sent
-
-
-def _response_of(endpoint: Callable[[], Answer]) -> Response:
-    """The endpoint's answer, or its refusal, as a response."""
-    try:
-        result = endpoint()
-    except Refusal as refusal:
-        result = Answer(json.dumps(refusal.body).encode(), refusal.status)
-    headers = {"Content-Type": "application/json", **result.headers}
-    return Response(result.body, result.status, headers)
 
 
 def _with_gateway_headers(region_app: RegionApp, response: Response) -> Response:

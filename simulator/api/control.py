@@ -5,15 +5,18 @@ Served under /_control, without a key: Scaleway has nothing like it.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
 from simulator.api.requests import Answer, Call, answer
-from simulator.world import Fault, FaultKind, PriceChange, Refusal, World
+from simulator.world.faults import Fault, FaultKind
 from simulator.world.lifecycle import Move
+from simulator.world.model import Refusal
 from simulator.world.offers.catalogue import OFFERS
+from simulator.world.offers.market import PriceChange
+from simulator.world.region import World
 
 
 def read_clock(call: Call) -> Answer:
@@ -23,7 +26,7 @@ def read_clock(call: Call) -> Answer:
 
 def move_clock(call: Call) -> Answer:
     """POST clock {"now_s"}: play everything up to that instant."""
-    if not call.region_app.clock.is_controlled:
+    if call.region_app.clock.speed is not None:
         raise _bad(409, "the clock runs by itself; start with --clock controller")
     now_s = call.body.get("now_s")
     if not isinstance(now_s, int) or now_s < call.world.now_s:
@@ -35,13 +38,11 @@ def move_clock(call: Call) -> Answer:
 def read_truth(call: Call) -> Answer:
     """GET truth: the true runs, and every price."""
     world = call.world
-    body = {
-        "now_s": world.now_s,
-        "runs": [asdict(run) for run in world.truth()],
-        "prices": _prices(world),
-        "scratch_lost": [asdict(loss) for loss in world.scratch_lost],
-    }
-    return answer(body)
+    runs = [asdict(run) for run in world.truth()]
+    lost = [asdict(loss) for loss in world.scratch_lost]
+    return answer(
+        {"now_s": world.now_s, "runs": runs, "prices": _prices(world), "scratch_lost": lost}
+    )
 
 
 def _prices(world: World) -> dict[str, list[tuple[int, int]]]:
@@ -62,15 +63,10 @@ def list_faults(call: Call) -> Answer:
 
 def add_fault(call: Call) -> Answer:
     """POST faults: one fault, by the names of `Fault`'s fields."""
-    call.world.faults.add(_fault(call.body))
+    with _checked():
+        kind = FaultKind(call.body.get("kind", ""))
+        call.world.faults.add(Fault(**{**call.body, "kind": kind}))
     return list_faults(call)
-
-
-def _fault(body: Mapping[str, Any]) -> Fault:
-    try:
-        return Fault(**{**body, "kind": FaultKind(body.get("kind", ""))})
-    except (TypeError, ValueError) as error:
-        raise _bad(400, str(error)) from error
 
 
 def clear_faults(call: Call) -> Answer:
@@ -81,12 +77,9 @@ def clear_faults(call: Call) -> Answer:
 
 def change_price(call: Call) -> Answer:
     """POST prices {"commercial_type", "at_s", "rate_ucr_per_h", "zone"?}."""
-    try:
+    with _checked():
         change = PriceChange(**call.body)
-    except TypeError as error:
-        raise _bad(400, str(error)) from error
     call.world.market.change_price(change)
-    call.region_app.pages.clear()
     return answer(asdict(change))
 
 
@@ -101,7 +94,7 @@ def guest_shutdown(call: Call) -> Answer:
     """POST guest-shutdown {"zone", "server_id"}: as if by `shutdown -h` in the guest."""
     zone, server_id = str(call.body.get("zone")), str(call.body.get("server_id"))
     server = call.world.guest_shutdown(zone, server_id)
-    return Answer(json.dumps({"state": server.state}).encode())
+    return answer({"state": server.state})
 
 
 def script_action(call: Call) -> Answer:
@@ -109,10 +102,8 @@ def script_action(call: Call) -> Answer:
 
     The next such action on the server follows these moves; the first one happens at once.
     """
-    try:
+    with _checked():
         moves = tuple(Move(*move) for move in call.body.get("moves") or ())
-    except TypeError as error:
-        raise _bad(400, str(error)) from error
     if not moves:
         raise _bad(400, "moves is a list of [after_s, state, detail]")
     call.world.script(str(call.body.get("server_id")), str(call.body.get("action")), moves)
@@ -150,5 +141,14 @@ def edit_rules(call: Call) -> Answer:
     return answer({"policy_id": body.get("policy_id")})
 
 
+@contextmanager
+def _checked() -> Iterator[None]:
+    """Refuse a body whose fields do not fit with 400."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        raise _bad(400, str(error)) from error
+
+
 def _bad(status: int, message: str) -> Refusal:
-    return Refusal(status, {"message": message, "type": "control"})
+    return Refusal(status, "control", message)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from simulator.api import render_iam as render
-from simulator.api.requests import Answer, Call, answer
-from simulator.world import FaultKind
+from simulator.api.requests import Answer, Call, Item, answer, counted_page
+from simulator.world.faults import FaultKind
 from simulator.world.iam.permission_sets import PERMISSION_SETS
-from simulator.world.iam.principals import ApiKey, Policy, Principal
+from simulator.world.iam.principals import Iam, Principal
 from simulator.world.model import invalid, not_found, transient
 
-Listed = TypeVar("Listed")
 _PRINCIPALS = {"application_id": "application", "user_id": "user", "group_id": "group"}
 
 
@@ -20,41 +19,35 @@ def _check(call: Call, resource: str, action: str) -> None:
     call.caller.check(f"{resource}:{action}", "", resource, action)
 
 
-def _in_organization(call: Call) -> str:
-    """The organization of the request, which every listing of IAM must name."""
+def _check_listing(call: Call, resource: str) -> None:
+    """Check a listing: every listing of IAM must name the organization."""
+    _check(call, resource, "read")
     named = call.query.get("organization_id")
     if not named:
         raise invalid("organization_id", "")
     if named != call.world.organization_id:
         raise not_found("organization", named)
-    return named
 
 
 def _page(
-    call: Call, name: str, found: Iterable[Listed], write: Callable[[Listed], dict[str, Any]]
+    call: Call, name: str, found: Sequence[Item], write: Callable[[Item, Iam], dict[str, Any]]
 ) -> Answer:
-    page, size = call.page("page_size", 20)
-    every = list(found)
-    part = every[(page - 1) * size : page * size]
-    return answer({name: [write(item) for item in part], "total_count": len(every)})
+    return counted_page(call, name, found, lambda each: write(each, call.world.iam))
 
 
 def _principals(call: Call, kind: str) -> list[Principal]:
-    _check(call, kind, "read")
-    _in_organization(call)
+    _check_listing(call, kind)
     return [each for each in call.world.iam.principals.values() if each.kind == kind]
 
 
 def list_applications(call: Call) -> Answer:
     """GET applications."""
-    found = _principals(call, "application")
-    return _page(call, "applications", found, lambda each: render.application(each, call.world.iam))
+    return _page(call, "applications", _principals(call, "application"), render.application)
 
 
 def list_groups(call: Call) -> Answer:
     """GET groups, with their members."""
-    found = _principals(call, "group")
-    return _page(call, "groups", found, lambda each: render.group(each, call.world.iam))
+    return _page(call, "groups", _principals(call, "group"), render.group)
 
 
 def list_users(call: Call) -> Answer:
@@ -63,7 +56,7 @@ def list_users(call: Call) -> Answer:
     wanted = call.query.get("type", "unknown_type")
     if wanted != "unknown_type":
         found = [each for each in found if each.is_owner == (wanted == "owner")]
-    return _page(call, "users", found, lambda each: render.user(each, call.world.organization_id))
+    return _page(call, "users", found, render.user)
 
 
 def create_application(call: Call) -> Answer:
@@ -84,23 +77,20 @@ def create_group(call: Call) -> Answer:
 
 def list_keys(call: Call) -> Answer:
     """GET api-keys: no secret is ever listed."""
-    _check(call, "api_key", "read")
-    _in_organization(call)
-    return _page(call, "api_keys", call.world.iam.keys, lambda each: _key(call, each))
+    _check_listing(call, "api_key")
+    return _page(call, "api_keys", call.world.iam.keys, render.api_key)
 
 
 def get_key(call: Call) -> Answer:
     """GET one key by its access key."""
     wanted = call.path["access_key"]
     found = [key for key in call.world.iam.keys if key.access_key == wanted]
-    own = call.caller.bearer is not None and any(
-        key.bearer_id == call.caller.bearer.id for key in found
-    )
-    if not own:
+    bearer = call.caller.bearer
+    if bearer is None or all(key.bearer_id != bearer.id for key in found):
         _check(call, "api_key", "read")
     if not found:
         raise not_found("access_key", wanted)
-    return answer(_key(call, found[0]))
+    return answer(render.api_key(found[0], call.world.iam))
 
 
 def create_key(call: Call) -> Answer:
@@ -111,34 +101,28 @@ def create_key(call: Call) -> Answer:
         raise not_found("application", bearer_id)
     project_id = str(call.body.get("default_project_id") or call.world.organization_id)
     made = call.world.iam.add_key(bearer_id, project_id, call.world.now_s)
-    return answer(_key(call, made) | {"secret_key": made.secret_key})
-
-
-def _key(call: Call, key: ApiKey) -> dict[str, Any]:
-    return render.api_key(key, call.world.iam.principals[key.bearer_id])
+    return answer(render.api_key(made, call.world.iam) | {"secret_key": made.secret_key})
 
 
 def list_permission_sets(call: Call) -> Answer:
     """GET permission-sets."""
-    _check(call, "permission_set", "read")
-    _in_organization(call)
-    return _page(call, "permission_sets", sorted(PERMISSION_SETS), render.permission_set)
+    _check_listing(call, "permission_set")
+    return counted_page(call, "permission_sets", sorted(PERMISSION_SETS), render.permission_set)
 
 
 def list_policies(call: Call) -> Answer:
     """GET policies, without their rules."""
-    _check(call, "policy", "read")
-    _in_organization(call)
+    _check_listing(call, "policy")
     name = call.query.get("policy_name", "")
     found = [each for each in call.world.iam.policies.values() if name in each.name]
     found.sort(key=lambda each: (each.name, each.id))
-    return _page(call, "policies", found, lambda each: _policy(call, each))
+    return _page(call, "policies", found, render.policy)
 
 
 def get_policy(call: Call) -> Answer:
     """GET one policy."""
     _check(call, "policy", "read")
-    return answer(_policy(call, call.world.iam.policy(call.path["policy_id"])))
+    return answer(render.policy(call.world.iam.policy(call.path["policy_id"]), call.world.iam))
 
 
 def create_policy(call: Call) -> Answer:
@@ -152,19 +136,14 @@ def create_policy(call: Call) -> Answer:
         call.world.now_s,
         call.body.get("tags") or (),
     )
-    return answer(_policy(call, made))
-
-
-def _policy(call: Call, policy: Policy) -> dict[str, Any]:
-    principal = call.world.iam.principals.get(policy.principal_id)
-    return render.policy(policy, principal, call.world.organization_id)
+    return answer(render.policy(made, call.world.iam))
 
 
 def list_rules(call: Call) -> Answer:
     """GET rules of one policy."""
     _check(call, "policy", "read")
     policy = call.world.iam.policy(call.query.get("policy_id", ""))
-    return _page(call, "rules", policy.rules, render.rule)
+    return counted_page(call, "rules", policy.rules, render.rule)
 
 
 def set_rules(call: Call) -> Answer:

@@ -2,48 +2,73 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from simulator.api import render
-from simulator.api.requests import Answer, Call, answer, page_headers
-from simulator.world import FaultKind, Server
+from simulator.api.requests import Answer, Call, answer, instance_page
+from simulator.world.faults import FaultKind
 from simulator.world.iam.permission_sets import required_permission
 from simulator.world.lifecycle import allowed_actions
-from simulator.world.model import invalid
+from simulator.world.model import Server, invalid
 
 _STATES = ("running", "stopped", "stopping", "starting", "locked", "stopped_in_place")
-_ORDERS: dict[str, tuple[Callable[[Server], tuple[int, int]], bool]] = {
-    "creation_date_desc": (lambda server: (server.created_s, server.serial), True),
-    "creation_date_asc": (lambda server: (server.created_s, server.serial), False),
-    "modification_date_desc": (lambda server: (server.modified_s, server.serial), True),
-    "modification_date_asc": (lambda server: (server.modified_s, server.serial), False),
+_ORDERS: dict[str, Callable[[Server], tuple[int, int]]] = {
+    "creation_date": lambda server: (server.created_s, server.serial),
+    "modification_date": lambda server: (server.modified_s, server.serial),
 }
+_INDEXED = {"page", "per_page", "order", "project"}
+"""Parameters of a listing that the world's index answers, without a look at every server."""
 _RESOURCE = "compute_servers"
 
 
 def list_servers(call: Call) -> Answer:
     """GET servers: a page of those that the caller may see and the filters match."""
-    page, size = call.page("per_page", 50)
-    _check_filters(call)
-    shown = [call.world.shown(server) for server in call.world.servers(call.zone)]
-    visible = [server for server in shown if call.caller.may_see(server.project_id)]
-    if call.query.keys() - {"page", "per_page", "order"}:
-        visible = [server for server in visible if _matches(call, server)]
-    chosen = _ordered(call, visible)
-    headers = page_headers(call, "servers", page, size, len(chosen))
-    part = chosen[(page - 1) * size : page * size]
-    if call.world.faults.listed:
+    order, _, direction = call.query.get("order", "creation_date_desc").rpartition("_")
+    if order not in _ORDERS or direction not in ("asc", "desc"):
+        raise invalid("order", f"{call.query.get('order')} is not an order")
+    state = call.query.get("state")
+    if state is not None and state not in _STATES:
+        # The API accepts no spaces here, although it answers with them.
+        raise invalid("state", "state does not respect constraint, not a valid value")
+    world, is_newest_first = call.world, direction == "desc"
+    part: Sequence[Server]
+    ids = _indexed_ids(call) if order == "creation_date" else None
+    if ids is None:
+        chosen = sorted(_matching(call), key=_ORDERS[order], reverse=is_newest_first)
+        part, headers = instance_page(call, "servers", chosen)
+    else:
+        positions = range(len(ids))[:: -1 if is_newest_first else 1]
+        places, headers = instance_page(call, "servers", positions)
+        part = [world.server(call.zone, ids[place]) for place in places]
+    if world.faults.listed:
         part, headers = _with_faults(call, part, headers)
-    return Answer(call.region_app.json_cache.server_list(part), headers=headers)
+    listed = b", ".join(render.server_json(server, world.organization_id) for server in part)
+    return Answer(b'{"servers": [' + listed + b"]}", headers=headers)
 
 
-def _ordered(call: Call, servers: list[Server]) -> list[Server]:
-    order = call.query.get("order", "creation_date_desc")
-    if order not in _ORDERS:
-        raise invalid("order", f"{order} is not an order")
-    key, is_descending = _ORDERS[order]
-    return sorted(servers, key=key, reverse=is_descending)
+def _indexed_ids(call: Call) -> Sequence[str] | None:
+    """The ids that the world's index lists for a query, oldest first.
+
+    None if every server must be looked at: for a filter, stale reads, or a caller that may see
+    several projects of the zone but not all of them.
+    """
+    world, zone = call.world, call.zone
+    if world.faults.listed or call.query.keys() - _INDEXED:
+        return None
+    present = [each.id for each in world.projects if world.server_ids(zone, each.id)]
+    wanted = [each for each in present if call.query.get("project") in (None, each)]
+    visible = [each for each in wanted if call.caller.may("server:read", each)]
+    if len(visible) > 1:
+        return world.server_ids(zone) if visible == present else None
+    return world.server_ids(zone, visible[0]) if visible else ()
+
+
+def _matching(call: Call) -> list[Server]:
+    """The servers that the caller may see and that match every filter, as they are shown."""
+    shown = [call.world.shown(server) for server in call.world.servers(call.zone)]
+    visible = [each for each in shown if call.caller.may("server:read", each.project_id)]
+    return [server for server in visible if _matches(call, server)]
 
 
 def _matches(call: Call, server: Server) -> bool:
@@ -61,41 +86,29 @@ def _matches(call: Call, server: Server) -> bool:
     )
 
 
-def _check_filters(call: Call) -> None:
-    """The state by which the API filters: it accepts no spaces, although it answers with them."""
-    state = call.query.get("state")
-    if state is not None and state not in _STATES:
-        raise invalid("state", "state does not respect constraint, not a valid value")
-
-
 def _list_parameter(call: Call, name: str) -> list[str]:
     return [word for word in call.query.get(name, "").split(",") if word]
 
 
 def _with_faults(
-    call: Call, part: list[Server], headers: dict[str, str]
-) -> tuple[list[Server], dict[str, str]]:
+    call: Call, part: Sequence[Server], headers: dict[str, str]
+) -> tuple[Sequence[Server], dict[str, str]]:
     """The page as the faults in force distort it."""
-    if part and _take_fault(call, FaultKind.PARTIAL_PAGE):
+    if part and call.take_fault(FaultKind.PARTIAL_PAGE, "servers"):
         part = part[: len(part) // 2]
-    if part and _take_fault(call, FaultKind.DUPLICATE_SERVER):
+    if part and call.take_fault(FaultKind.DUPLICATE_SERVER, "servers"):
         part = [*part, part[0]]
-    if part and _take_fault(call, FaultKind.UNKNOWN_STATE):
+    if part and call.take_fault(FaultKind.UNKNOWN_STATE, "servers"):
         part = [replace(part[0], state="hibernated", state_detail="hibernated"), *part[1:]]
-    if _take_fault(call, FaultKind.COUNT_MISMATCH):
+    if call.take_fault(FaultKind.COUNT_MISMATCH, "servers"):
         headers = headers | {"X-Total-Count": str(int(headers["X-Total-Count"]) + 1)}
     return part, headers
-
-
-def _take_fault(call: Call, kind: FaultKind) -> bool:
-    world, path = call.world, f"/instance/v1/zones/{call.zone}/servers"
-    return world.faults.take(kind, world.now_s, call.zone, path, "GET") is not None
 
 
 def get_server(call: Call) -> Answer:
     """GET one server."""
     server = call.world.shown(_owned(call, "read"))
-    if call.world.faults.listed and _take_fault(call, FaultKind.UNKNOWN_STATE):
+    if call.world.faults.listed and call.take_fault(FaultKind.UNKNOWN_STATE, "servers"):
         server = replace(server, state="hibernated", state_detail="hibernated")
     return _one(call, server)
 
@@ -135,7 +148,7 @@ def list_actions(call: Call) -> Answer:
 
 
 def act(call: Call) -> Answer:
-    """POST an action: 202 and a task that nobody needs to watch."""
+    """POST an action: 202 and a task, which never progresses."""
     action = str(call.body.get("action", ""))
     server = _owned(call, "write", required_permission(action))
     call.world.act(call.zone, server.id, action)
@@ -150,4 +163,4 @@ def _owned(call: Call, action: str, permission: str = "") -> Server:
 
 
 def _one(call: Call, server: Server) -> Answer:
-    return Answer(b'{"server": ' + call.region_app.json_cache.server(server) + b"}")
+    return Answer(b'{"server": ' + render.server_json(server, call.world.organization_id) + b"}")

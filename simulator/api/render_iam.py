@@ -12,22 +12,21 @@ Json = dict[str, Any]
 _EDITABLE: Json = {"editable": True, "deletable": True, "managed": False}
 
 
-def _dates(created_s: int, updated_s: int) -> Json:
-    return {"created_at": account_instant(created_s), "updated_at": account_instant(updated_s)}
+def _dates(created_s: int, updated_s: int | None = None) -> Json:
+    updated = account_instant(created_s if updated_s is None else updated_s)
+    return {"created_at": account_instant(created_s), "updated_at": updated}
+
+
+def _named(seen: Principal | Policy, iam: Iam) -> Json:
+    """The keys that applications, groups and policies share."""
+    named = {"id": seen.id, "name": seen.name, "description": "", "tags": []}
+    return named | {"organization_id": iam.organization_id} | _dates(seen.created_s) | _EDITABLE
 
 
 def application(seen: Principal, iam: Iam) -> Json:
     """An application."""
-    return {
-        "id": seen.id,
-        "name": seen.name,
-        "description": "",
-        **_dates(seen.created_s, seen.created_s),
-        "organization_id": iam.organization_id,
-        **_EDITABLE,
-        "nb_api_keys": sum(key.bearer_id == seen.id for key in iam.keys),
-        "tags": [],
-    }
+    keys = sum(key.bearer_id == seen.id for key in iam.keys)
+    return _named(seen, iam) | {"nb_api_keys": keys}
 
 
 def group(seen: Principal, iam: Iam) -> Json:
@@ -36,76 +35,57 @@ def group(seen: Principal, iam: Iam) -> Json:
     def members(kind: str) -> list[str]:
         return [each for each in seen.members if iam.principals[each].kind == kind]
 
-    return {
-        "id": seen.id,
-        **_dates(seen.created_s, seen.created_s),
-        "organization_id": iam.organization_id,
-        "name": seen.name,
-        "description": "",
-        "user_ids": members("user"),
-        "application_ids": members("application"),
-        "tags": [],
-        **_EDITABLE,
-    }
+    ids = {"user_ids": members("user"), "application_ids": members("application")}
+    return _named(seen, iam) | ids
 
 
-def user(seen: Principal, organization_id: str) -> Json:
+def user(seen: Principal, iam: Iam) -> Json:
     """A user; `type` tells an owner from a member."""
+    unset = ("first_name", "last_name", "phone_number", "account_root_user_id")
     return {
+        **dict.fromkeys(unset, ""),
         "id": seen.id,
         "email": seen.name,
         "username": seen.name,
-        "first_name": "",
-        "last_name": "",
-        "phone_number": "",
         "locale": "en_US",
-        **_dates(seen.created_s, seen.created_s),
-        "organization_id": organization_id,
+        **_dates(seen.created_s),
+        "organization_id": iam.organization_id,
         "deletable": not seen.is_owner,
         "last_login_at": None,
         "type": "owner" if seen.is_owner else "member",
-        "two_factor_enabled": False,
         "status": "activated",
-        "mfa": False,
-        "account_root_user_id": "",
+        **dict.fromkeys(("two_factor_enabled", "mfa", "locked"), False),
         "tags": [],
-        "locked": False,
     }
 
 
-def api_key(seen: ApiKey, bearer: Principal) -> Json:
+def api_key(seen: ApiKey, iam: Iam) -> Json:
     """A key without its secret."""
     return {
         "access_key": seen.access_key,
         "secret_key": None,
         "description": "",
-        **_dates(seen.created_s, seen.created_s),
+        **_dates(seen.created_s),
         "expires_at": None,
         "default_project_id": seen.default_project_id,
         **_EDITABLE,
         "creation_ip": "192.0.2.1",
-        f"{bearer.kind}_id": seen.bearer_id,
+        f"{iam.principals[seen.bearer_id].kind}_id": seen.bearer_id,
     }
 
 
-def policy(seen: Policy, principal: Principal | None, organization_id: str) -> Json:
+def policy(seen: Policy, iam: Iam) -> Json:
     """A policy; its rules are listed separately."""
     holder: Json = {"no_principal": True}
-    if principal is not None:
+    if principal := iam.principals.get(seen.principal_id):
         holder = {f"{principal.kind}_id": principal.id}
-    return {
-        "id": seen.id,
-        "name": seen.name,
-        "description": "",
-        "organization_id": organization_id,
-        **_dates(seen.created_s, seen.updated_s),
-        **_EDITABLE,
+    counts = {
         "nb_rules": len(seen.rules),
         "nb_scopes": len(seen.rules),
         "nb_permission_sets": sum(len(each.permission_set_names) for each in seen.rules),
-        "tags": list(seen.tags),
-        **holder,
     }
+    dates = _dates(seen.created_s, seen.updated_s)
+    return _named(seen, iam) | dates | counts | {"tags": list(seen.tags)} | holder
 
 
 def rule(seen: Rule) -> Json:
@@ -124,13 +104,11 @@ def rule(seen: Rule) -> Json:
 
 def permission_set(name: str) -> Json:
     """A permission set; its id is the position of its name in the alphabet."""
-    number = sorted(PERMISSION_SETS).index(name)
+    number, scope = sorted(PERMISSION_SETS).index(name), PERMISSION_SETS[name][0]
     return {
         "id": f"00000000-0000-4000-8000-{number:012x}",
         "name": name,
-        "scope_type": PERMISSION_SETS[name][0],
+        "scope_type": scope,
         "description": "",
-        "categories": [
-            "Compute" if PERMISSION_SETS[name][0] == "projects" else "Security & Identity"
-        ],
+        "categories": ["Compute" if scope == "projects" else "Security & Identity"],
     }

@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlencode
 
-from simulator.api.render import ServerJsonCache
+from starlette.datastructures import QueryParams
+
 from simulator.clock import Clock
-from simulator.world import Refusal, World
+from simulator.world.faults import FaultKind
 from simulator.world.iam.principals import Iam, Principal
-from simulator.world.model import invalid, permission_denied
+from simulator.world.model import authentication_denied, invalid, permission_denied
+from simulator.world.region import World
 
 LARGEST_PAGE = 100
+Item = TypeVar("Item")
 
 
 @dataclass(slots=True)
 class RegionApp:
-    """One simulated region as it is served: the world, its clock, and the caches."""
+    """One simulated region as it is served: the world, its clock, and the number of answers."""
 
     world: World
     clock: Clock
-    json_cache: ServerJsonCache
-    pages: dict[tuple[Any, ...], bytes] = field(default_factory=dict)
     served: int = 0
 
 
@@ -35,10 +36,6 @@ class Caller:
     iam: Iam
     bearer: Principal | None
     default_project_id: str = ""
-
-    def may_see(self, project_id: str, permission: str = "server:read") -> bool:
-        """Whether it may see the contents of this project."""
-        return self.may(permission, project_id)
 
     def may(self, permission: str, project_id: str = "") -> bool:
         """Whether a rule of a policy gives it this permission there."""
@@ -57,8 +54,7 @@ class Call:
     region_app: RegionApp
     caller: Caller
     path: Mapping[str, str]
-    query: Mapping[str, str]
-    query_items: tuple[tuple[str, str], ...]
+    query: QueryParams
     body: Mapping[str, Any]
 
     @property
@@ -70,6 +66,11 @@ class Call:
     def zone(self) -> str:
         """The zone in its path."""
         return self.path["zone"]
+
+    def take_fault(self, kind: FaultKind, listing: str) -> bool:
+        """Whether a fault strikes this listing of Instance v1; it is counted as one strike."""
+        world, path = self.world, f"/instance/v1/zones/{self.zone}/{listing}"
+        return world.faults.take(kind, world.now_s, self.zone, path, "GET") is not None
 
     def page(self, size_name: str, default_size: int) -> tuple[int, int]:
         """The number and the size of the page; a size that is too large is capped silently."""
@@ -99,27 +100,34 @@ def answer(body: Mapping[str, Any], status: int = 200) -> Answer:
 
 def identify(world: World, token: str | None) -> Caller:
     """The principal of a key, or Refusal 401."""
-    bearer = world.iam.bearer(token)
-    if bearer is None or token is None:
-        raise denied("not_found")
-    return Caller(world.iam, bearer, world.iam.default_project(token))
+    key = world.iam.key(token)
+    if key is None:
+        raise authentication_denied()
+    return Caller(world.iam, world.iam.principals[key.bearer_id], key.default_project_id)
 
 
-def denied(reason: str) -> Refusal:
-    """401: the key is unknown, revoked or expired."""
-    body = {"message": "authentication is denied", "method": "api_key", "reason": reason}
-    return Refusal(401, body | {"type": "denied_authentication"})
+def counted_page(
+    call: Call, name: str, found: Sequence[Item], write: Callable[[Item], dict[str, Any]]
+) -> Answer:
+    """A page with its total_count, as Account v3 and IAM answer it."""
+    page, size = call.page("page_size", 20)
+    part = found[(page - 1) * size : page * size]
+    return answer({name: [write(item) for item in part], "total_count": len(found)})
 
 
-def page_headers(call: Call, name: str, page: int, size: int, total: int) -> dict[str, str]:
-    """X-Total-Count and the Link to the other pages, as Instance v1 sends them."""
-    others = [item for item in call.query_items if item[0] not in ("page", "per_page")]
-    last = -(-total // size)
+def instance_page(
+    call: Call, name: str, found: Sequence[Item]
+) -> tuple[Sequence[Item], dict[str, str]]:
+    """A page, with X-Total-Count and the Link to the other pages, as Instance v1 sends them."""
+    page, size = call.page("per_page", 50)
+    last = -(-len(found) // size)
     links = [("first", 1), ("previous", page - 1)] if page > 1 else []
     links += [("next", page + 1)] if page < last else []
     links += [("last", last)]
-    rest = urlencode(others)
+    sent = call.query.multi_items()
+    rest = urlencode([item for item in sent if item[0] not in ("page", "per_page")])
     text = ",".join(
         f'</{name}?page={number}&per_page={size}&{rest}>; rel="{rel}"' for rel, number in links
     )
-    return {"Link": text, "X-Total-Count": str(total)}
+    headers = {"Link": text, "X-Total-Count": str(len(found))}
+    return found[(page - 1) * size : page * size], headers

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -53,6 +53,10 @@ class Fault:
     delay_s: int = 2
     """How long slow answers take, in real seconds; how old stale reads are, in world seconds."""
 
+    def __post_init__(self) -> None:
+        if self.count is not None and self.count < 1:
+            raise ValueError("a fault strikes at least once")
+
     def covers(self, zone: str | None, path: str, method: str, now_s: int) -> bool:
         """Whether a request falls within its limits."""
         return (
@@ -71,16 +75,9 @@ class Faults:
         self._faults: list[Fault] = []
         self._stuck: dict[str, Fault] = {}
 
-    def add(self, fault: Fault) -> None:
-        """Add a fault."""
-        if fault.count is not None and fault.count < 1:
-            raise ValueError("a fault strikes at least once")
-        self._faults.append(fault)
-
-    def add_all(self, faults: Iterable[Fault]) -> None:
-        """Add several faults."""
-        for fault in faults:
-            self.add(fault)
+    def add(self, *faults: Fault) -> None:
+        """Add faults, after those in force."""
+        self._faults += faults
 
     def clear(self) -> None:
         """End every fault; stuck servers go on."""
@@ -98,16 +95,12 @@ class Faults:
         """The first fault of this kind that strikes now, counted as one strike."""
         for index, fault in enumerate(self._faults):
             if fault.kind is kind and fault.covers(zone, path, method, now_s):
-                self._count_down(index, fault)
+                if fault.count == 1:
+                    del self._faults[index]
+                elif fault.count is not None:
+                    self._faults[index] = replace(fault, count=fault.count - 1)
                 return fault
         return None
-
-    def _count_down(self, index: int, fault: Fault) -> None:
-        """Count a strike; the last one removes the fault."""
-        if fault.count == 1:
-            del self._faults[index]
-        elif fault.count is not None:
-            self._faults[index] = replace(fault, count=fault.count - 1)
 
     def is_stuck(self, server_id: str, zone: str, now_s: int) -> bool:
         """Whether a server that should become stopped stays in stopping for now."""
@@ -123,37 +116,21 @@ class Faults:
         return False
 
 
-@dataclass(frozen=True, slots=True)
-class FaultPlan:
-    """Faults drawn for a whole world: each kind is off for half of the seeds."""
-
-    faults: tuple[Fault, ...]
-
-    @classmethod
-    def draw(cls, seed: int, start_s: int, days: int, zones: Iterable[str] = ()) -> FaultPlan:
-        """The plan of a seed; the same seed draws the same plan."""
-        names = sorted(zones)
-        drawn = [
-            fault for kind in PLANNED for fault in _draw_kind(kind, seed, start_s, days, names)
-        ]
-        return cls(tuple(sorted(drawn, key=lambda fault: (fault.from_s or 0, fault.kind))))
+def draw_faults(seed: int, start_s: int, days: int, zones: Iterable[str] = ()) -> list[Fault]:
+    """The faults of a seed for a whole world: each kind is off for half of the seeds."""
+    names = sorted(zones)
+    drawn = [fault for kind in PLANNED for fault in _draw(kind, seed, start_s, days, names)]
+    return sorted(drawn, key=lambda fault: (fault.from_s or 0, fault.kind))
 
 
-def _draw_kind(
-    kind: FaultKind, seed: int, start_s: int, days: int, zones: list[str]
-) -> list[Fault]:
+def _draw(kind: FaultKind, seed: int, start_s: int, days: int, zones: list[str]) -> Iterator[Fault]:
     """About one window of minutes to hours every ten days, if the kind is on at all."""
     rng = random.Random(f"{seed}/fault/{kind}")
     if rng.random() < 0.5:
-        return []
-    return [_draw_window(kind, rng, start_s, days, zones) for _ in range(max(1, days // 10))]
-
-
-def _draw_window(
-    kind: FaultKind, rng: random.Random, start_s: int, days: int, zones: list[str]
-) -> Fault:
-    from_s = start_s + rng.randrange(days * DAY_S)
-    until_s = from_s + int(60 * 2 ** rng.uniform(0, 8))
-    zone = rng.choice(zones) if zones and rng.random() < 0.5 else None
-    count = rng.choice([None, 1, 3, 10])
-    return Fault(kind, zone=zone, count=count, from_s=from_s, until_s=until_s, delay_s=1)
+        return
+    for _ in range(max(1, days // 10)):
+        from_s = start_s + rng.randrange(days * DAY_S)
+        until_s = from_s + int(60 * 2 ** rng.uniform(0, 8))
+        zone = rng.choice(zones) if zones and rng.random() < 0.5 else None
+        count = rng.choice([None, 1, 3, 10])
+        yield Fault(kind, zone=zone, count=count, from_s=from_s, until_s=until_s, delay_s=1)

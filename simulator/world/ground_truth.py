@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from simulator.world.model import ScratchLost, Server, TruthRun
+from dataclasses import replace
 
-__all__ = ["GroundTruth", "ScratchLost"]
+from simulator.world.model import ScratchLost, Server, TruthRun
 
 
 class GroundTruth:
@@ -18,25 +18,15 @@ class GroundTruth:
     def note(self, before: Server, after: Server, at_s: int) -> None:
         """Record the effect of a change of state."""
         if after.is_billable and before.id not in self._open:
-            self._begin(after, at_s)
+            self._open[after.id] = TruthRun(
+                after.id, after.project_id, after.zone, after.commercial_type, at_s, None
+            )
         elif not after.is_billable and before.id in self._open:
-            self._end(before.id, at_s)
+            run = self._open.pop(before.id)
+            if run.start_s < at_s:
+                self._closed.append(replace(run, end_s=at_s))
         if after.state == "stopped" and before.state != "stopped" and before.scratch_bytes:
             self.scratch_lost.append(ScratchLost(before.id, at_s, before.scratch_bytes))
-
-    def _begin(self, server: Server, at_s: int) -> None:
-        self._open[server.id] = TruthRun(
-            server.id, server.project_id, server.zone, server.commercial_type, at_s, None
-        )
-
-    def _end(self, server_id: str, at_s: int) -> None:
-        run = self._open.pop(server_id)
-        if run.start_s < at_s:
-            self._closed.append(
-                TruthRun(
-                    run.server_id, run.project_id, run.zone, run.commercial_type, run.start_s, at_s
-                )
-            )
 
     def runs(self) -> list[TruthRun]:
         """All runs by start, then by server."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 UNBILLED_STATES = frozenset({"stopping", "stopped"})
 """States that cost nothing; every other state is billable."""
@@ -12,10 +11,10 @@ UNBILLED_STATES = frozenset({"stopping", "stopped"})
 class Refusal(Exception):
     """A refusal of the region: the HTTP status and the body that Scaleway would answer."""
 
-    def __init__(self, status: int, body: dict[str, Any]) -> None:
-        super().__init__(f"{status} {body.get('type')}: {body}")
+    def __init__(self, status: int, kind: str, message: str, **more: object) -> None:
         self.status = status
-        self.body = body
+        self.body = {"message": message, "type": kind, **more}
+        super().__init__(f"{status} {kind}: {self.body}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,65 +79,55 @@ class ScratchLost:
 
 def not_found(resource: str, resource_id: str) -> Refusal:
     """404: the resource does not exist."""
-    body = {"resource": resource, "resource_id": resource_id}
-    return Refusal(404, {"message": "resource is not found", "type": "not_found"} | body)
+    named = {"resource": resource, "resource_id": resource_id}
+    return Refusal(404, "not_found", "resource is not found", **named)
 
 
-def precondition(help_message: str) -> Refusal:
+def precondition(
+    help_message: str, status: int = 400, name: str = "resource_not_usable"
+) -> Refusal:
     """400: the server's state does not allow it."""
-    return Refusal(
-        400,
-        {
-            "help_message": help_message,
-            "message": "precondition is not respected",
-            "precondition": "resource_not_usable",
-            "type": "precondition_failed",
-        },
-    )
+    message = "precondition is not respected"
+    more = {"help_message": help_message, "precondition": name}
+    return Refusal(status, "precondition_failed", message, **more)
 
 
 def protected(server_id: str) -> Refusal:
     """412: the server is protected from deletion."""
-    return Refusal(
-        412,
-        {
-            "help_message": f"server {server_id} is protected",
-            "message": "precondition is not respected",
-            "precondition": "protected_resource",
-            "type": "precondition_failed",
-        },
-    )
+    return precondition(f"server {server_id} is protected", 412, "protected_resource")
 
 
 def invalid(argument: str, help_message: str) -> Refusal:
     """400: an argument is wrong."""
     detail = {"argument_name": argument, "help_message": help_message, "reason": "constraint"}
-    body = {"details": [detail], "message": "invalid argument(s)", "type": "invalid_arguments"}
-    return Refusal(400, body)
+    return Refusal(400, "invalid_arguments", "invalid argument(s)", details=[detail])
 
 
 def quota_exceeded(resource: str, quota: int, current: int) -> Refusal:
     """403: the organization's quota is used up."""
     detail = {"current": current, "quota": quota, "resource": resource}
     message = "quota(s) exceeded for this resource"
-    return Refusal(403, {"details": [detail], "message": message, "type": "quotas_exceeded"})
+    return Refusal(403, "quotas_exceeded", message, details=[detail])
 
 
 def out_of_stock(commercial_type: str) -> Refusal:
     """503: the zone has no free hardware of this type now."""
-    body = {"resource": commercial_type, "type": "out_of_stock"}
-    return Refusal(503, {"message": "resource is out of stock"} | body)
+    return Refusal(503, "out_of_stock", "resource is out of stock", resource=commercial_type)
 
 
 def transient(resource: str, resource_id: str) -> Refusal:
     """409: a concurrent change is in progress."""
-    body = {"message": "resource is in a transient state", "type": "transient_state"}
     named = {"resource": resource, "resource_id": resource_id, "current_state": "updating"}
-    return Refusal(409, body | named)
+    return Refusal(409, "transient_state", "resource is in a transient state", **named)
 
 
 def permission_denied(resource: str, action: str) -> Refusal:
     """403: the key has no permission."""
     details = [{"resource": resource, "action": action}]
-    body = {"message": "insufficient permissions", "type": "permissions_denied"}
-    return Refusal(403, body | {"details": details})
+    return Refusal(403, "permissions_denied", "insufficient permissions", details=details)
+
+
+def authentication_denied() -> Refusal:
+    """401: the key is unknown, revoked or expired."""
+    named = {"method": "api_key", "reason": "not_found"}
+    return Refusal(401, "denied_authentication", "authentication is denied", **named)

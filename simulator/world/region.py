@@ -6,18 +6,22 @@ not depend on the number of calls.
 
 from __future__ import annotations
 
+import heapq
 import random
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import count
 from typing import Any
 
-from simulator.world import ground_truth, lifecycle
-from simulator.world.event_queue import Event, EventQueue, Step, Wake
+from simulator.world import lifecycle
 from simulator.world.faults import FaultKind, Faults
+from simulator.world.ground_truth import GroundTruth
 from simulator.world.iam.identity import new_access_key, new_project, new_uuid
 from simulator.world.iam.principals import Iam
 from simulator.world.model import (
     Project,
+    ScratchLost,
     Server,
     TruthRun,
     invalid,
@@ -26,11 +30,29 @@ from simulator.world.model import (
     protected,
 )
 from simulator.world.offers.catalogue import OFFERS, Offer
-from simulator.world.offers.market import DAY_S, Market, PriceChange
+from simulator.world.offers.market import DAY_S, Market
 from simulator.world.workloads.behaviours import Workload, default_workloads
-from simulator.world.workloads.startup_region import StartupRegion
+from simulator.world.workloads.fleet import Fleet
 
 _STUCK_LOOK_S = 30
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """A server enters a state, unless a newer action has changed its course."""
+
+    zone: str
+    server_id: str
+    epoch: int
+    state: str
+    state_detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Wake:
+    """A startup looks at its servers and follows its workload."""
+
+    startup: str
 
 
 class World:
@@ -51,27 +73,26 @@ class World:
         self.market = market
         self.faults = Faults()
         self._workloads: dict[str, Workload] = {}
-        self._event_queue = EventQueue()
+        self._events: list[tuple[int, int, _Step | _Wake]] = []
+        self._sequence = count()
         self._ids = random.Random(f"{seed}/servers")
         self._rngs: dict[str, random.Random] = {}
         self._servers: dict[str, dict[str, Server]] = {zone: {} for zone in OFFERS}
+        self._ids_in: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+        """The ids in a zone, and in a zone of a project, in the order of creation."""
         self._previous: dict[str, tuple[Server, int]] = {}
-        self._stuck_steps: dict[str, list[tuple[int, Step]]] = {}
+        self._stuck_steps: dict[str, list[tuple[int, _Step]]] = {}
         self._scripts: dict[tuple[str, str], tuple[lifecycle.Move, ...]] = {}
         self._servers_created = 0
-        self._ground_truth = ground_truth.GroundTruth()
+        self._offers: dict[tuple[str, int], tuple[Offer, ...]] = {}
+        self._ground_truth = GroundTruth()
 
     @classmethod
     def build(
-        cls,
-        seed: int,
-        start_s: int,
-        days: int = 183,
-        workloads: Iterable[Workload] | None = None,
-        price_changes: Iterable[PriceChange] = (),
+        cls, seed: int, start_s: int, days: int = 183, workloads: Iterable[Workload] | None = None
     ) -> World:
         """A new world with its startups: five with different workloads unless others are given."""
-        world = cls(seed, start_s, days, Market(seed, price_changes))
+        world = cls(seed, start_s, days, Market(seed))
         for workload in default_workloads(seed) if workloads is None else workloads:
             world.add_startup(workload.name, workload)
         return world
@@ -83,7 +104,7 @@ class World:
         self.iam.add_startup(project, self.start_s)
         if workload is not None:
             self._workloads[name] = workload
-            self._event_queue.schedule(self.now_s + workload.first_s, Wake(name))
+            self._schedule(self.now_s + workload.first_s, _Wake(name))
         return project
 
     # -- time ---------------------------------------------------------------------------
@@ -92,31 +113,31 @@ class World:
         """Play every event up to and including an instant, in order."""
         if now_s < self.now_s:
             raise ValueError(f"time does not go back from {self.now_s} to {now_s}")
-        while (due_s := self._event_queue.next_s()) is not None and due_s <= now_s:
-            at_s, event = self._event_queue.pop()
-            self.now_s = at_s
-            self._play(event)
+        while self._events and self._events[0][0] <= now_s:
+            self.now_s, _, event = heapq.heappop(self._events)
+            if isinstance(event, _Step):
+                self._step(event)
+            else:
+                self._wake(event)
         self.now_s = now_s
 
     def next_change_s(self) -> int | None:
         """The instant at which the world next does something by itself; None if it never does."""
-        return self._event_queue.next_s()
+        return self._events[0][0] if self._events else None
 
-    def _play(self, event: Event) -> None:
-        if isinstance(event, Step):
-            self._step(event)
-        else:
-            self._wake(event)
+    def _schedule(self, at_s: int, event: _Step | _Wake) -> None:
+        """Plan an event. Equal instants play in the order in which they were planned."""
+        heapq.heappush(self._events, (at_s, next(self._sequence), event))
 
-    def _wake(self, event: Wake) -> None:
+    def _wake(self, event: _Wake) -> None:
         project = next(project for project in self.projects if project.name == event.startup)
-        region = StartupRegion(self, self.iam, project)
-        next_s = self._workloads[event.startup].wake(region, project.id, self.now_s)
+        fleet = Fleet(self, self.iam, project)
+        next_s = self._workloads[event.startup].wake(fleet, self.now_s)
         if next_s is not None and next_s < self.ends_s:
-            self._event_queue.schedule(max(next_s, self.now_s + 1), event)
+            self._schedule(max(next_s, self.now_s + 1), event)
 
-    def _step(self, step: Step) -> None:
-        server = self._find(step.server_id)
+    def _step(self, step: _Step) -> None:
+        server = self._servers[step.zone].get(step.server_id)
         if server is None or server.epoch != step.epoch:
             return
         leaves = server.state == "stopping" and step.state != "stopping"
@@ -127,8 +148,8 @@ class World:
         else:
             self._enter(server, step.state, step.state_detail)
 
-    def _may_leave(self, server: Server, step: Step) -> bool:
-        """Whether a stopping server continues; while it is stuck, all its later steps wait too."""
+    def _may_leave(self, server: Server, step: _Step) -> bool:
+        """Whether a stopping server continues. While it is stuck, all its later steps wait too."""
         stuck_steps = self._stuck_steps.get(server.id, [])
         if stuck_steps and stuck_steps[0][1].epoch == step.epoch and stuck_steps[0][1] != step:
             stuck_steps.append((self.now_s, step))
@@ -136,10 +157,10 @@ class World:
         if self.faults.is_stuck(server.id, server.zone, self.now_s):
             if not stuck_steps or stuck_steps[0][1] != step:
                 self._stuck_steps[server.id] = [(self.now_s, step)]
-            self._event_queue.schedule(self.now_s + _STUCK_LOOK_S, step)
+            self._schedule(self.now_s + _STUCK_LOOK_S, step)
             return False
         for due_s, later in self._stuck_steps.pop(server.id, [])[1:]:
-            self._event_queue.schedule(self.now_s + due_s - stuck_steps[0][0], later)
+            self._schedule(self.now_s + due_s - stuck_steps[0][0], later)
         return True
 
     # -- reading ------------------------------------------------------------------------
@@ -147,6 +168,10 @@ class World:
     def servers(self, zone: str) -> tuple[Server, ...]:
         """Every server in a zone, oldest first."""
         return tuple(self._servers[zone].values()) if zone in self._servers else ()
+
+    def server_ids(self, zone: str, project_id: str = "") -> Sequence[str]:
+        """The ids of the servers in a zone, or of one project there, oldest first."""
+        return self._ids_in.get((zone, project_id), ())
 
     def server(self, zone: str, server_id: str) -> Server:
         """One server, or Refusal 404."""
@@ -165,38 +190,32 @@ class World:
 
     def offers(self, zone: str) -> tuple[Offer, ...]:
         """What a zone sells, by name, at today's prices."""
-        return tuple(
-            replace(offer, rate_ucr_per_h=self.market.rate_ucr_per_h(offer, self.now_s))
-            for offer in OFFERS.get(zone, {}).values()
-        )
+        key = (zone, self.market.changes_in_force(self.now_s))
+        if key not in self._offers:
+            self._offers[key] = tuple(
+                replace(offer, rate_ucr_per_h=self.market.rate_ucr_per_h(offer, self.now_s))
+                for offer in OFFERS.get(zone, {}).values()
+            )
+        return self._offers[key]
 
     def availability(self, offer: Offer) -> str:
         """available, scarce or shortage."""
         used = self._used_gpus(offer.zone, offer.family)
         return self.market.availability(offer, used, self.now_s)
 
-    def rate_ucr_per_h(self, zone: str, commercial_type: str, at_s: int) -> int:
-        """The list price of an offer at an instant, in micro-euros per hour."""
-        return self.market.rate_ucr_per_h(OFFERS[zone][commercial_type], at_s)
-
     def truth(self) -> list[TruthRun]:
         """Every billable interval so far, with the open ones, by start."""
         return self._ground_truth.runs()
 
     @property
-    def scratch_lost(self) -> tuple[ground_truth.ScratchLost, ...]:
+    def scratch_lost(self) -> tuple[ScratchLost, ...]:
         """Every erasure of scratch disks so far."""
         return tuple(self._ground_truth.scratch_lost)
 
     # -- changing -----------------------------------------------------------------------
 
     def create_server(
-        self,
-        zone: str,
-        project_id: str,
-        commercial_type: str,
-        name: str,
-        tags: Iterable[str] = (),
+        self, zone: str, project_id: str, commercial_type: str, name: str, tags: Iterable[str] = ()
     ) -> Server:
         """Create a stopped server. Refused for an unknown type or project, or a used-up quota."""
         offer = OFFERS.get(zone, {}).get(commercial_type)
@@ -206,8 +225,7 @@ class World:
             raise not_found("project", project_id)
         zone_servers = self._servers[zone].values()
         owned = sum(server.commercial_type == commercial_type for server in zone_servers)
-        if refusal := self.market.check_quota(offer, owned):
-            raise refusal
+        self.market.check_quota(offer, owned)
         self._servers_created += 1
         server = Server(
             id=new_uuid(self._ids),
@@ -222,6 +240,8 @@ class World:
             serial=self._servers_created,
         )
         self._servers[zone][server.id] = server
+        for owner in ("", project_id):
+            self._ids_in[zone, owner].append(server.id)
         return server
 
     def patch_server(self, zone: str, server_id: str, changes: Mapping[str, Any]) -> Server:
@@ -247,17 +267,15 @@ class World:
         self._check_action(server, action)
         offer = OFFERS[zone][server.commercial_type]
         if action == "poweron" and server.state == "stopped":
-            used = self._used_gpus(zone, offer.family)
-            if refusal := self.market.check_stock(offer, used, self.now_s):
-                raise refusal
+            self.market.check_stock(offer, self._used_gpus(zone, offer.family), self.now_s)
         self._previous[server.id] = (server, self.now_s)
         schedule = self._scripts.pop((server_id, action), None) or lifecycle.moves(
             action, server.state, offer.gpus, self._rng(server.id)
         )
         server = self._store(replace(server, epoch=server.epoch + 1))
         for move in schedule[1:]:
-            step = Step(server.id, server.epoch, move.state, move.detail)
-            self._event_queue.schedule(self.now_s + move.after_s, step)
+            step = _Step(zone, server.id, server.epoch, move.state, move.detail)
+            self._schedule(self.now_s + move.after_s, step)
         return self._enter(server, schedule[0].state, schedule[0].detail)
 
     def script(self, server_id: str, action: str, moves: tuple[lifecycle.Move, ...]) -> None:
@@ -283,13 +301,9 @@ class World:
             wanted = "stopped" if action == "poweron" else "running"
             raise precondition(f"server should be {wanted}")
 
-    def _find(self, server_id: str) -> Server | None:
-        return next((zone[server_id] for zone in self._servers.values() if server_id in zone), None)
-
     def _rng(self, server_id: str) -> random.Random:
         """A server's own random stream, so that servers do not influence each other."""
-        stream = f"{self.seed}/{server_id}"
-        return self._rngs.setdefault(server_id, random.Random(stream))
+        return self._rngs.setdefault(server_id, random.Random(f"{self.seed}/{server_id}"))
 
     def _used_gpus(self, zone: str, family: str) -> int:
         """GPUs that occupy hardware in a zone: those of every server that is not stopped."""
@@ -326,5 +340,7 @@ class World:
     def _remove(self, server: Server) -> None:
         self._ground_truth.note(server, replace(server, state="stopped"), self.now_s)
         del self._servers[server.zone][server.id]
+        for owner in ("", server.project_id):
+            self._ids_in[server.zone, owner].remove(server.id)
         self._rngs.pop(server.id, None)
         self._previous.pop(server.id, None)

@@ -1,4 +1,4 @@
-"""How does a test run cohortd? As a process of its own, or its main function in this one."""
+"""Runs cohortd for a test: as a process of its own, or as its main function in this one."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LIMIT_S = 100
 
 @dataclass(frozen=True)
 class CommandResult:
-    """How a command ended, and what it said."""
+    """The result of a command: its exit code, standard output and standard error."""
 
     code: int
     out: str
@@ -45,19 +45,19 @@ class CommandResult:
 
 
 def environment(**settings: str) -> dict[str, str]:
-    """Ours without any Scaleway setting of this machine's, and with these."""
+    """The environment without any Scaleway setting of this machine, and with these variables."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith("SCW_")}
     kept |= {"SCW_CONFIG_PATH": "/nonexistent", "PYTHONPATH": str(REPO), "COLUMNS": "200"}
     return {**kept, **settings}
 
 
 def restore_sigint() -> None:
-    """In a child before it starts: a shell that runs the tests in the background ignores ^C."""
+    """Accept ^C in the child: a shell that runs the tests in the background ignores it."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def cohortd(*arguments: object, env: Mapping[str, str] | None = None) -> CommandResult:
-    """Run a command to its end; it neither reads a terminal nor writes to one."""
+    """Run a command to its end, without a terminal."""
     ended = subprocess.run(
         [sys.executable, "-c", MAIN, *map(str, arguments)],
         env=environment() if env is None else dict(env),
@@ -75,7 +75,7 @@ def run_in_process(
     env: Mapping[str, str] | None = None,
     entry: Callable[[], None] = main,
 ) -> CommandResult:
-    """Call main in this process: the same, exit codes too, without a second of imports."""
+    """Call main in this process: the same result, without a second of imports."""
     out, err = io.StringIO(), io.StringIO()
     code: object = 0
     with (

@@ -1,4 +1,4 @@
-"""What the tests of the command line share: a desk, and a region to talk to."""
+"""Fixtures of the command line: an operator's folder, and a simulated region."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .operator_env import PROGRAM, OperatorEnv
 
 @pytest.fixture
 def operator_env(tmp_path: Path) -> OperatorEnv:
-    """A desk whose program is in force."""
+    """An operator's folder whose program is in force."""
     made = OperatorEnv(tmp_path)
     made.write(PROGRAM)
     ran = made.run("apply")
@@ -24,6 +24,6 @@ def operator_env(tmp_path: Path) -> OperatorEnv:
 
 @pytest.fixture(scope="module")
 def region() -> Iterator[Running]:
-    """A region at this machine's time, with projects and no servers but ours."""
+    """A region at this machine's time, with projects and no servers of its own."""
     with running("--clock", "real", "--no-workload") as region:
         yield region

@@ -1,4 +1,4 @@
-"""Where does an operator sit? At a folder with a program file, and the book beside it."""
+"""The folder that an operator works in: a program file, and the book beside it."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class OperatorEnv:
         return run_in_process("token", command, *more, "--state", self.state)
 
     def in_force(self) -> list[tuple[object, ...]]:
-        """Everything in the book that a refused command must leave alone."""
+        """Everything in the book that a refused command must not change."""
         with sqlite3.connect(f"file:{self.state / FILE_NAME}?mode=ro", uri=True) as book:
             tables = ("program_version", "transfer", "entry", "credit_grant", "balance")
             return [row for table in tables for row in book.execute(f"SELECT * FROM {table}")]

@@ -42,7 +42,7 @@ def test_every_answer_has_the_published_shape(stated: dict[str, Any], divisible:
 
 @pytest.mark.parametrize("kind", sorted(REFUSED))
 def test_bad_input_is_one_sentence_and_exit_2(kind: str) -> None:
-    """Whatever is wrong with a problem, the command names it, prints no answer and no trace."""
+    """The command names whatever is wrong with a problem, and prints no answer and no traceback."""
     stated, says = REFUSED[kind]
     ran = allocate(json.dumps(stated))
     assert ran.code == 2 and ran.out == ""
@@ -63,14 +63,14 @@ def test_bad_input_is_one_sentence_and_exit_2(kind: str) -> None:
     ],
 )
 def test_what_is_no_json_is_refused(text: str, says: str) -> None:
-    """Broken, doubled, endless or absurd input is one sentence too."""
+    """Broken, doubled, endless or absurd input gets one sentence."""
     ran = allocate(text)
     assert ran.code == 2 and ran.out == "", ran.err
     assert says in ran.err and len(ran.err) < 300 and "Traceback" not in ran.err
 
 
 def test_the_worked_example_of_the_page() -> None:
-    """docs/shares.md shows a problem and its shares: the command says exactly that."""
+    """docs/shares.md shows a problem and its shares, and the command prints exactly those."""
     page = (REPO / "docs" / "shares.md").read_text()
     stated, shown = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
     said = allocate(stated).json
@@ -90,7 +90,7 @@ def test_the_reasons_of_the_page() -> None:
 
 
 def test_an_empty_problem_has_an_empty_answer() -> None:
-    """No pool, no startup: nothing is shared, and that is no error."""
+    """Without a pool or a startup nothing is shared, and that is no error."""
     assert allocate('{"pools": {}, "nodes": []}').json == {"shares": {}, "unallocated": {}}
     alone = allocate(json.dumps(problem(4))).json
     assert alone == {"shares": {}, "unallocated": {"h100": 4}}

@@ -52,7 +52,7 @@ def start_server(region: Running) -> str:
 
 
 def run_cycle(region: Running, state: Path) -> None:
-    """What `cohortd run` does each time, once."""
+    """Run one cycle, as `cohortd run` does."""
     cloud = ScalewayCloud.connect(
         access_key=region.access_key,
         secret_key=region.secret_key,
@@ -80,7 +80,7 @@ def limited(text: str, name: str) -> str:
 
 
 def test_from_an_empty_folder_to_a_checked_book(region: Running, tmp_path: Path) -> None:
-    """init, check, plan, apply, status, explain and verify follow on one another."""
+    """init, check, plan, apply, status, explain and verify work one after the other."""
     operator_env, env = OperatorEnv(tmp_path), settings(region)
     server_id = start_server(region)
     made = cohortd("init", "--program", operator_env.file, env=env)
@@ -120,7 +120,7 @@ def test_from_an_empty_folder_to_a_checked_book(region: Running, tmp_path: Path)
 
 
 def test_init_overwrites_nothing(region: Running, tmp_path: Path) -> None:
-    """A file that is there stays as it is, and the answer says how to name another."""
+    """An existing file does not change, and the message says how to name another."""
     file = tmp_path / "mine.toml"
     file.write_text("# precious\n")
     ran = run_in_process("init", "--program", file, env=settings(region))
@@ -148,7 +148,7 @@ def test_a_wrong_key_fails_check_and_is_never_shown(region: Running, tmp_path: P
     "name", ["SCW_ACCESS_KEY", "SCW_SECRET_KEY", "SCW_DEFAULT_ORGANIZATION_ID"]
 )
 def test_a_missing_setting_is_named(name: str, region: Running, tmp_path: Path) -> None:
-    """Without one of its variables init exits 2 naming it; the others are not shown."""
+    """If a variable is missing, init exits 2 and names it, without showing the others."""
     ran = run_in_process(
         "init", "--program", tmp_path / "p.toml", env=settings(region, **{name: ""})
     )
@@ -159,7 +159,7 @@ def test_a_missing_setting_is_named(name: str, region: Running, tmp_path: Path) 
 
 def test_an_api_that_cannot_be_reached_is_exit_3(region: Running, tmp_path: Path) -> None:
     """A closed port and a bad setting have different exit codes, and nothing is written."""
-    with socket.socket() as unheard:  # bound, but nobody listens: connecting is refused
+    with socket.socket() as unheard:  # bound, but not listening: a connection is refused
         unheard.bind(("127.0.0.1", 0))
         env = settings(region, SCW_API_URL=f"http://127.0.0.1:{unheard.getsockname()[1]}")
         ran = cohortd("init", "--program", tmp_path / "p.toml", env=env)
@@ -169,7 +169,7 @@ def test_an_api_that_cannot_be_reached_is_exit_3(region: Running, tmp_path: Path
 
 
 def test_a_url_that_is_none_is_named_as_a_setting(region: Running, tmp_path: Path) -> None:
-    """What the SDK would choke on is refused first: exit 2, and no key on the stream."""
+    """A setting that the SDK cannot use is refused first: exit 2, and no key on the stream."""
     env = settings(region, SCW_API_URL="nonsense")
     ran = run_in_process("init", "--program", tmp_path / "p.toml", env=env)
     assert ran.code == 2 and ran.err.startswith("cohortd: the Scaleway connection (SCW_*): ")
@@ -179,7 +179,7 @@ def test_a_url_that_is_none_is_named_as_a_setting(region: Running, tmp_path: Pat
 def test_a_folder_that_cannot_be_written_is_named(
     region: Running, operator_env: OperatorEnv
 ) -> None:
-    """--state at a file and --program in a folder that is not there: exit 2, a sentence each."""
+    """A --state that is a file and a missing folder of --program each exit 2 with a sentence."""
     missing = operator_env.folder / "none" / "p.toml"
     made = run_in_process("init", "--program", missing, env=settings(region))
     assert made.code == 2 and f"--program {missing}: No such file or directory" in made.sentence
@@ -197,7 +197,7 @@ def test_a_folder_that_cannot_be_written_is_named(
 
 
 def test_a_port_that_is_taken_is_named(region: Running, tmp_path: Path) -> None:
-    """run ends with exit 2 where it cannot listen, and reads no zone before that."""
+    """If run cannot listen, it exits 2 before it reads any zone."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         listen = f"127.0.0.1:{taken.getsockname()[1]}"
         state = tmp_path / "state"
@@ -207,7 +207,7 @@ def test_a_port_that_is_taken_is_named(region: Running, tmp_path: Path) -> None:
 
 
 def test_apply_without_a_program_file_is_bad_usage(tmp_path: Path) -> None:
-    """The file that is not there is named, and no book is made."""
+    """A missing program file is named, and no book is created."""
     operator_env = OperatorEnv(tmp_path)
     ran = operator_env.run("apply")
     assert ran.code == 2 and str(operator_env.file) in ran.sentence
@@ -216,14 +216,14 @@ def test_apply_without_a_program_file_is_bad_usage(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("command", ["status", "verify", "explain acme"])
 def test_reading_a_book_that_is_not_there_makes_none(command: str, tmp_path: Path) -> None:
-    """Exit 2 names the folder and the command that would make a book."""
+    """Without a book the command exits 2, and names the folder and the command that makes one."""
     ran = run_in_process(*command.split(), "--state", tmp_path / "none")
     assert ran.code == 2 and f"--state {tmp_path / 'none'}: no book there" in ran.err
     assert not (tmp_path / "none").exists()
 
 
 def test_a_flavor_that_nobody_sells_fails_check(region: Running, tmp_path: Path) -> None:
-    """Only the catalogue knows every flavor: check names the one that is not in it."""
+    """check names a flavor that Scaleway's catalogue does not list."""
     operator_env = OperatorEnv(tmp_path)
     text = PROGRAM.replace(H100, "H200-1-140G")
     for made_up, project in zip(PROJECTS[:2], region.projects, strict=False):
@@ -236,7 +236,7 @@ def test_a_flavor_that_nobody_sells_fails_check(region: Running, tmp_path: Path)
 
 
 def test_explain_knows_nothing_of_a_stranger(operator_env: OperatorEnv) -> None:
-    """A subject without a decision is exit 1 and a sentence, not an empty answer."""
+    """A subject without a decision gets exit 1 and a sentence, not an empty answer."""
     ran = operator_env.run("explain", "nobody")
     assert ran.code == 1 and ran.out == ""
     assert ran.err == "cohortd: nothing was decided about 'nobody' yet\n"
@@ -246,12 +246,13 @@ def test_explain_knows_nothing_of_a_stranger(operator_env: OperatorEnv) -> None:
     ("arguments", "sentence"),
     [
         (["verfy"], "No such command 'verfy'. Did you mean 'verify'?"),
-        (["run", "--cycle", "0s"], "--cycle is 0s: choose between 1s and 30s"),
-        (["run", "--cycle", "1m"], "--cycle is 1m: choose between 1s and 30s; what may have"),
-        (["run", "--cycle", "soon"], "--cycle: 'soon' is not a duration"),
+        (["run", "--cycle", "0s"], "--cycle 0s is out of range; give 1s to 30s"),
+        (["run", "--cycle", "1m"], "--cycle 1m is out of range; give 1s to 30s, because"),
+        (["run", "--cycle", "soon"], "--cycle 'soon' is not a duration"),
         (["run", "--listen", "nonsense"], "--listen is 'nonsense': write host:port such as"),
         (["explain", "acme", "--limit", "0"], "'--limit': Input should be greater than or equal"),
         (["status", "--jsn"], "No such option: --jsn"),
+        (["explain", "--jsn"], "No such option: --jsn"),
         (["explain"], "Missing argument 'subject'"),
         (["grant", "acme", "5"], "Missing option '--id'"),
     ],
@@ -267,7 +268,7 @@ def test_bad_usage_is_exit_2_and_says_what_would_do(
 
 
 def test_no_command_shows_the_help() -> None:
-    """Every command is listed, and it is still bad usage: nothing was done."""
+    """Without a command every command is listed, with the exit code of bad usage."""
     ran = run_in_process()
     assert (ran.code, ran.err) == (2, "") and "verify" in ran.out
 
@@ -282,7 +283,7 @@ def test_listings_are_one_json_value_each(operator_env: OperatorEnv) -> None:
 
 
 def test_the_command_line_of_these_tests_is_the_installed_one() -> None:
-    """The entry point `cohortd` of the package calls what these tests call."""
+    """The package's entry point `cohortd` calls the function that these tests call."""
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
     module, _, function = project["project"]["scripts"]["cohortd"].partition(":")
     assert f"from {module} import {function}; {function}()" == MAIN

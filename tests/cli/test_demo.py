@@ -1,4 +1,4 @@
-"""`cohortd demo`: a whole program in seconds, that ties out to the micro-credit."""
+"""`cohortd demo`: a whole program in seconds, whose books tie out to the micro-credit."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ acme_speech,1799236800,0
 
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the first demo of seed 1 leaves its book."""
+    """The folder in which the first demo of seed 1 leaves its book."""
     return tmp_path_factory.mktemp("demo") / "kept"
 
 
 @pytest.fixture(scope="module")
 def demos(kept: Path) -> Iterator[dict[str, Future[CommandResult]]]:
-    """A demo for each seed and one of the first seed again, side by side."""
+    """A demo for each seed, and another one of the first seed, run side by side."""
     length = ("--json", "--days", DAYS)
     with ThreadPoolExecutor(AT_ONCE) as pool:
         started = {
@@ -60,7 +60,7 @@ def demos(kept: Path) -> Iterator[dict[str, Future[CommandResult]]]:
 
 
 def ties_out(ran: CommandResult) -> dict[str, Any]:
-    """What the demo said, once every equation between its numbers was checked."""
+    """The output of the demo, after a check of every equation between its numbers."""
     assert ran.code == 0, ran.err
     said: dict[str, Any] = ran.json
     assert said["tie_out"] is True and said["verified"] is True and said["fault"] is None
@@ -72,11 +72,11 @@ def ties_out(ran: CommandResult) -> dict[str, Any]:
     assert granted + overdraft == charged + settled + left + held + expired
     assert abs(charged + refunded - truth) <= bound < truth
     assert charged > 0 and min(overdraft, left, expired) >= 0
-    for story in filter(None, said["scenarios"].values()):
+    for scenario in filter(None, said["scenarios"].values()):
         noticed, due, stopped = (
-            parse_instant(story[at]) for at in ("notice", "deadline", "stopped")
+            parse_instant(scenario[at]) for at in ("notice", "deadline", "stopped")
         )
-        assert noticed + MINIMUM_NOTICE_S <= due <= stopped and story["reason"]
+        assert noticed + MINIMUM_NOTICE_S <= due <= stopped and scenario["reason"]
     return said
 
 
@@ -91,8 +91,8 @@ def test_each_seed_ties_out_to_the_micro_credit(
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_the_demo_tells_its_stories(seed: int, demos: dict[str, Future[CommandResult]]) -> None:
-    """A leak ended, an exhaustion executed and a mistake undone, each once, with its notice.
+def test_the_demo_ends_its_scenarios(seed: int, demos: dict[str, Future[CommandResult]]) -> None:
+    """A server in standby, an exhaustion and an undone mistake each happen once, with a notice.
 
     A week is short for a reclaim: only one of the seeds has that scenario, too.
     """
@@ -111,7 +111,7 @@ def test_the_demo_tells_its_stories(seed: int, demos: dict[str, Future[CommandRe
 
 
 def test_a_seed_plays_the_same_program_each_time(demos: dict[str, Future[CommandResult]]) -> None:
-    """Nothing of the machine enters a demo: its object is a function of seed and days."""
+    """The demo's object depends on seed and days alone, not on the machine."""
     assert demos["again"].result().json == demos[str(SEEDS[0])].result().json
     assert demos["again"].result().json != demos[str(SEEDS[1])].result().json
 
@@ -119,7 +119,7 @@ def test_a_seed_plays_the_same_program_each_time(demos: dict[str, Future[Command
 def test_quota_is_lent_borrowed_and_asked_back(
     demos: dict[str, Future[CommandResult]], kept: Path
 ) -> None:
-    """A startup runs above its nominal quota on what others lend; an owner asks its own back."""
+    """A startup runs above its nominal quota on lent GPUs, and the owner asks for its own back."""
     said = ties_out(demos["1"].result())
     lent_once = Decimal()
     for flows in said["lending"].values():
@@ -140,7 +140,7 @@ def test_quota_is_lent_borrowed_and_asked_back(
 def test_a_kept_book_verifies_and_is_shown(
     demos: dict[str, Future[CommandResult]], kept: Path
 ) -> None:
-    """--keep leaves a book like any other: verify accepts it, status shows its startups."""
+    """With --keep the demo's book remains: verify accepts it, and status shows its startups."""
     said = ties_out(demos["1"].result())
     verified = cohortd("verify", "--state", kept, "--json")
     assert verified.code == 0, verified.err
@@ -155,13 +155,13 @@ def test_a_kept_book_verifies_and_is_shown(
 
 
 def test_a_real_trace_drives_the_demo(shared: Path) -> None:
-    """Five days of the demand that Philly's virtual clusters recorded tie out."""
+    """Five days of recorded demand from Philly's virtual clusters tie out."""
     said = ties_out(cohortd("demo", "--json", "--days", 5, "--trace", shared / TRACE))
     assert said["days"] == 5
 
 
 def test_a_csv_trace_drives_the_demo_whatever_its_startups_are_called(tmp_path: Path) -> None:
-    """Names that a program file refuses, alike but for their spelling, become valid ones."""
+    """Names that a program file would refuse are changed into valid, distinct names."""
     trace, state = tmp_path / "demand.csv", tmp_path / "state"
     trace.write_text(CSV)
     ran = cohortd("demo", "--json", "--days", 2, "--trace", trace, "--keep", state)
@@ -170,12 +170,12 @@ def test_a_csv_trace_drives_the_demo_whatever_its_startups_are_called(tmp_path: 
     charged = {startup["name"]: Decimal(startup["charged"]) for startup in startups}
     assert set(charged) == {"acme-speech", "acme-speech-2"}
     assert sum(charged.values()) == Decimal(said["charged"])
-    # 2 GPUs for 7.5 h, then 8 for 20.5 h of list prices at 2.8665 a GPU-hour or somewhat more.
+    # 2 GPUs for 7.5 h, then 8 for 20.5 h, at list prices of 2.8665 a GPU-hour or slightly more
     assert max(charged.values()) > 150 * Decimal("2.8665")
 
 
 def test_with_stay_the_pages_stay_open_until_an_interrupt() -> None:
-    """Afterwards the token opens the API, the metrics have the last view; ^C ends it well."""
+    """After the demo the token opens the API, /metrics has the last view, and ^C ends it."""
     command = [sys.executable, "-c", MAIN, "demo", "--days", "1", "--poll", "6h", "--stay"]
     child = subprocess.Popen(
         command,
@@ -206,7 +206,7 @@ def test_with_stay_the_pages_stay_open_until_an_interrupt() -> None:
 
 
 def test_without_a_terminal_the_demo_speaks_in_plain_lines() -> None:
-    """No escape codes, a line a decision, then the table and both sides of the tie-out."""
+    """The text has no escape codes: a line per decision, the table, and the tie-out."""
     ran = cohortd("demo", "--days", 1, "--seed", 2, "--poll", "6h")
     assert ran.code == 0, ran.err
     assert "\x1b" not in ran.out and "╭" not in ran.out
@@ -224,21 +224,21 @@ def test_without_a_terminal_the_demo_speaks_in_plain_lines() -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--poll", "x"], "--poll: 'x' is not a duration such as 90s, 30m, 1h30m or 7d"),
-        (["--poll", "5s"], "--poll is 5s: choose between 30s and 1d"),
+        (["--poll", "x"], "--poll 'x' is not a duration such as 90s, 30m, 1h30m or 7d"),
+        (["--poll", "5s"], "--poll 5s is out of range; give 30s to 1d"),
         (["--days", "0"], "Invalid value for '--days': Input should be greater than or equal to 1"),
         (["--trace", "nowhere.csv"], "'--trace': file 'nowhere.csv' does not exist."),
     ],
 )
 def test_bad_usage_is_one_sentence_and_exit_2(arguments: list[str], sentence: str) -> None:
-    """A value that cannot be used is named with what would do, before anything starts."""
+    """A value that cannot be used is named with a valid one, before anything starts."""
     ran = run_in_process("demo", *arguments)
     assert ran.code == 2 and ran.out == ""
     assert sentence in ran.sentence
 
 
 def test_a_trace_that_cannot_be_read_names_its_line(tmp_path: Path) -> None:
-    """A broken trace is bad input: one sentence of the reader, and no traceback."""
+    """A broken trace is bad input: one sentence, and no traceback."""
     trace = tmp_path / "broken.csv"
     trace.write_text("startup,instant,GPUs\nacme,tomorrow,2\n")
     ran = cohortd("demo", "--days", 1, "--trace", trace)
@@ -247,6 +247,6 @@ def test_a_trace_that_cannot_be_read_names_its_line(tmp_path: Path) -> None:
 
 
 def test_the_package_under_test_is_the_one_beside_the_tests() -> None:
-    """No installed copy answers in our place."""
+    """The tests use this checkout, not an installed copy."""
     assert scheduler.__file__ is not None
     assert Path(scheduler.__file__).resolve() == REPO / "scheduler" / "__init__.py"

@@ -1,4 +1,4 @@
-"""What a person answers to a notice, at the command line: each once, within bounds, recorded."""
+"""Acknowledging and snoozing notices on the command line: once, within bounds, recorded."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .command import environment, run_in_process
 
 @pytest.fixture
 def state(tmp_path: Path) -> Path:
-    """A book with one open notice to acme about s1, due in an hour from now."""
+    """A book with one open notice to acme about s1, due an hour from now."""
     now_s = SystemClock().now_s()
     changes = {"rule": "limit", "opened_s": now_s, "deadline_s": now_s + 3600}
     book = Book.open(tmp_path)
@@ -38,7 +38,7 @@ def first(state: Path) -> Any:
 
 
 def test_a_notice_is_acknowledged_once(state: Path) -> None:
-    """The first acknowledgement stays, with who gave it; the second changes nothing."""
+    """The first acknowledgement stays, with its author; a second one changes nothing."""
     number = first(state)["id"]
     env = environment(USER="ann", SUDO_USER="")
     ran = run_in_process("notice", "ack", number, "--state", state, "--json", env=env)
@@ -52,7 +52,7 @@ def test_a_notice_is_acknowledged_once(state: Path) -> None:
 
 
 def test_a_snooze_moves_the_deadline_later_within_its_bounds(state: Path) -> None:
-    """Two hours in all: 90 minutes are taken, 31 more are not, 30 are; both are recorded."""
+    """Two hours may be taken in all: 90 minutes, not 31 more, but 30; both are recorded."""
     number, due = first(state)["id"], load_state(Book.open_existing(state)).notices[0].deadline_s
     args = ["notice", "snooze", number, "--reason", "demo", "--state", state, "--for"]
     assert run_in_process(*args, "90m").code == 0
@@ -71,18 +71,40 @@ def test_a_snooze_moves_the_deadline_later_within_its_bounds(state: Path) -> Non
 @pytest.mark.parametrize(
     ("arguments", "code", "sentence"),
     [
-        (["ack", "99"], 1, "no notice 99 is in the book"),
-        (["snooze", "99", "--for", "1h", "--reason", "x"], 1, "no notice 99"),
-        (["snooze", "1", "--for", "soon", "--reason", "x"], 2, "is not a duration"),
-        (["snooze", "1", "--for", "1h", "--reason", " "], 2, "--reason is one line"),
-        (["snooze", "1", "--for", "1s", "--reason", "x"], 1, "out of bounds"),
-        (["test", "nobody"], 1, "no startup 'nobody'"),
+        pytest.param(
+            ["ack", "99"], 1, "no notice 99 is in the book", id="the acknowledged notice is unknown"
+        ),
+        pytest.param(
+            ["snooze", "99", "--for", "1h", "--reason", "x"],
+            1,
+            "no notice 99",
+            id="the snoozed notice is unknown",
+        ),
+        pytest.param(
+            ["snooze", "1", "--for", "soon", "--reason", "x"],
+            2,
+            "is not a duration",
+            id="the duration cannot be read",
+        ),
+        pytest.param(
+            ["snooze", "1", "--for", "1h", "--reason", " "],
+            2,
+            "--reason is one line",
+            id="the reason is blank",
+        ),
+        pytest.param(
+            ["snooze", "1", "--for", "1s", "--reason", "x"],
+            1,
+            "out of bounds",
+            id="the snooze is too short",
+        ),
+        pytest.param(["test", "nobody"], 1, "no startup 'nobody'", id="the startup is unknown"),
     ],
 )
 def test_a_refused_answer_changes_nothing(
     state: Path, arguments: list[str], code: int, sentence: str
 ) -> None:
-    """One sentence, the exit code for its kind, and not a row (I24)."""
+    """A refusal is one sentence with the exit code of its kind, and writes no row (I24)."""
     book = Book.open_existing(state)
     before = digest(book)
     ran = run_in_process("notice", *arguments, "--state", state)
@@ -91,7 +113,7 @@ def test_a_refused_answer_changes_nothing(
 
 
 def test_a_test_notice_reaches_every_channel_and_its_answer_is_kept(state: Path) -> None:
-    """`tested` is None until somebody acknowledges; then it is when."""
+    """`tested` is None until somebody acknowledges, and that instant afterwards."""
     book = Book.open_existing(state)
     ran = run_in_process("notice", "test", "acme", "--state", state, "--json")
     assert ran.code == 0 and notices.last_tested_s(book, "acme") is None
@@ -106,7 +128,7 @@ def test_a_test_notice_reaches_every_channel_and_its_answer_is_kept(state: Path)
 
 
 def load_acknowledged(book: Book, number: int) -> int:
-    """When a notice was acknowledged, from its row."""
+    """The instant of a notice's acknowledgement, from its row."""
     with book.reading() as connection:
         rows = connection.exec_driver_sql(
             "SELECT acknowledged_s FROM notice WHERE id = ?", (number,)
@@ -115,7 +137,7 @@ def load_acknowledged(book: Book, number: int) -> int:
 
 
 def test_a_startups_webhook_secret_is_shown_to_the_operator(state: Path) -> None:
-    """The same secret for the same startup, another for another; none without a setting."""
+    """The webhook secret is stable and differs by startup; without a setting there is none."""
     env = environment(COHORTD_WEBHOOK_SECRET="0123456789abcdef")
     acme = run_in_process("notice", "secret", "acme", env=env).out
     assert acme == run_in_process("notice", "secret", "acme", env=env).out
@@ -124,7 +146,7 @@ def test_a_startups_webhook_secret_is_shown_to_the_operator(state: Path) -> None
 
 
 def test_status_shows_what_was_not_sent_and_what_was_given_up(state: Path) -> None:
-    """A message that is due and unsent is counted with since when; a dead letter stays visible."""
+    """A due, unsent message is counted with its age; a dead letter stays visible."""
     before = run_in_process("status", "--state", state, "--json").json["messages"]
     assert before == {"unsent": 0, "unsent_since": None, "failed": 0}
     assert run_in_process("notice", "test", "acme", "--state", state).code == 0

@@ -1,4 +1,4 @@
-"""What a person types to change the books: it is done once, or refused in one sentence."""
+"""Operator actions on the books: each is done once, or refused in one sentence."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ WHY = ("--reason", "because")
 
 @pytest.fixture
 def state(tmp_path: Path) -> Path:
-    """A folder with a book: acme has 100 credits, 2 hours of s1 charged; birch has nothing."""
+    """A book in which acme has 100 credits and was charged 2 hours of s1; birch has none."""
     grant = a_grant("g1", 100_000_000, effective_s=START_S, expires_s=END_S)
     acme = a_startup("acme", grants=(grant,))
     book = Book.open(tmp_path)
@@ -49,7 +49,7 @@ def state(tmp_path: Path) -> Path:
 
 
 def on(state: Path, *words: object) -> CommandResult:
-    """Run a command on the book, as olga."""
+    """Run a command on the book as olga."""
     return run_in_process(*words, "--state", state, env=environment(USER="olga", SUDO_USER=""))
 
 
@@ -75,7 +75,7 @@ COMMANDS: list[tuple[str, ...]] = [
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
 def test_a_dry_run_previews_and_changes_nothing(state: Path, command: tuple[str, ...]) -> None:
-    """The sentence of the action, as what it would do; exit 0."""
+    """A dry run prints the action's sentence, as what it would do, with exit 0."""
     before = digest_of(state)
     shown = on(state, *command, *WHY, "--dry-run")
     assert (shown.code, digest_of(state)) == (0, before)
@@ -88,7 +88,7 @@ def test_a_dry_run_previews_and_changes_nothing(state: Path, command: tuple[str,
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
 def test_a_key_makes_it_safe_to_repeat(state: Path, command: tuple[str, ...]) -> None:
-    """Same key and command: the first answer again. Another command: exit 1. One action in all."""
+    """The same key and command repeat the first answer; another command exits 1."""
     first = on(state, *command, *WHY, "--key", "k1", "--json")
     before = digest_of(state)
     again = on(state, *command, *WHY, "--key", "k1", "--json")
@@ -100,7 +100,7 @@ def test_a_key_makes_it_safe_to_repeat(state: Path, command: tuple[str, ...]) ->
 
 
 def test_the_answers_in_json(state: Path) -> None:
-    """Amounts are decimal strings, a refund says where it goes, a void how much was used."""
+    """JSON has amounts as decimal strings, where a refund goes, and how much of a void was used."""
     refund = on(state, *COMMANDS[2], *WHY, "--json").json
     assert refund["to"] == {"grant:acme:g1": refund["refunded"]} == {"grant:acme:g1": "3.60"}
     assert refund["seconds"] == HOUR_S
@@ -121,7 +121,7 @@ def test_a_zone_is_refunded_startup_by_startup(state: Path) -> None:
 
 
 def test_status_shows_a_grant_by_command(state: Path) -> None:
-    """What was granted is available at once."""
+    """A grant is available at once."""
     assert on(state, *COMMANDS[0], *WHY).code == 0
     lines = on(state, "status", "--json").json["startups"]
     assert {line["name"]: line["available"] for line in lines}["birch"] == "12.50"
@@ -171,7 +171,7 @@ BAD: list[tuple[tuple[str, ...], int, str]] = [
 def test_bad_input_is_one_sentence_and_no_change(
     state: Path, command: tuple[str, ...], code: int, why: str
 ) -> None:
-    """Exit 1 or 2, one line that says why, nothing on standard output, the same digest."""
+    """A refusal exits 1 or 2 with one line, writes nothing on stdout, and changes no row."""
     before = digest_of(state)
     ended = on(state, *command, *WHY)
     assert (ended.code, ended.out) == (code, "")
@@ -182,7 +182,7 @@ def test_bad_input_is_one_sentence_and_no_change(
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
 def test_a_reason_is_required(state: Path, command: tuple[str, ...]) -> None:
-    """No reason and an empty one end with exit 2, and nothing is written."""
+    """A missing or empty reason exits 2, and nothing is written."""
     before = digest_of(state)
     assert on(state, *command).code == 2
     assert on(state, *command, "--reason", " ").code == 2
@@ -196,7 +196,7 @@ def test_an_operator_action_creates_no_book(tmp_path: Path) -> None:
 
 
 def test_rebuild_mends_the_balances_and_nothing_else(state: Path) -> None:
-    """A false balance: exit 1, then rebuilt and exit 0. A false transfer stays a fault."""
+    """A false balance exits 1, then is rebuilt; a false transfer stays a fault."""
     with sqlite3.connect(state / FILE_NAME) as book:
         book.execute("UPDATE balance SET amount_ucr = amount_ucr + 1 WHERE account = 'usage:acme'")
     refused = on(state, "verify")

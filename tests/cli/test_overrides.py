@@ -1,4 +1,4 @@
-"""What an operator types to steer stops: kept with its reason, listed, refused with a fix."""
+"""Overrides on the command line: kept with a reason, listed, or refused with a fix."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def state(tmp_path: Path) -> Path:
 
 
 def test_words_are_kept_and_audited(state: Path) -> None:
-    """Each operator action is in the audit log with actor, subject, reason, and what was before."""
+    """The audit log has each action with actor, subject, reason, and the state before."""
     at = ("--state", state, "--reason", "fraud")
     assert run_in_process("level", "acme", "stopped", *at).code == 0
     assert run_in_process("level", "acme", "open", *at).code == 0
@@ -49,11 +49,11 @@ def test_words_are_kept_and_audited(state: Path) -> None:
         "freeze",
         "maintenance",
     ]
-    assert "freeze *: on until" in run_in_process("status", "--state", state).out
+    assert "freeze: on until" in run_in_process("status", "--state", state).out
 
 
 def test_a_freeze_can_be_ended(state: Path) -> None:
-    """--end takes the word back, and a second --end is refused."""
+    """--end ends the override, and a second --end is refused."""
     at = ("--state", state, "--reason", "test")
     assert run_in_process("freeze", "acme", *at, "--for", "1d").code == 0
     assert run_in_process("freeze", "acme", *at, "--end").code == 0
@@ -64,22 +64,64 @@ def test_a_freeze_can_be_ended(state: Path) -> None:
 @pytest.mark.parametrize(
     ("command", "code", "says"),
     [
-        (("level", "nobody", "closed", "--reason", "x"), 1, "no startup of the program"),
-        (("level", "acme", "ajar", "--reason", "x"), 2, "open, closed or stopped"),
-        (("level", "acme", "closed", "--reason", " "), 2, "--reason is one line"),
-        (("exempt", "acme", "--reason", "x"), 2, "--for 2h"),
-        (("exempt", "acme", "--reason", "x", "--for", "soon"), 2, "not a duration"),
-        (("exempt", "acme", "--reason", "x", "--for", "900d"), 2, "at most 366d"),
-        (("exempt", "s9", "--reason", "x", "--for", "1d"), 1, "no startup of the program"),
-        (("approve", "--reason", "x"), 2, "--all"),
-        (("approve", "7", "--reason", "x"), 1, "no such stop is deferred"),
-        (("approve", "--all", "--reason", "x"), 1, "no such stop is deferred"),
+        pytest.param(
+            ("level", "nobody", "closed", "--reason", "x"),
+            1,
+            "no startup of the program",
+            id="the startup is unknown",
+        ),
+        pytest.param(
+            ("level", "acme", "ajar", "--reason", "x"),
+            2,
+            "open, closed or stopped",
+            id="the level is unknown",
+        ),
+        pytest.param(
+            ("level", "acme", "closed", "--reason", " "),
+            2,
+            "--reason is one line",
+            id="the reason is blank",
+        ),
+        pytest.param(
+            ("exempt", "acme", "--reason", "x"), 2, "--for 2h", id="the duration is missing"
+        ),
+        pytest.param(
+            ("exempt", "acme", "--reason", "x", "--for", "soon"),
+            2,
+            "not a duration",
+            id="the duration cannot be read",
+        ),
+        pytest.param(
+            ("exempt", "acme", "--reason", "x", "--for", "900d"),
+            2,
+            "give 1s to 366d",
+            id="the duration is too long",
+        ),
+        pytest.param(
+            ("exempt", "s9", "--reason", "x", "--for", "1d"),
+            1,
+            "no startup of the program",
+            id="the server is unknown",
+        ),
+        pytest.param(("approve", "--reason", "x"), 2, "--all", id="no decision is named"),
+        pytest.param(
+            ("approve", "7", "--reason", "x"),
+            1,
+            "no such stop is deferred",
+            id="the decision deferred no stop",
+        ),
+        pytest.param(
+            ("approve", "--all", "--reason", "x"),
+            1,
+            "no such stop is deferred",
+            id="no stop is deferred",
+        ),
     ],
 )
 def test_refusals_name_the_fix_and_keep_nothing(
     state: Path, command: tuple[str, ...], code: int, says: str
 ) -> None:
-    """One sentence, the right exit code, and no word in the book (I24)."""
+    """A refusal is one sentence with its exit code, and writes no override (I24)."""
     ran = run_in_process(*command, "--state", state)
     assert (ran.code, says in ran.sentence) == (code, True), ran.sentence
     assert [d["command"] for d in run_in_process("audit", "--state", state, "--json").json] == [
@@ -88,7 +130,7 @@ def test_refusals_name_the_fix_and_keep_nothing(
 
 
 def test_arming_wants_seven_days_of_shadow(tmp_path: Path) -> None:
-    """Refused before, with the wait; --force passes; the file then no longer decides alone."""
+    """arm is refused with the remaining wait; --force passes, and then overrides the file."""
     book = Book.open(tmp_path)
     now_s = SystemClock().now_s()
     apply_program(book, a_program(mode="shadow", ends_s=now_s + YEAR_S), now_s, "tests")
@@ -106,7 +148,7 @@ def test_arming_wants_seven_days_of_shadow(tmp_path: Path) -> None:
 
 
 def test_arming_after_a_week_wants_every_test_notice_acknowledged(tmp_path: Path) -> None:
-    """Seven days of shadow and one startup that answered: the other is named; then it arms."""
+    """After seven days of shadow mode, arm names the startup that did not answer; then it arms."""
     book = Book.open(tmp_path)
     now_s = SystemClock().now_s()
     members = [replace(a_startup(name), contacts=("mailto://a@b.c",)) for name in ("acme", "birch")]
@@ -130,31 +172,58 @@ def test_arming_after_a_week_wants_every_test_notice_acknowledged(tmp_path: Path
 @pytest.mark.parametrize(
     ("files", "said", "since_s"),
     [
-        ([(10, "shadow")], [], 10),
-        ([(10, "shadow"), (20, "shadow")], [], 10),
-        ([(10, "shadow"), (20, "off"), (30, "shadow")], [], 30),
-        ([(10, "shadow")], [(20, "enforce")], None),
-        ([(10, "shadow")], [(20, "enforce"), (30, "shadow")], 30),
-        ([(10, "enforce")], [(30, "shadow")], 30),
-        ([(10, "shadow"), (40, "off")], [(30, "shadow")], None),
-        ([], [], None),
+        pytest.param([(10, "shadow")], [], 10, id="shadow by file counts from its application"),
+        pytest.param(
+            [(10, "shadow"), (20, "shadow")], [], 10, id="a second file in shadow changes nothing"
+        ),
+        pytest.param(
+            [(10, "shadow"), (20, "off"), (30, "shadow")],
+            [],
+            30,
+            id="mode off starts the days again",
+        ),
+        pytest.param(
+            [(10, "shadow")],
+            [(20, "enforce")],
+            None,
+            id="while an override says enforce nothing counts",
+        ),
+        pytest.param(
+            [(10, "shadow")],
+            [(20, "enforce"), (30, "shadow")],
+            30,
+            id="an override back to shadow starts the days again",
+        ),
+        pytest.param(
+            [(10, "enforce")],
+            [(30, "shadow")],
+            30,
+            id="an override to shadow counts over a file in enforce",
+        ),
+        pytest.param(
+            [(10, "shadow"), (40, "off")],
+            [(30, "shadow")],
+            None,
+            id="a later file that says off ends the days",
+        ),
+        pytest.param([], [], None, id="without a program nothing counts"),
     ],
 )
 def test_shadow_counts_without_a_break(
     files: list[tuple[int, str]], said: list[tuple[int, str]], since_s: int | None
 ) -> None:
-    """Whatever was enforced or off in between begins the week anew."""
+    """A break of enforce mode or mode off starts the seven days again."""
     assert shadow_start_s(files, said) == since_s
 
 
 def test_only_a_stop_can_be_undone(state: Path) -> None:
-    """A number that stopped nothing is refused, and names where to look."""
+    """A decision that stopped nothing is refused, and the message names where to look."""
     ran = run_in_process("undo", 1, "--state", state, "--reason", "mistake")
     assert (ran.code, "stopped no server" in ran.sentence) == (1, True)
 
 
 def test_a_shortage_is_of_a_pool(state: Path) -> None:
-    """Kept for a pool that exists, refused for another."""
+    """A shortage is kept for an existing pool, and refused for another one."""
     at = ("--state", state, "--reason", "seen", "--for", "6h")
     assert run_in_process("shortage", "h100", *at).code == 0
     assert run_in_process("shortage", "b300", *at).code == 1

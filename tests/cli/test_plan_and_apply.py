@@ -1,4 +1,4 @@
-"""Which program files are put in force, and what happens to the others: nothing at all."""
+"""plan and apply: which program files are put in force, and which are refused."""
 
 from __future__ import annotations
 
@@ -68,10 +68,10 @@ RISKS = {
 
 @pytest.mark.parametrize("case", RISKS)
 def test_a_risky_change_needs_the_programs_name(case: str, operator_env: OperatorEnv) -> None:
-    """plan marks it; apply refuses with exit 1 until --confirm names the program."""
+    """plan marks a dangerous change; apply exits 1 until --confirm names the program."""
     before, after, path = RISKS[case]
     text = PROGRAM.replace(before, after, 1)
-    if case == "the cohort ends earlier":  # its grants keep their end: only the date moves
+    if case == "the cohort ends earlier":  # its grants keep their end: only the cohort moves
         text = text.replace('" }', '", expires = 2027-07-05 }')
     operator_env.write(text)
     planned = operator_env.run("plan")
@@ -114,7 +114,7 @@ IN_USE = {
 def test_what_runs_is_asked_about_by_the_pools_in_force(
     case: str, operator_env: OperatorEnv
 ) -> None:
-    """A server runs: what takes its flavor or pool away is marked, and not applied unasked."""
+    """While a server runs, plan marks the loss of its flavor or pool, and apply asks."""
     text, paths = IN_USE[case]
     operator_env.write(text)
     unused = [c["path"] for c in operator_env.run("plan", "--json").json if c["needs_confirmation"]]
@@ -132,7 +132,7 @@ def test_what_runs_is_asked_about_by_the_pools_in_force(
 
 
 def test_a_file_that_lets_an_old_word_count_again_is_marked(operator_env: OperatorEnv) -> None:
-    """Armed, then off by file: "shadow" would enforce, so plan says who armed, and apply asks."""
+    """After arm and mode off by file, "shadow" would enforce: plan says so, and apply asks."""
     assert operator_env.run("arm", "--force", "--reason", "the pilot").code == 0
     operator_env.write(PROGRAM.replace("budget", 'mode = "off"\nbudget', 1))
     assert operator_env.run("apply").code == 0
@@ -147,14 +147,14 @@ def test_a_file_that_lets_an_old_word_count_again_is_marked(operator_env: Operat
 
 
 def test_applying_twice_posts_and_changes_nothing(operator_env: OperatorEnv) -> None:
-    """The same file again is no new version, and each grant was posted once."""
+    """Applying the same file again adds no version, and posts no grant again."""
     book = operator_env.in_force()
     assert operator_env.run("apply", "--json").json == {"version": 1, "changes": []}
     assert operator_env.in_force() == book
 
 
 def test_a_changed_grant_is_refused_naming_void(operator_env: OperatorEnv) -> None:
-    """A posted grant does not change: the way out is void and a new id, and no --confirm."""
+    """A posted grant cannot change: the message names void and a new id, whatever is confirmed."""
     operator_env.write(PROGRAM.replace('"1000"', '"1500"'))
     book = operator_env.in_force()
     for ran in (operator_env.run("plan"), operator_env.run("apply", "--confirm", "trial")):
@@ -165,7 +165,7 @@ def test_a_changed_grant_is_refused_naming_void(operator_env: OperatorEnv) -> No
 
 
 def test_what_was_granted_before_counts_in_the_budget(operator_env: OperatorEnv) -> None:
-    """The 2000 of a startup that left, and 4000 more, are above 5000: plan and apply say so."""
+    """The grants of a former startup count: 2000 and 4000 more are above 5000."""
     joins = PROGRAM[BIRCH:].replace("birch", "cedar").replace('"2000"', '"4000"')
     operator_env.write(PROGRAM[:BIRCH] + joins)
     book = operator_env.in_force()
@@ -180,7 +180,7 @@ def test_what_was_granted_before_counts_in_the_budget(operator_env: OperatorEnv)
 def test_a_file_that_changes_nothing_is_planned_and_applied_above_the_budget(
     operator_env: OperatorEnv, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A book of before may be: nothing is asked of a file that is in force already."""
+    """A file that is in force already needs no confirmation, also if it is above the budget."""
     joins = PROGRAM[BIRCH:].replace("birch", "cedar").replace('"2000"', '"4000"')
     operator_env.write(PROGRAM[:BIRCH] + joins)
     with monkeypatch.context() as before:
@@ -194,7 +194,7 @@ def test_a_file_that_changes_nothing_is_planned_and_applied_above_the_budget(
 
 
 def test_verify_names_the_transfer_that_was_tampered_with(operator_env: OperatorEnv) -> None:
-    """Who drops the trigger and changes an amount is found out, by process and by exit code."""
+    """An amount that was changed behind a dropped trigger is found, with the exit code."""
     untouched = cohortd("verify", "--state", operator_env.state)
     assert untouched.code == 0 and "2 transfers are right" in untouched.out
     with sqlite3.connect(operator_env.state / FILE_NAME) as book:

@@ -1,4 +1,4 @@
-"""What a person types about prices: the rate in force is shown, changed once, or refused."""
+"""Prices on the command line: the rate in force is shown, changed once, or refused."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ FROM = format_instant(START_S + HOUR_S // 2)
 
 @pytest.fixture
 def state(tmp_path: Path) -> Path:
-    """A book in which acme's s1 was charged 2 hours at 3.60, the price first listed."""
+    """A book in which acme's s1 was charged 2 hours at the listed 3.60."""
     grant = a_grant("g1", 100_000_000, effective_s=START_S, expires_s=END_S)
     book = Book.open(tmp_path)
     whole = a_program(
@@ -57,12 +57,12 @@ def state(tmp_path: Path) -> Path:
 
 
 def on(state: Path, *words: object) -> CommandResult:
-    """Run a command of `price`, or another, on the book, as olga."""
+    """Run a command on the book as olga."""
     return run_in_process(*words, "--state", state, env=environment(USER="olga", SUDO_USER=""))
 
 
 def accept(state: Path, rate: str, *more: object, from_: str = FROM) -> CommandResult:
-    """Accept a rate of the flavor from half an hour after the start, because."""
+    """Accept a rate of the flavor from half an hour after the start."""
     return on(state, "price", "accept", FLAVOR, rate, "--from", from_, *WHY, *more)
 
 
@@ -81,7 +81,7 @@ def listed(state: Path, *more: object) -> Any:
 
 
 def test_a_cheaper_price_from_the_past_goes_back_to_the_grants(state: Path) -> None:
-    """1.80 for the last 90 of 120 minutes: 2.70 come back, previewed to the word, and once."""
+    """1.80 for the last 90 of 120 minutes refunds 2.70 once, exactly as previewed."""
     before = in_book(state)[1]
     shown = accept(state, "1.80", "--dry-run", "--json")
     assert (shown.code, in_book(state)[1]) == (0, before)
@@ -99,7 +99,7 @@ def test_a_cheaper_price_from_the_past_goes_back_to_the_grants(state: Path) -> N
 
 
 def test_a_dearer_price_from_the_past_is_the_sponsors_by_default(state: Path) -> None:
-    """The startup keeps what it paid; 1.5 hours of 1.80 more go to price-difference."""
+    """A higher price keeps the startup's charge; 1.5 hours of 1.80 go to price-difference."""
     done = accept(state, "5.40", "--json").json
     assert done["startups"]["acme"]["posted"] == "0.00" and done["price_difference"] == "2.70"
     balances, _ = in_book(state)
@@ -109,7 +109,7 @@ def test_a_dearer_price_from_the_past_is_the_sponsors_by_default(state: Path) ->
 
 
 def test_a_dearer_price_is_drawn_from_grants_only_when_told_so(state: Path) -> None:
-    """--to startup charges the difference and takes back what the sponsor had borne."""
+    """--to startup charges the startup the difference that the sponsor had borne."""
     accept(state, "5.40")
     done = accept(state, "5.40", "--to", "startup", "--json").json
     assert done["startups"]["acme"]["posted"] == "2.70" and done["price_difference"] == "-2.70"
@@ -120,7 +120,7 @@ def test_a_dearer_price_is_drawn_from_grants_only_when_told_so(state: Path) -> N
 
 
 def test_refund_and_correction_in_either_order_return_what_was_paid(state: Path) -> None:
-    """All of it is refunded after a correction; nothing of it is corrected after a refund."""
+    """A refund after a correction refunds all; a correction after a refund corrects nothing."""
     window = ("--from", format_instant(START_S), "--to", format_instant(START_S + HOUR_S))
     on(state, "refund", "--server", "s1", *window, *WHY)
     half = accept(state, "1.80", "--json").json["startups"]["acme"]
@@ -134,7 +134,7 @@ def test_refund_and_correction_in_either_order_return_what_was_paid(state: Path)
 
 
 def test_a_price_from_the_future_changes_nothing_that_is_charged(state: Path) -> None:
-    """It is planned, shown beside the rate in force, and in force from its instant on."""
+    """A future price is planned, listed beside the rate in force, and used from its instant."""
     tomorrow = format_instant(END_S)
     assert accept(state, "3.00", from_=tomorrow).code == 0
     (row,) = listed(state)
@@ -151,7 +151,7 @@ def test_a_price_from_the_future_changes_nothing_that_is_charged(state: Path) ->
 
 
 def test_as_of_answers_what_the_book_said_then(state: Path) -> None:
-    """A correction of the past does not change what was known in the past; before it, nothing."""
+    """A correction of the past does not change what was known before it."""
     accept(state, "1.80")
     then = format_instant(START_S + HOUR_S)
     assert [row["credits_per_hour"] for row in listed(state, "--as-of", then)] == ["3.60"]
@@ -160,7 +160,7 @@ def test_as_of_answers_what_the_book_said_then(state: Path) -> None:
 
 
 def test_a_key_repeats_the_first_answer(state: Path) -> None:
-    """Of a correction and of a price that moves nothing; for another command it is refused."""
+    """A key repeats the answer of a correction, and is refused for another command."""
     for rate, from_, key in (("1.80", FROM, "k1"), ("2", format_instant(END_S), "k2")):
         first = accept(state, rate, "--key", key, "--json", from_=from_)
         before = in_book(state)[1]
@@ -188,7 +188,7 @@ BAD: list[tuple[tuple[str, ...], int, str]] = [
 def test_a_bad_price_is_one_sentence_and_no_change(
     state: Path, words: tuple[str, ...], code: int, why: str
 ) -> None:
-    """Exit 1 or 2, one line that says why and what to give, the same digest."""
+    """A refusal exits 1 or 2 with one line that says why and what to give, and changes no row."""
     before = in_book(state)[1]
     ended = on(state, "price", "accept", *words, *WHY)
     assert (ended.code, ended.out) == (code, "")
@@ -197,5 +197,5 @@ def test_a_bad_price_is_one_sentence_and_no_change(
 
 
 def test_a_price_far_from_the_last_needs_its_flavor_confirmed(state: Path) -> None:
-    """With the flavor's own name it is put in force."""
+    """With the flavor's own name in --confirm, the price is put in force."""
     assert accept(state, "10", "--confirm", FLAVOR, from_=format_instant(END_S)).code == 0

@@ -1,4 +1,4 @@
-"""release-all gives everything back with the daemon dead and the program file gone; check names."""
+"""release-all gives every rule back, with the daemon dead and the program file gone."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ REASON = ("--reason", "the sponsor asked")
 
 @pytest.fixture(scope="module")
 def region() -> Iterator[Running]:
-    """A region at this machine's time, as a command sees it."""
+    """A region at this machine's time, and its environment for a command."""
     with running("--clock", "real", "--seed", "13", "--no-workload") as region:
         yield region
 
 
 @pytest.fixture
 def iam_env(region: Running) -> IamEnv:
-    """An office with a key that may close."""
+    """An organization with a key that may close."""
     return IamEnv(region)
 
 
 def settings(iam_env: IamEnv, **changes: str) -> dict[str, str]:
-    """The environment of a command: the organization, and the key for IAM only."""
+    """The environment of a command: the organization, and only the key for IAM."""
     ours = {
         "SCW_API_URL": iam_env.region.url,
         "SCW_DEFAULT_ORGANIZATION_ID": iam_env.region.organization_id,
@@ -43,7 +43,7 @@ def settings(iam_env: IamEnv, **changes: str) -> dict[str, str]:
 
 
 def closed(iam_env: IamEnv, state: Path) -> Harness:
-    """A daemon that closed acme, and is dead: it left its lease behind."""
+    """The book of a daemon that closed acme and died, leaving its lease behind."""
     iam_env.startup(*GRANULAR)
     harness = iam_env.harness(Book.open(state))
     iam_env.closed(harness)
@@ -58,7 +58,7 @@ def release(iam_env: IamEnv, state: Path, *more: str, **changes: str) -> Command
 
 
 def test_everything_comes_back_with_the_daemon_dead(iam_env: IamEnv, tmp_path: Path) -> None:
-    """Reported rule by rule; the book says who and why; a second run finds nothing."""
+    """Each rule is reported, the book has actor and reason, and a second run finds nothing."""
     made = iam_env.startup(*GRANULAR)
     iam_env.edit(made["policy_id"], iam_env.rule(*GRANULAR), iam_env.rule(*FULL))
     harness = closed(iam_env, tmp_path)
@@ -76,7 +76,7 @@ def test_everything_comes_back_with_the_daemon_dead(iam_env: IamEnv, tmp_path: P
     assert [rule["sets"] for rule in own["rules"]] == [sorted(GRANULAR), list(FULL)]
     assert startup["startup"] == "acme" and not startup["error"]
     assert intents(harness)[-1] == ("reopen", "confirmed")
-    assert "the sponsor asked" in str(harness.all("intent")[-1]["detail"])
+    assert "the sponsor asked" in harness.all("intent")[-1]["result"].reason
     assert [row["verb"] for row in harness.all("decision")][-1] == "release"
     again = release(iam_env, tmp_path)
     assert again.code == 0 and "no rule of any startup is revoked" in again.out
@@ -85,7 +85,7 @@ def test_everything_comes_back_with_the_daemon_dead(iam_env: IamEnv, tmp_path: P
 
 
 def test_a_project_that_passed_on_is_given_back_too(iam_env: IamEnv, tmp_path: Path) -> None:
-    """Whoever has it now: release-all asks nobody's level."""
+    """release-all gives rules back whatever the level of the current owner."""
     made = iam_env.startup(*GRANULAR)
     harness = iam_env.harness(Book.open(tmp_path))
     iam_env.closed(harness)
@@ -99,7 +99,7 @@ def test_a_project_that_passed_on_is_given_back_too(iam_env: IamEnv, tmp_path: P
 def test_a_living_daemon_writes_nothing_under_its_old_lease(
     iam_env: IamEnv, tmp_path: Path
 ) -> None:
-    """release-all takes the lease; the daemon's next cycle leads again, under a new epoch."""
+    """After release-all took the lease, the daemon's next cycle leads under a new epoch."""
     harness = closed(iam_env, tmp_path)
     before = harness.cycle.lease
     assert release(iam_env, tmp_path).code == 0
@@ -111,7 +111,7 @@ def test_a_living_daemon_writes_nothing_under_its_old_lease(
 
 
 def test_a_refusal_of_one_does_not_stop_the_others(iam_env: IamEnv, tmp_path: Path) -> None:
-    """A key that may not write: exit 1 with Scaleway's words, and the record stays."""
+    """With a key that may not write it exits 1 with Scaleway's text, and the record stays."""
     harness = closed(iam_env, tmp_path)
     weak = IamEnv(iam_env.region, "IAMPolicyReadOnly").key
     keys = {"SCW_IAM_ACCESS_KEY": weak["access_key"], "SCW_IAM_SECRET_KEY": weak["secret_key"]}
@@ -124,7 +124,7 @@ def test_a_refusal_of_one_does_not_stop_the_others(iam_env: IamEnv, tmp_path: Pa
 
 
 def test_a_policy_that_is_gone_is_reported(iam_env: IamEnv, tmp_path: Path) -> None:
-    """Nothing to give back to: said, and not tried for ever."""
+    """A policy that is gone is reported once, and not tried for ever."""
     harness = closed(iam_env, tmp_path)
     gone = "11111111-1111-4111-8111-111111111111"
     with harness.book.writing() as connection:
@@ -136,7 +136,7 @@ def test_a_policy_that_is_gone_is_reported(iam_env: IamEnv, tmp_path: Path) -> N
 
 
 def test_what_cannot_be_done_is_one_sentence(iam_env: IamEnv, tmp_path: Path) -> None:
-    """No key and half a key: 2. No book: 2. Nobody listens: 3. A reason that is none: 2."""
+    """Exit 2 for no key, half a key, no book or an empty reason; exit 3 if nobody listens."""
     harness = closed(iam_env, tmp_path)
     none = release(iam_env, tmp_path, SCW_IAM_ACCESS_KEY="", SCW_IAM_SECRET_KEY="")
     assert none.code == 2 and "SCW_IAM_ACCESS_KEY" in none.err
@@ -154,7 +154,7 @@ def test_what_cannot_be_done_is_one_sentence(iam_env: IamEnv, tmp_path: Path) ->
 
 
 def checked(iam_env: IamEnv, folder: Path, **changes: str) -> dict[str, list[tuple[bool, str]]]:
-    """What `cohortd check` says, by the name of each check."""
+    """The results of `cohortd check`, by the name of each check."""
     project = iam_env.project
     (folder / "program.toml").write_text(
         f"""
@@ -189,7 +189,7 @@ grants = [ {{ id = "acme-1", credits = "1000" }} ]
 
 
 def test_check_names_who_could_get_round_a_closing(iam_env: IamEnv, tmp_path: Path) -> None:
-    """Owner, an operator's policy, a set that cannot be narrowed, and our own key, each once."""
+    """check names the owner, a policy, a set that cannot be narrowed and our key, each once."""
     client = Client(iam_env.region)
     wide = {"permission_set_names": ["InstancesFullAccess"]}
     wide["organization_id"] = iam_env.region.organization_id  # type: ignore[assignment]  # JSON
@@ -208,8 +208,12 @@ def test_check_names_who_could_get_round_a_closing(iam_env: IamEnv, tmp_path: Pa
 
 
 def test_check_says_what_the_key_lacks(region: Running, tmp_path: Path) -> None:
-    """A sentence for each permission that is missing, and which set gives it."""
+    """A sentence for each permission that is missing, and which set gives it.
+
+    The permissions to stop and start are named, because a check cannot try them.
+    """
     said = checked(IamEnv(region, "IAMPolicyReadOnly"), tmp_path)
+    assert "InstancesServerStart for 'undo' and auto_resume" in said["stops and starts"][0][1]
     for kind in ("application", "group", "user"):
         assert said[f"IAM {kind}s"][0][0] is False and "403" in said[f"IAM {kind}s"][0][1]
     assert said["IAM rules"] == [(False, "no policy of the key lets it set rules")]
@@ -220,7 +224,7 @@ def test_check_says_what_the_key_lacks(region: Running, tmp_path: Path) -> None:
 def test_check_without_the_second_key_says_what_closing_is_then(
     iam_env: IamEnv, tmp_path: Path
 ) -> None:
-    """A missing key is no fault: the check says what happens instead."""
+    """A missing key is no fault: check says what happens without it."""
     said = checked(iam_env, tmp_path, SCW_IAM_ACCESS_KEY="", SCW_IAM_SECRET_KEY="")
     ((ok, detail),) = said["IAM key"]
     assert ok and "stopped after notice" in detail and "bypass" not in said

@@ -1,4 +1,4 @@
-"""What a person reads of the books: at a past instant, and as an accountant's journal."""
+"""Reports of the books: at a past instant, and as an accountant's journal."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ NASTY = 'an "outage", [2027-99-99] date:x ; = €5 | =1+1'
 
 @pytest.fixture(scope="module")
 def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a book of the last day: charges, an expiry, a refund, a void, overdraft."""
+    """The folder of a book of one day: charges, an expiry, a refund, a void, an overdraft."""
     folder = tmp_path_factory.mktemp("state")
     began_s = int(time.time()) // 60 * 60 - 30 * HOUR_S
     with pytest.MonkeyPatch.context() as patch:
@@ -60,18 +60,18 @@ def on(state: Path, command: str, *more: object) -> CommandResult:
 
 
 def began_s(state: Path) -> int:
-    """When the cohort of the book began."""
+    """The start of the cohort in the book."""
     first = on(state, "journal", "--format", "json").out.splitlines()[0]
     return parse_instant(json.loads(first)["effective"])
 
 
 def sums(state: Path) -> dict[str, int]:
-    """Every account's sum."""
+    """The sum of every account."""
     return account_sums(Book.open_existing(state))
 
 
 def test_hledger_accepts_the_journal_and_agrees(state: Path, tmp_path: Path) -> None:
-    """A stock tool reads the export, checks each transaction, and has our balances."""
+    """hledger reads the export, checks each transaction, and computes our balances."""
     hledger = shutil.which("hledger")
     if hledger is None:
         pytest.skip("service: hledger is absent")
@@ -100,7 +100,7 @@ def test_hledger_accepts_the_journal_and_agrees(state: Path, tmp_path: Path) -> 
 
 
 def test_the_csv_adds_up_account_by_account(state: Path) -> None:
-    """The columns are named, every entry is a line, and the lines sum to the balances."""
+    """The columns are named, each entry is a line, and the lines sum to the balances."""
     rows = list(csv.DictReader(io.StringIO(on(state, "journal").out)))
     found: dict[str, Decimal] = {}
     for row in rows:
@@ -120,7 +120,7 @@ def test_json_lines_say_the_same(state: Path) -> None:
 
 
 def test_a_part_of_the_journal(state: Path) -> None:
-    """By startup, by the instant of effect, and as the book knew it."""
+    """The export filters by startup and instant of effect, and by what the book knew then."""
     start_s = began_s(state)
 
     def keys(*more: object) -> list[str]:
@@ -136,7 +136,7 @@ def test_a_part_of_the_journal(state: Path) -> None:
 
 
 def test_status_as_of(state: Path) -> None:
-    """Every amount of a past instant, the same each time, and what expired next."""
+    """A past instant shows the same amounts each time, and the next expiry."""
     at = format_instant(began_s(state) + HOUR_S)
     first = on(state, "status", "--as-of", at, "--json")
     assert first.code == 0, first.err
@@ -152,7 +152,7 @@ def test_status_as_of(state: Path) -> None:
 
 
 def test_explain_as_of(state: Path) -> None:
-    """Decisions made by then, and none after."""
+    """explain of a past instant has the decisions up to then, and none after."""
     every = on(state, "explain", "acme", "--json").json["decisions"]
     assert every
     at_s = min(row["at_s"] for row in every)
@@ -176,13 +176,13 @@ def test_explain_as_of(state: Path) -> None:
 def test_a_bad_instant_is_refused(
     state: Path, command: tuple[str, ...], instant: str, code: int, says: str
 ) -> None:
-    """One sentence on stderr, nothing on stdout."""
+    """A refusal is one sentence on stderr, with nothing on stdout."""
     ran = on(state, command[0], *command[1:], "--as-of", instant)
     assert (ran.code, ran.out) == (code, "")
     assert says in ran.sentence and len(ran.err.strip().splitlines()) == 1
 
 
 def test_a_bad_format_is_refused(state: Path) -> None:
-    """The formats are named."""
+    """The refusal of an unknown format names the known ones."""
     ran = on(state, "journal", "--format", "xml")
     assert ran.code == 2 and "csv, json, ledger" in ran.sentence

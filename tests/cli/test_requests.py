@@ -1,4 +1,4 @@
-"""What a person types to ask for GPUs: it opens once, shows its place, or is refused."""
+"""Requests on the command line: each opens once, shows its place, or is refused."""
 
 from __future__ import annotations
 
@@ -64,12 +64,12 @@ def state(tmp_path: Path) -> Path:
 
 
 def ask(state: Path, *words: object) -> CommandResult:
-    """`cohortd request` with these words, on this book."""
+    """Run `cohortd request` with these arguments on this book."""
     return run_in_process("request", *words, "--state", state)
 
 
 def test_a_start_that_was_refused_for_quota_is_said(state: Path) -> None:
-    """With --refused-for quota the request says so, in both forms; nothing else is known there."""
+    """With --refused-for quota the request says so in both forms; other reasons are refused."""
     ran = ask(state, "birch", "h100", 4, "--for", "2h", "--refused-for", "quota", "--json")
     assert ran.code == 0 and ran.json["refused_for"] == "quota"
     with Book.open_existing(state).reading() as connection:
@@ -82,7 +82,7 @@ def test_a_start_that_was_refused_for_quota_is_said(state: Path) -> None:
 
 
 def test_a_request_opens_and_stands_in_line(state: Path) -> None:
-    """It says its place and what it waits for, in words and in JSON, and status shows it."""
+    """The answer shows place and obstacle in text and JSON, and status shows the request."""
     ran = ask(state, "birch", "h100", 4, "--for", "2h", "--reason", "a deadline")
     assert ran.code == 0, ran.err
     assert "request 1: birch asks for 4 GPUs of h100 for 2h; place 1 of 1" in ran.out
@@ -96,7 +96,7 @@ def test_a_request_opens_and_stands_in_line(state: Path) -> None:
 
 
 def test_options_may_come_first_and_open_may_be_written(state: Path) -> None:
-    """`--for` before the startup, or the word `open`: the same request."""
+    """`--for` before the startup, or the word `open`, makes the same request."""
     first = ask(state, "--for", "2h", "birch", "h100", 2, "--json")
     second = ask(state, "open", "birch", "h100", 2, "--for", "2h", "--json")
     assert (first.code, second.code) == (0, 0), first.err + second.err
@@ -106,21 +106,66 @@ def test_options_may_come_first_and_open_may_be_written(state: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "code", "says"),
     [
-        (("ghost", "h100", 2, "--for", "1h"), 1, "ghost is no startup of the program"),
-        (("birch", "b300", 2, "--for", "1h"), 1, "pool b300 is not in the program"),
-        (("birch", "h100", 3, "--for", "1h"), 1, "3 GPUs is no multiple of 2"),
-        (("birch", "h100", 10, "--for", "1h"), 1, "more than birch's limit of 8 in h100"),
-        (("birch", "h100", -2, "--for", "1h"), 1, "-2 GPUs is not above 0"),
-        (("birch", "h100", 2, "--for", "200d"), 1, "is beyond the end of the cohort at"),
-        (("birch", "h100", 2, "--for", "soon"), 2, "--for 'soon' is not a duration"),
-        (("birch", "h100", 2, "--for", "1h", "--reason", ""), 2, "--reason is one line"),
-        (("withdraw", 7), 1, "there is no request 7; 'cohortd request list' shows them"),
+        pytest.param(
+            ("ghost", "h100", 2, "--for", "1h"),
+            1,
+            "ghost is no startup of the program",
+            id="the startup is unknown",
+        ),
+        pytest.param(
+            ("birch", "b300", 2, "--for", "1h"),
+            1,
+            "pool b300 is not in the program",
+            id="the pool is unknown",
+        ),
+        pytest.param(
+            ("birch", "h100", 3, "--for", "1h"),
+            1,
+            "3 GPUs is no multiple of 2",
+            id="the GPUs are no whole servers",
+        ),
+        pytest.param(
+            ("birch", "h100", 10, "--for", "1h"),
+            1,
+            "more than birch's limit of 8 in h100",
+            id="the GPUs are above the limit",
+        ),
+        pytest.param(
+            ("birch", "h100", -2, "--for", "1h"),
+            1,
+            "-2 GPUs is not above 0",
+            id="the GPUs are negative",
+        ),
+        pytest.param(
+            ("birch", "h100", 2, "--for", "200d"),
+            1,
+            "is beyond the end of the cohort at",
+            id="the time is beyond the cohort",
+        ),
+        pytest.param(
+            ("birch", "h100", 2, "--for", "soon"),
+            2,
+            "--for 'soon' is not a duration",
+            id="the duration cannot be read",
+        ),
+        pytest.param(
+            ("birch", "h100", 2, "--for", "1h", "--reason", ""),
+            2,
+            "--reason is one line",
+            id="the reason is empty",
+        ),
+        pytest.param(
+            ("withdraw", 7),
+            1,
+            "there is no request 7; 'cohortd request list' shows them",
+            id="the withdrawn request is unknown",
+        ),
     ],
 )
 def test_a_refusal_is_one_sentence_and_changes_nothing(
     state: Path, words: tuple[object, ...], code: int, says: str
 ) -> None:
-    """I24: exit 1 where the program refuses, 2 where a word cannot be read; no row is written."""
+    """I24: exit 1 if the program refuses, 2 if an argument cannot be read; no row is written."""
     before = digest(Book.open_existing(state))
     ran = ask(state, *words)
     assert ran.code == code, ran.err
@@ -129,7 +174,7 @@ def test_a_refusal_is_one_sentence_and_changes_nothing(
 
 
 def test_dry_run_writes_nothing(state: Path) -> None:
-    """It is checked and shown, and the book stays as it was."""
+    """A dry run checks and shows the request, and does not change the book."""
     before = digest(Book.open_existing(state))
     ran = ask(state, "birch", "h100", 4, "--for", "2h", "--dry-run")
     assert (ran.code, ran.out[:9]) == (0, "would ask")
@@ -137,7 +182,7 @@ def test_dry_run_writes_nothing(state: Path) -> None:
 
 
 def test_a_key_opens_one_request(state: Path) -> None:
-    """The same words with the same key answer the first request; other words are refused."""
+    """The same key and arguments repeat the answer; other arguments are refused."""
     words = ("birch", "h100", 4, "--for", "2h", "--key", "k1", "--json")
     assert [ask(state, *words).json["id"] for _ in range(2)] == [1, 1]
     other = ask(state, "birch", "h100", 2, "--for", "2h", "--key", "k1")
@@ -145,10 +190,10 @@ def test_a_key_opens_one_request(state: Path) -> None:
 
 
 def test_a_request_is_withdrawn_once(state: Path) -> None:
-    """It leaves the line at once, stays in the list of all, and is not withdrawn twice."""
+    """A withdrawn request leaves the queue at once, stays listed, and is not withdrawn twice."""
     ask(state, "birch", "h100", 4, "--for", "2h")
     assert ask(state, "withdraw", 1).code == 0
-    assert "nobody waits" in ask(state, "list").out
+    assert "no request is open" in ask(state, "list").out
     (line,) = ask(state, "list", "--all", "--json").json["requests"]
     assert line["state"] == "withdrawn"
     again = ask(state, "withdraw", 1)

@@ -1,4 +1,4 @@
-"""Every published schema describes what the command of its name really says."""
+"""Every published schema describes the output of the command of its name."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def schema(name: str) -> Any:
 
 
 def check(name: str, value: object) -> None:
-    """Raise what is wrong with a value."""
+    """Raise if a value does not match its schema."""
     jsonschema_rs.validator_for(schema(name)).validate(value)
 
 
 @pytest.fixture(scope="module")
 def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Acme runs 16 of 16 GPUs, 8 of them lent by birch, who asks for its quota back."""
+    """Acme runs 16 of 16 GPUs, 8 of them lent by birch, which asks for its quota back."""
     folder = tmp_path_factory.mktemp("state")
     made = rigs.program()
     (acme,) = made.startups()
@@ -62,7 +62,7 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in SCHEMAS.glob("*.json")))
 def test_a_schema_is_one_of_the_draft(name: str) -> None:
-    """Each file is itself valid, of draft 2020-12, and has an id and a title."""
+    """Each file is a valid schema of draft 2020-12, with an id and a title."""
     made = schema(name)
     jsonschema_rs.meta.validate(made)
     assert made["$schema"] == DRAFT and made["title"]
@@ -70,7 +70,7 @@ def test_a_schema_is_one_of_the_draft(name: str) -> None:
 
 
 def test_status(state: Path) -> None:
-    """Status, with a share, a pace, a request, an overuse, a server and a zone in it."""
+    """status matches, with a share, a pace, a request, an overuse, a server and a zone in it."""
     said = run_in_process("status", "--state", state, "--json").json
     check("status", said)
     for filled in ("startups", "shares", "requests", "overuse", "zones"):
@@ -80,7 +80,7 @@ def test_status(state: Path) -> None:
 
 
 def test_explain(state: Path) -> None:
-    """Explain of a startup has its shares and pace now; of a server only its decisions."""
+    """explain matches: of a startup with shares and pace, of a server with its decisions."""
     said = run_in_process("explain", "acme", "--state", state, "--json").json
     check("explain", said)
     assert said["decisions"] and said["subject"] == "acme"
@@ -96,7 +96,7 @@ def test_explain(state: Path) -> None:
 
 
 def test_plan(tmp_path: Path) -> None:
-    """A first plan, one that changes and takes away, and one without a change."""
+    """plan matches: a first plan, one that changes and removes, and one without a change."""
     operator_env = OperatorEnv(tmp_path)
     operator_env.write(PROGRAM)
     first = operator_env.run("plan", "--json").json
@@ -111,7 +111,7 @@ def test_plan(tmp_path: Path) -> None:
 
 
 def test_credits(tmp_path: Path) -> None:
-    """The API's credits, and the published schema is the model's own."""
+    """The API's credits match, and the published schema is that of the model."""
     own = CreditsAnswer.model_json_schema()
     published = schema("credits")
     assert {key: value for key, value in published.items() if key not in ("$schema", "$id")} == own
@@ -128,7 +128,7 @@ def test_credits(tmp_path: Path) -> None:
 def test_a_schema_refuses_what_is_not_said(
     name: str, command: tuple[str, ...], state: Path
 ) -> None:
-    """Without any one of its top fields, or with a number for credits, an answer is refused."""
+    """An answer without a top field, or with a number for credits, does not match."""
     said = run_in_process(*command, "--state", state, "--json").json
     for key in schema(name)["required"]:
         with pytest.raises(jsonschema_rs.ValidationError, match=key):

@@ -1,4 +1,4 @@
-"""`cohortd statement` and `verify` as a person reads them: months that add up, heads, progress."""
+"""`cohortd statement` and `verify`: months that add up, chain heads, progress."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ TURN_S = parse_instant(TURN)
 
 @pytest.fixture(scope="module")
 def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A closed February and an open March with a refund of February in it."""
+    """A closed February, and an open March with a refund for February."""
     folder, began_s = tmp_path_factory.mktemp("state"), TURN_S - 5 * HOUR_S
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(rigs, "T0", began_s)
@@ -60,7 +60,7 @@ def on(state: Path, *arguments: object) -> CommandResult:
 
 
 def test_a_month_adds_up_and_carries_over(state: Path) -> None:
-    """Opening and lines are the closing, which opens the next; who and why stand in the text."""
+    """Opening plus lines is the closing, which opens the next month; the text has the reasons."""
     first = on(state, "acme", "2026-02", "--json").json
     second = on(state, "acme", "2026-03", "--json").json
     for month in (first, second):
@@ -77,7 +77,7 @@ def test_a_month_adds_up_and_carries_over(state: Path) -> None:
 
 
 def test_the_csv_sums_to_the_closing(state: Path) -> None:
-    """An opening line, every line, and a closing one that they come to."""
+    """The table has an opening line, every line, and a closing line with their sum."""
     rows = list(csv.DictReader(io.StringIO(on(state, "acme", "2026-02", "--csv").out)))
     *lines, closing = [Decimal(row["amount"]) for row in rows]
     assert (rows[0]["kind"], rows[-1]["kind"]) == ("opening", "closing")
@@ -85,7 +85,7 @@ def test_the_csv_sums_to_the_closing(state: Path) -> None:
 
 
 def test_the_list_has_what_is_closed(state: Path) -> None:
-    """One startup's or everybody's, as a table and as JSON, each with the hash of its month."""
+    """Statements of one startup or all, as table and JSON, each with its month's hash."""
     (listed,) = on(state, "--list", "--json").json
     whole = on(state, "acme", "2026-02", "--json").json
     assert listed == {key: value for key, value in whole.items() if key != "lines"}
@@ -96,7 +96,7 @@ def test_the_list_has_what_is_closed(state: Path) -> None:
 
 
 def test_a_month_as_it_was_known(state: Path) -> None:
-    """Before it closed it was open; before the refund there was none."""
+    """At an earlier instant the month was open, and before the refund had none."""
     hour = format_instant(TURN_S - HOUR_S)
     open_then = on(state, "acme", "2026-02", "--as-of", hour, "--json").json
     assert (open_then["closed"], open_then["hash"]) == (None, None)
@@ -107,7 +107,7 @@ def test_a_month_as_it_was_known(state: Path) -> None:
 
 
 def test_every_closed_month_is_shown(tmp_path: Path) -> None:
-    """Of two, the older as well as the newer, with the hash that the list names."""
+    """Each closed month is shown with the hash that the list names."""
     book = filled(Book.open(tmp_path))
     march_s = month_start_s(0, 2)
     with book.writing() as connection:
@@ -123,24 +123,45 @@ def test_every_closed_month_is_shown(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
-        (["nobody"], 1, "no startup 'nobody' is in the book; it has acme"),
-        (["acme", "2026-1"], 2, "'2026-1' is not a month: write it as 2027-01"),
-        (["acme", "2999-01"], 1, "2999-01 has not begun yet"),
-        (["acme", "2025-01"], 1, "acme has no statement for 2025-01"),
-        ([], 2, "STARTUP is missing: name a startup, or add --list"),
-        (["acme", "--as-of", "2026-03-01"], 2, "has no zone"),
+        pytest.param(
+            ["nobody"],
+            1,
+            "no startup 'nobody' is in the book; it has acme",
+            id="the startup is unknown",
+        ),
+        pytest.param(
+            ["acme", "2026-1"],
+            2,
+            "'2026-1' is not a month: write it as 2027-01",
+            id="the month cannot be read",
+        ),
+        pytest.param(
+            ["acme", "2999-01"], 1, "2999-01 has not begun yet", id="the month has not begun"
+        ),
+        pytest.param(
+            ["acme", "2025-01"],
+            1,
+            "acme has no statement for 2025-01",
+            id="the month is before the cohort",
+        ),
+        pytest.param(
+            [], 2, "STARTUP is missing: name a startup, or add --list", id="no startup is named"
+        ),
+        pytest.param(
+            ["acme", "--as-of", "2026-03-01"], 2, "has no zone", id="the instant has no zone"
+        ),
     ],
 )
 def test_what_there_is_no_statement_of(
     state: Path, arguments: list[str], code: int, says: str
 ) -> None:
-    """One sentence, and nothing on stdout."""
+    """A refusal is one sentence, with nothing on stdout."""
     ran = on(state, *arguments)
     assert (ran.code, ran.out) == (code, "") and says in ran.sentence
 
 
 def test_a_head_that_is_none_is_bad_usage(state: Path, tmp_path: Path) -> None:
-    """Neither a hash nor a file that has one: one plain sentence, exit 2."""
+    """What is no hash and no file with one gets one plain sentence and exit 2."""
     empty = tmp_path / "mail.txt"
     empty.write_text("no hash in here")
     for head in ("abc", tmp_path, empty):
@@ -149,7 +170,7 @@ def test_a_head_that_is_none_is_bad_usage(state: Path, tmp_path: Path) -> None:
 
 
 def test_a_head_is_looked_for_in_the_chain(state: Path, tmp_path: Path) -> None:
-    """Ours is found, in a file too; another is not, and that is exit 1."""
+    """Our chain head is found, in a file too; a foreign one is not, with exit 1."""
     (head,) = run_in_process("verify", "--json", "--state", state).json["chain_heads"].values()
     mail = tmp_path / "mail.txt"
     mail.write_text(f"the newest is\n  {head}\n")
@@ -160,7 +181,7 @@ def test_a_head_is_looked_for_in_the_chain(state: Path, tmp_path: Path) -> None:
 
 
 def test_progress_is_shown_on_a_terminal_only(state: Path) -> None:
-    """On a terminal stderr counts the transfers; stdout is the answer alone."""
+    """On a terminal stderr counts the transfers, and stdout has only the answer."""
     ours, theirs = pty.openpty()
     command = [sys.executable, "-c", MAIN, "verify", "--state", str(state)]
     env = environment(TERM="xterm")

@@ -1,4 +1,4 @@
-"""An operator makes tokens, sees them without their secret, replaces and ends them."""
+"""Tokens on the command line: created, listed without secret, rotated and revoked."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def created(operator_env: OperatorEnv, *more: object) -> dict[str, str]:
 
 
 def test_a_token_is_printed_once_and_kept_as_a_hash(operator_env: OperatorEnv) -> None:
-    """The token is on standard output alone, and in no file of the state folder."""
+    """The token is on standard output only, and in no file of the state folder."""
     ran = operator_env.token("create", "acme", "--name", "ci", "--scope", "read,request")
     text = ran.out.strip()
     token_hash = fingerprint(text)
@@ -63,7 +63,7 @@ def test_rotation_without_overlap_ends_the_old_one(operator_env: OperatorEnv) ->
 
 
 def test_a_revoked_token_stays_in_the_list(operator_env: OperatorEnv) -> None:
-    """Revocation ends it, says whose it was, and is refused a second time."""
+    """Revocation ends a token, says whose it was, and is refused a second time."""
     made = created(operator_env, "acme")
     assert "of acme is revoked" in operator_env.token("revoke", made["id"]).out
     assert [each["state"] for each in operator_env.token("list", "--json").json] == ["revoked"]
@@ -72,7 +72,7 @@ def test_a_revoked_token_stays_in_the_list(operator_env: OperatorEnv) -> None:
 
 
 def test_a_token_ends_when_its_time_is_over(operator_env: OperatorEnv) -> None:
-    """An hour after its creation a token of 1h is expired, and nobody can rotate or revoke it."""
+    """After an hour a token of 1h is expired, and cannot be rotated or revoked."""
     with freeze_time("2027-02-01T10:00:00Z") as clock:
         made = created(operator_env, "acme", "--expires", "1h")
         assert (made["created"], made["expires"]) == (
@@ -89,7 +89,7 @@ def test_a_token_ends_when_its_time_is_over(operator_env: OperatorEnv) -> None:
 
 
 def test_an_operator_s_token_has_no_startup(operator_env: OperatorEnv) -> None:
-    """Scopes admin and audit go without a startup."""
+    """Tokens of scopes admin and audit belong to no startup."""
     made = created(operator_env, "--scope", "admin,audit")
     assert (made["startup"], made["scopes"]) == ("", ["admin", "audit"])
 
@@ -97,24 +97,76 @@ def test_an_operator_s_token_has_no_startup(operator_env: OperatorEnv) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
-        (("create", "nobody", "--name", "x"), 1, "'nobody' is no startup of the program"),
-        (("create", "acme", "--name", "x", "--scope", "all"), 2, "write one or more of"),
-        (("create", "acme", "--name", "x", "--scope", "admin"), 2, "for operators"),
-        (("create", "--name", "x"), 2, "act for a startup"),
-        (("create", "acme", "--name", ""), 2, "--name is ''"),
-        (("create", "acme", "--name", "x" * 101), 2, "1 to 100 printable"),
-        (("create", "acme", "--name", "x", "--expires", "10y"), 2, "--expires: '10y'"),
-        (("create", "acme", "--name", "x", "--expires", "400d"), 2, "at most 366d"),
-        (("create", "acme", "--name", "x", "--expires", "0s"), 2, "--expires is 0s"),
-        (("revoke", "tok-none"), 1, "there is no token tok-none"),
-        (("rotate", "tok-none"), 1, "there is no token tok-none"),
-        (("rotate", "tok-none", "--overlap", "60d"), 2, "at most 30d"),
+        pytest.param(
+            ("create", "nobody", "--name", "x"),
+            1,
+            "'nobody' is no startup of the program",
+            id="the startup is unknown",
+        ),
+        pytest.param(
+            ("create", "acme", "--name", "x", "--scope", "all"),
+            2,
+            "write one or more of",
+            id="the scope is unknown",
+        ),
+        pytest.param(
+            ("create", "acme", "--name", "x", "--scope", "admin"),
+            2,
+            "for operators",
+            id="a startup may have no operator scope",
+        ),
+        pytest.param(
+            ("create", "--name", "x"), 2, "act for a startup", id="a startup scope needs a startup"
+        ),
+        pytest.param(("create", "acme", "--name", ""), 2, "--name is ''", id="the name is empty"),
+        pytest.param(
+            ("create", "acme", "--name", "x" * 101),
+            2,
+            "1 to 100 printable",
+            id="the name is too long",
+        ),
+        pytest.param(
+            ("create", "acme", "--name", "x", "--expires", "10y"),
+            2,
+            "--expires '10y'",
+            id="the expiry cannot be read",
+        ),
+        pytest.param(
+            ("create", "acme", "--name", "x", "--expires", "400d"),
+            2,
+            "give 1s to 366d",
+            id="the expiry is too late",
+        ),
+        pytest.param(
+            ("create", "acme", "--name", "x", "--expires", "0s"),
+            2,
+            "--expires 0s is",
+            id="the expiry is at once",
+        ),
+        pytest.param(
+            ("revoke", "tok-none"),
+            1,
+            "there is no token tok-none",
+            id="the revoked token is unknown",
+        ),
+        pytest.param(
+            ("rotate", "tok-none"),
+            1,
+            "there is no token tok-none",
+            id="the rotated token is unknown",
+        ),
+        pytest.param(
+            ("rotate", "tok-none", "--overlap", "60d"),
+            2,
+            "give 0s to 30d",
+            id="the overlap is too long",
+        ),
     ],
 )
 def test_what_cannot_be_is_refused(
     operator_env: OperatorEnv, arguments: tuple[str, ...], code: int, says: str
 ) -> None:
-    """One sentence with the fix, the right exit code, and no token made."""
+    """A refusal is one sentence with the fix and its exit code, and makes no token."""
     ran = operator_env.token(*arguments)
     assert (ran.code, ran.out) == (code, "")
     assert says in ran.sentence

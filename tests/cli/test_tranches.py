@@ -1,4 +1,4 @@
-"""What a person types about tranches and holds: done once, or refused in one sentence."""
+"""Tranches and holds on the command line: done once, or refused in one sentence."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def line(state: Path, name: str = "acme") -> dict[str, str]:
 
 
 def test_a_tranche_counts_from_its_start(state: Path) -> None:
-    """The first is available and the next to expire; the second is later."""
+    """The first tranche is available and expires next; the second one is later."""
     own = line(state)
     assert (own["available"], own["later_tranches"]) == ("40.00", "60.00")
     assert own["next_tranche_at"] == format_instant(NOW_S + 30 * DAY_S)
@@ -71,7 +71,7 @@ def test_applying_again_posts_nothing(state: Path) -> None:
 
 
 def test_a_milestone_is_credited_when_it_is_confirmed(state: Path) -> None:
-    """Once, from now to the grant's end; the second time it is refused."""
+    """A milestone is credited once, from now to the grant's end."""
     done = on(state, "milestone", "acme", "acme-2", "demo-day", *WHY, "--json")
     assert (done.code, done.json["grant"], done.json["granted"]) == (0, "acme-2/1", "5.00")
     assert line(state)["available"] == "45.00"
@@ -81,7 +81,7 @@ def test_a_milestone_is_credited_when_it_is_confirmed(state: Path) -> None:
 
 
 def test_an_advance_moves_what_would_come_later(state: Path) -> None:
-    """A part is spendable now, the rest stays later, and nothing is made or lost."""
+    """A part is spendable now, the rest stays later, and the sum does not change."""
     done = on(state, "advance", "acme", "acme-1", "--credits", "12.5", *WHY, "--json")
     assert (done.code, done.json["from_grant"], done.json["advanced"]) == (0, "acme-1/2", "12.50")
     own = line(state)
@@ -93,7 +93,7 @@ def test_an_advance_moves_what_would_come_later(state: Path) -> None:
 
 
 def test_a_void_takes_every_unused_part(state: Path) -> None:
-    """What is advanced is counted once, a milestone of it cannot be confirmed any more."""
+    """A void takes every unused part, also one that was advanced or credited by a milestone."""
     assert on(state, "advance", "acme", "acme-1", "--credits", "10", *WHY).code == 0
     done = on(state, "void", "acme", "acme-1", *WHY, "--json").json
     assert (done["granted"], done["used"], done["voided"]) == ("100.00", "0.00", "100.00")
@@ -104,7 +104,7 @@ def test_a_void_takes_every_unused_part(state: Path) -> None:
 
 
 def test_a_hold_is_set_aside_and_settles_in_part(state: Path) -> None:
-    """Held is not available; what is not settled is available again; the second time: refused."""
+    """Held credits are not available; the unsettled rest is again; a hold ends once."""
     placed = on(state, "hold", "acme", "30", "--for", "7d", *WHY, "--json").json
     own = line(state)
     assert (own["held"], own["available"], own["posted"]) == ("30.00", "10.00", "40.00")
@@ -121,7 +121,7 @@ def test_a_hold_is_set_aside_and_settles_in_part(state: Path) -> None:
 
 
 def test_a_void_of_a_hold_returns_all_of_it(state: Path) -> None:
-    """The grants are as they were; the listing names it, of its startup only."""
+    """After a void the grants are as before; the listing names it, for its startup only."""
     placed = on(state, "hold", "place", "acme", "40", "--for", "1h", *WHY, "--json").json
     assert line(state)["available"] == "0.00"
     assert on(state, "hold", "void", placed["hold"], *WHY).code == 0
@@ -139,7 +139,7 @@ COMMANDS: list[tuple[str, ...]] = [
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
 def test_dry_run_and_key(state: Path, command: tuple[str, ...]) -> None:
-    """A dry run says the same and writes nothing; a key repeats the answer and is not reused."""
+    """A dry run prints the same and writes nothing; a key repeats its answer."""
     before = digest_of(state)
     shown = on(state, *command, *WHY, "--dry-run", "--json")
     assert (shown.code, digest_of(state)) == (0, before)
@@ -178,7 +178,7 @@ BAD: list[tuple[tuple[str, ...], int, str]] = [
 def test_bad_input_is_one_sentence_and_no_change(
     state: Path, command: tuple[str, ...], code: int, why: str
 ) -> None:
-    """I24: exit 1 or 2, one line that says why, the same digest."""
+    """I24: a refusal exits 1 or 2 with one line that says why, and changes no row."""
     before = digest_of(state)
     ended = on(state, *command, *WHY)
     assert (ended.code, ended.out, why in ended.err) == (code, "", True), ended.err
@@ -187,7 +187,7 @@ def test_bad_input_is_one_sentence_and_no_change(
 
 
 def test_a_settle_is_bounded_by_the_hold(state: Path) -> None:
-    """More than it holds, and usage outside its time, are refused."""
+    """A settlement above the hold, or for usage outside its time, is refused."""
     id = on(state, *HOLD, "5", "--for", "1d", *WHY, "--json").json["hold"]
     before = digest_of(state)
     more = on(state, "hold", "settle", id, "--credits", "6", *WHY)
@@ -198,12 +198,12 @@ def test_a_settle_is_bounded_by_the_hold(state: Path) -> None:
 
 
 def grant_60(state: str, number: int) -> None:
-    """One of two operators: half of what the budget has left, and more."""
+    """One operator grants more than half of what the budget has left."""
     run_in_process("grant", "birch", "1600", "--id", f"b{number}", *WHY, "--state", state)
 
 
 def test_two_operators_at_once_do_not_pass_the_budget(state: Path) -> None:
-    """The bank check: two processes grant at once, and one of them is refused."""
+    """Two processes grant at once, and one of them is refused."""
     fork = multiprocessing.get_context("fork")
     both = [fork.Process(target=grant_60, args=(str(state), n)) for n in range(2)]
     for each in both:

@@ -1,4 +1,4 @@
-"""A stop that was a mistake, undone by the command: override, refund and a day of exemption."""
+"""Undoing a mistaken stop: an override, a refund and a day of exemption."""
 
 from __future__ import annotations
 
@@ -40,18 +40,18 @@ def stopped(tmp_path: Path) -> Iterator[Harness]:
 
 
 def number(harness: Harness) -> int:
-    """Of the decision that stopped the server."""
+    """The number of the decision that stopped the server."""
     return next(int(str(row["id"])) for row in harness.all("decision") if row["verb"] == "stop")
 
 
 def typed(harness: Harness, state: Path) -> CommandResult:
-    """An operator types it while the machine's clock shows the harness's time."""
+    """Run `cohortd undo` while the machine's clock shows the harness's time."""
     with freeze_time(datetime.fromtimestamp(harness.clock.now_s(), UTC)):
         return run_in_process("undo", number(harness), "--state", state, "--reason", "a mistake")
 
 
 def test_the_command_refunds_exactly_the_minimum_notice(stopped: Harness, tmp_path: Path) -> None:
-    """60 s of an SXM-8 at its rate come back to the grant, and the books still verify."""
+    """60 s of an SXM-8 are refunded to the grant, and the books still verify."""
     left = stopped.rows("balance")[GRANT]
     ran = typed(stopped, tmp_path)
     assert ran.code == 0, ran.err
@@ -62,7 +62,7 @@ def test_the_command_refunds_exactly_the_minimum_notice(stopped: Harness, tmp_pa
 
 
 def test_a_second_undo_repeats_the_first(stopped: Harness, tmp_path: Path) -> None:
-    """One override, one refund, the same sentence, however often it is typed."""
+    """A repeated undo gives one override, one refund and the same sentence."""
     first = typed(stopped, tmp_path)
     rows = [len(stopped.all(table)) for table in ("override", "transfer")]
     stopped.clock.move_to(stopped.clock.now_s() + 600)
@@ -73,7 +73,7 @@ def test_a_second_undo_repeats_the_first(stopped: Harness, tmp_path: Path) -> No
 def test_override_and_refund_are_one_transaction(
     stopped: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A database that fails at the refund has not kept the override either."""
+    """If the database fails at the refund, the override is not kept either."""
 
     def fail(*_: object) -> None:
         raise OSError("the disk is full")
@@ -86,7 +86,7 @@ def test_override_and_refund_are_one_transaction(
 
 
 def test_the_undone_server_is_back_and_exempt_for_a_day(stopped: Harness, tmp_path: Path) -> None:
-    """The wrong override still stands: the server gets no notice for a day, then a full one."""
+    """If the wrong override remains, the server gets no notice for a day, then a full one."""
     typed(stopped, tmp_path)
     at_s = stopped.clock.now_s()
     stopped.run_until(at_s + 300)

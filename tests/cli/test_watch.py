@@ -1,4 +1,4 @@
-"""`cohortd status --watch` shows the present anew on a terminal until the reader has enough."""
+"""`cohortd status --watch` refreshes the status on a terminal until ^C."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .command import MAIN, environment, restore_sigint
 
 
 def test_watch_shows_the_sentence_and_ends_on_interrupt(tmp_path: Path) -> None:
-    """The cycle's sentence on top, every startup below; ^C ends it with exit 0."""
+    """The cycle's sentence is on top, with every startup below; ^C ends it with exit 0."""
     harness = Harness(book=Book.open(tmp_path))
     harness.cloud.add(server())
     harness.run(3600)

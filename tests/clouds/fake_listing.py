@@ -1,4 +1,4 @@
-"""A far end that lists things page by page and lies: whole listings to be mutated by a fuzzer."""
+"""A server that lists things page by page, some of them falsely, for the fuzzers."""
 
 from __future__ import annotations
 

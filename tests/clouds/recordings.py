@@ -1,4 +1,4 @@
-"""Where are the recorded answers of Scaleway, and how is one read?"""
+"""Finds and reads the recorded answers of Scaleway."""
 
 from __future__ import annotations
 

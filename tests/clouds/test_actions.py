@@ -1,4 +1,4 @@
-"""Single servers, actions, offers and projects: what is asked, and what is believed."""
+"""Single servers, actions, offers and projects: the requests sent and the answers accepted."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def offered(**changes: object) -> Reply:
 
 
 def test_it_is_a_cloud() -> None:
-    """The adapter satisfies the port."""
+    """The adapter satisfies the interface."""
     cloud: Cloud = harness(Reply()).cloud
     assert isinstance(cloud, ScalewayCloud)
 
 
 @pytest.mark.parametrize("action", ["poweroff", "poweron"])
 def test_action_is_asked_as_the_sdk_does(action: str) -> None:
-    """An action is one POST with its name, believed on 202 with a task."""
+    """An action is one POST with its name; it succeeds with 202 and a task."""
     far = harness(answered({"task": TASK}, 202))
     act = far.cloud.power_off if action == "poweroff" else far.cloud.power_on
     act(ZONE, server_id(1))
@@ -64,7 +64,7 @@ def test_action_without_202_and_task_is_not_believed(reply: Reply) -> None:
     "bad", ["", "../../x?y=1", server_id(1) + "/", server_id(1) + "\n", server_id(1)[:-1], "é" * 36]
 )
 def test_what_is_no_uuid_is_refused(bad: str) -> None:
-    """Text that is no UUID never enters a path."""
+    """Text that is not a UUID never enters a path."""
     far = harness(Reply())
     calls: list[Callable[[str, str], object]] = [
         far.cloud.server,

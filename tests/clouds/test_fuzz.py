@@ -1,4 +1,4 @@
-"""Whatever a far end sends, the answer is valid or a typed error, and Complete is never wrong."""
+"""Any answer of a server is read correctly or becomes a typed error; Complete is never wrong."""
 
 from __future__ import annotations
 

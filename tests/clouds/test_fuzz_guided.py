@@ -1,4 +1,4 @@
-"""`make fuzz` plays the claims that it says it plays."""
+"""`make fuzz` plays the claims that its help names."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from .fuzz import claims, one_input
 
 
 def test_each_claim_is_played_by_its_first_byte() -> None:
-    """Some random inputs reach every claim, and none of them is false."""
+    """Some random inputs reach every claim, and every claim holds."""
     heard: list[str] = []
     known = claims()
     assert {"test_sweep_of_mutated_listing", "test_a_complete_sweep_is_a_whole_one"} <= set(known)

@@ -1,4 +1,4 @@
-"""Whole listings, lied about page by page: what is believed was said, and nothing is missing."""
+"""Listings with false pages: the adapter reads only what was sent, and misses nothing."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def is_whole(found: set[str], far: FakeListing) -> bool:
 
 
 def judge_sweep(far: FakeListing) -> None:
-    """A sweep of it is Complete only where it is whole, and in no sweep is anything invented."""
+    """A sweep is Complete only if the listing is whole, and no sweep invents a server."""
     sweep = harness(far).cloud.sweep(ZONE, 7)
     assert isinstance(sweep, Complete | Partial | Unknown)
     if isinstance(sweep, Complete):
@@ -157,14 +157,14 @@ def judge_sweep(far: FakeListing) -> None:
 @FUZZ
 @given(far_ends("servers"))
 def test_a_complete_sweep_is_a_whole_one(far: FakeListing) -> None:
-    """Complete: every server there is, in a state that was said of it; else Partial or Unknown."""
+    """A Complete sweep has every server in a state that was sent; others are Partial or Unknown."""
     judge_sweep(far)
 
 
 @FUZZ
 @given(far_ends("offers"))
 def test_a_catalogue_is_whole_and_invents_nothing(far: FakeListing) -> None:
-    """Every type, with a rate above zero or none, and no GPU that was not said."""
+    """Every type has a rate above zero or none, and no GPU count that was not sent."""
     try:
         offers = harness(far).cloud.offers(ZONE)
     except CloudError as refused:
@@ -188,7 +188,7 @@ def test_projects_are_whole(far: FakeListing) -> None:
 
 
 def read_policies(far: FakeListing) -> Iterator[Row]:
-    """Policies as rows: who holds each. Their rules are another listing, here an empty one."""
+    """Policies as rows with their holders. Their rules are another listing, which is empty here."""
     empty = FakeListing("rules", ())
 
     def answer(request: Any) -> Any:
@@ -200,7 +200,7 @@ def read_policies(far: FakeListing) -> Iterator[Row]:
 
 
 def read_rules(far: FakeListing) -> Iterator[Row]:
-    """Rules as rows; those that are not ours to write are left out."""
+    """Rules as rows, without the rules that cohortd cannot write back."""
     for rule in iam(far).rules(server_id(1)):
         yield {"permission_set_names": list(rule.sets), "condition": rule.condition}
 
@@ -225,7 +225,7 @@ READERS: dict[str, Callable[[FakeListing], Iterator[Row]]] = {
 
 
 def agrees(row: Row, said: Row) -> bool:
-    """Whether a row that was read is one that was said."""
+    """Whether a row that was read is a row that was sent."""
     expected = dict(said)
     if "members" in row:
         lists = [expected.get("user_ids", 0), expected.get("application_ids", 0)]
@@ -239,7 +239,7 @@ def agrees(row: Row, said: Row) -> bool:
 
 
 def judge_iam(far: FakeListing) -> None:
-    """A listing of it is whole, and each row is one that was said; or it is a typed error."""
+    """A listing is whole, and each row was sent; otherwise it is a typed error."""
     try:
         found = list(READERS[far.kind](far))
     except CloudError as refused:
@@ -277,7 +277,7 @@ def test_no_key_of_a_row_is_filled_in(kind: str) -> None:
 @FUZZ
 @given(held=st.dictionaries(st.sampled_from(["user_id", "application_id"]), IDS))
 def test_whose_key_it_is_is_said_or_not_known(held: Row) -> None:
-    """The id of a user or an application as it was said, or a typed error."""
+    """The id of a user or an application as it was sent, or a typed error."""
     reply = Reply(200, json.dumps(held).encode())
     try:
         assert iam(lambda request: reply).key_holder() in held.values()
@@ -294,7 +294,7 @@ def test_whose_key_it_is_is_said_or_not_known(held: Row) -> None:
 def test_rules_that_were_set_are_those_that_come_back(
     place: list[int], verb: str, value: object
 ) -> None:
-    """An answer that shows other rules than were asked for is never taken for done."""
+    """An answer that shows other rules than the requested ones is never a success."""
     wanted = [Rule(("A", "B"), (server_id(5),)), Rule(("C",), (server_id(6),), "", "if")]
     rows = [
         {

@@ -1,4 +1,4 @@
-"""Rules of IAM are read exactly or not at all: what is written back was understood before."""
+"""IAM rules are read exactly or refused, so that cohortd writes back only what it understood."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def iam(reply_function: ReplyFunction, organization: str = ORGANIZATION) -> Scal
 def wired(
     reply_function: ReplyFunction, organization: str = ORGANIZATION
 ) -> tuple[ScalewayPermissions, ScriptedAdapter]:
-    """IAM over a script, and what was asked of it."""
+    """IAM over a script, with the requests that were sent."""
     client = client_of(
         access_key=ACCESS_KEY,
         secret_key=SECRET_KEY,
@@ -114,7 +114,7 @@ def test_every_recorded_list_of_rules_is_read_exactly(path: Path) -> None:
 
 
 def test_policies_are_read_with_their_rules_and_holders() -> None:
-    """Two policies, one of a group and one of nobody; each with its own rules."""
+    """Two policies, one of a group and one without a holder, each have their own rules."""
 
     def answer(request: requests.PreparedRequest) -> Reply:
         url = str(request.url)
@@ -141,7 +141,7 @@ def test_policies_are_read_with_their_rules_and_holders() -> None:
 def test_a_policy_with_a_rule_that_cannot_be_written_back_is_not_editable(
     odd: dict[str, object],
 ) -> None:
-    """A scope of another kind: replacing the list would lose that rule."""
+    """A rule with another kind of scope makes its policy read-only, or a write would lose it."""
 
     def answer(request: requests.PreparedRequest) -> Reply:
         if "/policies" in str(request.url):
@@ -191,7 +191,7 @@ def test_set_rules_sends_the_whole_list_once() -> None:
 
 
 def test_an_empty_list_of_rules_is_sent_as_one() -> None:
-    """A policy that only let start servers is left with none."""
+    """A policy that only allowed starting servers is left with no rule."""
     of, adapter = wired(lambda _: said({"rules": []}))
     of.set_rules(POLICY, [])
     assert json.loads(adapter.asked[0].body or b"{}") == {"policy_id": POLICY, "rules": []}
@@ -216,7 +216,7 @@ def test_an_empty_list_of_rules_is_sent_as_one() -> None:
     ],
 )
 def test_an_answer_that_is_not_whole_is_an_error(reply: Reply, error: type[CloudError]) -> None:
-    """Missing, doubled, of another type, or a refusal: typed, and never an empty list."""
+    """Missing, repeated or mistyped content and refusals are typed errors, never an empty list."""
     with pytest.raises(error):
         iam(lambda _: reply).rules(POLICY)
 
@@ -261,7 +261,7 @@ def test_what_is_no_uuid_never_enters_a_request() -> None:
 
 
 def test_the_key_is_in_no_text() -> None:
-    """Neither in repr nor in an error that quotes what came back."""
+    """The key is neither in repr nor in an error that quotes the answer."""
     of = iam(lambda _: said({"message": f"bad {SECRET_KEY}", "type": "x"}, 400))
     with pytest.raises(CloudError) as error:
         of.rules(POLICY)

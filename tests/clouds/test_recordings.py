@@ -88,7 +88,7 @@ def test_recorded_server_parses(path: Path) -> None:
 
 @pytest.mark.parametrize("path", paths("instance/server_action"), ids=name_of)
 def test_recorded_action_is_taken_on(path: Path) -> None:
-    """A recorded 202 with its task is success, whatever the action was."""
+    """A recorded 202 with its task is a success, for every action."""
     recording = read(path)
     harness(recording.reply()).cloud.power_off(recording.zone, server_id(1))
 
@@ -145,7 +145,7 @@ def test_recorded_catalogue_is_read_to_its_last_page(name: str) -> None:
 
 
 def stocks() -> dict[str, list[Path]]:
-    """The recorded pages of what was left, by zone and instant."""
+    """The recorded pages of availability, by zone and instant."""
     sets: dict[str, list[Path]] = {}
     for path in paths("instance/products_servers_availability"):
         sets.setdefault(path.stem.rsplit("_p", 1)[0], []).append(path)
@@ -154,7 +154,7 @@ def stocks() -> dict[str, list[Path]]:
 
 @pytest.mark.parametrize("name", stocks())
 def test_recorded_stock_is_read_to_its_last_page(name: str) -> None:
-    """Each type with the zone's word for what is left; with a page missing it is refused."""
+    """Each type has the zone's word for its stock; a listing with a missing page is refused."""
     far, by_page = catalogue(stocks()[name])
     some = next(iter(by_page.values()))
     rows = {k: v for page in by_page.values() for k, v in page.body["servers"].items()}  # type: ignore[index,attr-defined]

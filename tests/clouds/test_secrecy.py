@@ -27,20 +27,20 @@ ECHOES = [
 
 
 def chain(error: BaseException | None) -> Iterator[BaseException]:
-    """An error and everything it drags along."""
+    """An error with its chain and its traceback."""
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
 
 
 def quotes_key(text: str) -> bool:
-    """Whether a text holds the key, or so much of it that it helps."""
+    """Whether a text contains the key or a usable part of it."""
     return SECRET_KEY[:13] in text.lower()
 
 
 @pytest.mark.parametrize("reply", ECHOES)
 def test_no_error_or_log_quotes_the_key(reply: Reply, caplog: pytest.LogCaptureFixture) -> None:
-    """A far end that echoes the key finds it in no error, chain, traceback, sweep or log."""
+    """A key that the server echoes appears in no error, chain, traceback, sweep or log."""
     caplog.set_level(logging.DEBUG)
     logging.getLogger("scaleway").setLevel(logging.DEBUG)
     far = harness(reply)
@@ -74,7 +74,7 @@ def test_repr_shows_no_key() -> None:
 
 
 def test_far_ends_words_are_one_short_line() -> None:
-    """What a cloud says is kept printable and short: it may not forge a log line."""
+    """A cloud's message is kept printable and short, so that it cannot forge a log line."""
     words = json.dumps({"message": "a\nlevel=info\x1b[2J" + "x" * 10_000}).encode()
     with pytest.raises(CloudError) as caught:
         harness(Reply(400, words)).cloud.server(ZONE, server_id(1))
@@ -82,7 +82,7 @@ def test_far_ends_words_are_one_short_line() -> None:
 
 
 def test_other_users_of_the_sdk_are_left_alone() -> None:
-    """Two clouds and the SDK's own classes keep their own ways: nothing global is patched."""
+    """Two clouds and the SDK's own classes do not affect each other: nothing global is patched."""
     from scaleway_core.api import API
 
     before = (API._request, requests.request, requests.Session.request)

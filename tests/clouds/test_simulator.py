@@ -137,7 +137,7 @@ def test_guest_shutdown_is_still_billable(region: Running) -> None:
 
 
 def test_missing_server_is_not_found(region: Running) -> None:
-    """A server that never was is NotFound."""
+    """A server that never existed is NotFound."""
     with pytest.raises(NotFound):
         cloud(region).server(ZONE, server_id(1))
 
@@ -168,7 +168,7 @@ def test_one_throttled_request_is_survived(region: Running) -> None:
 
 
 def test_unknown_state_is_billable(region: Running) -> None:
-    """A state that nobody knows is read, and billable."""
+    """An unknown state is read, and is billable."""
     control(region, "faults", kind="unknown_state")
     known = {"running", "stopped", "stopped in place", "starting", "stopping", "locked"}
     odd = [server for server in billable(region) if server.state not in known]

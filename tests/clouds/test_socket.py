@@ -208,7 +208,7 @@ def test_nobody_listens() -> None:
 
 
 def test_redirect_takes_the_key_nowhere() -> None:
-    """A redirect to another server is not followed: that server hears nothing."""
+    """A redirect to another server is not followed, and that server receives no request."""
     with far_end(listing([])) as other:
         there = Reply(307, b"", {"Location": f"{other.url}/stolen"})
         with far_end(there) as far:

@@ -63,7 +63,7 @@ def test_every_page_is_read() -> None:
 
 
 def test_empty_zone_is_complete_with_its_count() -> None:
-    """No servers, said with a list and a count of 0, is a Complete sweep."""
+    """An empty list with a count of 0 is a Complete sweep."""
     assert sweep_of(listing([])) == Complete(ZONE, 7, ())
 
 
@@ -115,7 +115,7 @@ def test_implausible_server_is_refused(change: dict[str, object], cause: Cause) 
     "state", ["stopped in place", "stopped_in_place", "locked", "hibernating", "running"]
 )
 def test_unfamiliar_states_are_kept_and_billable(state: str) -> None:
-    """Both spellings of standby, and states nobody knows, parse and are billable."""
+    """Both spellings of standby, and unknown states, parse and are billable."""
     sweep = sweep_of(listing([server_json(state=state)]))
     assert isinstance(sweep, Complete)
     assert sweep.servers[0].state == state and sweep.servers[0].is_billable
@@ -129,14 +129,14 @@ def test_unknown_keys_and_odd_details_do_not_blind_us() -> None:
 
 @pytest.mark.parametrize("letter", ["\0", "\ud800"])
 def test_a_name_that_no_database_holds_is_read_as_one_that_each_does(letter: str) -> None:
-    """A server's name is a startup's to choose: it must not stop the writing of every cycle."""
+    """A startup chooses its servers' names, and no name may stop the writing of a cycle."""
     sweep = sweep_of(listing([server_json(name=f"a{letter}b")]))
     assert isinstance(sweep, Complete)
     assert sweep.servers[0].name == "a\ufffdb"
 
 
 def test_location_stands_in_for_zone() -> None:
-    """Where `zone` is absent, the location's zone is read."""
+    """If `zone` is absent, the location's zone is read."""
     raw = server_json(location={"zone_id": ZONE})
     del raw["zone"]
     assert isinstance(sweep_of(listing([raw])), Complete)
@@ -169,7 +169,7 @@ def replying(replies: dict[int, Reply]) -> Callable[[requests.PreparedRequest], 
 
 
 def test_failure_on_a_later_page_is_partial() -> None:
-    """Page 1 read, page 2 failing for good: Partial with page 1 and the failure's cause."""
+    """If page 2 keeps failing, the sweep is Partial with page 1 and the failure's cause."""
     first = listing([server_json(n) for n in range(100)], 150)
     sweep = harness(replying({1: first, 2: Reply(502, b"<html>")})).cloud.sweep(ZONE, 7)
     assert isinstance(sweep, Partial) and sweep.cause is Cause.FAULT
@@ -201,7 +201,7 @@ def test_server_pushed_over_a_page_edge_is_noticed() -> None:
 
 
 def test_pages_are_bounded() -> None:
-    """A listing that never ends is given up at the page limit."""
+    """A listing that never ends stops at the page limit."""
 
     def answer(request: requests.PreparedRequest) -> Reply:
         start = query(request, "page") * 100
@@ -232,7 +232,7 @@ def test_all_pages_share_one_deadline() -> None:
     "zone", ["", "fr-par", "fr-par-10", "FR-PAR-1", "fr-par-1/../x", "fr-par-1\n"]
 )
 def test_what_is_no_zone_is_refused(zone: str) -> None:
-    """Text that is no zone never enters a path."""
+    """Text that is not a zone never enters a path."""
     far = harness(Reply())
     for call in (lambda: far.cloud.sweep(zone, 7), lambda: far.cloud.offers(zone)):
         with pytest.raises(ValueError, match="is not a zone"):
@@ -248,7 +248,7 @@ def test_nested_and_huge_json_is_malformed() -> None:
 
 
 def test_nan_does_not_crash_a_sweep() -> None:
-    """NaN where text is due is Malformed."""
+    """NaN in place of text is Malformed."""
     raw = json.dumps({"servers": [server_json(name=float("nan"))]}).encode()
     sweep = sweep_of(Reply(200, raw, {"X-Total-Count": "1"}))
     assert isinstance(sweep, Unknown) and sweep.cause is Cause.MALFORMED

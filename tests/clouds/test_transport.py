@@ -1,4 +1,4 @@
-"""One HTTP call ends in bounded time, in an answer or a typed error, and is sent once or safely."""
+"""One HTTP call ends in bounded time, in an answer or a typed error; only reads are repeated."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_retry_after_is_honoured(headers: dict[str, str], waits: list[float]) ->
     ],
 )
 def test_a_passing_failure_is_retried(bad: Reply) -> None:
-    """A reading call that fails once in passing is answered by its second attempt."""
+    """A reading call that fails once is answered by its second attempt."""
     replies = iter([bad, listing([])])
     far = harness(lambda request: next(replies))
     assert far.cloud.sweep(ZONE, 7) == Complete(ZONE, 7, ())
@@ -100,7 +100,7 @@ def test_a_passing_failure_is_retried(bad: Reply) -> None:
     ],
 )
 def test_failure_is_typed(reply: Reply, error: type[CloudError], cause: Cause) -> None:
-    """Each way to fail has its type when it is raised, and its cause in a sweep."""
+    """Each failure is raised with its type, and has its cause in a sweep."""
     far = harness(reply)
     with pytest.raises(CloudError) as caught:
         far.cloud.server(ZONE, server_id(1))
@@ -113,7 +113,7 @@ def test_failure_is_typed(reply: Reply, error: type[CloudError], cause: Cause) -
     "reply", [Reply(429, b""), Reply(502, b""), Reply(broken=requests.ConnectionError())]
 )
 def test_an_action_is_sent_once(reply: Reply) -> None:
-    """A POST is never repeated: it may have been done although it failed."""
+    """A POST is never repeated, because it may have taken effect although it failed."""
     far = harness(reply)
     for act in (far.cloud.power_off, far.cloud.power_on):
         with pytest.raises(CloudError):
@@ -138,7 +138,7 @@ def test_answer_too_large_is_refused() -> None:
 
 
 def slow_server(far: Harness) -> Callable[..., requests.Response]:
-    """A far end whose body is a byte every 20 s, for ever."""
+    """A server that sends a byte of its body every 20 s, without end."""
 
     class SlowServer(io.BytesIO):
         def read1(self, size: int | None = -1, /) -> bytes:
@@ -155,7 +155,7 @@ def slow_server(far: Harness) -> Callable[..., requests.Response]:
 
 
 def test_slow_drip_ends_at_the_deadline() -> None:
-    """A body that trickles in, each byte in time, is given up at the call's deadline."""
+    """A body that trickles in, each byte in time, ends at the call's deadline."""
     far = harness(Reply())
     far.adapter.send = slow_server(far)  # type: ignore[method-assign]
     sweep = far.cloud.sweep(ZONE, 7)
@@ -165,7 +165,7 @@ def test_slow_drip_ends_at_the_deadline() -> None:
 
 
 def test_requests_are_reported() -> None:
-    """The caller hears of each request: its operation, outcome and seconds."""
+    """The caller is told the operation, outcome and seconds of each request."""
     far = harness(Reply(401, b""))
 
     def answer(request: requests.PreparedRequest) -> Reply:
@@ -201,12 +201,6 @@ def test_senseless_settings_are_refused(change: dict[str, str]) -> None:
         ScalewayCloud.connect(**settings, monotonic=lambda: 0.0, sleep=lambda s: None)  # type: ignore[arg-type]
     assert SECRET_KEY not in str(caught.value)
     assert caught.value.__context__ is None
-
-
-def test_budgets_bound_a_call() -> None:
-    """`act` can ask how long an action may take at worst: its deadline and one last read."""
-    cloud = harness(Reply(), limits=Limits(connect_s=5, read_s=30, call_s=60)).cloud
-    assert (cloud.action_budget_s, cloud.call_budget_s) == (65, 95)
 
 
 def test_action_has_its_own_shorter_deadline() -> None:

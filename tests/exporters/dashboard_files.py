@@ -1,4 +1,4 @@
-"""What do the dashboards and the rules ask for? Their panels, expressions and metric names."""
+"""Reads the dashboards and alert rules: panels, expressions and metric names."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The same tests on PostgreSQL: a private server, ended with the tests."""
+"""Tests of the book on a PostgreSQL server of their own, which ends with them."""

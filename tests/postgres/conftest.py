@@ -1,4 +1,4 @@
-"""What every test on PostgreSQL uses: one server for all, and a schema for each."""
+"""Fixtures of every test on PostgreSQL: one server for all, and a schema for each."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .server import Server, binaries
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[Server]:
-    """A private server, gone at the end."""
+    """A private server, removed at the end."""
     found = binaries()
     if found is None:
         pytest.skip("service: there is no PostgreSQL; on Debian, apt-get install postgresql")
@@ -28,7 +28,7 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture
 def address(server: Server, tmp_path: Path) -> Address:
-    """Where a new book can be, with a state folder for what is not in it."""
+    """The URL of an empty book, with a state folder for files outside the database."""
     return server.address(tmp_path)
 
 

@@ -1,8 +1,8 @@
-"""A PostgreSQL server of the tests' own: made, started, restarted and removed, on no port.
+"""A private PostgreSQL server: created, started, restarted and removed, on no port.
 
-It listens on a Unix socket in a folder of its own, runs as another user where we are root
-(postgres refuses to run as root), and its databases sort as English does, so that a query
-that leaned on the order of bytes would be found.
+It listens on a Unix socket in a folder of its own. If the tests run as root, it runs as another
+user, because postgres refuses root. Its databases sort like English text, so that a query that
+relies on the order of bytes fails.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ SUPERUSER, OWNER = "postgres", "cohortd"
 
 
 def binaries() -> Path | None:
-    """The folder with initdb and postgres: that of the PATH, or the newest of Debian's."""
+    """The folder with initdb and postgres: from the PATH, or Debian's newest."""
     on_path = shutil.which("initdb")
     places = [Path(on_path).resolve().parent] if on_path else []
     packaged = [each for each in DEBIAN.glob("*/bin") if each.parent.name.isdigit()]
@@ -38,12 +38,12 @@ def binaries() -> Path | None:
 
 
 def _name(address: Address) -> str:
-    """The schema of a book, which its sessions are named after."""
+    """The schema of a book, after which its sessions are named."""
     return str(address.url.query["application_name"])
 
 
 def _account() -> dict[str, Any]:
-    """Who runs the server: we, or where we are root somebody who is not."""
+    """The user who runs the server: the current one, or another one if that is root."""
     if os.geteuid() != 0:
         return {}
     names = {each.pw_name for each in pwd.getpwall()}
@@ -53,7 +53,7 @@ def _account() -> dict[str, Any]:
 
 @dataclass
 class Server:
-    """A running server; `stop` ends it and removes everything of it."""
+    """A running server; `stop` ends it and removes all its files."""
 
     bin: Path
     home: Path
@@ -99,12 +99,12 @@ class Server:
 
     @cached_property
     def admin(self) -> Engine:
-        """The superuser, who can end sessions and get round triggers; each statement by itself."""
+        """The superuser, who can end sessions and bypass triggers; each statement commits alone."""
         url = f"postgresql+psycopg://{SUPERUSER}@/postgres?host={self.home}"
         return create_engine(url, isolation_level="AUTOCOMMIT", pool_pre_ping=True)
 
     def address(self, folder: Path) -> Address:
-        """A new and empty schema, whose owner is no superuser: cheaper than a whole database."""
+        """A new, empty schema, whose owner is no superuser: cheaper than a whole database."""
         name = f"book_{next(self.numbers)}"
         with self.admin.connect() as connection:
             connection.execute(text(f"CREATE SCHEMA {name} AUTHORIZATION {OWNER}"))
@@ -112,14 +112,14 @@ class Server:
         return Address(folder, f"postgresql://{OWNER}@/postgres?host={self.home}&{named}")
 
     def database(self, folder: Path, options: str = "") -> Address:
-        """A new and empty database of the same owner."""
+        """A new, empty database of the same owner."""
         name = f"database_{next(self.numbers)}"
         with self.admin.connect() as connection:
             connection.execute(text(f"CREATE DATABASE {name} OWNER {OWNER} {options}"))
         return Address(folder, f"postgresql://{OWNER}@/{name}?host={self.home}")
 
     def tamper(self, address: Address, *statements: str) -> None:
-        """What a superuser can do: change rows with the triggers asleep."""
+        """Do as a superuser can: change rows while the triggers are off."""
         with self.admin.connect() as connection:
             connection.execute(text("SET session_replication_role = replica"))
             connection.execute(text(f"SET search_path = {_name(address)}"))
@@ -128,7 +128,7 @@ class Server:
             connection.execute(text("RESET ALL"))
 
     def end_sessions(self, address: Address) -> int:
-        """Terminate every backend of a book; how many there were."""
+        """Terminate every backend of a book, and return their number."""
         query = text(
             "SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity "
             "WHERE application_name = :name"
@@ -144,7 +144,7 @@ class Server:
         self._run("pg_restore", *who, "--exit-on-error", f"--dbname={to.url.database}", dump)
 
     def reader(self, address: Address) -> Address:
-        """The same database through a role that may read what its owner's tables hold, no more."""
+        """The same database through a role that may only read its owner's tables."""
         name = f"reader_{next(self.numbers)}"
         allow = f"ALTER DEFAULT PRIVILEGES FOR ROLE {OWNER} GRANT SELECT ON TABLES TO {name}"
         engine = create_engine(self.admin.url.set(database=address.url.database))
@@ -172,7 +172,7 @@ class Server:
         self._run("pg_ctl", verb, "--wait", "--silent", f"--pgdata={self.data}", *log)
 
     def _run(self, name: str, *arguments: str) -> str:
-        # To a file: the server inherits the pipe, which would then never end.
+        # To a file: the server would inherit a pipe and never close it.
         with tempfile.TemporaryFile("w+") as output:
             done = subprocess.run(
                 [str(self.bin / name), *arguments],

@@ -1,4 +1,4 @@
-"""`cohortd serve` over a book in PostgreSQL: reads of it, writes to its own inbox, never to it."""
+"""`cohortd serve` on a book in PostgreSQL: it reads the book, and writes only its own inbox."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ NO_BOARD: Any = None
 
 @pytest.mark.parametrize("path", PATHS)
 def test_it_answers_as_on_sqlite(both: tuple[ApiFixture, ApiFixture], path: str) -> None:
-    """Each read has the very body that it has over SQLite."""
+    """Each read has the same body as on SQLite."""
     one, two = (each.json(f"/v1/{path}") for each in both)
     assert one == two
 
@@ -39,21 +39,21 @@ def test_it_answers_as_on_sqlite(both: tuple[ApiFixture, ApiFixture], path: str)
 def both(
     server: Server, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[ApiFixture, ApiFixture]]:
-    """The same site over both databases."""
+    """The same API and book on both databases."""
     one, two = (tmp_path_factory.mktemp(name) for name in ("file", "database"))
     with api_fixture(one) as file, api_fixture(server.address(two)) as database:
         yield file, database
 
 
 def test_the_curve_of_the_portal_is_that_of_sqlite(both: tuple[ApiFixture, ApiFixture]) -> None:
-    """What moved a startup's credits, day by day, as the burn-down chart draws it."""
+    """The movements of a startup's credits by day, as the burn-down chart draws them."""
     one, two = (StartupReads("acme", NO_BOARD).credit_movements(each.book) for each in both)
     assert one == two and len(one) == 2
     assert all(type(each.amount_ucr) is int for each in two)
 
 
 def test_a_commit_is_seen_and_a_revocation_holds_at_once(address: Address) -> None:
-    """Nothing is answered from before the last commit."""
+    """A commit is visible at once: a revoked token gets 401."""
     with api_fixture(address) as found:
         assert found.json("/v1/me")["startup"] == "acme"
         with found.book.writing() as connection:
@@ -62,7 +62,7 @@ def test_a_commit_is_seen_and_a_revocation_holds_at_once(address: Address) -> No
 
 
 def test_a_lost_server_is_bridged_by_the_snapshot(server: Server, address: Address) -> None:
-    """After a restart of the server the API reads the book again by itself."""
+    """After a restart of the server the API answers from its copy, then reopens the book."""
     with api_fixture(address) as found:
         found.json("/v1/credits")
         server.restart()
@@ -72,7 +72,7 @@ def test_a_lost_server_is_bridged_by_the_snapshot(server: Server, address: Addre
 
 
 def test_a_write_is_decided_from_the_inbox_of_the_host(address: Address, tmp_path: Path) -> None:
-    """It is kept beside the database and decided in it; no book lies in the folder."""
+    """A write is kept in the inbox beside the database, and no book is in the folder."""
     with api_fixture(address) as found:
         assert post(found).status_code == 202
         assert len(found.inbox.waiting_ids()) == 1
@@ -83,7 +83,7 @@ def test_a_write_is_decided_from_the_inbox_of_the_host(address: Address, tmp_pat
 
 
 def test_a_standby_decides_what_its_own_host_was_asked(address: Address) -> None:
-    """Another host's daemon leads and cannot read this inbox: nobody waits for a failover."""
+    """A standby carries out the writes in its own host's inbox, without waiting for a failover."""
     with api_fixture(address) as found:
         assert post(found).status_code == 202
         standby = Cycle(
@@ -103,7 +103,7 @@ def test_a_standby_decides_what_its_own_host_was_asked(address: Address) -> None
 def test_what_a_row_cannot_hold_is_refused_and_stops_no_cycle(
     address: Address, changed: dict[str, object]
 ) -> None:
-    """What SQLite would keep and PostgreSQL cannot is answered with a sentence, once."""
+    """A text that SQLite could keep and PostgreSQL cannot is refused once, with a sentence."""
     with api_fixture(address) as found:
         answer = post(found, GOOD | changed)
         assert answer.status_code == 202

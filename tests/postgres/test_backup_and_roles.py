@@ -1,4 +1,4 @@
-"""What docs/install.md says of PostgreSQL holds: a backup is whole, a reader's role is enough."""
+"""What docs/install.md says of PostgreSQL holds: backups are whole, a reader's role is enough."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .server import Server
 
 
 def test_a_dump_restored_elsewhere_is_the_same_book(server: Server, tmp_path: Path) -> None:
-    """Rows, chain and triggers come along, and the copy can be written on."""
+    """A backup has rows, chain and triggers, and the copy can be written."""
     places = [server.database(tmp_path) for _ in range(2)]
     book = filled(Book.open(places[0]))
     head = verify(book).chain_heads
@@ -37,7 +37,7 @@ def test_a_dump_restored_elsewhere_is_the_same_book(server: Server, tmp_path: Pa
 
 
 def test_a_role_that_may_only_read_is_enough_to_serve(server: Server, tmp_path: Path) -> None:
-    """It reads the book and hears of commits; the database lets it write nothing."""
+    """The reader's role reads the book and sees commits; the database refuses its writes."""
     owners = server.database(tmp_path)
     readers = server.reader(owners)
     book = filled(Book.open(owners))

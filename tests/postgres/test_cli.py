@@ -1,4 +1,4 @@
-"""Every command says the same of a book in PostgreSQL as of the same book in SQLite."""
+"""Every command has the same result on a book in PostgreSQL as on SQLite."""
 
 from __future__ import annotations
 
@@ -58,13 +58,13 @@ COMMANDS = [
 
 @dataclass(frozen=True)
 class Pair:
-    """The same book twice."""
+    """The same book on both databases."""
 
     file: Address
     database: Address
 
     def run(self, *words: str) -> tuple[CommandResult, CommandResult]:
-        """A command on each."""
+        """Run a command on each book."""
         where = ("--state", self.file.folder)
         on = ("--state", self.database.folder, "--database", self.database.database)
         return run_in_process(*words, *where), run_in_process(*words, *on)
@@ -88,12 +88,12 @@ def pair(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Pair:
 
 @pytest.fixture(autouse=True)
 def standing_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both are asked at the same instant."""
+    """Both books are read at the same instant."""
     monkeypatch.setattr(SystemClock, "now_s", lambda _: NOW_S)
 
 
 def test_every_command_answers_the_same(pair: Pair) -> None:
-    """Exit code, output and error are equal, one command after the other, on both books."""
+    """Exit code, output and error of each command are equal on both books."""
     codes = []
     for command in COMMANDS:
         one, two = pair.run(*command.split())
@@ -105,7 +105,7 @@ def test_every_command_answers_the_same(pair: Pair) -> None:
 
 
 def test_a_book_is_begun_from_the_environment(address: Address, tmp_path: Path) -> None:
-    """COHORTD_DATABASE names it for every command; no file is made in --state."""
+    """COHORTD_DATABASE names the book for every command; no file is made in --state."""
     file = tmp_path / "program.toml"
     file.write_text(PROGRAM)
     env = environment(COHORTD_DATABASE=address.database)
@@ -123,7 +123,7 @@ def test_a_book_is_begun_from_the_environment(address: Address, tmp_path: Path) 
 
 
 def test_a_credential_names_it_too(address: Address, tmp_path: Path) -> None:
-    """systemd hands over the URL with its password as a file; the environment wins over it."""
+    """The URL with its password can come as a credential file; the environment overrides it."""
     (tmp_path / "database-url").write_text(f"{address.database}\n")
     env = environment(CREDENTIALS_DIRECTORY=str(tmp_path))
     ran = run_in_process("status", "--state", tmp_path, env=env)
@@ -134,7 +134,7 @@ def test_a_credential_names_it_too(address: Address, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("is_there", [True, False])
 def test_check_tries_the_database(address: Address, tmp_path: Path, is_there: bool) -> None:
-    """A line says whether it is reached, with a fix where it is not; nothing is made in it."""
+    """check has a line on the database, with a fix if it is not reached, and creates nothing."""
     file = tmp_path / "program.toml"
     file.write_text(PROGRAM)
     url = address.database if is_there else f"postgresql://me@/x?host={tmp_path}"
@@ -147,7 +147,7 @@ def test_check_tries_the_database(address: Address, tmp_path: Path, is_there: bo
 
 
 def test_what_is_wrong_is_one_sentence(address: Address, tmp_path: Path) -> None:
-    """No book: exit 2 and how to make one; a bad URL: 2; a server that is away: 3; no password."""
+    """No book and a bad URL exit 2, a server that is away exits 3, and no password is shown."""
     state = ("--state", tmp_path)
     none = run_in_process("status", *state, "--database", address.database)
     assert none.code == 2 and "no book there" in none.sentence

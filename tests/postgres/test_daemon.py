@@ -1,4 +1,4 @@
-"""Two real daemons on one book in PostgreSQL, each on a host of its own as it were."""
+"""Two real daemons on one book in PostgreSQL, as if each were on its own host."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .server import Server
 
 
 def _ask(address: Address, host: Path) -> None:
-    """What the API of a host does with a request for GPUs."""
+    """Queue a request for GPUs, as the API of a host does."""
     book, inbox, now_s = Book.open_existing(address), Inbox(host), SystemClock().now_s()
     scopes = ("read", "request")
     token = Token("", "t", "acme", scopes, now_s, now_s + DAY_S, None, "tests")
@@ -31,7 +31,7 @@ def _ask(address: Address, host: Path) -> None:
 
 
 def test_one_leads_the_server_restarts_the_other_takes_over(server: Server, tmp_path: Path) -> None:
-    """The standby answers its own host, and leads when the leader leaves; the server crashed."""
+    """The standby answers its host, leads when the leader leaves, and survives a server crash."""
     address = server.database(tmp_path)
     hosts = [tmp_path / name for name in ("one", "two")]
     with region() as paris:

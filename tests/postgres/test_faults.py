@@ -1,4 +1,4 @@
-"""What PostgreSQL may do to a cycle: the next one goes on from the book, and nothing is lost."""
+"""Faults of PostgreSQL in a cycle: the next cycle continues from the book, and nothing is lost."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Fault = Callable[[], object]
 
 
 def rig_on(book: Book) -> Harness:
-    """Acme with a server above its limit: there is something to charge, to say and to stop."""
+    """Acme with a server above its limit, so that there is a charge, a notice and a stop."""
     harness = Harness(program(limit=0), book)
     harness.run()
     harness.cloud.add(server())
@@ -32,17 +32,17 @@ def rig_on(book: Book) -> Harness:
 
 
 PAUSES_S = (HOUR_S, NOTICE_S, 30, 30)
-"""Cycles until the server was charged, noticed, stopped, and seen to be off."""
+"""The cycles until the server was charged, announced, stopped and seen off."""
 
 
 def go_on(harness: Harness, pauses_s: Iterator[int]) -> None:
-    """The cycles that are left, up to the first that fails."""
+    """Run the remaining cycles, up to the first that fails."""
     for pause_s in pauses_s:
         harness.run(pause_s)
 
 
 def goes_on_after_one_error(harness: Harness) -> None:
-    """One cycle fails as the loop expects, is repeated at once, and the rest go on."""
+    """One cycle fails as the loop expects and is repeated at once; the others continue."""
     pauses_s = iter(PAUSES_S)
     with pytest.raises(OperationalError):
         go_on(harness, pauses_s)
@@ -51,7 +51,7 @@ def goes_on_after_one_error(harness: Harness) -> None:
 
 
 def undisturbed() -> Harness:
-    """The same on SQLite, without a fault."""
+    """The same cycles on SQLite, without a fault."""
     harness = rig_on(Book.in_memory())
     go_on(harness, iter(PAUSES_S))
     return harness
@@ -59,7 +59,7 @@ def undisturbed() -> Harness:
 
 @contextmanager
 def at_statement(book: Book, number: int, fault: Fault) -> Iterator[list[str]]:
-    """Let a fault befall the book just before a statement of the next transactions that write."""
+    """Cause a fault just before a statement of the next writing transactions."""
     seen: list[str] = []
 
     def count(connection: Connection, _cursor: object, statement: str, *_: object) -> None:
@@ -79,7 +79,7 @@ def at_statement(book: Book, number: int, fault: Fault) -> Iterator[list[str]]:
 def test_a_backend_that_is_terminated_in_a_cycle(
     server: Server, address: Address, book: Book, number: int
 ) -> None:
-    """The cycle fails as the loop expects; the next one writes what an undisturbed one would."""
+    """The cycle fails as the loop expects, and the next one writes what a sound run writes."""
     harness = rig_on(book)
     with at_statement(book, number, lambda: server.end_sessions(address)):
         goes_on_after_one_error(harness)
@@ -91,7 +91,7 @@ def test_a_backend_that_is_terminated_in_a_cycle(
 def test_a_backend_that_is_terminated_between_cycles(
     server: Server, address: Address, book: Book
 ) -> None:
-    """A connection that died while nobody used it is replaced, and no cycle hears of it."""
+    """A connection that broke while idle is replaced, and no cycle fails."""
     harness = rig_on(book)
     for pause_s in PAUSES_S:
         assert server.end_sessions(address) > 0
@@ -100,7 +100,7 @@ def test_a_backend_that_is_terminated_between_cycles(
 
 
 def test_the_server_restarts_in_the_middle(server: Server, book: Book) -> None:
-    """A crash of the server takes back the open transaction and nothing that was committed."""
+    """A crash of the server loses the open transaction only."""
     harness = rig_on(book)
     with at_statement(book, 6, server.restart):
         goes_on_after_one_error(harness)
@@ -121,7 +121,7 @@ TRIGGER = "CREATE TRIGGER t BEFORE INSERT ON entry EXECUTE FUNCTION give_up()"
 def test_a_transaction_that_the_server_gives_up(
     server: Server, address: Address, book: Book, state: str
 ) -> None:
-    """What a conflict with other writers raises is an error of the kind that is tried again."""
+    """A conflict with another writer raises an error that is tried again."""
     harness, pauses_s = rig_on(book), iter(PAUSES_S)
     server.tamper(address, GIVE_UP.format(state), TRIGGER)
     with pytest.raises(OperationalError, match="conflict"):
@@ -136,7 +136,7 @@ def test_a_transaction_that_the_server_gives_up(
 def test_a_commit_whose_answer_is_lost(
     server: Server, address: Address, book: Book, nth: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It landed, and an error is heard all the same: the repetition adds nothing (I6)."""
+    """If a commit succeeded but reported an error, the repetition adds nothing (I6)."""
     harness = rig_on(book)
     real, commits = book.engine.dialect.do_commit, []
 
@@ -157,7 +157,7 @@ def test_a_commit_whose_answer_is_lost(
 def test_somebody_else_holds_the_lock(
     address: Address, book: Book, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A cycle waits for a bounded time, fails, and goes on once the lock is free."""
+    """A cycle waits for a lock for a bounded time, fails, and continues once the lock is free."""
     harness, other, pauses_s = rig_on(book), Book.open(address), iter(PAUSES_S)
     hasten(monkeypatch, "lock_timeout")
     with other.writing(), pytest.raises(OperationalError, match="lock timeout"):
@@ -169,7 +169,7 @@ def test_somebody_else_holds_the_lock(
 
 
 def test_two_daemons_at_the_same_moment(address: Address, book: Book) -> None:
-    """I14: side by side on one book, they charge each second once, under epochs that only rise."""
+    """I14: two daemons on one book charge each second once, under epochs that only rise."""
     harness, other = rig_on(book), Book.open(address)
     mine, theirs = harness.daemon("b"), harness.daemon("c")
     theirs.book = other
@@ -204,7 +204,7 @@ def test_two_daemons_at_the_same_moment(address: Address, book: Book) -> None:
 def test_a_daemon_that_lost_the_lease_in_its_cycle_writes_nothing(
     address: Address, book: Book
 ) -> None:
-    """I14: the one that was overtaken is refused by the epoch, whatever it had decided."""
+    """I14: the epoch refuses a daemon that was overtaken, whatever it decided."""
     harness, other = rig_on(book), Book.open(address)
     harness.clock.move_to(harness.clock.now_s() + HOUR_S)
     theirs = harness.daemon("b")

@@ -1,4 +1,4 @@
-"""I25: a seed plays to the same book on PostgreSQL as on SQLite, row by row and hash by hash."""
+"""I25: a seed leaves the same book on PostgreSQL as on SQLite, with equal rows and hashes."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from tests.sim.play.play import Play
 from tests.sim.scenario.script import draw
 
 SEEDS = [(3, 10), (9, 6), (19, 6), (26, 6)]
-"""Seeds and days: with crashes and errors inside the cycle, steps of the clock, two daemons."""
+"""Seeds and days with crashes and errors in cycles, clock steps and two daemons."""
 
 
 pytestmark = pytest.mark.usefixtures("deterministic")
 
 
 def played(seed: int, days: int, book: Book) -> Play:
-    """The play of a seed on a book."""
+    """Play a seed on a book."""
     play = Play(draw(seed, days), book=book)
     play.run()
     return play
@@ -27,7 +27,7 @@ def played(seed: int, days: int, book: Book) -> Play:
 
 @pytest.mark.parametrize(("seed", "days"), SEEDS)
 def test_a_seed_gives_the_same_book(address: Address, seed: int, days: int) -> None:
-    """Transfers with their hashes, decisions, notices, numbers: every row of every table."""
+    """Every row of every table is equal, with hashes and numbers."""
     file, database = Book.in_memory(), Book.open(address)
     one, two = played(seed, days, file), played(seed, days, database)
     left, right = evidence_of(one), evidence_of(two)
@@ -42,7 +42,7 @@ def test_a_seed_gives_the_same_book(address: Address, seed: int, days: int) -> N
 
 
 def test_the_seeds_are_hard_enough() -> None:
-    """Among them are two daemons, and daemons that die or hear errors inside their cycles."""
+    """The seeds have two daemons, and daemons that die or get errors inside their cycles."""
     scripts = [draw(*key) for key in SEEDS]
     assert any(script.daemons == 2 for script in scripts)
     assert {"crash", "error"} <= {kind for s in scripts for kind, odds in s.dice.items() if odds}

@@ -1,4 +1,4 @@
-"""I23: a book of the first schema becomes one of the next, with its rows, on both databases.
+"""I23: a book of the first schema migrates to the next with its rows, on both databases.
 
 The next version is synthetic: the migrations of this one, with one more that a later version
 might bring. Opening a book applies it, as it applies every version.
@@ -55,7 +55,7 @@ MAY = {
 
 @pytest.fixture(params=["file", "database"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Address:
-    """Where a book is to be made, on each of the two."""
+    """Where to make a book on each of the two databases."""
     if request.param == "file":
         return Address(tmp_path)
     found: Address = request.getfixturevalue("address")
@@ -63,13 +63,13 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Address:
 
 
 class Versions:
-    """Which migrations the product finds: its own, or those of a version to come."""
+    """Choose the migrations: those of the product, or those of a later version."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self._folder, self._monkeypatch = folder, monkeypatch
 
     def install(self, second: str) -> None:
-        """Go on with the migrations of this version and a second one."""
+        """Use the migrations of this version, and a second one."""
         package = self._folder / "migrations"
         shutil.rmtree(package, ignore_errors=True)
         shutil.copytree(FIRST, package)
@@ -77,7 +77,7 @@ class Versions:
         self._monkeypatch.setattr(quotas.migrations, "__file__", str(package / "__init__.py"))
 
     def install_first(self) -> None:
-        """Go on with the migrations of this version alone."""
+        """Use the migrations of this version only."""
         self._monkeypatch.undo()
 
 
@@ -88,7 +88,7 @@ def versions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Versions:
 
 
 def test_an_upgrade_keeps_every_row(place: Address, versions: Versions) -> None:
-    """Every row of every table stays, what the new version derives is there, and keys answer."""
+    """Every row stays, the values that the new version derives exist, and keys work."""
     book = a_book(Book.open(place))
     answer = perform_action(book, an_action(GRANT, "k"))
     before = _rows(book)
@@ -114,7 +114,7 @@ def test_an_upgrade_keeps_every_row(place: Address, versions: Versions) -> None:
 
 
 def test_an_upgrade_that_fails_midway_leaves_the_book(place: Address, versions: Versions) -> None:
-    """One transaction: what a version did before its error is taken back, and it may try again."""
+    """A failed migration is rolled back as a whole, and can be tried again."""
     book = a_book(Book.open(place))
     before = _rows(book)
     versions.install(FAULTY)
@@ -132,7 +132,7 @@ def test_an_upgrade_that_fails_midway_leaves_the_book(place: Address, versions: 
 
 
 def test_the_version_before_refuses_an_upgraded_book(place: Address, versions: Versions) -> None:
-    """A downgrade says what to do; the book is of the newer version still."""
+    """A downgrade says what to do, and the book keeps the newer version."""
     versions.install(SECOND)
     Book.open(place).close()
     versions.install_first()
@@ -145,7 +145,7 @@ def test_the_version_before_refuses_an_upgraded_book(place: Address, versions: V
 def test_an_upgrade_leads_to_the_schema_of_a_new_book(
     address: Address, versions: Versions, request: pytest.FixtureRequest
 ) -> None:
-    """PostgreSQL's tables are the same whether a book was made yesterday or long ago."""
+    """PostgreSQL's tables are the same for a new book and for a migrated one."""
     Book.open(address).close()
     versions.install(SECOND)
     direct = Book.open(request.getfixturevalue("server").address(address.folder))
@@ -158,7 +158,7 @@ def test_an_upgrade_leads_to_the_schema_of_a_new_book(
 
 
 def test_only_a_few_modules_speak_sqlite() -> None:
-    """Words that PostgreSQL does not know stand where a branch for it stands too."""
+    """Only the listed modules contain SQL that PostgreSQL lacks, each beside a branch for it."""
     found = {
         str(path.relative_to(REPO))
         for folder in ("quotas", "scheduler", "exporters")

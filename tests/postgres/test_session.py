@@ -1,4 +1,4 @@
-"""On PostgreSQL too: one writer at a time, one schema, rows that stay, readers that only read."""
+"""Sessions on PostgreSQL: one writer at a time, one schema, append-only rows, pure readers."""
 
 from __future__ import annotations
 
@@ -51,14 +51,14 @@ AND column_default LIKE 'next_id(%' ORDER BY 1
 
 
 def hasten(monkeypatch: pytest.MonkeyPatch, setting: str) -> None:
-    """Let that timeout of transactions that write be over at once."""
+    """Let that timeout of writing transactions end at once."""
     quick = re.sub(rf"{setting} = \d+", f"{setting} = 50", postgresql.BEGIN_WRITING)
     assert quick != postgresql.BEGIN_WRITING
     monkeypatch.setattr(postgresql, "BEGIN_WRITING", quick)
 
 
 def test_no_update_is_lost_between_two_writers(address: Address) -> None:
-    """What BEGIN IMMEDIATE is for: two programs that read, then write, lose nothing."""
+    """As with BEGIN IMMEDIATE, two programs that read and then write lose nothing."""
     books = [Book.open(address) for _ in range(2)]
     with books[0].writing() as connection:
         connection.execute(BALANCE.insert().values(account="n", amount_ucr=0))
@@ -86,7 +86,7 @@ def test_no_update_is_lost_between_two_writers(address: Address) -> None:
 
 
 def test_two_programs_that_migrate_at_once_both_open(address: Address) -> None:
-    """The lock is there before the first table is: one migrates, the other finds it done."""
+    """The lock exists before the first table: one program migrates, the other finds it done."""
     start, opened = threading.Barrier(2), []
 
     def migrate() -> None:
@@ -105,7 +105,7 @@ def test_two_programs_that_migrate_at_once_both_open(address: Address) -> None:
 
 @pytest.mark.parametrize("table", APPEND_ONLY)
 def test_what_is_written_stays_as_it_is(book: Book, table: str) -> None:
-    """I7: every table that only grows has triggers against UPDATE, DELETE and TRUNCATE."""
+    """I7: every append-only table has triggers against UPDATE, DELETE and TRUNCATE."""
     query = text(
         "SELECT tgname FROM pg_trigger WHERE tgrelid = CAST(:table AS regclass) "
         "AND NOT tgisinternal AND tgenabled = 'O' ORDER BY 1"
@@ -119,7 +119,7 @@ def test_what_is_written_stays_as_it_is(book: Book, table: str) -> None:
     "verb", ["UPDATE {} SET epoch = 0", "DELETE FROM {}", "TRUNCATE {} CASCADE"]
 )
 def test_the_ledger_refuses_every_change(book: Book, verb: str) -> None:
-    """I7: the three refuse, in the words of SQLite's triggers, and change nothing."""
+    """I7: the three are refused with the text of SQLite's triggers, and change nothing."""
     before = digest(filled(book))
     with pytest.raises(IntegrityError, match="transfer is append-only"), book.writing() as writer:
         writer.execute(text(verb.format("transfer")))
@@ -140,7 +140,7 @@ def test_a_reader_sees_one_instant(book: Book) -> None:
 
 
 def test_nothing_is_written_through_a_read(address: Address, book: Book) -> None:
-    """The database refuses a write in a read, and in every transaction of a reader's book."""
+    """The database refuses writes in a read, and in every transaction of a reader's book."""
     reader = Book.open_read_only(address)
     row = BALANCE.insert().values(account="n", amount_ucr=0)
     for way in (book.reading, reader.reading, reader.writing):
@@ -151,7 +151,7 @@ def test_nothing_is_written_through_a_read(address: Address, book: Book) -> None
 
 
 def test_the_migrated_schema_is_that_of_the_tables(server: Server, tmp_path: Path) -> None:
-    """I23: migrations lead to the very columns, indexes and constraints of a fresh schema."""
+    """I23: migrations lead to the columns, indexes and constraints of a fresh schema."""
     migrated, empty = (Book.open(server.database(tmp_path)) for _ in range(2))
     with migrated.reading() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
@@ -172,13 +172,13 @@ def test_the_migrated_schema_is_that_of_the_tables(server: Server, tmp_path: Pat
 
 
 def schema_of(connection: Connection) -> list[list[tuple[object, ...]]]:
-    """Columns, indexes and constraints, and which tables number their own rows."""
+    """Columns, indexes and constraints, and the tables that number their own rows."""
     queries = (SCHEMA, INDEXES, CONSTRAINTS, NUMBERED)
     return [[tuple(row) for row in connection.execute(text(query))] for query in queries]
 
 
 def test_a_number_is_one_above_the_highest(book: Book) -> None:
-    """As in SQLite: no gap after a rollback, and many rows of one statement are numbered on."""
+    """As in SQLite, a rollback leaves no gap, and the rows of one statement are numbered on."""
     insert = "INSERT INTO override (family, subject, value, at_s, actor, reason, before) VALUES "
     row = "('f', 's', 'v', 0, 'a', 'r', '')"
     with suppress(ZeroDivisionError), book.writing() as connection:
@@ -191,7 +191,7 @@ def test_a_number_is_one_above_the_highest(book: Book) -> None:
 
 
 def test_a_newer_book_is_refused_and_left_alone(address: Address, book: Book) -> None:
-    """I23: a downgrade refuses loudly, and changes not a row."""
+    """I23: a downgrade is refused with a sentence, and changes no row."""
     before = digest(filled(book))
     with book.writing() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
@@ -203,14 +203,14 @@ def test_a_newer_book_is_refused_and_left_alone(address: Address, book: Book) ->
 
 
 def test_a_database_that_cannot_hold_every_name_is_refused(server: Server, tmp_path: Path) -> None:
-    """Another encoding than UTF-8 would fail at the first name that it lacks: refused at once."""
+    """A database in another encoding is refused at once, before a name that it cannot store."""
     latin = "ENCODING 'LATIN1' LOCALE_PROVIDER libc LOCALE 'C' TEMPLATE template0"
     with pytest.raises(BookError, match=r"LATIN1.*createdb --encoding UTF8"):
         Book.open(server.database(tmp_path, latin))
 
 
 def test_an_empty_database_has_no_book(address: Address) -> None:
-    """Commands that only read refuse it, and make nothing in it."""
+    """A command that only reads refuses an empty database, and creates nothing in it."""
     with pytest.raises(BookError, match="no book there"):
         Book.open_existing(address)
     assert not Book.exists_at(address)
@@ -220,13 +220,13 @@ def test_an_empty_database_has_no_book(address: Address) -> None:
     "url", ["mysql://a@b/c", "postgresql://", "somewhere", "postgresql://a:b:c"]
 )
 def test_an_address_that_is_none_is_refused(url: str) -> None:
-    """One sentence with the form that is wanted; what was typed may hold a password."""
+    """A bad URL gets one sentence with the right form; the input may hold a password."""
     with pytest.raises(BookError, match="write postgresql://USER@HOST/NAME"):
         Book.open(Address(Path("s"), url))
 
 
 def test_a_server_that_is_away_is_told_without_the_password(address: Address) -> None:
-    """Unreachable is another error than a wrong book, in one line, and keeps the secret."""
+    """Unreachable is another error than a wrong book: one line, without the password."""
     where = address.url.update_query_dict({"host": f"{address.folder}/nowhere"})
     ways = (where.set(password="sesame"), where.update_query_dict({"password": "sesame"}))
     for url in (way.render_as_string(hide_password=False) for way in ways):
@@ -255,14 +255,14 @@ def test_who_waits_too_long_for_the_lock_hears_an_error(
 def test_a_writer_that_fell_silent_loses_the_lock(
     address: Address, book: Book, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A host that stalls in a transaction is ended by the server: another can lead."""
+    """The server ends a host that stalls in a transaction, so another host can lead."""
     other, lease = Book.open(address), Lease("a", 1, 100)
     assert acquire(book, "a", 0, 100) == lease
     hasten(monkeypatch, "idle_in_transaction_session_timeout")
     with suppress(DBAPIError), book.writing() as stalled:
         stalled.execute(BALANCE.insert().values(account="n", amount_ucr=1))
         monkeypatch.undo()
-        # This waits for the lock, until the server takes it from the one that is stalled.
+        # This waits for the lock, until the server takes it from the stalled host.
         assert acquire(other, "b", 100, 100) == Lease("b", 2, 200)
     assert amounts(book) == {}
     with pytest.raises(StaleEpoch), book.writing() as connection:
@@ -282,7 +282,7 @@ TAMPERED = {
 def test_verify_finds_what_a_superuser_changed(
     server: Server, address: Address, book: Book, statement: str
 ) -> None:
-    """I7: where triggers are got round, the hash chain tells."""
+    """I7: if triggers are bypassed, the hash chain shows it."""
     filled(book)
     assert verify(book).fault is None
     server.tamper(address, statement)
@@ -292,7 +292,7 @@ def test_verify_finds_what_a_superuser_changed(
 def test_a_server_that_goes_away_is_no_fault_of_the_book(
     server: Server, address: Address, book: Book, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`verify` whose connection is lost fails as such, and accuses no transfer."""
+    """If `verify` loses its connection, it fails as such, and reports no transfer as false."""
     filled(book)
     newest = verification.newest_transfer_id
 
@@ -308,7 +308,7 @@ def test_a_server_that_goes_away_is_no_fault_of_the_book(
 
 
 def test_the_watch_tells_commits_from_silence(address: Address, book: Book) -> None:
-    """Its value stays while nothing is committed, and differs afterwards."""
+    """The change mark is stable without a commit, and differs after one."""
     watch = open_watch(address)
     before = watch.version()
     assert watch.version() == before
@@ -322,7 +322,7 @@ def test_the_watch_tells_commits_from_silence(address: Address, book: Book) -> N
 
 
 def test_ranges_of_names_are_those_of_code_points(book: Book) -> None:
-    """`B` comes before `a` and `-` before letters, as in SQLite, whatever the locale says."""
+    """As in SQLite, `B` comes before `a` and `-` before letters, in any locale."""
     names = ["a", "B", "a-b", "ab", "é"]
     with book.writing() as connection:
         rows = [{"account": name, "amount_ucr": 0} for name in names]

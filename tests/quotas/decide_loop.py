@@ -106,6 +106,11 @@ class DecideLoop:
         )
 
     def _commit(self, decided: DecideResult) -> None:
+        for known, each in [
+            *((self.notices.get(n.id or 0), n) for n in decided.notices),
+            *((self.intents.get(i.id or 0), i) for i in decided.intents),
+        ]:
+            assert known is None or known.state in each.stored_states, f"{known} to {each.state}"
         for notice in decided.notices:
             id = notice.id or len(self.notices) + 1
             self.notices[id] = replace(notice, id=id)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from sqlalchemy import select
 from sqlmodel import SQLModel
@@ -13,8 +14,10 @@ from quotas.book import Book
 from quotas.book.actions.overrides import set_override
 from quotas.book.cycle.commit import apply_program
 from quotas.book.schema.tables import LEASE
+from quotas.messages.catalogue import notice_text
 from quotas.model.observation import Complete, Offer, Server, Sweep
 from quotas.model.program import Cohort, Grant, Mode, Policy, Pool, Program, Startup, Tenure
+from quotas.state.notices import Notice
 from quotas.state.overrides import Override
 from quotas.view import View
 from scheduler.clock import ManualClock
@@ -51,7 +54,7 @@ def program(
     mode: Mode = "enforce",
     notice_s: int = NOTICE_S,
 ) -> Program:
-    """A cohort of one startup with a grant, short notices, and perhaps a limit of GPUs."""
+    """A cohort of one startup with a grant, short notices and, if given, a limit of GPUs."""
     acme = Startup(
         "acme",
         "c",
@@ -89,7 +92,7 @@ class FakeCloud:
         self.servers |= {each.id: each for each in servers}
 
     def sweep(self, zone: str, at_s: int) -> Sweep:
-        """Every server of the zone, unless another answer was asked for."""
+        """Return every server of the zone, unless the test set another answer."""
         if zone in self.answers:
             return self.answers[zone](at_s)
         return Complete(zone, at_s, tuple(s for s in self.servers.values() if s.zone == zone))
@@ -99,28 +102,28 @@ class FakeCloud:
         return self.offers_of.get(zone, ())
 
     def stock(self, zone: str) -> dict[str, str]:
-        """What is left, or the error that it is to fail with."""
+        """Return the stock, or raise the error that the test set."""
         self.stock_reads += 1
         if isinstance(self.in_stock, CloudError):
             raise self.in_stock
         return {TYPE: self.in_stock}
 
     def projects(self) -> tuple[Project, ...]:
-        """No cycle asks for them."""
+        """Unused: no cycle lists projects."""
         raise NotImplementedError
 
     def server(self, zone: str, server_id: str) -> Server:
-        """No cycle asks for one server."""
+        """Unused: no cycle reads one server."""
         raise NotImplementedError
 
     def power_off(self, zone: str, server_id: str) -> None:
-        """Count the call, let it fail if it is to, then stop the server."""
+        """Count the call, raise the error that the test set, or stop the server."""
         self.stops.append(server_id)
         self.on_stop(server_id)
         self.turn_off(server_id)
 
     def power_on(self, zone: str, server_id: str) -> None:
-        """Count the call, let it fail if it is to, then start the server."""
+        """Count the call, raise the error that the test set, or start the server."""
         self.starts.append(server_id)
         self.on_start(server_id)
         self.servers[server_id] = replace(
@@ -169,11 +172,11 @@ class Harness:
         return reports
 
     def charged_ucr(self) -> int:
-        """What the usage account of acme says after one more read of the view."""
+        """The charges of acme after one more read of the view."""
         return self.rows("balance").get("usage:acme", 0)
 
     def rows(self, table: str) -> dict[str, int]:
-        """A table's first column to its second."""
+        """Map a table's first column to its second."""
         with self.book.reading() as connection:
             found = connection.execute(select(SQLModel.metadata.tables[table])).all()
         return {row[0]: row[1] for row in found}
@@ -186,10 +189,15 @@ class Harness:
             return [dict(row) for row in found.mappings()]
 
 
+def row_text(row: Mapping[str, Any]) -> str:
+    """The text of a row of the notices."""
+    return notice_text(Notice(**row))
+
+
 def override(
     harness: Harness, family: str, subject: str, value: str = "on", for_s: int | None = None
 ) -> Override:
-    """An operator says something now."""
+    """An operator performs a command now."""
     now_s = harness.clock.now_s()
     until_s = None if for_s is None else now_s + for_s
     return set_override(
@@ -198,6 +206,6 @@ def override(
 
 
 def digest(harness: Harness) -> str:
-    """Every row of every table but the lease, as one hash."""
+    """The hash of every row of every table except the lease."""
     tables = sorted(set(SQLModel.metadata.tables) - {LEASE.name})
     return hashlib.sha256(repr([harness.all(table) for table in tables]).encode()).hexdigest()

@@ -23,7 +23,7 @@ END_S = 20
 
 @contextmanager
 def process(command: list[str], env: Mapping[str, str], **pipes: Any) -> Iterator[Any]:
-    """A child that is gone afterwards, whatever happened."""
+    """A child process that is ended when the block ends."""
     child = subprocess.Popen(command, env=dict(env), cwd=REPO, text=True, **pipes)
     try:
         yield child
@@ -37,7 +37,7 @@ def process(command: list[str], env: Mapping[str, str], **pipes: Any) -> Iterato
 
 
 def fetch(url: str, body: object = None, key: str = "") -> tuple[int, str]:
-    """Status and text of a GET, or of a POST where there is a body."""
+    """Status and text of a GET, or of a POST if there is a body."""
     data = None if body is None else json.dumps(body).encode()
     headers = {"X-Auth-Token": key, "Content-Type": "application/json"}
     request = urllib.request.Request(url, data=data, headers=headers)
@@ -51,7 +51,7 @@ def fetch(url: str, body: object = None, key: str = "") -> tuple[int, str]:
 
 @dataclass(frozen=True)
 class Region:
-    """A running simulator: what it announced."""
+    """The announcement of a running simulator."""
 
     about: dict[str, Any]
 
@@ -87,7 +87,7 @@ class Region:
         return server_id
 
     def runs(self) -> list[dict[str, Any]]:
-        """What really ran."""
+        """The runs by the region's own truth."""
         found: list[dict[str, Any]] = json.loads(fetch(f"{self.about['url']}/_control/truth")[1])[
             "runs"
         ]
@@ -140,7 +140,7 @@ def region(*before: str) -> Iterator[Region]:
 
 
 class Daemon:
-    """A running `cohortd run`, followed by the lines of its log."""
+    """A running `cohortd run`, with the lines of its log."""
 
     def __init__(self, child: Any) -> None:
         self.child = child
@@ -148,7 +148,7 @@ class Daemon:
         self.rest = ""
 
     def wait_for(self, event: str, **fields: object) -> dict[str, Any]:
-        """The next log line of that event with those fields; the log's end is a failure."""
+        """The next log line of that event with those fields; the end of the log is a failure."""
         for line in self.child.stderr:
             entry = json.loads(line) if line.startswith("{") else {"event": line}
             self.log.append(entry)
@@ -157,7 +157,7 @@ class Daemon:
         raise AssertionError(f"no {event} {fields} in {self.log[-20:]}")
 
     def url(self) -> str:
-        """Where it serves /metrics, as it says itself."""
+        """The address of /metrics, from the daemon's log."""
         return f"http://{self.wait_for('daemon.started')['metrics']}"
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> int:
@@ -177,7 +177,7 @@ def daemon(env: Mapping[str, str], state: Path, program: Path) -> Iterator[Daemo
 
 
 def cohortd(env: Mapping[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
-    """One command, to its end."""
+    """Run one command to its end."""
     command = [*COHORTD, *arguments]
     return subprocess.run(
         command, env=dict(env), cwd=REPO, capture_output=True, text=True, timeout=60, check=False

@@ -125,7 +125,7 @@ def lending_harness(backing: str = "on-demand", gpus: int = 16, nominal: int = 0
 
 
 def request_back(harness: Harness, refused: str = "") -> None:
-    """Birch requests its nominal quota, and names what its start was refused for."""
+    """Birch requests its nominal quota, and names the reason why its start was refused."""
     now_s = harness.clock.now_s()
     ask = RequestSpec("birch", "h100", 8, DAY_S, "training", "birch", now_s, refused=refused)
     open_request(harness.book, ask)

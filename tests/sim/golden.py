@@ -126,7 +126,7 @@ def read(path: Path) -> list[Line]:
 
 
 class Names:
-    """Old values and what they are called now, by the column that holds them."""
+    """Old values with their new names, by the column that holds them."""
 
     def __init__(self, values: dict[str, dict[str, str]]) -> None:
         self._rules = values.get("decision.rule", {})
@@ -137,7 +137,7 @@ class Names:
         self._closing_rules = values.get("closing.rule", {})
 
     def of(self, line: Line) -> Line:
-        """The line in today's words."""
+        """The line with today's names."""
         if line[0] == "decision":
             *head, rule, verb, episode = line
             if (rule, verb) == ("cohort-end", "announce") or (rule, verb) == ("cohort-end", "tell"):

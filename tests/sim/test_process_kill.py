@@ -27,9 +27,9 @@ from .audit.evidence import evidence_of
 from .play.play import Died, Play
 from .scenario.script import POINTS, Script, draw
 
-pytestmark = pytest.mark.usefixtures("deterministic")  # without threads a fork has all there is
+pytestmark = pytest.mark.usefixtures("deterministic")  # a fork copies only one thread
 SEED, DAYS = 3, 5
-"""A play in which servers are stopped, so that every point is come to."""
+"""A play in which servers are stopped, so that every point is reached."""
 
 
 class KillablePlay(Play):
@@ -42,7 +42,7 @@ class KillablePlay(Play):
         self.die: Callable[[KillablePlay], None] = lambda _: None
 
     def at_point(self, name: str) -> None:
-        """Behave as in any play, and die here."""
+        """Do as in any play, and die at the point."""
         super().at_point(name)
         self.met[name] += 1
         if name == self.point and self.met[name] == self.nth:
@@ -51,12 +51,12 @@ class KillablePlay(Play):
 
 
 def script() -> Script:
-    """A script in which nothing else happens to the daemon."""
+    """A script in which the daemon has no other fault."""
     return replace(draw(SEED, DAYS), dice={}, daemons=1)
 
 
 def outcome(play: KillablePlay) -> str:
-    """The result of the play: the book's rows, the calls, and what is wrong."""
+    """The result of the play: the book's rows, the calls, and the faults."""
     play.run()
     found = evidence_of(play)
     rows = [found.transfers, found.runs, found.notices, found.intents, found.decisions]
@@ -90,7 +90,7 @@ def outlived(play: KillablePlay, folder: Path) -> None:
     if os.fork():
         os.kill(os.getpid(), signal.SIGKILL)
     os.close(write)
-    os.read(read, 1)  # ends when the killed one is gone, and its locks with it
+    os.read(read, 1)  # ends when the killed process is gone, and its locks with it
     os.close(read)
     play.book.engine.dispose(close=False)
     play.book = play.program_operator.book = Book.open(folder)
@@ -98,7 +98,7 @@ def outlived(play: KillablePlay, folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def visits(deterministic: None) -> Counter[str]:
-    """How often an undisturbed play comes to each point."""
+    """How often an undisturbed play reaches each point."""
     play = KillablePlay(script(), Book.in_memory())
     play.run()
     return play.met

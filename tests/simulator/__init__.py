@@ -1,1 +1,1 @@
-"""Tests of the simulated region: against recordings, over HTTP, and of its own laws."""
+"""Tests of the simulated region: against recordings, over HTTP, and of its own rules."""

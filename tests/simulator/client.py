@@ -1,4 +1,4 @@
-"""How does a test ask the region? Plain HTTP with a key, and the controls."""
+"""A client of the region for tests: plain HTTP with a key, and the controls."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Client:
     """Requests to one region, with the operator's key unless another is given."""
 
     def __init__(self, region: Running) -> None:
-        """Ask this region."""
+        """Set the region's address and the key."""
         self.region = region
         self.session = requests.Session()
         self.project = region.projects[0]
@@ -25,7 +25,7 @@ class Client:
     def ask(
         self, method: str, path: str, body: object = None, key: str | None = ""
     ) -> requests.Response:
-        """One request; a key of None sends none."""
+        """One request; a key of None sends no key."""
         token = self.region.secret_key if key == "" else key
         headers = {"X-Auth-Token": token} if token else {}
         url = self.region.url + path
@@ -56,11 +56,11 @@ class Client:
         return self.ask("POST", path, {"action": action})
 
     def state(self, server_id: str) -> str:
-        """The server's state, as read now."""
+        """The server's current state."""
         return str(self.one(server_id).json()["server"]["state"])
 
     def control(self, method: str, path: str, **body: object) -> dict[str, Any]:
-        """Use a control; it must succeed."""
+        """Call a control address; the call must succeed."""
         answer = self.session.request(
             method, f"{self.region.control_url}/{path}", json=body, timeout=LIMIT_S
         )
@@ -73,7 +73,7 @@ class Client:
         return int(self.control("GET", "clock")["now_s"])
 
     def pass_time(self, seconds: int) -> None:
-        """Let the world go on."""
+        """Let the world's time pass."""
         self.control("POST", "clock", now_s=self.now_s() + seconds)
 
     def clear(self) -> None:

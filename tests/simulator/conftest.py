@@ -13,7 +13,7 @@ from .client import Client
 
 @pytest.fixture(scope="module")
 def process() -> Iterator[Running]:
-    """A region with five projects and no servers of their own."""
+    """A region with five projects and no servers in them."""
     with running("--clock", "controller", "--seed", "7", "--no-workload") as region:
         yield region
 

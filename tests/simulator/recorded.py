@@ -1,4 +1,4 @@
-"""Which recording is the newest of its kind, and how do two JSON values differ in shape?"""
+"""The newest recording of a kind, and the differences in shape between two JSON values."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def from_raw(name: str, raw: dict[str, Any]) -> Recording:
 
 
 def recordings(pattern: str) -> list[Recording]:
-    """All recordings that match, oldest first; skips (fails in CI) when there are none."""
+    """All recordings that match, oldest first; the test skips (fails in CI) if there are none."""
     found = sorted(map(load, RECORDED.glob(pattern)), key=lambda each: (each.at, each.name))
     if not found:
         pytest.skip(f"service: no recordings {pattern} under {RECORDED}")
@@ -80,7 +80,7 @@ def kind(value: object) -> str:
 
 
 def differences(ours: object, theirs: object, path: str = "") -> list[str]:
-    """How our value's shape differs from the recorded one: keys and types, all the way down."""
+    """The differences of two shapes: keys and types at every depth."""
     key = path.rpartition(".")[2]
     if kind(ours) != kind(theirs):
         is_allowed = key in NULLABLE and "null" in (kind(ours), kind(theirs))
@@ -106,7 +106,7 @@ def _object_differences(ours: dict[str, Any], theirs: dict[str, Any], path: str)
 
 
 def _volume_differences(ours: dict[str, Any], theirs: dict[str, Any], path: str) -> list[str]:
-    """Volumes are numbered: compare those of one type."""
+    """Volumes are numbered, so compare one of each type."""
     by_type = {volume["volume_type"]: volume for volume in theirs.values()}
     return [
         difference

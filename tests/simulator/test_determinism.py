@@ -1,4 +1,4 @@
-"""Is a world a function of its seed and of what is done to it, and of nothing else?"""
+"""A world depends on its seed and on the calls made to it, and on nothing else."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simulator.world import ZONES, FaultPlan, World
+from simulator.world.faults import draw_faults
+from simulator.world.offers.catalogue import ZONES
+from simulator.world.region import World
 
 START_S = 1_799_107_200
 DAY_S = 86_400
@@ -20,14 +22,14 @@ SEEDS = [1, 2, 3, 42]
 
 
 def digest(world: World) -> str:
-    """A fingerprint of everything that was and is true."""
+    """A fingerprint of the whole history and state of a world."""
     servers = [server for zone in ZONES for server in world.servers(zone)]
     text = repr((world.truth(), servers, world.scratch_lost, world.projects))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def played(seed: int, days: int, steps_s: Iterable[int] = ()) -> World:
-    """A world played to its end, stopping at these offsets on the way."""
+    """A world that was played to its end, with pauses at these offsets."""
     world = World.build(seed, START_S, days)
     for step_s in steps_s:
         world.advance(START_S + step_s)
@@ -50,7 +52,7 @@ def test_other_seed_other_world() -> None:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_one_step_equals_many(seed: int) -> None:
-    """Getting somewhere in one step, in polls of three hours, or minute by minute is the same."""
+    """One step, polls of three hours and single minutes lead to the same world."""
     whole = digest(played(seed, 60))
     assert whole == digest(played(seed, 60, range(0, 60 * DAY_S, 3 * 3600)))
     assert whole == digest(played(seed, 60, range(0, 60 * DAY_S, 60)))
@@ -58,13 +60,13 @@ def test_one_step_equals_many(seed: int) -> None:
 
 @given(st.lists(st.integers(0, 20 * DAY_S), max_size=20), st.integers(0, 5))
 def test_any_steps_lead_to_the_same_world(steps_s: list[int], seed: int) -> None:
-    """No choice of steps changes what happens."""
+    """Any choice of steps leads to the same world."""
     assert digest(played(seed, 20)) == digest(played(seed, 20, sorted(steps_s)))
 
 
 @given(st.integers(0, 2**31), st.integers(0, 5))
 def test_actions_from_outside_do_not_depend_on_steps(luck: int, seed: int) -> None:
-    """A stop from outside at an instant has the same effects, however one got there."""
+    """A stop at an instant has the same effects, by whatever steps time was moved there."""
     at_s = START_S + random.Random(luck).randrange(10 * DAY_S)
     digests = set()
     for step_s in (DAY_S, 3600):
@@ -80,7 +82,7 @@ def test_actions_from_outside_do_not_depend_on_steps(luck: int, seed: int) -> No
 
 
 def test_another_process_plays_the_same_world() -> None:
-    """Nothing depends on the process: hash seeds, order of sets, or the machine's clock."""
+    """Worlds do not depend on the process: hash seeds, order of sets, the machine's clock."""
     code = (
         "from tests.simulator.test_determinism import digest, played; print(digest(played(1, 30)))"
     )
@@ -97,8 +99,8 @@ def test_time_does_not_go_back() -> None:
 
 def test_fault_plans_are_drawn_from_the_seed() -> None:
     """The same seed draws the same plan; a kind is off for about half of the seeds."""
-    assert FaultPlan.draw(5, START_S, 183, ZONES) == FaultPlan.draw(5, START_S, 183, ZONES)
-    plans = [FaultPlan.draw(seed, START_S, 30) for seed in range(200)]
-    have = sum(any(fault.kind == "bad_gateway" for fault in plan.faults) for plan in plans)
+    assert draw_faults(5, START_S, 183, ZONES) == draw_faults(5, START_S, 183, ZONES)
+    plans = [draw_faults(seed, START_S, 30) for seed in range(200)]
+    have = sum(any(fault.kind == "bad_gateway" for fault in plan) for plan in plans)
     assert 70 <= have <= 130
-    assert all(fault.kind != "hang" for plan in plans for fault in plan.faults)
+    assert all(fault.kind != "hang" for plan in plans for fault in plan)

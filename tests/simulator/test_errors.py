@@ -1,4 +1,4 @@
-"""Does the region refuse as Scaleway does? Bodies and statuses, against recorded errors."""
+"""Refusals of the region: bodies and statuses, compared with recorded errors."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ def same(answer: requests.Response, pattern: str) -> None:
 
 
 def test_an_unknown_key_is_denied(client: Client) -> None:
-    """An unknown key, and none at all, are answered 401 denied_authentication."""
+    """An unknown key and a missing key are answered 401 denied_authentication."""
     same(client.servers(key=NOBODY), "401/*denied_authentication*")
     same(client.servers(key=None), "401/*denied_authentication*")
 
 
 def test_prices_need_no_key(client: Client) -> None:
-    """products/servers answers whoever asks."""
+    """products/servers answers without a key."""
     path = f"/instance/v1/zones/{ZONE}/products/servers"
     assert client.ask("GET", path, key=None).status_code == 200
 
 
 def test_what_is_of_another_project_is_forbidden(client: Client) -> None:
-    """A startup's key may not read another's server, create in its project, or see it listed."""
+    """A startup's key may not read another's server, create in its project, or list it."""
     server_id = client.created()
     other = client.region.projects[1]
     path = f"/instance/v1/zones/{ZONE}/servers"
@@ -53,7 +53,7 @@ def test_a_startup_sees_its_own_project_only(client: Client) -> None:
 
 
 def test_what_is_not_there_is_not_found(client: Client) -> None:
-    """404 for a server read, acted on or deleted, and for a project."""
+    """Reading, acting on or deleting an unknown server, or reading an unknown project, is 404."""
     same(client.one(NOBODY), "404/instance_GET_not_found_instance_server_*")
     same(client.act(NOBODY, "poweron"), "404/instance_POST_not_found_instance_server_*")
     same(client.one(NOBODY, "DELETE"), "404/instance_DELETE_not_found_instance_server_*")
@@ -70,7 +70,7 @@ def test_a_running_server_cannot_be_started(client: Client) -> None:
 
 
 def test_a_stopped_server_cannot_be_terminated(client: Client) -> None:
-    """terminate refuses a stopped server, which only DELETE removes."""
+    """terminate refuses a stopped server; only DELETE removes it."""
     server_id = client.created()
     assert client.act(server_id, "terminate").status_code == 400
     assert client.one(server_id, "DELETE").status_code == 204
@@ -87,7 +87,7 @@ def test_a_running_server_cannot_be_deleted(client: Client) -> None:
 
 
 def test_a_used_up_quota_is_a_403(client: Client) -> None:
-    """One server too many of a type is refused in the shape of the recorded quota error."""
+    """A server above the quota of a type is refused in the shape of the recorded quota error."""
     for _ in range(4):
         client.created("L4-1-24G")
     same(client.create("L4-1-24G"), "403/account_POST_quotas_exceeded_*")
@@ -113,7 +113,7 @@ def test_bad_arguments_are_named(client: Client) -> None:
 
 
 def test_what_is_not_served_is_a_404(client: Client) -> None:
-    """A path that is no endpoint is an unknown resource."""
+    """A path without an endpoint is an unknown resource."""
     answer = client.ask("GET", "/nothing/v1")
     assert answer.status_code == 404
     assert answer.json()["type"] == "unknown_resource"

@@ -1,11 +1,11 @@
-"""Does the region misbehave as asked: in that way, there, so often, and until then?"""
+"""Faults strike in the requested way and place, and within their limits."""
 
 from __future__ import annotations
 
 import pytest
 import requests
 
-from simulator.world import Fault, FaultKind, Faults
+from simulator.world.faults import Fault, FaultKind, Faults
 
 from .client import ZONE, Client
 from .recorded import newest
@@ -19,7 +19,7 @@ def fault(client: Client, kind: str, **limits: object) -> None:
 
 
 def test_rate_limited_is_an_empty_429(client: Client) -> None:
-    """As recorded: no body, no Retry-After, and Envoy's header."""
+    """A 429 is as recorded: no body, no Retry-After, and Envoy's header."""
     recorded = newest("errors/429/block_GET_*.json")
     fault(client, "rate_limited", count=1)
     answer = client.servers()
@@ -30,7 +30,7 @@ def test_rate_limited_is_an_empty_429(client: Client) -> None:
 
 
 def test_bad_gateway_is_html(client: Client) -> None:
-    """A 502 is a page of HTML and no JSON."""
+    """A 502 has an HTML page as its body, not JSON."""
     fault(client, "bad_gateway", count=1)
     answer = client.servers()
     assert answer.status_code == 502
@@ -38,14 +38,14 @@ def test_bad_gateway_is_html(client: Client) -> None:
 
 
 def test_empty_object_is_a_200(client: Client) -> None:
-    """A success that says nothing."""
+    """A 200 with an empty object."""
     fault(client, "empty_object", count=1)
     answer = client.servers()
     assert (answer.status_code, answer.json()) == (200, {})
 
 
 def test_hang_never_answers(client: Client) -> None:
-    """A request that hangs ends with the client's patience; the next one is answered."""
+    """A request that hangs ends at the client's timeout; the next one is answered."""
     fault(client, "hang", count=1)
     with pytest.raises(requests.Timeout):
         requests.get(client.region.url + LIST, timeout=0.2)
@@ -61,7 +61,7 @@ def test_slow_answers_in_the_end(client: Client) -> None:
 
 
 def test_zone_outage_is_of_that_zone(client: Client) -> None:
-    """One zone fails, for reads and prices, while the others and the account answer."""
+    """One zone fails for reads and prices, while other zones and the account answer."""
     fault(client, "zone_outage", zone=ZONE)
     assert client.servers().status_code == 503
     assert client.ask("GET", f"/instance/v1/zones/{ZONE}/products/servers").status_code == 503
@@ -79,7 +79,7 @@ def test_a_revoked_key_is_denied(client: Client) -> None:
 
 
 def test_lists_can_lie(client: Client) -> None:
-    """Partial pages, duplicates, wrong counts and unknown states, one request each."""
+    """Partial pages, duplicates, wrong counts and unknown states each last one request."""
     ids = {client.created("DEV1-S"), client.created("DEV1-S")}
     fault(client, "partial_page", count=1)
     partial = client.servers()
@@ -99,7 +99,7 @@ def test_lists_can_lie(client: Client) -> None:
 
 
 def test_a_missing_price_is_no_zero(client: Client) -> None:
-    """The key is absent, for types with GPUs only."""
+    """The price key is absent, for GPU types only."""
     fault(client, "missing_price", count=1)
     path = f"/instance/v1/zones/{ZONE}/products/servers"
     types = client.ask("GET", path).json()["servers"]
@@ -109,7 +109,7 @@ def test_a_missing_price_is_no_zero(client: Client) -> None:
 
 
 def test_a_stale_read_shows_the_time_before(client: Client) -> None:
-    """After an action reads go on showing the former state, for a while."""
+    """For a while after an action, reads show the state before it."""
     server_id = client.created()
     fault(client, "stale_read", delay_s=5)
     client.act(server_id, "poweron")
@@ -120,7 +120,7 @@ def test_a_stale_read_shows_the_time_before(client: Client) -> None:
 
 
 def test_a_stuck_server_is_shown_stopping(client: Client) -> None:
-    """It stays in stopping for as long as the fault lasts."""
+    """The server stays in stopping until the fault ends."""
     server_id = client.created()
     client.act(server_id, "poweron")
     client.pass_time(60)
@@ -134,7 +134,7 @@ def test_a_stuck_server_is_shown_stopping(client: Client) -> None:
 
 
 def test_faults_can_be_bad(client: Client) -> None:
-    """An unknown kind or limit is a 400, and no fault."""
+    """An unknown kind or limit of a fault is a 400, and adds no fault."""
     for body in ({"kind": "fire"}, {"kind": "slow", "colour": 1}, {}):
         url = f"{client.region.control_url}/faults"
         assert requests.post(url, json=body, timeout=10).status_code == 400
@@ -142,7 +142,7 @@ def test_faults_can_be_bad(client: Client) -> None:
 
 
 def test_a_fault_keeps_to_its_limits() -> None:
-    """Zone, path, method, count and instants all bind."""
+    """Zone, path, method, count and instants all limit a fault."""
     faults = Faults()
     kind = FaultKind.SLOW
     limits = Fault(kind, zone=ZONE, path="/servers", method="GET", count=2, from_s=10, until_s=20)
@@ -160,6 +160,6 @@ def test_a_fault_keeps_to_its_limits() -> None:
 
 
 def test_a_fault_that_never_strikes_is_refused() -> None:
-    """A count below one is an error."""
+    """A count below one is refused."""
     with pytest.raises(ValueError, match="at least once"):
         Faults().add(Fault(FaultKind.SLOW, count=0))

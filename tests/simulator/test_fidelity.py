@@ -1,4 +1,4 @@
-"""Does the region answer as Scaleway did? Shapes, statuses and headers, against recordings."""
+"""Shapes, statuses and headers of the region's answers, compared with recordings."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ DROPPED = {
     "placement_policy_respected": "servers in a placement group only",
     "placement_group": "an object only for servers in a placement group",
 }
-"""Keys of some recorded servers that the region never shows, and why."""
+"""Keys of some recorded servers that the region never shows, each with the reason."""
 
 HEADERS = ("Content-Type", "Link", "Location", "X-Total-Count", "Date", "Server", "X-Request-Id")
 
 
 def ok(each: Recording) -> bool:
-    """Whether Scaleway answered with a server."""
+    """Whether a recorded answer contains a server."""
     return each.status in (200, 201) and "server" in each.body
 
 
 def on_gpu(each: Recording) -> bool:
-    """Whether the recording is of a server with GPUs, which has the volumes ours have."""
+    """Whether a recorded server has GPUs, and so the same volumes as the region's servers."""
     return ok(each) and each.body["server"]["commercial_type"].startswith(("H100", "L40S"))
 
 
@@ -59,12 +59,12 @@ def test_create_answers_as_recorded(client: Client) -> None:
 
 
 def test_get_answers_as_recorded(client: Client) -> None:
-    """A server that runs has the keys and types of the newest recording of a GPU server."""
+    """A running server has the keys and types of the newest recording of a GPU server."""
     same(client.one(running(client)), newest("instance/server_get/*.json", on_gpu))
 
 
 def test_newest_server_of_any_type_has_the_same_keys(client: Client) -> None:
-    """Whatever the type, the newest recorded server has the keys that ours has."""
+    """The newest recorded server of any type has the same keys as ours."""
     recorded = newest("instance/server_get/*.json", ok)
     ours = client.one(running(client)).json()["server"]
     assert set(ours) == set(recorded.body["server"])
@@ -88,7 +88,7 @@ def test_list_answers_as_recorded(client: Client) -> None:
 
 
 def test_an_empty_list_links_to_page_zero(client: Client) -> None:
-    """Where there is nothing the last page is page 0, as recorded in five zones."""
+    """The last page of an empty list is page 0, as recorded in five zones."""
     is_empty = lambda each: not each.body["servers"] and "project" not in each.url  # noqa: E731
     recorded = newest("instance/servers_list/*.json", is_empty)
     answer = client.servers("?" + recorded.url.partition("?")[2], zone="fr-par-3")
@@ -97,7 +97,7 @@ def test_an_empty_list_links_to_page_zero(client: Client) -> None:
 
 
 def test_patch_answers_as_recorded(client: Client) -> None:
-    """A PATCH answers the whole server, in the newest recorded shape."""
+    """A PATCH answers with the whole server, in the newest recorded shape."""
     is_plain = lambda each: ok(each) and len(each.body["server"]) == 36  # noqa: E731
     recorded = newest("instance/server_patch/*.json", is_plain)
     answer = client.one(running(client), "PATCH", {"tags": ["a"]})
@@ -112,7 +112,7 @@ def test_delete_answers_as_recorded(client: Client) -> None:
 
 @pytest.mark.parametrize("action", ["poweron", "poweroff", "stop_in_place", "reboot", "terminate"])
 def test_actions_answer_as_recorded(client: Client, action: str) -> None:
-    """Every action answers 202 and the stub of a task, in the newest recorded shape."""
+    """Every action answers 202 with a short task, in the newest recorded shape."""
     sent: Callable[[Recording], bool] = lambda each: (  # noqa: E731
         isinstance(each.sent, dict) and each.sent.get("action") == action and each.status == 202
     )
@@ -141,14 +141,14 @@ def test_products_answer_as_recorded(client: Client, page: int) -> None:
 
 
 def test_product_links_are_as_recorded(client: Client) -> None:
-    """The Link header of a middle page is the recorded one, letter by letter."""
+    """The Link header of a middle page equals the recorded one."""
     recorded = newest("instance/products_servers/latest/fr-par-1_*_p2.json")
     path = "/instance/v1/zones/fr-par-1/products/servers?page=2"
     assert client.ask("GET", path).headers["Link"] == recorded.headers["Link"]
 
 
 def test_availability_answers_as_recorded(client: Client) -> None:
-    """Availability has the recorded shape, and only the words that were recorded."""
+    """Availability has the recorded shape, and only recorded words."""
     every = recordings(f"instance/products_servers_availability/{ZONE}_*.json")
     answer = client.ask("GET", f"/instance/v1/zones/{ZONE}/products/servers/availability")
     ours = answer.json()["servers"]
@@ -159,7 +159,7 @@ def test_availability_answers_as_recorded(client: Client) -> None:
 
 
 def test_projects_answer_as_recorded(client: Client) -> None:
-    """One project, and the list of them, have the newest recorded shapes."""
+    """One project, and the list of projects, have the newest recorded shapes."""
     is_one: Callable[[Recording], bool] = lambda each: "id" in each.body  # noqa: E731
     one = newest("account/GET_200_*.json", is_one)
     path = "/account/v3/projects"

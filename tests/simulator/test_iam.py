@@ -1,4 +1,4 @@
-"""Does IAM decide what a key may do? Through the official SDK, and against recordings."""
+"""IAM decides what a key may do: through the official SDK, and against recordings."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def create(client: Client, key: str) -> requests.Response:
 
 
 def test_each_verb_needs_its_own_permission_set(client: Client) -> None:
-    """Start, create and stop are apart; what is not granted is the recorded 403."""
+    """Start, create and stop are separate permissions; a missing one is the recorded 403."""
     server_id = client.created()
     reads = principal(client, "InstancesReadOnly")["secret_key"]
     for answer in (act(client, reads, server_id, "poweron"), create(client, reads)):
@@ -62,7 +62,7 @@ def test_each_verb_needs_its_own_permission_set(client: Client) -> None:
 
 
 def test_a_group_gives_its_members_what_its_policy_allows(client: Client) -> None:
-    """A user with no policy of their own starts a server through a group; outsiders do not."""
+    """A user without a policy starts a server through a group; users outside the group cannot."""
     server_id = client.created()
     member = client.control("POST", "principals", kind="user", name="u@example.com")
     same(act(client, member["secret_key"], server_id, "poweron"), "403/instance_GET_perm*")
@@ -71,7 +71,7 @@ def test_a_group_gives_its_members_what_its_policy_allows(client: Client) -> Non
 
 
 def test_a_rule_of_the_organization_reaches_every_project(client: Client) -> None:
-    """organization_id in place of project_ids: another startup's project is included."""
+    """A rule with organization_id instead of project_ids covers another startup's project."""
     server_id = client.created()
     rule = {
         "permission_set_names": ["InstancesFullAccess"],
@@ -82,7 +82,7 @@ def test_a_rule_of_the_organization_reaches_every_project(client: Client) -> Non
 
 
 def test_the_sdk_replaces_the_whole_list_of_rules(client: Client, iam: IamV1Alpha1API) -> None:
-    """set_rules through the SDK: what is not in the new list is gone, and the 403 appears."""
+    """set_rules through the SDK removes the rules that the new list lacks, and the 403 appears."""
     server_id = client.created()
     made = principal(client, "InstancesReadOnly", "InstancesServerStart")
     narrowed = RuleSpecs(
@@ -102,7 +102,7 @@ def test_the_sdk_replaces_the_whole_list_of_rules(client: Client, iam: IamV1Alph
 
 
 def test_the_sdk_lists_who_is_there(client: Client, iam: IamV1Alpha1API) -> None:
-    """Policies, applications, groups, users, keys and permission sets, each page by page."""
+    """Policies, applications, groups, users, keys and permission sets are listed page by page."""
     principal(client, "InstancesReadOnly", kind="group", member_ids=[])
     names = {each.name for each in iam.list_applications_all()}
     assert {project.name for project in client.region.projects} <= names
@@ -120,7 +120,7 @@ def test_the_sdk_lists_who_is_there(client: Client, iam: IamV1Alpha1API) -> None
 
 
 def test_iam_itself_needs_permissions(client: Client) -> None:
-    """A startup reads no policy; IAMPolicyManager reads and sets rules, and lists no group."""
+    """A startup reads no policy; IAMPolicyManager reads and sets rules, but lists no group."""
     organization = f"?organization_id={client.region.organization_id}"
     policies, groups = IAM + "/policies" + organization, IAM + "/groups" + organization
     same(client.ask("GET", policies, key=client.project.secret_key), "403/iam_GET_permissions*")
@@ -137,7 +137,7 @@ def test_iam_itself_needs_permissions(client: Client) -> None:
 
 
 def test_a_concurrent_edit_is_a_transient_state(client: Client) -> None:
-    """409 as recorded, as often as the fault says, and nothing is changed by it."""
+    """The recorded 409 is answered as often as the fault says, and changes nothing."""
     made = principal(client, "InstancesReadOnly")
     client.control("POST", "faults", kind="transient_state", count=1)
     path, body = IAM + "/rules", {"policy_id": made["policy_id"], "rules": []}
@@ -148,7 +148,7 @@ def test_a_concurrent_edit_is_a_transient_state(client: Client) -> None:
 
 
 def test_iam_answers_as_recorded(client: Client) -> None:
-    """Keys and types of rules, policies, applications, keys and users are the recorded ones."""
+    """Rules, policies, applications, keys and users have the recorded keys and types."""
     made = principal(client, "InstancesReadOnly")
     organization = f"?organization_id={client.region.organization_id}&page_size=1"
     cases = {
@@ -169,15 +169,25 @@ def test_iam_answers_as_recorded(client: Client) -> None:
 @pytest.mark.parametrize(
     "rule",
     [
-        {"permission_set_names": ["NoSuchSet"], "project_ids": ["p"]},
-        {"permission_set_names": [], "project_ids": ["p"]},
-        {"permission_set_names": ["InstancesReadOnly"]},
-        {"permission_set_names": ["IAMManager"], "project_ids": ["p"]},
-        {"permission_set_names": ["IAMManager", "InstancesReadOnly"], "project_ids": ["p"]},
+        pytest.param(
+            {"permission_set_names": ["NoSuchSet"], "project_ids": ["p"]}, id="the set is unknown"
+        ),
+        pytest.param(
+            {"permission_set_names": [], "project_ids": ["p"]}, id="the list of sets is empty"
+        ),
+        pytest.param({"permission_set_names": ["InstancesReadOnly"]}, id="the scope is missing"),
+        pytest.param(
+            {"permission_set_names": ["IAMManager"], "project_ids": ["p"]},
+            id="the scope does not fit the set",
+        ),
+        pytest.param(
+            {"permission_set_names": ["IAMManager", "InstancesReadOnly"], "project_ids": ["p"]},
+            id="sets of two scopes are mixed",
+        ),
     ],
 )
 def test_a_rule_that_cannot_be_is_refused(client: Client, rule: dict[str, object]) -> None:
-    """Unknown, empty, without scope, of a wrong scope, or mixed: 400, and the rules stay."""
+    """Unknown, empty, unscoped, wrongly scoped or mixed rules are a 400, and the old rules stay."""
     made = principal(client, "InstancesReadOnly")
     answer = client.ask("PUT", IAM + "/rules", {"policy_id": made["policy_id"], "rules": [rule]})
     assert (answer.status_code, answer.json()["type"]) == (400, "invalid_arguments")

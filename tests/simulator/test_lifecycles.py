@@ -1,4 +1,4 @@
-"""Do recorded lives of servers play through the region in the same order of states?"""
+"""Recorded lives of servers go through the same states in the region, in the same order."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from datetime import datetime
 
 import pytest
 
-from simulator.world import Refusal, World
 from simulator.world.lifecycle import Move
+from simulator.world.model import Refusal
+from simulator.world.region import World
 
 from .recorded import RECORDED, Recording, load_lifecycle
 
@@ -23,7 +24,7 @@ LONGEST_S = 240
 
 @dataclass(frozen=True)
 class Seen:
-    """What a recording shows: a server's state, or that it is gone."""
+    """The state of a server in a recording, or that the server is gone."""
 
     at_s: int
     state: str
@@ -31,7 +32,7 @@ class Seen:
 
 
 def recorded_states(name: str) -> list[tuple[str, list[Seen]]]:
-    """The life of the recording's first server: each action, and what was seen after it."""
+    """The life of the recording's first server: each action, and the states after it."""
     if name == ABSENT:
         pytest.skip(f"service: no recordings under {RECORDED}")
     story: list[tuple[str, list[Seen]]] = []
@@ -61,7 +62,7 @@ def _seen(each: Recording, server: dict[str, str] | None) -> Seen:
 
 
 def inferred(action: str, seen: list[Seen]) -> str:
-    """An action whose body was not recorded shows in the state that follows."""
+    """An action without a recorded body is known from the state that follows."""
     by_state = {"starting": "poweron", "stopping": "poweroff"}
     return action or by_state[seen[0].state]
 
@@ -72,7 +73,7 @@ def distinct(states: list[str]) -> list[str]:
 
 
 def played(world: World, server_id: str, zone: str, action: str) -> list[Seen]:
-    """Every second of what follows an action."""
+    """The server in each second after an action."""
     seen = []
     world.act(zone, server_id, action)
     for _ in range(LONGEST_S):
@@ -82,7 +83,7 @@ def played(world: World, server_id: str, zone: str, action: str) -> list[Seen]:
 
 
 def observed(world: World, zone: str, server_id: str) -> Seen:
-    """The server as it is now."""
+    """The server's current state."""
     try:
         server = world.server(zone, server_id)
     except Refusal:
@@ -92,7 +93,7 @@ def observed(world: World, zone: str, server_id: str) -> Seen:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_recorded_lives_play_in_the_same_order(name: str) -> None:
-    """The same actions lead through the same states in the same order, and no detail is unknown."""
+    """The same actions lead through the same states in the same order, with known details."""
     story = recorded_states(name)
     world = World.build(3, START_S, workloads=())
     project = world.add_startup("one")
@@ -108,7 +109,7 @@ def test_recorded_lives_play_in_the_same_order(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in NAMES if "2025" in name] or [ABSENT])
 def test_a_recorded_course_is_replayed_second_by_second(name: str) -> None:
-    """A scripted action follows the recorded instants, and the truth has their difference."""
+    """A scripted action follows the recorded instants, and the run lasts as recorded."""
     story = recorded_states(name)
     world = World.build(3, START_S, workloads=())
     project = world.add_startup("one")

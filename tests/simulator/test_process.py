@@ -1,4 +1,4 @@
-"""Does the region run alone: announced in one line, controlled, and ended cleanly?"""
+"""The region as a process: its announcement, its controls and its end."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import requests
 
 from simulator.clock import Clock, real_now_s
 from simulator.process import running
-from simulator.world import ZONES
+from simulator.world.offers.catalogue import ZONES
 
 from .client import H100, ZONE, Client
 
@@ -24,7 +24,7 @@ COMMAND = [sys.executable, "-m", "simulator", "--listen", "127.0.0.1:0"]
 
 
 def test_it_says_who_it_is_and_ends_on_sigterm() -> None:
-    """One line of JSON with every field; SIGTERM ends it with 0, and it says nothing more."""
+    """It prints one line of JSON with every field, and SIGTERM ends it with 0."""
     with subprocess.Popen([*COMMAND, "--seed", "4"], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         said = json.loads(process.stdout.readline())
@@ -45,7 +45,7 @@ def test_it_says_who_it_is_and_ends_on_sigterm() -> None:
 
 
 def test_the_same_seed_has_the_same_keys() -> None:
-    """A region started again is the same region, at another port."""
+    """A region that is started again is the same region at another port."""
     with running("--seed", "9", "--clock", "controller") as one:
         first = (one.secret_key, one.projects)
     with running("--seed", "9", "--clock", "controller") as other:
@@ -54,7 +54,7 @@ def test_the_same_seed_has_the_same_keys() -> None:
 
 
 def test_start_and_days_are_as_asked() -> None:
-    """The world begins at --start and ends --days later."""
+    """The world begins at --start and ends after --days."""
     with running("--start", "2026-12-01T00:00:00Z", "--days", "2", "--clock", "controller") as one:
         assert (one.start, one.ends) == ("2026-12-01T00:00:00Z", "2026-12-03T00:00:00Z")
         began = datetime.fromisoformat(one.start).timestamp()
@@ -62,7 +62,7 @@ def test_start_and_days_are_as_asked() -> None:
 
 
 def test_a_clock_with_a_speed_takes_no_orders() -> None:
-    """Only a controller's clock can be moved; the other answers 409, and moves by itself."""
+    """Only a controller's clock can be moved; any other clock answers 409 and moves by itself."""
     with running("--speed", "100000") as one:
         url = f"{one.control_url}/clock"
         refused = requests.post(url, json={"now_s": 2**33}, timeout=10)
@@ -72,14 +72,14 @@ def test_a_clock_with_a_speed_takes_no_orders() -> None:
 
 
 def test_real_time_is_real() -> None:
-    """--clock real begins now."""
+    """With --clock real the world begins now."""
     before_s = real_now_s()
     with running("--clock", "real") as one:
         assert before_s <= Client(one).now_s() <= real_now_s() + 1
 
 
 def test_the_clock_only_goes_forward(client: Client) -> None:
-    """An earlier instant, or none, is a 400."""
+    """A move to an earlier instant, or without one, is a 400."""
     url = f"{client.region.control_url}/clock"
     for body in ({"now_s": client.now_s() - 1}, {}, {"now_s": "soon"}):
         assert requests.post(url, json=body, timeout=10).status_code == 400
@@ -94,7 +94,7 @@ def test_the_date_is_the_worlds(client: Client) -> None:
 
 
 def test_the_truth_is_told(client: Client) -> None:
-    """The control tells runs, prices and lost scratch; the guest can be shut down through it."""
+    """The controls show runs, prices and lost scratch disks, and can shut a guest down."""
     server_id = client.created()
     client.act(server_id, "poweron")
     began_s = client.now_s()
@@ -111,7 +111,7 @@ def test_the_truth_is_told(client: Client) -> None:
 
 
 def test_prices_and_stock_can_be_set() -> None:
-    """A new price is listed from its instant on; a zone can run out of a family."""
+    """A new price is listed from its instant on, and a zone can run out of a family."""
     with running("--clock", "controller", "--no-workload") as one:
         client = Client(one)
         at_s = client.now_s() + 3600
@@ -126,7 +126,7 @@ def test_prices_and_stock_can_be_set() -> None:
 
 
 def test_a_trace_and_a_fault_plan_can_be_played(tmp_path: Path) -> None:
-    """--trace takes the startups from the file, --faults puts a plan in force."""
+    """--trace takes the startups from a file, and --faults puts a plan in force."""
     file = tmp_path / "demand.csv"
     file.write_text("one,0,8\ntwo,0,1\n")
     with running("--trace", str(file), "--faults", "--clock", "controller") as region:
@@ -139,14 +139,14 @@ def test_a_trace_and_a_fault_plan_can_be_played(tmp_path: Path) -> None:
 
 
 def test_a_region_that_cannot_start_is_an_error() -> None:
-    """A bad command line is a RuntimeError, not a wait for ever."""
+    """A bad command line raises RuntimeError instead of waiting for ever."""
     with pytest.raises(RuntimeError, match="did not start"), running("--nonsense"):
         pass
 
 
-@pytest.mark.parametrize("text", [None, "a,b"])
+@pytest.mark.parametrize("text", [None, "a,b"], ids=["the file is missing", "the file is no trace"])
 def test_a_bad_trace_is_one_sentence(tmp_path: Path, text: str | None) -> None:
-    """A trace that is missing or no trace ends with 2 and a line that names it."""
+    """A missing or invalid trace exits 2 with a line that names it."""
     file = tmp_path / "demand.csv"
     if text is not None:
         file.write_text(text)
@@ -157,7 +157,7 @@ def test_a_bad_trace_is_one_sentence(tmp_path: Path, text: str | None) -> None:
 
 
 def test_a_clock_never_runs_back() -> None:
-    """Where the world is already ahead of real time, it stays there."""
+    """A world that is ahead of real time stays where it is."""
     clock = Clock.starting(1000, 1.0)
     assert clock.now_s(5000) == 5000
     assert 1000 <= clock.now_s(0) < 1100

@@ -1,4 +1,4 @@
-"""Does the official SDK work with the region, with only its address changed?"""
+"""The official SDK works with the region; only its address changes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .client import H100, ZONE, Client
 
 
 def sdk(region: Running, secret_key: str | None = None) -> Sdk:
-    """The SDK's client with nothing changed but the address and the key."""
+    """The SDK's client; only the address and the key are ours."""
     made = Sdk(
         access_key=region.access_key,
         secret_key=secret_key or region.secret_key,
@@ -36,7 +36,7 @@ def api(client: Client) -> InstanceV1API:
 
 
 def test_the_sdk_reads_servers(api: InstanceV1API, client: Client) -> None:
-    """Lists and reads give back what was created, with dates and a total that is a string."""
+    """Lists and reads return what was created, with dates and a total that is a string."""
     server_id = client.created(tags=["a", "b"])
     listed = api.list_servers(zone=ZONE, per_page=100, tags=["b", "a"])
     assert str(listed.total_count) == "1"
@@ -49,7 +49,7 @@ def test_the_sdk_reads_servers(api: InstanceV1API, client: Client) -> None:
 
 
 def test_the_sdk_filters(api: InstanceV1API, client: Client) -> None:
-    """Each filter narrows the list, and a mismatch empties it."""
+    """Each filter shortens the list, and a filter without a match empties it."""
     server_id = client.created(name="alpha-1")
     client.created("L4-1-24G", name="beta")
     project = client.project.id
@@ -66,7 +66,7 @@ def test_the_sdk_filters(api: InstanceV1API, client: Client) -> None:
 
 
 def test_the_sdk_pages(api: InstanceV1API, client: Client) -> None:
-    """Pages cover every server once, in the order asked for; per_page is capped at 100."""
+    """Pages cover every server once, in the requested order; per_page is at most 100."""
     made = [client.created("DEV1-S", name=f"s{index}") for index in range(7)]
     order = ListServersRequestOrder.CREATION_DATE_ASC
     pages = [
@@ -79,7 +79,7 @@ def test_the_sdk_pages(api: InstanceV1API, client: Client) -> None:
 
 
 def test_the_sdk_stops_and_starts(api: InstanceV1API, client: Client) -> None:
-    """Actions through the SDK lead through the states; the allowed ones are listed."""
+    """Actions through the SDK change the state, and the allowed actions are listed."""
     server_id = client.created()
     task = api.server_action(zone=ZONE, server_id=server_id, action=ServerAction.POWERON).task
     assert task is not None and task.status == "pending"
@@ -106,7 +106,7 @@ def test_the_sdk_creates(client: Client) -> None:
 
 
 def test_the_sdk_reads_prices(api: InstanceV1API) -> None:
-    """Three pages of types hold all 136, and the H100 at its price."""
+    """Three pages of types hold all 136, with the H100 and its price."""
     pages = [api.list_servers_types(zone=ZONE, page=number).servers for number in (1, 2, 3)]
     assert [len(page) for page in pages] == [50, 50, 36]
     prices = {name: kind.hourly_price for page in pages for name, kind in page.items()}
@@ -117,14 +117,14 @@ def test_the_sdk_reads_prices(api: InstanceV1API) -> None:
 
 
 def test_the_sdk_reads_projects(client: Client) -> None:
-    """All projects are listed, with the organization they belong to."""
+    """All projects are listed, with their organization."""
     projects = AccountV3ProjectAPI(sdk(client.region)).list_projects_all()
     assert {project.id for project in projects} == {each.id for each in client.region.projects}
     assert {project.organization_id for project in projects} == {client.region.organization_id}
 
 
 def test_six_months_of_five_startups() -> None:
-    """The default world plays for six months, and the SDK sees its fleet on the way."""
+    """The default world plays six months, and the SDK sees its servers on the way."""
     with running("--clock", "controller", "--seed", "2") as region:
         client = Client(region)
         api = InstanceV1API(sdk(region))

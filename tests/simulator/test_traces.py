@@ -1,4 +1,4 @@
-"""Is a recorded demand replayed as whole servers, from either kind of file?"""
+"""Demand traces from both kinds of file are replayed as whole servers."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from simulator import traces
-from simulator.world import Point, Trace, World
 from simulator.world.offers.catalogue import OFFERS
-from simulator.world.workloads.trace import whole_servers
+from simulator.world.region import World
+from simulator.world.workloads.trace import Point, Trace, whole_servers
 
 from .recorded import SHARED
 
@@ -29,14 +29,14 @@ def running_gpus(world: World) -> int:
 
 @pytest.mark.parametrize("gpus", range(41))
 def test_demand_becomes_whole_servers(gpus: int) -> None:
-    """Any number of GPUs is met exactly, by servers with names of their own."""
+    """Servers with names of their own add up to any number of GPUs."""
     wanted = whole_servers(gpus)
     assert sum(OFFERS[ZONE][kind].gpus for _, kind in wanted) == gpus
     assert len({name for name, _ in wanted}) == len(wanted)
 
 
 def test_a_csv_is_followed(tmp_path: Path) -> None:
-    """Each point switches servers on or off; instants are seconds or RFC 3339."""
+    """Each point turns servers on or off; instants are seconds or RFC 3339."""
     file = tmp_path / "demand.csv"
     file.write_text(
         f"startup,instant,GPUs\na,{START_S},3\na,2027-01-05T05:00:00Z,1\nb,{START_S},8\n"
@@ -49,9 +49,13 @@ def test_a_csv_is_followed(tmp_path: Path) -> None:
     assert running_gpus(world) == 9
 
 
-@pytest.mark.parametrize("line", ["a,b", "a,yesterday,3", "a,5,many", "a,5,3,4"])
+@pytest.mark.parametrize(
+    "line",
+    ["a,b", "a,yesterday,3", "a,5,many", "a,5,3,4"],
+    ids=["a field is missing", "no instant", "no number of GPUs", "a field too many"],
+)
 def test_a_bad_csv_names_its_line(tmp_path: Path, line: str) -> None:
-    """A line that is no point is refused, by file and number."""
+    """An invalid line is refused; the error names the file and the line."""
     file = tmp_path / "demand.csv"
     file.write_text(f"a,5,3\n{line}\n")
     with pytest.raises(traces.TraceError, match=r"demand\.csv, line 2"):
@@ -59,7 +63,7 @@ def test_a_bad_csv_names_its_line(tmp_path: Path, line: str) -> None:
 
 
 def test_demand_is_scaled_to_the_pool() -> None:
-    """The peak of the total becomes the pool's size, a small demand is left as it is."""
+    """The peak of the total becomes the pool's size; a smaller demand is not scaled."""
     trace = Trace((Point("a", 0, 100), Point("b", 0, 60), Point("b", 10, 0), Point("c", 5, 1)))
     assert trace.peak() == 161
     scaled = trace.scaled(40)
@@ -68,7 +72,7 @@ def test_demand_is_scaled_to_the_pool() -> None:
 
 
 def test_the_largest_are_chosen() -> None:
-    """Those with the highest sums stay."""
+    """The startups with the highest sums stay."""
     trace = Trace(
         tuple(
             Point(name, at_s, gpus)
@@ -80,7 +84,7 @@ def test_the_largest_are_chosen() -> None:
 
 
 def test_a_real_trace_drives_the_world() -> None:
-    """Philly's five largest virtual clusters run for a month, within the pool; it repeats."""
+    """Philly's five largest virtual clusters run for a month within the pool, repeatably."""
     if not PHILLY.exists():
         pytest.skip(f"service: no trace at {PHILLY}")
     pytest.importorskip("pyarrow", reason="service: pyarrow is not installed")
@@ -97,7 +101,7 @@ def test_a_real_trace_drives_the_world() -> None:
 
 
 def test_parquet_without_pyarrow_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The optional dependency is named."""
+    """The error names the optional dependency."""
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(traces.TraceError, match=r"cohortd\[traces\]"):
         traces.read(Path("x.parquet"), START_S, 1)

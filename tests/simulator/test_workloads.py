@@ -1,4 +1,4 @@
-"""The five workloads behave as their names say, and accept refusals."""
+"""The five workloads do what their names say, and accept refusals."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from simulator.world import ZONES, Server, TruthRun, World, default_workloads
-from simulator.world.offers.catalogue import OFFERS
+from simulator.world.model import Server, TruthRun
+from simulator.world.offers.catalogue import OFFERS, ZONES
+from simulator.world.region import World
+from simulator.world.workloads.behaviours import default_workloads
 
 START_S = 1_799_107_200
 DAY_S = 86_400
@@ -26,7 +28,7 @@ def played(seed: int, days: int = 183) -> World:
 
 
 def runs_of(world: World, name: str) -> list[TruthRun]:
-    """The truth of one startup."""
+    """The true runs of one startup."""
     (project,) = (project for project in world.projects if project.name == name)
     return [run for run in world.truth() if run.project_id == project.id]
 
@@ -37,7 +39,7 @@ def gpus(run: TruthRun) -> int:
 
 
 def h100_peak(world: World) -> int:
-    """The most H100 that ran at one instant."""
+    """The most H100 GPUs that ran at one instant."""
     changes = [
         change
         for run in world.truth()
@@ -58,7 +60,7 @@ def on_at(run: TruthRun, at_s: int) -> bool:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_cohort_fits_its_pool(seed: int) -> None:
-    """The five never need more than 40 H100, and need more than 16 at their highest."""
+    """The highest demand of the five startups is above 16 and at most 40 H100 GPUs."""
     assert 16 < h100_peak(played(seed)) <= 40
 
 
@@ -72,7 +74,7 @@ def test_everyone_runs_something(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_cumulus_is_idle_over_weekends(seed: int) -> None:
-    """On Saturdays and Sundays nothing of it runs; on Wednesdays something does."""
+    """The office-hours startup runs nothing on weekends, and something on Wednesdays."""
     runs = runs_of(played(seed), "cumulus-bio")
     noons = [START_S + day * DAY_S + 12 * HOUR_S for day in range(1, 180)]
     for noon_s in noons:
@@ -84,7 +86,7 @@ def test_cumulus_is_idle_over_weekends(seed: int) -> None:
 
 
 def test_echo_shuts_down_in_the_guest() -> None:
-    """Its server is found stopped in place for about a day at a time, and is billed."""
+    """The forgetful startup's server is stopped in place for about a day, and is billed."""
     world = World.build(1, START_S)
     standby_h = 0
     for _ in range(60 * 24):
@@ -98,7 +100,7 @@ def test_echo_shuts_down_in_the_guest() -> None:
 
 
 def test_delta_grows_and_insists() -> None:
-    """It adds servers over time, and restarts within hours what was stopped."""
+    """It adds servers over time, and restarts stopped servers within hours."""
     world = World.build(1, START_S)
     world.advance(START_S + 60 * DAY_S)
     mine = servers_of(world, "delta-robotics")
@@ -119,7 +121,7 @@ def servers_of(world: World, name: str) -> list[Server]:
 
 
 def test_acme_leaves_a_stopped_server_until_its_next_plan() -> None:
-    """A steady training that someone stopped is not restarted at once, but with the next one."""
+    """A steady training that was stopped restarts at its next planned start, and not at once."""
     world = World.build(1, START_S)
     world.advance(START_S + 2 * DAY_S)
     (trainer,) = servers_of(world, "acme-speech")
@@ -132,20 +134,20 @@ def test_acme_leaves_a_stopped_server_until_its_next_plan() -> None:
 
 
 def full(world: World) -> None:
-    """No GPU is left."""
+    """Leave no GPU in stock."""
     for offer in OFFERS[ZONE].values():
         world.market.stock_gpus[ZONE, offer.family] = 0
 
 
 def forbidden(world: World) -> None:
-    """No server may be created."""
+    """Allow no server by quota."""
     for offer in OFFERS[ZONE].values():
         world.market.quota_servers[offer.commercial_type] = 0
 
 
 @pytest.mark.parametrize("obstacle", [full, forbidden])
 def test_refusals_are_obeyed(obstacle: Callable[[World], None]) -> None:
-    """Without stock or quota nobody runs in the zone, nobody fails, and all come once there is."""
+    """Without stock or quota no startup runs in the zone or fails; with them, all of them run."""
     world = World.build(1, START_S)
     stock, quota = dict(world.market.stock_gpus), dict(world.market.quota_servers)
     obstacle(world)
@@ -157,7 +159,7 @@ def test_refusals_are_obeyed(obstacle: Callable[[World], None]) -> None:
 
 
 def test_workloads_have_streams_of_their_own() -> None:
-    """What one startup does has no effect on another's chances: alone it does the same."""
+    """A startup does the same alone as among others: each has its own random stream."""
     whole = played(3, 60)
     for workload in default_workloads(3):
         alone = World.build(3, START_S, 60, [workload])
@@ -167,7 +169,7 @@ def test_workloads_have_streams_of_their_own() -> None:
 
 
 def test_nobody_plans_after_the_end() -> None:
-    """After its last day a world changes no more; what runs goes on running."""
+    """After its last day a world no longer changes; running servers keep running."""
     world = played(1, 30)
     world.advance(world.now_s + DAY_S)
     before = [server for zone in ZONES for server in world.servers(zone)]
@@ -176,7 +178,7 @@ def test_nobody_plans_after_the_end() -> None:
 
 
 def test_a_workload_obeys_iam() -> None:
-    """Without start and create a workload starts nothing more; with them again, it goes on."""
+    """A workload starts nothing while it lacks the permissions to start and create."""
     world = World.build(1, START_S, 60)
     world.advance(START_S + 20 * DAY_S)
     (project,) = (each for each in world.projects if each.name == "cumulus-bio")

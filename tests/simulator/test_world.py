@@ -1,22 +1,15 @@
-"""Does the world keep its own laws? States, billing, quotas, stock, prices."""
+"""The laws of the world: states, billing, quotas, stock and prices."""
 
 from __future__ import annotations
 
 import pytest
 
-from simulator.world import (
-    ZONES,
-    Fault,
-    FaultKind,
-    PriceChange,
-    Project,
-    Refusal,
-    Server,
-    TruthRun,
-    World,
-)
+from simulator.world.faults import Fault, FaultKind
 from simulator.world.lifecycle import allowed_actions
-from simulator.world.offers.catalogue import OFFERS
+from simulator.world.model import Project, Refusal, Server, TruthRun
+from simulator.world.offers.catalogue import OFFERS, ZONES
+from simulator.world.offers.market import PriceChange
+from simulator.world.region import World
 
 START_S = 1_799_107_200
 DAY_S = 86_400
@@ -36,7 +29,7 @@ def make(world: World, project: Project, kind: str = H100) -> str:
 
 
 def started(world: World, project: Project, kind: str = H100) -> str:
-    """The id of a new server that runs."""
+    """The id of a new, running server."""
     server_id = make(world, project, kind)
     world.act(ZONE, server_id, "poweron")
     world.advance(world.now_s + 100)
@@ -45,7 +38,7 @@ def started(world: World, project: Project, kind: str = H100) -> str:
 
 
 def duration_s(world: World, server_id: str, action: str, until: str) -> int:
-    """How long an action takes to reach a state."""
+    """The seconds until an action reaches a state."""
     began_s = world.now_s
     world.act(ZONE, server_id, action)
     while world.server(ZONE, server_id).state != until:
@@ -54,7 +47,7 @@ def duration_s(world: World, server_id: str, action: str, until: str) -> int:
 
 
 def test_h100_takes_the_recorded_time() -> None:
-    """Up in 10 to 31 s, down in 37 to 47 s or, rarely, 188 s."""
+    """A server is up in 10 to 31 s, and down in 37 to 47 s or, rarely, 188 s."""
     world, project = empty()
     server_id = make(world, project)
     ups, downs = [], []
@@ -68,7 +61,7 @@ def test_h100_takes_the_recorded_time() -> None:
 
 
 def test_a_run_is_billed_from_starting_to_stopping() -> None:
-    """The truth begins at the poweron and ends at the poweroff, to the second."""
+    """A true run begins at the poweron and ends at the poweroff, to the second."""
     world, project = empty()
     server_id = make(world, project)
     world.advance(START_S + 1000)
@@ -81,14 +74,14 @@ def test_a_run_is_billed_from_starting_to_stopping() -> None:
 
 
 def test_an_open_run_has_no_end() -> None:
-    """A server that runs has a run without an end."""
+    """A running server has a run without an end."""
     world, project = empty()
     started(world, project)
     assert [run.end_s for run in world.truth()] == [None]
 
 
 def test_guest_shutdown_goes_on_being_billed() -> None:
-    """Shutting down in the guest leads to the spaced state, in the same run."""
+    """A shutdown inside the guest leads to stopped in place, within the same run."""
     world, project = empty()
     server_id = started(world, project)
     assert world.guest_shutdown(ZONE, server_id).state == "stopped in place"
@@ -98,7 +91,7 @@ def test_guest_shutdown_goes_on_being_billed() -> None:
 
 
 def test_standby_can_be_powered_off_and_on() -> None:
-    """From stopped in place both poweron and poweroff are allowed; the node stays its own."""
+    """A server stopped in place allows poweron and poweroff, and keeps its node."""
     world, project = empty()
     server_id = started(world, project)
     node = world.server(ZONE, server_id).node
@@ -113,7 +106,7 @@ def test_standby_can_be_powered_off_and_on() -> None:
 
 
 def test_poweroff_erases_scratch() -> None:
-    """A poweroff, and only a poweroff or a terminate, loses the scratch disks."""
+    """Only a poweroff or a terminate erases the scratch disks."""
     world, project = empty()
     server_id = started(world, project)
     for action in ("stop_in_place", "poweron", "reboot"):
@@ -127,7 +120,7 @@ def test_poweroff_erases_scratch() -> None:
 
 
 def test_terminate_removes() -> None:
-    """A terminated server allows nothing more, and is gone within two minutes."""
+    """A terminated server allows no action, and is gone within two minutes."""
     world, project = empty()
     server_id = started(world, project)
     server = world.act(ZONE, server_id, "terminate")
@@ -140,7 +133,7 @@ def test_terminate_removes() -> None:
 
 
 def test_patch_moves_the_modification_date() -> None:
-    """Any PATCH moves it, also one that changes nothing; a change of detail does not."""
+    """Any PATCH moves the date, even one without a change; a new detail does not."""
     world, project = empty()
     server_id = started(world, project)
     before_s = world.server(ZONE, server_id).modified_s
@@ -152,7 +145,7 @@ def test_patch_moves_the_modification_date() -> None:
 
 
 def test_details_change_within_a_state() -> None:
-    """The detail goes from allocating to booted while the date follows the state alone."""
+    """The detail changes from allocating to booted, but the date follows the state only."""
     world, project = empty()
     server_id = make(world, project)
     world.act(ZONE, server_id, "poweron")
@@ -172,7 +165,7 @@ def test_details_change_within_a_state() -> None:
 
 
 def test_a_newer_action_voids_the_older_ones_steps() -> None:
-    """stop_in_place while starting ends in standby, and not in running."""
+    """stop_in_place while starting ends in standby, not in running."""
     world, project = empty()
     server_id = make(world, project)
     world.act(ZONE, server_id, "poweron")
@@ -183,7 +176,7 @@ def test_a_newer_action_voids_the_older_ones_steps() -> None:
 
 @pytest.mark.parametrize("state", ["starting", "stopping"])
 def test_nothing_is_allowed_in_between(state: str) -> None:
-    """While starting or stopping neither poweron nor poweroff is accepted."""
+    """A server that is starting or stopping accepts neither poweron nor poweroff."""
     world, project = empty()
     server_id = started(world, project)
     world.act(ZONE, server_id, "poweroff")
@@ -197,7 +190,7 @@ def test_nothing_is_allowed_in_between(state: str) -> None:
 
 
 def test_quota_counts_every_server_that_exists() -> None:
-    """Servers count against the quota until they are deleted, running or not."""
+    """Servers count against the quota until they are deleted, whether they run or not."""
     world, project = empty()
     ids = [make(world, project, "L40S-1-48G") for _ in range(4)]
     with pytest.raises(Refusal, match="quotas_exceeded"):
@@ -207,7 +200,7 @@ def test_quota_counts_every_server_that_exists() -> None:
 
 
 def test_stock_is_held_until_stopped() -> None:
-    """Standby holds its GPU; a stopped server gives it back to whoever asks first."""
+    """A server in standby holds its GPU; a stopped server frees it for the next one."""
     world, project = empty()
     world.market.stock_gpus[ZONE, "H100-PCIe"] = 1
     first, second = make(world, project), make(world, project)
@@ -224,7 +217,7 @@ def test_stock_is_held_until_stopped() -> None:
 
 
 def test_availability_follows_the_stock() -> None:
-    """What is left is worded as available, scarce or shortage; on some days others take it."""
+    """The free stock reads available, scarce or shortage; on some days other customers take it."""
     world, _ = empty()
     words = set()
     for _ in range(120):
@@ -235,16 +228,17 @@ def test_availability_follows_the_stock() -> None:
 
 
 def test_prices_change_on_a_date() -> None:
-    """A price holds from its instant on, in its zone only, and the past keeps the old one."""
+    """A price holds from its instant on, in its zone only; earlier instants keep the old price."""
     change = PriceChange(H100, START_S + DAY_S, 3_000_000, ZONE)
-    world = World.build(1, START_S, workloads=(), price_changes=[change])
-    assert world.rate_ucr_per_h(ZONE, H100, START_S + DAY_S - 1) == 2_866_500
-    assert world.rate_ucr_per_h(ZONE, H100, START_S + DAY_S) == 3_000_000
-    assert world.rate_ucr_per_h("pl-waw-2", H100, START_S + DAY_S) == 2_866_500
+    world = World.build(1, START_S, workloads=())
+    world.market.change_price(change)
+    assert world.market.rate_ucr_per_h(OFFERS[ZONE][H100], START_S + DAY_S - 1) == 2_866_500
+    assert world.market.rate_ucr_per_h(OFFERS[ZONE][H100], START_S + DAY_S) == 3_000_000
+    assert world.market.rate_ucr_per_h(OFFERS["pl-waw-2"][H100], START_S + DAY_S) == 2_866_500
     world.advance(START_S + 2 * DAY_S)
     offer = next(o for o in world.offers(ZONE) if o.commercial_type == H100)
     assert offer.rate_ucr_per_h == 3_000_000
-    assert world.rate_ucr_per_h(ZONE, H100, START_S) == 2_866_500
+    assert world.market.rate_ucr_per_h(OFFERS[ZONE][H100], START_S) == 2_866_500
 
 
 def test_gpus_are_sold_where_they_are() -> None:
@@ -257,7 +251,7 @@ def test_gpus_are_sold_where_they_are() -> None:
 
 
 def test_a_stuck_server_stays_in_stopping() -> None:
-    """A stuck server leaves stopping when its fault ends, and is not billed meanwhile."""
+    """A stuck server leaves stopping when its fault ends, and is not billed until then."""
     world, project = empty()
     server_id = started(world, project)
     until_s = world.now_s + DAY_S
@@ -273,7 +267,7 @@ def test_a_stuck_server_stays_in_stopping() -> None:
 
 @pytest.mark.parametrize("stuck_s", range(7_200, 7_260, 7))
 def test_a_server_stuck_in_a_reboot_comes_up_in_the_end(stuck_s: int) -> None:
-    """What follows on stopping waits with it, and then comes in its order and at its distance."""
+    """The steps after stopping wait with it, and then follow in order at their intervals."""
     world, project = empty()
     server_id = started(world, project)
     until_s = world.now_s + stuck_s
@@ -289,7 +283,7 @@ def test_a_server_stuck_in_a_reboot_comes_up_in_the_end(stuck_s: int) -> None:
 
 
 def test_unknown_things_are_refused() -> None:
-    """An unknown type, project, action or server is a Refusal and changes nothing."""
+    """An unknown type, project, action or server raises Refusal and changes nothing."""
     world, project = empty()
     server_id = make(world, project)
     for ask in (
@@ -306,6 +300,6 @@ def test_unknown_things_are_refused() -> None:
 
 
 def test_secrets_stay_out_of_repr() -> None:
-    """A project printed by accident does not show its key."""
+    """The text of a project does not show its key."""
     _, project = empty()
     assert project.secret_key not in repr(project)

@@ -1,1 +1,1 @@
-"""The units, as the systemd that will run them reads them."""
+"""Tests of the systemd units."""

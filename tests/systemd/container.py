@@ -1,10 +1,10 @@
-"""How does a test get a systemd of its own? systemd-nspawn boots one on this machine's /usr.
+"""Boots a systemd of its own for a test: systemd-nspawn on this machine's /usr.
 
-The container has its own processes, mounts, network (loopback alone), /etc, /var and /opt; /usr is
-this machine's, read-only, so that nothing is downloaded and a boot takes a second. Everything has
-a hard limit, and nothing is left behind: no process, mount, control group or folder.
+The container has its own processes, mounts, network (loopback alone), /etc, /var and /opt. Its
+/usr is this machine's, read-only, so nothing is downloaded and a boot takes a second. Every step
+has a time limit, and no process, mount, control group or folder remains.
 
-`python -m tests.systemd.container` tries it, and says whether and why not.
+`python -m tests.systemd.container` tries a boot, and prints why it fails if it does.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 LIFE_S = 600
-"""No container outlives this, whatever becomes of the tests."""
+"""No container lives longer than this, whatever happens to the tests."""
 BOOT_S = 60
 END_S = 30
 COMMAND_S = 90
-"""Longest that one command, or the wait for one line of the journal, may take."""
+"""The longest that a command, or a wait for a line of the journal, may take."""
 FOLDERS = (
     *("usr", "var", "opt", "root", "proc", "sys", "dev", "run", "tmp"),
     *("etc/systemd/system", "etc/tmpfiles.d"),
@@ -39,11 +39,11 @@ SANDBOX = (
     "-p MemoryDenyWriteExecute=yes -p SystemCallFilter=@system-service "
     "-p LoadCredential=probe:/etc/machine-id"
 )
-"""What our units ask of systemd that not every container may do."""
+"""The systemd features that our units use and that some containers lack."""
 
 
 class CannotBoot(Exception):
-    """This machine cannot boot a container: one sentence that says why."""
+    """This machine cannot boot a container; the sentence says why."""
 
 
 @dataclass(frozen=True)
@@ -51,17 +51,17 @@ class Machine:
     """A booted container."""
 
     init: int
-    """Its first process, as this machine numbers it."""
+    """The number of its first process on this machine."""
     root: Path
-    """Its root folder, as this machine sees it; /usr, /run and /tmp are not in it."""
+    """The path of its root folder on this machine; /usr, /run and /tmp are not in it."""
 
     @property
     def network(self) -> list[str]:
-        """Put before a command, makes it a process of this machine in the container's network."""
+        """The command prefix that runs a process of this machine in the container's network."""
         return ["nsenter", f"--target={self.init}", "--net", "--"]
 
     def run(self, script: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-        """Run a script of bash as the container's root, to its end or for COMMAND_S."""
+        """Run a bash script as the container's root, to its end or for COMMAND_S."""
         inside = ["nsenter", f"--target={self.init}", "--all", "--", "env", "-i", *ENVIRONMENT]
         inside += ["timeout", "--kill-after=5", str(COMMAND_S), "bash", "-euo", "pipefail", "-c"]
         return subprocess.run(
@@ -69,7 +69,7 @@ class Machine:
         )
 
     def ask(self, script: str, stdin: str = "") -> str:
-        """What a script prints; its failure is an AssertionError with all that it said."""
+        """The output of a script; a failure is an AssertionError with all its output."""
         done = self.run(script, stdin)
         assert done.returncode == 0, f"{script}\n{done.stdout}\n{done.stderr}"
         return done.stdout
@@ -79,12 +79,12 @@ class Machine:
         return self.ask(f"systemctl show --value --property={field} {unit}").strip()
 
     def now(self) -> str:
-        """The journal's end, from which `until` reads on."""
+        """The journal's end; `until` reads from there."""
         shown = self.ask("journalctl --quiet --lines=0 --show-cursor")
         return shown.strip().removeprefix("-- cursor: ")
 
     def until(self, unit: str, since: str, *wanted: str) -> str:
-        """Follow a unit's journal until a line with all these words, and answer that line."""
+        """Follow a unit's journal to a line with all these words, and return that line."""
         follow = ["journalctl", "--quiet", "--follow", "--no-tail", "--output=cat"]
         follow += [f"--after-cursor={since}", f"--unit={unit}"]
         command = ["nsenter", f"--target={self.init}", "--all", "--"]
@@ -103,7 +103,7 @@ class Machine:
 
 @contextmanager
 def boot(binds: Mapping[Path, str]) -> Iterator[Machine]:
-    """A container with these folders of ours in it, read-only. Raises CannotBoot."""
+    """Boot a container with these folders of ours, read-only. Raises CannotBoot."""
     missing = [name for name in TOOLS if shutil.which(name, path=f"{os.defpath}:/sbin") is None]
     if os.geteuid() != 0:
         raise CannotBoot("only root may boot a container")
@@ -117,13 +117,13 @@ def boot(binds: Mapping[Path, str]) -> Iterator[Machine]:
         with _cgroup(tree.name) as enter:
             yield from _booted(tree, root, binds, enter)
     finally:
-        # Mounts are the container's alone; were one ours, its files would be this machine's.
+        # Mounts belong to the container alone; a shared one would delete this machine's files.
         if str(tree) not in Path("/proc/self/mountinfo").read_text():
             shutil.rmtree(tree)
 
 
 def _same_python() -> None:
-    """The packages of our environment must fit the python3 that the container has."""
+    """Check that the packages of our environment fit the container's python3."""
     ours = f"{sys.version_info.major}.{sys.version_info.minor}"
     said = subprocess.run(
         ["/usr/bin/python3", "-c", "import ensurepip, sys; print(*sys.version_info[:2], sep='.')"],
@@ -136,7 +136,7 @@ def _same_python() -> None:
 
 
 def _plant(root: Path, binds: Mapping[Path, str]) -> None:
-    """The folders that the container starts from; systemd itself makes users and the rest."""
+    """Make the folders that the container starts from; systemd makes users and the rest."""
     for name in FOLDERS:
         (root / name).mkdir(parents=True)
     for inside in binds.values():
@@ -155,7 +155,7 @@ def _plant(root: Path, binds: Mapping[Path, str]) -> None:
 
 @contextmanager
 def _cgroup(name: str) -> Iterator[list[str]]:
-    """Shell lines that put a process into a group of its own, where no systemd makes one."""
+    """Shell lines that put a process into a control group, if no systemd makes one."""
     if Path("/run/systemd/system").is_dir():
         yield []
         return
@@ -203,7 +203,7 @@ def _booted(
         )
         init = 0
         try:
-            # Closed once heard: a socket that nobody reads would fill, and stop the container.
+            # Closed after the message: an unread socket would fill up and block the container.
             with ear:
                 init = _ready(child, ear, tree / "console")
             machine = Machine(init, root)
@@ -214,7 +214,7 @@ def _booted(
 
 
 def _end(child: subprocess.Popen[bytes], init: int) -> None:
-    """Kill the container's first process, and so all of them, and let systemd-nspawn clean up."""
+    """Kill the container's first process, and so all, and let systemd-nspawn clean up."""
     if init and child.poll() is None:
         os.kill(init, signal.SIGKILL)
     else:
@@ -228,7 +228,7 @@ def _end(child: subprocess.Popen[bytes], init: int) -> None:
 
 
 def _ready(child: subprocess.Popen[bytes], ear: socket.socket, console: Path) -> int:
-    """The number of the container's first process, once it says that it has booted."""
+    """The number of the container's first process, once it has booted."""
     ear.settimeout(BOOT_S / 60)
     init = 0
     for _ in range(60):
@@ -245,7 +245,7 @@ def _ready(child: subprocess.Popen[bytes], ear: socket.socket, console: Path) ->
 
 
 def _sandboxes(machine: Machine) -> None:
-    """Raise CannotBoot where the booted systemd may not confine a service as our units ask."""
+    """Raise CannotBoot if the booted systemd cannot confine a service as our units ask."""
     done = machine.run(f"systemd-run --quiet --wait --pipe --collect {SANDBOX} /bin/true")
     if done.returncode != 0:
         said = " / ".join(done.stderr.split("\n")).strip(" /")

@@ -1,4 +1,4 @@
-"""What does docs/install.md tell its reader to type? Its code blocks, section by section."""
+"""Reads the commands that docs/install.md tells its reader to type, section by section."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FUNCTION = re.compile(r"^\w+\(\) \{\n.*?^\}$", re.MULTILINE | re.DOTALL)
 
 
 def sections() -> dict[str, list[str]]:
-    """Each heading, without its number, and the blocks below it."""
+    """Each heading, without its number, with the blocks below it."""
     text = PAGE.read_text()
     return {
         re.sub(r"^\d+\. ", "", name): BLOCK.findall(body) for name, body in SECTION.findall(text)
@@ -25,19 +25,19 @@ def sections() -> dict[str, list[str]]:
 
 @dataclass
 class Reader:
-    """Types the page's commands in a container, with the few lines changed that must be."""
+    """Types the page's commands in a container, with the few replacements that a test needs."""
 
     machine: Machine
     folder: str
-    """The checkout, in the container."""
+    """The checkout's path in the container."""
     adapted: Mapping[str, str]
-    """What is typed instead of a piece of the page; each piece must be there, in one place."""
+    """Replacements for pieces of the page; each piece must occur exactly once."""
     said: dict[str, str] = field(default_factory=dict)
-    """What each section printed."""
+    """The output of each section."""
     _functions: str = ""
 
     def play(self, heading: str, stdin: str = "") -> str:
-        """Type a section, and answer what it printed. A command that fails is an error."""
+        """Type a section and return its output. A failing command is an error."""
         printed = ""
         for block in sections()[heading]:
             typed = block
@@ -49,10 +49,10 @@ class Reader:
         return printed
 
     def type(self, command: str) -> str:
-        """Type one more command, with the functions that the page has defined so far."""
+        """Type one more command, with the shell functions that the page has defined."""
         return self.machine.ask(f"{self._functions}\n{command}")
 
     def stale(self) -> list[str]:
-        """What we would change and the page no longer says in exactly one place."""
+        """Replacements whose piece the page does not contain exactly once."""
         text = PAGE.read_text()
         return [written for written in self.adapted if text.count(written) != 1]

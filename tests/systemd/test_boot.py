@@ -1,4 +1,4 @@
-"""A booted systemd, and cohortd installed in it by the very commands of docs/install.md."""
+"""A booted systemd, and cohortd installed in it by the commands of docs/install.md."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ START_SERVER = (
 
 @dataclass(frozen=True)
 class InstalledHost:
-    """An installed cohortd, and the region that it watches."""
+    """An installed cohortd, and the region that it observes."""
 
     machine: Machine
     reader: Reader
@@ -50,21 +50,21 @@ class InstalledHost:
 
     @property
     def state(self) -> Path:
-        """The daemon's folder, as this machine sees it."""
+        """The path of the daemon's folder on this machine."""
         return self.machine.root / "var/lib/cohortd"
 
     def drop_in(self, unit: str, name: str, text: str) -> None:
-        """Add to a unit's [Service] section until the container ends."""
+        """Add lines to a unit's [Service] section, until the container ends."""
         folder = f"/run/systemd/system/{unit}.service.d"
         write = f"mkdir -p {folder} && cat > {folder}/{name}.conf && systemctl daemon-reload"
         self.machine.ask(write, stdin=f"[Service]\n{text}\n")
 
     def process(self) -> int:
-        """The daemon's process number, in the container."""
+        """The daemon's process number in the container."""
         return int(self.machine.show("cohortd", "MainPID"))
 
     def as_user(self, user: str, command: str) -> str:
-        """What a command prints to that user of the group cohortd."""
+        """The output of a command for that user of the group cohortd."""
         become = f"setpriv --reuid={user} --regid=cohortd --clear-groups"
         return self.machine.ask(f"{become} {command}")
 
@@ -93,29 +93,29 @@ def paris(machine: Machine) -> Iterator[Region]:
 
 
 def adapted(paris: Region) -> dict[str, str]:
-    """What is typed otherwise than the page says, and why."""
+    """The replacements on the page, each with its reason."""
     about = paris.about
     locked = f"echo {LOCKED} > $(echo /opt/cohortd/lib/python3.*/site-packages)/locked.pth"
     return {
-        # This machine's /usr has the packages. As apt leaves it, dbus is there and not started.
+        # This machine's /usr has the packages. After apt, dbus is installed but not started.
         APT: "systemctl stop --quiet dbus.socket dbus.service",
-        # pip finds every pin of the locks satisfied, and fetches nothing.
+        # pip finds every pin of the locks installed, and downloads nothing.
         "python3 -m venv /opt/cohortd\n": f"python3 -m venv /opt/cohortd\n{locked}\n",
-        # The simulated region's names in the place of the reader's own.
+        # The simulated region's names replace the reader's.
         "SCWXXXXXXXXXXXXXXXXX": f"{about['access_key']}\nSCW_API_URL={about['url']}",
         "00000000-0000-0000-0000-000000000000": about["organization_id"],
         "editor /etc": "sed -i s/10000/5000/ /etc",
-        # Echoed, not pasted, into the file that the command before it made.
+        # Echoed instead of pasted into the file that the command before it created.
         "cat > /etc/cohortd/iam-access-key": f"echo {about['access_key']} > $_",
         "cat > /etc/cohortd/iam-secret-key": f"echo {about['secret_key']} > $_",
-        # Follows until a cycle instead of until ^C.
+        # Follows the journal until a cycle, instead of until ^C.
         "journalctl -u cohortd -f ": "grep -m1 event.:..cycle < <(journalctl -u cohortd -f) ",
     }
 
 
 @pytest.fixture(scope="module")
 def played(machine: Machine, paris: Region) -> InstalledHost:
-    """The page's four steps, typed."""
+    """Type the four steps of the page."""
     reader = Reader(machine, CHECKOUT, adapted(paris))
     assert reader.stale() == [], "docs/install.md says it otherwise now: adapt the test to it"
     for heading in ("Install", "Give it the key", "Write the program", "Start"):
@@ -125,7 +125,7 @@ def played(machine: Machine, paris: Region) -> InstalledHost:
 
 @pytest.fixture(scope="module")
 def installed_host(played: InstalledHost) -> InstalledHost:
-    """The same with a cycle each second, a restart at once and a short watchdog: less to wait."""
+    """The same with a cycle each second, an immediate restart and a short watchdog."""
     unit = (REPO / "systemd/cohortd.service").read_text()
     command = re.search(r"^ExecStart=.*$", unit, re.MULTILINE)
     assert command is not None
@@ -138,7 +138,7 @@ def installed_host(played: InstalledHost) -> InstalledHost:
 
 
 def test_the_page_leads_to_a_daemon_that_is_ready(played: InstalledHost) -> None:
-    """docs/install.md, typed as it stands: enabled, ready, in shadow mode; it sees the server."""
+    """docs/install.md as it is: cohortd is enabled, ready, in shadow mode, and sees the server."""
     started = played.reader.said["Start"]
     assert "1 of 40 GPUs" in started and "shadow mode" in started
     assert re.search(r"^ready$", started, re.MULTILINE)
@@ -148,14 +148,14 @@ def test_the_page_leads_to_a_daemon_that_is_ready(played: InstalledHost) -> None
 
 
 def test_systemd_hears_that_it_is_ready_and_what_it_does(played: InstalledHost) -> None:
-    """Type=notify: active by its own word, and systemctl shows the last cycle's sentence."""
+    """Type=notify: the unit is active by its own message, with the last cycle's sentence."""
     assert played.machine.show("cohortd", "Type") == "notify"
     assert played.machine.show("cohortd", "ActiveState") == "active"
     assert "1 of 40 GPUs" in played.machine.show("cohortd", "StatusText")
 
 
 def test_the_key_is_a_credential_and_nowhere_else(played: InstalledHost) -> None:
-    """The daemon's key is a file that it alone reads: not in its environment nor in the unit."""
+    """The key is in a file that only the daemon reads, not in its environment or unit."""
     secret, machine = played.region.about["secret_key"], played.machine
     environment = machine.ask(f"tr '\\0' '\\n' < /proc/{played.process()}/environ")
     assert "CREDENTIALS_DIRECTORY=/run/credentials/cohortd.service" in environment.splitlines()
@@ -171,7 +171,7 @@ def test_the_key_is_a_credential_and_nowhere_else(played: InstalledHost) -> None
 def test_the_key_may_be_encrypted_and_have_a_second_beside_it(
     installed_host: InstalledHost,
 ) -> None:
-    """Two sections of the page: without the plain file the daemon has its key, and IAM's too."""
+    """Without the plain key files the daemon still has its key, and the one for IAM."""
     secret, machine = installed_host.region.about["secret_key"], installed_host.machine
     try:
         installed_host.reader.play("The key encrypted on disk")
@@ -189,7 +189,7 @@ def test_the_key_may_be_encrypted_and_have_a_second_beside_it(
 
 
 def test_killed_it_comes_back_and_its_book_is_whole(installed_host: InstalledHost) -> None:
-    """kill -9: systemd starts another, which stands by at first; `verify` accepts the book."""
+    """After kill -9 systemd starts another daemon, which first stands by; `verify` passes."""
     machine, process, since = (
         installed_host.machine,
         installed_host.process(),
@@ -204,7 +204,7 @@ def test_killed_it_comes_back_and_its_book_is_whole(installed_host: InstalledHos
 
 
 def killed_by_watchdog(installed_host: InstalledHost, process: int, since: str) -> None:
-    """Wait until the daemon was given up, and its journal says why."""
+    """Wait until systemd has given the daemon up, and the journal says why."""
     installed_host.machine.until("cohortd", since, f"Watchdog timeout (limit {WATCHDOG_S}s)!")
     installed_host.machine.until("cohortd", since, f"Killing process {process} ", "SIGABRT")
 
@@ -212,7 +212,7 @@ def killed_by_watchdog(installed_host: InstalledHost, process: int, since: str) 
 def test_a_process_that_stands_still_is_killed_and_started_again(
     installed_host: InstalledHost,
 ) -> None:
-    """SIGSTOP: all of it misses its pings, the watchdog ends it, and another starts."""
+    """After SIGSTOP the whole daemon misses its pings; the watchdog restarts it."""
     machine, process, since = (
         installed_host.machine,
         installed_host.process(),
@@ -226,7 +226,7 @@ def test_a_process_that_stands_still_is_killed_and_started_again(
 
 
 def test_a_stalled_loop_is_killed_and_started_again(installed_host: InstalledHost) -> None:
-    """The cycle alone waits, for the book: no other thread pings in its place, though they live."""
+    """If only the cycle waits (for the book), no other thread pings for it."""
     machine, process = installed_host.machine, installed_host.process()
     book = sqlite3.connect(installed_host.state / FILE_NAME, isolation_level=None, timeout=30)
     with closing(book):
@@ -259,13 +259,13 @@ can write-the-state touch /var/lib/cohortd/probe
 can write-the-program touch /etc/cohortd/program.toml
 can become-another setpriv --reuid=cohortd true
 """
-"""Asked in the API's own sandbox, as a part of its start."""
+"""Commands that run in the API's own sandbox, as a part of its start."""
 
 
 def test_the_api_reads_the_book_and_neither_writes_it_nor_reads_the_key(
     installed_host: InstalledHost,
 ) -> None:
-    """In its unit's sandbox: the book is read, the inbox written, and nothing else is allowed."""
+    """In its sandbox the API reads the book and writes the inbox, and may do nothing else."""
     (installed_host.machine.root / "opt/probe").write_text(PROBE)
     assert (
         installed_host.machine.ask(f"cat {KEY} {GIVEN}").count(
@@ -295,7 +295,7 @@ def test_the_api_reads_the_book_and_neither_writes_it_nor_reads_the_key(
 
 
 def stamp(state: Path, revision: str) -> str:
-    """Write a schema revision into a book; the one that was in it."""
+    """Write a schema revision into a book, and return the old one."""
     with closing(sqlite3.connect(state / FILE_NAME)) as book, book:
         (before,) = book.execute("SELECT version_num FROM alembic_version").fetchone()
         book.execute("UPDATE alembic_version SET version_num = ?", (revision,))
@@ -303,7 +303,7 @@ def stamp(state: Path, revision: str) -> str:
 
 
 def test_a_newer_book_is_refused_and_mending_it_is_enough(installed_host: InstalledHost) -> None:
-    """A downgrade says what to do and changes nothing; once mended the unit is back by itself."""
+    """A downgrade is refused with a sentence; once repaired, the unit starts by itself."""
     machine, book = installed_host.machine, installed_host.state / FILE_NAME
     machine.ask("systemctl stop cohortd")
     own = stamp(installed_host.state, "9999")

@@ -1,4 +1,4 @@
-"""The units parse without a warning, are hardened, and name what the daemon really takes."""
+"""The units parse without a warning, are hardened, and match the daemon's options."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from scheduler.timing import Timing
 UNITS = Path(__file__).resolve().parents[2] / "systemd"
 BINARY = "/opt/cohortd/bin/cohortd"
 EXPOSURE = 13
-"""Highest allowed exposure, in tenths: 1.3. The rest is the network, which cohortd lives on."""
+"""Highest allowed exposure, in tenths: 1.3. The rest is the network, which cohortd needs."""
 
 
 def tool(name: str) -> str:
@@ -35,7 +35,7 @@ def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(params=["cohortd.service", "cohortd-serve.service"])
 def unit(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """A unit, with a program that exists here in the place of the installed one."""
+    """A unit whose program is replaced by one that exists here."""
     text = (UNITS / request.param).read_text()
     assert BINARY in text
     path = tmp_path / str(request.param)
@@ -52,12 +52,12 @@ def directives_of(unit: str) -> dict[str, str]:
 
 @pytest.fixture
 def directives() -> dict[str, str]:
-    """The daemon's [Service] section: each directive's last value."""
+    """The daemon's [Service] section, with the last value of each directive."""
     return directives_of("cohortd.service")
 
 
 def test_the_api_has_no_key_and_writes_its_inbox_alone(directives: dict[str, str]) -> None:
-    """Another user than the daemon's, of its group, without credential or environment."""
+    """The API runs as another user of the daemon's group, without credential or environment."""
     own = directives_of("cohortd-serve.service")
     assert not {"LoadCredential", "EnvironmentFile", "Environment", "StateDirectory"} & own.keys()
     assert own["User"] != directives["User"] and own["Group"] == directives["Group"]
@@ -80,16 +80,16 @@ def test_unit_is_hardened(unit: Path) -> None:
 
 
 def test_key_arrives_as_a_credential_only(directives: dict[str, str]) -> None:
-    """The secret key is the credential that the daemon looks for, and no environment holds it."""
+    """The key is the credential that the daemon reads, and no environment contains it."""
     assert directives["LoadCredential"] == f"{CREDENTIAL}:/etc/cohortd/{CREDENTIAL}"
     assert "SCW_SECRET_KEY" not in (UNITS / "cohortd.service").read_text()
 
 
 def test_watchdog_outlasts_a_slow_cycle(directives: dict[str, str]) -> None:
-    """The loop tells systemd that it lives, after the slowest legal cycle too; restarted always."""
+    """The watchdog allows the slowest legal cycle, and the unit always restarts."""
     assert directives["Type"] == "notify"
     assert directives["NotifyAccess"] == "main"
-    # A call may begin while it fits into the lease, and what became of it is written after it.
+    # A call may begin as long as it fits into the lease; its result is written after it.
     timing = Timing()
     slowest_s = timing.cycle_s + timing.lease_s + 2 * timing.database_timeout_s
     assert int(directives["WatchdogSec"]) > slowest_s
@@ -98,7 +98,7 @@ def test_watchdog_outlasts_a_slow_cycle(directives: dict[str, str]) -> None:
 
 
 def test_sysusers_and_tmpfiles_make_owner_and_folders(tmp_path: Path) -> None:
-    """On an empty root: a user cohortd, its state folder, and a key that only root reads."""
+    """On an empty root the files create a user, its state folder, and a key only root reads."""
     sysusers, tmpfiles = tool("systemd-sysusers"), tool("systemd-tmpfiles")
     if os.geteuid() != 0:
         pytest.skip("service: only root may create users in another root")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from exporters.api.access import Access
 from exporters.api.models import (
     CreditsAnswer,
     Decision,
@@ -21,20 +21,23 @@ from exporters.api.models import (
 )
 from exporters.api.problems import Problem
 from exporters.api.read_model import CachedStatus, ReadModel
-from exporters.api.routers.startup import NO_QUERY, Paging, conditional_response, with_etag
+from exporters.api.routers.startup import (
+    NO_QUERY,
+    LimitQuery,
+    Paging,
+    conditional_response,
+    with_etag,
+)
 from exporters.api.startup_reads import StartupReads
 from quotas.book.reads.overrides import read_operator_actions
 from quotas.model.tokens import OPERATOR_SCOPES
-from quotas.model.units import format_credits, format_instant
 
 router = APIRouter(prefix="/v1/admin", tags=["operators"])
 
 
-class NamePaging(BaseModel):
+class NamePaging(LimitQuery):
     """The position and the length of a list by name."""
 
-    model_config = ConfigDict(extra="forbid")
-    limit: int = Field(50, ge=1, le=200)
     cursor: str = Field("", max_length=63, pattern=r"^[a-z0-9-]*$")
 
 
@@ -47,42 +50,31 @@ class StartupForOperator:
     read_model: ReadModel
 
 
-async def operator(request: Request) -> CachedStatus:
-    """The status, for a token with scope admin or audit."""
-    access: Access = request.app.state.access
-    read_model: ReadModel = request.app.state.read_model
-    access.token(request, *sorted(OPERATOR_SCOPES))
-    return await read_model.latest()
+def with_scope(*scopes: str) -> Callable[[Request], Awaitable[CachedStatus]]:
+    """A dependency that answers the status to a token with one of these scopes."""
+
+    async def check(request: Request) -> CachedStatus:
+        request.app.state.access.token(request, *scopes)
+        read_model: ReadModel = request.app.state.read_model
+        return await read_model.latest()
+
+    return check
 
 
-async def auditor(request: Request) -> CachedStatus:
-    """The status, for a token with scope audit: operators do not audit themselves."""
-    access: Access = request.app.state.access
-    read_model: ReadModel = request.app.state.read_model
-    access.token(request, "audit")
-    return await read_model.latest()
+OperatorStatus = Annotated[CachedStatus, Depends(with_scope(*sorted(OPERATOR_SCOPES)))]
+AuditorStatus = Annotated[CachedStatus, Depends(with_scope("audit"))]
+"""Operators do not audit themselves: their actions need a scope of their own."""
 
 
-async def selected(
-    request: Request, cached: Annotated[CachedStatus, Depends(operator)], name: str
-) -> StartupForOperator:
+async def selected(request: Request, cached: OperatorStatus, name: str) -> StartupForOperator:
     """The reads of one startup, for an operator."""
     if name not in cached.program_status.names:
         raise Problem(404, "no-such-startup", "No startup has that name: see /v1/admin/startups.")
-    return StartupForOperator(
-        StartupReads(name, cached.program_status), cached, request.app.state.read_model
-    )
+    reads = StartupReads(name, cached.program_status)
+    return StartupForOperator(reads, cached, request.app.state.read_model)
 
 
-OperatorStatus = Annotated[CachedStatus, Depends(operator)]
 SelectedStartup = Annotated[StartupForOperator, Depends(selected)]
-
-
-class LimitQuery(BaseModel):
-    """The number of items."""
-
-    model_config = ConfigDict(extra="forbid")
-    limit: int = Field(50, ge=1, le=200)
 
 
 @router.get("/startups", response_model=PageOf[StartupSummary])
@@ -121,29 +113,21 @@ async def startup_statements(request: Request, selected: SelectedStartup) -> Res
 
 @router.get("/actions", response_model=OperatorActionsAnswer)
 async def actions(
-    request: Request,
-    cached: Annotated[CachedStatus, Depends(auditor)],
-    latest: Annotated[LimitQuery, Query()],
+    request: Request, cached: AuditorStatus, latest: Annotated[LimitQuery, Query()]
 ) -> Response:
     """Actions of operators, newest first: who, when, what, why. Needs scope audit."""
     read_model: ReadModel = request.app.state.read_model
     found = await asyncio.to_thread(read_operator_actions, read_model.book(), latest.limit)
-    items = [
-        OperatorAction(**{name: row[name] for name in OperatorAction.model_fields}) for row in found
-    ]
-    return conditional_response(request, with_etag(OperatorActionsAnswer(items=items)), cached)
+    answer = OperatorActionsAnswer(items=[OperatorAction.of(row) for row in found])
+    return conditional_response(request, with_etag(answer), cached)
 
 
 def _summary(cached: CachedStatus, name: str) -> StartupSummary:
     status = cached.program_status.startup(name)
-    exhausted_s = status.balance.exhausted_s
-    return StartupSummary(
-        name=name,
-        cohort=status.cohort.name if status.cohort else None,
-        level=status.level,
-        available=format_credits(status.balance.available_ucr),
-        burn_per_hour=format_credits(status.balance.burn_ucr_per_h),
-        runway_s=status.runway_s,
-        exhausted_at=None if exhausted_s is None else format_instant(exhausted_s),
-        gpus=status.gpus,
+    return StartupSummary.of(
+        status,
+        status.balance,
+        cohort=status.cohort_name or None,
+        burn_per_hour=status.balance.burn_ucr_per_h,
+        exhausted_at=status.balance.exhausted_s,
     )

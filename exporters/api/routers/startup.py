@@ -5,26 +5,16 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, get_type_hints
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from exporters.api.access import Viewer, ViewerDep, ViewerNoQueryDep, no_query
-from exporters.api.models import (
-    Charge,
-    CreditsAnswer,
-    Decision,
-    EventsAnswer,
-    Me,
-    Notice,
-    PageOf,
-    QuotaAnswer,
-    ServersAnswer,
-    UsageAnswer,
-)
+from exporters.api.models import Charge, Decision, EventsAnswer, Me, Notice, PageOf
 from exporters.api.problems import Problem
 from exporters.api.read_model import CachedStatus, TaggedBody
+from exporters.api.startup_reads import StartupReads
 from quotas.model.units import format_instant
 
 router = APIRouter(prefix="/v1", tags=["startup"])
@@ -34,11 +24,16 @@ MAX_WAIT_S = 25
 MAX_LONG_POLLS = 100
 
 
-class Paging(BaseModel):
-    """The position and the length of a list."""
+class LimitQuery(BaseModel):
+    """The length of a list."""
 
     model_config = ConfigDict(extra="forbid")
     limit: int = Field(50, ge=1, le=200)
+
+
+class Paging(LimitQuery):
+    """The position and the length of a list."""
+
     cursor: str | None = Field(
         None, pattern=r"^[0-9]{1,18}$", description="`next` of the last page"
     )
@@ -55,11 +50,9 @@ class NoticePaging(Paging):
     live: bool = Field(False, description="only notices that still hold")
 
 
-class EventsQuery(BaseModel):
+class EventsQuery(LimitQuery):
     """The position in the events, and how long to wait for news."""
 
-    model_config = ConfigDict(extra="forbid")
-    limit: int = Field(50, ge=1, le=200)
     cursor: str = Field("0-0", pattern=r"^[0-9]{1,18}-[0-9]{1,18}$")
     wait: int = Field(0, ge=0, le=MAX_WAIT_S, description="seconds to wait for news")
 
@@ -94,65 +87,43 @@ def _tags(header: str) -> list[str]:
     return [tag.strip().removeprefix("W/") for tag in header.split(",")]
 
 
-def _cached_page(viewer: Viewer, resource: str, make: Callable[[], BaseModel]) -> TaggedBody:
-    """A page that is built once for each status."""
-    key = (viewer.token.startup, resource)
-    page = viewer.cached.pages.get(key)
-    if page is None:
-        page = viewer.cached.pages[key] = with_etag(make())
-    return page
-
-
 @router.get("/me", response_model=Me)
 async def me(request: Request, viewer: ViewerNoQueryDep) -> Response:
     """The owner of this token, its scopes and its expiry."""
-    token, status = viewer.token, viewer.reads.status()
-    cohort = status.cohort
-    answer = Me(
-        token=token.id,
-        name=token.name,
-        scopes=list(token.scopes),
-        expires=format_instant(token.expires_s),
-        program=viewer.cached.program_status.program.name,
-        mode=viewer.cached.program_status.program.mode,
-        startup=token.startup,
+    program, cohort = viewer.cached.program_status.program, viewer.reads.status().cohort
+    answer = Me.of(
+        viewer.token,
+        token=viewer.token.id,
+        program=program.name,
+        mode=program.mode,
         cohort=cohort.name if cohort else None,
-        starts=format_instant(cohort.starts_s) if cohort else None,
-        ends=format_instant(cohort.ends_s) if cohort else None,
+        starts=cohort.starts_s if cohort else None,
+        ends=cohort.ends_s if cohort else None,
     )
     return conditional_response(request, with_etag(answer), viewer.cached)
 
 
-@router.get("/credits", response_model=CreditsAnswer)
-async def credits(request: Request, viewer: ViewerNoQueryDep) -> Response:
-    """Credits left, burn and runway, all from one instant."""
-    return conditional_response(
-        request, _cached_page(viewer, "credits", viewer.reads.credits), viewer.cached
+def _add_status_page(read: Callable[[StartupReads], BaseModel]) -> None:
+    """Add a page of the status, named and described as its read; it is built once a status."""
+    name = read.__name__
+
+    async def status_page(request: Request, viewer: ViewerNoQueryDep) -> Response:
+        key = (viewer.token.startup, name)
+        page = viewer.cached.pages.get(key)
+        if page is None:
+            page = viewer.cached.pages[key] = with_etag(read(viewer.reads))
+        return conditional_response(request, page, viewer.cached)
+
+    model, summary = get_type_hints(read)["return"], read.__doc__
+    router.add_api_route(
+        f"/{name}", status_page, response_model=model, name=name, description=summary
     )
 
 
-@router.get("/usage", response_model=UsageAnswer)
-async def usage(request: Request, viewer: ViewerNoQueryDep) -> Response:
-    """GPUs of billable servers now, and the cost to date."""
-    return conditional_response(
-        request, _cached_page(viewer, "usage", viewer.reads.usage), viewer.cached
-    )
-
-
-@router.get("/servers", response_model=ServersAnswer)
-async def servers(request: Request, viewer: ViewerNoQueryDep) -> Response:
-    """Every billable server, its cost, and its stop if one is announced."""
-    return conditional_response(
-        request, _cached_page(viewer, "servers", viewer.reads.servers), viewer.cached
-    )
-
-
-@router.get("/quota", response_model=QuotaAnswer)
-async def quota(request: Request, viewer: ViewerNoQueryDep) -> Response:
-    """GPUs by pool: nominal, share, ceiling, and what limits them."""
-    return conditional_response(
-        request, _cached_page(viewer, "quota", viewer.reads.quota), viewer.cached
-    )
+_add_status_page(StartupReads.credits)
+_add_status_page(StartupReads.usage)
+_add_status_page(StartupReads.servers)
+_add_status_page(StartupReads.quota)
 
 
 @router.get("/charges", response_model=PageOf[Charge])
@@ -197,10 +168,10 @@ async def events(
 
 async def _wait_for_change(state: Any, viewer: Viewer, wait_s: int) -> None:
     """Return when the book has changed, or when the wait is over."""
-    if state.waiting >= MAX_LONG_POLLS:
+    if state.long_polls >= MAX_LONG_POLLS:
         detail = "Too many are waiting for events: ask without 'wait', in a minute."
         raise Problem(503, "too-many-waiting", detail, {"Retry-After": "60"})
-    state.waiting += 1
+    state.long_polls += 1
     try:
         before = viewer.read_model.version()
         for _ in range(int(wait_s / POLL_S)):
@@ -208,4 +179,4 @@ async def _wait_for_change(state: Any, viewer: Viewer, wait_s: int) -> None:
             if viewer.read_model.version() != before:
                 return
     finally:
-        state.waiting -= 1
+        state.long_polls -= 1

@@ -22,7 +22,7 @@ from exporters.api.read_model import ReadModel
 from exporters.api.routers.startup import Paging, conditional_response, with_etag
 from quotas.book.inbox import Inbox, InboxFull, InboxMessage, KeyReused, read_answers
 from quotas.model.tokens import Token
-from quotas.model.units import format_instant, parse_credits, parse_duration
+from quotas.model.units import parse_credits, parse_duration
 
 router = APIRouter(prefix="/v1", tags=["startup"])
 NO_QUERY = [Depends(no_query)]
@@ -52,9 +52,10 @@ class NewRequest(BaseModel):
         "", description="quota: Scaleway refused your start for the organization's quota"
     )
 
-    def duration_s(self) -> int:
-        """The duration in seconds. Raises Problem."""
-        return _seconds("body.duration", self.duration)
+    def submitted(self) -> dict[str, Any]:
+        """The request as the inbox keeps it, its duration in seconds. Raises Problem."""
+        duration_s = _seconds("body.duration", self.duration)
+        return {**self.model_dump(exclude={"duration"}), "duration_s": duration_s}
 
 
 class NewSnooze(BaseModel):
@@ -133,16 +134,11 @@ async def open_request(
     key: IdempotencyKey = None,
 ) -> Response:
     """Ask for GPUs. The next cycle decides: follow `link`."""
-    submitted = {"pool": body.pool, "gpus": body.gpus, "duration_s": body.duration_s()}
-    details = {"reason": body.reason, "refused_for": body.refused_for}
-    return await _accept(request, token, key, "request.open", {**submitted, **details})
+    return await _accept(request, token, key, "request.open", body.submitted())
 
 
 @router.delete(
-    "/requests/{number}",
-    status_code=202,
-    response_model=Accepted,
-    dependencies=NO_QUERY,
+    "/requests/{number}", status_code=202, response_model=Accepted, dependencies=NO_QUERY
 )
 async def withdraw_request(
     request: Request, token: Requester, number: Number, key: IdempotencyKey = None
@@ -208,16 +204,10 @@ def write_result(request: Request, viewer: Viewer, id: str) -> WriteAnswer:
     if message is None:
         raise Problem(404, "no-such-write", "No write of yours has that id: 'link' names it.")
     answer = read_answers(viewer.read_model.book(), {id}).get(id)
-    waits = "it waits for the next cycle"
-    return WriteAnswer(
-        id=id,
-        kind=message.kind,
-        submitted=format_instant(message.at_s),
-        state="waiting" if answer is None else answer.state,
-        text=waits if answer is None else answer.text,
-        decided=None if answer is None else format_instant(answer.at_s),
-        reference=None if answer is None else answer.reference,
-    )
+    if answer is None:
+        waits = {"text": "it waits for the next cycle", "decided": None, "reference": None}
+        return WriteAnswer.of(message, submitted=message.at_s, state="waiting", **waits)
+    return WriteAnswer.of(message, answer, submitted=message.at_s, decided=answer.at_s)
 
 
 async def _accept(
@@ -228,9 +218,7 @@ async def _accept(
         raise Problem(400, "idempotency-key", detail)
     enqueued = await enqueue(request, token, key, kind, body)
     link = f"/v1/writes/{enqueued.id}"
-    answer = Accepted(
-        id=enqueued.id, kind=enqueued.kind, submitted=format_instant(enqueued.at_s), link=link
-    )
+    answer = Accepted.of(enqueued, submitted=enqueued.at_s, link=link)
     return JSONResponse(answer.model_dump(), 202, {"Location": link})
 
 

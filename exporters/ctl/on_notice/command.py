@@ -35,8 +35,7 @@ def on_notice(
     hook: Annotated[list[str], typer.Argument(help="The command, after --.")],
     before: Annotated[str, typer.Option(help="How long before a deadline it runs.")] = "10m",
     server: Annotated[
-        list[str] | None,
-        typer.Option(help="Name or id of this server; its host name by default."),
+        list[str] | None, typer.Option(help="Name or id of this server; its host name by default.")
     ] = None,
     state: Annotated[
         Path | None, typer.Option(help="File that remembers which hooks have run.")

@@ -12,13 +12,21 @@ from typing import Any, ClassVar, Protocol
 
 from sqlalchemy import Connection
 
-from quotas.book.cycle.state import read_grants
-from quotas.book.reads.balances import read_balance
+from quotas.book.cycle.state import (
+    read_confirmed,
+    read_grants,
+    read_program,
+    read_stops,
+    read_unposted_runs,
+)
+from quotas.book.reads.holds import read_holds
 from quotas.book.reads.transfers import newest_transfer_id
+from quotas.ledger.balance import CYCLE_S, Balance, balance
 from quotas.ledger.corrections import Refused
 from quotas.ledger.transfers import GrantBalance, Transfer
+from quotas.metering.stop_latency import reserves_s
 from quotas.model.program import Program, Startup
-from quotas.model.units import format_instant
+from quotas.model.units import format_credits, format_instant
 
 ActionAnswer = dict[str, Any]
 
@@ -35,7 +43,7 @@ class ActionEffects:
 
 
 class Command(Protocol):
-    """A frozen dataclass that says what an operator wants, and what that comes to."""
+    """A frozen dataclass with an operator's order, which computes the effects of that order."""
 
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
@@ -45,7 +53,7 @@ class Command(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class OperatorAction:
-    """A command, by whom, when and why; `key` is None if nobody will repeat it."""
+    """A command with its actor, instant and reason; `key` is None if nobody will repeat it."""
 
     command: Command
     reason: str
@@ -91,17 +99,10 @@ class ActionContext:
 
     def startup(self, name: str) -> Startup:
         """The startup of that name in the program. Raises Refused if there is none."""
-        startup = self.program.startup(name)
-        if startup is None:
-            known = ", ".join(each.name for each in self.program.startups())
-            raise Refused(f"no startup {name!r} is in the program; it has {known}")
-        return startup
+        return startup_of(self.program, name)
 
     def grants_of(self, name: str) -> list[GrantBalance]:
-        """The grants of a startup of the program, or of one that left it and has grants.
-
-        Raises Refused.
-        """
+        """The grants of a startup, also of one that left the program. Raises Refused."""
         own = [grant for grant in read_grants(self.connection) if grant.startup == name]
         if not own:
             self.startup(name)
@@ -118,3 +119,36 @@ class ActionContext:
             f"{option} {format_instant(at_s)} is before cohort {startup.cohort} starts; "
             f"give {starts} or later"
         )
+
+
+def program_in_force(connection: Connection) -> Program:
+    """The newest program. Raises Refused before the first."""
+    _, program = read_program(connection)
+    if program is None:
+        raise Refused("no program is in force; run 'cohortd apply' first")
+    return program
+
+
+def startup_of(program: Program, name: str) -> Startup:
+    """The startup of that name in a program. Raises Refused if there is none."""
+    startup = program.startup(name)
+    if startup is None:
+        known = ", ".join(each.name for each in program.startups())
+        raise Refused(f"no startup {name!r} is in the program; it has {known}")
+    return startup
+
+
+def refuse_above(amount_ucr: int, most_ucr: int, of: str) -> None:
+    """Raises Refused if an amount is more than the credits there are; `of` names those."""
+    if amount_ucr > most_ucr:
+        amount, most = format_credits(amount_ucr), format_credits(max(0, most_ucr))
+        raise Refused(f"{amount} credits are more than the {most} {of}")
+
+
+def read_balance(connection: Connection, program: Program, startup: str, now_s: int) -> Balance:
+    """Posted, accrued, held, reserve and available of one startup, as of the same instant."""
+    runs, stops = read_unposted_runs(connection), read_stops(connection)
+    _, reserved_s = reserves_s(program.policy, [startup], runs, stops, CYCLE_S)
+    grants, confirmed = read_grants(connection), read_confirmed(connection)
+    holds, reserve_s = read_holds(connection), reserved_s[startup]
+    return balance(startup, now_s, grants, runs, confirmed, reserve_s, holds)

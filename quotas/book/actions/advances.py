@@ -7,30 +7,38 @@ its own, which ends and rolls over as the tranche does.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection, select
 
-from quotas.book.actions.action import ActionAnswer, ActionContext, ActionEffects, OperatorAction
+from quotas.book.actions.action import (
+    ActionAnswer,
+    ActionContext,
+    ActionEffects,
+    OperatorAction,
+    program_in_force,
+    refuse_above,
+)
 from quotas.book.actions.execute import perform_in_transaction
 from quotas.book.actions.grant_terms import moved_grant_rows
 from quotas.book.actions.grants import parts_of_grant
 from quotas.book.cycle.commit import decision_row
 from quotas.book.cycle.outbox import enqueue
-from quotas.book.cycle.state import read_program, read_startup_grants
+from quotas.book.cycle.state import read_startup_grants
 from quotas.book.reads.transfers import newest_transfer_id
+from quotas.book.rows import add_row, insert_value
 from quotas.book.schema.records import DecisionRow, NoticeRow
 from quotas.book.schema.tables import TRANSFER
-from quotas.book.session import Book, rows_of
+from quotas.book.session import Book
 from quotas.decisions.record import make_decision
 from quotas.decisions.verbs import SelfAdvance
 from quotas.ledger.corrections import Refused, move_transfer, split_grants
 from quotas.ledger.tranches import next_tranches
 from quotas.ledger.transfers import GrantBalance
 from quotas.messages.routing import messages_for_notice
+from quotas.model.program import Mode
 from quotas.model.units import Period, format_credits, format_instant, parse_credits, parse_instant
-from quotas.state.notices import Notice
+from quotas.state.notices import Notice, NoticeState
 
 PPM = 1_000_000
 RULE = "advance"
@@ -56,11 +64,7 @@ class AdvanceCommand:
             )
         source = min(later, key=lambda each: (each.effective_s, each.id))
         amount_ucr = source.left_ucr if self.amount_ucr is None else self.amount_ucr
-        if amount_ucr > source.left_ucr:
-            raise Refused(
-                f"{format_credits(amount_ucr)} credits are more than the "
-                f"{format_credits(source.left_ucr)} in tranche {source.id}; advance at most that"
-            )
+        refuse_above(amount_ucr, source.left_ucr, f"in tranche {source.id}; advance at most that")
         return _advanced(context, source, amount_ucr)
 
 
@@ -88,24 +92,17 @@ class SelfAdvanceCommand:
             )
         source, most_ucr = self._takeable(context, term)
         amount_ucr = most_ucr if self.amount_ucr is None else self.amount_ucr
-        if amount_ucr > most_ucr:
-            raise Refused(
-                f"{format_credits(amount_ucr)} credits are more than the "
-                f"{format_credits(most_ucr)} of tranche {source.id} that can be taken ahead; "
-                "take at most that"
-            )
+        of = f"of tranche {source.id} that can be taken ahead; take at most that"
+        refuse_above(amount_ucr, most_ucr, of)
         made = _advanced(context, source, amount_ucr)
         (moved,), left = made.transfers, format_credits(source.left_ucr - amount_ucr)
         begins, ends = format_instant(source.effective_s), made.answer["expires"]
-        answer = {
-            **made.answer,
-            "most": format_credits(most_ucr),
-            "remaining": left,
-            "number": context.next_transfer_id,
-            "begins": begins,
-            "sentence": f"{format_credits(amount_ucr)} credits of tranche {source.id} can be "
-            f"spent now, until {ends}; {left} remain in the tranche, which begins at {begins}",
-        }
+        sentence = (
+            f"{format_credits(amount_ucr)} credits of tranche {source.id} can be "
+            f"spent now, until {ends}; {left} remain in the tranche, which begins at {begins}"
+        )
+        answer = made.answer | {"most": format_credits(most_ucr), "remaining": left}
+        answer |= {"number": context.next_transfer_id, "begins": begins, "sentence": sentence}
         return replace(made, transfers=(replace(moved, key=_ahead_key(source)),), answer=answer)
 
     def _term(self, context: ActionContext) -> Period:
@@ -130,7 +127,9 @@ class SelfAdvanceCommand:
             names = ", ".join(known) or "none"
             raise Refused(f"{self.startup} has no grant {self.grant}; it has {names}")
         problems = []
-        for source in self._candidates(own, term):
+        for source in next_tranches(own, term):
+            if self.grant not in (None, source.id.partition("/")[0]):
+                continue
             allowed_ucr = source.granted_ucr * context.program.policy.self_advance_ppm // PPM
             most_ucr = min(source.left_ucr, allowed_ucr)
             taken = select(TRANSFER.c.id).where(TRANSFER.c.key == _ahead_key(source))
@@ -147,11 +146,6 @@ class SelfAdvanceCommand:
             f"no tranche of {self.grant or self.startup} is to come: ask the operators for more"
         )
         raise Refused(problems[0])
-
-    def _candidates(self, own: Iterable[GrantBalance], term: Period) -> Iterator[GrantBalance]:
-        for source in next_tranches(own, term):
-            if self.grant in (None, source.id.partition("/")[0]):
-                yield source
 
 
 def take_ahead(
@@ -173,10 +167,9 @@ def take_ahead(
 
 def _advanced(context: ActionContext, source: GrantBalance, amount_ucr: int) -> ActionEffects:
     """A part of a tranche as a grant of its own from now on."""
-    parts = split_grants(
-        [source], source.startup, amount_ucr, context.now_s, context.next_transfer_id
-    )
-    moved = move_transfer(parts, context.key, context.now_s, context.reason, kind="advance")
+    now_s, next_id = context.now_s, context.next_transfer_id
+    parts = split_grants([source], source.startup, amount_ucr, now_s, next_id)
+    moved = move_transfer(parts, context.key, now_s, context.reason, kind="advance")
     destination, advanced = parts[0].destination, format_credits(amount_ucr)
     answer = {
         "startup": source.startup,
@@ -201,9 +194,7 @@ def _announce(connection: Connection, answer: ActionAnswer, actor: str, now_s: i
 
     The credits moved in shadow mode too, so shadow mode sends the messages. Mode off sends none.
     """
-    _, program = read_program(connection)
-    assert program is not None, "an operator action needs a program"
-    begins_s = parse_instant(answer["begins"])
+    program, begins_s = program_in_force(connection), parse_instant(answer["begins"])
     facts = SelfAdvance(
         startup=answer["startup"],
         actor=actor,
@@ -215,14 +206,10 @@ def _announce(connection: Connection, answer: ActionAnswer, actor: str, now_s: i
     )
     episode = f"{RULE}:{answer['from_grant']}"
     decision = make_decision((answer["startup"], ""), RULE, RULE, episode, facts)
-    with rows_of(connection) as rows:
-        rows.add(DecisionRow(**decision_row(decision, "enforce", now_s)))
-        if program.mode == "off":
-            return
-        of = (answer["startup"], "", "", "", RULE, episode, "enforce", now_s, begins_s)
-        notice = Notice(*of, decision.reason, "announced")
-        row = NoticeRow(**asdict(notice))
-        rows.add(row)
-        rows.flush()
-        notice = replace(notice, id=row.id)
+    add_row(connection, DecisionRow(**decision_row(decision, Mode.ENFORCE, now_s)))
+    if program.mode is Mode.OFF:
+        return
+    of = (answer["startup"], "", "", "", RULE, episode, Mode.ENFORCE, now_s, begins_s)
+    notice = Notice(*of, decision.inputs, NoticeState.ANNOUNCED)
+    notice = insert_value(connection, NoticeRow, notice)
     enqueue(connection, messages_for_notice(program, notice, "announced", now_s), now_s)

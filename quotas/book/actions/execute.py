@@ -13,21 +13,22 @@ from dataclasses import replace
 
 from sqlalchemy import Connection, select
 
-from quotas.book.actions.action import ActionAnswer, ActionContext, OperatorAction
-from quotas.book.cycle.state import read_program
+from quotas.book.actions.action import ActionAnswer, ActionContext, OperatorAction, program_in_force
 from quotas.book.reads.holds import close_holds
+from quotas.book.rows import add_row
 from quotas.book.schema.records import HoldRow, PriceRow
 from quotas.book.schema.tables import GRANT, OPERATOR_ACTION, PRICE, TRANSFER
-from quotas.book.session import Book, rows_of
-from quotas.book.transfers import canonical_json, post
+from quotas.book.session import Book
+from quotas.book.transfers import post
 from quotas.ledger.corrections import Refused
+from quotas.state.facts import canonical_json
 
 
 def preview_action(book: Book, action: OperatorAction) -> ActionAnswer:
     """The answer that the action would have. Writes nothing. Raises Refused."""
     with book.reading() as connection:
-        recorded = _recorded_answer(connection, action)
-        return recorded or action.command.effects(_context(connection, action)).answer
+        context = ActionContext(connection, program_in_force(connection), action)
+        return _recorded_answer(connection, action) or action.command.effects(context).answer
 
 
 def perform_action(book: Book, action: OperatorAction) -> ActionAnswer:
@@ -41,15 +42,14 @@ def perform_in_transaction(connection: Connection, action: OperatorAction) -> Ac
     recorded = _recorded_answer(connection, action)
     if recorded is not None:
         return recorded
-    context = _context(connection, action)
+    context = ActionContext(connection, program_in_force(connection), action)
     effects = action.command.effects(context)
     body, answer = action.body, canonical_json(effects.answer)
-    with rows_of(connection) as rows:
-        if effects.price is not None:
-            price = {**effects.price, "operator_action": action.key}
-            rows.add(PriceRow(**price, body=body, answer=answer))
-        if effects.hold is not None:
-            rows.add(HoldRow(**effects.hold))
+    if effects.price is not None:
+        price = {**effects.price, "operator_action": action.key}
+        add_row(connection, PriceRow(**price, body=body, answer=answer))
+    if effects.hold is not None:
+        add_row(connection, HoldRow(**effects.hold))
     if not effects.transfers:
         return effects.answer
     first, *rest = effects.transfers
@@ -67,20 +67,11 @@ def perform_in_transaction(connection: Connection, action: OperatorAction) -> Ac
     return effects.answer
 
 
-def _context(connection: Connection, action: OperatorAction) -> ActionContext:
-    _, program = read_program(connection)
-    if program is None:
-        raise Refused("no program is in force; run 'cohortd apply' first")
-    return ActionContext(connection, program, action)
-
-
 def _recorded_answer(connection: Connection, action: OperatorAction) -> ActionAnswer | None:
     """The answer that the action's key has already; None if the key is new. Raises Refused."""
     if action.key is None:
         return None
-    of_transfer = select(TRANSFER.c.detail).join(
-        OPERATOR_ACTION, OPERATOR_ACTION.c.transfer_id == TRANSFER.c.id
-    )
+    of_transfer = select(TRANSFER.c.detail).join(OPERATOR_ACTION)
     text = connection.scalar(of_transfer.where(OPERATOR_ACTION.c.key == action.key))
     of_price = select(PRICE.c.body, PRICE.c.answer).where(PRICE.c.operator_action == action.key)
     price = connection.execute(of_price).one_or_none()

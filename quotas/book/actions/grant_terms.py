@@ -1,9 +1,8 @@
 """Terms of grants: which ids are free, which terms stay, and what the program's budget allows.
 
-A program file and `cohortd grant` are checked by the same functions. The budget has to cover
-all credits that the sponsor gave to the program's cohorts, less what was voided, and all that
-can still be added: parts of grants that are not posted yet, and milestones that can still be
-confirmed.
+The same functions check a program file and `cohortd grant`. The budget has to cover all
+credits that the sponsor gave to the program's cohorts, less the voided ones. It also covers
+future credits: parts of grants that are not posted yet, and milestones that can be confirmed.
 """
 
 from __future__ import annotations
@@ -38,10 +37,11 @@ def check_program_grants(connection: Connection, program: Program, now_s: int) -
 
 
 def granted_total_ucr(connection: Connection, program: Program) -> int:
-    """What the sponsor gave to all cohorts of a program, less what was voided."""
+    """The credits that the sponsor gave to all cohorts of a program, less the voided ones."""
     accounts = [sponsor_account(cohort.name) for cohort in program.cohorts]
-    rows = connection.execute(select(BALANCE).where(BALANCE.c.account.in_(accounts)))
-    return -sum(int(row.amount_ucr) for row in rows)
+    own = select(BALANCE.c.amount_ucr).where(BALANCE.c.account.in_(accounts))
+    given_ucr: int = sum(connection.scalars(own))
+    return -given_ucr
 
 
 def future_grants_ucr(connection: Connection, program: Program, now_s: int) -> int:
@@ -61,12 +61,9 @@ def future_grants_ucr(connection: Connection, program: Program, now_s: int) -> i
 
 def startup_with_grant(connection: Connection, program: Program, grant_id: str) -> str | None:
     """The startup that has a grant of an id: whole, in tranches, or waiting for milestones."""
-    known = or_(
-        GRANT.c.grant_id == grant_id, GRANT.c.grant_id.startswith(f"{grant_id}/", autoescape=True)
-    )
-    holder: str | None = connection.scalar(
-        select(GRANT.c.startup).where(known).order_by(GRANT.c.id).limit(1)
-    )
+    is_part = GRANT.c.grant_id.startswith(f"{grant_id}/", autoescape=True)
+    known = select(GRANT.c.startup).where(or_(GRANT.c.grant_id == grant_id, is_part))
+    holder: str | None = connection.scalar(known.order_by(GRANT.c.id).limit(1))
     if holder is not None:
         return holder
     waiting = (s.name for s in program.startups() if any(g.id == grant_id for g in s.grants))
@@ -100,7 +97,7 @@ def moved_grant_rows(
 def grant_row(
     startup: str, cohort: str, part: Part, category: str, priority: int
 ) -> dict[str, Any]:
-    """The row of what is credited as one account."""
+    """The row of a grant, or of a part of one, that has an account of its own."""
     return {
         "grant_id": part.id,
         "startup": startup,
@@ -153,8 +150,6 @@ def _refuse_taken_ids(connection: Connection, program: Program) -> None:
 
 def _voided_grants(connection: Connection) -> set[tuple[str, str]]:
     """Startup and id of every grant that was voided, whole or in part."""
-    keys = connection.scalars(
-        select(TRANSFER.c.key).where(TRANSFER.c.key.between("void:", "void;"))
-    )
-    found = (key.split(":", 3) for key in keys)
+    of_voids = select(TRANSFER.c.key).where(TRANSFER.c.key.between("void:", "void;"))
+    found = (key.split(":", 3) for key in connection.scalars(of_voids))
     return {(startup, grant_id) for _, startup, grant_id, _ in found}

@@ -134,11 +134,10 @@ class MilestoneCommand:
 
     def _grant(self, context: ActionContext) -> Grant:
         """The grant in the program. Raises Refused."""
-        grants = context.startup(self.startup).grants
-        for grant in grants:
-            if grant.id == self.grant:
-                return grant
-        known = ", ".join(each.id for each in grants) or "none"
+        grants = {grant.id: grant for grant in context.startup(self.startup).grants}
+        if self.grant in grants:
+            return grants[self.grant]
+        known = ", ".join(grants) or "none"
         raise Refused(f"{self.startup} has no grant {self.grant} in the program; it has {known}")
 
     def _refuse_settled(self, context: ActionContext, grant: Grant, part: str, ends_s: int) -> None:

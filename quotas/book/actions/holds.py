@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from sqlalchemy import Connection
 
-from quotas.book.actions.action import ActionContext, ActionEffects
+from quotas.book.actions.action import ActionContext, ActionEffects, refuse_above
 from quotas.book.cycle.state import read_grants
 from quotas.book.reads.holds import read_holds
 from quotas.book.schema.records import HoldRow
@@ -54,17 +54,9 @@ class HoldCommand:
             )
         id, drawn = f"h{context.next_transfer_id}", draws(lasting, self.amount_ucr)
         placed = Hold(id, self.startup, lasting[0].cohort, now_s, until_s, drawn)
-        row = {
-            "id": id,
-            "startup": self.startup,
-            "cohort": placed.cohort,
-            "amount_ucr": placed.amount_ucr,
-            "placed_s": now_s,
-            "expires_s": until_s,
-            "state": HoldState.OPEN.value,
-            "settled_ucr": 0,
-            "reason": context.reason,
-        }
+        row = asdict(placed) | {"amount_ucr": placed.amount_ucr, "reason": context.reason}
+        row |= {"state": HoldState.OPEN, "settled_ucr": 0}
+        del row["draws"]  # the hold's transfer has them
         answer = {
             "hold": id,
             "startup": self.startup,
@@ -89,11 +81,7 @@ class SettleCommand:
         """The hold's end: the amount is settled, and the rest returns. Raises Refused."""
         hold = _open_hold(context.connection, self.hold)
         settled_ucr = hold.amount_ucr if self.amount_ucr is None else self.amount_ucr
-        if settled_ucr > hold.amount_ucr:
-            raise Refused(
-                f"{format_credits(settled_ucr)} credits are more than the "
-                f"{format_credits(hold.amount_ucr)} that hold {self.hold} has; settle at most that"
-            )
+        refuse_above(settled_ucr, hold.amount_ucr, f"that hold {hold.id} has; settle at most that")
         used_s = context.now_s if self.used_until_s is None else self.used_until_s
         return _end(context, hold, HoldEnding.SETTLE, used_s, settled_ucr)
 
@@ -143,7 +131,7 @@ def _end(
         "to": _by_account(back),
         "sentence": f"hold {hold.id} of {hold.startup}: {settled} credits are settled, "
         f"{returned} return to the grants they came from"
-        + f"; {expired} of them have ended and are forfeited"
+        + f"; {expired} of them expire, because their grants have ended"
         * bool(lost),
     }
     return ActionEffects((ended, *lost), answer)

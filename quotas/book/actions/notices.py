@@ -6,17 +6,16 @@ the API call the same functions.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import Connection, func, select
 from sqlmodel import Session
 
+from quotas.book.actions.action import program_in_force, startup_of
 from quotas.book.cycle.commit import decision_row
 from quotas.book.cycle.outbox import enqueue, list_deliveries
-from quotas.book.cycle.state import read_program
+from quotas.book.rows import add_row, insert_value
 from quotas.book.schema.records import DecisionRow, NoticeRow
 from quotas.book.schema.tables import DECISION, NOTICE
 from quotas.book.session import Book, rows_of
@@ -25,8 +24,9 @@ from quotas.decisions.verbs import Acknowledgement, ChannelTest, Snooze
 from quotas.enforcement.reminders import snooze_notice
 from quotas.ledger.corrections import Refused
 from quotas.messages.routing import TEST, messages_for_notice
-from quotas.model.program import Program
-from quotas.state.notices import LIVE_NOTICES, Notice
+from quotas.model.program import Mode
+from quotas.state.facts import to_json
+from quotas.state.notices import LIVE_NOTICES, Notice, NoticeState
 
 MAX_LISTED = 1000
 
@@ -43,7 +43,7 @@ def acknowledge(
         if row.acknowledged_s is None:
             row.acknowledged_s, row.acknowledged_by = now_s, actor
             facts = Acknowledgement(actor=actor, notice=notice_id)
-            _record_decision(rows, _notice(row), "acknowledge", facts, now_s)
+            _record_decision(connection, _notice(row), "acknowledge", facts, now_s)
         return _notice(row)
 
 
@@ -64,7 +64,7 @@ def snooze(
     deadline once.
     """
     with book.writing() as connection, rows_of(connection) as rows:
-        program, row = _program(connection), _row(rows, notice_id, owner)
+        program, row = program_in_force(connection), _row(rows, notice_id, owner)
         notice = _notice(row)
         if key is not None and _was_snoozed(connection, notice, key):
             return notice
@@ -73,10 +73,9 @@ def snooze(
         facts = Snooze(
             actor=actor, from_s=notice.deadline_s, to_s=moved.deadline_s, reason=reason, key=key
         )
-        why = _record_decision(rows, moved, "snooze", facts, now_s)
-        told = replace(moved, text=f"{why}. {notice.text}")
-        pending_messages = messages_for_notice(program, told, "snoozed", now_s)
-        enqueue(connection, pending_messages, now_s)
+        _record_decision(connection, moved, "snooze", facts, now_s)
+        told = messages_for_notice(program, moved, "snoozed", now_s, to_json(facts))
+        enqueue(connection, told, now_s)
         return moved
 
 
@@ -85,29 +84,17 @@ def send_test_notice(book: Book, startup: str, actor: str, now_s: int) -> Notice
 
     Every mode except off sends it, because people need the test before anything is enforced.
     """
-    with book.writing() as connection, rows_of(connection) as rows:
-        program = _program(connection)
-        entry = program.startup(startup)
-        if entry is None:
-            known = ", ".join(each.name for each in program.startups())
-            raise Refused(f"no startup {startup!r} is in the program; it has {known}")
-        if not entry.contacts:
+    with book.writing() as connection:
+        program = program_in_force(connection)
+        if not startup_of(program, startup).contacts:
             raise Refused(f"{startup} has no contacts; add some to the program file and apply it")
-        if program.mode == "off":
+        if program.mode is Mode.OFF:
             raise Refused("program.mode is off, in which nothing is sent; apply shadow first")
-        text = (
-            f"This is a test by {actor}: notices about servers of {startup} arrive here. Nothing "
-            "is stopped. Please acknowledge it, so that we know that somebody reads them."
-        )
-        episode = f"test:{now_s}"
-        notice = Notice(
-            startup, "", "", "", TEST, episode, "enforce", now_s, now_s, text, "announced"
-        )
-        row = NoticeRow(**asdict(notice))
-        rows.add(row)
-        rows.flush()
-        given = replace(notice, id=row.id)
-        _record_decision(rows, given, "test", ChannelTest(actor=actor), now_s)
+        facts = ChannelTest(startup=startup, actor=actor)
+        of = (startup, "", "", "", TEST, f"test:{now_s}", Mode.ENFORCE, now_s, now_s)
+        notice = Notice(*of, to_json(facts), NoticeState.ANNOUNCED)
+        given = insert_value(connection, NoticeRow, notice)
+        _record_decision(connection, given, "test", facts, now_s)
         enqueue(connection, messages_for_notice(program, given, TEST, now_s), now_s)
         return given
 
@@ -120,7 +107,9 @@ def last_tested_s(book: Book, startup: str) -> int | None:
         return None if at_s is None else int(at_s)
 
 
-def list_notices(book: Book, limit: int, startup: str | None = None) -> list[Mapping[str, Any]]:
+def list_notices(
+    book: Book, limit: int, startup: str | None = None
+) -> list[tuple[Notice, list[dict[str, Any]]]]:
     """The newest notices, live ones first, each with the delivery of its messages."""
     is_live = NOTICE.c.state.in_(LIVE_NOTICES)
     rows = select(NOTICE).order_by(is_live.desc(), NOTICE.c.id.desc())
@@ -128,22 +117,15 @@ def list_notices(book: Book, limit: int, startup: str | None = None) -> list[Map
         rows = rows.where(NOTICE.c.startup == startup)
     with book.reading() as connection:
         return [
-            {**row, "messages": list_deliveries(connection, row["id"])}
+            (Notice(**row), list_deliveries(connection, row["id"]))
             for row in connection.execute(rows.limit(min(limit, MAX_LISTED))).mappings()
         ]
-
-
-def _program(connection: Connection) -> Program:
-    _, program = read_program(connection)
-    if program is None:
-        raise Refused("no program is in force; run 'cohortd apply' first")
-    return program
 
 
 def _was_snoozed(connection: Connection, notice: Notice, key: str) -> bool:
     rows = select(DECISION.c.inputs).where(DECISION.c.verb == "snooze")
     mine = rows.where(DECISION.c.startup == notice.startup, DECISION.c.episode == notice.episode)
-    return any(json.loads(row.inputs).get("key") == key for row in connection.execute(mine))
+    return any(inputs.get("key") == key for inputs in connection.scalars(mine))
 
 
 def _row(rows: Session, notice_id: int, owner: str | None) -> NoticeRow:
@@ -159,9 +141,10 @@ def _notice(row: NoticeRow) -> Notice:
     return Notice(**row.model_dump())
 
 
-def _record_decision(rows: Session, notice: Notice, verb: str, facts: object, now_s: int) -> str:
-    """Record a person's answer as a decision; returns its reason."""
+def _record_decision(
+    connection: Connection, notice: Notice, verb: str, facts: object, now_s: int
+) -> None:
+    """Record a person's answer as a decision."""
     owner = (notice.startup, notice.server_id)
     decision = make_decision(owner, notice.rule, verb, notice.episode, facts)
-    rows.add(DecisionRow(**decision_row(decision, notice.mode, now_s)))
-    return decision.reason
+    add_row(connection, DecisionRow(**decision_row(decision, notice.mode, now_s)))

@@ -6,7 +6,7 @@ An undo is an override that offers a stopped server again, with the refund of it
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
 from sqlmodel import col, select
@@ -16,10 +16,12 @@ from quotas.book.actions.execute import perform_in_transaction
 from quotas.book.actions.refunds import RefundCommand
 from quotas.book.cycle.state import read_program, read_unposted_runs
 from quotas.book.reads.overrides import read_enforcement
+from quotas.book.rows import insert_value
 from quotas.book.schema.records import DecisionRow, NoticeRow, OverrideRow
 from quotas.book.session import Book, rows_of
 from quotas.ledger.corrections import Refused
-from quotas.state.notices import Notice
+from quotas.model.program import Mode
+from quotas.state.notices import Notice, NoticeState
 from quotas.state.overrides import EVERYONE, Override, Overrides
 
 FOR_EVERYONE = frozenset({"freeze", "maintenance", "mode"})
@@ -48,9 +50,9 @@ def approve_stops(
 ) -> list[tuple[Notice, Override]]:
     """Approve the deferred stop of a decision, or every deferred stop. Raises Refused."""
     approved = ("approved", now_s, None, actor, reason)
+    query = select(NoticeRow).filter_by(state=NoticeState.DEFERRED).order_by(col(NoticeRow.id))
     with book.writing() as connection, rows_of(connection) as rows:
-        found = rows.exec(select(NoticeRow).filter_by(state="deferred").order_by(col(NoticeRow.id)))
-        deferred = [Notice(**row.model_dump()) for row in found]
+        deferred = [Notice(**row.model_dump()) for row in rows.exec(query)]
         if decision is not None:
             row = rows.get(DecisionRow, decision)
             subject = (row.startup, row.server_id, row.rule) if row else None
@@ -82,19 +84,19 @@ def _check_subject(connection: Connection, override: Override) -> None:
 
 def save_override(connection: Connection, override: Override) -> Override:
     """The same within a transaction that writes more."""
-    newest = select(OverrideRow).filter_by(family=override.family, subject=override.subject)
+    old = _newest(connection, family=override.family, subject=override.subject)
+    if old and old.is_active_at(override.at_s) and _same(old, override):
+        return old
+    before = f"{old.value} by {old.actor}: {old.reason}" if old else ""
+    return insert_value(connection, OverrideRow, replace(override, before=before))
+
+
+def _newest(connection: Connection, **of: str) -> Override | None:
+    """The newest override with these values of columns."""
+    query = select(OverrideRow).filter_by(**of).order_by(col(OverrideRow.id).desc()).limit(1)
     with rows_of(connection) as rows:
-        found = rows.exec(newest.order_by(col(OverrideRow.id).desc()).limit(1)).first()
-        old = Override(**found.model_dump()) if found else None
-        if old and old.is_active_at(override.at_s) and _same(old, override):
-            return old
-        override = replace(
-            override, before=f"{old.value} by {old.actor}: {old.reason}" if old else ""
-        )
-        row = OverrideRow(**asdict(override))
-        rows.add(row)
-        rows.flush()
-        return replace(override, id=row.id)
+        row = rows.exec(query).first()
+        return Override(**row.model_dump()) if row else None
 
 
 def _same(old: Override, new: Override) -> bool:
@@ -124,49 +126,33 @@ def undo(book: Book, decision: int, actor: str, reason: str, now_s: int) -> Undo
         _, program = read_program(connection)
         if notice is None or program is None:
             raise Refused(f"decision {decision} stopped no server; 'cohortd explain' lists them")
-        named = ("undo", notice.server_id, str(notice.id))
-        override = _earlier_undo(connection, *named)
+        server_id, number = notice.server_id, str(notice.id)
+        override = _newest(connection, family="undo", subject=server_id, value=number)
         if override is None:
-            override = save_override(connection, Override(*named, now_s, None, actor, reason))
-        return UndoResult(
-            notice,
-            override,
-            _refunded(connection, notice, override, program.policy.minimum_notice_s),
-        )
+            order = Override("undo", server_id, number, now_s, None, actor, reason)
+            override = save_override(connection, order)
+        refund = _refunded(connection, notice, override, program.policy.minimum_notice_s)
+        return UndoResult(notice, override, refund)
 
 
 def notice_of_stop(connection: Connection, decision: int) -> Notice | None:
     """The notice of a decision to stop a server; None if it is no such decision."""
     with rows_of(connection) as rows:
         row = rows.get(DecisionRow, decision)
-        if row is None or row.verb != "stop" or row.mode != "enforce":
+        if row is None or row.verb != "stop" or row.mode != Mode.ENFORCE:
             return None
-        own = select(NoticeRow).filter_by(
-            startup=row.startup, server_id=row.server_id, rule=row.rule
-        )
-        due = own.where(NoticeRow.deadline_s <= row.at_s)
+        of = {"startup": row.startup, "server_id": row.server_id, "rule": row.rule}
+        due = select(NoticeRow).filter_by(**of).where(NoticeRow.deadline_s <= row.at_s)
         found = rows.exec(due.order_by(col(NoticeRow.id).desc()).limit(1)).first()
         return Notice(**found.model_dump()) if found else None
-
-
-def _earlier_undo(
-    connection: Connection, family: str, server_id: str, notice: str
-) -> Override | None:
-    """The override that undid this stop before; None if nobody did."""
-    query = select(OverrideRow).filter_by(family=family, subject=server_id, value=notice)
-    with rows_of(connection) as rows:
-        row = rows.exec(query).first()
-        return Override(**row.model_dump()) if row else None
 
 
 def _refunded(connection: Connection, notice: Notice, override: Override, notice_s: int) -> str:
     """The seconds of the minimum notice before the deadline, refunded once."""
     window = (notice.deadline_s - notice_s, notice.deadline_s)
     command = RefundCommand(*window, server=notice.server_id)
-    operator_action = OperatorAction(
-        command, override.reason, override.actor, override.at_s, f"undo-{notice.id}"
-    )
+    by = (override.reason, override.actor, override.at_s, f"undo-{notice.id}")
     try:
-        return str(perform_in_transaction(connection, operator_action)["sentence"])
+        return str(perform_in_transaction(connection, OperatorAction(command, *by))["sentence"])
     except Refused as refused:
         return f"no refund yet, undo it again later: {refused}"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 from sqlalchemy import select
 
@@ -50,7 +50,7 @@ class PriceCommand:
     confirm: str | None = None
 
     def effects(self, context: ActionContext) -> ActionEffects:
-        """A price version, and transfers that correct what was charged. Raises Refused."""
+        """A price version, and transfers that correct earlier charges. Raises Refused."""
         prices, action = read_prices(context.connection), context.action
         self._refuse_unlikely(context, prices)
         terms = (self.from_s, self.rate_ucr_per_h, context.now_s, self.bearer, action.actor)
@@ -64,16 +64,7 @@ class PriceCommand:
                 f"{format_instant(self.from_s)} already, and nothing is left to correct; give "
                 "another price or instant"
             )
-        row = {
-            "id": version.id,
-            "flavor": self.flavor,
-            "from_s": self.from_s,
-            "rate_ucr_per_h": self.rate_ucr_per_h,
-            "recorded_s": context.now_s,
-            "bearer": self.bearer,
-            "source": action.actor,
-            "reason": context.reason,
-        }
+        row = {**asdict(version), "flavor": self.flavor, "reason": context.reason}
         answer = _answer(context.program, self, version, made)
         return ActionEffects(tuple(made.transfers), answer, price=row)
 
@@ -91,34 +82,23 @@ class PriceCommand:
                 f"--from {format_instant(self.from_s)} is before any cohort starts; give "
                 f"{format_instant(earliest_s)} or later"
             )
-        last, rate_ucr_per_h = prices.in_force(self.flavor, self.from_s), self.rate_ucr_per_h
+        last = prices.in_force(self.flavor, self.from_s)
         if last is None or self.confirm == self.flavor:
             return
-        if is_absurd(rate_ucr_per_h, last.rate_ucr_per_h):
+        if is_absurd(self.rate_ucr_per_h, last.rate_ucr_per_h):
             raise Refused(
-                f"{format_credits(rate_ucr_per_h)} credits an hour is more than {FACTOR_MAX} "
+                f"{format_credits(self.rate_ucr_per_h)} credits an hour is more than {FACTOR_MAX} "
                 f"times away from the {format_credits(last.rate_ucr_per_h)} in force; check it, "
                 f"then give --confirm {self.flavor}"
             )
 
 
 @dataclass(frozen=True, slots=True)
-class _Sums:
-    """What changes for one startup."""
-
-    seconds: int = 0
-    old_ucr: int = 0
-    new_ucr: int = 0
-    posted_ucr: int = 0
-    expired_ucr: int = 0
-
-
-@dataclass(frozen=True, slots=True)
 class _Corrections:
-    """The transfers that amend what is charged already, sums by startup, and the sponsor's."""
+    """Transfers that amend charges, seconds and amounts by startup, and the sponsor's part."""
 
     transfers: list[Transfer]
-    startups: dict[str, _Sums]
+    startups: dict[str, Counter[str]]
     sponsor_ucr: int
 
 
@@ -136,7 +116,7 @@ def _corrections(
     change = PriceChange(version.id, now_s, context.reason, command.bearer == STARTUP)
     step = Step(version.from_s, version.rate_ucr_per_h, version.id)
     transfers: list[Transfer] = []
-    sums: dict[str, _Sums] = defaultdict(_Sums)
+    sums: dict[str, Counter[str]] = defaultdict(Counter)
     sponsor_ucr = 0
     for charge in charges:
         steps = prices.charged(command.flavor, fixed_at(context.program, charge.cohort))
@@ -147,22 +127,29 @@ def _corrections(
             grants |= {grant.account: grant for grant in made.grants}
             lost = _expire_returned(made, grants, now_s)
             transfers += [*made.transfers, *lost]
-            sums[charge.startup] = _add_sums(sums[charge.startup], made, lost)
+            sums[charge.startup].update(
+                seconds=made.seconds,
+                old=made.old_ucr,
+                new=made.new_ucr,
+                difference=made.new_ucr - made.old_ucr,
+                posted=sum(each.entries[0].amount_ucr for each in made.transfers),
+                expired=sum(each.entries[1].amount_ucr for each in lost),
+            )
         more_ucr = difference_ucr(charge, prices.paid(command.flavor)) - posted.get(charge.key, 0)
         if more_ucr:
             transfers.append(difference_transfer(charge, more_ucr, now_s, prices, version.id))
             sponsor_ucr += more_ucr
-    changed = {name: each for name, each in sorted(sums.items()) if each.seconds}
+    changed = {name: each for name, each in sorted(sums.items()) if each["seconds"]}
     return _Corrections(transfers, changed, sponsor_ucr)
 
 
 def _affected_periods(
     prices: Prices, charged: Sequence[Step], version: Version, window: Period
 ) -> list[Period]:
-    """Where the version changes what is charged, or else where it only is in force."""
+    """When the version changes what startups are charged, or else when it is in force at all."""
+    if not window.seconds:
+        return []
     for steps in (charged, prices.accepted(version)):
-        if not window.seconds:
-            return []
         found = [part for part, step in split_at_steps(steps, window) if step.version == version.id]
         if found:
             return found
@@ -175,16 +162,6 @@ def _expire_returned(
     """What returns to grants that have ended expires at once."""
     cheaper = [each for each in made.transfers if each.entries[0].amount_ucr < 0]
     return [lost for each in cheaper for lost in expire_refunds(each, grants, now_s)]
-
-
-def _add_sums(sums: _Sums, made: RepricedCharge, lost: Sequence[Transfer]) -> _Sums:
-    return _Sums(
-        sums.seconds + made.seconds,
-        sums.old_ucr + made.old_ucr,
-        sums.new_ucr + made.new_ucr,
-        sums.posted_ucr + sum(each.entries[0].amount_ucr for each in made.transfers),
-        sums.expired_ucr + sum(each.entries[1].amount_ucr for each in lost),
-    )
 
 
 def _prices_equal(program: Program, flavor: str, before: Prices, after: Prices) -> bool:
@@ -206,15 +183,8 @@ def _answer(
 ) -> ActionAnswer:
     rate, from_ = format_credits(command.rate_ucr_per_h), format_instant(command.from_s)
     startups = {
-        name: {
-            "seconds": each.seconds,
-            "old": format_credits(each.old_ucr),
-            "new": format_credits(each.new_ucr),
-            "difference": format_credits(each.new_ucr - each.old_ucr),
-            "posted": format_credits(each.posted_ucr),
-            "expired": format_credits(each.expired_ucr),
-        }
-        for name, each in made.startups.items()
+        name: {what: n if what == "seconds" else format_credits(n) for what, n in own.items()}
+        for name, own in made.startups.items()
     }
     parts = [
         f"{name}: {each['seconds']} s, {each['old']} charged, {each['new']} due, "

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import select
 
-from quotas.book.actions.action import ActionAnswer, ActionContext, ActionEffects
+from quotas.book.actions.action import ActionAnswer, ActionContext, ActionEffects, refuse_above
 from quotas.book.actions.grant_terms import moved_grant_rows
 from quotas.book.cycle.state import read_grants
 from quotas.book.reads.charges import read_charges
 from quotas.book.schema.tables import RUN
+from quotas.ledger.balance import by_startup
 from quotas.ledger.corrections import (
     Refused,
     expire_refunds,
@@ -53,10 +55,8 @@ class RefundCommand:
             )
         lost = [each for refund in refunds for each in expire_refunds(refund, grants, now_s)]
         whole = _sums(refunds, lost)
-        each = {
-            name: _sums(_of(name, refunds), _of(name, lost))
-            for name in sorted({refund.startup for refund in refunds})
-        }
+        own, own_lost = by_startup(refunds), by_startup(lost)
+        each = {name: _sums(own[name], own_lost.get(name, [])) for name in sorted(own)}
         parts = ", ".join(f"{name} {sums['refunded']}" for name, sums in each.items())
         answer = {
             **whole,
@@ -64,8 +64,7 @@ class RefundCommand:
             "to": _returned_by_account(refunds),
             "sentence": f"{whole['refunded']} credits for {whole['seconds']} s of {what} go back "
             "to where they were drawn"
-            + f"; {whole['expired']} of them to grants that have ended, which forfeit them"
-            * bool(lost)
+            + f"; {whole['expired']} of them expire, because their grants have ended" * bool(lost)
             + f": {parts}" * (self.zone is not None),
         }
         return ActionEffects((*refunds, *lost), answer)
@@ -118,13 +117,11 @@ class TransferCommand:
                 f"{self.to} is in cohort {receiver.cohort} and {self.sender} is not; void and "
                 "grant instead"
             )
-        available_ucr, amount = context.available_ucr(self.sender), format_credits(self.amount_ucr)
-        if self.amount_ucr > available_ucr:
-            raise Refused(
-                f"{amount} credits are more than the {format_credits(max(0, available_ucr))} that "
-                f"{self.sender} has available; usage not yet charged, holds and the reserve are "
-                "set aside: transfer at most that"
-            )
+        of = (
+            f"that {self.sender} has available; usage not yet charged, holds and the reserve are "
+            "set aside: transfer at most that"
+        )
+        refuse_above(self.amount_ucr, context.available_ucr(self.sender), of)
         now_s = context.now_s
         parts = transfer_parts(same, self.to, self.amount_ucr, now_s, context.next_transfer_id)
         moved = move_transfer(parts, context.key, now_s, context.reason)
@@ -132,6 +129,7 @@ class TransferCommand:
             f"{format_credits(p.destination.granted_ucr)} of {p.source.id} as {p.destination.id}"
             for p in parts
         )
+        amount = format_credits(self.amount_ucr)
         answer = {
             "from": self.sender,
             "to": self.to,
@@ -160,12 +158,8 @@ def _sums(refunds: Sequence[Transfer], lost: Sequence[Transfer]) -> ActionAnswer
     }
 
 
-def _of(startup: str, transfers: Sequence[Transfer]) -> list[Transfer]:
-    return [each for each in transfers if each.startup == startup]
-
-
 def _returned_by_account(refunds: Sequence[Transfer]) -> dict[str, str]:
-    back: dict[str, int] = {}
+    back: Counter[str] = Counter()
     for entry in (entry for refund in refunds for entry in refund.entries[1:]):
-        back[entry.account] = back.get(entry.account, 0) + entry.amount_ucr
+        back[entry.account] += entry.amount_ucr
     return {account: format_credits(ucr) for account, ucr in sorted(back.items())}

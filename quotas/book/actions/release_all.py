@@ -13,9 +13,21 @@ from quotas.book.cycle.lease import Lease, fence
 from quotas.book.schema.tables import DECISION, INTENT, NOTICE
 from quotas.book.session import Book
 from quotas.decisions.record import make_decision
-from quotas.decisions.verbs import Release
+from quotas.decisions.verbs import Closing, Release
 from quotas.iam.closing import ACTIONS, RELEASE, REOPEN, RULE
-from quotas.state.notices import LIVE_INTENTS, SEND_WITHIN_S, Intent, Notice
+from quotas.model.program import Mode
+from quotas.rules.context import OPEN
+from quotas.state.facts import to_json
+from quotas.state.notices import (
+    INTENTS,
+    SEND_WITHIN_S,
+    Intent,
+    IntentCode,
+    IntentResult,
+    IntentState,
+    Notice,
+    NoticeState,
+)
 
 
 def begin_release(
@@ -23,35 +35,37 @@ def begin_release(
 ) -> tuple[Intent, ...]:
     """Record an operator's order to reopen startups: closing intents end, new ones begin."""
     names = sorted(startups)
-    detail = f"release-all by {actor}: {reason}"
+    result = IntentResult(code=IntentCode.RELEASE, actor=actor, reason=reason)
     with book.writing() as connection:
         fence(connection, lease)
-        live = INTENT.c.action.in_(ACTIONS) & INTENT.c.state.in_(LIVE_INTENTS)
-        ended = {"state": "abandoned", "ended_s": now_s, "detail": detail}
+        may_end = INTENT.c.state.in_(INTENTS.before(IntentState.ABANDONED))
+        live = INTENT.c.action.in_(ACTIONS) & may_end
+        ended = {"state": IntentState.ABANDONED, "ended_s": now_s, "result": result}
         connection.execute(update(INTENT).where(live).values(**ended))
         if names:
             rows = [_decision(name, reason, actor, now_s) for name in names]
             connection.execute(DECISION.insert(), rows)
             # From here on no startup counts as closed, so its starts are not stopped.
             connection.execute(NOTICE.insert(), [_opened(name, now_s) for name in names])
-    save_intents(book, [_reopening(name, detail, now_s) for name in names], lease)
+    save_intents(book, [_reopening(name, result, now_s) for name in names], lease)
     with book.reading() as connection:
-        pending = select(INTENT).where(INTENT.c.action == REOPEN, INTENT.c.state == "pending")
+        pending = select(INTENT).where(
+            INTENT.c.action == REOPEN, INTENT.c.state == IntentState.PENDING
+        )
         rows_now = connection.execute(pending.order_by(INTENT.c.startup)).mappings()
         return tuple(Intent(**row) for row in rows_now)
 
 
-def _reopening(startup: str, detail: str, now_s: int) -> Intent:
+def _reopening(startup: str, result: IntentResult, now_s: int) -> Intent:
     intent = Intent(None, "", "", "closed", now_s, now_s + SEND_WITHIN_S)
-    return replace(intent, action=REOPEN, startup=startup, detail=detail)
+    return replace(intent, action=REOPEN, startup=startup, result=result)
 
 
 def _opened(startup: str, now_s: int) -> dict[str, Any]:
-    text = f"{startup} may start servers again: an operator gave everything back."
-    told = Notice(
-        startup, "", "", "", RULE, f"{REOPEN}:{RELEASE}:{now_s}", "enforce", now_s, now_s, text
-    )
-    row = asdict(replace(told, state="announced"))
+    facts = Closing(startup=startup, action=RELEASE, by=OPEN.rule, restriction=OPEN.facts)
+    episode = f"{REOPEN}:{RELEASE}:{now_s}"
+    of = (startup, "", "", "", RULE, episode, Mode.ENFORCE, now_s, now_s, to_json(facts))
+    row = asdict(Notice(*of, NoticeState.ANNOUNCED))
     del row["id"]
     return row
 
@@ -59,4 +73,4 @@ def _opened(startup: str, now_s: int) -> dict[str, Any]:
 def _decision(startup: str, reason: str, actor: str, now_s: int) -> dict[str, Any]:
     facts = Release(startup=startup, actor=actor, override_reason=reason)
     decision = make_decision((startup, ""), RULE, RELEASE, f"release:{now_s}", facts)
-    return decision_row(decision, "enforce", now_s)
+    return decision_row(decision, Mode.ENFORCE, now_s)

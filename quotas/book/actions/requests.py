@@ -6,12 +6,13 @@ A request is only a row here. The next cycle counts it as demand and decides wha
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, replace
+from dataclasses import asdict
 
 from sqlalchemy import Connection, func, select
-from sqlmodel import Session
 
-from quotas.book.cycle.state import read_catalogue, read_program
+from quotas.book.actions.action import program_in_force
+from quotas.book.cycle.state import read_catalogue
+from quotas.book.rows import REQUEST_FIELDS, insert_value, read_values
 from quotas.book.schema.records import RequestRow
 from quotas.book.schema.tables import REQUEST, RUN
 from quotas.book.session import Book, rows_of
@@ -25,21 +26,15 @@ def open_request(book: Book, spec: RequestSpec) -> Request:
 
     The same key with the same request returns it as it stands. With another request it is refused.
     """
-    with book.writing() as connection, rows_of(connection) as rows:
-        known = _known(rows, spec)
-        if known is not None:
-            return known
-        request = _checked(connection, spec)
-        row = RequestRow(**asdict(request))
-        rows.add(row)
-        rows.flush()
-        return replace(request, id=row.id)
+    with book.writing() as connection:
+        known = _known(connection, spec)
+        return known or insert_value(connection, RequestRow, _checked(connection, spec))
 
 
 def preview_request(book: Book, spec: RequestSpec) -> Request:
     """The request that would be written. Raises Refused."""
-    with book.reading() as connection, rows_of(connection) as rows:
-        return _known(rows, spec) or _checked(connection, spec)
+    with book.reading() as connection:
+        return _known(connection, spec) or _checked(connection, spec)
 
 
 def withdraw_request(
@@ -60,18 +55,20 @@ def withdraw_request(
 
 def read_requests(book: Book, limit: int) -> Iterable[Request]:
     """The newest requests, ended ones included, newest first."""
-    query = select(REQUEST).order_by(REQUEST.c.id.desc()).limit(limit)
+    query = select(*REQUEST_FIELDS).order_by(REQUEST.c.id.desc()).limit(limit)
     with book.reading() as connection:
-        return [Request(**row) for row in connection.execute(query).mappings()]
+        return read_values(connection, Request, query)
 
 
-def _known(rows: Session, spec: RequestSpec) -> Request | None:
+def _known(connection: Connection, spec: RequestSpec) -> Request | None:
+    """The request that was written with the same key. Raises Refused if it is another one."""
     if spec.key is None:
         return None
-    row = rows.scalars(select(RequestRow).filter_by(key=spec.key)).one_or_none()
-    if row is None:
-        return None
-    request = Request(**row.model_dump())
+    with rows_of(connection) as rows:
+        row = rows.scalars(select(RequestRow).filter_by(key=spec.key)).one_or_none()
+        if row is None:
+            return None
+        request = Request(**row.model_dump())
     same = ("startup", "pool", "gpus", "duration_s", "reason", "refused")
     if any(getattr(request, name) != getattr(spec, name) for name in same):
         raise Refused(f"--key {spec.key} was used for another request; choose a new key")
@@ -79,19 +76,13 @@ def _known(rows: Session, spec: RequestSpec) -> Request | None:
 
 
 def _checked(connection: Connection, spec: RequestSpec) -> Request:
-    _, program = read_program(connection)
-    if program is None:
-        raise Refused("no program is applied yet; run 'cohortd apply --program FILE' first")
+    program = program_in_force(connection)
     startup = program.startup(spec.startup)
     pools = [pool for pool in program.pools if pool.name == spec.pool]
     catalogue = read_catalogue(connection).at(spec.now_s)
     step = step_of(startup, pools[0], catalogue) if startup and pools else 1
-    live = select(REQUEST).where(
-        REQUEST.c.startup == spec.startup, REQUEST.c.state.in_(LIVE_REQUESTS)
-    )
-    own = [Request(**row) for row in connection.execute(live).mappings()]
+    live = select(*REQUEST_FIELDS).where(REQUEST.c.state.in_(LIVE_REQUESTS))
+    own = read_values(connection, Request, live.where(REQUEST.c.startup == spec.startup))
     flavors = pools[0].flavors if pools else ()
-    runs = select(func.coalesce(func.sum(RUN.c.gpus), 0)).where(
-        RUN.c.end_s.is_(None), RUN.c.flavor.in_(flavors)
-    )
-    return request_from(program, spec, step, own, connection.scalar(runs) or 0)
+    used = select(func.sum(RUN.c.gpus)).where(RUN.c.end_s.is_(None), RUN.c.flavor.in_(flavors))
+    return request_from(program, spec, step, own, connection.scalar(used) or 0)

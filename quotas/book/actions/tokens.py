@@ -39,13 +39,8 @@ def rotate_token(book: Book, id: str, successor: Token, token_hash: str, ends_s:
     with book.writing() as connection, rows_of(connection) as rows:
         row = _live(rows, id, successor.created_s)
         old = _token(row)
-        made = replace(
-            successor,
-            id=id_of(token_hash),
-            name=old.name,
-            startup=old.startup,
-            scopes=old.scopes,
-        )
+        made = replace(successor, name=old.name, startup=old.startup, scopes=old.scopes)
+        made = replace(made, id=id_of(token_hash))
         rows.add(_row(made, token_hash))
         row.revoked_s = min(ends_s, old.expires_s, old.revoked_s or ends_s)
     return made

@@ -1,4 +1,4 @@
-"""Catalogues in the book: which zones need theirs, and the fenced write of what is listed."""
+"""Catalogues in the book: the zones that need theirs, and the fenced write of what is listed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from quotas.book.cycle.lease import Lease, fence
 from quotas.book.cycle.state import IS_UNPOSTED, read_catalogue, read_program
 from quotas.book.schema.tables import INTENT, LISTING, NOTICE, OFFER, PRICE, RUN
 from quotas.book.session import Book
-from quotas.book.upserts import insert_or_replace
+from quotas.book.upserts import execute_rows, insert_or_replace
 from quotas.metering.prices import STARTUP, Prices, is_believable
 from quotas.model.observation import Offer
 from quotas.state.notices import LIVE_INTENTS, LIVE_NOTICES
@@ -60,8 +60,7 @@ def save_catalogue(book: Book, lease: Lease, offers: Sequence[Offer], now_s: int
         sold = [
             {"flavor": o.flavor, "gpus": o.gpus, "scratch_bytes": o.scratch_bytes} for o in offers
         ]
-        if sold:
-            connection.execute(insert_or_replace(connection, OFFER), sold)
+        execute_rows(connection, insert_or_replace(connection, OFFER), sold)
         catalogue = read_catalogue(connection).at(now_s)
         prices, rates = catalogue.prices, catalogue.rates_ucr_per_h
         listed = [
@@ -69,22 +68,14 @@ def save_catalogue(book: Book, lease: Lease, offers: Sequence[Offer], now_s: int
             for o in offers
             if is_believable(o, rates) and _is_changed_price(prices, o, now_s)
         ]
-        if listed:
-            connection.execute(LISTING.insert(), listed)
+        execute_rows(connection, LISTING.insert(), listed)
+        terms = {"from_s": now_s, "recorded_s": now_s, "bearer": STARTUP, "source": SOURCE}
         first = [
-            {
-                "flavor": row["flavor"],
-                "from_s": now_s,
-                "rate_ucr_per_h": row["rate_ucr_per_h"],
-                "recorded_s": now_s,
-                "bearer": STARTUP,
-                "source": SOURCE,
-            }
+            {"flavor": row["flavor"], "rate_ucr_per_h": row["rate_ucr_per_h"], **terms}
             for row in listed
             if row["flavor"] not in prices.versions
         ]
-        if first:
-            connection.execute(PRICE.insert(), first)
+        execute_rows(connection, PRICE.insert(), first)
 
 
 def _is_changed_price(prices: Prices, offer: Offer, now_s: int) -> bool:

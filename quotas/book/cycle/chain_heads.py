@@ -8,11 +8,14 @@ from dataclasses import asdict
 
 from sqlalchemy import Connection, func, select
 
+from quotas.book.rows import columns_of, read_values
 from quotas.book.schema.tables import CHAIN_HEAD, ENTRY, TRANSFER
+from quotas.book.upserts import execute_rows
 from quotas.ledger.chain_heads import ChainHead
 from quotas.ledger.recorded import PostedTransfer
 from quotas.model.units import format_instant
 
+_HEADS = select(*columns_of(CHAIN_HEAD, ChainHead))
 _NEWEST_DAY = select(func.max(CHAIN_HEAD.c.day))
 
 
@@ -24,43 +27,33 @@ def record_chain_heads(connection: Connection, now_s: int) -> tuple[ChainHead, .
         return ()
     cohorts = connection.scalars(select(TRANSFER.c.cohort).distinct()).all()
     chain_heads = tuple(_head(connection, day, cohort) for cohort in sorted(cohorts))
-    if chain_heads:
-        connection.execute(CHAIN_HEAD.insert(), [asdict(head) for head in chain_heads])
+    execute_rows(connection, CHAIN_HEAD.insert(), map(asdict, chain_heads))
     return chain_heads
 
 
-def read_chain_heads(connection: Connection) -> list[ChainHead]:
+def read_chain_heads(connection: Connection) -> tuple[ChainHead, ...]:
     """Every head that was kept, in the order of the transfers that they name."""
-    rows = connection.execute(
-        select(CHAIN_HEAD).order_by(CHAIN_HEAD.c.transfer_id, CHAIN_HEAD.c.day)
-    )
-    return [ChainHead(**row) for row in rows.mappings()]
+    order = _HEADS.order_by(CHAIN_HEAD.c.transfer_id, CHAIN_HEAD.c.day)
+    return read_values(connection, ChainHead, order)
 
 
 def _head(connection: Connection, day: str, cohort: str) -> ChainHead:
-    """The head now: what the last one counted, and what was posted since."""
+    """The head now: the counts of the last one, and the transfers posted since."""
     mine = TRANSFER.c.cohort == cohort
-    last = (
-        select(CHAIN_HEAD)
-        .where(CHAIN_HEAD.c.cohort == cohort)
-        .order_by(CHAIN_HEAD.c.day.desc())
-        .limit(1)
-    )
-    before = connection.execute(last).one_or_none()
-    after_id, counted, moved_ucr = (
-        (before.transfer_id, before.transfers, before.moved_ucr) if before else (0, 0, 0)
-    )
-    since = (mine, TRANSFER.c.id > after_id)
+    last = _HEADS.where(CHAIN_HEAD.c.cohort == cohort).order_by(CHAIN_HEAD.c.day.desc()).limit(1)
+    (before,) = read_values(connection, ChainHead, last) or (ChainHead("", cohort, 0, 0, 0, ""),)
+    since = (mine, TRANSFER.c.id > before.transfer_id)
     count = connection.scalar(select(func.count()).select_from(TRANSFER).where(*since)) or 0
     sides = select(func.sum(ENTRY.c.amount_ucr)).join(TRANSFER).where(*since)
     moved = connection.scalar(sides.where(ENTRY.c.amount_ucr > 0)) or 0
     newest = select(TRANSFER.c.id, TRANSFER.c.hash).where(mine).order_by(TRANSFER.c.id.desc())
     row = connection.execute(newest.limit(1)).one()
-    return ChainHead(day, cohort, row.id, counted + count, moved_ucr + int(moved), row.hash)
+    total_ucr = before.moved_ucr + int(moved)
+    return ChainHead(day, cohort, row.id, before.transfers + count, total_ucr, row.hash)
 
 
 class ChainHeadAudit:
-    """Whether the chains, as they are read, pass through every head that was kept or given."""
+    """Checks that the chains pass through every head that was kept or is expected."""
 
     def __init__(self, chain_heads: Iterable[ChainHead], expected: Iterable[str]) -> None:
         self._recorded = list(chain_heads)[::-1]
@@ -69,7 +62,7 @@ class ChainHeadAudit:
         self._moved_ucr: dict[str, int] = defaultdict(int)
 
     def fault(self, posted: PostedTransfer) -> str | None:
-        """The kept head that a transfer belies, or None."""
+        """The kept head that a transfer contradicts, or None."""
         cohort = posted.cohort
         self._transfers[cohort] += 1
         for _, amount_ucr in posted.entries:

@@ -13,7 +13,7 @@ from quotas.book.session import Book, rows_of
 
 NAME = "cycle"
 MAX_LEASE_S = 300
-"""The longest that a lease is taken for. Nobody is behind one that stood unchanged for longer."""
+"""The longest lease. A lease that stays unchanged for longer has no living holder."""
 
 
 class StaleEpoch(Exception):
@@ -24,7 +24,7 @@ class StaleEpoch(Exception):
 class Lease:
     """Leadership of `holder` under `epoch` until `expires_s`.
 
-    `ends_s` is that end by the holder's own monotonic clock, where the holder has noted it.
+    `ends_s` is that end by the holder's monotonic clock, or None if the holder did not note it.
     """
 
     holder: str
@@ -46,9 +46,9 @@ def acquire(
 ) -> Lease | None:
     """Take or renew the lease; None while another holder's has not run out.
 
-    `dead` is one that stood unchanged for longer than LONGEST_S: if it still does, it counts
-    as run out, whatever its end. The epoch rises by one whenever the holder changes, or its
-    own lease had run out.
+    `expired_lease` was unchanged for longer than MAX_LEASE_S: if the book still has it, it
+    counts as run out, whatever its end. The epoch rises by one whenever the holder changes, or
+    its own lease had run out.
     """
     assert length_s <= MAX_LEASE_S, f"no lease of {length_s} s: others wait {MAX_LEASE_S} s"
     with book.writing() as connection, rows_of(connection) as rows:
@@ -59,13 +59,13 @@ def acquire(
         if row.holder != holder and not has_ended and _lease(row) != expired_lease:
             return None
         renewed = row.holder == holder and not has_ended
-        # Earlier after a step back: the end moves all the same, and others see it renewed.
+        # After a step back of the clock the end is earlier; others still see the lease renewed.
         epoch = row.epoch if renewed else row.epoch + 1
         return _take(rows, Lease(holder, epoch, now_s + length_s))
 
 
 def current_lease(book: Book) -> Lease | None:
-    """The lease as it stands in the book, whether it has run out or not; None before the first."""
+    """The lease in the book, whether it has run out or not; None before the first."""
     with book.reading() as connection, rows_of(connection) as rows:
         row = rows.get(LeaseRow, NAME)
         return None if row is None else _lease(row)
@@ -74,7 +74,7 @@ def current_lease(book: Book) -> Lease | None:
 def seize(book: Book, holder: str, now_s: int, length_s: int) -> Lease:
     """Take the lease whoever holds it: an operator's command when the daemon may be dead.
 
-    Whatever a living daemon still meant to write under its epoch is refused.
+    The book then refuses everything that a living daemon would write under its older epoch.
     """
     with book.writing() as connection, rows_of(connection) as rows:
         row = rows.get(LeaseRow, NAME)
@@ -101,7 +101,6 @@ def _lease(row: LeaseRow) -> Lease:
 
 
 def _take(rows: Session, lease: Lease) -> Lease:
-    rows.merge(
-        LeaseRow(name=NAME, holder=lease.holder, epoch=lease.epoch, expires_s=lease.expires_s)
-    )
+    epoch, expires_s = lease.epoch, lease.expires_s
+    rows.merge(LeaseRow(name=NAME, holder=lease.holder, epoch=epoch, expires_s=expires_s))
     return lease

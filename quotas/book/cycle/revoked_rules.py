@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import Connection, func, select, update
 
 from quotas.book.cycle.lease import Lease, fence
-from quotas.book.rows import INTENT_FIELDS
+from quotas.book.rows import INTENT_FIELDS, read_values
 from quotas.book.schema.tables import INTENT, REVOKED_RULES
 from quotas.book.session import Book
 from quotas.iam.closing import ACTIONS, ClosingHistory, closing_histories
@@ -27,37 +28,29 @@ REMEMBERED_INTENTS = 12
 
 
 def record_revocation(book: Book, revoked_rules: RevokedRules, lease: Lease) -> None:
-    """Record what is about to be taken from a policy, once. Raises StaleEpoch."""
-    row = {
-        "startup": revoked_rules.startup,
-        "policy_id": revoked_rules.policy_id,
-        "policy_name": revoked_rules.policy_name,
-        "before": rules_to_text(revoked_rules.before),
-        "revoked": revoked_to_text(revoked_rules.revoked),
-        "recorded_s": revoked_rules.recorded_s,
-        "state": revoked_rules.state,
-        "detail": revoked_rules.detail,
-    }
-    same = [
-        REVOKED_RULES.c[name] == row[name] for name in ("startup", "policy_id", "revoked", "state")
-    ]
+    """Record once the rules that are about to be revoked from a policy. Raises StaleEpoch."""
+    before, revoked = rules_to_text(revoked_rules.before), revoked_to_text(revoked_rules.revoked)
+    row = {**asdict(revoked_rules), "before": before, "revoked": revoked}
+    del row["id"]  # the database numbers the rows
+    known = ("startup", "policy_id", "revoked", "state")
+    same = [REVOKED_RULES.c[name] == row[name] for name in known]
     with book.writing() as connection:
         fence(connection, lease)
-        # A crash before the call left the same row: it is what was not taken yet.
+        # A crash before the call left the same row: its rules are not revoked yet.
         if connection.execute(select(REVOKED_RULES.c.id).where(*same)).first() is None:
             connection.execute(REVOKED_RULES.insert().values(**row))
 
 
-def end_revocations(book: Book, ids: Iterable[int], detail: str, now_s: int, lease: Lease) -> None:
-    """Mark what was given back, or can be given back no more. Raises StaleEpoch."""
+def end_revocations(book: Book, ids: Iterable[int], outcome: str, now_s: int, lease: Lease) -> None:
+    """Mark rules as given back, or as impossible to give back. Raises StaleEpoch."""
     ended = update(REVOKED_RULES).where(REVOKED_RULES.c.id.in_(list(ids)))
     with book.writing() as connection:
         fence(connection, lease)
-        connection.execute(ended.values(state="ended", ended_s=now_s, detail=detail))
+        connection.execute(ended.values(state="ended", ended_s=now_s, outcome=outcome))
 
 
 def read_revoked_rules(book: Book) -> tuple[RevokedRules, ...]:
-    """What is withheld now, in the order in which it was taken."""
+    """The rules that are revoked now, in the order in which they were revoked."""
     with book.reading() as connection:
         return current_revoked_rules(connection)
 
@@ -66,17 +59,13 @@ _NOW = select(REVOKED_RULES).where(REVOKED_RULES.c.state == "revoked").order_by(
 
 
 def current_revoked_rules(connection: Connection) -> tuple[RevokedRules, ...]:
-    """What is withheld now, as a transaction sees it."""
+    """The rules that are revoked now, as a transaction sees them."""
     return tuple(_from_row(row) for row in connection.execute(_NOW).mappings())
 
 
 def _from_row(row: Mapping[Any, Any]) -> RevokedRules:
-    values = dict(row)
-    values |= {
-        "before": rules_from_text(row["before"]),
-        "revoked": revoked_from_text(row["revoked"]),
-    }
-    return RevokedRules(**values)
+    before, revoked = rules_from_text(row["before"]), revoked_from_text(row["revoked"])
+    return RevokedRules(**{**row, "before": before, "revoked": revoked})
 
 
 _RANK = func.row_number().over(partition_by=INTENT.c.startup, order_by=INTENT.c.id.desc())
@@ -90,8 +79,8 @@ _PAST = (
 
 
 def read_closing_history(connection: Connection) -> Mapping[str, ClosingHistory]:
-    """The newest closing intents of every startup, and whether rules are withheld from it."""
+    """The newest closing intents of every startup, and the projects of its revoked rules."""
     revoked_projects: dict[str, list[frozenset[str]]] = defaultdict(list)
     for each in current_revoked_rules(connection):
         revoked_projects[each.startup].append(each.project_ids)
-    return closing_histories((Intent(*row) for row in connection.execute(_PAST)), revoked_projects)
+    return closing_histories(read_values(connection, Intent, _PAST), revoked_projects)

@@ -5,7 +5,6 @@ The statements are built once, not once a cycle: building one costs more than ru
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -26,10 +25,10 @@ from quotas.book.rows import (
     REQUEST_FIELDS,
     RUN_FIELDS,
     columns_of,
+    read_values,
 )
 from quotas.book.schema.tables import (
     BALANCE,
-    DECISION,
     GRANT,
     INTENT,
     LISTING,
@@ -55,9 +54,17 @@ from quotas.metering.stop_latency import MeasuredStop
 from quotas.model.program import Program, Rollover
 from quotas.model.units import Period, cost_ucr
 from quotas.rules.credits import RULE as CREDITS
-from quotas.state.notices import LIVE_INTENTS, LIVE_NOTICES, NOTICES_WITH_INTENTS, Intent, Notice
+from quotas.state.notices import (
+    LIVE_INTENTS,
+    LIVE_NOTICES,
+    NOTICES_WITH_INTENTS,
+    Intent,
+    IntentState,
+    Notice,
+    NoticeState,
+)
 from quotas.state.requests import LIVE_REQUESTS, Request
-from quotas.state.snapshot import NO_ENFORCEMENT, AnnouncedByMode, Decision, Enforcement, Overuse
+from quotas.state.snapshot import NO_ENFORCEMENT, AnnouncedByMode, Enforcement, Overuse
 
 MAX_STOPS = 500
 """So many confirmed stops are read, of all flavors, to measure how long one takes."""
@@ -102,14 +109,14 @@ def load_state(book: Book) -> BookState:
             confirmed=read_confirmed(connection),
             runs=read_unposted_runs(connection),
             grants=_grants(connection.execute(_GRANTS), balances),
-            notices=_notices(connection),
-            intents=_intents(connection),
+            notices=read_values(connection, Notice, _LIVE_NOTICES),
+            intents=read_values(connection, Intent, _KNOWN_INTENTS),
             announced=_announced(connection),
             charged=_sums(balances, usage_account("")),
-            unconfirmed=_unconfirmed(connection),
-            overdraft=_overdraft(balances),
-            requests=_requests(connection),
-            overuses=_excesses(connection),
+            unconfirmed=read_unconfirmed(connection),
+            overdraft={c: -ucr for c, ucr in _sums(balances, overdraft_account("")).items()},
+            requests=read_values(connection, Request, _LIVE_REQUESTS),
+            overuses=read_values(connection, Overuse, _OPEN_OVERUSE),
             closing_history=read_closing_history(connection),
             recent=_recent(connection),
             enforcement=read_enforcement(connection),
@@ -138,7 +145,6 @@ _BALANCES = select(BALANCE.c.account, BALANCE.c.amount_ucr)
 
 
 def _balances(connection: Connection) -> dict[str, int]:
-    """Every account as it stands."""
     return dict(connection.execute(_BALANCES).all())
 
 
@@ -149,12 +155,10 @@ def read_grants(connection: Connection) -> tuple[GrantBalance, ...]:
 
 def read_startup_grants(connection: Connection, startup: str) -> tuple[GrantBalance, ...]:
     """One startup's grants with what is left of each, read by index: cheap among many."""
-    rows = connection.execute(
-        select(GRANT).where(GRANT.c.startup == startup).order_by(GRANT.c.id)
-    ).all()
+    rows = connection.execute(_GRANTS.where(GRANT.c.startup == startup)).all()
     accounts = [grant_account(row.startup, row.grant_id) for row in rows]
-    own = connection.execute(select(BALANCE).where(BALANCE.c.account.in_(accounts)))
-    return _grants(rows, {row.account: row.amount_ucr for row in own})
+    own = connection.execute(_BALANCES.where(BALANCE.c.account.in_(accounts)))
+    return _grants(rows, dict(own.all()))
 
 
 def _grants(rows: Iterable[Row[Any]], balances: Mapping[str, int]) -> tuple[GrantBalance, ...]:
@@ -182,14 +186,8 @@ def read_startups(connection: Connection) -> tuple[str, ...]:
     return tuple(sorted(name for name in holders if name is not None))
 
 
-def _overdraft(balances: Mapping[str, int]) -> dict[str, int]:
-    """What the sponsor paid beyond grants, by cohort."""
-    return {cohort: -ucr for cohort, ucr in _sums(balances, overdraft_account("")).items()}
-
-
-_CONFIRMED = select(ZONE.c.name, ZONE.c.confirmed_until_s).where(
-    ZONE.c.confirmed_until_s.is_not(None)
-)
+_CONFIRMED = select(ZONE.c.name, ZONE.c.confirmed_until_s)
+_CONFIRMED = _CONFIRMED.where(ZONE.c.confirmed_until_s.is_not(None))
 
 
 def read_confirmed(connection: Connection) -> dict[str, int]:
@@ -203,9 +201,8 @@ _OFFERS = select(OFFER.c.flavor, OFFER.c.gpus, OFFER.c.scratch_bytes)
 def read_catalogue(connection: Connection) -> Catalogue:
     """The last accepted rates and GPU counts, by flavor; `Catalogue.at` gives those in force."""
     prices, offers = read_prices(connection), connection.execute(_OFFERS).all()
-    newest = {flavor: versions[-1] for flavor, versions in prices.versions.items()}
     return Catalogue(
-        rates_ucr_per_h={flavor: v.rate_ucr_per_h for flavor, v in newest.items()},
+        rates_ucr_per_h={f: own[-1].rate_ucr_per_h for f, own in prices.versions.items()},
         gpus={flavor: gpus for flavor, gpus, _ in offers},
         prices=prices,
         scratch_bytes={flavor: scratch_bytes for flavor, _, scratch_bytes in offers},
@@ -238,7 +235,7 @@ _UNPOSTED = select(*RUN_FIELDS).where(IS_UNPOSTED).order_by(RUN.c.id)
 
 def read_unposted_runs(connection: Connection) -> tuple[Run, ...]:
     """The runs that are open, or ended and not yet charged to their end."""
-    return tuple(Run(*row) for row in connection.execute(_UNPOSTED))
+    return read_values(connection, Run, _UNPOSTED)
 
 
 _OWN = RUN.alias("own")
@@ -253,7 +250,7 @@ _STOPS = (
     select(RUN.c.flavor, INTENT.c.ended_s - INTENT.c.sent_s, RUN.c.end_error_s)
     .select_from(INTENT)
     .join(RUN, RUN.c.id == _STOPPED.correlate(INTENT).scalar_subquery())
-    .where(INTENT.c.state == "confirmed", INTENT.c.sent_s.is_not(None))
+    .where(INTENT.c.state == IntentState.CONFIRMED, INTENT.c.sent_s.is_not(None))
     .order_by(INTENT.c.id.desc())
     .limit(MAX_STOPS)
 )
@@ -261,26 +258,19 @@ _STOPS = (
 
 def read_stops(connection: Connection) -> tuple[MeasuredStop, ...]:
     """The latest confirmed stops, newest first, each with the run that it ended."""
-    return tuple(MeasuredStop(*stop) for stop in connection.execute(_STOPS))
+    return read_values(connection, MeasuredStop, _STOPS)
 
 
 _LIVE_NOTICES = select(*NOTICE_FIELDS).where(NOTICE.c.state.in_(LIVE_NOTICES)).order_by(NOTICE.c.id)
-
-
-def _notices(connection: Connection) -> tuple[Notice, ...]:
-    return tuple(Notice(*row) for row in connection.execute(_LIVE_NOTICES))
-
-
 _KEPT = select(NOTICE.c.id).where(NOTICE.c.state.in_(NOTICES_WITH_INTENTS))
 _IS_KNOWN = or_(INTENT.c.state.in_(LIVE_INTENTS), INTENT.c.notice_id.in_(_KEPT))
 _KNOWN_INTENTS = select(*INTENT_FIELDS).where(_IS_KNOWN).order_by(INTENT.c.id)
-
-
-def _intents(connection: Connection) -> tuple[Intent, ...]:
-    """Live intents, and the ended ones of notices still live: they time the retries."""
-    return tuple(Intent(*row) for row in connection.execute(_KNOWN_INTENTS))
-
-
+"""Live intents, and the ended ones of notices still live: they time the retries."""
+_LIVE_REQUESTS = (
+    select(*REQUEST_FIELDS).where(REQUEST.c.state.in_(LIVE_REQUESTS)).order_by(REQUEST.c.id)
+)
+_OPEN_OVERUSE = select(*OVERUSE_FIELDS).where(OVERUSE.c.ended_s.is_(None))
+_OPEN_OVERUSE = _OPEN_OVERUSE.order_by(OVERUSE.c.startup, OVERUSE.c.pool)
 _KNOWN_TO = select(func.max(ZONE.c.confirmed_until_s))
 _IS_RECENT = (RUN.c.end_s > bindparam("since_s")) & (RUN.c.end_s == RUN.c.posted_until_s)
 _RECENT = select(*RUN_FIELDS).where(_IS_RECENT).order_by(RUN.c.id)
@@ -289,33 +279,16 @@ _RECENT = select(*RUN_FIELDS).where(_IS_RECENT).order_by(RUN.c.id)
 def _recent(connection: Connection) -> tuple[Run, ...]:
     """The charged runs that ended within the longest window of a burn rate."""
     since_s = (connection.scalar(_KNOWN_TO) or 0) - max(WINDOWS_S)
-    return tuple(Run(*row) for row in connection.execute(_RECENT, {"since_s": since_s}))
+    return read_values(connection, Run, _RECENT, since_s=since_s)
 
 
-_LIVE_REQUESTS = (
-    select(*REQUEST_FIELDS).where(REQUEST.c.state.in_(LIVE_REQUESTS)).order_by(REQUEST.c.id)
-)
-
-
-def _requests(connection: Connection) -> tuple[Request, ...]:
-    return tuple(Request(*row) for row in connection.execute(_LIVE_REQUESTS))
-
-
-_OPEN_OVERUSE = select(*OVERUSE_FIELDS).where(OVERUSE.c.ended_s.is_(None))
-_OPEN_OVERUSE = _OPEN_OVERUSE.order_by(OVERUSE.c.startup, OVERUSE.c.pool)
-
-
-def _excesses(connection: Connection) -> tuple[Overuse, ...]:
-    return tuple(Overuse(*row) for row in connection.execute(_OPEN_OVERUSE))
-
-
+_STOPPING = (NoticeState.EXECUTING, NoticeState.EXECUTED, NoticeState.RESTARTING)
 _ANNOUNCED = (
     select(NOTICE.c.mode, NOTICE.c.startup, NOTICE.c.episode)
     .where(
         or_(
-            NOTICE.c.state == "announced",
-            (NOTICE.c.rule == CREDITS.name)
-            & NOTICE.c.state.in_(("executing", "executed", "restarting")),
+            NOTICE.c.state == NoticeState.ANNOUNCED,
+            (NOTICE.c.rule == CREDITS.name) & NOTICE.c.state.in_(_STOPPING),
         )
     )
     .distinct()
@@ -338,36 +311,18 @@ def _sums(balances: Mapping[str, int], prefix: str) -> dict[str, int]:
     }
 
 
-_UNCONFIRMED = select(
-    UNCONFIRMED.c.startup, UNCONFIRMED.c.rate_ucr_per_h, UNCONFIRMED.c.start_s, UNCONFIRMED.c.end_s
-)
+_UNCONFIRMED = select(UNCONFIRMED)
 
 
-def _unconfirmed(connection: Connection) -> dict[str, int]:
-    """What the disputed stretches of each startup would cost, were they billable."""
+def read_unconfirmed(connection: Connection, until_s: int | None = None) -> dict[str, int]:
+    """What the unconfirmed time of each startup would cost if it were billable."""
     total: dict[str, int] = defaultdict(int)
-    for startup, rate_ucr_per_h, start_s, end_s in connection.execute(_UNCONFIRMED):
-        total[startup] += cost_ucr(rate_ucr_per_h or 0, start_s, Period(start_s, end_s))
+    for row in connection.execute(_UNCONFIRMED):
+        end_s = row.end_s if until_s is None else min(row.end_s, until_s)
+        if row.start_s < end_s:
+            period = Period(row.start_s, end_s)
+            total[row.startup] += cost_ucr(row.rate_ucr_per_h or 0, row.start_s, period)
     return dict(total)
-
-
-def last_decisions(
-    book: Book, limit: int, as_of_s: int | None = None, **where: int | str
-) -> list[Mapping[str, Any]]:
-    """The newest decisions, to an instant where one is given, newest first."""
-    query = select(DECISION).order_by(DECISION.c.id.desc()).limit(limit)
-    if as_of_s is not None:
-        query = query.where(DECISION.c.at_s <= as_of_s)
-    for column, value in where.items():
-        query = query.where(DECISION.c[column] == value)
-    with book.reading() as connection:
-        return [dict(row) for row in connection.execute(query).mappings()]
-
-
-def decision_from_row(row: Mapping[str, Any]) -> Decision:
-    """A row of the decisions as the value that was decided."""
-    of = (row["startup"], row["server_id"], row["rule"], row["verb"], row["episode"])
-    return Decision(*of, row["reason"], json.loads(row["inputs"]))
 
 
 def read_zones(book: Book) -> list[Mapping[str, Any]]:
@@ -377,10 +332,10 @@ def read_zones(book: Book) -> list[Mapping[str, Any]]:
         return [dict(row) for row in rows]
 
 
-_PENDING = select(*INTENT_FIELDS).where(INTENT.c.state == "pending").order_by(INTENT.c.id)
+_PENDING = select(*INTENT_FIELDS).where(INTENT.c.state == IntentState.PENDING).order_by(INTENT.c.id)
 
 
 def pending_intents(book: Book) -> tuple[Intent, ...]:
     """The intents that wait to be sent, in the order they were decided."""
     with book.reading() as connection:
-        return tuple(Intent(*row) for row in connection.execute(_PENDING))
+        return read_values(connection, Intent, _PENDING)

@@ -1,4 +1,4 @@
-"""Reads of charges with what amended each since: refunds, corrections, price differences."""
+"""Reads of charges with their later amendments: refunds, corrections, price differences."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def read_charges(
     server: str | None = None,
     zone: str | None = None,
 ) -> list[Charge]:
-    """The charges of startups that overlap a window, of one server or zone where it is named."""
+    """The charges of startups that overlap a window; only of a server or zone if it is given."""
     mine = select(TRANSFER).where(TRANSFER.c.startup.in_(sorted(startups)))
     overlapping = mine.where(TRANSFER.c.kind == "charge", TRANSFER.c.at_s > window.start_s)
     found = [
@@ -46,7 +46,7 @@ def read_charges(
 
 
 def read_differences(connection: Connection, startups: Collection[str]) -> dict[str, int]:
-    """What was posted as the price difference of each charge so far, by the charge's key."""
+    """The price differences posted so far for each charge, by the charge's key."""
     query = select(TRANSFER.c.detail, ENTRY.c.amount_ucr).join(
         ENTRY, (ENTRY.c.transfer_id == TRANSFER.c.id) & (ENTRY.c.position == 1)
     )
@@ -58,18 +58,11 @@ def read_differences(connection: Connection, startups: Collection[str]) -> dict[
 
 
 def with_amendments(charge: Charge, amended: Iterable[RefundedPeriod | CorrectedPeriod]) -> Charge:
-    """The charge with what amended it, in the order in which it was posted."""
+    """The charge with its refunds and corrections, each in the order of posting."""
     each = tuple(amended)
-    return replace(
-        charge,
-        refunds=tuple(one for one in each if isinstance(one, RefundedPeriod)),
-        corrections=tuple(one for one in each if isinstance(one, CorrectedPeriod)),
-    )
-
-
-def charge_from(posted: PostedTransfer, detail: Mapping[str, Any]) -> Charge:
-    """A charge as it was posted."""
-    return charge_from_row(posted, detail, [Entry(*entry) for entry in posted.entries])
+    refunds = tuple(one for one in each if isinstance(one, RefundedPeriod))
+    corrections = tuple(one for one in each if isinstance(one, CorrectedPeriod))
+    return replace(charge, refunds=refunds, corrections=corrections)
 
 
 def charge_from_row(
@@ -93,7 +86,7 @@ def charge_from_row(
 def _amended(
     connection: Connection, rows: Iterable[Row[Any]]
 ) -> dict[str, list[RefundedPeriod | CorrectedPeriod]]:
-    """What amended each charge, by its key, in the order in which it was posted."""
+    """The refunds and corrections of each charge, by its key, in the order of posting."""
     kept = sorted(rows, key=lambda row: int(row.id))
     sides = entries_of(connection, [row.id for row in kept])
     found: dict[str, list[RefundedPeriod | CorrectedPeriod]] = defaultdict(list)

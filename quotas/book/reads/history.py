@@ -1,9 +1,9 @@
 """Each startup's credits at a past instant: an answer that never changes afterwards.
 
-Posted is what the book knew then: the transfers recorded by that instant. Accrued is
-what had run by then and was in no charge yet: the part before the instant of charges
-recorded later, and of runs that still wait for theirs. So an answer is given only for
-instants up to which every zone is known and every run has a price.
+Posted are the transfers recorded by that instant. Accrued is the cost of runs before the
+instant that no charge had yet: the earlier part of charges recorded later, and of runs that
+are not charged yet. So the book answers only for instants up to which every zone is known and
+every run has a price.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import JSON, BigInteger, ColumnElement, Connection, cast, func, or_, select
 
-from quotas.book.cycle.state import read_grants, read_program
-from quotas.book.reads.transfers import transfer_id_as_of
-from quotas.book.schema.tables import ENTRY, PROGRAM, RUN, TRANSFER, UNCONFIRMED, ZONE
+from quotas.book.cycle.state import read_grants, read_program, read_unconfirmed, read_unposted_runs
+from quotas.book.reads.transfers import sums_of_entries, transfer_id_as_of
+from quotas.book.rows import RUN_FIELDS, read_values
+from quotas.book.schema.tables import PROGRAM, RUN, TRANSFER, ZONE
 from quotas.book.session import Book
 from quotas.ledger.balance import CYCLE_S, Balance, balances_of, by_startup, exhaustion_s
 from quotas.ledger.recorded import holder
@@ -33,7 +34,7 @@ class InstantNotKnown(Exception):
 
 @dataclass(frozen=True, slots=True)
 class BookAt:
-    """The books at a past instant, up to and with transfer `through_id`."""
+    """The book at a past instant, up to transfer `through_id` inclusive."""
 
     as_of_s: int
     through_id: int
@@ -47,7 +48,7 @@ def read_book_at(book: Book, as_of_s: int, now_s: int) -> BookAt:
         program = program_at(connection, as_of_s, now_s)
         _refuse_unknown(connection, program, as_of_s)
         through_id = transfer_id_as_of(connection, as_of_s)
-        sums = _sums(connection, through_id)
+        sums = sums_of_entries(connection, through_id)
         grants = [
             replace(grant, left_ucr=sums[grant.account])
             for grant in read_grants(connection)
@@ -55,7 +56,7 @@ def read_book_at(book: Book, as_of_s: int, now_s: int) -> BookAt:
         ]
         runs = _runs_at(connection, as_of_s)
         accrued = _accrued(connection, through_id, as_of_s)
-        unconfirmed = _unconfirmed(connection, as_of_s)
+        unconfirmed = read_unconfirmed(connection, as_of_s)
     names = {s.name for s in program.startups()} | {g.startup for g in grants} | set(accrued)
     policy = program.policy
     reserve_s = policy.minimum_notice_s + CYCLE_S + policy.stop_latency_s
@@ -64,24 +65,21 @@ def read_book_at(book: Book, as_of_s: int, now_s: int) -> BookAt:
     own_grants, own_runs, held = by_startup(grants), by_startup(runs), _held(sums)
     startups = []
     for name, own in balances.items():
-        entry = program.startup(name)
-        startups.append(
-            StartupStatus(
-                name=name,
-                cohort=program.cohort(entry.cohort) if entry else None,
-                balance=_with_accrued(
-                    own, own_grants.get(name, []), accrued.get(name, 0), held.get(name, 0)
-                ),
-                charged_ucr=sums.get(usage_account(name), 0),
-                unconfirmed_ucr=unconfirmed.get(name, 0),
-                runs=tuple(own_runs.get(name, ())),
-            )
+        entry, granted = program.startup(name), own_grants.get(name, [])
+        status = StartupStatus(
+            name=name,
+            cohort=program.cohort(entry.cohort) if entry else None,
+            balance=_with_accrued(own, granted, accrued.get(name, 0), held.get(name, 0)),
+            charged_ucr=sums.get(usage_account(name), 0),
+            unconfirmed_ucr=unconfirmed.get(name, 0),
+            runs=tuple(own_runs.get(name, ())),
         )
+        startups.append(status)
     return BookAt(as_of_s, through_id, program, tuple(startups))
 
 
 def latest_instant_s(connection: Connection, now_s: int) -> int:
-    """Now by the clock, or what is known already: a kept demo's book lies in the future."""
+    """Now, or the last instant that the book knows: a kept demo's book lies in the future."""
     return max(now_s, connection.scalar(select(func.max(ZONE.c.confirmed_until_s))) or 0)
 
 
@@ -114,9 +112,7 @@ def program_at(connection: Connection, as_of_s: int, now_s: int) -> Program:
 
 def _refuse_unknown(connection: Connection, program: Program, as_of_s: int) -> None:
     """Refuse an instant after which something may still turn out to have run before it."""
-    unposted = or_(RUN.c.end_s.is_(None), RUN.c.end_s > RUN.c.posted_until_s)
-    waiting = select(RUN.c.zone, RUN.c.flavor, RUN.c.posted_until_s, RUN.c.rate_ucr_per_h)
-    runs = connection.execute(waiting.where(unposted)).all()
+    runs = read_unposted_runs(connection)
     zones = {*program.zones, *(run.zone for run in runs)}
     for zone in connection.execute(select(ZONE).order_by(ZONE.c.confirmed_until_s)):
         known_s = zone.confirmed_until_s
@@ -133,25 +129,20 @@ def _refuse_unknown(connection: Connection, program: Program, as_of_s: int) -> N
             )
 
 
-def _sums(connection: Connection, through_id: int) -> dict[str, int]:
-    query = select(ENTRY.c.account, func.sum(ENTRY.c.amount_ucr).label("total"))
-    known = query.where(ENTRY.c.transfer_id <= through_id).group_by(ENTRY.c.account)
-    return {row.account: int(row.total) for row in connection.execute(known)}
-
-
 def _runs_at(connection: Connection, as_of_s: int) -> list[Run]:
     """The runs that were on at an instant, as open ones of which nothing is unposted.
 
     Their state at that instant is not known. The row has the newest one, which still changes.
     """
     on = (RUN.c.start_s <= as_of_s) & or_(RUN.c.end_s.is_(None), RUN.c.end_s > as_of_s)
-    rows = connection.execute(select(RUN).where(on).order_by(RUN.c.id)).mappings()
-    then = {"end_s": None, "end_error_s": 0, "posted_until_s": as_of_s, "state": ""}
-    return [Run(**{**row, **then}) for row in rows]
+    runs = read_values(connection, Run, select(*RUN_FIELDS).where(on).order_by(RUN.c.id))
+    return [
+        replace(run, end_s=None, end_error_s=0, posted_until_s=as_of_s, state="") for run in runs
+    ]
 
 
 def _accrued(connection: Connection, through_id: int, as_of_s: int) -> dict[str, int]:
-    """What ran before the instant and was in no charge that the book had, by startup."""
+    """The cost of runs before the instant that no charge had then, by startup."""
     total: dict[str, int] = defaultdict(int)
     names = ("start_s", "end_s", "run_start_s", "rate_ucr_per_h")
     parts = [_number(connection, name).label(name) for name in names]
@@ -159,12 +150,10 @@ def _accrued(connection: Connection, through_id: int, as_of_s: int) -> dict[str,
     for row in connection.execute(select(TRANSFER.c.startup, *parts).where(*later)):
         period = Period(row.start_s, min(row.end_s, as_of_s))
         total[row.startup] += cost_ucr(row.rate_ucr_per_h, row.run_start_s, period)
-    unposted = or_(RUN.c.end_s.is_(None), RUN.c.end_s > RUN.c.posted_until_s)
-    waiting = select(RUN).where(unposted, RUN.c.posted_until_s < as_of_s)
-    for waits in connection.execute(waiting).mappings():
-        run = Run(**waits)
-        until_s = as_of_s if run.end_s is None else min(run.end_s, as_of_s)
-        total[run.startup] += replace(run, end_s=until_s).accrued_ucr(until_s)
+    for run in read_unposted_runs(connection):
+        if run.posted_until_s < as_of_s:
+            until_s = as_of_s if run.end_s is None else min(run.end_s, as_of_s)
+            total[run.startup] += replace(run, end_s=until_s).accrued_ucr(until_s)
     return total
 
 
@@ -175,28 +164,19 @@ def _number(connection: Connection, name: str) -> ColumnElement[int]:
     return cast(func.json_extract_path_text(cast(TRANSFER.c.detail, JSON), name), BigInteger)
 
 
-def _unconfirmed(connection: Connection, as_of_s: int) -> dict[str, int]:
-    total: dict[str, int] = defaultdict(int)
-    for row in connection.execute(select(UNCONFIRMED).where(UNCONFIRMED.c.start_s < as_of_s)):
-        period = Period(row.start_s, min(row.end_s, as_of_s))
-        total[row.startup] += cost_ucr(row.rate_ucr_per_h or 0, row.start_s, period)
-    return total
-
-
 def _held(sums: Mapping[str, int]) -> dict[str, int]:
     """The credits on hold, by startup."""
     total: dict[str, int] = defaultdict(int)
     for account, ucr in sums.items():
-        name = holder(account) if account.startswith("held:") else None
-        if name is not None:
-            total[name] += ucr
+        if account.startswith("held:"):
+            total[holder(account) or ""] += ucr
     return total
 
 
 def _with_accrued(
     own: Balance, grants: Sequence[GrantBalance], accrued_ucr: int, held_ucr: int
 ) -> Balance:
-    """A balance of grants and burn, with what accrued and what was on hold at its instant."""
+    """A balance of grants and burn, with the credits accrued and on hold at its instant."""
     aside_ucr = accrued_ucr + own.reserve_ucr
     return replace(
         own,

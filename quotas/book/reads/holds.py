@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, select, update
 
 from quotas.book.schema.tables import ENTRY, HOLD, TRANSFER
-from quotas.ledger.holds import Hold, HoldEnding, HoldState, hold_after
+from quotas.ledger.holds import ENDED_BY, HOLDS, Hold, HoldEnding, HoldState
 from quotas.ledger.transfers import Entry, Transfer
 
 _PLACED = TRANSFER.c.key == "hold:" + HOLD.c.startup + ":" + HOLD.c.id
@@ -20,11 +20,11 @@ _HOLDS = (
     .where(ENTRY.c.amount_ucr < 0)
     .order_by(HOLD.c.id, ENTRY.c.position)
 )
-_OPEN_HOLDS = _HOLDS.where(HOLD.c.state == HoldState.OPEN.value)
+_OPEN_HOLDS = _HOLDS.where(HOLD.c.state == HoldState.OPEN)
 
 
 def read_holds(connection: Connection, hold_id: str | None = None) -> tuple[Hold, ...]:
-    """The open holds, or the one named whatever its state, with what they were drawn from."""
+    """The open holds, or one hold in any state, with the accounts that they were drawn from."""
     query = _OPEN_HOLDS if hold_id is None else _HOLDS.where(HOLD.c.id == hold_id)
     rows, draws = {}, defaultdict(list)
     for row in connection.execute(query):
@@ -45,13 +45,13 @@ def list_holds(connection: Connection, startup: str | None = None) -> list[Mappi
 
 
 def close_holds(connection: Connection, transfers: Iterable[Transfer]) -> None:
-    """Write what became of the holds that these transfers ended, if they were open still."""
+    """End the rows of the holds that these transfers end, if they are still open."""
     for transfer in transfers:
         if transfer.kind not in set(HoldEnding):
             continue
         settled = [e.amount_ucr for e in transfer.entries if e.account.startswith("settled:")]
-        is_open = HOLD.c.state == HoldState.OPEN.value
-        ended = update(HOLD).where(HOLD.c.id == transfer.detail["hold"], is_open)
-        state = hold_after(HoldState.OPEN, HoldEnding(transfer.kind))
-        values = {"state": state.value, "ended_s": transfer.at_s}
+        state = ENDED_BY[HoldEnding(transfer.kind)]
+        may_end = HOLD.c.state.in_(HOLDS.before(state))
+        ended = update(HOLD).where(HOLD.c.id == transfer.detail["hold"], may_end)
+        values = {"state": state, "ended_s": transfer.at_s}
         connection.execute(ended.values(**values, settled_ucr=sum(settled)))

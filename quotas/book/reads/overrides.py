@@ -7,13 +7,13 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, select
 
-from quotas.book.rows import NOTICE_FIELDS, columns_of
+from quotas.book.rows import NOTICE_FIELDS, OVERRIDE_FIELDS, read_values
 from quotas.book.schema.tables import DECISION, INTENT, NOTICE, OVERRIDE, PROGRAM, RUN, TRANSFER
 from quotas.book.session import Book
 from quotas.iam.closing import RULE, closed_by
-from quotas.model.program import Program
+from quotas.model.program import Mode, Program
 from quotas.model.units import format_instant
-from quotas.state.notices import Notice
+from quotas.state.notices import Notice, NoticeState
 from quotas.state.overrides import Override, shadow_start_s
 from quotas.state.snapshot import (
     COUNTED_STATES,
@@ -23,19 +23,18 @@ from quotas.state.snapshot import (
     first_announcements,
 )
 
+ACTION_TEXTS = ("actor", "command", "subject", "reason", "before", "after")
 _NEWEST = select(func.max(OVERRIDE.c.id)).group_by(OVERRIDE.c.family, OVERRIDE.c.subject)
-_OVERRIDES = (
-    select(*columns_of(OVERRIDE, Override))
-    .where(OVERRIDE.c.id.in_(_NEWEST))
-    .order_by(OVERRIDE.c.id)
-)
+_OVERRIDES = select(*OVERRIDE_FIELDS).where(OVERRIDE.c.id.in_(_NEWEST)).order_by(OVERRIDE.c.id)
 _FORECASTS = select(NOTICE.c.startup, NOTICE.c.episode, NOTICE.c.opened_s).where(
-    NOTICE.c.rule == "runway", NOTICE.c.state == "announced", NOTICE.c.mode == "enforce"
+    NOTICE.c.rule == "runway",
+    NOTICE.c.state == NoticeState.ANNOUNCED,
+    NOTICE.c.mode == Mode.ENFORCE,
 )
-"""What startups were told. What only operators heard in shadow mode counts for nothing."""
+"""Forecasts that startups received. Those of shadow mode, for operators only, do not count."""
 _CLOSINGS = (
     select(NOTICE.c.startup, NOTICE.c.mode, NOTICE.c.episode)
-    .where(NOTICE.c.rule == RULE, NOTICE.c.state == "announced")
+    .where(NOTICE.c.rule == RULE, NOTICE.c.state == NoticeState.ANNOUNCED)
     .order_by(NOTICE.c.id)
 )
 _LAST_OFF = (
@@ -49,16 +48,11 @@ _PAST = select(*NOTICE_FIELDS).where(NOTICE.c.id.in_(_LAST_OFF)).order_by(NOTICE
 def read_enforcement(connection: Connection) -> Enforcement:
     """The newest overrides, the stops of the last hour, announcements, and past poweroffs."""
     return Enforcement(
-        overrides=tuple(Override(*row) for row in connection.execute(_OVERRIDES)),
+        overrides=read_values(connection, Override, _OVERRIDES),
         stops=_stops(connection),
-        first_announced_s=first_announcements(
-            (startup, episode, opened_s)
-            for startup, episode, opened_s in connection.execute(_FORECASTS)
-        ),
-        past=tuple(Notice(*row) for row in connection.execute(_PAST)),
-        closed=closed_by(
-            (startup, mode, episode) for startup, mode, episode in connection.execute(_CLOSINGS)
-        ),
+        first_announced_s=first_announcements(map(tuple, connection.execute(_FORECASTS))),
+        past=read_values(connection, Notice, _PAST),
+        closed=closed_by(map(tuple, connection.execute(_CLOSINGS))),
     )
 
 
@@ -86,16 +80,15 @@ def _stops(connection: Connection) -> tuple[CountedStop, ...]:
 
 def read_operator_actions(book: Book, limit: int) -> list[dict[str, Any]]:
     """Every operator action, newest first: overrides, programs applied, credits moved."""
+    newest = select(*OVERRIDE_FIELDS).order_by(OVERRIDE.c.id.desc()).limit(limit)
     with book.reading() as connection:
-        overrides = connection.execute(select(OVERRIDE).order_by(OVERRIDE.c.id.desc()).limit(limit))
-        found = [_action_of_override(Override(**row)) for row in overrides.mappings()]
+        found = [_action_of_override(each) for each in read_values(connection, Override, newest)]
         programs = connection.execute(select(PROGRAM).order_by(PROGRAM.c.id.desc()).limit(limit))
         for row in programs.mappings():
             after = f"version {row['id']} ({row['digest'][:12]})"
             before = f"version {row['id'] - 1}" if row["id"] > 1 else ""
-            found.append(
-                _action_row(row["applied_s"], row["actor"], "apply", "", "", before, after)
-            )
+            by = (row["actor"], "apply", "", "")
+            found.append(_action_row(row["applied_s"], *by, before, after))
         moved = select(TRANSFER).where(TRANSFER.c.epoch == 0, TRANSFER.c.reason != "")
         for row in connection.execute(moved.order_by(TRANSFER.c.id.desc()).limit(limit)).mappings():
             answer = json.loads(json.loads(row["detail"]).get("answer", "{}"))
@@ -111,19 +104,10 @@ def _action_of_override(override: Override) -> dict[str, Any]:
     return _action_row(*of, override.before, f"{override.value}{until}")
 
 
-def _action_row(
-    at_s: int, actor: str, command: str, subject: str, reason: str, before: str, after: str
-) -> dict[str, Any]:
-    return {
-        "at_s": at_s,
-        "at": format_instant(at_s),
-        "actor": actor,
-        "command": command,
-        "subject": subject,
-        "reason": reason,
-        "before": before,
-        "after": after,
-    }
+def _action_row(at_s: int, *texts: str) -> dict[str, Any]:
+    """An action from its instant, and its texts in the order of ACTION_TEXTS."""
+    named = dict(zip(ACTION_TEXTS, texts, strict=True))
+    return {"at_s": at_s, "at": format_instant(at_s), **named}
 
 
 def shadow_since_s(book: Book) -> int | None:
@@ -132,11 +116,10 @@ def shadow_since_s(book: Book) -> int | None:
     overrides = select(OVERRIDE).where(OVERRIDE.c.family == "mode").order_by(OVERRIDE.c.id)
     with book.reading() as connection:
         files = [
-            (row.applied_s, Program.from_json(row.body).mode)
-            for row in connection.execute(programs)
+            (at_s, Program.from_json(body).mode) for at_s, body in connection.execute(programs)
         ]
-        said = [(row.at_s, row.value) for row in connection.execute(overrides)]
-    return shadow_start_s(files, said)
+        modes = [(row.at_s, row.value) for row in connection.execute(overrides)]
+    return shadow_start_s(files, modes)
 
 
 def read_shadow_stops(book: Book) -> list[dict[str, Any]]:
@@ -144,6 +127,6 @@ def read_shadow_stops(book: Book) -> list[dict[str, Any]]:
     rows = select(DECISION).where(DECISION.c.verb == "would-stop").order_by(DECISION.c.id)
     with book.reading() as connection:
         return [
-            {**row, "at": format_instant(row["at_s"]), "inputs": json.loads(row["inputs"])}
+            {**row, "at": format_instant(row["at_s"])}
             for row in connection.execute(rows).mappings()
         ]

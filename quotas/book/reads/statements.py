@@ -1,4 +1,4 @@
-"""Monthly statements: when a month is closed, and what its statement says from then on."""
+"""Monthly statements: the closing of months, closed and open statements, and their audit."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, func, or_, select
+from sqlalchemy import Connection, Row, Select, func, or_, select
 
 from quotas.book.cycle.state import read_startups
 from quotas.book.reads.transfers import moves_startup_accounts, newest_transfer_id, stream_transfers
 from quotas.book.schema.tables import GRANT, STATEMENT, TRANSFER
-from quotas.book.transfers import canonical_json
 from quotas.ledger.recorded import PostedTransfer
 from quotas.ledger.statements import (
     FIRST,
@@ -26,11 +25,12 @@ from quotas.ledger.statements import (
     statement_of,
 )
 from quotas.model.units import format_credits, month_start_s, parse_credits
+from quotas.state.facts import canonical_json
 
 
 @dataclass(frozen=True, slots=True)
 class CarryForward:
-    """What a startup's last statement leaves to the next; its end and its transfers are done."""
+    """The closing balance, hash and end of a startup's last statement, for the next one."""
 
     closing_ucr: int = 0
     hash: str = FIRST
@@ -39,14 +39,13 @@ class CarryForward:
 
 
 _OLDEST_MONTH = select(func.min(STATEMENT.c.month))
-_NEWEST_MONTH = select(func.max(STATEMENT.c.month))
 _FIRST_GRANT = select(func.min(GRANT.c.effective_s))
 
 
 def close_months(connection: Connection, known_s: int, now_s: int) -> int:
-    """Close every month that is over, and before which every zone is known; returns how many.
+    """Close every month that is over once every zone is known to its end; returns how many.
 
-    The writes are one for each startup that the book knows. A month is closed once.
+    Each month is closed once, with a row for each startup that the book knows.
     """
     until_s = month_start_s(min(known_s, now_s))
     first_s = _first_open_month_s(connection, None)
@@ -60,7 +59,7 @@ def close_months(connection: Connection, known_s: int, now_s: int) -> int:
             tally = _tally(connection, startup, start_s, carried, through_id)
             found = statement_of(tally, carried.closing_ucr, through_id, carried.hash, now_s)
             if carried.hash == FIRST and not found.lines:
-                continue  # it was not there yet
+                continue  # the startup had no account yet
             body = canonical_json(found.as_json())
             row = {"startup": startup, "month": found.month, "closed_s": now_s}
             row |= {"through_id": through_id, "body": body, "hash": digest(body)}
@@ -75,15 +74,12 @@ def read_statements(
 ) -> Iterator[dict[str, Any]]:
     """A startup's statements to the month of an instant, each as JSON with its hash.
 
-    Closed ones are as they were closed; the open ones are computed. `as_of` is an
-    instant and the last transfer that the book had then.
+    Closed statements are read; open ones are computed. `as_of` is an instant and the last
+    transfer that the book had then.
     """
     as_of_s = None if as_of is None else as_of[0]
-    query = select(STATEMENT).where(STATEMENT.c.startup == startup).order_by(STATEMENT.c.month)
-    query = query.where(STATEMENT.c.month <= month_name(until_s))
-    if as_of_s is not None:
-        query = query.where(_closed_by(as_of_s))
-    for row in connection.execute(query):
+    query = _closed(startup, as_of_s).where(STATEMENT.c.month <= month_name(until_s))
+    for row in connection.execute(query.order_by(STATEMENT.c.month)):
         yield {**json.loads(row.body), "hash": row.hash}
     through_id = newest_transfer_id(connection) if as_of is None else as_of[1]
     carried = _carried(connection, startup, as_of_s)
@@ -109,40 +105,38 @@ def read_closed_statements(
     connection: Connection, startup: str | None, as_of_s: int | None
 ) -> Iterator[dict[str, Any]]:
     """Every closed statement, or those of one startup, without their lines."""
-    query = select(STATEMENT).order_by(STATEMENT.c.startup, STATEMENT.c.month)
-    if startup is not None:
-        query = query.where(STATEMENT.c.startup == startup)
-    if as_of_s is not None:
-        query = query.where(_closed_by(as_of_s))
+    query = _closed(startup, as_of_s).order_by(STATEMENT.c.startup, STATEMENT.c.month)
     for row in connection.execute(query):
         body = json.loads(row.body)
         yield {**{k: v for k, v in body.items() if k != "lines"}, "hash": row.hash}
 
 
 def _first_open_month_s(connection: Connection, as_of_s: int | None) -> int | None:
-    """The month after the newest that is closed for anybody; None in an empty book.
+    """The month after the newest closed one of any startup; None in an empty book.
 
-    Before any is: the one in which the first grant takes effect, or else the first transfer.
+    Before the first closing, it is the month of the first grant, or else of the first transfer.
     """
-    newest = _NEWEST_MONTH if as_of_s is None else _NEWEST_MONTH.where(_closed_by(as_of_s))
-    last = connection.scalar(newest)
+    newest = _closed(None, as_of_s).order_by(STATEMENT.c.month.desc()).limit(1)
+    last = connection.execute(newest).one_or_none()
     if last is not None:
-        return month_start_s(month_s(last), 1)
+        return month_start_s(month_s(last.month), 1)
     granted_s = connection.scalar(_FIRST_GRANT)
     if granted_s is None:
         granted_s = connection.scalar(select(func.min(TRANSFER.c.at_s)))
     return None if granted_s is None else month_start_s(granted_s)
 
 
-def _closed_by(as_of_s: int) -> ColumnElement[bool]:
-    return STATEMENT.c.closed_s <= as_of_s
+def _closed(startup: str | None, as_of_s: int | None) -> Select[Any]:
+    """The closed statements, or only those of a startup, or only those closed by an instant."""
+    query = select(STATEMENT)
+    if startup is not None:
+        query = query.where(STATEMENT.c.startup == startup)
+    return query if as_of_s is None else query.where(STATEMENT.c.closed_s <= as_of_s)
 
 
 def _carried(connection: Connection, startup: str, as_of_s: int | None) -> CarryForward:
-    query = select(STATEMENT).where(STATEMENT.c.startup == startup)
-    if as_of_s is not None:
-        query = query.where(_closed_by(as_of_s))
-    row = connection.execute(query.order_by(STATEMENT.c.month.desc()).limit(1)).one_or_none()
+    query = _closed(startup, as_of_s).order_by(STATEMENT.c.month.desc()).limit(1)
+    row = connection.execute(query).one_or_none()
     if row is None:
         return CarryForward()
     closing_ucr = parse_credits(json.loads(row.body)["closing"])
@@ -155,24 +149,19 @@ def _carry_forward(found: Statement, hash: str) -> CarryForward:
 
 
 def _tally(
-    connection: Connection,
-    startup: str,
-    start_s: int,
-    carried: CarryForward,
-    through_id: int,
+    connection: Connection, startup: str, start_s: int, carried: CarryForward, through_id: int
 ) -> Tally:
     """Everything that takes effect before the month's end and is in no statement before it."""
     end_s = month_start_s(start_s, 1)
     tally, effects = Tally(startup, start_s), Effects()
-    # A charge that a statement has, ended with or before that statement's month.
+    # Every charge of an earlier statement ended before the end of that statement's month.
     new = or_(
         TRANSFER.c.id > carried.through_id,
         TRANSFER.c.kind != "charge",
         TRANSFER.c.at_s > carried.end_s,
     )
-    for posted in stream_transfers(
-        connection, moves_startup_accounts(startup), new, until_id=through_id
-    ):
+    own = moves_startup_accounts(startup)
+    for posted in stream_transfers(connection, own, new, until_id=through_id):
         detail = posted.details
         for at_s, part in effects.of(posted, detail):
             stated = posted.id <= carried.through_id and at_s < carried.end_s
@@ -185,13 +174,11 @@ class StatementAudit:
     """Recomputes closed statements while transfers are read; holds those of open months only."""
 
     def __init__(self, connection: Connection) -> None:
-        order = select(STATEMENT).order_by(
-            STATEMENT.c.through_id, STATEMENT.c.startup, STATEMENT.c.month
-        )
-        self._rows = iter(connection.execute(order.execution_options(yield_per=100)))
+        order = (STATEMENT.c.through_id, STATEMENT.c.startup, STATEMENT.c.month)
+        rows = select(STATEMENT).order_by(*order).execution_options(yield_per=100)
+        self._rows = iter(connection.execute(rows))
         self._next: Row[Any] | None = next(self._rows, None)
-        last = connection.scalar(select(func.max(STATEMENT.c.through_id)))
-        self._last_id: int = last or 0
+        self._last_id: int = connection.scalar(select(func.max(STATEMENT.c.through_id))) or 0
         self._oldest: str = connection.scalar(_OLDEST_MONTH) or ""
         self._open_s = 0
         self._effects = Effects()

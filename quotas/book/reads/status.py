@@ -16,6 +16,7 @@ from quotas.decisions.queue_position import queue_positions
 from quotas.enforcement.decide import DecideResult
 from quotas.iam.closing import ClosingView, closing_views
 from quotas.ledger.balance import CYCLE_S, by_startup
+from quotas.messages.catalogue.rules import level_text
 from quotas.metering.runs import Run
 from quotas.rules.prepare import prepare
 from quotas.state.notices import LIVE_NOTICES, Notice
@@ -27,7 +28,7 @@ OFF = ("open", "the program's mode is off")
 
 
 def read_status(state: BookState, now_s: int, cycle_s: int = CYCLE_S) -> ProgramStatus:
-    """The program as the book has it, at an instant or where the book lies ahead, at its own."""
+    """The program at an instant, or at the last instant that the book knows if that is later."""
     now_s = max([now_s, *state.confirmed.values()])  # a kept demo's book lies in the future
     state = in_force(state, now_s)
     snapshot = build_snapshot(state, now_s, cycle_s, {}, {})
@@ -45,10 +46,7 @@ def undecided(snapshot: Snapshot) -> DecideResult:
 
 
 def build_status(
-    state: BookState,
-    snapshot: Snapshot,
-    decided: DecideResult,
-    closings: tuple[ClosingView, ...],
+    state: BookState, snapshot: Snapshot, decided: DecideResult, closings: tuple[ClosingView, ...]
 ) -> ProgramStatus:
     """The program as a decision leaves it."""
     program, now_s = snapshot.program, snapshot.now_s
@@ -85,26 +83,25 @@ def _startups(
     running: Iterable[Run],
     notices: Iterable[Notice],
 ) -> tuple[StartupStatus, ...]:
-    program, levels = snapshot.program, decided.levels
+    program, restrictions = snapshot.program, decided.restrictions
     runs, own_notices = by_startup(running), by_startup(notices)
     shares = by_startup(decided.shares)
     found = []
     for name, balance in snapshot.balances.items():
         entry = program.startup(name)
-        level, why = levels.get(name, OFF)
-        found.append(
-            StartupStatus(
-                name=name,
-                cohort=program.cohort(entry.cohort) if entry else None,
-                balance=balance,
-                charged_ucr=snapshot.charged.get(name, 0),
-                unconfirmed_ucr=state.unconfirmed.get(name, 0),
-                runs=tuple(runs.get(name, ())),
-                level=level,
-                level_reason=why,
-                pace=decided.paces.get(name),
-                shares=tuple(shares.get(name, ())),
-                notices=tuple(own_notices.get(name, ())),
-            )
+        level, why = level_text(restrictions[name]) if name in restrictions else OFF
+        status = StartupStatus(
+            name=name,
+            cohort=program.cohort(entry.cohort) if entry else None,
+            balance=balance,
+            charged_ucr=snapshot.charged.get(name, 0),
+            unconfirmed_ucr=state.unconfirmed.get(name, 0),
+            runs=tuple(runs.get(name, ())),
+            level=level,
+            level_reason=why,
+            pace=decided.paces.get(name),
+            shares=tuple(shares.get(name, ())),
+            notices=tuple(own_notices.get(name, ())),
         )
+        found.append(status)
     return tuple(found)

@@ -1,7 +1,7 @@
 """Transfers in the book, read in the order of writing, in batches, with their entries.
 
-What the book knew at an instant is the transfers before the first that was recorded
-later: a prefix of the chain. It never changes once the instant is past.
+At an instant the book knew the transfers before the first that was recorded later: a prefix
+of the chain. That prefix never changes once the instant is past.
 """
 
 from __future__ import annotations
@@ -58,6 +58,14 @@ def transfer_id_as_of(connection: Connection, as_of_s: int) -> int:
     later = select(func.min(TRANSFER.c.id)).where(TRANSFER.c.recorded_s > as_of_s)
     first_later = connection.scalar(later)
     return newest_transfer_id(connection) if first_later is None else first_later - 1
+
+
+def sums_of_entries(connection: Connection, through_id: int) -> dict[str, int]:
+    """Sum of the entries of every account to a transfer, by account; not from the projection."""
+    query = select(ENTRY.c.account, func.sum(ENTRY.c.amount_ucr))
+    query = query.where(ENTRY.c.transfer_id <= through_id).group_by(ENTRY.c.account)
+    rows = connection.execute(query.order_by(ENTRY.c.account))
+    return {account: int(total) for account, total in rows}
 
 
 def moves_startup_accounts(startup: str) -> ColumnElement[bool]:

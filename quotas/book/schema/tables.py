@@ -17,7 +17,8 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-from quotas.book.schema.records import METADATA
+from quotas.book.schema.records import METADATA, CanonicalJson
+from quotas.state.notices import IntentResult
 
 
 def _text(*names: str, **options: Any) -> Iterator[Column[str]]:
@@ -94,22 +95,17 @@ CHAIN_HEAD = Table(
     *_int64("moved_ucr"),
     *_text("hash"),
 )
-"""Where each cohort's chain stood at the first cycle of a UTC day: append-only."""
+"""Each cohort's newest transfer at the first cycle of a UTC day: append-only."""
 RUN = Table(
     "run",
     METADATA,
     *_text("id", primary_key=True),
-    *_text("server_id", "server_name", "zone", "project_id"),
     *_text("startup", index=True),
-    *_text("flavor"),
-    *_int("gpus"),
+    *_text("server_id", "server_name", "zone", "project_id", "flavor", "started_by", "state"),
+    *_int("gpus", "start_error_s", "end_error_s"),
+    *_int64("start_s", "up_since_s", "posted_until_s"),
     *_int64("rate_ucr_per_h", nullable=True),
-    *_int64("start_s", "up_since_s"),
-    *_text("started_by"),
-    *_int64("posted_until_s"),
-    *_text("state"),
     *_int64("end_s", nullable=True, index=True),
-    *_int("start_error_s", "end_error_s"),
     Index("ix_run_server_start", "server_id", "start_s"),
 )
 """Runs of servers (see quotas.metering.runs.Run)."""
@@ -142,11 +138,7 @@ LISTING = Table(
 )
 """Believable prices that the catalogue listed, from when each was first seen: append-only."""
 OFFER = Table(
-    "offer",
-    METADATA,
-    *_text("flavor", primary_key=True),
-    *_int("gpus"),
-    *_int64("scratch_bytes"),
+    "offer", METADATA, *_text("flavor", primary_key=True), *_int("gpus"), *_int64("scratch_bytes")
 )
 """What the zones sell, as last listed, believable price or not."""
 OVERUSE = Table(
@@ -154,11 +146,10 @@ OVERUSE = Table(
     METADATA,
     *_text("startup", "pool", primary_key=True),
     *_int64("since_s", primary_key=True),
-    *_int("gpus"),
+    *_int("gpus", "share_gpus", "nominal_gpus"),
     *_text("owner", nullable=True),
-    *_int64("deadline_s"),
-    *_int("share_gpus", "nominal_gpus"),
     *_text("limited_by"),
+    *_int64("deadline_s"),
     *_int64("ended_s", nullable=True, index=True),
 )
 """Usage above shares, while it lasted (see quotas.state.snapshot.Overuse)."""
@@ -173,7 +164,7 @@ INTENT = Table(
     *_int64("decided_s", "not_after_s"),
     *_text("state", index=True),
     *_int64("sent_s", "ended_s", nullable=True),
-    *_text("detail"),
+    Column("result", CanonicalJson(IntentResult), nullable=True),
 )
 """Actions to be done, once, before `not_after_s` (see quotas.state.notices.Intent)."""
 REVOKED_RULES = Table(
@@ -185,7 +176,7 @@ REVOKED_RULES = Table(
     *_int64("recorded_s"),
     *_text("state", index=True),
     *_int64("ended_s", nullable=True),
-    *_text("detail"),
+    *_text("outcome"),
 )
 """Rules of policies as they were before a startup was closed (see quotas.iam.narrowing)."""
 OUTBOX = Table(
@@ -197,7 +188,8 @@ OUTBOX = Table(
     *_int("notice_id", index=True),
     *_int64("created_s", "due_s", "deadline_s"),
     Column("is_urgent", Boolean, nullable=False),
-    *_text("subject", "text", "state"),
+    Column("facts", CanonicalJson, nullable=False),
+    *_text("state"),
     *_text("batch", index=True),
     *_int("attempts"),
     *_int64("claimed_s", nullable=True),
@@ -218,5 +210,3 @@ DECISION = METADATA.tables["decision"]
 NOTICE = METADATA.tables["notice"]
 REQUEST = METADATA.tables["request"]
 OVERRIDE = METADATA.tables["override"]
-TOKEN = METADATA.tables["token"]
-INBOX_ANSWER = METADATA.tables["inbox_answer"]

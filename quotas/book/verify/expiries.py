@@ -1,7 +1,6 @@
-"""Verify expiries and rollovers: what became of the credits that a grant had at its end.
+"""Verify expiries and rollovers of the credits that a grant had at its end.
 
-The right amount follows from what the grant had just before, which is the sum of its entries
-so far.
+The right amount follows from the sum of the grant's entries before the transfer.
 """
 
 from __future__ import annotations
@@ -45,14 +44,14 @@ class ExpiryAudit:
 
     def _expiry(self, posted: PostedTransfer, grant: GrantBalance, other: str) -> str | None:
         if other != expired_account(grant.cohort):
-            return f"forfeits {grant.account} to {other}"
+            return f"expires {grant.account} to {other}"
         if posted.key != f"expiry:{grant.startup}:{grant.id}":
             return None if posted.at_s >= grant.expires_s else _expired_early(grant)
         if posted.at_s != grant.expires_s:
             return _expired_early(grant)
         rolling_ucr = self._rolling_ucr(grant)
         if grant.account not in self._rolled and rolling_ucr:
-            return f"forfeits {rolling_ucr} ucr of {grant.account} that were to roll over"
+            return f"expires {rolling_ucr} ucr of {grant.account} that were to roll over"
         if self._sums[grant.account] != 0:
             return f"leaves {self._sums[grant.account]} ucr in {grant.account} after its end"
         return None
@@ -70,9 +69,9 @@ class ExpiryAudit:
         return None
 
     def _rolling_ucr(self, grant: GrantBalance) -> int:
-        """What of it may move on, less what moved of the same tranche."""
+        """The credits that may roll over, less those of the same tranche that did already."""
         return grant.rolling_ucr(self._moved[grant.startup, grant.rolls_to])
 
 
 def _expired_early(grant: GrantBalance) -> str:
-    return f"forfeits {grant.account} before its end at {format_instant(grant.expires_s)}"
+    return f"expires {grant.account} before its end at {format_instant(grant.expires_s)}"

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 from sqlalchemy import Connection, select
 
 from quotas.book.schema.tables import HOLD
-from quotas.ledger.holds import held_account, settled_account
+from quotas.ledger.holds import ENDED_BY, HoldEnding, HoldState, held_account, settled_account
 from quotas.ledger.recorded import PostedTransfer
 
-END_STATES = {"settle": "settled", "hold-void": "voided", "hold-expiry": "expired"}
-HOLD_KINDS = frozenset({"hold", *END_STATES})
+HOLD_KINDS = frozenset({"hold", *HoldEnding})
 
 
 @dataclass(slots=True)
@@ -23,8 +23,11 @@ class _AuditedHold:
     expires_s: int
     draws: tuple[tuple[str, int], ...]
     amount_ucr: int
-    state: str = "open"
+    state: HoldState = HoldState.OPEN
     settled_ucr: int = 0
+
+
+_COMPARED = attrgetter("startup", "amount_ucr", "state", "settled_ucr")
 
 
 class HoldAudit:
@@ -63,32 +66,28 @@ class HoldAudit:
         hold = self._holds.get(id)
         if hold is None or hold.startup != posted.startup:
             return f"ends hold {id}, which was never placed"
-        if hold.state != "open":
+        if hold.state is not HoldState.OPEN:
             return f"ends hold {id}, which was {hold.state} already"
         if posted.at_s < hold.placed_s or (
-            posted.kind == "hold-expiry" and posted.at_s != hold.expires_s
+            posted.kind == HoldEnding.EXPIRY and posted.at_s != hold.expires_s
         ):
             return f"ends hold {id} at an instant at which it could not end so"
         settled = settled_account(hold.startup)
         settled_ucr = sum(ucr for account, ucr in posted.entries if account == settled)
         due = [(held_account(hold.startup, id), -hold.amount_ucr)]
         due += [(settled, settled_ucr)] if settled_ucr else []
-        if settled_ucr < 0 or (settled_ucr and posted.kind != "settle"):
+        if settled_ucr < 0 or (settled_ucr and posted.kind != HoldEnding.SETTLE):
             return f"settles {settled_ucr} ucr of hold {id}"
         if list(posted.entries) != due + _returned(hold, hold.amount_ucr - settled_ucr):
             return f"does not return what hold {id} drew"
-        hold.state, hold.settled_ucr = END_STATES[posted.kind], settled_ucr
+        hold.state, hold.settled_ucr = ENDED_BY[HoldEnding(posted.kind)], settled_ucr
         return None
 
     def missing(self, connection: Connection) -> str | None:
-        """The first hold that the table tells otherwise than its transfers, or None."""
+        """The first hold whose row differs from its transfers, or None."""
         for row in connection.execute(select(HOLD).order_by(HOLD.c.id)):
             hold = self._holds.pop(row.id, None)
-            told = (row.startup, row.amount_ucr, row.state, row.settled_ucr)
-            if hold is None or told != (
-                *(hold.startup, hold.amount_ucr),
-                *(hold.state, hold.settled_ucr),
-            ):
+            if hold is None or _COMPARED(row) != _COMPARED(hold):
                 return f"the hold {row.id} is not as its transfers say"
         return f"the hold {min(self._holds)} is not in the table" if self._holds else None
 

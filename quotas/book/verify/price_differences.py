@@ -8,12 +8,13 @@ from typing import Any
 from sqlalchemy import Connection, func, select
 
 from quotas.book.cycle.state import read_prices
-from quotas.book.reads.charges import charge_from
+from quotas.book.reads.charges import charge_from_row
 from quotas.book.schema.tables import ENTRY, TRANSFER
 from quotas.book.verify.refunds import RefundAudit
 from quotas.ledger.corrections import Charge
 from quotas.ledger.recorded import PostedTransfer
 from quotas.ledger.repricing import difference_ucr, price_difference_account, provider_account
+from quotas.ledger.transfers import Entry
 from quotas.metering.prices import Step
 
 MAX_REMEMBERED_CHARGES = 20_000
@@ -40,7 +41,8 @@ class DifferenceAudit:
         if detail["flavor"] in self._moved:
             if len(self._recent) >= MAX_REMEMBERED_CHARGES:
                 self._recent.clear()
-            self._recent[posted.key] = charge_from(posted, detail)
+            sides = [Entry(*entry) for entry in posted.entries]
+            self._recent[posted.key] = charge_from_row(posted, detail, sides)
 
     def fault(self, posted: PostedTransfer, detail: Mapping[str, Any]) -> str | None:
         """The first thing that is wrong with a price difference, or None."""
@@ -77,8 +79,7 @@ class DifferenceAudit:
         if posted.key == f"difference:{charge}":
             return 0  # the first: the charge's own
         of = TRANSFER.c.key.between(f"difference:{charge}:", f"difference:{charge};")
-        query = select(func.sum(ENTRY.c.amount_ucr))
-        query = query.join(TRANSFER, TRANSFER.c.id == ENTRY.c.transfer_id)
+        query = select(func.sum(ENTRY.c.amount_ucr)).join(TRANSFER)
         query = query.where(of | (TRANSFER.c.key == f"difference:{charge}"))
         query = query.where(TRANSFER.c.id < posted.id, ENTRY.c.position == 1)
         return int(self._connection.scalar(query) or 0)

@@ -36,7 +36,7 @@ class RefundAudit:
         owed_ucr = charge.cost_ucr(period)
         if isinstance(amendment, CorrectedPeriod):
             owed_ucr -= cost_ucr(amendment.rate_ucr_per_h, amendment.origin_s, period)
-        # What is owed goes back to whom it was drawn from; whoever pays more, it sums up.
+        # What is owed returns to the accounts that paid. A higher price may draw on any account.
         return_entries = charge.return_entries(owed_ucr) if owed_ucr > 0 else amendment.entries
         due = [Entry(usage_account(row.startup), -owed_ucr), *return_entries]
         if sides != due:
@@ -51,7 +51,6 @@ class RefundAudit:
         of = self._connection.execute(earlier).one_or_none()
         if of is None or (of.startup, of.cohort) != (row.startup, row.cohort):
             return None
-        charge = charge_from_row(
-            of, json.loads(of.detail), entries_of(self._connection, [of.id])[of.id]
-        )
+        sides = entries_of(self._connection, [of.id])[of.id]
+        charge = charge_from_row(of, json.loads(of.detail), sides)
         return with_amendments(charge, self._amended.get(key, ()))

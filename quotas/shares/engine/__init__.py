@@ -24,16 +24,12 @@ plus borrowing limit. Borrowed GPUs equal lent GPUs. The order of the input neve
 by `banked`, `served_s`, then name. Two divisions of one problem are equal to the last digit,
 because `explain` and `verify` compute past shares again.
 
-The rejected alternatives:
+Rejected: floats (two machines could round a tie differently, and a borrower would lose a server),
+a linear program (172 s for 100,000 startups; the tests compare with one), rounding at each level
+on the way down (the errors add up to several GPUs; one rounding at the end keeps every node within
+one step of exact), and lending in rounds until nothing changes (the result depends on the rounds).
 
-- Floats. Two machines, or two orders of addition, would round a tie differently, and a borrower
-  would lose a server for it.
-- A linear program. It is right and slow (172 s for 100,000 startups); the tests compare with one.
-- Rounding at each level on the way down, as other schedulers do. The errors add up to several
-  GPUs. One rounding at the end keeps every node within one step of exact.
-- Lending in rounds until nothing changes. Rounds need a limit, and the result depends on it.
-
-The warning. The arrays are int64 where every product fits, and Python integers otherwise
+The warning. Arrays are int64 where every product fits, and Python integers otherwise
 (`forest.as_ints`). An operation that multiplies must check its range first (`SAFE`), because numpy
 overflows silently. A new tie-break changes who is reclaimed, so it needs a rule in docs/shares.md.
 """

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import NamedTuple
 
 from quotas.shares.engine.ceiling import ceilings
 from quotas.shares.engine.explain import explain, limiting
@@ -12,8 +13,7 @@ from quotas.shares.engine.pool import Division, divide_pool, lay_out
 from quotas.shares.engine.problem import Number, Problem, read_problem
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """One startup's part of one pool in GPUs, what limits it, and the reason as a sentence."""
 
     share: Number
@@ -53,24 +53,15 @@ def allocate(raw: object) -> dict[str, object]:
     problem = read_problem(raw)
     solution = solve(problem)
     write = exact_text if problem.divisible else int
-    return {
-        "shares": {
-            name: {
-                pool: {
-                    "share": write(answer.share),
-                    "ceiling": write(answer.ceiling),
-                    "nominal": write(answer.nominal),
-                    "borrowed": write(answer.borrowed),
-                    "lent": write(answer.lent),
-                    "limited_by": answer.limited_by,
-                    "reason": answer.reason,
-                }
-                for pool, answer in pools.items()
-            }
-            for name, pools in solution.answers.items()
-        },
-        "unallocated": {pool: write(gpus) for pool, gpus in solution.unallocated.items()},
+    shares = {
+        name: {
+            pool: {k: v if isinstance(v, str) else write(v) for k, v in answer._asdict().items()}
+            for pool, answer in answers.items()
+        }
+        for name, answers in solution.answers.items()
     }
+    unallocated = {pool: write(gpus) for pool, gpus in solution.unallocated.items()}
+    return {"shares": shares, "unallocated": unallocated}
 
 
 def _answer(division: Division, row: int, ceiling: Number) -> Answer:

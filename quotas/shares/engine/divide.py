@@ -7,12 +7,15 @@ way up, and ratios with one denominator per group on the way down.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from quotas.shares.engine.fill import Groups, fill
 from quotas.shares.engine.forest import SAFE, Amounts, Forest, Ints, Level, as_wide, peak
+
+_SUMMED = ("nominal", "borrowing_limit", "lending_limit", "limit", "demand")
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,13 +133,10 @@ def _pool_total(capacity: int, sums: list[Ints]) -> int:
 
 def _largest_sum(a: Amounts) -> int:
     """An upper bound of every sum on the way up."""
-    fields = (a.nominal, a.borrowing_limit, a.lending_limit, a.limit, a.demand)
-    return sum(peak(x) for x in fields) * max(len(a.nominal), 1)
+    return sum(peak(getattr(a, name)) for name in _SUMMED) * max(len(a.nominal), 1)
 
 
 def _wide_amounts(a: Amounts) -> Amounts:
     """The same amounts in unbounded integers."""
-    return Amounts(
-        a.capacity, as_wide(a.nominal), as_wide(a.borrowing_limit), as_wide(a.lending_limit),
-        as_wide(a.limit), as_wide(a.demand), a.step, a.banked, a.served_s,
-    )  # fmt: skip
+    wide: dict[str, Any] = {name: as_wide(getattr(a, name)) for name in _SUMMED}
+    return replace(a, **wide)

@@ -29,14 +29,14 @@ def limiting(division: Division, row: int) -> Cause:
     step = _step(division, row)
     at: int | None = row
     while at is not None:
-        passed = [
-            cause for cause in _bounds(division, at) if division.shares[at] + step > cause.at_most
-        ]
+        share, bounds = division.shares[at], _bounds(division, at)
         if division.given is None:
-            passed = [c for c in _bounds(division, at) if division.shares[at] >= c.at_most]
+            passed = [cause for cause in bounds if share >= cause.at_most]
+        else:
+            passed = [cause for cause in bounds if share + step > cause.at_most]
         if passed:
             least = min(passed, key=lambda cause: cause.at_most)
-            if least.name == "demand" and division.shares[at] < least.at_most:
+            if least.name == "demand" and share < least.at_most:
                 return replace(least, name="step")
             return least
         at = division.layout.parent_of.get(at)
@@ -51,11 +51,10 @@ def explain(division: Division, row: int, ceiling: Number, cause: Cause) -> str:
     name, pool = division.layout.nodes[row].name, division.pool
     share, borrowed = division.shares[row], division.flows.borrowed[row]
     asked = division.unscaled(division.amounts.demand[row])
-    parts = [f"{name} has {share} of the {asked} GPUs it asks for in {pool}"]
-    parts.append(f"{share - borrowed} of {_nominal(division, row)} nominal and {borrowed} borrowed")
-    if division.flows.lent[row]:
-        parts.append(f"{division.flows.lent[row]} lent")
-    sentence = f"{parts[0]} ({', '.join(parts[1:])})"
+    nominal, lent = division.unscaled(division.amounts.nominal[row]), division.flows.lent[row]
+    parts = f"{share - borrowed} of {nominal} nominal and {borrowed} borrowed"
+    parts += f", {lent} lent" if lent else ""
+    sentence = f"{name} has {share} of the {asked} GPUs it asks for in {pool} ({parts})"
     if division.is_short:
         sentence += "; the pool holds less than the nominal quota in demand, so it shrinks"
     return f"{sentence}; {_remedy(division, row, ceiling, cause)}."
@@ -79,17 +78,14 @@ def _remedy(division: Division, row: int, ceiling: Number, cause: Cause) -> str:
 
 def _bound_words(cause: Cause, whose: str) -> str:
     """The binding cause in words."""
-    if cause.name == "capacity":
-        return "the pool's capacity"
-    if cause.name == "lending_limit":
-        return "the lending limits of others, who keep the rest"
-    if cause.name == "weight":
-        return f"{whose} weight of 0, which never borrows"
-    if cause.name in ("demand", "step", "limit"):
-        return f"{whose} {cause.name}"
-    if cause.name == "borrowing_limit":
-        return f"{whose} borrowing limit"
-    return f"{whose} {cause.name} limit"
+    words = {
+        "capacity": "the pool's capacity",
+        "lending_limit": "the lending limits of others, who keep the rest",
+        "weight": f"{whose} weight of 0, which never borrows",
+        "borrowing_limit": f"{whose} borrowing limit",
+        **{name: f"{whose} {name}" for name in ("demand", "step", "limit")},
+    }
+    return words.get(cause.name, f"{whose} {cause.name} limit")
 
 
 def _change(division: Division, cause: Cause, target: Number, whose: str) -> tuple[Amounts, str]:
@@ -97,13 +93,12 @@ def _change(division: Division, cause: Cause, target: Number, whose: str) -> tup
     a, at, goal = division.amounts, cause.row, int(target)
     if cause.name in ("capacity", "lending_limit"):
         return a, ""
+    above_quota = goal - int(division.exact.claims.guarantee[at])
     if cause.name == "borrowing_limit":
-        by = goal - int(division.exact.claims.guarantee[at])
-        moved = _with(a.borrowing_limit, at, by)
-        return replace(a, borrowing_limit=moved), f"a borrowing limit of {by}"
+        moved = _with(a.borrowing_limit, at, above_quota)
+        return replace(a, borrowing_limit=moved), f"a borrowing limit of {above_quota}"
     if cause.name == "weight":
-        more = goal - int(division.exact.claims.guarantee[at])
-        nominal = int(a.nominal[at]) + max(1, more)
+        nominal = int(a.nominal[at]) + max(1, above_quota)
         return replace(a, nominal=_with(a.nominal, at, nominal)), f"a nominal quota of {nominal}"
     others = [c for c in _bounds(division, at) if c.name != cause.name and c.at_most < target]
     if others:
@@ -163,11 +158,6 @@ def _bounds(division: Division, row: int) -> Iterator[Cause]:
 def _step(division: Division, row: int) -> int:
     """The node's step; 0 if GPUs are divisible."""
     return 0 if division.given is None else int(division.amounts.step[row])
-
-
-def _nominal(division: Division, row: int) -> Number:
-    """The node's nominal quota."""
-    return division.unscaled(division.amounts.nominal[row])
 
 
 def _with(values: Ints, row: int, value: int) -> Ints:

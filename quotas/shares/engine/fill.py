@@ -6,7 +6,7 @@ ratio of integers, and every comparison multiplies out, so nothing is rounded.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -129,7 +129,5 @@ def _widen(groups: Groups) -> Groups:
     top = max(peak(groups.total_num), most * den)
     if max(peak(groups.caps) * den * heaviest, top * peak(groups.weights), top) < SAFE // 4:
         return groups
-    return Groups(
-        groups.heads, groups.sizes, as_wide(groups.caps), as_wide(groups.weights),
-        groups.classes, as_wide(groups.total_num), as_wide(groups.total_den),
-    )  # fmt: skip
+    large = ("caps", "weights", "total_num", "total_den")
+    return replace(groups, **{name: as_wide(getattr(groups, name)) for name in large})

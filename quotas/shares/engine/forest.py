@@ -6,6 +6,7 @@ code runs on both, so no answer depends on the size of a number.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +37,13 @@ class Level:
     def rows(self) -> slice:
         """Rows of the level."""
         return slice(self.start, self.stop)
+
+    def groups(self) -> Iterator[tuple[int, range]]:
+        """The row of each group's parent (-1 at the top), and the rows of its members."""
+        parents = self.parents.tolist() or [-1]
+        heads = (self.heads + self.start).tolist()
+        for parent, head, size in zip(parents, heads, self.sizes.tolist(), strict=True):
+            yield parent, range(head, head + size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,17 +80,15 @@ def build_forest(
 
     Returns the forest, and the place in the input of the node in each row.
     """
-    depth = _depths(parents)
     row_of = [-1] * len(parents)
     order: list[int] = []
     levels: list[Level] = []
     by_depth: dict[int, list[int]] = {}
-    for place, at in enumerate(depth):
+    for place, at in enumerate(_depths(parents)):
         by_depth.setdefault(at, []).append(place)
     for at in sorted(by_depth):
         members = sorted(
-            by_depth[at],
-            key=lambda i: (row_of[parents[i]] if at else -1, -priorities[i], ranks[i]),
+            by_depth[at], key=lambda i: (row_of[parents[i]] if at else -1, -priorities[i], ranks[i])
         )
         start = len(order)
         for row, place in enumerate(members, start):
@@ -97,16 +103,6 @@ def build_forest(
         as_ints([priorities[i] for i in order]), as_ints([ranks[i] for i in order]), inner,
     )  # fmt: skip
     return forest, order
-
-
-def build_flat_forest(weight: Ints) -> Forest:
-    """A forest of roots of one priority, in the order of their names."""
-    size = len(weight)
-    ranks = np.arange(size)
-    heads = np.zeros(1 if size else 0, np.int64)
-    level = Level(0, size, heads, np.full(len(heads), size), np.zeros(0, np.int64))
-    none = np.zeros(size, bool)
-    return Forest((level,) if size else (), weight, np.zeros(size, np.int64), ranks, none)
 
 
 def as_ints(values: list[int]) -> Ints:

@@ -20,7 +20,6 @@ class Flows:
 
     borrowed: list[Number]
     lent: list[Number]
-    lent_by_pool: Number
 
 
 @dataclass(slots=True)
@@ -41,14 +40,13 @@ def trace(
     whole: type[int] | None,
 ) -> Flows:
     """Follow borrowed GPUs back to their lenders; `whole` is int if GPUs are whole."""
-    size = len(shares)
     borrowed: list[Number] = [max(0, s - n) for s, n in zip(shares, nominal, strict=True)]
     offers: list[Number] = [
         min(limit, max(0, n - s))
         for s, n, limit in zip(shares, nominal, lending_limit, strict=True)
     ]
     sides: dict[int, _Side] = {}
-    groups = [group for level in forest.levels for group in _groups(forest, level.start)]
+    groups = [group for level in forest.levels for group in level.groups()]
     for parent, members in reversed(groups):
         side = _Side(sum(borrowed[m] for m in members), sum(offers[m] for m in members))
         sides[parent] = side
@@ -60,20 +58,15 @@ def trace(
         side.matched = min(side.borrowed, supply)
         borrowed[parent] = side.borrowed - side.matched
         offers[parent] = min(lending_limit[parent], supply - side.matched)
-    lent: list[Number] = [0] * size
-    by_pool: Number = 0
+    lent: list[Number] = [0] * len(shares)
     for parent, members in groups:
         side = sides[parent]
         drawn = side.matched + (lent[parent] if parent >= 0 else 0)
         from_members = min(drawn, side.offered)
-        if parent < 0:
-            by_pool = drawn - from_members
         names = [int(forest.rank[m]) for m in members]
-        for member, part in zip(
-            members, split(from_members, [offers[m] for m in members], names, whole), strict=True
-        ):
-            lent[member] = part
-    return Flows(borrowed, lent, by_pool)
+        parts = split(from_members, [offers[m] for m in members], names, whole)
+        lent[members.start : members.stop] = parts
+    return Flows(borrowed, lent)
 
 
 def split(
@@ -91,14 +84,3 @@ def split(
     for i in order[:left]:
         parts[i] += 1
     return parts
-
-
-def _groups(forest: Forest, start: int) -> list[tuple[int, range]]:
-    """The groups of the level that begins at row `start`, with their parents' rows."""
-    level = next(level for level in forest.levels if level.start == start)
-    parents = [int(p) for p in level.parents] or [-1]
-    heads = [level.start + int(h) for h in level.heads]
-    return [
-        (parent, range(head, head + int(size)))
-        for parent, head, size in zip(parents, heads, level.sizes, strict=True)
-    ]

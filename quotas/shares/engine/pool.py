@@ -121,15 +121,15 @@ class Division:
 
     def again(self, amounts: Amounts) -> Division:
         """The same trees divided with other amounts."""
-        forest = self.layout.forest
-        exact = divide(forest, amounts)
-        given = None if self.given is None else round_shares(forest, amounts, exact)
-        return Division(self.layout, self.pool, self.scale, amounts, exact, given)
+        return _divided(self.layout, self.pool, self.scale, amounts)
 
 
 def divide_pool(layout: ForestLayout, pool: str) -> Division:
     """Divide one pool of a problem."""
-    scale, amounts = _amounts(layout, pool)
+    return _divided(layout, pool, *_amounts(layout, pool))
+
+
+def _divided(layout: ForestLayout, pool: str, scale: int, amounts: Amounts) -> Division:
     exact = divide(layout.forest, amounts)
     divisible = layout.problem.divisible
     given = None if divisible else round_shares(layout.forest, amounts, exact)
@@ -146,23 +146,18 @@ def _amounts(layout: ForestLayout, pool: str) -> tuple[int, Amounts]:
     limit = [min(node.limit.get(pool, {}).values(), default=beyond) for node in nodes]
     borrow = [node.borrowing_limit.get(pool, beyond) for node in nodes]
     lend = [node.lending_limit.get(pool, beyond) for node in nodes]
-    bank = [node.banked.get(pool, none) for node in nodes]
-    fields = [nominal, demand, limit, borrow, lend]
-    scale = 1
+    fields, scale = [nominal, borrow, lend, limit, demand], 1
     if layout.problem.divisible:
         scale = lcm(capacity.denominator, *(x.denominator for each in fields for x in each))
-    columns = [as_ints(_scaled(each, scale)) for each in fields]
-    bank_scale = lcm(*(x.denominator for x in bank))
+    steps = np.array([int(node.step.get(pool, 1)) for node in nodes])
+    # Banks and instants of service only order ties, so each may have a scale of its own.
+    banks = [node.banked.get(pool, none) for node in nodes]
     served = [node.served_s.get(pool, none) for node in nodes]
-    served_scale = lcm(*(x.denominator for x in served))
-    return scale, Amounts(
-        int(capacity * scale), columns[0], columns[3], columns[4], columns[2], columns[1],
-        np.array([int(node.step.get(pool, 1)) for node in nodes]),
-        as_ints([int(x * bank_scale) for x in bank]),
-        as_ints([int(x * served_scale) for x in served]),
-    )  # fmt: skip
+    ties = [_scaled(each, lcm(*(x.denominator for x in each))) for each in (banks, served)]
+    columns = [*(_scaled(each, scale) for each in fields), steps, *ties]
+    return scale, Amounts(int(capacity * scale), *columns)
 
 
-def _scaled(amounts: list[Number], scale: int) -> list[int]:
+def _scaled(amounts: list[Number], scale: int) -> Ints:
     """Amounts times the factor that makes all of them whole."""
-    return [int(x) for x in amounts] if scale == 1 else [int(x * scale) for x in amounts]
+    return as_ints([int(x) for x in amounts] if scale == 1 else [int(x * scale) for x in amounts])

@@ -9,18 +9,12 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from fractions import Fraction
 
 import numpy as np
 
-from quotas.shares.engine.divide import Exact, as_row, divide, share_out
+from quotas.shares.engine.divide import Exact, as_row, share_out
 from quotas.shares.engine.forest import Amounts, Forest, Ints, Level
-
-
-def whole_shares(forest: Forest, amounts: Amounts) -> Ints:
-    """The share of every node in whole GPUs, by row."""
-    return round_shares(forest, amounts, divide(forest, amounts))
 
 
 def round_shares(forest: Forest, amounts: Amounts, exact: Exact) -> Ints:
@@ -83,32 +77,25 @@ def _order(keys: list[Ints]) -> Ints:
     return order
 
 
-@dataclass(slots=True)
 class StepRounder:
     """Rounds with steps of any size. An instance rounds one division."""
 
-    forest: Forest
-    amounts: Amounts
-    exact: Exact
-    due: list[Fraction] = field(default_factory=list)
-    given: list[int] = field(default_factory=list)
-    kept: list[int] = field(default_factory=list)
-    """Nominal quota that rounding leaves unused and that the startup does not lend."""
-    members: dict[int, list[int]] = field(default_factory=dict)
-    where: dict[int, tuple[Level, int]] = field(default_factory=dict)
+    def __init__(self, forest: Forest, amounts: Amounts, exact: Exact) -> None:
+        self.forest, self.amounts, self.exact = forest, amounts, exact
+        pairs = zip(exact.num, exact.den, strict=True)
+        self.due = [Fraction(int(n), int(d)) for n, d in pairs]
+        self.given = [0] * len(self.due)
+        # Nominal quota that rounding leaves unused and that the startup does not lend.
+        self.kept = [0] * len(self.due)
+        self.members: dict[int, range] = {}
+        self.where: dict[int, tuple[Level, int]] = {}
+        for level in forest.levels:
+            for index, (parent, members) in enumerate(level.groups()):
+                self.members[parent] = members
+                self.where[parent] = (level, index)
 
     def round_all(self) -> Ints:
         """Shares of all nodes: one pass down; each group hands its rest back up."""
-        self.due = [
-            Fraction(int(n), int(d)) for n, d in zip(self.exact.num, self.exact.den, strict=True)
-        ]
-        self.given, self.kept = [0] * len(self.due), [0] * len(self.due)
-        for level in self.forest.levels:
-            parents = [int(p) for p in level.parents] or [-1]
-            for index, parent in enumerate(parents):
-                head = level.start + int(level.heads[index])
-                self.members[parent] = list(range(head, head + int(level.sizes[index])))
-                self.where[parent] = (level, index)
         self._round_group(-1, self.exact.claims.total)
         for parent in reversed([row for row in self.members if row >= 0]):
             self.given[parent] = sum(self.given[row] for row in self.members[parent])
@@ -147,15 +134,13 @@ class StepRounder:
     def _divide_again(self, parent: int, total: int) -> None:
         """Divide a group again, after its own step reduced its total."""
         level, index = self.where[parent]
-        everyone = np.zeros(len(level.heads), np.int64)
-        everyone[index] = total
-        num, den = share_out(
-            self.forest, self.exact.claims, level, everyone, np.ones(len(level.heads), np.int64)
-        )
+        totals, ones = np.zeros(len(level.heads), np.int64), np.ones(len(level.heads), np.int64)
+        totals[index] = total
+        num, den = share_out(self.forest, self.exact.claims, level, totals, ones)
         for row in self.members[parent]:
             self.due[row] = Fraction(int(num[row - level.start]), int(den[index]))
 
-    def _spread(self, members: list[int], left: int, take: Callable[[int, int], int]) -> int:
+    def _spread(self, members: range, left: int, take: Callable[[int, int], int]) -> int:
         """Give steps to the node that lacks most until none fits; return the rest."""
         queue = [self._key(row) for row in members] if left else []
         heapq.heapify(queue)

@@ -9,11 +9,11 @@ import typer
 
 from quotas.book.actions.advances import AdvanceCommand
 from quotas.book.actions.grants import GrantCommand, MilestoneCommand, VoidCommand
-from scheduler.cli.actions import (
-    BAD_INPUT,
+from scheduler.cli.commands import book_command
+from scheduler.cli.options import (
     Credits,
+    CreditsPart,
     Startup,
-    add_command,
     fail,
     parse_amount,
     parse_instant_option,
@@ -25,58 +25,53 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
 GrantId = Annotated[str, typer.Argument(metavar="GRANT", help="Id of the grant.")]
 
-
-def register(app: typer.Typer) -> None:
-    """Add these commands."""
-    for command in (grant, void, milestone, advance):
-        add_command(app, command)
+app = typer.Typer()
 
 
+@book_command(app)
 def grant(
     startup: Startup,
     amount: Credits,
-    grant_id: Annotated[str, typer.Option("--id", help="Id of the grant, never used before.")],
-    category: Annotated[str, typer.Option(help=", ".join(CATEGORIES))] = "sponsor",
-    priority: Annotated[int, typer.Option(help="Lower burns first.")] = 0,
-    effective: Annotated[str | None, typer.Option(help="Instant; now by default.")] = None,
-    expires: Annotated[str | None, typer.Option(help="Instant; the cohort's end.")] = None,
+    grant_id: Annotated[str, typer.Option("--id", help="A new id for the grant.")],
+    category: Annotated[str, typer.Option(help=f"One of {', '.join(CATEGORIES)}.")] = "sponsor",
+    priority: Annotated[int, typer.Option(help="A lower number is spent first.")] = 0,
+    effective: Annotated[
+        str | None, typer.Option(help="First instant of the grant. Default: now.")
+    ] = None,
+    expires: Annotated[
+        str | None, typer.Option(help="Last instant of the grant. Default: the cohort's end.")
+    ] = None,
 ) -> GrantCommand:
-    """Give credits to a startup, as a grant of its own."""
+    """Give a startup credits as a new grant."""
     if not _NAME.fullmatch(grant_id):
-        fail(f"--id {grant_id!r} is no valid id; use up to 63 of a-z, 0-9 and -", BAD_INPUT)
+        fail(f"--id {grant_id!r} is no valid id; use up to 63 of a-z, 0-9 and -")
     if category not in CATEGORIES:
-        fail(f"--category {category!r} is not one of {', '.join(CATEGORIES)}", BAD_INPUT)
+        fail(f"--category {category!r} is not one of {', '.join(CATEGORIES)}")
     if not 0 <= priority <= MAX_PRIORITY:
-        fail(f"--priority {priority} is out of range; give 0 to {MAX_PRIORITY}", BAD_INPUT)
-    return GrantCommand(
-        startup,
-        grant_id,
-        parse_amount(amount),
-        category,
-        priority,
-        None if effective is None else parse_instant_option("--effective", effective),
-        None if expires is None else parse_instant_option("--expires", expires),
-    )
+        fail(f"--priority {priority} is out of range; give 0 to {MAX_PRIORITY}")
+    effective_s = None if effective is None else parse_instant_option("--effective", effective)
+    expires_s = None if expires is None else parse_instant_option("--expires", expires)
+    amount_ucr = parse_amount(amount)
+    return GrantCommand(startup, grant_id, amount_ucr, category, priority, effective_s, expires_s)
 
 
+@book_command(app)
 def void(startup: Startup, grant_id: GrantId) -> VoidCommand:
-    """Return the rest of a grant to the sponsor, and print how much was used."""
+    """End a grant: return its unused credits to the sponsor, and print how much was used."""
     return VoidCommand(startup, grant_id)
 
 
+@book_command(app)
 def milestone(
     startup: Startup,
     grant_id: GrantId,
     name: Annotated[str, typer.Argument(metavar="NAME", help="The milestone that was reached.")],
 ) -> MilestoneCommand:
-    """Confirm a milestone: its tranche can be spent from now on."""
+    """Confirm a milestone, so that its tranche can be spent from now on."""
     return MilestoneCommand(startup, grant_id, name)
 
 
-def advance(
-    startup: Startup,
-    grant_id: GrantId,
-    credits: Annotated[str | None, typer.Option(help="A part of it; all by default.")] = None,
-) -> AdvanceCommand:
-    """Let the next tranche of a grant, or a part of it, be spent now."""
+@book_command(app)
+def advance(startup: Startup, grant_id: GrantId, credits: CreditsPart = None) -> AdvanceCommand:
+    """Let a startup spend the next tranche of a grant now, whole or in part."""
     return AdvanceCommand(startup, grant_id, None if credits is None else parse_amount(credits))

@@ -11,47 +11,29 @@ from quotas.book.actions.prices import PriceCommand
 from quotas.book.cycle.state import read_prices
 from quotas.metering.prices import SPONSOR, STARTUP, Prices
 from quotas.model.units import format_credits, format_instant
-from scheduler.cli.actions import BAD_INPUT, add_command, fail, parse_amount, parse_instant_option
-from scheduler.cli.options import DEFAULT_STATE, Json, State, print_json
+from scheduler.cli.commands import Answer, answer_command, book_command
+from scheduler.cli.options import AsOf, fail, parse_amount, parse_instant_option
 from scheduler.clock import SystemClock
+from scheduler.views.json_fields import json_fields
 
-price = typer.Typer(no_args_is_help=True, help="Show the rates in force, or accept another.")
-
-
-def register(app: typer.Typer) -> None:
-    """Add the group `price` with its commands."""
-    app.add_typer(price, name="price")
+app = typer.Typer(
+    name="price", no_args_is_help=True, help="Show the rates in force, or accept another rate."
+)
 
 
-@price.command("list")
-def list_prices(
-    state: State = DEFAULT_STATE,
-    as_json: Json = False,
-    as_of: Annotated[
-        str | None, typer.Option("--as-of", help="An instant; what the book said then.")
-    ] = None,
-) -> None:
-    """Show each flavor's rate in force, since when and from whom, and its list price."""
+@answer_command(app, "list")
+def list_prices(book: Book, as_of: AsOf = None) -> Answer:
+    """Show each flavor's rate in force, its start, its source and Scaleway's list price."""
     at_s = SystemClock().now_s() if as_of is None else parse_instant_option("--as-of", as_of)
-    book = Book.open_existing(state)
-    try:
-        with book.reading() as connection:
-            prices = read_prices(connection)
-    finally:
-        book.close()
-    rows = rates_at(prices, at_s)
-    if as_json:
-        print_json(rows)
-        return
+    with book.reading() as connection:
+        rows = rates_at(read_prices(connection), at_s)
+    lines = []
     for row in rows:
+        rate = f"{row['flavor']:28} {row['credits_per_hour']:>12} an hour since {row['since']}"
         differs = f"; listed at {row['listed']} since {row['listed_since']}" * row["differs"]
         planned = "".join(f"; {p['credits_per_hour']} from {p['from']}" for p in row["planned"])
-        typer.echo(
-            f"{row['flavor']:28} {row['credits_per_hour']:>12} an hour since {row['since']} "
-            f"({row['source']}){differs}{planned}"
-        )
-    if not rows:
-        typer.echo("no price was known at that instant")
+        lines.append(f"{rate} ({row['source']}){differs}{planned}")
+    return rows, lines or ["no price was known at that instant"]
 
 
 def rates_at(prices: Prices, at_s: int) -> list[dict[str, Any]]:
@@ -64,44 +46,41 @@ def rates_at(prices: Prices, at_s: int) -> list[dict[str, Any]]:
             continue
         past = [each for each in prices.listings.get(flavor, ()) if each.from_s <= at_s]
         last = past[-1] if past else None
+        planned = sorted((v for v in known if v.from_s > at_s), key=lambda v: (v.from_s, v.id))
         rows.append(
             {
                 "flavor": flavor,
-                "credits_per_hour": format_credits(in_force.rate_ucr_per_h),
-                "since": format_instant(in_force.from_s),
+                **_rate(in_force, since="from_s"),
                 "source": in_force.source,
                 "listed": format_credits(last.rate_ucr_per_h) if last else None,
                 "listed_since": format_instant(last.from_s) if last else None,
                 "differs": bool(last and last.rate_ucr_per_h != in_force.rate_ucr_per_h),
-                "planned": [
-                    {
-                        "credits_per_hour": format_credits(v.rate_ucr_per_h),
-                        "from": format_instant(v.from_s),
-                    }
-                    for v in sorted(known, key=lambda each: (each.from_s, each.id))
-                    if v.from_s > at_s
-                ],
+                "planned": [_rate(version, **{"from": "from_s"}) for version in planned],
             }
         )
     return rows
 
 
+def _rate(version: Any, **start: str) -> dict[str, Any]:
+    return json_fields(version, "", credits_per_hour="rate_ucr_per_h", **start)
+
+
+@book_command(app)
 def accept(
     flavor: Annotated[str, typer.Argument(help="Such as H100-1-80G@fr-par-2.")],
     credits_per_hour: Annotated[str, typer.Argument(help="Credits an hour, such as 2.8665.")],
-    from_: Annotated[str, typer.Option("--from", help="Instant, with its zone; may be past.")],
+    from_: Annotated[
+        str, typer.Option("--from", help="First instant, with its time zone. It may be past.")
+    ],
     to: Annotated[
-        str, typer.Option("--to", help="Who bears what it adds: sponsor or startup.")
+        str, typer.Option("--to", help="Who pays what past charges rise by: sponsor or startup.")
     ] = SPONSOR,
     confirm: Annotated[
-        str | None, typer.Option("--confirm", help="The flavor, for a price far from the last.")
+        str | None, typer.Option("--confirm", help="The flavor, if the price changes a lot.")
     ] = None,
 ) -> PriceCommand:
-    """Put a rate in force from an instant; charges after a past instant are corrected."""
+    """Put a rate in force from an instant on. Charges after a past instant are corrected."""
     if to not in (SPONSOR, STARTUP):
-        fail(f"--to {to!r} is not known; write {SPONSOR} or {STARTUP}", BAD_INPUT)
+        fail(f"--to {to!r} is not known; write {SPONSOR} or {STARTUP}")
     rate = parse_amount(credits_per_hour)
     return PriceCommand(flavor, rate, parse_instant_option("--from", from_), to, confirm)
-
-
-add_command(price, accept)

@@ -7,42 +7,34 @@ from typing import Annotated
 import typer
 
 from quotas.book.actions.refunds import RefundCommand, TransferCommand
-from scheduler.cli.actions import (
-    BAD_INPUT,
-    Credits,
-    add_command,
-    fail,
-    parse_amount,
-    parse_instant_option,
-)
+from scheduler.cli.commands import book_command
+from scheduler.cli.options import Credits, fail, parse_amount, parse_instant_option
+
+app = typer.Typer()
 
 
-def register(app: typer.Typer) -> None:
-    """Add these commands."""
-    for command in (refund, transfer):
-        add_command(app, command)
-
-
+@book_command(app)
 def refund(
-    from_: Annotated[str, typer.Option("--from", help="First instant, with its zone.")],
-    to: Annotated[str, typer.Option("--to", help="Instant after the last second.")],
-    server: Annotated[str | None, typer.Option(help="Id of the server.")] = None,
-    startup: Annotated[str | None, typer.Option(help="Every server of this startup.")] = None,
-    zone: Annotated[str | None, typer.Option(help="Every server in this zone, whosever.")] = None,
+    from_: Annotated[str, typer.Option("--from", help="First instant, with its time zone.")],
+    to: Annotated[str, typer.Option("--to", help="The instant after the last second.")],
+    server: Annotated[str | None, typer.Option(help="Refund this server, by its id.")] = None,
+    startup: Annotated[str | None, typer.Option(help="Refund this startup's servers.")] = None,
+    zone: Annotated[str | None, typer.Option(help="Refund every startup in this zone.")] = None,
 ) -> RefundCommand:
-    """Return every charged second of an interval to the grants that paid for it."""
+    """Refund the charges of an interval to the grants that paid them."""
     if sum(named is not None for named in (server, startup, zone)) != 1:
-        fail("a refund names one of three; give --server, --startup or --zone", BAD_INPUT)
+        fail("a refund names one of three; give --server, --startup or --zone")
     from_s, to_s = parse_instant_option("--from", from_), parse_instant_option("--to", to)
     if to_s <= from_s:
-        fail(f"--to {to} is not after --from {from_}", BAD_INPUT)
+        fail(f"--to {to} is not after --from {from_}")
     return RefundCommand(from_s, to_s, server, startup, zone)
 
 
+@book_command(app)
 def transfer(
     sender: Annotated[str, typer.Argument(metavar="FROM", help="The startup that gives.")],
     to: Annotated[str, typer.Argument(metavar="TO", help="A startup of the same cohort.")],
     amount: Credits,
 ) -> TransferCommand:
-    """Move credits from one startup to another of its cohort; they keep their expiry."""
+    """Move credits between two startups of a cohort. The credits keep their expiry."""
     return TransferCommand(sender, to, parse_amount(amount))

@@ -16,38 +16,43 @@ from quotas.book.reads.transfers import (
 )
 from quotas.book.schema.tables import TRANSFER
 from quotas.ledger.export import FORMATS
-from scheduler.cli.actions import BAD_INPUT, REFUSED, fail, parse_instant_option
-from scheduler.cli.as_of import AsOf, parse_past_instant
-from scheduler.cli.options import DEFAULT_STATE, State
+from scheduler.cli.options import (
+    DEFAULT_STATE,
+    REFUSED,
+    AsOf,
+    OfStartup,
+    State,
+    fail,
+    parse_instant_option,
+    parse_past_instant,
+)
+
+app = typer.Typer()
 
 
-def register(app: typer.Typer) -> None:
-    """Add these commands."""
-    app.command()(journal)
-
-
+@app.command()
 def journal(
     form: Annotated[
         str, typer.Option("--format", help=f"One of {', '.join(sorted(FORMATS))}.")
     ] = "csv",
-    startup: Annotated[str | None, typer.Option(help="What moves this startup's accounts.")] = None,
+    startup: OfStartup = None,
     from_: Annotated[
-        str | None, typer.Option("--from", help="First instant of effect, with its zone.")
+        str | None, typer.Option("--from", help="First instant, with its time zone.")
     ] = None,
-    to: Annotated[str | None, typer.Option("--to", help="Instant after the last.")] = None,
+    to: Annotated[str | None, typer.Option("--to", help="The instant after the last.")] = None,
     as_of: AsOf = None,
     state: State = DEFAULT_STATE,
 ) -> None:
-    """Export every transfer with its entries: csv, json (one a line), or ledger for hledger."""
+    """Export all transfers: as CSV, as JSON (one per line), or in hledger's format."""
     if form not in FORMATS:
-        fail(f"--format {form!r} is not one of {', '.join(sorted(FORMATS))}", BAD_INPUT)
+        fail(f"--format {form!r} is not one of {', '.join(sorted(FORMATS))}")
     where = []
     if from_ is not None:
         where.append(TRANSFER.c.at_s >= parse_instant_option("--from", from_))
     if to is not None:
         where.append(TRANSFER.c.at_s < parse_instant_option("--to", to))
     book = Book.open_existing(state)
-    as_of_s = None if as_of is None else parse_past_instant(book, as_of)
+    as_of_s = parse_past_instant(book, as_of)
     with book.reading() as connection:
         if startup is not None:
             known = read_startups(connection)

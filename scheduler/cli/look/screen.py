@@ -9,9 +9,12 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from quotas.state.overrides import EVERYONE
 from scheduler.clock import pause
 
 REFRESH_EVERY_S = 5
+LEVELS = {"paced": "at limit", "closed": "no new servers", "stopped": "powering off"}
+"""The levels as people read them; "open" is its own word."""
 
 
 def watch_live(read: Callable[[], Sequence[str]]) -> None:
@@ -31,11 +34,21 @@ def status_lines(found: Mapping[str, Any]) -> list[str]:
     return [found["sentence"], *_startups(found), *_shares(found), *_notices_and_overrides(found)]
 
 
+def past_lines(found: Mapping[str, Any]) -> Iterator[str]:
+    """The credits of every startup at a past instant, the sentence first."""
+    yield found["sentence"]
+    names = ("posted", "accrued", "held", "reserve", "available", "unconfirmed")
+    yield f"{'startup':24} {'GPUs':>5}" + "".join(f" {name:>16}" for name in names)
+    for line in found["startups"]:
+        amounts = "".join(f" {line[name]:>16}" for name in names)
+        yield f"{line['name']:24} {line['gpus']:>5}{amounts}"
+
+
 def _startups(found: Mapping[str, Any]) -> Iterator[str]:
-    yield f"{'startup':24} {'level':8} {'GPUs':>5} {'available':>14} {'burn/h':>10}  lasts"
+    yield f"{'startup':24} {'level':14} {'GPUs':>5} {'available':>14} {'burn/h':>10}  lasts"
     for line in found["startups"]:
         yield (
-            f"{line['name']:24} {line['level']:8} {line['gpus']:>5} "
+            f"{line['name']:24} {LEVELS.get(line['level'], line['level']):14} {line['gpus']:>5} "
             f"{line['available']:>14} {line['burn_per_hour']:>10}  {line['runway'] or '-'}"
         )
     for line in found["startups"]:
@@ -69,9 +82,10 @@ def _notices_and_overrides(found: Mapping[str, Any]) -> Iterator[str]:
     for override in found["overrides"]:
         until = f" until {override['until']}" if override["until"] else ""
         by = f"{override['actor']}: {override['reason']}"
-        yield f"{override['kind']} {override['subject']}: {override['value']}{until}, {by}"
+        of = "" if override["subject"] == EVERYONE else f" of {override['subject']}"
+        yield f"{override['kind']}{of}: {override['value']}{until}, {by}"
     if found["deferred"]:
-        yield f"{found['deferred']} stops are deferred; 'cohortd approve' lets them pass"
+        yield f"{found['deferred']} stops are deferred; 'cohortd approve' lets them happen now"
     messages = found["messages"]
     if messages["unsent"] or messages["failed"]:
         yield (

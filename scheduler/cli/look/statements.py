@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any
 
 import typer
@@ -14,49 +14,43 @@ from quotas.book.reads.history import latest_instant_s
 from quotas.book.reads.statements import read_closed_statements, read_statement
 from quotas.book.reads.transfers import transfer_id_as_of
 from quotas.ledger.statements import csv_text, month_name, month_s
-from scheduler.cli.actions import BAD_INPUT, REFUSED, fail
-from scheduler.cli.as_of import AsOf, parse_past_instant
-from scheduler.cli.options import DEFAULT_STATE, Json, State, print_json
+from scheduler.cli.commands import Answer, answer_command
+from scheduler.cli.options import REFUSED, AsOf, fail, parse_past_instant
 from scheduler.clock import SystemClock
 
+Month = Annotated[
+    str | None, typer.Argument(help="A UTC month such as 2027-01. Default: this month.")
+]
+Listed = Annotated[
+    bool, typer.Option("--list", help="List the closed statements of one or all startups.")
+]
+AsCsv = Annotated[bool, typer.Option("--csv", help="Print the lines as CSV.")]
 
-def register(app: typer.Typer) -> None:
-    """Add this command."""
-    app.command()(statement)
+app = typer.Typer()
 
 
+@answer_command(app)
 def statement(
-    startup: Annotated[str | None, typer.Argument(help="A startup of the book.")] = None,
-    month: Annotated[
-        str | None, typer.Argument(help="A UTC month such as 2027-01; by default the open one.")
-    ] = None,
-    listed: Annotated[
-        bool, typer.Option("--list", help="List every closed statement, of all startups or of one.")
-    ] = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="Print the lines as CSV.")] = False,
+    book: Book,
+    startup: Annotated[str | None, typer.Argument(help="A startup that the book knows.")] = None,
+    month: Month = None,
+    listed: Listed = False,
+    as_csv: AsCsv = False,
     as_of: AsOf = None,
-    state: State = DEFAULT_STATE,
-    as_json: Json = False,
-) -> None:
-    """Show a month of a startup: opening balance, every line, closing balance."""
-    book = Book.open_existing(state)
-    as_of_s = None if as_of is None else parse_past_instant(book, as_of)
+) -> Answer:
+    """Show a startup's month: the opening balance, every line, and the closing balance."""
+    as_of_s = parse_past_instant(book, as_of)
     with book.reading() as connection:
         known = read_startups(connection)
         if startup is not None and startup not in known:
             fail(f"no startup {startup!r} is in the book; it has {', '.join(known)}", REFUSED)
         if listed:
-            _list(read_closed_statements(connection, startup, as_of_s), as_json=as_json)
-            return
+            closed = list(read_closed_statements(connection, startup, as_of_s))
+            return closed, _list_lines(closed)
         if startup is None:
-            fail("STARTUP is missing: name a startup, or add --list", BAD_INPUT)
+            fail("STARTUP is missing: name a startup, or add --list")
         found = _one(connection, startup, month, as_of_s)
-    if as_json:
-        print_json(found)
-    elif as_csv:
-        typer.echo(csv_text(found), nl=False)
-    else:
-        _print(found)
+    return found, csv_text(found).removesuffix("\n").split("\n") if as_csv else _lines(found)
 
 
 def _one(
@@ -66,7 +60,7 @@ def _one(
     try:
         start_s = now_s if month is None else month_s(month)
     except ValueError:
-        fail(f"{month!r} is not a month: write it as 2027-01", BAD_INPUT)
+        fail(f"{month!r} is not a month: write it as 2027-01")
     as_of = None if as_of_s is None else (as_of_s, transfer_id_as_of(connection, as_of_s))
     name = month_name(start_s)
     if start_s > now_s:
@@ -77,32 +71,27 @@ def _one(
     return found
 
 
-def _list(rows: Iterable[Mapping[str, Any]], *, as_json: bool) -> None:
-    if as_json:
-        print_json(list(rows))
-        return
-    typer.echo(f"{'startup':24} {'month':8} {'opening':>16} {'closing':>16}  hash")
+def _list_lines(rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    yield f"{'startup':24} {'month':8} {'opening':>16} {'closing':>16}  hash"
     for row in rows:
-        typer.echo(
-            f"{row['startup']:24} {row['month']:8} {row['opening']:>16} {row['closing']:>16}  "
-            f"{row['hash']}"
-        )
+        balances = f"{row['opening']:>16} {row['closing']:>16}"
+        yield f"{row['startup']:24} {row['month']:8} {balances}  {row['hash']}"
 
 
-def _print(found: Mapping[str, Any]) -> None:
+def _lines(found: Mapping[str, Any]) -> Iterator[str]:
     closed = f"closed {found['closed']}" if found["closed"] else "open: it may still change"
-    typer.echo(f"{found['startup']}, {found['month']} (UTC), {closed}")
-    typer.echo(f"{'opening balance':58} {found['opening']:>16}")
+    yield f"{found['startup']}, {found['month']} (UTC), {closed}"
+    yield f"{'opening balance':58} {found['opening']:>16}"
     for line in found["lines"]:
         late = "late: " if line["late"] else ""
-        typer.echo(f"{late + _what(line):58} {line['amount']:>16}")
+        yield f"{late + _what(line):58} {line['amount']:>16}"
         if line["kind"] != "charge" and line["by"] != "cohortd":
-            typer.echo(f"    by {line['by']}: {line['reason']}")
+            yield f"    by {line['by']}: {line['reason']}"
         if line["overdraft"] != "0.00":
-            typer.echo(f"    and {line['overdraft']} to the sponsor's overdraft")
-    typer.echo(f"{'closing balance':58} {found['closing']:>16}")
+            yield f"    and {line['overdraft']} to the sponsor's overdraft"
+    yield f"{'closing balance':58} {found['closing']:>16}"
     if found["hash"]:
-        typer.echo(f"hash {found['hash']}")
+        yield f"hash {found['hash']}"
 
 
 def _what(line: Mapping[str, Any]) -> str:

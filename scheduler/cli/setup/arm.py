@@ -12,60 +12,51 @@ from quotas.book.actions.notices import last_tested_s
 from quotas.book.actions.overrides import set_override
 from quotas.book.cycle.state import load_state
 from quotas.book.reads.overrides import read_shadow_stops, shadow_since_s
-from quotas.model.program import Program
+from quotas.messages.catalogue import notice_text, reason_text
+from quotas.model.program import Mode, Program
 from quotas.model.units import DAY_S, format_duration, format_instant
 from quotas.state.overrides import EVERYONE, Overrides, with_effective_mode
-from scheduler.cli.options import DEFAULT_STATE, Json, State, print_json
-from scheduler.cli.stops.overrides import (
-    REFUSED,
-    Reason,
-    make_override,
-    print_answer,
-    refuse,
-    set_and_print,
-)
+from scheduler.cli.commands import Answer, answer_command
+from scheduler.cli.options import REFUSED, Reason, fail
+from scheduler.cli.stops.overrides import make_override, order, overrides_answer
 from scheduler.clock import SystemClock
 
 SHADOW_FIRST_S = 7 * DAY_S
 
+Force = Annotated[bool, typer.Option("--force", help="Arm although a condition is not met.")]
 
-def register(app: typer.Typer) -> None:
-    """Add these commands."""
-    for command in (arm, disarm, shadow):
-        app.command()(command)
+app = typer.Typer()
 
 
-def arm(
-    reason: Reason,
-    force: Annotated[
-        bool, typer.Option("--force", help="Without what arming wants to see.")
-    ] = False,
-    state: State = DEFAULT_STATE,
-    as_json: Json = False,
-) -> None:
-    """Switch from shadow to enforce, and print the stops; each gets its full notice first."""
-    book = Book.open_existing(state)
+@answer_command(app)
+def arm(book: Book, reason: Reason, force: Force = False) -> Answer:
+    """Switch from shadow to enforce mode, and list the servers that will be stopped.
+
+    Each server gets its full notice first.
+
+    Conditions: seven days in shadow mode without a break, and
+    each startup has acknowledged a test notice.
+    """
     current, now_s = load_state(book), SystemClock().now_s()
     if current.program is None:
-        refuse("no program is applied yet: 'cohortd apply --program FILE' does", REFUSED)
-    if current.program.mode == "off":
-        refuse('the program file says mode = "off": write "shadow" and apply it first', REFUSED)
-    if (
-        with_effective_mode(current.program, Overrides(current.enforcement.overrides, now_s)).mode
-        == "enforce"
-    ):
-        refuse("it is armed already; 'cohortd disarm' goes back to shadow", REFUSED)
+        fail("no program is applied yet: 'cohortd apply --program FILE' does", REFUSED)
+    if current.program.mode is Mode.OFF:
+        fail('the program file says mode = "off": write "shadow" and apply it first', REFUSED)
+    overrides = Overrides(current.enforcement.overrides, now_s)
+    if with_effective_mode(current.program, overrides).mode is Mode.ENFORCE:
+        fail("it is armed already; 'cohortd disarm' goes back to shadow", REFUSED)
     missing = _missing_preconditions(book, current.program, now_s)
     if missing and not force:
-        refuse(f"{'; '.join(missing)}; or give --force", REFUSED)
+        fail(f"{'; '.join(missing)}; or give --force", REFUSED)
     due = [notice for notice in current.notices if notice.server_id]
     minimum = format_duration(current.program.policy.minimum_notice_s)
-    if not as_json:
-        for notice in due:
-            typer.echo(f"would stop {notice.server_name} of {notice.startup}: {notice.text}")
-        typer.echo(f"{len(due)} servers; each gets a notice of at least {minimum} from now")
-    override = set_override(book, make_override("mode", EVERYONE, "enforce", reason, None))
-    print_answer("armed: the next cycle enforces", [override], as_json)
+    lines = []
+    for notice in due:
+        lines.append(f"would stop {notice.server_name} of {notice.startup}: {notice_text(notice)}")
+    lines.append(f"{len(due)} servers; each gets a notice of at least {minimum} from now")
+    override = set_override(book, make_override("mode", EVERYONE, Mode.ENFORCE, reason))
+    answer, sentence = overrides_answer("armed: the next cycle enforces", [override])
+    return answer, [*lines, *sentence]
 
 
 def _missing_preconditions(book: Book, program: Program, now_s: int) -> list[str]:
@@ -87,23 +78,20 @@ def _missing_preconditions(book: Book, program: Program, now_s: int) -> list[str
     return found
 
 
-def disarm(reason: Reason, state: State = DEFAULT_STATE, as_json: Json = False) -> None:
-    """Switch back to shadow: decide and record, act on nothing; every notice is cancelled."""
-    book = Book.open_existing(state)
-    set_and_print(book, "mode", EVERYONE, "shadow", reason, None, as_json)
+@answer_command(app)
+def disarm(book: Book, reason: Reason) -> Answer:
+    """Switch back to shadow mode: cohortd cancels every notice and acts on nothing."""
+    return order(book, make_override("mode", EVERYONE, Mode.SHADOW, reason))
 
 
-def shadow(
-    state: State = DEFAULT_STATE,
-    as_json: Json = False,
-) -> None:
-    """Report the stops that would have happened while the program was in shadow."""
-    rows = read_shadow_stops(Book.open_existing(state))
-    if as_json:
-        print_json(rows)
-        return
-    for row in rows:
-        typer.echo(f"{row['at']} {row['startup']} {row['server_id']}: {row['reason']}")
+@answer_command(app)
+def shadow(book: Book) -> Answer:
+    """List the stops that enforce mode would have made while the program was in shadow mode."""
+    rows = [
+        {**row, "reason": reason_text(row["rule"], row["verb"], row["inputs"])}
+        for row in read_shadow_stops(book)
+    ]
+    lines = [f"{row['at']} {row['startup']} {row['server_id']}: {row['reason']}" for row in rows]
     for startup, count in sorted(Counter(row["startup"] for row in rows).items()):
-        typer.echo(f"{startup}: {count} servers would have been stopped")
-    typer.echo(f"{len(rows)} stops in shadow")
+        lines.append(f"{startup}: {count} servers would have been stopped")
+    return rows, [*lines, f"{len(rows)} stops in shadow"]

@@ -8,7 +8,9 @@ import secrets
 import shutil
 import socket
 import sys
+from collections import Counter, defaultdict
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -25,21 +27,23 @@ from quotas.book.cycle.commit import apply_program
 from quotas.book.cycle.state import load_state
 from quotas.config.diff import Change, diff
 from quotas.config.load import parse_program
+from quotas.messages.catalogue.rules import override_text
 from quotas.state.overrides import EVERYONE, Overrides
 from scheduler.checks.check import Check, run_checks
 from scheduler.checks.first_file import first_program_file
 from scheduler.checks.permissions import permission_checks
+from scheduler.cli.connections import connect, connect_permissions, log_to_stderr
 from scheduler.cli.options import (
+    DEFAULT_PROGRAM,
     DEFAULT_STATE,
+    REFUSED,
     Json,
     ProgramFile,
     State,
     actor,
-    connect,
-    connect_permissions,
-    cycle_s,
-    log_to_stderr,
+    fail,
     parse_address,
+    parse_cycle,
     print_json,
     read_text,
 )
@@ -60,28 +64,30 @@ from scheduler.timing import Timing
 log = structlog.get_logger()
 
 
-def register(app: typer.Typer) -> None:
-    """Add these commands."""
-    for command in (init, check, plan, apply, run):
-        app.command()(command)
+app = typer.Typer()
 
 
-def init(program: ProgramFile = Path("program.toml")) -> None:
-    """Write a program file from the organization's projects and running servers."""
+@app.command()
+def init(program: ProgramFile = DEFAULT_PROGRAM) -> None:
+    """Write a first program file from the organization's projects and running servers."""
     if program.exists():
-        raise typer.BadParameter(f"{program} is there already: name another with --program")
+        fail(f"{program} is there already: name another with --program")
     text = first_program_file(connect(), SystemClock().now_s())
     try:
         program.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise typer.BadParameter(f"--program {program}: {error.strerror}") from None
+        fail(f"--program {program}: {error.strerror}")
     typer.echo(f"{program} written: set dates, grants and quotas, then 'cohortd plan'")
 
 
+@app.command()
 def check(
-    state: State = DEFAULT_STATE, program: ProgramFile = Path("program.toml"), as_json: Json = False
+    state: State = DEFAULT_STATE, program: ProgramFile = DEFAULT_PROGRAM, as_json: Json = False
 ) -> None:
-    """Check program, key, permissions, prices, clock and disk: a line and a fix each."""
+    """Check the program file, both keys, permissions, prices, the clock and the disk.
+
+    Each check prints one line. A failed check prints its fix, and exits with 1.
+    """
     try:
         # Ask the nearest folder that exists, because a check creates nothing.
         there = next(
@@ -91,12 +97,12 @@ def check(
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
         free = shutil.disk_usage(there).free
     except OSError as error:
-        raise typer.BadParameter(f"--state {state.folder}: {error.strerror}") from None
+        fail(f"--state {state.folder}: {error.strerror}")
     text, now_s = read_text(program), SystemClock().now_s()
     found = [*_book_check(state), *run_checks(connect, text, str(program), free, now_s)]
     found += permission_checks(connect_permissions, text, str(program), now_s)
     if as_json:
-        print_json([{"name": c.name, "ok": c.ok, "detail": c.detail, "fix": c.fix} for c in found])
+        print_json([asdict(each) for each in found])
     for each in [] if as_json else found:
         typer.echo(f"{'ok ' if each.ok else 'NO '} {each.name}: {each.detail}")
         if not each.ok:
@@ -116,27 +122,31 @@ def _book_check(state: Address) -> Iterable[Check]:
             yield Check("database", False, str(error), fix)
 
 
+@app.command()
 def plan(
-    state: State = DEFAULT_STATE, program: ProgramFile = Path("program.toml"), as_json: Json = False
+    state: State = DEFAULT_STATE, program: ProgramFile = DEFAULT_PROGRAM, as_json: Json = False
 ) -> None:
-    """Show what applying the program file would change; change nothing."""
+    """Show the changes that 'cohortd apply' would make. Nothing is changed."""
     changes = _changes(state, program)
     if as_json:
-        print_json([_change(change) for change in changes])
+        print_json([asdict(change) for change in changes])
         return
     for change in changes:
-        mark = "!" if change.needs_confirm else " "
-        typer.echo(f"{mark} {change.path}: {change.before} -> {change.after}  {change.why}")
+        mark = "!" if change.needs_confirmation else " "
+        typer.echo(f"{mark} {change.path}: {change.before} -> {change.after}  {change.reason}")
     typer.echo(f"{len(changes)} changes; '!' needs --confirm with the program's name")
 
 
+@app.command()
 def apply(
     state: State = DEFAULT_STATE,
-    program: ProgramFile = Path("program.toml"),
-    confirm: Annotated[str, typer.Option(help="The program's name, for '!' changes.")] = "",
+    program: ProgramFile = DEFAULT_PROGRAM,
+    confirm: Annotated[
+        str, typer.Option(help="The program's name, to confirm the changes that 'plan' marks '!'.")
+    ] = "",
     as_json: Json = False,
 ) -> None:
-    """Put the program file in force: a new version in the book, each grant posted once."""
+    """Put the program file in force as a new version. Each new grant is posted once."""
     changes = _changes(state, program)
     parsed = parse_program(read_text(program), str(program))
     if confirm != parsed.name:
@@ -144,30 +154,25 @@ def apply(
     book = Book.open(state)
     version = apply_program(book, parsed, SystemClock().now_s(), actor())
     if as_json:
-        print_json({"version": version, "changes": [_change(change) for change in changes]})
-    else:
-        typer.echo(f"{parsed.name}: version {version} is in force, {len(changes)} changes")
-        override = Overrides(load_state(book).enforcement.overrides, SystemClock().now_s()).on(
-            "mode", EVERYONE
+        print_json({"version": version, "changes": [asdict(change) for change in changes]})
+        return
+    typer.echo(f"{parsed.name}: version {version} is in force, {len(changes)} changes")
+    overrides = Overrides(load_state(book).enforcement.overrides, SystemClock().now_s())
+    override = overrides.on("mode", EVERYONE)
+    if override is not None and override.value != parsed.mode != "off":
+        change = "disarm" if override.value == "enforce" else "arm"
+        typer.echo(
+            f"note: the file says {parsed.mode}, but {override.value} is in force: "
+            f"{override_text(override.facts)}; 'cohortd {change}' changes that"
         )
-        if override is not None and override.value != parsed.mode != "off":
-            typer.echo(
-                f"note: the file says {parsed.mode}, and {override.value} is in force: "
-                f"{override.text}; "
-                f"'cohortd {'disarm' if override.value == 'enforce' else 'arm'}' changes that"
-            )
 
 
 def _refuse_risky(changes: Iterable[Change], fix: str) -> None:
     """End the command where a change needs the operator's confirmation."""
-    risky = [change.path for change in changes if change.needs_confirm]
+    risky = ", ".join(change.path for change in changes if change.needs_confirmation)
     if risky:
-        typer.echo(
-            f"cohortd: refused: {', '.join(risky)} would stop servers, lower a share in use or "
-            f"loosen a bound: {fix}",
-            err=True,
-        )
-        raise typer.Exit(1)
+        harm = "would stop servers, lower a share in use or loosen a bound"
+        fail(f"refused: {risky} {harm}: {fix}", REFUSED)
 
 
 def _changes(state: Address, program: Path) -> tuple[Change, ...]:
@@ -176,11 +181,10 @@ def _changes(state: Address, program: Path) -> tuple[Change, ...]:
         return diff(None, new, {})
     book = Book.open_existing(state)
     current, now_s = load_state(book), SystemClock().now_s()
-    usage: dict[str, dict[str, int]] = {}
+    usage: dict[str, Counter[str]] = defaultdict(Counter)
     for each in current.runs:
         if each.end_s is None:
-            own = usage.setdefault(each.startup, {})
-            own[each.flavor] = own.get(each.flavor, 0) + each.gpus
+            usage[each.startup][each.flavor] += each.gpus
     changes = diff(current.program, new, usage, Overrides(current.enforcement.overrides, now_s))
     if changes:
         with book.reading() as connection:
@@ -188,28 +192,19 @@ def _changes(state: Address, program: Path) -> tuple[Change, ...]:
     return changes
 
 
-def _change(change: Change) -> dict[str, object]:
-    return {
-        "path": change.path,
-        "before": change.before,
-        "after": change.after,
-        "needs_confirmation": change.needs_confirm,
-        "reason": change.why,
-    }
-
-
+@app.command()
 def run(
     state: State = DEFAULT_STATE,
-    listen: Annotated[str, typer.Option(help="host:port of /metrics.")] = "127.0.0.1:9464",
+    listen: Annotated[str, typer.Option(help="The host:port of /metrics.")] = "127.0.0.1:9464",
     program: Annotated[
-        Path | None, typer.Option(help="Apply this file first, if it needs no --confirm.")
+        Path | None, typer.Option(help="Apply this file first. It must need no --confirm.")
     ] = None,
     cycle: Annotated[str, typer.Option(help="Time between cycles, 1s to 30s.")] = "30s",
 ) -> None:
-    """Run the daemon until SIGTERM: observe, meter, charge, decide, act."""
+    """Run the daemon until SIGTERM: it meters, charges, decides and stops servers."""
     log_to_stderr(as_json=not sys.stderr.isatty())
     host, port = parse_address(listen)
-    timing = Timing(cycle_s=cycle_s(cycle))
+    timing = Timing(cycle_s=parse_cycle(cycle))
     clock, metrics = SystemClock(), Metrics(state.file)
     cloud = connect(metrics.request)
     book = Book.open(state)
@@ -237,7 +232,11 @@ def run(
     deliverer = Deliverer(_delivery_settings())
     loop = _loop(cycle_runner, metrics, deliverer, state)
     handle_signals(loop, lambda: _reload(cycle_runner, metrics, deliverer))
-    server = _serve(metrics, host, port)
+    try:
+        server = MetricsServer(metrics, host, port)
+    except OSError as error:
+        fail(f"--listen {host}:{port}: {error.strerror}")
+    server.start()
     log.info("daemon.started", metrics=server.address, book=str(state))
     try:
         loop.run()
@@ -247,32 +246,15 @@ def run(
     log.info("daemon.stopped")
 
 
-def _serve(metrics: Metrics, host: str, port: int) -> MetricsServer:
-    try:
-        server = MetricsServer(metrics, host, port)
-    except OSError as error:
-        raise typer.BadParameter(f"--listen {host}:{port}: {error.strerror}") from None
-    server.start()
-    return server
-
-
 def _loop(cycle_runner: Cycle, metrics: Metrics, deliverer: Deliverer, state: Address) -> Loop:
     """The loop of cycles, with deliveries and maintenance beside it."""
+    book, clock = cycle_runner.book, cycle_runner.clock
     deliveries = DeliveryWorker(
-        book=cycle_runner.book,
-        clock=cycle_runner.clock,
-        lease=lambda: cycle_runner.lease,
-        deliver=deliverer,
-        metrics=metrics,
+        book=book, clock=clock, lease=lambda: cycle_runner.lease, deliver=deliverer, metrics=metrics
     )
     maintenance = [
         verification_job(state, metrics.verified),
-        bypass_job(
-            cycle_runner.book,
-            cycle_runner.clock,
-            lambda: cycle_runner.permissions,
-            metrics.bypasses,
-        ),
+        bypass_job(book, clock, lambda: cycle_runner.permissions, metrics.bypasses),
     ]
     url = heartbeat_url()
     heartbeat = Heartbeat(url) if url else None

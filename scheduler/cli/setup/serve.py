@@ -9,24 +9,24 @@ import structlog
 import typer
 
 from quotas.book.inbox import Inbox
-from scheduler.cli.options import DEFAULT_STATE, State, cycle_s, log_to_stderr, parse_address
+from scheduler.cli.connections import log_to_stderr
+from scheduler.cli.options import DEFAULT_STATE, State, fail, parse_address, parse_cycle
 from scheduler.clock import SystemClock
 from scheduler.loop import sd_notify
 
 log = structlog.get_logger()
 
 
-def register(app: typer.Typer) -> None:
-    """Add this command."""
-    app.command()(serve)
+app = typer.Typer()
 
 
+@app.command()
 def serve(
     state: State = DEFAULT_STATE,
-    listen: Annotated[str, typer.Option(help="host:port of the API.")] = "127.0.0.1:8464",
-    cycle: Annotated[str, typer.Option(help="The daemon's time between cycles.")] = "30s",
+    listen: Annotated[str, typer.Option(help="The host:port of the API.")] = "127.0.0.1:8464",
+    cycle: Annotated[str, typer.Option(help="The --cycle of the daemon: 1s to 30s.")] = "30s",
 ) -> None:
-    """Serve the API until SIGTERM. Needs no Scaleway key; writes only its inbox."""
+    """Serve the API until SIGTERM. It needs no Scaleway key, and writes only its inbox."""
     # Imported here: FastAPI takes longer to import than most commands take to run.
     from exporters.api.app import build_app
     from exporters.api.server import listener
@@ -35,11 +35,11 @@ def serve(
     log_to_stderr(as_json=not sys.stderr.isatty())
     host, port = parse_address(listen)
     inbox = Inbox(state.folder)
-    app = build_app(state, inbox, SystemClock().now_s, cycle_s=cycle_s(cycle))
+    app = build_app(state, inbox, SystemClock().now_s, cycle_s=parse_cycle(cycle))
     try:
         listening = listener(host, port)
     except OSError as error:
-        raise typer.BadParameter(f"--listen {listen}: {error.strerror}") from None
+        fail(f"--listen {listen}: {error.strerror}")
     at_host, at_port = listening.getsockname()[:2]
     log.info("api.started", api=f"{at_host}:{at_port}", book=str(state))
     try:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from typing import Annotated, Any, NoReturn
+from dataclasses import asdict
+from typing import Annotated, Any
 
 import typer
 
 from exporters.notify.settings import SettingsError, read_settings
-from quotas.book import Address, Book
+from quotas.book import Book
 from quotas.book.actions.notices import (
     acknowledge,
     last_tested_s,
@@ -17,123 +17,92 @@ from quotas.book.actions.notices import (
     send_test_notice,
     snooze,
 )
-from quotas.ledger.corrections import Refused
-from quotas.model.units import format_instant, parse_duration
+from quotas.messages.catalogue import notice_text
+from quotas.model.units import format_instant
 from quotas.state.notices import Notice
-from scheduler.cli.options import DEFAULT_STATE, Json, State, actor, print_json
+from scheduler.cli.commands import Answer, answer_command
+from scheduler.cli.options import (
+    Limit,
+    OfStartup,
+    Reason,
+    Startup,
+    actor,
+    fail,
+    parse_duration_option,
+    parse_reason,
+)
 from scheduler.clock import SystemClock
+from scheduler.views.json_fields import json_fields
 
-REFUSED, BAD_INPUT = 1, 2
-MAX_REASON_LENGTH = 500
-INSTANTS = ("opened_s", "deadline_s", "acknowledged_s")
+INSTANTS = "opened_s deadline_s acknowledged_s"
 
-app = typer.Typer(no_args_is_help=True, help="List, acknowledge, snooze and test notices.")
+app = typer.Typer(
+    name="notice", no_args_is_help=True, help="List, acknowledge, snooze and test notices."
+)
 Number = Annotated[int, typer.Argument(metavar="ID", help="The notice's number.")]
 
 
-def register(parent: typer.Typer) -> None:
-    """Add the group `notice`."""
-    parent.add_typer(app, name="notice")
-
-
-@app.command("list")
-def list_(
-    startup: Annotated[str | None, typer.Option(help="Of this startup only.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=1000)] = 20,
-    state: State = DEFAULT_STATE,
-    as_json: Json = False,
-) -> None:
-    """Show the newest notices, live ones first, and how each message about them went."""
-    found = [_shown(row) for row in list_notices(Book.open_existing(state), limit, startup)]
-    if as_json:
-        print_json(found)
-        return
+@answer_command(app, "list")
+def list_(book: Book, startup: OfStartup = None, limit: Limit = 20) -> Answer:
+    """List the newest notices, live ones first, and whether each message was delivered."""
+    listed = list_notices(book, limit, startup)
+    lines, found = [], [{**_shown(notice), "messages": messages} for notice, messages in listed]
     for row in found:
         by = f", acknowledged by {row['acknowledged_by']}" if row["acknowledged"] else ""
-        typer.echo(
-            f"{row['id']}: {row['state']} {row['startup']} {row['server_name']} {row['rule']}, "
-            f"due {row['deadline']}{by}"
-        )
+        what = f"{row['state']} {row['startup']} {row['server_name']} {row['rule']}"
+        lines.append(f"{row['id']}: {what}, due {row['deadline']}{by}")
         for sent in row["messages"]:
             detail = f" ({sent['detail']})" if sent["detail"] else ""
-            typer.echo(f"   {sent['kind']} to {sent['to']}: {sent['state']}{detail}")
+            lines.append(f"   {sent['kind']} to {sent['to']}: {sent['state']}{detail}")
+    return found, lines
 
 
-@app.command()
-def ack(notice: Number, state: State = DEFAULT_STATE, as_json: Json = False) -> None:
-    """Acknowledge a notice: somebody has read it. Only the first acknowledgement counts."""
-    _respond(state, as_json, lambda book, now_s: acknowledge(book, notice, actor(), now_s))
+@answer_command(app)
+def ack(book: Book, notice: Number) -> Answer:
+    """Record that somebody has read a notice. Only the first acknowledgement counts."""
+    return _answer(book, acknowledge(book, notice, actor(), SystemClock().now_s()))
 
 
-@app.command("snooze")
+@answer_command(app, "snooze")
 def snooze_(
+    book: Book,
     notice: Number,
     for_: Annotated[str, typer.Option("--for", help="How much later: 30m, 1h.")],
-    reason: Annotated[str, typer.Option(help="Why; it is kept in the book.")],
-    state: State = DEFAULT_STATE,
-    as_json: Json = False,
-) -> None:
+    reason: Reason,
+) -> Answer:
     """Move a notice's deadline later, within the policy's bounds."""
-    try:
-        for_s = parse_duration(for_)
-    except ValueError as error:
-        _fail(f"--for {error}", BAD_INPUT)
-    if not reason.strip() or len(reason) > MAX_REASON_LENGTH or not reason.isprintable():
-        _fail(f"--reason is one line of 1 to {MAX_REASON_LENGTH} characters", BAD_INPUT)
-    _respond(
-        state, as_json, lambda book, now_s: snooze(book, notice, for_s, reason, actor(), now_s)
-    )
+    for_s, why = parse_duration_option("--for", for_), parse_reason(reason)
+    return _answer(book, snooze(book, notice, for_s, why, actor(), SystemClock().now_s()))
 
 
-@app.command("test")
-def send_test(
-    startup: Annotated[str, typer.Argument(help="A startup of the program.")],
-    state: State = DEFAULT_STATE,
-    as_json: Json = False,
-) -> None:
-    """Send a test notice to every channel of a startup, to be acknowledged."""
-    _respond(state, as_json, lambda book, now_s: send_test_notice(book, startup, actor(), now_s))
+@answer_command(app, "test")
+def send_test(book: Book, startup: Startup) -> Answer:
+    """Send a test notice through every channel of a startup, which should acknowledge it."""
+    return _answer(book, send_test_notice(book, startup, actor(), SystemClock().now_s()))
 
 
 @app.command()
 def secret(startup: Annotated[str, typer.Argument(help='A startup; "" for operators.')]) -> None:
-    """Print the secret that signs a startup's webhooks, to be given to the startup."""
+    """Print the secret that signs a startup's webhooks. Give it to the startup."""
     try:
         settings = read_settings(os.environ)
     except SettingsError as error:
-        _fail(str(error), BAD_INPUT)
+        fail(str(error))
     if not settings.webhook_secret:
-        _fail("COHORTD_WEBHOOK_SECRET is not set, nor the credential webhook-secret", BAD_INPUT)
+        fail("COHORTD_WEBHOOK_SECRET is not set, nor the credential webhook-secret")
     typer.echo(settings.secret_of(startup))
 
 
-def _respond(state: Address, as_json: bool, operator_action: Callable[[Book, int], Notice]) -> None:
-    book = Book.open_existing(state)
-    try:
-        notice = operator_action(book, SystemClock().now_s())
-        when_tested = last_tested_s(book, notice.startup)
-    except Refused as refused:
-        _fail(f"refused: {refused}", REFUSED)
-    finally:
-        book.close()
-    row = _shown({name: getattr(notice, name) for name in Notice.__dataclass_fields__})
-    row["tested"] = None if when_tested is None else format_instant(when_tested)
-    if as_json:
-        print_json(row)
-    else:
-        by = row["acknowledged_by"] or "nobody yet"
-        typer.echo(f"notice {row['id']}: due {row['deadline']}, acknowledged by {by}")
+def _answer(book: Book, notice: Notice) -> Answer:
+    """A notice as it is now, and when its startup last acknowledged a test."""
+    row, tested_s = _shown(notice), last_tested_s(book, notice.startup)
+    row["tested"] = None if tested_s is None else format_instant(tested_s)
+    by = row["acknowledged_by"] or "nobody yet"
+    return row, [f"notice {row['id']}: due {row['deadline']}, acknowledged by {by}"]
 
 
-def _shown(row: Any) -> dict[str, Any]:
-    """A notice with its instants as text."""
-    shown = {name: value for name, value in row.items() if name not in INSTANTS}
-    for name in INSTANTS:
-        value = row[name]
-        shown[name.removesuffix("_s")] = None if value is None else format_instant(value)
-    return shown
-
-
-def _fail(sentence: str, code: int) -> NoReturn:
-    typer.echo(f"cohortd: {sentence}", err=True)
-    raise typer.Exit(code)
+def _shown(notice: Notice) -> dict[str, Any]:
+    """A notice with its text, and with its instants as text."""
+    hidden = ("facts", *INSTANTS.split())
+    shown = {name: value for name, value in asdict(notice).items() if name not in hidden}
+    return shown | {"text": notice_text(notice)} | json_fields(notice, INSTANTS)

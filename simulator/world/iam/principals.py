@@ -19,6 +19,9 @@ from simulator.world.iam.permission_sets import (
 )
 from simulator.world.model import Project, invalid, not_found
 
+Specs = Iterable[Mapping[str, Any]]
+"""Rules as a caller of the API writes them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Principal:
@@ -68,7 +71,7 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Rules of one principal ("": of nobody)."""
+    """The rules of one principal; an empty `principal_id` means that the policy has none."""
 
     id: str
     name: str
@@ -99,42 +102,39 @@ class Iam:
 
     def add(self, kind: str, name: str, now_s: int, **more: Any) -> Principal:
         """Add a user, application or group."""
-        made = Principal(kind, new_uuid(self._ids), name, now_s, **more)
-        self.principals[made.id] = made
-        return made
+        return self._keep(Principal(kind, new_uuid(self._ids), name, now_s, **more))
 
     def add_key(self, bearer_id: str, project_id: str, now_s: int) -> ApiKey:
         """A new key of a user or an application."""
         access_key, secret_key = new_access_key(self._ids), new_uuid(self._ids)
-        return self._keep(ApiKey(access_key, secret_key, bearer_id, project_id, now_s))
+        key = ApiKey(access_key, secret_key, bearer_id, project_id, now_s)
+        self._keys[secret_key] = key
+        return key
 
     def add_owner(self, access_key: str, secret_key: str, now_s: int) -> None:
         """The owner of the organization, whose key may do everything."""
         owner = self.add("user", "owner@example.com", now_s, is_owner=True)
-        self._keep(ApiKey(access_key, secret_key, owner.id, self.organization_id, now_s))
+        self._keys[secret_key] = ApiKey(
+            access_key, secret_key, owner.id, self.organization_id, now_s
+        )
 
     def add_startup(self, project: Project, now_s: int) -> None:
         """A startup's application with the project's key, and a policy for its project."""
         rng = random.Random(f"{self._seed}/iam/{project.name}")
-        made = Principal("application", new_uuid(rng), project.name, now_s)
-        self.principals[made.id] = made
-        self._keep(ApiKey(project.access_key, project.secret_key, made.id, project.id, now_s))
+        made = self._keep(Principal("application", new_uuid(rng), project.name, now_s))
+        key = ApiKey(project.access_key, project.secret_key, made.id, project.id, now_s)
+        self._keys[key.secret_key] = key
         rules = (Rule(new_uuid(rng), STARTUP_PERMISSION_SETS, (project.id,)),)
         policy = Policy(new_uuid(rng), project.name, made.id, now_s, now_s, rules)
         self.policies[policy.id] = policy
 
-    def _keep(self, key: ApiKey) -> ApiKey:
-        self._keys[key.secret_key] = key
-        return key
+    def _keep(self, made: Principal) -> Principal:
+        self.principals[made.id] = made
+        return made
 
-    def bearer(self, secret_key: str | None) -> Principal | None:
-        """The principal of a key."""
-        key = self._keys.get(secret_key or "")
-        return None if key is None else self.principals[key.bearer_id]
-
-    def default_project(self, secret_key: str) -> str:
-        """The project in which this key creates things by default."""
-        return self._keys[secret_key].default_project_id
+    def key(self, secret_key: str | None) -> ApiKey | None:
+        """The key with this secret."""
+        return self._keys.get(secret_key or "")
 
     # -- what ---------------------------------------------------------------------------
 
@@ -150,8 +150,8 @@ class Iam:
 
     def startup_may(self, project: Project, permission: str) -> bool:
         """Whether a startup's own key may do this in its project."""
-        bearer = self.bearer(project.secret_key)
-        return bearer is not None and self.may(bearer, permission, project.id)
+        key = self._keys[project.secret_key]
+        return self.may(self.principals[key.bearer_id], permission, project.id)
 
     # -- policies -----------------------------------------------------------------------
 
@@ -162,12 +162,7 @@ class Iam:
         return self.policies[policy_id]
 
     def add_policy(
-        self,
-        name: str,
-        principal_id: str,
-        specs: Iterable[Mapping[str, Any]],
-        now_s: int,
-        tags: Iterable[str] = (),
+        self, name: str, principal_id: str, specs: Specs, now_s: int, tags: Iterable[str] = ()
     ) -> Policy:
         """A new policy with its rules."""
         if principal_id and principal_id not in self.principals:
@@ -177,14 +172,14 @@ class Iam:
         self.policies[made.id] = made
         return made
 
-    def set_rules(self, policy_id: str, specs: Iterable[Mapping[str, Any]], now_s: int) -> Policy:
+    def set_rules(self, policy_id: str, specs: Specs, now_s: int) -> Policy:
         """Replace the whole list of rules; every rule gets a new id."""
         kept = self.policy(policy_id)
         rules = tuple(self._rules(specs))
         self.policies[policy_id] = replace(kept, rules=rules, updated_s=now_s)
         return self.policies[policy_id]
 
-    def _rules(self, specs: Iterable[Mapping[str, Any]]) -> Iterator[Rule]:
+    def _rules(self, specs: Specs) -> Iterator[Rule]:
         for spec in specs:
             names = tuple(spec.get("permission_set_names") or ())
             projects = tuple(spec.get("project_ids") or ())

@@ -1,16 +1,21 @@
-"""The offers of each zone, parsed once from the table."""
+"""The server types that each zone sells, with their prices, read once from `offers.csv`.
+
+The table is what Scaleway listed in August 2026, with the price of fr-par-2 where zones differ.
+`rate_ucr_per_h` is in micro-euros per hour; the last column names the zones that sell the type.
+"""
 
 from __future__ import annotations
 
+import csv
+from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import resources
 
-from simulator.world.offers.offer_table import ROWS, ZONE_LETTERS
-
-ZONES = tuple(ZONE_LETTERS.values())
+ZONES = (
+    *("fr-par-1", "fr-par-2", "fr-par-3", "nl-ams-1", "nl-ams-2", "nl-ams-3"),
+    *("pl-waw-1", "pl-waw-2", "pl-waw-3", "it-mil-1"),
+)
 GIB = 2**30
-
-_GPU_NAMES = {"H100-SXM": "H100-SXM", "H100": "H100-PCIe", "L4": "L4", "L40S": "L40S"}
-_GPU_NAMES |= {"B300-SXM": "B300-SXM", "RENDER": "P100"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,51 +40,31 @@ class Offer:
         return self.gpu_name or self.commercial_type.split("-")[0]
 
 
-def _gpu(commercial_type: str) -> tuple[int, str, int]:
-    """GPU count, GPU name and memory of one GPU, all read from the type's name."""
-    if commercial_type == "RENDER-S":
-        return 1, "P100", 16 * GIB
-    family, _, rest = commercial_type.rpartition("-")
-    family, _, count = family.rpartition("-")
-    if family not in _GPU_NAMES:
-        return 0, "", 0
-    return int(count), _GPU_NAMES[family], int(rest.removesuffix("G")) * GIB
-
-
-def _parse(row: str) -> list[Offer]:
-    """One row of the table as an offer in each of its zones."""
-    name, ncpus, ram_gib, rate, scratch_gb, mbps, block_mib, letters = row.split()
-    gpus, gpu_name, gpu_memory = _gpu(name)
-    return [
-        Offer(
-            commercial_type=name,
-            zone=ZONE_LETTERS[letter],
-            ncpus=int(ncpus),
-            ram_bytes=int(float(ram_gib) * GIB),
-            rate_ucr_per_h=int(rate),
-            scratch_bytes=int(scratch_gb) * 10**9,
-            internet_bps=int(mbps) * 10**6,
-            block_bps=int(block_mib) * 2**20,
-            gpus=gpus,
-            gpu_name=gpu_name,
-            gpu_memory_bytes=gpu_memory,
-        )
-        for letter in letters
-    ]
+def _offer(row: Mapping[str, str], zone: str) -> Offer:
+    """A row of the table as the offer of a zone."""
+    return Offer(
+        commercial_type=row["commercial_type"],
+        zone=zone,
+        ncpus=int(row["vcpus"]),
+        ram_bytes=int(row["ram_gib"]) * GIB,
+        rate_ucr_per_h=int(row["rate_ucr_per_h"]),
+        scratch_bytes=int(row["scratch_gb"]) * 10**9,
+        internet_bps=int(row["internet_mbps"]) * 10**6,
+        block_bps=int(row["block_mibps"]) * 2**20,
+        gpus=int(row["gpus"]),
+        gpu_name=row["gpu_name"],
+        gpu_memory_bytes=int(row["gpu_gib"]) * GIB,
+    )
 
 
 def _by_zone() -> dict[str, dict[str, Offer]]:
-    """Every offer, by zone and then by type, types in alphabetical order as the API lists."""
-    offers = [offer for row in ROWS.strip().splitlines() for offer in _parse(row)]
-    return {
-        zone: {
-            offer.commercial_type: offer
-            for offer in sorted(offers, key=lambda offer: offer.commercial_type)
-            if offer.zone == zone
-        }
-        for zone in ZONES
-    }
+    """Every offer, by zone and then by type, types in alphabetical order as in the table."""
+    table = resources.files("simulator.world.offers") / "offers.csv"
+    offers: dict[str, dict[str, Offer]] = {zone: {} for zone in ZONES}
+    for row in csv.DictReader(table.read_text().splitlines()):
+        for zone in row["zones"].split():
+            offers[zone][row["commercial_type"]] = _offer(row, zone)
+    return offers
 
 
 OFFERS = _by_zone()
-GPU_ZONES = tuple(zone for zone in ZONES if any(offer.gpus for offer in OFFERS[zone].values()))

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
 from dataclasses import dataclass
 
-from simulator.world.model import Refusal, out_of_stock, quota_exceeded
+from simulator.world.model import out_of_stock, quota_exceeded
 from simulator.world.offers.catalogue import OFFERS, Offer
 
 DAY_S = 86_400
@@ -53,13 +52,11 @@ class PriceChange:
 class Market:
     """Prices with their history, and the free hardware."""
 
-    def __init__(self, seed: int, changes: Iterable[PriceChange] = ()) -> None:
+    def __init__(self, seed: int) -> None:
         self._seed = seed
         self._changes: dict[tuple[str, str], list[tuple[int, int]]] = {}
         self.stock_gpus = dict(_STOCK_GPUS)
         self.quota_servers = dict(_QUOTA_SERVERS)
-        for change in changes:
-            self.change_price(change)
 
     def change_price(self, change: PriceChange) -> None:
         """Set a price from an instant on."""
@@ -105,17 +102,15 @@ class Market:
             return "shortage"
         return "scarce" if free < 2 * offer.gpus + 4 else "available"
 
-    def check_quota(self, offer: Offer, owned: int) -> Refusal | None:
-        """The refusal if the organization may not create one more server."""
+    def check_quota(self, offer: Offer, owned: int) -> None:
+        """Raise Refusal if the organization may not create one more server."""
         general = _QUOTA_GPU_SERVERS if offer.gpus else _QUOTA_SERVERS_ELSEWHERE
         quota = self.quota_servers.get(offer.commercial_type, general)
-        if owned < quota:
-            return None
-        name = offer.commercial_type.replace("-", "_")
-        return quota_exceeded(f"cp_servers_type_{name}", quota, owned)
+        if owned >= quota:
+            name = offer.commercial_type.replace("-", "_")
+            raise quota_exceeded(f"cp_servers_type_{name}", quota, owned)
 
-    def check_stock(self, offer: Offer, used_gpus: int, at_s: int) -> Refusal | None:
-        """The refusal if the zone cannot start one more server now."""
-        if not offer.gpus or self.free_gpus(offer, used_gpus, at_s) >= offer.gpus:
-            return None
-        return out_of_stock(offer.commercial_type)
+    def check_stock(self, offer: Offer, used_gpus: int, at_s: int) -> None:
+        """Raise Refusal if the zone cannot start one more server now."""
+        if offer.gpus and self.free_gpus(offer, used_gpus, at_s) < offer.gpus:
+            raise out_of_stock(offer.commercial_type)

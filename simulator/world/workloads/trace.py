@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
 
-from simulator.world.workloads.behaviours import Fleet, Region, Workload
+from simulator.world.workloads.behaviours import Workload
+from simulator.world.workloads.fleet import Fleet
 
 _SIZES = (("H100-SXM-8-80G", 8), ("H100-SXM-4-80G", 4), ("H100-2-80G", 2), ("H100-1-80G", 1))
 _ZONE = "fr-par-2"
@@ -28,9 +29,9 @@ class Trace:
 
     def top(self, startups: int) -> Trace:
         """Only the startups with the highest sums of demand."""
-        sums: dict[str, int] = {}
+        sums: Counter[str] = Counter()
         for point in self.points:
-            sums[point.startup] = sums.get(point.startup, 0) + point.gpus
+            sums[point.startup] += point.gpus
         chosen = set(sorted(sums, key=lambda name: (-sums[name], name))[:startups])
         return Trace(tuple(point for point in self.points if point.startup in chosen))
 
@@ -40,10 +41,7 @@ class Trace:
         if peak <= pool_gpus:
             return self
         return Trace(
-            tuple(
-                Point(point.startup, point.at_s, -(-point.gpus * pool_gpus // peak))
-                for point in self.points
-            )
+            tuple(replace(each, gpus=-(-each.gpus * pool_gpus // peak)) for each in self.points)
         )
 
     def peak(self) -> int:
@@ -56,21 +54,13 @@ class Trace:
         return highest
 
     def workloads(self) -> tuple[Workload, ...]:
-        """One workload for each startup, which follows its points."""
-        names = sorted({point.startup for point in self.points})
-        return tuple(
-            TraceWorkload(name, _changes(point for point in self.points if point.startup == name))
-            for name in names
-        )
-
-
-def _changes(points: Iterable[Point]) -> tuple[Point, ...]:
-    """Only the points at which the demand differs from the one before."""
-    kept: list[Point] = []
-    for point in sorted(points, key=lambda point: point.at_s):
-        if not kept or kept[-1].gpus != point.gpus:
-            kept.append(point)
-    return tuple(kept)
+        """One workload for each startup, which follows the changes of its demand."""
+        changes: dict[str, list[Point]] = {}
+        for point in sorted(self.points, key=lambda point: (point.startup, point.at_s)):
+            kept = changes.setdefault(point.startup, [])
+            if not kept or kept[-1].gpus != point.gpus:
+                kept.append(point)
+        return tuple(TraceWorkload(name, tuple(points)) for name, points in changes.items())
 
 
 def whole_servers(gpus: int) -> list[tuple[str, str]]:
@@ -92,12 +82,12 @@ class TraceWorkload:
         self._points = points
         self._next = 0
 
-    def wake(self, region: Region, project_id: str, now_s: int) -> int | None:
+    def wake(self, fleet: Fleet, now_s: int) -> int | None:
         """Switch servers on and off to meet the demand at this instant."""
         while self._next < len(self._points) and self._points[self._next].at_s <= now_s:
             self._next += 1
         gpus = self._points[self._next - 1].gpus if self._next else 0
-        is_met = self._meet(Fleet(region, project_id), gpus)
+        is_met = self._meet(fleet, gpus)
         soon_s = None if is_met else now_s + 1800
         due = self._points[self._next].at_s if self._next < len(self._points) else None
         return min((at_s for at_s in (soon_s, due) if at_s is not None), default=None)

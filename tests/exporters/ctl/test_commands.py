@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from exporters.ctl.cli import main
+from exporters.ctl.formatting import credits_text
 from quotas.book import Book
 from quotas.book.cycle.commit import apply_program
 from scheduler.jobs.inbox import InboxDrain
@@ -57,12 +58,12 @@ QUERIES = {
     "usage": "1 GPUs",
     "servers": "train-acme",
     "quota": "headroom",
-    "explain 1": "because why acme",
+    "explain 1": "because acme uses 16 GPUs in h100",
     "statement": "1970-01",
     "statement 1970-01": "closing",
-    "notices": "acme stops",
-    "notices --all": "acme stops",
-    "events": "why acme",
+    "notices": "powered off at",
+    "notices --all": "powered off at",
+    "events": "acme uses 16 GPUs in h100",
     "request list": "",
 }
 
@@ -74,6 +75,12 @@ def test_every_look_reads_well_and_as_json(served: Served, line: str, says: str)
     assert (text.code, as_json.code) == (0, 0), text.err + as_json.err
     assert says in text.out and as_json.json
     assert "birch" not in text.out + as_json.out
+
+
+def test_a_level_reads_as_words(served: Served) -> None:
+    """People read the name of a level, programs its code."""
+    answer = {**served.run("credits", "--json").json, "level": "paced"}
+    assert " credits available, at limit: " in credits_text(answer)
 
 
 def test_need_is_an_exit_code_for_pipelines(served: Served) -> None:
@@ -96,7 +103,7 @@ def test_a_month_comes_as_csv(served: Served) -> None:
 def test_a_request_is_kept_decided_and_taken_back(served: Served) -> None:
     """The same key is one request; --wait tells what was decided, and exits with it."""
     ask = ["request", "h100", 1, "--for", "2h", "--key", "run-4"]
-    assert served.run(*ask).out == "request.open is kept; the next cycle decides\n"
+    assert served.run(*ask).out == "the request is kept; the next cycle decides\n"
     assert served.decide() == 1
     done = served.run(*ask, "--wait")
     assert done.code == 0 and done.out.startswith("done: request 1 for 1 GPUs of h100 is open")
@@ -186,7 +193,7 @@ def test_credits_are_taken_ahead(served: Served) -> None:
     """
     apply_program(served.book, tranched(), NOW_S, "tests")
     kept = served.run("advance", "acme-t", "--amount", "2.5", "--key", "ahead")
-    assert kept.out == "credits.advance is kept; the next cycle decides\n"
+    assert kept.out == "the advance is kept; the next cycle decides\n"
     assert served.decide() == 1
     done = served.run("advance", "acme-t", "--amount", "2.5", "--key", "ahead", "--wait")
     assert done.code == 0

@@ -209,7 +209,7 @@ def _changes(old: str, new: str) -> dict[str, Change]:
 def test_harmless_change_is_shown_and_needs_no_word(claim: str) -> None:
     """What takes nothing from anybody is listed, and not to be confirmed."""
     old, new, path = HARMLESS[claim]
-    assert not _changes(old, new)[path].needs_confirm
+    assert not _changes(old, new)[path].needs_confirmation
 
 
 @pytest.mark.parametrize("claim", CONFIRMED)
@@ -217,7 +217,7 @@ def test_change_that_takes_something_away_is_confirmed(claim: str) -> None:
     """What stops a server, lowers a share in use or loosens a guard says so, with why."""
     old, new, path, why = CONFIRMED[claim]
     change = _changes(old, new)[path]
-    assert (change.needs_confirm, change.why) == (True, why)
+    assert (change.needs_confirmation, change.reason) == (True, why)
 
 
 @pytest.mark.parametrize("claim", REFUSED)
@@ -238,7 +238,7 @@ def test_same_program_changes_nothing() -> None:
 def test_change_shows_before_and_after() -> None:
     """A change carries both values as an operator would read them."""
     assert _changes("limit = { h100 = 24 }", "")[f"{ACME}.limit.h100"] == Change(
-        f"{ACME}.limit.h100", "24", None, needs_confirm=False, why=""
+        f"{ACME}.limit.h100", "24", None, needs_confirmation=False, reason=""
     )
 
 
@@ -253,7 +253,7 @@ def test_new_grant_is_a_change_of_its_own() -> None:
         'tranches = "none" }', 'tranches = "none" }, { id = "acme-2", credits = "5" }'
     )
     assert changes[f"{ACME}.grants.acme-2.credits"].after == "5.00"
-    assert not any(change.needs_confirm for change in changes.values())
+    assert not any(change.needs_confirmation for change in changes.values())
 
 
 def test_smaller_pool_is_confirmed_only_in_use() -> None:
@@ -262,21 +262,21 @@ def test_smaller_pool_is_confirmed_only_in_use() -> None:
     old, new = good(GOOD, text), good(GOOD, text.replace("gpus = 40", "gpus = 23"))
     (change,) = diff(old, new, USAGE)
     assert change == Change("pool.h100.gpus", "40", "23", True, "24 GPUs are in use, above 23")
-    assert not diff(old, new, {"acme": {EIGHT: 23}})[0].needs_confirm
+    assert not diff(old, new, {"acme": {EIGHT: 23}})[0].needs_confirmation
 
 
 def test_what_joins_a_pool_comes_under_its_limits() -> None:
     """A flavor that runs joins a pool in which less is allowed: the pool asks, not the limit."""
     old = good('"H100-1-80G@fr-par-2", ', "")
     usage = {"acme": {"H100-1-80G@fr-par-2": 25}}
-    marked = [(c.path, c.why) for c in diff(old, good(), usage) if c.needs_confirm]
+    marked = [(c.path, c.reason) for c in diff(old, good(), usage) if c.needs_confirmation]
     assert marked == [("pool.h100.flavors", "acme uses 25 GPUs, above 24")]
     within = diff(old, good(), {"acme": {"H100-1-80G@fr-par-2": 24}})
-    assert not any(change.needs_confirm for change in within)
+    assert not any(change.needs_confirmation for change in within)
 
 
 def test_first_program_is_all_new() -> None:
     """Where nothing is in force every path is new, and only what stops a server is asked."""
     changes = diff(None, good(), {"acme": {EIGHT: 25}})
     assert all(change.before is None for change in changes)
-    assert [c.path for c in changes if c.needs_confirm] == [f"{ACME}.limit.h100"]
+    assert [c.path for c in changes if c.needs_confirmation] == [f"{ACME}.limit.h100"]

@@ -12,7 +12,13 @@ from quotas.config import schema
 from quotas.config.load import parse_program
 from quotas.model.program import Policy, Program, ProgramError
 from quotas.model.units import UCR_PER_CREDIT, format_instant
-from tests.quotas.config.program_texts import BAD, GOOD
+from tests.quotas.config.file_errors import FILE_ERRORS
+from tests.quotas.config.grant_errors import GRANT_ERRORS
+from tests.quotas.config.policy_errors import POLICY_ERRORS
+from tests.quotas.config.program_texts import GOOD
+from tests.quotas.config.quota_errors import QUOTA_ERRORS
+
+BAD = FILE_ERRORS | GRANT_ERRORS | QUOTA_ERRORS | POLICY_ERRORS
 
 DOCS = Path(__file__).parents[3] / "docs" / "program-file.md"
 
@@ -83,6 +89,7 @@ def test_docs_name_every_key() -> None:
         if isinstance(table, type) and issubclass(table, BaseModel)
     ]
     keys = {key for table in tables for key in table.model_fields if key not in {"id", "from_"}}
+    keys |= {part for key in schema.POLICY_KEYS for part in key.path.split(".")}
     sections = {
         "program",
         "pool",

@@ -7,6 +7,8 @@ import pytest
 from quotas.enforcement.decide import decide
 from quotas.ledger.transfers import GrantBalance
 from quotas.messages.catalogue import text_of
+from quotas.messages.catalogue.rules import level_text
+from quotas.messages.levels import LEVELS
 from quotas.model.units import DAY_S
 from quotas.rules import cohort_end, credits, membership
 from quotas.rules.context import Level
@@ -141,9 +143,10 @@ def test_paced_as_soon_as_nothing_more_fits_under_the_limit(
     decided = decide(a_snapshot(100, program, runs, [a_balance_of(left_ucr=10**9)]))
     (share,) = decided.shares
     assert (share.usage, share.demand, share.limited_by) == (2, 2, "demand")
-    assert decided.levels["acme"][0] == expected
+    assert decided.restrictions["acme"].level == expected
     if expected == "paced":
-        assert decided.levels["acme"][1] == "its limit allows no more than 2 GPUs in h100"
+        _, why = level_text(decided.restrictions["acme"])
+        assert why == "its limit allows no more than 2 GPUs in h100"
 
 
 def test_a_flavor_of_no_pool_counts_towards_no_limit() -> None:
@@ -192,3 +195,8 @@ def test_after_the_end_the_end_is_the_only_reason() -> None:
     snapshot = a_snapshot(2000, a_program(ends_s=1000), [a_run()])
     assert violations(credits.RULE, snapshot) == []
     assert len(violations(cohort_end.RULE, snapshot)) == 1
+
+
+def test_every_level_has_a_text() -> None:
+    """The codes of the texts are the levels, from the mildest to the strictest."""
+    assert list(LEVELS) == list(Level)

@@ -16,8 +16,6 @@ from quotas.metering.prices import (
     Version,
     charged_steps,
     is_absurd,
-    minute_rounding_ucr,
-    version_at,
 )
 from quotas.metering.rating import split_by_rate
 from quotas.metering.runs import Catalogue, Metered
@@ -35,9 +33,10 @@ def steps(*versions: Version, fixed_at_s: int | None = None) -> list[tuple[int, 
 def test_a_version_is_in_force_until_the_next_one() -> None:
     """The instant itself belongs to the new rate; time before the first is priced by it."""
     later = Version(2, 50, 120, 40)
-    found = [version_at([later, FIRST], at_s) for at_s in (-5, 0, 49, 50, 99)]
+    prices = Prices({FLAVOR: (later, FIRST)})
+    found = [prices.in_force(FLAVOR, at_s) for at_s in (-5, 0, 49, 50, 99)]
     assert [v.id for v in found if v] == [1, 1, 1, 2, 2]
-    assert version_at([], 0) is None
+    assert prices.in_force("another", 0) is None
 
 
 def test_the_last_recorded_of_the_same_instant_counts() -> None:
@@ -146,8 +145,7 @@ def test_many_small_cuts_cost_what_one_big_one_does(
     )
     points = sorted({0, 6_000, *later})
     exact = sum(
-        (version_at(prices.versions[FLAVOR], a) or FIRST).rate_ucr_per_h * (b - a)
-        for a, b in pairwise(points)
+        (prices.in_force(FLAVOR, a) or FIRST).rate_ucr_per_h * (b - a) for a, b in pairwise(points)
     )
     assert exact - HOUR_S * (len(points) - 1) < total * HOUR_S <= exact
 
@@ -165,14 +163,6 @@ def cut_at(prices: Prices, first: int) -> list[tuple[int, int | None, int | None
 def test_a_price_far_from_the_last_is_absurd(rate: int, absurd: bool) -> None:
     """Beyond twice 100 and below half of it, with a factor of 2; the bounds are believed."""
     assert is_absurd(rate, 100) is absurd
-
-
-@given(st.integers(0, 10**9), st.integers(0, 10**9), st.integers(0, 10**6))
-def test_a_minute_that_began_is_billed_whole(rate: int, start_s: int, seconds: int) -> None:
-    """Never less than the seconds, never a minute's price more, nothing on the minute."""
-    more = minute_rounding_ucr(rate, Period(start_s, start_s + seconds))
-    assert 0 <= more <= rate // 60 + 1
-    assert seconds % 60 or more == 0
 
 
 @pytest.mark.parametrize("from_s", [100, 50])

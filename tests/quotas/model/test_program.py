@@ -105,13 +105,6 @@ def test_project_passes_at_an_instant(instant_s: int, owner: Startup | None) -> 
     assert PROGRAM.owner("another", instant_s) is None
 
 
-def test_startup_knows_since_when_it_owns() -> None:
-    """owns_since_s is the start of the tenure that holds, and none is an error."""
-    assert AFTER.owns_since_s(PROJECT, 250) == 200
-    with pytest.raises(KeyError):
-        AFTER.owns_since_s(PROJECT, 199)
-
-
 @pytest.mark.parametrize(("instant_s", "gpus"), [(99, 0), (100, 40), (199, 40), (200, 48)])
 def test_pool_has_the_gpus_of_the_latest_step(instant_s: int, gpus: int) -> None:
     """A pool's capacity is a step function of time, and 0 before its first step."""

@@ -58,6 +58,6 @@ def test_the_forecast_is_what_expires(
     grants, run = two_tranches(rollover, first=first, second=700), a_run(rate_ucr_per_h=rate)
     posting = post_due(a_program(), grants, metered([run], {Z: now_s}), now_s)
     runs = list(posting.runs.values())
-    ahead = forecast_expiries(now_s, posting.grants, runs, {Z: now_s})
+    ahead = forecast_expiries(now_s, posting.grants, runs)
     last = post_due(a_program(), posting.grants, metered(runs, {Z: 2000}), 2000)
     assert sum(f.amount_ucr for f in ahead) == amounts_by_account(last)["expired:spring"]

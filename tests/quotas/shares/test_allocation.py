@@ -10,7 +10,7 @@ from quotas.model.program import Policy
 from quotas.shares import allocation
 from quotas.shares.allocation import Share, divide
 from quotas.shares.engine import Problem, Solution, solve
-from tests.builders import FLAVOR, RATE, a_balance_of, a_program, a_startup
+from tests.builders import FLAVOR, RATE, a_balance_of, a_program, a_snapshot, a_startup
 
 HOUR_S = 3_600
 KEY = ("acme", "h100")
@@ -23,7 +23,8 @@ def shared(credits_ucr: int, runtime_s: int, usage: int = 0, requested: int = 40
     catalogue = Catalogue(gpus={FLAVOR: 1}, rates_ucr_per_h={FLAVOR: RATE})
     grant = a_balance_of(left_ucr=credits_ucr, granted_ucr=credits_ucr)
     own = balance("acme", 0, [grant], [], {}, 0)
-    (share,) = divide(program, catalogue, {"acme": own}, {KEY: usage}, 0, {KEY: requested})
+    snapshot = a_snapshot(0, program, (), catalogue=catalogue, balances={"acme": own})
+    (share,) = divide(snapshot, {KEY: usage}, {KEY: requested}, {}, {})
     return share
 
 

@@ -1,4 +1,4 @@
-"""Intents that an override, a grant or a new program overtakes while a cycle reads."""
+"""Intents that are out of date because of an override, a grant or a program during a cycle."""
 
 from __future__ import annotations
 

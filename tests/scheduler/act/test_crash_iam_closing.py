@@ -28,7 +28,7 @@ CALLS = ("policies", "rules", "set_rules")
 
 @pytest.fixture(scope="module")
 def iam_env() -> Iterator[IamEnv]:
-    """One office for all crashes: each begins with the same rules."""
+    """One organization for all crashes: each case begins with the same rules."""
     with running("--clock", "controller", "--seed", "12", "--no-workload") as region:
         yield IamEnv(region)
 
@@ -50,14 +50,14 @@ def watch(harness: Harness, hook: Hook) -> None:
 
 
 def daemon(iam_env: IamEnv, folder: Path) -> Harness:
-    """A daemon that starts on a book that is there, at the instant it died or began."""
+    """A daemon that starts on an existing book, at the instant when the last one died or began."""
     harness = iam_env.harness(Book.open(folder))
     harness.clock.move_to(END - 30)
     return harness
 
 
 def points(iam_env: IamEnv, folder: Path, step: Callable[[Harness], None]) -> list[str]:
-    """The points of a step that nothing interrupts."""
+    """The points of a step without a crash."""
     names: list[str] = []
     harness = daemon(iam_env, folder)
     watch(harness, names.append)
@@ -88,7 +88,7 @@ def killed_at(iam_env: IamEnv, folder: Path, point: int, step: Callable[[Harness
 
 
 def announced(iam_env: IamEnv) -> str:
-    """The policy that acme's project was born with: closing narrows it too."""
+    """The policy that acme's project was created with: closing narrows it too."""
     path = f"/iam/v1alpha1/policies?organization_id={iam_env.region.organization_id}"
     listed = iam_env.client.ask("GET", f"{path}&page_size=100").json()["policies"]
     name = iam_env.region.projects[0].name
@@ -96,12 +96,12 @@ def announced(iam_env: IamEnv) -> str:
 
 
 def closing(iam_env: IamEnv) -> Callable[[Harness], None]:
-    """Acme's cohort ends: one cycle closes it."""
+    """Acme's cohort ends, and one cycle closes acme."""
     return iam_env.closed
 
 
 def reopening(iam_env: IamEnv) -> Callable[[Harness], None]:
-    """Acme's cohort was prolonged: one cycle gives everything back."""
+    """Acme's cohort is prolonged, and one cycle gives everything back."""
 
     def step(harness: Harness) -> None:
         iam_env.prolong(harness)
@@ -114,7 +114,7 @@ def reopening(iam_env: IamEnv) -> Callable[[Harness], None]:
 def test_a_kill_at_any_point_of_a_closing_changes_nothing_in_the_end(
     iam_env: IamEnv, tmp_path: Path
 ) -> None:
-    """Before recording, between record and call, between call and mark: closed, recorded once."""
+    """Killed around the record, the call or the mark, acme ends closed and recorded once."""
     made, blank = iam_env.startup(*GRANULAR), tmp_path / "blank"
     first, whole = announced(iam_env), iam_env.rule(*GRANULAR)
     iam_env.edit(first, whole)
@@ -143,7 +143,7 @@ def test_a_kill_at_any_point_of_a_closing_changes_nothing_in_the_end(
 def test_a_kill_at_any_point_of_a_reopening_changes_nothing_in_the_end(
     iam_env: IamEnv, tmp_path: Path
 ) -> None:
-    """Whatever was given back before the kill: all is there once, the record is ended."""
+    """Killed while giving back, acme has every rule once, and the record is ended."""
     made, blank = iam_env.startup(*GRANULAR), tmp_path / "blank"
     first, left = announced(iam_env), iam_env.rule("InstancesReadOnly")
     iam_env.edit(first, iam_env.rule(*GRANULAR))

@@ -1,4 +1,4 @@
-"""kill -9 around the poweron of an undone stop: the end is that of a run without a crash."""
+"""kill -9 around the poweron of an undone stop: the end equals that of a run without a crash."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from tests.scheduler.scenarios import stopped_harness, undo_last_stop
 from .test_crash_stop import Daemon, Hook, killed_at, numbered
 
 OFFSETS = (300, 330, 360, 3_900)
-"""Cycles: poweron is decided and sent, its server seen on, rest, an hourly charge."""
+"""Cycles: poweron is decided and sent, its server is seen on, quiet, an hourly charge."""
 
 
 class PoweronDaemon(Daemon):
-    """A daemon's life after a stop was undone; the cloud's truth is a file."""
+    """The life of a daemon after an undo; the cloud's truth is in a file."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -42,7 +42,7 @@ class PoweronDaemon(Daemon):
             file.write_text(str(self.harness.clock.now_s()))
 
     def watch(self, hook: Hook) -> None:
-        """Also around the call that powers on."""
+        """Also call the hook around the call that powers on."""
         super().watch(hook)
         power_on = self.harness.cloud.power_on
 
@@ -54,12 +54,12 @@ class PoweronDaemon(Daemon):
         self.harness.cloud.power_on = call  # type: ignore[method-assign]  # a wrapped call
 
     def state(self) -> dict[str, Any]:
-        """What a crash must not change."""
+        """The parts of the state that a crash must not change."""
         harness = self.harness
         return {
             "balances": harness.rows("balance"),
             "notices": [(row["state"], row["off_s"]) for row in harness.all("notice")],
-            "decisions": [[row["verb"], row["reason"]] for row in harness.all("decision")],
+            "decisions": [[row["verb"], row["inputs"]] for row in harness.all("decision")],
             "intents": [[row["action"], row["state"]] for row in harness.all("intent")],
             "server": harness.cloud.servers["s1"].state,
             "started_s": (self._folder / "started_s").read_text(),
@@ -67,7 +67,7 @@ class PoweronDaemon(Daemon):
 
 
 def undone(folder: Path) -> None:
-    """A book whose one stop an operator has just taken back."""
+    """A book whose only stop an operator has just undone."""
     harness = Harness(program(), Book.open(folder))
     harness.cloud.add(server())
     set_override(
@@ -83,7 +83,7 @@ def undone(folder: Path) -> None:
 
 
 def test_a_kill_at_any_point_around_poweron_changes_nothing_in_the_end(tmp_path: Path) -> None:
-    """At each write, commit and call: powered on once, restored once, the same books."""
+    """Killed at any write, commit or call, the server is powered on once; the books are equal."""
     blank = tmp_path / "blank"
     undone(blank)
     shutil.copytree(blank, tmp_path / "uncrashed")
@@ -109,7 +109,7 @@ def test_a_kill_at_any_point_around_poweron_changes_nothing_in_the_end(tmp_path:
 
 @pytest.mark.parametrize("cut", ["before", "after"])
 def test_a_crash_around_poweron_ends_as_without_it(cut: str) -> None:
-    """The daemon dies before or after the call: another one finds the intent and goes on."""
+    """If the daemon dies before or after the call, another one finds the intent and continues."""
     harness = stopped_harness()
     undo_last_stop(harness)
 

@@ -1,4 +1,4 @@
-"""kill -9 at each commit and each call: the end is that of a run without a crash.
+"""kill -9 at each commit and each call: the end equals that of a run without a crash.
 
 A child process runs the daemon on a book on disk and kills itself at one point; the
 parent then runs the same cycles on from the one that died. The cloud's truth is a
@@ -27,13 +27,13 @@ from scheduler import cycle as cycle_module
 from ..harness import T0, Harness, program, server
 
 OFFSETS = (0, 30, 3_700, 3_760, 3_790, 3_820)
-"""Cycles: before the server, its start and notice, an hourly charge, the stop, its end, rest."""
+"""Cycles: before the server, its start and notice, an hourly charge, the stop, its end, quiet."""
 NOTICE_S = 3_720
 Hook = Callable[[str], None]
 
 
 class Daemon:
-    """One process's life: a rig on the book in a folder, and on the cloud in a file there."""
+    """The life of one process: a harness on the book in a folder and on the cloud in a file."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -51,7 +51,7 @@ class Daemon:
             file.write_text(str(self.harness.clock.now_s()))
 
     def run(self, offsets: tuple[int, ...]) -> None:
-        """Run the cycles, noting in a file which one is under way."""
+        """Run the cycles, and write the number of the current one into a file."""
         for offset in offsets:
             (self._folder / "at").write_text(str(offset))
             self.harness.clock.move_to(T0 + offset)
@@ -64,7 +64,7 @@ class Daemon:
                 self.harness.cycle.run()
 
     def state(self) -> dict[str, Any]:
-        """What a crash must not change: the ledger, runs, notices, intents, the cloud."""
+        """The state that a crash must not change: ledger, runs, notices, intents, cloud."""
         harness = self.harness
         names = ("key", "kind", "startup", "at_s", "reason", "detail")
         return {
@@ -72,11 +72,11 @@ class Daemon:
             "entries": harness.all("entry"),
             "balances": harness.rows("balance"),
             "runs": harness.all("run"),
-            # When a server was first seen off depends on when somebody looked.
+            # When a server was first seen off depends on when a daemon looked.
             "notices": [
                 {k: v for k, v in row.items() if k != "off_s"} for row in harness.all("notice")
             ],
-            "decisions": [[row["verb"], row["reason"]] for row in harness.all("decision")],
+            "decisions": [[row["verb"], row["inputs"]] for row in harness.all("decision")],
             "intents": [[row["server_id"], row["state"]] for row in harness.all("intent")],
             "server": harness.cloud.servers["s1"].state,
             "stopped_s": (self._folder / "stopped_s").read_text(),
@@ -110,7 +110,7 @@ class Daemon:
 
 
 def numbered(act_at: int, then: Callable[[], None]) -> tuple[Hook, list[str]]:
-    """A hook that lists its points, and does something at one of them."""
+    """A hook that lists its points and acts at one of them."""
     names: list[str] = []
 
     def hook(name: str) -> None:
@@ -127,7 +127,7 @@ def killed_at(
     made: Callable[[Path], Daemon] | None = None,
     offsets: tuple[int, ...] = OFFSETS,
 ) -> int:
-    """Run the daemon in a child that kills itself at a point; the offset of the dead cycle."""
+    """Run the daemon in a child that kills itself at a point; return the dead cycle's offset."""
     child = os.fork()
     if child == 0:
         try:
@@ -144,7 +144,7 @@ def killed_at(
 
 @pytest.fixture(scope="module")
 def blank(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a book that knows its program and nothing else."""
+    """A folder with a book that contains its program and nothing else."""
     folder = tmp_path_factory.mktemp("crash") / "blank"
     Daemon(folder).harness.book.close()
     return folder
@@ -165,7 +165,7 @@ def uncrashed(blank: Path) -> tuple[dict[str, Any], list[str]]:
 
 
 def test_a_kill_at_any_point_changes_nothing_in_the_end(blank: Path) -> None:
-    """At each write, commit and call: verify accepts, the books equal an uncrashed run's."""
+    """Killed at any write, commit or call, the books verify and equal an uncrashed run's."""
     expected, names = uncrashed(blank)
     assert expected["server"] == "stopping" and expected["intents"] == [["s1", "confirmed"]]
     assert {"COMMIT", "before power_off", "after power_off"} <= set(names) and len(names) > 50
@@ -185,7 +185,7 @@ def test_a_kill_at_any_point_changes_nothing_in_the_end(blank: Path) -> None:
 def test_a_commit_that_succeeded_with_an_error_is_not_repeated(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The database says it failed, and it did not: the next cycle finds it done."""
+    """If the database reports a failure after a commit succeeded, the next cycle finds it done."""
     plain, torn = (Harness(program(limit=0)) for _ in range(2))
     for harness in (plain, torn):
         harness.cloud.add(server())

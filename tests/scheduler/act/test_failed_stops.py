@@ -1,4 +1,4 @@
-"""Stops that cannot be done: an alarm, a metric and few calls."""
+"""Stops that fail: an alarm, a metric and few calls."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_a_state_that_allows_no_poweroff_is_not_asked_for_one() -> None:
 
 
 MOST_CALLS = 12
-"""Of an hour: a minute after the first failure, then twice as long each time, up to 15."""
+"""Minutes of an hour with a try: a minute after the first failure, then doubled, up to 15."""
 
 
 def failing(error: Exception) -> Callable[[Harness], None]:
@@ -95,7 +95,7 @@ def test_a_failing_stop_is_visible_and_retried_slowly(
 
 
 def test_a_throttled_stop_is_tried_in_each_cycle_and_expires() -> None:
-    """429 says nothing about the server: one call a cycle, and the intent expires."""
+    """429 says nothing about the server: there is one call a cycle, and the intent expires."""
     harness = Harness(program(limit=4))
     harness.cloud.add(server())
     failing(Throttled("429"))(harness)

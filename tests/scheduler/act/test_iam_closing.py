@@ -15,6 +15,7 @@ from quotas.state.notices import SEND_WITHIN_S
 from quotas.state.overrides import EVERYONE
 from scheduler.views.status import status_of
 from simulator.process import Running, running
+from tests.scheduler.harness import row_text
 from tests.simulator.client import Client
 from tests.simulator.test_errors import same
 
@@ -26,21 +27,21 @@ STOPPING = ("InstancesServerDelete", "InstancesServerStop", "InstancesServerWrit
 
 @pytest.fixture(scope="module")
 def region() -> Iterator[Running]:
-    """A region of its own: closing changes its policies."""
+    """A region of its own, because closing changes its policies."""
     with running("--clock", "controller", "--seed", "11", "--no-workload") as region:
         yield region
 
 
 @pytest.fixture
 def iam_env(region: Running) -> Iterator[IamEnv]:
-    """An office with a key that may close; the region's servers and faults go afterwards."""
+    """An organization with a key that may close; its servers and faults go after each test."""
     made = IamEnv(region)
     yield made
     made.client.clear()
 
 
 def test_the_403_appears_to_a_closed_startup_and_goes_away(iam_env: IamEnv) -> None:
-    """Through the SDK with the startup's own announced key: start refused, stop not; then back."""
+    """With the startup's own key the SDK may not start but may stop; later it may do both."""
     own, harness = iam_env.region.projects[0].secret_key, iam_env.harness()
     server_id = iam_env.client.created()
     harness.run()
@@ -84,7 +85,7 @@ def test_a_broad_set_is_replaced_by_its_parts_and_comes_back(iam_env: IamEnv) ->
 
 
 def test_rules_that_a_person_added_in_between_survive(iam_env: IamEnv) -> None:
-    """One rule added and one edited while closed: both stay, and what was taken is back."""
+    """A rule added and a rule edited while closed both stay, and the revoked rules come back."""
     made, harness = iam_env.startup(*GRANULAR), iam_env.harness()
     iam_env.closed(harness)
     assert iam_env.rules(made["policy_id"]) == [["InstancesReadOnly"]]
@@ -101,7 +102,7 @@ def test_rules_that_a_person_added_in_between_survive(iam_env: IamEnv) -> None:
 def test_start_given_by_hand_while_closed_is_taken_again_and_both_come_back(
     iam_env: IamEnv,
 ) -> None:
-    """The rules are read again each hour; no record overwrites the first."""
+    """cohortd reads the rules again each hour, and no record overwrites the first."""
     made, harness = iam_env.startup(*GRANULAR), iam_env.harness()
     iam_env.closed(harness)
     kept = iam_env.rule("InstancesReadOnly")
@@ -115,7 +116,7 @@ def test_start_given_by_hand_while_closed_is_taken_again_and_both_come_back(
 
 
 def test_a_policy_deleted_or_restored_by_hand_does_not_hold_up_the_rest(iam_env: IamEnv) -> None:
-    """Given back by a person already: nothing is doubled, and the record ends."""
+    """If a person gave the rules back first, nothing is doubled, and the record ends."""
     made, harness = iam_env.startup(*GRANULAR), iam_env.harness()
     iam_env.closed(harness)
     iam_env.edit(made["policy_id"], iam_env.rule(*GRANULAR))
@@ -125,7 +126,7 @@ def test_a_policy_deleted_or_restored_by_hand_does_not_hold_up_the_rest(iam_env:
 
 
 def test_nobody_elses_policy_is_touched(iam_env: IamEnv) -> None:
-    """A policy that also starts servers elsewhere is the operator's: it stays as it is."""
+    """A policy that also starts servers of others belongs to the operator and stays unchanged."""
     projects = [project.id for project in iam_env.region.projects[:2]]
     both = {"permission_set_names": list(GRANULAR), "project_ids": projects}
     ops = iam_env.client.control("POST", "principals", kind="application", name="ops", rules=[both])
@@ -136,14 +137,14 @@ def test_nobody_elses_policy_is_touched(iam_env: IamEnv) -> None:
 
 @pytest.mark.parametrize("mode", ["shadow", "off"])
 def test_only_enforce_closes(iam_env: IamEnv, mode: str) -> None:
-    """In shadow and off nothing is asked of IAM."""
+    """In shadow mode and mode off, cohortd makes no call to IAM."""
     made = iam_env.startup(*GRANULAR)
     iam_env.closed(harness := iam_env.harness(mode=mode))  # type: ignore[arg-type]  # a Mode
     assert iam_env.rules(made["policy_id"]) == [sorted(GRANULAR)] and not intents(harness)
 
 
 def test_without_the_second_key_nothing_is_decided(iam_env: IamEnv) -> None:
-    """As before there was IAM: the level is closed, no intent waits for a key."""
+    """Without a key for IAM the level is closed, and no intent waits for a key."""
     harness = iam_env.harness()
     harness.cycle.permissions = None
     iam_env.closed(harness)
@@ -151,7 +152,7 @@ def test_without_the_second_key_nothing_is_decided(iam_env: IamEnv) -> None:
 
 
 def test_a_transient_state_is_tried_in_the_next_cycle(iam_env: IamEnv) -> None:
-    """409 twice: the same intent waits, the rules stay whole, then it is confirmed."""
+    """After 409 twice the same intent waits, the rules stay whole, then it is confirmed."""
     made, harness = iam_env.startup(*GRANULAR), iam_env.harness()
     iam_env.client.control("POST", "faults", kind="transient_state", count=2)
     iam_env.closed(harness)
@@ -167,7 +168,7 @@ def test_a_transient_state_is_tried_in_the_next_cycle(iam_env: IamEnv) -> None:
 
 
 def puts(harness: Harness) -> list[int]:
-    """Counts calls of set_rules from now on: the instants at which they were made."""
+    """Record the instants of all calls of set_rules from now on."""
     of, called = harness.cycle.permissions, []
     assert of is not None
     set_rules = of.set_rules
@@ -181,7 +182,7 @@ def puts(harness: Harness) -> list[int]:
 
 
 def test_a_conflict_that_never_ends_is_visible_and_no_storm(iam_env: IamEnv) -> None:
-    """409 for ever: once a cycle at most, each intent expires, an alarm and the failures show."""
+    """After 409 for ever there is at most one call a cycle; intents expire and an alarm shows."""
     iam_env.startup(*GRANULAR)
     harness = iam_env.harness()
     iam_env.client.control("POST", "faults", kind="transient_state")
@@ -206,7 +207,7 @@ def test_a_conflict_that_never_ends_is_visible_and_no_storm(iam_env: IamEnv) -> 
 
 
 def test_a_key_that_may_not_set_rules_fails_in_sight(region: Running) -> None:
-    """403 on set_rules: failed with the cloud's words, tried again ever more seldom."""
+    """A 403 on set_rules fails with the cloud's text, and the pauses between tries grow."""
     iam_env = IamEnv(region, "IAMPolicyReadOnly")
     made, harness = iam_env.startup(*GRANULAR), iam_env.harness()
     called = puts(harness)
@@ -225,7 +226,7 @@ def test_a_key_that_may_not_set_rules_fails_in_sight(region: Running) -> None:
 
 
 def test_an_iam_that_is_down_holds_up_no_stop(iam_env: IamEnv) -> None:
-    """502 from every path of IAM: the closing waits, the server's stop is sent all the same."""
+    """502 from every path of IAM delays the closing, but not the server's stop."""
     made, harness = iam_env.startup(*GRANULAR), iam_env.harness()
     harness.cloud.add(server(project_id=iam_env.project))
     harness.run()
@@ -244,7 +245,7 @@ def test_an_iam_that_is_down_holds_up_no_stop(iam_env: IamEnv) -> None:
 def test_in_maintenance_nobody_is_closed_or_reopened_and_after_it_both_are_at_once(
     iam_env: IamEnv,
 ) -> None:
-    """Nothing is decided that may not be sent: no failed try, and so no pause after it."""
+    """Maintenance decides no IAM call, so no failed try and no pause follow it."""
     made, harness = iam_env.startup(*GRANULAR), iam_env.harness()
     harness.run(END - harness.clock.now_s() - HOUR_S)
     for wanted, change in (("close", iam_env.closed), ("reopen", iam_env.prolong)):
@@ -262,7 +263,7 @@ def test_in_maintenance_nobody_is_closed_or_reopened_and_after_it_both_are_at_on
 
 
 def test_a_project_that_passed_on_takes_its_rules_along(iam_env: IamEnv) -> None:
-    """Its new owner is told so, once, and the former one stays closed."""
+    """The new owner is told once that it is closed, and the former owner stays closed."""
     made, harness = iam_env.startup(*GRANULAR), iam_env.harness()
     iam_env.closed(harness)
     iam_env.pass_on(harness)
@@ -271,12 +272,12 @@ def test_a_project_that_passed_on_takes_its_rules_along(iam_env: IamEnv) -> None
     assert iam_env.rules(made["policy_id"]) == [sorted(GRANULAR)]
     told = [row for row in harness.all("notice") if row["rule"] == "closing"]
     assert [row["startup"] for row in told] == ["acme", "birch"]
-    assert "in what passed to it" in str(told[1]["text"])
+    assert "in what passed to it" in row_text(told[1])
     assert {row["state"] for row in harness.all("revoked_rules")} == {"ended"}
 
 
 def test_a_newer_intent_abandons_the_older(iam_env: IamEnv) -> None:
-    """Prolonged while the close still waits: it is abandoned, and nothing was taken."""
+    """If the cohort is prolonged while the closing waits, the intent is abandoned."""
     made, harness = iam_env.startup(*GRANULAR), iam_env.harness()
     iam_env.client.control("POST", "faults", kind="transient_state", count=1)
     iam_env.closed(harness)
@@ -286,7 +287,7 @@ def test_a_newer_intent_abandons_the_older(iam_env: IamEnv) -> None:
 
 
 def test_rules_stay_withheld_in_shadow_and_an_alarm_says_so(iam_env: IamEnv) -> None:
-    """Out of enforce mode nothing is touched, not even to give back: release-all does."""
+    """Outside enforce mode cohortd changes no rule, not even to give it back: release-all does."""
     iam_env.startup(*GRANULAR)
     harness = iam_env.harness()
     iam_env.closed(harness)

@@ -1,4 +1,4 @@
-"""The leader sends a stop once, and the stop ends in one state, whatever the cloud answers."""
+"""Intents: the leader sends a stop once, and the intent ends whatever the cloud answers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from quotas.book.cycle.commit import apply_program
 from quotas.book.verify.verify import verify
 from quotas.model.observation import Cause, Partial
 from quotas.model.program import Mode
-from scheduler.act.intents import CALL_BUDGET_S
+from quotas.state.notices import IntentCode
+from scheduler.act.access import CALL_BUDGET_S
 from scheduler.clouds.base import Conflict, KeyRefused, ServerFault, Throttled, Unreachable
 from scheduler.timing import Timing
 from tests.scheduler.harness import DAY_S, NOTICE_S, T0, Harness, override, program, server
@@ -20,7 +21,7 @@ from tests.scheduler.scenarios import last_notice
 
 
 def over_limit(mode: Mode = "enforce") -> Harness:
-    """A rig whose one server has had its notice, and is due at T0 + NOTICE_S."""
+    """A harness whose one server had its notice and is due at T0 + NOTICE_S."""
     harness = Harness(program(limit=0, mode=mode))
     harness.cloud.add(server())
     harness.run()
@@ -39,7 +40,7 @@ def states(harness: Harness) -> list[object]:
 
 @pytest.mark.parametrize("mode", ["shadow", "off"])
 def test_only_enforce_ever_calls(mode: Mode) -> None:
-    """Shadow decides and records, off does not even decide; neither calls power_off."""
+    """Shadow mode decides and records, mode off does not decide, and neither calls power_off."""
     harness = over_limit(mode)
     harness.run_until(T0 + 3_600, 60)
     assert not harness.cloud.stops and not harness.all("intent")
@@ -48,7 +49,7 @@ def test_only_enforce_ever_calls(mode: Mode) -> None:
 
 
 def test_a_stop_follows_its_notice_and_is_confirmed() -> None:
-    """Nothing is called before the deadline; then one call, sent, confirmed by observation."""
+    """There is no call before the deadline; then one, which the next observation confirms."""
     harness = over_limit()
     harness.run(NOTICE_S - 1)
     assert not harness.cloud.stops
@@ -60,7 +61,7 @@ def test_a_stop_follows_its_notice_and_is_confirmed() -> None:
 
 
 def test_a_refused_stop_fails_and_is_tried_again_with_growing_pauses() -> None:
-    """Each refusal ends its intent; new ones follow after 60, 120, 240 s."""
+    """Each refusal ends its intent; new intents follow after 60, 120 and 240 s."""
     harness = over_limit()
     sent_s: list[int] = []
 
@@ -73,13 +74,17 @@ def test_a_refused_stop_fails_and_is_tried_again_with_growing_pauses() -> None:
     harness.run_until(T0 + 900, 10)
     assert [b - a for a, b in pairwise(sent_s)] == [60, 120, 240]
     assert states(harness) == ["failed", "failed", "failed", "confirmed"]
-    assert {row["detail"] for row in harness.all("intent")[:3]} == {"resource is locked"}
+    assert {row["result"].error for row in harness.all("intent")[:3]} == {"resource is locked"}
     assert verify(harness.book).fault is None
 
 
-@pytest.mark.parametrize("error", [Unreachable("reset"), ServerFault("502")])
+@pytest.mark.parametrize(
+    "error",
+    [Unreachable("reset"), ServerFault("502")],
+    ids=["no answer came", "the answer was a 502"],
+)
 def test_a_stop_that_may_have_been_done_is_left_to_observation(error: Exception) -> None:
-    """Done, but an error came back: not called again, and confirmed when it is seen off."""
+    """A stop that was done but answered with an error is not called again, and is confirmed."""
     harness = over_limit()
 
     def fail_after_doing(server_id: str) -> None:
@@ -88,15 +93,14 @@ def test_a_stop_that_may_have_been_done_is_left_to_observation(error: Exception)
 
     harness.cloud.on_stop = fail_after_doing
     harness.run(NOTICE_S)
-    assert states(harness) == ["sent"] and str(harness.all("intent")[0]["detail"]).startswith(
-        "unsure"
-    )
+    (intent,) = harness.all("intent")
+    assert (intent["state"], intent["result"].code) == ("sent", IntentCode.UNSURE)
     harness.run(30)
     assert states(harness) == ["confirmed"] and harness.cloud.stops == ["s1"]
 
 
 def test_a_stop_that_is_done_only_later_is_left_to_observation_too() -> None:
-    """An error, still on in the next cycle, then off: one call, and confirmed."""
+    """After an error, a server that is on for one more cycle and then off had one call."""
     harness = over_limit()
     harness.cloud.on_stop = lambda _: (_ for _ in ()).throw(ServerFault("502"))
     harness.run(NOTICE_S)
@@ -108,7 +112,7 @@ def test_a_stop_that_is_done_only_later_is_left_to_observation_too() -> None:
 
 
 def test_a_stop_that_a_revoked_key_prevented_is_known_not_done() -> None:
-    """401 on the call itself: the intent failed, at once, and is not taken for sent."""
+    """A 401 on the call itself fails the intent at once; it does not count as sent."""
     harness = over_limit()
 
     def revoked(_: str) -> None:
@@ -120,7 +124,7 @@ def test_a_stop_that_a_revoked_key_prevented_is_known_not_done() -> None:
 
 
 def test_an_unsure_stop_that_was_not_done_is_sent_again() -> None:
-    """Still running a stop latency later: that intent failed, and another follows."""
+    """If the server still runs a stop latency later, the intent has failed and another follows."""
     harness = over_limit()
 
     def fail(_: str) -> None:
@@ -135,7 +139,7 @@ def test_an_unsure_stop_that_was_not_done_is_sent_again() -> None:
 
 
 def test_a_throttled_stop_stays_pending_and_is_sent_in_the_next_cycle() -> None:
-    """429 says that nothing was done: the same intent is tried again."""
+    """A 429 means that nothing was done: the same intent is tried again."""
     harness = over_limit()
 
     def throttle(_: str) -> None:
@@ -151,7 +155,7 @@ def test_a_throttled_stop_stays_pending_and_is_sent_in_the_next_cycle() -> None:
 
 
 def test_a_stop_that_waits_is_not_sent_to_a_zone_that_answers_partly() -> None:
-    """Promise 3: an intent of an earlier cycle waits until its zone is Complete again."""
+    """Promise 3: an older intent waits until its zone is Complete again."""
     harness = over_limit()
     harness.cloud.on_stop = lambda _: (_ for _ in ()).throw(Throttled("429"))
     harness.run(NOTICE_S)
@@ -165,7 +169,7 @@ def test_a_stop_that_waits_is_not_sent_to_a_zone_that_answers_partly() -> None:
 
 
 def test_an_intent_throttled_past_its_hour_expires_and_is_decided_anew() -> None:
-    """Beyond not_after nothing is sent: the world has moved on."""
+    """After not_after nothing is sent, because the situation may have changed."""
     harness = over_limit()
     harness.cloud.on_stop = lambda _: (_ for _ in ()).throw(Throttled("429"))
     harness.run_until(T0 + NOTICE_S + 360)
@@ -176,7 +180,7 @@ def test_an_intent_throttled_past_its_hour_expires_and_is_decided_anew() -> None
 
 
 def test_nothing_is_called_with_too_little_lease_left() -> None:
-    """A cycle that took so long that a call might outlive the lease sends nothing."""
+    """A cycle that ran so long that a call might outlive the lease sends nothing."""
     harness = over_limit()
     publish = harness.cycle.catalogues.read
 
@@ -192,7 +196,7 @@ def test_nothing_is_called_with_too_little_lease_left() -> None:
 
 
 def test_a_step_back_inside_a_cycle_makes_the_lease_no_longer() -> None:
-    """By the wall it lasts for a month, by monotonic time too short for a call: none is made."""
+    """By wall time the lease lasts a month, but monotonic time leaves no room: no call is made."""
     harness = over_limit()
     read = harness.cycle.catalogues.read
 
@@ -207,7 +211,7 @@ def test_a_step_back_inside_a_cycle_makes_the_lease_no_longer() -> None:
 
 
 def test_a_server_that_stopped_by_itself_is_not_called() -> None:
-    """Its notice is cancelled, and so is the promise of the stop."""
+    """If the reason ends, both the notice and the stop are cancelled."""
     harness = over_limit()
     harness.cloud.turn_off("s1")
     harness.run(NOTICE_S)
@@ -226,7 +230,7 @@ def test_a_cause_that_ends_abandons_the_intent() -> None:
 
 
 def test_a_server_started_again_gets_a_notice_of_its_own() -> None:
-    """Stopped once, started again: full notice, then a second stop."""
+    """A server that is stopped and started again gets a full notice, then a second stop."""
     harness = over_limit()
     harness.run(NOTICE_S)
     harness.run_until(T0 + 300)
@@ -239,7 +243,7 @@ def test_a_server_started_again_gets_a_notice_of_its_own() -> None:
 
 
 def test_a_stop_that_is_under_way_is_taken_back_when_it_is_done() -> None:
-    """Sent, and then nothing asks for it any more: executed, not cancelled, if it happens."""
+    """If a sent stop is no longer needed but happens, its notice is executed, not cancelled."""
     harness = Harness()
     harness.cloud.add(server())
     override(harness, "level", "acme", "stopped")

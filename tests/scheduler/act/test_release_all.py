@@ -1,4 +1,4 @@
-"""release-all tries every policy, ends every order and releases the lease."""
+"""release-all tries every policy, ends every intent and releases the lease."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from quotas.book.schema.tables import NOTICE
 from quotas.iam.closing import RULE
 from quotas.iam.narrowing import NarrowedRule, RevokedRules
 from quotas.iam.policies import Rule
+from quotas.messages.catalogue.operators import result_text
 from scheduler.act.release_all import LEASE_S, preview_release, release_all
 from scheduler.clouds.base import CloudError, Forbidden, Unreachable
 from tests.builders import a_notice
@@ -26,7 +27,7 @@ SLOW_S = 25
 
 
 class SlowIam:
-    """Policies in memory; each call takes its time. `before` a call of a policy, it may fail."""
+    """Policies in memory; each call takes its time, and a `before` hook may fail it."""
 
     def __init__(self, harness: Harness, call_s: int = SLOW_S) -> None:
         self._clock, self._call_s = harness.clock, call_s
@@ -38,7 +39,7 @@ class SlowIam:
         self.before.get(policy_id, lambda: None)()
 
     def rules(self, policy_id: str) -> tuple[Rule, ...]:
-        """The rules of a policy, none before they were given back."""
+        """The rules of a policy, empty until they were given back."""
         self._call(policy_id)
         return self.restored.get(policy_id, ())
 
@@ -48,20 +49,20 @@ class SlowIam:
         self.restored[policy_id] = tuple(rules)
 
     def policies(self) -> tuple[()]:
-        """Nobody who gives back asks for them."""
+        """Unused: giving back does not read this."""
         raise NotImplementedError
 
     def principals(self, _kind: str) -> tuple[()]:
-        """Nobody who gives back asks for them."""
+        """Unused: giving back does not read this."""
         raise NotImplementedError
 
     def key_holder(self) -> str:
-        """Nobody who gives back asks for it."""
+        """Unused: giving back does not read this."""
         raise NotImplementedError
 
 
 def closed(*policies: str) -> Harness:
-    """A book in which a rule is withheld from each policy: "acme/p1" is p1 of acme's."""
+    """A book with a revoked rule for each policy: "acme/p1" is p1 of acme's."""
     harness = Harness()
     lease = seize(harness.book, "a daemon", harness.clock.now_s(), 180)
     for each in policies:
@@ -99,12 +100,12 @@ def is_free(harness: Harness) -> bool:
 
 
 def withheld(harness: Harness) -> list[object]:
-    """The policies to which something is still to be given back."""
+    """The policies that still lack a rule."""
     return [row["policy_id"] for row in harness.all("revoked_rules") if row["state"] == "revoked"]
 
 
 def test_a_slow_iam_does_not_outlast_the_lease() -> None:
-    """Four policies at a hundred seconds each: the lease is renewed for each, then let go."""
+    """With four policies of a hundred seconds each, each renews the lease; then it is released."""
     harness = closed("acme/p0", "acme/p1", "acme/p2", "acme/p3")
     iam = SlowIam(harness)
     (dry,) = preview_release(harness.book, iam, harness.clock)
@@ -122,7 +123,7 @@ def test_a_slow_iam_does_not_outlast_the_lease() -> None:
 
 
 def test_every_policy_is_tried_and_every_error_told() -> None:
-    """Unreachable, forbidden, slower than a lease: told by policy; the others come back."""
+    """An unreachable, forbidden or slow policy is reported by name; the others get their rules."""
     harness = closed(
         "acme/down", "acme/slow", "acme/fine", "birch/shut", "birch/good", "cedar/last"
     )
@@ -139,7 +140,7 @@ def test_every_policy_is_tried_and_every_error_told() -> None:
     assert [each.policy_id for each in birch.restored] == ["good"]
     assert cedar.restored and not cedar.error
     assert [state for _, state in intents(harness)] == ["failed", "failed", "confirmed"]
-    assert "shut: 403; restored good" in str(harness.all("intent")[1]["detail"])
+    assert "shut: 403; restored good" in result_text(harness.all("intent")[1]["result"])
     assert withheld(harness) == ["down", "slow", "shut"] and is_free(harness)
     assert not any(
         each.error for each in release_all(harness.book, SlowIam(harness), harness.clock, "w", "a")
@@ -147,7 +148,7 @@ def test_every_policy_is_tried_and_every_error_told() -> None:
 
 
 def test_a_daemon_that_took_the_lease_is_told_by_startup_and_leads_on() -> None:
-    """A call that hung for longer than the lease: nothing more is written under it."""
+    """After a call that hung for longer than the lease, nothing more is written under it."""
     harness = closed("acme/p0", "birch/p1")
 
     def hang() -> None:
@@ -164,7 +165,7 @@ def test_a_daemon_that_took_the_lease_is_told_by_startup_and_leads_on() -> None:
 
 
 def test_an_interruption_leaves_no_order_open_and_no_lease() -> None:
-    """Ctrl-C in the second of three startups: what was not done is abandoned."""
+    """After Ctrl-C in the second of three startups, the remaining intents are abandoned."""
     harness = closed("acme/p0", "birch/p1", "cedar/p2")
 
     def interrupt() -> None:

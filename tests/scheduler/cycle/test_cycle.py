@@ -1,4 +1,4 @@
-"""A cycle charges what it knows, once, and does nothing on unknown data."""
+"""Cycles: each charges known time once, and does nothing on unknown data."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_a_cycle_twice_is_a_cycle_once() -> None:
     harness.cloud.add(server(since_s=T0 + 10))
     for pause_s in (30, HOUR_S, 40, 300, HOUR_S):
         if harness.run(pause_s).sent:
-            harness.run()  # the stop it sent has changed the world: that is one cycle more
+            harness.run()  # its stop changed the world, so one more cycle changes the book
         before = digest(harness)
         harness.run()
         assert digest(harness) == before
@@ -41,7 +41,7 @@ def test_a_cycle_twice_is_a_cycle_once() -> None:
 
 
 def test_many_cycles_charge_what_one_does() -> None:
-    """Any partition of the time into cycles gives the same charge to the micro-credit."""
+    """However time is divided into cycles, the charge is equal to the micro-credit."""
     charges = []
     for every_s in (37, 450, 3_600, 8_000):
         harness = Harness()
@@ -56,7 +56,7 @@ def test_many_cycles_charge_what_one_does() -> None:
 
 
 def test_a_server_that_starts_while_a_cycle_reads_is_charged_from_its_date() -> None:
-    """The zone's pages take 36 s, and it starts within: the charge is of its seconds exactly."""
+    """A server that starts while its zone's pages are read (36 s) is charged its own seconds."""
     harness = Harness()
     harness.run()
     started_s = T0 + 30 + 35
@@ -77,7 +77,7 @@ def test_a_server_that_starts_while_a_cycle_reads_is_charged_from_its_date() -> 
 
 
 def test_a_quiet_cycle_posts_nothing() -> None:
-    """A cycle in which nothing changed writes its zones and nothing else."""
+    """A cycle in which nothing changed writes only the instants of its zones."""
     harness = Harness()
     harness.cloud.add(server())
     harness.run()
@@ -87,7 +87,7 @@ def test_a_quiet_cycle_posts_nothing() -> None:
     assert {row["confirmed_until_s"] for row in harness.all("zone")} == {T0 + 30}
 
 
-@pytest.mark.parametrize("answer", [unknown, partial])
+@pytest.mark.parametrize("answer", [unknown, partial], ids=["no answer", "a part of the servers"])
 def test_a_zone_that_is_not_known_stops_and_charges_nothing(answer: Callable[[str], Sweep]) -> None:
     """Past a notice's deadline, an Unknown or Partial zone keeps the server running."""
     harness = Harness(program(limit=0))
@@ -106,7 +106,7 @@ def test_a_zone_that_is_not_known_stops_and_charges_nothing(answer: Callable[[st
 
 
 def test_an_outage_of_another_zone_does_not_save_a_server() -> None:
-    """Exhaustion and limits need only the server's own zone."""
+    """Exhaustion and limits need an answer of the server's own zone only."""
     harness = Harness(program(limit=0))
     harness.cloud.add(server())
     harness.cloud.answers["pl-waw-2"] = lambda _: unknown("pl-waw-2")
@@ -116,7 +116,7 @@ def test_an_outage_of_another_zone_does_not_save_a_server() -> None:
 
 
 def test_a_revoked_key_is_told_apart_and_stops_nothing() -> None:
-    """Every zone answers 401: the cause is in the book, and nothing is stopped."""
+    """If every zone answers 401, the book records the cause and nothing is stopped."""
     harness = Harness(program(limit=0))
     harness.cloud.add(server())
     harness.run()
@@ -128,7 +128,7 @@ def test_a_revoked_key_is_told_apart_and_stops_nothing() -> None:
 
 
 def test_zones_that_hang_are_unknown_at_the_deadline() -> None:
-    """At the cycle's deadline a hung zone is Unknown; its late answer is dropped."""
+    """At the cycle's deadline a hung zone counts as Unknown, and its late answer is dropped."""
     harness = Harness()
     harness.cloud.add(server())
     harness.run()
@@ -137,7 +137,7 @@ def test_zones_that_hang_are_unknown_at_the_deadline() -> None:
     def hang(at_s: int) -> Sweep:
         entered.release()
         let_go.wait(30)
-        return Complete(ZONE, at_s, ())  # late and wrong: believed, it would end the run
+        return Complete(ZONE, at_s, ())  # late and wrong: believed, this answer would end the run
 
     for zone in ("fr-par-1", ZONE, "pl-waw-2"):
         harness.cloud.answers[zone] = hang
@@ -155,7 +155,7 @@ def test_zones_that_hang_are_unknown_at_the_deadline() -> None:
 
 
 def test_a_jump_of_the_clock_forward_only_observes() -> None:
-    """Wall ahead of monotonic time by more than 5 s: nothing is written or stopped."""
+    """If the wall clock jumps ahead by more than 5 s, nothing is written or stopped."""
     harness = Harness(program(limit=0))
     harness.cloud.add(server())
     harness.run()
@@ -169,7 +169,7 @@ def test_a_jump_of_the_clock_forward_only_observes() -> None:
 
 
 def test_a_step_of_the_clock_back_charges_nothing_until_time_passes() -> None:
-    """What is confirmed stays; the total after the step is that of the time that passed."""
+    """After a step back, confirmed time stays confirmed, and the total is for the time passed."""
     harness = Harness()
     harness.cloud.add(server())
     harness.run()
@@ -213,7 +213,7 @@ def test_the_fixpoint_is_quiet() -> None:
 
 
 def test_no_program_is_no_work() -> None:
-    """Without a program a cycle asks the cloud nothing."""
+    """A cycle without a program makes no call to the cloud."""
     harness = Harness()
     harness.cycle.book = Book.in_memory()
     harness.cloud.answers[ZONE] = lambda _: pytest.fail("the cloud was asked")
@@ -221,6 +221,6 @@ def test_no_program_is_no_work() -> None:
 
 
 def test_timing_refuses_a_lease_that_is_too_short() -> None:
-    """cycle_max + 2 x database timeout < lease is checked where they are put together."""
+    """The settings guarantee that cycle_max + 2 x database timeout < lease."""
     with pytest.raises(ValueError, match="too short"):
         Timing(cycle_max_s=160, database_timeout_s=10, lease_s=180)

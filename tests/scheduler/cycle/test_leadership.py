@@ -14,7 +14,7 @@ from ..harness import DAY_S, NOTICE_S, T0, ZONE, Harness, digest, program, serve
 
 
 def test_only_the_leader_writes() -> None:
-    """While one holds the lease, the other's cycle stands by and changes nothing."""
+    """While one daemon holds the lease, the other one's cycle stands by and changes nothing."""
     harness = Harness(program(limit=0))
     harness.cloud.add(server())
     second = harness.daemon("b")
@@ -39,7 +39,7 @@ def test_the_lease_passes_on_when_it_runs_out_and_when_it_is_released() -> None:
 
 
 def test_a_successor_does_not_wait_for_a_lease_whose_end_is_thirty_days_away() -> None:
-    """Its holder's clock was ahead, and it is gone: taken once it stood unchanged for 300 s."""
+    """A lease from a holder whose clock was ahead is taken once it stood unchanged for 300 s."""
     harness = Harness()
     harness.cloud.add(server())
     harness.run()
@@ -57,7 +57,7 @@ def test_a_successor_does_not_wait_for_a_lease_whose_end_is_thirty_days_away() -
 
 
 def test_a_live_leader_whose_clock_is_ahead_is_not_taken_for_dead() -> None:
-    """Each renewal is seen, also on a clock that stepped back, and nobody takes the lease."""
+    """A daemon sees each renewal, even on a clock that stepped back, and takes no live lease."""
     harness = Harness()
     harness.run()
     harness.clock.step(30 * DAY_S)
@@ -70,7 +70,7 @@ def test_a_live_leader_whose_clock_is_ahead_is_not_taken_for_dead() -> None:
 
 
 def test_a_jump_of_the_clock_leaves_the_lease_alone() -> None:
-    """What a wrong clock says is no end of a lease: it stands as it did, and goes on."""
+    """A wrong clock alone does not end a lease."""
     harness = Harness()
     harness.run()
     before = current_lease(harness.book)
@@ -82,7 +82,7 @@ def test_a_jump_of_the_clock_leaves_the_lease_alone() -> None:
 
 
 def test_a_leader_that_stalled_inside_its_cycle_writes_nothing() -> None:
-    """Another daemon led meanwhile: the late commit is refused whole."""
+    """If another daemon led in between, the late commit is refused as a whole."""
     harness = Harness(program(limit=0))
     harness.cloud.add(server())
     harness.run()
@@ -105,7 +105,7 @@ def test_a_leader_that_stalled_inside_its_cycle_writes_nothing() -> None:
 
 
 def test_a_leader_that_was_superseded_marks_nothing() -> None:
-    """What became of a call is refused too, under an old epoch: the new leader finds out."""
+    """A call's result is refused under an old epoch too; the new leader observes it itself."""
     harness = Harness(program(limit=0))
     harness.cloud.add(server())
     harness.run()
@@ -125,7 +125,7 @@ def test_a_leader_that_was_superseded_marks_nothing() -> None:
 
 
 def test_a_fence_holds_for_marks_without_intents() -> None:
-    """An empty mark under a stale epoch is refused as loudly as a full one."""
+    """An empty commit under a stale epoch is refused like a full one."""
     harness = Harness()
     harness.run()
     stale = harness.cycle.lease
@@ -136,7 +136,7 @@ def test_a_fence_holds_for_marks_without_intents() -> None:
 
 
 def test_two_daemons_in_turn_charge_each_second_once() -> None:
-    """Whoever leads, the total is that of the time that passed, and verify accepts it."""
+    """Whoever leads, the total charge is that of the time that passed, and verify accepts it."""
     harness = Harness()
     harness.cloud.add(server())
     daemons = [harness.daemon(name) for name in "abc"]

@@ -22,12 +22,12 @@ from scheduler.timing import Timing
 from ..harness import Harness
 
 WAIT_S = 20
-"""Far more than any step needs; a test that is right never waits so long."""
+"""Far more than any step needs: only a failing test waits this long."""
 FAR_S = 3_600
 
 
 class Scripted(Cycle):
-    """A cycle whose outcomes are given: each run takes the next one and tells the test."""
+    """A cycle with given outcomes: each run takes the next outcome and reports to the test."""
 
     def __init__(self, harness: Harness, *runs: Callable[[], CycleReport]) -> None:
         super().__init__(
@@ -42,16 +42,16 @@ class Scripted(Cycle):
         self.edges_s: list[int] = []
 
     def run(self) -> CycleReport:
-        """The next outcome; a good one when all were taken."""
+        """Return the next outcome, or a good one when all were taken."""
         return self.left.pop(0)() if self.left else CycleReport("done", "all is well")
 
     def next_due_s(self, report: CycleReport) -> int:
-        """The next edge that the test planned, or an hour from now."""
+        """Return the next edge that the test planned, or an hour from now."""
         return self.clock.now_s() + (self.edges_s.pop(0) if self.edges_s else FAR_S)
 
 
 class RecordedMetrics:
-    """What the loop said: outcomes of cycles and messages to the service manager, in order."""
+    """Records, in order, the outcomes of cycles and the messages to the service manager."""
 
     def __init__(self) -> None:
         self.cycles: queue.Queue[str] = queue.Queue()
@@ -90,12 +90,12 @@ def beating(
 
 
 def broken() -> CycleReport:
-    """A cycle that fails as a database would."""
+    """A cycle that fails as a database error would make it fail."""
     raise OSError("disk full")
 
 
 def test_an_edge_moves_the_next_run_earlier() -> None:
-    """With an hour between cycles, an edge a second away is met: one job, moved."""
+    """With an hour between cycles, an edge a second away moves the one job."""
     cycle, recorded_metrics = Scripted(Harness()), RecordedMetrics()
     cycle.edges_s = [1, 1]
     with beating(cycle, recorded_metrics):
@@ -104,7 +104,7 @@ def test_an_edge_moves_the_next_run_earlier() -> None:
 
 
 def test_a_wall_clock_that_steps_back_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Thirty days back between two cycles: the next one runs all the same, and so does a chore."""
+    """After the clock steps back thirty days, the next cycle and the other jobs still run."""
     today = datetime.now(UTC)
     monkeypatch.setattr("scheduler.loop.CLOCK_CHECK_EVERY_S", 0.1)
     cycle, recorded_metrics, ran = Scripted(Harness()), RecordedMetrics(), threading.Event()
@@ -124,7 +124,7 @@ def test_a_wall_clock_that_steps_back_stops_nothing(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_failing_cycle_does_not_end_the_loop() -> None:
-    """Whatever was raised, the next cycle runs; only the failed one gets no watchdog ping."""
+    """After any exception the next cycle runs; only the failed cycle sends no watchdog ping."""
     cycle, recorded_metrics = Scripted(Harness(), broken, broken), RecordedMetrics()
     cycle.edges_s = [1, 1]
     with beating(cycle, recorded_metrics):
@@ -138,7 +138,7 @@ def test_a_failing_cycle_does_not_end_the_loop() -> None:
 
 
 def test_stopping_waits_for_the_running_cycle_and_gives_the_lease_back() -> None:
-    """SIGTERM finishes the running step: `run` returns after it, and the lease is free."""
+    """On SIGTERM the running step is finished, then `run` returns, and the lease is free."""
     harness = Harness()
     cycle, recorded_metrics = Scripted(harness), RecordedMetrics()
     entered, let_go = threading.Event(), threading.Event()
@@ -170,7 +170,7 @@ def test_stopping_waits_for_the_running_cycle_and_gives_the_lease_back() -> None
 
 
 def test_a_slow_start_is_ready_only_once_the_loop_runs() -> None:
-    """READY=1 is the first thing said."""
+    """The first message to the service manager is READY=1."""
     cycle, recorded_metrics = Scripted(Harness()), RecordedMetrics()
     with beating(cycle, recorded_metrics):
         assert recorded_metrics.pings.get(timeout=WAIT_S) == "READY=1"
@@ -188,7 +188,7 @@ def manager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.
 
 
 def test_the_service_manager_hears_ready_watchdog_and_stopping(manager: socket.socket) -> None:
-    """Over a real unix socket: READY, WATCHDOG after the good cycle only, STOPPING."""
+    """A real socket receives READY, WATCHDOG after good cycles only, and STOPPING."""
     cycle, recorded_metrics = Scripted(Harness(), broken), RecordedMetrics()
     cycle.edges_s = [1]
     with beating(cycle, recorded_metrics, sd_notify):
@@ -199,7 +199,7 @@ def test_the_service_manager_hears_ready_watchdog_and_stopping(manager: socket.s
 
 
 def test_an_abstract_socket_is_reached_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    """systemd may name its socket with an @ for the abstract namespace."""
+    """A socket name with @ is in the abstract namespace."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
         channel.bind("")  # the kernel picks a free abstract name
         channel.settimeout(WAIT_S)
@@ -212,7 +212,7 @@ def test_an_abstract_socket_is_reached_too(monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_manager_that_went_away_does_not_end_the_loop(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A notification that cannot be delivered is no reason to stop metering."""
+    """A notification that cannot be delivered does not stop the metering."""
     monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "nobody"))
     cycle, recorded_metrics = Scripted(Harness()), RecordedMetrics()
     cycle.edges_s = [1]
@@ -221,6 +221,6 @@ def test_a_manager_that_went_away_does_not_end_the_loop(
 
 
 def test_without_a_service_manager_nothing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No $NOTIFY_SOCKET: silent."""
+    """Without $NOTIFY_SOCKET nothing is sent."""
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
     sd_notify("READY=1")

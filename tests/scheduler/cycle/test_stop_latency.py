@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from quotas.book.actions.action import read_balance
 from quotas.book.actions.overrides import set_override
 from quotas.book.cycle.state import load_state, read_stops
-from quotas.book.reads.balances import read_balance
 from quotas.book.reads.status import read_status
 from quotas.metering.stop_latency import MeasuredStop
 from quotas.model.units import format_credits
@@ -19,7 +19,7 @@ FLAVOR = f"{TYPE}@{ZONE}"
 
 
 def stopped(count: int) -> Harness:
-    """A rig at a limit of 0 GPUs whose servers were stopped, each seen off after 30 s."""
+    """A harness with a limit of 0 GPUs, whose servers were stopped and seen off after 30 s."""
     whole = program(limit=0)
     harness = Harness(replace(whole, policy=replace(whole.policy, disruption_budget_ppm=1_000_000)))
     harness.cloud.add(*(server(f"s{number}") for number in range(count)))
@@ -32,7 +32,7 @@ def stopped(count: int) -> Harness:
 
 
 def test_measured_stops_replace_the_default_in_the_reserve() -> None:
-    """30 s and a quarter, rounded up: 38 s instead of the policy's 300, in view and status."""
+    """30 s plus a quarter, rounded up, are 38 s instead of the policy's 300, in view and status."""
     harness = stopped(3)
     with harness.book.reading() as connection:
         assert read_stops(connection) == (MeasuredStop(FLAVOR, 30, 30),) * 3
@@ -45,7 +45,7 @@ def test_measured_stops_replace_the_default_in_the_reserve() -> None:
 
 
 def test_everyone_is_told_the_same_balance() -> None:
-    """The cycle's view, a deed's check, `status` and the API's board: with 38 s, not 300."""
+    """The cycle's view, an action's check, `status` and the API all use 38 s instead of 300."""
     harness = stopped(3)
     now_s, cycle_s = harness.clock.now_s(), harness.cycle.timing.cycle_s
     with harness.book.reading() as connection:
@@ -58,7 +58,7 @@ def test_everyone_is_told_the_same_balance() -> None:
 
 
 def test_a_board_says_the_mode_that_counts() -> None:
-    """Armed by an operator's word over a file in shadow: the API says enforce, as `status` does."""
+    """After `arm` over a file in shadow mode, the API says enforce, as `status` does."""
     harness = Harness(program(mode="shadow"))
     set_override(
         harness.book,
@@ -77,7 +77,7 @@ def test_two_stops_are_too_few() -> None:
 
 
 def test_two_rates_burn_to_an_exact_instant_that_moves_the_next_cycle() -> None:
-    """Available is above zero the second before, zero at the instant, and the cycle goes there."""
+    """Available credits are above zero a second before the instant, and zero at the instant."""
     harness = Harness(program(credits=60))
     small = "H100-2-80G"
     (big,) = harness.cloud.offers_of[ZONE]

@@ -1,4 +1,4 @@
-"""A cycle whose decisions break an invariant: it charges, sends nothing, and says so."""
+"""Cycles whose decisions break an invariant: they charge, send nothing and raise an alarm."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FAULT = "a stop of s1 has no older notice"
 
 
 class FakeLog:
-    """Keeps the errors that are logged."""
+    """A log that keeps errors."""
 
     def __init__(self, logged: list[tuple[str, str]]) -> None:
         self._logged = logged
@@ -37,7 +37,7 @@ def broken(_: Snapshot) -> DecideResult:
 
 
 def test_a_broken_invariant_charges_and_sends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stop is due: it waits, while every second is charged; the next good cycle sends it."""
+    """The due stop waits while every second is charged, and the next good cycle sends it."""
     harness = Harness(program(limit=0))
     harness.cloud.add(server())
     harness.run()
@@ -57,7 +57,7 @@ def test_a_broken_invariant_charges_and_sends_nothing(monkeypatch: pytest.Monkey
 
 
 def test_a_broken_invariant_is_an_alarm_and_no_success(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The alarm goes with the next good cycle; the last success ages until it pages."""
+    """The alarm ends with the next good cycle; until then the age of the last success grows."""
     harness, metrics = Harness(), Metrics()
     harness.run()
     monkeypatch.setattr(cycle, "decide", broken)

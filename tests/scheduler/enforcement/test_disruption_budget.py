@@ -12,19 +12,19 @@ from tests.scheduler.scenarios import verbs_of
 
 
 def running_servers(harness: Harness) -> set[str]:
-    """Servers that run."""
+    """Running servers of acme."""
     return {each.id for each in harness.cloud.servers.values() if each.state == "running"}
 
 
 def test_the_budget_allows_one_stop_and_defers_the_others() -> None:
-    """Three servers at the end of credits: one stop an hour, the others visibly deferred."""
+    """Of three servers at the end of credits one is stopped an hour; the others are deferred."""
     harness = Harness(program(credits=1))
     harness.cloud.add(server("a"), server("b"), server("c"))
     harness.run_until(T0 + 300)
     assert len(harness.cloud.stops) == 1
     view = harness.views[-1]
     assert (view.status.stops_deferred, verbs_of(harness).count("defer")) == (2, 2)
-    assert "2 stops held by the guard" in view.sentence
+    assert "2 stops deferred" in view.sentence
     harness.run_until(T0 + 300 + HOUR_S)
     assert len(harness.cloud.stops) == 2, "an hour later the next one passes: nothing is lost"
 
@@ -61,7 +61,7 @@ def test_a_server_that_cannot_be_stopped_uses_no_budget() -> None:
 
 
 def test_a_state_that_allows_no_poweroff_uses_no_budget() -> None:
-    """No call can be made for such a server, so the others are stopped, one an hour."""
+    """No call can be made for a locked server, so the others are stopped, one an hour."""
     harness = Harness(program(credits=1))
     harness.cloud.add(server("a", state="locked", allowed_actions=("backup",)), server("b"))
     harness.run_until(T0 + 600)

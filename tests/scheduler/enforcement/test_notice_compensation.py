@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 from sqlalchemy import update
 
-from quotas.book.cycle.changed_since import changed_since
+from quotas.book.cycle.commit import changed_since
 from quotas.book.cycle.state import load_state
 from quotas.book.schema.tables import NOTICE
 from quotas.book.verify.verify import verify
@@ -55,7 +53,7 @@ def test_the_missing_seconds_are_refunded_when_the_server_is_off() -> None:
     harness.run(30)
     assert {row["actor"] for row in refunds(harness)} == {"notice-compensation"}
     assert abs(returned_ucr(harness) - cost_ucr(RATE, 0, Period(0, SHORT_S))) <= 30 * RATE // 3600
-    # The deed is not hidden by the amends: the book goes on to name it.
+    # The compensation does not hide the action: the book still names it.
     assert "before its notice's deadline" in str(verify(harness.book).fault)
 
 
@@ -110,7 +108,9 @@ def test_a_stop_that_failed_before_a_freeze_breaches_no_notice() -> None:
     assert not [row for row in harness.all("transfer") if row["kind"] == "refund"]
 
 
-@pytest.mark.parametrize("left_s", [0, 600])
+@pytest.mark.parametrize(
+    "left_s", [0, 600], ids=["stopped at the deadline", "off ten minutes before it"]
+)
 def test_no_more_can_be_missing_than_was_left_of_an_older_notice(left_s: int) -> None:
     """Without any channel the first notice lacks all its seconds, the next only its rest."""
     told = with_acme(program(credits=50, notice_s=1800), contacts=("mailto://cto@example.com",))
@@ -124,8 +124,8 @@ def test_no_more_can_be_missing_than_was_left_of_an_older_notice(left_s: int) ->
     harness.run_until(harness.clock.now_s() + left_s + 600, 60)
     turn(harness, "s1", "stopped")
     rows = [row for row in harness.all("decision") if row["verb"] == "breach"]
-    short = [json.loads(str(row["inputs"]))["short_s"] for row in rows]
-    if left_s:  # off before its deadline, the first was cancelled: the rest was due, and untold
+    short = [row["inputs"]["short_s"] for row in rows]
+    if left_s:  # off before its deadline, so its notice was cancelled with the rest unannounced
         assert len(short) == 1 and 0 < short[0] <= left_s
     else:
         assert short == [1800], "of the second nothing was left"

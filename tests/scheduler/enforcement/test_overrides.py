@@ -9,7 +9,7 @@ from quotas.book.schema.tables import INTENT
 from quotas.book.verify.verify import verify
 from quotas.model.units import DAY_S, HOUR_S
 from quotas.state.overrides import EVERYONE
-from tests.scheduler.harness import NOTICE_S, T0, Harness, override, program, server
+from tests.scheduler.harness import NOTICE_S, T0, Harness, override, program, row_text, server
 from tests.scheduler.scenarios import (
     exhausted_harness,
     last_notice,
@@ -51,7 +51,7 @@ def test_a_freeze_defers_a_stop_that_was_not_sent_yet() -> None:
 
 
 def test_a_freeze_defers_due_stops_until_its_end() -> None:
-    """Notices are given in a freeze; at its end each has the minimum again, and says so."""
+    """Notices are given in a freeze; at its end each has the minimum again and announces it."""
     harness = Harness()
     harness.cloud.add(server())
     override(harness, "freeze", EVERYONE, for_s=600)
@@ -62,7 +62,7 @@ def test_a_freeze_defers_due_stops_until_its_end() -> None:
     assert verbs_of(harness) == ["notify", "extend"]
     notice = harness.all("notice")[0]
     assert notice["deadline_s"] == T0 + 600 + NOTICE_S
-    assert "stops waited" in str(notice["text"])
+    assert "stops waited" in row_text(notice)
     harness.run(NOTICE_S - 1)
     assert harness.cloud.stops == []
     harness.run(1)
@@ -70,7 +70,7 @@ def test_a_freeze_defers_due_stops_until_its_end() -> None:
 
 
 def test_a_freeze_that_is_ended_early_renews_from_that_instant() -> None:
-    """The early end counts; a notice that is not yet due stays as it was."""
+    """A freeze that ends early frees its stops; a notice that is not yet due does not change."""
     harness = Harness()
     harness.cloud.add(server())
     override(harness, "freeze", EVERYONE, for_s=DAY_S)
@@ -89,7 +89,7 @@ def test_a_freeze_that_is_ended_early_renews_from_that_instant() -> None:
     assert (verbs_of(short), short.cloud.stops) == (["notify", "stop"], ["s1"])
 
 
-@pytest.mark.parametrize("subject", ["acme", "s1"])
+@pytest.mark.parametrize("subject", ["acme", "s1"], ids=["of a startup", "of a server"])
 def test_an_exemption_ends_by_itself(subject: str) -> None:
     """No rule names an exempt server or startup; afterwards it gets its full notice."""
     harness = Harness()
@@ -123,7 +123,7 @@ def test_maintenance_meters_and_acts_on_nothing() -> None:
 
 
 def test_an_override_is_kept_once_and_never_changed() -> None:
-    """The same override again is the same row; another one names what it replaces."""
+    """The same override again adds no row; a different one names the override that it replaces."""
     harness = Harness()
     first, again = (
         override(harness, "level", "acme", "closed"),

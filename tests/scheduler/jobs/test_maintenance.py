@@ -16,14 +16,14 @@ from tests.scheduler.harness import Harness, server
 
 
 def verdicts(state: Path | Address) -> list[int]:
-    """What one run of the verification tells."""
+    """The result of one run of the verification."""
     told: list[int] = []
     verification_job(state, told.append).run()
     return told
 
 
 def charged(state: Path) -> None:
-    """A book in which something was charged."""
+    """A book with a charge."""
     harness = Harness(book=Book.open(state))
     harness.cloud.add(server())
     for _ in range(3):
@@ -32,7 +32,7 @@ def charged(state: Path) -> None:
 
 
 def test_a_sound_book_is_told_sound_and_a_forged_one_is_not(tmp_path: Path) -> None:
-    """1 for a book that verifies; 0 once one amount in it was changed behind its triggers."""
+    """The metric is 1 for a sound book, and 0 once an amount was changed behind its triggers."""
     charged(tmp_path)
     assert verdicts(tmp_path) == [1]
     with sqlite3.connect(tmp_path / FILE_NAME) as forger:
@@ -44,27 +44,27 @@ def test_a_sound_book_is_told_sound_and_a_forged_one_is_not(tmp_path: Path) -> N
 
 
 def test_a_book_that_cannot_be_opened_is_not_told_sound(tmp_path: Path) -> None:
-    """Gone, or no database any more: what was verified once is not what is there now."""
+    """If the file is gone or no database any more, an earlier verification no longer counts."""
     assert verdicts(tmp_path) == [0]
     (tmp_path / FILE_NAME).write_bytes(b"no database" * 1000)
     assert verdicts(tmp_path) == [0]
 
 
 def test_a_database_that_is_away_has_no_verdict(tmp_path: Path) -> None:
-    """Unknown is neither sound nor forged; that it is away, the cycles tell."""
+    """A database that is away counts as unknown, neither sound nor forged."""
     pytest.importorskip("psycopg")
     assert verdicts(Address(tmp_path, "postgresql://127.0.0.1:1/nobody")) == []
 
 
 def test_without_a_key_for_iam_there_is_nothing_to_get_round() -> None:
-    """Nobody is closed by IAM, so that nobody gets round it."""
+    """If no startup is closed by IAM, no principal counts as a bypass."""
     harness, told = Harness(), []
     bypass_job(harness.book, harness.clock, lambda: None, told.append).run()
     assert told == [0]
 
 
 def test_a_heartbeat_follows_good_cycles_only() -> None:
-    """One GET after good cycles, however many; none after a failed one."""
+    """Good cycles cause one GET, however many they are; a failed cycle causes none."""
     heard = Receiver()
     with listening(heard) as port:
         heart = Heartbeat(f"http://127.0.0.1:{port}/alive")
@@ -79,7 +79,7 @@ def test_a_heartbeat_follows_good_cycles_only() -> None:
 
 
 def test_a_heartbeat_that_nobody_hears_is_no_error() -> None:
-    """The outside being down disturbs nothing here."""
+    """A heartbeat URL that does not answer disturbs nothing."""
     with listening(Receiver()) as port:
         pass
     heart = Heartbeat(f"http://127.0.0.1:{port}/alive")

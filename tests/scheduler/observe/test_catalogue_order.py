@@ -16,7 +16,7 @@ from ..harness import NOTICE_S, T0, TYPE, ZONE, Harness, program, server
 
 
 def during_catalogue_read(harness: Harness, action: Callable[[], object]) -> None:
-    """Let something happen once, while the first catalogue of the next cycle is read."""
+    """Do something once, while the next cycle reads its first catalogue."""
     real, is_done = harness.cloud.offers, []
 
     def offers(zone: str) -> tuple[Offer, ...]:
@@ -29,7 +29,7 @@ def during_catalogue_read(harness: Harness, action: Callable[[], object]) -> Non
 
 
 def test_a_program_applied_while_catalogues_are_read_is_decided_upon() -> None:
-    """A stop is due under the old limit. The new program has none: nothing is sent."""
+    """A stop is due under the old limit, but the new program has no limit: nothing is sent."""
     harness = Harness(program(limit=0))
     harness.cloud.add(server())
     harness.run()
@@ -57,7 +57,7 @@ def test_the_first_program_applied_while_nothing_is_known_is_in_force_at_once() 
 
 
 def test_offers_read_by_a_daemon_that_leads_no_more_are_not_written() -> None:
-    """Another daemon takes over while catalogues are read: the stale epoch writes no price."""
+    """If another daemon takes over while catalogues are read, the stale epoch writes no price."""
     harness = Harness()
     harness.cloud.add(server())
     taken: list[str] = []

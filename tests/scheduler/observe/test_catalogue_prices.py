@@ -20,10 +20,10 @@ from ..harness import RATE, T0, TYPE, ZONE, Harness, offer, server
 @pytest.mark.parametrize(
     ("rate", "why"),
     [
-        (None, "no price"),
-        (0, "absurd"),
-        (8 * LOWEST_UCR_PER_H - 1, "absurd"),
-        (8 * HIGHEST_UCR_PER_H + 8, "absurd"),
+        pytest.param(None, "no price", id="the price is missing"),
+        pytest.param(0, "absurd", id="the price is zero"),
+        pytest.param(8 * LOWEST_UCR_PER_H - 1, "absurd", id="the price is below the lowest"),
+        pytest.param(8 * HIGHEST_UCR_PER_H + 8, "absurd", id="the price is above the highest"),
     ],
 )
 def test_a_price_that_cannot_be_is_refused_and_alarmed(rate: int | None, why: str) -> None:
@@ -38,7 +38,7 @@ def test_a_price_that_cannot_be_is_refused_and_alarmed(rate: int | None, why: st
 
 
 def test_a_catalogue_read_by_a_clock_that_was_ahead_is_read_again() -> None:
-    """It is not waited for until the clock is there once more."""
+    """After a step back the next cycle reads the catalogue, without waiting for the old instant."""
     harness = Harness()
     harness.run(REFRESH_S)
     harness.clock.step(-REFRESH_S)
@@ -48,7 +48,7 @@ def test_a_catalogue_read_by_a_clock_that_was_ahead_is_read_again() -> None:
 
 
 def test_the_believable_price_that_follows_charges_all_that_ran() -> None:
-    """When the catalogue is right again, what ran at no price is charged from its start."""
+    """When the catalogue is right again, use without a price is charged from its start."""
     harness = Harness()
     harness.cloud.add(server("s0"))
     harness.run()
@@ -71,7 +71,7 @@ def test_the_believable_price_that_follows_charges_all_that_ran() -> None:
 
 
 def test_an_absurd_price_of_what_has_one_changes_nothing() -> None:
-    """The rate in force goes on charging, and no other is written."""
+    """The rate in force keeps charging, and no other rate is written."""
     harness = Harness()
     harness.cloud.add(server())
     harness.run()
@@ -83,13 +83,13 @@ def test_an_absurd_price_of_what_has_one_changes_nothing() -> None:
 
 
 def test_edge_prices_are_believed() -> None:
-    """The bounds themselves are within them."""
+    """A price exactly at a bound is accepted."""
     assert price_fault(offer(8 * LOWEST_UCR_PER_H)) is None
     assert price_fault(offer(8 * HIGHEST_UCR_PER_H)) is None
 
 
 def test_a_changed_price_alarms_and_changes_no_rate() -> None:
-    """The old rate keeps charging; the alarm names both; the sponsor has the difference."""
+    """The old rate keeps charging, the alarm names both, and the sponsor bears the difference."""
     harness = Harness()
     harness.cloud.add(server())
     harness.run()
@@ -104,7 +104,7 @@ def test_a_changed_price_alarms_and_changes_no_rate() -> None:
 
 
 def test_a_catalogue_that_cannot_be_read_alarms_and_is_asked_again() -> None:
-    """An error is not remembered as an answer: after a pause it is asked once more."""
+    """A failed read is not remembered as an answer: after a pause it is tried again."""
     harness = Harness()
     broken: list[str] = []
 
@@ -136,7 +136,7 @@ def test_offers_without_gpus_are_nobodys_business() -> None:
 
 
 def test_a_zone_without_a_catalogue_is_unknown() -> None:
-    """What runs there is of no known type: not charged, and the zone is not taken for known."""
+    """A server of a type that no catalogue lists is not charged, and its zone is not confirmed."""
     harness = Harness()
     harness.cloud.add(server())
 

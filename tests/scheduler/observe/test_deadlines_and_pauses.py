@@ -24,12 +24,12 @@ CYCLE_S = 30
 QUICK = Timing(cycle_max_s=8)
 """A cycle that waits a second for a catalogue, and four for its servers."""
 PATIENCE_S = 20
-"""Longer than a cycle of this file may take; a read that hangs as long has held one up."""
+"""Longer than any cycle of this file may take; a hanging read lasts at least as long."""
 
 
 @dataclass
 class Hanging:
-    """A read that answers nobody until it is let go; to wait for it would cost a minute each."""
+    """A read that does not return until the test releases it."""
 
     harness: Harness
     let_go: threading.Event = field(default_factory=threading.Event)
@@ -44,7 +44,7 @@ class Hanging:
 
 @contextmanager
 def hanging(harness: Harness, name: str) -> Iterator[Hanging]:
-    """Within it one of the cloud's reads hangs, in every zone."""
+    """Within this context one of the cloud's reads hangs in every zone."""
     good, hang = getattr(harness.cloud, name), Hanging(harness)
     setattr(harness.cloud, name, hang)
     try:
@@ -55,7 +55,7 @@ def hanging(harness: Harness, name: str) -> Iterator[Hanging]:
 
 
 def test_a_catalogue_that_hangs_holds_up_no_stop() -> None:
-    """All zones are waited for once, together; the stop is sent at its time."""
+    """The cycle waits once for all zones together, and the stop is sent at its time."""
     harness = Harness(program(limit=0))
     harness.run()
     harness.cloud.add(server())
@@ -71,7 +71,7 @@ def test_a_catalogue_that_hangs_holds_up_no_stop() -> None:
 
 
 def waiting() -> Program:
-    """Acme may run nothing; birch may ask for what a pool of three zones has."""
+    """Acme may run nothing; birch may request the GPUs of a pool of three zones."""
     base = program(limit=0)
     pool = replace(base.pools[0], flavors=tuple(f"{TYPE}@{zone}" for zone in DEFAULT_ZONES))
     grant = Grant("g2", 10**10, T0, END)
@@ -81,7 +81,7 @@ def waiting() -> Program:
 
 
 def test_a_stock_that_hangs_holds_up_no_stop() -> None:
-    """An owner waits, and Scaleway does not say what it has: a limit is kept all the same."""
+    """If an owner waits and the stock cannot be read, limits are still enforced."""
     harness = Harness(waiting())
     harness.cloud.add(server())
     open_request(harness.book, RequestSpec("birch", "h100", 8, DAY_S, "training", "birch", T0))
@@ -95,7 +95,7 @@ def test_a_stock_that_hangs_holds_up_no_stop() -> None:
 
 
 def asked_at(reader: ZoneReader[str], failing: bool, from_s: int, for_s: int) -> list[int]:
-    """At which instants, counted from the first, a zone is asked by cycles that follow another."""
+    """The instants, counted from the first, at which repeated cycles read a zone."""
     asked: list[int] = []
 
     def ask(_zone: str) -> str:
@@ -111,7 +111,7 @@ def asked_at(reader: ZoneReader[str], failing: bool, from_s: int, for_s: int) ->
 
 
 def test_a_zone_that_fails_is_asked_ever_more_seldom_until_it_answers() -> None:
-    """After 1, 2, 4 and then every 5 minutes; one answer, and the next failure pauses anew."""
+    """Pauses are 1, 2, 4 and then 5 minutes; a good answer starts the pauses over."""
     reader: ZoneReader[str] = ZoneReader("test", PATIENCE_S)
     assert (FIRST_PAUSE_S, LONGEST_PAUSE_S) == (60, 300)
     assert asked_at(reader, True, T0, 1200) == [0, 60, 180, 420, 720, 1020]
@@ -120,14 +120,14 @@ def test_a_zone_that_fails_is_asked_ever_more_seldom_until_it_answers() -> None:
 
 
 def test_a_clock_that_stepped_back_ends_a_pause() -> None:
-    """A failure that lies in the future says nothing of now."""
+    """A failure with a date in the future (after a step back) causes no pause."""
     reader: ZoneReader[str] = ZoneReader("test", PATIENCE_S)
     assert asked_at(reader, True, T0, CYCLE_S) == [0]
     assert asked_at(reader, True, T0 - DAY_S, CYCLE_S) == [0]
 
 
 def test_a_late_answer_is_dropped_and_the_zone_asked_anew() -> None:
-    """What comes after the deadline is of an instant nobody knows."""
+    """An answer after the deadline is dropped, because nobody knows its instant."""
     reader: ZoneReader[str] = ZoneReader("test", 0.05)
     let_go = threading.Event()
 
@@ -143,7 +143,7 @@ def test_a_late_answer_is_dropped_and_the_zone_asked_anew() -> None:
 
 
 def test_a_mistake_of_ours_is_no_failure_of_the_cloud() -> None:
-    """Only a CloudError is an answer; the loop hears of anything else."""
+    """Only a CloudError counts as an answer; any other exception reaches the loop."""
     reader: ZoneReader[str] = ZoneReader("test", PATIENCE_S)
 
     def mistaken(_zone: str) -> str:
@@ -154,13 +154,13 @@ def test_a_mistake_of_ours_is_no_failure_of_the_cloud() -> None:
 
 
 def test_a_cloud_that_hangs_leaves_the_lease_a_stop() -> None:
-    """Servers, catalogues and stock waited for, a call still fits: checked where it is set."""
+    """Waits for servers, catalogues and stock leave time for a call; the settings check this."""
     with pytest.raises(ValueError, match="a cloud that hangs takes 116 s of it, and a stop needs"):
         Timing(cycle_max_s=155, database_timeout_s=10, lease_s=180)
 
 
 def test_a_stock_read_by_a_clock_that_was_ahead_is_read_again() -> None:
-    """What it said then is not fresh for as long as the clock stepped back."""
+    """After a step back, an old answer about the stock is not fresh."""
     harness = lending_harness()
     request_back(harness)
     harness.run(30)

@@ -19,7 +19,7 @@ NEXT_S = T0 + DAY_S
 
 
 def in_two_tranches() -> Program:
-    """900 credits and a day later 100, of which half rolls over; the far zone is swept."""
+    """900 credits, then 100 a day later, half of which roll over; the far zone is swept."""
     made = program(credits=1_000)
     (cohort,) = made.cohorts
     (acme,) = cohort.startups
@@ -30,7 +30,7 @@ def in_two_tranches() -> Program:
 
 
 def left() -> Harness:
-    """A server runs in the far zone when that is taken out of the program."""
+    """A server runs in the far zone when an operator removes the zone from the program."""
     made = in_two_tranches()
     harness = Harness(made)
     harness.cloud.offers_of[FAR] = (Offer(FAR, TYPE, 8, RATE, 1),)
@@ -47,12 +47,12 @@ def swept(harness: Harness) -> set[str]:
 
 
 def status(book: Book, at_s: int) -> str:
-    """Until when `cohortd status` says that all is known."""
+    """The instant up to which `cohortd status` says that all is known."""
     return str(status_of(book, at_s)["known_until"])
 
 
 def test_a_zone_taken_out_is_swept_until_its_run_ends() -> None:
-    """The run is charged to its end; then the zone is swept no more, and a tranche rolls over."""
+    """The run is charged to its end; then the zone is no longer swept, and a tranche rolls over."""
     harness = left()
     harness.run_until(T0 + 2 * HOUR_S, 600)
     assert (
@@ -76,7 +76,7 @@ def test_a_zone_taken_out_is_swept_until_its_run_ends() -> None:
 
 
 def test_a_tranche_waits_for_a_zone_taken_out_in_which_something_may_run() -> None:
-    """Dark when the tranche ends: what ran before is charged to it first, as in any zone."""
+    """If the zone is dark when the tranche ends, earlier use is charged to the tranche first."""
     harness = left()
     harness.cloud.answers[FAR] = lambda at_s: Unknown(FAR, at_s, Cause.UNREACHABLE, "down")
     harness.run_until(NEXT_S + HOUR_S, 6 * HOUR_S)
@@ -106,7 +106,7 @@ def test_a_promise_in_a_zone_taken_out_is_kept() -> None:
 
 
 def test_a_zone_in_which_nothing_is_open_is_swept_no_more() -> None:
-    """At once: what starts there later is not metered, as `plan` says."""
+    """A removed zone without open runs is no longer swept; later servers there are not metered."""
     harness = Harness(in_two_tranches())
     harness.run()
     apply_program(harness.book, replace(in_two_tranches(), zones=DEFAULT_ZONES), T0, "ann")

@@ -76,7 +76,7 @@ def test_it_gets_ready_reloads_and_leaves_cleanly(
 def test_the_secret_is_in_no_file_and_no_process_list(
     paris: Region, program: Path, tmp_path: Path
 ) -> None:
-    """After a cycle the key is in none of the state's files and not on the command line."""
+    """After a cycle the key is in no file of the state folder and not on the command line."""
     secret = paris.env["SCW_SECRET_KEY"].encode()
     with daemon(paris.env, tmp_path / "state", program) as running:
         running.wait_for("cycle", outcome="done")
@@ -106,7 +106,7 @@ def test_killed_and_started_again_its_books_are_accepted(
 def test_a_clean_stop_lets_the_next_lead_at_once(
     paris: Region, program: Path, tmp_path: Path
 ) -> None:
-    """The lease is given back: the next daemon's first cycle is a leader's, one epoch on."""
+    """The daemon gives the lease back: the next daemon leads in its first cycle."""
     for epoch in (1, 2):
         with daemon(paris.env, tmp_path / "state", program) as running:
             url = running.url()
@@ -118,7 +118,7 @@ def test_a_clean_stop_lets_the_next_lead_at_once(
 def test_a_wrong_key_is_a_distinct_cause_and_stops_nothing(
     paris: Region, program: Path, tmp_path: Path
 ) -> None:
-    """401 everywhere: counted as key_refused, every zone unknown, and the server runs on."""
+    """401 everywhere counts as key_refused; every zone is unknown, and the server keeps running."""
     program.write_text(paris.program(limit=0))
     env = {**paris.env, "SCW_SECRET_KEY": "00000000-0000-4000-8000-000000000000"}
     with daemon(env, tmp_path / "state", program) as running:

@@ -21,7 +21,7 @@ PASSED_BACK = ("Content-Type", "X-Total-Count", "Retry-After")
 
 
 class PausingProxy(ThreadingHTTPServer):
-    """Passes requests on to a region, and keeps those for servers waiting while it is shut."""
+    """Passes requests on to a region; while shut, it holds back those for servers."""
 
     daemon_threads = True
 
@@ -36,7 +36,7 @@ class PausingProxy(ThreadingHTTPServer):
 
 
 class ProxyHandler(BaseHTTPRequestHandler):
-    """One request through the gate."""
+    """Pass one request through the gate."""
 
     server: PausingProxy
 
@@ -58,11 +58,11 @@ class ProxyHandler(BaseHTTPRequestHandler):
                 self.send_header(name, answer.headers[name])
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
-        with suppress(BrokenPipeError):  # who asked may have given up
+        with suppress(BrokenPipeError):  # the caller may have given up
             self.wfile.write(content)
 
     def log_message(self, *_: object) -> None:
-        """Nothing: the daemons' own logs are read."""
+        """Log nothing: the test reads the daemons' own logs."""
 
 
 @contextmanager
@@ -89,7 +89,7 @@ def lease_of(state: Path, change: str = "") -> tuple[int, str]:
 
 
 def test_a_daemon_stopped_inside_its_cycle_writes_nothing_when_it_goes_on(tmp_path: Path) -> None:
-    """Its lease ended while it stood still: the late commit is refused whole, and it stands by.
+    """The lease ended while the leader stood still: its late commit is refused, and it stands by.
 
     That the lease runs out is written into its row: it would take three minutes.
     """

@@ -111,7 +111,7 @@ class HttpHarness:
         self.report = self.cycle.run()
 
     def run_to_the_end(self, name: str) -> None:
-        """A cycle at every edge until the server was stopped; then until all of it is posted."""
+        """Run a cycle at every edge until the server is stopped and all its use is posted."""
         for _ in range(90):
             self.run(self.cycle.next_due_s(self.report) - self.clock.now_s())
             if self.client.state(name) == "stopped":
@@ -120,7 +120,7 @@ class HttpHarness:
         self.run(30)
 
     def measure(self) -> None:
-        """Three stops that an operator ordered, each of which took its 5 s."""
+        """Three stops that an operator ordered, each of which took 5 s."""
         names = [self.start() for _ in range(3)]
         self.run(60)
         for value in ("stopped", "open"):
@@ -131,21 +131,21 @@ class HttpHarness:
         self.run(STOP_S)
 
     def truth_ucr(self) -> int:
-        """What ran by the region's own truth, at list price."""
+        """The cost at list price by the region's own truth."""
         runs = self.client.control("GET", "truth")["runs"]
         own = [run for run in runs if run["project_id"] == self.client.project.id]
         assert all(run["end_s"] is not None for run in own)
         return sum(RATE * (run["end_s"] - run["start_s"]) // HOUR_S for run in own)
 
     def landed_ucr(self) -> int:
-        """Credits left of the grant, below zero what the sponsor paid, by the book."""
+        """Credits left of the grant by the book; negative for what the sponsor paid."""
         assert self.view is not None
         (own,) = self.view.status.startups
         assert own.balance.accrued_ucr == 0
         return own.balance.posted_ucr - sum(self.view.status.overdraft.values())
 
     def told(self) -> list[tuple[str, int]]:
-        """What the startup was told of its credits, in order, and how long before it happens."""
+        """The startup's announcements about credits, in order, each with its lead time."""
         with self.book.reading() as connection:
             rows = connection.execute(NOTICE.select().order_by(NOTICE.c.id)).mappings().all()
         of = [row for row in rows if row["rule"] in ("runway", "credits")]
@@ -153,7 +153,7 @@ class HttpHarness:
 
 
 def test_one_server_lands_at_zero(process: Running, tmp_path: Path) -> None:
-    """Within +0.45 and -0.02 credits, by the book and by the region's truth, told at each step."""
+    """Credits end within +0.45 and -0.02, by book and region, and every step is announced."""
     bench = HttpHarness(process, tmp_path, 0, STOP_S)
     bench.run_to_the_end(bench.start())
     assert -20_000 <= bench.landed_ucr() <= 450_000
@@ -163,7 +163,7 @@ def test_one_server_lands_at_zero(process: Running, tmp_path: Path) -> None:
 
 
 def test_it_lands_closer_once_its_stops_were_measured(process: Running, tmp_path: Path) -> None:
-    """The policy reserves a minute for a stop; after three that took 5 s, 7 s are reserved."""
+    """The policy reserves a minute for a stop; after three stops of 5 s, 7 s are reserved."""
     landed = []
     for project, is_measured in ((1, False), (2, True)):
         bench = HttpHarness(process, tmp_path / str(project), project, 60)

@@ -16,7 +16,7 @@ HOUR_S = 3600
 
 
 def short(credits: int, stop_latency_s: int) -> Program:
-    """Notices at 60 s and 10 s, and a policy's word on how long a stop takes."""
+    """Notices at 60 s and 10 s, and the policy's stop latency."""
     base = program(credits=credits)
     changed = replace(
         base.policy,
@@ -29,14 +29,14 @@ def short(credits: int, stop_latency_s: int) -> Program:
 
 
 def slow(of: Program) -> Harness:
-    """A rig whose daemon looks every 60 s."""
+    """A harness whose daemon runs a cycle every 60 s."""
     harness = Harness(of)
     harness.cycle = harness.daemon("a", replace(harness.cycle.timing, cycle_s=60))
     return harness
 
 
 def to_the_end(harness: Harness, name: str) -> int:
-    """Cycles at every edge until the server is stopped; the instant it is off."""
+    """Run a cycle at every edge until the server is off; return that instant."""
     report = harness.run()
     while name not in harness.cloud.stops:
         harness.clock.move_to(harness.cycle.next_due_s(report))
@@ -45,7 +45,7 @@ def to_the_end(harness: Harness, name: str) -> int:
 
 
 def test_measured_stops_bring_the_end_closer_to_zero() -> None:
-    """The policy reserves a minute for a stop; three were seen to take 5 s, and it is 7 s."""
+    """The policy reserves a minute for a stop; after three stops of 5 s, 7 s are reserved."""
     landed = []
     for is_measured in (False, True):
         harness = slow(short(20, 60))
@@ -78,9 +78,9 @@ def measure(harness: Harness) -> None:
     harness.run(30)
 
 
-@pytest.mark.parametrize("at_s", [10, 50])
+@pytest.mark.parametrize("at_s", [10, 50], ids=["early in the notice", "late in the notice"])
 def test_burn_that_rises_inside_the_notice_has_its_bound(at_s: int) -> None:
-    """A server started inside the final notice has its own: the end is within one reserve."""
+    """A server started in the final notice has its own notice: the end is within one reserve."""
     harness = slow(short(10, STOP_S))
     harness.cloud.add(server())
     report = harness.run()
@@ -103,9 +103,13 @@ def test_burn_that_rises_inside_the_notice_has_its_bound(at_s: int) -> None:
     assert -RATE * (60 + 60 + STOP_S) // HOUR_S <= left_ucr < 450_000
 
 
-@pytest.mark.parametrize(("measured_s", "most_ucr"), [(5, 450_000), (60, 850_000)])
+@pytest.mark.parametrize(
+    ("measured_s", "most_ucr"),
+    [(5, 450_000), (60, 850_000)],
+    ids=["stops were measured", "only the policy is known"],
+)
 def test_exhaustion_lands_at_zero(measured_s: int, most_ucr: int) -> None:
-    """One SXM-8 with a minute's notice: within 0.45 above zero, 0.02 below, closer if measured."""
+    """An SXM-8 ends within 0.45 above and 0.02 below zero, and closer if stops were measured."""
     base = program(credits=10)
     policy = replace(
         base.policy, stop_latency_s=measured_s, exhaustion_notices_s=(60, 10), minimum_notice_s=60

@@ -1,4 +1,4 @@
-"""The membership rule: former members keep books and debts, new owners pay from then on."""
+"""The membership rule: former members keep books and debts; new owners pay from the handover."""
 
 from __future__ import annotations
 
@@ -71,14 +71,14 @@ class OffboardingScenario:
         return run_in_process(*words, "--state", self.state)
 
     def leaves(self) -> None:
-        """Acme is taken out of the program file, which needs the program's name."""
+        """Remove acme from the program file; `apply` asks for the program's name."""
         self.file.write_text(BIRCH)
         where = ("apply", "--program", self.file)
         assert self.run(*where).code == 1
         assert self.run(*where, "--confirm", "trial").code == 0
 
     def acme(self) -> Mapping[str, Any]:
-        """What status says of acme now."""
+        """The line of `cohortd status` on acme."""
         found = status_of(self.harness.book, self.harness.clock.now_s())["startups"]
         return next(line for line in found if line["name"] == "acme")
 
@@ -94,12 +94,12 @@ def scenario(tmp_path: Path) -> OffboardingScenario:
 
 
 def ran_ucr(seconds: int) -> int:
-    """What the server costs from T0 on."""
+    """The cost of the server from T0 on."""
     return cost_ucr(RATE, T0, Period(T0, T0 + seconds))
 
 
 def test_who_leaves_keeps_the_books_and_pays_what_runs_on(scenario: OffboardingScenario) -> None:
-    """Not one transfer changes; each later second of the server is charged to the same grant."""
+    """No transfer changes, and each later second of the server is charged to the same grant."""
     before, statement = (
         scenario.harness.all("transfer"),
         scenario.run("statement", "acme", "--json"),
@@ -122,7 +122,7 @@ def test_who_leaves_keeps_the_books_and_pays_what_runs_on(scenario: OffboardingS
 def test_status_says_what_was_granted_after_leaving_and_after_a_void(
     scenario: OffboardingScenario,
 ) -> None:
-    """`granted` is what took effect, also after leaving; a void lowers what is left, not that."""
+    """`granted` is what took effect, also after leaving; a void lowers only what is left."""
     assert scenario.acme()["granted"] == "1000.00"
     scenario.leaves()
     scenario.harness.run(600)
@@ -148,7 +148,7 @@ EDGES = {"a month's end": MONTH_END_S, "a DST change": PARIS_SPRING_S}
 
 
 def handed_over(at_s: int) -> Program:
-    """The project is acme's until an instant and birch's from it on; Paris reads the clock."""
+    """The project is acme's until an instant of Paris time, and birch's from then on."""
     grants = [(Grant(f"g-{name}", 10**10, T0, T0 + 150 * DAY_S),) for name in ("acme", "birch")]
     startups = (
         Startup("acme", "c", (Tenure(PROJECT, 0, at_s),), grants=grants[0]),
@@ -159,7 +159,7 @@ def handed_over(at_s: int) -> Program:
 
 
 def near(at_s: int) -> Harness:
-    """A rig whose clock stands two hours before the handover, every zone known until then."""
+    """A harness two hours before the handover, with every zone known until then."""
     harness = Harness(handed_over(at_s))
     harness.run()
     harness.run(at_s - 2 * HOUR_S - T0)
@@ -167,7 +167,7 @@ def near(at_s: int) -> Harness:
 
 
 def seconds(harness: Harness) -> dict[str, list[tuple[int, int]]]:
-    """What each startup was charged for, as stretches in order."""
+    """The charged stretches of each startup, in order."""
     found: dict[str, list[tuple[int, int]]] = {}
     for run in harness.all("run"):
         stretch = (int(str(run["start_s"])), int(str(run["posted_until_s"])))
@@ -176,9 +176,11 @@ def seconds(harness: Harness) -> dict[str, list[tuple[int, int]]]:
 
 
 @pytest.mark.parametrize("edge", EDGES)
-@pytest.mark.parametrize("gap_s", [30, 600, 3 * HOUR_S])
+@pytest.mark.parametrize(
+    "gap_s", [30, 600, 3 * HOUR_S], ids=["every 30 s", "every ten minutes", "every 3 h"]
+)
 def test_each_second_is_charged_to_whose_the_project_was(edge: str, gap_s: int) -> None:
-    """Across the edge, swept often or once in hours: to the second, and to the micro-credit."""
+    """Across the handover each second is charged once, whether swept often or once in hours."""
     at_s = EDGES[edge]
     from_s, until_s = at_s - 2 * HOUR_S + 7, at_s + HOUR_S + 11
     harness = near(at_s)
@@ -198,7 +200,7 @@ def test_each_second_is_charged_to_whose_the_project_was(edge: str, gap_s: int) 
 
 @pytest.mark.parametrize("edge", EDGES)
 def test_a_server_that_began_or_ended_in_the_gap_of_the_handover_is_cut_too(edge: str) -> None:
-    """Begun 10 s before it and seen 20 s after; ended 20 s after it and seen off later still."""
+    """Starts and ends within seconds of the handover, seen late, are charged to the right owner."""
     at_s = EDGES[edge]
     harness = near(at_s)
     harness.clock.move_to(at_s - 2 * HOUR_S + 7)
@@ -222,7 +224,7 @@ def test_a_server_that_began_or_ended_in_the_gap_of_the_handover_is_cut_too(edge
 def test_a_server_started_after_leaving_is_charged_to_who_left(
     scenario: OffboardingScenario,
 ) -> None:
-    """Stopped, gone from the file, started again, and a new one: every second on its account."""
+    """A former member's server that restarts, and a new one, are charged to its account."""
     scenario.harness.cloud.turn_off("s1")
     scenario.harness.run(600)
     scenario.leaves()
@@ -247,7 +249,7 @@ def test_a_server_started_after_leaving_is_charged_to_who_left(
 
 
 def test_who_left_with_its_cohort_and_without_a_grant_is_metered_too() -> None:
-    """Nothing in the file names it any more: the sponsor's overdraft pays, and it is seen."""
+    """A former member without a grant is metered, shown, and paid by the sponsor's overdraft."""
     whole = program(mode="shadow")
     (cohort,) = whole.cohorts
     poor = replace(cohort, startups=(replace(cohort.startups[0], grants=()),))
@@ -267,7 +269,7 @@ def test_who_left_with_its_cohort_and_without_a_grant_is_metered_too() -> None:
 
 
 def test_the_rate_of_who_left_is_still_that_of_its_cohorts_start() -> None:
-    """A version that its cohort started under is not undone by its leaving."""
+    """A startup that leaves keeps the prices under which its cohort started."""
     whole = program(mode="shadow")
     late = replace(whole.cohorts[0], starts_s=T0 + 1000)
     harness = Harness(replace(whole, cohorts=(late,)))
@@ -283,7 +285,7 @@ def test_the_rate_of_who_left_is_still_that_of_its_cohorts_start() -> None:
 
 
 def test_whoever_left_is_told_of_a_stop_at_its_own_contacts() -> None:
-    """Nothing stops without notice: the file no longer has its contacts, the book does."""
+    """A startup that left gets its notice at the contacts that the book has."""
     whole = program()
     (cohort,) = whole.cohorts
     told = replace(cohort.startups[0], contacts=("mailto://cto@acme.example",))
@@ -300,7 +302,7 @@ def test_whoever_left_is_told_of_a_stop_at_its_own_contacts() -> None:
 
 
 def test_who_leaves_twice_has_two_notices() -> None:
-    """Out of the program, in again for days, and out: the second time is told like the first."""
+    """A startup that leaves a second time gets the same announcements again."""
     base = program(notice_s=1800)
     gone = replace(base, cohorts=(replace(base.cohorts[0], startups=()),))
     harness = Harness(base)

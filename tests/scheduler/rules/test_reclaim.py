@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, replace
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from quotas.book.actions.requests import open_request
 from quotas.book.cycle.commit import apply_program
 from quotas.book.cycle.state import load_state
+from quotas.messages.catalogue.requests import position_text
 from quotas.model.observation import Cause, Unknown
 from quotas.model.program import Cohort, Grant, Startup, Tenure
 from quotas.model.units import DAY_S, HOUR_S
@@ -25,6 +27,7 @@ from tests.scheduler.harness import (
     Harness,
     override,
     program,
+    row_text,
     server,
 )
 from tests.scheduler.scenarios import lending_harness, request_back, throttle
@@ -84,7 +87,9 @@ def test_an_owner_gets_its_quota_back_from_the_newest_server() -> None:
     assert harness.cloud.stops == ["new"]
 
 
-@pytest.mark.parametrize("refused", ["", "quota"])
+@pytest.mark.parametrize(
+    "refused", ["", "quota"], ids=["the owner may start", "the quota refused the owner"]
+)
 def test_a_pool_with_room_is_reclaimed_only_where_the_quota_refuses(refused: str) -> None:
     """With 16 of 24 GPUs in use the owner may start its 8, unless Scaleway's quota refused."""
     harness = lending_harness(gpus=24)
@@ -128,7 +133,11 @@ def test_a_reclaim_is_deferred_in_a_shortage_and_announced_to_both() -> None:
     assert told == {"acme", "birch"}
 
 
-@pytest.mark.parametrize("stock", ["shortage", "sold out", Unreachable("no answer")])
+@pytest.mark.parametrize(
+    "stock",
+    ["shortage", "sold out", Unreachable("no answer")],
+    ids=["a shortage is listed", "an unknown word is listed", "the stock cannot be read"],
+)
 def test_a_reclaim_is_deferred_while_scaleway_lists_none(stock: str | CloudError) -> None:
     """If the catalogue says shortage, another word or nothing, nobody is evicted."""
     harness = lending_harness()
@@ -138,7 +147,7 @@ def test_a_reclaim_is_deferred_while_scaleway_lists_none(stock: str | CloudError
     harness.run_until(T0 + 3 * HOUR_S, every_s=300)
     assert harness.cloud.stops == []
     told = {
-        str(n["startup"]): str(n["text"]) for n in harness.all("notice") if n["rule"] == "deferral"
+        str(n["startup"]): row_text(n) for n in harness.all("notice") if n["rule"] == "deferral"
     }
     assert harness.views[-1].deferred_gpus == {"h100": 8}
     override = stock if isinstance(stock, str) else "unread"
@@ -161,23 +170,50 @@ def test_a_stopped_owner_reclaims_nothing_and_status_agrees() -> None:
     view, shown = harness.views[-1], status_of(harness.book, harness.clock.now_s())
     assert shown["shares"] == [asdict(share) for share in view.status.shares]
     (told,), (line,) = view.status.requests, shown["requests"]
-    assert (told.text, told.place) == (line["text"], line["position"])
-    assert "it is stopped and asks for nothing: ann said so at" in told.text
+    assert (position_text(told), told.place) == (line["text"], line["position"])
+    assert "it is stopped and asks for nothing: ann said so at" in line["text"]
 
 
-def test_a_shortage_that_begins_inside_the_notice_cancels_it() -> None:
-    """No reclaim happens in a shortage, even if the notice was given before it."""
+def list_shortage(harness: Harness) -> None:
+    """Scaleway's catalogue begins to say shortage."""
+    harness.cloud.in_stock = "shortage"
+
+
+def turn_off_unread(harness: Harness) -> None:
+    """The stock cannot be read for an hour, then the borrower turns its server off."""
+    harness.cloud.in_stock = Unreachable("no answer")
+    harness.run_until(T0 + 2 * HOUR_S, every_s=60)
+    harness.cloud.turn_off("new")
+
+
+def stop_owner(harness: Harness) -> None:
+    """An operator stops the waiting owner."""
+    override(harness, "level", "birch", "stopped")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(list_shortage, id="a shortage begins"),
+        pytest.param(turn_off_unread, id="the borrower turns its server off"),
+        pytest.param(stop_owner, id="the owner may start no servers"),
+    ],
+)
+def test_a_reclaim_is_cancelled_inside_its_notice(change: Callable[[Harness], None]) -> None:
+    """An open reclaim notice is cancelled, and nothing is stopped, if its reason ends."""
     harness = lending_harness()
     request_back(harness)
     harness.run_until(T0 + HOUR_S, every_s=60)
     assert [n["state"] for n in harness.all("notice") if n["rule"] == "reclaim"] == ["open"]
-    harness.cloud.in_stock = "shortage"
-    harness.run_until(T0 + 2 * HOUR_S, every_s=60)
+    change(harness)
+    harness.run_until(T0 + 3 * HOUR_S, every_s=60)
     assert harness.cloud.stops == []
     assert [n["state"] for n in harness.all("notice") if n["rule"] == "reclaim"] == ["cancelled"]
 
 
-@pytest.mark.parametrize("others", ["available", "shortage"])
+@pytest.mark.parametrize(
+    "others", ["available", "shortage"], ids=["stock afterwards", "a shortage afterwards"]
+)
 def test_a_stock_that_cannot_be_read_suspends_a_notice(others: str) -> None:
     """An unknown stock sends nothing and keeps the notice; only a shortage cancels it."""
     harness = lending_harness()
@@ -197,18 +233,6 @@ def test_a_stock_that_cannot_be_read_suspends_a_notice(others: str) -> None:
     assert after["state"] == ("cancelled" if shortage else "executed")
 
 
-def test_a_suspended_notice_ends_with_its_cause() -> None:
-    """The notice ends if the borrower turns its server off while the stock cannot be read."""
-    harness = lending_harness()
-    request_back(harness)
-    harness.run_until(T0 + HOUR_S, every_s=60)
-    harness.cloud.in_stock = Unreachable("no answer")
-    harness.run_until(T0 + 2 * HOUR_S, every_s=60)
-    harness.cloud.turn_off("new")
-    harness.run(60)
-    assert [n["state"] for n in harness.all("notice") if n["rule"] == "reclaim"] == ["cancelled"]
-
-
 def test_reserved_capacity_is_reclaimed_whatever_scaleway_has() -> None:
     """With reserved backing an evicted GPU stays the program's."""
     harness = lending_harness("reserved")
@@ -217,7 +241,7 @@ def test_reserved_capacity_is_reclaimed_whatever_scaleway_has() -> None:
     request_back(harness)
     harness.run_until(T0 + 2 * HOUR_S, every_s=60)
     assert harness.cloud.stops == ["new"]
-    (text,) = [str(n["text"]) for n in harness.all("notice") if n["server_id"]]
+    (text,) = [row_text(n) for n in harness.all("notice") if n["server_id"]]
     assert "is erased; its slot stays the program's; volumes stay." in text
 
 
@@ -232,7 +256,7 @@ def test_a_smaller_pool_is_divided_again_and_only_a_waiting_owner_reclaims() -> 
     harness.run(1)
     assert {each.startup: each.share for each in harness.views[-1].status.shares}["acme"] == 8
     (told,) = harness.all("notice")
-    assert "acme runs 16 GPUs in h100, 8 above its share of 8" in str(told["text"])
+    assert "acme runs 16 GPUs in h100, 8 above its share of 8" in row_text(told)
     harness.run_until(cut_s + 3 * HOUR_S, every_s=600)
     assert harness.cloud.stops == [], "nobody waits"
     request_back(harness)

@@ -14,7 +14,16 @@ from quotas.book.cycle.state import load_state
 from quotas.model.program import Program, Tranche
 from quotas.state.overrides import EVERYONE
 from tests.scheduler.act.test_release_all import SlowIam
-from tests.scheduler.harness import DAY_S, NOTICE_S, T0, Harness, override, program, server
+from tests.scheduler.harness import (
+    DAY_S,
+    NOTICE_S,
+    T0,
+    Harness,
+    override,
+    program,
+    row_text,
+    server,
+)
 
 HOUR_S = 3600
 NEXT_S = T0 + 5 * DAY_S
@@ -34,7 +43,7 @@ def in_two_tranches(first: int = 1, *, auto_resume: bool = False) -> Program:
 
 def told(harness: Harness) -> list[str]:
     """The first words of each message to the startup about its level."""
-    rows = [str(row["text"]) for row in harness.all("notice") if row["rule"] == "closing"]
+    rows = [row_text(row) for row in harness.all("notice") if row["rule"] == "closing"]
     return [text.partition(" from now on")[0].partition(" again")[0] for text in rows]
 
 
@@ -50,13 +59,15 @@ def level(harness: Harness) -> str:
 
 
 def left_ucr(harness: Harness, tranche: int) -> int:
-    """What is left of a tranche."""
+    """The credits left in a tranche."""
     return next(g.left_ucr for g in load_state(harness.book).grants if g.id.endswith(f"/{tranche}"))
 
 
-@pytest.mark.parametrize("resumed", [[], ["old"]])
+@pytest.mark.parametrize(
+    "resumed", [[], ["old"]], ids=["its owner starts servers", "auto_resume starts it"]
+)
 def test_from_the_announcement_over_the_stop_to_the_next_tranche(resumed: list[str]) -> None:
-    """200 credits last eight hours: announced, a final notice, a stop at zero; open in five days.
+    """200 credits last eight hours: a runway, a final notice, a stop at zero; open in five days.
 
     Nothing is overdrawn. Only a startup that asked for it has its server powered on again.
     """
@@ -162,13 +173,15 @@ def test_the_next_tranche_lifts_the_notice() -> None:
     assert (harness.cloud.stops, notices(harness)) == ([], ["cancelled"])
 
 
-@pytest.mark.parametrize("resumed", [[], ["old"]])
+@pytest.mark.parametrize(
+    "resumed", [[], ["old"]], ids=["its owner starts servers", "auto_resume starts it"]
+)
 def test_the_startup_takes_a_part_of_the_next_ahead_while_everybody_sleeps(
     resumed: list[str],
 ) -> None:
-    """Stopped, it is open from the next cycle on, until that is used up as well.
+    """After an advance a stopped startup opens in the next cycle, until that is used up as well.
 
-    Nothing is powered on but for a startup that asked for it, as after any grant.
+    As after any grant, a server is powered on only if its startup asked for that.
     """
     harness = Harness(in_two_tranches(20, auto_resume=bool(resumed)))
     harness.cloud.add(server("old"))

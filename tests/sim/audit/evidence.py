@@ -26,7 +26,7 @@ BELIEVED = "flavor, rate_ucr_per_h, listed_s FROM listing"
 
 @dataclass(frozen=True)
 class Evidence:
-    """Rows as dictionaries; `truth` is what ran, `kinds` the zone and type of each interval."""
+    """Rows as dictionaries; `truth` has the true runs, `kinds` the zone and type of each one."""
 
     script: Script
     now_s: int
@@ -63,8 +63,7 @@ class Evidence:
     cycle_records: list[CycleRecord]
     confirmed: list[tuple[int, str, str]]
     judged: Counter[str] = field(default_factory=Counter)
-    """How often each invariant was asked and had to hold: counted where it is judged, after
-    whatever excuses."""
+    """How often each invariant was judged; cases that a tolerance excuses are not counted."""
 
     @property
     def approved(self) -> set[str]:
@@ -168,7 +167,7 @@ def _of_memory(book: InMemoryBook) -> dict[str, Any]:
 
 
 def _row(value: Any) -> Row:
-    """The fields of a frozen value; nobody changes what they hold."""
+    """The fields of a frozen value; their contents are never changed."""
     return {name: getattr(value, name) for name in value.__slots__}
 
 

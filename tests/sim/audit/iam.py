@@ -1,4 +1,4 @@
-"""IAM: closing revokes only what it may, records it first, and gives all of it back.
+"""IAM: closing revokes only start permissions, records them first, and gives all of them back.
 
 The simulator's permission sets say what a rule lets a principal do. The programs as they were
 applied say whose a policy is. The auditor does not use `quotas.iam.narrowing`.
@@ -20,7 +20,7 @@ from .evidence import Evidence, Row
 from .metering import SLOW_S
 
 Right = tuple[str, str, str]
-"""A permission (or a set that has none here), where it holds, and under which condition."""
+"""A permission (or an unknown set), its scope, and its condition."""
 STARTS = ("server:start", "server:create")
 SHUT = ("closed", "stopped")
 N = 3
@@ -92,7 +92,7 @@ def _taken(found: Evidence, change: Change, lost: set[Right], name: str) -> Iter
 
 
 def _given(found: Evidence, change: Change, gained: set[Right], name: str) -> Iterator[str]:
-    """A startup that is reopened gets back exactly what was revoked."""
+    """A startup that is reopened gets exactly the revoked rules back."""
     if not gained:
         return
     found.judged["I21"] += 1
@@ -256,7 +256,7 @@ def _kept(found: Evidence) -> Iterator[str]:
 
 
 def _looks_apart(found: Evidence) -> Iterator[str]:
-    """Rules that are in order are read again after an hour, and not earlier."""
+    """Unchanged rules are read again after an hour, and not earlier."""
     last: dict[str, Row] = {}
     for intent in found.intents:
         if intent["action"] not in ("close", "reopen"):

@@ -28,7 +28,7 @@ SLOW_S = 250
 
 
 def metering(found: Evidence) -> Iterator[str]:
-    """Every server whose charges differ from what ran."""
+    """Every server whose charges differ from its true runs."""
     charges = charges_by(found, "server")
     unconfirmed: dict[str, list[Interval]] = defaultdict(list)
     known = {zone: _known(sweeps) for zone, sweeps in found.complete.items()}
@@ -101,7 +101,7 @@ def _tolerated(found: Evidence, server: str) -> Iterator[Interval]:
         seen_s = complete[at].at_s if at < len(complete) else gap[1]
         gone = gap[0] < found.deleted.get(server, 0) <= seen_s
         if at in (0, len(complete)) or len(within[at]) > 2:
-            yield gap  # on, off and on again: one date cannot tell of three changes
+            yield gap  # on, off and on again: one date cannot show three changes
         elif (
             len(within[at]) > 1
             or late
@@ -111,7 +111,7 @@ def _tolerated(found: Evidence, server: str) -> Iterator[Interval]:
         ):
             yield from both([gap], stated)
         if gone or at in unsure or not _any_in(changed, gap[0] + SLACK_S, gap[1]):
-            # A stale read between hides what began before it, and was gone by the next.
+            # A stale read in between hides a change that began before it and ended after it.
             hid_s = _gap(found, asked, at - 1)[0] if {at - 1, at} <= unsure else gap[0]
             yield from (s for s in spans if hid_s <= s[0] and s[1] <= gap[1])
     yield from troubled

@@ -91,7 +91,7 @@ class _ReclaimAudit:
             name: max(0, sum(g for s, g in own.items() if s in sure) - nominal[name])
             for name, own in used.items()
         }
-        # What is divided to somebody who is let off is not taken from the others instead.
+        # GPUs given to a startup that is exempt are not taken from the others instead.
         spared = sum(above.pop(n) for n in list(above) if self._is_let_off(n, used[n], at_s))
         others = {s: g for name, own in used.items() if name not in missing for s, g in own.items()}
         need = sum(missing.values()) - max(0, free) - spared
@@ -160,7 +160,7 @@ class _ReclaimAudit:
     # -- what is done for it ------------------------------------------------------------
 
     def on_its_way(self, wait: Wait, at_s: int) -> Iterator[str]:
-        """Notices that end within R free what is missing and what others run above their quota."""
+        """Notices that end within R free the missing GPUs, and all that others run above quota."""
         self.found.judged["I10"] += 1
         due = sum(
             gpus

@@ -23,7 +23,7 @@ LEAK_S = 1_800
 HOUR_S = 3_600
 DAY_S = 86_400
 GUARD_PART = 4
-"""A quarter of what runs may be stopped unexpectedly within an hour."""
+"""A quarter of the running GPUs may be stopped unexpectedly within an hour."""
 
 
 def rules(clean_cycles: CleanCycles) -> Iterator[str]:
@@ -44,7 +44,7 @@ def gpus_of(zone: str, kind: str) -> int:
 
 
 class CleanCycles:
-    """The instants of clean cycles that saw every zone, and what ran at each."""
+    """The instants of clean cycles that saw every zone, and the servers that ran at each."""
 
     def __init__(self, found: Evidence) -> None:
         self.found = found

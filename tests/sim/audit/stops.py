@@ -1,4 +1,4 @@
-"""I11 and promise 4: the daemon stops in time what it must stop."""
+"""I11 and promise 4: the daemon stops servers in time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .ledger import is_overdraft
 from .tolerances import NO_STOCK, Tolerances, held_back, lasted_too_long, troubled
 
 UNFORESEEN = ("void", "refund", "correction", "hold", "expiry", "rollover", "transfer")
-"""Transfers that take credits away at once; what runs in the notice of an expiry is overdrawn."""
+"""Transfers that take credits away at once; usage in the notice after an expiry is overdraft."""
 HOUR_S = 3_600
 PAYS_S = NOTICE_S + STOP_S + FRESH_S
 """From an overdraft that is seen to the last stop."""
@@ -136,7 +136,7 @@ def _landings(found: Evidence, tolerances: Tolerances, held: Tolerances) -> Iter
         detail = row["detail"]
         names = (*zones[row["startup"]], "", detail["server"], f"startup:{row['startup']}")
         own = [span for name in names for span in (*tolerances[name], *held[name])]
-        # Blind until it was recorded, the daemon let others use the same credits up.
+        # While the daemon did not see the run, others could use the same credits.
         found.judged["P4"] += not rose and not shaken
         if not rose and not shaken and not both(own, [(look_s - HOUR_S, row["recorded_s"])]):
             yield (
@@ -148,7 +148,7 @@ def _landings(found: Evidence, tolerances: Tolerances, held: Tolerances) -> Iter
 def _after_the_end(found: Evidence, held: Tolerances) -> Iterator[str]:
     """After the cohort's end, servers run no longer than a notice and a stop take."""
     for server, spans in found.truth.items():
-        # Started after its startup had left, it is nobody's of ours: it may not be touched.
+        # Started after its startup left: no startup owns it, so cohortd may not touch it.
         owned = found.owned(server)
         ours = [(a, b) for a, b in spans if any(start <= a < end for start, end in owned)]
         let_s = max((end_s for _, end_s in held[server]), default=0)

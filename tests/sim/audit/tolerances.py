@@ -1,4 +1,4 @@
-"""Tolerances: intervals in which the daemon could not do what it owes.
+"""Tolerances: intervals in which a fault kept the daemon from its duties.
 
 They come from trouble in the region, overrides and the disruption budget. Each interval ends.
 After the daemon's next look it owes the same as before.
@@ -20,15 +20,15 @@ from .metering import clock_trouble
 Tolerances = dict[str, list[Interval]]
 HOUR_S, DAY_S = 3_600, 86_400
 LONGEST_PAUSE_S = 900
-"""Before a stop that came to nothing is tried again."""
+"""The pause before a failed stop is tried again."""
 HARMLESS = ("shuffled", "unknown-state", *LISTINGS)
-"""Answers that hinder no stop: whatever is not off may be stopped, whatever it costs."""
+"""Faults that do not prevent a stop."""
 NO_STOCK = "no-stock"
-"""What hinders a reclaim alone: while the stock is not known, nobody gives way."""
+"""Faults that prevent a reclaim only: without a known stock nothing is reclaimed."""
 IN_VAIN = ("failed", "expired", "abandoned")
-"""What a stop is that came to nothing."""
+"""The states of stops that did not happen."""
 HOLDS_BACK = ("freeze", "maintenance", "exempt", "undo")
-"""Words for which a stop waits, or is not asked for."""
+"""Overrides for which a stop waits, or is not decided."""
 
 
 def troubled(found: Evidence) -> Tolerances:

@@ -33,35 +33,35 @@ def _unchecked(patch: pytest.MonkeyPatch) -> None:
 
 @mutant_of()
 def credits_never_end(patch: pytest.MonkeyPatch) -> None:
-    """No rule asks whether credits are used up."""
+    """The credits rule finds nothing."""
     _without(patch, "credits")
 
 
 @mutant_of()
 def the_end_of_the_cohort_is_forgotten(patch: pytest.MonkeyPatch) -> None:
-    """No rule asks whether the cohort has ended."""
+    """The cohort-end rule finds nothing."""
     _without(patch, "cohort-end")
 
 
 def _limited(script: Script) -> Script:
-    """Everybody may run one GPU."""
+    """Every startup has a limit of one GPU."""
     return replace(script, limits=(1,) * len(script.limits))
 
 
 @mutant_of(needs=_limited)
 def limits_are_forgotten(patch: pytest.MonkeyPatch) -> None:
-    """No rule asks whether a startup runs more than its limit."""
+    """The limit rule finds nothing."""
     _without(patch, "limit")
 
 
 @mutant_of(needs=shut_down_inside)
 def standby_servers_are_forgotten(patch: pytest.MonkeyPatch) -> None:
-    """No rule asks whether a server is stopped in place and billed."""
+    """The standby rule finds nothing."""
     _without(patch, "standby")
 
 
 def _leaves_running(script: Script) -> Script:
-    """A startup leaves within hours of starting a server."""
+    """A startup leaves the program within hours of starting a server."""
     started = [e.at_s for e in script.events if e.who == "elder" and e.verb == "on"]
     kept = [e for e in script.events if e.verb != "leave" and (e.who, e.verb) != ("elder", "off")]
     leaves = Event((started or [script.start_s])[0] + DAY_S, "operator", "leave", ("elder",))
@@ -73,13 +73,13 @@ def _leaves_running(script: Script) -> Script:
 
 @mutant_of(needs=_leaves_running)
 def who_left_runs_on(patch: pytest.MonkeyPatch) -> None:
-    """No rule asks whether a startup is still in the program."""
+    """The membership rule finds nothing."""
     _without(patch, "membership")
 
 
 @mutant_of()
 def never_stops(patch: pytest.MonkeyPatch) -> None:
-    """A due notice is left as it is."""
+    """A due notice never becomes a stop."""
     patch.setattr(stop_lifecycle.StopLifecycle, "_at_deadline", lambda *_: None)
 
 
@@ -98,7 +98,7 @@ def notices_are_short(patch: pytest.MonkeyPatch) -> None:
 
 @mutant_of()
 def a_due_notice_is_not_waited_for(patch: pytest.MonkeyPatch) -> None:
-    """Every server that may not go on is stopped in the cycle after its notice."""
+    """Every server that must stop is stopped in the cycle after its notice."""
     right = stop_lifecycle.StopLifecycle.follow
 
     def wrong(work: Any, notice: Notice, violation: Any) -> None:
@@ -110,7 +110,7 @@ def a_due_notice_is_not_waited_for(patch: pytest.MonkeyPatch) -> None:
 
 
 def _started_again(script: Script) -> Script:
-    """Everybody has few credits, and starts every server again and again."""
+    """Every startup has few credits, and starts every server again and again."""
     again = [
         replace(e, verb="again", at_s=e.at_s + hours * 3_600, args=e.args[:2])
         for e in script.events
@@ -124,7 +124,7 @@ def _started_again(script: Script) -> Script:
 
 @mutant_of(needs=_started_again)
 def every_start_has_a_notice_of_its_own(patch: pytest.MonkeyPatch) -> None:
-    """A server that is started again has the whole notice once more."""
+    """A server that is started again gets a whole notice again."""
     right = stop_lifecycle.stop_rule
     patch.setattr(
         stop_lifecycle,
@@ -134,7 +134,7 @@ def every_start_has_a_notice_of_its_own(patch: pytest.MonkeyPatch) -> None:
 
 
 def _let_off_at_times(script: Script) -> Script:
-    """The same, and every other day nothing is asked of anybody for half of the day."""
+    """The same script, in which each startup is exempt for half of every other day."""
     days = range(script.start_s + DAY_S, script.healed_s, 2 * DAY_S)
     half = 12 * HOUR_S
     words = [
@@ -147,19 +147,19 @@ def _let_off_at_times(script: Script) -> Script:
 
 @mutant_of(needs=_let_off_at_times)
 def a_notice_outlives_its_cause(patch: pytest.MonkeyPatch) -> None:
-    """Who ran with nothing against it is stopped on what an old notice left."""
+    """A notice is not closed when its reason has ended."""
     patch.setattr(stop_lifecycle.StopLifecycle, "close_finished", lambda *_: None)
 
 
 @mutant_of(needs=_limited)
 def the_disruption_budget_is_ignored(patch: pytest.MonkeyPatch) -> None:
-    """Any number of servers may be stopped unexpectedly within an hour."""
+    """The disruption budget has no limit."""
     patch.setattr(disruption_budget.DisruptionBudget, "allows", lambda *_: True)
 
 
 @mutant_of()
 def the_disruption_budget_allows_nothing(patch: pytest.MonkeyPatch) -> None:
-    """Only expected stops are ever made."""
+    """The disruption budget lets only expected stops pass."""
     patch.setattr(
         disruption_budget.DisruptionBudget,
         "allows",
@@ -175,7 +175,7 @@ def intents_never_settle(patch: pytest.MonkeyPatch) -> None:
 
 @mutant_of()
 def an_intent_is_confirmed_by_being_sent(patch: pytest.MonkeyPatch) -> None:
-    """A call that was made is taken for a server that is off."""
+    """A server whose stop was called counts as off at once."""
     right = intents._send
 
     def wrong(cloud: Any, intent: Any, now_s: int) -> Any:
@@ -194,7 +194,7 @@ def _shadowed(script: Script) -> Script:
 
 @mutant_of(needs=_shadowed)
 def shadow_stops_too(patch: pytest.MonkeyPatch) -> None:
-    """Shadow mode only says that it touches nothing."""
+    """Shadow mode makes calls, although it says that it touches nothing."""
     right = decide.decide
 
     def wrong(snapshot: Any) -> Any:
@@ -208,13 +208,13 @@ def shadow_stops_too(patch: pytest.MonkeyPatch) -> None:
 
 
 def _crowded(script: Script) -> Script:
-    """The pool has four GPUs for everybody."""
+    """The pool has four GPUs in all."""
     return replace(script, capacity=4)
 
 
 @mutant_of(needs=_crowded)
 def more_is_given_than_there_is(patch: pytest.MonkeyPatch) -> None:
-    """Every share is what is asked for, whatever the pool has."""
+    """Every share equals the demand, whatever the pool has."""
     right = demand.divide
 
     def wrong(*args: Any) -> Any:
@@ -225,7 +225,7 @@ def more_is_given_than_there_is(patch: pytest.MonkeyPatch) -> None:
 
 
 def _lent_out(script: Script) -> Script:
-    """Again and again somebody fills the pool, and an owner asks for its quota."""
+    """A startup repeatedly fills the pool, and an owner asks for its quota."""
     zone, events = "fr-par-2", [e for e in script.events if e.who != "operator"]
     events = [e for e in events if e.who not in ("acme", "cedar")]
     for at_s in range(script.start_s + DAY_S, script.healed_s - DAY_S, 2 * DAY_S):
@@ -246,12 +246,12 @@ def _lent_out(script: Script) -> Script:
 
 @mutant_of(needs=_lent_out)
 def what_is_lent_is_kept(patch: pytest.MonkeyPatch) -> None:
-    """Nobody gives back what an owner waits for."""
+    """The reclaim rule finds nothing."""
     _without(patch, "reclaim")
 
 
 def _half_known(script: Script) -> Script:
-    """Much is lent out, and the other zone of the pool is down whenever it is asked for."""
+    """Much is lent out, and the pool's other zone is down whenever an owner asks."""
     zone, lent = ZONES[2], _lent_out(script)
     asked = [e.at_s for e in lent.events if e.verb == "request"]
     dark = [Window("outage", zone, at_s, at_s + 14 * HOUR_S) for at_s in asked]
@@ -260,12 +260,12 @@ def _half_known(script: Script) -> Script:
 
 @mutant_of(needs=_half_known)
 def reclaims_go_on_when_a_zone_of_the_pool_is_not_known(patch: pytest.MonkeyPatch) -> None:
-    """No pool is ever blind."""
+    """Every pool counts as fully observed."""
     patch.setattr(Context, "pools_with_unknown_zones", frozenset())
 
 
 def _lost_stops(script: Script) -> Script:
-    """Everybody has few credits, and no call arrives in half of every other day."""
+    """Every startup has few credits, and in half of every other day no call arrives."""
     poor = ((30, 30),) * len(script.credits)
     spans = [(s, s + DAY_S // 2) for s in range(script.start_s, script.healed_s, 2 * DAY_S)]
     lost = [
@@ -276,7 +276,7 @@ def _lost_stops(script: Script) -> Script:
 
 @mutant_of(needs=_lost_stops)
 def never_tried_again_after_a_failed_stop(patch: pytest.MonkeyPatch) -> None:
-    """A notice has one intent, whatever becomes of it."""
+    """A notice has only one intent, whatever its result."""
     right = stop_lifecycle.StopLifecycle._is_retrying
 
     def wrong(work: Any, notice: Notice) -> bool:
@@ -288,7 +288,7 @@ def never_tried_again_after_a_failed_stop(patch: pytest.MonkeyPatch) -> None:
 
 @mutant_of(needs=locked_often)
 def nobody_is_stopped_while_a_server_is_locked(patch: pytest.MonkeyPatch) -> None:
-    """One server that cannot be stopped keeps all others on."""
+    """One server that cannot be stopped blocks all other stops."""
     right = stop_lifecycle.StopLifecycle._at_deadline
 
     def wrong(work: Any, *of: Any) -> None:
@@ -299,13 +299,13 @@ def nobody_is_stopped_while_a_server_is_locked(patch: pytest.MonkeyPatch) -> Non
 
 
 def _two_leaders(script: Script) -> Script:
-    """Two daemons, and stalls that outlast the lease: what a fence is for."""
+    """Two daemons run, and stalls outlast the lease: the fence must refuse commits."""
     return replace(script, daemons=2, dice={**script.dice, "stall": 0.05})
 
 
 @mutant_of(sql=True, needs=_two_leaders)
 def nothing_is_fenced(patch: pytest.MonkeyPatch) -> None:
-    """A commit does not ask whether its epoch was superseded."""
+    """A commit does not check whether its epoch was superseded."""
     patch.setattr(book_commit, "fence", lambda *_: None)
 
 

@@ -27,7 +27,7 @@ from .registry import MUTANTS, Mutant
 __all__ = ["MUTANTS", "Mutant", "killed_by"]
 MUTANT_MODULES = (ledger, iam_closing, conduct, metering, quiescence)
 CHECKS = (ArithmeticError, AssertionError, ValueError)
-"""What the product raises where an amount, a period or a transfer is no such thing."""
+"""The product's exceptions for values that are no amount, period or transfer."""
 MOST_CYCLES_A_DAY = 150
 MOST_CPU_S = 30.0
 STAGES = 4
@@ -35,7 +35,7 @@ STAGES = 4
 UNCLEAN = "baseline"
 """A kill that does not count: the same script fails without the bug."""
 INERT = "inert"
-"""A play that nobody found fault with, and in which the planted code never ran."""
+"""The result of a play without a fault in which the planted code never ran."""
 
 
 def killed_by(mutant: Mutant, seed: int, days: int) -> str:
@@ -66,15 +66,15 @@ def baseline_fault(
 
 
 class StagedAudit:
-    """A play that is audited at each part of it, until something is wrong."""
+    """A play that is audited at each part, until an audit finds a fault."""
 
     def __init__(self, script: Script, sql: bool) -> None:
         self.script, self.sql = script, sql
         self.at = 0
-        """The look that it has come to; the last is after its end."""
+        """The number of the current look; the last one is after the end of the play."""
 
     def first_fault(self, stages: int = STAGES) -> str:
-        """The first sentence of what is wrong, "check", "crash", or "" where nothing is."""
+        """The first sentence of a fault, "check", "crash", or "" if there is none."""
         try:
             with bounded(MOST_CPU_S), wired():
                 play = Play(self.script, sql=self.sql)
@@ -98,12 +98,12 @@ class StagedAudit:
 
 
 class Endless(Exception):
-    """A planted bug keeps the product in a loop, in which it asks nobody."""
+    """A planted bug keeps the product in an endless loop, which no check ends."""
 
 
 @contextmanager
 def bounded(cpu_s: float) -> Iterator[None]:
-    """Raise Endless where a play takes more CPU time than that."""
+    """Raise Endless if a play takes more CPU time than that."""
 
     def over(*_: object) -> None:
         raise Endless

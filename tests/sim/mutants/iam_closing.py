@@ -18,7 +18,7 @@ from .registry import mutant_of
 
 
 def closed_by_override(script: Script) -> Script:
-    """Everybody with credits is closed for a day and a half by an operator, and edits rules."""
+    """An operator closes each startup that has credits for a day and a half; people edit rules."""
     events = [e for e in script.events if e.who not in (HAND, "operator")]
     for number, name in enumerate(NAMES):
         at_s = script.start_s + (1 + number) * DAY_S
@@ -40,7 +40,7 @@ def closed_by_override(script: Script) -> Script:
 
 
 def passes_on(script: Script) -> Script:
-    """A closed startup's project becomes somebody's who is open."""
+    """The project of a closed startup passes to an open one."""
     script = closed_by_override(script)
     at_s = script.start_s + 3 * DAY_S
     events = (
@@ -53,26 +53,26 @@ def passes_on(script: Script) -> Script:
 
 @mutant_of(sql=True, needs=closed_by_override)
 def rules_are_revoked_before_they_are_recorded(patch: pytest.MonkeyPatch) -> None:
-    """Nothing is written down before a policy is narrowed."""
+    """A policy is narrowed before its rules are recorded."""
     patch.setattr(access, "record_revocation", lambda *_: None)
 
 
 @mutant_of(sql=True, needs=closed_by_override)
 def reopening_forgets_a_rule(patch: pytest.MonkeyPatch) -> None:
-    """The last of the rules that were taken from a policy is not put back."""
+    """The last of the rules that were revoked from a policy is not restored."""
     right = access.restore_rules
     patch.setattr(access, "restore_rules", lambda now, revoked: right(now, list(revoked)[:-1]))
 
 
 @mutant_of(sql=True, needs=closed_by_override)
 def reopening_overwrites(patch: pytest.MonkeyPatch) -> None:
-    """A policy is set to what was taken from it, whatever people did meanwhile."""
+    """Restoring sets a policy to the revoked rules alone, whatever people changed meanwhile."""
     patch.setattr(access, "restore_rules", lambda _, revoked: tuple(each.rule for each in revoked))
 
 
 @mutant_of(sql=True, needs=closed_by_override)
 def any_policy_that_reaches_a_project_is_narrowed(patch: pytest.MonkeyPatch) -> None:
-    """A policy counts as a startup's where one of its rules names its project."""
+    """A policy counts as a startup's if any one of its rules names the startup's project."""
 
     def wrong(policy: Any, own: Any) -> bool:
         return any(set(rule.project_ids) & set(own) for rule in start_rules(policy.rules))
@@ -82,12 +82,12 @@ def any_policy_that_reaches_a_project_is_narrowed(patch: pytest.MonkeyPatch) -> 
 
 @mutant_of(sql=True, needs=closed_by_override)
 def closed_rules_are_never_read_again(patch: pytest.MonkeyPatch) -> None:
-    """What a person gives back to a closed startup stays."""
+    """A rule that a person gives back to a closed startup is not revoked again."""
     patch.setattr(rules_of_closing, "RECHECK_AFTER_S", 10**9)
 
 
 @mutant_of(sql=True, needs=passes_on)
 def revoked_rules_never_pass_on(patch: pytest.MonkeyPatch) -> None:
-    """Rules stay withheld from a project whose new owner is open."""
+    """Rules stay revoked in a project whose new owner is open."""
     for module in (access, rules_of_closing):
         patch.setattr(module, "successor_of", lambda startup, *_: startup)

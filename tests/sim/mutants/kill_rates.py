@@ -12,12 +12,12 @@ from .hunt import INERT, MUTANTS, UNCLEAN, Mutant, killed_by
 from .registry import HALF, days_of
 
 Kills = dict[str, list[str]]
-"""By mutant, who found it in each seed from 1 on; "" where nobody did."""
+"""By mutant: who found it in each seed from 1 on; "" if nobody did."""
 NOBODY = ("", "crash", UNCLEAN, INERT)
 
 
 def hunted(known: Kills, seeds: int, jobs: int) -> Iterator[Mutant]:
-    """Play every mutant's seeds that are not in `known`, and put them there; each when done."""
+    """Play every mutant's seeds that `known` lacks, and add each result when it is done."""
     with ProcessPoolExecutor(jobs) as pool:
         for mutant in MUTANTS:
             done = known.setdefault(mutant.name, [])
@@ -27,7 +27,7 @@ def hunted(known: Kills, seeds: int, jobs: int) -> Iterator[Mutant]:
 
 
 def undecided(found: Sequence[str], seeds: int) -> range:
-    """The next seeds that may settle whether half of all find a mutant; none once it is settled.
+    """The next seeds that may decide whether half of all seeds find a mutant; none once decided.
 
     Whatever the rest would say: a mutant that 100 seeds found is found by half of 200.
     """
@@ -39,7 +39,7 @@ def undecided(found: Sequence[str], seeds: int) -> range:
 
 
 def kills(found: Iterable[str]) -> int:
-    """In how many seeds somebody found it."""
+    """The number of seeds in which somebody found the mutant."""
     return sum(by not in NOBODY for by in found)
 
 
@@ -49,7 +49,7 @@ def _killed(name: str, seed: int) -> str:
 
 
 def describe(mutant: Mutant, found: Sequence[str]) -> str:
-    """A sentence on one mutant: killed by how many, and by what."""
+    """A sentence on one mutant: how many seeds killed it, and by what."""
     by = Counter(found)
     crashes, unclean, _ = by.pop("crash", 0), by.pop(UNCLEAN, 0), by.pop("", 0)
     unused = by.pop(INERT, 0)

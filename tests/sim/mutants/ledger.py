@@ -38,7 +38,7 @@ def charges_an_hour_too_much(patch: pytest.MonkeyPatch) -> None:
 
 @mutant_of()
 def every_charge_is_rounded_up(patch: pytest.MonkeyPatch) -> None:
-    """A period costs its own seconds, rounded up: many small ones cost more than one."""
+    """A part of a period is charged by itself, rounded up: many parts cost more than one."""
 
     def wrong(rate_ucr_per_h: int, _run_start_s: int, period: Period) -> int:
         return -(-rate_ucr_per_h * period.seconds // HOUR_S)
@@ -48,7 +48,7 @@ def every_charge_is_rounded_up(patch: pytest.MonkeyPatch) -> None:
 
 @mutant_of()
 def the_newest_month_is_not_charged(patch: pytest.MonkeyPatch) -> None:
-    """Of a period that is cut, the last part is forgotten and never posted."""
+    """The last part of a period that is cut is never posted."""
     right = posting._due_periods
 
     def wrong(run: Run, confirmed_s: int, edges: Iterable[int]) -> tuple[Period, ...]:
@@ -60,7 +60,7 @@ def the_newest_month_is_not_charged(patch: pytest.MonkeyPatch) -> None:
 
 @mutant_of()
 def a_charge_leaves_its_period_open(patch: pytest.MonkeyPatch) -> None:
-    """What was charged is not marked as posted."""
+    """Time that was charged is not marked as posted."""
     right = posting._Work.charge
 
     def wrong(work: Any, period: Period, run_id: str) -> None:
@@ -90,7 +90,7 @@ def the_last_grant_to_end_pays_first(patch: pytest.MonkeyPatch) -> None:
 
 @mutant_of()
 def an_ended_grant_still_pays(patch: pytest.MonkeyPatch) -> None:
-    """A period is not cut at a grant's end, and the grant pays for all of it."""
+    """A period is not cut at a grant's end, so the grant pays for all of it."""
     right = posting._due_periods
     patch.setattr(posting, "_due_periods", lambda run, confirmed_s, _: right(run, confirmed_s, ()))
     patch.setattr(GrantBalance, "covers", lambda self, p: self.effective_s <= p.start_s)
@@ -98,13 +98,13 @@ def an_ended_grant_still_pays(patch: pytest.MonkeyPatch) -> None:
 
 @mutant_of()
 def a_grant_pays_before_it_begins(patch: pytest.MonkeyPatch) -> None:
-    """A grant covers what ran before it took effect."""
+    """A grant pays for usage before it took effect."""
     patch.setattr(GrantBalance, "covers", lambda self, p: p.end_s <= self.expires_s)
 
 
 @mutant_of()
 def a_neighbour_pays(patch: pytest.MonkeyPatch) -> None:
-    """The grants of one startup are taken for another's."""
+    """The grants of one startup pay for another one."""
     right = posting._Work.__init__
 
     def wrong(work: Any, *args: Any) -> None:
@@ -116,14 +116,14 @@ def a_neighbour_pays(patch: pytest.MonkeyPatch) -> None:
 
 @mutant_of()
 def what_is_left_never_expires(patch: pytest.MonkeyPatch) -> None:
-    """Nothing happens to a grant's rest at its end."""
+    """The rest of a grant does not expire at its end."""
     patch.setattr(posting, "end_transfers", lambda _: [])
     patch.setattr(posting._Work, "end", lambda *_: None)
 
 
 @mutant_of()
 def grants_expire_a_day_early(patch: pytest.MonkeyPatch) -> None:
-    """What is left of a grant expires a day before its end."""
+    """The rest of a grant expires a day before its end."""
     right = posting._Work.__init__
 
     def wrong(work: Any, program: Any, grants: Any, metered: Any) -> None:
@@ -135,7 +135,7 @@ def grants_expire_a_day_early(patch: pytest.MonkeyPatch) -> None:
 
 @mutant_of()
 def half_of_what_is_left_expires(patch: pytest.MonkeyPatch) -> None:
-    """At its end a grant loses half of its rest; the other half stays for good."""
+    """At its end a grant loses half of its rest; the other half stays for ever."""
 
     def wrong(work: Any, name: str, until_s: int) -> None:
         known_s = min(until_s, work.known_s, work._charged_until_s(name))
@@ -176,18 +176,18 @@ def _runs_out(script: Script) -> Script:
 
 
 KEPT = ("clock", NOBODY, STRANGER)
-"""Who does in every world what the script says."""
+"""The startups that act in every world."""
 
 
 @mutant_of(needs=_runs_out)
 def what_accrued_is_not_counted(patch: pytest.MonkeyPatch) -> None:
-    """Credits that are spent and not yet posted still seem to be there."""
+    """Credits that are spent and not yet posted still count as available."""
     patch.setattr(Run, "accrued_ucr", lambda *_: 0)
 
 
 @mutant_of(needs=_runs_out)
 def the_reserve_is_not_counted(patch: pytest.MonkeyPatch) -> None:
-    """Nothing is set aside for the notice: it begins when the credits have ended."""
+    """No reserve is kept for the notice: it begins when the credits have ended."""
     right = snapshot.reserves_s
 
     def wrong(*args: Any) -> Any:
@@ -198,7 +198,7 @@ def the_reserve_is_not_counted(patch: pytest.MonkeyPatch) -> None:
 
 
 def _holding(script: Script) -> Script:
-    """Credits are set aside again and again, and most of it runs out by itself."""
+    """Holds are set again and again, and most of them end by themselves."""
     holds = [
         Event(at_s + 60 * n, "operator", "hold", (name, 20, 5 * HOUR_S))
         for at_s in range(script.start_s + HOUR_S, script.healed_s, DAY_S)
@@ -210,7 +210,7 @@ def _holding(script: Script) -> Script:
 
 @mutant_of(needs=_holding)
 def holds_never_run_out(patch: pytest.MonkeyPatch) -> None:
-    """What is set aside stays aside after its end."""
+    """A hold never ends by itself."""
     right = posting.post_due
 
     def wrong(program: Any, grants: Any, metered: Any, now_s: int, holds: Any) -> Any:
@@ -221,7 +221,7 @@ def holds_never_run_out(patch: pytest.MonkeyPatch) -> None:
 
 @mutant_of(needs=_holding)
 def a_hold_returns_to_the_wrong_grant(patch: pytest.MonkeyPatch) -> None:
-    """What was set aside comes back to a neighbour."""
+    """The rest of a hold goes back to another startup."""
     right = posting.end_hold
 
     def wrong(hold: Any, *args: Any) -> Transfer:
@@ -238,7 +238,7 @@ def a_hold_returns_to_the_wrong_grant(patch: pytest.MonkeyPatch) -> None:
 
 
 def with_milestones(script: Script) -> Script:
-    """Everybody has milestones; one is confirmed twice, and one a day late."""
+    """Every startup has milestones; one is confirmed twice, and one a day late."""
     by_s, events = script.start_s + 5 * DAY_S, []
     for name in NAMES:
         for days, milestone in ((4, "demo"), (5, "demo"), (6, "launch")):
@@ -266,7 +266,7 @@ def a_milestone_pays_before_it_is_confirmed(patch: pytest.MonkeyPatch) -> None:
 
 @mutant_of(sql=True, needs=with_milestones)
 def a_milestone_is_never_too_late(patch: pytest.MonkeyPatch) -> None:
-    """Nobody asks until when a milestone had to be reached."""
+    """The last day of a milestone is not checked."""
     right = grants.milestones
 
     def wrong(grant: Grant) -> Any:
@@ -276,7 +276,7 @@ def a_milestone_is_never_too_late(patch: pytest.MonkeyPatch) -> None:
 
 
 def impatient(script: Script) -> Script:
-    """Everybody has tranches, and tries to take some of the next one ahead each day."""
+    """Every startup has tranches, and tries each day to advance some of the next one."""
     days = range(script.start_s + HOUR_S, script.healed_s, DAY_S)
     tries = [Event(at_s, "operator", "ahead", (name, 0)) for at_s in days for name in NAMES]
     return with_events(replace(script, tranches=("half",) * len(NAMES)), tries)
@@ -284,12 +284,12 @@ def impatient(script: Script) -> Script:
 
 @mutant_of(sql=True, needs=impatient)
 def a_tranche_is_taken_ahead_again_and_again(patch: pytest.MonkeyPatch) -> None:
-    """Nobody remembers that a part of the tranche was taken before."""
+    """An earlier advance of the same tranche is not counted."""
     names = count()
     patch.setattr(advances, "_ahead_key", lambda _: f"self-advance:{next(names)}")
 
 
 @mutant_of(sql=True, needs=impatient)
 def all_of_a_tranche_is_taken_ahead(patch: pytest.MonkeyPatch) -> None:
-    """The policy's part is not looked at."""
+    """The policy's limit on advances is not checked."""
     patch.setattr(advances, "PPM", 1)

@@ -21,7 +21,7 @@ from .registry import locked_often, mutant_of, shut_down_inside, with_events
 
 @mutant_of()
 def runs_end_at_the_sweep(patch: pytest.MonkeyPatch) -> None:
-    """Metering ends every run at the sweep, not where the change is dated."""
+    """Metering ends every run at the sweep, not at the date of the change."""
     right = runs._Zone._ended
 
     def wrong(zone: Any, run: Run, server: Any) -> Run:
@@ -32,7 +32,7 @@ def runs_end_at_the_sweep(patch: pytest.MonkeyPatch) -> None:
 
 @mutant_of()
 def a_gone_server_runs_on(patch: pytest.MonkeyPatch) -> None:
-    """What is off is taken to end where the gap began."""
+    """A server that ended counts as off since the last sweep that surely saw it on."""
     right = runs._Zone._ended
 
     def wrong(zone: Any, run: Run, server: Any) -> Run:
@@ -65,13 +65,13 @@ def runs_begin_an_hour_early(patch: pytest.MonkeyPatch) -> None:
 
 @mutant_of()
 def unconfirmed_time_is_never_set_aside(patch: pytest.MonkeyPatch) -> None:
-    """A server that is on at both sweeps is taken to have run all the while."""
+    """A server that is on at both sweeps counts as on in between, whatever its dates say."""
     patch.setattr(runs._Zone, "_may_have_bounced", lambda *_: False)
 
 
 @mutant_of()
 def every_gap_is_unconfirmed(patch: pytest.MonkeyPatch) -> None:
-    """A server that runs is taken to have been off until the very sweep that shows it."""
+    """A server that runs counts as off until the sweep that shows it running."""
     right = runs._Zone._changed_s
 
     def wrong(zone: Any, server: Any) -> int:
@@ -82,7 +82,7 @@ def every_gap_is_unconfirmed(patch: pytest.MonkeyPatch) -> None:
 
 @mutant_of()
 def every_change_is_unconfirmed(patch: pytest.MonkeyPatch) -> None:
-    """What began in a gap is not dated by its change: all before that is set aside."""
+    """A start inside a gap is not dated by its change: all time before it becomes unconfirmed."""
     right = runs._Zone._began
 
     def wrong(zone: Any, server: Any) -> Iterable[Run]:
@@ -111,25 +111,25 @@ def every_change_is_unconfirmed(patch: pytest.MonkeyPatch) -> None:
 
 @mutant_of()
 def what_is_off_at_both_sweeps_never_ran(patch: pytest.MonkeyPatch) -> None:
-    """A server that is off at both sweeps, and was modified late, leaves no unconfirmed time."""
+    """A server that is off at both sweeps and was modified late leaves no unconfirmed time."""
     patch.setattr(runs._Zone, "_may_have_run", lambda *_: ())
 
 
 @mutant_of(needs=shut_down_inside)
 def stopped_in_place_is_free(patch: pytest.MonkeyPatch) -> None:
-    """A server that is stopped in place is taken for one that is off."""
+    """A server that is stopped in place counts as off."""
     free = observation.FREE_STATES | {"stopped in place", "stopped_in_place"}
     patch.setattr(observation, "FREE_STATES", free)
 
 
 @mutant_of(needs=locked_often)
 def a_locked_server_is_free(patch: pytest.MonkeyPatch) -> None:
-    """A server that the provider locked is taken for one that is off."""
+    """A server that the provider locked counts as off."""
     patch.setattr(observation, "FREE_STATES", observation.FREE_STATES | {"locked"})
 
 
 def _sweeps_as(patch: pytest.MonkeyPatch, kind: type, servers: Any) -> None:
-    """Metering sees a sweep of one kind as a Complete one."""
+    """Metering treats a sweep of another kind as a Complete one."""
     right = assemble.meter
 
     def wrong(
@@ -142,7 +142,7 @@ def _sweeps_as(patch: pytest.MonkeyPatch, kind: type, servers: Any) -> None:
 
 
 def _dark(kind: str) -> Callable[[Script], Script]:
-    """Half of every third day no zone answers, or only in part."""
+    """For half of every third day, no zone answers, or only in part."""
 
     def needs(script: Script) -> Script:
         spans = [(s, s + DAY_S // 2) for s in range(script.start_s, script.healed_s, 3 * DAY_S)]
@@ -154,18 +154,18 @@ def _dark(kind: str) -> Callable[[Script], Script]:
 
 @mutant_of(needs=_dark("outage"))
 def an_unknown_zone_is_empty(patch: pytest.MonkeyPatch) -> None:
-    """What did not answer is taken to run nothing."""
+    """A zone that did not answer counts as empty."""
     _sweeps_as(patch, Unknown, lambda _: ())
 
 
 @mutant_of(needs=_dark("partial"))
 def a_part_is_taken_for_the_whole(patch: pytest.MonkeyPatch) -> None:
-    """Servers that a partial answer left out are taken to be gone."""
+    """Servers that a Partial answer lacks count as deleted."""
     _sweeps_as(patch, Partial, lambda sweep: sweep.servers)
 
 
 def _resized(script: Script) -> Script:
-    """Every server has another type each time that it is off."""
+    """Every server gets another type each time that it is off."""
     off = [e for e in script.events if e.verb == "off" and len(e.args) == 2]
     return with_events(
         script,
@@ -178,7 +178,7 @@ def _resized(script: Script) -> Script:
 
 @mutant_of(needs=_resized)
 def a_resized_server_keeps_its_price(patch: pytest.MonkeyPatch) -> None:
-    """A server is metered for ever as what it was when it was first seen."""
+    """A server keeps the type with which it was first seen."""
     right = runs._Zone._opened
     first: dict[str, str] = {}
 

@@ -21,7 +21,7 @@ CYCLE_S = 30
 
 
 def _quiescent_when_reminded(script: Script) -> Script:
-    """Everybody rests again and again, each time as soon as somebody was reminded."""
+    """Quiescences begin again and again, each as soon as a reminder was sent."""
     often = [
         Event(at_s, NOBODY, "quiesce", (3 * DAY_S, "reminded"))
         for at_s in range(script.start_s + DAY_S, script.healed_s - 3 * DAY_S, 3 * DAY_S)
@@ -32,7 +32,7 @@ def _quiescent_when_reminded(script: Script) -> Script:
 
 @mutant_of(needs=_quiescent_when_reminded)
 def what_was_reminded_is_reminded_again(patch: pytest.MonkeyPatch) -> None:
-    """Nobody asks whether a startup was reminded already: every cycle reminds it once more."""
+    """Reminders are not remembered: every cycle sends them again."""
     right = stop_lifecycle.reminder_due
 
     def wrong(notice: Notice, now_s: int) -> int | None:
@@ -43,7 +43,7 @@ def what_was_reminded_is_reminded_again(patch: pytest.MonkeyPatch) -> None:
 
 @mutant_of()
 def every_open_notice_is_reminded_of(patch: pytest.MonkeyPatch) -> None:
-    """Every cycle reminds of every notice that is open, however far its deadline is."""
+    """Every cycle sends a reminder of every open notice, however far its deadline is."""
     right = stop_lifecycle.reminder_due
 
     def wrong(notice: Notice, now_s: int) -> int | None:
@@ -60,7 +60,7 @@ def _is_odd(work: Any) -> bool:
 
 @mutant_of()
 def a_notice_comes_and_goes(patch: pytest.MonkeyPatch) -> None:
-    """What lets go and what takes hold differ: a notice is cancelled, and given anew after it."""
+    """In every other cycle far notices are cancelled and none is opened."""
     follow, open_notice = (
         stop_lifecycle.StopLifecycle.follow,
         stop_lifecycle.StopLifecycle.open_notice,
@@ -80,7 +80,7 @@ def a_notice_comes_and_goes(patch: pytest.MonkeyPatch) -> None:
 
 @mutant_of()
 def what_runs_is_written_anew(patch: pytest.MonkeyPatch) -> None:
-    """Every cycle takes every run that goes on for one that has changed."""
+    """Every cycle counts every open run as changed."""
     right = assemble.meter
 
     def wrong(*args: Any) -> Any:

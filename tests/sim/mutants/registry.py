@@ -18,8 +18,8 @@ ApplyMutant = Callable[[pytest.MonkeyPatch], None]
 class Mutant:
     """A planted bug.
 
-    `sql` plays it on the real book, where the rule that it breaks lives; `needs` changes
-    each seed's script to what the bug can show itself in at all.
+    `sql` plays it on the real book, which has the rule that it breaks. `needs` changes each
+    seed's script so that the bug can have an effect.
     """
 
     name: str
@@ -30,11 +30,11 @@ class Mutant:
 
 MUTANTS: list[Mutant] = []
 HALF = 0.5
-"""So many of its seeds have to find a mutant."""
+"""The share of a mutant's seeds that must find it."""
 
 
 def days_of(mutant: Mutant) -> int:
-    """How long its plays are: half a month on the real book, which is slow."""
+    """The length of a mutant's plays: half a month on the real book, which is slow."""
     return 12 if mutant.sql else 24
 
 
@@ -51,18 +51,18 @@ def mutant_of(
 
 
 def shut_down_inside(script: Script) -> Script:
-    """Everybody shuts servers down from inside, and forgets them."""
+    """People shut servers down from inside, and forget them."""
     events = (replace(e, verb="guest") if e.verb == "off" else e for e in script.events)
     return replace(script, events=tuple(events))
 
 
 def with_events(script: Script, more: Iterable[Event]) -> Script:
-    """The script, and more that happens in it."""
+    """The script with more events."""
     return replace(script, events=tuple(sorted((*script.events, *more), key=lambda e: e.at_s)))
 
 
 def locked_often(script: Script) -> Script:
-    """A server of each startup is locked for half of every day."""
+    """One server of each startup is locked for half of every day."""
     nights = range(script.start_s, script.healed_s, DAY_S)
     locks = [
         Event(at_s + hours * HOUR_S, "provider", verb, (name,))

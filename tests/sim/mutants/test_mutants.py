@@ -57,14 +57,14 @@ BASELINES = (2, 5)
 def test_what_a_mutant_needs_breaks_nothing_by_itself(
     needs: Callable[[Script], Script], seed: int
 ) -> None:
-    """The scripts that are hunted, as long and with the same cap, are in order without a bug."""
+    """Without a bug, the scripts of the hunt have no fault, at the same length and CPU limit."""
     assert baseline_fault(needs, NEEDS[needs].sql, seed, days_of(NEEDS[needs])) == ""
 
 
 def test_a_find_does_not_count_where_the_script_fails_without_the_bug(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A bug that does nothing, where any play is a storm, is found by nobody."""
+    """A bug without effect is found by nobody, although every play has faults."""
     monkeypatch.setattr(hunt, "MOST_CYCLES_A_DAY", 1)
     harmless = Mutant("harmless", lambda _: None)
     assert killed_by(harmless, 2, 4) == "I17"
@@ -73,7 +73,7 @@ def test_a_find_does_not_count_where_the_script_fails_without_the_bug(
 
 
 def _plant_where_nobody_calls(patch: pytest.MonkeyPatch) -> None:
-    """Break the rules of IAM, which a play on the book in memory never asks."""
+    """Break the rules of IAM, which a play on the book in memory never uses."""
     patch.setattr(access, "record_revocation", lambda *_: None)
 
 
@@ -90,15 +90,17 @@ def _plant_a_harmless_constant(patch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("apply", "found"),
     [
-        (_plant_where_nobody_calls, INERT),
-        (_plant_a_harmless_call, ""),
-        (_plant_a_harmless_constant, ""),
+        pytest.param(_plant_where_nobody_calls, INERT, id="code that never ran is inert"),
+        pytest.param(_plant_a_harmless_call, "", id="a harmless function that ran is a miss"),
+        pytest.param(
+            _plant_a_harmless_constant, "", id="a harmless constant that was read is a miss"
+        ),
     ],
 )
 def test_a_mutant_whose_code_never_ran_is_inert(
     apply: Callable[[pytest.MonkeyPatch], None], found: str
 ) -> None:
-    """A miss of code that ran is a miss; a miss of code that never ran says nothing."""
+    """A miss counts only if the planted code ran."""
     assert killed_by(Mutant("harmless", apply), 2, 4) == found
 
 
@@ -117,7 +119,7 @@ def _as_it_is(script: Script) -> Script:
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda m: m.name)
 def test_every_bug_has_a_place_to_be_planted(mutant: Mutant) -> None:
-    """A rule that moved to another module takes its mutant along, or the hunt would crash."""
+    """A mutant follows its rule to another module, or the hunt would crash."""
     patch = CountingPatch()
     try:
         mutant.apply(patch)
@@ -134,16 +136,22 @@ def test_the_list_is_long() -> None:
 @pytest.mark.parametrize(
     ("found", "next_"),
     [
-        ([], range(1, 5)),
-        (["I4", "", "I4"], range(4, 6)),
-        (["I4"] * 4, range(0)),
-        (["", "crash", "", "", "I4"], range(6, 9)),
-        (["", "crash", "", "", "I4", ""], range(0)),
-        (["", "", "", "", "I4", "I4", "I4"], range(8, 9)),
+        pytest.param([], range(1, 5), id="at first four seeds may settle it"),
+        pytest.param(["I4", "", "I4"], range(4, 6), id="after two finds two more may settle it"),
+        pytest.param(["I4"] * 4, range(0), id="four finds settle it"),
+        pytest.param(
+            ["", "crash", "", "", "I4"], range(6, 9), id="after four misses each seed may settle it"
+        ),
+        pytest.param(["", "crash", "", "", "I4", ""], range(0), id="five misses settle it"),
+        pytest.param(
+            ["", "", "", "", "I4", "I4", "I4"],
+            range(8, 9),
+            id="after three finds and four misses one seed settles it",
+        ),
     ],
 )
 def test_a_mutant_is_played_until_half_of_its_seeds_is_settled(
     found: list[str], next_: range
 ) -> None:
-    """Of eight seeds: four finds, or five misses, say what the rest could not change."""
+    """Of eight seeds, four finds or five misses decide, so the rest is not played."""
     assert undecided(found, 8) == next_

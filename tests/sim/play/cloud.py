@@ -16,16 +16,16 @@ from scheduler.clouds.base import (
     Throttled,
     Unreachable,
 )
-from simulator.world import Refusal
-from simulator.world import Server as WorldServer
 from simulator.world.lifecycle import allowed_actions
+from simulator.world.model import Refusal
+from simulator.world.model import Server as WorldServer
 from simulator.world.offers.catalogue import OFFERS
 
 from ..scenario.script import Event, Window
 from .region import Region
 
 STALE_S = 150
-"""How old an answer may be that says it is of now: older than the stop before it, by a cycle."""
+"""The most by which an answer may be out of date: older than the last stop, by a cycle."""
 ABSURD = 100
 
 
@@ -91,7 +91,7 @@ class RegionCloud:
         answer = self._answer(zone, at_s)
         is_stale = self.injected["stale"] > stale
         asked_s = at_s - self.offset_s()
-        # What runs in a zone of which no catalogue was ever read is of no known type.
+        # A server in a zone whose catalogue was never read is of no known type.
         outcome = type(answer).__name__ if zone in self.listed else "Unlisted"
         self.swept[zone].append(Swept(self.region.now_s, asked_s, at_s, outcome, is_stale))
         return answer

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from quotas.iam.policies import Policy, Principal, Rule
 from scheduler.clouds.base import Conflict, Forbidden, NotFound, Throttled, Unreachable
-from simulator.world import Refusal
+from simulator.world.model import Refusal
 
 from ..scenario.events import HAND, Event, Window
 from .region import Region

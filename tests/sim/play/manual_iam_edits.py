@@ -33,12 +33,12 @@ class ManualIamEdits:
         """Policies beyond those that projects are created with."""
         region = self.organization.region
         project_of = region.project_of
-        holder = {p.id: region.iam.bearer(p.secret_key) for p in region.projects}
+        holder = {p.id: region.iam.key(p.secret_key) for p in region.projects}
 
         def add(name: str, whose: str, *rules: Rule, tags: tuple[str, ...] = ()) -> None:
-            principal = holder[project_of[whose]]
-            assert principal is not None
-            region.iam.add_policy(name, principal.id, specs_of(rules), region.now_s, tags)
+            key = holder[project_of[whose]]
+            assert key is not None
+            region.iam.add_policy(name, key.bearer_id, specs_of(rules), region.now_s, tags)
 
         for name in (*NAMES, JOINS):
             own = (project_of[name],)
@@ -56,7 +56,7 @@ class ManualIamEdits:
         add("mixed", "stranger", Rule(STARTING[:1], (delta,)), Rule(STARTING[1:2], (elder,)))
 
     def hasty(self, policy_id: str, at_s: int) -> Event | None:
-        """Somebody notices that a policy was narrowed, and edits it."""
+        """A person notices that a policy was narrowed, and edits it."""
         if at_s >= self.until_s:
             return None
         return edit_of(self._rng, self.organization.names[policy_id], at_s)

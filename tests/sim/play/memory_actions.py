@@ -1,4 +1,4 @@
-"""Operator actions on the book in memory: the commands that it knows, as the real one does."""
+"""Operator actions on the book in memory, with the same results as on the real book."""
 
 from __future__ import annotations
 

@@ -30,6 +30,7 @@ from quotas.shares.allocation import step_of
 from quotas.state.notices import Notice
 from quotas.state.overrides import Override
 from quotas.state.requests import RequestSpec, request_from
+from simulator.world.offers.catalogue import OFFERS
 
 from ..scenario import milestones
 from ..scenario.script import BIG, NAMES, SMALL, START_S, ZONES, Event, Script
@@ -38,7 +39,7 @@ from .memory_book import InMemoryBook
 from .region import Region
 
 REAL_ONLY = ("refund", "move", "advance", "ahead", "accept", "confirm")
-"""Verbs that a book in Python does not know: drawn in every seed, done on the real book."""
+"""Verbs that the book in memory does not know: drawn in every seed, done on the real book."""
 FLAVORS = tuple(f"{kind}@{ZONES[1]}" for kind in (*SMALL, *BIG))
 FLAVORS += tuple(f"{kind}@{ZONES[2]}" for kind in SMALL)
 
@@ -103,9 +104,9 @@ class ProgramOperator:
         self.overrides: list[Override] = []
         self.done: Counter[str] = Counter()
         self.accepted: set[tuple[str, int]] = set()
-        """Rates that reach cohorts with fixed prices: of their start, or mended downwards."""
+        """Rates for cohorts with fixed prices: those of their start, or corrected downwards."""
         self.confirmed: list[tuple[int, str, str]] = []
-        """When somebody said that a milestone of a startup was reached, refused or not."""
+        """When the operator confirmed a milestone, whether it was refused or not."""
         self._apply(program, START_S)
 
     def does(self, event: Event, now_s: int) -> None:
@@ -286,7 +287,8 @@ class ProgramOperator:
         self._real(MilestoneCommand(name, f"{name}-3", milestone), now_s)
 
     def _accept(self, now_s: int, kind: str, percent: int, back_s: int) -> None:
-        rate = self.region.rate_ucr_per_h("fr-par-2", kind, START_S) * percent // 100
+        listed = self.region.market.rate_ucr_per_h(OFFERS["fr-par-2"][kind], START_S)
+        rate = listed * percent // 100
         command = PriceCommand(f"{kind}@fr-par-2", rate, max(START_S, now_s - back_s))
         self._real(command, now_s)
         if command.from_s == START_S or (command.from_s < now_s and percent < 100):

@@ -5,8 +5,8 @@ script waits for it, has an open notice. Nothing goes wrong in a quiescence, and
 anything. Events that fall into it happen afterwards, except the results of earlier calls.
 
 Convergence: after three cycles, and T_stop while a stop is under way, the book and the region
-agree on what runs, whose it is and of which type. What is charged is what ran (I4), and nothing
-due waits.
+agree on every running server, its owner and its type. Charges equal true runs (I4), and no due
+action waits.
 
 Quiet: ten more cycles follow. A cycle writes nothing if nothing moved and nothing fell due. If
 something fell due, the same cycle writes nothing when it is repeated at the same instant.
@@ -48,23 +48,23 @@ WRITES = (
     "overuses",
     "pending_messages",
 )
-"""What a cycle's result may hold that is news. How far each zone is known is none."""
+"""The parts of a cycle's result that count as written. The known instants of zones do not."""
 
 
 class Quiescence:
-    """The quiescences of one play: when one begins, and what is wrong in it."""
+    """The quiescences of one play, with their beginnings and faults."""
 
     def __init__(self, play: Play) -> None:
         self.play = play
         self.due: list[tuple[int, str]] = []
-        """Until when each rest that is due waits, and for what."""
+        """The end of the wait of each due quiescence, and what it waits for."""
         self.is_on = False
         self.leader: int | None = None
         """The daemon that acts, once one of them leads."""
         self.saw: list[tuple[str, str, int]] = []
         """The servers as the last cycle saw them."""
         self.held = self.notices = 0
-        """How many rests there were, and notices that were open when one was quiet."""
+        """The number of quiescences, and of notices that were open during one."""
         self.wrong: list[str] = []
 
     def plan(self, at_s: int, wait_s: int, for_: str) -> None:
@@ -103,7 +103,7 @@ class Quiescence:
     # -- convergence --------------------------------------------------------------------
 
     def _converges(self) -> Any:
-        """Run cycles at the daemon's pace for its time to converge; returns what is wrong then."""
+        """Run cycles at the daemon's pace for its time to converge; return the faults then."""
         play, done, began_s = self.play, 0, self.play.region.now_s
         until_s = began_s + LEASE_S + N_CYCLES * 30 + STOP_S
         while play.region.now_s < until_s and not (done >= N_CYCLES and not self._under_way()):

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 
-from simulator.world import Fault, FaultKind, PriceChange, Refusal, Server, World
+from simulator.world.faults import Fault, FaultKind
 from simulator.world.lifecycle import SLOWEST_STOP_S, STANDBY
-from simulator.world.model import permission_denied
+from simulator.world.model import Refusal, Server, permission_denied
 from simulator.world.offers.catalogue import OFFERS
-from simulator.world.offers.market import Market
+from simulator.world.offers.market import Market, PriceChange
+from simulator.world.region import World
 
 from ..scenario.script import START_S, Event
 
 PASSING = ("starting", "stopping")
 END = ("plenty", "unlock", "late_stop")
-"""What ends or follows from something else: no trouble of its own."""
+"""Actions that end another one or follow from it: no trouble of their own."""
 
 
 class Region(World):
@@ -113,7 +114,7 @@ class Region(World):
                 raise permission_denied("compute_servers", permission.partition(":")[2])
 
     def do_again(self, who: str, zone: str, slot: int) -> None:
-        """Start the server again, whoever stopped it."""
+        """Start the server again after any stop."""
         server = self._named(who, zone, slot)
         if server is not None:
             self._check(who, "server:start")
@@ -166,7 +167,7 @@ class Region(World):
 
     def do_price(self, _: str, kind: str, percent: int) -> None:
         """Change the list price of a type."""
-        rate = self.rate_ucr_per_h("fr-par-2", kind, START_S)
+        rate = self.market.rate_ucr_per_h(OFFERS["fr-par-2"][kind], START_S)
         self.market.change_price(PriceChange(kind, self.now_s, rate * percent // 100))
 
     def do_lock(self, _: str, who: str) -> bool:

@@ -63,7 +63,7 @@ class CatalogueReaderWithCrashPoint(catalogue.CatalogueReader):
     """The reader of catalogues, and a point between its reads and their save."""
 
     def read(self, zones: Iterable[str], now_s: int) -> dict[str, tuple[Offer, ...]]:
-        """Each zone's offers; there is no point where no catalogue is due."""
+        """Each zone's offers; no fault happens here if no catalogue is due."""
         due = list(zones)
         answers = super().read(due, now_s)
         if due:
@@ -132,7 +132,7 @@ def wired() -> Iterator[None]:
 
 
 def _either(memory: Callable[..., Any], real: Callable[..., Any]) -> Callable[..., Any]:
-    """A read of one or the other book. It is no point: nothing is done there."""
+    """A read of either book. It is no point for faults, because it changes nothing."""
     return lambda book: memory(book) if isinstance(book, InMemoryBook) else real(book)
 
 

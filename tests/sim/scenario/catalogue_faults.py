@@ -10,7 +10,7 @@ from quotas.model.units import DAY_S
 from .events import LISTINGS, START_S, ZONES, Event, Window
 
 AT_FIRST = ("no-offers", "null-price", "absurd-price")
-"""What may already be wrong when the first prices are read."""
+"""Faults that may exist already when the first prices are read."""
 
 
 def windows(seed: int, events: Iterable[Event], healed_s: int) -> Iterator[Window]:

@@ -18,13 +18,13 @@ ZONES = ("fr-par-1", "fr-par-2", "pl-waw-2")
 READS = ("outage", "partial", "stale", "shuffled", "unknown-state", "key-refused")
 CALLS = ("throttle", "refuse", "lost-before", "lost-after", "late", "call-key-refused")
 NOBODY = "nobody"
-"""Whose event it is when everybody rests."""
+"""The actor of an event in which everybody is quiet."""
 LISTINGS = ("no-offers", "no-stock", "null-price", "zero-price", "absurd-price")
-"""How the catalogue fails: it does not answer, or lists prices that cannot be."""
+"""How the catalogue fails: it does not answer, or lists impossible prices."""
 HAND, IAM_PLACE = "hand", "iam"
-"""Who edits policies by hand; where windows of trouble with IAM are."""
+"""The people who edit policies by hand; also the place of IAM's faults."""
 IAM = ("iam-down", "iam-throttle", "iam-lost", "iam-conflict", "iam-forbidden")
-"""How IAM fails: not reached, reached and the answer lost, or refused."""
+"""How IAM fails: unreachable, done without an answer, or refused."""
 WHEN = ("before", "after")
 POINTS = (
     "before acquire",
@@ -40,11 +40,11 @@ POINTS = (
     "after mark",
 )
 IAM_POINTS = tuple(f"{when} {what}" for what in ("revoke", "rules", "restore") for when in WHEN)
-"""Around the record, the call, and the end of the record: few cycles come there."""
+"""The points around the record, the call and the end of the record: few cycles reach them."""
 OFTEN = 8
-"""How much likelier trouble is at those points."""
+"""How much likelier a fault is at those points."""
 DICE = ("crash", "error", "stall", "slow")
-"""What may befall a cycle at a point: the daemon dies, hears an error, is overtaken, is slow."""
+"""Faults of a cycle at a point: the daemon dies, gets an error, is overtaken, or is slow."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,11 +10,11 @@ from quotas.model.units import DAY_S, HOUR_S
 from .events import HAND, IAM, IAM_PLACE, NAMES, START_S, Event, Window
 
 SHARED = ("platform", "everywhere", "kept", "mixed")
-"""Policies that are not one startup's, or that are tagged: nobody of ours may touch them."""
+"""Policies of several startups, or with a tag: cohortd may not touch them."""
 STARTING = ("InstancesFullAccess", "InstancesServerStart", "InstancesServerCreate")
 OTHER = ("ObjectStorageFullAccess", "InstancesReadOnly", "ContainerRegistryReadOnly")
 LAST_EDIT_S = 8 * HOUR_S
-"""How long after the cohort's end people still edit: it is looked at again after that."""
+"""How long people edit after the cohort's end; cohortd looks again after that."""
 
 
 def has_key(seed: int) -> bool:

@@ -16,7 +16,7 @@ from .events import NAMES, START_S, Event
 
 REACHED = ("demo", "launch")
 BEGINS_S = START_S + 2 * DAY_S
-"""From when on milestones can be confirmed."""
+"""The first instant at which milestones can be confirmed."""
 Terms = tuple[int, ...]
 """Credits of the first and of the second milestone, and the last instant of the second."""
 

@@ -14,7 +14,7 @@ from quotas.model.units import DAY_S, HOUR_S
 from .events import BIG, NAMES, NOBODY, SMALL, START_S, ZONES, Event
 
 STRANGER = "stranger"
-"""Whose project is in the organization, and in no program."""
+"""The owner of a project that is in the organization and in no program."""
 DAYS_PER_QUIESCENCE = 45
 
 

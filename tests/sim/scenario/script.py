@@ -172,7 +172,7 @@ def _windows(seed: int, healed_s: int) -> Iterator[Window]:
         if rng.random() < 0.5:
             continue
         days = (healed_s - START_S) // DAY_S
-        # A key is one for every zone: where it is refused, it is refused in all of them.
+        # One key serves every zone, so a refusal holds in all of them.
         for zones in (ZONES,) if kind == "key-refused" else ((zone,) for zone in ZONES):
             for _ in range(rng.randint(1, max(2, days // 12))):
                 from_s = rng.randrange(START_S, healed_s)

@@ -18,7 +18,7 @@ CLASSES = {
     "what people did": ("operator ", "hand "),
     "what came of it": ("cycle failed ", "observed", "follower"),
 }
-"""Which counts are of which class, by what their names begin with: only the first are faults."""
+"""The class of each count, by the first letters of its name; only the first class are faults."""
 COVERAGE_MARKS = (
     *("Complete", "Partial", "Unknown", "unconfirmed", "overdraft"),
     *("charge", "grant", "expiry", "void", "rollover"),
@@ -36,7 +36,7 @@ COVERAGE_MARKS = (
     ),
     *(f"action {verb}" for verb in ("cut", "join", "leave", "pass")),
 )
-"""What has to happen in a batch of a hundred seeds."""
+"""Events that must happen in a batch of a hundred seeds."""
 SQL_COVERAGE_MARKS = (
     *(
         "refund",
@@ -50,13 +50,13 @@ SQL_COVERAGE_MARKS = (
     *("closing close", "closing reopen", "iam narrowed", "iam restored", "iam edited"),
     *("revoked revoked", "revoked ended"),
 )
-"""What only the real book can do."""
+"""Events that only the real book can have."""
 ENOUGH = 100
 
 
 FAULTS = (*READS, *CALLS, *LISTINGS, "clock step")
 FAULTS += tuple(f"{die} {point}" for die in DICE for point in POINTS)
-"""Every kind of fault, each of which has to befall a batch of a hundred seeds."""
+"""Every kind of fault; each must happen in a batch of a hundred seeds."""
 
 
 def silent(

@@ -45,9 +45,9 @@ from .report import lines, silent
 
 MUTANT_SEEDS = 200
 LEAST_DAYS = 5
-"""A shorter program has no room for what its actors do, and for the days in which it heals."""
+"""A shorter program has no room for its actors, and for the days in which it heals."""
 UNKNOWN = "unknown"
-"""The commit where there is no git, and of a state that was kept before commits were."""
+"""The commit without git, and of states that were saved before commits were recorded."""
 
 
 @dataclass

@@ -43,7 +43,7 @@ class Kept:
 
 
 def faults_in(script: Script, *, sql: bool) -> list[str]:
-    """Everything that a soak would report for a script: audit, `verify` and instability."""
+    """Every fault that a soak would report for a script: audit, `verify` and instability."""
     with wired():
         play = Play(script, sql=sql)
         play.run()
@@ -72,11 +72,11 @@ def least(
 
 
 NONE = (("dice", {}), ("daemons", 1), ("iam", False), ("hasty", 0.0), ("milestones", ()))
-"""What a script is without each thing that may be left out whole."""
+"""The script without each thing that may be left out as a whole."""
 
 
 def shrink(script: Script, still: Callable[[Script], bool]) -> Script:
-    """The script without every window, die and event that it fails without."""
+    """The script without every window, die and event that its fault does not need."""
     for name, none in NONE:
         calmer = replace(script, **{name: none})
         script = calmer if still(calmer) else script

@@ -27,7 +27,7 @@ KEPT = sorted((Path(__file__).parent / "regressions").glob("*.json"))
 
 
 def test_a_script_shrinks_to_the_events_it_fails_for() -> None:
-    """Of hundreds of events only the two that matter are left, and no fault."""
+    """Of hundreds of events only the two that matter remain, and no fault."""
     script = draw(5, 60)
     needed = {script.events[7], script.events[100]}
     least = shrink(script, lambda each: needed <= set(each.events))
@@ -35,7 +35,7 @@ def test_a_script_shrinks_to_the_events_it_fails_for() -> None:
 
 
 def test_it_shrinks_on_what_it_broke_first_and_slips_to_nothing_else() -> None:
-    """Smaller scripts break I3, crash, or break I7: the shrinking keeps to I12."""
+    """Smaller scripts break I3, crash or break I7, but shrinking looks for I12 only."""
     script = draw(5, 60)
     needed, more = script.events[7], script.events[100]
 

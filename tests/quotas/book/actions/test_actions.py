@@ -127,7 +127,7 @@ def test_a_file_with_other_terms_than_the_command_is_refused() -> None:
 
 
 def test_a_refund_returns_to_the_grants_it_was_drawn_from() -> None:
-    """1,800 s: 800 to g2, drawn last, and 1,000 to g1, which has ended and forfeits them."""
+    """1,800 s: 800 to g2, drawn last, and 1,000 to g1, whose credits expire."""
     book = a_book()
     answer = perform_action(book, an_action(REFUND))
     assert answer["to"] == {"grant:acme:g1": "0.001", "grant:acme:g2": "0.0008"}

@@ -8,12 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quotas.book.actions.action import Command, OperatorAction
+from quotas.book.actions.action import Command, OperatorAction, read_balance
 from quotas.book.actions.execute import perform_action
 from quotas.book.actions.grants import GrantCommand, VoidCommand
 from quotas.book.actions.refunds import RefundCommand
 from quotas.book.cycle.state import read_program
-from quotas.book.reads.balances import read_balance
 from quotas.book.reads.history import BookAt, InstantNotKnown, read_book_at
 from quotas.book.schema.tables import BALANCE
 from quotas.book.session import Book

@@ -22,7 +22,7 @@ from quotas.book.schema.tables import LISTING, PRICE, RUN, TRANSFER
 from quotas.book.session import Book
 from quotas.book.transfers import StaleBalance, post
 from quotas.book.verify.verify import verify
-from quotas.ledger.repricing import differences
+from quotas.ledger.repricing import with_differences
 from quotas.ledger.transfers import (
     Entry,
     Transfer,
@@ -159,14 +159,14 @@ def test_a_forfeit_of_what_was_to_roll_over_is_found() -> None:
     book = a_book()
     first = next(grant for grant in load_state(book).grants if grant.account == FIRST)
     add(book, expiry_transfer(first))
-    assert "forfeits 500 ucr of grant:acme:g1/1 that were to roll over" in fault(book)
+    assert "expires 500 ucr of grant:acme:g1/1 that were to roll over" in fault(book)
 
 
 @pytest.mark.parametrize(
     ("forged", "found"),
     [
         (by(-1), "leaves 1 ucr in grant:acme:g1/1 after its end"),
-        (to("usage:acme"), "forfeits grant:acme:g1/1 to usage:acme"),
+        (to("usage:acme"), "expires grant:acme:g1/1 to usage:acme"),
         (at(END_S + 1), "before its end"),
     ],
 )
@@ -184,7 +184,7 @@ def test_a_cycle_that_a_deed_overtook_forfeits_nothing() -> None:
     lease, known = lease_of(book), load_state(book).newest_transfer
     made = result_of(transfers=ending(book), newest_transfer=known, runs=[])
     add(book, Transfer("m", "manual", "spring", "acme", 0, GIVEN, ""))
-    with pytest.raises(StaleBalance, match="a deed was posted"):
+    with pytest.raises(StaleBalance, match="credits moved"):
         commit(book, made, lease, END_S)
     commit(book, replace(made, newest_transfer=load_state(book).newest_transfer), lease, END_S)
     assert fault(book) == ""
@@ -212,7 +212,7 @@ def charged() -> tuple[Book, Transfer]:
         connection.execute(RUN.insert().values(**{**values, "posted_until_s": 3_600}))
     made = charge_transfer("spring", run, Period(0, 3_600), load_state(book).grants)
     assert made is not None
-    (difference,) = differences([made], load_state(book).catalogue.prices)
+    _, difference = with_differences([made], load_state(book).catalogue.prices)
     add(book, made)
     return book, difference
 

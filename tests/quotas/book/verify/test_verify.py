@@ -228,7 +228,7 @@ def test_a_charge_to_no_grant_is_found() -> None:
 def test_an_early_expiry_is_found() -> None:
     """I18: nothing is forfeited before its grant's end."""
     early = expiry_transfer(a_balance_of(left_ucr=7, expires_s=YEAR_S - 1))
-    assert "forfeits grant:acme:g1 before its end at 1971-01-01T00:00:00Z" in posted(early)
+    assert "expires grant:acme:g1 before its end at 1971-01-01T00:00:00Z" in posted(early)
 
 
 def test_a_charge_over_a_months_end_is_found() -> None:
