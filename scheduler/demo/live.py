@@ -55,7 +55,7 @@ def demo(
     stay: Annotated[bool, typer.Option(help="Keep the portal open afterwards, until ^C.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Simulate a whole program in a minute, and compare the charges with what really ran.
+    """Simulate a whole program in a few minutes, and compare the charges with what really ran.
 
     The real cycle runs against a simulated Scaleway region, over HTTP.
     """
@@ -200,6 +200,7 @@ def _summary(result: TieOut, played: RehearsalResult, keep: Path | None) -> None
         f"{'exact' if result.conserves else 'WRONG'}"
     )
     typer.echo(f"charges within the recorded bounds: {'yes' if result.matches else 'NO'}")
+    typer.echo(f"within 0.1 % of the region's own: {'yes' if result.is_sharp else 'NO'}")
     if result.overdraft_ucr:
         typer.echo("overdraft: what servers used after the credits, until their notice ended")
     unconfirmed = format_credits(result.unconfirmed_ucr)
