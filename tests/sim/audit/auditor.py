@@ -77,7 +77,8 @@ def _counts(play: Play) -> dict[str, int]:
     names = ("transfers", "decisions", "notices", "intents", "unconfirmed_periods", "requests")
     counts = {name: len(getattr(found, name)) for name in names}
     # A closed startup's rules are read again each hour: that is written, and changes nothing.
-    counts["intents"] -= sum(i["detail"] == "nothing to change" for i in found.intents)
+    results = [intent["result"] or {} for intent in found.intents]
+    counts["intents"] -= sum(r.get("code") == "policies" and not r["policies"] for r in results)
     return counts | {"policies": len(found.organization.log)}
 
 

@@ -187,7 +187,10 @@ def _of_sql(book: Any) -> dict[str, Any]:
             "transfers": transfers,
             "runs": rows("SELECT * FROM run"),
             "notices": rows("SELECT * FROM notice ORDER BY id"),
-            "intents": rows("SELECT * FROM intent ORDER BY id"),
+            "intents": [
+                {**row, "result": json.loads(row["result"] or "null")}
+                for row in rows("SELECT * FROM intent ORDER BY id")
+            ],
             "unconfirmed_periods": rows("SELECT * FROM unconfirmed"),
             "requests": rows("SELECT * FROM request ORDER BY id"),
             "decisions": [
