@@ -216,17 +216,18 @@ class Play:
     def _move_to_next_cycle(self, due_s: int) -> None:
         """Let time pass to the next cycle of a daemon that looks every 30 s.
 
-        Such a daemon looks within 30 s before and after each change. The look before a change
-        finds nothing new, so it confirms the zones and needs no cycle.
+        Such a daemon looks within 30 s before and after each change. A look that finds nothing
+        new only confirms the zones, so it needs no cycle.
         """
-        planned_s = self.events[0][0] if self.events else due_s
-        change_s = min(planned_s, self.region.next_change_s() or planned_s)
-        before_s, due_s = change_s - LOOK_S, min(due_s, change_s + LOOK_S)
-        if self.region.now_s < before_s < due_s:
-            self.move(before_s)
-            if not self._confirms_quietly():
+        while True:
+            now_s = self.region.now_s
+            planned_s = self.events[0][0] if self.events else due_s
+            change_s = min(planned_s, self.region.next_change_s() or planned_s)
+            before_s = change_s - LOOK_S
+            look_s = before_s if before_s > now_s else max(now_s, change_s) + LOOK_S
+            self.move(max(now_s + 1, min(look_s, due_s)))
+            if look_s >= due_s or not self._confirms_quietly():
                 return
-        self.move(max(self.region.now_s + 1, due_s))
 
     def _confirms_quietly(self) -> bool:
         """Whether every zone is as the last commit saw it; if so, the zones are confirmed now."""
@@ -240,6 +241,7 @@ class Play:
         else:
             with self.book.writing() as connection:
                 connection.execute(update(ZONE).values(confirmed_until_s=now_s))
+        self.cycle_checks.committed.add(now_s)
         return True
 
     def _are_answered(self) -> None:
