@@ -7,13 +7,19 @@ Complete sweep (`at_s`) and skips a zone that is Partial or Unknown. A quiet cyc
 sweep after an outage of a day follow the same rules. The only evidence about the time between two
 sweeps is the state in the second one, and the instant of its last change (`modified_s`):
 
-* A transition happened at `modified_s` if that lies between the two sweeps. Otherwise it is dated
+* Two sweeps are close if no server can go off and on again between them (40 s). Between close
+  sweeps, a transition happened at `modified_s`, if that lies between them. Otherwise it is dated
   in the startup's favour: a start when it was first seen, an end when it was last confirmed.
+* Between distant sweeps, `modified_s` only says that something changed, and a rename is enough. A
+  server that is on is charged from `modified_s`, and the time before that is unconfirmed. A server
+  that went off is charged until it was last confirmed, and the time from there to `modified_s` is
+  unconfirmed. If cohortd powered the server off itself, the instant of that call dates the end.
+  The provider's bill or an operator decides about unconfirmed time.
 * A server that starts after `at_s` and before its answer was read (`read_s`) is first seen, and
   charged, from its `modified_s`.
 * A server that is billable at both sweeps ran all the while, unless it was modified so late that
-  it may have been off and on again. The time from `confirmed_s` to `modified_s` is then
-  unconfirmed, until the provider's bill decides. So it is for one that is off at both sweeps.
+  it may have been off and on again. One that is off at both sweeps, but was modified so late, may
+  have run.
 * A server that is gone ended when it was last confirmed.
 
 Invariants
@@ -36,6 +42,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 from quotas.metering.prices import Prices
 from quotas.model.observation import Complete, Server, Sweep
@@ -44,6 +51,7 @@ from quotas.model.units import HOUR_S, Period, cost_ucr, month_start_s
 
 SHORTEST_BOUNCE_S = 40
 """No GPU server was ever recorded to stop and start again in less (scaleway/facts.md 2.1)."""
+NO_POWEROFFS: Mapping[str, int] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,10 +147,12 @@ def meter(
     confirmed: Mapping[str, int],
     sweeps: Iterable[Sweep],
     read_s: int = 0,
+    poweroffs: Mapping[str, int] = NO_POWEROFFS,
 ) -> Metered:
     """Advance every zone that answered Complete later than it is confirmed; skip the rest.
 
-    `read_s` is when the last of the answers had been read, by the clock of `at_s`.
+    `read_s` is when the last of the answers had been read, by the clock of `at_s`. `poweroffs`
+    says when cohortd last asked for the poweroff of a server, by server id.
     """
     runs = {run.id: run for run in open_runs}
     known = dict(confirmed)
@@ -152,7 +162,8 @@ def meter(
         confirmed_s = known.get(sweep.zone)
         if not isinstance(sweep, Complete) or (confirmed_s or 0) >= sweep.at_s:
             continue
-        zone = _Zone(program, catalogue, confirmed_s, sweep, max(read_s, sweep.at_s))
+        read_by_s = max(read_s, sweep.at_s)
+        zone = _Zone(program, catalogue, confirmed_s, sweep, read_by_s, poweroffs)
         here = sorted((r for r in runs.values() if r.zone == sweep.zone), key=lambda r: r.id)
         for run in zone.advance(here, unconfirmed_periods):
             if runs.get(run.id) != run:
@@ -170,6 +181,7 @@ class _Zone:
     confirmed_s: int | None
     sweep: Complete
     read_s: int
+    poweroffs: Mapping[str, int]
 
     def advance(
         self, runs: list[Run], unconfirmed_periods: list[UnconfirmedPeriod]
@@ -184,28 +196,39 @@ class _Zone:
             else:
                 yield self._with_rate(run)
         for server in sorted(self.sweep.servers, key=lambda each: each.id):
-            if server.id not in open_ids and server.is_billable:
-                for part in self._began(server):
+            if server.id in open_ids:
+                continue
+            if server.is_billable:
+                for part in self._began(server, unconfirmed_periods):
                     yield from self._by_owner(part)
-            elif server.id not in open_ids:
-                unconfirmed_periods.extend(self._may_have_run(server))
+            else:
+                off_s = self._changed_s(server)
+                unconfirmed_periods.extend(self._may_have_run(server, off_s, SHORTEST_BOUNCE_S))
 
     def _follow(
         self, run: Run, server: Server | None, unconfirmed_periods: list[UnconfirmedPeriod]
     ) -> Iterable[Run]:
-        if server is None or not server.is_billable:
-            yield self._ended(run, server)
+        if server is None:
+            yield self._ended(run, None)
+        elif not server.is_billable:
+            ended = self._ended(run, server)
+            sure_s, until_s = self._last_sure_s(run), self._changed_s(server)
+            if self._is_close or self._powered_off_s(server) is not None or until_s <= sure_s:
+                yield ended
+            else:
+                yield replace(ended, end_error_s=0)
+                unconfirmed_periods.append(_unconfirmed(run, sure_s, until_s))
         elif server.flavor != run.flavor:
             yield self._ended(run, None)
-            yield from self._began(server)
+            yield from self._began(server, unconfirmed_periods)
         elif server.project_id != run.project_id:
             yield self._ended(run, None)
-            yield from (_continue_run(run, each) for each in self._began(server))
+            began = self._began(server, unconfirmed_periods)
+            yield from (_continue_run(run, each) for each in began)
         elif self._may_have_bounced(run, server):
             yield replace(self._ended(run, None), end_error_s=0)
-            on_s, whose = self._on_s(server), (run.server_id, run.startup, run.flavor)
-            doubt = Period(self._last_sure_s(run), on_s)
-            unconfirmed_periods.append(UnconfirmedPeriod(*whose, doubt, run.rate_ucr_per_h))
+            on_s = self._on_s(server)
+            unconfirmed_periods.append(_unconfirmed(run, self._last_sure_s(run), on_s))
             yield _continue_run(run, self._opened(server, run.startup, on_s, error_s=0))
         else:
             yield replace(self._with_rate(run), state=server.state)
@@ -235,7 +258,7 @@ class _Zone:
         error_s = 0 if passed_s > run.start_s else run.start_error_s
         yield replace(began, start_s=passed_s, posted_until_s=passed_s, start_error_s=error_s)
 
-    def _began(self, server: Server) -> Iterable[Run]:
+    def _began(self, server: Server, unconfirmed_periods: list[UnconfirmedPeriod]) -> Iterable[Run]:
         owner = self.program.owner(server.project_id, self.sweep.at_s)
         if owner is None:
             return
@@ -250,22 +273,32 @@ class _Zone:
             up_since_s = max(self._dated_s(server) or first_seen_s, starts_s)
         earliest_s = max(self.confirmed_s or server.created_s, server.created_s, starts_s)
         error_s = max(0, up_since_s - earliest_s)
+        is_dated = self.confirmed_s is not None and server.modified_s > self.confirmed_s
+        if is_dated and not self._is_close:
+            # It was off, and may have been on before its date: that time is in no run.
+            error_s = 0
+            unconfirmed_periods += self._may_have_run(server, up_since_s, 0)
         first = self.program.owner(server.project_id, up_since_s)
         if first is None:
             owned_s = _ownership_since_s(owner, server.project_id, self.sweep.at_s)
             up_since_s = max(up_since_s, owned_s)
         yield self._opened(server, (first or owner).name, up_since_s, error_s=error_s)
 
-    def _may_have_run(self, server: Server) -> Iterable[UnconfirmedPeriod]:
-        """A server that is off at both sweeps, but was modified in a long gap between."""
+    def _may_have_run(
+        self, server: Server, until_s: int, longer_than_s: int
+    ) -> Iterable[UnconfirmedPeriod]:
+        """The time from the last sweep, in which the server was off, to its last change.
+
+        Nothing if that is not longer than so much.
+        """
         owner = self.program.owner(server.project_id, self.sweep.at_s)
         if owner is None or self.confirmed_s is None or self._gpus(server) == 0:
             return
         starts_s = self.program.cohort(owner.cohort).starts_s
         from_s = max(self.confirmed_s, server.created_s, starts_s)
-        if self._changed_s(server) - from_s > SHORTEST_BOUNCE_S:
+        if until_s - from_s > longer_than_s:
             rate = self.catalogue.rates_ucr_per_h.get(server.flavor)
-            period = Period(from_s, self._changed_s(server))
+            period = Period(from_s, until_s)
             yield UnconfirmedPeriod(server.id, owner.name, server.flavor, period, rate)
 
     def _opened(self, server: Server, startup: str, start_s: int, *, error_s: int) -> Run:
@@ -292,12 +325,16 @@ class _Zone:
 
     def _ended(self, run: Run, server: Server | None) -> Run:
         """The run, ended where its new state dates the end, else at the last sure instant."""
-        sure_s = self._last_sure_s(run)
-        dated_s = self._dated_s(server) if server else None
-        if dated_s is None:
+        sure_s, end_s = self._last_sure_s(run), None
+        if server is not None:
+            end_s = self._dated_s(server) if self._is_close else self._powered_off_s(server)
+        if end_s is None:
             end_s, error_s = sure_s, self.sweep.at_s - sure_s
-        else:
-            end_s, error_s = max(dated_s, sure_s), dated_s - sure_s
+        elif self._is_close:
+            end_s, error_s = max(end_s, sure_s), end_s - sure_s
+        else:  # the call may have been late, but the server was off by its last change
+            end_s = max(end_s, sure_s)
+            error_s = self._changed_s(server) - end_s if server else 0
         # Below 0 where the clock stepped back after a start that was dated after its sweep.
         error_s = max(0, error_s)
         return replace(self._with_rate(run), end_s=end_s, state="ended", end_error_s=error_s)
@@ -310,6 +347,19 @@ class _Zone:
 
     def _last_sure_s(self, run: Run) -> int:
         return max(self.confirmed_s or run.start_s, run.start_s)
+
+    @property
+    def _is_close(self) -> bool:
+        """Whether no server can have gone off and on again between the two sweeps."""
+        known_s = self.confirmed_s
+        return known_s is not None and self.sweep.at_s - known_s <= SHORTEST_BOUNCE_S
+
+    def _powered_off_s(self, server: Server) -> int | None:
+        """When cohortd powered the server off, if nothing changed it after that stop."""
+        sent_s, changed_s = self.poweroffs.get(server.id), self._changed_s(server)
+        if sent_s is None or changed_s > sent_s + self.program.policy.stop_latency_s:
+            return None
+        return min(sent_s, changed_s)
 
     def _dated_s(self, server: Server) -> int | None:
         """The transition's instant, if the change fell between the two sweeps."""
@@ -342,6 +392,12 @@ def _ownership_since_s(successor: Startup, project_id: str, instant_s: int) -> i
     """The start of the tenure by which a startup owns a project at an instant."""
     own = (tenure for tenure in successor.projects if tenure.project_id == project_id)
     return max(tenure.from_s for tenure in own if tenure.holds_at(instant_s))
+
+
+def _unconfirmed(run: Run, from_s: int, until_s: int) -> UnconfirmedPeriod:
+    """The stretch in which the server of a run may have been on."""
+    period = Period(from_s, until_s)
+    return UnconfirmedPeriod(run.server_id, run.startup, run.flavor, period, run.rate_ucr_per_h)
 
 
 def _continue_run(before: Run, after: Run) -> Run:

@@ -199,6 +199,7 @@ def _summary(result: TieOut, played: RehearsalResult, keep: Path | None) -> None
         f"{'exact' if result.conserves else 'WRONG'}"
     )
     typer.echo(f"charges within the recorded bounds: {'yes' if result.matches else 'NO'}")
+    typer.echo(f"within 0.1 % of the region's own: {'yes' if result.is_sharp else 'NO'}")
     if result.overdraft_ucr:
         typer.echo("overdraft: what servers used after the credits, until their notice ended")
     unconfirmed = format_credits(result.unconfirmed_ucr)

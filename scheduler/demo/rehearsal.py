@@ -1,4 +1,4 @@
-"""The rehearsal: six months in a minute, with the real cycle and a simulated region in step.
+"""The rehearsal: six months in a few minutes, with the real cycle and a simulated region in step.
 
 Both share one clock: the region is moved to an instant, then one cycle runs there. A cycle runs
 at every poll and at every edge that cohortd itself predicts. cohortd learns nothing from the
@@ -47,6 +47,8 @@ FLAVORS = (
     "H100-SXM-8-80G@fr-par-2",
 )
 AFTER_THE_END_S = 2 * HOUR_S
+LOOK_S = 15
+"""How far from a change a daemon looks that looks every 30 s, on average."""
 NOMINAL = (8, 4, 6, 4, 2)
 """GPUs of pool h100, startup by startup: what the second and the fourth run above is borrowed."""
 
@@ -208,7 +210,18 @@ class Rehearsal:
     def _next_s(self, now_s: int) -> int:
         edges = self.view.edges if self.view else ()
         polls_s = self.starts_s + ((now_s - self.starts_s) // self.poll_s + 1) * self.poll_s
-        return min([polls_s, *(edge for edge in edges if edge > now_s)])
+        looks = self._looks_s(self._control("GET", "clock")["next_change_s"], now_s)
+        return min([polls_s, *looks, *(edge for edge in edges if edge > now_s)])
+
+    def _looks_s(self, change_s: int | None, now_s: int) -> tuple[int, ...]:
+        """The next look before or after a change, as of a daemon that looks every 30 s.
+
+        The looks between find nothing new, so the rehearsal leaves them out.
+        """
+        if change_s is None:
+            return ()
+        before_s = change_s - LOOK_S
+        return (before_s if before_s > now_s else max(now_s, change_s) + LOOK_S,)
 
     def _control(self, method: str, path: str, **body: int) -> Any:
         """One call of the region's control API, which only the demo may use."""

@@ -66,9 +66,16 @@ class TieOut:
         return all(abs(charged - true) <= bound for charged, true, bound in self.startups.values())
 
     @property
+    def is_sharp(self) -> bool:
+        """Whether charges miss the region's own by at most 0.1 %, and as little is unconfirmed."""
+        metered_ucr = self.charged_ucr + self.refunded_ucr
+        missed_ucr = max(abs(metered_ucr - self.truth_ucr), self.unconfirmed_ucr)
+        return missed_ucr * 1000 <= self.truth_ucr
+
+    @property
     def ok(self) -> bool:
         """The books conserve, match the world, and verify."""
-        return self.conserves and self.matches and self.fault is None
+        return self.conserves and self.matches and self.is_sharp and self.fault is None
 
     def as_json(self) -> dict[str, Any]:
         """For `demo --json`; credits as decimal strings."""

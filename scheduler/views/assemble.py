@@ -23,7 +23,13 @@ def meter_runs(state: BookState, sweeps: Mapping[str, Sweep], read_s: int) -> Me
     """The runs as the sweeps show them, each at its rate; the last sweep was read at `read_s`."""
     assert state.program is not None
     program, catalogue = state.program, state.catalogue
-    seen = meter(program, catalogue, state.runs, state.confirmed, sweeps.values(), read_s)
+    poweroffs = {
+        intent.server_id: intent.sent_s
+        for intent in sorted(state.intents, key=lambda each: each.sent_s or 0)
+        if intent.sent_s is not None and intent.action == "poweroff"
+    }
+    found = sweeps.values()
+    seen = meter(program, catalogue, state.runs, state.confirmed, found, read_s, poweroffs)
     return split_by_rate(program, catalogue, seen)
 
 

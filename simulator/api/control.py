@@ -20,8 +20,9 @@ from simulator.world.region import World
 
 
 def read_clock(call: Call) -> Answer:
-    """GET clock: the world's time."""
-    return answer({"now_s": call.world.now_s})
+    """GET clock: the world's time, and when it next does something by itself."""
+    world = call.world
+    return answer({"now_s": world.now_s, "next_change_s": world.next_change_s()})
 
 
 def move_clock(call: Call) -> Answer:

@@ -121,6 +121,10 @@ class World:
                 self._wake(event)
         self.now_s = now_s
 
+    def next_change_s(self) -> int | None:
+        """The instant at which the world next does something by itself; None if it never does."""
+        return self._events[0][0] if self._events else None
+
     def _schedule(self, at_s: int, event: _Step | _Wake) -> None:
         """Plan an event. Equal instants play in the order in which they were planned."""
         heapq.heappush(self._events, (at_s, next(self._sequence), event))

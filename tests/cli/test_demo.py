@@ -71,6 +71,8 @@ def ties_out(ran: CommandResult) -> dict[str, Any]:
     settled, held, refunded = (Decimal(said[name]) for name in ("settled", "held", "refunded"))
     assert granted + overdraft == charged + settled + left + held + expired
     assert abs(charged + refunded - truth) <= bound < truth
+    missed = abs(charged + refunded - truth)
+    assert max(missed, Decimal(said["unconfirmed"])) * 1000 <= truth, "0.1 % of the region's own"
     assert charged > 0 and min(overdraft, left, expired) >= 0
     for scenario in filter(None, said["scenarios"].values()):
         noticed, due, stopped = (

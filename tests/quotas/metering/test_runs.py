@@ -67,10 +67,73 @@ def seconds(result: Metered) -> int:
     return sum(run.unposted(known.get(run.zone, 0)).seconds for run in result.runs.values())
 
 
-def test_a_start_between_two_sweeps_is_dated_by_its_modification() -> None:
-    """A start inside the gap begins at modified_s, and the gap before it is its error."""
-    run = only(step(a_server(modified_s=1400, created_s=10)))
-    assert (run.start_s, run.start_error_s, run.end_s) == (1400, 400, None)
+CLOSE_S, DISTANT_S = GAP_S + SHORTEST_BOUNCE_S, 2 * GAP_S
+CASES = {
+    "sweeps are close and the server is on: it is charged from its date": (
+        a_server(modified_s=1025),
+        CLOSE_S,
+        (1025, None, 25),
+        None,
+    ),
+    "sweeps are close and the server is off: it is charged to its date": (
+        a_server(state="stopped", modified_s=1025),
+        CLOSE_S,
+        (0, 1025, 25),
+        None,
+    ),
+    "sweeps are distant and the server is on: the time before its date is unconfirmed": (
+        a_server(modified_s=1400, created_s=10),
+        DISTANT_S,
+        (1400, None, 0),
+        Period(1000, 1400),
+    ),
+    "sweeps are distant and the server is off: it is charged to the last sure instant": (
+        a_server(state="stopped", modified_s=1400),
+        DISTANT_S,
+        (0, 1000, 0),
+        Period(1000, 1400),
+    ),
+}
+"""What a sweep shows, when it is, start, end and error of the run, and the unconfirmed period."""
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+def test_a_date_counts_only_between_close_sweeps(
+    case: tuple[Server, int, tuple[int, int | None, int], Period | None],
+) -> None:
+    """A date is evidence of a transition only if the server cannot have gone off and on again."""
+    server, at_s, expected, unconfirmed = case
+    result = step(server, runs=[] if server.is_billable else [a_run()], at_s=at_s)
+    run = only(result)
+    assert (run.start_s, run.end_s, run.start_error_s + run.end_error_s) == expected
+    assert [each.period for each in result.unconfirmed_periods] == [unconfirmed] * bool(unconfirmed)
+
+
+def test_a_server_renamed_an_hour_after_its_stop_is_not_charged_for_the_hour() -> None:
+    """The daemon was down for an hour; the server was off after 5 s, and renamed in the end."""
+    result = step(a_server(state="stopped", modified_s=4595), runs=[a_run()], at_s=4600)
+    assert (seconds(result), only(result).end_error_s) == (1000, 0)
+    assert [each.period for each in result.unconfirmed_periods] == [Period(1000, 4595)]
+
+
+@pytest.mark.parametrize(
+    ("modified_s", "end_s", "unconfirmed"),
+    [
+        pytest.param(1075, 1010, [], id="the stop took a minute, and was ours"),
+        pytest.param(1005, 1005, [], id="its owner stopped it just before us"),
+        pytest.param(1900, 1000, [Period(1000, 1900)], id="something changed it long after"),
+    ],
+)
+def test_our_own_poweroff_dates_an_end_between_distant_sweeps(
+    modified_s: int, end_s: int, unconfirmed: list[Period]
+) -> None:
+    """cohortd asked for the poweroff at 1010, and saw nothing until 2000."""
+    off = a_server(state="stopped", modified_s=modified_s)
+    result = meter(
+        a_program(), CATALOGUE, [a_run()], {Z: 1000}, [seen(2000, off)], poweroffs={"s1": 1010}
+    )
+    assert only(result).end_s == end_s
+    assert [each.period for each in result.unconfirmed_periods] == unconfirmed
 
 
 def test_a_start_without_evidence_begins_when_first_seen() -> None:
@@ -86,22 +149,22 @@ def test_a_modification_in_the_future_is_no_evidence() -> None:
     assert ended.end_s == 1000
 
 
-def test_an_error_never_reaches_before_the_server_was_made() -> None:
-    """A server made at 1900 cannot have run before: its start errs by at most 50 s."""
-    assert only(step(a_server(created_s=1900, modified_s=1950))).start_error_s == 50
+def test_nothing_is_unconfirmed_before_the_server_was_made() -> None:
+    """A server made at 1900 cannot have run before: at most 50 s are unconfirmed."""
+    (period,) = step(a_server(created_s=1900, modified_s=1950)).unconfirmed_periods
+    assert period.period == Period(1900, 1950)
 
 
 def test_a_passing_state_says_nothing_of_what_was_before_it() -> None:
-    """In "starting" now, it may have been on and stopped in place since the last sweep."""
-    assert only(step(a_server(state="starting", modified_s=1900))).start_error_s == 900
-    ended = only(step(a_server(state="stopping", modified_s=1900), runs=[a_run()]))
-    assert (ended.end_s, ended.end_error_s) == (1900, 900)
+    """A server that is starting now may have been on since the last sweep, and one that stops too.
 
-
-def test_a_stop_between_two_sweeps_is_dated_by_its_modification() -> None:
-    """A stop inside the gap ends at modified_s, with its bound stored on the run."""
-    run = only(step(a_server(state="stopped", modified_s=1300), runs=[a_run()]))
-    assert (run.start_s, run.end_s, run.end_error_s) == (0, 1300, 300)
+    The first may have been on and stopped in place; the second may have been off in between.
+    """
+    (before,) = step(a_server(state="starting", modified_s=1900)).unconfirmed_periods
+    result = step(a_server(state="stopping", modified_s=1900), runs=[a_run()])
+    (after,) = result.unconfirmed_periods
+    assert before.period == after.period == Period(1000, 1900)
+    assert only(result).end_s == 1000
 
 
 def test_a_stop_without_evidence_ends_at_the_last_confirmed_instant() -> None:

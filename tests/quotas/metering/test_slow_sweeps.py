@@ -28,7 +28,8 @@ def test_a_start_while_the_sweep_is_read_is_charged_from_its_date(confirmed_s: i
     """Seen on, and modified after the sweep began: not a second before that is charged."""
     server = a_server(modified_s=2035, created_s=1900)
     first = step(server, read_s=READ_S, confirmed_s=confirmed_s)
-    assert (only(first).start_s, only(first).start_error_s) == (2035, 135)
+    assert only(first).start_s == 2035
+    assert [p.period for p in first.unconfirmed_periods] == [Period(1900, 2035)] * bool(confirmed_s)
     assert (seconds(first), first.confirmed[Z]) == (0, AT_S)
     later = swept(server, after=first, at_s=2100)
     assert only(later).unposted(later.confirmed[Z]) == Period(2035, 2100)
@@ -62,8 +63,8 @@ def test_a_server_that_started_in_a_sweep_and_was_gone_by_the_next_costs_nothing
 def test_a_stop_after_such_a_start_is_dated() -> None:
     """Both edges are the provider's."""
     begun = swept(a_server(modified_s=2035))
-    run = only(swept(a_server(state="stopped", modified_s=2080), after=begun, at_s=2100))
-    assert (run.start_s, run.end_s, run.end_error_s) == (2035, 2080, 45)
+    run = only(swept(a_server(state="stopped", modified_s=2038), after=begun, at_s=2040))
+    assert (run.start_s, run.end_s, run.end_error_s) == (2035, 2038, 3)
 
 
 def test_off_and_on_again_while_the_sweep_is_read_is_disputed_up_to_its_date() -> None:

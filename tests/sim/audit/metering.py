@@ -19,6 +19,8 @@ from .evidence import Evidence, Interval, Row
 from .intervals import both, minus, seconds, union
 from .ledger import charges_by
 
+SHORTEST_BOUNCE_S = 40
+"""The least time in which a server can go off and on again."""
 SLACK_S = 190
 """The longest that a transition takes."""
 SLOW_S = 250
@@ -100,7 +102,13 @@ def _tolerated(found: Evidence, server: str) -> Iterator[Interval]:
         gone = gap[0] < found.deleted.get(server, 0) <= seen_s
         if at in (0, len(complete)) or len(within[at]) > 2:
             yield gap  # on, off and on again: one date cannot show three changes
-        elif len(within[at]) > 1 or late or gone or at in unsure:
+        elif (
+            len(within[at]) > 1
+            or late
+            or gone
+            or at in unsure
+            or gap[1] - gap[0] > SHORTEST_BOUNCE_S
+        ):
             yield from both([gap], stated)
         if gone or at in unsure or not _any_in(changed, gap[0] + SLACK_S, gap[1]):
             # A stale read in between hides a change that began before it and ended after it.
@@ -156,7 +164,7 @@ def _unconfirmed(found: Evidence, row: Row, known: list[Swept]) -> Iterator[str]
     """Unconfirmed time lies within one gap, and ends where somebody changed the server.
 
     It ends at the next sweep if the change fell into that sweep's seconds, or if the clock was off.
-    A change of state between two sweeps dates itself, so it leaves no unconfirmed time.
+    A change of state between two close sweeps dates itself, so it leaves no unconfirmed time.
     """
     server, start_s, end_s = row["server_id"], row["start_s"], row["end_s"]
     of = f"I4 {server} of {row['startup']} has unconfirmed time from {start_s} to {end_s}"
@@ -180,7 +188,8 @@ def _unconfirmed(found: Evidence, row: Row, known: list[Swept]) -> Iterator[str]
         yield f"{of}: nobody changed it then"
         return
     ran = [_ran_at(found, server, sweep) for sweep in (before, after)]
-    is_dated = None not in ran and ran[0] is not ran[1]
+    is_close = after.asked_s - before.asked_s <= SHORTEST_BOUNCE_S
+    is_dated = is_close and None not in ran and ran[0] is not ran[1]
     if is_dated and not is_off and not minus(within, found.owned(server)):
         yield f"{of}: its change dates it"
 

@@ -29,6 +29,20 @@ STALE_S = 150
 ABSURD = 100
 
 
+SETTLES = {"starting": "running", "stopping": "stopped"}
+
+
+def _is_same(before: tuple[Server, ...] | None, after: tuple[Server, ...]) -> bool:
+    """Whether the servers are the same, but for some that settled in a state of the same price."""
+    return before is not None and len(before) == len(after) and all(map(_is_settled, before, after))
+
+
+def _is_settled(before: Server, after: Server) -> bool:
+    state = {"state": "", "state_detail": "", "modified_s": 0, "allowed_actions": ()}
+    settles = SETTLES.get(before.state) == after.state
+    return before == after or (settles and replace(before, **state) == replace(after, **state))
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """A call to the provider: its instant by the region's clock, its subject and its answer."""
@@ -95,6 +109,21 @@ class RegionCloud:
         outcome = type(answer).__name__ if zone in self.listed else "Unlisted"
         self.swept[zone].append(Swept(self.region.now_s, asked_s, at_s, outcome, is_stale))
         return answer
+
+    def is_unchanged(self, zones: Iterable[str], at_s: int) -> bool:
+        """Whether every zone answers Complete, and what is charged is as it was the last time.
+
+        If not, the answers count as never given: a cycle asks again.
+        """
+        before = {zone: self._seen_before.get(zone, (0, None)) for zone in zones}
+        answers = [self.sweep(zone, at_s) for zone in before]
+        if all(isinstance(a, Complete) and _is_same(before[a.zone][1], a.servers) for a in answers):
+            return True
+        for zone, seen in before.items():
+            self.swept[zone].pop()
+            if seen[1] is not None:
+                self._seen_before[zone] = (seen[0], seen[1])
+        return False
 
     def _answer(self, zone: str, at_s: int) -> Sweep:
         if self._has("outage", zone):
