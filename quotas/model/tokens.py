@@ -13,8 +13,15 @@ import zlib
 from base64 import b32decode, b32encode
 from dataclasses import dataclass
 
-SCOPES = ("read", "request", "admin", "audit")
-"""read and request act for one startup; admin and audit are for operators, without a startup."""
+SCOPES = ("read", "request", "node", "power", "admin", "audit")
+"""The first four act for one startup; admin and audit are for operators, without a startup.
+
+No scope contains another one. A token on a GPU server has `node`: it reads the startup's servers
+and notices, and acknowledges notices. `power` is for powering servers off and on; cohortd has no
+such route yet, so `request` never grows into it.
+"""
+ACKNOWLEDGING_SCOPES = ("request", "node")
+"""The scopes of which one is enough to acknowledge a notice."""
 OPERATOR_SCOPES = frozenset({"admin", "audit"})
 SECRET_BYTES = 32
 _SHAPE = re.compile(r"cohortd_([a-z2-7]{58})")
@@ -83,5 +90,6 @@ def check_scopes(startup: str, scopes: tuple[str, ...]) -> None:
         raise ValueError("--scope admin and audit are for operators: remove the startup")
     if not startup and not OPERATOR_SCOPES.issuperset(scopes):
         raise ValueError(
-            "--scope read and request act for a startup: write its name before the options"
+            "--scope read, request, node and power act for a startup: write its name before the "
+            "options"
         )

@@ -15,7 +15,7 @@ from fastapi import APIRouter, Body, Depends, Header, Path, Query, Request, Resp
 from pydantic import BaseModel, ConfigDict, Field, StrictInt
 from starlette.responses import JSONResponse
 
-from exporters.api.access import Requester, Viewer, ViewerDep, no_query
+from exporters.api.access import Acknowledger, Requester, Viewer, ViewerDep, no_query
 from exporters.api.models import Accepted, PageOf, StartupRequest, WriteAnswer
 from exporters.api.problems import Problem
 from exporters.api.read_model import ReadModel
@@ -152,7 +152,7 @@ async def withdraw_request(
 )
 async def acknowledge(
     request: Request,
-    token: Requester,
+    token: Acknowledger,
     number: Number,
     body: Annotated[EmptyBody | None, Body()] = None,
     key: IdempotencyKey = None,
