@@ -16,7 +16,9 @@ from quotas.ledger.transfers import GrantBalance
 from quotas.metering.runs import Catalogue, Metered, Run
 from quotas.model.observation import Cause, Complete, Server, Sweep, Unknown
 from quotas.model.program import Cohort, Grant, Policy, Pool, Program, Startup, Tenure
-from quotas.state.notices import Intent, Notice
+from quotas.rules import credits, limit
+from quotas.state.facts import FactsJson, to_json
+from quotas.state.notices import Intent, Notice, StopTerms
 from quotas.state.snapshot import Snapshot
 
 Z = "fr-par-2"
@@ -165,6 +167,28 @@ def a_snapshot(
     )
 
 
+def notice_facts(rule: str, startup: str = "acme") -> FactsJson:
+    """The facts of a notice of a used-up startup, or of one above its limit; else none."""
+    rules: dict[str, Any] = {
+        "credits": credits.Facts(
+            startup=startup,
+            granted_ucr=9_000_000,
+            posted_ucr=5_000_000,
+            accrued_ucr=1_000_000,
+            held_ucr=500_000,
+            reserve_ucr=3_500_000,
+            burn_ucr_per_h=9_000_000,
+            stopped_before=0,
+        ),
+        "limit": limit.Facts(
+            startup=startup, server="s1", pool="h100", used_gpus=16, limit_gpus=8, gpus=8
+        ),
+    }
+    if rule not in rules:
+        return {}
+    return to_json(rules[rule]) | to_json(StopTerms(flavor=FLAVOR, is_reserved=False))
+
+
 def a_notice(server_id: str = "s1", **changes: Any) -> Notice:
     """An open notice to acme that its credits are used up, given at 0 and due at 1800."""
     values: dict[str, Any] = {
@@ -176,7 +200,7 @@ def a_notice(server_id: str = "s1", **changes: Any) -> Notice:
         "mode": "enforce",
         "opened_s": 0,
         "deadline_s": 1800,
-        "text": "it stops",
+        "facts": notice_facts(changes.get("rule", "credits"), changes.get("startup", "acme")),
         "id": 1,
         **changes,
     }

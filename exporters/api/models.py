@@ -191,7 +191,7 @@ class Decision(Answer):
 
 
 class DecisionExplanation(Answer):
-    """A decision with its inputs, the reason recomputed from them, and what would change it."""
+    """A decision with its inputs, whether they lead to it again, and what would change it."""
 
     decision: int
     rule: str = Field(examples=["limit"])
@@ -199,13 +199,17 @@ class DecisionExplanation(Answer):
     at: Instant
     reason: str
     inputs: dict[str, int | str] = Field(examples=[{"used_gpus": 9, "limit_gpus": 8}])
-    is_recomputed: bool = Field(description="whether the inputs lead to the same reason again")
+    is_recomputed: bool = Field(description="whether the inputs lead to the decision again")
     check: str = Field(description="the same in words")
     counterfactual: str = Field(examples=["with at most 8 GPUs in h100 nothing would be stopped"])
     next_step: str = Field(
         examples=["its stop follows at 2027-01-05T00:30:00Z, unless the cause ends"]
     )
     changed_by: str = Field(description="who may change it, and how")
+    intents: list[str] = Field(
+        examples=[["poweroff of 2027-01-05T00:30:00Z failed: still running 360 s after poweroff"]],
+        description="what became of each action that followed, newest first",
+    )
 
 
 class Notice(Answer):

@@ -16,7 +16,10 @@ from exporters.api.models import (
     StatementAnswer,
     StatementEntry,
 )
-from quotas.state.requests import QUOTA
+from quotas.messages.catalogue import notice_text, reason_text
+from quotas.messages.catalogue.requests import request_detail
+from quotas.state.notices import Notice as StoredNotice
+from quotas.state.requests import QUOTA, Request
 
 
 def decision_of(row: RowMapping) -> Decision:
@@ -24,7 +27,7 @@ def decision_of(row: RowMapping) -> Decision:
     return Decision.of(
         row,
         server=row["server_id"],
-        reason=row["reason"],
+        reason=reason_text(row["rule"], row["verb"], row["inputs"]),
     )
 
 
@@ -33,7 +36,7 @@ def notice_of(row: RowMapping) -> Notice:
     return Notice.of(
         row,
         server=row["server_id"],
-        text=row["text"],
+        text=notice_text(StoredNotice(**row)),
     )
 
 
@@ -45,8 +48,13 @@ def charge_of(row: RowMapping) -> Charge:
 def request_of(row: RowMapping) -> StartupRequest:
     """A row of the requests."""
     refused_for = None if row["quota_gpus"] is None else QUOTA
-    closed, fulfilled = row["ended_s"], row["met_s"]
-    return StartupRequest.of(row, closed=closed, fulfilled=fulfilled, refused_for=refused_for)
+    return StartupRequest.of(
+        row,
+        closed=row["ended_s"],
+        fulfilled=row["met_s"],
+        refused_for=refused_for,
+        detail=request_detail(Request(**row)),
+    )
 
 
 def statement_of(found: Mapping[str, Any]) -> StatementAnswer:

@@ -41,12 +41,12 @@ from exporters.api.models import (
 )
 from exporters.api.serializers import charge_of, decision_of, notice_of, request_of, statement_of
 from quotas.book import Book
-from quotas.book.cycle import state as book_state
+from quotas.book.reads.decisions import decision_from_row, intents_of, last_decisions
 from quotas.book.reads.statements import read_statement, read_statements
 from quotas.book.schema.tables import DECISION, ENTRY, NOTICE, REQUEST, TRANSFER
-from quotas.decisions.explain import explain
 from quotas.ledger.transfers import grant_account, usage_account
 from quotas.messages.catalogue import text_of
+from quotas.messages.explain import explain
 from quotas.metering.runs import Run
 from quotas.model.units import DAY_S
 from quotas.rules.pace import pace_facts
@@ -146,11 +146,12 @@ class StartupReads:
 
     def explanation(self, book: Book, id: int) -> DecisionExplanation | None:
         """The explanation of one of its decisions; None if it has no decision of that number."""
-        rows = book_state.last_decisions(book, 1, id=id, startup=self.name)
+        rows = last_decisions(book, 1, id=id, startup=self.name)
         if not rows:
             return None
-        decided, notices = book_state.decision_from_row(rows[0]), self.status().notices
-        found = explain(decided, rows[0]["at_s"], notices, self.program_status.at_s)
+        decided, notices = decision_from_row(rows[0]), self.status().notices
+        intents, now_s = intents_of(book, decided), self.program_status.at_s
+        found = explain(decided, rows[0]["at_s"], notices, now_s, intents)
         return DecisionExplanation.of(found, decision=id, changed_by=found.who_may_change_it)
 
     def statements(self, book: Book) -> StatementsAnswer:

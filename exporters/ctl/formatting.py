@@ -124,6 +124,7 @@ def explanation_text(answer: Answer) -> str:
         f"because {answer['reason']}",
         f"from {inputs or 'nothing written down'}; {answer['check']}",
         answer["counterfactual"],
+        *answer["intents"],
         f"next: {answer['next_step']}",
         f"to change it: {answer['changed_by']}",
     ]

@@ -25,7 +25,7 @@ from quotas.book.address import BookError
 from quotas.book.rows import add_row
 from quotas.book.schema.records import InboxAnswerRow
 from quotas.book.session import Book, rows_of
-from quotas.book.transfers import canonical_json
+from quotas.state.facts import canonical_json
 
 FOLDER, INBOX_NAME = "inbox", "inbox.db"
 MAX_WAITING = 100

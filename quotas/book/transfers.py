@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
@@ -15,6 +14,7 @@ from quotas.book.upserts import insert_or_add
 from quotas.ledger.corrections import Refused
 from quotas.ledger.recorded import HASHED
 from quotas.ledger.transfers import Transfer
+from quotas.state.facts import canonical_json
 
 GENESIS = "0" * 64
 BATCH_KEYS = 500
@@ -23,17 +23,8 @@ OVERDRAWABLE = ("sponsor:", "overdraft:", "price-difference:", "provider:")
 """Accounts that may fall below zero. Every other account is checked when it is written."""
 
 
-# Built once, because json.dumps with options builds an encoder for each call.
-_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-
-
 class StaleBalance(Exception):
     """A transfer was computed from a balance that has changed since. Read again and repeat."""
-
-
-def canonical_json(value: object) -> str:
-    """JSON with sorted keys and no spaces: equal values give equal text."""
-    return _ENCODER.encode(value)
 
 
 def chain_hash(previous: str, fields: dict[str, object], entries: Iterable[tuple[str, int]]) -> str:

@@ -235,7 +235,8 @@ def _mode(old: Program | None, new: Program, overrides: Overrides) -> Iterator[t
     if new.mode is Mode.ENFORCE:
         yield "program.mode", "cohortd will stop servers"
     elif override and with_effective_mode(new, overrides).mode is Mode.ENFORCE is not was:
-        yield "program.mode", f"cohortd will stop servers, because it is armed: {override.text}"
+        armed = f"armed: by {override.actor}: {override.reason}"
+        yield "program.mode", f"cohortd will stop servers, because it is {armed}"
 
 
 def _bounds(old: Program, new: Program) -> Iterator[tuple[str, str]]:

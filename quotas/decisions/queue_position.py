@@ -9,17 +9,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
-from quotas.messages.catalogue import level_text
-from quotas.messages.catalogue.rules import BOUNDS, SHORT, obstacle_text
-from quotas.model.program import Program
-from quotas.model.units import format_instant
+from quotas.model.program import Mode, Program
 from quotas.rules import reclaim
 from quotas.rules.context import Context
 from quotas.shares.allocation import Share
 from quotas.shares.claims import free_gpus
 from quotas.shares.demand import requests_in_demand
+from quotas.state.facts import TypedMessage
 from quotas.state.notices import Notice, NoticeState
 from quotas.state.requests import Request, in_order
 from quotas.state.snapshot import Overuse, Snapshot
@@ -28,17 +27,45 @@ FutureCapacity = tuple[int, int]
 """An instant, and GPUs that are free from then on."""
 
 _UNDER_WAY = frozenset({NoticeState.OPEN, NoticeState.EXECUTING})
-_KINDS = {"credits": "credits", "lending_limit": "capacity"}
-"""What a share is limited by, as a kind of waiting; other bounds are limits."""
+WAITS_FOR = {
+    "credits": "credits",
+    "pace": "limit",
+    "daily-burn": "limit",
+    "policy": "limit",
+    "limit": "limit",
+    "borrowing_limit": "limit",
+    "weight": "limit",
+    "lending_limit": "capacity",
+}
+"""What a request waits for, by what limits its share; for every other limit it is capacity."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Why a borrower's servers have no notices; `facts` are the override's or the obstacle's."""
+
+    borrower: str
+    owner: str
+    pool: str
+    mode: Mode
+    facts: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Lent:
+    """Nominal quota that others run: how many GPUs each borrower has, and why some keep them."""
+
+    borrowers: tuple[tuple[str, int], ...]
+    kept: tuple[TypedMessage, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class QueuePosition:
     """A live request with its place in its pool's line and what it waits for.
 
-    `waits_for` is one of nothing, lent-quota, capacity, credits, limit, cohort; `expected_s`
-    is None where it is not known. A request that is met has place 0; those of who may start
-    nothing are last.
+    `waits_for` is one of nothing, lent-quota, capacity, credits, limit, cohort, and `why` the
+    message that says so in full; `expected_s` is None where it is not known. A request that is
+    met has place 0. Requests of startups that may start nothing are last.
     """
 
     request: Request
@@ -46,7 +73,8 @@ class QueuePosition:
     of: int
     waits_for: str
     expected_s: int | None
-    text: str
+    why: TypedMessage
+    now_s: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,17 +159,15 @@ def _queue_of_pool(context: QueueContext) -> Iterable[QueuePosition]:
         kind, expected_s, why = _waits(context, request, share, target, free)
         if share is not None and share.share >= target:
             free -= max(0, target - share.usage)
-        when = "not known" if expected_s is None else format_instant(expected_s)
-        when = "now" if expected_s == context.now_s else when
-        text = f"place {place} of {len(waiting)} in the line for {context.pool}: {why}; expected: "
-        yield QueuePosition(request, place, len(waiting), kind, expected_s, text + when)
+        yield QueuePosition(request, place, len(waiting), kind, expected_s, why, context.now_s)
     for request in asked:
         if request.met_s is not None:
-            until = format_instant(request.met_s + request.duration_s)
-            text = f"met; its GPUs are kept for it until {until}"
+            why = TypedMessage("position.met", request.met_s + request.duration_s)
             if request.startup in context.cycle.blocked:
-                text = f"met; nothing is kept for it: {_closed(context, request)[2]}"
-            yield QueuePosition(request, 0, len(waiting), "nothing", request.met_s, text)
+                why = TypedMessage("position.nothing-kept", _closed(context, request)[2].facts)
+            yield QueuePosition(
+                request, 0, len(waiting), "nothing", request.met_s, why, context.now_s
+            )
 
 
 def _beyond_nominal(context: QueueContext, request: Request, target: int) -> bool:
@@ -149,22 +175,26 @@ def _beyond_nominal(context: QueueContext, request: Request, target: int) -> boo
     return startup is None or target > startup.nominal.get(context.pool, 0)
 
 
+Wait = tuple[str, int | None, TypedMessage]
+"""What a request waits for, until when, and the message that says why."""
+
+
 def _waits(
     context: QueueContext, request: Request, share: Share | None, target: int, free: int
-) -> tuple[str, int | None, str]:
-    """Kind, instant and words of what an open request waits for."""
+) -> Wait:
+    """What an open request waits for."""
     startup = context.program.startup(request.startup)
     if request.startup in context.cycle.blocked:
         return _closed(context, request)
     if share is None:
         starts_s = context.program.cohort(startup.cohort).starts_s if startup else context.now_s
         expected_s = starts_s if starts_s > context.now_s else None
-        return "cohort", expected_s, "its cohort has not started"
+        return "cohort", expected_s, TypedMessage("position.cohort", None)
     if share.share < target:
         return _beyond_share(context, request, share, target)
     missing = target - share.usage
     if missing <= free:
-        return "nothing", context.now_s, "the GPUs are free, start the servers"
+        return "nothing", context.now_s, TypedMessage("position.free", None)
     holders = [overuse for overuse in context.overuses if overuse.owner is not None]
     expected_s = _instant(
         context,
@@ -172,63 +202,56 @@ def _waits(
         [*_given_back(context, request.startup), *_ends(context, request, "usage")],
     )
     if not holders:
-        return "capacity", expected_s, "the pool's GPUs are in use"
-    lent = ", ".join(f"{each.startup} ({each.gpus})" for each in holders)
-    kept = (
-        [_why_kept(context, each, request.startup) for each in holders]
-        if expected_s is None
-        else []
+        return "capacity", expected_s, TypedMessage("position.in-use", None)
+    kept = (_why_kept(context, each, request.startup) for each in holders if expected_s is None)
+    lent = Lent(
+        borrowers=tuple((each.startup, each.gpus) for each in holders),
+        kept=tuple(each for each in kept if each is not None),
     )
-    return (
-        "lent-quota",
-        expected_s,
-        "; ".join([f"its quota is lent to {lent}", *filter(None, kept)]),
-    )
+    return "lent-quota", expected_s, TypedMessage("position.lent", lent)
 
 
-def _closed(context: QueueContext, request: Request) -> tuple[str, int | None, str]:
+def _closed(context: QueueContext, request: Request) -> Wait:
     """Its startup may start nothing, so that nothing is kept or taken back for it."""
     found = context.cycle.blocked[request.startup]
-    level, why = level_text(found)
     kind = {"credits": "credits", "cohort-end": "cohort"}.get(found.rule, "limit")
     until = getattr(found.facts, "until_s", None)
     if kind == "credits":
         until = context.snapshot.balances[request.startup].later_s
-    return kind, until, f"it is {level} and asks for nothing: {why}"
+    return kind, until, TypedMessage("position.closed", found)
 
 
-def _why_kept(context: QueueContext, overuse: Overuse, owner: str) -> str:
-    """Why nothing says when a borrower will give way; empty where its servers have notices."""
-    snapshot, startup = context.snapshot, overuse.startup
-    if context.program.mode != "enforce":
-        return f"in mode {context.program.mode} nothing is stopped"
+def _why_kept(context: QueueContext, overuse: Overuse, owner: str) -> TypedMessage | None:
+    """Why nothing says when a borrower will give way; None where its servers have notices."""
+    snapshot, startup, mode = context.snapshot, overuse.startup, context.program.mode
+    kept = Kept(startup, owner, context.pool, mode)
+    if mode is not Mode.ENFORCE:
+        return TypedMessage("kept.mode", kept)
     override = snapshot.overrides.stop_freeze(startup)
     if override is not None:
-        return f"stops of {startup} wait: {override.text}"
+        return TypedMessage("kept.freeze", replace(kept, facts=override.facts))
     override = snapshot.overrides.on("exempt", startup)
     if override is not None:
-        return f"{startup} is exempt: {override.text}"
+        return TypedMessage("kept.exempt", replace(kept, facts=override.facts))
     against = _against(context, startup, owner)
     if against is not None:
-        return obstacle_text(context.pool, owner, against)
+        return TypedMessage("kept.obstacle", replace(kept, facts=against))
     own = [notice for notice in context.notices if notice.startup == startup]
     if any(notice.state is NoticeState.DEFERRED for notice in own):
-        return f"the disruption budget defers a stop of {startup}"
-    return "" if own else f"no server of {startup} has a notice"
+        return TypedMessage("kept.deferred", kept)
+    return None if own else TypedMessage("kept.no-notice", kept)
 
 
-def _beyond_share(
-    context: QueueContext, request: Request, share: Share, target: int
-) -> tuple[str, int | None, str]:
+def _beyond_share(context: QueueContext, request: Request, share: Share, target: int) -> Wait:
     """It may not have that much now: its own bounds, or what the pool has."""
     startup = context.program.startup(request.startup)
-    why = BOUNDS.get(share.limited_by, SHORT)
-    kind = _KINDS.get(share.limited_by, "limit") if share.limited_by in BOUNDS else "capacity"
+    kind = WAITS_FOR.get(share.limited_by, "capacity")
+    why = TypedMessage(f"position.{kind}", share.limited_by)
     if kind == "credits":
         later = [g.effective_s for g in startup.grants] if startup else []
-        return kind, min((s for s in later if s > context.now_s), default=None), f"waits for {why}"
+        return kind, min((s for s in later if s > context.now_s), default=None), why
     if kind == "limit":
-        return kind, None, f"held by {why}"
+        return kind, None, why
     freed = [*_reserved(context, request), *_ends(context, request, "share")]
     return kind, _instant(context, target - share.share, freed), why
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from quotas.decisions.verbs import BY_VERB, KINDS, Closing, Kind
-from quotas.messages.catalogue import text_of
 from quotas.rules.context import OPEN, Restriction
 from quotas.rules.registry import RULES, restriction_from, restricts
 from quotas.state.facts import FactsJson, from_json, to_json
@@ -77,16 +76,13 @@ def make_decision(of: tuple[str, str], rule: str, verb: str, episode: str, facts
     """The decision on a startup and server to which facts lead. Raises NotConcludedError."""
     if not holds(rule, verb, facts):
         raise NotConcludedError(f"{rule} does not {verb} {of} for {facts}")
-    text = text_of(kind_name(rule, verb), facts)
-    return Decision(*of, rule, verb, episode, text, to_json(facts))
+    return Decision(*of, rule, verb, episode, to_json(facts))
 
 
-def recompute(decision: Decision) -> str | None:
-    """The sentence that the stored facts lead to; None where they lead to no such decision."""
+def is_recomputed(decision: Decision) -> bool:
+    """Whether the stored facts lead to the decision again."""
     try:
         facts = facts_from(decision.rule, decision.verb, decision.inputs)
-        if not holds(decision.rule, decision.verb, facts):
-            return None
-        return text_of(kind_name(decision.rule, decision.verb), facts)
+        return holds(decision.rule, decision.verb, facts)
     except (KeyError, ValueError, TypeError):
-        return None
+        return False

@@ -174,8 +174,9 @@ def snooze_holds(facts: Snooze) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChannelTest:
-    """Who tried the channels of a startup."""
+    """Who tried the channels of which startup."""
 
+    startup: str
     actor: str
 
 

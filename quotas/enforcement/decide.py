@@ -9,9 +9,9 @@ from quotas.decisions.record import make_decision
 from quotas.decisions.restart import restarts
 from quotas.enforcement.invariants import InvariantBroken, check
 from quotas.enforcement.reminders import reminder_edges
-from quotas.enforcement.stop_lifecycle import StopLifecycle, stop_problems
+from quotas.enforcement.stop_lifecycle import StopLifecycle
+from quotas.enforcement.stop_problems import stop_problems
 from quotas.ledger.forecast import Pace
-from quotas.messages.catalogue import level_text
 from quotas.model.program import Mode
 from quotas.rules import reclaim
 from quotas.rules.context import Context, Restriction, Violation
@@ -21,7 +21,15 @@ from quotas.rules.prepare import prepare
 from quotas.rules.registry import ANNOUNCEMENT_RULES, STOP_RULES
 from quotas.rules.registry import edges as rule_edges
 from quotas.shares.allocation import Share, usage_of
-from quotas.state.notices import LIVE_NOTICES, Intent, Notice, NoticeState, resolve_intents
+from quotas.state.facts import TypedMessage
+from quotas.state.notices import (
+    LIVE_NOTICES,
+    Intent,
+    IntentCode,
+    Notice,
+    NoticeState,
+    resolve_intents,
+)
 from quotas.state.requests import RULE as REQUEST
 from quotas.state.requests import Outcome, Request, RequestState, advance_requests
 from quotas.state.requests import edges as request_edges
@@ -51,7 +59,7 @@ class DecideResult:
     requests: tuple[Request, ...] = ()
     overuses: tuple[Overuse, ...] = ()
     deferred_gpus: Mapping[str, int] = field(default_factory=dict)
-    stop_problems: tuple[str, ...] = ()
+    stop_problems: tuple[TypedMessage, ...] = ()
 
     @property
     def restrictions(self) -> Mapping[str, Restriction]:
@@ -72,11 +80,6 @@ class DecideResult:
     def paces(self) -> Mapping[str, Pace]:
         """The pace of each startup."""
         return self.context.paces
-
-    @property
-    def levels(self) -> Mapping[str, tuple[str, str]]:
-        """Each startup's level, and the reason for it."""
-        return {name: level_text(each) for name, each in self.restrictions.items()}
 
 
 def decide(snapshot: Snapshot) -> DecideResult:
@@ -159,9 +162,9 @@ def _follow_notices(work: StopLifecycle, violations: Violations) -> None:
     for notice in sorted(notices, key=lambda n: (order.get(n.subject, -1), n.id or 0)):
         violation = violations.get(notice.subject)
         if _is_blind(context, notice):
-            work.abandon(notice, "zone-unknown")
+            work.abandon(notice, IntentCode.ZONE_UNKNOWN)
         elif violation is not None and violation.episode in suspended:
-            work.abandon(notice, "stock-unread")
+            work.abandon(notice, IntentCode.STOCK_UNREAD)
         else:
             work.follow(notice, violation)
     work.remind()

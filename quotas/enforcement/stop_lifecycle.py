@@ -32,7 +32,7 @@ to a new one. `follow` goes by the order of the violations: the budget lets the 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -40,20 +40,20 @@ from quotas.decisions.disruption_budget import DisruptionBudget
 from quotas.decisions.record import make_decision
 from quotas.decisions.verbs import Deferral, Extension, Outcome, Reminder, Restart
 from quotas.enforcement.reminders import BREACH, notice_shortfall, reminder_due
-from quotas.messages.catalogue import remedy_text, text_of
-from quotas.messages.catalogue.notices import Loss, extended_text, notice_text
-from quotas.metering.runs import Run
+from quotas.enforcement.stop_problems import may_stop
 from quotas.model.observation import Complete, Server
 from quotas.model.program import Mode
 from quotas.rules.context import Announcement, AnnouncementRule, Context, Violation
 from quotas.rules.registry import stop_rule
+from quotas.state.facts import to_json
 from quotas.state.notices import (
-    FAILED,
     SEND_WITHIN_S,
     Intent,
+    IntentCode,
     IntentState,
     Notice,
     NoticeState,
+    StopTerms,
     servers_seen,
 )
 from quotas.state.snapshot import Decision
@@ -112,13 +112,12 @@ class StopLifecycle:
         elif notice.state is not NoticeState.SHADOW and self.snapshot.now_s >= notice.deadline_s:
             self._at_deadline(notice, violation, server)
 
-    def abandon(self, notice: Notice, why: str) -> None:
+    def abandon(self, notice: Notice, why: IntentCode) -> None:
         """Do not send what was decided for a notice and not sent yet: it is decided again."""
         for place in self._places_by_notice[notice.id]:
             intent = self.intents[place]
             if intent.state is IntentState.PENDING:
-                now_s = self.snapshot.now_s
-                ended = intent.to(IntentState.ABANDONED, ended_s=now_s, detail=why)
+                ended = intent.ended(IntentState.ABANDONED, why, self.snapshot.now_s)
                 self.intents[place] = ended
                 self.new_intents.append(ended)
 
@@ -171,14 +170,6 @@ class StopLifecycle:
             # What was left of it, and never more than a new one: the end does not wait.
             opened_s = before.opened_s
             deadline_s = min(deadline_s, now_s + max(0, before.deadline_s - before.off_s))
-        text = notice_text(
-            f"{run.server_name} ({run.flavor})",
-            deadline_s,
-            text_of(violation.rule, violation.facts),
-            remedy_text(violation.rule, violation.facts),
-            self._loss(run),
-            None if before is None else opened_s,
-        )
         notice = Notice(
             startup=run.startup,
             server_id=run.server_id,
@@ -189,16 +180,15 @@ class StopLifecycle:
             mode=self.snapshot.program.mode,
             opened_s=opened_s,
             deadline_s=deadline_s,
-            text=text,
+            facts=self._facts(violation, goes_on_s=None if before is None else opened_s),
         )
         self._record(notice, "notify", violation.facts)
 
     def announce(self, rule: AnnouncementRule, found: Announcement) -> None:
         """Announce a fact once; it moves nothing."""
         mode, now_s = self.snapshot.program.mode, self.snapshot.now_s
-        text = text_of(rule.name, found.facts)
-        of = (found.startup, "", "", "", rule.name, found.episode, mode, now_s, found.at_s, text)
-        notice = Notice(*of, state=NoticeState.ANNOUNCED)
+        of = (found.startup, "", "", "", rule.name, found.episode, mode, now_s, found.at_s)
+        notice = Notice(*of, to_json(found.facts), state=NoticeState.ANNOUNCED)
         # Two of one rule share their subject, and each is announced.
         self._changed[rule.name, found.startup, found.episode] = notice
         self._decide(notice, "announce", found.facts)
@@ -225,13 +215,17 @@ class StopLifecycle:
             if may_start and not self._is_retrying(notice):
                 self._intend(notice, server, "poweron")
 
-    def _loss(self, run: Run) -> Loss:
-        """What the stop of a server takes from its startup."""
-        pool = self.snapshot.program.pool_of(run.flavor)
-        return Loss(
-            scratch_bytes=self.snapshot.catalogue.scratch_bytes.get(run.flavor),
+    def _facts(self, violation: Violation, **course: int | None) -> dict[str, int | str]:
+        """The facts of the notice that a violation opens or extends."""
+        flavor = violation.run.flavor
+        pool = self.snapshot.program.pool_of(flavor)
+        terms = StopTerms(
+            flavor=flavor,
+            scratch_bytes=self.snapshot.catalogue.scratch_bytes.get(flavor),
             is_reserved=pool is not None and pool.backing == "reserved",
+            **course,
         )
+        return to_json(violation.facts) | to_json(terms)
 
     def _intents_of(self, notice: Notice) -> list[Intent]:
         return [self.intents[place] for place in self._places_by_notice[notice.id]]
@@ -259,7 +253,7 @@ class StopLifecycle:
             self._record(notice.to(NoticeState.SHADOW), "would-stop", violation.facts)
             return
         if self.snapshot.overrides.stop_freeze(notice.startup):
-            self.abandon(notice, "stops-wait")
+            self.abandon(notice, IntentCode.STOPS_WAIT)
             return  # it has its minimum notice when that ends
         waited = self.snapshot.overrides.resumed_s(notice.startup) > notice.deadline_s
         if waited and not self._is_sent(notice):
@@ -287,12 +281,11 @@ class StopLifecycle:
             resumed_s=self.snapshot.overrides.resumed_s(notice.startup),
             deadline_s=now_s + minimum_s,
         )
-        self.abandon(notice, "extended")
-        deadline_s = now_s + minimum_s
-        again = notice.to(NoticeState.OPEN, deadline_s=deadline_s, reminded_s=minimum_s)
-        reason = text_of(violation.rule, violation.facts)
-        text = extended_text(text_of("extend", facts), reason, self._loss(violation.run))
-        self._record(replace(again, text=text), "extend", facts)
+        self.abandon(notice, IntentCode.EXTENDED)
+        course = {"was_due_s": facts.was_due_s, "resumed_s": facts.resumed_s}
+        changes = {"deadline_s": facts.deadline_s, "reminded_s": minimum_s}
+        own = self._facts(violation, **course)
+        self._record(notice.to(NoticeState.OPEN, facts=own, **changes), "extend", facts)
 
     def _intend(self, notice: Notice, server: Server, action: str) -> None:
         now_s = self.snapshot.now_s
@@ -338,7 +331,7 @@ class StopLifecycle:
         return {"ended_by": "mode", "mode": mode, "was": notice.mode}
 
     def _finish(self, notice: Notice, end: NoticeState, seen: str, **released: str) -> None:
-        self.abandon(notice, "server-ended")
+        self.abandon(notice, IntentCode.SERVER_ENDED)
         facts = Outcome(server=notice.server_name, state=seen, **released)
         self._record(notice.to(end), end, facts)  # each end has a verb of its name
 
@@ -363,33 +356,3 @@ def _is_superseded(notice: Notice, violation: Violation, mode: Mode) -> bool:
 
 def _by_id(each: Notice | Intent) -> int:
     return each.id or 0
-
-
-def may_stop(server: Server) -> bool:
-    """Whether the provider lists poweroff among what the server's state allows."""
-    return not server.allowed_actions or "poweroff" in server.allowed_actions
-
-
-def stop_problems(
-    notices: Iterable[Notice], intents: Iterable[Intent], seen: Mapping[str, Server]
-) -> tuple[str, ...]:
-    """Each server that was to be stopped and could not be, with what stands in the way."""
-    failed: dict[int | None, list[Intent]] = {}
-    for intent in sorted(intents, key=_by_id):
-        if intent.state in FAILED and intent.notice_id is not None:
-            failed.setdefault(intent.notice_id, []).append(intent)
-    found = []
-    for notice in sorted(notices, key=_by_id):
-        server = seen.get(notice.server_id)
-        tries = failed.get(notice.id, [])
-        if notice.state is NoticeState.RESTARTING and tries:
-            name = f"{notice.server_name} of {notice.startup}"
-            found.append(f"{name} cannot be powered on again yet: {tries[-1].detail}")
-        if notice.state is not NoticeState.EXECUTING or server is None or not server.is_billable:
-            continue
-        why = f"tried {len(tries)} times: {tries[-1].detail}" if tries else ""
-        if not may_stop(server):
-            why = f"its state {server.state} allows no poweroff"
-        if why:
-            found.append(f"{notice.server_name} of {notice.startup} cannot be stopped: {why}")
-    return tuple(found)

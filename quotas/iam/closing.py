@@ -43,8 +43,17 @@ from quotas.iam.narrowing import successor_of
 from quotas.model.program import Mode, Program
 from quotas.rules.context import OPEN, Restriction
 from quotas.rules.registry import restricts
-from quotas.state.facts import to_json
-from quotas.state.notices import FAILED, SEND_WITHIN_S, Intent, IntentState, Notice, NoticeState
+from quotas.state.facts import TypedMessage, to_json
+from quotas.state.notices import (
+    FAILED,
+    SEND_WITHIN_S,
+    Intent,
+    IntentCode,
+    IntentResult,
+    IntentState,
+    Notice,
+    NoticeState,
+)
 from quotas.state.snapshot import Decision
 
 CLOSE, REOPEN, RELEASE = "close", "reopen", "release"
@@ -115,8 +124,8 @@ def decide_closings(
             continue
         last = own.last
         if last is not None and last.is_live:
-            ended = last.to(IntentState.ABANDONED, ended_s=now_s, detail=f"{wanted} instead")
-            intents.append(ended)
+            code = IntentCode(f"{wanted}-instead")
+            intents.append(last.ended(IntentState.ABANDONED, code, now_s))
         intents.append(_intent(wanted, startup, now_s))
         if last is None or last.action != wanted:
             episode = f"{wanted}:{found.rule}:{now_s}"
@@ -125,7 +134,7 @@ def decide_closings(
             facts = _facts(startup, action, found)
             decision = make_decision((startup, ""), RULE, wanted, episode, facts)
             decisions.append(decision)
-            notices.append(_announcement(startup, episode, decision.reason, now_s))
+            notices.append(closing_notice(decision, now_s))
     return Closings(tuple(intents), tuple(decisions), tuple(notices))
 
 
@@ -159,11 +168,8 @@ def announce_closings(
         decisions += [
             make_decision((startup, ""), RULE, "announce", each, facts) for each in causes
         ]
-    notices = [
-        replace(_announcement(each.startup, each.episode, each.reason, now_s), mode=mode)
-        for each in decisions
-    ]
-    return Closings((), tuple(decisions), tuple(notices))
+    notices = tuple(closing_notice(each, now_s, mode) for each in decisions)
+    return Closings((), tuple(decisions), notices)
 
 
 def _facts(startup: str, action: str, own: Restriction) -> Closing:
@@ -225,9 +231,10 @@ def _intent(action: str, startup: str, now_s: int) -> Intent:
     )
 
 
-def _announcement(startup: str, episode: str, text: str, now_s: int) -> Notice:
-    of = (startup, "", "", "", RULE, episode, Mode.ENFORCE, now_s, now_s, text)
-    return Notice(*of, NoticeState.ANNOUNCED)
+def closing_notice(decision: Decision, now_s: int, mode: Mode = Mode.ENFORCE) -> Notice:
+    """The announcement of a closing decision."""
+    of = (decision.startup, "", "", "", RULE, decision.episode, mode, now_s, now_s)
+    return Notice(*of, decision.inputs, NoticeState.ANNOUNCED)
 
 
 def closing_histories(
@@ -286,7 +293,7 @@ class ClosingView:
     startup: str
     state: str
     since_s: int
-    detail: str
+    result: IntentResult | None
     failures: int
     has_revoked_rules: bool
 
@@ -314,26 +321,28 @@ def closing_views(
         under_way = "closing" if last.action == CLOSE else "reopening"
         state = _STATES.get((last.action, last.state), under_way)
         since_s = last.ended_s or last.decided_s
-        detail_text = next((each.detail for each in own.intents if each.detail), "")
+        result = next((each.result for each in own.intents if each.result), None)
         failures = own.failures if attempting is None or name in attempting else 0
-        found.append(
-            ClosingView(name, state, since_s, detail_text, failures, own.has_revoked_rules)
-        )
+        found.append(ClosingView(name, state, since_s, result, failures, own.has_revoked_rules))
     return tuple(found)
 
 
-def closing_alarms(views: Iterable[ClosingView], *, has_key: bool, mode: Mode) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class StillRevoked:
+    """A startup whose rules stay revoked. In mode enforce the key for IAM is missing."""
+
+    startup: str
+    mode: Mode
+
+
+def closing_alarms(
+    views: Iterable[ClosingView], *, has_key: bool, mode: Mode
+) -> list[TypedMessage]:
     """What an operator has to know: failures that last, and rules that nobody will give back."""
     found = []
     for view in views:
         if view.failures:
-            found.append(
-                f"{view.startup} is still {view.state} after {view.failures} tries: {view.detail}"
-            )
+            found.append(TypedMessage("closing.failing", view))
         if view.has_revoked_rules and (mode is not Mode.ENFORCE or not has_key):
-            why = f"the mode is {mode}" if mode is not Mode.ENFORCE else "there is no key for IAM"
-            found.append(
-                f"rules of {view.startup} stay revoked, because {why}: 'cohortd release-all' "
-                "gives them back"
-            )
+            found.append(TypedMessage("closing.revoked", StillRevoked(view.startup, mode)))
     return found

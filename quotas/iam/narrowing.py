@@ -58,7 +58,7 @@ class RevokedRules:
     recorded_s: int
     state: str = "revoked"
     ended_s: int | None = None
-    detail: str = ""
+    outcome: str = ""
     id: int | None = None
 
     @property

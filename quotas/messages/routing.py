@@ -9,13 +9,14 @@ at once. The rest waits for the digest, and in quiet hours for their end.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
 from quotas.model.program import Program
 from quotas.model.units import DAY_S
+from quotas.state.facts import FactsJson
 from quotas.state.notices import Notice, NoticeState
 
 STARTUP, OPERATOR = "startup", "operator"
@@ -45,6 +46,12 @@ class PendingMessage:
     due_s: int
     is_urgent: bool
     timezone: str = "UTC"
+    snooze: FactsJson | None = None
+
+    def facts(self, notice_id: int) -> dict[str, Any]:
+        """What its words name, as the outbox stores it; the notice moves on meanwhile."""
+        notice = asdict(replace(self.notice, id=notice_id))
+        return {"notice": notice, "timezone": self.timezone, "snooze": self.snooze}
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,14 +182,15 @@ def chain_head_recipients(program: Program, now_s: int) -> ChainHeadRecipients:
 
 
 def messages_for_notice(
-    program: Program, notice: Notice, kind: str, now_s: int
+    program: Program, notice: Notice, kind: str, now_s: int, snooze: FactsJson | None = None
 ) -> Iterator[PendingMessage]:
-    """One draft for each channel that hears of this kind of message."""
+    """One draft for each channel that hears of this kind; `snooze` are the facts of a snooze."""
     soon = notice.deadline_s <= quiet_hours_end_s(program, now_s)
     is_urgent = soon or notice.rule == TEST or kind == BREACHED
     due_s = now_s if is_urgent else not_before_s(program, now_s)
     for audience, recipient in _channels(program, notice, kind):
-        yield PendingMessage(notice, kind, audience, recipient, due_s, is_urgent, program.timezone)
+        to = (kind, audience, recipient, due_s, is_urgent)
+        yield PendingMessage(notice, *to, program.timezone, snooze)
 
 
 def _channels(program: Program, notice: Notice, kind: str) -> Iterator[tuple[str, str]]:

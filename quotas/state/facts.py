@@ -2,17 +2,33 @@
 
 Each kind of decision has a frozen dataclass of amounts, instants, names and codes. The book
 stores the facts as canonical JSON without the fields that are None. The only sentences among
-them are reasons that people gave.
+them are reasons that people gave. The texts that name the facts are in `quotas.messages`.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from typing import Any, TypeVar
 
 FactsJson = Mapping[str, int | str]
 F = TypeVar("F")
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+"""Built once: `json.dumps` with these options makes a new encoder for each of many rows."""
+
+
+def canonical_json(value: object) -> str:
+    """JSON with sorted keys and no spaces: equal values give equal text."""
+    return _ENCODER.encode(value)
+
+
+@dataclass(frozen=True, slots=True)
+class TypedMessage:
+    """A message to people before it is rendered: its id in the catalogue, and its typed facts."""
+
+    id: str
+    facts: Any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,14 +6,15 @@ a server or on a startup's permissions. The tables `NOTICES` and `INTENTS` have 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from quotas.model.machine import Machine, Stateful
 from quotas.model.observation import Complete, Server, Sweep
 from quotas.model.program import Mode
+from quotas.state.facts import FactsJson
 
 
 class NoticeState(StrEnum):
@@ -118,9 +119,29 @@ SEND_WITHIN_S = 300
 """An intent not sent by then expires: the world has moved on, decide again."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopTerms:
+    """What the notice of a stop says beside its rule's facts; both are in the notice's `facts`.
+
+    The stop erases the scratch disk and keeps the slot if it is reserved; `scratch_bytes` is None
+    where the catalogue does not list the flavor. `goes_on_s` is when the older notice began that
+    this one continues. A notice that fell due while stops waited also has `was_due_s` and
+    `resumed_s`.
+    """
+
+    flavor: str
+    scratch_bytes: int | None = None
+    is_reserved: bool
+    goes_on_s: int | None = None
+    was_due_s: int | None = None
+    resumed_s: int | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Notice(Stateful[NoticeState]):
     """A promise to one startup, about one server ("" for the whole startup).
+
+    `facts` are those of the decision that opened it, with `StopTerms` if it announces a stop.
 
     `off_s` is when its server was seen off; a notice that goes on later has what was left.
     `reminded_s` is the last reminder given, in seconds before the deadline; `snoozed_s`
@@ -137,7 +158,7 @@ class Notice(Stateful[NoticeState]):
     mode: Mode
     opened_s: int
     deadline_s: int
-    text: str
+    facts: FactsJson
     state: NoticeState = NoticeState.OPEN
     id: int | None = None
     off_s: int | None = None
@@ -158,6 +179,49 @@ class Notice(Stateful[NoticeState]):
         return (self.startup, self.server_id, self.rule)
 
 
+class IntentCode(StrEnum):
+    """Why an intent is in its state."""
+
+    # Seen in a later observation.
+    SEEN = "seen"
+    STILL_ON = "still-on"
+    STILL_OFF = "still-off"
+    SERVER_GONE = "server-gone"
+    # Never sent.
+    NOT_SENT = "not-sent"
+    ZONE_UNKNOWN = "zone-unknown"
+    STOCK_UNREAD = "stock-unread"
+    STOPS_WAIT = "stops-wait"
+    EXTENDED = "extended"
+    SERVER_ENDED = "server-ended"
+    CLOSE_INSTEAD = "close-instead"
+    REOPEN_INSTEAD = "reopen-instead"
+    # Answered by the provider.
+    REFUSED = "refused"
+    UNSURE = "unsure"
+    POLICIES = "policies"
+    # Ordered by `cohortd release-all`.
+    RELEASE = "release"
+    RELEASE_INTERRUPTED = "release-interrupted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IntentResult:
+    """Why an intent is in its state: a code, and what its text names.
+
+    `error` is what the provider answered, `reason` an operator's own words. `policies` are names
+    of IAM policies by what became of them.
+    """
+
+    code: IntentCode
+    server_state: str = ""
+    after_s: int | None = None
+    error: str = ""
+    policies: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    actor: str = ""
+    reason: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Intent(Stateful[IntentState]):
     """An action on a server, or (server "") on a whole startup; `replaces` is what was there.
@@ -175,10 +239,14 @@ class Intent(Stateful[IntentState]):
     state: IntentState = IntentState.PENDING
     sent_s: int | None = None
     ended_s: int | None = None
-    detail: str = ""
+    result: IntentResult | None = None
     action: str = "poweroff"
     startup: str = ""
     id: int | None = None
+
+    def ended(self, state: IntentState, code: IntentCode, now_s: int, **facts: Any) -> Intent:
+        """The intent as it ended, and why. Raises IllegalTransition."""
+        return self.to(state, ended_s=now_s, result=IntentResult(code=code, **facts))
 
     @property
     def is_live(self) -> bool:
@@ -221,23 +289,26 @@ def _resolve_intent(
             return _powered_on(intent, server, latency_s, now_s)
         if server is None or not server.is_billable:
             state = server.state if server else "gone"
-            return intent.to(IntentState.CONFIRMED, ended_s=now_s, detail=f"seen {state}")
-        if intent.state is IntentState.SENT and now_s > (intent.sent_s or 0) + latency_s:
-            detail = f"still {server.state} {now_s - (intent.sent_s or 0)} s after poweroff"
-            return intent.to(IntentState.FAILED, ended_s=now_s, detail=detail)
+            return intent.ended(IntentState.CONFIRMED, IntentCode.SEEN, now_s, server_state=state)
+        after_s = now_s - (intent.sent_s or 0)
+        if intent.state is IntentState.SENT and after_s > latency_s:
+            still_on = {"server_state": server.state, "after_s": after_s}
+            return intent.ended(IntentState.FAILED, IntentCode.STILL_ON, now_s, **still_on)
     return _expired(intent, now_s)
 
 
 def _powered_on(intent: Intent, server: Server | None, latency_s: int, now_s: int) -> Intent | None:
-    if server is not None and server.is_billable:
-        return intent.to(IntentState.CONFIRMED, ended_s=now_s, detail=f"seen {server.state}")
-    if server is None or (intent.sent_s is not None and now_s > intent.sent_s + latency_s):
-        detail = f"still {server.state} after poweron" if server else "the server is gone"
-        return intent.to(IntentState.FAILED, ended_s=now_s, detail=detail)
+    if server is None:
+        return intent.ended(IntentState.FAILED, IntentCode.SERVER_GONE, now_s)
+    seen = {"server_state": server.state}
+    if server.is_billable:
+        return intent.ended(IntentState.CONFIRMED, IntentCode.SEEN, now_s, **seen)
+    if intent.sent_s is not None and now_s > intent.sent_s + latency_s:
+        return intent.ended(IntentState.FAILED, IntentCode.STILL_OFF, now_s, **seen)
     return _expired(intent, now_s)
 
 
 def _expired(intent: Intent, now_s: int) -> Intent | None:
     if intent.state is IntentState.PENDING and now_s > intent.not_after_s:
-        return intent.to(IntentState.EXPIRED, ended_s=now_s, detail="not sent in time")
+        return intent.ended(IntentState.EXPIRED, IntentCode.NOT_SENT, now_s)
     return None

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from quotas.model.program import MODES, Mode, Program
-from quotas.model.units import DAY_S, format_instant
+from quotas.model.units import DAY_S
 from quotas.state.facts import OverrideFacts
 
 EVERYONE = "*"
@@ -47,18 +47,6 @@ class Override:
             override_reason=self.reason,
             until_s=self.until_s,
         )
-
-    @property
-    def text(self) -> str:
-        """Who gave the override, until when and why."""
-        return override_text(self.facts)
-
-
-def override_text(facts: OverrideFacts) -> str:
-    """An operator's order in words: who gave it, when, until when and why."""
-    until = "" if facts.until_s is None else f" until {format_instant(facts.until_s)}"
-    at = format_instant(facts.override_s)
-    return f"{facts.actor} said so at {at}{until}: {facts.override_reason}"
 
 
 class Overrides:

@@ -11,6 +11,7 @@ from quotas.metering.runs import Catalogue, Run
 from quotas.model.observation import Server, Sweep
 from quotas.model.program import Mode, Program
 from quotas.model.units import HOUR_S
+from quotas.state.facts import FactsJson
 from quotas.state.notices import LIVE_INTENTS, Intent, IntentState, Notice, servers_seen
 from quotas.state.overrides import UNDONE_FOR_S, Override, Overrides
 from quotas.state.requests import Request
@@ -161,5 +162,4 @@ class Decision:
     rule: str
     verb: str
     episode: str
-    reason: str
-    inputs: Mapping[str, int | str]
+    inputs: FactsJson

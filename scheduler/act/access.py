@@ -7,6 +7,7 @@ step. A repetition reads the rules again, and so finds what is left to do.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
@@ -32,8 +33,9 @@ from quotas.iam.closing import (
 )
 from quotas.iam.narrowing import RevokedRules, is_own, restore_rules, successor_of, without_start
 from quotas.iam.policies import Policy, Rule
+from quotas.messages.catalogue import render
 from quotas.model.program import Mode, Program
-from quotas.state.notices import Intent, IntentState
+from quotas.state.notices import Intent, IntentCode, IntentState
 from quotas.state.overrides import EVERYONE, Overrides
 from scheduler.clock import Clock
 from scheduler.clouds.base import (
@@ -60,13 +62,24 @@ class LeaseTooShort(Exception):
 
 @dataclass(frozen=True, slots=True)
 class RestoredRules:
-    """The rules that were, or would be, restored in one policy."""
+    """The rules that were, or would be, restored in one policy.
+
+    `outcome` is restored, complete or gone.
+    """
 
     startup: str
     policy_id: str
     policy_name: str
     rules: tuple[Rule, ...]
-    detail: str
+    outcome: str
+
+
+def outcomes(restored: Iterable[RestoredRules]) -> dict[str, list[str]]:
+    """The names of policies, by what became of them."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for each in restored:
+        found[each.outcome].append(each.policy_name)
+    return dict(found)
 
 
 class AccessChanger:
@@ -93,32 +106,34 @@ class AccessChanger:
         now_s = self._clock.now_s()
         try:
             if intent.action == CLOSE:
-                detail = self._close(intent.startup)
+                policies = self._close(intent.startup)
             else:
-                detail = "; ".join(each.detail for each in self.reopen(intent.startup))
+                policies = outcomes(self.reopen(intent.startup))
         except (Conflict, LeaseTooShort) as error:
             log.warning("closing.delayed", startup=intent.startup, error=str(error))
             return None
         except (RequestRejected, KeyRefused, Forbidden) as error:
             log.warning("closing.refused", startup=intent.startup, error=str(error))
-            return intent.to(IntentState.FAILED, ended_s=now_s, detail=str(error))
+            code = IntentCode.REFUSED
+            return intent.ended(IntentState.FAILED, code, now_s, error=str(error))
         except CloudError as error:
             # Only a read can tell whether it was done, and the next try begins with a read.
             # The other startups wait too, because an API that hangs would hang once for each.
             self._is_down = True
             log.warning("closing.unsure", startup=intent.startup, error=str(error))
             return None
-        log.info("closing.done", startup=intent.startup, action=intent.action, detail=detail)
-        detail = detail or "nothing to change"
-        return intent.to(IntentState.CONFIRMED, sent_s=now_s, ended_s=now_s, detail=detail)
+        log.info("closing.done", startup=intent.startup, action=intent.action, **policies)
+        sent = replace(intent, sent_s=now_s)
+        code = IntentCode.POLICIES
+        return sent.ended(IntentState.CONFIRMED, code, now_s, policies=policies)
 
-    def _close(self, startup: str) -> str:
+    def _close(self, startup: str) -> dict[str, list[str]]:
         if self._policies is None:
             self._check_lease()
             self._policies = self._permissions.policies()
         own = self._projects.get(startup, ())
         done = [policy.name for policy in self._policies if self._narrow(startup, policy, own)]
-        return f"narrowed {', '.join(done)}" if done else ""
+        return {"narrowed": done} if done else {}
 
     def _narrow(self, startup: str, policy: Policy, own: Collection[str]) -> bool:
         """Revoke start and create from one policy. False if it had nothing to revoke."""
@@ -154,22 +169,20 @@ class AccessChanger:
             if restore_rules(now, revoked) != now:
                 raise Conflict(f"the rules of {found.policy_name} were changed meanwhile")
         ids = [row.id for row in rows if row.id is not None]
-        end_revocations(self._book, ids, found.detail, self._clock.now_s(), self._lease)
+        end_revocations(self._book, ids, found.outcome, self._clock.now_s(), self._lease)
         return found
 
     def missing_rules(self, rows: tuple[RevokedRules, ...]) -> RestoredRules:
         """The revoked rules that one policy still lacks. Raises CloudError, LeaseTooShort."""
         first = rows[0]
-        made = RestoredRules(first.startup, first.policy_id, first.policy_name, (), "")
+        made = RestoredRules(first.startup, first.policy_id, first.policy_name, (), "complete")
         try:
             current = self._read(first.policy_id)
         except NotFound:
-            return replace(made, detail=f"{first.policy_name} is gone: nothing to give back to")
+            return replace(made, outcome="gone")
         after = restore_rules(current, [each for row in rows for each in row.revoked])
         rules = tuple(rule for rule in after if rule not in current)
-        if not rules:
-            return replace(made, detail=f"{first.policy_name} had it all already")
-        return replace(made, rules=rules, detail=f"restored {first.policy_name}")
+        return replace(made, rules=rules, outcome="restored") if rules else made
 
     def _read(self, policy_id: str) -> tuple[Rule, ...]:
         self._check_lease()
@@ -194,7 +207,8 @@ def closing_status(
     is_tried = has_key and mode is Mode.ENFORCE and not overrides.on("maintenance", EVERYONE)
     tried = {s.name for s in state.program.startups()} if is_tried else set()
     views = closing_views(state.closing_history, tried)
-    return views, closing_alarms(views, has_key=has_key, mode=mode)
+    alarms = closing_alarms(views, has_key=has_key, mode=mode)
+    return views, [render(alarm) for alarm in alarms]
 
 
 def group_by_policy(revoked_rules: Iterable[RevokedRules]) -> Iterator[tuple[RevokedRules, ...]]:

@@ -13,7 +13,7 @@ from quotas.book.session import Book
 from quotas.iam.closing import ACTIONS as CLOSINGS
 from quotas.model.observation import Complete, Sweep
 from quotas.model.program import Mode
-from quotas.state.notices import Intent, IntentState
+from quotas.state.notices import Intent, IntentCode, IntentResult, IntentState
 from quotas.state.overrides import EVERYONE, Overrides
 from scheduler.act.access import CALL_BUDGET_S, AccessChanger
 from scheduler.clock import Clock
@@ -104,10 +104,12 @@ def _send(cloud: Cloud, intent: Intent, now_s: int) -> Intent | None:
         return None
     except (RequestRejected, KeyRefused, Forbidden) as error:
         log.warning(f"server.{intent.action}_refused", server=intent.server_id, error=str(error))
-        return intent.to(IntentState.FAILED, ended_s=now_s, detail=str(error))
+        code = IntentCode.REFUSED
+        return intent.ended(IntentState.FAILED, code, now_s, error=str(error))
     except CloudError as error:
         # It may have been done nevertheless: only the next observation can tell.
         log.warning(f"server.{intent.action}_unsure", server=intent.server_id, error=str(error))
-        return intent.to(IntentState.SENT, sent_s=now_s, detail=f"unsure: {error}")
+        result = IntentResult(code=IntentCode.UNSURE, error=str(error))
+        return intent.to(IntentState.SENT, sent_s=now_s, result=result)
     log.info(f"server.{intent.action}_sent", server=intent.server_id, zone=intent.zone)
     return intent.to(IntentState.SENT, sent_s=now_s)

@@ -7,7 +7,8 @@ has ended, and the lease is free.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 
 from quotas.book.actions.release_all import begin_release
 from quotas.book.cycle.commit import save_intents
@@ -16,8 +17,14 @@ from quotas.book.cycle.revoked_rules import read_revoked_rules
 from quotas.book.session import Book
 from quotas.iam.narrowing import RevokedRules
 from quotas.ledger.balance import by_startup
-from quotas.state.notices import Intent, IntentState
-from scheduler.act.access import AccessChanger, LeaseTooShort, RestoredRules, group_by_policy
+from quotas.state.notices import Intent, IntentCode, IntentState
+from scheduler.act.access import (
+    AccessChanger,
+    LeaseTooShort,
+    RestoredRules,
+    group_by_policy,
+    outcomes,
+)
 from scheduler.clock import Clock
 from scheduler.clouds.base import CloudError, Forbidden, KeyRefused, RequestRejected
 from scheduler.clouds.permissions import Permissions
@@ -68,12 +75,11 @@ def release_all(
         while left:
             name = left[0].startup
             done.append(_restore_startup(name, revoked_rules[name], restore))
-            state = IntentState.FAILED if done[-1].error else IntentState.CONFIRMED
-            held_lease.end(left[0], state, _summary(done[-1]))
+            held_lease.end(left[0], done[-1])
             del left[0]
     finally:
         for intent in left:
-            held_lease.end(intent, IntentState.ABANDONED, "release-all was interrupted")
+            held_lease.end(intent, None)
         release(book, held_lease.lease)
     return done
 
@@ -93,14 +99,21 @@ class _ReleaseLease:
         self.lease = lease
         return lease
 
-    def end(self, intent: Intent, state: IntentState, summary: str) -> None:
-        """Write how an order ended. If a daemon took the lease, the daemon ends the order."""
-        detail, ended_s = f"{intent.detail}: {summary}", self._clock.now_s()
-        try:
-            ended = intent.to(state, ended_s=ended_s, detail=detail)
+    def end(self, intent: Intent, found: ReleaseResult | None) -> None:
+        """Write how an order ended; None means that it was interrupted.
+
+        If a daemon took the lease, the daemon ends the order.
+        """
+        assert intent.result is not None, "a release says whose order it is"
+        state = IntentState.ABANDONED
+        result = replace(intent.result, code=IntentCode.RELEASE_INTERRUPTED)
+        if found is not None:
+            state = IntentState.FAILED if found.error else IntentState.CONFIRMED
+            policies = outcomes(found.restored)
+            result = replace(intent.result, error=found.error, policies=policies)
+        ended = intent.to(state, ended_s=self._clock.now_s(), result=result)
+        with suppress(StaleEpoch):
             save_intents(self._book, [ended], self.renew())
-        except StaleEpoch:
-            return
 
 
 def _by_startup(book: Book) -> dict[str, list[RevokedRules]]:
@@ -125,8 +138,3 @@ def _restore_startup(
             errors.append(f"{name}: {error}")
             is_refused |= isinstance(error, (RequestRejected, Forbidden, KeyRefused))
     return ReleaseResult(startup, tuple(restored), "; ".join(errors), is_refused)
-
-
-def _summary(found: ReleaseResult) -> str:
-    """How a startup's order ended, for the book: what failed, then what was restored."""
-    return "; ".join([*filter(None, [found.error]), *(each.detail for each in found.restored)])

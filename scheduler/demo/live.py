@@ -21,6 +21,8 @@ from rich.text import Text
 
 from quotas.book import Book
 from quotas.book.session import FILE_NAME
+from quotas.messages.catalogue import decision_text
+from quotas.messages.catalogue.requests import position_text
 from quotas.model.units import DAY_S, format_credits, format_instant
 from scheduler.cli.options import Json, fail, parse_duration_option, print_json
 from scheduler.demo.endpoints import serve_endpoints
@@ -147,12 +149,13 @@ def _event_lines(frame: Frame) -> list[str]:
     if frame.view is None:
         return []
     lines = [
-        (decision.verb, decision.startup, decision.reason) for decision in frame.view.decisions
+        (decision.verb, decision.startup, decision_text(decision))
+        for decision in frame.view.decisions
     ]
     for position in frame.view.status.requests:
         request = position.request
         if frame.earlier_s <= request.opened_s < frame.now_s:
-            text = f"{request.gpus} GPUs of {request.pool}: {position.text}"
+            text = f"{request.gpus} GPUs of {request.pool}: {position_text(position)}"
             lines.append(("request", request.startup, text))
     when = format_instant(frame.now_s)
     return [

@@ -14,8 +14,9 @@ from typing import Any
 from quotas.book import Book
 from quotas.book.actions.overrides import undo
 from quotas.book.actions.requests import open_request, withdraw_request
-from quotas.book.cycle.state import last_decisions
+from quotas.book.reads.decisions import last_decisions
 from quotas.ledger.corrections import Refused
+from quotas.messages.catalogue import decision_text
 from quotas.model.units import DAY_S, HOUR_S
 from quotas.state.requests import RequestSpec
 from quotas.state.snapshot import Decision
@@ -100,7 +101,11 @@ class Scenarios:
             notice = next((n for n in view.status.notices if n.subject == key), None)
             if notice is not None:
                 self._open[key] = Scenario(
-                    decision.startup, notice.server_name, decision.reason, now_s, notice.deadline_s
+                    decision.startup,
+                    notice.server_name,
+                    decision_text(decision),
+                    now_s,
+                    notice.deadline_s,
                 )
         elif scenario is None:
             return

@@ -9,6 +9,7 @@ import structlog
 
 from quotas.enforcement.invariants import InvariantBroken
 from quotas.ledger.chain_heads import ChainHead
+from quotas.messages.catalogue import decision_text
 from quotas.state.snapshot import Decision
 
 log = structlog.get_logger()
@@ -30,7 +31,7 @@ class CycleLog:
                 startup=decision.startup,
                 server=decision.server_id,
                 rule=decision.rule,
-                reason=decision.reason,
+                reason=decision_text(decision),
             )
 
     def log_broken_invariant(self, error: InvariantBroken) -> None:

@@ -11,8 +11,9 @@ from quotas.book.cycle.state import load_state, read_zones
 from quotas.book.reads.status import read_status
 from quotas.decisions.queue_position import QueuePosition
 from quotas.ledger.forecast import Pace
-from quotas.messages.catalogue import text_of
-from quotas.messages.catalogue.requests import request_detail
+from quotas.messages.catalogue import notice_text, text_of
+from quotas.messages.catalogue.operators import result_text
+from quotas.messages.catalogue.requests import position_text, request_detail
 from quotas.model.units import format_credits, format_duration, format_instant
 from quotas.rules.overuse import facts_of
 from quotas.rules.pace import pace_facts
@@ -23,7 +24,7 @@ from quotas.view import StartupStatus
 from scheduler.views.json_fields import json_fields
 from scheduler.views.status_at import balance_fields
 
-CLOSING = "startup state since_s failures detail"
+CLOSING = "startup state since_s failures"
 OVERRIDE = "subject value until_s actor reason"
 SERVER = "flavor gpus state"
 
@@ -57,6 +58,7 @@ def status_of(book: Book, now_s: int) -> dict[str, Any]:
         "shares": [asdict(share) for share in status.shares],
         "closings": [
             json_fields(view, CLOSING, rules_revoked="has_revoked_rules")
+            | {"detail": result_text(view.result)}
             for view in status.closings
         ],
         "overuse": [_overuse(overuse) for overuse in status.overuses],
@@ -115,8 +117,9 @@ def position_line(position: QueuePosition) -> dict[str, Any]:
     """A live request with its place in the queue, what it waits for and when it can be met."""
     return {
         **request_line(position.request),
-        **json_fields(position, "waits_for expected_s text", queue_length="of"),
+        **json_fields(position, "waits_for expected_s", queue_length="of"),
         "position": position.place or None,
+        "text": position_text(position),
     }
 
 
@@ -130,5 +133,5 @@ def _overuse(overuse: Overuse) -> dict[str, Any]:
 def _notice(notice: Notice) -> dict[str, Any]:
     return {
         **json_fields(notice, "startup rule state opened_s deadline_s", server="server_id"),
-        "text": notice.text,
+        "text": notice_text(notice),
     }

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from quotas.book.cycle.lease import Lease
 from quotas.enforcement.decide import DecideResult
+from quotas.messages.catalogue import render
 from quotas.state.notices import servers_seen
 from quotas.state.snapshot import Snapshot
 from quotas.view import ProgramStatus, View, ZoneView
@@ -35,7 +36,7 @@ def build_view(
             *other_alarms,
             *_run_alarms(status),
             *_unlisted_types(snapshot),
-            *decided.stop_problems,
+            *map(render, decided.stop_problems),
         ),
         price_alarms=len(price_alarms),
         intents=(*(i for i in snapshot.intents if i.id not in changed), *decided.intents),

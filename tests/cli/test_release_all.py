@@ -76,7 +76,7 @@ def test_everything_comes_back_with_the_daemon_dead(iam_env: IamEnv, tmp_path: P
     assert [rule["sets"] for rule in own["rules"]] == [sorted(GRANULAR), list(FULL)]
     assert startup["startup"] == "acme" and not startup["error"]
     assert intents(harness)[-1] == ("reopen", "confirmed")
-    assert "the sponsor asked" in str(harness.all("intent")[-1]["detail"])
+    assert "the sponsor asked" in harness.all("intent")[-1]["result"].reason
     assert [row["verb"] for row in harness.all("decision")][-1] == "release"
     again = release(iam_env, tmp_path)
     assert again.code == 0 and "no rule of any startup is revoked" in again.out

@@ -32,7 +32,7 @@ class Scenario:
     def _publish(self, view: View) -> None:
         self.harness.views.append(view)
         if self.steps == 1:
-            broken = Decision("acme", "kept", "limit", "breach", "test", "a test", {})
+            broken = Decision("acme", "kept", "limit", "breach", "test", {})
             view = replace(view, decisions=(*view.decisions, broken))
         self.metrics.publish(view)
 

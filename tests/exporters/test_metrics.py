@@ -226,7 +226,7 @@ def test_a_promise_broken_in_the_first_view_is_a_rise() -> None:
     """A daemon was down at the deadline: 0 in one scrape, 1 in the next and ever after."""
     harness, metrics = Harness(), Metrics()
     harness.run()
-    broken = Decision("acme", "s1", "limit", "breach", "test", "a test", {})
+    broken = Decision("acme", "s1", "limit", "breach", "test", {})
     metrics.publish(replace(harness.views[-1], decisions=(broken,)))
     labels = {"startup": "acme", "rule": "limit", "verb": "breach", "mode": "enforce"}
     scrapes = [samples(metrics) for _ in range(3)]

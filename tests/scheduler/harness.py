@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from sqlalchemy import select
 from sqlmodel import SQLModel
@@ -13,8 +14,10 @@ from quotas.book import Book
 from quotas.book.actions.overrides import set_override
 from quotas.book.cycle.commit import apply_program
 from quotas.book.schema.tables import LEASE
+from quotas.messages.catalogue import notice_text
 from quotas.model.observation import Complete, Offer, Server, Sweep
 from quotas.model.program import Cohort, Grant, Mode, Policy, Pool, Program, Startup, Tenure
+from quotas.state.notices import Notice
 from quotas.state.overrides import Override
 from quotas.view import View
 from scheduler.clock import ManualClock
@@ -184,6 +187,11 @@ class Harness:
         with self.book.reading() as connection:
             found = connection.execute(select(of).order_by(*of.primary_key.columns))
             return [dict(row) for row in found.mappings()]
+
+
+def row_text(row: Mapping[str, Any]) -> str:
+    """The text of a row of the notices."""
+    return notice_text(Notice(**row))
 
 
 def override(

@@ -210,7 +210,6 @@ def _announce(connection: Connection, answer: ActionAnswer, actor: str, now_s: i
     if program.mode is Mode.OFF:
         return
     of = (answer["startup"], "", "", "", RULE, episode, Mode.ENFORCE, now_s, begins_s)
-    notice = insert_value(
-        connection, NoticeRow, Notice(*of, decision.reason, NoticeState.ANNOUNCED)
-    )
+    notice = Notice(*of, decision.inputs, NoticeState.ANNOUNCED)
+    notice = insert_value(connection, NoticeRow, notice)
     enqueue(connection, messages_for_notice(program, notice, "announced", now_s), now_s)

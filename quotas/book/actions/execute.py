@@ -19,8 +19,9 @@ from quotas.book.rows import add_row
 from quotas.book.schema.records import HoldRow, PriceRow
 from quotas.book.schema.tables import GRANT, OPERATOR_ACTION, PRICE, TRANSFER
 from quotas.book.session import Book
-from quotas.book.transfers import canonical_json, post
+from quotas.book.transfers import post
 from quotas.ledger.corrections import Refused
+from quotas.state.facts import canonical_json
 
 
 def preview_action(book: Book, action: OperatorAction) -> ActionAnswer:

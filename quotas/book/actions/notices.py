@@ -6,9 +6,7 @@ the API call the same functions.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import Connection, func, select
@@ -27,6 +25,7 @@ from quotas.enforcement.reminders import snooze_notice
 from quotas.ledger.corrections import Refused
 from quotas.messages.routing import TEST, messages_for_notice
 from quotas.model.program import Mode
+from quotas.state.facts import to_json
 from quotas.state.notices import LIVE_NOTICES, Notice, NoticeState
 
 MAX_LISTED = 1000
@@ -74,9 +73,9 @@ def snooze(
         facts = Snooze(
             actor=actor, from_s=notice.deadline_s, to_s=moved.deadline_s, reason=reason, key=key
         )
-        why = _record_decision(connection, moved, "snooze", facts, now_s)
-        announced = replace(moved, text=f"{why}. {notice.text}")
-        enqueue(connection, messages_for_notice(program, announced, "snoozed", now_s), now_s)
+        _record_decision(connection, moved, "snooze", facts, now_s)
+        told = messages_for_notice(program, moved, "snoozed", now_s, to_json(facts))
+        enqueue(connection, told, now_s)
         return moved
 
 
@@ -91,14 +90,11 @@ def send_test_notice(book: Book, startup: str, actor: str, now_s: int) -> Notice
             raise Refused(f"{startup} has no contacts; add some to the program file and apply it")
         if program.mode is Mode.OFF:
             raise Refused("program.mode is off, in which nothing is sent; apply shadow first")
-        text = (
-            f"This is a test by {actor}: notices about servers of {startup} arrive here. Nothing "
-            "is stopped. Please acknowledge it, so that we know that somebody reads them."
-        )
+        facts = ChannelTest(startup=startup, actor=actor)
         of = (startup, "", "", "", TEST, f"test:{now_s}", Mode.ENFORCE, now_s, now_s)
-        notice = Notice(*of, text, NoticeState.ANNOUNCED)
+        notice = Notice(*of, to_json(facts), NoticeState.ANNOUNCED)
         given = insert_value(connection, NoticeRow, notice)
-        _record_decision(connection, given, "test", ChannelTest(actor=actor), now_s)
+        _record_decision(connection, given, "test", facts, now_s)
         enqueue(connection, messages_for_notice(program, given, TEST, now_s), now_s)
         return given
 
@@ -111,7 +107,9 @@ def last_tested_s(book: Book, startup: str) -> int | None:
         return None if at_s is None else int(at_s)
 
 
-def list_notices(book: Book, limit: int, startup: str | None = None) -> list[Mapping[str, Any]]:
+def list_notices(
+    book: Book, limit: int, startup: str | None = None
+) -> list[tuple[Notice, list[dict[str, Any]]]]:
     """The newest notices, live ones first, each with the delivery of its messages."""
     is_live = NOTICE.c.state.in_(LIVE_NOTICES)
     rows = select(NOTICE).order_by(is_live.desc(), NOTICE.c.id.desc())
@@ -119,7 +117,7 @@ def list_notices(book: Book, limit: int, startup: str | None = None) -> list[Map
         rows = rows.where(NOTICE.c.startup == startup)
     with book.reading() as connection:
         return [
-            {**row, "messages": list_deliveries(connection, row["id"])}
+            (Notice(**row), list_deliveries(connection, row["id"]))
             for row in connection.execute(rows.limit(min(limit, MAX_LISTED))).mappings()
         ]
 
@@ -127,7 +125,7 @@ def list_notices(book: Book, limit: int, startup: str | None = None) -> list[Map
 def _was_snoozed(connection: Connection, notice: Notice, key: str) -> bool:
     rows = select(DECISION.c.inputs).where(DECISION.c.verb == "snooze")
     mine = rows.where(DECISION.c.startup == notice.startup, DECISION.c.episode == notice.episode)
-    return any(json.loads(row.inputs).get("key") == key for row in connection.execute(mine))
+    return any(inputs.get("key") == key for inputs in connection.scalars(mine))
 
 
 def _row(rows: Session, notice_id: int, owner: str | None) -> NoticeRow:
@@ -145,9 +143,8 @@ def _notice(row: NoticeRow) -> Notice:
 
 def _record_decision(
     connection: Connection, notice: Notice, verb: str, facts: object, now_s: int
-) -> str:
-    """Record a person's answer as a decision; returns its reason."""
+) -> None:
+    """Record a person's answer as a decision."""
     owner = (notice.startup, notice.server_id)
     decision = make_decision(owner, notice.rule, verb, notice.episode, facts)
     add_row(connection, DecisionRow(**decision_row(decision, notice.mode, now_s)))
-    return decision.reason

@@ -13,10 +13,21 @@ from quotas.book.cycle.lease import Lease, fence
 from quotas.book.schema.tables import DECISION, INTENT, NOTICE
 from quotas.book.session import Book
 from quotas.decisions.record import make_decision
-from quotas.decisions.verbs import Release
+from quotas.decisions.verbs import Closing, Release
 from quotas.iam.closing import ACTIONS, RELEASE, REOPEN, RULE
 from quotas.model.program import Mode
-from quotas.state.notices import INTENTS, SEND_WITHIN_S, Intent, IntentState, Notice, NoticeState
+from quotas.rules.context import OPEN
+from quotas.state.facts import to_json
+from quotas.state.notices import (
+    INTENTS,
+    SEND_WITHIN_S,
+    Intent,
+    IntentCode,
+    IntentResult,
+    IntentState,
+    Notice,
+    NoticeState,
+)
 
 
 def begin_release(
@@ -24,19 +35,19 @@ def begin_release(
 ) -> tuple[Intent, ...]:
     """Record an operator's order to reopen startups: closing intents end, new ones begin."""
     names = sorted(startups)
-    detail = f"release-all by {actor}: {reason}"
+    result = IntentResult(code=IntentCode.RELEASE, actor=actor, reason=reason)
     with book.writing() as connection:
         fence(connection, lease)
         may_end = INTENT.c.state.in_(INTENTS.before(IntentState.ABANDONED))
         live = INTENT.c.action.in_(ACTIONS) & may_end
-        ended = {"state": IntentState.ABANDONED, "ended_s": now_s, "detail": detail}
+        ended = {"state": IntentState.ABANDONED, "ended_s": now_s, "result": result}
         connection.execute(update(INTENT).where(live).values(**ended))
         if names:
             rows = [_decision(name, reason, actor, now_s) for name in names]
             connection.execute(DECISION.insert(), rows)
             # From here on no startup counts as closed, so its starts are not stopped.
             connection.execute(NOTICE.insert(), [_opened(name, now_s) for name in names])
-    save_intents(book, [_reopening(name, detail, now_s) for name in names], lease)
+    save_intents(book, [_reopening(name, result, now_s) for name in names], lease)
     with book.reading() as connection:
         pending = select(INTENT).where(
             INTENT.c.action == REOPEN, INTENT.c.state == IntentState.PENDING
@@ -45,15 +56,15 @@ def begin_release(
         return tuple(Intent(**row) for row in rows_now)
 
 
-def _reopening(startup: str, detail: str, now_s: int) -> Intent:
+def _reopening(startup: str, result: IntentResult, now_s: int) -> Intent:
     intent = Intent(None, "", "", "closed", now_s, now_s + SEND_WITHIN_S)
-    return replace(intent, action=REOPEN, startup=startup, detail=detail)
+    return replace(intent, action=REOPEN, startup=startup, result=result)
 
 
 def _opened(startup: str, now_s: int) -> dict[str, Any]:
-    text = f"{startup} may start servers again: an operator gave everything back."
+    facts = Closing(startup=startup, action=RELEASE, by=OPEN.rule, restriction=OPEN.facts)
     episode = f"{REOPEN}:{RELEASE}:{now_s}"
-    of = (startup, "", "", "", RULE, episode, Mode.ENFORCE, now_s, now_s, text)
+    of = (startup, "", "", "", RULE, episode, Mode.ENFORCE, now_s, now_s, to_json(facts))
     row = asdict(Notice(*of, NoticeState.ANNOUNCED))
     del row["id"]
     return row

@@ -38,7 +38,7 @@ from quotas.book.schema.tables import (
     ZONE,
 )
 from quotas.book.session import Book
-from quotas.book.transfers import StaleBalance, canonical_json, post
+from quotas.book.transfers import StaleBalance, post
 from quotas.book.upserts import execute_rows, insert_or_ignore, insert_or_replace
 from quotas.ledger.chain_heads import ChainHead
 from quotas.ledger.tranches import parts
@@ -59,6 +59,7 @@ UPDATED_COLUMNS = (
     "ended_s",
     "off_s",
     "detail",
+    "result",
     "reminded_s",
     "is_breached",
 )
@@ -252,14 +253,14 @@ def _update_statement(table: Table, allowed: frozenset[str]) -> Update:
 _POSTPONE_DEADLINE = (
     update(NOTICE)
     .where(NOTICE.c.id == bindparam("row_id"), NOTICE.c.deadline_s < bindparam("new_s"))
-    .values(deadline_s=bindparam("new_s"), text=bindparam("new_text"))
+    .values(deadline_s=bindparam("new_s"), facts=bindparam("new_facts"))
 )
 
 
 def _postpone(connection: Connection, notices: Iterable[Notice]) -> None:
     """Move the deadlines of notices that have a later one; none ever moves earlier."""
     rows = [
-        {"row_id": n.id, "new_s": n.deadline_s, "new_text": n.text}
+        {"row_id": n.id, "new_s": n.deadline_s, "new_facts": n.facts}
         for n in notices
         if n.id is not None
     ]
@@ -286,5 +287,4 @@ def _zone(sweep: Sweep, confirmed: dict[str, int]) -> dict[str, Any]:
 
 def decision_row(decision: Decision, mode: str, now_s: int) -> dict[str, Any]:
     """A decision as the row that keeps it."""
-    row = asdict(decision)
-    return {**row, "inputs": canonical_json(dict(decision.inputs)), "mode": mode, "at_s": now_s}
+    return {**asdict(decision), "mode": mode, "at_s": now_s}

@@ -6,7 +6,6 @@ refunds them.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 
 from sqlalchemy import Connection, func, select
@@ -52,4 +51,4 @@ def _shortfall_s(connection: Connection, notice: Notice) -> int:
     own = (DECISION.c.startup == notice.startup, DECISION.c.server_id == notice.server_id)
     found = select(DECISION.c.inputs).where(*own, DECISION.c.verb == BREACH)
     newest = connection.execute(found.order_by(DECISION.c.id.desc()).limit(1))
-    return int(json.loads(newest.scalar_one())["short_s"])
+    return int(newest.scalar_one()["short_s"])

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, case, false, func, or_, select, update
@@ -18,7 +18,7 @@ from quotas.book.cycle.lease import Lease, fence
 from quotas.book.schema.tables import NOTICE, OUTBOX
 from quotas.book.session import Book
 from quotas.book.upserts import insert_or_ignore
-from quotas.ledger.chain_heads import ChainHead, chain_head_message
+from quotas.ledger.chain_heads import ChainHead
 from quotas.messages.render import render_message
 from quotas.messages.routing import (
     CHAIN_HEADS,
@@ -44,6 +44,7 @@ MAX_IN_CHAT = 5
 """Chat services take some 1,000 characters, a letter is about that long, and the parts of a
 digest go out seconds apart: more of them would outlast a sending."""
 NO_NOTICE_ID = 0
+MESSAGE_COLUMNS = Message.__dataclass_fields__.keys() - {"subject", "text"}
 _WAITING_STATE: Mapping[str, Any] = {
     "state": "waiting",
     "batch": "",
@@ -66,19 +67,11 @@ class OutboxBacklog:
 
 def enqueue(connection: Connection, pending_messages: Iterable[PendingMessage], now_s: int) -> None:
     """Put drafts into the outbox of the caller's transaction, each once."""
-    pending_messages = list(pending_messages)
-    if not pending_messages:
+    pending = list(pending_messages)
+    if not pending:
         return
-    fresh = {
-        _key_of(pending_message.notice)
-        for pending_message in pending_messages
-        if pending_message.notice.id is None
-    }
-    ids = _new_ids(connection, fresh)
-    rows = [
-        _row(pending_message, _id_of(pending_message.notice, ids), now_s)
-        for pending_message in pending_messages
-    ]
+    ids = _new_ids(connection, {_key_of(p.notice) for p in pending if p.notice.id is None})
+    rows = [_row(each, _id_of(each.notice, ids), now_s) for each in pending]
     connection.execute(insert_or_ignore(connection, OUTBOX), rows)
 
 
@@ -88,20 +81,19 @@ def enqueue_chain_heads(
     """Put a day's heads into the outbox of the caller's transaction, once for each recipient."""
     if not chain_heads or not to.recipients:
         return
-    subject, text = chain_head_message(to.program, chain_heads)
-    row: dict[str, Any] = {
+    facts = {"program": to.program, "chain_heads": [asdict(each) for each in chain_heads]}
+    row = {
         "kind": CHAIN_HEADS,
         "audience": OPERATOR,
         "startup": "",
         "server_name": "",
         "rule": CHAIN_HEADS,
-    }
-    row |= {"notice_id": NO_NOTICE_ID, "deadline_s": now_s, "is_urgent": False}
-    row |= {
-        "subject": subject,
-        "text": text,
+        "notice_id": NO_NOTICE_ID,
         "created_s": now_s,
         "due_s": to.due_s,
+        "deadline_s": now_s,
+        "is_urgent": False,
+        "facts": facts,
         **_WAITING_STATE,
     }
     rows = [
@@ -144,7 +136,6 @@ def _id_of(notice: Notice, ids: Mapping[NoticeKey, int]) -> int:
 
 def _row(pending_message: PendingMessage, notice_id: int, now_s: int) -> dict[str, Any]:
     notice = pending_message.notice
-    subject, text = render_message(pending_message, notice_id, now_s)
     to = _recipient_hash(pending_message.audience, pending_message.recipient)
     return {
         # A snooze moves the deadline: its reminders are new events.
@@ -160,8 +151,7 @@ def _row(pending_message: PendingMessage, notice_id: int, now_s: int) -> dict[st
         "due_s": pending_message.due_s,
         "deadline_s": notice.deadline_s,
         "is_urgent": pending_message.is_urgent,
-        "subject": subject,
-        "text": text,
+        "facts": pending_message.facts(notice_id),
         **_WAITING_STATE,
     }
 
@@ -224,7 +214,9 @@ def _batch_of(head: Row[Any]) -> Any:
 
 
 def _message(row: Row[Any]) -> Message:
-    return Message(**{name: getattr(row, name) for name in Message.__dataclass_fields__})
+    subject, text = render_message(row.kind, row.audience, row.facts, row.created_s)
+    fields = {name: getattr(row, name) for name in MESSAGE_COLUMNS}
+    return Message(**fields, subject=subject, text=text)
 
 
 def record_delivery(

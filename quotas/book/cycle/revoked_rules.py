@@ -41,12 +41,12 @@ def record_revocation(book: Book, revoked_rules: RevokedRules, lease: Lease) -> 
             connection.execute(REVOKED_RULES.insert().values(**row))
 
 
-def end_revocations(book: Book, ids: Iterable[int], detail: str, now_s: int, lease: Lease) -> None:
+def end_revocations(book: Book, ids: Iterable[int], outcome: str, now_s: int, lease: Lease) -> None:
     """Mark rules as given back, or as impossible to give back. Raises StaleEpoch."""
     ended = update(REVOKED_RULES).where(REVOKED_RULES.c.id.in_(list(ids)))
     with book.writing() as connection:
         fence(connection, lease)
-        connection.execute(ended.values(state="ended", ended_s=now_s, detail=detail))
+        connection.execute(ended.values(state="ended", ended_s=now_s, outcome=outcome))
 
 
 def read_revoked_rules(book: Book) -> tuple[RevokedRules, ...]:

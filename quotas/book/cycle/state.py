@@ -5,7 +5,6 @@ The statements are built once, not once a cycle: building one costs more than ru
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -30,7 +29,6 @@ from quotas.book.rows import (
 )
 from quotas.book.schema.tables import (
     BALANCE,
-    DECISION,
     GRANT,
     INTENT,
     LISTING,
@@ -66,7 +64,7 @@ from quotas.state.notices import (
     NoticeState,
 )
 from quotas.state.requests import LIVE_REQUESTS, Request
-from quotas.state.snapshot import NO_ENFORCEMENT, AnnouncedByMode, Decision, Enforcement, Overuse
+from quotas.state.snapshot import NO_ENFORCEMENT, AnnouncedByMode, Enforcement, Overuse
 
 MAX_STOPS = 500
 """So many confirmed stops are read, of all flavors, to measure how long one takes."""
@@ -325,25 +323,6 @@ def read_unconfirmed(connection: Connection, until_s: int | None = None) -> dict
             period = Period(row.start_s, end_s)
             total[row.startup] += cost_ucr(row.rate_ucr_per_h or 0, row.start_s, period)
     return dict(total)
-
-
-def last_decisions(
-    book: Book, limit: int, as_of_s: int | None = None, **where: int | str
-) -> list[Mapping[str, Any]]:
-    """The newest decisions, newest first; up to an instant if one is given."""
-    query = select(DECISION).order_by(DECISION.c.id.desc()).limit(limit)
-    if as_of_s is not None:
-        query = query.where(DECISION.c.at_s <= as_of_s)
-    for column, value in where.items():
-        query = query.where(DECISION.c[column] == value)
-    with book.reading() as connection:
-        return [dict(row) for row in connection.execute(query).mappings()]
-
-
-def decision_from_row(row: Mapping[str, Any]) -> Decision:
-    """A row of the decisions as the value that was decided."""
-    of = (row["startup"], row["server_id"], row["rule"], row["verb"], row["episode"])
-    return Decision(*of, row["reason"], json.loads(row["inputs"]))
 
 
 def read_zones(book: Book) -> list[Mapping[str, Any]]:

@@ -127,6 +127,6 @@ def read_shadow_stops(book: Book) -> list[dict[str, Any]]:
     rows = select(DECISION).where(DECISION.c.verb == "would-stop").order_by(DECISION.c.id)
     with book.reading() as connection:
         return [
-            {**row, "at": format_instant(row["at_s"]), "inputs": json.loads(row["inputs"])}
+            {**row, "at": format_instant(row["at_s"])}
             for row in connection.execute(rows).mappings()
         ]

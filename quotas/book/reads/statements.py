@@ -12,7 +12,6 @@ from sqlalchemy import Connection, Row, Select, func, or_, select
 from quotas.book.cycle.state import read_startups
 from quotas.book.reads.transfers import moves_startup_accounts, newest_transfer_id, stream_transfers
 from quotas.book.schema.tables import GRANT, STATEMENT, TRANSFER
-from quotas.book.transfers import canonical_json
 from quotas.ledger.recorded import PostedTransfer
 from quotas.ledger.statements import (
     FIRST,
@@ -26,6 +25,7 @@ from quotas.ledger.statements import (
     statement_of,
 )
 from quotas.model.units import format_credits, month_start_s, parse_credits
+from quotas.state.facts import canonical_json
 
 
 @dataclass(frozen=True, slots=True)

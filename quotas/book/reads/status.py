@@ -16,6 +16,7 @@ from quotas.decisions.queue_position import queue_positions
 from quotas.enforcement.decide import DecideResult
 from quotas.iam.closing import ClosingView, closing_views
 from quotas.ledger.balance import CYCLE_S, by_startup
+from quotas.messages.catalogue.rules import level_text
 from quotas.metering.runs import Run
 from quotas.rules.prepare import prepare
 from quotas.state.notices import LIVE_NOTICES, Notice
@@ -82,13 +83,13 @@ def _startups(
     running: Iterable[Run],
     notices: Iterable[Notice],
 ) -> tuple[StartupStatus, ...]:
-    program, levels = snapshot.program, decided.levels
+    program, restrictions = snapshot.program, decided.restrictions
     runs, own_notices = by_startup(running), by_startup(notices)
     shares = by_startup(decided.shares)
     found = []
     for name, balance in snapshot.balances.items():
         entry = program.startup(name)
-        level, why = levels.get(name, OFF)
+        level, why = level_text(restrictions[name]) if name in restrictions else OFF
         status = StartupStatus(
             name=name,
             cohort=program.cohort(entry.cohort) if entry else None,

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
-from typing import Annotated
+from dataclasses import asdict
+from typing import Annotated, Any
 
-from sqlalchemy import BigInteger
+from sqlalchemy import BigInteger, Dialect, String, TypeDecorator
 from sqlalchemy.orm import declared_attr
 from sqlmodel import Field, SQLModel
+
+from quotas.state.facts import canonical_json
 
 METADATA = SQLModel.metadata
 Int64 = Annotated[int, Field(sa_type=BigInteger)]
@@ -19,6 +23,30 @@ Key = Annotated[str, Field(primary_key=True)]
 Indexed = Annotated[str, Field(index=True)]
 Unique = Annotated[str, Field(unique=True)]
 UniqueOrNone = Annotated[str | None, Field(unique=True)]
+
+
+class CanonicalJson(TypeDecorator[Any]):
+    """A mapping, or a frozen dataclass of the given kind, as canonical JSON; None stays NULL."""
+
+    impl = String
+    cache_ok = True
+
+    def __init__(self, kind: type = dict) -> None:
+        super().__init__()
+        self.kind = kind
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
+        """The text of the value."""
+        if value is None:
+            return None
+        return canonical_json(value if isinstance(value, dict) else asdict(value))
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
+        """The value of the text."""
+        return None if value is None else self.kind(**json.loads(value))
+
+
+Facts = Annotated[dict[str, Any], Field(sa_type=CanonicalJson)]
 
 
 class Row(SQLModel):
@@ -93,8 +121,7 @@ class DecisionRow(Row, table=True):
     server_id: Indexed
     rule: str
     episode: str
-    reason: str
-    inputs: str
+    inputs: Facts
 
 
 class NoticeRow(Row, table=True):
@@ -111,7 +138,7 @@ class NoticeRow(Row, table=True):
     opened_s: Int64
     deadline_s: Int64
     state: Indexed
-    text: str
+    facts: Facts
     off_s: Int64OrNone = None
     reminded_s: Int64OrNone = None
     snoozed_s: Int64

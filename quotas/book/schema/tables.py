@@ -17,7 +17,8 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-from quotas.book.schema.records import METADATA
+from quotas.book.schema.records import METADATA, CanonicalJson
+from quotas.state.notices import IntentResult
 
 
 def _text(*names: str, **options: Any) -> Iterator[Column[str]]:
@@ -163,7 +164,7 @@ INTENT = Table(
     *_int64("decided_s", "not_after_s"),
     *_text("state", index=True),
     *_int64("sent_s", "ended_s", nullable=True),
-    *_text("detail"),
+    Column("result", CanonicalJson(IntentResult), nullable=True),
 )
 """Actions to be done, once, before `not_after_s` (see quotas.state.notices.Intent)."""
 REVOKED_RULES = Table(
@@ -175,7 +176,7 @@ REVOKED_RULES = Table(
     *_int64("recorded_s"),
     *_text("state", index=True),
     *_int64("ended_s", nullable=True),
-    *_text("detail"),
+    *_text("outcome"),
 )
 """Rules of policies as they were before a startup was closed (see quotas.iam.narrowing)."""
 OUTBOX = Table(
@@ -187,7 +188,8 @@ OUTBOX = Table(
     *_int("notice_id", index=True),
     *_int64("created_s", "due_s", "deadline_s"),
     Column("is_urgent", Boolean, nullable=False),
-    *_text("subject", "text", "state"),
+    Column("facts", CanonicalJson, nullable=False),
+    *_text("state"),
     *_text("batch", index=True),
     *_int("attempts"),
     *_int64("claimed_s", nullable=True),

@@ -6,7 +6,7 @@ import json
 from collections import defaultdict
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, Select, select
 
 from quotas.book.schema.tables import DECISION, INTENT, NOTICE, PROGRAM
 from quotas.model.units import format_duration
@@ -20,7 +20,8 @@ def notice_fault(connection: Connection) -> str | None:
     minimums, extensions = _minimums(connection), _extensions(connection)
     named = (NOTICE.c.startup.label("notice_startup"), NOTICE.c.server_id.label("notice_server"))
     columns = (*named, NOTICE.c.opened_s, NOTICE.c.deadline_s, NOTICE.c.mode, *_EPISODE_COLUMNS)
-    joined = select(INTENT, *columns).join(NOTICE, NOTICE.c.id == INTENT.c.notice_id)
+    intents = (INTENT.c.id, INTENT.c.notice_id, INTENT.c.server_id, INTENT.c.decided_s)
+    joined: Select[Any] = select(*intents, *columns).join(NOTICE, NOTICE.c.id == INTENT.c.notice_id)
     for row in connection.execute(joined.order_by(INTENT.c.id)):
         if row.mode != "enforce" or row.notice_server != row.server_id:
             return f"intent {row.id} stops a server that its notice did not name in enforce mode"
@@ -47,7 +48,7 @@ def _extensions(connection: Connection) -> Extensions:
     rows = select(*of, DECISION.c.at_s, DECISION.c.inputs).where(DECISION.c.verb == "extend")
     found: Extensions = defaultdict(list)
     for *subject, at_s, inputs in connection.execute(rows.order_by(DECISION.c.id)):
-        found[tuple(subject)].append((at_s, json.loads(inputs)["was_due_s"]))
+        found[tuple(subject)].append((at_s, inputs["was_due_s"]))
     return found
 
 

@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
-
+from quotas.messages.catalogue.texts import Texts
 from quotas.model.units import format_credits
 from quotas.rules import credits
-
-
-def observed(_: object) -> str:
-    """The remedy of what only records an observation: there is none."""
-    return "it follows from what was observed"
 
 
 def _credits(f: credits.Facts) -> str:
@@ -25,50 +18,43 @@ def _runway(f: credits.RunwayFacts) -> str:
     return f"with less than {burn} credits an hour they would last longer"
 
 
-TEXTS: Mapping[str, Callable[[Any], str]] = {
-    "limit.remedy": lambda f: (
-        f"with at most {f.limit_gpus} GPUs in {f.pool} nothing would be stopped"
-    ),
-    "credits.remedy": _credits,
-    "runway.remedy": _runway,
-    "cohort-end.remedy": lambda _: (
-        "with a later end of the cohort in the program file nothing would be stopped"
-    ),
-    "end.remedy": lambda _: "with a later end of the cohort in the program file nothing would end",
-    "membership.remedy": lambda _: (
-        "in the program file again, with its project, nothing would be stopped"
-    ),
-    "operator.remedy": lambda _: "without that order nothing would be stopped",
-    "standby.remedy": lambda _: "powered off or started by its owner, it would not be touched",
-    "reclaim.remedy": lambda f: (
-        f"if {f.owner} withdraws its request, {f.startup} keeps what it borrowed"
-    ),
-    "deferral.remedy": lambda f: (
-        f"without that obstacle the newest servers of {f.startup} would have a notice"
-    ),
-    "overuse.remedy": lambda _: "within its share nothing would be asked back",
-    "expiry.remedy": observed,
-    "pace.remedy": lambda _: "with less spent by now nothing would be restricted",
-    "closing.remedy": lambda _: (
-        "with credits, time and the operator's permission to go on it would be open"
-    ),
-    "extend.remedy": lambda _: (
-        "without the freeze or maintenance it would have been stopped when it was due"
-    ),
-    "request.remedy": lambda _: "it moves no server by itself",
-    "advance.remedy": lambda _: (
-        "left where they were, the credits would have come with their tranche"
-    ),
-    "disruption-budget.remedy": lambda _: (
-        "with a wider policy.disruption_budget.part, or an approval, it would be stopped"
-    ),
-}
-
+OBSERVED = "it follows from what was observed"
+"""The remedy of what only records an observation."""
+ANYONE = "the operator, by 'cohortd exempt' or 'cohortd undo'"
+"""Who may change a decision of the other kinds."""
 MORE_CREDIT = (
     "the startup, by stopping servers, or by 'cohortctl advance' if a tranche is to come; the "
     "operator, by 'cohortd grant'"
 )
-CHANGED_BY: Mapping[str, str] = {
+TEXTS: Texts = {
+    "limit.remedy": ("with at most {limit_gpus} GPUs in {pool} nothing would be stopped"),
+    "credits.remedy": _credits,
+    "runway.remedy": _runway,
+    "cohort-end.remedy": (
+        "with a later end of the cohort in the program file nothing would be stopped"
+    ),
+    "end.remedy": "with a later end of the cohort in the program file nothing would end",
+    "membership.remedy": ("in the program file again, with its project, nothing would be stopped"),
+    "operator.remedy": "without that order nothing would be stopped",
+    "standby.remedy": "powered off or started by its owner, it would not be touched",
+    "reclaim.remedy": ("if {owner} withdraws its request, {startup} keeps what it borrowed"),
+    "deferral.remedy": (
+        "without that obstacle the newest servers of {startup} would have a notice"
+    ),
+    "overuse.remedy": "within its share nothing would be asked back",
+    "expiry.remedy": OBSERVED,
+    "pace.remedy": "with less spent by now nothing would be restricted",
+    "closing.remedy": (
+        "with credits, time and the operator's permission to go on it would be open"
+    ),
+    "extend.remedy": (
+        "without the freeze or maintenance it would have been stopped when it was due"
+    ),
+    "request.remedy": "it moves no server by itself",
+    "advance.remedy": ("left where they were, the credits would have come with their tranche"),
+    "disruption-budget.remedy": (
+        "with a wider policy.disruption_budget.part, or an approval, it would be stopped"
+    ),
     "limit.changed_by": (
         "the startup, by stopping servers; the operator, by its limit in the program file"
     ),
@@ -97,4 +83,3 @@ CHANGED_BY: Mapping[str, str] = {
     "membership.changed_by": "the operator, by 'cohortd exempt' or 'cohortd undo'",
     "expiry.changed_by": "the operator, by 'cohortd exempt' or 'cohortd undo'",
 }
-ANYONE = "the operator, by 'cohortd exempt' or 'cohortd undo'"

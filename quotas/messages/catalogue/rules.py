@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from quotas.ledger.forecast import Action
+from quotas.messages.catalogue.texts import Texts, render
 from quotas.model.units import format_credits, format_duration, format_instant
 from quotas.rules import (
     cohort_end,
@@ -13,14 +14,14 @@ from quotas.rules import (
     deferral,
     expiry,
     limit,
-    membership,
     operator,
     overuse,
     pace,
     reclaim,
-    standby,
 )
-from quotas.state.overrides import override_text
+from quotas.rules.context import OPEN, Restriction
+from quotas.rules.registry import restricts
+from quotas.state.facts import OverrideFacts
 
 BOUNDS: Mapping[str, str] = {
     "credits": "its credits pay for no more",
@@ -41,39 +42,29 @@ LIMITED = {
 }
 
 
-def _limit(f: limit.Facts) -> str:
-    return (
-        f"{f.startup} uses {f.used_gpus} GPUs in {f.pool}, its limit is {f.limit_gpus}: "
-        f"{f.server} ({f.gpus}) is its newest server there"
-    )
+def override_text(f: OverrideFacts) -> str:
+    """An operator's order in words: who gave it, when, until when and why."""
+    until = "" if f.until_s is None else f" until {format_instant(f.until_s)}"
+    return f"{f.actor} said so at {format_instant(f.override_s)}{until}: {f.override_reason}"
+
+
+def restriction_text(rule: str, facts: Any) -> str:
+    """Why a startup is restricted, or open."""
+    return render(TEXTS, "open" if rule == OPEN.rule else restricts(rule).message, facts)
+
+
+def level_text(restriction: Restriction) -> tuple[str, str]:
+    """A startup's level and the reason for it, as the read models show them."""
+    return str(restriction.level), restriction_text(restriction.rule, restriction.facts)
 
 
 def _full(f: limit.Full) -> str:
     return f"{LIMITED[f.limited_by]} no more than {f.ceiling_gpus} GPUs in {f.pool}"
 
 
-def _credits(f: credits.Facts) -> str:
-    return (
-        f"{f.startup} has {format_credits(f.left_ucr)} credits left, and needs "
-        f"{format_credits(f.reserve_ucr)} to give notice and stop at "
-        f"{format_credits(f.burn_ucr_per_h)} an hour"
-    )
-
-
 def _used_up(f: credits.Facts) -> str:
     why = "its credits are used up"
     return why if f.stopped_before else f"{why}: the final notice runs"
-
-
-def _runway(f: credits.RunwayFacts) -> str:
-    return (
-        f"{format_credits(f.available_ucr)} credits are available and last "
-        f"{format_duration(f.runway_s)} at {format_credits(f.burn_ucr_per_h)} an hour"
-    )
-
-
-def _cohort_end(f: cohort_end.Facts) -> str:
-    return f"the cohort of {f.startup} ends at {format_instant(f.ends_s)}"
 
 
 def _ending(f: cohort_end.Ending) -> str:
@@ -87,28 +78,9 @@ def _end(f: cohort_end.EndFacts) -> str:
     return f"the cohort ends at {format_instant(f.ends_s)}, in {left}"
 
 
-def _membership(f: membership.Facts) -> str:
-    return f"{f.startup} is no longer in the program"
-
-
 def _operator(f: operator.Facts) -> str:
     since = " and was started afterwards" if f.level == "closed" else ""
     return f"{f.startup} is {f.level}{since}: {override_text(f)}"
-
-
-def _standby(f: standby.Facts) -> str:
-    return (
-        f"{f.server} of {f.startup} is stopped in place since {format_instant(f.since_s)} and "
-        f"still billed, for longer than {format_duration(f.standby_stop_after_s)}"
-    )
-
-
-def _reclaim(f: reclaim.Facts) -> str:
-    return (
-        f"{f.owner} waits for its nominal quota in {f.pool}, and {f.startup} runs "
-        f"{f.overuse_gpus} GPUs above its share there: {f.server} ({f.gpus}) is among the fewest "
-        f"and newest that {f.owner} can use"
-    )
 
 
 def _deferral(f: deferral.Facts) -> str:
@@ -166,25 +138,41 @@ def _pace(f: pace.Facts) -> str:
     return f"{spent} credits are spent, {verb} the {allowed} paced to date"
 
 
-TEXTS: Mapping[str, Callable[[Any], str]] = {
-    "limit.notice": _limit,
+TEXTS: Texts = {
+    "limit.notice": (
+        "{startup} uses {used_gpus} GPUs in {pool}, its limit is {limit_gpus}: {server} ({gpus}) "
+        "is its newest server there"
+    ),
     "limit.restriction": _full,
-    "credits.notice": _credits,
+    "credits.notice": (
+        "{startup} has {left_ucr:credits} credits left, and needs {reserve_ucr:credits} to give "
+        "notice and stop at {burn_ucr_per_h:credits} an hour"
+    ),
     "credits.restriction": _used_up,
-    "runway.announcement": _runway,
-    "cohort-end.notice": _cohort_end,
+    "runway.announcement": (
+        "{available_ucr:credits} credits are available and last {runway_s:duration} at "
+        "{burn_ucr_per_h:credits} an hour"
+    ),
+    "cohort-end.notice": "the cohort of {startup} ends at {ends_s:instant}",
     "cohort-end.restriction": _ending,
     "end.announcement": _end,
-    "membership.notice": _membership,
-    "membership.restriction": lambda _: "it is no longer in the program",
+    "membership.notice": "{startup} is no longer in the program",
+    "membership.restriction": "it is no longer in the program",
     "operator.notice": _operator,
     "operator.restriction": override_text,
-    "standby.notice": _standby,
-    "reclaim.notice": _reclaim,
+    "standby.notice": (
+        "{server} of {startup} is stopped in place since {since_s:instant} and still billed, for "
+        "longer than {standby_stop_after_s:duration}"
+    ),
+    "reclaim.notice": (
+        "{owner} waits for its nominal quota in {pool}, and {startup} runs {overuse_gpus} GPUs "
+        "above its share there: {server} ({gpus}) is among the fewest and newest that {owner} can "
+        "use"
+    ),
     "deferral.announcement": _deferral,
     "expiry.announcement": _expiry,
     "overuse.announcement": _overuse,
     "pace.announcement": _pace,
     "pace.restriction": _pace,
-    "open": lambda _: "credits and time are left",
+    "open": "credits and time are left",
 }

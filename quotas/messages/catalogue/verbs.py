@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
-
 from quotas.decisions import verbs
-from quotas.model.units import format_credits, format_duration, format_instant
-from quotas.state.overrides import override_text
+from quotas.messages.catalogue.rules import override_text, restriction_text
+from quotas.messages.catalogue.texts import Texts
+from quotas.model.units import format_duration, format_instant
 
 
 def _outcome(f: verbs.Outcome) -> str:
@@ -18,22 +16,6 @@ def _outcome(f: verbs.Outcome) -> str:
         "unwanted": ", and no longer offered back",
     }
     return f"{f.server} is {f.state}{ended[f.ended_by]}"
-
-
-def _deferred(f: verbs.Deferral) -> str:
-    return (
-        f"the disruption budget defers {f.server} ({f.gpus} GPUs): {f.counted_gpus} GPUs were "
-        f"stopped within an hour, and {f.most_gpus} may be; 'cohortd approve' lets it pass"
-    )
-
-
-def extension(f: verbs.Extension) -> str:
-    """Why a notice has a later deadline after a freeze."""
-    return (
-        f"{f.server} was to be powered off at {format_instant(f.was_due_s)}, when stops waited; "
-        f"they go on since {format_instant(f.resumed_s)}, and it will be powered off at "
-        f"{format_instant(f.deadline_s)}"
-    )
 
 
 def _restart(f: verbs.Restart) -> str:
@@ -60,17 +42,8 @@ def _snooze(f: verbs.Snooze) -> str:
     return f"{f.actor} moved the deadline by {by} to {format_instant(f.to_s)}: {f.reason}"
 
 
-def _advance(f: verbs.SelfAdvance) -> str:
-    return (
-        f"{f.actor} took {format_credits(f.amount_ucr)} credits of tranche {f.tranche} of "
-        f"{f.startup} ahead, of {format_credits(f.most_ucr)} at most; "
-        f"{format_credits(f.left_ucr)} remain in it, to be spent from "
-        f"{format_instant(f.begins_s)} on"
-    )
-
-
-def closing(f: verbs.Closing, why: str) -> str:
-    """What a startup may start from now on, and why; `why` is the text of its restriction."""
+def _closing(f: verbs.Closing) -> str:
+    why = restriction_text(f.by, f.restriction)
     return {
         "close": f"{f.startup} may start and create no servers from now on: {why}. Scaleway "
         "refuses both with 403; stopping and deleting stay allowed.",
@@ -79,19 +52,35 @@ def closing(f: verbs.Closing, why: str) -> str:
         "forbid": f"{f.startup} may start no servers from now on: {why}. What it starts is "
         "powered off after its notice.",
         "permit": f"{f.startup} may start servers again: {why}.",
+        "release": f"{f.startup} may start servers again: an operator gave everything back.",
     }[f.action]
 
 
-TEXTS: Mapping[str, Callable[[Any], str]] = {
+TEXTS: Texts = {
     "outcome": _outcome,
-    "disruption-budget": _deferred,
-    "extend": extension,
+    "disruption-budget": (
+        "the disruption budget defers {server} ({gpus} GPUs): {counted_gpus} GPUs were stopped "
+        "within an hour, and {most_gpus} may be; 'cohortd approve' lets it pass"
+    ),
+    "extend": (
+        "{server} was to be powered off at {was_due_s:instant}, when stops waited; they go on "
+        "since {resumed_s:instant}, and it will be powered off at {deadline_s:instant}"
+    ),
     "restart": _restart,
-    "remind": lambda f: f"{format_duration(f.left_s)} are left",
-    "acknowledge": lambda f: f"{f.actor} acknowledged notice {f.notice}",
+    "remind": "{left_s:duration} are left",
+    "acknowledge": "{actor} acknowledged notice {notice}",
     "snooze": _snooze,
-    "test": lambda f: f"{f.actor} tries the channels",
-    "advance": _advance,
-    "release": lambda f: f"release-all by {f.actor}: {f.override_reason}",
+    "test": "{actor} tries the channels",
+    "test.notice": (
+        "This is a test by {actor}: notices about servers of {startup} arrive here. Nothing is "
+        "stopped. Please acknowledge it, so that we know that somebody reads them."
+    ),
+    "advance": (
+        "{actor} took {amount_ucr:credits} credits of tranche {tranche} of {startup} ahead, of "
+        "{most_ucr:credits} at most; {left_ucr:credits} remain in it, to be spent from "
+        "{begins_s:instant} on"
+    ),
+    "closing": _closing,
+    "release": "release-all by {actor}: {override_reason}",
     "breach": _breach,
 }

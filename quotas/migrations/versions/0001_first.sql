@@ -16,7 +16,7 @@ CREATE TABLE credit_grant (
 CREATE TABLE decision (
   id INTEGER NOT NULL, at_s BIGINT NOT NULL, mode VARCHAR NOT NULL, verb VARCHAR NOT NULL,
   startup VARCHAR NOT NULL, server_id VARCHAR NOT NULL, rule VARCHAR NOT NULL,
-  episode VARCHAR NOT NULL, reason VARCHAR NOT NULL, inputs VARCHAR NOT NULL, PRIMARY KEY (id)
+  episode VARCHAR NOT NULL, inputs VARCHAR NOT NULL, PRIMARY KEY (id)
 );
 CREATE INDEX ix_decision_server_id ON decision (server_id);
 CREATE INDEX ix_decision_startup ON decision (startup);
@@ -44,7 +44,7 @@ CREATE TABLE notice (
   id INTEGER NOT NULL, startup VARCHAR NOT NULL, server_id VARCHAR NOT NULL,
   server_name VARCHAR NOT NULL, zone VARCHAR NOT NULL, rule VARCHAR NOT NULL,
   episode VARCHAR NOT NULL, mode VARCHAR NOT NULL, opened_s BIGINT NOT NULL,
-  deadline_s BIGINT NOT NULL, state VARCHAR NOT NULL, text VARCHAR NOT NULL, off_s BIGINT,
+  deadline_s BIGINT NOT NULL, state VARCHAR NOT NULL, facts VARCHAR NOT NULL, off_s BIGINT,
   reminded_s BIGINT, snoozed_s BIGINT NOT NULL, acknowledged_s BIGINT,
   acknowledged_by VARCHAR NOT NULL, is_breached BOOLEAN NOT NULL, PRIMARY KEY (id)
 );
@@ -59,7 +59,7 @@ CREATE TABLE outbox (
   recipient VARCHAR NOT NULL, startup VARCHAR NOT NULL, server_name VARCHAR NOT NULL,
   rule VARCHAR NOT NULL, notice_id INTEGER NOT NULL, created_s BIGINT NOT NULL,
   due_s BIGINT NOT NULL, deadline_s BIGINT NOT NULL, is_urgent BOOLEAN NOT NULL,
-  subject VARCHAR NOT NULL, text VARCHAR NOT NULL, state VARCHAR NOT NULL, batch VARCHAR NOT NULL,
+  facts VARCHAR NOT NULL, state VARCHAR NOT NULL, batch VARCHAR NOT NULL,
   attempts INTEGER NOT NULL, claimed_s BIGINT, epoch INTEGER NOT NULL, ended_s BIGINT,
   detail VARCHAR NOT NULL, PRIMARY KEY (id), UNIQUE (event)
 );
@@ -101,7 +101,7 @@ CREATE INDEX ix_request_state ON request (state);
 CREATE TABLE revoked_rules (
   id INTEGER NOT NULL, startup VARCHAR NOT NULL, policy_id VARCHAR NOT NULL,
   policy_name VARCHAR NOT NULL, "before" VARCHAR NOT NULL, revoked VARCHAR NOT NULL,
-  recorded_s BIGINT NOT NULL, state VARCHAR NOT NULL, ended_s BIGINT, detail VARCHAR NOT NULL,
+  recorded_s BIGINT NOT NULL, state VARCHAR NOT NULL, ended_s BIGINT, outcome VARCHAR NOT NULL,
   PRIMARY KEY (id)
 );
 CREATE INDEX ix_revoked_rules_startup ON revoked_rules (startup);
@@ -159,7 +159,7 @@ CREATE TABLE intent (
   id INTEGER NOT NULL, notice_id INTEGER, action VARCHAR NOT NULL, startup VARCHAR NOT NULL,
   server_id VARCHAR NOT NULL, zone VARCHAR NOT NULL, replaces VARCHAR NOT NULL,
   decided_s BIGINT NOT NULL, not_after_s BIGINT NOT NULL, state VARCHAR NOT NULL, sent_s BIGINT,
-  ended_s BIGINT, detail VARCHAR NOT NULL, PRIMARY KEY (id),
+  ended_s BIGINT, result VARCHAR, PRIMARY KEY (id),
   FOREIGN KEY(notice_id) REFERENCES notice (id)
 );
 CREATE INDEX ix_intent_server_id ON intent (server_id);

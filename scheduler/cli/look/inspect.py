@@ -13,11 +13,12 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn
 
 from quotas.book import Book
-from quotas.book.cycle.state import decision_from_row, last_decisions, load_state
+from quotas.book.cycle.state import load_state
+from quotas.book.reads.decisions import decision_from_row, intents_of, last_decisions
 from quotas.book.transfers import rebuild_balances
 from quotas.book.verify.verify import verify as verify_book
-from quotas.decisions.explain import explain as explanation
 from quotas.ledger.chain_heads import hashes_in
+from quotas.messages.explain import explain as explanation
 from quotas.model.units import format_instant
 from scheduler.cli.commands import Answer, answer_command
 from scheduler.cli.look.screen import past_lines, status_lines, watch_live
@@ -85,9 +86,10 @@ def explain(
     notices = load_state(book).notices
     rows = []
     for row in found:
-        why = explanation(decision_from_row(row), row["at_s"], notices, now_s)
-        names = ("inputs", "is_recomputed", "check", "counterfactual", "next_step")
-        fields = {name: getattr(why, name) for name in names}
+        decision = decision_from_row(row)
+        why = explanation(decision, row["at_s"], notices, now_s, intents_of(book, decision))
+        names = ("reason", "inputs", "is_recomputed", "check", "counterfactual", "next_step")
+        fields = {name: getattr(why, name) for name in (*names, "intents")}
         rows.append({**row, **fields, "changed_by": why.who_may_change_it})
     lines = [
         f"now: {share['reason']} It runs {share['usage']} and may run {share['ceiling']}."
@@ -102,7 +104,8 @@ def explain(
             f"{row['startup']}{server}\n   because {row['reason']}\n"
             f"   rule {row['rule']}, inputs {json.dumps(row['inputs'])}\n"
             f"   {row['check']}\n   {row['counterfactual']}\n"
-            f"   next: {row['next_step']}\n   to change it: {row['changed_by']}"
+            + "".join(f"   {intent}\n" for intent in row["intents"])
+            + f"   next: {row['next_step']}\n   to change it: {row['changed_by']}"
         )
     decisions = [{**row, "at": format_instant(row["at_s"])} for row in rows]
     answer = {"subject": subject, "shares": shares, "pace": pace, "decisions": decisions}

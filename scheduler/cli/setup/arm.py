@@ -12,6 +12,7 @@ from quotas.book.actions.notices import last_tested_s
 from quotas.book.actions.overrides import set_override
 from quotas.book.cycle.state import load_state
 from quotas.book.reads.overrides import read_shadow_stops, shadow_since_s
+from quotas.messages.catalogue import notice_text, reason_text
 from quotas.model.program import Mode, Program
 from quotas.model.units import DAY_S, format_duration, format_instant
 from quotas.state.overrides import EVERYONE, Overrides, with_effective_mode
@@ -51,7 +52,7 @@ def arm(book: Book, reason: Reason, force: Force = False) -> Answer:
     minimum = format_duration(current.program.policy.minimum_notice_s)
     lines = []
     for notice in due:
-        lines.append(f"would stop {notice.server_name} of {notice.startup}: {notice.text}")
+        lines.append(f"would stop {notice.server_name} of {notice.startup}: {notice_text(notice)}")
     lines.append(f"{len(due)} servers; each gets a notice of at least {minimum} from now")
     override = set_override(book, make_override("mode", EVERYONE, Mode.ENFORCE, reason))
     answer, sentence = overrides_answer("armed: the next cycle enforces", [override])
@@ -86,7 +87,10 @@ def disarm(book: Book, reason: Reason) -> Answer:
 @answer_command(app)
 def shadow(book: Book) -> Answer:
     """List the stops that enforce mode would have made while the program was in shadow mode."""
-    rows = read_shadow_stops(book)
+    rows = [
+        {**row, "reason": reason_text(row["rule"], row["verb"], row["inputs"])}
+        for row in read_shadow_stops(book)
+    ]
     lines = [f"{row['at']} {row['startup']} {row['server_id']}: {row['reason']}" for row in rows]
     for startup, count in sorted(Counter(row["startup"] for row in rows).items()):
         lines.append(f"{startup}: {count} servers would have been stopped")

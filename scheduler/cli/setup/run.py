@@ -27,6 +27,7 @@ from quotas.book.cycle.commit import apply_program
 from quotas.book.cycle.state import load_state
 from quotas.config.diff import Change, diff
 from quotas.config.load import parse_program
+from quotas.messages.catalogue.rules import override_text
 from quotas.state.overrides import EVERYONE, Overrides
 from scheduler.checks.check import Check, run_checks
 from scheduler.checks.first_file import first_program_file
@@ -162,7 +163,7 @@ def apply(
         change = "disarm" if override.value == "enforce" else "arm"
         typer.echo(
             f"note: the file says {parsed.mode}, but {override.value} is in force: "
-            f"{override.text}; 'cohortd {change}' changes that"
+            f"{override_text(override.facts)}; 'cohortd {change}' changes that"
         )
 
 

@@ -17,6 +17,7 @@ from quotas.book.actions.notices import (
     send_test_notice,
     snooze,
 )
+from quotas.messages.catalogue import notice_text
 from quotas.model.units import format_instant
 from quotas.state.notices import Notice
 from scheduler.cli.commands import Answer, answer_command
@@ -44,7 +45,8 @@ Number = Annotated[int, typer.Argument(metavar="ID", help="The notice's number."
 @answer_command(app, "list")
 def list_(book: Book, startup: OfStartup = None, limit: Limit = 20) -> Answer:
     """List the newest notices, live ones first, and whether each message was delivered."""
-    lines, found = [], [_shown(row) for row in list_notices(book, limit, startup)]
+    listed = list_notices(book, limit, startup)
+    lines, found = [], [{**_shown(notice), "messages": messages} for notice, messages in listed]
     for row in found:
         by = f", acknowledged by {row['acknowledged_by']}" if row["acknowledged"] else ""
         what = f"{row['state']} {row['startup']} {row['server_name']} {row['rule']}"
@@ -93,13 +95,14 @@ def secret(startup: Annotated[str, typer.Argument(help='A startup; "" for operat
 
 def _answer(book: Book, notice: Notice) -> Answer:
     """A notice as it is now, and when its startup last acknowledged a test."""
-    row, tested_s = _shown(asdict(notice)), last_tested_s(book, notice.startup)
+    row, tested_s = _shown(notice), last_tested_s(book, notice.startup)
     row["tested"] = None if tested_s is None else format_instant(tested_s)
     by = row["acknowledged_by"] or "nobody yet"
     return row, [f"notice {row['id']}: due {row['deadline']}, acknowledged by {by}"]
 
 
-def _shown(row: Any) -> dict[str, Any]:
-    """A notice with its instants as text."""
-    shown = {name: value for name, value in row.items() if name not in INSTANTS.split()}
-    return shown | json_fields(row, INSTANTS)
+def _shown(notice: Notice) -> dict[str, Any]:
+    """A notice with its text, and with its instants as text."""
+    hidden = ("facts", *INSTANTS.split())
+    shown = {name: value for name, value in asdict(notice).items() if name not in hidden}
+    return shown | {"text": notice_text(notice)} | json_fields(notice, INSTANTS)

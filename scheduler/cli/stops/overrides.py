@@ -14,6 +14,7 @@ from quotas.book import Book
 from quotas.book.actions.overrides import approve_stops, order_override
 from quotas.book.actions.overrides import undo as undo_stop
 from quotas.book.reads.overrides import read_operator_actions
+from quotas.messages.catalogue.rules import override_text
 from quotas.model.units import format_instant
 from quotas.state.overrides import EVERYONE, UNDONE_FOR_S, Override
 from scheduler.cli.commands import Answer, answer_command
@@ -133,7 +134,7 @@ def order(book: Book, override: Override) -> Answer:
     """Keep one override. Raises Refused."""
     kept = order_override(book, override)
     of = "" if kept.subject == EVERYONE else f" of {kept.subject}"
-    return overrides_answer(f"{kept.family}{of}: {kept.value}; {kept.text}", [kept])
+    return overrides_answer(f"{kept.family}{of}: {kept.value}; {override_text(kept.facts)}", [kept])
 
 
 def overrides_answer(sentence: str, overrides: list[Override]) -> Answer:

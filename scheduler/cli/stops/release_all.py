@@ -8,6 +8,8 @@ import typer
 
 from quotas.book import Book
 from quotas.iam.policies import Rule
+from quotas.messages.catalogue.operators import policies_text
+from scheduler.act.access import RestoredRules, outcomes
 from scheduler.act.release_all import ReleaseResult, preview_release, release_all
 from scheduler.cli.connections import connect_permissions
 from scheduler.cli.options import (
@@ -66,13 +68,17 @@ def _print_results(found: list[ReleaseResult], verb: str) -> None:
         if each.error:
             typer.echo(f"NO {each.startup}: {each.error}")
         for restored in each.restored:
-            typer.echo(f"{each.startup}: {restored.detail} ({restored.policy_id})")
+            typer.echo(f"{each.startup}: {_restored_text(restored)} ({restored.policy_id})")
             for rule in restored.rules:
                 typer.echo(f"  {verb}: {', '.join(rule.sets)} in {_where(rule)}")
     if not found:
         typer.echo("no rule of any startup is revoked")
     elif verb == "got back":
         typer.echo("a daemon in enforce mode closes startups again that are out of credits or time")
+
+
+def _restored_text(restored: RestoredRules) -> str:
+    return policies_text(outcomes([restored]))
 
 
 def _where(rule: Rule) -> str:

@@ -23,7 +23,17 @@ from quotas.model.tokens import Token, fingerprint, write_token
 from quotas.model.units import Period
 from quotas.state.snapshot import Decision
 from scheduler.clock import ManualClock
-from tests.builders import Z, a_balance_of, a_grant, a_notice, a_program, a_run, a_startup, seen
+from tests.builders import (
+    Z,
+    a_balance_of,
+    a_grant,
+    a_notice,
+    a_program,
+    a_run,
+    a_startup,
+    notice_facts,
+    seen,
+)
 from tests.quotas.book.book_builders import lease_of, result_of
 
 NOW_S = 7200
@@ -50,7 +60,9 @@ def fill(book: Book) -> None:
         for name in STARTUPS
     ]
     decisions = [
-        Decision(name, f"server-{name}", "limit", "announce", f"c-{name}", f"why {name}", {})
+        Decision(
+            name, f"server-{name}", "limit", "announce", f"c-{name}", notice_facts("limit", name)
+        )
         for name in STARTUPS
     ]
     notices = [
@@ -58,7 +70,6 @@ def fill(book: Book) -> None:
             f"server-{name}",
             startup=name,
             rule="limit",
-            text=f"{name} stops",
             id=None,
             deadline_s=9000,
         )

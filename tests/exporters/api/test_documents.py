@@ -13,9 +13,7 @@ from quotas.book.actions.overrides import set_override
 from quotas.book.cycle.commit import commit
 from quotas.book.cycle.lease import acquire
 from quotas.book.reads.statements import close_months
-from quotas.messages.catalogue import text_of
 from quotas.model.units import month_start_s
-from quotas.rules import limit
 from quotas.state.overrides import Override
 from quotas.state.snapshot import Decision
 from tests.quotas.book.book_builders import result_of
@@ -36,8 +34,7 @@ def decide(at: ApiFixture, **changes: Any) -> int:
     """One more decision of acme, about its server; its number."""
     lease = acquire(at.book, "a", NOW_S, 180)
     assert lease is not None
-    reason = text_of("limit", limit.Facts(**INPUTS))  # type: ignore[arg-type]  # JSON
-    values = {"verb": "announce", "reason": reason, "inputs": INPUTS, **changes}
+    values = {"verb": "announce", "inputs": INPUTS, **changes}
     made = Decision("acme", "server-acme", "limit", episode="c", **values)
     none: Any = []
     result = result_of(sweeps=none, runs=none, transfers=none, decisions=[made])
@@ -61,10 +58,13 @@ def test_why_recomputes_a_decision(fresh_api: ApiFixture) -> None:
 
 def test_a_reason_that_does_not_follow_is_shown_as_such(fresh_api: ApiFixture) -> None:
     """A decision whose inputs lead elsewhere, or are lacking, says so and breaks nothing."""
-    number = decide(fresh_api, reason="because")
+    number = decide(fresh_api, inputs={**INPUTS, "used_gpus": 8})
     found = fresh_api.json(f"/v1/decisions/{number}/explanation")
-    assert found["is_recomputed"] is False and found["check"].startswith("its inputs differ: ")
-    bare = fresh_api.json("/v1/decisions/1/explanation")
+    assert found["is_recomputed"] is False
+    assert found["check"] == "its inputs lead to no such decision"
+    number = decide(fresh_api, inputs={})
+    bare = fresh_api.json(f"/v1/decisions/{number}/explanation")
+    assert bare["reason"] == "its facts are not complete"
     assert bare["inputs"] == {} and bare["is_recomputed"] is False
     assert bare["counterfactual"] == "it follows from what was observed"
 

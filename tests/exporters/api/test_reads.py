@@ -17,6 +17,7 @@ from exporters.api.middleware import SECURITY_HEADERS
 from quotas.book.cycle.commit import commit
 from quotas.book.cycle.lease import acquire
 from quotas.state.snapshot import Decision
+from tests.builders import notice_facts
 from tests.quotas.book.book_builders import result_of
 
 from .api_fixture import NOW_S, ApiFixture, api_fixture
@@ -69,7 +70,7 @@ def decide(at: ApiFixture, count: int) -> None:
     lease = acquire(at.book, "a", NOW_S, 180)
     assert lease is not None
     made = [
-        Decision(name, "", "limit", "announce", f"{name}{n}", f"{name} {n}", {})
+        Decision(name, "", "limit", "announce", f"{name}{n}", notice_facts("limit", name))
         for n in range(count)
         for name in ("acme", "birch")
     ]
@@ -102,7 +103,7 @@ def test_a_feed_skips_nothing_and_repeats_nothing(fresh_api: ApiFixture) -> None
     assert len(seen) == len(set(seen)) == 7
     decide(fresh_api, 1)
     (news,) = fresh_api.json(f"/v1/events?cursor={cursor}&wait=5")["items"]
-    assert news["decision"]["reason"] == "acme 0"
+    assert news["decision"]["reason"].startswith("acme uses 16 GPUs in h100")
 
 
 def test_a_long_poll_without_news_ends_empty(fresh_api: ApiFixture) -> None:

@@ -58,12 +58,12 @@ QUERIES = {
     "usage": "1 GPUs",
     "servers": "train-acme",
     "quota": "headroom",
-    "explain 1": "because why acme",
+    "explain 1": "because acme uses 16 GPUs in h100",
     "statement": "1970-01",
     "statement 1970-01": "closing",
-    "notices": "acme stops",
-    "notices --all": "acme stops",
-    "events": "why acme",
+    "notices": "powered off at",
+    "notices --all": "powered off at",
+    "events": "acme uses 16 GPUs in h100",
     "request list": "",
 }
 

@@ -19,7 +19,7 @@ from quotas.state.notices import LIVE_NOTICES
 from quotas.state.requests import LIVE_REQUESTS
 from quotas.state.snapshot import Decision
 from scheduler.jobs.inbox import InboxDrain
-from tests.builders import Z, a_notice, seen
+from tests.builders import Z, a_notice, notice_facts, seen
 from tests.exporters.api.api_fixture import NOW_S, ApiFixture, run_of
 from tests.quotas.book.book_builders import lease_of, result_of
 
@@ -54,7 +54,7 @@ def test_a_startup_sees_its_own(reading: ApiFixture, who: str, other: str, path:
     assert f"train-{who}" in text
     assert other not in text
     if path == "/portal/":
-        assert f"{who} stops" in text and f"why {who}" in text
+        assert "will be powered off at" in text and f"{who} uses 16 GPUs" in text
         assert "the startup, by stopping servers; the operator, by its limit" in text
 
 
@@ -231,12 +231,13 @@ def test_hostile_names_are_text(fresh_api: ApiFixture) -> None:
     """A server name, a reason and a notice with markup in them are shown, not run."""
     bad = "<script>alert(1)</script>\"'&{{7*7}}"
     run = replace(run_of("acme"), server_name=bad)
+    facts = {**notice_facts("limit"), "server": bad}
     result = result_of(
         sweeps=[seen(NOW_S)],
         confirmed={Z: NOW_S},
         runs=[run],
-        decisions=[Decision("acme", "s", "limit", "announce", "c-bad", bad, {})],
-        notices=[a_notice("s-bad", text=bad, server_name=bad, id=None, deadline_s=9000)],
+        decisions=[Decision("acme", "s", "limit", "announce", "c-bad", facts)],
+        notices=[a_notice("s-bad", server_name=bad, id=None, deadline_s=9000)],
     )
     commit(fresh_api.book, result, lease_of(fresh_api.book, now_s=NOW_S), NOW_S)
     portal_client = signed_in(fresh_api)

@@ -56,7 +56,7 @@ def test_what_is_written_stays_as_it_is(table: str, verb: str) -> None:
     book = filled(Book.in_memory())
     with book.writing() as connection:
         connection.execute(
-            text("INSERT INTO decision VALUES (1, 0, 'off', 'v', 's', '', 'r', 'c', 'why', '{}')")
+            text("INSERT INTO decision VALUES (1, 0, 'off', 'v', 's', '', 'r', 'c', '{}')")
         )
     before = digest(book)
     column = "position" if table == "entry" else "id"

@@ -7,6 +7,7 @@ import pytest
 from quotas.enforcement.decide import decide
 from quotas.ledger.transfers import GrantBalance
 from quotas.messages.catalogue import text_of
+from quotas.messages.catalogue.rules import level_text
 from quotas.messages.levels import LEVELS
 from quotas.model.units import DAY_S
 from quotas.rules import cohort_end, credits, membership
@@ -142,9 +143,10 @@ def test_paced_as_soon_as_nothing_more_fits_under_the_limit(
     decided = decide(a_snapshot(100, program, runs, [a_balance_of(left_ucr=10**9)]))
     (share,) = decided.shares
     assert (share.usage, share.demand, share.limited_by) == (2, 2, "demand")
-    assert decided.levels["acme"][0] == expected
+    assert decided.restrictions["acme"].level == expected
     if expected == "paced":
-        assert decided.levels["acme"][1] == "its limit allows no more than 2 GPUs in h100"
+        _, why = level_text(decided.restrictions["acme"])
+        assert why == "its limit allows no more than 2 GPUs in h100"
 
 
 def test_a_flavor_of_no_pool_counts_towards_no_limit() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from quotas.decisions.queue_position import QueuePosition
 from quotas.decisions.queue_position import queue_positions as positions
+from quotas.messages.catalogue.requests import position_text
 from quotas.model.program import Cohort, Pool, Program
 from quotas.rules.credits import exhaustion_episode
 from quotas.shares.allocation import Share
@@ -109,7 +110,7 @@ def test_free_gpus_can_be_had_now() -> None:
     shares = [a_share("acme", 4), a_share("birch", 4, 4)]
     found = line(a_pool_of(), [a_wish()], shares, [])
     assert only(found) == ("nothing", NOW_S)
-    assert found[0].text.endswith("the GPUs are free, start the servers; expected: now")
+    assert position_text(found[0]).endswith("the GPUs are free, start the servers; expected: now")
 
 
 def test_lent_quota_is_back_at_the_excess_deadline() -> None:
@@ -117,7 +118,7 @@ def test_lent_quota_is_back_at_the_excess_deadline() -> None:
     shares = [a_share("acme", 4), a_share("birch", 4, 8)]
     found = line(a_pool_of(), [a_wish()], shares, [an_excess()])
     assert only(found) == ("lent-quota", NOW_S + 1800)
-    assert "its quota is lent to birch (4)" in found[0].text
+    assert "its quota is lent to birch (4)" in position_text(found[0])
 
 
 def test_two_deadlines_are_added_until_they_are_enough() -> None:
@@ -134,7 +135,9 @@ def test_in_shadow_mode_no_deadline_is_promised() -> None:
     shadow = as_shadow(a_pool_of())
     found = line(shadow, [a_wish()], shares, [an_excess()])
     assert only(found) == ("lent-quota", None)
-    assert found[0].text.endswith("in mode shadow nothing is stopped; expected: not known")
+    assert position_text(found[0]).endswith(
+        "in mode shadow nothing is stopped; expected: not known"
+    )
 
 
 def test_the_first_in_line_gets_what_is_free() -> None:
@@ -181,7 +184,10 @@ def test_what_another_keeps_unused_comes_free_when_its_request_ends() -> None:
     shares = [a_share("acme", 4, 4), a_share("birch", 4)]
     first, met = line(a_pool_of(), [a_wish(gpus=8, opened_s=7), kept], shares, [])
     assert (first.waits_for, first.expected_s) == ("capacity", NOW_S + 3000)
-    assert (met.place, met.text) == (0, "met; its GPUs are kept for it until 1970-01-01T10:50:00Z")
+    assert (met.place, position_text(met)) == (
+        0,
+        "met; its GPUs are kept for it until 1970-01-01T10:50:00Z",
+    )
 
 
 def test_another_cohorts_end_frees_what_it_runs() -> None:
@@ -250,7 +256,7 @@ def test_what_is_not_on_its_way_is_not_expected(changes: dict[str, Any], why: st
     shares = [a_share("acme", 4), a_share("birch", 4, 8)]
     found = line(a_pool_of(), [a_wish()], shares, [an_excess(4, NOW_S - 60)], **changes)
     assert only(found) == ("lent-quota", None)
-    assert found[0].text.startswith(LENT + why)
+    assert position_text(found[0]).startswith(LENT + why)
 
 
 def test_what_runs_outside_the_cohorts_is_not_free() -> None:
@@ -275,9 +281,11 @@ def test_who_may_start_nothing_is_told_so(met_s: int | None) -> None:
     acme = found[1]
     if met_s is None:
         assert (acme.waits_for, acme.expected_s) == ("limit", NOW_S + 99)
-        assert "it is stopped and asks for nothing: op said so at" in acme.text
+        assert "it is stopped and asks for nothing: op said so at" in position_text(acme)
     else:
-        assert acme.text.startswith("met; nothing is kept for it: it is stopped and asks for")
+        assert position_text(acme).startswith(
+            "met; nothing is kept for it: it is stopped and asks for"
+        )
 
 
 @pytest.mark.parametrize(("tranche", "expected_s"), [("g/2", NOW_S + HOUR_S), ("g2", None)])
@@ -293,4 +301,4 @@ def test_who_is_out_of_credits_waits_for_its_next_tranche(
     snapshot = a_snapshot(NOW_S, a_pool_of(), [], grants, announced=told)
     (acme,) = queue_positions(snapshot, [a_wish()], [a_share("acme", 0)], [], [])
     assert (acme.waits_for, acme.expected_s) == ("credits", expected_s)
-    assert "it is stopped and asks for nothing: its credits are used up" in acme.text
+    assert "it is stopped and asks for nothing: its credits are used up" in position_text(acme)

@@ -15,6 +15,7 @@ from quotas.iam.closing import (
     REOPEN,
     ClosingHistory,
     Closings,
+    StillRevoked,
     assign_to_successors,
     closed_by,
     closing_alarms,
@@ -26,7 +27,8 @@ from quotas.iam.closing import (
 from quotas.model.program import Mode, Tenure
 from quotas.rules import credits, limit
 from quotas.rules.context import OPEN, Level, Restriction
-from quotas.state.notices import Intent
+from quotas.state.facts import TypedMessage
+from quotas.state.notices import Intent, IntentCode, IntentResult
 from tests.builders import a_program, a_startup
 
 SPENT = credits.Facts(
@@ -70,7 +72,7 @@ def test_a_closed_level_closes_once_and_says_so(level: Restriction) -> None:
     made = decided(level)
     assert actions(made) == [("close", "pending")]
     assert [(d.verb, d.startup) for d in made.decisions] == [("close", "acme")]
-    assert "its credits are used up" in made.notices[0].text and "403" in made.notices[0].text
+    assert made.notices[0].facts["action"] == "close" and made.notices[0].facts["by"] == "credits"
     assert made.notices[0].state == "announced" and made.intents[0].notice_id is None
 
 
@@ -152,7 +154,7 @@ def test_there_is_one_live_intent_at_most_and_it_points_where_the_level_does(
 
 def test_views_and_alarms_say_what_lasts() -> None:
     """State, failures and the last words; rules that nobody will give back."""
-    failed = closing("failed", detail="HTTP 403: insufficient permissions")
+    failed = closing("failed", result=IntentResult(code=IntentCode.REFUSED, error="HTTP 403"))
     past = {
         "acme": ClosingHistory((closing("pending", id=2), failed), True),
         "birch": ClosingHistory(),
@@ -160,9 +162,10 @@ def test_views_and_alarms_say_what_lasts() -> None:
     (view,) = closing_views(past)
     assert (view.state, view.failures, view.has_revoked_rules) == ("closing", 1, True)
     (alarm,) = closing_alarms([view], has_key=True, mode=Mode.ENFORCE)
-    assert alarm == "acme is still closing after 1 tries: HTTP 403: insufficient permissions"
+    assert alarm == TypedMessage("closing.failing", view)
     for has_key, mode in ((False, "enforce"), (True, "shadow")):
-        assert "release-all" in closing_alarms([view], has_key=has_key, mode=mode)[-1]
+        alarm = closing_alarms([view], has_key=has_key, mode=mode)[-1]
+        assert alarm == TypedMessage("closing.revoked", StillRevoked("acme", mode))
     (idle,) = closing_views(past, attempting=())
     assert idle == replace(view, failures=0), "what is not tried fails no more"
     quiet = {"acme": ClosingHistory((closing("confirmed"),), True)}
@@ -211,6 +214,6 @@ def test_what_is_withheld_goes_back_to_who_has_the_project_now() -> None:
     assert not passed["acme"].has_revoked_rules and passed["birch"].has_revoked_rules
     made = decide_closings({"birch": OPEN}, passed, {"birch"}, 9)
     assert [(i.startup, i.action) for i in made.intents] == [("birch", REOPEN)]
-    assert "in what passed to it" in made.notices[0].text
+    assert made.notices[0].facts["action"] == "inherit"
     nobody = assign_to_successors({"acme": ClosingHistory((), True, (place, other))}, {})
     assert nobody["acme"].has_revoked_rules, "who left stays as it is"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -18,6 +19,7 @@ from quotas.messages.routing import (
     quiet_hours_end_s,
 )
 from quotas.model.program import Policy, Program
+from quotas.state.facts import canonical_json
 from quotas.state.notices import Notice
 from tests.builders import a_notice, a_program, a_startup
 
@@ -41,6 +43,12 @@ def told(program: Program, before: Notice | None, after: Notice) -> list[tuple[s
     """(kind, audience, recipient) of what one change makes."""
     found = messages_for_changes(program, [before] if before else [], [after], 0)
     return [(each.kind, each.audience, each.recipient) for each in found]
+
+
+def rendered(pending_message: PendingMessage, now_s: int) -> tuple[str, str]:
+    """Subject and text of a message about notice 7, queued at an instant and read back as JSON."""
+    facts = json.loads(canonical_json(pending_message.facts(7)))
+    return render_message(pending_message.kind, pending_message.audience, facts, now_s)
 
 
 def test_a_notice_goes_to_every_channel_and_to_the_operators() -> None:
@@ -120,7 +128,7 @@ def test_a_broken_promise_waits_for_no_morning() -> None:
         of_paris(), [before], [replace(before, is_breached=True)], now_s
     )
     assert (pending_message.is_urgent, pending_message.due_s) == (True, now_s)
-    subject, text = render_message(pending_message, 7, now_s)
+    subject, text = rendered(pending_message, now_s)
     assert subject == "[acme] broken promise: name-s1 had less notice than was promised"
     assert "Notice 7 was not kept" in text and "'cohortd explain acme' says which" in text
     assert "tell it in person" in text and "cohortd notice ack" not in text
@@ -131,7 +139,7 @@ def test_a_stop_that_is_held_is_not_said_to_need_a_word() -> None:
     pending_message = PendingMessage(
         a_notice(state="deferred"), "deferred", "startup", CTO, 0, True
     )
-    _, text = render_message(pending_message, 7, 0)
+    _, text = rendered(pending_message, 0)
     assert "until the stops of the last hour leave room for it, or an operator approves" in text
 
 
@@ -181,13 +189,16 @@ def test_without_quiet_hours_a_day_is_what_cannot_wait() -> None:
 
 def test_a_letter_says_what_when_why_and_what_would_avoid_it() -> None:
     """Local time and UTC, the server, the notice's own text with its figures, the way out."""
-    notice = a_notice(deadline_s=at("2027-01-05T10:00"), text="4.2 credits are left", rule="limit")
+    notice = a_notice(deadline_s=at("2027-01-05T10:00"), rule="limit")
     pending_message = PendingMessage(notice, "notice", "startup", CTO, 0, True, "Europe/Paris")
-    subject, text = render_message(pending_message, 7, at("2027-01-05T09:30"))
+    subject, text = rendered(pending_message, at("2027-01-05T09:30"))
     assert subject == "[acme] name-s1 stops Tue 5 Jan 2027 10:00 CET"
     for part in ("2027-01-05T09:00:00Z, in 00:30:00", "Server: name-s1 (s1) in fr-par-2"):
         assert part in text
-    assert "4.2 credits are left" in text and "by its limit in the program file" in text
+    assert (
+        "acme uses 16 GPUs in h100, its limit is 8" in text
+        and "by its limit in the program file" in text
+    )
     assert "cohortd notice ack 7" in text and "operator's copy" not in text
-    _, copy = render_message(replace(pending_message, audience="operator"), 7, 0)
+    _, copy = rendered(replace(pending_message, audience="operator"), 0)
     assert "operator's copy" in copy

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from quotas.messages.catalogue import level_text
+from quotas.messages.catalogue.rules import level_text
 from quotas.rules.context import Announcement, AnnouncementRule, Context, StopRule, Violation
 from quotas.rules.prepare import prepare
 from quotas.rules.registry import find_restriction

@@ -88,14 +88,14 @@ def test_informed_once_for_each_threshold() -> None:
     known = frozenset({("acme", f"pace:125:{GRANTED}")})
     for spent, causes in ((130, []), (110, []), (140, []), (150, [f"pace:150:{GRANTED}"])):
         assert announced(decide(replace(spending(spent), announced=known))) == causes
-    assert first.levels["acme"][0] == "open"
+    assert first.restrictions["acme"].level == "open"
     assert {s.limited_by for s in first.shares} == {"demand"}
 
 
 def test_within_its_pace_nothing_is_said() -> None:
     """No notice, no limit, level open."""
     decided = decide(spending(100, 4, pacing_action="borrow-no-more"))
-    assert (announced(decided), decided.levels["acme"][0]) == ([], "open")
+    assert (announced(decided), decided.restrictions["acme"].level) == ([], "open")
     assert decided.shares[0].share == 4
 
 
@@ -104,7 +104,7 @@ def test_borrow_no_more_ends_the_share_at_nominal_and_stops_nothing() -> None:
     decided = decide(spending(130, 4, pacing_action="borrow-no-more"))
     (share,) = decided.shares
     assert (share.share, share.ceiling, share.limited_by) == (2, 2, "pace")
-    assert decided.levels["acme"][0] == "paced"
+    assert decided.restrictions["acme"].level == "paced"
     assert [(e.gpus, e.owner) for e in decided.current_overuses] == [(2, None)]
     assert [n for n in decided.notices if n.server_id] == []
     within = decide(spending(130, 2, pacing_action="borrow-no-more"))
@@ -125,7 +125,11 @@ def test_a_daily_limit_holds_what_started_after_it_was_reached() -> None:
     pace = decided.paces["acme"]
     assert pace.reached_s == NOW_S + HOUR_S
     share = decided.shares[0]
-    assert (share.share, share.limited_by, decided.levels["acme"][0]) == (1, "daily-burn", "paced")
+    assert (share.share, share.limited_by, decided.restrictions["acme"].level) == (
+        1,
+        "daily-burn",
+        "paced",
+    )
     assert [e.gpus for e in decided.current_overuses] == [1]
     assert announced(decided) == [f"pace:daily:{NOW_S}"]
     assert [n for n in decided.notices if n.server_id] == []
@@ -153,7 +157,7 @@ def test_a_daily_limit_takes_back_from_borrowers_and_not_within_nominal() -> Non
 
 def test_a_daily_limit_ends_at_midnight() -> None:
     """The next local day begins at nothing; below the limit nothing is held."""
-    assert decide(a_day_of(10**9, 0)).levels["acme"][0] == "open"
+    assert decide(a_day_of(10**9, 0)).restrictions["acme"].level == "open"
     snapshot = a_day_of(3600, 0)
     tomorrow = replace(
         snapshot, now_s=NOW_S + DAY_S + 60, confirmed={"fr-par-2": NOW_S + DAY_S + 60}

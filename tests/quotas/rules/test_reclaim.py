@@ -199,7 +199,7 @@ def test_who_may_start_nothing_takes_nothing_back(episode: str) -> None:
     """Its request lives on, and what others borrow of its quota stays theirs."""
     snapshot = closed_by(episode)
     decided = decide(snapshot)
-    assert decided.levels["own"][0] in {"closed", "stopped"}
+    assert decided.restrictions["own"].level in {"closed", "stopped"}
     assert (give_way(decided), decided.current_overuses) == ({}, ())
     shares = {each.startup: each for each in decided.shares}
     assert (shares["own"].demand, shares["acme"].share) == (0, 8)

@@ -9,6 +9,7 @@ import pytest
 
 from quotas.enforcement.decide import decide
 from quotas.ledger.corrections import Refused
+from quotas.messages.catalogue import decision_text
 from quotas.messages.catalogue.requests import request_detail
 from quotas.model.program import Program
 from quotas.state.requests import (
@@ -170,6 +171,8 @@ def test_decide_moves_a_request_through_its_life_and_says_so_once() -> None:
     assert [(d.rule, d.verb) for d in first.decisions] == [("request", "fulfil")]
     assert 30 + 600 in first.edges
     later = decide_loop.until(900)
-    said = [(d.verb, d.reason) for each in later for d in each.decisions if d.rule == "request"]
+    said = [
+        (d.verb, decision_text(d)) for each in later for d in each.decisions if d.rule == "request"
+    ]
     assert said == [("finish", "its 00:10:00 are over")]
     assert decide_loop.requests[1].ended_s == 630

@@ -59,7 +59,7 @@ class PoweronDaemon(Daemon):
         return {
             "balances": harness.rows("balance"),
             "notices": [(row["state"], row["off_s"]) for row in harness.all("notice")],
-            "decisions": [[row["verb"], row["reason"]] for row in harness.all("decision")],
+            "decisions": [[row["verb"], row["inputs"]] for row in harness.all("decision")],
             "intents": [[row["action"], row["state"]] for row in harness.all("intent")],
             "server": harness.cloud.servers["s1"].state,
             "started_s": (self._folder / "started_s").read_text(),

@@ -76,7 +76,7 @@ class Daemon:
             "notices": [
                 {k: v for k, v in row.items() if k != "off_s"} for row in harness.all("notice")
             ],
-            "decisions": [[row["verb"], row["reason"]] for row in harness.all("decision")],
+            "decisions": [[row["verb"], row["inputs"]] for row in harness.all("decision")],
             "intents": [[row["server_id"], row["state"]] for row in harness.all("intent")],
             "server": harness.cloud.servers["s1"].state,
             "stopped_s": (self._folder / "stopped_s").read_text(),

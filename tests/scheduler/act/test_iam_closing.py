@@ -15,6 +15,7 @@ from quotas.state.notices import SEND_WITHIN_S
 from quotas.state.overrides import EVERYONE
 from scheduler.views.status import status_of
 from simulator.process import Running, running
+from tests.scheduler.harness import row_text
 from tests.simulator.client import Client
 from tests.simulator.test_errors import same
 
@@ -271,7 +272,7 @@ def test_a_project_that_passed_on_takes_its_rules_along(iam_env: IamEnv) -> None
     assert iam_env.rules(made["policy_id"]) == [sorted(GRANULAR)]
     told = [row for row in harness.all("notice") if row["rule"] == "closing"]
     assert [row["startup"] for row in told] == ["acme", "birch"]
-    assert "in what passed to it" in str(told[1]["text"])
+    assert "in what passed to it" in row_text(told[1])
     assert {row["state"] for row in harness.all("revoked_rules")} == {"ended"}
 
 

@@ -12,6 +12,7 @@ from quotas.book.cycle.commit import apply_program
 from quotas.book.verify.verify import verify
 from quotas.model.observation import Cause, Partial
 from quotas.model.program import Mode
+from quotas.state.notices import IntentCode
 from scheduler.act.access import CALL_BUDGET_S
 from scheduler.clouds.base import Conflict, KeyRefused, ServerFault, Throttled, Unreachable
 from scheduler.timing import Timing
@@ -73,7 +74,7 @@ def test_a_refused_stop_fails_and_is_tried_again_with_growing_pauses() -> None:
     harness.run_until(T0 + 900, 10)
     assert [b - a for a, b in pairwise(sent_s)] == [60, 120, 240]
     assert states(harness) == ["failed", "failed", "failed", "confirmed"]
-    assert {row["detail"] for row in harness.all("intent")[:3]} == {"resource is locked"}
+    assert {row["result"].error for row in harness.all("intent")[:3]} == {"resource is locked"}
     assert verify(harness.book).fault is None
 
 
@@ -92,9 +93,8 @@ def test_a_stop_that_may_have_been_done_is_left_to_observation(error: Exception)
 
     harness.cloud.on_stop = fail_after_doing
     harness.run(NOTICE_S)
-    assert states(harness) == ["sent"] and str(harness.all("intent")[0]["detail"]).startswith(
-        "unsure"
-    )
+    (intent,) = harness.all("intent")
+    assert (intent["state"], intent["result"].code) == ("sent", IntentCode.UNSURE)
     harness.run(30)
     assert states(harness) == ["confirmed"] and harness.cloud.stops == ["s1"]
 

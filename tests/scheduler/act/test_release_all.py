@@ -14,6 +14,7 @@ from quotas.book.schema.tables import NOTICE
 from quotas.iam.closing import RULE
 from quotas.iam.narrowing import NarrowedRule, RevokedRules
 from quotas.iam.policies import Rule
+from quotas.messages.catalogue.operators import result_text
 from scheduler.act.release_all import LEASE_S, preview_release, release_all
 from scheduler.clouds.base import CloudError, Forbidden, Unreachable
 from tests.builders import a_notice
@@ -139,7 +140,7 @@ def test_every_policy_is_tried_and_every_error_told() -> None:
     assert [each.policy_id for each in birch.restored] == ["good"]
     assert cedar.restored and not cedar.error
     assert [state for _, state in intents(harness)] == ["failed", "failed", "confirmed"]
-    assert "shut: 403; restored good" in str(harness.all("intent")[1]["detail"])
+    assert "shut: 403; restored good" in result_text(harness.all("intent")[1]["result"])
     assert withheld(harness) == ["down", "slow", "shut"] and is_free(harness)
     assert not any(
         each.error for each in release_all(harness.book, SlowIam(harness), harness.clock, "w", "a")

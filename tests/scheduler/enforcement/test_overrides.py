@@ -9,7 +9,7 @@ from quotas.book.schema.tables import INTENT
 from quotas.book.verify.verify import verify
 from quotas.model.units import DAY_S, HOUR_S
 from quotas.state.overrides import EVERYONE
-from tests.scheduler.harness import NOTICE_S, T0, Harness, override, program, server
+from tests.scheduler.harness import NOTICE_S, T0, Harness, override, program, row_text, server
 from tests.scheduler.scenarios import (
     exhausted_harness,
     last_notice,
@@ -62,7 +62,7 @@ def test_a_freeze_defers_due_stops_until_its_end() -> None:
     assert verbs_of(harness) == ["notify", "extend"]
     notice = harness.all("notice")[0]
     assert notice["deadline_s"] == T0 + 600 + NOTICE_S
-    assert "stops waited" in str(notice["text"])
+    assert "stops waited" in row_text(notice)
     harness.run(NOTICE_S - 1)
     assert harness.cloud.stops == []
     harness.run(1)

@@ -13,7 +13,17 @@ from quotas.book.cycle.state import load_state
 from quotas.model.observation import Cause, Unknown
 from quotas.model.program import Startup, Tenure
 from quotas.state.overrides import Override
-from tests.scheduler.harness import NOTICE_S, PROJECT, T0, ZONE, Harness, override, program, server
+from tests.scheduler.harness import (
+    NOTICE_S,
+    PROJECT,
+    T0,
+    ZONE,
+    Harness,
+    override,
+    program,
+    row_text,
+    server,
+)
 from tests.scheduler.scenarios import accept_lower_price, verbs_of
 
 
@@ -54,7 +64,7 @@ def test_a_closing_is_announced_once_and_so_is_its_end() -> None:
     for value in ("closed", "stopped", "open"):
         override(harness, "level", "acme", value)
         harness.run_until(harness.clock.now_s() + 120)
-    told = [str(row["text"]) for row in harness.all("notice") if row["rule"] == "closing"]
+    told = [row_text(row) for row in harness.all("notice") if row["rule"] == "closing"]
     assert [text.split(":")[0] for text in told] == [
         "acme may start no servers from now on",
         "acme may start no servers from now on",
@@ -111,7 +121,7 @@ def close_startup(harness: Harness, name: str) -> None:
 
 def noticed_as_started_later(harness: Harness) -> list[object]:
     """Every server with a notice because it was started after a closing."""
-    return [n["server_id"] for n in harness.all("notice") if "started afterwards" in str(n["text"])]
+    return [n["server_id"] for n in harness.all("notice") if "started afterwards" in row_text(n)]
 
 
 @pytest.mark.parametrize("prices", ["fixed", "follow"])

@@ -10,6 +10,7 @@ import pytest
 from quotas.book.actions.requests import open_request
 from quotas.book.cycle.commit import apply_program
 from quotas.book.cycle.state import load_state
+from quotas.messages.catalogue.requests import position_text
 from quotas.model.observation import Cause, Unknown
 from quotas.model.program import Cohort, Grant, Startup, Tenure
 from quotas.model.units import DAY_S, HOUR_S
@@ -26,6 +27,7 @@ from tests.scheduler.harness import (
     Harness,
     override,
     program,
+    row_text,
     server,
 )
 from tests.scheduler.scenarios import lending_harness, request_back, throttle
@@ -145,7 +147,7 @@ def test_a_reclaim_is_deferred_while_scaleway_lists_none(stock: str | CloudError
     harness.run_until(T0 + 3 * HOUR_S, every_s=300)
     assert harness.cloud.stops == []
     told = {
-        str(n["startup"]): str(n["text"]) for n in harness.all("notice") if n["rule"] == "deferral"
+        str(n["startup"]): row_text(n) for n in harness.all("notice") if n["rule"] == "deferral"
     }
     assert harness.views[-1].deferred_gpus == {"h100": 8}
     override = stock if isinstance(stock, str) else "unread"
@@ -168,8 +170,8 @@ def test_a_stopped_owner_reclaims_nothing_and_status_agrees() -> None:
     view, shown = harness.views[-1], status_of(harness.book, harness.clock.now_s())
     assert shown["shares"] == [asdict(share) for share in view.status.shares]
     (told,), (line,) = view.status.requests, shown["requests"]
-    assert (told.text, told.place) == (line["text"], line["position"])
-    assert "it is stopped and asks for nothing: ann said so at" in told.text
+    assert (position_text(told), told.place) == (line["text"], line["position"])
+    assert "it is stopped and asks for nothing: ann said so at" in line["text"]
 
 
 def list_shortage(harness: Harness) -> None:
@@ -239,7 +241,7 @@ def test_reserved_capacity_is_reclaimed_whatever_scaleway_has() -> None:
     request_back(harness)
     harness.run_until(T0 + 2 * HOUR_S, every_s=60)
     assert harness.cloud.stops == ["new"]
-    (text,) = [str(n["text"]) for n in harness.all("notice") if n["server_id"]]
+    (text,) = [row_text(n) for n in harness.all("notice") if n["server_id"]]
     assert "is erased; its slot stays the program's; volumes stay." in text
 
 
@@ -254,7 +256,7 @@ def test_a_smaller_pool_is_divided_again_and_only_a_waiting_owner_reclaims() -> 
     harness.run(1)
     assert {each.startup: each.share for each in harness.views[-1].status.shares}["acme"] == 8
     (told,) = harness.all("notice")
-    assert "acme runs 16 GPUs in h100, 8 above its share of 8" in str(told["text"])
+    assert "acme runs 16 GPUs in h100, 8 above its share of 8" in row_text(told)
     harness.run_until(cut_s + 3 * HOUR_S, every_s=600)
     assert harness.cloud.stops == [], "nobody waits"
     request_back(harness)

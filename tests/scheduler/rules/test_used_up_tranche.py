@@ -14,7 +14,16 @@ from quotas.book.cycle.state import load_state
 from quotas.model.program import Program, Tranche
 from quotas.state.overrides import EVERYONE
 from tests.scheduler.act.test_release_all import SlowIam
-from tests.scheduler.harness import DAY_S, NOTICE_S, T0, Harness, override, program, server
+from tests.scheduler.harness import (
+    DAY_S,
+    NOTICE_S,
+    T0,
+    Harness,
+    override,
+    program,
+    row_text,
+    server,
+)
 
 HOUR_S = 3600
 NEXT_S = T0 + 5 * DAY_S
@@ -34,7 +43,7 @@ def in_two_tranches(first: int = 1, *, auto_resume: bool = False) -> Program:
 
 def told(harness: Harness) -> list[str]:
     """The first words of each message to the startup about its level."""
-    rows = [str(row["text"]) for row in harness.all("notice") if row["rule"] == "closing"]
+    rows = [row_text(row) for row in harness.all("notice") if row["rule"] == "closing"]
     return [text.partition(" from now on")[0].partition(" again")[0] for text in rows]
 
 

@@ -20,7 +20,6 @@ from quotas.shares import allocation
 from quotas.state.snapshot import Snapshot
 
 PRODUCT = ("quotas", "scheduler")
-LEVELS = ("open", "paced", "closed", "stopped")
 MUCH_UCR = 10**15
 ONE_IN = 24
 """So many cycles are looked into."""
@@ -135,9 +134,9 @@ class CycleChecks:
             name: replace(own, posted_ucr=own.posted_ucr + MUCH_UCR)
             for name, own in snapshot.balances.items()
         }
-        richer = decide(replace(snapshot, balances=more)).levels
-        for name, (level, _) in answer.levels.items():
-            if LEVELS.index(richer[name][0]) > LEVELS.index(level):
+        richer = decide(replace(snapshot, balances=more)).restrictions
+        for name, restriction in answer.restrictions.items():
+            if richer[name].level.strictness > restriction.level.strictness:
                 yield f"I16 more credit closes {name} at {snapshot.now_s}"
 
 

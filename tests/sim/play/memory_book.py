@@ -198,7 +198,7 @@ class InMemoryBook(InMemoryRows):
             known = self.notices.get(id)
             kept = _moved(known, notice) if known else replace(notice, id=id)
             if known and notice.deadline_s > known.deadline_s:
-                kept = replace(kept, deadline_s=notice.deadline_s, text=notice.text)
+                kept = replace(kept, deadline_s=notice.deadline_s, facts=notice.facts)
             self.notices[id] = kept
             self.live.pop(id, None)
             if kept.state in NOTICES_WITH_INTENTS:

@@ -13,15 +13,17 @@ from quotas.book.actions.advances import AdvanceCommand, SelfAdvanceCommand, tak
 from quotas.book.actions.execute import perform_action
 from quotas.book.actions.grants import VoidCommand
 from quotas.book.cycle.commit import apply_program, commit
-from quotas.book.cycle.state import decision_from_row, last_decisions, load_state
+from quotas.book.cycle.state import load_state
+from quotas.book.reads.decisions import decision_from_row, last_decisions
 from quotas.book.reads.overrides import read_operator_actions
 from quotas.book.schema.tables import NOTICE, OUTBOX, TRANSFER
 from quotas.book.session import Book
 from quotas.book.verify.verify import verify
-from quotas.decisions.record import recompute
+from quotas.decisions.record import is_recomputed
 from quotas.ledger.corrections import Refused
 from quotas.ledger.posting import post_due
 from quotas.ledger.transfers import GrantBalance
+from quotas.messages.catalogue import decision_text
 from quotas.model.program import Grant, Mode, Policy, Program, Rollover, Tranche
 from tests.builders import YEAR_S, Z, a_grant, a_program, a_startup, metered
 from tests.quotas.book.book_builders import digest, lease_of, result_of
@@ -231,20 +233,17 @@ def test_the_startup_and_its_operators_are_told(mode: Mode) -> None:
         "enforce",
     )
     decision = decision_from_row(row)
-    assert (
-        recompute(decision)
-        == decision.reason
-        == (
-            "token:tok-1 took 10.00 credits of tranche g1/2 of acme ahead, of 50.00 at most; 90.00 "
-            "remain in it, to be spent from 1970-01-01T02:46:40Z on"
-        )
+    assert is_recomputed(decision)
+    assert decision_text(decision) == (
+        "token:tok-1 took 10.00 credits of tranche g1/2 of acme ahead, of 50.00 at most; 90.00 "
+        "remain in it, to be spent from 1970-01-01T02:46:40Z on"
     )
     assert messages(book) == [("operator", BOSS), ("startup", CTO)]
     with book.reading() as connection:
         (notice,) = connection.execute(NOTICE.select()).mappings()
-    assert (notice["state"], notice["deadline_s"], notice["text"]) == (
+    assert (notice["state"], notice["deadline_s"], notice["facts"]) == (
         *("announced", END_S),
-        decision.reason,
+        decision.inputs,
     )
     (operator_action,) = (
         each for each in read_operator_actions(book, 9) if each["command"] == "advance"

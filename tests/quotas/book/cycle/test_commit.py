@@ -19,6 +19,7 @@ from quotas.ledger.corrections import Refused
 from quotas.ledger.transfers import Entry, Transfer, grant_transfer
 from quotas.metering.runs import UnconfirmedPeriod
 from quotas.model.units import LARGEST_UCR, Period
+from quotas.state.notices import IntentCode, IntentResult
 from quotas.state.requests import Request, RequestState
 from quotas.state.snapshot import Decision
 from tests.builders import (
@@ -36,7 +37,8 @@ from tests.builders import (
 
 from ..book_builders import amounts, charges, digest, filled, lease_of, result_of
 
-DECISION = Decision("acme", "s1", "credits", "notify", "credits:0", "why", {"left_ucr": 1})
+DECISION = Decision("acme", "s1", "credits", "notify", "credits:0", {"left_ucr": 1})
+UNSURE = IntentResult(code=IntentCode.UNSURE, error="no answer")
 
 
 def test_a_result_is_read_back_as_it_was() -> None:
@@ -169,10 +171,10 @@ def test_notices_and_intents_move_their_state_only() -> None:
     lease = lease_of(book)
     commit(book, result_of(notices=[a_notice(id=None)]), lease, 1)
     commit(book, result_of(intents=[an_intent(id=None)]), lease, 2)
-    save_intents(book, [an_intent(state="sent", sent_s=1900, detail="done")], lease)
+    save_intents(book, [an_intent(state="sent", sent_s=1900, result=UNSURE)], lease)
     commit(book, result_of(notices=[a_notice(state="executing", server_name="other")]), lease, 3)
     state = load_state(book)
-    assert state.intents == (an_intent(state="sent", sent_s=1900, detail="done"),)
+    assert state.intents == (an_intent(state="sent", sent_s=1900, result=UNSURE),)
     assert state.notices == (a_notice(state="executing"),)
     assert state.announced == {"enforce": {("acme", "credits:0")}}
     commit(book, result_of(notices=[a_notice(state="executing", deadline_s=9999)]), lease, 4)
@@ -190,7 +192,7 @@ def test_a_request_that_was_withdrawn_meanwhile_stays_withdrawn() -> None:
     decided = [replace(asked, id=id).to(RequestState.FULFILLED, met_s=9) for id in (1, 2)]
     withdrawn = withdraw_request(book, 1, 8, "not needed")
     commit(book, result_of(requests=decided), lease, 9)
-    assert read_requests(book, 9) == [decided[1], withdrawn]
+    assert read_requests(book, 9) == (decided[1], withdrawn)
 
 
 def test_applying_a_program_grants_once() -> None:

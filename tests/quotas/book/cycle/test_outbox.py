@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from quotas.book.cycle.commit import StaleNotice, commit
 from quotas.book.cycle.lease import Lease, StaleEpoch, acquire
@@ -79,6 +79,16 @@ def test_messages_name_the_notice_that_the_same_commit_made(book: Book) -> None:
         ids = {row.server_id: row.id for row in connection.execute(select(NOTICE))}
     assert [row.notice_id for row in rows(book)] == [ids["s1"], ids["s2"], ids["s2"]]
     assert f"cohortd notice ack {ids['s1']}" in taken(book, lease, 3600).text
+
+
+def test_a_message_says_what_was_true_when_it_was_queued(book: Book) -> None:
+    """A deadline that moved before the delivery does not change the words that were queued."""
+    lease = kept(book, a_draft())
+    with book.writing() as connection:
+        connection.execute(update(NOTICE).values(deadline_s=99_999))
+    delivery = taken(book, lease, 4000)
+    assert "1970-01-01T02:30:00Z, in 01:30:00" in delivery.text
+    assert delivery.subject == "[acme] name-s1 stops Thu 1 Jan 1970 02:30 UTC"
 
 
 def test_a_commit_that_fails_enqueues_nothing(book: Book) -> None:

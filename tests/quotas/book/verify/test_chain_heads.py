@@ -12,7 +12,8 @@ from quotas.book.schema.tables import ENTRY, TRANSFER
 from quotas.book.session import Book
 from quotas.book.transfers import GENESIS, chain_hash
 from quotas.book.verify.verify import verify
-from quotas.ledger.chain_heads import ChainHead, chain_head_message, hashes_in
+from quotas.ledger.chain_heads import ChainHead, hashes_in
+from quotas.messages.catalogue.operators import chain_head_text
 from tests.quotas.book.book_builders import thaw
 from tests.scheduler.harness import DAY_S, T0, Harness, server
 
@@ -101,7 +102,7 @@ def test_a_message_is_read_back() -> None:
     """The hashes in a mailed head, a log line or JSON are found, and are in the chain."""
     harness = three_days()
     chain_heads = kept(harness.book)
-    subject, message = chain_head_message("p", chain_heads)
+    subject, message = chain_head_text("p", chain_heads)
     assert subject.startswith("p: heads of the books, 2027-01-15")
     assert hashes_in(message) == {head.hash for head in chain_heads}
     assert hashes_in(json.dumps({"hash": chain_heads[0].hash})) == {chain_heads[0].hash}

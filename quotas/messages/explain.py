@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from quotas.decisions.record import facts_from, kind_name, recompute
-from quotas.messages.catalogue import changed_by_text, remedy_text
-from quotas.messages.catalogue.remedies import observed
+from quotas.decisions.record import facts_from, is_recomputed, kind_name
+from quotas.messages.catalogue import changed_by_text, decision_text, remedy_text
+from quotas.messages.catalogue.operators import result_text
+from quotas.messages.catalogue.remedies import OBSERVED
 from quotas.model.units import format_instant
 from quotas.state.facts import FactsJson
-from quotas.state.notices import LIVE_NOTICES, Notice, NoticeState
+from quotas.state.notices import LIVE_NOTICES, Intent, Notice, NoticeState
 from quotas.state.snapshot import Decision
 
 
@@ -18,8 +19,8 @@ from quotas.state.snapshot import Decision
 class Explanation:
     """A decision taken apart.
 
-    `is_recomputed` says whether its inputs lead to it again. `check` says the same in words,
-    and what they lead to instead.
+    `is_recomputed` says whether its inputs lead to it again, and `check` says the same in words.
+    `intents` say what became of each action that followed.
     """
 
     rule: str
@@ -32,22 +33,30 @@ class Explanation:
     counterfactual: str
     next_step: str
     who_may_change_it: str
+    intents: tuple[str, ...]
 
 
-def explain(decision: Decision, at_s: int, notices: Iterable[Notice], now_s: int) -> Explanation:
+def explain(
+    decision: Decision,
+    at_s: int,
+    notices: Iterable[Notice],
+    now_s: int,
+    intents: Iterable[Intent] = (),
+) -> Explanation:
     """Take a decision apart; `notices` are those of its startup that live."""
-    kind, again = kind_name(decision.rule, decision.verb), recompute(decision)
+    holds = is_recomputed(decision)
     return Explanation(
         rule=decision.rule,
         verb=decision.verb,
         at_s=at_s,
-        reason=decision.reason,
+        reason=decision_text(decision),
         inputs=decision.inputs,
-        is_recomputed=again == decision.reason,
-        check=_check(decision.reason, again),
+        is_recomputed=holds,
+        check="its inputs lead to it again" if holds else "its inputs lead to no such decision",
         counterfactual=_remedy(decision),
         next_step=_next(decision, notices, now_s),
-        who_may_change_it=changed_by_text(kind),
+        who_may_change_it=changed_by_text(kind_name(decision.rule, decision.verb)),
+        intents=tuple(_intent_text(each) for each in intents),
     )
 
 
@@ -56,16 +65,15 @@ def _remedy(decision: Decision) -> str:
     try:
         facts = facts_from(decision.rule, decision.verb, decision.inputs)
         return remedy_text(kind_name(decision.rule, decision.verb), facts)
-    except (KeyError, ValueError):
-        return observed(decision)
+    except (KeyError, ValueError, TypeError):
+        return OBSERVED
 
 
-def _check(reason: str, again: str | None) -> str:
-    if again == reason:
-        return "its inputs lead to it again"
-    if again is None:
-        return "its inputs differ: they lead to no such decision"
-    return f"its inputs differ: they lead to: {again}"
+def _intent_text(intent: Intent) -> str:
+    """What became of an intent: poweroff of 2027-01-05T09:00:00Z abandoned: its notice ended."""
+    why = result_text(intent.result)
+    at = format_instant(intent.decided_s)
+    return f"{intent.action} of {at} {intent.state}" + (f": {why}" if why else "")
 
 
 def _next(decision: Decision, notices: Iterable[Notice], now_s: int) -> str:
