@@ -40,6 +40,11 @@ class Token:
     revoked_s: int | None
     actor: str
 
+    @property
+    def ends_s(self) -> int:
+        """When it ends: at its expiry, or at an earlier revocation."""
+        return self.expires_s if self.revoked_s is None else min(self.expires_s, self.revoked_s)
+
     def state(self, now_s: int) -> str:
         """active, expired or revoked. A revocation may lie in the future (overlap)."""
         if self.revoked_s is not None and self.revoked_s <= now_s:

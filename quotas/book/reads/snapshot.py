@@ -60,5 +60,6 @@ def build_snapshot(
         charged=state.charged,
         enforcement=state.enforcement,
         undelivered=state.undelivered,
+        tokens=tuple(t for t in state.unexpired_tokens if t.state(now_s) == "active"),
         stock=stock,
     )

@@ -73,6 +73,7 @@ def build_status(
         closings=closings,
         stop_latency_s=snapshot.measured_latency_s,
         overdraft=state.overdraft,
+        tokens=snapshot.tokens,
     )
 
 

@@ -43,6 +43,7 @@ TEXTS: Texts = {
     ),
     "overuse.remedy": "within its share nothing would be asked back",
     "expiry.remedy": OBSERVED,
+    "token.remedy": "with a successor of the token in its place nothing would be refused",
     "pace.remedy": "with less spent by now nothing would be restricted",
     "closing.remedy": (
         "with credits, time and the operator's permission to go on it would be open"
@@ -71,6 +72,7 @@ TEXTS: Texts = {
     "closing.changed_by": (
         "the startup, by spending less; the operator, by 'cohortd grant' or 'level'"
     ),
+    "token.changed_by": "the operator, by 'cohortd token rotate', which gives you a successor",
     "pace.changed_by": "the startup, by spending less; the operator, by 'cohortd grant'",
     "overuse.changed_by": (
         "the startup, by stopping servers; the owner, by withdrawing its request"
