@@ -15,8 +15,7 @@ from quotas.book.cycle.catalogues import read_catalogue_needs, save_catalogue
 from quotas.book.cycle.commit import commit
 from quotas.book.cycle.lease import Lease
 from quotas.book.cycle.state import BookState, load_state
-from quotas.book.reads.snapshot import build_snapshot, in_force
-from quotas.book.reads.status import build_status, undecided
+from quotas.book.reads.status import build_snapshot, build_status, in_force, undecided
 from quotas.book.session import Book
 from quotas.enforcement.decide import DecideResult, decide
 from quotas.enforcement.invariants import InvariantBroken

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from exporters.api.startup_reads import CreditMovement
 from exporters.portal.i18n import Translator
-from quotas.ledger.forecast import Curve, allowance_ucr
+from quotas.ledger.forecast import allowance_ucr
+from quotas.model.program import Curve
 from quotas.model.units import Period, month_start_s
 from quotas.view import StartupStatus
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from quotas.model.units import DAY_S
 from quotas.rules.context import Announcement, AnnouncementRule, Context
+from quotas.state.facts import DecisionFacts
 
 ANNOUNCED_BEFORE_S = (30 * DAY_S, 7 * DAY_S, DAY_S)
 """How long ahead an expiry is announced: a month to plan a training run, then a week and a day.
@@ -27,7 +28,7 @@ TOKEN_ANNOUNCED_BEFORE_S = (14 * DAY_S, DAY_S)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class Facts(DecisionFacts):
     """The amount of a grant or tranche that expires, and when."""
 
     amount_ucr: int
@@ -36,10 +37,9 @@ class Facts:
     now_s: int
     burn_ucr_per_h: int
 
-
-def holds(facts: Facts) -> bool:
-    """Whether an amount is left, and its expiry lies ahead."""
-    return facts.amount_ucr > 0 and facts.now_s <= facts.at_s
+    def holds(self) -> bool:
+        """Whether an amount is left, and its expiry lies ahead."""
+        return self.amount_ucr > 0 and self.now_s <= self.at_s
 
 
 def find(context: Context) -> Iterable[Announcement]:
@@ -55,26 +55,16 @@ def find(context: Context) -> Iterable[Announcement]:
             passed = [each for each in ANNOUNCED_BEFORE_S if left_s <= each < term_s]
             episode = f"expiry:{expiry.grant}:{min(passed, default=0)}"
             if passed and not context.was_announced(name, episode):
-                facts = Facts(
-                    amount_ucr=expiry.amount_ucr,
-                    grant=expiry.grant,
-                    at_s=expiry.at_s,
-                    now_s=context.now_s,
-                    burn_ucr_per_h=balance.burn_ucr_per_h,
-                )
+                burn = balance.burn_ucr_per_h
+                facts = Facts.of(expiry, now_s=context.now_s, burn_ucr_per_h=burn)
                 yield Announcement(name, episode, facts, expiry.at_s)
 
 
-RULE = AnnouncementRule(
-    name="expiry",
-    facts=Facts,
-    find=find,
-    holds=holds,
-)
+RULE = AnnouncementRule(name="expiry", facts=Facts, find=find)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TokenFacts:
+class TokenFacts(DecisionFacts):
     """Which token ends, and when."""
 
     token: str
@@ -82,10 +72,9 @@ class TokenFacts:
     ends_s: int
     now_s: int
 
-
-def token_holds(facts: TokenFacts) -> bool:
-    """Whether the end lies ahead, and not further than it is announced."""
-    return 0 < facts.ends_s - facts.now_s <= max(TOKEN_ANNOUNCED_BEFORE_S)
+    def holds(self) -> bool:
+        """Whether the end lies ahead, and not further than it is announced."""
+        return 0 < self.ends_s - self.now_s <= max(TOKEN_ANNOUNCED_BEFORE_S)
 
 
 def find_tokens(context: Context) -> Iterable[Announcement]:
@@ -103,9 +92,4 @@ def find_tokens(context: Context) -> Iterable[Announcement]:
             yield Announcement(token.startup, episode, facts, token.ends_s)
 
 
-TOKEN = AnnouncementRule(
-    name="token",
-    facts=TokenFacts,
-    find=find_tokens,
-    holds=token_holds,
-)
+TOKEN = AnnouncementRule(name="token", facts=TokenFacts, find=find_tokens)

@@ -231,24 +231,23 @@ def decide_access_changes(
     """
     assert state.program is not None
     mode, members = state.program.mode, {s.name for s in state.program.startups()}
+    restrictions, closed = decided.context.restrictions, state.enforcement.closed
     if permissions is None or mode is not Mode.ENFORCE:
         # A startup whose rules are still revoked has its notice from the closing by IAM.
         members -= {name for name, own in state.closing_history.items() if own.has_revoked_rules}
-        return announce_closings(
-            decided.restrictions, state.enforcement.closed, members, mode, now_s
-        )
+        return announce_closings(restrictions, closed, members, mode, now_s)
     if overrides.on("maintenance", EVERYONE):
         return NO_CLOSINGS
     past = with_ended_intents(state.closing_history, decided.intents)
     past = assign_to_successors(past, projects_at(state.program, now_s))
-    made = decide_closings(decided.restrictions, past, members, now_s)
+    made = decide_closings(restrictions, past, members, now_s)
     # A closing that was only announced, before there was a key, also ends by an announcement.
     free = {
         name
         for name in members - {intent.startup for intent in made.intents}
         if past.get(name, ClosingHistory()).last is None
     }
-    announced = announce_closings(decided.restrictions, state.enforcement.closed, free, mode, now_s)
+    announced = announce_closings(restrictions, closed, free, mode, now_s)
     return Closings(
         made.intents, (*made.decisions, *announced.decisions), (*made.notices, *announced.notices)
     )

@@ -96,7 +96,7 @@ def _pace(pace: Pace) -> dict[str, Any]:
     return {
         **json_fields(pace, "is_ahead spent_ucr today_ucr daily_burn_ucr"),
         "text": text_of("pace", pace_facts(pace)),
-        "action": pace.action.value,
+        "action": pace.action or "nothing",
         "burn_per_hour": {window: format_credits(burn) for window, burn in windows},
         "unused_at_end": json_fields(pace.unused, "low_ucr expected_ucr high_ucr"),
     }

@@ -25,15 +25,6 @@ class Mail:
         return f"{self.what} {verb} {self.when}"
 
 
-def _breached(f: Mail) -> str:
-    startup = f.notice.startup
-    return (
-        f"Notice {f.notice.id} was not kept: we stopped its server before the deadline, or no "
-        f"channel of {startup} took a word of it by then. 'cohortd explain {startup}' says which, "
-        "and by how much; that is refunded when the server is off."
-    )
-
-
 TEXTS: Texts = {
     "mail.test.subject": "test notice: please acknowledge",
     "mail.notice.subject": lambda f: f.stops,
@@ -48,7 +39,7 @@ TEXTS: Texts = {
     "mail.restarting.subject": "{what} is being powered on again",
     "mail.restarted.subject": "{what} runs again",
     "mail.announced.subject": "{notice.rule}: {when}",
-    f"mail.{BREACHED}.subject": ("broken promise: {what} had less notice than was promised"),
+    f"mail.{BREACHED}.subject": "broken promise: {what} had less notice than was promised",
     "mail.cancelled.closing": (
         "This notice ({notice.id}) is cancelled: its cause ended. Nothing is stopped."
     ),
@@ -66,11 +57,13 @@ TEXTS: Texts = {
     "mail.restarted.closing": (
         "It is charged again from now on. Its scratch disk, where it has one, is empty."
     ),
-    f"mail.{BREACHED}.closing": _breached,
-    "mail.acknowledge": "To acknowledge: cohortd notice ack {notice.id}, or tell your operator.",
-    "mail.copy": ("This is the operator's copy; {notice.startup} is told on its own channels."),
-    "mail.shadow-copy": "Shadow mode: nothing is touched, and the startup is not told.",
-    f"mail.{BREACHED}.copy": (
-        "{notice.startup} is not told of this by cohortd: tell it in person."
+    f"mail.{BREACHED}.closing": (
+        "Notice {notice.id} was not kept: we stopped its server before the deadline, or no channel "
+        "of {notice.startup} took a word of it by then. 'cohortd explain {notice.startup}' says "
+        "which, and by how much; that is refunded when the server is off."
     ),
+    "mail.acknowledge": "To acknowledge: cohortd notice ack {notice.id}, or tell your operator.",
+    "mail.copy": "This is the operator's copy; {notice.startup} is told on its own channels.",
+    "mail.shadow-copy": "Shadow mode: nothing is touched, and the startup is not told.",
+    f"mail.{BREACHED}.copy": "{notice.startup} is not told of this by cohortd: tell it in person.",
 }

@@ -31,10 +31,8 @@ def policies_text(policies: Mapping[str, Sequence[str]]) -> str:
 
 
 def _release(f: IntentResult) -> str:
-    order = f"release-all by {f.actor}: {f.reason}"
-    return ": ".join(
-        filter(None, [order, "; ".join(filter(None, [f.error, policies_text(f.policies)]))])
-    )
+    found = "; ".join(filter(None, [f.error, policies_text(f.policies)]))
+    return ": ".join(filter(None, [f"release-all by {f.actor}: {f.reason}", found]))
 
 
 def _problem(f: StopProblem) -> str:
@@ -52,10 +50,9 @@ def chain_head_text(program: str, chain_heads: Sequence[ChainHead]) -> tuple[str
     """Subject and text of the message that carries a day's heads."""
     days = sorted({chain_head.day for chain_head in chain_heads})
     lines = [
-        f"{chain_head.cohort}: {chain_head.transfers} transfers, "
-        f"{format_credits(chain_head.moved_ucr)} credits moved, "
-        f"the newest is transfer {chain_head.transfer_id}\n  {chain_head.hash}"
-        for chain_head in chain_heads
+        f"{head.cohort}: {head.transfers} transfers, {format_credits(head.moved_ucr)} credits "
+        f"moved, the newest is transfer {head.transfer_id}\n  {head.hash}"
+        for head in chain_heads
     ]
     text = (
         f"The books of {program}, as they stood:\n\n"

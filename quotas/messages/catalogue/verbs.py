@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from quotas.decisions import verbs
+from quotas.decisions.record import Closing
 from quotas.messages.catalogue.rules import override_text, restriction_text
 from quotas.messages.catalogue.texts import Texts
 from quotas.model.units import format_duration, format_instant
@@ -19,22 +20,20 @@ def _outcome(f: verbs.Outcome) -> str:
 
 
 def _restart(f: verbs.Restart) -> str:
-    why = (
-        f"its stop was undone: {override_text(f.override)}"
-        if f.by == "undo"
-        else f"{f.startup} asked for auto_resume, and the cause ended"
-    )
+    why = f"{f.startup} asked for auto_resume, and the cause ended"
+    if f.override is not None:
+        why = f"its stop was undone: {override_text(f.override)}"
     return f"{f.server} of {f.startup} is powered on again: {why}"
 
 
 def _breach(f: verbs.Breach) -> str:
     short = format_duration(f.short_s)
-    if f.sent_s is None:
-        return (
-            f"no channel of {f.startup} took notice {f.notice} before its deadline at "
-            f"{format_instant(f.deadline_s)}: all of its {short} were missing"
-        )
-    return f"{f.server} was stopped {short} before its deadline"
+    if f.sent_s is not None:
+        return f"{f.server} was stopped {short} before its deadline"
+    until = f"before its deadline at {format_instant(f.deadline_s)}"
+    return (
+        f"no channel of {f.startup} took notice {f.notice} {until}: all of its {short} were missing"
+    )
 
 
 def _snooze(f: verbs.Snooze) -> str:
@@ -42,7 +41,7 @@ def _snooze(f: verbs.Snooze) -> str:
     return f"{f.actor} moved the deadline by {by} to {format_instant(f.to_s)}: {f.reason}"
 
 
-def _closing(f: verbs.Closing) -> str:
+def _closing(f: Closing) -> str:
     why = restriction_text(f.by, f.restriction)
     return {
         "close": f"{f.startup} may start and create no servers from now on: {why}. Scaleway "

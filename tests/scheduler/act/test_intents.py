@@ -10,7 +10,7 @@ import pytest
 
 from quotas.book.cycle.commit import apply_program
 from quotas.book.cycle.state import load_state
-from quotas.book.reads.snapshot import in_force
+from quotas.book.reads.status import in_force
 from quotas.book.schema.tables import INTENT
 from quotas.book.verify.verify import verify
 from quotas.model.observation import Cause, Complete, Partial
