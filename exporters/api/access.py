@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections import defaultdict
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Annotated, NoReturn
 
 from fastapi import Depends, Request
 
 from exporters.api.problems import Problem
-from exporters.api.rate_limit import FixedWindow
 from exporters.api.read_model import CachedStatus, ReadModel
 from exporters.api.startup_reads import StartupReads
 from quotas.model.tokens import (
-    ACKNOWLEDGING_SCOPES,
     OPERATOR_SCOPES,
     Token,
     digest,
     fingerprint,
 )
 
+MINUTE_S = 60
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="cohortd"'}
 NODE_PATHS = frozenset({"/v1/me", "/v1/servers", "/v1/notices"})
 """What a token of scope `node` reads: a server finds itself and the notices about itself."""
@@ -33,6 +33,23 @@ class RateLimits:
     per_token: int = 600
     writes: int = 60
     failures: int = 30
+
+
+class FixedWindow:
+    """The requests of one minute of the clock. The counts are dropped after it."""
+
+    def __init__(self) -> None:
+        self._began = 0
+        self._counts: dict[Hashable, int] = defaultdict(int)
+
+    def admits(self, key: Hashable, limit: int, now_s: int) -> bool:
+        """Count one request; False if it exceeds the limit of the minute."""
+        began = now_s // MINUTE_S
+        if began != self._began:  # a clock that was set back starts a new minute, too
+            self._began = began
+            self._counts.clear()
+        self._counts[key] += 1
+        return self._counts[key] <= limit
 
 
 class Access:
@@ -107,20 +124,6 @@ def _missing_scope(token: Token, scopes: tuple[str, ...]) -> str:
         f"The token {token.id} has scope {', '.join(token.scopes)}; this needs "
         f"{' or '.join(scopes)}: ask the operator for a token with --scope {scopes[0]}."
     )
-
-
-def bearer(*scopes: str) -> Callable[[Request], Awaitable[Token]]:
-    """A dependency that answers the token, which must have one of the scopes."""
-
-    async def check(request: Request) -> Token:
-        access: Access = request.app.state.access
-        return access.token(request, *scopes)
-
-    return check
-
-
-Requester = Annotated[Token, Depends(bearer("request"))]
-Acknowledger = Annotated[Token, Depends(bearer(*ACKNOWLEDGING_SCOPES))]
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
@@ -25,13 +25,9 @@ class Fallback:
     tokens: Mapping[str, Token]
 
 
-def _adapters() -> dict[str, TypeAdapter[Any]]:
-    hints = get_type_hints(BookState)
-    names = [field.name for field in fields(BookState) if field.name != "program"]
-    return {name: TypeAdapter(hints[name]) for name in names}
-
-
-_STATE = _adapters()
+_STATE: dict[str, TypeAdapter[Any]] = {
+    name: TypeAdapter(hint) for name, hint in get_type_hints(BookState).items() if name != "program"
+}
 
 
 def dump_fallback(state: BookState, tokens: Iterable[tuple[str, Token]]) -> str:

@@ -143,8 +143,8 @@ PANELS: Mapping[str, Mapping[str, Mapping[str, str]]] = {
         },
         "scheduler.demo.live": {
             "demo": (
-                "Simulate a whole program in a minute, and compare the charges with what really "
-                "ran."
+                "Simulate a whole program in minutes, and compare the charges with the servers' "
+                "true use."
             ),
         },
     },

@@ -72,7 +72,7 @@ def notice_text(notice: Notice) -> str:
         f"{remedy[:1].upper()}{remedy[1:]}. {loss}; volumes stay."
     )
     if terms.goes_on_s is not None:
-        text += f" This goes on with the notice of {format_instant(terms.goes_on_s)}."
+        text += f" It continues the notice of {format_instant(terms.goes_on_s)}."
     return text
 
 

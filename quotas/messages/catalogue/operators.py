@@ -14,7 +14,7 @@ from quotas.state.notices import IntentCode, IntentResult
 POLICIES = {
     "narrowed": "narrowed {names}",
     "restored": "restored {names}",
-    "complete": "{names} had it all already",
+    "complete": "{names} already had every rule",
     "gone": "{names} is gone: nothing to give back to",
 }
 """What became of IAM policies, each named in its text."""
@@ -57,8 +57,8 @@ def chain_head_text(program: str, chain_heads: Sequence[ChainHead]) -> tuple[str
     text = (
         f"The books of {program}, as they stood:\n\n"
         + "\n".join(lines)
-        + "\n\nKeep this message. 'cohortd verify --head FILE', with it as FILE, shows that "
-        "nothing before these transfers was changed or taken away.\n"
+        + "\n\nKeep this message. 'cohortd verify --chain-head FILE', where FILE has it, shows "
+        "that nothing before these transfers was changed or taken away.\n"
     )
     return f"{program}: heads of the books, {', '.join(days)}", text
 

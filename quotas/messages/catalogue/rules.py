@@ -90,12 +90,14 @@ def obstacle_text(pool: str, owner: str, found: reclaim.Obstacle) -> str:
 def _expiry(f: expiry.Facts) -> str:
     amount, burn = format_credits(f.amount_ucr), format_credits(f.burn_ucr_per_h)
     when = f"{format_instant(f.at_s)}, in {format_duration(f.at_s - f.now_s)}"
-    return f"{amount} credits of {f.grant} will be forfeited at {when}, at {burn} credits an hour"
+    return (
+        f"{amount} credits of {f.grant} will expire at {when}, if {burn} credits are spent an hour"
+    )
 
 
 def _overuse(f: overuse.Facts) -> str:
     above = f"{f.used_gpus - f.share_gpus} above its share of {f.share_gpus}"
-    own = f"of the {f.nominal_gpus} that are its own and what it may borrow it has no more"
+    own = f"its nominal quota is {f.nominal_gpus}, and its share is limited"
     why = f"{own}: {BOUNDS.get(f.limited_by, SHORT)}"
     if f.owner:
         why = f"{f.owner} waits for its nominal quota"

@@ -12,8 +12,8 @@ from quotas.model.units import format_duration, format_instant
 def _outcome(f: verbs.Outcome) -> str:
     ended = {
         "": "",
-        "resolved": " and free of it: the cause ended",
-        "mode": f" and free of it: the mode is {f.mode}, no longer {f.was}",
+        "resolved": " and its notice is over: the cause ended",
+        "mode": f" and its notice is over: the mode is {f.mode}, no longer {f.was}",
         "unwanted": ", and no longer offered back",
     }
     return f"{f.server} is {f.state}{ended[f.ended_by]}"
@@ -62,8 +62,8 @@ TEXTS: Texts = {
         "within an hour, and {most_gpus} may be; 'cohortd approve' lets it pass"
     ),
     "extend": (
-        "{server} was to be powered off at {was_due_s:instant}, when stops waited; they go on "
-        "since {resumed_s:instant}, and it will be powered off at {deadline_s:instant}"
+        "{server} will be powered off at {deadline_s:instant}, not at {was_due_s:instant} (stops "
+        "waited until {resumed_s:instant})"
     ),
     "restart": _restart,
     "remind": "{left_s:duration} are left",
@@ -72,7 +72,7 @@ TEXTS: Texts = {
     "test": "{actor} tries the channels",
     "test.notice": (
         "This is a test by {actor}: notices about servers of {startup} arrive here. Nothing is "
-        "stopped. Please acknowledge it, so that we know that somebody reads them."
+        "stopped. Please acknowledge it, so that we know that somebody reads notices here."
     ),
     "advance": (
         "{actor} took {amount_ucr:credits} credits of tranche {tranche} of {startup} ahead, of "

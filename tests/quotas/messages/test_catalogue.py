@@ -31,7 +31,8 @@ NOT_MAILED = {NoticeState.OPEN, NoticeState.SHADOW, NoticeState.FINISHED, Notice
 
 def asked_for() -> set[str]:
     """Every message id that the rules, kinds, intents, queue, alarms and mails ask for."""
-    ids = {"nothing.restriction", "test.notice", "mail.test.subject", "mail.acknowledge"}
+    ids = {"nothing.restriction", "test.notice", "mail.test.subject"}
+    ids |= {"mail.acknowledge", "mail.acknowledge-copy"}
     ids |= {"mail.copy", "mail.shadow-copy", f"mail.{BREACHED}.copy"}
     for rule in ALL_RULES:
         ids |= {f"{rule.name}.restriction"} if rule.restricts else set()
@@ -105,6 +106,6 @@ def test_a_notice_names_its_present_deadline() -> None:
     later = replace(notice, deadline_s=3600)
     assert "will be powered off at 1970-01-01T01:00:00Z" in notice_text(later)
     freeze = {**notice.facts, "was_due_s": 1800, "resumed_s": 2000}
-    assert "it will be powered off at 1970-01-01T01:00:00Z" in notice_text(
+    assert "will be powered off at 1970-01-01T01:00:00Z, not at" in notice_text(
         replace(later, facts=freeze)
     )
