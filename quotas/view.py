@@ -16,6 +16,7 @@ from quotas.ledger.balance import Balance
 from quotas.ledger.forecast import Pace
 from quotas.metering.runs import Run
 from quotas.model.program import Cohort, Mode, Program
+from quotas.model.tokens import Token
 from quotas.model.units import format_credits, format_duration
 from quotas.shares.allocation import Share
 from quotas.state.notices import Intent, Notice, NoticeState
@@ -77,7 +78,8 @@ class ProgramStatus:
     """The program at `at_s`; every startup in it, by name. `notices` are the live ones.
 
     `known_until_s` is the instant until which every zone is known, None before the first sweep.
-    `overdraft` is what the sponsor paid beyond the grants, in ucr, by cohort.
+    `overdraft` is what the sponsor paid beyond the grants, in ucr, by cohort. `tokens` are those in
+    force.
     """
 
     at_s: int
@@ -93,6 +95,7 @@ class ProgramStatus:
     closings: tuple[ClosingView, ...] = ()
     stop_latency_s: Mapping[str, int] = field(default_factory=dict)
     overdraft: Mapping[str, int] = field(default_factory=dict)
+    tokens: tuple[Token, ...] = ()
     _by_name: Mapping[str, StartupStatus] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

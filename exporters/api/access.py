@@ -12,10 +12,17 @@ from fastapi import Depends, Request
 from exporters.api.problems import Problem
 from exporters.api.read_model import CachedStatus, ReadModel
 from exporters.api.startup_reads import StartupReads
-from quotas.model.tokens import Token, digest, fingerprint
+from quotas.model.tokens import (
+    OPERATOR_SCOPES,
+    Token,
+    digest,
+    fingerprint,
+)
 
 MINUTE_S = 60
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="cohortd"'}
+NODE_PATHS = frozenset({"/v1/me", "/v1/servers", "/v1/notices"})
+"""What a token of scope `node` reads: a server finds itself and the notices about itself."""
 _ASK_OPERATOR = "ask the operator for one ('cohortd token create')."
 
 
@@ -71,7 +78,7 @@ class Access:
     def admit(self, token: Token, method: str, *scopes: str) -> None:
         """Admit a valid token that has one of these scopes. Raises Problem."""
         if not set(scopes) & set(token.scopes):
-            raise Problem(403, "scope-missing", _missing_scope(token, scopes[0]))
+            raise Problem(403, "scope-missing", _missing_scope(token, scopes))
         self._count(self._rates.per_token, token.id)
         if method != "GET":
             self._count(self._rates.writes, "write", token.id)
@@ -110,12 +117,12 @@ def address_of(request: Request) -> str:
     return request.client.host if request.client else "unknown"
 
 
-def _missing_scope(token: Token, scope: str) -> str:
-    if scope in ("read", "request") and not token.startup:
+def _missing_scope(token: Token, scopes: tuple[str, ...]) -> str:
+    if not token.startup and not OPERATOR_SCOPES & set(scopes):
         return "This token is an operator's and has no startup: read /v1/admin/startups instead."
     return (
-        f"The token {token.id} has scope {', '.join(token.scopes)}; this needs {scope}: ask the "
-        f"operator for a token with --scope {scope}."
+        f"The token {token.id} has scope {', '.join(token.scopes)}; this needs "
+        f"{' or '.join(scopes)}: ask the operator for a token with --scope {scopes[0]}."
     )
 
 
@@ -137,7 +144,8 @@ async def viewer(request: Request) -> Viewer:
     """The only way to a startup's data: its token, and the reads of that startup alone."""
     access: Access = request.app.state.access
     read_model: ReadModel = request.app.state.read_model
-    token = access.token(request, "read")
+    scopes = ("read", "node") if request.scope["route"].path in NODE_PATHS else ("read",)
+    token = access.token(request, *scopes)
     return Viewer(token, await read_model.cached(read_model.last_version), read_model)
 
 

@@ -191,6 +191,9 @@ def _program(view: View) -> Iterator[Metric]:
     overdraft.update(status.overdraft)
     text = "Usage that the sponsor paid beyond grants."
     yield _by_name("overdraft_credits", text, "cohort", dict(sorted(overdraft.items())))
+    text = "When a token of the API ends."
+    ends = (({"startup": t.startup, "token": t.id}, t.ends_s) for t in status.tokens)
+    yield _family("token_end_timestamp_seconds", text, ends)
     is_open = [notice.state is NoticeState.OPEN for notice in status.notices]
     is_live = [intent.is_live for intent in view.intents]
     maintenance = "1 while an operator has put cohortd in maintenance."

@@ -32,8 +32,8 @@ def render_message(
     notice = Notice(**facts["notice"])
     when = local_time(notice.deadline_s, ZoneInfo(facts["timezone"]))
     mail = Mail(notice, notice.server_name or notice.startup, when)
-    subject = f"[{notice.startup}] {_part(kind, 'subject', mail)}"
-    lines = [f"Startup: {notice.startup}"]
+    subject = f"[{notice.startup or 'operators'}] {_part(kind, 'subject', mail)}"
+    lines = [f"Startup: {notice.startup}"] if notice.startup else []
     if notice.server_name:
         lines.append(f"Server: {notice.server_name} ({notice.server_id}) in {notice.zone}")
     if notice.rule != TEST:
@@ -43,7 +43,7 @@ def render_message(
     if facts["snooze"] is not None:
         text = f"{text_of('snooze', from_json(Snooze, facts['snooze']))}. {text}"
     lines += [f"Rule: {notice.rule}", "", text, "", *_closing_lines(kind, audience, mail)]
-    if audience == OPERATOR:
+    if audience == OPERATOR and notice.startup:
         copy = "mail.shadow-copy" if notice.mode is Mode.SHADOW else "mail.copy"
         lines.append(render(TEXTS, f"mail.{BREACHED}.copy" if kind == BREACHED else copy, mail))
     return subject, "\n".join(lines) + "\n"

@@ -13,8 +13,15 @@ import zlib
 from base64 import b32decode, b32encode
 from dataclasses import dataclass
 
-SCOPES = ("read", "request", "admin", "audit")
-"""read and request act for one startup; admin and audit are for operators, without a startup."""
+SCOPES = ("read", "request", "node", "power", "admin", "audit")
+"""The first four act for one startup; admin and audit are for operators, without a startup.
+
+No scope contains another one. A token on a GPU server has `node`: it reads the startup's servers
+and notices, and acknowledges notices. `power` is for powering servers off and on; cohortd has no
+such route yet, so `request` never grows into it.
+"""
+ACKNOWLEDGING_SCOPES = ("request", "node")
+"""The scopes of which one is enough to acknowledge a notice."""
 OPERATOR_SCOPES = frozenset({"admin", "audit"})
 SECRET_BYTES = 32
 _SHAPE = re.compile(r"cohortd_([a-z2-7]{58})")
@@ -32,6 +39,11 @@ class Token:
     expires_s: int
     revoked_s: int | None
     actor: str
+
+    @property
+    def ends_s(self) -> int:
+        """When it ends: at its expiry, or at an earlier revocation."""
+        return self.expires_s if self.revoked_s is None else min(self.expires_s, self.revoked_s)
 
     def state(self, now_s: int) -> str:
         """active, expired or revoked. A revocation may lie in the future (overlap)."""
@@ -83,5 +95,6 @@ def check_scopes(startup: str, scopes: tuple[str, ...]) -> None:
         raise ValueError("--scope admin and audit are for operators: remove the startup")
     if not startup and not OPERATOR_SCOPES.issuperset(scopes):
         raise ValueError(
-            "--scope read and request act for a startup: write its name before the options"
+            "--scope read, request, node and power act for a startup: write its name before the "
+            "options"
         )

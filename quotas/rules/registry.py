@@ -46,6 +46,7 @@ ANNOUNCEMENT_RULES: tuple[AnnouncementRule, ...] = (
     credits.RUNWAY,
     cohort_end.END,
     expiry.RULE,
+    expiry.TOKEN,
     pace.RULE,
     deferral.RULE,
     overuse.RULE,

@@ -10,6 +10,7 @@ from quotas.ledger.balance import Balance
 from quotas.metering.runs import Catalogue, Run
 from quotas.model.observation import Server, Sweep
 from quotas.model.program import Mode, Program
+from quotas.model.tokens import Token
 from quotas.model.units import HOUR_S
 from quotas.state.facts import FactsJson
 from quotas.state.notices import LIVE_INTENTS, Intent, IntentState, Notice, servers_seen
@@ -105,6 +106,7 @@ class Snapshot:
     enforcement: Enforcement = NO_ENFORCEMENT
     stock: Mapping[str, str] = field(default_factory=dict)
     undelivered: frozenset[int] = frozenset()
+    tokens: tuple[Token, ...] = ()
     overrides: Overrides = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

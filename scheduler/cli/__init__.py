@@ -1,4 +1,8 @@
-"""The command line `cohortd`: the only package that joins scheduler and exporters."""
+"""The command line `cohortd`: the only package that joins scheduler and exporters.
+
+Importing this module imports no command. `command_index` lists the commands for the help, and
+`lazy_group` imports the module of the one that is called.
+"""
 
 from __future__ import annotations
 
@@ -7,47 +11,20 @@ import os
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
-from zoneinfo import ZoneInfoNotFoundError
 
 import typer
-from sqlalchemy.exc import DataError, OperationalError
 
-from quotas.book import BookError, BookUnreachable
-from quotas.book.reads.history import InstantNotKnown
-from quotas.ledger.corrections import Refused
-from quotas.model.program import ProgramError
-from scheduler.cli.access import tokens
-from scheduler.cli.credits import grants, holds, prices, refunds
-from scheduler.cli.database import with_database
-from scheduler.cli.look import inspect, reports, statements
-from scheduler.cli.options import BAD_INPUT, REFUSED, UNREACHABLE
-from scheduler.cli.setup import arm, run, serve
-from scheduler.cli.shares import allocate, requests
-from scheduler.cli.stops import notices, overrides, release_all
-from scheduler.clouds.base import CloudError
-from scheduler.config import ConfigError
-from scheduler.demo import live
-
-PANELS = {
-    "See what happens": (inspect.app, reports.app, statements.app),
-    "Steer stops": (overrides.app, notices.app, release_all.app),
-    "Change credits and prices": (grants.app, refunds.app, holds.app, prices.app),
-    "Share GPUs": (requests.app, allocate.app),
-    "Set up and run": (run.app, arm.app, serve.app, tokens.app, live.app),
-}
+from scheduler.cli.errors import end
+from scheduler.cli.lazy_group import LazyGroup
 
 app = typer.Typer(
+    cls=LazyGroup,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     help="Share GPUs and charge credits for startup programs on Scaleway.",
 )
-for panel, parts in PANELS.items():
-    for part in parts:
-        for command in part.registered_commands:
-            command.rich_help_panel = command.rich_help_panel if part.info.name else panel
-        app.add_typer(part, rich_help_panel=panel)
-with_database(app)
+app.callback()(lambda: None)  # typer takes no application without a command or a callback
 
 
 def main() -> None:
@@ -58,22 +35,7 @@ def main() -> None:
         sys.stdout.flush()  # a full disk is noticed here, and not when Python ends
         sys.exit(code)
     except typer.TyperException as error:
-        _fail(_usage(error), error.exit_code)
-    except Refused as error:
-        _fail(f"refused: {error}", REFUSED)
-    except InstantNotKnown as error:
-        _fail(str(error), REFUSED)
-    except (BookUnreachable, CloudError) as error:
-        _fail(str(error), UNREACHABLE)
-    except OperationalError as error:
-        _fail(f"the book failed, try again: {' '.join(str(error.args[0]).split())}", UNREACHABLE)
-    except (ProgramError, ConfigError, BookError) as error:
-        _fail(str(error), BAD_INPUT)
-    except ZoneInfoNotFoundError as error:
-        fix = "install cohortd again with its dependency tzdata"
-        _fail(f"the program cannot be evaluated on this host: {error.args[0]}: {fix}", BAD_INPUT)
-    except (OverflowError, DataError):
-        _fail("a number is larger than the book can hold: write a smaller one", BAD_INPUT)
+        end(_usage(error), error.exit_code)
     except BrokenPipeError:  # the reader of a pipe has enough
         _drop_output()
         sys.exit(0)
@@ -81,16 +43,16 @@ def main() -> None:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG):
             raise
         _drop_output()
-        _fail(f"the output or the book cannot be written: {error.strerror}", REFUSED)
+        end(f"the output or the book cannot be written: {error.strerror}", 1)
     except KeyboardInterrupt:
-        _fail("interrupted", 1)
+        end("interrupted", 1)
 
 
 def _refuse_odd_arguments(arguments: Iterable[str]) -> None:
     """Refuse bytes that are not UTF-8. No column, no message and no JSON can hold them."""
     for argument in arguments:
         if not argument.isascii() and any("\ud800" <= c <= "\udfff" for c in argument):
-            _fail(f"the argument {argument!a} is not UTF-8: write it in UTF-8", BAD_INPUT)
+            end(f"the argument {argument!a} is not UTF-8: write it in UTF-8", 2)
 
 
 def _drop_output() -> None:
@@ -103,9 +65,3 @@ def _usage(error: typer.TyperException) -> str:
     """The usage error on one line; empty if the help was shown."""
     ours = isinstance(error, typer.BadParameter) and error.param is None
     return " ".join((error.message if ours else error.format_message()).split())
-
-
-def _fail(sentence: str, code: int) -> None:
-    if sentence:
-        print(f"cohortd: {sentence}", file=sys.stderr)
-    sys.exit(code)

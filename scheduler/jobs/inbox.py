@@ -11,7 +11,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import structlog
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, StringConstraints, ValidationError
@@ -24,7 +24,7 @@ from quotas.book.actions.requests import open_request, withdraw_request
 from quotas.book.actions.tokens import list_tokens
 from quotas.book.inbox import InboxAnswer, read_answers, waiting_messages, write_answer
 from quotas.ledger.corrections import Refused
-from quotas.model.tokens import Token
+from quotas.model.tokens import ACKNOWLEDGING_SCOPES, Token
 from quotas.model.units import LARGEST_UCR, format_instant
 from quotas.state.requests import RequestSpec
 
@@ -61,7 +61,9 @@ class _Envelope(_Shape):
 
 
 class _Body(_Shape, ABC):
-    """The body of one kind of message, which performs what it asks for."""
+    """The body of one kind of message. It performs what it asks for; one of `scopes` permits it."""
+
+    scopes: ClassVar[tuple[str, ...]] = ("request",)
 
     @abstractmethod
     def perform(self, book: Book, write: _Envelope, now_s: int) -> tuple[str, int | None]:
@@ -92,6 +94,7 @@ class _Withdraw(_Body):
 
 
 class _Acknowledge(_Body):
+    scopes = ACKNOWLEDGING_SCOPES
     notice: Count
 
     def perform(self, book: Book, write: _Envelope, now_s: int) -> tuple[str, int | None]:
@@ -168,7 +171,7 @@ def _answer(book: Book, write: _Envelope, token: Token | None, now_s: int) -> In
         kind = KINDS.get(write.kind)
         if kind is None:
             raise Refused(f"{write.kind!r} is nothing that can be asked for")
-        _check_token(write, token, now_s)
+        _check_token(write, kind.scopes, token, now_s)
         body = kind.model_validate(from_json(write.body))
         text, reference = body.perform(book, write, now_s)
         state = "done"
@@ -179,9 +182,11 @@ def _answer(book: Book, write: _Envelope, token: Token | None, now_s: int) -> In
     return InboxAnswer(write.id, write.startup, write.kind, now_s, state, text[:500], reference)
 
 
-def _check_token(write: _Envelope, token: Token | None, now_s: int) -> None:
-    """Raises Refused unless the token is the startup's, with the scope, in force and unrevoked."""
-    if token is None or token.startup != write.startup or "request" not in token.scopes:
+def _check_token(
+    write: _Envelope, scopes: tuple[str, ...], token: Token | None, now_s: int
+) -> None:
+    """Raises Refused unless the token is the startup's, with a scope, in force and unrevoked."""
+    if token is None or token.startup != write.startup or not set(scopes) & set(token.scopes):
         raise Refused(f"token {write.token} may not ask for {write.startup}")
     asked_s = min(max(write.at_s, token.created_s), now_s)
     if token.revoked_s is not None and token.revoked_s <= now_s:

@@ -53,6 +53,24 @@ def test_rotation_overlaps(operator_env: OperatorEnv) -> None:
     assert rows[old["id"]].state(ends_s) == "revoked"
 
 
+@pytest.mark.parametrize(
+    ("overlaps", "left_s"),
+    [(("1h", "1d"), 3600), (("1d", "1h"), 3600), (("30d",), 86_400)],
+    ids=["longer", "shorter", "beyond its expiry"],
+)
+def test_another_rotation_never_lengthens_the_overlap(
+    operator_env: OperatorEnv, overlaps: tuple[str, ...], left_s: int
+) -> None:
+    """A token ends at the earliest of its expiry and of the overlaps that were promised."""
+    with freeze_time("2027-02-01T10:00:00Z"):
+        old = created(operator_env, "acme", "--expires", "1d")
+        for overlap in overlaps:
+            assert operator_env.token("rotate", old["id"], "--overlap", overlap).code == 0
+    rows = {each.id: each for each in list_tokens(Book.open_existing(operator_env.state))}
+    ends_s = rows[old["id"]].revoked_s
+    assert ends_s is not None and ends_s - rows[old["id"]].created_s == left_s
+
+
 def test_rotation_without_overlap_ends_the_old_one(operator_env: OperatorEnv) -> None:
     """--overlap 0s: the old token is revoked at once."""
     old = created(operator_env, "acme")

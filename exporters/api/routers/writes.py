@@ -22,7 +22,7 @@ from exporters.api.problems import Problem
 from exporters.api.read_model import ReadModel
 from exporters.api.routers.startup import Paging, conditional_response, with_etag
 from quotas.book.inbox import Inbox, InboxFull, InboxMessage, KeyReused, read_answers
-from quotas.model.tokens import Token
+from quotas.model.tokens import ACKNOWLEDGING_SCOPES, Token
 from quotas.model.units import parse_credits, parse_duration
 
 router = APIRouter(prefix="/v1", tags=["startup"])
@@ -141,9 +141,11 @@ class Submitter:
 
 
 async def submitter(request: Request, key: IdempotencyKey = None) -> Submitter:
-    """The dependency of every route that writes. The token must have the scope `request`."""
+    """The dependency of every route that writes. The token must have the scope for it."""
     access: Access = request.app.state.access
-    return Submitter(request, access.token(request, "request"), key)
+    is_acknowledgement = request.scope["route"].name == "acknowledge"
+    scopes = ACKNOWLEDGING_SCOPES if is_acknowledgement else ("request",)
+    return Submitter(request, access.token(request, *scopes), key)
 
 
 SubmitterDep = Annotated[Submitter, Depends(submitter)]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Annotated
@@ -16,6 +16,7 @@ import typer
 
 from exporters.ctl.api import BAD_INPUT, ApiError
 from exporters.ctl.clock import MachineClock
+from exporters.ctl.on_notice.identity import named_server, read_scaleway_metadata, this_machine
 from exporters.ctl.on_notice.notice_watch import WatchedNotice
 from exporters.ctl.on_notice.state_file import StateFile
 from exporters.ctl.on_notice.watch_loop import Hook, WatchLoop, WatchTarget
@@ -23,6 +24,7 @@ from exporters.ctl.runner import connect
 from quotas.model.units import format_instant, parse_duration
 
 CANNOT_RUN = 127
+MAX_VARIABLE_LENGTH = 4_000
 _SETTINGS = ("COHORTCTL_TOKEN", "COHORTCTL_URL", "COHORTCTL_CONFIG")
 
 
@@ -35,7 +37,10 @@ def on_notice(
     hook: Annotated[list[str], typer.Argument(help="The command, after --.")],
     before: Annotated[str, typer.Option(help="How long before a deadline it runs.")] = "10m",
     server: Annotated[
-        list[str] | None, typer.Option(help="Name or id of this server; its host name by default.")
+        list[str] | None,
+        typer.Option(
+            help="Name or id of this server. Default: its id from Scaleway, or its host name."
+        ),
     ] = None,
     state: Annotated[
         Path | None, typer.Option(help="File that remembers which hooks have run.")
@@ -50,16 +55,17 @@ def on_notice(
     except ValueError as error:
         raise ApiError(f"--before: {error}", BAD_INPUT) from None
     graceful_exit = GracefulExit()
-    names = frozenset(server or [socket.gethostname()])
+    identify = (
+        partial(named_server, server) if server else partial(this_machine, read_scaleway_metadata)
+    )
     watch_loop = WatchLoop(
         connect(),
-        WatchTarget(names, before_s),
+        WatchTarget(identify, before_s),
         StateFile(state or _default_state()),
         MachineClock(),
         Hook(lambda notice: run_hook(hook, notice), graceful_exit.uninterrupted),
         _log,
     )
-    _log(f"waiting for notices about {', '.join(sorted(names))}")
     while True:
         watch_loop.poll_once()
         graceful_exit.exit_if_requested()
@@ -100,9 +106,9 @@ def run_hook(hook: list[str], notice: WatchedNotice) -> int:
     env |= {
         "COHORTD_NOTICE_ID": str(notice.id),
         "COHORTD_NOTICE_DEADLINE": format_instant(notice.deadline_s),
-        "COHORTD_NOTICE_REASON": notice.reason,
-        "COHORTD_NOTICE_RULE": notice.rule,
-        "COHORTD_NOTICE_SERVER": notice.server,
+        "COHORTD_NOTICE_REASON": _variable(notice.reason),
+        "COHORTD_NOTICE_RULE": _variable(notice.rule),
+        "COHORTD_NOTICE_SERVER": _variable(notice.server),
     }
     try:
         return subprocess.run(hook, env=env, check=False).returncode
@@ -111,12 +117,19 @@ def run_hook(hook: list[str], notice: WatchedNotice) -> int:
         return CANNOT_RUN
 
 
+def _variable(text: str) -> str:
+    """A text that an environment can hold: no NUL, no lone surrogate, not too long."""
+    return text.replace("\0", "").encode(errors="replace").decode()[:MAX_VARIABLE_LENGTH]
+
+
 def _default_state() -> Path:
     """The state folder of systemd, or else the user's own."""
     folder_name = os.environ.get("STATE_DIRECTORY") or os.environ.get("XDG_STATE_HOME")
-    folder = Path(folder_name) if folder_name else Path.home() / ".local" / "state"
+    home = Path(os.environ.get("HOME", "/"))
+    folder = Path(folder_name) if folder_name else home / ".local" / "state"
     return folder / "cohortctl-on-notice.json"
 
 
 def _log(sentence: str) -> None:
-    typer.echo(f"cohortctl: {sentence}", err=True)
+    with suppress(OSError, ValueError):  # a log that nobody takes must not stop the hook
+        typer.echo(f"cohortctl: {sentence}", err=True)

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from exporters.ctl.on_notice.identity import Identity
 from quotas.model.units import parse_instant
 
 DUE = frozenset({"waiting", "begun"})
@@ -36,21 +37,22 @@ class WatchedNotice:
         return self.state == "done" and self.acknowledgement == "pending"
 
 
-def concerns(notice: Mapping[str, Any], names: frozenset[str]) -> bool:
-    """Whether a notice will stop a server of these names, or every server of the startup."""
+def concerns(notice: Mapping[str, Any], identity: Identity) -> bool:
+    """Whether a notice will stop this machine, or every server of the startup."""
     if notice["mode"] != "enforce":
         return False  # in shadow mode nothing is stopped
-    return notice["server"] is None or bool({notice["server"], notice["server_name"]} & names)
+    server, name = notice["server"], notice["server_name"]
+    return server is None or identity.matches(server, name)
 
 
 def merge_live(
-    known: Iterable[WatchedNotice], live: Iterable[Mapping[str, Any]], names: frozenset[str]
+    known: Iterable[WatchedNotice], live: Iterable[Mapping[str, Any]], identity: Identity
 ) -> tuple[WatchedNotice, ...]:
     """The known notices, updated by the live ones: moved deadlines, new ones, ended ones."""
     before = {each.id: each for each in known}
     found: dict[int, WatchedNotice] = {}
     for notice in live:
-        if not concerns(notice, names):
+        if not concerns(notice, identity):
             continue
         deadline_s = parse_instant(notice["deadline"])
         server = notice["server_name"] or ""

@@ -10,6 +10,7 @@ from dataclasses import asdict, replace
 from sqlmodel import Session, col, select
 
 from quotas.book.cycle.state import read_program
+from quotas.book.reads.tokens import token_of
 from quotas.book.schema.records import TokenRow
 from quotas.book.session import Book, rows_of
 from quotas.ledger.corrections import Refused
@@ -31,14 +32,14 @@ def list_tokens(book: Book) -> tuple[Token, ...]:
     """Every token ever created, in order of creation."""
     query = select(TokenRow).order_by(col(TokenRow.created_s), col(TokenRow.id))
     with book.reading() as connection, rows_of(connection) as rows:
-        return tuple(_token(row) for row in rows.exec(query))
+        return tuple(token_of(row) for row in rows.exec(query))
 
 
 def rotate_token(book: Book, id: str, successor: Token, token_hash: str, ends_s: int) -> Token:
     """Create a successor of a token, and end the token at `ends_s`. Raises Refused."""
     with book.writing() as connection, rows_of(connection) as rows:
         row = _live(rows, id, successor.created_s)
-        old = _token(row)
+        old = token_of(row)
         made = replace(successor, name=old.name, startup=old.startup, scopes=old.scopes)
         made = replace(made, id=id_of(token_hash))
         rows.add(_row(made, token_hash))
@@ -51,7 +52,7 @@ def revoke_token(book: Book, id: str, now_s: int) -> Token:
     with book.writing() as connection, rows_of(connection) as rows:
         row = _live(rows, id, now_s)
         row.revoked_s = now_s
-        return _token(row)
+        return token_of(row)
 
 
 def find_token(book: Book, token_hash: str) -> Token | None:
@@ -59,28 +60,24 @@ def find_token(book: Book, token_hash: str) -> Token | None:
     query = select(TokenRow).where(TokenRow.hash == token_hash)
     with book.reading() as connection, rows_of(connection) as rows:
         row = rows.exec(query).one_or_none()
-        return None if row is None else _token(row)
+        return None if row is None else token_of(row)
 
 
 def hashed_tokens(book: Book) -> list[tuple[str, Token]]:
     """Every token with its hash, for the API's copy when the book cannot be read."""
     query = select(TokenRow).order_by(col(TokenRow.id))
     with book.reading() as connection, rows_of(connection) as rows:
-        return [(row.hash, _token(row)) for row in rows.exec(query)]
+        return [(row.hash, token_of(row)) for row in rows.exec(query)]
 
 
 def _live(rows: Session, id: str, now_s: int) -> TokenRow:
     row = rows.get(TokenRow, id)
     if row is None:
         raise Refused(f"there is no token {id}: 'cohortd token list' shows them")
-    state = _token(row).state(now_s)
+    state = token_of(row).state(now_s)
     if state != "active":
         raise Refused(f"token {id} is {state} already: nothing was changed")
     return row
-
-
-def _token(row: TokenRow) -> Token:
-    return Token(**{**row.model_dump(exclude={"hash"}), "scopes": tuple(row.scopes.split())})
 
 
 def _row(token: Token, token_hash: str) -> TokenRow:

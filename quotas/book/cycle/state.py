@@ -17,6 +17,7 @@ from quotas.book.cycle.outbox import undelivered
 from quotas.book.cycle.revoked_rules import read_closing_history
 from quotas.book.reads.holds import read_holds
 from quotas.book.reads.overrides import read_enforcement
+from quotas.book.reads.tokens import read_unexpired_tokens
 from quotas.book.reads.transfers import newest_transfer_id
 from quotas.book.rows import (
     INTENT_FIELDS,
@@ -52,6 +53,7 @@ from quotas.metering.prices import Prices, Step, Version
 from quotas.metering.runs import Catalogue, Run
 from quotas.metering.stop_latency import MeasuredStop
 from quotas.model.program import Program, Rollover
+from quotas.model.tokens import Token
 from quotas.model.units import Period, cost_ucr
 from quotas.rules.credits import RULE as CREDITS
 from quotas.state.notices import (
@@ -94,6 +96,7 @@ class BookState:
     enforcement: Enforcement = NO_ENFORCEMENT
     stops: tuple[MeasuredStop, ...] = ()
     undelivered: frozenset[int] = frozenset()
+    unexpired_tokens: tuple[Token, ...] = ()
     newest_transfer: int = 0
 
 
@@ -123,6 +126,7 @@ def load_state(book: Book) -> BookState:
             stops=read_stops(connection),
             holds=read_holds(connection),
             undelivered=undelivered(connection),
+            unexpired_tokens=read_unexpired_tokens(connection, _known_to_s(connection)),
             newest_transfer=newest_transfer_id(connection),
         )
 
@@ -276,9 +280,14 @@ _IS_RECENT = (RUN.c.end_s > bindparam("since_s")) & (RUN.c.end_s == RUN.c.posted
 _RECENT = select(*RUN_FIELDS).where(_IS_RECENT).order_by(RUN.c.id)
 
 
+def _known_to_s(connection: Connection) -> int:
+    """The latest instant at which a zone was confirmed; 0 before the first sweep."""
+    return connection.scalar(_KNOWN_TO) or 0
+
+
 def _recent(connection: Connection) -> tuple[Run, ...]:
     """The charged runs that ended within the longest window of a burn rate."""
-    since_s = (connection.scalar(_KNOWN_TO) or 0) - max(WINDOWS_S)
+    since_s = _known_to_s(connection) - max(WINDOWS_S)
     return read_values(connection, Run, _RECENT, since_s=since_s)
 
 

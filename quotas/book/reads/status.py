@@ -71,6 +71,7 @@ def build_snapshot(
         charged=state.charged,
         enforcement=state.enforcement,
         undelivered=state.undelivered,
+        tokens=tuple(t for t in state.unexpired_tokens if t.state(now_s) == "active"),
         stock=stock,
     )
 
@@ -121,6 +122,7 @@ def build_status(
         closings=closings,
         stop_latency_s=snapshot.measured_latency_s,
         overdraft=state.overdraft,
+        tokens=snapshot.tokens,
     )
 
 

@@ -115,6 +115,14 @@ def _pace(f: pace.Facts) -> str:
     return f"{spent} credits are spent, {verb} the {allowed} paced to date"
 
 
+def _token(f: expiry.TokenFacts) -> str:
+    left = format_duration(f.ends_s - f.now_s)
+    return (
+        f"the token {f.name} ({f.token}) of the API ends at {format_instant(f.ends_s)}, in {left}; "
+        "from then on it is refused"
+    )
+
+
 TEXTS: Texts = {
     "limit": (
         "{startup} uses {used_gpus} GPUs in {pool}, its limit is {limit_gpus}: {server} ({gpus}) "
@@ -157,5 +165,6 @@ TEXTS: Texts = {
     "overuse": _overuse,
     "pace": _pace,
     "pace.restriction": _pace,
+    "token": _token,
     "nothing.restriction": "credits and time are left",
 }

@@ -34,7 +34,8 @@ def create(
         str, typer.Argument(help="The startup that gets it. Default: the operators.")
     ] = "",
     scope: Annotated[
-        str, typer.Option(help="For a startup: read,request. For operators: admin,audit.")
+        str,
+        typer.Option(help="A startup's: read,request,node,power. An operator's: admin,audit."),
     ] = "read",
     expires: Expires = "90d",
     state: options.State = options.DEFAULT_STATE,

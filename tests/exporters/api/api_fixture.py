@@ -108,6 +108,8 @@ def mint_all(book: Book) -> dict[str, str]:
         "birch": mint(book, 2, "birch", "read", "request"),
         "acme-read": mint(book, 3, "acme", "read"),
         "acme-request": mint(book, 7, "acme", "request"),
+        "acme-node": mint(book, 10, "acme", "node"),
+        "acme-power": mint(book, 11, "acme", "power"),
         "expired": mint(book, 4, "acme", "read", "request", expires_s=NOW_S),
         "revoked": mint(book, 5, "acme", "read", "request"),
         "admin": mint(book, 6, "", "admin"),

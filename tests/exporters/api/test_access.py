@@ -128,6 +128,24 @@ def test_a_wrong_scope_is_refused(reading: ApiFixture, call: Call) -> None:
     assert "--scope" in answer.json()["detail"]
 
 
+NODE = {
+    ("GET", "/v1/me"),
+    ("GET", "/v1/servers"),
+    ("GET", "/v1/notices"),
+    ("POST", "/v1/notices/{number}/acknowledge"),
+}
+
+
+@pytest.mark.parametrize(("key", "call"), CALLS.items(), ids=NAMES)
+def test_a_node_and_a_power_token_reach_nothing_else(
+    reading: ApiFixture, key: tuple[str, str], call: Call
+) -> None:
+    """`node` reads servers and notices and acknowledges; `power` has no route; all else is 403."""
+    node, power = call.ask(reading, "acme-node"), call.ask(reading, "acme-power")
+    assert node.status_code == (call.status if key in NODE else 403)
+    assert power.status_code == 403
+
+
 @pytest.mark.parametrize(("method", "path"), OWN, ids=[path for _, path in OWN])
 def test_a_startup_sees_its_own_rows_only(reading: ApiFixture, method: str, path: str) -> None:
     """What acme is shown never names birch, and the other way round."""

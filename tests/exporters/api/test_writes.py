@@ -11,9 +11,9 @@ import pytest
 
 from quotas.book.actions.requests import read_requests
 from quotas.book.actions.tokens import revoke_token
-from quotas.book.inbox import FOLDER, INBOX_NAME, MAX_WAITING, waiting_messages
+from quotas.book.inbox import FOLDER, INBOX_NAME, MAX_WAITING, read_answers, waiting_messages
 from quotas.model.tokens import fingerprint, id_of
-from scheduler.jobs.inbox import InboxDrain
+from scheduler.jobs.inbox import KINDS, InboxDrain
 from tests.quotas.book.book_builders import digest
 
 from .api_fixture import NOW_S, ApiFixture, api_fixture
@@ -230,9 +230,9 @@ def test_a_write_without_a_key_is_refused(reading: ApiFixture) -> None:
     assert answer.status_code == 400 and "Send an Idempotency-Key" in answer.json()["detail"]
 
 
-def forge(at: ApiFixture, **changes: object) -> None:
-    """A row in the inbox that our API did not write."""
-    token_hash = fingerprint(at.tokens["acme"])
+def forge(at: ApiFixture, who: str = "acme", **changes: object) -> None:
+    """A row in the inbox that our API did not write, in the name of one of the tokens."""
+    token_hash = fingerprint(at.tokens[who])
     assert token_hash is not None
     row = {
         "id": "a" * 32,
@@ -287,6 +287,33 @@ def test_an_unforged_row_is_believed(fresh_api: ApiFixture) -> None:
     forge(fresh_api)
     assert decide(fresh_api) == 1
     assert len(list(read_requests(fresh_api.book, 10))) == 1
+
+
+BODIES = {
+    "request.open": {"pool": "h100", "gpus": 1, "duration_s": 60, "reason": ""},
+    "request.withdraw": {"request": 1},
+    "notice.acknowledge": {"notice": 1},
+    "notice.snooze": {"notice": 1, "for_s": 60, "reason": "r"},
+    "credits.advance": {},
+}
+MAY_WRITE = {"acme-request": set(BODIES), "acme-node": {"notice.acknowledge"}}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("who", ["acme-read", "acme-node", "acme-power", "acme-request"])
+def test_a_row_is_carried_out_only_within_its_token_s_scope(
+    fresh_api: ApiFixture, who: str, kind: str
+) -> None:
+    """`serve` checks the scope, and so does the daemon: whoever writes the inbox gains nothing."""
+    forge(fresh_api, who, kind=kind, body=json.dumps(BODIES[kind]))
+    before = fresh_api.json("/v1/notices"), list(read_requests(fresh_api.book, 10))
+    assert decide(fresh_api) == 1
+    answer = read_answers(fresh_api.book, {"a" * 32})["a" * 32]
+    may_write = kind in MAY_WRITE.get(who, set())
+    assert ("may not ask for acme" in answer.text) == (not may_write)
+    if not may_write:
+        assert answer.state == "refused"
+        assert before == (fresh_api.json("/v1/notices"), list(read_requests(fresh_api.book, 10)))
 
 
 def test_an_inbox_that_is_no_database_stops_nothing(fresh_api: ApiFixture) -> None:

@@ -18,6 +18,8 @@ from typing import Any
 
 import pytest
 
+from exporters.ctl.on_notice.command import run_hook
+from exporters.ctl.on_notice.notice_watch import WatchedNotice
 from quotas.model.units import format_instant
 from tests.cli.command import environment
 from tests.scheduler.processes import process
@@ -26,6 +28,8 @@ from .test_watch_loop import notice
 
 CTL = [sys.executable, "-c", "from exporters.ctl.cli import main; main()"]
 LIMIT_S = 30
+ROUND_END = "/v1/servers"
+"""What the first round asks last: by then it has run and acknowledged what is due."""
 
 
 class Api(ThreadingHTTPServer):
@@ -36,7 +40,6 @@ class Api(ThreadingHTTPServer):
     def __init__(self, live: list[dict[str, Any]]) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.live, self.asked = live, queue.Queue[str]()
-        self.news = threading.Event()
 
     @property
     def url(self) -> str:
@@ -55,10 +58,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.server.asked.put(f"GET {self.path}")
-        if "wait=" in self.path:
-            self.server.news.wait(LIMIT_S)
-        live = [] if "events" in self.path else self.server.live
-        self._answer({"items": live, "next": "0-0" if "events" in self.path else None})
+        servers = [{"id": "s1", "name": "trainer"}]
+        items = servers if self.path == "/v1/servers" else self.server.live
+        self._answer({"items": items, "next": None})
 
     def do_POST(self) -> None:
         assert self.headers["Authorization"] == "Bearer secret"
@@ -83,7 +85,6 @@ def api() -> Iterator[Api]:
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield server
-    server.news.set()
     server.shutdown()
     server.server_close()
     thread.join()
@@ -113,7 +114,7 @@ def test_the_hook_hears_which_notice_and_the_api_hears_that_it_ran(
     with on_notice(api, tmp_path, f"env > {output}") as child:
         env = dict(line.split("=", 1) for line in output.read_text().splitlines() if "=" in line)
         assert api.wait_for("POST") == "POST /v1/notices/7/acknowledge on-notice-7"
-        api.wait_for("wait=")
+        api.wait_for(ROUND_END)
         child.send_signal(signal.SIGTERM)
         assert child.wait(LIMIT_S) == 0
     assert env["COHORTD_NOTICE_ID"] == "7"
@@ -127,7 +128,7 @@ def test_a_killed_process_that_comes_back_runs_nothing_twice(api: Api, tmp_path:
     lines = tmp_path / "lines"
     for _ in range(2):
         with on_notice(api, tmp_path, f"echo ran >> {lines}") as child:
-            api.wait_for("wait=")  # the rest of the round is over by then
+            api.wait_for(ROUND_END)
             child.kill()
     assert lines.read_text() == "ran\n"
     asked = [api.asked.get() for _ in range(api.asked.qsize())]
@@ -152,10 +153,9 @@ def test_a_known_deadline_is_kept_though_the_api_is_gone(api: Api, tmp_path: Pat
     output = fifo(tmp_path, "output")
     with on_notice(api, tmp_path, f"echo $COHORTD_NOTICE_ID > {output}") as child:
         api.wait_for("live=true")
-        api.wait_for("events")
+        api.wait_for(ROUND_END)
         api.shutdown()
         api.socket.close()
-        api.news.set()
         assert output.read_text() == "7\n"
         child.send_signal(signal.SIGTERM)
         assert child.wait(LIMIT_S) == 0
@@ -167,5 +167,25 @@ def test_a_hook_that_cannot_be_run_is_said(api: Api, tmp_path: Path) -> None:
     command = [*CTL, "on-notice", "--server", "trainer", "--", str(tmp_path / "none.sh")]
     with process(command, env, stderr=subprocess.PIPE) as child:
         said = [child.stderr.readline() for _ in range(4)]
-        api.wait_for("wait=")
+        api.wait_for(ROUND_END)
     assert "none.sh cannot be run" in said[2] and "not acknowledged" in said[3]
+
+
+def test_the_hook_runs_though_nobody_takes_the_log_or_the_state(api: Api, tmp_path: Path) -> None:
+    """A closed standard error and a state file in no folder: the checkpoint is saved."""
+    output = fifo(tmp_path, "output")
+    env = environment(COHORTCTL_URL=api.url, COHORTCTL_TOKEN="secret", HOME=str(tmp_path))
+    options = ["--server", "TRAINER.internal", "--state", "/proc/none/kept.json"]
+    command = [*CTL, "on-notice", *options, "--", "sh", "-c", f"echo ran > {output}"]
+    with process(command, env, stderr=subprocess.PIPE) as child:
+        child.stderr.close()
+        assert output.read_text() == "ran\n"
+        api.wait_for("POST")
+
+
+def test_a_reason_that_no_environment_holds_stops_no_hook(tmp_path: Path) -> None:
+    """A NUL, half a character and a very long text reach the hook as far as they can."""
+    notice = WatchedNotice(7, 60, "a\0b\ud800" + "c" * 500_000, "credits", "trainer")
+    saved = tmp_path / "saved"
+    assert run_hook(["sh", "-c", f'printf %s "$COHORTD_NOTICE_REASON" > {saved}'], notice) == 0
+    assert saved.read_text().startswith("ab?ccc")

@@ -101,6 +101,11 @@ CASES: list[tuple[str, str, Inputs]] = [
             "burn_ucr_per_h": 1_000_000,
         },
     ),
+    (
+        "token",
+        "announce",
+        {"token": "tok-1", "name": "ci", "ends_s": DAY_S, "now_s": 3600},
+    ),
     ("advance", "advance", REVOKED_SETS),
     ("overuse", "announce", ABOVE),
     ("overuse", "announce", {**ABOVE, "owner": "birch"}),
@@ -217,6 +222,8 @@ NAMED = {
 }
 """What is decided about, and figures that only the text names."""
 UNREAD = {
+    ("token", "token"),
+    ("token", "name"),
     ("credits", "granted_ucr"),
     ("breach", "deadline_s"),
     ("operator", "level"),

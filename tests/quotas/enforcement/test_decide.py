@@ -218,6 +218,19 @@ def test_an_intent_ends_by_observation(
     assert all(i.ended_s == now_s for i in ended)
 
 
+@pytest.mark.parametrize("action", ["poweroff", "poweron"])
+@pytest.mark.parametrize("state", ["running", "stopping", "stopped", None])
+def test_a_sweep_from_before_the_call_ends_no_intent(action: str, state: str | None) -> None:
+    """What was seen before a call says nothing of its effect; the sweep at its instant does."""
+    intent = an_intent(action=action, state="sent", sent_s=1800)
+    servers = [] if state is None else [a_server(state=state)]
+    for now_s in (1801, 9000):
+        assert resolve_intents([intent], {Z: seen(1799, *servers)}, 300, now_s) == ()
+    assert len(resolve_intents([intent], {Z: seen(1800, *servers)}, 300, 9000)) == 1
+    pending = an_intent(action=action)
+    assert resolve_intents([pending], {Z: seen(1799, *servers)}, 300, 1801) == ()
+
+
 def test_a_dark_zone_ends_no_sent_intent() -> None:
     """Unknown is not empty: a server that is not seen is not taken for stopped."""
     intent = an_intent(state="sent", sent_s=1800)

@@ -443,3 +443,34 @@ def test_a_server_that_went_off_in_the_seconds_of_the_sweep_may_have_run() -> No
     server = a_server(state="stopped", modified_s=10_005)
     result = meter(a_program(), CATALOGUE, [], {Z: 1_000}, [seen(10_000, server)])
     assert [d.period for d in result.unconfirmed_periods] == [Period(1_000, 10_000)]
+
+
+@pytest.mark.parametrize(
+    ("starts_s", "created_s", "period"),
+    [
+        (0, 0, Period(1_000, 10_000)),
+        (4_000, 0, Period(4_000, 10_000)),
+        (0, 5_000, Period(5_000, 10_000)),
+        (5_000, 4_000, Period(5_000, 10_000)),
+        (9_990, 0, None),
+        (10_001, 0, None),
+    ],
+    ids=["a gap", "cohort", "creation", "both", "too short", "cohort to come"],
+)
+def test_no_time_is_unconfirmed_before_the_cohort_or_the_server(
+    starts_s: int, created_s: int, period: Period | None
+) -> None:
+    """A gap over the cohort's start or the creation: only what may be charged can be unconfirmed.
+
+    For a server that is on at the sweep, no run and no doubt begins earlier either.
+    """
+    program, earliest_s = a_program(starts_s=starts_s), max(starts_s, created_s)
+    server = a_server(state="stopped", modified_s=10_005, created_s=created_s)
+    result = meter(program, CATALOGUE, [], {Z: 1_000}, [seen(10_000, server)])
+    assert [each.period for each in result.unconfirmed_periods] == ([period] if period else [])
+    result = meter(
+        program, CATALOGUE, [], {Z: 1_000}, [seen(10_000, replace(server, state="running"))]
+    )
+    periods = [each.period for each in result.unconfirmed_periods]
+    begins = [each.start_s for each in (*periods, *result.runs.values())]
+    assert all(start_s >= earliest_s for start_s in begins)

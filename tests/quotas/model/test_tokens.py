@@ -61,11 +61,13 @@ def test_a_token_s_state_follows_the_clock(now_s: int, revoked_s: int | None, st
 @pytest.mark.parametrize(
     ("startup", "scopes", "says"),
     [
-        ("acme", ("write",), "write one or more of read, request, admin, audit"),
+        ("acme", ("write",), "write one or more of read, request, node, power, admin, audit"),
         ("acme", (), "write one or more of"),
         ("acme", ("read", "admin"), "are for operators"),
         ("", ("read",), "act for a startup"),
         ("", ("admin", "request"), "act for a startup"),
+        ("", ("node",), "act for a startup"),
+        ("", ("power",), "act for a startup"),
     ],
 )
 def test_scopes_fit_their_bearer(startup: str, scopes: tuple[str, ...], says: str) -> None:

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import pairwise
 from typing import Any
 
 import pytest
 
 from quotas.book.cycle.commit import apply_program
+from quotas.book.cycle.state import load_state
+from quotas.book.reads.status import in_force
+from quotas.book.schema.tables import INTENT
 from quotas.book.verify.verify import verify
-from quotas.model.observation import Cause, Partial
+from quotas.model.observation import Cause, Complete, Partial
 from quotas.model.program import Mode
-from quotas.state.notices import IntentCode
+from quotas.state.notices import Intent, IntentCode, IntentState
+from quotas.state.overrides import EVERYONE, Overrides
 from scheduler.act.access import CALL_BUDGET_S
+from scheduler.act.intents import act, sendable_intents
 from scheduler.clouds.base import Conflict, KeyRefused, ServerFault, Throttled, Unreachable
 from scheduler.timing import Timing
-from tests.scheduler.harness import DAY_S, NOTICE_S, T0, Harness, override, program, server
+from tests.builders import an_intent
+from tests.scheduler.harness import DAY_S, NOTICE_S, T0, ZONE, Harness, override, program, server
 from tests.scheduler.scenarios import last_notice
 
 
@@ -260,3 +266,69 @@ def test_a_stop_that_is_under_way_is_taken_back_when_it_is_done() -> None:
         last_notice(harness)["state"] == "executed"
         and harness.all("intent")[0]["state"] == "confirmed"
     )
+
+
+class RecordedChanges:
+    """An access changer that only notes what it was asked to carry out."""
+
+    def __init__(self) -> None:
+        self.carried_out: list[str] = []
+
+    def carry_out(self, intent: Intent) -> Intent | None:
+        """Note the action; it is done at once."""
+        self.carried_out.append(intent.action)
+        return replace(intent, sent_s=intent.decided_s).ended(
+            IntentState.CONFIRMED, IntentCode.POLICIES, intent.decided_s
+        )
+
+
+CLOSING = {"notice_id": None, "server_id": "", "zone": "", "startup": "acme", "replaces": ""}
+KINDS_OF_INTENT: dict[str, dict[str, Any]] = {
+    "poweroff": {"action": "poweroff", "zone": ZONE, "notice_id": None},
+    "poweron": {"action": "poweron", "zone": ZONE, "notice_id": None},
+    "close": {"action": "close", **CLOSING},
+    "reopen": {"action": "reopen", **CLOSING},
+}
+
+
+def with_pending_intent(kind: str) -> tuple[Harness, Intent]:
+    """A world in which nothing is due but one intent of a kind, decided now for five minutes."""
+    harness = Harness()
+    harness.cloud.add(server())
+    harness.run()
+    intent = an_intent(decided_s=T0, not_after_s=T0 + 300, **KINDS_OF_INTENT[kind])
+    with harness.book.writing() as connection:
+        connection.execute(INTENT.insert(), asdict(intent))
+    return harness, intent
+
+
+@pytest.mark.parametrize("kind", KINDS_OF_INTENT)
+@pytest.mark.parametrize(("late_s", "sent"), [(0, 1), (1, 0)])
+def test_nothing_is_sent_past_its_last_instant(kind: str, late_s: int, sent: int) -> None:
+    """`decide` ends such an intent, but a slow cycle may reach it first: it stays pending."""
+    harness, intent = with_pending_intent(kind)
+    harness.clock.move_to(intent.not_after_s + late_s)
+    lease, changes = harness.cycle.leadership.lease(harness.clock.now_s()), RecordedChanges()
+    assert lease is not None
+    assert act(harness.cloud, harness.book, lease, harness.clock, [intent], changes) == sent
+    calls = [*harness.cloud.stops, *harness.cloud.starts, *changes.carried_out]
+    assert len(calls) == sent
+    assert (states(harness) == ["pending"]) == (not sent)
+
+
+@pytest.mark.parametrize("kind", KINDS_OF_INTENT)
+@pytest.mark.parametrize("suspended", [None, "maintenance", "shadow", "off"])
+def test_no_intent_of_any_kind_is_sent_while_acting_is_suspended(
+    kind: str, suspended: str | None
+) -> None:
+    """An intent that waits when maintenance begins waits on, whether it is of IAM or a server."""
+    harness, intent = with_pending_intent(kind)
+    if suspended == "maintenance":
+        override(harness, "maintenance", EVERYONE)
+    elif suspended is not None:
+        apply_program(harness.book, program(mode=Mode(suspended)), T0, "tests")
+    state = in_force(load_state(harness.book), T0)
+    overrides = Overrides(state.enforcement.overrides, T0)
+    sweeps = {ZONE: Complete(ZONE, T0, ())}
+    found = sendable_intents(harness.book, state, overrides, sweeps)
+    assert found == (() if suspended else (intent,))
