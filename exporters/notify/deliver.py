@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import apprise
 from apprise import OverflowMode
 
@@ -10,6 +12,7 @@ from exporters.notify.settings import Settings
 from exporters.notify.webhook import send_webhook
 from quotas.messages.routing import Delivery, DeliveryResult
 from quotas.model.contacts import MAIL, WEBHOOK, scheme_of
+from quotas.model.text import chat_text, clean
 
 
 class Deliverer:
@@ -20,6 +23,11 @@ class Deliverer:
 
     def __call__(self, delivery: Delivery) -> DeliveryResult:
         """Send a delivery once over its recipient's channel."""
+        result = self._send(delivery)
+        # A service answers what it likes, and the detail reaches logs, metrics and terminals.
+        return replace(result, detail=clean(result.detail))
+
+    def _send(self, delivery: Delivery) -> DeliveryResult:
         scheme = scheme_of(delivery.recipient)
         if scheme in MAIL:
             return send_mail(delivery, self.settings)
@@ -39,7 +47,10 @@ def _send_chat(delivery: Delivery, settings: Settings) -> DeliveryResult:
         # By default apprise sends text that is too long as it is, and the service refuses it.
         service.overflow_mode = OverflowMode.SPLIT
     taken = channel.notify(
-        title=delivery.subject, body=delivery.text, body_format="text", timeout=settings.total_s
+        title=chat_text(delivery.subject),
+        body=chat_text(delivery.text),
+        body_format="text",
+        timeout=settings.total_s,
     )
     return (
         DeliveryResult("sent") if taken else DeliveryResult("retry", "the service did not take it")

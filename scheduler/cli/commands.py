@@ -35,6 +35,7 @@ from scheduler.cli.options import (
     keyword_parameters,
     parse_reason,
     print_json,
+    print_line,
 )
 from scheduler.clock import SystemClock
 
@@ -78,7 +79,7 @@ def answer_command(
                 if as_json:
                     print_json(value)
                 for line in () if as_json else lines:
-                    typer.echo(line)
+                    print_line(line)
             finally:
                 book.close()
 
@@ -122,7 +123,7 @@ def _execute(
     if as_json:
         print_json({**answer, "dry_run": dry_run})
     else:
-        typer.echo(f"{'would be: ' if dry_run else ''}{answer['sentence']}")
+        print_line(f"{'would be: ' if dry_run else ''}{answer['sentence']}")
 
 
 def check_key(key: str | None) -> None:

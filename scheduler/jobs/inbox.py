@@ -14,7 +14,15 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import structlog
-from pydantic import BaseModel, ConfigDict, Field, StrictInt, StringConstraints, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictInt,
+    StringConstraints,
+    ValidationError,
+)
 from pydantic_core import from_json
 
 from quotas.book import Book, BookError
@@ -24,6 +32,7 @@ from quotas.book.actions.requests import open_request, withdraw_request
 from quotas.book.actions.tokens import list_tokens
 from quotas.book.inbox import InboxAnswer, read_answers, waiting_messages, write_answer
 from quotas.ledger.corrections import Refused
+from quotas.model.text import clean
 from quotas.model.tokens import Token
 from quotas.model.units import LARGEST_UCR, format_instant
 from quotas.state.requests import RequestSpec
@@ -32,7 +41,9 @@ log = structlog.get_logger()
 MAX_READ, MAX_HANDLED = 1_000, 50
 """The most writes read, and performed, in one cycle. The rest waits for the next cycle."""
 
-Text = Annotated[str, StringConstraints(max_length=500, pattern=r"^[^\x00]*$")]
+Text = Annotated[
+    str, StringConstraints(max_length=500, pattern=r"^[^\x00]*$"), AfterValidator(clean)
+]
 Count = Annotated[StrictInt, Field(ge=1, le=2**31 - 1)]
 """Values that a row of either database can hold: PostgreSQL's text has no NUL."""
 

@@ -16,6 +16,7 @@ from quotas.model.contacts import CHAT
 from .deliveries import a_delivery, a_message
 from .receivers import HttpReceiver, http_server
 
+DISCORD = "discord://123456789/abcdefgh"
 MOST = 2000
 """What Discord takes; more it answers with 400."""
 
@@ -63,3 +64,12 @@ def test_a_letter_that_fits_is_one_message(discord: HttpReceiver) -> None:
     assert Deliverer(Settings())(delivery).outcome == "sent"
     (said,) = heard(discord)
     assert delivery.subject in said and "4.20 credits" in said
+
+
+def test_a_name_mentions_nobody_in_a_chat(discord: HttpReceiver) -> None:
+    """A server called @everyone reaches the chat with its letters, and without the mention."""
+    message = a_message(subject="@everyone stops", text="<@&1> [pay](https://x.test)\x1b[2J\n")
+    assert Deliverer(Settings())(a_delivery(message, recipient=DISCORD)).outcome == "sent"
+    posted = "".join(heard(discord))
+    assert "everyone" in posted and "\x1b" not in posted
+    assert not any(text in posted for text in ("@everyone", "<@", "]("))

@@ -19,6 +19,7 @@ from quotas.book.transfers import rebuild_balances
 from quotas.book.verify.verify import verify as verify_book
 from quotas.ledger.chain_heads import hashes_in
 from quotas.messages.explain import explain as explanation
+from quotas.model.text import clean_lines
 from quotas.model.units import format_instant
 from scheduler.cli.commands import Answer, answer_command
 from scheduler.cli.look.screen import past_lines, status_lines, watch_live
@@ -33,6 +34,7 @@ from scheduler.cli.options import (
     parse_instant_option,
     parse_past_instant,
     print_json,
+    print_line,
     read_text,
 )
 from scheduler.clock import SystemClock
@@ -62,7 +64,7 @@ def status(
         print_json(found)
         return
     for line in status_lines(found) if as_of is None else past_lines(found):
-        typer.echo(line)
+        print_line(line)
 
 
 @answer_command(app)
@@ -160,7 +162,7 @@ def verify(
         for cohort, head in sorted(verdict.chain_heads.items()):
             typer.echo(f"chain head of {cohort}: {head}")
     else:
-        typer.echo(f"cohortd: the book is wrong: {verdict.fault}", err=True)
+        typer.echo(clean_lines(f"cohortd: the book is wrong: {verdict.fault}"), err=True)
     if verdict.fault is not None:
         raise typer.Exit(REFUSED)
 

@@ -45,6 +45,7 @@ from scheduler.cli.options import (
     parse_address,
     parse_cycle,
     print_json,
+    print_line,
     read_text,
 )
 from scheduler.clock import SystemClock
@@ -104,9 +105,9 @@ def check(
     if as_json:
         print_json([asdict(each) for each in found])
     for each in [] if as_json else found:
-        typer.echo(f"{'ok ' if each.ok else 'NO '} {each.name}: {each.detail}")
+        print_line(f"{'ok ' if each.ok else 'NO '} {each.name}: {each.detail}")
         if not each.ok:
-            typer.echo(f"     fix: {each.fix}")
+            print_line(f"     fix: {each.fix}")
     if not all(each.ok for each in found):
         raise typer.Exit(1)
 
