@@ -38,14 +38,16 @@ class Deliverer:
 
 def _send_chat(delivery: Delivery, settings: Settings) -> DeliveryResult:
     """Send through apprise, which answers only whether it succeeded."""
-    channel = apprise.Apprise()
-    if not channel.add(delivery.recipient):
+    # `instantiate` reads one service. `Apprise.add` would read a list, such as an own json:// URL.
+    service = apprise.Apprise.instantiate(delivery.recipient)
+    if service is None:
         return DeliveryResult(
             "refused", "apprise cannot read this contact; see its page for the service"
         )
-    for service in channel:
-        # By default apprise sends text that is too long as it is, and the service refuses it.
-        service.overflow_mode = OverflowMode.SPLIT
+    # By default apprise sends text that is too long as it is, and the service refuses it.
+    service.overflow_mode = OverflowMode.SPLIT
+    channel = apprise.Apprise()
+    channel.add(service)
     taken = channel.notify(
         title=chat_text(delivery.subject),
         body=chat_text(delivery.text),

@@ -73,3 +73,11 @@ def test_a_name_mentions_nobody_in_a_chat(discord: HttpReceiver) -> None:
     posted = "".join(heard(discord))
     assert "everyone" in posted and "\x1b" not in posted
     assert not any(text in posted for text in ("@everyone", "<@", "]("))
+
+
+def test_one_contact_reaches_one_service(discord: HttpReceiver) -> None:
+    """A second URL behind a comma posts nowhere: apprise would read a list of services."""
+    with http_server() as inner:
+        recipient = f"{DISCORD},json://127.0.0.1:{inner.port}/x"
+        Deliverer(Settings())(a_delivery(recipient=recipient))
+        assert inner.requests == []
