@@ -13,9 +13,13 @@ import zlib
 from base64 import b32decode, b32encode
 from dataclasses import dataclass
 
+from quotas.model.units import DAY_S
+
 SCOPES = ("read", "request", "admin", "audit")
 """read and request act for one startup; admin and audit are for operators, without a startup."""
 OPERATOR_SCOPES = frozenset({"admin", "audit"})
+LEAVERS_READ_S = 90 * DAY_S
+"""How long the tokens of a startup that left still read its statements, and nothing else."""
 SECRET_BYTES = 32
 _SHAPE = re.compile(r"cohortd_([a-z2-7]{58})")
 

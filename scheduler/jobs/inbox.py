@@ -30,6 +30,7 @@ from quotas.book.actions.advances import SelfAdvanceCommand, take_ahead
 from quotas.book.actions.notices import acknowledge, snooze
 from quotas.book.actions.requests import open_request, withdraw_request
 from quotas.book.actions.tokens import list_tokens
+from quotas.book.cycle.state import read_program
 from quotas.book.inbox import InboxAnswer, read_answers, waiting_messages, write_answer
 from quotas.ledger.corrections import Refused
 from quotas.model.text import clean
@@ -158,9 +159,13 @@ class InboxDrain:
             return 0
         known = read_answers(self._book, {each.id for each in found})
         tokens = {token.id: token for token in list_tokens(self._book)}
+        with self._book.reading() as connection:
+            _, program = read_program(connection)
+        members = {each.name for each in program.startups()} if program else set()
         fresh = [each for each in found if each.id not in known][:MAX_HANDLED]
         for each in fresh:
-            answer = _answer(self._book, each, tokens.get(each.token), now_s)
+            token = tokens.get(each.token) if each.startup in members else None
+            answer = _answer(self._book, each, token, now_s)
             write_answer(self._book, answer)
             log.info("inbox.answered", id=answer.id, state=answer.state, text=answer.text)
         return len(fresh)

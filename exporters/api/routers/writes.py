@@ -231,6 +231,7 @@ async def enqueue(
 ) -> InboxMessage:
     """Put a write in the inbox, once for its key. Raises Problem and stores nothing if it fails."""
     read_model: ReadModel = request.app.state.read_model
+    Viewer(token, await read_model.latest(), read_model).check_member()
     inbox: Inbox = request.app.state.inbox
     id = hashlib.sha256(f"{token.startup}\n{key}".encode()).hexdigest()[:32]
     message = InboxMessage(id, kind, token.startup, body, token.id, read_model.now_s())
