@@ -139,9 +139,23 @@ class Viewer:
         """The reads of this startup, and of no other."""
         return StartupReads(self.token.startup, self.cached.program_status)
 
+    def check_member(self) -> None:
+        """Refuse a startup that left the program. Raises Problem."""
+        startup = self.token.startup
+        if startup and self.cached.program_status.program.startup(startup) is None:
+            detail = f"{startup} left the program: its tokens read /v1/statements only."
+            raise Problem(403, "left", detail)
+
 
 async def viewer(request: Request) -> Viewer:
-    """The only way to a startup's data: its token, and the reads of that startup alone."""
+    """The only way to a member's data: its token, and the reads of that startup alone."""
+    found = await statement_viewer(request)
+    found.check_member()
+    return found
+
+
+async def statement_viewer(request: Request) -> Viewer:
+    """The way to the statements, which a startup that left may read too."""
     access: Access = request.app.state.access
     read_model: ReadModel = request.app.state.read_model
     scopes = ("read", "node") if request.scope["route"].path in NODE_PATHS else ("read",)
@@ -164,5 +178,6 @@ async def viewer_without_query(request: Request) -> Viewer:
     return found
 
 
+StatementViewerDep = Annotated[Viewer, Depends(statement_viewer)]
 ViewerDep = Annotated[Viewer, Depends(viewer)]
 ViewerNoQueryDep = Annotated[Viewer, Depends(viewer_without_query)]

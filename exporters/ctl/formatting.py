@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from quotas.messages.levels import LEVELS
+from quotas.model.text import clean
 from quotas.model.units import format_duration
 
 Answer = Mapping[str, Any]
@@ -14,7 +15,7 @@ AMOUNTS = ("granted", "posted", "accrued", "held", "reserve")
 
 def plain(text: object) -> str:
     """A text of the API on one line, without characters that control a terminal."""
-    return "".join(c if c.isprintable() else " " for c in str(text))
+    return clean(str(text))
 
 
 def table(titles: Sequence[str], rows: Sequence[Sequence[object]], empty: str = "") -> str:

@@ -38,9 +38,16 @@ class Deadline:
             raise TimeoutError(f"no end within {self._limit_s} s")
 
     def connect(self, host: str, port: int, timeout_s: float) -> socket.socket:
-        """A connection with the deadline; `timeout_s` limits each step. Raises OSError."""
+        """A connection with the deadline; `timeout_s` limits each step. Raises OSError.
+
+        It may be called again after a failure, until the limit is exceeded.
+        """
+        if not self._timer.is_alive():
+            raise TimeoutError
         sock = socket.create_connection((host, port), timeout_s)
         with self._lock:
+            if self._sock is not None:
+                self._sock.close()  # of an earlier attempt
             # TLS takes the socket over before its handshake, so keep this handle of it.
             self._sock = sock.dup()
             if self._has_expired:

@@ -17,6 +17,7 @@ from exporters.notify.deadline import Deadline
 from exporters.notify.settings import Settings
 from quotas.messages.routing import Delivery, DeliveryResult
 from quotas.model.contacts import mail_address
+from quotas.model.text import clean, clean_lines
 
 PERMANENT = 500
 
@@ -31,13 +32,11 @@ def build_mail(delivery: Delivery, sender: str) -> EmailMessage:
     """The whole mail. The same delivery gives the same mail except for its Date."""
     mail = EmailMessage()
     mail["From"], mail["To"] = sender, mail_address(delivery.recipient)
-    # A name from the cloud may contain anything; a header is one line.
-    one_line = "".join(c if c.isprintable() else " " for c in delivery.subject)
-    mail["Subject"] = " ".join(one_line.split())
+    mail["Subject"] = " ".join(clean(delivery.subject).split())  # a header is one line
     mail["Date"] = formatdate(delivery.claimed_s)
     mail["Message-ID"] = message_id(delivery, sender)
     mail["Auto-Submitted"] = "auto-generated"
-    mail.set_content(delivery.text)
+    mail.set_content(clean_lines(delivery.text))
     return mail
 
 

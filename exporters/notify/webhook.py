@@ -1,7 +1,7 @@
 """Webhooks: a signed POST to public addresses only.
 
-The name is resolved here, each of its addresses is checked, and the connection goes to a checked
-address: a name that resolves differently a moment later changes nothing. No redirect is followed,
+The name is resolved here, each of its addresses is checked, and the checked addresses are tried
+in turn: a name that resolves differently a moment later changes nothing. No redirect is followed,
 the body of the answer is not read, every step has a timeout, and the whole delivery has a
 deadline.
 """
@@ -26,6 +26,19 @@ from quotas.messages.routing import Delivery, DeliveryResult, as_json
 
 RETRYABLE_STATUSES = frozenset({408, 425, 429})
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+_IPV6_UNICAST = ipaddress.ip_network("2000::/3")
+_RESERVED = tuple(
+    map(
+        ipaddress.ip_network,
+        (
+            *("192.0.0.0/24", "192.31.196.0/24", "192.52.193.0/24", "192.88.99.0/24"),
+            *("192.175.48.0/24", "2001::/23", "2620:4f:8000::/48", "3fff::/20"),
+        ),
+    )
+)
+"""Ranges of protocols, relays and documents (RFC 6890), which Python partly calls global."""
 
 
 class ForbiddenAddress(Exception):
@@ -57,8 +70,7 @@ def send_webhook(delivery: Delivery, settings: Settings) -> DeliveryResult:
     }
     try:
         with Deadline(settings.total_s) as deadline:
-            address = resolve(url, settings)
-            sock = deadline.connect(address, _port(url), settings.timeout_s)
+            sock = _connected(url, settings, deadline)
             status = _post(url, sock, body, headers)
     except ForbiddenAddress as error:
         return DeliveryResult("refused", str(error))
@@ -77,8 +89,19 @@ def send_webhook(delivery: Delivery, settings: Settings) -> DeliveryResult:
     return DeliveryResult("retry" if again else "refused", f"status {status}")
 
 
-def resolve(url: SplitResult, settings: Settings) -> str:
-    """The address to connect to. Raises ForbiddenAddress unless all of the name are allowed."""
+def _connected(url: SplitResult, settings: Settings, deadline: Deadline) -> socket.socket:
+    """A connection to the first checked address that answers. Raises OSError."""
+    failure = OSError("the name has no address")
+    for address in resolve(url, settings):
+        try:
+            return deadline.connect(address, _port(url), settings.timeout_s)
+        except OSError as error:
+            failure = error
+    raise failure
+
+
+def resolve(url: SplitResult, settings: Settings) -> list[str]:
+    """The addresses of the name, in order. Raises ForbiddenAddress unless all are allowed."""
     host = url.hostname or ""
     found = socket.getaddrinfo(host, _port(url), type=socket.SOCK_STREAM)
     addresses = [ipaddress.ip_address(str(row[4][0]).partition("%")[0]) for row in found]
@@ -91,7 +114,7 @@ def resolve(url: SplitResult, settings: Settings) -> str:
             )
         if not allowed and url.scheme != "https":
             raise ForbiddenAddress(f"{host} is reached without TLS; write https://")
-    return str(addresses[0])
+    return [str(address) for address in dict.fromkeys(addresses)]
 
 
 def is_public(address: Address) -> bool:
@@ -100,8 +123,10 @@ def is_public(address: Address) -> bool:
         inner = address.ipv4_mapped or address.sixtofour or _nat64(address)
         if inner is not None:
             return is_public(inner)
-        if address.teredo is not None:
+        if address not in _IPV6_UNICAST:
             return False
+    if any(address.version == each.version and address in each for each in _RESERVED):
+        return False
     return address.is_global and not address.is_multicast and not address.is_reserved
 
 

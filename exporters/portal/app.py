@@ -157,6 +157,8 @@ def signed_in(handler: Callable[[Visit], Awaitable[Response]]) -> Handler:
             raise Problem(401, "token-ended", "The token of this session is no longer in force.")
         services.access.admit(token, request.method, "read")
         viewer = Viewer(token, await services.read_model.latest(), services.read_model)
+        if handler not in (statement, sign_out):
+            viewer.check_member()
         translator = Translator(language(request), viewer.cached.program_status.program.timezone)
         return await handler(Visit(request, services, session, viewer, translator))
 

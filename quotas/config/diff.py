@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from quotas.config.schema import POLICY_KEYS
 from quotas.model.contacts import mask_contact
+from quotas.model.former_members import refuse_reused_names
 from quotas.model.program import (
     Cohort,
     Grant,
@@ -57,6 +58,7 @@ def diff(
     """
     if old is not None:
         _refuse_moved_startups(old, new)
+        refuse_reused_names(old, new)
         _refuse_changed_grants(old, new)
     before, after = _layout(old) if old else {}, _layout(new)
     reasons = dict(_reasons(old, new, usage, overrides))
@@ -230,6 +232,10 @@ def _reasons(
         return
     yield from _bounds(old, new)
     yield from _capacity(old, new, was)
+    for startup in new.startups():
+        if old.startup(startup.name) is None and old.known(startup.name) is not None:
+            why = f"{startup.name} returns to its earlier credits, tokens and history"
+            yield _startup_path(startup), why
     for cohort in old.cohorts:
         yield from _dates(cohort, new)
     for startup in old.startups():

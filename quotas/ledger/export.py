@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from quotas.ledger.recorded import PostedTransfer
+from quotas.model.text import clean, csv_cell
 from quotas.model.units import UCR_PER_CREDIT, format_instant
 
 TYPES = {
@@ -73,7 +74,8 @@ def csv_lines(transfers: Iterable[PostedTransfer]) -> Iterator[str]:
     for posted in transfers:
         of = {**as_json(posted), "detail": posted.detail}
         for position, entry in enumerate(of["entries"]):
-            yield rows.writerow({**of, **entry, "position": position})
+            cells = {**of, **entry, "position": position}
+            yield rows.writerow({name: csv_cell(value) for name, value in cells.items()})
 
 
 class _Echo:
@@ -110,4 +112,4 @@ FORMATS: dict[str, Callable[[Iterable[PostedTransfer]], Iterator[str]]] = {
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split())
+    return " ".join(clean(text).split())

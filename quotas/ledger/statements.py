@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from quotas.ledger.recorded import USAGE, PostedTransfer, credits_ucr
+from quotas.model.text import csv_cell
 from quotas.model.units import format_credits, format_instant, month_start_s
 
 COLUMNS = (
@@ -217,6 +218,7 @@ def csv_text(found: Mapping[str, Any]) -> str:
     rows = csv.DictWriter(text, COLUMNS, restval="", extrasaction="ignore", lineterminator="\n")
     rows.writeheader()
     rows.writerow({**of, "kind": "opening", "amount": found["opening"]})
-    rows.writerows({**of, **line} for line in found["lines"])
+    for line in found["lines"]:
+        rows.writerow({**of, **{name: csv_cell(value) for name, value in line.items()}})
     rows.writerow({**of, "kind": "closing", "amount": found["closing"]})
     return text.getvalue()

@@ -14,6 +14,19 @@ WEBHOOK = frozenset({"http", "https"})
 CHAT = frozenset(
     {"discord", "gchat", "opsgenie", "pagerduty", "pover", "slack", "tgram", "wxteams"}
 )
+CHAT_HOSTS = {
+    "discord.com": "discord",
+    "discordapp.com": "discord",
+    "chat.googleapis.com": "gchat",
+    "opsgenie.com": "opsgenie",
+    "pagerduty.com": "pagerduty",
+    "pushover.net": "pover",
+    "slack.com": "slack",
+    "telegram.org": "tgram",
+    "webex.com": "wxteams",
+    "webexapis.com": "wxteams",
+}
+"""Hosts of chat services with the channel of each. They refuse a webhook in cohortd's form."""
 SCHEMES = MAIL | WEBHOOK | CHAT
 _SCHEME = re.compile(r"[a-z]{1,10}")
 """What is shown as the scheme of a contact. A longer text may be a token."""
@@ -33,6 +46,8 @@ def mail_address(contact: str) -> str:
 def contact_problem(contact: str) -> str | None:
     """The problem of a contact with its fix; None for a valid contact."""
     scheme = scheme_of(contact)
+    if not contact.isprintable():
+        return "contains a character that is not printable; remove it"
     if scheme in MAIL:
         return None if _ADDRESS.fullmatch(mail_address(contact)) else _NO_ADDRESS
     if scheme in WEBHOOK:
@@ -43,6 +58,8 @@ def contact_problem(contact: str) -> str | None:
         )
     if not contact.partition("://")[2]:
         return f"has no address after {scheme}:; write {scheme}:// and the service's own notation"
+    if contact.count("://") > 1:
+        return "names more than one service; write each contact on its own"
     return None
 
 
@@ -61,7 +78,20 @@ def _webhook_problem(contact: str) -> str | None:
         return "contains a password; remove it: cohortd signs each webhook instead"
     if url.fragment:
         return "has a part after '#', which the server never gets; remove it"
+    chat = _chat_of(host)
+    if chat is not None:
+        return (
+            f"is a chat service, which refuses cohortd's signed webhooks; write {chat}:// and the "
+            "service's own notation (docs/notices.md)"
+        )
     return None
+
+
+def _chat_of(host: str) -> str | None:
+    """The channel of a chat service's host or of a host below it."""
+    name = host.rstrip(".").lower()
+    found = (c for known, c in CHAT_HOSTS.items() if name == known or name.endswith(f".{known}"))
+    return next(found, None)
 
 
 def mask_contact(contact: str) -> str:

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
 
-from quotas.model.program import Cohort, Program, Startup, Tenure
+from quotas.model.program import Cohort, Program, ProgramError, Startup, Tenure
 
 
 def with_former_members(program: Program, earlier: Iterable[Program]) -> Program:
@@ -29,6 +29,27 @@ def with_former_members(program: Program, earlier: Iterable[Program]) -> Program
             of[startup.cohort].append(startup)
     former = (replace(cohorts[name], startups=tuple(own)) for name, own in sorted(of.items()))
     return replace(program, former=tuple(former))
+
+
+def refuse_reused_names(current: Program, program: Program) -> None:
+    """Refuse a startup under the name of another one that left. Raises ProgramError.
+
+    Balances, tokens and history belong to a name. So the name of a former member stays with its
+    projects and its cohort: the same company may return, and another one never inherits.
+    """
+    former = {startup.name: startup for startup in current.former_members()}
+    for startup in program.startups():
+        left = former.get(startup.name)
+        if left is None:
+            continue
+        projects = {tenure.project_id for tenure in left.projects}
+        own = {tenure.project_id for tenure in startup.projects}
+        if left.cohort != startup.cohort or not projects & own:
+            raise ProgramError(
+                f"cohort.{startup.cohort}.startup.{startup.name} is the name of a startup that "
+                f"left cohort {left.cohort}, and its credits, tokens and history stay with that "
+                "name; give this startup another name."
+            )
 
 
 def _parted(startup: Startup, version: Program) -> Startup:

@@ -13,6 +13,8 @@ import zlib
 from base64 import b32decode, b32encode
 from dataclasses import dataclass
 
+from quotas.model.units import DAY_S
+
 SCOPES = ("read", "request", "node", "power", "admin", "audit")
 """The first four act for one startup; admin and audit are for operators, without a startup.
 
@@ -23,6 +25,8 @@ such route yet, so `request` never grows into it.
 ACKNOWLEDGING_SCOPES = ("request", "node")
 """The scopes of which one is enough to acknowledge a notice."""
 OPERATOR_SCOPES = frozenset({"admin", "audit"})
+LEAVERS_READ_S = 90 * DAY_S
+"""How long the tokens of a startup that left still read its statements, and nothing else."""
 SECRET_BYTES = 32
 _SHAPE = re.compile(r"cohortd_([a-z2-7]{58})")
 

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
+from quotas.model.text import clean_lines
+
 
 @contextmanager
 def exit_with_sentence() -> Iterator[None]:
@@ -46,7 +48,7 @@ def exit_with_sentence() -> Iterator[None]:
 
 
 def end(sentence: str, code: int) -> NoReturn:
-    """Print a sentence, if there is one, and exit."""
+    """Print a sentence, if there is one, without control characters, and exit."""
     if sentence:
-        print(f"cohortd: {sentence}", file=sys.stderr)
+        print(clean_lines(f"cohortd: {sentence}"), file=sys.stderr)
     sys.exit(code)

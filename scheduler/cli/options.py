@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -13,6 +12,7 @@ import typer
 
 from quotas.book import Address, Book
 from quotas.book.reads.history import program_at
+from quotas.model.text import clean, clean_lines, json_text
 from quotas.model.units import (
     format_credits,
     format_instant,
@@ -77,21 +77,21 @@ AsOf = Annotated[
 
 def print_json(value: object) -> None:
     """Print a value as JSON, sorted and indented."""
-    typer.echo(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False))
+    typer.echo(json_text(value, indent=2))
 
 
 def print_answer(value: object, lines: Iterable[str], *, as_json: bool) -> None:
-    """Print an answer as JSON, or as the lines that a person reads."""
+    """Print an answer as JSON, or as lines without characters that would control a terminal."""
     if as_json:
         print_json(value)
         return
     for line in lines:
-        typer.echo(line)
+        typer.echo(clean_lines(line))
 
 
 def fail(sentence: str, code: int = BAD_INPUT) -> NoReturn:
     """Print one sentence and exit."""
-    typer.echo(f"cohortd: {sentence}", err=True)
+    typer.echo(clean_lines(f"cohortd: {sentence}"), err=True)
     raise typer.Exit(code)
 
 
@@ -108,7 +108,7 @@ def read_text(path: Path) -> str:
 
 def actor() -> str:
     """The user who runs this command, for the book's records."""
-    return os.environ.get("SUDO_USER") or os.environ.get("USER") or f"uid-{os.getuid()}"
+    return clean(os.environ.get("SUDO_USER") or os.environ.get("USER") or f"uid-{os.getuid()}")
 
 
 def parse_reason(reason: str) -> str:

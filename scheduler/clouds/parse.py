@@ -11,6 +11,7 @@ from decimal import ROUND_HALF_EVEN, Decimal
 from typing import TypeVar
 
 from quotas.model.observation import Offer, Server
+from quotas.model.text import clean
 from quotas.model.units import UCR_PER_CREDIT, parse_instant
 from scheduler.clouds.base import Malformed, Project
 from scheduler.clouds.pages import Inconsistent, Page
@@ -89,14 +90,14 @@ def _zone_of(raw: JsonObject) -> str:
 def offers_page(answer: Reply, zone: str) -> Page[Offer]:
     """Read a page of products/servers. Raises Malformed."""
     rows = object_of(json_object(answer.body), "servers")
-    offers = (_offer(name, row, zone) for name, row in rows.items())
+    offers = (_offer(clean(name), row, zone) for name, row in rows.items())
     return Page(tuple((offer.commercial_type, offer) for offer in offers), header_total(answer))
 
 
 def stock_page(answer: Reply) -> Page[str]:
     """Read a page of products/servers/availability. Raises Malformed."""
     rows = object_of(json_object(answer.body), "servers")
-    items = ((name, text_of(json_object(row), "availability")) for name, row in rows.items())
+    items = ((clean(name), text_of(json_object(row), "availability")) for name, row in rows.items())
     return Page(tuple(items), header_total(answer))
 
 
@@ -185,7 +186,12 @@ def counted_list(answer: Reply, key: str) -> tuple[list[JsonObject], int]:
 
 
 def text_of(raw: JsonObject, key: str) -> str:
-    """A required string. Raises Malformed."""
+    """A required string, cleaned for people. Raises Malformed."""
+    return clean(_value_of(raw, key, str, "a text"))
+
+
+def exact_text_of(raw: JsonObject, key: str) -> str:
+    """A required string that cohortd sends back as it is. Raises Malformed."""
     return _UNSTORABLE.sub("\ufffd", _value_of(raw, key, str, "a text"))
 
 
@@ -220,7 +226,7 @@ def texts_of(raw: JsonObject, key: str) -> tuple[str, ...]:
     values = [] if raw.get(key) is None else _value_of(raw, key, list, "a list of texts")
     if not all(isinstance(value, str) for value in values):
         raise Malformed(f"{key!r} is not a list of texts")
-    return tuple(values)
+    return tuple(_UNSTORABLE.sub("\ufffd", str(value)) for value in values)
 
 
 def _count_of(raw: JsonObject, key: str) -> int:

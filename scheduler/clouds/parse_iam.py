@@ -14,6 +14,7 @@ from scheduler.clouds.parse import (
     JsonObject,
     check_organization,
     counted_list,
+    exact_text_of,
     json_object,
     list_of,
     nonempty_text_of,
@@ -65,7 +66,7 @@ def _rule(raw: JsonObject) -> Rule | None:
     sets = tuple(sorted(set(texts_of(raw, "permission_set_names"))))
     if not sets:
         return None
-    return Rule(sets, projects, organization_id, text_of(raw, "condition"))
+    return Rule(sets, projects, organization_id, exact_text_of(raw, "condition"))
 
 
 def check_rules(answer: Reply, wanted: Iterable[Rule]) -> None:

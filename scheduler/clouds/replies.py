@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
 
+from quotas.model.text import clean
 from scheduler.clouds.base import (
     CloudError,
     Conflict,
@@ -97,8 +98,7 @@ def _type_and_message(content: bytes) -> tuple[str, str]:
 
 def _printable(value: object) -> str:
     """The cloud's text on one line."""
-    text = value if isinstance(value, str) else ""
-    return "".join(c if c.isprintable() else " " for c in text)
+    return clean(value) if isinstance(value, str) else ""
 
 
 def redact(words: str, secrets: Iterable[str]) -> str:

@@ -14,7 +14,15 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 import structlog
-from pydantic import BaseModel, ConfigDict, Field, StrictInt, StringConstraints, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictInt,
+    StringConstraints,
+    ValidationError,
+)
 from pydantic_core import from_json
 
 from quotas.book import Book, BookError
@@ -22,8 +30,10 @@ from quotas.book.actions.advances import SelfAdvanceCommand, take_ahead
 from quotas.book.actions.notices import acknowledge, snooze
 from quotas.book.actions.requests import open_request, withdraw_request
 from quotas.book.actions.tokens import list_tokens
+from quotas.book.cycle.state import read_program
 from quotas.book.inbox import InboxAnswer, read_answers, waiting_messages, write_answer
 from quotas.ledger.corrections import Refused
+from quotas.model.text import clean
 from quotas.model.tokens import ACKNOWLEDGING_SCOPES, Token
 from quotas.model.units import LARGEST_UCR, format_instant
 from quotas.state.requests import RequestSpec
@@ -32,7 +42,9 @@ log = structlog.get_logger()
 MAX_READ, MAX_HANDLED = 1_000, 50
 """The most writes read, and performed, in one cycle. The rest waits for the next cycle."""
 
-Text = Annotated[str, StringConstraints(max_length=500, pattern=r"^[^\x00]*$")]
+Text = Annotated[
+    str, StringConstraints(max_length=500, pattern=r"^[^\x00]*$"), AfterValidator(clean)
+]
 Count = Annotated[StrictInt, Field(ge=1, le=2**31 - 1)]
 """Values that a row of either database can hold: PostgreSQL's text has no NUL."""
 
@@ -150,9 +162,13 @@ class InboxDrain:
             return 0
         known = read_answers(self._book, {each.id for each in found})
         tokens = {token.id: token for token in list_tokens(self._book)}
+        with self._book.reading() as connection:
+            _, program = read_program(connection)
+        members = {each.name for each in program.startups()} if program else set()
         fresh = [each for each in found if each.id not in known][:MAX_HANDLED]
         for each in fresh:
-            answer = _answer(self._book, each, tokens.get(each.token), now_s)
+            token = tokens.get(each.token) if each.startup in members else None
+            answer = _answer(self._book, each, token, now_s)
             write_answer(self._book, answer)
             log.info("inbox.answered", id=answer.id, state=answer.state, text=answer.text)
         return len(fresh)

@@ -208,3 +208,31 @@ def test_verify_names_the_transfer_that_was_tampered_with(operator_env: Operator
     verified = operator_env.run("verify", "--json")
     assert verified.code == 1 and verified.json["ok"] is False
     assert verified.json["fault"].startswith("transfer 2 ")
+
+
+@pytest.mark.parametrize("cohort", ["spring", "autumn"])
+def test_the_name_of_a_startup_that_left_is_not_given_to_another(
+    cohort: str, operator_env: OperatorEnv
+) -> None:
+    """birch leaves; another project is refused under its name, in the same and in a new cohort."""
+    operator_env.write(PROGRAM[:BIRCH])
+    assert operator_env.run("apply", "--confirm", "trial").code == 0
+    book = operator_env.in_force()
+    other = PROGRAM[BIRCH:].replace(PROJECTS[1], PROJECTS[2]).replace("birch-1", "birch-2")
+    new = "[cohort.autumn]\nstarts = 2027-08-01\nends = 2028-01-05\n" * (cohort == "autumn")
+    operator_env.write(PROGRAM[:BIRCH] + new + other.replace("cohort.spring", f"cohort.{cohort}"))
+    for ran in (operator_env.run("plan"), operator_env.run("apply", "--confirm", "trial")):
+        assert (ran.code, ran.out, ran.err.count("\n")) == (2, "", 1)
+        assert f"cohort.{cohort}.startup.birch" in ran.err and "another name" in ran.err
+    assert operator_env.in_force() == book
+
+
+def test_a_startup_returns_with_its_project_and_a_confirmation(operator_env: OperatorEnv) -> None:
+    """The same project under the same name needs --confirm, and then has its past again."""
+    operator_env.write(PROGRAM[:BIRCH])
+    assert operator_env.run("apply", "--confirm", "trial").code == 0
+    operator_env.write(PROGRAM)
+    refused = operator_env.run("apply")
+    assert refused.code == 1 and "cohort.spring.startup.birch" in refused.err
+    assert "returns to its earlier credits" in operator_env.run("plan").out
+    assert operator_env.run("apply", "--confirm", "trial").code == 0

@@ -11,7 +11,7 @@ from quotas.book import Book
 from quotas.book.actions.tokens import find_token, list_tokens
 from quotas.model.tokens import fingerprint
 
-from .operator_env import OperatorEnv
+from .operator_env import PROGRAM, OperatorEnv
 
 
 def created(operator_env: OperatorEnv, *more: object) -> dict[str, str]:
@@ -189,3 +189,20 @@ def test_what_cannot_be_is_refused(
     assert (ran.code, ran.out) == (code, "")
     assert says in ran.sentence
     assert list_tokens(Book.open_existing(operator_env.state)) == ()
+
+
+def test_tokens_of_a_startup_that_leaves_end_after_90_days(operator_env: OperatorEnv) -> None:
+    """A long token is shortened, a short one stays, and none is created or rotated."""
+    long = created(operator_env, "birch", "--expires", "300d")
+    short = created(operator_env, "birch", "--expires", "10d")
+    stays = created(operator_env, "acme", "--expires", "300d")
+    before = {each.id: each for each in list_tokens(Book.open_existing(operator_env.state))}
+    operator_env.write(PROGRAM[: PROGRAM.index("[cohort.spring.startup.birch]")])
+    assert operator_env.run("apply", "--confirm", "trial").code == 0
+    after = {each.id: each for each in list_tokens(Book.open_existing(operator_env.state))}
+    left_s = after[long["id"]].expires_s - after[long["id"]].created_s
+    assert 90 * 86_400 <= left_s < 90 * 86_400 + 600
+    for token in (short, stays):
+        assert after[token["id"]] == before[token["id"]]
+    assert operator_env.token("rotate", long["id"]).code == 1
+    assert operator_env.token("create", "birch", "--name", "x").code == 1

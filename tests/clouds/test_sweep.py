@@ -127,9 +127,9 @@ def test_unknown_keys_and_odd_details_do_not_blind_us() -> None:
     assert isinstance(sweep, Complete)
 
 
-@pytest.mark.parametrize("letter", ["\0", "\ud800"])
-def test_a_name_that_no_database_holds_is_read_as_one_that_each_does(letter: str) -> None:
-    """A startup chooses its servers' names, and no name may stop the writing of a cycle."""
+@pytest.mark.parametrize("letter", ["\0", "\ud800", "\x1b", "\x9b", "\u202e"])
+def test_a_name_is_read_without_characters_that_no_database_or_screen_takes(letter: str) -> None:
+    """A startup chooses its servers' names, and no name may stop a cycle or control a screen."""
     sweep = sweep_of(listing([server_json(name=f"a{letter}b")]))
     assert isinstance(sweep, Complete)
     assert sweep.servers[0].name == "a\ufffdb"

@@ -16,6 +16,7 @@ from quotas.model.contacts import CHAT
 from .deliveries import a_delivery, a_message
 from .receivers import HttpReceiver, http_server
 
+DISCORD = "discord://123456789/abcdefgh"
 MOST = 2000
 """What Discord takes; more it answers with 400."""
 
@@ -70,3 +71,20 @@ def test_a_mistyped_token_is_in_no_log(caplog: pytest.LogCaptureFixture) -> None
     delivery = a_delivery(a_message("n1.x"), recipient="slack://T1/B2/secret!secret!secret")
     assert Deliverer(Settings())(delivery).outcome == "refused"
     assert caplog.messages == []
+
+
+def test_a_name_mentions_nobody_in_a_chat(discord: HttpReceiver) -> None:
+    """A server called @everyone reaches the chat with its letters, and without the mention."""
+    message = a_message(subject="@everyone stops", text="<@&1> [pay](https://x.test)\x1b[2J\n")
+    assert Deliverer(Settings())(a_delivery(message, recipient=DISCORD)).outcome == "sent"
+    posted = "".join(heard(discord))
+    assert "everyone" in posted and "\x1b" not in posted
+    assert not any(text in posted for text in ("@everyone", "<@", "]("))
+
+
+def test_one_contact_reaches_one_service(discord: HttpReceiver) -> None:
+    """A second URL behind a comma posts nowhere: apprise would read a list of services."""
+    with http_server() as inner:
+        recipient = f"{DISCORD},json://127.0.0.1:{inner.port}/x"
+        Deliverer(Settings())(a_delivery(recipient=recipient))
+        assert inner.requests == []

@@ -8,6 +8,7 @@ import socket
 import ssl
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -100,8 +101,25 @@ def test_a_private_address_is_refused(hook: HttpReceiver, host: str) -> None:
         ("::ffff:10.0.0.1", False),
         ("64:ff9b::a00:1", False),
         ("2002:a00:1::1", False),
+        ("64:ff9b::7f00:1", False),
+        ("64:ff9b:1::1", False),
+        ("::7f00:1", False),
+        ("240.0.0.1", False),
+        ("192.0.0.9", False),
+        ("192.31.196.1", False),
+        ("192.52.193.1", False),
+        ("192.88.99.1", False),
+        ("192.175.48.1", False),
+        ("2001:3::1", False),
+        ("2001:20::1", False),
+        ("2620:4f:8000::1", False),
+        ("3fff::1", False),
+        ("fec0::1", False),
+        ("5f00::1", False),
         ("51.15.0.1", True),
+        ("64:ff9b::330f:1", True),
         ("2001:bc8::1", True),
+        ("2001:4860::1", True),
     ],
 )
 def test_only_addresses_of_everybody_are_public(address: str, public: bool) -> None:
@@ -118,6 +136,38 @@ def test_a_name_with_one_private_address_is_refused(
     closed = replace(OPEN, webhook_allow=())
     delivery_result = Deliverer(closed)(a_delivery(recipient="https://two.example.com/"))
     assert delivery_result.outcome == "refused" and "127.0.0.1" in delivery_result.detail
+
+
+def test_each_checked_address_of_a_name_is_tried(
+    hook: HttpReceiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first address refuses the connection, and the second one takes the message once."""
+    both = [(2, 1, 6, "", (ip, hook.port)) for ip in ("127.0.0.2", "127.0.0.1")]
+    real = socket.getaddrinfo
+
+    def two(host: str, *args: Any, **kwargs: Any) -> Any:
+        return both if host == "two.example.com" else real(host, *args, **kwargs)
+
+    monkeypatch.setattr(socket, "getaddrinfo", two)
+    assert Deliverer(OPEN)(to(hook, "two.example.com")).outcome == "sent"
+    assert len(hook.requests) == 1
+
+
+def test_many_addresses_share_one_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the deadline no further address is tried."""
+    tried: list[str] = []
+
+    def hanging(address: tuple[str, int], timeout_s: float) -> socket.socket:
+        tried.append(address[0])
+        time.sleep(0.7)
+        raise TimeoutError("timed out")
+
+    many = [(2, 1, 6, "", (f"127.0.0.{n}", 443)) for n in range(1, 9)]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: many)
+    monkeypatch.setattr(socket, "create_connection", hanging)
+    result = Deliverer(replace(OPEN, total_s=1))(a_delivery(recipient="https://many.example.com/"))
+    assert result.outcome == "retry" and "no end within 1 s" in result.detail
+    assert tried == ["127.0.0.1", "127.0.0.2"]
 
 
 def test_a_name_that_changes_its_mind_is_connected_where_it_was_checked(

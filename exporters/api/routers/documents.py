@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from exporters.api.access import Viewer, ViewerDep
+from exporters.api.access import StatementViewerDep, Viewer, ViewerDep
 from exporters.api.models import DecisionExplanation, StatementAnswer, StatementsAnswer
 from exporters.api.problems import Problem
 from exporters.api.routers.startup import NO_QUERY, conditional_response, with_etag
@@ -39,7 +39,7 @@ async def explanation(request: Request, viewer: ViewerDep, number: Number) -> Re
 
 
 @router.get("/statements", response_model=StatementsAnswer, dependencies=NO_QUERY)
-async def statements(request: Request, viewer: ViewerDep) -> Response:
+async def statements(request: Request, viewer: StatementViewerDep) -> Response:
     """Every UTC month with its opening and closing balance, newest first."""
     found = await asyncio.to_thread(viewer.reads.statements, viewer.read_model.book())
     return conditional_response(request, with_etag(found), viewer.cached)
@@ -51,7 +51,7 @@ async def statements(request: Request, viewer: ViewerDep) -> Response:
     responses={200: {"content": {CSV: {"schema": {"type": "string"}}}}},
 )
 async def statement(
-    request: Request, viewer: ViewerDep, month: Month, shape: Annotated[Shape, Query()]
+    request: Request, viewer: StatementViewerDep, month: Month, shape: Annotated[Shape, Query()]
 ) -> Response:
     """One UTC month, line by line, as JSON or (`Accept: text/csv`, `format=csv`) as CSV."""
     found = await asyncio.to_thread(_month, viewer, month)

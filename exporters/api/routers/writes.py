@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Body, Depends, Header, Path, Query, Request, Response
-from pydantic import BaseModel, ConfigDict, Field, StrictInt
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt
 from starlette.responses import JSONResponse
 
 from exporters.api.access import Access, Viewer, ViewerDep, no_query
@@ -22,6 +22,7 @@ from exporters.api.problems import Problem
 from exporters.api.read_model import ReadModel
 from exporters.api.routers.startup import Paging, conditional_response, with_etag
 from quotas.book.inbox import Inbox, InboxFull, InboxMessage, KeyReused, read_answers
+from quotas.model.text import clean
 from quotas.model.tokens import ACKNOWLEDGING_SCOPES, Token
 from quotas.model.units import parse_credits, parse_duration
 
@@ -41,6 +42,9 @@ Number = Annotated[int, Path(ge=1, le=MAX_INTEGER)]
 WriteId = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$")]
 
 
+CleanText = Annotated[str, AfterValidator(clean)]
+
+
 class NewRequest(BaseModel):
     """GPUs of a pool that you ask for, and for how long."""
 
@@ -48,7 +52,7 @@ class NewRequest(BaseModel):
     pool: str = Field(min_length=1, max_length=63, examples=["h100"])
     gpus: StrictInt = Field(ge=1, le=1_000_000, examples=[8])
     duration: str = Field(max_length=40, examples=["12h"], description="such as 90m, 12h or 7d")
-    reason: str = Field("", max_length=500, examples=["fine-tuning run 4"])
+    reason: CleanText = Field("", max_length=500, examples=["fine-tuning run 4"])
     refused_for: Literal["", "quota"] = Field(
         "", description="quota: Scaleway refused your start for the organization's quota"
     )
@@ -64,7 +68,7 @@ class NewSnooze(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     duration: str = Field(alias="for", max_length=40, examples=["1h"], description="such as 1h")
-    reason: str = Field(min_length=1, max_length=500, examples=["the epoch ends at noon"])
+    reason: CleanText = Field(min_length=1, max_length=500, examples=["the epoch ends at noon"])
 
     def for_s(self) -> int:
         """The time in seconds. Raises Problem."""
@@ -228,6 +232,7 @@ async def enqueue(
 ) -> InboxMessage:
     """Put a write in the inbox, once for its key. Raises Problem and stores nothing if it fails."""
     read_model: ReadModel = request.app.state.read_model
+    Viewer(token, await read_model.latest(), read_model).check_member()
     inbox: Inbox = request.app.state.inbox
     id = hashlib.sha256(f"{token.startup}\n{key}".encode()).hexdigest()[:32]
     message = InboxMessage(id, kind, token.startup, body, token.id, read_model.now_s())

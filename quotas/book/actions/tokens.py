@@ -5,8 +5,10 @@ Every change is one transaction. A token is never deleted, because other rows na
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import asdict, replace
 
+from sqlalchemy import Connection
 from sqlmodel import Session, col, select
 
 from quotas.book.cycle.state import read_program
@@ -14,16 +16,14 @@ from quotas.book.reads.tokens import token_of
 from quotas.book.schema.records import TokenRow
 from quotas.book.session import Book, rows_of
 from quotas.ledger.corrections import Refused
-from quotas.model.tokens import Token, id_of
+from quotas.model.tokens import LEAVERS_READ_S, Token, id_of
 
 
 def create_token(book: Book, token: Token, token_hash: str) -> Token:
     """Write a token under its hash. Raises Refused for an unknown startup."""
     made = replace(token, id=id_of(token_hash))
     with book.writing() as connection, rows_of(connection) as rows:
-        _, program = read_program(connection)
-        if made.startup and (program is None or program.startup(made.startup) is None):
-            raise Refused(f"{made.startup!r} is no startup of the program: see 'cohortd status'")
+        _check_member(connection, made.startup)
         rows.add(_row(made, token_hash))
     return made
 
@@ -40,6 +40,7 @@ def rotate_token(book: Book, id: str, successor: Token, token_hash: str, ends_s:
     with book.writing() as connection, rows_of(connection) as rows:
         row = _live(rows, id, successor.created_s)
         old = token_of(row)
+        _check_member(connection, old.startup)
         made = replace(successor, name=old.name, startup=old.startup, scopes=old.scopes)
         made = replace(made, id=id_of(token_hash))
         rows.add(_row(made, token_hash))
@@ -68,6 +69,22 @@ def hashed_tokens(book: Book) -> list[tuple[str, Token]]:
     query = select(TokenRow).order_by(col(TokenRow.id))
     with book.reading() as connection, rows_of(connection) as rows:
         return [(row.hash, token_of(row)) for row in rows.exec(query)]
+
+
+def shorten_tokens(connection: Connection, left: Collection[str], now_s: int) -> None:
+    """End the tokens of startups that leave after 90 days, unless they end earlier."""
+    ends_s = now_s + LEAVERS_READ_S
+    with rows_of(connection) as rows:
+        query = select(TokenRow).where(col(TokenRow.startup).in_(left))
+        for row in rows.exec(query.where(col(TokenRow.expires_s) > ends_s)):
+            row.expires_s = ends_s
+
+
+def _check_member(connection: Connection, startup: str) -> None:
+    """Refuse a token of a startup that is no member of the program. Raises Refused."""
+    _, program = read_program(connection)
+    if startup and (program is None or program.startup(startup) is None):
+        raise Refused(f"{startup!r} is no startup of the program: see 'cohortd status'")
 
 
 def _live(rows: Session, id: str, now_s: int) -> TokenRow:

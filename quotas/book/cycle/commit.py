@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, Table, Update, bindparam, func, or_, select, update
 
 from quotas.book.actions.grant_terms import check_program_grants, grant_rows
+from quotas.book.actions.tokens import shorten_tokens
 from quotas.book.cycle.chain_heads import record_chain_heads
 from quotas.book.cycle.lease import Lease, fence
 from quotas.book.cycle.notice_compensation import ACTOR as COMPENSATION_ACTOR
@@ -44,7 +45,7 @@ from quotas.ledger.tranches import parts
 from quotas.ledger.transfers import Transfer, grant_transfer
 from quotas.messages.routing import ChainHeadRecipients, PendingMessage
 from quotas.metering.runs import Run, UnconfirmedPeriod
-from quotas.model.former_members import with_former_members
+from quotas.model.former_members import refuse_reused_names, with_former_members
 from quotas.model.observation import Complete, Sweep, Unknown
 from quotas.model.program import Program
 from quotas.state.notices import Intent, Notice, NoticeState
@@ -190,14 +191,19 @@ def save_intents(book: Book, intents: Iterable[Intent], lease: Lease) -> None:
 def apply_program(book: Book, program: Program, now_s: int, actor: str) -> int:
     """Put a program in force: a new version if it changed, and each grant id posted once.
 
-    Returns the number of the version in force. Raises ProgramError if the id of a grant is
-    taken or was posted with other terms, or if all grants exceed the budget.
+    Returns the number of the version in force. Raises ProgramError if a name belongs
+    to a startup that left, if the id of a grant is taken or was posted with other terms, or
+    if all grants exceed the budget.
     """
     with book.writing() as connection:
         bodies = connection.scalars(select(PROGRAM.c.body).order_by(PROGRAM.c.id))
         file, program = program, with_former_members(program, map(Program.from_json, bodies))
         version, current = read_program(connection)
         if current is None or current.digest != program.digest:
+            if current is not None:
+                refuse_reused_names(current, file)
+                left = {s.name for s in current.startups()} - {s.name for s in file.startups()}
+                shorten_tokens(connection, left, now_s)
             check_program_grants(connection, file, now_s)
             body, digest = program.to_json(), program.digest
             row = ProgramVersionRow(digest=digest, body=body, applied_s=now_s, actor=actor)

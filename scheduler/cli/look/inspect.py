@@ -19,6 +19,7 @@ from quotas.book.transfers import rebuild_balances
 from quotas.book.verify.verify import verify as verify_book
 from quotas.ledger.chain_heads import hashes_in
 from quotas.messages.explain import explain as explanation
+from quotas.model.text import clean_lines
 from quotas.model.units import format_instant
 from scheduler.cli import options
 from scheduler.cli.commands import Answer, answer_command
@@ -141,7 +142,7 @@ def verify(
         for cohort, head in sorted(verdict.chain_heads.items()):
             typer.echo(f"chain head of {cohort}: {head}")
     else:
-        typer.echo(f"cohortd: the book is wrong: {verdict.fault}", err=True)
+        typer.echo(clean_lines(f"cohortd: the book is wrong: {verdict.fault}"), err=True)
     if verdict.fault is not None:
         raise typer.Exit(options.REFUSED)
 

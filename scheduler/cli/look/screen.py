@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from quotas.model.text import clean_lines
 from quotas.state.overrides import EVERYONE
 from scheduler.clock import pause
 
@@ -23,7 +24,7 @@ def watch_live(read: Callable[[], Sequence[str]]) -> None:
     try:
         with Live(console=console, auto_refresh=False, screen=console.is_terminal) as live:
             while True:
-                live.update(Text("\n".join(read())), refresh=True)
+                live.update(Text(clean_lines("\n".join(read()))), refresh=True)
                 pause(REFRESH_EVERY_S)
     except KeyboardInterrupt:
         return

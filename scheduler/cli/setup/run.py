@@ -164,7 +164,7 @@ def _refuse_risky(changes: Iterable[Change], fix: str) -> None:
     """End the command where a change needs the operator's confirmation."""
     risky = ", ".join(change.path for change in changes if change.needs_confirmation)
     if risky:
-        harm = "would stop servers, lower a share in use or loosen a bound"
+        harm = "would stop servers, lower a share in use, loosen a bound or restore earlier credits"
         options.fail(f"refused: {risky} {harm}: {fix}", options.REFUSED)
 
 

@@ -10,7 +10,9 @@ from fastapi.routing import APIRoute
 from starlette.testclient import TestClient
 
 from quotas.book.actions.tokens import revoke_token
+from quotas.book.cycle.commit import apply_program
 from quotas.model.tokens import fingerprint, id_of, write_token
+from tests.builders import a_grant, a_program, a_startup
 
 from .api_fixture import ApiFixture
 
@@ -234,3 +236,17 @@ def test_an_operator_pages_through_the_startups(reading: ApiFixture) -> None:
     second = reading.json(f"/v1/admin/startups?limit=1&cursor={first['next']}", "admin")
     assert [each["name"] for each in first["items"] + second["items"]] == ["acme", "birch"]
     assert second["next"] is None
+
+
+def test_a_startup_that_left_reads_its_statements_only(fresh_api: ApiFixture) -> None:
+    """Every route of startups refuses the leaver's token, except those of the statements."""
+    apply_program(fresh_api.book, a_program(a_startup("birch", grants=(a_grant(),))), 1, "tests")
+    own = [call for call in CALLS.values() if call.by == "acme"]
+    for call in own:
+        answer = call.ask(fresh_api, "acme")
+        if call.path.startswith("/v1/statements"):
+            assert answer.status_code == 200, call.path
+        else:
+            assert answer.status_code == 403, call.path
+            assert answer.json()["type"].endswith("left"), call.path
+    assert len(own) > 10
