@@ -46,8 +46,8 @@ def build_app(
     cycle_s: int = 30,
     rates: RateLimits | None = None,
 ) -> FastAPI:
-    """The application over the book at an address, and the inbox in its folder."""
-    read_model = ReadModel(location, inbox, now_s, cycle_s)
+    """The application over the view and the inbox in the folder of an address."""
+    read_model = ReadModel(location, now_s, cycle_s)
     access = Access(read_model, rates or RateLimits())
 
     @asynccontextmanager

@@ -1,9 +1,8 @@
 """The inbox: writes that the API received, in `inbox.db`, and the answers to them in the book.
 
-The API process alone writes this file, which also holds each token's last use and the last
-good snapshot. The scheduler only reads the file, as untrusted input, and writes its answers
-into the book. The file is in a folder of its own, so that the API needs no right to write
-beside the book.
+The API process alone writes this file, which also holds each token's last use. The scheduler
+only reads the file, as untrusted input, and writes its answers into the book. The file is in a
+folder of its own, so that the API needs no right to write beside the book.
 """
 
 from __future__ import annotations
@@ -39,7 +38,6 @@ CREATE TABLE IF NOT EXISTS message (
 );
 CREATE INDEX IF NOT EXISTS ix_message_waits ON message (waits, at_s);
 CREATE TABLE IF NOT EXISTS token_use (token TEXT PRIMARY KEY, at_s INTEGER NOT NULL);
-CREATE TABLE IF NOT EXISTS snapshot (id INTEGER PRIMARY KEY, at_s INTEGER NOT NULL, body TEXT);
 """
 _SELECT = "SELECT id, kind, startup, body, token, at_s FROM message"
 
@@ -65,7 +63,7 @@ class InboxMessage:
 
 
 class Inbox:
-    """The API's own store: waiting writes, last uses of tokens, the last good snapshot."""
+    """The API's own store: waiting writes, and the last uses of tokens."""
 
     def __init__(self, state: Path) -> None:
         folder = state.joinpath(FOLDER)
@@ -130,16 +128,6 @@ class Inbox:
         with self._lock, self._connection as inbox:
             inbox.execute("BEGIN IMMEDIATE")
             inbox.executemany("INSERT OR REPLACE INTO token_use VALUES (?, ?)", uses.items())
-
-    def save_snapshot(self, at_s: int, body: str) -> None:
-        """Keep the last snapshot of the book, for times when the book cannot be read."""
-        with self._lock, self._connection as inbox:
-            inbox.execute("INSERT OR REPLACE INTO snapshot VALUES (1, ?, ?)", (at_s, body))
-
-    def snapshot(self) -> tuple[int, str] | None:
-        """The last snapshot that was kept, and its instant."""
-        row = self._connection.execute("SELECT at_s, body FROM snapshot WHERE id = 1").fetchone()
-        return None if row is None else (int(row[0]), str(row[1]))
 
     def close(self) -> None:
         """Close the connection."""

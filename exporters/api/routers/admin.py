@@ -86,13 +86,13 @@ async def startups(
     page = after[: names.limit]
     following = page[-1] if len(after) > names.limit else None
     answer = PageOf[StartupSummary](items=[_summary(cached, name) for name in page], next=following)
-    return conditional_response(request, with_etag(answer), cached)
+    return conditional_response(request, with_etag(answer))
 
 
 @router.get("/startups/{name}/credits", response_model=CreditsAnswer, dependencies=NO_QUERY)
 async def startup_credits(request: Request, selected: SelectedStartup) -> Response:
     """The credits of one startup, as the startup sees them."""
-    return conditional_response(request, with_etag(selected.reads.credits()), selected.cached)
+    return conditional_response(request, with_etag(selected.reads.credits()))
 
 
 @router.get("/startups/{name}/decisions", response_model=PageOf[Decision])
@@ -101,14 +101,14 @@ async def startup_decisions(
 ) -> Response:
     """The decisions about one startup, newest first."""
     found = selected.reads.decisions(selected.read_model.book(), paging.before, paging.limit)
-    return conditional_response(request, with_etag(found), selected.cached)
+    return conditional_response(request, with_etag(found))
 
 
 @router.get("/startups/{name}/statements", response_model=StatementsAnswer, dependencies=NO_QUERY)
 async def startup_statements(request: Request, selected: SelectedStartup) -> Response:
     """The months of one startup, newest first."""
     found = await asyncio.to_thread(selected.reads.statements, selected.read_model.book())
-    return conditional_response(request, with_etag(found), selected.cached)
+    return conditional_response(request, with_etag(found))
 
 
 @router.get("/actions", response_model=OperatorActionsAnswer)
@@ -119,7 +119,7 @@ async def actions(
     read_model: ReadModel = request.app.state.read_model
     found = await asyncio.to_thread(read_operator_actions, read_model.book(), latest.limit)
     answer = OperatorActionsAnswer(items=[OperatorAction.of(row) for row in found])
-    return conditional_response(request, with_etag(answer), cached)
+    return conditional_response(request, with_etag(answer))
 
 
 def _summary(cached: CachedStatus, name: str) -> StartupSummary:

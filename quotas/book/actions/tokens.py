@@ -62,13 +62,6 @@ def find_token(book: Book, token_hash: str) -> Token | None:
         return None if row is None else _token(row)
 
 
-def hashed_tokens(book: Book) -> list[tuple[str, Token]]:
-    """Every token with its hash, for the API's copy when the book cannot be read."""
-    query = select(TokenRow).order_by(col(TokenRow.id))
-    with book.reading() as connection, rows_of(connection) as rows:
-        return [(row.hash, _token(row)) for row in rows.exec(query)]
-
-
 def _live(rows: Session, id: str, now_s: int) -> TokenRow:
     row = rows.get(TokenRow, id)
     if row is None:

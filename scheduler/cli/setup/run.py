@@ -58,6 +58,7 @@ from scheduler.jobs.maintenance import (
     bypass_job,
     verification_job,
 )
+from scheduler.jobs.publisher import publisher
 from scheduler.loop import Loop, handle_signals, sd_notify
 from scheduler.timing import Timing
 
@@ -273,6 +274,7 @@ def _loop(cycle_runner: Cycle, metrics: Metrics, deliverer: Deliverer, state: Ad
         ping=sd_notify,
         deliveries=deliveries,
         maintenance=maintenance,
+        workers=[publisher(book, state, clock)],
     )
 
 

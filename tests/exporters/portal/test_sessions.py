@@ -132,6 +132,7 @@ def test_a_session_ends(fresh_api: ApiFixture) -> None:
 
 def test_the_machine_s_clock_ends_a_session(fresh_api: ApiFixture) -> None:
     """With the clock of `cohortd serve`, too, the cookie opens nothing twelve hours later."""
+    fresh_api.client.get("/healthz")  # which publishes
     with freeze_time(datetime.fromtimestamp(NOW_S, UTC), real_asyncio=True) as wall:
         app = build_app(fresh_api.state, fresh_api.inbox, SystemClock().now_s, rates=PLENTY)
         portal_client = signed_in(replace(fresh_api, client=TestClient(app)))
