@@ -110,8 +110,8 @@ async def _sync_inbox(read_model: ReadModel, access: Access, inbox: Inbox) -> No
 
 def _settle(read_model: ReadModel, inbox: Inbox) -> None:
     waiting_ids = inbox.waiting_ids()
-    if waiting_ids:
-        inbox.mark_answered(tuple(read_answers(read_model.book(), waiting_ids)))
+    answered = read_answers(read_model.book(), waiting_ids) if waiting_ids else ()
+    inbox.settle(answered, read_model.now_s())
 
 
 def _write_uses(access: Access, inbox: Inbox) -> None:

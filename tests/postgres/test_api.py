@@ -15,9 +15,8 @@ from exporters.api.startup_reads import StartupReads
 from quotas.book import Address, BookError
 from quotas.book.session import FILE_NAME
 from scheduler.cycle import Cycle
-from scheduler.jobs.inbox import InboxDrain
 from scheduler.timing import Timing
-from tests.exporters.api.api_fixture import NOW_S, ApiFixture, api_fixture
+from tests.exporters.api.api_fixture import NOW_S, ApiFixture, api_fixture, drain_of
 from tests.exporters.api.test_writes import GOOD, post
 from tests.scheduler.harness import FakeCloud
 
@@ -79,7 +78,7 @@ def test_a_write_is_decided_from_the_inbox_of_the_host(address: Address, tmp_pat
     with api_fixture(address) as found:
         assert post(found).status_code == 202
         assert len(found.inbox.waiting_ids()) == 1
-        assert InboxDrain(found.book, found.state)(NOW_S) == 1
+        assert drain_of(found.book, found.state)(NOW_S) == 1
         (item,) = found.json("/v1/requests")["items"]
         assert (item["pool"], item["state"]) == ("h100", "open")
     assert not (tmp_path / FILE_NAME).exists()
@@ -96,7 +95,7 @@ def test_a_standby_decides_what_its_own_host_was_asked(address: Address) -> None
             holder="b",
             timing=Timing(),
             publish=lambda _: None,
-            on_standby=InboxDrain(found.book, found.state),
+            on_standby=drain_of(found.book, found.state),
         )
         assert standby.run().outcome == "follower"
         assert [item["state"] for item in found.json("/v1/requests")["items"]] == ["open"]
@@ -110,6 +109,6 @@ def test_what_a_row_cannot_hold_is_refused_and_stops_no_cycle(
     with api_fixture(address) as found:
         answer = post(found, GOOD | changed)
         assert answer.status_code == 202
-        drain = InboxDrain(found.book, found.state)
+        drain = drain_of(found.book, found.state)
         assert (drain(NOW_S), drain(NOW_S)) == (1, 0)
         assert found.json(answer.headers["location"])["state"] == "refused"

@@ -51,7 +51,7 @@ from scheduler.clock import SystemClock
 from scheduler.config import ConfigError, heartbeat_url
 from scheduler.cycle import Cycle
 from scheduler.jobs.deliver import DeliveryWorker
-from scheduler.jobs.inbox import InboxDrain
+from scheduler.jobs.inbox import InboxDrain, InboxReader, inbox_worker
 from scheduler.jobs.maintenance import (
     HEARTBEAT_EVERY_S,
     MaintenanceJob,
@@ -59,6 +59,7 @@ from scheduler.jobs.maintenance import (
     verification_job,
 )
 from scheduler.jobs.publisher import publisher
+from scheduler.jobs.worker import Worker
 from scheduler.loop import Loop, handle_signals, sd_notify
 from scheduler.timing import Timing
 
@@ -216,7 +217,8 @@ def run(
             fix = f"apply it with 'cohortd apply --confirm {parsed.name}' first"
             _refuse_risky(_changes(state, program), fix)
         apply_program(book, parsed, clock.now_s(), actor())
-    drain = InboxDrain(book, state.folder)
+    inbox = InboxReader(state.folder)
+    drain = InboxDrain(book, inbox)
     cycle_runner = Cycle(
         cloud=cloud,
         book=book,
@@ -231,7 +233,8 @@ def run(
         on_standby=drain if state.file is None else lambda _now_s: 0,
     )
     deliverer = Deliverer(_delivery_settings())
-    loop = _loop(cycle_runner, metrics, deliverer, state)
+    workers = [publisher(book, state, clock), inbox_worker(inbox)]
+    loop = _loop(cycle_runner, metrics, deliverer, state, workers)
     handle_signals(loop, lambda: _reload(cycle_runner, metrics, deliverer))
     try:
         server = MetricsServer(metrics, host, port)
@@ -247,7 +250,13 @@ def run(
     log.info("daemon.stopped")
 
 
-def _loop(cycle_runner: Cycle, metrics: Metrics, deliverer: Deliverer, state: Address) -> Loop:
+def _loop(
+    cycle_runner: Cycle,
+    metrics: Metrics,
+    deliverer: Deliverer,
+    state: Address,
+    workers: Iterable[Worker],
+) -> Loop:
     """The loop of cycles, with deliveries and maintenance beside it."""
     book, clock = cycle_runner.book, cycle_runner.clock
     deliveries = DeliveryWorker(
@@ -274,7 +283,7 @@ def _loop(cycle_runner: Cycle, metrics: Metrics, deliverer: Deliverer, state: Ad
         ping=sd_notify,
         deliveries=deliveries,
         maintenance=maintenance,
-        workers=[publisher(book, state, clock)],
+        workers=workers,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 
 from exporters.api.access import RateLimits
 from exporters.api.app import build_app
-from quotas.book import Address, Book
+from quotas.book import Address, Book, BookError
 from quotas.book.actions.tokens import create_token, revoke_token
 from quotas.book.cycle.commit import apply_program, commit
 from quotas.book.inbox import Inbox
@@ -24,6 +24,7 @@ from quotas.model.tokens import Token, fingerprint, write_token
 from quotas.model.units import Period
 from quotas.state.snapshot import Decision
 from scheduler.clock import Clock, ManualClock
+from scheduler.jobs.inbox import InboxDrain, InboxReader
 from scheduler.jobs.publisher import Publisher
 from tests.builders import (
     Z,
@@ -191,3 +192,16 @@ def publishing(book: Book, place: Path | Address, clock: Clock) -> Iterator[None
     yield
     done.set()
     thread.join()
+
+
+def drain_of(book: Book, state: Path) -> Callable[[int], int]:
+    """What the reader's thread and then a cycle do with an inbox."""
+    reader = InboxReader(state)
+    drain = InboxDrain(book, reader)
+
+    def run(now_s: int) -> int:
+        with suppress(BookError):  # a worker logs it
+            reader()
+        return drain(now_s)
+
+    return run
