@@ -1,8 +1,8 @@
 """The inbox: writes that the API received, in `inbox.db`, and the answers to them in the book.
 
-The API process alone writes this file, which also holds each token's last use. The scheduler
-only reads the file, and writes its answers into the book. The file is in a folder of its own, so
-that the API needs no right to write beside the book.
+The API process alone writes this file, which also holds ended sessions and each token's last
+use. The scheduler only reads the file, and writes its answers into the book. The file is in a
+folder of its own, so that the API needs no right to write beside the book.
 
 The API may be compromised, so its file is untrusted input, and `_read` bounds what a read costs:
 a real table, so many rows, so many bytes, so many steps. It takes no lock and maps no shared
@@ -29,6 +29,7 @@ from quotas.book.address import BookError
 from quotas.book.rows import add_row
 from quotas.book.schema.records import InboxAnswerRow
 from quotas.book.session import Book, rows_of
+from quotas.book.sqlite import create_file
 from quotas.model.units import DAY_S
 from quotas.state.facts import canonical_json
 
@@ -51,6 +52,7 @@ CREATE TABLE IF NOT EXISTS message (
   settled_s INTEGER, UNIQUE (bearer, key)
 );
 CREATE INDEX IF NOT EXISTS ix_message_settled ON message (settled_s, at_s);
+CREATE TABLE IF NOT EXISTS ended_session (nonce TEXT PRIMARY KEY, until_s INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS token_use (token TEXT PRIMARY KEY, at_s INTEGER NOT NULL);
 """
 _SELECT = "SELECT id, kind, startup, body, token, at_s FROM message"
@@ -81,15 +83,13 @@ class InboxMessage:
 
 
 class Inbox:
-    """The API's own store: waiting writes, and the last uses of tokens."""
+    """The API's own store: waiting writes, ended sessions, last uses of tokens."""
 
     def __init__(self, state: Path) -> None:
         folder = state.joinpath(FOLDER)
         try:
-            folder.mkdir(parents=True, exist_ok=True)
             path = folder.joinpath(INBOX_NAME)
-            # The group may read and write the file, whoever creates it and whatever the umask.
-            os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o660))
+            create_file(path)
             self._connection = sqlite3.connect(
                 path, timeout=BUSY_S, isolation_level=None, check_same_thread=False
             )
@@ -149,6 +149,18 @@ class Inbox:
         with self._lock, self._connection as inbox:
             inbox.execute("BEGIN IMMEDIATE")
             inbox.executemany("INSERT OR REPLACE INTO token_use VALUES (?, ?)", uses.items())
+
+    def end_session(self, nonce: str, until_s: int, now_s: int) -> None:
+        """Remember that a session of the portal was ended before its cookie runs out."""
+        with self._lock, self._connection as inbox:
+            inbox.execute("BEGIN IMMEDIATE")
+            inbox.execute("DELETE FROM ended_session WHERE until_s <= ?", (now_s,))
+            inbox.execute("INSERT OR REPLACE INTO ended_session VALUES (?, ?)", (nonce, until_s))
+
+    def has_ended(self, nonce: str) -> bool:
+        """Whether a session was ended."""
+        query = "SELECT 1 FROM ended_session WHERE nonce = ?"
+        return self._connection.execute(query, (nonce,)).fetchone() is not None
 
     def close(self) -> None:
         """Close the connection."""

@@ -36,9 +36,10 @@ def create_file(path: Path) -> None:
 
 
 def create_folder(folder: Path) -> None:
-    """Create a folder if it is absent, with its mode under any umask."""
+    """Create a folder, and those above it, if absent, with their mode under any umask."""
     if not folder.is_dir():
-        folder.mkdir(parents=True, exist_ok=True)
+        create_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
         folder.chmod(FOLDER_MODE)
 
 
